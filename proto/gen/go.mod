@@ -1,0 +1,3 @@
+module github.com/poterne/poterne/proto/gen
+
+go 1.26

@@ -1,0 +1,3 @@
+module github.com/poterne/poterne/services/allinone
+
+go 1.26

@@ -1,0 +1,3 @@
+module github.com/poterne/poterne/services/inference
+
+go 1.26

@@ -1,0 +1,3 @@
+module github.com/poterne/poterne/services/registry
+
+go 1.26

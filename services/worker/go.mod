@@ -1,0 +1,3 @@
+module github.com/poterne/poterne/services/worker
+
+go 1.26
