@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Gets the real parts that Poterne runs on and is tested against, each pinned by
+# version and SHA-256, into ${POTERNE_CACHE:-$XDG_CACHE_HOME/poterne}.
+#
+#   scripts/components.sh VERB...    see usage below
+#   eval "$(scripts/components.sh env)"
+#
+# Safe to run twice and from two places at once; when all is there it says so in
+# one line. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a part cannot be had
+# on this machine (the message says what to install).
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly ROOT
+readonly PARTS="$ROOT/scripts/components"
+
+# shellcheck source=/dev/null
+for part in pins lib.sh python.sh engine.sh models.sh consul.sh servers.sh elasticsearch.sh tools.sh env.sh; do
+  source "$PARTS/$part"
+done
+
+usage() {
+  cat <<'TEXT'
+Usage: scripts/components.sh VERB...
+
+  engine          llama-server: runs GGUF models, OpenAI's HTTP API
+  models          the chat model, and the embedding model with its server
+  consul          the Consul agent, built from source once (minutes); tests only
+  servers         redis-server, PostgreSQL, NGINX, from the system's packages
+  elasticsearch   a bare Elasticsearch node; tests only
+  python-sdk      the official OpenAI Python package; tests only
+  tools           buf, golangci-lint, the protoc plugins and other developer tools
+  run             engine and models: what `make up` needs
+  real            run, consul, servers and python-sdk: what `make test-real` needs
+  env             print the paths as `export NAME=path` lines; fetches nothing
+TEXT
+}
+
+run_verb() {
+  case $1 in
+    engine | models | consul | servers | elasticsearch | tools | env) "verb_$1" ;;
+    python-sdk) verb_python_sdk ;;
+    run)
+      verb_engine
+      verb_models
+      ;;
+    real)
+      verb_engine
+      verb_models
+      verb_consul
+      verb_servers
+      verb_python_sdk
+      ;;
+    help | -h | --help) usage ;;
+    *)
+      usage >&2
+      die 2 "unknown verb: $1"
+      ;;
+  esac
+}
+
+main() {
+  if [[ $# -eq 0 ]]; then
+    usage >&2
+    exit 2
+  fi
+  local verb
+  for verb in "$@"; do run_verb "$verb"; done
+  case "$*" in
+    env | help | -h | --help) ;;
+    *) say "all there: $*" ;;
+  esac
+}
+
+main "$@"
