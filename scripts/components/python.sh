@@ -1,1 +1,49 @@
+# Python packages, checked by pip against the sums in *.txt beside this file.
+# Sourced by components.sh.
 # shellcheck shell=bash
+
+readonly PYTHON_NEEDS="Python 3.10 or later with pip (python3, python3-pip)"
+
+require_python() { # WHAT-FOR
+  command -v python3 >/dev/null || die "$EXIT_MISSING" "$1: Python is not installed; install $PYTHON_NEEDS"
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+    die "$EXIT_MISSING" "$1: $(python3 --version) is too old; install $PYTHON_NEEDS"
+}
+
+# python_tag: wheels with compiled parts fit one version of Python only.
+python_tag() {
+  python3 -c 'import sys, os; u = os.uname(); print("py%d%d-%s-%s" % (*sys.version_info[:2], u.sysname.lower(), u.machine))'
+}
+
+# pip_target REQUIREMENTS DIR: installs exactly what the file names, wheels only.
+pip_target() {
+  local quiet=(--quiet)
+  if ! python3 -m pip --version >/dev/null 2>&1; then
+    say "pip is not installed; install $PYTHON_NEEDS"
+    return 1
+  fi
+  [[ -t 2 ]] && quiet=(--progress-bar on)
+  python3 -m pip --disable-pip-version-check install "${quiet[@]}" --no-input --no-deps --require-hashes \
+    --only-binary :all: --no-compile --no-cache-dir --root-user-action ignore --target "$2" -r "$1" >&2
+}
+
+# has_wheel OS-ARCH...: whether one of the builds that a package has fits this machine.
+has_wheel() {
+  local want
+  want="$(uname -s)-$(uname -m)"
+  [[ " $* " == *" $want "* ]]
+}
+
+python_sdk_dir() { printf '%s/python-sdk/%s-%s' "$(cache_dir)" "$(key_of "$PARTS/python-sdk.txt")" "$(python_tag)"; }
+
+verb_python_sdk() {
+  require_python python-sdk
+  install_once python-sdk "$(python_sdk_dir)" build_python_sdk
+}
+
+build_python_sdk() { # DIR
+  say "python-sdk: fetching the OpenAI package and what it needs (10 MB)"
+  pip_target "$PARTS/python-sdk.txt" "$1/lib" || return 1
+  mkdir -p "$1/bin"
+  install -m 755 "$PARTS/launch/python" "$1/bin/python"
+}

@@ -1,1 +1,48 @@
+# Redis, PostgreSQL and NGINX, from the system's packages. Sourced by components.sh.
 # shellcheck shell=bash
+
+readonly SERVER_PACKAGES=(redis-server postgresql nginx-light)
+
+redis_server_bin() { command -v redis-server; }
+
+nginx_bin() { PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v nginx; }
+
+# postgres_bin_dir: the newest installed version's directory of initdb, postgres, pg_ctl.
+postgres_bin_dir() {
+  local dir
+  for dir in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -Vr); do
+    [[ -x $dir/initdb && -x $dir/postgres ]] && printf '%s' "$dir" && return 0
+  done
+  dir=$(pg_config --bindir 2>/dev/null) && [[ -x $dir/initdb ]] && printf '%s' "$dir"
+}
+
+have_servers() { redis_server_bin && nginx_bin && postgres_bin_dir; } >/dev/null
+
+verb_servers() {
+  have_servers && return 0
+  if ! command -v apt-get >/dev/null || [[ $(id -u) -ne 0 ]]; then
+    die "$EXIT_MISSING" "servers: install redis-server, PostgreSQL and NGINX (Debian and Ubuntu: apt-get install ${SERVER_PACKAGES[*]}; macOS: brew install redis postgresql nginx)"
+  fi
+  with_lock servers install_servers
+}
+
+install_servers() {
+  have_servers && return 0
+  say "servers: installing ${SERVER_PACKAGES[*]} (60 MB)"
+  apt-get update -qq >&2
+  keep_stopped apt-get install -y -qq --no-install-recommends "${SERVER_PACKAGES[@]}" >&2
+  have_servers || die 1 "servers: installed, but not all were found afterwards"
+}
+
+# keep_stopped COMMAND...: the packages start nothing; tests run servers of their own.
+keep_stopped() {
+  local policy=/usr/sbin/policy-rc.d made=0 rc=0
+  if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+    made=1
+  fi
+  DEBIAN_FRONTEND=noninteractive "$@" || rc=$?
+  [[ $made -eq 1 ]] && rm -f "$policy"
+  return "$rc"
+}
