@@ -1,0 +1,161 @@
+package grpcclient
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/requestid"
+	"github.com/poterne/poterne/pkg/telemetry"
+)
+
+const scope = "github.com/poterne/poterne/pkg/grpcclient"
+
+// caller is the steps that every call on one connection passes.
+type caller struct {
+	cfg     Config
+	tel     *telemetry.Telemetry
+	tracer  trace.Tracer
+	breaker *breaker
+}
+
+func newCaller(target string, cfg Config, tel *telemetry.Telemetry) *caller {
+	return &caller{cfg: cfg, tel: tel, tracer: tel.Tracer(scope), breaker: newBreaker(target, cfg.Breaker, tel.Logger)}
+}
+
+func (c *caller) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	ctx, cancel, err := c.deadline(ctx, c.cfg.Timeout)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	done, err := c.breaker.allow()
+	if err != nil {
+		return err
+	}
+	ctx, span := c.outgoing(ctx, method)
+	err = invoker(ctx, method, req, reply, cc, opts...)
+	done(err)
+	endSpan(span, err)
+	return err
+}
+
+func (c *caller) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	ctx, cancel, err := c.deadline(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	done, err := c.breaker.allow()
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	ctx, span := c.outgoing(ctx, method)
+	s := &observedStream{span: span, done: done, cancel: cancel}
+	// A stream that its caller abandons ends with its context.
+	s.unhook = context.AfterFunc(ctx, func() { s.finish(context.Cause(ctx)) })
+	s.ClientStream, err = streamer(ctx, desc, cc, method, opts...)
+	if err != nil {
+		s.answered(err)
+		s.finish(err)
+		return nil, err
+	}
+	return s, nil
+}
+
+// deadline gives a call without a deadline one, timeout from now unless that is
+// 0, and takes the headroom off a deadline that there is (as Boulder does).
+func (c *caller) deadline(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc, error) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		if timeout <= 0 {
+			ctx, cancel := context.WithCancel(ctx)
+			return ctx, cancel, nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		return ctx, cancel, nil
+	}
+	left := time.Until(end)
+	if left <= 0 {
+		return nil, nil, apierr.Wrap(apierr.DeadlineExceeded, context.DeadlineExceeded,
+			"the request took longer than its deadline")
+	}
+	ctx, cancel := context.WithDeadline(ctx, end.Add(-min(c.cfg.Headroom, left/10)))
+	return ctx, cancel, nil
+}
+
+// outgoing opens the call's span and writes the trace and the request id in the
+// metadata.
+func (c *caller) outgoing(ctx context.Context, method string) (context.Context, trace.Span) {
+	ctx, span := c.tracer.Start(ctx, strings.TrimPrefix(method, "/"), trace.WithSpanKind(trace.SpanKindClient))
+	md, _ := metadata.FromOutgoingContext(ctx)
+	md = md.Copy()
+	if md == nil {
+		md = make(metadata.MD, 2)
+	}
+	if id := requestid.FromContext(ctx); id != "" {
+		md.Set(requestid.MetadataKey, id)
+	}
+	c.tel.Propagator.Inject(ctx, telemetry.MetadataCarrier(md))
+	return metadata.NewOutgoingContext(ctx, md), span
+}
+
+func endSpan(span trace.Span, err error) {
+	if err != nil && !errors.Is(err, io.EOF) {
+		span.SetStatus(codes.Error, string(apierr.ReasonOf(err)))
+	}
+	span.End()
+}
+
+// observedStream tells the breaker of the first answer and ends the span with
+// the stream.
+type observedStream struct {
+	grpc.ClientStream
+	span   trace.Span
+	cancel context.CancelFunc
+	unhook func() bool
+
+	first sync.Once
+	done  func(error)
+	last  sync.Once
+}
+
+func (s *observedStream) RecvMsg(m any) error {
+	err := s.ClientStream.RecvMsg(m)
+	s.answered(err)
+	if err != nil {
+		s.finish(err)
+	}
+	return err
+}
+
+// answered tells the breaker whether the backend answered, once.
+func (s *observedStream) answered(err error) {
+	s.first.Do(func() {
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		s.done(err)
+	})
+}
+
+// finish ends the span and frees what the stream held, once.
+func (s *observedStream) finish(err error) {
+	s.last.Do(func() {
+		s.answered(context.Canceled) // no answer by now: it says nothing of the backend
+		endSpan(s.span, err)
+		if s.unhook != nil {
+			s.unhook()
+		}
+		s.cancel()
+	})
+}

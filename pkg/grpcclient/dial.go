@@ -1,0 +1,125 @@
+package grpcclient
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/fullstorydev/grpchan"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/resolver"
+
+	"github.com/poterne/poterne/pkg/telemetry"
+)
+
+// Option changes what Dial and Intercept make.
+type Option func(*options)
+
+type options struct {
+	unary      []grpc.UnaryClientInterceptor
+	stream     []grpc.StreamClientInterceptor
+	resolvers  []resolver.Builder
+	creds      credentials.TransportCredentials
+	dial       []grpc.DialOption
+	idempotent []string
+}
+
+// WithInterceptors adds a step inside those of this package, before the call
+// leaves. Either may be nil. The steps must not use the *grpc.ClientConn given
+// to them: it is nil on an in-process connection.
+func WithInterceptors(unary grpc.UnaryClientInterceptor, stream grpc.StreamClientInterceptor) Option {
+	return func(o *options) {
+		if unary != nil {
+			o.unary = append(o.unary, unary)
+		}
+		if stream != nil {
+			o.stream = append(o.stream, stream)
+		}
+	}
+}
+
+// WithResolvers makes the schemes of b known to this connection alone.
+func WithResolvers(b ...resolver.Builder) Option {
+	return func(o *options) { o.resolvers = append(o.resolvers, b...) }
+}
+
+// WithCredentials uses TLS or other transport credentials; the default is none.
+func WithCredentials(c credentials.TransportCredentials) Option {
+	return func(o *options) { o.creds = c }
+}
+
+// WithIdempotent declares methods that may be tried again, besides those whose
+// proto says so with idempotency_level: "/package.Service/Method", or
+// "/package.Service" for all of its methods.
+func WithIdempotent(methods ...string) Option {
+	return func(o *options) { o.idempotent = append(o.idempotent, methods...) }
+}
+
+// WithDialOptions adds options of gRPC itself.
+func WithDialOptions(opts ...grpc.DialOption) Option {
+	return func(o *options) { o.dial = append(o.dial, opts...) }
+}
+
+func newOptions(opts []Option) options {
+	o := options{creds: insecure.NewCredentials()}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
+}
+
+// Dial returns a connection to target, which connects when it is first used.
+// target is host:port, a gRPC target such as dns:///host:port, or one of a
+// resolver given by WithResolvers. cfg must be valid.
+func Dial(target string, cfg Config, tel *telemetry.Telemetry, opts ...Option) (*grpc.ClientConn, error) {
+	o := newOptions(opts)
+	serviceConfig, err := serviceConfig(cfg, o.idempotent)
+	if err != nil {
+		return nil, err
+	}
+	c := newCaller(target, cfg, tel)
+	dial := []grpc.DialOption{
+		grpc.WithTransportCredentials(o.creds),
+		grpc.WithDefaultServiceConfig(serviceConfig),
+		grpc.WithDisableServiceConfig(), // a resolver must not change the policy
+		grpc.WithChainUnaryInterceptor(append([]grpc.UnaryClientInterceptor{c.unary}, o.unary...)...),
+		grpc.WithChainStreamInterceptor(append([]grpc.StreamClientInterceptor{c.stream}, o.stream...)...),
+		grpc.WithDefaultCallOptions(
+			grpc.MaxCallRecvMsgSize(cfg.MaxRecvBytes.Int()), grpc.MaxCallSendMsgSize(cfg.MaxSendBytes.Int())),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: cfg.KeepaliveTime, Timeout: cfg.KeepaliveTimeout}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.Config{
+				BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: cfg.MaxConnectBackoff,
+			},
+			MinConnectTimeout: cfg.ConnectTimeout,
+		}),
+		grpc.WithIdleTimeout(0), // a backend that is idle must stay warm
+	}
+	if len(o.resolvers) > 0 {
+		dial = append(dial, grpc.WithResolvers(o.resolvers...))
+	}
+	conn, err := grpc.NewClient(target, append(dial, o.dial...)...)
+	if err != nil {
+		return nil, fmt.Errorf("grpcclient: %s: %w", target, err)
+	}
+	return conn, nil
+}
+
+// Intercept returns an in-process connection on which calls pass the same steps
+// as on one from Dial: request id, trace, deadline and breaker. There are no
+// retries and no addresses on it. name stands for the backend in errors.
+func Intercept(name string, conn grpc.ClientConnInterface, cfg Config, tel *telemetry.Telemetry, opts ...Option) grpc.ClientConnInterface {
+	o := newOptions(opts)
+	c := newCaller(name, cfg, tel)
+	// InterceptClientConn wraps: what is applied last is outermost.
+	for i := len(o.unary) - 1; i >= 0; i-- {
+		conn = grpchan.InterceptClientConn(conn, o.unary[i], nil)
+	}
+	for i := len(o.stream) - 1; i >= 0; i-- {
+		conn = grpchan.InterceptClientConn(conn, nil, o.stream[i])
+	}
+	return grpchan.InterceptClientConn(conn, c.unary, c.stream)
+}

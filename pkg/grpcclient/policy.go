@@ -1,0 +1,116 @@
+package grpcclient
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/balancer/base"
+	"google.golang.org/grpc/serviceconfig"
+)
+
+// policyName is the load balancing policy of every connection: round robin over
+// the addresses that are connected and not ejected. gRPC takes policies from a
+// registry of the process only, and only before the first connection, which a
+// package variable's initialisation is sure to precede.
+var policyName = registerPolicy() //nolint:gochecknoglobals // see above
+
+func registerPolicy() string {
+	b := policyBuilder{}
+	balancer.Register(b)
+	return b.Name()
+}
+
+// policyConfig is Outlier as JSON; durations are nanoseconds.
+type policyConfig struct {
+	serviceconfig.LoadBalancingConfig `json:"-"`
+	Outlier
+}
+
+func (o Outlier) policy() any { return o }
+
+type policyBuilder struct{}
+
+func (policyBuilder) Name() string { return "poterne_round_robin" }
+
+func (policyBuilder) ParseConfig(raw json.RawMessage) (serviceconfig.LoadBalancingConfig, error) {
+	cfg := new(policyConfig)
+	if err := json.Unmarshal(raw, &cfg.Outlier); err != nil {
+		return nil, fmt.Errorf("grpcclient: policy: %w", err)
+	}
+	return cfg, nil
+}
+
+func (p policyBuilder) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
+	pickers := &pickerBuilder{ejector: newEjector(Outlier{}, time.Now)}
+	inner := base.NewBalancerBuilder(p.Name(), pickers, base.Config{HealthCheck: true})
+	return &policy{Balancer: inner.Build(cc, opts), pickers: pickers}
+}
+
+// policy passes its configuration to the picker, which base does not.
+type policy struct {
+	balancer.Balancer
+	pickers *pickerBuilder
+}
+
+func (p *policy) UpdateClientConnState(s balancer.ClientConnState) error {
+	if cfg, ok := s.BalancerConfig.(*policyConfig); ok {
+		p.pickers.ejector.configure(cfg.Outlier)
+	}
+	addrs := make([]string, 0, len(s.ResolverState.Addresses))
+	for _, a := range s.ResolverState.Addresses {
+		addrs = append(addrs, a.Addr)
+	}
+	p.pickers.ejector.keep(addrs)
+	return p.Balancer.UpdateClientConnState(s)
+}
+
+// ExitIdle connects at once; base does so in any case.
+func (p *policy) ExitIdle() { p.Balancer.ExitIdle() }
+
+type pickerBuilder struct {
+	ejector *ejector
+	next    atomic.Uint32 // shared by pickers, so that a new one does not start over
+}
+
+func (b *pickerBuilder) Build(info base.PickerBuildInfo) balancer.Picker {
+	if len(info.ReadySCs) == 0 {
+		return base.NewErrPicker(balancer.ErrNoSubConnAvailable)
+	}
+	p := &picker{ejector: b.ejector, next: &b.next}
+	for sc, i := range info.ReadySCs {
+		p.ready = append(p.ready, endpoint{sc, i.Address.Addr})
+	}
+	return p
+}
+
+type endpoint struct {
+	conn balancer.SubConn
+	addr string
+}
+
+type picker struct {
+	ejector *ejector
+	ready   []endpoint
+	next    *atomic.Uint32
+}
+
+// Pick takes the next address in turn that is not ejected. When all are, it
+// takes the next one in turn: a poor chance is better than none.
+func (p *picker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
+	n := uint32(len(p.ready)) //nolint:gosec // a handful of addresses
+	first := p.next.Add(1)
+	chosen := p.ready[first%n]
+	for i := range n {
+		if e := p.ready[(first+i)%n]; p.ejector.usable(e.addr) {
+			chosen = e
+			break
+		}
+	}
+	return balancer.PickResult{
+		SubConn: chosen.conn,
+		Done:    func(d balancer.DoneInfo) { p.ejector.report(chosen.addr, d.Err) },
+	}, nil
+}

@@ -1,0 +1,107 @@
+package grpcserver
+
+import (
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/poterne/poterne/pkg/config"
+)
+
+// Config bounds everything that a peer can make the server hold.
+type Config struct {
+	// Addr is the host:port to listen on.
+	Addr string `yaml:"addr"`
+	// MaxRecvBytes and MaxSendBytes bound one message.
+	MaxRecvBytes config.Bytes `yaml:"max_recv_bytes"`
+	MaxSendBytes config.Bytes `yaml:"max_send_bytes"`
+	// MaxHeaderBytes bounds the metadata of one call.
+	MaxHeaderBytes config.Bytes `yaml:"max_header_bytes"`
+	// MaxConcurrentStreams bounds the calls in hand on one connection.
+	MaxConcurrentStreams uint32 `yaml:"max_concurrent_streams"`
+	// ConnectionTimeout bounds the handshake of a connection.
+	ConnectionTimeout time.Duration `yaml:"connection_timeout"`
+	// MaxConnectionIdle closes a connection without calls.
+	MaxConnectionIdle time.Duration `yaml:"max_connection_idle"`
+	// MaxConnectionAge closes a connection, gracefully within
+	// MaxConnectionAgeGrace, so that clients spread over new servers. 0 is never.
+	MaxConnectionAge      time.Duration `yaml:"max_connection_age"`
+	MaxConnectionAgeGrace time.Duration `yaml:"max_connection_age_grace"`
+	// KeepaliveTime is how long a silent connection is trusted before a ping,
+	// and KeepaliveTimeout how long its answer may take.
+	KeepaliveTime    time.Duration `yaml:"keepalive_time"`
+	KeepaliveTimeout time.Duration `yaml:"keepalive_timeout"`
+	// MinClientPing is the shortest time between a client's pings; a client that
+	// pings more often is disconnected.
+	MinClientPing time.Duration `yaml:"min_client_ping"`
+	// Reflection lets clients ask which services there are.
+	Reflection bool `yaml:"reflection"`
+}
+
+// DefaultConfig returns the defaults, listening on addr.
+func DefaultConfig(addr string) Config {
+	return Config{
+		Addr:                  addr,
+		MaxRecvBytes:          4 * config.MiB,
+		MaxSendBytes:          16 * config.MiB,
+		MaxHeaderBytes:        32 * config.KiB,
+		MaxConcurrentStreams:  1000,
+		ConnectionTimeout:     10 * time.Second,
+		MaxConnectionIdle:     15 * time.Minute,
+		MaxConnectionAgeGrace: 5 * time.Minute,
+		KeepaliveTime:         30 * time.Second,
+		KeepaliveTimeout:      10 * time.Second,
+		MinClientPing:         10 * time.Second,
+		Reflection:            true,
+	}
+}
+
+// Validate notes what is wrong; prefix is the section's path.
+func (c Config) Validate(p *config.Problems, prefix string) {
+	_, _, err := net.SplitHostPort(c.Addr)
+	p.Check(err == nil, prefix+".addr", "must be host:port, got %q", c.Addr)
+	p.Check(c.MaxRecvBytes >= config.KiB, prefix+".max_recv_bytes", "must be at least 1KiB, got %v", c.MaxRecvBytes)
+	p.Check(c.MaxSendBytes >= config.KiB, prefix+".max_send_bytes", "must be at least 1KiB, got %v", c.MaxSendBytes)
+	p.Check(c.MaxHeaderBytes >= 4*config.KiB && c.MaxHeaderBytes <= config.MiB, prefix+".max_header_bytes",
+		"must be from 4KiB to 1MiB, got %v", c.MaxHeaderBytes)
+	p.Check(c.MaxConcurrentStreams > 0, prefix+".max_concurrent_streams", "must be positive")
+	for _, d := range []struct {
+		key   string
+		value time.Duration
+	}{
+		{"connection_timeout", c.ConnectionTimeout},
+		{"max_connection_idle", c.MaxConnectionIdle},
+		{"max_connection_age_grace", c.MaxConnectionAgeGrace},
+		{"keepalive_time", c.KeepaliveTime},
+		{"keepalive_timeout", c.KeepaliveTimeout},
+		{"min_client_ping", c.MinClientPing},
+	} {
+		p.Check(d.value > 0, prefix+"."+d.key, "must be positive, got %v", d.value)
+	}
+	p.Check(c.MaxConnectionAge >= 0, prefix+".max_connection_age", "must not be negative, got %v", c.MaxConnectionAge)
+}
+
+func (c Config) options(chain Chain) []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(c.MaxRecvBytes.Int()),
+		grpc.MaxSendMsgSize(c.MaxSendBytes.Int()),
+		grpc.MaxHeaderListSize(uint32(c.MaxHeaderBytes)), //nolint:gosec // Validate bounds it
+		grpc.MaxConcurrentStreams(c.MaxConcurrentStreams),
+		grpc.ConnectionTimeout(c.ConnectionTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionIdle:     c.MaxConnectionIdle,
+			MaxConnectionAge:      c.MaxConnectionAge,
+			MaxConnectionAgeGrace: c.MaxConnectionAgeGrace,
+			Time:                  c.KeepaliveTime,
+			Timeout:               c.KeepaliveTimeout,
+		}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
+			MinTime: c.MinClientPing, PermitWithoutStream: true,
+		}),
+		grpc.UnaryInterceptor(chain.Unary()),
+		grpc.StreamInterceptor(chain.Stream()),
+		grpc.WaitForHandlers(true),
+	}
+}

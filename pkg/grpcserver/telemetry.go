@@ -1,0 +1,145 @@
+package grpcserver
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/telemetry"
+)
+
+// The metrics and log keys of every gRPC server. Method and reason come from
+// this program and the taxonomy, so both are bounded.
+const (
+	scope          = "github.com/poterne/poterne/pkg/grpcserver"
+	metricDuration = "poterne.rpc.server.duration" // s, by method and reason
+	metricInFlight = "poterne.rpc.server.in_flight"
+	keyMethod      = "method"
+	keyReason      = "reason"
+	keyDuration    = "duration_ms"
+	reasonOK       = "OK"
+)
+
+// Telemetry records a span, the rate, errors and duration of every call, and
+// one log record a call: debug when it went well or the caller was at fault,
+// warn when the service was.
+func Telemetry(tel *telemetry.Telemetry, c clock.Clock) (Interceptor, error) {
+	meter := tel.Meter(scope)
+	duration, err := meter.Float64Histogram(metricDuration, metric.WithUnit("s"),
+		metric.WithDescription("Time from the arrival of a call to its end."),
+		metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60))
+	if err != nil {
+		return Interceptor{}, fmt.Errorf("grpcserver: %w", err)
+	}
+	inFlight, err := meter.Int64UpDownCounter(metricInFlight,
+		metric.WithDescription("Calls that have arrived and not ended."))
+	if err != nil {
+		return Interceptor{}, fmt.Errorf("grpcserver: %w", err)
+	}
+	o := &observer{tel: tel, tracer: tel.Tracer(scope), clock: c, duration: duration, inFlight: inFlight}
+	return Interceptor{
+		Name: NameTelemetry,
+		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+			ctx, end := o.begin(ctx, info.FullMethod)
+			defer end(&err)
+			return handler(ctx, req)
+		},
+		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+			ctx, end := o.begin(ss.Context(), info.FullMethod)
+			defer end(&err)
+			return handler(srv, WithContext(ss, ctx))
+		},
+	}, nil
+}
+
+type observer struct {
+	tel      *telemetry.Telemetry
+	tracer   trace.Tracer
+	clock    clock.Clock
+	duration metric.Float64Histogram
+	inFlight metric.Int64UpDownCounter
+	sets     sync.Map // seriesKey → metric.MeasurementOption
+}
+
+type seriesKey struct{ method, reason string }
+
+// series returns the attributes of one series, made once.
+func (o *observer) series(method, reason string) metric.MeasurementOption {
+	key := seriesKey{method, reason}
+	if v, ok := o.sets.Load(key); ok {
+		if opt, ok := v.(metric.MeasurementOption); ok {
+			return opt
+		}
+	}
+	attrs := []attribute.KeyValue{attribute.String(keyMethod, method)}
+	if reason != "" {
+		attrs = append(attrs, attribute.String(keyReason, reason))
+	}
+	opt := metric.WithAttributeSet(attribute.NewSet(attrs...))
+	o.sets.Store(key, opt)
+	return opt
+}
+
+// begin opens the span of one call; the function returned ends it and is to be
+// deferred, so that a panic on its way out is recorded too.
+func (o *observer) begin(ctx context.Context, fullMethod string) (context.Context, func(*error)) {
+	start := o.clock.Now()
+	if md, ok := metadata.FromIncomingContext(ctx); ok {
+		ctx = o.tel.Propagator.Extract(ctx, telemetry.MetadataCarrier(md))
+	}
+	method := strings.TrimPrefix(fullMethod, "/")
+	ctx, span := o.tracer.Start(ctx, method, trace.WithSpanKind(trace.SpanKindServer))
+	o.inFlight.Add(ctx, 1, o.series(method, ""))
+	return ctx, func(errp *error) {
+		v := recover()
+		err := *errp
+		if v != nil {
+			err = apierr.New(apierr.Internal, "panic")
+		}
+		o.end(ctx, span, method, o.clock.Now().Sub(start), err)
+		if v != nil {
+			panic(v)
+		}
+	}
+}
+
+func (o *observer) end(ctx context.Context, span trace.Span, method string, took time.Duration, err error) {
+	defer span.End()
+	reason, level := reasonOK, slog.LevelDebug
+	if err != nil {
+		e := apierr.From(err)
+		reason = string(e.Reason)
+		if e.HTTPStatus() >= 500 {
+			level = slog.LevelWarn
+			span.SetStatus(codes.Error, reason)
+		}
+	}
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String("rpc.system", "grpc"), attribute.String("poterne.reason", reason))
+	}
+	o.inFlight.Add(ctx, -1, o.series(method, ""))
+	o.duration.Record(ctx, took.Seconds(), o.series(method, reason))
+	if !o.tel.Logger.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String(keyMethod, method), slog.String(keyReason, reason),
+		slog.Float64(keyDuration, float64(took.Microseconds())/1000),
+	}
+	if err != nil {
+		attrs = append(attrs, telemetry.Err(err))
+	}
+	o.tel.Logger.LogAttrs(ctx, level, "rpc", attrs...)
+}

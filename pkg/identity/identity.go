@@ -1,0 +1,48 @@
+// Package identity carries the caller whom the edge authenticated to the
+// services behind it. It authenticates nobody and decides nothing; start
+// reading at Caller.
+package identity
+
+import (
+	"context"
+	"slices"
+)
+
+// Public is the principal that every caller has.
+const Public = "public"
+
+// Caller is who makes a request. It is not changed once it is in a context.
+type Caller struct {
+	// Tenant is the organisation that owns the data and pays for the request.
+	Tenant string `json:"t,omitempty"`
+	// Subject is the person or program, unique within the tenant.
+	Subject string `json:"s,omitempty"`
+	// Principals are what access lists match: "user:…", "group:…", "tenant:…",
+	// "role:…" and "public".
+	Principals []string `json:"p,omitempty"`
+	// Roles are the caller's roles within the tenant.
+	Roles []string `json:"r,omitempty"`
+	// KeyID names the API key used, if one was: never the key itself.
+	KeyID string `json:"k,omitempty"`
+}
+
+// HasRole reports whether the caller has the role.
+func (c Caller) HasRole(role string) bool { return slices.Contains(c.Roles, role) }
+
+// HasPrincipal reports whether an access list that names p lets the caller in.
+func (c Caller) HasPrincipal(p string) bool {
+	return p == Public || slices.Contains(c.Principals, p)
+}
+
+type key struct{}
+
+// NewContext returns ctx carrying the caller.
+func NewContext(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, key{}, c)
+}
+
+// FromContext returns the caller that ctx carries.
+func FromContext(ctx context.Context) (Caller, bool) {
+	c, ok := ctx.Value(key{}).(Caller)
+	return c, ok
+}

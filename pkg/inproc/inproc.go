@@ -1,0 +1,56 @@
+// Package inproc connects a client to a server in the same process, without a
+// socket and without encoding: messages are copied, and calls pass the same
+// chain of interceptors as on the network. It knows no service; start reading
+// at New.
+package inproc
+
+import (
+	"context"
+	"strings"
+
+	"github.com/fullstorydev/grpchan/inprocgrpc"
+	"google.golang.org/grpc"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/grpcserver"
+)
+
+// New returns a connection to what register registers, through chain. Deadlines,
+// cancellation, metadata, headers and trailers pass as on the network; values of
+// the caller's context do not. The chain should begin with grpcserver.Recover:
+// a panic would end the process of the caller too. Message sizes are not
+// limited here.
+//
+// A stream must be read to its end or its context be cancelled, as on the
+// network.
+func New(chain grpcserver.Chain, register func(grpc.ServiceRegistrar)) grpc.ClientConnInterface {
+	ch := new(inprocgrpc.Channel).
+		WithServerUnaryInterceptor(chain.Unary()).
+		WithServerStreamInterceptor(chain.Stream())
+	register(ch)
+	return conn{ch}
+}
+
+// conn refuses what the channel would panic at.
+type conn struct{ ch *inprocgrpc.Channel }
+
+func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	if err := checkMethod(method); err != nil {
+		return err
+	}
+	return c.ch.Invoke(ctx, method, args, reply, opts...)
+}
+
+func (c conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if err := checkMethod(method); err != nil {
+		return nil, err
+	}
+	return c.ch.NewStream(ctx, desc, method, opts...)
+}
+
+func checkMethod(method string) error {
+	if service, name, ok := strings.Cut(strings.TrimPrefix(method, "/"), "/"); !ok || service == "" || name == "" {
+		return apierr.New(apierr.Unimplemented, "there is no method %q", method).GRPCStatus().Err()
+	}
+	return nil
+}
