@@ -86,6 +86,60 @@ func (JsonForm) EnumDescriptor() ([]byte, []int) {
 	return file_poterne_common_v1_json_proto_rawDescGZIP(), []int{0}
 }
 
+// When a field is written as a JSON member.
+type JsonEmit int32
+
+const (
+	// A field that knows whether it was set: when it was. Any other: always, so
+	// that readers find zeros, empty strings and empty lists where they look.
+	JsonEmit_JSON_EMIT_UNSPECIFIED JsonEmit = 0
+	// Only when it is set and not empty.
+	JsonEmit_JSON_EMIT_NONEMPTY JsonEmit = 1
+	// Always: `null` when it is not set.
+	JsonEmit_JSON_EMIT_NULL JsonEmit = 2
+)
+
+// Enum value maps for JsonEmit.
+var (
+	JsonEmit_name = map[int32]string{
+		0: "JSON_EMIT_UNSPECIFIED",
+		1: "JSON_EMIT_NONEMPTY",
+		2: "JSON_EMIT_NULL",
+	}
+	JsonEmit_value = map[string]int32{
+		"JSON_EMIT_UNSPECIFIED": 0,
+		"JSON_EMIT_NONEMPTY":    1,
+		"JSON_EMIT_NULL":        2,
+	}
+)
+
+func (x JsonEmit) Enum() *JsonEmit {
+	p := new(JsonEmit)
+	*p = x
+	return p
+}
+
+func (x JsonEmit) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (JsonEmit) Descriptor() protoreflect.EnumDescriptor {
+	return file_poterne_common_v1_json_proto_enumTypes[1].Descriptor()
+}
+
+func (JsonEmit) Type() protoreflect.EnumType {
+	return &file_poterne_common_v1_json_proto_enumTypes[1]
+}
+
+func (x JsonEmit) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use JsonEmit.Descriptor instead.
+func (JsonEmit) EnumDescriptor() ([]byte, []int) {
+	return file_poterne_common_v1_json_proto_rawDescGZIP(), []int{1}
+}
+
 // Any JSON value, kept byte for byte: member order and number precision stay
 // as the sender wrote them, which a google.protobuf.Struct would lose.
 type RawJson struct {
@@ -150,6 +204,14 @@ var file_poterne_common_v1_json_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "varint,50502,opt,name=json_extra",
 		Filename:      "poterne/common/v1/json.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*JsonEmit)(nil),
+		Field:         50503,
+		Name:          "poterne.common.v1.json_emit",
+		Tag:           "varint,50503,opt,name=json_emit,enum=poterne.common.v1.JsonEmit",
+		Filename:      "poterne/common/v1/json.proto",
+	},
 }
 
 // Extension fields to descriptorpb.MessageOptions.
@@ -168,6 +230,10 @@ var (
 	//
 	// optional bool json_extra = 50502;
 	E_JsonExtra = &file_poterne_common_v1_json_proto_extTypes[1]
+	// When this field is written.
+	//
+	// optional poterne.common.v1.JsonEmit json_emit = 50503;
+	E_JsonEmit = &file_poterne_common_v1_json_proto_extTypes[2]
 )
 
 var File_poterne_common_v1_json_proto protoreflect.FileDescriptor
@@ -181,10 +247,15 @@ const file_poterne_common_v1_json_proto_rawDesc = "" +
 	"\x15JSON_FORM_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rJSON_FORM_RAW\x10\x01\x12\x13\n" +
 	"\x0fJSON_FORM_UNION\x10\x02\x12\x12\n" +
-	"\x0eJSON_FORM_LIST\x10\x03:[\n" +
+	"\x0eJSON_FORM_LIST\x10\x03*Q\n" +
+	"\bJsonEmit\x12\x19\n" +
+	"\x15JSON_EMIT_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12JSON_EMIT_NONEMPTY\x10\x01\x12\x12\n" +
+	"\x0eJSON_EMIT_NULL\x10\x02:[\n" +
 	"\tjson_form\x12\x1f.google.protobuf.MessageOptions\x18Ŋ\x03 \x01(\x0e2\x1b.poterne.common.v1.JsonFormR\bjsonForm:>\n" +
 	"\n" +
-	"json_extra\x12\x1d.google.protobuf.FieldOptions\x18Ɗ\x03 \x01(\bR\tjsonExtraBAZ?github.com/poterne/poterne/proto/gen/poterne/common/v1;commonv1b\x06proto3"
+	"json_extra\x12\x1d.google.protobuf.FieldOptions\x18Ɗ\x03 \x01(\bR\tjsonExtra:Y\n" +
+	"\tjson_emit\x12\x1d.google.protobuf.FieldOptions\x18Ǌ\x03 \x01(\x0e2\x1b.poterne.common.v1.JsonEmitR\bjsonEmitBAZ?github.com/poterne/poterne/proto/gen/poterne/common/v1;commonv1b\x06proto3"
 
 var (
 	file_poterne_common_v1_json_proto_rawDescOnce sync.Once
@@ -198,22 +269,25 @@ func file_poterne_common_v1_json_proto_rawDescGZIP() []byte {
 	return file_poterne_common_v1_json_proto_rawDescData
 }
 
-var file_poterne_common_v1_json_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_poterne_common_v1_json_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_poterne_common_v1_json_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_poterne_common_v1_json_proto_goTypes = []any{
 	(JsonForm)(0),                       // 0: poterne.common.v1.JsonForm
-	(*RawJson)(nil),                     // 1: poterne.common.v1.RawJson
-	(*descriptorpb.MessageOptions)(nil), // 2: google.protobuf.MessageOptions
-	(*descriptorpb.FieldOptions)(nil),   // 3: google.protobuf.FieldOptions
+	(JsonEmit)(0),                       // 1: poterne.common.v1.JsonEmit
+	(*RawJson)(nil),                     // 2: poterne.common.v1.RawJson
+	(*descriptorpb.MessageOptions)(nil), // 3: google.protobuf.MessageOptions
+	(*descriptorpb.FieldOptions)(nil),   // 4: google.protobuf.FieldOptions
 }
 var file_poterne_common_v1_json_proto_depIdxs = []int32{
-	2, // 0: poterne.common.v1.json_form:extendee -> google.protobuf.MessageOptions
-	3, // 1: poterne.common.v1.json_extra:extendee -> google.protobuf.FieldOptions
-	0, // 2: poterne.common.v1.json_form:type_name -> poterne.common.v1.JsonForm
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	2, // [2:3] is the sub-list for extension type_name
-	0, // [0:2] is the sub-list for extension extendee
+	3, // 0: poterne.common.v1.json_form:extendee -> google.protobuf.MessageOptions
+	4, // 1: poterne.common.v1.json_extra:extendee -> google.protobuf.FieldOptions
+	4, // 2: poterne.common.v1.json_emit:extendee -> google.protobuf.FieldOptions
+	0, // 3: poterne.common.v1.json_form:type_name -> poterne.common.v1.JsonForm
+	1, // 4: poterne.common.v1.json_emit:type_name -> poterne.common.v1.JsonEmit
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	3, // [3:5] is the sub-list for extension type_name
+	0, // [0:3] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -227,9 +301,9 @@ func file_poterne_common_v1_json_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_common_v1_json_proto_rawDesc), len(file_poterne_common_v1_json_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   1,
-			NumExtensions: 2,
+			NumExtensions: 3,
 			NumServices:   0,
 		},
 		GoTypes:           file_poterne_common_v1_json_proto_goTypes,

@@ -1207,7 +1207,7 @@ type Annotation struct {
 	// The chunk's id.
 	ChunkId string `protobuf:"bytes,3,opt,name=chunk_id,json=chunkId,proto3" json:"chunk_id,omitempty"`
 	// The score that the chunk was found with.
-	Score float64 `protobuf:"fixed64,4,opt,name=score,proto3" json:"score,omitempty"`
+	Score *float64 `protobuf:"fixed64,4,opt,name=score,proto3,oneof" json:"score,omitempty"`
 	// The document's title.
 	Title string `protobuf:"bytes,5,opt,name=title,proto3" json:"title,omitempty"`
 	// The number that the prompt gives the passage, from 1; answers cite it as
@@ -1271,8 +1271,8 @@ func (x *Annotation) GetChunkId() string {
 }
 
 func (x *Annotation) GetScore() float64 {
-	if x != nil {
-		return x.Score
+	if x != nil && x.Score != nil {
+		return *x.Score
 	}
 	return 0
 }
@@ -1804,7 +1804,7 @@ var File_poterne_edge_v1_chat_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\n" +
-	"\x1apoterne/edge/v1/chat.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cpoterne/common/v1/json.proto\"\xe9\n" +
+	"\x1apoterne/edge/v1/chat.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cpoterne/common/v1/json.proto\"\xf1\n" +
 	"\n" +
 	"\x1bCreateChatCompletionRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
@@ -1823,15 +1823,15 @@ const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	" \x01(\v2\x1e.poterne.edge.v1.StopSequencesR\x04stop\x12G\n" +
 	"\x10presence_penalty\x18\v \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\xc0H\x06R\x0fpresencePenalty\x88\x01\x01\x12I\n" +
 	"\x11frequency_penalty\x18\f \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\xc0H\aR\x10frequencyPenalty\x88\x01\x01\x12\x17\n" +
-	"\x04seed\x18\r \x01(\x03H\bR\x04seed\x88\x01\x01\x126\n" +
-	"\x05tools\x18\x0e \x03(\v2\x15.poterne.edge.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05tools\x12<\n" +
+	"\x04seed\x18\r \x01(\x03H\bR\x04seed\x88\x01\x01\x12:\n" +
+	"\x05tools\x18\x0e \x03(\v2\x15.poterne.edge.v1.ToolB\r\xbaH\x06\x92\x01\x03\x10\x80\x02\xb8\xd4\x18\x01R\x05tools\x12<\n" +
 	"\vtool_choice\x18\x0f \x01(\v2\x1b.poterne.edge.v1.ToolChoiceR\n" +
 	"toolChoice\x12C\n" +
 	"\x0fresponse_format\x18\x10 \x01(\v2\x1a.poterne.common.v1.RawJsonR\x0eresponseFormat\x12\x1f\n" +
 	"\blogprobs\x18\x11 \x01(\bH\tR\blogprobs\x88\x01\x01\x121\n" +
 	"\ftop_logprobs\x18\x12 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x14(\x00H\n" +
-	"R\vtopLogprobs\x88\x01\x01\x12\x1c\n" +
-	"\x04user\x18\x13 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04user\x128\n" +
+	"R\vtopLogprobs\x88\x01\x01\x12 \n" +
+	"\x04user\x18\x13 \x01(\tB\f\xbaH\x05r\x03\x18\x80\x02\xb8\xd4\x18\x01R\x04user\x128\n" +
 	"\tretrieval\x18\x14 \x01(\v2\x1a.poterne.edge.v1.RetrievalR\tretrieval\x12T\n" +
 	"\x05extra\x18\xe8\a \x03(\v27.poterne.edge.v1.CreateChatCompletionRequest.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
@@ -1864,18 +1864,18 @@ const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"ExtraEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x10\n" +
-	"\x0e_include_usage\"\xda\x04\n" +
-	"\vChatMessage\x12O\n" +
-	"\x04role\x18\x01 \x01(\tB;\xbaH8r6R\x00R\x06systemR\tdeveloperR\x04userR\tassistantR\x04toolR\bfunctionR\x04role\x129\n" +
-	"\acontent\x18\x02 \x01(\v2\x1f.poterne.edge.v1.MessageContentR\acontent\x12\x1c\n" +
-	"\x04name\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04name\x12C\n" +
+	"\x0e_include_usage\"\xf0\x04\n" +
+	"\vChatMessage\x12S\n" +
+	"\x04role\x18\x01 \x01(\tB?\xbaH8r6R\x00R\x06systemR\tdeveloperR\x04userR\tassistantR\x04toolR\bfunction\xb8\xd4\x18\x01R\x04role\x129\n" +
+	"\acontent\x18\x02 \x01(\v2\x1f.poterne.edge.v1.MessageContentR\acontent\x12 \n" +
+	"\x04name\x18\x03 \x01(\tB\f\xbaH\x05r\x03\x18\x80\x02\xb8\xd4\x18\x01R\x04name\x12G\n" +
 	"\n" +
-	"tool_calls\x18\x04 \x03(\v2\x19.poterne.edge.v1.ToolCallB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\ttoolCalls\x12*\n" +
-	"\ftool_call_id\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
+	"tool_calls\x18\x04 \x03(\v2\x19.poterne.edge.v1.ToolCallB\r\xbaH\x06\x92\x01\x03\x10\x80\x02\xb8\xd4\x18\x01R\ttoolCalls\x12.\n" +
+	"\ftool_call_id\x18\x05 \x01(\tB\f\xbaH\x05r\x03\x18\x80\x02\xb8\xd4\x18\x01R\n" +
 	"toolCallId\x120\n" +
 	"\x11reasoning_content\x18\x06 \x01(\tH\x00R\x10reasoningContent\x88\x01\x01\x12\x1d\n" +
-	"\arefusal\x18\a \x01(\tH\x01R\arefusal\x88\x01\x01\x12=\n" +
-	"\vannotations\x18\b \x03(\v2\x1b.poterne.edge.v1.AnnotationR\vannotations\x12D\n" +
+	"\arefusal\x18\a \x01(\tH\x01R\arefusal\x88\x01\x01\x12C\n" +
+	"\vannotations\x18\b \x03(\v2\x1b.poterne.edge.v1.AnnotationB\x04\xb8\xd4\x18\x01R\vannotations\x12D\n" +
 	"\x05extra\x18\xe8\a \x03(\v2'.poterne.edge.v1.ChatMessage.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
@@ -1917,28 +1917,28 @@ const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"ToolChoice\x12\x14\n" +
 	"\x04mode\x18\x01 \x01(\tH\x00R\x04mode\x128\n" +
 	"\x05named\x18\x02 \x01(\v2 .poterne.edge.v1.NamedToolChoiceH\x00R\x05named:\x04\xa8\xd4\x18\x02B\b\n" +
-	"\x06choice\"\xe1\x01\n" +
-	"\x0fNamedToolChoice\x12\x12\n" +
-	"\x04type\x18\x01 \x01(\tR\x04type\x126\n" +
+	"\x06choice\"\xe7\x01\n" +
+	"\x0fNamedToolChoice\x12\x18\n" +
+	"\x04type\x18\x01 \x01(\tB\x04\xb8\xd4\x18\x01R\x04type\x126\n" +
 	"\bfunction\x18\x02 \x01(\v2\x1a.poterne.common.v1.RawJsonR\bfunction\x12H\n" +
 	"\x05extra\x18\xe8\a \x03(\v2+.poterne.edge.v1.NamedToolChoice.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8f\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9b\x02\n" +
 	"\bToolCall\x12\x19\n" +
-	"\x05index\x18\x01 \x01(\x05H\x00R\x05index\x88\x01\x01\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
-	"\x04type\x18\x03 \x01(\tR\x04type\x12=\n" +
+	"\x05index\x18\x01 \x01(\x05H\x00R\x05index\x88\x01\x01\x12\x14\n" +
+	"\x02id\x18\x02 \x01(\tB\x04\xb8\xd4\x18\x01R\x02id\x12\x18\n" +
+	"\x04type\x18\x03 \x01(\tB\x04\xb8\xd4\x18\x01R\x04type\x12=\n" +
 	"\bfunction\x18\x04 \x01(\v2!.poterne.edge.v1.ToolCallFunctionR\bfunction\x12A\n" +
 	"\x05extra\x18\xe8\a \x03(\v2$.poterne.edge.v1.ToolCall.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\b\n" +
-	"\x06_index\"\xdc\x01\n" +
-	"\x10ToolCallFunction\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
+	"\x06_index\"\xe2\x01\n" +
+	"\x10ToolCallFunction\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xb8\xd4\x18\x01R\x04name\x12!\n" +
 	"\targuments\x18\x02 \x01(\tH\x00R\targuments\x88\x01\x01\x12I\n" +
 	"\x05extra\x18\xe8\a \x03(\v2,.poterne.edge.v1.ToolCallFunction.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
@@ -1946,21 +1946,22 @@ const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\f\n" +
 	"\n" +
-	"_arguments\"\x9f\x02\n" +
+	"_arguments\"\xc6\x02\n" +
 	"\n" +
 	"Annotation\x12\x12\n" +
-	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1f\n" +
-	"\vdocument_id\x18\x02 \x01(\tR\n" +
-	"documentId\x12\x19\n" +
-	"\bchunk_id\x18\x03 \x01(\tR\achunkId\x12\x14\n" +
-	"\x05score\x18\x04 \x01(\x01R\x05score\x12\x14\n" +
-	"\x05title\x18\x05 \x01(\tR\x05title\x12\x16\n" +
-	"\x06number\x18\x06 \x01(\x05R\x06number\x12C\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12%\n" +
+	"\vdocument_id\x18\x02 \x01(\tB\x04\xb8\xd4\x18\x01R\n" +
+	"documentId\x12\x1f\n" +
+	"\bchunk_id\x18\x03 \x01(\tB\x04\xb8\xd4\x18\x01R\achunkId\x12\x19\n" +
+	"\x05score\x18\x04 \x01(\x01H\x00R\x05score\x88\x01\x01\x12\x1a\n" +
+	"\x05title\x18\x05 \x01(\tB\x04\xb8\xd4\x18\x01R\x05title\x12\x1c\n" +
+	"\x06number\x18\x06 \x01(\x05B\x04\xb8\xd4\x18\x01R\x06number\x12C\n" +
 	"\x05extra\x18\xe8\a \x03(\v2&.poterne.edge.v1.Annotation.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xec\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\b\n" +
+	"\x06_score\"\xec\x02\n" +
 	"\x1cCreateChatCompletionResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06object\x18\x02 \x01(\tR\x06object\x12\x18\n" +
@@ -1972,13 +1973,13 @@ const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcd\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd9\x02\n" +
 	"\n" +
 	"ChatChoice\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x126\n" +
-	"\amessage\x18\x02 \x01(\v2\x1c.poterne.edge.v1.ChatMessageR\amessage\x12(\n" +
-	"\rfinish_reason\x18\x03 \x01(\tH\x00R\ffinishReason\x88\x01\x01\x126\n" +
-	"\blogprobs\x18\x04 \x01(\v2\x1a.poterne.common.v1.RawJsonR\blogprobs\x12C\n" +
+	"\amessage\x18\x02 \x01(\v2\x1c.poterne.edge.v1.ChatMessageR\amessage\x12.\n" +
+	"\rfinish_reason\x18\x03 \x01(\tB\x04\xb8\xd4\x18\x02H\x00R\ffinishReason\x88\x01\x01\x12<\n" +
+	"\blogprobs\x18\x04 \x01(\v2\x1a.poterne.common.v1.RawJsonB\x04\xb8\xd4\x18\x02R\blogprobs\x12C\n" +
 	"\x05extra\x18\xe8\a \x03(\v2&.poterne.edge.v1.ChatChoice.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
@@ -1996,12 +1997,12 @@ const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd3\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdf\x02\n" +
 	"\x0fChatChunkChoice\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x122\n" +
-	"\x05delta\x18\x02 \x01(\v2\x1c.poterne.edge.v1.ChatMessageR\x05delta\x12(\n" +
-	"\rfinish_reason\x18\x03 \x01(\tH\x00R\ffinishReason\x88\x01\x01\x126\n" +
-	"\blogprobs\x18\x04 \x01(\v2\x1a.poterne.common.v1.RawJsonR\blogprobs\x12H\n" +
+	"\x05delta\x18\x02 \x01(\v2\x1c.poterne.edge.v1.ChatMessageR\x05delta\x12.\n" +
+	"\rfinish_reason\x18\x03 \x01(\tB\x04\xb8\xd4\x18\x02H\x00R\ffinishReason\x88\x01\x01\x12<\n" +
+	"\blogprobs\x18\x04 \x01(\v2\x1a.poterne.common.v1.RawJsonB\x04\xb8\xd4\x18\x02R\blogprobs\x12H\n" +
 	"\x05extra\x18\xe8\a \x03(\v2+.poterne.edge.v1.ChatChunkChoice.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
@@ -2150,6 +2151,7 @@ func file_poterne_edge_v1_chat_proto_init() {
 	}
 	file_poterne_edge_v1_chat_proto_msgTypes[12].OneofWrappers = []any{}
 	file_poterne_edge_v1_chat_proto_msgTypes[13].OneofWrappers = []any{}
+	file_poterne_edge_v1_chat_proto_msgTypes[14].OneofWrappers = []any{}
 	file_poterne_edge_v1_chat_proto_msgTypes[16].OneofWrappers = []any{}
 	file_poterne_edge_v1_chat_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}

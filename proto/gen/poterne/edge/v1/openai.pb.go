@@ -1402,7 +1402,7 @@ var File_poterne_edge_v1_openai_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"\n" +
-	"\x1cpoterne/edge/v1/openai.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cpoterne/common/v1/json.proto\x1a\x1apoterne/edge/v1/chat.proto\"\xcc\x05\n" +
+	"\x1cpoterne/edge/v1/openai.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cpoterne/common/v1/json.proto\x1a\x1apoterne/edge/v1/chat.proto\"\xd0\x05\n" +
 	"\x17CreateCompletionRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x122\n" +
@@ -1417,8 +1417,8 @@ const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"\xbaH\a\x1a\x05\x18\x80\x01(\x01H\x04R\x01n\x88\x01\x01\x122\n" +
 	"\x04stop\x18\t \x01(\v2\x1e.poterne.edge.v1.StopSequencesR\x04stop\x12\x17\n" +
 	"\x04seed\x18\n" +
-	" \x01(\x03H\x05R\x04seed\x88\x01\x01\x12\x1c\n" +
-	"\x04user\x18\v \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04user\x12P\n" +
+	" \x01(\x03H\x05R\x04seed\x88\x01\x01\x12 \n" +
+	"\x04user\x18\v \x01(\tB\f\xbaH\x05r\x03\x18\x80\x02\xb8\xd4\x18\x01R\x04user\x12P\n" +
 	"\x05extra\x18\xe8\a \x03(\v23.poterne.edge.v1.CreateCompletionRequest.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
@@ -1441,12 +1441,12 @@ const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb5\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc1\x02\n" +
 	"\x10CompletionChoice\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\x12(\n" +
-	"\rfinish_reason\x18\x03 \x01(\tH\x00R\ffinishReason\x88\x01\x01\x126\n" +
-	"\blogprobs\x18\x04 \x01(\v2\x1a.poterne.common.v1.RawJsonR\blogprobs\x12I\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12.\n" +
+	"\rfinish_reason\x18\x03 \x01(\tB\x04\xb8\xd4\x18\x02H\x00R\ffinishReason\x88\x01\x01\x12<\n" +
+	"\blogprobs\x18\x04 \x01(\v2\x1a.poterne.common.v1.RawJsonB\x04\xb8\xd4\x18\x02R\blogprobs\x12I\n" +
 	"\x05extra\x18\xe8\a \x03(\v2,.poterne.edge.v1.CompletionChoice.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
