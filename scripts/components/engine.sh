@@ -6,7 +6,7 @@
 # maker's own processor would die of an illegal instruction elsewhere.
 readonly ENGINE_BUILDS=(Linux-x86_64 Linux-aarch64 Darwin-arm64 Darwin-x86_64)
 
-engine_dir() { printf '%s/engine/%s-%s' "$(cache_dir)" "$(key_of "$PARTS/engine.txt" "$PARTS/launch/llama-server")" "$(python_tag)"; }
+engine_dir() { printf '%s/engine/%s-%s' "$(cache_dir)" "$(key_of "$PARTS/engine.txt")" "$(python_tag)"; }
 
 verb_engine() {
   if ! engine_fits; then
@@ -15,6 +15,7 @@ verb_engine() {
   fi
   require_python engine
   install_once engine "$(engine_dir)" build_engine
+  refresh_launcher llama-server "$(engine_dir)"
 }
 
 engine_fits() {
@@ -40,9 +41,7 @@ engine_on_path() {
 build_engine() { # DIR
   say "engine: fetching llama-server (34 MB)"
   pip_target "$PARTS/engine.txt" "$1/lib" || return 1
-  mkdir -p "$1/bin"
-  install -m 755 "$PARTS/launch/llama-server" "$1/bin/llama-server" || return 1
-  "$1/bin/llama-server" --help >/dev/null && python3 -c 'import sys; sys.path.insert(0, sys.argv[1]); import xllamacpp' "$1/lib" ||
+  python3 -c 'import sys; sys.path.insert(0, sys.argv[1]); import xllamacpp' "$1/lib" ||
     {
       say "engine: it does not start on this machine"
       return 1

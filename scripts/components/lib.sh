@@ -1,6 +1,7 @@
 # Shared by scripts/components.sh and the files beside this one. Sourced, never run.
 # shellcheck shell=bash
 
+# shellcheck disable=SC2034 # used by the files that are sourced after this one
 readonly EXIT_MISSING=3 # a part has no build for this machine and none is installed
 
 say() { printf 'components: %s\n' "$*" >&2; }
@@ -90,11 +91,7 @@ install_locked() {
   say "$name: ready"
 }
 
-# point LINK TARGET: a stable name for the present version; replaced atomically.
+# point LINK TARGET: a stable name for the present version.
 point() {
-  [[ "$(readlink "$1" 2>/dev/null || true)" == "$2" ]] && return 0
-  ln -s "$2" "$1.$$" && mv -fT "$1.$$" "$1" 2>/dev/null || {
-    rm -f "$1.$$"
-    ln -sfn "$2" "$1"
-  }
+  [[ "$(readlink "$1" 2>/dev/null || true)" == "$2" ]] || ln -sfn "$2" "$1"
 }

