@@ -1,0 +1,128 @@
+// Package digest names a model specification by its content. It knows what
+// the digest covers and nothing of storage; docs/digests.md is the definition
+// that this package follows. Start reading at Of.
+package digest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/gowebpki/jcs"
+	"google.golang.org/protobuf/proto"
+
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+)
+
+// Prefix begins every digest; 64 lower-case hexadecimal digits follow.
+const Prefix = "sha256:"
+
+// format is a member of every canonical form, so that another definition can
+// never make the same bytes.
+const format = "poterne.model-spec/1"
+
+// ErrUnknownFields is returned for a specification with fields that this
+// program does not know: a digest without them would name something else.
+var ErrUnknownFields = errors.New("the specification has fields that this registry does not know")
+
+// document is the object whose canonical form is hashed. Members that are zero
+// are left out, so that a field added later does not change older digests.
+type document struct {
+	Format              string            `json:"format"`
+	Task                string            `json:"task"`
+	Engine              string            `json:"engine"`
+	Artifacts           []artifact        `json:"artifacts,omitempty"`
+	Parameters          map[string]string `json:"parameters,omitempty"`
+	ContextLength       int32             `json:"context_length,omitempty"`
+	EmbeddingDimensions int32             `json:"embedding_dimensions,omitempty"`
+}
+
+// artifact leaves out where the file lies. The size is a text because RFC 8785
+// has no integers above 2^53.
+type artifact struct {
+	Role      string `json:"role"`
+	SHA256    string `json:"sha256"`
+	SizeBytes string `json:"size_bytes"`
+}
+
+// Of returns the digest of spec: SHA-256 over Canonical(spec), as "sha256:"
+// and 64 hexadecimal digits.
+func Of(spec *commonv1.ModelSpec) (string, error) {
+	form, err := Canonical(spec)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(form)
+	return Prefix + hex.EncodeToString(sum[:]), nil
+}
+
+// Canonical returns the canonical form of spec: the JSON object described in
+// docs/digests.md, written as RFC 8785 says.
+func Canonical(spec *commonv1.ModelSpec) ([]byte, error) {
+	if hasUnknown(spec) {
+		return nil, ErrUnknownFields
+	}
+	task, err := taskName(spec.GetTask())
+	if err != nil {
+		return nil, err
+	}
+	doc := document{
+		Format:              format,
+		Task:                task,
+		Engine:              spec.GetEngine(),
+		Parameters:          spec.GetParameters(),
+		ContextLength:       spec.GetContextLength(),
+		EmbeddingDimensions: spec.GetEmbeddingDimensions(),
+	}
+	for _, a := range spec.GetArtifacts() {
+		doc.Artifacts = append(doc.Artifacts, artifact{
+			Role: role(a), SHA256: a.GetSha256(), SizeBytes: strconv.FormatInt(a.GetSizeBytes(), 10),
+		})
+	}
+	raw, err := json.Marshal(doc)
+	if err != nil {
+		return nil, fmt.Errorf("canonical form: %w", err)
+	}
+	form, err := jcs.Transform(raw)
+	if err != nil {
+		return nil, fmt.Errorf("canonical form: %w", err)
+	}
+	return form, nil
+}
+
+// taskName keeps the names apart from the enum's, which are part of the API.
+func taskName(t commonv1.Task) (string, error) {
+	switch t {
+	case commonv1.Task_TASK_CHAT:
+		return "chat", nil
+	case commonv1.Task_TASK_EMBEDDING:
+		return "embedding", nil
+	case commonv1.Task_TASK_UNSPECIFIED:
+		return "", errors.New("the task is not said")
+	default:
+		return "", fmt.Errorf("the task %d is not known", t)
+	}
+}
+
+func role(a *commonv1.Artifact) string {
+	if a.GetRole() == "" {
+		return "weights"
+	}
+	return a.GetRole()
+}
+
+func hasUnknown(spec *commonv1.ModelSpec) bool {
+	messages := []proto.Message{spec}
+	for _, a := range spec.GetArtifacts() {
+		messages = append(messages, a)
+	}
+	for _, m := range messages {
+		if len(m.ProtoReflect().GetUnknown()) > 0 {
+			return true
+		}
+	}
+	return false
+}
