@@ -1,0 +1,91 @@
+package analysis
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+func TestSpellingsOfAWordMeet(t *testing.T) {
+	for _, tc := range []struct{ query, passage string }{
+		{"economie", "L’économie française est en croissance."},
+		{"Économies", "les economies du pays sont dans le rouge"},
+		{"avion", "C'est l'avion qui a été construit pour nous"},
+		{"avions", "un avion est dans le ciel"},
+		{"châteaux", "le château de la ville est dans la plaine"},
+		{"journal", "les journaux sont dans la rue"},
+		{"wing", "the wings of the aircraft"},
+		{"computing", "what is computed by the machine"},
+		{"pilot", "the pilot’s seat is in the front"},
+		{"oeuvre", "une œuvre d'art qui est dans le musée"},
+		{"STRASSE", "die Straße"},
+		{"flow", "flow"},
+	} {
+		terms := Analyze(tc.passage)
+		found := slices.ContainsFunc(Query(tc.query)[0].Variants, func(v string) bool {
+			return slices.Contains(terms, v)
+		})
+		if !found {
+			t.Errorf("query %q (%v) does not meet %q (%v)", tc.query, Query(tc.query), tc.passage, terms)
+		}
+	}
+}
+
+func TestQueryLeavesFunctionWordsOut(t *testing.T) {
+	got := Query("what are the problems of the flow of the flows")
+	var words []string
+	for _, q := range got {
+		words = append(words, q.Variants[0])
+	}
+	if want := []string{"problem", "flow"}; !slices.Equal(words, want) {
+		t.Errorf("got %v, want %v", words, want)
+	}
+	if got[1].Count != 2 {
+		t.Errorf("flow was counted %d times, want 2", got[1].Count)
+	}
+}
+
+func TestQueryOfFunctionWordsAloneKeepsThem(t *testing.T) {
+	if got := Query("to be or not to be"); len(got) == 0 {
+		t.Error("nothing is left to look for")
+	}
+}
+
+func TestTokensSayWhereTheyAre(t *testing.T) {
+	const text = "L'Économie: the pilot's œuvre"
+	for _, tok := range Tokens(text) {
+		if got := Fold(text[tok.Start:tok.End]); got != tok.Word {
+			t.Errorf("token %q lies at %q", tok.Word, got)
+		}
+	}
+}
+
+func TestLongWordsAreNotIndexed(t *testing.T) {
+	if got := Analyze(strings.Repeat("x", maxTermBytes+1)); len(got) != 0 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func FuzzAnalyze(f *testing.F) {
+	for _, s := range []string{"", "l'avion", "\u2007\u00a0x", "ﬁn\u0301", "日本語のテキスト", "\xff\xfe", "'s", "qu'"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, tok := range Tokens(s) {
+			if tok.Start < 0 || tok.End > len(s) || tok.Start >= tok.End {
+				t.Fatalf("token %+v lies outside of %q", tok, s)
+			}
+		}
+		for _, term := range Analyze(s) {
+			if term == "" || strings.ContainsFunc(term, unicode.IsSpace) {
+				t.Fatalf("term %q of %q would not survive being split at spaces", term, s)
+			}
+		}
+		for _, q := range Query(s) {
+			if len(q.Variants) == 0 || q.Count < 1 {
+				t.Fatalf("query term %+v of %q is empty", q, s)
+			}
+		}
+	})
+}
