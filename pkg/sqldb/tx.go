@@ -1,0 +1,60 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// The bounds on running one transaction again.
+const (
+	maxAttempts = 10
+	firstPause  = 5 * time.Millisecond
+	longestWait = 200 * time.Millisecond
+)
+
+// InTx runs fn in a serialisable transaction, which is committed when fn
+// returns nil and rolled back otherwise. A transaction that lost a race is run
+// again, up to ten times: fn must have no effect but on tx and on what it sets
+// anew each time.
+func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	opts := &sql.TxOptions{Isolation: sql.LevelSerializable}
+	pause := firstPause
+	for attempt := 1; ; attempt++ {
+		err := db.once(ctx, opts, fn)
+		if err == nil || !IsRetryable(err) || attempt == maxAttempts {
+			return err
+		}
+		timer := time.NewTimer(pause/2 + rand.N(pause/2)) //nolint:gosec // jitter is no secret
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return errors.Join(context.Cause(ctx), err)
+		}
+		pause = min(2*pause, longestWait)
+	}
+}
+
+func (db *DB) once(ctx context.Context, opts *sql.TxOptions, fn func(context.Context, *sql.Tx) error) (err error) {
+	tx, err := db.BeginTx(ctx, opts)
+	if err != nil {
+		return fmt.Errorf("sqldb: begin: %w", err)
+	}
+	defer func() {
+		// Also when fn panics: the connection must not keep its locks.
+		if rollback := tx.Rollback(); rollback != nil && !errors.Is(rollback, sql.ErrTxDone) {
+			err = errors.Join(err, fmt.Errorf("sqldb: roll back: %w", rollback))
+		}
+	}()
+	if err := fn(ctx, tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("sqldb: commit: %w", err)
+	}
+	return nil
+}
