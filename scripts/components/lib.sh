@@ -82,6 +82,7 @@ install_locked() {
   shift 2
   [[ -d $dest ]] && return 0
   mkdir -p "$(cache_dir)/tmp" "$(dirname "$dest")"
+  rm -rf "$(cache_dir)/tmp/$name".* # of a run that was killed: this one holds the lock
   tmp=$(mktemp -d "$(cache_dir)/tmp/$name.XXXXXX")
   # shellcheck disable=SC2064 # the path of now is meant
   trap "rm -rf '$tmp'" EXIT

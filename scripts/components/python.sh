@@ -15,8 +15,10 @@ python_tag() {
   python3 -c 'import sys, os; u = os.uname(); print("py%d%d-%s-%s" % (*sys.version_info[:2], u.sysname.lower(), u.machine))'
 }
 
-# pip_target REQUIREMENTS DIR: installs exactly what the file names, wheels only.
+# pip_target REQUIREMENTS DIR [PIP OPTION...]: installs exactly what the file names, wheels only.
 pip_target() {
+  local file=$1 dir=$2
+  shift 2
   local quiet=(--quiet)
   if ! python3 -m pip --version >/dev/null 2>&1; then
     say "pip is not installed; install $PYTHON_NEEDS"
@@ -24,7 +26,7 @@ pip_target() {
   fi
   [[ -t 2 ]] && quiet=(--progress-bar on)
   python3 -m pip --disable-pip-version-check install "${quiet[@]}" --no-input --no-deps --require-hashes \
-    --only-binary :all: --no-compile --no-cache-dir --root-user-action ignore --target "$2" -r "$1" >&2
+    --only-binary :all: --no-compile --no-cache-dir --root-user-action ignore --target "$dir" -r "$file" "$@" >&2
 }
 
 # refresh_launcher NAME DIR: our own start script beside the package that it starts.
