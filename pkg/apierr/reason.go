@@ -15,6 +15,7 @@ const (
 	InvalidArgument       Reason = "INVALID_ARGUMENT"        // 400
 	ContextLengthExceeded Reason = "CONTEXT_LENGTH_EXCEEDED" // 400
 	FailedPrecondition    Reason = "FAILED_PRECONDITION"     // 400
+	OutOfRange            Reason = "OUT_OF_RANGE"            // 400: begin again
 	Unauthenticated       Reason = "UNAUTHENTICATED"         // 401
 	PermissionDenied      Reason = "PERMISSION_DENIED"       // 403
 	NotFound              Reason = "NOT_FOUND"               // 404
@@ -41,7 +42,7 @@ const StatusClientClosedRequest = 499
 // Reasons returns every reason, by HTTP status.
 func Reasons() []Reason {
 	return []Reason{
-		InvalidArgument, ContextLengthExceeded, FailedPrecondition, Unauthenticated, PermissionDenied,
+		InvalidArgument, ContextLengthExceeded, FailedPrecondition, OutOfRange, Unauthenticated, PermissionDenied,
 		NotFound, ModelNotFound, MethodNotAllowed, AlreadyExists, Conflict, PayloadTooLarge,
 		UnsupportedMediaType, RateLimited, QuotaExceeded, Cancelled, Internal, Unimplemented,
 		EngineFailed, Overloaded, Unavailable, DeadlineExceeded,
@@ -56,7 +57,7 @@ func (r Reason) Known() bool {
 // HTTPStatus returns the status code for r; 500 for an unknown reason.
 func (r Reason) HTTPStatus() int {
 	switch r {
-	case InvalidArgument, ContextLengthExceeded, FailedPrecondition:
+	case InvalidArgument, ContextLengthExceeded, FailedPrecondition, OutOfRange:
 		return http.StatusBadRequest
 	case Unauthenticated:
 		return http.StatusUnauthorized
@@ -98,6 +99,8 @@ func (r Reason) Code() codes.Code {
 		return codes.InvalidArgument
 	case FailedPrecondition:
 		return codes.FailedPrecondition
+	case OutOfRange:
+		return codes.OutOfRange
 	case Unauthenticated:
 		return codes.Unauthenticated
 	case PermissionDenied:
@@ -128,8 +131,10 @@ func (r Reason) Code() codes.Code {
 // reasonOf returns the reason for a status that names none of ours.
 func reasonOf(code codes.Code) Reason {
 	switch code {
-	case codes.InvalidArgument, codes.OutOfRange:
+	case codes.InvalidArgument:
 		return InvalidArgument
+	case codes.OutOfRange:
+		return OutOfRange
 	case codes.FailedPrecondition:
 		return FailedPrecondition
 	case codes.Unauthenticated:

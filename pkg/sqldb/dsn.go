@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -75,7 +76,7 @@ func DialectOf(s string) (Dialect, error) {
 
 // sqliteURI returns the driver's name for the file. Writers begin their
 // transactions at once with the lock, rather than fail when they upgrade.
-func (d dsn) sqliteURI(readOnly bool, busy time.Duration) string {
+func (d dsn) sqliteURI(readOnly bool, busy time.Duration, sync string) string {
 	q := url.Values{}
 	q.Add("_pragma", fmt.Sprintf("busy_timeout(%d)", busy.Milliseconds()))
 	q.Add("_pragma", "foreign_keys(1)")
@@ -84,7 +85,7 @@ func (d dsn) sqliteURI(readOnly bool, busy time.Duration) string {
 		q.Add("_pragma", "query_only(1)")
 	} else {
 		q.Add("_pragma", "journal_mode(wal)")
-		q.Add("_pragma", "synchronous(normal)")
+		q.Add("_pragma", "synchronous("+cmp.Or(sync, SyncNormal)+")")
 		q.Set("_txlock", "immediate")
 	}
 	u := url.URL{Scheme: "file", Path: d.path, RawQuery: q.Encode()}

@@ -11,18 +11,31 @@ import (
 	"github.com/pressly/goose/v3/lock"
 )
 
+// MigrateOption changes what Migrate does.
+type MigrateOption func(*migrateOptions)
+
+type migrateOptions struct{ table string }
+
+// WithTable notes the migrations in the named table. Services that may share a
+// database each need one of their own; schema_migrations is the default.
+func WithTable(name string) MigrateOption { return func(o *migrateOptions) { o.table = name } }
+
 // Migrate applies the migrations of fsys that the database has not had, in
 // order: the .sql files of the directory named after the dialect (sqlite,
 // postgres), or of the root when there is no such directory. They are written
 // for goose. Several processes may migrate at once: on PostgreSQL they take
 // turns, SQLite has one writer.
-func (db *DB) Migrate(ctx context.Context, fsys fs.FS, log *slog.Logger) error {
+func (db *DB) Migrate(ctx context.Context, fsys fs.FS, log *slog.Logger, options ...MigrateOption) error {
+	o := migrateOptions{table: "schema_migrations"}
+	for _, opt := range options {
+		opt(&o)
+	}
 	dir, err := migrationsOf(fsys, db.Dialect)
 	if err != nil {
 		return err
 	}
 	opts := []goose.ProviderOption{
-		goose.WithDisableGlobalRegistry(true), goose.WithTableName("schema_migrations"),
+		goose.WithDisableGlobalRegistry(true), goose.WithTableName(o.table),
 	}
 	dialect := goose.DialectSQLite3
 	if db.Dialect == Postgres {

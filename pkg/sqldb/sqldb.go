@@ -28,12 +28,23 @@ type Config struct {
 	MaxLifetime time.Duration `yaml:"max_lifetime"`
 	// BusyTimeout is how long SQLite waits for another process's lock.
 	BusyTimeout time.Duration `yaml:"busy_timeout"`
+	// Sync is how SQLite commits: normal survives the end of the process, full a
+	// power cut as well, for a wait on the disk at every commit. PostgreSQL has
+	// its own settings.
+	Sync string `yaml:"sync"`
 }
+
+// The values of Config.Sync.
+const (
+	SyncNormal = "normal"
+	SyncFull   = "full"
+)
 
 // DefaultConfig returns the defaults for the given connection string.
 func DefaultConfig(dsn string) Config {
 	return Config{
 		DSN: config.Secret(dsn), MaxOpen: 10, MaxLifetime: 30 * time.Minute, BusyTimeout: 5 * time.Second,
+		Sync: SyncNormal,
 	}
 }
 
@@ -44,6 +55,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	}
 	p.Check(c.MaxOpen > 0, prefix+".max_open", "must be positive, got %d", c.MaxOpen)
 	p.Check(c.MaxLifetime > 0, prefix+".max_lifetime", "must be positive, got %v", c.MaxLifetime)
+	p.Check(c.Sync == SyncNormal || c.Sync == SyncFull, prefix+".sync", "must be normal or full, got %q", c.Sync)
 	p.Check(c.BusyTimeout >= 0, prefix+".busy_timeout", "must not be negative, got %v", c.BusyTimeout)
 }
 
@@ -83,12 +95,12 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 
 func (db *DB) openSQLite(d dsn, cfg Config) error {
 	var err error
-	if db.DB, err = sql.Open("sqlite", d.sqliteURI(false, cfg.BusyTimeout)); err != nil {
+	if db.DB, err = sql.Open("sqlite", d.sqliteURI(false, cfg.BusyTimeout, cfg.Sync)); err != nil {
 		return fmt.Errorf("sqldb: open sqlite: %w", err)
 	}
 	// One writer: others would only wait for its lock, and fail when it is long.
 	db.DB.SetMaxOpenConns(1)
-	if db.reader, err = sql.Open("sqlite", d.sqliteURI(true, cfg.BusyTimeout)); err != nil {
+	if db.reader, err = sql.Open("sqlite", d.sqliteURI(true, cfg.BusyTimeout, cfg.Sync)); err != nil {
 		return fmt.Errorf("sqldb: open sqlite: %w", err)
 	}
 	db.reader.SetMaxOpenConns(cfg.MaxOpen)

@@ -21,10 +21,33 @@ const (
 // again, up to ten times: fn must have no effect but on tx and on what it sets
 // anew each time.
 func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
-	opts := &sql.TxOptions{Isolation: sql.LevelSerializable}
+	return again(ctx, func() error {
+		return once(ctx, db.DB, &sql.TxOptions{Isolation: sql.LevelSerializable}, fn)
+	})
+}
+
+// InTurn is InTx for a transaction whose first statement locks a row that all
+// its rivals lock first, too. They take turns instead of running again: on
+// PostgreSQL it runs at READ COMMITTED, so that each statement after the lock
+// sees what those before it in the queue have committed.
+func (db *DB) InTurn(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	return again(ctx, func() error {
+		return once(ctx, db.DB, &sql.TxOptions{Isolation: sql.LevelReadCommitted}, fn)
+	})
+}
+
+// InSnapshot runs fn in a transaction that only reads and sees one state of the
+// database; on SQLite it does not wait for the writer.
+func (db *DB) InSnapshot(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	return again(ctx, func() error {
+		return once(ctx, db.reader, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}, fn)
+	})
+}
+
+func again(ctx context.Context, run func() error) error {
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
-		err := db.once(ctx, opts, fn)
+		err := run()
 		if err == nil || !IsRetryable(err) || attempt == maxAttempts {
 			return err
 		}
@@ -39,7 +62,7 @@ func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx)
 	}
 }
 
-func (db *DB) once(ctx context.Context, opts *sql.TxOptions, fn func(context.Context, *sql.Tx) error) (err error) {
+func once(ctx context.Context, db *sql.DB, opts *sql.TxOptions, fn func(context.Context, *sql.Tx) error) (err error) {
 	tx, err := db.BeginTx(ctx, opts)
 	if err != nil {
 		return fmt.Errorf("sqldb: begin: %w", err)

@@ -56,7 +56,7 @@ func openAIType(e *apierr.Error) (kind, code string) {
 		return "permission_error", own
 	case apierr.ContextLengthExceeded, apierr.ModelNotFound, apierr.NotFound, apierr.MethodNotAllowed,
 		apierr.UnsupportedMediaType, apierr.PayloadTooLarge, apierr.AlreadyExists, apierr.Conflict,
-		apierr.FailedPrecondition, apierr.Unimplemented, apierr.Cancelled:
+		apierr.FailedPrecondition, apierr.OutOfRange, apierr.Unimplemented, apierr.Cancelled:
 		return invalid, own
 	case apierr.RateLimited:
 		if e.Metadata[MetadataLimit] == "tokens" {
