@@ -37,7 +37,7 @@ lint_go() {
     [[ -z $(git ls-files --cached --others --exclude-standard -- "$m/*.go" | head -n 1) ]] || with+=("./$m/...")
   done
   [[ ${#with[@]} -eq 0 ]] && return 0
-  golangci-lint run "${fix[@]}" "${with[@]}"
+  golangci-lint run ${fix[@]+"${fix[@]}"} "${with[@]}"
 }
 
 lint_proto() {
@@ -67,8 +67,9 @@ main() {
   if [[ ${#modules[@]} -gt 0 ]]; then
     step "go (${modules[*]})" lint_go "${modules[@]}"
   else
-    local all
-    mapfile -t all < <(workspace_modules)
+    local all m
+    all=()
+    while IFS= read -r m; do all+=("$m"); done < <(workspace_modules)
     step "go (${#all[@]} modules)" lint_go "${all[@]}"
     step proto lint_proto
     step shell lint_shell
