@@ -1,0 +1,78 @@
+package audit
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+)
+
+// Entry is the record of a request while that is in hand. Every step adds what
+// it learns. All methods may be called on a nil Entry, which ignores them, and
+// from several goroutines at once.
+type Entry struct {
+	mu  sync.Mutex
+	rec Record
+}
+
+type entryKey struct{}
+
+// NewContext returns ctx carrying e.
+func NewContext(ctx context.Context, e *Entry) context.Context {
+	return context.WithValue(ctx, entryKey{}, e)
+}
+
+// From returns the entry of the request that ctx belongs to; nil outside one.
+func From(ctx context.Context) *Entry {
+	e, _ := ctx.Value(entryKey{}).(*Entry)
+	return e
+}
+
+func (e *Entry) set(f func(*Record)) {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f(&e.rec)
+}
+
+// SetAddress notes where the request came from.
+func (e *Entry) SetAddress(a netip.Addr) {
+	if a.IsValid() {
+		e.set(func(r *Record) { r.Address = a.String() })
+	}
+}
+
+// SetCaller notes who asked.
+func (e *Entry) SetCaller(tenant, subject string) {
+	e.set(func(r *Record) { r.Tenant, r.Subject = tenant, subject })
+}
+
+// SetKeyID notes which key was shown, also one that was refused.
+func (e *Entry) SetKeyID(id string) { e.set(func(r *Record) { r.KeyID = id }) }
+
+// SetResource notes what the request is about, at most 256 bytes of it.
+func (e *Entry) SetResource(s string) {
+	e.set(func(r *Record) { r.Resource = s[:min(len(s), 256)] })
+}
+
+// SetServedBy notes the model's version that answered, `name@v3`.
+func (e *Entry) SetServedBy(version string) { e.set(func(r *Record) { r.ServedBy = version }) }
+
+// SetArm notes the arm of the traffic split that answered.
+func (e *Entry) SetArm(arm string) { e.set(func(r *Record) { r.Arm = arm }) }
+
+// SetTokens notes what the request used.
+func (e *Entry) SetTokens(prompt, completion int32) {
+	e.set(func(r *Record) { r.PromptTokens, r.CompletionTokens = prompt, completion })
+}
+
+// Record returns what is known by now.
+func (e *Entry) Record() Record {
+	if e == nil {
+		return Record{}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.rec
+}

@@ -1,0 +1,234 @@
+package audit
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/metrics"
+)
+
+const (
+	maxBatch     = 256
+	minRetry     = 100 * time.Millisecond
+	maxRetry     = 5 * time.Second
+	writeTimeout = 10 * time.Second
+)
+
+// Trail takes records and writes them to a sink in batches, in the order in
+// which it took them. Its queue is bounded: when the sink is slower than the
+// requests, these wait a little, and then Config.OnFull decides. It is safe for
+// concurrent use.
+type Trail struct {
+	cfg     Config
+	sink    Sink
+	clock   clock.Clock
+	log     *slog.Logger
+	metrics *metrics.Metrics
+
+	slots chan struct{} // one token for every record that waits, or will
+	wake  chan struct{} // a record came
+	full  chan struct{} // a whole batch waits
+
+	mu       sync.Mutex
+	queue    []Record
+	appended uint64 // records taken so far
+	written  uint64 // of which are no longer in the queue
+
+	writing chan struct{} // held while a batch is written
+}
+
+// NewTrail returns a trail over sink. Its component must run for records to be
+// written; m may be nil.
+func NewTrail(cfg Config, sink Sink, c clock.Clock, log *slog.Logger, m *metrics.Metrics) *Trail {
+	return &Trail{
+		cfg: cfg, sink: sink, clock: c, log: log, metrics: m,
+		slots: make(chan struct{}, cfg.QueueSize), wake: make(chan struct{}, 1),
+		full: make(chan struct{}, 1), writing: make(chan struct{}, 1),
+	}
+}
+
+// Admit is asked before a request is handled. When requests that cannot be
+// recorded are to be refused, it takes a place for the record, or refuses with
+// UNAVAILABLE. Append must follow it exactly once unless it failed.
+func (t *Trail) Admit(ctx context.Context) error {
+	if t.cfg.OnFull != FullRefuse || t.take(ctx) {
+		return nil
+	}
+	return apierr.New(apierr.Unavailable, "the audit trail cannot take more records, and no request is served without one").
+		WithRetryAfter(time.Second)
+}
+
+// Append adds a record. It may wait up to Config.FullWait for room. A record for
+// which there is none is logged as an error and counted, never dropped in
+// silence.
+func (t *Trail) Append(ctx context.Context, rec Record) {
+	// The request may be over already; its record is still due.
+	ctx = context.WithoutCancel(ctx)
+	if t.cfg.OnFull != FullRefuse && !t.take(ctx) {
+		t.lose(ctx, []Record{rec}, "the audit trail is full")
+		return
+	}
+	t.mu.Lock()
+	t.queue = append(t.queue, rec)
+	t.appended++
+	n := len(t.queue)
+	t.mu.Unlock()
+	signal(t.wake)
+	if n >= maxBatch {
+		signal(t.full)
+	}
+}
+
+// take gets a place in the queue.
+func (t *Trail) take(ctx context.Context) bool {
+	select {
+	case t.slots <- struct{}{}:
+		return true
+	default:
+	}
+	timer := t.clock.NewTimer(t.cfg.FullWait)
+	defer timer.Stop()
+	select {
+	case t.slots <- struct{}{}:
+		return true
+	case <-timer.C():
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// Flush writes all records that wait now, or returns why it could not. Records
+// that come meanwhile are not waited for.
+func (t *Trail) Flush(ctx context.Context) error {
+	t.mu.Lock()
+	goal := t.appended
+	t.mu.Unlock()
+	for {
+		t.mu.Lock()
+		reached := t.written >= goal
+		t.mu.Unlock()
+		if reached {
+			return nil
+		}
+		if err := t.writeBatch(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// writeBatch writes the oldest records. What fails stays at the head of the
+// queue.
+func (t *Trail) writeBatch(ctx context.Context) error {
+	select {
+	case t.writing <- struct{}{}:
+		defer func() { <-t.writing }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	t.mu.Lock()
+	batch := t.queue[:min(len(t.queue), maxBatch)]
+	t.mu.Unlock()
+	if len(batch) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	if err := t.sink.Write(ctx, batch); err != nil {
+		t.metrics.AuditFailure(ctx)
+		return err
+	}
+	t.remove(len(batch))
+	t.metrics.AuditWritten(ctx, len(batch))
+	return nil
+}
+
+// remove takes n records from the queue's head and gives their places back.
+func (t *Trail) remove(n int) {
+	t.mu.Lock()
+	// Copied, so that the written records can be freed.
+	t.queue = append([]Record(nil), t.queue[n:]...)
+	t.written += uint64(n)
+	t.mu.Unlock()
+	for range n {
+		<-t.slots
+	}
+}
+
+// Component returns the part that writes. Start it before whatever serves
+// requests, so that it is drained after.
+func (t *Trail) Component() lifecycle.Component {
+	return lifecycle.Component{Name: "audit", Run: t.run, Drain: t.Flush, Stop: t.stop}
+}
+
+func (t *Trail) run(ctx context.Context) error {
+	retry := minRetry
+	for t.await(ctx) {
+		err := t.Flush(ctx)
+		if err == nil {
+			retry = minRetry
+			continue
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		t.log.ErrorContext(ctx, "audit records cannot be written; they are kept and tried again", telemetry.Err(err))
+		if clock.Sleep(ctx, t.clock, retry) != nil {
+			break
+		}
+		retry = min(2*retry, maxRetry)
+		signal(t.wake)
+	}
+	return nil
+}
+
+// await waits for a record and then for more to come with it.
+func (t *Trail) await(ctx context.Context) bool {
+	select {
+	case <-t.wake:
+	case <-ctx.Done():
+		return false
+	}
+	timer := t.clock.NewTimer(t.cfg.FlushInterval)
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+	case <-t.full:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// stop has one last try, and then tells the log what was not written.
+func (t *Trail) stop(ctx context.Context) error {
+	err := t.Flush(ctx)
+	if err == nil {
+		return nil
+	}
+	t.mu.Lock()
+	left := t.queue
+	t.queue = nil
+	t.mu.Unlock()
+	t.lose(ctx, left, "the audit trail could not be written before the end")
+	return err
+}
+
+func (t *Trail) lose(ctx context.Context, recs []Record, why string) {
+	t.metrics.AuditLost(ctx, len(recs))
+	for _, r := range recs {
+		t.log.ErrorContext(ctx, why+"; this record is only here", slog.Any(metrics.KeyRecord, r))
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,118 @@
+// Package authn finds out who makes a request. It decides nothing about what
+// they may do. Start reading at Authenticator.
+package authn
+
+import (
+	"context"
+	"strings"
+
+	"google.golang.org/grpc/metadata"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/identity"
+)
+
+// The metadata keys.
+const (
+	// Header carries the credentials: `Bearer <token>`.
+	Header = "authorization"
+	// Challenge tells a refused caller how to authenticate (RFC 6750).
+	Challenge = "www-authenticate"
+)
+
+// maxTokenBytes bounds a token from outside.
+const maxTokenBytes = 8192
+
+// Cause is why credentials were refused: for metrics and logs, not for the
+// caller.
+type Cause string
+
+// The causes.
+const (
+	Missing     Cause = "missing"
+	Malformed   Cause = "malformed"
+	Unknown     Cause = "unknown"
+	Revoked     Cause = "revoked"
+	Expired     Cause = "expired"
+	Unavailable Cause = "unavailable"
+)
+
+// Principal is a caller and what the gateway grants to the credentials shown.
+type Principal struct {
+	Caller identity.Caller
+	// RequestsPerMinute is the credentials' own limit; 0 for the gateway's default.
+	RequestsPerMinute int
+}
+
+// Refused says why a token was not accepted.
+type Refused struct {
+	Cause Cause
+	// KeyID names the key that was shown, when it is known; for the audit trail.
+	KeyID string
+}
+
+func (r *Refused) Error() string { return "authn: the credentials are refused: " + string(r.Cause) }
+
+// Authenticator accepts one kind of token. Implementations are safe for
+// concurrent use.
+type Authenticator interface {
+	// Recognises reports whether a token is of this kind, by its form alone.
+	Recognises(token string) bool
+	// Authenticate returns who shows the token. A token that is not accepted is a
+	// *Refused; any other error means that it could not be judged.
+	Authenticate(ctx context.Context, token string) (Principal, error)
+}
+
+// Chain asks the first authenticator that recognises the token.
+type Chain []Authenticator
+
+// Recognises reports whether any authenticator does.
+func (c Chain) Recognises(token string) bool {
+	for _, a := range c {
+		if a.Recognises(token) {
+			return true
+		}
+	}
+	return false
+}
+
+// Authenticate refuses as malformed what nobody recognises.
+func (c Chain) Authenticate(ctx context.Context, token string) (Principal, error) {
+	for _, a := range c {
+		if a.Recognises(token) {
+			return a.Authenticate(ctx, token)
+		}
+	}
+	return Principal{}, &Refused{Cause: Malformed}
+}
+
+// Token returns the bearer token of a gRPC call.
+func Token(ctx context.Context) (string, error) {
+	values := metadata.ValueFromIncomingContext(ctx, Header)
+	if len(values) == 0 {
+		return "", &Refused{Cause: Missing}
+	}
+	scheme, token, ok := strings.Cut(values[0], " ")
+	token = strings.TrimSpace(token)
+	if len(values) > 1 || !ok || !strings.EqualFold(scheme, "bearer") || token == "" || len(token) > maxTokenBytes {
+		return "", &Refused{Cause: Malformed}
+	}
+	return token, nil
+}
+
+// Error returns what the caller is told. Refused credentials all get the same
+// answer, whatever the cause: it would help those who guess.
+func Error(r *Refused) error {
+	if r.Cause == Missing {
+		return apierr.New(apierr.Unauthenticated, "this needs credentials: send the header Authorization: Bearer <API key>")
+	}
+	return apierr.New(apierr.Unauthenticated, "the credentials are not valid: they are unknown, malformed, expired or revoked")
+}
+
+// ChallengeFor returns the value of the header Challenge.
+func ChallengeFor(r *Refused) string {
+	if r.Cause == Missing {
+		return `Bearer realm="poterne"`
+	}
+	return `Bearer realm="poterne", error="invalid_token"`
+}

@@ -1,0 +1,241 @@
+package authz
+
+import (
+	"context"
+	"strings"
+
+	"google.golang.org/grpc/health/grpc_health_v1"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha" //nolint:staticcheck // older clients still ask it
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/identity"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+)
+
+// Access is who may call a method at all.
+type Access int
+
+// The kinds of access. The zero value refuses, as does a missing method.
+const (
+	// Never is for methods of a served contract that the edge does not offer.
+	Never Access = iota
+	// Checked methods need a caller whom the policy allows.
+	Checked
+	// Public methods need no caller: they tell only that the gateway is up and
+	// what its contract is, which its documentation shows to everybody too.
+	Public
+)
+
+// Method is what a method needs.
+type Method struct {
+	Access Access
+	// Type and Action are the permission.
+	Type, Action string
+	// Platform says that the resource belongs to the platform's tenant rather
+	// than to the caller's.
+	Platform bool
+	// ID names the resource of a request; nil when there is no single one.
+	ID func(req any) string
+	// Tenant names the resource's tenant when the request may name another than
+	// the caller's; "" is the caller's own.
+	Tenant func(req any) string
+	// Also lists what else a request needs, all in the caller's own tenant; nil
+	// when nothing.
+	Also func(req any) []Permission
+}
+
+// Permission is an action on a kind of resource.
+type Permission struct{ Type, ID, Action string }
+
+// Table is what every method of the edge needs. A method that is missing is
+// refused, and a test fails.
+func Table() map[string]Method {
+	t := map[string]Method{
+		grpc_health_v1.Health_Check_FullMethodName:                             {Access: Public},
+		grpc_health_v1.Health_Watch_FullMethodName:                             {Access: Public},
+		grpc_health_v1.Health_List_FullMethodName:                              {Access: Public},
+		reflectionv1.ServerReflection_ServerReflectionInfo_FullMethodName:      {Access: Public},
+		reflectionv1alpha.ServerReflection_ServerReflectionInfo_FullMethodName: {Access: Public},
+		// Consumers of the registry are services behind the edge.
+		registryv1.RegistryService_Watch_FullMethodName: {Access: Never},
+	}
+	for _, part := range []map[string]Method{openAIMethods(), adminMethods(), searchMethods(), registryMethods()} {
+		for method, m := range part {
+			m.Access = Checked
+			t[method] = m
+		}
+	}
+	return t
+}
+
+func openAIMethods() map[string]Method {
+	return map[string]Method{
+		edgev1.OpenAIService_CreateChatCompletion_FullMethodName: {Type: "model", Action: "chat", ID: modelName, Also: retrieval},
+		edgev1.OpenAIService_StreamChatCompletion_FullMethodName: {Type: "model", Action: "chat", ID: modelName, Also: retrieval},
+		edgev1.OpenAIService_CreateCompletion_FullMethodName:     {Type: "model", Action: "complete", ID: modelName},
+		edgev1.OpenAIService_StreamCompletion_FullMethodName:     {Type: "model", Action: "complete", ID: modelName},
+		edgev1.OpenAIService_CreateEmbedding_FullMethodName:      {Type: "model", Action: "embed", ID: modelName},
+		edgev1.OpenAIService_ListModels_FullMethodName:           {Type: "model", Action: "list"},
+		edgev1.OpenAIService_GetModel_FullMethodName:             {Type: "model", Action: "get", ID: modelName},
+	}
+}
+
+func adminMethods() map[string]Method {
+	return map[string]Method{
+		edgev1.AdminService_CreateApiKey_FullMethodName:     {Type: "api-key", Action: "create", Tenant: tenant},
+		edgev1.AdminService_GetApiKey_FullMethodName:        {Type: "api-key", Action: "get", ID: id},
+		edgev1.AdminService_ListApiKeys_FullMethodName:      {Type: "api-key", Action: "list"},
+		edgev1.AdminService_RevokeApiKey_FullMethodName:     {Type: "api-key", Action: "revoke", ID: id},
+		edgev1.AdminService_ListAuditRecords_FullMethodName: {Type: "audit", Action: "list"},
+		edgev1.AdminService_ListWorkers_FullMethodName:      {Type: "worker", Action: "list", Platform: true},
+	}
+}
+
+func searchMethods() map[string]Method {
+	return map[string]Method{
+		searchv1.SearchService_CreateCollection_FullMethodName:     {Type: "collection", Action: "create", ID: id},
+		searchv1.SearchService_GetCollection_FullMethodName:        {Type: "collection", Action: "get", ID: collection},
+		searchv1.SearchService_ListCollections_FullMethodName:      {Type: "collection", Action: "list"},
+		searchv1.SearchService_DeleteCollection_FullMethodName:     {Type: "collection", Action: "delete", ID: collection},
+		searchv1.SearchService_Search_FullMethodName:               {Type: "collection", Action: "search", ID: collection},
+		searchv1.SearchService_BatchUpsertDocuments_FullMethodName: {Type: "document", Action: "write", ID: collection},
+		searchv1.SearchService_GetDocument_FullMethodName:          {Type: "document", Action: "get", ID: document},
+		searchv1.SearchService_ListDocuments_FullMethodName:        {Type: "document", Action: "list", ID: collection},
+		searchv1.SearchService_DeleteDocument_FullMethodName:       {Type: "document", Action: "delete", ID: document},
+	}
+}
+
+func registryMethods() map[string]Method {
+	t := map[string]Method{
+		registryv1.RegistryService_CreateModel_FullMethodName:   {Type: "registry-model", Action: "create", ID: name},
+		registryv1.RegistryService_GetModel_FullMethodName:      {Type: "registry-model", Action: "get", ID: modelName},
+		registryv1.RegistryService_ListModels_FullMethodName:    {Type: "registry-model", Action: "list"},
+		registryv1.RegistryService_DeleteModel_FullMethodName:   {Type: "registry-model", Action: "delete", ID: modelName},
+		registryv1.RegistryService_CreateVersion_FullMethodName: {Type: "registry-version", Action: "create", ID: modelName},
+		registryv1.RegistryService_GetVersion_FullMethodName:    {Type: "registry-version", Action: "get", ID: modelName},
+		registryv1.RegistryService_ListVersions_FullMethodName:  {Type: "registry-version", Action: "list", ID: modelName},
+		registryv1.RegistryService_SetAlias_FullMethodName:      {Type: "registry-alias", Action: "set", ID: modelName},
+		registryv1.RegistryService_GetAlias_FullMethodName:      {Type: "registry-alias", Action: "get", ID: modelName},
+		registryv1.RegistryService_ListAliases_FullMethodName:   {Type: "registry-alias", Action: "list", ID: modelName},
+		registryv1.RegistryService_DeleteAlias_FullMethodName:   {Type: "registry-alias", Action: "delete", ID: modelName},
+		registryv1.RegistryService_SetSplit_FullMethodName:      {Type: "registry-split", Action: "set", ID: modelName},
+		registryv1.RegistryService_GetSplit_FullMethodName:      {Type: "registry-split", Action: "get", ID: modelName},
+		registryv1.RegistryService_DeleteSplit_FullMethodName:   {Type: "registry-split", Action: "delete", ID: modelName},
+	}
+	for method, m := range t {
+		m.Platform = true
+		t[method] = m
+	}
+	return t
+}
+
+// modelName is the model's name without the alias, version or digest after it:
+// rules name models, not references.
+func modelName(req any) string {
+	r, ok := req.(interface{ GetModel() string })
+	if !ok {
+		return ""
+	}
+	name, _, _ := strings.Cut(r.GetModel(), "@")
+	return name
+}
+
+func collection(req any) string {
+	if r, ok := req.(interface{ GetCollection() string }); ok {
+		return r.GetCollection()
+	}
+	return ""
+}
+
+// document is collection/document.
+func document(req any) string {
+	if r, ok := req.(interface{ GetDocument() string }); ok {
+		return collection(req) + "/" + r.GetDocument()
+	}
+	return ""
+}
+
+func id(req any) string {
+	if r, ok := req.(interface{ GetId() string }); ok {
+		return r.GetId()
+	}
+	return ""
+}
+
+func name(req any) string {
+	if r, ok := req.(interface{ GetName() string }); ok {
+		return r.GetName()
+	}
+	return ""
+}
+
+// retrieval is the search that the context builder does for a conversation.
+func retrieval(req any) []Permission {
+	r, ok := req.(interface{ GetRetrieval() *edgev1.Retrieval })
+	if !ok || r.GetRetrieval() == nil {
+		return nil
+	}
+	return []Permission{{Type: "collection", ID: r.GetRetrieval().GetCollection(), Action: "search"}}
+}
+
+func tenant(req any) string {
+	if r, ok := req.(interface{ GetTenant() string }); ok {
+		return r.GetTenant()
+	}
+	return ""
+}
+
+// Resource returns what req is about, for a caller of the given tenant.
+func (a *Authorizer) Resource(m Method, callerTenant string, req any) Resource {
+	res := Resource{Type: m.Type, Tenant: callerTenant}
+	if m.Platform {
+		res.Tenant = a.platform
+	}
+	if m.ID != nil {
+		res.ID = m.ID(req)
+	}
+	if m.Tenant != nil {
+		if t := m.Tenant(req); t != "" {
+			res.Tenant = t
+		}
+	}
+	return res
+}
+
+// Check refuses the caller's request unless the policy allows it.
+func (a *Authorizer) Check(ctx context.Context, m Method, caller identity.Caller, req any) error {
+	switch m.Access {
+	case Public:
+		return nil
+	case Checked:
+		res := a.Resource(m, caller.Tenant, req)
+		if !a.Allowed(ctx, caller, m.Action, res) {
+			return Refusal(m.Action, res)
+		}
+		return a.checkAlso(ctx, m, caller, req)
+	case Never:
+		return notOffered()
+	default:
+		return notOffered()
+	}
+}
+
+func (a *Authorizer) checkAlso(ctx context.Context, m Method, caller identity.Caller, req any) error {
+	if m.Also == nil {
+		return nil
+	}
+	for _, p := range m.Also(req) {
+		res := Resource{Type: p.Type, ID: p.ID, Tenant: caller.Tenant}
+		if !a.Allowed(ctx, caller, p.Action, res) {
+			return Refusal(p.Action, res)
+		}
+	}
+	return nil
+}
+
+func notOffered() error {
+	return apierr.New(apierr.PermissionDenied, "the gateway does not offer this method")
+}

@@ -1,0 +1,118 @@
+// Package clientaddr says which address a request comes from, and believes only
+// the proxies it was told to trust. Start reading at Resolver.
+package clientaddr
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/fullstorydev/grpchan/inprocgrpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+)
+
+// Header is the metadata key in which proxies list the addresses they saw.
+const Header = "x-forwarded-for"
+
+// maxHops bounds how much of a list is read, from its end.
+const maxHops = 16
+
+// Resolver finds the address of a request's client. It is safe for concurrent
+// use.
+type Resolver struct{ trusted []netip.Prefix }
+
+// New returns a resolver that believes what the proxies in the trusted networks
+// say about whom they serve.
+func New(trusted []netip.Prefix) *Resolver { return &Resolver{trusted: trusted} }
+
+type key struct{}
+
+// NewContext returns ctx carrying the address that FromHTTP found, for a call
+// on an in-process connection.
+func NewContext(ctx context.Context, addr netip.Addr) context.Context {
+	return context.WithValue(ctx, key{}, addr)
+}
+
+// FromHTTP returns the address of the client of r.
+func (r *Resolver) FromHTTP(req *http.Request) netip.Addr {
+	return r.resolve(parse(req.RemoteAddr), req.Header.Values(Header))
+}
+
+// FromContext returns the address of the client of a gRPC call: what NewContext
+// put there when the call was made within this process, else the peer or, when
+// that is a trusted proxy, the client it names. It is invalid when not known.
+func (r *Resolver) FromContext(ctx context.Context) netip.Addr {
+	if caller := inprocgrpc.ClientContext(ctx); caller != nil {
+		addr, _ := caller.Value(key{}).(netip.Addr)
+		return addr
+	}
+	var remote netip.Addr
+	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
+		remote = parse(p.Addr.String())
+	}
+	return r.resolve(remote, metadata.ValueFromIncomingContext(ctx, Header))
+}
+
+// resolve walks the proxies' list from its end, where the nearest proxy wrote,
+// and stops at the first address that is no trusted proxy: what stands before
+// that, the client may have written itself.
+func (r *Resolver) resolve(remote netip.Addr, forwarded []string) netip.Addr {
+	if !r.trusts(remote) || len(forwarded) == 0 {
+		return remote
+	}
+	hops := strings.Split(strings.Join(forwarded, ","), ",")
+	if len(hops) > maxHops {
+		hops = hops[len(hops)-maxHops:]
+	}
+	addr := remote
+	for i := len(hops) - 1; i >= 0; i-- {
+		hop := parse(strings.TrimSpace(hops[i]))
+		if !hop.IsValid() {
+			return addr
+		}
+		addr = hop
+		if !r.trusts(hop) {
+			return addr
+		}
+	}
+	return addr
+}
+
+func (r *Resolver) trusts(addr netip.Addr) bool {
+	if !addr.IsValid() {
+		return false
+	}
+	for _, p := range r.trusted {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// parse reads an address with or without a port.
+func parse(s string) netip.Addr {
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return ap.Addr().Unmap().WithZone("")
+	}
+	addr, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr.Unmap().WithZone("")
+}
+
+// Network returns what a limit by address counts: an IPv4 address alone, and an
+// IPv6 address's /64, since one customer commonly holds all of it.
+func Network(addr netip.Addr) string {
+	if !addr.Is6() {
+		return addr.String()
+	}
+	p, err := addr.Prefix(64)
+	if err != nil {
+		return addr.String()
+	}
+	return p.String()
+}

@@ -1,0 +1,94 @@
+package limit
+
+import (
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha" //nolint:staticcheck // older clients still ask it
+)
+
+// Class is a kind of request: it decides what a request costs its caller and
+// how long it may take.
+type Class string
+
+// The classes.
+const (
+	// Free requests cost nothing: they ask about the gateway itself.
+	Free Class = "free"
+	// Read requests look something up.
+	Read Class = "read"
+	// Write requests change something, and may embed many documents.
+	Write Class = "write"
+	// Search requests rank documents.
+	Search Class = "search"
+	// Embed requests run an embedding model.
+	Embed Class = "embed"
+	// Generate requests run a chat model.
+	Generate Class = "generate"
+)
+
+// Classes returns every class.
+func Classes() []Class { return []Class{Free, Read, Write, Search, Embed, Generate} }
+
+// Cost is what a request of this class takes from its key's requests per minute.
+func (c Class) Cost() int {
+	if c == Free {
+		return 0
+	}
+	return 1
+}
+
+// Table is the class of every method that the edge serves. A method that is
+// missing is refused, and a test fails.
+func Table() map[string]Class {
+	return map[string]Class{
+		edgev1.OpenAIService_CreateChatCompletion_FullMethodName: Generate,
+		edgev1.OpenAIService_StreamChatCompletion_FullMethodName: Generate,
+		edgev1.OpenAIService_CreateCompletion_FullMethodName:     Generate,
+		edgev1.OpenAIService_StreamCompletion_FullMethodName:     Generate,
+		edgev1.OpenAIService_CreateEmbedding_FullMethodName:      Embed,
+		edgev1.OpenAIService_ListModels_FullMethodName:           Read,
+		edgev1.OpenAIService_GetModel_FullMethodName:             Read,
+
+		edgev1.AdminService_CreateApiKey_FullMethodName:     Write,
+		edgev1.AdminService_GetApiKey_FullMethodName:        Read,
+		edgev1.AdminService_ListApiKeys_FullMethodName:      Read,
+		edgev1.AdminService_RevokeApiKey_FullMethodName:     Write,
+		edgev1.AdminService_ListAuditRecords_FullMethodName: Read,
+		edgev1.AdminService_ListWorkers_FullMethodName:      Read,
+
+		searchv1.SearchService_CreateCollection_FullMethodName:     Write,
+		searchv1.SearchService_GetCollection_FullMethodName:        Read,
+		searchv1.SearchService_ListCollections_FullMethodName:      Read,
+		searchv1.SearchService_DeleteCollection_FullMethodName:     Write,
+		searchv1.SearchService_BatchUpsertDocuments_FullMethodName: Write,
+		searchv1.SearchService_GetDocument_FullMethodName:          Read,
+		searchv1.SearchService_ListDocuments_FullMethodName:        Read,
+		searchv1.SearchService_DeleteDocument_FullMethodName:       Write,
+		searchv1.SearchService_Search_FullMethodName:               Search,
+
+		registryv1.RegistryService_CreateModel_FullMethodName:   Write,
+		registryv1.RegistryService_GetModel_FullMethodName:      Read,
+		registryv1.RegistryService_ListModels_FullMethodName:    Read,
+		registryv1.RegistryService_DeleteModel_FullMethodName:   Write,
+		registryv1.RegistryService_CreateVersion_FullMethodName: Write,
+		registryv1.RegistryService_GetVersion_FullMethodName:    Read,
+		registryv1.RegistryService_ListVersions_FullMethodName:  Read,
+		registryv1.RegistryService_SetAlias_FullMethodName:      Write,
+		registryv1.RegistryService_GetAlias_FullMethodName:      Read,
+		registryv1.RegistryService_ListAliases_FullMethodName:   Read,
+		registryv1.RegistryService_DeleteAlias_FullMethodName:   Write,
+		registryv1.RegistryService_SetSplit_FullMethodName:      Write,
+		registryv1.RegistryService_GetSplit_FullMethodName:      Read,
+		registryv1.RegistryService_DeleteSplit_FullMethodName:   Write,
+		registryv1.RegistryService_Watch_FullMethodName:         Read,
+
+		grpc_health_v1.Health_Check_FullMethodName:                             Free,
+		grpc_health_v1.Health_Watch_FullMethodName:                             Free,
+		grpc_health_v1.Health_List_FullMethodName:                              Free,
+		reflectionv1.ServerReflection_ServerReflectionInfo_FullMethodName:      Free,
+		reflectionv1alpha.ServerReflection_ServerReflectionInfo_FullMethodName: Free,
+	}
+}

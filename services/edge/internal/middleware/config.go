@@ -1,0 +1,122 @@
+package middleware
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/services/edge/internal/limit"
+)
+
+// Config is the section "limits".
+type Config struct {
+	// RequestsPerMinute is what a key may have that names no limit of its own.
+	RequestsPerMinute int `yaml:"requests_per_minute"`
+	// Address is the limit by client address.
+	Address AddressConfig `yaml:"address"`
+	// TrustedProxies are the networks (CIDR) whose X-Forwarded-For is believed.
+	TrustedProxies []string `yaml:"trusted_proxies"`
+	// Deadlines bound the time of a request.
+	Deadlines Deadlines `yaml:"deadlines"`
+	// Redis is where replicas share their limits; none when its addr is empty.
+	Redis limit.RedisConfig `yaml:"redis"`
+}
+
+// AddressConfig bounds the requests of one client address (for IPv6, of one
+// /64), before these are authenticated. Each replica counts alone.
+type AddressConfig struct {
+	// RequestsPerMinute is how many requests, which may come at once; 0: no limit.
+	RequestsPerMinute int `yaml:"requests_per_minute"`
+	// FailureCost is what refused credentials cost besides the request itself.
+	FailureCost int `yaml:"failure_cost"`
+	// MaxAddresses is how many addresses are remembered.
+	MaxAddresses int `yaml:"max_addresses"`
+}
+
+func (c AddressConfig) limit() limit.Limit { return limit.PerMinute(c.RequestsPerMinute) }
+
+// Deadlines is the longest time of a request, by its class.
+type Deadlines struct {
+	// Default is for reading, writing and searching.
+	Default time.Duration `yaml:"default"`
+	// Embed is for embeddings.
+	Embed time.Duration `yaml:"embed"`
+	// Write is for changes, batches of documents among them.
+	Write time.Duration `yaml:"write"`
+	// Generate is for chat and completions, streams included.
+	Generate time.Duration `yaml:"generate"`
+	// Watch is for streams about the gateway itself: health and reflection.
+	Watch time.Duration `yaml:"watch"`
+}
+
+func (d Deadlines) of(c limit.Class) time.Duration {
+	switch c {
+	case limit.Generate:
+		return d.Generate
+	case limit.Embed:
+		return d.Embed
+	case limit.Write:
+		return d.Write
+	case limit.Free:
+		return d.Watch
+	case limit.Read, limit.Search:
+		return d.Default
+	default:
+		return d.Default
+	}
+}
+
+// DefaultConfig returns the defaults.
+func DefaultConfig() Config {
+	return Config{
+		RequestsPerMinute: 600,
+		Address:           AddressConfig{RequestsPerMinute: 600_000, FailureCost: 1000, MaxAddresses: 65536},
+		Deadlines: Deadlines{
+			Default: time.Minute, Embed: 2 * time.Minute, Write: 5 * time.Minute,
+			Generate: 10 * time.Minute, Watch: 24 * time.Hour,
+		},
+		Redis: limit.DefaultRedisConfig(),
+	}
+}
+
+// Proxies returns TrustedProxies as networks; Validate has looked at them.
+func (c Config) Proxies() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range c.TrustedProxies {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
+// Validate notes what is wrong; prefix is the section's path.
+func (c Config) Validate(p *config.Problems, prefix string) {
+	p.Check(c.RequestsPerMinute >= 1 && c.RequestsPerMinute <= 1_000_000, prefix+".requests_per_minute",
+		"must be from 1 to 1000000, got %d", c.RequestsPerMinute)
+	a := c.Address
+	p.Check(a.RequestsPerMinute >= 0, prefix+".address.requests_per_minute", "must not be negative, got %d", a.RequestsPerMinute)
+	p.Check(a.FailureCost >= 0 && (a.RequestsPerMinute == 0 || a.FailureCost <= a.RequestsPerMinute), prefix+".address.failure_cost",
+		"must be from 0 to address.requests_per_minute, got %d", a.FailureCost)
+	p.Check(a.MaxAddresses >= 1 && a.MaxAddresses <= 1<<22, prefix+".address.max_addresses",
+		"must be from 1 to 4194304, got %d", a.MaxAddresses)
+	for _, s := range c.TrustedProxies {
+		_, err := netip.ParsePrefix(s)
+		p.Check(err == nil, prefix+".trusted_proxies", "%q is not a network such as 10.0.0.0/8", s)
+	}
+	for _, d := range []struct {
+		key   string
+		value time.Duration
+	}{
+		{"default", c.Deadlines.Default},
+		{"embed", c.Deadlines.Embed},
+		{"write", c.Deadlines.Write},
+		{"generate", c.Deadlines.Generate},
+		{"watch", c.Deadlines.Watch},
+	} {
+		p.Check(d.value > 0, prefix+".deadlines."+d.key, "must be positive, got %v", d.value)
+	}
+	c.Redis.Validate(p, prefix+".redis")
+}

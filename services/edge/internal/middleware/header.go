@@ -1,0 +1,18 @@
+package middleware
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+)
+
+// headerSetter adds to the header of the response.
+type headerSetter func(md metadata.MD) error
+
+func unaryHeader(ctx context.Context) headerSetter {
+	return func(md metadata.MD) error { return grpc.SetHeader(ctx, md) }
+}
+
+// noLeave is for steps that have nothing to release.
+func noLeave() {}

@@ -1,0 +1,131 @@
+// Package middleware is the edge's named steps between the transport and the
+// handlers: who asks, may they, how often, how long, and the record of it. REST
+// and gRPC pass the same ones. Each step is thin; what it decides with is in
+// packages of its own. Start reading at Chain.
+package middleware
+
+import (
+	"context"
+	"log/slog"
+
+	"google.golang.org/grpc"
+
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/ids"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/authn"
+	"github.com/poterne/poterne/services/edge/internal/authz"
+	"github.com/poterne/poterne/services/edge/internal/clientaddr"
+	"github.com/poterne/poterne/services/edge/internal/limit"
+	"github.com/poterne/poterne/services/edge/internal/metrics"
+)
+
+// The names of the steps.
+const (
+	NameAudit        = "audit"
+	NameAddressLimit = "address-limit"
+	NameAuthenticate = "authenticate"
+	NameAuthorise    = "authorise"
+	NameLimit        = "limit"
+	NameDeadline     = "deadline"
+)
+
+// Deps is what the steps decide with. All fields but Metrics are needed.
+type Deps struct {
+	Config        Config
+	Clock         clock.Clock
+	IDs           ids.Source
+	Log           *slog.Logger
+	Metrics       *metrics.Metrics
+	Addresses     *clientaddr.Resolver
+	Trail         *audit.Trail
+	Authenticator authn.Authenticator
+	Authorizer    *authz.Authorizer
+	// AddressLimiter counts by client address, in this replica.
+	AddressLimiter limit.Limiter
+	// Limiter counts by tenant and key, across replicas where they share a store.
+	Limiter limit.Limiter
+	// Methods and Classes are the tables; nil for authz.Table and limit.Table.
+	Methods map[string]authz.Method
+	Classes map[string]limit.Class
+}
+
+// Chain returns the steps from audit to deadline, with validate, which looks at
+// the request's form, at its place between them.
+func Chain(d Deps, validate grpcserver.Interceptor) grpcserver.Chain {
+	if d.Methods == nil {
+		d.Methods = authz.Table()
+	}
+	if d.Classes == nil {
+		d.Classes = limit.Table()
+	}
+	s := &steps{Deps: d}
+	return grpcserver.Chain{
+		s.audit(), s.addressLimit(), s.authenticate(), s.authorise(), validate, s.limit(), s.deadline(),
+	}
+}
+
+type steps struct{ Deps }
+
+// messageStep makes a step that must see the request: at once for a unary call,
+// and with the first message for a stream, since a server's handler receives
+// that before it does anything. Steps further out see the message first.
+func messageStep(name string, check func(ctx context.Context, method string, req any, setHeader headerSetter) error) grpcserver.Interceptor {
+	return grpcserver.Interceptor{
+		Name: name,
+		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+			if err := check(ctx, info.FullMethod, req, unaryHeader(ctx)); err != nil {
+				return nil, err
+			}
+			return handler(ctx, req)
+		},
+		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+			return handler(srv, &firstMessage{ServerStream: ss, check: func(msg any) error {
+				return check(ss.Context(), info.FullMethod, msg, ss.SetHeader)
+			}})
+		},
+	}
+}
+
+// firstMessage checks the first message that is received.
+type firstMessage struct {
+	grpc.ServerStream
+	check func(msg any) error
+	done  bool
+}
+
+// RecvMsg is called by one goroutine at a time (grpc.ServerStream).
+func (s *firstMessage) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	if s.done {
+		return nil
+	}
+	s.done = true
+	return s.check(m)
+}
+
+// contextStep makes a step that adds to the context, before any message.
+func contextStep(name string, enter func(ctx context.Context, method string, setHeader headerSetter) (context.Context, context.CancelFunc, error)) grpcserver.Interceptor {
+	return grpcserver.Interceptor{
+		Name: name,
+		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+			ctx, leave, err := enter(ctx, info.FullMethod, unaryHeader(ctx))
+			if err != nil {
+				return nil, err
+			}
+			defer leave()
+			return handler(ctx, req)
+		},
+		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+			ctx, leave, err := enter(ss.Context(), info.FullMethod, ss.SetHeader)
+			if err != nil {
+				return err
+			}
+			defer leave()
+			return handler(srv, grpcserver.WithContext(ss, ctx))
+		},
+	}
+}
