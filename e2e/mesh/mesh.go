@@ -9,13 +9,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/poterne/poterne/e2e/process"
 )
 
 // Engines of the workers.
@@ -48,7 +50,7 @@ type Mesh struct {
 	opts Options
 
 	mu    sync.Mutex
-	procs []*Process
+	procs []*process.Process
 }
 
 // Up starts everything in order and returns when a chat request would be
@@ -101,9 +103,9 @@ func (m *Mesh) up(ctx context.Context) error {
 	return m.WaitServing(ctx)
 }
 
-func (m *Mesh) startAll(ctx context.Context, specs ...Spec) error {
+func (m *Mesh) startAll(ctx context.Context, specs ...process.Spec) error {
 	for _, spec := range specs {
-		p := newProcess(spec, m.opts.StateDir)
+		p := process.New(spec, m.opts.StateDir)
 		m.mu.Lock()
 		m.procs = append(m.procs, p)
 		m.mu.Unlock()
@@ -124,8 +126,8 @@ func (m *Mesh) WaitServing(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*m.opts.StartTimeout)
 	defer cancel()
 	for i := range m.opts.Ports.Edge {
-		ready := httpReady("http://"+addr(m.opts.Ports.Edge[i].Ops)+"/readyz", nil)
-		if err := poll(ctx, ready); err != nil {
+		ready := process.HTTPReady("http://"+addr(m.opts.Ports.Edge[i].Ops)+"/readyz", nil)
+		if err := process.Poll(ctx, ready); err != nil {
 			return fmt.Errorf("edge-%d does not serve chat: %w", i+1, err)
 		}
 	}
@@ -149,7 +151,7 @@ func (m *Mesh) Down() error {
 }
 
 // Process returns a process by name, or nil.
-func (m *Mesh) Process(name string) *Process {
+func (m *Mesh) Process(name string) *process.Process {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, p := range m.procs {
@@ -161,7 +163,7 @@ func (m *Mesh) Process(name string) *Process {
 }
 
 // Processes returns all processes in the order of their start.
-func (m *Mesh) Processes() []*Process {
+func (m *Mesh) Processes() []*process.Process {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.procs)
@@ -182,7 +184,7 @@ func (m *Mesh) AdminKey() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the bootstrap key: %w", err)
 	}
-	return trimmed(raw), nil
+	return strings.TrimSpace(string(raw)), nil
 }
 
 func (m *Mesh) state(parts ...string) string {
@@ -191,25 +193,4 @@ func (m *Mesh) state(parts ...string) string {
 
 func (m *Mesh) deploy(parts ...string) string {
 	return filepath.Join(append([]string{m.opts.Root, "deploy"}, parts...)...)
-}
-
-func poll(ctx context.Context, try func(context.Context) error) error {
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := try(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
-		case <-tick.C:
-		}
-	}
-}
-
-func readSome(r io.Reader) (string, error) {
-	raw, err := io.ReadAll(io.LimitReader(r, 64<<10))
-	return string(raw), err
 }

@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"os/user"
@@ -15,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/poterne/poterne/e2e/process"
 )
 
 // Parts are the servers that the deployment needs and that are not ours.
@@ -49,9 +49,9 @@ func PartsFromEnv() (Parts, error) {
 	return p, nil
 }
 
-func (m *Mesh) consulSpec() Spec {
+func (m *Mesh) consulSpec() process.Spec {
 	ports := m.opts.Ports.Consul
-	return Spec{
+	return process.Spec{
 		Name: "consul", Path: m.opts.Parts.Consul,
 		Args: []string{
 			"agent", "-node=poterne-1", "-config-file=" + m.deploy("consul", "server.hcl"), "-data-dir=" + m.state("consul"),
@@ -59,25 +59,25 @@ func (m *Mesh) consulSpec() Spec {
 			"-serf-lan-port=" + strconv.Itoa(ports.SerfLAN), "-serf-wan-port=" + strconv.Itoa(ports.SerfWAN),
 			"-grpc-port=-1", "-grpc-tls-port=-1", "-dns-port=-1",
 		},
-		Ready: httpReady("http://"+addr(ports.HTTP)+"/v1/status/leader", func(body string) bool { return strings.Contains(body, ":") }),
+		Ready: process.HTTPReady("http://"+addr(ports.HTTP)+"/v1/status/leader", func(body string) bool { return strings.Contains(body, ":") }),
 	}
 }
 
-func (m *Mesh) redisSpec() Spec {
-	return Spec{
+func (m *Mesh) redisSpec() process.Spec {
+	return process.Spec{
 		Name: "redis", Path: m.opts.Parts.Redis,
 		Args:  []string{m.deploy("redis", "redis.conf"), "--port", strconv.Itoa(m.opts.Ports.Redis), "--dir", m.state("redis")},
-		Ready: tcpReady(addr(m.opts.Ports.Redis)),
+		Ready: process.TCPReady(addr(m.opts.Ports.Redis)),
 	}
 }
 
-func (m *Mesh) nginxSpec() Spec {
-	return Spec{
+func (m *Mesh) nginxSpec() process.Spec {
+	return process.Spec{
 		Name: "nginx", Path: m.opts.Parts.Nginx,
 		Args: []string{"-p", m.state("nginx"), "-c", m.state("nginx", "nginx.conf"), "-e", m.state("log", "nginx.log"), "-g", "daemon off;"},
 		// NGINX drains on SIGQUIT and hangs up on SIGTERM.
 		StopSignal: syscall.SIGQUIT,
-		Ready:      tcpReady(addr(m.opts.Ports.HTTP)),
+		Ready:      process.TCPReady(addr(m.opts.Ports.HTTP)),
 	}
 }
 
@@ -144,9 +144,9 @@ func (m *Mesh) findPostgres() (postgres, error) {
 	return postgres{dir: dir, user: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
 }
 
-func (m *Mesh) postgresSpec(pg postgres) Spec {
+func (m *Mesh) postgresSpec(pg postgres) process.Spec {
 	port := m.opts.Ports.Postgres
-	return Spec{
+	return process.Spec{
 		Name: "postgres", Path: filepath.Join(m.opts.Parts.PostgresBin, "postgres"),
 		Args: []string{"-D", filepath.Join(pg.dir, "data"), "-p", strconv.Itoa(port), "-k", pg.dir, "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"},
 		User: pg.user, Dir: pg.dir,
@@ -193,38 +193,4 @@ func (m *Mesh) postgresTool(ctx context.Context, pg postgres, tool string, args 
 
 func (m *Mesh) postgresDSN(database string) string {
 	return fmt.Sprintf("postgres://poterne@%s/%s?sslmode=disable", addr(m.opts.Ports.Postgres), database)
-}
-
-func tcpReady(address string) func(context.Context) error {
-	return func(ctx context.Context) error {
-		var d net.Dialer
-		conn, err := d.DialContext(ctx, "tcp", address)
-		if err != nil {
-			return err
-		}
-		return conn.Close()
-	}
-}
-
-// httpReady wants 200 and, unless accept is nil, a body that it accepts.
-func httpReady(url string, accept func(body string) bool) func(context.Context) error {
-	return func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-		if err != nil {
-			return err
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		body, err := readSome(resp.Body)
-		if err != nil {
-			return err
-		}
-		if resp.StatusCode != http.StatusOK || (accept != nil && !accept(body)) {
-			return fmt.Errorf("GET %s: HTTP %d: %s", url, resp.StatusCode, body)
-		}
-		return nil
-	}
 }

@@ -1,4 +1,7 @@
-package mesh
+// Package process starts the end-to-end tests' processes, ours and others', waits
+// until they serve, kills them as a crash would, and stops them. Start reading
+// at Process.
+package process
 
 import (
 	"context"
@@ -47,7 +50,9 @@ type Process struct {
 	err  error
 }
 
-func newProcess(spec Spec, stateDir string) *Process {
+// New returns a process that writes to log/NAME.log and keeps its id in
+// run/NAME.pid, both under stateDir, where the two directories must exist.
+func New(spec Spec, stateDir string) *Process {
 	return &Process{
 		spec:    spec,
 		logPath: filepath.Join(stateDir, "log", spec.Name+".log"),

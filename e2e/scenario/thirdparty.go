@@ -1,0 +1,75 @@
+package scenario
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// OpenAISDK runs the official Python SDK against the platform. script is
+// sdk/check_openai.py.
+func OpenAISDK(t *testing.T, g Target, script string) {
+	python := mustEnv(t, "POTERNE_PYTHON_SDK")
+	cmd := exec.CommandContext(t.Context(), python, script)
+	cmd.Env = append(os.Environ(),
+		"POTERNE_URL="+g.URL, "POTERNE_API_KEY="+g.AdminKey, "POTERNE_CHAT_MODEL_NAME="+g.ChatModel,
+		"POTERNE_EMBEDDING_MODEL_NAME="+g.EmbeddingModel, "POTERNE_DIMENSIONS="+strconv.Itoa(g.Dimensions))
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatalf("the OpenAI SDK: %v", err)
+	}
+}
+
+// GRPCurl lists and calls the edge's services by reflection and asks for its
+// health, with the real grpcurl.
+func GRPCurl(t *testing.T, g Target) {
+	auth := []string{"-H", "authorization: Bearer " + g.AdminKey}
+	list := grpcurl(t, g, auth, "list")
+	for _, service := range []string{
+		"poterne.edge.v1.OpenAIService", "poterne.edge.v1.AdminService", "poterne.search.v1.SearchService",
+		"poterne.registry.v1.RegistryService", "grpc.health.v1.Health",
+	} {
+		if !strings.Contains(list, service) {
+			t.Errorf("grpcurl list does not name %s: %s", service, list)
+		}
+	}
+	if got := grpcurl(t, g, auth, "describe", "poterne.edge.v1.OpenAIService"); !strings.Contains(got, "CreateChatCompletion") {
+		t.Errorf("grpcurl describe: %s", got)
+	}
+	body := `{"model":"` + g.ChatModel + `","messages":[{"role":"user","content":{"text":"Say hello."}}],"max_tokens":8}`
+	answer := grpcurl(t, g, append(auth, "-d", body), "poterne.edge.v1.OpenAIService/CreateChatCompletion")
+	if !strings.Contains(answer, `"role": "assistant"`) || !strings.Contains(answer, "completionTokens") {
+		t.Errorf("chat by grpcurl: %s", answer)
+	}
+	stream := grpcurl(t, g, append(auth, "-d", body), "poterne.edge.v1.OpenAIService/StreamChatCompletion")
+	if strings.Count(stream, `"delta"`) < 2 {
+		t.Errorf("stream by grpcurl: %s", stream)
+	}
+	if got := grpcurl(t, g, nil, "grpc.health.v1.Health/Check"); !strings.Contains(got, "SERVING") {
+		t.Errorf("health by grpcurl: %s", got)
+	}
+}
+
+func grpcurl(t *testing.T, g Target, flags []string, call ...string) string {
+	t.Helper()
+	path := filepath.Join(mustEnv(t, "POTERNE_TOOLS_BIN"), "grpcurl")
+	args := append([]string{"-plaintext", "-max-time", "120"}, flags...)
+	out, err := exec.CommandContext(t.Context(), path, append(append(args, g.GRPCAddr), call...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("grpcurl %v: %v: %s", call, err, out)
+	}
+	return string(out)
+}
+
+func mustEnv(t *testing.T, name string) string {
+	t.Helper()
+	v := os.Getenv(name)
+	if v == "" {
+		t.Fatalf("%s is not set: run scripts/components.sh real tools, then eval \"$(scripts/components.sh env)\"", name)
+	}
+	return v
+}

@@ -1,0 +1,126 @@
+"""Uses the official OpenAI SDK as its users do: only base_url and key changed.
+
+Environment: POTERNE_URL, POTERNE_API_KEY, POTERNE_CHAT_MODEL_NAME,
+POTERNE_EMBEDDING_MODEL_NAME, POTERNE_DIMENSIONS. Exits 1 at the first thing
+that is not as OpenAI's own service would have it.
+"""
+
+import asyncio
+import os
+import sys
+
+import openai
+
+URL = os.environ["POTERNE_URL"] + "/v1"
+KEY = os.environ["POTERNE_API_KEY"]
+CHAT = os.environ["POTERNE_CHAT_MODEL_NAME"]
+EMBEDDING = os.environ["POTERNE_EMBEDDING_MODEL_NAME"]
+DIMENSIONS = int(os.environ["POTERNE_DIMENSIONS"])
+HELLO = [{"role": "user", "content": "Say hello."}]
+
+client = openai.OpenAI(base_url=URL, api_key=KEY, timeout=180, max_retries=0)
+done = 0
+
+
+def check(name, ok, detail=""):
+    global done
+    if not ok:
+        sys.exit(f"FAIL {name}: {detail}")
+    done += 1
+    print("ok  ", name)
+
+
+def raises(name, kind, call, **want):
+    try:
+        call()
+    except kind as e:
+        for attribute, value in want.items():
+            check(f"{name}: {attribute}", getattr(e, attribute) == value, f"{attribute} is {getattr(e, attribute)!r}: {e}")
+        check(name, bool(e.request_id), f"no request id: {e}")
+    except Exception as e:
+        sys.exit(f"FAIL {name}: {type(e).__name__}, not {kind.__name__}: {e}")
+    else:
+        sys.exit(f"FAIL {name}: nothing was raised")
+
+
+def chat():
+    answer = client.chat.completions.create(model=CHAT, messages=HELLO, max_tokens=12, temperature=0)
+    check("chat: content", bool(answer.choices[0].message.content.strip()), answer)
+    check("chat: role", answer.choices[0].message.role == "assistant", answer)
+    check("chat: finish_reason", answer.choices[0].finish_reason in ("stop", "length"), answer)
+    check("chat: usage", answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens > 0, answer.usage)
+    check("chat: id and model", answer.id and answer.model == CHAT, answer)
+    check("chat: request id", bool(answer._request_id), answer)
+    raw = client.chat.completions.with_raw_response.create(
+        model=CHAT, messages=[{"role": "user", "content": [{"type": "text", "text": "Hi."}]}],
+        max_completion_tokens=2, stop=["###"], extra_body={"an_engine_parameter": {"a": 1}},
+    )
+    check("chat: raw headers", raw.headers.get("x-poterne-model", "").startswith(CHAT + "@v"), raw.headers)
+    check("chat: raw parses", raw.parse().choices[0].message.content is not None)
+
+
+def stream():
+    text, usage, finish = "", None, None
+    for chunk in client.chat.completions.create(
+        model=CHAT, messages=HELLO, max_tokens=12, stream=True, stream_options={"include_usage": True}
+    ):
+        if chunk.choices:
+            text += chunk.choices[0].delta.content or ""
+            finish = chunk.choices[0].finish_reason or finish
+        usage = chunk.usage or usage
+    check("stream: text", bool(text.strip()), text)
+    check("stream: finish_reason", finish in ("stop", "length"), finish)
+    check("stream: usage", usage is not None and usage.completion_tokens > 0, usage)
+    with client.chat.completions.stream(model=CHAT, messages=HELLO, max_tokens=8) as events:
+        final = events.get_final_completion()
+    check("stream: helper", final.choices[0].message.content is not None, final)
+    first = next(iter(client.chat.completions.create(model=CHAT, messages=HELLO, max_tokens=64, stream=True)))
+    check("stream: left early", first.object == "chat.completion.chunk", first)
+
+
+async def asynchronous():
+    a = openai.AsyncOpenAI(base_url=URL, api_key=KEY, timeout=180, max_retries=0)
+    answers = await asyncio.gather(*(a.chat.completions.create(model=CHAT, messages=HELLO, max_tokens=4) for _ in range(3)))
+    check("async: three at once", all(x.choices[0].message.content is not None for x in answers))
+
+
+def completions():
+    answer = client.completions.create(model=CHAT, prompt="One, two,", max_tokens=4)
+    check("completions: text", answer.object == "text_completion" and answer.choices[0].text != "", answer)
+
+
+def embeddings():
+    default = client.embeddings.create(model=EMBEDDING, input=["a gate", "a wall"])
+    floats = client.embeddings.create(model=EMBEDDING, input=["a gate", "a wall"], encoding_format="float")
+    check("embeddings: number", [d.index for d in default.data] == [0, 1], default)
+    check("embeddings: dimensions", all(len(d.embedding) == DIMENSIONS for d in default.data + floats.data))
+    apart = max(abs(x - y) for x, y in zip(default.data[1].embedding, floats.data[1].embedding))
+    check("embeddings: base64 is float", apart < 1e-3, apart)
+    check("embeddings: usage", default.usage.prompt_tokens > 0 and default.usage.total_tokens == default.usage.prompt_tokens)
+
+
+def models():
+    names = [m.id for m in client.models.list()]
+    check("models: list", CHAT in names and EMBEDDING in names, names)
+    check("models: retrieve", client.models.retrieve(CHAT).id == CHAT)
+    raises("models: unknown", openai.NotFoundError, lambda: client.models.retrieve("no-such-model"), status_code=404)
+
+
+def errors():
+    raises("error: unknown model", openai.NotFoundError, lambda: client.chat.completions.create(model="no-such-model", messages=HELLO), code="model_not_found")
+    raises("error: unknown model, streamed", openai.NotFoundError, lambda: client.chat.completions.create(model="no-such-model", messages=HELLO, stream=True))
+    stranger = openai.OpenAI(base_url=URL, api_key="sk-wrong", max_retries=0)
+    raises("error: wrong key", openai.AuthenticationError, lambda: stranger.chat.completions.create(model=CHAT, messages=HELLO), code="invalid_api_key")
+    raises("error: bad request", openai.BadRequestError, lambda: client.chat.completions.create(model=CHAT, messages=[{"role": "king", "content": "hi"}]), param="messages[0].role")
+    long = [{"role": "user", "content": "many words " * 60000}]
+    raises("error: context", openai.BadRequestError, lambda: client.chat.completions.create(model=CHAT, messages=long), code="context_length_exceeded")
+
+
+chat()
+stream()
+asyncio.run(asynchronous())
+completions()
+embeddings()
+models()
+errors()
+print(f"{done} passed, 0 failed")
