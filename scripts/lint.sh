@@ -21,7 +21,13 @@ arguments() {
         echo "usage: scripts/lint.sh [--fix] [MODULE...]" >&2
         exit 2
         ;;
-      *) modules+=("$a") ;;
+      *)
+        [[ -f $a/go.mod ]] || {
+          echo "lint: no module in $a" >&2
+          exit 2
+        }
+        modules+=("${a%/}")
+        ;;
     esac
   done
 }
@@ -41,8 +47,10 @@ lint_go() {
 }
 
 lint_proto() {
-  buf lint
-  buf format --diff --exit-code proto/poterne
+  local rc=0
+  buf lint || rc=1
+  buf format --diff --exit-code --path proto/poterne || rc=1
+  return "$rc"
 }
 
 lint_shell() {
