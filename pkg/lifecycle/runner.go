@@ -62,7 +62,7 @@ func (r *runner) run(ctx context.Context, comps []Component) error {
 			break
 		}
 		err := r.start(ctx, c)
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && !errors.Is(err, errEnding) {
 			r.fail(fmt.Errorf("start %s: %w", c.Name, err))
 		}
 		started = append(started, r.launch(ctx, c, err == nil))

@@ -16,8 +16,8 @@ import (
 // it is looked for where systems install it.
 const (
 	EnvConsul   = "POTERNE_CONSUL_BIN"
-	EnvRedis    = "POTERNE_REDIS_BIN"
-	EnvPostgres = "POTERNE_POSTGRES_BIN" // postgres; initdb is beside it
+	EnvRedis    = "POTERNE_REDIS_SERVER_BIN"
+	EnvPostgres = "POTERNE_POSTGRES_BIN_DIR" // the directory of postgres and initdb
 )
 
 // Binary returns the path of a program: what the environment variable says, or
@@ -42,7 +42,7 @@ func Binary(tb testing.TB, env string, names []string, globs ...string) string {
 			return path
 		}
 	}
-	tb.Fatalf("%v is not installed: install it, or set %s to its path", names, env)
+	tb.Fatalf("%v is not installed: install it, or say where it is (%s)", names, env)
 	return ""
 }
 
@@ -97,7 +97,8 @@ func consulAt(tb testing.TB, ports []int) *ConsulServer {
 	addr := Loopback(ports[0])
 	p := Start(tb, Command{
 		Name: "consul", Dir: tb.TempDir(),
-		Path: Binary(tb, EnvConsul, []string{"consul"}, filepath.Join(home, ".cache/poterne/consul*/consul"), filepath.Join(home, ".cache/poterne/consul"), filepath.Join(home, ".cache/poterne/bin/consul")),
+		Path: Binary(tb, EnvConsul, []string{"consul"},
+			filepath.Join(home, ".cache/poterne/consul/*/bin/consul")),
 		Args: []string{
 			"agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=warn", "-disable-host-node-id",
 			"-http-port=" + strconv.Itoa(ports[0]), "-server-port=" + strconv.Itoa(ports[1]),
@@ -126,7 +127,10 @@ type PostgresServer struct {
 func Postgres(tb testing.TB) *PostgresServer {
 	tb.Helper()
 	const owner = "postgres"
-	bin := Binary(tb, EnvPostgres, []string{"postgres"}, "/usr/lib/postgresql/*/bin/postgres")
+	bin := filepath.Join(os.Getenv(EnvPostgres), "postgres")
+	if os.Getenv(EnvPostgres) == "" {
+		bin = Binary(tb, EnvPostgres, []string{"postgres"}, "/usr/lib/postgresql/*/bin/postgres")
+	}
 	data, err := os.MkdirTemp("", "poterne-postgres-") // the owner cannot enter TempDir's parents
 	if err != nil {
 		tb.Fatalf("postgres: %v", err)

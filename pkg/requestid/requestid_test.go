@@ -1,0 +1,30 @@
+package requestid_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/poterne/poterne/pkg/requestid"
+)
+
+func TestContext(t *testing.T) {
+	if got := requestid.FromContext(t.Context()); got != "" {
+		t.Fatalf("got %q from an empty context", got)
+	}
+	if got := requestid.FromContext(requestid.NewContext(t.Context(), "r-1")); got != "r-1" {
+		t.Fatalf("got %q", got)
+	}
+}
+
+func FuzzValid(f *testing.F) {
+	for _, s := range []string{"", "a", "A-1._z", "a b", "é", "a\n", strings.Repeat("x", 128), strings.Repeat("x", 129), "a\x00"} {
+		f.Add(s)
+	}
+	want := regexp.MustCompile(`\A[A-Za-z0-9._-]{1,128}\z`)
+	f.Fuzz(func(t *testing.T, s string) {
+		if got := requestid.Valid(s); got != want.MatchString(s) {
+			t.Fatalf("Valid(%q) = %v", s, got)
+		}
+	})
+}
