@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -99,7 +98,7 @@ func (p *Process) launch() error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	if err := os.WriteFile(p.pidPath, []byte(strconv.Itoa(cmd.Process.Pid)+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(p.pidPath, []byte(fmt.Sprintf("%d\n%s\n", cmd.Process.Pid, p.spec.Path)), 0o644); err != nil {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		return err

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Stops what `make up` and `make mesh` left running. Each of them notes its
+# processes in pid files: the process id, and the program it must be, so that a
+# number which another program has by now is left alone.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+readonly GRACE_SECONDS=30
+
+is_ours() { # PID PROGRAM
+  local command
+  command=$(ps -p "$1" -o command= 2>/dev/null) || return 1
+  [[ $command == *"$(basename "$2")"* ]]
+}
+
+stop() { # PIDFILE
+  local pid program waited=0
+  { read -r pid && read -r program; } <"$1" || return 0
+  if ! is_ours "$pid" "$program"; then
+    rm -f "$1"
+    return 0
+  fi
+  echo "down: stopping $(basename "$1" .pid) ($pid)"
+  kill "$pid" 2>/dev/null || true
+  while is_ours "$pid" "$program"; do
+    if ((waited++ >= GRACE_SECONDS * 10)); then
+      echo "down: $(basename "$1" .pid) ($pid) does not end; killing it"
+      kill -9 "$pid" 2>/dev/null || true
+      break
+    fi
+    sleep 0.1
+  done
+  rm -f "$1"
+}
+
+shopt -s nullglob
+# The two that supervise the others first: they stop theirs in order.
+for file in .poterne/poterne.pid .mesh/mesh.pid .mesh/run/*.pid; do
+  [[ -f $file ]] && stop "$file"
+done
+echo "down: nothing of ours is running"
