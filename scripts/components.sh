@@ -59,6 +59,18 @@ run_verb() {
   esac
 }
 
+# note_parts leaves NAME=path lines in the cache, so that `poterne up` finds its
+# parts also when nobody has evaluated `env`.
+note_parts() {
+  local tmp name
+  tmp=$(mktemp "$(cache_dir)/parts.XXXXXX")
+  (
+    eval "$(verb_env)"
+    while read -r name; do printf '%s=%s\n' "$name" "${!name}"; done < <(verb_env | sed -n 's/^export \([A-Z0-9_]*\)=.*/\1/p')
+  ) >"$tmp"
+  mv -f "$tmp" "$(cache_dir)/parts.env"
+}
+
 main() {
   if [[ $# -eq 0 ]]; then
     usage >&2
@@ -68,7 +80,10 @@ main() {
   for verb in "$@"; do run_verb "$verb"; done
   case "$*" in
     env | help | -h | --help) ;;
-    *) say "all there: $*" ;;
+    *)
+      note_parts
+      say "all there: $*"
+      ;;
   esac
 }
 
