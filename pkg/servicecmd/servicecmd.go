@@ -75,6 +75,8 @@ func (c Command[T]) Execute(ctx context.Context, p Process) int {
 	case opts.version:
 		fmt.Fprintf(p.Stdout, "%s %s\n", c.Name, c.Version)
 		return ExitDone
+	case opts.healthcheck != "":
+		return c.healthcheck(ctx, p, opts.healthcheck)
 	}
 	cfg, err := c.load(opts, p.Env)
 	if err != nil {
@@ -169,7 +171,9 @@ type options struct {
 	file    string
 	print   bool
 	version bool
-	set     map[string]string
+	// healthcheck is a URL to ask instead of running.
+	healthcheck string
+	set         map[string]string
 }
 
 func (c Command[T]) parse(args []string) (options, error) {
@@ -179,6 +183,7 @@ func (c Command[T]) parse(args []string) (options, error) {
 	fs.StringVar(&opts.file, "config", "", "")
 	fs.BoolVar(&opts.print, "print-config", false, "")
 	fs.BoolVar(&opts.version, "version", false, "")
+	fs.StringVar(&opts.healthcheck, "healthcheck", "", "")
 	fs.Func("set", "", func(s string) error {
 		key, value, ok := strings.Cut(s, "=")
 		if !ok || key == "" {
@@ -202,6 +207,8 @@ func (c Command[T]) usage() string {
   --config FILE          read settings from FILE (YAML)
   --set section.key=VAL  set one setting; may be repeated
   --print-config         print the effective settings, secrets masked, and exit
+  --healthcheck URL      ask a running instance's /livez or /readyz, and exit 0
+                         when it answers 200, 1 when it does not
   --version              print the version and exit
   --help                 print this help and exit
 
