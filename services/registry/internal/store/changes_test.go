@@ -1,0 +1,249 @@
+package store_test
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry/internal/store"
+	"github.com/poterne/poterne/services/registry/internal/storetest"
+)
+
+func testRevisions(t *testing.T, databases storetest.Databases) {
+	commits := 0
+	e := newEnv(t, databases, store.Options{Committed: func() { commits++ }})
+	ctx := t.Context()
+	if r := e.revision(); r != 0 {
+		t.Fatalf("an empty registry has revision %d", r)
+	}
+	steps := []struct {
+		name    string
+		changes bool
+		do      func() error
+	}{
+		{"create model", true, func() error { _, err := e.CreateModel(ctx, "", &registryv1.Model{Name: "m"}); return err }},
+		{"create it again", false, func() error { _, err := e.CreateModel(ctx, "", &registryv1.Model{Name: "m"}); return err }},
+		{"create version", true, func() error { _, err := e.CreateVersion(ctx, "", storetest.Version(t, "m", 1)); return err }},
+		{"create it again", false, func() error { _, err := e.CreateVersion(ctx, "", storetest.Version(t, "m", 1)); return err }},
+		{"set alias", true, func() error { _, err := e.SetAlias(ctx, "", "m", "a", 1, ""); return err }},
+		{"conflict", false, func() error { _, err := e.SetAlias(ctx, "", "m", "a", 1, ""); return err }},
+		{"same alias", false, func() error { _, err := e.SetAlias(ctx, "", "m", "a", 1, "*"); return err }},
+		{"set split", true, func() error {
+			_, err := e.SetSplit(ctx, "", "m", []*registryv1.Arm{arm("a", 1, store.WholeSplit)}, "")
+			return err
+		}},
+		{"refused deletion", false, func() error { return e.DeleteModel(ctx, "", "m") }},
+		{"delete split", true, func() error { return e.DeleteSplit(ctx, "", "m", "*") }},
+		{"delete alias", true, func() error { return e.DeleteAlias(ctx, "", "m", "a", "*") }},
+		{"delete model", true, func() error { return e.DeleteModel(ctx, "", "m") }},
+		{"delete it again", false, func() error { return e.DeleteModel(ctx, "", "m") }},
+	}
+	want := int64(0)
+	for _, s := range steps {
+		err := s.do()
+		if s.changes {
+			want++
+			check(t, err)
+		}
+		if got := e.revision(); got != want {
+			t.Fatalf("after %q: revision %d, want %d", s.name, got, want)
+		}
+		if int64(commits) != want {
+			t.Fatalf("after %q: %d commits announced, want %d", s.name, commits, want)
+		}
+	}
+}
+
+func testChanges(t *testing.T, databases storetest.Databases) {
+	e := newEnv(t, databases, store.Options{})
+	ctx := t.Context()
+	empty, err := e.Changes(ctx, 0)
+	check(t, err)
+	if len(empty.Changes) != 0 || empty.To != 0 || empty.More {
+		t.Errorf("an empty registry has changes: %+v", empty)
+	}
+	e.model("a")                                       // 1
+	e.model("b")                                       // 2
+	v := e.version("a", 1)                             // 3
+	alias, err := e.SetAlias(ctx, "", "a", "x", 1, "") // 4
+	check(t, err)
+	split, err := e.SetSplit(ctx, "", "a", []*registryv1.Arm{arm("all", 1, store.WholeSplit)}, "") // 5
+	check(t, err)
+	check(t, e.DeleteModel(ctx, "", "b")) // 6
+
+	all, err := e.Changes(ctx, 0)
+	check(t, err)
+	if all.From != 0 || all.To != 6 || all.More || len(all.Changes) != 2 {
+		t.Fatalf("got %+v", all)
+	}
+	changed, removed := all.Changes[0], all.Changes[1]
+	if changed.Model != "a" || changed.Revision != 5 || removed.Model != "b" || removed.Revision != 6 || removed.State != nil {
+		t.Errorf("got %+v", all.Changes)
+	}
+	model, err := e.GetModel(ctx, "a")
+	check(t, err)
+	want := &registryv1.ModelState{
+		Model: model, Versions: []*registryv1.Version{v}, Aliases: []*registryv1.Alias{alias}, Split: split,
+	}
+	if !proto.Equal(changed.State, want) {
+		t.Errorf("state\n got %v\nwant %v", changed.State, want)
+	}
+
+	later, err := e.Changes(ctx, 5)
+	check(t, err)
+	if len(later.Changes) != 1 || later.Changes[0].Model != "b" || later.To != 6 {
+		t.Errorf("after 5: %+v", later)
+	}
+	for _, from := range []int64{7, -1} {
+		_, err := e.Changes(ctx, from)
+		wantReason(t, err, apierr.OutOfRange, "from_revision")
+	}
+}
+
+// Much is given in parts, and following the parts leads to the same state.
+func testChangesInParts(t *testing.T, databases storetest.Databases) {
+	e := newEnv(t, databases, store.Options{})
+	const models = 300
+	for i := range models {
+		e.model(fmt.Sprintf("m%d", i))
+	}
+	e.version("m0", 1) // moves m0 to the end
+	var got []string
+	var last int64
+	for from, parts := int64(0), 0; ; parts++ {
+		b, err := e.Changes(t.Context(), from)
+		check(t, err)
+		for _, c := range b.Changes {
+			if c.Revision <= last {
+				t.Fatalf("revision %d after %d", c.Revision, last)
+			}
+			last = c.Revision
+			got = append(got, c.Model)
+		}
+		if b.From != from || (b.More && b.To <= from) || (len(b.Changes) > 0 && b.To != last) {
+			t.Fatalf("part %d: from %d to %d, more %t", parts, b.From, b.To, b.More)
+		}
+		from = b.To
+		if !b.More {
+			if parts == 0 {
+				t.Error("everything came in one part")
+			}
+			break
+		}
+	}
+	if len(got) != models || got[0] != "m1" || got[models-1] != "m0" {
+		t.Errorf("%d models, the first %s and the last %s", len(got), got[0], got[len(got)-1])
+	}
+}
+
+func testCompaction(t *testing.T, databases storetest.Databases) {
+	e := newEnv(t, databases, store.Options{KeepChanges: 5})
+	for i := range 12 {
+		e.model(fmt.Sprintf("m%02d", i))
+	}
+	for from := range int64(13) {
+		b, err := e.Changes(t.Context(), from)
+		if from < 7 {
+			wantReason(t, err, apierr.OutOfRange, "from_revision")
+			continue
+		}
+		check(t, err)
+		if b.To != 12 || int64(len(b.Changes)) != 12-from {
+			t.Errorf("after %d: %+v", from, b)
+		}
+	}
+}
+
+// Replicas commit at once while readers follow: no reader may pass a revision
+// that becomes visible later.
+func testNoGaps(t *testing.T, databases storetest.Databases) {
+	const writers, each = 6, 25
+	e := newEnv(t, databases, store.Options{})
+	replicas := []*store.Store{e.Store, e.open(), e.open()}
+	var readers sync.WaitGroup
+	for r := range 3 {
+		readers.Go(func() {
+			seen := make(map[string]int64)
+			for from := int64(0); from < writers*each; {
+				b, err := replicas[r].Changes(t.Context(), from)
+				if err != nil {
+					t.Errorf("reader %d after %d: %v", r, from, err)
+					return
+				}
+				for _, c := range b.Changes {
+					if seen[c.Model] != 0 || c.State == nil {
+						t.Errorf("reader %d: %s at %d was seen at %d", r, c.Model, c.Revision, seen[c.Model])
+					}
+					seen[c.Model] = c.Revision
+				}
+				from = b.To
+			}
+			if len(seen) != writers*each {
+				t.Errorf("reader %d saw %d of %d changes", r, len(seen), writers*each)
+			}
+		})
+	}
+	together(writers, func(w int) {
+		for i := range each {
+			name := fmt.Sprintf("m-%d-%d", w, i)
+			if _, err := replicas[w%3].CreateModel(t.Context(), "", &registryv1.Model{Name: name}); err != nil {
+				t.Errorf("writer %d: %v", w, err)
+			}
+		}
+	})
+	readers.Wait()
+}
+
+func testPages(t *testing.T, databases storetest.Databases) {
+	e := newEnv(t, databases, store.Options{})
+	page, err := e.Page(t.Context(), "")
+	check(t, err)
+	if !page.Last || len(page.Models) != 0 {
+		t.Errorf("an empty registry has the page %+v", page)
+	}
+	var want []string
+	for i := range 600 {
+		name := fmt.Sprintf("m%03d", i)
+		e.model(name)
+		want = append(want, name)
+	}
+	e.version("m001", 1)
+	_, err = e.SetSplit(t.Context(), "", "m001", []*registryv1.Arm{arm("a", 1, 1), arm("b", 1, store.WholeSplit-1)}, "")
+	check(t, err)
+	var got []string
+	pages := 0
+	for after := ""; ; after = page.After {
+		page, err = e.Page(t.Context(), after)
+		check(t, err)
+		pages++
+		for _, st := range page.Models {
+			got = append(got, st.GetModel().GetName())
+			if st.GetModel().GetName() == "m001" && (len(st.GetVersions()) != 1 || len(st.GetSplit().GetArms()) != 2) {
+				t.Errorf("state %v", st)
+			}
+		}
+		if page.Last {
+			break
+		}
+	}
+	if !slices.Equal(got, want) || pages < 2 {
+		t.Errorf("%d models on %d pages, want %d on some", len(got), pages, len(want))
+	}
+}
+
+func testReopening(t *testing.T, databases storetest.Databases) {
+	e := newEnv(t, databases, store.Options{})
+	e.model("m")
+	v := e.version("m", 1)
+	again := e.open()
+	got, err := again.GetVersion(t.Context(), "m", 1)
+	check(t, err)
+	if !proto.Equal(got, v) {
+		t.Errorf("got %v, want %v", got, v)
+	}
+}

@@ -1,0 +1,117 @@
+// Package store keeps the registry on SQLite or PostgreSQL: models, their
+// immutable versions, aliases and splits, and one revision for every change.
+// It knows nothing of gRPC or of who watches; its errors are those of package
+// apierr, ready for a caller. Start reading at Store, and at tx.go for how a
+// change commits.
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/sqldb"
+)
+
+// Options tune a Store. Zero values take the defaults.
+type Options struct {
+	// Clock tells when things changed; the machine's by default.
+	Clock clock.Clock
+	// Random gives the splits' salts; crypto/rand by default.
+	Random io.Reader
+	// KeepChanges is how many changes a watcher may be behind; 10,000 by default.
+	KeepChanges int64
+	// MaxModels bounds the models; 10,000 by default.
+	MaxModels int
+	// MaxAliases bounds the aliases of one model; 256 by default.
+	MaxAliases int
+	// MaxModelBytes bounds the versions of one model, encoded, so that its
+	// state fits in one message; 3 MiB by default.
+	MaxModelBytes int64
+	// Committed is called after every commit of this process; it must not block.
+	Committed func()
+}
+
+func (o Options) withDefaults() Options {
+	if o.Clock == nil {
+		o.Clock = clock.Real()
+	}
+	if o.Random == nil {
+		o.Random = rand.Reader
+	}
+	if o.KeepChanges <= 0 {
+		o.KeepChanges = 10_000
+	}
+	if o.MaxModels <= 0 {
+		o.MaxModels = 10_000
+	}
+	if o.MaxAliases <= 0 {
+		o.MaxAliases = 256
+	}
+	if o.MaxModelBytes <= 0 {
+		o.MaxModelBytes = 3 << 20
+	}
+	if o.Committed == nil {
+		o.Committed = func() {}
+	}
+	return o
+}
+
+// Store is the registry's truth. It is safe for concurrent use, also by
+// several processes on one PostgreSQL database. The messages it returns belong
+// to the caller.
+type Store struct {
+	db   *sqldb.DB
+	opts Options
+}
+
+//go:embed migrations
+var migrations embed.FS
+
+// migrationsTable notes which migrations the database has had. Every name that
+// the registry uses begins alike, so that it can share a database.
+const migrationsTable = "registry_migrations"
+
+// Open opens the database that cfg names and brings its schema up to date.
+// Close it when done.
+func Open(ctx context.Context, cfg sqldb.Config, log *slog.Logger, opts Options) (*Store, error) {
+	db, err := sqldb.Open(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("registry store: %w", err)
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err == nil {
+		err = db.Migrate(ctx, files, log, sqldb.WithTable(migrationsTable))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("registry store: %w", err), db.Close())
+	}
+	return &Store{db: db, opts: opts.withDefaults()}, nil
+}
+
+// Close closes the database.
+func (s *Store) Close() error { return s.db.Close() }
+
+// newSalt returns 16 random bytes in hexadecimal digits.
+func (s *Store) newSalt() (string, error) {
+	raw := make([]byte, 16)
+	if _, err := io.ReadFull(s.opts.Random, raw); err != nil {
+		return "", fmt.Errorf("make a salt: %w", err)
+	}
+	return hex.EncodeToString(raw), nil
+}
+
+// micros and timestamp are how times are stored and given back.
+func micros(t time.Time) int64 { return t.UnixMicro() }
+
+func timestamp(us int64) *timestamppb.Timestamp { return timestamppb.New(time.UnixMicro(us)) }

@@ -1,0 +1,119 @@
+package store_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry/internal/store"
+	"github.com/poterne/poterne/services/registry/internal/storetest"
+)
+
+// start is when the fake clock of every test begins.
+var start = time.Date(2030, 1, 2, 3, 4, 5, 678_000, time.UTC)
+
+// env is a store under test.
+type env struct {
+	*store.Store
+	t     *testing.T
+	clock *clock.Fake
+	opts  store.Options
+	open  func() *store.Store // another replica on the same database
+}
+
+func newEnv(t *testing.T, databases storetest.Databases, opts store.Options) *env {
+	t.Helper()
+	cfg := databases(t)
+	e := &env{t: t, clock: clock.NewFake(start), opts: opts}
+	e.opts.Clock = e.clock
+	e.open = func() *store.Store { return storetest.Open(t, cfg, e.opts) }
+	e.Store = e.open()
+	return e
+}
+
+// suite is what every database must do.
+func suite(t *testing.T, databases storetest.Databases) {
+	for name, test := range map[string]func(*testing.T, storetest.Databases){
+		"models":                      testModels,
+		"models are listed by bytes":  testModelOrder,
+		"names that cannot be stored": testOddNames,
+		"limits":                      testLimits,
+		"deletion is refused":         testDeletionRefused,
+		"versions":                    testVersions,
+		"concurrent versions":         testConcurrentVersions,
+		"aliases":                     testAliases,
+		"alias etags":                 testAliasEtags,
+		"concurrent aliases":          testConcurrentAliases,
+		"splits":                      testSplits,
+		"split checks":                testSplitChecks,
+		"salt":                        testSalt,
+		"revisions":                   testRevisions,
+		"changes":                     testChanges,
+		"changes in parts":            testChangesInParts,
+		"changes are forgotten":       testCompaction,
+		"no gaps between replicas":    testNoGaps,
+		"pages":                       testPages,
+		"reopening":                   testReopening,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, databases) })
+	}
+}
+
+func TestSQLite(t *testing.T) { suite(t, storetest.SQLite) }
+
+// must fails the test for an error of arranging or of what should work.
+func must[T any](t *testing.T, v T, err error) T {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantReason checks the place of err in the taxonomy and the field it names.
+func wantReason(t *testing.T, err error, reason apierr.Reason, field string) *apierr.Error {
+	t.Helper()
+	var e *apierr.Error
+	if !errors.As(err, &e) || e.Reason != reason || e.Field != field {
+		t.Fatalf("got %v, want %s of field %q", err, reason, field)
+	}
+	return e
+}
+
+func (e *env) model(name string) *registryv1.Model {
+	e.t.Helper()
+	m, err := e.CreateModel(e.t.Context(), "test", &registryv1.Model{Name: name})
+	return must(e.t, m, err)
+}
+
+func (e *env) version(model string, seed int) *registryv1.Version {
+	e.t.Helper()
+	v, err := e.CreateVersion(e.t.Context(), "test", storetest.Version(e.t, model, seed))
+	return must(e.t, v, err)
+}
+
+func (e *env) revision() int64 {
+	e.t.Helper()
+	r, err := e.Revision(e.t.Context())
+	return must(e.t, r, err)
+}
+
+// together runs fn n times at once and waits for all.
+func together(n int, fn func(i int)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { fn(i) })
+	}
+	wg.Wait()
+}

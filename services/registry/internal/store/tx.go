@@ -1,0 +1,133 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/sqldb"
+)
+
+// querier is what reading needs of a database or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// kind says what a change did, for people who read the table of changes.
+type kind string
+
+const (
+	modelCreated   kind = "model created"
+	modelDeleted   kind = "model deleted"
+	versionCreated kind = "version created"
+	aliasSet       kind = "alias set"
+	aliasDeleted   kind = "alias deleted"
+	splitSet       kind = "split set"
+	splitDeleted   kind = "split deleted"
+)
+
+// change is one transaction that is about to get a revision.
+type change struct {
+	tx       *sql.Tx
+	model    string
+	revision int64
+	now      time.Time
+}
+
+// errUnchanged makes a transaction roll back that found nothing to do, so that
+// it uses up no revision.
+var errUnchanged = errors.New("nothing to change")
+
+// change runs fn in a transaction and commits it with the next revision, unless
+// fn fails or returns errUnchanged. fn may be called more than once. The first
+// statement locks the row of the revision until the commit: changes happen one
+// after the other, whoever makes them, and their revisions become visible in
+// order.
+func (s *Store) change(ctx context.Context, actor, model string, k kind, fn func(ctx context.Context, c *change) error) error {
+	err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		c := &change{tx: tx, model: model, now: s.opts.Clock.Now().UTC()}
+		var floor int64
+		err := tx.QueryRowContext(ctx,
+			`UPDATE registry_state SET revision = revision + 1 WHERE id = 1 RETURNING revision, floor`).
+			Scan(&c.revision, &floor)
+		if err != nil {
+			return fmt.Errorf("next revision: %w", err)
+		}
+		if err := fn(ctx, c); err != nil {
+			return err
+		}
+		return s.record(ctx, c, actor, k, floor)
+	})
+	switch {
+	case errors.Is(err, errUnchanged):
+		return nil
+	case err != nil:
+		return failure(ctx, err, "%s %q", k, model)
+	}
+	s.opts.Committed()
+	return nil
+}
+
+// record notes the change, forgets the oldest one, and wakes the other
+// replicas once the transaction commits.
+func (s *Store) record(ctx context.Context, c *change, actor string, k kind, floor int64) error {
+	err := c.exec(ctx, `INSERT INTO registry_changes (revision, model, kind, actor, commit_time) VALUES ($1, $2, $3, $4, $5)`,
+		c.revision, c.model, string(k), strings.ToValidUTF8(strings.ReplaceAll(actor, "\x00", ""), ""), micros(c.now))
+	if err != nil {
+		return err
+	}
+	if oldest := c.revision - s.opts.KeepChanges; oldest > floor {
+		if err := c.exec(ctx, `DELETE FROM registry_changes WHERE revision <= $1`, oldest); err != nil {
+			return err
+		}
+		if err := c.exec(ctx, `UPDATE registry_state SET floor = $1 WHERE id = 1`, oldest); err != nil {
+			return err
+		}
+	}
+	if s.db.Dialect == sqldb.Postgres {
+		return c.exec(ctx, `SELECT pg_notify($1, '')`, notifyChannel)
+	}
+	return nil
+}
+
+func (c *change) exec(ctx context.Context, query string, args ...any) error {
+	if _, err := c.tx.ExecContext(ctx, query, args...); err != nil {
+		return fmt.Errorf("%s: %w", firstWords(query), err)
+	}
+	return nil
+}
+
+// firstWords names a statement in an error without its values.
+func firstWords(query string) string {
+	words := strings.Fields(query)
+	return strings.Join(words[:min(len(words), 3)], " ")
+}
+
+// snapshot runs fn in a read-only transaction that sees one state of the store.
+func (s *Store) snapshot(ctx context.Context, what string, fn func(ctx context.Context, q querier) error) error {
+	err := s.db.InSnapshot(ctx, func(ctx context.Context, tx *sql.Tx) error { return fn(ctx, tx) })
+	return failure(ctx, err, "%s", what)
+}
+
+// failure keeps what the caller is to see and what says that the caller left,
+// and makes the rest UNAVAILABLE: a database that fails is a reason to try
+// again or elsewhere.
+func failure(ctx context.Context, err error, format string, args ...any) error {
+	var known *apierr.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &known):
+		return known
+	case ctx.Err() != nil: // drivers report it in words of their own
+		return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ctx.Err())
+	default:
+		return apierr.Wrap(apierr.Unavailable, fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), err),
+			"the registry's store does not answer; try again")
+	}
+}
