@@ -39,8 +39,8 @@ type Record struct {
 }
 
 // Sink keeps records. Write keeps all of them, in their order, or returns an
-// error; a batch that was kept in part may be given again and is then not kept
-// twice. Only one Write is in hand at a time.
+// error, after which the same batch is given again: a record's ID tells whether it
+// was kept before. Only one Write is in hand at a time.
 type Sink interface {
 	Write(ctx context.Context, batch []Record) error
 }

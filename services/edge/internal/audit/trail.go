@@ -232,3 +232,21 @@ func signal(c chan struct{}) {
 	default:
 	}
 }
+
+// Listing reads records back through reader, those that still wait included.
+func (t *Trail) Listing(reader Reader) *Listing { return &Listing{trail: t, reader: reader} }
+
+// Listing lists a trail's records.
+type Listing struct {
+	trail  *Trail
+	reader Reader
+}
+
+// List returns a page of records, newest first. What was appended before is
+// written first, so that a caller finds the request just made.
+func (l *Listing) List(ctx context.Context, q Query) ([]Record, error) {
+	if err := l.trail.Flush(ctx); err != nil {
+		return nil, err
+	}
+	return l.reader.List(ctx, q)
+}

@@ -5,6 +5,7 @@ package authn
 import (
 	"context"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/metadata"
 
@@ -19,6 +20,9 @@ const (
 	// Challenge tells a refused caller how to authenticate (RFC 6750).
 	Challenge = "www-authenticate"
 )
+
+// retryAfter is when to try again after a store did not answer.
+const retryAfter = time.Second
 
 // maxTokenBytes bounds a token from outside.
 const maxTokenBytes = 8192

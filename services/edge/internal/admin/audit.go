@@ -1,0 +1,68 @@
+package admin
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/requestid"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+)
+
+// ListAuditRecords lists the records of the caller's tenant; of all tenants for
+// administrators of the platform.
+func (s *Server) ListAuditRecords(ctx context.Context, req *edgev1.ListAuditRecordsRequest) (*edgev1.ListAuditRecordsResponse, error) {
+	c, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s.records == nil {
+		return nil, apierr.New(apierr.FailedPrecondition, "the audit trail is kept in files here, which cannot be listed")
+	}
+	q := audit.Query{Tenant: s.visibleTenant(ctx, c, "audit"), RequestID: req.GetRequestId()}
+	if err := readToken(req.GetPageToken(), &q.Before, func(p audit.Position) string { return p.ID }); err != nil {
+		return nil, err
+	}
+	if q.RequestID != "" && !requestid.Valid(q.RequestID) {
+		return &edgev1.ListAuditRecordsResponse{}, nil // no request has such an id
+	}
+	size := pageSize(req.GetPageSize())
+	q.Limit = size + 1
+	recs, err := s.records.List(ctx, q)
+	if err != nil {
+		return nil, apierr.Wrap(apierr.Unavailable, err, "the audit trail cannot be read now").WithRetryAfter(time.Second)
+	}
+	out := &edgev1.ListAuditRecordsResponse{}
+	if len(recs) > size {
+		recs = recs[:size]
+		out.NextPageToken = writeToken(recs[size-1].Position())
+	}
+	for _, r := range recs {
+		out.Records = append(out.Records, recordMessage(r))
+	}
+	return out, nil
+}
+
+func recordMessage(r audit.Record) *edgev1.AuditRecord {
+	return &edgev1.AuditRecord{
+		RequestId: r.RequestID, Time: timestamppb.New(r.Time), Tenant: r.Tenant, Subject: r.Subject, KeyId: r.KeyID,
+		Method: r.Method, Resource: r.Resource, Decision: r.Decision, ErrorReason: r.Reason,
+		DurationMs: float64(r.Duration) / float64(time.Millisecond), Address: r.Address,
+		ServedBy: r.ServedBy, Arm: r.Arm, PromptTokens: r.PromptTokens, CompletionTokens: r.CompletionTokens,
+	}
+}
+
+// ListWorkers asks inference.
+func (s *Server) ListWorkers(ctx context.Context, req *edgev1.ListWorkersRequest) (*edgev1.ListWorkersResponse, error) {
+	resp, err := s.inference.ListWorkers(ctx, &inferencev1.ListWorkersRequest{
+		PageSize: req.GetPageSize(), PageToken: req.GetPageToken(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &edgev1.ListWorkersResponse{Workers: resp.GetWorkers(), NextPageToken: resp.GetNextPageToken()}, nil
+}

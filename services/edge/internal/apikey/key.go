@@ -1,0 +1,140 @@
+// Package apikey makes, keeps and verifies API keys. It knows neither gRPC nor
+// what a key's holder may do. Start reading at Manager; the text of a key is in
+// key.go, where keys are kept in store.go, and what makes verifying cheap in
+// cache.go.
+package apikey
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math/big"
+	"strings"
+
+	"github.com/poterne/poterne/pkg/config"
+)
+
+// The text of a key is
+//
+//	ptn_<id>_<secret><checksum>
+//
+// all in letters and digits, so that a double click selects it and no shell or
+// header needs quotes. The id is 80 random bits and no secret. The secret is
+// 256 random bits. The checksum, CRC-32 over everything before it, lets secret
+// scanners and typing errors be told apart without asking the store (GitHub's
+// tokens do the same).
+const (
+	Prefix = "ptn_"
+
+	idBytes     = 10
+	idLen       = 16 // base 32
+	secretBytes = 32
+	secretLen   = 43 // base 62
+	sumLen      = 6  // base 62
+	keyLen      = len(Prefix) + idLen + 1 + secretLen + sumLen
+)
+
+const (
+	base32Digits = "0123456789abcdefghjkmnpqrstvwxyz" // Crockford's: no i, l, o, u
+	base62Digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
+
+// errForm is all that is said about a text that is no key: it might be one
+// with a typing error, so it must not be repeated.
+var errForm = errors.New("apikey: not the text of an API key")
+
+// Key is the text of a key: its id and its secret.
+type Key struct {
+	// ID is no secret.
+	ID   string
+	text config.Secret
+}
+
+// Reveal returns the whole text, which only its holder should see.
+func (k Key) Reveal() string { return k.text.Reveal() }
+
+// Generate makes a key from random bytes.
+func Generate(random io.Reader) (Key, error) {
+	buf := make([]byte, idBytes+secretBytes)
+	if _, err := io.ReadFull(random, buf); err != nil {
+		return Key{}, fmt.Errorf("apikey: read random bytes: %w", err)
+	}
+	id := encode(buf[:idBytes], base32Digits, idLen)
+	body := Prefix + id + "_" + encode(buf[idBytes:], base62Digits, secretLen)
+	return Key{ID: id, text: config.Secret(body + checksum(body))}, nil
+}
+
+// Parse reads the text of a key. It tells nothing about whether there is such a
+// key.
+func Parse(text string) (Key, error) {
+	if len(text) != keyLen || !strings.HasPrefix(text, Prefix) || text[len(Prefix)+idLen] != '_' {
+		return Key{}, errForm
+	}
+	id := text[len(Prefix) : len(Prefix)+idLen]
+	rest := text[len(Prefix)+idLen+1:]
+	if !consistsOf(id, base32Digits) || !consistsOf(rest, base62Digits) {
+		return Key{}, errForm
+	}
+	body := text[:keyLen-sumLen]
+	if subtle.ConstantTimeCompare([]byte(checksum(body)), []byte(text[keyLen-sumLen:])) != 1 {
+		return Key{}, errForm
+	}
+	return Key{ID: id, text: config.Secret(text)}, nil
+}
+
+// validID reports whether a key may have this id. Others are not asked of the
+// store: they come from outside and may hold anything.
+func validID(id string) bool { return len(id) == idLen && consistsOf(id, base32Digits) }
+
+func checksum(body string) string {
+	sum := crc32.ChecksumIEEE([]byte(body))
+	return encode([]byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}, base62Digits, sumLen)
+}
+
+// encode writes data as a number in the given digits, with leading zeros.
+func encode(data []byte, digits string, length int) string {
+	n, base, digit := new(big.Int).SetBytes(data), big.NewInt(int64(len(digits))), new(big.Int)
+	out := make([]byte, length)
+	for i := length - 1; i >= 0; i-- {
+		n.DivMod(n, base, digit)
+		out[i] = digits[digit.Int64()]
+	}
+	return string(out)
+}
+
+func consistsOf(s, digits string) bool {
+	for i := range len(s) {
+		if strings.IndexByte(digits, s[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Hasher turns a key into what is stored of it: HMAC-SHA-256 of its text. A slow
+// hash would add nothing: with 256 random bits there is nothing to guess. The
+// pepper, if there is one, is kept apart from the store, so that somebody who
+// can only write to the store cannot make a key that holds. All replicas need
+// the same one, and changing it ends every key.
+type Hasher struct{ pepper []byte }
+
+// NewHasher returns a hasher; an empty pepper is allowed.
+func NewHasher(pepper config.Secret) Hasher { return Hasher{pepper: []byte(pepper.Reveal())} }
+
+// Hash returns the key's hash in hexadecimal.
+func (h Hasher) Hash(k Key) string {
+	mac := hmac.New(sha256.New, h.pepper)
+	mac.Write([]byte(k.text.Reveal()))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// Matches reports whether hash is that of k, in a time that does not depend on
+// where they differ.
+func (h Hasher) Matches(k Key, hash string) bool {
+	return subtle.ConstantTimeCompare([]byte(h.Hash(k)), []byte(hash)) == 1
+}

@@ -1,0 +1,47 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/services/edge/internal/apikey"
+)
+
+// APIKeys accepts API keys.
+type APIKeys struct{ keys *apikey.Manager }
+
+// NewAPIKeys returns an authenticator that asks keys.
+func NewAPIKeys(keys *apikey.Manager) *APIKeys { return &APIKeys{keys: keys} }
+
+// Recognises reports whether token begins like a key.
+func (a *APIKeys) Recognises(token string) bool { return strings.HasPrefix(token, apikey.Prefix) }
+
+// Authenticate returns the holder of a key.
+func (a *APIKeys) Authenticate(ctx context.Context, token string) (Principal, error) {
+	rec, err := a.keys.Verify(ctx, token)
+	var invalid *apikey.Invalid
+	switch {
+	case errors.As(err, &invalid):
+		return Principal{}, &Refused{Cause: Cause(invalid.Cause), KeyID: invalid.ID}
+	case apikey.Away(err):
+		return Principal{}, apierr.Wrap(apierr.Unavailable, err, "the credentials cannot be checked now").WithRetryAfter(retryAfter)
+	case err != nil:
+		return Principal{}, err
+	}
+	return Principal{Caller: callerOf(rec), RequestsPerMinute: int(rec.RequestsPerMinute)}, nil
+}
+
+func callerOf(r apikey.Record) identity.Caller {
+	principals := make([]string, 0, 3+len(r.Groups)+len(r.Roles))
+	principals = append(principals, "user:"+r.Subject, "tenant:"+r.Tenant, identity.Public)
+	for _, g := range r.Groups {
+		principals = append(principals, "group:"+g)
+	}
+	for _, role := range r.Roles {
+		principals = append(principals, "role:"+role)
+	}
+	return identity.Caller{Tenant: r.Tenant, Subject: r.Subject, Principals: principals, Roles: r.Roles, KeyID: r.ID}
+}

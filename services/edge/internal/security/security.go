@@ -1,0 +1,239 @@
+// Package security puts the edge's security together: keys, policy, limits, the
+// audit trail and the steps that ask them. Start reading at New.
+package security
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/ids"
+	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/pkg/sqldb"
+	"github.com/poterne/poterne/pkg/telemetry"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/edge/internal/admin"
+	"github.com/poterne/poterne/services/edge/internal/apikey"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/authn"
+	"github.com/poterne/poterne/services/edge/internal/authz"
+	"github.com/poterne/poterne/services/edge/internal/clientaddr"
+	"github.com/poterne/poterne/services/edge/internal/limit"
+	"github.com/poterne/poterne/services/edge/internal/metrics"
+	"github.com/poterne/poterne/services/edge/internal/middleware"
+	"github.com/poterne/poterne/services/edge/internal/schema"
+)
+
+// AdminKeyFile is the name of the file that the first key is written to.
+const AdminKeyFile = "admin.key"
+
+// pruneInterval is how often old audit records are deleted.
+const pruneInterval = time.Hour
+
+// Config is the edge's sections about security.
+type Config struct {
+	// Store is where keys and the audit trail are kept.
+	Store  sqldb.Config      `yaml:"store"`
+	Keys   apikey.Config     `yaml:"api_keys"`
+	Authz  authz.Config      `yaml:"authz"`
+	Limits middleware.Config `yaml:"limits"`
+	Audit  audit.Config      `yaml:"audit"`
+}
+
+// DefaultConfig returns the defaults, with the store at dsn.
+func DefaultConfig(dsn string) Config {
+	return Config{
+		Store: sqldb.DefaultConfig(dsn), Keys: apikey.DefaultConfig(), Authz: authz.DefaultConfig(),
+		Limits: middleware.DefaultConfig(), Audit: audit.DefaultConfig(),
+	}
+}
+
+// Validate notes what is wrong; prefix, which may be empty, is put before the
+// sections' names.
+func (c Config) Validate(p *config.Problems, prefix string) {
+	c.Store.Validate(p, prefix+"store")
+	c.Keys.Validate(p, prefix+"api_keys")
+	c.Authz.Validate(p, prefix+"authz")
+	c.Limits.Validate(p, prefix+"limits")
+	c.Audit.Validate(p, prefix+"audit")
+}
+
+// Deps is what New needs besides its configuration.
+type Deps struct {
+	// DataDir is the directory for the first key's file.
+	DataDir   string
+	Telemetry *telemetry.Telemetry
+	Clock     clock.Clock
+	IDs       ids.Source
+	// Random is where secrets come from; nil is crypto/rand.
+	Random io.Reader
+	// Inference is asked for the workers.
+	Inference inferencev1.InferenceServiceClient
+}
+
+// Security is everything put together.
+type Security struct {
+	// Admin is the AdminService.
+	Admin *admin.Server
+	// Addresses finds a request's client; the HTTP side uses it too.
+	Addresses *clientaddr.Resolver
+	// AdminKeyPath is where the first key was written; empty when there was one
+	// before.
+	AdminKeyPath string
+
+	deps  middleware.Deps
+	keys  *apikey.Manager
+	trail *audit.Trail
+	prune func(ctx context.Context) error
+	close []func() error
+}
+
+// New opens the store and makes the first key if there never was one. Close
+// releases what it opened; the parts in Components work in the background.
+func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
+	log := d.Telemetry.Logger
+	if d.Random == nil {
+		d.Random = rand.Reader
+	}
+	s = new(Security)
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("edge: open the security: %w", err), s.Close())
+		}
+	}()
+	m, err := metrics.New(d.Telemetry.Meter(metrics.Scope))
+	if err != nil {
+		return s, err
+	}
+	db, err := schema.Open(ctx, cfg.Store, log)
+	if err != nil {
+		return s, err
+	}
+	s.close = append(s.close, db.Close)
+	if s.keys, err = apikey.NewManager(ctx, cfg.Keys, apikey.NewSQLStore(db), d.Clock, d.Random, log, m); err != nil {
+		return s, err
+	}
+	if err := s.bootstrap(ctx, cfg, d, log); err != nil {
+		return s, err
+	}
+	policy, err := cfg.Authz.Policy()
+	if err != nil {
+		return s, err
+	}
+	authorizer, err := authz.New(cfg.Authz, policy, log)
+	if err != nil {
+		return s, err
+	}
+	records, err := s.openTrail(cfg, d, db, m)
+	if err != nil {
+		return s, err
+	}
+	proxies, err := cfg.Limits.Proxies()
+	if err != nil {
+		return s, err
+	}
+	s.Addresses = clientaddr.New(proxies)
+	s.Admin = admin.New(s.keys, records, authorizer, d.Inference, d.Clock, log)
+	s.deps = middleware.Deps{
+		Config: cfg.Limits, Clock: d.Clock, IDs: d.IDs, Log: log, Metrics: m, Addresses: s.Addresses,
+		Trail: s.trail, Authenticator: authn.Chain{authn.NewAPIKeys(s.keys)}, Authorizer: authorizer,
+		AddressLimiter: limit.NewMemory(d.Clock, cfg.Limits.Address.MaxAddresses),
+		Limiter:        s.openLimiter(cfg.Limits, d, log, m),
+	}
+	return s, nil
+}
+
+func (s *Security) bootstrap(ctx context.Context, cfg Config, d Deps, log *slog.Logger) error {
+	path := filepath.Join(d.DataDir, AdminKeyFile)
+	created, err := s.keys.Bootstrap(ctx, cfg.Authz.PlatformTenant, path)
+	if err != nil {
+		return err
+	}
+	if created {
+		s.AdminKeyPath = path
+		log.InfoContext(ctx, "the first API key, an administrator's, was written", slog.String(metrics.KeyPath, path))
+	}
+	return nil
+}
+
+// openTrail returns how the trail can be read, or nil when it cannot.
+func (s *Security) openTrail(cfg Config, d Deps, db *sqldb.DB, m *metrics.Metrics) (admin.Records, error) {
+	if cfg.Audit.Sink == audit.SinkFile {
+		sink, err := audit.OpenFileSink(cfg.Audit.File)
+		if err != nil {
+			return nil, err
+		}
+		s.close = append(s.close, sink.Close)
+		s.trail = audit.NewTrail(cfg.Audit, sink, d.Clock, d.Telemetry.Logger, m)
+		return nil, nil //nolint:nilnil // a file cannot be listed, which is no error
+	}
+	sink := audit.NewSQLSink(db)
+	s.trail = audit.NewTrail(cfg.Audit, sink, d.Clock, d.Telemetry.Logger, m)
+	if cfg.Audit.Retention > 0 {
+		s.prune = func(ctx context.Context) error { return s.pruneOnce(ctx, cfg, d, sink) }
+	}
+	return s.trail.Listing(sink), nil
+}
+
+func (s *Security) pruneOnce(ctx context.Context, cfg Config, d Deps, sink *audit.SQLSink) error {
+	n, err := sink.Prune(ctx, d.Clock.Now().Add(-cfg.Audit.Retention))
+	if err != nil {
+		// Tried again with the next turn; nothing depends on it before.
+		d.Telemetry.Logger.ErrorContext(ctx, "old audit records cannot be deleted", telemetry.Err(err))
+	} else if n > 0 {
+		d.Telemetry.Logger.InfoContext(ctx, "old audit records deleted", slog.Int64(metrics.KeyRecords, n))
+	}
+	return nil
+}
+
+func (s *Security) openLimiter(cfg middleware.Config, d Deps, log *slog.Logger, m *metrics.Metrics) limit.Limiter {
+	local := limit.NewMemory(d.Clock, cfg.Address.MaxAddresses)
+	if cfg.Redis.Addr == "" {
+		return local
+	}
+	client := cfg.Redis.Open()
+	s.close = append(s.close, client.Close)
+	return limit.NewGuarded(limit.NewRedis(client), local, cfg.Redis.Timeout, func(ctx context.Context, err error) {
+		m.LimitLocal(ctx)
+		log.DebugContext(ctx, "this replica limits alone", telemetry.Err(err))
+	})
+}
+
+// Chain returns the steps from audit to deadline, with validate at its place.
+func (s *Security) Chain(validate grpcserver.Interceptor) grpcserver.Chain {
+	return middleware.Chain(s.deps, validate)
+}
+
+// Components returns the parts that work in the background. Start them before
+// whatever serves requests, so that the last records are still written.
+func (s *Security) Components() []lifecycle.Component {
+	out := []lifecycle.Component{
+		{Name: "edge store", Stop: func(context.Context) error { return s.Close() }},
+		s.trail.Component(),
+		s.keys.Component(),
+	}
+	if s.prune != nil {
+		out = append(out, lifecycle.Component{Name: "audit retention", Run: func(ctx context.Context) error {
+			return lifecycle.Every(ctx, s.deps.Clock, pruneInterval, nil, s.prune)
+		}})
+	}
+	return out
+}
+
+// Close releases what New opened. It may be called more than once.
+func (s *Security) Close() error {
+	var errs []error
+	for i := len(s.close) - 1; i >= 0; i-- {
+		errs = append(errs, s.close[i]())
+	}
+	s.close = nil
+	return errors.Join(errs...)
+}
