@@ -1,0 +1,235 @@
+package filter
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"go.einride.tech/aip/filtering"
+	expr "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
+)
+
+// Parse reads a filter. A blank filter is nil, which passes everything. An
+// error is an *Error.
+func Parse(filter string) (Node, error) {
+	trimmed := strings.TrimSpace(filter)
+	if trimmed == "" {
+		return nil, nil //nolint:nilnil // no filter and no error
+	}
+	lead := utf8.RuneCountInString(filter[:strings.Index(filter, trimmed)])
+	if err := checkBounds(trimmed); err != nil {
+		err.Column += lead
+		return nil, err
+	}
+	var parser filtering.Parser
+	parser.Init(trimmed)
+	parsed, err := parser.Parse()
+	if err != nil {
+		return nil, &Error{Column: lead + columnOf(err), Message: message(err)}
+	}
+	c := converter{text: trimmed, lead: lead, positions: parsed.GetSourceInfo().GetPositions()}
+	return c.node(parsed.GetExpr(), 0)
+}
+
+// checkBounds refuses what would make the recursive parser work or recurse too
+// much, before it runs.
+func checkBounds(s string) *Error {
+	if len(s) > MaxBytes {
+		return &Error{Column: 1, Message: fmt.Sprintf("the filter is longer than %d bytes", MaxBytes)}
+	}
+	if !utf8.ValidString(s) {
+		return &Error{Column: 1, Message: "the filter is not valid UTF-8"}
+	}
+	depth, col := 0, 0
+	var quote rune
+	for _, r := range s {
+		col++
+		switch {
+		case quote != 0:
+			if r == quote {
+				quote = 0
+			}
+		case r == '"' || r == '\'':
+			quote = r
+		case r == '(':
+			if depth++; depth > MaxDepth {
+				return &Error{Column: col, Message: fmt.Sprintf("parentheses are nested deeper than %d", MaxDepth)}
+			}
+		case r == ')':
+			depth--
+		}
+	}
+	if quote != 0 {
+		return &Error{Column: col, Message: "a string is not closed"}
+	}
+	return nil
+}
+
+// located is what the parser's errors have in common.
+type located interface {
+	error
+	Position() filtering.Position
+	Message() string
+}
+
+// innermost returns the error that the parser's chain of wrapped errors begins
+// with: the others only say in which rules of the grammar it happened.
+func innermost(err error) located {
+	var found located
+	for err != nil {
+		var l located
+		if !errors.As(err, &l) {
+			break
+		}
+		found, err = l, errors.Unwrap(l)
+	}
+	return found
+}
+
+func columnOf(err error) int {
+	if l := innermost(err); l != nil {
+		return max(1, int(l.Position().Column))
+	}
+	return 1
+}
+
+func message(err error) string {
+	if l := innermost(err); l != nil {
+		return strings.ToValidUTF8(l.Message(), "?")
+	}
+	return "the filter ends too early"
+}
+
+// converter turns the parser's tree into nodes.
+type converter struct {
+	text        string
+	lead        int
+	positions   map[int64]int32
+	comparisons int
+}
+
+func (c *converter) errorf(e *expr.Expr, format string, args ...any) *Error {
+	offset := min(int(c.positions[e.GetId()]), len(c.text))
+	return &Error{
+		Column:  c.lead + utf8.RuneCountInString(c.text[:offset]) + 1,
+		Message: fmt.Sprintf(format, args...),
+	}
+}
+
+func (c *converter) node(e *expr.Expr, depth int) (Node, error) {
+	if depth > MaxComparisons+MaxDepth {
+		return nil, c.errorf(e, "the filter is nested too deep")
+	}
+	call := e.GetCallExpr()
+	if call == nil {
+		return nil, c.errorf(e, "a comparison such as name = value is expected")
+	}
+	switch fn := call.GetFunction(); fn {
+	case filtering.FunctionAnd, filtering.FunctionFuzzyAnd:
+		nodes, err := c.nodes(call.GetArgs(), depth)
+		return &And{nodes}, err
+	case filtering.FunctionOr:
+		nodes, err := c.nodes(call.GetArgs(), depth)
+		return &Or{nodes}, err
+	case filtering.FunctionNot:
+		nodes, err := c.nodes(call.GetArgs(), depth)
+		if err != nil {
+			return nil, err
+		}
+		if len(nodes) != 1 {
+			return nil, c.errorf(e, "NOT takes one expression")
+		}
+		return &Not{nodes[0]}, nil
+	case string(Equal), string(NotEqual), string(Less), string(LessEqual), string(Greater), string(GreaterEqual), string(Has):
+		return c.compare(e, call, Op(fn))
+	default:
+		return nil, c.errorf(e, "functions such as %s() are not supported", fn)
+	}
+}
+
+func (c *converter) nodes(args []*expr.Expr, depth int) ([]Node, error) {
+	out := make([]Node, 0, len(args))
+	for _, a := range args {
+		n, err := c.node(a, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+func (c *converter) compare(e *expr.Expr, call *expr.Expr_Call, op Op) (Node, error) {
+	if c.comparisons++; c.comparisons > MaxComparisons {
+		return nil, c.errorf(e, "there are more than %d comparisons", MaxComparisons)
+	}
+	if len(call.GetArgs()) != 2 {
+		return nil, c.errorf(e, "%s takes a field and a value", op)
+	}
+	path, err := c.path(call.GetArgs()[0])
+	if err != nil {
+		return nil, err
+	}
+	right := call.GetArgs()[1]
+	if op == Has && isStar(right) {
+		return &Compare{Path: path, Op: Has, Any: true}, nil
+	}
+	value, err := c.value(right)
+	if err != nil {
+		return nil, err
+	}
+	return &Compare{Path: path, Op: op, Value: value}, nil
+}
+
+// path reads the left side: a name, a quoted name, or names joined by dots.
+func (c *converter) path(e *expr.Expr) (string, error) {
+	switch {
+	case e.GetIdentExpr() != nil:
+		return e.GetIdentExpr().GetName(), nil
+	case e.GetSelectExpr() != nil:
+		outer, err := c.path(e.GetSelectExpr().GetOperand())
+		return outer + "." + e.GetSelectExpr().GetField(), err
+	case isString(e):
+		return e.GetConstExpr().GetStringValue(), nil
+	default:
+		return "", c.errorf(e, "the name of a field is expected on the left")
+	}
+}
+
+// value reads the right side.
+func (c *converter) value(e *expr.Expr) (Value, error) {
+	if id := e.GetIdentExpr(); id != nil {
+		switch id.GetName() {
+		case "true":
+			return BoolValue(true), nil
+		case "false":
+			return BoolValue(false), nil
+		default:
+			return StringValue(id.GetName()), nil
+		}
+	}
+	switch v := e.GetConstExpr().GetConstantKind().(type) {
+	case *expr.Constant_StringValue:
+		return StringValue(v.StringValue), nil
+	case *expr.Constant_Int64Value:
+		return NumberValue(float64(v.Int64Value)), nil
+	case *expr.Constant_DoubleValue:
+		return NumberValue(v.DoubleValue), nil
+	case *expr.Constant_BoolValue:
+		return BoolValue(v.BoolValue), nil
+	default:
+		return Value{}, c.errorf(e, `a string, a number, true or false is expected on the right; quote other values`)
+	}
+}
+
+func isString(e *expr.Expr) bool {
+	_, ok := e.GetConstExpr().GetConstantKind().(*expr.Constant_StringValue)
+	return ok
+}
+
+// isStar reports the bare *. The parser makes the same constant of * and "*",
+// so a list's element "*" is found with = on no list; nobody has asked for one.
+func isStar(e *expr.Expr) bool {
+	return isString(e) && e.GetConstExpr().GetStringValue() == "*"
+}

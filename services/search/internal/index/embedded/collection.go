@@ -1,0 +1,281 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/poterne/poterne/services/search/internal/index"
+	"github.com/poterne/poterne/services/search/internal/lexical"
+	"github.com/poterne/poterne/services/search/internal/topk"
+	"github.com/poterne/poterne/services/search/internal/vector"
+)
+
+// errClosed is what a collection answers after it was dropped or closed.
+var errClosed = errors.New("embedded index: the collection is closed")
+
+// errNotReplaced is what a collection answers that has not followed the truth.
+var errNotReplaced = errors.New("embedded index: the collection must be replaced first")
+
+// collection is one collection's index.
+type collection struct {
+	words *lexical.Index
+
+	// writing is held by the one who changes the collection; mu only while what
+	// searches see is exchanged.
+	writing sync.Mutex
+	mu      sync.RWMutex
+	memory  *memory
+	view    *lexical.View
+	through int64
+	closed  bool
+}
+
+func newCollection(words *lexical.Index) *collection {
+	return &collection{words: words, memory: newMemory()}
+}
+
+// Sequence implements index.Collection. It is 0 until the first Replace.
+func (c *collection) Sequence() int64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.through
+}
+
+// Apply implements index.Collection. The words are written while searches go
+// on with the view they have; then words and memory change at once.
+func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if err := c.usable(ctx); err != nil {
+		return err
+	}
+	if c.through == 0 { // only writers change it
+		return errNotReplaced
+	}
+	var gone []lexical.Key
+	for _, no := range ch.Remove {
+		if n, ok := c.memory.byNo[no]; ok { // only writers change it
+			gone = append(gone, keysOf(c.memory.slots[n])...)
+		}
+	}
+	put := fresh(ch.Put, c.memory)
+	if err := c.words.Write(entries(put), gone); err != nil {
+		return c.broken(err)
+	}
+	view, err := c.words.View()
+	if err != nil {
+		return c.broken(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, no := range ch.Remove {
+		c.memory.remove(no)
+	}
+	for _, d := range put {
+		if err := c.memory.add(d); err != nil {
+			c.through = 0
+			return errors.Join(err, view.Close())
+		}
+	}
+	return c.exchange(c.memory.compacted(), view, ch.Through)
+}
+
+// fresh returns the documents that memory does not have: numbers stand for the
+// same content forever.
+func fresh(docs []index.Document, m *memory) []index.Document {
+	out := make([]index.Document, 0, len(docs))
+	for _, d := range docs {
+		if _, ok := m.byNo[d.No]; !ok {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// broken notes that the collection must be replaced.
+func (c *collection) broken(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.through = 0
+	return err
+}
+
+// exchange shows new contents to searches; c.mu is held.
+func (c *collection) exchange(m *memory, view *lexical.View, through int64) error {
+	old := c.view
+	c.memory, c.view, c.through = m, view, through
+	if old == nil {
+		return nil
+	}
+	return old.Close()
+}
+
+// writeEvery bounds the documents that are written to the words at once.
+const writeEvery = 200
+
+// Replace implements index.Collection: passages that the words have already
+// are not written again, and those that the truth does not have are removed.
+func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[index.Document, error]) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if err := c.usable(ctx); err != nil {
+		return err
+	}
+	stale := make(map[lexical.Key]struct{})
+	if err := c.words.Keys(func(k lexical.Key) bool { stale[k] = struct{}{}; return true }); err != nil {
+		return c.broken(err)
+	}
+	m := newMemory()
+	var missing []index.Document
+	for d, err := range docs {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = m.add(d)
+		}
+		if err != nil {
+			return c.broken(err)
+		}
+		if !known(d, stale) {
+			missing = append(missing, d)
+		}
+		if len(missing) == writeEvery {
+			if err := c.words.Write(entries(missing), nil); err != nil {
+				return c.broken(err)
+			}
+			missing = missing[:0]
+		}
+	}
+	gone := make([]lexical.Key, 0, len(stale))
+	for k := range stale {
+		gone = append(gone, k)
+	}
+	if err := c.words.Write(entries(missing), gone); err != nil {
+		return c.broken(err)
+	}
+	view, err := c.words.View()
+	if err != nil {
+		return c.broken(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.exchange(m, view, through)
+}
+
+// known reports whether the words have all of d, and takes its passages out of
+// stale.
+func known(d index.Document, stale map[lexical.Key]struct{}) bool {
+	all := true
+	for _, ch := range d.Chunks {
+		k := lexical.Key{No: d.No, Chunk: uint32(ch.Number)} //nolint:gosec // checked by memory
+		if _, ok := stale[k]; !ok {
+			all = false
+		}
+		delete(stale, k)
+	}
+	return all
+}
+
+func entries(docs []index.Document) []lexical.Entry {
+	var out []lexical.Entry
+	for _, d := range docs {
+		for _, ch := range d.Chunks {
+			out = append(out, lexical.Entry{
+				Key:  lexical.Key{No: d.No, Chunk: uint32(ch.Number)}, //nolint:gosec // checked by memory
+				Text: ch.Text,
+			})
+		}
+	}
+	return out
+}
+
+// Search implements index.Collection.
+func (c *collection) Search(ctx context.Context, q index.Query) (index.Legs, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if err := c.searchable(ctx); err != nil {
+		return index.Legs{}, err
+	}
+	legs := index.Legs{Sequence: c.through}
+	allowed := c.memory.allowed(q.Principals, q.Filter)
+	if allowed.IsEmpty() {
+		return legs, nil
+	}
+	if len(q.Terms) > 0 && c.view != nil {
+		found, err := c.view.Search(ctx, q.Terms, c.memory.stats, c.rows(allowed), q.Limit)
+		if err != nil {
+			return index.Legs{}, err
+		}
+		legs.Lexical = c.hits(found)
+	}
+	if len(q.Vector) > 0 && c.memory.vectors != nil {
+		if got, want := len(q.Vector), c.memory.vectors.Width(); got != want {
+			return index.Legs{}, fmt.Errorf("embedded index: the query has %d dimensions, the collection %d", got, want)
+		}
+		legs.Vector = c.hits(c.memory.vectors.Nearest(
+			vector.Normalized(q.Vector), c.memory.ranges(allowed), q.Limit, c.memory.chunkID))
+	}
+	return legs, nil
+}
+
+func (c *collection) rows(allowed *roaring.Bitmap) lexical.Rows {
+	r := lexical.Rows{Row: c.memory.row, ID: c.memory.chunkID}
+	if allowed.GetCardinality() < c.memory.live.GetCardinality() {
+		r.Allowed = func(row uint32) bool { return allowed.Contains(c.memory.rowSlot[row]) }
+	}
+	return r
+}
+
+func (c *collection) hits(found []topk.Item) []index.Hit {
+	out := make([]index.Hit, len(found))
+	for i, it := range found {
+		s := &c.memory.slots[c.memory.rowSlot[it.Key]]
+		out[i] = index.Hit{No: s.no, Chunk: int(it.Key - s.first), ChunkID: c.memory.chunkID(it.Key), Score: it.Score}
+	}
+	return out
+}
+
+// usable reports why the collection cannot be changed.
+func (c *collection) usable(ctx context.Context) error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.closed {
+		return errClosed
+	}
+	return ctx.Err()
+}
+
+// searchable reports why the collection cannot be searched; c.mu is held.
+func (c *collection) searchable(ctx context.Context) error {
+	switch {
+	case c.closed:
+		return errClosed
+	case c.through == 0:
+		return errNotReplaced
+	default:
+		return ctx.Err()
+	}
+}
+
+// close waits for searches and the writer.
+func (c *collection) close() error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
+	c.closed = true
+	var err error
+	if c.view != nil {
+		err = c.view.Close()
+	}
+	return errors.Join(err, c.words.Close())
+}

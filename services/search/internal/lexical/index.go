@@ -1,0 +1,205 @@
+// Package lexical keeps an inverted index on disk and ranks by BM25. The
+// postings are bleve's (scorch); the ranking is not, because bleve 2.6 scores
+// "bm25" with an average length taken from the size of the vocabulary, squares
+// the inverse document frequency and multiplies by the share of query words
+// met. Here the formula is Lucene's, and so Elasticsearch's. Start reading at
+// Index and View.
+package lexical
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/blevesearch/bleve/v2"
+	"github.com/blevesearch/bleve/v2/analysis/analyzer/custom"
+	"github.com/blevesearch/bleve/v2/analysis/tokenizer/whitespace"
+	"github.com/blevesearch/bleve/v2/index/scorch"
+	"github.com/blevesearch/bleve/v2/mapping"
+	bleveindex "github.com/blevesearch/bleve_index_api"
+
+	"github.com/poterne/poterne/services/search/internal/analysis"
+)
+
+// field is the only indexed field: the analysed terms, parted by spaces.
+const field = "t"
+
+// version of what is indexed: raise it when the analysis gives other terms, so
+// that old indexes are made anew.
+const version = "1"
+
+// The key under which version is kept in an index.
+const versionKey = "poterne.version"
+
+// Key names one passage in the index.
+type Key struct {
+	No    int64
+	Chunk uint32
+}
+
+// Entry is a passage to be indexed.
+type Entry struct {
+	Key  Key
+	Text string
+}
+
+// Index is an inverted index in a directory. One goroutine at a time may
+// write; views may be used meanwhile.
+type Index struct {
+	dir   string
+	bleve bleve.Index
+}
+
+// Open opens the index in dir, or makes one. One that cannot be read, or whose
+// terms are not those of this version, is made anew and is empty then.
+func Open(dir string) (*Index, error) {
+	b, err := bleve.OpenUsing(dir, settings())
+	if err == nil {
+		v, verr := b.GetInternal([]byte(versionKey))
+		if verr == nil && string(v) == version {
+			return &Index{dir: dir, bleve: b}, nil
+		}
+		if err := b.Close(); err != nil {
+			return nil, fmt.Errorf("lexical index: close an old one: %w", err)
+		}
+	} else if errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("lexical index: open: %w", err)
+	}
+	return create(dir)
+}
+
+func create(dir string) (*Index, error) {
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("lexical index: remove: %w", err)
+	}
+	m, err := newMapping()
+	if err != nil {
+		return nil, err
+	}
+	b, err := bleve.NewUsing(dir, m, scorch.Name, scorch.Name, settings())
+	if err != nil {
+		return nil, fmt.Errorf("lexical index: create: %w", err)
+	}
+	if err := b.SetInternal([]byte(versionKey), []byte(version)); err != nil {
+		return nil, errors.Join(fmt.Errorf("lexical index: create: %w", err), b.Close())
+	}
+	return &Index{dir: dir, bleve: b}, nil
+}
+
+// settings leave durability to the truth: what is lost in a crash is indexed
+// again at the next start.
+func settings() map[string]any {
+	return map[string]any{"unsafe_batch": true, "numSnapshotsToKeep": 1, "bolt_timeout": "2s"}
+}
+
+func newMapping() (mapping.IndexMapping, error) {
+	const name = "terms"
+	m := bleve.NewIndexMapping()
+	if err := m.AddCustomAnalyzer(name, map[string]any{"type": custom.Name, "tokenizer": whitespace.Name}); err != nil {
+		return nil, fmt.Errorf("lexical index: analyser: %w", err)
+	}
+	f := bleve.NewTextFieldMapping()
+	f.Analyzer, f.Store, f.DocValues, f.IncludeInAll, f.IncludeTermVectors = name, false, false, false, false
+	doc := bleve.NewDocumentStaticMapping()
+	doc.AddFieldMappingsAt(field, f)
+	m.DefaultMapping, m.DefaultAnalyzer = doc, name
+	m.IndexDynamic, m.StoreDynamic, m.DocValuesDynamic = false, false, false
+	return m, nil
+}
+
+// Write adds and removes passages; a view opened afterwards shows it.
+func (x *Index) Write(put []Entry, remove []Key) error {
+	if len(put) == 0 && len(remove) == 0 {
+		return nil
+	}
+	batch := x.bleve.NewBatch()
+	for _, e := range put {
+		doc := map[string]any{field: strings.Join(analysis.Analyze(e.Text), " ")}
+		if err := batch.Index(encode(e.Key), doc); err != nil {
+			return fmt.Errorf("lexical index: %w", err)
+		}
+	}
+	for _, k := range remove {
+		batch.Delete(encode(k))
+	}
+	if err := x.bleve.Batch(batch); err != nil {
+		return fmt.Errorf("lexical index: write: %w", err)
+	}
+	return nil
+}
+
+// Keys calls yield for every passage in the index until it returns false.
+func (x *Index) Keys(yield func(Key) bool) error {
+	r, err := x.reader()
+	if err != nil {
+		return err
+	}
+	ids, err := r.DocIDReaderAll()
+	if err != nil {
+		return errors.Join(fmt.Errorf("lexical index: read ids: %w", err), r.Close())
+	}
+	for {
+		internal, err := ids.Next()
+		if err != nil || internal == nil {
+			return errors.Join(err, ids.Close(), r.Close())
+		}
+		id, err := r.ExternalID(internal)
+		if err != nil {
+			return errors.Join(fmt.Errorf("lexical index: read ids: %w", err), ids.Close(), r.Close())
+		}
+		if k, ok := decode(id); ok && !yield(k) {
+			return errors.Join(ids.Close(), r.Close())
+		}
+	}
+}
+
+func (x *Index) reader() (*scorch.IndexSnapshot, error) {
+	advanced, err := x.bleve.Advanced()
+	if err != nil {
+		return nil, fmt.Errorf("lexical index: %w", err)
+	}
+	r, err := advanced.Reader()
+	if err != nil {
+		return nil, fmt.Errorf("lexical index: open a reader: %w", err)
+	}
+	snapshot, ok := r.(*scorch.IndexSnapshot)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("lexical index: unexpected reader %T", r), r.Close())
+	}
+	return snapshot, nil
+}
+
+// Close releases the index; views must be closed before.
+func (x *Index) Close() error {
+	if err := x.bleve.Close(); err != nil {
+		return fmt.Errorf("lexical index: close: %w", err)
+	}
+	return nil
+}
+
+// keyBytes is the length of an encoded key.
+const keyBytes = 12
+
+func encode(k Key) string {
+	var b [keyBytes]byte
+	binary.BigEndian.PutUint64(b[:8], uint64(k.No)) //nolint:gosec // numbers are positive
+	binary.BigEndian.PutUint32(b[8:], k.Chunk)
+	return string(b[:])
+}
+
+func decode(id string) (Key, bool) {
+	if len(id) != keyBytes {
+		return Key{}, false
+	}
+	return Key{
+		No:    int64(binary.BigEndian.Uint64([]byte(id[:8]))), //nolint:gosec // as encoded
+		Chunk: binary.BigEndian.Uint32([]byte(id[8:])),
+	}, true
+}
+
+// number returns bleve's own number of a passage in a snapshot.
+func number(id bleveindex.IndexInternalID) uint32 {
+	return uint32(id.Value()) //nolint:gosec // a collection has fewer than 2^32 passages
+}

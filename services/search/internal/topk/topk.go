@@ -1,0 +1,86 @@
+// Package topk keeps the best of many scored things in little memory, with
+// ties decided by an id that is only looked up when there is a tie.
+package topk
+
+import (
+	"cmp"
+	"container/heap"
+	"slices"
+	"strings"
+)
+
+// Item is something with a score.
+type Item struct {
+	Key   uint32
+	Score float64
+}
+
+// Collector keeps the best items. It is not safe for concurrent use.
+type Collector struct {
+	limit int
+	id    func(key uint32) string
+	heap  worstFirst
+}
+
+// New returns a collector of at most limit items; of two items with one score
+// the one whose id sorts first is better.
+func New(limit int, id func(key uint32) string) *Collector {
+	return &Collector{limit: limit, id: id, heap: worstFirst{id: id}}
+}
+
+// Wants reports whether an item with that score might be kept: ask before
+// doing work to find out whether it may be offered.
+func (c *Collector) Wants(score float64) bool {
+	return len(c.heap.items) < c.limit || c.limit > 0 && score >= c.heap.items[0].Score
+}
+
+// Offer keeps the item if it is among the best so far.
+func (c *Collector) Offer(it Item) {
+	switch {
+	case c.limit <= 0:
+	case len(c.heap.items) < c.limit:
+		heap.Push(&c.heap, it)
+	case c.heap.worse(c.heap.items[0], it):
+		c.heap.items[0] = it
+		heap.Fix(&c.heap, 0)
+	}
+}
+
+// Items returns what was kept, in no order.
+func (c *Collector) Items() []Item { return c.heap.items }
+
+// Best returns what was kept, best first.
+func (c *Collector) Best() []Item {
+	out := slices.Clone(c.heap.items)
+	slices.SortFunc(out, func(a, b Item) int {
+		return cmp.Or(cmp.Compare(b.Score, a.Score), strings.Compare(c.id(a.Key), c.id(b.Key)))
+	})
+	return out
+}
+
+type worstFirst struct {
+	items []Item
+	id    func(uint32) string
+}
+
+func (h *worstFirst) worse(a, b Item) bool {
+	if a.Score != b.Score {
+		return a.Score < b.Score
+	}
+	return h.id(a.Key) > h.id(b.Key)
+}
+
+func (h *worstFirst) Len() int           { return len(h.items) }
+func (h *worstFirst) Less(i, j int) bool { return h.worse(h.items[i], h.items[j]) }
+func (h *worstFirst) Swap(i, j int)      { h.items[i], h.items[j] = h.items[j], h.items[i] }
+func (h *worstFirst) Push(x any) {
+	if it, ok := x.(Item); ok {
+		h.items = append(h.items, it)
+	}
+}
+
+func (h *worstFirst) Pop() any {
+	last := h.items[len(h.items)-1]
+	h.items = h.items[:len(h.items)-1]
+	return last
+}
