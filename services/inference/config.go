@@ -1,0 +1,170 @@
+package inference
+
+import (
+	"time"
+
+	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/discovery/backend"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/telemetry"
+
+	"github.com/poterne/poterne/services/inference/internal/routing"
+)
+
+// The names of the services in discovery.
+const (
+	// ServiceName is this service's own.
+	ServiceName = "poterne-inference"
+	// RegistryName is the registry's.
+	RegistryName = "poterne-registry"
+	// WorkerName is the workers'.
+	WorkerName = "poterne-worker"
+)
+
+// Config is the configuration of the inference service.
+type Config struct {
+	GRPC      grpcserver.Config `yaml:"grpc"`
+	Telemetry telemetry.Config  `yaml:"telemetry"`
+	Discovery backend.Config    `yaml:"discovery"`
+	Identity  Identity          `yaml:"identity"`
+	Registry  Registry          `yaml:"registry"`
+	Workers   Workers           `yaml:"workers"`
+	Placement Placement         `yaml:"placement"`
+	Routing   Routing           `yaml:"routing"`
+	// DrainTimeout is how long requests in hand may take once the process is
+	// asked to end.
+	DrainTimeout time.Duration `yaml:"drain_timeout"`
+}
+
+// Identity says what is asked of callers.
+type Identity struct {
+	// Required refuses calls that do not say on whose behalf they are made.
+	Required bool `yaml:"required"`
+}
+
+// Registry says how the registry is followed.
+type Registry struct {
+	// SnapshotFile keeps the registry's last state for a start while the
+	// registry is away. Empty keeps nothing.
+	SnapshotFile string `yaml:"snapshot_file"`
+	// SilenceTimeout is how long the watch stream may bring nothing; the
+	// registry sends something every five seconds.
+	SilenceTimeout time.Duration `yaml:"silence_timeout"`
+	// BackoffBase and BackoffMax bound the pause after a failure.
+	BackoffBase time.Duration `yaml:"backoff_base"`
+	BackoffMax  time.Duration `yaml:"backoff_max"`
+}
+
+// Workers says how workers are followed.
+type Workers struct {
+	// StaleAfter is how old a worker's last state may be; it sends one every
+	// second. A worker that is silent for longer gets no new requests.
+	StaleAfter time.Duration `yaml:"stale_after"`
+	// Max bounds how many workers are followed.
+	Max int `yaml:"max"`
+	// MaxRecvBytes bounds one answer, or one chunk, of a worker.
+	MaxRecvBytes config.Bytes `yaml:"max_recv_bytes"`
+	// BackoffBase and BackoffMax bound the pause after a failure.
+	BackoffBase time.Duration `yaml:"backoff_base"`
+	BackoffMax  time.Duration `yaml:"backoff_max"`
+}
+
+// Placement says where versions are loaded.
+type Placement struct {
+	// Replicas is how many workers shall have each version that serves.
+	Replicas int `yaml:"replicas"`
+	// Interval is the longest time between two looks at what is missing.
+	Interval time.Duration `yaml:"interval"`
+	// AbsentGrace and FailedGrace are how long a version counts as held while
+	// its worker is away, or its engine fails.
+	AbsentGrace time.Duration `yaml:"absent_grace"`
+	FailedGrace time.Duration `yaml:"failed_grace"`
+	// UnloadAfter is how long no name must lead to a version before it is
+	// unloaded, and MinLoaded how long it must have been loaded.
+	UnloadAfter time.Duration `yaml:"unload_after"`
+	MinLoaded   time.Duration `yaml:"min_loaded"`
+	// BackoffBase and BackoffMax bound the pause after a worker's refusal.
+	BackoffBase time.Duration `yaml:"backoff_base"`
+	BackoffMax  time.Duration `yaml:"backoff_max"`
+}
+
+// Routing says how requests find workers.
+type Routing struct {
+	// MaxAttempts is how many workers a request may be tried on, each once.
+	MaxAttempts int `yaml:"max_attempts"`
+	// WaitForReady is how long a request waits for a version that is being
+	// loaded, and MaxWaiters how many requests may wait at once.
+	WaitForReady time.Duration `yaml:"wait_for_ready"`
+	MaxWaiters   int           `yaml:"max_waiters"`
+	// Timeout is the deadline of a request that has none.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// DefaultConfig returns the defaults of a process of its own.
+func DefaultConfig() *Config {
+	cfg := &Config{
+		GRPC:      grpcserver.DefaultConfig("127.0.0.1:9093"),
+		Telemetry: telemetry.DefaultConfig("127.0.0.1:9103"),
+		Discovery: backend.DefaultConfig(),
+		Identity:  Identity{Required: true},
+		Registry: Registry{
+			SilenceTimeout: 15 * time.Second, BackoffBase: 100 * time.Millisecond, BackoffMax: 5 * time.Second,
+		},
+		Workers: Workers{
+			StaleAfter: 5 * time.Second, Max: 256, MaxRecvBytes: 64 * config.MiB,
+			BackoffBase: 50 * time.Millisecond, BackoffMax: time.Second,
+		},
+		Placement: Placement{
+			Replicas: 2, Interval: time.Second, AbsentGrace: 15 * time.Second, FailedGrace: 30 * time.Second,
+			UnloadAfter: 5 * time.Minute, MinLoaded: time.Minute,
+			BackoffBase: time.Second, BackoffMax: time.Minute,
+		},
+		Routing: Routing{
+			MaxAttempts: 3, WaitForReady: 10 * time.Second, MaxWaiters: 256, Timeout: 10 * time.Minute,
+		},
+		DrainTimeout: 30 * time.Second,
+	}
+	// A request's body has up to 16 MiB, and an answer may be many vectors.
+	cfg.GRPC.MaxRecvBytes = 20 * config.MiB
+	cfg.GRPC.MaxSendBytes = 64 * config.MiB
+	return cfg
+}
+
+// Complete checks the configuration. The error lists every problem.
+func (c *Config) Complete() error {
+	var p config.Problems
+	c.GRPC.Validate(&p, "grpc")
+	c.Telemetry.Validate(&p, "telemetry")
+	c.Discovery.Validate(&p, "discovery")
+	positive := func(path string, d time.Duration) { p.Check(d > 0, path, "must be positive, got %v", d) }
+	backoffs := func(path string, base, limit time.Duration) {
+		positive(path+".backoff_base", base)
+		p.Check(limit >= base, path+".backoff_max", "must not be less than backoff_base, got %v", limit)
+	}
+
+	p.Check(c.Registry.SilenceTimeout > 5*time.Second, "registry.silence_timeout",
+		"must be above 5s, the time between two heartbeats, got %v", c.Registry.SilenceTimeout)
+	backoffs("registry", c.Registry.BackoffBase, c.Registry.BackoffMax)
+
+	p.Check(c.Workers.StaleAfter > time.Second, "workers.stale_after",
+		"must be above 1s, the time between two states, got %v", c.Workers.StaleAfter)
+	p.Check(c.Workers.Max > 0 && c.Workers.Max <= 10_000, "workers.max", "must be from 1 to 10000, got %d", c.Workers.Max)
+	p.Check(c.Workers.MaxRecvBytes >= config.MiB, "workers.max_recv_bytes", "must be at least 1MiB, got %v", c.Workers.MaxRecvBytes)
+	backoffs("workers", c.Workers.BackoffBase, c.Workers.BackoffMax)
+
+	p.Check(c.Placement.Replicas > 0, "placement.replicas", "must be positive, got %d", c.Placement.Replicas)
+	positive("placement.interval", c.Placement.Interval)
+	positive("placement.unload_after", c.Placement.UnloadAfter)
+	p.Check(c.Placement.AbsentGrace >= 0, "placement.absent_grace", "must not be negative, got %v", c.Placement.AbsentGrace)
+	p.Check(c.Placement.FailedGrace >= 0, "placement.failed_grace", "must not be negative, got %v", c.Placement.FailedGrace)
+	p.Check(c.Placement.MinLoaded >= 0, "placement.min_loaded", "must not be negative, got %v", c.Placement.MinLoaded)
+	backoffs("placement", c.Placement.BackoffBase, c.Placement.BackoffMax)
+
+	p.Check(c.Routing.MaxAttempts >= 1 && c.Routing.MaxAttempts <= routing.MaxAttempts, "routing.max_attempts",
+		"must be from 1 to %d, got %d", routing.MaxAttempts, c.Routing.MaxAttempts)
+	p.Check(c.Routing.MaxWaiters >= 0, "routing.max_waiters", "must not be negative, got %d", c.Routing.MaxWaiters)
+	positive("routing.wait_for_ready", c.Routing.WaitForReady)
+	positive("routing.timeout", c.Routing.Timeout)
+	positive("drain_timeout", c.DrainTimeout)
+	return p.Err()
+}

@@ -1,0 +1,168 @@
+package catalog
+
+import (
+	"slices"
+	"strings"
+
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+
+	"github.com/poterne/poterne/services/inference/internal/split"
+)
+
+// ProductionAlias is the alias that answers a model's bare name.
+const ProductionAlias = "production"
+
+// Version is an immutable version of a model. It is not changed once made.
+type Version struct {
+	// Model is the model's name.
+	Model string
+	// Number is the version's number, from 1.
+	Number int32
+	// Digest names the version everywhere: `sha256:` and 64 hexadecimal digits.
+	Digest string
+	// Spec says how to load it; read only.
+	Spec *commonv1.ModelSpec
+}
+
+// Model is one model with everything that decides what serves it. It is not
+// changed once made.
+type Model struct {
+	// State is the registry's own message; read only.
+	State *registryv1.ModelState
+	// Versions are ordered by number.
+	Versions []*Version
+	// Aliases map an alias to the version it names.
+	Aliases map[string]*Version
+	// Arms are those of the split; empty when there is none.
+	Arms []Arm
+
+	salt    string
+	weights []uint32
+}
+
+// Arm is one part of a split's traffic.
+type Arm struct {
+	Name    string
+	Version *Version
+	// Weight is in millionths.
+	Weight uint32
+}
+
+// newModel reads a model's state. What names a version that is not there is
+// left out: the registry does not send it, and a request must not fail on it.
+func newModel(state *registryv1.ModelState) *Model {
+	m := &Model{State: state, Aliases: make(map[string]*Version, len(state.GetAliases()))}
+	for _, v := range state.GetVersions() {
+		m.Versions = append(m.Versions, &Version{
+			Model: state.GetModel().GetName(), Number: v.GetNumber(), Digest: v.GetDigest(), Spec: v.GetSpec(),
+		})
+	}
+	slices.SortFunc(m.Versions, func(a, b *Version) int { return int(a.Number - b.Number) })
+	for _, a := range state.GetAliases() {
+		if v := m.Number(a.GetVersion()); v != nil {
+			m.Aliases[a.GetName()] = v
+		}
+	}
+	m.readSplit(state.GetSplit())
+	return m
+}
+
+func (m *Model) readSplit(s *registryv1.Split) {
+	var total uint64
+	var arms []Arm
+	var weights []uint32
+	for _, a := range s.GetArms() {
+		v := m.Number(a.GetVersion())
+		if v == nil || a.GetWeight() < 0 {
+			return
+		}
+		w := uint32(a.GetWeight()) //nolint:gosec // not negative
+		total += uint64(w)
+		arms = append(arms, Arm{Name: a.GetName(), Version: v, Weight: w})
+		weights = append(weights, w)
+	}
+	// A split that does not add up would send part of the traffic nowhere.
+	if total == split.Total {
+		m.Arms, m.weights, m.salt = arms, weights, s.GetSalt()
+	}
+}
+
+// Name is the model's name in the registry.
+func (m *Model) Name() string { return m.State.GetModel().GetName() }
+
+// Number returns the version of that number, or nil.
+func (m *Model) Number(n int32) *Version {
+	i, ok := slices.BinarySearchFunc(m.Versions, n, func(v *Version, n int32) int { return int(v.Number - n) })
+	if !ok {
+		return nil
+	}
+	return m.Versions[i]
+}
+
+// Digest returns the version of that digest, or nil.
+func (m *Model) Digest(digest string) *Version {
+	for _, v := range m.Versions {
+		if v.Digest == digest {
+			return v
+		}
+	}
+	return nil
+}
+
+// Default returns the version that answers the model's name where no split
+// decides: the one that `production` names, else the only one there is, else
+// nil.
+func (m *Model) Default() *Version {
+	if v := m.Aliases[ProductionAlias]; v != nil {
+		return v
+	}
+	if len(m.Versions) == 1 {
+		return m.Versions[0]
+	}
+	return nil
+}
+
+// Reachable returns the versions that the model's bare name may reach, without
+// repetition: the arms with a weight, or the default.
+func (m *Model) Reachable() []*Version {
+	var out []*Version
+	for _, a := range m.Arms {
+		if a.Weight > 0 && !slices.Contains(out, a.Version) {
+			out = append(out, a.Version)
+		}
+	}
+	if v := m.Default(); len(m.Arms) == 0 && v != nil {
+		out = append(out, v)
+	}
+	return out
+}
+
+// serving returns every version that some name leads to: the default, the
+// aliases and all arms. Arms of weight 0 count, so that a version is loaded
+// before its first traffic arrives.
+func (m *Model) serving() []*Version {
+	out := make([]*Version, 0, len(m.Aliases)+len(m.Arms)+1)
+	if v := m.Default(); v != nil {
+		out = append(out, v)
+	}
+	for _, v := range m.Aliases {
+		out = append(out, v)
+	}
+	for _, a := range m.Arms {
+		out = append(out, a.Version)
+	}
+	return out
+}
+
+// choose returns the arm that key falls into.
+func (m *Model) choose(key string) Arm {
+	return m.Arms[split.Choose(m.weights, split.Point(m.salt, key))]
+}
+
+func compareVersions(a, b *Version) int {
+	if c := strings.Compare(a.Digest, b.Digest); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Model, b.Model)
+}

@@ -1,0 +1,191 @@
+// Package catalog knows which models there are and which version answers a
+// reference, from the registry's watch stream. It keeps the last state it was
+// told, so the registry may be away while traffic flows. It knows nothing of
+// workers; start reading at Snapshot, then at Follower.
+package catalog
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+
+	"github.com/poterne/poterne/pkg/apierr"
+
+	"github.com/poterne/poterne/services/inference/internal/reference"
+)
+
+// Snapshot is every model at one revision of the registry. It is not changed
+// once made, so readers need no lock.
+type Snapshot struct {
+	revision int64
+	models   map[string]*Model
+	names    []string   // sorted
+	serving  []*Version // sorted by digest, one for each digest
+}
+
+// Target is what a reference leads to.
+type Target struct {
+	Version *Version
+	// Arm is the arm of the split that decided, or "".
+	Arm string
+}
+
+// NewSnapshot returns the snapshot of the given states.
+func NewSnapshot(revision int64, states []*registryv1.ModelState) *Snapshot {
+	models := make(map[string]*Model, len(states))
+	for _, s := range states {
+		models[s.GetModel().GetName()] = newModel(s)
+	}
+	return index(revision, models)
+}
+
+// index makes the derived parts of a snapshot; it keeps models.
+func index(revision int64, models map[string]*Model) *Snapshot {
+	s := &Snapshot{revision: revision, models: models, names: slices.Sorted(maps.Keys(models))}
+	for _, name := range s.names {
+		s.serving = append(s.serving, models[name].serving()...)
+	}
+	slices.SortFunc(s.serving, compareVersions)
+	s.serving = slices.CompactFunc(s.serving, func(a, b *Version) bool { return a.Digest == b.Digest })
+	return s
+}
+
+// with returns the snapshot after one model changed; s stays as it is.
+func (s *Snapshot) with(revision int64, state *registryv1.ModelState) *Snapshot {
+	models := maps.Clone(s.models)
+	models[state.GetModel().GetName()] = newModel(state)
+	return index(revision, models)
+}
+
+// without returns the snapshot after one model was removed; s stays as it is.
+func (s *Snapshot) without(revision int64, name string) *Snapshot {
+	models := maps.Clone(s.models)
+	delete(models, name)
+	return index(revision, models)
+}
+
+// at returns the same models at another revision.
+func (s *Snapshot) at(revision int64) *Snapshot {
+	c := *s
+	c.revision = revision
+	return &c
+}
+
+// Revision is the registry's revision that the snapshot shows.
+func (s *Snapshot) Revision() int64 { return s.revision }
+
+// Len is the number of models.
+func (s *Snapshot) Len() int { return len(s.names) }
+
+// Model returns the model of that name.
+func (s *Snapshot) Model(name string) (*Model, bool) {
+	m, ok := s.models[name]
+	return m, ok
+}
+
+// Page returns up to n models whose names come after the given one, by name,
+// and whether there are more.
+func (s *Snapshot) Page(after string, n int) ([]*Model, bool) {
+	from, found := slices.BinarySearch(s.names, after)
+	if found {
+		from++
+	}
+	to := min(from+n, len(s.names))
+	out := make([]*Model, 0, to-from)
+	for _, name := range s.names[from:to] {
+		out = append(out, s.models[name])
+	}
+	return out, to < len(s.names)
+}
+
+// Serving returns one version for every digest that some name leads to, by
+// digest; read only.
+func (s *Snapshot) Serving() []*Version { return s.serving }
+
+// Serves reports whether some name leads to the digest.
+func (s *Snapshot) Serves(digest string) bool {
+	_, ok := slices.BinarySearchFunc(s.serving, digest, func(v *Version, d string) int {
+		return compareVersions(v, &Version{Digest: d, Model: v.Model})
+	})
+	return ok
+}
+
+// Resolve returns the version that a reference leads to. A bare name follows
+// the model's split, which key is stuck to, then the alias `production`, then
+// the only version. Errors are MODEL_NOT_FOUND, INVALID_ARGUMENT and
+// FAILED_PRECONDITION.
+func (s *Snapshot) Resolve(model, key string) (Target, error) {
+	// Nearly every request names a model and nothing else.
+	if m, ok := s.models[model]; ok {
+		return m.byName(key)
+	}
+	ref, err := reference.Parse(model)
+	if err != nil {
+		return Target{}, apierr.Invalid("model", "%v", err)
+	}
+	m, ok := s.models[ref.Name]
+	if !ok {
+		return Target{}, notFound(ref, "there is no model %q", ref.Name)
+	}
+	v := m.qualified(ref)
+	if v == nil {
+		return Target{}, notFound(ref, "model %q has no %s", ref.Name, qualifier(ref))
+	}
+	return Target{Version: v}, nil
+}
+
+func (m *Model) byName(key string) (Target, error) {
+	if len(m.Arms) > 0 {
+		arm := m.choose(key)
+		return Target{Version: arm.Version, Arm: arm.Name}, nil
+	}
+	if v := m.Default(); v != nil {
+		return Target{Version: v}, nil
+	}
+	if len(m.Versions) == 0 {
+		return Target{}, precondition(m, "model %q has no version yet: create one", m.Name())
+	}
+	return Target{}, precondition(m, "model %q has %d versions and nothing says which of them serves: "+
+		"point its alias %q at one, or name one, such as %s@v%d",
+		m.Name(), len(m.Versions), ProductionAlias, m.Name(), m.Versions[len(m.Versions)-1].Number)
+}
+
+func (m *Model) qualified(ref reference.Ref) *Version {
+	switch ref.Kind {
+	case reference.Alias:
+		return m.Aliases[ref.Alias]
+	case reference.Number:
+		return m.Number(ref.Number)
+	case reference.Digest:
+		return m.Digest(ref.Digest)
+	case reference.Default:
+		return nil
+	default:
+		return nil
+	}
+}
+
+func qualifier(ref reference.Ref) string {
+	switch ref.Kind {
+	case reference.Alias:
+		return fmt.Sprintf("alias %q", ref.Alias)
+	case reference.Number:
+		return fmt.Sprintf("version %d", ref.Number)
+	case reference.Digest:
+		return "version " + ref.Digest
+	case reference.Default:
+		return "default version"
+	default:
+		return "such version"
+	}
+}
+
+func notFound(ref reference.Ref, format string, args ...any) error {
+	return apierr.New(apierr.ModelNotFound, format, args...).WithField("model").WithMetadata("model", ref.String())
+}
+
+func precondition(m *Model, format string, args ...any) error {
+	return apierr.New(apierr.FailedPrecondition, format, args...).WithField("model").WithMetadata("model", m.Name())
+}

@@ -1,0 +1,50 @@
+package fleet
+
+import (
+	"sync/atomic"
+
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+)
+
+// Copy is one version on one worker. Its load is kept up to date without locks,
+// because every request reads it.
+type Copy struct {
+	worker *Worker
+	digest string
+	own    atomic.Int64 // requests of this replica in flight
+	others atomic.Int64 // requests of other replicas, as of the last report
+	slots  atomic.Int64
+}
+
+// Worker is the worker that has the copy.
+func (c *Copy) Worker() *Worker { return c.worker }
+
+// Load returns the requests that the copy runs or holds queued, and how many it
+// runs at once, at least 1. What the worker reports includes this replica's own
+// requests as they were at that moment; these are replaced by what is in flight
+// now, so that the choice does not wait for the next report.
+func (c *Copy) Load() (requests, slots int64) {
+	return c.own.Load() + c.others.Load(), max(1, c.slots.Load())
+}
+
+// InFlight returns this replica's requests in flight on the copy.
+func (c *Copy) InFlight() int64 { return c.own.Load() }
+
+// Acquire notes a request sent to the copy; Release must follow.
+func (c *Copy) Acquire() {
+	c.own.Add(1)
+	c.worker.inFlight.Add(1)
+}
+
+// Release notes the end of a request.
+func (c *Copy) Release() {
+	c.own.Add(-1)
+	c.worker.release()
+}
+
+// observe takes over what the worker reports.
+func (c *Copy) observe(m *workerv1.LoadedModel) {
+	c.slots.Store(int64(m.GetSlots()))
+	reported := int64(m.GetActive()) + int64(m.GetQueued())
+	c.others.Store(max(0, reported-c.own.Load()))
+}

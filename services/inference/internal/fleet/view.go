@@ -1,0 +1,65 @@
+package fleet
+
+import (
+	"slices"
+	"strings"
+
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+)
+
+// View is which versions are where, at one moment. It is replaced when that
+// changes, and not when only load does: load is read from the copies. It is not
+// changed once made.
+type View struct {
+	// Workers are all workers known, by id.
+	Workers []*Worker
+	// Settled says that every worker that discovery named at the start was
+	// heard or found away: before that, a version that nobody has may just not
+	// have been heard of.
+	Settled bool
+
+	ready   map[string][]*Copy
+	loading map[string]int
+}
+
+// Ready returns the copies of a version that may get requests; read only.
+func (v *View) Ready(digest string) []*Copy { return v.ready[digest] }
+
+// Loading returns how many workers are loading the version.
+func (v *View) Loading(digest string) int { return v.loading[digest] }
+
+func newView(workers []*Worker, settled bool) *View {
+	v := &View{
+		Workers: workers, Settled: settled,
+		ready: make(map[string][]*Copy), loading: make(map[string]int),
+	}
+	slices.SortFunc(v.Workers, func(a, b *Worker) int {
+		if c := strings.Compare(a.ID(), b.ID()); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Addr(), b.Addr())
+	})
+	for _, w := range v.Workers {
+		if !w.Usable() {
+			continue
+		}
+		for _, m := range w.Report().State.GetModels() {
+			switch m.GetState() { //nolint:exhaustive // the others serve nothing
+			case workerv1.ModelState_MODEL_STATE_READY:
+				v.ready[m.GetDigest()] = append(v.ready[m.GetDigest()], w.copyOf(m.GetDigest()))
+			case workerv1.ModelState_MODEL_STATE_LOADING:
+				v.loading[m.GetDigest()]++
+			}
+		}
+	}
+	return v
+}
+
+// sameShape reports whether two states lead to the same view.
+func sameShape(a, b *workerv1.WorkerState) bool {
+	return a.GetWorkerId() == b.GetWorkerId() && a.GetDraining() == b.GetDraining() &&
+		slices.Equal(a.GetEngines(), b.GetEngines()) &&
+		slices.EqualFunc(a.GetModels(), b.GetModels(), func(x, y *workerv1.LoadedModel) bool {
+			return x.GetDigest() == y.GetDigest() && x.GetState() == y.GetState()
+		})
+}

@@ -1,0 +1,215 @@
+// Package metrics holds the names of everything that the inference service
+// counts and logs, and the instruments. It knows no other package of the
+// service; start reading at New.
+package metrics
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// Scope is the name of the meter.
+const Scope = "github.com/poterne/poterne/services/inference"
+
+// The metrics. A model and an arm come from the registry, a worker from
+// discovery, a reason from the taxonomy and an operation from the contract, so
+// every label is bounded; the meter bounds the series besides.
+const (
+	nameRequests   = "poterne.inference.requests"
+	nameInFlight   = "poterne.inference.in_flight"
+	nameDuration   = "poterne.inference.duration"            // s
+	nameFirstToken = "poterne.inference.time_to_first_token" // s
+	nameAttempts   = "poterne.inference.attempts"
+	namePlacement  = "poterne.inference.placement_requests"
+	nameWaiting    = "poterne.inference.waiting_requests"
+	nameRevision   = "poterne.inference.registry_revision"
+	nameCurrent    = "poterne.inference.registry_current"
+	nameWorkers    = "poterne.inference.workers"
+	nameReady      = "poterne.inference.ready_copies"
+)
+
+// The labels, which are also the keys of log records.
+const (
+	KeyModel     = "model"
+	KeyArm       = "arm"
+	KeyOperation = "operation"
+	KeyReason    = "reason"
+	KeyWorker    = "worker"
+	KeyWhat      = "what"
+	KeyState     = "state"
+)
+
+// reasonOK is the reason of what went well.
+const reasonOK = "OK"
+
+// Metrics counts. It is safe for concurrent use.
+type Metrics struct {
+	requests   metric.Int64Counter
+	inFlight   metric.Int64UpDownCounter
+	duration   metric.Float64Histogram
+	firstToken metric.Float64Histogram
+	attempts   metric.Int64Counter
+	placement  metric.Int64Counter
+	meter      metric.Meter
+	sets       sync.Map // series → metric.MeasurementOption
+}
+
+// series names one combination of labels.
+type series struct{ a, b, c, d string }
+
+// New makes the instruments on meter.
+func New(meter metric.Meter) (*Metrics, error) {
+	m := &Metrics{meter: meter}
+	// From a millisecond, a simulated engine, to a minute, a long prompt.
+	bounds := metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300)
+	var errs [6]error
+	m.requests, errs[0] = meter.Int64Counter(nameRequests, metric.WithDescription("Requests that ended, by model, arm, operation and reason."))
+	m.inFlight, errs[1] = meter.Int64UpDownCounter(nameInFlight, metric.WithDescription("Requests that have begun and not ended, by model."))
+	m.duration, errs[2] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
+		metric.WithDescription("Time from the arrival of a request to its end, by model and operation."))
+	m.firstToken, errs[3] = meter.Float64Histogram(nameFirstToken, metric.WithUnit("s"), bounds,
+		metric.WithDescription("Time from the arrival of a streamed request to its first chunk, by model."))
+	m.attempts, errs[4] = meter.Int64Counter(nameAttempts, metric.WithDescription("Tries of requests on workers, by worker and reason."))
+	m.placement, errs[5] = meter.Int64Counter(namePlacement, metric.WithDescription("Requests to workers to load or unload, by reason."))
+	for _, err := range errs {
+		if err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// option returns the labels of a series, made once.
+func (m *Metrics) option(s series, attrs ...attribute.KeyValue) metric.MeasurementOption {
+	opt := metric.WithAttributeSet(attribute.NewSet(attrs...))
+	m.sets.Store(s, opt)
+	return opt
+}
+
+// cached returns the labels of a series that was met before.
+func (m *Metrics) cached(s series) (metric.MeasurementOption, bool) {
+	v, ok := m.sets.Load(s)
+	if !ok {
+		return nil, false
+	}
+	opt, ok := v.(metric.MeasurementOption)
+	return opt, ok
+}
+
+func (m *Metrics) byModel(model string) metric.MeasurementOption {
+	s := series{"model", model, "", ""}
+	if opt, ok := m.cached(s); ok {
+		return opt
+	}
+	return m.option(s, attribute.String(KeyModel, model))
+}
+
+func (m *Metrics) byOperation(model, operation string) metric.MeasurementOption {
+	s := series{"operation", model, operation, ""}
+	if opt, ok := m.cached(s); ok {
+		return opt
+	}
+	return m.option(s, attribute.String(KeyModel, model), attribute.String(KeyOperation, operation))
+}
+
+// Begin notes the arrival of a request.
+func (m *Metrics) Begin(ctx context.Context, model string) {
+	m.inFlight.Add(ctx, 1, m.byModel(model))
+}
+
+// End notes the end of a request; reason is "" when it went well.
+func (m *Metrics) End(ctx context.Context, model, arm, operation, reason string, took time.Duration) {
+	if reason == "" {
+		reason = reasonOK
+	}
+	m.inFlight.Add(ctx, -1, m.byModel(model))
+	m.duration.Record(ctx, took.Seconds(), m.byOperation(model, operation))
+	s := series{model, arm, operation, reason}
+	opt, ok := m.cached(s)
+	if !ok {
+		opt = m.option(s, attribute.String(KeyModel, model), attribute.String(KeyArm, arm),
+			attribute.String(KeyOperation, operation), attribute.String(KeyReason, reason))
+	}
+	m.requests.Add(ctx, 1, opt)
+}
+
+// FirstToken notes when the first chunk of a stream came.
+func (m *Metrics) FirstToken(ctx context.Context, model string, took time.Duration) {
+	m.firstToken.Record(ctx, took.Seconds(), m.byModel(model))
+}
+
+// Attempt notes a try on a worker; reason is "" when it went well.
+func (m *Metrics) Attempt(ctx context.Context, worker, reason string) {
+	if reason == "" {
+		reason = reasonOK
+	}
+	s := series{"attempt", worker, reason, ""}
+	opt, ok := m.cached(s)
+	if !ok {
+		opt = m.option(s, attribute.String(KeyWorker, worker), attribute.String(KeyReason, reason))
+	}
+	m.attempts.Add(ctx, 1, opt)
+}
+
+// Placement notes a question to a worker; reason is "" when it agreed.
+func (m *Metrics) Placement(ctx context.Context, what, reason string) {
+	if reason == "" {
+		reason = reasonOK
+	}
+	m.placement.Add(ctx, 1, metric.WithAttributes(attribute.String(KeyWhat, what), attribute.String(KeyReason, reason)))
+}
+
+// Gauges are read when the metrics are.
+type Gauges struct {
+	Waiting  func() int64
+	Revision func() int64
+	Current  func() bool
+	// Workers returns how many workers are connected and how many are not.
+	Workers func() (connected, away int64)
+	// Ready returns how many workers can be asked for each model's versions.
+	Ready func() map[string]int64
+}
+
+// Observe registers the gauges. The returned function ends that.
+func (m *Metrics) Observe(g Gauges) (stop func() error, err error) {
+	var errs [5]error
+	var waiting, revision, current, workers, ready metric.Int64ObservableGauge
+	waiting, errs[0] = m.meter.Int64ObservableGauge(nameWaiting, metric.WithDescription("Requests that wait for a version to be loaded."))
+	revision, errs[1] = m.meter.Int64ObservableGauge(nameRevision, metric.WithDescription("The registry's revision that is followed."))
+	current, errs[2] = m.meter.Int64ObservableGauge(nameCurrent, metric.WithDescription("1 while the registry's watch stream is up."))
+	workers, errs[3] = m.meter.Int64ObservableGauge(nameWorkers, metric.WithDescription("Workers known, by state: connected or away."))
+	ready, errs[4] = m.meter.Int64ObservableGauge(nameReady, metric.WithDescription("Workers that have a version of the model ready, by model."))
+	for _, err := range errs {
+		if err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
+	}
+	reg, err := m.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		o.ObserveInt64(waiting, g.Waiting())
+		o.ObserveInt64(revision, g.Revision())
+		o.ObserveInt64(current, btoi(g.Current()))
+		connected, away := g.Workers()
+		o.ObserveInt64(workers, connected, metric.WithAttributes(attribute.String(KeyState, "connected")))
+		o.ObserveInt64(workers, away, metric.WithAttributes(attribute.String(KeyState, "away")))
+		for model, n := range g.Ready() {
+			o.ObserveInt64(ready, n, metric.WithAttributes(attribute.String(KeyModel, model)))
+		}
+		return nil
+	}, waiting, revision, current, workers, ready)
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	return reg.Unregister, nil
+}
+
+func btoi(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}

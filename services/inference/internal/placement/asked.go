@@ -1,0 +1,111 @@
+package placement
+
+import (
+	"sync"
+	"time"
+
+	"github.com/poterne/poterne/services/inference/internal/backoff"
+	"github.com/poterne/poterne/services/inference/internal/fleet"
+)
+
+// settleTime is how long an admitted load may take to appear in the worker's
+// state before the worker is asked again.
+const settleTime = 5 * time.Second
+
+// asked remembers what workers were asked and what they said. It is safe for
+// concurrent use.
+type asked struct {
+	backoff backoff.Policy
+
+	mu      sync.Mutex
+	entries map[*fleet.Worker]map[string]*question // by digest
+}
+
+// question is one version asked of one worker, during one connection: a worker
+// that came back may be asked again at once.
+type question struct {
+	since    time.Time // Report.Since of that connection
+	inFlight bool
+	refused  bool
+	failures int
+	until    time.Time // not before
+}
+
+func newAsked(b backoff.Policy) *asked {
+	return &asked{backoff: b, entries: make(map[*fleet.Worker]map[string]*question)}
+}
+
+// begin notes that a question is on its way.
+func (a *asked) begin(w *fleet.Worker, digest string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	byDigest := a.entries[w]
+	if byDigest == nil {
+		byDigest = make(map[string]*question)
+		a.entries[w] = byDigest
+	}
+	since := w.Report().Since
+	q := byDigest[digest]
+	if q == nil || !q.since.Equal(since) {
+		q = &question{since: since}
+		byDigest[digest] = q
+	}
+	q.inFlight, q.refused = true, false
+}
+
+// end notes the answer and returns when the worker may be asked again.
+func (a *asked) end(w *fleet.Worker, digest string, now time.Time, refused bool) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	q := a.entries[w][digest]
+	if q == nil {
+		return 0
+	}
+	q.inFlight, q.refused = false, refused
+	wait := settleTime
+	if refused {
+		q.failures++
+		wait = a.backoff.Wait(q.failures)
+	}
+	q.until = now.Add(wait)
+	return wait
+}
+
+// blocked reports whether the worker must not be asked for the version now, and
+// hopeful whether it is about to load it.
+func (a *asked) blocked(w *fleet.Worker, digest string, now time.Time) (blocked, hopeful bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	q := a.entries[w][digest]
+	switch {
+	case q == nil || (!q.inFlight && !q.since.Equal(w.Report().Since)):
+		return false, false
+	case q.inFlight:
+		return true, true
+	case now.Before(q.until):
+		return true, !q.refused
+	default:
+		return false, false
+	}
+}
+
+// keep forgets the workers that are gone and the versions of which there is
+// nothing more to ask.
+func (a *asked) keep(workers []*fleet.Worker, wanted func(digest string) bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	present := make(map[*fleet.Worker]bool, len(workers))
+	for _, w := range workers {
+		present[w] = true
+	}
+	for w, byDigest := range a.entries {
+		for digest, q := range byDigest {
+			if !q.inFlight && (!present[w] || !wanted(digest)) {
+				delete(byDigest, digest)
+			}
+		}
+		if len(byDigest) == 0 {
+			delete(a.entries, w)
+		}
+	}
+}

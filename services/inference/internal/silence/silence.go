@@ -1,0 +1,46 @@
+// Package silence ends a stream on which nothing was heard for too long: a peer
+// that is frozen, or behind a broken network, closes nothing. Start reading at
+// Guard.
+package silence
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/poterne/poterne/pkg/clock"
+)
+
+// Error is the cause with which a guarded context ends.
+type Error struct{ After time.Duration }
+
+func (e *Error) Error() string { return fmt.Sprintf("nothing was heard for %v", e.After) }
+
+// Guard returns a context that ends, with an *Error as its cause, once heard was
+// not called for timeout. stop must be called, and ends the context too.
+func Guard(ctx context.Context, c clock.Clock, timeout time.Duration) (guarded context.Context, heard, stop func()) {
+	guarded, cancel := context.WithCancelCause(ctx)
+	sounds := make(chan struct{}, 1)
+	timer := c.NewTimer(timeout)
+	go func() {
+		defer timer.Stop()
+		for {
+			select {
+			case <-guarded.Done():
+				return
+			case <-sounds:
+				timer.Reset(timeout)
+			case <-timer.C():
+				cancel(&Error{After: timeout})
+				return
+			}
+		}
+	}()
+	heard = func() {
+		select {
+		case sounds <- struct{}{}:
+		default:
+		}
+	}
+	return guarded, heard, func() { cancel(nil) }
+}

@@ -1,0 +1,162 @@
+package inference
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/discovery"
+	"github.com/poterne/poterne/pkg/discovery/resolver"
+	"github.com/poterne/poterne/pkg/grpcclient"
+	"github.com/poterne/poterne/pkg/grpcserver"
+
+	"github.com/poterne/poterne/services/inference/internal/backoff"
+	"github.com/poterne/poterne/services/inference/internal/catalog"
+	"github.com/poterne/poterne/services/inference/internal/fleet"
+	"github.com/poterne/poterne/services/inference/internal/metrics"
+	"github.com/poterne/poterne/services/inference/internal/placement"
+	"github.com/poterne/poterne/services/inference/internal/routing"
+)
+
+// placementTimeout bounds one question to a worker: it answers when it has
+// admitted a model, not when the model is ready.
+const placementTimeout = 15 * time.Second
+
+func insertIdentity(chain grpcserver.Chain, step grpcserver.Interceptor) grpcserver.Chain {
+	at := slices.IndexFunc(chain, func(i grpcserver.Interceptor) bool { return i.Name == grpcserver.NameValidate })
+	return slices.Insert(chain, max(0, at), step)
+}
+
+// identityRequired asks for a caller on the service's own methods; health and
+// reflection have none.
+func (s *Service) identityRequired(fullMethod string) bool {
+	return s.cfg.Identity.Required &&
+		strings.HasPrefix(fullMethod, "/"+inferencev1.InferenceService_ServiceDesc.ServiceName+"/")
+}
+
+func (s *Service) backoff(base, limit time.Duration) backoff.Policy {
+	return backoff.Policy{Base: base, Max: limit, Jitter: s.opts.jitter}
+}
+
+func (s *Service) newFollower() (*catalog.Follower, error) {
+	conn := s.opts.registry
+	if conn == nil {
+		dialled, err := grpcclient.Dial(resolver.Target(RegistryName), grpcclient.DefaultConfig(), s.opts.telemetry,
+			grpcclient.WithResolvers(resolver.New(s.discovery, s.opts.telemetry.Logger)))
+		if err != nil {
+			return nil, fmt.Errorf("dial the registry: %w", err)
+		}
+		s.closers = append(s.closers, dialled.Close)
+		conn = dialled
+	}
+	cfg := s.cfg.Registry
+	opts := catalog.FollowerOptions{
+		Registry: registryv1.NewRegistryServiceClient(conn), Clock: s.opts.clock, Logger: s.opts.telemetry.Logger,
+		Backoff: s.backoff(cfg.BackoffBase, cfg.BackoffMax), SilenceTimeout: cfg.SilenceTimeout,
+	}
+	if cfg.SnapshotFile != "" {
+		opts.File = catalog.NewFile(cfg.SnapshotFile)
+	}
+	return catalog.NewFollower(opts), nil
+}
+
+func (s *Service) newFleet() *fleet.Fleet {
+	source, dial := s.opts.workers, s.opts.dial
+	if source == nil {
+		source = s.discovery
+	}
+	if dial == nil {
+		dial = s.dialWorker
+	}
+	cfg := s.cfg.Workers
+	return fleet.New(fleet.Options{
+		Source: source, Service: WorkerName, Dial: fleet.Dialer(dial), Clock: s.opts.clock,
+		Logger: s.opts.telemetry.Logger, Backoff: s.backoff(cfg.BackoffBase, cfg.BackoffMax),
+		SilenceTimeout: cfg.StaleAfter, MaxWorkers: cfg.Max,
+	})
+}
+
+// dialWorker opens a connection on which nothing is tried again and nothing is
+// refused: which worker gets a request is the router's decision.
+func (s *Service) dialWorker(in discovery.Instance) (grpc.ClientConnInterface, func() error, error) {
+	cfg := grpcclient.DefaultConfig()
+	cfg.Timeout = s.cfg.Routing.Timeout
+	cfg.Retry.MaxAttempts = 1
+	cfg.Breaker.Enabled, cfg.Outlier.Enabled = false, false
+	cfg.MaxRecvBytes, cfg.MaxSendBytes = s.cfg.Workers.MaxRecvBytes, s.cfg.GRPC.MaxRecvBytes
+	cfg.MaxConnectBackoff = s.cfg.Workers.BackoffMax
+	conn, err := grpcclient.Dial(in.Addr, cfg, s.opts.telemetry)
+	if err != nil {
+		return nil, nil, err
+	}
+	return conn, conn.Close, nil
+}
+
+func (s *Service) newPlacement() *placement.Controller {
+	cfg := s.cfg.Placement
+	return placement.New(placement.Options{
+		Catalog: s.follower, Views: s.fleet, Planner: placement.Spread{Replicas: cfg.Replicas},
+		Clock: s.opts.clock, Logger: s.opts.telemetry.Logger, Interval: cfg.Interval, CallTimeout: placementTimeout,
+		Backoff: s.backoff(cfg.BackoffBase, cfg.BackoffMax), AbsentGrace: cfg.AbsentGrace, FailedGrace: cfg.FailedGrace,
+		UnloadAfter: cfg.UnloadAfter, MinLoaded: cfg.MinLoaded,
+		Asked: func(what string, reason apierr.Reason) {
+			s.metrics.Placement(context.Background(), what, string(reason))
+		},
+	})
+}
+
+func (s *Service) newRouter() *routing.Router {
+	cfg := s.cfg.Routing
+	return routing.New(routing.Options{
+		Views: s.fleet, Picker: &routing.Picker{Now: s.opts.clock.Now, Random: s.opts.random}, Clock: s.opts.clock,
+		MaxAttempts: cfg.MaxAttempts, WaitForReady: cfg.WaitForReady, MaxWaiters: cfg.MaxWaiters,
+		Pending: s.placement.Pending,
+		Attempted: func(c *fleet.Copy, reason apierr.Reason) {
+			s.metrics.Attempt(context.Background(), c.Worker().ID(), string(reason))
+		},
+	})
+}
+
+func (s *Service) gauges() metrics.Gauges {
+	return metrics.Gauges{
+		Waiting: s.router.Waiting,
+		Current: s.follower.Current,
+		Revision: func() int64 {
+			if snapshot := s.follower.Snapshot(); snapshot != nil {
+				return snapshot.Revision()
+			}
+			return -1
+		},
+		Workers: func() (connected, away int64) {
+			for _, w := range s.fleet.View().Workers {
+				if w.Report().Connected {
+					connected++
+				} else {
+					away++
+				}
+			}
+			return connected, away
+		},
+		Ready: s.readyCopies,
+	}
+}
+
+func (s *Service) readyCopies() map[string]int64 {
+	out := make(map[string]int64)
+	snapshot, view := s.follower.Snapshot(), s.fleet.View()
+	if snapshot == nil {
+		return out
+	}
+	for _, v := range snapshot.Serving() {
+		out[v.Model] += int64(len(view.Ready(v.Digest)))
+	}
+	return out
+}

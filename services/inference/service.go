@@ -1,0 +1,146 @@
+// Package inference serves models by name: it follows the registry, which says
+// which version serves, and the workers, which say what they have loaded, has
+// what is missing loaded, and passes requests on. It reads no request's body.
+// Start reading at New, which puts the parts together.
+package inference
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+
+	"github.com/poterne/poterne/pkg/discovery/backend"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/health"
+	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/telemetry"
+
+	"github.com/poterne/poterne/services/inference/internal/api"
+	"github.com/poterne/poterne/services/inference/internal/catalog"
+	"github.com/poterne/poterne/services/inference/internal/fleet"
+	"github.com/poterne/poterne/services/inference/internal/metrics"
+	"github.com/poterne/poterne/services/inference/internal/placement"
+	"github.com/poterne/poterne/services/inference/internal/routing"
+)
+
+// Service is the inference service, put together and not yet running.
+type Service struct {
+	cfg       Config
+	opts      options
+	readiness *health.Readiness
+	discovery backend.Backend
+	chain     grpcserver.Chain
+	metrics   *metrics.Metrics
+
+	follower   *catalog.Follower
+	fleet      *fleet.Fleet
+	placement  *placement.Controller
+	router     *routing.Router
+	server     *api.Server
+	registered *registration
+
+	closers []func() error // in the order of opening
+}
+
+// New puts the service together. It opens no port and asks nobody anything. cfg
+// must be complete.
+func New(ctx context.Context, cfg Config, opts ...Option) (*Service, error) {
+	s := &Service{cfg: cfg, opts: newOptions(opts)}
+	if err := s.build(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("inference: %w", err), s.close())
+	}
+	return s, nil
+}
+
+func (s *Service) build(ctx context.Context) error {
+	o := &s.opts
+	if o.telemetry == nil {
+		tel, err := telemetry.New(ctx, ServiceName, o.version, s.cfg.Telemetry)
+		if err != nil {
+			return err
+		}
+		o.telemetry = tel
+		s.closers = append(s.closers, func() error { return tel.Shutdown(context.WithoutCancel(ctx)) })
+	}
+	if s.readiness = o.readiness; s.readiness == nil {
+		s.readiness = health.NewReadiness(o.clock)
+	}
+	if s.discovery = o.discovery; s.discovery == nil {
+		b, err := backend.Open(s.cfg.Discovery, o.clock, o.telemetry.Logger)
+		if err != nil {
+			return fmt.Errorf("open discovery: %w", err)
+		}
+		s.discovery = b
+	}
+	var err error
+	if s.metrics, err = metrics.New(o.telemetry.Meter(metrics.Scope)); err != nil {
+		return err
+	}
+	if s.chain, err = s.newChain(); err != nil {
+		return err
+	}
+	if s.follower, err = s.newFollower(); err != nil {
+		return err
+	}
+	s.fleet = s.newFleet()
+	s.placement = s.newPlacement()
+	s.router = s.newRouter()
+	s.server = api.New(api.Options{
+		Catalog: s.follower, Fleet: s.fleet, Router: s.router, Metrics: s.metrics,
+		Clock: o.clock, Timeout: s.cfg.Routing.Timeout,
+	})
+	s.registered = &registration{service: s}
+	stop, err := s.metrics.Observe(s.gauges())
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, stop)
+	return nil
+}
+
+// newChain is the standard chain with the caller's identity before validation.
+func (s *Service) newChain() (grpcserver.Chain, error) {
+	// Rules are compiled now rather than during the first requests.
+	validator, err := protovalidate.New(protovalidate.WithMessages(
+		&inferencev1.InvokeRequest{}, &inferencev1.EmbedRequest{}, &inferencev1.GetServedModelRequest{},
+		&inferencev1.ListServedModelsRequest{}, &inferencev1.ListWorkersRequest{},
+	))
+	if err != nil {
+		return nil, fmt.Errorf("compile the validation rules: %w", err)
+	}
+	chain, err := grpcserver.Standard(grpcserver.StandardOptions{
+		Telemetry: s.opts.telemetry, Clock: s.opts.clock, IDs: s.opts.ids, Validator: validator,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return insertIdentity(chain, identity.Server(identity.Plain(), s.identityRequired)), nil
+}
+
+// RegisterGRPC registers the service's gRPC servers. Calls must pass
+// Interceptors on their way to them.
+func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
+	inferencev1.RegisterInferenceServiceServer(r, s.server)
+}
+
+// Interceptors is the chain around the service's gRPC servers.
+func (s *Service) Interceptors() grpcserver.Chain { return s.chain }
+
+// Readiness says whether the registry's state is known and the workers were
+// heard.
+func (s *Service) Readiness() *health.Readiness { return s.readiness }
+
+// close releases what New opened, in the reverse order.
+func (s *Service) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
