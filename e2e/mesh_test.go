@@ -1,0 +1,158 @@
+//go:build real
+
+package e2e
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/poterne/poterne/e2e/mesh"
+	"github.com/poterne/poterne/e2e/scenario"
+)
+
+func startMesh(t *testing.T, engine string) (*mesh.Mesh, scenario.Target) {
+	t.Helper()
+	parts, err := mesh.PartsFromEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports, err := mesh.FreePorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	state := t.TempDir()
+	m, err := mesh.Up(ctx, mesh.Options{
+		Root: root, BinDir: binDir(t), StateDir: state, Parts: parts, Ports: ports, Engine: engine,
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	if err != nil {
+		logs, _ := filepath.Glob(filepath.Join(state, "log", "*.log"))
+		for _, l := range logs {
+			logTail(t, l)
+		}
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Down(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			for _, p := range m.Processes() {
+				logTail(t, p.LogPath())
+			}
+		}
+	})
+	key, err := m.AdminKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, scenario.Target{
+		URL: m.URL(), GRPCAddr: m.GRPCAddr(), AdminKey: key,
+		ChatModel: m.ChatModel(), EmbeddingModel: m.EmbeddingModel(), Dimensions: 384,
+	}
+}
+
+// TestRealMesh runs the scenarios against separate processes with real models.
+func TestRealMesh(t *testing.T) {
+	_, g := startMesh(t, mesh.EngineReal)
+	t.Run("openai", func(t *testing.T) { scenario.OpenAI(t, g) })
+	t.Run("search", func(t *testing.T) { scenario.Search(t, g) })
+	t.Run("keys", func(t *testing.T) { scenario.Keys(t, g) })
+	t.Run("audit", func(t *testing.T) { scenario.Audit(t, g) })
+	t.Run("registry", func(t *testing.T) { scenario.Registry(t, g) })
+	t.Run("openai sdk", func(t *testing.T) { scenario.OpenAISDK(t, g, "sdk/check_openai.py") })
+	t.Run("grpcurl", func(t *testing.T) { scenario.GRPCurl(t, g) })
+}
+
+// TestRealMeshFailures kills a process of each kind in turn under a steady load
+// of chat. Nothing may fail but the streams that had begun on the killed
+// process, these end within a second, and the process takes traffic again when
+// it is started again.
+func TestRealMeshFailures(t *testing.T) {
+	m, g := startMesh(t, mesh.EngineSim)
+	for _, name := range []string{"edge-1", "inference-1", "worker-1", "consul", "edge-2", "inference-2", "worker-2"} {
+		t.Run(name, func(t *testing.T) { killUnderLoad(t, m, g, name) })
+	}
+}
+
+// errorWithin is how soon a stream on a killed process must have ended.
+const errorWithin = time.Second
+
+func killUnderLoad(t *testing.T, m *mesh.Mesh, g scenario.Target, name string) {
+	p := m.Process(name)
+	load := g.StartLoad(t.Context(), 8, 24)
+	waitAnswered(t, load, 20)
+	killed := time.Now()
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	waitAnswered(t, load, 60)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := p.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.WaitServing(ctx); err != nil {
+		t.Error(err)
+	}
+	waitTraffic(t, m, name)
+	waitAnswered(t, load, 40)
+
+	edge := name == "edge-1" || name == "edge-2"
+	whole, cut := 0, 0
+	for _, o := range load.Stop() {
+		switch {
+		case o.Err == "":
+			whole++
+		case o.Streamed && o.Chunks > 0 && o.Began.Before(killed) && o.Ended.After(killed):
+			cut++
+			if late := o.Ended.Sub(killed); late > errorWithin {
+				t.Errorf("a stream on %s ended %v after the kill: %s", name, late, o.Err)
+			}
+			// A killed edge cannot speak; its clients see the connection break.
+			if !edge && !o.Typed {
+				t.Errorf("a stream on %s ended without a typed error: %s", name, o.Err)
+			}
+		default:
+			t.Errorf("a chat failed that had not begun on %s: %+v", name, o)
+		}
+	}
+	t.Logf("%s: %d answered whole, %d streams cut", name, whole, cut)
+	if name == "consul" && cut > 0 {
+		t.Errorf("%d streams were cut by the loss of Consul", cut)
+	}
+}
+
+func waitAnswered(t *testing.T, load *scenario.Load, more int64) {
+	t.Helper()
+	want := load.Answered() + more
+	deadline := time.Now().Add(time.Minute)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for load.Answered() < want {
+		<-tick.C
+		if time.Now().After(deadline) {
+			t.Fatalf("only %d more chats were answered within a minute, not %d", load.Answered()-want+more, more)
+		}
+	}
+}
+
+// waitTraffic waits until a restarted process has served calls, by its own
+// metrics.
+func waitTraffic(t *testing.T, m *mesh.Mesh, name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := m.WaitTraffic(ctx, name); err != nil {
+		t.Errorf("%s takes no traffic after its restart: %v", name, err)
+	}
+}
