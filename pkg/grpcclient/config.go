@@ -92,7 +92,7 @@ func DefaultConfig() Config {
 		},
 		Breaker: Breaker{
 			Enabled: true, Window: 10 * time.Second, MinCalls: 20, FailureRatio: 0.6,
-			OpenFor: 2 * time.Second, Probes: 3,
+			OpenFor: time.Second, Probes: 3,
 		},
 		Outlier: Outlier{
 			Enabled: true, ConsecutiveFailures: 5, BaseEjection: 5 * time.Second,

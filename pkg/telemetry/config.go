@@ -16,8 +16,9 @@ type Config struct {
 	LogLevel string `yaml:"log_level"`
 	// LogFormat is json or text.
 	LogFormat string `yaml:"log_format"`
-	// OTLPEndpoint is where traces and metrics are sent: host:port or a URL.
-	// Empty sends nothing; metrics are on the ops port in any case.
+	// OTLPEndpoint is where traces and metrics are sent: host:port or a URL, to
+	// which http adds /v1/traces and /v1/metrics. Empty sends nothing; metrics
+	// are on the ops port in any case.
 	OTLPEndpoint string `yaml:"otlp_endpoint"`
 	// OTLPProtocol is grpc or http.
 	OTLPProtocol string `yaml:"otlp_protocol"`
@@ -78,4 +79,9 @@ func (c Config) endpointURL() string {
 		return "http://" + c.OTLPEndpoint
 	}
 	return "https://" + c.OTLPEndpoint
+}
+
+// signalURL returns where OTLP over HTTP sends one kind of signal.
+func (c Config) signalURL(signal string) string {
+	return strings.TrimSuffix(c.endpointURL(), "/") + "/v1/" + signal
 }

@@ -42,7 +42,7 @@ func (t *Telemetry) openTraces(ctx context.Context, cfg Config, res *resource.Re
 	var exporter sdktrace.SpanExporter
 	var err error
 	if cfg.OTLPProtocol == "http" {
-		exporter, err = otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(cfg.endpointURL()))
+		exporter, err = otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(cfg.signalURL("traces")))
 	} else {
 		exporter, err = otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(cfg.endpointURL()))
 	}
@@ -71,7 +71,7 @@ func (t *Telemetry) openMetrics(ctx context.Context, cfg Config, res *resource.R
 	if cfg.OTLPEndpoint != "" {
 		var exporter sdkmetric.Exporter
 		if cfg.OTLPProtocol == "http" {
-			exporter, err = otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpointURL(cfg.endpointURL()))
+			exporter, err = otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpointURL(cfg.signalURL("metrics")))
 		} else {
 			exporter, err = otlpmetricgrpc.New(ctx, otlpmetricgrpc.WithEndpointURL(cfg.endpointURL()))
 		}
