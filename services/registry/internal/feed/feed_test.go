@@ -1,0 +1,393 @@
+package feed_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry/internal/feed"
+	"github.com/poterne/poterne/services/registry/internal/store"
+)
+
+const (
+	poll      = time.Second
+	heartbeat = 2 * time.Second
+)
+
+// fakeSource is a store whose answers a test decides. Each change is that of a
+// model of its own, named by its revision.
+type fakeSource struct {
+	mu       sync.Mutex
+	revision int64
+	floor    int64
+	err      error
+	reads    int
+}
+
+func (s *fakeSource) set(change func(*fakeSource)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s)
+}
+
+func (s *fakeSource) readCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reads
+}
+
+func (s *fakeSource) Revision(context.Context) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.revision, s.err
+}
+
+func (s *fakeSource) Changes(_ context.Context, from int64) (*store.Batch, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads++
+	if s.err != nil {
+		return nil, s.err
+	}
+	if from > s.revision || from < s.floor {
+		return nil, apierr.New(apierr.OutOfRange, "out of range")
+	}
+	b := &store.Batch{From: from, To: s.revision}
+	for r := from + 1; r <= s.revision; r++ {
+		b.Changes = append(b.Changes, store.Change{Revision: r, Model: "m", State: &registryv1.ModelState{}})
+	}
+	return b, nil
+}
+
+func (s *fakeSource) Page(context.Context, string) (*store.Page, error) {
+	return &store.Page{Last: true}, nil
+}
+
+// rig is a feed that follows a fake source on a fake clock.
+type rig struct {
+	t      *testing.T
+	source *fakeSource
+	clock  *clock.Fake
+	feed   *feed.Feed
+}
+
+func newRig(t *testing.T, revision int64) *rig {
+	t.Helper()
+	r := &rig{t: t, source: &fakeSource{revision: revision}, clock: clock.NewFake(time.Unix(0, 0))}
+	r.feed = feed.New(r.source, feed.Options{Clock: r.clock, Poll: poll, Heartbeat: heartbeat})
+	if err := r.feed.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := r.feed.Follow(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return r
+}
+
+// watch is a running watch, its messages and its end.
+type watch struct {
+	t        *testing.T
+	messages chan *registryv1.WatchResponse
+	ended    chan error
+}
+
+func (r *rig) watch(from int64) *watch {
+	w := &watch{t: r.t, messages: make(chan *registryv1.WatchResponse), ended: make(chan error, 1)}
+	ctx := r.t.Context()
+	go func() {
+		w.ended <- r.feed.Watch(ctx, from, func(m *registryv1.WatchResponse) error {
+			select {
+			case w.messages <- m:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+	return w
+}
+
+func (w *watch) next() *registryv1.WatchResponse {
+	w.t.Helper()
+	select {
+	case m := <-w.messages:
+		return m
+	case err := <-w.ended:
+		w.t.Fatalf("the watch ended: %v", err)
+		return nil
+	}
+}
+
+func (w *watch) wantHeartbeat(revision int64) {
+	w.t.Helper()
+	if m := w.next(); m.GetHeartbeat() == nil || m.GetRevision() != revision {
+		w.t.Fatalf("got %v, want a heartbeat at %d", m, revision)
+	}
+}
+
+func (w *watch) wantChange(revision int64) {
+	w.t.Helper()
+	if m := w.next(); m.GetChanged() == nil || m.GetRevision() != revision {
+		w.t.Fatalf("got %v, want a change at %d", m, revision)
+	}
+}
+
+func (w *watch) wantEnd(reason apierr.Reason) {
+	w.t.Helper()
+	select {
+	case err := <-w.ended:
+		if apierr.ReasonOf(err) != reason {
+			w.t.Fatalf("ended with %v, want %s", err, reason)
+		}
+	case m := <-w.messages:
+		w.t.Fatalf("got %v, want the end with %s", m, reason)
+	}
+}
+
+// settle waits until the follower and n watchers have armed their timers.
+func (r *rig) settle(n int) {
+	r.t.Helper()
+	if err := r.clock.BlockUntil(r.t.Context(), n+1); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func TestWatchFromZeroBeginsWithASnapshot(t *testing.T) {
+	r := newRig(t, 7)
+	w := r.watch(0)
+	m := w.next()
+	if s := m.GetSnapshot(); s == nil || !s.GetFirst() || !s.GetLast() || m.GetRevision() != 7 {
+		t.Fatalf("got %v, want a snapshot at 7", m)
+	}
+	r.source.set(func(s *fakeSource) { s.revision = 8 })
+	r.feed.Wake()
+	w.wantChange(8)
+}
+
+func TestHeartbeats(t *testing.T) {
+	r := newRig(t, 3)
+	w := r.watch(3)
+	w.wantHeartbeat(3) // at once: the consumer knows that it is connected
+	for range 3 {
+		r.settle(1)
+		r.clock.Advance(heartbeat)
+		w.wantHeartbeat(3)
+	}
+}
+
+func TestPollFindsWhatNobodyTold(t *testing.T) {
+	r := newRig(t, 1)
+	w := r.watch(1)
+	w.wantHeartbeat(1)
+	r.settle(1)
+	r.source.set(func(s *fakeSource) { s.revision = 2 })
+	r.clock.Advance(poll)
+	w.wantChange(2)
+}
+
+// Watchers that are abreast share the follower's reading.
+func TestAbreastWatchersDoNotReadTheStore(t *testing.T) {
+	r := newRig(t, 1)
+	var watches []*watch
+	for range 10 {
+		w := r.watch(1)
+		w.wantHeartbeat(1)
+		watches = append(watches, w)
+	}
+	before := r.source.readCount()
+	r.source.set(func(s *fakeSource) { s.revision = 2 })
+	r.feed.Wake()
+	for _, w := range watches {
+		w.wantChange(2)
+	}
+	if got := r.source.readCount() - before; got != 1 {
+		t.Errorf("the store was read %d times for one change and 10 watchers", got)
+	}
+}
+
+// A watcher that does not read holds nobody up and misses nothing.
+func TestSlowWatcher(t *testing.T) {
+	r := newRig(t, 1)
+	slow, quick := r.watch(1), r.watch(1)
+	slow.wantHeartbeat(1)
+	quick.wantHeartbeat(1)
+	for rev := int64(2); rev <= 20; rev++ {
+		r.source.set(func(s *fakeSource) { s.revision = rev })
+		r.feed.Wake()
+		quick.wantChange(rev)
+	}
+	for rev := int64(2); rev <= 20; rev++ {
+		slow.wantChange(rev)
+	}
+}
+
+func TestOutOfRange(t *testing.T) {
+	r := newRig(t, 10)
+	r.source.set(func(s *fakeSource) { s.floor = 5 })
+	r.watch(4).wantEnd(apierr.OutOfRange)
+	r.watch(11).wantEnd(apierr.OutOfRange)
+	r.watch(5).wantChange(6)
+}
+
+// A revision that only another replica's feed has seen is not in the future.
+func TestWatcherAheadOfTheFeed(t *testing.T) {
+	r := newRig(t, 10)
+	r.source.set(func(s *fakeSource) { s.revision = 12 })
+	w := r.watch(12)
+	w.wantHeartbeat(12)
+	r.feed.Wake()
+	r.source.set(func(s *fakeSource) { s.revision = 13 })
+	r.feed.Wake()
+	w.wantChange(13)
+}
+
+// A store that forgot what was seen is another store: a backup, for example.
+func TestStoreThatWentBackEndsWatches(t *testing.T) {
+	r := newRig(t, 10)
+	w := r.watch(10)
+	w.wantHeartbeat(10)
+	r.source.set(func(s *fakeSource) { s.revision = 6 })
+	r.feed.Wake()
+	w.wantEnd(apierr.OutOfRange)
+	r.watch(6).wantHeartbeat(6)
+}
+
+func TestStoreThatIsFarAheadKeepsWatches(t *testing.T) {
+	r := newRig(t, 10)
+	w := r.watch(10)
+	w.wantHeartbeat(10)
+	r.source.set(func(s *fakeSource) { s.revision, s.floor = 50, 40 })
+	r.feed.Wake()
+	w.wantEnd(apierr.OutOfRange) // its own reading finds that the changes are gone
+	r.watch(45).wantChange(46)
+}
+
+func TestStoreThatDoesNotAnswer(t *testing.T) {
+	var mu sync.Mutex
+	var reports []error
+	source := &fakeSource{revision: 1}
+	clk := clock.NewFake(time.Unix(0, 0))
+	f := feed.New(source, feed.Options{Clock: clk, Poll: poll, Heartbeat: heartbeat, Report: func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		reports = append(reports, err)
+	}})
+	r := &rig{t: t, source: source, clock: clk, feed: f}
+	if err := f.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.Follow(ctx) }()
+
+	w := r.watch(1)
+	w.wantHeartbeat(1)
+	away := errors.New("connection refused")
+	source.set(func(s *fakeSource) { s.err = away })
+	f.Wake()
+	w.wantEnd(apierr.Unavailable)
+	r.watch(1).wantEnd(apierr.Unavailable)
+
+	source.set(func(s *fakeSource) { s.err, s.revision = nil, 2 })
+	// The feed may not have looked yet: a client would try again, and so does this.
+	for {
+		clk.Advance(poll)
+		w = r.watch(1)
+		select {
+		case m := <-w.messages:
+			if m.GetRevision() != 2 {
+				t.Errorf("got %v, want the change at 2", m)
+			}
+		case err := <-w.ended:
+			if apierr.ReasonOf(err) != apierr.Unavailable {
+				t.Fatal(err)
+			}
+			continue
+		}
+		break
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(reports) < 3 || reports[0] != nil || !errors.Is(reports[1], away) || reports[len(reports)-1] != nil {
+		t.Errorf("reported %v", reports)
+	}
+}
+
+func TestCloseEndsWatches(t *testing.T) {
+	r := newRig(t, 1)
+	w := r.watch(1)
+	w.wantHeartbeat(1)
+	r.feed.Close()
+	w.wantEnd(apierr.Unavailable)
+	r.watch(1).wantEnd(apierr.Unavailable)
+	r.watch(0).wantEnd(apierr.Unavailable)
+}
+
+func TestSendingThatFailsEndsTheWatch(t *testing.T) {
+	r := newRig(t, 1)
+	gone := errors.New("the client is gone")
+	err := r.feed.Watch(t.Context(), 0, func(*registryv1.WatchResponse) error { return gone })
+	if !errors.Is(err, gone) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The listener is started again when it fails, and wakes the feed.
+func TestListenerIsKeptGoing(t *testing.T) {
+	source := &fakeSource{revision: 1}
+	clk := clock.NewFake(time.Unix(0, 0))
+	started := make(chan func())
+	fail := make(chan error)
+	f := feed.New(source, feed.Options{Clock: clk, Poll: time.Hour, Listen: func(ctx context.Context, wake func()) error {
+		select {
+		case started <- wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select {
+		case err := <-fail:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}})
+	if err := f.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.Follow(ctx) }()
+	<-started
+	fail <- errors.New("connection lost")
+	if err := clk.BlockUntil(t.Context(), 2); err != nil { // the poll's timer and the pause
+		t.Fatal(err)
+	}
+	clk.Advance(2 * time.Hour)
+	wake := <-started
+
+	r := &rig{t: t, source: source, clock: clk, feed: f}
+	w := r.watch(1)
+	w.wantHeartbeat(1)
+	source.set(func(s *fakeSource) { s.revision = 2 })
+	wake()
+	w.wantChange(2)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
