@@ -1,0 +1,52 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// The metrics of the HTTP side.
+const (
+	nameHTTPDuration = "poterne.edge.http.duration" // s, by method, route and status
+	nameHTTPStreams  = "poterne.edge.http.open_streams"
+)
+
+// The log keys of the HTTP side.
+const (
+	KeyStack = "stack"
+)
+
+// HTTP measures the HTTP side. It is safe for concurrent use.
+type HTTP struct {
+	duration metric.Float64Histogram
+	streams  metric.Int64UpDownCounter
+}
+
+// NewHTTP makes the instruments.
+func NewHTTP(m metric.Meter) (*HTTP, error) {
+	duration, err1 := m.Float64Histogram(nameHTTPDuration, metric.WithUnit("s"),
+		metric.WithDescription("Time from a request's header to the end of its answer."),
+		metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60))
+	streams, err2 := m.Int64UpDownCounter(nameHTTPStreams,
+		metric.WithDescription("Streams that have begun and not ended."))
+	return &HTTP{duration: duration, streams: streams}, errors.Join(err1, err2)
+}
+
+// Request records one request. Method and route must come from the table of
+// routes, so that both are bounded.
+func (h *HTTP) Request(ctx context.Context, method, route string, status int, took time.Duration) {
+	h.duration.Record(ctx, took.Seconds(), metric.WithAttributes(
+		attribute.String("method", method), attribute.String("route", route),
+		attribute.String("status", strconv.Itoa(status))))
+}
+
+// StreamOpened counts a stream that begins.
+func (h *HTTP) StreamOpened(ctx context.Context) { h.streams.Add(ctx, 1) }
+
+// StreamClosed counts a stream that ended.
+func (h *HTTP) StreamClosed(ctx context.Context) { h.streams.Add(ctx, -1) }

@@ -1,0 +1,166 @@
+package openai
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"google.golang.org/grpc"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+)
+
+const (
+	objectChat      = "chat.completion"
+	objectChatChunk = "chat.completion.chunk"
+	chatIDPrefix    = "chatcmpl-"
+)
+
+// CreateChatCompletion answers a conversation.
+func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (*edgev1.CreateChatCompletionResponse, error) {
+	c, annotations, err := s.prepareChat(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	answer := new(edgev1.CreateChatCompletionResponse)
+	usage, err := s.invoke(ctx, c, answer)
+	if err != nil {
+		return nil, err
+	}
+	answer.Model = c.model
+	answer.Object = objectChat
+	answer.Id = or(answer.GetId(), chatIDPrefix+s.IDs.New())
+	answer.Created = or(answer.GetCreated(), s.now())
+	if answer.GetUsage() == nil {
+		answer.Usage = usageOf(usage)
+	}
+	for _, choice := range answer.GetChoices() {
+		completeMessage(choice, annotations)
+	}
+	return answer, nil
+}
+
+// completeMessage gives a message what OpenAI's clients look for: a role, and
+// content that is at least null.
+func completeMessage(choice *edgev1.ChatChoice, annotations []*edgev1.Annotation) {
+	if choice.GetMessage() == nil {
+		choice.Message = new(edgev1.ChatMessage)
+	}
+	m := choice.GetMessage()
+	m.Role = or(m.GetRole(), "assistant")
+	if m.GetContent() == nil {
+		m.Content = new(edgev1.MessageContent)
+	}
+	m.Annotations = slices.Concat(annotations, m.GetAnnotations())
+}
+
+// StreamChatCompletion answers a conversation piece by piece. What the answer
+// rests on is in the first delta of each choice.
+func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]) error {
+	ctx := out.Context()
+	wantUsage := req.GetStreamOptions().GetIncludeUsage()
+	c, annotations, err := s.prepareChat(ctx, req)
+	if err != nil {
+		return err
+	}
+	w := &chatWriter{
+		server: s, out: out, model: c.model, wantUsage: wantUsage, annotations: annotations,
+		annotated: make(map[int32]bool),
+	}
+	usage, err := s.stream(ctx, c, out.SetHeader, w.write)
+	if err != nil || !wantUsage || w.usageSent || usage == nil {
+		return err
+	}
+	return out.Send(&edgev1.StreamChatCompletionResponse{
+		Id: w.id, Object: objectChatChunk, Created: w.created, Model: c.model, Usage: usageOf(usage),
+	})
+}
+
+// chatWriter turns the engine's chunks into the caller's.
+type chatWriter struct {
+	server      *Server
+	out         grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]
+	model       string
+	wantUsage   bool
+	usageSent   bool
+	id          string
+	created     int64
+	annotations []*edgev1.Annotation
+	annotated   map[int32]bool // by choice
+}
+
+func (w *chatWriter) write(raw []byte) error {
+	chunk := new(edgev1.StreamChatCompletionResponse)
+	if err := w.server.Codec.Unmarshal(raw, chunk); err != nil {
+		return engineFailed(err)
+	}
+	if chunk.GetUsage() != nil {
+		// The worker always asks for usage; the caller gets it when they asked too.
+		if !w.wantUsage {
+			if len(chunk.GetChoices()) == 0 {
+				return nil
+			}
+			chunk.Usage = nil
+		}
+		w.usageSent = w.wantUsage
+	}
+	if w.id == "" {
+		w.id = or(chunk.GetId(), chatIDPrefix+w.server.IDs.New())
+		w.created = or(chunk.GetCreated(), w.server.now())
+	}
+	chunk.Id, chunk.Created, chunk.Object, chunk.Model = w.id, w.created, objectChatChunk, w.model
+	if len(w.annotations) > 0 {
+		w.annotate(chunk)
+	}
+	return w.out.Send(chunk)
+}
+
+func (w *chatWriter) annotate(chunk *edgev1.StreamChatCompletionResponse) {
+	for _, choice := range chunk.GetChoices() {
+		if w.annotated[choice.GetIndex()] || len(w.annotated) >= maxChoices {
+			continue
+		}
+		w.annotated[choice.GetIndex()] = true
+		if choice.GetDelta() == nil {
+			choice.Delta = new(edgev1.ChatMessage)
+		}
+		choice.Delta.Annotations = slices.Concat(w.annotations, choice.GetDelta().GetAnnotations())
+	}
+}
+
+// maxChoices is the most that a request may ask for.
+const maxChoices = 128
+
+// prepareChat checks a request, lets the context builder work on it, and makes
+// the engine's body of it. The request is the handler's own and is used up.
+func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (call, []*edgev1.Annotation, error) {
+	for i, m := range req.GetMessages() {
+		if m.GetRole() == "" {
+			field := fmt.Sprintf("messages[%d].role", i)
+			return call{}, nil, apierr.Invalid(field, "%s: is required", field)
+		}
+	}
+	var annotations []*edgev1.Annotation
+	if req.GetRetrieval() != nil {
+		var err error
+		if annotations, err = s.Context.Build(ctx, req); err != nil {
+			return call{}, nil, err
+		}
+	}
+	// The worker decides on these three; the engine knows no retrieval.
+	req.Stream, req.Retrieval = nil, nil
+	req.StreamOptions = unknownStreamOptions(req.GetStreamOptions())
+	return call{
+		model: req.GetModel(), operation: workerv1.Operation_OPERATION_CHAT, user: req.GetUser(), body: req,
+	}, annotations, nil
+}
+
+// unknownStreamOptions keeps what the engine may know and the gateway does not.
+func unknownStreamOptions(o *edgev1.StreamOptions) *edgev1.StreamOptions {
+	if len(o.GetExtra()) == 0 {
+		return nil
+	}
+	return &edgev1.StreamOptions{Extra: o.GetExtra()}
+}

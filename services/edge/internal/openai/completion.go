@@ -1,0 +1,96 @@
+package openai
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+)
+
+const (
+	objectCompletion   = "text_completion"
+	completionIDPrefix = "cmpl-"
+)
+
+// CreateCompletion continues a text.
+func (s *Server) CreateCompletion(ctx context.Context, req *edgev1.CreateCompletionRequest) (*edgev1.CreateCompletionResponse, error) {
+	c, err := prepareCompletion(req)
+	if err != nil {
+		return nil, err
+	}
+	answer := new(edgev1.CreateCompletionResponse)
+	usage, err := s.invoke(ctx, c, answer)
+	if err != nil {
+		return nil, err
+	}
+	answer.Model, answer.Object = c.model, objectCompletion
+	answer.Id = or(answer.GetId(), completionIDPrefix+s.IDs.New())
+	answer.Created = or(answer.GetCreated(), s.now())
+	if answer.GetUsage() == nil {
+		answer.Usage = usageOf(usage)
+	}
+	return answer, nil
+}
+
+// StreamCompletion continues a text piece by piece.
+func (s *Server) StreamCompletion(req *edgev1.CreateCompletionRequest, out grpc.ServerStreamingServer[edgev1.CreateCompletionResponse]) error {
+	wantUsage := req.GetStreamOptions().GetIncludeUsage()
+	c, err := prepareCompletion(req)
+	if err != nil {
+		return err
+	}
+	w := &completionWriter{server: s, out: out, model: c.model, wantUsage: wantUsage}
+	usage, err := s.stream(out.Context(), c, out.SetHeader, w.write)
+	if err != nil || !wantUsage || w.usageSent || usage == nil {
+		return err
+	}
+	return out.Send(&edgev1.CreateCompletionResponse{
+		Id: w.id, Object: objectCompletion, Created: w.created, Model: c.model, Usage: usageOf(usage),
+	})
+}
+
+// completionWriter turns the engine's chunks into the caller's.
+type completionWriter struct {
+	server    *Server
+	out       grpc.ServerStreamingServer[edgev1.CreateCompletionResponse]
+	model     string
+	wantUsage bool
+	usageSent bool
+	id        string
+	created   int64
+}
+
+func (w *completionWriter) write(raw []byte) error {
+	chunk := new(edgev1.CreateCompletionResponse)
+	if err := w.server.Codec.Unmarshal(raw, chunk); err != nil {
+		return engineFailed(err)
+	}
+	if chunk.GetUsage() != nil {
+		if !w.wantUsage {
+			if len(chunk.GetChoices()) == 0 {
+				return nil
+			}
+			chunk.Usage = nil
+		}
+		w.usageSent = w.wantUsage
+	}
+	if w.id == "" {
+		w.id = or(chunk.GetId(), completionIDPrefix+w.server.IDs.New())
+		w.created = or(chunk.GetCreated(), w.server.now())
+	}
+	chunk.Id, chunk.Created, chunk.Object, chunk.Model = w.id, w.created, objectCompletion, w.model
+	return w.out.Send(chunk)
+}
+
+func prepareCompletion(req *edgev1.CreateCompletionRequest) (call, error) {
+	if req.GetPrompt().GetInput() == nil {
+		return call{}, apierr.Invalid("prompt", "prompt: is required")
+	}
+	req.Stream, req.StreamOptions = nil, unknownStreamOptions(req.GetStreamOptions())
+	return call{
+		model: req.GetModel(), operation: workerv1.Operation_OPERATION_COMPLETION, user: req.GetUser(), body: req,
+	}, nil
+}

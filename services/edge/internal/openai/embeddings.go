@@ -1,0 +1,137 @@
+package openai
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+)
+
+// maxInputs is the most texts in one request, as at OpenAI.
+const maxInputs = 2048
+
+// CreateEmbedding embeds texts.
+func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddingRequest) (*edgev1.CreateEmbeddingResponse, error) {
+	inputs, err := embedInputs(req.GetInput())
+	if err != nil {
+		return nil, err
+	}
+	extra, err := jsoncodec.Object(req.GetExtra())
+	if err != nil {
+		return nil, err
+	}
+	resp, err := s.Inference.Embed(ctx, &inferencev1.EmbedRequest{
+		Model: req.GetModel(), Inputs: inputs, InputType: req.GetInputType(), Dimensions: req.GetDimensions(),
+		Extra: extra, RoutingKey: routingKey(ctx, req.GetUser()),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := served(ctx, unaryHeader(ctx), resp.GetServedBy()); err != nil {
+		return nil, err
+	}
+	tokens := resp.GetUsage().GetPromptTokens()
+	audit.From(ctx).SetTokens(tokens, 0)
+	if len(resp.GetEmbeddings()) != len(inputs) {
+		return nil, engineFailed(fmt.Errorf("%d vectors for %d inputs", len(resp.GetEmbeddings()), len(inputs)))
+	}
+	out := &edgev1.CreateEmbeddingResponse{
+		Object: "list", Model: req.GetModel(), Data: make([]*edgev1.EmbeddingData, len(inputs)),
+		Usage: &edgev1.EmbeddingUsage{PromptTokens: tokens, TotalTokens: tokens},
+	}
+	for i, e := range resp.GetEmbeddings() {
+		out.Data[i] = &edgev1.EmbeddingData{
+			Object: "embedding", Index: int32(i), //nolint:gosec // at most maxInputs
+			Embedding: embeddingValue(e.GetValues(), req.GetEncodingFormat()),
+		}
+	}
+	return out, nil
+}
+
+func embeddingValue(values []float32, encoding string) *edgev1.EmbeddingValue {
+	if encoding != "base64" {
+		return &edgev1.EmbeddingValue{Value: &edgev1.EmbeddingValue_Floats{Floats: &edgev1.FloatList{Values: values}}}
+	}
+	raw := make([]byte, 0, 4*len(values))
+	for _, v := range values {
+		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
+	}
+	return &edgev1.EmbeddingValue{Value: &edgev1.EmbeddingValue_Base64{Base64: base64.StdEncoding.EncodeToString(raw)}}
+}
+
+// embedInputs reads the four forms of input: a text, texts, one text's tokens,
+// several texts' tokens.
+func embedInputs(in *edgev1.TextInput) ([]*workerv1.EmbedInput, error) {
+	switch v := in.GetInput().(type) {
+	case *edgev1.TextInput_Text:
+		return []*workerv1.EmbedInput{textInput(v.Text)}, nil
+	case *edgev1.TextInput_List:
+		return listInputs(v.List.GetItems())
+	default:
+		return nil, apierr.Invalid("input", "input: is required")
+	}
+}
+
+func listInputs(items []*edgev1.TextInputItem) ([]*workerv1.EmbedInput, error) {
+	if len(items) == 0 {
+		return nil, apierr.Invalid("input", "input: must not be empty")
+	}
+	if _, ok := items[0].GetItem().(*edgev1.TextInputItem_Token); ok {
+		ids := make([]int32, len(items))
+		for i, item := range items {
+			token, ok := item.GetItem().(*edgev1.TextInputItem_Token)
+			if !ok {
+				return nil, mixed(i)
+			}
+			ids[i] = token.Token
+		}
+		return []*workerv1.EmbedInput{tokenInput(ids)}, nil
+	}
+	if len(items) > maxInputs {
+		return nil, apierr.Invalid("input", "input: must not have more than %d items", maxInputs)
+	}
+	out := make([]*workerv1.EmbedInput, len(items))
+	_, texts := items[0].GetItem().(*edgev1.TextInputItem_Text)
+	for i, item := range items {
+		switch v := item.GetItem().(type) {
+		case *edgev1.TextInputItem_Text:
+			if !texts {
+				return nil, mixed(i)
+			}
+			out[i] = textInput(v.Text)
+		case *edgev1.TextInputItem_Tokens:
+			if texts {
+				return nil, mixed(i)
+			}
+			if len(v.Tokens.GetIds()) == 0 {
+				field := fmt.Sprintf("input[%d]", i)
+				return nil, apierr.Invalid(field, "%s: must not be empty", field)
+			}
+			out[i] = tokenInput(v.Tokens.GetIds())
+		default:
+			return nil, mixed(i)
+		}
+	}
+	return out, nil
+}
+
+func mixed(i int) error {
+	field := fmt.Sprintf("input[%d]", i)
+	return apierr.Invalid(field, "%s: must be of the same type as the items before it", field)
+}
+
+func textInput(text string) *workerv1.EmbedInput {
+	return &workerv1.EmbedInput{Input: &workerv1.EmbedInput_Text{Text: text}}
+}
+
+func tokenInput(ids []int32) *workerv1.EmbedInput {
+	return &workerv1.EmbedInput{Input: &workerv1.EmbedInput_Tokens{Tokens: &workerv1.TokenIds{Ids: ids}}}
+}

@@ -1,0 +1,108 @@
+// Package openai answers OpenAI's API from the inference service. It decides
+// nothing about who may ask and nothing about where models run: it turns typed
+// requests into the engine's JSON and the engine's answers back, and keeps what
+// it does not know. HTTP is not its business (package rest). Start reading at
+// Server.
+package openai
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/ids"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+)
+
+// The response headers that say who answered.
+const (
+	// HeaderModel is the version that answered, name@v3.
+	HeaderModel = "x-poterne-model"
+	// HeaderArm is the arm of the traffic split that the caller fell into.
+	HeaderArm = "x-poterne-arm"
+	// HeaderCache is what the response cache did: always bypass, until there is
+	// one that may answer.
+	HeaderCache = "x-poterne-cache"
+)
+
+const cacheBypass = "bypass"
+
+// Inference is what this package needs of the inference service.
+type Inference interface {
+	Invoke(ctx context.Context, in *inferencev1.InvokeRequest, opts ...grpc.CallOption) (*inferencev1.InvokeResponse, error)
+	InvokeStream(ctx context.Context, in *inferencev1.InvokeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[inferencev1.InvokeStreamResponse], error)
+	Embed(ctx context.Context, in *inferencev1.EmbedRequest, opts ...grpc.CallOption) (*inferencev1.EmbedResponse, error)
+	ListServedModels(ctx context.Context, in *inferencev1.ListServedModelsRequest, opts ...grpc.CallOption) (*inferencev1.ListServedModelsResponse, error)
+	GetServedModel(ctx context.Context, in *inferencev1.GetServedModelRequest, opts ...grpc.CallOption) (*inferencev1.GetServedModelResponse, error)
+}
+
+// ContextBuilder packs passages into the prompt of a request that asks for
+// retrieval, and returns what the answer will rest on.
+type ContextBuilder interface {
+	Build(ctx context.Context, req *edgev1.CreateChatCompletionRequest) ([]*edgev1.Annotation, error)
+}
+
+// Deps is what a Server works with; all of it is needed.
+type Deps struct {
+	Inference Inference
+	Context   ContextBuilder
+	Codec     *jsoncodec.Codec
+	Clock     clock.Clock
+	IDs       ids.Source
+	Log       *slog.Logger
+}
+
+// Server is edge.v1.OpenAIService. It is safe for concurrent use.
+type Server struct {
+	edgev1.UnimplementedOpenAIServiceServer
+	Deps
+}
+
+// New returns a server.
+func New(d Deps) *Server { return &Server{Deps: d} }
+
+// routingKey is what a traffic split sticks to.
+func routingKey(ctx context.Context, user string) string {
+	if user != "" {
+		return user
+	}
+	c, _ := identity.FromContext(ctx)
+	return c.Subject
+}
+
+// served tells the caller and the audit trail who answered.
+func served(ctx context.Context, setHeader func(metadata.MD) error, by *inferencev1.ServedBy) error {
+	version := fmt.Sprintf("%s@v%d", by.GetModel(), by.GetVersion())
+	md := metadata.Pairs(HeaderModel, version, HeaderCache, cacheBypass)
+	if by.GetArm() != "" {
+		md.Set(HeaderArm, by.GetArm())
+	}
+	entry := audit.From(ctx)
+	entry.SetServedBy(version)
+	entry.SetArm(by.GetArm())
+	if err := setHeader(md); err != nil {
+		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
+	}
+	return nil
+}
+
+func unaryHeader(ctx context.Context) func(metadata.MD) error {
+	return func(md metadata.MD) error { return grpc.SetHeader(ctx, md) }
+}
+
+// engineFailed is for an answer that the gateway cannot read.
+func engineFailed(err error) error {
+	return apierr.Wrap(apierr.EngineFailed, err, "the engine's answer cannot be read")
+}
+
+func (s *Server) now() int64 { return s.Clock.Now().Truncate(time.Second).Unix() }

@@ -1,0 +1,95 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/apierr/httperr"
+	"github.com/poterne/poterne/pkg/requestid"
+)
+
+// openAIPath reports whether a path is one of OpenAI's, whose clients expect
+// errors in OpenAI's shape.
+func openAIPath(path string) bool {
+	for _, p := range []string{"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models"} {
+		if rest, ok := strings.CutPrefix(path, p); ok && (rest == "" || rest[0] == '/') {
+			return true
+		}
+	}
+	return false
+}
+
+// writeError answers with err in the shape that the path's clients read.
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
+	id := requestid.FromContext(r.Context())
+	if openAIPath(r.URL.Path) {
+		httperr.WriteOpenAI(w, id, err)
+		return
+	}
+	httperr.WriteProblem(w, id, err)
+}
+
+// gatewayError answers with what a call through the grpc-gateway failed with.
+func gatewayError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	if md, ok := runtime.ServerMetadataFromContext(ctx); ok {
+		copyHeader(w.Header(), md.HeaderMD)
+		copyHeader(w.Header(), md.TrailerMD)
+	}
+	writeError(w, r, original(r, err))
+}
+
+// original returns the error itself where the grpc-gateway made a status of
+// its text alone: what was wrong with the body, or with the query.
+func original(r *http.Request, err error) error {
+	if b, ok := r.Body.(*body); ok && b.err != nil {
+		return b.err
+	}
+	if s, ok := status.FromError(err); ok && s.Code() == codes.InvalidArgument && len(s.Details()) == 0 {
+		if field, _, ok := strings.Cut(s.Message(), ": "); ok && queryName(field) {
+			return apierr.Invalid(field, "%s", s.Message())
+		}
+	}
+	return err
+}
+
+// routingError answers for what the grpc-gateway finds no handler for. The
+// table of routes stands before it, so this is a path that only looks like one.
+func routingError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
+	switch code {
+	case http.StatusNotFound:
+		writeError(w, r, notFound())
+	case http.StatusMethodNotAllowed:
+		writeError(w, r, apierr.New(apierr.MethodNotAllowed, "this path has no method %s", r.Method))
+	default:
+		writeError(w, r, apierr.New(apierr.InvalidArgument, "the path cannot be read"))
+	}
+}
+
+func notFound() error {
+	return apierr.New(apierr.NotFound, "there is nothing at this path; GET /docs lists what there is")
+}
+
+// tooLarge is for a body over the limit, in bytes.
+func tooLarge(limit int64) error {
+	return apierr.New(apierr.PayloadTooLarge, "the body is larger than %d bytes", limit)
+}
+
+// bodyError says why a body could not be read.
+func bodyError(err error) error {
+	var max *http.MaxBytesError
+	switch {
+	case errors.As(err, &max):
+		return tooLarge(max.Limit)
+	case errors.Is(err, context.Canceled):
+		return err
+	default:
+		return apierr.Wrap(apierr.InvalidArgument, err, "the body could not be read to its end")
+	}
+}

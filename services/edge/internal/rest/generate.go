@@ -1,0 +1,79 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+)
+
+// chat answers POST /v1/chat/completions.
+func (h *handler) chat(w *writer, r *http.Request) {
+	req := new(edgev1.CreateChatCompletionRequest)
+	if !h.readBody(w, r, req) {
+		return
+	}
+	if req.GetStream() {
+		startStream(h, w, r, func(ctx context.Context) (grpc.ServerStreamingClient[edgev1.StreamChatCompletionResponse], error) {
+			return h.openai.StreamChatCompletion(ctx, req)
+		})
+		return
+	}
+	var header metadata.MD
+	resp, err := h.openai.CreateChatCompletion(h.callContext(r), req, grpc.Header(&header))
+	h.answer(w, r, header, resp, err)
+}
+
+// completion answers POST /v1/completions.
+func (h *handler) completion(w *writer, r *http.Request) {
+	req := new(edgev1.CreateCompletionRequest)
+	if !h.readBody(w, r, req) {
+		return
+	}
+	if req.GetStream() {
+		startStream(h, w, r, func(ctx context.Context) (grpc.ServerStreamingClient[edgev1.CreateCompletionResponse], error) {
+			return h.openai.StreamCompletion(ctx, req)
+		})
+		return
+	}
+	var header metadata.MD
+	resp, err := h.openai.CreateCompletion(h.callContext(r), req, grpc.Header(&header))
+	h.answer(w, r, header, resp, err)
+}
+
+// readBody reads the request's message, or answers why it cannot.
+func (h *handler) readBody(w *writer, r *http.Request, req proto.Message) bool {
+	err := marshaler{h.Codec}.NewDecoder(r.Body).Decode(req)
+	if errors.Is(err, io.EOF) {
+		err = h.Codec.Unmarshal(nil, req) // which says what an empty body lacks
+	}
+	if err != nil {
+		writeError(w, r, err)
+		return false
+	}
+	return true
+}
+
+// answer writes a whole answer, or the error in its place.
+func (h *handler) answer(w *writer, r *http.Request, header metadata.MD, resp proto.Message, err error) {
+	copyHeader(w.Header(), header)
+	if err != nil {
+		writeError(w, r, err)
+		return
+	}
+	data, err := h.Codec.Marshal(resp)
+	if err != nil {
+		writeError(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", contentTypeJSON)
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	_, _ = w.Write(data) // a client that is gone needs no answer
+}

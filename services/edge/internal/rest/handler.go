@@ -1,0 +1,268 @@
+// Package rest is the edge's HTTP side. It turns HTTP into calls on the edge's
+// own gRPC services over a connection within the process, so that REST passes
+// the same chain of interceptors as gRPC, and turns the answers back: through
+// grpc-gateway, and by hand for chat and completions, where `stream` in the
+// body decides between two RPCs. It decides nothing about callers. Start
+// reading at New, then Handler.ServeHTTP.
+package rest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/rs/cors"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/ids"
+	"github.com/poterne/poterne/pkg/requestid"
+	"github.com/poterne/poterne/pkg/telemetry"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/edge/internal/clientaddr"
+	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+	"github.com/poterne/poterne/services/edge/internal/metrics"
+)
+
+// Deps is what the HTTP side works with; all fields are needed.
+type Deps struct {
+	// Conn leads to the edge's own services, through the chain.
+	Conn      grpc.ClientConnInterface
+	Codec     *jsoncodec.Codec
+	Addresses *clientaddr.Resolver
+	Clock     clock.Clock
+	IDs       ids.Source
+	Telemetry *telemetry.Telemetry
+	// Pages answers GET for paths outside of the API, by path; a path that ends
+	// in / answers for everything below it.
+	Pages map[string]http.Handler
+}
+
+type handler struct {
+	Deps
+	cfg     Config
+	routes  routes
+	gateway *runtime.ServeMux
+	openai  edgev1.OpenAIServiceClient
+	tracer  trace.Tracer
+	metrics *metrics.HTTP
+}
+
+// New returns the handler of everything on the HTTP port.
+func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
+	h := &handler{
+		Deps: d, cfg: cfg, openai: edgev1.NewOpenAIServiceClient(d.Conn),
+		tracer: d.Telemetry.Tracer(metrics.Scope),
+	}
+	for _, file := range []protoreflect.FileDescriptor{
+		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto,
+		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto,
+	} {
+		for i := range file.Services().Len() {
+			if err := h.routes.add(file.Services().Get(i)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for path := range d.Pages {
+		if !strings.HasSuffix(path, "/") || path == "/" {
+			h.routes.page(http.MethodGet, path, "")
+		}
+	}
+	var err error
+	if h.metrics, err = metrics.NewHTTP(d.Telemetry.Meter(metrics.Scope)); err != nil {
+		return nil, fmt.Errorf("rest: %w", err)
+	}
+	if err := h.openGateway(ctx); err != nil {
+		return nil, err
+	}
+	return h.withCORS(h), nil
+}
+
+func (h *handler) openGateway(ctx context.Context) error {
+	h.gateway = runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler{h.Codec}),
+		runtime.WithIncomingHeaderMatcher(noHeader),
+		runtime.WithOutgoingHeaderMatcher(outgoing),
+		runtime.WithOutgoingTrailerMatcher(noHeader),
+		runtime.WithMetadata(func(ctx context.Context, _ *http.Request) metadata.MD { return h.callMetadata(ctx) }),
+		runtime.WithErrorHandler(gatewayError),
+		runtime.WithRoutingErrorHandler(routingError),
+		runtime.SetQueryParameterParser(new(queryParser)),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptSlash),
+		runtime.WithWriteContentLength(),
+	)
+	for _, register := range []func() error{
+		func() error { return edgev1.RegisterOpenAIServiceHandlerClient(ctx, h.gateway, h.openai) },
+		func() error {
+			return edgev1.RegisterAdminServiceHandlerClient(ctx, h.gateway, edgev1.NewAdminServiceClient(h.Conn))
+		},
+		func() error {
+			return searchv1.RegisterSearchServiceHandlerClient(ctx, h.gateway, searchv1.NewSearchServiceClient(h.Conn))
+		},
+		func() error {
+			return registryv1.RegisterRegistryServiceHandlerClient(ctx, h.gateway, registryv1.NewRegistryServiceClient(h.Conn))
+		},
+	} {
+		if err := register(); err != nil {
+			return fmt.Errorf("rest: %w", err)
+		}
+	}
+	return nil
+}
+
+// withCORS answers preflights, and allows what is configured.
+func (h *handler) withCORS(next http.Handler) http.Handler {
+	if len(h.cfg.CORS.Origins) == 0 {
+		return next
+	}
+	return cors.New(cors.Options{
+		AllowedOrigins: h.cfg.CORS.Origins,
+		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
+		AllowedHeaders: []string{
+			"Authorization", "Content-Type", "X-Request-Id", "Traceparent", "Tracestate", "OpenAI-Organization",
+			"OpenAI-Project", "X-Stainless-*",
+		},
+		ExposedHeaders: []string{
+			"X-Request-Id", "Traceparent", "Retry-After", "RateLimit", "RateLimit-Policy",
+			"X-RateLimit-Limit-Requests", "X-RateLimit-Remaining-Requests", "X-RateLimit-Reset-Requests",
+			"X-Poterne-Model", "X-Poterne-Arm", "X-Poterne-Cache",
+		},
+		MaxAge: int(h.cfg.CORS.MaxAge.Seconds()),
+	}).Handler(next)
+}
+
+// ServeHTTP gives a request its id, its trace and its limits, and answers it.
+func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	start := h.Clock.Now()
+	w := h.wrap(rw)
+	id := r.Header.Get("X-Request-Id")
+	if !requestid.Valid(id) {
+		id = h.IDs.New()
+	}
+	ctx := requestid.NewContext(r.Context(), id)
+	ctx = h.Telemetry.Propagator.Extract(ctx, propagation.HeaderCarrier(r.Header))
+	path := r.URL.EscapedPath()
+	rt, allowed := h.find(r.Method, path)
+	name := unknownRoute
+	if rt != nil {
+		name = rt.template
+	}
+	ctx, span := h.tracer.Start(ctx, "HTTP "+name, trace.WithSpanKind(trace.SpanKindServer))
+	defer span.End()
+
+	header := w.Header()
+	header.Set("X-Request-Id", id)
+	header.Set("X-Content-Type-Options", "nosniff")
+	h.Telemetry.Propagator.Inject(ctx, traceparentOnly{propagation.HeaderCarrier(header)})
+
+	r = r.WithContext(h.withAddress(ctx, r))
+	h.limitBody(w, r)
+	defer func() {
+		if v := recover(); v != nil {
+			h.panicked(w, r, v)
+		}
+		h.metrics.Request(ctx, methodName(r.Method), name, w.code(), h.Clock.Now().Sub(start))
+	}()
+	h.serve(w, r, rt, allowed)
+}
+
+// unknownRoute names what no route matches, for metrics.
+const unknownRoute = "unknown"
+
+// find returns the route of a request, pages that answer for whole trees
+// included.
+func (h *handler) find(method, path string) (*route, []string) {
+	rt, allowed := h.routes.find(method, path)
+	if rt != nil || len(allowed) > 0 {
+		return rt, allowed
+	}
+	for tree := range h.Pages {
+		if tree == "/" || !strings.HasSuffix(tree, "/") || !strings.HasPrefix(path, tree) {
+			continue
+		}
+		if method == http.MethodGet || method == http.MethodHead {
+			return &route{method: http.MethodGet, template: tree}, nil
+		}
+		return nil, []string{http.MethodGet, http.MethodHead, http.MethodOptions}
+	}
+	return nil, nil
+}
+
+func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string) {
+	if rt == nil {
+		h.unrouted(w, r, allowed)
+		return
+	}
+	if page := h.Pages[rt.template]; rt.rpc == "" && page != nil {
+		page.ServeHTTP(w, r)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	if err := h.checkBody(r); err != nil {
+		writeError(w, r, err)
+		return
+	}
+	switch rt.rpc {
+	case edgev1.OpenAIService_CreateChatCompletion_FullMethodName:
+		h.chat(w, r)
+	case edgev1.OpenAIService_CreateCompletion_FullMethodName:
+		h.completion(w, r)
+	default:
+		// The grpc-gateway splits the path as it came, so that an escaped slash
+		// stays part of an id.
+		u := *r.URL
+		u.RawPath = r.URL.EscapedPath()
+		r.URL = &u
+		if r.Method == http.MethodHead {
+			r.Method = http.MethodGet // the server leaves the body out by itself
+		}
+		h.gateway.ServeHTTP(w, r)
+	}
+}
+
+func (h *handler) unrouted(w *writer, r *http.Request, allowed []string) {
+	if len(allowed) == 0 {
+		writeError(w, r, notFound())
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	writeError(w, r, apierr.New(apierr.MethodNotAllowed, "this path has no method %s, only %s",
+		methodName(r.Method), strings.Join(allowed, ", ")))
+}
+
+// methodName bounds what a client can make us repeat.
+func methodName(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodOptions, http.MethodConnect, http.MethodTrace:
+		return m
+	default:
+		return "OTHER"
+	}
+}
+
+// traceparentOnly keeps the answer free of the request's baggage.
+type traceparentOnly struct{ propagation.HeaderCarrier }
+
+// Set sets traceparent and nothing else.
+func (c traceparentOnly) Set(key, value string) {
+	if strings.EqualFold(key, "traceparent") {
+		c.HeaderCarrier.Set(key, value)
+	}
+}

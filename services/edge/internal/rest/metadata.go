@@ -1,0 +1,68 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc/metadata"
+
+	"github.com/poterne/poterne/pkg/requestid"
+	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/clientaddr"
+)
+
+const authorization = "authorization"
+
+// callMetadata returns what of an HTTP request goes with the call, the
+// credentials apart: nothing that was not asked for, so that no header of a
+// client passes for one of ours.
+func (h *handler) callMetadata(ctx context.Context) metadata.MD {
+	md := metadata.Pairs(requestid.MetadataKey, requestid.FromContext(ctx))
+	h.Telemetry.Propagator.Inject(ctx, telemetry.MetadataCarrier(md))
+	return md
+}
+
+// callContext returns the context of a call made for r, without the
+// grpc-gateway.
+func (h *handler) callContext(r *http.Request) context.Context {
+	md := h.callMetadata(r.Context())
+	if values := r.Header.Values("Authorization"); len(values) > 0 {
+		md.Set(authorization, values...)
+	}
+	return metadata.NewOutgoingContext(r.Context(), md)
+}
+
+// withAddress notes the client's address for the steps behind the connection.
+func (h *handler) withAddress(ctx context.Context, r *http.Request) context.Context {
+	return clientaddr.NewContext(ctx, h.Addresses.FromHTTP(r))
+}
+
+// ResponseHeaders are the keys of a call's header that become headers of the
+// HTTP answer, besides those that begin with x-ratelimit- or x-poterne-.
+func responseHeaders() []string {
+	return []string{"ratelimit", "ratelimit-policy", "www-authenticate"}
+}
+
+// outgoing returns the HTTP header that a key of a call's header becomes.
+func outgoing(key string) (string, bool) {
+	key = strings.ToLower(key)
+	if strings.HasPrefix(key, "x-ratelimit-") || strings.HasPrefix(key, "x-poterne-") ||
+		slices.Contains(responseHeaders(), key) {
+		return http.CanonicalHeaderKey(key), true
+	}
+	return "", false
+}
+
+// copyHeader puts a call's header into the answer's.
+func copyHeader(h http.Header, md metadata.MD) {
+	for key, values := range md {
+		if name, ok := outgoing(key); ok {
+			h[name] = slices.Clone(values)
+		}
+	}
+}
+
+// nothing of a request's headers is passed on by the grpc-gateway itself.
+func noHeader(string) (string, bool) { return "", false }

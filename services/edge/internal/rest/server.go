@@ -1,0 +1,85 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+
+	"golang.org/x/net/netutil"
+
+	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/services/edge/internal/metrics"
+)
+
+// Server is the HTTP port.
+type Server struct {
+	cfg    Config
+	log    *slog.Logger
+	server *http.Server
+	lis    net.Listener
+	bound  atomic.Pointer[net.Addr]
+}
+
+// NewServer returns a server of h, which listens once its component is started.
+func NewServer(cfg Config, h http.Handler, log *slog.Logger) *Server {
+	return &Server{cfg: cfg, log: log, server: &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: cfg.HeaderTimeout,
+		// There is no ReadTimeout and no WriteTimeout: both would end streams. The
+		// handler gives every body and every write its own deadline.
+		IdleTimeout:    cfg.IdleTimeout,
+		MaxHeaderBytes: cfg.MaxHeaderBytes.Int(),
+		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients' mistakes, mostly
+	}}
+}
+
+// Addr returns the address listened on, or nil before the start.
+func (s *Server) Addr() net.Addr {
+	if a := s.bound.Load(); a != nil {
+		return *a
+	}
+	return nil
+}
+
+// Component runs the server: it lets the requests in hand end on drain, and
+// cuts them on stop.
+func (s *Server) Component() lifecycle.Component {
+	return lifecycle.Component{
+		Name: "http server", Start: s.listen, Run: s.serve, Drain: s.server.Shutdown, Stop: s.stop,
+	}
+}
+
+func (s *Server) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	lis, err := lc.Listen(ctx, "tcp", s.cfg.Addr)
+	if err != nil {
+		return fmt.Errorf("http port: %w", err)
+	}
+	addr := lis.Addr()
+	s.bound.Store(&addr)
+	s.lis = netutil.LimitListener(lis, s.cfg.MaxConnections)
+	s.log.InfoContext(ctx, "http port open", slog.String(metrics.KeyAddress, addr.String()))
+	return nil
+}
+
+func (s *Server) serve(context.Context) error {
+	if err := s.server.Serve(s.lis); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("http port: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) stop(context.Context) error {
+	err := s.server.Close()
+	if s.lis != nil {
+		// Close does not know of a port that was opened and never served.
+		if cerr := s.lis.Close(); cerr != nil && !errors.Is(cerr, net.ErrClosed) {
+			err = errors.Join(err, cerr)
+		}
+	}
+	return err
+}

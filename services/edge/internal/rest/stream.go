@@ -1,0 +1,134 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/poterne/poterne/pkg/apierr/httperr"
+	"github.com/poterne/poterne/pkg/requestid"
+	"github.com/poterne/poterne/services/edge/internal/sse"
+)
+
+// done is the last event of a stream that is whole.
+const done = "[DONE]"
+
+// startStream opens a call and writes what it answers as server-sent events.
+// Until the first message there is no status yet, so that a failure by then is
+// an ordinary answer; one after it is an event of its own, and the stream ends
+// without its last event. A client that leaves, or stops reading for longer
+// than the write timeout, ends the call and with it the work on the engine.
+func startStream[T any, M interface {
+	*T
+	proto.Message
+}](h *handler, w *writer, r *http.Request, open func(context.Context) (grpc.ServerStreamingClient[T], error),
+) {
+	ctx, cancel := context.WithCancel(h.callContext(r))
+	defer cancel()
+	call, err := open(ctx)
+	if err != nil {
+		writeError(w, r, err)
+		return
+	}
+	// One message at a time is taken from the call: what a slow client has not
+	// read yet holds the engine up, and not our memory.
+	events := make(chan event)
+	go func() {
+		for {
+			msg, err := call.Recv()
+			select {
+			case events <- event{M(msg), err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	var first event
+	select {
+	case first = <-events:
+	case <-ctx.Done():
+		first.err = context.Cause(ctx)
+	}
+	if header, err := call.Header(); err == nil {
+		copyHeader(w.Header(), header)
+	}
+	if first.err != nil && !errors.Is(first.err, io.EOF) {
+		writeError(w, r, first.err)
+		return
+	}
+	h.metrics.StreamOpened(ctx)
+	defer h.metrics.StreamClosed(ctx)
+	s := &stream{handler: h, out: sse.New(w), request: r}
+	s.run(ctx, first, events)
+}
+
+// event is what one receive gave: a message, or the end.
+type event struct {
+	msg proto.Message
+	err error
+}
+
+// stream is an answer on its way.
+type stream struct {
+	handler *handler
+	out     *sse.Writer
+	request *http.Request
+	buf     []byte
+}
+
+// run writes events until the end. A write that fails means that the client is
+// gone: there is nobody left to tell.
+func (s *stream) run(ctx context.Context, first event, events <-chan event) {
+	if s.out.Begin() != nil {
+		return
+	}
+	if more, err := s.write(first); err != nil || !more {
+		return
+	}
+	quiet := s.handler.Clock.NewTimer(s.handler.cfg.KeepAlive)
+	defer quiet.Stop()
+	for {
+		select {
+		case e := <-events:
+			if more, err := s.write(e); err != nil || !more {
+				return
+			}
+		case <-quiet.C():
+			if s.out.Comment(keepAlive) != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+		quiet.Reset(s.handler.cfg.KeepAlive)
+	}
+}
+
+// keepAlive is what a stream says when it has nothing to say.
+const keepAlive = "keep-alive"
+
+// write sends one event and reports whether more may come.
+func (s *stream) write(e event) (more bool, err error) {
+	switch {
+	case errors.Is(e.err, io.EOF):
+		return false, s.out.Event([]byte(done))
+	case e.err != nil:
+		return false, s.fail(e.err)
+	}
+	if s.buf, err = s.handler.Codec.Append(s.buf[:0], e.msg); err != nil {
+		return false, s.fail(err)
+	}
+	return true, s.out.Event(s.buf)
+}
+
+// fail tells of a failure inside the stream.
+func (s *stream) fail(err error) error {
+	return s.out.Event(httperr.OpenAIBody(err, requestid.FromContext(s.request.Context())))
+}

@@ -1,0 +1,75 @@
+// Package sse writes server-sent events (WHATWG HTML, section 9.2) as OpenAI's
+// clients read them: one `data` line an event, each flushed at once. It knows
+// nothing of what events mean. Start reading at Writer.
+package sse
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+)
+
+// ContentType is the media type of a stream.
+const ContentType = "text/event-stream; charset=utf-8"
+
+// Writer writes one stream. It is for one goroutine.
+type Writer struct {
+	w   http.ResponseWriter
+	rc  *http.ResponseController
+	buf []byte
+}
+
+// New returns a writer on w. It writes nothing yet: the status can still be
+// another one.
+func New(w http.ResponseWriter) *Writer {
+	return &Writer{w: w, rc: http.NewResponseController(w)}
+}
+
+// Begin sends the header of the stream.
+func (s *Writer) Begin() error {
+	h := s.w.Header()
+	h.Set("Content-Type", ContentType)
+	h.Set("Cache-Control", "no-cache, no-transform")
+	h.Set("X-Accel-Buffering", "no") // NGINX would wait for a full buffer
+	h.Del("Content-Length")
+	s.w.WriteHeader(http.StatusOK)
+	return s.flush()
+}
+
+// Event sends data as one event. A line break in data, which in JSON can only
+// stand between its parts, becomes a space, since it would end the line.
+func (s *Writer) Event(data []byte) error {
+	s.buf = append(s.buf[:0], "data: "...)
+	start := len(s.buf)
+	s.buf = append(s.buf, data...)
+	if body := s.buf[start:]; bytes.ContainsAny(body, "\r\n") {
+		for i, c := range body {
+			if c == '\r' || c == '\n' {
+				body[i] = ' '
+			}
+		}
+	}
+	s.buf = append(s.buf, "\n\n"...)
+	return s.send(s.buf)
+}
+
+// Comment sends a line that clients ignore, to show that the stream lives. The
+// text must have no line break.
+func (s *Writer) Comment(text string) error {
+	s.buf = append(append(append(s.buf[:0], ": "...), text...), "\n\n"...)
+	return s.send(s.buf)
+}
+
+func (s *Writer) send(b []byte) error {
+	if _, err := s.w.Write(b); err != nil {
+		return fmt.Errorf("sse: %w", err)
+	}
+	return s.flush()
+}
+
+func (s *Writer) flush() error {
+	if err := s.rc.Flush(); err != nil {
+		return fmt.Errorf("sse: %w", err)
+	}
+	return nil
+}
