@@ -2041,7 +2041,8 @@ func (x *ModelState) GetSplit() *Split {
 // One message of the watch stream.
 type WatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The revision that the consumer has after this message.
+	// The revision that the consumer has after this message, to resume from; 0
+	// while a snapshot is not whole.
 	Revision int64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
 	// What happened.
 	//

@@ -76,10 +76,11 @@ type RegistryServiceClient interface {
 	// Removes the model's traffic split by compare-and-set.
 	DeleteSplit(ctx context.Context, in *DeleteSplitRequest, opts ...grpc.CallOption) (*DeleteSplitResponse, error)
 	// Streams every change after a revision, in order and without gaps. From
-	// revision 0 the stream starts with a snapshot of all models. Between
-	// changes it sends heartbeats, at least every five seconds. A revision that
-	// is no longer kept, or that lies in the future, ends the stream with
-	// OUT_OF_RANGE: watch again from 0.
+	// revision 0 the stream starts with a snapshot of all models. Of several
+	// changes of one model that the consumer has not been sent yet, only the last
+	// may come. Between changes it sends heartbeats, at least every five seconds.
+	// A revision that is no longer kept, or that lies in the future, ends the
+	// stream with OUT_OF_RANGE: watch again from 0.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 }
 
@@ -288,10 +289,11 @@ type RegistryServiceServer interface {
 	// Removes the model's traffic split by compare-and-set.
 	DeleteSplit(context.Context, *DeleteSplitRequest) (*DeleteSplitResponse, error)
 	// Streams every change after a revision, in order and without gaps. From
-	// revision 0 the stream starts with a snapshot of all models. Between
-	// changes it sends heartbeats, at least every five seconds. A revision that
-	// is no longer kept, or that lies in the future, ends the stream with
-	// OUT_OF_RANGE: watch again from 0.
+	// revision 0 the stream starts with a snapshot of all models. Of several
+	// changes of one model that the consumer has not been sent yet, only the last
+	// may come. Between changes it sends heartbeats, at least every five seconds.
+	// A revision that is no longer kept, or that lies in the future, ends the
+	// stream with OUT_OF_RANGE: watch again from 0.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	mustEmbedUnimplementedRegistryServiceServer()
 }
