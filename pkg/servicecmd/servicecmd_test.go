@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -40,15 +41,16 @@ func execute(t *testing.T, run func(context.Context, *settings) error, signals c
 	t.Helper()
 	var out, err bytes.Buffer
 	o := outcome{}
+	var ran atomic.Bool // a run that was abandoned may still set it
 	c := servicecmd.Command[settings]{
 		Name: "poterne-x", Version: "v1.2.3", NewConfig: func() *settings { return new(settings) },
 		Run: func(ctx context.Context, cfg *settings) error {
-			o.ran = true
+			ran.Store(true)
 			return run(ctx, cfg)
 		},
 	}
 	o.code = c.Execute(t.Context(), servicecmd.Process{Args: args, Env: env, Stdout: &out, Stderr: &err, Signals: signals})
-	o.stdout, o.stderr = out.String(), err.String()
+	o.stdout, o.stderr, o.ran = out.String(), err.String(), ran.Load()
 	return o
 }
 
