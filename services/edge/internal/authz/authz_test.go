@@ -1,0 +1,400 @@
+package authz
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/dynamicpb"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/identity"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+)
+
+func open(t testing.TB, extra string) *Authorizer {
+	t.Helper()
+	p, err := ParsePolicy(strings.NewReader(defaultPolicy + "\n" + extra))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := New(DefaultConfig(), p, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func callerWith(tenant string, roles ...string) identity.Caller {
+	c := identity.Caller{Tenant: tenant, Subject: "ada", Roles: roles}
+	c.Principals = []string{"user:ada", "tenant:" + tenant, identity.Public}
+	for _, r := range roles {
+		c.Principals = append(c.Principals, "role:"+r)
+	}
+	return c
+}
+
+// served is every method of the contracts that the edge serves.
+func served(t *testing.T) []protoreflect.MethodDescriptor {
+	t.Helper()
+	var out []protoreflect.MethodDescriptor
+	for _, f := range []protoreflect.FileDescriptor{
+		edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_openai_proto,
+		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto,
+	} {
+		for i := range f.Services().Len() {
+			methods := f.Services().Get(i).Methods()
+			for j := range methods.Len() {
+				out = append(out, methods.Get(j))
+			}
+		}
+	}
+	if len(out) < 30 {
+		t.Fatalf("only %d methods were found", len(out))
+	}
+	return out
+}
+
+func fullName(m protoreflect.MethodDescriptor) string {
+	return "/" + string(m.Parent().FullName()) + "/" + string(m.Name())
+}
+
+func TestTableHasEveryMethod(t *testing.T) {
+	table := Table()
+	for _, m := range served(t) {
+		name := fullName(m)
+		entry, ok := table[name]
+		if !ok {
+			t.Errorf("%s is missing in the table", name)
+			continue
+		}
+		if entry.Access == Checked && (entry.Type == "" || entry.Action == "") {
+			t.Errorf("%s needs no permission", name)
+		}
+		if entry.Access == Public {
+			t.Errorf("%s is open to everybody", name)
+		}
+	}
+}
+
+// TestTableReadsRequests fills every text field of every request and sees
+// whether the table finds the resource's name in it.
+func TestTableReadsRequests(t *testing.T) {
+	table := Table()
+	for _, m := range served(t) {
+		entry := table[fullName(m)]
+		typ, err := protoregistry.GlobalTypes.FindMessageByName(m.Input().FullName())
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := typ.New()
+		fields := m.Input().Fields()
+		for i := range fields.Len() {
+			if f := fields.Get(i); f.Kind() == protoreflect.StringKind && f.Cardinality() != protoreflect.Repeated {
+				req.Set(f, protoreflect.ValueOfString("x-"+string(f.Name())))
+			}
+		}
+		if entry.ID != nil {
+			if id := entry.ID(req.Interface()); !strings.Contains(id, "x-") || strings.HasSuffix(id, "/") {
+				t.Errorf("%s: the resource's id is %q", fullName(m), id)
+			}
+		}
+		if entry.Tenant != nil && entry.Tenant(req.Interface()) != "x-tenant" {
+			t.Errorf("%s: the tenant is not found", fullName(m))
+		}
+		// Nor may a message of another kind bring it down.
+		other := dynamicpb.NewMessage(m.Output())
+		if entry.ID != nil {
+			entry.ID(other)
+		}
+	}
+}
+
+// TestDefaultPolicy is the whole matrix: each method, and which roles may call
+// it, a tenant's own and the platform's.
+func TestDefaultPolicy(t *testing.T) {
+	const (
+		nobody    = ""
+		platform  = "platform admin"
+		admins    = "platform admin, admin"
+		developer = "platform admin, admin, developer"
+		everyone  = "platform admin, admin, developer, reader"
+	)
+	want := map[string]string{
+		"OpenAIService/CreateChatCompletion": everyone,
+		"OpenAIService/StreamChatCompletion": everyone,
+		"OpenAIService/CreateCompletion":     everyone,
+		"OpenAIService/StreamCompletion":     everyone,
+		"OpenAIService/CreateEmbedding":      everyone,
+		"OpenAIService/ListModels":           everyone,
+		"OpenAIService/GetModel":             everyone,
+
+		"AdminService/CreateApiKey":     admins,
+		"AdminService/GetApiKey":        admins,
+		"AdminService/ListApiKeys":      admins,
+		"AdminService/RevokeApiKey":     admins,
+		"AdminService/ListAuditRecords": admins,
+		"AdminService/ListWorkers":      platform,
+
+		"SearchService/CreateCollection":     developer,
+		"SearchService/GetCollection":        everyone,
+		"SearchService/ListCollections":      everyone,
+		"SearchService/DeleteCollection":     developer,
+		"SearchService/BatchUpsertDocuments": developer,
+		"SearchService/GetDocument":          everyone,
+		"SearchService/ListDocuments":        everyone,
+		"SearchService/DeleteDocument":       developer,
+		"SearchService/Search":               everyone,
+
+		"RegistryService/CreateModel":   platform,
+		"RegistryService/GetModel":      developer,
+		"RegistryService/ListModels":    developer,
+		"RegistryService/DeleteModel":   platform,
+		"RegistryService/CreateVersion": platform,
+		"RegistryService/GetVersion":    developer,
+		"RegistryService/ListVersions":  developer,
+		"RegistryService/SetAlias":      platform,
+		"RegistryService/GetAlias":      developer,
+		"RegistryService/ListAliases":   developer,
+		"RegistryService/DeleteAlias":   platform,
+		"RegistryService/SetSplit":      platform,
+		"RegistryService/GetSplit":      developer,
+		"RegistryService/DeleteSplit":   platform,
+		"RegistryService/Watch":         nobody,
+	}
+	callers := []struct {
+		name   string
+		caller identity.Caller
+	}{
+		{"platform admin", callerWith("default", "admin")},
+		{"admin", callerWith("acme", "admin")},
+		{"developer", callerWith("acme", "developer")},
+		{"reader", callerWith("acme", "reader")},
+		{"no role", callerWith("acme")},
+		{"a role nobody knows", callerWith("acme", "emperor")},
+	}
+	a, table := open(t, ""), Table()
+	for _, m := range served(t) {
+		short := string(m.Parent().Name()) + "/" + string(m.Name())
+		allowed, ok := want[short]
+		if !ok {
+			t.Errorf("the matrix does not say who may call %s", short)
+			continue
+		}
+		for _, c := range callers {
+			expect := slices.Contains(strings.Split(allowed, ", "), c.name)
+			err := a.Check(t.Context(), table[fullName(m)], c.caller, dynamicpb.NewMessage(m.Input()))
+			if got := err == nil; got != expect {
+				t.Errorf("%s by %s: allowed is %v, want %v", short, c.name, got, expect)
+			}
+			if err != nil && apierr.ReasonOf(err) != apierr.PermissionDenied {
+				t.Errorf("%s by %s: %v", short, c.name, err)
+			}
+		}
+	}
+}
+
+func TestMissingMethodIsRefused(t *testing.T) {
+	err := open(t, "").Check(t.Context(), Table()["/no/such"], callerWith("default", "admin"), nil)
+	if apierr.ReasonOf(err) != apierr.PermissionDenied {
+		t.Fatal(err)
+	}
+}
+
+func TestTenants(t *testing.T) {
+	a := open(t, "")
+	create := Table()[edgev1.AdminService_CreateApiKey_FullMethodName]
+	for _, c := range []struct {
+		name   string
+		caller identity.Caller
+		tenant string
+		want   bool
+	}{
+		{"an own key", callerWith("acme", "admin"), "", true},
+		{"an own key by name", callerWith("acme", "admin"), "acme", true},
+		{"another tenant's", callerWith("acme", "admin"), "globex", false},
+		{"the platform's", callerWith("acme", "admin"), "default", false},
+		{"any tenant's by the platform", callerWith("default", "admin"), "acme", true},
+		{"any tenant's by the platform's developer", callerWith("default", "developer"), "acme", false},
+		{"one that is named like a pattern", callerWith("acme", "admin"), "*", false},
+	} {
+		err := a.Check(t.Context(), create, c.caller, &edgev1.CreateApiKeyRequest{Tenant: c.tenant})
+		if got := err == nil; got != c.want {
+			t.Errorf("%s: allowed is %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestDenyOverrides(t *testing.T) {
+	a := open(t, `
+p, group:interns, own, model, big*, chat, true, deny
+p, public, own, collection, payroll, *, resource_tenant == 'acme' && subject != 'boss', deny
+g, user:grace, role:developer, acme
+`)
+	intern := callerWith("acme", "admin")
+	intern.Principals = append(intern.Principals, "group:interns")
+	boss := callerWith("acme", "reader")
+	boss.Subject = "boss"
+	grace := identity.Caller{Tenant: "acme", Subject: "grace", Principals: []string{"user:grace"}}
+	graceElsewhere := identity.Caller{Tenant: "globex", Subject: "grace", Principals: []string{"user:grace"}}
+	for _, c := range []struct {
+		name   string
+		caller identity.Caller
+		action string
+		res    Resource
+		want   bool
+	}{
+		{"what is denied by group", intern, "chat", Resource{"model", "big-7b", "acme"}, false},
+		{"another model", intern, "chat", Resource{"model", "small", "acme"}, true},
+		{"another action", intern, "get", Resource{"model", "big-7b", "acme"}, true},
+		{"a condition that holds", callerWith("acme", "admin"), "search", Resource{"collection", "payroll", "acme"}, false},
+		{"one that does not", boss, "search", Resource{"collection", "payroll", "acme"}, true},
+		{"another tenant", callerWith("globex", "admin"), "search", Resource{"collection", "payroll", "globex"}, true},
+		{"a role given to a user", grace, "write", Resource{"document", "c/d", "acme"}, true},
+		{"and what that role implies", grace, "chat", Resource{"model", "m", "acme"}, true},
+		{"in that tenant only", graceElsewhere, "chat", Resource{"model", "m", "globex"}, false},
+	} {
+		for _, cached := range []string{"first", "cached"} {
+			if got := a.Allowed(t.Context(), c.caller, c.action, c.res); got != c.want {
+				t.Errorf("%s (%s): allowed is %v, want %v", c.name, cached, got, c.want)
+			}
+		}
+	}
+}
+
+func TestWhatCannotBeJudgedIsRefused(t *testing.T) {
+	// Ordering texts is fine for the compiler and fails when evaluated on a list.
+	a := open(t, "p, role:reader, own, model, odd, chat, principals > 3, deny\n")
+	if a.Allowed(t.Context(), callerWith("acme", "reader"), "chat", Resource{"model", "odd", "acme"}) {
+		t.Fatal("a deny rule that cannot be judged let the request through")
+	}
+	if !a.Allowed(t.Context(), callerWith("acme", "reader"), "chat", Resource{"model", "even", "acme"}) {
+		t.Fatal("a rule about something else stopped the request")
+	}
+}
+
+func TestRetrievalNeedsThePermissionToSearch(t *testing.T) {
+	a := open(t, "p, public, own, collection, secret, search, true, deny\n")
+	m := Table()[edgev1.OpenAIService_StreamChatCompletion_FullMethodName]
+	c := callerWith("acme", "developer")
+	req := &edgev1.CreateChatCompletionRequest{Model: "m@v3", Retrieval: &edgev1.Retrieval{Collection: "open"}}
+	if err := a.Check(t.Context(), m, c, req); err != nil {
+		t.Fatal(err)
+	}
+	req.Retrieval.Collection = "secret"
+	if err := a.Check(t.Context(), m, c, req); apierr.ReasonOf(err) != apierr.PermissionDenied {
+		t.Fatalf("the context builder may read what its caller may not: %v", err)
+	}
+}
+
+func TestRulesNameModelsNotReferences(t *testing.T) {
+	a := open(t, "p, role:developer, own, model, big, chat, true, deny\n")
+	m := Table()[edgev1.OpenAIService_CreateChatCompletion_FullMethodName]
+	for _, ref := range []string{"big", "big@v3", "big@prod", "big@sha256:00"} {
+		err := a.Check(t.Context(), m, callerWith("acme", "developer"), &edgev1.CreateChatCompletionRequest{Model: ref})
+		if err == nil {
+			t.Errorf("%s went around the rule", ref)
+		}
+	}
+}
+
+func TestMayGrant(t *testing.T) {
+	a := open(t, "")
+	for _, c := range []struct {
+		caller identity.Caller
+		role   string
+		tenant string
+		want   bool
+	}{
+		{callerWith("acme", "admin"), "admin", "acme", true},
+		{callerWith("acme", "admin"), "developer", "acme", true},
+		{callerWith("acme", "admin"), "reader", "acme", true},
+		{callerWith("acme", "admin"), "auditor", "acme", false},
+		{callerWith("acme", "admin"), "reader", "globex", false},
+		{callerWith("acme", "admin"), "admin", "default", false},
+		{callerWith("acme", "developer"), "admin", "acme", false},
+		{callerWith("acme", "developer"), "reader", "acme", true},
+		{callerWith("default", "admin"), "auditor", "acme", true},
+		{callerWith("default", "developer"), "admin", "default", false},
+	} {
+		if got := a.MayGrant(t.Context(), c.caller, c.role, c.tenant); got != c.want {
+			t.Errorf("%v of %s gives %s in %s: %v, want %v", c.caller.Roles, c.caller.Tenant, c.role, c.tenant, got, c.want)
+		}
+	}
+}
+
+func TestPoliciesThatAreRefused(t *testing.T) {
+	for name, line := range map[string]string{
+		"a call of a method":       "p, role:x, own, *, *, *, subject.String() == 'x', allow",
+		"an accessor":              "p, role:x, own, *, *, *, caller.Tenant == 'x', allow",
+		"a function":               "p, role:x, own, *, *, *, \"matches(subject, 'x')\", allow",
+		"an unknown variable":      "p, role:x, own, *, *, *, pepper == 'x', allow",
+		"arithmetic":               "p, role:x, own, *, *, *, subject + 'x' == 'x', allow",
+		"no expression":            "p, role:x, own, *, *, *, ((, allow",
+		"an unknown effect":        "p, role:x, own, *, *, *, true, maybe",
+		"no principal":             "p, x, own, *, *, *, true, allow",
+		"too few fields":           "p, role:x, own, *, *",
+		"an empty field":           "p, role:x, , *, *, *, true, allow",
+		"a role that is no role":   "g, user:x, admin, *",
+		"another kind of line":     "q, a, b, c",
+		"a line that is there":     "p, role:admin, own, *, *, *, true, allow",
+		"a quote that never ends":  "p, \"role:x, own",
+		"a field that is too long": "p, role:" + strings.Repeat("x", maxFieldBytes) + ", own, *, *, *, true, allow",
+	} {
+		if _, err := ParsePolicy(strings.NewReader(defaultPolicy + "\n" + line)); err == nil {
+			t.Errorf("%s was accepted: %s", name, line)
+		}
+	}
+}
+
+func TestPolicyVersionChangesWithThePolicy(t *testing.T) {
+	one, two := open(t, ""), open(t, "p, role:x, own, *, *, *, true, allow\n")
+	if one.PolicyVersion() == two.PolicyVersion() || one.PolicyVersion() == "" {
+		t.Fatalf("versions %q and %q", one.PolicyVersion(), two.PolicyVersion())
+	}
+}
+
+func FuzzPolicy(f *testing.F) {
+	f.Add(defaultPolicy)
+	f.Add("p, role:x, own, *, *, *, 'a' in principals, deny")
+	f.Add("g, user:x, role:y, *")
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := ParsePolicy(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		a, err := New(DefaultConfig(), p, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return
+		}
+		// Whatever it says, it must not panic.
+		a.Allowed(context.Background(), callerWith("acme", "admin"), "chat", Resource{"model", "m", "acme"})
+	})
+}
+
+func BenchmarkCached(b *testing.B) {
+	a := open(b, "")
+	c, res := callerWith("acme", "developer"), Resource{"model", "m", "acme"}
+	for b.Loop() {
+		if !a.Allowed(b.Context(), c, "chat", res) {
+			b.Fatal("refused")
+		}
+	}
+}
+
+func BenchmarkUncached(b *testing.B) {
+	a := open(b, "")
+	c, res := callerWith("acme", "developer"), Resource{"model", "m", "acme"}
+	for b.Loop() {
+		a.cache.Purge()
+		if !a.Allowed(b.Context(), c, "chat", res) {
+			b.Fatal("refused")
+		}
+	}
+}
