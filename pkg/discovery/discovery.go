@@ -75,7 +75,7 @@ func Component(r Registrar, registration func() Registration, onError func(error
 			if err := reg.Validate(); err != nil {
 				return err
 			}
-			keep, cancel := context.WithCancel(context.WithoutCancel(ctx))
+			keep, cancel := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // Stop calls it
 			end = cancel
 			if err := r.Register(keep, reg); err != nil && onError != nil {
 				onError(err)

@@ -84,7 +84,7 @@ func TestMemoryRegisters(t *testing.T) {
 type registrar struct {
 	log []string
 	err error
-	ctx context.Context //nolint:containedctx // the test looks at it
+	ctx context.Context
 }
 
 func (r *registrar) Register(ctx context.Context, reg discovery.Registration) error {

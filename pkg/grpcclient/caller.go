@@ -84,7 +84,7 @@ func (c *caller) deadline(ctx context.Context, timeout time.Duration) (context.C
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		return ctx, cancel, nil
 	}
-	left := time.Until(end)
+	left := time.Until(end) //nolint:forbidigo // a context's deadline is on the machine's clock
 	if left <= 0 {
 		return nil, nil, apierr.Wrap(apierr.DeadlineExceeded, context.DeadlineExceeded,
 			"the request took longer than its deadline")

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/requestid"
@@ -218,7 +219,7 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 		if b.calls != 100 {
 			t.Fatalf("an overload is an answer, but only %d of 100 calls passed", b.calls)
 		}
-		time.Sleep(2 * cfg.Breaker.Window) // the window forgets; synctest's time
+		pass(t, 2 * cfg.Breaker.Window)
 		b.calls, b.err = 0, errAway
 		for range 100 {
 			_ = call()
@@ -233,7 +234,7 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 		if _, err := conn.NewStream(t.Context(), &grpc.StreamDesc{}, "/a.B/C"); apierr.ReasonOf(err) != apierr.Unavailable {
 			t.Fatalf("a stream through an open breaker: %v", err)
 		}
-		time.Sleep(cfg.Breaker.OpenFor + time.Millisecond)
+		pass(t, cfg.Breaker.OpenFor + time.Millisecond)
 		b.calls, b.err = 0, nil
 		for range 10 {
 			if err := call(); err != nil {
@@ -243,11 +244,19 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 	})
 }
 
+// pass lets time pass, in synctest's bubble.
+func pass(t *testing.T, d time.Duration) {
+	t.Helper()
+	if err := clock.Sleep(t.Context(), clock.Real(), d); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // fakeConn is a backend in this goroutine.
 type fakeConn struct {
 	calls  int
 	err    error
-	ctx    context.Context //nolint:containedctx // the test looks at it
+	ctx    context.Context
 	stream grpc.ClientStream
 }
 
@@ -315,7 +324,7 @@ func TestDeadlines(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		time.Sleep(2 * time.Second) // synctest's time
+		pass(t, 2 * time.Second)
 		b.calls = 0
 		if err := conn.Invoke(ctx, "/a.B/C", nil, nil); apierr.ReasonOf(err) != apierr.DeadlineExceeded || b.calls != 0 {
 			t.Fatalf("past its deadline: %v, %d calls", err, b.calls)

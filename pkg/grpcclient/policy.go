@@ -4,11 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/balancer/base"
 	"google.golang.org/grpc/serviceconfig"
+
+	"github.com/poterne/poterne/pkg/clock"
 )
 
 // policyName is the load balancing policy of every connection: round robin over
@@ -44,7 +45,7 @@ func (policyBuilder) ParseConfig(raw json.RawMessage) (serviceconfig.LoadBalanci
 }
 
 func (p policyBuilder) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
-	pickers := &pickerBuilder{ejector: newEjector(Outlier{}, time.Now)}
+	pickers := &pickerBuilder{ejector: newEjector(Outlier{}, clock.Real().Now)}
 	inner := base.NewBalancerBuilder(p.Name(), pickers, base.Config{HealthCheck: true})
 	return &policy{Balancer: inner.Build(cc, opts), pickers: pickers}
 }
@@ -100,7 +101,7 @@ type picker struct {
 // Pick takes the next address in turn that is not ejected. When all are, it
 // takes the next one in turn: a poor chance is better than none.
 func (p *picker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
-	n := uint32(len(p.ready)) //nolint:gosec // a handful of addresses
+	n := uint32(len(p.ready))
 	first := p.next.Add(1)
 	chosen := p.ready[first%n]
 	for i := range n {

@@ -110,7 +110,11 @@ type oneMessage struct {
 }
 
 func (s oneMessage) RecvMsg(m any) error {
-	proto.Merge(m.(proto.Message), s.m) //nolint:forcetypeassert // the test gives it
+	out, ok := m.(proto.Message)
+	if !ok {
+		return errors.New("not a message")
+	}
+	proto.Merge(out, s.m)
 	return nil
 }
 

@@ -87,7 +87,7 @@ func (c Config) options(chain Chain) []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(c.MaxRecvBytes.Int()),
 		grpc.MaxSendMsgSize(c.MaxSendBytes.Int()),
-		grpc.MaxHeaderListSize(uint32(c.MaxHeaderBytes)), //nolint:gosec // Validate bounds it
+		grpc.MaxHeaderListSize(uint32(c.MaxHeaderBytes)),
 		grpc.MaxConcurrentStreams(c.MaxConcurrentStreams),
 		grpc.ConnectionTimeout(c.ConnectionTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{

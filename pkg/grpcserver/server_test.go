@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -216,7 +217,7 @@ func TestPanicIsInternal(t *testing.T) {
 
 func scrape(f *fixture) string {
 	w := httptest.NewRecorder()
-	telemetry.OpsHandler(f.tel, f.ready).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil)) //nolint:noctx // never leaves
+	telemetry.OpsHandler(f.tel, f.ready).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil)) //nolint:noctx // never leaves
 	return w.Body.String()
 }
 

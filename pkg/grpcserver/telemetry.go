@@ -2,6 +2,7 @@ package grpcserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -53,13 +54,17 @@ func Telemetry(tel *telemetry.Telemetry, c clock.Clock) (Interceptor, error) {
 		Name: NameTelemetry,
 		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
 			ctx, end := o.begin(ctx, info.FullMethod)
-			defer end(&err)
-			return handler(ctx, req)
+			err = errPanicked
+			defer func() { end(err) }()
+			resp, err = handler(ctx, req)
+			return resp, err
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 			ctx, end := o.begin(ss.Context(), info.FullMethod)
-			defer end(&err)
-			return handler(srv, WithContext(ss, ctx))
+			err = errPanicked
+			defer func() { end(err) }()
+			err = handler(srv, WithContext(ss, ctx))
+			return err
 		},
 	}, nil
 }
@@ -92,26 +97,20 @@ func (o *observer) series(method, reason string) metric.MeasurementOption {
 	return opt
 }
 
-// begin opens the span of one call; the function returned ends it and is to be
-// deferred, so that a panic on its way out is recorded too.
-func (o *observer) begin(ctx context.Context, fullMethod string) (context.Context, func(*error)) {
+// errPanicked is what is recorded of a handler that did not return.
+var errPanicked = errors.New("panic")
+
+// begin opens the span of one call, which the function returned ends.
+func (o *observer) begin(ctx context.Context, fullMethod string) (context.Context, func(error)) {
 	start := o.clock.Now()
 	if md, ok := metadata.FromIncomingContext(ctx); ok {
 		ctx = o.tel.Propagator.Extract(ctx, telemetry.MetadataCarrier(md))
 	}
 	method := strings.TrimPrefix(fullMethod, "/")
-	ctx, span := o.tracer.Start(ctx, method, trace.WithSpanKind(trace.SpanKindServer))
+	ctx, span := o.tracer.Start(ctx, method, trace.WithSpanKind(trace.SpanKindServer)) //nolint:spancheck // ended by end
 	o.inFlight.Add(ctx, 1, o.series(method, ""))
-	return ctx, func(errp *error) {
-		v := recover()
-		err := *errp
-		if v != nil {
-			err = apierr.New(apierr.Internal, "panic")
-		}
+	return ctx, func(err error) { //nolint:spancheck // ended by end
 		o.end(ctx, span, method, o.clock.Now().Sub(start), err)
-		if v != nil {
-			panic(v)
-		}
 	}
 }
 

@@ -16,14 +16,8 @@ type Jitter func() float64
 // when ctx ends (nil) or when fn fails (that error): work that may fail and
 // should go on must deal with its own errors.
 func Every(ctx context.Context, c clock.Clock, interval time.Duration, jitter Jitter, fn func(context.Context) error) error {
-	for {
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err := fn(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+	for ctx.Err() == nil {
+		if err := fn(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
 		wait := interval
@@ -31,7 +25,8 @@ func Every(ctx context.Context, c clock.Clock, interval time.Duration, jitter Ji
 			wait += time.Duration(jitter() * float64(interval) / 10)
 		}
 		if clock.Sleep(ctx, c, wait) != nil {
-			return nil
+			return nil //nolint:nilerr // the end was asked for
 		}
 	}
+	return nil
 }

@@ -38,7 +38,7 @@ type dsn struct {
 func parseDSN(s string) (dsn, error) {
 	scheme, rest, ok := strings.Cut(s, ":")
 	if !ok {
-		return dsn{}, errors.New("sqldb: the connection string must begin with sqlite: or postgres:")
+		return dsn{}, errors.New("sqldb: the connection string must begin with sqlite or postgres and a colon")
 	}
 	switch scheme {
 	case schemeSQLite:

@@ -99,7 +99,7 @@ func (db *DB) openSQLite(d dsn, cfg Config) error {
 		return fmt.Errorf("sqldb: open sqlite: %w", err)
 	}
 	// One writer: others would only wait for its lock, and fail when it is long.
-	db.DB.SetMaxOpenConns(1)
+	db.SetMaxOpenConns(1)
 	if db.reader, err = sql.Open("sqlite", d.sqliteURI(true, cfg.BusyTimeout, cfg.Sync)); err != nil {
 		return fmt.Errorf("sqldb: open sqlite: %w", err)
 	}
@@ -113,9 +113,9 @@ func (db *DB) openPostgres(d dsn, cfg Config) error {
 	if db.DB, err = sql.Open("pgx", d.url); err != nil {
 		return fmt.Errorf("sqldb: open postgres: %w", scrub(err))
 	}
-	db.DB.SetMaxOpenConns(cfg.MaxOpen)
-	db.DB.SetMaxIdleConns(cfg.MaxOpen)
-	db.DB.SetConnMaxLifetime(cfg.MaxLifetime)
+	db.SetMaxOpenConns(cfg.MaxOpen)
+	db.SetMaxIdleConns(cfg.MaxOpen)
+	db.SetConnMaxLifetime(cfg.MaxLifetime)
 	db.reader = db.DB
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/poterne/poterne/pkg/clock"
 )
 
 // The bounds on running one transaction again.
@@ -51,12 +53,9 @@ func again(ctx context.Context, run func() error) error {
 		if err == nil || !IsRetryable(err) || attempt == maxAttempts {
 			return err
 		}
-		timer := time.NewTimer(pause/2 + rand.N(pause/2)) //nolint:gosec // jitter is no secret
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return errors.Join(context.Cause(ctx), err)
+		wait := pause/2 + rand.N(pause/2) //nolint:gosec // jitter is no secret
+		if ended := clock.Sleep(ctx, clock.Real(), wait); ended != nil {
+			return errors.Join(ended, err)
 		}
 		pause = min(2*pause, longestWait)
 	}

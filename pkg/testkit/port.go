@@ -14,14 +14,19 @@ import (
 func FreePorts(tb testing.TB, n int) []int {
 	tb.Helper()
 	ports := make([]int, n)
+	held := make([]net.Listener, 0, n) // until all are found, so that none is given twice
+	defer func() {
+		for _, lis := range held {
+			_ = lis.Close()
+		}
+	}()
 	for i := range n {
 		var lc net.ListenConfig
 		lis, err := lc.Listen(tb.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			tb.Fatalf("free port: %v", err)
 		}
-		// Held until all are found, so that none is given twice.
-		defer func() { _ = lis.Close() }()
+		held = append(held, lis)
 		addr, ok := lis.Addr().(*net.TCPAddr)
 		if !ok {
 			tb.Fatalf("free port: %v is not a TCP address", lis.Addr())

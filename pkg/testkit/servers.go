@@ -98,7 +98,7 @@ func consulAt(tb testing.TB, ports []int) *ConsulServer {
 	p := Start(tb, Command{
 		Name: "consul", Dir: tb.TempDir(),
 		Path: Binary(tb, EnvConsul, []string{"consul"},
-			filepath.Join(home, ".cache/poterne/consul/*/bin/consul")),
+			filepath.Join(home, ".cache", "poterne", "consul", "*", "bin", "consul")),
 		Args: []string{
 			"agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=warn", "-disable-host-node-id",
 			"-http-port=" + strconv.Itoa(ports[0]), "-server-port=" + strconv.Itoa(ports[1]),
@@ -131,7 +131,7 @@ func Postgres(tb testing.TB) *PostgresServer {
 	if os.Getenv(EnvPostgres) == "" {
 		bin = Binary(tb, EnvPostgres, []string{"postgres"}, "/usr/lib/postgresql/*/bin/postgres")
 	}
-	data, err := os.MkdirTemp("", "poterne-postgres-") // the owner cannot enter TempDir's parents
+	data, err := os.MkdirTemp("", "poterne-postgres-") //nolint:usetesting // the owner cannot enter TempDir's parents
 	if err != nil {
 		tb.Fatalf("postgres: %v", err)
 	}

@@ -54,7 +54,7 @@ func failure(t *testing.T, fn func(tb testing.TB)) (failed bool) {
 		failed = r.failed != ""
 	}()
 	fn(r)
-	return
+	return false
 }
 
 func shell(script string, ready func(context.Context) error) testkit.Command {
@@ -92,17 +92,17 @@ func TestProcess(t *testing.T) {
 
 func TestProcessThatEndsBeforeItIsReady(t *testing.T) {
 	never := func(context.Context) error { return errors.New("not yet") }
-	if !failure(t, func(tb testing.TB) { testkit.Start(tb, shell("echo broken; exit 3", never)) }) {
+	if !failure(t, func(tb testing.TB) { tb.Helper(); testkit.Start(tb, shell("echo broken; exit 3", never)) }) {
 		t.Fatal("the test must fail")
 	}
 }
 
 func TestMissingProgramFails(t *testing.T) {
-	if !failure(t, func(tb testing.TB) { testkit.Binary(tb, "POTERNE_NO_SUCH_BIN", []string{"no-such-program"}) }) {
+	if !failure(t, func(tb testing.TB) { tb.Helper(); testkit.Binary(tb, "POTERNE_NO_SUCH_BIN", []string{"no-such-program"}) }) {
 		t.Fatal("a missing server must fail the test")
 	}
 	t.Setenv("POTERNE_NO_SUCH_BIN", "/no/such/file")
-	if !failure(t, func(tb testing.TB) { testkit.Binary(tb, "POTERNE_NO_SUCH_BIN", []string{"sh"}) }) {
+	if !failure(t, func(tb testing.TB) { tb.Helper(); testkit.Binary(tb, "POTERNE_NO_SUCH_BIN", []string{"sh"}) }) {
 		t.Fatal("a wrong path must fail the test")
 	}
 }

@@ -3,6 +3,7 @@ package httperr_test
 import (
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -41,7 +42,7 @@ func TestCauseIsNotWritten(t *testing.T) {
 		"problem": func(w *httptest.ResponseRecorder, err error) { httperr.WriteProblem(w, "r", err) },
 		"openai":  func(w *httptest.ResponseRecorder, err error) { httperr.WriteOpenAI(w, "r", err) },
 		"event": func(w *httptest.ResponseRecorder, err error) {
-			w.WriteHeader(500)
+			w.WriteHeader(http.StatusInternalServerError)
 			_, _ = w.Write(httperr.OpenAIBody(err, "r"))
 		},
 	} {

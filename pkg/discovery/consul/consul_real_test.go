@@ -74,7 +74,7 @@ func TestRealConsul(t *testing.T) {
 	// Consul is killed and comes back empty: nobody may vanish, and both
 	// register again by themselves.
 	server.Kill()
-	server = server.Restart()
+	server.Restart()
 	fresh := open().Watch(ctx, "inference") // knows nothing of before
 	until(t, fresh, 0, "i1", "i2")
 	select {

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"strings"
 
-	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/resolver"
 
 	"github.com/poterne/poterne/pkg/discovery"
@@ -79,25 +78,7 @@ func (w *watcher) Close() {
 func addresses(set []discovery.Instance) []resolver.Address {
 	out := make([]resolver.Address, 0, len(set))
 	for _, i := range set {
-		out = append(out, resolver.Address{
-			Addr: i.Addr, BalancerAttributes: attributes.New(instanceKey{}, instance{i}),
-		})
+		out = append(out, resolver.Address{Addr: i.Addr})
 	}
 	return out
-}
-
-type instanceKey struct{}
-
-// instance can be compared, as attributes demand; a map in it could not.
-type instance struct{ discovery.Instance }
-
-func (i instance) Equal(other any) bool {
-	o, ok := other.(instance)
-	return ok && discovery.Equal([]discovery.Instance{i.Instance}, []discovery.Instance{o.Instance})
-}
-
-// InstanceOf returns the instance behind an address, for balancers.
-func InstanceOf(a resolver.Address) (discovery.Instance, bool) {
-	i, ok := a.BalancerAttributes.Value(instanceKey{}).(instance)
-	return i.Instance, ok
 }
