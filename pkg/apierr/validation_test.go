@@ -6,7 +6,6 @@ import (
 
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	"buf.build/go/protovalidate"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
 )
@@ -14,15 +13,15 @@ import (
 func TestFromProtovalidate(t *testing.T) {
 	violation := func(message string, path ...*validate.FieldPathElement) *protovalidate.Violation {
 		return &protovalidate.Violation{Proto: &validate.Violation{
-			Message: proto.String(message), Field: &validate.FieldPath{Elements: path},
+			Message: new(message), Field: &validate.FieldPath{Elements: path},
 		}}
 	}
 	err := &protovalidate.ValidationError{Violations: []*protovalidate.Violation{
 		violation("must not be empty",
-			&validate.FieldPathElement{FieldName: proto.String("messages"), Subscript: &validate.FieldPathElement_Index{Index: 2}},
-			&validate.FieldPathElement{FieldName: proto.String("role")}),
+			&validate.FieldPathElement{FieldName: new("messages"), Subscript: &validate.FieldPathElement_Index{Index: 2}},
+			&validate.FieldPathElement{FieldName: new("role")}),
 		violation("is too long",
-			&validate.FieldPathElement{FieldName: proto.String("metadata"), Subscript: &validate.FieldPathElement_StringKey{StringKey: "a.b"}}),
+			&validate.FieldPathElement{FieldName: new("metadata"), Subscript: &validate.FieldPathElement_StringKey{StringKey: "a.b"}}),
 		violation("is odd"),
 	}}
 	got := apierr.From(err)

@@ -85,8 +85,7 @@ func readLimited(path string, limit int64) ([]byte, error) {
 
 // cause drops the operation and path that the problem already names.
 func cause(err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*os.PathError](err); ok {
 		return pe.Err
 	}
 	return err

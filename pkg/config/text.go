@@ -111,7 +111,7 @@ func setScalar(v reflect.Value, text string) error {
 		v.SetString(text)
 		return nil
 	case isText(t):
-		u, ok := v.Addr().Interface().(encoding.TextUnmarshaler)
+		u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
 		if !ok {
 			return wrong()
 		}

@@ -219,7 +219,7 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 		if b.calls != 100 {
 			t.Fatalf("an overload is an answer, but only %d of 100 calls passed", b.calls)
 		}
-		pass(t, 2 * cfg.Breaker.Window)
+		pass(t, 2*cfg.Breaker.Window)
 		b.calls, b.err = 0, errAway
 		for range 100 {
 			_ = call()
@@ -234,7 +234,7 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 		if _, err := conn.NewStream(t.Context(), &grpc.StreamDesc{}, "/a.B/C"); apierr.ReasonOf(err) != apierr.Unavailable {
 			t.Fatalf("a stream through an open breaker: %v", err)
 		}
-		pass(t, cfg.Breaker.OpenFor + time.Millisecond)
+		pass(t, cfg.Breaker.OpenFor+time.Millisecond)
 		b.calls, b.err = 0, nil
 		for range 10 {
 			if err := call(); err != nil {
@@ -324,7 +324,7 @@ func TestDeadlines(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		pass(t, 2 * time.Second)
+		pass(t, 2*time.Second)
 		b.calls = 0
 		if err := conn.Invoke(ctx, "/a.B/C", nil, nil); apierr.ReasonOf(err) != apierr.DeadlineExceeded || b.calls != 0 {
 			t.Fatalf("past its deadline: %v, %d calls", err, b.calls)

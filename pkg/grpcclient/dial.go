@@ -2,6 +2,7 @@ package grpcclient
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fullstorydev/grpchan"
@@ -115,11 +116,11 @@ func Intercept(name string, conn grpc.ClientConnInterface, cfg Config, tel *tele
 	o := newOptions(opts)
 	c := newCaller(name, cfg, tel)
 	// InterceptClientConn wraps: what is applied last is outermost.
-	for i := len(o.unary) - 1; i >= 0; i-- {
-		conn = grpchan.InterceptClientConn(conn, o.unary[i], nil)
+	for _, v := range slices.Backward(o.unary) {
+		conn = grpchan.InterceptClientConn(conn, v, nil)
 	}
-	for i := len(o.stream) - 1; i >= 0; i-- {
-		conn = grpchan.InterceptClientConn(conn, nil, o.stream[i])
+	for _, v := range slices.Backward(o.stream) {
+		conn = grpchan.InterceptClientConn(conn, nil, v)
 	}
 	return grpchan.InterceptClientConn(conn, c.unary, c.stream)
 }

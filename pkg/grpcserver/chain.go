@@ -5,6 +5,7 @@ package grpcserver
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/grpc"
 )
@@ -38,8 +39,8 @@ func (c Chain) Unary() grpc.UnaryServerInterceptor {
 		}
 	}
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		for i := len(steps) - 1; i >= 0; i-- {
-			step, next := steps[i], handler
+		for _, step := range slices.Backward(steps) {
+			step, next := step, handler
 			handler = func(ctx context.Context, req any) (any, error) { return step(ctx, req, info, next) }
 		}
 		return handler(ctx, req)
@@ -55,8 +56,8 @@ func (c Chain) Stream() grpc.StreamServerInterceptor {
 		}
 	}
 	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		for i := len(steps) - 1; i >= 0; i-- {
-			step, next := steps[i], handler
+		for _, step := range slices.Backward(steps) {
+			step, next := step, handler
 			handler = func(srv any, ss grpc.ServerStream) error { return step(srv, ss, info, next) }
 		}
 		return handler(srv, ss)

@@ -79,16 +79,16 @@ func ruled(t *testing.T, name string, count int64) proto.Message {
 		return o
 	}
 	file, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
-		Name: proto.String("ruled.proto"), Syntax: proto.String("proto3"), Dependency: []string{"buf/validate/validate.proto"},
+		Name: new("ruled.proto"), Syntax: new("proto3"), Dependency: []string{"buf/validate/validate.proto"},
 		MessageType: []*descriptorpb.DescriptorProto{{
-			Name: proto.String("Ruled"),
+			Name: new("Ruled"),
 			Field: []*descriptorpb.FieldDescriptorProto{
 				{
-					Name: proto.String("name"), Number: proto.Int32(1), Type: descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum(),
+					Name: new("name"), Number: proto.Int32(1), Type: descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum(),
 					Options: rule(&validate.FieldRules{Type: &validate.FieldRules_String_{String_: &validate.StringRules{MinLen: proto.Uint64(1)}}}),
 				},
 				{
-					Name: proto.String("count"), Number: proto.Int32(2), Type: descriptorpb.FieldDescriptorProto_TYPE_INT64.Enum(),
+					Name: new("count"), Number: proto.Int32(2), Type: descriptorpb.FieldDescriptorProto_TYPE_INT64.Enum(),
 					Options: rule(&validate.FieldRules{Type: &validate.FieldRules_Int64{Int64: &validate.Int64Rules{GreaterThan: &validate.Int64Rules_Gt{Gt: 0}}}}),
 				},
 			},

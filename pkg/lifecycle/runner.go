@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 )
 
@@ -152,8 +153,8 @@ func (r *runner) drain(ctx context.Context, started []*running) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), r.opts.DrainTimeout,
 		fmt.Errorf("not drained within %v", r.opts.DrainTimeout))
 	defer cancel()
-	for i := len(started) - 1; i >= 0; i-- {
-		p := started[i]
+	for _, p := range slices.Backward(started) {
+
 		if p.comp.Drain != nil && p.usable {
 			r.opts.Logger.DebugContext(ctx, "draining", slog.String("component", p.comp.Name))
 			r.fail(r.bounded(ctx, "drain "+p.comp.Name, p.comp.Drain))
@@ -171,8 +172,8 @@ func (r *runner) stop(ctx context.Context, started []*running) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), r.opts.StopTimeout,
 		fmt.Errorf("not stopped within %v", r.opts.StopTimeout))
 	defer cancel()
-	for i := len(started) - 1; i >= 0; i-- {
-		p := started[i]
+	for _, p := range slices.Backward(started) {
+
 		if p.comp.Stop != nil {
 			r.opts.Logger.DebugContext(ctx, "stopping", slog.String("component", p.comp.Name))
 			r.fail(r.bounded(ctx, "stop "+p.comp.Name, p.comp.Stop))

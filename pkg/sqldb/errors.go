@@ -50,16 +50,14 @@ func IsRetryable(err error) bool {
 }
 
 func sqliteCode(err error) (int, bool) {
-	var e *sqlite.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return e.Code(), true
 	}
 	return 0, false
 }
 
 func pgCode(err error) string {
-	var e *pgconn.PgError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return e.Code
 	}
 	return ""
@@ -67,8 +65,7 @@ func pgCode(err error) string {
 
 // scrub replaces an error that repeats the connection string.
 func scrub(err error) error {
-	var parse *pgconn.ParseConfigError
-	if errors.As(err, &parse) {
+	if _, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
 		return errors.New("the connection string is not valid")
 	}
 	return err

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -91,8 +92,8 @@ func (t *Telemetry) Meter(name string) metric.Meter {
 // Shutdown sends what is left, within ctx, and releases everything.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
 	var errs []error
-	for i := len(t.shutdown) - 1; i >= 0; i-- {
-		errs = append(errs, t.shutdown[i](ctx))
+	for _, v := range slices.Backward(t.shutdown) {
+		errs = append(errs, v(ctx))
 	}
 	t.shutdown = nil
 	return errors.Join(errs...)

@@ -98,7 +98,10 @@ func TestProcessThatEndsBeforeItIsReady(t *testing.T) {
 }
 
 func TestMissingProgramFails(t *testing.T) {
-	if !failure(t, func(tb testing.TB) { tb.Helper(); testkit.Binary(tb, "POTERNE_NO_SUCH_BIN", []string{"no-such-program"}) }) {
+	if !failure(t, func(tb testing.TB) {
+		tb.Helper()
+		testkit.Binary(tb, "POTERNE_NO_SUCH_BIN", []string{"no-such-program"})
+	}) {
 		t.Fatal("a missing server must fail the test")
 	}
 	t.Setenv("POTERNE_NO_SUCH_BIN", "/no/such/file")

@@ -155,8 +155,7 @@ func (c *Consul) renew(ctx context.Context, s *api.AgentServiceRegistration, kno
 		if err == nil {
 			return nil
 		}
-		var refused api.StatusError
-		if !errors.As(err, &refused) {
+		if _, ok := errors.AsType[api.StatusError](err); !ok {
 			return fmt.Errorf("consul: report %s: %w", s.ID, err)
 		}
 		c.log.WarnContext(ctx, "the registration was lost", slog.String("instance", s.ID))
