@@ -55,6 +55,10 @@ type Key struct {
 	text config.Secret
 }
 
+// Format prints the id only, whatever the verb: fmt does not ask fields that are
+// not exported how they want to be printed.
+func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, Prefix+k.ID+"_"+config.Mask) }
+
 // Reveal returns the whole text, which only its holder should see.
 func (k Key) Reveal() string { return k.text.Reveal() }
 

@@ -14,7 +14,7 @@ CREATE TABLE edge_api_keys (
     requests_per_minute INTEGER NOT NULL,
     revision            BIGINT  NOT NULL  -- of the last change
 );
-CREATE INDEX edge_api_keys_revision ON edge_api_keys (revision);
+CREATE INDEX edge_api_keys_changes ON edge_api_keys (revision);
 CREATE INDEX edge_api_keys_tenant ON edge_api_keys (tenant, id);
 
 -- The number of the last change to any key. Every change locks this row first,
