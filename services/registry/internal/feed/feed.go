@@ -15,6 +15,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/services/registry/internal/metrics"
 	"github.com/poterne/poterne/services/registry/internal/store"
 )
 
@@ -146,7 +147,7 @@ func (f *Feed) Follow(ctx context.Context) error {
 func (f *Feed) listen(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := f.opts.Listen(ctx, f.Wake); err != nil && ctx.Err() == nil {
-			f.opts.Logger.WarnContext(ctx, "no longer told of commits elsewhere; polling", slog.Any(keyError, err))
+			f.opts.Logger.WarnContext(ctx, "no longer told of commits elsewhere; polling", slog.Any(metrics.KeyError, err))
 		}
 		pause := f.opts.Poll + rand.N(f.opts.Poll/4+1) //nolint:gosec // jitter is no secret
 		if clock.Sleep(ctx, f.opts.Clock, pause) != nil {
@@ -206,12 +207,13 @@ func (f *Feed) catchUp(ctx context.Context, now state) bool {
 
 func (f *Feed) fail(ctx context.Context, now state, err error) {
 	if now.err == nil {
-		f.opts.Logger.ErrorContext(ctx, "the store does not answer", slog.Any(keyError, err))
+		f.opts.Logger.ErrorContext(ctx, "the store does not answer", slog.Any(metrics.KeyError, err))
 	}
 	f.publish(func(s *state) { s.batch, s.err = nil, err })
 }
 
-const keyError = "error"
+// Revision returns the newest revision that the feed has seen.
+func (f *Feed) Revision() int64 { return f.present().revision }
 
 // Close ends every watch, and those that begin later, with UNAVAILABLE: their
 // clients go to another replica.

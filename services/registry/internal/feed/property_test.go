@@ -35,7 +35,7 @@ type listener func(ctx context.Context, wake func()) error
 func newReplicas(t *testing.T, n int, cfg sqldb.Config, listen listener) []*replica {
 	t.Helper()
 	var all []*replica
-	committed := func() {
+	committed := func(store.Commit) {
 		for _, r := range all {
 			r.feed.Wake()
 		}

@@ -39,7 +39,18 @@ type Options struct {
 	// state fits in one message; 3 MiB by default.
 	MaxModelBytes int64
 	// Committed is called after every commit of this process; it must not block.
-	Committed func()
+	Committed func(Commit)
+}
+
+// Commit is a change that this process has committed.
+type Commit struct {
+	// Kind says what was done, in one of a few words.
+	Kind string
+	// Model is the model's name.
+	Model    string
+	Revision int64
+	// Actor is who did it, as given with the change.
+	Actor string
 }
 
 func (o Options) withDefaults() Options {
@@ -62,7 +73,7 @@ func (o Options) withDefaults() Options {
 		o.MaxModelBytes = 3 << 20
 	}
 	if o.Committed == nil {
-		o.Committed = func() {}
+		o.Committed = func(Commit) {}
 	}
 	return o
 }

@@ -49,8 +49,9 @@ var errUnchanged = errors.New("nothing to change")
 // after the other, whoever makes them, and their revisions become visible in
 // order.
 func (s *Store) change(ctx context.Context, actor, model string, k kind, fn func(ctx context.Context, c *change) error) error {
+	var c *change
 	err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		c := &change{tx: tx, model: model, now: s.opts.Clock.Now().UTC()}
+		c = &change{tx: tx, model: model, now: s.opts.Clock.Now().UTC()}
 		var floor int64
 		err := tx.QueryRowContext(ctx,
 			`UPDATE registry_state SET revision = revision + 1 WHERE id = 1 RETURNING revision, floor`).
@@ -69,7 +70,7 @@ func (s *Store) change(ctx context.Context, actor, model string, k kind, fn func
 	case err != nil:
 		return failure(ctx, err, "%s %q", k, model)
 	}
-	s.opts.Committed()
+	s.opts.Committed(Commit{Kind: string(k), Model: model, Revision: c.revision, Actor: actor})
 	return nil
 }
 

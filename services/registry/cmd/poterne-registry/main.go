@@ -1,0 +1,26 @@
+// Command poterne-registry runs the registry.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/poterne/poterne/pkg/servicecmd"
+
+	"github.com/poterne/poterne/services/registry"
+)
+
+// version is set when the binary is built.
+var version = "dev" //nolint:gochecknoglobals // the linker sets it
+
+func main() {
+	os.Exit(servicecmd.Main(registry.ServiceName, version, registry.DefaultConfig, run))
+}
+
+func run(ctx context.Context, cfg *registry.Config) error {
+	s, err := registry.New(ctx, *cfg, registry.WithVersion(version))
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx)
+}

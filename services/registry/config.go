@@ -1,0 +1,105 @@
+package registry
+
+import (
+	"time"
+
+	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/discovery/backend"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/sqldb"
+	"github.com/poterne/poterne/pkg/telemetry"
+)
+
+// ServiceName is the service's name in discovery.
+const ServiceName = "poterne-registry"
+
+// Config is the configuration of the registry.
+type Config struct {
+	GRPC      grpcserver.Config `yaml:"grpc"`
+	Telemetry telemetry.Config  `yaml:"telemetry"`
+	Discovery backend.Config    `yaml:"discovery"`
+	Identity  Identity          `yaml:"identity"`
+	Store     sqldb.Config      `yaml:"store"`
+	Watch     Watch             `yaml:"watch"`
+	Limits    Limits            `yaml:"limits"`
+	// DrainTimeout is how long requests in hand may take once the process is
+	// asked to end.
+	DrainTimeout time.Duration `yaml:"drain_timeout"`
+}
+
+// Identity says what is asked of callers.
+type Identity struct {
+	// Required refuses calls that do not say on whose behalf they are made,
+	// except Watch, which services make on their own. Whoever made a change is
+	// in the record of changes in any case, when known.
+	Required bool `yaml:"required"`
+}
+
+// Watch says how changes reach the consumers.
+type Watch struct {
+	// PollInterval is the time between two looks at the store when nobody tells
+	// of a commit: how late the commits of other replicas are seen at most.
+	PollInterval time.Duration `yaml:"poll_interval"`
+	// Heartbeat is after how long without a change a stream says that it is
+	// alive.
+	Heartbeat time.Duration `yaml:"heartbeat"`
+	// KeepChanges is how many changes a consumer may be behind; one that is
+	// further behind is given everything anew.
+	KeepChanges int64 `yaml:"keep_changes"`
+}
+
+// Limits bound what the registry holds.
+type Limits struct {
+	// Models bounds the models, AliasesPerModel the aliases of each.
+	Models          int `yaml:"models"`
+	AliasesPerModel int `yaml:"aliases_per_model"`
+	// ModelBytes bounds the versions of one model, encoded: all of it travels in
+	// one message, for which consumers need room.
+	ModelBytes config.Bytes `yaml:"model_bytes"`
+	// Watchers bounds the open watch streams.
+	Watchers int `yaml:"watchers"`
+}
+
+// DefaultConfig returns the defaults of a process of its own: SQLite in the
+// working directory.
+func DefaultConfig() *Config {
+	cfg := &Config{
+		GRPC:      grpcserver.DefaultConfig("127.0.0.1:9091"),
+		Telemetry: telemetry.DefaultConfig("127.0.0.1:9101"),
+		Discovery: backend.DefaultConfig(),
+		Store:     sqldb.DefaultConfig("sqlite:registry.db"),
+		Watch:     Watch{PollInterval: time.Second, Heartbeat: 2 * time.Second, KeepChanges: 10_000},
+		Limits: Limits{
+			Models: 10_000, AliasesPerModel: 256, ModelBytes: 3 * config.MiB, Watchers: 1000,
+		},
+		DrainTimeout: 20 * time.Second,
+	}
+	// Changes are few, and what was acknowledged must survive a power cut.
+	cfg.Store.Sync = sqldb.SyncFull
+	return cfg
+}
+
+// Complete checks the configuration. The error lists every problem.
+func (c *Config) Complete() error {
+	var p config.Problems
+	c.GRPC.Validate(&p, "grpc")
+	c.Telemetry.Validate(&p, "telemetry")
+	c.Discovery.Validate(&p, "discovery")
+	c.Store.Validate(&p, "store")
+
+	p.Check(c.Watch.PollInterval >= 10*time.Millisecond && c.Watch.PollInterval <= time.Minute, "watch.poll_interval",
+		"must be from 10ms to 1m, got %v", c.Watch.PollInterval)
+	p.Check(c.Watch.Heartbeat >= 100*time.Millisecond && c.Watch.Heartbeat <= 5*time.Second, "watch.heartbeat",
+		"must be from 100ms to 5s, which consumers rely on, got %v", c.Watch.Heartbeat)
+	p.Check(c.Watch.KeepChanges >= 1, "watch.keep_changes", "must be positive, got %d", c.Watch.KeepChanges)
+
+	p.Check(c.Limits.Models >= 1, "limits.models", "must be positive, got %d", c.Limits.Models)
+	p.Check(c.Limits.AliasesPerModel >= 1 && c.Limits.AliasesPerModel <= 1024, "limits.aliases_per_model",
+		"must be from 1 to 1024, got %d", c.Limits.AliasesPerModel)
+	p.Check(c.Limits.ModelBytes >= 4*config.KiB, "limits.model_bytes", "must be at least 4KiB, got %v", c.Limits.ModelBytes)
+	p.Check(c.Limits.ModelBytes <= c.GRPC.MaxSendBytes-config.MiB, "limits.model_bytes",
+		"must leave 1MiB of grpc.max_send_bytes, got %v of %v", c.Limits.ModelBytes, c.GRPC.MaxSendBytes)
+	p.Check(c.Limits.Watchers >= 1, "limits.watchers", "must be positive, got %d", c.Limits.Watchers)
+	p.Check(c.DrainTimeout > 0, "drain_timeout", "must be positive, got %v", c.DrainTimeout)
+	return p.Err()
+}

@@ -1,0 +1,61 @@
+// Package server is the registry's API over its store and feed: it reads
+// requests, applies the rules that the contract's annotations cannot say, and
+// pages lists. Calls reach it through the service's chain, which has validated
+// them. Start reading at Server.
+package server
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/identity"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry/internal/feed"
+	"github.com/poterne/poterne/services/registry/internal/store"
+)
+
+// overloadedFor is how long a watcher that found no room should wait.
+const overloadedFor = 2 * time.Second
+
+// Server serves poterne.registry.v1.RegistryService. It is safe for concurrent
+// use.
+type Server struct {
+	registryv1.UnimplementedRegistryServiceServer
+
+	store       *store.Store
+	feed        *feed.Feed
+	maxWatchers int64
+	watchers    atomic.Int64
+}
+
+// New returns a server on s and f that lets at most maxWatchers watch at once.
+func New(s *store.Store, f *feed.Feed, maxWatchers int) *Server {
+	return &Server{store: s, feed: f, maxWatchers: int64(maxWatchers)}
+}
+
+// Watchers returns how many watch.
+func (s *Server) Watchers() int64 { return s.watchers.Load() }
+
+// Watch implements registryv1.RegistryServiceServer.
+func (s *Server) Watch(req *registryv1.WatchRequest, stream grpc.ServerStreamingServer[registryv1.WatchResponse]) error {
+	if s.watchers.Add(1) > s.maxWatchers {
+		s.watchers.Add(-1)
+		return apierr.New(apierr.Overloaded, "%d consumers watch this registry, as many as it serves", s.maxWatchers).
+			WithRetryAfter(overloadedFor)
+	}
+	defer s.watchers.Add(-1)
+	return s.feed.Watch(stream.Context(), req.GetFromRevision(), stream.Send)
+}
+
+// actor names the caller in the record of changes; "" when nobody is known.
+func actor(ctx context.Context) string {
+	c, ok := identity.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	return c.Tenant + "/" + c.Subject
+}

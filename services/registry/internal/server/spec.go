@@ -1,0 +1,60 @@
+package server
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"unicode"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+)
+
+// checkText refuses a text for people that has control characters other than
+// line ends and tabs. PostgreSQL stores no NUL, and terminals obey the others.
+func checkText(field, text string) error {
+	if i := strings.IndexFunc(text, func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\n\r\t", r) }); i >= 0 {
+		return apierr.Invalid(field, "must not hold control characters: there is one at byte %d", i)
+	}
+	return nil
+}
+
+// checkSpec lists what is wrong with a specification besides what the
+// contract's annotations say.
+func checkSpec(spec *commonv1.ModelSpec) error {
+	var bad []apierr.Violation
+	for i, a := range spec.GetArtifacts() {
+		if problem := uriProblem(a.GetUri()); problem != "" {
+			bad = append(bad, apierr.Violation{Field: fmt.Sprintf("spec.artifacts[%d].uri", i), Description: problem})
+		}
+	}
+	for name, value := range spec.GetParameters() {
+		if strings.ContainsRune(value, 0) {
+			bad = append(bad, apierr.Violation{
+				Field: fmt.Sprintf("spec.parameters[%q]", name), Description: "must not hold a NUL, which no program can be given",
+			})
+		}
+	}
+	if len(bad) == 0 {
+		return nil
+	}
+	return apierr.New(apierr.InvalidArgument, "%s %s", bad[0].Field, bad[0].Description).WithViolations(bad...)
+}
+
+// uriProblem says what is wrong with where a file is said to lie. The text
+// itself is not repeated: it may hold a password.
+func uriProblem(uri string) string {
+	u, err := url.Parse(uri)
+	switch {
+	case err != nil:
+		return "is not a URI"
+	case u.Scheme == "":
+		return "must have a scheme, such as file:///absolute/path"
+	case u.User != nil:
+		return "must not hold credentials: everyone who reads the registry would see them"
+	case strings.EqualFold(u.Scheme, "file") && (u.Host != "" || !strings.HasPrefix(u.Path, "/")):
+		return "must be written file:///absolute/path"
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,87 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/poterne/poterne/pkg/discovery"
+	"github.com/poterne/poterne/pkg/discovery/backend"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/pkg/telemetry"
+
+	"github.com/poterne/poterne/services/registry/internal/metrics"
+)
+
+// CheckStore is the name of the readiness check.
+const CheckStore = "registry: store"
+
+// Components is the service's background work, in the order of starting. It
+// listens nowhere. Draining it ends the watch streams: a server that waits for
+// its streams must be drained after EndWatches.
+func (s *Service) Components() []lifecycle.Component {
+	return []lifecycle.Component{
+		{Name: "registry: store", Stop: func(context.Context) error { return s.close() }},
+		{Name: "registry: feed", Start: s.feed.Start, Run: s.feed.Follow, Drain: s.endWatches},
+	}
+}
+
+// EndWatches is a component that ends the watch streams when it is drained: put
+// it after the server that they are on, so that it is drained first.
+func (s *Service) EndWatches() lifecycle.Component {
+	return lifecycle.Component{Name: "registry: watches", Drain: s.endWatches}
+}
+
+func (s *Service) endWatches(context.Context) error {
+	s.feed.Close()
+	return nil
+}
+
+// Run serves until ctx ends: the background work, the gRPC port, the ops port,
+// and the registration in discovery. It may be called once.
+func (s *Service) Run(ctx context.Context) error {
+	tel := s.opts.telemetry
+	disc := s.opts.discovery
+	if disc == nil {
+		b, err := backend.Open(s.cfg.Discovery, s.opts.clock, tel.Logger)
+		if err != nil {
+			return errors.Join(fmt.Errorf("registry: open discovery: %w", err), s.close())
+		}
+		disc = b
+	}
+	srv, err := grpcserver.New(s.cfg.GRPC, tel, s.chain, s.RegisterGRPC, grpcserver.WithReadiness(s.readiness))
+	if err != nil {
+		return errors.Join(fmt.Errorf("registry: %w", err), s.close())
+	}
+	var comps []lifecycle.Component
+	if s.cfg.Telemetry.OpsAddr != "" {
+		comps = append(comps, telemetry.NewOpsServer(s.cfg.Telemetry.OpsAddr, tel, s.readiness).Component())
+	}
+	comps = append(comps, s.Components()...)
+	comps = append(comps, srv.Component(), s.EndWatches(), s.registration(disc, srv))
+	return lifecycle.Run(ctx, lifecycle.Options{Logger: tel.Logger, DrainTimeout: s.cfg.DrainTimeout}, comps...)
+}
+
+// registration makes the service known while it serves.
+func (s *Service) registration(r discovery.Registrar, srv *grpcserver.Server) lifecycle.Component {
+	inner := discovery.Component(r, func() discovery.Registration {
+		addr := s.cfg.Discovery.Advertise
+		if addr == "" {
+			addr = srv.Addr().String()
+		}
+		return discovery.Registration{Instance: discovery.Instance{
+			ID: ServiceName + "-" + addr, Service: ServiceName, Addr: addr,
+			Meta: map[string]string{"version": s.opts.telemetry.Version},
+		}}
+	}, func(err error) {
+		s.opts.telemetry.Logger.Warn("discovery cannot be reached", slog.Any(metrics.KeyError, err))
+	})
+	drain := inner.Drain
+	inner.Drain = func(ctx context.Context) error {
+		s.readiness.Drain("the process is ending")
+		return drain(ctx)
+	}
+	return inner
+}

@@ -1,0 +1,175 @@
+// Package registry is the service that says which version of a model serves.
+// It keeps models, immutable versions, aliases and splits on SQLite or
+// PostgreSQL, gives every change a revision, and streams changes to whoever
+// watches. Start reading at New, which puts the parts together.
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/health"
+	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/sqldb"
+	"github.com/poterne/poterne/pkg/telemetry"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+
+	"github.com/poterne/poterne/services/registry/internal/feed"
+	"github.com/poterne/poterne/services/registry/internal/metrics"
+	"github.com/poterne/poterne/services/registry/internal/server"
+	"github.com/poterne/poterne/services/registry/internal/store"
+)
+
+// Service is the registry, put together and not yet running.
+type Service struct {
+	cfg       Config
+	opts      options
+	readiness *health.Readiness
+	check     *health.Check
+	chain     grpcserver.Chain
+	metrics   *metrics.Metrics
+	store     *store.Store
+	feed      *feed.Feed
+	server    *server.Server
+
+	closers []func() error // in the order of opening
+}
+
+// New opens the store, brings its schema up to date and puts the service
+// together. It opens no port. cfg must be complete.
+func New(ctx context.Context, cfg Config, opts ...Option) (*Service, error) {
+	s := &Service{cfg: cfg, opts: newOptions(opts)}
+	if err := s.build(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("registry: %w", err), s.close())
+	}
+	return s, nil
+}
+
+func (s *Service) build(ctx context.Context) error {
+	o := &s.opts
+	if o.telemetry == nil {
+		tel, err := telemetry.New(ctx, ServiceName, o.version, s.cfg.Telemetry)
+		if err != nil {
+			return err
+		}
+		o.telemetry = tel
+		s.closers = append(s.closers, func() error { return tel.Shutdown(context.WithoutCancel(ctx)) })
+	}
+	if s.readiness = o.readiness; s.readiness == nil {
+		s.readiness = health.NewReadiness(o.clock)
+	}
+	s.check = s.readiness.Register(CheckStore)
+	var err error
+	if s.metrics, err = metrics.New(o.telemetry.Meter(metrics.Scope)); err != nil {
+		return err
+	}
+	if s.chain, err = s.newChain(); err != nil {
+		return err
+	}
+	s.store, err = store.Open(ctx, s.cfg.Store, o.telemetry.Logger, store.Options{
+		Clock: o.clock, Random: o.random, KeepChanges: s.cfg.Watch.KeepChanges, MaxModels: s.cfg.Limits.Models,
+		MaxAliases: s.cfg.Limits.AliasesPerModel, MaxModelBytes: int64(s.cfg.Limits.ModelBytes), Committed: s.committed,
+	})
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.store.Close)
+	s.feed = s.newFeed()
+	s.server = server.New(s.store, s.feed, s.cfg.Limits.Watchers)
+	stop, err := s.metrics.Observe(s.feed.Revision, s.server.Watchers)
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, stop)
+	return nil
+}
+
+func (s *Service) newFeed() *feed.Feed {
+	opts := feed.Options{
+		Clock: s.opts.clock, Logger: s.opts.telemetry.Logger, Poll: s.cfg.Watch.PollInterval,
+		Heartbeat: s.cfg.Watch.Heartbeat, Report: s.report,
+	}
+	if dialect, err := sqldb.DialectOf(s.cfg.Store.DSN.Reveal()); err == nil && dialect == sqldb.Postgres {
+		opts.Listen = func(ctx context.Context, wake func()) error { return store.Listen(ctx, s.cfg.Store, wake) }
+	}
+	return feed.New(s.store, opts)
+}
+
+// report tells readiness whether the store answers. The error may name hosts,
+// so it goes to the logs only.
+func (s *Service) report(err error) {
+	if err != nil {
+		s.check.NotReady("the store does not answer")
+		return
+	}
+	s.check.Ready()
+}
+
+// committed tells everybody of a change of this process.
+func (s *Service) committed(c store.Commit) {
+	s.feed.Wake()
+	ctx := context.Background()
+	s.metrics.Changed(ctx, c.Kind)
+	s.opts.telemetry.Logger.LogAttrs(ctx, slog.LevelInfo, "changed", slog.String(metrics.KeyKind, c.Kind),
+		slog.String(metrics.KeyModel, c.Model), slog.Int64(metrics.KeyRevision, c.Revision), slog.String(metrics.KeyActor, c.Actor))
+}
+
+// newChain is the standard chain with the caller's identity before validation.
+func (s *Service) newChain() (grpcserver.Chain, error) {
+	// Rules are compiled now rather than during the first requests.
+	validator, err := protovalidate.New(protovalidate.WithMessages(
+		&registryv1.CreateModelRequest{}, &registryv1.GetModelRequest{}, &registryv1.ListModelsRequest{},
+		&registryv1.DeleteModelRequest{}, &registryv1.CreateVersionRequest{}, &registryv1.GetVersionRequest{},
+		&registryv1.ListVersionsRequest{}, &registryv1.SetAliasRequest{}, &registryv1.GetAliasRequest{},
+		&registryv1.ListAliasesRequest{}, &registryv1.DeleteAliasRequest{}, &registryv1.SetSplitRequest{},
+		&registryv1.GetSplitRequest{}, &registryv1.DeleteSplitRequest{}, &registryv1.WatchRequest{},
+	))
+	if err != nil {
+		return nil, fmt.Errorf("compile the validation rules: %w", err)
+	}
+	chain, err := grpcserver.Standard(grpcserver.StandardOptions{
+		Telemetry: s.opts.telemetry, Clock: s.opts.clock, IDs: s.opts.ids, Validator: validator,
+	})
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(chain, func(i grpcserver.Interceptor) bool { return i.Name == grpcserver.NameValidate })
+	return slices.Insert(chain, max(0, at), identity.Server(identity.Plain(), s.identityRequired)), nil
+}
+
+// identityRequired asks for a caller on the service's own methods; health and
+// reflection have none, and Watch is called by services for themselves.
+func (s *Service) identityRequired(fullMethod string) bool {
+	return s.cfg.Identity.Required && fullMethod != registryv1.RegistryService_Watch_FullMethodName &&
+		strings.HasPrefix(fullMethod, "/"+registryv1.RegistryService_ServiceDesc.ServiceName+"/")
+}
+
+// RegisterGRPC registers the service's gRPC servers. Calls must pass
+// Interceptors on their way to them.
+func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
+	registryv1.RegisterRegistryServiceServer(r, s.server)
+}
+
+// Interceptors is the chain around the service's gRPC servers.
+func (s *Service) Interceptors() grpcserver.Chain { return s.chain }
+
+// Readiness says whether the store answers.
+func (s *Service) Readiness() *health.Readiness { return s.readiness }
+
+// close releases what New opened, in the reverse order.
+func (s *Service) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
