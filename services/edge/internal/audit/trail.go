@@ -33,7 +33,7 @@ type Trail struct {
 
 	slots chan struct{} // one token for every record that waits, or will
 	wake  chan struct{} // a record came
-	full  chan struct{} // a whole batch waits
+	full  chan struct{} // a whole batch waits, or nothing else fits
 
 	mu       sync.Mutex
 	queue    []Record
@@ -92,6 +92,7 @@ func (t *Trail) take(ctx context.Context) bool {
 		return true
 	default:
 	}
+	signal(t.full) // there is no point in waiting for more records
 	timer := t.clock.NewTimer(t.cfg.FullWait)
 	defer timer.Stop()
 	select {
