@@ -1,0 +1,177 @@
+// Package artifact finds the files that a model's spec names and sees that they
+// are what the spec says. It knows nothing of models; start reading at Store.
+package artifact
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+)
+
+// Store is the files of this machine. It remembers which it has read through,
+// by path, size and time of change, also across restarts. It is safe for
+// concurrent use.
+type Store struct {
+	roots []string
+	cache string // file; empty: not kept
+
+	mu   sync.Mutex
+	seen map[string]seen // by path
+
+	reading sync.Mutex // one file at a time: disks do not like more
+}
+
+type seen struct {
+	Size     int64     `json:"size"`
+	Modified time.Time `json:"modified"`
+	SHA256   string    `json:"sha256"`
+}
+
+// NewStore returns a store that serves files under the given directories only,
+// or any file when there are none. What it learns is kept in the file cache
+// unless that is empty.
+func NewStore(roots []string, cache string) (*Store, error) {
+	s := &Store{cache: cache, seen: make(map[string]seen)}
+	for _, r := range roots {
+		real, err := filepath.EvalSymlinks(r)
+		if err != nil {
+			return nil, fmt.Errorf("artifact root: %w", err)
+		}
+		s.roots = append(s.roots, real)
+	}
+	if cache != "" {
+		// What cannot be read is learnt again.
+		if data, err := os.ReadFile(cache); err == nil && json.Unmarshal(data, &s.seen) != nil {
+			s.seen = make(map[string]seen)
+		}
+	}
+	return s, nil
+}
+
+// Locate returns the path of the artifact and checks its size, not its content.
+// index is its place in the spec, for errors.
+func (s *Store) Locate(a *commonv1.Artifact, index int) (string, error) {
+	field := fmt.Sprintf("spec.artifacts[%d]", index)
+	u, err := url.Parse(a.GetUri())
+	if err != nil || u.Scheme != "file" || u.Host != "" || !filepath.IsAbs(u.Path) {
+		return "", apierr.Invalid(field+".uri", "this worker reads file:///absolute/path only, not %q", a.GetUri())
+	}
+	path, err := filepath.EvalSymlinks(u.Path)
+	if err != nil {
+		return "", apierr.Wrap(apierr.FailedPrecondition, err, "artifact %d is not on this worker: %s", index, u.Path)
+	}
+	if !s.allowed(path) {
+		return "", apierr.New(apierr.FailedPrecondition, "artifact %d is outside the directories that this worker reads: %s", index, u.Path)
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return "", apierr.Wrap(apierr.FailedPrecondition, err, "artifact %d cannot be read: %s", index, u.Path)
+	case !info.Mode().IsRegular():
+		return "", apierr.New(apierr.FailedPrecondition, "artifact %d is not a file: %s", index, u.Path)
+	case a.GetSizeBytes() != 0 && info.Size() != a.GetSizeBytes():
+		return "", apierr.New(apierr.FailedPrecondition, "artifact %d has %d bytes on this worker, not %d: %s",
+			index, info.Size(), a.GetSizeBytes(), u.Path)
+	}
+	return path, nil
+}
+
+func (s *Store) allowed(path string) bool {
+	if len(s.roots) == 0 {
+		return true
+	}
+	for _, root := range s.roots {
+		if rel, err := filepath.Rel(root, path); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+			return true
+		}
+	}
+	return false
+}
+
+// Verify reads the file through, unless it did so before and the file has not
+// changed since, and returns an error when its SHA-256 is not want.
+func (s *Store) Verify(ctx context.Context, path, want string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("artifact: %w", err)
+	}
+	now := seen{Size: info.Size(), Modified: info.ModTime().UTC()}
+	s.mu.Lock()
+	known, ok := s.seen[path]
+	s.mu.Unlock()
+	if !ok || known.Size != now.Size || !known.Modified.Equal(now.Modified) {
+		if now.SHA256, err = s.sum(ctx, path); err != nil {
+			return fmt.Errorf("artifact: %w", err)
+		}
+		known = now
+		if err := s.remember(path, now); err != nil {
+			return err
+		}
+	}
+	if known.SHA256 != want {
+		return apierr.New(apierr.FailedPrecondition, "%s has the SHA-256 %s, not %s", path, known.SHA256, want)
+	}
+	return nil
+}
+
+func (s *Store) sum(ctx context.Context, path string) (string, error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	f, err := os.Open(path) //nolint:gosec // Locate has checked it
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	h := sha256.New()
+	if _, err := io.CopyBuffer(h, &reader{ctx, f}, make([]byte, 1<<20)); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// reader ends a long read when the context does.
+type reader struct {
+	ctx context.Context //nolint:containedctx // lives for one read of a file
+	f   *os.File
+}
+
+func (r *reader) Read(b []byte) (int, error) {
+	if err := context.Cause(r.ctx); err != nil {
+		return 0, err
+	}
+	return r.f.Read(b)
+}
+
+func (s *Store) remember(path string, what seen) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen[path] = what
+	if s.cache == "" {
+		return nil
+	}
+	data, err := json.Marshal(s.seen)
+	if err != nil {
+		return fmt.Errorf("artifact cache: %w", err)
+	}
+	// Written beside and moved over, so that a crash leaves a whole file.
+	temp := s.cache + ".new"
+	if err := os.WriteFile(temp, data, 0o600); err != nil {
+		return fmt.Errorf("artifact cache: %w", err)
+	}
+	if err := os.Rename(temp, s.cache); err != nil {
+		return fmt.Errorf("artifact cache: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/poterne/poterne/pkg/apierr"
+)
+
+// transportError is what becomes of a connection that failed before the answer
+// was whole: another worker may try.
+func transportError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return apierr.Wrap(apierr.Unavailable, err, "the engine does not answer")
+}
+
+// engineError is an error as engines write it, in any of their shapes.
+type engineError struct {
+	Message      string
+	Type         string
+	Code         string
+	Param        string
+	PromptTokens int
+	ContextSize  int
+}
+
+const maxEngineMessage = 512
+
+// decodeEngineError reads OpenAI's {"error":{…}}, vLLM's older
+// {"object":"error",…}, Ollama's {"error":"…"} and FastAPI's {"detail":…}.
+func decodeEngineError(body []byte) engineError {
+	var outer struct {
+		Error   json.RawMessage `json:"error"`
+		Detail  json.RawMessage `json:"detail"`
+		Message string          `json:"message"`
+		Type    string          `json:"type"`
+	}
+	if json.Unmarshal(body, &outer) != nil {
+		return engineError{Message: clean(string(body))}
+	}
+	var text string
+	switch {
+	case json.Unmarshal(outer.Error, &text) == nil && text != "":
+		return engineError{Message: clean(text)}
+	case len(outer.Error) > 0:
+		return decodeErrorObject(outer.Error)
+	case outer.Message != "":
+		return engineError{Message: clean(outer.Message), Type: outer.Type}
+	case json.Unmarshal(outer.Detail, &text) == nil:
+		return engineError{Message: clean(text)}
+	}
+	return engineError{Message: clean(string(outer.Detail))}
+}
+
+func decodeErrorObject(raw []byte) engineError {
+	var e struct {
+		Message string          `json:"message"`
+		Type    string          `json:"type"`
+		Code    json.RawMessage `json:"code"`
+		Param   string          `json:"param"`
+		Prompt  int             `json:"n_prompt_tokens"`
+		Context int             `json:"n_ctx"`
+	}
+	if json.Unmarshal(raw, &e) != nil {
+		return engineError{Message: clean(string(raw))}
+	}
+	return engineError{
+		Message: clean(e.Message), Type: e.Type, Code: strings.Trim(string(e.Code), `"`), Param: e.Param,
+		PromptTokens: e.Prompt, ContextSize: e.Context,
+	}
+}
+
+// clean keeps an engine's words fit to be shown: one line, of bounded length.
+func clean(s string) string {
+	if len(s) > maxEngineMessage {
+		s = s[:maxEngineMessage] + "…"
+	}
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return ' '
+		}
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+	return strings.TrimSpace(s)
+}
+
+// contextExceeded reports whether e says that prompt and answer do not fit.
+func (e engineError) contextExceeded() bool {
+	if e.Type == "exceed_context_size_error" || e.Code == "context_length_exceeded" {
+		return true
+	}
+	m := strings.ToLower(e.Message)
+	return strings.Contains(m, "maximum context length") || strings.Contains(m, "context size") && strings.Contains(m, "exceed") ||
+		strings.Contains(m, "maximum model length")
+}
+
+// statusError reads the engine's error and gives it its place in the taxonomy.
+func statusError(ctx context.Context, resp *http.Response) error {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return classify(resp.StatusCode, decodeEngineError(body), retryAfter(resp.Header))
+}
+
+func classify(status int, e engineError, after time.Duration) error {
+	message := e.Message
+	if message == "" {
+		message = "the engine answered " + strconv.Itoa(status) + " " + http.StatusText(status)
+	}
+	switch {
+	case status == http.StatusTooManyRequests:
+		return apierr.New(apierr.Overloaded, "the engine takes no more requests now").WithRetryAfter(max(after, time.Second))
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		// The caller is not at fault and must not be told to change a key.
+		return apierr.Wrap(apierr.EngineFailed, errors.New(message), "the engine refuses this worker's credentials")
+	case status == http.StatusNotFound:
+		return apierr.Wrap(apierr.EngineFailed, errors.New(message), "the engine does not have the model or the operation")
+	case status == http.StatusRequestEntityTooLarge:
+		return apierr.New(apierr.PayloadTooLarge, "%s", message)
+	case status == http.StatusNotImplemented:
+		return apierr.New(apierr.Unimplemented, "%s", message)
+	case status == http.StatusRequestTimeout:
+		return apierr.Wrap(apierr.Unavailable, errors.New(message), "the engine gave up waiting")
+	case status >= 400 && status < 500 && e.contextExceeded():
+		return contextError(e, message)
+	case status >= 400 && status < 500:
+		out := apierr.New(apierr.InvalidArgument, "%s", message)
+		if e.Param != "" {
+			out = out.WithField(clean(e.Param))
+		}
+		return out
+	case status >= 500:
+		out := apierr.Wrap(apierr.Unavailable, errors.New(message), "the engine failed")
+		if after > 0 {
+			out = out.WithRetryAfter(after)
+		}
+		return out
+	}
+	return apierr.Wrap(apierr.EngineFailed, errors.New(message), "the engine answered with status %d", status)
+}
+
+func contextError(e engineError, message string) error {
+	out := apierr.New(apierr.ContextLengthExceeded, "%s", message)
+	if e.PromptTokens > 0 {
+		out = out.WithMetadata("prompt_tokens", strconv.Itoa(e.PromptTokens))
+	}
+	if e.ContextSize > 0 {
+		out = out.WithMetadata("context_length", strconv.Itoa(e.ContextSize))
+	}
+	return out
+}
+
+// streamError is an error that came inside a stream: what was sent before
+// stands, so no other worker can take over unless nothing was.
+func streamError(e engineError, begun bool) error {
+	if e.contextExceeded() {
+		return contextError(e, e.Message)
+	}
+	if code, err := strconv.Atoi(e.Code); err == nil && code >= 400 && code < 500 {
+		return classify(code, e, 0)
+	}
+	return brokenStream(errors.New(e.Message), begun)
+}
+
+func brokenStream(err error, begun bool) error {
+	if begun {
+		return apierr.Wrap(apierr.EngineFailed, err, "the engine failed in the middle of the answer")
+	}
+	return apierr.Wrap(apierr.Unavailable, err, "the engine failed before it answered")
+}
+
+const maxRetryAfter = 10 * time.Minute
+
+func retryAfter(h http.Header) time.Duration {
+	seconds, err := strconv.Atoi(h.Get("Retry-After"))
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return min(time.Duration(min(seconds, 3600))*time.Second, maxRetryAfter)
+}

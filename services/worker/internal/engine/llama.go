@@ -1,0 +1,172 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+)
+
+// LlamaConfig is how llama-server is started.
+type LlamaConfig struct {
+	Program *Program
+	// Slots and Context are what a spec that does not say gets; Context is of
+	// one slot, in tokens, and bounded by what the model was trained for.
+	Slots, Context int
+	// Queue is how many requests may wait in the engine.
+	Queue int
+	// ExtraParameters are allowed besides the known ones.
+	ExtraParameters []string
+}
+
+// Llama is llama.cpp's llama-server.
+type Llama struct{ cfg LlamaConfig }
+
+// NewLlama returns the adapter.
+func NewLlama(cfg LlamaConfig) *Llama { return &Llama{cfg} }
+
+// Kind is llama-server.
+func (*Llama) Kind() string { return KindLlamaServer }
+
+// Available looks for the program.
+func (l *Llama) Available() error {
+	_, err := l.cfg.Program.Path()
+	return err
+}
+
+// llamaParameters are the flags that a spec may set: those that shape how the
+// model computes, none that names a file, an address or a key.
+func llamaParameters() []string {
+	return []string{
+		"batch-size", "cache-ram", "cache-type-k", "cache-type-v", "flash-attn", "jinja", "main-gpu", "mlock",
+		"n-gpu-layers", "no-mmap", "pooling", "reasoning-budget", "reasoning-format", "rope-freq-base",
+		"rope-freq-scale", "rope-scale", "rope-scaling", "seed", "split-mode", "swa-full", "tensor-split",
+		"threads", "threads-batch", "ubatch-size", "yarn-orig-ctx",
+	}
+}
+
+const (
+	llamaSpareThreads = 8
+	maxSlots          = 1024
+	// llama.cpp's server closes kept connections after five seconds.
+	llamaIdle = 3 * time.Second
+)
+
+// Plan starts llama-server with the context of all slots together.
+func (l *Llama) Plan(ctx context.Context, m Model) (*Plan, error) {
+	path, err := l.cfg.Program.Path()
+	if err != nil {
+		return nil, unavailable(l.Kind(), err)
+	}
+	weights, err := weightsOf(m)
+	if err != nil {
+		return nil, err
+	}
+	info, err := readGGUF(weights)
+	if err != nil {
+		return nil, err
+	}
+	p := newParameters(m.Spec.GetParameters())
+	slots := p.number("parallel", l.cfg.Slots, 1, maxSlots)
+	gpuLayers := p.left["n-gpu-layers"]
+	prefixes := prefixesOf(p)
+	flags := p.flags(append(llamaParameters(), l.cfg.ExtraParameters...))
+	if err := p.problem(); err != nil {
+		return nil, err
+	}
+	tokens := int(m.Spec.GetContextLength())
+	if tokens == 0 {
+		tokens = min(l.cfg.Context, info.trainedContext)
+	}
+	if tokens > info.trainedContext {
+		return nil, apierr.Invalid("spec.context_length", "the model was trained for %d tokens of context, not %d", info.trainedContext, tokens)
+	}
+	embeds := m.Spec.GetTask() == commonv1.Task_TASK_EMBEDDING
+	args := l.args(ctx, m, weights, slots, tokens, embeds)
+	args = slices.Concat(l.cfg.Program.first(), args, flags, l.cfg.Program.stdinFlag(ctx))
+	return &Plan{
+		Command:     &Command{Path: path, Args: func(port int) []string { return append(slices.Clone(args), "--port", strconv.Itoa(port)) }},
+		Connect:     func(port int) Engine { return newClient(l.dialect(m, port, prefixes)) },
+		Slots:       slots,
+		MaxInFlight: slots + l.cfg.Queue, ContextLength: tokens,
+		MemoryBytes: info.memory(slots, tokens, gpuLayers),
+	}, nil
+}
+
+func (l *Llama) args(ctx context.Context, m Model, weights File, slots, tokens int, embeds bool) []string {
+	args := []string{
+		"--model", weights.Path, "--alias", m.Name, "--host", "127.0.0.1",
+		"--ctx-size", strconv.Itoa(tokens * slots), "--parallel", strconv.Itoa(slots), "--metrics",
+		// Every open request holds one HTTP thread; health checks need one too.
+		"--threads-http", strconv.Itoa(slots + l.cfg.Queue + llamaSpareThreads),
+	}
+	if embeds {
+		args = append(args, "--embedding")
+	}
+	if _, set := m.Spec.GetParameters()["cache-ram"]; !set && l.cfg.Program.knows(ctx, "cache-ram") {
+		args = append(args, "--cache-ram", "256") // MiB; llama.cpp's own 8 GiB is more than is planned for
+	}
+	for _, f := range m.Files {
+		if f.Role == RoleProjector {
+			args = append(args, "--mmproj", f.Path)
+		}
+	}
+	return args
+}
+
+func (l *Llama) dialect(m Model, port int, prefixes map[string]string) dialect {
+	base := localURL(port)
+	return dialect{
+		base: base + "/v1", health: base + "/health", model: m.Name, idle: llamaIdle,
+		embed: embedDialect{batch: 32, tokens: true, dimensions: int(m.Spec.GetEmbeddingDimensions()), prefixes: prefixes},
+		facts: func(ctx context.Context, c *client) (Facts, error) { return llamaFacts(ctx, c, base) },
+	}
+}
+
+func llamaFacts(ctx context.Context, c *client, base string) (Facts, error) {
+	body, err := c.get(ctx, base+"/props")
+	if err != nil {
+		return Facts{}, err
+	}
+	var props struct {
+		TotalSlots int `json:"total_slots"`
+		Defaults   struct {
+			Context int `json:"n_ctx"`
+		} `json:"default_generation_settings"`
+	}
+	if err := json.Unmarshal(body, &props); err != nil {
+		return Facts{}, apierr.Wrap(apierr.EngineFailed, err, "the engine's properties cannot be read")
+	}
+	return Facts{Slots: props.TotalSlots, ContextLength: props.Defaults.Context}, nil
+}
+
+// weightsOf returns the one file of weights, or the first of several parts.
+func weightsOf(m Model) (File, error) {
+	for _, f := range m.Files {
+		if f.Role == RoleWeights {
+			return f, nil
+		}
+	}
+	return File{}, apierr.Invalid("spec.artifacts", "engine %s needs an artifact with the weights", m.Spec.GetEngine())
+}
+
+func unavailable(kind string, err error) error {
+	return apierr.Wrap(apierr.FailedPrecondition, err, "engine %s is not installed on this worker", kind)
+}
+
+// The parameters that say what a model wants before a query and a passage. They
+// are the worker's own: engines are not told.
+const (
+	parameterQueryPrefix   = "query-prefix"
+	parameterPassagePrefix = "passage-prefix"
+)
+
+func prefixesOf(p *parameters) map[string]string {
+	return map[string]string{
+		"query": p.text(parameterQueryPrefix, ""), "passage": p.text(parameterPassagePrefix, ""),
+	}
+}

@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/poterne/poterne/pkg/apierr"
+)
+
+// Simulated is this project's simulated engine, which speaks vLLM's API.
+type Simulated struct {
+	program *Program
+	queue   int
+}
+
+// NewSimulated returns the adapter; queue is how many requests may wait.
+func NewSimulated(program *Program, queue int) *Simulated { return &Simulated{program, queue} }
+
+// simMemory is what the simulator takes; the weights it pretends to have take
+// nothing.
+const simMemory = 24 << 20
+
+const (
+	simSlots   = 64
+	simContext = 8192
+)
+
+// Kind is sim.
+func (*Simulated) Kind() string { return KindSim }
+
+// Available looks for the program.
+func (s *Simulated) Available() error {
+	_, err := s.program.Path()
+	return err
+}
+
+func simParameters() []string {
+	return []string{
+		"answer-tokens", "crash-after", "decode-rate", "disconnect-after", "error-rate", "error-status",
+		"first-token", "hang", "kv-tokens", "max-waiting", "prefill-rate", "seed", "start-delay",
+	}
+}
+
+// Plan starts the simulator with the spec's parameters as its flags.
+func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
+	path, err := s.program.Path()
+	if err != nil {
+		return nil, unavailable(s.Kind(), err)
+	}
+	p := newParameters(m.Spec.GetParameters())
+	slots := p.number("slots", simSlots, 1, 1<<20)
+	args := []string{"--host", "127.0.0.1", "--model", m.Name, "--slots", strconv.Itoa(slots)}
+	tokens := simContext
+	if n := int(m.Spec.GetContextLength()); n > 0 {
+		tokens = n
+	}
+	args = append(args, "--context", strconv.Itoa(tokens))
+	if n := m.Spec.GetEmbeddingDimensions(); n > 0 {
+		args = append(args, "--dimensions", strconv.Itoa(int(n)))
+	}
+	args = slices.Concat(s.program.first(), args, p.flags(simParameters()), s.program.stdinFlag(ctx))
+	if err := p.problem(); err != nil {
+		return nil, err
+	}
+	return &Plan{
+		Command: &Command{Path: path, Args: func(port int) []string { return append(slices.Clone(args), "--port", strconv.Itoa(port)) }},
+		Connect: func(port int) Engine {
+			base := localURL(port)
+			return newClient(dialect{
+				base: base + "/v1", health: base + "/health", model: m.Name, idle: 90 * time.Second,
+				embed: embedDialect{batch: 256, tokens: true, shortens: true, dimensions: int(m.Spec.GetEmbeddingDimensions())},
+				facts: vllmFacts,
+			})
+		},
+		Slots: slots, MaxInFlight: slots + s.queue, ContextLength: tokens,
+		MemoryBytes: map[string]int64{PoolCPU: simMemory},
+	}, nil
+}
+
+// vllmFacts reads vLLM's list of models.
+func vllmFacts(ctx context.Context, c *client) (Facts, error) {
+	body, err := c.get(ctx, c.d.base+"/models")
+	if err != nil {
+		return Facts{}, err
+	}
+	var list struct {
+		Data []struct {
+			MaxModelLen int `json:"max_model_len"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(body, &list); err != nil {
+		return Facts{}, apierr.Wrap(apierr.EngineFailed, err, "the engine's list of models cannot be read")
+	}
+	if len(list.Data) == 0 {
+		return Facts{}, nil
+	}
+	return Facts{ContextLength: list.Data[0].MaxModelLen}, nil
+}

@@ -1,0 +1,31 @@
+package memory
+
+import "testing"
+
+func TestReserveAllOrNothing(t *testing.T) {
+	p := NewPools(map[string]int64{"cpu": 100, "gpu0": 10})
+	if s := p.Reserve(map[string]int64{"cpu": 60, "gpu0": 10}); s != nil {
+		t.Fatalf("the first does not fit: %+v", s)
+	}
+	s := p.Reserve(map[string]int64{"cpu": 10, "gpu0": 1})
+	if s == nil || s.ID != "gpu0" || s.Needed != 1 || s.Used != 10 || s.Total != 10 || !s.Known {
+		t.Fatalf("got %+v", s)
+	}
+	if list := p.List(); list[0].Used != 60 || list[0].Free() != 40 || list[1].Free() != 0 {
+		t.Fatalf("a refused reservation took something: %+v", list)
+	}
+	p.Release(map[string]int64{"cpu": 60, "gpu0": 10})
+	if s := p.Reserve(map[string]int64{"cpu": 100}); s != nil {
+		t.Fatalf("what was released is not free: %+v", s)
+	}
+	if s := p.Reserve(map[string]int64{"gpu7": 1}); s == nil || s.Known {
+		t.Fatalf("an unknown pool: %+v", s)
+	}
+}
+
+func TestMachine(t *testing.T) {
+	n, err := Machine()
+	if err != nil || n < 64<<20 {
+		t.Fatalf("got %d, %v", n, err)
+	}
+}

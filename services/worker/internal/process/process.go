@@ -1,0 +1,168 @@
+// Package process runs one engine as a child process: in a group of its own,
+// with its output in the log, and gone when the agent is gone, however that
+// ended. It knows nothing of engines; start reading at Start and Ledger.
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// The keys of log records about a child.
+const (
+	KeyPID  = "engine_pid"
+	KeyLine = "line"
+)
+
+// Command says what to run.
+type Command struct {
+	Path string
+	Args []string
+	// Env is added to the agent's environment, less the agent's own settings,
+	// which may hold secrets.
+	Env []string
+	Dir string
+}
+
+// Process is one running child. It is safe for concurrent use.
+type Process struct {
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	out    *output
+	ledger *Ledger
+	exited chan struct{}
+	err    error // set before exited is closed
+}
+
+// outputDelay bounds the wait for output after the child's end, for a
+// grandchild may hold it open.
+const outputDelay = time.Second
+
+// Start runs the command and notes it in the ledger. The child outlives ctx;
+// it is ended by Stop, and by the end of this process.
+func Start(ctx context.Context, c Command, ledger *Ledger, log *slog.Logger) (*Process, error) {
+	out := newOutput(log)
+	cmd := exec.Command(c.Path, c.Args...) //nolint:gosec,noctx // the worker's own configuration; ended by Stop
+	cmd.Dir, cmd.Env = c.Dir, append(environment(os.Environ()), c.Env...)
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, outputDelay
+	cmd.SysProcAttr = attributes()
+	// A child that watches its standard input sees its end when this process
+	// ends, since only this process holds the other side.
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("standard input: %w", err)
+	}
+	p := &Process{cmd: cmd, stdin: stdin, out: out, ledger: ledger, exited: make(chan struct{})}
+	started := make(chan error)
+	go p.run(started)
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("cannot be started: %w", err)
+	}
+	out.begin(ctx, p.PID())
+	if err := ledger.add(p.PID(), c.Path); err != nil {
+		// Without the note a leftover would not be found after a crash: on Linux
+		// the kernel sees to it, so this is no reason to refuse the work.
+		log.WarnContext(ctx, "engine process not noted", slog.Int(KeyPID, p.PID()), slog.Any("error", err))
+	}
+	return p, nil
+}
+
+// run starts the child and waits for it on one thread of the system: Linux ends
+// a child with the thread that made it, not with the process.
+func (p *Process) run(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := p.cmd.Start()
+	started <- err
+	if err != nil {
+		return
+	}
+	err = p.cmd.Wait()
+	signalGroup(p.PID(), syscall.SIGKILL) // what it may have left behind
+	p.out.end()
+	p.ledger.remove(p.PID())
+	p.err = p.explain(err)
+	close(p.exited)
+}
+
+// PID returns the child's process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Exited is closed when the child has ended.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+// Err says, once the child has ended, how: it is never nil then.
+func (p *Process) Err() error {
+	<-p.exited
+	return p.err
+}
+
+// Stop asks the child to end, makes it end when grace has passed or ctx has
+// ended, and returns when it is gone.
+func (p *Process) Stop(ctx context.Context, grace time.Duration) {
+	select {
+	case <-p.exited:
+		return
+	default:
+	}
+	signalGroup(p.PID(), syscall.SIGTERM)
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-p.exited:
+		return
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	signalGroup(p.PID(), syscall.SIGKILL)
+	<-p.exited
+}
+
+// explain turns the outcome of Wait into words for people, with the last lines
+// that the child wrote.
+func (p *Process) explain(err error) error {
+	what := "ended by itself"
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		what = describe(exit)
+	} else if err != nil {
+		what = err.Error()
+	}
+	if tail := p.out.tail(); tail != "" {
+		return fmt.Errorf("the engine %s: %s", what, tail)
+	}
+	return fmt.Errorf("the engine %s", what)
+}
+
+func describe(exit *exec.ExitError) string {
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	switch {
+	case !ok || !status.Signaled():
+		return fmt.Sprintf("ended with exit code %d", exit.ExitCode())
+	case status.Signal() == syscall.SIGILL:
+		return "was killed by SIGILL: its build does not fit this CPU"
+	case status.Signal() == syscall.SIGKILL:
+		return "was killed by SIGKILL: by hand, or because memory ran out"
+	}
+	return fmt.Sprintf("was killed by signal %d (%v)", int(status.Signal()), status.Signal())
+}
+
+// environment leaves out this program's own settings.
+func environment(all []string) []string {
+	out := make([]string, 0, len(all))
+	for _, kv := range all {
+		if !strings.HasPrefix(kv, "POTERNE_") {
+			out = append(out, kv)
+		}
+	}
+	return out
+}
