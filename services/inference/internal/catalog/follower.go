@@ -110,7 +110,11 @@ func (f *Follower) Run(ctx context.Context) error {
 			failures = 1
 		}
 		wait := f.opts.Backoff.Wait(failures)
-		f.opts.Logger.WarnContext(ctx, "the registry's watch stream ended: the last state stays",
+		level := slog.LevelWarn
+		if failures > 1 {
+			level = slog.LevelDebug // said once is enough
+		}
+		f.opts.Logger.LogAttrs(ctx, level, "the registry's watch stream ended: the last state stays",
 			slog.Any("error", err), slog.Duration("retry_in", wait))
 		if clock.Sleep(ctx, f.opts.Clock, wait) != nil {
 			break
@@ -179,4 +183,3 @@ func (f *Follower) publish(s *Snapshot) {
 		f.opts.Applied(s.Revision())
 	}
 }
-

@@ -1,0 +1,72 @@
+package fakes
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+)
+
+// Engine is the kind of engine that Model's versions need.
+const Engine = "sim"
+
+// Digest returns a digest made from a text.
+func Digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// VersionDigest is the digest of a version made by Model.
+func VersionDigest(model string, number int) string {
+	return Digest(fmt.Sprintf("%s@v%d", model, number))
+}
+
+// Change changes a model's state while it is made.
+type Change func(*registryv1.ModelState)
+
+// Model returns a chat model with versions 1 to n.
+func Model(name string, n int, changes ...Change) *registryv1.ModelState {
+	m := &registryv1.ModelState{Model: &registryv1.Model{Name: name}}
+	for i := 1; i <= n; i++ {
+		m.Versions = append(m.Versions, &registryv1.Version{
+			Model: name, Number: int32(i), Digest: VersionDigest(name, i), //nolint:gosec // a few
+			Spec: &commonv1.ModelSpec{Task: commonv1.Task_TASK_CHAT, Engine: Engine, ContextLength: 4096},
+		})
+	}
+	for _, c := range changes {
+		c(m)
+	}
+	return m
+}
+
+// Embedding makes every version an embedding model.
+func Embedding() Change {
+	return func(m *registryv1.ModelState) {
+		for _, v := range m.GetVersions() {
+			v.Spec.Task, v.Spec.EmbeddingDimensions = commonv1.Task_TASK_EMBEDDING, 4
+		}
+	}
+}
+
+// Alias points an alias at a version.
+func Alias(name string, version int) Change {
+	return func(m *registryv1.ModelState) {
+		m.Aliases = append(m.Aliases, &registryv1.Alias{
+			Model: m.GetModel().GetName(), Name: name, Version: int32(version), //nolint:gosec // a few
+		})
+	}
+}
+
+// Split adds an arm; weights are in millionths.
+func Split(arm string, version, weight int) Change {
+	return func(m *registryv1.ModelState) {
+		if m.Split == nil {
+			m.Split = &registryv1.Split{Model: m.GetModel().GetName(), Salt: "salt"}
+		}
+		m.Split.Arms = append(m.Split.Arms, &registryv1.Arm{
+			Name: arm, Version: int32(version), Weight: int32(weight), //nolint:gosec // small
+		})
+	}
+}

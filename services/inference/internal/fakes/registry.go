@@ -1,0 +1,179 @@
+// Package fakes holds a registry and workers for the tests of this module: they
+// speak the real contracts over real connections, and do what a test tells
+// them. Start reading at Registry and Worker.
+package fakes
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+)
+
+// Registry is a registry in memory that only knows how to be watched. It is
+// safe for concurrent use.
+type Registry struct {
+	registryv1.UnimplementedRegistryServiceServer
+
+	// Heartbeat is the time between heartbeats; 0 sends none.
+	Heartbeat time.Duration
+
+	mu      sync.Mutex
+	base    int64 // the revision before the first change kept
+	changes []*registryv1.WatchResponse
+	models  map[string]*registryv1.ModelState
+	changed chan struct{}
+	asked   []int64 // the revisions that watchers came with
+	cut     chan struct{}
+	away    bool
+}
+
+// NewRegistry returns a registry without models.
+func NewRegistry() *Registry {
+	return &Registry{
+		models: make(map[string]*registryv1.ModelState), changed: make(chan struct{}), cut: make(chan struct{}),
+	}
+}
+
+// Put sets the state of a model.
+func (r *Registry) Put(m *registryv1.ModelState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.models[m.GetModel().GetName()] = m
+	r.commit(&registryv1.WatchResponse{Event: &registryv1.WatchResponse_Changed{Changed: m}})
+}
+
+// Remove removes a model.
+func (r *Registry) Remove(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.models, name)
+	r.commit(&registryv1.WatchResponse{Event: &registryv1.WatchResponse_Removed{Removed: name}})
+}
+
+// commit gives a change the next revision; r.mu is held.
+func (r *Registry) commit(c *registryv1.WatchResponse) {
+	c.Revision = r.base + int64(len(r.changes)) + 1
+	r.changes = append(r.changes, c)
+	r.wake()
+}
+
+func (r *Registry) wake() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// Compact forgets all changes: a watcher must have the present revision, or
+// start from 0.
+func (r *Registry) Compact() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.base += int64(len(r.changes))
+	r.changes = nil
+}
+
+// Cut ends all watch streams; while away is set, new ones are refused.
+func (r *Registry) Cut(away bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.away = away
+	close(r.cut)
+	r.cut = make(chan struct{})
+}
+
+// Revision is that of the last change.
+func (r *Registry) Revision() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.base + int64(len(r.changes))
+}
+
+// Asked returns the revisions that watchers came with, in order.
+func (r *Registry) Asked() []int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.asked)
+}
+
+// Watch implements the contract: a snapshot in two parts from 0, changes from a
+// revision that is kept, OUT_OF_RANGE otherwise.
+func (r *Registry) Watch(req *registryv1.WatchRequest, stream grpc.ServerStreamingServer[registryv1.WatchResponse]) error {
+	r.mu.Lock()
+	r.asked = append(r.asked, req.GetFromRevision())
+	cut, away := r.cut, r.away
+	r.mu.Unlock()
+	if away {
+		return status.Error(codes.Unavailable, "away")
+	}
+	from := req.GetFromRevision()
+	if from == 0 {
+		var err error
+		if from, err = r.sendSnapshot(stream); err != nil {
+			return err
+		}
+	}
+	var beat <-chan time.Time
+	if r.Heartbeat > 0 {
+		t := time.NewTicker(r.Heartbeat)
+		defer t.Stop()
+		beat = t.C
+	}
+	for {
+		next, changed, err := r.after(from)
+		if err != nil {
+			return err
+		}
+		for _, c := range next {
+			if err := stream.Send(c); err != nil {
+				return err
+			}
+			from = c.GetRevision()
+		}
+		select {
+		case <-changed:
+		case <-beat:
+			err := stream.Send(&registryv1.WatchResponse{Revision: from, Event: &registryv1.WatchResponse_Heartbeat{
+				Heartbeat: &registryv1.Heartbeat{},
+			}})
+			if err != nil {
+				return err
+			}
+		case <-cut:
+			return status.Error(codes.Unavailable, "cut")
+		case <-stream.Context().Done():
+			return status.FromContextError(stream.Context().Err()).Err()
+		}
+	}
+}
+
+func (r *Registry) sendSnapshot(stream grpc.ServerStreamingServer[registryv1.WatchResponse]) (int64, error) {
+	r.mu.Lock()
+	revision := r.base + int64(len(r.changes))
+	parts := []*registryv1.SnapshotPart{{First: true}, {Last: true}}
+	for _, m := range r.models {
+		parts[1].Models = append(parts[1].Models, m)
+	}
+	r.mu.Unlock()
+	for _, p := range parts {
+		msg := &registryv1.WatchResponse{Revision: revision, Event: &registryv1.WatchResponse_Snapshot{Snapshot: p}}
+		if err := stream.Send(msg); err != nil {
+			return 0, err
+		}
+	}
+	return revision, nil
+}
+
+func (r *Registry) after(from int64) ([]*registryv1.WatchResponse, <-chan struct{}, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if from < r.base || from > r.base+int64(len(r.changes)) {
+		return nil, nil, status.Error(codes.OutOfRange, fmt.Sprintf("revision %d is not kept", from))
+	}
+	return slices.Clone(r.changes[from-r.base:]), r.changed, nil
+}
