@@ -154,3 +154,16 @@ func withoutFunctionWords(tokens []Token) []Token {
 	}
 	return out
 }
+
+// Matches returns the words of a passage whose term is wanted.
+func Matches(text string, wanted map[string]bool) []Token {
+	tokens := Tokens(text)
+	stem := stemmerFor(detect(tokens))
+	var out []Token
+	for _, t := range tokens {
+		if wanted[stem(t.Word)] {
+			out = append(out, t)
+		}
+	}
+	return out
+}

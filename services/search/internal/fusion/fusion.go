@@ -44,9 +44,13 @@ type Result struct {
 	Parts []Part
 }
 
+// scaleHits is how many of a leg's best hits give its mean and deviation. A
+// leg may be longer, when many results are asked for, without another scale.
+const scaleHits = 100
+
 // Standardised sums, for every chunk, the legs' standard scores: a leg's score
-// less the mean of the leg, over its deviation, times the leg's weight over all
-// weights. A chunk that a leg did not find counts as the leg's worst hit: the
+// less the mean of the leg's best hundred, over their deviation, times the leg's
+// weight over all weights. A chunk that a leg did not find counts as the leg's worst hit: the
 // leg's bound is all that is known of it. A leg whose scores are all equal says
 // nothing and counts 0. Results are ordered best first, ties by id.
 //
@@ -111,10 +115,10 @@ func scaleOf(hits []Scored) scale {
 	if len(hits) == 0 {
 		return scale{}
 	}
-	s := scale{lowest: math.Inf(1)}
+	s := scale{lowest: hits[len(hits)-1].Score}
+	hits = hits[:min(len(hits), scaleHits)]
 	for _, h := range hits {
 		s.mean += h.Score
-		s.lowest = min(s.lowest, h.Score)
 	}
 	s.mean /= float64(len(hits))
 	for _, h := range hits {

@@ -1,0 +1,135 @@
+package search
+
+import (
+	"time"
+
+	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/discovery/backend"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/sqldb"
+	"github.com/poterne/poterne/pkg/telemetry"
+)
+
+// The names of the services in discovery.
+const (
+	// ServiceName is this service's own.
+	ServiceName = "poterne-search"
+	// InferenceName is the inference service's.
+	InferenceName = "poterne-inference"
+)
+
+// Config is the configuration of the search service.
+type Config struct {
+	GRPC      grpcserver.Config `yaml:"grpc"`
+	Telemetry telemetry.Config  `yaml:"telemetry"`
+	Discovery backend.Config    `yaml:"discovery"`
+	// Store is where documents are kept: the truth.
+	Store     sqldb.Config `yaml:"store"`
+	Index     Index        `yaml:"index"`
+	Embedding Embedding    `yaml:"embedding"`
+	Chunking  Chunking     `yaml:"chunking"`
+	Limits    Limits       `yaml:"limits"`
+	// DrainTimeout is how long calls in hand may take once the process is asked
+	// to end.
+	DrainTimeout time.Duration `yaml:"drain_timeout"`
+}
+
+// Index says where the derived indexes are.
+type Index struct {
+	// Kind is embedded: words on disk, vectors in memory, for one process.
+	Kind string `yaml:"kind"`
+	// Dir is the embedded index's directory. It may be removed while the process
+	// is not running: the next start makes it anew.
+	Dir string `yaml:"dir"`
+	// PollInterval is how soon, at the latest, what another process wrote to the
+	// same store can be found.
+	PollInterval time.Duration `yaml:"poll_interval"`
+}
+
+// KindEmbedded is the kind of index that needs no server.
+const KindEmbedded = "embedded"
+
+// Embedding says how texts become vectors.
+type Embedding struct {
+	// Model is the reference of collections that name none, as the inference
+	// service takes it. The version that embeds a collection's first document is
+	// asked for ever after.
+	Model string `yaml:"model"`
+	// Batch is the most passages of one call, and BatchBytes the most bytes. A
+	// query may have to wait for one batch on a busy engine.
+	Batch      int          `yaml:"batch"`
+	BatchBytes config.Bytes `yaml:"batch_bytes"`
+	// Concurrency is how many calls with passages may be in flight together.
+	Concurrency int `yaml:"concurrency"`
+	// PassageTimeout and QueryTimeout bound one call.
+	PassageTimeout time.Duration `yaml:"passage_timeout"`
+	QueryTimeout   time.Duration `yaml:"query_timeout"`
+}
+
+// Chunking says how documents are cut into passages.
+type Chunking struct {
+	// MaxWords is the length of a passage; 200 words suit models of 512 tokens.
+	MaxWords int `yaml:"max_words"`
+	// OverlapWords is how much a passage may repeat of the one before.
+	OverlapWords int `yaml:"overlap_words"`
+}
+
+// Limits bound what tenants may have.
+type Limits struct {
+	// Collections is how many collections a tenant may have.
+	Collections int `yaml:"collections"`
+	// CollectionChunks is how many passages a collection may have: their vectors
+	// are in memory, 1.5 KB each at 384 dimensions.
+	CollectionChunks int `yaml:"collection_chunks"`
+}
+
+// DefaultConfig returns the defaults of a process of its own.
+func DefaultConfig() *Config {
+	cfg := &Config{
+		GRPC:      grpcserver.DefaultConfig("127.0.0.1:9092"),
+		Telemetry: telemetry.DefaultConfig("127.0.0.1:9102"),
+		Discovery: backend.DefaultConfig(),
+		Store:     sqldb.DefaultConfig("sqlite:poterne-search.db"),
+		Index:     Index{Kind: KindEmbedded, Dir: "poterne-search-index", PollInterval: time.Second},
+		Embedding: Embedding{
+			Model: "multilingual-e5-small", Batch: 16, BatchBytes: 64 * config.KiB, Concurrency: 2,
+			PassageTimeout: 2 * time.Minute, QueryTimeout: 10 * time.Second,
+		},
+		Chunking:     Chunking{MaxWords: 200, OverlapWords: 30},
+		Limits:       Limits{Collections: 1000, CollectionChunks: 1_000_000},
+		DrainTimeout: 30 * time.Second,
+	}
+	// A batch of documents, and the metadata of many hits.
+	cfg.GRPC.MaxRecvBytes = 20 * config.MiB
+	cfg.GRPC.MaxSendBytes = 64 * config.MiB
+	return cfg
+}
+
+// Complete checks the configuration. The error lists every problem.
+func (c *Config) Complete() error {
+	var p config.Problems
+	c.GRPC.Validate(&p, "grpc")
+	c.Telemetry.Validate(&p, "telemetry")
+	c.Discovery.Validate(&p, "discovery")
+	c.Store.Validate(&p, "store")
+	p.Check(c.Index.Kind == KindEmbedded, "index.kind", "must be embedded, got %q", c.Index.Kind)
+	p.Check(c.Index.Dir != "", "index.dir", "must name a directory")
+	positive := func(path string, d time.Duration) { p.Check(d > 0, path, "must be positive, got %v", d) }
+	positive("index.poll_interval", c.Index.PollInterval)
+	positive("embedding.passage_timeout", c.Embedding.PassageTimeout)
+	positive("embedding.query_timeout", c.Embedding.QueryTimeout)
+	positive("drain_timeout", c.DrainTimeout)
+	between := func(path string, n, low, high int) {
+		p.Check(n >= low && n <= high, path, "must be from %d to %d, got %d", low, high, n)
+	}
+	p.Check(c.Embedding.Model != "" && len(c.Embedding.Model) <= 256, "embedding.model", "must have 1 to 256 characters")
+	between("embedding.batch", c.Embedding.Batch, 1, 2048)
+	p.Check(c.Embedding.BatchBytes >= config.KiB && c.Embedding.BatchBytes <= 8*config.MiB, "embedding.batch_bytes",
+		"must be from 1KiB to 8MiB, got %v", c.Embedding.BatchBytes)
+	between("embedding.concurrency", c.Embedding.Concurrency, 1, 256)
+	between("chunking.max_words", c.Chunking.MaxWords, 20, 2000)
+	between("chunking.overlap_words", c.Chunking.OverlapWords, 0, c.Chunking.MaxWords/2)
+	between("limits.collections", c.Limits.Collections, 1, 1_000_000)
+	between("limits.collection_chunks", c.Limits.CollectionChunks, 1, 100_000_000)
+	return p.Err()
+}

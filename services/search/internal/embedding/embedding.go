@@ -1,0 +1,180 @@
+// Package embedding has texts turned into vectors by the inference service, in
+// batches of a size that a query is not stuck behind. It knows no documents;
+// start reading at Client.
+package embedding
+
+import (
+	"context"
+	"math"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+
+	"github.com/poterne/poterne/pkg/apierr"
+)
+
+// Kind says what a text is to the model.
+type Kind string
+
+// The kinds of texts.
+const (
+	Query   Kind = "query"
+	Passage Kind = "passage"
+)
+
+// Vectors is what texts became, in their order.
+type Vectors struct {
+	// Digest is the version of the model that made them; "" when it has none.
+	Digest string
+	Values [][]float32
+}
+
+// Options tune a client.
+type Options struct {
+	// Batch is the most texts of one call, and BatchBytes the most bytes.
+	Batch      int
+	BatchBytes int
+	// Concurrency is how many calls with passages may be in flight together.
+	// Queries do not wait for it.
+	Concurrency int
+	// PassageTimeout and QueryTimeout bound one call.
+	PassageTimeout time.Duration
+	QueryTimeout   time.Duration
+}
+
+// Client embeds through the inference service. It is safe for concurrent use.
+type Client struct {
+	inference inferencev1.InferenceServiceClient
+	opts      Options
+	slots     chan struct{}
+}
+
+// New returns a client.
+func New(c inferencev1.InferenceServiceClient, o Options) *Client {
+	return &Client{inference: c, opts: o, slots: make(chan struct{}, o.Concurrency)}
+}
+
+// Pinned returns the reference to one version of a model: digest is "" or what
+// Vectors told. The alias or number of a reference gives way to it.
+func Pinned(model, digest string) string {
+	if digest == "" {
+		return model
+	}
+	name, _, _ := strings.Cut(model, "@")
+	return name + "@" + digest
+}
+
+// Embed returns the vectors of texts, all made by one version of the model.
+func (c *Client) Embed(ctx context.Context, model string, kind Kind, texts []string) (Vectors, error) {
+	out := Vectors{Values: make([][]float32, len(texts))}
+	batches := c.batches(texts)
+	digests := make([]string, len(batches))
+	g, ctx := errgroup.WithContext(ctx)
+	if kind == Passage {
+		g.SetLimit(c.opts.Concurrency)
+	}
+	start := 0
+	for i, batch := range batches {
+		into := out.Values[start : start+len(batch)]
+		start += len(batch)
+		g.Go(func() error {
+			var err error
+			digests[i], err = c.call(ctx, model, kind, batch, into)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return Vectors{}, err
+	}
+	for i, v := range out.Values {
+		if len(v) != len(out.Values[0]) {
+			return Vectors{}, apierr.New(apierr.EngineFailed, "the embedding model gave vectors of %d and of %d dimensions",
+				len(out.Values[0]), len(out.Values[i]))
+		}
+	}
+	for _, d := range digests {
+		if d != digests[0] {
+			return Vectors{}, apierr.New(apierr.Unavailable, "the embedding model changed its version meanwhile")
+		}
+		out.Digest = d
+	}
+	return out, nil
+}
+
+// batches cuts texts into runs that fit one call; a text that is too long for
+// any goes alone.
+func (c *Client) batches(texts []string) [][]string {
+	var out [][]string
+	start, size := 0, 0
+	for i, t := range texts {
+		if i > start && (i-start == c.opts.Batch || size+len(t) > c.opts.BatchBytes) {
+			out = append(out, texts[start:i])
+			start, size = i, 0
+		}
+		size += len(t)
+	}
+	if start < len(texts) {
+		out = append(out, texts[start:])
+	}
+	return out
+}
+
+func (c *Client) call(ctx context.Context, model string, kind Kind, texts []string, into [][]float32) (digest string, err error) {
+	timeout := c.opts.QueryTimeout
+	if kind == Passage {
+		timeout = c.opts.PassageTimeout
+		select {
+		case c.slots <- struct{}{}:
+			defer func() { <-c.slots }()
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	req := &inferencev1.EmbedRequest{Model: model, InputType: string(kind), Inputs: make([]*workerv1.EmbedInput, len(texts))}
+	for i, t := range texts {
+		req.Inputs[i] = &workerv1.EmbedInput{Input: &workerv1.EmbedInput_Text{Text: t}}
+	}
+	resp, err := c.inference.Embed(ctx, req)
+	if err != nil {
+		return "", err
+	}
+	if len(resp.GetEmbeddings()) != len(texts) {
+		return "", apierr.New(apierr.EngineFailed, "the embedding model gave %d vectors for %d texts", len(resp.GetEmbeddings()), len(texts))
+	}
+	for i, e := range resp.GetEmbeddings() {
+		if !usable(e.GetValues()) {
+			return "", apierr.New(apierr.EngineFailed, "the embedding model gave a vector that is empty or not finite")
+		}
+		into[i] = e.GetValues()
+	}
+	return resp.GetServedBy().GetDigest(), nil
+}
+
+func usable(v []float32) bool {
+	for _, x := range v {
+		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
+			return false
+		}
+	}
+	return len(v) > 0
+}
+
+// Failure returns what callers are told when Embed failed: that the text is at
+// fault, if it is, and UNAVAILABLE in every other case.
+func Failure(err error) *apierr.Error {
+	e := apierr.From(err)
+	switch e.Reason {
+	case apierr.InvalidArgument, apierr.ContextLengthExceeded:
+		return apierr.Wrap(apierr.InvalidArgument, err, "the embedding model refuses the text: %s", e.Message).WithField("text")
+	case apierr.Cancelled:
+		return e
+	default:
+		return apierr.Wrap(apierr.Unavailable, err, "embedding is unavailable: %s", e.Message)
+	}
+}

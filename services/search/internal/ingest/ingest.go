@@ -1,0 +1,308 @@
+// Package ingest takes documents in: each is checked for itself, cut into
+// passages, embedded, and written to the truth whole or not at all. A document
+// whose passages cannot be embedded is not kept: what is kept can be found in
+// every mode, and a caller who was told "failed" sends it again. Start reading
+// at Ingester.Upsert.
+package ingest
+
+import (
+	"context"
+	"errors"
+
+	"github.com/poterne/poterne/pkg/apierr"
+
+	"github.com/poterne/poterne/services/search/internal/analysis"
+	"github.com/poterne/poterne/services/search/internal/chunk"
+	"github.com/poterne/poterne/services/search/internal/embedding"
+	"github.com/poterne/poterne/services/search/internal/follow"
+	"github.com/poterne/poterne/services/search/internal/index"
+	"github.com/poterne/poterne/services/search/internal/store"
+)
+
+// Embedder turns texts into vectors.
+type Embedder interface {
+	Embed(ctx context.Context, model string, kind embedding.Kind, texts []string) (embedding.Vectors, error)
+}
+
+// Indexes keeps indexes up with what is written.
+type Indexes interface {
+	CatchUp(ctx context.Context, c store.Collection, to int64) (index.Collection, error)
+	Notify()
+}
+
+// Options is what an ingester needs.
+type Options struct {
+	Store    *store.Store
+	Embedder Embedder
+	Indexes  Indexes
+	Chunking chunk.Options
+	// MaxCollectionChunks bounds the chunks of one collection.
+	MaxCollectionChunks int
+	// GroupChunks is how many chunks are embedded and written together.
+	GroupChunks int
+}
+
+// Ingester takes documents in. It is safe for concurrent use.
+type Ingester struct{ o Options }
+
+// New returns an ingester.
+func New(o Options) *Ingester { return &Ingester{o: o} }
+
+// Status is what became of a document.
+type Status string
+
+// The statuses, as the API shows them.
+const (
+	Created   Status = "created"
+	Updated   Status = "updated"
+	Unchanged Status = "unchanged"
+	Failed    Status = "failed"
+)
+
+// Result is what became of one document.
+type Result struct {
+	ID     string
+	Status Status
+	Chunks int
+	// Err says why it failed; its field is relative to the document.
+	Err *apierr.Error
+}
+
+// item is one document on its way in.
+type item struct {
+	at      int // its place in the request
+	version store.Version
+	// kept is the number of the version whose chunks can be used again, or 0.
+	kept int64
+}
+
+// Upsert writes documents into the collection and returns what became of each,
+// in their order, and the generation afterwards. With wait, what was written
+// can be found when it returns. The error is of the whole request; documents
+// written before it stay written, and are found unchanged when sent again.
+func (g *Ingester) Upsert(ctx context.Context, c store.Collection, docs []Input, wait bool) ([]Result, int64, error) {
+	results := make([]Result, len(docs))
+	items, err := g.prepare(ctx, c, docs, results)
+	if err != nil {
+		return nil, 0, err
+	}
+	generation := c.Generation
+	var gaveUp *apierr.Error
+	for _, group := range g.groups(items) {
+		if gaveUp != nil {
+			fail(results, group, gaveUp)
+			continue
+		}
+		written, last, err := g.write(ctx, &c, group)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, 0, err
+			}
+			e := apierr.From(err)
+			fail(results, group, e)
+			if e.Reason != apierr.InvalidArgument && e.Reason != apierr.ContextLengthExceeded {
+				gaveUp = e // the next group would only wait for the same failure
+			}
+			continue
+		}
+		generation = last
+		for i, it := range group {
+			results[it.at] = Result{ID: it.version.ID, Status: Updated, Chunks: len(it.version.Chunks)}
+			if written[i].Created {
+				results[it.at].Status = Created
+			}
+		}
+		g.o.Indexes.Notify()
+	}
+	if wait {
+		if _, err := g.o.Indexes.CatchUp(ctx, c, generation); err != nil {
+			return nil, 0, err
+		}
+	}
+	return results, generation, nil
+}
+
+func fail(results []Result, group []*item, e *apierr.Error) {
+	for _, it := range group {
+		results[it.at] = Result{ID: it.version.ID, Status: Failed, Err: e}
+	}
+}
+
+// prepare checks the documents and returns those that must be written. What is
+// known of the others is put into results.
+func (g *Ingester) prepare(ctx context.Context, c store.Collection, docs []Input, results []Result) ([]*item, error) {
+	var items []*item
+	var ids []string
+	first := make(map[string]int, len(docs))
+	for i, in := range docs {
+		v, err := check(c.Tenant, in)
+		if err == nil {
+			if at, ok := first[in.ID]; ok {
+				err = apierr.Invalid("id", "is also the id of documents[%d]", at)
+			} else {
+				first[in.ID] = i
+			}
+		}
+		if err != nil {
+			results[i] = Result{ID: in.ID, Status: Failed, Err: err}
+			continue
+		}
+		items, ids = append(items, &item{at: i, version: v}), append(ids, in.ID)
+	}
+	existing, err := g.o.Store.Existing(ctx, c, ids)
+	if err != nil {
+		return nil, err
+	}
+	room := g.o.MaxCollectionChunks - c.ChunkCount
+	out := items[:0]
+	for _, it := range items {
+		old, known := existing[it.version.ID]
+		switch {
+		case known && old.ContentHash == it.version.ContentHash:
+			results[it.at] = Result{ID: old.ID, Status: Unchanged, Chunks: old.ChunkCount}
+			continue
+		case known && old.TextHash == it.version.TextHash:
+			it.kept = old.No
+		}
+		if err := g.cut(it); err != nil {
+			results[it.at] = Result{ID: it.version.ID, Status: Failed, Err: err}
+			continue
+		}
+		if room += old.ChunkCount - len(it.version.Chunks); room < 0 {
+			room -= old.ChunkCount - len(it.version.Chunks)
+			results[it.at] = Result{ID: it.version.ID, Status: Failed, Err: apierr.New(apierr.FailedPrecondition,
+				"the collection would have more than %d chunks", g.o.MaxCollectionChunks)}
+			continue
+		}
+		out = append(out, it)
+	}
+	return out, nil
+}
+
+// cut cuts the document's text into chunks. A document that has only a title is
+// one empty chunk, found by its title.
+func (g *Ingester) cut(it *item) *apierr.Error {
+	v := &it.version
+	spans := chunk.Split(v.Text, g.o.Chunking)
+	if len(spans) == 0 {
+		spans = []chunk.Span{{}}
+	}
+	if len(spans) > maxChunks {
+		return apierr.Invalid("text", "is cut into %d chunks; at most %d are allowed", len(spans), maxChunks)
+	}
+	v.Chunks = make([]store.Chunk, len(spans))
+	for i, s := range spans {
+		text := v.Text[s.Start:s.End]
+		v.Chunks[i] = store.Chunk{
+			Number: i, Start: s.Start, End: s.End, Text: text,
+			Terms: len(analysis.Analyze(follow.Indexed(v.Title, text))),
+		}
+	}
+	return nil
+}
+
+// groups deals the items out so that a group has about GroupChunks chunks, and
+// at least one item.
+func (g *Ingester) groups(items []*item) [][]*item {
+	var out [][]*item
+	start, size := 0, 0
+	for i, it := range items {
+		if i > start && size+len(it.version.Chunks) > g.o.GroupChunks {
+			out = append(out, items[start:i])
+			start, size = i, 0
+		}
+		size += len(it.version.Chunks)
+	}
+	if start < len(items) {
+		out = append(out, items[start:])
+	}
+	return out
+}
+
+// embedAttempts is how often a group is embedded: again when another request
+// gave the collection its model version first.
+const embedAttempts = 3
+
+// write embeds and writes one group.
+func (g *Ingester) write(ctx context.Context, c *store.Collection, group []*item) ([]store.Written, int64, error) {
+	for attempt := 1; ; attempt++ {
+		w, err := g.embed(ctx, *c, group)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, it := range group {
+			w.Documents = append(w.Documents, it.version)
+		}
+		written, generation, err := g.o.Store.Upsert(ctx, *c, w)
+		if !errors.Is(err, store.ErrModelChanged) {
+			return written, generation, err
+		}
+		if attempt == embedAttempts {
+			return nil, 0, apierr.Wrap(apierr.FailedPrecondition, err,
+				"the embedding model now gives other vectors than those the collection has; make the collection anew")
+		}
+		// Another request was first; from now on its version is asked for.
+		fresh, err := g.o.Store.Collection(ctx, c.Tenant, c.ID)
+		if err != nil {
+			return nil, 0, err
+		}
+		if fresh.UID != c.UID {
+			return nil, 0, apierr.New(apierr.NotFound, "the collection was deleted meanwhile").WithField("collection")
+		}
+		*c = fresh
+	}
+}
+
+// embed gives every chunk of the group its vector.
+func (g *Ingester) embed(ctx context.Context, c store.Collection, group []*item) (store.Write, error) {
+	var texts []string
+	var into []*store.Chunk
+	for _, it := range group {
+		reused, err := g.reuse(ctx, c, it)
+		if err != nil {
+			return store.Write{}, err
+		}
+		if reused {
+			continue
+		}
+		for i := range it.version.Chunks {
+			ch := &it.version.Chunks[i]
+			texts, into = append(texts, follow.Indexed(it.version.Title, ch.Text)), append(into, ch)
+		}
+	}
+	if len(texts) == 0 {
+		return store.Write{}, nil
+	}
+	v, err := g.o.Embedder.Embed(ctx, embedding.Pinned(c.EmbeddingModel, c.EmbeddingDigest), embedding.Passage, texts)
+	if err != nil {
+		return store.Write{}, embedding.Failure(err)
+	}
+	for i, ch := range into {
+		ch.Vector = v.Values[i]
+	}
+	return store.Write{Digest: v.Digest, Dimensions: len(v.Values[0])}, nil
+}
+
+// reuse takes the vectors of the version before, when title and text are the
+// same: a new access list needs no model.
+func (g *Ingester) reuse(ctx context.Context, c store.Collection, it *item) (bool, error) {
+	if it.kept == 0 {
+		return false, nil
+	}
+	old, err := g.o.Store.Chunks(ctx, c, it.kept)
+	if err != nil {
+		return false, err
+	}
+	if len(old) != len(it.version.Chunks) { // replaced meanwhile, or cut otherwise
+		return false, nil
+	}
+	for i, ch := range old {
+		if ch.Text != it.version.Chunks[i].Text {
+			return false, nil
+		}
+	}
+	for i, ch := range old {
+		it.version.Chunks[i].Vector = ch.Vector
+	}
+	return true, nil
+}

@@ -1,0 +1,92 @@
+// Package metrics holds the names of everything that search counts and logs,
+// and the instruments. It knows no other package of the service; start reading
+// at New.
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/poterne/poterne/pkg/telemetry"
+)
+
+// Scope is the name of the meter.
+const Scope = "github.com/poterne/poterne/services/search"
+
+// The metrics. Modes and statuses are lists of the contract, so every label is
+// bounded.
+const (
+	nameSearches  = "poterne.search.searches"
+	nameDuration  = "poterne.search.duration" // s
+	nameDocuments = "poterne.search.documents_written"
+	nameFollow    = "poterne.search.index_follow_duration" // s
+	nameFollowed  = "poterne.search.index_follows"
+)
+
+// The labels, which are also the keys of log records.
+const (
+	KeyMode     = "mode"
+	KeyDegraded = "degraded"
+	KeyStatus   = "status"
+	KeyAnew     = "anew"
+	KeyOK       = "ok"
+)
+
+// Metrics counts. It is safe for concurrent use.
+type Metrics struct {
+	log       *slog.Logger
+	searches  metric.Int64Counter
+	duration  metric.Float64Histogram
+	documents metric.Int64Counter
+	follow    metric.Float64Histogram
+	followed  metric.Int64Counter
+}
+
+// New makes the instruments on meter.
+func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
+	m := &Metrics{log: log}
+	bounds := metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
+	var errs [5]error
+	m.searches, errs[0] = meter.Int64Counter(nameSearches,
+		metric.WithDescription("Searches answered, by the mode used and whether it is less than what was asked for."))
+	m.duration, errs[1] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
+		metric.WithDescription("Time of an answered search, by mode."))
+	m.documents, errs[2] = meter.Int64Counter(nameDocuments, metric.WithDescription("Documents sent, by what became of them."))
+	m.follow, errs[3] = meter.Float64Histogram(nameFollow, metric.WithUnit("s"), bounds,
+		metric.WithDescription("Time in which an index followed the documents, by whether it was made anew."))
+	m.followed, errs[4] = meter.Int64Counter(nameFollowed,
+		metric.WithDescription("How often an index followed the documents, by whether it was made anew and went well."))
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	return m, nil
+}
+
+// Search counts an answered search.
+func (m *Metrics) Search(ctx context.Context, mode string, degraded bool, took time.Duration) {
+	m.searches.Add(ctx, 1, metric.WithAttributes(attribute.String(KeyMode, mode), attribute.Bool(KeyDegraded, degraded)))
+	m.duration.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String(KeyMode, mode)))
+}
+
+// Document counts a document that was sent.
+func (m *Metrics) Document(ctx context.Context, status string) {
+	m.documents.Add(ctx, 1, metric.WithAttributes(attribute.String(KeyStatus, status)))
+}
+
+// Followed counts an index that followed.
+func (m *Metrics) Followed(anew bool, took time.Duration, err error) {
+	ctx := context.Background()
+	m.followed.Add(ctx, 1, metric.WithAttributes(attribute.Bool(KeyAnew, anew), attribute.Bool(KeyOK, err == nil)))
+	m.follow.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.Bool(KeyAnew, anew)))
+}
+
+// DropFailed notes that the index of a deleted collection is still there.
+func (m *Metrics) DropFailed(ctx context.Context, err error) {
+	m.log.WarnContext(ctx, "the index of a deleted collection is removed at the next start", telemetry.Err(err))
+}

@@ -1,0 +1,211 @@
+// Package query answers searches: it asks the index for the candidates of each
+// leg, puts the legs together, and reads the passages from the truth. Start
+// reading at Searcher.Search.
+package query
+
+import (
+	"context"
+	"errors"
+
+	"github.com/poterne/poterne/pkg/apierr"
+
+	"github.com/poterne/poterne/services/search/internal/analysis"
+	"github.com/poterne/poterne/services/search/internal/embedding"
+	"github.com/poterne/poterne/services/search/internal/filter"
+	"github.com/poterne/poterne/services/search/internal/fusion"
+	"github.com/poterne/poterne/services/search/internal/highlight"
+	"github.com/poterne/poterne/services/search/internal/index"
+	"github.com/poterne/poterne/services/search/internal/store"
+)
+
+// Mode says which legs a search has.
+type Mode string
+
+// The modes.
+const (
+	Hybrid  Mode = "hybrid"
+	Lexical Mode = "lexical"
+	Vector  Mode = "vector"
+)
+
+// LegHits is how many hits each leg contributes at least.
+const LegHits = 100
+
+// Embedder turns a query into a vector.
+type Embedder interface {
+	Embed(ctx context.Context, model string, kind embedding.Kind, texts []string) (embedding.Vectors, error)
+}
+
+// Indexes gives the collections' indexes.
+type Indexes interface {
+	Collection(ctx context.Context, c store.Collection) (index.Collection, error)
+	CatchUp(ctx context.Context, c store.Collection, to int64) (index.Collection, error)
+}
+
+// Searcher answers searches. It is safe for concurrent use.
+type Searcher struct {
+	store    *store.Store
+	indexes  Indexes
+	embedder Embedder
+}
+
+// New returns a searcher.
+func New(s *store.Store, indexes Indexes, e Embedder) *Searcher {
+	return &Searcher{store: s, indexes: indexes, embedder: e}
+}
+
+// Request is a search by a caller with the given principals.
+type Request struct {
+	Principals []string
+	Query      string
+	TopK       int
+	Mode       Mode
+	Filter     string
+}
+
+// Hit is one passage that answers.
+type Hit struct {
+	fusion.Result
+	Passage    store.Passage
+	Highlights []string
+}
+
+// Answer is what was found.
+type Answer struct {
+	Hits       []Hit
+	Generation int64
+	// Mode is the one that was used, and Legs the names of its legs, in the order
+	// of every hit's parts.
+	Mode     Mode
+	Legs     []string
+	Warnings []string
+}
+
+// Search answers the request. A hybrid search whose query cannot be embedded is
+// answered by words alone, with a warning; a search by vector fails then.
+func (s *Searcher) Search(ctx context.Context, c store.Collection, req Request) (Answer, error) {
+	f, err := parse(req.Filter)
+	if err != nil {
+		return Answer{}, err
+	}
+	q := index.Query{Principals: req.Principals, Filter: f, Limit: max(LegHits, req.TopK)}
+	a := Answer{Mode: req.Mode}
+	terms := analysis.Query(req.Query)
+	if req.Mode != Lexical {
+		if q.Vector, err = s.embed(ctx, c, req.Query); err != nil {
+			if req.Mode == Vector || ctx.Err() != nil {
+				return Answer{}, err
+			}
+			a.Mode = Lexical
+			a.Warnings = append(a.Warnings, "answered by words alone: "+apierr.From(err).Message)
+		}
+	}
+	if a.Mode != Vector {
+		q.Terms = terms
+	}
+	return s.find(ctx, c, q, req.TopK, a, terms)
+}
+
+func parse(s string) (filter.Node, error) {
+	f, err := filter.Parse(s)
+	var bad *filter.Error
+	if errors.As(err, &bad) {
+		return nil, apierr.Invalid("filter", "the filter is wrong at %v", bad)
+	}
+	return f, err
+}
+
+// embed returns the query's vector; none for a collection without vectors.
+func (s *Searcher) embed(ctx context.Context, c store.Collection, query string) ([]float32, error) {
+	if c.Dimensions == 0 {
+		return nil, nil
+	}
+	v, err := s.embedder.Embed(ctx, embedding.Pinned(c.EmbeddingModel, c.EmbeddingDigest), embedding.Query, []string{query})
+	if err != nil {
+		e := embedding.Failure(err)
+		if e.Field != "" {
+			e = e.WithField("query")
+		}
+		return nil, e
+	}
+	if got := len(v.Values[0]); got != c.Dimensions {
+		return nil, apierr.New(apierr.Unavailable,
+			"embedding is unavailable: the model gives %d dimensions, the collection has %d", got, c.Dimensions)
+	}
+	return v.Values[0], nil
+}
+
+// searches is how often a search is made again because what it found was
+// replaced before it was read.
+const searches = 3
+
+func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, topK int, a Answer, terms []analysis.Term) (Answer, error) {
+	ic, err := s.indexes.Collection(ctx, c)
+	if err != nil {
+		return Answer{}, err
+	}
+	for attempt := 1; ; attempt++ {
+		legs, err := ic.Search(ctx, q)
+		if err != nil {
+			return Answer{}, err
+		}
+		results, names, refs := fuse(legs, a.Mode)
+		results = results[:min(len(results), topK)]
+		wanted := make([]store.Ref, len(results))
+		for i, r := range results {
+			wanted[i] = refs[r.ID]
+		}
+		passages, err := s.store.Passages(ctx, c, wanted)
+		if err != nil {
+			return Answer{}, err
+		}
+		if len(passages) < len(results) && attempt < searches {
+			if ic, err = s.refresh(ctx, c); err != nil {
+				return Answer{}, err
+			}
+			continue
+		}
+		a.Generation, a.Legs = legs.Sequence, names
+		a.Hits = make([]Hit, 0, len(passages))
+		for i, r := range results {
+			if p, ok := passages[wanted[i]]; ok {
+				a.Hits = append(a.Hits, Hit{Result: r, Passage: p, Highlights: highlight.Fragments(p.Chunk.Text, terms)})
+			}
+		}
+		return a, nil
+	}
+}
+
+// refresh returns the index once it has what the truth has now.
+func (s *Searcher) refresh(ctx context.Context, c store.Collection) (index.Collection, error) {
+	g, err := s.store.Generation(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return s.indexes.CatchUp(ctx, c, g)
+}
+
+// fuse puts the legs of the mode together.
+func fuse(legs index.Legs, mode Mode) (results []fusion.Result, names []string, refs map[string]store.Ref) {
+	refs = make(map[string]store.Ref, len(legs.Lexical)+len(legs.Vector))
+	leg := func(name string, hits []index.Hit) fusion.Leg {
+		names = append(names, name)
+		l := fusion.Leg{Name: name, Weight: 1, Hits: make([]fusion.Scored, len(hits))}
+		for i, h := range hits {
+			l.Hits[i] = fusion.Scored{ID: h.ChunkID, Score: h.Score}
+			refs[h.ChunkID] = store.Ref{No: h.No, Number: h.Chunk}
+		}
+		return l
+	}
+	switch mode {
+	case Lexical:
+		return fusion.Single(leg(string(Lexical), legs.Lexical)), names, refs
+	case Vector:
+		return fusion.Single(leg(string(Vector), legs.Vector)), names, refs
+	case Hybrid:
+		fallthrough
+	default:
+		both := []fusion.Leg{leg(string(Lexical), legs.Lexical), leg(string(Vector), legs.Vector)}
+		return fusion.Standardised(both), names, refs
+	}
+}

@@ -1,0 +1,79 @@
+package rpc
+
+import (
+	"cmp"
+	"context"
+
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+
+	"github.com/poterne/poterne/services/search/internal/store"
+)
+
+// CreateCollection implements SearchService.
+func (s *Server) CreateCollection(ctx context.Context, req *searchv1.CreateCollectionRequest) (*searchv1.CreateCollectionResponse, error) {
+	who, err := callerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.o.Store.CreateCollection(ctx, store.Collection{
+		Tenant: who.tenant, ID: req.GetId(), UID: s.o.IDs.New(), DisplayName: req.GetDisplayName(),
+		EmbeddingModel: cmp.Or(req.GetEmbeddingModel(), s.o.EmbeddingModel),
+	}, s.o.MaxCollections)
+	if err != nil {
+		return nil, err
+	}
+	return &searchv1.CreateCollectionResponse{Collection: collectionToProto(c)}, nil
+}
+
+// GetCollection implements SearchService.
+func (s *Server) GetCollection(ctx context.Context, req *searchv1.GetCollectionRequest) (*searchv1.GetCollectionResponse, error) {
+	_, c, err := s.collection(ctx, req.GetCollection())
+	if err != nil {
+		return nil, err
+	}
+	return &searchv1.GetCollectionResponse{Collection: collectionToProto(c)}, nil
+}
+
+// ListCollections implements SearchService.
+func (s *Server) ListCollections(ctx context.Context, req *searchv1.ListCollectionsRequest) (*searchv1.ListCollectionsResponse, error) {
+	who, err := callerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	const list = "collections"
+	after, err := decodePage(list, req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	size := pageSize(req.GetPageSize())
+	found, err := s.o.Store.Collections(ctx, who.tenant, after, size+1)
+	if err != nil {
+		return nil, err
+	}
+	resp := &searchv1.ListCollectionsResponse{}
+	if len(found) > size {
+		found = found[:size]
+		resp.NextPageToken = encodePage(list, found[size-1].ID)
+	}
+	for _, c := range found {
+		resp.Collections = append(resp.Collections, collectionToProto(c))
+	}
+	return resp, nil
+}
+
+// DeleteCollection implements SearchService. When the index cannot be removed
+// now, the next start does it: no search reaches it any more.
+func (s *Server) DeleteCollection(ctx context.Context, req *searchv1.DeleteCollectionRequest) (*searchv1.DeleteCollectionResponse, error) {
+	who, err := callerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.o.Store.DeleteCollection(ctx, who.tenant, req.GetCollection())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.o.Follower.Drop(context.WithoutCancel(ctx), c); err != nil {
+		s.o.Metrics.DropFailed(ctx, err)
+	}
+	return &searchv1.DeleteCollectionResponse{}, nil
+}

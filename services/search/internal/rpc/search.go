@@ -1,0 +1,52 @@
+package rpc
+
+import (
+	"cmp"
+	"context"
+	"strings"
+	"time"
+
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+
+	"github.com/poterne/poterne/pkg/apierr"
+
+	"github.com/poterne/poterne/services/search/internal/query"
+)
+
+// The number of hits of a search that does not say, and the most of any.
+const (
+	defaultTopK = 10
+	maxTopK     = 1000
+)
+
+// Search implements SearchService.
+func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*searchv1.SearchResponse, error) {
+	began := s.o.Clock.Now()
+	who, c, err := s.collection(ctx, req.GetCollection())
+	if err != nil {
+		return nil, err
+	}
+	if strings.TrimSpace(req.GetQuery()) == "" {
+		return nil, apierr.Invalid("query", "must not be blank")
+	}
+	a, err := s.o.Searcher.Search(ctx, c, query.Request{
+		Principals: who.principals, Query: req.GetQuery(), Filter: req.GetFilter(),
+		TopK: min(int(cmp.Or(max(0, req.GetTopK()), defaultTopK)), maxTopK),
+		Mode: query.Mode(cmp.Or(req.GetMode(), string(query.Hybrid))),
+	})
+	if err != nil {
+		return nil, err
+	}
+	resp := &searchv1.SearchResponse{Generation: a.Generation, Mode: string(a.Mode), Warnings: a.Warnings}
+	for _, h := range a.Hits {
+		out, err := hitToProto(h, a.Legs, a.Mode == query.Hybrid, req.GetExplain())
+		if err != nil {
+			return nil, err
+		}
+		resp.Hits = append(resp.Hits, out)
+	}
+	took := s.o.Clock.Now().Sub(began)
+	resp.TookMs = float64(took) / float64(time.Millisecond)
+	s.o.Metrics.Search(ctx, string(a.Mode), len(a.Warnings) > 0, took)
+	return resp, nil
+}

@@ -1,0 +1,124 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/sqldb"
+)
+
+func migrationsFS() (fs.FS, error) {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("search store: migrations: %w", err)
+	}
+	return sub, nil
+}
+
+const collectionColumns = `tenant, id, uid, display_name, embedding_model, embedding_digest, dimensions,
+	document_count, chunk_count, generation, create_time, update_time`
+
+type scanner interface{ Scan(dest ...any) error }
+
+func scanCollection(row scanner) (Collection, error) {
+	var c Collection
+	var created, updated int64
+	err := row.Scan(&c.Tenant, &c.ID, &c.UID, &c.DisplayName, &c.EmbeddingModel, &c.EmbeddingDigest, &c.Dimensions,
+		&c.DocumentCount, &c.ChunkCount, &c.Generation, &created, &updated)
+	c.CreateTime, c.UpdateTime = fromNanos(created), fromNanos(updated)
+	return c, err
+}
+
+// CreateCollection adds a collection. Of c only Tenant, ID, UID, DisplayName
+// and EmbeddingModel are used. maxPerTenant bounds the tenant's collections.
+func (s *Store) CreateCollection(ctx context.Context, c Collection, maxPerTenant int) (Collection, error) {
+	now := s.now()
+	err := s.db.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		var count int
+		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM search_collections WHERE tenant = $1`, c.Tenant).Scan(&count); err != nil {
+			return fmt.Errorf("search store: count collections: %w", err)
+		}
+		if count >= maxPerTenant {
+			return apierr.New(apierr.FailedPrecondition, "there are %d collections already, which is the limit", count)
+		}
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO search_collections
+				(tenant, id, uid, display_name, embedding_model, generation, forgotten, create_time, update_time)
+			VALUES ($1, $2, $3, $4, $5, 1, 1, $6, $6)`,
+			c.Tenant, c.ID, c.UID, c.DisplayName, c.EmbeddingModel, now)
+		if sqldb.IsUnique(err) {
+			return apierr.New(apierr.AlreadyExists, "there is a collection %q already", c.ID).WithField("id")
+		}
+		if err != nil {
+			return fmt.Errorf("search store: create a collection: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return Collection{}, err
+	}
+	return s.Collection(ctx, c.Tenant, c.ID)
+}
+
+// Collection returns the tenant's collection, or NOT_FOUND.
+func (s *Store) Collection(ctx context.Context, tenant, id string) (Collection, error) {
+	c, err := scanCollection(s.db.Reader().QueryRowContext(ctx,
+		`SELECT `+collectionColumns+` FROM search_collections WHERE tenant = $1 AND id = $2`, tenant, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return Collection{}, noCollection(id)
+	}
+	if err != nil {
+		return Collection{}, fmt.Errorf("search store: read a collection: %w", err)
+	}
+	return c, nil
+}
+
+// Collections returns at most limit of the tenant's collections by id, those
+// after the given one.
+func (s *Store) Collections(ctx context.Context, tenant, after string, limit int) ([]Collection, error) {
+	return s.collections(ctx, `WHERE tenant = $1 AND id > $2 ORDER BY id LIMIT $3`, tenant, after, limit)
+}
+
+// AllCollections returns the collections of every tenant, in no order.
+func (s *Store) AllCollections(ctx context.Context) ([]Collection, error) {
+	return s.collections(ctx, ``)
+}
+
+func (s *Store) collections(ctx context.Context, where string, args ...any) (out []Collection, err error) {
+	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+collectionColumns+` FROM search_collections `+where, args...)
+	if err != nil {
+		return nil, fmt.Errorf("search store: list collections: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		c, err := scanCollection(rows)
+		if err != nil {
+			return nil, fmt.Errorf("search store: list collections: %w", err)
+		}
+		out = append(out, c)
+	}
+	return out, rows.Err()
+}
+
+// DeleteCollection removes the collection with everything in it, and returns
+// what it was.
+func (s *Store) DeleteCollection(ctx context.Context, tenant, id string) (Collection, error) {
+	var c Collection
+	err := s.db.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		var err error
+		c, err = scanCollection(tx.QueryRowContext(ctx,
+			`DELETE FROM search_collections WHERE tenant = $1 AND id = $2 RETURNING `+collectionColumns, tenant, id))
+		return err
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return Collection{}, noCollection(id)
+	}
+	if err != nil {
+		return Collection{}, fmt.Errorf("search store: delete a collection: %w", err)
+	}
+	return c, nil
+}

@@ -1,0 +1,206 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+)
+
+// ErrForgotten says that the removals since a generation are not all listed
+// any more: the index must be made anew.
+var ErrForgotten = errors.New("search store: the removals since then are forgotten")
+
+// Changes leads an index from one generation to a later one.
+type Changes struct {
+	// Through is the generation reached; Complete reports that it is the present.
+	Through  int64
+	Complete bool
+	Versions []Version
+	Removed  []int64
+}
+
+// Generation returns the collection's generation; NOT_FOUND when it is gone.
+func (s *Store) Generation(ctx context.Context, c Collection) (int64, error) {
+	var g int64
+	err := s.db.Reader().QueryRowContext(ctx, `SELECT generation FROM search_collections WHERE uid = $1`, c.UID).Scan(&g)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, noCollection(c.ID)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("search store: read a generation: %w", err)
+	}
+	return g, nil
+}
+
+// Changes returns what became of the collection after the given generation: at
+// most limit versions at a time.
+func (s *Store) Changes(ctx context.Context, c Collection, since int64, limit int) (Changes, error) {
+	var out Changes
+	err := s.db.InSnapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		out = Changes{}
+		generation, err := generationSince(ctx, tx, c, since)
+		if err != nil {
+			return err
+		}
+		for v, err := range versions(ctx, tx, c, since, limit) {
+			if err != nil {
+				return err
+			}
+			out.Versions = append(out.Versions, v)
+		}
+		out.Through, out.Complete = generation, true
+		if n := len(out.Versions); n == limit {
+			out.Through, out.Complete = out.Versions[n-1].No, false
+		}
+		out.Removed, err = removed(ctx, tx, c, since, out.Through)
+		return err
+	})
+	if err != nil {
+		return Changes{}, fmt.Errorf("search store: read changes: %w", err)
+	}
+	return out, nil
+}
+
+func generationSince(ctx context.Context, tx *sql.Tx, c Collection, since int64) (int64, error) {
+	var generation, forgotten int64
+	err := tx.QueryRowContext(ctx, `SELECT generation, forgotten FROM search_collections WHERE uid = $1`, c.UID).
+		Scan(&generation, &forgotten)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return 0, noCollection(c.ID)
+	case err != nil:
+		return 0, err
+	case since < forgotten || since > generation:
+		return 0, ErrForgotten
+	default:
+		return generation, nil
+	}
+}
+
+func removed(ctx context.Context, tx *sql.Tx, c Collection, since, through int64) (out []int64, err error) {
+	rows, err := tx.QueryContext(ctx,
+		`SELECT no FROM search_removals WHERE collection = $1 AND generation > $2 AND generation <= $3`, c.UID, since, through)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var no int64
+		if err := rows.Scan(&no); err != nil {
+			return nil, err
+		}
+		out = append(out, no)
+	}
+	return out, rows.Err()
+}
+
+// Snapshot hands fn every version of the collection, ordered by number, as of
+// one generation.
+func (s *Store) Snapshot(ctx context.Context, c Collection, fn func(generation int64, versions iter.Seq2[Version, error]) error) error {
+	err := s.db.InSnapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		var generation int64
+		err := tx.QueryRowContext(ctx, `SELECT generation FROM search_collections WHERE uid = $1`, c.UID).Scan(&generation)
+		if errors.Is(err, sql.ErrNoRows) {
+			return noCollection(c.ID)
+		}
+		if err != nil {
+			return err
+		}
+		return fn(generation, versions(ctx, tx, c, 0, -1))
+	})
+	if err != nil {
+		return fmt.Errorf("search store: read everything: %w", err)
+	}
+	return nil
+}
+
+// versions reads the versions after a number with their chunks, without the
+// documents' text; at most limit, or all when limit is negative.
+func versions(ctx context.Context, tx *sql.Tx, c Collection, after int64, limit int) iter.Seq2[Version, error] {
+	return func(yield func(Version, error) bool) {
+		query := `
+			SELECT d.id, d.no, d.title, d.metadata, d.acl, d.content_hash, d.text_hash, d.chunk_count, d.create_time, d.update_time,
+				c.number, c.start_offset, c.end_offset, c.terms, c.text, c.vector
+			FROM search_documents d JOIN search_chunks c ON c.collection = d.collection AND c.no = d.no
+			WHERE d.collection = $1 AND d.no > $2`
+		args := []any{c.UID, after}
+		if limit >= 0 {
+			query += ` AND d.no IN (SELECT no FROM search_documents WHERE collection = $1 AND no > $2 ORDER BY no LIMIT $3)`
+			args = append(args, limit)
+		}
+		rows, err := tx.QueryContext(ctx, query+` ORDER BY d.no, c.number`, args...)
+		if err != nil {
+			yield(Version{}, err)
+			return
+		}
+		if err := eachVersion(rows, c.Tenant, yield); err != nil {
+			yield(Version{}, err)
+		}
+	}
+}
+
+// eachVersion joins the rows of one version and yields it whole.
+func eachVersion(rows *sql.Rows, tenant string, yield func(Version, error) bool) (err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var open Version
+	for rows.Next() {
+		var ch Chunk
+		var raw []byte
+		d, err := scanDocument(rows, &ch.Number, &ch.Start, &ch.End, &ch.Terms, &ch.Text, &raw)
+		if err != nil {
+			return err
+		}
+		if ch.Vector, err = decodeVector(raw); err != nil {
+			return err
+		}
+		if d.No != open.No {
+			if open.No != 0 && !yield(open, nil) {
+				return nil
+			}
+			open = Version{Document: d, Principals: PrincipalsOf(tenant, d)}
+		}
+		open.Chunks = append(open.Chunks, ch)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	if open.No != 0 {
+		yield(open, nil)
+	}
+	return nil
+}
+
+// PrincipalsOf returns who may read the document: its access list, or
+// everybody in the tenant when it has none.
+func PrincipalsOf(tenant string, d Document) []string {
+	if d.HasACL {
+		return d.ACL
+	}
+	return []string{"tenant:" + tenant}
+}
+
+// Chunks returns the chunks of one version with their vectors; none when the
+// version is gone.
+func (s *Store) Chunks(ctx context.Context, c Collection, no int64) (out []Chunk, err error) {
+	rows, err := s.db.Reader().QueryContext(ctx, `
+		SELECT number, start_offset, end_offset, terms, text, vector FROM search_chunks
+		WHERE collection = $1 AND no = $2 ORDER BY number`, c.UID, no)
+	if err != nil {
+		return nil, fmt.Errorf("search store: read chunks: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var ch Chunk
+		var raw []byte
+		if err := rows.Scan(&ch.Number, &ch.Start, &ch.End, &ch.Terms, &ch.Text, &raw); err != nil {
+			return nil, fmt.Errorf("search store: read chunks: %w", err)
+		}
+		if ch.Vector, err = decodeVector(raw); err != nil {
+			return nil, err
+		}
+		out = append(out, ch)
+	}
+	return out, rows.Err()
+}

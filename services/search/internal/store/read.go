@@ -1,0 +1,184 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// readable is the condition that a document d may be read by any of the
+// principals whose placeholders are given: the access list is part of every
+// query.
+func readable(placeholders string) string {
+	return `EXISTS (SELECT 1 FROM search_principals p
+		WHERE p.collection = d.collection AND p.document = d.id AND p.principal IN (` + placeholders + `))`
+}
+
+// anyOf returns placeholders from $first on for the values; none match nothing.
+func anyOf(first int, values []string) (string, []any) {
+	if len(values) == 0 {
+		return "NULL", nil
+	}
+	var b strings.Builder
+	args := make([]any, len(values))
+	for i, v := range values {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString("$" + strconv.Itoa(first+i))
+		args[i] = v
+	}
+	return b.String(), args
+}
+
+const documentColumns = `d.id, d.no, d.title, d.metadata, d.acl, d.content_hash, d.text_hash, d.chunk_count, d.create_time, d.update_time`
+
+func scanDocument(row scanner, more ...any) (Document, error) {
+	var d Document
+	var metadata string
+	var acl sql.NullString
+	var created, updated int64
+	err := row.Scan(append([]any{
+		&d.ID, &d.No, &d.Title, &metadata, &acl, &d.ContentHash, &d.TextHash, &d.ChunkCount, &created, &updated,
+	}, more...)...)
+	if err != nil {
+		return Document{}, err
+	}
+	d.Metadata, d.CreateTime, d.UpdateTime = []byte(metadata), fromNanos(created), fromNanos(updated)
+	if d.HasACL = acl.Valid; d.HasACL {
+		if err := json.Unmarshal([]byte(acl.String), &d.ACL); err != nil {
+			return Document{}, fmt.Errorf("access list of %q: %w", d.ID, err)
+		}
+	}
+	return d, nil
+}
+
+// Document returns a document that one of the principals may read, or
+// NOT_FOUND.
+func (s *Store) Document(ctx context.Context, c Collection, principals []string, id string) (Document, error) {
+	in, args := anyOf(3, principals)
+	var text string
+	d, err := scanDocument(s.db.Reader().QueryRowContext(ctx,
+		`SELECT `+documentColumns+`, d.text FROM search_documents d WHERE d.collection = $1 AND d.id = $2 AND `+readable(in),
+		append([]any{c.UID, id}, args...)...), &text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Document{}, noDocument(id)
+	}
+	if err != nil {
+		return Document{}, fmt.Errorf("search store: read a document: %w", err)
+	}
+	d.Text = text
+	return d, nil
+}
+
+// Documents returns at most limit documents by id that one of the principals
+// may read, those after the given one, without their text.
+func (s *Store) Documents(ctx context.Context, c Collection, principals []string, after string, limit int) ([]Document, error) {
+	in, args := anyOf(4, principals)
+	return s.documents(ctx, `WHERE d.collection = $1 AND d.id > $2 AND `+readable(in)+` ORDER BY d.id LIMIT $3`,
+		append([]any{c.UID, after, limit}, args...)...)
+}
+
+// Existing returns what there is of the named documents, by id, without text
+// and whoever may read them: it is for deciding what a write changes.
+func (s *Store) Existing(ctx context.Context, c Collection, ids []string) (map[string]Document, error) {
+	in, args := anyOf(2, ids)
+	list, err := s.documents(ctx, `WHERE d.collection = $1 AND d.id IN (`+in+`)`, append([]any{c.UID}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]Document, len(list))
+	for _, d := range list {
+		out[d.ID] = d
+	}
+	return out, nil
+}
+
+func (s *Store) documents(ctx context.Context, where string, args ...any) (out []Document, err error) {
+	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+documentColumns+` FROM search_documents d `+where, args...)
+	if err != nil {
+		return nil, fmt.Errorf("search store: read documents: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		d, err := scanDocument(rows)
+		if err != nil {
+			return nil, fmt.Errorf("search store: read documents: %w", err)
+		}
+		out = append(out, d)
+	}
+	return out, rows.Err()
+}
+
+// Ref names one chunk of one version.
+type Ref struct {
+	No     int64
+	Number int
+}
+
+// Passage is a chunk with what a hit shows of its document.
+type Passage struct {
+	DocumentID string
+	Title      string
+	Metadata   []byte
+	Chunk      Chunk // without the vector
+}
+
+// Passages returns the chunks that are still there, by reference. A version
+// that was replaced meanwhile is missing.
+func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map[Ref]Passage, err error) {
+	numbers := make(map[int64]struct{}, len(refs))
+	args := []any{c.UID}
+	var in strings.Builder
+	for _, r := range refs {
+		if _, ok := numbers[r.No]; ok {
+			continue
+		}
+		numbers[r.No] = struct{}{}
+		if in.Len() > 0 {
+			in.WriteString(", ")
+		}
+		args = append(args, r.No)
+		in.WriteString("$" + strconv.Itoa(len(args)))
+	}
+	if in.Len() == 0 {
+		return nil, nil
+	}
+	wanted := make(map[Ref]bool, len(refs))
+	var chunks strings.Builder
+	for _, r := range refs {
+		if wanted[r] {
+			continue
+		}
+		wanted[r] = true
+		if chunks.Len() > 0 {
+			chunks.WriteString(", ")
+		}
+		args = append(args, r.No, r.Number)
+		fmt.Fprintf(&chunks, "($%d, $%d)", len(args)-1, len(args))
+	}
+	rows, err := s.db.Reader().QueryContext(ctx, `
+		SELECT d.id, d.title, d.metadata, c.no, c.number, c.start_offset, c.end_offset, c.text
+		FROM search_documents d JOIN search_chunks c ON c.collection = d.collection AND c.no = d.no
+		WHERE d.collection = $1 AND d.no IN (`+in.String()+`) AND (c.no, c.number) IN (VALUES `+chunks.String()+`)`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("search store: read passages: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	out = make(map[Ref]Passage, len(refs))
+	for rows.Next() {
+		var p Passage
+		var r Ref
+		var metadata string
+		if err := rows.Scan(&p.DocumentID, &p.Title, &metadata, &r.No, &r.Number, &p.Chunk.Start, &p.Chunk.End, &p.Chunk.Text); err != nil {
+			return nil, fmt.Errorf("search store: read passages: %w", err)
+		}
+		p.Metadata, p.Chunk.Number = []byte(metadata), r.Number
+		out[r] = p
+	}
+	return out, rows.Err()
+}

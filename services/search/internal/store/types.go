@@ -1,0 +1,61 @@
+package store
+
+import "time"
+
+// Collection is a set of documents that are searched together.
+type Collection struct {
+	Tenant string
+	ID     string
+	// UID is unique forever; indexes are named by it.
+	UID            string
+	DisplayName    string
+	EmbeddingModel string
+	// EmbeddingDigest is the version whose vectors the collection has; "" until
+	// the first document, or when the model has no versions.
+	EmbeddingDigest string
+	// Dimensions is the length of the vectors; 0 until the first document.
+	Dimensions    int
+	DocumentCount int
+	ChunkCount    int
+	// Generation grows with every visible write; it begins at 1.
+	Generation int64
+	CreateTime time.Time
+	UpdateTime time.Time
+}
+
+// Document is one version of a document.
+type Document struct {
+	ID string
+	// No is the version's number: the generation that wrote it.
+	No    int64
+	Title string
+	Text  string
+	// Metadata is a JSON object.
+	Metadata []byte
+	// ACL lists who may read it. HasACL false: everybody in the tenant.
+	ACL    []string
+	HasACL bool
+	// ContentHash covers title, text, metadata and access list; TextHash what
+	// the vectors are made from.
+	ContentHash string
+	TextHash    string
+	ChunkCount  int
+	CreateTime  time.Time
+	UpdateTime  time.Time
+}
+
+// Chunk is one passage of a version.
+type Chunk struct {
+	Number     int
+	Start, End int
+	Terms      int
+	Text       string
+	Vector     []float32
+}
+
+// Version is a document with its chunks and those who may read it.
+type Version struct {
+	Document
+	Principals []string
+	Chunks     []Chunk
+}

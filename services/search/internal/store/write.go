@@ -1,0 +1,243 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Write is documents to be written together.
+type Write struct {
+	// Digest and Dimensions tell which model made the vectors; Dimensions 0 when
+	// no document brings new ones.
+	Digest     string
+	Dimensions int
+	Documents  []Version
+}
+
+// Written is what became of one document.
+type Written struct {
+	ID      string
+	Created bool
+}
+
+// Upsert writes the documents, whose ids differ, in one transaction, each as a
+// new version, and returns what became of them and the collection's generation
+// afterwards. Vectors that another version of the model made than those the
+// collection has are refused with ErrModelChanged.
+func (s *Store) Upsert(ctx context.Context, c Collection, w Write) (out []Written, generation int64, err error) {
+	err = s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		out = out[:0]
+		last, err := advance(ctx, tx, c.UID, int64(len(w.Documents)), s.now())
+		if errors.Is(err, sql.ErrNoRows) {
+			return noCollection(c.ID)
+		}
+		if err != nil {
+			return fmt.Errorf("search store: take a generation: %w", err)
+		}
+		if err := pinModel(ctx, tx, c.UID, w); err != nil {
+			return err
+		}
+		generation = last
+		var sum counts
+		no := last - int64(len(w.Documents))
+		for _, d := range w.Documents {
+			no++
+			d.No = no
+			old, err := s.upsertOne(ctx, tx, c.UID, d)
+			if err != nil {
+				return fmt.Errorf("search store: write a document: %w", err)
+			}
+			sum.documents += 1 - old.documents
+			sum.chunks += len(d.Chunks) - old.chunks
+			out = append(out, Written{ID: d.ID, Created: old.documents == 0})
+		}
+		return count(ctx, tx, c.UID, sum)
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return out, generation, nil
+}
+
+// remembered is how many generations of removals are kept for indexes that
+// follow; one that is further behind is made anew.
+const remembered = 10_000
+
+// advance takes the collection's next n generations and returns the last. It
+// comes first in every write: the row's lock makes writers take turns, so
+// generations become visible in order.
+func advance(ctx context.Context, tx *sql.Tx, uid string, n, now int64) (int64, error) {
+	var last, forgotten int64
+	err := tx.QueryRowContext(ctx, `
+		UPDATE search_collections SET generation = generation + $2, update_time = $3 WHERE uid = $1
+		RETURNING generation, forgotten`, uid, n, now).Scan(&last, &forgotten)
+	if err != nil || last-forgotten < 2*remembered {
+		return last, err
+	}
+	if _, err := tx.ExecContext(ctx,
+		`UPDATE search_collections SET forgotten = $2 WHERE uid = $1`, uid, last-remembered); err != nil {
+		return 0, err
+	}
+	_, err = tx.ExecContext(ctx,
+		`DELETE FROM search_removals WHERE collection = $1 AND generation <= $2`, uid, last-remembered)
+	return last, err
+}
+
+// pinModel notes the model version of the first vectors, and holds later ones
+// to it: vectors of two versions cannot be compared.
+func pinModel(ctx context.Context, tx *sql.Tx, uid string, w Write) error {
+	if w.Dimensions == 0 {
+		return nil
+	}
+	var digest string
+	var dimensions int
+	err := tx.QueryRowContext(ctx, `SELECT embedding_digest, dimensions FROM search_collections WHERE uid = $1`, uid).
+		Scan(&digest, &dimensions)
+	switch {
+	case err != nil:
+		return fmt.Errorf("search store: read the model: %w", err)
+	case dimensions == w.Dimensions && digest == w.Digest:
+		return nil
+	case dimensions != 0:
+		return ErrModelChanged
+	}
+	if _, err := tx.ExecContext(ctx,
+		`UPDATE search_collections SET embedding_digest = $2, dimensions = $3 WHERE uid = $1`, uid, w.Digest, w.Dimensions); err != nil {
+		return fmt.Errorf("search store: note the model: %w", err)
+	}
+	return nil
+}
+
+// counts are documents and their chunks.
+type counts struct{ documents, chunks int }
+
+// upsertOne writes one document and returns what it replaced.
+func (s *Store) upsertOne(ctx context.Context, tx *sql.Tx, uid string, d Version) (counts, error) {
+	var old counts
+	created := s.now()
+	var oldNo, oldCreated int64
+	err := tx.QueryRowContext(ctx,
+		`SELECT no, chunk_count, create_time FROM search_documents WHERE collection = $1 AND id = $2`, uid, d.ID).
+		Scan(&oldNo, &old.chunks, &oldCreated)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
+		return counts{}, err
+	default:
+		created, old.documents = oldCreated, 1
+		if err := removeVersion(ctx, tx, uid, d.ID, oldNo, d.No); err != nil {
+			return counts{}, err
+		}
+	}
+	return old, s.insertVersion(ctx, tx, uid, d, created)
+}
+
+// removeVersion removes one version and notes, under the generation that did
+// it, that indexes must forget it.
+func removeVersion(ctx context.Context, tx *sql.Tx, uid, id string, no, generation int64) error {
+	for _, stmt := range []struct {
+		query string
+		args  []any
+	}{
+		{`DELETE FROM search_chunks WHERE collection = $1 AND no = $2`, []any{uid, no}},
+		{`DELETE FROM search_principals WHERE collection = $1 AND document = $2`, []any{uid, id}},
+		{`DELETE FROM search_documents WHERE collection = $1 AND id = $2`, []any{uid, id}},
+		{`INSERT INTO search_removals (collection, generation, no) VALUES ($1, $2, $3)`, []any{uid, generation, no}},
+	} {
+		if _, err := tx.ExecContext(ctx, stmt.query, stmt.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) insertVersion(ctx context.Context, tx *sql.Tx, uid string, d Version, created int64) error {
+	acl, err := encodeACL(d.Document)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `
+		INSERT INTO search_documents
+			(collection, id, no, title, text, metadata, acl, content_hash, text_hash, chunk_count, create_time, update_time)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+		uid, d.ID, d.No, d.Title, d.Text, string(d.Metadata), acl, d.ContentHash, d.TextHash, len(d.Chunks), created, s.now()); err != nil {
+		return err
+	}
+	for _, p := range d.Principals {
+		if _, err := tx.ExecContext(ctx,
+			`INSERT INTO search_principals (collection, principal, document) VALUES ($1, $2, $3)`, uid, p, d.ID); err != nil {
+			return err
+		}
+	}
+	insert, err := tx.PrepareContext(ctx, `
+		INSERT INTO search_chunks (collection, no, number, start_offset, end_offset, terms, text, vector)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`)
+	if err != nil {
+		return err
+	}
+	for _, c := range d.Chunks {
+		if _, err := insert.ExecContext(ctx, uid, d.No, c.Number, c.Start, c.End, c.Terms, c.Text, encodeVector(c.Vector)); err != nil {
+			return errors.Join(err, insert.Close())
+		}
+	}
+	return insert.Close()
+}
+
+func encodeACL(d Document) (sql.NullString, error) {
+	if !d.HasACL {
+		return sql.NullString{}, nil
+	}
+	list := d.ACL
+	if list == nil {
+		list = []string{}
+	}
+	b, err := json.Marshal(list)
+	return sql.NullString{String: string(b), Valid: true}, err
+}
+
+// count adds to the collection's counts, in the transaction that changes them.
+func count(ctx context.Context, tx *sql.Tx, uid string, add counts) error {
+	if _, err := tx.ExecContext(ctx, `
+		UPDATE search_collections SET document_count = document_count + $2, chunk_count = chunk_count + $3
+		WHERE uid = $1`, uid, add.documents, add.chunks); err != nil {
+		return fmt.Errorf("search store: count: %w", err)
+	}
+	return nil
+}
+
+// DeleteDocument removes a document that one of the principals may read, and
+// returns the generation afterwards. One that they may not read is NOT_FOUND.
+func (s *Store) DeleteDocument(ctx context.Context, c Collection, principals []string, id string) (generation int64, err error) {
+	err = s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		next, err := advance(ctx, tx, c.UID, 1, s.now())
+		if errors.Is(err, sql.ErrNoRows) {
+			return noCollection(c.ID)
+		}
+		if err != nil {
+			return fmt.Errorf("search store: take a generation: %w", err)
+		}
+		in, args := anyOf(3, principals)
+		var no int64
+		var old counts
+		err = tx.QueryRowContext(ctx, `SELECT d.no, d.chunk_count FROM search_documents d WHERE d.collection = $1 AND d.id = $2 AND `+readable(in),
+			append([]any{c.UID, id}, args...)...).Scan(&no, &old.chunks)
+		if errors.Is(err, sql.ErrNoRows) {
+			return noDocument(id)
+		}
+		if err == nil {
+			err = removeVersion(ctx, tx, c.UID, id, no, next)
+		}
+		if err != nil {
+			return fmt.Errorf("search store: delete a document: %w", err)
+		}
+		generation = next
+		return count(ctx, tx, c.UID, counts{documents: -1, chunks: -old.chunks})
+	})
+	if err != nil {
+		return 0, err
+	}
+	return generation, nil
+}

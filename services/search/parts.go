@@ -1,0 +1,46 @@
+package search
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc"
+
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+
+	"github.com/poterne/poterne/pkg/discovery/resolver"
+	"github.com/poterne/poterne/pkg/grpcclient"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/identity"
+)
+
+func insertIdentity(chain grpcserver.Chain, step grpcserver.Interceptor) grpcserver.Chain {
+	at := slices.IndexFunc(chain, func(i grpcserver.Interceptor) bool { return i.Name == grpcserver.NameValidate })
+	return slices.Insert(chain, max(0, at), step)
+}
+
+// identityRequired asks for a caller on the service's own methods; health and
+// reflection have none.
+func identityRequired(fullMethod string) bool {
+	return strings.HasPrefix(fullMethod, "/"+searchv1.SearchService_ServiceDesc.ServiceName+"/")
+}
+
+// inferenceConn returns the connection to the inference service, on which every
+// call says on whose behalf it is made.
+func (s *Service) inferenceConn() (grpc.ClientConnInterface, error) {
+	cfg := grpcclient.DefaultConfig()
+	caller := grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), identity.StreamClient(identity.Plain()))
+	if s.opts.inference != nil {
+		return grpcclient.Intercept(InferenceName, s.opts.inference, cfg, s.opts.telemetry, caller), nil
+	}
+	conn, err := grpcclient.Dial(resolver.Target(InferenceName), cfg, s.opts.telemetry, caller,
+		grpcclient.WithResolvers(resolver.New(s.discovery, s.opts.telemetry.Logger)),
+		grpcclient.WithIdempotent(inferencev1.InferenceService_Embed_FullMethodName))
+	if err != nil {
+		return nil, fmt.Errorf("dial the inference service: %w", err)
+	}
+	s.closers = append(s.closers, conn.Close)
+	return conn, nil
+}

@@ -1,0 +1,70 @@
+package search
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/poterne/poterne/pkg/discovery"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/pkg/telemetry"
+)
+
+// CheckIndexes is the name of the readiness check.
+const CheckIndexes = "search: indexes"
+
+// Components is the service's background work. It listens nowhere.
+func (s *Service) Components() []lifecycle.Component {
+	check := s.readiness.Register(CheckIndexes)
+	check.NotReady("the collections are being opened")
+	return []lifecycle.Component{{
+		Name: "search: indexes",
+		Run:  func(ctx context.Context) error { return s.follower.Run(ctx, check.Ready) },
+		Stop: func(context.Context) error { return s.close() },
+	}}
+}
+
+// Run serves until ctx ends: the background work, the gRPC port, the ops port,
+// and the registration in discovery. It may be called once.
+func (s *Service) Run(ctx context.Context) error {
+	tel := s.opts.telemetry
+	server, err := grpcserver.New(s.cfg.GRPC, tel, s.chain, s.RegisterGRPC, grpcserver.WithReadiness(s.readiness))
+	if err != nil {
+		return errors.Join(fmt.Errorf("search: %w", err), s.close())
+	}
+	var comps []lifecycle.Component
+	if s.cfg.Telemetry.OpsAddr != "" {
+		comps = append(comps, telemetry.NewOpsServer(s.cfg.Telemetry.OpsAddr, tel, s.readiness).Component())
+	}
+	comps = append(comps, s.Components()...)
+	comps = append(comps, server.Component(), s.registration(server))
+	return lifecycle.Run(ctx, lifecycle.Options{Logger: tel.Logger, DrainTimeout: s.cfg.DrainTimeout}, comps...)
+}
+
+// registration makes the service known while it runs. It may be asked before
+// every index is open: a search then waits for the one it needs.
+func (s *Service) registration(server *grpcserver.Server) lifecycle.Component {
+	inner := discovery.Component(s.discovery, func() discovery.Registration {
+		addr := s.cfg.Discovery.Advertise
+		if addr == "" {
+			addr = server.Addr().String()
+		}
+		return discovery.Registration{Instance: discovery.Instance{
+			ID: ServiceName + "-" + addr, Service: ServiceName, Addr: addr,
+			Meta: map[string]string{"version": s.opts.telemetry.Version},
+		}}
+	}, func(err error) {
+		s.opts.telemetry.Logger.Warn("discovery cannot be reached", slog.Any(telemetry.KeyError, err))
+	})
+	drain := inner.Drain
+	inner.Drain = func(ctx context.Context) error {
+		s.readiness.Drain("the process is ending")
+		if drain == nil {
+			return nil
+		}
+		return drain(ctx)
+	}
+	return inner
+}

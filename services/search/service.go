@@ -1,0 +1,186 @@
+// Package search keeps collections of documents and searches them by words, by
+// meaning, or by both, for those who may read them. Documents in SQL are the
+// truth; indexes are derived from them. Vectors come from the inference
+// service. Start reading at New, which puts the parts together.
+package search
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+
+	"github.com/poterne/poterne/pkg/discovery/backend"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/health"
+	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/sqldb"
+	"github.com/poterne/poterne/pkg/telemetry"
+
+	"github.com/poterne/poterne/services/search/internal/chunk"
+	"github.com/poterne/poterne/services/search/internal/embedding"
+	"github.com/poterne/poterne/services/search/internal/follow"
+	"github.com/poterne/poterne/services/search/internal/index/embedded"
+	"github.com/poterne/poterne/services/search/internal/ingest"
+	"github.com/poterne/poterne/services/search/internal/metrics"
+	"github.com/poterne/poterne/services/search/internal/query"
+	"github.com/poterne/poterne/services/search/internal/rpc"
+	"github.com/poterne/poterne/services/search/internal/store"
+)
+
+// Service is the search service, put together and not yet running.
+type Service struct {
+	cfg       Config
+	opts      options
+	readiness *health.Readiness
+	discovery backend.Backend
+	chain     grpcserver.Chain
+	metrics   *metrics.Metrics
+
+	store    *store.Store
+	follower *follow.Follower
+	server   *rpc.Server
+
+	closers []func() error // in the order of opening
+}
+
+// New puts the service together and opens its store and its index. It opens no
+// port. cfg must be complete.
+func New(ctx context.Context, cfg Config, opts ...Option) (*Service, error) {
+	s := &Service{cfg: cfg, opts: newOptions(opts)}
+	if err := s.build(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("search: %w", err), s.close())
+	}
+	return s, nil
+}
+
+func (s *Service) build(ctx context.Context) error {
+	o := &s.opts
+	if o.telemetry == nil {
+		tel, err := telemetry.New(ctx, ServiceName, o.version, s.cfg.Telemetry)
+		if err != nil {
+			return err
+		}
+		o.telemetry = tel
+		s.closers = append(s.closers, func() error { return tel.Shutdown(context.WithoutCancel(ctx)) })
+	}
+	if s.readiness = o.readiness; s.readiness == nil {
+		s.readiness = health.NewReadiness(o.clock)
+	}
+	if s.discovery = o.discovery; s.discovery == nil {
+		b, err := backend.Open(s.cfg.Discovery, o.clock, o.telemetry.Logger)
+		if err != nil {
+			return fmt.Errorf("open discovery: %w", err)
+		}
+		s.discovery = b
+	}
+	var err error
+	if s.metrics, err = metrics.New(o.telemetry.Meter(metrics.Scope), o.telemetry.Logger); err != nil {
+		return err
+	}
+	if s.chain, err = s.newChain(); err != nil {
+		return err
+	}
+	if err := s.openStore(ctx); err != nil {
+		return err
+	}
+	if err := s.openIndex(); err != nil {
+		return err
+	}
+	return s.newServer()
+}
+
+func (s *Service) openStore(ctx context.Context) error {
+	db, err := sqldb.Open(ctx, s.cfg.Store)
+	if err != nil {
+		return fmt.Errorf("open the store: %w", err)
+	}
+	s.closers = append(s.closers, db.Close)
+	s.store, err = store.New(ctx, db, s.opts.clock, s.opts.telemetry.Logger)
+	return err
+}
+
+func (s *Service) openIndex() error {
+	idx, err := embedded.New(s.cfg.Index.Dir)
+	if err != nil {
+		return err
+	}
+	s.follower = follow.New(follow.Options{
+		Store: s.store, Index: idx, Clock: s.opts.clock, Logger: s.opts.telemetry.Logger,
+		Poll: s.cfg.Index.PollInterval, Followed: s.metrics.Followed,
+	})
+	s.closers = append(s.closers, s.follower.Close)
+	return nil
+}
+
+func (s *Service) newServer() error {
+	conn, err := s.inferenceConn()
+	if err != nil {
+		return err
+	}
+	cfg := s.cfg.Embedding
+	embedder := embedding.New(inferencev1.NewInferenceServiceClient(conn), embedding.Options{
+		Batch: cfg.Batch, BatchBytes: cfg.BatchBytes.Int(), Concurrency: cfg.Concurrency,
+		PassageTimeout: cfg.PassageTimeout, QueryTimeout: cfg.QueryTimeout,
+	})
+	chunking := chunk.DefaultOptions()
+	chunking.MaxWords, chunking.OverlapWords = s.cfg.Chunking.MaxWords, s.cfg.Chunking.OverlapWords
+	s.server = rpc.New(rpc.Options{
+		Store: s.store,
+		Ingester: ingest.New(ingest.Options{
+			Store: s.store, Embedder: embedder, Indexes: s.follower, Chunking: chunking,
+			MaxCollectionChunks: s.cfg.Limits.CollectionChunks, GroupChunks: 4 * cfg.Batch * cfg.Concurrency,
+		}),
+		Searcher: query.New(s.store, s.follower, embedder),
+		Follower: s.follower, Metrics: s.metrics, Clock: s.opts.clock, IDs: s.opts.ids,
+		EmbeddingModel: cfg.Model, MaxCollections: s.cfg.Limits.Collections,
+	})
+	return nil
+}
+
+// newChain is the standard chain with the caller's identity before validation.
+func (s *Service) newChain() (grpcserver.Chain, error) {
+	// Rules are compiled now rather than during the first requests.
+	validator, err := protovalidate.New(protovalidate.WithMessages(
+		&searchv1.CreateCollectionRequest{}, &searchv1.GetCollectionRequest{}, &searchv1.ListCollectionsRequest{},
+		&searchv1.DeleteCollectionRequest{}, &searchv1.BatchUpsertDocumentsRequest{}, &searchv1.GetDocumentRequest{},
+		&searchv1.ListDocumentsRequest{}, &searchv1.DeleteDocumentRequest{}, &searchv1.SearchRequest{},
+	))
+	if err != nil {
+		return nil, fmt.Errorf("compile the validation rules: %w", err)
+	}
+	chain, err := grpcserver.Standard(grpcserver.StandardOptions{
+		Telemetry: s.opts.telemetry, Clock: s.opts.clock, IDs: s.opts.ids, Validator: validator,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return insertIdentity(chain, identity.Server(identity.Plain(), identityRequired)), nil
+}
+
+// RegisterGRPC registers the service's gRPC servers. Calls must pass
+// Interceptors on their way to them.
+func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
+	searchv1.RegisterSearchServiceServer(r, s.server)
+}
+
+// Interceptors is the chain around the service's gRPC servers.
+func (s *Service) Interceptors() grpcserver.Chain { return s.chain }
+
+// Readiness says whether every collection's index has been opened.
+func (s *Service) Readiness() *health.Readiness { return s.readiness }
+
+// close releases what New opened, in the reverse order.
+func (s *Service) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
