@@ -3,6 +3,7 @@ package jsoncodec
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -54,6 +55,26 @@ func appendRaw(dst []byte, text string) ([]byte, error) {
 		return dst[:start], faultf("must be JSON text of one value")
 	}
 	return dst, nil
+}
+
+// Object returns unknown members, name to JSON text, as a JSON object; nil when
+// there are none. A member that is no JSON is INVALID_ARGUMENT.
+func Object(members map[string]string) ([]byte, error) {
+	if len(members) == 0 {
+		return nil, nil
+	}
+	dst := []byte{'{'}
+	for i, name := range slices.Sorted(maps.Keys(members)) {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(appendString(dst, name), ':')
+		var err error
+		if dst, err = appendRaw(dst, members[name]); err != nil {
+			return nil, public(at(err, segment(name)))
+		}
+	}
+	return append(dst, '}'), nil
 }
 
 func appendObject(dst []byte, p *plan, m protoreflect.Message) ([]byte, error) {

@@ -18,7 +18,8 @@ const (
 
 // The log keys of the HTTP side.
 const (
-	KeyStack = "stack"
+	KeyAttempt = "attempt"
+	KeyStack   = "stack"
 )
 
 // HTTP measures the HTTP side. It is safe for concurrent use.

@@ -5,15 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/telemetry"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/metrics"
 )
 
 // call is a request on its way to the engine.
@@ -34,24 +42,65 @@ func (s *Server) request(ctx context.Context, c call) (*inferencev1.InvokeReques
 	}, nil
 }
 
+// maxAttempts is how often a request is given to the inference service: a
+// replica that is killed takes the requests in its hands with it, and another
+// one can serve those of which the caller has seen nothing.
+const maxAttempts = 3
+
+// retryPause is between two attempts: long enough for the connection's other
+// addresses to be taken.
+const retryPause = 25 * time.Millisecond
+
 // invoke runs a request and reads the engine's whole answer into answer.
 func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (*commonv1.TokenUsage, error) {
 	req, err := s.request(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := s.Inference.Invoke(ctx, req)
-	if err != nil {
-		return nil, err
+	var resp *inferencev1.InvokeResponse
+	for attempt := 1; ; attempt++ {
+		resp, err = s.Inference.Invoke(ctx, req)
+		if err == nil {
+			break
+		}
+		if !s.again(ctx, attempt, err) {
+			return nil, err
+		}
 	}
 	if err := served(ctx, unaryHeader(ctx), resp.GetServedBy()); err != nil {
 		return nil, err
 	}
 	audit.From(ctx).SetTokens(resp.GetUsage().GetPromptTokens(), resp.GetUsage().GetCompletionTokens())
 	if err := s.Codec.Unmarshal(resp.GetBody(), answer); err != nil {
-		return nil, engineFailed(fmt.Errorf("%s: %w", resp.GetServedBy().GetWorkerId(), err))
+		return nil, engineFailed(fmt.Errorf("worker %s: %w", resp.GetServedBy().GetWorkerId(), err))
 	}
 	return resp.GetUsage(), nil
+}
+
+// again reports whether a failed attempt may be followed by another one, and
+// waits until it should be: only when the connection failed, as against an
+// answer of the service, which has tried other workers by itself.
+func (s *Server) again(ctx context.Context, attempt int, err error) bool {
+	if attempt >= maxAttempts || !connectionFailed(err) || ctx.Err() != nil {
+		return false
+	}
+	s.Log.WarnContext(ctx, "the inference service went away; asking again", slog.Int(metrics.KeyAttempt, attempt), telemetry.Err(err))
+	return clock.Sleep(ctx, s.Clock, retryPause*time.Duration(attempt)) == nil
+}
+
+// connectionFailed tells what gRPC says of a connection from what a service
+// says: our services always give a reason.
+func connectionFailed(err error) bool {
+	st, ok := status.FromError(err)
+	if !ok || st.Code() != codes.Unavailable {
+		return false
+	}
+	for _, d := range st.Details() {
+		if _, ok := d.(*errdetails.ErrorInfo); ok {
+			return false
+		}
+	}
+	return true
 }
 
 // stream runs a request and gives each of the engine's chunks to send, in
@@ -61,33 +110,54 @@ func (s *Server) stream(ctx context.Context, c call, setHeader func(metadata.MD)
 	if err != nil {
 		return nil, err
 	}
+	for attempt := 1; ; attempt++ {
+		began, usage, err := s.streamOnce(ctx, req, setHeader, send)
+		if err == nil || began || !s.again(ctx, attempt, err) {
+			return usage, err
+		}
+	}
+}
+
+// streamOnce reports whether the caller may have seen some of the answer.
+func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest, setHeader func(metadata.MD) error, send func(chunk []byte) error) (began bool, _ *commonv1.TokenUsage, _ error) {
 	// Leaving early, for whatever reason, stops the work on the engine.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	events, err := s.Inference.InvokeStream(ctx, req)
 	if err != nil {
-		return nil, err
+		return false, nil, err
 	}
+	var by *inferencev1.ServedBy
 	for {
 		event, err := events.Recv()
 		if errors.Is(err, io.EOF) {
-			return nil, engineFailed(errors.New("the stream ended without its end"))
+			return began, nil, engineFailed(errors.New("the stream ended without its end"))
 		}
 		if err != nil {
-			return nil, err
+			return began, nil, err
 		}
 		switch e := event.GetEvent().(type) {
 		case *inferencev1.InvokeStreamResponse_ServedBy:
-			err = served(ctx, setHeader, e.ServedBy)
+			by = e.ServedBy
+			continue
 		case *inferencev1.InvokeStreamResponse_Chunk:
-			err = send(e.Chunk)
+			if !began {
+				began = true
+				err = served(ctx, setHeader, by)
+			}
+			if err == nil {
+				err = send(e.Chunk)
+			}
+			if err != nil {
+				return began, nil, err
+			}
 		case *inferencev1.InvokeStreamResponse_Finish:
 			usage := e.Finish.GetUsage()
 			audit.From(ctx).SetTokens(usage.GetPromptTokens(), usage.GetCompletionTokens())
-			return usage, nil
-		}
-		if err != nil {
-			return nil, err
+			if !began { // an answer without a chunk was still served by somebody
+				err = served(ctx, setHeader, by)
+			}
+			return began, usage, err
 		}
 	}
 }

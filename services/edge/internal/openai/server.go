@@ -1,7 +1,7 @@
 // Package openai answers OpenAI's API from the inference service. It decides
 // nothing about who may ask and nothing about where models run: it turns typed
 // requests into the engine's JSON and the engine's answers back, and keeps what
-// it does not know. HTTP is not its business (package rest). Start reading at
+// it does not know. HTTP is not its business (package gateway). Start reading at
 // Server.
 package openai
 

@@ -1,4 +1,4 @@
-package rest
+package gateway
 
 import (
 	"fmt"
@@ -33,7 +33,7 @@ func (rs *routes) add(service protoreflect.ServiceDescriptor) error {
 			continue
 		}
 		if len(rule.GetAdditionalBindings()) > 0 {
-			return fmt.Errorf("rest: %s has additional bindings", m.FullName())
+			return fmt.Errorf("gateway: %s has additional bindings", m.FullName())
 		}
 		rpc := "/" + string(service.FullName()) + "/" + string(m.Name())
 		if err := rs.rule(rule, rpc); err != nil {
@@ -56,7 +56,7 @@ func (rs *routes) rule(rule *annotations.HttpRule, rpc string) error {
 	case *annotations.HttpRule_Delete:
 		rs.page("DELETE", p.Delete, rpc)
 	default:
-		return fmt.Errorf("rest: %s: a binding of this kind is not supported", rpc)
+		return fmt.Errorf("gateway: %s: a binding of this kind is not supported", rpc)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package rest
+package gateway
 
 import (
 	"fmt"
@@ -21,7 +21,7 @@ var _ runtime.Marshaler = marshaler{}
 func (m marshaler) Marshal(v any) ([]byte, error) {
 	msg, ok := v.(proto.Message)
 	if !ok {
-		return nil, fmt.Errorf("rest: %T is no message", v)
+		return nil, fmt.Errorf("gateway: %T is no message", v)
 	}
 	return m.codec.Marshal(msg)
 }
@@ -30,7 +30,7 @@ func (m marshaler) Marshal(v any) ([]byte, error) {
 func (m marshaler) Unmarshal(data []byte, v any) error {
 	msg, ok := v.(proto.Message)
 	if !ok {
-		return fmt.Errorf("rest: %T is no message", v)
+		return fmt.Errorf("gateway: %T is no message", v)
 	}
 	return m.codec.Unmarshal(data, msg)
 }
@@ -40,7 +40,7 @@ func (m marshaler) NewDecoder(r io.Reader) runtime.Decoder {
 	return runtime.DecoderFunc(func(v any) error {
 		b, ok := r.(*body)
 		if !ok {
-			return fmt.Errorf("rest: the body is a %T", r)
+			return fmt.Errorf("gateway: the body is a %T", r)
 		}
 		data, err := b.readAll()
 		if err != nil {

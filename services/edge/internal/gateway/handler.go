@@ -1,10 +1,10 @@
-// Package rest is the edge's HTTP side. It turns HTTP into calls on the edge's
+// Package gateway is the edge's HTTP side. It turns HTTP into calls on the edge's
 // own gRPC services over a connection within the process, so that REST passes
 // the same chain of interceptors as gRPC, and turns the answers back: through
 // grpc-gateway, and by hand for chat and completions, where `stream` in the
 // body decides between two RPCs. It decides nothing about callers. Start
 // reading at New, then Handler.ServeHTTP.
-package rest
+package gateway
 
 import (
 	"context"
@@ -80,7 +80,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	}
 	var err error
 	if h.metrics, err = metrics.NewHTTP(d.Telemetry.Meter(metrics.Scope)); err != nil {
-		return nil, fmt.Errorf("rest: %w", err)
+		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	if err := h.openGateway(ctx); err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func (h *handler) openGateway(ctx context.Context) error {
 		},
 	} {
 		if err := register(); err != nil {
-			return fmt.Errorf("rest: %w", err)
+			return fmt.Errorf("gateway: %w", err)
 		}
 	}
 	return nil

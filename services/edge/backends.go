@@ -1,0 +1,87 @@
+package edge
+
+import (
+	"fmt"
+
+	"google.golang.org/grpc"
+
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+
+	"github.com/poterne/poterne/pkg/discovery/resolver"
+	"github.com/poterne/poterne/pkg/grpcclient"
+	"github.com/poterne/poterne/pkg/identity"
+)
+
+// backends are the connections to the other services.
+type backends struct{ inference, search, registry grpc.ClientConnInterface }
+
+// dial opens the connections, which connect when they are first used. Every
+// call on them carries the caller's identity.
+func (s *Service) dial() error {
+	for _, b := range []struct {
+		name       string
+		cfg        grpcclient.Config
+		given      grpc.ClientConnInterface
+		idempotent []string
+		conn       *grpc.ClientConnInterface
+	}{
+		{InferenceName, s.cfg.Inference, s.opts.inference, inferenceReads(), &s.backends.inference},
+		{SearchName, s.cfg.Search, s.opts.search, searchReads(), &s.backends.search},
+		{RegistryName, s.cfg.Registry, s.opts.registry, registryReads(), &s.backends.registry},
+	} {
+		opts := []grpcclient.Option{
+			grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), identity.StreamClient(identity.Plain())),
+			grpcclient.WithIdempotent(b.idempotent...),
+		}
+		if b.given != nil {
+			*b.conn = grpcclient.Intercept(b.name, b.given, b.cfg, s.opts.telemetry, opts...)
+			continue
+		}
+		opts = append(opts, grpcclient.WithResolvers(resolver.New(s.discovery, s.opts.telemetry.Logger)))
+		conn, err := grpcclient.Dial(resolver.Target(b.name), b.cfg, s.opts.telemetry, opts...)
+		if err != nil {
+			return fmt.Errorf("dial %s: %w", b.name, err)
+		}
+		s.closers = append(s.closers, conn.Close)
+		*b.conn = conn
+	}
+	return nil
+}
+
+// What may be asked again when a connection fails. Invoke and InvokeStream are
+// not here: package openai asks them again by itself, since a request that is
+// larger than gRPC's buffer for retries must be too.
+
+func inferenceReads() []string {
+	return []string{
+		inferencev1.InferenceService_Embed_FullMethodName,
+		inferencev1.InferenceService_ListServedModels_FullMethodName,
+		inferencev1.InferenceService_GetServedModel_FullMethodName,
+		inferencev1.InferenceService_ListWorkers_FullMethodName,
+	}
+}
+
+func searchReads() []string {
+	return []string{
+		searchv1.SearchService_GetCollection_FullMethodName,
+		searchv1.SearchService_ListCollections_FullMethodName,
+		searchv1.SearchService_GetDocument_FullMethodName,
+		searchv1.SearchService_ListDocuments_FullMethodName,
+		searchv1.SearchService_Search_FullMethodName,
+		searchv1.SearchService_BatchUpsertDocuments_FullMethodName, // by id
+	}
+}
+
+func registryReads() []string {
+	return []string{
+		registryv1.RegistryService_GetModel_FullMethodName,
+		registryv1.RegistryService_ListModels_FullMethodName,
+		registryv1.RegistryService_GetVersion_FullMethodName,
+		registryv1.RegistryService_ListVersions_FullMethodName,
+		registryv1.RegistryService_GetAlias_FullMethodName,
+		registryv1.RegistryService_ListAliases_FullMethodName,
+		registryv1.RegistryService_GetSplit_FullMethodName,
+	}
+}

@@ -1,0 +1,26 @@
+// Command poterne-edge runs the edge.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/poterne/poterne/pkg/servicecmd"
+
+	"github.com/poterne/poterne/services/edge"
+)
+
+// version is set when the binary is built.
+var version = "dev" //nolint:gochecknoglobals // the linker sets it
+
+func main() {
+	os.Exit(servicecmd.Main(edge.ServiceName, version, edge.DefaultConfig, run))
+}
+
+func run(ctx context.Context, cfg *edge.Config) error {
+	s, err := edge.New(ctx, *cfg, edge.WithVersion(version))
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx)
+}

@@ -1,0 +1,104 @@
+package edge
+
+import (
+	"path/filepath"
+	"time"
+
+	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/discovery/backend"
+	"github.com/poterne/poterne/pkg/grpcclient"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/telemetry"
+
+	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
+	"github.com/poterne/poterne/services/edge/internal/gateway"
+	"github.com/poterne/poterne/services/edge/internal/security"
+)
+
+// The names of the services in discovery.
+const (
+	// ServiceName is this service's own.
+	ServiceName = "poterne-edge"
+	// InferenceName, SearchName and RegistryName are the backends'.
+	InferenceName = "poterne-inference"
+	SearchName    = "poterne-search"
+	RegistryName  = "poterne-registry"
+)
+
+// AdminKeyFile is the name, in the data directory, of the file that the first
+// key is written to.
+const AdminKeyFile = security.AdminKeyFile
+
+// Config is the configuration of the edge.
+type Config struct {
+	// DataDir is where the edge keeps files: the first key and, unless store.dsn
+	// says otherwise, its database.
+	DataDir   string            `yaml:"data_dir"`
+	HTTP      gateway.Config    `yaml:"http"`
+	GRPC      grpcserver.Config `yaml:"grpc"`
+	Telemetry telemetry.Config  `yaml:"telemetry"`
+	Discovery backend.Config    `yaml:"discovery"`
+	// Security has the sections store, api_keys, authz, limits and audit.
+	Security  security.Config       `yaml:",inline"`
+	Context   contextbuilder.Config `yaml:"context"`
+	Inference grpcclient.Config     `yaml:"inference"`
+	Search    grpcclient.Config     `yaml:"search"`
+	Registry  grpcclient.Config     `yaml:"registry"`
+	// ReadyInterval is how often the inference service is asked whether it could
+	// serve a chat.
+	ReadyInterval time.Duration `yaml:"ready_interval"`
+	// DrainTimeout is how long requests in hand may take once the process is
+	// asked to end.
+	DrainTimeout time.Duration `yaml:"drain_timeout"`
+}
+
+// The largest messages that the inference service takes and gives: a request's
+// body, and the vectors of one embedding request.
+const (
+	maxToInference   = 20 * config.MiB
+	maxFromInference = 64 * config.MiB
+)
+
+// DefaultConfig returns the defaults of a process of its own.
+func DefaultConfig() *Config {
+	cfg := &Config{
+		DataDir:       ".poterne",
+		HTTP:          gateway.DefaultConfig(),
+		GRPC:          grpcserver.DefaultConfig("127.0.0.1:9090"),
+		Telemetry:     telemetry.DefaultConfig("127.0.0.1:9100"),
+		Discovery:     backend.DefaultConfig(),
+		Security:      security.DefaultConfig(""),
+		Context:       contextbuilder.DefaultConfig(),
+		Inference:     grpcclient.DefaultConfig(),
+		Search:        grpcclient.DefaultConfig(),
+		Registry:      grpcclient.DefaultConfig(),
+		ReadyInterval: time.Second,
+		DrainTimeout:  30 * time.Second,
+	}
+	cfg.GRPC.MaxSendBytes = maxFromInference
+	cfg.Inference.MaxSendBytes, cfg.Inference.MaxRecvBytes = maxToInference, maxFromInference
+	return cfg
+}
+
+// Complete fills what follows from other settings and checks everything. The
+// error lists every problem.
+func (c *Config) Complete() error {
+	if c.Security.Store.DSN == "" {
+		c.Security.Store.DSN = config.Secret("sqlite:" + filepath.Join(c.DataDir, "edge.db"))
+	}
+	var p config.Problems
+	p.Check(c.DataDir != "", "data_dir", "must not be empty")
+	c.HTTP.Validate(&p, "http")
+	c.GRPC.Validate(&p, "grpc")
+	c.Telemetry.Validate(&p, "telemetry")
+	c.Discovery.Validate(&p, "discovery")
+	c.Security.Validate(&p, "")
+	c.Context.Validate(&p, "context")
+	c.Inference.Validate(&p, "inference")
+	c.Search.Validate(&p, "search")
+	c.Registry.Validate(&p, "registry")
+	p.Check(c.ReadyInterval >= 50*time.Millisecond && c.ReadyInterval <= time.Minute, "ready_interval",
+		"must be from 50ms to 1m, got %v", c.ReadyInterval)
+	p.Check(c.DrainTimeout > 0, "drain_timeout", "must be positive, got %v", c.DrainTimeout)
+	return p.Err()
+}

@@ -1,0 +1,59 @@
+// Command build turns what protoc-gen-connect-openapi makes of the contract
+// into the document that the edge serves: that generator knows neither the JSON
+// forms of poterne.common.v1 nor our errors, credentials and streams. It reads
+// standard input and writes standard output.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+)
+
+// object is a JSON object of the document.
+type object = map[string]any
+
+func main() {
+	if err := run(os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "openapi:", err)
+		os.Exit(1)
+	}
+}
+
+func run(in io.Reader, out io.Writer) error {
+	var doc object
+	if err := json.NewDecoder(in).Decode(&doc); err != nil {
+		return fmt.Errorf("read the generated document: %w", err)
+	}
+	c, err := contract()
+	if err != nil {
+		return err
+	}
+	for _, step := range []func(object, *descriptors) error{
+		describe, messages, operations, reachable, names,
+	} {
+		if err := step(doc, c); err != nil {
+			return err
+		}
+	}
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", " ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(doc)
+}
+
+// at returns the object at the path below o, made where it is missing.
+func at(o object, path ...string) object {
+	for _, key := range path {
+		next, ok := o[key].(object)
+		if !ok {
+			next = object{}
+			o[key] = next
+		}
+		o = next
+	}
+	return o
+}
+
+func ref(kind, name string) object { return object{"$ref": "#/components/" + kind + "/" + name} }

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+)
+
+// describe writes what concerns the whole API.
+func describe(doc object, _ *descriptors) error {
+	doc["info"] = object{
+		"title":   "Poterne",
+		"version": "v1",
+		"description": "One guarded gate in front of an organisation's own search, inference and models. " +
+			"The paths under /v1/chat, /v1/completions, /v1/embeddings and /v1/models are OpenAI's: its SDKs work with " +
+			"base_url and key changed. The same API is offered as gRPC.",
+		"license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"},
+	}
+	doc["servers"] = []any{object{"url": "/", "description": "This gateway"}}
+	doc["security"] = []any{object{"apiKey": []any{}}}
+	at(doc, "components", "securitySchemes")["apiKey"] = object{
+		"type": "http", "scheme": "bearer", "description": "An API key: Authorization: Bearer pk_…",
+	}
+	doc["tags"] = []any{
+		object{"name": "OpenAI", "description": "Chat, completions, embeddings and models, in OpenAI's shapes."},
+		object{"name": "Search", "description": "Collections of documents, and the passages in them that answer a query."},
+		object{"name": "Registry", "description": "Models, versions, aliases and traffic splits."},
+		object{"name": "Administration", "description": "API keys, the audit trail and the workers."},
+	}
+	errorsAndHeaders(at(doc, "components"))
+	return nil
+}
+
+func errorsAndHeaders(components object) {
+	text := object{"type": "string"}
+	nullable := object{"type": []any{"string", "null"}}
+	schemas := at(components, "schemas")
+	schemas["Problem"] = object{
+		"type": "object", "description": "An error (RFC 9457).",
+		"required": []any{"type", "title", "status", "detail", "code"},
+		"properties": object{
+			"type": text, "title": text, "status": object{"type": "integer"}, "detail": text, "instance": text,
+			"code":       object{"type": "string", "description": "The reason, for programs, for example `INVALID_ARGUMENT`."},
+			"request_id": text,
+			"errors": object{"type": "array", "items": object{
+				"type": "object", "properties": object{"field": text, "detail": text},
+			}},
+		},
+	}
+	schemas["OpenAIError"] = object{
+		"type": "object", "description": "An error, in OpenAI's shape.", "required": []any{"error"},
+		"properties": object{"error": object{
+			"type": "object", "required": []any{"message", "type", "param", "code"},
+			"properties": object{"message": text, "type": text, "param": nullable, "code": nullable, "request_id": text},
+		}},
+	}
+	responses := at(components, "responses")
+	responses["Problem"] = object{
+		"description": "The request was refused, or failed.",
+		"headers":     object{"X-Request-Id": ref("headers", "X-Request-Id"), "Retry-After": ref("headers", "Retry-After")},
+		"content":     object{"application/problem+json": object{"schema": ref("schemas", "Problem")}},
+	}
+	responses["OpenAIError"] = object{
+		"description": "The request was refused, or failed.",
+		"headers":     object{"X-Request-Id": ref("headers", "X-Request-Id"), "Retry-After": ref("headers", "Retry-After")},
+		"content":     object{"application/json": object{"schema": ref("schemas", "OpenAIError")}},
+	}
+	headers := at(components, "headers")
+	for name, description := range map[string]string{
+		"X-Request-Id":     "Finds this request in logs, traces and the audit trail.",
+		"Retry-After":      "Seconds to wait before another try; on 429 and 503.",
+		"RateLimit":        "What is left of the limit (draft-ietf-httpapi-ratelimit-headers).",
+		"RateLimit-Policy": "The limit itself.",
+		"X-Poterne-Model":  "The version that answered, name@v3.",
+		"X-Poterne-Arm":    "The arm of the traffic split that the caller fell into.",
+		"X-Poterne-Cache":  "What the response cache did: hit, miss or bypass.",
+	} {
+		headers[name] = object{"description": description, "schema": object{"type": "string"}}
+	}
+}
+
+// tag is the group that a service's calls are shown in.
+func tag(service protoreflect.FullName) string {
+	switch service {
+	case "poterne.edge.v1.OpenAIService":
+		return "OpenAI"
+	case "poterne.edge.v1.AdminService":
+		return "Administration"
+	case "poterne.search.v1.SearchService":
+		return "Search"
+	default:
+		return "Registry"
+	}
+}
+
+// operations completes every call: its answers, its errors, its group.
+func operations(doc object, c *descriptors) error {
+	for path, item := range at(doc, "paths") {
+		methods, ok := item.(object)
+		if !ok {
+			continue
+		}
+		for verb, v := range methods {
+			op, ok := v.(object)
+			if !ok {
+				continue
+			}
+			id, _ := op["operationId"].(string)
+			m, ok := c.methods[id]
+			if !ok {
+				return fmt.Errorf("%s %s: there is no method %q", verb, path, id)
+			}
+			operation(op, m)
+		}
+	}
+	return nil
+}
+
+func operation(op object, m protoreflect.MethodDescriptor) {
+	service := m.Parent().FullName()
+	op["operationId"] = string(m.Parent().Name()) + "_" + string(m.Name())
+	op["tags"] = []any{tag(service)}
+	if text, ok := op["description"].(string); ok {
+		first, _, _ := strings.Cut(text, ". ")
+		op["summary"] = strings.TrimSuffix(strings.Join(strings.Fields(first), " "), ".")
+	}
+	problem := "Problem"
+	if service == "poterne.edge.v1.OpenAIService" {
+		problem = "OpenAIError"
+	}
+	op["responses"] = object{
+		"200": success(m), "4XX": ref("responses", problem), "5XX": ref("responses", problem),
+	}
+	if params, ok := op["parameters"].([]any); ok {
+		for _, p := range params {
+			if o, ok := p.(object); ok {
+				if schema, ok := o["schema"].(object); ok {
+					delete(schema, "title")
+					delete(schema, "description") // the parameter has it
+				}
+			}
+		}
+	}
+}
+
+func success(m protoreflect.MethodDescriptor) object {
+	schema := ref("schemas", string(m.Output().FullName()))
+	if fd := responseBody(m); fd != nil {
+		schema = valueSchema(fd)
+	}
+	content := object{"application/json": object{"schema": schema}}
+	headers := object{
+		"X-Request-Id": ref("headers", "X-Request-Id"), "RateLimit": ref("headers", "RateLimit"),
+		"RateLimit-Policy": ref("headers", "RateLimit-Policy"),
+	}
+	streams := map[string]protoreflect.MessageDescriptor{
+		"CreateChatCompletion": (*edgev1.StreamChatCompletionResponse)(nil).ProtoReflect().Descriptor(),
+		"CreateCompletion":     (*edgev1.CreateCompletionResponse)(nil).ProtoReflect().Descriptor(),
+	}
+	if chunk, ok := streams[string(m.Name())]; ok {
+		content["text/event-stream"] = object{
+			"schema": ref("schemas", string(chunk.FullName())),
+		}
+	}
+	if tag(m.Parent().FullName()) == "OpenAI" && m.Name() != "ListModels" && m.Name() != "GetModel" {
+		for _, h := range []string{"X-Poterne-Model", "X-Poterne-Arm", "X-Poterne-Cache"} {
+			headers[h] = ref("headers", h)
+		}
+	}
+	description := "Done."
+	if _, ok := streams[string(m.Name())]; ok {
+		description = "The answer; with `\"stream\": true` as events, each with one chunk, the last with `[DONE]`."
+	}
+	return object{"description": description, "headers": headers, "content": content}
+}

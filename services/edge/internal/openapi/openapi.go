@@ -1,0 +1,81 @@
+// Package openapi serves the description of the REST API, which is made from
+// the contract (scripts/openapi.sh), and pages to read it that need nothing
+// from other hosts. Start reading at Pages.
+package openapi
+
+import (
+	_ "embed"
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"github.com/swaggest/swgui"
+	"github.com/swaggest/swgui/v5emb"
+)
+
+// The paths of the pages.
+const (
+	pathDocument = "/openapi.json"
+	pathDocs     = "/docs"
+	pathTree     = "/docs/"
+	pathRoot     = "/"
+)
+
+//go:embed openapi.json
+var document []byte
+
+// Document returns the OpenAPI document. It must not be changed.
+func Document() []byte { return document }
+
+// Pages returns what answers GET outside of the API, by path. version names the
+// build.
+func Pages(version string) map[string]http.Handler {
+	docs := v5emb.NewHandlerWithConfig(swgui.Config{
+		Title: "Poterne API", SwaggerJSON: pathDocument, BasePath: pathTree, HideCurl: false,
+		SettingsUI: map[string]string{
+			"docExpansion": `"list"`, "defaultModelsExpandDepth": "0", "persistAuthorization": "false",
+			"validatorUrl": "null", "tryItOutEnabled": "true",
+		},
+	})
+	return map[string]http.Handler{
+		pathDocument: http.HandlerFunc(serveDocument),
+		pathDocs:     http.RedirectHandler(pathTree, http.StatusMovedPermanently),
+		pathTree:     ownHostOnly(docs),
+		pathRoot:     root(version),
+	}
+}
+
+func serveDocument(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Content-Length", strconv.Itoa(len(document)))
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(document)
+	}
+}
+
+// ownHostOnly keeps a page from loading anything from elsewhere. Its script is
+// inline, and so is allowed.
+func ownHostOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", "default-src 'self'; img-src 'self' data:; "+
+			"script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'")
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// root says what this is to whoever opens the address by hand.
+func root(version string) http.Handler {
+	body, err := json.Marshal(map[string]string{
+		"name": "Poterne", "version": version, "docs": pathDocs, "openapi": pathDocument, "api": "/v1",
+	})
+	if err != nil {
+		body = []byte("{}") // strings always encode
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(append(body[:len(body):len(body)], '\n'))
+	})
+}

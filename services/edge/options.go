@@ -1,0 +1,69 @@
+package edge
+
+import (
+	"google.golang.org/grpc"
+
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/discovery/backend"
+	"github.com/poterne/poterne/pkg/health"
+	"github.com/poterne/poterne/pkg/ids"
+	"github.com/poterne/poterne/pkg/telemetry"
+)
+
+// Option gives New a part instead of the one it would make from the
+// configuration. The giver closes what it gives.
+type Option func(*options)
+
+type options struct {
+	version   string
+	telemetry *telemetry.Telemetry
+	clock     clock.Clock
+	ids       ids.Source
+	readiness *health.Readiness
+	discovery backend.Backend
+	inference grpc.ClientConnInterface
+	search    grpc.ClientConnInterface
+	registry  grpc.ClientConnInterface
+}
+
+func newOptions(opts []Option) options {
+	o := options{version: "dev", clock: clock.Real(), ids: ids.UUIDv7()}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
+}
+
+// WithVersion names the build in logs, traces and metrics.
+func WithVersion(version string) Option { return func(o *options) { o.version = version } }
+
+// WithTelemetry reports through t.
+func WithTelemetry(t *telemetry.Telemetry) Option { return func(o *options) { o.telemetry = t } }
+
+// WithClock takes the time from c.
+func WithClock(c clock.Clock) Option { return func(o *options) { o.clock = c } }
+
+// WithIDs takes request ids from s.
+func WithIDs(s ids.Source) Option { return func(o *options) { o.ids = s } }
+
+// WithReadiness adds the edge's checks to r.
+func WithReadiness(r *health.Readiness) Option { return func(o *options) { o.readiness = r } }
+
+// WithDiscovery finds the other services, and registers this one, in b.
+func WithDiscovery(b backend.Backend) Option { return func(o *options) { o.discovery = b } }
+
+// WithInferenceConn reaches the inference service through conn. The edge adds
+// the caller's identity, the deadline and the trace to its calls.
+func WithInferenceConn(conn grpc.ClientConnInterface) Option {
+	return func(o *options) { o.inference = conn }
+}
+
+// WithSearchConn reaches the search service through conn.
+func WithSearchConn(conn grpc.ClientConnInterface) Option {
+	return func(o *options) { o.search = conn }
+}
+
+// WithRegistryConn reaches the registry through conn.
+func WithRegistryConn(conn grpc.ClientConnInterface) Option {
+	return func(o *options) { o.registry = conn }
+}

@@ -1,0 +1,181 @@
+// Package edge is the gate: REST and gRPC for callers outside, one chain of
+// steps that asks who they are and what they may, and behind it OpenAI's API,
+// search, the registry and administration. It keeps API keys and the audit
+// trail; models and documents are other services' business. Start reading at
+// New, which puts the parts together.
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+
+	"github.com/poterne/poterne/pkg/discovery/backend"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/health"
+	"github.com/poterne/poterne/pkg/inproc"
+	"github.com/poterne/poterne/pkg/telemetry"
+
+	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
+	"github.com/poterne/poterne/services/edge/internal/gateway"
+	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+	"github.com/poterne/poterne/services/edge/internal/openai"
+	"github.com/poterne/poterne/services/edge/internal/openapi"
+	"github.com/poterne/poterne/services/edge/internal/proxy"
+	"github.com/poterne/poterne/services/edge/internal/security"
+)
+
+// Service is the edge, put together and not yet running.
+type Service struct {
+	cfg       Config
+	opts      options
+	readiness *health.Readiness
+	discovery backend.Backend
+	backends  backends
+	security  *security.Security
+	openai    *openai.Server
+	chain     grpcserver.Chain
+	handler   http.Handler
+
+	closers []func() error // in the order of opening
+}
+
+// New puts the edge together. It opens its store, and writes the first key when
+// there never was one; it opens no port and asks no other service. cfg must be
+// complete.
+func New(ctx context.Context, cfg Config, opts ...Option) (*Service, error) {
+	s := &Service{cfg: cfg, opts: newOptions(opts)}
+	if err := s.build(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("edge: %w", err), s.close())
+	}
+	return s, nil
+}
+
+func (s *Service) build(ctx context.Context) error {
+	o := &s.opts
+	if o.telemetry == nil {
+		tel, err := telemetry.New(ctx, ServiceName, o.version, s.cfg.Telemetry)
+		if err != nil {
+			return err
+		}
+		o.telemetry = tel
+		s.closers = append(s.closers, func() error { return tel.Shutdown(context.WithoutCancel(ctx)) })
+	}
+	if s.readiness = o.readiness; s.readiness == nil {
+		s.readiness = health.NewReadiness(o.clock)
+	}
+	if s.discovery = o.discovery; s.discovery == nil {
+		b, err := backend.Open(s.cfg.Discovery, o.clock, o.telemetry.Logger)
+		if err != nil {
+			return fmt.Errorf("open discovery: %w", err)
+		}
+		s.discovery = b
+	}
+	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	if err := s.dial(); err != nil {
+		return err
+	}
+	var err error
+	if s.security, err = security.New(ctx, s.cfg.Security, security.Deps{
+		DataDir: s.cfg.DataDir, Telemetry: o.telemetry, Clock: o.clock, IDs: o.ids,
+		Inference: inferencev1.NewInferenceServiceClient(s.backends.inference),
+	}); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.security.Close)
+	if s.chain, err = s.newChain(); err != nil {
+		return err
+	}
+	return s.newServers(ctx)
+}
+
+// newChain is every step that a request passes, from REST or from gRPC.
+func (s *Service) newChain() (grpcserver.Chain, error) {
+	validator, err := protovalidate.New()
+	if err != nil {
+		return nil, fmt.Errorf("compile the validation rules: %w", err)
+	}
+	tel, err := grpcserver.Telemetry(s.opts.telemetry, s.opts.clock)
+	if err != nil {
+		return nil, err
+	}
+	chain := grpcserver.Chain{grpcserver.Recover(s.opts.telemetry.Logger), grpcserver.RequestID(s.opts.ids), tel}
+	return append(chain, s.security.Chain(grpcserver.Validate(validator))...), nil
+}
+
+func (s *Service) newServers(ctx context.Context) error {
+	codec := jsoncodec.New(jsoncodec.Options{})
+	inference := inferencev1.NewInferenceServiceClient(s.backends.inference)
+	s.openai = openai.New(openai.Deps{
+		Inference: inference,
+		Context:   contextbuilder.New(s.cfg.Context, searchv1.NewSearchServiceClient(s.backends.search), inference),
+		Codec:     codec, Clock: s.opts.clock, IDs: s.opts.ids, Log: s.opts.telemetry.Logger,
+	})
+	if err := s.register(discardRegistrar{}); err != nil {
+		return err
+	}
+	var err error
+	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
+		Conn:  inproc.New(s.chain, s.RegisterGRPC),
+		Codec: codec, Addresses: s.security.Addresses, Clock: s.opts.clock, IDs: s.opts.ids,
+		Telemetry: s.opts.telemetry, Pages: openapi.Pages(s.opts.version),
+	})
+	return err
+}
+
+// RegisterGRPC registers everything that the edge serves: OpenAI's API,
+// administration, search and the registry. Calls must pass Interceptors on
+// their way.
+func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
+	// New has tried it: what can fail does not depend on the registrar.
+	_ = s.register(r)
+}
+
+func (s *Service) register(r grpc.ServiceRegistrar) error {
+	edgev1.RegisterOpenAIServiceServer(r, s.openai)
+	edgev1.RegisterAdminServiceServer(r, s.security.Admin)
+	return errors.Join(
+		proxy.Register(r, &searchv1.SearchService_ServiceDesc, s.backends.search),
+		proxy.Register(r, &registryv1.RegistryService_ServiceDesc, s.backends.registry),
+	)
+}
+
+// discardRegistrar registers nothing.
+type discardRegistrar struct{}
+
+func (discardRegistrar) RegisterService(*grpc.ServiceDesc, any) {}
+
+// Interceptors is the chain around the edge's gRPC servers.
+func (s *Service) Interceptors() grpcserver.Chain { return s.chain }
+
+// Handler answers on the HTTP port.
+func (s *Service) Handler() http.Handler { return s.handler }
+
+// Readiness says whether a chat request would be served.
+func (s *Service) Readiness() *health.Readiness { return s.readiness }
+
+// AdminKeyPath is where the first key was written; empty when there was one
+// before.
+func (s *Service) AdminKeyPath() string { return s.security.AdminKeyPath }
+
+// close releases what New opened, in the reverse order.
+func (s *Service) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
