@@ -1,0 +1,349 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/identity"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/authn"
+	"github.com/poterne/poterne/services/edge/internal/limit"
+)
+
+func TestOrder(t *testing.T) {
+	want := []string{"audit", "address-limit", "authenticate", "authorise", "validate", "limit", "deadline"}
+	if got := newGate(t, DefaultConfig(), nil).chain.Names()[3:]; !slices.Equal(got, want) {
+		t.Fatalf("got  %v\nwant %v", got, want)
+	}
+}
+
+func chat() *edgev1.CreateChatCompletionRequest {
+	return &edgev1.CreateChatCompletionRequest{
+		Model: "m@v3", Messages: []*edgev1.ChatMessage{{Role: "user"}},
+	}
+}
+
+// stream makes a streaming call and reads it to its end.
+func stream(g gate, ctx context.Context, req *edgev1.CreateChatCompletionRequest) (metadata.MD, int, error) { //nolint:revive // reads as stream(g, ...)
+	s, err := g.openai.StreamChatCompletion(ctx, req)
+	if err != nil {
+		return nil, 0, err
+	}
+	chunks := 0
+	for {
+		_, err := s.Recv()
+		if err != nil {
+			header, herr := s.Header()
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return header, chunks, errors.Join(err, herr)
+		}
+		chunks++
+	}
+}
+
+// TestRefusals asks with every kind of call for what each step refuses.
+func TestRefusals(t *testing.T) {
+	invalid := chat()
+	invalid.Messages = nil
+	for _, c := range []struct {
+		name    string
+		token   string
+		req     *edgev1.CreateChatCompletionRequest
+		reason  apierr.Reason
+		message string
+		record  audit.Record
+	}{
+		{"no credentials", "", chat(), apierr.Unauthenticated, "Authorization: Bearer", audit.Record{}},
+		{"another kind of credentials", "jwt", chat(), apierr.Unauthenticated, "not valid", audit.Record{}},
+		{"a revoked key", "old", chat(), apierr.Unauthenticated, "not valid", audit.Record{KeyID: "k-old"}},
+		{"no role for it", "none", chat(), apierr.PermissionDenied, "do not allow to chat", audit.Record{
+			Tenant: "acme", Subject: "ada", KeyID: "k-acme-nothing", Resource: "model/m",
+		}},
+		{"an invalid request", "dev", invalid, apierr.InvalidArgument, "messages", audit.Record{
+			Tenant: "acme", Subject: "ada", KeyID: "k-acme-developer", Resource: "model/m",
+		}},
+	} {
+		g := newGate(t, DefaultConfig(), nil)
+		for kind, call := range map[string]func() (metadata.MD, error){
+			"unary": func() (metadata.MD, error) {
+				var header metadata.MD
+				_, err := g.openai.CreateChatCompletion(as(t.Context(), c.token), c.req, grpc.Header(&header))
+				return header, err
+			},
+			"stream": func() (metadata.MD, error) {
+				header, _, err := stream(g, as(t.Context(), c.token), c.req)
+				return header, err
+			},
+		} {
+			header, err := call()
+			e := apierr.From(err)
+			if err == nil || e.Reason != c.reason || !strings.Contains(e.Message, c.message) {
+				t.Errorf("%s, %s: %v", c.name, kind, err)
+			}
+			if *g.served != 0 {
+				t.Errorf("%s, %s: the handler was reached", c.name, kind)
+			}
+			if got := header.Get(authn.Challenge); (len(got) == 1) != (c.reason == apierr.Unauthenticated) {
+				t.Errorf("%s, %s: the challenge is %q", c.name, kind, got)
+			}
+			recs := g.records(t)
+			got := recs[len(recs)-1]
+			if got.Decision != audit.Refused || got.Reason != string(c.reason) || got.Address != "192.0.2.7" || got.RequestID == "" {
+				t.Errorf("%s, %s: recorded as %+v", c.name, kind, got)
+			}
+			if got.Tenant != c.record.Tenant || got.KeyID != c.record.KeyID || got.Resource != c.record.Resource {
+				t.Errorf("%s, %s: recorded as %+v, want %+v", c.name, kind, got, c.record)
+			}
+		}
+	}
+}
+
+func TestServed(t *testing.T) {
+	g := newGate(t, DefaultConfig(), func(ctx context.Context, _ any) error {
+		c, ok := identity.FromContext(ctx)
+		if !ok || c.Tenant != "acme" || c.KeyID != "k-acme-developer" {
+			return fmt.Errorf("the handler sees the caller %+v", c)
+		}
+		audit.From(ctx).SetServedBy("m@v3")
+		audit.From(ctx).SetArm("b")
+		audit.From(ctx).SetTokens(3, 4)
+		return nil
+	})
+	var header metadata.MD
+	if _, err := g.openai.CreateChatCompletion(as(t.Context(), "dev"), chat(), grpc.Header(&header)); err != nil {
+		t.Fatal(err)
+	}
+	if got := header.Get(limit.HeaderRateLimit); len(got) != 1 || got[0] != `"default";r=599;t=1` {
+		t.Errorf("the limit in the header is %q", got)
+	}
+	header, chunks, err := stream(g, as(t.Context(), "dev"), chat())
+	if err != nil || chunks != 1 {
+		t.Fatalf("%d chunks, %v", chunks, err)
+	}
+	if got := header.Get(limit.HeaderRemaining); len(got) != 1 || got[0] != "598" {
+		t.Errorf("remaining after two requests: %q", got)
+	}
+	for i, r := range g.records(t) {
+		if r.Decision != audit.Allowed || r.Reason != "" || r.ServedBy != "m@v3" || r.Arm != "b" || r.PromptTokens != 3 ||
+			r.CompletionTokens != 4 || r.Resource != "model/m" || r.Subject != "ada" || r.RequestID == "" || r.ID == "" {
+			t.Errorf("record %d: %+v", i, r)
+		}
+	}
+	if n := len(g.sink.records); n != 2 {
+		t.Errorf("%d records", n)
+	}
+}
+
+func TestKeyLimit(t *testing.T) {
+	g := newGate(t, DefaultConfig(), nil)
+	ask := func() (metadata.MD, error) {
+		var header metadata.MD
+		_, err := g.openai.ListModels(as(t.Context(), "slow"), &edgev1.ListModelsRequest{}, grpc.Header(&header))
+		return header, err
+	}
+	for range 2 {
+		if _, err := ask(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	header, err := ask()
+	e := apierr.From(err)
+	if e == nil || e.Reason != apierr.RateLimited || e.RetryAfter != 30*time.Second {
+		t.Fatalf("%v, retry after %v", err, e.RetryAfter)
+	}
+	if got := header.Get(limit.HeaderRateLimitPolicy); len(got) != 1 || got[0] != `"default";q=2;w=60` {
+		t.Errorf("the policy in the header is %q", got)
+	}
+	if _, err := g.openai.ListModels(as(t.Context(), "dev"), &edgev1.ListModelsRequest{}); err != nil {
+		t.Errorf("another key pays for it: %v", err)
+	}
+	if _, _, err := stream(g, as(t.Context(), "slow"), chat()); apierr.ReasonOf(err) != apierr.RateLimited {
+		t.Errorf("a stream goes around the limit: %v", err)
+	}
+	g.clock.Advance(30 * time.Second)
+	if _, err := ask(); err != nil {
+		t.Errorf("after waiting as told: %v", err)
+	}
+	if *g.served != 4 {
+		t.Errorf("%d requests were served", *g.served)
+	}
+}
+
+func TestAddressLimit(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Address.RequestsPerMinute, cfg.Address.FailureCost = 60, 20
+	g := newGate(t, cfg, nil)
+	guess := func(token string) apierr.Reason {
+		_, err := g.openai.ListModels(as(t.Context(), token), &edgev1.ListModelsRequest{})
+		return apierr.ReasonOf(err)
+	}
+	for i := range 3 { // 1 + 20 each; the last cannot be charged in full
+		if got := guess(fmt.Sprintf("guess-%d", i)); got != apierr.Unauthenticated {
+			t.Fatalf("guess %d: %s", i, got)
+		}
+	}
+	for range 17 {
+		guess("dev")
+	}
+	if got := guess("dev"); got != apierr.RateLimited {
+		t.Fatalf("guessing costs nothing: %s", got)
+	}
+	recs := g.records(t)
+	if last := recs[len(recs)-1]; last.Reason != "RATE_LIMITED" || last.Tenant != "" {
+		t.Errorf("looked up before the address was limited: %+v", last)
+	}
+	g.clock.Advance(time.Second)
+	if got := guess("dev"); got != "" {
+		t.Errorf("after a while: %s", got)
+	}
+
+	cfg.Address.RequestsPerMinute = 0
+	g = newGate(t, cfg, nil)
+	for range 100 {
+		if got := guess("wrong"); got != apierr.Unauthenticated {
+			t.Fatalf("without a limit: %s", got)
+		}
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	var left time.Duration
+	g := newGate(t, DefaultConfig(), func(ctx context.Context, _ any) error {
+		end, ok := ctx.Deadline()
+		if !ok {
+			return errors.New("no deadline")
+		}
+		left = time.Until(end)
+		return nil
+	})
+	// Only the order of magnitude counts, and the classes are far apart.
+	about := func(name string, want time.Duration) {
+		t.Helper()
+		if left > want || left < want/2 {
+			t.Errorf("%s: %v left, want about %v", name, left, want)
+		}
+	}
+	mustCall := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustCall(g.openai.ListModels(as(t.Context(), "dev"), &edgev1.ListModelsRequest{}))
+	about("a read", time.Minute)
+	mustCall(g.openai.CreateChatCompletion(as(t.Context(), "dev"), chat()))
+	about("a chat", 10*time.Minute)
+	_, _, err := stream(g, as(t.Context(), "dev"), chat())
+	mustCall(nil, err)
+	about("a stream", 10*time.Minute)
+
+	short, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	mustCall(g.openai.ListModels(as(short, "dev"), &edgev1.ListModelsRequest{}))
+	about("a caller in a hurry", 20*time.Second)
+	long, cancel := context.WithTimeout(t.Context(), 100*time.Hour)
+	defer cancel()
+	mustCall(g.openai.ListModels(as(long, "dev"), &edgev1.ListModelsRequest{}))
+	about("a caller with patience", time.Minute)
+}
+
+func TestDeadlineEndsTheHandler(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Deadlines.Default = time.Millisecond
+	g := newGate(t, cfg, func(ctx context.Context, _ any) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	_, err := g.openai.ListModels(as(t.Context(), "dev"), &edgev1.ListModelsRequest{})
+	if apierr.ReasonOf(err) != apierr.DeadlineExceeded {
+		t.Fatal(err)
+	}
+	if got := g.records(t)[0]; got.Reason != "DEADLINE_EXCEEDED" || got.Decision != audit.Allowed {
+		t.Errorf("recorded as %+v", got)
+	}
+}
+
+func TestPanicIsRecorded(t *testing.T) {
+	g := newGate(t, DefaultConfig(), func(context.Context, any) error { panic("boom") })
+	_, err := g.openai.ListModels(as(t.Context(), "dev"), &edgev1.ListModelsRequest{})
+	if apierr.ReasonOf(err) != apierr.Internal || strings.Contains(err.Error(), "boom") {
+		t.Fatal(err)
+	}
+	if got := g.records(t); len(got) != 1 || got[0].Reason != "INTERNAL" || got[0].Subject != "ada" {
+		t.Fatalf("recorded as %+v", got)
+	}
+}
+
+func TestMethodsOutsideTheTablesAreRefused(t *testing.T) {
+	g := newGate(t, DefaultConfig(), nil)
+	steps := g.chain.Unary()
+	call := func(method string) error {
+		md := metadata.Pairs(authn.Header, "Bearer root")
+		ctx := metadata.NewIncomingContext(t.Context(), md)
+		ctx = grpc.NewContextWithServerTransportStream(ctx, noHeaders{})
+		_, err := steps(ctx, &edgev1.ListModelsRequest{}, &grpc.UnaryServerInfo{FullMethod: method}, func(context.Context, any) (any, error) {
+			return nil, errors.New("the handler was reached")
+		})
+		return err
+	}
+	for _, method := range []string{"/no.such.Service/Method", "/poterne.registry.v1.RegistryService/Watch"} {
+		if err := call(method); apierr.ReasonOf(err) != apierr.PermissionDenied {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+}
+
+// noHeaders takes headers and forgets them.
+type noHeaders struct{}
+
+func (noHeaders) Method() string               { return "" }
+func (noHeaders) SetHeader(metadata.MD) error  { return nil }
+func (noHeaders) SendHeader(metadata.MD) error { return nil }
+func (noHeaders) SetTrailer(metadata.MD) error { return nil }
+
+func TestPublicMethodsNeedNoCallerAndLeaveNoRecord(t *testing.T) {
+	g := newGate(t, DefaultConfig(), nil)
+	ctx := grpc.NewContextWithServerTransportStream(t.Context(), noHeaders{})
+	reached := false
+	_, err := g.chain.Unary()(ctx, nil, &grpc.UnaryServerInfo{FullMethod: "/grpc.health.v1.Health/Check"},
+		func(context.Context, any) (any, error) { reached = true; return nil, nil })
+	if err != nil || !reached {
+		t.Fatalf("reached: %v, %v", reached, err)
+	}
+	if n := len(g.records(t)); n != 0 {
+		t.Errorf("%d records of health checks", n)
+	}
+}
+
+func TestConfigProblems(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.TrustedProxies = []string{"10.0.0.0/8", "nonsense"}
+	cfg.Deadlines.Generate = 0
+	cfg.RequestsPerMinute = 0
+	cfg.Redis.Addr = "nowhere"
+	var p problems
+	cfg.Validate(&p.Problems, "limits")
+	for _, path := range []string{"limits.trusted_proxies", "limits.deadlines.generate", "limits.requests_per_minute", "limits.redis.addr"} {
+		if !p.mentions(path) {
+			t.Errorf("nothing is said about %s: %v", path, p.Err())
+		}
+	}
+	var none problems
+	DefaultConfig().Validate(&none.Problems, "limits")
+	if err := none.Err(); err != nil {
+		t.Errorf("the defaults are wrong: %v", err)
+	}
+}
