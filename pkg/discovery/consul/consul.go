@@ -25,7 +25,8 @@ type Config struct {
 	Token config.Secret `yaml:"token"`
 	// Datacenter is the one to ask; "" is the agent's own.
 	Datacenter string `yaml:"datacenter"`
-	// Prefix begins the name of every service in Consul.
+	// Prefix begins the name of every service in Consul, where several
+	// deployments share one.
 	Prefix string `yaml:"prefix"`
 	// WaitTime is how long a query waits for a change.
 	WaitTime time.Duration `yaml:"wait_time"`
@@ -47,7 +48,7 @@ type Config struct {
 // DefaultConfig returns the defaults for an agent on this machine.
 func DefaultConfig() Config {
 	return Config{
-		Addr: "127.0.0.1:8500", Prefix: "poterne-", WaitTime: time.Minute, Grace: 15 * time.Second,
+		Addr: "127.0.0.1:8500", WaitTime: time.Minute, Grace: 15 * time.Second,
 		TTL: 6 * time.Second, ExpireAfter: time.Minute,
 		BackoffBase: 200 * time.Millisecond, BackoffMax: 5 * time.Second,
 	}
