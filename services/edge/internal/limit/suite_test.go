@@ -118,11 +118,11 @@ func testLimiterOverTime(t *testing.T, open func(t *testing.T) harness) {
 
 	t.Run("never more than burst and rate allow, never less", func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test that can be repeated
-		for range 20 {
+		for range 10 {
 			h := open(t)
 			l := Limit{Requests: 1 + r.IntN(500), Period: time.Second, Burst: 1 + r.IntN(20)}
 			admitted, elapsed := 0, time.Duration(0)
-			for range 300 {
+			for range 150 {
 				cost := r.IntN(min(3, l.Burst) + 1)
 				d := ask(t, h, "k", cost, l)
 				if d.Allowed {

@@ -1,0 +1,11 @@
+//go:build real
+
+package security
+
+import (
+	"testing"
+
+	"github.com/poterne/poterne/pkg/testkit"
+)
+
+func TestRealPostgres(t *testing.T) { testLife(t, testkit.Postgres(t).DSN) }
