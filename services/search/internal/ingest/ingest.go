@@ -87,32 +87,33 @@ func (g *Ingester) Upsert(ctx context.Context, c store.Collection, docs []Input,
 		return nil, 0, err
 	}
 	generation := c.Generation
-	var gaveUp *apierr.Error
-	for _, group := range g.groups(items) {
-		if gaveUp != nil {
-			fail(results, group, gaveUp)
-			continue
-		}
+	for pending := g.groups(items); len(pending) > 0; {
+		group := pending[0]
+		pending = pending[1:]
 		written, last, err := g.write(ctx, &c, group)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil, 0, err
-			}
-			e := apierr.From(err)
-			fail(results, group, e)
-			if e.Reason != apierr.InvalidArgument && e.Reason != apierr.ContextLengthExceeded {
-				gaveUp = e // the next group would only wait for the same failure
-			}
+		if err == nil {
+			generation = last
+			note(results, group, written)
+			g.o.Indexes.Notify()
 			continue
 		}
-		generation = last
-		for i, it := range group {
-			results[it.at] = Result{ID: it.version.ID, Status: Updated, Chunks: len(it.version.Chunks)}
-			if written[i].Created {
-				results[it.at].Status = Created
-			}
+		if ctx.Err() != nil {
+			return nil, 0, err
 		}
-		g.o.Indexes.Notify()
+		e := apierr.From(err)
+		switch {
+		case e.Reason != apierr.InvalidArgument: // the others would only wait for the same failure
+			for _, g := range append(pending, group) {
+				fail(results, g, e)
+			}
+			pending = nil
+		case len(group) > 1: // one of them is at fault: each for itself
+			for _, it := range group {
+				pending = append(pending, []*item{it})
+			}
+		default:
+			fail(results, group, e)
+		}
 	}
 	if wait {
 		if _, err := g.o.Indexes.CatchUp(ctx, c, generation); err != nil {
@@ -120,6 +121,15 @@ func (g *Ingester) Upsert(ctx context.Context, c store.Collection, docs []Input,
 		}
 	}
 	return results, generation, nil
+}
+
+func note(results []Result, group []*item, written []store.Written) {
+	for i, it := range group {
+		results[it.at] = Result{ID: it.version.ID, Status: Updated, Chunks: len(it.version.Chunks)}
+		if written[i].Created {
+			results[it.at].Status = Created
+		}
+	}
 }
 
 func fail(results []Result, group []*item, e *apierr.Error) {

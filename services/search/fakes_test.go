@@ -1,0 +1,81 @@
+package search_test
+
+import (
+	"context"
+	"hash/fnv"
+	"strings"
+	"sync"
+
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/identity"
+)
+
+const fakeDimensions = 64
+
+// fakeInference stands in for the inference service: a vector is a bag of
+// hashed words, so texts that share words are near.
+type fakeInference struct {
+	inferencev1.UnimplementedInferenceServiceServer
+
+	mu       sync.Mutex
+	away     bool
+	digest   string
+	passages int      // embedded so far
+	models   []string // asked for, in order
+	callers  []identity.Caller
+	hook     func(req *inferencev1.EmbedRequest) error
+}
+
+func (f *fakeInference) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (*inferencev1.EmbedResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	caller, _ := identity.FromContext(ctx)
+	f.callers = append(f.callers, caller)
+	f.models = append(f.models, req.GetModel())
+	if f.away {
+		return nil, apierr.New(apierr.Unavailable, "no worker has the model")
+	}
+	if f.hook != nil {
+		if err := f.hook(req); err != nil {
+			return nil, err
+		}
+	}
+	digest := f.digest
+	if _, pinned, ok := strings.Cut(req.GetModel(), "@"); ok {
+		digest = pinned
+	}
+	resp := &inferencev1.EmbedResponse{ServedBy: &inferencev1.ServedBy{Model: "fake", Digest: digest}}
+	for _, in := range req.GetInputs() {
+		if req.GetInputType() == "passage" {
+			f.passages++
+		}
+		resp.Embeddings = append(resp.Embeddings, &workerv1.Embedding{Values: bagOfWords(in.GetText())})
+	}
+	return resp, nil
+}
+
+func bagOfWords(text string) []float32 {
+	v := make([]float32, fakeDimensions)
+	for _, w := range strings.Fields(strings.ToLower(text)) {
+		h := fnv.New32a()
+		_, _ = h.Write([]byte(strings.Trim(w, ".,;:!?")))
+		v[h.Sum32()%fakeDimensions]++
+	}
+	return v
+}
+
+// set changes the fake while it is in use.
+func (f *fakeInference) set(change func(*fakeInference)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f)
+}
+
+func (f *fakeInference) embedded() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.passages
+}
