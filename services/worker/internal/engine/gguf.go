@@ -34,7 +34,7 @@ func (g ggufInfo) memory(slots, tokens int, gpuLayers string) map[string]int64 {
 	}
 	estimate := g.file.EstimateLLaMACppRun(
 		gguf_parser.WithLLaMACppContextSize(int32(min(slots*tokens, math.MaxInt32))), //nolint:gosec // bounded
-		gguf_parser.WithParallelSize(int32(slots)),                                    //nolint:gosec // at most maxSlots
+		gguf_parser.WithParallelSize(int32(slots)),                                   //nolint:gosec // at most maxSlots
 		gguf_parser.WithLLaMACppOffloadLayers(uint64(layers)),
 	)
 	sum := estimate.SummarizeItem(true, 0, 0)

