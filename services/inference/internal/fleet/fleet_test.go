@@ -196,9 +196,16 @@ func TestAWorkerThatIsLostGetsNothingAndComesBack(t *testing.T) {
 			t.Errorf("%d workers are known; want 2: discovery still names it", n)
 		}
 		time.Sleep(30 * time.Second)
+		a := s.fleet.View().Workers[0]
+		for range 10 {
+			a.Failed(time.Now())
+		}
 		s.restore("a")
 		time.Sleep(time.Second)
 		s.wantReady(t, d, "a", "b")
+		if a.Cooling(time.Now) {
+			t.Error("still passed over though it is back")
+		}
 	})
 }
 

@@ -207,6 +207,26 @@ func TestAFailingEngineIsGivenTimeAndThenReplaced(t *testing.T) {
 	})
 }
 
+// TestAWorkerThatIsAwayForAMoment: models are not moved about for a restart.
+func TestAWorkerThatIsAwayForAMoment(t *testing.T) {
+	bubble(t, 2, 1, func(t *testing.T, s *stage) {
+		s.workers[0].SetFree(64 << 30)
+		synctest.Wait()
+		d := fakes.VersionDigest("a", 1)
+		s.registry.put(fakes.Model("a", 1))
+		s.asked(d)
+		s.workers[0].Mute(true) // taken for away after 5s
+		time.Sleep(19 * time.Second)
+		if got := s.asked(d); !slices.Equal(got, []int{1, 0}) {
+			t.Errorf("asked %v times within the grace; want [1 0]", got)
+		}
+		time.Sleep(4 * time.Second)
+		if got := s.asked(d); !slices.Equal(got, []int{1, 1}) {
+			t.Errorf("asked %v times after the grace; want [1 1]", got)
+		}
+	})
+}
+
 func TestADrainingWorkerIsReplacedAtOnce(t *testing.T) {
 	bubble(t, 2, 1, func(t *testing.T, s *stage) {
 		s.workers[0].SetFree(64 << 30)
