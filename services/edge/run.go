@@ -11,6 +11,7 @@ import (
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
 
+	"github.com/poterne/poterne/services/edge/internal/footprint"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 )
 
@@ -59,7 +60,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	comps = append(comps, s.Components()...)
 	comps = append(comps, ports.Components()...)
-	comps = append(comps, s.registration(ports))
+	comps = append(comps, s.registration(ports), footprint.Component(s.opts.clock))
 	return lifecycle.Run(ctx, lifecycle.Options{Logger: tel.Logger, DrainTimeout: s.cfg.DrainTimeout}, comps...)
 }
 

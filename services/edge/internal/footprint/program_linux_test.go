@@ -1,0 +1,32 @@
+package footprint
+
+import "testing"
+
+func TestReadOnly(t *testing.T) {
+	const file = "/usr/bin/poterne-edge"
+	for line, want := range map[string]bool{
+		"00400000-018e6000 r-xp 00000000 fe:00 11010817                           " + file: true,
+		"018e6000-030db000 r--p 014e6000 fe:00 11010817                           " + file: true,
+		"030db000-031d4000 rw-p 02cdb000 fe:00 11010817                           " + file: false, // data that was written
+		"7f2a8bf3c000-7f2a8c092000 r-xp 00026000 fe:00 326269 /usr/lib/libc.so.6":          false,
+		"c000000000-c000400000 rw-p 00000000 00:00 0":                                      false,
+		"018e6000-00400000 r--p 014e6000 fe:00 1 " + file:                                  false,
+		"zz-yy r--p 014e6000 fe:00 1 " + file:                                              false,
+		"": false,
+	} {
+		from, to, ok := readOnly(line, file)
+		if ok != want || ok && from >= to {
+			t.Errorf("%q: %x-%x, %v; want %v", line, from, to, ok, want)
+		}
+	}
+}
+
+// TestTrim runs it: a program that lost a page for good would not come back
+// from here.
+func TestTrim(t *testing.T) {
+	before := testing.AllocsPerRun(10, func() { _ = make([]byte, 1<<16) })
+	trim()
+	if after := testing.AllocsPerRun(10, func() { _ = make([]byte, 1<<16) }); before != after {
+		t.Errorf("%v allocations before, %v after", before, after)
+	}
+}

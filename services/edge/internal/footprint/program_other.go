@@ -1,0 +1,6 @@
+//go:build !linux
+
+package footprint
+
+// dropProgram does nothing where the system cannot be told.
+func dropProgram() {}
