@@ -22,6 +22,7 @@ type watched struct {
 	Store
 	gets, polls, changes atomic.Int32
 	away                 atomic.Bool
+	before               func()          // called by Get before it reads
 	hold                 func(id string) // called by Get after it has read
 }
 
@@ -31,6 +32,9 @@ func (w *watched) Get(ctx context.Context, id string) (Record, error) {
 	w.gets.Add(1)
 	if w.away.Load() {
 		return Record{}, errAway
+	}
+	if w.before != nil {
+		w.before()
 	}
 	r, err := w.Store.Get(ctx, id)
 	if w.hold != nil {
@@ -284,7 +288,7 @@ func TestCallerThatLeavesDoesNotSpoilTheReadForOthers(t *testing.T) {
 	_, text := b.create(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	entered, release := make(chan struct{}), make(chan struct{})
-	b.store.hold = func(string) { close(entered); <-release }
+	b.store.before = func() { close(entered); <-release }
 	left := make(chan error)
 	go func() {
 		_, err := b.Verify(ctx, text)
@@ -295,9 +299,11 @@ func TestCallerThatLeavesDoesNotSpoilTheReadForOthers(t *testing.T) {
 	if err := <-left; !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	b.store.hold = nil
 	close(release)
 	b.expect(t, text, "")
+	if n := b.store.gets.Load(); n != 1 {
+		t.Fatalf("read %d times: the first read ended with its caller", n)
+	}
 }
 
 func TestStoreThatWasPutBack(t *testing.T) {

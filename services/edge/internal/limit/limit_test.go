@@ -63,6 +63,22 @@ func TestRedisIsShared(t *testing.T) {
 	}
 }
 
+func TestRedisDoesNotSaveUp(t *testing.T) {
+	server, client := openMini(t)
+	r, l := NewRedis(client), PerMinute(60)
+	for i, want := range []bool{true, true, false} {
+		// A bucket that Redis has not got around to forgetting.
+		server.SetTime(start().Add(time.Duration(min(i, 1)) * time.Hour))
+		cost := 60
+		if i == 2 {
+			cost = 1
+		}
+		if d, err := r.Allow(t.Context(), "k", cost, l); err != nil || d.Allowed != want {
+			t.Fatalf("request %d: %+v, %v", i, d, err)
+		}
+	}
+}
+
 func TestRedisForgetsFullBuckets(t *testing.T) {
 	server, client := openMini(t)
 	server.SetTime(start())
