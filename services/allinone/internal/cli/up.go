@@ -1,4 +1,34 @@
 package cli
-import "github.com/spf13/cobra"
-func (a *app) upCommand() *cobra.Command { return &cobra.Command{Use: "up"} }
-func (a *app) simCommand() *cobra.Command { return &cobra.Command{Use: "sim"} }
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/poterne/poterne/services/allinone"
+)
+
+func (a *app) upCommand() *cobra.Command {
+	cfg := allinone.DefaultConfig()
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run the whole platform on this machine, in the foreground",
+		Long: `Runs edge, inference, search, registry and a worker in one process, on embedded
+stores, with an engine that scripts/components.sh has fetched or that this
+machine has. The first start writes an administrator's key to
+<data-dir>/admin.key.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return allinone.Run(cmd.Context(), cfg, a.version, a.streams.Out)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&cfg.DataDir, "data-dir", cfg.DataDir, "where databases, indexes and the first key lie")
+	f.StringVar(&cfg.HTTPAddr, "http-addr", cfg.HTTPAddr, "host:port of REST")
+	f.StringVar(&cfg.GRPCAddr, "grpc-addr", cfg.GRPCAddr, "host:port of gRPC")
+	f.StringVar(&cfg.OpsAddr, "ops-addr", cfg.OpsAddr, "host:port of metrics, health and profiles; keep it private")
+	f.StringVar(&cfg.Engine, "engine", cfg.Engine, "auto (real models) or sim (a simulated engine)")
+	f.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
+	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")
+	f.StringVar(&cfg.OTLPEndpoint, "otlp-endpoint", "", "where traces and metrics are sent; empty sends nothing")
+	f.DurationVar(&cfg.DrainTimeout, "drain-timeout", cfg.DrainTimeout, "what requests in hand may take at the end")
+	return cmd
+}

@@ -1,0 +1,61 @@
+package allinone
+
+import (
+	"net"
+	"time"
+
+	"github.com/poterne/poterne/pkg/config"
+)
+
+// The engines that `poterne up` may bring.
+const (
+	// EngineAuto is what was fetched, or what the machine has.
+	EngineAuto = "auto"
+	// EngineSim is the simulated engine.
+	EngineSim = "sim"
+)
+
+// Config is what `poterne up` may be told. Everything else keeps the services'
+// own defaults.
+type Config struct {
+	// DataDir holds databases, indexes, the first key and the worker's state.
+	DataDir string
+	// HTTPAddr, GRPCAddr and OpsAddr are host:port.
+	HTTPAddr, GRPCAddr, OpsAddr string
+	// Engine is EngineAuto or EngineSim.
+	Engine string
+	// LogLevel is debug, info, warn or error; LogFormat is text or json.
+	LogLevel, LogFormat string
+	// OTLPEndpoint receives traces and metrics when it is set.
+	OTLPEndpoint string
+	// DrainTimeout bounds what requests in hand may take at the end.
+	DrainTimeout time.Duration
+}
+
+// DefaultConfig returns the defaults.
+func DefaultConfig() Config {
+	return Config{
+		DataDir: ".poterne", HTTPAddr: "127.0.0.1:8080", GRPCAddr: "127.0.0.1:9090", OpsAddr: "127.0.0.1:9100",
+		Engine: EngineAuto, LogLevel: "warn", LogFormat: "text", DrainTimeout: 30 * time.Second,
+	}
+}
+
+// Validate returns every problem, each named as the command line names it.
+func (c Config) Validate() error {
+	var p config.Problems
+	p.Check(c.DataDir != "", "--data-dir", "must not be empty")
+	seen := map[string]string{}
+	for _, a := range []struct{ flag, addr string }{
+		{"--http-addr", c.HTTPAddr}, {"--grpc-addr", c.GRPCAddr}, {"--ops-addr", c.OpsAddr},
+	} {
+		_, port, err := net.SplitHostPort(a.addr)
+		p.Check(err == nil, a.flag, "must be host:port, got %q", a.addr)
+		if other, ok := seen[a.addr]; ok && port != "0" {
+			p.Add(a.flag, "must not be the address of %s, %s", other, a.addr)
+		}
+		seen[a.addr] = a.flag
+	}
+	p.Check(c.Engine == EngineAuto || c.Engine == EngineSim, "--engine", "must be auto or sim, got %q", c.Engine)
+	p.Check(c.DrainTimeout > 0, "--drain-timeout", "must be positive, got %v", c.DrainTimeout)
+	return p.Err()
+}

@@ -1,0 +1,90 @@
+package allinone
+
+import (
+	"context"
+
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+
+	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/telemetry"
+
+	"github.com/poterne/poterne/services/allinone/internal/ollama"
+	"github.com/poterne/poterne/services/allinone/internal/parts"
+	"github.com/poterne/poterne/services/edge"
+	"github.com/poterne/poterne/services/inference"
+	"github.com/poterne/poterne/services/registry"
+	"github.com/poterne/poterne/services/search"
+)
+
+// The configurations of the services differ from their defaults in where things
+// lie, and in what one process does not need twice.
+
+func (p *platform) telemetryConfig() telemetry.Config {
+	cfg := telemetry.DefaultConfig(p.cfg.OpsAddr)
+	cfg.LogLevel, cfg.LogFormat, cfg.OTLPEndpoint = p.cfg.LogLevel, p.cfg.LogFormat, p.cfg.OTLPEndpoint
+	return cfg
+}
+
+func (p *platform) sqlite(name string) config.Secret {
+	return config.Secret("sqlite://" + p.dir.join(name))
+}
+
+func (p *platform) registryConfig() *registry.Config {
+	cfg := registry.DefaultConfig()
+	cfg.Store.DSN = p.sqlite("registry.db")
+	return cfg
+}
+
+func (p *platform) inferenceConfig() *inference.Config {
+	cfg := inference.DefaultConfig()
+	cfg.Placement.Replicas = 1
+	return cfg
+}
+
+func (p *platform) searchConfig() *search.Config {
+	cfg := search.DefaultConfig()
+	cfg.Store.DSN = p.sqlite("search.db")
+	cfg.Index.Dir = p.dir.join("search-index")
+	for _, m := range p.brought {
+		if m.spec.GetTask() == commonv1.Task_TASK_EMBEDDING {
+			cfg.Embedding.Model = m.name
+			break
+		}
+	}
+	return cfg
+}
+
+func (p *platform) edgeConfig() *edge.Config {
+	cfg := edge.DefaultConfig()
+	cfg.DataDir = p.dir.path
+	cfg.HTTP.Addr, cfg.GRPC.Addr = p.cfg.HTTPAddr, p.cfg.GRPCAddr
+	cfg.Security.Store.DSN = p.sqlite("edge.db")
+	return cfg
+}
+
+// models are those that are brought: of the simulated engine, of the parts that
+// were found, or, without an engine of ours, of an Ollama that runs.
+func (p *platform) models(ctx context.Context, found parts.Parts) ([]model, error) {
+	if p.cfg.Engine == EngineSim {
+		return simModels(), nil
+	}
+	brought, err := realModels(found)
+	if err != nil || found.Ollama == "" || found.LlamaServer != "" {
+		return brought, err
+	}
+	theirs, err := ollama.Models(ctx, ollamaBase())
+	if err != nil {
+		p.telemetry.Logger.WarnContext(ctx, "the models of Ollama are not registered", telemetry.Err(err))
+		return brought, nil
+	}
+	for _, m := range theirs {
+		task := commonv1.Task_TASK_CHAT
+		if m.Embeds {
+			task = commonv1.Task_TASK_EMBEDDING
+		}
+		brought = append(brought, model{m.Plain, m.Name, "served by Ollama", &commonv1.ModelSpec{
+			Task: task, Engine: "openai", Parameters: map[string]string{"endpoint": ollamaEndpoint, "model": m.Name},
+		}})
+	}
+	return brought, nil
+}
