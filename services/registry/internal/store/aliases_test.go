@@ -107,7 +107,7 @@ func testAliasEtags(t *testing.T, databases storetest.Databases) {
 
 	third, err := e.SetAlias(ctx, "", "m", "a", 3, store.AnyEtag)
 	check(t, err)
-	if third.GetVersion() != 3 {
+	if third.GetVersion() != 3 || third.GetEtag() == second.GetEtag() {
 		t.Errorf("with any etag: %v", third)
 	}
 	check(t, e.DeleteAlias(ctx, "", "m", "a", third.GetEtag()))
