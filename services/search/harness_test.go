@@ -58,10 +58,14 @@ func newHarness(t *testing.T, change ...func(*search.Config)) *harness {
 // start starts the service on what is in the harness's directory.
 func (h *harness) start() {
 	h.t.Helper()
+	h.startWith(func(r grpc.ServiceRegistrar) { inferencev1.RegisterInferenceServiceServer(r, h.inference) })
+}
+
+// startWith is start with an inference service of the caller's.
+func (h *harness) startWith(inference func(grpc.ServiceRegistrar)) {
+	h.t.Helper()
 	tel := telemetry.Discard()
-	toInference := inproc.New(
-		grpcserver.Chain{grpcserver.Errors(), identity.Server(identity.Plain(), nil)},
-		func(r grpc.ServiceRegistrar) { inferencev1.RegisterInferenceServiceServer(r, h.inference) })
+	toInference := inproc.New(grpcserver.Chain{grpcserver.Errors(), identity.Server(identity.Plain(), nil)}, inference)
 	s, err := search.New(h.t.Context(), h.cfg, search.WithTelemetry(tel), search.WithInferenceConn(toInference), search.WithClock(clock.Real()))
 	if err != nil {
 		h.t.Fatal(err)

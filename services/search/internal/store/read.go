@@ -159,7 +159,8 @@ func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map
 			chunks.WriteString(", ")
 		}
 		args = append(args, r.No, r.Number)
-		fmt.Fprintf(&chunks, "($%d, $%d)", len(args)-1, len(args))
+		// PostgreSQL takes parameters in a list of values for text.
+		fmt.Fprintf(&chunks, "(CAST($%d AS BIGINT), CAST($%d AS INTEGER))", len(args)-1, len(args))
 	}
 	rows, err := s.db.Reader().QueryContext(ctx, `
 		SELECT d.id, d.title, d.metadata, c.no, c.number, c.start_offset, c.end_offset, c.text

@@ -1,0 +1,365 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/sqldb"
+)
+
+func TestOnSQLite(t *testing.T) {
+	runSuite(t, func(t *testing.T) string {
+		t.Helper()
+		return "sqlite://" + filepath.Join(t.TempDir(), "truth.db")
+	})
+}
+
+// runSuite runs every test of the store, each on an empty database.
+func runSuite(t *testing.T, dsn func(t *testing.T) string) {
+	t.Helper()
+	for name, test := range map[string]func(*testing.T, *Store){
+		"versions":     versionsReplaceEachOther,
+		"readers":      readersSeeTheirDocuments,
+		"changes":      changesLeadToTheTruth,
+		"forgetting":   oldRemovalsAreForgotten,
+		"models":       modelIsHeld,
+		"deletion":     deletionTakesEverything,
+		"turns":        writersTakeTurns,
+		"passages":     passagesOfVersions,
+		"many ids":     manyIDs,
+		"order of ids": idsAreInByteOrder,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open(t, dsn(t))) })
+	}
+}
+
+func open(t *testing.T, dsn string) *Store {
+	t.Helper()
+	db, err := sqldb.Open(t.Context(), sqldb.DefaultConfig(dsn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	s, err := New(t.Context(), db, clock.NewFake(time.Unix(1000, 0)), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func newCollection(t *testing.T, s *Store, id string) Collection {
+	t.Helper()
+	c, err := s.CreateCollection(t.Context(), Collection{Tenant: "acme", ID: id, UID: "uid-" + id, EmbeddingModel: "m"}, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func version(id, text string, principals ...string) Version {
+	v := Version{
+		Document:   Document{ID: id, Title: "T", Text: text, Metadata: []byte(`{"a":1}`), ContentHash: "h" + text, TextHash: "t" + text},
+		Principals: principals,
+		Chunks:     []Chunk{{Number: 0, Start: 0, End: len(text), Terms: 2, Text: text, Vector: []float32{1, -2.5}}},
+	}
+	if len(principals) > 0 {
+		v.HasACL, v.ACL = true, principals
+	} else {
+		v.Principals = []string{"tenant:acme"}
+	}
+	return v
+}
+
+func upsert(t *testing.T, s *Store, c Collection, vs ...Version) int64 {
+	t.Helper()
+	_, g, err := s.Upsert(t.Context(), c, Write{Digest: "d1", Dimensions: 2, Documents: vs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func everybody() []string { return []string{"tenant:acme"} }
+
+func versionsReplaceEachOther(t *testing.T, s *Store) {
+	c := newCollection(t, s, "c")
+	out, g1, err := s.Upsert(t.Context(), c, Write{Digest: "d1", Dimensions: 2, Documents: []Version{version("a", "one"), version("b", "two")}})
+	if err != nil || !out[0].Created || !out[1].Created || g1 != c.Generation+2 {
+		t.Fatalf("%v, %d, %v", out, g1, err)
+	}
+	out, g2, err := s.Upsert(t.Context(), c, Write{Documents: []Version{version("a", "three")}})
+	if err != nil || out[0].Created || g2 != g1+1 {
+		t.Fatalf("%v, %d, %v", out, g2, err)
+	}
+	d, err := s.Document(t.Context(), c, everybody(), "a")
+	if err != nil || d.Text != "three" || d.No != g2 || string(d.Metadata) != `{"a":1}` || d.ChunkCount != 1 {
+		t.Errorf("%+v, %v", d, err)
+	}
+	c, err = s.Collection(t.Context(), "acme", "c")
+	if err != nil || c.DocumentCount != 2 || c.ChunkCount != 2 || c.Generation != g2 || c.EmbeddingDigest != "d1" || c.Dimensions != 2 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func readersSeeTheirDocuments(t *testing.T, s *Store) {
+	c := newCollection(t, s, "c")
+	nobody := version("nobody", "x")
+	nobody.HasACL, nobody.ACL, nobody.Principals = true, nil, nil
+	upsert(t, s, c, version("all", "x"), version("mine", "x", "user:me", "group:g"), version("theirs", "x", "user:them"), nobody)
+	list := func(principals ...string) (ids []string) {
+		ds, err := s.Documents(t.Context(), c, principals, "", 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range ds {
+			ids = append(ids, d.ID)
+		}
+		return ids
+	}
+	for _, tc := range []struct{ who, want []string }{
+		{[]string{"user:me", "tenant:acme"}, []string{"all", "mine"}},
+		{[]string{"group:g", "user:me"}, []string{"mine"}},
+		{[]string{"user:m"}, nil},
+		{nil, nil},
+	} {
+		if got := list(tc.who...); !slices.Equal(got, tc.want) {
+			t.Errorf("%v list %v, want %v", tc.who, got, tc.want)
+		}
+	}
+	for id, who := range map[string]string{"theirs": "user:me", "nobody": "tenant:acme", "missing": "user:me"} {
+		if _, err := s.Document(t.Context(), c, []string{who}, id); apierr.ReasonOf(err) != apierr.NotFound {
+			t.Errorf("%s: %v", id, err)
+		}
+		if _, err := s.DeleteDocument(t.Context(), c, []string{who}, id); apierr.ReasonOf(err) != apierr.NotFound {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	before, err := s.Generation(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.DeleteDocument(t.Context(), c, []string{"user:me"}, "theirs"); err == nil {
+		t.Error("deleted")
+	}
+	if after, err := s.Generation(t.Context(), c); err != nil || after != before {
+		t.Errorf("a refused deletion took generation %d to %d, %v", before, after, err)
+	}
+	d, err := s.Document(t.Context(), c, []string{"user:me"}, "mine")
+	if err != nil || !d.HasACL || !slices.Equal(d.ACL, []string{"user:me", "group:g"}) {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+// replay follows the changes from a generation on and returns what an index
+// would hold.
+func replay(t *testing.T, s *Store, c Collection, since int64, held map[int64]string) int64 {
+	t.Helper()
+	for {
+		ch, err := s.Changes(t.Context(), c, since, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range ch.Versions {
+			held[v.No] = v.ID + "=" + v.Chunks[0].Text
+		}
+		for _, no := range ch.Removed {
+			delete(held, no)
+		}
+		since = ch.Through
+		if ch.Complete {
+			return since
+		}
+	}
+}
+
+func snapshot(t *testing.T, s *Store, c Collection) (map[int64]string, int64) {
+	t.Helper()
+	held := make(map[int64]string)
+	var at int64
+	err := s.Snapshot(t.Context(), c, func(g int64, vs iter.Seq2[Version, error]) error {
+		at = g
+		for v, err := range vs {
+			if err != nil {
+				return err
+			}
+			held[v.No] = v.ID + "=" + v.Chunks[0].Text
+			if len(v.Chunks) != v.ChunkCount || len(v.Chunks[0].Vector) != 2 || v.Chunks[0].Vector[1] != -2.5 {
+				return fmt.Errorf("version %+v", v)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return held, at
+}
+
+func changesLeadToTheTruth(t *testing.T, s *Store) {
+	c := newCollection(t, s, "c")
+	follower := make(map[int64]string)
+	at := replay(t, s, c, c.Generation, follower)
+	for round := range 5 {
+		upsert(t, s, c, version("a", fmt.Sprint("a", round)), version("b", "b"), version(fmt.Sprint("r", round), "r"))
+		if round%2 == 1 {
+			at = replay(t, s, c, at, follower)
+			if _, err := s.DeleteDocument(t.Context(), c, everybody(), fmt.Sprint("r", round)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	at = replay(t, s, c, at, follower)
+	truth, g := snapshot(t, s, c)
+	if fmt.Sprint(truth) != fmt.Sprint(follower) || g != at {
+		t.Errorf("the follower has %v at %d, the truth %v at %d", follower, at, truth, g)
+	}
+}
+
+func oldRemovalsAreForgotten(t *testing.T, s *Store) {
+	c := newCollection(t, s, "c")
+	upsert(t, s, c, version("a", "one"))
+	if _, err := s.Changes(t.Context(), c, 99, 10); !errors.Is(err, ErrForgotten) {
+		t.Errorf("a generation of the future: %v", err)
+	}
+	if _, err := s.db.ExecContext(t.Context(), `UPDATE search_collections SET generation = $1`, 3*remembered); err != nil {
+		t.Fatal(err)
+	}
+	upsert(t, s, c, version("a", "two"))
+	if _, err := s.Changes(t.Context(), c, 2, 10); !errors.Is(err, ErrForgotten) {
+		t.Errorf("a generation of long ago: %v", err)
+	}
+	if ch, err := s.Changes(t.Context(), c, 3*remembered, 10); err != nil || len(ch.Removed) != 1 {
+		t.Errorf("a generation of now: %+v, %v", ch, err)
+	}
+}
+
+func modelIsHeld(t *testing.T, s *Store) {
+	c := newCollection(t, s, "c")
+	upsert(t, s, c, version("a", "one"))
+	for _, w := range []Write{{Digest: "d2", Dimensions: 2}, {Digest: "d1", Dimensions: 3}} {
+		w.Documents = []Version{version("b", "two")}
+		if _, _, err := s.Upsert(t.Context(), c, w); !errors.Is(err, ErrModelChanged) {
+			t.Errorf("%+v: %v", w, err)
+		}
+	}
+	if _, err := s.Document(t.Context(), c, everybody(), "b"); apierr.ReasonOf(err) != apierr.NotFound {
+		t.Errorf("b is there: %v", err)
+	}
+}
+
+func deletionTakesEverything(t *testing.T, s *Store) {
+	c := newCollection(t, s, "c")
+	upsert(t, s, c, version("a", "one"), version("b", "two"))
+	upsert(t, s, c, version("a", "three"))
+	if got, err := s.DeleteCollection(t.Context(), "acme", "c"); err != nil || got.UID != c.UID {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for _, table := range []string{"collections", "documents", "chunks", "principals", "removals"} {
+		var n int
+		if err := s.db.QueryRowContext(t.Context(), `SELECT count(*) FROM search_`+table).Scan(&n); err != nil || n != 0 {
+			t.Errorf("%d %s are left, %v", n, table, err)
+		}
+	}
+	if _, _, err := s.Upsert(t.Context(), c, Write{Documents: []Version{version("a", "x")}}); apierr.ReasonOf(err) != apierr.NotFound {
+		t.Errorf("a write after the deletion: %v", err)
+	}
+	if _, err := s.DeleteCollection(t.Context(), "acme", "c"); apierr.ReasonOf(err) != apierr.NotFound {
+		t.Errorf("a second deletion: %v", err)
+	}
+}
+
+func writersTakeTurns(t *testing.T, s *Store) {
+	c := newCollection(t, s, "c")
+	ctx, stop := context.WithCancel(t.Context())
+	var wg, following sync.WaitGroup
+	follower := make(map[int64]string)
+	at := c.Generation
+	following.Go(func() {
+		for ctx.Err() == nil {
+			at = replay(t, s, c, at, follower)
+		}
+	})
+	for w := range 4 {
+		wg.Go(func() {
+			for r := range 10 {
+				if _, _, err := s.Upsert(t.Context(), c, Write{Digest: "d1", Dimensions: 2, Documents: []Version{
+					version("shared", fmt.Sprint(w, r)), version(fmt.Sprint("own", w), fmt.Sprint(r)),
+				}}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	stop()
+	following.Wait()
+	at = replay(t, s, c, at, follower)
+	truth, g := snapshot(t, s, c)
+	if fmt.Sprint(truth) != fmt.Sprint(follower) || g != at || len(truth) != 5 {
+		t.Errorf("the follower has %v at %d, the truth %v at %d", follower, at, truth, g)
+	}
+	if c, err := s.Collection(t.Context(), "acme", "c"); err != nil || c.DocumentCount != 5 || c.ChunkCount != 5 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func passagesOfVersions(t *testing.T, s *Store) {
+	c := newCollection(t, s, "c")
+	v := version("a", "one")
+	v.Chunks = append(v.Chunks, Chunk{Number: 1, Start: 2, End: 3, Terms: 1, Text: "e", Vector: []float32{0, 1}})
+	g := upsert(t, s, c, v)
+	got, err := s.Passages(t.Context(), c, []Ref{{g, 1}, {g, 1}, {g, 7}, {g - 1, 0}})
+	p := got[Ref{g, 1}]
+	if err != nil || len(got) != 1 || p.DocumentID != "a" || p.Title != "T" || p.Chunk.Text != "e" || p.Chunk.Start != 2 || p.Chunk.End != 3 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if chunks, err := s.Chunks(t.Context(), c, g); err != nil || len(chunks) != 2 || !slices.Equal(chunks[1].Vector, []float32{0, 1}) {
+		t.Errorf("%+v, %v", chunks, err)
+	}
+}
+
+func manyIDs(t *testing.T, s *Store) {
+	c := newCollection(t, s, "c")
+	g := upsert(t, s, c, version("id999", "x"))
+	ids, refs := make([]string, 1000), make([]Ref, 1000)
+	for i := range ids {
+		ids[i], refs[i] = fmt.Sprint("id", i), Ref{g, i}
+	}
+	if got, err := s.Existing(t.Context(), c, ids); err != nil || len(got) != 1 || got["id999"].No != g {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, err := s.Passages(t.Context(), c, refs); err != nil || len(got) != 1 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func idsAreInByteOrder(t *testing.T, s *Store) {
+	c := newCollection(t, s, "c")
+	upsert(t, s, c, version("b", "x"), version("B", "x"), version("a-1", "x"), version("a", "x"), version("é", "x"))
+	var got []string
+	for after := ""; ; {
+		ds, err := s.Documents(t.Context(), c, everybody(), after, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ds) == 0 {
+			break
+		}
+		for _, d := range ds {
+			got, after = append(got, d.ID), d.ID
+		}
+	}
+	if want := []string{"B", "a", "a-1", "b", "é"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
