@@ -69,7 +69,7 @@ func caller(ctx context.Context) (identity.Caller, error) {
 
 // CreateApiKey makes a key, in the caller's tenant unless the caller administers
 // the platform.
-func (s *Server) CreateApiKey(ctx context.Context, req *edgev1.CreateApiKeyRequest) (*edgev1.CreateApiKeyResponse, error) { //nolint:revive // generated name
+func (s *Server) CreateApiKey(ctx context.Context, req *edgev1.CreateApiKeyRequest) (*edgev1.CreateApiKeyResponse, error) {
 	c, err := caller(ctx)
 	if err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func (s *Server) expiry(req *edgev1.CreateApiKeyRequest) (time.Time, error) {
 }
 
 // GetApiKey returns a key that the caller may see.
-func (s *Server) GetApiKey(ctx context.Context, req *edgev1.GetApiKeyRequest) (*edgev1.GetApiKeyResponse, error) { //nolint:revive // generated name
+func (s *Server) GetApiKey(ctx context.Context, req *edgev1.GetApiKeyRequest) (*edgev1.GetApiKeyResponse, error) {
 	rec, err := s.find(ctx, req.GetId(), "get")
 	if err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func (s *Server) GetApiKey(ctx context.Context, req *edgev1.GetApiKeyRequest) (*
 }
 
 // RevokeApiKey ends a key that the caller may end.
-func (s *Server) RevokeApiKey(ctx context.Context, req *edgev1.RevokeApiKeyRequest) (*edgev1.RevokeApiKeyResponse, error) { //nolint:revive // generated name
+func (s *Server) RevokeApiKey(ctx context.Context, req *edgev1.RevokeApiKeyRequest) (*edgev1.RevokeApiKeyResponse, error) {
 	rec, err := s.find(ctx, req.GetId(), "revoke")
 	if err != nil {
 		return nil, err
@@ -157,7 +157,7 @@ func (s *Server) find(ctx context.Context, id, action string) (apikey.Record, er
 
 // ListApiKeys lists the keys of the caller's tenant; of all tenants for
 // administrators of the platform.
-func (s *Server) ListApiKeys(ctx context.Context, req *edgev1.ListApiKeysRequest) (*edgev1.ListApiKeysResponse, error) { //nolint:revive // generated name
+func (s *Server) ListApiKeys(ctx context.Context, req *edgev1.ListApiKeysRequest) (*edgev1.ListApiKeysResponse, error) {
 	c, err := caller(ctx)
 	if err != nil {
 		return nil, err

@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-func newKey(t testing.TB) Key {
-	t.Helper()
+func newKey(tb testing.TB) Key {
+	tb.Helper()
 	k, err := Generate(rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return k
 }

@@ -100,8 +100,8 @@ func (m *Manager) Revoke(ctx context.Context, id string) (Record, error) {
 	return r, err
 }
 
-// Invalid says why a key's text was not accepted.
-type Invalid struct {
+// InvalidError says why a key's text was not accepted.
+type InvalidError struct {
 	Cause Cause
 	// ID names the key when its secret was right.
 	ID string
@@ -118,29 +118,29 @@ const (
 	Expired   Cause = "expired"
 )
 
-func (e *Invalid) Error() string { return "apikey: the key is " + string(e.Cause) }
+func (e *InvalidError) Error() string { return "apikey: the key is " + string(e.Cause) }
 
 // Verify returns what is kept of the key whose text is shown. A key that is not
-// accepted is an *Invalid; any other error means that it could not be judged.
+// accepted is an *InvalidError; any other error means that it could not be judged.
 func (m *Manager) Verify(ctx context.Context, text string) (Record, error) {
 	key, err := Parse(text)
 	if err != nil {
-		return Record{}, &Invalid{Cause: Malformed}
+		return Record{}, &InvalidError{Cause: Malformed}
 	}
 	rec, err := m.cache.get(ctx, key.ID)
 	if errors.Is(err, ErrNotFound) {
-		return Record{}, &Invalid{Cause: Unknown}
+		return Record{}, &InvalidError{Cause: Unknown}
 	}
 	if err != nil {
 		return Record{}, err
 	}
 	switch {
 	case !m.hasher.Matches(key, rec.Hash):
-		return Record{}, &Invalid{Cause: Unknown}
+		return Record{}, &InvalidError{Cause: Unknown}
 	case !rec.RevokeTime.IsZero():
-		return Record{}, &Invalid{Cause: Revoked, ID: rec.ID}
+		return Record{}, &InvalidError{Cause: Revoked, ID: rec.ID}
 	case !rec.ExpireTime.IsZero() && !m.clock.Now().Before(rec.ExpireTime):
-		return Record{}, &Invalid{Cause: Expired, ID: rec.ID}
+		return Record{}, &InvalidError{Cause: Expired, ID: rec.ID}
 	}
 	return rec, nil
 }

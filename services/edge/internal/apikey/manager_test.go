@@ -5,16 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
-	"github.com/poterne/poterne/pkg/config"
 )
 
 // watched is a store that counts reads, can go away, and can hold a Get back.
@@ -93,7 +89,7 @@ func (b bench) create(t *testing.T) (Record, string) {
 func (b bench) expect(t *testing.T, text string, want Cause) {
 	t.Helper()
 	rec, err := b.Verify(t.Context(), text)
-	var invalid *Invalid
+	var invalid *InvalidError
 	switch {
 	case want == "" && err != nil:
 		t.Fatalf("not accepted: %v", err)
@@ -319,78 +315,6 @@ func TestStoreThatWasPutBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.expect(t, text, Unknown)
-}
-
-func TestBootstrap(t *testing.T) {
-	dsn, dir := sqliteDSN(t), t.TempDir()
-	path := filepath.Join(dir, "data", "admin.key")
-	b := replica(t, dsn, func(c *Config) { c.Pepper = config.Secret(strings.Repeat("p", 32)) })
-	created, err := b.Bootstrap(t.Context(), "default", path)
-	if err != nil || !created {
-		t.Fatalf("%v, %v", created, err)
-	}
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Fatalf("mode %v, %v", info.Mode(), err)
-	}
-	text, err := os.ReadFile(path) //nolint:gosec // the test's own
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := b.Verify(t.Context(), strings.TrimSpace(string(text)))
-	if err != nil || rec.Tenant != "default" || rec.Subject != "admin" || rec.Roles[0] != "admin" {
-		t.Fatalf("%+v, %v", rec, err)
-	}
-
-	// Neither another start nor one after the key was revoked makes another key.
-	if _, err := b.Revoke(t.Context(), rec.ID); err != nil {
-		t.Fatal(err)
-	}
-	other := filepath.Join(dir, "other.key")
-	created, err = replica(t, dsn, nil).Bootstrap(t.Context(), "default", other)
-	if err != nil || created {
-		t.Fatalf("again: %v, %v", created, err)
-	}
-	if _, err := os.Stat(other); !errors.Is(err, os.ErrNotExist) {
-		t.Fatal("a file was written for a key that does not exist")
-	}
-}
-
-func TestBootstrapOfTwoReplicas(t *testing.T) {
-	dsn, dir := sqliteDSN(t), t.TempDir()
-	var wg sync.WaitGroup
-	var created atomic.Int32
-	for _, name := range []string{"one", "two", "three"} {
-		b := replica(t, dsn, nil)
-		wg.Go(func() {
-			ok, err := b.Bootstrap(t.Context(), "default", filepath.Join(dir, name, "admin.key"))
-			if err != nil {
-				t.Error(err)
-			}
-			if ok {
-				created.Add(1)
-			}
-		})
-	}
-	wg.Wait()
-	files, err := filepath.Glob(filepath.Join(dir, "*", "admin.key"))
-	if err != nil || len(files) != 1 || created.Load() != 1 {
-		t.Fatalf("%d keys, files %v, %v", created.Load(), files, err)
-	}
-}
-
-func TestBootstrapThatCannotWrite(t *testing.T) {
-	b := replica(t, sqliteDSN(t), nil)
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if created, err := b.Bootstrap(t.Context(), "default", filepath.Join(file, "admin.key")); created || err == nil {
-		t.Fatalf("%v, %v", created, err)
-	}
-	if rev, err := b.store.Revision(t.Context()); rev != 0 || err != nil {
-		t.Fatalf("a key that nobody knows was made: revision %d, %v", rev, err)
-	}
 }
 
 func BenchmarkVerify(b *testing.B) {

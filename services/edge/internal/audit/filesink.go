@@ -22,7 +22,10 @@ type FileSink struct {
 // OpenFileSink opens or makes the file, readable by its owner only.
 func OpenFileSink(path string) (*FileSink, error) {
 	s := &FileSink{path: path}
-	return s, s.open()
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func (s *FileSink) open() error {

@@ -149,11 +149,11 @@ func testTable(t *testing.T, dsn func(t *testing.T) string) {
 
 func readFile(t *testing.T, path string) (out []Record) {
 	t.Helper()
-	f, err := os.Open(path) //nolint:gosec // the test's own
+	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		var r Record
@@ -202,7 +202,7 @@ func TestFile(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0) //nolint:gosec // the test's own
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

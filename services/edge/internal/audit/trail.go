@@ -71,7 +71,7 @@ func (t *Trail) Append(ctx context.Context, rec Record) {
 	// The request may be over already; its record is still due.
 	ctx = context.WithoutCancel(ctx)
 	if t.cfg.OnFull != FullRefuse && !t.take(ctx) {
-		t.lose(ctx, []Record{rec}, "the audit trail is full")
+		t.lose(ctx, []Record{rec}, causeFull)
 		return
 	}
 	t.mu.Lock()
@@ -170,20 +170,14 @@ func (t *Trail) Component() lifecycle.Component {
 func (t *Trail) run(ctx context.Context) error {
 	retry := minRetry
 	for t.await(ctx) {
-		err := t.Flush(ctx)
-		if err == nil {
+		if err := t.Flush(ctx); err == nil {
 			retry = minRetry
-			continue
+		} else if ctx.Err() == nil {
+			t.log.ErrorContext(ctx, "audit records cannot be written; they are kept and tried again", telemetry.Err(err))
+			_ = clock.Sleep(ctx, t.clock, retry) // ended early: await sees it too
+			retry = min(2*retry, maxRetry)
+			signal(t.wake)
 		}
-		if ctx.Err() != nil {
-			break
-		}
-		t.log.ErrorContext(ctx, "audit records cannot be written; they are kept and tried again", telemetry.Err(err))
-		if clock.Sleep(ctx, t.clock, retry) != nil {
-			break
-		}
-		retry = min(2*retry, maxRetry)
-		signal(t.wake)
 	}
 	return nil
 }
@@ -216,14 +210,20 @@ func (t *Trail) stop(ctx context.Context) error {
 	left := t.queue
 	t.queue = nil
 	t.mu.Unlock()
-	t.lose(ctx, left, "the audit trail could not be written before the end")
+	t.lose(ctx, left, causeEnd)
 	return err
 }
 
-func (t *Trail) lose(ctx context.Context, recs []Record, why string) {
+// Why a record is in the log only.
+const (
+	causeFull = "the trail is full"
+	causeEnd  = "the trail could not be written before the end"
+)
+
+func (t *Trail) lose(ctx context.Context, recs []Record, cause string) {
 	t.metrics.AuditLost(ctx, len(recs))
 	for _, r := range recs {
-		t.log.ErrorContext(ctx, why+"; this record is only here", slog.Any(metrics.KeyRecord, r))
+		t.log.ErrorContext(ctx, "an audit record is only here", slog.String(metrics.KeyCause, cause), slog.Any(metrics.KeyRecord, r))
 	}
 }
 

@@ -324,8 +324,10 @@ func TestEntry(t *testing.T) {
 	From(ctx).SetCaller("acme", "ada")
 	From(ctx).SetKeyID("k")
 	From(ctx).SetResource(strings.Repeat("x", 1000))
-	want := Record{ServedBy: "m@v3", Arm: "b", PromptTokens: 1, CompletionTokens: 2, Tenant: "acme", Subject: "ada", KeyID: "k",
-		Resource: strings.Repeat("x", 256)}
+	want := Record{
+		ServedBy: "m@v3", Arm: "b", PromptTokens: 1, CompletionTokens: 2, Tenant: "acme", Subject: "ada", KeyID: "k",
+		Resource: strings.Repeat("x", 256),
+	}
 	if got := e.Record(); got != want {
 		t.Fatalf("%+v", got)
 	}

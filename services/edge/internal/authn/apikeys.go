@@ -22,10 +22,10 @@ func (a *APIKeys) Recognises(token string) bool { return strings.HasPrefix(token
 // Authenticate returns the holder of a key.
 func (a *APIKeys) Authenticate(ctx context.Context, token string) (Principal, error) {
 	rec, err := a.keys.Verify(ctx, token)
-	var invalid *apikey.Invalid
+	var invalid *apikey.InvalidError
 	switch {
 	case errors.As(err, &invalid):
-		return Principal{}, &Refused{Cause: Cause(invalid.Cause), KeyID: invalid.ID}
+		return Principal{}, &RefusedError{Cause: Cause(invalid.Cause), KeyID: invalid.ID}
 	case apikey.Away(err):
 		return Principal{}, apierr.Wrap(apierr.Unavailable, err, "the credentials cannot be checked now").WithRetryAfter(retryAfter)
 	case err != nil:

@@ -48,14 +48,16 @@ type Principal struct {
 	RequestsPerMinute int
 }
 
-// Refused says why a token was not accepted.
-type Refused struct {
+// RefusedError says why a token was not accepted.
+type RefusedError struct {
 	Cause Cause
 	// KeyID names the key that was shown, when it is known; for the audit trail.
 	KeyID string
 }
 
-func (r *Refused) Error() string { return "authn: the credentials are refused: " + string(r.Cause) }
+func (r *RefusedError) Error() string {
+	return "authn: the credentials are refused: " + string(r.Cause)
+}
 
 // Authenticator accepts one kind of token. Implementations are safe for
 // concurrent use.
@@ -63,7 +65,7 @@ type Authenticator interface {
 	// Recognises reports whether a token is of this kind, by its form alone.
 	Recognises(token string) bool
 	// Authenticate returns who shows the token. A token that is not accepted is a
-	// *Refused; any other error means that it could not be judged.
+	// *RefusedError; any other error means that it could not be judged.
 	Authenticate(ctx context.Context, token string) (Principal, error)
 }
 
@@ -87,26 +89,26 @@ func (c Chain) Authenticate(ctx context.Context, token string) (Principal, error
 			return a.Authenticate(ctx, token)
 		}
 	}
-	return Principal{}, &Refused{Cause: Malformed}
+	return Principal{}, &RefusedError{Cause: Malformed}
 }
 
 // Token returns the bearer token of a gRPC call.
 func Token(ctx context.Context) (string, error) {
 	values := metadata.ValueFromIncomingContext(ctx, Header)
 	if len(values) == 0 {
-		return "", &Refused{Cause: Missing}
+		return "", &RefusedError{Cause: Missing}
 	}
 	scheme, token, ok := strings.Cut(values[0], " ")
 	token = strings.TrimSpace(token)
 	if len(values) > 1 || !ok || !strings.EqualFold(scheme, "bearer") || token == "" || len(token) > maxTokenBytes {
-		return "", &Refused{Cause: Malformed}
+		return "", &RefusedError{Cause: Malformed}
 	}
 	return token, nil
 }
 
 // Error returns what the caller is told. Refused credentials all get the same
 // answer, whatever the cause: it would help those who guess.
-func Error(r *Refused) error {
+func Error(r *RefusedError) error {
 	if r.Cause == Missing {
 		return apierr.New(apierr.Unauthenticated, "this needs credentials: send the header Authorization: Bearer <API key>")
 	}
@@ -114,7 +116,7 @@ func Error(r *Refused) error {
 }
 
 // ChallengeFor returns the value of the header Challenge.
-func ChallengeFor(r *Refused) string {
+func ChallengeFor(r *RefusedError) string {
 	if r.Cause == Missing {
 		return `Bearer realm="poterne"`
 	}

@@ -32,7 +32,7 @@ func TestToken(t *testing.T) {
 	} {
 		ctx := metadata.NewIncomingContext(t.Context(), metadata.MD{Header: c.values})
 		got, err := Token(ctx)
-		var r *Refused
+		var r *RefusedError
 		if errors.As(err, &r); got != c.want || (r == nil) != (c.cause == "") || r != nil && r.Cause != c.cause {
 			t.Errorf("%s: %q, %v", c.name, got, err)
 		}
@@ -40,9 +40,9 @@ func TestToken(t *testing.T) {
 }
 
 func TestRefusedCredentialsAllGetTheSameAnswer(t *testing.T) {
-	want := Error(&Refused{Cause: Unknown}).Error()
+	want := Error(&RefusedError{Cause: Unknown}).Error()
 	for _, cause := range []Cause{Malformed, Revoked, Expired} {
-		r := &Refused{Cause: cause, KeyID: "k"}
+		r := &RefusedError{Cause: cause, KeyID: "k"}
 		if got := Error(r).Error(); got != want {
 			t.Errorf("%s is told apart: %s", cause, got)
 		}
@@ -50,7 +50,7 @@ func TestRefusedCredentialsAllGetTheSameAnswer(t *testing.T) {
 			t.Errorf("%s: the challenge is %s", cause, ChallengeFor(r))
 		}
 	}
-	missing := &Refused{Cause: Missing}
+	missing := &RefusedError{Cause: Missing}
 	if apierr.ReasonOf(Error(missing)) != apierr.Unauthenticated || ChallengeFor(missing) != `Bearer realm="poterne"` {
 		t.Errorf("missing: %v, %s", Error(missing), ChallengeFor(missing))
 	}
@@ -72,7 +72,7 @@ func TestChain(t *testing.T) {
 	if !c.Recognises("a-1") || c.Recognises("c-1") {
 		t.Error("recognises the wrong ones")
 	}
-	var r *Refused
+	var r *RefusedError
 	if _, err := c.Authenticate(t.Context(), "c-1"); !errors.As(err, &r) || r.Cause != Malformed {
 		t.Errorf("nobody's token: %v", err)
 	}

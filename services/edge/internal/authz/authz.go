@@ -122,12 +122,16 @@ func (a *Authorizer) newEnforcer() (*casbin.Enforcer, error) {
 		return nil, err
 	}
 	e.AddNamedDomainMatchingFunc("g", "keyMatch", util.KeyMatch)
-	e.AddFunction("matches", func(args ...any) (any, error) { return matches(args[0].(string), args[1].(string)), nil })
-	e.AddFunction("within", func(args ...any) (any, error) {
-		return within(args[0].(string), args[1].(string), args[2].(string)), nil
-	})
+	// The arguments are those that model.conf gives; with others, texts are empty
+	// and match nothing.
+	e.AddFunction("matches", func(args ...any) (any, error) { return matches(text(args, 0), text(args, 1)), nil })
+	e.AddFunction("within", func(args ...any) (any, error) { return within(text(args, 0), text(args, 1), text(args, 2)), nil })
 	e.AddFunction("member", func(args ...any) (any, error) {
-		_, ok := args[0].(*asker).all[args[1].(string)]
+		sub, err := askerOf(args)
+		if err != nil {
+			return nil, err
+		}
+		_, ok := sub.all[text(args, 1)]
 		return ok, nil
 	})
 	e.AddFunction("holds", func(args ...any) (any, error) { return a.holds(args) })
@@ -155,14 +159,17 @@ type asker struct {
 // holds is the matchers' function of that name: see model.conf for its
 // arguments.
 func (a *Authorizer) holds(args []any) (bool, error) {
-	c, ok := a.conditions[args[5].(string)]
+	c, ok := a.conditions[text(args, 5)]
 	if !ok {
 		return false, errors.New("authz: the condition was not compiled")
 	}
 	if c.always {
 		return true, nil
 	}
-	sub := args[0].(*asker)
+	sub, err := askerOf(args)
+	if err != nil {
+		return false, err
+	}
 	principals := make([]any, 0, len(sub.all))
 	for p := range sub.all {
 		principals = append(principals, p)
@@ -172,6 +179,23 @@ func (a *Authorizer) holds(args []any) (bool, error) {
 		"platform_tenant": a.platform, "resource_type": args[1], "resource_id": args[2],
 		"resource_tenant": args[3], "action": args[4],
 	})
+}
+
+func text(args []any, i int) string {
+	if i >= len(args) {
+		return ""
+	}
+	s, _ := args[i].(string)
+	return s
+}
+
+func askerOf(args []any) (*asker, error) {
+	if len(args) > 0 {
+		if sub, ok := args[0].(*asker); ok {
+			return sub, nil
+		}
+	}
+	return nil, errors.New("authz: the model does not say who asks")
 }
 
 // matches reports whether v is one of the names in pattern, which are joined by

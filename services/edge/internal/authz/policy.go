@@ -45,11 +45,11 @@ func DefaultPolicy() (Policy, error) { return ParsePolicy(strings.NewReader(defa
 // ReadPolicy returns the default policy followed by the lines of the file, so
 // that a file can add rules and deny what the default allows.
 func ReadPolicy(path string) (Policy, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names it
+	f, err := os.Open(path)
 	if err != nil {
 		return Policy{}, fmt.Errorf("authz: open the policy: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	p, err := ParsePolicy(io.MultiReader(strings.NewReader(defaultPolicy+"\n"), f))
 	if err != nil {
 		return Policy{}, fmt.Errorf("%w (in %s, counted from the default policy's first line)", err, path)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/fullstorydev/grpchan/inprocgrpc"
@@ -67,8 +68,8 @@ func (r *Resolver) resolve(remote netip.Addr, forwarded []string) netip.Addr {
 		hops = hops[len(hops)-maxHops:]
 	}
 	addr := remote
-	for i := len(hops) - 1; i >= 0; i-- {
-		hop := parse(strings.TrimSpace(hops[i]))
+	for _, text := range slices.Backward(hops) {
+		hop := parse(strings.TrimSpace(text))
 		if !hop.IsValid() {
 			return addr
 		}

@@ -1,7 +1,6 @@
 package clientaddr
 
 import (
-	"context"
 	"net"
 	"net/http/httptest"
 	"net/netip"
@@ -58,7 +57,7 @@ func TestResolve(t *testing.T) {
 }
 
 func TestNotKnown(t *testing.T) {
-	if got := resolver().FromContext(context.Background()); got.IsValid() {
+	if got := resolver().FromContext(t.Context()); got.IsValid() {
 		t.Errorf("an address out of nowhere: %s", got)
 	}
 }

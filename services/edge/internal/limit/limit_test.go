@@ -56,7 +56,7 @@ func TestRedisIsShared(t *testing.T) {
 	server, client := openMini(t)
 	server.SetTime(start())
 	other := RedisConfig{Addr: server.Addr(), Timeout: time.Second}.Open()
-	defer other.Close() //nolint:errcheck // a test
+	defer other.Close()
 	limiters := []Limiter{NewRedis(client), NewRedis(other)}
 	if n := rush(t, limiters, PerMinute(100)); n != 100 {
 		t.Fatalf("%d admitted, want 100", n)
@@ -207,7 +207,7 @@ func TestRedisThatNeverAnswers(t *testing.T) {
 	// A socket that accepts and says nothing, as behind a failing network.
 	lis := silent(t)
 	client := RedisConfig{Addr: lis, Timeout: 5 * time.Millisecond}.Open()
-	defer client.Close() //nolint:errcheck // a test
+	defer client.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 	defer cancel()
 	if _, err := NewRedis(client).Allow(ctx, "k", 1, PerMinute(1)); err == nil {

@@ -45,7 +45,7 @@ func TestRealRedisIsShared(t *testing.T) {
 func TestRealRedisGoesAwayAndComesBack(t *testing.T) {
 	server := testkit.Redis(t)
 	client := RedisConfig{Addr: server.Addr, Timeout: 50 * time.Millisecond}.Open()
-	defer client.Close() //nolint:errcheck // a test
+	defer client.Close()
 	g := NewGuarded(NewRedis(client), NewMemory(clock.Real(), 100), 50*time.Millisecond, nil)
 	ask := func() Decision {
 		d, err := g.Allow(t.Context(), "k", 1, PerMinute(10000))

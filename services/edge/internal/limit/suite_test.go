@@ -89,7 +89,6 @@ func testLimiter(t *testing.T, open func(t *testing.T) harness) {
 			}
 		}
 	})
-
 }
 
 // testLimiterOverTime holds for every implementation whose time is handed in.
@@ -117,7 +116,7 @@ func testLimiterOverTime(t *testing.T, open func(t *testing.T) harness) {
 	})
 
 	t.Run("never more than burst and rate allow, never less", func(t *testing.T) {
-		r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test that can be repeated
+		r := rand.New(rand.NewPCG(1, 2)) // the same every time
 		for range 10 {
 			h := open(t)
 			l := Limit{Requests: 1 + r.IntN(500), Period: time.Second, Burst: 1 + r.IntN(20)}

@@ -75,7 +75,7 @@ func (s *steps) identify(ctx context.Context) (authn.Principal, error) {
 }
 
 func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) error {
-	var r *authn.Refused
+	var r *authn.RefusedError
 	if !errors.As(err, &r) {
 		s.Metrics.AuthFailure(ctx, string(authn.Unavailable))
 		return err

@@ -33,7 +33,7 @@ func (tokens) Recognises(token string) bool { return token != "jwt" }
 func (t tokens) Authenticate(_ context.Context, token string) (authn.Principal, error) {
 	p, ok := t[token]
 	if !ok {
-		return p, &authn.Refused{Cause: authn.Revoked, KeyID: "k-" + token}
+		return p, &authn.RefusedError{Cause: authn.Revoked, KeyID: "k-" + token}
 	}
 	return p, nil
 }

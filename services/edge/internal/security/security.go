@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
@@ -231,8 +232,8 @@ func (s *Security) Components() []lifecycle.Component {
 // Close releases what New opened. It may be called more than once.
 func (s *Security) Close() error {
 	var errs []error
-	for i := len(s.close) - 1; i >= 0; i-- {
-		errs = append(errs, s.close[i]())
+	for _, release := range slices.Backward(s.close) {
+		errs = append(errs, release())
 	}
 	s.close = nil
 	return errors.Join(errs...)

@@ -1,0 +1,56 @@
+package authz
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+func TestPoliciesThatAreRefused(t *testing.T) {
+	for name, line := range map[string]string{
+		"a call of a method":       "p, role:x, own, *, *, *, subject.String() == 'x', allow",
+		"an accessor":              "p, role:x, own, *, *, *, caller.Tenant == 'x', allow",
+		"a function":               "p, role:x, own, *, *, *, \"matches(subject, 'x')\", allow",
+		"an unknown variable":      "p, role:x, own, *, *, *, pepper == 'x', allow",
+		"arithmetic":               "p, role:x, own, *, *, *, subject + 'x' == 'x', allow",
+		"no expression":            "p, role:x, own, *, *, *, ((, allow",
+		"an unknown effect":        "p, role:x, own, *, *, *, true, maybe",
+		"no principal":             "p, x, own, *, *, *, true, allow",
+		"too few fields":           "p, role:x, own, *, *",
+		"an empty field":           "p, role:x, , *, *, *, true, allow",
+		"a role that is no role":   "g, user:x, admin, *",
+		"another kind of line":     "q, a, b, c",
+		"a line that is there":     "p, role:admin, own, *, *, *, true, allow",
+		"a quote that never ends":  "p, \"role:x, own",
+		"a field that is too long": "p, role:" + strings.Repeat("x", maxFieldBytes) + ", own, *, *, *, true, allow",
+	} {
+		if _, err := ParsePolicy(strings.NewReader(defaultPolicy + "\n" + line)); err == nil {
+			t.Errorf("%s was accepted: %s", name, line)
+		}
+	}
+}
+
+func TestPolicyVersionChangesWithThePolicy(t *testing.T) {
+	one, two := open(t, ""), open(t, "p, role:x, own, *, *, *, true, allow\n")
+	if one.PolicyVersion() == two.PolicyVersion() || one.PolicyVersion() == "" {
+		t.Fatalf("versions %q and %q", one.PolicyVersion(), two.PolicyVersion())
+	}
+}
+
+func FuzzPolicy(f *testing.F) {
+	f.Add(defaultPolicy)
+	f.Add("p, role:x, own, *, *, *, 'a' in principals, deny")
+	f.Add("g, user:x, role:y, *")
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := ParsePolicy(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		a, err := New(DefaultConfig(), p, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return
+		}
+		// Whatever it says, it must not panic.
+		a.Allowed(t.Context(), callerWith("acme", "admin"), "chat", Resource{"model", "m", "acme"})
+	})
+}
