@@ -107,10 +107,16 @@ func (p *Policy) add(rec []string, seen map[string]struct{}) error {
 		if !isPrincipal(fields[0]) || !strings.HasPrefix(fields[1], "role:") {
 			return errors.New("a g line is: g, user:…|group:…|role:…|tenant:…, role:…, tenant or *")
 		}
+		if fields[2] != "*" && !isTenant(fields[2]) {
+			return fmt.Errorf("the tenant must be a name or *, got %q", fields[2])
+		}
 		p.bindings = append(p.bindings, fields)
 	case kind == "p" && len(fields) == 7:
 		if !isPrincipal(fields[0]) {
 			return fmt.Errorf("%q is not user:…, group:…, role:…, tenant:… or public", fields[0])
+		}
+		if !isTenant(fields[1]) { // own and any look like tenants
+			return fmt.Errorf("the scope must be own, any or a tenant, got %q", fields[1])
 		}
 		if _, err := compileCondition(fields[5]); err != nil {
 			return err
@@ -123,6 +129,18 @@ func (p *Policy) add(rec []string, seen map[string]struct{}) error {
 		return errors.New("must be a p line with 7 fields after the p, or a g line with 3")
 	}
 	return nil
+}
+
+// isTenant reports whether a tenant may have this name, as the contract says.
+func isTenant(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		letter := 'a' <= c && c <= 'z' || '0' <= c && c <= '9'
+		if !letter && (i == 0 || c != '_' && c != '-') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 63
 }
 
 func isPrincipal(s string) bool {

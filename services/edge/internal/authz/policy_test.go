@@ -15,6 +15,8 @@ func TestPoliciesThatAreRefused(t *testing.T) {
 		"arithmetic":               "p, role:x, own, *, *, *, subject + 'x' == 'x', allow",
 		"no expression":            "p, role:x, own, *, *, *, ((, allow",
 		"an unknown effect":        "p, role:x, own, *, *, *, true, maybe",
+		"a pattern for a tenant":   "p, role:x, *, *, *, *, true, allow",
+		"a part of a tenant":       "g, user:x, role:admin, ac*",
 		"no principal":             "p, x, own, *, *, *, true, allow",
 		"too few fields":           "p, role:x, own, *, *",
 		"an empty field":           "p, role:x, , *, *, *, true, allow",
