@@ -80,8 +80,9 @@ func TestConflictGivesThePresentEtag(t *testing.T) {
 	alias, err := r.SetAlias(ctx, &registryv1.SetAliasRequest{Model: "m", Alias: "a", Version: 1})
 	fatal(t, err)
 	_, err = r.SetAlias(ctx, &registryv1.SetAliasRequest{Model: "m", Alias: "a", Version: 1, Etag: "stale"})
-	if e := wantError(t, err, apierr.Conflict, "etag"); e.Metadata["etag"] != alias.GetAlias().GetEtag() {
-		t.Errorf("the error gives %q, want %q", e.Metadata["etag"], alias.GetAlias().GetEtag())
+	wantError(t, err, apierr.Conflict, "etag")
+	if got := apierr.From(err).Metadata["etag"]; got != alias.GetAlias().GetEtag() {
+		t.Errorf("the error gives %q, want %q", got, alias.GetAlias().GetEtag())
 	}
 }
 
@@ -157,9 +158,10 @@ func TestBadRequests(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			e := wantError(t, tt.call(), apierr.InvalidArgument, tt.field)
-			if strings.Contains(e.Error(), "hunter2") {
-				t.Errorf("the error repeats a password: %v", e)
+			err := tt.call()
+			wantError(t, err, apierr.InvalidArgument, tt.field)
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the error repeats a password: %v", err)
 			}
 		})
 	}

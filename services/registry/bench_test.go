@@ -8,7 +8,6 @@ import (
 	"time"
 
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-
 	"github.com/poterne/poterne/services/registry"
 )
 

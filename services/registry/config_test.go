@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
-
 	"github.com/poterne/poterne/services/registry"
 )
 

@@ -10,7 +10,6 @@ import (
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/testkit"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-
 	"github.com/poterne/poterne/services/registry"
 )
 

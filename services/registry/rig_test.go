@@ -17,7 +17,6 @@ import (
 	"github.com/poterne/poterne/pkg/telemetry"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-
 	"github.com/poterne/poterne/services/registry"
 )
 
@@ -29,29 +28,29 @@ type rig struct {
 	conn    *grpc.ClientConn
 }
 
-func start(t testing.TB, change func(*registry.Config), opts ...registry.Option) *rig {
-	t.Helper()
+func start(tb testing.TB, change func(*registry.Config), opts ...registry.Option) *rig {
+	tb.Helper()
 	cfg := registry.DefaultConfig()
-	cfg.Store.DSN = config.Secret("sqlite://" + filepath.Join(t.TempDir(), "registry.db"))
+	cfg.Store.DSN = config.Secret("sqlite://" + filepath.Join(tb.TempDir(), "registry.db"))
 	cfg.Store.Sync = "normal"
 	if change != nil {
 		change(cfg)
 	}
 	if err := cfg.Complete(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	tel := telemetry.Discard()
-	s, err := registry.New(t.Context(), *cfg, append([]registry.Option{registry.WithTelemetry(tel)}, opts...)...)
+	s, err := registry.New(tb.Context(), *cfg, append([]registry.Option{registry.WithTelemetry(tel)}, opts...)...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	lis := bufconn.Listen(1 << 20)
 	srv, err := grpcserver.New(cfg.GRPC, tel, s.Interceptors(), s.RegisterGRPC,
 		grpcserver.WithListener(lis), grpcserver.WithReadiness(s.Readiness()))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
 	done := make(chan error, 1)
 	go func() {
 		done <- lifecycle.Run(ctx, lifecycle.Options{}, append(s.Components(), srv.Component(), s.EndWatches())...)
@@ -59,15 +58,15 @@ func start(t testing.TB, change func(*registry.Config), opts ...registry.Option)
 	conn, err := grpc.NewClient("passthrough:///registry", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := conn.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 		cancel()
 		if err := <-done; err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return &rig{RegistryServiceClient: registryv1.NewRegistryServiceClient(conn), service: s, conn: conn}
@@ -81,7 +80,7 @@ func spec(seed string) *commonv1.ModelSpec {
 
 // wantError checks the reason of err and that it names the field and the
 // request.
-func wantError(t *testing.T, err error, reason apierr.Reason, field string) *apierr.Error {
+func wantError(t *testing.T, err error, reason apierr.Reason, field string) {
 	t.Helper()
 	e := apierr.From(err)
 	if e == nil || e.Reason != reason || e.Field != field {
@@ -90,5 +89,4 @@ func wantError(t *testing.T, err error, reason apierr.Reason, field string) *api
 	if e.RequestID() == "" {
 		t.Errorf("the error names no request: %v", err)
 	}
-	return e
 }

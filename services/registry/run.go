@@ -11,7 +11,6 @@ import (
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
-
 	"github.com/poterne/poterne/services/registry/internal/metrics"
 )
 

@@ -21,7 +21,6 @@ import (
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-
 	"github.com/poterne/poterne/services/registry/internal/feed"
 	"github.com/poterne/poterne/services/registry/internal/metrics"
 	"github.com/poterne/poterne/services/registry/internal/server"
@@ -71,7 +70,7 @@ func (s *Service) build(ctx context.Context) error {
 	if s.metrics, err = metrics.New(o.telemetry.Meter(metrics.Scope)); err != nil {
 		return err
 	}
-	if s.chain, err = s.newChain(); err != nil {
+	if s.chain, err = s.newChain(); err != nil { //nolint:contextcheck // its steps work in the calls' contexts
 		return err
 	}
 	s.store, err = store.Open(ctx, s.cfg.Store, o.telemetry.Logger, store.Options{
@@ -167,8 +166,8 @@ func (s *Service) Readiness() *health.Readiness { return s.readiness }
 // close releases what New opened, in the reverse order.
 func (s *Service) close() error {
 	var errs []error
-	for i := len(s.closers) - 1; i >= 0; i-- {
-		errs = append(errs, s.closers[i]())
+	for _, end := range slices.Backward(s.closers) {
+		errs = append(errs, end())
 	}
 	s.closers = nil
 	return errors.Join(errs...)

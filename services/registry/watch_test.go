@@ -11,28 +11,27 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-
 	"github.com/poterne/poterne/services/registry"
 )
 
 type stream = grpc.ServerStreamingClient[registryv1.WatchResponse]
 
-func watch(t testing.TB, r *rig, from int64) stream {
-	t.Helper()
-	s, err := r.Watch(t.Context(), &registryv1.WatchRequest{FromRevision: from})
+func watch(tb testing.TB, r *rig, from int64) stream {
+	tb.Helper()
+	s, err := r.Watch(tb.Context(), &registryv1.WatchRequest{FromRevision: from})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
 // next returns the next message that is no heartbeat.
-func next(t testing.TB, s stream) *registryv1.WatchResponse {
-	t.Helper()
+func next(tb testing.TB, s stream) *registryv1.WatchResponse {
+	tb.Helper()
 	for {
 		m, err := s.Recv()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if m.GetHeartbeat() == nil {
 			return m
@@ -80,7 +79,8 @@ func TestWatchersAreBounded(t *testing.T) {
 	fatal(t, err)
 	next(t, first)
 	_, err = watch(t, r, 0).Recv()
-	if e := wantError(t, err, apierr.Overloaded, ""); e.RetryAfter <= 0 {
+	wantError(t, err, apierr.Overloaded, "")
+	if e := apierr.From(err); e.RetryAfter <= 0 {
 		t.Errorf("the refusal does not say when to try again: %v", e)
 	}
 	cancel()

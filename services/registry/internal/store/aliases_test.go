@@ -10,11 +10,10 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/services/registry/internal/store"
-	"github.com/poterne/poterne/services/registry/internal/storetest"
 )
 
-func testAliases(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{})
+func (s suite) aliases(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{})
 	ctx := t.Context()
 	e.model("m")
 	e.version("m", 1)
@@ -67,8 +66,8 @@ func testAliases(t *testing.T, databases storetest.Databases) {
 	}
 }
 
-func testAliasEtags(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{})
+func (s suite) aliasEtags(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{})
 	ctx := t.Context()
 	e.model("m")
 	for seed := range 3 {
@@ -79,8 +78,8 @@ func testAliasEtags(t *testing.T, databases storetest.Databases) {
 
 	conflict := func(err error, present string) {
 		t.Helper()
-		c := wantReason(t, err, apierr.Conflict, "etag")
-		if got, ok := c.Metadata["etag"]; !ok || got != present {
+		wantReason(t, err, apierr.Conflict, "etag")
+		if got, ok := apierr.From(err).Metadata["etag"]; !ok || got != present {
 			t.Errorf("the error gives the etag %q, want %q", got, present)
 		}
 	}
@@ -122,8 +121,8 @@ func testAliasEtags(t *testing.T, databases storetest.Databases) {
 }
 
 // Of writers that read the same etag, one wins, on whatever replica.
-func testConcurrentAliases(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{})
+func (s suite) concurrentAliases(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{})
 	replicas := []*store.Store{e.Store, e.open()}
 	e.model("m")
 	const writers = 8

@@ -14,9 +14,9 @@ import (
 	"github.com/poterne/poterne/services/registry/internal/storetest"
 )
 
-func testRevisions(t *testing.T, databases storetest.Databases) {
+func (s suite) revisions(t *testing.T) {
 	commits := int64(0)
-	e := newEnv(t, databases, store.Options{Committed: func(c store.Commit) { commits = c.Revision }})
+	e := newEnv(t, s.databases, store.Options{Committed: func(c store.Commit) { commits = c.Revision }})
 	ctx := t.Context()
 	if r := e.revision(); r != 0 {
 		t.Fatalf("an empty registry has revision %d", r)
@@ -59,8 +59,8 @@ func testRevisions(t *testing.T, databases storetest.Databases) {
 	}
 }
 
-func testChanges(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{})
+func (s suite) changes(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{})
 	ctx := t.Context()
 	empty, err := e.Changes(ctx, 0)
 	check(t, err)
@@ -106,8 +106,8 @@ func testChanges(t *testing.T, databases storetest.Databases) {
 }
 
 // Much is given in parts, and following the parts leads to the same state.
-func testChangesInParts(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{})
+func (s suite) changesInParts(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{})
 	const models = 300
 	for i := range models {
 		e.model(fmt.Sprintf("m%d", i))
@@ -141,8 +141,8 @@ func testChangesInParts(t *testing.T, databases storetest.Databases) {
 	}
 }
 
-func testCompaction(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{KeepChanges: 5})
+func (s suite) compaction(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{KeepChanges: 5})
 	for i := range 12 {
 		e.model(fmt.Sprintf("m%02d", i))
 	}
@@ -161,9 +161,9 @@ func testCompaction(t *testing.T, databases storetest.Databases) {
 
 // Replicas commit at once while readers follow: no reader may pass a revision
 // that becomes visible later.
-func testNoGaps(t *testing.T, databases storetest.Databases) {
+func (s suite) noGaps(t *testing.T) {
 	const writers, each = 6, 25
-	e := newEnv(t, databases, store.Options{})
+	e := newEnv(t, s.databases, store.Options{})
 	replicas := []*store.Store{e.Store, e.open(), e.open()}
 	var readers sync.WaitGroup
 	for r := range 3 {
@@ -199,8 +199,8 @@ func testNoGaps(t *testing.T, databases storetest.Databases) {
 	readers.Wait()
 }
 
-func testPages(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{})
+func (s suite) pages(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{})
 	page, err := e.Page(t.Context(), "")
 	check(t, err)
 	if !page.Last || len(page.Models) != 0 {
@@ -236,8 +236,8 @@ func testPages(t *testing.T, databases storetest.Databases) {
 	}
 }
 
-func testReopening(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{})
+func (s suite) reopening(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{})
 	e.model("m")
 	v := e.version("m", 1)
 	again := e.open()

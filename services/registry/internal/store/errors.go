@@ -8,7 +8,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 )
 
-// AnyEtag, given as an etag, stands for whatever is there.
+// AnyEtag stands, as an etag, for whatever is there.
 const AnyEtag = "*"
 
 // The names under which errors carry what a program may want to know.

@@ -12,8 +12,8 @@ import (
 	"github.com/poterne/poterne/services/registry/internal/storetest"
 )
 
-func testModels(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{})
+func (s suite) models(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{})
 	ctx := t.Context()
 	labels := map[string]string{"team": "search", "note": "é \"quoted\" \x00"}
 	made, err := e.CreateModel(ctx, "ana", &registryv1.Model{Name: "llama", DisplayName: "Llama", Labels: labels})
@@ -47,8 +47,8 @@ func testModels(t *testing.T, databases storetest.Databases) {
 }
 
 // Names are compared byte by byte on every database, whatever its locale.
-func testModelOrder(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{})
+func (s suite) modelOrder(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{})
 	want := []string{"a", "a-b", "a.b", "a0", "a_b", "ab", "b", "b-a"}
 	for _, name := range slices.Backward(want) {
 		e.model(name)
@@ -70,8 +70,8 @@ func testModelOrder(t *testing.T, databases storetest.Databases) {
 	}
 }
 
-func testOddNames(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{})
+func (s suite) oddNames(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{})
 	ctx := t.Context()
 	e.model("m")
 	for _, name := range []string{"", "A", "a b", "a\x00", "é", "a/b", "-a", string(make([]byte, 200))} {
@@ -93,8 +93,8 @@ func testOddNames(t *testing.T, databases storetest.Databases) {
 	}
 }
 
-func testLimits(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{MaxModels: 2, MaxAliases: 1, MaxModelBytes: 700})
+func (s suite) limits(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{MaxModels: 2, MaxAliases: 1, MaxModelBytes: 700})
 	ctx := t.Context()
 	e.model("a")
 	e.model("b")
@@ -118,8 +118,8 @@ func testLimits(t *testing.T, databases storetest.Databases) {
 	}
 }
 
-func testDeletionRefused(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{})
+func (s suite) deletionRefused(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{})
 	ctx := t.Context()
 	e.model("m")
 	e.version("m", 1)
@@ -128,13 +128,15 @@ func testDeletionRefused(t *testing.T, databases storetest.Databases) {
 	split, err := e.SetSplit(ctx, "", "m", []*registryv1.Arm{{Name: "all", Version: 1, Weight: store.WholeSplit}}, "")
 	check(t, err)
 
-	refused := wantReason(t, e.DeleteModel(ctx, "", "m"), apierr.FailedPrecondition, "model")
-	if got, want := refused.Metadata["standing"], `alias "production", the split`; got != want {
+	err = e.DeleteModel(ctx, "", "m")
+	wantReason(t, err, apierr.FailedPrecondition, "model")
+	if got, want := apierr.From(err).Metadata["standing"], `alias "production", the split`; got != want {
 		t.Errorf("names %q, want %q", got, want)
 	}
 	check(t, e.DeleteAlias(ctx, "", "m", "production", alias.GetEtag()))
-	refused = wantReason(t, e.DeleteModel(ctx, "", "m"), apierr.FailedPrecondition, "model")
-	if got := refused.Metadata["standing"]; got != "the split" {
+	err = e.DeleteModel(ctx, "", "m")
+	wantReason(t, err, apierr.FailedPrecondition, "model")
+	if got := apierr.From(err).Metadata["standing"]; got != "the split" {
 		t.Errorf("names %q, want the split", got)
 	}
 	check(t, e.DeleteSplit(ctx, "", "m", split.GetEtag()))

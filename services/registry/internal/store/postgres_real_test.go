@@ -12,7 +12,7 @@ import (
 	"github.com/poterne/poterne/services/registry/internal/storetest"
 )
 
-func TestPostgres(t *testing.T) { suite(t, storetest.Postgres(t)) }
+func TestPostgres(t *testing.T) { suite{storetest.Postgres(t)}.run(t) }
 
 // A commit of one replica wakes the others.
 func TestPostgresTellsOfCommits(t *testing.T) {

@@ -10,15 +10,14 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/registry/internal/store"
-	"github.com/poterne/poterne/services/registry/internal/storetest"
 )
 
 func arm(name string, version, weight int32) *registryv1.Arm {
 	return &registryv1.Arm{Name: name, Version: version, Weight: weight}
 }
 
-func testSplits(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{})
+func (s suite) splits(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{})
 	ctx := t.Context()
 	e.model("m")
 	one, two := e.version("m", 1), e.version("m", 2)
@@ -56,8 +55,9 @@ func testSplits(t *testing.T, databases storetest.Databases) {
 		t.Errorf("a split that stays became %v", same)
 	}
 	_, err = e.SetSplit(ctx, "", "m", []*registryv1.Arm{arm("a", 1, store.WholeSplit)}, "")
-	if c := wantReason(t, err, apierr.Conflict, "etag"); c.Metadata["etag"] != split.GetEtag() {
-		t.Errorf("the error gives the etag %q, want %q", c.Metadata["etag"], split.GetEtag())
+	wantReason(t, err, apierr.Conflict, "etag")
+	if got := apierr.From(err).Metadata["etag"]; got != split.GetEtag() {
+		t.Errorf("the error gives the etag %q, want %q", got, split.GetEtag())
 	}
 
 	changed, err := e.SetSplit(ctx, "", "m", []*registryv1.Arm{arm("z", 2, 500_000), arm("a", 1, 500_000)}, split.GetEtag())
@@ -71,8 +71,8 @@ func testSplits(t *testing.T, databases storetest.Databases) {
 	wantReason(t, err, apierr.NotFound, "model")
 }
 
-func testSplitChecks(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{})
+func (s suite) splitChecks(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{})
 	e.model("m")
 	e.version("m", 1)
 	before := e.revision()
@@ -102,8 +102,8 @@ func testSplitChecks(t *testing.T, databases storetest.Databases) {
 	wantReason(t, err, apierr.ModelNotFound, "model")
 }
 
-func testSalt(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{Random: bytes.NewReader(append(bytes.Repeat([]byte{0xab}, 16), bytes.Repeat([]byte{0x01}, 16)...))})
+func (s suite) salt(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{Random: bytes.NewReader(append(bytes.Repeat([]byte{0xab}, 16), bytes.Repeat([]byte{0x01}, 16)...))})
 	e.model("m")
 	e.version("m", 1)
 	arms := []*registryv1.Arm{arm("a", 1, store.WholeSplit)}

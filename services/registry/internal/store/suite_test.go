@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -36,34 +35,33 @@ func newEnv(t *testing.T, databases storetest.Databases, opts store.Options) *en
 }
 
 // suite is what every database must do.
-func suite(t *testing.T, databases storetest.Databases) {
-	for name, test := range map[string]func(*testing.T, storetest.Databases){
-		"models":                      testModels,
-		"models are listed by bytes":  testModelOrder,
-		"names that cannot be stored": testOddNames,
-		"limits":                      testLimits,
-		"deletion is refused":         testDeletionRefused,
-		"versions":                    testVersions,
-		"concurrent versions":         testConcurrentVersions,
-		"aliases":                     testAliases,
-		"alias etags":                 testAliasEtags,
-		"concurrent aliases":          testConcurrentAliases,
-		"splits":                      testSplits,
-		"split checks":                testSplitChecks,
-		"salt":                        testSalt,
-		"revisions":                   testRevisions,
-		"changes":                     testChanges,
-		"changes in parts":            testChangesInParts,
-		"changes are forgotten":       testCompaction,
-		"no gaps between replicas":    testNoGaps,
-		"pages":                       testPages,
-		"reopening":                   testReopening,
-	} {
-		t.Run(name, func(t *testing.T) { test(t, databases) })
-	}
+type suite struct{ databases storetest.Databases }
+
+func (s suite) run(t *testing.T) {
+	t.Helper()
+	t.Run("models", s.models)
+	t.Run("models are listed by bytes", s.modelOrder)
+	t.Run("names that cannot be stored", s.oddNames)
+	t.Run("limits", s.limits)
+	t.Run("deletion is refused", s.deletionRefused)
+	t.Run("versions", s.versions)
+	t.Run("concurrent versions", s.concurrentVersions)
+	t.Run("aliases", s.aliases)
+	t.Run("alias etags", s.aliasEtags)
+	t.Run("concurrent aliases", s.concurrentAliases)
+	t.Run("splits", s.splits)
+	t.Run("split checks", s.splitChecks)
+	t.Run("salt", s.salt)
+	t.Run("revisions", s.revisions)
+	t.Run("changes", s.changes)
+	t.Run("changes in parts", s.changesInParts)
+	t.Run("changes are forgotten", s.compaction)
+	t.Run("no gaps between replicas", s.noGaps)
+	t.Run("pages", s.pages)
+	t.Run("reopening", s.reopening)
 }
 
-func TestSQLite(t *testing.T) { suite(t, storetest.SQLite) }
+func TestSQLite(t *testing.T) { suite{storetest.SQLite}.run(t) }
 
 // must fails the test for an error of arranging or of what should work.
 func must[T any](t *testing.T, v T, err error) T {
@@ -82,13 +80,11 @@ func check(t *testing.T, err error) {
 }
 
 // wantReason checks the place of err in the taxonomy and the field it names.
-func wantReason(t *testing.T, err error, reason apierr.Reason, field string) *apierr.Error {
+func wantReason(t *testing.T, err error, reason apierr.Reason, field string) {
 	t.Helper()
-	var e *apierr.Error
-	if !errors.As(err, &e) || e.Reason != reason || e.Field != field {
+	if e := apierr.From(err); e == nil || e.Reason != reason || e.Field != field {
 		t.Fatalf("got %v, want %s of field %q", err, reason, field)
 	}
-	return e
 }
 
 func (e *env) model(name string) *registryv1.Model {

@@ -11,8 +11,8 @@ import (
 	"github.com/poterne/poterne/services/registry/internal/storetest"
 )
 
-func testVersions(t *testing.T, databases storetest.Databases) {
-	e := newEnv(t, databases, store.Options{})
+func (s suite) versions(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{})
 	ctx := t.Context()
 	e.model("m")
 	e.model("other")
@@ -85,9 +85,9 @@ func testVersions(t *testing.T, databases storetest.Databases) {
 
 // Writers on two replicas create 60 different versions, each three times: the
 // numbers are 1 to 60, and every digest has one.
-func testConcurrentVersions(t *testing.T, databases storetest.Databases) {
+func (s suite) concurrentVersions(t *testing.T) {
 	const writers, contents = 6, 60
-	e := newEnv(t, databases, store.Options{})
+	e := newEnv(t, s.databases, store.Options{})
 	replicas := []*store.Store{e.Store, e.open()}
 	e.model("m")
 	together(writers, func(w int) {
