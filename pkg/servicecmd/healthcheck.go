@@ -2,6 +2,7 @@ package servicecmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,26 +15,39 @@ const (
 	healthcheckBody    = 4 << 10
 )
 
-// healthcheck is for container images that hold nothing but the binary, and so
+// ErrHealthcheckURL says that what was given is no URL.
+var ErrHealthcheckURL = errors.New("not a URL to ask")
+
+// Healthcheck asks url and returns an error unless it answers 200 within three
+// seconds. It is for container images that hold nothing but the binary, and so
 // no other program that could ask.
-func (c Command[T]) healthcheck(ctx context.Context, p Process, url string) int {
+func Healthcheck(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		fmt.Fprintf(p.Stderr, "%s: --healthcheck: %v\n", c.Name, err)
-		return ExitUsage
+		return fmt.Errorf("%w: %w", ErrHealthcheckURL, err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		fmt.Fprintf(p.Stderr, "%s: %v\n", c.Name, err)
-		return ExitFailed
+		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, healthcheckBody))
-		fmt.Fprintf(p.Stderr, "%s: HTTP %d: %s\n", c.Name, resp.StatusCode, strings.TrimSpace(string(body)))
-		return ExitFailed
+		return fmt.Errorf("HTTP %d: %s", resp.StatusCode, strings.TrimSpace(string(body)))
 	}
-	return ExitDone
+	return nil
+}
+
+func (c Command[T]) healthcheck(ctx context.Context, p Process, url string) int {
+	err := Healthcheck(ctx, url)
+	if err == nil {
+		return ExitDone
+	}
+	fmt.Fprintf(p.Stderr, "%s: --healthcheck: %v\n", c.Name, err)
+	if errors.Is(err, ErrHealthcheckURL) {
+		return ExitUsage
+	}
+	return ExitFailed
 }

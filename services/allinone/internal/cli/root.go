@@ -86,7 +86,7 @@ POTERNE_API_KEY, or from a context of the configuration file (poterne context).`
 	})
 	a.settings.bind(root.PersistentFlags())
 	root.AddCommand(
-		a.upCommand(), a.simCommand(),
+		a.upCommand(), a.simCommand(), a.healthcheckCommand(),
 		a.chatCommand(), a.searchCommand(),
 		a.modelsCommand(), a.collectionsCommand(), a.documentsCommand(),
 		a.keysCommand(), a.workersCommand(), a.auditCommand(),

@@ -30,4 +30,6 @@ func (a *app) simCommand() *cobra.Command {
 
 type errSim int
 
-func (e errSim) Error() string { return fmt.Sprintf("the simulated engine ended with exit code %d", int(e)) }
+func (e errSim) Error() string {
+	return fmt.Sprintf("the simulated engine ended with exit code %d", int(e))
+}
