@@ -124,8 +124,9 @@ func classify(status int, e engineError, after time.Duration) error {
 	case status == http.StatusTooManyRequests:
 		return apierr.New(apierr.Overloaded, "the engine takes no more requests now").WithRetryAfter(max(after, time.Second))
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		// The caller is not at fault and must not be told to change a key.
-		return apierr.Wrap(apierr.EngineFailed, errors.New(message), "the engine refuses this worker's credentials")
+		// The caller is not at fault and must not be told to change a key; and what
+		// the engine says may repeat the key.
+		return apierr.Wrap(apierr.EngineFailed, errors.New(http.StatusText(status)), "the engine refuses this worker's credentials")
 	case status == http.StatusNotFound:
 		return apierr.Wrap(apierr.EngineFailed, errors.New(message), "the engine does not have the model or the operation")
 	case status == http.StatusRequestEntityTooLarge:

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -18,11 +21,40 @@ func identity(pid int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// The name, in parentheses, may hold anything.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	const startTime = 19 // of those after the name
+	fields := statFields(stat)
+	const startTime = 19
 	if len(fields) <= startTime {
 		return "", fmt.Errorf("process %d: unexpected form of its state", pid)
 	}
 	return strings.TrimSpace(string(boot)) + "/" + fields[startTime], nil
+}
+
+// statFields returns the fields after the name, which stands in parentheses and
+// may hold anything.
+func statFields(stat []byte) []string {
+	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+}
+
+// marked returns the processes of a group that have mark in their environment.
+func marked(group int, mark string) []int {
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil || mark == "" {
+		return nil
+	}
+	var out []int
+	for _, file := range files {
+		stat, err := os.ReadFile(file) //nolint:gosec // the kernel's file system
+		const groupField = 2
+		if fields := statFields(stat); err != nil || len(fields) <= groupField || fields[groupField] != strconv.Itoa(group) {
+			continue
+		}
+		env, err := os.ReadFile(filepath.Join(filepath.Dir(file), "environ")) //nolint:gosec // the kernel's file system
+		if err != nil || !slices.Contains(strings.Split(string(env), "\x00"), mark) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil {
+			out = append(out, pid)
+		}
+	}
+	return out
 }

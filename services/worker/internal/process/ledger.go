@@ -28,6 +28,8 @@ type entry struct {
 	// Identity is when it was started, as the system tells it.
 	Identity string `json:"identity"`
 	Path     string `json:"path"`
+	// Mark is the setting that it and its children have in their environment.
+	Mark string `json:"mark"`
 }
 
 // ErrInUse is returned when another agent uses the directory.
@@ -60,12 +62,12 @@ func (l *Ledger) file(pid int) string {
 	return filepath.Join(l.dir, strconv.Itoa(pid)+".json")
 }
 
-func (l *Ledger) add(pid int, path string) error {
+func (l *Ledger) add(pid int, path, mark string) error {
 	id, err := identity(pid)
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(entry{PID: pid, Identity: id, Path: path})
+	data, err := json.Marshal(entry{PID: pid, Identity: id, Path: path, Mark: mark})
 	if err != nil {
 		return err
 	}
@@ -87,10 +89,9 @@ func (l *Ledger) Reap(ctx context.Context, log *slog.Logger) (int, error) {
 		e, err := readEntry(file)
 		if err != nil {
 			log.WarnContext(ctx, "unreadable note of an engine process removed", slog.Any("error", err))
-		} else if now, err := identity(e.PID); err == nil && now == e.Identity {
-			log.WarnContext(ctx, "ending an engine that an earlier worker left behind",
+		} else if e.reap() {
+			log.WarnContext(ctx, "ended an engine that an earlier worker left behind",
 				slog.Int(KeyPID, e.PID), slog.String("path", e.Path))
-			signalGroup(e.PID, syscall.SIGKILL)
 			killed++
 		}
 		if err := os.Remove(file); err != nil {
@@ -98,6 +99,22 @@ func (l *Ledger) Reap(ctx context.Context, log *slog.Logger) (int, error) {
 		}
 	}
 	return killed, nil
+}
+
+// reap ends what is left of the child, and reports whether there was anything.
+func (e entry) reap() bool {
+	now, err := identity(e.PID)
+	if err == nil && now == e.Identity {
+		signalGroup(e.PID, syscall.SIGKILL)
+		return true
+	}
+	// The child itself is gone. Its own children may be there: they are known by
+	// their environment, since their group's id alone proves nothing.
+	left := marked(e.PID, e.Mark)
+	for _, pid := range left {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	return len(left) > 0
 }
 
 const maxEntryBytes = 64 << 10

@@ -2,7 +2,6 @@ package process
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
 	"strings"
 	"sync"
@@ -16,7 +15,8 @@ const (
 
 // output cuts a child's output into lines, logs them, and keeps the last ones.
 type output struct {
-	log *slog.Logger
+	log   *slog.Logger
+	begun chan struct{} // closed once the child's id is known
 
 	mu      sync.Mutex
 	attrs   []any
@@ -24,17 +24,19 @@ type output struct {
 	last    []string
 }
 
-func newOutput(log *slog.Logger) *output { return &output{log: log} }
+func newOutput(log *slog.Logger) *output { return &output{log: log, begun: make(chan struct{})} }
 
-// begin notes the child's id for the log.
-func (o *output) begin(_ context.Context, pid int) {
+// begin notes the child's id for the log, and lets its output in.
+func (o *output) begin(pid int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.attrs = []any{slog.Int(KeyPID, pid)}
+	close(o.begun)
 }
 
 // Write never fails: a child must not block or die for its log.
 func (o *output) Write(b []byte) (int, error) {
+	<-o.begun
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := len(b)

@@ -5,6 +5,7 @@ package process
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -52,7 +53,8 @@ const outputDelay = time.Second
 func Start(ctx context.Context, c Command, ledger *Ledger, log *slog.Logger) (*Process, error) {
 	out := newOutput(log)
 	cmd := exec.Command(c.Path, c.Args...) //nolint:gosec,noctx // the worker's own configuration; ended by Stop
-	cmd.Dir, cmd.Env = c.Dir, append(environment(os.Environ()), c.Env...)
+	mark := markOf(rand.Text())
+	cmd.Dir, cmd.Env = c.Dir, append(environment(os.Environ()), append(c.Env, mark)...)
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, outputDelay
 	cmd.SysProcAttr = attributes()
 	// A child that watches its standard input sees its end when this process
@@ -67,8 +69,8 @@ func Start(ctx context.Context, c Command, ledger *Ledger, log *slog.Logger) (*P
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("cannot be started: %w", err)
 	}
-	out.begin(ctx, p.PID())
-	if err := ledger.add(p.PID(), c.Path); err != nil {
+	out.begin(p.PID())
+	if err := ledger.add(p.PID(), c.Path, mark); err != nil {
 		// Without the note a leftover would not be found after a crash: on Linux
 		// the kernel sees to it, so this is no reason to refuse the work.
 		log.WarnContext(ctx, "engine process not noted", slog.Int(KeyPID, p.PID()), slog.Any("error", err))
@@ -155,6 +157,9 @@ func describe(exit *exec.ExitError) string {
 	}
 	return fmt.Sprintf("was killed by signal %d (%v)", int(status.Signal()), status.Signal())
 }
+
+// markOf returns the setting by which a child's own children are known.
+func markOf(id string) string { return "POTERNE_ENGINE_MARK=" + id }
 
 // environment leaves out this program's own settings.
 func environment(all []string) []string {

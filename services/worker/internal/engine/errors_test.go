@@ -1,0 +1,70 @@
+package engine
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/poterne/poterne/pkg/apierr"
+)
+
+func TestClassify(t *testing.T) {
+	tests := []struct {
+		name    string
+		status  int
+		body    string
+		want    apierr.Reason
+		message string
+		field   string
+	}{
+		{"llama-server, context", 400, `{"error":{"code":400,"message":"request (9031 tokens) exceeds the available context size (2048 tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":9031,"n_ctx":2048}}`, apierr.ContextLengthExceeded, "9031 tokens", ""},
+		{"vLLM, context", 400, `{"object":"error","message":"This model's maximum context length is 8 tokens.","type":"BadRequestError","param":null,"code":400}`, apierr.ContextLengthExceeded, "maximum context length", ""},
+		{"OpenAI, context", 400, `{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}`, apierr.ContextLengthExceeded, "too long", ""},
+		{"OpenAI, parameter", 400, `{"error":{"message":"must be at most 2","type":"invalid_request_error","param":"temperature","code":null}}`, apierr.InvalidArgument, "must be at most 2", "temperature"},
+		{"Ollama", 400, `{"error":"invalid message"}`, apierr.InvalidArgument, "invalid message", ""},
+		{"FastAPI", 422, `{"detail":[{"loc":["body","x"],"msg":"bad"}]}`, apierr.InvalidArgument, "bad", ""},
+		{"plain text", 400, "no\x00 such\nthing", apierr.InvalidArgument, "no such thing", ""},
+		{"nothing", 400, "", apierr.InvalidArgument, "400 Bad Request", ""},
+		{"key refused", 401, `{"error":{"message":"Incorrect API key provided: sk-abc"}}`, apierr.EngineFailed, "this worker's credentials", ""},
+		{"model missing", 404, `{"error":{"message":"model not found"}}`, apierr.EngineFailed, "does not have the model", ""},
+		{"too large", 413, `{"error":{"message":"body too large"}}`, apierr.PayloadTooLarge, "body too large", ""},
+		{"rate limit", 429, `{}`, apierr.Overloaded, "no more requests", ""},
+		{"not supported", 501, `{"error":{"message":"no embeddings here"}}`, apierr.Unimplemented, "no embeddings here", ""},
+		{"crash", 500, `{"error":{"message":"/home/x/secret: boom"}}`, apierr.Unavailable, "the engine failed", ""},
+		{"odd", 302, ``, apierr.EngineFailed, "302", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := apierr.From(classify(tt.status, decodeEngineError([]byte(tt.body)), 0))
+			if got.Reason != tt.want || !strings.Contains(got.Message, tt.message) || got.Field != tt.field {
+				t.Errorf("got %v %q (field %q)", got.Reason, got.Message, got.Field)
+			}
+			if strings.Contains(got.Message, "sk-abc") || strings.Contains(got.Message, "/home/x") {
+				t.Errorf("the caller is shown %q", got.Message)
+			}
+		})
+	}
+	e := apierr.From(classify(400, decodeEngineError([]byte(tests[0].body)), 0))
+	if e.Metadata["prompt_tokens"] != "9031" || e.Metadata["context_length"] != "2048" {
+		t.Errorf("figures: %v", e.Metadata)
+	}
+	if e := apierr.From(classify(429, engineError{}, 7*time.Second)); e.RetryAfter != 7*time.Second {
+		t.Errorf("retry after %v", e.RetryAfter)
+	}
+}
+
+// FuzzDecodeEngineError: whatever an engine writes, a bounded line comes out.
+func FuzzDecodeEngineError(f *testing.F) {
+	f.Add([]byte(`{"error":{"message":"x","code":400}}`))
+	f.Add([]byte(`{"detail":[1,{"a":"\u0000"}]}`))
+	f.Add([]byte("\xff\xfe<html>"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		e := decodeEngineError(body)
+		if len(e.Message) > maxEngineMessage+8 || strings.ContainsAny(e.Message, "\n\r\x00") {
+			t.Fatalf("%q", e.Message)
+		}
+		if apierr.ReasonOf(classify(400, e, 0)) == apierr.Internal {
+			t.Fatal("an engine's error became INTERNAL")
+		}
+	})
+}
