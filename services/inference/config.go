@@ -7,7 +7,6 @@ import (
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/telemetry"
-
 	"github.com/poterne/poterne/services/inference/internal/routing"
 )
 
@@ -111,7 +110,7 @@ func DefaultConfig() *Config {
 			SilenceTimeout: 15 * time.Second, BackoffBase: 100 * time.Millisecond, BackoffMax: 5 * time.Second,
 		},
 		Workers: Workers{
-			StaleAfter: 5 * time.Second, Max: 256, MaxRecvBytes: 64 * config.MiB,
+			StaleAfter: 5 * time.Second, Max: 256, MaxRecvBytes: 96 * config.MiB,
 			BackoffBase: 50 * time.Millisecond, BackoffMax: time.Second,
 		},
 		Placement: Placement{
@@ -126,7 +125,7 @@ func DefaultConfig() *Config {
 	}
 	// A request's body has up to 16 MiB, and an answer may be many vectors.
 	cfg.GRPC.MaxRecvBytes = 20 * config.MiB
-	cfg.GRPC.MaxSendBytes = 64 * config.MiB
+	cfg.GRPC.MaxSendBytes = 96 * config.MiB
 	return cfg
 }
 

@@ -5,11 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
-	"github.com/poterne/poterne/pkg/apierr"
-
 	"github.com/poterne/poterne/services/inference/internal/fakes"
 )
 

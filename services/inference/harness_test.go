@@ -9,15 +9,13 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
-	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/pkg/discovery"
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/inproc"
 	"github.com/poterne/poterne/pkg/telemetry"
-
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference"
 	"github.com/poterne/poterne/services/inference/internal/fakes"
 )
@@ -126,10 +124,10 @@ func (m *mesh) dial(t *testing.T) {
 }
 
 // caller returns a context on behalf of somebody, which ends with the test.
-func caller(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
+func caller(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	tb.Cleanup(cancel)
 	return identity.NewContext(ctx, identity.Caller{Tenant: "acme", Subject: "alice"})
 }
 

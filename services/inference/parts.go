@@ -9,15 +9,13 @@ import (
 
 	"google.golang.org/grpc"
 
-	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
-	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/discovery"
 	"github.com/poterne/poterne/pkg/discovery/resolver"
 	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/grpcserver"
-
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/inference/internal/backoff"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
@@ -107,8 +105,8 @@ func (s *Service) newPlacement() *placement.Controller {
 		Clock: s.opts.clock, Logger: s.opts.telemetry.Logger, Interval: cfg.Interval, CallTimeout: placementTimeout,
 		Backoff: s.backoff(cfg.BackoffBase, cfg.BackoffMax), AbsentGrace: cfg.AbsentGrace, FailedGrace: cfg.FailedGrace,
 		UnloadAfter: cfg.UnloadAfter, MinLoaded: cfg.MinLoaded,
-		Asked: func(what string, reason apierr.Reason) {
-			s.metrics.Placement(context.Background(), what, string(reason))
+		Asked: func(ctx context.Context, what string, reason apierr.Reason) {
+			s.metrics.Placement(ctx, what, string(reason))
 		},
 	})
 }
@@ -119,8 +117,8 @@ func (s *Service) newRouter() *routing.Router {
 		Views: s.fleet, Picker: &routing.Picker{Now: s.opts.clock.Now, Random: s.opts.random}, Clock: s.opts.clock,
 		MaxAttempts: cfg.MaxAttempts, WaitForReady: cfg.WaitForReady, MaxWaiters: cfg.MaxWaiters,
 		Pending: s.placement.Pending,
-		Attempted: func(c *fleet.Copy, reason apierr.Reason) {
-			s.metrics.Attempt(context.Background(), c.Worker().ID(), string(reason))
+		Attempted: func(ctx context.Context, c *fleet.Copy, reason apierr.Reason) {
+			s.metrics.Attempt(ctx, c.Worker().ID(), string(reason))
 		},
 	})
 }

@@ -8,18 +8,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
-
-	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/telemetry"
-
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/inference/internal/api"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
@@ -81,10 +80,10 @@ func (s *Service) build(ctx context.Context) error {
 	if s.metrics, err = metrics.New(o.telemetry.Meter(metrics.Scope)); err != nil {
 		return err
 	}
-	if s.chain, err = s.newChain(); err != nil {
+	if s.chain, err = s.newChain(); err != nil { //nolint:contextcheck // its steps work in the calls' contexts
 		return err
 	}
-	if s.follower, err = s.newFollower(); err != nil {
+	if s.follower, err = s.newFollower(); err != nil { //nolint:contextcheck // its breaker reports on no call's behalf
 		return err
 	}
 	s.fleet = s.newFleet()
@@ -138,8 +137,8 @@ func (s *Service) Readiness() *health.Readiness { return s.readiness }
 // close releases what New opened, in the reverse order.
 func (s *Service) close() error {
 	var errs []error
-	for i := len(s.closers) - 1; i >= 0; i-- {
-		errs = append(errs, s.closers[i]())
+	for _, c := range slices.Backward(s.closers) {
+		errs = append(errs, c())
 	}
 	s.closers = nil
 	return errors.Join(errs...)

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -17,15 +16,13 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
-	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
-	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/requestid"
-
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference"
 	"github.com/poterne/poterne/services/inference/internal/fakes"
 )
@@ -344,59 +341,5 @@ func TestTheEndLetsRequestsFinish(t *testing.T) {
 	_, err := m.client.Invoke(caller(t), chat("m", `{}`))
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("after the end: %v", err)
-	}
-}
-
-func TestMetrics(t *testing.T) {
-	m := newMesh(t, 1, meshOptions{}, fakes.Model("m", 1))
-	if _, err := m.client.Invoke(caller(t), chat("m", `{}`)); err != nil {
-		t.Fatal(err)
-	}
-	stream, err := m.client.InvokeStream(caller(t), chat("m", `{}`))
-	for err == nil {
-		_, err = stream.Recv()
-	}
-	if !errors.Is(err, io.EOF) {
-		t.Fatal(err)
-	}
-	m.stop()
-	families, err := m.telemetry.Registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := make(map[string]string)
-	for _, f := range families {
-		if strings.HasPrefix(f.GetName(), "poterne_inference_") && len(f.GetMetric()) > 0 {
-			found[f.GetName()] = f.GetMetric()[0].String()
-		}
-	}
-	for _, name := range []string{
-		"poterne_inference_requests_total", "poterne_inference_in_flight", "poterne_inference_duration_seconds",
-		"poterne_inference_time_to_first_token_seconds", "poterne_inference_attempts_total",
-		"poterne_inference_placement_requests_total",
-	} {
-		if found[name] == "" {
-			t.Errorf("%s is missing; there are %v", name, found)
-		}
-	}
-	if got := found["poterne_inference_in_flight"]; !strings.Contains(got, "value:0") {
-		t.Errorf("in flight after the end: %s", got)
-	}
-}
-
-func TestConfig(t *testing.T) {
-	if err := inference.DefaultConfig().Complete(); err != nil {
-		t.Errorf("the defaults: %v", err)
-	}
-	cfg := inference.DefaultConfig()
-	cfg.GRPC.Addr = "nowhere"
-	cfg.Placement.Replicas = 0
-	cfg.Routing.MaxAttempts = 99
-	cfg.Workers.StaleAfter = time.Millisecond
-	err := cfg.Complete()
-	for _, path := range []string{"grpc.addr", "placement.replicas", "routing.max_attempts", "workers.stale_after"} {
-		if err == nil || !strings.Contains(err.Error(), path) {
-			t.Errorf("%s is not among the problems: %v", path, err)
-		}
 	}
 }

@@ -3,15 +3,12 @@ package api
 import (
 	"context"
 
+	"github.com/poterne/poterne/pkg/apierr"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
-	"github.com/poterne/poterne/pkg/apierr"
-
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
-
-	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
 
 // Invoke runs one request and answers with the engine's whole answer.

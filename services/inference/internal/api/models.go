@@ -5,7 +5,6 @@ import (
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
-
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/reference"
@@ -84,7 +83,7 @@ func served(m *catalog.Model, def *catalog.Version, reachable []*catalog.Version
 	if len(workers) > 0 {
 		out.State = inferencev1.ServingState_SERVING_STATE_READY
 	}
-	out.ReadyWorkers = int32(len(workers)) //nolint:gosec // bounded by fleet.Options.MaxWorkers
+	out.ReadyWorkers = int32(len(workers))
 	return out
 }
 

@@ -8,12 +8,10 @@ import (
 	"strconv"
 	"time"
 
-	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/requestid"
-
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/metrics"
@@ -109,7 +107,7 @@ func (j job) servedBy(c *fleet.Copy, attempt int) *inferencev1.ServedBy {
 	v := j.target.Version
 	return &inferencev1.ServedBy{
 		Model: v.Model, Version: v.Number, Digest: v.Digest, Arm: j.target.Arm,
-		WorkerId: c.Worker().ID(), Attempts: int32(attempt), //nolint:gosec // at most routing.MaxAttempts
+		WorkerId: c.Worker().ID(), Attempts: int32(attempt),
 	}
 }
 

@@ -6,11 +6,9 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
-	"github.com/poterne/poterne/pkg/apierr"
-
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 )
 
@@ -46,7 +44,7 @@ func viewOf(w *fleet.Worker) *inferencev1.WorkerView {
 	r := w.Report()
 	v := &inferencev1.WorkerView{
 		State: r.State, Address: w.Addr(), Connected: r.Connected,
-		InFlight: int32(w.InFlight()), //nolint:gosec // far from the limit
+		InFlight: int32(w.InFlight()),
 	}
 	if v.GetState() == nil {
 		v.State = &workerv1.WorkerState{WorkerId: w.ID()}

@@ -12,10 +12,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-
 	"github.com/poterne/poterne/pkg/clock"
-
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/inference/internal/backoff"
 	"github.com/poterne/poterne/services/inference/internal/silence"
 	"github.com/poterne/poterne/services/inference/internal/watched"
@@ -126,7 +124,7 @@ func (f *Follower) Run(ctx context.Context) error {
 // outOfRange reports whether the registry asks for a start from 0. A registry
 // whose interceptors speak only the common taxonomy says INVALID_ARGUMENT.
 func outOfRange(err error) bool {
-	switch status.Code(err) { //nolint:exhaustive // two of them mean it
+	switch status.Code(err) {
 	case codes.OutOfRange, codes.InvalidArgument:
 		return true
 	default:

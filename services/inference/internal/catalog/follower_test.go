@@ -11,11 +11,9 @@ import (
 
 	"google.golang.org/grpc"
 
-	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/inproc"
-
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/inference/internal/backoff"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fakes"
@@ -78,10 +76,10 @@ func TestFollowerResumesFromTheLastRevision(t *testing.T) {
 		r.Cut(true)
 		expect(t, f, false, "b", "c")
 		r.Put(fakes.Model("d", 1))
-		time.Sleep(10 * time.Second)
+		fakes.Pass(t, 10*time.Second)
 		expect(t, f, false, "b", "c") // the last state goes on
 		r.Cut(false)
-		time.Sleep(time.Second)
+		fakes.Pass(t, time.Second)
 		expect(t, f, true, "b", "c", "d")
 		if asked := r.Asked(); asked[0] != 0 || asked[1] != 4 || asked[len(asked)-1] != 4 {
 			t.Errorf("the watcher came with revisions %v; want 0 and then 4", asked)
@@ -105,7 +103,7 @@ func TestFollowerStartsAnewWhenTheRevisionIsGone(t *testing.T) {
 		r.Put(fakes.Model("b", 1))
 		r.Compact()
 		r.Cut(false)
-		time.Sleep(2 * time.Second)
+		fakes.Pass(t, 2*time.Second)
 		expect(t, f, true, "b")
 	})
 }
@@ -118,7 +116,7 @@ func TestFollowerLeavesASilentStream(t *testing.T) {
 		r.Put(fakes.Model("a", 1))
 		run(t, f)
 		expect(t, f, true, "a")
-		time.Sleep(16 * time.Second) // no heartbeats: taken for dead, and opened again
+		fakes.Pass(t, 16*time.Second) // no heartbeats: taken for dead, and opened again
 		if n := len(r.Asked()); n != 2 {
 			t.Errorf("%d streams were opened; want 2", n)
 		}
@@ -138,7 +136,7 @@ func TestFollowerStaysOnHeartbeats(t *testing.T) {
 			<-changed
 			_, changed = f.Watch()
 		}
-		time.Sleep(time.Hour)
+		fakes.Pass(t, time.Hour)
 		expect(t, f, true, "a")
 		if n := len(r.Asked()); n != 1 {
 			t.Errorf("%d streams were opened; want 1", n)
@@ -158,7 +156,7 @@ func TestFollowerStartsFromTheFile(t *testing.T) {
 		r := fakes.NewRegistry()
 		r.Put(fakes.Model("a", 2, fakes.Alias("production", 1)))
 		run(t, follower(r, path))
-		time.Sleep(5 * time.Second)
+		fakes.Pass(t, 5*time.Second)
 	})
 	synctest.Test(t, func(t *testing.T) {
 		r := fakes.NewRegistry()
@@ -173,7 +171,7 @@ func TestFollowerStartsFromTheFile(t *testing.T) {
 		// Another registry's history: what the file says is void.
 		r.Put(fakes.Model("b", 1))
 		r.Cut(false)
-		time.Sleep(2 * time.Second)
+		fakes.Pass(t, 2*time.Second)
 		expect(t, f, true, "b")
 		if asked := r.Asked(); asked[len(asked)-1] != 0 {
 			t.Errorf("the watcher came with revision %d of the file; want 0", asked[len(asked)-1])

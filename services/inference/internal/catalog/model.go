@@ -6,7 +6,6 @@ import (
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-
 	"github.com/poterne/poterne/services/inference/internal/split"
 )
 
@@ -77,7 +76,7 @@ func (m *Model) readSplit(s *registryv1.Split) {
 		if v == nil || a.GetWeight() < 0 {
 			return
 		}
-		w := uint32(a.GetWeight()) //nolint:gosec // not negative
+		w := uint32(a.GetWeight())
 		total += uint64(w)
 		arms = append(arms, Arm{Name: a.GetName(), Version: v, Weight: w})
 		weights = append(weights, w)

@@ -9,10 +9,8 @@ import (
 	"maps"
 	"slices"
 
-	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
-
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/inference/internal/reference"
 )
 

@@ -31,7 +31,7 @@ func Model(name string, n int, changes ...Change) *registryv1.ModelState {
 	m := &registryv1.ModelState{Model: &registryv1.Model{Name: name}}
 	for i := 1; i <= n; i++ {
 		m.Versions = append(m.Versions, &registryv1.Version{
-			Model: name, Number: int32(i), Digest: VersionDigest(name, i), //nolint:gosec // a few
+			Model: name, Number: int32(i), Digest: VersionDigest(name, i),
 			Spec: &commonv1.ModelSpec{Task: commonv1.Task_TASK_CHAT, Engine: Engine, ContextLength: 4096},
 		})
 	}
@@ -54,7 +54,7 @@ func Embedding() Change {
 func Alias(name string, version int) Change {
 	return func(m *registryv1.ModelState) {
 		m.Aliases = append(m.Aliases, &registryv1.Alias{
-			Model: m.GetModel().GetName(), Name: name, Version: int32(version), //nolint:gosec // a few
+			Model: m.GetModel().GetName(), Name: name, Version: int32(version),
 		})
 	}
 }
@@ -66,7 +66,7 @@ func Split(arm string, version, weight int) Change {
 			m.Split = &registryv1.Split{Model: m.GetModel().GetName(), Salt: "salt"}
 		}
 		m.Split.Arms = append(m.Split.Arms, &registryv1.Arm{
-			Name: arm, Version: int32(version), Weight: int32(weight), //nolint:gosec // small
+			Name: arm, Version: int32(version), Weight: int32(weight),
 		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/poterne/poterne/pkg/clock"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 )
 
@@ -120,9 +121,9 @@ func (r *Registry) Watch(req *registryv1.WatchRequest, stream grpc.ServerStreami
 	}
 	var beat <-chan time.Time
 	if r.Heartbeat > 0 {
-		t := time.NewTicker(r.Heartbeat)
+		t := clock.Real().NewTicker(r.Heartbeat)
 		defer t.Stop()
-		beat = t.C
+		beat = t.C()
 	}
 	for {
 		next, changed, err := r.after(from)

@@ -8,11 +8,10 @@ import (
 
 	"google.golang.org/grpc"
 
-	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
-	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 )
 
 // Answer streams chunks and a finish, as an engine that does well.
@@ -26,7 +25,7 @@ func Answer(stream grpc.ServerStreamingServer[workerv1.InvokeStreamResponse], ch
 		}
 	}
 	return stream.Send(&workerv1.InvokeStreamResponse{Event: &workerv1.InvokeStreamResponse_Finish{
-		Finish: &workerv1.Finish{Usage: &commonv1.TokenUsage{CompletionTokens: int32(len(chunks))}}, //nolint:gosec // a few
+		Finish: &workerv1.Finish{Usage: &commonv1.TokenUsage{CompletionTokens: int32(len(chunks))}},
 	}})
 }
 
@@ -59,13 +58,13 @@ type Served struct {
 
 // Serve starts the worker on a free loopback port. It is killed at the end of
 // the test.
-func (w *Worker) Serve(t testing.TB) *Served {
-	t.Helper()
+func (w *Worker) Serve(tb testing.TB) *Served {
+	tb.Helper()
 	s := &Served{Worker: w, addr: "127.0.0.1:0"}
-	if err := s.Start(t.Context()); err != nil {
-		t.Fatal(err)
+	if err := s.Start(tb.Context()); err != nil {
+		tb.Fatal(err)
 	}
-	t.Cleanup(s.Kill)
+	tb.Cleanup(s.Kill)
 	return s
 }
 

@@ -7,9 +7,9 @@ import (
 
 	"google.golang.org/grpc"
 
-	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 )
 
 // Worker is a worker without engines. What it answers is decided by its
@@ -110,7 +110,7 @@ func (w *Worker) asked(list *[]string) []string {
 
 // WatchState pushes the state at once, on change and every second.
 func (w *Worker) WatchState(_ *workerv1.WatchStateRequest, stream grpc.ServerStreamingServer[workerv1.WatchStateResponse]) error {
-	tick := time.NewTicker(time.Second)
+	tick := clock.Real().NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		w.mu.Lock()
@@ -129,7 +129,7 @@ func (w *Worker) WatchState(_ *workerv1.WatchStateRequest, stream grpc.ServerStr
 		}
 		select {
 		case <-changed:
-		case <-tick.C:
+		case <-tick.C():
 		case <-stream.Context().Done():
 			return stream.Context().Err()
 		}

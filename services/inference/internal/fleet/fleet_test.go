@@ -13,13 +13,11 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/discovery"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/inproc"
-
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/backoff"
 	"github.com/poterne/poterne/services/inference/internal/fakes"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
@@ -171,7 +169,7 @@ func TestLoadAloneMakesNoNewView(t *testing.T) {
 			t.Errorf("load %d after a release; want 4: it must not wait for a report", load)
 		}
 		c.Release()
-		time.Sleep(3 * time.Second)
+		fakes.Pass(t, 3*time.Second)
 		select {
 		case <-changed:
 			t.Error("a new view was made though nothing else serves")
@@ -195,13 +193,13 @@ func TestAWorkerThatIsLostGetsNothingAndComesBack(t *testing.T) {
 		if n := len(s.fleet.View().Workers); n != 2 {
 			t.Errorf("%d workers are known; want 2: discovery still names it", n)
 		}
-		time.Sleep(30 * time.Second)
+		fakes.Pass(t, 30*time.Second)
 		a := s.fleet.View().Workers[0]
 		for range 10 {
 			a.Failed(time.Now())
 		}
 		s.restore("a")
-		time.Sleep(time.Second)
+		fakes.Pass(t, time.Second)
 		s.wantReady(t, d, "a", "b")
 		if a.Cooling(time.Now) {
 			t.Error("still passed over though it is back")
@@ -218,12 +216,12 @@ func TestASilentWorkerGetsNothing(t *testing.T) {
 		s.list("a")
 		s.run(t)
 		s.workers["a"].Mute(true)
-		time.Sleep(4 * time.Second)
+		fakes.Pass(t, 4*time.Second)
 		s.wantReady(t, d, "a")
-		time.Sleep(time.Second + 50*time.Millisecond)
+		fakes.Pass(t, time.Second+50*time.Millisecond)
 		s.wantReady(t, d)
 		s.workers["a"].Mute(false)
-		time.Sleep(2 * time.Second)
+		fakes.Pass(t, 2*time.Second)
 		s.wantReady(t, d, "a")
 	})
 }
@@ -284,7 +282,7 @@ func TestSettled(t *testing.T) {
 		if s.fleet.View().Settled {
 			t.Error("settled before every worker was heard")
 		}
-		time.Sleep(5*time.Second + time.Millisecond)
+		fakes.Pass(t, 5*time.Second+time.Millisecond)
 		synctest.Wait()
 		if !s.fleet.View().Settled {
 			t.Error("not settled though the silent worker was given up and the third is away")
@@ -330,22 +328,22 @@ func TestCooling(t *testing.T) {
 			t.Error("passed over without a failure")
 		}
 		w.Failed(time.Now())
-		time.Sleep(499 * time.Millisecond)
+		fakes.Pass(t, 499*time.Millisecond)
 		if !w.Cooling(time.Now) {
 			t.Error("not passed over after a failure")
 		}
-		time.Sleep(time.Millisecond)
+		fakes.Pass(t, time.Millisecond)
 		if w.Cooling(time.Now) {
 			t.Error("passed over for longer than 500ms after one failure")
 		}
 		for range 20 {
 			w.Failed(time.Now())
 		}
-		time.Sleep(9 * time.Second)
+		fakes.Pass(t, 9*time.Second)
 		if !w.Cooling(time.Now) {
 			t.Error("not passed over for longer after many failures")
 		}
-		time.Sleep(time.Second)
+		fakes.Pass(t, time.Second)
 		if w.Cooling(time.Now) {
 			t.Error("passed over for longer than 10s")
 		}

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 
-	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/pkg/clock"
-
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/silence"
 )
 

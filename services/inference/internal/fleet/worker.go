@@ -5,9 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/pkg/discovery"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 )
 
 // Worker is one worker as this replica sees it. All methods are safe for

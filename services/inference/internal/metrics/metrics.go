@@ -23,7 +23,7 @@ const (
 	nameRequests   = "poterne.inference.requests"
 	nameInFlight   = "poterne.inference.in_flight"
 	nameDuration   = "poterne.inference.duration"            // s
-	nameFirstToken = "poterne.inference.time_to_first_token" // s
+	nameFirstToken = "poterne.inference.time_to_first_token" //nolint:gosec // seconds, not a credential
 	nameAttempts   = "poterne.inference.attempts"
 	namePlacement  = "poterne.inference.placement_requests"
 	nameWaiting    = "poterne.inference.waiting_requests"

@@ -12,11 +12,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
-
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/backoff"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
@@ -56,7 +54,7 @@ type Options struct {
 	// unloaded, and MinLoaded how long it must have been loaded.
 	UnloadAfter, MinLoaded time.Duration
 	// Asked, when set, is told the outcome of every question.
-	Asked func(what string, reason apierr.Reason)
+	Asked func(ctx context.Context, what string, reason apierr.Reason)
 }
 
 // The questions, as Options.Asked is told of them.
@@ -224,7 +222,7 @@ func (c *Controller) unload(ctx context.Context, u Unload) {
 // refuses another may take.
 func (c *Controller) answered(ctx context.Context, what, name string, w *fleet.Worker, wait time.Duration, err error) {
 	if c.opts.Asked != nil {
-		c.opts.Asked(what, apierr.ReasonOf(err))
+		c.opts.Asked(ctx, what, apierr.ReasonOf(err))
 	}
 	attrs := []slog.Attr{slog.String("what", what), slog.String("model", name), slog.String("worker", w.ID())}
 	if err != nil {

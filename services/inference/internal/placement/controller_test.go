@@ -11,14 +11,12 @@ import (
 
 	"google.golang.org/grpc"
 
-	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/discovery"
 	"github.com/poterne/poterne/pkg/inproc"
-
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/backoff"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fakes"
@@ -46,6 +44,8 @@ func (r *registry) put(models ...*registryv1.ModelState) { r.Set(catalog.NewSnap
 
 // stage is a controller over workers w0, w1 and so on, in a synctest bubble.
 type stage struct {
+	t *testing.T
+
 	workers    []*fakes.Worker
 	source     *discovery.Memory
 	set        []discovery.Instance
@@ -55,7 +55,7 @@ type stage struct {
 
 func newStage(t *testing.T, n, replicas int) *stage {
 	t.Helper()
-	s := &stage{source: discovery.NewMemory(), registry: &registry{Value: watched.New[*catalog.Snapshot](nil)}}
+	s := &stage{t: t, source: discovery.NewMemory(), registry: &registry{Value: watched.New[*catalog.Snapshot](nil)}}
 	s.registry.current.Store(true)
 	byAddr := make(map[string]*fakes.Worker, n)
 	for i := range n {
@@ -100,14 +100,15 @@ func (s *stage) asked(digest string) []int {
 	return out
 }
 
-func bubble(t *testing.T, n, replicas int, fn func(t *testing.T, s *stage)) {
+func bubble(t *testing.T, n, replicas int, fn func(s *stage)) {
 	t.Helper()
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) { fn(t, newStage(t, n, replicas)) })
+	synctest.Test(t, func(t *testing.T) { fn(newStage(t, n, replicas)) })
 }
 
 func TestLoadsWhatServes(t *testing.T) {
-	bubble(t, 2, 2, func(t *testing.T, s *stage) {
+	bubble(t, 2, 2, func(s *stage) {
+		t := s.t
 		s.registry.put(fakes.Model("a", 3, fakes.Alias("production", 2), fakes.Split("x", 3, 1_000_000)), fakes.Model("many", 2))
 		for digest, want := range map[string][]int{
 			fakes.VersionDigest("a", 1): {0, 0}, fakes.VersionDigest("a", 2): {1, 1}, fakes.VersionDigest("a", 3): {1, 1},
@@ -117,7 +118,7 @@ func TestLoadsWhatServes(t *testing.T) {
 				t.Errorf("asked for %s %v times; want %v", digest, got, want)
 			}
 		}
-		time.Sleep(time.Minute)
+		fakes.Pass(t, time.Minute)
 		if got := s.asked(fakes.VersionDigest("a", 2)); !slices.Equal(got, []int{1, 1}) {
 			t.Errorf("asked again for what is ready: %v", got)
 		}
@@ -125,12 +126,13 @@ func TestLoadsWhatServes(t *testing.T) {
 }
 
 func TestAWorkerThatComesBackEmptyIsAskedAgain(t *testing.T) {
-	bubble(t, 1, 1, func(t *testing.T, s *stage) {
+	bubble(t, 1, 1, func(s *stage) {
+		t := s.t
 		s.registry.put(fakes.Model("a", 1))
 		d := fakes.VersionDigest("a", 1)
 		s.asked(d)
 		s.workers[0].Reset()
-		time.Sleep(6 * time.Second)
+		fakes.Pass(t, 6*time.Second)
 		if got := s.asked(d); got[0] != 2 {
 			t.Errorf("asked %d times; want 2", got[0])
 		}
@@ -138,7 +140,8 @@ func TestAWorkerThatComesBackEmptyIsAskedAgain(t *testing.T) {
 }
 
 func TestARefusalBacksOffAndAnotherIsAsked(t *testing.T) {
-	bubble(t, 2, 1, func(t *testing.T, s *stage) {
+	bubble(t, 2, 1, func(s *stage) {
+		t := s.t
 		refuse := func(*fakes.Worker, *workerv1.LoadModelRequest) error {
 			return apierr.New(apierr.FailedPrecondition, "needs 9 GiB, 8 GiB are free")
 		}
@@ -153,7 +156,7 @@ func TestARefusalBacksOffAndAnotherIsAsked(t *testing.T) {
 		if s.controller.Pending(d) {
 			t.Error("pending though everybody refused")
 		}
-		time.Sleep(10 * time.Minute)
+		fakes.Pass(t, 10*time.Minute)
 		// 1, 2, 4, 8, 16, 32 and then every 60 seconds, seen within a second.
 		if got := s.asked(d); got[0] < 13 || got[0] > 17 || got[1] < 13 || got[1] > 17 {
 			t.Errorf("asked %v times within ten minutes; want about 16", got)
@@ -162,7 +165,8 @@ func TestARefusalBacksOffAndAnotherIsAsked(t *testing.T) {
 }
 
 func TestPendingUntilTheStateShowsIt(t *testing.T) {
-	bubble(t, 1, 1, func(t *testing.T, s *stage) {
+	bubble(t, 1, 1, func(s *stage) {
+		t := s.t
 		d := fakes.VersionDigest("a", 1)
 		if s.controller.Pending(d) {
 			t.Error("pending before the registry is known")
@@ -189,18 +193,19 @@ func TestPendingUntilTheStateShowsIt(t *testing.T) {
 }
 
 func TestAFailingEngineIsGivenTimeAndThenReplaced(t *testing.T) {
-	bubble(t, 2, 1, func(t *testing.T, s *stage) {
+	bubble(t, 2, 1, func(s *stage) {
+		t := s.t
 		s.workers[0].SetFree(64 << 30)
 		synctest.Wait()
 		d := fakes.VersionDigest("a", 1)
 		s.registry.put(fakes.Model("a", 1))
 		s.asked(d)
 		s.workers[0].Set(d, failed)
-		time.Sleep(29 * time.Second)
+		fakes.Pass(t, 29*time.Second)
 		if got := s.asked(d); !slices.Equal(got, []int{1, 0}) {
 			t.Errorf("asked %v times while the engine is being started again; want [1 0]", got)
 		}
-		time.Sleep(3 * time.Second)
+		fakes.Pass(t, 3*time.Second)
 		if got := s.asked(d); !slices.Equal(got, []int{1, 1}) {
 			t.Errorf("asked %v times after the engine failed for long; want [1 1]", got)
 		}
@@ -209,18 +214,19 @@ func TestAFailingEngineIsGivenTimeAndThenReplaced(t *testing.T) {
 
 // TestAWorkerThatIsAwayForAMoment: models are not moved about for a restart.
 func TestAWorkerThatIsAwayForAMoment(t *testing.T) {
-	bubble(t, 2, 1, func(t *testing.T, s *stage) {
+	bubble(t, 2, 1, func(s *stage) {
+		t := s.t
 		s.workers[0].SetFree(64 << 30)
 		synctest.Wait()
 		d := fakes.VersionDigest("a", 1)
 		s.registry.put(fakes.Model("a", 1))
 		s.asked(d)
 		s.workers[0].Mute(true) // taken for away after 5s
-		time.Sleep(19 * time.Second)
+		fakes.Pass(t, 19*time.Second)
 		if got := s.asked(d); !slices.Equal(got, []int{1, 0}) {
 			t.Errorf("asked %v times within the grace; want [1 0]", got)
 		}
-		time.Sleep(4 * time.Second)
+		fakes.Pass(t, 4*time.Second)
 		if got := s.asked(d); !slices.Equal(got, []int{1, 1}) {
 			t.Errorf("asked %v times after the grace; want [1 1]", got)
 		}
@@ -228,7 +234,8 @@ func TestAWorkerThatIsAwayForAMoment(t *testing.T) {
 }
 
 func TestADrainingWorkerIsReplacedAtOnce(t *testing.T) {
-	bubble(t, 2, 1, func(t *testing.T, s *stage) {
+	bubble(t, 2, 1, func(s *stage) {
+		t := s.t
 		s.workers[0].SetFree(64 << 30)
 		synctest.Wait()
 		d := fakes.VersionDigest("a", 1)
@@ -242,28 +249,29 @@ func TestADrainingWorkerIsReplacedAtOnce(t *testing.T) {
 }
 
 func TestUnloadsWhatNothingLeadsTo(t *testing.T) {
-	bubble(t, 1, 1, func(t *testing.T, s *stage) {
+	bubble(t, 1, 1, func(s *stage) {
+		t := s.t
 		one, two := fakes.VersionDigest("a", 1), fakes.VersionDigest("a", 2)
 		s.registry.put(fakes.Model("a", 2, fakes.Alias("production", 1)))
 		synctest.Wait()
 		s.registry.put(fakes.Model("a", 2, fakes.Alias("production", 2)))
-		time.Sleep(4 * time.Minute)
+		fakes.Pass(t, 4*time.Minute)
 		if got := s.workers[0].Unloads(); len(got) != 0 {
 			t.Errorf("unloaded within the grace: %v", got)
 		}
 		// The registry is away for a moment: the grace begins anew.
 		s.registry.current.Store(false)
-		time.Sleep(10 * time.Minute)
+		fakes.Pass(t, 10*time.Minute)
 		s.registry.current.Store(true)
-		time.Sleep(4 * time.Minute)
+		fakes.Pass(t, 4*time.Minute)
 		if got := s.workers[0].Unloads(); len(got) != 0 {
 			t.Errorf("unloaded though the registry was away: %v", got)
 		}
-		time.Sleep(time.Minute + 2*time.Second)
+		fakes.Pass(t, time.Minute+2*time.Second)
 		if got := s.workers[0].Unloads(); !slices.Equal(got, []string{one}) {
 			t.Errorf("unloaded %v; want %s once", got, one)
 		}
-		time.Sleep(time.Hour)
+		fakes.Pass(t, time.Hour)
 		if got := s.workers[0].Unloads(); !slices.Equal(got, []string{one}) || slices.Contains(got, two) {
 			t.Errorf("unloaded %v in the end", got)
 		}
@@ -271,16 +279,17 @@ func TestUnloadsWhatNothingLeadsTo(t *testing.T) {
 }
 
 func TestWhatIsWantedAgainStays(t *testing.T) {
-	bubble(t, 1, 1, func(t *testing.T, s *stage) {
+	bubble(t, 1, 1, func(s *stage) {
+		t := s.t
 		first := fakes.Model("a", 2, fakes.Alias("production", 1))
 		second := fakes.Model("a", 2, fakes.Alias("production", 2))
 		s.registry.put(first)
 		synctest.Wait()
 		for range 5 { // back and forth, each within the grace
 			s.registry.put(second)
-			time.Sleep(4 * time.Minute)
+			fakes.Pass(t, 4*time.Minute)
 			s.registry.put(first)
-			time.Sleep(4 * time.Minute)
+			fakes.Pass(t, 4*time.Minute)
 		}
 		if got := s.workers[0].Unloads(); len(got) != 0 {
 			t.Errorf("unloaded %v", got)
@@ -289,20 +298,24 @@ func TestWhatIsWantedAgainStays(t *testing.T) {
 }
 
 func TestWhatWasLoadedAMomentAgoStays(t *testing.T) {
-	bubble(t, 1, 1, func(t *testing.T, s *stage) {
+	bubble(t, 2, 1, func(s *stage) {
+		t := s.t
 		s.registry.put(fakes.Model("a", 1))
-		d := fakes.Digest("stranger")
+		d := fakes.Digest("stranger") // no name ever led to it
 		synctest.Wait()
 		s.workers[0].Set(d, loading)
-		time.Sleep(6 * time.Minute)
+		fakes.Pass(t, 4*time.Minute+30*time.Second)
+		s.workers[1].Set(d, ready)
+		fakes.Pass(t, 32*time.Second)
 		if got := s.workers[0].Unloads(); !slices.Equal(got, []string{d}) {
-			t.Errorf("unloaded %v; want what no name ever led to", got)
+			t.Errorf("unloaded %v after the grace", got)
 		}
-		// It comes back: what was unreferenced for long was loaded just now.
-		s.workers[0].Set(d, ready)
-		time.Sleep(59 * time.Second)
-		if got := s.workers[0].Unloads(); len(got) != 1 {
-			t.Errorf("unloaded within a minute of being loaded: %v", got)
+		if got := s.workers[1].Unloads(); len(got) != 0 {
+			t.Errorf("unloaded %v within a minute of being loaded", got)
+		}
+		fakes.Pass(t, 30*time.Second)
+		if got := s.workers[1].Unloads(); !slices.Equal(got, []string{d}) {
+			t.Errorf("unloaded %v after a minute", got)
 		}
 	})
 }

@@ -41,8 +41,7 @@ func judge(ctx context.Context, err error, n int) verdict {
 	if ctx.Err() != nil {
 		return verdict{err: apierr.From(errors.Join(context.Cause(ctx), ctx.Err()))}
 	}
-	var gone *CallerGoneError
-	if errors.As(err, &gone) {
+	if _, gone := errors.AsType[*CallerGoneError](err); gone {
 		return verdict{err: apierr.Wrap(apierr.Cancelled, err, "the request was cancelled")}
 	}
 	e := apierr.From(err)
@@ -70,15 +69,14 @@ func judge(ctx context.Context, err error, n int) verdict {
 // fromTransport reports whether err was made by gRPC on this side, and not said
 // by the worker: every error of the worker's own carries an ErrorInfo.
 func fromTransport(err error) bool {
-	var ours *apierr.Error
-	if errors.As(err, &ours) {
+	if _, ours := errors.AsType[*apierr.Error](err); ours {
 		return false
 	}
 	s, ok := status.FromError(err)
 	if !ok || len(s.Proto().GetDetails()) > 0 {
 		return false
 	}
-	switch s.Code() { //nolint:exhaustive // the others are not about the connection
+	switch s.Code() {
 	case codes.Unavailable, codes.Canceled, codes.Internal, codes.Unknown:
 		return true
 	default:

@@ -23,7 +23,8 @@ func picker() *routing.Picker {
 }
 
 func TestPickTakesTheLeastLoadPerSlot(t *testing.T) {
-	bubble(t, 3, func(t *testing.T, s *stage) {
+	bubble(t, 3, func(s *stage) {
+		t := s.t
 		s.workers[0].Report(s.digest, 4, 3, 0) // (3+1)/4
 		s.workers[1].Report(s.digest, 8, 5, 1) // (6+1)/8: the least
 		s.workers[2].Report(s.digest, 0, 0, 1) // slots not known: taken for 1
@@ -47,7 +48,8 @@ func TestPickTakesTheLeastLoadPerSlot(t *testing.T) {
 }
 
 func TestPickSpreadsWhatItSendsItself(t *testing.T) {
-	bubble(t, 4, func(t *testing.T, s *stage) {
+	bubble(t, 4, func(s *stage) {
+		t := s.t
 		copies := s.fleet.View().Ready(s.digest)
 		p := picker()
 		for i := range 40 {
@@ -62,7 +64,8 @@ func TestPickSpreadsWhatItSendsItself(t *testing.T) {
 }
 
 func TestPickIsStickyBetweenEquals(t *testing.T) {
-	bubble(t, 4, func(t *testing.T, s *stage) {
+	bubble(t, 4, func(s *stage) {
+		t := s.t
 		copies := s.fleet.View().Ready(s.digest)
 		reversed := []*fleet.Copy{copies[3], copies[2], copies[1], copies[0]}
 		counts := make(map[string]int)
@@ -84,7 +87,8 @@ func TestPickIsStickyBetweenEquals(t *testing.T) {
 }
 
 func TestPickAmongMany(t *testing.T) {
-	bubble(t, 30, func(t *testing.T, s *stage) {
+	bubble(t, 30, func(s *stage) {
+		t := s.t
 		copies := s.fleet.View().Ready(s.digest)
 		p := picker()
 		for i := range 3000 {

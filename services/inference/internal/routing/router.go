@@ -10,7 +10,6 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
-
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 )
 
@@ -38,7 +37,7 @@ type Options struct {
 	// Pending reports whether a worker is about to be asked to load a version.
 	Pending func(digest string) bool
 	// Attempted, when set, is told the outcome of every attempt.
-	Attempted func(c *fleet.Copy, reason apierr.Reason)
+	Attempted func(ctx context.Context, c *fleet.Copy, reason apierr.Reason)
 }
 
 // Router runs requests on workers. It is safe for concurrent use.
@@ -107,7 +106,7 @@ func (r *Router) attempt(ctx context.Context, c *fleet.Copy, n int, try Try) (be
 		c.Worker().Succeeded()
 	}
 	if r.opts.Attempted != nil {
-		r.opts.Attempted(c, apierr.ReasonOf(err))
+		r.opts.Attempted(ctx, c, apierr.ReasonOf(err))
 	}
 	return begun, err
 }

@@ -12,19 +12,17 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
-
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 )
 
 // bubble runs a test in synctest with a stage of n workers.
-func bubble(t *testing.T, n int, fn func(t *testing.T, s *stage)) {
+func bubble(t *testing.T, n int, fn func(s *stage)) {
 	t.Helper()
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) { fn(t, newStage(t, n)) })
+	synctest.Test(t, func(t *testing.T) { fn(newStage(t, n)) })
 }
 
 // TestVerdicts: what is tried elsewhere, how often, and what the caller sees.
@@ -58,7 +56,8 @@ func TestVerdicts(t *testing.T) {
 		{"engine failed after the first chunk", apierr.New(apierr.EngineFailed, "crashed"), true, 1, apierr.EngineFailed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			bubble(t, 4, func(t *testing.T, s *stage) {
+			bubble(t, 4, func(s *stage) {
+				t := s.t
 				err := s.do(t.Context(), func(string) (bool, error) { return c.begun, c.err })
 				if apierr.ReasonOf(err) != c.reason {
 					t.Errorf("the caller sees %v; want %s", err, c.reason)
@@ -79,7 +78,8 @@ func TestVerdicts(t *testing.T) {
 }
 
 func TestAnotherWorkerAnswers(t *testing.T) {
-	bubble(t, 3, func(t *testing.T, s *stage) {
+	bubble(t, 3, func(s *stage) {
+		t := s.t
 		first := ""
 		err := s.do(t.Context(), func(worker string) (bool, error) {
 			if first == "" {
@@ -110,7 +110,8 @@ func TestAnotherWorkerAnswers(t *testing.T) {
 }
 
 func TestAWorkerThatFailedIsBetterThanNone(t *testing.T) {
-	bubble(t, 1, func(t *testing.T, s *stage) {
+	bubble(t, 1, func(s *stage) {
+		t := s.t
 		if err := s.do(t.Context(), func(string) (bool, error) { return false, lost() }); err == nil {
 			t.Fatal("no error")
 		}
@@ -122,7 +123,8 @@ func TestAWorkerThatFailedIsBetterThanNone(t *testing.T) {
 }
 
 func TestTheRequestsOwnEnd(t *testing.T) {
-	bubble(t, 3, func(t *testing.T, s *stage) {
+	bubble(t, 3, func(s *stage) {
+		t := s.t
 		ctx, cancel := context.WithCancel(t.Context())
 		err := s.do(ctx, func(string) (bool, error) { cancel(); return false, lost() })
 		if apierr.ReasonOf(err) != apierr.Cancelled || len(s.log) != 1 {
@@ -144,7 +146,8 @@ func TestTheRequestsOwnEnd(t *testing.T) {
 }
 
 func TestWaitsForAVersionThatIsBeingLoaded(t *testing.T) {
-	bubble(t, 1, func(t *testing.T, s *stage) {
+	bubble(t, 1, func(s *stage) {
+		t := s.t
 		s.workers[0].Set(s.digest, loading)
 		synctest.Wait()
 		start := time.Now()
@@ -162,7 +165,8 @@ func TestWaitsForAVersionThatIsBeingLoaded(t *testing.T) {
 }
 
 func TestWaitingIsBounded(t *testing.T) {
-	bubble(t, 1, func(t *testing.T, s *stage) {
+	bubble(t, 1, func(s *stage) {
+		t := s.t
 		s.workers[0].Set(s.digest, loading)
 		synctest.Wait()
 		never := func(string) (bool, error) { return true, nil }
@@ -197,7 +201,8 @@ func TestWaitingIsBounded(t *testing.T) {
 }
 
 func TestDoesNotWaitInVain(t *testing.T) {
-	bubble(t, 1, func(t *testing.T, s *stage) {
+	bubble(t, 1, func(s *stage) {
+		t := s.t
 		start := time.Now()
 		none := func(string) (bool, error) { return false, errors.New("not reached") }
 		s.workers[0].Reset()

@@ -13,12 +13,10 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/discovery"
 	"github.com/poterne/poterne/pkg/inproc"
-
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/backoff"
 	"github.com/poterne/poterne/services/inference/internal/fakes"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
@@ -32,6 +30,8 @@ const (
 
 // stage is a router over workers w0, w1 and so on, in a synctest bubble.
 type stage struct {
+	t *testing.T
+
 	digest  string
 	workers []*fakes.Worker
 	fleet   *fleet.Fleet
@@ -44,7 +44,7 @@ type stage struct {
 
 func newStage(t *testing.T, n int) *stage {
 	t.Helper()
-	s := &stage{digest: fakes.Digest("m")}
+	s := &stage{t: t, digest: fakes.Digest("m")}
 	source := discovery.NewMemory()
 	set := make([]discovery.Instance, n)
 	byAddr := make(map[string]*fakes.Worker, n)

@@ -18,7 +18,7 @@ func (e *Error) Error() string { return fmt.Sprintf("nothing was heard for %v", 
 
 // Guard returns a context that ends, with an *Error as its cause, once heard was
 // not called for timeout. stop must be called, and ends the context too.
-func Guard(ctx context.Context, c clock.Clock, timeout time.Duration) (guarded context.Context, heard, stop func()) {
+func Guard(ctx context.Context, c clock.Clock, timeout time.Duration) (_ context.Context, heard, stop func()) {
 	guarded, cancel := context.WithCancelCause(ctx)
 	sounds := make(chan struct{}, 1)
 	timer := c.NewTimer(timeout)

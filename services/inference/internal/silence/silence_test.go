@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
-
+	"github.com/poterne/poterne/services/inference/internal/fakes"
 	"github.com/poterne/poterne/services/inference/internal/silence"
 )
 
@@ -18,7 +18,7 @@ func TestGuardEndsASilentStream(t *testing.T) {
 		ctx, heard, stop := silence.Guard(t.Context(), clock.Real(), 3*time.Second)
 		defer stop()
 		for range 5 {
-			time.Sleep(2 * time.Second)
+			fakes.Pass(t, 2*time.Second)
 			heard()
 			synctest.Wait()
 		}
@@ -27,8 +27,7 @@ func TestGuardEndsASilentStream(t *testing.T) {
 		}
 		start := time.Now()
 		<-ctx.Done()
-		var silent *silence.Error
-		if !errors.As(context.Cause(ctx), &silent) {
+		if _, silent := errors.AsType[*silence.Error](context.Cause(ctx)); !silent {
 			t.Errorf("the cause is %v; want *silence.Error", context.Cause(ctx))
 		}
 		if got := time.Since(start); got != 3*time.Second {

@@ -24,7 +24,7 @@ func Point(salt, key string) uint32 {
 	buf = append(buf, key...)
 	sum := sha256.Sum256(buf)
 	hi, _ := bits.Mul64(binary.BigEndian.Uint64(sum[:8]), Total)
-	return uint32(hi) //nolint:gosec // hi < Total
+	return uint32(hi)
 }
 
 // Choose returns the index of the arm that point falls into: the arms take
