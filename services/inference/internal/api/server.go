@@ -5,7 +5,6 @@ package api
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -51,10 +50,15 @@ type Server struct {
 	inferencev1.UnimplementedInferenceServiceServer
 
 	opts Options
+	late error // the end of a request that had no deadline of its own
 }
 
 // New returns a server.
-func New(opts Options) *Server { return &Server{opts: opts} }
+func New(opts Options) *Server {
+	return &Server{
+		opts: opts, late: apierr.New(apierr.DeadlineExceeded, "the request took longer than %v", opts.Timeout),
+	}
+}
 
 // The operations as metrics name them, besides those of the contract.
 const operationEmbed = "embed"
@@ -62,7 +66,6 @@ const operationEmbed = "embed"
 // job is one request on its way.
 type job struct {
 	target    catalog.Target
-	name      string // name@v3
 	query     routing.Query
 	operation string
 	began     time.Time
@@ -82,10 +85,9 @@ func (s *Server) begin(ctx context.Context, model, key, operation string) (job, 
 		return job{}, err
 	}
 	v := target.Version
-	name := v.Model + "@v" + strconv.Itoa(int(v.Number))
 	j := job{
-		target: target, name: name, operation: operation, began: s.opts.Clock.Now(),
-		query: routing.Query{Digest: v.Digest, Name: name, Key: key, Referenced: snapshot.Serves(v.Digest)},
+		target: target, operation: operation, began: s.opts.Clock.Now(),
+		query: routing.Query{Digest: v.Digest, Name: v.Name, Key: key, Referenced: snapshot.Serves(v.Digest)},
 	}
 	s.opts.Metrics.Begin(ctx, v.Model)
 	return j, nil
@@ -116,6 +118,5 @@ func (s *Server) bounded(ctx context.Context) (context.Context, context.CancelFu
 	if _, ok := ctx.Deadline(); ok || s.opts.Timeout <= 0 {
 		return ctx, func() {}
 	}
-	return context.WithTimeoutCause(ctx, s.opts.Timeout,
-		apierr.New(apierr.DeadlineExceeded, "the request took longer than %v", s.opts.Timeout))
+	return context.WithTimeoutCause(ctx, s.opts.Timeout, s.late)
 }

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
@@ -20,6 +21,8 @@ type Version struct {
 	Number int32
 	// Digest names the version everywhere: `sha256:` and 64 hexadecimal digits.
 	Digest string
+	// Name is the version for people to read: name@v3.
+	Name string
 	// Spec says how to load it; read only.
 	Spec *commonv1.ModelSpec
 }
@@ -52,9 +55,11 @@ type Arm struct {
 // left out: the registry does not send it, and a request must not fail on it.
 func newModel(state *registryv1.ModelState) *Model {
 	m := &Model{State: state, Aliases: make(map[string]*Version, len(state.GetAliases()))}
+	name := state.GetModel().GetName()
 	for _, v := range state.GetVersions() {
 		m.Versions = append(m.Versions, &Version{
-			Model: state.GetModel().GetName(), Number: v.GetNumber(), Digest: v.GetDigest(), Spec: v.GetSpec(),
+			Model: name, Number: v.GetNumber(), Digest: v.GetDigest(), Spec: v.GetSpec(),
+			Name: name + "@v" + strconv.Itoa(int(v.GetNumber())),
 		})
 	}
 	slices.SortFunc(m.Versions, func(a, b *Version) int { return int(a.Number - b.Number) })

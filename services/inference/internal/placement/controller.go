@@ -7,7 +7,6 @@ package placement
 import (
 	"context"
 	"log/slog"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -194,7 +193,7 @@ func (c *Controller) noteFailing(now time.Time, workers []*fleet.Worker) {
 }
 
 func (c *Controller) load(ctx context.Context, l Load) {
-	name := l.Version.Model + "@v" + strconv.Itoa(int(l.Version.Number))
+	name := l.Version.Name
 	c.asked.begin(l.Worker, l.Version.Digest)
 	c.calls.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, c.opts.CallTimeout)
