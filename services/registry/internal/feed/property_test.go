@@ -156,6 +156,7 @@ var errDone = errors.New("everything was seen")
 
 // mutate makes one random change; one that is refused is as good.
 func mutate(ctx context.Context, t *testing.T, s *store.Store, rnd *rand.Rand) error {
+	t.Helper()
 	model := fmt.Sprintf("m%d", rnd.IntN(6))
 	var err error
 	switch rnd.IntN(12) {
@@ -189,6 +190,7 @@ func mutate(ctx context.Context, t *testing.T, s *store.Store, rnd *rand.Rand) e
 // watchers disconnect and resume anywhere, some after what they need was
 // forgotten. Each must end with exactly the store's state.
 func watchersAgree(t *testing.T, cfg sqldb.Config, listen listener) {
+	t.Helper()
 	const writers, changes, watchers = 4, 80, 5
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
