@@ -33,7 +33,7 @@ func startMesh(t *testing.T, engine string) (*mesh.Mesh, scenario.Target) {
 	m, err := mesh.Up(ctx, mesh.Options{
 		Root: root, BinDir: binDir(t), StateDir: state, Parts: parts, Ports: ports, Engine: engine,
 		// The load of one key in these tests is no person's.
-		Env: []string{"POTERNE_LIMITS_REQUESTS_PER_MINUTE=600000"},
+		Env:    []string{"POTERNE_LIMITS_REQUESTS_PER_MINUTE=600000"},
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
@@ -81,18 +81,26 @@ func TestRealMesh(t *testing.T) {
 // it is started again.
 func TestRealMeshFailures(t *testing.T) {
 	m, g := startMesh(t, mesh.EngineSim)
+	cut := 0
+	defer func() {
+		if cut == 0 {
+			t.Error("no kill met a stream that had begun: the test saw nothing of what it is for")
+		}
+	}()
 	for _, name := range []string{"edge-1", "inference-1", "worker-1", "consul", "edge-2", "inference-2", "worker-2"} {
-		t.Run(name, func(t *testing.T) { killUnderLoad(t, m, g, name) })
+		t.Run(name, func(t *testing.T) { cut += killUnderLoad(t, m, g, name) })
 	}
 }
 
 // errorWithin is how soon a stream on a killed process must have ended.
 const errorWithin = time.Second
 
-func killUnderLoad(t *testing.T, m *mesh.Mesh, g scenario.Target, name string) {
+// killUnderLoad returns how many streams the kill cut.
+func killUnderLoad(t *testing.T, m *mesh.Mesh, g scenario.Target, name string) int {
 	p := m.Process(name)
-	load := g.StartLoad(t.Context(), 8, 24)
+	load := g.StartLoad(t.Context(), 16, 24)
 	waitAnswered(t, load, 20)
+	waitSpeaking(t, load, 5)
 	killed := time.Now()
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
@@ -132,18 +140,32 @@ func killUnderLoad(t *testing.T, m *mesh.Mesh, g scenario.Target, name string) {
 	if name == "consul" && cut > 0 {
 		t.Errorf("%d streams were cut by the loss of Consul", cut)
 	}
+	return cut
+}
+
+// waitSpeaking waits until so many streams are between their first chunk and
+// their end.
+func waitSpeaking(t *testing.T, load *scenario.Load, streams int64) {
+	t.Helper()
+	waitFor(t, func() bool { return load.Speaking() >= streams })
 }
 
 func waitAnswered(t *testing.T, load *scenario.Load, more int64) {
 	t.Helper()
 	want := load.Answered() + more
-	deadline := time.Now().Add(time.Minute)
-	tick := time.NewTicker(20 * time.Millisecond)
+	waitFor(t, func() bool { return load.Answered() >= want })
+}
+
+func waitFor(t *testing.T, reached func() bool) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for load.Answered() < want {
-		<-tick.C
-		if time.Now().After(deadline) {
-			t.Fatalf("only %d more chats were answered within a minute, not %d", load.Answered()-want+more, more)
+	for !reached() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("the load did not get there within a minute")
 		}
 	}
 }

@@ -30,6 +30,8 @@ type Load struct {
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
 	answered atomic.Int64
+	// speaking counts the streams between their first chunk and their end.
+	speaking atomic.Int64
 
 	mu       sync.Mutex
 	outcomes []Outcome
@@ -43,7 +45,8 @@ func (g Target) StartLoad(ctx context.Context, clients, tokens int) *Load {
 	for i := range clients {
 		l.wg.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
-				o := g.oneChat(fmt.Sprintf("client %d, question %d", i, n), i%2 == 0, tokens)
+				// Answers of different lengths, so that the clients do not fall into step.
+				o := l.oneChat(g, fmt.Sprintf("client %d, question %d", i, n), i%2 == 0, tokens+i)
 				l.mu.Lock()
 				l.outcomes = append(l.outcomes, o)
 				l.mu.Unlock()
@@ -59,6 +62,9 @@ func (g Target) StartLoad(ctx context.Context, clients, tokens int) *Load {
 // Answered is how many chats were answered whole so far.
 func (l *Load) Answered() int64 { return l.answered.Load() }
 
+// Speaking is how many streams have begun and not ended.
+func (l *Load) Speaking() int64 { return l.speaking.Load() }
+
 // Stop lets the chats in flight end and returns all outcomes.
 func (l *Load) Stop() []Outcome {
 	l.cancel()
@@ -68,7 +74,7 @@ func (l *Load) Stop() []Outcome {
 	return l.outcomes
 }
 
-func (g Target) oneChat(text string, streamed bool, tokens int) Outcome {
+func (l *Load) oneChat(g Target, text string, streamed bool, tokens int) Outcome {
 	// Not the load's context: a chat that has begun is let end.
 	ctx, cancel := context.WithTimeout(context.Background(), CallTimeout)
 	defer cancel()
@@ -86,7 +92,15 @@ func (g Target) oneChat(text string, streamed bool, tokens int) Outcome {
 		return o
 	}
 	body["stream"] = true
-	s := g.Stream(ctx, "/v1/chat/completions", g.AdminKey, body, func(string) { o.LastChunk = time.Now() })
+	s := g.Stream(ctx, "/v1/chat/completions", g.AdminKey, body, func(string) {
+		if o.LastChunk.IsZero() {
+			l.speaking.Add(1)
+		}
+		o.LastChunk = time.Now()
+	})
+	if !o.LastChunk.IsZero() {
+		l.speaking.Add(-1)
+	}
 	o.Ended, o.Status, o.Chunks = time.Now(), s.Status, len(s.Chunks)
 	switch {
 	case s.Error != "":
