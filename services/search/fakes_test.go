@@ -6,11 +6,10 @@ import (
 	"strings"
 	"sync"
 
-	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
-	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 )
 
 const fakeDimensions = 64
@@ -59,7 +58,7 @@ func (f *fakeInference) Embed(ctx context.Context, req *inferencev1.EmbedRequest
 
 func bagOfWords(text string) []float32 {
 	v := make([]float32, fakeDimensions)
-	for _, w := range strings.Fields(strings.ToLower(text)) {
+	for w := range strings.FieldsSeq(strings.ToLower(text)) {
 		h := fnv.New32a()
 		_, _ = h.Write([]byte(strings.Trim(w, ".,;:!?")))
 		v[h.Sum32()%fakeDimensions]++

@@ -10,9 +10,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/config"
@@ -22,7 +19,8 @@ import (
 	"github.com/poterne/poterne/pkg/inproc"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
-
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search"
 )
 
@@ -99,12 +97,6 @@ func clientConfig() grpcclient.Config {
 	cfg.Breaker.Enabled = false
 	cfg.Timeout = time.Minute
 	return cfg
-}
-
-func (h *harness) restart() {
-	h.t.Helper()
-	h.stop()
-	h.start()
 }
 
 // as is a call on behalf of somebody of tenant acme.

@@ -7,13 +7,12 @@ import (
 
 	"google.golang.org/grpc"
 
-	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
-
 	"github.com/poterne/poterne/pkg/discovery/resolver"
 	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/identity"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 )
 
 func insertIdentity(chain grpcserver.Chain, step grpcserver.Interceptor) grpcserver.Chain {

@@ -6,9 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 )
 
 func library(t *testing.T, h *harness) {

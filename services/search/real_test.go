@@ -15,15 +15,14 @@ import (
 
 	"google.golang.org/grpc"
 
-	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
-
 	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/pkg/testkit"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 )
 
 // binary is the service's own binary, run as a process.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
-
 	"github.com/poterne/poterne/services/search"
 )
 

@@ -8,12 +8,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
-
-	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
@@ -21,7 +19,8 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
-
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search/internal/chunk"
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/follow"
@@ -83,7 +82,7 @@ func (s *Service) build(ctx context.Context) error {
 	if s.metrics, err = metrics.New(o.telemetry.Meter(metrics.Scope), o.telemetry.Logger); err != nil {
 		return err
 	}
-	if s.chain, err = s.newChain(); err != nil {
+	if s.chain, err = s.newChain(); err != nil { //nolint:contextcheck // its steps get each call's context
 		return err
 	}
 	if err := s.openStore(ctx); err != nil {
@@ -92,7 +91,7 @@ func (s *Service) build(ctx context.Context) error {
 	if err := s.openIndex(); err != nil {
 		return err
 	}
-	return s.newServer()
+	return s.newServer() //nolint:contextcheck // a connection's steps get each call's context
 }
 
 func (s *Service) openStore(ctx context.Context) error {
@@ -178,8 +177,8 @@ func (s *Service) Readiness() *health.Readiness { return s.readiness }
 // close releases what New opened, in the reverse order.
 func (s *Service) close() error {
 	var errs []error
-	for i := len(s.closers) - 1; i >= 0; i-- {
-		errs = append(errs, s.closers[i]())
+	for _, closer := range slices.Backward(s.closers) {
+		errs = append(errs, closer())
 	}
 	s.closers = nil
 	return errors.Join(errs...)

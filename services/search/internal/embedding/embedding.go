@@ -11,10 +11,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
-	"github.com/poterne/poterne/pkg/apierr"
 )
 
 // Kind says what a text is to the model.

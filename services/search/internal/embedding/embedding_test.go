@@ -12,10 +12,9 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
-	"github.com/poterne/poterne/pkg/apierr"
 )
 
 // fakeInference answers with the length of each text, and notes the batches.

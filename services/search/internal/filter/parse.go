@@ -17,7 +17,8 @@ func Parse(filter string) (Node, error) {
 	if trimmed == "" {
 		return nil, nil //nolint:nilnil // no filter and no error
 	}
-	lead := utf8.RuneCountInString(filter[:strings.Index(filter, trimmed)])
+	before, _, _ := strings.Cut(filter, trimmed)
+	lead := utf8.RuneCountInString(before)
 	if err := checkBounds(trimmed); err != nil {
 		err.Column += lead
 		return nil, err
@@ -228,8 +229,8 @@ func isString(e *expr.Expr) bool {
 	return ok
 }
 
-// isStar reports the bare *. The parser makes the same constant of * and "*",
-// so a list's element "*" is found with = on no list; nobody has asked for one.
+// isStar reports the *. The parser makes one constant of * and "*", so the
+// string "*" cannot be looked for with a colon.
 func isStar(e *expr.Expr) bool {
 	return isString(e) && e.GetConstExpr().GetStringValue() == "*"
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/telemetry"
-
 	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/store"

@@ -8,7 +8,6 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/telemetry"
-
 	"github.com/poterne/poterne/services/search/internal/store"
 )
 

@@ -13,7 +13,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/poterne/poterne/pkg/apierr"
-
 	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/store"
 )

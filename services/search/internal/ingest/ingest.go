@@ -10,7 +10,6 @@ import (
 	"errors"
 
 	"github.com/poterne/poterne/pkg/apierr"
-
 	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/chunk"
 	"github.com/poterne/poterne/services/search/internal/embedding"

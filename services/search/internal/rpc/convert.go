@@ -10,7 +10,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
-
 	"github.com/poterne/poterne/services/search/internal/fusion"
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/query"
@@ -25,7 +24,7 @@ func collectionToProto(c store.Collection) *searchv1.Collection {
 	}
 }
 
-func int32of(n int) int32 { return int32(min(n, math.MaxInt32)) } //nolint:gosec // bounded
+func int32of(n int) int32 { return int32(min(n, math.MaxInt32)) }
 
 func documentToProto(d store.Document) (*searchv1.Document, error) {
 	metadata, err := metadataToProto(d.Metadata)

@@ -7,13 +7,11 @@ import (
 	"context"
 	"slices"
 
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/ids"
-
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search/internal/follow"
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/metrics"

@@ -24,10 +24,16 @@ func TestOnSQLite(t *testing.T) {
 	})
 }
 
+// fixture is an empty store and the test it is for.
+type fixture struct {
+	t *testing.T
+	s *Store
+}
+
 // runSuite runs every test of the store, each on an empty database.
 func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 	t.Helper()
-	for name, test := range map[string]func(*testing.T, *Store){
+	for name, test := range map[string]func(fixture){
 		"versions":     versionsReplaceEachOther,
 		"readers":      readersSeeTheirDocuments,
 		"changes":      changesLeadToTheTruth,
@@ -39,7 +45,7 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 		"many ids":     manyIDs,
 		"order of ids": idsAreInByteOrder,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, open(t, dsn(t))) })
+		t.Run(name, func(t *testing.T) { test(fixture{t, open(t, dsn(t))}) })
 	}
 }
 
@@ -91,7 +97,8 @@ func upsert(t *testing.T, s *Store, c Collection, vs ...Version) int64 {
 
 func everybody() []string { return []string{"tenant:acme"} }
 
-func versionsReplaceEachOther(t *testing.T, s *Store) {
+func versionsReplaceEachOther(f fixture) {
+	t, s := f.t, f.s
 	c := newCollection(t, s, "c")
 	out, g1, err := s.Upsert(t.Context(), c, Write{Digest: "d1", Dimensions: 2, Documents: []Version{version("a", "one"), version("b", "two")}})
 	if err != nil || !out[0].Created || !out[1].Created || g1 != c.Generation+2 {
@@ -111,7 +118,8 @@ func versionsReplaceEachOther(t *testing.T, s *Store) {
 	}
 }
 
-func readersSeeTheirDocuments(t *testing.T, s *Store) {
+func readersSeeTheirDocuments(f fixture) {
+	t, s := f.t, f.s
 	c := newCollection(t, s, "c")
 	nobody := version("nobody", "x")
 	nobody.HasACL, nobody.ACL, nobody.Principals = true, nil, nil
@@ -205,7 +213,8 @@ func snapshot(t *testing.T, s *Store, c Collection) (map[int64]string, int64) {
 	return held, at
 }
 
-func changesLeadToTheTruth(t *testing.T, s *Store) {
+func changesLeadToTheTruth(f fixture) {
+	t, s := f.t, f.s
 	c := newCollection(t, s, "c")
 	follower := make(map[int64]string)
 	at := replay(t, s, c, c.Generation, follower)
@@ -225,7 +234,8 @@ func changesLeadToTheTruth(t *testing.T, s *Store) {
 	}
 }
 
-func oldRemovalsAreForgotten(t *testing.T, s *Store) {
+func oldRemovalsAreForgotten(f fixture) {
+	t, s := f.t, f.s
 	c := newCollection(t, s, "c")
 	upsert(t, s, c, version("a", "one"))
 	if _, err := s.Changes(t.Context(), c, 99, 10); !errors.Is(err, ErrForgotten) {
@@ -243,7 +253,8 @@ func oldRemovalsAreForgotten(t *testing.T, s *Store) {
 	}
 }
 
-func modelIsHeld(t *testing.T, s *Store) {
+func modelIsHeld(f fixture) {
+	t, s := f.t, f.s
 	c := newCollection(t, s, "c")
 	upsert(t, s, c, version("a", "one"))
 	for _, w := range []Write{{Digest: "d2", Dimensions: 2}, {Digest: "d1", Dimensions: 3}} {
@@ -257,7 +268,8 @@ func modelIsHeld(t *testing.T, s *Store) {
 	}
 }
 
-func deletionTakesEverything(t *testing.T, s *Store) {
+func deletionTakesEverything(f fixture) {
+	t, s := f.t, f.s
 	c := newCollection(t, s, "c")
 	upsert(t, s, c, version("a", "one"), version("b", "two"))
 	upsert(t, s, c, version("a", "three"))
@@ -278,7 +290,8 @@ func deletionTakesEverything(t *testing.T, s *Store) {
 	}
 }
 
-func writersTakeTurns(t *testing.T, s *Store) {
+func writersTakeTurns(f fixture) {
+	t, s := f.t, f.s
 	c := newCollection(t, s, "c")
 	ctx, stop := context.WithCancel(t.Context())
 	var wg, following sync.WaitGroup
@@ -313,7 +326,8 @@ func writersTakeTurns(t *testing.T, s *Store) {
 	}
 }
 
-func passagesOfVersions(t *testing.T, s *Store) {
+func passagesOfVersions(f fixture) {
+	t, s := f.t, f.s
 	c := newCollection(t, s, "c")
 	v := version("a", "one")
 	v.Chunks = append(v.Chunks, Chunk{Number: 1, Start: 2, End: 3, Terms: 1, Text: "e", Vector: []float32{0, 1}})
@@ -328,7 +342,8 @@ func passagesOfVersions(t *testing.T, s *Store) {
 	}
 }
 
-func manyIDs(t *testing.T, s *Store) {
+func manyIDs(f fixture) {
+	t, s := f.t, f.s
 	c := newCollection(t, s, "c")
 	g := upsert(t, s, c, version("id999", "x"))
 	ids, refs := make([]string, 1000), make([]Ref, 1000)
@@ -343,7 +358,8 @@ func manyIDs(t *testing.T, s *Store) {
 	}
 }
 
-func idsAreInByteOrder(t *testing.T, s *Store) {
+func idsAreInByteOrder(f fixture) {
+	t, s := f.t, f.s
 	c := newCollection(t, s, "c")
 	upsert(t, s, c, version("b", "x"), version("B", "x"), version("a-1", "x"), version("a", "x"), version("é", "x"))
 	var got []string

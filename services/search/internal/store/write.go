@@ -154,7 +154,7 @@ func removeVersion(ctx context.Context, tx *sql.Tx, uid, id string, no, generati
 	return nil
 }
 
-func (s *Store) insertVersion(ctx context.Context, tx *sql.Tx, uid string, d Version, created int64) error {
+func (s *Store) insertVersion(ctx context.Context, tx *sql.Tx, uid string, d Version, created int64) (err error) {
 	acl, err := encodeACL(d.Document)
 	if err != nil {
 		return err
@@ -178,12 +178,13 @@ func (s *Store) insertVersion(ctx context.Context, tx *sql.Tx, uid string, d Ver
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, insert.Close()) }()
 	for _, c := range d.Chunks {
 		if _, err := insert.ExecContext(ctx, uid, d.No, c.Number, c.Start, c.End, c.Terms, c.Text, encodeVector(c.Vector)); err != nil {
-			return errors.Join(err, insert.Close())
+			return err
 		}
 	}
-	return insert.Close()
+	return nil
 }
 
 func encodeACL(d Document) (sql.NullString, error) {

@@ -60,7 +60,7 @@ func (m *Matrix) scan(query []float32, ranges []Range, c *topk.Collector) {
 
 // split deals the ranges out in parts of about as many rows each.
 func split(ranges []Range, total, parts int) [][]Range {
-	size := uint32((total + parts - 1) / parts) //nolint:gosec // rows are numbered by uint32
+	size := uint32((total + parts - 1) / parts)
 	var out [][]Range
 	var part []Range
 	left := size

@@ -173,7 +173,7 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 func known(d index.Document, stale map[lexical.Key]struct{}) bool {
 	all := true
 	for _, ch := range d.Chunks {
-		k := lexical.Key{No: d.No, Chunk: uint32(ch.Number)} //nolint:gosec // checked by memory
+		k := lexical.Key{No: d.No, Chunk: uint32(ch.Number)}
 		if _, ok := stale[k]; !ok {
 			all = false
 		}
@@ -187,7 +187,7 @@ func entries(docs []index.Document) []lexical.Entry {
 	for _, d := range docs {
 		for _, ch := range d.Chunks {
 			out = append(out, lexical.Entry{
-				Key:  lexical.Key{No: d.No, Chunk: uint32(ch.Number)}, //nolint:gosec // checked by memory
+				Key:  lexical.Key{No: d.No, Chunk: uint32(ch.Number)},
 				Text: ch.Text,
 			})
 		}

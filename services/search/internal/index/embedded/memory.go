@@ -56,7 +56,7 @@ func (m *memory) add(d index.Document) error {
 	}
 	s := slot{
 		no: d.No, id: d.ID, principals: d.Principals, fields: d.Fields,
-		first: uint32(len(m.rowSlot)), count: uint32(len(d.Chunks)), //nolint:gosec // fewer than 2^32 rows
+		first: uint32(len(m.rowSlot)), count: uint32(len(d.Chunks)),
 	}
 	for _, c := range d.Chunks {
 		s.terms += int64(c.Terms)
@@ -68,7 +68,7 @@ func (m *memory) add(d index.Document) error {
 
 // place notes a slot whose vectors are there.
 func (m *memory) place(s slot) {
-	n := uint32(len(m.slots)) //nolint:gosec // fewer than 2^32 documents
+	n := uint32(len(m.slots))
 	m.slots = append(m.slots, s)
 	m.byNo[s.no] = n
 	for range s.count {
@@ -129,7 +129,7 @@ func (m *memory) remove(no int64) []lexical.Key {
 func keysOf(s slot) []lexical.Key {
 	keys := make([]lexical.Key, s.count)
 	for i := range keys {
-		keys[i] = lexical.Key{No: s.no, Chunk: uint32(i)} //nolint:gosec // fewer than 2^32 chunks
+		keys[i] = lexical.Key{No: s.no, Chunk: uint32(i)}
 	}
 	return keys
 }
@@ -150,7 +150,7 @@ func (m *memory) compacted() *memory {
 	for it := m.live.Iterator(); it.HasNext(); {
 		s := m.slots[it.Next()]
 		first := s.first
-		s.first = uint32(len(out.rowSlot)) //nolint:gosec // fewer than 2^32 rows
+		s.first = uint32(len(out.rowSlot))
 		for row := first; row < first+s.count; row++ {
 			out.vectors.Append(m.vectors.Row(int(row)))
 		}

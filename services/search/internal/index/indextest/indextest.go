@@ -20,7 +20,7 @@ type Open func(t *testing.T, dir string) index.Index
 
 // Run runs every test of the contract.
 func Run(t *testing.T, open Open) {
-	for name, test := range map[string]func(*testing.T, *fixture){
+	for name, test := range map[string]func(*fixture){
 		"both legs find what was put":                  findsWhatWasPut,
 		"ties are ordered by chunk id":                 ordersTiesByChunkID,
 		"what may not be read takes nobody's place":    accessIsPartOfTheQuery,
@@ -42,7 +42,7 @@ func Run(t *testing.T, open Open) {
 					t.Error(err)
 				}
 			})
-			test(t, f)
+			test(f)
 		})
 	}
 }
@@ -107,7 +107,8 @@ func (f *fixture) want(q index.Query, lexical, vector string) {
 	}
 }
 
-func findsWhatWasPut(t *testing.T, f *fixture) {
+func findsWhatWasPut(f *fixture) {
+	t := f.t
 	f.replace(1)
 	f.want(query("boundary layer", 10), "", "")
 	f.apply(3, nil,
@@ -135,7 +136,7 @@ func findsWhatWasPut(t *testing.T, f *fixture) {
 	f.want(meaning, "", "a#1")
 }
 
-func ordersTiesByChunkID(_ *testing.T, f *fixture) {
+func ordersTiesByChunkID(f *fixture) {
 	f.replace(1)
 	var docs []doc
 	for i := range 30 {
@@ -145,7 +146,8 @@ func ordersTiesByChunkID(_ *testing.T, f *fixture) {
 	f.want(query("same words", 3), "d00#0 d01#0 d02#0", "d00#0 d01#0 d02#0")
 }
 
-func accessIsPartOfTheQuery(t *testing.T, f *fixture) {
+func accessIsPartOfTheQuery(f *fixture) {
+	t := f.t
 	docs := []doc{{no: 1, id: "nobody", texts: []string{"secret plan"}, principals: []string{}}}
 	for i := range 300 {
 		d := doc{no: int64(i + 2), id: fmt.Sprintf("d%03d", i), texts: []string{"secret plan"}, principals: []string{"group:board"}}
@@ -183,7 +185,8 @@ func accessIsPartOfTheQuery(t *testing.T, f *fixture) {
 	}
 }
 
-func filterIsPartOfTheQuery(t *testing.T, f *fixture) {
+func filterIsPartOfTheQuery(f *fixture) {
+	t := f.t
 	var docs []doc
 	for i := range 300 {
 		docs = append(docs, doc{
@@ -200,7 +203,7 @@ func filterIsPartOfTheQuery(t *testing.T, f *fixture) {
 	f.want(q, "", "")
 }
 
-func updateReplacesEveryChunk(_ *testing.T, f *fixture) {
+func updateReplacesEveryChunk(f *fixture) {
 	f.replace(1)
 	f.apply(2, nil, doc{no: 2, id: "a", texts: []string{"old one", "old two", "old three"}})
 	f.apply(3, []int64{2}, doc{no: 3, id: "a", texts: []string{"fresh one"}})
@@ -210,7 +213,7 @@ func updateReplacesEveryChunk(_ *testing.T, f *fixture) {
 	f.want(query("fresh one old", 10), "", "")
 }
 
-func newAccessListHolds(_ *testing.T, f *fixture) {
+func newAccessListHolds(f *fixture) {
 	f.replace(1)
 	f.apply(2, nil, doc{no: 2, id: "a", texts: []string{"plan"}})
 	f.want(query("plan", 10), "a#0", "a#0")
@@ -218,7 +221,8 @@ func newAccessListHolds(_ *testing.T, f *fixture) {
 	f.want(query("plan", 10), "", "")
 }
 
-func restartFindsTheSame(t *testing.T, f *fixture) {
+func restartFindsTheSame(f *fixture) {
+	t := f.t
 	docs := []doc{
 		{no: 1, id: "a", texts: []string{"alpha beta", "beta gamma"}},
 		{no: 2, id: "b", texts: []string{"gamma gamma delta"}},
@@ -236,7 +240,7 @@ func restartFindsTheSame(t *testing.T, f *fixture) {
 	}
 }
 
-func replaceAgreesWithTheTruth(_ *testing.T, f *fixture) {
+func replaceAgreesWithTheTruth(f *fixture) {
 	f.replace(1)
 	f.apply(3, nil, doc{no: 2, id: "gone", texts: []string{"ghost"}}, doc{no: 3, id: "kept", texts: []string{"body"}})
 	f.restart()
@@ -244,7 +248,7 @@ func replaceAgreesWithTheTruth(_ *testing.T, f *fixture) {
 	f.want(query("ghost body spirit", 10), "kept#0 new#0", "kept#0 new#0")
 }
 
-func manyUpdatesLeaveNothing(_ *testing.T, f *fixture) {
+func manyUpdatesLeaveNothing(f *fixture) {
 	f.replace(1)
 	no := int64(1)
 	var last int64
@@ -269,7 +273,8 @@ func manyUpdatesLeaveNothing(_ *testing.T, f *fixture) {
 	}
 }
 
-func failedChangeIsNoticed(t *testing.T, f *fixture) {
+func failedChangeIsNoticed(f *fixture) {
+	t := f.t
 	f.replace(1)
 	wrong := build(t, doc{no: 2, id: "a", texts: []string{"x"}}, doc{no: 3, id: "b", texts: []string{"y"}})
 	wrong[1].Chunks[0].Vector = []float32{1, 2}
@@ -293,7 +298,8 @@ func failedChangeIsNoticed(t *testing.T, f *fixture) {
 	}
 }
 
-func dropForgets(t *testing.T, f *fixture) {
+func dropForgets(f *fixture) {
+	t := f.t
 	f.replace(2, doc{no: 1, id: "a", texts: []string{"word"}})
 	if names, err := f.index.Names(t.Context()); err != nil || !slices.Equal(names, []string{"books"}) {
 		t.Errorf("names %v, %v", names, err)
@@ -321,7 +327,8 @@ func dropForgets(t *testing.T, f *fixture) {
 
 // searchesSeeWholeChanges moves one word from version to version while it is
 // searched for: exactly one version has it at any time.
-func searchesSeeWholeChanges(t *testing.T, f *fixture) {
+func searchesSeeWholeChanges(f *fixture) {
+	t := f.t
 	f.replace(1, doc{no: 1, id: "a", texts: []string{"needle one", "needle two"}})
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
