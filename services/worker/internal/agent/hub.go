@@ -52,3 +52,13 @@ func wake(ch chan struct{}) {
 	default:
 	}
 }
+
+// settled forgets the changes that the next message tells anyway.
+func (w *watcher) settled() {
+	for _, ch := range []chan struct{}{w.urgent, w.load} {
+		select {
+		case <-ch:
+		default:
+		}
+	}
+}

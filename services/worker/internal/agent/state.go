@@ -48,6 +48,7 @@ func (a *Agent) WatchState(_ *workerv1.WatchStateRequest, stream grpc.ServerStre
 	w := a.hub.add()
 	defer a.hub.remove(w)
 	for {
+		w.settled()
 		if err := stream.Send(&workerv1.WatchStateResponse{State: a.State()}); err != nil {
 			return err
 		}

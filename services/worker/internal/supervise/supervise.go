@@ -89,7 +89,8 @@ const (
 // Status is what is reported of the engine.
 type Status struct {
 	State State
-	// Reason says why it failed.
+	// Reason says why it failed; until it is ready again, why it did the last
+	// time.
 	Reason string
 	// Restarts counts the starts after the first.
 	Restarts int
@@ -114,9 +115,9 @@ func New(cfg Config, c clock.Clock, jitter lifecycle.Jitter, start func(context.
 
 // Run keeps the engine alive until ctx ends, and returns when it is gone.
 func (s *Supervisor) Run(ctx context.Context) {
-	failures := 0
+	failures, reason := 0, ""
 	for restarts := 0; ctx.Err() == nil; restarts++ {
-		s.report(ctx, Status{State: Starting, Restarts: restarts})
+		s.report(ctx, Status{State: Starting, Reason: reason, Restarts: restarts})
 		healthy, err := s.life(ctx, restarts)
 		if ctx.Err() != nil {
 			return
@@ -125,7 +126,8 @@ func (s *Supervisor) Run(ctx context.Context) {
 			failures = 0
 		}
 		failures++
-		s.report(ctx, Status{State: Failed, Reason: err.Error(), Restarts: restarts})
+		reason = err.Error()
+		s.report(ctx, Status{State: Failed, Reason: reason, Restarts: restarts})
 		if clock.Sleep(ctx, s.clock, s.backoff(failures)) != nil {
 			return
 		}

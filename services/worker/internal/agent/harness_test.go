@@ -1,0 +1,202 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/inproc"
+	"github.com/poterne/poterne/pkg/telemetry"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/worker/internal/artifact"
+	"github.com/poterne/poterne/services/worker/internal/engine"
+	"github.com/poterne/poterne/services/worker/internal/memory"
+	"github.com/poterne/poterne/services/worker/internal/supervise"
+)
+
+const mib = 1 << 20
+
+// fakeEngine is an engine, and the adapter that makes it, as the test wants it.
+type fakeEngine struct {
+	kind   string
+	memory int64
+
+	mu      sync.Mutex
+	health  error
+	release chan struct{} // requests wait for it
+	running int
+	err     error
+}
+
+func newFakeEngine() *fakeEngine { return &fakeEngine{kind: "fake", memory: 40 * mib} }
+
+func (f *fakeEngine) Kind() string     { return f.kind }
+func (f *fakeEngine) Available() error { return nil }
+
+func (f *fakeEngine) Plan(context.Context, engine.Model) (*engine.Plan, error) {
+	return &engine.Plan{
+		Connect: func(int) engine.Engine { return f }, Slots: 2, MaxInFlight: 3, ContextLength: 1000,
+		MemoryBytes: map[string]int64{engine.PoolCPU: f.memory},
+	}, nil
+}
+
+func (f *fakeEngine) Health(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.health
+}
+
+func (f *fakeEngine) Facts(context.Context) (engine.Facts, error) {
+	return engine.Facts{Slots: 2, ContextLength: 2000, Dimensions: 3}, nil
+}
+
+func (f *fakeEngine) Close() {}
+
+func (f *fakeEngine) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+func (f *fakeEngine) busy() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.running
+}
+
+// work runs one request: it waits as long as the test wants.
+func (f *fakeEngine) work(ctx context.Context) error {
+	f.mu.Lock()
+	release, err := f.release, f.err
+	f.running++
+	f.mu.Unlock()
+	defer f.set(func() { f.running-- })
+	if release != nil {
+		select {
+		case <-release:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return err
+}
+
+func (f *fakeEngine) Invoke(ctx context.Context, _ engine.Operation, body []byte) (engine.Answer, error) {
+	if err := f.work(ctx); err != nil {
+		return engine.Answer{}, err
+	}
+	return engine.Answer{Body: body, Usage: &commonv1.TokenUsage{PromptTokens: 3}}, nil
+}
+
+func (f *fakeEngine) Stream(ctx context.Context, _ engine.Operation, body []byte, sink engine.Sink) (*commonv1.TokenUsage, error) {
+	if err := sink.Accepted(); err != nil {
+		return nil, err
+	}
+	if err := sink.Chunk(body); err != nil {
+		return nil, err
+	}
+	if err := f.work(ctx); err != nil {
+		return nil, err
+	}
+	return &commonv1.TokenUsage{CompletionTokens: 1}, sink.Chunk([]byte("{}"))
+}
+
+func (f *fakeEngine) Embed(ctx context.Context, r engine.EmbedRequest) (engine.Embeddings, error) {
+	if err := f.work(ctx); err != nil {
+		return engine.Embeddings{}, err
+	}
+	out := engine.Embeddings{Usage: &commonv1.TokenUsage{PromptTokens: 1}}
+	for range r.Inputs {
+		out.Vectors = append(out.Vectors, []float32{1, 0, 0})
+	}
+	return out, nil
+}
+
+// rig is an agent behind a connection. It must be made in the bubble of fake
+// time in which it is used.
+type rig struct {
+	*testing.T
+	agent  *Agent
+	engine *fakeEngine
+	client workerv1.WorkerServiceClient
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	tel := telemetry.Discard()
+	files, err := artifact.NewStore(nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFakeEngine()
+	other := newFakeEngine()
+	other.kind = "other"
+	a, err := New(Config{
+		ID: "w1", Version: "test", MaxModels: 3, DrainTimeout: 10 * time.Second, Supervision: supervise.DefaultConfig(),
+	}, Parts{
+		Telemetry: tel, Clock: clock.Real(), Adapters: []engine.Adapter{f, other}, Artifacts: files,
+		Pools: memory.NewPools(map[string]int64{engine.PoolCPU: 100 * mib}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := inproc.New(grpcserver.Chain{grpcserver.Errors()}, func(r grpc.ServiceRegistrar) { workerv1.RegisterWorkerServiceServer(r, a) })
+	r := &rig{T: t, agent: a, engine: f, client: workerv1.NewWorkerServiceClient(conn)}
+	t.Cleanup(func() {
+		if err := a.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func digest(c string) string { return "sha256:" + strings.Repeat(c, 64) }
+
+func (r *rig) load(c string) (*workerv1.LoadedModel, error) {
+	resp, err := r.client.LoadModel(r.Context(), &workerv1.LoadModelRequest{
+		Digest: digest(c), Name: "m" + c, Spec: &commonv1.ModelSpec{Task: commonv1.Task_TASK_CHAT, Engine: "fake"},
+	})
+	return resp.GetModel(), err
+}
+
+// ready loads a model and waits until it serves.
+func (r *rig) ready(c string) {
+	r.Helper()
+	if _, err := r.load(c); err != nil {
+		r.Fatal(err)
+	}
+	for range 1000 {
+		if r.state(c).GetState() == workerv1.ModelState_MODEL_STATE_READY {
+			return
+		}
+		time.Sleep(time.Millisecond) // the bubble's time
+	}
+	r.Fatalf("not ready: %v", r.state(c))
+}
+
+// state is what the worker says of a model; nil when it does not have it.
+func (r *rig) state(c string) *workerv1.LoadedModel {
+	for _, m := range r.agent.State().GetModels() {
+		if m.GetDigest() == digest(c) {
+			return m
+		}
+	}
+	return nil
+}
+
+func (r *rig) invoke(c string) error {
+	_, err := r.client.Invoke(r.Context(), &workerv1.InvokeRequest{
+		Digest: digest(c), Operation: workerv1.Operation_OPERATION_CHAT, Body: []byte(`{"a":1}`),
+	})
+	return err
+}
+
+var errEngine = errors.New("the engine is broken")
