@@ -40,6 +40,8 @@ func TestCollections(t *testing.T) {
 	h.wantReason(err, apierr.AlreadyExists, "id")
 	_, err = h.client.CreateCollection(ctx, &searchv1.CreateCollectionRequest{Id: "Big Books"})
 	h.wantReason(err, apierr.InvalidArgument, "id")
+	_, err = h.client.CreateCollection(ctx, &searchv1.CreateCollectionRequest{Id: "x", EmbeddingModel: "/a/file"})
+	h.wantReason(err, apierr.InvalidArgument, "embedding_model")
 	_, err = h.client.GetCollection(ctx, &searchv1.GetCollectionRequest{Collection: "nowhere"})
 	h.wantReason(err, apierr.NotFound, "")
 

@@ -8,6 +8,7 @@ import (
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/search/internal/embedding"
 )
 
 // The names of the services in discovery.
@@ -122,7 +123,8 @@ func (c *Config) Complete() error {
 	between := func(path string, n, low, high int) {
 		p.Check(n >= low && n <= high, path, "must be from %d to %d, got %d", low, high, n)
 	}
-	p.Check(c.Embedding.Model != "" && len(c.Embedding.Model) <= 256, "embedding.model", "must have 1 to 256 characters")
+	p.Check(embedding.ValidReference(c.Embedding.Model), "embedding.model",
+		"must be the name of a registered model, such as multilingual-e5-small or e5@production, got %q", c.Embedding.Model)
 	between("embedding.batch", c.Embedding.Batch, 1, 2048)
 	p.Check(c.Embedding.BatchBytes >= config.KiB && c.Embedding.BatchBytes <= 8*config.MiB, "embedding.batch_bytes",
 		"must be from 1KiB to 8MiB, got %v", c.Embedding.BatchBytes)

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/poterne/poterne/pkg/config"
-
 	"github.com/poterne/poterne/services/search"
 )
 

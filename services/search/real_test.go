@@ -97,6 +97,8 @@ func (b *binary) start() *testkit.Process {
 	b.t.Helper()
 	return testkit.Start(b.t, testkit.Command{
 		Name: "poterne-search", Path: b.path, Args: []string{"--config", b.config},
+		// The components' environment has a file under this name.
+		Env:   []string{"POTERNE_EMBEDDING_MODEL=fake"},
 		Ready: testkit.ReadyHTTP("http://" + b.ops + "/readyz"),
 	})
 }

@@ -6,7 +6,6 @@ package embedding
 import (
 	"context"
 	"math"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -55,16 +54,6 @@ type Client struct {
 // New returns a client.
 func New(c inferencev1.InferenceServiceClient, o Options) *Client {
 	return &Client{inference: c, opts: o, slots: make(chan struct{}, o.Concurrency)}
-}
-
-// Pinned returns the reference to one version of a model: digest is "" or what
-// Vectors told. The alias or number of a reference gives way to it.
-func Pinned(model, digest string) string {
-	if digest == "" {
-		return model
-	}
-	name, _, _ := strings.Cut(model, "@")
-	return name + "@" + digest
 }
 
 // Embed returns the vectors of texts, all made by one version of the model.
@@ -162,18 +151,4 @@ func usable(v []float32) bool {
 		}
 	}
 	return len(v) > 0
-}
-
-// Failure returns what callers are told when Embed failed: that the text is at
-// fault, if it is, and UNAVAILABLE in every other case.
-func Failure(err error) *apierr.Error {
-	e := apierr.From(err)
-	switch e.Reason {
-	case apierr.InvalidArgument, apierr.ContextLengthExceeded:
-		return apierr.Wrap(apierr.InvalidArgument, err, "the embedding model refuses the text: %s", e.Message).WithField("text")
-	case apierr.Cancelled:
-		return e
-	default:
-		return apierr.Wrap(apierr.Unavailable, err, "embedding is unavailable: %s", e.Message)
-	}
 }

@@ -127,3 +127,15 @@ func TestPinned(t *testing.T) {
 		}
 	}
 }
+
+func TestValidReference(t *testing.T) {
+	for s, want := range map[string]bool{
+		"e5": true, "multilingual-e5-small": true, "e5@production": true, "e5@v3": true, "e5@sha256:" + strings.Repeat("a", 64): true,
+		"": false, "@v1": false, "e5@": false, "/models/e5.bin": false, "E5": false, ".e5": false, "e5@a@b": false,
+		strings.Repeat("x", 64): false,
+	} {
+		if got := ValidReference(s); got != want {
+			t.Errorf("%q: %v", s, got)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package filter
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"unicode/utf8"
 
@@ -96,6 +97,9 @@ func columnOf(err error) int {
 }
 
 func message(err error) string {
+	if errors.Is(err, io.EOF) {
+		return "the filter ends where a name or a value is expected"
+	}
 	if l := innermost(err); l != nil {
 		return strings.ToValidUTF8(l.Message(), "?")
 	}

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
 
@@ -14,9 +16,13 @@ func (s *Server) CreateCollection(ctx context.Context, req *searchv1.CreateColle
 	if err != nil {
 		return nil, err
 	}
+	model := cmp.Or(req.GetEmbeddingModel(), s.o.EmbeddingModel)
+	if !embedding.ValidReference(model) {
+		return nil, apierr.Invalid("embedding_model", "must be the name of a registered model")
+	}
 	c, err := s.o.Store.CreateCollection(ctx, store.Collection{
 		Tenant: who.tenant, ID: req.GetId(), UID: s.o.IDs.New(), DisplayName: req.GetDisplayName(),
-		EmbeddingModel: cmp.Or(req.GetEmbeddingModel(), s.o.EmbeddingModel),
+		EmbeddingModel: model,
 	}, s.o.MaxCollections)
 	if err != nil {
 		return nil, err
