@@ -94,7 +94,13 @@ func (m *Mesh) writeNginx() error {
 		"${LISTEN_HTTP}", addr(p.HTTP), "${LISTEN_GRPC}", addr(p.GRPC),
 	).Replace(string(raw))
 	dir := m.state("nginx")
-	main := fmt.Sprintf(`worker_processes 2;
+	// Started by root, NGINX would give its workers to a user who may not be able
+	// to come as far as the state directory.
+	asUser := ""
+	if os.Geteuid() == 0 {
+		asUser = "user root;\n"
+	}
+	main := asUser + fmt.Sprintf(`worker_processes 2;
 pid %[1]s/nginx.pid;
 events { worker_connections 4096; }
 http {
