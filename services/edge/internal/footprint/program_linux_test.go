@@ -12,7 +12,7 @@ func TestReadOnly(t *testing.T) {
 		"c000000000-c000400000 rw-p 00000000 00:00 0":                                      false,
 		"018e6000-00400000 r--p 014e6000 fe:00 1 " + file:                                  false,
 		"zz-yy r--p 014e6000 fe:00 1 " + file:                                              false,
-		"": false,
+		"":                                                                                 false,
 	} {
 		from, to, ok := readOnly(line, file)
 		if ok != want || ok && from >= to {

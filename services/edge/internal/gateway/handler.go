@@ -85,7 +85,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	if err := h.openGateway(ctx); err != nil {
 		return nil, err
 	}
-	return h.withCORS(h), nil
+	return h.withRequestID(h.withCORS(h)), nil
 }
 
 func (h *handler) openGateway(ctx context.Context) error {
@@ -122,6 +122,18 @@ func (h *handler) openGateway(ctx context.Context) error {
 	return nil
 }
 
+// withRequestID gives a request its id: the client's, when it is valid.
+func (h *handler) withRequestID(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get("X-Request-Id")
+		if !requestid.Valid(id) {
+			id = h.IDs.New()
+		}
+		w.Header().Set("X-Request-Id", id)
+		next.ServeHTTP(w, r.WithContext(requestid.NewContext(r.Context(), id)))
+	})
+}
+
 // withCORS answers preflights, and allows what is configured.
 func (h *handler) withCORS(next http.Handler) http.Handler {
 	if len(h.cfg.CORS.Origins) == 0 {
@@ -143,16 +155,11 @@ func (h *handler) withCORS(next http.Handler) http.Handler {
 	}).Handler(next)
 }
 
-// ServeHTTP gives a request its id, its trace and its limits, and answers it.
+// ServeHTTP gives a request its trace and its limits, and answers it.
 func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	start := h.Clock.Now()
 	w := h.wrap(rw)
-	id := r.Header.Get("X-Request-Id")
-	if !requestid.Valid(id) {
-		id = h.IDs.New()
-	}
-	ctx := requestid.NewContext(r.Context(), id)
-	ctx = h.Telemetry.Propagator.Extract(ctx, propagation.HeaderCarrier(r.Header))
+	ctx := h.Telemetry.Propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 	path := r.URL.EscapedPath()
 	rt, allowed := h.find(r.Method, path)
 	name := unknownRoute
@@ -163,7 +170,6 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	defer span.End()
 
 	header := w.Header()
-	header.Set("X-Request-Id", id)
 	header.Set("X-Content-Type-Options", "nosniff")
 	h.Telemetry.Propagator.Inject(ctx, traceparentOnly{propagation.HeaderCarrier(header)})
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr/httperr"
@@ -38,10 +39,16 @@ func startStream[T any, M interface {
 	// read yet holds the engine up, and not our memory.
 	events := make(chan event)
 	go func() {
-		for {
+		for first := true; ; first = false {
 			msg, err := call.Recv()
+			e := event{msg: M(msg), err: err}
+			if first {
+				// Asked for here: on a connection within the process Header waits for a
+				// Recv that is under way.
+				e.header, _ = call.Header() // without one the answer lacks it, which is all
+			}
 			select {
-			case events <- event{M(msg), err}:
+			case events <- e:
 			case <-ctx.Done():
 				return
 			}
@@ -56,9 +63,7 @@ func startStream[T any, M interface {
 	case <-ctx.Done():
 		first.err = context.Cause(ctx)
 	}
-	if header, err := call.Header(); err == nil {
-		copyHeader(w.Header(), header)
-	}
+	copyHeader(w.Header(), first.header)
 	if first.err != nil && !errors.Is(first.err, io.EOF) {
 		writeError(w, r, first.err)
 		return
@@ -69,10 +74,12 @@ func startStream[T any, M interface {
 	s.run(ctx, first, events)
 }
 
-// event is what one receive gave: a message, or the end.
+// event is what one receive gave: a message, or the end; and with the first one
+// the call's header.
 type event struct {
-	msg proto.Message
-	err error
+	msg    proto.Message
+	err    error
+	header metadata.MD
 }
 
 // stream is an answer on its way.

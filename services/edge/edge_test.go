@@ -1,0 +1,151 @@
+package edge_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+
+	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/pkg/telemetry"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/edge"
+)
+
+// gate is an edge that runs in this process, with fakes behind it and a real
+// HTTP server in front.
+type gate struct {
+	*edge.Service
+	t         *testing.T
+	url       string
+	key       string
+	inference *fakeInference
+	search    *fakeSearch
+}
+
+func open(t *testing.T, change func(*edge.Config)) *gate {
+	t.Helper()
+	g := &gate{t: t, inference: &fakeInference{ready: true}, search: new(fakeSearch)}
+	cfg := edge.DefaultConfig()
+	cfg.DataDir = t.TempDir()
+	cfg.HTTP.MaxBodyBytes = 64 * config.KiB
+	if change != nil {
+		change(cfg)
+	}
+	if err := cfg.Complete(); err != nil {
+		t.Fatalf("Complete: %v", err)
+	}
+	var err error
+	g.Service, err = edge.New(t.Context(), *cfg,
+		edge.WithTelemetry(telemetry.Discard()),
+		edge.WithInferenceConn(backend(t, func(r grpc.ServiceRegistrar) {
+			inferencev1.RegisterInferenceServiceServer(r, g.inference)
+		})),
+		edge.WithSearchConn(backend(t, func(r grpc.ServiceRegistrar) { searchv1.RegisterSearchServiceServer(r, g.search) })),
+		edge.WithRegistryConn(backend(t, func(r grpc.ServiceRegistrar) {
+			registryv1.RegisterRegistryServiceServer(r, fakeRegistry{})
+		})),
+	)
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	g.run()
+	key, err := os.ReadFile(filepath.Join(cfg.DataDir, edge.AdminKeyFile))
+	if err != nil {
+		t.Fatalf("the first key: %v", err)
+	}
+	g.key = strings.TrimSpace(string(key))
+	server := httptest.NewServer(g.Handler())
+	t.Cleanup(server.Close)
+	g.url = server.URL
+	return g
+}
+
+// run runs the background work until the test ends.
+func (g *gate) run() {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(g.t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- lifecycle.Run(ctx, lifecycle.Options{}, g.Components()...) }()
+	g.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			g.t.Errorf("the background work ended with %v", err)
+		}
+	})
+}
+
+// answer is an HTTP answer, read to its end.
+type answer struct {
+	status int
+	header http.Header
+	text   string
+	json   map[string]any
+}
+
+// do sends a request with the administrator's key; pairs are further headers.
+func (g *gate) do(method, path, body string, pairs ...string) answer {
+	g.t.Helper()
+	req, err := http.NewRequestWithContext(g.t.Context(), method, g.url+path, strings.NewReader(body))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+g.key)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		req.Header.Set(pairs[i], pairs[i+1])
+		if pairs[i+1] == "" {
+			req.Header.Del(pairs[i])
+		}
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		g.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		g.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	a := answer{status: resp.StatusCode, header: resp.Header, text: string(raw)}
+	if strings.Contains(resp.Header.Get("Content-Type"), "json") {
+		if err := json.Unmarshal(raw, &a.json); err != nil && method != http.MethodHead {
+			g.t.Fatalf("%s %s: no JSON: %v\n%s", method, path, err, raw)
+		}
+	}
+	if resp.Header.Get("X-Request-Id") == "" {
+		g.t.Errorf("%s %s: no request id", method, path)
+	}
+	return a
+}
+
+// at returns the value at a path of names and indexes.
+func at(v any, path ...any) any {
+	for _, p := range path {
+		switch p := p.(type) {
+		case string:
+			m, _ := v.(map[string]any)
+			v = m[p]
+		case int:
+			l, _ := v.([]any)
+			if p >= len(l) {
+				return nil
+			}
+			v = l[p]
+		}
+	}
+	return v
+}
+
+func (a answer) at(path ...any) any { return at(a.json, path...) }

@@ -1,0 +1,210 @@
+package edge_test
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"testing"
+
+	"google.golang.org/grpc"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/ids"
+	"github.com/poterne/poterne/pkg/inproc"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+)
+
+// backend serves what register registers and, as the real services do, asks for
+// the caller's identity. It has no step that makes statuses of ours out of
+// errors, so that a test can answer as a connection that fails does.
+func backend(t *testing.T, register func(grpc.ServiceRegistrar)) grpc.ClientConnInterface {
+	t.Helper()
+	return inproc.New(grpcserver.Chain{
+		grpcserver.RequestID(ids.Sequence("backend")), identity.Server(identity.Plain(), nil),
+	}, register)
+}
+
+// fakeInference answers as it is told, and remembers what it was asked.
+type fakeInference struct {
+	inferencev1.UnimplementedInferenceServiceServer
+
+	mu       sync.Mutex
+	invoked  []*inferencev1.InvokeRequest
+	embedded []*inferencev1.EmbedRequest
+	caller   identity.Caller
+
+	// unary and stream answer; nil gives a short answer.
+	unary  func(req *inferencev1.InvokeRequest) (*inferencev1.InvokeResponse, error)
+	stream func(req *inferencev1.InvokeRequest, out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error
+	ready  bool
+}
+
+func (f *fakeInference) note(ctx context.Context, req *inferencev1.InvokeRequest) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.invoked = append(f.invoked, req)
+	f.caller, _ = identity.FromContext(ctx)
+}
+
+// last returns the body of the last request, as the engine would have it.
+func (f *fakeInference) last(t *testing.T) map[string]any {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.invoked) == 0 {
+		t.Fatal("the inference service was not asked")
+	}
+	var body map[string]any
+	if err := json.Unmarshal(f.invoked[len(f.invoked)-1].GetBody(), &body); err != nil {
+		t.Fatalf("the engine got no JSON: %v", err)
+	}
+	return body
+}
+
+func (f *fakeInference) calls() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.invoked)
+}
+
+func servedBy() *inferencev1.ServedBy {
+	return &inferencev1.ServedBy{Model: "small", Version: 3, Arm: "canary", WorkerId: "w1", Attempts: 1}
+}
+
+func usage() *commonv1.TokenUsage {
+	return &commonv1.TokenUsage{PromptTokens: 7, CompletionTokens: 2}
+}
+
+func (f *fakeInference) Invoke(ctx context.Context, req *inferencev1.InvokeRequest) (*inferencev1.InvokeResponse, error) {
+	f.note(ctx, req)
+	if f.unary != nil {
+		return f.unary(req)
+	}
+	body := `{"id":"e1","object":"chat.completion","created":5,"model":"/models/x.gguf","choices":[{"index":0,` +
+		`"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],` +
+		`"usage":{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9},"timings":{"cache_n": 3}}`
+	if req.GetOperation() == workerv1.Operation_OPERATION_COMPLETION {
+		body = `{"id":"e2","object":"text_completion","created":5,"choices":[{"index":0,"text":" Paris","finish_reason":"length"}]}`
+	}
+	return &inferencev1.InvokeResponse{ServedBy: servedBy(), Body: []byte(body), Usage: usage()}, nil
+}
+
+func sendServedBy(out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error {
+	return out.Send(&inferencev1.InvokeStreamResponse{Event: &inferencev1.InvokeStreamResponse_ServedBy{ServedBy: servedBy()}})
+}
+
+func sendChunk(out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse], chunk string) error {
+	return out.Send(&inferencev1.InvokeStreamResponse{Event: &inferencev1.InvokeStreamResponse_Chunk{Chunk: []byte(chunk)}})
+}
+
+func sendFinish(out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error {
+	return out.Send(&inferencev1.InvokeStreamResponse{Event: &inferencev1.InvokeStreamResponse_Finish{
+		Finish: &inferencev1.Finish{Usage: usage()},
+	}})
+}
+
+const (
+	firstChunk = `{"id":"e1","object":"chat.completion.chunk","created":5,"model":"x","choices":[{"index":0,"delta":{"role":"assistant","content":null},"finish_reason":null}]}`
+	helloChunk = `{"id":"e1","object":"chat.completion.chunk","created":5,"model":"x","choices":[{"index":0,"delta":{"content":"Hel\nlo"},"finish_reason":null}]}`
+	lastChunk  = `{"id":"e1","object":"chat.completion.chunk","created":5,"model":"x","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`
+	usageChunk = `{"id":"e1","object":"chat.completion.chunk","created":5,"model":"x","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}}`
+)
+
+func (f *fakeInference) InvokeStream(req *inferencev1.InvokeRequest, out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error {
+	f.note(out.Context(), req)
+	if f.stream != nil {
+		return f.stream(req, out)
+	}
+	if err := sendServedBy(out); err != nil {
+		return err
+	}
+	for _, chunk := range []string{firstChunk, helloChunk, lastChunk, usageChunk} {
+		if err := sendChunk(out, chunk); err != nil {
+			return err
+		}
+	}
+	return sendFinish(out)
+}
+
+func (f *fakeInference) Embed(_ context.Context, req *inferencev1.EmbedRequest) (*inferencev1.EmbedResponse, error) {
+	f.mu.Lock()
+	f.embedded = append(f.embedded, req)
+	f.mu.Unlock()
+	out := &inferencev1.EmbedResponse{ServedBy: servedBy(), Usage: &commonv1.TokenUsage{PromptTokens: 4}}
+	for range req.GetInputs() {
+		out.Embeddings = append(out.Embeddings, &workerv1.Embedding{Values: []float32{0.5, -1, 0.1}})
+	}
+	return out, nil
+}
+
+func (f *fakeInference) setReady(ready bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ready = ready
+}
+
+func (f *fakeInference) model() *inferencev1.ServedModel {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := &inferencev1.ServedModel{
+		Name: "small", Task: commonv1.Task_TASK_CHAT, DefaultVersion: 3, ContextLength: 2048,
+		State: inferencev1.ServingState_SERVING_STATE_LOADING, Aliases: map[string]int32{"stable": 3},
+	}
+	if f.ready {
+		m.State = inferencev1.ServingState_SERVING_STATE_READY
+	}
+	return m
+}
+
+func (f *fakeInference) ListServedModels(context.Context, *inferencev1.ListServedModelsRequest) (*inferencev1.ListServedModelsResponse, error) {
+	return &inferencev1.ListServedModelsResponse{Models: []*inferencev1.ServedModel{f.model()}}, nil
+}
+
+func (f *fakeInference) GetServedModel(_ context.Context, req *inferencev1.GetServedModelRequest) (*inferencev1.GetServedModelResponse, error) {
+	switch req.GetModel() {
+	case "small", "small@stable", "small@v3", "small@sha256:abc":
+		return &inferencev1.GetServedModelResponse{Model: f.model()}, nil
+	default:
+		return nil, apierr.New(apierr.ModelNotFound, "there is no model %q", req.GetModel()).WithField("model")
+	}
+}
+
+// fakeSearch finds what it is told to, and remembers what it was asked.
+type fakeSearch struct {
+	searchv1.UnimplementedSearchServiceServer
+
+	mu     sync.Mutex
+	asked  []*searchv1.SearchRequest
+	caller identity.Caller
+	hits   []*searchv1.Hit
+}
+
+func (f *fakeSearch) Search(ctx context.Context, req *searchv1.SearchRequest) (*searchv1.SearchResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, req)
+	f.caller, _ = identity.FromContext(ctx)
+	if req.GetFilter() == "year >>" {
+		return nil, apierr.Invalid("filter", "filter: does not parse")
+	}
+	return &searchv1.SearchResponse{Hits: f.hits, Mode: "hybrid"}, nil
+}
+
+func (f *fakeSearch) GetDocument(_ context.Context, req *searchv1.GetDocumentRequest) (*searchv1.GetDocumentResponse, error) {
+	return &searchv1.GetDocumentResponse{Document: &searchv1.Document{Id: req.GetDocument(), Text: req.GetCollection()}}, nil
+}
+
+// fakeRegistry lists nothing.
+type fakeRegistry struct {
+	registryv1.UnimplementedRegistryServiceServer
+}
+
+func (fakeRegistry) ListModels(context.Context, *registryv1.ListModelsRequest) (*registryv1.ListModelsResponse, error) {
+	return &registryv1.ListModelsResponse{}, nil
+}

@@ -1,0 +1,130 @@
+package openapi
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+)
+
+func parse(t *testing.T) map[string]any {
+	t.Helper()
+	var doc map[string]any
+	if err := json.Unmarshal(Document(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+func at(v any, path ...string) any {
+	for _, p := range path {
+		m, _ := v.(map[string]any)
+		v = m[p]
+	}
+	return v
+}
+
+// TestDocumentHasEveryCall compares the document with the contract, both ways.
+func TestDocumentHasEveryCall(t *testing.T) {
+	var want []string
+	for _, file := range []protoreflect.FileDescriptor{
+		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto,
+		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto,
+	} {
+		methods := file.Services().Get(0).Methods()
+		for i := range methods.Len() {
+			rule, ok := proto.GetExtension(methods.Get(i).Options(), annotations.E_Http).(*annotations.HttpRule)
+			if !ok || rule.GetPattern() == nil {
+				continue
+			}
+			verb, path := binding(rule)
+			want = append(want, verb+" "+path)
+		}
+	}
+	var got []string
+	paths, _ := at(parse(t), "paths").(map[string]any)
+	for path, item := range paths {
+		verbs, _ := item.(map[string]any)
+		for verb := range verbs {
+			got = append(got, verb+" "+path)
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("the document has\n%s\nthe contract\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func binding(rule *annotations.HttpRule) (verb, path string) {
+	switch p := rule.GetPattern().(type) {
+	case *annotations.HttpRule_Get:
+		return "get", p.Get
+	case *annotations.HttpRule_Post:
+		return "post", p.Post
+	case *annotations.HttpRule_Put:
+		return "put", p.Put
+	case *annotations.HttpRule_Delete:
+		return "delete", p.Delete
+	default:
+		return "", ""
+	}
+}
+
+// TestReferencesLead follows every reference of the document.
+func TestReferencesLead(t *testing.T) {
+	doc := parse(t)
+	n := 0
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			if to, ok := v["$ref"].(string); ok {
+				n++
+				if at(doc, strings.Split(strings.TrimPrefix(to, "#/"), "/")...) == nil {
+					t.Errorf("%s leads nowhere", to)
+				}
+			}
+			for _, sub := range v {
+				walk(sub)
+			}
+		case []any:
+			for _, sub := range v {
+				walk(sub)
+			}
+		}
+	}
+	walk(doc)
+	if n < 100 {
+		t.Errorf("only %d references", n)
+	}
+}
+
+// TestTrueForms holds the document to what the JSON codec does.
+func TestTrueForms(t *testing.T) {
+	schemas := at(parse(t), "components", "schemas")
+	if forms, _ := at(schemas, "edge.MessageContent", "anyOf").([]any); len(forms) != 3 {
+		t.Errorf("content is %v", at(schemas, "edge.MessageContent"))
+	}
+	if at(schemas, "edge.TokenList", "type") != "array" {
+		t.Errorf("a token list is %v", at(schemas, "edge.TokenList"))
+	}
+	if at(schemas, "edge.CreateChatCompletionRequest", "additionalProperties") != true ||
+		at(schemas, "edge.CreateChatCompletionRequest", "properties", "extra") != nil {
+		t.Error("unknown parameters are not offered")
+	}
+	if at(schemas, "edge.Retrieval", "additionalProperties") != false {
+		t.Error("unknown members of retrieval are offered, and would be refused")
+	}
+	if at(schemas, "common.RawJson", "type") != nil {
+		t.Errorf("any JSON is %v", at(schemas, "common.RawJson"))
+	}
+}

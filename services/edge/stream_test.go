@@ -1,0 +1,131 @@
+package edge_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/edge"
+)
+
+const streamed = `{"model":"small","messages":[{"role":"user","content":"Hi"}],"stream":true}`
+
+func (g *gate) post(ctx context.Context, body string) *http.Response {
+	g.t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url+chatPath, strings.NewReader(body))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+g.key)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { _ = resp.Body.Close() })
+	return resp
+}
+
+// TestStreamFlushesEveryChunk holds that a chunk arrives before the engine has
+// the next one.
+func TestStreamFlushesEveryChunk(t *testing.T) {
+	g := open(t, nil)
+	next := make(chan struct{})
+	g.inference.stream = func(_ *inferencev1.InvokeRequest, out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error {
+		if err := sendServedBy(out); err != nil {
+			return err
+		}
+		for range 3 {
+			if err := sendChunk(out, helloChunk); err != nil {
+				return err
+			}
+			<-next
+		}
+		return sendFinish(out)
+	}
+	lines := bufio.NewReader(g.post(t.Context(), streamed).Body)
+	for range 3 {
+		line, err := lines.ReadString('\n')
+		if err != nil || !strings.Contains(line, "Hel") {
+			t.Fatalf("got %q, %v", line, err)
+		}
+		if _, err := lines.ReadString('\n'); err != nil { // the empty line
+			t.Fatal(err)
+		}
+		next <- struct{}{}
+	}
+	if rest, err := io.ReadAll(lines); err != nil || string(rest) != "data: [DONE]\n\n" {
+		t.Errorf("the end is %q, %v", rest, err)
+	}
+}
+
+func TestStreamKeepAlive(t *testing.T) {
+	g := open(t, func(c *edge.Config) { c.HTTP.KeepAlive = time.Millisecond })
+	heard := make(chan struct{})
+	g.inference.stream = func(_ *inferencev1.InvokeRequest, out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error {
+		_ = errors.Join(sendServedBy(out), sendChunk(out, firstChunk))
+		<-heard
+		return sendFinish(out)
+	}
+	lines := bufio.NewReader(g.post(t.Context(), streamed).Body)
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatalf("no comment came: %v", err)
+		}
+		if line == ": keep-alive\n" {
+			break
+		}
+	}
+	close(heard)
+	if rest, err := io.ReadAll(lines); err != nil || !strings.HasSuffix(string(rest), "data: [DONE]\n\n") {
+		t.Errorf("the end is %q, %v", rest, err)
+	}
+}
+
+// TestStreamDropsDeadReader holds that a client that stops reading neither
+// fills our memory nor holds the engine for ever.
+func TestStreamDropsDeadReader(t *testing.T) {
+	g := open(t, func(c *edge.Config) { c.HTTP.WriteTimeout = 100 * time.Millisecond })
+	stopped := make(chan struct{})
+	var sent atomic.Int64
+	text := `{"choices":[{"index":0,"delta":{"content":"` + strings.Repeat("x", 32<<10) + `"}}]}`
+	g.inference.stream = func(_ *inferencev1.InvokeRequest, out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error {
+		defer close(stopped)
+		if err := sendServedBy(out); err != nil {
+			return err
+		}
+		for {
+			if err := sendChunk(out, text); err != nil {
+				return err
+			}
+			if sent.Add(int64(len(text))) > 1<<30 {
+				return errors.New("nobody stops the engine")
+			}
+		}
+	}
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(g.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // the server has cut it
+	req := "POST " + chatPath + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer " + g.key +
+		"\r\nContent-Length: " + strconv.Itoa(len(streamed)) + "\r\n\r\n" + streamed
+	if _, err := io.WriteString(conn, req); err != nil {
+		t.Fatal(err)
+	}
+	<-stopped
+	if n := sent.Load(); n > 64<<20 {
+		t.Errorf("%d MiB were taken for a client that reads nothing", n>>20)
+	}
+}
