@@ -30,13 +30,13 @@ func selected(t *testing.T, filter string, docs []object) []uint32 {
 	return columnsOf(t, docs).Select(n, everything(docs)).ToArray()
 }
 
-func columnsOf(t testing.TB, docs []object) *Columns {
-	t.Helper()
+func columnsOf(tb testing.TB, docs []object) *Columns {
+	tb.Helper()
 	c := NewColumns()
 	for i, d := range docs {
 		fields, err := Fields(d)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		c.Add(uint32(i), fields)
 	}

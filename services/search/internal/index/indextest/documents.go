@@ -34,11 +34,11 @@ type doc struct {
 	metadata   map[string]any
 }
 
-func (d doc) build(t testing.TB) index.Document {
-	t.Helper()
+func (d doc) build(tb testing.TB) index.Document {
+	tb.Helper()
 	fields, err := filter.Fields(d.metadata)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	principals := d.principals
 	if principals == nil {
@@ -53,11 +53,11 @@ func (d doc) build(t testing.TB) index.Document {
 	return out
 }
 
-func build(t testing.TB, docs ...doc) []index.Document {
-	t.Helper()
+func build(tb testing.TB, docs ...doc) []index.Document {
+	tb.Helper()
 	out := make([]index.Document, len(docs))
 	for i, d := range docs {
-		out[i] = d.build(t)
+		out[i] = d.build(tb)
 	}
 	return out
 }
@@ -80,11 +80,11 @@ func query(text string, limit int) index.Query {
 	}
 }
 
-func mustParse(t testing.TB, s string) filter.Node {
-	t.Helper()
+func mustParse(tb testing.TB, s string) filter.Node {
+	tb.Helper()
 	n, err := filter.Parse(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return n
 }

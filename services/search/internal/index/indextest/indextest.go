@@ -20,6 +20,7 @@ type Open func(t *testing.T, dir string) index.Index
 
 // Run runs every test of the contract.
 func Run(t *testing.T, open Open) {
+	t.Helper()
 	for name, test := range map[string]func(*fixture){
 		"both legs find what was put":                  findsWhatWasPut,
 		"ties are ordered by chunk id":                 ordersTiesByChunkID,
