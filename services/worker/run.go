@@ -65,9 +65,11 @@ func (s *Service) Run(ctx context.Context) error {
 	// Closing runs backwards: leave discovery, let requests end, then the port.
 	comps = append(comps, srv.Component(),
 		lifecycle.Component{Name: "worker: requests", Drain: s.agent.Drain}, s.registration(disc, srv))
-	return lifecycle.Run(ctx, lifecycle.Options{
+	err = lifecycle.Run(ctx, lifecycle.Options{
 		Logger: tel.Logger, DrainTimeout: s.cfg.DrainTimeout, StopTimeout: s.cfg.Supervision.StopGrace + stopMargin,
 	}, comps...)
+	// A run that ends before the agent starts does not stop it either.
+	return errors.Join(err, s.close())
 }
 
 // registration makes the worker known while it serves.

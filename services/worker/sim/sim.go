@@ -61,7 +61,7 @@ func Main(args []string) int {
 		fmt.Fprint(p.Stderr, Usage())
 		return exitDone
 	case err != nil:
-		fmt.Fprintf(p.Stderr, "poterne-sim: %v\n\n%s", err, Usage())
+		fmt.Fprintf(p.Stderr, "poterne-sim: %v\n(--help lists the flags)\n", err)
 		return exitUsage
 	}
 	if err := Run(ctx, cfg, p); err != nil {

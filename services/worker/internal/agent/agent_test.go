@@ -25,7 +25,9 @@ func inBubble(t *testing.T, test func(r *rig)) {
 
 func TestLoad(t *testing.T) {
 	inBubble(t, func(r *rig) {
+		r.engine.set(func() { r.engine.health = errEngine })
 		m, err := r.load("a")
+		r.engine.set(func() { r.engine.health = nil })
 		if err != nil || m.GetState() != workerv1.ModelState_MODEL_STATE_LOADING || m.GetMemoryBytes() != 40*mib {
 			r.Fatalf("got %v, %v", m, err)
 		}

