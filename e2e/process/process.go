@@ -88,7 +88,7 @@ func (p *Process) launch() error {
 	}
 	defer log.Close()
 	// The process outlives the call that starts it, so no context ends it.
-	cmd := exec.Command(p.spec.Path, p.spec.Args...)
+	cmd := exec.CommandContext(context.Background(), p.spec.Path, p.spec.Args...)
 	cmd.Env = append(os.Environ(), p.spec.Env...)
 	cmd.Dir = p.spec.Dir
 	cmd.Stdout, cmd.Stderr = log, log

@@ -46,7 +46,7 @@ func (g Target) StartLoad(ctx context.Context, clients, tokens int) *Load {
 		l.wg.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
 				// Answers of different lengths, so that the clients do not fall into step.
-				o := l.oneChat(g, fmt.Sprintf("client %d, question %d", i, n), i%2 == 0, tokens+i)
+				o := l.oneChat(ctx, g, fmt.Sprintf("client %d, question %d", i, n), i%2 == 0, tokens+i)
 				l.mu.Lock()
 				l.outcomes = append(l.outcomes, o)
 				l.mu.Unlock()
@@ -74,9 +74,9 @@ func (l *Load) Stop() []Outcome {
 	return l.outcomes
 }
 
-func (l *Load) oneChat(g Target, text string, streamed bool, tokens int) Outcome {
+func (l *Load) oneChat(ctx context.Context, g Target, text string, streamed bool, tokens int) Outcome {
 	// Not the load's context: a chat that has begun is let end.
-	ctx, cancel := context.WithTimeout(context.Background(), CallTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CallTimeout)
 	defer cancel()
 	o := Outcome{Began: time.Now(), Streamed: streamed}
 	body := map[string]any{"model": g.ChatModel, "messages": User(text), "max_tokens": tokens, "user": text}

@@ -106,7 +106,8 @@ func (g Target) embeddings(t *testing.T) {
 	for i := range input {
 		list, _ := Path(v, "data", i, "embedding").([]any)
 		for _, x := range list {
-			vectors[i] = append(vectors[i], x.(float64))
+			component, _ := x.(float64)
+			vectors[i] = append(vectors[i], component)
 		}
 		if len(vectors[i]) != g.Dimensions {
 			t.Fatalf("vector %d has %d components, want %d", i, len(vectors[i]), g.Dimensions)

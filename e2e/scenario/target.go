@@ -42,11 +42,11 @@ type Answer struct {
 }
 
 // JSON decodes the answer into a tree.
-func (a Answer) JSON(t testing.TB) map[string]any {
-	t.Helper()
+func (a Answer) JSON(tb testing.TB) map[string]any {
+	tb.Helper()
 	var v map[string]any
 	if err := json.Unmarshal(a.Body, &v); err != nil {
-		t.Fatalf("the answer is not a JSON object: %v: %s", err, a.Body)
+		tb.Fatalf("the answer is not a JSON object: %v: %s", err, a.Body)
 	}
 	return v
 }
@@ -109,20 +109,20 @@ func (g Target) open(ctx context.Context, method, path, key string, body any) (*
 }
 
 // Call is Do with the admin key; it fails the test unless the status is want.
-func (g Target) Call(t testing.TB, method, path string, body any, want int) Answer {
-	t.Helper()
-	return g.CallAs(t, g.AdminKey, method, path, body, want)
+func (g Target) Call(tb testing.TB, method, path string, body any, want int) Answer {
+	tb.Helper()
+	return g.CallAs(tb, g.AdminKey, method, path, body, want)
 }
 
 // CallAs is Call with another key.
-func (g Target) CallAs(t testing.TB, key, method, path string, body any, want int) Answer {
-	t.Helper()
-	a, err := g.Do(t.Context(), method, path, key, body)
+func (g Target) CallAs(tb testing.TB, key, method, path string, body any, want int) Answer {
+	tb.Helper()
+	a, err := g.Do(tb.Context(), method, path, key, body)
 	if err != nil {
-		t.Fatalf("%s %s: %v", method, path, err)
+		tb.Fatalf("%s %s: %v", method, path, err)
 	}
 	if a.Status != want {
-		t.Fatalf("%s %s: HTTP %d, want %d: %s", method, path, a.Status, want, a.Body)
+		tb.Fatalf("%s %s: HTTP %d, want %d: %s", method, path, a.Status, want, a.Body)
 	}
 	return a
 }

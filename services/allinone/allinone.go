@@ -14,15 +14,13 @@ import (
 
 	"google.golang.org/grpc"
 
-	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/discovery"
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/inproc"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
-
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/allinone/internal/parts"
 	"github.com/poterne/poterne/services/edge"
 	"github.com/poterne/poterne/services/inference"
@@ -41,7 +39,8 @@ func Run(ctx context.Context, cfg Config, version string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p := &platform{cfg: cfg, version: version, out: out, dir: dir, began: time.Now()}
+	p := &platform{cfg: cfg, version: version, out: out, dir: dir, clock: clock.Real()}
+	p.began = p.clock.Now()
 	return errors.Join(p.run(ctx), dir.close())
 }
 
@@ -54,6 +53,7 @@ type platform struct {
 	version string
 	out     io.Writer
 	dir     *dataDir
+	clock   clock.Clock
 	began   time.Time
 
 	telemetry *telemetry.Telemetry
@@ -76,7 +76,7 @@ func (p *platform) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.telemetry.Shutdown(context.WithoutCancel(ctx))) }()
-	p.readiness = health.NewReadiness(clock.Real())
+	p.readiness = health.NewReadiness(p.clock)
 	p.discovery = discovery.NewMemory()
 	if err := p.compose(ctx); err != nil {
 		return err

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
-
 	"github.com/poterne/poterne/services/edge"
 )
 
@@ -35,13 +34,13 @@ func (p *platform) announce(ctx context.Context) error {
 			}
 		}
 	})
-	late := time.NewTimer(patience)
+	late := p.clock.NewTimer(patience)
 	defer late.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-late.C:
+		case <-late.C():
 			fmt.Fprintf(p.out, "\nnot ready after %v; http://%s/readyz says what is missing\n", patience, p.cfg.OpsAddr)
 		case <-ready:
 			p.showUse(keyFile)
@@ -69,7 +68,7 @@ ready after %[1]v. In another terminal:
   curl -sN $POTERNE_URL/v1/chat/completions -H "Authorization: Bearer $POTERNE_API_KEY" -H 'Content-Type: application/json' -d '{"model":"%[4]s","stream":true,"max_tokens":60,"messages":[{"role":"user","content":"What is a gate?"}]}'
 
 Ctrl-C ends everything.
-`, time.Since(p.began).Round(10*time.Millisecond), url, shellPath(keyFile), name)
+`, p.clock.Now().Sub(p.began).Round(10*time.Millisecond), url, shellPath(keyFile), name)
 }
 
 // dialable is an address to call for one to listen on.

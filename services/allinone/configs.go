@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"os"
 
-	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
-
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/telemetry"
-
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	"github.com/poterne/poterne/services/allinone/internal/ollama"
 	"github.com/poterne/poterne/services/allinone/internal/parts"
 	"github.com/poterne/poterne/services/edge"

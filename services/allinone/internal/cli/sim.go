@@ -20,16 +20,16 @@ func (a *app) simCommand() *cobra.Command {
 			case exitDone:
 				return nil
 			case exitUsage:
-				return usageError{errSim(code)}
+				return usageError{simError(code)}
 			default:
-				return errSim(code)
+				return simError(code)
 			}
 		},
 	}
 }
 
-type errSim int
+type simError int
 
-func (e errSim) Error() string {
+func (e simError) Error() string {
 	return fmt.Sprintf("the simulated engine ended with exit code %d", int(e))
 }

