@@ -18,7 +18,6 @@ import (
 	"github.com/poterne/poterne/pkg/testkit"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/services/worker"
 	"github.com/poterne/poterne/services/worker/sim"
 )
@@ -28,9 +27,9 @@ const asSim = "sim"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == asSim {
-		os.Exit(sim.Main(os.Args[2:]))
+		os.Exit(sim.Main(os.Args[2:])) //nolint:forbidigo // this is main
 	}
-	os.Exit(m.Run())
+	os.Exit(m.Run()) //nolint:forbidigo // this is main
 }
 
 func testConfig(t *testing.T) *worker.Config {

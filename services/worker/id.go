@@ -14,7 +14,7 @@ import (
 // keptID returns the id in the file, or a new one that it then holds. The state
 // directory is locked, so nobody else does the same.
 func keptID(file string, source ids.Source) (string, error) {
-	data, err := os.ReadFile(file) //nolint:gosec // in the state directory
+	data, err := os.ReadFile(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		id := source.New()

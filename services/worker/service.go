@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
@@ -17,7 +18,6 @@ import (
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/telemetry"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/services/worker/internal/agent"
 	"github.com/poterne/poterne/services/worker/internal/artifact"
 	"github.com/poterne/poterne/services/worker/internal/engine"
@@ -95,7 +95,7 @@ func (s *Service) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.chain, err = s.newChain()
+	s.chain, err = s.newChain() //nolint:contextcheck // each call brings its own
 	return err
 }
 
@@ -179,8 +179,8 @@ func (s *Service) Readiness() *health.Readiness { return s.readiness }
 // close releases what New opened, in the reverse order.
 func (s *Service) close() error {
 	var errs []error
-	for i := len(s.closers) - 1; i >= 0; i-- {
-		errs = append(errs, s.closers[i]())
+	for _, closer := range slices.Backward(s.closers) {
+		errs = append(errs, closer())
 	}
 	s.closers = nil
 	return errors.Join(errs...)

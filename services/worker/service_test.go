@@ -2,7 +2,6 @@ package worker_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"os"
@@ -21,7 +20,6 @@ import (
 	"github.com/poterne/poterne/pkg/grpcserver"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-
 	"github.com/poterne/poterne/services/worker"
 )
 
@@ -50,7 +48,8 @@ func TestChatThroughAProcess(t *testing.T) {
 
 func recvAll(stream interface {
 	Recv() (*workerv1.InvokeStreamResponse, error)
-}) (events []*workerv1.InvokeStreamResponse, err error) {
+},
+) (events []*workerv1.InvokeStreamResponse, err error) {
 	for {
 		ev, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -280,7 +279,7 @@ func TestTheIDIsKept(t *testing.T) {
 
 func TestOneWorkerForOneStateDirectory(t *testing.T) {
 	r := run(t, testConfig(t))
-	if _, err := worker.New(context.Background(), *r.cfg); err == nil || !strings.Contains(err.Error(), "another worker uses this state directory") {
+	if _, err := worker.New(t.Context(), *r.cfg); err == nil || !strings.Contains(err.Error(), "another worker uses this state directory") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -54,7 +54,7 @@ type Process struct {
 func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	p := Process{Stdin: os.Stdin, Stderr: os.Stderr, Exit: os.Exit}
+	p := Process{Stdin: os.Stdin, Stderr: os.Stderr, Exit: os.Exit} //nolint:forbidigo // a crash on purpose
 	cfg, err := Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -164,7 +164,9 @@ func Run(ctx context.Context, cfg Config, p Process) error {
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 		err := server.Close()
-		<-served
+		if end := <-served; !errors.Is(end, http.ErrServerClosed) {
+			err = errors.Join(err, end)
+		}
 		return err
 	}
 }

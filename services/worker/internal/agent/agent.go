@@ -87,7 +87,7 @@ func New(cfg Config, parts Parts) (*Agent, error) {
 	}
 	for _, ad := range parts.Adapters {
 		if err := ad.Available(); err != nil {
-			a.log.Info("engine is not offered", slog.String(keyEngine, ad.Kind()), telemetry.Err(err)) //nolint:sloglint // no context yet
+			a.log.Info("engine is not offered", slog.String(keyEngine, ad.Kind()), telemetry.Err(err))
 			continue
 		}
 		a.kinds = append(a.kinds, ad.Kind())

@@ -31,7 +31,7 @@ func TestLoad(t *testing.T) {
 		if err != nil || m.GetState() != workerv1.ModelState_MODEL_STATE_LOADING || m.GetMemoryBytes() != 40*mib {
 			r.Fatalf("got %v, %v", m, err)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		again, err := r.load("a")
 		if err != nil || again.GetState() != workerv1.ModelState_MODEL_STATE_READY || len(r.agent.State().GetModels()) != 1 {
 			r.Fatalf("again: %v, %v", again, err)
@@ -64,7 +64,7 @@ func TestLoadRefusesWithFigures(t *testing.T) {
 		if _, err := r.client.UnloadModel(r.Context(), &workerv1.UnloadModelRequest{Digest: digest("d")}); err != nil {
 			r.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		_, err = r.client.LoadModel(r.Context(), &workerv1.LoadModelRequest{Digest: digest("f"), Spec: spec})
 		if e := apierr.From(err); e.Reason != apierr.FailedPrecondition || e.Metadata["engines"] != "fake,other" {
 			r.Errorf("unknown engine: %v, %v", err, e.Metadata)
@@ -89,12 +89,12 @@ func TestInvokeWhereItCannotBeServed(t *testing.T) {
 		if _, err := r.load("a"); err != nil {
 			r.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if err := r.invoke("a"); apierr.ReasonOf(err) != apierr.Unavailable {
 			r.Errorf("a version that is loading: %v", err)
 		}
 		r.engine.set(func() { r.engine.health = nil })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if err := r.invoke("a"); err != nil {
 			r.Errorf("a version that is ready: %v", err)
 		}
@@ -105,7 +105,7 @@ func TestEngineFailsAndComesBack(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.ready("a")
 		r.engine.set(func() { r.engine.health = errEngine })
-		time.Sleep(15100 * time.Millisecond) // three checks
+		pass(15100 * time.Millisecond) // three checks
 		if m := r.state("a"); m.GetState() != workerv1.ModelState_MODEL_STATE_FAILED || !strings.Contains(m.GetError(), "3 health checks in a row failed: the engine is broken") {
 			r.Fatalf("got %v", m)
 		}
@@ -113,7 +113,7 @@ func TestEngineFailsAndComesBack(t *testing.T) {
 			r.Errorf("while it is failed: %v", err)
 		}
 		r.engine.set(func() { r.engine.health = nil })
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if m := r.state("a"); m.GetState() != workerv1.ModelState_MODEL_STATE_READY || m.GetRestarts() != 1 || m.GetError() != "" {
 			r.Errorf("afterwards: %v", m)
 		}
@@ -273,11 +273,11 @@ func TestUnloadDoesNotWaitForever(t *testing.T) {
 		if _, err := r.client.UnloadModel(r.Context(), &workerv1.UnloadModelRequest{Digest: digest("a")}); err != nil {
 			r.Fatal(err)
 		}
-		time.Sleep(9 * time.Second)
+		pass(9 * time.Second)
 		if r.state("a") == nil {
 			r.Error("gone before its time")
 		}
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if m := r.state("a"); m != nil {
 			r.Errorf("still there: %v", m)
 		}
@@ -291,7 +291,7 @@ func TestDrain(t *testing.T) {
 		done, release := r.hold("a", 1)
 		drained := make(chan error, 1)
 		go func() { drained <- r.agent.Drain(r.Context()) }()
-		time.Sleep(settle + time.Millisecond)
+		pass(settle + time.Millisecond)
 		synctest.Wait()
 		if s := watch.newest(); !s.GetDraining() || s.GetInFlight() != 1 {
 			r.Errorf("what the replicas know: %v", s)

@@ -151,7 +151,7 @@ func newRig(t *testing.T) *rig {
 	conn := inproc.New(grpcserver.Chain{grpcserver.Errors()}, func(r grpc.ServiceRegistrar) { workerv1.RegisterWorkerServiceServer(r, a) })
 	r := &rig{T: t, agent: a, engine: f, client: workerv1.NewWorkerServiceClient(conn)}
 	t.Cleanup(func() {
-		if err := a.Stop(context.Background()); err != nil {
+		if err := a.Stop(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})
@@ -177,7 +177,7 @@ func (r *rig) ready(c string) {
 		if r.state(c).GetState() == workerv1.ModelState_MODEL_STATE_READY {
 			return
 		}
-		time.Sleep(time.Millisecond) // the bubble's time
+		pass(time.Millisecond)
 	}
 	r.Fatalf("not ready: %v", r.state(c))
 }
@@ -200,3 +200,6 @@ func (r *rig) invoke(c string) error {
 }
 
 var errEngine = errors.New("the engine is broken")
+
+// pass lets the bubble's time pass.
+func pass(d time.Duration) { <-time.After(d) }

@@ -31,7 +31,7 @@ func (a *Agent) LoadModel(ctx context.Context, req *workerv1.LoadModelRequest) (
 	if short := a.parts.Pools.Reserve(m.plan.MemoryBytes); short != nil {
 		return nil, tooLarge(m, short)
 	}
-	if !a.start(m) {
+	if !a.start(m) { //nolint:contextcheck // the engine outlives the call
 		a.parts.Pools.Release(m.plan.MemoryBytes)
 		return nil, errDraining()
 	}

@@ -20,7 +20,7 @@ const (
 	scope            = "github.com/poterne/poterne/services/worker"
 	metricRequests   = "poterne.worker.requests" // by model, operation, outcome
 	metricFirstChunk = "poterne.worker.first_chunk"
-	metricTokens     = "poterne.worker.tokens" // by model, kind
+	metricTokens     = "poterne.worker.tokens" //nolint:gosec // no credential; by model, kind
 	metricRestarts   = "poterne.worker.engine.restarts"
 	metricModels     = "poterne.worker.models" // by state
 	metricMemory     = "poterne.worker.memory" // by pool, kind

@@ -88,10 +88,10 @@ func (m *model) snapshot() *workerv1.LoadedModel {
 	out := &workerv1.LoadedModel{
 		Digest: m.digest, Name: m.name, Engine: m.spec.GetEngine(), Task: m.spec.GetTask(), State: m.state(),
 		Error: m.status.Reason,
-		Slots: int32(slots), Active: int32(active), Queued: int32(queued), //nolint:gosec // bounded by the configuration
-		MemoryBytes: m.memory(), Restarts: int32(min(m.status.Restarts, 1<<30)), //nolint:gosec // bounded
-		ContextLength:       int32(firstOf(m.facts.ContextLength, m.plan.ContextLength)),              //nolint:gosec // bounded by the spec
-		EmbeddingDimensions: int32(firstOf(m.facts.Dimensions, int(m.spec.GetEmbeddingDimensions()))), //nolint:gosec // bounded by the spec
+		Slots: int32(slots), Active: int32(active), Queued: int32(queued),
+		MemoryBytes: m.memory(), Restarts: int32(min(m.status.Restarts, 1<<30)),
+		ContextLength:       int32(firstOf(m.facts.ContextLength, m.plan.ContextLength)),
+		EmbeddingDimensions: int32(firstOf(m.facts.Dimensions, int(m.spec.GetEmbeddingDimensions()))),
 	}
 	return out
 }

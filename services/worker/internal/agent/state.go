@@ -27,7 +27,7 @@ func (a *Agent) State() *workerv1.WorkerState {
 	s := &workerv1.WorkerState{
 		WorkerId: a.cfg.ID, AgentVersion: a.cfg.Version, Sequence: a.sequence.Add(1),
 		ObserveTime: timestamppb.New(a.parts.Clock.Now()), Engines: a.kinds,
-		InFlight: int32(min(a.inFlight.Load(), 1<<30)), //nolint:gosec // bounded
+		InFlight: int32(min(a.inFlight.Load(), 1<<30)),
 	}
 	for _, p := range a.parts.Pools.List() {
 		s.Memory = append(s.Memory, &workerv1.MemoryPool{Id: p.ID, TotalBytes: p.Total, UsedBytes: p.Used, FreeBytes: p.Free()})

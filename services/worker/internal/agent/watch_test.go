@@ -65,7 +65,7 @@ func TestWatchState(t *testing.T) {
 		if len(w.all()) != 1 || first.GetWorkerId() != "w1" || first.GetAgentVersion() != "test" || len(first.GetEngines()) != 2 || first.GetObserveTime() == nil {
 			r.Fatalf("at once: %v", w.all())
 		}
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if n := len(w.all()); n < 11 || n > 13 {
 			r.Errorf("%d messages in ten quiet seconds", n)
 		}
@@ -73,7 +73,7 @@ func TestWatchState(t *testing.T) {
 			r.Fatal(err)
 		}
 		before := len(w.all())
-		time.Sleep(2 * settle)
+		pass(2 * settle)
 		synctest.Wait()
 		all := w.all()
 		if s := w.newest(); len(s.GetModels()) != 1 || s.GetModels()[0].GetState() != workerv1.ModelState_MODEL_STATE_READY {
@@ -95,19 +95,19 @@ func TestWatchStateOfLoad(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.ready("a")
 		w := r.watch()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		before := len(w.all())
 		for range 1000 {
 			if err := r.invoke("a"); err != nil {
 				r.Fatal(err)
 			}
-			time.Sleep(time.Millisecond)
+			pass(time.Millisecond)
 		}
 		if n := len(w.all()) - before; n < 8 || n > 12 {
 			r.Errorf("%d messages for a thousand requests in a second", n)
 		}
 		_, release := r.hold("a", 2)
-		time.Sleep(loadEvery + time.Millisecond)
+		pass(loadEvery + time.Millisecond)
 		synctest.Wait()
 		if m := w.newest().GetModels()[0]; m.GetActive() != 2 {
 			r.Errorf("load: %v", m)
@@ -121,7 +121,7 @@ func TestChangeOvertakesLoad(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.ready("a")
 		w := r.watch()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if err := r.invoke("a"); err != nil {
 			r.Fatal(err)
 		}
@@ -129,7 +129,7 @@ func TestChangeOvertakesLoad(t *testing.T) {
 		if _, err := r.client.UnloadModel(r.Context(), &workerv1.UnloadModelRequest{Digest: digest("a")}); err != nil {
 			r.Fatal(err)
 		}
-		time.Sleep(settle + time.Millisecond)
+		pass(settle + time.Millisecond)
 		synctest.Wait()
 		if s := w.newest(); len(s.GetModels()) != 0 {
 			r.Errorf("after %v: %v", settle, s)

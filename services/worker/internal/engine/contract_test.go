@@ -57,6 +57,7 @@ func testContract(t *testing.T, s subject) {
 const askHello = `{"messages":[{"role":"user","content":"Say hello."}],"max_tokens":6,"seed":7,"x_unknown":1.50e1,"model":"theirs"`
 
 func testUnary(t *testing.T, s subject) {
+	t.Helper()
 	answer, err := s.engine.Invoke(t.Context(), Chat, []byte(askHello+`,"stream":true,"stream_options":{"include_usage":true}}`))
 	if err != nil {
 		t.Fatal(err)
@@ -141,6 +142,7 @@ func (r *recorder) text(t *testing.T) (text, finish string, bare int) {
 }
 
 func testStream(t *testing.T, s subject) {
+	t.Helper()
 	for asks, tail := range map[bool]string{
 		false: `}`, true: `,"stream":false,"stream_options":{"include_usage":true,"x_option":2}}`,
 	} {
@@ -171,6 +173,7 @@ func testStream(t *testing.T, s subject) {
 }
 
 func testCompletion(t *testing.T, s subject) {
+	t.Helper()
 	answer, err := s.engine.Invoke(t.Context(), Completion, []byte(`{"prompt":"The capital of France is","max_tokens":4}`))
 	if err != nil {
 		t.Fatal(err)
@@ -188,6 +191,7 @@ func testCompletion(t *testing.T, s subject) {
 }
 
 func testErrors(t *testing.T, s subject) {
+	t.Helper()
 	long, err := json.Marshal(strings.Repeat("word and word ", s.context))
 	if err != nil {
 		t.Fatal(err)
@@ -224,6 +228,7 @@ func testErrors(t *testing.T, s subject) {
 const askLong = `{"messages":[{"role":"user","content":"Tell me a very long story."}],"max_tokens":1500,"ignore_eos":true}`
 
 func testCancel(t *testing.T, s subject) {
+	t.Helper()
 	before := int64(0)
 	if s.aborted != nil {
 		before = s.aborted()
@@ -269,6 +274,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 }
 
 func testEmbed(t *testing.T, s subject) {
+	t.Helper()
 	texts := []string{"a gate in the wall", "a gate in a wall", "the price of bread"}
 	inputs := make([]Input, 0, 40)
 	for range 13 { // more than some engines take at once

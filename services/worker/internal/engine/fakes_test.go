@@ -167,14 +167,14 @@ func fakeNano(w http.ResponseWriter, r *http.Request) {
 		Type  string   `json:"input_type"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&req); err != nil || r.ContentLength < 0 || len(req.Input) > nanoBatch {
-		w.WriteHeader(400)
+		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprint(w, `{"error":{"message":"'input' must be a string or array of strings","type":"invalid_request_error","code":null}}`)
 		return
 	}
 	data := make([]map[string]any, 0, len(req.Input))
 	for i, text := range req.Input {
 		v := make([]float32, nanoDimensions)
-		for _, word := range strings.Fields(text) {
+		for word := range strings.FieldsSeq(text) {
 			v[len(word)*7+int(word[0])]++
 		}
 		v[0] = 0.001
@@ -229,6 +229,7 @@ func simConfig() sim.Config {
 
 // aborted reads the simulator's own count.
 func simAborted(t *testing.T, port int) func() int64 {
+	t.Helper()
 	return func() int64 {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, localURL(port)+"/sim/state", http.NoBody)
 		if err != nil {

@@ -21,7 +21,7 @@ func readGGUF(f File) (ggufInfo, error) {
 		return ggufInfo{}, apierr.Wrap(apierr.FailedPrecondition, err, "the weights are not a GGUF file that can be read")
 	}
 	trained := file.Architecture().MaximumContextLength
-	return ggufInfo{file: file, trainedContext: int(min(trained, math.MaxInt32))}, nil //nolint:gosec // bounded
+	return ggufInfo{file: file, trainedContext: int(min(trained, math.MaxInt32))}, nil
 }
 
 // memory estimates what llama-server takes for weights, KV cache and buffers,
@@ -33,15 +33,15 @@ func (g ggufInfo) memory(slots, tokens int, gpuLayers string) map[string]int64 {
 		layers = 0
 	}
 	estimate := g.file.EstimateLLaMACppRun(
-		gguf_parser.WithLLaMACppContextSize(int32(min(slots*tokens, math.MaxInt32))), //nolint:gosec // bounded
-		gguf_parser.WithParallelSize(int32(slots)),                                   //nolint:gosec // at most maxSlots
+		gguf_parser.WithLLaMACppContextSize(int32(min(slots*tokens, math.MaxInt32))),
+		gguf_parser.WithParallelSize(int32(slots)),
 		gguf_parser.WithLLaMACppOffloadLayers(uint64(layers)),
 	)
 	sum := estimate.SummarizeItem(true, 0, 0)
-	out := map[string]int64{PoolCPU: int64(sum.RAM.NonUMA)} //nolint:gosec // bytes of this machine
+	out := map[string]int64{PoolCPU: int64(sum.RAM.NonUMA)}
 	if layers > 0 {
 		for i, v := range sum.VRAMs {
-			out["gpu"+strconv.Itoa(i)] = int64(v.NonUMA) //nolint:gosec // bytes of this machine
+			out["gpu"+strconv.Itoa(i)] = int64(v.NonUMA)
 		}
 	}
 	return out

@@ -91,7 +91,7 @@ func TestSimulatedCommand(t *testing.T) {
 func TestProgramKnows(t *testing.T) {
 	script := filepath.Join(t.TempDir(), "engine")
 	// Some print their help on standard error and exit with 1.
-	if err := os.WriteFile(script, []byte("#!/bin/sh\necho '  --metrics  serve' >&2; exit 1\n"), 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(script, []byte("#!/bin/sh\necho '  --metrics  serve' >&2; exit 1\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	p := NewProgram(script)

@@ -65,7 +65,7 @@ func (p *Program) knows(ctx context.Context, flag string) bool {
 		ctx, cancel := context.WithTimeout(ctx, helpTimeout)
 		defer cancel()
 		// The outcome does not matter: some print their help and exit with 1.
-		out, _ := exec.CommandContext(ctx, path, append(p.first(), "--help")...).CombinedOutput() //nolint:gosec // the worker's own configuration
+		out, _ := exec.CommandContext(ctx, path, append(p.first(), "--help")...).CombinedOutput()
 		if ctx.Err() != nil {
 			return false
 		}

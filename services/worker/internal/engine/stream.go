@@ -45,14 +45,15 @@ func (c *client) Stream(ctx context.Context, op Operation, body []byte, sink Sin
 		_ = resp.Body.Close()
 		return nil, err
 	}
-	go linger(resp.Body, cancel)
+	go linger(resp.Body, cancel) //nolint:gosec // it outlives the call by a moment
 	return s.usage, nil
 }
 
 // linger reads the end of a finished response and lets its connection go.
 func linger(body io.ReadCloser, cancel context.CancelCauseFunc) {
-	timer := time.AfterFunc(lingerTimeout, func() { cancel(nil) })
-	defer timer.Stop()
+	limit, done := context.WithTimeout(context.Background(), lingerTimeout)
+	defer done()
+	context.AfterFunc(limit, func() { cancel(nil) })
 	_, _ = io.CopyN(io.Discard, body, 4<<10)
 	_ = body.Close()
 	cancel(nil)

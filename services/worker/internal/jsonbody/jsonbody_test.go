@@ -4,19 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
 
 func drop(names ...string) func(string) bool {
-	return func(n string) bool {
-		for _, d := range names {
-			if n == d {
-				return true
-			}
-		}
-		return false
-	}
+	return func(n string) bool { return slices.Contains(names, n) }
 }
 
 func TestSet(t *testing.T) {

@@ -54,7 +54,7 @@ func groupLimit() (int64, bool) {
 		}
 	}
 	for _, file := range []string{"/sys/fs/cgroup" + path + "/memory.max", "/sys/fs/cgroup/memory.max"} {
-		data, err := os.ReadFile(file) //nolint:gosec // the kernel's file systems
+		data, err := os.ReadFile(file)
 		if err != nil {
 			continue
 		}

@@ -43,12 +43,12 @@ func marked(group int, mark string) []int {
 	}
 	var out []int
 	for _, file := range files {
-		stat, err := os.ReadFile(file) //nolint:gosec // the kernel's file system
+		stat, err := os.ReadFile(file)
 		const groupField = 2
 		if fields := statFields(stat); err != nil || len(fields) <= groupField || fields[groupField] != strconv.Itoa(group) {
 			continue
 		}
-		env, err := os.ReadFile(filepath.Join(filepath.Dir(file), "environ")) //nolint:gosec // the kernel's file system
+		env, err := os.ReadFile(filepath.Join(filepath.Dir(file), "environ"))
 		if err != nil || !slices.Contains(strings.Split(string(env), "\x00"), mark) {
 			continue
 		}

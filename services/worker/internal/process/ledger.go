@@ -37,11 +37,11 @@ var ErrInUse = errors.New("another worker uses this state directory")
 
 // OpenLedger locks the directory, which it makes if need be.
 func OpenLedger(dir string) (*Ledger, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // where the configuration says
 		return nil, fmt.Errorf("engine ledger: %w", err)
 	}
 	// Files are opened close-on-exec: no child inherits the lock.
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // where the configuration says
 	if err != nil {
 		return nil, fmt.Errorf("engine ledger: %w", err)
 	}
@@ -71,7 +71,7 @@ func (l *Ledger) add(pid int, path, mark string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(l.file(pid), data, 0o600)
+	return os.WriteFile(l.file(pid), data, 0o600) //nolint:gosec // where the configuration says
 }
 
 func (l *Ledger) remove(pid int) { _ = os.Remove(l.file(pid)) }

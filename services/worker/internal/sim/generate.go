@@ -81,7 +81,7 @@ type choice struct {
 }
 
 func (a *answer) newChoice(index int) *choice {
-	return &choice{state: hash(fnvOffset, a.prompt) ^ a.seed ^ uint64(index)*fnvPrime} //nolint:gosec // an index is small
+	return &choice{state: hash(fnvOffset, a.prompt) ^ a.seed ^ uint64(index)*fnvPrime}
 }
 
 // next returns the next piece of text to send; it may be empty. After the last
@@ -142,7 +142,7 @@ type pacer struct {
 	server *Server
 	begun  time.Time
 	step   time.Duration
-	n      time.Duration
+	n      int64
 }
 
 func (s *Server) newPacer() *pacer {
@@ -158,7 +158,7 @@ func (p *pacer) wait(ctx context.Context) error {
 	if p.step == 0 {
 		return context.Cause(ctx)
 	}
-	due := p.begun.Add(p.n * p.step)
+	due := p.begun.Add(time.Duration(p.n * int64(p.step)))
 	p.n++
 	return p.server.sleep(ctx, due.Sub(p.server.clock.Now()))
 }

@@ -80,18 +80,18 @@ type job struct {
 	received     []byte // the body, when it is to be echoed
 }
 
-// errContext is answered as vLLM words it.
-type errContext struct{ limit, prompt, answer int }
+// contextError is answered as vLLM words it.
+type contextError struct{ limit, prompt, answer int }
 
-func (e errContext) Error() string {
+func (e contextError) Error() string {
 	return fmt.Sprintf("This model's maximum context length is %d tokens. However, you requested %d tokens "+
 		"(%d in the messages, %d in the completion). Please reduce the length of the messages or completion.",
 		e.limit, e.prompt+e.answer, e.prompt, e.answer)
 }
 
-type errModel string
+type modelError string
 
-func (e errModel) Error() string { return fmt.Sprintf("The model `%s` does not exist.", string(e)) }
+func (e modelError) Error() string { return "The model `" + string(e) + "` does not exist." }
 
 func (s *Server) parse(body []byte, chat bool) (*job, error) {
 	var r request
@@ -119,7 +119,7 @@ func (s *Server) parse(body []byte, chat bool) (*job, error) {
 		return nil, fmt.Errorf("n must be in [1, %d], got %d", maxChoices, j.choices)
 	}
 	if r.Seed != nil {
-		j.seed ^= uint64(*r.Seed) * fnvPrime //nolint:gosec // any bits will do
+		j.seed ^= uint64(*r.Seed) * fnvPrime
 	}
 	var err error
 	if j.stops, err = texts(r.Stop, "stop"); err != nil {
@@ -144,7 +144,7 @@ func (s *Server) checkModel(name string) error {
 	if name == "" || name == s.name || name == s.cfg.Model {
 		return nil
 	}
-	return errModel(name)
+	return modelError(name)
 }
 
 func (r *request) calledTool() string {
@@ -203,7 +203,8 @@ func (m message) text() (string, error) {
 	}
 	if m.Content[0] == '"' {
 		var s string
-		return s, json.Unmarshal(m.Content, &s)
+		err := json.Unmarshal(m.Content, &s)
+		return s, err
 	}
 	var parts []struct {
 		Text string `json:"text"`
@@ -230,7 +231,7 @@ func (j *job) setLength(r *request, cfg Config) error {
 		asked = *v
 	}
 	if j.promptTokens+max(asked, 1) > cfg.ContextTokens {
-		return errContext{cfg.ContextTokens, j.promptTokens, asked}
+		return contextError{cfg.ContextTokens, j.promptTokens, asked}
 	}
 	natural := cfg.AnswerTokens
 	if r.IgnoreEOS {

@@ -182,7 +182,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, f fault) bool {
 // refuse answers with what vLLM would for err.
 func (s *Server) refuse(w http.ResponseWriter, err error) {
 	var tooLarge *http.MaxBytesError
-	var model errModel
+	var model modelError
 	switch {
 	case errors.Is(err, context.Canceled):
 		s.counts.aborted.Add(1)
@@ -222,5 +222,5 @@ func writeBody(w http.ResponseWriter, status int, body []byte) {
 	h["Content-Type"] = []string{"application/json"}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	_, _ = w.Write(body) //nolint:gosec // JSON
 }

@@ -129,9 +129,9 @@ func TestReadyThenStopped(t *testing.T) {
 		if got := r.last(); got.State != Starting {
 			t.Errorf("at first: %+v", got)
 		}
-		time.Sleep(3 * time.Second) // the bubble's time
+		pass(3 * time.Second)
 		e.set(nil, false)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if got := r.last(); got.State != Ready || got.Instance != e || got.Restarts != 0 {
 			t.Errorf("after a good check: %+v", got)
 		}
@@ -147,7 +147,7 @@ func TestBackoff(t *testing.T) {
 	for jitter, share := range map[float64]float64{1: 1, 0: 0.5} {
 		fail := func(context.Context) (Instance, error) { return nil, errors.New("no such file") }
 		run(t, fail, jitter, func(r *recorder, _ func()) {
-			time.Sleep(5 * time.Minute)
+			pass(5 * time.Minute)
 			at := r.starts()
 			want := 500 * time.Millisecond
 			for i := 1; i < min(len(at), 12); i++ {
@@ -171,19 +171,19 @@ func TestRestartAfterExit(t *testing.T) {
 		return e, nil
 	}
 	run(t, start, 1, func(r *recorder, _ func()) {
-		time.Sleep(2 * time.Minute) // long enough for the pauses to begin anew
+		pass(2 * time.Minute) // long enough for the pauses to begin anew
 		for range 3 {
 			made[len(made)-1].exit(errors.New("killed by SIGSEGV"))
 			synctest.Wait()
 			if got := r.last(); got.State != Failed || !strings.Contains(got.Reason, "SIGSEGV") {
 				t.Errorf("after the exit: %+v", got)
 			}
-			time.Sleep(501 * time.Millisecond)
+			pass(501 * time.Millisecond)
 			synctest.Wait()
 			if got := r.last(); got.State != Ready || got.Instance != made[len(made)-1] {
 				t.Errorf("after the first pause: %+v", got)
 			}
-			time.Sleep(2 * time.Minute)
+			pass(2 * time.Minute)
 		}
 		if len(made) != 4 || r.last().Restarts != 3 {
 			t.Errorf("%d starts, %+v", len(made), r.last())
@@ -198,14 +198,14 @@ func TestHealth(t *testing.T) {
 	start := func(context.Context) (Instance, error) { started++; return e, nil }
 	run(t, start, 1, func(r *recorder, _ func()) {
 		e.set(errors.New("hiccup"), false)
-		time.Sleep(12 * time.Second) // two checks
+		pass(12 * time.Second) // two checks
 		e.set(nil, false)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if started != 1 || r.last().State != Ready {
 			t.Fatalf("after a hiccup: %d starts, %+v", started, r.last())
 		}
 		e.set(nil, true)
-		time.Sleep(30 * time.Second) // three checks of five seconds, five apart
+		pass(30 * time.Second) // three checks of five seconds, five apart
 		synctest.Wait()
 		if !e.stopped || r.starts()[0] != 0 || started < 2 {
 			t.Fatalf("after a hang: stopped %v, %d starts", e.stopped, started)
@@ -216,7 +216,7 @@ func TestHealth(t *testing.T) {
 func TestStartTimeout(t *testing.T) {
 	e := newFakeEngine(errors.New("loading"))
 	run(t, func(context.Context) (Instance, error) { return e, nil }, 1, func(r *recorder, _ func()) {
-		time.Sleep(10*time.Minute + 600*time.Millisecond)
+		pass(10*time.Minute + 600*time.Millisecond)
 		synctest.Wait()
 		if got := r.last(); got.State != Failed || !strings.Contains(got.Reason, "not ready within 10m0s: loading") || !e.stopped {
 			t.Errorf("got %+v", got)
@@ -234,3 +234,6 @@ func TestExitWhileLoading(t *testing.T) {
 		}
 	})
 }
+
+// pass lets the bubble's time pass.
+func pass(d time.Duration) { <-time.After(d) }

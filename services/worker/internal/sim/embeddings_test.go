@@ -1,0 +1,68 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"testing"
+)
+
+func TestEmbeddings(t *testing.T) {
+	r := newRig(t, nil)
+	get := func(body string) [][]float32 {
+		status, text := r.post("/v1/embeddings", body)
+		var out struct {
+			Data []struct {
+				Embedding json.RawMessage `json:"embedding"`
+			} `json:"data"`
+		}
+		if err := json.Unmarshal([]byte(text), &out); err != nil || status != http.StatusOK {
+			t.Fatalf("%d %s", status, text)
+		}
+		var vectors [][]float32
+		for _, d := range out.Data {
+			var packed []byte
+			var v []float32
+			if json.Unmarshal(d.Embedding, &packed) == nil { // encoding/json reads base64
+				for i := 0; i < len(packed); i += 4 {
+					bits := uint32(packed[i]) | uint32(packed[i+1])<<8 | uint32(packed[i+2])<<16 | uint32(packed[i+3])<<24
+					v = append(v, math.Float32frombits(bits))
+				}
+			} else if err := json.Unmarshal(d.Embedding, &v); err != nil {
+				t.Fatal(err)
+			}
+			vectors = append(vectors, v)
+		}
+		return vectors
+	}
+	v := get(`{"input":["the Gate in the wall","a gate in the WALL!","bread and honey"]}`)
+	if len(v) != 3 || len(v[0]) != 32 || math.Abs(dot(v[0], v[0])-1) > 1e-5 {
+		t.Fatalf("got %v", v)
+	}
+	if dot(v[0], v[1]) < dot(v[0], v[2])+0.3 {
+		t.Errorf("shared words %v, none %v", dot(v[0], v[1]), dot(v[0], v[2]))
+	}
+	packed := get(`{"input":"the Gate in the wall","encoding_format":"base64"}`)
+	if fmt.Sprint(packed[0]) != fmt.Sprint(v[0]) {
+		t.Error("base64 holds other numbers")
+	}
+	if n := len(get(`{"input":"x","dimensions":7}`)[0]); n != 7 {
+		t.Errorf("%d dimensions", n)
+	}
+	ids := get(`{"input":[[1,2],[1,2],[3]]}`)
+	if len(ids) != 3 || fmt.Sprint(ids[0]) != fmt.Sprint(ids[1]) || fmt.Sprint(ids[0]) == fmt.Sprint(ids[2]) {
+		t.Error("token ids")
+	}
+	if one := get(`{"input":[1,2]}`); len(one) != 1 {
+		t.Error("one list of token ids is not one input")
+	}
+}
+
+func dot(a, b []float32) float64 {
+	var sum float64
+	for i := range a {
+		sum += float64(a[i]) * float64(b[i])
+	}
+	return sum
+}
