@@ -126,7 +126,7 @@ func TestChatStreamUsageFromFinish(t *testing.T) {
 func TestChatStreamFailsBeforeItBegins(t *testing.T) {
 	g := open(t, nil)
 	g.inference.stream = func(_ *inferencev1.InvokeRequest, out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error {
-		return errors.Join(sendServedBy(out), apierr.New(apierr.ContextLengthExceeded, "too long").WithField("messages"))
+		return errors.Join(sendServedBy(out), apierr.New(apierr.ContextLengthExceeded, "too long"))
 	}
 	a := g.do("POST", chatPath, `{"model":"small","messages":[{"role":"user","content":"Hi"}],"stream":true}`)
 	if a.status != http.StatusBadRequest || a.at("error", "code") != "context_length_exceeded" || a.at("error", "param") != "messages" {

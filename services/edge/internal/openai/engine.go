@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/telemetry"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
@@ -30,6 +31,17 @@ type call struct {
 	operation workerv1.Operation
 	user      string
 	body      proto.Message
+	// text is the member that holds what the model reads.
+	text string
+}
+
+// failed returns err naming the member that a prompt longer than the model's
+// context came in: behind the edge nobody knows.
+func (c call) failed(err error) error {
+	if e := apierr.From(err); e.Reason == apierr.ContextLengthExceeded && e.Field == "" {
+		return e.WithField(c.text)
+	}
+	return err
 }
 
 func (s *Server) request(ctx context.Context, c call) (*inferencev1.InvokeRequest, error) {
@@ -64,7 +76,7 @@ func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (*com
 			break
 		}
 		if !s.again(ctx, attempt, err) {
-			return nil, err
+			return nil, c.failed(err)
 		}
 	}
 	if err := served(ctx, unaryHeader(ctx), resp.GetServedBy()); err != nil {
@@ -112,8 +124,11 @@ func (s *Server) stream(ctx context.Context, c call, setHeader func(metadata.MD)
 	}
 	for attempt := 1; ; attempt++ {
 		began, usage, err := s.streamOnce(ctx, req, setHeader, send)
-		if err == nil || began || !s.again(ctx, attempt, err) {
-			return usage, err
+		if err == nil {
+			return usage, nil
+		}
+		if began || !s.again(ctx, attempt, err) {
+			return nil, c.failed(err)
 		}
 	}
 }
