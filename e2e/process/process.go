@@ -67,7 +67,7 @@ func (p *Process) LogPath() string { return p.logPath }
 
 // Start starts the process and waits until it serves or ctx ends.
 func (p *Process) Start(ctx context.Context) error {
-	if err := p.launch(); err != nil {
+	if err := p.launch(); err != nil { //nolint:contextcheck // the process outlives the call that starts it
 		return fmt.Errorf("start %s: %w", p.spec.Name, err)
 	}
 	if err := p.waitReady(ctx); err != nil {
@@ -87,7 +87,6 @@ func (p *Process) launch() error {
 		return err
 	}
 	defer log.Close()
-	// The process outlives the call that starts it, so no context ends it.
 	cmd := exec.CommandContext(context.Background(), p.spec.Path, p.spec.Args...)
 	cmd.Env = append(os.Environ(), p.spec.Env...)
 	cmd.Dir = p.spec.Dir

@@ -12,6 +12,7 @@ func TestHealthcheck(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/livez" {
 			http.Error(w, "no model is ready", http.StatusServiceUnavailable)
+			return
 		}
 	}))
 	url := server.URL

@@ -88,7 +88,8 @@ POTERNE_API_KEY, or from a context of the configuration file (poterne context).`
 	})
 	a.settings.bind(root.PersistentFlags())
 	root.AddCommand(
-		a.upCommand(), a.simCommand(), a.healthcheckCommand(),
+		a.upCommand(), //nolint:contextcheck // cobra hands the context to the verb
+		a.simCommand(), a.healthcheckCommand(),
 		a.chatCommand(), a.searchCommand(),
 		a.modelsCommand(), a.collectionsCommand(), a.documentsCommand(),
 		a.keysCommand(), a.workersCommand(), a.auditCommand(),
