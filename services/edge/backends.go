@@ -5,13 +5,12 @@ import (
 
 	"google.golang.org/grpc"
 
-	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
-	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
-
 	"github.com/poterne/poterne/pkg/discovery/resolver"
 	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/identity"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 )
 
 // backends are the connections to the other services.

@@ -9,7 +9,6 @@ import (
 	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/telemetry"
-
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/security"

@@ -113,7 +113,7 @@ func (g *gate) do(method, path, body string, pairs ...string) answer {
 	if err != nil {
 		g.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was read
+	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
 	if err != nil {
 		g.t.Fatalf("%s %s: %v", method, path, err)

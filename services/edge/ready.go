@@ -5,12 +5,11 @@ import (
 	"errors"
 	"time"
 
-	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
-	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
-
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/lifecycle"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 )
 
 // CheckChat is the name of the edge's readiness check.

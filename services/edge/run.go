@@ -10,7 +10,6 @@ import (
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
-
 	"github.com/poterne/poterne/services/edge/internal/footprint"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 )

@@ -11,21 +11,20 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
-
-	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
-	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
-	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/inproc"
 	"github.com/poterne/poterne/pkg/telemetry"
-
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
@@ -84,7 +83,7 @@ func (s *Service) build(ctx context.Context) error {
 	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
-	if err := s.dial(); err != nil {
+	if err := s.dial(); err != nil { //nolint:contextcheck // a breaker logs its changes for no one call
 		return err
 	}
 	var err error
@@ -95,7 +94,7 @@ func (s *Service) build(ctx context.Context) error {
 		return err
 	}
 	s.closers = append(s.closers, s.security.Close)
-	if s.chain, err = s.newChain(); err != nil {
+	if s.chain, err = s.newChain(); err != nil { //nolint:contextcheck // each call has its own
 		return err
 	}
 	return s.newServers(ctx)
@@ -173,8 +172,8 @@ func (s *Service) AdminKeyPath() string { return s.security.AdminKeyPath }
 // close releases what New opened, in the reverse order.
 func (s *Service) close() error {
 	var errs []error
-	for i := len(s.closers) - 1; i >= 0; i-- {
-		errs = append(errs, s.closers[i]())
+	for _, closer := range slices.Backward(s.closers) {
+		errs = append(errs, closer())
 	}
 	s.closers = nil
 	return errors.Join(errs...)

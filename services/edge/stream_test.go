@@ -118,7 +118,7 @@ func TestStreamDropsDeadReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // the server has cut it
+	defer conn.Close()
 	req := "POST " + chatPath + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer " + g.key +
 		"\r\nContent-Length: " + strconv.Itoa(len(streamed)) + "\r\n\r\n" + streamed
 	if _, err := io.WriteString(conn, req); err != nil {

@@ -6,7 +6,6 @@ import (
 	"os"
 
 	"github.com/poterne/poterne/pkg/servicecmd"
-
 	"github.com/poterne/poterne/services/edge"
 )
 

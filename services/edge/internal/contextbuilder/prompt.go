@@ -2,6 +2,7 @@ package contextbuilder
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -48,7 +49,7 @@ type passage struct {
 func pack(hits []*searchv1.Hit, room int) []passage {
 	var out []passage
 	for _, h := range hits {
-		p := passage{number: int32(len(out) + 1), hit: h, text: quote(h.GetText()), title: quote(h.GetTitle())} //nolint:gosec // at most 50
+		p := passage{number: int32(len(out) + 1), hit: h, text: quote(h.GetText()), title: quote(h.GetTitle())}
 		need := estimate(p.text) + estimate(p.title) + passageOverhead
 		if need > room {
 			left := room - estimate(p.title) - passageOverhead
@@ -129,8 +130,8 @@ func suffix(m *edgev1.ChatMessage, s string) {
 
 // lastUser returns the index of the last message of the user, or -1.
 func lastUser(messages []*edgev1.ChatMessage) int {
-	for i := len(messages) - 1; i >= 0; i-- {
-		if messages[i].GetRole() == "user" {
+	for i, m := range slices.Backward(messages) {
+		if m.GetRole() == "user" {
 			return i
 		}
 	}

@@ -21,7 +21,7 @@ func dropProgram() {
 	if err != nil {
 		return
 	}
-	defer maps.Close() //nolint:errcheck // it was only read
+	defer maps.Close()
 	lines := bufio.NewScanner(maps)
 	for lines.Scan() {
 		if from, to, ok := readOnly(lines.Text(), self); ok {

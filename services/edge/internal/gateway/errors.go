@@ -83,13 +83,11 @@ func tooLarge(limit int64) error {
 
 // bodyError says why a body could not be read.
 func bodyError(err error) error {
-	var max *http.MaxBytesError
-	switch {
-	case errors.As(err, &max):
-		return tooLarge(max.Limit)
-	case errors.Is(err, context.Canceled):
-		return err
-	default:
-		return apierr.Wrap(apierr.InvalidArgument, err, "the body could not be read to its end")
+	if over, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return tooLarge(over.Limit)
 	}
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	return apierr.Wrap(apierr.InvalidArgument, err, "the body could not be read to its end")
 }

@@ -27,7 +27,7 @@ func (h *handler) chat(w *writer, r *http.Request) {
 		return
 	}
 	var header metadata.MD
-	resp, err := h.openai.CreateChatCompletion(h.callContext(r), req, grpc.Header(&header))
+	resp, err := h.openai.CreateChatCompletion(h.callContext(r.Context(), r.Header), req, grpc.Header(&header))
 	h.answer(w, r, header, resp, err)
 }
 
@@ -44,7 +44,7 @@ func (h *handler) completion(w *writer, r *http.Request) {
 		return
 	}
 	var header metadata.MD
-	resp, err := h.openai.CreateCompletion(h.callContext(r), req, grpc.Header(&header))
+	resp, err := h.openai.CreateCompletion(h.callContext(r.Context(), r.Header), req, grpc.Header(&header))
 	h.answer(w, r, header, resp, err)
 }
 

@@ -24,14 +24,14 @@ func (h *handler) callMetadata(ctx context.Context) metadata.MD {
 	return md
 }
 
-// callContext returns the context of a call made for r, without the
-// grpc-gateway.
-func (h *handler) callContext(r *http.Request) context.Context {
-	md := h.callMetadata(r.Context())
-	if values := r.Header.Values("Authorization"); len(values) > 0 {
+// callContext returns the context of a call made for a request with the given
+// header, without the grpc-gateway.
+func (h *handler) callContext(ctx context.Context, header http.Header) context.Context {
+	md := h.callMetadata(ctx)
+	if values := header.Values("Authorization"); len(values) > 0 {
 		md.Set(authorization, values...)
 	}
-	return metadata.NewOutgoingContext(r.Context(), md)
+	return metadata.NewOutgoingContext(ctx, md)
 }
 
 // withAddress notes the client's address for the steps behind the connection.

@@ -28,7 +28,7 @@ func startStream[T any, M interface {
 	proto.Message
 }](h *handler, w *writer, r *http.Request, open func(context.Context) (grpc.ServerStreamingClient[T], error),
 ) {
-	ctx, cancel := context.WithCancel(h.callContext(r))
+	ctx, cancel := context.WithCancel(h.callContext(r.Context(), r.Header))
 	defer cancel()
 	call, err := open(ctx)
 	if err != nil {
@@ -70,7 +70,7 @@ func startStream[T any, M interface {
 	}
 	h.metrics.StreamOpened(ctx)
 	defer h.metrics.StreamClosed(ctx)
-	s := &stream{handler: h, out: sse.New(w), request: r}
+	s := &stream{handler: h, out: sse.New(w)}
 	s.run(ctx, first, events)
 }
 
@@ -86,7 +86,6 @@ type event struct {
 type stream struct {
 	handler *handler
 	out     *sse.Writer
-	request *http.Request
 	buf     []byte
 }
 
@@ -96,7 +95,7 @@ func (s *stream) run(ctx context.Context, first event, events <-chan event) {
 	if s.out.Begin() != nil {
 		return
 	}
-	if more, err := s.write(first); err != nil || !more {
+	if more, err := s.write(ctx, first); err != nil || !more {
 		return
 	}
 	quiet := s.handler.Clock.NewTimer(s.handler.cfg.KeepAlive)
@@ -104,7 +103,7 @@ func (s *stream) run(ctx context.Context, first event, events <-chan event) {
 	for {
 		select {
 		case e := <-events:
-			if more, err := s.write(e); err != nil || !more {
+			if more, err := s.write(ctx, e); err != nil || !more {
 				return
 			}
 		case <-quiet.C():
@@ -122,20 +121,20 @@ func (s *stream) run(ctx context.Context, first event, events <-chan event) {
 const keepAlive = "keep-alive"
 
 // write sends one event and reports whether more may come.
-func (s *stream) write(e event) (more bool, err error) {
+func (s *stream) write(ctx context.Context, e event) (more bool, err error) {
 	switch {
 	case errors.Is(e.err, io.EOF):
 		return false, s.out.Event([]byte(done))
 	case e.err != nil:
-		return false, s.fail(e.err)
+		return false, s.fail(ctx, e.err)
 	}
 	if s.buf, err = s.handler.Codec.Append(s.buf[:0], e.msg); err != nil {
-		return false, s.fail(err)
+		return false, s.fail(ctx, err)
 	}
 	return true, s.out.Event(s.buf)
 }
 
 // fail tells of a failure inside the stream.
-func (s *stream) fail(err error) error {
-	return s.out.Event(httperr.OpenAIBody(err, requestid.FromContext(s.request.Context())))
+func (s *stream) fail(ctx context.Context, err error) error {
+	return s.out.Event(httperr.OpenAIBody(err, requestid.FromContext(ctx)))
 }

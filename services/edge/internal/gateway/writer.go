@@ -42,7 +42,7 @@ func (w *writer) Write(b []byte) (int, error) {
 		w.status = http.StatusOK
 	}
 	w.extend()
-	return w.ResponseWriter.Write(b)
+	return w.ResponseWriter.Write(b) //nolint:gosec // handlers send JSON, events or pages of our own
 }
 
 // Flush sends what is in the buffer.

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -120,8 +121,7 @@ func faultf(format string, args ...any) error {
 
 // at notes that err happened below the named member, or index.
 func at(err error, segment string) error {
-	var f *fault
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*fault](err); ok {
 		f.path = append(f.path, segment)
 	}
 	return err
@@ -134,16 +134,16 @@ const maxPath = 256
 
 // public returns err as an error for the caller.
 func public(err error) error {
-	var f *fault
-	if !errors.As(err, &f) {
+	f, ok := errors.AsType[*fault](err)
+	if !ok {
 		return err
 	}
 	path := ""
-	for i := len(f.path) - 1; i >= 0; i-- {
-		if path != "" && f.path[i][0] != '[' {
+	for _, segment := range slices.Backward(f.path) {
+		if path != "" && segment[0] != '[' {
 			path += "."
 		}
-		path += f.path[i]
+		path += segment
 	}
 	if len(path) > maxPath {
 		path = path[:maxPath] + "…"
@@ -157,8 +157,7 @@ func public(err error) error {
 // syntax says what jsontext found wrong with the document itself.
 func syntax(err error) error {
 	if errors.Is(err, jsontext.ErrDuplicateName) {
-		var s *jsontext.SyntacticError
-		if errors.As(err, &s) {
+		if s, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 			return at(faultf("comes twice"), segment(s.JSONPointer.LastToken()))
 		}
 		return faultf("has a member twice")
@@ -166,8 +165,7 @@ func syntax(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return faultf("is not valid JSON: it ends too early")
 	}
-	var s *jsontext.SyntacticError
-	if errors.As(err, &s) && s.Err != nil {
+	if s, ok := errors.AsType[*jsontext.SyntacticError](err); ok && s.Err != nil {
 		return faultf("is not valid JSON: %v at byte %d", s.Err, s.ByteOffset)
 	}
 	return faultf("is not valid JSON")

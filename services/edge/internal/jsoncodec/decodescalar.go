@@ -36,13 +36,13 @@ func (d *decoder) scalar(v value) (protoreflect.Value, error) {
 		return protoreflect.ValueOfFloat32(float32(f)), err
 	case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind:
 		n, err := d.integer(math.MinInt32, math.MaxInt32)
-		return protoreflect.ValueOfInt32(int32(n)), err //nolint:gosec // in range, or err
+		return protoreflect.ValueOfInt32(int32(n)), err
 	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind:
 		n, err := d.integer(math.MinInt64, math.MaxInt64)
 		return protoreflect.ValueOfInt64(n), err
 	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
 		n, err := d.integer(0, math.MaxUint32)
-		return protoreflect.ValueOfUint32(uint32(n)), err //nolint:gosec // in range, or err
+		return protoreflect.ValueOfUint32(uint32(n)), err
 	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
 		n, err := d.unsigned()
 		return protoreflect.ValueOfUint64(n), err

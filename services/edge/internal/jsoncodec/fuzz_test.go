@@ -1,6 +1,7 @@
 package jsoncodec
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -53,7 +54,7 @@ func FuzzStable(f *testing.F) {
 				t.Fatalf("%T changed\n%v\n%v", first, first, second)
 			}
 			twice, err := c.Marshal(second)
-			if err != nil || string(once) != string(twice) {
+			if err != nil || !bytes.Equal(once, twice) {
 				t.Fatalf("%T is written differently: %v\n%s\n%s", first, err, once, twice)
 			}
 		}

@@ -110,7 +110,10 @@ func (pl *planner) build(md protoreflect.MessageDescriptor) (*plan, error) {
 		p.extra = f
 	}
 	jsonForm, _ := proto.GetExtension(md.Options(), commonv1.E_JsonForm).(commonv1.JsonForm)
-	return p, p.shape(jsonForm)
+	if err := p.shape(jsonForm); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 func (pl *planner) field(fd protoreflect.FieldDescriptor) (*field, error) {

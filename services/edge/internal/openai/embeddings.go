@@ -49,7 +49,7 @@ func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddin
 	}
 	for i, e := range resp.GetEmbeddings() {
 		out.Data[i] = &edgev1.EmbeddingData{
-			Object: "embedding", Index: int32(i), //nolint:gosec // at most maxInputs
+			Object: "embedding", Index: int32(i),
 			Embedding: embeddingValue(e.GetValues(), req.GetEncodingFormat()),
 		}
 	}

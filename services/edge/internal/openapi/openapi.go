@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/swaggest/swgui"
@@ -76,6 +77,6 @@ func root(version string) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(append(body[:len(body):len(body)], '\n'))
+		_, _ = w.Write(append(slices.Clip(body), '\n'))
 	})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -107,9 +108,7 @@ func valueSchema(fd protoreflect.FieldDescriptor) object {
 
 func replace(schema, with object) {
 	clear(schema)
-	for k, v := range with {
-		schema[k] = v
-	}
+	maps.Copy(schema, with)
 }
 
 // walk calls f for every object below v, v included.
