@@ -72,6 +72,11 @@ test-real: build $(BIN)/poterne-mesh components-real ## Against real Consul, Red
 lint: tools ## golangci-lint in every module, buf lint, and the shell scripts' syntax
 	@scripts/lint.sh
 
+.PHONY: compose-check
+compose-check: ## Check docker-compose.yml with docker-compose, without an engine
+	@scripts/components.sh compose
+	@if command -v docker-compose >/dev/null; then docker-compose config -q; else docker compose config -q; fi && echo "docker-compose.yml: accepted"
+
 ## Contracts
 
 .PHONY: gen

@@ -27,6 +27,7 @@ Usage: scripts/components.sh VERB...
   models          the chat model, and the embedding model with its server
   consul          the Consul agent, built from source once (minutes); tests only
   servers         redis-server, PostgreSQL, NGINX, from the system's packages
+  compose         docker-compose, to check docker-compose.yml
   elasticsearch   a bare Elasticsearch node; tests only
   python-sdk      the official OpenAI Python package; tests only
   tools           buf, golangci-lint, the protoc plugins and other developer tools
@@ -38,7 +39,7 @@ TEXT
 
 run_verb() {
   case $1 in
-    engine | models | consul | servers | elasticsearch | tools | env) "verb_$1" ;;
+    engine | models | consul | servers | compose | elasticsearch | tools | env) "verb_$1" ;;
     python-sdk) verb_python_sdk ;;
     run)
       verb_engine

@@ -34,6 +34,22 @@ install_servers() {
   have_servers || die 1 "servers: installed, but not all were found afterwards"
 }
 
+# verb_compose: docker-compose, to check docker-compose.yml; no engine is needed.
+verb_compose() {
+  command -v docker-compose >/dev/null && return 0
+  docker compose version >/dev/null 2>&1 && return 0
+  if ! command -v apt-get >/dev/null || [[ $(id -u) -ne 0 ]]; then
+    die "$EXIT_MISSING" "compose: install docker-compose, or docker with its compose plugin"
+  fi
+  with_lock compose install_compose
+}
+
+install_compose() {
+  say "compose: installing docker-compose"
+  apt-get update -qq >&2
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker-compose >&2
+}
+
 # keep_stopped COMMAND...: the packages start nothing; tests run servers of their own.
 keep_stopped() {
   local policy=/usr/sbin/policy-rc.d made=0 rc=0
