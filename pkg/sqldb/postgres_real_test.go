@@ -14,7 +14,7 @@ import (
 	"github.com/poterne/poterne/pkg/testkit"
 )
 
-func TestPostgres(t *testing.T) {
+func TestRealPostgres(t *testing.T) {
 	server := testkit.Postgres(t)
 	admin := openDSN(t, server.DSN)
 	var n atomic.Int64

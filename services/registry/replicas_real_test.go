@@ -15,7 +15,7 @@ import (
 
 // Two replicas share a PostgreSQL database. A watcher of one sees the commits of
 // the other long before the poll, and resumes on the other without a gap.
-func TestReplicasOnPostgres(t *testing.T) {
+func TestRealReplicasOnPostgres(t *testing.T) {
 	server := testkit.Postgres(t)
 	on := func(c *registry.Config) {
 		c.Store.DSN = config.Secret(server.DSN)
@@ -50,7 +50,7 @@ func TestReplicasOnPostgres(t *testing.T) {
 
 // Without its database the registry is not ready, and ends the watches rather
 // than say that nothing happens.
-func TestPostgresThatGoesAway(t *testing.T) {
+func TestRealPostgresThatGoesAway(t *testing.T) {
 	server := testkit.Postgres(t)
 	r := start(t, func(c *registry.Config) {
 		c.Store.DSN = config.Secret(server.DSN)

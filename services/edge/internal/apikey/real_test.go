@@ -11,7 +11,7 @@ import (
 	"github.com/poterne/poterne/pkg/testkit"
 )
 
-func TestPostgresStore(t *testing.T) {
+func TestRealPostgresStore(t *testing.T) {
 	server := testkit.Postgres(t)
 	db, err := sqldb.Open(t.Context(), sqldb.DefaultConfig(server.DSN))
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/poterne/poterne/pkg/testkit"
 )
 
-func TestPostgres(t *testing.T) {
+func TestRealPostgres(t *testing.T) {
 	server := testkit.Postgres(t)
 	db, err := sqldb.Open(t.Context(), sqldb.DefaultConfig(server.DSN))
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // The replicas know of each other only through PostgreSQL.
-func TestWatchersAgreeOnPostgres(t *testing.T) {
+func TestRealWatchersAgreeOnPostgres(t *testing.T) {
 	cfg := storetest.Postgres(t)(t)
 	watchersAgree(t, cfg, func(ctx context.Context, wake func()) error { return store.Listen(ctx, cfg, wake) })
 }

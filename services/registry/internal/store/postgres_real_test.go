@@ -12,10 +12,10 @@ import (
 	"github.com/poterne/poterne/services/registry/internal/storetest"
 )
 
-func TestPostgres(t *testing.T) { suite{storetest.Postgres(t)}.run(t) }
+func TestRealPostgres(t *testing.T) { suite{storetest.Postgres(t)}.run(t) }
 
 // A commit of one replica wakes the others.
-func TestPostgresTellsOfCommits(t *testing.T) {
+func TestRealPostgresTellsOfCommits(t *testing.T) {
 	cfg := storetest.Postgres(t)(t)
 	writer := storetest.Open(t, cfg, store.Options{})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

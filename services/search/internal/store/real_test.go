@@ -12,7 +12,7 @@ import (
 	"github.com/poterne/poterne/pkg/testkit"
 )
 
-func TestOnPostgreSQL(t *testing.T) {
+func TestRealOnPostgreSQL(t *testing.T) {
 	server := testkit.Postgres(t)
 	admin, err := sqldb.Open(t.Context(), sqldb.DefaultConfig(server.DSN))
 	if err != nil {
