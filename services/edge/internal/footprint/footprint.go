@@ -16,14 +16,14 @@ import (
 
 const (
 	// interval is how often is looked whether the process is quiet.
-	interval = 30 * time.Second
+	interval = 10 * time.Second
 	// quiet is what a process without requests allocates in that time at most:
 	// its own polls and probes take a few MiB.
-	quiet = 16 << 20
+	quiet = 6 << 20
 )
 
 // Component gives memory back when the parts before it have started, and then
-// whenever the process was quiet for a while.
+// once whenever the process turns quiet.
 func Component(c clock.Clock) lifecycle.Component {
 	return lifecycle.Component{
 		Name:  "footprint",
@@ -31,7 +31,7 @@ func Component(c clock.Clock) lifecycle.Component {
 		Run: func(ctx context.Context) error {
 			ticks := c.NewTicker(interval)
 			defer ticks.Stop()
-			last := allocated()
+			last, busy := allocated(), true
 			for {
 				select {
 				case <-ticks.C():
@@ -39,7 +39,8 @@ func Component(c clock.Clock) lifecycle.Component {
 					return nil
 				}
 				now := allocated()
-				if now-last < quiet {
+				wasBusy := busy
+				if busy = now-last >= quiet; !busy && wasBusy {
 					trim()
 				}
 				last = now
