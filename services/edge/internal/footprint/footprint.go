@@ -20,10 +20,12 @@ const (
 	// quiet is what a process without requests allocates in that time at most:
 	// its own polls and probes take a few MiB.
 	quiet = 6 << 20
+	// enough is the resident size that is left alone.
+	enough = 30 << 20
 )
 
 // Component gives memory back when the parts before it have started, and then
-// once whenever the process turns quiet.
+// whenever the process is quiet and has more than it needs then.
 func Component(c clock.Clock) lifecycle.Component {
 	return lifecycle.Component{
 		Name:  "footprint",
@@ -31,7 +33,7 @@ func Component(c clock.Clock) lifecycle.Component {
 		Run: func(ctx context.Context) error {
 			ticks := c.NewTicker(interval)
 			defer ticks.Stop()
-			last, busy := allocated(), true
+			last := allocated()
 			for {
 				select {
 				case <-ticks.C():
@@ -39,8 +41,7 @@ func Component(c clock.Clock) lifecycle.Component {
 					return nil
 				}
 				now := allocated()
-				wasBusy := busy
-				if busy = now-last >= quiet; !busy && wasBusy {
+				if now-last < quiet && resident() > enough {
 					trim()
 				}
 				last = now

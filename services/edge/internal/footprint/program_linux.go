@@ -45,3 +45,21 @@ func readOnly(line, file string) (from, to uintptr, ok bool) {
 	}
 	return uintptr(a), uintptr(b), true
 }
+
+// resident returns the size of the resident set in bytes (proc(5), statm); 0
+// when it is not known.
+func resident() int {
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(data))
+	if len(f) < 2 {
+		return 0
+	}
+	pages, err := strconv.Atoi(f[1])
+	if err != nil {
+		return 0
+	}
+	return pages * os.Getpagesize()
+}

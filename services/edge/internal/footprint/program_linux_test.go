@@ -30,3 +30,9 @@ func TestTrim(t *testing.T) {
 		t.Errorf("%v allocations before, %v after", before, after)
 	}
 }
+
+func TestResident(t *testing.T) {
+	if n := resident(); n < 1<<20 || n > 1<<40 {
+		t.Errorf("%d bytes are resident", n)
+	}
+}
