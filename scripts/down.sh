@@ -9,8 +9,19 @@ readonly GRACE_SECONDS=30
 
 is_ours() { # PID PROGRAM
   local command
-  command=$(ps -p "$1" -o command= 2>/dev/null) || return 1
-  [[ $command == *"$(basename "$2")"* ]]
+  command=$(ps -p "$1" -o stat=,command= 2>/dev/null) || return 1
+  # A zombie has ended; its parent has only not looked yet.
+  [[ $command != Z* && $command == *"$(basename "$2")"* ]]
+}
+
+# end_signal PIDFILE: SIGTERM, but PostgreSQL would wait for its clients and
+# NGINX would cut them.
+end_signal() {
+  case $(basename "$1" .pid) in
+    postgres) echo INT ;;
+    nginx) echo QUIT ;;
+    *) echo TERM ;;
+  esac
 }
 
 stop() { # PIDFILE
@@ -21,7 +32,7 @@ stop() { # PIDFILE
     return 0
   fi
   echo "down: stopping $(basename "$1" .pid) ($pid)"
-  kill "$pid" 2>/dev/null || true
+  kill -"$(end_signal "$1")" "$pid" 2>/dev/null || true
   while is_ours "$pid" "$program"; do
     if ((waited++ >= GRACE_SECONDS * 10)); then
       echo "down: $(basename "$1" .pid) ($pid) does not end; killing it"
@@ -34,8 +45,9 @@ stop() { # PIDFILE
 }
 
 shopt -s nullglob
-# The two that supervise the others first: they stop theirs in order.
-for file in .poterne/poterne.pid .mesh/mesh.pid .mesh/run/*.pid; do
-  [[ -f $file ]] && stop "$file"
+# The two that supervise the others first: they stop theirs in order. What is
+# left of the rest goes from the entry to the stores.
+for file in .poterne/poterne.pid .mesh/mesh.pid .mesh/run/{nginx,edge-*,search,inference-*,worker-*,registry,redis,postgres,consul}.pid; do
+  if [[ -f $file ]]; then stop "$file"; fi
 done
 echo "down: nothing of ours is running"
