@@ -2,8 +2,6 @@ package mesh
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -138,16 +136,31 @@ func (m *Mesh) findPostgres() (postgres, error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return postgres{}, fmt.Errorf("user postgres: %w", err)
 	}
-	// The state directory may lie where that user cannot go.
-	sum := sha256.Sum256([]byte(m.opts.StateDir))
-	dir := filepath.Join(os.TempDir(), "poterne-postgres-"+hex.EncodeToString(sum[:6]))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	dir := m.state("postgres")
+	if err := reachable(dir); err != nil {
 		return postgres{}, err
 	}
 	if err := os.Chown(dir, int(uid), int(gid)); err != nil {
 		return postgres{}, err
 	}
 	return postgres{dir: dir, user: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
+}
+
+// reachable returns why another user could not come as far as dir.
+func reachable(dir string) error {
+	const othersMayEnter = 0o001
+	for parent := filepath.Dir(dir); ; parent = filepath.Dir(parent) {
+		info, err := os.Stat(parent)
+		if err != nil {
+			return err
+		}
+		if info.Mode().Perm()&othersMayEnter == 0 {
+			return fmt.Errorf("PostgreSQL runs as the user postgres, who may not enter %s: give the mesh another --state-dir, for example under /var/tmp", parent)
+		}
+		if parent == filepath.Dir(parent) {
+			return nil
+		}
+	}
 }
 
 func (m *Mesh) postgresSpec(pg postgres) process.Spec {
