@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func startMesh(t *testing.T, engine string) (*mesh.Mesh, scenario.Target) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	state := t.TempDir()
+	state := enterableDir(t)
 	m, err := mesh.Up(ctx, mesh.Options{
 		Root: root, BinDir: binDir(t), StateDir: state, Parts: parts, Ports: ports, Engine: engine,
 		// The load of one key in these tests is no person's.
@@ -61,6 +62,25 @@ func startMesh(t *testing.T, engine string) (*mesh.Mesh, scenario.Target) {
 		URL: m.URL(), GRPCAddr: m.GRPCAddr(), AdminKey: key,
 		ChatModel: m.ChatModel(), EmbeddingModel: m.EmbeddingModel(), Dimensions: 384,
 	}
+}
+
+// enterableDir is a directory for a test that other users may enter, which
+// PostgreSQL and NGINX run as; t.TempDir's may not be entered.
+func enterableDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "poterne-mesh-") //nolint:usetesting // see above
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // TestRealMesh runs the scenarios against separate processes with real models.
