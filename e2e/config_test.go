@@ -46,14 +46,14 @@ func TestRealConfigurations(t *testing.T) {
 			}
 
 			bad := filepath.Join(t.TempDir(), "bad.yaml")
-			if err := os.WriteFile(bad, []byte("grpc:\n  addr: nowhere\n  adress: 127.0.0.1:1\ntelemetry:\n  log_level: loud\n"), 0o600); err != nil {
+			if err := os.WriteFile(bad, []byte("grpc:\n  addr: nowhere\n  port: 127.0.0.1:1\ntelemetry:\n  log_level: loud\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			code, _, errs = runBinary(t, "poterne-"+kind, nil, "--config", bad)
 			if code != 2 {
 				t.Errorf("a wrong file: exit code %d: %s", code, errs)
 			}
-			for _, problem := range []string{"grpc.addr", "grpc.adress", "telemetry.log_level"} {
+			for _, problem := range []string{"grpc.addr", "grpc.port", "telemetry.log_level"} {
 				if !strings.Contains(errs, problem) {
 					t.Errorf("the message does not name %s: %s", problem, errs)
 				}

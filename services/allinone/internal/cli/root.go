@@ -50,7 +50,7 @@ type app struct {
 // 2 wrong usage or configuration.
 func Main(ctx context.Context, version string, args []string, streams Streams, getenv func(string) string) int {
 	a := &app{streams: streams, getenv: getenv, version: version, clock: clock.Real()}
-	root := a.root()
+	root := a.root() //nolint:contextcheck // cobra hands the context to the verbs
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
@@ -88,7 +88,7 @@ POTERNE_API_KEY, or from a context of the configuration file (poterne context).`
 	})
 	a.settings.bind(root.PersistentFlags())
 	root.AddCommand(
-		a.upCommand(), //nolint:contextcheck // cobra hands the context to the verb
+		a.upCommand(),
 		a.simCommand(), a.healthcheckCommand(),
 		a.chatCommand(), a.searchCommand(),
 		a.modelsCommand(), a.collectionsCommand(), a.documentsCommand(),

@@ -45,7 +45,7 @@ func (c *client) Stream(ctx context.Context, op Operation, body []byte, sink Sin
 		_ = resp.Body.Close()
 		return nil, err
 	}
-	go linger(resp.Body, cancel) //nolint:gosec // it outlives the call by a moment
+	go linger(resp.Body, cancel) //nolint:gosec,contextcheck // it outlives the call by a moment
 	return s.usage, nil
 }
 
