@@ -36,7 +36,10 @@ func TestRealConfigurations(t *testing.T) {
 				t.Fatal(err)
 			}
 			const secret = "s3cret-that-nobody-may-read"
-			env := []string{"POTERNE_DISCOVERY_CONSUL_TOKEN=" + secret, "POTERNE_STORE_DSN=postgres://u:" + secret + "@h/d", "POTERNE_LIMITS_REDIS_PASSWORD=" + secret}
+			env := []string{"POTERNE_DISCOVERY_CONSUL_TOKEN=" + secret, "POTERNE_STORE_DSN=postgres://u:" + secret + "@h/d"}
+			if kind == "edge" {
+				env = append(env, "POTERNE_LIMITS_REDIS_PASSWORD="+secret)
+			}
 			code, out, errs := runBinary(t, "poterne-"+kind, env, "--config", file, "--print-config")
 			if code != 0 || !strings.Contains(out, "kind: consul") {
 				t.Errorf("exit code %d: %s%s", code, out, errs)

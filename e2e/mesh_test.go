@@ -34,8 +34,8 @@ func startMesh(t *testing.T, engine string) (*mesh.Mesh, scenario.Target) {
 	m, err := mesh.Up(ctx, mesh.Options{
 		Root: root, BinDir: binDir(t), StateDir: state, Parts: parts, Ports: ports, Engine: engine,
 		// The load of one key in these tests is no person's.
-		Env:    []string{"POTERNE_LIMITS_REQUESTS_PER_MINUTE=600000"},
-		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		EdgeEnv: []string{"POTERNE_LIMITS_REQUESTS_PER_MINUTE=600000"},
+		Logger:  slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
 		logs, _ := filepath.Glob(filepath.Join(state, "log", "*.log"))

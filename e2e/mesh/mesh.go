@@ -41,8 +41,8 @@ type Options struct {
 	// Engine is EngineReal or EngineSim.
 	Engine string
 	Logger *slog.Logger
-	// Env is added to the environment of our own processes.
-	Env []string
+	// EdgeEnv is added to the environment of the edges.
+	EdgeEnv []string
 	// StartTimeout bounds the start of each process; 60 s when zero.
 	StartTimeout time.Duration
 }

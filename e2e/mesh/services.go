@@ -23,7 +23,7 @@ func (m *Mesh) service(name, kind string, dir string, ops int, env map[string]st
 	return process.Spec{
 		Name: name, Path: filepath.Join(m.opts.BinDir, "poterne-"+kind),
 		Args: []string{"--config", m.deploy("mesh", kind+".yaml")},
-		Env:  append(list, m.opts.Env...), Dir: m.state(dir),
+		Env:  list, Dir: m.state(dir),
 		Ready: process.HTTPReady("http://"+addr(ops)+"/readyz", nil),
 	}
 }
@@ -54,6 +54,7 @@ func (m *Mesh) edgeSpec(i int) process.Spec {
 		"POTERNE_HTTP_ADDR": addr(p.HTTP), "POTERNE_GRPC_ADDR": addr(p.GRPC), "POTERNE_DATA_DIR": m.state("edge"),
 		"POTERNE_STORE_DSN": m.postgresDSN("poterne_edge"), "POTERNE_LIMITS_REDIS_ADDR": addr(m.opts.Ports.Redis),
 	})
+	spec.Env = append(spec.Env, m.opts.EdgeEnv...)
 	// An edge is ready when a chat would be served, for which models must be
 	// registered first, through an edge.
 	spec.Ready = process.HTTPReady("http://"+addr(p.Ops)+"/livez", nil)

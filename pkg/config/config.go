@@ -101,8 +101,13 @@ func loadEnv(p *Problems, root section, env []string) {
 	if len(values) == 0 {
 		return
 	}
+	known := make(map[string]bool)
 	for _, s := range root.settings("") {
 		name := EnvName(s.path)
+		known[name] = true
+		if s.isSecret() {
+			known[name+"_FILE"] = true
+		}
 		value, set := values[name]
 		file, fileSet := values[name+"_FILE"]
 		switch {
@@ -112,6 +117,24 @@ func loadEnv(p *Problems, root section, env []string) {
 			setText(p, name, s, value)
 		case fileSet && s.isSecret():
 			setSecretFile(p, name+"_FILE", s, file)
+		}
+	}
+	refuseUnknown(p, root, values, known)
+}
+
+// refuseUnknown notes the names that belong to a section of the configuration
+// and to no setting in it: a misspelt setting, as against a name that is meant
+// for another program.
+func refuseUnknown(p *Problems, root section, values map[string]string, known map[string]bool) {
+	for _, f := range root.fields() {
+		if !isSection(f.v.Type()) {
+			continue
+		}
+		prefix := EnvName(f.name) + "_"
+		for _, name := range sortedKeys(values) {
+			if strings.HasPrefix(name, prefix) && !known[name] {
+				p.AddAt("environment", name, "is not a setting%s", suggest(name, sortedKeys(known)))
+			}
 		}
 	}
 }

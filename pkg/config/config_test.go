@@ -285,3 +285,19 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestUnknownEnvironmentOfAKnownSection(t *testing.T) {
+	cfg := defaults()
+	err := config.Load(cfg, config.Sources{Env: []string{
+		"POTERNE_SERVER_ADR=:1", "POTERNE_STORE_DSN_FILES=/x", "POTERNE_URL=http://h", "POTERNE_SERVERS_ADDR=:2",
+	}})
+	var problems config.Errors
+	if !errors.As(err, &problems) || len(problems) != 2 {
+		t.Fatalf("problems: %v", err)
+	}
+	for _, name := range []string{"POTERNE_SERVER_ADR", "POTERNE_STORE_DSN_FILES"} {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("%v does not name %s", err, name)
+		}
+	}
+}

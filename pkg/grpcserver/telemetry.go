@@ -114,6 +114,15 @@ func (o *observer) begin(ctx context.Context, fullMethod string) (context.Contex
 	}
 }
 
+// levelOf tells a failure of this service from one of what it needs, which the
+// one that failed says louder.
+func levelOf(r apierr.Reason) slog.Level {
+	if r == apierr.Unavailable || r == apierr.Overloaded {
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
+}
+
 func (o *observer) end(ctx context.Context, span trace.Span, method string, took time.Duration, err error) {
 	defer span.End()
 	reason, level := reasonOK, slog.LevelDebug
@@ -121,7 +130,7 @@ func (o *observer) end(ctx context.Context, span trace.Span, method string, took
 		e := apierr.From(err)
 		reason = string(e.Reason)
 		if e.HTTPStatus() >= 500 {
-			level = slog.LevelWarn
+			level = levelOf(e.Reason)
 			span.SetStatus(codes.Error, reason)
 		}
 	}

@@ -41,6 +41,9 @@ func Run(ctx context.Context, cfg Config, version string, out io.Writer) error {
 	}
 	p := &platform{cfg: cfg, version: version, out: out, dir: dir, clock: clock.Real()}
 	p.began = p.clock.Now()
+	defer context.AfterFunc(ctx, func() {
+		fmt.Fprintf(out, "\nending: requests in hand have up to %v; a second Ctrl-C ends at once\n", cfg.DrainTimeout)
+	})()
 	return errors.Join(p.run(ctx), dir.close())
 }
 
@@ -67,7 +70,7 @@ type platform struct {
 	search    *search.Service
 	edge      *edge.Service
 
-	registryConn grpc.ClientConnInterface
+	registryConn, inferenceConn grpc.ClientConnInterface
 }
 
 func (p *platform) run(ctx context.Context) (err error) {
@@ -126,18 +129,18 @@ func (p *platform) compose(ctx context.Context) (err error) {
 		})); err != nil {
 		return err
 	}
-	inferenceConn := inproc.New(p.inference.Interceptors(), p.inference.RegisterGRPC)
+	p.inferenceConn = inproc.New(p.inference.Interceptors(), p.inference.RegisterGRPC)
 
 	if p.search, err = search.New(ctx, *p.searchConfig(), search.WithVersion(p.version),
 		search.WithTelemetry(p.telemetry), search.WithReadiness(p.readiness), search.WithDiscovery(p.discovery),
-		search.WithInferenceConn(inferenceConn)); err != nil {
+		search.WithInferenceConn(p.inferenceConn)); err != nil {
 		return err
 	}
 	searchConn := inproc.New(p.search.Interceptors(), p.search.RegisterGRPC)
 
 	p.edge, err = edge.New(ctx, *p.edgeConfig(), edge.WithVersion(p.version),
 		edge.WithTelemetry(p.telemetry), edge.WithReadiness(p.readiness), edge.WithDiscovery(p.discovery),
-		edge.WithInferenceConn(inferenceConn), edge.WithSearchConn(searchConn), edge.WithRegistryConn(p.registryConn))
+		edge.WithInferenceConn(p.inferenceConn), edge.WithSearchConn(searchConn), edge.WithRegistryConn(p.registryConn))
 	return err
 }
 

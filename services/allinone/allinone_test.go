@@ -186,11 +186,11 @@ func TestEverythingInOneProcess(t *testing.T) {
 
 func TestConfigListsEveryProblem(t *testing.T) {
 	cfg := DefaultConfig()
-	cfg.DataDir, cfg.HTTPAddr, cfg.Engine = "", "8080", "gpu"
+	cfg.DataDir, cfg.HTTPAddr, cfg.Engine, cfg.LogLevel, cfg.LogFormat = "", "8080", "gpu", "loud", "xml"
 	cfg.GRPCAddr = cfg.OpsAddr
 	err := Run(t.Context(), cfg, "test", io.Discard)
 	var problems config.Errors
-	if !errors.As(err, &problems) || len(problems) != 4 {
+	if !errors.As(err, &problems) || len(problems) != 6 {
 		t.Errorf("problems: %v", err)
 	}
 }

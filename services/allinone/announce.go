@@ -8,13 +8,21 @@ import (
 	"slices"
 	"time"
 
+	"github.com/poterne/poterne/pkg/grpcclient"
+	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/telemetry"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge"
+	"github.com/poterne/poterne/services/inference"
 )
+
+// platformTenant is the tenant of the first key.
+const platformTenant = "default"
 
 // patience is how long readiness may take before people are told what is
 // missing.
-const patience = 20 * time.Second
+const patience = 10 * time.Second
 
 // announce tells people where things are, and, once a chat would be served, how
 // to ask for one.
@@ -22,9 +30,6 @@ func (p *platform) announce(ctx context.Context) error {
 	keyFile := p.dir.join(edge.AdminKeyFile)
 	fmt.Fprintf(p.out, "poterne %s\n  data        %s\n  admin key   %s\n  REST        http://%s   (docs at /docs)\n  gRPC        %s\n  ops         http://%s/readyz\n",
 		p.version, p.dir.path, keyFile, p.cfg.HTTPAddr, p.cfg.GRPCAddr, p.cfg.OpsAddr)
-	if !slices.ContainsFunc(p.brought, isChat) {
-		fmt.Fprintf(p.out, "\n%v\n", errNoChatModel)
-	}
 	ready := make(chan struct{}, 1)
 	p.readiness.Subscribe(func(now bool) {
 		if now {
@@ -42,21 +47,41 @@ func (p *platform) announce(ctx context.Context) error {
 			return nil
 		case <-late.C():
 			fmt.Fprintf(p.out, "\nnot ready after %v; http://%s/readyz says what is missing\n", patience, p.cfg.OpsAddr)
+			if _, known := p.chatModel(ctx); !known {
+				fmt.Fprintf(p.out, "\n%v\n", errNoChatModel)
+			}
 		case <-ready:
-			p.showUse(keyFile)
+			name, _ := p.chatModel(ctx)
+			p.showUse(keyFile, name)
 			return nil
 		}
 	}
 }
 
-func isChat(m model) bool { return m.spec.GetTask() == commonv1.Task_TASK_CHAT }
+// chatModel is a chat model's name, a ready one's if there is one, and whether
+// there is any.
+func (p *platform) chatModel(ctx context.Context) (name string, known bool) {
+	ctx = identity.NewContext(ctx, identity.Caller{Tenant: platformTenant, Subject: "poterne"})
+	client := inferencev1.NewInferenceServiceClient(grpcclient.Intercept(inference.ServiceName, p.inferenceConn,
+		grpcclient.DefaultConfig(), p.telemetry, grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), identity.StreamClient(identity.Plain()))))
+	resp, err := client.ListServedModels(ctx, &inferencev1.ListServedModelsRequest{})
+	if err != nil {
+		p.telemetry.Logger.WarnContext(ctx, "the models cannot be listed", telemetry.Err(err))
+		return "MODEL", true
+	}
+	for _, m := range resp.GetModels() {
+		if m.GetTask() != commonv1.Task_TASK_CHAT {
+			continue
+		}
+		if !known || m.GetState() == inferencev1.ServingState_SERVING_STATE_READY {
+			name, known = m.GetName(), true
+		}
+	}
+	return name, known
+}
 
 // showUse prints three commands to copy.
-func (p *platform) showUse(keyFile string) {
-	name := "MODEL"
-	if i := slices.IndexFunc(p.brought, isChat); i >= 0 {
-		name = p.brought[i].name
-	}
+func (p *platform) showUse(keyFile, name string) {
 	url := "http://" + dialable(p.cfg.HTTPAddr)
 	fmt.Fprintf(p.out, `
 ready after %[1]v. In another terminal:

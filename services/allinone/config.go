@@ -2,6 +2,7 @@ package allinone
 
 import (
 	"net"
+	"slices"
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
@@ -55,6 +56,8 @@ func (c Config) Validate() error {
 		}
 		seen[a.addr] = a.flag
 	}
+	p.Check(slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel), "--log-level", "must be debug, info, warn or error, got %q", c.LogLevel)
+	p.Check(c.LogFormat == "text" || c.LogFormat == "json", "--log-format", "must be text or json, got %q", c.LogFormat)
 	p.Check(c.Engine == EngineAuto || c.Engine == EngineSim, "--engine", "must be auto or sim, got %q", c.Engine)
 	p.Check(c.DrainTimeout > 0, "--drain-timeout", "must be positive, got %v", c.DrainTimeout)
 	return p.Err()

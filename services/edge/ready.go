@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
@@ -14,6 +15,10 @@ import (
 
 // CheckChat is the name of the edge's readiness check.
 const CheckChat = "edge: chat"
+
+// notReadyInterval is how often it is asked while the answer is no: a model that
+// has become ready should serve at once.
+const notReadyInterval = 50 * time.Millisecond
 
 // probeTimeout bounds one question to the inference service.
 const probeTimeout = 2 * time.Second
@@ -25,13 +30,19 @@ func (s *Service) readyComponent() lifecycle.Component {
 	check.NotReady("the inference service has not answered yet")
 	client := inferencev1.NewInferenceServiceClient(s.backends.inference)
 	return lifecycle.Component{Name: CheckChat, Run: func(ctx context.Context) error {
-		return lifecycle.Every(ctx, s.opts.clock, s.cfg.ReadyInterval, nil, func(ctx context.Context) error {
+		for ctx.Err() == nil {
 			err := s.probe(ctx, client)
-			if ctx.Err() == nil {
-				check.Report(err)
+			if ctx.Err() != nil {
+				break
 			}
-			return nil
-		})
+			check.Report(err)
+			wait := s.cfg.ReadyInterval
+			if err != nil {
+				wait = min(wait, notReadyInterval)
+			}
+			_ = clock.Sleep(ctx, s.opts.clock, wait)
+		}
+		return nil
 	}}
 }
 
