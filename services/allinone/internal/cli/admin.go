@@ -35,7 +35,7 @@ func (a *app) keysCommand() *cobra.Command {
 			if err := c.call(cmd.Context(), http.MethodPost, keysPath, body, &out); err != nil {
 				return err
 			}
-			return a.print(out, columns("ID api_key.id", "TENANT api_key.tenant", "SUBJECT api_key.subject", "ROLES api_key.roles", "KEY key"))
+			return a.print(out, columns("ID api_key.id", "TENANT api_key.tenant", "SUBJECT api_key.subject", "ROLES api_key.roles", "GROUPS api_key.groups", "KEY key"))
 		},
 	}
 	f := create.Flags()
@@ -48,7 +48,7 @@ func (a *app) keysCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List API keys", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.list(cmd, keysPath, nil, "api_keys", 0, columns("ID id", "NAME name", "TENANT tenant", "SUBJECT subject", "ROLES roles", "CREATED create_time", "REVOKED revoke_time"))
+			return a.list(cmd, keysPath, nil, "api_keys", 0, columns("ID id", "NAME name", "TENANT tenant", "SUBJECT subject", "ROLES roles", "GROUPS groups", "CREATED create_time", "REVOKED revoke_time"))
 		},
 	}
 	revoke := &cobra.Command{
@@ -72,9 +72,43 @@ func (a *app) workersCommand() *cobra.Command {
 	return group("workers", "Workers and what they serve", &cobra.Command{
 		Use: "list", Short: "List the workers that inference sees", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.list(cmd, "/v1/admin/workers", nil, "workers", 0, columns("WORKER state.worker_id", "ADDRESS address", "CONNECTED connected", "DRAINING state.draining", "IN-FLIGHT state.in_flight", "MODELS state.models"))
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			workers, err := c.pages(cmd.Context(), "/v1/admin/workers", nil, "workers", 0)
+			if err != nil {
+				return err
+			}
+			if a.settings.output != "table" {
+				return a.print(workers, nil)
+			}
+			return a.print(modelRows(workers), columns("WORKER worker", "ADDRESS address", "CONNECTED connected", "DRAINING draining",
+				"MODEL model.name", "ENGINE model.engine", "STATE model.state", "ACTIVE model.active", "QUEUED model.queued", "ERROR model.error"))
 		},
 	})
+}
+
+// modelRows is a row for each model of each worker, and one for a worker that
+// has none.
+func modelRows(workers []any) []any {
+	rows := []any{}
+	for _, w := range workers {
+		row := func(model any) map[string]any {
+			return map[string]any{
+				"worker": lookup(w, "state.worker_id"), "address": lookup(w, "address"), "connected": lookup(w, "connected"),
+				"draining": lookup(w, "state.draining"), "model": model,
+			}
+		}
+		models, _ := lookup(w, "state.models").([]any)
+		for _, m := range models {
+			rows = append(rows, row(m))
+		}
+		if len(models) == 0 {
+			rows = append(rows, row(nil))
+		}
+	}
+	return rows
 }
 
 func (a *app) auditCommand() *cobra.Command {

@@ -14,6 +14,7 @@ import (
 type question struct {
 	model, system, collection, filter string
 	topK, maxTokens                   int
+	temperature                       float64
 	whole                             bool
 }
 
@@ -22,8 +23,8 @@ func (a *app) chatCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "chat [PROMPT...]",
 		Short: "Ask a model; without a prompt, what standard input says",
-		Example: `  poterne chat --model smollm2 "What is a postern?"
-  poterne chat --model smollm2 --collection handbook "How many days of leave are there?"`,
+		Example: `  poterne chat --model smollm2-135m "What is a postern?"
+  poterne chat --model smollm2-135m --collection handbook "How many days of leave are there?"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if q.model == "" {
 				return usagef("--model is needed (poterne models list shows what there is)")
@@ -63,6 +64,7 @@ func (a *app) chatCommand() *cobra.Command {
 	f.StringVar(&q.filter, "filter", "", "an AIP-160 filter over the documents' metadata")
 	f.IntVar(&q.topK, "top-k", 5, "how many passages to look up")
 	f.IntVar(&q.maxTokens, "max-tokens", 0, "at most this many tokens of answer; 0 leaves it to the engine")
+	f.Float64Var(&q.temperature, "temperature", -1, "sampling temperature, 0 to 2; below 0 leaves it to the engine")
 	f.BoolVar(&q.whole, "no-stream", false, "print the answer when it is whole")
 	return cmd
 }
@@ -78,6 +80,9 @@ func (q question) body(prompt string) map[string]any {
 	}
 	if q.maxTokens > 0 {
 		body["max_completion_tokens"] = q.maxTokens
+	}
+	if q.temperature >= 0 {
+		body["temperature"] = q.temperature
 	}
 	if q.collection != "" {
 		retrieval := map[string]any{"collection": q.collection, "top_k": q.topK}

@@ -56,7 +56,7 @@ func TestExitCodes(t *testing.T) {
 		{"unknown verb", nil, []string{"dance"}, 2, `unknown command "dance"`},
 		{"unknown verb of a group", nil, []string{"keys", "dance"}, 2, `unknown command "dance"`},
 		{"unknown flag", nil, []string{"keys", "list", "--nope"}, 2, "unknown flag: --nope"},
-		{"missing argument", nil, []string{"keys", "revoke"}, 2, "needs [ID]"},
+		{"missing argument", nil, []string{"keys", "revoke"}, 2, "needs ID"},
 		{"no model", nil, []string{"chat", "hi"}, 2, "--model is needed"},
 		{"bad output", answer(200, `{"api_keys":[]}`), []string{"keys", "list", "-o", "xml"}, 2, "table, json or yaml"},
 		{"no such context", nil, []string{"keys", "list", "--context", "lab"}, 2, `no context "lab"`},

@@ -22,7 +22,7 @@ const modelsPath = "/v1/registry/models"
 func (a *app) modelsCommand() *cobra.Command {
 	return group("models", "Models, versions, aliases and traffic splits",
 		a.modelsListCommand(), a.modelsVersionsCommand(), a.modelsRegisterCommand(),
-		a.modelsAliasCommand(), a.modelsSplitCommand(), a.modelsDeleteCommand())
+		a.modelsAliasCommand(), a.modelsUnaliasCommand(), a.modelsSplitCommand(), a.modelsUnsplitCommand(), a.modelsDeleteCommand())
 }
 
 func (a *app) modelsListCommand() *cobra.Command {
@@ -75,7 +75,7 @@ func (a *app) modelsRegisterCommand() *cobra.Command {
 		Long: `Registers an immutable version. Its digest covers the content of the artifacts,
 the engine, its parameters and the context length; registering the same again
 changes nothing. An alias is made or moved to the version with --alias.`,
-		Example: `  poterne models register smollm2 --task chat --engine llama-server \
+		Example: `  poterne models register smollm2-135m --task chat --engine llama-server \
     --artifact ./SmolLM2-135M-Instruct.Q4_1.gguf --context-length 4096 --alias production`,
 		Args: exactArgs("MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -201,11 +201,37 @@ func (a *app) modelsAliasCommand() *cobra.Command {
 	}
 }
 
+func (a *app) modelsUnaliasCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "unalias MODEL ALIAS", Short: "Remove an alias", Args: exactArgs("MODEL", "ALIAS"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			return c.call(cmd.Context(), http.MethodDelete, modelPath(args[0], "aliases", args[1])+"?etag=*", nil, nil)
+		},
+	}
+}
+
+func (a *app) modelsUnsplitCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "unsplit MODEL", Short: "Remove a model's traffic split", Args: exactArgs("MODEL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			return c.call(cmd.Context(), http.MethodDelete, modelPath(args[0], "split")+"?etag=*", nil, nil)
+		},
+	}
+}
+
 func (a *app) modelsSplitCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "split MODEL ARM=VERSION:PERCENT...",
 		Short:   "Divide a model's traffic among versions; without arms, show the split",
-		Example: "  poterne models split smollm2 control=1:90 candidate=2:10",
+		Example: "  poterne models split smollm2-135m control=1:90 candidate=2:10",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()

@@ -1206,7 +1206,8 @@ type Annotation struct {
 	DocumentId string `protobuf:"bytes,2,opt,name=document_id,json=documentId,proto3" json:"document_id,omitempty"`
 	// The chunk's id.
 	ChunkId string `protobuf:"bytes,3,opt,name=chunk_id,json=chunkId,proto3" json:"chunk_id,omitempty"`
-	// The score that the chunk was found with.
+	// The score that the chunk was found with; it compares chunks of one answer
+	// only, and may be negative.
 	Score *float64 `protobuf:"fixed64,4,opt,name=score,proto3,oneof" json:"score,omitempty"`
 	// The document's title.
 	Title string `protobuf:"bytes,5,opt,name=title,proto3" json:"title,omitempty"`

@@ -1527,7 +1527,8 @@ type Hit struct {
 	DocumentId string `protobuf:"bytes,1,opt,name=document_id,json=documentId,proto3" json:"document_id,omitempty"`
 	// The chunk's id: the document's id, `#`, and the chunk's number from 0.
 	ChunkId string `protobuf:"bytes,2,opt,name=chunk_id,json=chunkId,proto3" json:"chunk_id,omitempty"`
-	// The score that hits are ordered by.
+	// The score that hits are ordered by. It compares hits of one answer only,
+	// and may be negative: a standardised score has its middle at 0.
 	Score float64 `protobuf:"fixed64,3,opt,name=score,proto3" json:"score,omitempty"`
 	// The passage.
 	Text string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
