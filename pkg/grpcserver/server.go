@@ -26,6 +26,10 @@ type Server struct {
 	grpc   *grpc.Server
 	health *grpchealth.Server
 
+	// draining is closed when the drain begins.
+	draining  chan struct{}
+	drainOnce sync.Once
+
 	mu  sync.Mutex
 	lis net.Listener
 }
@@ -67,7 +71,8 @@ func New(cfg Config, tel *telemetry.Telemetry, chain Chain, register func(grpc.S
 	if o.creds != nil {
 		serverOpts = append(serverOpts, grpc.Creds(o.creds))
 	}
-	s := &Server{cfg: cfg, log: tel.Logger, grpc: grpc.NewServer(serverOpts...), health: grpchealth.NewServer(), lis: o.listener}
+	s := &Server{cfg: cfg, log: tel.Logger, health: grpchealth.NewServer(), lis: o.listener, draining: make(chan struct{})}
+	s.grpc = grpc.NewServer(append(serverOpts, grpc.ChainStreamInterceptor(s.untilDrain))...)
 	register(s.grpc)
 	s.followReadiness(o.readiness)
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
@@ -141,6 +146,7 @@ func (s *Server) serve(context.Context) error {
 
 func (s *Server) drain(ctx context.Context) error {
 	s.health.Shutdown()
+	s.drainOnce.Do(func() { close(s.draining) })
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
