@@ -14,7 +14,6 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -26,437 +25,6 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
-
-// A model: a name under which versions are published.
-type Model struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its name, unique: lower-case letters, digits, `.`, `_` and `-`.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What it is for.
-	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// Labels for people and filters, at most 64.
-	Labels map[string]string `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// When it was created.
-	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When it, its aliases or its split changed last.
-	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// How many versions it has.
-	VersionCount  int32 `protobuf:"varint,6,opt,name=version_count,json=versionCount,proto3" json:"version_count,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Model) Reset() {
-	*x = Model{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Model) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Model) ProtoMessage() {}
-
-func (x *Model) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Model.ProtoReflect.Descriptor instead.
-func (*Model) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *Model) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *Model) GetDisplayName() string {
-	if x != nil {
-		return x.DisplayName
-	}
-	return ""
-}
-
-func (x *Model) GetLabels() map[string]string {
-	if x != nil {
-		return x.Labels
-	}
-	return nil
-}
-
-func (x *Model) GetCreateTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.CreateTime
-	}
-	return nil
-}
-
-func (x *Model) GetUpdateTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.UpdateTime
-	}
-	return nil
-}
-
-func (x *Model) GetVersionCount() int32 {
-	if x != nil {
-		return x.VersionCount
-	}
-	return 0
-}
-
-// An immutable version of a model.
-type Version struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The model's name.
-	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// Its number, from 1, growing by one.
-	Number int32 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
-	// `sha256:` and 64 hexadecimal digits over the specification in a canonical
-	// form.
-	Digest string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
-	// What it is.
-	Spec *v1.ModelSpec `protobuf:"bytes,4,opt,name=spec,proto3" json:"spec,omitempty"`
-	// What is new, for people, at most 4096 characters.
-	Description string `protobuf:"bytes,5,opt,name=description,proto3" json:"description,omitempty"`
-	// When it was created.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Version) Reset() {
-	*x = Version{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Version) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Version) ProtoMessage() {}
-
-func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Version.ProtoReflect.Descriptor instead.
-func (*Version) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *Version) GetModel() string {
-	if x != nil {
-		return x.Model
-	}
-	return ""
-}
-
-func (x *Version) GetNumber() int32 {
-	if x != nil {
-		return x.Number
-	}
-	return 0
-}
-
-func (x *Version) GetDigest() string {
-	if x != nil {
-		return x.Digest
-	}
-	return ""
-}
-
-func (x *Version) GetSpec() *v1.ModelSpec {
-	if x != nil {
-		return x.Spec
-	}
-	return nil
-}
-
-func (x *Version) GetDescription() string {
-	if x != nil {
-		return x.Description
-	}
-	return ""
-}
-
-func (x *Version) GetCreateTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.CreateTime
-	}
-	return nil
-}
-
-// A name for a version that can be moved, such as `production`.
-type Alias struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The model's name.
-	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// Its name, unique in the model.
-	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// The number of the version it names.
-	Version int32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
-	// That version's digest.
-	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
-	// Changes with every change; give it back to change or remove the alias.
-	Etag string `protobuf:"bytes,5,opt,name=etag,proto3" json:"etag,omitempty"`
-	// When it changed last.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Alias) Reset() {
-	*x = Alias{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Alias) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Alias) ProtoMessage() {}
-
-func (x *Alias) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Alias.ProtoReflect.Descriptor instead.
-func (*Alias) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *Alias) GetModel() string {
-	if x != nil {
-		return x.Model
-	}
-	return ""
-}
-
-func (x *Alias) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *Alias) GetVersion() int32 {
-	if x != nil {
-		return x.Version
-	}
-	return 0
-}
-
-func (x *Alias) GetDigest() string {
-	if x != nil {
-		return x.Digest
-	}
-	return ""
-}
-
-func (x *Alias) GetEtag() string {
-	if x != nil {
-		return x.Etag
-	}
-	return ""
-}
-
-func (x *Alias) GetUpdateTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.UpdateTime
-	}
-	return nil
-}
-
-// One part of the traffic.
-type Arm struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its name, unique in the split; `x-poterne-arm` in answers.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The number of the version that serves it.
-	Version int32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
-	// Its share in millionths. The shares of a split add up to 1,000,000.
-	Weight int32 `protobuf:"varint,3,opt,name=weight,proto3" json:"weight,omitempty"`
-	// That version's digest; set by the registry.
-	Digest        string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Arm) Reset() {
-	*x = Arm{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Arm) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Arm) ProtoMessage() {}
-
-func (x *Arm) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Arm.ProtoReflect.Descriptor instead.
-func (*Arm) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *Arm) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *Arm) GetVersion() int32 {
-	if x != nil {
-		return x.Version
-	}
-	return 0
-}
-
-func (x *Arm) GetWeight() int32 {
-	if x != nil {
-		return x.Weight
-	}
-	return 0
-}
-
-func (x *Arm) GetDigest() string {
-	if x != nil {
-		return x.Digest
-	}
-	return ""
-}
-
-// How a model's traffic is divided among versions. A subject always falls
-// into the same arm while the split's salt and the arms' bounds stay.
-type Split struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The model's name.
-	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// The arms, in the order that they divide the range.
-	Arms []*Arm `protobuf:"bytes,2,rep,name=arms,proto3" json:"arms,omitempty"`
-	// Mixed into the hash, so that two models divide subjects differently. Set
-	// when the split is first made and kept afterwards.
-	Salt string `protobuf:"bytes,3,opt,name=salt,proto3" json:"salt,omitempty"`
-	// Changes with every change; give it back to change or remove the split.
-	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
-	// When it changed last.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Split) Reset() {
-	*x = Split{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Split) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Split) ProtoMessage() {}
-
-func (x *Split) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[4]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Split.ProtoReflect.Descriptor instead.
-func (*Split) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *Split) GetModel() string {
-	if x != nil {
-		return x.Model
-	}
-	return ""
-}
-
-func (x *Split) GetArms() []*Arm {
-	if x != nil {
-		return x.Arms
-	}
-	return nil
-}
-
-func (x *Split) GetSalt() string {
-	if x != nil {
-		return x.Salt
-	}
-	return ""
-}
-
-func (x *Split) GetEtag() string {
-	if x != nil {
-		return x.Etag
-	}
-	return ""
-}
-
-func (x *Split) GetUpdateTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.UpdateTime
-	}
-	return nil
-}
 
 // Asks for a model to be created.
 type CreateModelRequest struct {
@@ -473,7 +41,7 @@ type CreateModelRequest struct {
 
 func (x *CreateModelRequest) Reset() {
 	*x = CreateModelRequest{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[5]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -485,7 +53,7 @@ func (x *CreateModelRequest) String() string {
 func (*CreateModelRequest) ProtoMessage() {}
 
 func (x *CreateModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[5]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -498,7 +66,7 @@ func (x *CreateModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateModelRequest.ProtoReflect.Descriptor instead.
 func (*CreateModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{5}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *CreateModelRequest) GetName() string {
@@ -533,7 +101,7 @@ type CreateModelResponse struct {
 
 func (x *CreateModelResponse) Reset() {
 	*x = CreateModelResponse{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[6]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +113,7 @@ func (x *CreateModelResponse) String() string {
 func (*CreateModelResponse) ProtoMessage() {}
 
 func (x *CreateModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[6]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +126,7 @@ func (x *CreateModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateModelResponse.ProtoReflect.Descriptor instead.
 func (*CreateModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{6}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *CreateModelResponse) GetModel() *Model {
@@ -579,7 +147,7 @@ type GetModelRequest struct {
 
 func (x *GetModelRequest) Reset() {
 	*x = GetModelRequest{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[7]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -591,7 +159,7 @@ func (x *GetModelRequest) String() string {
 func (*GetModelRequest) ProtoMessage() {}
 
 func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[7]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -604,7 +172,7 @@ func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelRequest.ProtoReflect.Descriptor instead.
 func (*GetModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{7}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *GetModelRequest) GetModel() string {
@@ -625,7 +193,7 @@ type GetModelResponse struct {
 
 func (x *GetModelResponse) Reset() {
 	*x = GetModelResponse{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[8]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -637,7 +205,7 @@ func (x *GetModelResponse) String() string {
 func (*GetModelResponse) ProtoMessage() {}
 
 func (x *GetModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[8]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -650,7 +218,7 @@ func (x *GetModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelResponse.ProtoReflect.Descriptor instead.
 func (*GetModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{8}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetModelResponse) GetModel() *Model {
@@ -673,7 +241,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[9]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +253,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[9]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +266,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{9}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListModelsRequest) GetPageSize() int32 {
@@ -728,7 +296,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[10]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -740,7 +308,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[10]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -753,7 +321,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{10}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -781,7 +349,7 @@ type DeleteModelRequest struct {
 
 func (x *DeleteModelRequest) Reset() {
 	*x = DeleteModelRequest{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[11]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +361,7 @@ func (x *DeleteModelRequest) String() string {
 func (*DeleteModelRequest) ProtoMessage() {}
 
 func (x *DeleteModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[11]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +374,7 @@ func (x *DeleteModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteModelRequest.ProtoReflect.Descriptor instead.
 func (*DeleteModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{11}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DeleteModelRequest) GetModel() string {
@@ -825,7 +393,7 @@ type DeleteModelResponse struct {
 
 func (x *DeleteModelResponse) Reset() {
 	*x = DeleteModelResponse{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[12]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +405,7 @@ func (x *DeleteModelResponse) String() string {
 func (*DeleteModelResponse) ProtoMessage() {}
 
 func (x *DeleteModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[12]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +418,7 @@ func (x *DeleteModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteModelResponse.ProtoReflect.Descriptor instead.
 func (*DeleteModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{12}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{7}
 }
 
 // Asks for a version to be created.
@@ -868,7 +436,7 @@ type CreateVersionRequest struct {
 
 func (x *CreateVersionRequest) Reset() {
 	*x = CreateVersionRequest{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[13]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +448,7 @@ func (x *CreateVersionRequest) String() string {
 func (*CreateVersionRequest) ProtoMessage() {}
 
 func (x *CreateVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[13]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +461,7 @@ func (x *CreateVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVersionRequest.ProtoReflect.Descriptor instead.
 func (*CreateVersionRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{13}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateVersionRequest) GetModel() string {
@@ -928,7 +496,7 @@ type CreateVersionResponse struct {
 
 func (x *CreateVersionResponse) Reset() {
 	*x = CreateVersionResponse{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[14]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -940,7 +508,7 @@ func (x *CreateVersionResponse) String() string {
 func (*CreateVersionResponse) ProtoMessage() {}
 
 func (x *CreateVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[14]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -953,7 +521,7 @@ func (x *CreateVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVersionResponse.ProtoReflect.Descriptor instead.
 func (*CreateVersionResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{14}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreateVersionResponse) GetVersion() *Version {
@@ -976,7 +544,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[15]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +556,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[15]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +569,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{15}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetVersionRequest) GetModel() string {
@@ -1029,7 +597,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[16]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +609,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[16]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +622,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{16}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetVersionResponse) GetVersion() *Version {
@@ -1079,7 +647,7 @@ type ListVersionsRequest struct {
 
 func (x *ListVersionsRequest) Reset() {
 	*x = ListVersionsRequest{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[17]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +659,7 @@ func (x *ListVersionsRequest) String() string {
 func (*ListVersionsRequest) ProtoMessage() {}
 
 func (x *ListVersionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[17]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +672,7 @@ func (x *ListVersionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVersionsRequest.ProtoReflect.Descriptor instead.
 func (*ListVersionsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{17}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListVersionsRequest) GetModel() string {
@@ -1141,7 +709,7 @@ type ListVersionsResponse struct {
 
 func (x *ListVersionsResponse) Reset() {
 	*x = ListVersionsResponse{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[18]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +721,7 @@ func (x *ListVersionsResponse) String() string {
 func (*ListVersionsResponse) ProtoMessage() {}
 
 func (x *ListVersionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[18]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +734,7 @@ func (x *ListVersionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVersionsResponse.ProtoReflect.Descriptor instead.
 func (*ListVersionsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{18}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListVersionsResponse) GetVersions() []*Version {
@@ -1201,7 +769,7 @@ type SetAliasRequest struct {
 
 func (x *SetAliasRequest) Reset() {
 	*x = SetAliasRequest{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[19]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1213,7 +781,7 @@ func (x *SetAliasRequest) String() string {
 func (*SetAliasRequest) ProtoMessage() {}
 
 func (x *SetAliasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[19]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,7 +794,7 @@ func (x *SetAliasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAliasRequest.ProtoReflect.Descriptor instead.
 func (*SetAliasRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{19}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SetAliasRequest) GetModel() string {
@@ -1268,7 +836,7 @@ type SetAliasResponse struct {
 
 func (x *SetAliasResponse) Reset() {
 	*x = SetAliasResponse{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[20]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +848,7 @@ func (x *SetAliasResponse) String() string {
 func (*SetAliasResponse) ProtoMessage() {}
 
 func (x *SetAliasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[20]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +861,7 @@ func (x *SetAliasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAliasResponse.ProtoReflect.Descriptor instead.
 func (*SetAliasResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{20}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SetAliasResponse) GetAlias() *Alias {
@@ -1316,7 +884,7 @@ type GetAliasRequest struct {
 
 func (x *GetAliasRequest) Reset() {
 	*x = GetAliasRequest{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[21]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +896,7 @@ func (x *GetAliasRequest) String() string {
 func (*GetAliasRequest) ProtoMessage() {}
 
 func (x *GetAliasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[21]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1341,7 +909,7 @@ func (x *GetAliasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAliasRequest.ProtoReflect.Descriptor instead.
 func (*GetAliasRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{21}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetAliasRequest) GetModel() string {
@@ -1369,7 +937,7 @@ type GetAliasResponse struct {
 
 func (x *GetAliasResponse) Reset() {
 	*x = GetAliasResponse{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[22]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +949,7 @@ func (x *GetAliasResponse) String() string {
 func (*GetAliasResponse) ProtoMessage() {}
 
 func (x *GetAliasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[22]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +962,7 @@ func (x *GetAliasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAliasResponse.ProtoReflect.Descriptor instead.
 func (*GetAliasResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{22}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetAliasResponse) GetAlias() *Alias {
@@ -1419,7 +987,7 @@ type ListAliasesRequest struct {
 
 func (x *ListAliasesRequest) Reset() {
 	*x = ListAliasesRequest{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[23]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +999,7 @@ func (x *ListAliasesRequest) String() string {
 func (*ListAliasesRequest) ProtoMessage() {}
 
 func (x *ListAliasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[23]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1012,7 @@ func (x *ListAliasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAliasesRequest.ProtoReflect.Descriptor instead.
 func (*ListAliasesRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{23}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListAliasesRequest) GetModel() string {
@@ -1481,7 +1049,7 @@ type ListAliasesResponse struct {
 
 func (x *ListAliasesResponse) Reset() {
 	*x = ListAliasesResponse{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[24]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1493,7 +1061,7 @@ func (x *ListAliasesResponse) String() string {
 func (*ListAliasesResponse) ProtoMessage() {}
 
 func (x *ListAliasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[24]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1506,7 +1074,7 @@ func (x *ListAliasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAliasesResponse.ProtoReflect.Descriptor instead.
 func (*ListAliasesResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{24}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListAliasesResponse) GetAliases() []*Alias {
@@ -1538,7 +1106,7 @@ type DeleteAliasRequest struct {
 
 func (x *DeleteAliasRequest) Reset() {
 	*x = DeleteAliasRequest{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[25]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1550,7 +1118,7 @@ func (x *DeleteAliasRequest) String() string {
 func (*DeleteAliasRequest) ProtoMessage() {}
 
 func (x *DeleteAliasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[25]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1563,7 +1131,7 @@ func (x *DeleteAliasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAliasRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAliasRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{25}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeleteAliasRequest) GetModel() string {
@@ -1596,7 +1164,7 @@ type DeleteAliasResponse struct {
 
 func (x *DeleteAliasResponse) Reset() {
 	*x = DeleteAliasResponse{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[26]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1608,7 +1176,7 @@ func (x *DeleteAliasResponse) String() string {
 func (*DeleteAliasResponse) ProtoMessage() {}
 
 func (x *DeleteAliasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[26]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1621,7 +1189,7 @@ func (x *DeleteAliasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAliasResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAliasResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{26}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{21}
 }
 
 // Asks for a split to be set.
@@ -1640,7 +1208,7 @@ type SetSplitRequest struct {
 
 func (x *SetSplitRequest) Reset() {
 	*x = SetSplitRequest{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[27]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1652,7 +1220,7 @@ func (x *SetSplitRequest) String() string {
 func (*SetSplitRequest) ProtoMessage() {}
 
 func (x *SetSplitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[27]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1665,7 +1233,7 @@ func (x *SetSplitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSplitRequest.ProtoReflect.Descriptor instead.
 func (*SetSplitRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{27}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SetSplitRequest) GetModel() string {
@@ -1700,7 +1268,7 @@ type SetSplitResponse struct {
 
 func (x *SetSplitResponse) Reset() {
 	*x = SetSplitResponse{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[28]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1712,7 +1280,7 @@ func (x *SetSplitResponse) String() string {
 func (*SetSplitResponse) ProtoMessage() {}
 
 func (x *SetSplitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[28]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1725,7 +1293,7 @@ func (x *SetSplitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSplitResponse.ProtoReflect.Descriptor instead.
 func (*SetSplitResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{28}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetSplitResponse) GetSplit() *Split {
@@ -1746,7 +1314,7 @@ type GetSplitRequest struct {
 
 func (x *GetSplitRequest) Reset() {
 	*x = GetSplitRequest{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[29]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1758,7 +1326,7 @@ func (x *GetSplitRequest) String() string {
 func (*GetSplitRequest) ProtoMessage() {}
 
 func (x *GetSplitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[29]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1771,7 +1339,7 @@ func (x *GetSplitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSplitRequest.ProtoReflect.Descriptor instead.
 func (*GetSplitRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{29}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetSplitRequest) GetModel() string {
@@ -1792,7 +1360,7 @@ type GetSplitResponse struct {
 
 func (x *GetSplitResponse) Reset() {
 	*x = GetSplitResponse{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[30]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1804,7 +1372,7 @@ func (x *GetSplitResponse) String() string {
 func (*GetSplitResponse) ProtoMessage() {}
 
 func (x *GetSplitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[30]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1817,7 +1385,7 @@ func (x *GetSplitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSplitResponse.ProtoReflect.Descriptor instead.
 func (*GetSplitResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{30}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetSplitResponse) GetSplit() *Split {
@@ -1840,7 +1408,7 @@ type DeleteSplitRequest struct {
 
 func (x *DeleteSplitRequest) Reset() {
 	*x = DeleteSplitRequest{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[31]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1852,7 +1420,7 @@ func (x *DeleteSplitRequest) String() string {
 func (*DeleteSplitRequest) ProtoMessage() {}
 
 func (x *DeleteSplitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[31]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1865,7 +1433,7 @@ func (x *DeleteSplitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSplitRequest.ProtoReflect.Descriptor instead.
 func (*DeleteSplitRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{31}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeleteSplitRequest) GetModel() string {
@@ -1891,7 +1459,7 @@ type DeleteSplitResponse struct {
 
 func (x *DeleteSplitResponse) Reset() {
 	*x = DeleteSplitResponse{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[32]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1903,7 +1471,7 @@ func (x *DeleteSplitResponse) String() string {
 func (*DeleteSplitResponse) ProtoMessage() {}
 
 func (x *DeleteSplitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[32]
+	mi := &file_poterne_registry_v1_registry_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1916,406 +1484,14 @@ func (x *DeleteSplitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSplitResponse.ProtoReflect.Descriptor instead.
 func (*DeleteSplitResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{32}
-}
-
-// Asks for changes.
-type WatchRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The last revision that the consumer has; 0 for a snapshot first.
-	FromRevision  int64 `protobuf:"varint,1,opt,name=from_revision,json=fromRevision,proto3" json:"from_revision,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *WatchRequest) Reset() {
-	*x = WatchRequest{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[33]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *WatchRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*WatchRequest) ProtoMessage() {}
-
-func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[33]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
-func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{33}
-}
-
-func (x *WatchRequest) GetFromRevision() int64 {
-	if x != nil {
-		return x.FromRevision
-	}
-	return 0
-}
-
-// A model with everything that decides what serves it.
-type ModelState struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The model.
-	Model *Model `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// Its versions, by number.
-	Versions []*Version `protobuf:"bytes,2,rep,name=versions,proto3" json:"versions,omitempty"`
-	// Its aliases, by name.
-	Aliases []*Alias `protobuf:"bytes,3,rep,name=aliases,proto3" json:"aliases,omitempty"`
-	// Its split, when there is one.
-	Split         *Split `protobuf:"bytes,4,opt,name=split,proto3" json:"split,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ModelState) Reset() {
-	*x = ModelState{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[34]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ModelState) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ModelState) ProtoMessage() {}
-
-func (x *ModelState) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[34]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ModelState.ProtoReflect.Descriptor instead.
-func (*ModelState) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{34}
-}
-
-func (x *ModelState) GetModel() *Model {
-	if x != nil {
-		return x.Model
-	}
-	return nil
-}
-
-func (x *ModelState) GetVersions() []*Version {
-	if x != nil {
-		return x.Versions
-	}
-	return nil
-}
-
-func (x *ModelState) GetAliases() []*Alias {
-	if x != nil {
-		return x.Aliases
-	}
-	return nil
-}
-
-func (x *ModelState) GetSplit() *Split {
-	if x != nil {
-		return x.Split
-	}
-	return nil
-}
-
-// One message of the watch stream.
-type WatchResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The revision that the consumer has after this message, to resume from; 0
-	// while a snapshot is not whole.
-	Revision int64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
-	// What happened.
-	//
-	// Types that are valid to be assigned to Event:
-	//
-	//	*WatchResponse_Snapshot
-	//	*WatchResponse_Changed
-	//	*WatchResponse_Removed
-	//	*WatchResponse_Heartbeat
-	Event         isWatchResponse_Event `protobuf_oneof:"event"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *WatchResponse) Reset() {
-	*x = WatchResponse{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[35]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *WatchResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*WatchResponse) ProtoMessage() {}
-
-func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[35]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
-func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{35}
-}
-
-func (x *WatchResponse) GetRevision() int64 {
-	if x != nil {
-		return x.Revision
-	}
-	return 0
-}
-
-func (x *WatchResponse) GetEvent() isWatchResponse_Event {
-	if x != nil {
-		return x.Event
-	}
-	return nil
-}
-
-func (x *WatchResponse) GetSnapshot() *SnapshotPart {
-	if x != nil {
-		if x, ok := x.Event.(*WatchResponse_Snapshot); ok {
-			return x.Snapshot
-		}
-	}
-	return nil
-}
-
-func (x *WatchResponse) GetChanged() *ModelState {
-	if x != nil {
-		if x, ok := x.Event.(*WatchResponse_Changed); ok {
-			return x.Changed
-		}
-	}
-	return nil
-}
-
-func (x *WatchResponse) GetRemoved() string {
-	if x != nil {
-		if x, ok := x.Event.(*WatchResponse_Removed); ok {
-			return x.Removed
-		}
-	}
-	return ""
-}
-
-func (x *WatchResponse) GetHeartbeat() *Heartbeat {
-	if x != nil {
-		if x, ok := x.Event.(*WatchResponse_Heartbeat); ok {
-			return x.Heartbeat
-		}
-	}
-	return nil
-}
-
-type isWatchResponse_Event interface {
-	isWatchResponse_Event()
-}
-
-type WatchResponse_Snapshot struct {
-	// The first of a snapshot's messages or one of the rest: a model.
-	// Everything that was known before the first of them is void.
-	Snapshot *SnapshotPart `protobuf:"bytes,2,opt,name=snapshot,proto3,oneof"`
-}
-
-type WatchResponse_Changed struct {
-	// A model changed: this is its whole state now.
-	Changed *ModelState `protobuf:"bytes,3,opt,name=changed,proto3,oneof"`
-}
-
-type WatchResponse_Removed struct {
-	// A model is gone: its name.
-	Removed string `protobuf:"bytes,4,opt,name=removed,proto3,oneof"`
-}
-
-type WatchResponse_Heartbeat struct {
-	// Nothing happened.
-	Heartbeat *Heartbeat `protobuf:"bytes,5,opt,name=heartbeat,proto3,oneof"`
-}
-
-func (*WatchResponse_Snapshot) isWatchResponse_Event() {}
-
-func (*WatchResponse_Changed) isWatchResponse_Event() {}
-
-func (*WatchResponse_Removed) isWatchResponse_Event() {}
-
-func (*WatchResponse_Heartbeat) isWatchResponse_Event() {}
-
-// A part of a snapshot.
-type SnapshotPart struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Some of the models.
-	Models []*ModelState `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
-	// Whether this part is the first: what was known before is void.
-	First bool `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
-	// Whether this part is the last: the snapshot is whole.
-	Last          bool `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *SnapshotPart) Reset() {
-	*x = SnapshotPart{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[36]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SnapshotPart) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SnapshotPart) ProtoMessage() {}
-
-func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[36]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SnapshotPart.ProtoReflect.Descriptor instead.
-func (*SnapshotPart) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{36}
-}
-
-func (x *SnapshotPart) GetModels() []*ModelState {
-	if x != nil {
-		return x.Models
-	}
-	return nil
-}
-
-func (x *SnapshotPart) GetFirst() bool {
-	if x != nil {
-		return x.First
-	}
-	return false
-}
-
-func (x *SnapshotPart) GetLast() bool {
-	if x != nil {
-		return x.Last
-	}
-	return false
-}
-
-// Nothing happened; the stream is alive.
-type Heartbeat struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Heartbeat) Reset() {
-	*x = Heartbeat{}
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[37]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Heartbeat) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Heartbeat) ProtoMessage() {}
-
-func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_registry_proto_msgTypes[37]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
-func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{37}
+	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{27}
 }
 
 var File_poterne_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\"\xd8\x02\n" +
-	"\x05Model\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
-	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12>\n" +
-	"\x06labels\x18\x03 \x03(\v2&.poterne.registry.v1.Model.LabelsEntryR\x06labels\x12;\n" +
-	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\x12;\n" +
-	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\x12#\n" +
-	"\rversion_count\x18\x06 \x01(\x05R\fversionCount\x1a9\n" +
-	"\vLabelsEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe0\x01\n" +
-	"\aVersion\x12\x14\n" +
-	"\x05model\x18\x01 \x01(\tR\x05model\x12\x16\n" +
-	"\x06number\x18\x02 \x01(\x05R\x06number\x12\x16\n" +
-	"\x06digest\x18\x03 \x01(\tR\x06digest\x120\n" +
-	"\x04spec\x18\x04 \x01(\v2\x1c.poterne.common.v1.ModelSpecR\x04spec\x12 \n" +
-	"\vdescription\x18\x05 \x01(\tR\vdescription\x12;\n" +
-	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xb4\x01\n" +
-	"\x05Alias\x12\x14\n" +
-	"\x05model\x18\x01 \x01(\tR\x05model\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x05R\aversion\x12\x16\n" +
-	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x12\n" +
-	"\x04etag\x18\x05 \x01(\tR\x04etag\x12;\n" +
-	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\xa6\x01\n" +
-	"\x03Arm\x126\n" +
-	"\x04name\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d2\x1b^[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x12!\n" +
-	"\aversion\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\aversion\x12#\n" +
-	"\x06weight\x18\x03 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\x06weight\x12\x1f\n" +
-	"\x06digest\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18GR\x06digest\"\xb0\x01\n" +
-	"\x05Split\x12\x14\n" +
-	"\x05model\x18\x01 \x01(\tR\x05model\x12,\n" +
-	"\x04arms\x18\x02 \x03(\v2\x18.poterne.registry.v1.ArmR\x04arms\x12\x12\n" +
-	"\x04salt\x18\x03 \x01(\tR\x04salt\x12\x12\n" +
-	"\x04etag\x18\x04 \x01(\tR\x04etag\x12;\n" +
-	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\xb5\x02\n" +
+	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a#poterne/registry/v1/resources.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xb5\x02\n" +
 	"\x12CreateModelRequest\x127\n" +
 	"\x04name\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12~\n" +
@@ -2412,27 +1588,7 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1d\n" +
 	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\x15\n" +
-	"\x13DeleteSplitResponse\"<\n" +
-	"\fWatchRequest\x12,\n" +
-	"\rfrom_revision\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\ffromRevision\"\xe0\x01\n" +
-	"\n" +
-	"ModelState\x120\n" +
-	"\x05model\x18\x01 \x01(\v2\x1a.poterne.registry.v1.ModelR\x05model\x128\n" +
-	"\bversions\x18\x02 \x03(\v2\x1c.poterne.registry.v1.VersionR\bversions\x124\n" +
-	"\aaliases\x18\x03 \x03(\v2\x1a.poterne.registry.v1.AliasR\aaliases\x120\n" +
-	"\x05split\x18\x04 \x01(\v2\x1a.poterne.registry.v1.SplitR\x05split\"\x8e\x02\n" +
-	"\rWatchResponse\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x03R\brevision\x12?\n" +
-	"\bsnapshot\x18\x02 \x01(\v2!.poterne.registry.v1.SnapshotPartH\x00R\bsnapshot\x12;\n" +
-	"\achanged\x18\x03 \x01(\v2\x1f.poterne.registry.v1.ModelStateH\x00R\achanged\x12\x1a\n" +
-	"\aremoved\x18\x04 \x01(\tH\x00R\aremoved\x12>\n" +
-	"\theartbeat\x18\x05 \x01(\v2\x1e.poterne.registry.v1.HeartbeatH\x00R\theartbeatB\a\n" +
-	"\x05event\"q\n" +
-	"\fSnapshotPart\x127\n" +
-	"\x06models\x18\x01 \x03(\v2\x1f.poterne.registry.v1.ModelStateR\x06models\x12\x14\n" +
-	"\x05first\x18\x02 \x01(\bR\x05first\x12\x12\n" +
-	"\x04last\x18\x03 \x01(\bR\x04last\"\v\n" +
-	"\tHeartbeat2\xcf\x10\n" +
+	"\x13DeleteSplitResponse2\xcf\x10\n" +
 	"\x0fRegistryService\x12\x87\x01\n" +
 	"\vCreateModel\x12'.poterne.registry.v1.CreateModelRequest\x1a(.poterne.registry.v1.CreateModelResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*b\x05model\"\x13/v1/registry/models\x12\x83\x01\n" +
 	"\bGetModel\x12$.poterne.registry.v1.GetModelRequest\x1a%.poterne.registry.v1.GetModelResponse\"*\x82\xd3\xe4\x93\x02$b\x05model\x12\x1b/v1/registry/models/{model}\x12z\n" +
@@ -2464,117 +1620,96 @@ func file_poterne_registry_v1_registry_proto_rawDescGZIP() []byte {
 	return file_poterne_registry_v1_registry_proto_rawDescData
 }
 
-var file_poterne_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_poterne_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_poterne_registry_v1_registry_proto_goTypes = []any{
-	(*Model)(nil),                 // 0: poterne.registry.v1.Model
-	(*Version)(nil),               // 1: poterne.registry.v1.Version
-	(*Alias)(nil),                 // 2: poterne.registry.v1.Alias
-	(*Arm)(nil),                   // 3: poterne.registry.v1.Arm
-	(*Split)(nil),                 // 4: poterne.registry.v1.Split
-	(*CreateModelRequest)(nil),    // 5: poterne.registry.v1.CreateModelRequest
-	(*CreateModelResponse)(nil),   // 6: poterne.registry.v1.CreateModelResponse
-	(*GetModelRequest)(nil),       // 7: poterne.registry.v1.GetModelRequest
-	(*GetModelResponse)(nil),      // 8: poterne.registry.v1.GetModelResponse
-	(*ListModelsRequest)(nil),     // 9: poterne.registry.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 10: poterne.registry.v1.ListModelsResponse
-	(*DeleteModelRequest)(nil),    // 11: poterne.registry.v1.DeleteModelRequest
-	(*DeleteModelResponse)(nil),   // 12: poterne.registry.v1.DeleteModelResponse
-	(*CreateVersionRequest)(nil),  // 13: poterne.registry.v1.CreateVersionRequest
-	(*CreateVersionResponse)(nil), // 14: poterne.registry.v1.CreateVersionResponse
-	(*GetVersionRequest)(nil),     // 15: poterne.registry.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),    // 16: poterne.registry.v1.GetVersionResponse
-	(*ListVersionsRequest)(nil),   // 17: poterne.registry.v1.ListVersionsRequest
-	(*ListVersionsResponse)(nil),  // 18: poterne.registry.v1.ListVersionsResponse
-	(*SetAliasRequest)(nil),       // 19: poterne.registry.v1.SetAliasRequest
-	(*SetAliasResponse)(nil),      // 20: poterne.registry.v1.SetAliasResponse
-	(*GetAliasRequest)(nil),       // 21: poterne.registry.v1.GetAliasRequest
-	(*GetAliasResponse)(nil),      // 22: poterne.registry.v1.GetAliasResponse
-	(*ListAliasesRequest)(nil),    // 23: poterne.registry.v1.ListAliasesRequest
-	(*ListAliasesResponse)(nil),   // 24: poterne.registry.v1.ListAliasesResponse
-	(*DeleteAliasRequest)(nil),    // 25: poterne.registry.v1.DeleteAliasRequest
-	(*DeleteAliasResponse)(nil),   // 26: poterne.registry.v1.DeleteAliasResponse
-	(*SetSplitRequest)(nil),       // 27: poterne.registry.v1.SetSplitRequest
-	(*SetSplitResponse)(nil),      // 28: poterne.registry.v1.SetSplitResponse
-	(*GetSplitRequest)(nil),       // 29: poterne.registry.v1.GetSplitRequest
-	(*GetSplitResponse)(nil),      // 30: poterne.registry.v1.GetSplitResponse
-	(*DeleteSplitRequest)(nil),    // 31: poterne.registry.v1.DeleteSplitRequest
-	(*DeleteSplitResponse)(nil),   // 32: poterne.registry.v1.DeleteSplitResponse
-	(*WatchRequest)(nil),          // 33: poterne.registry.v1.WatchRequest
-	(*ModelState)(nil),            // 34: poterne.registry.v1.ModelState
-	(*WatchResponse)(nil),         // 35: poterne.registry.v1.WatchResponse
-	(*SnapshotPart)(nil),          // 36: poterne.registry.v1.SnapshotPart
-	(*Heartbeat)(nil),             // 37: poterne.registry.v1.Heartbeat
-	nil,                           // 38: poterne.registry.v1.Model.LabelsEntry
-	nil,                           // 39: poterne.registry.v1.CreateModelRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
-	(*v1.ModelSpec)(nil),          // 41: poterne.common.v1.ModelSpec
+	(*CreateModelRequest)(nil),    // 0: poterne.registry.v1.CreateModelRequest
+	(*CreateModelResponse)(nil),   // 1: poterne.registry.v1.CreateModelResponse
+	(*GetModelRequest)(nil),       // 2: poterne.registry.v1.GetModelRequest
+	(*GetModelResponse)(nil),      // 3: poterne.registry.v1.GetModelResponse
+	(*ListModelsRequest)(nil),     // 4: poterne.registry.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 5: poterne.registry.v1.ListModelsResponse
+	(*DeleteModelRequest)(nil),    // 6: poterne.registry.v1.DeleteModelRequest
+	(*DeleteModelResponse)(nil),   // 7: poterne.registry.v1.DeleteModelResponse
+	(*CreateVersionRequest)(nil),  // 8: poterne.registry.v1.CreateVersionRequest
+	(*CreateVersionResponse)(nil), // 9: poterne.registry.v1.CreateVersionResponse
+	(*GetVersionRequest)(nil),     // 10: poterne.registry.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),    // 11: poterne.registry.v1.GetVersionResponse
+	(*ListVersionsRequest)(nil),   // 12: poterne.registry.v1.ListVersionsRequest
+	(*ListVersionsResponse)(nil),  // 13: poterne.registry.v1.ListVersionsResponse
+	(*SetAliasRequest)(nil),       // 14: poterne.registry.v1.SetAliasRequest
+	(*SetAliasResponse)(nil),      // 15: poterne.registry.v1.SetAliasResponse
+	(*GetAliasRequest)(nil),       // 16: poterne.registry.v1.GetAliasRequest
+	(*GetAliasResponse)(nil),      // 17: poterne.registry.v1.GetAliasResponse
+	(*ListAliasesRequest)(nil),    // 18: poterne.registry.v1.ListAliasesRequest
+	(*ListAliasesResponse)(nil),   // 19: poterne.registry.v1.ListAliasesResponse
+	(*DeleteAliasRequest)(nil),    // 20: poterne.registry.v1.DeleteAliasRequest
+	(*DeleteAliasResponse)(nil),   // 21: poterne.registry.v1.DeleteAliasResponse
+	(*SetSplitRequest)(nil),       // 22: poterne.registry.v1.SetSplitRequest
+	(*SetSplitResponse)(nil),      // 23: poterne.registry.v1.SetSplitResponse
+	(*GetSplitRequest)(nil),       // 24: poterne.registry.v1.GetSplitRequest
+	(*GetSplitResponse)(nil),      // 25: poterne.registry.v1.GetSplitResponse
+	(*DeleteSplitRequest)(nil),    // 26: poterne.registry.v1.DeleteSplitRequest
+	(*DeleteSplitResponse)(nil),   // 27: poterne.registry.v1.DeleteSplitResponse
+	nil,                           // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
+	(*Model)(nil),                 // 29: poterne.registry.v1.Model
+	(*v1.ModelSpec)(nil),          // 30: poterne.common.v1.ModelSpec
+	(*Version)(nil),               // 31: poterne.registry.v1.Version
+	(*Alias)(nil),                 // 32: poterne.registry.v1.Alias
+	(*Arm)(nil),                   // 33: poterne.registry.v1.Arm
+	(*Split)(nil),                 // 34: poterne.registry.v1.Split
+	(*WatchRequest)(nil),          // 35: poterne.registry.v1.WatchRequest
+	(*WatchResponse)(nil),         // 36: poterne.registry.v1.WatchResponse
 }
 var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
-	38, // 0: poterne.registry.v1.Model.labels:type_name -> poterne.registry.v1.Model.LabelsEntry
-	40, // 1: poterne.registry.v1.Model.create_time:type_name -> google.protobuf.Timestamp
-	40, // 2: poterne.registry.v1.Model.update_time:type_name -> google.protobuf.Timestamp
-	41, // 3: poterne.registry.v1.Version.spec:type_name -> poterne.common.v1.ModelSpec
-	40, // 4: poterne.registry.v1.Version.create_time:type_name -> google.protobuf.Timestamp
-	40, // 5: poterne.registry.v1.Alias.update_time:type_name -> google.protobuf.Timestamp
-	3,  // 6: poterne.registry.v1.Split.arms:type_name -> poterne.registry.v1.Arm
-	40, // 7: poterne.registry.v1.Split.update_time:type_name -> google.protobuf.Timestamp
-	39, // 8: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
-	0,  // 9: poterne.registry.v1.CreateModelResponse.model:type_name -> poterne.registry.v1.Model
-	0,  // 10: poterne.registry.v1.GetModelResponse.model:type_name -> poterne.registry.v1.Model
-	0,  // 11: poterne.registry.v1.ListModelsResponse.models:type_name -> poterne.registry.v1.Model
-	41, // 12: poterne.registry.v1.CreateVersionRequest.spec:type_name -> poterne.common.v1.ModelSpec
-	1,  // 13: poterne.registry.v1.CreateVersionResponse.version:type_name -> poterne.registry.v1.Version
-	1,  // 14: poterne.registry.v1.GetVersionResponse.version:type_name -> poterne.registry.v1.Version
-	1,  // 15: poterne.registry.v1.ListVersionsResponse.versions:type_name -> poterne.registry.v1.Version
-	2,  // 16: poterne.registry.v1.SetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
-	2,  // 17: poterne.registry.v1.GetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
-	2,  // 18: poterne.registry.v1.ListAliasesResponse.aliases:type_name -> poterne.registry.v1.Alias
-	3,  // 19: poterne.registry.v1.SetSplitRequest.arms:type_name -> poterne.registry.v1.Arm
-	4,  // 20: poterne.registry.v1.SetSplitResponse.split:type_name -> poterne.registry.v1.Split
-	4,  // 21: poterne.registry.v1.GetSplitResponse.split:type_name -> poterne.registry.v1.Split
-	0,  // 22: poterne.registry.v1.ModelState.model:type_name -> poterne.registry.v1.Model
-	1,  // 23: poterne.registry.v1.ModelState.versions:type_name -> poterne.registry.v1.Version
-	2,  // 24: poterne.registry.v1.ModelState.aliases:type_name -> poterne.registry.v1.Alias
-	4,  // 25: poterne.registry.v1.ModelState.split:type_name -> poterne.registry.v1.Split
-	36, // 26: poterne.registry.v1.WatchResponse.snapshot:type_name -> poterne.registry.v1.SnapshotPart
-	34, // 27: poterne.registry.v1.WatchResponse.changed:type_name -> poterne.registry.v1.ModelState
-	37, // 28: poterne.registry.v1.WatchResponse.heartbeat:type_name -> poterne.registry.v1.Heartbeat
-	34, // 29: poterne.registry.v1.SnapshotPart.models:type_name -> poterne.registry.v1.ModelState
-	5,  // 30: poterne.registry.v1.RegistryService.CreateModel:input_type -> poterne.registry.v1.CreateModelRequest
-	7,  // 31: poterne.registry.v1.RegistryService.GetModel:input_type -> poterne.registry.v1.GetModelRequest
-	9,  // 32: poterne.registry.v1.RegistryService.ListModels:input_type -> poterne.registry.v1.ListModelsRequest
-	11, // 33: poterne.registry.v1.RegistryService.DeleteModel:input_type -> poterne.registry.v1.DeleteModelRequest
-	13, // 34: poterne.registry.v1.RegistryService.CreateVersion:input_type -> poterne.registry.v1.CreateVersionRequest
-	15, // 35: poterne.registry.v1.RegistryService.GetVersion:input_type -> poterne.registry.v1.GetVersionRequest
-	17, // 36: poterne.registry.v1.RegistryService.ListVersions:input_type -> poterne.registry.v1.ListVersionsRequest
-	19, // 37: poterne.registry.v1.RegistryService.SetAlias:input_type -> poterne.registry.v1.SetAliasRequest
-	21, // 38: poterne.registry.v1.RegistryService.GetAlias:input_type -> poterne.registry.v1.GetAliasRequest
-	23, // 39: poterne.registry.v1.RegistryService.ListAliases:input_type -> poterne.registry.v1.ListAliasesRequest
-	25, // 40: poterne.registry.v1.RegistryService.DeleteAlias:input_type -> poterne.registry.v1.DeleteAliasRequest
-	27, // 41: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
-	29, // 42: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
-	31, // 43: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
-	33, // 44: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
-	6,  // 45: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
-	8,  // 46: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
-	10, // 47: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
-	12, // 48: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
-	14, // 49: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
-	16, // 50: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
-	18, // 51: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
-	20, // 52: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
-	22, // 53: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
-	24, // 54: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
-	26, // 55: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
-	28, // 56: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
-	30, // 57: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
-	32, // 58: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
-	35, // 59: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
-	45, // [45:60] is the sub-list for method output_type
-	30, // [30:45] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	28, // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
+	29, // 1: poterne.registry.v1.CreateModelResponse.model:type_name -> poterne.registry.v1.Model
+	29, // 2: poterne.registry.v1.GetModelResponse.model:type_name -> poterne.registry.v1.Model
+	29, // 3: poterne.registry.v1.ListModelsResponse.models:type_name -> poterne.registry.v1.Model
+	30, // 4: poterne.registry.v1.CreateVersionRequest.spec:type_name -> poterne.common.v1.ModelSpec
+	31, // 5: poterne.registry.v1.CreateVersionResponse.version:type_name -> poterne.registry.v1.Version
+	31, // 6: poterne.registry.v1.GetVersionResponse.version:type_name -> poterne.registry.v1.Version
+	31, // 7: poterne.registry.v1.ListVersionsResponse.versions:type_name -> poterne.registry.v1.Version
+	32, // 8: poterne.registry.v1.SetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
+	32, // 9: poterne.registry.v1.GetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
+	32, // 10: poterne.registry.v1.ListAliasesResponse.aliases:type_name -> poterne.registry.v1.Alias
+	33, // 11: poterne.registry.v1.SetSplitRequest.arms:type_name -> poterne.registry.v1.Arm
+	34, // 12: poterne.registry.v1.SetSplitResponse.split:type_name -> poterne.registry.v1.Split
+	34, // 13: poterne.registry.v1.GetSplitResponse.split:type_name -> poterne.registry.v1.Split
+	0,  // 14: poterne.registry.v1.RegistryService.CreateModel:input_type -> poterne.registry.v1.CreateModelRequest
+	2,  // 15: poterne.registry.v1.RegistryService.GetModel:input_type -> poterne.registry.v1.GetModelRequest
+	4,  // 16: poterne.registry.v1.RegistryService.ListModels:input_type -> poterne.registry.v1.ListModelsRequest
+	6,  // 17: poterne.registry.v1.RegistryService.DeleteModel:input_type -> poterne.registry.v1.DeleteModelRequest
+	8,  // 18: poterne.registry.v1.RegistryService.CreateVersion:input_type -> poterne.registry.v1.CreateVersionRequest
+	10, // 19: poterne.registry.v1.RegistryService.GetVersion:input_type -> poterne.registry.v1.GetVersionRequest
+	12, // 20: poterne.registry.v1.RegistryService.ListVersions:input_type -> poterne.registry.v1.ListVersionsRequest
+	14, // 21: poterne.registry.v1.RegistryService.SetAlias:input_type -> poterne.registry.v1.SetAliasRequest
+	16, // 22: poterne.registry.v1.RegistryService.GetAlias:input_type -> poterne.registry.v1.GetAliasRequest
+	18, // 23: poterne.registry.v1.RegistryService.ListAliases:input_type -> poterne.registry.v1.ListAliasesRequest
+	20, // 24: poterne.registry.v1.RegistryService.DeleteAlias:input_type -> poterne.registry.v1.DeleteAliasRequest
+	22, // 25: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
+	24, // 26: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
+	26, // 27: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
+	35, // 28: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
+	1,  // 29: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
+	3,  // 30: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
+	5,  // 31: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
+	7,  // 32: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
+	9,  // 33: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
+	11, // 34: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
+	13, // 35: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
+	15, // 36: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
+	17, // 37: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
+	19, // 38: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
+	21, // 39: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
+	23, // 40: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
+	25, // 41: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
+	27, // 42: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
+	36, // 43: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
+	29, // [29:44] is the sub-list for method output_type
+	14, // [14:29] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_registry_proto_init() }
@@ -2582,19 +1717,15 @@ func file_poterne_registry_v1_registry_proto_init() {
 	if File_poterne_registry_v1_registry_proto != nil {
 		return
 	}
-	file_poterne_registry_v1_registry_proto_msgTypes[35].OneofWrappers = []any{
-		(*WatchResponse_Snapshot)(nil),
-		(*WatchResponse_Changed)(nil),
-		(*WatchResponse_Removed)(nil),
-		(*WatchResponse_Heartbeat)(nil),
-	}
+	file_poterne_registry_v1_resources_proto_init()
+	file_poterne_registry_v1_watch_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_registry_v1_registry_proto_rawDesc), len(file_poterne_registry_v1_registry_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -14,8 +14,6 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	structpb "google.golang.org/protobuf/types/known/structpb"
-	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -27,284 +25,6 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
-
-// A set of documents that are searched together.
-type Collection struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its id, unique in the tenant.
-	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// A name for people.
-	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// The model whose vectors the collection is searched by.
-	EmbeddingModel string `protobuf:"bytes,3,opt,name=embedding_model,json=embeddingModel,proto3" json:"embedding_model,omitempty"`
-	// The digest of the model's version that made the vectors; empty until the
-	// first document.
-	EmbeddingDigest string `protobuf:"bytes,4,opt,name=embedding_digest,json=embeddingDigest,proto3" json:"embedding_digest,omitempty"`
-	// How many documents it has.
-	DocumentCount int32 `protobuf:"varint,5,opt,name=document_count,json=documentCount,proto3" json:"document_count,omitempty"`
-	// How many chunks they were cut into.
-	ChunkCount int32 `protobuf:"varint,6,opt,name=chunk_count,json=chunkCount,proto3" json:"chunk_count,omitempty"`
-	// Grows with every visible write.
-	Generation int64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
-	// When it was created.
-	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When a document changed last.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Collection) Reset() {
-	*x = Collection{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Collection) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Collection) ProtoMessage() {}
-
-func (x *Collection) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Collection.ProtoReflect.Descriptor instead.
-func (*Collection) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *Collection) GetId() string {
-	if x != nil {
-		return x.Id
-	}
-	return ""
-}
-
-func (x *Collection) GetDisplayName() string {
-	if x != nil {
-		return x.DisplayName
-	}
-	return ""
-}
-
-func (x *Collection) GetEmbeddingModel() string {
-	if x != nil {
-		return x.EmbeddingModel
-	}
-	return ""
-}
-
-func (x *Collection) GetEmbeddingDigest() string {
-	if x != nil {
-		return x.EmbeddingDigest
-	}
-	return ""
-}
-
-func (x *Collection) GetDocumentCount() int32 {
-	if x != nil {
-		return x.DocumentCount
-	}
-	return 0
-}
-
-func (x *Collection) GetChunkCount() int32 {
-	if x != nil {
-		return x.ChunkCount
-	}
-	return 0
-}
-
-func (x *Collection) GetGeneration() int64 {
-	if x != nil {
-		return x.Generation
-	}
-	return 0
-}
-
-func (x *Collection) GetCreateTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.CreateTime
-	}
-	return nil
-}
-
-func (x *Collection) GetUpdateTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.UpdateTime
-	}
-	return nil
-}
-
-// Who may read a document.
-type AccessList struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Principals such as `user:alice`, `group:finance`, `role:reader`,
-	// `tenant:acme`; a caller who is any of them may read. Empty: nobody. At
-	// most 256 of 1 to 256 characters; checked document by document.
-	Principals    []string `protobuf:"bytes,1,rep,name=principals,proto3" json:"principals,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *AccessList) Reset() {
-	*x = AccessList{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *AccessList) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*AccessList) ProtoMessage() {}
-
-func (x *AccessList) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use AccessList.ProtoReflect.Descriptor instead.
-func (*AccessList) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *AccessList) GetPrincipals() []string {
-	if x != nil {
-		return x.Principals
-	}
-	return nil
-}
-
-// A document.
-type Document struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its id, unique in the collection: 1 to 256 characters, no control
-	// characters, no `/`.
-	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Its title, at most 1024 characters.
-	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
-	// Its text, at most 4 MiB.
-	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
-	// What filters speak of: strings, numbers, booleans and lists of them, by
-	// name. At most 64 KiB.
-	Metadata *structpb.Struct `protobuf:"bytes,4,opt,name=metadata,proto3" json:"metadata,omitempty"`
-	// Who may read it. Missing: everybody in the tenant.
-	Acl *AccessList `protobuf:"bytes,5,opt,name=acl,proto3" json:"acl,omitempty"`
-	// When it was first written; set by the service.
-	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When it was last written; set by the service.
-	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// SHA-256 of title, text, metadata and access list; set by the service.
-	ContentHash   string `protobuf:"bytes,8,opt,name=content_hash,json=contentHash,proto3" json:"content_hash,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Document) Reset() {
-	*x = Document{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Document) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Document) ProtoMessage() {}
-
-func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Document.ProtoReflect.Descriptor instead.
-func (*Document) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *Document) GetId() string {
-	if x != nil {
-		return x.Id
-	}
-	return ""
-}
-
-func (x *Document) GetTitle() string {
-	if x != nil {
-		return x.Title
-	}
-	return ""
-}
-
-func (x *Document) GetText() string {
-	if x != nil {
-		return x.Text
-	}
-	return ""
-}
-
-func (x *Document) GetMetadata() *structpb.Struct {
-	if x != nil {
-		return x.Metadata
-	}
-	return nil
-}
-
-func (x *Document) GetAcl() *AccessList {
-	if x != nil {
-		return x.Acl
-	}
-	return nil
-}
-
-func (x *Document) GetCreateTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.CreateTime
-	}
-	return nil
-}
-
-func (x *Document) GetUpdateTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.UpdateTime
-	}
-	return nil
-}
-
-func (x *Document) GetContentHash() string {
-	if x != nil {
-		return x.ContentHash
-	}
-	return ""
-}
 
 // Asks for a collection to be created.
 type CreateCollectionRequest struct {
@@ -322,7 +42,7 @@ type CreateCollectionRequest struct {
 
 func (x *CreateCollectionRequest) Reset() {
 	*x = CreateCollectionRequest{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[3]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -334,7 +54,7 @@ func (x *CreateCollectionRequest) String() string {
 func (*CreateCollectionRequest) ProtoMessage() {}
 
 func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[3]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -347,7 +67,7 @@ func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionRequest.ProtoReflect.Descriptor instead.
 func (*CreateCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{3}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *CreateCollectionRequest) GetId() string {
@@ -382,7 +102,7 @@ type CreateCollectionResponse struct {
 
 func (x *CreateCollectionResponse) Reset() {
 	*x = CreateCollectionResponse{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[4]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -394,7 +114,7 @@ func (x *CreateCollectionResponse) String() string {
 func (*CreateCollectionResponse) ProtoMessage() {}
 
 func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[4]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -407,7 +127,7 @@ func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionResponse.ProtoReflect.Descriptor instead.
 func (*CreateCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{4}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *CreateCollectionResponse) GetCollection() *Collection {
@@ -428,7 +148,7 @@ type GetCollectionRequest struct {
 
 func (x *GetCollectionRequest) Reset() {
 	*x = GetCollectionRequest{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[5]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -440,7 +160,7 @@ func (x *GetCollectionRequest) String() string {
 func (*GetCollectionRequest) ProtoMessage() {}
 
 func (x *GetCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[5]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -453,7 +173,7 @@ func (x *GetCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCollectionRequest.ProtoReflect.Descriptor instead.
 func (*GetCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{5}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *GetCollectionRequest) GetCollection() string {
@@ -474,7 +194,7 @@ type GetCollectionResponse struct {
 
 func (x *GetCollectionResponse) Reset() {
 	*x = GetCollectionResponse{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[6]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +206,7 @@ func (x *GetCollectionResponse) String() string {
 func (*GetCollectionResponse) ProtoMessage() {}
 
 func (x *GetCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[6]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +219,7 @@ func (x *GetCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCollectionResponse.ProtoReflect.Descriptor instead.
 func (*GetCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{6}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetCollectionResponse) GetCollection() *Collection {
@@ -522,7 +242,7 @@ type ListCollectionsRequest struct {
 
 func (x *ListCollectionsRequest) Reset() {
 	*x = ListCollectionsRequest{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[7]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +254,7 @@ func (x *ListCollectionsRequest) String() string {
 func (*ListCollectionsRequest) ProtoMessage() {}
 
 func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[7]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +267,7 @@ func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectionsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{7}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListCollectionsRequest) GetPageSize() int32 {
@@ -577,7 +297,7 @@ type ListCollectionsResponse struct {
 
 func (x *ListCollectionsResponse) Reset() {
 	*x = ListCollectionsResponse{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[8]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +309,7 @@ func (x *ListCollectionsResponse) String() string {
 func (*ListCollectionsResponse) ProtoMessage() {}
 
 func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[8]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +322,7 @@ func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectionsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{8}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListCollectionsResponse) GetCollections() []*Collection {
@@ -630,7 +350,7 @@ type DeleteCollectionRequest struct {
 
 func (x *DeleteCollectionRequest) Reset() {
 	*x = DeleteCollectionRequest{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[9]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -642,7 +362,7 @@ func (x *DeleteCollectionRequest) String() string {
 func (*DeleteCollectionRequest) ProtoMessage() {}
 
 func (x *DeleteCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[9]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -655,7 +375,7 @@ func (x *DeleteCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteCollectionRequest.ProtoReflect.Descriptor instead.
 func (*DeleteCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{9}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DeleteCollectionRequest) GetCollection() string {
@@ -674,7 +394,7 @@ type DeleteCollectionResponse struct {
 
 func (x *DeleteCollectionResponse) Reset() {
 	*x = DeleteCollectionResponse{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[10]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +406,7 @@ func (x *DeleteCollectionResponse) String() string {
 func (*DeleteCollectionResponse) ProtoMessage() {}
 
 func (x *DeleteCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[10]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +419,7 @@ func (x *DeleteCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteCollectionResponse.ProtoReflect.Descriptor instead.
 func (*DeleteCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{10}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{7}
 }
 
 // Documents to write.
@@ -719,7 +439,7 @@ type BatchUpsertDocumentsRequest struct {
 
 func (x *BatchUpsertDocumentsRequest) Reset() {
 	*x = BatchUpsertDocumentsRequest{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[11]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -731,7 +451,7 @@ func (x *BatchUpsertDocumentsRequest) String() string {
 func (*BatchUpsertDocumentsRequest) ProtoMessage() {}
 
 func (x *BatchUpsertDocumentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[11]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -744,7 +464,7 @@ func (x *BatchUpsertDocumentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchUpsertDocumentsRequest.ProtoReflect.Descriptor instead.
 func (*BatchUpsertDocumentsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{11}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *BatchUpsertDocumentsRequest) GetCollection() string {
@@ -785,7 +505,7 @@ type DocumentResult struct {
 
 func (x *DocumentResult) Reset() {
 	*x = DocumentResult{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[12]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -797,7 +517,7 @@ func (x *DocumentResult) String() string {
 func (*DocumentResult) ProtoMessage() {}
 
 func (x *DocumentResult) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[12]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -810,7 +530,7 @@ func (x *DocumentResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentResult.ProtoReflect.Descriptor instead.
 func (*DocumentResult) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{12}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DocumentResult) GetId() string {
@@ -857,7 +577,7 @@ type DocumentError struct {
 
 func (x *DocumentError) Reset() {
 	*x = DocumentError{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[13]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +589,7 @@ func (x *DocumentError) String() string {
 func (*DocumentError) ProtoMessage() {}
 
 func (x *DocumentError) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[13]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +602,7 @@ func (x *DocumentError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentError.ProtoReflect.Descriptor instead.
 func (*DocumentError) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{13}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DocumentError) GetCode() string {
@@ -923,7 +643,7 @@ type BatchUpsertDocumentsResponse struct {
 
 func (x *BatchUpsertDocumentsResponse) Reset() {
 	*x = BatchUpsertDocumentsResponse{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[14]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +655,7 @@ func (x *BatchUpsertDocumentsResponse) String() string {
 func (*BatchUpsertDocumentsResponse) ProtoMessage() {}
 
 func (x *BatchUpsertDocumentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[14]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +668,7 @@ func (x *BatchUpsertDocumentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchUpsertDocumentsResponse.ProtoReflect.Descriptor instead.
 func (*BatchUpsertDocumentsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{14}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *BatchUpsertDocumentsResponse) GetResults() []*DocumentResult {
@@ -992,7 +712,7 @@ type GetDocumentRequest struct {
 
 func (x *GetDocumentRequest) Reset() {
 	*x = GetDocumentRequest{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[15]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1004,7 +724,7 @@ func (x *GetDocumentRequest) String() string {
 func (*GetDocumentRequest) ProtoMessage() {}
 
 func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[15]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1017,7 +737,7 @@ func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentRequest.ProtoReflect.Descriptor instead.
 func (*GetDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{15}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetDocumentRequest) GetCollection() string {
@@ -1045,7 +765,7 @@ type GetDocumentResponse struct {
 
 func (x *GetDocumentResponse) Reset() {
 	*x = GetDocumentResponse{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[16]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +777,7 @@ func (x *GetDocumentResponse) String() string {
 func (*GetDocumentResponse) ProtoMessage() {}
 
 func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[16]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +790,7 @@ func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentResponse.ProtoReflect.Descriptor instead.
 func (*GetDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{16}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetDocumentResponse) GetDocument() *Document {
@@ -1095,7 +815,7 @@ type ListDocumentsRequest struct {
 
 func (x *ListDocumentsRequest) Reset() {
 	*x = ListDocumentsRequest{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[17]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +827,7 @@ func (x *ListDocumentsRequest) String() string {
 func (*ListDocumentsRequest) ProtoMessage() {}
 
 func (x *ListDocumentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[17]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +840,7 @@ func (x *ListDocumentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDocumentsRequest.ProtoReflect.Descriptor instead.
 func (*ListDocumentsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{17}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListDocumentsRequest) GetCollection() string {
@@ -1157,7 +877,7 @@ type ListDocumentsResponse struct {
 
 func (x *ListDocumentsResponse) Reset() {
 	*x = ListDocumentsResponse{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[18]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +889,7 @@ func (x *ListDocumentsResponse) String() string {
 func (*ListDocumentsResponse) ProtoMessage() {}
 
 func (x *ListDocumentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[18]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +902,7 @@ func (x *ListDocumentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDocumentsResponse.ProtoReflect.Descriptor instead.
 func (*ListDocumentsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{18}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListDocumentsResponse) GetDocuments() []*Document {
@@ -1212,7 +932,7 @@ type DeleteDocumentRequest struct {
 
 func (x *DeleteDocumentRequest) Reset() {
 	*x = DeleteDocumentRequest{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[19]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +944,7 @@ func (x *DeleteDocumentRequest) String() string {
 func (*DeleteDocumentRequest) ProtoMessage() {}
 
 func (x *DeleteDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[19]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +957,7 @@ func (x *DeleteDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDocumentRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{19}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteDocumentRequest) GetCollection() string {
@@ -1263,7 +983,7 @@ type DeleteDocumentResponse struct {
 
 func (x *DeleteDocumentResponse) Reset() {
 	*x = DeleteDocumentResponse{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[20]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +995,7 @@ func (x *DeleteDocumentResponse) String() string {
 func (*DeleteDocumentResponse) ProtoMessage() {}
 
 func (x *DeleteDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[20]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1288,7 +1008,7 @@ func (x *DeleteDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDocumentResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{20}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{17}
 }
 
 // A query.
@@ -1313,7 +1033,7 @@ type SearchRequest struct {
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[21]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1045,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[21]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1058,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{21}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SearchRequest) GetCollection() string {
@@ -1383,271 +1103,6 @@ func (x *SearchRequest) GetExplain() bool {
 	return false
 }
 
-// One leg of a hybrid search, for one hit.
-type LegExplanation struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// `lexical` or `vector`.
-	Leg string `protobuf:"bytes,1,opt,name=leg,proto3" json:"leg,omitempty"`
-	// The hit's place in this leg, from 1; 0 when the leg did not find it.
-	Rank int32 `protobuf:"varint,2,opt,name=rank,proto3" json:"rank,omitempty"`
-	// The leg's own score: BM25, or cosine similarity.
-	Score float64 `protobuf:"fixed64,3,opt,name=score,proto3" json:"score,omitempty"`
-	// The score after it was put on the common scale.
-	NormalizedScore float64 `protobuf:"fixed64,4,opt,name=normalized_score,json=normalizedScore,proto3" json:"normalized_score,omitempty"`
-	// The leg's weight in the sum.
-	Weight        float64 `protobuf:"fixed64,5,opt,name=weight,proto3" json:"weight,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *LegExplanation) Reset() {
-	*x = LegExplanation{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[22]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *LegExplanation) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*LegExplanation) ProtoMessage() {}
-
-func (x *LegExplanation) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[22]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use LegExplanation.ProtoReflect.Descriptor instead.
-func (*LegExplanation) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{22}
-}
-
-func (x *LegExplanation) GetLeg() string {
-	if x != nil {
-		return x.Leg
-	}
-	return ""
-}
-
-func (x *LegExplanation) GetRank() int32 {
-	if x != nil {
-		return x.Rank
-	}
-	return 0
-}
-
-func (x *LegExplanation) GetScore() float64 {
-	if x != nil {
-		return x.Score
-	}
-	return 0
-}
-
-func (x *LegExplanation) GetNormalizedScore() float64 {
-	if x != nil {
-		return x.NormalizedScore
-	}
-	return 0
-}
-
-func (x *LegExplanation) GetWeight() float64 {
-	if x != nil {
-		return x.Weight
-	}
-	return 0
-}
-
-// Why a hit ranks where it does.
-type Explanation struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The hit in each leg.
-	Legs []*LegExplanation `protobuf:"bytes,1,rep,name=legs,proto3" json:"legs,omitempty"`
-	// How the legs were put together, for example `standardised`.
-	Fusion        string `protobuf:"bytes,2,opt,name=fusion,proto3" json:"fusion,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Explanation) Reset() {
-	*x = Explanation{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[23]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Explanation) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Explanation) ProtoMessage() {}
-
-func (x *Explanation) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[23]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
-func (*Explanation) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{23}
-}
-
-func (x *Explanation) GetLegs() []*LegExplanation {
-	if x != nil {
-		return x.Legs
-	}
-	return nil
-}
-
-func (x *Explanation) GetFusion() string {
-	if x != nil {
-		return x.Fusion
-	}
-	return ""
-}
-
-// A passage that answers the query.
-type Hit struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The document's id.
-	DocumentId string `protobuf:"bytes,1,opt,name=document_id,json=documentId,proto3" json:"document_id,omitempty"`
-	// The chunk's id: the document's id, `#`, and the chunk's number from 0.
-	ChunkId string `protobuf:"bytes,2,opt,name=chunk_id,json=chunkId,proto3" json:"chunk_id,omitempty"`
-	// The score that hits are ordered by. It compares hits of one answer only,
-	// and may be negative: a standardised score has its middle at 0.
-	Score float64 `protobuf:"fixed64,3,opt,name=score,proto3" json:"score,omitempty"`
-	// The passage.
-	Text string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
-	// Parts of the passage with the query's words between `<em>` and `</em>`.
-	Highlights []string `protobuf:"bytes,5,rep,name=highlights,proto3" json:"highlights,omitempty"`
-	// The document's metadata.
-	Metadata *structpb.Struct `protobuf:"bytes,6,opt,name=metadata,proto3" json:"metadata,omitempty"`
-	// The document's title.
-	Title string `protobuf:"bytes,7,opt,name=title,proto3" json:"title,omitempty"`
-	// Why it ranks here, when the query asked.
-	Explanation *Explanation `protobuf:"bytes,8,opt,name=explanation,proto3" json:"explanation,omitempty"`
-	// Where the passage begins in the document's text, in bytes of UTF-8.
-	StartOffset int32 `protobuf:"varint,9,opt,name=start_offset,json=startOffset,proto3" json:"start_offset,omitempty"`
-	// Where the passage ends.
-	EndOffset     int32 `protobuf:"varint,10,opt,name=end_offset,json=endOffset,proto3" json:"end_offset,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Hit) Reset() {
-	*x = Hit{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[24]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Hit) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Hit) ProtoMessage() {}
-
-func (x *Hit) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[24]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Hit.ProtoReflect.Descriptor instead.
-func (*Hit) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{24}
-}
-
-func (x *Hit) GetDocumentId() string {
-	if x != nil {
-		return x.DocumentId
-	}
-	return ""
-}
-
-func (x *Hit) GetChunkId() string {
-	if x != nil {
-		return x.ChunkId
-	}
-	return ""
-}
-
-func (x *Hit) GetScore() float64 {
-	if x != nil {
-		return x.Score
-	}
-	return 0
-}
-
-func (x *Hit) GetText() string {
-	if x != nil {
-		return x.Text
-	}
-	return ""
-}
-
-func (x *Hit) GetHighlights() []string {
-	if x != nil {
-		return x.Highlights
-	}
-	return nil
-}
-
-func (x *Hit) GetMetadata() *structpb.Struct {
-	if x != nil {
-		return x.Metadata
-	}
-	return nil
-}
-
-func (x *Hit) GetTitle() string {
-	if x != nil {
-		return x.Title
-	}
-	return ""
-}
-
-func (x *Hit) GetExplanation() *Explanation {
-	if x != nil {
-		return x.Explanation
-	}
-	return nil
-}
-
-func (x *Hit) GetStartOffset() int32 {
-	if x != nil {
-		return x.StartOffset
-	}
-	return 0
-}
-
-func (x *Hit) GetEndOffset() int32 {
-	if x != nil {
-		return x.EndOffset
-	}
-	return 0
-}
-
 // What was found.
 type SearchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1668,7 +1123,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_poterne_search_v1_search_proto_msgTypes[25]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1680,7 +1135,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_search_proto_msgTypes[25]
+	mi := &file_poterne_search_v1_search_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1693,7 +1148,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{25}
+	return file_poterne_search_v1_search_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SearchResponse) GetHits() []*Hit {
@@ -1735,39 +1190,7 @@ var File_poterne_search_v1_search_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x02\n" +
-	"\n" +
-	"Collection\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
-	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12'\n" +
-	"\x0fembedding_model\x18\x03 \x01(\tR\x0eembeddingModel\x12)\n" +
-	"\x10embedding_digest\x18\x04 \x01(\tR\x0fembeddingDigest\x12%\n" +
-	"\x0edocument_count\x18\x05 \x01(\x05R\rdocumentCount\x12\x1f\n" +
-	"\vchunk_count\x18\x06 \x01(\x05R\n" +
-	"chunkCount\x12\x1e\n" +
-	"\n" +
-	"generation\x18\a \x01(\x03R\n" +
-	"generation\x12;\n" +
-	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\x12;\n" +
-	"\vupdate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\",\n" +
-	"\n" +
-	"AccessList\x12\x1e\n" +
-	"\n" +
-	"principals\x18\x01 \x03(\tR\n" +
-	"principals\"\xc7\x02\n" +
-	"\bDocument\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
-	"\x05title\x18\x02 \x01(\tR\x05title\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\x123\n" +
-	"\bmetadata\x18\x04 \x01(\v2\x17.google.protobuf.StructR\bmetadata\x12/\n" +
-	"\x03acl\x18\x05 \x01(\v2\x1d.poterne.search.v1.AccessListR\x03acl\x12;\n" +
-	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\x12;\n" +
-	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\x12!\n" +
-	"\fcontent_hash\x18\b \x01(\tR\vcontentHash\"\xac\x01\n" +
+	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a!poterne/search/v1/resources.proto\"\xac\x01\n" +
 	"\x17CreateCollectionRequest\x121\n" +
 	"\x02id\x18\x01 \x01(\tB!\xbaH\x1er\x1c2\x1a^[a-z0-9][a-z0-9_-]{0,62}$R\x02id\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x121\n" +
@@ -1856,32 +1279,7 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\x04topK\x124\n" +
 	"\x04mode\x18\x04 \x01(\tB \xbaH\x1dr\x1bR\x00R\x06hybridR\alexicalR\x06vectorR\x04mode\x12 \n" +
 	"\x06filter\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x06filter\x12\x18\n" +
-	"\aexplain\x18\x06 \x01(\bR\aexplain\"\x8f\x01\n" +
-	"\x0eLegExplanation\x12\x10\n" +
-	"\x03leg\x18\x01 \x01(\tR\x03leg\x12\x12\n" +
-	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x14\n" +
-	"\x05score\x18\x03 \x01(\x01R\x05score\x12)\n" +
-	"\x10normalized_score\x18\x04 \x01(\x01R\x0fnormalizedScore\x12\x16\n" +
-	"\x06weight\x18\x05 \x01(\x01R\x06weight\"\\\n" +
-	"\vExplanation\x125\n" +
-	"\x04legs\x18\x01 \x03(\v2!.poterne.search.v1.LegExplanationR\x04legs\x12\x16\n" +
-	"\x06fusion\x18\x02 \x01(\tR\x06fusion\"\xda\x02\n" +
-	"\x03Hit\x12\x1f\n" +
-	"\vdocument_id\x18\x01 \x01(\tR\n" +
-	"documentId\x12\x19\n" +
-	"\bchunk_id\x18\x02 \x01(\tR\achunkId\x12\x14\n" +
-	"\x05score\x18\x03 \x01(\x01R\x05score\x12\x12\n" +
-	"\x04text\x18\x04 \x01(\tR\x04text\x12\x1e\n" +
-	"\n" +
-	"highlights\x18\x05 \x03(\tR\n" +
-	"highlights\x123\n" +
-	"\bmetadata\x18\x06 \x01(\v2\x17.google.protobuf.StructR\bmetadata\x12\x14\n" +
-	"\x05title\x18\a \x01(\tR\x05title\x12@\n" +
-	"\vexplanation\x18\b \x01(\v2\x1e.poterne.search.v1.ExplanationR\vexplanation\x12!\n" +
-	"\fstart_offset\x18\t \x01(\x05R\vstartOffset\x12\x1d\n" +
-	"\n" +
-	"end_offset\x18\n" +
-	" \x01(\x05R\tendOffset\"\xa5\x01\n" +
+	"\aexplain\x18\x06 \x01(\bR\aexplain\"\xa5\x01\n" +
 	"\x0eSearchResponse\x12*\n" +
 	"\x04hits\x18\x01 \x03(\v2\x16.poterne.search.v1.HitR\x04hits\x12\x1e\n" +
 	"\n" +
@@ -1916,79 +1314,65 @@ func file_poterne_search_v1_search_proto_rawDescGZIP() []byte {
 	return file_poterne_search_v1_search_proto_rawDescData
 }
 
-var file_poterne_search_v1_search_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_poterne_search_v1_search_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_poterne_search_v1_search_proto_goTypes = []any{
-	(*Collection)(nil),                   // 0: poterne.search.v1.Collection
-	(*AccessList)(nil),                   // 1: poterne.search.v1.AccessList
-	(*Document)(nil),                     // 2: poterne.search.v1.Document
-	(*CreateCollectionRequest)(nil),      // 3: poterne.search.v1.CreateCollectionRequest
-	(*CreateCollectionResponse)(nil),     // 4: poterne.search.v1.CreateCollectionResponse
-	(*GetCollectionRequest)(nil),         // 5: poterne.search.v1.GetCollectionRequest
-	(*GetCollectionResponse)(nil),        // 6: poterne.search.v1.GetCollectionResponse
-	(*ListCollectionsRequest)(nil),       // 7: poterne.search.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil),      // 8: poterne.search.v1.ListCollectionsResponse
-	(*DeleteCollectionRequest)(nil),      // 9: poterne.search.v1.DeleteCollectionRequest
-	(*DeleteCollectionResponse)(nil),     // 10: poterne.search.v1.DeleteCollectionResponse
-	(*BatchUpsertDocumentsRequest)(nil),  // 11: poterne.search.v1.BatchUpsertDocumentsRequest
-	(*DocumentResult)(nil),               // 12: poterne.search.v1.DocumentResult
-	(*DocumentError)(nil),                // 13: poterne.search.v1.DocumentError
-	(*BatchUpsertDocumentsResponse)(nil), // 14: poterne.search.v1.BatchUpsertDocumentsResponse
-	(*GetDocumentRequest)(nil),           // 15: poterne.search.v1.GetDocumentRequest
-	(*GetDocumentResponse)(nil),          // 16: poterne.search.v1.GetDocumentResponse
-	(*ListDocumentsRequest)(nil),         // 17: poterne.search.v1.ListDocumentsRequest
-	(*ListDocumentsResponse)(nil),        // 18: poterne.search.v1.ListDocumentsResponse
-	(*DeleteDocumentRequest)(nil),        // 19: poterne.search.v1.DeleteDocumentRequest
-	(*DeleteDocumentResponse)(nil),       // 20: poterne.search.v1.DeleteDocumentResponse
-	(*SearchRequest)(nil),                // 21: poterne.search.v1.SearchRequest
-	(*LegExplanation)(nil),               // 22: poterne.search.v1.LegExplanation
-	(*Explanation)(nil),                  // 23: poterne.search.v1.Explanation
-	(*Hit)(nil),                          // 24: poterne.search.v1.Hit
-	(*SearchResponse)(nil),               // 25: poterne.search.v1.SearchResponse
-	(*timestamppb.Timestamp)(nil),        // 26: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),              // 27: google.protobuf.Struct
+	(*CreateCollectionRequest)(nil),      // 0: poterne.search.v1.CreateCollectionRequest
+	(*CreateCollectionResponse)(nil),     // 1: poterne.search.v1.CreateCollectionResponse
+	(*GetCollectionRequest)(nil),         // 2: poterne.search.v1.GetCollectionRequest
+	(*GetCollectionResponse)(nil),        // 3: poterne.search.v1.GetCollectionResponse
+	(*ListCollectionsRequest)(nil),       // 4: poterne.search.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil),      // 5: poterne.search.v1.ListCollectionsResponse
+	(*DeleteCollectionRequest)(nil),      // 6: poterne.search.v1.DeleteCollectionRequest
+	(*DeleteCollectionResponse)(nil),     // 7: poterne.search.v1.DeleteCollectionResponse
+	(*BatchUpsertDocumentsRequest)(nil),  // 8: poterne.search.v1.BatchUpsertDocumentsRequest
+	(*DocumentResult)(nil),               // 9: poterne.search.v1.DocumentResult
+	(*DocumentError)(nil),                // 10: poterne.search.v1.DocumentError
+	(*BatchUpsertDocumentsResponse)(nil), // 11: poterne.search.v1.BatchUpsertDocumentsResponse
+	(*GetDocumentRequest)(nil),           // 12: poterne.search.v1.GetDocumentRequest
+	(*GetDocumentResponse)(nil),          // 13: poterne.search.v1.GetDocumentResponse
+	(*ListDocumentsRequest)(nil),         // 14: poterne.search.v1.ListDocumentsRequest
+	(*ListDocumentsResponse)(nil),        // 15: poterne.search.v1.ListDocumentsResponse
+	(*DeleteDocumentRequest)(nil),        // 16: poterne.search.v1.DeleteDocumentRequest
+	(*DeleteDocumentResponse)(nil),       // 17: poterne.search.v1.DeleteDocumentResponse
+	(*SearchRequest)(nil),                // 18: poterne.search.v1.SearchRequest
+	(*SearchResponse)(nil),               // 19: poterne.search.v1.SearchResponse
+	(*Collection)(nil),                   // 20: poterne.search.v1.Collection
+	(*Document)(nil),                     // 21: poterne.search.v1.Document
+	(*Hit)(nil),                          // 22: poterne.search.v1.Hit
 }
 var file_poterne_search_v1_search_proto_depIdxs = []int32{
-	26, // 0: poterne.search.v1.Collection.create_time:type_name -> google.protobuf.Timestamp
-	26, // 1: poterne.search.v1.Collection.update_time:type_name -> google.protobuf.Timestamp
-	27, // 2: poterne.search.v1.Document.metadata:type_name -> google.protobuf.Struct
-	1,  // 3: poterne.search.v1.Document.acl:type_name -> poterne.search.v1.AccessList
-	26, // 4: poterne.search.v1.Document.create_time:type_name -> google.protobuf.Timestamp
-	26, // 5: poterne.search.v1.Document.update_time:type_name -> google.protobuf.Timestamp
-	0,  // 6: poterne.search.v1.CreateCollectionResponse.collection:type_name -> poterne.search.v1.Collection
-	0,  // 7: poterne.search.v1.GetCollectionResponse.collection:type_name -> poterne.search.v1.Collection
-	0,  // 8: poterne.search.v1.ListCollectionsResponse.collections:type_name -> poterne.search.v1.Collection
-	2,  // 9: poterne.search.v1.BatchUpsertDocumentsRequest.documents:type_name -> poterne.search.v1.Document
-	13, // 10: poterne.search.v1.DocumentResult.error:type_name -> poterne.search.v1.DocumentError
-	12, // 11: poterne.search.v1.BatchUpsertDocumentsResponse.results:type_name -> poterne.search.v1.DocumentResult
-	2,  // 12: poterne.search.v1.GetDocumentResponse.document:type_name -> poterne.search.v1.Document
-	2,  // 13: poterne.search.v1.ListDocumentsResponse.documents:type_name -> poterne.search.v1.Document
-	22, // 14: poterne.search.v1.Explanation.legs:type_name -> poterne.search.v1.LegExplanation
-	27, // 15: poterne.search.v1.Hit.metadata:type_name -> google.protobuf.Struct
-	23, // 16: poterne.search.v1.Hit.explanation:type_name -> poterne.search.v1.Explanation
-	24, // 17: poterne.search.v1.SearchResponse.hits:type_name -> poterne.search.v1.Hit
-	3,  // 18: poterne.search.v1.SearchService.CreateCollection:input_type -> poterne.search.v1.CreateCollectionRequest
-	5,  // 19: poterne.search.v1.SearchService.GetCollection:input_type -> poterne.search.v1.GetCollectionRequest
-	7,  // 20: poterne.search.v1.SearchService.ListCollections:input_type -> poterne.search.v1.ListCollectionsRequest
-	9,  // 21: poterne.search.v1.SearchService.DeleteCollection:input_type -> poterne.search.v1.DeleteCollectionRequest
-	11, // 22: poterne.search.v1.SearchService.BatchUpsertDocuments:input_type -> poterne.search.v1.BatchUpsertDocumentsRequest
-	15, // 23: poterne.search.v1.SearchService.GetDocument:input_type -> poterne.search.v1.GetDocumentRequest
-	17, // 24: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
-	19, // 25: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
-	21, // 26: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
-	4,  // 27: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
-	6,  // 28: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
-	8,  // 29: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
-	10, // 30: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
-	14, // 31: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
-	16, // 32: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
-	18, // 33: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
-	20, // 34: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
-	25, // 35: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
-	27, // [27:36] is the sub-list for method output_type
-	18, // [18:27] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	20, // 0: poterne.search.v1.CreateCollectionResponse.collection:type_name -> poterne.search.v1.Collection
+	20, // 1: poterne.search.v1.GetCollectionResponse.collection:type_name -> poterne.search.v1.Collection
+	20, // 2: poterne.search.v1.ListCollectionsResponse.collections:type_name -> poterne.search.v1.Collection
+	21, // 3: poterne.search.v1.BatchUpsertDocumentsRequest.documents:type_name -> poterne.search.v1.Document
+	10, // 4: poterne.search.v1.DocumentResult.error:type_name -> poterne.search.v1.DocumentError
+	9,  // 5: poterne.search.v1.BatchUpsertDocumentsResponse.results:type_name -> poterne.search.v1.DocumentResult
+	21, // 6: poterne.search.v1.GetDocumentResponse.document:type_name -> poterne.search.v1.Document
+	21, // 7: poterne.search.v1.ListDocumentsResponse.documents:type_name -> poterne.search.v1.Document
+	22, // 8: poterne.search.v1.SearchResponse.hits:type_name -> poterne.search.v1.Hit
+	0,  // 9: poterne.search.v1.SearchService.CreateCollection:input_type -> poterne.search.v1.CreateCollectionRequest
+	2,  // 10: poterne.search.v1.SearchService.GetCollection:input_type -> poterne.search.v1.GetCollectionRequest
+	4,  // 11: poterne.search.v1.SearchService.ListCollections:input_type -> poterne.search.v1.ListCollectionsRequest
+	6,  // 12: poterne.search.v1.SearchService.DeleteCollection:input_type -> poterne.search.v1.DeleteCollectionRequest
+	8,  // 13: poterne.search.v1.SearchService.BatchUpsertDocuments:input_type -> poterne.search.v1.BatchUpsertDocumentsRequest
+	12, // 14: poterne.search.v1.SearchService.GetDocument:input_type -> poterne.search.v1.GetDocumentRequest
+	14, // 15: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
+	16, // 16: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
+	18, // 17: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
+	1,  // 18: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
+	3,  // 19: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
+	5,  // 20: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
+	7,  // 21: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
+	11, // 22: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
+	13, // 23: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
+	15, // 24: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
+	17, // 25: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
+	19, // 26: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
+	18, // [18:27] is the sub-list for method output_type
+	9,  // [9:18] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_poterne_search_v1_search_proto_init() }
@@ -1996,13 +1380,14 @@ func file_poterne_search_v1_search_proto_init() {
 	if File_poterne_search_v1_search_proto != nil {
 		return
 	}
+	file_poterne_search_v1_resources_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_search_v1_search_proto_rawDesc), len(file_poterne_search_v1_search_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
