@@ -38,6 +38,13 @@ type Options struct {
 	// MaxItems is how many items a list may have whose field has no
 	// repeated.max_items rule, and how many entries a map; 65536 by default.
 	MaxItems int
+	// MaxValues is how many messages, items and values a document may become, its
+	// plain numbers apart, which cost next to nothing; 200000 by default. A message
+	// in memory is many times as large as the two bytes it may come as.
+	MaxValues int
+	// MaxWellKnown is how many JSON values one member may hold that is a
+	// well-known type: the metadata of one document, for instance; 10000 by default.
+	MaxWellKnown int
 }
 
 // Codec reads and writes messages. It is safe for concurrent use.
@@ -57,6 +64,12 @@ func New(opts Options) *Codec {
 	}
 	if opts.MaxItems <= 0 {
 		opts.MaxItems = 1 << 16
+	}
+	if opts.MaxValues <= 0 {
+		opts.MaxValues = 200_000
+	}
+	if opts.MaxWellKnown <= 0 {
+		opts.MaxWellKnown = 10_000
 	}
 	c := &Codec{opts: opts}
 	c.decoders.New = func() any { return &decoder{opts: opts, json: new(jsontext.Decoder)} }
@@ -190,14 +203,16 @@ func segment(name string) string {
 
 // decoder is one use of the codec for reading.
 type decoder struct {
-	opts Options
-	src  bytes.Buffer // jsontext reads a Buffer's bytes in place
-	json *jsontext.Decoder
+	opts   Options
+	src    bytes.Buffer // jsontext reads a Buffer's bytes in place
+	json   *jsontext.Decoder
+	values int // counted by Options.MaxValues
 }
 
 func (d *decoder) read(data []byte) {
 	d.src = *bytes.NewBuffer(data)
 	d.json.Reset(&d.src)
+	d.values = 0
 }
 
 func (d *decoder) document(p *plan, m protoreflect.Message) error {

@@ -11,6 +11,9 @@ func (d *decoder) message(p *plan, m protoreflect.Message) error {
 	if d.json.StackDepth() >= d.opts.MaxDepth {
 		return faultf("nests deeper than %d levels", d.opts.MaxDepth)
 	}
+	if err := d.count(1); err != nil {
+		return err
+	}
 	switch p.form {
 	case formObject:
 		return d.object(p, m)
@@ -26,7 +29,7 @@ func (d *decoder) message(p *plan, m protoreflect.Message) error {
 	case formList:
 		return d.list(p.only, m)
 	case formWellKnown:
-		raw, err := d.raw()
+		raw, err := d.wellKnown()
 		if err != nil {
 			return err
 		}
@@ -37,41 +40,6 @@ func (d *decoder) message(p *plan, m protoreflect.Message) error {
 	default:
 		return faultf("has no form")
 	}
-}
-
-// raw reads the next value as it is.
-func (d *decoder) raw() (jsontext.Value, error) {
-	raw, err := d.json.ReadValue()
-	if err != nil {
-		return nil, syntax(err)
-	}
-	if d.json.StackDepth()+depth(raw) > d.opts.MaxDepth {
-		return nil, faultf("nests deeper than %d levels", d.opts.MaxDepth)
-	}
-	return raw, nil
-}
-
-// depth returns how deep a valid value nests.
-func depth(raw []byte) int {
-	deepest, now := 0, 0
-	inString := false
-	for i := 0; i < len(raw); i++ {
-		switch c := raw[i]; {
-		case inString:
-			if c == '\\' {
-				i++
-			}
-			inString = c != '"'
-		case c == '"':
-			inString = true
-		case c == '{' || c == '[':
-			now++
-			deepest = max(deepest, now)
-		case c == '}' || c == ']':
-			now--
-		}
-	}
-	return deepest
 }
 
 func (d *decoder) union(p *plan, m protoreflect.Message) error {
@@ -238,6 +206,11 @@ func (d *decoder) item(f *field, list protoreflect.List, kind jsontext.Kind) err
 		list.Append(el)
 		return nil
 	}
+	if kind != '0' {
+		if err := d.count(1); err != nil {
+			return err
+		}
+	}
 	v, err := d.scalar(f.value)
 	if err != nil {
 		return err
@@ -288,6 +261,9 @@ func (d *decoder) entry(f *field, entries protoreflect.Map, name string) error {
 		}
 		entries.Set(key, v)
 		return nil
+	}
+	if err := d.count(1); err != nil {
+		return err
 	}
 	v, err := d.scalar(f.value)
 	if err != nil {
