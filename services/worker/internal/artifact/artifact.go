@@ -121,7 +121,9 @@ func (s *Store) Verify(ctx context.Context, path, want string) error {
 		}
 	}
 	if known.SHA256 != want {
-		return apierr.New(apierr.FailedPrecondition, "%s has the SHA-256 %s, not %s", path, known.SHA256, want)
+		// The hash that it has is not told: who may name any path would learn the
+		// hash of any file that the worker can read.
+		return apierr.New(apierr.FailedPrecondition, "%s does not have the SHA-256 %s", path, want)
 	}
 	return nil
 }

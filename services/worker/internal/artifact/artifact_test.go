@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,8 +81,12 @@ func TestVerify(t *testing.T) {
 	if err := store().Verify(t.Context(), file, sum("weights")); err != nil {
 		t.Fatal(err)
 	}
-	if err := store().Verify(t.Context(), file, sum("other")); apierr.ReasonOf(err) != apierr.FailedPrecondition {
+	err := store().Verify(t.Context(), file, sum("other"))
+	if apierr.ReasonOf(err) != apierr.FailedPrecondition || !strings.Contains(err.Error(), sum("other")) || !strings.Contains(err.Error(), file) {
 		t.Fatalf("a wrong hash: %v", err)
+	}
+	if strings.Contains(err.Error(), sum("weights")) {
+		t.Fatalf("the file's own hash is told: %v", err)
 	}
 	// Same size and time: the file is not read again, also after a restart.
 	write(t, file, "w31ghts")
