@@ -82,7 +82,8 @@ type LlamaServer struct {
 	// Context is the tokens of one slot when the spec does not say.
 	Context int `yaml:"context"`
 	// ExtraParameters are flags, without dashes, that specs may set besides
-	// those known to be harmless.
+	// those known to be harmless. They take a word without spaces; one that
+	// takes no value is written with `:switch` behind its name.
 	ExtraParameters []string `yaml:"extra_parameters"`
 }
 
@@ -171,6 +172,10 @@ func (e *Engines) validate(p *config.Problems, prefix string) {
 	}
 	l := e.LlamaServer
 	p.Check(l.Slots > 0 && l.Slots <= 1024, prefix+".llama_server.slots", "must be from 1 to 1024, got %d", l.Slots)
+	extra := regexp.MustCompile(`^[a-z0-9][a-z0-9-]*(:switch)?$`)
+	for _, name := range l.ExtraParameters {
+		p.Check(extra.MatchString(name), prefix+".llama_server.extra_parameters", "must be names of flags without dashes, got %q", name)
+	}
 	p.Check(l.Context > 0, prefix+".llama_server.context", "must be positive, got %d", l.Context)
 	for name, end := range e.OpenAI.Endpoints {
 		at := prefix + ".openai.endpoints." + name

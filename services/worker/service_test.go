@@ -151,14 +151,20 @@ func TestEngineIsKilled(t *testing.T) {
 
 func TestEngineThatCannotStart(t *testing.T) {
 	r := run(t, testConfig(t))
+	// What an engine would not start with is refused before it is tried.
 	_, err := r.client.LoadModel(t.Context(), &workerv1.LoadModelRequest{
-		Digest: digest("a"), Name: "broken", Spec: simSpec(map[string]string{"error-rate": "7"}),
+		Digest: digest("b"), Name: "broken", Spec: simSpec(map[string]string{"hang": "--host=0.0.0.0"}),
 	})
-	if err != nil {
+	if e := apierr.From(err); e.Reason != apierr.InvalidArgument || e.Field != "spec.parameters.hang" {
+		t.Fatalf("a flag within a value: %v", err)
+	}
+	spec := simSpec(nil)
+	spec.EmbeddingDimensions = 65536
+	if _, err = r.client.LoadModel(t.Context(), &workerv1.LoadModelRequest{Digest: digest("a"), Name: "broken", Spec: spec}); err != nil {
 		t.Fatal(err)
 	}
 	m := r.await("a", "failed", func(m *workerv1.LoadedModel) bool { return m.GetState() == workerv1.ModelState_MODEL_STATE_FAILED })
-	if !strings.Contains(m.GetError(), "exit code 2") || !strings.Contains(m.GetError(), "error_rate") {
+	if !strings.Contains(m.GetError(), "exit code 2") || !strings.Contains(m.GetError(), "dimensions") {
 		t.Errorf("error %q", m.GetError())
 	}
 	if _, err := r.client.UnloadModel(t.Context(), &workerv1.UnloadModelRequest{Digest: digest("a")}); err != nil {
@@ -179,7 +185,7 @@ func TestWrongContentIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := r.await("a", "failed", func(m *workerv1.LoadedModel) bool { return m.GetState() == workerv1.ModelState_MODEL_STATE_FAILED })
-	if !strings.Contains(m.GetError(), "has the SHA-256") || len(r.enginePIDs()) != 0 {
+	if !strings.Contains(m.GetError(), "does not have the SHA-256") || len(r.enginePIDs()) != 0 {
 		t.Errorf("error %q, engines %v", m.GetError(), r.enginePIDs())
 	}
 }

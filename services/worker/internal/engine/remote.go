@@ -55,7 +55,7 @@ func (r *Remote) Plan(_ context.Context, m Model) (*Plan, error) {
 	model := p.text("model", plainName(m.Name))
 	slots := p.number("slots", 0, 1, maxSlots)
 	prefixes := prefixesOf(p)
-	p.flags(nil)
+	p.flags(nil, joined)
 	if err := p.problem(); err != nil {
 		return nil, err
 	}

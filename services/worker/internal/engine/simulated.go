@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -37,10 +38,13 @@ func (s *Simulated) Available() error {
 	return err
 }
 
-func simParameters() []string {
-	return []string{
-		"answer-tokens", "crash-after", "decode-rate", "disconnect-after", "error-rate", "error-status",
-		"first-token", "hang", "kv-tokens", "max-waiting", "prefill-rate", "seed", "start-delay",
+func simParameters() map[string]flagKind {
+	count, positive := integer(0, math.MaxInt32), integer(1, math.MaxInt32)
+	rate := number(0, math.MaxFloat32)
+	return map[string]flagKind{
+		"answer-tokens": positive, "crash-after": count, "decode-rate": rate, "disconnect-after": count,
+		"error-rate": number(0, 1), "error-status": integer(400, 599), "first-token": duration(), "hang": aSwitch(),
+		"kv-tokens": positive, "max-waiting": positive, "prefill-rate": rate, "seed": integer(0, 1<<53), "start-delay": duration(),
 	}
 }
 
@@ -61,7 +65,7 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 	if n := m.Spec.GetEmbeddingDimensions(); n > 0 {
 		args = append(args, "--dimensions", strconv.Itoa(int(n)))
 	}
-	args = slices.Concat(s.program.first(), args, p.flags(simParameters()), s.program.stdinFlag(ctx))
+	args = slices.Concat(s.program.first(), args, p.flags(simParameters(), joined), s.program.stdinFlag(ctx))
 	if err := p.problem(); err != nil {
 		return nil, err
 	}
