@@ -31,6 +31,8 @@ type engineError struct {
 	Param        string
 	PromptTokens int
 	ContextSize  int
+	// JSON says that the engine itself told what is wrong, so it runs.
+	JSON bool
 }
 
 const maxEngineMessage = 512
@@ -47,18 +49,22 @@ func decodeEngineError(body []byte) engineError {
 	if json.Unmarshal(body, &outer) != nil {
 		return engineError{Message: clean(string(body))}
 	}
+	var e engineError
 	var text string
 	switch {
 	case json.Unmarshal(outer.Error, &text) == nil && text != "":
-		return engineError{Message: clean(text)}
+		e = engineError{Message: clean(text)}
 	case len(outer.Error) > 0:
-		return decodeErrorObject(outer.Error)
+		e = decodeErrorObject(outer.Error)
 	case outer.Message != "":
-		return engineError{Message: clean(outer.Message), Type: outer.Type}
+		e = engineError{Message: clean(outer.Message), Type: outer.Type}
 	case json.Unmarshal(outer.Detail, &text) == nil:
-		return engineError{Message: clean(text)}
+		e = engineError{Message: clean(text)}
+	default:
+		e = engineError{Message: clean(string(outer.Detail))}
 	}
-	return engineError{Message: clean(string(outer.Detail))}
+	e.JSON = e.Message != ""
+	return e
 }
 
 func decodeErrorObject(raw []byte) engineError {
@@ -102,8 +108,36 @@ func (e engineError) contextExceeded() bool {
 		return true
 	}
 	m := strings.ToLower(e.Message)
-	return strings.Contains(m, "maximum context length") || strings.Contains(m, "context size") && strings.Contains(m, "exceed") ||
+	// The last is llama-server's about an input to embed, with status 500.
+	return strings.Contains(m, "maximum context length") || strings.Contains(m, "too large to process") || strings.Contains(m, "context size") && strings.Contains(m, "exceed") ||
 		strings.Contains(m, "maximum model length")
+}
+
+// failedItself reports whether the engine, rather than something before it or
+// a lack of capacity, answered that it failed.
+func (e engineError) failedItself(status int) bool {
+	return status == http.StatusInternalServerError && e.JSON
+}
+
+// requestProblem reports whether an engine's internal error tells that the
+// request was wrong: llama-server answers 500 to what its parsers throw. The
+// texts are as it writes them; others stay the engine's failures, such as
+// "Failed to parse input", which is about what the model wrote.
+func (e engineError) requestProblem() bool {
+	if e.Type == "invalid_request_error" {
+		return true
+	}
+	for _, begin := range []string{
+		"Failed to parse messages: ", "Failed to parse tools: ", "Unknown reasoning format: ", "Cannot use both ",
+		"image input is not supported", "audio input is not supported", "video input is not supported",
+	} {
+		if strings.HasPrefix(e.Message, begin) {
+			return true
+		}
+	}
+	// What nlohmann's JSON library throws on values of the wrong type; 316 is
+	// about text that the engine wants to send.
+	return strings.Contains(e.Message, "[json.exception.type_error.") && !strings.Contains(e.Message, "type_error.316]")
 }
 
 // statusError reads the engine's error and gives it its place in the taxonomy.
@@ -135,8 +169,14 @@ func classify(status int, e engineError, after time.Duration) error {
 		return apierr.New(apierr.Unimplemented, "%s", message)
 	case status == http.StatusRequestTimeout:
 		return apierr.Wrap(apierr.Unavailable, errors.New(message), "the engine gave up waiting")
-	case status >= 400 && status < 500 && e.contextExceeded():
+	case status >= 400 && (status < 500 || e.failedItself(status)) && e.contextExceeded():
 		return contextError(e, message)
+	case e.failedItself(status) && e.requestProblem():
+		return apierr.New(apierr.InvalidArgument, "%s", message)
+	case e.failedItself(status):
+		// The engine runs and says so: another one would fail just as well, and
+		// callers' requests that break engines must not visit all of them.
+		return apierr.Wrap(apierr.EngineFailed, errors.New(message), "the engine failed on the request")
 	case status >= 400 && status < 500:
 		out := apierr.New(apierr.InvalidArgument, "%s", message)
 		if e.Param != "" {
@@ -172,6 +212,9 @@ func streamError(e engineError, begun bool) error {
 	}
 	if code, err := strconv.Atoi(e.Code); err == nil && code >= 400 && code < 500 {
 		return classify(code, e, 0)
+	}
+	if !begun && e.Code == "500" {
+		return classify(http.StatusInternalServerError, e, 0)
 	}
 	return brokenStream(errors.New(e.Message), begun)
 }

