@@ -40,10 +40,15 @@ func (s *Store) alias(ctx context.Context, q querier, model, name string) (*regi
 
 // SetAlias points an alias at a version when what is there has the given etag:
 // "" for nothing there, AnyEtag for whatever is. An alias that names that
-// version already stays as it is.
+// version already stays as it is. A name that a reference reads otherwise is
+// refused, for nobody could ask for it; one from before can still be deleted.
 func (s *Store) SetAlias(ctx context.Context, actor, model, name string, version int32, etag string) (*registryv1.Alias, error) {
 	if !names.MatchString(name) {
 		return nil, apierr.Invalid("alias", "an alias's name is made of lower-case letters, digits, '.', '_' and '-'")
+	}
+	if versionLike.MatchString(name) {
+		return nil, apierr.Invalid("alias",
+			"must not be like a version's number (v3) or a digest (sha256): after the @ of a reference it would be taken for one")
 	}
 	var out *registryv1.Alias
 	err := s.change(ctx, actor, model, aliasSet, func(ctx context.Context, c *change) (err error) {

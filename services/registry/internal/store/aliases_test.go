@@ -49,6 +49,20 @@ func (s suite) aliases(t *testing.T) {
 	_, err = e.ListAliases(ctx, "absent", "", 10)
 	wantReason(t, err, apierr.ModelNotFound, "model")
 
+	before := e.revision()
+	for _, name := range []string{"v3", "v12", "v0", "v007", "sha256", "sha256-0a", "sha2560"} {
+		_, err := e.SetAlias(ctx, "", "m", name, 1, "")
+		wantReason(t, err, apierr.InvalidArgument, "alias")
+	}
+	if e.revision() != before {
+		t.Error("a refused alias used up a revision")
+	}
+	for _, name := range []string{"v", "v3-beta", "v1.2", "vision", "sha1"} {
+		a, err := e.SetAlias(ctx, "", "m", name, 1, "")
+		check(t, err)
+		check(t, e.DeleteAlias(ctx, "", "m", name, a.GetEtag()))
+	}
+
 	for _, name := range []string{"canary", "staging", "a"} {
 		_, err := e.SetAlias(ctx, "", "m", name, 1, "")
 		check(t, err)

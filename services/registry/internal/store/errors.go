@@ -22,6 +22,10 @@ const (
 // does not match cannot be stored, and PostgreSQL refuses some of it.
 var names = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,127}$`)
 
+// versionLike matches names that a reference (`name@…`) takes for a version's
+// number or for a digest, or that people would.
+var versionLike = regexp.MustCompile(`^(v[0-9]+$|sha256)`)
+
 // etagOf writes the revision of something's last change as its etag. Revisions
 // are never given twice, so neither are etags.
 func etagOf(revision int64) string { return "r" + strconv.FormatInt(revision, 10) }
