@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -65,7 +67,8 @@ func (s *Store) split(ctx context.Context, q querier, model string) (*registryv1
 // SetSplit sets a model's split when what is there has the given etag: "" for
 // nothing there, AnyEtag for whatever is. The salt is made with the split and
 // kept while it stands. A split that has these arms already stays as it is.
-// The arms' digests are not looked at.
+// An arm's digest may be left out; one that is not its version's is refused,
+// for then the caller meant another version.
 func (s *Store) SetSplit(ctx context.Context, actor, model string, arms []*registryv1.Arm, etag string) (*registryv1.Split, error) {
 	if err := checkArms(arms); err != nil {
 		return nil, err
@@ -81,6 +84,9 @@ func (s *Store) SetSplit(ctx context.Context, actor, model string, arms []*regis
 			return err
 		}
 		if err := compareEtag(fmt.Sprintf("the split of %q", model), etag, out.GetEtag()); err != nil {
+			return err
+		}
+		if err := checkDigests(ctx, c, arms); err != nil {
 			return err
 		}
 		if out != nil && slices.EqualFunc(out.GetArms(), arms, sameArm) {
@@ -128,6 +134,36 @@ func checkArms(arms []*registryv1.Arm) error {
 			Field: "arms", Description: fmt.Sprintf("the weights must add up to 1000000, not %d", sum),
 		})
 	}
+	return invalid(bad)
+}
+
+// checkDigests returns every arm whose digest is not that of its version. A
+// version that is not there is left to putArms.
+func checkDigests(ctx context.Context, c *change, arms []*registryv1.Arm) error {
+	var bad []apierr.Violation
+	for i, a := range arms {
+		if a.GetDigest() == "" {
+			continue
+		}
+		var digest string
+		err := c.tx.QueryRowContext(ctx, `SELECT digest FROM registry_versions WHERE model = $1 AND number = $2`,
+			c.model, a.GetVersion()).Scan(&digest)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+		case err != nil:
+			return fmt.Errorf("digest of version %d: %w", a.GetVersion(), err)
+		case digest != a.GetDigest():
+			bad = append(bad, apierr.Violation{
+				Field:       fmt.Sprintf("arms[%d].digest", i),
+				Description: fmt.Sprintf("is not the digest of version %d, which is %s", a.GetVersion(), digest),
+			})
+		}
+	}
+	return invalid(bad)
+}
+
+// invalid returns the violations as one error; nil when there are none.
+func invalid(bad []apierr.Violation) error {
 	if len(bad) == 0 {
 		return nil
 	}

@@ -102,6 +102,48 @@ func (s suite) splitChecks(t *testing.T) {
 	wantReason(t, err, apierr.ModelNotFound, "model")
 }
 
+// splitDigests gives digests with the arms, as one does who sends back a split
+// that was read.
+func (s suite) splitDigests(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{})
+	ctx := t.Context()
+	e.model("m")
+	one, two := e.version("m", 1), e.version("m", 2)
+	named := func(version int32, digest string) []*registryv1.Arm {
+		a := arm("b", version, 500_000)
+		a.Digest = digest
+		return []*registryv1.Arm{arm("a", 1, 500_000), a}
+	}
+	refused := func(arms []*registryv1.Arm, etag string, reason apierr.Reason, field string) {
+		t.Helper()
+		before := e.revision()
+		_, err := e.SetSplit(ctx, "", "m", arms, etag)
+		wantReason(t, err, reason, field)
+		if e.revision() != before {
+			t.Error("a refused split used up a revision")
+		}
+	}
+	refused(named(2, one.GetDigest()), "", apierr.InvalidArgument, "arms[1].digest")
+	refused(named(2, "2"), "", apierr.InvalidArgument, "arms[1].digest")
+	refused(named(3, one.GetDigest()), "", apierr.NotFound, "arms[1].version")
+
+	split, err := e.SetSplit(ctx, "", "m", named(2, two.GetDigest()), "")
+	check(t, err)
+	same, err := e.SetSplit(ctx, "", "m", split.GetArms(), split.GetEtag())
+	check(t, err)
+	if !proto.Equal(same, split) {
+		t.Errorf("what was read and sent back became %v", same)
+	}
+	// Also when nothing else would change.
+	refused(named(2, one.GetDigest()), split.GetEtag(), apierr.InvalidArgument, "arms[1].digest")
+	both := named(2, one.GetDigest())
+	both[0].Digest = two.GetDigest()
+	_, err = e.SetSplit(ctx, "", "m", both, split.GetEtag())
+	if got := apierr.From(err).Violations; len(got) != 2 || got[0].Field != "arms[0].digest" || got[1].Field != "arms[1].digest" {
+		t.Errorf("two digests are wrong: %v", got)
+	}
+}
+
 func (s suite) salt(t *testing.T) {
 	e := newEnv(t, s.databases, store.Options{Random: bytes.NewReader(append(bytes.Repeat([]byte{0xab}, 16), bytes.Repeat([]byte{0x01}, 16)...))})
 	e.model("m")

@@ -51,6 +51,7 @@ func (s suite) run(t *testing.T) {
 	t.Run("concurrent aliases", s.concurrentAliases)
 	t.Run("splits", s.splits)
 	t.Run("split checks", s.splitChecks)
+	t.Run("split digests", s.splitDigests)
 	t.Run("salt", s.salt)
 	t.Run("revisions", s.revisions)
 	t.Run("changes", s.changes)
