@@ -76,12 +76,13 @@ type item struct {
 }
 
 // Upsert writes documents into the collection and returns what became of each,
-// in their order, and the generation afterwards. With wait, what was written
+// in their order, and the generation afterwards. Documents that exist and that
+// by does not cover fail, untouched. With wait, what was written
 // can be found when it returns. The error is of the whole request; documents
 // written before it stay written, and are found unchanged when sent again.
-func (g *Ingester) Upsert(ctx context.Context, c store.Collection, docs []Input, wait bool) ([]Result, int64, error) {
+func (g *Ingester) Upsert(ctx context.Context, c store.Collection, by store.Rights, docs []Input, wait bool) ([]Result, int64, error) {
 	results := make([]Result, len(docs))
-	items, err := g.prepare(ctx, c, docs, results)
+	items, err := g.prepare(ctx, c, by, docs, results)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -89,7 +90,7 @@ func (g *Ingester) Upsert(ctx context.Context, c store.Collection, docs []Input,
 	for pending := g.groups(items); len(pending) > 0; {
 		group := pending[0]
 		pending = pending[1:]
-		written, last, err := g.write(ctx, &c, group)
+		written, last, err := g.write(ctx, &c, by, group)
 		if err == nil {
 			generation = last
 			note(results, group, written)
@@ -125,10 +126,19 @@ func (g *Ingester) Upsert(ctx context.Context, c store.Collection, docs []Input,
 func note(results []Result, group []*item, written []store.Written) {
 	for i, it := range group {
 		results[it.at] = Result{ID: it.version.ID, Status: Updated, Chunks: len(it.version.Chunks)}
-		if written[i].Created {
+		switch {
+		case written[i].Hidden:
+			fail(results, []*item{it}, errHidden())
+		case written[i].Created:
 			results[it.at].Status = Created
 		}
 	}
+}
+
+// errHidden is the same whatever the document there and the one that was sent
+// hold. That the id is taken cannot be kept from somebody who may create it.
+func errHidden() *apierr.Error {
+	return apierr.New(apierr.PermissionDenied, "is not available to you").WithField("id")
 }
 
 func fail(results []Result, group []*item, e *apierr.Error) {
@@ -139,7 +149,7 @@ func fail(results []Result, group []*item, e *apierr.Error) {
 
 // prepare checks the documents and returns those that must be written. What is
 // known of the others is put into results.
-func (g *Ingester) prepare(ctx context.Context, c store.Collection, docs []Input, results []Result) ([]*item, error) {
+func (g *Ingester) prepare(ctx context.Context, c store.Collection, by store.Rights, docs []Input, results []Result) ([]*item, error) {
 	var items []*item
 	var ids []string
 	first := make(map[string]int, len(docs))
@@ -158,7 +168,7 @@ func (g *Ingester) prepare(ctx context.Context, c store.Collection, docs []Input
 		}
 		items, ids = append(items, &item{at: i, version: v}), append(ids, in.ID)
 	}
-	existing, err := g.o.Store.Existing(ctx, c, ids)
+	existing, err := g.o.Store.Existing(ctx, c, by, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -167,6 +177,9 @@ func (g *Ingester) prepare(ctx context.Context, c store.Collection, docs []Input
 	for _, it := range items {
 		old, known := existing[it.version.ID]
 		switch {
+		case old.Hidden:
+			results[it.at] = Result{ID: it.version.ID, Status: Failed, Err: errHidden()}
+			continue
 		case known && old.ContentHash == it.version.ContentHash:
 			results[it.at] = Result{ID: old.ID, Status: Unchanged, Chunks: old.ChunkCount}
 			continue
@@ -233,12 +246,13 @@ func (g *Ingester) groups(items []*item) [][]*item {
 const embedAttempts = 3
 
 // write embeds and writes one group.
-func (g *Ingester) write(ctx context.Context, c *store.Collection, group []*item) ([]store.Written, int64, error) {
+func (g *Ingester) write(ctx context.Context, c *store.Collection, by store.Rights, group []*item) ([]store.Written, int64, error) {
 	for attempt := 1; ; attempt++ {
 		w, err := g.embed(ctx, *c, group)
 		if err != nil {
 			return nil, 0, err
 		}
+		w.By = by
 		for _, it := range group {
 			w.Documents = append(w.Documents, it.version)
 		}

@@ -11,7 +11,7 @@ const refreshNone = "none"
 
 // BatchUpsertDocuments implements SearchService.
 func (s *Server) BatchUpsertDocuments(ctx context.Context, req *searchv1.BatchUpsertDocumentsRequest) (*searchv1.BatchUpsertDocumentsResponse, error) {
-	_, c, err := s.collection(ctx, req.GetCollection())
+	who, c, err := s.collection(ctx, req.GetCollection())
 	if err != nil {
 		return nil, err
 	}
@@ -19,7 +19,7 @@ func (s *Server) BatchUpsertDocuments(ctx context.Context, req *searchv1.BatchUp
 	for i, d := range req.GetDocuments() {
 		docs[i] = inputOf(d)
 	}
-	results, generation, err := s.o.Ingester.Upsert(ctx, c, docs, req.GetRefresh() != refreshNone)
+	results, generation, err := s.o.Ingester.Upsert(ctx, c, who.writes(), docs, req.GetRefresh() != refreshNone)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (s *Server) DeleteDocument(ctx context.Context, req *searchv1.DeleteDocumen
 	if err != nil {
 		return nil, err
 	}
-	generation, err := s.o.Store.DeleteDocument(ctx, c, who.principals, req.GetDocument())
+	generation, err := s.o.Store.DeleteDocument(ctx, c, who.writes(), req.GetDocument())
 	if err != nil {
 		return nil, err
 	}

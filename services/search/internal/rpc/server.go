@@ -47,6 +47,16 @@ func New(o Options) *Server { return &Server{o: o} }
 type caller struct {
 	tenant     string
 	principals []string
+	admin      bool
+}
+
+// roleAdmin is the role of those who administer their tenant.
+const roleAdmin = "admin"
+
+// writes returns which documents the caller may replace and remove. Reading is
+// by access lists alone, also for administrators.
+func (c caller) writes() store.Rights {
+	return store.Rights{Principals: c.principals, All: c.admin}
 }
 
 // callerOf returns the caller. A call without one is refused: nobody's data
@@ -58,7 +68,7 @@ func callerOf(ctx context.Context) (caller, error) {
 	}
 	principals := append(slices.Clone(c.Principals), identity.Public, "tenant:"+c.Tenant)
 	slices.Sort(principals)
-	return caller{tenant: c.Tenant, principals: slices.Compact(principals)}, nil
+	return caller{tenant: c.Tenant, principals: slices.Compact(principals), admin: c.HasRole(roleAdmin)}, nil
 }
 
 // collection returns the caller and the collection of their tenant.

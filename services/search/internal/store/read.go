@@ -83,19 +83,35 @@ func (s *Store) Documents(ctx context.Context, c Collection, principals []string
 		append([]any{c.UID, after, limit}, args...)...)
 }
 
-// Existing returns what there is of the named documents, by id, without text
-// and whoever may read them: it is for deciding what a write changes.
-func (s *Store) Existing(ctx context.Context, c Collection, ids []string) (map[string]Document, error) {
+// Existing is what there is of a document that is to be written.
+type Existing struct {
+	Document
+	// Hidden: the writer's rights do not cover it.
+	Hidden bool
+}
+
+// Existing returns what there is of the named documents, by id and without
+// text: it is for deciding what a write changes, and whether it may.
+func (s *Store) Existing(ctx context.Context, c Collection, by Rights, ids []string) (out map[string]Existing, err error) {
 	in, args := anyOf(2, ids)
-	list, err := s.documents(ctx, `WHERE d.collection = $1 AND d.id IN (`+in+`)`, append([]any{c.UID}, args...)...)
+	args = append([]any{c.UID}, args...)
+	covered, more := by.covers(len(args) + 1)
+	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+documentColumns+`, `+covered+`
+		FROM search_documents d WHERE d.collection = $1 AND d.id IN (`+in+`)`, append(args, more...)...)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("search store: read documents: %w", err)
 	}
-	out := make(map[string]Document, len(list))
-	for _, d := range list {
-		out[d.ID] = d
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	out = make(map[string]Existing, len(ids))
+	for rows.Next() {
+		var covered bool
+		d, err := scanDocument(rows, &covered)
+		if err != nil {
+			return nil, fmt.Errorf("search store: read documents: %w", err)
+		}
+		out[d.ID] = Existing{Document: d, Hidden: !covered}
 	}
-	return out, nil
+	return out, rows.Err()
 }
 
 func (s *Store) documents(ctx context.Context, where string, args ...any) (out []Document, err error) {

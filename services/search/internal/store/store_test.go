@@ -36,6 +36,7 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 	for name, test := range map[string]func(fixture){
 		"versions":     versionsReplaceEachOther,
 		"readers":      readersSeeTheirDocuments,
+		"rights":       rightsHoldInTheTransaction,
 		"changes":      changesLeadToTheTruth,
 		"forgetting":   oldRemovalsAreForgotten,
 		"models":       modelIsHeld,
@@ -88,7 +89,7 @@ func version(id, text string, principals ...string) Version {
 
 func upsert(t *testing.T, s *Store, c Collection, vs ...Version) int64 {
 	t.Helper()
-	_, g, err := s.Upsert(t.Context(), c, Write{Digest: "d1", Dimensions: 2, Documents: vs})
+	_, g, err := s.Upsert(t.Context(), c, Write{By: Rights{All: true}, Digest: "d1", Dimensions: 2, Documents: vs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,11 +101,11 @@ func everybody() []string { return []string{"tenant:acme"} }
 func versionsReplaceEachOther(f fixture) {
 	t, s := f.t, f.s
 	c := newCollection(t, s, "c")
-	out, g1, err := s.Upsert(t.Context(), c, Write{Digest: "d1", Dimensions: 2, Documents: []Version{version("a", "one"), version("b", "two")}})
+	out, g1, err := s.Upsert(t.Context(), c, Write{By: Rights{All: true}, Digest: "d1", Dimensions: 2, Documents: []Version{version("a", "one"), version("b", "two")}})
 	if err != nil || !out[0].Created || !out[1].Created || g1 != c.Generation+2 {
 		t.Fatalf("%v, %d, %v", out, g1, err)
 	}
-	out, g2, err := s.Upsert(t.Context(), c, Write{Documents: []Version{version("a", "three")}})
+	out, g2, err := s.Upsert(t.Context(), c, Write{By: Rights{All: true}, Documents: []Version{version("a", "three")}})
 	if err != nil || out[0].Created || g2 != g1+1 {
 		t.Fatalf("%v, %d, %v", out, g2, err)
 	}
@@ -148,7 +149,7 @@ func readersSeeTheirDocuments(f fixture) {
 		if _, err := s.Document(t.Context(), c, []string{who}, id); apierr.ReasonOf(err) != apierr.NotFound {
 			t.Errorf("%s: %v", id, err)
 		}
-		if _, err := s.DeleteDocument(t.Context(), c, []string{who}, id); apierr.ReasonOf(err) != apierr.NotFound {
+		if _, err := s.DeleteDocument(t.Context(), c, Rights{Principals: []string{who}}, id); apierr.ReasonOf(err) != apierr.NotFound {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
@@ -156,7 +157,7 @@ func readersSeeTheirDocuments(f fixture) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.DeleteDocument(t.Context(), c, []string{"user:me"}, "theirs"); err == nil {
+	if _, err := s.DeleteDocument(t.Context(), c, Rights{Principals: []string{"user:me"}}, "theirs"); err == nil {
 		t.Error("deleted")
 	}
 	if after, err := s.Generation(t.Context(), c); err != nil || after != before {
@@ -222,7 +223,7 @@ func changesLeadToTheTruth(f fixture) {
 		upsert(t, s, c, version("a", fmt.Sprint("a", round)), version("b", "b"), version(fmt.Sprint("r", round), "r"))
 		if round%2 == 1 {
 			at = replay(t, s, c, at, follower)
-			if _, err := s.DeleteDocument(t.Context(), c, everybody(), fmt.Sprint("r", round)); err != nil {
+			if _, err := s.DeleteDocument(t.Context(), c, Rights{Principals: everybody()}, fmt.Sprint("r", round)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -282,7 +283,7 @@ func deletionTakesEverything(f fixture) {
 			t.Errorf("%d %s are left, %v", n, table, err)
 		}
 	}
-	if _, _, err := s.Upsert(t.Context(), c, Write{Documents: []Version{version("a", "x")}}); apierr.ReasonOf(err) != apierr.NotFound {
+	if _, _, err := s.Upsert(t.Context(), c, Write{By: Rights{All: true}, Documents: []Version{version("a", "x")}}); apierr.ReasonOf(err) != apierr.NotFound {
 		t.Errorf("a write after the deletion: %v", err)
 	}
 	if _, err := s.DeleteCollection(t.Context(), "acme", "c"); apierr.ReasonOf(err) != apierr.NotFound {
@@ -305,7 +306,7 @@ func writersTakeTurns(f fixture) {
 	for w := range 4 {
 		wg.Go(func() {
 			for r := range 10 {
-				if _, _, err := s.Upsert(t.Context(), c, Write{Digest: "d1", Dimensions: 2, Documents: []Version{
+				if _, _, err := s.Upsert(t.Context(), c, Write{By: Rights{All: true}, Digest: "d1", Dimensions: 2, Documents: []Version{
 					version("shared", fmt.Sprint(w, r)), version(fmt.Sprint("own", w), fmt.Sprint(r)),
 				}}); err != nil {
 					t.Error(err)
@@ -350,7 +351,7 @@ func manyIDs(f fixture) {
 	for i := range ids {
 		ids[i], refs[i] = fmt.Sprint("id", i), Ref{g, i}
 	}
-	if got, err := s.Existing(t.Context(), c, ids); err != nil || len(got) != 1 || got["id999"].No != g {
+	if got, err := s.Existing(t.Context(), c, Rights{Principals: everybody()}, ids); err != nil || len(got) != 1 || got["id999"].No != g || got["id999"].Hidden {
 		t.Errorf("%v, %v", got, err)
 	}
 	if got, err := s.Passages(t.Context(), c, refs); err != nil || len(got) != 1 {

@@ -15,17 +15,23 @@ type Write struct {
 	Digest     string
 	Dimensions int
 	Documents  []Version
+	// By says whose documents may be replaced.
+	By Rights
 }
 
 // Written is what became of one document.
 type Written struct {
 	ID      string
 	Created bool
+	// Hidden: there is a document of that id which the caller may not read; it
+	// stays as it is.
+	Hidden bool
 }
 
 // Upsert writes the documents, whose ids differ, in one transaction, each as a
 // new version, and returns what became of them and the collection's generation
-// afterwards. Vectors that another version of the model made than those the
+// afterwards. One that exists and that w.By does not cover is left as it is,
+// and its generation is passed over. Vectors that another version of the model made than those the
 // collection has are refused with ErrModelChanged.
 func (s *Store) Upsert(ctx context.Context, c Collection, w Write) (out []Written, generation int64, err error) {
 	err = s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
@@ -46,7 +52,11 @@ func (s *Store) Upsert(ctx context.Context, c Collection, w Write) (out []Writte
 		for _, d := range w.Documents {
 			no++
 			d.No = no
-			old, err := s.upsertOne(ctx, tx, c.UID, d)
+			old, err := s.upsertOne(ctx, tx, c.UID, d, w.By)
+			if errors.Is(err, errHidden) {
+				out = append(out, Written{ID: d.ID, Hidden: true})
+				continue
+			}
 			if err != nil {
 				return fmt.Errorf("search store: write a document: %w", err)
 			}
@@ -114,18 +124,26 @@ func pinModel(ctx context.Context, tx *sql.Tx, uid string, w Write) error {
 // counts are documents and their chunks.
 type counts struct{ documents, chunks int }
 
+// errHidden says that the writer may not touch the document.
+var errHidden = errors.New("the document is hidden from the writer")
+
 // upsertOne writes one document and returns what it replaced.
-func (s *Store) upsertOne(ctx context.Context, tx *sql.Tx, uid string, d Version) (counts, error) {
+func (s *Store) upsertOne(ctx context.Context, tx *sql.Tx, uid string, d Version, by Rights) (counts, error) {
 	var old counts
 	created := s.now()
 	var oldNo, oldCreated int64
+	var covered bool
+	in, args := by.covers(3)
 	err := tx.QueryRowContext(ctx,
-		`SELECT no, chunk_count, create_time FROM search_documents WHERE collection = $1 AND id = $2`, uid, d.ID).
-		Scan(&oldNo, &old.chunks, &oldCreated)
+		`SELECT d.no, d.chunk_count, d.create_time, `+in+` FROM search_documents d WHERE d.collection = $1 AND d.id = $2`,
+		append([]any{uid, d.ID}, args...)...).
+		Scan(&oldNo, &old.chunks, &oldCreated, &covered)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 	case err != nil:
 		return counts{}, err
+	case !covered:
+		return counts{}, errHidden
 	default:
 		created, old.documents = oldCreated, 1
 		if err := removeVersion(ctx, tx, uid, d.ID, oldNo, d.No); err != nil {
@@ -209,9 +227,9 @@ func count(ctx context.Context, tx *sql.Tx, uid string, add counts) error {
 	return nil
 }
 
-// DeleteDocument removes a document that one of the principals may read, and
-// returns the generation afterwards. One that they may not read is NOT_FOUND.
-func (s *Store) DeleteDocument(ctx context.Context, c Collection, principals []string, id string) (generation int64, err error) {
+// DeleteDocument removes a document that the rights cover, and returns the
+// generation afterwards. One that they do not cover is NOT_FOUND.
+func (s *Store) DeleteDocument(ctx context.Context, c Collection, by Rights, id string) (generation int64, err error) {
 	err = s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		next, err := advance(ctx, tx, c.UID, 1, s.now())
 		if errors.Is(err, sql.ErrNoRows) {
@@ -220,10 +238,10 @@ func (s *Store) DeleteDocument(ctx context.Context, c Collection, principals []s
 		if err != nil {
 			return fmt.Errorf("search store: take a generation: %w", err)
 		}
-		in, args := anyOf(3, principals)
+		covered, args := by.covers(3)
 		var no int64
 		var old counts
-		err = tx.QueryRowContext(ctx, `SELECT d.no, d.chunk_count FROM search_documents d WHERE d.collection = $1 AND d.id = $2 AND `+readable(in),
+		err = tx.QueryRowContext(ctx, `SELECT d.no, d.chunk_count FROM search_documents d WHERE d.collection = $1 AND d.id = $2 AND `+covered,
 			append([]any{c.UID, id}, args...)...).Scan(&no, &old.chunks)
 		if errors.Is(err, sql.ErrNoRows) {
 			return noDocument(id)
