@@ -19,7 +19,7 @@ func TestCallsWithoutACallerAreRefused(t *testing.T) {
 
 func TestChainIsInOrder(t *testing.T) {
 	h := newHarness(t)
-	want := "[recover request id telemetry errors identity validate]"
+	want := "[recover request id telemetry errors identity validate outages]"
 	if got := fmt.Sprint(h.service.Interceptors().Names()); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/discovery"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/search/internal/outage"
 )
 
 // CheckIndexes is the name of the readiness check.
@@ -21,9 +23,19 @@ func (s *Service) Components() []lifecycle.Component {
 	check.NotReady("the collections are being opened")
 	return []lifecycle.Component{{
 		Name: "search: indexes",
-		Run:  func(ctx context.Context) error { return s.follower.Run(ctx, check.Ready) },
+		Run: func(ctx context.Context) error {
+			return s.follower.Run(ctx, func(err error) { check.Report(notFollowed(err)) })
+		},
 		Stop: func(context.Context) error { return s.close() },
 	}}
+}
+
+// notFollowed is what the readiness check shows of err; the log has the rest.
+func notFollowed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("not every collection can be followed: %s", apierr.From(outage.Of(err)).Message)
 }
 
 // Run serves until ctx ends: the background work, the gRPC port, the ops port,

@@ -142,7 +142,8 @@ func (s *Service) newServer() error {
 	return nil
 }
 
-// newChain is the standard chain with the caller's identity before validation.
+// newChain is the standard chain with the caller's identity before validation, and
+// outages told apart from faults next to the handlers.
 func (s *Service) newChain() (grpcserver.Chain, error) {
 	// Rules are compiled now rather than during the first requests.
 	validator, err := protovalidate.New(protovalidate.WithMessages(
@@ -159,7 +160,8 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	return insertIdentity(chain, identity.Server(identity.Plain(), identityRequired)), nil
+	chain = insertIdentity(chain, identity.Server(identity.Plain(), identityRequired))
+	return append(chain, rpc.Outages(s.metrics)), nil
 }
 
 // RegisterGRPC registers the service's gRPC servers. Calls must pass
@@ -171,7 +173,7 @@ func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
 // Interceptors is the chain around the service's gRPC servers.
 func (s *Service) Interceptors() grpcserver.Chain { return s.chain }
 
-// Readiness says whether every collection's index has been opened.
+// Readiness says whether every collection's index is open and follows.
 func (s *Service) Readiness() *health.Readiness { return s.readiness }
 
 // close releases what New opened, in the reverse order.

@@ -18,6 +18,7 @@ import (
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/index"
+	"github.com/poterne/poterne/services/search/internal/outage"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
 
@@ -76,7 +77,8 @@ func (f *Follower) Collection(ctx context.Context, c store.Collection) (index.Co
 }
 
 // CatchUp returns the collection's index once it has followed the truth at
-// least to the given generation. When ctx ends first the work goes on.
+// least to the given generation. When ctx ends first the work goes on. An index
+// that cannot follow is UNAVAILABLE, and is tried again by the next who asks.
 func (f *Follower) CatchUp(ctx context.Context, c store.Collection, to int64) (index.Collection, error) {
 	h := f.handle(c.UID)
 	if ic := h.get(); ic != nil && ic.Sequence() >= max(to, 1) {
@@ -188,7 +190,7 @@ func (f *Follower) catchUp(ctx context.Context, h *handle, c store.Collection, t
 	if ic == nil {
 		var err error
 		if ic, err = f.o.Index.Open(ctx, c.UID); err != nil {
-			return fmt.Errorf("follow %s: %w", c.UID, err)
+			return outage.OfIndex(fmt.Errorf("follow %s: %w", c.UID, err))
 		}
 		h.set(ic)
 	}
@@ -202,7 +204,7 @@ func (f *Follower) catchUp(ctx context.Context, h *handle, c store.Collection, t
 		}
 		if err != nil {
 			f.o.Logger.WarnContext(ctx, "the index does not follow", slog.String("collection", c.UID), telemetry.Err(err))
-			return fmt.Errorf("follow %s: %w", c.UID, err)
+			return outage.OfIndex(fmt.Errorf("follow %s: %w", c.UID, err))
 		}
 	}
 	return nil

@@ -34,6 +34,12 @@ type fakeCollection struct {
 	held map[int64]bool
 }
 
+func (x *fakeIndex) set(fail error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.fail = fail
+}
+
 func (x *fakeIndex) Open(_ context.Context, name string) (index.Collection, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -136,7 +142,7 @@ func setup(t *testing.T) (*Follower, *fakeIndex, *store.Store, store.Collection)
 
 func write(t *testing.T, s *store.Store, c store.Collection, ids ...string) int64 {
 	t.Helper()
-	w := store.Write{Digest: "d", Dimensions: 1}
+	w := store.Write{By: store.Rights{All: true}, Digest: "d", Dimensions: 1}
 	for _, id := range ids {
 		w.Documents = append(w.Documents, store.Version{
 			Document: store.Document{ID: id, Metadata: []byte("{}")}, Chunks: []store.Chunk{{Vector: []float32{1}}},
@@ -181,6 +187,45 @@ func TestAFailedIndexIsMadeAnew(t *testing.T) {
 	x.fail = nil
 	if _, err := f.CatchUp(t.Context(), c, g); err != nil || len(x.colls["uid"].held) != 2 {
 		t.Errorf("%v, held %v", err, x.colls["uid"].held)
+	}
+}
+
+func TestRunReportsWhileAnIndexFails(t *testing.T) {
+	f, x, s, c := setup(t)
+	reports := make(chan error)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- f.Run(ctx, func(err error) {
+			select {
+			case reports <- err:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	if err := <-reports; err != nil {
+		t.Fatalf("at first: %v", err)
+	}
+	full := errors.New("disk full")
+	x.set(full)
+	g := write(t, s, c, "a")
+	for range 2 { // as long as it lasts
+		f.Notify()
+		if err := <-reports; apierr.ReasonOf(err) != apierr.Unavailable || !errors.Is(err, full) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if _, err := f.CatchUp(t.Context(), c, g); apierr.ReasonOf(err) != apierr.Unavailable || !errors.Is(err, full) {
+		t.Errorf("a caller gets %v", err)
+	}
+	x.set(nil)
+	f.Notify()
+	if err := <-reports; err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -11,21 +11,22 @@ import (
 	"github.com/poterne/poterne/services/search/internal/store"
 )
 
-// Run opens every collection's index, calls ready, and then follows what is
-// written: by this process without waiting (Notify), by others within Poll.
+// Run opens every collection's index and then follows what is written: by this
+// process without waiting (Notify), by others within Poll. Each time it calls
+// report: with nil when every collection is followed, else with why one is not.
 // It returns when ctx ends.
-func (f *Follower) Run(ctx context.Context, ready func()) error {
+func (f *Follower) Run(ctx context.Context, report func(error)) error {
 	ticker := f.o.Clock.NewTicker(f.o.Poll)
 	defer ticker.Stop()
 	for started := false; ; {
 		err := f.followAll(ctx, !started)
-		if err != nil && ctx.Err() == nil {
-			f.o.Logger.WarnContext(ctx, "not every collection is followed", telemetry.Err(err))
+		if ctx.Err() == nil {
+			report(err)
+			if err != nil {
+				f.o.Logger.WarnContext(ctx, "not every collection is followed", telemetry.Err(err))
+			}
 		}
-		if err == nil && !started {
-			started = true
-			ready()
-		}
+		started = started || err == nil
 		select {
 		case <-ctx.Done():
 			return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/follow"
 	"github.com/poterne/poterne/services/search/internal/index"
+	"github.com/poterne/poterne/services/search/internal/outage"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
 
@@ -100,7 +101,7 @@ func (g *Ingester) Upsert(ctx context.Context, c store.Collection, by store.Righ
 		if ctx.Err() != nil {
 			return nil, 0, err
 		}
-		e := apierr.From(err)
+		e := apierr.From(outage.Of(err))
 		switch {
 		case e.Reason != apierr.InvalidArgument: // the others would only wait for the same failure
 			for _, g := range append(pending, group) {

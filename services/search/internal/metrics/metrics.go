@@ -36,6 +36,7 @@ const (
 	KeyStatus   = "status"
 	KeyAnew     = "anew"
 	KeyOK       = "ok"
+	KeyMethod   = "method"
 )
 
 // Metrics counts. It is safe for concurrent use.
@@ -84,6 +85,12 @@ func (m *Metrics) Followed(anew bool, took time.Duration, err error) {
 	ctx := context.Background()
 	m.followed.Add(ctx, 1, metric.WithAttributes(attribute.Bool(KeyAnew, anew), attribute.Bool(KeyOK, err == nil)))
 	m.follow.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.Bool(KeyAnew, anew)))
+}
+
+// NotServed notes why a call or a document failed for no fault of the
+// caller's, who is not shown the cause.
+func (m *Metrics) NotServed(ctx context.Context, method string, err error) {
+	m.log.WarnContext(ctx, "a request could not be served", slog.String(KeyMethod, method), telemetry.Err(err))
 }
 
 // DropFailed notes that the index of a deleted collection is still there.

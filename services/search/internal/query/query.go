@@ -14,6 +14,7 @@ import (
 	"github.com/poterne/poterne/services/search/internal/fusion"
 	"github.com/poterne/poterne/services/search/internal/highlight"
 	"github.com/poterne/poterne/services/search/internal/index"
+	"github.com/poterne/poterne/services/search/internal/outage"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
 
@@ -145,7 +146,7 @@ func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, 
 	for attempt := 1; ; attempt++ {
 		legs, err := ic.Search(ctx, q)
 		if err != nil {
-			return Answer{}, err
+			return Answer{}, outage.OfIndex(err)
 		}
 		results, names, refs := fuse(legs, a.Mode)
 		results = results[:min(len(results), topK)]
