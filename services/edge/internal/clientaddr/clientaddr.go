@@ -42,9 +42,12 @@ func (r *Resolver) FromHTTP(req *http.Request) netip.Addr {
 }
 
 // FromContext returns the address of the client of a gRPC call: what NewContext
-// put there when the call was made within this process, else the peer or, when
-// that is a trusted proxy, the client it names. It is invalid when not known.
+// put there, also when the call was made within this process, else the peer or,
+// when that is a trusted proxy, the client it names. It is invalid when not known.
 func (r *Resolver) FromContext(ctx context.Context) netip.Addr {
+	if addr, ok := ctx.Value(key{}).(netip.Addr); ok {
+		return addr
+	}
 	if caller := inprocgrpc.ClientContext(ctx); caller != nil {
 		addr, _ := caller.Value(key{}).(netip.Addr)
 		return addr

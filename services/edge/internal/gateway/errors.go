@@ -13,6 +13,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/apierr/httperr"
 	"github.com/poterne/poterne/pkg/requestid"
+	"github.com/poterne/poterne/services/edge/internal/middleware"
 )
 
 // openAIPath reports whether a path is one of OpenAI's, whose clients expect
@@ -26,8 +27,10 @@ func openAIPath(path string) bool {
 	return false
 }
 
-// writeError answers with err in the shape that the path's clients read.
+// writeError answers with err in the shape that the path's clients read. What is
+// refused here, before there was a call, is noted for the audit trail.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
+	err = middleware.Refuse(r.Context(), err)
 	id := requestid.FromContext(r.Context())
 	if openAIPath(r.URL.Path) {
 		httperr.WriteOpenAI(w, id, err)

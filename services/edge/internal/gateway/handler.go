@@ -31,12 +31,15 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
+	"github.com/poterne/poterne/services/edge/internal/middleware"
 )
 
 // Deps is what the HTTP side works with; all fields are needed.
 type Deps struct {
 	// Conn leads to the edge's own services, through the chain.
-	Conn      grpc.ClientConnInterface
+	Conn grpc.ClientConnInterface
+	// Door is the part of the chain that comes before a request's body is read.
+	Door      *middleware.Door
 	Codec     *jsoncodec.Codec
 	Addresses *clientaddr.Resolver
 	Clock     clock.Clock
@@ -216,6 +219,18 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	visitor := middleware.Visitor{
+		Method: rt.rpc, Authorization: r.Header.Values("Authorization"),
+		SetHeader: func(md metadata.MD) { copyHeader(w.Header(), md) },
+	}
+	if err := h.Door.Pass(r.Context(), visitor, func(ctx context.Context) { h.call(w, r.WithContext(ctx), rt) }); err != nil {
+		writeError(w, r, err)
+	}
+}
+
+// call makes a request into a call, for somebody who was let in: nothing of the
+// body was read before.
+func (h *handler) call(w *writer, r *http.Request, rt *route) {
 	if err := h.checkBody(r); err != nil {
 		writeError(w, r, err)
 		return

@@ -51,6 +51,13 @@ func (s *steps) begin(ctx context.Context, method string) (context.Context, func
 	if s.Methods[method].Access == authz.Public {
 		return ctx, func(error) {}, nil
 	}
+	if a := admitted(ctx); a != nil {
+		if err := a.call(); err != nil {
+			return nil, nil, err
+		}
+		ctx = audit.NewContext(ctx, a.entry)
+		return ctx, func(err error) { s.Trail.Append(ctx, s.record(ctx, a.entry, method, a.start, err)) }, nil
+	}
 	if err := s.Trail.Admit(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -58,7 +65,13 @@ func (s *steps) begin(ctx context.Context, method string) (context.Context, func
 	entry := new(audit.Entry)
 	entry.SetAddress(s.Addresses.FromContext(ctx))
 	ctx = audit.NewContext(ctx, entry)
-	return ctx, func(err error) { s.Trail.Append(ctx, s.record(ctx, entry, method, start, err)) }, nil
+	atDoor(ctx, func() {})
+	return ctx, func(err error) {
+		if !leave(ctx) {
+			return // the call that the request became has taken over
+		}
+		s.Trail.Append(ctx, s.record(ctx, entry, method, start, err))
+	}, nil
 }
 
 func (s *steps) record(ctx context.Context, entry *audit.Entry, method string, start time.Time, err error) audit.Record {
@@ -81,7 +94,8 @@ func (s *steps) record(ctx context.Context, entry *audit.Entry, method string, s
 func refusal(r apierr.Reason) bool {
 	//exhaustive:ignore
 	switch r {
-	case apierr.Unauthenticated, apierr.PermissionDenied, apierr.RateLimited, apierr.QuotaExceeded, apierr.InvalidArgument:
+	case apierr.Unauthenticated, apierr.PermissionDenied, apierr.RateLimited, apierr.QuotaExceeded, apierr.InvalidArgument,
+		apierr.PayloadTooLarge, apierr.UnsupportedMediaType:
 		return true
 	default:
 		return false

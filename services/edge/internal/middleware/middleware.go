@@ -54,16 +54,18 @@ type Deps struct {
 // Chain returns the steps from audit to deadline, with validate, which looks at
 // the request's form, at its place between them.
 func Chain(d Deps, validate grpcserver.Interceptor) grpcserver.Chain {
+	s := newSteps(d)
+	return append(s.door(), s.authorise(), validate, s.limit(), s.deadline())
+}
+
+func newSteps(d Deps) *steps {
 	if d.Methods == nil {
 		d.Methods = authz.Table()
 	}
 	if d.Classes == nil {
 		d.Classes = limit.Table()
 	}
-	s := &steps{Deps: d}
-	return grpcserver.Chain{
-		s.audit(), s.addressLimit(), s.authenticate(), s.authorise(), validate, s.limit(), s.deadline(),
-	}
+	return &steps{Deps: d}
 }
 
 type steps struct{ Deps }

@@ -213,6 +213,9 @@ func (s *Security) Chain(validate grpcserver.Interceptor) grpcserver.Chain {
 	return middleware.Chain(s.deps, validate)
 }
 
+// Door returns the steps of Chain that come before a request's body is read.
+func (s *Security) Door() *middleware.Door { return middleware.NewDoor(s.deps) }
+
 // Components returns the parts that work in the background. Start them before
 // whatever serves requests, so that the last records are still written.
 func (s *Security) Components() []lifecycle.Component {

@@ -1,0 +1,194 @@
+package middleware
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/fullstorydev/grpchan/inprocgrpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/authn"
+)
+
+// Door is the steps of the chain that need no message: audit, address-limit and
+// authenticate. A request over HTTP passes them before its body is read, so that
+// strangers cannot make us read and decode; the call that it becomes passes the
+// whole chain, where these steps take what they found at the door. It is safe
+// for concurrent use.
+type Door struct {
+	steps *steps
+	pass  grpc.UnaryServerInterceptor
+}
+
+// NewDoor returns the door of the chain that Chain returns for the same d.
+func NewDoor(d Deps) *Door {
+	s := newSteps(d)
+	return &Door{steps: s, pass: s.door().Unary()}
+}
+
+// Visitor is a request over HTTP.
+type Visitor struct {
+	// Method is the full gRPC method that the path is bound to.
+	Method string
+	// Authorization is the values of that header.
+	Authorization []string
+	// SetHeader adds to the header of the response.
+	SetHeader func(md metadata.MD)
+}
+
+// Pass calls enter for a visitor that is let in, and returns why another is not.
+// The context given to enter must be the one of the in-process call that the
+// visitor's request becomes, if it becomes one, and of Refuse otherwise. ctx
+// must carry the visitor's address (clientaddr.NewContext). The visitor's record
+// is in the audit trail when both the call and Pass have returned.
+func (d *Door) Pass(ctx context.Context, v Visitor, enter func(ctx context.Context)) error {
+	a := &admission{steps: d.steps, method: v.Method, start: d.steps.Clock.Now()}
+	inside := context.WithValue(ctx, admissionKey{}, a)
+
+	outside := metadata.NewIncomingContext(inside, metadata.MD{authn.Header: v.Authorization})
+	outside = grpc.NewContextWithServerTransportStream(outside, visit{v})
+	entered := false
+	_, err := d.pass(outside, nil, &grpc.UnaryServerInfo{FullMethod: v.Method}, func(ctx context.Context, _ any) (any, error) {
+		entered = true
+		a.ctx, a.entry = ctx, audit.From(ctx)
+		// Not the steps' own context: what ends it is for the call to answer.
+		enter(inside)
+		return nil, a.err
+	})
+	if entered {
+		return nil // enter has answered
+	}
+	return err
+}
+
+// Refuse notes that the request of ctx, which a Door let in, is refused with err
+// before it has become a call. It counts against the caller's limit like any
+// other, and the error returned, which is what to answer, may say that this is
+// reached. Elsewhere it returns err.
+func Refuse(ctx context.Context, err error) error {
+	a, ok := ctx.Value(admissionKey{}).(*admission)
+	if !ok || a.ctx == nil || a.state.Load() != stateOpen || a.err != nil {
+		return err
+	}
+	_, a.err = a.steps.limit().Unary(a.ctx, nil, &grpc.UnaryServerInfo{FullMethod: a.method},
+		func(context.Context, any) (any, error) { return nil, err })
+	return a.err
+}
+
+type admissionKey struct{}
+
+// admission is what the door found out about one request. Nobody outside can
+// make one: it travels as a value of a context within this process, under a key
+// of this package.
+type admission struct {
+	steps  *steps
+	method string
+	start  time.Time
+	ctx    context.Context //nolint:containedctx // what the steps found is in it
+	entry  *audit.Entry
+	done   func() // ends the door's part of the calls in hand
+	err    error  // what Refuse was told
+	state  atomic.Int32
+}
+
+// The states of an admission: who writes its record is decided once.
+const (
+	stateOpen   int32 = iota
+	stateCalled       // the call writes it
+	stateLeft         // the door writes it
+)
+
+// admitted returns the admission of the in-process call that ctx belongs to; nil
+// when it is another kind of call.
+func admitted(ctx context.Context) *admission {
+	client := inprocgrpc.ClientContext(ctx)
+	if client == nil {
+		return nil
+	}
+	a, _ := client.Value(admissionKey{}).(*admission)
+	return a
+}
+
+// atDoor notes how to end the call in hand that the door counts, if ctx is of one.
+func atDoor(ctx context.Context, done func()) {
+	if a, ok := ctx.Value(admissionKey{}).(*admission); ok {
+		a.done = done
+	}
+}
+
+// leave reports whether the door must write the record of the request that ctx
+// belongs to: no call has done so. Calls that came by no door always do it.
+func leave(ctx context.Context) bool {
+	a, ok := ctx.Value(admissionKey{}).(*admission)
+	return !ok || a.state.CompareAndSwap(stateOpen, stateLeft)
+}
+
+// call lets one call, which is in hand itself by now, have what the door found
+// out.
+func (a *admission) call() error {
+	if a.ctx == nil || !a.state.CompareAndSwap(stateOpen, stateCalled) {
+		return apierr.New(apierr.Internal, "the request was answered before its call began")
+	}
+	a.done()
+	return nil
+}
+
+// door is the steps that need no message, in their order.
+func (s *steps) door() grpcserver.Chain {
+	return grpcserver.Chain{
+		s.audit(),
+		once(s.addressLimit(), func(ctx context.Context, _ *admission) context.Context { return ctx }),
+		once(s.authenticate(), func(ctx context.Context, a *admission) context.Context {
+			if caller, ok := identity.FromContext(a.ctx); ok {
+				ctx = identity.NewContext(ctx, caller)
+			}
+			return context.WithValue(ctx, grantKey{}, a.ctx.Value(grantKey{}))
+		}),
+	}
+}
+
+// once makes a step that an admitted call passes with what the same step found
+// at the door. The audit step stands before it and lets only one such call in.
+func once(step grpcserver.Interceptor, found func(context.Context, *admission) context.Context) grpcserver.Interceptor {
+	return grpcserver.Interceptor{
+		Name: step.Name,
+		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+			if a := admitted(ctx); a != nil && a.ctx != nil {
+				return handler(found(ctx, a), req)
+			}
+			return step.Unary(ctx, req, info, handler)
+		},
+		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+			if a := admitted(ss.Context()); a != nil && a.ctx != nil {
+				return handler(srv, grpcserver.WithContext(ss, found(ss.Context(), a)))
+			}
+			return step.Stream(srv, ss, info, handler)
+		},
+	}
+}
+
+// visit lets the steps set headers, as a call does.
+type visit struct{ Visitor }
+
+var _ grpc.ServerTransportStream = visit{}
+
+// Method is the visitor's.
+func (v visit) Method() string { return v.Visitor.Method }
+
+// SetHeader adds to the header of the response.
+func (v visit) SetHeader(md metadata.MD) error {
+	v.Visitor.SetHeader(md)
+	return nil
+}
+
+// SendHeader is for handlers, of which there is none at the door.
+func (visit) SendHeader(metadata.MD) error { return nil }
+
+// SetTrailer is for handlers as well.
+func (visit) SetTrailer(metadata.MD) error { return nil }
