@@ -32,6 +32,7 @@ type Config struct {
 	Artifacts   Artifacts        `yaml:"artifacts"`
 	Engines     Engines          `yaml:"engines"`
 	Supervision supervise.Config `yaml:"supervision"`
+	Embedding   Embedding        `yaml:"embedding"`
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end, or their model to be unloaded.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
@@ -109,6 +110,19 @@ type Endpoint struct {
 
 const defaultEndpointSlots = 8
 
+// Embedding bounds what embedding may take of a model.
+type Embedding struct {
+	// Concurrency is how many requests a model's engine is given at once; calls
+	// with many inputs wait in line for each part of them. 0 is one more than the
+	// model's slots. How many calls may wait is the engine's queue.
+	Concurrency int `yaml:"concurrency"`
+	// ContextMultiple is how many times the model's context length an input may
+	// have, in tokens estimated from below: its words, or an eighth of its bytes.
+	ContextMultiple int `yaml:"context_multiple"`
+	// MaxBytes bounds the inputs of one call together.
+	MaxBytes config.Bytes `yaml:"max_bytes"`
+}
+
 // DefaultConfig returns the defaults of a process of its own.
 func DefaultConfig() *Config {
 	cfg := &Config{
@@ -124,6 +138,7 @@ func DefaultConfig() *Config {
 			OpenAI:      OpenAI{Queue: 32},
 		},
 		Supervision:  supervise.DefaultConfig(),
+		Embedding:    Embedding{ContextMultiple: 4, MaxBytes: 4 * config.MiB},
 		DrainTimeout: 20 * time.Second,
 	}
 	// A request's body may have 16 MiB; an answer with many vectors more.
@@ -153,7 +168,14 @@ func (c *Config) Complete() error {
 		p.Check(filepath.IsAbs(root), "artifacts.roots", "must be absolute, got %q", root)
 	}
 	c.Engines.validate(&p, "engines")
+	c.Embedding.validate(&p, "embedding")
 	return p.Err()
+}
+
+func (e Embedding) validate(p *config.Problems, prefix string) {
+	p.Check(e.Concurrency >= 0 && e.Concurrency <= maxQueue, prefix+".concurrency", "must be from 0 to %d, got %d", maxQueue, e.Concurrency)
+	p.Check(e.ContextMultiple >= 1 && e.ContextMultiple <= 1024, prefix+".context_multiple", "must be from 1 to 1024, got %d", e.ContextMultiple)
+	p.Check(e.MaxBytes > 0 && e.MaxBytes <= 64*config.MiB, prefix+".max_bytes", "must be from 1 to 64MiB, got %v", e.MaxBytes)
 }
 
 const maxQueue = 1 << 16

@@ -88,6 +88,10 @@ func (s *Service) build(ctx context.Context) error {
 		ID: s.id, Version: o.version, MaxModels: s.cfg.MaxModels, WorkDir: dir,
 		DrainTimeout: s.cfg.DrainTimeout * 9 / 10, // the rest is for what must still be said
 		Supervision:  s.cfg.Supervision,
+		Embedding: agent.EmbeddingConfig{
+			Concurrency: s.cfg.Embedding.Concurrency, ContextMultiple: s.cfg.Embedding.ContextMultiple,
+			MaxBytes: int(s.cfg.Embedding.MaxBytes),
+		},
 	}, agent.Parts{
 		Telemetry: o.telemetry, Clock: o.clock, Jitter: o.jitter, Adapters: s.cfg.Engines.adapters(),
 		Pools: pools, Artifacts: files, Ledger: ledger,

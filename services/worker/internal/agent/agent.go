@@ -39,6 +39,7 @@ type Config struct {
 	// WorkDir is the working directory of engines.
 	WorkDir     string
 	Supervision supervise.Config
+	Embedding   EmbeddingConfig
 }
 
 // Parts is what the agent works with. All are needed, but Ledger is used only

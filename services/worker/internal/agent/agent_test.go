@@ -153,17 +153,6 @@ func TestStream(t *testing.T) {
 	})
 }
 
-func TestEmbed(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		r.ready("a")
-		text := &workerv1.EmbedInput{Input: &workerv1.EmbedInput_Text{Text: "x"}}
-		resp, err := r.client.Embed(r.Context(), &workerv1.EmbedRequest{Digest: digest("a"), Inputs: []*workerv1.EmbedInput{text, text}})
-		if err != nil || len(resp.GetEmbeddings()) != 2 || resp.GetEmbeddings()[1].GetValues()[0] != 1 || resp.GetUsage().GetPromptTokens() != 1 {
-			r.Errorf("got %v, %v", resp, err)
-		}
-	})
-}
-
 // hold starts n requests that wait in the engine, and returns their outcomes
 // and what lets them go.
 func (r *rig) hold(c string, n int) (chan error, func()) {

@@ -110,11 +110,17 @@ func (f *fakeEngine) Stream(ctx context.Context, _ engine.Operation, body []byte
 }
 
 func (f *fakeEngine) Embed(ctx context.Context, r engine.EmbedRequest) (engine.Embeddings, error) {
-	if err := f.work(ctx); err != nil {
-		return engine.Embeddings{}, err
-	}
 	out := engine.Embeddings{Usage: &commonv1.TokenUsage{PromptTokens: 1}}
 	for range r.Inputs {
+		done, err := r.Turn(ctx)
+		if err != nil {
+			return engine.Embeddings{}, err
+		}
+		err = f.work(ctx)
+		done()
+		if err != nil {
+			return engine.Embeddings{}, err
+		}
 		out.Vectors = append(out.Vectors, []float32{1, 0, 0})
 	}
 	return out, nil
@@ -141,6 +147,7 @@ func newRig(t *testing.T) *rig {
 	other.kind = "other"
 	a, err := New(Config{
 		ID: "w1", Version: "test", MaxModels: 3, DrainTimeout: 10 * time.Second, Supervision: supervise.DefaultConfig(),
+		Embedding: EmbeddingConfig{Concurrency: 1, ContextMultiple: 4, MaxBytes: 1 << 20},
 	}, Parts{
 		Telemetry: tel, Clock: clock.Real(), Adapters: []engine.Adapter{f, other}, Artifacts: files,
 		Pools: memory.NewPools(map[string]int64{engine.PoolCPU: 100 * mib}),

@@ -121,27 +121,3 @@ func (s *sink) Chunk(data []byte) error {
 	}
 	return s.stream.Send(&workerv1.InvokeStreamResponse{Event: &workerv1.InvokeStreamResponse_Chunk{Chunk: data}})
 }
-
-// Embed returns a vector for each input.
-func (a *Agent) Embed(ctx context.Context, req *workerv1.EmbedRequest) (resp *workerv1.EmbedResponse, err error) {
-	w, err := a.begin(req.GetDigest(), opEmbed)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { w.end(ctx, resp.GetUsage(), err) }()
-	inputs := make([]engine.Input, len(req.GetInputs()))
-	for i, in := range req.GetInputs() {
-		inputs[i] = engine.Input{Text: in.GetText(), Tokens: in.GetTokens().GetIds()}
-	}
-	out, err := w.engine.Embed(ctx, engine.EmbedRequest{
-		Inputs: inputs, InputType: req.GetInputType(), Dimensions: int(req.GetDimensions()), Extra: req.GetExtra(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	resp = &workerv1.EmbedResponse{Embeddings: make([]*workerv1.Embedding, len(out.Vectors)), Usage: out.Usage}
-	for i, v := range out.Vectors {
-		resp.Embeddings[i] = &workerv1.Embedding{Values: v}
-	}
-	return resp, nil
-}

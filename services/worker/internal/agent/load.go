@@ -97,6 +97,7 @@ func (a *Agent) plan(ctx context.Context, req *workerv1.LoadModelRequest) (*mode
 	if err != nil {
 		return nil, err
 	}
+	m.turns = a.cfg.Embedding.turns(m.plan.Slots)
 	m.gate = newGate(m.plan.Slots, m.plan.MaxInFlight)
 	m.series = a.metrics.of(name)
 	return m, nil

