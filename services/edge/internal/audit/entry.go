@@ -10,8 +10,9 @@ import (
 // it learns. All methods may be called on a nil Entry, which ignores them, and
 // from several goroutines at once.
 type Entry struct {
-	mu  sync.Mutex
-	rec Record
+	mu      sync.Mutex
+	rec     Record
+	omitted bool
 }
 
 type entryKey struct{}
@@ -65,6 +66,26 @@ func (e *Entry) SetArm(arm string) { e.set(func(r *Record) { r.Arm = arm }) }
 // SetTokens notes what the request used.
 func (e *Entry) SetTokens(prompt, completion int32) {
 	e.set(func(r *Record) { r.PromptTokens, r.CompletionTokens = prompt, completion })
+}
+
+// Omit says that no record of the request is to be kept: one of many alike.
+func (e *Entry) Omit() {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.omitted = true
+}
+
+// Omitted reports whether Omit was called.
+func (e *Entry) Omitted() bool {
+	if e == nil {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.omitted
 }
 
 // Record returns what is known by now.

@@ -55,7 +55,7 @@ func NewTrail(cfg Config, sink Sink, c clock.Clock, log *slog.Logger, m *metrics
 
 // Admit is asked before a request is handled. When requests that cannot be
 // recorded are to be refused, it takes a place for the record, or refuses with
-// UNAVAILABLE. Append must follow it exactly once unless it failed.
+// UNAVAILABLE. Append or Forgo must follow it exactly once unless it failed.
 func (t *Trail) Admit(ctx context.Context) error {
 	if t.cfg.OnFull != FullRefuse || t.take(ctx) {
 		return nil
@@ -82,6 +82,14 @@ func (t *Trail) Append(ctx context.Context, rec Record) {
 	signal(t.wake)
 	if n >= maxBatch {
 		signal(t.full)
+	}
+}
+
+// Forgo gives the place back that Admit took, for a request of which no record
+// is kept.
+func (t *Trail) Forgo() {
+	if t.cfg.OnFull == FullRefuse {
+		<-t.slots
 	}
 }
 

@@ -14,7 +14,7 @@ func gcra(now, tat time.Duration, cost int, l Limit) (time.Duration, Decision) {
 	next := tat + interval*time.Duration(cost)
 	d := Decision{Limit: l}
 	if wait := next - tolerance - now; wait > 0 {
-		d.Remaining = int((now + tolerance - tat) / interval)
+		d.Remaining = int(max(now+tolerance-tat, 0) / interval) // a debt leaves nothing
 		d.ResetAfter = tat - now
 		// A cost above the burst is never admitted; waiting longer does not help.
 		d.RetryAfter = min(wait, max(d.ResetAfter, interval))
@@ -24,4 +24,9 @@ func gcra(now, tat time.Duration, cost int, l Limit) (time.Duration, Decision) {
 	d.Remaining = int((now + tolerance - next) / interval)
 	d.ResetAfter = next - now
 	return next, d
+}
+
+// charge takes cost whatever is left, and returns the key's new tat.
+func charge(now, tat time.Duration, cost int, l Limit) time.Duration {
+	return max(tat, now) + l.interval()*time.Duration(cost)
 }

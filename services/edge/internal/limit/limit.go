@@ -67,3 +67,12 @@ type Decision struct {
 type Limiter interface {
 	Allow(ctx context.Context, key string, cost int, limit Limit) (Decision, error)
 }
+
+// Charger is a Limiter that can also make a key pay for what is done already.
+type Charger interface {
+	Limiter
+	// Charge takes cost also when less is left: the key is then in debt, and
+	// nothing is allowed to it until that is refilled. Nothing bounds a debt but
+	// the number of those who were let in before it was known.
+	Charge(ctx context.Context, key string, cost int, limit Limit) error
+}

@@ -101,6 +101,38 @@ func TestMemoryUnderConcurrency(t *testing.T) {
 	}
 }
 
+func TestChargeGoesIntoDebt(t *testing.T) {
+	c := clock.NewFake(start())
+	m, l := NewMemory(c, 1000), PerMinute(60)
+	for range 2 {
+		if err := m.Charge(t.Context(), "k", 50, l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look := func(cost int) Decision {
+		t.Helper()
+		d, err := m.Allow(t.Context(), "k", cost, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	if d := look(1); d.Allowed || d.Remaining != 0 || d.RetryAfter != 41*time.Second || d.ResetAfter != 100*time.Second {
+		t.Fatalf("in debt by 40: %+v", d)
+	}
+	c.Advance(40 * time.Second)
+	if d := look(1); d.Allowed || d.RetryAfter != time.Second {
+		t.Fatalf("with the debt just paid: %+v", d)
+	}
+	c.Advance(time.Second)
+	if d := look(1); !d.Allowed {
+		t.Fatalf("after waiting as told: %+v", d)
+	}
+	if err := m.Charge(t.Context(), "k", -1, l); err == nil {
+		t.Error("a charge that gives was accepted")
+	}
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	const most = 320
 	m := NewMemory(clock.NewFake(start()), most)

@@ -17,7 +17,7 @@ const (
 	evictionSample = 16
 )
 
-// Memory is a Limiter in this process. It holds a bounded number of keys: when
+// Memory is a Charger in this process. It holds a bounded number of keys: when
 // there are more, those with the least debt are forgotten first, so that a
 // flood of keys does not free a key that has used up its limit.
 type Memory struct {
@@ -44,24 +44,40 @@ func NewMemory(c clock.Clock, maxKeys int) *Memory {
 }
 
 // Allow fails only for a limit that makes no sense.
-func (m *Memory) Allow(_ context.Context, key string, cost int, l Limit) (Decision, error) {
+func (m *Memory) Allow(_ context.Context, key string, cost int, l Limit) (d Decision, err error) {
 	if err := l.check(cost); err != nil {
 		return Decision{}, err
 	}
+	m.update(key, func(now, tat time.Duration) (next time.Duration) {
+		next, d = gcra(now, tat, cost, l)
+		return next
+	})
+	return d, nil
+}
+
+// Charge fails only for a limit that makes no sense.
+func (m *Memory) Charge(_ context.Context, key string, cost int, l Limit) error {
+	if err := l.check(cost); err != nil {
+		return err
+	}
+	m.update(key, func(now, tat time.Duration) time.Duration { return charge(now, tat, cost, l) })
+	return nil
+}
+
+// update gives key the tat that f makes of the one it has.
+func (m *Memory) update(key string, f func(now, tat time.Duration) time.Duration) {
 	s := &m.shards[maphash.String(m.seed, key)%memoryShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Read under the lock, so that time does not run backwards within a shard.
 	now := m.clock.Now().Sub(m.epoch)
 	tat, known := s.tat[key]
-	next, d := gcra(now, tat, cost, l)
-	if next > now {
+	if next := f(now, tat); next > now {
 		if !known && len(s.tat) >= m.perMap {
 			s.evict(now)
 		}
 		s.tat[key] = next
 	}
-	return d, nil
 }
 
 // Len returns the number of keys held.
