@@ -6,6 +6,8 @@ package inproc
 
 import (
 	"context"
+	"errors"
+	"io"
 	"strings"
 
 	"github.com/fullstorydev/grpchan/inprocgrpc"
@@ -45,7 +47,23 @@ func (c conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method strin
 	if err := checkMethod(method); err != nil {
 		return nil, err
 	}
-	return c.ch.NewStream(ctx, desc, method, opts...)
+	s, err := c.ch.NewStream(ctx, desc, method, opts...)
+	if err != nil || desc.ClientStreams {
+		return s, err
+	}
+	return oneRequest{s}, nil
+}
+
+// oneRequest is a stream of answers to one request. A server that answers before
+// it has read that makes sending it io.EOF, which generated code takes for the
+// answer; as on the network, what the server said comes with RecvMsg.
+type oneRequest struct{ grpc.ClientStream }
+
+func (s oneRequest) SendMsg(m any) error {
+	if err := s.ClientStream.SendMsg(m); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 func checkMethod(method string) error {

@@ -20,10 +20,16 @@ type Component struct {
 	Start func(ctx context.Context) error
 	// Run works until ctx ends. A nil return before that is a part that had
 	// finished, and ends nothing; an error ends the process. When the process
-	// ends, ctx is cancelled only after the part's Drain has returned.
+	// ends, ctx is cancelled only after the part's Drain has returned, or right
+	// before its Stop when there was no time to drain it.
 	Run func(ctx context.Context) error
-	// Drain stops taking new work and waits for work in hand, within ctx.
+	// Drain stops taking new work and waits for work in hand, within ctx. It is
+	// not called once the time for draining is over: Stop must do alone.
 	Drain func(ctx context.Context) error
+	// Cut ends the work that Drain was waiting for when the time for draining was
+	// over, while everything that was started before still runs. The time for
+	// stopping has begun. What it returns is reported in place of the drain.
+	Cut func(ctx context.Context) error
 	// Stop releases everything at once. It is called for every part whose Start
 	// was called, also when that Start failed, and must allow for that.
 	Stop func(ctx context.Context) error
@@ -36,8 +42,11 @@ type Options struct {
 	// StartTimeout bounds each part's Start; 30 s by default.
 	StartTimeout time.Duration
 	// DrainTimeout bounds the draining of all parts together; 20 s by default.
+	// When it is over, the part that took it is reported and cut, and those that
+	// are left are stopped without being drained.
 	DrainTimeout time.Duration
-	// StopTimeout bounds the stopping of all parts together; 5 s by default.
+	// StopTimeout bounds the cutting and stopping of all parts together; 5 s by
+	// default.
 	StopTimeout time.Duration
 }
 

@@ -140,6 +140,45 @@ func TestSlowPartsAreForced(t *testing.T) {
 	})
 }
 
+// TestLatePartIsCutBeforeOthersEnd holds that work for which the time was not
+// enough is ended while what it needs still runs, and is reported once.
+func TestLatePartIsCutBeforeOthersEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d diary
+		hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		ended := make(chan struct{})
+		needed, late := d.part("needed"), d.part("late")
+		needed.Drain = hang
+		needed.Run = func(ctx context.Context) error { <-ctx.Done(); close(ended); return nil }
+		late.Run, late.Drain = nil, hang
+		late.Cut = func(ctx context.Context) error {
+			synctest.Wait()
+			select {
+			case <-ended:
+				t.Error("what it needs has ended")
+			case <-ctx.Done():
+				t.Error("there is no time to cut")
+			default:
+			}
+			d.note("cut late")
+			return errors.New("one was cut")
+		}
+		first := d.part("first")
+		first.Run = nil
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- lifecycle.Run(ctx, lifecycle.Options{}, needed, late, first) }()
+		synctest.Wait()
+		cancel()
+		if err := <-done; err == nil || err.Error() != "drain late: one was cut" {
+			t.Fatalf("Run = %v", err)
+		}
+		<-ended
+		d.want(t, "start needed", "start late", "start first", "drain first", "cut late",
+			"stop first", "stop late", "stop needed")
+	})
+}
+
 func TestPartThatNeverEndsIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

@@ -76,8 +76,7 @@ func (r *runner) run(ctx context.Context, comps []Component) error {
 		}
 	}
 	r.opts.Logger.InfoContext(ctx, "ending", slog.Any("cause", r.cause(ctx)))
-	r.drain(ctx, started)
-	r.stop(ctx, started)
+	r.stop(ctx, started, r.drain(ctx, started))
 	return r.result()
 }
 
@@ -149,7 +148,10 @@ func isCancellation(ctx context.Context, err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))
 }
 
-func (r *runner) drain(ctx context.Context, started []*running) {
+// drain returns the part that is to be cut when the time is over. The parts that
+// are left then are not drained: they would find no time and say so, each of
+// them, for what one part did; and work that is cut may still need them.
+func (r *runner) drain(ctx context.Context, started []*running) (late *running) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), r.opts.DrainTimeout,
 		fmt.Errorf("not drained within %v", r.opts.DrainTimeout))
 	defer cancel()
@@ -157,23 +159,36 @@ func (r *runner) drain(ctx context.Context, started []*running) {
 
 		if p.comp.Drain != nil && p.usable {
 			r.opts.Logger.DebugContext(ctx, "draining", slog.String("component", p.comp.Name))
-			r.fail(r.bounded(ctx, "drain "+p.comp.Name, p.comp.Drain))
+			err := r.bounded(ctx, "drain "+p.comp.Name, p.comp.Drain)
+			if err != nil && ctx.Err() != nil && p.comp.Cut != nil {
+				return p
+			}
+			r.fail(err)
+			if err != nil && ctx.Err() != nil {
+				return nil
+			}
 		}
 		p.cancel(errEnding)
 		select {
 		case <-p.done:
 		case <-ctx.Done():
-			// Stop below may be what its Run waits for.
+			// Stop may be what its Run waits for.
+			return nil
 		}
 	}
+	return nil
 }
 
-func (r *runner) stop(ctx context.Context, started []*running) {
+func (r *runner) stop(ctx context.Context, started []*running, late *running) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), r.opts.StopTimeout,
 		fmt.Errorf("not stopped within %v", r.opts.StopTimeout))
 	defer cancel()
+	if late != nil {
+		r.opts.Logger.DebugContext(ctx, "cutting", slog.String("component", late.comp.Name))
+		r.fail(r.bounded(ctx, "drain "+late.comp.Name, late.comp.Cut))
+	}
 	for _, p := range slices.Backward(started) {
-
+		p.cancel(errEnding)
 		if p.comp.Stop != nil {
 			r.opts.Logger.DebugContext(ctx, "stopping", slog.String("component", p.comp.Name))
 			r.fail(r.bounded(ctx, "stop "+p.comp.Name, p.comp.Stop))

@@ -96,10 +96,16 @@ func (s *OpsServer) run(ctx context.Context) error {
 	go func() { done <- s.server.Serve(s.lis) }()
 	select {
 	case err := <-done:
+		if ctx.Err() != nil && errors.Is(err, net.ErrClosed) {
+			return nil // stop was faster
+		}
 		return fmt.Errorf("ops port: %w", err)
 	case <-ctx.Done():
 		err := s.server.Close()
-		if served := <-done; !errors.Is(served, http.ErrServerClosed) {
+		if errors.Is(err, net.ErrClosed) {
+			err = nil // stop was faster
+		}
+		if served := <-done; !errors.Is(served, http.ErrServerClosed) && !errors.Is(served, net.ErrClosed) {
 			err = errors.Join(err, served)
 		}
 		return err

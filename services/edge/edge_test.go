@@ -35,6 +35,17 @@ type gate struct {
 
 func open(t *testing.T, change func(*edge.Config)) *gate {
 	t.Helper()
+	g := build(t, change)
+	g.run()
+	server := httptest.NewServer(g.Handler())
+	t.Cleanup(server.Close)
+	g.url = server.URL
+	return g
+}
+
+// build puts a gate together of which nothing runs.
+func build(t *testing.T, change func(*edge.Config)) *gate {
+	t.Helper()
 	g := &gate{t: t, inference: &fakeInference{ready: true}, search: new(fakeSearch)}
 	cfg := edge.DefaultConfig()
 	cfg.DataDir = t.TempDir()
@@ -59,15 +70,11 @@ func open(t *testing.T, change func(*edge.Config)) *gate {
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
-	g.run()
 	key, err := os.ReadFile(filepath.Join(cfg.DataDir, edge.AdminKeyFile))
 	if err != nil {
 		t.Fatalf("the first key: %v", err)
 	}
 	g.key = strings.TrimSpace(string(key))
-	server := httptest.NewServer(g.Handler())
-	t.Cleanup(server.Close)
-	g.url = server.URL
 	return g
 }
 
@@ -75,7 +82,8 @@ func open(t *testing.T, change func(*edge.Config)) *gate {
 func (g *gate) run() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(g.t.Context()))
 	done := make(chan error, 1)
-	go func() { done <- lifecycle.Run(ctx, lifecycle.Options{}, g.Components()...) }()
+	comps := g.Components() // here, so that its readiness check is there when run returns
+	go func() { done <- lifecycle.Run(ctx, lifecycle.Options{}, comps...) }()
 	g.t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -3,15 +3,12 @@ package edge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 
 	"github.com/poterne/poterne/pkg/discovery"
-	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge/internal/footprint"
-	"github.com/poterne/poterne/services/edge/internal/gateway"
 )
 
 // Components is the edge's background work, in the order of starting. It
@@ -22,27 +19,6 @@ func (s *Service) Components() []lifecycle.Component {
 	}}
 	comps = append(comps, s.security.Components()...)
 	return append(comps, s.readyComponent())
-}
-
-// Ports are what the edge listens with. Start them after Components.
-type Ports struct {
-	HTTP *gateway.Server
-	GRPC *grpcserver.Server
-}
-
-// NewPorts returns the HTTP and gRPC ports, which listen once started.
-func (s *Service) NewPorts() (*Ports, error) {
-	server, err := grpcserver.New(s.cfg.GRPC, s.opts.telemetry, s.chain, s.RegisterGRPC,
-		grpcserver.WithReadiness(s.readiness))
-	if err != nil {
-		return nil, fmt.Errorf("edge: %w", err)
-	}
-	return &Ports{HTTP: gateway.NewServer(s.cfg.HTTP, s.handler, s.opts.telemetry.Logger), GRPC: server}, nil
-}
-
-// Components runs the ports.
-func (p *Ports) Components() []lifecycle.Component {
-	return []lifecycle.Component{p.GRPC.Component(), p.HTTP.Component()}
 }
 
 // Run serves until ctx ends: the background work, the HTTP, gRPC and ops ports,

@@ -46,7 +46,7 @@ func (s *Server) Addr() net.Addr {
 }
 
 // Component runs the server: it lets the requests in hand end on drain, and
-// cuts them on stop.
+// closes their connections on stop.
 func (s *Server) Component() lifecycle.Component {
 	return lifecycle.Component{
 		Name: "http server", Start: s.listen, Run: s.serve, Drain: s.server.Shutdown, Stop: s.stop,

@@ -11,12 +11,15 @@ import (
 	"github.com/poterne/poterne/pkg/requestid"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authz"
+	"github.com/poterne/poterne/services/edge/internal/inhand"
 )
 
 // audit records every request but those that need no caller, which ask about
 // the gateway itself and would fill the trail with health checks. It is outside
 // of the steps that decide, so that refusals are recorded too, and of handlers
-// that panic, which it records as failed.
+// that panic, which it records as failed. Since no call must be forgotten, it is
+// also where the calls in hand are known, and where one that the gateway's end
+// cuts gets its answer.
 func (s *steps) audit() grpcserver.Interceptor {
 	return grpcserver.Interceptor{
 		Name: NameAudit,
@@ -28,6 +31,7 @@ func (s *steps) audit() grpcserver.Interceptor {
 			err = errUnfinished
 			defer func() { end(err) }()
 			resp, err = handler(ctx, req)
+			err = inhand.Outcome(ctx, err)
 			return resp, err
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
@@ -37,7 +41,7 @@ func (s *steps) audit() grpcserver.Interceptor {
 			}
 			err = errUnfinished
 			defer func() { end(err) }()
-			err = handler(srv, grpcserver.WithContext(ss, ctx))
+			err = inhand.Outcome(ctx, handler(srv, grpcserver.WithContext(ss, ctx)))
 			return err
 		},
 	}
@@ -48,27 +52,38 @@ func (s *steps) audit() grpcserver.Interceptor {
 var errUnfinished = apierr.New(apierr.Internal, "the handler did not return")
 
 func (s *steps) begin(ctx context.Context, method string) (context.Context, func(error), error) {
+	ctx, done := s.Calls.Begin(ctx)
 	if s.Methods[method].Access == authz.Public {
-		return ctx, func(error) {}, nil
+		return ctx, func(error) { done() }, nil
 	}
 	if a := admitted(ctx); a != nil {
 		if err := a.call(); err != nil {
+			done()
 			return nil, nil, err
 		}
 		ctx = audit.NewContext(ctx, a.entry)
-		return ctx, func(err error) { s.Trail.Append(ctx, s.record(ctx, a.entry, method, a.start, err)) }, nil
+		return ctx, func(err error) {
+			defer done()
+			s.Trail.Append(ctx, s.record(ctx, a.entry, method, a.start, err))
+		}, nil
 	}
 	if err := s.Trail.Admit(ctx); err != nil {
+		done()
 		return nil, nil, err
 	}
 	start := s.Clock.Now()
 	entry := new(audit.Entry)
 	entry.SetAddress(s.Addresses.FromContext(ctx))
 	ctx = audit.NewContext(ctx, entry)
-	atDoor(ctx, func() {})
+	atDoor(ctx, done)
 	return ctx, func(err error) {
 		if !leave(ctx) {
 			return // the call that the request became has taken over
+		}
+		defer done()
+		if entry.Omitted() {
+			s.Trail.Forgo()
+			return
 		}
 		s.Trail.Append(ctx, s.record(ctx, entry, method, start, err))
 	}, nil

@@ -22,6 +22,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
+	"github.com/poterne/poterne/services/edge/internal/inhand"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 )
 
@@ -118,6 +119,7 @@ func newGate(t *testing.T, cfg Config, handle func(ctx context.Context, req any)
 	}
 	steps := Chain(Deps{
 		Config: cfg, Clock: g.clock, IDs: ids.Sequence("rec"), Log: log, Addresses: clientaddr.New(proxies), Trail: g.trail,
+		Calls: inhand.New(),
 		Authenticator: authn.Chain{tokens{
 			"root": holder("default", "admin", 0), "dev": holder("acme", "developer", 0),
 			"slow": holder("acme", "reader", 2), "none": holder("acme", "nothing", 0),

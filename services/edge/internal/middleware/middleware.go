@@ -17,6 +17,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
+	"github.com/poterne/poterne/services/edge/internal/inhand"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 )
@@ -33,17 +34,19 @@ const (
 
 // Deps is what the steps decide with. All fields but Metrics are needed.
 type Deps struct {
-	Config        Config
-	Clock         clock.Clock
-	IDs           ids.Source
-	Log           *slog.Logger
-	Metrics       *metrics.Metrics
-	Addresses     *clientaddr.Resolver
-	Trail         *audit.Trail
+	Config    Config
+	Clock     clock.Clock
+	IDs       ids.Source
+	Log       *slog.Logger
+	Metrics   *metrics.Metrics
+	Addresses *clientaddr.Resolver
+	Trail     *audit.Trail
+	// Calls is told of every call, until its record is in the trail.
+	Calls         *inhand.Calls
 	Authenticator authn.Authenticator
 	Authorizer    *authz.Authorizer
 	// AddressLimiter counts by client address, in this replica.
-	AddressLimiter limit.Limiter
+	AddressLimiter limit.Charger
 	// Limiter counts by tenant and key, across replicas where they share a store.
 	Limiter limit.Limiter
 	// Methods and Classes are the tables; nil for authz.Table and limit.Table.

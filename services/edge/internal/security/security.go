@@ -27,6 +27,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
+	"github.com/poterne/poterne/services/edge/internal/inhand"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
@@ -86,6 +87,8 @@ type Security struct {
 	Admin *admin.Server
 	// Addresses finds a request's client; the HTTP side uses it too.
 	Addresses *clientaddr.Resolver
+	// Calls is the calls in hand; what serves them cuts them when its time is over.
+	Calls *inhand.Calls
 	// AdminKeyPath is where the first key was written; empty when there was one
 	// before.
 	AdminKeyPath string
@@ -104,7 +107,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if d.Random == nil {
 		d.Random = rand.Reader
 	}
-	s = new(Security)
+	s = &Security{Calls: inhand.New()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("edge: open the security: %w", err), s.Close())
@@ -145,7 +148,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	s.Admin = admin.New(s.keys, records, authorizer, d.Inference, d.Clock, log)
 	s.deps = middleware.Deps{
 		Config: cfg.Limits, Clock: d.Clock, IDs: d.IDs, Log: log, Metrics: m, Addresses: s.Addresses,
-		Trail: s.trail, Authenticator: authn.Chain{authn.NewAPIKeys(s.keys)}, Authorizer: authorizer,
+		Trail: s.trail, Calls: s.Calls, Authenticator: authn.Chain{authn.NewAPIKeys(s.keys)}, Authorizer: authorizer,
 		AddressLimiter: limit.NewMemory(d.Clock, cfg.Limits.Address.MaxAddresses),
 		Limiter:        s.openLimiter(cfg.Limits, d, log, m),
 	}
@@ -217,7 +220,9 @@ func (s *Security) Chain(validate grpcserver.Interceptor) grpcserver.Chain {
 func (s *Security) Door() *middleware.Door { return middleware.NewDoor(s.deps) }
 
 // Components returns the parts that work in the background. Start them before
-// whatever serves requests, so that the last records are still written.
+// whatever serves requests, so that the last records are still written: stopping
+// waits for the calls in hand, then writes what they recorded, and then closes
+// the stores.
 func (s *Security) Components() []lifecycle.Component {
 	out := []lifecycle.Component{
 		{Name: "edge store", Stop: func(context.Context) error { return s.Close() }},
@@ -229,7 +234,17 @@ func (s *Security) Components() []lifecycle.Component {
 			return lifecycle.Every(ctx, s.deps.Clock, pruneInterval, nil, s.prune)
 		}})
 	}
-	return out
+	return append(out, lifecycle.Component{Name: "edge: calls", Stop: s.endCalls})
+}
+
+// endTime bounds the wait for calls that were cut: they only have to notice.
+const endTime = time.Second
+
+func (s *Security) endCalls(ctx context.Context) error {
+	s.Calls.Cut()
+	ctx, cancel := context.WithTimeout(ctx, endTime)
+	defer cancel()
+	return s.Calls.Wait(ctx)
 }
 
 // Close releases what New opened. It may be called more than once.

@@ -1,0 +1,99 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/services/edge/internal/gateway"
+	"github.com/poterne/poterne/services/edge/internal/inhand"
+)
+
+// cutTime bounds how long requests that were cut may take to tell their clients:
+// one event or one short answer, to a client that reads.
+const cutTime = time.Second
+
+// Ports are what the edge listens with. Start them after Components.
+type Ports struct {
+	HTTP *gateway.Server
+	GRPC *grpcserver.Server
+
+	calls *inhand.Calls
+	clock clock.Clock
+	began atomic.Pointer[time.Time] // when the drain began
+}
+
+// NewPorts returns the HTTP and gRPC ports, which listen once started.
+func (s *Service) NewPorts() (*Ports, error) {
+	server, err := grpcserver.New(s.cfg.GRPC, s.opts.telemetry, s.chain, s.RegisterGRPC,
+		grpcserver.WithReadiness(s.readiness))
+	if err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
+	return &Ports{
+		HTTP: gateway.NewServer(s.cfg.HTTP, s.handler, s.opts.telemetry.Logger), GRPC: server,
+		calls: s.security.Calls, clock: s.opts.clock,
+	}, nil
+}
+
+// Components runs the ports. Draining closes both at once and waits for the
+// requests in hand. Those that the time is not enough for are cut: they answer
+// that the gateway is ending, while all that is behind them still runs.
+func (p *Ports) Components() []lifecycle.Component {
+	rpc, web := p.GRPC.Component(), p.HTTP.Component()
+	drainRPC, drainWeb := rpc.Drain, web.Drain
+	rpc.Drain, web.Drain = nil, nil // one after the other, the second would still take requests
+	drain := func(ctx context.Context) error { return both(ctx, drainRPC, drainWeb) }
+	cut := func(ctx context.Context) error { return p.cut(ctx, drain, web.Stop, rpc.Stop) }
+	requests := lifecycle.Component{
+		Name: "edge: requests", Cut: cut,
+		Drain: func(ctx context.Context) error {
+			now := p.clock.Now()
+			p.began.Store(&now)
+			return drain(ctx)
+		},
+	}
+	return []lifecycle.Component{rpc, web, requests}
+}
+
+func (p *Ports) cut(ctx context.Context, drain func(context.Context) error, closers ...func(context.Context) error) error {
+	var took time.Duration
+	if began := p.began.Load(); began != nil {
+		took = p.clock.Now().Sub(*began).Round(10 * time.Millisecond)
+	}
+	n := p.calls.Cut()
+	short, cancel := context.WithTimeout(ctx, cutTime)
+	defer cancel()
+	// What does not end in time is a client that does not read, or one that has
+	// not sent its request yet: nobody that could be told.
+	_ = drain(short)
+	var errs []error
+	switch n {
+	case 0:
+		errs = append(errs, fmt.Errorf("connections were cut after %v that were not idle", took))
+	case 1:
+		errs = append(errs, fmt.Errorf("1 request was cut after %v", took))
+	default:
+		errs = append(errs, fmt.Errorf("%d requests were cut after %v", n, took))
+	}
+	for _, closer := range closers {
+		errs = append(errs, closer(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// both calls a and b side by side.
+func both(ctx context.Context, a, b func(context.Context) error) error {
+	var wg sync.WaitGroup
+	var first error
+	wg.Go(func() { first = a(ctx) })
+	second := b(ctx)
+	wg.Wait()
+	return errors.Join(first, second)
+}
