@@ -22,25 +22,39 @@ import (
 // that guessing credentials is slow.
 func (s *steps) addressLimit() grpcserver.Interceptor {
 	return contextStep(NameAddressLimit, func(ctx context.Context, _ string, _ headerSetter) (context.Context, context.CancelFunc, error) {
-		d, err := s.charge(ctx, 1)
+		if s.Config.Address.RequestsPerMinute == 0 {
+			return ctx, noLeave, nil
+		}
+		network := s.network(ctx)
+		d, err := s.AddressLimiter.Allow(ctx, network, 1, s.Config.Address.limit())
 		if err != nil {
 			return nil, nil, apierr.Wrap(apierr.Internal, err, "the address limit cannot be judged")
 		}
 		if !d.Allowed {
 			s.Metrics.Limited(ctx, "address")
+			s.thin(ctx, network)
 			return nil, nil, apierr.New(apierr.RateLimited, "too many requests from this address").WithRetryAfter(d.RetryAfter)
 		}
 		return ctx, noLeave, nil
 	})
 }
 
-// charge takes cost from the bucket of the request's address.
-func (s *steps) charge(ctx context.Context, cost int) (limit.Decision, error) {
-	if s.Config.Address.RequestsPerMinute == 0 {
-		return limit.Decision{Allowed: true}, nil
+// network is what requests are counted by before their caller is known.
+func (s *steps) network(ctx context.Context) string {
+	return clientaddr.Network(s.Addresses.FromContext(ctx))
+}
+
+// recordedRefusals is how many requests over its limit an address has in the
+// audit trail in a minute. Nothing else slows these down, so that recording all
+// would let anybody fill the trail; the metric counts them all.
+const recordedRefusals = 60
+
+// thin keeps the request out of the trail when it has enough of its kind.
+func (s *steps) thin(ctx context.Context, network string) {
+	d, err := s.AddressLimiter.Allow(ctx, "over:"+network, 1, limit.PerMinute(recordedRefusals))
+	if err == nil && !d.Allowed {
+		audit.From(ctx).Omit()
 	}
-	key := clientaddr.Network(s.Addresses.FromContext(ctx))
-	return s.AddressLimiter.Allow(ctx, key, cost, s.Config.Address.limit())
 }
 
 type grantKey struct{}
@@ -82,11 +96,16 @@ func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) e
 	}
 	s.Metrics.AuthFailure(ctx, string(r.Cause))
 	audit.From(ctx).SetKeyID(r.KeyID)
-	s.Log.InfoContext(ctx, "credentials refused", slog.String(metrics.KeyCause, string(r.Cause)),
+	// The trail and the metric tell of it too: anybody can cause these lines.
+	s.Log.DebugContext(ctx, "credentials refused", slog.String(metrics.KeyCause, string(r.Cause)),
 		slog.String(metrics.KeyKeyID, r.KeyID), slog.String(metrics.KeyAddress, s.Addresses.FromContext(ctx).String()))
-	// A wrong guess costs more than a request. Whether the bucket had as much
-	// left does not matter for this answer.
-	_, _ = s.charge(ctx, s.Config.Address.FailureCost)
+	// A wrong guess costs more than a request, on credit where less is left: the
+	// next one waits until it is paid.
+	if s.Config.Address.RequestsPerMinute > 0 {
+		if err := s.AddressLimiter.Charge(ctx, s.network(ctx), s.Config.Address.FailureCost, s.Config.Address.limit()); err != nil {
+			return apierr.Wrap(apierr.Internal, err, "the address limit cannot be judged")
+		}
+	}
 	if err := setHeader(metadata.Pairs(authn.Challenge, authn.ChallengeFor(r))); err != nil {
 		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
 	}

@@ -27,7 +27,9 @@ type Config struct {
 type AddressConfig struct {
 	// RequestsPerMinute is how many requests, which may come at once; 0: no limit.
 	RequestsPerMinute int `yaml:"requests_per_minute"`
-	// FailureCost is what refused credentials cost besides the request itself.
+	// FailureCost is what refused credentials cost besides the request itself,
+	// also when less is left: an address can guess about RequestsPerMinute /
+	// FailureCost times a minute, and is then refused whatever it shows.
 	FailureCost int `yaml:"failure_cost"`
 	// MaxAddresses is how many addresses are remembered.
 	MaxAddresses int `yaml:"max_addresses"`

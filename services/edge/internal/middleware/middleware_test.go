@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -190,13 +191,10 @@ func TestAddressLimit(t *testing.T) {
 		_, err := g.openai.ListModels(as(t.Context(), token), &edgev1.ListModelsRequest{})
 		return apierr.ReasonOf(err)
 	}
-	for i := range 3 { // 1 + 20 each; the last cannot be charged in full
+	for i := range 3 { // 1 + 20 each, of 60: the last one is paid on credit
 		if got := guess(fmt.Sprintf("guess-%d", i)); got != apierr.Unauthenticated {
 			t.Fatalf("guess %d: %s", i, got)
 		}
-	}
-	for range 17 {
-		guess("dev")
 	}
 	if got := guess("dev"); got != apierr.RateLimited {
 		t.Fatalf("guessing costs nothing: %s", got)
@@ -205,9 +203,17 @@ func TestAddressLimit(t *testing.T) {
 	if last := recs[len(recs)-1]; last.Reason != "RATE_LIMITED" || last.Tenant != "" {
 		t.Errorf("looked up before the address was limited: %+v", last)
 	}
+	_, err := g.openai.ListModels(as(t.Context(), "dev"), &edgev1.ListModelsRequest{})
+	if e := apierr.From(err); e == nil || e.RetryAfter != 4*time.Second { // 3 of debt, and 1
+		t.Fatalf("%v", err)
+	}
+	g.clock.Advance(3 * time.Second)
+	if got := guess("dev"); got != apierr.RateLimited {
+		t.Errorf("before the debt is paid: %q", got)
+	}
 	g.clock.Advance(time.Second)
 	if got := guess("dev"); got != "" {
-		t.Errorf("after a while: %s", got)
+		t.Errorf("after waiting as told: %s", got)
 	}
 
 	cfg.Address.RequestsPerMinute = 0
@@ -216,6 +222,65 @@ func TestAddressLimit(t *testing.T) {
 		if got := guess("wrong"); got != apierr.Unauthenticated {
 			t.Fatalf("without a limit: %s", got)
 		}
+	}
+}
+
+// TestGuessingIsHeldToItsRate asks in every rhythm with wrong keys, and now and
+// then with a right one, and holds the keys that were looked up to the bound:
+// what the whole bucket pays for, and then its rate.
+func TestGuessingIsHeldToItsRate(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4)) // the same every time
+	for range 20 {
+		cfg := DefaultConfig()
+		a := &cfg.Address
+		a.RequestsPerMinute = 100 + r.IntN(100_000)
+		a.FailureCost = 1 + r.IntN(a.RequestsPerMinute)
+		g := newGate(t, cfg, nil)
+		failures, elapsed, each := 0, time.Duration(0), float64(a.FailureCost+1)
+		for range 400 {
+			token := "wrong"
+			if r.IntN(10) == 0 {
+				token = "root"
+			}
+			_, err := g.openai.ListModels(as(t.Context(), token), &edgev1.ListModelsRequest{})
+			switch e := apierr.From(err); {
+			case e == nil:
+			case e.Reason == apierr.Unauthenticated:
+				failures++
+			case e.Reason != apierr.RateLimited || e.RetryAfter <= 0:
+				t.Fatalf("%+v: %v, retry after %v", *a, err, e.RetryAfter)
+			}
+			// The last of a burst is let in with one token left: hence one more.
+			most := 1 + float64(a.RequestsPerMinute)/each*(1+elapsed.Minutes())
+			if float64(failures) > most {
+				t.Fatalf("%+v: %d guesses were looked up in %v, at most %.1f may be", *a, failures, elapsed, most)
+			}
+			step := time.Duration(r.IntN(int(20 * time.Millisecond)))
+			if r.IntN(50) == 0 {
+				step = time.Duration(r.IntN(int(2 * time.Minute)))
+			}
+			g.clock.Advance(step)
+			elapsed += step
+		}
+		if failures == 0 {
+			t.Fatalf("%+v: nothing was let in", *a)
+		}
+	}
+}
+
+// TestDefaultsHoldGuessing is the promise that the defaults make.
+func TestDefaultsHoldGuessing(t *testing.T) {
+	g := newGate(t, DefaultConfig(), nil)
+	count := make(map[apierr.Reason]int)
+	for range 4000 {
+		_, err := g.openai.ListModels(as(t.Context(), "wrong"), &edgev1.ListModelsRequest{})
+		count[apierr.ReasonOf(err)]++
+	}
+	if count[apierr.Unauthenticated] != 600 || count[apierr.RateLimited] != 3400 {
+		t.Errorf("answered %v", count)
+	}
+	if n := len(g.records(t)); n != 600+recordedRefusals {
+		t.Errorf("one address left %d records", n)
 	}
 }
 
