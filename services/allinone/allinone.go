@@ -41,9 +41,10 @@ func Run(ctx context.Context, cfg Config, version string, out io.Writer) error {
 	}
 	p := &platform{cfg: cfg, version: version, out: out, dir: dir, clock: clock.Real()}
 	p.began = p.clock.Now()
-	defer context.AfterFunc(ctx, func() {
+	unhook := context.AfterFunc(ctx, func() {
 		fmt.Fprintf(out, "\nending: requests in hand have up to %v; a second Ctrl-C ends at once\n", cfg.DrainTimeout)
-	})()
+	})
+	defer unhook()
 	return errors.Join(p.run(ctx), dir.close())
 }
 

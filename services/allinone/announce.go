@@ -62,7 +62,7 @@ func (p *platform) announce(ctx context.Context) error {
 // there is any.
 func (p *platform) chatModel(ctx context.Context) (name string, known bool) {
 	ctx = identity.NewContext(ctx, identity.Caller{Tenant: platformTenant, Subject: "poterne"})
-	client := inferencev1.NewInferenceServiceClient(grpcclient.Intercept(inference.ServiceName, p.inferenceConn,
+	client := inferencev1.NewInferenceServiceClient(grpcclient.Intercept(inference.ServiceName, p.inferenceConn, //nolint:contextcheck // its breaker outlives the call
 		grpcclient.DefaultConfig(), p.telemetry, grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), identity.StreamClient(identity.Plain()))))
 	resp, err := client.ListServedModels(ctx, &inferencev1.ListServedModelsRequest{})
 	if err != nil {

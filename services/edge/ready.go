@@ -31,14 +31,13 @@ func (s *Service) readyComponent() lifecycle.Component {
 	client := inferencev1.NewInferenceServiceClient(s.backends.inference)
 	return lifecycle.Component{Name: CheckChat, Run: func(ctx context.Context) error {
 		for ctx.Err() == nil {
-			err := s.probe(ctx, client)
-			if ctx.Err() != nil {
-				break
-			}
-			check.Report(err)
 			wait := s.cfg.ReadyInterval
-			if err != nil {
+			reason := s.probe(ctx, client)
+			if reason != nil {
 				wait = min(wait, notReadyInterval)
+			}
+			if ctx.Err() == nil {
+				check.Report(reason)
 			}
 			_ = clock.Sleep(ctx, s.opts.clock, wait)
 		}

@@ -127,7 +127,7 @@ func (s *Service) newServers(ctx context.Context) error {
 	}
 	var err error
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
-		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(),
+		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), //nolint:contextcheck // requests bring their own
 		Codec: codec, Addresses: s.security.Addresses, Clock: s.opts.clock, IDs: s.opts.ids,
 		Telemetry: s.opts.telemetry, Pages: openapi.Pages(s.opts.version),
 	})

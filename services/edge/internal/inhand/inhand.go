@@ -18,7 +18,7 @@ var ErrEnding = apierr.New(apierr.Unavailable, "this gateway is ending").WithRet
 
 // Calls is the calls in hand. It is safe for concurrent use.
 type Calls struct {
-	ending context.Context
+	ending context.Context //nolint:containedctx // ends all calls, not one
 	end    context.CancelCauseFunc
 
 	mu   sync.Mutex

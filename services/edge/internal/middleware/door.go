@@ -76,6 +76,7 @@ func Refuse(ctx context.Context, err error) error {
 	if !ok || a.ctx == nil || a.state.Load() != stateOpen || a.err != nil {
 		return err
 	}
+	//nolint:contextcheck // the request as the door let it in
 	_, a.err = a.steps.limit().Unary(a.ctx, nil, &grpc.UnaryServerInfo{FullMethod: a.method},
 		func(context.Context, any) (any, error) { return nil, err })
 	return a.err

@@ -102,8 +102,8 @@ func TestEmbedTakesTurns(t *testing.T) {
 			if err != nil {
 				r.Errorf("small: %v", err)
 			}
-		case <-large:
-			r.Error("the large call was let through first")
+		case err := <-large:
+			r.Errorf("the large call was let through first: %v", err)
 		}
 		leave()
 		if err := <-large; apierr.ReasonOf(err) != apierr.Cancelled {

@@ -33,9 +33,10 @@ type flagKind struct {
 }
 
 // The kinds of flags.
-func aSwitch() flagKind                  { return flagKind{form: formSwitch} }
+func aSwitch() flagKind { return flagKind{form: formSwitch} }
+
 func integer(low, high float64) flagKind { return flagKind{form: formInteger, low: low, high: high} }
-func number(low, high float64) flagKind  { return flagKind{form: formNumber, low: low, high: high} }
+func number(high float64) flagKind       { return flagKind{form: formNumber, high: high} }
 func numbers() flagKind                  { return flagKind{form: formNumbers, high: math.MaxFloat32} }
 func duration() flagKind                 { return flagKind{form: formDuration} }
 func oneOf(words ...string) flagKind     { return flagKind{form: formWord, words: words} }

@@ -14,7 +14,7 @@ func llamaParameters() map[string]flagKind {
 	// -1 leaves the choice to the engine.
 	count := integer(-1, math.MaxInt32)
 	positive := integer(1, math.MaxInt32)
-	scale := number(0, math.MaxFloat32)
+	scale := number(math.MaxFloat32)
 	cacheType := oneOf("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 	return map[string]flagKind{
 		"batch-size": positive, "cache-ram": count, "cache-type-k": cacheType, "cache-type-v": cacheType,

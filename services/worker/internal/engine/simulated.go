@@ -40,10 +40,10 @@ func (s *Simulated) Available() error {
 
 func simParameters() map[string]flagKind {
 	count, positive := integer(0, math.MaxInt32), integer(1, math.MaxInt32)
-	rate := number(0, math.MaxFloat32)
+	rate := number(math.MaxFloat32)
 	return map[string]flagKind{
 		"answer-tokens": positive, "crash-after": count, "decode-rate": rate, "disconnect-after": count,
-		"error-rate": number(0, 1), "error-status": integer(400, 599), "first-token": duration(), "hang": aSwitch(),
+		"error-rate": number(1), "error-status": integer(400, 599), "first-token": duration(), "hang": aSwitch(),
 		"kv-tokens": positive, "max-waiting": positive, "prefill-rate": rate, "seed": integer(0, 1<<53), "start-delay": duration(),
 	}
 }
