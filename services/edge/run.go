@@ -3,9 +3,8 @@ package edge
 import (
 	"context"
 	"errors"
-	"log/slog"
 
-	"github.com/poterne/poterne/pkg/discovery"
+	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge/internal/footprint"
@@ -42,22 +41,8 @@ func (s *Service) Run(ctx context.Context) error {
 // registration makes the edge known, and is the first part to drain: it turns
 // the edge not ready, for load balancers that ask, before the ports close.
 func (s *Service) registration(ports *Ports) lifecycle.Component {
-	inner := discovery.Component(s.discovery, func() discovery.Registration {
-		addr := s.cfg.Discovery.Advertise
-		if addr == "" {
-			addr = ports.GRPC.Addr().String()
-		}
-		return discovery.Registration{Instance: discovery.Instance{
-			ID: ServiceName + "-" + addr, Service: ServiceName, Addr: addr,
-			Meta: map[string]string{"version": s.opts.telemetry.Version, "http": ports.HTTP.Addr().String()},
-		}}
-	}, func(err error) {
-		s.opts.telemetry.Logger.Warn("discovery cannot be reached", slog.Any("error", err))
+	return s.cfg.Discovery.Announce(s.discovery, backend.Announcement{
+		Service: ServiceName, Listening: ports.GRPC.Addr, Readiness: s.readiness, Telemetry: s.opts.telemetry,
+		Meta: func() map[string]string { return map[string]string{"http": ports.HTTP.Addr().String()} },
 	})
-	drain := inner.Drain
-	inner.Drain = func(ctx context.Context) error {
-		s.readiness.Drain("the process is ending")
-		return drain(ctx)
-	}
-	return inner
 }

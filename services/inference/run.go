@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 
-	"github.com/poterne/poterne/pkg/discovery"
+	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/lifecycle"
@@ -100,17 +99,8 @@ type registration struct {
 
 func (r *registration) component(server *grpcserver.Server) lifecycle.Component {
 	s := r.service
-	r.inner = discovery.Component(s.discovery, func() discovery.Registration {
-		addr := s.cfg.Discovery.Advertise
-		if addr == "" {
-			addr = server.Addr().String()
-		}
-		return discovery.Registration{Instance: discovery.Instance{
-			ID: ServiceName + "-" + addr, Service: ServiceName, Addr: addr,
-			Meta: map[string]string{"version": s.opts.telemetry.Version},
-		}}
-	}, func(err error) {
-		s.opts.telemetry.Logger.Warn("discovery cannot be reached", slog.Any("error", err))
+	r.inner = s.cfg.Discovery.Announce(s.discovery, backend.Announcement{
+		Service: ServiceName, Listening: server.Addr, Readiness: s.readiness, Telemetry: s.opts.telemetry,
 	})
 	return lifecycle.Component{
 		Name: "registration",

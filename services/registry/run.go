@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/poterne/poterne/pkg/discovery"
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
-	"github.com/poterne/poterne/services/registry/internal/metrics"
 )
 
 // CheckStore is the name of the readiness check.
@@ -65,22 +63,7 @@ func (s *Service) Run(ctx context.Context) error {
 
 // registration makes the service known while it serves.
 func (s *Service) registration(r discovery.Registrar, srv *grpcserver.Server) lifecycle.Component {
-	inner := discovery.Component(r, func() discovery.Registration {
-		addr := s.cfg.Discovery.Advertise
-		if addr == "" {
-			addr = srv.Addr().String()
-		}
-		return discovery.Registration{Instance: discovery.Instance{
-			ID: ServiceName + "-" + addr, Service: ServiceName, Addr: addr,
-			Meta: map[string]string{"version": s.opts.telemetry.Version},
-		}}
-	}, func(err error) {
-		s.opts.telemetry.Logger.Warn("discovery cannot be reached", slog.Any(metrics.KeyError, err))
+	return s.cfg.Discovery.Announce(r, backend.Announcement{
+		Service: ServiceName, Listening: srv.Addr, Readiness: s.readiness, Telemetry: s.opts.telemetry,
 	})
-	drain := inner.Drain
-	inner.Drain = func(ctx context.Context) error {
-		s.readiness.Drain("the process is ending")
-		return drain(ctx)
-	}
-	return inner
 }

@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/poterne/poterne/pkg/apierr"
-	"github.com/poterne/poterne/pkg/discovery"
+	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
@@ -58,25 +57,7 @@ func (s *Service) Run(ctx context.Context) error {
 // registration makes the service known while it runs. It may be asked before
 // every index is open: a search then waits for the one it needs.
 func (s *Service) registration(server *grpcserver.Server) lifecycle.Component {
-	inner := discovery.Component(s.discovery, func() discovery.Registration {
-		addr := s.cfg.Discovery.Advertise
-		if addr == "" {
-			addr = server.Addr().String()
-		}
-		return discovery.Registration{Instance: discovery.Instance{
-			ID: ServiceName + "-" + addr, Service: ServiceName, Addr: addr,
-			Meta: map[string]string{"version": s.opts.telemetry.Version},
-		}}
-	}, func(err error) {
-		s.opts.telemetry.Logger.Warn("discovery cannot be reached", slog.Any(telemetry.KeyError, err))
+	return s.cfg.Discovery.Announce(s.discovery, backend.Announcement{
+		Service: ServiceName, Listening: server.Addr, Readiness: s.readiness, Telemetry: s.opts.telemetry,
 	})
-	drain := inner.Drain
-	inner.Drain = func(ctx context.Context) error {
-		s.readiness.Drain("the process is ending")
-		if drain == nil {
-			return nil
-		}
-		return drain(ctx)
-	}
-	return inner
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/poterne/poterne/pkg/discovery"
@@ -74,23 +73,8 @@ func (s *Service) Run(ctx context.Context) error {
 
 // registration makes the worker known while it serves.
 func (s *Service) registration(r discovery.Registrar, srv *grpcserver.Server) lifecycle.Component {
-	inner := discovery.Component(r, func() discovery.Registration {
-		addr := s.cfg.Discovery.Advertise
-		if addr == "" {
-			addr = srv.Addr().String()
-		}
-		return discovery.Registration{Instance: discovery.Instance{
-			ID: ServiceName + "-" + s.id, Service: ServiceName, Addr: addr,
-			Meta: map[string]string{"version": s.opts.telemetry.Version, "worker_id": s.id},
-		}}
-	}, func(err error) {
-		s.opts.telemetry.Logger.Warn("discovery cannot be reached", telemetry.Err(err))
+	return s.cfg.Discovery.Announce(r, backend.Announcement{
+		Service: ServiceName, ID: s.id, Listening: srv.Addr, Readiness: s.readiness, Telemetry: s.opts.telemetry,
+		Meta: func() map[string]string { return map[string]string{"worker_id": s.id} },
 	})
-	drain := inner.Drain
-	inner.Drain = func(ctx context.Context) error {
-		s.readiness.Drain("the process is ending")
-		s.opts.telemetry.Logger.InfoContext(ctx, "draining", slog.String("worker_id", s.id))
-		return drain(ctx)
-	}
-	return inner
 }
