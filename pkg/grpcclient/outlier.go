@@ -14,10 +14,10 @@ import (
 // own outlier detection (gRFC A50) comes only with the whole of xDS, which would
 // cost every service 10 MB.
 type ejector struct {
-	cfg Outlier
 	now func() time.Time
 
 	mu    sync.Mutex
+	cfg   Outlier // gRPC configures it anew with each set of addresses
 	addrs map[string]*address
 }
 
@@ -28,7 +28,7 @@ type address struct {
 }
 
 func newEjector(cfg Outlier, now func() time.Time) *ejector {
-	return &ejector{cfg: cfg, now: now, addrs: make(map[string]*address)}
+	return &ejector{now: now, cfg: cfg, addrs: make(map[string]*address)}
 }
 
 // keep forgets the addresses that are not in the list.
@@ -48,22 +48,22 @@ func (e *ejector) keep(addrs []string) {
 
 // usable reports whether the address may be called.
 func (e *ejector) usable(addr string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if !e.cfg.Enabled {
 		return true
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	a, ok := e.addrs[addr]
 	return !ok || !e.now().Before(a.until)
 }
 
 // report notes the outcome of a call to the address.
 func (e *ejector) report(addr string, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if !e.cfg.Enabled {
 		return
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	a, ok := e.addrs[addr]
 	if !ok {
 		return

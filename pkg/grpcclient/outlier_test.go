@@ -1,6 +1,7 @@
 package grpcclient
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -71,5 +72,26 @@ func TestSingleAddressIsNeverEjected(t *testing.T) {
 	}
 	if !e.usable("a") {
 		t.Fatal("the only address was left out")
+	}
+}
+
+// gRPC configures the ejector with every set of addresses, while calls that
+// began on the last set are still being reported.
+func TestEjectorIsConfiguredUnderCalls(t *testing.T) {
+	e := newEjector(Outlier{}, time.Now)
+	e.keep([]string{"a"})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range 1000 {
+			e.configure(Outlier{Enabled: i%2 == 0, ConsecutiveFailures: 1, MaxEjectedPercent: 100})
+		}
+	})
+	for range 1000 {
+		e.usable("a")
+		e.report("a", nil)
+	}
+	wg.Wait()
+	if !e.usable("a") {
+		t.Fatal("an address that never failed is left out")
 	}
 }
