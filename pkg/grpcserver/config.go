@@ -102,7 +102,8 @@ func (c Config) options(chain Chain) []grpc.ServerOption {
 			MinTime: c.MinClientPing, PermitWithoutStream: true,
 		}),
 		grpc.UnaryInterceptor(chain.Unary()),
-		grpc.StreamInterceptor(chain.Stream()),
+		grpc.StreamInterceptor(knownOnly(chain)),
+		grpc.UnknownServiceHandler(unknown),
 		grpc.WaitForHandlers(true),
 		// Calls find a goroutine whose stack has grown already, which saves a
 		// seventh of a small call; when all are busy, one is started as usual.

@@ -215,7 +215,7 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 		return
 	}
 	if page := h.Pages[rt.template]; rt.rpc == "" && page != nil {
-		page.ServeHTTP(w, r)
+		page.ServeHTTP(&pageWriter{writer: w, request: r}, r)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
