@@ -10,12 +10,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/health"
+	"github.com/poterne/poterne/services/search"
 	"github.com/poterne/poterne/services/worker/sim"
 )
 
@@ -158,6 +161,18 @@ func TestEverythingInOneProcess(t *testing.T) {
 	r.want("GET", "/v1/admin/audit", "", "CreateChatCompletion")
 	if status, _ := r.call("GET", "/v1/nothing", ""); status != http.StatusNotFound {
 		t.Errorf("an unknown path: HTTP %d", status)
+	}
+	// Search is told of, and chat does not wait for it.
+	ready, err := http.Get("http://" + r.cfg.OpsAddr + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report health.Report
+	err = json.NewDecoder(ready.Body).Decode(&report)
+	_ = ready.Body.Close()
+	at := slices.IndexFunc(report.Checks, func(s health.State) bool { return s.Name == search.CheckIndexes })
+	if err != nil || at < 0 || !report.Checks[at].Advisory || !report.Ready {
+		t.Errorf("/readyz: %+v, %v", report, err)
 	}
 	// A second process on the same data would damage it.
 	other := r.cfg
