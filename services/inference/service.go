@@ -25,6 +25,7 @@ import (
 	"github.com/poterne/poterne/services/inference/internal/metrics"
 	"github.com/poterne/poterne/services/inference/internal/placement"
 	"github.com/poterne/poterne/services/inference/internal/routing"
+	"github.com/poterne/poterne/services/inference/internal/schedule"
 )
 
 // Service is the inference service, put together and not yet running.
@@ -39,6 +40,7 @@ type Service struct {
 	follower   *catalog.Follower
 	fleet      *fleet.Fleet
 	placement  *placement.Controller
+	scheduler  *schedule.Scheduler
 	router     *routing.Router
 	server     *api.Server
 	registered *registration
@@ -88,6 +90,7 @@ func (s *Service) build(ctx context.Context) error {
 	}
 	s.fleet = s.newFleet()
 	s.placement = s.newPlacement()
+	s.scheduler = s.newScheduler()
 	s.router = s.newRouter()
 	s.server = api.New(api.Options{
 		Catalog: s.follower, Fleet: s.fleet, Router: s.router, Metrics: s.metrics,

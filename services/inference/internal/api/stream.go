@@ -11,7 +11,7 @@ import (
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-	"github.com/poterne/poterne/services/inference/internal/fleet"
+	"github.com/poterne/poterne/services/inference/internal/prefix"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 )
 
@@ -21,7 +21,7 @@ import (
 func (s *Server) InvokeStream(req *inferencev1.InvokeRequest, stream grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) (err error) {
 	ctx, cancel := s.bounded(stream.Context())
 	defer cancel()
-	j, err := s.begin(ctx, req.GetModel(), req.GetRoutingKey(), operationName(req.GetOperation()))
+	j, err := s.begin(ctx, req, operationName(req.GetOperation()))
 	if err != nil {
 		return err
 	}
@@ -29,19 +29,18 @@ func (s *Server) InvokeStream(req *inferencev1.InvokeRequest, stream grpc.Server
 	if err := checkTask(j.target.Version, commonv1.Task_TASK_CHAT); err != nil {
 		return err
 	}
+	j.query.Prompt, j.query.Bytes = prefix.Read(req.GetBody()), len(req.GetBody())
 	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody()}
-	return s.opts.Router.Do(ctx, j.query, func(ctx context.Context, c *fleet.Copy, attempt int) (bool, error) {
+	return s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
 		// Ends the worker's stream on every way out of the attempt.
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		from, err := c.Worker().Client().InvokeStream(ctx, ask)
+		from, err := run.Copy().Worker().Client().InvokeStream(ctx, ask)
 		if err != nil {
 			return false, err
 		}
-		r := relay{
-			server: s, job: &j, copy: c, attempt: attempt, to: stream,
-		}
-		err = r.run(ctx, from)
+		r := relay{server: s, job: &j, run: run, to: stream}
+		err = r.pass(ctx, from)
 		return r.begun, err
 	})
 }
@@ -49,11 +48,10 @@ func (s *Server) InvokeStream(req *inferencev1.InvokeRequest, stream grpc.Server
 // relay passes one worker's stream on. It holds one message: a slow caller
 // slows the engine down by gRPC's flow control.
 type relay struct {
-	server  *Server
-	job     *job
-	copy    *fleet.Copy
-	attempt int
-	to      grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]
+	server *Server
+	job    *job
+	run    *routing.Run
+	to     grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]
 
 	begun bool // something was passed on
 	// What every chunk is sent in; SendMsg does not keep it.
@@ -61,7 +59,7 @@ type relay struct {
 	out   inferencev1.InvokeStreamResponse
 }
 
-func (r *relay) run(ctx context.Context, from grpc.ServerStreamingClient[workerv1.InvokeStreamResponse]) error {
+func (r *relay) pass(ctx context.Context, from grpc.ServerStreamingClient[workerv1.InvokeStreamResponse]) error {
 	r.out.Event = &r.chunk
 	var msg workerv1.InvokeStreamResponse
 	finished := false
@@ -99,7 +97,7 @@ func (r *relay) open() error {
 	}
 	r.begun = true
 	return r.send(&inferencev1.InvokeStreamResponse{Event: &inferencev1.InvokeStreamResponse_ServedBy{
-		ServedBy: r.job.servedBy(r.copy, r.attempt),
+		ServedBy: r.job.servedBy(r.run),
 	}})
 }
 
@@ -114,6 +112,7 @@ func (r *relay) send(msg *inferencev1.InvokeStreamResponse) error {
 func (r *relay) passChunk(ctx context.Context, chunk []byte) error {
 	if !r.begun {
 		s := r.server.opts
+		r.run.FirstToken()
 		s.Metrics.FirstToken(ctx, r.job.target.Version.Model, s.Clock.Now().Sub(r.job.began))
 		if err := r.open(); err != nil {
 			return err
@@ -124,6 +123,7 @@ func (r *relay) passChunk(ctx context.Context, chunk []byte) error {
 }
 
 func (r *relay) passFinish(f *workerv1.Finish) error {
+	r.run.Count(f.GetUsage())
 	if err := r.open(); err != nil {
 		return err
 	}

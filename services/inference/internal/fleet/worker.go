@@ -16,6 +16,7 @@ type Worker struct {
 	client   workerv1.WorkerServiceClient
 	close    func() error
 	closing  sync.Once
+	ids      *atomic.Uint32 // of copies
 
 	inFlight atomic.Int64
 	retired  atomic.Bool
@@ -39,8 +40,8 @@ type Report struct {
 	Since time.Time
 }
 
-func newWorker(in discovery.Instance, client workerv1.WorkerServiceClient, closeConn func() error, now time.Time) *Worker {
-	w := &Worker{instance: in, client: client, close: closeConn, copies: make(map[string]*Copy)}
+func newWorker(in discovery.Instance, client workerv1.WorkerServiceClient, closeConn func() error, ids *atomic.Uint32, now time.Time) *Worker {
+	w := &Worker{instance: in, client: client, close: closeConn, ids: ids, copies: make(map[string]*Copy)}
 	w.report.Store(&Report{Since: now})
 	return w
 }
@@ -112,7 +113,7 @@ func (w *Worker) copyOf(digest string) *Copy {
 	defer w.mu.Unlock()
 	c, ok := w.copies[digest]
 	if !ok {
-		c = &Copy{worker: w, digest: digest}
+		c = newCopy(w, digest)
 		w.copies[digest] = c
 	}
 	return c

@@ -15,6 +15,7 @@ import (
 	v1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -27,6 +28,63 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// How urgent a request is.
+type Priority int32
+
+const (
+	// Not said: standard.
+	Priority_PRIORITY_UNSPECIFIED Priority = 0
+	// Somebody waits for every word.
+	Priority_PRIORITY_INTERACTIVE Priority = 1
+	// The rule.
+	Priority_PRIORITY_STANDARD Priority = 2
+	// Nobody waits: what is left is good enough, and others come first.
+	Priority_PRIORITY_BATCH Priority = 3
+)
+
+// Enum value maps for Priority.
+var (
+	Priority_name = map[int32]string{
+		0: "PRIORITY_UNSPECIFIED",
+		1: "PRIORITY_INTERACTIVE",
+		2: "PRIORITY_STANDARD",
+		3: "PRIORITY_BATCH",
+	}
+	Priority_value = map[string]int32{
+		"PRIORITY_UNSPECIFIED": 0,
+		"PRIORITY_INTERACTIVE": 1,
+		"PRIORITY_STANDARD":    2,
+		"PRIORITY_BATCH":       3,
+	}
+)
+
+func (x Priority) Enum() *Priority {
+	p := new(Priority)
+	*p = x
+	return p
+}
+
+func (x Priority) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Priority) Descriptor() protoreflect.EnumDescriptor {
+	return file_poterne_inference_v1_inference_proto_enumTypes[0].Descriptor()
+}
+
+func (Priority) Type() protoreflect.EnumType {
+	return &file_poterne_inference_v1_inference_proto_enumTypes[0]
+}
+
+func (x Priority) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Priority.Descriptor instead.
+func (Priority) EnumDescriptor() ([]byte, []int) {
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{0}
+}
 
 // Whether a model can be asked now.
 type ServingState int32
@@ -69,11 +127,11 @@ func (x ServingState) String() string {
 }
 
 func (ServingState) Descriptor() protoreflect.EnumDescriptor {
-	return file_poterne_inference_v1_inference_proto_enumTypes[0].Descriptor()
+	return file_poterne_inference_v1_inference_proto_enumTypes[1].Descriptor()
 }
 
 func (ServingState) Type() protoreflect.EnumType {
-	return &file_poterne_inference_v1_inference_proto_enumTypes[0]
+	return &file_poterne_inference_v1_inference_proto_enumTypes[1]
 }
 
 func (x ServingState) Number() protoreflect.EnumNumber {
@@ -82,7 +140,7 @@ func (x ServingState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ServingState.Descriptor instead.
 func (ServingState) EnumDescriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{0}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{1}
 }
 
 // A request in the engine's own shape.
@@ -98,7 +156,16 @@ type InvokeRequest struct {
 	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
 	// What a traffic split sticks to, usually the caller's subject or the
 	// request's `user`. Empty: the request id.
-	RoutingKey    string `protobuf:"bytes,4,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	RoutingKey string `protobuf:"bytes,4,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	// How urgent it is. Classes come strictly in order; not said is standard.
+	Priority Priority `protobuf:"varint,20,opt,name=priority,proto3,enum=poterne.inference.v1.Priority" json:"priority,omitempty"`
+	// The conversation that the request belongs to, at most 256 bytes, any
+	// characters: its requests are kept on one worker where that costs nothing.
+	SessionId string `protobuf:"bytes,21,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// How long the request waits for a version that is just being loaded, up to
+	// 10 minutes; 0 answers at once that it is being loaded. Not said: the
+	// service's own time.
+	WaitForReady  *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_for_ready,json=waitForReady,proto3" json:"wait_for_ready,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -159,6 +226,27 @@ func (x *InvokeRequest) GetRoutingKey() string {
 		return x.RoutingKey
 	}
 	return ""
+}
+
+func (x *InvokeRequest) GetPriority() Priority {
+	if x != nil {
+		return x.Priority
+	}
+	return Priority_PRIORITY_UNSPECIFIED
+}
+
+func (x *InvokeRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *InvokeRequest) GetWaitForReady() *durationpb.Duration {
+	if x != nil {
+		return x.WaitForReady
+	}
+	return nil
 }
 
 // Who answered.
@@ -483,7 +571,16 @@ type EmbedRequest struct {
 	// or empty. At most 64 KiB.
 	Extra []byte `protobuf:"bytes,5,opt,name=extra,proto3" json:"extra,omitempty"`
 	// What a traffic split sticks to, as in InvokeRequest.
-	RoutingKey    string `protobuf:"bytes,6,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	RoutingKey string `protobuf:"bytes,6,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	// How urgent it is. Classes come strictly in order; not said is standard.
+	Priority Priority `protobuf:"varint,20,opt,name=priority,proto3,enum=poterne.inference.v1.Priority" json:"priority,omitempty"`
+	// The conversation that the request belongs to, at most 256 bytes, any
+	// characters: its requests are kept on one worker where that costs nothing.
+	SessionId string `protobuf:"bytes,21,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// How long the request waits for a version that is just being loaded, up to
+	// 10 minutes; 0 answers at once that it is being loaded. Not said: the
+	// service's own time.
+	WaitForReady  *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_for_ready,json=waitForReady,proto3" json:"wait_for_ready,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -558,6 +655,27 @@ func (x *EmbedRequest) GetRoutingKey() string {
 		return x.RoutingKey
 	}
 	return ""
+}
+
+func (x *EmbedRequest) GetPriority() Priority {
+	if x != nil {
+		return x.Priority
+	}
+	return Priority_PRIORITY_UNSPECIFIED
+}
+
+func (x *EmbedRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *EmbedRequest) GetWaitForReady() *durationpb.Duration {
+	if x != nil {
+		return x.WaitForReady
+	}
+	return nil
 }
 
 // Vectors in the order of the inputs.
@@ -1149,7 +1267,7 @@ var File_poterne_inference_v1_inference_proto protoreflect.FileDescriptor
 
 const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
-	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xc6\x01\n" +
+	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xfb\x02\n" +
 	"\rInvokeRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12F\n" +
@@ -1157,7 +1275,12 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\toperation\x12 \n" +
 	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\x12)\n" +
 	"\vrouting_key\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
-	"routingKey\"\x9d\x01\n" +
+	"routingKey\x12:\n" +
+	"\bpriority\x18\x14 \x01(\x0e2\x1e.poterne.inference.v1.PriorityR\bpriority\x12'\n" +
+	"\n" +
+	"session_id\x18\x15 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x12N\n" +
+	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\"\x9d\x01\n" +
 	"\bServedBy\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x16\n" +
@@ -1175,7 +1298,7 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x06finish\x18\x03 \x01(\v2\x1c.poterne.inference.v1.FinishH\x00R\x06finishB\a\n" +
 	"\x05event\"=\n" +
 	"\x06Finish\x123\n" +
-	"\x05usage\x18\x01 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xa5\x02\n" +
+	"\x05usage\x18\x01 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xda\x03\n" +
 	"\fEmbedRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12B\n" +
@@ -1187,7 +1310,12 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"dimensions\x12\x1f\n" +
 	"\x05extra\x18\x05 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\x05extra\x12)\n" +
 	"\vrouting_key\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
-	"routingKey\"\xbf\x01\n" +
+	"routingKey\x12:\n" +
+	"\bpriority\x18\x14 \x01(\x0e2\x1e.poterne.inference.v1.PriorityR\bpriority\x12'\n" +
+	"\n" +
+	"session_id\x18\x15 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x12N\n" +
+	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\"\xbf\x01\n" +
 	"\rEmbedResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12<\n" +
 	"\n" +
@@ -1238,7 +1366,12 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"y\n" +
 	"\x13ListWorkersResponse\x12:\n" +
 	"\aworkers\x18\x01 \x03(\v2 .poterne.inference.v1.WorkerViewR\aworkers\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x80\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*i\n" +
+	"\bPriority\x12\x18\n" +
+	"\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14PRIORITY_INTERACTIVE\x10\x01\x12\x15\n" +
+	"\x11PRIORITY_STANDARD\x10\x02\x12\x12\n" +
+	"\x0ePRIORITY_BATCH\x10\x03*\x80\x01\n" +
 	"\fServingState\x12\x1d\n" +
 	"\x19SERVING_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13SERVING_STATE_READY\x10\x01\x12\x19\n" +
@@ -1264,71 +1397,77 @@ func file_poterne_inference_v1_inference_proto_rawDescGZIP() []byte {
 	return file_poterne_inference_v1_inference_proto_rawDescData
 }
 
-var file_poterne_inference_v1_inference_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_poterne_inference_v1_inference_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_poterne_inference_v1_inference_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_poterne_inference_v1_inference_proto_goTypes = []any{
-	(ServingState)(0),                // 0: poterne.inference.v1.ServingState
-	(*InvokeRequest)(nil),            // 1: poterne.inference.v1.InvokeRequest
-	(*ServedBy)(nil),                 // 2: poterne.inference.v1.ServedBy
-	(*InvokeResponse)(nil),           // 3: poterne.inference.v1.InvokeResponse
-	(*InvokeStreamResponse)(nil),     // 4: poterne.inference.v1.InvokeStreamResponse
-	(*Finish)(nil),                   // 5: poterne.inference.v1.Finish
-	(*EmbedRequest)(nil),             // 6: poterne.inference.v1.EmbedRequest
-	(*EmbedResponse)(nil),            // 7: poterne.inference.v1.EmbedResponse
-	(*ServedModel)(nil),              // 8: poterne.inference.v1.ServedModel
-	(*ListServedModelsRequest)(nil),  // 9: poterne.inference.v1.ListServedModelsRequest
-	(*ListServedModelsResponse)(nil), // 10: poterne.inference.v1.ListServedModelsResponse
-	(*GetServedModelRequest)(nil),    // 11: poterne.inference.v1.GetServedModelRequest
-	(*GetServedModelResponse)(nil),   // 12: poterne.inference.v1.GetServedModelResponse
-	(*WorkerView)(nil),               // 13: poterne.inference.v1.WorkerView
-	(*ListWorkersRequest)(nil),       // 14: poterne.inference.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),      // 15: poterne.inference.v1.ListWorkersResponse
-	nil,                              // 16: poterne.inference.v1.ServedModel.AliasesEntry
-	(v1.Operation)(0),                // 17: poterne.worker.v1.Operation
-	(*v11.TokenUsage)(nil),           // 18: poterne.common.v1.TokenUsage
-	(*v1.EmbedInput)(nil),            // 19: poterne.worker.v1.EmbedInput
-	(*v1.Embedding)(nil),             // 20: poterne.worker.v1.Embedding
-	(v11.Task)(0),                    // 21: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil),    // 22: google.protobuf.Timestamp
-	(*v1.WorkerState)(nil),           // 23: poterne.worker.v1.WorkerState
+	(Priority)(0),                    // 0: poterne.inference.v1.Priority
+	(ServingState)(0),                // 1: poterne.inference.v1.ServingState
+	(*InvokeRequest)(nil),            // 2: poterne.inference.v1.InvokeRequest
+	(*ServedBy)(nil),                 // 3: poterne.inference.v1.ServedBy
+	(*InvokeResponse)(nil),           // 4: poterne.inference.v1.InvokeResponse
+	(*InvokeStreamResponse)(nil),     // 5: poterne.inference.v1.InvokeStreamResponse
+	(*Finish)(nil),                   // 6: poterne.inference.v1.Finish
+	(*EmbedRequest)(nil),             // 7: poterne.inference.v1.EmbedRequest
+	(*EmbedResponse)(nil),            // 8: poterne.inference.v1.EmbedResponse
+	(*ServedModel)(nil),              // 9: poterne.inference.v1.ServedModel
+	(*ListServedModelsRequest)(nil),  // 10: poterne.inference.v1.ListServedModelsRequest
+	(*ListServedModelsResponse)(nil), // 11: poterne.inference.v1.ListServedModelsResponse
+	(*GetServedModelRequest)(nil),    // 12: poterne.inference.v1.GetServedModelRequest
+	(*GetServedModelResponse)(nil),   // 13: poterne.inference.v1.GetServedModelResponse
+	(*WorkerView)(nil),               // 14: poterne.inference.v1.WorkerView
+	(*ListWorkersRequest)(nil),       // 15: poterne.inference.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),      // 16: poterne.inference.v1.ListWorkersResponse
+	nil,                              // 17: poterne.inference.v1.ServedModel.AliasesEntry
+	(v1.Operation)(0),                // 18: poterne.worker.v1.Operation
+	(*durationpb.Duration)(nil),      // 19: google.protobuf.Duration
+	(*v11.TokenUsage)(nil),           // 20: poterne.common.v1.TokenUsage
+	(*v1.EmbedInput)(nil),            // 21: poterne.worker.v1.EmbedInput
+	(*v1.Embedding)(nil),             // 22: poterne.worker.v1.Embedding
+	(v11.Task)(0),                    // 23: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil),    // 24: google.protobuf.Timestamp
+	(*v1.WorkerState)(nil),           // 25: poterne.worker.v1.WorkerState
 }
 var file_poterne_inference_v1_inference_proto_depIdxs = []int32{
-	17, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
-	2,  // 1: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	18, // 2: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	2,  // 3: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	5,  // 4: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
-	18, // 5: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	19, // 6: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
-	2,  // 7: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	20, // 8: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	18, // 9: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	21, // 10: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
-	22, // 11: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
-	0,  // 12: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
-	16, // 13: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
-	8,  // 14: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
-	8,  // 15: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
-	23, // 16: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
-	22, // 17: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
-	13, // 18: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
-	1,  // 19: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
-	1,  // 20: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
-	6,  // 21: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
-	9,  // 22: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
-	11, // 23: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
-	14, // 24: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
-	3,  // 25: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
-	4,  // 26: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
-	7,  // 27: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
-	10, // 28: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
-	12, // 29: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
-	15, // 30: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
-	25, // [25:31] is the sub-list for method output_type
-	19, // [19:25] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	18, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
+	0,  // 1: poterne.inference.v1.InvokeRequest.priority:type_name -> poterne.inference.v1.Priority
+	19, // 2: poterne.inference.v1.InvokeRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	3,  // 3: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	20, // 4: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	3,  // 5: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	6,  // 6: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
+	20, // 7: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	21, // 8: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	0,  // 9: poterne.inference.v1.EmbedRequest.priority:type_name -> poterne.inference.v1.Priority
+	19, // 10: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	3,  // 11: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	22, // 12: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	20, // 13: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	23, // 14: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
+	24, // 15: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 16: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
+	17, // 17: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
+	9,  // 18: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
+	9,  // 19: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
+	25, // 20: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
+	24, // 21: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
+	14, // 22: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
+	2,  // 23: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
+	2,  // 24: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
+	7,  // 25: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
+	10, // 26: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
+	12, // 27: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
+	15, // 28: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
+	4,  // 29: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
+	5,  // 30: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
+	8,  // 31: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
+	11, // 32: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
+	13, // 33: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
+	16, // 34: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
+	29, // [29:35] is the sub-list for method output_type
+	23, // [23:29] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_poterne_inference_v1_inference_proto_init() }
@@ -1346,7 +1485,7 @@ func file_poterne_inference_v1_inference_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_inference_v1_inference_proto_rawDesc), len(file_poterne_inference_v1_inference_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
