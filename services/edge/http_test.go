@@ -262,7 +262,8 @@ func TestCORS(t *testing.T) {
 	}
 	g := open(t, func(c *edge.Config) { c.HTTP.CORS.Origins = []string{"https://a.example"} })
 	a := g.do("OPTIONS", chatPath, "", "Origin", "https://a.example", "Authorization", "",
-		"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type")
+		"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers",
+		"authorization,content-type,x-poterne-priority,x-stainless-lang,x-stainless-timeout")
 	if a.status != 204 || a.header.Get("Access-Control-Allow-Origin") != "https://a.example" {
 		t.Errorf("preflight: %d %v", a.status, a.header)
 	}

@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -45,6 +46,8 @@ type Deps struct {
 	Clock     clock.Clock
 	IDs       ids.Source
 	Telemetry *telemetry.Telemetry
+	// Hints are the request headers that a call takes along.
+	Hints []string
 	// Pages answers GET for paths outside of the API, by path; a path that ends
 	// in / answers for everything below it.
 	Pages map[string]http.Handler
@@ -97,7 +100,7 @@ func (h *handler) openGateway(ctx context.Context) error {
 		runtime.WithIncomingHeaderMatcher(noHeader),
 		runtime.WithOutgoingHeaderMatcher(outgoing),
 		runtime.WithOutgoingTrailerMatcher(noHeader),
-		runtime.WithMetadata(func(ctx context.Context, _ *http.Request) metadata.MD { return h.callMetadata(ctx) }),
+		runtime.WithMetadata(func(ctx context.Context, r *http.Request) metadata.MD { return h.callMetadata(ctx, r.Header) }),
 		runtime.WithErrorHandler(gatewayError),
 		runtime.WithRoutingErrorHandler(routingError),
 		runtime.SetQueryParameterParser(new(queryParser)),
@@ -145,10 +148,13 @@ func (h *handler) withCORS(next http.Handler) http.Handler {
 	return cors.New(cors.Options{
 		AllowedOrigins: h.cfg.CORS.Origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
-		AllowedHeaders: []string{
-			"Authorization", "Content-Type", "X-Request-Id", "Traceparent", "Tracestate", "OpenAI-Organization",
-			"OpenAI-Project", "X-Stainless-*",
-		},
+		AllowedHeaders: slices.Concat([]string{
+			"Authorization", "Content-Type", "X-Request-Id", "Traceparent", "Tracestate", "OpenAI-Organization", "OpenAI-Project",
+			// What OpenAI's SDK sends from a browser.
+			"X-Stainless-Arch", "X-Stainless-Async", "X-Stainless-Custom-Poll-Interval", "X-Stainless-Helper-Method",
+			"X-Stainless-Lang", "X-Stainless-OS", "X-Stainless-Package-Version", "X-Stainless-Poll-Helper",
+			"X-Stainless-Retry-Count", "X-Stainless-Runtime", "X-Stainless-Runtime-Version", "X-Stainless-Timeout",
+		}, h.Hints),
 		ExposedHeaders: []string{
 			"X-Request-Id", "Traceparent", "Retry-After", "RateLimit", "RateLimit-Policy",
 			"X-RateLimit-Limit-Requests", "X-RateLimit-Remaining-Requests", "X-RateLimit-Reset-Requests",

@@ -154,7 +154,7 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 	req.StreamOptions = unknownStreamOptions(req.GetStreamOptions())
 	return call{
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_CHAT, user: req.GetUser(), body: req,
-		text: "messages",
+		text: "messages", extra: req.GetExtra(),
 	}, annotations, nil
 }
 

@@ -92,6 +92,6 @@ func prepareCompletion(req *edgev1.CreateCompletionRequest) (call, error) {
 	req.Stream, req.StreamOptions = nil, unknownStreamOptions(req.GetStreamOptions())
 	return call{
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_COMPLETION, user: req.GetUser(), body: req,
-		text: "prompt",
+		text: "prompt", extra: req.GetExtra(),
 	}, nil
 }

@@ -33,6 +33,8 @@ type call struct {
 	body      proto.Message
 	// text is the member that holds what the model reads.
 	text string
+	// extra is the parameters that the gateway does not know, as JSON text.
+	extra map[string]string
 }
 
 // failed returns err naming the member that a prompt longer than the model's
@@ -45,12 +47,17 @@ func (c call) failed(err error) error {
 }
 
 func (s *Server) request(ctx context.Context, c call) (*inferencev1.InvokeRequest, error) {
+	h, err := s.hintsOf(ctx, c.extra)
+	if err != nil {
+		return nil, err
+	}
 	body, err := s.Codec.Marshal(c.body)
 	if err != nil {
 		return nil, err
 	}
 	return &inferencev1.InvokeRequest{
 		Model: c.model, Operation: c.operation, Body: body, RoutingKey: routingKey(ctx, c.user),
+		Priority: h.priority, SessionId: h.session, WaitForReady: h.wait,
 	}, nil
 }
 
