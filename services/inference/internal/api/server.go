@@ -45,6 +45,8 @@ type Options struct {
 	Router  Router
 	Metrics *metrics.Metrics
 	Clock   clock.Clock
+	// Replica is this process's name to the workers.
+	Replica string
 	// Timeout is the deadline of a request that has none.
 	Timeout time.Duration
 }

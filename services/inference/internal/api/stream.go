@@ -30,7 +30,7 @@ func (s *Server) InvokeStream(req *inferencev1.InvokeRequest, stream grpc.Server
 		return err
 	}
 	j.query.Prompt, j.query.Bytes = prefix.Read(req.GetBody()), len(req.GetBody())
-	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody()}
+	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody(), Replica: s.opts.Replica}
 	return s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
 		// Ends the worker's stream on every way out of the attempt.
 		ctx, cancel := context.WithCancel(ctx)

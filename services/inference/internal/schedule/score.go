@@ -119,6 +119,10 @@ func (s *Scored) read(job *Job) {
 	if s.Terms.Prefix > 0 {
 		n.chain = prefix.ChainOf(nil, job.Digest, job.Prompt)
 	}
+	if len(n.chain) > 0 {
+		// Between equals prompts are spread rather than callers.
+		n.key = n.chain[min(root, len(n.chain))-1]
+	}
 	if s.Terms.Session > 0 && job.Session != "" {
 		n.session = prefix.Chain{xxhash.Sum64String(job.Digest + "\x00" + job.Session)}
 	}

@@ -26,7 +26,7 @@ type EmbeddingConfig struct {
 // Embed returns a vector for each input. A call of many inputs waits in line
 // again for each part of them, so that it does not hold up the others.
 func (a *Agent) Embed(ctx context.Context, req *workerv1.EmbedRequest) (resp *workerv1.EmbedResponse, err error) {
-	w, err := a.begin(req.GetDigest(), opEmbed)
+	w, err := a.begin(req.GetDigest(), opEmbed, req.GetReplica())
 	if err != nil {
 		return nil, err
 	}

@@ -191,7 +191,7 @@ func (r *rig) ready(c string) {
 
 // state is what the worker says of a model; nil when it does not have it.
 func (r *rig) state(c string) *workerv1.LoadedModel {
-	for _, m := range r.agent.State().GetModels() {
+	for _, m := range r.agent.State("").GetModels() {
 		if m.GetDigest() == digest(c) {
 			return m
 		}

@@ -18,16 +18,17 @@ type work struct {
 	model  *model
 	engine engine.Engine
 	op     string
+	from   string // the replica
 	begun  time.Time
 }
 
 // begin takes a place on the model.
-func (a *Agent) begin(digest, op string) (*work, error) {
+func (a *Agent) begin(digest, op, replica string) (*work, error) {
 	m, e, err := a.lookup(digest)
 	if err != nil {
 		return nil, err
 	}
-	switch m.gate.enter() {
+	switch m.gate.enter(replica) {
 	case full:
 		return nil, apierr.New(apierr.Overloaded, "the model has as many requests as it takes on this worker").
 			WithRetryAfter(m.gate.retryAfter())
@@ -37,12 +38,12 @@ func (a *Agent) begin(digest, op string) (*work, error) {
 	}
 	a.inFlight.Add(1)
 	a.hub.loadChanged()
-	return &work{agent: a, model: m, engine: e, op: op, begun: a.parts.Clock.Now()}, nil
+	return &work{agent: a, model: m, engine: e, op: op, from: replica, begun: a.parts.Clock.Now()}, nil
 }
 
 // end gives the place back and counts what came of the request.
 func (w *work) end(ctx context.Context, usage *commonv1.TokenUsage, err error) {
-	w.model.gate.leave(w.agent.parts.Clock.Now().Sub(w.begun))
+	w.model.gate.leave(w.from, w.agent.parts.Clock.Now().Sub(w.begun))
 	w.agent.inFlight.Add(-1)
 	w.agent.hub.loadChanged()
 	w.model.series.ended(ctx, w.op, usage, err)
@@ -65,7 +66,7 @@ func (a *Agent) Invoke(ctx context.Context, req *workerv1.InvokeRequest) (resp *
 	if err != nil {
 		return nil, err
 	}
-	w, err := a.begin(req.GetDigest(), label)
+	w, err := a.begin(req.GetDigest(), label, req.GetReplica())
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +85,7 @@ func (a *Agent) InvokeStream(req *workerv1.InvokeRequest, stream grpc.ServerStre
 	if err != nil {
 		return err
 	}
-	w, err := a.begin(req.GetDigest(), label)
+	w, err := a.begin(req.GetDigest(), label, req.GetReplica())
 	if err != nil {
 		return err
 	}

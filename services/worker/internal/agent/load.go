@@ -37,7 +37,7 @@ func (a *Agent) LoadModel(ctx context.Context, req *workerv1.LoadModelRequest) (
 	}
 	a.log.InfoContext(ctx, "model admitted", slog.String(keyModel, m.name), slog.String(keyDigest, m.digest),
 		slog.Int64(keyMemory, m.memory()))
-	return &workerv1.LoadModelResponse{Model: m.snapshot()}, nil
+	return &workerv1.LoadModelResponse{Model: m.snapshot("")}, nil
 }
 
 // present answers for a version that is there already, or cannot be.
@@ -52,7 +52,7 @@ func (a *Agent) present(digest string) (*workerv1.LoadModelResponse, error) {
 	case ok && m.isDraining():
 		return nil, apierr.New(apierr.Unavailable, "the version is just being unloaded").WithRetryAfter(time.Second)
 	case ok:
-		return &workerv1.LoadModelResponse{Model: m.snapshot()}, nil
+		return &workerv1.LoadModelResponse{Model: m.snapshot("")}, nil
 	case len(a.models) >= a.cfg.MaxModels:
 		return nil, apierr.New(apierr.FailedPrecondition, "this worker has %d models, and takes no more", len(a.models)).
 			WithMetadata("models", strconv.Itoa(len(a.models)))

@@ -82,7 +82,7 @@ func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 func (a *Agent) observeModels(_ context.Context, o metric.Int64Observer) error {
 	count := make(map[string]int64)
 	for _, m := range a.list() {
-		state := m.snapshot().GetState().String()
+		state := m.snapshot("").GetState().String()
 		count[strings.ToLower(strings.TrimPrefix(state, "MODEL_STATE_"))]++
 	}
 	for state, n := range count {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
+	"google.golang.org/protobuf/proto"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
@@ -90,9 +91,9 @@ func (m *model) contextLength() int {
 	return firstOf(m.facts.ContextLength, m.plan.ContextLength)
 }
 
-// snapshot returns the model's state as it is told.
-func (m *model) snapshot() *workerv1.LoadedModel {
-	slots, active, queued := m.gate.load()
+// snapshot returns the model's state as it is told to a replica.
+func (m *model) snapshot(replica string) *workerv1.LoadedModel {
+	slots, active, queued, own := m.gate.load(replica)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := &workerv1.LoadedModel{
@@ -102,6 +103,9 @@ func (m *model) snapshot() *workerv1.LoadedModel {
 		MemoryBytes: m.memory(), Restarts: int32(min(m.status.Restarts, 1<<30)),
 		ContextLength:       int32(firstOf(m.facts.ContextLength, m.plan.ContextLength)),
 		EmbeddingDimensions: int32(firstOf(m.facts.Dimensions, int(m.spec.GetEmbeddingDimensions()))),
+	}
+	if replica != "" {
+		out.Own = proto.Int32(int32(own))
 	}
 	return out
 }

@@ -171,8 +171,12 @@ type LoadedModel struct {
 	Restarts int32 `protobuf:"varint,12,opt,name=restarts,proto3" json:"restarts,omitempty"`
 	// Length of an embedding vector; 0 when it does not embed.
 	EmbeddingDimensions int32 `protobuf:"varint,13,opt,name=embedding_dimensions,json=embeddingDimensions,proto3" json:"embedding_dimensions,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Of the requests that run or wait, those of the replica that this state is
+	// streamed to. What others have on the model is the difference, exactly as of
+	// this message. Not said to a replica that did not name itself.
+	Own           *int32 `protobuf:"varint,50,opt,name=own,proto3,oneof" json:"own,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LoadedModel) Reset() {
@@ -292,6 +296,13 @@ func (x *LoadedModel) GetRestarts() int32 {
 func (x *LoadedModel) GetEmbeddingDimensions() int32 {
 	if x != nil {
 		return x.EmbeddingDimensions
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetOwn() int32 {
+	if x != nil && x.Own != nil {
+		return *x.Own
 	}
 	return 0
 }
@@ -489,7 +500,10 @@ func (x *WorkerState) GetInFlight() int32 {
 
 // Asks for the state stream.
 type WatchStateRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The inference replica that asks: a name of its own life, unique among
+	// replicas. Empty gets the state without LoadedModel.own.
+	Replica       string `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -522,6 +536,13 @@ func (x *WatchStateRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use WatchStateRequest.ProtoReflect.Descriptor instead.
 func (*WatchStateRequest) Descriptor() ([]byte, []int) {
 	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *WatchStateRequest) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
 }
 
 // One message of the state stream.
@@ -772,7 +793,10 @@ type InvokeRequest struct {
 	Operation Operation `protobuf:"varint,2,opt,name=operation,proto3,enum=poterne.worker.v1.Operation" json:"operation,omitempty"`
 	// The request as OpenAI's JSON object, at most 16 MiB. The worker sets
 	// `model`, `stream` and `stream_options`.
-	Body          []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	// The inference replica that asks, as it named itself when it asked for the
+	// state stream: its requests are told apart from others'. May be empty.
+	Replica       string `protobuf:"bytes,15,opt,name=replica,proto3" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -826,6 +850,13 @@ func (x *InvokeRequest) GetBody() []byte {
 		return x.Body
 	}
 	return nil
+}
+
+func (x *InvokeRequest) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
 }
 
 // An engine's whole answer.
@@ -1262,7 +1293,10 @@ type EmbedRequest struct {
 	Dimensions int32 `protobuf:"varint,4,opt,name=dimensions,proto3" json:"dimensions,omitempty"`
 	// Parameters for the engine that this gateway does not know: a JSON object,
 	// or empty. At most 64 KiB.
-	Extra         []byte `protobuf:"bytes,5,opt,name=extra,proto3" json:"extra,omitempty"`
+	Extra []byte `protobuf:"bytes,5,opt,name=extra,proto3" json:"extra,omitempty"`
+	// The inference replica that asks, as it named itself when it asked for the
+	// state stream: its requests are told apart from others'. May be empty.
+	Replica       string `protobuf:"bytes,15,opt,name=replica,proto3" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1332,6 +1366,13 @@ func (x *EmbedRequest) GetExtra() []byte {
 	return nil
 }
 
+func (x *EmbedRequest) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
 // Vectors in the order of the inputs.
 type EmbedResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1391,7 +1432,7 @@ var File_poterne_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\"\xa8\x03\n" +
+	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\"\xc7\x03\n" +
 	"\vLoadedModel\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -1406,7 +1447,9 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	" \x01(\x05R\rcontextLength\x12\x14\n" +
 	"\x05error\x18\v \x01(\tR\x05error\x12\x1a\n" +
 	"\brestarts\x18\f \x01(\x05R\brestarts\x121\n" +
-	"\x14embedding_dimensions\x18\r \x01(\x05R\x13embeddingDimensions\"{\n" +
+	"\x14embedding_dimensions\x18\r \x01(\x05R\x13embeddingDimensions\x12\x15\n" +
+	"\x03own\x182 \x01(\x05H\x00R\x03own\x88\x01\x01B\x06\n" +
+	"\x04_own\"{\n" +
 	"\n" +
 	"MemoryPool\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
@@ -1425,8 +1468,9 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x06models\x18\x06 \x03(\v2\x1e.poterne.worker.v1.LoadedModelR\x06models\x12\x1a\n" +
 	"\bdraining\x18\a \x01(\bR\bdraining\x12#\n" +
 	"\ragent_version\x18\b \x01(\tR\fagentVersion\x12\x1b\n" +
-	"\tin_flight\x18\t \x01(\x05R\binFlight\"\x13\n" +
-	"\x11WatchStateRequest\"J\n" +
+	"\tin_flight\x18\t \x01(\x05R\binFlight\"6\n" +
+	"\x11WatchStateRequest\x12!\n" +
+	"\areplica\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\areplica\"J\n" +
 	"\x12WatchStateResponse\x124\n" +
 	"\x05state\x18\x01 \x01(\v2\x1e.poterne.worker.v1.WorkerStateR\x05state\"\xa0\x01\n" +
 	"\x10LoadModelRequest\x124\n" +
@@ -1437,12 +1481,13 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\v2\x1e.poterne.worker.v1.LoadedModelR\x05model\"J\n" +
 	"\x12UnloadModelRequest\x124\n" +
 	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\"\x15\n" +
-	"\x13UnloadModelResponse\"\xaf\x01\n" +
+	"\x13UnloadModelResponse\"\xd2\x01\n" +
 	"\rInvokeRequest\x124\n" +
 	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\x12F\n" +
 	"\toperation\x18\x02 \x01(\x0e2\x1c.poterne.worker.v1.OperationB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\toperation\x12 \n" +
-	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\"Y\n" +
+	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\x12!\n" +
+	"\areplica\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\areplica\"Y\n" +
 	"\x0eInvokeResponse\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x123\n" +
 	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xa7\x01\n" +
@@ -1463,7 +1508,7 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\bTokenIds\x12\x1e\n" +
 	"\x03ids\x18\x01 \x03(\x05B\f\xbaH\t\x92\x01\x06\b\x01\x10\x80\x80\x04R\x03ids\"#\n" +
 	"\tEmbedding\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\x02R\x06values\"\x8e\x02\n" +
+	"\x06values\x18\x01 \x03(\x02R\x06values\"\xb1\x02\n" +
 	"\fEmbedRequest\x124\n" +
 	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\x12B\n" +
 	"\x06inputs\x18\x02 \x03(\v2\x1d.poterne.worker.v1.EmbedInputB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80\x10R\x06inputs\x126\n" +
@@ -1472,7 +1517,8 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
 	"dimensions\x18\x04 \x01(\x05B\v\xbaH\b\x1a\x06\x18\x80\x80\x04(\x00R\n" +
 	"dimensions\x12\x1f\n" +
-	"\x05extra\x18\x05 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\x05extra\"\x82\x01\n" +
+	"\x05extra\x18\x05 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\x05extra\x12!\n" +
+	"\areplica\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\areplica\"\x82\x01\n" +
 	"\rEmbedResponse\x12<\n" +
 	"\n" +
 	"embeddings\x18\x01 \x03(\v2\x1c.poterne.worker.v1.EmbeddingR\n" +
@@ -1581,6 +1627,7 @@ func file_poterne_worker_v1_worker_proto_init() {
 	if File_poterne_worker_v1_worker_proto != nil {
 		return
 	}
+	file_poterne_worker_v1_worker_proto_msgTypes[0].OneofWrappers = []any{}
 	file_poterne_worker_v1_worker_proto_msgTypes[11].OneofWrappers = []any{
 		(*InvokeStreamResponse_Accepted)(nil),
 		(*InvokeStreamResponse_Chunk)(nil),
