@@ -150,10 +150,14 @@ func (s *Server) end(ctx context.Context, j job, err error) {
 // servedBy says who answers.
 func (j job) servedBy(run *routing.Run) *inferencev1.ServedBy {
 	v := j.target.Version
-	return &inferencev1.ServedBy{
+	by := &inferencev1.ServedBy{
 		Model: v.Model, Version: v.Number, Digest: v.Digest, Arm: j.target.Arm,
 		WorkerId: run.Copy().Worker().ID(), Attempts: int32(run.Attempt()),
 	}
+	if w := run.Waited(); w > 0 {
+		by.QueueTime = durationpb.New(w)
+	}
+	return by
 }
 
 // bounded gives a request that has no deadline one.

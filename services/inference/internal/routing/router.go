@@ -88,6 +88,9 @@ func (r *Run) Copy() *fleet.Copy { return r.grant.Copy() }
 // Attempt counts from 1.
 func (r *Run) Attempt() int { return r.attempt }
 
+// Waited is how long the request waited for its turn on the copy.
+func (r *Run) Waited() time.Duration { return r.grant.Waited() }
+
 // FirstToken notes that the answer has begun.
 func (r *Run) FirstToken() { r.grant.FirstToken() }
 

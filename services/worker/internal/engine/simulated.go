@@ -44,7 +44,7 @@ func simParameters() map[string]flagKind {
 	return map[string]flagKind{
 		"answer-tokens": positive, "crash-after": count, "decode-rate": rate, "disconnect-after": count,
 		"error-rate": number(1), "error-status": integer(400, 599), "first-token": duration(), "hang": aSwitch(),
-		"kv-tokens": positive, "max-waiting": positive, "prefill-rate": rate, "seed": integer(0, 1<<53), "start-delay": duration(),
+		"kv-tokens": positive, "max-waiting": positive, "prefill-parallel": count, "prefill-rate": rate, "seed": integer(0, 1<<53), "start-delay": duration(),
 	}
 }
 

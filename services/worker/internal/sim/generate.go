@@ -19,11 +19,8 @@ const (
 
 // generate makes the answer at the configured pace and sends it.
 func (s *Server) generate(ctx context.Context, w http.ResponseWriter, j *job, f fault) {
-	j.cached = s.prefix.visit(j.prompt, j.promptTokens)
-	s.counts.promptTokens.Add(int64(j.promptTokens))
-	s.counts.cachedTokens.Add(int64(j.cached))
 	start := s.clock.Now()
-	if s.sleep(ctx, s.timeToFirst(j)) != nil {
+	if s.read(ctx, j) != nil {
 		s.counts.aborted.Add(1)
 		return
 	}
@@ -39,6 +36,20 @@ func (s *Server) generate(ctx context.Context, w http.ResponseWriter, j *job, f 
 		return
 	}
 	s.counts.succeeded.Add(1)
+}
+
+// read pretends to read the prompt.
+func (s *Server) read(ctx context.Context, j *job) error {
+	if s.reading != nil {
+		if err := s.reading.acquire(ctx, 0); err != nil {
+			return err
+		}
+		defer s.reading.release(0)
+	}
+	j.cached = s.prefix.visit(j.prompt, j.promptTokens)
+	s.counts.promptTokens.Add(int64(j.promptTokens))
+	s.counts.cachedTokens.Add(int64(j.cached))
+	return s.sleep(ctx, s.timeToFirst(j))
 }
 
 func (s *Server) timeToFirst(j *job) time.Duration {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -28,6 +29,7 @@ type Server struct {
 
 	words   words
 	sched   *scheduler
+	reading *scheduler // of prompts; nil without a limit
 	prefix  *prefixCache
 	faults  *faultBox
 	counts  counters
@@ -56,6 +58,9 @@ func New(cfg Config, c clock.Clock, log *slog.Logger, exit func(code int)) (*Ser
 		sched: newScheduler(cfg.Slots, cfg.KVTokens, cfg.MaxWaiting), prefix: newPrefixCache(cfg.KVTokens),
 		faults: newFaultBox(cfg.Faults, cfg.Seed), readyAt: c.Now().Add(cfg.StartDelay), created: c.Now().Unix(),
 		mux: http.NewServeMux(),
+	}
+	if cfg.PrefillParallel > 0 {
+		s.reading = newScheduler(cfg.PrefillParallel, math.MaxInt, cfg.Slots)
 	}
 	s.mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) { s.serveGenerate(w, r, true) })
 	s.mux.HandleFunc("POST /v1/completions", func(w http.ResponseWriter, r *http.Request) { s.serveGenerate(w, r, false) })
