@@ -116,7 +116,7 @@ func TestRefusedAtOnceWhenTooLate(t *testing.T) {
 		t := s.t
 		// A request takes four seconds.
 		g := s.place(s.request("a"))
-		time.Sleep(4 * time.Second)
+		pass(4 * time.Second)
 		served(g, 10, 0, 10)
 		running := s.fill(2)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)

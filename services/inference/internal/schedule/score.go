@@ -207,9 +207,6 @@ const (
 	// crowding is what each request that runs beside another costs it, as a share
 	// of a request, when all slots are taken.
 	crowding = 0.05
-	// kvFull is the share of the memory above which an engine begins to put
-	// requests off.
-	kvFull = 0.9
 	// sessionShare and affinityShare are how much of a prompt the two are worth.
 	sessionShare  = 0.25
 	affinityShare = 0.2

@@ -45,7 +45,7 @@ func TestAPromptGoesWhereItsBeginningIs(t *testing.T) {
 				} else if worker != first[seed] {
 					s.t.Fatalf("round %d: prompt %d went to %s, its beginning is on %s", round, seed, worker, first[seed])
 				}
-				time.Sleep(100 * time.Millisecond)
+				pass(100 * time.Millisecond)
 				cached := 0
 				if round > 0 {
 					cached = 1900
@@ -69,7 +69,7 @@ func TestAffinityGivesWayToLoad(t *testing.T) {
 		p := prompt(1, 30)
 		g := s.place(s.ask(p))
 		home := g.Copy()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		served(g, 1920, 0, 10)
 		var running []*schedule.Grant
 		elsewhere := 0
@@ -95,7 +95,7 @@ func TestAnEngineThatStartedAgainHasNothing(t *testing.T) {
 		s.scored(withoutAffinity)
 		g := s.place(s.ask(prompt(1, 30)))
 		home := g.Copy()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		served(g, 1920, 0, 10)
 		var other []*fleet.Copy
 		for _, c := range s.fleet.View().Ready(s.digest) {
@@ -159,7 +159,7 @@ func TestAmongMany(t *testing.T) {
 				} else if g.Copy() != homes[seed] {
 					s.t.Errorf("prompt %d left home", seed)
 				}
-				time.Sleep(time.Second)
+				pass(time.Second)
 				served(g, 1920, 1900*min(round, 1), 10)
 			}
 		}
@@ -192,7 +192,7 @@ func TestASessionStays(t *testing.T) {
 				} else if homes[r.Session] != worker {
 					s.t.Errorf("session %d went from %s to %s", i, homes[r.Session], worker)
 				}
-				time.Sleep(10 * time.Millisecond)
+				pass(10 * time.Millisecond)
 				served(g, 1280, 0, 10)
 			}
 		}
@@ -213,7 +213,7 @@ func TestReplicasAgree(t *testing.T) {
 		for seed := range 50 {
 			p := prompt(seed, 30)
 			a := s.place(s.ask(p))
-			time.Sleep(100 * time.Millisecond)
+			pass(100 * time.Millisecond)
 			served(a, 1920, 0, 10)
 			b, err := other.Place(s.t.Context(), s.ask(p), nil)
 			if err != nil {
@@ -222,7 +222,7 @@ func TestReplicasAgree(t *testing.T) {
 			if a.Copy() == b.Copy() {
 				same++
 			}
-			time.Sleep(100 * time.Millisecond)
+			pass(100 * time.Millisecond)
 			served(b, 1920, 1900, 10)
 		}
 		if same < 48 {
@@ -239,7 +239,7 @@ func TestNothingIsLeft(t *testing.T) {
 		for i := range 400 {
 			r := rand.New(rand.NewPCG(uint64(i), 5))
 			wg.Go(func() {
-				time.Sleep(time.Duration(r.IntN(20_000)) * time.Millisecond)
+				pass(time.Duration(r.IntN(20_000)) * time.Millisecond)
 				ctx, cancel := context.WithTimeout(s.t.Context(), time.Duration(1+r.IntN(4000))*time.Millisecond)
 				defer cancel()
 				req := s.ask(prompt(r.IntN(10), 1+r.IntN(20)))
@@ -248,7 +248,7 @@ func TestNothingIsLeft(t *testing.T) {
 				if err != nil || g == nil {
 					return
 				}
-				time.Sleep(time.Duration(r.IntN(800)) * time.Millisecond)
+				pass(time.Duration(r.IntN(800)) * time.Millisecond)
 				switch r.IntN(3) {
 				case 0:
 					served(g, 100, r.IntN(100), 10)
@@ -261,7 +261,7 @@ func TestNothingIsLeft(t *testing.T) {
 			})
 		}
 		for range 20 {
-			time.Sleep(time.Second)
+			pass(time.Second)
 			state := ready
 			if rand.IntN(2) == 0 {
 				state = workerv1.ModelState_MODEL_STATE_FAILED

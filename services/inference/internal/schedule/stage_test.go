@@ -145,3 +145,6 @@ func (s *stage) idle() {
 func prompt(seed, n int) prefix.Prompt {
 	return prefix.Prompt{Text: []byte(strings.Repeat(fmt.Sprintf("%-63d.", seed), n*prefix.BlockBytes/64))}
 }
+
+// pass lets time pass in the bubble.
+func pass(d time.Duration) { <-time.After(d) }
