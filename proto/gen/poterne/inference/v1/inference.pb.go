@@ -176,7 +176,10 @@ type ServedBy struct {
 	// The worker that answered.
 	WorkerId string `protobuf:"bytes,5,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
 	// How many workers were tried, from 1.
-	Attempts      int32 `protobuf:"varint,6,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	Attempts int32 `protobuf:"varint,6,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// How often the answer went on with another worker after one was lost in its
+	// middle; 0 as long as one worker made all of it.
+	Continuations int32 `protobuf:"varint,10,opt,name=continuations,proto3" json:"continuations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -249,6 +252,13 @@ func (x *ServedBy) GetWorkerId() string {
 func (x *ServedBy) GetAttempts() int32 {
 	if x != nil {
 		return x.Attempts
+	}
+	return 0
+}
+
+func (x *ServedBy) GetContinuations() int32 {
+	if x != nil {
+		return x.Continuations
 	}
 	return 0
 }
@@ -327,7 +337,10 @@ type InvokeStreamResponse struct {
 	//	*InvokeStreamResponse_ServedBy
 	//	*InvokeStreamResponse_Chunk
 	//	*InvokeStreamResponse_Finish
-	Event         isInvokeStreamResponse_Event `protobuf_oneof:"event"`
+	Event isInvokeStreamResponse_Event `protobuf_oneof:"event"`
+	// Tokens used up to and including this event; missing before the engine has
+	// told any. What the last event before a failure says is what the request used.
+	Usage         *v11.TokenUsage `protobuf:"bytes,10,opt,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -396,12 +409,20 @@ func (x *InvokeStreamResponse) GetFinish() *Finish {
 	return nil
 }
 
+func (x *InvokeStreamResponse) GetUsage() *v11.TokenUsage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 type isInvokeStreamResponse_Event interface {
 	isInvokeStreamResponse_Event()
 }
 
 type InvokeStreamResponse_ServedBy struct {
-	// Who answers; always first.
+	// Who answers; always first, and again where another worker goes on with the
+	// answer.
 	ServedBy *ServedBy `protobuf:"bytes,1,opt,name=served_by,json=servedBy,proto3,oneof"`
 }
 
@@ -1157,22 +1178,26 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\toperation\x12 \n" +
 	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\x12)\n" +
 	"\vrouting_key\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
-	"routingKey\"\x9d\x01\n" +
+	"routingKey\"\xc3\x01\n" +
 	"\bServedBy\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\tR\x06digest\x12\x10\n" +
 	"\x03arm\x18\x04 \x01(\tR\x03arm\x12\x1b\n" +
 	"\tworker_id\x18\x05 \x01(\tR\bworkerId\x12\x1a\n" +
-	"\battempts\x18\x06 \x01(\x05R\battempts\"\x96\x01\n" +
+	"\battempts\x18\x06 \x01(\x05R\battempts\x12$\n" +
+	"\rcontinuations\x18\n" +
+	" \x01(\x05R\rcontinuations\"\x96\x01\n" +
 	"\x0eInvokeResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x123\n" +
-	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xae\x01\n" +
+	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xe3\x01\n" +
 	"\x14InvokeStreamResponse\x12=\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByH\x00R\bservedBy\x12\x16\n" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x126\n" +
-	"\x06finish\x18\x03 \x01(\v2\x1c.poterne.inference.v1.FinishH\x00R\x06finishB\a\n" +
+	"\x06finish\x18\x03 \x01(\v2\x1c.poterne.inference.v1.FinishH\x00R\x06finish\x123\n" +
+	"\x05usage\x18\n" +
+	" \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usageB\a\n" +
 	"\x05event\"=\n" +
 	"\x06Finish\x123\n" +
 	"\x05usage\x18\x01 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xa5\x02\n" +
@@ -1298,37 +1323,38 @@ var file_poterne_inference_v1_inference_proto_depIdxs = []int32{
 	18, // 2: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
 	2,  // 3: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
 	5,  // 4: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
-	18, // 5: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	19, // 6: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
-	2,  // 7: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	20, // 8: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	18, // 9: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	21, // 10: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
-	22, // 11: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
-	0,  // 12: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
-	16, // 13: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
-	8,  // 14: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
-	8,  // 15: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
-	23, // 16: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
-	22, // 17: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
-	13, // 18: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
-	1,  // 19: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
-	1,  // 20: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
-	6,  // 21: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
-	9,  // 22: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
-	11, // 23: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
-	14, // 24: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
-	3,  // 25: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
-	4,  // 26: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
-	7,  // 27: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
-	10, // 28: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
-	12, // 29: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
-	15, // 30: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
-	25, // [25:31] is the sub-list for method output_type
-	19, // [19:25] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	18, // 5: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	18, // 6: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	19, // 7: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	2,  // 8: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	20, // 9: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	18, // 10: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	21, // 11: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
+	22, // 12: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
+	0,  // 13: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
+	16, // 14: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
+	8,  // 15: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
+	8,  // 16: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
+	23, // 17: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
+	22, // 18: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
+	13, // 19: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
+	1,  // 20: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
+	1,  // 21: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
+	6,  // 22: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
+	9,  // 23: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
+	11, // 24: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
+	14, // 25: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
+	3,  // 26: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
+	4,  // 27: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
+	7,  // 28: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
+	10, // 29: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
+	12, // 30: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
+	15, // 31: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
+	26, // [26:32] is the sub-list for method output_type
+	20, // [20:26] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_poterne_inference_v1_inference_proto_init() }
