@@ -30,6 +30,7 @@ type Server struct {
 	sched   *scheduler
 	prefix  *prefixCache
 	faults  *faultBox
+	history history
 	counts  counters
 	nextID  atomic.Int64
 	readyAt time.Time
@@ -65,6 +66,7 @@ func New(cfg Config, c clock.Clock, log *slog.Logger, exit func(code int)) (*Ser
 	s.mux.HandleFunc("GET /metrics", s.serveMetrics)
 	s.mux.HandleFunc("GET /load", s.serveLoad)
 	s.mux.HandleFunc("GET /sim/state", s.serveState)
+	s.mux.HandleFunc("GET /sim/requests", s.serveRequests)
 	s.mux.HandleFunc("/sim/faults", s.serveFaults)
 	return s, nil
 }
@@ -114,6 +116,7 @@ func (s *Server) serveGenerate(w http.ResponseWriter, r *http.Request, chat bool
 		s.refuse(w, err)
 		return
 	}
+	j.requestID = r.Header.Get("X-Request-Id")
 	if r.Header.Get("X-Sim-Echo") != "" {
 		j.received = body
 	}
