@@ -142,6 +142,7 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 	if err != nil {
 		return false, nil, err
 	}
+	record := audit.From(ctx)
 	var by *inferencev1.ServedBy
 	for {
 		event, err := events.Recv()
@@ -166,14 +167,23 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 			if err != nil {
 				return began, nil, err
 			}
+			used(record, event.GetUsage())
 		case *inferencev1.InvokeStreamResponse_Finish:
 			usage := e.Finish.GetUsage()
-			audit.From(ctx).SetTokens(usage.GetPromptTokens(), usage.GetCompletionTokens())
+			used(record, usage)
 			if !began { // an answer without a chunk was still served by somebody
 				err = served(ctx, setHeader, by)
 			}
 			return began, usage, err
 		}
+	}
+}
+
+// used notes the tokens of what was passed on so far, for the record of a
+// request that may end at any time.
+func used(record *audit.Entry, u *commonv1.TokenUsage) {
+	if u != nil {
+		record.SetTokens(u.GetPromptTokens(), u.GetCompletionTokens())
 	}
 }
 
