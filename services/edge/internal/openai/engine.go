@@ -157,6 +157,8 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 			by = e.ServedBy
 			continue
 		case *inferencev1.InvokeStreamResponse_Chunk:
+			// Noted first: sending it may fail although the caller has it.
+			used(record, event.GetUsage())
 			if !began {
 				began = true
 				err = served(ctx, setHeader, by)
@@ -167,7 +169,6 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 			if err != nil {
 				return began, nil, err
 			}
-			used(record, event.GetUsage())
 		case *inferencev1.InvokeStreamResponse_Finish:
 			usage := e.Finish.GetUsage()
 			used(record, usage)
@@ -179,8 +180,8 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 	}
 }
 
-// used notes the tokens of what was passed on so far, for the record of a
-// request that may end at any time.
+// used notes the tokens of what of the answer has come so far, for the record of
+// a request that may end at any time.
 func used(record *audit.Entry, u *commonv1.TokenUsage) {
 	if u != nil {
 		record.SetTokens(u.GetPromptTokens(), u.GetCompletionTokens())

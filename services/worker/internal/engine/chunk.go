@@ -13,7 +13,7 @@ import (
 // worker looks at. Chunks pass by in quantity: they are walked over once, and
 // nothing of them is decoded that is not needed.
 type chunk struct {
-	data                                           []byte
+	data                                          []byte
 	choices, usage, timings, failure, id, created jsonbody.Span
 }
 

@@ -70,7 +70,7 @@ type stream struct {
 	// running is how the engine tells its counts.
 	running runningUsage
 	meter   meter
-	begun bool // a chunk was passed on
+	begun   bool // a chunk was passed on
 	// join is set for streams that can be continued.
 	join *join
 
