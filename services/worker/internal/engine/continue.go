@@ -106,7 +106,7 @@ func (j *join) rewritten(s *stream, c *chunk, bare bool) ([]byte, error) {
 	if j.from.Head.Created != 0 {
 		set = append(set, jsonbody.Member{Name: "created", Value: strconv.AppendInt(nil, j.from.Head.Created, 10)})
 	}
-	if c.has(c.usage) && (bare && s.asked.usage || s.running == tellsUsage && s.asked.running) {
+	if c.has(c.usage) && s.wantsUsage(bare) {
 		set = append(set, jsonbody.Member{Name: "usage", Value: appendUsage(nil, j.total(&s.meter.usage))})
 	}
 	out, err := jsonbody.Set(c.data, func(name string) bool {

@@ -168,11 +168,17 @@ func telling(data []byte) bool {
 	return bytes.Contains(data, []byte(`"usage"`)) || bytes.Contains(data, []byte(`"error"`))
 }
 
+// wantsUsage reports whether the caller asked for the usage in a chunk of this
+// kind.
+func (s *stream) wantsUsage(bare bool) bool {
+	return s.asked.usage && (bare || s.running != tellsUsage || s.asked.running)
+}
+
 // unasked is the members that the worker asked for and the caller did not.
 func (s *stream) unasked(c *chunk, bare bool) []jsonbody.Span {
 	var drop [2]jsonbody.Span
 	out := drop[:0]
-	if c.usage.Found() && !bare && (!s.asked.usage || s.running == tellsUsage && !s.asked.running) {
+	if c.usage.Found() && !bare && !s.wantsUsage(bare) {
 		out = append(out, c.usage)
 	}
 	// With the usage llama-server tells its timings unasked.
