@@ -207,6 +207,7 @@ type prepared struct {
 type asked struct {
 	usage   bool // the chunk with the usage
 	running bool // the counts in every chunk
+	many    bool // more than one choice
 }
 
 // prepare sets what is the worker's to set and keeps the rest byte for byte.
@@ -244,11 +245,11 @@ func oursToSet(name string) bool {
 // streamOptions returns the caller's options with the counts asked for, and what
 // the caller asked for.
 func streamOptions(body []byte, running runningUsage) ([]byte, asked, error) {
-	members, err := jsonbody.Get(body, "stream_options", timingsPerToken)
+	members, err := jsonbody.Get(body, "stream_options", timingsPerToken, "n")
 	if err != nil {
 		return nil, asked{}, badBody(err)
 	}
-	var want asked
+	want := asked{many: !blank(members["n"]) && len(members["n"]) > 0 && string(members["n"]) != "1"}
 	if running == tellsTimings {
 		want.running = isTrue(members[timingsPerToken])
 	}

@@ -143,7 +143,7 @@ func (s *stream) inspect(data []byte) ([]byte, error) {
 	bare := c.bare()
 	var d delta
 	parts := 0
-	if s.join != nil || !s.meter.told || c.usage.Found() || c.timings.Found() {
+	if s.join != nil || !s.meter.told || s.asked.many {
 		c.each(func(one delta) {
 			d = one
 			if !one.empty() {
