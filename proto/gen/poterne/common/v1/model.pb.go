@@ -265,7 +265,8 @@ func (x *ModelSpec) GetContinuation() bool {
 // Of a streamed answer that ended early (its caller left, a deadline, a lost
 // worker, a process that ended) it is what the engine had told with the last
 // part of the answer that got this far: tokens that nobody here has seen are
-// not counted, and a stream that ended before its first part used nothing.
+// not counted, and a stream that ended before its first part used nothing. See
+// docs/streams.md.
 type TokenUsage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Tokens of the prompt, those served from the prefix cache included.

@@ -771,7 +771,8 @@ type InvokeRequest struct {
 	// Which of the engine's operations.
 	Operation Operation `protobuf:"varint,2,opt,name=operation,proto3,enum=poterne.worker.v1.Operation" json:"operation,omitempty"`
 	// The request as OpenAI's JSON object, at most 16 MiB. The worker sets
-	// `model`, `stream` and `stream_options`.
+	// `model`, `stream` and `stream_options`, and what else makes the engine tell
+	// its counts with every chunk.
 	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
 	// Where to go on with an answer that another worker had begun; only in
 	// InvokeStream. Refused with FAILED_PRECONDITION where that cannot be done.
