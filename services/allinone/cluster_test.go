@@ -168,7 +168,7 @@ func newCluster(t *testing.T, n int, brought model, engines func(*worker.Engines
 	server := httptest.NewServer(c.edge.Handler())
 	t.Cleanup(server.Close)
 	c.url, c.key = server.URL, readKey(t, ec.DataDir)
-	c.awaitReady(brought.name, n)
+	c.awaitReady(t, brought.name, n)
 	return c
 }
 
@@ -212,9 +212,9 @@ func (c *cluster) caller() context.Context {
 	return identity.NewContext(c.t.Context(), identity.Caller{Tenant: "acme", Subject: "alice"})
 }
 
-func (c *cluster) awaitReady(name string, n int) {
-	c.t.Helper()
-	eventually(c.t, fmt.Sprintf("%d workers are ready", n), func() bool {
+func (c *cluster) awaitReady(t *testing.T, name string, n int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d workers are ready", n), func() bool {
 		resp, err := c.client.GetServedModel(c.caller(), &inferencev1.GetServedModelRequest{Model: name})
 		return err == nil && int(resp.GetModel().GetReadyWorkers()) == n
 	})
@@ -277,7 +277,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for !holds() {
 		select {
 		case <-tick.C:

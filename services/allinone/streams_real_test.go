@@ -31,11 +31,11 @@ func llama(t *testing.T, continuation bool) (model, func(*worker.Engines)) {
 		t.Fatalf("llama-server or its model is missing (scripts/components.sh env says where they are): %v", err)
 	}
 	return model{name: "sim-chat", title: "SmolLM2", spec: &commonv1.ModelSpec{
-			Task: commonv1.Task_TASK_CHAT, Engine: "llama-server", Artifacts: []*commonv1.Artifact{weights},
-			ContextLength: 1024, Continuation: continuation,
-		}}, func(e *worker.Engines) {
-			e.LlamaServer.Path, e.LlamaServer.Slots = path, 2
-		}
+		Task: commonv1.Task_TASK_CHAT, Engine: "llama-server", Artifacts: []*commonv1.Artifact{weights},
+		ContextLength: 1024, Continuation: continuation,
+	}}, func(e *worker.Engines) {
+		e.LlamaServer.Path, e.LlamaServer.Slots = path, 2
+	}
 }
 
 // enginePorts returns where the engines of this process listen, by their command
@@ -196,7 +196,7 @@ func TestRealAnswersGoOnElsewhere(t *testing.T) {
 					got.usage.GetPromptTokens() != want.usage.GetPromptTokens() || got.inChunk != tokens {
 					t.Errorf("cut after %d: got %+v, want %+v", at, got, want)
 				}
-				c.awaitReady("sim-chat", 2)
+				c.awaitReady(t, "sim-chat", 2)
 			}
 		})
 	}

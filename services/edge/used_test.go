@@ -28,7 +28,9 @@ func TestTokensOfAStreamThatEndsEarly(t *testing.T) {
 			func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, func(leave func()) { leave() }, apierr.Cancelled,
 		},
 		"the worker is lost": {
-			func(context.Context) error { return apierr.New(apierr.EngineFailed, "lost in the middle of the answer") }, func(func()) {}, apierr.EngineFailed,
+			func(context.Context) error {
+				return apierr.New(apierr.EngineFailed, "lost in the middle of the answer")
+			}, func(func()) {}, apierr.EngineFailed,
 		},
 		"its time is over": {
 			func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, func(func()) {}, apierr.DeadlineExceeded,
@@ -62,7 +64,7 @@ func TestTokensOfAStreamThatEndsEarly(t *testing.T) {
 				}
 			}
 			end.client(cancel)
-			for lines.Scan() { //nolint:revive // until its end
+			for lines.Scan() { // until its end
 			}
 			var got []audit.Record
 			for limit := time.After(20 * time.Second); len(got) == 0; got = readTrail(t, trail) {

@@ -84,7 +84,7 @@ func (r *relay) try(ctx context.Context, c *fleet.Copy, attempt int) (bool, erro
 	switch {
 	case r.answer.stopped:
 		// The answer is whole; what is missing is that somebody says so.
-		return true, r.passFinish(&workerv1.Finish{Usage: r.answer.usage})
+		return true, r.passFinish(ctx, &workerv1.Finish{Usage: r.answer.usage})
 	case r.answer.continuable && r.begun:
 		return true, &routing.ResumeError{Err: err}
 	}
@@ -112,7 +112,7 @@ func (r *relay) run(ctx context.Context, from grpc.ServerStreamingClient[workerv
 			err = r.passChunk(ctx, &msg, ev.Chunk)
 		case *workerv1.InvokeStreamResponse_Finish:
 			finished = true
-			err = r.passFinish(ev.Finish)
+			err = r.passFinish(ctx, ev.Finish)
 		case *workerv1.InvokeStreamResponse_Accepted:
 			if !r.answer.begun {
 				r.answer.continuable = ev.Accepted.GetContinuable()
@@ -184,8 +184,8 @@ func (r *relay) passChunk(ctx context.Context, msg *workerv1.InvokeStreamRespons
 	return nil
 }
 
-func (r *relay) passFinish(f *workerv1.Finish) error {
-	if err := r.open(r.to.Context()); err != nil {
+func (r *relay) passFinish(ctx context.Context, f *workerv1.Finish) error {
+	if err := r.open(ctx); err != nil {
 		return err
 	}
 	return r.send(&inferencev1.InvokeStreamResponse{

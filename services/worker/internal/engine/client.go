@@ -283,7 +283,7 @@ func isTrue(value []byte) bool { return string(value) == "true" }
 const (
 	includeUsage    = "include_usage"
 	continuousUsage = "continuous_usage_stats"
-	timingsPerToken = "timings_per_token"
+	timingsPerToken = "timings_per_token" //nolint:gosec // a parameter, not a credential
 )
 
 func badBody(err error) error {

@@ -43,7 +43,8 @@ func TestRunningCounts(t *testing.T) {
 		final   [3]int32   // prompt, completion, cached
 	}{
 		{
-			"vLLM", tellsUsage, `,"n":2`, []string{vllmRole, vllmFirst, vllmOther, vllmLast},
+			"vLLM", tellsUsage, `,"n":2`,
+			[]string{vllmRole, vllmFirst, vllmOther, vllmLast},
 			[]string{
 				`{"id":"x","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}`,
 				`{"id":"x", "choices":[{"index":0,"delta":{"content":"a \"usage\":{} "}}]}`,
@@ -53,7 +54,8 @@ func TestRunningCounts(t *testing.T) {
 			[3]int32{9, 5, 4},
 		},
 		{
-			"vLLM, the usage asked for", tellsUsage, `,"stream_options":{"include_usage":true}`, []string{vllmFirst, vllmLast},
+			"vLLM, the usage asked for", tellsUsage, `,"stream_options":{"include_usage":true}`,
+			[]string{vllmFirst, vllmLast},
 			[]string{`{"id":"x", "choices":[{"index":0,"delta":{"content":"a \"usage\":{} "}}]}`, vllmLast},
 			[][2]int32{{9, 2}, {9, 5}},
 			[3]int32{9, 5, 4},
@@ -66,7 +68,8 @@ func TestRunningCounts(t *testing.T) {
 			[3]int32{9, 5, 4},
 		},
 		{
-			"llama-server", tellsTimings, `,"n":2`, []string{llamaRole, llamaFirst, llamaOther, llamaLast},
+			"llama-server", tellsTimings, `,"n":2`,
+			[]string{llamaRole, llamaFirst, llamaOther, llamaLast},
 			[]string{llamaRole, `{"choices":[{"index":0,"delta":{"content":"a"}}],"x":1.0e1}`, `{"choices":[{"index":1,"delta":{"content":"b"}}]}`},
 			[][2]int32{{-1, -1}, {33, 1}, {33, 3}},
 			[3]int32{33, 3, 30}, // it sends one usage for each choice
@@ -79,13 +82,15 @@ func TestRunningCounts(t *testing.T) {
 			[3]int32{33, 2, 30},
 		},
 		{
-			"a completion's end", tellsTimings, "", []string{llamaFirst, textEnd},
+			"a completion's end", tellsTimings, "",
+			[]string{llamaFirst, textEnd},
 			[]string{`{"choices":[{"index":0,"delta":{"content":"a"}}],"x":1.0e1}`, `{"choices":[{"text":"","index":0,"finish_reason":"length"}],"id":"x"}`},
 			[][2]int32{{33, 1}, {33, 1}},
 			[3]int32{33, 1, 30},
 		},
 		{
-			"told at the end", tellsAtEnd, `,"stream_options":{"include_usage":true}`, []string{plainChunk, plainChunk, vllmLast},
+			"told at the end", tellsAtEnd, `,"stream_options":{"include_usage":true}`,
+			[]string{plainChunk, plainChunk, vllmLast},
 			[]string{plainChunk, plainChunk, vllmLast},
 			[][2]int32{{0, 1}, {0, 2}, {9, 5}},
 			[3]int32{9, 5, 4},

@@ -138,11 +138,13 @@ func TestStreamOptions(t *testing.T) {
 		{`{"stream_options":{"a":1}}`, `{"include_usage":true,"continuous_usage_stats":true,"a":1}`, tellsUsage, asked{}},
 		{
 			`{"stream_options":{"continuous_usage_stats":true}}`, `{"include_usage":true,"continuous_usage_stats":true}`,
-			tellsUsage, asked{}, // which vLLM ignores without include_usage
+			tellsUsage,
+			asked{}, // which vLLM ignores without include_usage
 		},
 		{
 			`{"stream_options":{"continuous_usage_stats":true,"include_usage":true}}`,
-			`{"include_usage":true,"continuous_usage_stats":true}`, tellsUsage, asked{usage: true, running: true},
+			`{"include_usage":true,"continuous_usage_stats":true}`, tellsUsage,
+			asked{usage: true, running: true},
 		},
 		{`{"timings_per_token":true}`, `{"include_usage":true}`, tellsTimings, asked{running: true}},
 	}
