@@ -19,23 +19,24 @@ import (
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/allinone/internal/parts"
 	"github.com/poterne/poterne/services/worker"
 )
 
 // llama is a real chat model under the name that the tests ask for.
 func llama(t *testing.T, continuation bool) (model, func(*worker.Engines)) {
 	t.Helper()
-	path := os.Getenv("POTERNE_LLAMA_SERVER")
-	weights, err := artifact(os.Getenv("POTERNE_WEIGHTS_CHAT"), os.Getenv("POTERNE_WEIGHTS_CHAT_SHA256"))
-	if path == "" || err != nil {
+	found, err := parts.Locate(parts.OS())
+	if err != nil || found.LlamaServer == "" || found.ChatModel == "" {
 		t.Fatalf("llama-server or its model is missing (scripts/components.sh env says where they are): %v", err)
 	}
-	return model{name: "sim-chat", title: "SmolLM2", spec: &commonv1.ModelSpec{
-		Task: commonv1.Task_TASK_CHAT, Engine: "llama-server", Artifacts: []*commonv1.Artifact{weights},
-		ContextLength: 1024, Continuation: continuation,
-	}}, func(e *worker.Engines) {
-		e.LlamaServer.Path, e.LlamaServer.Slots = path, 2
+	weights, err := artifact(found.ChatModel, found.ChatModelSHA256)
+	if err != nil {
+		t.Fatal(err)
 	}
+	m := simulated(continuation, nil)
+	m.spec.Engine, m.spec.Artifacts, m.spec.ContextLength = "llama-server", []*commonv1.Artifact{weights}, 1024
+	return m, func(e *worker.Engines) { e.LlamaServer.Path, e.LlamaServer.Slots = found.LlamaServer, 2 }
 }
 
 // enginePorts returns where the engines of this process listen, by their command
@@ -152,7 +153,7 @@ func TestRealDisconnectFreesTheSlot(t *testing.T) {
 			t.Errorf("%d parts read, recorded as %+v", read, r)
 		}
 	}
-	t.Logf("%d of %d slots were free within %v, the slowest after %v", inTime, rounds, bound, slowest)
+	t.Logf("%d of %d slots were free within %v or two tokens, the slowest after %v", inTime, rounds, bound, slowest)
 	if inTime < rounds*8/10 { // a busy machine may hold any of its processes up
 		t.Error("slots are not free in time")
 	}
