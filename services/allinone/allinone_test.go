@@ -26,7 +26,7 @@ import (
 // is: the worker starts its own program with `sim`.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "sim" {
-		os.Exit(sim.Main(os.Args[2:])) //nolint:forbidigo // here it is the engine's main
+		os.Exit(sim.Main(noted(os.Args[2:]))) //nolint:forbidigo // here it is the engine's main
 	}
 	m.Run()
 }

@@ -65,6 +65,7 @@ type registration struct {
 	artifacts, parameters       []string
 	aliases                     []string
 	contextLength, embeddingDim int
+	continuation                bool
 }
 
 func (a *app) modelsRegisterCommand() *cobra.Command {
@@ -99,6 +100,7 @@ changes nothing. An alias is made or moved to the version with --alias.`,
 	f.StringArrayVar(&r.aliases, "alias", nil, "an alias to point at the version; may be repeated")
 	f.IntVar(&r.contextLength, "context-length", 0, "tokens that prompt and answer may have together")
 	f.IntVar(&r.embeddingDim, "embedding-dimensions", 0, "length of an embedding vector")
+	f.BoolVar(&r.continuation, "continuation", false, "let a stream whose worker is lost go on with another worker")
 	return cmd
 }
 
@@ -152,10 +154,14 @@ func (r registration) spec() (map[string]any, error) {
 		}
 		artifacts = append(artifacts, artifact)
 	}
-	return map[string]any{
+	spec := map[string]any{
 		"task": task, "engine": r.engine, "artifacts": artifacts, "parameters": parameters,
 		"context_length": r.contextLength, "embedding_dimensions": r.embeddingDim,
-	}, nil
+	}
+	if r.continuation {
+		spec["continuation"] = true
+	}
+	return spec, nil
 }
 
 func artifactOf(role, path string) (map[string]any, error) {

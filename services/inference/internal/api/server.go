@@ -1,6 +1,7 @@
 // Package api is the inference service's gRPC face: it resolves the model, has
 // the router find a worker, and passes answers on as they come, without reading
-// what is in them. Start reading at Server.
+// what is in them: what another worker needs to go on with an answer is told
+// beside it. Start reading at Server.
 package api
 
 import (

@@ -38,6 +38,7 @@ type document struct {
 	Parameters          map[string]string `json:"parameters,omitempty"`
 	ContextLength       int32             `json:"context_length,omitempty"`
 	EmbeddingDimensions int32             `json:"embedding_dimensions,omitempty"`
+	Continuation        bool              `json:"continuation,omitempty"`
 }
 
 // artifact leaves out where the file lies. The size is a text because RFC 8785
@@ -76,6 +77,7 @@ func Canonical(spec *commonv1.ModelSpec) ([]byte, error) {
 		Parameters:          spec.GetParameters(),
 		ContextLength:       spec.GetContextLength(),
 		EmbeddingDimensions: spec.GetEmbeddingDimensions(),
+		Continuation:        spec.GetContinuation(),
 	}
 	for _, a := range spec.GetArtifacts() {
 		doc.Artifacts = append(doc.Artifacts, artifact{

@@ -60,7 +60,7 @@ func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 	m.firstChunk, errs[1] = meter.Float64Histogram(metricFirstChunk, metric.WithUnit("s"),
 		metric.WithDescription("Time from the arrival of a streamed request to its first chunk."),
 		metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60))
-	m.tokens, errs[2] = meter.Int64Counter(metricTokens, metric.WithDescription("Tokens, as engines counted them."))
+	m.tokens, errs[2] = meter.Int64Counter(metricTokens, metric.WithDescription("Tokens, as engines counted them; of a stream that ended early those told by then."))
 	m.restarts, errs[3] = meter.Int64Counter(metricRestarts, metric.WithDescription("Starts of engines after the first of each."))
 	_, errs[4] = meter.Int64ObservableGauge(metricModels, metric.WithDescription("Models on this worker."),
 		metric.WithInt64Callback(a.observeModels))
@@ -128,12 +128,14 @@ func (m *metrics) of(model string) *series {
 }
 
 func (s *series) ended(ctx context.Context, op string, usage *commonv1.TokenUsage, err error) {
+	// A request whose caller left is counted like any other.
+	ctx = context.WithoutCancel(ctx)
 	if err != nil {
 		outcome := attribute.String(keyOutcome, string(apierr.ReasonOf(err)))
 		s.all.requests.Add(ctx, 1, metric.WithAttributes(s.model, attribute.String(keyOperation, op), outcome))
-		return
+	} else {
+		s.all.requests.Add(ctx, 1, s.good[op])
 	}
-	s.all.requests.Add(ctx, 1, s.good[op])
 	s.all.tokens.Add(ctx, int64(usage.GetPromptTokens()), s.prompt)
 	s.all.tokens.Add(ctx, int64(usage.GetCompletionTokens()), s.generated)
 	s.all.tokens.Add(ctx, int64(usage.GetCachedPromptTokens()), s.cached)

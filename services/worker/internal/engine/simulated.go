@@ -75,6 +75,7 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 			base := localURL(port)
 			return newClient(dialect{
 				base: base + "/v1", health: base + "/health", model: m.Name, idle: 90 * time.Second,
+				running: tellsUsage, prefill: prefillFlags,
 				embed: embedDialect{batch: 256, tokens: true, shortens: true, dimensions: int(m.Spec.GetEmbeddingDimensions())},
 				facts: vllmFacts,
 			})

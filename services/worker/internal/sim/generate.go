@@ -20,11 +20,12 @@ const (
 // generate makes the answer at the configured pace and sends it.
 func (s *Server) generate(ctx context.Context, w http.ResponseWriter, j *job, f fault) {
 	start := s.clock.Now()
+	a := answer{job: j, id: s.id(j.chat), created: start.Unix()}
 	if s.read(ctx, j) != nil {
 		s.counts.aborted.Add(1)
+		s.history.add(&a, outcomeAborted)
 		return
 	}
-	a := answer{job: j, id: s.id(j.chat), created: start.Unix()}
 	var err error
 	if j.stream {
 		err = s.stream(ctx, w, &a, f)
@@ -33,9 +34,11 @@ func (s *Server) generate(ctx context.Context, w http.ResponseWriter, j *job, f 
 	}
 	if err != nil {
 		s.counts.aborted.Add(1)
+		s.history.add(&a, outcomeAborted)
 		return
 	}
 	s.counts.succeeded.Add(1)
+	s.history.add(&a, outcomeAnswered)
 }
 
 // read pretends to read the prompt.
@@ -91,13 +94,24 @@ type choice struct {
 	stopped bool
 }
 
-func (a *answer) newChoice(index int) *choice {
-	return &choice{state: hash(fnvOffset, a.prompt) ^ a.seed ^ uint64(index)*fnvPrime}
+func (a *answer) newChoice(index int, w words) *choice {
+	c := &choice{state: stateOf(a.question, a.seed) ^ uint64(index)*fnvPrime}
+	for ; c.made < a.beginning; c.made++ {
+		w.next(&c.state, c.made)
+	}
+	return c
 }
+
+// stateOf is where an answer begins.
+func stateOf(question string, seed uint64) uint64 { return hash(fnvOffset, question) ^ seed }
 
 // next returns the next piece of text to send; it may be empty. After the last
 // one c.finish is set.
 func (a *answer) next(c *choice, w words) string {
+	if c.made >= a.beginning+a.maxTokens { // all of it was known
+		c.finish = finishStop
+		return ""
+	}
 	piece := w.next(&c.state, c.made)
 	if c.made > 0 {
 		piece = " " + piece
@@ -110,9 +124,9 @@ func (a *answer) next(c *choice, w words) string {
 	switch {
 	case c.stopped:
 		c.finish = finishStop
-	case c.made >= a.maxTokens && a.limited:
+	case c.made >= a.beginning+a.maxTokens && a.limited:
 		c.finish = finishLength
-	case c.made >= a.maxTokens:
+	case c.made >= a.beginning+a.maxTokens:
 		c.finish = finishStop
 	}
 	if c.finish != "" && !c.stopped {

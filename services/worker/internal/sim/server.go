@@ -32,6 +32,7 @@ type Server struct {
 	reading *scheduler // of prompts; nil without a limit
 	prefix  *prefixCache
 	faults  *faultBox
+	history history
 	counts  counters
 	nextID  atomic.Int64
 	readyAt time.Time
@@ -70,6 +71,7 @@ func New(cfg Config, c clock.Clock, log *slog.Logger, exit func(code int)) (*Ser
 	s.mux.HandleFunc("GET /metrics", s.serveMetrics)
 	s.mux.HandleFunc("GET /load", s.serveLoad)
 	s.mux.HandleFunc("GET /sim/state", s.serveState)
+	s.mux.HandleFunc("GET /sim/requests", s.serveRequests)
 	s.mux.HandleFunc("/sim/faults", s.serveFaults)
 	return s, nil
 }
@@ -119,6 +121,7 @@ func (s *Server) serveGenerate(w http.ResponseWriter, r *http.Request, chat bool
 		s.refuse(w, err)
 		return
 	}
+	j.requestID = r.Header.Get("X-Request-Id")
 	if r.Header.Get("X-Sim-Echo") != "" {
 		j.received = body
 	}

@@ -792,8 +792,12 @@ type InvokeRequest struct {
 	// Which of the engine's operations.
 	Operation Operation `protobuf:"varint,2,opt,name=operation,proto3,enum=poterne.worker.v1.Operation" json:"operation,omitempty"`
 	// The request as OpenAI's JSON object, at most 16 MiB. The worker sets
-	// `model`, `stream` and `stream_options`.
+	// `model`, `stream` and `stream_options`, and what else makes the engine tell
+	// its counts with every chunk.
 	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	// Where to go on with an answer that another worker had begun; only in
+	// InvokeStream. Refused with FAILED_PRECONDITION where that cannot be done.
+	Continuation *Continuation `protobuf:"bytes,10,opt,name=continuation,proto3" json:"continuation,omitempty"`
 	// The inference replica that asks, as it named itself when it asked for the
 	// state stream: its requests are told apart from others'. May be empty.
 	Replica       string `protobuf:"bytes,15,opt,name=replica,proto3" json:"replica,omitempty"`
@@ -852,11 +856,139 @@ func (x *InvokeRequest) GetBody() []byte {
 	return nil
 }
 
+func (x *InvokeRequest) GetContinuation() *Continuation {
+	if x != nil {
+		return x.Continuation
+	}
+	return nil
+}
+
 func (x *InvokeRequest) GetReplica() string {
 	if x != nil {
 		return x.Replica
 	}
 	return ""
+}
+
+// The beginning of an answer that its caller has.
+type Continuation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The text so far, at most 1 MiB; empty when the caller has the answer's role
+	// only. The engine goes on after its last character and does not repeat it.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// Tokens so far: what was told beside the last part of it. Limits of the
+	// request are reduced by them, and the counts that follow include them.
+	Usage *v1.TokenUsage `protobuf:"bytes,2,opt,name=usage,proto3" json:"usage,omitempty"`
+	// `id` and `created` of the chunks so far, which the rest carries too.
+	Head          *ChunkHead `protobuf:"bytes,3,opt,name=head,proto3" json:"head,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Continuation) Reset() {
+	*x = Continuation{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Continuation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Continuation) ProtoMessage() {}
+
+func (x *Continuation) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Continuation.ProtoReflect.Descriptor instead.
+func (*Continuation) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Continuation) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Continuation) GetUsage() *v1.TokenUsage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *Continuation) GetHead() *ChunkHead {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+// What all chunks of one answer have in common.
+type ChunkHead struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The member `id`, at most 256 bytes; empty when the engine sends none.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The member `created`, in seconds since 1970; 0 when the engine sends none.
+	Created       int64 `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChunkHead) Reset() {
+	*x = ChunkHead{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChunkHead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChunkHead) ProtoMessage() {}
+
+func (x *ChunkHead) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChunkHead.ProtoReflect.Descriptor instead.
+func (*ChunkHead) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ChunkHead) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ChunkHead) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
 }
 
 // An engine's whole answer.
@@ -872,7 +1004,7 @@ type InvokeResponse struct {
 
 func (x *InvokeResponse) Reset() {
 	*x = InvokeResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -884,7 +1016,7 @@ func (x *InvokeResponse) String() string {
 func (*InvokeResponse) ProtoMessage() {}
 
 func (x *InvokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -897,7 +1029,7 @@ func (x *InvokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeResponse.ProtoReflect.Descriptor instead.
 func (*InvokeResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{10}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *InvokeResponse) GetBody() []byte {
@@ -924,14 +1056,28 @@ type InvokeStreamResponse struct {
 	//	*InvokeStreamResponse_Accepted
 	//	*InvokeStreamResponse_Chunk
 	//	*InvokeStreamResponse_Finish
-	Event         isInvokeStreamResponse_Event `protobuf_oneof:"event"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Event isInvokeStreamResponse_Event `protobuf_oneof:"event"`
+	// Tokens used up to and including this event, those of a continuation's
+	// beginning included; missing before the engine has told any.
+	Usage *v1.TokenUsage `protobuf:"bytes,10,opt,name=usage,proto3" json:"usage,omitempty"`
+	// The answer's text in this chunk; only in a stream that can be continued.
+	Text string `protobuf:"bytes,11,opt,name=text,proto3" json:"text,omitempty"`
+	// Whether the engine gave its reason to stop, in this chunk: the answer's text
+	// is whole. Only in a stream that can be continued.
+	Stopped bool `protobuf:"varint,12,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	// What all chunks have in common, beside the first one; only in a stream that
+	// can be continued.
+	Head *ChunkHead `protobuf:"bytes,13,opt,name=head,proto3" json:"head,omitempty"`
+	// Whether this chunk holds something else than text, such as a tool call or
+	// reasoning: from here on the stream cannot be continued after all.
+	NotContinuable bool `protobuf:"varint,14,opt,name=not_continuable,json=notContinuable,proto3" json:"not_continuable,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *InvokeStreamResponse) Reset() {
 	*x = InvokeStreamResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1089,7 @@ func (x *InvokeStreamResponse) String() string {
 func (*InvokeStreamResponse) ProtoMessage() {}
 
 func (x *InvokeStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +1102,7 @@ func (x *InvokeStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeStreamResponse.ProtoReflect.Descriptor instead.
 func (*InvokeStreamResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *InvokeStreamResponse) GetEvent() isInvokeStreamResponse_Event {
@@ -993,6 +1139,41 @@ func (x *InvokeStreamResponse) GetFinish() *Finish {
 	return nil
 }
 
+func (x *InvokeStreamResponse) GetUsage() *v1.TokenUsage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *InvokeStreamResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *InvokeStreamResponse) GetStopped() bool {
+	if x != nil {
+		return x.Stopped
+	}
+	return false
+}
+
+func (x *InvokeStreamResponse) GetHead() *ChunkHead {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+func (x *InvokeStreamResponse) GetNotContinuable() bool {
+	if x != nil {
+		return x.NotContinuable
+	}
+	return false
+}
+
 type isInvokeStreamResponse_Event interface {
 	isInvokeStreamResponse_Event()
 }
@@ -1020,14 +1201,18 @@ func (*InvokeStreamResponse_Finish) isInvokeStreamResponse_Event() {}
 
 // The engine has taken the request.
 type Accepted struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether another worker can go on with the answer should this one be lost:
+	// the version's spec allows it, the request is for plain text, and the engine
+	// can be given the beginning of its answer.
+	Continuable   bool `protobuf:"varint,10,opt,name=continuable,proto3" json:"continuable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1224,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1237,14 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Accepted) GetContinuable() bool {
+	if x != nil {
+		return x.Continuable
+	}
+	return false
 }
 
 // The end of a streamed answer.
@@ -1066,7 +1258,7 @@ type Finish struct {
 
 func (x *Finish) Reset() {
 	*x = Finish{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1078,7 +1270,7 @@ func (x *Finish) String() string {
 func (*Finish) ProtoMessage() {}
 
 func (x *Finish) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1091,7 +1283,7 @@ func (x *Finish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finish.ProtoReflect.Descriptor instead.
 func (*Finish) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Finish) GetUsage() *v1.TokenUsage {
@@ -1117,7 +1309,7 @@ type EmbedInput struct {
 
 func (x *EmbedInput) Reset() {
 	*x = EmbedInput{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1321,7 @@ func (x *EmbedInput) String() string {
 func (*EmbedInput) ProtoMessage() {}
 
 func (x *EmbedInput) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1334,7 @@ func (x *EmbedInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedInput.ProtoReflect.Descriptor instead.
 func (*EmbedInput) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EmbedInput) GetInput() isEmbedInput_Input {
@@ -1199,7 +1391,7 @@ type TokenIds struct {
 
 func (x *TokenIds) Reset() {
 	*x = TokenIds{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1403,7 @@ func (x *TokenIds) String() string {
 func (*TokenIds) ProtoMessage() {}
 
 func (x *TokenIds) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1416,7 @@ func (x *TokenIds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenIds.ProtoReflect.Descriptor instead.
 func (*TokenIds) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TokenIds) GetIds() []int32 {
@@ -1245,7 +1437,7 @@ type Embedding struct {
 
 func (x *Embedding) Reset() {
 	*x = Embedding{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1449,7 @@ func (x *Embedding) String() string {
 func (*Embedding) ProtoMessage() {}
 
 func (x *Embedding) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1462,7 @@ func (x *Embedding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Embedding.ProtoReflect.Descriptor instead.
 func (*Embedding) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{16}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Embedding) GetValues() []float32 {
@@ -1303,7 +1495,7 @@ type EmbedRequest struct {
 
 func (x *EmbedRequest) Reset() {
 	*x = EmbedRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1507,7 @@ func (x *EmbedRequest) String() string {
 func (*EmbedRequest) ProtoMessage() {}
 
 func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1520,7 @@ func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedRequest.ProtoReflect.Descriptor instead.
 func (*EmbedRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{17}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EmbedRequest) GetDigest() string {
@@ -1386,7 +1578,7 @@ type EmbedResponse struct {
 
 func (x *EmbedResponse) Reset() {
 	*x = EmbedResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +1590,7 @@ func (x *EmbedResponse) String() string {
 func (*EmbedResponse) ProtoMessage() {}
 
 func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +1603,7 @@ func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedResponse.ProtoReflect.Descriptor instead.
 func (*EmbedResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{18}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EmbedResponse) GetEmbeddings() []*Embedding {
@@ -1481,23 +1673,39 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\v2\x1e.poterne.worker.v1.LoadedModelR\x05model\"J\n" +
 	"\x12UnloadModelRequest\x124\n" +
 	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\"\x15\n" +
-	"\x13UnloadModelResponse\"\xd2\x01\n" +
+	"\x13UnloadModelResponse\"\x97\x02\n" +
 	"\rInvokeRequest\x124\n" +
 	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\x12F\n" +
 	"\toperation\x18\x02 \x01(\x0e2\x1c.poterne.worker.v1.OperationB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\toperation\x12 \n" +
-	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\x12!\n" +
-	"\areplica\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\areplica\"Y\n" +
+	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\x12C\n" +
+	"\fcontinuation\x18\n" +
+	" \x01(\v2\x1f.poterne.worker.v1.ContinuationR\fcontinuation\x12!\n" +
+	"\areplica\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\areplica\"\x94\x01\n" +
+	"\fContinuation\x12\x1d\n" +
+	"\x04text\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\x04text\x123\n" +
+	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\x120\n" +
+	"\x04head\x18\x03 \x01(\v2\x1c.poterne.worker.v1.ChunkHeadR\x04head\"H\n" +
+	"\tChunkHead\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x02id\x12!\n" +
+	"\acreated\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\acreated\"Y\n" +
 	"\x0eInvokeResponse\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x123\n" +
-	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xa7\x01\n" +
+	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xe5\x02\n" +
 	"\x14InvokeStreamResponse\x129\n" +
 	"\baccepted\x18\x01 \x01(\v2\x1b.poterne.worker.v1.AcceptedH\x00R\baccepted\x12\x16\n" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x123\n" +
-	"\x06finish\x18\x03 \x01(\v2\x19.poterne.worker.v1.FinishH\x00R\x06finishB\a\n" +
-	"\x05event\"\n" +
-	"\n" +
-	"\bAccepted\"=\n" +
+	"\x06finish\x18\x03 \x01(\v2\x19.poterne.worker.v1.FinishH\x00R\x06finish\x123\n" +
+	"\x05usage\x18\n" +
+	" \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\x12\x12\n" +
+	"\x04text\x18\v \x01(\tR\x04text\x12\x18\n" +
+	"\astopped\x18\f \x01(\bR\astopped\x120\n" +
+	"\x04head\x18\r \x01(\v2\x1c.poterne.worker.v1.ChunkHeadR\x04head\x12'\n" +
+	"\x0fnot_continuable\x18\x0e \x01(\bR\x0enotContinuableB\a\n" +
+	"\x05event\",\n" +
+	"\bAccepted\x12 \n" +
+	"\vcontinuable\x18\n" +
+	" \x01(\bR\vcontinuable\"=\n" +
 	"\x06Finish\x123\n" +
 	"\x05usage\x18\x01 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"t\n" +
 	"\n" +
@@ -1557,7 +1765,7 @@ func file_poterne_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_poterne_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_poterne_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_poterne_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_poterne_worker_v1_worker_proto_goTypes = []any{
 	(Operation)(0),                // 0: poterne.worker.v1.Operation
 	(ModelState)(0),               // 1: poterne.worker.v1.ModelState
@@ -1571,55 +1779,62 @@ var file_poterne_worker_v1_worker_proto_goTypes = []any{
 	(*UnloadModelRequest)(nil),    // 9: poterne.worker.v1.UnloadModelRequest
 	(*UnloadModelResponse)(nil),   // 10: poterne.worker.v1.UnloadModelResponse
 	(*InvokeRequest)(nil),         // 11: poterne.worker.v1.InvokeRequest
-	(*InvokeResponse)(nil),        // 12: poterne.worker.v1.InvokeResponse
-	(*InvokeStreamResponse)(nil),  // 13: poterne.worker.v1.InvokeStreamResponse
-	(*Accepted)(nil),              // 14: poterne.worker.v1.Accepted
-	(*Finish)(nil),                // 15: poterne.worker.v1.Finish
-	(*EmbedInput)(nil),            // 16: poterne.worker.v1.EmbedInput
-	(*TokenIds)(nil),              // 17: poterne.worker.v1.TokenIds
-	(*Embedding)(nil),             // 18: poterne.worker.v1.Embedding
-	(*EmbedRequest)(nil),          // 19: poterne.worker.v1.EmbedRequest
-	(*EmbedResponse)(nil),         // 20: poterne.worker.v1.EmbedResponse
-	(v1.Task)(0),                  // 21: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
-	(*v1.ModelSpec)(nil),          // 23: poterne.common.v1.ModelSpec
-	(*v1.TokenUsage)(nil),         // 24: poterne.common.v1.TokenUsage
+	(*Continuation)(nil),          // 12: poterne.worker.v1.Continuation
+	(*ChunkHead)(nil),             // 13: poterne.worker.v1.ChunkHead
+	(*InvokeResponse)(nil),        // 14: poterne.worker.v1.InvokeResponse
+	(*InvokeStreamResponse)(nil),  // 15: poterne.worker.v1.InvokeStreamResponse
+	(*Accepted)(nil),              // 16: poterne.worker.v1.Accepted
+	(*Finish)(nil),                // 17: poterne.worker.v1.Finish
+	(*EmbedInput)(nil),            // 18: poterne.worker.v1.EmbedInput
+	(*TokenIds)(nil),              // 19: poterne.worker.v1.TokenIds
+	(*Embedding)(nil),             // 20: poterne.worker.v1.Embedding
+	(*EmbedRequest)(nil),          // 21: poterne.worker.v1.EmbedRequest
+	(*EmbedResponse)(nil),         // 22: poterne.worker.v1.EmbedResponse
+	(v1.Task)(0),                  // 23: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(*v1.ModelSpec)(nil),          // 25: poterne.common.v1.ModelSpec
+	(*v1.TokenUsage)(nil),         // 26: poterne.common.v1.TokenUsage
 }
 var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
-	21, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
+	23, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
 	1,  // 1: poterne.worker.v1.LoadedModel.state:type_name -> poterne.worker.v1.ModelState
-	22, // 2: poterne.worker.v1.WorkerState.observe_time:type_name -> google.protobuf.Timestamp
+	24, // 2: poterne.worker.v1.WorkerState.observe_time:type_name -> google.protobuf.Timestamp
 	3,  // 3: poterne.worker.v1.WorkerState.memory:type_name -> poterne.worker.v1.MemoryPool
 	2,  // 4: poterne.worker.v1.WorkerState.models:type_name -> poterne.worker.v1.LoadedModel
 	4,  // 5: poterne.worker.v1.WatchStateResponse.state:type_name -> poterne.worker.v1.WorkerState
-	23, // 6: poterne.worker.v1.LoadModelRequest.spec:type_name -> poterne.common.v1.ModelSpec
+	25, // 6: poterne.worker.v1.LoadModelRequest.spec:type_name -> poterne.common.v1.ModelSpec
 	2,  // 7: poterne.worker.v1.LoadModelResponse.model:type_name -> poterne.worker.v1.LoadedModel
 	0,  // 8: poterne.worker.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
-	24, // 9: poterne.worker.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	14, // 10: poterne.worker.v1.InvokeStreamResponse.accepted:type_name -> poterne.worker.v1.Accepted
-	15, // 11: poterne.worker.v1.InvokeStreamResponse.finish:type_name -> poterne.worker.v1.Finish
-	24, // 12: poterne.worker.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	17, // 13: poterne.worker.v1.EmbedInput.tokens:type_name -> poterne.worker.v1.TokenIds
-	16, // 14: poterne.worker.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
-	18, // 15: poterne.worker.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	24, // 16: poterne.worker.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	5,  // 17: poterne.worker.v1.WorkerService.WatchState:input_type -> poterne.worker.v1.WatchStateRequest
-	7,  // 18: poterne.worker.v1.WorkerService.LoadModel:input_type -> poterne.worker.v1.LoadModelRequest
-	9,  // 19: poterne.worker.v1.WorkerService.UnloadModel:input_type -> poterne.worker.v1.UnloadModelRequest
-	11, // 20: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
-	11, // 21: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
-	19, // 22: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
-	6,  // 23: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
-	8,  // 24: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
-	10, // 25: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
-	12, // 26: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
-	13, // 27: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
-	20, // 28: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
-	23, // [23:29] is the sub-list for method output_type
-	17, // [17:23] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	12, // 9: poterne.worker.v1.InvokeRequest.continuation:type_name -> poterne.worker.v1.Continuation
+	26, // 10: poterne.worker.v1.Continuation.usage:type_name -> poterne.common.v1.TokenUsage
+	13, // 11: poterne.worker.v1.Continuation.head:type_name -> poterne.worker.v1.ChunkHead
+	26, // 12: poterne.worker.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	16, // 13: poterne.worker.v1.InvokeStreamResponse.accepted:type_name -> poterne.worker.v1.Accepted
+	17, // 14: poterne.worker.v1.InvokeStreamResponse.finish:type_name -> poterne.worker.v1.Finish
+	26, // 15: poterne.worker.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	13, // 16: poterne.worker.v1.InvokeStreamResponse.head:type_name -> poterne.worker.v1.ChunkHead
+	26, // 17: poterne.worker.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	19, // 18: poterne.worker.v1.EmbedInput.tokens:type_name -> poterne.worker.v1.TokenIds
+	18, // 19: poterne.worker.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	20, // 20: poterne.worker.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	26, // 21: poterne.worker.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	5,  // 22: poterne.worker.v1.WorkerService.WatchState:input_type -> poterne.worker.v1.WatchStateRequest
+	7,  // 23: poterne.worker.v1.WorkerService.LoadModel:input_type -> poterne.worker.v1.LoadModelRequest
+	9,  // 24: poterne.worker.v1.WorkerService.UnloadModel:input_type -> poterne.worker.v1.UnloadModelRequest
+	11, // 25: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
+	11, // 26: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
+	21, // 27: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
+	6,  // 28: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
+	8,  // 29: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
+	10, // 30: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
+	14, // 31: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
+	15, // 32: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
+	22, // 33: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
+	28, // [28:34] is the sub-list for method output_type
+	22, // [22:28] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_poterne_worker_v1_worker_proto_init() }
@@ -1628,12 +1843,12 @@ func file_poterne_worker_v1_worker_proto_init() {
 		return
 	}
 	file_poterne_worker_v1_worker_proto_msgTypes[0].OneofWrappers = []any{}
-	file_poterne_worker_v1_worker_proto_msgTypes[11].OneofWrappers = []any{
+	file_poterne_worker_v1_worker_proto_msgTypes[13].OneofWrappers = []any{
 		(*InvokeStreamResponse_Accepted)(nil),
 		(*InvokeStreamResponse_Chunk)(nil),
 		(*InvokeStreamResponse_Finish)(nil),
 	}
-	file_poterne_worker_v1_worker_proto_msgTypes[14].OneofWrappers = []any{
+	file_poterne_worker_v1_worker_proto_msgTypes[16].OneofWrappers = []any{
 		(*EmbedInput_Text)(nil),
 		(*EmbedInput_Tokens)(nil),
 	}
@@ -1643,7 +1858,7 @@ func file_poterne_worker_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_worker_v1_worker_proto_rawDesc), len(file_poterne_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
