@@ -18,14 +18,15 @@ import (
 type client struct {
 	http      *http.Client
 	clock     clock.Clock
-	idle      time.Duration
+	idle      time.Duration // without a byte
+	answer    time.Duration // for small answers, all of them
 	redirects []string
 }
 
 func newClient(cfg Config, c clock.Clock) *client {
 	dialer := &net.Dialer{Timeout: cfg.ConnectTimeout, Control: refuseOddAddresses}
 	return &client{
-		clock: c, idle: cfg.IdleTimeout, redirects: cfg.RedirectHosts,
+		clock: c, idle: cfg.IdleTimeout, answer: cfg.HeaderTimeout, redirects: cfg.RedirectHosts,
 		http: &http.Client{
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Transport: &http.Transport{
@@ -155,6 +156,26 @@ func (c *client) mayFollow(x exchange, from, to *url.URL) error {
 	}
 }
 
+// small does x, and reads an answer of at most most bytes, or one more, within
+// the time that answers have.
+func (c *client) small(ctx context.Context, x exchange, most int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.answer)
+	defer cancel()
+	resp, err := c.do(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	defer discard(resp)
+	if resp.StatusCode != http.StatusOK {
+		return nil, statusError(resp)
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
+	if err != nil {
+		return nil, temporary(bare(err), "the answer was cut")
+	}
+	return data, nil
+}
+
 // discard reads a little, so that the connection can be used again.
 func discard(resp *http.Response) {
 	_, _ = io.CopyN(io.Discard, resp.Body, 16<<10)
@@ -187,6 +208,7 @@ func (c *client) open(ctx context.Context, x exchange, r Request) (*Content, err
 		return nil, err
 	}
 	w := &watched{body: resp.Body, timer: c.clock.NewTimer(c.idle), idle: c.idle, cancel: cancel, ctx: ctx, done: make(chan struct{})}
+	w.timer.Stop()
 	go w.watch()
 	content.Body = w
 	return content, nil
@@ -201,10 +223,10 @@ func (w *watched) watch() {
 }
 
 func (w *watched) Read(p []byte) (int, error) {
+	// Only the source is held to its time: who reads may take theirs.
+	w.timer.Reset(w.idle)
 	n, err := w.body.Read(p)
-	if n > 0 {
-		w.timer.Reset(w.idle)
-	}
+	w.timer.Stop()
 	if err != nil && !errors.Is(err, io.EOF) {
 		if cause := context.Cause(w.ctx); cause != nil {
 			err = cause

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -99,21 +98,11 @@ func (f *ociFetcher) find(ctx context.Context, r Request) (layer, error) {
 func (f *ociFetcher) manifest(ctx context.Context, ref Ref, name string) (*manifest, error) {
 	var data []byte
 	err := f.authorised(ctx, ref, func(a authoriser) (challenge string, err error) {
-		resp, err := f.client.do(ctx, exchange{
+		data, err = f.client.small(ctx, exchange{
 			url: f.url(ref, "manifests", name), header: http.Header{"Accept": manifestTypes()},
 			authorise: a, seen: noteChallenge(&challenge),
-		})
-		if err != nil {
-			return challenge, err
-		}
-		defer discard(resp)
-		if resp.StatusCode != http.StatusOK {
-			return challenge, statusError(resp)
-		}
-		if data, err = io.ReadAll(io.LimitReader(resp.Body, maxManifest+1)); err != nil {
-			return "", temporary(bare(err), "the manifest was cut")
-		}
-		return "", nil
+		}, maxManifest)
+		return challenge, err
 	})
 	if err != nil {
 		return nil, err

@@ -236,6 +236,18 @@ func TestOCIManifestThatIsTooLarge(t *testing.T) {
 	wantError(t, err, Permanent, "more than 4194304 bytes")
 }
 
+func TestOCIManifestThatStalls(t *testing.T) {
+	u := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte(`{"layers":[`))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	cfg := testConfig("oci://" + u.Host)
+	cfg.HeaderTimeout = 100 * time.Millisecond
+	_, _, err := get(t.Context(), New(cfg, realClock()), Request{Ref: mustParse(t, "oci://"+u.Host+"/a"), SHA256: strings.Repeat("0", 64)})
+	wantError(t, err, Temporary, "was cut")
+}
+
 func FuzzManifest(f *testing.F) {
 	f.Add([]byte(`{"layers":[{"mediaType":"a","digest":"sha256:`+strings.Repeat("0", 64)+`","size":-1,"annotations":{"org.opencontainers.image.title":"x"}}]}`), "x")
 	f.Add([]byte(`{"manifests":[{"digest":"sha256:`+strings.Repeat("0", 64)+`"}]}`), "")

@@ -3,7 +3,6 @@ package fetch
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -118,30 +117,26 @@ func (f *ociFetcher) bearer(ctx context.Context, ref Ref, reg Registry, params m
 	}
 	q.Set("scope", "repository:"+ref.Repository+":pull") // ours, whatever it proposes
 	u.RawQuery = q.Encode()
-	resp, err := f.client.do(ctx, exchange{url: u, stay: true, authorise: func(req *http.Request) error {
+	const maxAnswer = 64 << 10
+	data, err := f.client.small(ctx, exchange{url: u, stay: true, authorise: func(req *http.Request) error {
 		if own && reg.Username != "" && takesSecrets(req.URL) {
 			req.SetBasicAuth(reg.Username, reg.Password.Reveal())
 		}
 		return nil
-	}})
+	}}, maxAnswer)
 	if err != nil {
 		return "", 0, err
 	}
-	defer discard(resp)
-	if resp.StatusCode != http.StatusOK {
-		return "", 0, statusError(resp)
-	}
-	return readToken(resp.Body)
+	return readToken(data)
 }
 
-func readToken(body io.Reader) (string, time.Duration, error) {
+func readToken(data []byte) (string, time.Duration, error) {
 	var answer struct {
 		Token       string `json:"token"`
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int64  `json:"expires_in"` // seconds; 60 when not said
 	}
-	const maxAnswer = 64 << 10
-	if err := json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(&answer); err != nil {
+	if err := json.Unmarshal(data, &answer); err != nil {
 		return "", 0, permanent(nil, "the answer with the token cannot be read")
 	}
 	if answer.Token == "" {

@@ -3,6 +3,7 @@ package fetch
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -113,6 +114,25 @@ func TestWebThatStallsOrIsCut(t *testing.T) {
 	}
 	_, _, err = get(t.Context(), f, Request{Ref: mustParse(t, u.String()+"/cut")})
 	wantError(t, err, Temporary, "cut")
+}
+
+// Who reads slowly is not taken for a source that stalls.
+func TestSlowReader(t *testing.T) {
+	data, _ := payload(1 << 20)
+	u := serve(t, file(data))
+	c, err := New(testConfig(u.String()), realClock()).Open(t.Context(), Request{Ref: mustParse(t, u.String()+"/f")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Body.Close() }()
+	buf := make([]byte, 1000)
+	if _, err := io.ReadFull(c.Body, buf); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(300 * time.Millisecond) // twice what a source has
+	if rest, err := io.ReadAll(c.Body); err != nil || len(rest) != len(data)-1000 {
+		t.Errorf("%d bytes, %v", len(rest), err)
+	}
 }
 
 func TestWebThatIsAway(t *testing.T) {
