@@ -86,7 +86,8 @@ func TestSet(t *testing.T) {
 	write(t, local, "local")
 	artifacts := []*commonv1.Artifact{
 		at(r.base+"/w.gguf?sig=x", "weights"), at("hf://org/m/config.json", "{}"), at("hf://org/m/1_Pooling/config.json", "{ }"),
-		at("file://"+local, "local"), {Uri: r.base + "/w.gguf", Sha256: sum("weights"), Name: "again/w"},
+		at("file://"+local, "local"),
+		{Uri: r.base + "/w.gguf", Sha256: sum("weights"), Name: "again/w"},
 	}
 	set, err := r.store.Hold("model", artifacts)
 	if err != nil {

@@ -129,11 +129,11 @@ func Open(cfg Config, parts Parts) (*Cache, error) {
 		pins: make(map[string]int), refused: make(map[string]refusal), stats: Stats{Fetches: make(map[Series]int64), Bytes: make(map[string]int64)},
 	}
 	for _, dir := range []string{dirBlobs, dirPartials, dirViews} {
-		if err := os.MkdirAll(c.path(dir), 0o700); err != nil { //nolint:gosec // where the configuration says
+		if err := os.MkdirAll(c.path(dir), 0o700); err != nil {
 			return nil, fmt.Errorf("cache: %w", err)
 		}
 	}
-	lock, err := os.OpenFile(c.path(fileLock), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // where the configuration says
+	lock, err := os.OpenFile(c.path(fileLock), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
@@ -246,7 +246,9 @@ func (c *Cache) Fetch(ctx context.Context, want Want, src Source) (string, error
 			}
 			return c.Path(want.SHA256), f.err
 		case <-ctx.Done():
-			c.leave(f)
+			if c.leave(f) {
+				<-f.done // so that nothing goes on behind who gave up
+			}
 			return "", context.Cause(ctx)
 		}
 	}

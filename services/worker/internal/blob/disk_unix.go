@@ -14,5 +14,5 @@ func DiskFree(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, err
 	}
-	return int64(min(s.Bavail*uint64(s.Bsize), math.MaxInt64)), nil //nolint:unconvert // the types differ by system
+	return int64(min(s.Bavail*uint64(s.Bsize), math.MaxInt64)), nil
 }

@@ -3,6 +3,7 @@ package blob
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -106,16 +107,19 @@ func (c *Cache) join(ctx context.Context, want Want, src Source) (*flight, error
 	return f, nil
 }
 
-// leave is called by who waits no longer. The last one ends the flight.
-func (c *Cache) leave(f *flight) {
+// leave is called by who waits no longer. The last one ends the flight, which it
+// reports.
+func (c *Cache) leave(f *flight) (ended bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.waiting == 0 {
-		return // it was ending already
+		return false // it was ending already
 	}
 	if f.waiting--; f.waiting == 0 {
 		f.cancel()
+		return true
 	}
+	return false
 }
 
 func (c *Cache) run(ctx context.Context, f *flight) {
@@ -188,17 +192,19 @@ func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.stats
-	s.Fetches, s.Bytes = make(map[Series]int64, len(s.Fetches)), make(map[string]int64, len(s.Bytes))
-	for k, n := range c.stats.Fetches {
-		s.Fetches[k] = n
-	}
-	for k, n := range c.stats.Bytes {
-		s.Bytes[k] = n
-	}
+	s.Fetches, s.Bytes = maps.Clone(s.Fetches), maps.Clone(s.Bytes)
 	s.Files = int64(len(c.blobs))
-	for _, list := range []map[string]*entry{c.blobs, c.partials} {
-		for _, e := range list {
+	for _, e := range c.blobs {
+		s.Size += e.Size
+	}
+	for sha, e := range c.partials {
+		if c.flights[sha] == nil {
 			s.Size += e.Size
+		}
+	}
+	for sha, f := range c.flights {
+		if c.blobs[sha] == nil {
+			s.Size += f.have.Load()
 		}
 	}
 	return s

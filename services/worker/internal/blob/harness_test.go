@@ -76,7 +76,7 @@ func (s *fakeSource) Open(ctx context.Context, offset int64, validator string) (
 		size = int64(len(s.data))
 	}
 	rest := s.data[min(offset, int64(len(s.data))):]
-	var end error = io.EOF
+	end := io.EOF
 	if len(s.cutAfter) > 0 {
 		rest, end = rest[:min(s.cutAfter[0], len(rest))], io.ErrUnexpectedEOF
 		s.cutAfter = s.cutAfter[1:]

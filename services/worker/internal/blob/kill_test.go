@@ -24,7 +24,7 @@ const asFetcher = "fetch"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == asFetcher {
-		if err := fetchFile(context.Background(), os.Args[2], os.Args[3], os.Args[4]); err != nil {
+		if err := fetchFile(context.Background(), os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1) //nolint:forbidigo // this is main
 		}
@@ -33,14 +33,19 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run()) //nolint:forbidigo // this is main
 }
 
-func fetchFile(ctx context.Context, dir, uri, sha string) error {
+// killedSize is how large the file is that the killed process fetches.
+const killedSize = 8 << 20
+
+// fetchFile fetches into the directory that the process runs in.
+func fetchFile(ctx context.Context, uri string) error {
+	_, sha := content(12, killedSize)
 	ref, err := fetch.Parse(uri)
 	if err != nil {
 		return err
 	}
 	cfg := fetch.DefaultConfig()
 	cfg.Allow = []string{uri}
-	c, err := Open(testConfig(dir), Parts{Clock: clock.Real(), Log: slog.New(slog.DiscardHandler), DiskFree: DiskFree})
+	c, err := Open(testConfig("."), Parts{Clock: clock.Real(), Log: slog.New(slog.DiscardHandler), DiskFree: DiskFree})
 	if err != nil {
 		return err
 	}
@@ -65,8 +70,7 @@ func (s webSource) Open(ctx context.Context, offset int64, validator string) (*f
 // the end: no file is ever in its place that is not right and whole, each start
 // goes on where the last was, and at last all is there.
 func TestKilled(t *testing.T) {
-	const size = 16 << 20
-	data, sha := content(12, size)
+	data, sha := content(12, killedSize)
 	var served atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"v1"`)
@@ -80,14 +84,15 @@ func TestKilled(t *testing.T) {
 		if start == 60 {
 			t.Fatal("it never comes to the end")
 		}
-		cmd := exec.CommandContext(t.Context(), os.Args[0], asFetcher, dir, server.URL+"/file", sha)
+		cmd := exec.CommandContext(t.Context(), os.Args[0], asFetcher, server.URL+"/file")
+		cmd.Dir = dir
 		out := &bytes.Buffer{}
 		cmd.Stderr = out
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		// The time that a start takes differs by machine: it grows until one is enough.
-		kill := time.AfterFunc(time.Duration(rnd.IntN(100+40*start))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		kill := time.AfterFunc(time.Duration(rnd.IntN(200+80*start))*time.Millisecond, func() { _ = cmd.Process.Kill() })
 		err := cmd.Wait()
 		kill.Stop()
 		whole, readErr := os.ReadFile(dir + "/" + dirBlobs + "/" + sha)
@@ -109,7 +114,7 @@ func TestKilled(t *testing.T) {
 		t.Errorf("killed only %d times", kills)
 	}
 	// What a killed process had received but not yet written is asked for again.
-	if most := int64(size + (kills+1)*4<<20); served.Load() > most {
+	if most := int64(killedSize + (kills+1)*4<<20); served.Load() > most {
 		t.Errorf("%d bytes were served after %d kills, over %d: it did not go on where it was", served.Load(), kills, most)
 	}
 }

@@ -39,7 +39,7 @@ type partial struct {
 func (c *Cache) openPartial(ctx context.Context, sha string) (*partial, error) {
 	p := &partial{path: c.partial(sha), notes: c.journal(sha), hash: sha256.New()}
 	var err error
-	if p.file, err = os.OpenFile(p.path, os.O_CREATE|os.O_RDWR, 0o600); err != nil { //nolint:gosec // where the configuration says
+	if p.file, err = os.OpenFile(p.path, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 		return nil, err
 	}
 	data, err := os.ReadFile(p.notes)

@@ -78,8 +78,8 @@ func (c *Cache) obtain(ctx context.Context, f *flight) error {
 }
 
 func isRefusal(err error) bool {
-	var e *apierr.Error
-	return errors.As(err, &e)
+	_, ok := errors.AsType[*apierr.Error](err)
+	return ok
 }
 
 func refusalOf(err error) error {

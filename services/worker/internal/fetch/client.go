@@ -64,8 +64,8 @@ type exchange struct {
 	// stay none are.
 	redirects []string
 	stay      bool
-	// seen is shown every answer, redirects among them.
-	seen func(*http.Response) error
+	// seen is shown the head of every answer, redirects among them.
+	seen func(status int, header http.Header) error
 }
 
 const maxRedirects = 5
@@ -79,7 +79,7 @@ func (c *client) do(ctx context.Context, x exchange) (*http.Response, error) {
 			return nil, err
 		}
 		if x.seen != nil {
-			if err := x.seen(resp); err != nil {
+			if err := x.seen(resp.StatusCode, resp.Header); err != nil {
 				discard(resp)
 				return nil, err
 			}
@@ -117,7 +117,7 @@ func (c *client) send(ctx context.Context, x exchange, at *url.URL) (*http.Respo
 			return nil, err
 		}
 	}
-	resp, err := c.http.Do(req) //nolint:bodyclose // the caller closes it
+	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, temporary(bare(err), "%s does not answer", at.Host)
 	}
@@ -126,8 +126,7 @@ func (c *client) send(ctx context.Context, x exchange, at *url.URL) (*http.Respo
 
 // bare takes the address off an error: its query may hold a signature.
 func bare(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err
 	}
 	return err
@@ -196,7 +195,7 @@ type watched struct {
 func (c *client) open(ctx context.Context, x exchange, r Request) (*Content, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	x.header = rangeHeader(x.header, r)
-	resp, err := c.do(ctx, x) //nolint:bodyclose // closed with the content
+	resp, err := c.do(ctx, x)
 	if err != nil {
 		cancel(nil)
 		return nil, err

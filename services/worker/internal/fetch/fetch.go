@@ -118,8 +118,7 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // KindOf returns what may follow err: what is not known may pass.
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return Temporary
@@ -127,8 +126,7 @@ func KindOf(err error) Kind {
 
 // RetryAfter returns how long the source of err wants to be left alone.
 func RetryAfter(err error) time.Duration {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.RetryAfter
 	}
 	return 0

@@ -32,11 +32,11 @@ func (f *hubFetcher) Open(ctx context.Context, r Request) (*Content, error) {
 			}
 			return nil
 		},
-		seen: func(resp *http.Response) error {
-			if n, ok := number(resp.Header.Get("X-Linked-Size")); ok {
+		seen: func(_ int, header http.Header) error {
+			if n, ok := number(header.Get("X-Linked-Size")); ok {
 				linked = n
 			}
-			return checkLinked(resp.Header.Get("X-Linked-Etag"), r.SHA256)
+			return checkLinked(header.Get("X-Linked-Etag"), r.SHA256)
 		},
 	}, r)
 	if err != nil {

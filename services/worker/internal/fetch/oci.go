@@ -61,10 +61,10 @@ func (f *ociFetcher) blob(ctx context.Context, r Request, a authoriser) (content
 	return content, challenge, err
 }
 
-func noteChallenge(into *string) func(*http.Response) error {
-	return func(resp *http.Response) error {
-		if resp.StatusCode == http.StatusUnauthorized {
-			*into = resp.Header.Get("WWW-Authenticate")
+func noteChallenge(into *string) func(int, http.Header) error {
+	return func(status int, header http.Header) error {
+		if status == http.StatusUnauthorized {
+			*into = header.Get("WWW-Authenticate")
 		}
 		return nil
 	}

@@ -37,7 +37,8 @@ func TestPublishedSignatures(t *testing.T) {
 			"host;x-amz-date", "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500",
 		},
 		"S3: GET Object": {
-			docs, docsAt, "https://examplebucket.s3.amazonaws.com/test.txt", http.Header{"Range": {"bytes=0-9"}},
+			docs, docsAt, "https://examplebucket.s3.amazonaws.com/test.txt",
+			http.Header{"Range": {"bytes=0-9"}},
 			"host;range;x-amz-content-sha256;x-amz-date", "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
 		},
 		"S3: GET Bucket Lifecycle": {

@@ -176,14 +176,14 @@ func TestRedirects(t *testing.T) {
 	var origin, store seenHeaders
 	to := serve(t, store.note(file(data)))
 	from := serve(t, origin.note(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/own" {
+		target := to.String() + "/f?X-Amz-Signature=s3cret"
+		switch r.URL.Path {
+		case "/own":
 			file(data)(w, r)
 			return
-		}
-		target := to.String() + "/f?X-Amz-Signature=s3cret"
-		if r.URL.Path == "/within" {
+		case "/within":
 			target = "/own"
-		} else if r.URL.Path == "/round" {
+		case "/round":
 			target = "/round"
 		}
 		http.Redirect(w, r, target, http.StatusFound)
