@@ -105,10 +105,11 @@ func (m *model) contextLength() int {
 
 // snapshot returns the model's state as it is told to a replica.
 func (m *model) snapshot(replica string) *workerv1.LoadedModel {
-	slots, active, queued, own := m.gate.load(replica)
 	progress := fetchProgress(m.artifacts)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	// Not before: a model that is ready has its slots.
+	slots, active, queued, own := m.gate.load(replica)
 	out := &workerv1.LoadedModel{
 		Digest: m.digest, Name: m.name, Engine: m.spec.GetEngine(), Task: m.spec.GetTask(), State: m.state(),
 		Error: m.status.Reason,
