@@ -105,7 +105,7 @@ func isReady(m *workerv1.LoadedModel) bool {
 	return m.GetState() == workerv1.ModelState_MODEL_STATE_READY
 }
 
-func (r *remoteRig) used() int64 { return r.agent.State().GetMemory()[0].GetUsedBytes() }
+func (r *remoteRig) used() int64 { return r.agent.State("").GetMemory()[0].GetUsedBytes() }
 
 // The load is admitted by the files' sizes before they are here; the state tells
 // how far they are; and what the engine needs is reserved once that is known.
