@@ -203,9 +203,10 @@ func TestConfigListsEveryProblem(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.DataDir, cfg.HTTPAddr, cfg.Engine, cfg.LogLevel, cfg.LogFormat = "", "8080", "gpu", "loud", "xml"
 	cfg.GRPCAddr = cfg.OpsAddr
+	cfg.FetchFrom = []string{"models"}
 	err := Run(t.Context(), cfg, "test", io.Discard)
 	var problems config.Errors
-	if !errors.As(err, &problems) || len(problems) != 6 {
+	if !errors.As(err, &problems) || len(problems) != 7 {
 		t.Errorf("problems: %v", err)
 	}
 }

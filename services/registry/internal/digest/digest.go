@@ -41,9 +41,11 @@ type document struct {
 	Continuation        bool              `json:"continuation,omitempty"`
 }
 
-// artifact leaves out where the file lies. The size is a text because RFC 8785
-// has no integers above 2^53.
+// artifact leaves out where the file lies, but not the name it is given: engines
+// may find files by it. The size is a text because RFC 8785 has no integers
+// above 2^53.
 type artifact struct {
+	Name      string `json:"name,omitempty"`
 	Role      string `json:"role"`
 	SHA256    string `json:"sha256"`
 	SizeBytes string `json:"size_bytes"`
@@ -81,7 +83,7 @@ func Canonical(spec *commonv1.ModelSpec) ([]byte, error) {
 	}
 	for _, a := range spec.GetArtifacts() {
 		doc.Artifacts = append(doc.Artifacts, artifact{
-			Role: role(a), SHA256: a.GetSha256(), SizeBytes: strconv.FormatInt(a.GetSizeBytes(), 10),
+			Name: a.GetName(), Role: role(a), SHA256: a.GetSha256(), SizeBytes: strconv.FormatInt(a.GetSizeBytes(), 10),
 		})
 	}
 	raw, err := json.Marshal(doc)

@@ -108,6 +108,7 @@ func TestEveryCoveredPartChangesTheDigest(t *testing.T) {
 		"content":        func(s *commonv1.ModelSpec) { s.Artifacts[0].Sha256 = strings.Repeat("ac", 32) },
 		"size":           func(s *commonv1.ModelSpec) { s.Artifacts[0].SizeBytes-- },
 		"role":           func(s *commonv1.ModelSpec) { s.Artifacts[1].Role = "tokenizer" },
+		"name":           func(s *commonv1.ModelSpec) { s.Artifacts[1].Name = "mmproj.gguf" },
 		"order of files": func(s *commonv1.ModelSpec) { slices.Reverse(s.Artifacts) },
 		"number of files": func(s *commonv1.ModelSpec) {
 			s.Artifacts = append(s.Artifacts, &commonv1.Artifact{Sha256: strings.Repeat("01", 32)})
@@ -138,6 +139,7 @@ func TestEveryFieldIsAccountedFor(t *testing.T) {
 		"poterne.common.v1.Artifact.sha256":                true,
 		"poterne.common.v1.Artifact.size_bytes":            true,
 		"poterne.common.v1.Artifact.role":                  true,
+		"poterne.common.v1.Artifact.name":                  true,
 	}
 	for _, m := range []proto.Message{&commonv1.ModelSpec{}, &commonv1.Artifact{}} {
 		fields := m.ProtoReflect().Descriptor().Fields()

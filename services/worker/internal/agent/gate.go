@@ -87,6 +87,13 @@ func (g *gate) resize(slots int) {
 	}
 }
 
+// allow sets the bounds, once they are known.
+func (g *gate) allow(slots, limit int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.slots, g.limit = slots, max(limit, slots)
+}
+
 // load returns the slots, the requests that run and those that wait, and of both
 // together a replica's.
 func (g *gate) load(replica string) (slots, active, queued, own int) {

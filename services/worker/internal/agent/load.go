@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -28,11 +29,12 @@ func (a *Agent) LoadModel(ctx context.Context, req *workerv1.LoadModelRequest) (
 	if err != nil {
 		return nil, err
 	}
-	if short := a.parts.Pools.Reserve(m.plan.MemoryBytes); short != nil {
+	if short := a.hold(m, m.need()); short != nil {
+		m.artifacts.Release()
 		return nil, tooLarge(m, short)
 	}
 	if !a.start(m) { //nolint:contextcheck // the engine outlives the call
-		a.parts.Pools.Release(m.plan.MemoryBytes)
+		a.letGo(m)
 		return nil, errDraining()
 	}
 	a.log.InfoContext(ctx, "model admitted", slog.String(keyModel, m.name), slog.String(keyDigest, m.digest),
@@ -79,27 +81,29 @@ func (a *Agent) plan(ctx context.Context, req *workerv1.LoadModelRequest) (*mode
 		name = req.GetDigest()
 	}
 	m := &model{
-		digest: req.GetDigest(), name: name, spec: spec, done: make(chan struct{}),
-		status: supervise.Status{State: supervise.Starting},
+		digest: req.GetDigest(), name: name, spec: spec, adapter: adapter, done: make(chan struct{}),
+		status: supervise.Status{State: supervise.Starting}, gate: newGate(0, 0), series: a.metrics.of(name),
 	}
-	for i, art := range spec.GetArtifacts() {
-		path, err := a.parts.Artifacts.Locate(art, i)
-		if err != nil {
-			return nil, err
-		}
+	if m.artifacts, err = a.parts.Artifacts.Hold(strings.TrimPrefix(m.digest, "sha256:"), spec.GetArtifacts()); err != nil {
+		return nil, err
+	}
+	for i, path := range m.artifacts.Paths() {
+		art := spec.GetArtifacts()[i]
 		role := art.GetRole()
 		if role == "" {
 			role = engine.RoleWeights
 		}
 		m.files = append(m.files, engine.File{Role: role, Path: path, SizeBytes: art.GetSizeBytes()})
 	}
-	m.plan, err = adapter.Plan(ctx, engine.Model{Name: name, Spec: spec, Files: m.files})
+	if m.artifacts.Present() {
+		err = a.settle(ctx, m)
+	} else {
+		err = a.guess(m)
+	}
 	if err != nil {
+		m.artifacts.Release()
 		return nil, err
 	}
-	m.turns = a.cfg.Embedding.turns(m.plan.Slots)
-	m.gate = newGate(m.plan.Slots, m.plan.MaxInFlight)
-	m.series = a.metrics.of(name)
 	return m, nil
 }
 
@@ -143,10 +147,11 @@ func (a *Agent) start(m *model) bool {
 
 // remove takes out a model whose engine is gone.
 func (a *Agent) remove(m *model) {
+	// First, so that who asks for the version again finds all of it gone.
+	a.letGo(m)
 	a.mu.Lock()
 	delete(a.models, m.digest)
 	a.mu.Unlock()
-	a.parts.Pools.Release(m.plan.MemoryBytes)
 	a.hub.changed()
 }
 

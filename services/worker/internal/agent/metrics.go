@@ -26,6 +26,13 @@ const (
 	metricMemory     = "poterne.worker.memory" // by pool, kind
 	metricInFlight   = "poterne.worker.in_flight"
 
+	metricFetches      = "poterne.worker.fetch.files" // by scheme, outcome
+	metricFetchBytes   = "poterne.worker.fetch.size"  // by scheme
+	metricCacheLookups = "poterne.worker.cache.lookups"
+	metricCacheEvicted = "poterne.worker.cache.evictions"
+	metricCacheSize    = "poterne.worker.cache.size"
+	metricCacheFiles   = "poterne.worker.cache.files"
+
 	keyModel     = "model"
 	keyDigest    = "digest"
 	keyEngine    = "engine"
@@ -38,6 +45,7 @@ const (
 	keyKind      = "kind"
 	keyState     = "state"
 	keyPool      = "pool"
+	keyScheme    = "scheme"
 
 	opChat       = "chat"
 	opCompletion = "completion"
@@ -55,7 +63,7 @@ type metrics struct {
 func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 	meter := tel.Meter(scope)
 	m := &metrics{}
-	var errs [7]error
+	var errs [8]error
 	m.requests, errs[0] = meter.Int64Counter(metricRequests, metric.WithDescription("Requests that an engine was given."))
 	m.firstChunk, errs[1] = meter.Float64Histogram(metricFirstChunk, metric.WithUnit("s"),
 		metric.WithDescription("Time from the arrival of a streamed request to its first chunk."),
@@ -71,6 +79,7 @@ func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 			o.Observe(a.inFlight.Load())
 			return nil
 		}))
+	errs[7] = registerCacheMetrics(meter, a.parts.Artifacts.CacheStats)
 	for _, err := range errs {
 		if err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)

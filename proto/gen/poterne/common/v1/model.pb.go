@@ -78,8 +78,12 @@ func (Task) EnumDescriptor() ([]byte, []int) {
 // One file (or remote name) that an engine needs to serve a model version.
 type Artifact struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where it is: `file:///absolute/path`, or a URI scheme that the worker's
-	// configuration allows. 1 to 2048 characters.
+	// Where it is: `file:///absolute/path` on the worker, or, where the worker's
+	// configuration allows it, `https://host/path` (or `http`),
+	// `s3://bucket/key`, `oci://registry/repository:tag#title` (or `@sha256:…`
+	// instead of the tag, and a media type instead of the title, or none) or
+	// `hf://organisation/name@revision/path`. 1 to 2048 characters. Everyone who
+	// reads the registry sees it: it must hold no credentials.
 	Uri string `protobuf:"bytes,1,opt,name=uri,proto3" json:"uri,omitempty"`
 	// SHA-256 of the content, 64 lower-case hexadecimal digits. Workers refuse
 	// content that differs.
@@ -88,7 +92,12 @@ type Artifact struct {
 	SizeBytes int64 `protobuf:"varint,3,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
 	// What the engine uses it for: `weights`, `tokenizer`, `projector`, or
 	// `runtime`. Empty means `weights`.
-	Role          string `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
+	Role string `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
+	// The name that a fetched file gets in the directory that the engine sees,
+	// for engines that find files by name; it may hold slashes. Empty is the last
+	// part of the URI's path, or the path within a Hugging Face repository. At
+	// most 1024 characters. Ignored for files of the worker's own machine.
+	Name          string `protobuf:"bytes,20,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -147,6 +156,13 @@ func (x *Artifact) GetSizeBytes() int64 {
 func (x *Artifact) GetRole() string {
 	if x != nil {
 		return x.Role
+	}
+	return ""
+}
+
+func (x *Artifact) GetName() string {
+	if x != nil {
+		return x.Name
 	}
 	return ""
 }
@@ -344,14 +360,15 @@ var File_poterne_common_v1_model_proto protoreflect.FileDescriptor
 
 const file_poterne_common_v1_model_proto_rawDesc = "" +
 	"\n" +
-	"\x1dpoterne/common/v1/model.proto\x12\x11poterne.common.v1\x1a\x1bbuf/validate/validate.proto\"\xc4\x01\n" +
+	"\x1dpoterne/common/v1/model.proto\x12\x11poterne.common.v1\x1a\x1bbuf/validate/validate.proto\"\xe2\x01\n" +
 	"\bArtifact\x12\x1c\n" +
 	"\x03uri\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x10R\x03uri\x12-\n" +
 	"\x06sha256\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06sha256\x12&\n" +
 	"\n" +
 	"size_bytes\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\tsizeBytes\x12C\n" +
-	"\x04role\x18\x04 \x01(\tB/\xbaH,r*R\x00R\aweightsR\ttokenizerR\tprojectorR\aruntimeR\x04role\"\x9f\x04\n" +
+	"\x04role\x18\x04 \x01(\tB/\xbaH,r*R\x00R\aweightsR\ttokenizerR\tprojectorR\aruntimeR\x04role\x12\x1c\n" +
+	"\x04name\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x04name\"\x9f\x04\n" +
 	"\tModelSpec\x127\n" +
 	"\x04task\x18\x01 \x01(\x0e2\x17.poterne.common.v1.TaskB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04task\x125\n" +
