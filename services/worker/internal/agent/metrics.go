@@ -55,7 +55,7 @@ type metrics struct {
 func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 	meter := tel.Meter(scope)
 	m := &metrics{}
-	var errs [7]error
+	var errs [8]error
 	m.requests, errs[0] = meter.Int64Counter(metricRequests, metric.WithDescription("Requests that an engine was given."))
 	m.firstChunk, errs[1] = meter.Float64Histogram(metricFirstChunk, metric.WithUnit("s"),
 		metric.WithDescription("Time from the arrival of a streamed request to its first chunk."),
@@ -71,6 +71,7 @@ func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 			o.Observe(a.inFlight.Load())
 			return nil
 		}))
+	errs[7] = a.observeEngines(meter)
 	for _, err := range errs {
 		if err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)

@@ -23,6 +23,8 @@ type model struct {
 	gate   *gate
 	turns  *semaphore.Weighted // of embedding
 	series *series
+	load   load
+	counts atomic.Int64 // prompts that are being counted
 
 	cancel context.CancelFunc // ends the supervisor
 	done   chan struct{}      // closed when the engine is gone
@@ -102,7 +104,9 @@ func (m *model) snapshot() *workerv1.LoadedModel {
 		MemoryBytes: m.memory(), Restarts: int32(min(m.status.Restarts, 1<<30)),
 		ContextLength:       int32(firstOf(m.facts.ContextLength, m.plan.ContextLength)),
 		EmbeddingDimensions: int32(firstOf(m.facts.Dimensions, int(m.spec.GetEmbeddingDimensions()))),
+		Price:               priceOf(m.plan.Price),
 	}
+	m.load.get().tell(out)
 	return out
 }
 

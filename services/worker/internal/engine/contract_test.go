@@ -27,6 +27,10 @@ type subject struct {
 	// aborted returns how many requests the engine saw abandoned; nil when that
 	// cannot be seen.
 	aborted func() int64
+	// counts says that it counts the tokens of prompts.
+	counts bool
+	// tells names what the engine tells of its load.
+	tells []string
 }
 
 // testContract is the same for fakes, for the simulator and for real engines.
@@ -48,10 +52,13 @@ func testContract(t *testing.T, s subject) {
 		t.Run("completion", func(t *testing.T) { testCompletion(t, s) })
 		t.Run("errors", func(t *testing.T) { testErrors(t, s) })
 		t.Run("cancel", func(t *testing.T) { testCancel(t, s) })
+		t.Run("limits", func(t *testing.T) { testLimits(t, s) })
+		t.Run("count", func(t *testing.T) { testCount(t, s) })
 	}
 	if s.dimensions > 0 {
 		t.Run("embed", func(t *testing.T) { testEmbed(t, s) })
 	}
+	t.Run("signals", func(t *testing.T) { testSignals(t, s) })
 }
 
 const askHello = `{"messages":[{"role":"user","content":"Say hello."}],"max_tokens":6,"seed":7,"x_unknown":1.50e1,"model":"theirs"`

@@ -112,8 +112,10 @@ func (l *Llama) dialect(m Model, port int, prefixes map[string]string) dialect {
 	base := localURL(port)
 	return dialect{
 		base: base + "/v1", health: base + "/health", model: m.Name, idle: llamaIdle,
-		embed: embedDialect{batch: 32, tokens: true, dimensions: int(m.Spec.GetEmbeddingDimensions()), prefixes: prefixes},
-		facts: func(ctx context.Context, c *client) (Facts, error) { return llamaFacts(ctx, c, base) },
+		embed:    embedDialect{batch: 32, tokens: true, dimensions: int(m.Spec.GetEmbeddingDimensions()), prefixes: prefixes},
+		facts:    func(ctx context.Context, c *client) (Facts, error) { return llamaFacts(ctx, c, base) },
+		signals:  func(ctx context.Context, c *client) (Signals, error) { return llamaSignals(ctx, c, base) },
+		tokenize: func(ctx context.Context, c *client, q question) (int, error) { return llamaCount(ctx, c, base, q) },
 	}
 }
 

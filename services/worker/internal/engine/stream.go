@@ -23,7 +23,9 @@ const lingerTimeout = time.Second
 // holds only the usage is passed on when the caller's body asks for it: the
 // worker always asks the engine.
 func (c *client) Stream(ctx context.Context, op Operation, body []byte, sink Sink) (*commonv1.TokenUsage, error) {
-	p, err := c.prepare(body, true)
+	ctx, done := c.bounded(ctx)
+	defer done()
+	p, err := c.prepare(op, body, true)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +33,7 @@ func (c *client) Stream(ctx context.Context, op Operation, body []byte, sink Sin
 	// the end of the response, but not a call that was given up.
 	reqCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-	resp, err := c.send(reqCtx, op.path(), p.body)
+	resp, err := c.send(reqCtx, c.d.base+op.path(), p.body)
 	if err != nil {
 		stop()
 		cancel(nil)
