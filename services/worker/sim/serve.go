@@ -2,15 +2,13 @@ package sim
 
 import (
 	"errors"
-	"flag"
-	"io"
 	"strings"
 
 	"github.com/poterne/poterne/pkg/config"
 )
 
 // serveCommand makes the engine take vLLM's command line, `vllm serve MODEL …`,
-// so that what starts vLLM can be tried without it.
+// so that what starts vLLM can be tried without it. Its own flags go with it.
 const serveCommand = "serve"
 
 // ignored are flags of vLLM's that take a value and change nothing here.
@@ -23,15 +21,10 @@ func ignored() []string {
 
 func parseServe(args []string) (Config, error) {
 	var cfg Config
-	flags(&cfg) // the defaults
-	fs := flag.NewFlagSet("poterne-sim serve", flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	fs.StringVar(&cfg.Host, "host", cfg.Host, "address to listen on")
-	fs.IntVar(&cfg.Port, "port", cfg.Port, "port to listen on")
+	fs := flags(&cfg)
 	served := fs.String("served-model-name", "", "served name; the model's otherwise")
 	fs.IntVar(&cfg.Engine.ContextTokens, "max-model-len", cfg.Engine.ContextTokens, "tokens that prompt and answer may have together")
 	fs.IntVar(&cfg.Engine.Slots, "max-num-seqs", cfg.Engine.Slots, "requests that run at once")
-	fs.Uint64Var(&cfg.Engine.Seed, "seed", 0, "changes all answers")
 	for _, name := range ignored() {
 		fs.String(name, "", "ignored")
 	}

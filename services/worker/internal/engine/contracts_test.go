@@ -3,11 +3,15 @@ package engine
 import (
 	"encoding/json"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/testkit"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	"github.com/poterne/poterne/services/worker/internal/sim"
+	simprocess "github.com/poterne/poterne/services/worker/sim"
 )
 
 func TestLlamaContract(t *testing.T) {
@@ -74,6 +78,63 @@ func TestSimulatedContract(t *testing.T) {
 	testContract(t, subject{
 		engine: e, context: 2048, dimensions: 64, received: tp.body, aborted: simAborted(t, port), counts: true, tells: tellsAll(),
 	})
+}
+
+// TestMain makes this test's program the simulated engine when it is started as
+// vLLM is.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "serve" {
+		os.Exit(simprocess.Main(os.Args[1:])) //nolint:forbidigo // this is main
+	}
+	os.Exit(m.Run()) //nolint:forbidigo // this is main
+}
+
+// vLLM itself is too large to be brought here: its adapter starts the simulator,
+// which has its command line, its calls and its metrics.
+func TestVLLMContract(t *testing.T) {
+	plan, err := NewVLLM(GPUServerConfig{Program: thisProgram(t), Slots: 8, Queue: 8}).Plan(t.Context(), Model{
+		Name: "m@v1", Spec: chatSpec(KindVLLM, 2048), Files: modelFiles(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := testkit.FreePorts(t, 1)[0]
+	e := plan.Connect(port)
+	defer e.Close()
+	args := append(plan.Command.Args(port), "--decode-rate=500")
+	testkit.Start(t, testkit.Command{Name: "vllm", Path: plan.Command.Path, Args: args, Ready: e.Health})
+	testContract(t, subject{engine: e, context: 2048, aborted: simAborted(t, port), counts: true, tells: tellsAll()})
+}
+
+func TestSGLangContract(t *testing.T) {
+	var tp tape
+	fake := newFakeSGLang(512)
+	port := serve(t, tp.handler(fake))
+	plan, err := NewSGLang(GPUServerConfig{Program: thisProgram(t), Slots: 8, Queue: 8}).Plan(t.Context(), Model{
+		Name: "m@v1", Spec: chatSpec(KindSGLang, 512), Files: modelFiles(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := plan.Connect(port)
+	defer e.Close()
+	testContract(t, subject{engine: e, context: 512, received: tp.body, aborted: fake.aborted.Load, counts: true, tells: tellsSGLang()})
+}
+
+func TestOllamaContract(t *testing.T) {
+	var tp tape
+	fake := newFakeOllama(512, "llama3.2:1b")
+	cfg := OllamaConfig{Program: thisProgram(t), Slots: 2, Queue: 8, Pull: true, CPU: true, Clock: clock.Real()}
+	m := ollamaSpec("llama3.2:1b", 512)
+	m.Spec.Parameters["memory-bytes"] = "1000000"
+	plan, err := NewOllama(cfg).Plan(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := plan.Connect(serve(t, tp.handler(fake)))
+	defer e.Close()
+	awaitHealthy(t, e)
+	testContract(t, subject{engine: e, context: 512, received: tp.body, aborted: fake.aborted.Load, tells: []string{tellMemory}})
 }
 
 func TestRemoteContract(t *testing.T) {
