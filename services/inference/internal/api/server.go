@@ -61,7 +61,10 @@ func New(opts Options) *Server {
 }
 
 // The operations as metrics name them, besides those of the contract.
-const operationEmbed = "embed"
+const (
+	operationEmbed = "embed"
+	operationCount = "count_tokens"
+)
 
 // job is one request on its way.
 type job struct {
