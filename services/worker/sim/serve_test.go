@@ -21,7 +21,11 @@ func TestServeTakesVLLMsCommandLine(t *testing.T) {
 		t.Errorf("without a name: %+v, %v", cfg, err)
 	}
 	for _, args := range [][]string{
-		{"serve"}, {"serve", "--port=1"}, {"serve", "m", "--api-key=x"}, {"serve", "m", "more"}, {"serve", "m", "--max-model-len=0"},
+		{"serve"},
+		{"serve", "--port=1"},
+		{"serve", "m", "--api-key=x"},
+		{"serve", "m", "more"},
+		{"serve", "m", "--max-model-len=0"},
 		{"serve", "m", "--port=70000"},
 	} {
 		if cfg, err := Parse(args); err == nil || errors.Is(err, flag.ErrHelp) {

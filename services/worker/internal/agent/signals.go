@@ -38,25 +38,25 @@ type reading struct {
 
 // after works out the rates since the reading before, which is nil for the first
 // of an engine's life.
-func (before *reading) after(s engine.Signals, at time.Time) *reading {
-	r := &reading{Signals: s, at: at, hitRate: s.CacheHitRate, generationRate: s.GenerationRate}
-	if before == nil {
-		return r
+func (r *reading) after(s engine.Signals, at time.Time) *reading {
+	next := &reading{Signals: s, at: at, hitRate: s.CacheHitRate, generationRate: s.GenerationRate}
+	if r == nil {
+		return next
 	}
-	took := at.Sub(before.at).Seconds()
-	r.promptRate = rate(before.PromptTokens, s.PromptTokens, took)
-	if r.generationRate == nil {
-		r.generationRate = rate(before.GeneratedTokens, s.GeneratedTokens, took)
+	took := at.Sub(r.at).Seconds()
+	next.promptRate = rate(r.PromptTokens, s.PromptTokens, took)
+	if next.generationRate == nil {
+		next.generationRate = rate(r.GeneratedTokens, s.GeneratedTokens, took)
 	}
-	if r.hitRate == nil {
-		r.hitRate = before.hitRate
-		lookups, hits := growth(before.CacheLookups, s.CacheLookups), growth(before.CacheHits, s.CacheHits)
+	if next.hitRate == nil {
+		next.hitRate = r.hitRate
+		lookups, hits := growth(r.CacheLookups, s.CacheLookups), growth(r.CacheHits, s.CacheHits)
 		if lookups != nil && hits != nil && *lookups > 0 {
 			share := min(*hits / *lookups, 1)
-			r.hitRate = &share
+			next.hitRate = &share
 		}
 	}
-	return r
+	return next
 }
 
 // growth is by how much a counter grew; nil when that is not known, also when

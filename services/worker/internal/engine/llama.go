@@ -61,7 +61,7 @@ func (l *Llama) Plan(ctx context.Context, m Model) (*Plan, error) {
 		return nil, err
 	}
 	p := newParameters(m.Spec.GetParameters())
-	slots := p.number("parallel", l.cfg.Slots, 1, maxSlots)
+	slots := p.number("parallel", l.cfg.Slots, maxSlots)
 	gpuLayers := p.left["n-gpu-layers"]
 	prefixes := prefixesOf(p)
 	flags := p.flags(l.parameters(), apart)

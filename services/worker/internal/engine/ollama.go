@@ -79,7 +79,7 @@ func (m ollamaModel) made() bool { return m.serve != m.from }
 // Plan starts an Ollama, or uses the one that runs, and prepares the model.
 func (o *Ollama) Plan(_ context.Context, m Model) (*Plan, error) {
 	p := newParameters(m.Spec.GetParameters())
-	slots := p.number("slots", o.cfg.Slots, 1, maxSlots)
+	slots := p.number("slots", o.cfg.Slots, maxSlots)
 	tokens := p.context("num_ctx", m)
 	model, err := o.modelOf(m, p, tokens)
 	if err != nil {

@@ -31,7 +31,7 @@ func (e *ollamaEngine) Health(ctx context.Context) error {
 	if err := e.client.Health(ctx); err != nil {
 		return err
 	}
-	return e.prepare.state()
+	return e.prepare.state() //nolint:contextcheck // what it begins outlives the check
 }
 
 // Close gives a preparation up that is not done.

@@ -57,7 +57,7 @@ func (r *Remote) Plan(_ context.Context, m Model) (*Plan, error) {
 	p := newParameters(m.Spec.GetParameters())
 	name := p.text("endpoint", DefaultEndpoint)
 	model := p.text("model", plainName(m.Name))
-	slots := p.number("slots", 0, 1, maxSlots)
+	slots := p.number("slots", 0, maxSlots)
 	prefixes := prefixesOf(p)
 	p.flags(nil, joined)
 	if err := p.problem(); err != nil {

@@ -53,8 +53,8 @@ func (s *SGLang) Plan(_ context.Context, m Model) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	slots := p.number("max-running-requests", s.cfg.Slots, 1, maxSlots)
-	gpus := p.peek("tensor-parallel-size", 1) * p.peek("data-parallel-size", 1)
+	slots := p.number("max-running-requests", s.cfg.Slots, maxSlots)
+	gpus := p.peek("tensor-parallel-size") * p.peek("data-parallel-size")
 	tokens := p.context("context-length", m)
 	memory := s.cfg.memory(m, p, min(gpus, maxGPUs))
 	prefixes := prefixesOf(p)

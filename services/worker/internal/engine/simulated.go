@@ -53,7 +53,7 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 		return nil, unavailable(s.Kind(), err)
 	}
 	p := newParameters(m.Spec.GetParameters())
-	slots := p.number("slots", simSlots, 1, 1<<20)
+	slots := p.number("slots", simSlots, 1<<20)
 	args := []string{"--host", "127.0.0.1", "--model", m.Name, "--slots", strconv.Itoa(slots)}
 	tokens := simContext
 	if n := int(m.Spec.GetContextLength()); n > 0 {

@@ -80,7 +80,7 @@ func chatQuestion(members map[string][]byte) (question, error) {
 // and refuse them.
 func openTokenize(root string) func(context.Context, *client, question) (int, error) {
 	return func(ctx context.Context, c *client, q question) (int, error) {
-		members := append(q.chat, jsonbody.Member{Name: "model", Value: c.model})
+		members := append([]jsonbody.Member{{Name: "model", Value: c.model}}, q.chat...)
 		if q.chat == nil {
 			members = append(members, jsonbody.Member{Name: "prompt", Value: q.prompt})
 		}

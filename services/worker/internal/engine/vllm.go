@@ -59,8 +59,8 @@ func (v *VLLM) Plan(_ context.Context, m Model) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	slots := p.number("max-num-seqs", v.cfg.Slots, 1, maxSlots)
-	gpus := p.peek("tensor-parallel-size", 1) * p.peek("pipeline-parallel-size", 1)
+	slots := p.number("max-num-seqs", v.cfg.Slots, maxSlots)
+	gpus := p.peek("tensor-parallel-size") * p.peek("pipeline-parallel-size")
 	tokens := p.context("max-model-len", m)
 	memory := v.cfg.memory(m, p, min(gpus, maxGPUs))
 	prefixes := prefixesOf(p)
