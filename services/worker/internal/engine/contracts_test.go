@@ -134,7 +134,7 @@ func TestOllamaContract(t *testing.T) {
 	e := plan.Connect(serve(t, tp.handler(fake)))
 	defer e.Close()
 	awaitHealthy(t, e)
-	testContract(t, subject{engine: e, context: 512, received: tp.body, aborted: fake.aborted.Load, tells: []string{tellMemory}})
+	testContract(t, subject{engine: e, context: 512, received: tp.body, aborted: fake.aborted.Load, cuts: true, tells: []string{tellMemory}})
 }
 
 func TestRemoteContract(t *testing.T) {

@@ -45,7 +45,7 @@ type fakeAnswers struct {
 	// that it obeys, nil when there is none.
 	fail  func(w http.ResponseWriter, code int, kind, message, more string)
 	limit func(r *fakeRequest) *int
-	// tooLong words the error about n tokens.
+	// tooLong words the error about n tokens; nil cuts the prompt silently.
 	tooLong func(n int) (kind, message, more string)
 }
 
@@ -72,6 +72,8 @@ func (f *fakeAnswers) generate(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(string(req.Temperature), `"`):
 		f.fail(w, 400, "invalid_request_error", "Field 'temperature': type must be number, but is string", "")
 		return
+	case tokens > f.context && f.tooLong == nil:
+		tokens = f.context
 	case tokens > f.context:
 		kind, message, more := f.tooLong(tokens)
 		f.fail(w, 400, kind, message, more)

@@ -41,9 +41,6 @@ func newFakeOllama(context int, library ...string) *fakeOllama {
 		w.WriteHeader(code)
 		fmt.Fprintf(w, `{"error":{"message":%q,"type":%q,"param":null,"code":null}}`, message, kind)
 	}
-	f.tooLong = func(int) (string, string, string) {
-		return "invalid_request_error", "the input length exceeds the context length", ""
-	}
 	f.limit = func(r *fakeRequest) *int { return r.MaxTokens }
 	return f
 }
