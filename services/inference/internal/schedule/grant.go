@@ -60,7 +60,7 @@ func (g *Grant) End(r Result) {
 	r.Total = now.Sub(g.begun).Seconds()
 	r.FirstToken = time.Duration(g.first.Load()).Seconds()
 	g.copy.Release()
-	if r.Served {
+	if r.Served && !g.job.Light {
 		l.pace.Service.Observe(r.Total)
 		g.copy.Service.Observe(r.Total)
 	}
@@ -91,6 +91,9 @@ const defaultOutput = 128
 
 // cost is what a job is expected to cost its tenant.
 func (l *lane) cost(j *Job) float64 {
+	if j.Light {
+		return 0
+	}
 	out := l.pace.Output.Or(defaultOutput)
 	if j.Prompt.MaxTokens > 0 {
 		out = min(out, float64(j.Prompt.MaxTokens))

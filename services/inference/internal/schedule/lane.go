@@ -63,7 +63,7 @@ func (l *lane) place(ctx context.Context, req *Request, tried []*fleet.Copy) (*G
 	if req.Class != fair.Batch {
 		l.urgent = now
 	}
-	if len(tried) > 0 {
+	if len(tried) > 0 || req.Light {
 		// It has waited already, and what it was given failed.
 		defer l.mu.Unlock()
 		return l.grant(t, l.pick(t, view, func(c *fleet.Copy) bool { return !was(tried, c) }), now), nil

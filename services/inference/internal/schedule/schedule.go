@@ -69,6 +69,9 @@ type Request struct {
 	Prompt prefix.Prompt
 	// Bytes is the size of the body.
 	Bytes int
+	// Light says that the request takes no slot of the engine: it waits for
+	// nobody, costs nothing, and says nothing of how long requests take.
+	Light bool
 }
 
 // Scheduler places requests. It is safe for concurrent use.

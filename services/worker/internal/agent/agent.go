@@ -40,6 +40,7 @@ type Config struct {
 	WorkDir     string
 	Supervision supervise.Config
 	Embedding   EmbeddingConfig
+	Signals     SignalsConfig
 }
 
 // Parts is what the agent works with. All are needed, but Ledger is used only

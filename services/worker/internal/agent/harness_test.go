@@ -37,6 +37,9 @@ type fakeEngine struct {
 	release chan struct{} // requests wait for it
 	running int
 	err     error
+	signals engine.Signals
+	told    error // instead of signals
+	asked   int   // for signals
 }
 
 func newFakeEngine() *fakeEngine { return &fakeEngine{kind: "fake", memory: 40 * mib} }
@@ -73,6 +76,26 @@ func (f *fakeEngine) Facts(context.Context) (engine.Facts, error) {
 }
 
 func (f *fakeEngine) Close() {}
+
+func (f *fakeEngine) Signals(context.Context) (engine.Signals, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked++
+	return f.signals, f.told
+}
+
+// askedSince is how often the load was asked for since the last time.
+func (f *fakeEngine) askedSince() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.asked
+	f.asked = 0
+	return n
+}
+
+func (f *fakeEngine) CountTokens(ctx context.Context, _ engine.Operation, body []byte) (int, error) {
+	return len(body), f.work(ctx)
+}
 
 func (f *fakeEngine) set(change func()) {
 	f.mu.Lock()
@@ -166,6 +189,7 @@ func newRigWith(t *testing.T, files *artifact.Store) *rig {
 	other.kind = "other"
 	a, err := New(Config{
 		ID: "w1", Version: "test", MaxModels: 3, DrainTimeout: 10 * time.Second, Supervision: supervise.DefaultConfig(),
+		Signals:   SignalsConfig{Interval: time.Second, Timeout: 2 * time.Second},
 		Embedding: EmbeddingConfig{Concurrency: 1, ContextMultiple: 4, MaxBytes: 1 << 20},
 	}, Parts{
 		Telemetry: tel, Clock: clock.Real(), Adapters: []engine.Adapter{f, other}, Artifacts: files,

@@ -53,7 +53,7 @@ func (a *Agent) launch(ctx context.Context, m *model) (supervise.Instance, error
 		return nil, err
 	}
 	child, err := process.Start(ctx, process.Command{
-		Path: cmd.Path, Args: cmd.Args(port), Env: cmd.Env, Dir: a.cfg.WorkDir,
+		Path: cmd.Path, Args: cmd.Args(port), Env: cmd.Environment(port), Dir: a.cfg.WorkDir,
 	}, a.parts.Ledger, a.log.With(slog.String(keyModel, m.name)))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cmd.Path, err)

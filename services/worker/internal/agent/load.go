@@ -93,7 +93,7 @@ func (a *Agent) plan(ctx context.Context, req *workerv1.LoadModelRequest) (*mode
 		if role == "" {
 			role = engine.RoleWeights
 		}
-		m.files = append(m.files, engine.File{Role: role, Path: path, SizeBytes: art.GetSizeBytes()})
+		m.files = append(m.files, engine.File{Role: role, Path: path, SizeBytes: art.GetSizeBytes(), SHA256: art.GetSha256()})
 	}
 	if m.artifacts.Present() {
 		err = a.settle(ctx, m)
@@ -136,8 +136,14 @@ func (a *Agent) start(m *model) bool {
 	sup := supervise.New(a.cfg.Supervision, a.parts.Clock, a.parts.Jitter,
 		func(ctx context.Context) (supervise.Instance, error) { return a.launch(ctx, m) },
 		func(ctx context.Context, s supervise.Status) { a.report(ctx, m, s) })
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		a.follow(ctx, m)
+	}()
 	go func() {
 		sup.Run(ctx)
+		<-followed
 		m.set(supervise.Status{State: supervise.Starting}, nil, engine.Facts{})
 		a.remove(m)
 		close(m.done)

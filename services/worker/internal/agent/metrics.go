@@ -63,7 +63,7 @@ type metrics struct {
 func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 	meter := tel.Meter(scope)
 	m := &metrics{}
-	var errs [8]error
+	var errs [9]error
 	m.requests, errs[0] = meter.Int64Counter(metricRequests, metric.WithDescription("Requests that an engine was given."))
 	m.firstChunk, errs[1] = meter.Float64Histogram(metricFirstChunk, metric.WithUnit("s"),
 		metric.WithDescription("Time from the arrival of a streamed request to its first chunk."),
@@ -80,6 +80,7 @@ func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 			return nil
 		}))
 	errs[7] = registerCacheMetrics(meter, a.parts.Artifacts.CacheStats)
+	errs[8] = a.observeEngines(meter)
 	for _, err := range errs {
 		if err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)

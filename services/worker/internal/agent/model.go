@@ -24,6 +24,8 @@ type model struct {
 	gate   *gate
 	turns  *semaphore.Weighted // of embedding; set before the engine is
 	series *series
+	load   load
+	counts atomic.Int64 // prompts that are being counted
 
 	adapter   engine.Adapter
 	artifacts *artifact.Set
@@ -118,10 +120,12 @@ func (m *model) snapshot(replica string) *workerv1.LoadedModel {
 		ContextLength:       int32(firstOf(m.facts.ContextLength, m.plan.ContextLength)),
 		EmbeddingDimensions: int32(firstOf(m.facts.Dimensions, int(m.spec.GetEmbeddingDimensions()))),
 		Fetch:               progress,
+		Price:               priceOf(m.plan.Price),
 	}
 	if replica != "" {
 		out.Own = proto.Int32(int32(own))
 	}
+	m.load.get().tell(out)
 	return out
 }
 

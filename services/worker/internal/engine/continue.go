@@ -35,7 +35,7 @@ func (c *client) Continue(ctx context.Context, op Operation, body []byte, begun 
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.prepare(longer, true)
+	p, err := c.prepare(op, longer, true)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,12 @@ type subject struct {
 	// aborted returns how many requests the engine saw abandoned; nil when that
 	// cannot be seen.
 	aborted func() int64
+	// cuts says that it shortens a prompt that is too long, and does not say so.
+	cuts bool
+	// counts says that it counts the tokens of prompts.
+	counts bool
+	// tells names what the engine tells of its load.
+	tells []string
 }
 
 // testContract is the same for fakes, for the simulator and for real engines.
@@ -49,10 +55,13 @@ func testContract(t *testing.T, s subject) {
 		t.Run("completion", func(t *testing.T) { testCompletion(t, s) })
 		t.Run("errors", func(t *testing.T) { testErrors(t, s) })
 		t.Run("cancel", func(t *testing.T) { testCancel(t, s) })
+		t.Run("limits", func(t *testing.T) { testLimits(t, s) })
+		t.Run("count", func(t *testing.T) { testCount(t, s) })
 	}
 	if s.dimensions > 0 {
 		t.Run("embed", func(t *testing.T) { testEmbed(t, s) })
 	}
+	t.Run("signals", func(t *testing.T) { testSignals(t, s) })
 }
 
 const askHello = `{"messages":[{"role":"user","content":"Say hello."}],"max_tokens":6,"seed":7,"x_unknown":1.50e1,"model":"theirs"`
@@ -223,6 +232,12 @@ func testErrors(t *testing.T, s subject) {
 		{"odd options", `{"messages":[{"role":"user","content":"x"}],"stream_options":7}`, apierr.InvalidArgument},
 	}
 	for _, tt := range tests {
+		if s.cuts && tt.want == apierr.ContextLengthExceeded {
+			if answer, err := s.engine.Invoke(t.Context(), Chat, []byte(tt.body)); err != nil || answer.Usage.GetPromptTokens() > int32(s.context) {
+				t.Errorf("%s: %v, %v", tt.name, answer.Usage, err)
+			}
+			continue
+		}
 		var r recorder
 		_, err := s.engine.Stream(t.Context(), Chat, []byte(tt.body), &r)
 		if got := apierr.From(err); got == nil || got.Reason != tt.want || got.Message == "" {

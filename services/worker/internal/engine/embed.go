@@ -38,6 +38,8 @@ type embedDialect struct {
 // Embed sends the inputs in batches, one after the other, and no more once ctx
 // has ended.
 func (c *client) Embed(ctx context.Context, r EmbedRequest) (Embeddings, error) {
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
 	d := c.d.embed
 	if err := d.check(r); err != nil {
 		return Embeddings{}, err

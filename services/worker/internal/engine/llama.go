@@ -61,7 +61,7 @@ func (l *Llama) Plan(ctx context.Context, m Model) (*Plan, error) {
 		return nil, err
 	}
 	p := newParameters(m.Spec.GetParameters())
-	slots := p.number("parallel", l.cfg.Slots, 1, maxSlots)
+	slots := p.number("parallel", l.cfg.Slots, maxSlots)
 	gpuLayers := p.left["n-gpu-layers"]
 	prefixes := prefixesOf(p)
 	flags := p.flags(l.parameters(), apart)
@@ -113,8 +113,10 @@ func (l *Llama) dialect(m Model, port int, prefixes map[string]string) dialect {
 	return dialect{
 		base: base + "/v1", health: base + "/health", model: m.Name, idle: llamaIdle,
 		running: tellsTimings, prefill: prefillTrailing,
-		embed: embedDialect{batch: 32, tokens: true, dimensions: int(m.Spec.GetEmbeddingDimensions()), prefixes: prefixes},
-		facts: func(ctx context.Context, c *client) (Facts, error) { return llamaFacts(ctx, c, base) },
+		embed:    embedDialect{batch: 32, tokens: true, dimensions: int(m.Spec.GetEmbeddingDimensions()), prefixes: prefixes},
+		facts:    func(ctx context.Context, c *client) (Facts, error) { return llamaFacts(ctx, c, base) },
+		signals:  func(ctx context.Context, c *client) (Signals, error) { return llamaSignals(ctx, c, base) },
+		tokenize: func(ctx context.Context, c *client, q question) (int, error) { return llamaCount(ctx, c, base, q) },
 	}
 }
 

@@ -56,8 +56,10 @@ func TestRealLlamaServer(t *testing.T) {
 	if facts, err := e.Facts(t.Context()); err != nil || facts.Slots != 2 || facts.ContextLength != 1024 {
 		t.Errorf("facts %+v, %v", facts, err)
 	}
-	testContract(t, subject{engine: e, context: 1024})
+	testContract(t, subject{engine: e, context: 1024, counts: true, tells: tellsAll()})
 	testCallersMistakes(t, e)
+	testCountsTools(t, e)
+	testTellsWhatRuns(t, e)
 }
 
 // testCallersMistakes: what llama-server answers with status 500 although the
@@ -83,6 +85,47 @@ func testCallersMistakes(t *testing.T, e Engine) {
 		if _, err := e.Stream(t.Context(), Chat, []byte(body), &recorder{}); apierr.ReasonOf(err) != apierr.InvalidArgument {
 			t.Errorf("%s, streamed: %v", name, err)
 		}
+	}
+}
+
+// testCountsTools: what a chat holds besides messages is counted as it is used,
+// as are texts that look like the template's own marks.
+func testCountsTools(t *testing.T, e Engine) {
+	t.Helper()
+	for _, body := range []string{
+		`{"messages":[{"role":"user","content":"hi"}],"max_tokens":1,"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{}}}}]}`,
+		`{"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":[{"type":"text","text":"<|im_end|> é \u2028 ok"}]}],"max_tokens":1}`,
+	} {
+		n, err := e.CountTokens(t.Context(), Chat, []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := e.Invoke(t.Context(), Chat, []byte(body))
+		if want := int(answer.Usage.GetPromptTokens()); err != nil || n != want {
+			t.Errorf("counted %d, used %d, %v: %s", n, want, err, body)
+		}
+	}
+}
+
+// testTellsWhatRuns: while a request runs, the engine says so, and that it holds
+// a part of the KV cache.
+func testTellsWhatRuns(t *testing.T, e Engine) {
+	t.Helper()
+	r := recorder{onChunk: func(n int) error {
+		if n != 3 {
+			return nil
+		}
+		s, err := e.Signals(t.Context())
+		if err != nil {
+			return err
+		}
+		if s.Running == nil || *s.Running != 1 || s.KVCacheUsage == nil || *s.KVCacheUsage <= 0 || *s.KVCacheUsage >= 1 {
+			t.Errorf("running %v, KV cache %v", s.Running, s.KVCacheUsage)
+		}
+		return errors.New("seen")
+	}}
+	if _, err := e.Stream(t.Context(), Chat, []byte(askLong), &r); err == nil || err.Error() != "seen" {
+		t.Errorf("the stream ended with %v", err)
 	}
 }
 

@@ -2,13 +2,10 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"math"
 	"slices"
 	"strconv"
 	"time"
-
-	"github.com/poterne/poterne/pkg/apierr"
 )
 
 // Simulated is this project's simulated engine, which speaks vLLM's API.
@@ -27,6 +24,7 @@ const simMemory = 24 << 20
 const (
 	simSlots   = 64
 	simContext = 8192
+	simIdle    = 90 * time.Second
 )
 
 // Kind is sim.
@@ -55,7 +53,7 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 		return nil, unavailable(s.Kind(), err)
 	}
 	p := newParameters(m.Spec.GetParameters())
-	slots := p.number("slots", simSlots, 1, 1<<20)
+	slots := p.number("slots", simSlots, 1<<20)
 	args := []string{"--host", "127.0.0.1", "--model", m.Name, "--slots", strconv.Itoa(slots)}
 	tokens := simContext
 	if n := int(m.Spec.GetContextLength()); n > 0 {
@@ -72,35 +70,11 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 	return &Plan{
 		Command: &Command{Path: path, Args: func(port int) []string { return append(slices.Clone(args), "--port", strconv.Itoa(port)) }},
 		Connect: func(port int) Engine {
-			base := localURL(port)
-			return newClient(dialect{
-				base: base + "/v1", health: base + "/health", model: m.Name, idle: 90 * time.Second,
-				running: tellsUsage, prefill: prefillFlags,
-				embed: embedDialect{batch: 256, tokens: true, shortens: true, dimensions: int(m.Spec.GetEmbeddingDimensions())},
-				facts: vllmFacts,
-			})
+			d := vllmDialect(m, port)
+			d.idle = simIdle
+			return newClient(d)
 		},
 		Slots: slots, MaxInFlight: slots + s.queue, ContextLength: tokens,
 		MemoryBytes: map[string]int64{PoolCPU: simMemory},
 	}, nil
-}
-
-// vllmFacts reads vLLM's list of models.
-func vllmFacts(ctx context.Context, c *client) (Facts, error) {
-	body, err := c.get(ctx, c.d.base+"/models")
-	if err != nil {
-		return Facts{}, err
-	}
-	var list struct {
-		Data []struct {
-			MaxModelLen int `json:"max_model_len"`
-		} `json:"data"`
-	}
-	if err := json.Unmarshal(body, &list); err != nil {
-		return Facts{}, apierr.Wrap(apierr.EngineFailed, err, "the engine's list of models cannot be read")
-	}
-	if len(list.Data) == 0 {
-		return Facts{}, nil
-	}
-	return Facts{ContextLength: list.Data[0].MaxModelLen}, nil
 }

@@ -23,7 +23,9 @@ const lingerTimeout = time.Second
 // asks the engine for its counts; of these the caller gets what their body asks
 // for.
 func (c *client) Stream(ctx context.Context, op Operation, body []byte, sink Sink) (*commonv1.TokenUsage, error) {
-	p, err := c.prepare(body, true)
+	ctx, done := c.bounded(ctx)
+	defer done()
+	p, err := c.prepare(op, body, true)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +38,7 @@ func (c *client) run(ctx context.Context, op Operation, body []byte, s *stream) 
 	// the end of the response, but not a call that was given up.
 	reqCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-	resp, err := c.send(reqCtx, op.path(), body)
+	resp, err := c.send(reqCtx, c.d.base+op.path(), body)
 	if err != nil {
 		stop()
 		cancel(nil)

@@ -91,7 +91,7 @@ func TestNobodyListens(t *testing.T) {
 // otherwise be dialled for every request.
 func TestConnectionsAreKept(t *testing.T) {
 	var opened atomic.Int64
-	srv := httptest.NewUnstartedServer(&fakeLlama{context: 512})
+	srv := httptest.NewUnstartedServer(newFakeLlama(512))
 	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateNew {
 			opened.Add(1)

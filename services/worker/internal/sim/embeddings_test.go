@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -65,4 +66,29 @@ func dot(a, b []float32) float64 {
 		sum += float64(a[i]) * float64(b[i])
 	}
 	return sum
+}
+
+// The count is that which a request's usage tells afterwards.
+func TestTokenize(t *testing.T) {
+	r := newRig(t, nil)
+	status, body := r.post("/tokenize", `{"model":"m@v1","messages":[{"role":"user","content":"hello there"}],"add_generation_prompt":true}`)
+	var got struct {
+		Count  int   `json:"count"`
+		Max    int   `json:"max_model_len"`
+		Tokens []int `json:"tokens"`
+	}
+	if err := json.Unmarshal([]byte(body), &got); err != nil || status != http.StatusOK {
+		t.Fatalf("%d %s: %v", status, body, err)
+	}
+	if want := r.chat("").Usage.Prompt; got.Count != want || len(got.Tokens) != want || got.Max != 1000 {
+		t.Errorf("got %+v, want %d", got, want)
+	}
+	if status, body := r.post("/tokenize", `{"prompt":"twelve bytes"}`); status != http.StatusOK || !strings.Contains(body, `"count":3`) {
+		t.Errorf("a text: %d %s", status, body)
+	}
+	for _, bad := range []string{`{}`, `{"prompt":7}`, `{"messages":[]}`, `{"model":"other","prompt":"x"}`, `[`} {
+		if status, body := r.post("/tokenize", bad); status < 400 || status > 499 {
+			t.Errorf("%s: %d %s", bad, status, body)
+		}
+	}
 }

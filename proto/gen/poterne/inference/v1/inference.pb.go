@@ -152,7 +152,8 @@ type InvokeRequest struct {
 	// Which of the engine's operations.
 	Operation v1.Operation `protobuf:"varint,2,opt,name=operation,proto3,enum=poterne.worker.v1.Operation" json:"operation,omitempty"`
 	// The request as OpenAI's JSON object for this operation, at most 16 MiB.
-	// `model`, `stream` and `stream_options` are set by the worker.
+	// `model`, `stream` and `stream_options` are set by the worker; of
+	// `max_completion_tokens`, `max_tokens` and `n_predict` the smallest holds.
 	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
 	// What a traffic split sticks to, usually the caller's subject or the
 	// request's `user`. Empty: the request id.
@@ -772,6 +773,146 @@ func (x *EmbedResponse) GetUsage() *v11.TokenUsage {
 	return nil
 }
 
+// Asks for the tokens of a request's prompt.
+type CountTokensRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which model, as in InvokeRequest.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// The operation that the request is for. A prompt of OPERATION_COMPLETION can
+	// be counted for every model, also one that embeds.
+	Operation v1.Operation `protobuf:"varint,2,opt,name=operation,proto3,enum=poterne.worker.v1.Operation" json:"operation,omitempty"`
+	// The request as OpenAI's JSON object for this operation, at most 16 MiB: of
+	// a chat, `messages`, `tools` and what else shapes the prompt counts; of a
+	// completion `prompt`, one text or its tokens.
+	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	// What a traffic split sticks to, as in InvokeRequest.
+	RoutingKey    string `protobuf:"bytes,4,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountTokensRequest) Reset() {
+	*x = CountTokensRequest{}
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountTokensRequest) ProtoMessage() {}
+
+func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountTokensRequest.ProtoReflect.Descriptor instead.
+func (*CountTokensRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *CountTokensRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *CountTokensRequest) GetOperation() v1.Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return v1.Operation(0)
+}
+
+func (x *CountTokensRequest) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *CountTokensRequest) GetRoutingKey() string {
+	if x != nil {
+		return x.RoutingKey
+	}
+	return ""
+}
+
+// The tokens of a prompt.
+type CountTokensResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose tokeniser counted.
+	ServedBy *ServedBy `protobuf:"bytes,1,opt,name=served_by,json=servedBy,proto3" json:"served_by,omitempty"`
+	// How many there are; 0 or more.
+	PromptTokens int32 `protobuf:"varint,2,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
+	// Tokens that prompt and answer may have together; 0 when not known.
+	ContextLength int32 `protobuf:"varint,3,opt,name=context_length,json=contextLength,proto3" json:"context_length,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountTokensResponse) Reset() {
+	*x = CountTokensResponse{}
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountTokensResponse) ProtoMessage() {}
+
+func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountTokensResponse.ProtoReflect.Descriptor instead.
+func (*CountTokensResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CountTokensResponse) GetServedBy() *ServedBy {
+	if x != nil {
+		return x.ServedBy
+	}
+	return nil
+}
+
+func (x *CountTokensResponse) GetPromptTokens() int32 {
+	if x != nil {
+		return x.PromptTokens
+	}
+	return 0
+}
+
+func (x *CountTokensResponse) GetContextLength() int32 {
+	if x != nil {
+		return x.ContextLength
+	}
+	return 0
+}
+
 // A model of the registry and what serves it.
 type ServedModel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -801,7 +942,7 @@ type ServedModel struct {
 
 func (x *ServedModel) Reset() {
 	*x = ServedModel{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[7]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -813,7 +954,7 @@ func (x *ServedModel) String() string {
 func (*ServedModel) ProtoMessage() {}
 
 func (x *ServedModel) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[7]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -826,7 +967,7 @@ func (x *ServedModel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServedModel.ProtoReflect.Descriptor instead.
 func (*ServedModel) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{7}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ServedModel) GetName() string {
@@ -912,7 +1053,7 @@ type ListServedModelsRequest struct {
 
 func (x *ListServedModelsRequest) Reset() {
 	*x = ListServedModelsRequest{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[8]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +1065,7 @@ func (x *ListServedModelsRequest) String() string {
 func (*ListServedModelsRequest) ProtoMessage() {}
 
 func (x *ListServedModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[8]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1078,7 @@ func (x *ListServedModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServedModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListServedModelsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{8}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListServedModelsRequest) GetPageSize() int32 {
@@ -967,7 +1108,7 @@ type ListServedModelsResponse struct {
 
 func (x *ListServedModelsResponse) Reset() {
 	*x = ListServedModelsResponse{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[9]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +1120,7 @@ func (x *ListServedModelsResponse) String() string {
 func (*ListServedModelsResponse) ProtoMessage() {}
 
 func (x *ListServedModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[9]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +1133,7 @@ func (x *ListServedModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServedModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListServedModelsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{9}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListServedModelsResponse) GetModels() []*ServedModel {
@@ -1020,7 +1161,7 @@ type GetServedModelRequest struct {
 
 func (x *GetServedModelRequest) Reset() {
 	*x = GetServedModelRequest{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[10]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1173,7 @@ func (x *GetServedModelRequest) String() string {
 func (*GetServedModelRequest) ProtoMessage() {}
 
 func (x *GetServedModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[10]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1186,7 @@ func (x *GetServedModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServedModelRequest.ProtoReflect.Descriptor instead.
 func (*GetServedModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{10}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetServedModelRequest) GetModel() string {
@@ -1066,7 +1207,7 @@ type GetServedModelResponse struct {
 
 func (x *GetServedModelResponse) Reset() {
 	*x = GetServedModelResponse{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[11]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1078,7 +1219,7 @@ func (x *GetServedModelResponse) String() string {
 func (*GetServedModelResponse) ProtoMessage() {}
 
 func (x *GetServedModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[11]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1091,7 +1232,7 @@ func (x *GetServedModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServedModelResponse.ProtoReflect.Descriptor instead.
 func (*GetServedModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{11}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetServedModelResponse) GetModel() *ServedModel {
@@ -1120,7 +1261,7 @@ type WorkerView struct {
 
 func (x *WorkerView) Reset() {
 	*x = WorkerView{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[12]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1132,7 +1273,7 @@ func (x *WorkerView) String() string {
 func (*WorkerView) ProtoMessage() {}
 
 func (x *WorkerView) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[12]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1145,7 +1286,7 @@ func (x *WorkerView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerView.ProtoReflect.Descriptor instead.
 func (*WorkerView) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{12}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WorkerView) GetState() *v1.WorkerState {
@@ -1196,7 +1337,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[13]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1349,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[13]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1362,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{13}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListWorkersRequest) GetPageSize() int32 {
@@ -1251,7 +1392,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[14]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1263,7 +1404,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[14]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1276,7 +1417,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{14}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*WorkerView {
@@ -1357,7 +1498,19 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
 	"embeddings\x18\x02 \x03(\v2\x1c.poterne.worker.v1.EmbeddingR\n" +
 	"embeddings\x123\n" +
-	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\x8b\x04\n" +
+	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xcb\x01\n" +
+	"\x12CountTokensRequest\x12 \n" +
+	"\x05model\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12F\n" +
+	"\toperation\x18\x02 \x01(\x0e2\x1c.poterne.worker.v1.OperationB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\toperation\x12 \n" +
+	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\x12)\n" +
+	"\vrouting_key\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
+	"routingKey\"\x9e\x01\n" +
+	"\x13CountTokensResponse\x12;\n" +
+	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12#\n" +
+	"\rprompt_tokens\x18\x02 \x01(\x05R\fpromptTokens\x12%\n" +
+	"\x0econtext_length\x18\x03 \x01(\x05R\rcontextLength\"\x8b\x04\n" +
 	"\vServedModel\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
 	"\x04task\x18\x02 \x01(\x0e2\x17.poterne.common.v1.TaskR\x04task\x12;\n" +
@@ -1412,11 +1565,12 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x19SERVING_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13SERVING_STATE_READY\x10\x01\x12\x19\n" +
 	"\x15SERVING_STATE_LOADING\x10\x02\x12\x1d\n" +
-	"\x19SERVING_STATE_UNAVAILABLE\x10\x032\xe0\x04\n" +
+	"\x19SERVING_STATE_UNAVAILABLE\x10\x032\xc4\x05\n" +
 	"\x10InferenceService\x12S\n" +
 	"\x06Invoke\x12#.poterne.inference.v1.InvokeRequest\x1a$.poterne.inference.v1.InvokeResponse\x12a\n" +
 	"\fInvokeStream\x12#.poterne.inference.v1.InvokeRequest\x1a*.poterne.inference.v1.InvokeStreamResponse0\x01\x12P\n" +
-	"\x05Embed\x12\".poterne.inference.v1.EmbedRequest\x1a#.poterne.inference.v1.EmbedResponse\x12q\n" +
+	"\x05Embed\x12\".poterne.inference.v1.EmbedRequest\x1a#.poterne.inference.v1.EmbedResponse\x12b\n" +
+	"\vCountTokens\x12(.poterne.inference.v1.CountTokensRequest\x1a).poterne.inference.v1.CountTokensResponse\x12q\n" +
 	"\x10ListServedModels\x12-.poterne.inference.v1.ListServedModelsRequest\x1a..poterne.inference.v1.ListServedModelsResponse\x12k\n" +
 	"\x0eGetServedModel\x12+.poterne.inference.v1.GetServedModelRequest\x1a,.poterne.inference.v1.GetServedModelResponse\x12b\n" +
 	"\vListWorkers\x12(.poterne.inference.v1.ListWorkersRequest\x1a).poterne.inference.v1.ListWorkersResponseBGZEgithub.com/poterne/poterne/proto/gen/poterne/inference/v1;inferencev1b\x06proto3"
@@ -1434,7 +1588,7 @@ func file_poterne_inference_v1_inference_proto_rawDescGZIP() []byte {
 }
 
 var file_poterne_inference_v1_inference_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_poterne_inference_v1_inference_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_poterne_inference_v1_inference_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_poterne_inference_v1_inference_proto_goTypes = []any{
 	(Priority)(0),                    // 0: poterne.inference.v1.Priority
 	(ServingState)(0),                // 1: poterne.inference.v1.ServingState
@@ -1445,67 +1599,73 @@ var file_poterne_inference_v1_inference_proto_goTypes = []any{
 	(*Finish)(nil),                   // 6: poterne.inference.v1.Finish
 	(*EmbedRequest)(nil),             // 7: poterne.inference.v1.EmbedRequest
 	(*EmbedResponse)(nil),            // 8: poterne.inference.v1.EmbedResponse
-	(*ServedModel)(nil),              // 9: poterne.inference.v1.ServedModel
-	(*ListServedModelsRequest)(nil),  // 10: poterne.inference.v1.ListServedModelsRequest
-	(*ListServedModelsResponse)(nil), // 11: poterne.inference.v1.ListServedModelsResponse
-	(*GetServedModelRequest)(nil),    // 12: poterne.inference.v1.GetServedModelRequest
-	(*GetServedModelResponse)(nil),   // 13: poterne.inference.v1.GetServedModelResponse
-	(*WorkerView)(nil),               // 14: poterne.inference.v1.WorkerView
-	(*ListWorkersRequest)(nil),       // 15: poterne.inference.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),      // 16: poterne.inference.v1.ListWorkersResponse
-	nil,                              // 17: poterne.inference.v1.ServedModel.AliasesEntry
-	(v1.Operation)(0),                // 18: poterne.worker.v1.Operation
-	(*durationpb.Duration)(nil),      // 19: google.protobuf.Duration
-	(*v11.TokenUsage)(nil),           // 20: poterne.common.v1.TokenUsage
-	(*v1.EmbedInput)(nil),            // 21: poterne.worker.v1.EmbedInput
-	(*v1.Embedding)(nil),             // 22: poterne.worker.v1.Embedding
-	(v11.Task)(0),                    // 23: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil),    // 24: google.protobuf.Timestamp
-	(*v1.WorkerState)(nil),           // 25: poterne.worker.v1.WorkerState
+	(*CountTokensRequest)(nil),       // 9: poterne.inference.v1.CountTokensRequest
+	(*CountTokensResponse)(nil),      // 10: poterne.inference.v1.CountTokensResponse
+	(*ServedModel)(nil),              // 11: poterne.inference.v1.ServedModel
+	(*ListServedModelsRequest)(nil),  // 12: poterne.inference.v1.ListServedModelsRequest
+	(*ListServedModelsResponse)(nil), // 13: poterne.inference.v1.ListServedModelsResponse
+	(*GetServedModelRequest)(nil),    // 14: poterne.inference.v1.GetServedModelRequest
+	(*GetServedModelResponse)(nil),   // 15: poterne.inference.v1.GetServedModelResponse
+	(*WorkerView)(nil),               // 16: poterne.inference.v1.WorkerView
+	(*ListWorkersRequest)(nil),       // 17: poterne.inference.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),      // 18: poterne.inference.v1.ListWorkersResponse
+	nil,                              // 19: poterne.inference.v1.ServedModel.AliasesEntry
+	(v1.Operation)(0),                // 20: poterne.worker.v1.Operation
+	(*durationpb.Duration)(nil),      // 21: google.protobuf.Duration
+	(*v11.TokenUsage)(nil),           // 22: poterne.common.v1.TokenUsage
+	(*v1.EmbedInput)(nil),            // 23: poterne.worker.v1.EmbedInput
+	(*v1.Embedding)(nil),             // 24: poterne.worker.v1.Embedding
+	(v11.Task)(0),                    // 25: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil),    // 26: google.protobuf.Timestamp
+	(*v1.WorkerState)(nil),           // 27: poterne.worker.v1.WorkerState
 }
 var file_poterne_inference_v1_inference_proto_depIdxs = []int32{
-	18, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
+	20, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
 	0,  // 1: poterne.inference.v1.InvokeRequest.priority:type_name -> poterne.inference.v1.Priority
-	19, // 2: poterne.inference.v1.InvokeRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	19, // 3: poterne.inference.v1.ServedBy.queue_time:type_name -> google.protobuf.Duration
+	21, // 2: poterne.inference.v1.InvokeRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	21, // 3: poterne.inference.v1.ServedBy.queue_time:type_name -> google.protobuf.Duration
 	3,  // 4: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	20, // 5: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	22, // 5: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
 	3,  // 6: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
 	6,  // 7: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
-	20, // 8: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	20, // 9: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	21, // 10: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	22, // 8: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	22, // 9: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	23, // 10: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
 	0,  // 11: poterne.inference.v1.EmbedRequest.priority:type_name -> poterne.inference.v1.Priority
-	19, // 12: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	21, // 12: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
 	3,  // 13: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	22, // 14: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	20, // 15: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	23, // 16: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
-	24, // 17: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 18: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
-	17, // 19: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
-	9,  // 20: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
-	9,  // 21: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
-	25, // 22: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
-	24, // 23: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
-	14, // 24: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
-	2,  // 25: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
-	2,  // 26: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
-	7,  // 27: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
-	10, // 28: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
-	12, // 29: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
-	15, // 30: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
-	4,  // 31: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
-	5,  // 32: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
-	8,  // 33: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
-	11, // 34: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
-	13, // 35: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
-	16, // 36: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
-	31, // [31:37] is the sub-list for method output_type
-	25, // [25:31] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	24, // 14: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	22, // 15: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	20, // 16: poterne.inference.v1.CountTokensRequest.operation:type_name -> poterne.worker.v1.Operation
+	3,  // 17: poterne.inference.v1.CountTokensResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	25, // 18: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
+	26, // 19: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 20: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
+	19, // 21: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
+	11, // 22: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
+	11, // 23: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
+	27, // 24: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
+	26, // 25: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
+	16, // 26: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
+	2,  // 27: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
+	2,  // 28: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
+	7,  // 29: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
+	9,  // 30: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
+	12, // 31: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
+	14, // 32: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
+	17, // 33: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
+	4,  // 34: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
+	5,  // 35: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
+	8,  // 36: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
+	10, // 37: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
+	13, // 38: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
+	15, // 39: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
+	18, // 40: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
+	34, // [34:41] is the sub-list for method output_type
+	27, // [27:34] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_poterne_inference_v1_inference_proto_init() }
@@ -1524,7 +1684,7 @@ func file_poterne_inference_v1_inference_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_inference_v1_inference_proto_rawDesc), len(file_poterne_inference_v1_inference_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

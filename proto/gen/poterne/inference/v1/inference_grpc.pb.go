@@ -25,6 +25,7 @@ const (
 	InferenceService_Invoke_FullMethodName           = "/poterne.inference.v1.InferenceService/Invoke"
 	InferenceService_InvokeStream_FullMethodName     = "/poterne.inference.v1.InferenceService/InvokeStream"
 	InferenceService_Embed_FullMethodName            = "/poterne.inference.v1.InferenceService/Embed"
+	InferenceService_CountTokens_FullMethodName      = "/poterne.inference.v1.InferenceService/CountTokens"
 	InferenceService_ListServedModels_FullMethodName = "/poterne.inference.v1.InferenceService/ListServedModels"
 	InferenceService_GetServedModel_FullMethodName   = "/poterne.inference.v1.InferenceService/GetServedModel"
 	InferenceService_ListWorkers_FullMethodName      = "/poterne.inference.v1.InferenceService/ListWorkers"
@@ -52,6 +53,10 @@ type InferenceServiceClient interface {
 	InvokeStream(ctx context.Context, in *InvokeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InvokeStreamResponse], error)
 	// Embeds texts. Idempotent.
 	Embed(ctx context.Context, in *EmbedRequest, opts ...grpc.CallOption) (*EmbedResponse, error)
+	// Counts the tokens of a request's prompt with the model's own tokeniser, the
+	// template of a chat included, and runs nothing. Idempotent. Unimplemented
+	// when the model's engine has no such call.
+	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
 	// Lists the models that the registry names, with what serves them now.
 	ListServedModels(ctx context.Context, in *ListServedModelsRequest, opts ...grpc.CallOption) (*ListServedModelsResponse, error)
 	// Returns one model by reference.
@@ -101,6 +106,16 @@ func (c *inferenceServiceClient) Embed(ctx context.Context, in *EmbedRequest, op
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EmbedResponse)
 	err := c.cc.Invoke(ctx, InferenceService_Embed_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *inferenceServiceClient) CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountTokensResponse)
+	err := c.cc.Invoke(ctx, InferenceService_CountTokens_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -159,6 +174,10 @@ type InferenceServiceServer interface {
 	InvokeStream(*InvokeRequest, grpc.ServerStreamingServer[InvokeStreamResponse]) error
 	// Embeds texts. Idempotent.
 	Embed(context.Context, *EmbedRequest) (*EmbedResponse, error)
+	// Counts the tokens of a request's prompt with the model's own tokeniser, the
+	// template of a chat included, and runs nothing. Idempotent. Unimplemented
+	// when the model's engine has no such call.
+	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)
 	// Lists the models that the registry names, with what serves them now.
 	ListServedModels(context.Context, *ListServedModelsRequest) (*ListServedModelsResponse, error)
 	// Returns one model by reference.
@@ -183,6 +202,9 @@ func (UnimplementedInferenceServiceServer) InvokeStream(*InvokeRequest, grpc.Ser
 }
 func (UnimplementedInferenceServiceServer) Embed(context.Context, *EmbedRequest) (*EmbedResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Embed not implemented")
+}
+func (UnimplementedInferenceServiceServer) CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CountTokens not implemented")
 }
 func (UnimplementedInferenceServiceServer) ListServedModels(context.Context, *ListServedModelsRequest) (*ListServedModelsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListServedModels not implemented")
@@ -261,6 +283,24 @@ func _InferenceService_Embed_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InferenceService_CountTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InferenceServiceServer).CountTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InferenceService_CountTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InferenceServiceServer).CountTokens(ctx, req.(*CountTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _InferenceService_ListServedModels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListServedModelsRequest)
 	if err := dec(in); err != nil {
@@ -329,6 +369,10 @@ var InferenceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Embed",
 			Handler:    _InferenceService_Embed_Handler,
+		},
+		{
+			MethodName: "CountTokens",
+			Handler:    _InferenceService_CountTokens_Handler,
 		},
 		{
 			MethodName: "ListServedModels",

@@ -171,6 +171,29 @@ type LoadedModel struct {
 	Restarts int32 `protobuf:"varint,12,opt,name=restarts,proto3" json:"restarts,omitempty"`
 	// Length of an embedding vector; 0 when it does not embed.
 	EmbeddingDimensions int32 `protobuf:"varint,13,opt,name=embedding_dimensions,json=embeddingDimensions,proto3" json:"embedding_dimensions,omitempty"`
+	// Requests that run in the engine, by its own account: other callers' too.
+	// Like every figure of the engine's own below, it is absent when the engine
+	// does not tell it, or has not told it lately: that is not zero.
+	EngineRunning *int32 `protobuf:"varint,20,opt,name=engine_running,json=engineRunning,proto3,oneof" json:"engine_running,omitempty"`
+	// Requests that the engine holds back, by its own account.
+	EngineWaiting *int32 `protobuf:"varint,21,opt,name=engine_waiting,json=engineWaiting,proto3,oneof" json:"engine_waiting,omitempty"`
+	// The share of the engine's KV cache that requests hold, from 0 to 1.
+	KvCacheUsage *float64 `protobuf:"fixed64,22,opt,name=kv_cache_usage,json=kvCacheUsage,proto3,oneof" json:"kv_cache_usage,omitempty"`
+	// The share of the tokens of recent prompts that came from the engine's
+	// prefix cache, from 0 to 1. Between two readings in which nothing was asked
+	// the last one stands.
+	PrefixCacheHitRate *float64 `protobuf:"fixed64,23,opt,name=prefix_cache_hit_rate,json=prefixCacheHitRate,proto3,oneof" json:"prefix_cache_hit_rate,omitempty"`
+	// Tokens of prompts that the engine took in since the reading before, per
+	// second, those from the prefix cache included.
+	PromptTokensPerSecond *float64 `protobuf:"fixed64,24,opt,name=prompt_tokens_per_second,json=promptTokensPerSecond,proto3,oneof" json:"prompt_tokens_per_second,omitempty"`
+	// Tokens that the engine generated since the reading before, per second.
+	GenerationTokensPerSecond *float64 `protobuf:"fixed64,25,opt,name=generation_tokens_per_second,json=generationTokensPerSecond,proto3,oneof" json:"generation_tokens_per_second,omitempty"`
+	// When the engine's own figures were read, by the worker's clock; absent when
+	// the engine tells none.
+	EngineReadTime *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=engine_read_time,json=engineReadTime,proto3" json:"engine_read_time,omitempty"`
+	// What the engine's owner asks for its tokens; absent when it asks nothing or
+	// the worker does not know.
+	Price *TokenPrice `protobuf:"bytes,27,opt,name=price,proto3" json:"price,omitempty"`
 	// Of the requests that run or wait, those of the replica that this state is
 	// streamed to. What others have on the model is the difference, exactly as of
 	// this message. Not said to a replica that did not name itself.
@@ -302,6 +325,62 @@ func (x *LoadedModel) GetEmbeddingDimensions() int32 {
 	return 0
 }
 
+func (x *LoadedModel) GetEngineRunning() int32 {
+	if x != nil && x.EngineRunning != nil {
+		return *x.EngineRunning
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetEngineWaiting() int32 {
+	if x != nil && x.EngineWaiting != nil {
+		return *x.EngineWaiting
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetKvCacheUsage() float64 {
+	if x != nil && x.KvCacheUsage != nil {
+		return *x.KvCacheUsage
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetPrefixCacheHitRate() float64 {
+	if x != nil && x.PrefixCacheHitRate != nil {
+		return *x.PrefixCacheHitRate
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetPromptTokensPerSecond() float64 {
+	if x != nil && x.PromptTokensPerSecond != nil {
+		return *x.PromptTokensPerSecond
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetGenerationTokensPerSecond() float64 {
+	if x != nil && x.GenerationTokensPerSecond != nil {
+		return *x.GenerationTokensPerSecond
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetEngineReadTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EngineReadTime
+	}
+	return nil
+}
+
+func (x *LoadedModel) GetPrice() *TokenPrice {
+	if x != nil {
+		return x.Price
+	}
+	return nil
+}
+
 func (x *LoadedModel) GetOwn() int32 {
 	if x != nil && x.Own != nil {
 		return *x.Own
@@ -416,6 +495,81 @@ func (x *FetchProgress) GetFailures() int32 {
 	return 0
 }
 
+// What tokens cost: each amount is in millionths of the currency's unit for a
+// million tokens, so that 2.50 USD for a million tokens is 2500000. The cost of
+// n tokens is n times the amount, in millionths of a millionth.
+type TokenPrice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The currency, by its code of three letters in ISO 4217.
+	Currency string `protobuf:"bytes,1,opt,name=currency,proto3" json:"currency,omitempty"`
+	// For tokens of the prompt that did not come from the prefix cache; 0 or more.
+	InputMicros int64 `protobuf:"varint,2,opt,name=input_micros,json=inputMicros,proto3" json:"input_micros,omitempty"`
+	// For tokens of the prompt that came from the prefix cache; 0 or more.
+	CachedInputMicros int64 `protobuf:"varint,3,opt,name=cached_input_micros,json=cachedInputMicros,proto3" json:"cached_input_micros,omitempty"`
+	// For tokens generated; 0 or more.
+	OutputMicros  int64 `protobuf:"varint,4,opt,name=output_micros,json=outputMicros,proto3" json:"output_micros,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenPrice) Reset() {
+	*x = TokenPrice{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenPrice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenPrice) ProtoMessage() {}
+
+func (x *TokenPrice) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenPrice.ProtoReflect.Descriptor instead.
+func (*TokenPrice) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TokenPrice) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+func (x *TokenPrice) GetInputMicros() int64 {
+	if x != nil {
+		return x.InputMicros
+	}
+	return 0
+}
+
+func (x *TokenPrice) GetCachedInputMicros() int64 {
+	if x != nil {
+		return x.CachedInputMicros
+	}
+	return 0
+}
+
+func (x *TokenPrice) GetOutputMicros() int64 {
+	if x != nil {
+		return x.OutputMicros
+	}
+	return 0
+}
+
 // One memory that models are loaded into.
 type MemoryPool struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -433,7 +587,7 @@ type MemoryPool struct {
 
 func (x *MemoryPool) Reset() {
 	*x = MemoryPool{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[2]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +599,7 @@ func (x *MemoryPool) String() string {
 func (*MemoryPool) ProtoMessage() {}
 
 func (x *MemoryPool) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[2]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +612,7 @@ func (x *MemoryPool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemoryPool.ProtoReflect.Descriptor instead.
 func (*MemoryPool) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{2}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *MemoryPool) GetId() string {
@@ -516,7 +670,7 @@ type WorkerState struct {
 
 func (x *WorkerState) Reset() {
 	*x = WorkerState{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[3]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -528,7 +682,7 @@ func (x *WorkerState) String() string {
 func (*WorkerState) ProtoMessage() {}
 
 func (x *WorkerState) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[3]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -541,7 +695,7 @@ func (x *WorkerState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerState.ProtoReflect.Descriptor instead.
 func (*WorkerState) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{3}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *WorkerState) GetWorkerId() string {
@@ -619,7 +773,7 @@ type WatchStateRequest struct {
 
 func (x *WatchStateRequest) Reset() {
 	*x = WatchStateRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[4]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -631,7 +785,7 @@ func (x *WatchStateRequest) String() string {
 func (*WatchStateRequest) ProtoMessage() {}
 
 func (x *WatchStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[4]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -644,7 +798,7 @@ func (x *WatchStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStateRequest.ProtoReflect.Descriptor instead.
 func (*WatchStateRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{4}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *WatchStateRequest) GetReplica() string {
@@ -665,7 +819,7 @@ type WatchStateResponse struct {
 
 func (x *WatchStateResponse) Reset() {
 	*x = WatchStateResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[5]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +831,7 @@ func (x *WatchStateResponse) String() string {
 func (*WatchStateResponse) ProtoMessage() {}
 
 func (x *WatchStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[5]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +844,7 @@ func (x *WatchStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStateResponse.ProtoReflect.Descriptor instead.
 func (*WatchStateResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{5}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WatchStateResponse) GetState() *WorkerState {
@@ -715,7 +869,7 @@ type LoadModelRequest struct {
 
 func (x *LoadModelRequest) Reset() {
 	*x = LoadModelRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[6]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -727,7 +881,7 @@ func (x *LoadModelRequest) String() string {
 func (*LoadModelRequest) ProtoMessage() {}
 
 func (x *LoadModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[6]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -740,7 +894,7 @@ func (x *LoadModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadModelRequest.ProtoReflect.Descriptor instead.
 func (*LoadModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{6}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *LoadModelRequest) GetDigest() string {
@@ -775,7 +929,7 @@ type LoadModelResponse struct {
 
 func (x *LoadModelResponse) Reset() {
 	*x = LoadModelResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[7]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +941,7 @@ func (x *LoadModelResponse) String() string {
 func (*LoadModelResponse) ProtoMessage() {}
 
 func (x *LoadModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[7]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +954,7 @@ func (x *LoadModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadModelResponse.ProtoReflect.Descriptor instead.
 func (*LoadModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{7}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LoadModelResponse) GetModel() *LoadedModel {
@@ -821,7 +975,7 @@ type UnloadModelRequest struct {
 
 func (x *UnloadModelRequest) Reset() {
 	*x = UnloadModelRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[8]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -833,7 +987,7 @@ func (x *UnloadModelRequest) String() string {
 func (*UnloadModelRequest) ProtoMessage() {}
 
 func (x *UnloadModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[8]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -846,7 +1000,7 @@ func (x *UnloadModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadModelRequest.ProtoReflect.Descriptor instead.
 func (*UnloadModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{8}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UnloadModelRequest) GetDigest() string {
@@ -865,7 +1019,7 @@ type UnloadModelResponse struct {
 
 func (x *UnloadModelResponse) Reset() {
 	*x = UnloadModelResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +1031,7 @@ func (x *UnloadModelResponse) String() string {
 func (*UnloadModelResponse) ProtoMessage() {}
 
 func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +1044,7 @@ func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadModelResponse.ProtoReflect.Descriptor instead.
 func (*UnloadModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{9}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{10}
 }
 
 // A request for one loaded version, in the engine's own shape.
@@ -902,7 +1056,9 @@ type InvokeRequest struct {
 	Operation Operation `protobuf:"varint,2,opt,name=operation,proto3,enum=poterne.worker.v1.Operation" json:"operation,omitempty"`
 	// The request as OpenAI's JSON object, at most 16 MiB. The worker sets
 	// `model`, `stream` and `stream_options`, and what else makes the engine tell
-	// its counts with every chunk.
+	// its counts with every chunk. Of `max_completion_tokens`, `max_tokens` and
+	// llama-server's `n_predict` the smallest holds, under a name that the engine
+	// knows.
 	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
 	// Where to go on with an answer that another worker had begun; only in
 	// InvokeStream. Refused with FAILED_PRECONDITION where that cannot be done.
@@ -916,7 +1072,7 @@ type InvokeRequest struct {
 
 func (x *InvokeRequest) Reset() {
 	*x = InvokeRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -928,7 +1084,7 @@ func (x *InvokeRequest) String() string {
 func (*InvokeRequest) ProtoMessage() {}
 
 func (x *InvokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -941,7 +1097,7 @@ func (x *InvokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeRequest.ProtoReflect.Descriptor instead.
 func (*InvokeRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{10}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *InvokeRequest) GetDigest() string {
@@ -996,7 +1152,7 @@ type Continuation struct {
 
 func (x *Continuation) Reset() {
 	*x = Continuation{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1008,7 +1164,7 @@ func (x *Continuation) String() string {
 func (*Continuation) ProtoMessage() {}
 
 func (x *Continuation) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1021,7 +1177,7 @@ func (x *Continuation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Continuation.ProtoReflect.Descriptor instead.
 func (*Continuation) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Continuation) GetText() string {
@@ -1058,7 +1214,7 @@ type ChunkHead struct {
 
 func (x *ChunkHead) Reset() {
 	*x = ChunkHead{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1070,7 +1226,7 @@ func (x *ChunkHead) String() string {
 func (*ChunkHead) ProtoMessage() {}
 
 func (x *ChunkHead) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1083,7 +1239,7 @@ func (x *ChunkHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunkHead.ProtoReflect.Descriptor instead.
 func (*ChunkHead) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ChunkHead) GetId() string {
@@ -1113,7 +1269,7 @@ type InvokeResponse struct {
 
 func (x *InvokeResponse) Reset() {
 	*x = InvokeResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1125,7 +1281,7 @@ func (x *InvokeResponse) String() string {
 func (*InvokeResponse) ProtoMessage() {}
 
 func (x *InvokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1138,7 +1294,7 @@ func (x *InvokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeResponse.ProtoReflect.Descriptor instead.
 func (*InvokeResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *InvokeResponse) GetBody() []byte {
@@ -1186,7 +1342,7 @@ type InvokeStreamResponse struct {
 
 func (x *InvokeStreamResponse) Reset() {
 	*x = InvokeStreamResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1198,7 +1354,7 @@ func (x *InvokeStreamResponse) String() string {
 func (*InvokeStreamResponse) ProtoMessage() {}
 
 func (x *InvokeStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1211,7 +1367,7 @@ func (x *InvokeStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeStreamResponse.ProtoReflect.Descriptor instead.
 func (*InvokeStreamResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *InvokeStreamResponse) GetEvent() isInvokeStreamResponse_Event {
@@ -1321,7 +1477,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +1489,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1502,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Accepted) GetContinuable() bool {
@@ -1367,7 +1523,7 @@ type Finish struct {
 
 func (x *Finish) Reset() {
 	*x = Finish{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1379,7 +1535,7 @@ func (x *Finish) String() string {
 func (*Finish) ProtoMessage() {}
 
 func (x *Finish) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1392,7 +1548,7 @@ func (x *Finish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finish.ProtoReflect.Descriptor instead.
 func (*Finish) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{16}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Finish) GetUsage() *v1.TokenUsage {
@@ -1418,7 +1574,7 @@ type EmbedInput struct {
 
 func (x *EmbedInput) Reset() {
 	*x = EmbedInput{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1430,7 +1586,7 @@ func (x *EmbedInput) String() string {
 func (*EmbedInput) ProtoMessage() {}
 
 func (x *EmbedInput) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1443,7 +1599,7 @@ func (x *EmbedInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedInput.ProtoReflect.Descriptor instead.
 func (*EmbedInput) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{17}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *EmbedInput) GetInput() isEmbedInput_Input {
@@ -1500,7 +1656,7 @@ type TokenIds struct {
 
 func (x *TokenIds) Reset() {
 	*x = TokenIds{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1512,7 +1668,7 @@ func (x *TokenIds) String() string {
 func (*TokenIds) ProtoMessage() {}
 
 func (x *TokenIds) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1525,7 +1681,7 @@ func (x *TokenIds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenIds.ProtoReflect.Descriptor instead.
 func (*TokenIds) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{18}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TokenIds) GetIds() []int32 {
@@ -1546,7 +1702,7 @@ type Embedding struct {
 
 func (x *Embedding) Reset() {
 	*x = Embedding{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1558,7 +1714,7 @@ func (x *Embedding) String() string {
 func (*Embedding) ProtoMessage() {}
 
 func (x *Embedding) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1571,7 +1727,7 @@ func (x *Embedding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Embedding.ProtoReflect.Descriptor instead.
 func (*Embedding) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{19}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Embedding) GetValues() []float32 {
@@ -1604,7 +1760,7 @@ type EmbedRequest struct {
 
 func (x *EmbedRequest) Reset() {
 	*x = EmbedRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1616,7 +1772,7 @@ func (x *EmbedRequest) String() string {
 func (*EmbedRequest) ProtoMessage() {}
 
 func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1629,7 +1785,7 @@ func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedRequest.ProtoReflect.Descriptor instead.
 func (*EmbedRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{20}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EmbedRequest) GetDigest() string {
@@ -1687,7 +1843,7 @@ type EmbedResponse struct {
 
 func (x *EmbedResponse) Reset() {
 	*x = EmbedResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +1855,7 @@ func (x *EmbedResponse) String() string {
 func (*EmbedResponse) ProtoMessage() {}
 
 func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +1868,7 @@ func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedResponse.ProtoReflect.Descriptor instead.
 func (*EmbedResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{21}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *EmbedResponse) GetEmbeddings() []*Embedding {
@@ -1729,11 +1885,133 @@ func (x *EmbedResponse) GetUsage() *v1.TokenUsage {
 	return nil
 }
 
+// Asks for the tokens of a request's prompt.
+type TokenizeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version's digest.
+	Digest string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The operation that the request is for. A prompt of OPERATION_COMPLETION can
+	// be counted for every version, also one that embeds.
+	Operation Operation `protobuf:"varint,2,opt,name=operation,proto3,enum=poterne.worker.v1.Operation" json:"operation,omitempty"`
+	// The request as OpenAI's JSON object, at most 16 MiB. Of a chat, `messages`,
+	// `tools` and what else shapes the prompt counts; of a completion `prompt`,
+	// one text or its tokens.
+	Body          []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenizeRequest) Reset() {
+	*x = TokenizeRequest{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenizeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenizeRequest) ProtoMessage() {}
+
+func (x *TokenizeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenizeRequest.ProtoReflect.Descriptor instead.
+func (*TokenizeRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *TokenizeRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *TokenizeRequest) GetOperation() Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return Operation_OPERATION_UNSPECIFIED
+}
+
+func (x *TokenizeRequest) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+// The tokens of a prompt.
+type TokenizeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many there are; 0 or more.
+	PromptTokens int32 `protobuf:"varint,1,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
+	// Tokens that prompt and answer may have together; 0 when not known.
+	ContextLength int32 `protobuf:"varint,2,opt,name=context_length,json=contextLength,proto3" json:"context_length,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenizeResponse) Reset() {
+	*x = TokenizeResponse{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenizeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenizeResponse) ProtoMessage() {}
+
+func (x *TokenizeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenizeResponse.ProtoReflect.Descriptor instead.
+func (*TokenizeResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *TokenizeResponse) GetPromptTokens() int32 {
+	if x != nil {
+		return x.PromptTokens
+	}
+	return 0
+}
+
+func (x *TokenizeResponse) GetContextLength() int32 {
+	if x != nil {
+		return x.ContextLength
+	}
+	return 0
+}
+
 var File_poterne_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\"\xff\x03\n" +
+	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\"\xca\b\n" +
 	"\vLoadedModel\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -1748,9 +2026,23 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	" \x01(\x05R\rcontextLength\x12\x14\n" +
 	"\x05error\x18\v \x01(\tR\x05error\x12\x1a\n" +
 	"\brestarts\x18\f \x01(\x05R\brestarts\x121\n" +
-	"\x14embedding_dimensions\x18\r \x01(\x05R\x13embeddingDimensions\x12\x15\n" +
-	"\x03own\x182 \x01(\x05H\x00R\x03own\x88\x01\x01\x126\n" +
-	"\x05fetch\x18( \x01(\v2 .poterne.worker.v1.FetchProgressR\x05fetchB\x06\n" +
+	"\x14embedding_dimensions\x18\r \x01(\x05R\x13embeddingDimensions\x12*\n" +
+	"\x0eengine_running\x18\x14 \x01(\x05H\x00R\rengineRunning\x88\x01\x01\x12*\n" +
+	"\x0eengine_waiting\x18\x15 \x01(\x05H\x01R\rengineWaiting\x88\x01\x01\x12)\n" +
+	"\x0ekv_cache_usage\x18\x16 \x01(\x01H\x02R\fkvCacheUsage\x88\x01\x01\x126\n" +
+	"\x15prefix_cache_hit_rate\x18\x17 \x01(\x01H\x03R\x12prefixCacheHitRate\x88\x01\x01\x12<\n" +
+	"\x18prompt_tokens_per_second\x18\x18 \x01(\x01H\x04R\x15promptTokensPerSecond\x88\x01\x01\x12D\n" +
+	"\x1cgeneration_tokens_per_second\x18\x19 \x01(\x01H\x05R\x19generationTokensPerSecond\x88\x01\x01\x12D\n" +
+	"\x10engine_read_time\x18\x1a \x01(\v2\x1a.google.protobuf.TimestampR\x0eengineReadTime\x123\n" +
+	"\x05price\x18\x1b \x01(\v2\x1d.poterne.worker.v1.TokenPriceR\x05price\x12\x15\n" +
+	"\x03own\x182 \x01(\x05H\x06R\x03own\x88\x01\x01\x126\n" +
+	"\x05fetch\x18( \x01(\v2 .poterne.worker.v1.FetchProgressR\x05fetchB\x11\n" +
+	"\x0f_engine_runningB\x11\n" +
+	"\x0f_engine_waitingB\x11\n" +
+	"\x0f_kv_cache_usageB\x18\n" +
+	"\x16_prefix_cache_hit_rateB\x1b\n" +
+	"\x19_prompt_tokens_per_secondB\x1f\n" +
+	"\x1d_generation_tokens_per_secondB\x06\n" +
 	"\x04_own\"\xe2\x01\n" +
 	"\rFetchProgress\x12\x1d\n" +
 	"\n" +
@@ -1762,7 +2054,13 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x05files\x18\x05 \x01(\x05R\x05files\x12\x1d\n" +
 	"\n" +
 	"files_done\x18\x06 \x01(\x05R\tfilesDone\x12\x1a\n" +
-	"\bfailures\x18\a \x01(\x05R\bfailures\"{\n" +
+	"\bfailures\x18\a \x01(\x05R\bfailures\"\xa0\x01\n" +
+	"\n" +
+	"TokenPrice\x12\x1a\n" +
+	"\bcurrency\x18\x01 \x01(\tR\bcurrency\x12!\n" +
+	"\finput_micros\x18\x02 \x01(\x03R\vinputMicros\x12.\n" +
+	"\x13cached_input_micros\x18\x03 \x01(\x03R\x11cachedInputMicros\x12#\n" +
+	"\routput_micros\x18\x04 \x01(\x03R\foutputMicros\"{\n" +
 	"\n" +
 	"MemoryPool\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
@@ -1852,7 +2150,15 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
 	"embeddings\x18\x01 \x03(\v2\x1c.poterne.worker.v1.EmbeddingR\n" +
 	"embeddings\x123\n" +
-	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage*T\n" +
+	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xb1\x01\n" +
+	"\x0fTokenizeRequest\x124\n" +
+	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\x12F\n" +
+	"\toperation\x18\x02 \x01(\x0e2\x1c.poterne.worker.v1.OperationB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\toperation\x12 \n" +
+	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\"^\n" +
+	"\x10TokenizeResponse\x12#\n" +
+	"\rprompt_tokens\x18\x01 \x01(\x05R\fpromptTokens\x12%\n" +
+	"\x0econtext_length\x18\x02 \x01(\x05R\rcontextLength*T\n" +
 	"\tOperation\x12\x19\n" +
 	"\x15OPERATION_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eOPERATION_CHAT\x10\x01\x12\x18\n" +
@@ -1863,7 +2169,7 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n" +
 	"\x11MODEL_STATE_READY\x10\x02\x12\x18\n" +
 	"\x14MODEL_STATE_DRAINING\x10\x03\x12\x16\n" +
-	"\x12MODEL_STATE_FAILED\x10\x042\x9a\x04\n" +
+	"\x12MODEL_STATE_FAILED\x10\x042\xef\x04\n" +
 	"\rWorkerService\x12[\n" +
 	"\n" +
 	"WatchState\x12$.poterne.worker.v1.WatchStateRequest\x1a%.poterne.worker.v1.WatchStateResponse0\x01\x12V\n" +
@@ -1871,7 +2177,8 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\vUnloadModel\x12%.poterne.worker.v1.UnloadModelRequest\x1a&.poterne.worker.v1.UnloadModelResponse\x12M\n" +
 	"\x06Invoke\x12 .poterne.worker.v1.InvokeRequest\x1a!.poterne.worker.v1.InvokeResponse\x12[\n" +
 	"\fInvokeStream\x12 .poterne.worker.v1.InvokeRequest\x1a'.poterne.worker.v1.InvokeStreamResponse0\x01\x12J\n" +
-	"\x05Embed\x12\x1f.poterne.worker.v1.EmbedRequest\x1a .poterne.worker.v1.EmbedResponseBAZ?github.com/poterne/poterne/proto/gen/poterne/worker/v1;workerv1b\x06proto3"
+	"\x05Embed\x12\x1f.poterne.worker.v1.EmbedRequest\x1a .poterne.worker.v1.EmbedResponse\x12S\n" +
+	"\bTokenize\x12\".poterne.worker.v1.TokenizeRequest\x1a#.poterne.worker.v1.TokenizeResponseBAZ?github.com/poterne/poterne/proto/gen/poterne/worker/v1;workerv1b\x06proto3"
 
 var (
 	file_poterne_worker_v1_worker_proto_rawDescOnce sync.Once
@@ -1886,78 +2193,86 @@ func file_poterne_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_poterne_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_poterne_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_poterne_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_poterne_worker_v1_worker_proto_goTypes = []any{
 	(Operation)(0),                // 0: poterne.worker.v1.Operation
 	(ModelState)(0),               // 1: poterne.worker.v1.ModelState
 	(*LoadedModel)(nil),           // 2: poterne.worker.v1.LoadedModel
 	(*FetchProgress)(nil),         // 3: poterne.worker.v1.FetchProgress
-	(*MemoryPool)(nil),            // 4: poterne.worker.v1.MemoryPool
-	(*WorkerState)(nil),           // 5: poterne.worker.v1.WorkerState
-	(*WatchStateRequest)(nil),     // 6: poterne.worker.v1.WatchStateRequest
-	(*WatchStateResponse)(nil),    // 7: poterne.worker.v1.WatchStateResponse
-	(*LoadModelRequest)(nil),      // 8: poterne.worker.v1.LoadModelRequest
-	(*LoadModelResponse)(nil),     // 9: poterne.worker.v1.LoadModelResponse
-	(*UnloadModelRequest)(nil),    // 10: poterne.worker.v1.UnloadModelRequest
-	(*UnloadModelResponse)(nil),   // 11: poterne.worker.v1.UnloadModelResponse
-	(*InvokeRequest)(nil),         // 12: poterne.worker.v1.InvokeRequest
-	(*Continuation)(nil),          // 13: poterne.worker.v1.Continuation
-	(*ChunkHead)(nil),             // 14: poterne.worker.v1.ChunkHead
-	(*InvokeResponse)(nil),        // 15: poterne.worker.v1.InvokeResponse
-	(*InvokeStreamResponse)(nil),  // 16: poterne.worker.v1.InvokeStreamResponse
-	(*Accepted)(nil),              // 17: poterne.worker.v1.Accepted
-	(*Finish)(nil),                // 18: poterne.worker.v1.Finish
-	(*EmbedInput)(nil),            // 19: poterne.worker.v1.EmbedInput
-	(*TokenIds)(nil),              // 20: poterne.worker.v1.TokenIds
-	(*Embedding)(nil),             // 21: poterne.worker.v1.Embedding
-	(*EmbedRequest)(nil),          // 22: poterne.worker.v1.EmbedRequest
-	(*EmbedResponse)(nil),         // 23: poterne.worker.v1.EmbedResponse
-	(v1.Task)(0),                  // 24: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
-	(*v1.ModelSpec)(nil),          // 26: poterne.common.v1.ModelSpec
-	(*v1.TokenUsage)(nil),         // 27: poterne.common.v1.TokenUsage
+	(*TokenPrice)(nil),            // 4: poterne.worker.v1.TokenPrice
+	(*MemoryPool)(nil),            // 5: poterne.worker.v1.MemoryPool
+	(*WorkerState)(nil),           // 6: poterne.worker.v1.WorkerState
+	(*WatchStateRequest)(nil),     // 7: poterne.worker.v1.WatchStateRequest
+	(*WatchStateResponse)(nil),    // 8: poterne.worker.v1.WatchStateResponse
+	(*LoadModelRequest)(nil),      // 9: poterne.worker.v1.LoadModelRequest
+	(*LoadModelResponse)(nil),     // 10: poterne.worker.v1.LoadModelResponse
+	(*UnloadModelRequest)(nil),    // 11: poterne.worker.v1.UnloadModelRequest
+	(*UnloadModelResponse)(nil),   // 12: poterne.worker.v1.UnloadModelResponse
+	(*InvokeRequest)(nil),         // 13: poterne.worker.v1.InvokeRequest
+	(*Continuation)(nil),          // 14: poterne.worker.v1.Continuation
+	(*ChunkHead)(nil),             // 15: poterne.worker.v1.ChunkHead
+	(*InvokeResponse)(nil),        // 16: poterne.worker.v1.InvokeResponse
+	(*InvokeStreamResponse)(nil),  // 17: poterne.worker.v1.InvokeStreamResponse
+	(*Accepted)(nil),              // 18: poterne.worker.v1.Accepted
+	(*Finish)(nil),                // 19: poterne.worker.v1.Finish
+	(*EmbedInput)(nil),            // 20: poterne.worker.v1.EmbedInput
+	(*TokenIds)(nil),              // 21: poterne.worker.v1.TokenIds
+	(*Embedding)(nil),             // 22: poterne.worker.v1.Embedding
+	(*EmbedRequest)(nil),          // 23: poterne.worker.v1.EmbedRequest
+	(*EmbedResponse)(nil),         // 24: poterne.worker.v1.EmbedResponse
+	(*TokenizeRequest)(nil),       // 25: poterne.worker.v1.TokenizeRequest
+	(*TokenizeResponse)(nil),      // 26: poterne.worker.v1.TokenizeResponse
+	(v1.Task)(0),                  // 27: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(*v1.ModelSpec)(nil),          // 29: poterne.common.v1.ModelSpec
+	(*v1.TokenUsage)(nil),         // 30: poterne.common.v1.TokenUsage
 }
 var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
-	24, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
+	27, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
 	1,  // 1: poterne.worker.v1.LoadedModel.state:type_name -> poterne.worker.v1.ModelState
-	3,  // 2: poterne.worker.v1.LoadedModel.fetch:type_name -> poterne.worker.v1.FetchProgress
-	25, // 3: poterne.worker.v1.WorkerState.observe_time:type_name -> google.protobuf.Timestamp
-	4,  // 4: poterne.worker.v1.WorkerState.memory:type_name -> poterne.worker.v1.MemoryPool
-	2,  // 5: poterne.worker.v1.WorkerState.models:type_name -> poterne.worker.v1.LoadedModel
-	5,  // 6: poterne.worker.v1.WatchStateResponse.state:type_name -> poterne.worker.v1.WorkerState
-	26, // 7: poterne.worker.v1.LoadModelRequest.spec:type_name -> poterne.common.v1.ModelSpec
-	2,  // 8: poterne.worker.v1.LoadModelResponse.model:type_name -> poterne.worker.v1.LoadedModel
-	0,  // 9: poterne.worker.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
-	13, // 10: poterne.worker.v1.InvokeRequest.continuation:type_name -> poterne.worker.v1.Continuation
-	27, // 11: poterne.worker.v1.Continuation.usage:type_name -> poterne.common.v1.TokenUsage
-	14, // 12: poterne.worker.v1.Continuation.head:type_name -> poterne.worker.v1.ChunkHead
-	27, // 13: poterne.worker.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	17, // 14: poterne.worker.v1.InvokeStreamResponse.accepted:type_name -> poterne.worker.v1.Accepted
-	18, // 15: poterne.worker.v1.InvokeStreamResponse.finish:type_name -> poterne.worker.v1.Finish
-	27, // 16: poterne.worker.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	14, // 17: poterne.worker.v1.InvokeStreamResponse.head:type_name -> poterne.worker.v1.ChunkHead
-	27, // 18: poterne.worker.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	20, // 19: poterne.worker.v1.EmbedInput.tokens:type_name -> poterne.worker.v1.TokenIds
-	19, // 20: poterne.worker.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
-	21, // 21: poterne.worker.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	27, // 22: poterne.worker.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	6,  // 23: poterne.worker.v1.WorkerService.WatchState:input_type -> poterne.worker.v1.WatchStateRequest
-	8,  // 24: poterne.worker.v1.WorkerService.LoadModel:input_type -> poterne.worker.v1.LoadModelRequest
-	10, // 25: poterne.worker.v1.WorkerService.UnloadModel:input_type -> poterne.worker.v1.UnloadModelRequest
-	12, // 26: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
-	12, // 27: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
-	22, // 28: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
-	7,  // 29: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
-	9,  // 30: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
-	11, // 31: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
-	15, // 32: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
-	16, // 33: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
-	23, // 34: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
-	29, // [29:35] is the sub-list for method output_type
-	23, // [23:29] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	28, // 2: poterne.worker.v1.LoadedModel.engine_read_time:type_name -> google.protobuf.Timestamp
+	4,  // 3: poterne.worker.v1.LoadedModel.price:type_name -> poterne.worker.v1.TokenPrice
+	3,  // 4: poterne.worker.v1.LoadedModel.fetch:type_name -> poterne.worker.v1.FetchProgress
+	28, // 5: poterne.worker.v1.WorkerState.observe_time:type_name -> google.protobuf.Timestamp
+	5,  // 6: poterne.worker.v1.WorkerState.memory:type_name -> poterne.worker.v1.MemoryPool
+	2,  // 7: poterne.worker.v1.WorkerState.models:type_name -> poterne.worker.v1.LoadedModel
+	6,  // 8: poterne.worker.v1.WatchStateResponse.state:type_name -> poterne.worker.v1.WorkerState
+	29, // 9: poterne.worker.v1.LoadModelRequest.spec:type_name -> poterne.common.v1.ModelSpec
+	2,  // 10: poterne.worker.v1.LoadModelResponse.model:type_name -> poterne.worker.v1.LoadedModel
+	0,  // 11: poterne.worker.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
+	14, // 12: poterne.worker.v1.InvokeRequest.continuation:type_name -> poterne.worker.v1.Continuation
+	30, // 13: poterne.worker.v1.Continuation.usage:type_name -> poterne.common.v1.TokenUsage
+	15, // 14: poterne.worker.v1.Continuation.head:type_name -> poterne.worker.v1.ChunkHead
+	30, // 15: poterne.worker.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	18, // 16: poterne.worker.v1.InvokeStreamResponse.accepted:type_name -> poterne.worker.v1.Accepted
+	19, // 17: poterne.worker.v1.InvokeStreamResponse.finish:type_name -> poterne.worker.v1.Finish
+	30, // 18: poterne.worker.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	15, // 19: poterne.worker.v1.InvokeStreamResponse.head:type_name -> poterne.worker.v1.ChunkHead
+	30, // 20: poterne.worker.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	21, // 21: poterne.worker.v1.EmbedInput.tokens:type_name -> poterne.worker.v1.TokenIds
+	20, // 22: poterne.worker.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	22, // 23: poterne.worker.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	30, // 24: poterne.worker.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	0,  // 25: poterne.worker.v1.TokenizeRequest.operation:type_name -> poterne.worker.v1.Operation
+	7,  // 26: poterne.worker.v1.WorkerService.WatchState:input_type -> poterne.worker.v1.WatchStateRequest
+	9,  // 27: poterne.worker.v1.WorkerService.LoadModel:input_type -> poterne.worker.v1.LoadModelRequest
+	11, // 28: poterne.worker.v1.WorkerService.UnloadModel:input_type -> poterne.worker.v1.UnloadModelRequest
+	13, // 29: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
+	13, // 30: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
+	23, // 31: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
+	25, // 32: poterne.worker.v1.WorkerService.Tokenize:input_type -> poterne.worker.v1.TokenizeRequest
+	8,  // 33: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
+	10, // 34: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
+	12, // 35: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
+	16, // 36: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
+	17, // 37: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
+	24, // 38: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
+	26, // 39: poterne.worker.v1.WorkerService.Tokenize:output_type -> poterne.worker.v1.TokenizeResponse
+	33, // [33:40] is the sub-list for method output_type
+	26, // [26:33] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_poterne_worker_v1_worker_proto_init() }
@@ -1966,12 +2281,12 @@ func file_poterne_worker_v1_worker_proto_init() {
 		return
 	}
 	file_poterne_worker_v1_worker_proto_msgTypes[0].OneofWrappers = []any{}
-	file_poterne_worker_v1_worker_proto_msgTypes[14].OneofWrappers = []any{
+	file_poterne_worker_v1_worker_proto_msgTypes[15].OneofWrappers = []any{
 		(*InvokeStreamResponse_Accepted)(nil),
 		(*InvokeStreamResponse_Chunk)(nil),
 		(*InvokeStreamResponse_Finish)(nil),
 	}
-	file_poterne_worker_v1_worker_proto_msgTypes[17].OneofWrappers = []any{
+	file_poterne_worker_v1_worker_proto_msgTypes[18].OneofWrappers = []any{
 		(*EmbedInput_Text)(nil),
 		(*EmbedInput_Tokens)(nil),
 	}
@@ -1981,7 +2296,7 @@ func file_poterne_worker_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_worker_v1_worker_proto_rawDesc), len(file_poterne_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   22,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
