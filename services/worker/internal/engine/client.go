@@ -226,20 +226,16 @@ func (c *client) prepare(body []byte, stream bool) (prepared, error) {
 			set = append(set, jsonbody.Member{Name: timingsPerToken, Value: []byte("true")})
 		}
 	}
-	drop := oursToSet
+	ours := []string{"model", "stream", "stream_options"}
 	if stream && c.d.running == tellsTimings {
-		drop = func(name string) bool { return oursToSet(name) || name == timingsPerToken }
+		ours = append(ours, timingsPerToken)
 	}
 	var err error
-	p.body, err = jsonbody.Set(body, drop, set...)
+	p.body, err = jsonbody.Set(body, jsonbody.Named(ours...), set...)
 	if err != nil {
 		return prepared{}, badBody(err)
 	}
 	return p, nil
-}
-
-func oursToSet(name string) bool {
-	return name == "model" || name == "stream" || name == "stream_options"
 }
 
 // streamOptions returns the caller's options with the counts asked for, and what
@@ -267,9 +263,11 @@ func streamOptions(body []byte, running runningUsage) ([]byte, asked, error) {
 		want.running = want.usage && isTrue(inner[continuousUsage])
 		set = append(set, jsonbody.Member{Name: continuousUsage, Value: []byte("true")})
 	}
-	options, err := jsonbody.Set(theirs, func(name string) bool {
-		return name == includeUsage || running == tellsUsage && name == continuousUsage
-	}, set...)
+	ours := []string{includeUsage}
+	if running == tellsUsage {
+		ours = append(ours, continuousUsage)
+	}
+	options, err := jsonbody.Set(theirs, jsonbody.Named(ours...), set...)
 	if err != nil {
 		return nil, asked{}, badBody(err)
 	}
