@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -138,7 +139,7 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	tel := telemetry.Discard()
-	files, err := artifact.NewStore(nil, "")
+	files, err := artifact.NewStore(nil, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
