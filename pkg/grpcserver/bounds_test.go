@@ -3,6 +3,7 @@ package grpcserver_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -137,7 +138,7 @@ func TestAQuietStreamIsNotEnded(t *testing.T) {
 		<-time.After(100 * time.Millisecond)
 		step <- struct{}{}
 	}
-	if _, err := stream.Recv(); err != io.EOF {
+	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
 }

@@ -47,21 +47,18 @@ func (g *guard) fire() {
 	g.end(errNoRequest)
 }
 
-// arrived notes that the call has come to its handler, and returns its guard;
-// nil when it has none.
-func arrived(ctx context.Context) *guard {
-	g, _ := ctx.Value(guardKey{}).(*guard)
-	if g != nil {
-		g.timer.Stop()
-		g.sending.Store(true)
-	}
-	return g
+// arrived notes that the call has come to its handler.
+func (g *guard) arrived() {
+	g.timer.Stop()
+	g.sending.Store(true)
 }
 
 // guardUnary is outside of the chain.
 func guardUnary(chain grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		arrived(ctx)
+		if g, ok := ctx.Value(guardKey{}).(*guard); ok {
+			g.arrived()
+		}
 		return chain(ctx, req, info, handler)
 	}
 }
@@ -69,7 +66,8 @@ func guardUnary(chain grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
 // guardStream is outside of the chain, and so next to gRPC's own stream.
 func (c Config) guardStream(chain grpc.StreamServerInterceptor) grpc.StreamServerInterceptor {
 	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		if g := arrived(ss.Context()); g != nil {
+		if g, ok := ss.Context().Value(guardKey{}).(*guard); ok {
+			g.arrived()
 			ss = &guardedStream{ServerStream: ss, guard: g, timeout: c.SendTimeout}
 		}
 		return chain(srv, ss, info, handler)

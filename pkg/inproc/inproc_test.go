@@ -231,6 +231,7 @@ func TestASendAfterTheEndSaysWhy(t *testing.T) {
 		return err
 	}})
 	left, leave := context.WithCancel(t.Context())
+	defer leave()
 	late, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	for reason, ctx := range map[apierr.Reason]context.Context{apierr.Cancelled: left, apierr.DeadlineExceeded: late} {

@@ -167,7 +167,7 @@ func (h *handler) withCORS(next http.Handler) http.Handler {
 // ServeHTTP gives a request its trace, and answers it.
 func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	start := h.Clock.Now()
-	w := rw.(*writer) //nolint:forcetypeassert // withLimits stands before
+	w := rw.(*writer) //nolint:errcheck // withLimits stands before
 	ctx := h.Telemetry.Propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 	path := r.URL.EscapedPath()
 	rt, allowed := h.find(r.Method, path)

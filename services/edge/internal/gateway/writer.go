@@ -59,7 +59,7 @@ func (w *writer) WriteHeader(status int) {
 func (w *writer) Write(b []byte) (int, error) {
 	w.begin(http.StatusOK)
 	w.extend()
-	return w.ResponseWriter.Write(b) //nolint:gosec // handlers send JSON, events or pages of our own
+	return w.ResponseWriter.Write(b)
 }
 
 // FlushError sends what is in the buffer.
