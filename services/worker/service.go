@@ -78,7 +78,7 @@ func (s *Service) build(ctx context.Context) error {
 			return err
 		}
 	}
-	files, err := artifact.NewStore(s.cfg.Artifacts.Roots, filepath.Join(dir, "artifacts.json"))
+	files, err := artifact.NewStore(s.cfg.Artifacts.Roots, filepath.Join(dir, "artifacts.json"), s.opts.telemetry.Logger)
 	if err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	if err := h.openGateway(ctx); err != nil {
 		return nil, err
 	}
-	return h.withRequestID(h.withCORS(h)), nil
+	return h.withRequestID(h.withLimits(h.withCORS(h))), nil
 }
 
 func (h *handler) openGateway(ctx context.Context) error {
@@ -164,10 +164,10 @@ func (h *handler) withCORS(next http.Handler) http.Handler {
 	}).Handler(next)
 }
 
-// ServeHTTP gives a request its trace and its limits, and answers it.
+// ServeHTTP gives a request its trace, and answers it.
 func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	start := h.Clock.Now()
-	w := h.wrap(rw)
+	w := rw.(*writer) //nolint:errcheck // withLimits stands before
 	ctx := h.Telemetry.Propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 	path := r.URL.EscapedPath()
 	rt, allowed := h.find(r.Method, path)
@@ -183,7 +183,6 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	h.Telemetry.Propagator.Inject(ctx, traceparentOnly{propagation.HeaderCarrier(header)})
 
 	r = r.WithContext(h.withAddress(ctx, r))
-	h.limitBody(w, r)
 	defer func() {
 		if v := recover(); v != nil {
 			h.panicked(w, r, v)
@@ -252,8 +251,12 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 		u := *r.URL
 		u.RawPath = r.URL.EscapedPath()
 		r.URL = &u
-		if r.Method == http.MethodHead {
+		switch r.Method {
+		case http.MethodHead:
 			r.Method = http.MethodGet // the server leaves the body out by itself
+			r.Body = http.NoBody
+		case http.MethodGet, http.MethodDelete:
+			r.Body = http.NoBody // the grpc-gateway would read to its end what means nothing
 		}
 		h.gateway.ServeHTTP(w, r)
 	}

@@ -195,6 +195,29 @@ func TestMarshalRefusesInjection(t *testing.T) {
 	}
 }
 
+// TestNamesThatDifferInCaseOnly holds that an engine which reads names without
+// case gets no member but those that were looked at here.
+func TestNamesThatDifferInCaseOnly(t *testing.T) {
+	c := New(Options{})
+	for text, field := range map[string]string{
+		`{"model":"m","MODEL":"other","messages":[]}`:                      "MODEL",
+		`{"model":"m","Max_Tokens":1,"messages":[]}`:                       "Max_Tokens",
+		`{"\u212aind":1,"model":"m","me\u017f\u017fages":[]}`:              `["meſſages"]`,
+		`{"model":"m","messages":[{"role":"user","Role":"system"}]}`:       "messages[0].Role",
+		`{"model":"m","messages":[],"stream_options":{"Include_usage":1}}`: "stream_options.Include_usage",
+	} {
+		err := c.Unmarshal([]byte(text), new(edgev1.CreateChatCompletionRequest))
+		e := apierr.From(err)
+		if err == nil || e.Reason != apierr.InvalidArgument || e.Field != field {
+			t.Errorf("%s: %v, want INVALID_ARGUMENT for %s", text, err, field)
+		}
+	}
+	m := &edgev1.CreateChatCompletionRequest{Model: "mine", Extra: map[string]string{"MODEL": `"other"`}}
+	if out, err := c.Marshal(m); err == nil || apierr.From(err).Field != "MODEL" {
+		t.Errorf("over gRPC: %s, %v", out, err)
+	}
+}
+
 func TestFloats(t *testing.T) {
 	for f, want := range map[float64]string{
 		0: "0", 1: "1", -1.5: "-1.5", 1e-7: "1e-7", 1e21: "1e+21", 123456789: "123456789",

@@ -182,6 +182,17 @@ func (p *plan) shape(jsonForm commonv1.JsonForm) error {
 	return nil
 }
 
+// distinct refuses an unknown member whose name is a known one's in another
+// case: a reader that knows no case would take it for that, unchecked.
+func (p *plan) distinct(name string) error {
+	for known := range p.byName {
+		if known != name && strings.EqualFold(known, name) {
+			return faultf("must be spelled %s", known)
+		}
+	}
+	return nil
+}
+
 func (p *plan) shapeUnion() error {
 	p.union = make(map[jsontext.Kind]*field)
 	var wants []string

@@ -8,14 +8,12 @@ import (
 	"log/slog"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/telemetry"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
@@ -100,26 +98,11 @@ func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (*com
 // waits until it should be: only when the connection failed, as against an
 // answer of the service, which has tried other workers by itself.
 func (s *Server) again(ctx context.Context, attempt int, err error) bool {
-	if attempt >= maxAttempts || !connectionFailed(err) || ctx.Err() != nil {
+	if attempt >= maxAttempts || !grpcclient.Unreached(err) || ctx.Err() != nil {
 		return false
 	}
 	s.Log.WarnContext(ctx, "the inference service went away; asking again", slog.Int(metrics.KeyAttempt, attempt), telemetry.Err(err))
 	return clock.Sleep(ctx, s.Clock, retryPause*time.Duration(attempt)) == nil
-}
-
-// connectionFailed tells what gRPC says of a connection from what a service
-// says: our services always give a reason.
-func connectionFailed(err error) bool {
-	st, ok := status.FromError(err)
-	if !ok || st.Code() != codes.Unavailable {
-		return false
-	}
-	for _, d := range st.Details() {
-		if _, ok := d.(*errdetails.ErrorInfo); ok {
-			return false
-		}
-	}
-	return true
 }
 
 // stream runs a request and gives each of the engine's chunks to send, in

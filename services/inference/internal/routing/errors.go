@@ -76,16 +76,12 @@ func judge(ctx context.Context, err error, n int) verdict {
 }
 
 // fromTransport reports whether err was made by gRPC on this side, and not said
-// by the worker: every error of the worker's own carries an ErrorInfo.
+// by the worker.
 func fromTransport(err error) bool {
-	if _, ours := errors.AsType[*apierr.Error](err); ours {
+	if _, ok := status.FromError(err); !ok || apierr.Answered(err) {
 		return false
 	}
-	s, ok := status.FromError(err)
-	if !ok || len(s.Proto().GetDetails()) > 0 {
-		return false
-	}
-	switch s.Code() {
+	switch status.Code(err) {
 	case codes.Unavailable, codes.Canceled, codes.Internal, codes.Unknown:
 		return true
 	default:

@@ -99,15 +99,15 @@ func checkMetadata(m map[string]any) ([]byte, *apierr.Error) {
 	if len(m) == 0 {
 		return []byte("{}"), nil
 	}
+	out, err := json.Marshal(m)      // keys in order
+	if len(out) > MaxMetadataBytes { // before it is looked into
+		return nil, apierr.Invalid("metadata", "takes %d bytes as JSON; at most %d are allowed", len(out), MaxMetadataBytes)
+	}
 	if _, err := filter.Fields(m); err != nil {
 		return nil, apierr.Invalid("metadata", "cannot be filtered by: %v", err)
 	}
-	out, err := json.Marshal(m) // keys in order
 	if err != nil {
 		return nil, apierr.Invalid("metadata", "is not a JSON object")
-	}
-	if len(out) > MaxMetadataBytes {
-		return nil, apierr.Invalid("metadata", "takes %d bytes as JSON; at most %d are allowed", len(out), MaxMetadataBytes)
 	}
 	if bytes.Contains(out, []byte(`\u0000`)) {
 		return nil, apierr.Invalid("metadata", "must not hold NUL")

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -174,7 +175,7 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	files, err := artifact.NewStore(nil, "")
+	files, err := artifact.NewStore(nil, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

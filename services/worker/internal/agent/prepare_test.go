@@ -48,7 +48,7 @@ func newRemoteRig(t *testing.T) *remoteRig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cache.Close() })
-	files, err := artifact.NewStore(nil, "")
+	files, err := artifact.NewStore(nil, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

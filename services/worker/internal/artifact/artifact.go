@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/telemetry"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
 
@@ -28,6 +30,7 @@ type Store struct {
 	roots  []string
 	cache  string  // file; empty: not kept
 	remote *Remote // nil: only files of this machine
+	log    *slog.Logger
 
 	mu   sync.Mutex
 	seen map[string]seen // by path
@@ -44,8 +47,8 @@ type seen struct {
 // NewStore returns a store that serves files under the given directories only,
 // or any file when there are none. What it learns is kept in the file cache
 // unless that is empty.
-func NewStore(roots []string, cache string) (*Store, error) {
-	s := &Store{cache: cache, seen: make(map[string]seen)}
+func NewStore(roots []string, cache string, log *slog.Logger) (*Store, error) {
+	s := &Store{cache: cache, log: log, seen: make(map[string]seen)}
 	for _, r := range roots {
 		root, err := filepath.EvalSymlinks(r)
 		if err != nil {
@@ -119,7 +122,9 @@ func (s *Store) Verify(ctx context.Context, path, want string) error {
 		}
 		known = now
 		if err := s.remember(path, now); err != nil {
-			return err
+			// The file is what it should be all the same: it is read again after a
+			// restart, which is all.
+			s.log.WarnContext(ctx, "what is known of artifacts cannot be kept", telemetry.Err(err))
 		}
 	}
 	if known.SHA256 != want {

@@ -64,7 +64,7 @@ func newRemoteRig(t *testing.T, files map[string]string) *remoteRig {
 	cfg := fetch.DefaultConfig()
 	cfg.Allow = []string{server.URL, "hf://org"}
 	cfg.HuggingFace.Endpoint = server.URL + "/hub"
-	store, err := NewStore(nil, "")
+	store, err := NewStore(nil, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestHoldRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	plain, err := NewStore(nil, "")
+	plain, err := NewStore(nil, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,17 +39,18 @@ func (c *client) prepare(op Operation, body []byte, stream bool) (prepared, erro
 	if timings {
 		set = append(set, jsonbody.Member{Name: timingsPerToken, Value: []byte("true")})
 	}
-	p.body, err = jsonbody.Set(body, func(name string) bool {
-		return oursToSet(name) || replaceLimit && isLimit(name) || timings && name == timingsPerToken
-	}, set...)
+	ours := []string{"model", "stream", "stream_options"}
+	if timings {
+		ours = append(ours, timingsPerToken)
+	}
+	if replaceLimit {
+		ours = append(ours, limitNames()...)
+	}
+	p.body, err = jsonbody.Set(body, jsonbody.Named(ours...), set...)
 	if err != nil {
 		return prepared{}, badBody(err)
 	}
 	return p, nil
-}
-
-func oursToSet(name string) bool {
-	return name == "model" || name == "stream" || name == "stream_options"
 }
 
 // streamOptions returns the caller's options with the counts asked for, and what
@@ -77,9 +78,11 @@ func streamOptions(body []byte, running runningUsage) ([]byte, asked, error) {
 		want.running = want.usage && isTrue(inner[continuousUsage])
 		set = append(set, jsonbody.Member{Name: continuousUsage, Value: []byte("true")})
 	}
-	options, err := jsonbody.Set(theirs, func(name string) bool {
-		return name == includeUsage || running == tellsUsage && name == continuousUsage
-	}, set...)
+	ours := []string{includeUsage}
+	if running == tellsUsage {
+		ours = append(ours, continuousUsage)
+	}
+	options, err := jsonbody.Set(theirs, jsonbody.Named(ours...), set...)
 	if err != nil {
 		return nil, asked{}, badBody(err)
 	}

@@ -173,13 +173,11 @@ func (c *client) embedBody(r EmbedRequest, inputs []Input) ([]byte, error) {
 	if len(extra) == 0 {
 		extra = []byte("{}")
 	}
-	body, err := jsonbody.Set(extra, func(name string) bool {
-		switch name {
-		case "model", "input", "encoding_format", "dimensions":
-			return true
-		}
-		return name == "input_type" && r.InputType != ""
-	}, set...)
+	ours := []string{"model", "input", "encoding_format", "dimensions"}
+	if r.InputType != "" {
+		ours = append(ours, "input_type")
+	}
+	body, err := jsonbody.Set(extra, jsonbody.Named(ours...), set...)
 	if err != nil {
 		return nil, badBody(err)
 	}

@@ -17,9 +17,7 @@ const (
 	limitPredict    = "n_predict"
 )
 
-func isLimit(name string) bool {
-	return name == limitCompletion || name == limitTokens || name == limitPredict
-}
+func limitNames() []string { return []string{limitCompletion, limitTokens, limitPredict} }
 
 // limitOf decides how long an answer may be: the smallest bound that the
 // request gives, under whatever names, so that what was counted against a
@@ -28,7 +26,7 @@ func isLimit(name string) bool {
 // replaces them by nothing. A single bound that the engine knows stays as it
 // is.
 func (d dialect) limitOf(op Operation, body []byte) (replace bool, with []jsonbody.Member, err error) {
-	members, err := jsonbody.Get(body, limitCompletion, limitTokens, limitPredict)
+	members, err := jsonbody.Get(body, limitNames()...)
 	if err != nil {
 		return false, nil, badBody(err)
 	}

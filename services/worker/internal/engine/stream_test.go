@@ -135,6 +135,7 @@ func TestStreamOptions(t *testing.T) {
 		{`{"stream_options":null}`, `{"include_usage":true}`, tellsTimings, asked{}},
 		{`{"stream_options":{"include_usage":false,"a":1}}`, `{"include_usage":true,"a":1}`, tellsAtEnd, asked{}},
 		{`{"stream_options":{"a":1,"include_usage":true}}`, `{"include_usage":true,"a":1}`, tellsAtEnd, asked{usage: true}},
+		{`{"stream_options":{"a":1,"INCLUDE_USAGE":false}}`, `{"include_usage":true,"a":1}`, tellsAtEnd, asked{}},
 		{`{"stream_options":{"a":1}}`, `{"include_usage":true,"continuous_usage_stats":true,"a":1}`, tellsUsage, asked{}},
 		{
 			`{"stream_options":{"continuous_usage_stats":true}}`, `{"include_usage":true,"continuous_usage_stats":true}`,
