@@ -85,7 +85,7 @@ func checkTexts(in Input) *apierr.Error {
 	case !plain(in.Text):
 		return apierr.Invalid("text", "must be valid UTF-8 without NUL")
 	case strings.TrimSpace(in.Title) == "" && strings.TrimSpace(in.Text) == "":
-		return apierr.Invalid("text", "there is neither text nor a title")
+		return apierr.Invalid("text", "must not be empty, unless there is a title")
 	default:
 		return nil
 	}
