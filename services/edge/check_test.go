@@ -147,6 +147,17 @@ func TestMessagesSayWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestKeysHaveKnownRoles(t *testing.T) {
+	g := open(t, nil)
+	a := g.do("POST", "/v1/admin/api-keys", `{"name":"x","roles":["reader","raeder"]}`)
+	if detail, _ := a.at("detail").(string); a.status != 400 || a.at("errors", 0, "field") != "roles[1]" || !strings.HasSuffix(detail, "known are: admin, developer, reader") {
+		t.Errorf("got %d %s", a.status, a.text)
+	}
+	if a := g.do("POST", "/v1/admin/api-keys", `{"name":"x","roles":["reader"]}`); a.status != 200 {
+		t.Errorf("got %d %s", a.status, a.text)
+	}
+}
+
 const legacyLogprobs = `{"id":"chatcmpl-7","choices":[{"index":%s,"text":"é b","logprobs":{"content":[` +
 	`{"token":"é","bytes":[195,169],"logprob":-1,"top_logprobs":[{"token":"é","logprob":-1},{"token":"e","logprob":-2}]},` +
 	`{"token":" b","bytes":null,"logprob":-0.5,"top_logprobs":[]}]},"finish_reason":null}]}`
