@@ -20,7 +20,7 @@ import (
 type Config struct {
 	// DSN is sqlite:///absolute/file.db, sqlite:relative/file.db or
 	// postgres://user:password@host:port/database?options.
-	DSN config.Secret `yaml:"dsn"`
+	DSN config.SecretURL `yaml:"dsn"`
 	// MaxOpen bounds the connections to PostgreSQL, or SQLite's readers; SQLite
 	// has one writer in any case.
 	MaxOpen int `yaml:"max_open"`
@@ -43,7 +43,7 @@ const (
 // DefaultConfig returns the defaults for the given connection string.
 func DefaultConfig(dsn string) Config {
 	return Config{
-		DSN: config.Secret(dsn), MaxOpen: 10, MaxLifetime: 30 * time.Minute, BusyTimeout: 5 * time.Second,
+		DSN: config.SecretURL(dsn), MaxOpen: 10, MaxLifetime: 30 * time.Minute, BusyTimeout: 5 * time.Second,
 		Sync: SyncNormal,
 	}
 }
