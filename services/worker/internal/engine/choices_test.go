@@ -33,7 +33,7 @@ func (e *oneAnswer) begin(body []byte) (prompt int32, err error) {
 	e.running++
 	e.most = max(e.most, e.running)
 	e.mu.Unlock()
-	time.Sleep(time.Second)
+	<-time.NewTimer(time.Second).C // of the bubble's time
 	e.mu.Lock()
 	e.running--
 	e.mu.Unlock()

@@ -59,7 +59,8 @@ func (e *llamaEngine) checkTools(op Operation, body []byte) error {
 		return badBody(err)
 	}
 	var tools []json.RawMessage
-	if json.Unmarshal(members["tools"], &tools) != nil || len(tools) == 0 || string(members["tool_choice"]) == `"none"` {
+	isList := json.Unmarshal(members["tools"], &tools) == nil // what is none is the engine's to refuse
+	if !isList || len(tools) == 0 || string(members["tool_choice"]) == `"none"` {
 		return nil
 	}
 	return apierr.Invalid("tools", "this model cannot call tools: its chat template has no place for them; leave tools out, or use a model that can")
