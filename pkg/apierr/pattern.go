@@ -3,6 +3,7 @@ package apierr
 import (
 	"fmt"
 	"regexp/syntax"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -132,7 +133,7 @@ func kindOf(pairs []rune) string {
 			first = last + 1
 		}
 	}
-	all := append(ranges, singles...)
+	all := slices.Concat(ranges, singles)
 	if len(all) == 0 {
 		return "that do not exist"
 	}
