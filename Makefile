@@ -26,7 +26,7 @@ up: build components-run ## Build, fetch the engine and two small models once, a
 	@$(PARTS); exec $(BIN)/poterne up $(ARGS)
 
 .PHONY: mesh
-mesh: build $(BIN)/poterne-mesh components-real ## Run the services as a deployment: Consul, Redis, PostgreSQL, NGINX, two edges, two inference replicas, two workers
+mesh: build $(BIN)/poterne-mesh components-mesh ## Run the services as a deployment: Consul, Redis, PostgreSQL, NGINX, two edges, two inference replicas, two workers
 	@$(PARTS); exec $(BIN)/poterne-mesh up $(ARGS)
 
 .PHONY: down
@@ -110,6 +110,10 @@ release-contract: tools ## Declare the contracts as they are now released
 components-run:
 	@scripts/components.sh run
 
+.PHONY: components-mesh
+components-mesh:
+	@scripts/components.sh mesh
+
 .PHONY: components-real
 components-real:
 	@scripts/components.sh real
@@ -117,6 +121,10 @@ components-real:
 .PHONY: tools
 tools: ## Build the pinned developer tools into the cache
 	@scripts/components.sh tools
+
+.PHONY: grpcurl
+grpcurl: ## Build grpcurl alone into the cache
+	@scripts/components.sh grpcurl
 
 .PHONY: fmt
 fmt: tools ## Format Go and proto

@@ -32,26 +32,31 @@ Usage: scripts/components.sh VERB...
   elasticsearch   a bare Elasticsearch node; tests only
   python-sdk      the official OpenAI Python package; tests only
   tools           buf, golangci-lint, the protoc plugins and other developer tools
+  grpcurl         grpcurl alone, to call gRPC by hand
   run             engine and models: what `make up` needs
-  real            run, consul, stores, servers and python-sdk: what `make test-real` needs
+  mesh            run, consul and servers: what `make mesh` needs
+  real            mesh, stores and python-sdk: what `make test-real` needs
   env             print the paths as `export NAME=path` lines; fetches nothing
 TEXT
 }
 
 run_verb() {
   case $1 in
-    engine | models | consul | stores | servers | compose | elasticsearch | tools | env) "verb_$1" ;;
+    engine | models | consul | stores | servers | compose | elasticsearch | tools | grpcurl | env) "verb_$1" ;;
     python-sdk) verb_python_sdk ;;
     run)
       verb_engine
       verb_models
       ;;
-    real)
+    mesh)
       verb_engine
       verb_models
-      verb_consul
-      verb_stores
       verb_servers
+      verb_consul
+      ;;
+    real)
+      run_verb mesh
+      verb_stores
       verb_python_sdk
       ;;
     help | -h | --help) usage ;;

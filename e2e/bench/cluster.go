@@ -70,7 +70,7 @@ func open(ctx context.Context, s shape) (_ *cluster, err error) {
 	var comps []lifecycle.Component
 
 	reg := registry.DefaultConfig()
-	reg.Store.DSN = config.Secret("sqlite://" + filepath.Join(dir, "registry.db"))
+	reg.Store.DSN = config.SecretURL("sqlite://" + filepath.Join(dir, "registry.db"))
 	registryService, err := registry.New(ctx, *reg, registry.WithTelemetry(tel), registry.WithDiscovery(found),
 		registry.WithReadiness(health.NewReadiness(clock.Real())))
 	if err != nil {

@@ -50,7 +50,7 @@ func Cost(ctx context.Context) ([]Row, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	reg := registry.DefaultConfig()
-	reg.Store.DSN = config.Secret("sqlite://" + filepath.Join(dir, "registry.db"))
+	reg.Store.DSN = config.SecretURL("sqlite://" + filepath.Join(dir, "registry.db"))
 	registryService, err := registry.New(ctx, *reg, registry.WithTelemetry(telemetry.Discard()),
 		registry.WithDiscovery(discovery.NewMemory()), registry.WithReadiness(health.NewReadiness(clock.Real())))
 	if err != nil {

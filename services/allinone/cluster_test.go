@@ -129,7 +129,7 @@ func newCluster(t *testing.T, n int, brought model, engines func(*worker.Engines
 	found.Set(inference.WorkerName, instances)
 
 	rc := registry.DefaultConfig()
-	rc.Store.DSN = config.Secret("sqlite://" + filepath.Join(t.TempDir(), "registry.db"))
+	rc.Store.DSN = config.SecretURL("sqlite://" + filepath.Join(t.TempDir(), "registry.db"))
 	ready := health.NewReadiness(clock.Real())
 	reg, err := registry.New(t.Context(), *rc, registry.WithTelemetry(tel), registry.WithReadiness(ready), registry.WithDiscovery(found))
 	if err != nil {
@@ -148,7 +148,7 @@ func newCluster(t *testing.T, n int, brought model, engines func(*worker.Engines
 	ec.DataDir = t.TempDir()
 	ec.Security.Limits.RequestsPerMinute, ec.Security.Limits.Address.RequestsPerMinute = 1e6, 0
 	ec.Security.Audit.Sink, ec.Security.Audit.File = "file", c.trail
-	ec.Security.Store.DSN = config.Secret("sqlite://" + filepath.Join(ec.DataDir, "edge.db"))
+	ec.Security.Store.DSN = config.SecretURL("sqlite://" + filepath.Join(ec.DataDir, "edge.db"))
 	if err := ec.Complete(); err != nil {
 		t.Fatal(err)
 	}

@@ -26,8 +26,8 @@ func (p *platform) telemetryConfig() telemetry.Config {
 	return cfg
 }
 
-func (p *platform) sqlite(name string) config.Secret {
-	return config.Secret("sqlite://" + p.dir.join(name))
+func (p *platform) sqlite(name string) config.SecretURL {
+	return config.SecretURL("sqlite://" + p.dir.join(name))
 }
 
 func (p *platform) registryConfig() *registry.Config {

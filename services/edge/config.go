@@ -86,7 +86,7 @@ func DefaultConfig() *Config {
 // error lists every problem.
 func (c *Config) Complete() error {
 	if c.Security.Store.DSN == "" {
-		c.Security.Store.DSN = config.Secret("sqlite:" + filepath.Join(c.DataDir, "edge.db"))
+		c.Security.Store.DSN = config.SecretURL("sqlite:" + filepath.Join(c.DataDir, "edge.db"))
 	}
 	var p config.Problems
 	p.Check(c.DataDir != "", "data_dir", "must not be empty")

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -104,7 +105,7 @@ func modelRows(workers []any) []any {
 		}
 		models, _ := lookup(w, "state.models").([]any)
 		for _, m := range models {
-			rows = append(rows, row(m))
+			rows = append(rows, row(withState(m, lookup(w, "connected") == true)))
 		}
 		if len(models) == 0 {
 			rows = append(rows, row(nil))
@@ -137,20 +138,42 @@ func fetched(progress any) string {
 	return text
 }
 
+// maxPageSize is the most that the gateway puts on one page.
+const maxPageSize = 1000
+
+// withState returns a worker's model with its state as models list says it:
+// what a worker that is gone had is not there.
+func withState(model any, connected bool) any {
+	m, ok := model.(map[string]any)
+	if !ok {
+		return model
+	}
+	out := maps.Clone(m)
+	state, _ := m["state"].(string)
+	out["state"] = strings.ToLower(strings.TrimPrefix(state, "MODEL_STATE_"))
+	if !connected {
+		out["state"] = "gone"
+	}
+	return out
+}
+
 func (a *app) auditCommand() *cobra.Command {
 	var limit int
 	var requestID string
 	list := &cobra.Command{
 		Use: "list", Short: "List what was asked, by whom, and how it was decided, newest first", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			query := url.Values{}
+			if limit < 1 {
+				return usagef("--limit must be 1 or more")
+			}
+			query := url.Values{"page_size": {strconv.Itoa(min(limit, maxPageSize))}}
 			if requestID != "" {
 				query.Set("request_id", requestID)
 			}
-			return a.list(cmd, "/v1/admin/audit", query, "records", limit, columns("TIME time", "REQUEST request_id", "TENANT tenant", "SUBJECT subject", "METHOD method", "RESOURCE resource", "DECISION decision", "ERROR error_reason", "MS duration_ms"))
+			return a.list(cmd, "/v1/admin/audit", query, "records", limit, columns("TIME time", "REQUEST request_id", "TENANT tenant", "SUBJECT subject", "METHOD method", "RESOURCE resource", "DECISION decision", "ERROR error_reason", "IN prompt_tokens", "OUT completion_tokens", "MS duration_ms"))
 		},
 	}
-	list.Flags().IntVar(&limit, "limit", 50, "how many records")
+	list.Flags().IntVar(&limit, "limit", 50, "how many records, 1 or more")
 	list.Flags().StringVar(&requestID, "request-id", "", "only this request")
 	return group("audit", "The audit trail", list)
 }

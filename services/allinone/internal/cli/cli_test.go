@@ -340,3 +340,31 @@ func TestCancelledCallFails(t *testing.T) {
 		t.Errorf("code %d: %s", code, errs.String())
 	}
 }
+
+func TestAuditTable(t *testing.T) {
+	gateway := answer(200, `{"records":[{"request_id":"r","prompt_tokens":31,"completion_tokens":7}],"next_page_token":"more"}`)
+	code, out, _ := run(t, gateway, "", "audit", "list", "--limit", "1")
+	if code != 0 || !strings.Contains(out, "IN") || !strings.Contains(out, "31") || strings.Count(out, "\n") != 2 {
+		t.Errorf("code %d: %s", code, out)
+	}
+	if code, _, stderr := run(t, nil, "", "audit", "list", "--limit", "0"); code != 2 || !strings.Contains(stderr, "1 or more") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+}
+
+func TestWorkersTable(t *testing.T) {
+	gateway := answer(200, `{"workers":[{"connected":true,"state":{"worker_id":"a","models":[{"name":"m","state":"MODEL_STATE_READY"}]}},`+
+		`{"connected":false,"state":{"worker_id":"b","models":[{"name":"m","state":"MODEL_STATE_READY"}]}}]}`)
+	_, out, _ := run(t, gateway, "", "workers", "list")
+	lines := strings.Split(out, "\n")
+	if len(lines) < 3 || !strings.Contains(lines[1], " ready") || !strings.Contains(lines[2], " gone") || strings.Contains(out, "MODEL_STATE") {
+		t.Errorf("got %s", out)
+	}
+}
+
+func TestFailedChatPrintsNothingToStdout(t *testing.T) {
+	code, out, _ := run(t, answer(400, `{"error":{"message":"no","type":"invalid_request_error"}}`), "", "chat", "--model", "m", "hi")
+	if code != 1 || out != "" {
+		t.Errorf("code %d, stdout %q", code, out)
+	}
+}

@@ -61,13 +61,14 @@ type handler struct {
 	openai  edgev1.OpenAIServiceClient
 	tracer  trace.Tracer
 	metrics *metrics.HTTP
+	access  *accessLog
 }
 
 // New returns the handler of everything on the HTTP port.
 func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	h := &handler{
 		Deps: d, cfg: cfg, openai: edgev1.NewOpenAIServiceClient(d.Conn),
-		tracer: d.Telemetry.Tracer(metrics.Scope),
+		tracer: d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
 	}
 	for _, file := range []protoreflect.FileDescriptor{
 		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto,
@@ -187,7 +188,9 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		if v := recover(); v != nil {
 			h.panicked(w, r, v)
 		}
-		h.metrics.Request(ctx, methodName(r.Method), name, w.code(), h.Clock.Now().Sub(start))
+		now := h.Clock.Now()
+		h.metrics.Request(ctx, methodName(r.Method), name, w.code(), now.Sub(start))
+		h.access.request(ctx, r, name, w.code(), now, now.Sub(start))
 	}()
 	h.serve(w, r, rt, allowed)
 }

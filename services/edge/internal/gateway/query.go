@@ -38,12 +38,38 @@ func (p *queryParser) Parse(msg proto.Message, values url.Values, filter *utilit
 		}
 		if err := p.DefaultQueryParser.Parse(msg, url.Values{name: v}, filter); err != nil {
 			if !queryName(name) {
-				name = "query"
+				return errors.New("query: has a parameter with a value that is not valid")
 			}
-			return fmt.Errorf("%s: is not valid here", name)
+			return fmt.Errorf("%s: must be %s", name, wants(msg, name))
 		}
 	}
 	return nil
+}
+
+// wants says what a value of the parameter looks like.
+func wants(msg proto.Message, name string) string {
+	fields := msg.ProtoReflect().Descriptor().Fields()
+	f := fields.ByName(protoreflect.Name(name))
+	if f == nil {
+		f = fields.ByJSONName(name)
+	}
+	if f == nil {
+		return "of another form"
+	}
+	switch f.Kind() {
+	case protoreflect.BoolKind:
+		return "true or false"
+	case protoreflect.DoubleKind, protoreflect.FloatKind:
+		return "a number"
+	case protoreflect.EnumKind:
+		return "the name of a value"
+	case protoreflect.MessageKind, protoreflect.GroupKind:
+		return "of another form"
+	case protoreflect.StringKind, protoreflect.BytesKind:
+		return "one text"
+	default:
+		return "one whole number"
+	}
 }
 
 // takes reports whether a call has a parameter of that name, or is one of

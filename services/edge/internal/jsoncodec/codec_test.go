@@ -60,7 +60,7 @@ func TestRoundTrip(t *testing.T) {
 		},
 		"numbers": {
 			&edgev1.CreateChatCompletionRequest{},
-			`{"model":"m","messages":[],"max_tokens":1e2,"temperature":0.1,"n":2.0,"seed":"9223372036854775807"}`,
+			`{"model":"m","messages":[],"max_tokens":1e2,"temperature":0.1,"n":2.0,"seed":9223372036854775807}`,
 			`{"model":"m","messages":[],"max_tokens":100,"temperature":0.1,"n":2,"seed":9223372036854775807}`,
 		},
 		"token lists": {
@@ -136,7 +136,10 @@ func TestUnmarshalRefuses(t *testing.T) {
 		"a string for a list":    {chat(), `{"messages":"x"}`, "messages", "must be an array"},
 		"a string for a number":  {chat(), `{"temperature":"hot"}`, "temperature", "must be a number"},
 		"a fraction":             {chat(), `{"max_tokens":1.5}`, "max_tokens", "must be a whole number"},
-		"too large a number":     {chat(), `{"max_tokens":3000000000}`, "max_tokens", "must be a whole number"},
+		"too large a number":     {chat(), `{"max_tokens":3000000000}`, "max_tokens", "must be a whole number, 2147483647 or less"},
+		"far too large a number": {chat(), `{"max_tokens":1e400}`, "max_tokens", "must be a whole number, 2147483647 or less"},
+		"a number as a string":   {chat(), `{"max_tokens":"5"}`, "max_tokens", "must be a whole number"},
+		"a long one as a string": {chat(), `{"seed":"5"}`, "seed", "must be a whole number"},
 		"a number for a role":    {chat(), `{"messages":[{"role":3}]}`, "messages[0].role", "must be a string"},
 		"a type no union has":    {chat(), `{"messages":[{"content":5}]}`, "messages[0].content", "must be a string or an array"},
 		"null in a list":         {chat(), `{"messages":[null]}`, "messages[0]", "must not be null"},

@@ -154,6 +154,8 @@ const (
 // Facts is what an engine tells of itself.
 type Facts struct {
 	Slots, ContextLength, Dimensions int
+	// NoTools says that the model cannot be told of tools.
+	NoTools bool
 }
 
 // Answer is an engine's whole answer.

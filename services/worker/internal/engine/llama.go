@@ -80,7 +80,7 @@ func (l *Llama) Plan(ctx context.Context, m Model) (*Plan, error) {
 	args = slices.Concat(l.cfg.Program.first(), args, flags, l.cfg.Program.stdinFlag(ctx))
 	return &Plan{
 		Command:     &Command{Path: path, Args: func(port int) []string { return append(slices.Clone(args), "--port", strconv.Itoa(port)) }},
-		Connect:     func(port int) Engine { return newClient(l.dialect(m, port, prefixes)) },
+		Connect:     func(port int) Engine { return newLlamaEngine(l.dialect(m, port, prefixes), slots) },
 		Slots:       slots,
 		MaxInFlight: slots + l.cfg.Queue, ContextLength: tokens,
 		MemoryBytes: info.memory(slots, tokens, gpuLayers),
@@ -91,14 +91,18 @@ func (l *Llama) args(ctx context.Context, m Model, weights File, slots, tokens i
 	args := []string{
 		"--model", weights.Path, "--alias", m.Name, "--host", "127.0.0.1",
 		"--ctx-size", strconv.Itoa(tokens * slots), "--parallel", strconv.Itoa(slots), "--metrics",
-		// Every open request holds one HTTP thread; health checks need one too.
-		"--threads-http", strconv.Itoa(slots + l.cfg.Queue + llamaSpareThreads),
+		// Every open request holds one HTTP thread, and each answer of a request for
+		// several; health checks need one too.
+		"--threads-http", strconv.Itoa(2*slots + l.cfg.Queue + llamaSpareThreads),
 	}
 	if embeds {
 		args = append(args, "--embedding")
 	}
 	if _, set := m.Spec.GetParameters()["cache-ram"]; !set && l.cfg.Program.knows(ctx, "cache-ram") {
 		args = append(args, "--cache-ram", "256") // MiB; llama.cpp's own 8 GiB is more than is planned for
+	}
+	if _, set := m.Spec.GetParameters()["jinja"]; !set && !embeds && l.cfg.Program.knows(ctx, "jinja") {
+		args = append(args, "--jinja") // tools need it; builds differ in the default
 	}
 	for _, f := range m.Files {
 		if f.Role == RoleProjector {
@@ -130,11 +134,20 @@ func llamaFacts(ctx context.Context, c *client, base string) (Facts, error) {
 		Defaults   struct {
 			Context int `json:"n_ctx"`
 		} `json:"default_generation_settings"`
+		// Older builds tell nothing of it, and have a form of their own for models
+		// whose template knows no tools.
+		Template *struct {
+			Tools bool `json:"supports_tools"`
+			Calls bool `json:"supports_tool_calls"`
+		} `json:"chat_template_caps"`
 	}
 	if err := json.Unmarshal(body, &props); err != nil {
 		return Facts{}, apierr.Wrap(apierr.EngineFailed, err, "the engine's properties cannot be read")
 	}
-	return Facts{Slots: props.TotalSlots, ContextLength: props.Defaults.Context}, nil
+	return Facts{
+		Slots: props.TotalSlots, ContextLength: props.Defaults.Context,
+		NoTools: props.Template != nil && !props.Template.Tools && !props.Template.Calls,
+	}, nil
 }
 
 // weightsOf returns the one file of weights, or the first of several parts.

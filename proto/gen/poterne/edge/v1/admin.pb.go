@@ -164,7 +164,8 @@ type CreateApiKeyRequest struct {
 	Tenant string `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// Who its holder is; empty for a subject made from the key's id.
 	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
-	// 1 to 16 roles.
+	// 1 to 16 roles that the policy knows: `admin`, `developer`, `reader`, and
+	// those that its own lines name.
 	Roles []string `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`
 	// At most 64 groups.
 	Groups []string `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
