@@ -100,6 +100,7 @@ func (a *Agent) plan(ctx context.Context, req *workerv1.LoadModelRequest) (*mode
 	m.turns = a.cfg.Embedding.turns(m.plan.Slots)
 	m.gate = newGate(m.plan.Slots, m.plan.MaxInFlight)
 	m.series = a.metrics.of(name)
+	m.batcher = a.batcher(m.series)
 	return m, nil
 }
 

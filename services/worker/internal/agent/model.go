@@ -9,6 +9,7 @@ import (
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/worker/internal/batch"
 	"github.com/poterne/poterne/services/worker/internal/engine"
 	"github.com/poterne/poterne/services/worker/internal/supervise"
 )
@@ -21,8 +22,10 @@ type model struct {
 	plan   *engine.Plan
 	files  []engine.File
 	gate   *gate
-	turns  *semaphore.Weighted // of embedding
+	turns  *semaphore.Weighted // of embedding without batching
 	series *series
+
+	batcher *batch.Batcher // of embedding
 
 	cancel context.CancelFunc // ends the supervisor
 	done   chan struct{}      // closed when the engine is gone

@@ -43,6 +43,7 @@ func simParameters() map[string]flagKind {
 	rate := number(math.MaxFloat32)
 	return map[string]flagKind{
 		"answer-tokens": positive, "crash-after": count, "decode-rate": rate, "disconnect-after": count,
+		"embedding-call": duration(), "embedding-rate": rate,
 		"error-rate": number(1), "error-status": integer(400, 599), "first-token": duration(), "hang": aSwitch(),
 		"kv-tokens": positive, "max-waiting": positive, "prefill-rate": rate, "seed": integer(0, 1<<53), "start-delay": duration(),
 	}
@@ -57,6 +58,8 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 	p := newParameters(m.Spec.GetParameters())
 	slots := p.number("slots", simSlots, 1, 1<<20)
 	args := []string{"--host", "127.0.0.1", "--model", m.Name, "--slots", strconv.Itoa(slots)}
+	calls := p.number("embedding-calls", 1, 1, 1<<20)
+	args = append(args, "--embedding-calls", strconv.Itoa(calls))
 	tokens := simContext
 	if n := int(m.Spec.GetContextLength()); n > 0 {
 		tokens = n
@@ -75,7 +78,7 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 			base := localURL(port)
 			return newClient(dialect{
 				base: base + "/v1", health: base + "/health", model: m.Name, idle: 90 * time.Second,
-				embed: embedDialect{batch: 256, tokens: true, shortens: true, dimensions: int(m.Spec.GetEmbeddingDimensions())},
+				embed: embedDialect{batch: 256, calls: calls, tokens: true, shortens: true, dimensions: int(m.Spec.GetEmbeddingDimensions())},
 				facts: vllmFacts,
 			})
 		},

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/poterne/poterne/pkg/clock"
 )
 
@@ -28,6 +30,7 @@ type Server struct {
 
 	words   words
 	sched   *scheduler
+	lanes   *semaphore.Weighted // of embedding
 	prefix  *prefixCache
 	faults  *faultBox
 	counts  counters
@@ -54,7 +57,7 @@ func New(cfg Config, c clock.Clock, log *slog.Logger, exit func(code int)) (*Ser
 	s := &Server{
 		cfg: cfg, name: name, quoted: quoted, clock: c, log: log, exit: exit, words: newWords(),
 		sched: newScheduler(cfg.Slots, cfg.KVTokens, cfg.MaxWaiting), prefix: newPrefixCache(cfg.KVTokens),
-		faults: newFaultBox(cfg.Faults, cfg.Seed), readyAt: c.Now().Add(cfg.StartDelay), created: c.Now().Unix(),
+		lanes: semaphore.NewWeighted(int64(cfg.EmbeddingCalls)), faults: newFaultBox(cfg.Faults, cfg.Seed), readyAt: c.Now().Add(cfg.StartDelay), created: c.Now().Unix(),
 		mux: http.NewServeMux(),
 	}
 	s.mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) { s.serveGenerate(w, r, true) })
