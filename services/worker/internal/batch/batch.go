@@ -156,6 +156,9 @@ func (b *Batcher) finish(c *caller, err error) {
 		return
 	}
 	c.finished, c.err = true, err
+	if n := c.usage.GetPromptTokens(); err != nil && n > 0 {
+		b.sees.Unclaimed(int(n))
+	}
 	b.held -= c.bytes
 	for _, f := range c.flows {
 		b.queue.remove(f)

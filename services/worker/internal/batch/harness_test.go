@@ -43,7 +43,9 @@ func newFakeEngine(t *testing.T) *fakeEngine {
 	}
 }
 
-func (f *fakeEngine) EmbedLimits(engine.EmbedRequest) (engine.EmbedLimits, error) { return f.limits, nil }
+func (f *fakeEngine) EmbedLimits(engine.EmbedRequest) (engine.EmbedLimits, error) {
+	return f.limits, nil
+}
 
 // tokensOf is what the engine counts, which is not what LeastTokens does.
 func tokensOf(in engine.Input) int {
