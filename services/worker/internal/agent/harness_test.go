@@ -34,6 +34,8 @@ type fakeEngine struct {
 	release chan struct{} // requests wait for it
 	running int
 	err     error
+
+	embedded []int // inputs of each call, where they are batched
 }
 
 func newFakeEngine() *fakeEngine { return &fakeEngine{kind: "fake", memory: 40 * mib} }

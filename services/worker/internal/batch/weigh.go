@@ -58,26 +58,26 @@ func (b *Batcher) weigh(ctx context.Context, t *batch, callers []*caller) *weigh
 	}
 	w.counted, w.done = make([]int64, len(callers)), make(chan struct{})
 	ctx, w.cancel = context.WithCancel(ctx)
-	go w.count(ctx, counter, t, place)
+	go w.count(ctx, counter, t.limits.Prefix, t.items, place)
 	return w
 }
 
 // count counts every input, and gives up at the first that cannot be counted.
-func (w *weights) count(ctx context.Context, by Counter, t *batch, place map[*caller]int) {
+func (w *weights) count(ctx context.Context, by Counter, prefix string, items []item, place map[*caller]int) {
 	defer close(w.done)
-	counts := make([]int, len(t.items))
+	counts := make([]int, len(items))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(countsAtOnce)
-	for i, it := range t.items {
+	for i, it := range items {
 		g.Go(func() (err error) {
-			counts[i], err = countInput(ctx, by, t.limits.Prefix+it.input.Text)
+			counts[i], err = countInput(ctx, by, prefix+it.input.Text)
 			return err
 		})
 	}
 	if g.Wait() != nil {
 		return
 	}
-	for i, it := range t.items {
+	for i, it := range items {
 		w.counted[place[it.caller]] += int64(counts[i])
 	}
 	w.whole = true

@@ -27,6 +27,7 @@ const simMemory = 24 << 20
 const (
 	simSlots   = 64
 	simContext = 8192
+	simCalls   = 1 // to embed, at once
 )
 
 // Kind is sim.
@@ -58,8 +59,10 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 	p := newParameters(m.Spec.GetParameters())
 	slots := p.number("slots", simSlots, 1, 1<<20)
 	args := []string{"--host", "127.0.0.1", "--model", m.Name, "--slots", strconv.Itoa(slots)}
-	calls := p.number("embedding-calls", 1, 1, 1<<20)
-	args = append(args, "--embedding-calls", strconv.Itoa(calls))
+	calls := p.number("embedding-calls", simCalls, 1, 1<<20)
+	if calls != simCalls {
+		args = append(args, "--embedding-calls", strconv.Itoa(calls))
+	}
 	tokens := simContext
 	if n := int(m.Spec.GetContextLength()); n > 0 {
 		tokens = n
