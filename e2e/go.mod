@@ -1,3 +1,22 @@
 module github.com/poterne/poterne/e2e
 
 go 1.26.0
+
+replace (
+	github.com/poterne/poterne/pkg => ../pkg
+	github.com/poterne/poterne/proto/gen => ../proto/gen
+)
+
+require (
+	github.com/poterne/poterne/proto/gen v0.0.0
+	google.golang.org/grpc v1.85.0
+)
+
+require (
+	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.1 // indirect
+	golang.org/x/net v0.61.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20261019180522-ce908d29299b // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
+)

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,35 +28,28 @@ type suspect struct {
 // fault is held to be in the parameters.
 const maxSuspects = 4
 
-// failed decides what becomes of the inputs of a batch that failed.
+// failed decides what becomes of the inputs of a batch that failed. Whose callers
+// have left meanwhile may be what it failed on.
 func (b *Batcher) failed(t *batch, err error) {
+	inputs, shared := len(t.items), len(t.callers()) > 1
 	if t.drop(); len(t.items) == 0 {
 		return
 	}
-	callers := t.callers()
-	switch status := apierr.ReasonOf(err).HTTPStatus(); {
-	case status >= http.StatusInternalServerError && !overloaded(err) && len(callers) > 1 && !t.alone:
-		// One may have brought the engine down: each gets one try without the others.
-		b.sees.Split(Failed)
-		for i := len(callers) - 1; i >= 0; i-- {
-			b.resend(t, func(it item) bool { return it.caller == callers[i] }, true)
+	status := apierr.ReasonOf(err).HTTPStatus()
+	refused := status >= http.StatusBadRequest && status < http.StatusInternalServerError && !aboutParameters(err)
+	switch s := (suspect{t.items[0], err}); {
+	case refused && inputs > 1:
+		b.halve(t)
+	case refused && tooLong(err):
+		b.blame(s)
+	case refused && t.of != nil:
+		b.suspect(t.of, s)
+	case status >= http.StatusInternalServerError && !overloaded(err) && shared && !t.alone:
+		b.separate(t)
+	default:
+		for _, c := range t.callers() {
+			b.finish(c, err)
 		}
-		return
-	case status >= http.StatusBadRequest && status < http.StatusInternalServerError && !aboutParameters(err):
-		switch s := (suspect{t.items[0], err}); {
-		case len(t.items) > 1:
-			b.halve(t)
-			return
-		case tooLong(err):
-			b.blame(s)
-			return
-		case t.of != nil:
-			b.suspect(t.of, s)
-			return
-		}
-	}
-	for _, c := range callers {
-		b.finish(c, err)
 	}
 }
 
@@ -80,24 +74,29 @@ func (b *Batcher) halve(t *batch) {
 	}
 	b.sees.Split(Refused)
 	middle := len(t.items) / 2
-	for _, items := range [][]item{t.items[middle:], t.items[:middle]} {
-		t.of.parts++
-		b.again = append(b.again, &batch{key: t.key, limits: t.limits, items: items, alone: t.alone, of: t.of})
+	b.resend(t, t.items[middle:], t.alone)
+	if middle > 0 { // but one, the others being gone
+		b.resend(t, t.items[:middle], t.alone)
 	}
 }
 
-// resend has the chosen inputs sent again by themselves.
-func (b *Batcher) resend(t *batch, which func(item) bool, alone bool) {
-	part := &batch{key: t.key, limits: t.limits, alone: alone, of: t.of}
-	for _, it := range t.items {
-		if which(it) {
-			part.items = append(part.items, it)
-		}
+// separate has a batch that failed sent again for each caller alone, the first
+// one first: one may have brought the engine down. Each has one such try.
+func (b *Batcher) separate(t *batch) {
+	b.sees.Split(Failed)
+	for _, c := range slices.Backward(t.callers()) {
+		theirs := slices.DeleteFunc(slices.Clone(t.items), func(it item) bool { return it.caller != c })
+		b.resend(t, theirs, true)
 	}
+}
+
+// resend has items of a batch sent again by themselves, before what was to be
+// sent again already.
+func (b *Batcher) resend(t *batch, items []item, alone bool) {
 	if t.of != nil {
 		t.of.parts++
 	}
-	b.again = append(b.again, part)
+	b.again = append(b.again, &batch{key: t.key, limits: t.limits, items: items, alone: alone, of: t.of})
 }
 
 // suspect notes that an input was refused alone. It is at fault itself if

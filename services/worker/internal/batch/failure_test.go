@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -151,4 +152,24 @@ func TestPartsDoNotHoldOthersUp(t *testing.T) {
 			r.Error("bad inputs were taken")
 		}
 	})
+}
+
+// What a batch failed on may belong to one that has left while it ran: the others
+// are not held to be at fault.
+func TestTheOneAtFaultHasLeft(t *testing.T) {
+	for _, text := range []string{"bad", "boom"} {
+		inBubble(t, Config{}, func(r *rig) {
+			first := r.texts("first")
+			ctx, leave := context.WithCancel(r.Context())
+			r.ask(ctx, request(text))
+			good := r.texts("good")
+			<-first
+			time.Sleep(time.Millisecond) // both run
+			leave()
+			r.check(request("good"), <-good)
+			if got := r.engine.sizes(); !slices.Equal(got, []int{1, 2, 1}) {
+				r.Errorf("%s: calls of %v", text, got)
+			}
+		})
+	}
 }
