@@ -301,6 +301,7 @@ func TestConfig(t *testing.T) {
 	cfg.Engines.Sim.Queue, cfg.Engines.LlamaServer.Slots = -1, 0
 	cfg.Engines.OpenAI.Endpoints = map[string]worker.Endpoint{"x": {BaseURL: "ftp://user:pass@host", APIKey: "sk-secret"}}
 	cfg.Supervision.HealthFailures = 0
+	cfg.Embedding.Linger, cfg.Embedding.QueueBytes = -1, cfg.Embedding.MaxBytes-1
 	err := cfg.Complete()
 	if err == nil {
 		t.Fatal("it is taken")
@@ -308,6 +309,7 @@ func TestConfig(t *testing.T) {
 	for _, key := range []string{
 		"id:", "state_dir:", "max_models:", "memory.limit:", "memory.gpus.card:", "artifacts.roots:", "engines.sim.queue:",
 		"engines.llama_server.slots:", "engines.openai.endpoints.x.base_url:", "supervision.health_failures:",
+		"embedding.linger:", "embedding.queue_bytes:",
 	} {
 		if !strings.Contains(err.Error(), key) {
 			t.Errorf("%s is not named in: %v", key, err)

@@ -16,8 +16,8 @@ const (
 	metricBatchInputs  = "poterne.worker.embed.batch.inputs"
 	metricBatchCallers = "poterne.worker.embed.batch.callers"
 	metricBatchWait    = "poterne.worker.embed.batch.wait"
-	metricBatchSplits  = "poterne.worker.embed.batch.splits"           // by cause
-	metricUnclaimed    = "poterne.worker.embed.batch.unclaimed_tokens" //nolint:gosec // no credential
+	metricBatchSplits  = "poterne.worker.embed.batch.splits" // by cause
+	metricUnclaimed    = "poterne.worker.embed.batch.unclaimed_tokens"
 
 	keyCause = "cause"
 )

@@ -112,7 +112,7 @@ func (b *Batcher) Embed(ctx context.Context, e Engine, r engine.EmbedRequest, sl
 	limits.Calls = cmp.Or(b.cfg.Calls, limits.Calls, slots, 1)
 	c := newCaller(ctx, r.Inputs, b.clock.Now())
 	flows := flowsOf(c, e, r, limits)
-	if err := b.enter(c, flows); err != nil {
+	if err := b.enter(c, flows); err != nil { //nolint:contextcheck // a batch belongs to all of its callers
 		return engine.Embeddings{}, err
 	}
 	select {

@@ -86,7 +86,7 @@ func TestManyInputsHoldNobodyUp(t *testing.T) {
 			list[i] = fmt.Sprintf("passage %d", i)
 		}
 		large := r.texts(list...)
-		time.Sleep(25 * time.Millisecond) // in the middle of the third batch
+		pass(25 * time.Millisecond) // in the middle of the third batch
 		synctest.Wait()
 		a := <-r.texts("query")
 		r.check(request("query"), a)
@@ -114,7 +114,7 @@ func TestACallerThatLeaves(t *testing.T) {
 			r.Errorf("left: %v after %v", a.err, a.took)
 		}
 		r.check(request("stay"), <-staying)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if got := r.engine.sizes(); !slices.Equal(got, []int{1, 8}) || r.engine.gone != 0 {
 			r.Errorf("calls of %v, %d given up", got, r.engine.gone)
 		}
@@ -155,7 +155,7 @@ func TestLinger(t *testing.T) {
 				<-three
 				begun := time.Now()
 				one = r.texts("4")
-				time.Sleep(time.Millisecond)
+				pass(time.Millisecond)
 				two, three = r.texts("5"), r.texts("6")
 				a := <-one
 				if want := c.waited + r.engine.callTime; a.took != want {

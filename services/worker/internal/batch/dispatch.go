@@ -109,7 +109,7 @@ func (b *Batcher) dispatchIn(wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lingering = false
-	b.dispatch()
+	b.dispatch() //nolint:contextcheck // the next batch belongs to others
 }
 
 // start sends a batch. It belongs to all of its callers: it goes on while one of
@@ -157,7 +157,7 @@ func (b *Batcher) run(ctx context.Context, t *batch, callers []*caller, begun ti
 		b.failed(t, err)
 		b.ended(t)
 	}
-	b.dispatch()
+	b.dispatch() //nolint:contextcheck // the next batch belongs to others
 	b.mu.Unlock()
 	if err != nil {
 		return
@@ -168,7 +168,7 @@ func (b *Batcher) run(ctx context.Context, t *batch, callers []*caller, begun ti
 	b.detach(t, callers)
 	b.done(t, callers, out, weights)
 	b.ended(t)
-	b.dispatch()
+	b.dispatch() //nolint:contextcheck // the next batch belongs to others
 }
 
 // detach notes that the batch does not run any more.

@@ -164,7 +164,7 @@ func TestTheOneAtFaultHasLeft(t *testing.T) {
 			r.ask(ctx, request(text))
 			good := r.texts("good")
 			<-first
-			time.Sleep(time.Millisecond) // both run
+			pass(time.Millisecond) // both run
 			leave()
 			r.check(request("good"), <-good)
 			if got := r.engine.sizes(); !slices.Equal(got, []int{1, 2, 1}) {

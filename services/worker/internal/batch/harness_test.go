@@ -235,3 +235,6 @@ func (r *rig) check(of engine.EmbedRequest, a answer) {
 		}
 	}
 }
+
+// pass lets the bubble's time pass.
+func pass(d time.Duration) { <-time.After(d) }

@@ -98,10 +98,10 @@ func (r *rig) visit(rnd *rand.Rand, e Engine) []*visitor {
 			}
 			v.got.out, v.got.err = r.batcher.Embed(ctx, e, v.of, 1)
 		})
-		time.Sleep(time.Duration(rnd.Int64N(int64(8 * time.Millisecond))))
+		pass(time.Duration(rnd.Int64N(int64(8 * time.Millisecond))))
 	}
 	wg.Wait()
-	time.Sleep(time.Minute) // what is still computed for nobody
+	pass(time.Minute) // what is still computed for nobody
 	return all
 }
 

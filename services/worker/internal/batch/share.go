@@ -25,7 +25,7 @@ func apportion(total int32, weights []int64) []int32 {
 	rests := make([]rest, len(weights))
 	missing := total
 	for i, w := range weights {
-		parts[i] = int32(int64(total) * w / sum) //nolint:gosec // no more than total
+		parts[i] = int32(int64(total) * w / sum)
 		rests[i] = rest{i, int64(total) * w % sum}
 		missing -= parts[i]
 	}

@@ -106,7 +106,7 @@ func TestCounts(t *testing.T) {
 						out, err := r.batcher.Embed(r.Context(), e, request(text), 1)
 						done <- answer{out, err, time.Since(begun)}
 					}()
-					time.Sleep(1) // they come in this order
+					pass(1) // they come in this order
 					return done
 				}
 				<-embed("alone is not counted")

@@ -99,7 +99,7 @@ func TestSimComputesAsManyCallsAsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		c, ok := plan.Connect(1).(*client)
-		if !ok || c.d.embed.calls != want || slices.Contains(plan.Command.Args(1), "--embedding-calls") != (value != "") {
+		if !ok || c.d.embed.calls != want || slices.Contains(plan.Command.Args(1), "--embedding-calls="+value) != (value != "") {
 			t.Errorf("%q: %v, args %v", value, c.d.embed.calls, plan.Command.Args(1))
 		}
 	}

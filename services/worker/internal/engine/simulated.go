@@ -44,7 +44,7 @@ func simParameters() map[string]flagKind {
 	rate := number(math.MaxFloat32)
 	return map[string]flagKind{
 		"answer-tokens": positive, "crash-after": count, "decode-rate": rate, "disconnect-after": count,
-		"embedding-call": duration(), "embedding-rate": rate,
+		"embedding-call": duration(), "embedding-calls": positive, "embedding-rate": rate,
 		"error-rate": number(1), "error-status": integer(400, 599), "first-token": duration(), "hang": aSwitch(),
 		"kv-tokens": positive, "max-waiting": positive, "prefill-rate": rate, "seed": integer(0, 1<<53), "start-delay": duration(),
 	}
@@ -59,9 +59,9 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 	p := newParameters(m.Spec.GetParameters())
 	slots := p.number("slots", simSlots, 1, 1<<20)
 	args := []string{"--host", "127.0.0.1", "--model", m.Name, "--slots", strconv.Itoa(slots)}
-	calls := p.number("embedding-calls", simCalls, 1, 1<<20)
-	if calls != simCalls {
-		args = append(args, "--embedding-calls", strconv.Itoa(calls))
+	calls := simCalls
+	if n, err := strconv.Atoi(p.left["embedding-calls"]); err == nil { // it is checked with the other flags
+		calls = n
 	}
 	tokens := simContext
 	if n := int(m.Spec.GetContextLength()); n > 0 {
