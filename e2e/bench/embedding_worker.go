@@ -41,10 +41,11 @@ func startEmbedder(ctx context.Context, spec *commonv1.ModelSpec, set []string) 
 	if err != nil {
 		return nil, err
 	}
-	e = &embedder{}
+	made := &embedder{}
+	e = made
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, e.stop())
+			err = errors.Join(err, made.stop())
 		}
 	}()
 	if e.dir, err = os.MkdirTemp("", "poterne-bench-*"); err != nil {
@@ -72,7 +73,10 @@ func startEmbedder(ctx context.Context, spec *commonv1.ModelSpec, set []string) 
 		return nil, err
 	}
 	e.client = workerv1.NewWorkerServiceClient(e.conn)
-	return e, e.load(ctx, spec)
+	if err := e.load(ctx, spec); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // load has the worker load the model, and waits until it serves.

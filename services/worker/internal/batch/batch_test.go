@@ -101,6 +101,29 @@ func TestManyInputsHoldNobodyUp(t *testing.T) {
 	})
 }
 
+// However many calls the engine computes at once, one caller has one.
+func TestOneCallerHasOneBatch(t *testing.T) {
+	inBubble(t, Config{Calls: 3}, func(r *rig) {
+		list := make([]string, 40)
+		for i := range list {
+			list[i] = fmt.Sprintf("passage %d", i)
+		}
+		large := r.texts(list...)
+		if n := r.running(); n != 1 {
+			r.Errorf("%d of its batches run", n)
+		}
+		query := r.texts("query") // does not wait before the engine, though in it
+		if n := r.running(); n != 2 {
+			r.Errorf("%d batches run, with another's", n)
+		}
+		r.check(request("query"), <-query)
+		r.check(request(list...), <-large)
+		if got := r.engine.sizes(); !slices.Equal(got, []int{8, 1, 8, 8, 8, 8}) {
+			r.Errorf("calls of %v", got)
+		}
+	})
+}
+
 func TestACallerThatLeaves(t *testing.T) {
 	inBubble(t, Config{}, func(r *rig) {
 		ctx, leave := context.WithCancel(r.Context())

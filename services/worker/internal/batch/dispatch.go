@@ -14,6 +14,7 @@ type batch struct {
 	key    key
 	limits engine.EmbedLimits
 	items  []item
+	flows  []*flow // that the items were taken from; of parts none
 	// alone says that a batch failed and this is one caller's part of it.
 	alone bool
 	// of is the batch that was refused and that this is a part of, or nil.
@@ -109,7 +110,7 @@ func (b *Batcher) dispatchIn(wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lingering = false
-	b.dispatch() //nolint:contextcheck // the next batch belongs to others
+	b.dispatch()
 }
 
 // start sends a batch. It belongs to all of its callers: it goes on while one of
@@ -150,6 +151,7 @@ func (b *Batcher) run(ctx context.Context, t *batch, callers []*caller, begun ti
 	}
 	b.mu.Lock()
 	b.running--
+	b.queue.back(t)
 	now := b.clock.Now()
 	b.last.ended, b.last.took, b.last.callers = now, now.Sub(begun), len(callers)
 	if err != nil {

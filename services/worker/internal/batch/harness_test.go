@@ -218,6 +218,13 @@ func request(list ...string) engine.EmbedRequest {
 	return of
 }
 
+// running is how many batches the engine has.
+func (r *rig) running() int {
+	r.batcher.mu.Lock()
+	defer r.batcher.mu.Unlock()
+	return r.batcher.running
+}
+
 // check fails unless a holds the request's own vectors.
 func (r *rig) check(of engine.EmbedRequest, a answer) {
 	r.Helper()

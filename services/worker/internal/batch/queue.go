@@ -34,6 +34,7 @@ type flow struct {
 	order uint64 // of arrival
 	at    int    // in the group's heap; -1 when it is in none
 	group *group
+	last  *batch // that items were taken for
 }
 
 // flowsOf returns the caller's inputs, by kind.
@@ -77,13 +78,18 @@ type group struct {
 func newQueue() queue { return queue{groups: make(map[key]*group)} }
 
 func (q *queue) add(f *flow) {
+	q.orders++
+	f.tag, f.order = q.now, q.orders
+	q.put(f)
+}
+
+func (q *queue) put(f *flow) {
 	g := q.groups[f.key]
 	if g == nil {
 		g = &group{}
 		q.groups[f.key] = g
 	}
-	q.orders++
-	f.tag, f.order, f.group = q.now, q.orders, g
+	f.group = g
 	g.items += len(f.items)
 	heap.Push(&g.flows, f)
 }
@@ -96,7 +102,6 @@ func (q *queue) remove(f *flow) {
 	g := f.group
 	heap.Remove(&g.flows, f.at)
 	g.items -= len(f.items)
-	f.items = nil
 	q.tidy(f.key, g)
 }
 
@@ -118,7 +123,9 @@ func (q *queue) first() *group {
 	return best
 }
 
-// take takes a batch out of the group.
+// take takes a batch out of the group. Flows of which more is left do not wait
+// until the batch is back: one caller has no more than one batch of a kind in the
+// engine, however many calls it computes at once.
 func (q *queue) take(g *group, maxBytes int) *batch {
 	first := g.flows[0]
 	t := &batch{key: first.key, limits: first.limits}
@@ -131,6 +138,10 @@ func (q *queue) take(g *group, maxBytes int) *batch {
 		if len(t.items) > 0 && (t.limits.Tokens > 0 && tokens > t.limits.Tokens || size > maxBytes) {
 			break
 		}
+		if f.last != t {
+			f.last = t
+			t.flows = append(t.flows, f)
+		}
 		t.items = append(t.items, it)
 		q.now = max(q.now, f.tag)
 		f.items = f.items[1:]
@@ -142,8 +153,21 @@ func (q *queue) take(g *group, maxBytes int) *batch {
 		f.tag += float64(it.tokens + 1) // an empty text is no free one
 		heap.Fix(&g.flows, 0)
 	}
+	for _, f := range t.flows {
+		q.remove(f)
+	}
 	q.tidy(first.key, g)
 	return t
+}
+
+// back puts what is left of a batch's flows in line again.
+func (q *queue) back(t *batch) {
+	for _, f := range t.flows {
+		if len(f.items) > 0 && !f.items[0].caller.finished {
+			q.put(f)
+		}
+	}
+	t.flows = nil
 }
 
 func (f *flow) before(other *flow) bool {
