@@ -15,8 +15,6 @@ type batch struct {
 	limits engine.EmbedLimits
 	items  []item
 	flows  []*flow // that the items were taken from; of parts none
-	// alone says that a batch failed and this is one caller's part of it.
-	alone bool
 	// of is the batch that was refused and that this is a part of, or nil.
 	of *refusal
 

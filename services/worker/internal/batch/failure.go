@@ -44,7 +44,7 @@ func (b *Batcher) failed(t *batch, err error) {
 		b.blame(s)
 	case refused && t.of != nil:
 		b.suspect(t.of, s)
-	case status >= http.StatusInternalServerError && !overloaded(err) && shared && !t.alone:
+	case status >= http.StatusInternalServerError && !overloaded(err) && shared:
 		b.separate(t)
 	default:
 		for _, c := range t.callers() {
@@ -74,29 +74,28 @@ func (b *Batcher) halve(t *batch) {
 	}
 	b.sees.Split(Refused)
 	middle := len(t.items) / 2
-	b.resend(t, t.items[middle:], t.alone)
-	if middle > 0 { // but one, the others being gone
-		b.resend(t, t.items[:middle], t.alone)
-	}
+	b.resend(t, t.items[middle:])
+	b.resend(t, t.items[:middle]) // nothing, when one is left of several
 }
 
 // separate has a batch that failed sent again for each caller alone, the first
-// one first: one may have brought the engine down. Each has one such try.
+// one first: one may have brought the engine down. Each has one such try, since
+// what one caller has alone is not separated again.
 func (b *Batcher) separate(t *batch) {
 	b.sees.Split(Failed)
 	for _, c := range slices.Backward(t.callers()) {
 		theirs := slices.DeleteFunc(slices.Clone(t.items), func(it item) bool { return it.caller != c })
-		b.resend(t, theirs, true)
+		b.resend(t, theirs)
 	}
 }
 
 // resend has items of a batch sent again by themselves, before what was to be
 // sent again already.
-func (b *Batcher) resend(t *batch, items []item, alone bool) {
+func (b *Batcher) resend(t *batch, items []item) {
 	if t.of != nil {
 		t.of.parts++
 	}
-	b.again = append(b.again, &batch{key: t.key, limits: t.limits, items: items, alone: alone, of: t.of})
+	b.again = append(b.again, &batch{key: t.key, limits: t.limits, items: items, of: t.of})
 }
 
 // suspect notes that an input was refused alone. It is at fault itself if

@@ -154,6 +154,38 @@ func TestPartsDoNotHoldOthersUp(t *testing.T) {
 	})
 }
 
+// And what arrives does not hold the parts up.
+func TestOthersDoNotHoldPartsUp(t *testing.T) {
+	inBubble(t, Config{}, func(r *rig) {
+		first := r.texts("first")
+		bad, good := r.texts("bad"), r.texts("good")
+		<-first
+		others := make(chan (<-chan answer), 100)
+		go func() { // one more at every moment that the engine is busy
+			defer close(others)
+			for range 50 {
+				of := make(chan answer, 1)
+				go func() {
+					_, err := r.batcher.Embed(r.Context(), r.engine, request("other"), 1)
+					of <- answer{err: err}
+				}()
+				others <- of
+				pass(r.engine.callTime / 2)
+			}
+		}()
+		a, b := <-bad, <-good
+		r.check(request("good"), b)
+		if a.err == nil || max(a.took, b.took) > 7*r.engine.callTime {
+			r.Errorf("took %v and %v", a.took, b.took)
+		}
+		for of := range others {
+			if a := <-of; a.err != nil {
+				r.Error(a.err)
+			}
+		}
+	})
+}
+
 // What a batch failed on may belong to one that has left while it ran: the others
 // are not held to be at fault.
 func TestTheOneAtFaultHasLeft(t *testing.T) {
