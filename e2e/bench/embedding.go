@@ -1,6 +1,3 @@
-// Package bench measures what the platform promises against processes that it
-// starts itself, in ratios of one run. Start reading at the function of a
-// scenario.
 package bench
 
 import (

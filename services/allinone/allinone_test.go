@@ -26,7 +26,7 @@ import (
 // is: the worker starts its own program with `sim`.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "sim" {
-		os.Exit(sim.Main(os.Args[2:])) //nolint:forbidigo // here it is the engine's main
+		os.Exit(sim.Main(noted(os.Args[2:]))) //nolint:forbidigo // here it is the engine's main
 	}
 	m.Run()
 }
@@ -203,9 +203,10 @@ func TestConfigListsEveryProblem(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.DataDir, cfg.HTTPAddr, cfg.Engine, cfg.LogLevel, cfg.LogFormat = "", "8080", "gpu", "loud", "xml"
 	cfg.GRPCAddr = cfg.OpsAddr
+	cfg.FetchFrom = []string{"models"}
 	err := Run(t.Context(), cfg, "test", io.Discard)
 	var problems config.Errors
-	if !errors.As(err, &problems) || len(problems) != 6 {
+	if !errors.As(err, &problems) || len(problems) != 7 {
 		t.Errorf("problems: %v", err)
 	}
 }

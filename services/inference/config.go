@@ -188,7 +188,7 @@ func DefaultConfig() *Config {
 		},
 		Routing: Routing{
 			MaxAttempts: 3, WaitForReady: 10 * time.Second, MaxWaiters: 256, Timeout: 10 * time.Minute,
-			Policy: PolicyScored, Score: Score(schedule.DefaultTerms()), PrefixBlocks: 1 << 19,
+			Policy: PolicyScored, Score: Score(schedule.DefaultTerms()), PrefixBlocks: 1 << 18,
 		},
 		Queue: Queue{
 			MaxRequests: 4096, MaxBytes: 256 * config.MiB,

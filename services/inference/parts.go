@@ -79,7 +79,7 @@ func (s *Service) newFleet() *fleet.Fleet {
 	}
 	cfg := s.cfg.Workers
 	return fleet.New(fleet.Options{
-		Source: source, Service: WorkerName, Dial: fleet.Dialer(dial), Clock: s.opts.clock,
+		Source: source, Service: WorkerName, Replica: s.replica, Dial: fleet.Dialer(dial), Clock: s.opts.clock,
 		Logger: s.opts.telemetry.Logger, Backoff: s.backoff(cfg.BackoffBase, cfg.BackoffMax),
 		SilenceTimeout: cfg.StaleAfter, MaxWorkers: cfg.Max,
 	})

@@ -35,6 +35,7 @@ type Service struct {
 	readiness *health.Readiness
 	discovery backend.Backend
 	chain     grpcserver.Chain
+	replica   string // this process's name to the workers
 	metrics   *metrics.Metrics
 
 	follower   *catalog.Follower
@@ -88,13 +89,14 @@ func (s *Service) build(ctx context.Context) error {
 	if s.follower, err = s.newFollower(); err != nil { //nolint:contextcheck // its breaker reports on no call's behalf
 		return err
 	}
+	s.replica = o.ids.New()
 	s.fleet = s.newFleet()
 	s.placement = s.newPlacement()
 	s.scheduler = s.newScheduler()
 	s.router = s.newRouter()
 	s.server = api.New(api.Options{
 		Catalog: s.follower, Fleet: s.fleet, Router: s.router, Metrics: s.metrics,
-		Clock: o.clock, Timeout: s.cfg.Routing.Timeout,
+		Clock: o.clock, Replica: s.replica, Timeout: s.cfg.Routing.Timeout,
 	})
 	s.registered = &registration{service: s}
 	stop, err := s.metrics.Observe(s.gauges())

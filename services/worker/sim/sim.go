@@ -85,6 +85,7 @@ func flags(cfg *Config) *flag.FlagSet {
 	fs.IntVar(&e.KVTokens, "kv-tokens", e.KVTokens, "tokens of all requests that run at once")
 	fs.IntVar(&e.MaxWaiting, "max-waiting", e.MaxWaiting, "requests that may wait")
 	fs.Float64Var(&e.PrefillRate, "prefill-rate", 0, "tokens of the prompt a second; 0 is without delay")
+	fs.IntVar(&e.PrefillParallel, "prefill-parallel", 0, "prompts that are read at once; 0 does not limit it")
 	fs.Float64Var(&e.DecodeRate, "decode-rate", 0, "tokens of the answer a second; 0 is without delay")
 	fs.DurationVar(&e.FirstToken, "first-token", 0, "time before the first token besides the prefill")
 	fs.DurationVar(&e.EmbeddingCall, "embedding-call", 0, "time that a call to embed takes besides its tokens")

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -84,7 +86,7 @@ func (a *app) workersCommand() *cobra.Command {
 				return a.print(workers, nil)
 			}
 			return a.print(modelRows(workers), columns("WORKER worker", "ADDRESS address", "CONNECTED connected", "DRAINING draining",
-				"MODEL model.name", "ENGINE model.engine", "STATE model.state", "ACTIVE model.active", "QUEUED model.queued", "ERROR model.error"))
+				"MODEL model.name", "ENGINE model.engine", "STATE model.state", "FETCHED fetched", "ACTIVE model.active", "QUEUED model.queued", "ERROR model.error"))
 		},
 	})
 }
@@ -97,7 +99,7 @@ func modelRows(workers []any) []any {
 		row := func(model any) map[string]any {
 			return map[string]any{
 				"worker": lookup(w, "state.worker_id"), "address": lookup(w, "address"), "connected": lookup(w, "connected"),
-				"draining": lookup(w, "state.draining"), "model": model,
+				"draining": lookup(w, "state.draining"), "model": model, "fetched": fetched(lookup(model, "fetch")),
 			}
 		}
 		models, _ := lookup(w, "state.models").([]any)
@@ -109,6 +111,30 @@ func modelRows(workers []any) []any {
 		}
 	}
 	return rows
+}
+
+// fetched says how far the fetching of a model's files is, or nothing when none
+// are being fetched.
+func fetched(progress any) string {
+	number := func(key string) float64 {
+		n, err := strconv.ParseFloat(fmt.Sprint(lookup(progress, key)), 64)
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	if progress == nil {
+		return ""
+	}
+	const mib = 1 << 20
+	text := fmt.Sprintf("%.0f MiB", number("done_bytes")/mib)
+	if total := number("total_bytes"); total > 0 {
+		text = fmt.Sprintf("%.0f%% of %.0f MiB", 100*number("done_bytes")/total, total/mib)
+	}
+	if rate := number("bytes_per_second"); rate > 0 {
+		text += fmt.Sprintf(", %.1f MiB/s", rate/mib)
+	}
+	return text
 }
 
 func (a *app) auditCommand() *cobra.Command {

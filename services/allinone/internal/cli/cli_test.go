@@ -263,6 +263,44 @@ func TestRegisterHashesArtifacts(t *testing.T) {
 	}
 }
 
+func TestRemoteArtifacts(t *testing.T) {
+	hash := strings.Repeat("ab", 32)
+	r := registration{task: "chat", artifacts: []string{
+		"projector=sha256:" + hash + ":123@s3://models/p.gguf", "sha256:" + hash + "@https://host/f?a=b",
+	}}
+	spec, err := r.spec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _ := json.Marshal(spec["artifacts"])
+	want := `[{"role":"projector","sha256":"` + hash + `","size_bytes":123,"uri":"s3://models/p.gguf"},` +
+		`{"role":"weights","sha256":"` + hash + `","size_bytes":0,"uri":"https://host/f?a=b"}]`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	for _, bad := range []string{
+		"https://host/f", "sha256:ab@https://host/f", "sha256:" + hash, "sha256:" + hash + ":x@https://host/f",
+		"sha256:" + hash + ":-1@https://host/f", "sha256:" + strings.ToUpper(hash) + "@https://host/f", "weights=sha256:" + hash + "@host/f",
+	} {
+		r.artifacts = []string{bad}
+		if spec, err := r.spec(); err == nil {
+			t.Errorf("%q was taken: %v", bad, spec)
+		}
+	}
+}
+
+func TestFetched(t *testing.T) {
+	for want, progress := range map[string]any{
+		"":                         nil,
+		"5 MiB":                    map[string]any{"done_bytes": "5242880"},
+		"50% of 10 MiB, 2.5 MiB/s": map[string]any{"done_bytes": "5242880", "total_bytes": json.Number("10485760"), "bytes_per_second": "2621440"},
+	} {
+		if got := fetched(progress); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestContexts(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"api_keys":[{"id":%q}]}`, r.Header.Get("Authorization"))

@@ -149,6 +149,7 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 	if err != nil {
 		return false, nil, err
 	}
+	record := audit.From(ctx)
 	var by *inferencev1.ServedBy
 	for {
 		event, err := events.Recv()
@@ -163,6 +164,8 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 			by = e.ServedBy
 			continue
 		case *inferencev1.InvokeStreamResponse_Chunk:
+			// Noted first: sending it may fail although the caller has it.
+			used(record, event.GetUsage())
 			if !began {
 				began = true
 				err = served(ctx, setHeader, by)
@@ -175,12 +178,20 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 			}
 		case *inferencev1.InvokeStreamResponse_Finish:
 			usage := e.Finish.GetUsage()
-			audit.From(ctx).SetTokens(usage.GetPromptTokens(), usage.GetCompletionTokens())
+			used(record, usage)
 			if !began { // an answer without a chunk was still served by somebody
 				err = served(ctx, setHeader, by)
 			}
 			return began, usage, err
 		}
+	}
+}
+
+// used notes the tokens of what of the answer has come so far, for the record of
+// a request that may end at any time.
+func used(record *audit.Entry, u *commonv1.TokenUsage) {
+	if u != nil {
+		record.SetTokens(u.GetPromptTokens(), u.GetCompletionTokens())
 	}
 }
 

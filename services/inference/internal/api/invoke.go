@@ -25,7 +25,7 @@ func (s *Server) Invoke(ctx context.Context, req *inferencev1.InvokeRequest) (re
 		return nil, err
 	}
 	j.query.Prompt, j.query.Bytes = prefix.Read(req.GetBody()), len(req.GetBody())
-	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody()}
+	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody(), Replica: s.opts.Replica}
 	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
 		answer, err := run.Copy().Worker().Client().Invoke(ctx, ask)
 		if err != nil {
@@ -57,7 +57,7 @@ func (s *Server) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (resp
 	}
 	ask := &workerv1.EmbedRequest{
 		Digest: j.query.Digest, Inputs: req.GetInputs(), InputType: req.GetInputType(),
-		Dimensions: req.GetDimensions(), Extra: req.GetExtra(),
+		Dimensions: req.GetDimensions(), Extra: req.GetExtra(), Replica: s.opts.Replica,
 	}
 	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
 		answer, err := run.Copy().Worker().Client().Embed(ctx, ask)

@@ -1,6 +1,7 @@
 // Package api is the inference service's gRPC face: it resolves the model, has
 // the router find a worker, and passes answers on as they come, without reading
-// what is in them. Start reading at Server.
+// what is in them: what another worker needs to go on with an answer is told
+// beside it. Start reading at Server.
 package api
 
 import (
@@ -45,6 +46,8 @@ type Options struct {
 	Router  Router
 	Metrics *metrics.Metrics
 	Clock   clock.Clock
+	// Replica is this process's name to the workers.
+	Replica string
 	// Timeout is the deadline of a request that has none.
 	Timeout time.Duration
 }
@@ -148,10 +151,14 @@ func (s *Server) end(ctx context.Context, j job, err error) {
 // servedBy says who answers.
 func (j job) servedBy(run *routing.Run) *inferencev1.ServedBy {
 	v := j.target.Version
-	return &inferencev1.ServedBy{
+	by := &inferencev1.ServedBy{
 		Model: v.Model, Version: v.Number, Digest: v.Digest, Arm: j.target.Arm,
 		WorkerId: run.Copy().Worker().ID(), Attempts: int32(run.Attempt()),
 	}
+	if w := run.Waited(); w > 0 {
+		by.QueueTime = durationpb.New(w)
+	}
+	return by
 }
 
 // bounded gives a request that has no deadline one.

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"io"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/inference/internal/metrics"
 	"github.com/poterne/poterne/services/inference/internal/prefix"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 )
@@ -30,37 +33,70 @@ func (s *Server) InvokeStream(req *inferencev1.InvokeRequest, stream grpc.Server
 		return err
 	}
 	j.query.Prompt, j.query.Bytes = prefix.Read(req.GetBody()), len(req.GetBody())
-	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody()}
-	return s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
-		// Ends the worker's stream on every way out of the attempt.
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		from, err := run.Copy().Worker().Client().InvokeStream(ctx, ask)
-		if err != nil {
-			return false, err
-		}
-		r := relay{server: s, job: &j, run: run, to: stream}
-		err = r.pass(ctx, from)
-		return r.begun, err
-	})
+	r := relay{
+		server: s, job: &j, to: stream,
+		ask: &workerv1.InvokeRequest{
+			Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody(), Replica: s.opts.Replica,
+		},
+	}
+	r.out.Event = &r.chunk
+	return s.opts.Router.Do(ctx, j.query, r.try)
 }
 
-// relay passes one worker's stream on. It holds one message: a slow caller
-// slows the engine down by gRPC's flow control.
+// relay passes an answer on, from one worker after another. It holds one
+// message, and of an answer that can be continued its text: a slow caller slows
+// the engine down by gRPC's flow control.
 type relay struct {
 	server *Server
 	job    *job
-	run    *routing.Run
+	ask    *workerv1.InvokeRequest
 	to     grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]
 
-	begun bool // something was passed on
+	// Of this attempt.
+	run      *routing.Run
+	announce bool // the caller is to be told who answers
+	begun    bool // something was passed on
+
+	answer answer
 	// What every chunk is sent in; SendMsg does not keep it.
 	chunk inferencev1.InvokeStreamResponse_Chunk
 	out   inferencev1.InvokeStreamResponse
 }
 
+// try runs an attempt. One after the answer has begun goes on with it.
+func (r *relay) try(ctx context.Context, run *routing.Run) (bool, error) {
+	// Ends the worker's stream on every way out of the attempt.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.run, r.announce, r.begun = run, true, false
+	if r.answer.begun {
+		r.ask.Continuation = r.answer.continuation()
+	}
+	from, err := run.Copy().Worker().Client().InvokeStream(ctx, r.ask)
+	if err != nil {
+		return false, err
+	}
+	err = r.pass(ctx, from)
+	if err != nil {
+		run.Count(r.answer.usage)
+	}
+	if err == nil || !r.answer.begun || ctx.Err() != nil {
+		return r.begun, err
+	}
+	if _, gone := errors.AsType[*routing.CallerGoneError](err); gone {
+		return r.begun, err
+	}
+	switch {
+	case r.answer.stopped:
+		// The answer is whole; what is missing is that somebody says so.
+		return true, r.passFinish(ctx, &workerv1.Finish{Usage: r.answer.usage})
+	case r.answer.continuable && r.begun:
+		return true, &routing.ResumeError{Err: err}
+	}
+	return r.begun, err
+}
+
 func (r *relay) pass(ctx context.Context, from grpc.ServerStreamingClient[workerv1.InvokeStreamResponse]) error {
-	r.out.Event = &r.chunk
 	var msg workerv1.InvokeStreamResponse
 	finished := false
 	for {
@@ -78,11 +114,14 @@ func (r *relay) pass(ctx context.Context, from grpc.ServerStreamingClient[worker
 		}
 		switch ev := msg.GetEvent().(type) {
 		case *workerv1.InvokeStreamResponse_Chunk:
-			err = r.passChunk(ctx, ev.Chunk)
+			err = r.passChunk(ctx, &msg, ev.Chunk)
 		case *workerv1.InvokeStreamResponse_Finish:
 			finished = true
-			err = r.passFinish(ev.Finish)
+			err = r.passFinish(ctx, ev.Finish)
 		case *workerv1.InvokeStreamResponse_Accepted:
+			if !r.answer.begun {
+				r.answer.continuable = ev.Accepted.GetContinuable()
+			}
 		}
 		if err != nil {
 			return err
@@ -90,44 +129,73 @@ func (r *relay) pass(ctx context.Context, from grpc.ServerStreamingClient[worker
 	}
 }
 
-// open sends `served_by` before the first event.
-func (r *relay) open() error {
-	if r.begun {
+// open says who answers, before the first event and where another worker goes
+// on.
+func (r *relay) open(ctx context.Context) error {
+	if !r.announce {
 		return nil
 	}
-	r.begun = true
-	return r.send(&inferencev1.InvokeStreamResponse{Event: &inferencev1.InvokeStreamResponse_ServedBy{
-		ServedBy: r.job.servedBy(r.run),
-	}})
+	r.announce = false
+	if r.answer.begun {
+		r.continued(ctx)
+	}
+	by := r.job.servedBy(r.run)
+	by.Continuations = r.answer.continuations
+	return r.send(&inferencev1.InvokeStreamResponse{
+		Event: &inferencev1.InvokeStreamResponse_ServedBy{ServedBy: by}, Usage: r.answer.usage,
+	})
 }
+
+// continued notes that the answer goes on with another worker.
+func (r *relay) continued(ctx context.Context) {
+	r.answer.continuations++
+	r.server.opts.Metrics.Continued(ctx, r.job.target.Version.Model)
+	trace.SpanFromContext(ctx).AddEvent(eventContinued, trace.WithAttributes(
+		attribute.String(metrics.KeyWorker, r.run.Copy().Worker().ID()),
+		attribute.Int(keyAttempt, r.run.Attempt()),
+		attribute.Int(keyTokens, int(r.answer.usage.GetCompletionTokens())),
+	))
+}
+
+// The event of a span that says where an answer went on, and its attributes.
+const (
+	eventContinued = "answer continued on another worker"
+	keyAttempt     = "attempt"
+	keyTokens      = "completion_tokens"
+)
 
 // send keeps a caller who is gone from being taken for a worker that failed.
 func (r *relay) send(msg *inferencev1.InvokeStreamResponse) error {
+	r.begun = true
 	if err := r.to.Send(msg); err != nil {
 		return &routing.CallerGoneError{Err: err}
 	}
 	return nil
 }
 
-func (r *relay) passChunk(ctx context.Context, chunk []byte) error {
-	if !r.begun {
+func (r *relay) passChunk(ctx context.Context, msg *workerv1.InvokeStreamResponse, chunk []byte) error {
+	if !r.answer.begun {
 		s := r.server.opts
 		r.run.FirstToken()
 		s.Metrics.FirstToken(ctx, r.job.target.Version.Model, s.Clock.Now().Sub(r.job.began))
-		if err := r.open(); err != nil {
-			return err
-		}
 	}
-	r.chunk.Chunk = chunk
-	return r.send(&r.out)
-}
-
-func (r *relay) passFinish(f *workerv1.Finish) error {
-	r.run.Count(f.GetUsage())
-	if err := r.open(); err != nil {
+	if err := r.open(ctx); err != nil {
 		return err
 	}
-	return r.send(&inferencev1.InvokeStreamResponse{Event: &inferencev1.InvokeStreamResponse_Finish{
-		Finish: &inferencev1.Finish{Usage: f.GetUsage()},
-	}})
+	r.chunk.Chunk, r.out.Usage = chunk, msg.GetUsage()
+	if err := r.send(&r.out); err != nil {
+		return err
+	}
+	r.answer.add(msg)
+	return nil
+}
+
+func (r *relay) passFinish(ctx context.Context, f *workerv1.Finish) error {
+	r.run.Count(f.GetUsage())
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	return r.send(&inferencev1.InvokeStreamResponse{
+		Event: &inferencev1.InvokeStreamResponse_Finish{Finish: &inferencev1.Finish{Usage: f.GetUsage()}}, Usage: f.GetUsage(),
+	})
 }

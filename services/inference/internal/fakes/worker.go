@@ -84,6 +84,19 @@ func (w *Worker) Report(digest string, slots, active, queued int32) {
 	})
 }
 
+// Restart counts a start of a version's engine.
+func (w *Worker) Restart(digest string) {
+	w.change(func() {
+		for i, m := range w.models {
+			if m.GetDigest() == digest {
+				w.models[i] = &workerv1.LoadedModel{
+					Digest: digest, State: m.GetState(), Engine: m.GetEngine(), Slots: m.GetSlots(), Restarts: m.GetRestarts() + 1,
+				}
+			}
+		}
+	})
+}
+
 // Drain says whether the worker takes no new work.
 func (w *Worker) Drain(on bool) { w.change(func() { w.draining = on }) }
 

@@ -72,6 +72,11 @@ func (c *Copy) observe(m *workerv1.LoadedModel) {
 		c.Cache.Renew(c.ids.Add(1)) // an engine that was started again has nothing cached
 	}
 	c.slots.Store(int64(m.GetSlots()))
-	reported := int64(m.GetActive()) + int64(m.GetQueued())
-	c.others.Store(max(0, reported-c.own.Load()))
+	// What the report counts of this replica's own is as old as the report: taking
+	// off what is in flight now would make up, or hide, requests of others.
+	own := int64(m.GetOwn())
+	if m.Own == nil { // a worker that does not tell
+		own = c.own.Load()
+	}
+	c.others.Store(max(0, int64(m.GetActive())+int64(m.GetQueued())-own))
 }

@@ -32,6 +32,9 @@ type Options struct {
 	Source discovery.Source
 	// Service is the workers' name in discovery.
 	Service string
+	// Replica is this process's name to the workers, by which they tell its
+	// requests from others'.
+	Replica string
 	Dial    Dialer
 	Clock   clock.Clock
 	Logger  *slog.Logger

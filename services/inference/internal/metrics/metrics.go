@@ -25,6 +25,7 @@ const (
 	nameDuration   = "poterne.inference.duration"            // s
 	nameFirstToken = "poterne.inference.time_to_first_token" //nolint:gosec // seconds, not a credential
 	nameAttempts   = "poterne.inference.attempts"
+	nameContinued  = "poterne.inference.continuations"
 	namePlacement  = "poterne.inference.placement_requests"
 	nameWaiting    = "poterne.inference.waiting_requests"
 	nameQueued     = "poterne.inference.queued_requests"
@@ -59,6 +60,7 @@ type Metrics struct {
 	duration   metric.Float64Histogram
 	firstToken metric.Float64Histogram
 	attempts   metric.Int64Counter
+	continued  metric.Int64Counter
 	placement  metric.Int64Counter
 	queueTime  metric.Float64Histogram
 	refused    metric.Int64Counter
@@ -74,7 +76,7 @@ func New(meter metric.Meter) (*Metrics, error) {
 	m := &Metrics{meter: meter}
 	// From a millisecond, a simulated engine, to a minute, a long prompt.
 	bounds := metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300)
-	var errs [8]error
+	var errs [9]error
 	m.requests, errs[0] = meter.Int64Counter(nameRequests, metric.WithDescription("Requests that ended, by model, arm, operation and reason."))
 	m.inFlight, errs[1] = meter.Int64UpDownCounter(nameInFlight, metric.WithDescription("Requests that have begun and not ended, by model."))
 	m.duration, errs[2] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
@@ -87,6 +89,8 @@ func New(meter metric.Meter) (*Metrics, error) {
 		metric.WithDescription("Time that requests waited for their turn, by class."))
 	m.refused, errs[7] = meter.Int64Counter(nameRefused,
 		metric.WithDescription("Requests refused because too much waits, by class and by why: full, late, waited or displaced."))
+	m.continued, errs[8] = meter.Int64Counter(nameContinued,
+		metric.WithDescription("Answers that went on with another worker after one was lost in their middle, by model."))
 	for _, err := range errs {
 		if err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
@@ -165,6 +169,11 @@ func (m *Metrics) Attempt(ctx context.Context, worker, reason string) {
 		opt = m.option(s, attribute.String(KeyWorker, worker), attribute.String(KeyReason, reason))
 	}
 	m.attempts.Add(ctx, 1, opt)
+}
+
+// Continued notes that an answer went on with another worker.
+func (m *Metrics) Continued(ctx context.Context, model string) {
+	m.continued.Add(ctx, 1, m.byModel(model))
 }
 
 // Placement notes a question to a worker; reason is "" when it agreed.

@@ -1,6 +1,7 @@
 package prefix
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -120,8 +121,8 @@ func (x *Index) Add(chain Chain, c *Cache) {
 	id := c.ID()
 	// The beginning is noted last: it is needed for what follows it to count,
 	// and so must be forgotten last.
-	for i := len(chain) - 1; i >= 0; i-- {
-		e := x.touch(chain[i])
+	for _, h := range slices.Backward(chain) {
+		e := x.touch(h)
 		slot, known := e.slot(id)
 		if !known || !fresh(e.held[slot], c) {
 			c.clock++

@@ -14,7 +14,7 @@ func TestRead(t *testing.T) {
 		`{"model":"m","messages":[{"role":"user","content":"a\"}]"}],"max_tokens":7}`: {
 			Text: []byte(`[{"role":"user","content":"a\"}]"}]`), MaxTokens: 7,
 		},
-		` { "prompt" : "a\\" , "tools" : [ {"a":{}} ] , "cache_salt":"s" } `: {
+		"\t" + `{ "prompt" : "a\\" , "tools" : [ {"a":{}} ] , "cache_salt":"s" } `: {
 			Text: []byte(`"a\\"`), Tools: []byte(`[ {"a":{}} ]`), Salt: []byte(`"s"`),
 		},
 		`{"x":{"messages":"inner"},"prompt":["a","b"],"max_completion_tokens":12.5}`: {Text: []byte(`["a","b"]`)},

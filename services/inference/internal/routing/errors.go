@@ -26,6 +26,15 @@ func (e *CallerGoneError) Error() string { return "the caller is gone: " + e.Err
 // Unwrap returns the cause.
 func (e *CallerGoneError) Unwrap() error { return e.Err }
 
+// ResumeError is what a Try returns when a part of the answer was passed on, and
+// another worker can go on with it.
+type ResumeError struct{ Err error }
+
+func (e *ResumeError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ResumeError) Unwrap() error { return e.Err }
+
 // verdict says what a failed attempt means for the request.
 type verdict struct {
 	err *apierr.Error

@@ -1,10 +1,12 @@
 // Package routing decides which worker gets a request, and what happens when
-// that one fails: before the answer has begun another is tried, afterwards never.
+// that one fails: before the answer has begun another is tried, afterwards only
+// when the answer can go on there.
 // It does not know what a request holds; start reading at Router.
 package routing
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -71,8 +73,8 @@ type Query struct {
 }
 
 // Try runs the request on run's copy. begun reports whether any part of an answer
-// was passed on: the request is then never tried again. ctx ends when the
-// request does.
+// was passed on: the request is then never tried again, unless the error is a
+// ResumeError. ctx ends when the request does.
 type Try func(ctx context.Context, run *Run) (begun bool, err error)
 
 // Run is one attempt.
@@ -87,6 +89,9 @@ func (r *Run) Copy() *fleet.Copy { return r.grant.Copy() }
 
 // Attempt counts from 1.
 func (r *Run) Attempt() int { return r.attempt }
+
+// Waited is how long the request waited for its turn on the copy.
+func (r *Run) Waited() time.Duration { return r.grant.Waited() }
 
 // FirstToken notes that the answer has begun.
 func (r *Run) FirstToken() { r.grant.FirstToken() }
@@ -107,9 +112,13 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 	var room [MaxAttempts]*fleet.Copy
 	tried := room[:0]
 	var last verdict
+	var broke *verdict // of the worker in whose hands the answer broke
 	for {
-		grant, err := r.next(ctx, &q, tried, last)
-		if err != nil {
+		grant, err := r.next(ctx, &q, tried, last, broke != nil)
+		switch {
+		case err != nil && broke != nil && ctx.Err() == nil:
+			return broke.broken()
+		case err != nil:
 			return err
 		}
 		tried = append(tried, grant.Copy())
@@ -117,11 +126,21 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 		if err == nil {
 			return nil
 		}
+		resume, resumable := errors.AsType[*ResumeError](err)
+		if resumable {
+			begun, err = false, resume.Err
+		}
 		last = judge(ctx, err, len(tried))
 		if last.lost {
 			grant.Copy().Worker().Failed(r.opts.Clock.Now())
 		}
+		if resumable {
+			v := last
+			broke = &v
+		}
 		switch {
+		case broke != nil && !begun && ctx.Err() == nil && (!last.elsewhere || len(tried) >= r.opts.MaxAttempts):
+			return broke.broken()
 		case begun:
 			return last.broken()
 		case !last.elsewhere:
@@ -145,11 +164,15 @@ func (r *Router) attempt(ctx context.Context, run *Run, try Try) (begun bool, er
 	return begun, err
 }
 
-// next returns the place to try. It waits when a copy is being loaded.
-func (r *Router) next(ctx context.Context, q *Query, tried []*fleet.Copy, last verdict) (*schedule.Grant, error) {
+// next returns the place to try. It waits when a copy is being loaded, but not with
+// a caller who has a part of the answer.
+func (r *Router) next(ctx context.Context, q *Query, tried []*fleet.Copy, last verdict, begun bool) (*schedule.Grant, error) {
 	view, changed := r.opts.Views.Watch()
 	if g, err := r.place(ctx, q, tried); g != nil || err != nil {
 		return g, err
+	}
+	if begun {
+		return nil, r.none(view, q, last)
 	}
 	if last.err != nil && last.err.Reason == apierr.Overloaded {
 		return nil, last.exhausted()

@@ -13,6 +13,7 @@ type Grant struct {
 	job     Job
 	copy    *fleet.Copy
 	begun   time.Time
+	waited  time.Duration
 	first   atomic.Int64 // nanoseconds from begun to the first token
 	charged float64
 	ended   atomic.Bool
@@ -21,12 +22,15 @@ type Grant struct {
 // Copy is where the request runs.
 func (g *Grant) Copy() *fleet.Copy { return g.copy }
 
+// Waited is how long the request waited for it.
+func (g *Grant) Waited() time.Duration { return g.waited }
+
 // grant puts a job on a copy; nil stays nil. l.mu is held.
 func (l *lane) grant(t *ticket, c *fleet.Copy, now time.Time) *Grant {
 	if c == nil {
 		return nil
 	}
-	g := &Grant{lane: l, job: t.job, copy: c, begun: now, charged: l.cost(&t.job)}
+	g := &Grant{lane: l, job: t.job, copy: c, begun: now, waited: now.Sub(t.came), charged: l.cost(&t.job)}
 	c.Acquire()
 	l.running++
 	l.queue.Begin(g.job.Tenant, g.job.Class, g.charged)

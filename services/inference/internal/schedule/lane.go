@@ -26,6 +26,7 @@ type lane struct {
 type ticket struct {
 	item fair.Item[*ticket]
 	job  Job
+	came time.Time
 	turn chan outcome // holds one
 }
 
@@ -56,7 +57,7 @@ func (l *lane) place(ctx context.Context, req *Request, tried []*fleet.Copy) (*G
 		return nil, nil //nolint:nilnil // no copy is ready, which is no error here
 	}
 	now := l.s.opts.Clock.Now()
-	t := &ticket{job: Job{Request: req, Pace: &l.pace}}
+	t := &ticket{job: Job{Request: req, Pace: &l.pace}, came: now}
 	l.mu.Lock()
 	l.used = now
 	if req.Class != fair.Batch {

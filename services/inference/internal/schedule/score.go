@@ -119,6 +119,10 @@ func (s *Scored) read(job *Job) {
 	if s.Terms.Prefix > 0 {
 		n.chain = prefix.ChainOf(nil, job.Digest, job.Prompt)
 	}
+	if len(n.chain) > 0 {
+		// Between equals prompts are spread rather than callers.
+		n.key = n.chain[min(root, len(n.chain))-1]
+	}
 	if s.Terms.Session > 0 && job.Session != "" {
 		n.session = prefix.Chain{xxhash.Sum64String(job.Digest + "\x00" + job.Session)}
 	}
@@ -203,9 +207,6 @@ const (
 	// crowding is what each request that runs beside another costs it, as a share
 	// of a request, when all slots are taken.
 	crowding = 0.05
-	// kvFull is the share of the memory above which an engine begins to put
-	// requests off.
-	kvFull = 0.9
 	// sessionShare and affinityShare are how much of a prompt the two are worth.
 	sessionShare  = 0.25
 	affinityShare = 0.2

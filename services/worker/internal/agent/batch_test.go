@@ -60,7 +60,7 @@ func TestEmbedTogether(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		if n := r.agent.State().GetInFlight(); n != 6 {
+		if n := r.agent.State("").GetInFlight(); n != 6 {
 			r.Errorf("%d in flight", n)
 		}
 		cancel()
@@ -76,7 +76,7 @@ func TestEmbedTogether(t *testing.T) {
 			r.Errorf("calls of %s inputs", got)
 		}
 		synctest.Wait()
-		if n := r.agent.State().GetInFlight(); n != 0 {
+		if n := r.agent.State("").GetInFlight(); n != 0 {
 			r.Errorf("%d in flight at the end", n)
 		}
 	})

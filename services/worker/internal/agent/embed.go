@@ -33,7 +33,7 @@ type EmbeddingConfig struct {
 // computed together where the engine allows it; a call of many inputs does not
 // hold up the others either way.
 func (a *Agent) Embed(ctx context.Context, req *workerv1.EmbedRequest) (resp *workerv1.EmbedResponse, err error) {
-	w, err := a.begin(req.GetDigest(), opEmbed)
+	w, err := a.begin(req.GetDigest(), opEmbed, req.GetReplica())
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (a *Agent) Embed(ctx context.Context, req *workerv1.EmbedRequest) (resp *wo
 
 func (a *Agent) embed(ctx context.Context, w *work, r engine.EmbedRequest) (engine.Embeddings, error) {
 	if e, can := w.engine.(batch.Engine); can && a.cfg.Embedding.Batching {
-		slots, _, _ := w.model.gate.load()
+		slots, _, _, _ := w.model.gate.load("")
 		return w.model.batcher.Embed(ctx, e, r, slots)
 	}
 	// A call of many inputs waits in line again for each part of them.

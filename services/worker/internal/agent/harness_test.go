@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -30,6 +31,8 @@ type fakeEngine struct {
 	memory int64
 
 	mu      sync.Mutex
+	plans   int
+	refuses error // what Plan returns
 	health  error
 	release chan struct{} // requests wait for it
 	running int
@@ -43,7 +46,18 @@ func newFakeEngine() *fakeEngine { return &fakeEngine{kind: "fake", memory: 40 *
 func (f *fakeEngine) Kind() string     { return f.kind }
 func (f *fakeEngine) Available() error { return nil }
 
-func (f *fakeEngine) Plan(context.Context, engine.Model) (*engine.Plan, error) {
+func (f *fakeEngine) Plan(_ context.Context, m engine.Model) (*engine.Plan, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.plans++
+	if f.refuses != nil {
+		return nil, f.refuses
+	}
+	for _, file := range m.Files {
+		if _, err := os.Stat(file.Path); err != nil {
+			return nil, err
+		}
+	}
 	return &engine.Plan{
 		Connect: func(int) engine.Engine { return f }, Slots: 2, MaxInFlight: 3, ContextLength: 1000,
 		MemoryBytes: map[string]int64{engine.PoolCPU: f.memory},
@@ -139,11 +153,16 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	tel := telemetry.Discard()
 	files, err := artifact.NewStore(nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newRigWith(t, files)
+}
+
+func newRigWith(t *testing.T, files *artifact.Store) *rig {
+	t.Helper()
+	tel := telemetry.Discard()
 	f := newFakeEngine()
 	other := newFakeEngine()
 	other.kind = "other"
@@ -193,7 +212,7 @@ func (r *rig) ready(c string) {
 
 // state is what the worker says of a model; nil when it does not have it.
 func (r *rig) state(c string) *workerv1.LoadedModel {
-	for _, m := range r.agent.State().GetModels() {
+	for _, m := range r.agent.State("").GetModels() {
 		if m.GetDigest() == digest(c) {
 			return m
 		}

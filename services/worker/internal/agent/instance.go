@@ -40,14 +40,13 @@ func (i *instance) Stop() {
 
 // launch starts the model's engine, once its files are what the spec says.
 func (a *Agent) launch(ctx context.Context, m *model) (supervise.Instance, error) {
-	for n, f := range m.files {
-		if err := a.parts.Artifacts.Verify(ctx, f.Path, m.spec.GetArtifacts()[n].GetSha256()); err != nil {
-			return nil, err
-		}
+	plan, err := a.prepare(ctx, m)
+	if err != nil {
+		return nil, err
 	}
-	cmd := m.plan.Command
+	cmd := plan.Command
 	if cmd == nil {
-		return &instance{agent: a, engine: m.plan.Connect(0)}, nil
+		return &instance{agent: a, engine: plan.Connect(0)}, nil
 	}
 	port, err := freePort(ctx)
 	if err != nil {
@@ -61,7 +60,7 @@ func (a *Agent) launch(ctx context.Context, m *model) (supervise.Instance, error
 	}
 	a.log.InfoContext(ctx, "engine started", slog.String(keyModel, m.name), slog.String(keyEngine, m.spec.GetEngine()),
 		slog.Int(process.KeyPID, child.PID()), slog.Int(keyPort, port))
-	return &instance{agent: a, child: child, engine: m.plan.Connect(port)}, nil
+	return &instance{agent: a, child: child, engine: plan.Connect(port)}, nil
 }
 
 // freePort returns a loopback port that was free a moment ago. Should another

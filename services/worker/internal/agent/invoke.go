@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/poterne/poterne/pkg/apierr"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
@@ -18,16 +16,17 @@ type work struct {
 	model  *model
 	engine engine.Engine
 	op     string
+	from   string // the replica
 	begun  time.Time
 }
 
 // begin takes a place on the model.
-func (a *Agent) begin(digest, op string) (*work, error) {
+func (a *Agent) begin(digest, op, replica string) (*work, error) {
 	m, e, err := a.lookup(digest)
 	if err != nil {
 		return nil, err
 	}
-	switch m.gate.enter() {
+	switch m.gate.enter(replica) {
 	case full:
 		return nil, apierr.New(apierr.Overloaded, "the model has as many requests as it takes on this worker").
 			WithRetryAfter(m.gate.retryAfter())
@@ -37,12 +36,12 @@ func (a *Agent) begin(digest, op string) (*work, error) {
 	}
 	a.inFlight.Add(1)
 	a.hub.loadChanged()
-	return &work{agent: a, model: m, engine: e, op: op, begun: a.parts.Clock.Now()}, nil
+	return &work{agent: a, model: m, engine: e, op: op, from: replica, begun: a.parts.Clock.Now()}, nil
 }
 
 // end gives the place back and counts what came of the request.
 func (w *work) end(ctx context.Context, usage *commonv1.TokenUsage, err error) {
-	w.model.gate.leave(w.agent.parts.Clock.Now().Sub(w.begun))
+	w.model.gate.leave(w.from, w.agent.parts.Clock.Now().Sub(w.begun))
 	w.agent.inFlight.Add(-1)
 	w.agent.hub.loadChanged()
 	w.model.series.ended(ctx, w.op, usage, err)
@@ -65,7 +64,7 @@ func (a *Agent) Invoke(ctx context.Context, req *workerv1.InvokeRequest) (resp *
 	if err != nil {
 		return nil, err
 	}
-	w, err := a.begin(req.GetDigest(), label)
+	w, err := a.begin(req.GetDigest(), label, req.GetReplica())
 	if err != nil {
 		return nil, err
 	}
@@ -75,49 +74,4 @@ func (a *Agent) Invoke(ctx context.Context, req *workerv1.InvokeRequest) (resp *
 		return nil, err
 	}
 	return &workerv1.InvokeResponse{Body: answer.Body, Usage: answer.Usage}, nil
-}
-
-// InvokeStream runs a request and passes its answer on as it comes. A reader
-// that is slow slows the engine's connection down; nothing is stored here.
-func (a *Agent) InvokeStream(req *workerv1.InvokeRequest, stream grpc.ServerStreamingServer[workerv1.InvokeStreamResponse]) (err error) {
-	op, label, err := operationOf(req.GetOperation())
-	if err != nil {
-		return err
-	}
-	w, err := a.begin(req.GetDigest(), label)
-	if err != nil {
-		return err
-	}
-	ctx := stream.Context()
-	var usage *commonv1.TokenUsage
-	defer func() { w.end(ctx, usage, err) }()
-	usage, err = w.engine.Stream(ctx, op, req.GetBody(), &sink{stream: stream, work: w})
-	if err != nil {
-		return err
-	}
-	return stream.Send(&workerv1.InvokeStreamResponse{
-		Event: &workerv1.InvokeStreamResponse_Finish{Finish: &workerv1.Finish{Usage: usage}},
-	})
-}
-
-// sink passes an engine's chunks to the caller.
-type sink struct {
-	stream grpc.ServerStreamingServer[workerv1.InvokeStreamResponse]
-	work   *work
-	begun  bool
-}
-
-func (s *sink) Accepted() error {
-	return s.stream.Send(&workerv1.InvokeStreamResponse{
-		Event: &workerv1.InvokeStreamResponse_Accepted{Accepted: &workerv1.Accepted{}},
-	})
-}
-
-func (s *sink) Chunk(data []byte) error {
-	if !s.begun {
-		s.begun = true
-		w := s.work
-		w.model.series.firstChunk(s.stream.Context(), w.agent.parts.Clock.Now().Sub(w.begun))
-	}
-	return s.stream.Send(&workerv1.InvokeStreamResponse{Event: &workerv1.InvokeStreamResponse_Chunk{Chunk: data}})
 }

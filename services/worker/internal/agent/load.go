@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -28,16 +29,17 @@ func (a *Agent) LoadModel(ctx context.Context, req *workerv1.LoadModelRequest) (
 	if err != nil {
 		return nil, err
 	}
-	if short := a.parts.Pools.Reserve(m.plan.MemoryBytes); short != nil {
+	if short := a.hold(m, m.need()); short != nil {
+		m.artifacts.Release()
 		return nil, tooLarge(m, short)
 	}
 	if !a.start(m) { //nolint:contextcheck // the engine outlives the call
-		a.parts.Pools.Release(m.plan.MemoryBytes)
+		a.letGo(m)
 		return nil, errDraining()
 	}
 	a.log.InfoContext(ctx, "model admitted", slog.String(keyModel, m.name), slog.String(keyDigest, m.digest),
 		slog.Int64(keyMemory, m.memory()))
-	return &workerv1.LoadModelResponse{Model: m.snapshot()}, nil
+	return &workerv1.LoadModelResponse{Model: m.snapshot("")}, nil
 }
 
 // present answers for a version that is there already, or cannot be.
@@ -52,7 +54,7 @@ func (a *Agent) present(digest string) (*workerv1.LoadModelResponse, error) {
 	case ok && m.isDraining():
 		return nil, apierr.New(apierr.Unavailable, "the version is just being unloaded").WithRetryAfter(time.Second)
 	case ok:
-		return &workerv1.LoadModelResponse{Model: m.snapshot()}, nil
+		return &workerv1.LoadModelResponse{Model: m.snapshot("")}, nil
 	case len(a.models) >= a.cfg.MaxModels:
 		return nil, apierr.New(apierr.FailedPrecondition, "this worker has %d models, and takes no more", len(a.models)).
 			WithMetadata("models", strconv.Itoa(len(a.models)))
@@ -79,27 +81,29 @@ func (a *Agent) plan(ctx context.Context, req *workerv1.LoadModelRequest) (*mode
 		name = req.GetDigest()
 	}
 	m := &model{
-		digest: req.GetDigest(), name: name, spec: spec, done: make(chan struct{}),
-		status: supervise.Status{State: supervise.Starting},
+		digest: req.GetDigest(), name: name, spec: spec, adapter: adapter, done: make(chan struct{}),
+		status: supervise.Status{State: supervise.Starting}, gate: newGate(0, 0), series: a.metrics.of(name),
 	}
-	for i, art := range spec.GetArtifacts() {
-		path, err := a.parts.Artifacts.Locate(art, i)
-		if err != nil {
-			return nil, err
-		}
+	if m.artifacts, err = a.parts.Artifacts.Hold(strings.TrimPrefix(m.digest, "sha256:"), spec.GetArtifacts()); err != nil {
+		return nil, err
+	}
+	for i, path := range m.artifacts.Paths() {
+		art := spec.GetArtifacts()[i]
 		role := art.GetRole()
 		if role == "" {
 			role = engine.RoleWeights
 		}
 		m.files = append(m.files, engine.File{Role: role, Path: path, SizeBytes: art.GetSizeBytes()})
 	}
-	m.plan, err = adapter.Plan(ctx, engine.Model{Name: name, Spec: spec, Files: m.files})
+	if m.artifacts.Present() {
+		err = a.settle(ctx, m)
+	} else {
+		err = a.guess(m)
+	}
 	if err != nil {
+		m.artifacts.Release()
 		return nil, err
 	}
-	m.turns = a.cfg.Embedding.turns(m.plan.Slots)
-	m.gate = newGate(m.plan.Slots, m.plan.MaxInFlight)
-	m.series = a.metrics.of(name)
 	m.batcher = a.batcher(m.series)
 	return m, nil
 }
@@ -144,10 +148,11 @@ func (a *Agent) start(m *model) bool {
 
 // remove takes out a model whose engine is gone.
 func (a *Agent) remove(m *model) {
+	// First, so that who asks for the version again finds all of it gone.
+	a.letGo(m)
 	a.mu.Lock()
 	delete(a.models, m.digest)
 	a.mu.Unlock()
-	a.parts.Pools.Release(m.plan.MemoryBytes)
 	a.hub.changed()
 }
 

@@ -26,6 +26,13 @@ const (
 	metricMemory     = "poterne.worker.memory" // by pool, kind
 	metricInFlight   = "poterne.worker.in_flight"
 
+	metricFetches      = "poterne.worker.fetch.files" // by scheme, outcome
+	metricFetchBytes   = "poterne.worker.fetch.size"  // by scheme
+	metricCacheLookups = "poterne.worker.cache.lookups"
+	metricCacheEvicted = "poterne.worker.cache.evictions"
+	metricCacheSize    = "poterne.worker.cache.size"
+	metricCacheFiles   = "poterne.worker.cache.files"
+
 	keyModel     = "model"
 	keyDigest    = "digest"
 	keyEngine    = "engine"
@@ -38,6 +45,7 @@ const (
 	keyKind      = "kind"
 	keyState     = "state"
 	keyPool      = "pool"
+	keyScheme    = "scheme"
 
 	opChat       = "chat"
 	opCompletion = "completion"
@@ -56,12 +64,12 @@ type metrics struct {
 func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 	meter := tel.Meter(scope)
 	m := &metrics{}
-	var errs [7]error
+	var errs [8]error
 	m.requests, errs[0] = meter.Int64Counter(metricRequests, metric.WithDescription("Requests that an engine was given."))
 	m.firstChunk, errs[1] = meter.Float64Histogram(metricFirstChunk, metric.WithUnit("s"),
 		metric.WithDescription("Time from the arrival of a streamed request to its first chunk."),
 		metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60))
-	m.tokens, errs[2] = meter.Int64Counter(metricTokens, metric.WithDescription("Tokens, as engines counted them."))
+	m.tokens, errs[2] = meter.Int64Counter(metricTokens, metric.WithDescription("Tokens, as engines counted them; of a stream that ended early those told by then."))
 	m.restarts, errs[3] = meter.Int64Counter(metricRestarts, metric.WithDescription("Starts of engines after the first of each."))
 	_, errs[4] = meter.Int64ObservableGauge(metricModels, metric.WithDescription("Models on this worker."),
 		metric.WithInt64Callback(a.observeModels))
@@ -72,6 +80,7 @@ func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 			o.Observe(a.inFlight.Load())
 			return nil
 		}))
+	errs[7] = registerCacheMetrics(meter, a.parts.Artifacts.CacheStats)
 	for _, err := range errs {
 		if err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
@@ -87,7 +96,7 @@ func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 func (a *Agent) observeModels(_ context.Context, o metric.Int64Observer) error {
 	count := make(map[string]int64)
 	for _, m := range a.list() {
-		state := m.snapshot().GetState().String()
+		state := m.snapshot("").GetState().String()
 		count[strings.ToLower(strings.TrimPrefix(state, "MODEL_STATE_"))]++
 	}
 	for state, n := range count {
@@ -133,12 +142,14 @@ func (m *metrics) of(model string) *series {
 }
 
 func (s *series) ended(ctx context.Context, op string, usage *commonv1.TokenUsage, err error) {
+	// A request whose caller left is counted like any other.
+	ctx = context.WithoutCancel(ctx)
 	if err != nil {
 		outcome := attribute.String(keyOutcome, string(apierr.ReasonOf(err)))
 		s.all.requests.Add(ctx, 1, metric.WithAttributes(s.model, attribute.String(keyOperation, op), outcome))
-		return
+	} else {
+		s.all.requests.Add(ctx, 1, s.good[op])
 	}
-	s.all.requests.Add(ctx, 1, s.good[op])
 	s.all.tokens.Add(ctx, int64(usage.GetPromptTokens()), s.prompt)
 	s.all.tokens.Add(ctx, int64(usage.GetCompletionTokens()), s.generated)
 	s.all.tokens.Add(ctx, int64(usage.GetCachedPromptTokens()), s.cached)

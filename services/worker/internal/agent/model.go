@@ -6,9 +6,11 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
+	"google.golang.org/protobuf/proto"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/worker/internal/artifact"
 	"github.com/poterne/poterne/services/worker/internal/batch"
 	"github.com/poterne/poterne/services/worker/internal/engine"
 	"github.com/poterne/poterne/services/worker/internal/supervise"
@@ -19,13 +21,14 @@ type model struct {
 	digest string
 	name   string
 	spec   *commonv1.ModelSpec
-	plan   *engine.Plan
 	files  []engine.File
 	gate   *gate
-	turns  *semaphore.Weighted // of embedding without batching
+	turns  *semaphore.Weighted // of embedding without batching; set before the engine is
 	series *series
 
-	batcher *batch.Batcher // of embedding
+	batcher   *batch.Batcher // of embedding
+	adapter   engine.Adapter
+	artifacts *artifact.Set
 
 	cancel context.CancelFunc // ends the supervisor
 	done   chan struct{}      // closed when the engine is gone
@@ -33,7 +36,10 @@ type model struct {
 	// engine is set while requests can be served.
 	engine atomic.Pointer[engine.Engine]
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	// plan is a guess, without a way to start, until the files are here.
+	plan     *engine.Plan
+	reserved map[string]int64 // of memory, by pool
 	status   supervise.Status
 	facts    engine.Facts
 	draining bool
@@ -79,11 +85,17 @@ func (m *model) isDraining() bool {
 
 // memory is what the model takes, of all pools, in bytes.
 func (m *model) memory() int64 {
-	var sum int64
-	for _, n := range m.plan.MemoryBytes {
-		sum += n
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return sum(m.reserved)
+}
+
+func sum(pools map[string]int64) int64 {
+	var all int64
+	for _, n := range pools {
+		all += n
 	}
-	return sum
+	return all
 }
 
 // contextLength is the tokens of one slot, 0 when not known.
@@ -93,18 +105,24 @@ func (m *model) contextLength() int {
 	return firstOf(m.facts.ContextLength, m.plan.ContextLength)
 }
 
-// snapshot returns the model's state as it is told.
-func (m *model) snapshot() *workerv1.LoadedModel {
-	slots, active, queued := m.gate.load()
+// snapshot returns the model's state as it is told to a replica.
+func (m *model) snapshot(replica string) *workerv1.LoadedModel {
+	progress := fetchProgress(m.artifacts)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	// Not before: a model that is ready has its slots.
+	slots, active, queued, own := m.gate.load(replica)
 	out := &workerv1.LoadedModel{
 		Digest: m.digest, Name: m.name, Engine: m.spec.GetEngine(), Task: m.spec.GetTask(), State: m.state(),
 		Error: m.status.Reason,
 		Slots: int32(slots), Active: int32(active), Queued: int32(queued),
-		MemoryBytes: m.memory(), Restarts: int32(min(m.status.Restarts, 1<<30)),
+		MemoryBytes: sum(m.reserved), Restarts: int32(min(m.status.Restarts, 1<<30)),
 		ContextLength:       int32(firstOf(m.facts.ContextLength, m.plan.ContextLength)),
 		EmbeddingDimensions: int32(firstOf(m.facts.Dimensions, int(m.spec.GetEmbeddingDimensions()))),
+		Fetch:               progress,
+	}
+	if replica != "" {
+		out.Own = proto.Int32(int32(own))
 	}
 	return out
 }

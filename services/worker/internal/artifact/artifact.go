@@ -1,5 +1,6 @@
-// Package artifact finds the files that a model's spec names and sees that they
-// are what the spec says. It knows nothing of models; start reading at Store.
+// Package artifact finds the files that a model's spec names, on this machine or
+// elsewhere, and sees that they are what the spec says. It knows nothing of
+// models; start reading at Store, and for files elsewhere at Set.
 package artifact
 
 import (
@@ -24,8 +25,9 @@ import (
 // by path, size and time of change, also across restarts. It is safe for
 // concurrent use.
 type Store struct {
-	roots []string
-	cache string // file; empty: not kept
+	roots  []string
+	cache  string  // file; empty: not kept
+	remote *Remote // nil: only files of this machine
 
 	mu   sync.Mutex
 	seen map[string]seen // by path
@@ -66,7 +68,7 @@ func (s *Store) Locate(a *commonv1.Artifact, index int) (string, error) {
 	field := fmt.Sprintf("spec.artifacts[%d]", index)
 	u, err := url.Parse(a.GetUri())
 	if err != nil || u.Scheme != "file" || u.Host != "" || !filepath.IsAbs(u.Path) {
-		return "", apierr.Invalid(field+".uri", "this worker reads file:///absolute/path only, not %q", a.GetUri())
+		return "", apierr.Invalid(field+".uri", "this worker reads file:///absolute/path only, not %q", redact(a.GetUri()))
 	}
 	path, err := filepath.EvalSymlinks(u.Path)
 	if err != nil {

@@ -46,6 +46,10 @@ type dialect struct {
 	embed   embedDialect
 	facts   func(ctx context.Context, c *client) (Facts, error)
 	proxied bool // go through the environment's HTTP proxy
+	// running is how the engine tells the counts while it streams.
+	running runningUsage
+	// prefill is how it is given the beginning of its answer.
+	prefill prefill
 }
 
 // client speaks OpenAI's API over HTTP.
@@ -195,8 +199,15 @@ func errAnswerTooLarge() error {
 
 // prepared is a request as the engine gets it.
 type prepared struct {
-	body       []byte
-	askedUsage bool // the caller wants the chunk with the usage
+	body  []byte
+	asked asked
+}
+
+// asked is what of the counts the caller wants to see.
+type asked struct {
+	usage   bool // the chunk with the usage
+	running bool // the counts in every chunk
+	many    bool // more than one choice
 }
 
 // prepare sets what is the worker's to set and keeps the rest byte for byte.
@@ -204,16 +215,23 @@ func (c *client) prepare(body []byte, stream bool) (prepared, error) {
 	set := []jsonbody.Member{{Name: "model", Value: c.model}}
 	var p prepared
 	if stream {
-		options, asked, err := streamOptions(body)
+		options, asked, err := streamOptions(body, c.d.running)
 		if err != nil {
 			return prepared{}, err
 		}
-		p.askedUsage = asked
+		p.asked = asked
 		set = append(set, jsonbody.Member{Name: "stream", Value: []byte("true")},
 			jsonbody.Member{Name: "stream_options", Value: options})
+		if c.d.running == tellsTimings {
+			set = append(set, jsonbody.Member{Name: timingsPerToken, Value: []byte("true")})
+		}
+	}
+	drop := oursToSet
+	if stream && c.d.running == tellsTimings {
+		drop = func(name string) bool { return oursToSet(name) || name == timingsPerToken }
 	}
 	var err error
-	p.body, err = jsonbody.Set(body, oursToSet, set...)
+	p.body, err = jsonbody.Set(body, drop, set...)
 	if err != nil {
 		return prepared{}, badBody(err)
 	}
@@ -224,31 +242,49 @@ func oursToSet(name string) bool {
 	return name == "model" || name == "stream" || name == "stream_options"
 }
 
-// streamOptions returns the caller's options with the usage asked for, and
-// whether the caller asked for it.
-func streamOptions(body []byte) ([]byte, bool, error) {
-	members, err := jsonbody.Get(body, "stream_options")
+// streamOptions returns the caller's options with the counts asked for, and what
+// the caller asked for.
+func streamOptions(body []byte, running runningUsage) ([]byte, asked, error) {
+	members, err := jsonbody.Get(body, "stream_options", timingsPerToken, "n")
 	if err != nil {
-		return nil, false, badBody(err)
+		return nil, asked{}, badBody(err)
+	}
+	want := asked{many: !blank(members["n"]) && len(members["n"]) > 0 && string(members["n"]) != "1"}
+	if running == tellsTimings {
+		want.running = isTrue(members[timingsPerToken])
 	}
 	theirs := members["stream_options"]
 	if len(theirs) == 0 || string(theirs) == "null" {
-		return []byte(`{"include_usage":true}`), false, nil
+		theirs = []byte("{}")
 	}
-	inner, err := jsonbody.Get(theirs, includeUsage)
+	inner, err := jsonbody.Get(theirs, includeUsage, continuousUsage)
 	if err != nil {
-		return nil, false, apierr.Invalid("stream_options", "stream_options must be an object")
+		return nil, asked{}, apierr.Invalid("stream_options", "stream_options must be an object")
 	}
-	asked := string(inner[includeUsage]) == "true"
-	options, err := jsonbody.Set(theirs, func(name string) bool { return name == includeUsage },
-		jsonbody.Member{Name: includeUsage, Value: []byte("true")})
+	want.usage = isTrue(inner[includeUsage])
+	set := []jsonbody.Member{{Name: includeUsage, Value: []byte("true")}}
+	if running == tellsUsage {
+		want.running = want.usage && isTrue(inner[continuousUsage])
+		set = append(set, jsonbody.Member{Name: continuousUsage, Value: []byte("true")})
+	}
+	options, err := jsonbody.Set(theirs, func(name string) bool {
+		return name == includeUsage || running == tellsUsage && name == continuousUsage
+	}, set...)
 	if err != nil {
-		return nil, false, badBody(err)
+		return nil, asked{}, badBody(err)
 	}
-	return options, asked, nil
+	return options, want, nil
 }
 
-const includeUsage = "include_usage"
+func isTrue(value []byte) bool { return string(value) == "true" }
+
+// What asks for the counts: at the end, in every chunk as vLLM and SGLang have
+// it, and in every chunk as llama-server has it.
+const (
+	includeUsage    = "include_usage"
+	continuousUsage = "continuous_usage_stats"
+	timingsPerToken = "timings_per_token" //nolint:gosec // a parameter, not a credential
+)
 
 func badBody(err error) error {
 	return apierr.Wrap(apierr.InvalidArgument, err, "%s", err.Error())

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
 
 // subject is an engine under the contract that all kinds keep.
@@ -89,6 +90,7 @@ type recorder struct {
 	mu       sync.Mutex
 	accepted int
 	chunks   []string
+	progress []Progress
 	onChunk  func(n int) error
 }
 
@@ -100,6 +102,19 @@ func (r *recorder) Accepted() error {
 		return errors.New("accepted after a chunk")
 	}
 	return nil
+}
+
+func (r *recorder) Progress(p *Progress) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	told := *p
+	if p.Usage != nil {
+		told.Usage = &commonv1.TokenUsage{
+			PromptTokens: p.Usage.GetPromptTokens(), CompletionTokens: p.Usage.GetCompletionTokens(),
+			CachedPromptTokens: p.Usage.GetCachedPromptTokens(), Estimated: p.Usage.GetEstimated(),
+		}
+	}
+	r.progress = append(r.progress, told)
 }
 
 func (r *recorder) Chunk(data []byte) error {

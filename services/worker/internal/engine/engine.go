@@ -95,7 +95,7 @@ type Engine interface {
 	// Invoke runs a request and returns the whole answer.
 	Invoke(ctx context.Context, op Operation, body []byte) (Answer, error)
 	// Stream runs a request and passes its answer on as it comes. When it fails,
-	// what sink was given stands.
+	// what sink was given stands, and the usage is what was told by then.
 	Stream(ctx context.Context, op Operation, body []byte, sink Sink) (*commonv1.TokenUsage, error)
 	// Embed returns a vector for each input.
 	Embed(ctx context.Context, r EmbedRequest) (Embeddings, error)
@@ -128,8 +128,53 @@ type Answer struct {
 type Sink interface {
 	// Accepted is called first, once the engine has taken the request.
 	Accepted() error
+	// Progress says what the chunk that is passed on next adds, and how many
+	// tokens there are with it. The sink must not keep p.
+	Progress(p *Progress)
 	// Chunk is called for each chunk; the sink may keep it.
 	Chunk(data []byte) error
+}
+
+// Progress is how far a streamed answer has come.
+type Progress struct {
+	// Usage is the tokens so far; nil before the engine has told any.
+	Usage *commonv1.TokenUsage
+	// The rest is only told of streams that Continuer.Continue runs.
+
+	// Text is the chunk's.
+	Text string
+	// Stopped says that the answer's text is whole.
+	Stopped bool
+	// Other says that the chunk holds something else than text, with which no
+	// engine could go on.
+	Other bool
+	// Head is what all chunks have in common.
+	Head Head
+}
+
+// Head is what all chunks of an answer have in common.
+type Head struct {
+	ID      string
+	Created int64
+}
+
+// Continuation is the beginning of an answer that its caller has. The zero
+// value is an answer that begins.
+type Continuation struct {
+	Text  string
+	Usage *commonv1.TokenUsage
+	Head  Head
+}
+
+// Continuer is an Engine that can be given the beginning of its answer.
+type Continuer interface {
+	// Continuable reports whether another engine could go on with the answer to
+	// the request, should this one be lost.
+	Continuable(op Operation, body []byte) bool
+	// Continue is Stream for a request that is continuable, from where the answer
+	// is already known; begun says that it is, and not one that begins. The usage
+	// told, and that returned, includes from's.
+	Continue(ctx context.Context, op Operation, body []byte, begun bool, from Continuation, sink Sink) (*commonv1.TokenUsage, error)
 }
 
 // EmbedRequest is texts to embed.

@@ -46,7 +46,7 @@ func simParameters() map[string]flagKind {
 		"answer-tokens": positive, "crash-after": count, "decode-rate": rate, "disconnect-after": count,
 		"embedding-call": duration(), "embedding-calls": positive, "embedding-rate": rate,
 		"error-rate": number(1), "error-status": integer(400, 599), "first-token": duration(), "hang": aSwitch(),
-		"kv-tokens": positive, "max-waiting": positive, "prefill-rate": rate, "seed": integer(0, 1<<53), "start-delay": duration(),
+		"kv-tokens": positive, "max-waiting": positive, "prefill-parallel": count, "prefill-rate": rate, "seed": integer(0, 1<<53), "start-delay": duration(),
 	}
 }
 
@@ -81,6 +81,7 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 			base := localURL(port)
 			return newClient(dialect{
 				base: base + "/v1", health: base + "/health", model: m.Name, idle: 90 * time.Second,
+				running: tellsUsage, prefill: prefillFlags,
 				embed: embedDialect{batch: 256, calls: calls, tokens: true, shortens: true, dimensions: int(m.Spec.GetEmbeddingDimensions())},
 				facts: vllmFacts,
 			})

@@ -128,21 +128,34 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 func TestStreamOptions(t *testing.T) {
 	tests := []struct {
 		body, want string
-		asked      bool
+		running    runningUsage
+		asked      asked
 	}{
-		{`{}`, `{"include_usage":true}`, false},
-		{`{"stream_options":null}`, `{"include_usage":true}`, false},
-		{`{"stream_options":{"include_usage":false,"a":1}}`, `{"include_usage":true,"a":1}`, false},
-		{`{"stream_options":{"a":1,"include_usage":true}}`, `{"include_usage":true,"a":1}`, true},
+		{`{}`, `{"include_usage":true}`, tellsAtEnd, asked{}},
+		{`{"stream_options":null}`, `{"include_usage":true}`, tellsTimings, asked{}},
+		{`{"stream_options":{"include_usage":false,"a":1}}`, `{"include_usage":true,"a":1}`, tellsAtEnd, asked{}},
+		{`{"stream_options":{"a":1,"include_usage":true}}`, `{"include_usage":true,"a":1}`, tellsAtEnd, asked{usage: true}},
+		{`{"stream_options":{"a":1}}`, `{"include_usage":true,"continuous_usage_stats":true,"a":1}`, tellsUsage, asked{}},
+		{
+			`{"stream_options":{"continuous_usage_stats":true}}`, `{"include_usage":true,"continuous_usage_stats":true}`,
+			tellsUsage,
+			asked{}, // which vLLM ignores without include_usage
+		},
+		{
+			`{"stream_options":{"continuous_usage_stats":true,"include_usage":true}}`,
+			`{"include_usage":true,"continuous_usage_stats":true}`, tellsUsage,
+			asked{usage: true, running: true},
+		},
+		{`{"timings_per_token":true}`, `{"include_usage":true}`, tellsTimings, asked{running: true}},
 	}
 	for _, tt := range tests {
-		got, asked, err := streamOptions([]byte(tt.body))
-		if err != nil || string(got) != tt.want || asked != tt.asked {
-			t.Errorf("%s: got %s, %v, %v", tt.body, got, asked, err)
+		got, want, err := streamOptions([]byte(tt.body), tt.running)
+		if err != nil || string(got) != tt.want || want != tt.asked {
+			t.Errorf("%s: got %s, %+v, %v", tt.body, got, want, err)
 		}
 	}
 	var e *apierr.Error
-	if _, _, err := streamOptions([]byte(`{"stream_options":[]}`)); !errors.As(err, &e) || e.Field != "stream_options" {
+	if _, _, err := streamOptions([]byte(`{"stream_options":[]}`), tellsUsage); !errors.As(err, &e) || e.Field != "stream_options" {
 		t.Errorf("a list: %v", err)
 	}
 }

@@ -27,9 +27,13 @@ type Config struct {
 	KVTokens int
 	// MaxWaiting bounds the requests that wait; more get 503.
 	MaxWaiting int
-	// PrefillRate and DecodeRate are tokens per second of the prompt and of the
-	// answer, of each request; 0 is without delay.
+	// PrefillRate and DecodeRate are tokens per second of the prompt, less what is
+	// cached of it, and of the answer, of each request; 0 is without delay.
 	PrefillRate, DecodeRate float64
+	// PrefillParallel is how many prompts are read at once, first come first
+	// served; 0 does not limit it. A GPU that is busy with one long prompt reads
+	// the next one later: 1 is nearest to that.
+	PrefillParallel int
 	// FirstToken is a fixed time before the first token, besides the prefill.
 	FirstToken time.Duration
 	// EmbeddingCall, EmbeddingRate and EmbeddingCalls are the speed of embeddings,
@@ -86,6 +90,7 @@ func (c Config) Validate() error {
 	positive("kv-tokens", c.KVTokens)
 	positive("max-waiting", c.MaxWaiting)
 	positive("answer-tokens", c.AnswerTokens)
+	p.Check(c.PrefillParallel >= 0, "prefill-parallel", "must not be negative, got %d", c.PrefillParallel)
 	p.Check(c.Dimensions > 0 && c.Dimensions <= maxDimensions, "dimensions", "must be from 1 to %d, got %d", maxDimensions, c.Dimensions)
 	rate := func(name string, v float64) {
 		p.Check(v >= 0 && !math.IsInf(v, 0), name, "must be 0 or more, got %v", v)

@@ -634,7 +634,8 @@ type AuditRecord struct {
 	ServedBy string `protobuf:"bytes,12,opt,name=served_by,json=servedBy,proto3" json:"served_by,omitempty"`
 	// The arm of the traffic split that answered.
 	Arm string `protobuf:"bytes,13,opt,name=arm,proto3" json:"arm,omitempty"`
-	// Tokens of the prompt.
+	// Tokens of the prompt. Of a stream that ended early both are what the engine
+	// had told with the last part of the answer that came; see docs/streams.md.
 	PromptTokens int32 `protobuf:"varint,14,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
 	// Tokens generated.
 	CompletionTokens int32 `protobuf:"varint,15,opt,name=completion_tokens,json=completionTokens,proto3" json:"completion_tokens,omitempty"`

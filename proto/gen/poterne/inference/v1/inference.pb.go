@@ -264,7 +264,12 @@ type ServedBy struct {
 	// The worker that answered.
 	WorkerId string `protobuf:"bytes,5,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
 	// How many workers were tried, from 1.
-	Attempts      int32 `protobuf:"varint,6,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	Attempts int32 `protobuf:"varint,6,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// How often the answer went on with another worker after one was lost in its
+	// middle; 0 as long as one worker made all of it.
+	Continuations int32 `protobuf:"varint,10,opt,name=continuations,proto3" json:"continuations,omitempty"`
+	// How long the request waited for its turn, on the worker that answered.
+	QueueTime     *durationpb.Duration `protobuf:"bytes,20,opt,name=queue_time,json=queueTime,proto3" json:"queue_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -341,6 +346,20 @@ func (x *ServedBy) GetAttempts() int32 {
 	return 0
 }
 
+func (x *ServedBy) GetContinuations() int32 {
+	if x != nil {
+		return x.Continuations
+	}
+	return 0
+}
+
+func (x *ServedBy) GetQueueTime() *durationpb.Duration {
+	if x != nil {
+		return x.QueueTime
+	}
+	return nil
+}
+
 // An engine's whole answer.
 type InvokeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -415,7 +434,10 @@ type InvokeStreamResponse struct {
 	//	*InvokeStreamResponse_ServedBy
 	//	*InvokeStreamResponse_Chunk
 	//	*InvokeStreamResponse_Finish
-	Event         isInvokeStreamResponse_Event `protobuf_oneof:"event"`
+	Event isInvokeStreamResponse_Event `protobuf_oneof:"event"`
+	// Tokens used up to and including this event; missing before the engine has
+	// told any. What the last event before a failure says is what the request used.
+	Usage         *v11.TokenUsage `protobuf:"bytes,10,opt,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -484,12 +506,20 @@ func (x *InvokeStreamResponse) GetFinish() *Finish {
 	return nil
 }
 
+func (x *InvokeStreamResponse) GetUsage() *v11.TokenUsage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 type isInvokeStreamResponse_Event interface {
 	isInvokeStreamResponse_Event()
 }
 
 type InvokeStreamResponse_ServedBy struct {
-	// Who answers; always first.
+	// Who answers; always first, and again where another worker goes on with the
+	// answer.
 	ServedBy *ServedBy `protobuf:"bytes,1,opt,name=served_by,json=servedBy,proto3,oneof"`
 }
 
@@ -1280,22 +1310,28 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x15 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x12N\n" +
 	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
-	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\"\x9d\x01\n" +
+	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\"\xfd\x01\n" +
 	"\bServedBy\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\tR\x06digest\x12\x10\n" +
 	"\x03arm\x18\x04 \x01(\tR\x03arm\x12\x1b\n" +
 	"\tworker_id\x18\x05 \x01(\tR\bworkerId\x12\x1a\n" +
-	"\battempts\x18\x06 \x01(\x05R\battempts\"\x96\x01\n" +
+	"\battempts\x18\x06 \x01(\x05R\battempts\x12$\n" +
+	"\rcontinuations\x18\n" +
+	" \x01(\x05R\rcontinuations\x128\n" +
+	"\n" +
+	"queue_time\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\tqueueTime\"\x96\x01\n" +
 	"\x0eInvokeResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x123\n" +
-	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xae\x01\n" +
+	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xe3\x01\n" +
 	"\x14InvokeStreamResponse\x12=\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByH\x00R\bservedBy\x12\x16\n" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x126\n" +
-	"\x06finish\x18\x03 \x01(\v2\x1c.poterne.inference.v1.FinishH\x00R\x06finishB\a\n" +
+	"\x06finish\x18\x03 \x01(\v2\x1c.poterne.inference.v1.FinishH\x00R\x06finish\x123\n" +
+	"\x05usage\x18\n" +
+	" \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usageB\a\n" +
 	"\x05event\"=\n" +
 	"\x06Finish\x123\n" +
 	"\x05usage\x18\x01 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xda\x03\n" +
@@ -1431,43 +1467,45 @@ var file_poterne_inference_v1_inference_proto_depIdxs = []int32{
 	18, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
 	0,  // 1: poterne.inference.v1.InvokeRequest.priority:type_name -> poterne.inference.v1.Priority
 	19, // 2: poterne.inference.v1.InvokeRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	3,  // 3: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	20, // 4: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	3,  // 5: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	6,  // 6: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
-	20, // 7: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	21, // 8: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
-	0,  // 9: poterne.inference.v1.EmbedRequest.priority:type_name -> poterne.inference.v1.Priority
-	19, // 10: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	3,  // 11: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	22, // 12: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	20, // 13: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	23, // 14: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
-	24, // 15: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 16: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
-	17, // 17: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
-	9,  // 18: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
-	9,  // 19: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
-	25, // 20: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
-	24, // 21: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
-	14, // 22: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
-	2,  // 23: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
-	2,  // 24: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
-	7,  // 25: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
-	10, // 26: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
-	12, // 27: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
-	15, // 28: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
-	4,  // 29: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
-	5,  // 30: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
-	8,  // 31: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
-	11, // 32: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
-	13, // 33: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
-	16, // 34: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
-	29, // [29:35] is the sub-list for method output_type
-	23, // [23:29] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	19, // 3: poterne.inference.v1.ServedBy.queue_time:type_name -> google.protobuf.Duration
+	3,  // 4: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	20, // 5: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	3,  // 6: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	6,  // 7: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
+	20, // 8: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	20, // 9: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	21, // 10: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	0,  // 11: poterne.inference.v1.EmbedRequest.priority:type_name -> poterne.inference.v1.Priority
+	19, // 12: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	3,  // 13: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	22, // 14: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	20, // 15: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	23, // 16: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
+	24, // 17: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 18: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
+	17, // 19: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
+	9,  // 20: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
+	9,  // 21: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
+	25, // 22: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
+	24, // 23: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
+	14, // 24: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
+	2,  // 25: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
+	2,  // 26: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
+	7,  // 27: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
+	10, // 28: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
+	12, // 29: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
+	15, // 30: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
+	4,  // 31: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
+	5,  // 32: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
+	8,  // 33: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
+	11, // 34: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
+	13, // 35: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
+	16, // 36: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
+	31, // [31:37] is the sub-list for method output_type
+	25, // [25:31] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_poterne_inference_v1_inference_proto_init() }

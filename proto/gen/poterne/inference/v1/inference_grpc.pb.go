@@ -43,8 +43,12 @@ type InferenceServiceClient interface {
 	Invoke(ctx context.Context, in *InvokeRequest, opts ...grpc.CallOption) (*InvokeResponse, error)
 	// Runs one request and streams the engine's answer. The first message is
 	// always `served_by`; the last is `finish`. A request that fails before its
-	// first chunk is tried on another worker, after it never is. Cancelling the
-	// call cancels the work on the engine.
+	// first chunk is tried on another worker. After it, only an answer in plain
+	// text of a version whose spec allows `continuation` goes on, on another worker
+	// that has the version: another `served_by` comes where it does, no text is
+	// lost or repeated, and tokens are counted as of one answer. Every other one
+	// ends with an error within a second of the loss. Cancelling the call cancels
+	// the work on the engine.
 	InvokeStream(ctx context.Context, in *InvokeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InvokeStreamResponse], error)
 	// Embeds texts. Idempotent.
 	Embed(ctx context.Context, in *EmbedRequest, opts ...grpc.CallOption) (*EmbedResponse, error)
@@ -146,8 +150,12 @@ type InferenceServiceServer interface {
 	Invoke(context.Context, *InvokeRequest) (*InvokeResponse, error)
 	// Runs one request and streams the engine's answer. The first message is
 	// always `served_by`; the last is `finish`. A request that fails before its
-	// first chunk is tried on another worker, after it never is. Cancelling the
-	// call cancels the work on the engine.
+	// first chunk is tried on another worker. After it, only an answer in plain
+	// text of a version whose spec allows `continuation` goes on, on another worker
+	// that has the version: another `served_by` comes where it does, no text is
+	// lost or repeated, and tokens are counted as of one answer. Every other one
+	// ends with an error within a second of the loss. Cancelling the call cancels
+	// the work on the engine.
 	InvokeStream(*InvokeRequest, grpc.ServerStreamingServer[InvokeStreamResponse]) error
 	// Embeds texts. Idempotent.
 	Embed(context.Context, *EmbedRequest) (*EmbedResponse, error)

@@ -86,7 +86,7 @@ type ModelState int32
 const (
 	// Not known.
 	ModelState_MODEL_STATE_UNSPECIFIED ModelState = 0
-	// The engine is starting, or the weights are being read.
+	// The weights are being fetched or read, or the engine is starting.
 	ModelState_MODEL_STATE_LOADING ModelState = 1
 	// Requests are served.
 	ModelState_MODEL_STATE_READY ModelState = 2
@@ -171,8 +171,14 @@ type LoadedModel struct {
 	Restarts int32 `protobuf:"varint,12,opt,name=restarts,proto3" json:"restarts,omitempty"`
 	// Length of an embedding vector; 0 when it does not embed.
 	EmbeddingDimensions int32 `protobuf:"varint,13,opt,name=embedding_dimensions,json=embeddingDimensions,proto3" json:"embedding_dimensions,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Of the requests that run or wait, those of the replica that this state is
+	// streamed to. What others have on the model is the difference, exactly as of
+	// this message. Not said to a replica that did not name itself.
+	Own *int32 `protobuf:"varint,50,opt,name=own,proto3,oneof" json:"own,omitempty"`
+	// How far the fetching of its files is; only set while they are fetched.
+	Fetch         *FetchProgress `protobuf:"bytes,40,opt,name=fetch,proto3" json:"fetch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LoadedModel) Reset() {
@@ -296,6 +302,120 @@ func (x *LoadedModel) GetEmbeddingDimensions() int32 {
 	return 0
 }
 
+func (x *LoadedModel) GetOwn() int32 {
+	if x != nil && x.Own != nil {
+		return *x.Own
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetFetch() *FetchProgress {
+	if x != nil {
+		return x.Fetch
+	}
+	return nil
+}
+
+// How far the fetching of a model's files is.
+type FetchProgress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes that are here.
+	DoneBytes int64 `protobuf:"varint,1,opt,name=done_bytes,json=doneBytes,proto3" json:"done_bytes,omitempty"`
+	// Bytes of all files that are fetched; 0 while not known.
+	TotalBytes int64 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	// Bytes a second, of late; 0 while not known.
+	BytesPerSecond int64 `protobuf:"varint,3,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`
+	// Where one of the files comes from, without credentials.
+	Source string `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
+	// Files that are fetched.
+	Files int32 `protobuf:"varint,5,opt,name=files,proto3" json:"files,omitempty"`
+	// How many of the files are here.
+	FilesDone int32 `protobuf:"varint,6,opt,name=files_done,json=filesDone,proto3" json:"files_done,omitempty"`
+	// Tries in a row that brought nothing; 0 while the transfer goes well.
+	Failures      int32 `protobuf:"varint,7,opt,name=failures,proto3" json:"failures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchProgress) Reset() {
+	*x = FetchProgress{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchProgress) ProtoMessage() {}
+
+func (x *FetchProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchProgress.ProtoReflect.Descriptor instead.
+func (*FetchProgress) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *FetchProgress) GetDoneBytes() int64 {
+	if x != nil {
+		return x.DoneBytes
+	}
+	return 0
+}
+
+func (x *FetchProgress) GetTotalBytes() int64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *FetchProgress) GetBytesPerSecond() int64 {
+	if x != nil {
+		return x.BytesPerSecond
+	}
+	return 0
+}
+
+func (x *FetchProgress) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *FetchProgress) GetFiles() int32 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+func (x *FetchProgress) GetFilesDone() int32 {
+	if x != nil {
+		return x.FilesDone
+	}
+	return 0
+}
+
+func (x *FetchProgress) GetFailures() int32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
 // One memory that models are loaded into.
 type MemoryPool struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -313,7 +433,7 @@ type MemoryPool struct {
 
 func (x *MemoryPool) Reset() {
 	*x = MemoryPool{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[1]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -325,7 +445,7 @@ func (x *MemoryPool) String() string {
 func (*MemoryPool) ProtoMessage() {}
 
 func (x *MemoryPool) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[1]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -338,7 +458,7 @@ func (x *MemoryPool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemoryPool.ProtoReflect.Descriptor instead.
 func (*MemoryPool) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{1}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *MemoryPool) GetId() string {
@@ -396,7 +516,7 @@ type WorkerState struct {
 
 func (x *WorkerState) Reset() {
 	*x = WorkerState{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[2]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -408,7 +528,7 @@ func (x *WorkerState) String() string {
 func (*WorkerState) ProtoMessage() {}
 
 func (x *WorkerState) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[2]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -421,7 +541,7 @@ func (x *WorkerState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerState.ProtoReflect.Descriptor instead.
 func (*WorkerState) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{2}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *WorkerState) GetWorkerId() string {
@@ -489,14 +609,17 @@ func (x *WorkerState) GetInFlight() int32 {
 
 // Asks for the state stream.
 type WatchStateRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The inference replica that asks: a name of its own life, unique among
+	// replicas. Empty gets the state without LoadedModel.own.
+	Replica       string `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchStateRequest) Reset() {
 	*x = WatchStateRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[3]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -508,7 +631,7 @@ func (x *WatchStateRequest) String() string {
 func (*WatchStateRequest) ProtoMessage() {}
 
 func (x *WatchStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[3]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -521,7 +644,14 @@ func (x *WatchStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStateRequest.ProtoReflect.Descriptor instead.
 func (*WatchStateRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{3}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *WatchStateRequest) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
 }
 
 // One message of the state stream.
@@ -535,7 +665,7 @@ type WatchStateResponse struct {
 
 func (x *WatchStateResponse) Reset() {
 	*x = WatchStateResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[4]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -547,7 +677,7 @@ func (x *WatchStateResponse) String() string {
 func (*WatchStateResponse) ProtoMessage() {}
 
 func (x *WatchStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[4]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -560,7 +690,7 @@ func (x *WatchStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStateResponse.ProtoReflect.Descriptor instead.
 func (*WatchStateResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{4}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *WatchStateResponse) GetState() *WorkerState {
@@ -585,7 +715,7 @@ type LoadModelRequest struct {
 
 func (x *LoadModelRequest) Reset() {
 	*x = LoadModelRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[5]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -597,7 +727,7 @@ func (x *LoadModelRequest) String() string {
 func (*LoadModelRequest) ProtoMessage() {}
 
 func (x *LoadModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[5]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -610,7 +740,7 @@ func (x *LoadModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadModelRequest.ProtoReflect.Descriptor instead.
 func (*LoadModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{5}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LoadModelRequest) GetDigest() string {
@@ -645,7 +775,7 @@ type LoadModelResponse struct {
 
 func (x *LoadModelResponse) Reset() {
 	*x = LoadModelResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[6]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -657,7 +787,7 @@ func (x *LoadModelResponse) String() string {
 func (*LoadModelResponse) ProtoMessage() {}
 
 func (x *LoadModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[6]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -670,7 +800,7 @@ func (x *LoadModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadModelResponse.ProtoReflect.Descriptor instead.
 func (*LoadModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{6}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *LoadModelResponse) GetModel() *LoadedModel {
@@ -691,7 +821,7 @@ type UnloadModelRequest struct {
 
 func (x *UnloadModelRequest) Reset() {
 	*x = UnloadModelRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[7]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -703,7 +833,7 @@ func (x *UnloadModelRequest) String() string {
 func (*UnloadModelRequest) ProtoMessage() {}
 
 func (x *UnloadModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[7]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -716,7 +846,7 @@ func (x *UnloadModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadModelRequest.ProtoReflect.Descriptor instead.
 func (*UnloadModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{7}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UnloadModelRequest) GetDigest() string {
@@ -735,7 +865,7 @@ type UnloadModelResponse struct {
 
 func (x *UnloadModelResponse) Reset() {
 	*x = UnloadModelResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[8]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -747,7 +877,7 @@ func (x *UnloadModelResponse) String() string {
 func (*UnloadModelResponse) ProtoMessage() {}
 
 func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[8]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -760,7 +890,7 @@ func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadModelResponse.ProtoReflect.Descriptor instead.
 func (*UnloadModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{8}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{9}
 }
 
 // A request for one loaded version, in the engine's own shape.
@@ -771,15 +901,22 @@ type InvokeRequest struct {
 	// Which of the engine's operations.
 	Operation Operation `protobuf:"varint,2,opt,name=operation,proto3,enum=poterne.worker.v1.Operation" json:"operation,omitempty"`
 	// The request as OpenAI's JSON object, at most 16 MiB. The worker sets
-	// `model`, `stream` and `stream_options`.
-	Body          []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	// `model`, `stream` and `stream_options`, and what else makes the engine tell
+	// its counts with every chunk.
+	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	// Where to go on with an answer that another worker had begun; only in
+	// InvokeStream. Refused with FAILED_PRECONDITION where that cannot be done.
+	Continuation *Continuation `protobuf:"bytes,10,opt,name=continuation,proto3" json:"continuation,omitempty"`
+	// The inference replica that asks, as it named itself when it asked for the
+	// state stream: its requests are told apart from others'. May be empty.
+	Replica       string `protobuf:"bytes,15,opt,name=replica,proto3" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InvokeRequest) Reset() {
 	*x = InvokeRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +928,7 @@ func (x *InvokeRequest) String() string {
 func (*InvokeRequest) ProtoMessage() {}
 
 func (x *InvokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +941,7 @@ func (x *InvokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeRequest.ProtoReflect.Descriptor instead.
 func (*InvokeRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{9}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *InvokeRequest) GetDigest() string {
@@ -828,6 +965,141 @@ func (x *InvokeRequest) GetBody() []byte {
 	return nil
 }
 
+func (x *InvokeRequest) GetContinuation() *Continuation {
+	if x != nil {
+		return x.Continuation
+	}
+	return nil
+}
+
+func (x *InvokeRequest) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+// The beginning of an answer that its caller has.
+type Continuation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The text so far, at most 1 MiB; empty when the caller has the answer's role
+	// only. The engine goes on after its last character and does not repeat it.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// Tokens so far: what was told beside the last part of it. Limits of the
+	// request are reduced by them, and the counts that follow include them.
+	Usage *v1.TokenUsage `protobuf:"bytes,2,opt,name=usage,proto3" json:"usage,omitempty"`
+	// `id` and `created` of the chunks so far, which the rest carries too.
+	Head          *ChunkHead `protobuf:"bytes,3,opt,name=head,proto3" json:"head,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Continuation) Reset() {
+	*x = Continuation{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Continuation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Continuation) ProtoMessage() {}
+
+func (x *Continuation) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Continuation.ProtoReflect.Descriptor instead.
+func (*Continuation) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Continuation) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Continuation) GetUsage() *v1.TokenUsage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *Continuation) GetHead() *ChunkHead {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+// What all chunks of one answer have in common.
+type ChunkHead struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The member `id`, at most 256 bytes; empty when the engine sends none.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The member `created`, in seconds since 1970; 0 when the engine sends none.
+	Created       int64 `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChunkHead) Reset() {
+	*x = ChunkHead{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChunkHead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChunkHead) ProtoMessage() {}
+
+func (x *ChunkHead) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChunkHead.ProtoReflect.Descriptor instead.
+func (*ChunkHead) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ChunkHead) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ChunkHead) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
 // An engine's whole answer.
 type InvokeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -841,7 +1113,7 @@ type InvokeResponse struct {
 
 func (x *InvokeResponse) Reset() {
 	*x = InvokeResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -853,7 +1125,7 @@ func (x *InvokeResponse) String() string {
 func (*InvokeResponse) ProtoMessage() {}
 
 func (x *InvokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -866,7 +1138,7 @@ func (x *InvokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeResponse.ProtoReflect.Descriptor instead.
 func (*InvokeResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{10}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *InvokeResponse) GetBody() []byte {
@@ -893,14 +1165,28 @@ type InvokeStreamResponse struct {
 	//	*InvokeStreamResponse_Accepted
 	//	*InvokeStreamResponse_Chunk
 	//	*InvokeStreamResponse_Finish
-	Event         isInvokeStreamResponse_Event `protobuf_oneof:"event"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Event isInvokeStreamResponse_Event `protobuf_oneof:"event"`
+	// Tokens used up to and including this event, those of a continuation's
+	// beginning included; missing before the engine has told any.
+	Usage *v1.TokenUsage `protobuf:"bytes,10,opt,name=usage,proto3" json:"usage,omitempty"`
+	// The answer's text in this chunk; only in a stream that can be continued.
+	Text string `protobuf:"bytes,11,opt,name=text,proto3" json:"text,omitempty"`
+	// Whether the engine gave its reason to stop, in this chunk: the answer's text
+	// is whole. Only in a stream that can be continued.
+	Stopped bool `protobuf:"varint,12,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	// What all chunks have in common, beside the first one; only in a stream that
+	// can be continued.
+	Head *ChunkHead `protobuf:"bytes,13,opt,name=head,proto3" json:"head,omitempty"`
+	// Whether this chunk holds something else than text, such as a tool call or
+	// reasoning: from here on the stream cannot be continued after all.
+	NotContinuable bool `protobuf:"varint,14,opt,name=not_continuable,json=notContinuable,proto3" json:"not_continuable,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *InvokeStreamResponse) Reset() {
 	*x = InvokeStreamResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -912,7 +1198,7 @@ func (x *InvokeStreamResponse) String() string {
 func (*InvokeStreamResponse) ProtoMessage() {}
 
 func (x *InvokeStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -925,7 +1211,7 @@ func (x *InvokeStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeStreamResponse.ProtoReflect.Descriptor instead.
 func (*InvokeStreamResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *InvokeStreamResponse) GetEvent() isInvokeStreamResponse_Event {
@@ -962,6 +1248,41 @@ func (x *InvokeStreamResponse) GetFinish() *Finish {
 	return nil
 }
 
+func (x *InvokeStreamResponse) GetUsage() *v1.TokenUsage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *InvokeStreamResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *InvokeStreamResponse) GetStopped() bool {
+	if x != nil {
+		return x.Stopped
+	}
+	return false
+}
+
+func (x *InvokeStreamResponse) GetHead() *ChunkHead {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+func (x *InvokeStreamResponse) GetNotContinuable() bool {
+	if x != nil {
+		return x.NotContinuable
+	}
+	return false
+}
+
 type isInvokeStreamResponse_Event interface {
 	isInvokeStreamResponse_Event()
 }
@@ -989,14 +1310,18 @@ func (*InvokeStreamResponse_Finish) isInvokeStreamResponse_Event() {}
 
 // The engine has taken the request.
 type Accepted struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether another worker can go on with the answer should this one be lost:
+	// the version's spec allows it, the request is for plain text, and the engine
+	// can be given the beginning of its answer.
+	Continuable   bool `protobuf:"varint,10,opt,name=continuable,proto3" json:"continuable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1008,7 +1333,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1021,7 +1346,14 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Accepted) GetContinuable() bool {
+	if x != nil {
+		return x.Continuable
+	}
+	return false
 }
 
 // The end of a streamed answer.
@@ -1035,7 +1367,7 @@ type Finish struct {
 
 func (x *Finish) Reset() {
 	*x = Finish{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1047,7 +1379,7 @@ func (x *Finish) String() string {
 func (*Finish) ProtoMessage() {}
 
 func (x *Finish) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1060,7 +1392,7 @@ func (x *Finish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finish.ProtoReflect.Descriptor instead.
 func (*Finish) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Finish) GetUsage() *v1.TokenUsage {
@@ -1086,7 +1418,7 @@ type EmbedInput struct {
 
 func (x *EmbedInput) Reset() {
 	*x = EmbedInput{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1430,7 @@ func (x *EmbedInput) String() string {
 func (*EmbedInput) ProtoMessage() {}
 
 func (x *EmbedInput) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1443,7 @@ func (x *EmbedInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedInput.ProtoReflect.Descriptor instead.
 func (*EmbedInput) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EmbedInput) GetInput() isEmbedInput_Input {
@@ -1168,7 +1500,7 @@ type TokenIds struct {
 
 func (x *TokenIds) Reset() {
 	*x = TokenIds{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1512,7 @@ func (x *TokenIds) String() string {
 func (*TokenIds) ProtoMessage() {}
 
 func (x *TokenIds) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1525,7 @@ func (x *TokenIds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenIds.ProtoReflect.Descriptor instead.
 func (*TokenIds) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TokenIds) GetIds() []int32 {
@@ -1214,7 +1546,7 @@ type Embedding struct {
 
 func (x *Embedding) Reset() {
 	*x = Embedding{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1558,7 @@ func (x *Embedding) String() string {
 func (*Embedding) ProtoMessage() {}
 
 func (x *Embedding) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1571,7 @@ func (x *Embedding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Embedding.ProtoReflect.Descriptor instead.
 func (*Embedding) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{16}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Embedding) GetValues() []float32 {
@@ -1262,14 +1594,17 @@ type EmbedRequest struct {
 	Dimensions int32 `protobuf:"varint,4,opt,name=dimensions,proto3" json:"dimensions,omitempty"`
 	// Parameters for the engine that this gateway does not know: a JSON object,
 	// or empty. At most 64 KiB.
-	Extra         []byte `protobuf:"bytes,5,opt,name=extra,proto3" json:"extra,omitempty"`
+	Extra []byte `protobuf:"bytes,5,opt,name=extra,proto3" json:"extra,omitempty"`
+	// The inference replica that asks, as it named itself when it asked for the
+	// state stream: its requests are told apart from others'. May be empty.
+	Replica       string `protobuf:"bytes,15,opt,name=replica,proto3" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EmbedRequest) Reset() {
 	*x = EmbedRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1616,7 @@ func (x *EmbedRequest) String() string {
 func (*EmbedRequest) ProtoMessage() {}
 
 func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1629,7 @@ func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedRequest.ProtoReflect.Descriptor instead.
 func (*EmbedRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{17}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EmbedRequest) GetDigest() string {
@@ -1332,6 +1667,13 @@ func (x *EmbedRequest) GetExtra() []byte {
 	return nil
 }
 
+func (x *EmbedRequest) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
 // Vectors in the order of the inputs.
 type EmbedResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1345,7 +1687,7 @@ type EmbedResponse struct {
 
 func (x *EmbedResponse) Reset() {
 	*x = EmbedResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1357,7 +1699,7 @@ func (x *EmbedResponse) String() string {
 func (*EmbedResponse) ProtoMessage() {}
 
 func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1370,7 +1712,7 @@ func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedResponse.ProtoReflect.Descriptor instead.
 func (*EmbedResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{18}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EmbedResponse) GetEmbeddings() []*Embedding {
@@ -1391,7 +1733,7 @@ var File_poterne_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\"\xa8\x03\n" +
+	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\"\xff\x03\n" +
 	"\vLoadedModel\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -1406,7 +1748,21 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	" \x01(\x05R\rcontextLength\x12\x14\n" +
 	"\x05error\x18\v \x01(\tR\x05error\x12\x1a\n" +
 	"\brestarts\x18\f \x01(\x05R\brestarts\x121\n" +
-	"\x14embedding_dimensions\x18\r \x01(\x05R\x13embeddingDimensions\"{\n" +
+	"\x14embedding_dimensions\x18\r \x01(\x05R\x13embeddingDimensions\x12\x15\n" +
+	"\x03own\x182 \x01(\x05H\x00R\x03own\x88\x01\x01\x126\n" +
+	"\x05fetch\x18( \x01(\v2 .poterne.worker.v1.FetchProgressR\x05fetchB\x06\n" +
+	"\x04_own\"\xe2\x01\n" +
+	"\rFetchProgress\x12\x1d\n" +
+	"\n" +
+	"done_bytes\x18\x01 \x01(\x03R\tdoneBytes\x12\x1f\n" +
+	"\vtotal_bytes\x18\x02 \x01(\x03R\n" +
+	"totalBytes\x12(\n" +
+	"\x10bytes_per_second\x18\x03 \x01(\x03R\x0ebytesPerSecond\x12\x16\n" +
+	"\x06source\x18\x04 \x01(\tR\x06source\x12\x14\n" +
+	"\x05files\x18\x05 \x01(\x05R\x05files\x12\x1d\n" +
+	"\n" +
+	"files_done\x18\x06 \x01(\x05R\tfilesDone\x12\x1a\n" +
+	"\bfailures\x18\a \x01(\x05R\bfailures\"{\n" +
 	"\n" +
 	"MemoryPool\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
@@ -1425,8 +1781,9 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x06models\x18\x06 \x03(\v2\x1e.poterne.worker.v1.LoadedModelR\x06models\x12\x1a\n" +
 	"\bdraining\x18\a \x01(\bR\bdraining\x12#\n" +
 	"\ragent_version\x18\b \x01(\tR\fagentVersion\x12\x1b\n" +
-	"\tin_flight\x18\t \x01(\x05R\binFlight\"\x13\n" +
-	"\x11WatchStateRequest\"J\n" +
+	"\tin_flight\x18\t \x01(\x05R\binFlight\"6\n" +
+	"\x11WatchStateRequest\x12!\n" +
+	"\areplica\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\areplica\"J\n" +
 	"\x12WatchStateResponse\x124\n" +
 	"\x05state\x18\x01 \x01(\v2\x1e.poterne.worker.v1.WorkerStateR\x05state\"\xa0\x01\n" +
 	"\x10LoadModelRequest\x124\n" +
@@ -1437,22 +1794,39 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\v2\x1e.poterne.worker.v1.LoadedModelR\x05model\"J\n" +
 	"\x12UnloadModelRequest\x124\n" +
 	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\"\x15\n" +
-	"\x13UnloadModelResponse\"\xaf\x01\n" +
+	"\x13UnloadModelResponse\"\x97\x02\n" +
 	"\rInvokeRequest\x124\n" +
 	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\x12F\n" +
 	"\toperation\x18\x02 \x01(\x0e2\x1c.poterne.worker.v1.OperationB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\toperation\x12 \n" +
-	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\"Y\n" +
+	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\x12C\n" +
+	"\fcontinuation\x18\n" +
+	" \x01(\v2\x1f.poterne.worker.v1.ContinuationR\fcontinuation\x12!\n" +
+	"\areplica\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\areplica\"\x94\x01\n" +
+	"\fContinuation\x12\x1d\n" +
+	"\x04text\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\x04text\x123\n" +
+	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\x120\n" +
+	"\x04head\x18\x03 \x01(\v2\x1c.poterne.worker.v1.ChunkHeadR\x04head\"H\n" +
+	"\tChunkHead\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x02id\x12!\n" +
+	"\acreated\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\acreated\"Y\n" +
 	"\x0eInvokeResponse\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x123\n" +
-	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xa7\x01\n" +
+	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xe5\x02\n" +
 	"\x14InvokeStreamResponse\x129\n" +
 	"\baccepted\x18\x01 \x01(\v2\x1b.poterne.worker.v1.AcceptedH\x00R\baccepted\x12\x16\n" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x123\n" +
-	"\x06finish\x18\x03 \x01(\v2\x19.poterne.worker.v1.FinishH\x00R\x06finishB\a\n" +
-	"\x05event\"\n" +
-	"\n" +
-	"\bAccepted\"=\n" +
+	"\x06finish\x18\x03 \x01(\v2\x19.poterne.worker.v1.FinishH\x00R\x06finish\x123\n" +
+	"\x05usage\x18\n" +
+	" \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\x12\x12\n" +
+	"\x04text\x18\v \x01(\tR\x04text\x12\x18\n" +
+	"\astopped\x18\f \x01(\bR\astopped\x120\n" +
+	"\x04head\x18\r \x01(\v2\x1c.poterne.worker.v1.ChunkHeadR\x04head\x12'\n" +
+	"\x0fnot_continuable\x18\x0e \x01(\bR\x0enotContinuableB\a\n" +
+	"\x05event\",\n" +
+	"\bAccepted\x12 \n" +
+	"\vcontinuable\x18\n" +
+	" \x01(\bR\vcontinuable\"=\n" +
 	"\x06Finish\x123\n" +
 	"\x05usage\x18\x01 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"t\n" +
 	"\n" +
@@ -1463,7 +1837,7 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\bTokenIds\x12\x1e\n" +
 	"\x03ids\x18\x01 \x03(\x05B\f\xbaH\t\x92\x01\x06\b\x01\x10\x80\x80\x04R\x03ids\"#\n" +
 	"\tEmbedding\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\x02R\x06values\"\x8e\x02\n" +
+	"\x06values\x18\x01 \x03(\x02R\x06values\"\xb1\x02\n" +
 	"\fEmbedRequest\x124\n" +
 	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\x12B\n" +
 	"\x06inputs\x18\x02 \x03(\v2\x1d.poterne.worker.v1.EmbedInputB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80\x10R\x06inputs\x126\n" +
@@ -1472,7 +1846,8 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
 	"dimensions\x18\x04 \x01(\x05B\v\xbaH\b\x1a\x06\x18\x80\x80\x04(\x00R\n" +
 	"dimensions\x12\x1f\n" +
-	"\x05extra\x18\x05 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\x05extra\"\x82\x01\n" +
+	"\x05extra\x18\x05 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\x05extra\x12!\n" +
+	"\areplica\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\areplica\"\x82\x01\n" +
 	"\rEmbedResponse\x12<\n" +
 	"\n" +
 	"embeddings\x18\x01 \x03(\v2\x1c.poterne.worker.v1.EmbeddingR\n" +
@@ -1511,69 +1886,78 @@ func file_poterne_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_poterne_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_poterne_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_poterne_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_poterne_worker_v1_worker_proto_goTypes = []any{
 	(Operation)(0),                // 0: poterne.worker.v1.Operation
 	(ModelState)(0),               // 1: poterne.worker.v1.ModelState
 	(*LoadedModel)(nil),           // 2: poterne.worker.v1.LoadedModel
-	(*MemoryPool)(nil),            // 3: poterne.worker.v1.MemoryPool
-	(*WorkerState)(nil),           // 4: poterne.worker.v1.WorkerState
-	(*WatchStateRequest)(nil),     // 5: poterne.worker.v1.WatchStateRequest
-	(*WatchStateResponse)(nil),    // 6: poterne.worker.v1.WatchStateResponse
-	(*LoadModelRequest)(nil),      // 7: poterne.worker.v1.LoadModelRequest
-	(*LoadModelResponse)(nil),     // 8: poterne.worker.v1.LoadModelResponse
-	(*UnloadModelRequest)(nil),    // 9: poterne.worker.v1.UnloadModelRequest
-	(*UnloadModelResponse)(nil),   // 10: poterne.worker.v1.UnloadModelResponse
-	(*InvokeRequest)(nil),         // 11: poterne.worker.v1.InvokeRequest
-	(*InvokeResponse)(nil),        // 12: poterne.worker.v1.InvokeResponse
-	(*InvokeStreamResponse)(nil),  // 13: poterne.worker.v1.InvokeStreamResponse
-	(*Accepted)(nil),              // 14: poterne.worker.v1.Accepted
-	(*Finish)(nil),                // 15: poterne.worker.v1.Finish
-	(*EmbedInput)(nil),            // 16: poterne.worker.v1.EmbedInput
-	(*TokenIds)(nil),              // 17: poterne.worker.v1.TokenIds
-	(*Embedding)(nil),             // 18: poterne.worker.v1.Embedding
-	(*EmbedRequest)(nil),          // 19: poterne.worker.v1.EmbedRequest
-	(*EmbedResponse)(nil),         // 20: poterne.worker.v1.EmbedResponse
-	(v1.Task)(0),                  // 21: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
-	(*v1.ModelSpec)(nil),          // 23: poterne.common.v1.ModelSpec
-	(*v1.TokenUsage)(nil),         // 24: poterne.common.v1.TokenUsage
+	(*FetchProgress)(nil),         // 3: poterne.worker.v1.FetchProgress
+	(*MemoryPool)(nil),            // 4: poterne.worker.v1.MemoryPool
+	(*WorkerState)(nil),           // 5: poterne.worker.v1.WorkerState
+	(*WatchStateRequest)(nil),     // 6: poterne.worker.v1.WatchStateRequest
+	(*WatchStateResponse)(nil),    // 7: poterne.worker.v1.WatchStateResponse
+	(*LoadModelRequest)(nil),      // 8: poterne.worker.v1.LoadModelRequest
+	(*LoadModelResponse)(nil),     // 9: poterne.worker.v1.LoadModelResponse
+	(*UnloadModelRequest)(nil),    // 10: poterne.worker.v1.UnloadModelRequest
+	(*UnloadModelResponse)(nil),   // 11: poterne.worker.v1.UnloadModelResponse
+	(*InvokeRequest)(nil),         // 12: poterne.worker.v1.InvokeRequest
+	(*Continuation)(nil),          // 13: poterne.worker.v1.Continuation
+	(*ChunkHead)(nil),             // 14: poterne.worker.v1.ChunkHead
+	(*InvokeResponse)(nil),        // 15: poterne.worker.v1.InvokeResponse
+	(*InvokeStreamResponse)(nil),  // 16: poterne.worker.v1.InvokeStreamResponse
+	(*Accepted)(nil),              // 17: poterne.worker.v1.Accepted
+	(*Finish)(nil),                // 18: poterne.worker.v1.Finish
+	(*EmbedInput)(nil),            // 19: poterne.worker.v1.EmbedInput
+	(*TokenIds)(nil),              // 20: poterne.worker.v1.TokenIds
+	(*Embedding)(nil),             // 21: poterne.worker.v1.Embedding
+	(*EmbedRequest)(nil),          // 22: poterne.worker.v1.EmbedRequest
+	(*EmbedResponse)(nil),         // 23: poterne.worker.v1.EmbedResponse
+	(v1.Task)(0),                  // 24: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(*v1.ModelSpec)(nil),          // 26: poterne.common.v1.ModelSpec
+	(*v1.TokenUsage)(nil),         // 27: poterne.common.v1.TokenUsage
 }
 var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
-	21, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
+	24, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
 	1,  // 1: poterne.worker.v1.LoadedModel.state:type_name -> poterne.worker.v1.ModelState
-	22, // 2: poterne.worker.v1.WorkerState.observe_time:type_name -> google.protobuf.Timestamp
-	3,  // 3: poterne.worker.v1.WorkerState.memory:type_name -> poterne.worker.v1.MemoryPool
-	2,  // 4: poterne.worker.v1.WorkerState.models:type_name -> poterne.worker.v1.LoadedModel
-	4,  // 5: poterne.worker.v1.WatchStateResponse.state:type_name -> poterne.worker.v1.WorkerState
-	23, // 6: poterne.worker.v1.LoadModelRequest.spec:type_name -> poterne.common.v1.ModelSpec
-	2,  // 7: poterne.worker.v1.LoadModelResponse.model:type_name -> poterne.worker.v1.LoadedModel
-	0,  // 8: poterne.worker.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
-	24, // 9: poterne.worker.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	14, // 10: poterne.worker.v1.InvokeStreamResponse.accepted:type_name -> poterne.worker.v1.Accepted
-	15, // 11: poterne.worker.v1.InvokeStreamResponse.finish:type_name -> poterne.worker.v1.Finish
-	24, // 12: poterne.worker.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	17, // 13: poterne.worker.v1.EmbedInput.tokens:type_name -> poterne.worker.v1.TokenIds
-	16, // 14: poterne.worker.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
-	18, // 15: poterne.worker.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	24, // 16: poterne.worker.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	5,  // 17: poterne.worker.v1.WorkerService.WatchState:input_type -> poterne.worker.v1.WatchStateRequest
-	7,  // 18: poterne.worker.v1.WorkerService.LoadModel:input_type -> poterne.worker.v1.LoadModelRequest
-	9,  // 19: poterne.worker.v1.WorkerService.UnloadModel:input_type -> poterne.worker.v1.UnloadModelRequest
-	11, // 20: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
-	11, // 21: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
-	19, // 22: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
-	6,  // 23: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
-	8,  // 24: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
-	10, // 25: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
-	12, // 26: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
-	13, // 27: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
-	20, // 28: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
-	23, // [23:29] is the sub-list for method output_type
-	17, // [17:23] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	3,  // 2: poterne.worker.v1.LoadedModel.fetch:type_name -> poterne.worker.v1.FetchProgress
+	25, // 3: poterne.worker.v1.WorkerState.observe_time:type_name -> google.protobuf.Timestamp
+	4,  // 4: poterne.worker.v1.WorkerState.memory:type_name -> poterne.worker.v1.MemoryPool
+	2,  // 5: poterne.worker.v1.WorkerState.models:type_name -> poterne.worker.v1.LoadedModel
+	5,  // 6: poterne.worker.v1.WatchStateResponse.state:type_name -> poterne.worker.v1.WorkerState
+	26, // 7: poterne.worker.v1.LoadModelRequest.spec:type_name -> poterne.common.v1.ModelSpec
+	2,  // 8: poterne.worker.v1.LoadModelResponse.model:type_name -> poterne.worker.v1.LoadedModel
+	0,  // 9: poterne.worker.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
+	13, // 10: poterne.worker.v1.InvokeRequest.continuation:type_name -> poterne.worker.v1.Continuation
+	27, // 11: poterne.worker.v1.Continuation.usage:type_name -> poterne.common.v1.TokenUsage
+	14, // 12: poterne.worker.v1.Continuation.head:type_name -> poterne.worker.v1.ChunkHead
+	27, // 13: poterne.worker.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	17, // 14: poterne.worker.v1.InvokeStreamResponse.accepted:type_name -> poterne.worker.v1.Accepted
+	18, // 15: poterne.worker.v1.InvokeStreamResponse.finish:type_name -> poterne.worker.v1.Finish
+	27, // 16: poterne.worker.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	14, // 17: poterne.worker.v1.InvokeStreamResponse.head:type_name -> poterne.worker.v1.ChunkHead
+	27, // 18: poterne.worker.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	20, // 19: poterne.worker.v1.EmbedInput.tokens:type_name -> poterne.worker.v1.TokenIds
+	19, // 20: poterne.worker.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	21, // 21: poterne.worker.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	27, // 22: poterne.worker.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	6,  // 23: poterne.worker.v1.WorkerService.WatchState:input_type -> poterne.worker.v1.WatchStateRequest
+	8,  // 24: poterne.worker.v1.WorkerService.LoadModel:input_type -> poterne.worker.v1.LoadModelRequest
+	10, // 25: poterne.worker.v1.WorkerService.UnloadModel:input_type -> poterne.worker.v1.UnloadModelRequest
+	12, // 26: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
+	12, // 27: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
+	22, // 28: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
+	7,  // 29: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
+	9,  // 30: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
+	11, // 31: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
+	15, // 32: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
+	16, // 33: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
+	23, // 34: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
+	29, // [29:35] is the sub-list for method output_type
+	23, // [23:29] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_poterne_worker_v1_worker_proto_init() }
@@ -1581,12 +1965,13 @@ func file_poterne_worker_v1_worker_proto_init() {
 	if File_poterne_worker_v1_worker_proto != nil {
 		return
 	}
-	file_poterne_worker_v1_worker_proto_msgTypes[11].OneofWrappers = []any{
+	file_poterne_worker_v1_worker_proto_msgTypes[0].OneofWrappers = []any{}
+	file_poterne_worker_v1_worker_proto_msgTypes[14].OneofWrappers = []any{
 		(*InvokeStreamResponse_Accepted)(nil),
 		(*InvokeStreamResponse_Chunk)(nil),
 		(*InvokeStreamResponse_Finish)(nil),
 	}
-	file_poterne_worker_v1_worker_proto_msgTypes[14].OneofWrappers = []any{
+	file_poterne_worker_v1_worker_proto_msgTypes[17].OneofWrappers = []any{
 		(*EmbedInput_Text)(nil),
 		(*EmbedInput_Tokens)(nil),
 	}
@@ -1596,7 +1981,7 @@ func file_poterne_worker_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_worker_v1_worker_proto_rawDesc), len(file_poterne_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   19,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
