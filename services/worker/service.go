@@ -20,6 +20,7 @@ import (
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/worker/internal/agent"
 	"github.com/poterne/poterne/services/worker/internal/artifact"
+	"github.com/poterne/poterne/services/worker/internal/batch"
 	"github.com/poterne/poterne/services/worker/internal/blob"
 	"github.com/poterne/poterne/services/worker/internal/engine"
 	"github.com/poterne/poterne/services/worker/internal/fetch"
@@ -95,7 +96,11 @@ func (s *Service) build(ctx context.Context) error {
 		Supervision:  s.cfg.Supervision,
 		Embedding: agent.EmbeddingConfig{
 			Concurrency: s.cfg.Embedding.Concurrency, ContextMultiple: s.cfg.Embedding.ContextMultiple,
-			MaxBytes: int(s.cfg.Embedding.MaxBytes),
+			MaxBytes: int(s.cfg.Embedding.MaxBytes), Batching: s.cfg.Embedding.Batching,
+			Batch: batch.Config{
+				Linger: s.cfg.Embedding.Linger, MaxHeldBytes: int(s.cfg.Embedding.QueueBytes),
+				CountTokens: s.cfg.Embedding.CountTokens,
+			},
 		},
 		Signals: agent.SignalsConfig{Interval: s.cfg.Signals.Interval, Timeout: s.cfg.Signals.Timeout},
 	}, agent.Parts{

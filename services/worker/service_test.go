@@ -305,6 +305,7 @@ func TestConfig(t *testing.T) {
 	cfg.Engines.VLLM.Slots, cfg.Engines.SGLang.ExtraParameters, cfg.Engines.Ollama.URL = 0, []string{"--host"}, "localhost"
 	cfg.Engines.Ollama.ModelsDir, cfg.Signals.Interval, cfg.Signals.Timeout = "models", time.Millisecond, 0
 	cfg.Supervision.HealthFailures = 0
+	cfg.Embedding.Linger, cfg.Embedding.QueueBytes = -1, cfg.Embedding.MaxBytes-1
 	err := cfg.Complete()
 	if err == nil {
 		t.Fatal("it is taken")
@@ -315,6 +316,7 @@ func TestConfig(t *testing.T) {
 		"engines.openai.endpoints.x.price.currency:", "engines.openai.endpoints.x.price.input:", "engines.openai.endpoints.x.price.output:",
 		"engines.vllm.slots:", "engines.sglang.extra_parameters:", "engines.ollama.url:", "engines.ollama.models_dir:",
 		"signals.interval:", "signals.timeout:", "supervision.health_failures:",
+		"embedding.linger:", "embedding.queue_bytes:",
 	} {
 		if !strings.Contains(err.Error(), key) {
 			t.Errorf("%s is not named in: %v", key, err)

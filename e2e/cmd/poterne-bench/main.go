@@ -22,7 +22,9 @@ func scenarios() map[string][]bench.Scenario {
 			{Name: "fairness", Run: bench.Fairness},
 			{Name: "overload", Run: bench.Overload},
 			{Name: "cost", Run: bench.Cost},
+			{Name: "embedding", Run: bench.Embedding},
 		},
+		"embedding-real": {{Name: "embedding-real", Run: bench.EmbeddingReal}},
 	}
 }
 
@@ -30,7 +32,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if len(os.Args) < 2 || scenarios()[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: poterne-bench inference [SCENARIO...]")
+		fmt.Fprintln(os.Stderr, "usage: poterne-bench inference|embedding-real [SCENARIO...]")
 		return 2
 	}
 	chosen := scenarios()[os.Args[1]]

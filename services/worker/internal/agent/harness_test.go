@@ -41,6 +41,8 @@ type fakeEngine struct {
 	signals engine.Signals
 	told    error // instead of signals
 	asked   int   // for signals
+
+	embedded []int // inputs of each call, where they are batched
 }
 
 func newFakeEngine() *fakeEngine { return &fakeEngine{kind: "fake", memory: 40 * mib} }

@@ -104,6 +104,7 @@ func (a *Agent) plan(ctx context.Context, req *workerv1.LoadModelRequest) (*mode
 		m.artifacts.Release()
 		return nil, err
 	}
+	m.batcher = a.batcher(m.series)
 	return m, nil
 }
 

@@ -58,6 +58,7 @@ type metrics struct {
 	firstChunk metric.Float64Histogram
 	tokens     metric.Int64Counter
 	restarts   metric.Int64Counter
+	batches    batchMetrics
 }
 
 func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
@@ -85,6 +86,10 @@ func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 		if err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
 		}
+	}
+	var err error
+	if m.batches, err = newBatchMetrics(meter); err != nil {
+		return nil, err
 	}
 	return m, nil
 }

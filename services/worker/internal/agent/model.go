@@ -11,6 +11,7 @@ import (
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/worker/internal/artifact"
+	"github.com/poterne/poterne/services/worker/internal/batch"
 	"github.com/poterne/poterne/services/worker/internal/engine"
 	"github.com/poterne/poterne/services/worker/internal/supervise"
 )
@@ -22,11 +23,12 @@ type model struct {
 	spec   *commonv1.ModelSpec
 	files  []engine.File
 	gate   *gate
-	turns  *semaphore.Weighted // of embedding; set before the engine is
+	turns  *semaphore.Weighted // of embedding without batching; set before the engine is
 	series *series
 	load   load
 	counts atomic.Int64 // prompts that are being counted
 
+	batcher   *batch.Batcher // of embedding
 	adapter   engine.Adapter
 	artifacts *artifact.Set
 

@@ -232,6 +232,20 @@ type EmbedRequest struct {
 	Turn func(ctx context.Context) (done func(), err error)
 }
 
+// EmbedLimits is what an engine takes in one call to embed.
+type EmbedLimits struct {
+	// Inputs is how many; at least 1.
+	Inputs int
+	// Tokens bounds what they have together by LeastTokens, unless there is only
+	// one; 0 does not.
+	Tokens int
+	// Calls is how many calls the engine computes at once; 0 is as many as it has
+	// slots. More would wait in it.
+	Calls int
+	// Prefix is put before each text of the request's input type.
+	Prefix string
+}
+
 // Input is a text, or tokens when there are any.
 type Input struct {
 	Text   string

@@ -25,6 +25,7 @@ const (
 	simSlots   = 64
 	simContext = 8192
 	simIdle    = 90 * time.Second
+	simCalls   = 1 // to embed, at once
 )
 
 // Kind is sim.
@@ -41,6 +42,7 @@ func simParameters() map[string]flagKind {
 	rate := number(math.MaxFloat32)
 	return map[string]flagKind{
 		"answer-tokens": positive, "crash-after": count, "decode-rate": rate, "disconnect-after": count,
+		"embedding-call": duration(), "embedding-calls": positive, "embedding-rate": rate,
 		"error-rate": number(1), "error-status": integer(400, 599), "first-token": duration(), "hang": aSwitch(),
 		"kv-tokens": positive, "max-waiting": positive, "prefill-parallel": count, "prefill-rate": rate, "seed": integer(0, 1<<53), "start-delay": duration(),
 	}
@@ -55,6 +57,10 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 	p := newParameters(m.Spec.GetParameters())
 	slots := p.number("slots", simSlots, 1<<20)
 	args := []string{"--host", "127.0.0.1", "--model", m.Name, "--slots", strconv.Itoa(slots)}
+	calls := simCalls
+	if n, err := strconv.Atoi(p.left["embedding-calls"]); err == nil { // it is checked with the other flags
+		calls = n
+	}
 	tokens := simContext
 	if n := int(m.Spec.GetContextLength()); n > 0 {
 		tokens = n
@@ -71,7 +77,7 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 		Command: &Command{Path: path, Args: func(port int) []string { return append(slices.Clone(args), "--port", strconv.Itoa(port)) }},
 		Connect: func(port int) Engine {
 			d := vllmDialect(m, port)
-			d.idle = simIdle
+			d.idle, d.embed.calls = simIdle, calls
 			return newClient(d)
 		},
 		Slots: slots, MaxInFlight: slots + s.queue, ContextLength: tokens,

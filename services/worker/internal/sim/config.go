@@ -36,6 +36,14 @@ type Config struct {
 	PrefillParallel int
 	// FirstToken is a fixed time before the first token, besides the prefill.
 	FirstToken time.Duration
+	// EmbeddingCall, EmbeddingRate and EmbeddingCalls are the speed of embeddings,
+	// as an engine has it that computes the inputs of a call together and different
+	// calls one after the other: a call takes EmbeddingCall and its tokens at
+	// EmbeddingRate a second (0 is without delay), so that a call of many inputs
+	// takes less than as many calls; EmbeddingCalls run at once.
+	EmbeddingCall  time.Duration
+	EmbeddingRate  float64
+	EmbeddingCalls int
 	// StartDelay is how long the engine pretends to load.
 	StartDelay time.Duration
 	// AnswerTokens is the length of an answer that nothing else limits.
@@ -68,7 +76,7 @@ type Faults struct {
 func DefaultConfig() Config {
 	return Config{
 		Model: "sim", ContextTokens: 8192, Slots: 64, KVTokens: 1 << 20, MaxWaiting: 4096,
-		AnswerTokens: 32, Dimensions: 384,
+		AnswerTokens: 32, Dimensions: 384, EmbeddingCalls: 1,
 	}
 }
 
@@ -89,6 +97,9 @@ func (c Config) Validate() error {
 	}
 	rate("prefill-rate", c.PrefillRate)
 	rate("decode-rate", c.DecodeRate)
+	rate("embedding-rate", c.EmbeddingRate)
+	positive("embedding-calls", c.EmbeddingCalls)
+	p.Check(c.EmbeddingCall >= 0, "embedding-call", "must not be negative, got %v", c.EmbeddingCall)
 	p.Check(c.FirstToken >= 0, "first-token", "must not be negative, got %v", c.FirstToken)
 	p.Check(c.StartDelay >= 0, "start-delay", "must not be negative, got %v", c.StartDelay)
 	c.Faults.validate(&p)

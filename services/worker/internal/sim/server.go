@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/poterne/poterne/pkg/clock"
 )
 
@@ -29,7 +31,8 @@ type Server struct {
 
 	words   words
 	sched   *scheduler
-	reading *scheduler // of prompts; nil without a limit
+	reading *scheduler          // of prompts; nil without a limit
+	lanes   *semaphore.Weighted // of embedding
 	prefix  *prefixCache
 	faults  *faultBox
 	history history
@@ -57,7 +60,7 @@ func New(cfg Config, c clock.Clock, log *slog.Logger, exit func(code int)) (*Ser
 	s := &Server{
 		cfg: cfg, name: name, quoted: quoted, clock: c, log: log, exit: exit, words: newWords(),
 		sched: newScheduler(cfg.Slots, cfg.KVTokens, cfg.MaxWaiting), prefix: newPrefixCache(cfg.KVTokens),
-		faults: newFaultBox(cfg.Faults, cfg.Seed), readyAt: c.Now().Add(cfg.StartDelay), created: c.Now().Unix(),
+		lanes: semaphore.NewWeighted(int64(cfg.EmbeddingCalls)), faults: newFaultBox(cfg.Faults, cfg.Seed), readyAt: c.Now().Add(cfg.StartDelay), created: c.Now().Unix(),
 		mux: http.NewServeMux(),
 	}
 	if cfg.PrefillParallel > 0 {
