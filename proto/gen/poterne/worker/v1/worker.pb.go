@@ -1391,7 +1391,7 @@ var File_poterne_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\"\xa8\x03\n" +
+	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\x1fpoterne/worker/v1/tensors.proto\"\xa8\x03\n" +
 	"\vLoadedModel\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -1488,7 +1488,7 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n" +
 	"\x11MODEL_STATE_READY\x10\x02\x12\x18\n" +
 	"\x14MODEL_STATE_DRAINING\x10\x03\x12\x16\n" +
-	"\x12MODEL_STATE_FAILED\x10\x042\x9a\x04\n" +
+	"\x12MODEL_STATE_FAILED\x10\x042\xd1\x06\n" +
 	"\rWorkerService\x12[\n" +
 	"\n" +
 	"WatchState\x12$.poterne.worker.v1.WatchStateRequest\x1a%.poterne.worker.v1.WatchStateResponse0\x01\x12V\n" +
@@ -1496,7 +1496,10 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\vUnloadModel\x12%.poterne.worker.v1.UnloadModelRequest\x1a&.poterne.worker.v1.UnloadModelResponse\x12M\n" +
 	"\x06Invoke\x12 .poterne.worker.v1.InvokeRequest\x1a!.poterne.worker.v1.InvokeResponse\x12[\n" +
 	"\fInvokeStream\x12 .poterne.worker.v1.InvokeRequest\x1a'.poterne.worker.v1.InvokeStreamResponse0\x01\x12J\n" +
-	"\x05Embed\x12\x1f.poterne.worker.v1.EmbedRequest\x1a .poterne.worker.v1.EmbedResponseBAZ?github.com/poterne/poterne/proto/gen/poterne/worker/v1;workerv1b\x06proto3"
+	"\x05Embed\x12\x1f.poterne.worker.v1.EmbedRequest\x1a .poterne.worker.v1.EmbedResponse\x12_\n" +
+	"\fInferTensors\x12&.poterne.worker.v1.InferTensorsRequest\x1a'.poterne.worker.v1.InferTensorsResponse\x12m\n" +
+	"\x12InferTensorsStream\x12&.poterne.worker.v1.InferTensorsRequest\x1a-.poterne.worker.v1.InferTensorsStreamResponse0\x01\x12e\n" +
+	"\x0eGetTensorModel\x12(.poterne.worker.v1.GetTensorModelRequest\x1a).poterne.worker.v1.GetTensorModelResponseBAZ?github.com/poterne/poterne/proto/gen/poterne/worker/v1;workerv1b\x06proto3"
 
 var (
 	file_poterne_worker_v1_worker_proto_rawDescOnce sync.Once
@@ -1513,31 +1516,36 @@ func file_poterne_worker_v1_worker_proto_rawDescGZIP() []byte {
 var file_poterne_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_poterne_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_poterne_worker_v1_worker_proto_goTypes = []any{
-	(Operation)(0),                // 0: poterne.worker.v1.Operation
-	(ModelState)(0),               // 1: poterne.worker.v1.ModelState
-	(*LoadedModel)(nil),           // 2: poterne.worker.v1.LoadedModel
-	(*MemoryPool)(nil),            // 3: poterne.worker.v1.MemoryPool
-	(*WorkerState)(nil),           // 4: poterne.worker.v1.WorkerState
-	(*WatchStateRequest)(nil),     // 5: poterne.worker.v1.WatchStateRequest
-	(*WatchStateResponse)(nil),    // 6: poterne.worker.v1.WatchStateResponse
-	(*LoadModelRequest)(nil),      // 7: poterne.worker.v1.LoadModelRequest
-	(*LoadModelResponse)(nil),     // 8: poterne.worker.v1.LoadModelResponse
-	(*UnloadModelRequest)(nil),    // 9: poterne.worker.v1.UnloadModelRequest
-	(*UnloadModelResponse)(nil),   // 10: poterne.worker.v1.UnloadModelResponse
-	(*InvokeRequest)(nil),         // 11: poterne.worker.v1.InvokeRequest
-	(*InvokeResponse)(nil),        // 12: poterne.worker.v1.InvokeResponse
-	(*InvokeStreamResponse)(nil),  // 13: poterne.worker.v1.InvokeStreamResponse
-	(*Accepted)(nil),              // 14: poterne.worker.v1.Accepted
-	(*Finish)(nil),                // 15: poterne.worker.v1.Finish
-	(*EmbedInput)(nil),            // 16: poterne.worker.v1.EmbedInput
-	(*TokenIds)(nil),              // 17: poterne.worker.v1.TokenIds
-	(*Embedding)(nil),             // 18: poterne.worker.v1.Embedding
-	(*EmbedRequest)(nil),          // 19: poterne.worker.v1.EmbedRequest
-	(*EmbedResponse)(nil),         // 20: poterne.worker.v1.EmbedResponse
-	(v1.Task)(0),                  // 21: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
-	(*v1.ModelSpec)(nil),          // 23: poterne.common.v1.ModelSpec
-	(*v1.TokenUsage)(nil),         // 24: poterne.common.v1.TokenUsage
+	(Operation)(0),                     // 0: poterne.worker.v1.Operation
+	(ModelState)(0),                    // 1: poterne.worker.v1.ModelState
+	(*LoadedModel)(nil),                // 2: poterne.worker.v1.LoadedModel
+	(*MemoryPool)(nil),                 // 3: poterne.worker.v1.MemoryPool
+	(*WorkerState)(nil),                // 4: poterne.worker.v1.WorkerState
+	(*WatchStateRequest)(nil),          // 5: poterne.worker.v1.WatchStateRequest
+	(*WatchStateResponse)(nil),         // 6: poterne.worker.v1.WatchStateResponse
+	(*LoadModelRequest)(nil),           // 7: poterne.worker.v1.LoadModelRequest
+	(*LoadModelResponse)(nil),          // 8: poterne.worker.v1.LoadModelResponse
+	(*UnloadModelRequest)(nil),         // 9: poterne.worker.v1.UnloadModelRequest
+	(*UnloadModelResponse)(nil),        // 10: poterne.worker.v1.UnloadModelResponse
+	(*InvokeRequest)(nil),              // 11: poterne.worker.v1.InvokeRequest
+	(*InvokeResponse)(nil),             // 12: poterne.worker.v1.InvokeResponse
+	(*InvokeStreamResponse)(nil),       // 13: poterne.worker.v1.InvokeStreamResponse
+	(*Accepted)(nil),                   // 14: poterne.worker.v1.Accepted
+	(*Finish)(nil),                     // 15: poterne.worker.v1.Finish
+	(*EmbedInput)(nil),                 // 16: poterne.worker.v1.EmbedInput
+	(*TokenIds)(nil),                   // 17: poterne.worker.v1.TokenIds
+	(*Embedding)(nil),                  // 18: poterne.worker.v1.Embedding
+	(*EmbedRequest)(nil),               // 19: poterne.worker.v1.EmbedRequest
+	(*EmbedResponse)(nil),              // 20: poterne.worker.v1.EmbedResponse
+	(v1.Task)(0),                       // 21: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil),      // 22: google.protobuf.Timestamp
+	(*v1.ModelSpec)(nil),               // 23: poterne.common.v1.ModelSpec
+	(*v1.TokenUsage)(nil),              // 24: poterne.common.v1.TokenUsage
+	(*InferTensorsRequest)(nil),        // 25: poterne.worker.v1.InferTensorsRequest
+	(*GetTensorModelRequest)(nil),      // 26: poterne.worker.v1.GetTensorModelRequest
+	(*InferTensorsResponse)(nil),       // 27: poterne.worker.v1.InferTensorsResponse
+	(*InferTensorsStreamResponse)(nil), // 28: poterne.worker.v1.InferTensorsStreamResponse
+	(*GetTensorModelResponse)(nil),     // 29: poterne.worker.v1.GetTensorModelResponse
 }
 var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
 	21, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
@@ -1563,14 +1571,20 @@ var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
 	11, // 20: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
 	11, // 21: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
 	19, // 22: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
-	6,  // 23: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
-	8,  // 24: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
-	10, // 25: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
-	12, // 26: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
-	13, // 27: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
-	20, // 28: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
-	23, // [23:29] is the sub-list for method output_type
-	17, // [17:23] is the sub-list for method input_type
+	25, // 23: poterne.worker.v1.WorkerService.InferTensors:input_type -> poterne.worker.v1.InferTensorsRequest
+	25, // 24: poterne.worker.v1.WorkerService.InferTensorsStream:input_type -> poterne.worker.v1.InferTensorsRequest
+	26, // 25: poterne.worker.v1.WorkerService.GetTensorModel:input_type -> poterne.worker.v1.GetTensorModelRequest
+	6,  // 26: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
+	8,  // 27: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
+	10, // 28: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
+	12, // 29: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
+	13, // 30: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
+	20, // 31: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
+	27, // 32: poterne.worker.v1.WorkerService.InferTensors:output_type -> poterne.worker.v1.InferTensorsResponse
+	28, // 33: poterne.worker.v1.WorkerService.InferTensorsStream:output_type -> poterne.worker.v1.InferTensorsStreamResponse
+	29, // 34: poterne.worker.v1.WorkerService.GetTensorModel:output_type -> poterne.worker.v1.GetTensorModelResponse
+	26, // [26:35] is the sub-list for method output_type
+	17, // [17:26] is the sub-list for method input_type
 	17, // [17:17] is the sub-list for extension type_name
 	17, // [17:17] is the sub-list for extension extendee
 	0,  // [0:17] is the sub-list for field type_name
@@ -1581,6 +1595,7 @@ func file_poterne_worker_v1_worker_proto_init() {
 	if File_poterne_worker_v1_worker_proto != nil {
 		return
 	}
+	file_poterne_worker_v1_tensors_proto_init()
 	file_poterne_worker_v1_worker_proto_msgTypes[11].OneofWrappers = []any{
 		(*InvokeStreamResponse_Accepted)(nil),
 		(*InvokeStreamResponse_Chunk)(nil),
