@@ -61,7 +61,11 @@ func New(opts Options) *Server {
 }
 
 // The operations as metrics name them, besides those of the contract.
-const operationEmbed = "embed"
+const (
+	operationEmbed       = "embed"
+	operationTensors     = "infer"
+	operationTensorModel = "tensor-model"
+)
 
 // job is one request on its way.
 type job struct {
