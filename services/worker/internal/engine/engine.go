@@ -83,6 +83,9 @@ type Command struct {
 	Args func(port int) []string
 	// Env is added to the environment, as NAME=value.
 	Env []string
+	// Setup, unless nil, fills a new directory of this start's own, in which the
+	// program then runs, before it listens on port.
+	Setup func(dir string, port int) error
 }
 
 // Engine is one running engine. It is safe for concurrent use. The errors of

@@ -43,6 +43,16 @@ func (p *parameters) number(name string, fallback, low, high int) int {
 	return n
 }
 
+// choice takes a parameter that is one of the keys of choices.
+func (p *parameters) choice(name, fallback string, choices map[string]string) string {
+	v := p.text(name, fallback)
+	if _, ok := choices[v]; !ok {
+		p.fail(name, "must be one of "+strings.Join(slices.Sorted(maps.Keys(choices)), ", ")+", not "+strconv.Quote(v))
+		return fallback
+	}
+	return v
+}
+
 func (p *parameters) fail(name, what string) {
 	if p.err == nil {
 		p.err = apierr.Invalid("spec.parameters."+name, "parameter %s %s", name, what)
