@@ -12,6 +12,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/security"
+	"github.com/poterne/poterne/services/edge/internal/tensor"
 )
 
 // The names of the services in discovery.
@@ -38,11 +39,13 @@ type Config struct {
 	Telemetry telemetry.Config  `yaml:"telemetry"`
 	Discovery backend.Config    `yaml:"discovery"`
 	// Security has the sections store, api_keys, authz, limits and audit.
-	Security  security.Config       `yaml:",inline"`
-	Context   contextbuilder.Config `yaml:"context"`
-	Inference grpcclient.Config     `yaml:"inference"`
-	Search    grpcclient.Config     `yaml:"search"`
-	Registry  grpcclient.Config     `yaml:"registry"`
+	Security security.Config       `yaml:",inline"`
+	Context  contextbuilder.Config `yaml:"context"`
+	// Tensors bounds requests of the Open Inference Protocol.
+	Tensors   tensor.Limits     `yaml:"tensors"`
+	Inference grpcclient.Config `yaml:"inference"`
+	Search    grpcclient.Config `yaml:"search"`
+	Registry  grpcclient.Config `yaml:"registry"`
 	// ReadyInterval is how often the inference service is asked whether it could
 	// serve a chat.
 	ReadyInterval time.Duration `yaml:"ready_interval"`
@@ -68,6 +71,7 @@ func DefaultConfig() *Config {
 		Discovery:     backend.DefaultConfig(),
 		Security:      security.DefaultConfig(""),
 		Context:       contextbuilder.DefaultConfig(),
+		Tensors:       tensor.DefaultLimits(),
 		Inference:     grpcclient.DefaultConfig(),
 		Search:        grpcclient.DefaultConfig(),
 		Registry:      grpcclient.DefaultConfig(),
@@ -93,6 +97,7 @@ func (c *Config) Complete() error {
 	c.Discovery.Validate(&p, "discovery")
 	c.Security.Validate(&p, "")
 	c.Context.Validate(&p, "context")
+	c.Tensors.Validate(&p, "tensors")
 	c.Inference.Validate(&p, "inference")
 	c.Search.Validate(&p, "search")
 	c.Registry.Validate(&p, "registry")

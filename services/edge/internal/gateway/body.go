@@ -9,6 +9,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
+	oip "github.com/poterne/poterne/proto/gen/inference"
 )
 
 // body is a request's body within its limits of size and time. It remembers
@@ -48,7 +49,7 @@ func (b *body) fail(err error) error {
 }
 
 // checkBody refuses what can be refused before the body is read.
-func (h *handler) checkBody(r *http.Request) error {
+func (h *handler) checkBody(r *http.Request, rt *route) error {
 	if r.ContentLength > int64(h.cfg.MaxBodyBytes) {
 		return tooLarge(int64(h.cfg.MaxBodyBytes))
 	}
@@ -63,6 +64,9 @@ func (h *handler) checkBody(r *http.Request) error {
 		return nil
 	}
 	mediaType, params, err := mime.ParseMediaType(ct)
+	if err == nil && mediaType == contentTypeBinary && rt.rpc == oip.GRPCInferenceService_ModelInfer_FullMethodName {
+		return nil
+	}
 	charset := params["charset"]
 	if err != nil || mediaType != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return apierr.New(apierr.UnsupportedMediaType, "the body must be JSON: send Content-Type: application/json")
