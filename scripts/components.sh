@@ -30,17 +30,21 @@ Usage: scripts/components.sh VERB...
   compose         docker-compose, to check docker-compose.yml
   elasticsearch   a bare Elasticsearch node; tests only
   python-sdk      the official OpenAI Python package; tests only
+  mlserver        MLServer with scikit-learn: serves tensors; tests only
+  inference-clients  tritonclient and kserve; tests only
   tools           buf, golangci-lint, the protoc plugins and other developer tools
   run             engine and models: what `make up` needs
-  real            run, consul, servers and python-sdk: what `make test-real` needs
+  real            run, consul, servers, python-sdk, mlserver and
+                  inference-clients: what `make test-real` needs
   env             print the paths as `export NAME=path` lines; fetches nothing
 TEXT
 }
 
 run_verb() {
   case $1 in
-    engine | models | consul | servers | compose | elasticsearch | tools | env) "verb_$1" ;;
+    engine | models | consul | servers | compose | elasticsearch | mlserver | tools | env) "verb_$1" ;;
     python-sdk) verb_python_sdk ;;
+    inference-clients) verb_inference_clients ;;
     run)
       verb_engine
       verb_models
@@ -51,6 +55,8 @@ run_verb() {
       verb_consul
       verb_servers
       verb_python_sdk
+      verb_mlserver
+      verb_inference_clients
       ;;
     help | -h | --help) usage ;;
     *)
