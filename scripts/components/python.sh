@@ -66,6 +66,7 @@ verb_mlserver() {
   install_once mlserver "$(mlserver_dir)" build_mlserver
   refresh_launcher python "$(mlserver_dir)"
   refresh_launcher mlserver "$(mlserver_dir)"
+  refresh_launcher train-sklearn "$(mlserver_dir)"
 }
 
 build_mlserver() { # DIR

@@ -91,6 +91,10 @@ func (d *decoder) request() error {
 			return d.list("inputs", d.limits.MaxInputs, d.input)
 		case "outputs":
 			return d.list("outputs", maxOutputs, d.output)
+		case "model_name", "model_version":
+			// KServe's client repeats here what the path says, and the path decides.
+			var repeated string
+			return d.text(name, &repeated)
 		default:
 			return unknownMember(name)
 		}

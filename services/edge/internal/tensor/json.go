@@ -13,7 +13,8 @@ import (
 // maxName bounds a member's name in messages.
 const maxName = 128
 
-// object reads an object and calls member for each name, at its value.
+// object reads an object and calls member for each name, at its value. A member
+// that is null is the same as a missing one.
 func (d *decoder) object(at string, member func(name string) error) error {
 	if kind := d.json.PeekKind(); kind != '{' {
 		return d.mismatch(at, "an object")
@@ -32,6 +33,12 @@ func (d *decoder) object(at string, member func(name string) error) error {
 		name := token.String()
 		if len(name) > maxName {
 			return apierr.Invalid(at, "%s: has a member whose name is longer than %d bytes", orBody(at), maxName)
+		}
+		if d.json.PeekKind() == 'n' {
+			if _, err := d.json.ReadToken(); err != nil {
+				return d.syntax(err)
+			}
+			continue
 		}
 		if err := member(name); err != nil {
 			return err

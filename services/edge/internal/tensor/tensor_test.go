@@ -42,6 +42,7 @@ func TestDecodeJSON(t *testing.T) {
 		"unsigned":       {`{"name":"x","shape":[1],"datatype":"UINT64","data":[18446744073709551615]}`, &oip.InferTensorContents{Uint64Contents: []uint64{math.MaxUint64}}},
 		"uint8":          {`{"name":"x","shape":[1],"datatype":"UINT8","data":[255]}`, &oip.InferTensorContents{UintContents: []uint32{255}}},
 		"scalar":         {`{"name":"x","shape":[],"datatype":"FP64","data":[0.1]}`, &oip.InferTensorContents{Fp64Contents: []float64{0.1}}},
+		"null":           {`{"name":"x","shape":[1],"datatype":"BOOL","data":[true],"parameters":null}`, &oip.InferTensorContents{BoolContents: []bool{true}}},
 		"empty":          {`{"name":"x","shape":[0,4],"datatype":"FP32","data":[]}`, &oip.InferTensorContents{}},
 		"empty, nested":  {`{"name":"x","shape":[2,0],"datatype":"FP32","data":[[],[]]}`, &oip.InferTensorContents{}},
 		"flat, of three": {`{"name":"x","shape":[1,1,2],"datatype":"INT32","data":[1,2]}`, &oip.InferTensorContents{IntContents: []int32{1, 2}}},
@@ -62,11 +63,14 @@ func TestDecodeRefuses(t *testing.T) {
 		"more after it":        {one(`{"name":"x","shape":[1],"datatype":"BOOL","data":[true]}`) + ` {}`, "", "", "one JSON object"},
 		"half":                 {`{"inputs":[{"name":`, "", "", "ends too early"},
 		"no inputs":            {`{"id":"1"}`, "", "inputs", "must not be empty"},
+		"a model by number":    {`{"model_name":7}`, "", "model_name", "a string"},
 		"unknown member":       {`{"input":[]}`, "", "input", "not known"},
 		"unknown in input":     {one(`{"nam":"x"}`), "", "inputs[0].nam", "not known"},
 		"twice":                {`{"id":"1","id":"2"}`, "", "", "twice"},
 		"no name":              {one(`{"shape":[1],"datatype":"BOOL","data":[true]}`), "", "inputs[0].name", "required"},
 		"no type":              {one(`{"name":"x","shape":[1],"data":[true]}`), "", "inputs[0].datatype", "one of BOOL"},
+		"null for data":        {one(`{"name":"x","shape":[1],"datatype":"BOOL","data":null}`), "", "inputs[0].data", "required"},
+		"null, cut":            {`{"id":nul`, "", "", "ends too early"},
 		"no data":              {one(`{"name":"x","shape":[1],"datatype":"BOOL"}`), "", "inputs[0].data", "required"},
 		"half floats":          {one(`{"name":"x","shape":[1],"datatype":"FP16","data":[1]}`), "", "inputs[0].data", "no form in JSON"},
 		"negative dimension":   {one(`{"name":"x","shape":[-1],"datatype":"BOOL","data":[true]}`), "", "inputs[0].shape[0]", "not negative"},
@@ -109,7 +113,7 @@ func TestDecodeRefuses(t *testing.T) {
 
 // TestDecodeBinary is the binary extension, with one input in each form.
 func TestDecodeBinary(t *testing.T) {
-	r := decode(t, `{"id":"7","parameters":{"binary_data_output":true,"priority":2,"ratio":0.5,"note":"n"},"inputs":[
+	r := decode(t, `{"id":"7","model_name":"m","parameters":{"binary_data_output":true,"priority":2,"ratio":0.5,"note":"n"},"inputs":[
 		{"name":"a","shape":[2],"datatype":"FP16","parameters":{"binary_data_size":4}},
 		{"name":"b","shape":[1],"datatype":"INT16","data":[-2]},
 		{"name":"c","shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":9,"content_type":"str"}}],

@@ -144,7 +144,9 @@ func tensorSchemas(schemas object) {
 	}, "name", "platform", "inputs", "outputs")
 	schemas["inference.InferRequest"] = form("Tensors for a model.", object{
 		"id": text, "parameters": parameters, "inputs": list(form("An input.", tensor, "name", "datatype", "shape")),
-		"outputs": list(form("An output that is asked for.", object{"name": text, "parameters": parameters}, "name")),
+		"outputs":       list(form("An output that is asked for.", object{"name": text, "parameters": parameters}, "name")),
+		"model_name":    object{"type": "string", "description": "Ignored: the path decides."},
+		"model_version": object{"type": "string", "description": "Ignored: the path decides."},
 	}, "inputs")
 	schemas["inference.InferResponse"] = form("What a model made of its tensors.", object{
 		"model_name": text, "model_version": text, "id": text, "parameters": parameters,
