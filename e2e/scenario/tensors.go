@@ -48,7 +48,7 @@ func Tensors(t *testing.T, g Target, scripts ...string) {
 	g.Call(t, http.MethodPost, "/v1/chat/completions", chat, http.StatusBadRequest)
 
 	for _, script := range scripts {
-		cmd := exec.CommandContext(t.Context(), mustEnv(t, "POTERNE_INFERENCE_CLIENTS"), script) //nolint:gosec // of this repository
+		cmd := exec.CommandContext(t.Context(), mustEnv(t, "POTERNE_INFERENCE_CLIENTS"), script)
 		cmd.Env = append(os.Environ(), "POTERNE_URL="+g.URL, "POTERNE_GRPC_ADDR="+g.GRPCAddr, "POTERNE_API_KEY="+g.AdminKey, "POTERNE_TENSOR_MODEL_NAME="+irisModel)
 		out, err := cmd.CombinedOutput()
 		t.Logf("%s", out)
@@ -62,7 +62,7 @@ func (g Target) registerIris(t *testing.T) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "iris.joblib")
 	train := filepath.Join(filepath.Dir(mustEnv(t, "POTERNE_MLSERVER")), "train-sklearn")
-	if out, err := exec.CommandContext(t.Context(), train, path).CombinedOutput(); err != nil { //nolint:gosec // one of our parts
+	if out, err := exec.CommandContext(t.Context(), train, path).CombinedOutput(); err != nil {
 		t.Fatalf("train: %v: %s", err, out)
 	}
 	weights, err := os.ReadFile(path)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -26,13 +27,13 @@ func tensorModel() []fakes.Change {
 
 func TestInferTensors(t *testing.T) {
 	m := newMesh(t, 2, meshOptions{}, fakes.Model("m", 2, tensorModel()...), fakes.Model("talker", 1, fakes.Alias("production", 1)))
-	for ref, version := range map[string]int32{"m": 1, "m@next": 2, "m@v2": 2} {
+	for ref, version := range map[string]string{"m": "1", "m@next": "2", "m@v2": "2"} {
 		resp, err := m.client.InferTensors(caller(t), tensors(ref))
 		if err != nil {
 			t.Fatal(err)
 		}
 		got, by := resp.GetResponse(), resp.GetServedBy()
-		if by.GetVersion() != version || got.GetModelName() != "m" || got.GetModelVersion() != string(rune('0'+version)) || got.GetId() != "7" {
+		if strconv.Itoa(int(by.GetVersion())) != version || got.GetModelName() != "m" || got.GetModelVersion() != version || got.GetId() != "7" {
 			t.Errorf("%s is answered with %v", ref, resp)
 		}
 	}

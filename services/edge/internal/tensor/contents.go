@@ -101,23 +101,23 @@ func toRaw(datatype string, c *oip.InferTensorContents) ([]byte, error) {
 		}
 	case typeInt16:
 		for _, v := range c.GetIntContents() {
-			out = le.AppendUint16(out, uint16(v)) //nolint:gosec // two's complement
+			out = le.AppendUint16(out, uint16(v))
 		}
 	case typeInt32:
 		for _, v := range c.GetIntContents() {
-			out = le.AppendUint32(out, uint32(v)) //nolint:gosec // two's complement
+			out = le.AppendUint32(out, uint32(v))
 		}
 	case typeInt64:
 		for _, v := range c.GetInt64Contents() {
-			out = le.AppendUint64(out, uint64(v)) //nolint:gosec // two's complement
+			out = le.AppendUint64(out, uint64(v))
 		}
 	case typeUint8:
 		for _, v := range c.GetUintContents() {
-			out = append(out, byte(v)) //nolint:gosec // checked
+			out = append(out, byte(v))
 		}
 	case typeUint16:
 		for _, v := range c.GetUintContents() {
-			out = le.AppendUint16(out, uint16(v)) //nolint:gosec // checked
+			out = le.AppendUint16(out, uint16(v))
 		}
 	case typeUint32:
 		for _, v := range c.GetUintContents() {
@@ -137,7 +137,7 @@ func toRaw(datatype string, c *oip.InferTensorContents) ([]byte, error) {
 		}
 	case typeBytes:
 		for _, v := range c.GetBytesContents() {
-			out = append(le.AppendUint32(out, uint32(len(v))), v...) //nolint:gosec // bounded by the message
+			out = append(le.AppendUint32(out, uint32(len(v))), v...)
 		}
 	default:
 		return nil, errNoContents
@@ -155,13 +155,13 @@ func fromRaw(datatype string, raw []byte) *oip.InferTensorContents {
 		case typeBool:
 			c.BoolContents = append(c.BoolContents, raw[0] != 0)
 		case typeInt8:
-			c.IntContents = append(c.IntContents, int32(int8(raw[0]))) //nolint:gosec // two's complement
+			c.IntContents = append(c.IntContents, int32(int8(raw[0])))
 		case typeInt16:
-			c.IntContents = append(c.IntContents, int32(int16(le.Uint16(raw)))) //nolint:gosec // two's complement
+			c.IntContents = append(c.IntContents, int32(int16(le.Uint16(raw))))
 		case typeInt32:
-			c.IntContents = append(c.IntContents, int32(le.Uint32(raw))) //nolint:gosec // two's complement
+			c.IntContents = append(c.IntContents, int32(le.Uint32(raw)))
 		case typeInt64:
-			c.Int64Contents = append(c.Int64Contents, int64(le.Uint64(raw))) //nolint:gosec // two's complement
+			c.Int64Contents = append(c.Int64Contents, int64(le.Uint64(raw)))
 		case typeUint8:
 			c.UintContents = append(c.UintContents, uint32(raw[0]))
 		case typeUint16:

@@ -15,7 +15,7 @@ import (
 // one flat array, or arrays nested as the shape says. The error begins with the
 // place within the data.
 func readData(datatype string, shape []int64, n int, data []byte) (*oip.InferTensorContents, error) {
-	r := &dataReader{raw: data, shape: shape, left: n, add: adder(datatype, n)}
+	r := &dataReader{raw: data, shape: shape, left: n, add: adder(datatype)}
 	if r.peek() != '[' {
 		return nil, errors.New(": must be an array")
 	}
@@ -147,8 +147,9 @@ type elements struct {
 	one func(token []byte) (want string)
 }
 
-// adder returns the collector of n elements of a type that has typed contents.
-func adder(datatype string, n int) *elements {
+// adder returns the collector of a type that has typed contents. It grows with
+// what comes, and not by what the shape claims.
+func adder(datatype string) *elements {
 	to := new(oip.InferTensorContents)
 	width := bits(datatype)
 	e := &elements{to: to}

@@ -62,6 +62,7 @@ func (d *decoder) list(at string, limit int, item func(at string) error) error {
 		case 0:
 			_, err := d.json.ReadToken()
 			return d.syntax(err)
+		default:
 		}
 		if i == limit {
 			return invalid(at, "must not have more than %d items", limit)

@@ -72,6 +72,9 @@ func (a *Agent) launch(ctx context.Context, m *model) (supervise.Instance, error
 		Path: cmd.Path, Args: cmd.Args(port), Env: cmd.Env, Dir: where,
 	}, a.parts.Ledger, a.log.With(slog.String(keyModel, m.name)))
 	if err != nil {
+		if dir != "" {
+			_ = os.RemoveAll(dir)
+		}
 		return nil, fmt.Errorf("%s: %w", cmd.Path, err)
 	}
 	a.log.InfoContext(ctx, "engine started", slog.String(keyModel, m.name), slog.String(keyEngine, m.spec.GetEngine()),
