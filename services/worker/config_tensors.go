@@ -2,6 +2,7 @@ package worker
 
 import (
 	"net"
+	"strconv"
 
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/services/worker/internal/engine"
@@ -42,11 +43,19 @@ func (t Tensors) validate(p *config.Problems, prefix string) {
 	p.Check(t.Slots > 0 && t.Slots <= 1024, prefix+".slots", "must be from 1 to 1024, got %d", t.Slots)
 	for name, e := range t.Endpoints {
 		at := prefix + ".endpoints." + name
-		_, _, err := net.SplitHostPort(e.Address)
-		p.Check(err == nil, at+".address", "must be host:port, got %q", e.Address)
+		p.Check(isHostPort(e.Address), at+".address", "must be host:port, got %q", e.Address)
 		p.Check(e.APIKey == "" || e.TLS, at+".api_key", "must not be sent without tls")
 		p.Check(e.Slots >= 0 && e.Slots <= 1024, at+".slots", "must be from 0 to 1024, got %d", e.Slots)
 	}
+}
+
+func isHostPort(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
 }
 
 // tensors returns the engine's configuration; an empty path starts none.
