@@ -109,10 +109,22 @@ func checkTask(v *catalog.Version, task commonv1.Task) error {
 	if has == task || has == commonv1.Task_TASK_UNSPECIFIED {
 		return nil
 	}
-	if has == commonv1.Task_TASK_EMBEDDING {
-		return apierr.Invalid("model", "model %q embeds texts and does not complete them", v.Model)
+	return apierr.Invalid("model", "model %q is for %s, and not for %s", v.Model, purpose(has), purpose(task))
+}
+
+func purpose(task commonv1.Task) string {
+	switch task {
+	case commonv1.Task_TASK_CHAT:
+		return "chat and completion"
+	case commonv1.Task_TASK_EMBEDDING:
+		return "embedding"
+	case commonv1.Task_TASK_TENSOR:
+		return "tensors"
+	case commonv1.Task_TASK_UNSPECIFIED:
+		return "nothing that is known here"
+	default:
+		return "nothing that is known here"
 	}
-	return apierr.Invalid("model", "model %q completes texts and does not embed them", v.Model)
 }
 
 func operationName(op workerv1.Operation) string {

@@ -2011,7 +2011,7 @@ var File_poterne_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\"\xca\b\n" +
+	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\x1fpoterne/worker/v1/tensors.proto\"\xca\b\n" +
 	"\vLoadedModel\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -2169,7 +2169,7 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n" +
 	"\x11MODEL_STATE_READY\x10\x02\x12\x18\n" +
 	"\x14MODEL_STATE_DRAINING\x10\x03\x12\x16\n" +
-	"\x12MODEL_STATE_FAILED\x10\x042\xef\x04\n" +
+	"\x12MODEL_STATE_FAILED\x10\x042\xa6\a\n" +
 	"\rWorkerService\x12[\n" +
 	"\n" +
 	"WatchState\x12$.poterne.worker.v1.WatchStateRequest\x1a%.poterne.worker.v1.WatchStateResponse0\x01\x12V\n" +
@@ -2178,7 +2178,10 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x06Invoke\x12 .poterne.worker.v1.InvokeRequest\x1a!.poterne.worker.v1.InvokeResponse\x12[\n" +
 	"\fInvokeStream\x12 .poterne.worker.v1.InvokeRequest\x1a'.poterne.worker.v1.InvokeStreamResponse0\x01\x12J\n" +
 	"\x05Embed\x12\x1f.poterne.worker.v1.EmbedRequest\x1a .poterne.worker.v1.EmbedResponse\x12S\n" +
-	"\bTokenize\x12\".poterne.worker.v1.TokenizeRequest\x1a#.poterne.worker.v1.TokenizeResponseBAZ?github.com/poterne/poterne/proto/gen/poterne/worker/v1;workerv1b\x06proto3"
+	"\bTokenize\x12\".poterne.worker.v1.TokenizeRequest\x1a#.poterne.worker.v1.TokenizeResponse\x12_\n" +
+	"\fInferTensors\x12&.poterne.worker.v1.InferTensorsRequest\x1a'.poterne.worker.v1.InferTensorsResponse\x12m\n" +
+	"\x12InferTensorsStream\x12&.poterne.worker.v1.InferTensorsRequest\x1a-.poterne.worker.v1.InferTensorsStreamResponse0\x01\x12e\n" +
+	"\x0eGetTensorModel\x12(.poterne.worker.v1.GetTensorModelRequest\x1a).poterne.worker.v1.GetTensorModelResponseBAZ?github.com/poterne/poterne/proto/gen/poterne/worker/v1;workerv1b\x06proto3"
 
 var (
 	file_poterne_worker_v1_worker_proto_rawDescOnce sync.Once
@@ -2195,37 +2198,42 @@ func file_poterne_worker_v1_worker_proto_rawDescGZIP() []byte {
 var file_poterne_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_poterne_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_poterne_worker_v1_worker_proto_goTypes = []any{
-	(Operation)(0),                // 0: poterne.worker.v1.Operation
-	(ModelState)(0),               // 1: poterne.worker.v1.ModelState
-	(*LoadedModel)(nil),           // 2: poterne.worker.v1.LoadedModel
-	(*FetchProgress)(nil),         // 3: poterne.worker.v1.FetchProgress
-	(*TokenPrice)(nil),            // 4: poterne.worker.v1.TokenPrice
-	(*MemoryPool)(nil),            // 5: poterne.worker.v1.MemoryPool
-	(*WorkerState)(nil),           // 6: poterne.worker.v1.WorkerState
-	(*WatchStateRequest)(nil),     // 7: poterne.worker.v1.WatchStateRequest
-	(*WatchStateResponse)(nil),    // 8: poterne.worker.v1.WatchStateResponse
-	(*LoadModelRequest)(nil),      // 9: poterne.worker.v1.LoadModelRequest
-	(*LoadModelResponse)(nil),     // 10: poterne.worker.v1.LoadModelResponse
-	(*UnloadModelRequest)(nil),    // 11: poterne.worker.v1.UnloadModelRequest
-	(*UnloadModelResponse)(nil),   // 12: poterne.worker.v1.UnloadModelResponse
-	(*InvokeRequest)(nil),         // 13: poterne.worker.v1.InvokeRequest
-	(*Continuation)(nil),          // 14: poterne.worker.v1.Continuation
-	(*ChunkHead)(nil),             // 15: poterne.worker.v1.ChunkHead
-	(*InvokeResponse)(nil),        // 16: poterne.worker.v1.InvokeResponse
-	(*InvokeStreamResponse)(nil),  // 17: poterne.worker.v1.InvokeStreamResponse
-	(*Accepted)(nil),              // 18: poterne.worker.v1.Accepted
-	(*Finish)(nil),                // 19: poterne.worker.v1.Finish
-	(*EmbedInput)(nil),            // 20: poterne.worker.v1.EmbedInput
-	(*TokenIds)(nil),              // 21: poterne.worker.v1.TokenIds
-	(*Embedding)(nil),             // 22: poterne.worker.v1.Embedding
-	(*EmbedRequest)(nil),          // 23: poterne.worker.v1.EmbedRequest
-	(*EmbedResponse)(nil),         // 24: poterne.worker.v1.EmbedResponse
-	(*TokenizeRequest)(nil),       // 25: poterne.worker.v1.TokenizeRequest
-	(*TokenizeResponse)(nil),      // 26: poterne.worker.v1.TokenizeResponse
-	(v1.Task)(0),                  // 27: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
-	(*v1.ModelSpec)(nil),          // 29: poterne.common.v1.ModelSpec
-	(*v1.TokenUsage)(nil),         // 30: poterne.common.v1.TokenUsage
+	(Operation)(0),                     // 0: poterne.worker.v1.Operation
+	(ModelState)(0),                    // 1: poterne.worker.v1.ModelState
+	(*LoadedModel)(nil),                // 2: poterne.worker.v1.LoadedModel
+	(*FetchProgress)(nil),              // 3: poterne.worker.v1.FetchProgress
+	(*TokenPrice)(nil),                 // 4: poterne.worker.v1.TokenPrice
+	(*MemoryPool)(nil),                 // 5: poterne.worker.v1.MemoryPool
+	(*WorkerState)(nil),                // 6: poterne.worker.v1.WorkerState
+	(*WatchStateRequest)(nil),          // 7: poterne.worker.v1.WatchStateRequest
+	(*WatchStateResponse)(nil),         // 8: poterne.worker.v1.WatchStateResponse
+	(*LoadModelRequest)(nil),           // 9: poterne.worker.v1.LoadModelRequest
+	(*LoadModelResponse)(nil),          // 10: poterne.worker.v1.LoadModelResponse
+	(*UnloadModelRequest)(nil),         // 11: poterne.worker.v1.UnloadModelRequest
+	(*UnloadModelResponse)(nil),        // 12: poterne.worker.v1.UnloadModelResponse
+	(*InvokeRequest)(nil),              // 13: poterne.worker.v1.InvokeRequest
+	(*Continuation)(nil),               // 14: poterne.worker.v1.Continuation
+	(*ChunkHead)(nil),                  // 15: poterne.worker.v1.ChunkHead
+	(*InvokeResponse)(nil),             // 16: poterne.worker.v1.InvokeResponse
+	(*InvokeStreamResponse)(nil),       // 17: poterne.worker.v1.InvokeStreamResponse
+	(*Accepted)(nil),                   // 18: poterne.worker.v1.Accepted
+	(*Finish)(nil),                     // 19: poterne.worker.v1.Finish
+	(*EmbedInput)(nil),                 // 20: poterne.worker.v1.EmbedInput
+	(*TokenIds)(nil),                   // 21: poterne.worker.v1.TokenIds
+	(*Embedding)(nil),                  // 22: poterne.worker.v1.Embedding
+	(*EmbedRequest)(nil),               // 23: poterne.worker.v1.EmbedRequest
+	(*EmbedResponse)(nil),              // 24: poterne.worker.v1.EmbedResponse
+	(*TokenizeRequest)(nil),            // 25: poterne.worker.v1.TokenizeRequest
+	(*TokenizeResponse)(nil),           // 26: poterne.worker.v1.TokenizeResponse
+	(v1.Task)(0),                       // 27: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil),      // 28: google.protobuf.Timestamp
+	(*v1.ModelSpec)(nil),               // 29: poterne.common.v1.ModelSpec
+	(*v1.TokenUsage)(nil),              // 30: poterne.common.v1.TokenUsage
+	(*InferTensorsRequest)(nil),        // 31: poterne.worker.v1.InferTensorsRequest
+	(*GetTensorModelRequest)(nil),      // 32: poterne.worker.v1.GetTensorModelRequest
+	(*InferTensorsResponse)(nil),       // 33: poterne.worker.v1.InferTensorsResponse
+	(*InferTensorsStreamResponse)(nil), // 34: poterne.worker.v1.InferTensorsStreamResponse
+	(*GetTensorModelResponse)(nil),     // 35: poterne.worker.v1.GetTensorModelResponse
 }
 var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
 	27, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
@@ -2261,15 +2269,21 @@ var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
 	13, // 30: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
 	23, // 31: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
 	25, // 32: poterne.worker.v1.WorkerService.Tokenize:input_type -> poterne.worker.v1.TokenizeRequest
-	8,  // 33: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
-	10, // 34: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
-	12, // 35: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
-	16, // 36: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
-	17, // 37: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
-	24, // 38: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
-	26, // 39: poterne.worker.v1.WorkerService.Tokenize:output_type -> poterne.worker.v1.TokenizeResponse
-	33, // [33:40] is the sub-list for method output_type
-	26, // [26:33] is the sub-list for method input_type
+	31, // 33: poterne.worker.v1.WorkerService.InferTensors:input_type -> poterne.worker.v1.InferTensorsRequest
+	31, // 34: poterne.worker.v1.WorkerService.InferTensorsStream:input_type -> poterne.worker.v1.InferTensorsRequest
+	32, // 35: poterne.worker.v1.WorkerService.GetTensorModel:input_type -> poterne.worker.v1.GetTensorModelRequest
+	8,  // 36: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
+	10, // 37: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
+	12, // 38: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
+	16, // 39: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
+	17, // 40: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
+	24, // 41: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
+	26, // 42: poterne.worker.v1.WorkerService.Tokenize:output_type -> poterne.worker.v1.TokenizeResponse
+	33, // 43: poterne.worker.v1.WorkerService.InferTensors:output_type -> poterne.worker.v1.InferTensorsResponse
+	34, // 44: poterne.worker.v1.WorkerService.InferTensorsStream:output_type -> poterne.worker.v1.InferTensorsStreamResponse
+	35, // 45: poterne.worker.v1.WorkerService.GetTensorModel:output_type -> poterne.worker.v1.GetTensorModelResponse
+	36, // [36:46] is the sub-list for method output_type
+	26, // [26:36] is the sub-list for method input_type
 	26, // [26:26] is the sub-list for extension type_name
 	26, // [26:26] is the sub-list for extension extendee
 	0,  // [0:26] is the sub-list for field type_name
@@ -2280,6 +2294,7 @@ func file_poterne_worker_v1_worker_proto_init() {
 	if File_poterne_worker_v1_worker_proto != nil {
 		return
 	}
+	file_poterne_worker_v1_tensors_proto_init()
 	file_poterne_worker_v1_worker_proto_msgTypes[0].OneofWrappers = []any{}
 	file_poterne_worker_v1_worker_proto_msgTypes[15].OneofWrappers = []any{
 		(*InvokeStreamResponse_Accepted)(nil),
