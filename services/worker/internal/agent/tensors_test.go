@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -51,7 +52,10 @@ func tensorRig(r *rig) *rig {
 	if err != nil {
 		r.Fatal(err)
 	}
-	a, err := New(Config{ID: "w2", MaxModels: 3, Supervision: supervise.DefaultConfig()}, Parts{
+	a, err := New(Config{
+		ID: "w2", MaxModels: 3, Supervision: supervise.DefaultConfig(),
+		Signals: SignalsConfig{Interval: time.Second, Timeout: time.Second},
+	}, Parts{
 		Telemetry: telemetry.Discard(), Clock: clock.Real(), Adapters: []engine.Adapter{fakeTensors{r.engine}}, Artifacts: files,
 		Pools: memory.NewPools(map[string]int64{engine.PoolCPU: 100 * mib}),
 	})
