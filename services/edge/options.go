@@ -28,12 +28,11 @@ type options struct {
 	redis     func(RedisConfig) Scripts
 }
 
-// RedisConfig says where replicas share their limits, and Scripts runs what
-// they decide by.
-type (
-	RedisConfig = limit.RedisConfig
-	Scripts     = limit.Scripts
-)
+// RedisConfig says where replicas share their limits.
+type RedisConfig = limit.RedisConfig
+
+// Scripts runs in Redis what they decide by.
+type Scripts = limit.Scripts
 
 // WithRedis connects to Redis by open, where the configuration names one. Without
 // it such a configuration is an error: not every program links a Redis client.
