@@ -14,6 +14,7 @@ type gate struct {
 	n       int
 	closed  bool
 	empty   chan struct{} // closed when the gate is closed and nothing is in flight
+	emptied bool          // empty is closed
 	average time.Duration // of what a request took
 }
 
@@ -54,7 +55,8 @@ func (g *gate) leave(took time.Duration) {
 		g.average = took
 	}
 	g.average += (took - g.average) / averageShare
-	if g.closed && g.n == 0 {
+	if g.closed && g.n == 0 && !g.emptied {
+		g.emptied = true
 		close(g.empty)
 	}
 }
@@ -63,13 +65,43 @@ func (g *gate) leave(took time.Duration) {
 func (g *gate) shutDown() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.closed {
-		g.closed = true
-		if g.n == 0 {
-			close(g.empty)
-		}
+	g.closed = true
+	if g.n == 0 && !g.emptied {
+		g.emptied = true
+		close(g.empty)
 	}
 	return g.empty
+}
+
+func (g *gate) inFlight() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.n
+}
+
+// idle reports whether nothing is in flight.
+func (g *gate) idle() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.n == 0
+}
+
+// closeIfIdle admits no more if nothing is in flight, and reports whether it
+// was so; reopen takes that back.
+func (g *gate) closeIfIdle() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.n > 0 || g.closed {
+		return false
+	}
+	g.closed = true
+	return true
+}
+
+func (g *gate) reopen() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = false
 }
 
 // resize notes how many slots the engine says it has.

@@ -2,14 +2,18 @@ package agent
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/semaphore"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/worker/internal/engine"
+	"github.com/poterne/poterne/services/worker/internal/memory"
 	"github.com/poterne/poterne/services/worker/internal/supervise"
 )
 
@@ -24,40 +28,91 @@ type model struct {
 	turns  *semaphore.Weighted // of embedding
 	series *series
 
+	gpus   []engine.GPU
+	warmUp bool
+	// estimated is what it was thought to take, of all pools.
+	estimated int64
+
 	cancel context.CancelFunc // ends the supervisor
 	done   chan struct{}      // closed when the engine is gone
 
-	// engine is set while requests can be served.
-	engine atomic.Pointer[engine.Engine]
+	// life is set while requests can be served.
+	life   atomic.Pointer[instance]
+	child  atomic.Int64 // process id; 0 when there is none
+	pinned atomic.Bool
+	served atomic.Bool  // it was ready once
+	used   atomic.Int64 // Unix nanoseconds
 
 	mu       sync.Mutex
 	status   supervise.Status
 	facts    engine.Facts
 	draining bool
+	reserved map[string]int64 // by pool
+	peak     map[string]int64 // seen, by pool
 }
 
-// running returns the engine, or nil while there is none.
-func (m *model) running() engine.Engine {
-	if e := m.engine.Load(); e != nil {
-		return *e
+// running returns the present life of the engine, or nil while there is none.
+func (m *model) running() *instance { return m.life.Load() }
+
+// pid is the engine's process id; 0 while there is none.
+func (m *model) pid() int { return int(m.child.Load()) }
+
+// touch notes that the model was used.
+func (m *model) touch(now time.Time) { m.used.Store(now.UnixNano()) }
+
+func (m *model) lastUsed() time.Time { return time.Unix(0, m.used.Load()) }
+
+// settled reports whether the engine is not just starting.
+func (m *model) settled() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.status.State != supervise.Starting
+}
+
+// share is what is set aside for the model, by pool.
+func (m *model) share() map[string]int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.reserved)
+}
+
+// noteSeen notes what the model was seen to take, and returns by how much that
+// is more than was set aside, which it now is.
+func (m *model) noteSeen(seen map[string]int64) (more map[string]int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, n := range seen {
+		m.peak[id] = max(m.peak[id], n)
+		if by := n - m.reserved[id]; by > 0 {
+			if more == nil {
+				more = make(map[string]int64)
+			}
+			more[id] = by
+			m.reserved[id] = n
+		}
 	}
-	return nil
+	return more
+}
+
+func (m *model) peakOf(pool string) int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.peak[pool]
 }
 
 // set notes what the supervisor reports.
-func (m *model) set(s supervise.Status, e engine.Engine, facts engine.Facts) {
+func (m *model) set(s supervise.Status, life *instance, facts engine.Facts) {
 	m.mu.Lock()
 	m.status = s
 	if s.State == supervise.Ready {
 		m.facts = facts
 	}
 	m.mu.Unlock()
-	if e == nil {
-		m.engine.Store(nil)
-		return
+	m.life.Store(life)
+	if life != nil {
+		m.gate.resize(facts.Slots)
+		m.served.Store(true)
 	}
-	m.gate.resize(facts.Slots)
-	m.engine.Store(&e)
 }
 
 // drain notes that the model is going, and reports whether it was before.
@@ -75,12 +130,14 @@ func (m *model) isDraining() bool {
 }
 
 // memory is what the model takes, of all pools, in bytes.
-func (m *model) memory() int64 {
-	var sum int64
-	for _, n := range m.plan.MemoryBytes {
-		sum += n
+func (m *model) memory() int64 { return sum(m.share()) }
+
+func sum(figures map[string]int64) int64 {
+	var all int64
+	for _, n := range figures {
+		all += n
 	}
-	return sum
+	return all
 }
 
 // contextLength is the tokens of one slot, 0 when not known.
@@ -93,15 +150,23 @@ func (m *model) contextLength() int {
 // snapshot returns the model's state as it is told.
 func (m *model) snapshot() *workerv1.LoadedModel {
 	slots, active, queued := m.gate.load()
+	used := m.lastUsed()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := &workerv1.LoadedModel{
 		Digest: m.digest, Name: m.name, Engine: m.spec.GetEngine(), Task: m.spec.GetTask(), State: m.state(),
 		Error: m.status.Reason,
 		Slots: int32(slots), Active: int32(active), Queued: int32(queued),
-		MemoryBytes: m.memory(), Restarts: int32(min(m.status.Restarts, 1<<30)),
+		MemoryBytes: sum(m.reserved), Restarts: int32(min(m.status.Restarts, 1<<30)),
 		ContextLength:       int32(firstOf(m.facts.ContextLength, m.plan.ContextLength)),
 		EmbeddingDimensions: int32(firstOf(m.facts.Dimensions, int(m.spec.GetEmbeddingDimensions()))),
+		Pinned:              m.pinned.Load(), EstimatedMemoryBytes: m.estimated, PeakMemoryBytes: sum(m.peak),
+	}
+	if m.served.Load() {
+		out.LastUsedTime = timestamppb.New(used)
+	}
+	for _, id := range memory.Names(m.reserved) {
+		out.Memory = append(out.Memory, &workerv1.PoolShare{Id: id, Bytes: m.reserved[id]})
 	}
 	return out
 }

@@ -3,15 +3,19 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -126,6 +130,23 @@ func (s *Store) Verify(ctx context.Context, path, want string) error {
 		return apierr.New(apierr.FailedPrecondition, "%s does not have the SHA-256 %s", path, want)
 	}
 	return nil
+}
+
+// Known returns the files that were read through and are as they were, each by
+// the first eight bytes of its SHA-256: at most n, those that changed last.
+func (s *Store) Known(n int) []uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	files := slices.SortedFunc(maps.Values(s.seen), func(a, b seen) int {
+		return cmp.Or(b.Modified.Compare(a.Modified), cmp.Compare(a.SHA256, b.SHA256))
+	})
+	var out []uint64
+	for _, f := range files[:min(len(files), n)] {
+		if sum, err := hex.DecodeString(f.SHA256); err == nil && len(sum) == sha256.Size {
+			out = append(out, binary.BigEndian.Uint64(sum))
+		}
+	}
+	return out
 }
 
 func (s *Store) sum(ctx context.Context, path string) (string, error) {

@@ -55,12 +55,11 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 		return nil, unavailable(s.Kind(), err)
 	}
 	p := newParameters(m.Spec.GetParameters())
-	slots := p.number("slots", simSlots, 1, 1<<20)
+	slots := p.number(parameterSlots, simSlots, 1, 1<<20)
+	p.number(parameterGPUMemory, 0, 0, math.MaxInt64)
+	p.number(parameterHeads, 0, 0, maxHeads)
 	args := []string{"--host", "127.0.0.1", "--model", m.Name, "--slots", strconv.Itoa(slots)}
-	tokens := simContext
-	if n := int(m.Spec.GetContextLength()); n > 0 {
-		tokens = n
-	}
+	tokens := simTokens(m)
 	args = append(args, "--context", strconv.Itoa(tokens))
 	if n := m.Spec.GetEmbeddingDimensions(); n > 0 {
 		args = append(args, "--dimensions", strconv.Itoa(int(n)))
@@ -69,8 +68,16 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 	if err := p.problem(); err != nil {
 		return nil, err
 	}
+	memory := map[string]int64{PoolCPU: simMemory}
+	if len(m.GPUs) > 0 {
+		size, err := s.Size(ctx, m)
+		if err != nil {
+			return nil, err
+		}
+		memory = size.On(m.GPUs)
+	}
 	return &Plan{
-		Command: &Command{Path: path, Args: func(port int) []string { return append(slices.Clone(args), "--port", strconv.Itoa(port)) }},
+		Command: &Command{Path: path, Env: cudaEnv(m.GPUs), Args: func(port int) []string { return append(slices.Clone(args), "--port", strconv.Itoa(port)) }},
 		Connect: func(port int) Engine {
 			base := localURL(port)
 			return newClient(dialect{
@@ -80,8 +87,38 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 			})
 		},
 		Slots: slots, MaxInFlight: slots + s.queue, ContextLength: tokens,
-		MemoryBytes: map[string]int64{PoolCPU: simMemory},
+		MemoryBytes: memory,
 	}, nil
+}
+
+// The parameters that only say what the simulator pretends to take of GPUs.
+const (
+	parameterSlots     = "slots"
+	parameterGPUMemory = "gpu-memory"
+	parameterHeads     = "attention-heads"
+)
+
+// Size is what the spec has the simulator pretend: gpu-memory bytes, spread over
+// GPUs whose number divides attention-heads; or, when it has weights, what an
+// engine would take that really read them.
+func (s *Simulated) Size(_ context.Context, m Model) (Size, error) {
+	p := newParameters(m.Spec.GetParameters())
+	slots := p.number(parameterSlots, simSlots, 1, 1<<20)
+	size := Size{Host: simMemory, Heads: p.number(parameterHeads, 0, 0, maxHeads)}
+	size.Shared = int64(p.number(parameterGPUMemory, 0, 0, math.MaxInt64))
+	if err := p.problem(); err != nil || size.Shared > 0 || !slices.ContainsFunc(m.Files, isSafetensors) {
+		return size, err
+	}
+	size, err := SizeOfSafetensors(m, slots, simTokens(m), 0)
+	size.Host = simMemory
+	return size, err
+}
+
+func simTokens(m Model) int {
+	if n := int(m.Spec.GetContextLength()); n > 0 {
+		return n
+	}
+	return simContext
 }
 
 // vllmFacts reads vLLM's list of models.

@@ -31,6 +31,14 @@ type Config struct {
 	// BackoffReset is how long an engine must have been healthy for the pauses to
 	// begin anew.
 	BackoffReset time.Duration `yaml:"backoff_reset"`
+	// QuarantineAfter is how many times in a row an engine must fail, without
+	// having been healthy for BackoffReset, for its version to be quarantined; 0
+	// is never.
+	QuarantineAfter int `yaml:"quarantine_after"`
+	// Quarantine is how long a version then is not started; each time again it is
+	// twice as long, up to QuarantineMax.
+	Quarantine    time.Duration `yaml:"quarantine"`
+	QuarantineMax time.Duration `yaml:"quarantine_max"`
 	// StopGrace is how long an engine may take to end by itself when it is told.
 	StopGrace time.Duration `yaml:"stop_grace"`
 }
@@ -41,6 +49,7 @@ func DefaultConfig() Config {
 		StartTimeout: 10 * time.Minute, HealthInterval: 5 * time.Second, HealthTimeout: 5 * time.Second,
 		HealthFailures: 3, BackoffMin: 500 * time.Millisecond, BackoffMax: 30 * time.Second,
 		BackoffReset: time.Minute, StopGrace: 5 * time.Second,
+		QuarantineAfter: 6, Quarantine: 10 * time.Minute, QuarantineMax: 2 * time.Hour,
 	}
 }
 
@@ -56,10 +65,13 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 		{"backoff_min", c.BackoffMin},
 		{"backoff_reset", c.BackoffReset},
 		{"stop_grace", c.StopGrace},
+		{"quarantine", c.Quarantine},
 	} {
 		p.Check(d.value > 0, prefix+"."+d.key, "must be positive, got %v", d.value)
 	}
 	p.Check(c.BackoffMax >= c.BackoffMin, prefix+".backoff_max", "must not be less than backoff_min, got %v", c.BackoffMax)
+	p.Check(c.QuarantineAfter >= 0, prefix+".quarantine_after", "must not be negative, got %d", c.QuarantineAfter)
+	p.Check(c.QuarantineMax >= c.Quarantine, prefix+".quarantine_max", "must not be less than quarantine, got %v", c.QuarantineMax)
 	p.Check(c.HealthFailures > 0, prefix+".health_failures", "must be positive, got %d", c.HealthFailures)
 }
 
@@ -113,14 +125,16 @@ func New(cfg Config, c clock.Clock, jitter lifecycle.Jitter, start func(context.
 	return &Supervisor{cfg: cfg, clock: c, jitter: jitter, start: start, report: report}
 }
 
-// Run keeps the engine alive until ctx ends, and returns when it is gone.
-func (s *Supervisor) Run(ctx context.Context) {
+// Run keeps the engine alive until ctx ends, and returns when it is gone. It
+// gives an engine up that fails again and again, and returns why it did the last
+// time; else it returns nil.
+func (s *Supervisor) Run(ctx context.Context) error {
 	failures, reason := 0, ""
 	for restarts := 0; ctx.Err() == nil; restarts++ {
 		s.report(ctx, Status{State: Starting, Reason: reason, Restarts: restarts})
 		healthy, err := s.life(ctx, restarts)
 		if ctx.Err() != nil {
-			return
+			return nil
 		}
 		if healthy >= s.cfg.BackoffReset {
 			failures = 0
@@ -128,10 +142,14 @@ func (s *Supervisor) Run(ctx context.Context) {
 		failures++
 		reason = err.Error()
 		s.report(ctx, Status{State: Failed, Reason: reason, Restarts: restarts})
+		if s.cfg.QuarantineAfter > 0 && failures >= s.cfg.QuarantineAfter {
+			return fmt.Errorf("failed %d times in a row, the last time because %w", failures, err)
+		}
 		if clock.Sleep(ctx, s.clock, s.backoff(failures)) != nil {
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
 // life is one start, and what follows, to the end. It returns how long the
