@@ -71,26 +71,24 @@ func (n *NvidiaSMI) query(ctx context.Context, what string) ([]byte, error) {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("nvidia-smi: %w", context.Cause(ctx))
 	case err != nil:
-		return nil, fmt.Errorf("nvidia-smi: %w: %s", err, firstLine(append(said.Bytes(), out.Bytes()...)))
+		return nil, fmt.Errorf("nvidia-smi: %w: %s", err, firstLine(append(said.data, out.data...)))
 	case out.over:
 		return nil, fmt.Errorf("nvidia-smi: wrote more than %d bytes", maxOutput)
 	}
-	return out.Bytes(), nil
+	return out.data, nil
 }
 
 // limited keeps the first maxOutput bytes.
 type limited struct {
-	bytes.Buffer
-
+	data []byte
 	over bool
 }
 
 func (l *limited) Write(b []byte) (int, error) {
-	if l.Len()+len(b) > maxOutput {
-		l.over = true
-		return len(b), nil
-	}
-	return l.Buffer.Write(b)
+	keep := min(len(b), maxOutput-len(l.data))
+	l.data = append(l.data, b[:keep]...)
+	l.over = l.over || keep < len(b)
+	return len(b), nil
 }
 
 func firstLine(b []byte) string {

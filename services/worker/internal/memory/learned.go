@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"sync"
@@ -37,6 +38,8 @@ type Learned struct {
 type lesson struct {
 	Ratio float64   `json:"ratio"`
 	Seen  time.Time `json:"seen"`
+
+	written float64 // Ratio as the file has it
 }
 
 // NewLearned returns what the file at path says; empty keeps nothing.
@@ -54,6 +57,7 @@ func NewLearned(path string) *Learned {
 	}
 	for key, e := range kept {
 		if e.Ratio >= minRatio && e.Ratio <= maxRatio {
+			e.written = e.Ratio
 			l.entries[key] = e
 		}
 	}
@@ -83,13 +87,16 @@ func (l *Learned) Observe(key string, estimated, seen int64, now time.Time) erro
 	defer l.mu.Unlock()
 	old, known := l.entries[key]
 	if !known {
-		old.Ratio = 1
+		old.Ratio, old.written = 1, 1
 	}
 	if ratio < old.Ratio {
 		ratio = old.Ratio - (old.Ratio-ratio)*lowering
 	}
-	changed := ratio-old.Ratio > worthKeeping || old.Ratio-ratio > worthKeeping
-	l.entries[key] = lesson{Ratio: ratio, Seen: now.UTC()}
+	changed := math.Abs(ratio-old.written) > worthKeeping
+	if changed {
+		old.written = ratio
+	}
+	l.entries[key] = lesson{Ratio: ratio, Seen: now.UTC(), written: old.written}
 	l.forgetOldest()
 	if !changed || l.path == "" {
 		return nil

@@ -54,6 +54,8 @@ type control struct {
 	DisconnectAfter int `json:"disconnect_after"`
 	// Hang never answers.
 	Hang bool `json:"hang"`
+	// Crash ends the process.
+	Crash bool `json:"crash"`
 }
 
 const (
