@@ -24,6 +24,7 @@ import (
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/metrics"
 	"github.com/poterne/poterne/services/inference/internal/placement"
+	"github.com/poterne/poterne/services/inference/internal/poison"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 )
 
@@ -40,6 +41,7 @@ type Service struct {
 	fleet      *fleet.Fleet
 	placement  *placement.Controller
 	router     *routing.Router
+	poison     *poison.Guard
 	server     *api.Server
 	registered *registration
 
@@ -88,9 +90,10 @@ func (s *Service) build(ctx context.Context) error {
 	}
 	s.fleet = s.newFleet()
 	s.placement = s.newPlacement()
+	s.poison = poison.New(s.cfg.Poison, o.clock)
 	s.router = s.newRouter()
 	s.server = api.New(api.Options{
-		Catalog: s.follower, Fleet: s.fleet, Router: s.router, Metrics: s.metrics,
+		Catalog: s.follower, Fleet: s.fleet, Router: s.router, Metrics: s.metrics, Placement: s.placement,
 		Clock: o.clock, Timeout: s.cfg.Routing.Timeout,
 	})
 	s.registered = &registration{service: s}

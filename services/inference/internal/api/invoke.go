@@ -24,6 +24,7 @@ func (s *Server) Invoke(ctx context.Context, req *inferencev1.InvokeRequest) (re
 		return nil, err
 	}
 	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody()}
+	j.query.Print = s.printInvoke(ask)
 	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, c *fleet.Copy, attempt int) (bool, error) {
 		answer, err := c.Worker().Client().Invoke(ctx, ask)
 		if err != nil {
@@ -53,6 +54,7 @@ func (s *Server) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (resp
 		Digest: j.query.Digest, Inputs: req.GetInputs(), InputType: req.GetInputType(),
 		Dimensions: req.GetDimensions(), Extra: req.GetExtra(),
 	}
+	j.query.Print = s.printEmbed(ask)
 	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, c *fleet.Copy, attempt int) (bool, error) {
 		answer, err := c.Worker().Client().Embed(ctx, ask)
 		if err != nil {

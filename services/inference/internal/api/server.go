@@ -5,6 +5,7 @@ package api
 
 import (
 	"context"
+	"hash/maphash"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -14,6 +15,7 @@ import (
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/metrics"
+	"github.com/poterne/poterne/services/inference/internal/placement"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 )
 
@@ -33,13 +35,21 @@ type Router interface {
 	Do(ctx context.Context, q routing.Query, try routing.Try) error
 }
 
+// Placement is what is known of where versions shall be.
+type Placement interface {
+	// Status returns how a version is placed; false when it does not serve.
+	Status(digest string) (placement.Status, bool)
+}
+
 // Options is what a Server needs.
 type Options struct {
 	Catalog Catalog
 	Fleet   Fleet
 	Router  Router
 	Metrics *metrics.Metrics
-	Clock   clock.Clock
+	// Placement may be nil: nothing is then said of it.
+	Placement Placement
+	Clock     clock.Clock
 	// Timeout is the deadline of a request that has none.
 	Timeout time.Duration
 }
@@ -50,13 +60,14 @@ type Server struct {
 	inferencev1.UnimplementedInferenceServiceServer
 
 	opts Options
+	seed maphash.Seed
 	late error // the end of a request that had no deadline of its own
 }
 
 // New returns a server.
 func New(opts Options) *Server {
 	return &Server{
-		opts: opts, late: apierr.New(apierr.DeadlineExceeded, "the request took longer than %v", opts.Timeout),
+		opts: opts, seed: maphash.MakeSeed(), late: apierr.New(apierr.DeadlineExceeded, "the request took longer than %v", opts.Timeout),
 	}
 }
 

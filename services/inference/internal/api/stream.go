@@ -30,6 +30,7 @@ func (s *Server) InvokeStream(req *inferencev1.InvokeRequest, stream grpc.Server
 		return err
 	}
 	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody()}
+	j.query.Print = s.printInvoke(ask)
 	return s.opts.Router.Do(ctx, j.query, func(ctx context.Context, c *fleet.Copy, attempt int) (bool, error) {
 		// Ends the worker's stream on every way out of the attempt.
 		ctx, cancel := context.WithCancel(ctx)

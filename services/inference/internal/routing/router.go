@@ -11,6 +11,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
+	"github.com/poterne/poterne/services/inference/internal/poison"
 )
 
 // MaxAttempts bounds Options.MaxAttempts.
@@ -36,6 +37,8 @@ type Options struct {
 	MaxWaiters   int
 	// Pending reports whether a worker is about to be asked to load a version.
 	Pending func(digest string) bool
+	// Poison refuses requests that ended engines; nil refuses none.
+	Poison *poison.Guard
 	// Attempted, when set, is told the outcome of every attempt.
 	Attempted func(ctx context.Context, c *fleet.Copy, reason apierr.Reason)
 }
@@ -60,6 +63,9 @@ type Query struct {
 	// Referenced says that some name leads to the version, so that it is kept
 	// loaded.
 	Referenced bool
+	// Print stands for the request among those under which engines ended; nil when
+	// nothing does.
+	Print func() uint64
 }
 
 // Try runs the request on a copy; attempt counts from 1. begun reports whether
@@ -73,6 +79,9 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 	var room [MaxAttempts]*fleet.Copy
 	tried := room[:0]
 	var last verdict
+	if err := r.opts.Poison.Check(q.Print); err != nil {
+		return err
+	}
 	for {
 		c, err := r.next(ctx, q, tried, last)
 		if err != nil {
@@ -80,6 +89,7 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 		}
 		tried = append(tried, c)
 		begun, err := r.attempt(ctx, c, len(tried), try)
+		refused := r.opts.Poison.Ended(q.Print, err)
 		if err == nil {
 			return nil
 		}
@@ -90,6 +100,8 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 		switch {
 		case begun:
 			return last.broken()
+		case refused != nil:
+			return refused
 		case !last.elsewhere:
 			return last.err
 		case len(tried) >= r.opts.MaxAttempts:
