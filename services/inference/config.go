@@ -93,9 +93,9 @@ type Placement struct {
 	// Stagger is the longest time that a load is held back, by chance, so that
 	// replicas that plan it at the same time see it begun by one of them.
 	Stagger time.Duration `yaml:"stagger"`
-	// JoinDelay is how long a worker that came or came back must have been connected
-	// to be asked to load something, so that all replicas see it. It must be above
-	// workers.backoff_max.
+	// JoinDelay is how long at most a worker that came or came back must have been
+	// connected to be asked to load something, so that all replicas see it; after a
+	// short absence it is less. It must be above workers.backoff_max.
 	JoinDelay time.Duration `yaml:"join_delay"`
 	// Interval is the longest time between two looks at what is missing.
 	Interval time.Duration `yaml:"interval"`

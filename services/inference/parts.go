@@ -117,7 +117,7 @@ func (s *Service) newRouter() *routing.Router {
 	return routing.New(routing.Options{
 		Views: s.fleet, Picker: &routing.Picker{Now: s.opts.clock.Now, Random: s.opts.random}, Clock: s.opts.clock,
 		MaxAttempts: cfg.MaxAttempts, WaitForReady: cfg.WaitForReady, MaxWaiters: cfg.MaxWaiters,
-		Pending: s.placement.Pending, Poison: s.poison,
+		Pending: s.placement.Pending, Planned: s.placement.Planned, Poison: s.poison,
 		Attempted: func(ctx context.Context, c *fleet.Copy, reason apierr.Reason) {
 			s.metrics.Attempt(ctx, c.Worker().ID(), string(reason))
 		},

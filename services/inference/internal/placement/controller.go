@@ -10,7 +10,6 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -20,6 +19,7 @@ import (
 	"github.com/poterne/poterne/services/inference/internal/backoff"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
+	"github.com/poterne/poterne/services/inference/internal/watched"
 )
 
 // Catalog is what is known of the registry.
@@ -50,10 +50,11 @@ type Options struct {
 	// that plan it at the same time and do not see quite the same then see it
 	// begun by one of them. 0 holds nothing back.
 	Stagger time.Duration
-	// JoinDelay is how long a worker that came or came back must have been connected
-	// to be asked to load something: by then the other replicas see it too. It
-	// should be above the longest pause between two tries to connect. Those that
-	// were there at the start are asked at once.
+	// JoinDelay is how long at most a worker that came or came back must have been
+	// connected to be asked to load something: by then the other replicas see it
+	// too. It should be above the longest pause between two tries to connect; after
+	// a short absence these pauses are short, and so is the delay. Those that were
+	// there at the start are asked at once.
 	JoinDelay time.Duration
 	// Jitter is the chance in that.
 	Jitter lifecycle.Jitter
@@ -91,10 +92,11 @@ type Controller struct {
 	failing map[spot]time.Time
 	trends  map[string]*trend  // by digest
 	held    map[spot]time.Time // loads that are held back, and until when
+	joined  time.Time          // when the next worker may be asked that came back; zero: none
 	settled time.Time          // when all workers of the start were known; zero before
 	wake    chan struct{}
 	calls   sync.WaitGroup
-	seen    atomic.Pointer[outlook]
+	seen    *watched.Value[*outlook]
 }
 
 // outlook is what the last look found.
@@ -119,8 +121,15 @@ func New(opts Options) *Controller {
 		opts: opts, asked: newAsked(opts.Backoff), unasked: newAsked(opts.Backoff), asking: newAsking(),
 		reaper:  newReaper(opts.UnloadAfter, opts.MinLoaded),
 		failing: make(map[spot]time.Time), trends: make(map[string]*trend), held: make(map[spot]time.Time),
-		wake: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), seen: watched.New[*outlook](nil),
 	}
+}
+
+// Planned returns a channel that is closed at the next look, after which Pending
+// may say otherwise.
+func (c *Controller) Planned() <-chan struct{} {
+	_, changed := c.seen.Watch()
+	return changed
 }
 
 // Pending notes that the version was asked for and nobody has it. It reports
@@ -136,7 +145,7 @@ func (c *Controller) Pending(digest string) bool {
 		c.lookAgain()
 		return true
 	}
-	seen := c.seen.Load()
+	seen := c.seen.Get()
 	if seen == nil || seen.snapshot != snapshot || seen.view != view {
 		return true
 	}
@@ -145,7 +154,7 @@ func (c *Controller) Pending(digest string) bool {
 
 // Status returns how a version is placed; false when it does not serve.
 func (c *Controller) Status(digest string) (Status, bool) {
-	seen := c.seen.Load()
+	seen := c.seen.Get()
 	if seen == nil {
 		return Status{}, false
 	}
@@ -181,6 +190,9 @@ func (c *Controller) nextLook() time.Duration {
 	wait, now := c.opts.Interval, c.opts.Clock.Now()
 	for _, until := range c.held {
 		wait = min(wait, max(until.Sub(now), 0))
+	}
+	if !c.joined.IsZero() {
+		wait = min(wait, max(c.joined.Sub(now), 0))
 	}
 	return wait
 }
@@ -220,7 +232,7 @@ func (c *Controller) look(ctx context.Context, snapshot *catalog.Snapshot, view 
 			p.status[digest] = s
 		}
 	}
-	c.seen.Store(&outlook{snapshot: snapshot, view: view, hopeful: hopeful, status: p.status})
+	c.seen.Set(&outlook{snapshot: snapshot, view: view, hopeful: hopeful, status: p.status})
 }
 
 // plan leaves the workers out that other replicas may not see yet. Before the
@@ -233,14 +245,23 @@ func (c *Controller) plan(now time.Time, wants []Want, facts []Facts, view *flee
 	if c.settled.IsZero() {
 		c.settled = now
 	}
+	c.joined = time.Time{}
 	for i := range facts {
-		since := facts[i].Worker.Report().Since
-		if since.After(c.settled) && now.Sub(since) < c.opts.JoinDelay {
+		r := facts[i].Worker.Report()
+		seen := r.Since.Add(min(c.opts.JoinDelay, 2*r.Away+propagation))
+		if facts[i].Usable && r.Since.After(c.settled) && now.Before(seen) {
 			facts[i].Usable = false
+			if c.joined.IsZero() || seen.Before(c.joined) {
+				c.joined = seen
+			}
 		}
 	}
 	return c.opts.Planner.Plan(wants, facts)
 }
+
+// propagation is about how long what one replica sees takes to be seen by the
+// others.
+const propagation = 100 * time.Millisecond
 
 // ripe reports whether a planned load is to be asked for now, and holds it back
 // for a while when it is new.

@@ -37,6 +37,9 @@ type Options struct {
 	MaxWaiters   int
 	// Pending reports whether a worker is about to be asked to load a version.
 	Pending func(digest string) bool
+	// Planned, when set, returns a channel that is closed once Pending may say
+	// otherwise.
+	Planned func() <-chan struct{}
 	// Poison refuses requests that ended engines; nil refuses none.
 	Poison *poison.Guard
 	// Attempted, when set, is told the outcome of every attempt.
@@ -126,6 +129,7 @@ func (r *Router) attempt(ctx context.Context, c *fleet.Copy, n int, try Try) (be
 // next returns the copy to try. It waits when one is being loaded.
 func (r *Router) next(ctx context.Context, q Query, tried []*fleet.Copy, last verdict) (*fleet.Copy, error) {
 	view, changed := r.opts.Views.Watch()
+	planned := r.planned()
 	if c := r.opts.Picker.Pick(view.Ready(q.Digest), tried, q.Key); c != nil {
 		return c, nil
 	}
@@ -145,12 +149,14 @@ func (r *Router) next(ctx context.Context, q Query, tried []*fleet.Copy, last ve
 	for {
 		select {
 		case <-changed:
+		case <-planned:
 		case <-timer.C():
 			return nil, r.none(q, last)
 		case <-ctx.Done():
 			return nil, judge(ctx, ctx.Err(), len(tried)).err
 		}
 		view, changed = r.opts.Views.Watch()
+		planned = r.planned()
 		if c := r.opts.Picker.Pick(view.Ready(q.Digest), tried, q.Key); c != nil {
 			return c, nil
 		}
@@ -158,6 +164,13 @@ func (r *Router) next(ctx context.Context, q Query, tried []*fleet.Copy, last ve
 			return nil, r.none(q, last)
 		}
 	}
+}
+
+func (r *Router) planned() <-chan struct{} {
+	if r.opts.Planned == nil {
+		return nil
+	}
+	return r.opts.Planned()
 }
 
 // Waiting returns how many requests wait for a version to be loaded.
