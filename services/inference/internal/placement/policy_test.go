@@ -36,8 +36,14 @@ func TestPolicies(t *testing.T) {
 		}
 	}
 	for _, kv := range [][2]string{
-		{LabelMinReplicas, "-1"}, {LabelMinReplicas, "many"}, {LabelMaxReplicas, "0"}, {LabelMaxReplicas, "99999"},
-		{LabelPinned, "perhaps"}, {LabelWarmUp, ""}, {LabelIdleUnload, "-1s"}, {LabelIdleUnload, "soon"},
+		{LabelMinReplicas, "-1"},
+		{LabelMinReplicas, "many"},
+		{LabelMaxReplicas, "0"},
+		{LabelMaxReplicas, "99999"},
+		{LabelPinned, "perhaps"},
+		{LabelWarmUp, ""},
+		{LabelIdleUnload, "-1s"},
+		{LabelIdleUnload, "soon"},
 	} {
 		got := p.Of("m", label(kv[0], kv[1]))
 		if !strings.Contains(got.Problem, kv[0]) {

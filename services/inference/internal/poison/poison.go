@@ -57,13 +57,13 @@ func New(cfg Config, c clock.Clock) *Guard {
 	return &Guard{cfg: cfg, clock: c, entries: make(map[uint64]*entry)}
 }
 
-// Check returns an error for a request that ended too many engines. print stands
+// Check returns an error for a request that ended too many engines. mark stands
 // for the request and is called only when anything is held against any.
-func (g *Guard) Check(print func() uint64) error {
-	if g == nil || g.held.Load() == 0 || print == nil {
+func (g *Guard) Check(mark func() uint64) error {
+	if g == nil || g.held.Load() == 0 || mark == nil {
 		return nil
 	}
-	key, now := print(), g.clock.Now()
+	key, now := mark(), g.clock.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	e := g.entries[key]
@@ -79,12 +79,12 @@ func (g *Guard) Check(print func() uint64) error {
 
 // Ended notes what became of a request on one engine. It returns an error when
 // the request must not be given to another one.
-func (g *Guard) Ended(print func() uint64, err error) error {
-	if g == nil || g.cfg.Engines == 0 || print == nil {
+func (g *Guard) Ended(mark func() uint64, err error) error {
+	if g == nil || g.cfg.Engines == 0 || mark == nil {
 		return nil
 	}
 	if err == nil {
-		g.passed(print)
+		g.passed(mark)
 		return nil
 	}
 	e := apierr.From(err)
@@ -94,7 +94,7 @@ func (g *Guard) Ended(print func() uint64, err error) error {
 	if n, bad := strconv.Atoi(e.Metadata[metadataInFlight]); bad != nil || n < 1 || n > g.cfg.Among+1 {
 		return nil
 	}
-	key, now := print(), g.clock.Now()
+	key, now := mark(), g.clock.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	held := g.entries[key]
@@ -111,11 +111,11 @@ func (g *Guard) Ended(print func() uint64, err error) error {
 }
 
 // passed clears a request that was answered: the end was another's doing.
-func (g *Guard) passed(print func() uint64) {
+func (g *Guard) passed(mark func() uint64) {
 	if g.held.Load() == 0 {
 		return
 	}
-	key := print()
+	key := mark()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.forget(key)

@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,10 +32,7 @@ func (a *Agent) room() room {
 
 // without returns the room once m is gone too.
 func (r room) without(m *model) room {
-	free := make(map[string]int64, len(r.free))
-	for id, n := range r.free {
-		free[id] = n
-	}
+	free := maps.Clone(r.free)
 	for id, n := range m.share() {
 		// What a closed pool gives back cannot be taken.
 		if i := slices.IndexFunc(r.pools, func(p memory.Pool) bool { return p.ID == id }); i >= 0 && r.pools[i].Closed == "" {

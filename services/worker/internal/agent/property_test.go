@@ -151,7 +151,7 @@ func (r *rig) act(s *shop, chance *rand.Rand) {
 
 // mustNotFailOddly allows what a caller has to expect.
 func (r *rig) mustNotFailOddly(_ *workerv1.LoadedModel, err error) {
-	switch apierr.ReasonOf(err) { //nolint:exhaustive // the others are odd
+	switch apierr.ReasonOf(err) {
 	case "", apierr.FailedPrecondition, apierr.Unavailable, apierr.Overloaded:
 	default:
 		r.Errorf("odd: %v", err)

@@ -25,7 +25,7 @@ func (a *Agent) warmUp(ctx context.Context, m *model, e engine.Engine) {
 	case <-timer.C():
 		cancel()
 		err = context.DeadlineExceeded
-		<-done
+		_ = <-done // it ends with ctx
 	}
 	attrs := []any{slog.String(keyModel, m.name), slog.Duration("took", a.parts.Clock.Now().Sub(begun).Round(time.Millisecond))}
 	if err != nil {

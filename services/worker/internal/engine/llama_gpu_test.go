@@ -49,7 +49,7 @@ func TestUsesGPUs(t *testing.T) {
 		if tt.devices == "" {
 			text = "#!/bin/sh\necho usage\n"
 		}
-		if err := os.WriteFile(script, []byte(text), 0o700); err != nil { //nolint:gosec // it is run
+		if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		if got := NewProgram(script).usesGPUs(t.Context()); got != tt.want {

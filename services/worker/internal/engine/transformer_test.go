@@ -48,8 +48,10 @@ func TestKVBytes(t *testing.T) {
 	if got := full.KVBytes(1<<62, 0); got != 1<<62 {
 		t.Errorf("too much: %d", got)
 	}
-	for _, bad := range []string{``, `{}`, `[]`, `{"num_hidden_layers":-1,"num_attention_heads":1,"hidden_size":8}`,
-		`{"num_hidden_layers":99999999,"num_attention_heads":1,"hidden_size":8}`, `{"num_hidden_layers":1,"num_attention_heads":1e9}`} {
+	for _, bad := range []string{
+		``, `{}`, `[]`, `{"num_hidden_layers":-1,"num_attention_heads":1,"hidden_size":8}`,
+		`{"num_hidden_layers":99999999,"num_attention_heads":1,"hidden_size":8}`, `{"num_hidden_layers":1,"num_attention_heads":1e9}`,
+	} {
 		if got, err := ParseTransformer([]byte(bad)); err == nil {
 			t.Errorf("%s: %+v", bad, got)
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -135,12 +136,10 @@ func parseProcesses(out []byte, devices []Device) error {
 		byUUID[devices[i].UUID] = &devices[i]
 	}
 	err := rows(out, strings.Count(processFields, ",")+1, func(f []string) error {
-		d := byUUID[f[0]]
-		pid, err := strconv.Atoi(f[1])
-		if d == nil || err != nil || pid <= 0 || len(d.Processes) == MaxProcesses {
-			return nil // of a GPU that is not shown, or in a form that is not known
+		// Others are of a GPU that is not shown, or in a form that is not known.
+		if d, pid := byUUID[f[0]], figure(f[1], math.MaxInt32); d != nil && pid > 0 && len(d.Processes) < MaxProcesses {
+			d.Processes = append(d.Processes, Process{PID: int(pid), Bytes: mebibytes(f[2])})
 		}
-		d.Processes = append(d.Processes, Process{PID: pid, Bytes: mebibytes(f[2])})
 		return nil
 	})
 	if err != nil {

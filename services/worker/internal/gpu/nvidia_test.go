@@ -17,7 +17,7 @@ func smi(t *testing.T, gpus, apps, end string) *NvidiaSMI {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "nvidia-smi")
 	script := "#!/bin/sh\ncase $1 in\n--query-gpu=*) cat <<'X'\n" + gpus + "X\n;;\n--query-compute-apps=*) cat <<'X'\n" + apps + "X\n;;\nesac\n" + end + "\n"
-	if err := os.WriteFile(path, []byte(script), 0o700); err != nil { //nolint:gosec // it is run
+	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return &NvidiaSMI{Path: path}

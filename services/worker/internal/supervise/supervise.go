@@ -134,7 +134,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		s.report(ctx, Status{State: Starting, Reason: reason, Restarts: restarts})
 		healthy, err := s.life(ctx, restarts)
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
 		if healthy >= s.cfg.BackoffReset {
 			failures = 0
@@ -146,7 +146,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			return fmt.Errorf("failed %d times in a row, the last time because %w", failures, err)
 		}
 		if clock.Sleep(ctx, s.clock, s.backoff(failures)) != nil {
-			return nil
+			break
 		}
 	}
 	return nil
