@@ -77,7 +77,7 @@ type Placement struct {
 	// asked of it, where Models does not say. 0 loads a version when it is asked for.
 	Replicas int `yaml:"replicas"`
 	// MaxReplicas is how many workers shall have it at most when much is asked of
-	// it; 0 is as many as Replicas.
+	// it; never fewer than Replicas.
 	MaxReplicas int `yaml:"max_replicas"`
 	// TargetUtilization is which share of a version's slots should be in use: more
 	// copies are loaded above it, fewer suffice below.
@@ -95,7 +95,7 @@ type Placement struct {
 	Stagger time.Duration `yaml:"stagger"`
 	// JoinDelay is how long at most a worker that came or came back must have been
 	// connected to be asked to load something, so that all replicas see it; after a
-	// short absence it is less. It must be above workers.backoff_max.
+	// short absence it is less. It should be above workers.backoff_max.
 	JoinDelay time.Duration `yaml:"join_delay"`
 	// Interval is the longest time between two looks at what is missing.
 	Interval time.Duration `yaml:"interval"`
@@ -179,7 +179,7 @@ func (c *Config) Complete() error {
 	backoffs("workers", c.Workers.BackoffBase, c.Workers.BackoffMax)
 
 	c.Placement.validate(&p, "placement")
-	p.Check(c.Placement.JoinDelay > c.Workers.BackoffMax, "placement.join_delay", "must be above workers.backoff_max, got %v", c.Placement.JoinDelay)
+	p.Check(c.Placement.JoinDelay >= 0, "placement.join_delay", "must not be negative, got %v", c.Placement.JoinDelay)
 	p.Check(c.Poison.Engines >= 0, "poison.engines", "must not be negative, got %d", c.Poison.Engines)
 	p.Check(c.Poison.Among >= 0, "poison.among", "must not be negative, got %d", c.Poison.Among)
 	positive("poison.for", c.Poison.For)
@@ -206,7 +206,6 @@ func (c Placement) validate(p *config.Problems, prefix string) {
 	}
 	replicas("replicas", c.Replicas, 0)
 	replicas("max_replicas", c.MaxReplicas, 0)
-	p.Check(c.MaxReplicas == 0 || c.MaxReplicas >= c.Replicas, prefix+".max_replicas", "must not be less than replicas, got %d", c.MaxReplicas)
 	p.Check(c.TargetUtilization > 0 && c.TargetUtilization <= 1, prefix+".target_utilization", "must be above 0 and at most 1, got %v", c.TargetUtilization)
 	p.Check(c.IdleUnload >= 0, prefix+".idle_unload", "must not be negative, got %v", c.IdleUnload)
 	p.Check(c.Stagger >= 0 && c.Stagger <= time.Minute, prefix+".stagger", "must be from 0 to 1m, got %v", c.Stagger)
