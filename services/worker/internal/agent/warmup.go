@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -24,8 +25,7 @@ func (a *Agent) warmUp(ctx context.Context, m *model, e engine.Engine) {
 	case err = <-done:
 	case <-timer.C():
 		cancel()
-		err = context.DeadlineExceeded
-		_ = <-done // it ends with ctx
+		err = errors.Join(context.DeadlineExceeded, <-done)
 	}
 	attrs := []any{slog.String(keyModel, m.name), slog.Duration("took", a.parts.Clock.Now().Sub(begun).Round(time.Millisecond))}
 	if err != nil {

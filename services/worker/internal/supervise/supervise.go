@@ -149,7 +149,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			break
 		}
 	}
-	return nil
+	return nil //nolint:nilerr // it was told to end
 }
 
 // life is one start, and what follows, to the end. It returns how long the
