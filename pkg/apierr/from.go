@@ -4,10 +4,31 @@ import (
 	"context"
 	"errors"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/status"
 )
 
 const internalMessage = "an internal error occurred; the request id finds it in the logs"
+
+// Answered reports whether err is what a service said, as against what gRPC, or
+// something between the two ends, says of a call that got no answer: a service
+// always gives a reason, as an Error in its own process and as ErrorInfo in a
+// status. It is false for nil.
+func Answered(err error) bool {
+	if _, ours := errors.AsType[*Error](err); ours {
+		return true
+	}
+	s, ok := status.FromError(err)
+	if !ok {
+		return false
+	}
+	for _, d := range s.Details() {
+		if _, ok := d.(*errdetails.ErrorInfo); ok {
+			return true
+		}
+	}
+	return false
+}
 
 // From returns err as an Error: an Error in its chain as it is; what protovalidate
 // found, a gRPC status and a context's end by their meaning; anything else as

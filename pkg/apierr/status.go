@@ -60,13 +60,18 @@ func (e *Error) GRPCStatus() *status.Status {
 	return s
 }
 
+// Faults returns every field at fault, each with what is wrong with it.
+func (e *Error) Faults() []Violation {
+	if len(e.Violations) > 0 || e.Field == "" {
+		return e.Violations
+	}
+	return []Violation{{Field: e.Field, Description: withoutField(e.Field, e.Message)}}
+}
+
 func (e *Error) badRequest() *errdetails.BadRequest {
-	violations := e.Violations
+	violations := e.Faults()
 	if len(violations) == 0 {
-		if e.Field == "" {
-			return nil
-		}
-		violations = []Violation{{Field: e.Field, Description: e.Message}}
+		return nil
 	}
 	bad := &errdetails.BadRequest{}
 	for _, v := range violations[:min(len(violations), maxViolations)] {

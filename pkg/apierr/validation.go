@@ -25,17 +25,28 @@ func fromValidation(err error) *Error {
 	found := v.ToProto().GetViolations()
 	violations := make([]Violation, 0, len(found))
 	for _, f := range found {
-		violations = append(violations, Violation{Field: fieldPath(f.GetField()), Description: f.GetMessage()})
+		violations = append(violations, Violation{Field: fieldPath(f.GetField()), Description: inWords(f.GetMessage())})
 	}
 	if len(violations) == 0 {
 		return Wrap(InvalidArgument, err, "the request is not valid")
 	}
-	first := violations[0]
-	e := Wrap(InvalidArgument, err, "%s", strings.TrimSpace(first.Field+" "+first.Description))
-	if more := len(violations) - 1; more > 0 {
-		e.Message += fmt.Sprintf(" (and %d more)", more)
-	}
+	e := Wrap(InvalidArgument, err, "%s", sentence(violations))
 	return e.WithViolations(violations...)
+}
+
+// maxTold is how many violations a message tells; all are in its details.
+const maxTold = 3
+
+func sentence(violations []Violation) string {
+	told := make([]string, 0, maxTold)
+	for _, v := range violations[:min(len(violations), maxTold)] {
+		told = append(told, strings.TrimSpace(v.Field+" "+v.Description))
+	}
+	out := strings.Join(told, "; ")
+	if more := len(violations) - maxTold; more > 0 {
+		out += fmt.Sprintf(" (and %d more)", more)
+	}
+	return out
 }
 
 // fieldPath writes a path as it looks in JSON: messages[0].metadata["k"].

@@ -33,7 +33,7 @@ func TestFromProtovalidate(t *testing.T) {
 	if got.Reason != apierr.InvalidArgument || !reflect.DeepEqual(got.Violations, want) {
 		t.Fatalf("From = %+v", got)
 	}
-	if got.Field != "messages[2].role" || got.Message != "messages[2].role must not be empty (and 2 more)" {
+	if got.Field != "messages[2].role" || got.Message != `messages[2].role must not be empty; metadata["a.b"] is too long; is odd` {
 		t.Fatalf("field %q, message %q", got.Field, got.Message)
 	}
 }

@@ -27,8 +27,9 @@ const MaxFileBytes = 1 << 20
 type Sources struct {
 	// File is the path of a YAML file; empty means none.
 	File string
-	// Env holds NAME=value pairs, as os.Environ returns them. Names that belong
-	// to no setting are ignored, because one environment serves many programs.
+	// Env holds NAME=value pairs, as os.Environ returns them. A name that begins
+	// with EnvPrefix and belongs to no setting is refused, but for those of other
+	// programs that are known to share an environment with services.
 	Env []string
 	// Flags maps a setting's path (server.addr) to its value as text.
 	Flags map[string]string
@@ -119,22 +120,15 @@ func loadEnv(p *Problems, root section, env []string) {
 			setSecretFile(p, name+"_FILE", s, file)
 		}
 	}
-	refuseUnknown(p, root, values, known)
+	refuseUnknown(p, values, known)
 }
 
-// refuseUnknown notes the names that belong to a section of the configuration
-// and to no setting in it: a misspelt setting, as against a name that is meant
-// for another program.
-func refuseUnknown(p *Problems, root section, values map[string]string, known map[string]bool) {
-	for _, f := range root.fields() {
-		if !isSection(f.v.Type()) {
-			continue
-		}
-		prefix := EnvName(f.name) + "_"
-		for _, name := range sortedKeys(values) {
-			if strings.HasPrefix(name, prefix) && !known[name] {
-				p.AddAt("environment", name, "is not a setting%s", suggest(name, sortedKeys(known)))
-			}
+// refuseUnknown notes the names that belong to no setting and to no other
+// program: misspelt settings, which would silently keep their defaults.
+func refuseUnknown(p *Problems, values map[string]string, known map[string]bool) {
+	for _, name := range sortedKeys(values) {
+		if !known[name] && !otherName(name, values[name]) {
+			p.AddAt("environment", name, "is not a setting%s", suggest(name, sortedKeys(known)))
 		}
 	}
 }

@@ -73,7 +73,7 @@ routes:
 `),
 		Env: []string{
 			"POTERNE_SERVER_ADDR=env:2", "POTERNE_SERVER_DEBUG=true", "POTERNE_LABELS=k=v, k2=v=2",
-			"POTERNE_WEIGHTS={a: 1, b: 2}", "POTERNE_STORE_DSN=s3cret", "POTERNE_OTHER_THING=ignored", "HOME=/x",
+			"POTERNE_WEIGHTS={a: 1, b: 2}", "POTERNE_STORE_DSN=s3cret", "POTERNE_CACHE=ignored", "HOME=/x",
 		},
 		Flags: map[string]string{"server.addr": "flag:3", "server.hosts": "x, y,z"},
 	})
@@ -286,16 +286,21 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-func TestUnknownEnvironmentOfAKnownSection(t *testing.T) {
+func TestUnknownEnvironment(t *testing.T) {
 	cfg := defaults()
 	err := config.Load(cfg, config.Sources{Env: []string{
-		"POTERNE_SERVER_ADR=:1", "POTERNE_STORE_DSN_FILES=/x", "POTERNE_URL=http://h", "POTERNE_SERVERS_ADDR=:2",
+		"POTERNE_SERVER_ADR=:1", "POTERNE_STORE_DSN_FILES=/x", "POTERNE_URL=http://h", "POTERNE_SERVERS_ADDR=:2", "POTERNE_STOREDSN=x",
+		"POTERNE_EDGE_SERVICE_HOST=10.0.0.1", "POTERNE_EDGE_SERVICE_PORT_HTTP=1", "POTERNE_EDGE_PORT=tcp://10.0.0.1:1",
+		"POTERNE_EDGE_PORT_8080_TCP_ADDR=10.0.0.1", "POTERNE_LLAMA_SERVER=/x", "OTHER_POTERNE=1",
 	}})
 	var problems config.Errors
-	if !errors.As(err, &problems) || len(problems) != 2 {
+	if !errors.As(err, &problems) || len(problems) != 4 {
 		t.Fatalf("problems: %v", err)
 	}
-	for _, name := range []string{"POTERNE_SERVER_ADR", "POTERNE_STORE_DSN_FILES"} {
+	for _, name := range []string{
+		"POTERNE_SERVER_ADR: is not a setting (did you mean POTERNE_SERVER_ADDR?)", "POTERNE_STORE_DSN_FILES",
+		"POTERNE_SERVERS_ADDR", "POTERNE_STOREDSN: is not a setting (did you mean POTERNE_STORE_DSN?)",
+	} {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%v does not name %s", err, name)
 		}

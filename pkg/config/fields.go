@@ -26,7 +26,9 @@ type setting struct {
 
 func (s setting) isSecret() bool { return isSecret(s.v.Type()) }
 
-func isSecret(t reflect.Type) bool { return t == reflect.TypeFor[Secret]() }
+func isSecret(t reflect.Type) bool {
+	return t == reflect.TypeFor[Secret]() || t == reflect.TypeFor[SecretURL]()
+}
 
 func rootOf(dst any) (section, error) {
 	v := reflect.ValueOf(dst)

@@ -107,7 +107,7 @@ func setScalar(v reflect.Value, text string) error {
 	t := v.Type()
 	wrong := func() error { return fmt.Errorf("must be %s, got %q", describe(t), clip(text)) }
 	switch {
-	case t == reflect.TypeFor[Secret]():
+	case isSecret(t):
 		v.SetString(text)
 		return nil
 	case isText(t):

@@ -10,9 +10,13 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 )
 
-// breaker refuses calls to a backend of which most have failed of late. Only
-// what says that the backend is away counts as failure: a refusal, an overload
-// or a caller's mistake is an answer.
+// breaker refuses calls to a backend that most calls did not reach of late. An
+// answer is never a failure, whatever it says: one model without a worker, or a
+// store that is down, is told at once and says nothing of what other callers
+// ask for. A backend that is up and not ready answers so too, which costs
+// nobody anything; while its health service says it, the connection has no
+// address and the calls fail unanswered. In one process a backend is always
+// there, and there the breaker stays closed.
 type breaker struct {
 	two     *gobreaker.TwoStepCircuitBreaker[struct{}]
 	target  string
@@ -34,7 +38,7 @@ func newBreaker(target string, cfg Breaker, log *slog.Logger) *breaker {
 		ReadyToTrip: func(n gobreaker.Counts) bool {
 			return n.Requests >= cfg.MinCalls && float64(n.TotalFailures) >= cfg.FailureRatio*float64(n.Requests)
 		},
-		IsSuccessful: func(err error) bool { return apierr.ReasonOf(err) != apierr.Unavailable },
+		IsSuccessful: func(err error) bool { return !Unreached(err) },
 		IsExcluded:   func(err error) bool { return apierr.ReasonOf(err) == apierr.Cancelled },
 		OnStateChange: func(name string, from, to gobreaker.State) {
 			log.LogAttrs(context.Background(), slog.LevelWarn, "circuit breaker",
@@ -42,6 +46,12 @@ func newBreaker(target string, cfg Breaker, log *slog.Logger) *breaker {
 		},
 	})
 	return b
+}
+
+// Unreached reports whether err says that a call did not get through to its
+// service, or was cut off from it: UNAVAILABLE that no service said.
+func Unreached(err error) bool {
+	return apierr.ReasonOf(err) == apierr.Unavailable && !apierr.Answered(err)
 }
 
 // allow lets a call pass, whose outcome is to be given to done, or refuses it.

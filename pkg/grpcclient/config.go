@@ -50,7 +50,8 @@ type Retry struct {
 	BudgetRatio  float64 `yaml:"budget_ratio"`
 }
 
-// Breaker says when a whole backend is left alone.
+// Breaker says when a whole backend is left alone: when calls do not reach it.
+// What it answers, an error of whatever kind, does not count.
 type Breaker struct {
 	Enabled bool `yaml:"enabled"`
 	// Window is the time over which calls are counted.
@@ -68,8 +69,8 @@ type Breaker struct {
 // Outlier says when one address of a backend is left out.
 type Outlier struct {
 	Enabled bool `yaml:"enabled"`
-	// ConsecutiveFailures of UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL or UNKNOWN
-	// leave an address out.
+	// ConsecutiveFailures of UNAVAILABLE, INTERNAL or UNKNOWN that the service did
+	// not answer itself leave an address out.
 	ConsecutiveFailures int `yaml:"consecutive_failures"`
 	// BaseEjection is for how long; it grows with each further time in a row, up
 	// to MaxEjection.

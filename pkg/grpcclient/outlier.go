@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/poterne/poterne/pkg/apierr"
 )
 
 // ejector knows which addresses of a backend are left out: after a run of
@@ -98,12 +100,18 @@ func (e *ejector) mayEject(now time.Time) bool {
 	return (out+1)*100 <= e.cfg.MaxEjectedPercent*len(e.addrs)
 }
 
-// failure reports whether err speaks of the address and not of the call.
+// failure reports whether err speaks of the address and not of the call: what
+// gRPC says, and not what the service answered. A deadline is the caller's, who
+// may have asked for less time than any address needs: an address that hangs is
+// found by the connection's keepalive, whose end is UNAVAILABLE.
 func failure(err error) bool {
+	if err == nil || apierr.Answered(err) {
+		return false
+	}
 	switch status.Code(err) {
-	case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.Unknown:
+	case codes.Unavailable, codes.Internal, codes.Unknown:
 		return true
-	case codes.OK, codes.Canceled, codes.InvalidArgument, codes.NotFound, codes.AlreadyExists,
+	case codes.OK, codes.Canceled, codes.DeadlineExceeded, codes.InvalidArgument, codes.NotFound, codes.AlreadyExists,
 		codes.PermissionDenied, codes.ResourceExhausted, codes.FailedPrecondition, codes.Aborted,
 		codes.OutOfRange, codes.Unimplemented, codes.DataLoss, codes.Unauthenticated:
 		return false

@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/poterne/poterne/pkg/apierr"
 )
 
 func TestEjector(t *testing.T) {
@@ -62,6 +64,33 @@ func TestEjector(t *testing.T) {
 	e.configure(Outlier{})
 	fail("a", 10)
 	usable("abcd")
+}
+
+// What a caller can bring about by the requests it makes must not take an
+// address from everyone else.
+func TestAnswersAndDeadlinesEjectNobody(t *testing.T) {
+	e := newEjector(DefaultConfig().Outlier, time.Now)
+	e.keep([]string{"a", "b"})
+	for _, err := range []error{
+		apierr.New(apierr.EngineFailed, "the engine failed").GRPCStatus().Err(),
+		apierr.New(apierr.Internal, "broken").GRPCStatus().Err(),
+		apierr.New(apierr.Unavailable, "no worker").GRPCStatus().Err(),
+		apierr.New(apierr.DeadlineExceeded, "too slow").GRPCStatus().Err(),
+		status.Error(codes.DeadlineExceeded, "context deadline exceeded"),
+	} {
+		for range 100 {
+			e.report("a", err)
+		}
+		if !e.usable("a") {
+			t.Fatalf("an address was left out for %v", err)
+		}
+	}
+	for range 5 {
+		e.report("a", status.Error(codes.Internal, "stream terminated by RST_STREAM"))
+	}
+	if e.usable("a") {
+		t.Fatal("an address whose connection keeps failing is not left out")
+	}
 }
 
 func TestSingleAddressIsNeverEjected(t *testing.T) {

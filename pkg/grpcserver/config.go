@@ -20,8 +20,20 @@ type Config struct {
 	MaxSendBytes config.Bytes `yaml:"max_send_bytes"`
 	// MaxHeaderBytes bounds the metadata of one call.
 	MaxHeaderBytes config.Bytes `yaml:"max_header_bytes"`
+	// MaxConnections bounds the connections that are open at once; further ones
+	// wait to be accepted.
+	MaxConnections int `yaml:"max_connections"`
 	// MaxConcurrentStreams bounds the calls in hand on one connection.
 	MaxConcurrentStreams uint32 `yaml:"max_concurrent_streams"`
+	// MaxWatches bounds the streams about the server itself, health and
+	// reflection, that are open at once, and MaxWatchesPerAddress those of one
+	// address (for IPv6, of one /64): they need no caller and may last.
+	MaxWatches           int `yaml:"max_watches"`
+	MaxWatchesPerAddress int `yaml:"max_watches_per_address"`
+	// ReceiveTimeout is how long a caller may take to send a unary request, and
+	// SendTimeout to take one message of a stream; then the call is ended.
+	ReceiveTimeout time.Duration `yaml:"receive_timeout"`
+	SendTimeout    time.Duration `yaml:"send_timeout"`
 	// ConnectionTimeout bounds the handshake of a connection.
 	ConnectionTimeout time.Duration `yaml:"connection_timeout"`
 	// MaxConnectionIdle closes a connection without calls.
@@ -48,7 +60,12 @@ func DefaultConfig(addr string) Config {
 		MaxRecvBytes:          4 * config.MiB,
 		MaxSendBytes:          16 * config.MiB,
 		MaxHeaderBytes:        32 * config.KiB,
+		MaxConnections:        2000,
 		MaxConcurrentStreams:  1000,
+		MaxWatches:            1000,
+		MaxWatchesPerAddress:  100,
+		ReceiveTimeout:        time.Minute,
+		SendTimeout:           30 * time.Second,
 		ConnectionTimeout:     10 * time.Second,
 		MaxConnectionIdle:     15 * time.Minute,
 		MaxConnectionAgeGrace: 5 * time.Minute,
@@ -68,10 +85,15 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	p.Check(c.MaxHeaderBytes >= 4*config.KiB && c.MaxHeaderBytes <= config.MiB, prefix+".max_header_bytes",
 		"must be from 4KiB to 1MiB, got %v", c.MaxHeaderBytes)
 	p.Check(c.MaxConcurrentStreams > 0, prefix+".max_concurrent_streams", "must be positive")
+	p.Check(c.MaxConnections > 0, prefix+".max_connections", "must be positive, got %d", c.MaxConnections)
+	p.Check(c.MaxWatches > 0, prefix+".max_watches", "must be positive, got %d", c.MaxWatches)
+	p.Check(c.MaxWatchesPerAddress > 0, prefix+".max_watches_per_address", "must be positive, got %d", c.MaxWatchesPerAddress)
 	for _, d := range []struct {
 		key   string
 		value time.Duration
 	}{
+		{"receive_timeout", c.ReceiveTimeout},
+		{"send_timeout", c.SendTimeout},
 		{"connection_timeout", c.ConnectionTimeout},
 		{"max_connection_idle", c.MaxConnectionIdle},
 		{"max_connection_age_grace", c.MaxConnectionAgeGrace},
@@ -101,8 +123,10 @@ func (c Config) options(chain Chain) []grpc.ServerOption {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
 			MinTime: c.MinClientPing, PermitWithoutStream: true,
 		}),
-		grpc.UnaryInterceptor(chain.Unary()),
-		grpc.StreamInterceptor(chain.Stream()),
+		grpc.InTapHandle(c.guarded),
+		grpc.UnaryInterceptor(guardUnary(chain.Unary())),
+		grpc.StreamInterceptor(c.guardStream(knownOnly(chain))),
+		grpc.UnknownServiceHandler(unknown),
 		grpc.WaitForHandlers(true),
 		// Calls find a goroutine whose stack has grown already, which saves a
 		// seventh of a small call; when all are busy, one is started as usual.

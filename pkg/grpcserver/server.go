@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 
+	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	grpchealth "google.golang.org/grpc/health"
@@ -25,6 +26,8 @@ type Server struct {
 	log    *slog.Logger
 	grpc   *grpc.Server
 	health *grpchealth.Server
+
+	watches *watches
 
 	// draining is closed when the drain begins.
 	draining  chan struct{}
@@ -71,8 +74,11 @@ func New(cfg Config, tel *telemetry.Telemetry, chain Chain, register func(grpc.S
 	if o.creds != nil {
 		serverOpts = append(serverOpts, grpc.Creds(o.creds))
 	}
-	s := &Server{cfg: cfg, log: tel.Logger, health: grpchealth.NewServer(), lis: o.listener, draining: make(chan struct{})}
-	s.grpc = grpc.NewServer(append(serverOpts, grpc.ChainStreamInterceptor(s.untilDrain))...)
+	s := &Server{
+		cfg: cfg, log: tel.Logger, health: grpchealth.NewServer(), lis: o.listener, draining: make(chan struct{}),
+		watches: newWatches(cfg.MaxWatches, cfg.MaxWatchesPerAddress),
+	}
+	s.grpc = grpc.NewServer(append(serverOpts, grpc.ChainStreamInterceptor(s.watch))...)
 	register(s.grpc)
 	s.followReadiness(o.readiness)
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
@@ -138,7 +144,7 @@ func (s *Server) listen(ctx context.Context) error {
 
 // serve ends when drain or stop ends the server, not with its context.
 func (s *Server) serve(context.Context) error {
-	if err := s.grpc.Serve(s.lis); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+	if err := s.grpc.Serve(netutil.LimitListener(s.lis, s.cfg.MaxConnections)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("grpc port: %w", err)
 	}
 	return nil

@@ -9,12 +9,18 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// untilDrain ends the streams of health and reflection when the server drains.
-// They have no end of their own, and a graceful stop would wait for them.
-func (s *Server) untilDrain(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+// watch bounds the streams of health and reflection, and ends them when the
+// server drains. They have no end of their own, and a graceful stop would wait
+// for them.
+func (s *Server) watch(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	if !aboutServer(info.FullMethod) {
 		return handler(srv, ss)
 	}
+	done, err := s.watches.open(ss.Context())
+	if err != nil {
+		return err
+	}
+	defer done()
 	ended := make(chan error, 1)
 	go func() {
 		// This goroutine is outside the step that recovers.

@@ -21,6 +21,8 @@ type State struct {
 	Reason string `json:"reason,omitempty"`
 	// Since is when the check last turned ready or not ready.
 	Since time.Time `json:"since"`
+	// Advisory says that the whole is ready without this check.
+	Advisory bool `json:"advisory,omitempty"`
 }
 
 // Readiness is a set of named checks. It is ready when every check is, and no
@@ -30,6 +32,7 @@ type Readiness struct {
 
 	mu        sync.Mutex
 	checks    []*Check
+	advisory  []*Readiness
 	draining  string
 	listeners []func(ready bool)
 	last      bool
@@ -134,20 +137,40 @@ func (r *Readiness) Ready() bool {
 // Report is what the readiness endpoint answers.
 type Report struct {
 	Ready bool `json:"ready"`
+	// Degraded says that an advisory check is not ready.
+	Degraded bool `json:"degraded,omitempty"`
 	// Draining says why the process is ending, if it is.
 	Draining string  `json:"draining,omitempty"`
 	Checks   []State `json:"checks"`
 }
 
-// Report returns the state of every check, in the order of registration.
+// Report returns the state of every check, in the order of registration, and
+// after them what other sets advise.
 func (r *Readiness) Report() Report {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	out := Report{Ready: r.ready(), Draining: r.draining, Checks: make([]State, 0, len(r.checks))}
 	for _, c := range r.checks {
 		out.Checks = append(out.Checks, c.state)
 	}
+	others := slices.Clone(r.advisory)
+	r.mu.Unlock()
+	for _, other := range others {
+		for _, s := range other.Report().Checks {
+			s.Advisory = true
+			out.Checks = append(out.Checks, s)
+			out.Degraded = out.Degraded || !s.Ready
+		}
+	}
 	return out
+}
+
+// Advise shows the checks of another set in the report without making this one
+// depend on them: a process with several services says what is broken in one
+// and keeps serving the others. other must not lead back to r.
+func (r *Readiness) Advise(other *Readiness) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.advisory = append(r.advisory, other)
 }
 
 // ServeHTTP answers 200 when the set is ready and 503 otherwise, with the

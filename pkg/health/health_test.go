@@ -59,3 +59,21 @@ func TestReadiness(t *testing.T) {
 		t.Fatalf("told %v", told)
 	}
 }
+
+func TestAdvisoryChecksAreShownAndDoNotDecide(t *testing.T) {
+	r, other := health.NewReadiness(clock.Real()), health.NewReadiness(clock.Real())
+	r.Advise(other)
+	r.Register("chat").Ready()
+	index := other.Register("indexes")
+	got := r.Report()
+	if !got.Ready || !got.Degraded || len(got.Checks) != 2 || !got.Checks[1].Advisory || got.Checks[1].Ready || got.Checks[0].Advisory {
+		t.Errorf("while the other is not ready: %+v", got)
+	}
+	index.Ready()
+	if got := r.Report(); !got.Ready || got.Degraded || !got.Checks[1].Ready {
+		t.Errorf("once it is: %+v", got)
+	}
+	if other.Register("disk"); other.Ready() || !r.Ready() {
+		t.Error("the other set must decide for itself alone")
+	}
+}

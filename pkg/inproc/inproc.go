@@ -28,9 +28,29 @@ import (
 func New(chain grpcserver.Chain, register func(grpc.ServiceRegistrar)) grpc.ClientConnInterface {
 	ch := new(inprocgrpc.Channel).
 		WithServerUnaryInterceptor(chain.Unary()).
-		WithServerStreamInterceptor(chain.Stream())
+		WithServerStreamInterceptor(toldWhy(chain.Stream()))
 	register(ch)
 	return conn{ch}
+}
+
+// toldWhy is outside of the chain.
+func toldWhy(chain grpc.StreamServerInterceptor) grpc.StreamServerInterceptor {
+	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		return chain(srv, serverStream{ss}, info, handler)
+	}
+}
+
+// serverStream says why nothing can be sent any more: the channel says io.EOF to
+// a server whose caller has left or whose time is over, which is nobody's fault
+// and would be taken for the server's.
+type serverStream struct{ grpc.ServerStream }
+
+func (s serverStream) SendMsg(m any) error {
+	err := s.ServerStream.SendMsg(m)
+	if ctx := s.Context(); errors.Is(err, io.EOF) && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // conn refuses what the channel would panic at.

@@ -218,3 +218,37 @@ func TestUnknownMethods(t *testing.T) {
 		}
 	}
 }
+
+// What a server is told that sends to a caller who has left, or whose time is
+// over, is what the trail and the metrics say of the call.
+func TestASendAfterTheEndSaysWhy(t *testing.T) {
+	began, ended := make(chan struct{}, 1), make(chan error, 1)
+	client, _ := connect(t, &service{output: func(ss grpc.ServerStreamingServer[grpc_testing.StreamingOutputCallResponse]) error {
+		began <- struct{}{}
+		<-ss.Context().Done()
+		err := ss.Send(&grpc_testing.StreamingOutputCallResponse{})
+		ended <- err
+		return err
+	}})
+	left, leave := context.WithCancel(t.Context())
+	defer leave()
+	late, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	for reason, ctx := range map[apierr.Reason]context.Context{apierr.Cancelled: left, apierr.DeadlineExceeded: late} {
+		stream, err := client.StreamingOutputCall(ctx, &grpc_testing.StreamingOutputCallRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-began
+		if reason == apierr.Cancelled {
+			leave()
+		}
+		_, err = stream.Recv()
+		if apierr.ReasonOf(err) != reason {
+			t.Errorf("the caller was told %v, want %s", err, reason)
+		}
+		if err := <-ended; apierr.ReasonOf(err) != reason {
+			t.Errorf("the server was told %v, want %s", err, reason)
+		}
+	}
+}

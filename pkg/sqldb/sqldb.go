@@ -8,6 +8,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
@@ -20,7 +21,7 @@ import (
 type Config struct {
 	// DSN is sqlite:///absolute/file.db, sqlite:relative/file.db or
 	// postgres://user:password@host:port/database?options.
-	DSN config.Secret `yaml:"dsn"`
+	DSN config.SecretURL `yaml:"dsn"`
 	// MaxOpen bounds the connections to PostgreSQL, or SQLite's readers; SQLite
 	// has one writer in any case.
 	MaxOpen int `yaml:"max_open"`
@@ -43,7 +44,7 @@ const (
 // DefaultConfig returns the defaults for the given connection string.
 func DefaultConfig(dsn string) Config {
 	return Config{
-		DSN: config.Secret(dsn), MaxOpen: 10, MaxLifetime: 30 * time.Minute, BusyTimeout: 5 * time.Second,
+		DSN: config.SecretURL(dsn), MaxOpen: 10, MaxLifetime: 30 * time.Minute, BusyTimeout: 5 * time.Second,
 		Sync: SyncNormal,
 	}
 }
@@ -93,8 +94,20 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	return db, nil
 }
 
+// ownerOnly is the mode of a database's file: what is in it is nobody else's to
+// read. SQLite gives the files that it makes beside it the same mode.
+const ownerOnly = 0o600
+
 func (db *DB) openSQLite(d dsn, cfg Config) error {
-	var err error
+	// SQLite itself would make the file readable by all; one that is there keeps
+	// the mode that its owner gave it.
+	f, err := os.OpenFile(d.path, os.O_CREATE|os.O_RDWR, ownerOnly)
+	if err != nil {
+		return fmt.Errorf("sqldb: open sqlite: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("sqldb: open sqlite: %w", err)
+	}
 	if db.DB, err = sql.Open("sqlite", d.sqliteURI(false, cfg.BusyTimeout, cfg.Sync)); err != nil {
 		return fmt.Errorf("sqldb: open sqlite: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -263,5 +264,18 @@ func TestOpenFails(t *testing.T) {
 	}
 	if _, err := sqldb.Open(t.Context(), sqldb.DefaultConfig("postgres://u:hunter2@127.0.0.1:1/d")); err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("Open of nothing = %v", err)
+	}
+}
+
+// A service may be started in a directory that others can read.
+func TestSQLiteFilesAreTheOwners(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	db := openDSN(t, "sqlite://"+path)
+	migrate(t, db)
+	for _, name := range []string{path, path + "-wal", path + "-shm"} {
+		info, err := os.Stat(name)
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
 	}
 }

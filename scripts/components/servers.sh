@@ -28,10 +28,27 @@ verb_servers() {
 
 install_servers() {
   have_servers && return 0
-  say "servers: installing ${SERVER_PACKAGES[*]} (60 MB)"
+  local package missing=()
+  for package in "${SERVER_PACKAGES[@]}"; do package_installed "$package" || missing+=("$package"); done
+  say "servers: installing ${missing[*]} from the system's packages (60 MB); none is started, now or at boot"
   apt-get update -qq >&2
-  keep_stopped apt-get install -y -qq --no-install-recommends "${SERVER_PACKAGES[@]}" >&2
+  keep_stopped apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+  for package in "${missing[@]}"; do not_at_boot "$package"; done
   have_servers || die 1 "servers: installed, but not all were found afterwards"
+}
+
+package_installed() { [[ $(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) == "install ok installed" ]]; }
+
+# not_at_boot PACKAGE: what this script has installed serves nobody by itself; a
+# service that was there before is left as it is.
+not_at_boot() {
+  local unit=$1
+  [[ $unit == nginx-light ]] && unit=nginx
+  if command -v systemctl >/dev/null; then
+    systemctl disable --quiet "$unit" >&2 || say "servers: $unit may start at boot: systemctl disable $unit"
+  elif command -v update-rc.d >/dev/null; then
+    update-rc.d "$unit" disable >&2 || say "servers: $unit may start at boot: update-rc.d $unit disable"
+  fi
 }
 
 # verb_compose: docker-compose, to check docker-compose.yml; no engine is needed.

@@ -19,10 +19,27 @@ verb_tools() {
   point "$(cache_dir)/tools/bin" "$(basename "$(tools_dir)")/bin"
 }
 
+# Built beside their place, so that a run that is cut off keeps what it has built.
 build_tools() { # DIR
-  local dir=$1 m
+  local dir=$1 m partial
+  partial="$(tools_dir).partial"
   for m in "${TOOL_MODULES[@]}"; do
     say "tools: building $(cd "$ROOT/tools/$m" && GOWORK=off go list -f '{{.Name}}' tool | wc -l | tr -d ' ') from tools/$m/go.mod (minutes the first time)"
-    (cd "$ROOT/tools/$m" && GOWORK=off GOFLAGS="-mod=readonly -buildvcs=false" GOBIN="$dir/bin" go install tool) || return 1
+    (cd "$ROOT/tools/$m" && GOWORK=off GOFLAGS="-mod=readonly -buildvcs=false" GOBIN="$partial" go install tool) || return 1
   done
+  mv "$partial" "$dir/bin"
+}
+
+grpcurl_dir() { printf '%s/grpcurl/%s' "$(cache_dir)" "$(key_of "$ROOT/tools/go.mod" "$ROOT/tools/go.sum" <(go env GOVERSION GOOS GOARCH))"; }
+
+# verb_grpcurl: the one of them that users want, without the others.
+verb_grpcurl() {
+  command -v go >/dev/null || die "$EXIT_MISSING" "grpcurl: Go is not installed; install the version named in go.work"
+  install_once grpcurl "$(grpcurl_dir)" build_grpcurl
+  point "$(cache_dir)/grpcurl/bin" "$(basename "$(grpcurl_dir)")/bin"
+}
+
+build_grpcurl() { # DIR
+  say "grpcurl: building it"
+  (cd "$ROOT/tools" && GOWORK=off GOFLAGS="-mod=readonly -buildvcs=false" GOBIN="$1/bin" go install github.com/fullstorydev/grpcurl/cmd/grpcurl)
 }

@@ -132,8 +132,12 @@ func (p *platform) compose(ctx context.Context) (err error) {
 	}
 	p.inferenceConn = inproc.New(p.inference.Interceptors(), p.inference.RegisterGRPC)
 
+	// Chat is served without search: an index that cannot be opened is told, and
+	// no more.
+	searching := health.NewReadiness(p.clock)
+	p.readiness.Advise(searching)
 	if p.search, err = search.New(ctx, *p.searchConfig(), search.WithVersion(p.version),
-		search.WithTelemetry(p.telemetry), search.WithReadiness(p.readiness), search.WithDiscovery(p.discovery),
+		search.WithTelemetry(p.telemetry), search.WithReadiness(searching), search.WithDiscovery(p.discovery),
 		search.WithInferenceConn(p.inferenceConn)); err != nil {
 		return err
 	}

@@ -10,12 +10,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/health"
+	"github.com/poterne/poterne/services/search"
 	"github.com/poterne/poterne/services/worker/sim"
 )
 
@@ -23,7 +26,7 @@ import (
 // is: the worker starts its own program with `sim`.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "sim" {
-		os.Exit(sim.Main(os.Args[2:])) //nolint:forbidigo // here it is the engine's main
+		os.Exit(sim.Main(noted(os.Args[2:]))) //nolint:forbidigo // here it is the engine's main
 	}
 	m.Run()
 }
@@ -159,6 +162,18 @@ func TestEverythingInOneProcess(t *testing.T) {
 	if status, _ := r.call("GET", "/v1/nothing", ""); status != http.StatusNotFound {
 		t.Errorf("an unknown path: HTTP %d", status)
 	}
+	// Search is told of, and chat does not wait for it.
+	ready, err := http.Get("http://" + r.cfg.OpsAddr + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report health.Report
+	err = json.NewDecoder(ready.Body).Decode(&report)
+	_ = ready.Body.Close()
+	at := slices.IndexFunc(report.Checks, func(s health.State) bool { return s.Name == search.CheckIndexes })
+	if err != nil || at < 0 || !report.Checks[at].Advisory || !report.Ready {
+		t.Errorf("/readyz: %+v, %v", report, err)
+	}
 	// A second process on the same data would damage it.
 	other := r.cfg
 	other.HTTPAddr, other.GRPCAddr, other.OpsAddr = freeAddr(t), freeAddr(t), freeAddr(t)
@@ -188,9 +203,10 @@ func TestConfigListsEveryProblem(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.DataDir, cfg.HTTPAddr, cfg.Engine, cfg.LogLevel, cfg.LogFormat = "", "8080", "gpu", "loud", "xml"
 	cfg.GRPCAddr = cfg.OpsAddr
+	cfg.FetchFrom = []string{"models"}
 	err := Run(t.Context(), cfg, "test", io.Discard)
 	var problems config.Errors
-	if !errors.As(err, &problems) || len(problems) != 6 {
+	if !errors.As(err, &problems) || len(problems) != 7 {
 		t.Errorf("problems: %v", err)
 	}
 }

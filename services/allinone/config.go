@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/services/worker"
 )
 
 // The engines that `poterne up` may bring.
@@ -25,6 +26,9 @@ type Config struct {
 	HTTPAddr, GRPCAddr, OpsAddr string
 	// Engine is EngineAuto or EngineSim.
 	Engine string
+	// FetchFrom is the prefixes of URIs that models' files may be fetched from,
+	// without credentials; none allows files of this machine only.
+	FetchFrom []string
 	// LogLevel is debug, info, warn or error; LogFormat is text or json.
 	LogLevel, LogFormat string
 	// OTLPEndpoint receives traces and metrics when it is set.
@@ -59,6 +63,11 @@ func (c Config) Validate() error {
 	p.Check(slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel), "--log-level", "must be debug, info, warn or error, got %q", c.LogLevel)
 	p.Check(c.LogFormat == "text" || c.LogFormat == "json", "--log-format", "must be text or json, got %q", c.LogFormat)
 	p.Check(c.Engine == EngineAuto || c.Engine == EngineSim, "--engine", "must be auto or sim, got %q", c.Engine)
+	fetched := worker.DefaultConfig()
+	fetched.Artifacts.Remote.Allow = c.FetchFrom
+	if err := fetched.Complete(); err != nil {
+		p.Add("--fetch-from", "must be prefixes of URIs with one of the schemes http, https, s3, oci and hf, got %q", c.FetchFrom)
+	}
 	p.Check(c.DrainTimeout > 0, "--drain-timeout", "must be positive, got %v", c.DrainTimeout)
 	return p.Err()
 }

@@ -26,8 +26,8 @@ func (p *platform) telemetryConfig() telemetry.Config {
 	return cfg
 }
 
-func (p *platform) sqlite(name string) config.Secret {
-	return config.Secret("sqlite://" + p.dir.join(name))
+func (p *platform) sqlite(name string) config.SecretURL {
+	return config.SecretURL("sqlite://" + p.dir.join(name))
 }
 
 func (p *platform) registryConfig() *registry.Config {
@@ -100,6 +100,7 @@ func ollamaBase() string { return ollama.BaseURL(os.Getenv("OLLAMA_HOST")) }
 func (p *platform) workerConfig(found parts.Parts) (*worker.Config, error) {
 	cfg := worker.DefaultConfig()
 	cfg.StateDir = p.dir.join("worker")
+	cfg.Artifacts.Remote.Allow = p.cfg.FetchFrom
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)

@@ -56,6 +56,7 @@ func (s *Service) dial() error {
 func inferenceReads() []string {
 	return []string{
 		inferencev1.InferenceService_Embed_FullMethodName,
+		inferencev1.InferenceService_CountTokens_FullMethodName,
 		inferencev1.InferenceService_ListServedModels_FullMethodName,
 		inferencev1.InferenceService_GetServedModel_FullMethodName,
 		inferencev1.InferenceService_ListWorkers_FullMethodName,

@@ -11,6 +11,7 @@ import (
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
+	"github.com/poterne/poterne/services/edge/internal/openai"
 	"github.com/poterne/poterne/services/edge/internal/security"
 )
 
@@ -40,6 +41,7 @@ type Config struct {
 	// Security has the sections store, api_keys, authz, limits and audit.
 	Security  security.Config       `yaml:",inline"`
 	Context   contextbuilder.Config `yaml:"context"`
+	OpenAI    openai.Config         `yaml:"openai"`
 	Inference grpcclient.Config     `yaml:"inference"`
 	Search    grpcclient.Config     `yaml:"search"`
 	Registry  grpcclient.Config     `yaml:"registry"`
@@ -68,6 +70,7 @@ func DefaultConfig() *Config {
 		Discovery:     backend.DefaultConfig(),
 		Security:      security.DefaultConfig(""),
 		Context:       contextbuilder.DefaultConfig(),
+		OpenAI:        openai.DefaultConfig(),
 		Inference:     grpcclient.DefaultConfig(),
 		Search:        grpcclient.DefaultConfig(),
 		Registry:      grpcclient.DefaultConfig(),
@@ -83,7 +86,7 @@ func DefaultConfig() *Config {
 // error lists every problem.
 func (c *Config) Complete() error {
 	if c.Security.Store.DSN == "" {
-		c.Security.Store.DSN = config.Secret("sqlite:" + filepath.Join(c.DataDir, "edge.db"))
+		c.Security.Store.DSN = config.SecretURL("sqlite:" + filepath.Join(c.DataDir, "edge.db"))
 	}
 	var p config.Problems
 	p.Check(c.DataDir != "", "data_dir", "must not be empty")

@@ -39,7 +39,7 @@ func TestRequestsAreCutWithAnAnswer(t *testing.T) {
 		if err := sendServedBy(out); err != nil {
 			return err
 		}
-		if err := sendChunk(out, helloChunk); err != nil {
+		if err := sendCounted(out, helloChunk, 7, 1); err != nil {
 			return err
 		}
 		<-out.Context().Done()
@@ -87,10 +87,17 @@ func TestRequestsAreCutWithAnAnswer(t *testing.T) {
 		t.Errorf("the edge ended with %v", err)
 	}
 	recorded := readTrail(t, trail)
+	used := 0
 	for _, r := range recorded {
+		if r.PromptTokens == 7 && r.CompletionTokens == 1 {
+			used++ // the stream's, as far as it had come
+		}
 		if r.Decision != audit.Allowed || r.Reason != string(apierr.Unavailable) || r.Subject == "" || r.Resource != "model/small" {
 			t.Errorf("recorded as %+v", r)
 		}
+	}
+	if used != 1 {
+		t.Errorf("the tokens of the stream that was cut are recorded %d times: %+v", used, recorded)
 	}
 	if len(recorded) != 3 {
 		t.Errorf("%d requests are recorded, want 3", len(recorded))

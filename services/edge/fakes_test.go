@@ -103,6 +103,14 @@ func sendChunk(out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse],
 	return out.Send(&inferencev1.InvokeStreamResponse{Event: &inferencev1.InvokeStreamResponse_Chunk{Chunk: []byte(chunk)}})
 }
 
+// sendCounted sends a chunk and what was used with it.
+func sendCounted(out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse], chunk string, prompt, completion int32) error {
+	return out.Send(&inferencev1.InvokeStreamResponse{
+		Event: &inferencev1.InvokeStreamResponse_Chunk{Chunk: []byte(chunk)},
+		Usage: &commonv1.TokenUsage{PromptTokens: prompt, CompletionTokens: completion},
+	})
+}
+
 func sendFinish(out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error {
 	return out.Send(&inferencev1.InvokeStreamResponse{Event: &inferencev1.InvokeStreamResponse_Finish{
 		Finish: &inferencev1.Finish{Usage: usage()},

@@ -92,6 +92,8 @@ func TestProblems(t *testing.T) {
 		"a malformed body":   {"POST", "/v1/collections/a:search", `{"query":}`, 400, "INVALID_ARGUMENT", "query"},
 		"not there yet":      {"POST", "/v1/collections", `{"id":"a"}`, 501, "UNIMPLEMENTED", ""}, // the fake
 		"an unknown key":     {"GET", "/v1/admin/api-keys/none", "", 404, "NOT_FOUND", ""},
+		"an unknown query":   {"GET", "/v1/admin/audit?page_sise=5", "", 400, "INVALID_ARGUMENT", "page_sise"},
+		"a strange query":    {"GET", "/v1/collections?%00=5", "", 400, "INVALID_ARGUMENT", "query"},
 		"the registry watch": {"GET", "/v1/registry/watch", "", 404, "NOT_FOUND", ""},
 	}
 	for name, tt := range tests {
@@ -260,7 +262,8 @@ func TestCORS(t *testing.T) {
 	}
 	g := open(t, func(c *edge.Config) { c.HTTP.CORS.Origins = []string{"https://a.example"} })
 	a := g.do("OPTIONS", chatPath, "", "Origin", "https://a.example", "Authorization", "",
-		"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type")
+		"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers",
+		"authorization,content-type,x-poterne-priority,x-stainless-lang,x-stainless-timeout")
 	if a.status != 204 || a.header.Get("Access-Control-Allow-Origin") != "https://a.example" {
 		t.Errorf("preflight: %d %v", a.status, a.header)
 	}
@@ -286,6 +289,11 @@ func TestPages(t *testing.T) {
 	if a.status != 200 || !strings.Contains(a.text, "/openapi.json") || strings.Contains(a.text, "//cdn") ||
 		!strings.Contains(a.header.Get("Content-Security-Policy"), "default-src 'self'") {
 		t.Errorf("/docs: %d %.200s", a.status, a.text)
+	}
+	a = g.do("GET", "/docs/nope", "", none...)
+	if a.status != http.StatusNotFound || a.header.Get("Content-Type") != "application/problem+json" || a.at("code") != "NOT_FOUND" ||
+		a.at("request_id") != a.header.Get("X-Request-Id") {
+		t.Errorf("/docs/nope: %d %v %s", a.status, a.header, a.text)
 	}
 	if a := g.do("POST", "/docs/x", "{}"); a.status != http.StatusMethodNotAllowed {
 		t.Errorf("POST /docs/x: %d", a.status)

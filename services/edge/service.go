@@ -118,6 +118,7 @@ func (s *Service) newServers(ctx context.Context) error {
 	codec := jsoncodec.New(jsoncodec.Options{})
 	inference := inferencev1.NewInferenceServiceClient(s.backends.inference)
 	s.openai = openai.New(openai.Deps{
+		Config:    s.cfg.OpenAI,
 		Inference: inference,
 		Context:   contextbuilder.New(s.cfg.Context, searchv1.NewSearchServiceClient(s.backends.search), inference),
 		Codec:     codec, Clock: s.opts.clock, IDs: s.opts.ids, Log: s.opts.telemetry.Logger,
@@ -127,7 +128,7 @@ func (s *Service) newServers(ctx context.Context) error {
 	}
 	var err error
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
-		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), //nolint:contextcheck // requests bring their own
+		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: openai.HintHeaders(), //nolint:contextcheck // requests bring their own
 		Codec: codec, Addresses: s.security.Addresses, Clock: s.opts.clock, IDs: s.opts.ids,
 		Telemetry: s.opts.telemetry, Pages: openapi.Pages(s.opts.version),
 	})

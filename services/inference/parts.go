@@ -18,10 +18,13 @@ import (
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/inference/internal/backoff"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
+	"github.com/poterne/poterne/services/inference/internal/fair"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/metrics"
 	"github.com/poterne/poterne/services/inference/internal/placement"
+	"github.com/poterne/poterne/services/inference/internal/prefix"
 	"github.com/poterne/poterne/services/inference/internal/routing"
+	"github.com/poterne/poterne/services/inference/internal/schedule"
 )
 
 // placementTimeout bounds one question to a worker: it answers when it has
@@ -76,7 +79,7 @@ func (s *Service) newFleet() *fleet.Fleet {
 	}
 	cfg := s.cfg.Workers
 	return fleet.New(fleet.Options{
-		Source: source, Service: WorkerName, Dial: fleet.Dialer(dial), Clock: s.opts.clock,
+		Source: source, Service: WorkerName, Replica: s.replica, Dial: fleet.Dialer(dial), Clock: s.opts.clock,
 		Logger: s.opts.telemetry.Logger, Backoff: s.backoff(cfg.BackoffBase, cfg.BackoffMax),
 		SilenceTimeout: cfg.StaleAfter, MaxWorkers: cfg.Max,
 	})
@@ -112,10 +115,46 @@ func (s *Service) newPlacement() *placement.Controller {
 	})
 }
 
+func (s *Service) newScheduler() *schedule.Scheduler {
+	q := s.cfg.Queue
+	return schedule.New(schedule.Options{
+		Views: s.fleet, Clock: s.opts.clock, Strategy: s.newStrategy(), Overcommit: q.Overcommit,
+		MaxWait:   [3]time.Duration{q.MaxWait.Interactive, q.MaxWait.Standard, q.MaxWait.Batch},
+		MaxQueued: q.MaxRequests, MaxQueuedBytes: q.MaxBytes.Int(), BatchShare: q.BatchShare, BatchGrace: q.BatchGrace,
+		InputWeight: q.InputWeight, OutputWeight: q.OutputWeight,
+		Weight: func(tenant string) float64 {
+			if w, ok := q.Weights[tenant]; ok {
+				return w
+			}
+			return 1
+		},
+		Waited: func(ctx context.Context, req *schedule.Request, d time.Duration) {
+			s.metrics.Waited(ctx, req.Class.String(), d)
+		},
+		Refused: func(ctx context.Context, req *schedule.Request, why schedule.Refusal) {
+			s.metrics.Refused(ctx, req.Class.String(), string(why))
+		},
+	})
+}
+
+func (s *Service) newStrategy() schedule.Strategy {
+	cfg, now := s.cfg.Routing, s.opts.clock.Now
+	switch cfg.Policy {
+	case PolicyLeastLoad:
+		return &schedule.LeastLoad{Picker: &routing.Picker{Now: now, Random: s.opts.random}}
+	case PolicyRoundRobin:
+		return new(schedule.RoundRobin)
+	default:
+		return &schedule.Scored{
+			Terms: schedule.Terms(cfg.Score), Index: prefix.NewIndex(cfg.PrefixBlocks), Now: now, Random: s.opts.random,
+		}
+	}
+}
+
 func (s *Service) newRouter() *routing.Router {
 	cfg := s.cfg.Routing
 	return routing.New(routing.Options{
-		Views: s.fleet, Picker: &routing.Picker{Now: s.opts.clock.Now, Random: s.opts.random}, Clock: s.opts.clock,
+		Views: s.fleet, Scheduler: s.scheduler, Clock: s.opts.clock,
 		MaxAttempts: cfg.MaxAttempts, WaitForReady: cfg.WaitForReady, MaxWaiters: cfg.MaxWaiters,
 		Pending: s.placement.Pending, Planned: s.placement.Planned, Poison: s.poison,
 		Attempted: func(ctx context.Context, c *fleet.Copy, reason apierr.Reason) {
@@ -127,6 +166,7 @@ func (s *Service) newRouter() *routing.Router {
 func (s *Service) gauges() metrics.Gauges {
 	return metrics.Gauges{
 		Waiting: s.router.Waiting,
+		Queued:  s.queued,
 		Current: s.follower.Current,
 		Revision: func() int64 {
 			if snapshot := s.follower.Snapshot(); snapshot != nil {
@@ -159,6 +199,15 @@ func (s *Service) desiredReplicas() map[string]int64 {
 		if status, ok := s.placement.Status(v.Digest); ok {
 			out[v.Model] += int64(status.Desired)
 		}
+	}
+	return out
+}
+
+// queued is how many requests wait for their turn, by class.
+func (s *Service) queued() map[string]int64 {
+	out := make(map[string]int64)
+	for c := fair.Interactive; c <= fair.Batch; c++ {
+		out[c.String()] = s.scheduler.Queued(c)
 	}
 	return out
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/poterne/poterne/services/inference/internal/placement"
 	"github.com/poterne/poterne/services/inference/internal/poison"
 	"github.com/poterne/poterne/services/inference/internal/routing"
+	"github.com/poterne/poterne/services/inference/internal/schedule"
 )
 
 // Service is the inference service, put together and not yet running.
@@ -35,11 +36,13 @@ type Service struct {
 	readiness *health.Readiness
 	discovery backend.Backend
 	chain     grpcserver.Chain
+	replica   string // this process's name to the workers
 	metrics   *metrics.Metrics
 
 	follower   *catalog.Follower
 	fleet      *fleet.Fleet
 	placement  *placement.Controller
+	scheduler  *schedule.Scheduler
 	router     *routing.Router
 	poison     *poison.Guard
 	server     *api.Server
@@ -88,13 +91,15 @@ func (s *Service) build(ctx context.Context) error {
 	if s.follower, err = s.newFollower(); err != nil { //nolint:contextcheck // its breaker reports on no call's behalf
 		return err
 	}
+	s.replica = o.ids.New()
 	s.fleet = s.newFleet()
 	s.placement = s.newPlacement()
 	s.poison = poison.New(s.cfg.Poison, o.clock)
+	s.scheduler = s.newScheduler()
 	s.router = s.newRouter()
 	s.server = api.New(api.Options{
 		Catalog: s.follower, Fleet: s.fleet, Router: s.router, Metrics: s.metrics, Placement: s.placement,
-		Clock: o.clock, Timeout: s.cfg.Routing.Timeout,
+		Clock: o.clock, Replica: s.replica, Timeout: s.cfg.Routing.Timeout,
 	})
 	s.registered = &registration{service: s}
 	stop, err := s.metrics.Observe(s.gauges())
@@ -109,7 +114,7 @@ func (s *Service) build(ctx context.Context) error {
 func (s *Service) newChain() (grpcserver.Chain, error) {
 	// Rules are compiled now rather than during the first requests.
 	validator, err := protovalidate.New(protovalidate.WithMessages(
-		&inferencev1.InvokeRequest{}, &inferencev1.EmbedRequest{}, &inferencev1.GetServedModelRequest{},
+		&inferencev1.InvokeRequest{}, &inferencev1.EmbedRequest{}, &inferencev1.CountTokensRequest{}, &inferencev1.GetServedModelRequest{},
 		&inferencev1.ListServedModelsRequest{}, &inferencev1.ListWorkersRequest{},
 	))
 	if err != nil {

@@ -133,6 +133,27 @@ func TestEmbed(t *testing.T) {
 	wantReason(t, err, apierr.InvalidArgument, "model")
 }
 
+func TestCountTokens(t *testing.T) {
+	m := newMesh(t, 1, meshOptions{}, fakes.Model("e", 1, fakes.Embedding()), fakes.Model("m", 1))
+	ask := func(model string, op workerv1.Operation) (*inferencev1.CountTokensResponse, error) {
+		return m.client.CountTokens(caller(t), &inferencev1.CountTokensRequest{Model: model, Operation: op, Body: []byte(`{"prompt":"x"}`)})
+	}
+	resp, err := ask("m", workerv1.Operation_OPERATION_CHAT)
+	if err != nil || resp.GetPromptTokens() != 14 || resp.GetContextLength() != 2048 || resp.GetServedBy().GetModel() != "m" || resp.GetServedBy().GetAttempts() != 1 {
+		t.Errorf("got %v, %v", resp, err)
+	}
+	// Texts to embed are counted as prompts; a model that embeds has no chat.
+	if resp, err := ask("e", workerv1.Operation_OPERATION_COMPLETION); err != nil || resp.GetPromptTokens() != 14 {
+		t.Errorf("a text to embed: %v, %v", resp, err)
+	}
+	_, err = ask("e", workerv1.Operation_OPERATION_CHAT)
+	wantReason(t, err, apierr.InvalidArgument, "model")
+	_, err = ask("nobody", workerv1.Operation_OPERATION_CHAT)
+	wantReason(t, err, apierr.ModelNotFound, "model")
+	_, err = ask("m", workerv1.Operation_OPERATION_UNSPECIFIED)
+	wantReason(t, err, apierr.InvalidArgument, "operation")
+}
+
 func wantReason(t *testing.T, err error, reason apierr.Reason, field string) {
 	t.Helper()
 	e := apierr.From(err)

@@ -129,6 +129,11 @@ func TestBadRequests(t *testing.T) {
 		"a relative file":          {uri("file:models/a.gguf"), "spec.artifacts[0].uri"},
 		"a file elsewhere":         {uri("file://host/a.gguf"), "spec.artifacts[0].uri"},
 		"credentials in a URI":     {uri("https://ana:hunter2@example.org/a"), "spec.artifacts[0].uri"},
+		"credentials in a query":   {uri("https://example.org/a?X-Amz-Signature=hunter2"), "spec.artifacts[0].uri"},
+		"a bucket without a key":   {uri("s3://models"), "spec.artifacts[0].uri"},
+		"a query in a bucket":      {uri("s3://models/a?versionId=1"), "spec.artifacts[0].uri"},
+		"a hub without a path":     {uri("hf://org/"), "spec.artifacts[0].uri"},
+		"a registry with a folder": {uri("oci://host/a/"), "spec.artifacts[0].uri"},
 		"a URI that is none":       {uri("https://exa mple/%zz"), "spec.artifacts[0].uri"},
 		"unknown fields of a spec": {version(func(s *commonv1.ModelSpec) { s.ProtoReflect().SetUnknown([]byte{0x98, 0x06, 0x01}) }), "spec"},
 		"a version's name": {func() error {
@@ -165,6 +170,22 @@ func TestBadRequests(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The places that workers fetch from are taken.
+func TestRemoteArtifacts(t *testing.T) {
+	r, ctx := start(t, nil), t.Context()
+	_, err := r.CreateModel(ctx, &registryv1.CreateModelRequest{Name: "m"})
+	fatal(t, err)
+	s := spec("1")
+	for _, uri := range []string{
+		"https://models.example.org/a.gguf?download=true", "s3://models/llm/a.gguf", "oci://registry.example.org/llm/tiny:v1#a.gguf",
+		"oci://localhost:5000/tiny@sha256:" + strings.Repeat("0", 64), "hf://org/name@v1/a.gguf",
+	} {
+		s.Artifacts = append(s.Artifacts, &commonv1.Artifact{Uri: uri, Sha256: strings.Repeat("0", 64), Name: "models/a.gguf"})
+	}
+	_, err = r.CreateVersion(ctx, &registryv1.CreateVersionRequest{Model: "m", Spec: s})
+	fatal(t, err)
 }
 
 func TestPaging(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 func TestRealReplicasOnPostgres(t *testing.T) {
 	server := testkit.Postgres(t)
 	on := func(c *registry.Config) {
-		c.Store.DSN = config.Secret(server.DSN)
+		c.Store.DSN = config.SecretURL(server.DSN)
 		c.Watch.PollInterval = time.Minute
 	}
 	a, b := start(t, on), start(t, on)
@@ -53,7 +53,7 @@ func TestRealReplicasOnPostgres(t *testing.T) {
 func TestRealPostgresThatGoesAway(t *testing.T) {
 	server := testkit.Postgres(t)
 	r := start(t, func(c *registry.Config) {
-		c.Store.DSN = config.Secret(server.DSN)
+		c.Store.DSN = config.SecretURL(server.DSN)
 		c.Watch.PollInterval = 50 * time.Millisecond
 	})
 	_, err := r.CreateModel(t.Context(), &registryv1.CreateModelRequest{Name: "m"})
@@ -83,6 +83,6 @@ func TestRealPostgresThatGoesAway(t *testing.T) {
 // another.
 func BenchmarkCommitSeenOnPostgres(b *testing.B) {
 	server := testkit.Postgres(b)
-	on := func(c *registry.Config) { c.Store.DSN = config.Secret(server.DSN) }
+	on := func(c *registry.Config) { c.Store.DSN = config.SecretURL(server.DSN) }
 	commitSeen(b, start(b, on), start(b, on), 10)
 }

@@ -31,7 +31,7 @@ type rig struct {
 func start(tb testing.TB, change func(*registry.Config), opts ...registry.Option) *rig {
 	tb.Helper()
 	cfg := registry.DefaultConfig()
-	cfg.Store.DSN = config.Secret("sqlite://" + filepath.Join(tb.TempDir(), "registry.db"))
+	cfg.Store.DSN = config.SecretURL("sqlite://" + filepath.Join(tb.TempDir(), "registry.db"))
 	cfg.Store.Sync = "normal"
 	if change != nil {
 		change(cfg)

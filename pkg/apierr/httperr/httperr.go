@@ -51,11 +51,8 @@ func NewProblem(requestID string, err error) Problem {
 		Code:      string(e.Reason),
 		RequestID: requestID,
 	}
-	for _, v := range e.Violations {
+	for _, v := range e.Faults() {
 		p.Errors = append(p.Errors, ProblemField{Field: v.Field, Detail: v.Description})
-	}
-	if len(p.Errors) == 0 && e.Field != "" {
-		p.Errors = []ProblemField{{Field: e.Field, Detail: e.Message}}
 	}
 	return p
 }

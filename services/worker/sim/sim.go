@@ -85,8 +85,12 @@ func flags(cfg *Config) *flag.FlagSet {
 	fs.IntVar(&e.KVTokens, "kv-tokens", e.KVTokens, "tokens of all requests that run at once")
 	fs.IntVar(&e.MaxWaiting, "max-waiting", e.MaxWaiting, "requests that may wait")
 	fs.Float64Var(&e.PrefillRate, "prefill-rate", 0, "tokens of the prompt a second; 0 is without delay")
+	fs.IntVar(&e.PrefillParallel, "prefill-parallel", 0, "prompts that are read at once; 0 does not limit it")
 	fs.Float64Var(&e.DecodeRate, "decode-rate", 0, "tokens of the answer a second; 0 is without delay")
 	fs.DurationVar(&e.FirstToken, "first-token", 0, "time before the first token besides the prefill")
+	fs.DurationVar(&e.EmbeddingCall, "embedding-call", 0, "time that a call to embed takes besides its tokens")
+	fs.Float64Var(&e.EmbeddingRate, "embedding-rate", 0, "tokens embedded a second in a call; 0 is without delay")
+	fs.IntVar(&e.EmbeddingCalls, "embedding-calls", e.EmbeddingCalls, "calls to embed that are computed at once; more wait")
 	fs.DurationVar(&e.StartDelay, "start-delay", 0, "time the engine pretends to load")
 	fs.IntVar(&e.AnswerTokens, "answer-tokens", e.AnswerTokens, "tokens of an answer that nothing else limits")
 	fs.IntVar(&e.Dimensions, "dimensions", e.Dimensions, "length of embedding vectors")
@@ -100,9 +104,12 @@ func flags(cfg *Config) *flag.FlagSet {
 	return fs
 }
 
-// Parse reads the command line. The error is flag.ErrHelp when help is asked
-// for.
+// Parse reads the command line: this engine's flags, or `serve` and those of
+// vLLM. The error is flag.ErrHelp when help is asked for.
 func Parse(args []string) (Config, error) {
+	if len(args) > 0 && args[0] == serveCommand {
+		return parseServe(args[1:])
+	}
 	var cfg Config
 	fs := flags(&cfg)
 	if err := fs.Parse(args); err != nil {
@@ -121,7 +128,7 @@ func Usage() string {
 	var b writer
 	fs.SetOutput(&b)
 	fs.PrintDefaults()
-	return "usage: poterne-sim [flags]\n\nA simulated inference engine with vLLM's OpenAI API.\n\n" + string(b)
+	return "usage: poterne-sim [flags]\n       poterne-sim serve MODEL [vLLM's flags]\n\nA simulated inference engine with vLLM's OpenAI API.\n\n" + string(b)
 }
 
 type writer []byte

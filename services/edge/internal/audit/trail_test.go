@@ -332,3 +332,34 @@ func TestEntry(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 }
+
+// slowSink writes when it is let.
+type slowSink struct{ began, let chan struct{} }
+
+func (s slowSink) Write(context.Context, []Record) error {
+	s.began <- struct{}{}
+	<-s.let
+	return nil
+}
+
+func (slowSink) Close() error { return nil }
+
+// The end comes while a batch is being written for somebody who lists.
+func TestTheEndDuringAListing(t *testing.T) {
+	sink := slowSink{make(chan struct{}), make(chan struct{})}
+	var log strings.Builder
+	trail := NewTrail(DefaultConfig(), sink, clock.Real(), slog.New(slog.NewTextHandler(&log, nil)), nil)
+	trail.Append(t.Context(), sample(1))
+	listed := make(chan error, 1)
+	go func() { listed <- trail.Flush(t.Context()) }()
+	<-sink.began
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := trail.Component().Stop(ctx); !errors.Is(err, context.Canceled) || !strings.Contains(log.String(), "req-1") {
+		t.Fatalf("the end: %v; logged %s", err, log.String())
+	}
+	close(sink.let)
+	if err := <-listed; err != nil {
+		t.Error(err)
+	}
+}

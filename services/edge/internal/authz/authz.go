@@ -270,6 +270,9 @@ func (a *Authorizer) implied(principal, tenant string) []string {
 	return roles
 }
 
+// Roles returns the names of the roles that the policy knows.
+func (a *Authorizer) Roles() []string { return a.policy.Roles() }
+
 // MayGrant reports whether the caller may give another the role within tenant:
 // one the caller has, directly or implied. Administrators of the platform may
 // give any.
@@ -280,7 +283,7 @@ func (a *Authorizer) MayGrant(ctx context.Context, caller identity.Caller, role,
 	if tenant != caller.Tenant {
 		return false
 	}
-	name := "role:" + role
+	name := rolePrefix + role
 	return slices.ContainsFunc(caller.Principals, func(p string) bool {
 		return p == name || slices.Contains(a.implied(p, caller.Tenant), name)
 	})

@@ -89,6 +89,22 @@ func ParsePolicy(r io.Reader) (Policy, error) {
 	return p, nil
 }
 
+// Roles returns the names of the roles that any rule or binding knows, in order.
+func (p Policy) Roles() []string {
+	var out []string
+	for _, line := range slices.Concat(p.rules, p.bindings) {
+		for _, field := range line[:min(len(line), 2)] {
+			if name, ok := strings.CutPrefix(field, rolePrefix); ok {
+				out = append(out, name)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+const rolePrefix = "role:"
+
 func (p *Policy) add(rec []string, seen map[string]struct{}) error {
 	for i, f := range rec {
 		rec[i] = strings.TrimSpace(f)
@@ -104,7 +120,7 @@ func (p *Policy) add(rec []string, seen map[string]struct{}) error {
 	kind, fields := rec[0], rec[1:]
 	switch {
 	case kind == "g" && len(fields) == 3:
-		if !isPrincipal(fields[0]) || !strings.HasPrefix(fields[1], "role:") {
+		if !isPrincipal(fields[0]) || !strings.HasPrefix(fields[1], rolePrefix) {
 			return errors.New("a g line is: g, user:…|group:…|role:…|tenant:…, role:…, tenant or *")
 		}
 		if fields[2] != "*" && !isTenant(fields[2]) {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -11,6 +12,16 @@ import (
 	"github.com/poterne/poterne/pkg/clock"
 )
 
+// The bounds on what is still done about a body that nobody will read. What has
+// arrived by the time of the answer is passed over, and the connection kept;
+// otherwise it is closed after the answer, once the client has had a moment to
+// see that: a connection that is closed with unread bytes takes the answer with it.
+const (
+	arrived    = 20 * time.Millisecond
+	linger     = time.Second
+	maxDiscard = 64 << 10
+)
+
 // body is a request's body within its limits of size and time. It remembers
 // what was wrong with it, since the grpc-gateway passes on only the text.
 type body struct {
@@ -19,26 +30,64 @@ type body struct {
 	clock   clock.Clock
 	timeout time.Duration
 	err     error
+
+	raw io.Reader
+	// expects: reading it tells the client to send it (Expect: 100-continue).
+	expects bool
+	// began: reading it has begun. whole: it was read to its end.
+	began, whole bool
 }
 
-// limitBody bounds the body of r.
-func (h *handler) limitBody(w http.ResponseWriter, r *http.Request) {
-	r.Body = &body{
+// limitBody returns the body of r within the limits.
+func (h *handler) limitBody(w http.ResponseWriter, r *http.Request) *body {
+	return &body{
 		ReadCloser: http.MaxBytesReader(w, r.Body, int64(h.cfg.MaxBodyBytes)),
 		rc:         http.NewResponseController(w), clock: h.Clock, timeout: h.cfg.BodyTimeout,
+		raw: r.Body, expects: r.Header.Get("Expect") != "", whole: r.Body == http.NoBody,
 	}
 }
 
-// readAll reads the whole body. The deadline is lifted afterwards: it would end
-// the wait for a client's disconnect, and with it the request.
+// readAll reads the whole body.
 func (b *body) readAll() ([]byte, error) {
-	_ = b.rc.SetReadDeadline(b.clock.Now().Add(b.timeout)) // a recorder in tests has none
-	data, err := io.ReadAll(b.ReadCloser)
-	_ = b.rc.SetReadDeadline(time.Time{})
+	data, err := io.ReadAll(b)
 	if err != nil {
 		return nil, b.fail(bodyError(err))
 	}
 	return data, nil
+}
+
+// Read reads, from the first time on within the timeout. The deadline is lifted
+// at the end: it would end the wait for a client's disconnect, and with it the
+// request.
+func (b *body) Read(p []byte) (int, error) {
+	if !b.began {
+		b.began = true
+		_ = b.rc.SetReadDeadline(b.clock.Now().Add(b.timeout)) // a recorder in tests has none
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		_ = b.rc.SetReadDeadline(time.Time{})
+		b.whole = b.whole || errors.Is(err, io.EOF)
+	}
+	return n, err
+}
+
+// settle must come before the answer, whose header it is given: the server
+// would wait for the rest of an unread body, before it answers and for as long
+// as the client likes.
+func (b *body) settle(header http.Header) {
+	if b.whole || b.rc.SetReadDeadline(b.clock.Now().Add(arrived)) != nil {
+		return
+	}
+	if !b.expects {
+		if _, err := io.CopyN(io.Discard, b.raw, maxDiscard); errors.Is(err, io.EOF) {
+			b.whole = true
+			_ = b.rc.SetReadDeadline(time.Time{})
+			return
+		}
+	}
+	header.Set("Connection", "close")
+	_ = b.rc.SetReadDeadline(b.clock.Now().Add(linger))
 }
 
 // fail remembers err as what is wrong with this body.

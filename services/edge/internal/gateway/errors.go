@@ -17,14 +17,23 @@ import (
 )
 
 // openAIPath reports whether a path is one of OpenAI's, whose clients expect
-// errors in OpenAI's shape.
+// errors in OpenAI's shape: also where this gateway has nothing, because an SDK
+// asks there all the same.
 func openAIPath(path string) bool {
-	for _, p := range []string{"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models"} {
-		if rest, ok := strings.CutPrefix(path, p); ok && (rest == "" || rest[0] == '/') {
-			return true
-		}
+	rest, ok := strings.CutPrefix(path, "/v1/")
+	if !ok {
+		return false
 	}
-	return false
+	first, _, _ := strings.Cut(rest, "/")
+	switch first {
+	case "chat", "completions", "embeddings", "models",
+		"assistants", "audio", "batches", "chatkit", "containers", "conversations", "edits", "engines", "evals",
+		"files", "fine-tunes", "fine_tuning", "images", "moderations", "organization", "realtime", "responses",
+		"threads", "uploads", "vector_stores", "videos":
+		return true
+	default:
+		return false
+	}
 }
 
 // writeError answers with err in the shape that the path's clients read. What is

@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -45,6 +46,8 @@ type Deps struct {
 	Clock     clock.Clock
 	IDs       ids.Source
 	Telemetry *telemetry.Telemetry
+	// Hints are the request headers that a call takes along.
+	Hints []string
 	// Pages answers GET for paths outside of the API, by path; a path that ends
 	// in / answers for everything below it.
 	Pages map[string]http.Handler
@@ -58,13 +61,14 @@ type handler struct {
 	openai  edgev1.OpenAIServiceClient
 	tracer  trace.Tracer
 	metrics *metrics.HTTP
+	access  *accessLog
 }
 
 // New returns the handler of everything on the HTTP port.
 func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	h := &handler{
 		Deps: d, cfg: cfg, openai: edgev1.NewOpenAIServiceClient(d.Conn),
-		tracer: d.Telemetry.Tracer(metrics.Scope),
+		tracer: d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
 	}
 	for _, file := range []protoreflect.FileDescriptor{
 		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto,
@@ -88,7 +92,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	if err := h.openGateway(ctx); err != nil {
 		return nil, err
 	}
-	return h.withRequestID(h.withCORS(h)), nil
+	return h.withRequestID(h.withLimits(h.withCORS(h))), nil
 }
 
 func (h *handler) openGateway(ctx context.Context) error {
@@ -97,7 +101,7 @@ func (h *handler) openGateway(ctx context.Context) error {
 		runtime.WithIncomingHeaderMatcher(noHeader),
 		runtime.WithOutgoingHeaderMatcher(outgoing),
 		runtime.WithOutgoingTrailerMatcher(noHeader),
-		runtime.WithMetadata(func(ctx context.Context, _ *http.Request) metadata.MD { return h.callMetadata(ctx) }),
+		runtime.WithMetadata(func(ctx context.Context, r *http.Request) metadata.MD { return h.callMetadata(ctx, r.Header) }),
 		runtime.WithErrorHandler(gatewayError),
 		runtime.WithRoutingErrorHandler(routingError),
 		runtime.SetQueryParameterParser(new(queryParser)),
@@ -145,10 +149,13 @@ func (h *handler) withCORS(next http.Handler) http.Handler {
 	return cors.New(cors.Options{
 		AllowedOrigins: h.cfg.CORS.Origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
-		AllowedHeaders: []string{
-			"Authorization", "Content-Type", "X-Request-Id", "Traceparent", "Tracestate", "OpenAI-Organization",
-			"OpenAI-Project", "X-Stainless-*",
-		},
+		AllowedHeaders: slices.Concat([]string{
+			"Authorization", "Content-Type", "X-Request-Id", "Traceparent", "Tracestate", "OpenAI-Organization", "OpenAI-Project",
+			// What OpenAI's SDK sends from a browser.
+			"X-Stainless-Arch", "X-Stainless-Async", "X-Stainless-Custom-Poll-Interval", "X-Stainless-Helper-Method",
+			"X-Stainless-Lang", "X-Stainless-OS", "X-Stainless-Package-Version", "X-Stainless-Poll-Helper",
+			"X-Stainless-Retry-Count", "X-Stainless-Runtime", "X-Stainless-Runtime-Version", "X-Stainless-Timeout",
+		}, h.Hints),
 		ExposedHeaders: []string{
 			"X-Request-Id", "Traceparent", "Retry-After", "RateLimit", "RateLimit-Policy",
 			"X-RateLimit-Limit-Requests", "X-RateLimit-Remaining-Requests", "X-RateLimit-Reset-Requests",
@@ -158,10 +165,10 @@ func (h *handler) withCORS(next http.Handler) http.Handler {
 	}).Handler(next)
 }
 
-// ServeHTTP gives a request its trace and its limits, and answers it.
+// ServeHTTP gives a request its trace, and answers it.
 func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	start := h.Clock.Now()
-	w := h.wrap(rw)
+	w := rw.(*writer) //nolint:errcheck // withLimits stands before
 	ctx := h.Telemetry.Propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 	path := r.URL.EscapedPath()
 	rt, allowed := h.find(r.Method, path)
@@ -177,12 +184,13 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	h.Telemetry.Propagator.Inject(ctx, traceparentOnly{propagation.HeaderCarrier(header)})
 
 	r = r.WithContext(h.withAddress(ctx, r))
-	h.limitBody(w, r)
 	defer func() {
 		if v := recover(); v != nil {
 			h.panicked(w, r, v)
 		}
-		h.metrics.Request(ctx, methodName(r.Method), name, w.code(), h.Clock.Now().Sub(start))
+		now := h.Clock.Now()
+		h.metrics.Request(ctx, methodName(r.Method), name, w.code(), now.Sub(start))
+		h.access.request(ctx, r, name, w.code(), now, now.Sub(start))
 	}()
 	h.serve(w, r, rt, allowed)
 }
@@ -215,7 +223,7 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 		return
 	}
 	if page := h.Pages[rt.template]; rt.rpc == "" && page != nil {
-		page.ServeHTTP(w, r)
+		page.ServeHTTP(&pageWriter{writer: w, request: r}, r)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
@@ -246,8 +254,12 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 		u := *r.URL
 		u.RawPath = r.URL.EscapedPath()
 		r.URL = &u
-		if r.Method == http.MethodHead {
+		switch r.Method {
+		case http.MethodHead:
 			r.Method = http.MethodGet // the server leaves the body out by itself
+			r.Body = http.NoBody
+		case http.MethodGet, http.MethodDelete:
+			r.Body = http.NoBody // the grpc-gateway would read to its end what means nothing
 		}
 		h.gateway.ServeHTTP(w, r)
 	}

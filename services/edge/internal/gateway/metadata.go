@@ -18,8 +18,13 @@ const authorization = "authorization"
 // callMetadata returns what of an HTTP request goes with the call, the
 // credentials apart: nothing that was not asked for, so that no header of a
 // client passes for one of ours.
-func (h *handler) callMetadata(ctx context.Context) metadata.MD {
+func (h *handler) callMetadata(ctx context.Context, header http.Header) metadata.MD {
 	md := metadata.Pairs(requestid.MetadataKey, requestid.FromContext(ctx))
+	for _, name := range h.Hints {
+		if values := header.Values(name); len(values) > 0 {
+			md.Set(name, values...)
+		}
+	}
 	h.Telemetry.Propagator.Inject(ctx, telemetry.MetadataCarrier(md))
 	return md
 }
@@ -27,7 +32,7 @@ func (h *handler) callMetadata(ctx context.Context) metadata.MD {
 // callContext returns the context of a call made for a request with the given
 // header, without the grpc-gateway.
 func (h *handler) callContext(ctx context.Context, header http.Header) context.Context {
-	md := h.callMetadata(ctx)
+	md := h.callMetadata(ctx, header)
 	if values := header.Values("Authorization"); len(values) > 0 {
 		md.Set(authorization, values...)
 	}

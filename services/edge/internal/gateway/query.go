@@ -1,19 +1,27 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 )
 
 // maxQueryValues bounds the parameters of one request.
 const maxQueryValues = 100
 
 // queryParser reads query parameters, and names the one at fault: original
-// finds the name at the beginning of the message.
+// finds the name at the beginning of the message. One that the call does not
+// have is refused, because a misspelt filter or page size would otherwise answer
+// something else than was asked; on OpenAI's paths it is let through, as OpenAI
+// does.
 type queryParser struct{ runtime.DefaultQueryParser }
 
 // Parse fills msg.
@@ -22,14 +30,58 @@ func (p *queryParser) Parse(msg proto.Message, values url.Values, filter *utilit
 		return fmt.Errorf("query: must not have more than %d parameters", maxQueryValues)
 	}
 	for name, v := range values {
+		if !takes(msg, name) {
+			if !queryName(name) {
+				return errors.New("query: has a parameter that this call does not have")
+			}
+			return fmt.Errorf("%s: this call has no such parameter", name)
+		}
 		if err := p.DefaultQueryParser.Parse(msg, url.Values{name: v}, filter); err != nil {
 			if !queryName(name) {
-				name = "query"
+				return errors.New("query: has a parameter with a value that is not valid")
 			}
-			return fmt.Errorf("%s: is not valid here", name)
+			return fmt.Errorf("%s: must be %s", name, wants(msg, name))
 		}
 	}
 	return nil
+}
+
+// wants says what a value of the parameter looks like.
+func wants(msg proto.Message, name string) string {
+	fields := msg.ProtoReflect().Descriptor().Fields()
+	f := fields.ByName(protoreflect.Name(name))
+	if f == nil {
+		f = fields.ByJSONName(name)
+	}
+	if f == nil {
+		return "of another form"
+	}
+	switch f.Kind() {
+	case protoreflect.BoolKind:
+		return "true or false"
+	case protoreflect.DoubleKind, protoreflect.FloatKind:
+		return "a number"
+	case protoreflect.EnumKind:
+		return "the name of a value"
+	case protoreflect.MessageKind, protoreflect.GroupKind:
+		return "of another form"
+	case protoreflect.StringKind, protoreflect.BytesKind:
+		return "one text"
+	default:
+		return "one whole number"
+	}
+}
+
+// takes reports whether a call has a parameter of that name, or is one of
+// OpenAI's and takes any.
+func takes(msg proto.Message, name string) bool {
+	d := msg.ProtoReflect().Descriptor()
+	if d.ParentFile() == edgev1.File_poterne_edge_v1_openai_proto {
+		return true
+	}
+	first, _, _ := strings.Cut(name, ".")
+	first, _, _ = strings.Cut(first, "[") // a key of a map
+	return d.Fields().ByName(protoreflect.Name(first)) != nil || d.Fields().ByJSONName(first) != nil
 }
 
 // queryName reports whether s looks like a parameter's name.

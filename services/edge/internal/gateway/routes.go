@@ -96,6 +96,9 @@ func (rs routes) find(method, path string) (*route, []string) {
 	if best != nil {
 		return best, nil
 	}
+	if rs.unknownVerb(segments) {
+		return nil, nil
+	}
 	if slices.Contains(allowed, "GET") {
 		allowed = append(allowed, "HEAD")
 	}
@@ -104,6 +107,29 @@ func (rs routes) find(method, path string) (*route, []string) {
 	}
 	slices.Sort(allowed)
 	return nil, allowed
+}
+
+// unknownVerb reports whether the path is one to which calls are made by a verb
+// that follows a colon, with a verb that is none of them: nothing is there,
+// under any method.
+func (rs routes) unknownVerb(segments []string) bool {
+	last := len(segments) - 1
+	colon := strings.LastIndexByte(segments[last], ':')
+	if colon < 0 {
+		return false
+	}
+	for i := range rs {
+		r := &rs[i]
+		if r.verb == "" {
+			continue
+		}
+		with := slices.Clone(segments)
+		with[last] = segments[last][:colon] + r.verb
+		if r.matches(with) {
+			return segments[last][colon:] != r.verb
+		}
+	}
+	return false
 }
 
 func (r *route) matches(segments []string) bool {

@@ -23,6 +23,14 @@ const done = "[DONE]"
 // an ordinary answer; one after it is an event of its own, and the stream ends
 // without its last event. A client that leaves, or stops reading for longer
 // than the write timeout, ends the call and with it the work on the engine.
+//
+// Before the first message there are no comments to keep the stream alive, on
+// purpose. The first byte decides the status and the header: a client that was
+// given 200 can be told neither 503 nor 429 any more, on which the SDKs try
+// again, nor which version serves it, and a request that waits for a model to be
+// loaded ends in just these. What a long prompt needs instead is a proxy that
+// waits for a header as long as the edge works (deadlines.generate), as those in
+// deploy/ do.
 func startStream[T any, M interface {
 	*T
 	proto.Message

@@ -15,38 +15,56 @@ import (
 
 // writer gives every write to the client its own deadline, so that a stream
 // may last while a client that stopped reading does not hold us, and remembers
-// the status.
+// the status. Before the first one the request's body is settled.
 type writer struct {
 	http.ResponseWriter
+	body    *body
 	rc      *http.ResponseController
 	clock   clock.Clock
 	timeout time.Duration
 	status  int
 }
 
-func (h *handler) wrap(w http.ResponseWriter) *writer {
-	return &writer{ResponseWriter: w, rc: http.NewResponseController(w), clock: h.Clock, timeout: h.cfg.WriteTimeout}
+// withLimits bounds what the client of a request can hold up: its body, and
+// every write to it.
+func (h *handler) withLimits(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w := &writer{
+			ResponseWriter: rw, body: h.limitBody(rw, r), rc: http.NewResponseController(rw),
+			clock: h.Clock, timeout: h.cfg.WriteTimeout,
+		}
+		limited := r.WithContext(r.Context()) // the server looks at the body of its own request
+		limited.Body = w.body
+		next.ServeHTTP(w, limited)
+		w.begin(http.StatusOK)
+	})
+}
+
+// begin notes the status of an answer that is about to begin.
+func (w *writer) begin(status int) {
+	if w.status != 0 {
+		return
+	}
+	w.status = status
+	w.body.settle(w.Header())
 }
 
 // WriteHeader sends the status.
 func (w *writer) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
+	w.begin(status)
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write sends b, or what fits the buffer of it.
 func (w *writer) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
+	w.begin(http.StatusOK)
 	w.extend()
-	return w.ResponseWriter.Write(b) //nolint:gosec // handlers send JSON, events or pages of our own
+	return w.ResponseWriter.Write(b)
 }
 
-// Flush sends what is in the buffer.
+// FlushError sends what is in the buffer.
 func (w *writer) FlushError() error {
+	w.begin(http.StatusOK)
 	w.extend()
 	return w.rc.Flush()
 }

@@ -7,7 +7,8 @@
 //
 // The rules: members have the proto field names (lowerCamelCase is accepted
 // where a message has no room for unknown members); 64-bit integers are JSON
-// numbers, strings are accepted too; enums go by name; null is the same as a
+// numbers, strings are accepted too where a message has no room for unknown
+// members; enums go by name; null is the same as a
 // missing member, but for union messages, which keep it; a member that comes
 // twice is refused; a member that the message does not know is kept byte for
 // byte where the message has a json_extra field and refused elsewhere.

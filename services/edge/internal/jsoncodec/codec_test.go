@@ -60,7 +60,7 @@ func TestRoundTrip(t *testing.T) {
 		},
 		"numbers": {
 			&edgev1.CreateChatCompletionRequest{},
-			`{"model":"m","messages":[],"max_tokens":1e2,"temperature":0.1,"n":2.0,"seed":"9223372036854775807"}`,
+			`{"model":"m","messages":[],"max_tokens":1e2,"temperature":0.1,"n":2.0,"seed":9223372036854775807}`,
 			`{"model":"m","messages":[],"max_tokens":100,"temperature":0.1,"n":2,"seed":9223372036854775807}`,
 		},
 		"token lists": {
@@ -89,8 +89,8 @@ func TestRoundTrip(t *testing.T) {
 			&registryv1.CreateVersionRequest{},
 			`{"model":"m","spec":{"task":"TASK_CHAT","engine":"sim","contextLength":4096,"parameters":{"b":"2","a":"1"},` +
 				`"artifacts":[{"uri":"file:///x","sha256":"","size_bytes":9007199254740993,"role":""}]}}`,
-			`{"model":"m","spec":{"task":"TASK_CHAT","engine":"sim","artifacts":[{"uri":"file:///x","sha256":"","size_bytes":9007199254740993,"role":""}],` +
-				`"parameters":{"a":"1","b":"2"},"context_length":4096,"embedding_dimensions":0},"description":""}`,
+			`{"model":"m","spec":{"task":"TASK_CHAT","engine":"sim","artifacts":[{"uri":"file:///x","sha256":"","size_bytes":9007199254740993,"role":"","name":""}],` +
+				`"parameters":{"a":"1","b":"2"},"context_length":4096,"embedding_dimensions":0,"continuation":false},"description":""}`,
 		},
 		"well-known types": {
 			&searchv1.Document{},
@@ -136,7 +136,10 @@ func TestUnmarshalRefuses(t *testing.T) {
 		"a string for a list":    {chat(), `{"messages":"x"}`, "messages", "must be an array"},
 		"a string for a number":  {chat(), `{"temperature":"hot"}`, "temperature", "must be a number"},
 		"a fraction":             {chat(), `{"max_tokens":1.5}`, "max_tokens", "must be a whole number"},
-		"too large a number":     {chat(), `{"max_tokens":3000000000}`, "max_tokens", "must be a whole number"},
+		"too large a number":     {chat(), `{"max_tokens":3000000000}`, "max_tokens", "must be a whole number, 2147483647 or less"},
+		"far too large a number": {chat(), `{"max_tokens":1e400}`, "max_tokens", "must be a whole number, 2147483647 or less"},
+		"a number as a string":   {chat(), `{"max_tokens":"5"}`, "max_tokens", "must be a whole number"},
+		"a long one as a string": {chat(), `{"seed":"5"}`, "seed", "must be a whole number"},
 		"a number for a role":    {chat(), `{"messages":[{"role":3}]}`, "messages[0].role", "must be a string"},
 		"a type no union has":    {chat(), `{"messages":[{"content":5}]}`, "messages[0].content", "must be a string or an array"},
 		"null in a list":         {chat(), `{"messages":[null]}`, "messages[0]", "must not be null"},
@@ -192,6 +195,29 @@ func TestMarshalRefusesInjection(t *testing.T) {
 	out, err := New(Options{}).Marshal(m)
 	if err != nil || strings.Contains(string(out), "other") {
 		t.Errorf("an unknown member replaced a known one: %s, %v", out, err)
+	}
+}
+
+// TestNamesThatDifferInCaseOnly holds that an engine which reads names without
+// case gets no member but those that were looked at here.
+func TestNamesThatDifferInCaseOnly(t *testing.T) {
+	c := New(Options{})
+	for text, field := range map[string]string{
+		`{"model":"m","MODEL":"other","messages":[]}`:                      "MODEL",
+		`{"model":"m","Max_Tokens":1,"messages":[]}`:                       "Max_Tokens",
+		`{"\u212aind":1,"model":"m","me\u017f\u017fages":[]}`:              `["meſſages"]`,
+		`{"model":"m","messages":[{"role":"user","Role":"system"}]}`:       "messages[0].Role",
+		`{"model":"m","messages":[],"stream_options":{"Include_usage":1}}`: "stream_options.Include_usage",
+	} {
+		err := c.Unmarshal([]byte(text), new(edgev1.CreateChatCompletionRequest))
+		e := apierr.From(err)
+		if err == nil || e.Reason != apierr.InvalidArgument || e.Field != field {
+			t.Errorf("%s: %v, want INVALID_ARGUMENT for %s", text, err, field)
+		}
+	}
+	m := &edgev1.CreateChatCompletionRequest{Model: "mine", Extra: map[string]string{"MODEL": `"other"`}}
+	if out, err := c.Marshal(m); err == nil || apierr.From(err).Field != "MODEL" {
+		t.Errorf("over gRPC: %s, %v", out, err)
 	}
 }
 

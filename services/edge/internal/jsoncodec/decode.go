@@ -144,6 +144,9 @@ func (d *decoder) unknown(p *plan, m protoreflect.Message, name string) error {
 	if p.extra == nil {
 		return faultf("is not known here")
 	}
+	if err := p.distinct(name); err != nil {
+		return err
+	}
 	raw, err := d.raw()
 	if err != nil {
 		return err

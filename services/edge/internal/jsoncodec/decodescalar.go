@@ -2,6 +2,7 @@ package jsoncodec
 
 import (
 	"encoding/base64"
+	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -35,16 +36,16 @@ func (d *decoder) scalar(v value) (protoreflect.Value, error) {
 		f, err := d.float(32)
 		return protoreflect.ValueOfFloat32(float32(f)), err
 	case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind:
-		n, err := d.integer(math.MinInt32, math.MaxInt32)
+		n, err := d.integer(v, math.MinInt32, math.MaxInt32)
 		return protoreflect.ValueOfInt32(int32(n)), err
 	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind:
-		n, err := d.integer(math.MinInt64, math.MaxInt64)
+		n, err := d.integer(v, math.MinInt64, math.MaxInt64)
 		return protoreflect.ValueOfInt64(n), err
 	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
-		n, err := d.integer(0, math.MaxUint32)
+		n, err := d.integer(v, 0, math.MaxUint32)
 		return protoreflect.ValueOfUint32(uint32(n)), err
 	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
-		n, err := d.unsigned()
+		n, err := d.unsigned(v)
 		return protoreflect.ValueOfUint64(n), err
 	case protoreflect.MessageKind, protoreflect.GroupKind:
 		return protoreflect.Value{}, faultf("is no scalar")
@@ -81,7 +82,7 @@ func (d *decoder) bytes() (protoreflect.Value, error) {
 func (d *decoder) enum(ed protoreflect.EnumDescriptor) (protoreflect.Value, error) {
 	values := ed.Values()
 	if d.json.PeekKind() == '0' {
-		n, err := d.integer(math.MinInt32, math.MaxInt32)
+		n, err := d.integer(value{}, math.MinInt32, math.MaxInt32)
 		if err != nil {
 			return protoreflect.Value{}, err
 		}
@@ -126,28 +127,29 @@ func (d *decoder) float(bits int) (float64, error) {
 	return f, nil
 }
 
-// number reads a JSON number, or a string that holds one, as JavaScript's
-// clients send integers that a double cannot hold.
-func (d *decoder) number() (string, error) {
-	switch d.json.PeekKind() {
-	case '0':
+// number reads a JSON number, or a string that holds one where v may come so.
+func (d *decoder) number(v value) (string, error) {
+	switch kind := d.json.PeekKind(); {
+	case kind == '0':
 		raw, err := d.json.ReadValue()
 		if err != nil {
 			return "", syntax(err)
 		}
 		return string(raw), nil
-	case '"':
-		return d.text("a whole number")
+	case kind == '"' && v.quoted:
+		return d.text(wholeNumber)
 	default:
-		return "", d.mismatch("a whole number")
+		return "", d.mismatch(wholeNumber)
 	}
 }
+
+const wholeNumber = "a whole number"
 
 // exactFloat is the largest size up to which a double tells all integers apart.
 const exactFloat = 1 << 53
 
-func (d *decoder) integer(lowest, highest int64) (int64, error) {
-	text, err := d.number()
+func (d *decoder) integer(v value, lowest, highest int64) (int64, error) {
+	text, err := d.number(v)
 	if err != nil {
 		return 0, err
 	}
@@ -155,19 +157,30 @@ func (d *decoder) integer(lowest, highest int64) (int64, error) {
 	if err != nil {
 		// 1.0 and 1e3 are whole numbers too.
 		f, ferr := strconv.ParseFloat(text, 64)
-		if ferr != nil || f != math.Trunc(f) || math.Abs(f) > exactFloat || !strings.ContainsAny(text, ".eE") {
-			return 0, faultf("must be a whole number from %d to %d", lowest, highest)
+		switch {
+		case ferr != nil && !errors.Is(ferr, strconv.ErrRange), f != math.Trunc(f):
+			return 0, faultf("must be " + wholeNumber)
+		case math.Abs(f) > exactFloat || !strings.ContainsAny(text, ".eE"):
+			return 0, outOfRange(f < 0, lowest, highest)
 		}
 		n = int64(f)
 	}
 	if n < lowest || n > highest {
-		return 0, faultf("must be a whole number from %d to %d", lowest, highest)
+		return 0, outOfRange(n < 0, lowest, highest)
 	}
 	return n, nil
 }
 
-func (d *decoder) unsigned() (uint64, error) {
-	text, err := d.number()
+// outOfRange says how large a number may be, or how small.
+func outOfRange(negative bool, lowest, highest int64) error {
+	if negative {
+		return faultf("must be a whole number, %d or more", lowest)
+	}
+	return faultf("must be a whole number, %d or less", highest)
+}
+
+func (d *decoder) unsigned(v value) (uint64, error) {
+	text, err := d.number(v)
 	if err != nil {
 		return 0, err
 	}

@@ -110,6 +110,9 @@ func appendExtra(dst []byte, start int, p *plan, extra protoreflect.Map) ([]byte
 	})
 	slices.Sort(names)
 	for _, name := range names {
+		if err := p.distinct(name); err != nil { // callers of gRPC name members as they like
+			return dst, at(err, segment(name))
+		}
 		if len(dst) > start {
 			dst = append(dst, ',')
 		}

@@ -54,6 +54,9 @@ type value struct {
 	kind protoreflect.Kind
 	msg  *plan
 	enum protoreflect.EnumDescriptor
+	// quoted says that a whole number may come as a string, as JavaScript's
+	// clients send what a double cannot hold.
+	quoted bool
 }
 
 // planner makes plans and keeps them.
@@ -109,6 +112,11 @@ func (pl *planner) build(md protoreflect.MessageDescriptor) (*plan, error) {
 		}
 		p.extra = f
 	}
+	if p.extra != nil { // OpenAI's, which is strict about it
+		for _, f := range p.fields {
+			f.value.quoted = false
+		}
+	}
 	jsonForm, _ := proto.GetExtension(md.Options(), commonv1.E_JsonForm).(commonv1.JsonForm)
 	if err := p.shape(jsonForm); err != nil {
 		return nil, err
@@ -138,7 +146,7 @@ func (pl *planner) field(fd protoreflect.FieldDescriptor) (*field, error) {
 		}
 		of = fd.MapValue()
 	}
-	f.value = value{kind: of.Kind(), enum: of.Enum()}
+	f.value = value{kind: of.Kind(), enum: of.Enum(), quoted: wide(of.Kind())}
 	if md := of.Message(); md != nil {
 		if f.value.kind == protoreflect.GroupKind {
 			return nil, fmt.Errorf("%s: groups are not supported", fd.FullName())
@@ -149,6 +157,16 @@ func (pl *planner) field(fd protoreflect.FieldDescriptor) (*field, error) {
 		}
 	}
 	return f, nil
+}
+
+// wide reports whether values of the kind may be too large for a double.
+func wide(k protoreflect.Kind) bool {
+	switch k {
+	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind, protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
+		return true
+	default:
+		return false
+	}
 }
 
 // shape completes the plan according to the message's JSON form.
@@ -178,6 +196,17 @@ func (p *plan) shape(jsonForm commonv1.JsonForm) error {
 		}
 	default:
 		return fmt.Errorf("%s: unknown JSON form %v", p.name, jsonForm)
+	}
+	return nil
+}
+
+// distinct refuses an unknown member whose name is a known one's in another
+// case: a reader that knows no case would take it for that, unchecked.
+func (p *plan) distinct(name string) error {
+	for known := range p.byName {
+		if known != name && strings.EqualFold(known, name) {
+			return faultf("must be spelled %s", known)
+		}
 	}
 	return nil
 }

@@ -20,6 +20,11 @@ const (
 const (
 	KeyAttempt = "attempt"
 	KeyStack   = "stack"
+	// Of requests over HTTP.
+	KeyHTTPMethod = "http_method"
+	KeyRoute      = "route"
+	KeyStatus     = "status"
+	KeyDuration   = "duration_ms"
 )
 
 // HTTP measures the HTTP side. It is safe for concurrent use.

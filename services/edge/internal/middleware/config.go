@@ -47,7 +47,8 @@ type Deadlines struct {
 	Write time.Duration `yaml:"write"`
 	// Generate is for chat and completions, streams included.
 	Generate time.Duration `yaml:"generate"`
-	// Watch is for streams about the gateway itself: health and reflection.
+	// Watch is for streams about the gateway itself: health and reflection. They
+	// need no credentials; a watcher opens the next one, as gRPC's own does.
 	Watch time.Duration `yaml:"watch"`
 }
 
@@ -75,7 +76,7 @@ func DefaultConfig() Config {
 		Address:           AddressConfig{RequestsPerMinute: 600_000, FailureCost: 1000, MaxAddresses: 65536},
 		Deadlines: Deadlines{
 			Default: time.Minute, Embed: 2 * time.Minute, Write: 5 * time.Minute,
-			Generate: 10 * time.Minute, Watch: 24 * time.Hour,
+			Generate: 10 * time.Minute, Watch: time.Hour,
 		},
 		Redis: limit.DefaultRedisConfig(),
 	}

@@ -2,12 +2,10 @@ package openai
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"google.golang.org/grpc"
 
-	"github.com/poterne/poterne/pkg/apierr"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 )
@@ -136,11 +134,8 @@ const maxChoices = 128
 // prepareChat checks a request, lets the context builder work on it, and makes
 // the engine's body of it. The request is the handler's own and is used up.
 func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (call, []*edgev1.Annotation, error) {
-	for i, m := range req.GetMessages() {
-		if m.GetRole() == "" {
-			field := fmt.Sprintf("messages[%d].role", i)
-			return call{}, nil, apierr.Invalid(field, "%s: is required", field)
-		}
+	if err := checkChat(req); err != nil {
+		return call{}, nil, err
 	}
 	var annotations []*edgev1.Annotation
 	if req.GetRetrieval() != nil {
@@ -154,7 +149,7 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 	req.StreamOptions = unknownStreamOptions(req.GetStreamOptions())
 	return call{
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_CHAT, user: req.GetUser(), body: req,
-		text: "messages",
+		text: "messages", extra: req.GetExtra(),
 	}, annotations, nil
 }
 

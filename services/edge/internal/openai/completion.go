@@ -5,7 +5,6 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/poterne/poterne/pkg/apierr"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 )
@@ -27,8 +26,11 @@ func (s *Server) CreateCompletion(ctx context.Context, req *edgev1.CreateComplet
 		return nil, err
 	}
 	answer.Model, answer.Object = c.model, objectCompletion
-	answer.Id = or(answer.GetId(), completionIDPrefix+s.IDs.New())
+	answer.Id = or(completionID(answer.GetId()), completionIDPrefix+s.IDs.New())
 	answer.Created = or(answer.GetCreated(), s.now())
+	for _, choice := range answer.GetChoices() {
+		legacy(choice, 0)
+	}
 	if answer.GetUsage() == nil {
 		answer.Usage = usageOf(usage)
 	}
@@ -42,7 +44,7 @@ func (s *Server) StreamCompletion(req *edgev1.CreateCompletionRequest, out grpc.
 	if err != nil {
 		return err
 	}
-	w := &completionWriter{server: s, out: out, model: c.model, wantUsage: wantUsage}
+	w := &completionWriter{server: s, out: out, model: c.model, wantUsage: wantUsage, written: make(map[int32]int)}
 	usage, err := s.stream(out.Context(), c, out.SetHeader, w.write)
 	if err != nil || !wantUsage || w.usageSent || usage == nil {
 		return err
@@ -61,6 +63,7 @@ type completionWriter struct {
 	usageSent bool
 	id        string
 	created   int64
+	written   map[int32]int // characters, by choice
 }
 
 func (w *completionWriter) write(raw []byte) error {
@@ -68,17 +71,24 @@ func (w *completionWriter) write(raw []byte) error {
 	if err := w.server.Codec.Unmarshal(raw, chunk); err != nil {
 		return engineFailed(err)
 	}
-	if chunk.GetUsage() != nil {
-		if !w.wantUsage {
-			if len(chunk.GetChoices()) == 0 {
-				return nil
-			}
-			chunk.Usage = nil
+	switch {
+	case chunk.GetUsage() == nil:
+	case len(chunk.GetChoices()) > 0:
+		// llama-server tells it with the last choice; OpenAI's clients look for it
+		// in a chunk of its own, which follows.
+		chunk.Usage = nil
+	case !w.wantUsage:
+		return nil
+	default:
+		w.usageSent = true
+	}
+	for _, choice := range chunk.GetChoices() {
+		if i := choice.GetIndex(); len(w.written) < maxChoices || w.written[i] > 0 {
+			w.written[i] = legacy(choice, w.written[i])
 		}
-		w.usageSent = w.wantUsage
 	}
 	if w.id == "" {
-		w.id = or(chunk.GetId(), completionIDPrefix+w.server.IDs.New())
+		w.id = or(completionID(chunk.GetId()), completionIDPrefix+w.server.IDs.New())
 		w.created = or(chunk.GetCreated(), w.server.now())
 	}
 	chunk.Id, chunk.Created, chunk.Object, chunk.Model = w.id, w.created, objectCompletion, w.model
@@ -86,12 +96,12 @@ func (w *completionWriter) write(raw []byte) error {
 }
 
 func prepareCompletion(req *edgev1.CreateCompletionRequest) (call, error) {
-	if req.GetPrompt().GetInput() == nil {
-		return call{}, apierr.Invalid("prompt", "prompt: is required")
+	if err := checkCompletion(req); err != nil {
+		return call{}, err
 	}
 	req.Stream, req.StreamOptions = nil, unknownStreamOptions(req.GetStreamOptions())
 	return call{
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_COMPLETION, user: req.GetUser(), body: req,
-		text: "prompt",
+		text: "prompt", extra: req.GetExtra(),
 	}, nil
 }

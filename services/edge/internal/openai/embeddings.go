@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/poterne/poterne/pkg/apierr"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
@@ -28,9 +27,14 @@ func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddin
 	if err != nil {
 		return nil, err
 	}
+	h, err := s.hintsOf(ctx, req.GetExtra())
+	if err != nil {
+		return nil, err
+	}
 	resp, err := s.Inference.Embed(ctx, &inferencev1.EmbedRequest{
 		Model: req.GetModel(), Inputs: inputs, InputType: req.GetInputType(), Dimensions: req.GetDimensions(),
 		Extra: extra, RoutingKey: routingKey(ctx, req.GetUser()),
+		Priority: h.priority, SessionId: h.session, WaitForReady: h.wait,
 	})
 	if err != nil {
 		return nil, err
@@ -72,31 +76,43 @@ func embeddingValue(values []float32, encoding string) *edgev1.EmbeddingValue {
 func embedInputs(in *edgev1.TextInput) ([]*workerv1.EmbedInput, error) {
 	switch v := in.GetInput().(type) {
 	case *edgev1.TextInput_Text:
+		if v.Text == "" {
+			return nil, invalid(fieldInput, "must not be an empty text")
+		}
 		return []*workerv1.EmbedInput{textInput(v.Text)}, nil
 	case *edgev1.TextInput_List:
-		return listInputs(v.List.GetItems())
+		inputs, err := listInputs(v.List.GetItems(), fieldInput)
+		for i, in := range inputs {
+			if t, ok := in.GetInput().(*workerv1.EmbedInput_Text); ok && t.Text == "" {
+				return nil, invalid(place(fieldInput, i), "must not be an empty text")
+			}
+		}
+		return inputs, err
 	default:
-		return nil, apierr.Invalid("input", "input: is required")
+		return nil, invalid(fieldInput, "is required")
 	}
 }
 
-func listInputs(items []*edgev1.TextInputItem) ([]*workerv1.EmbedInput, error) {
+const fieldInput = "input"
+
+// listInputs reads a list, which came in the named member.
+func listInputs(items []*edgev1.TextInputItem, field string) ([]*workerv1.EmbedInput, error) {
 	if len(items) == 0 {
-		return nil, apierr.Invalid("input", "input: must not be empty")
+		return nil, invalid(field, "must not be empty")
 	}
 	if _, ok := items[0].GetItem().(*edgev1.TextInputItem_Token); ok {
 		ids := make([]int32, len(items))
 		for i, item := range items {
 			token, ok := item.GetItem().(*edgev1.TextInputItem_Token)
 			if !ok {
-				return nil, mixed(i)
+				return nil, mixed(field, i)
 			}
 			ids[i] = token.Token
 		}
 		return []*workerv1.EmbedInput{tokenInput(ids)}, nil
 	}
 	if len(items) > maxInputs {
-		return nil, apierr.Invalid("input", "input: must not have more than %d items", maxInputs)
+		return nil, invalid(field, "must not have more than %d items", maxInputs)
 	}
 	out := make([]*workerv1.EmbedInput, len(items))
 	_, texts := items[0].GetItem().(*edgev1.TextInputItem_Text)
@@ -104,29 +120,29 @@ func listInputs(items []*edgev1.TextInputItem) ([]*workerv1.EmbedInput, error) {
 		switch v := item.GetItem().(type) {
 		case *edgev1.TextInputItem_Text:
 			if !texts {
-				return nil, mixed(i)
+				return nil, mixed(field, i)
 			}
 			out[i] = textInput(v.Text)
 		case *edgev1.TextInputItem_Tokens:
 			if texts {
-				return nil, mixed(i)
+				return nil, mixed(field, i)
 			}
 			if len(v.Tokens.GetIds()) == 0 {
-				field := fmt.Sprintf("input[%d]", i)
-				return nil, apierr.Invalid(field, "%s: must not be empty", field)
+				return nil, invalid(place(field, i), "must not be empty")
 			}
 			out[i] = tokenInput(v.Tokens.GetIds())
 		default:
-			return nil, mixed(i)
+			return nil, mixed(field, i)
 		}
 	}
 	return out, nil
 }
 
-func mixed(i int) error {
-	field := fmt.Sprintf("input[%d]", i)
-	return apierr.Invalid(field, "%s: must be of the same type as the items before it", field)
+func mixed(field string, i int) error {
+	return invalid(place(field, i), "must be of the same type as the items before it")
 }
+
+func place(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }
 
 func textInput(text string) *workerv1.EmbedInput {
 	return &workerv1.EmbedInput{Input: &workerv1.EmbedInput_Text{Text: text}}

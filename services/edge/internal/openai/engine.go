@@ -8,14 +8,12 @@ import (
 	"log/slog"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/telemetry"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
@@ -33,6 +31,8 @@ type call struct {
 	body      proto.Message
 	// text is the member that holds what the model reads.
 	text string
+	// extra is the parameters that the gateway does not know, as JSON text.
+	extra map[string]string
 }
 
 // failed returns err naming the member that a prompt longer than the model's
@@ -45,12 +45,17 @@ func (c call) failed(err error) error {
 }
 
 func (s *Server) request(ctx context.Context, c call) (*inferencev1.InvokeRequest, error) {
+	h, err := s.hintsOf(ctx, c.extra)
+	if err != nil {
+		return nil, err
+	}
 	body, err := s.Codec.Marshal(c.body)
 	if err != nil {
 		return nil, err
 	}
 	return &inferencev1.InvokeRequest{
 		Model: c.model, Operation: c.operation, Body: body, RoutingKey: routingKey(ctx, c.user),
+		Priority: h.priority, SessionId: h.session, WaitForReady: h.wait,
 	}, nil
 }
 
@@ -93,26 +98,11 @@ func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (*com
 // waits until it should be: only when the connection failed, as against an
 // answer of the service, which has tried other workers by itself.
 func (s *Server) again(ctx context.Context, attempt int, err error) bool {
-	if attempt >= maxAttempts || !connectionFailed(err) || ctx.Err() != nil {
+	if attempt >= maxAttempts || !grpcclient.Unreached(err) || ctx.Err() != nil {
 		return false
 	}
 	s.Log.WarnContext(ctx, "the inference service went away; asking again", slog.Int(metrics.KeyAttempt, attempt), telemetry.Err(err))
 	return clock.Sleep(ctx, s.Clock, retryPause*time.Duration(attempt)) == nil
-}
-
-// connectionFailed tells what gRPC says of a connection from what a service
-// says: our services always give a reason.
-func connectionFailed(err error) bool {
-	st, ok := status.FromError(err)
-	if !ok || st.Code() != codes.Unavailable {
-		return false
-	}
-	for _, d := range st.Details() {
-		if _, ok := d.(*errdetails.ErrorInfo); ok {
-			return false
-		}
-	}
-	return true
 }
 
 // stream runs a request and gives each of the engine's chunks to send, in
@@ -142,6 +132,7 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 	if err != nil {
 		return false, nil, err
 	}
+	record := audit.From(ctx)
 	var by *inferencev1.ServedBy
 	for {
 		event, err := events.Recv()
@@ -156,6 +147,8 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 			by = e.ServedBy
 			continue
 		case *inferencev1.InvokeStreamResponse_Chunk:
+			// Noted first: sending it may fail although the caller has it.
+			used(record, event.GetUsage())
 			if !began {
 				began = true
 				err = served(ctx, setHeader, by)
@@ -168,12 +161,20 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 			}
 		case *inferencev1.InvokeStreamResponse_Finish:
 			usage := e.Finish.GetUsage()
-			audit.From(ctx).SetTokens(usage.GetPromptTokens(), usage.GetCompletionTokens())
+			used(record, usage)
 			if !began { // an answer without a chunk was still served by somebody
 				err = served(ctx, setHeader, by)
 			}
 			return began, usage, err
 		}
+	}
+}
+
+// used notes the tokens of what of the answer has come so far, for the record of
+// a request that may end at any time.
+func used(record *audit.Entry, u *commonv1.TokenUsage) {
+	if u != nil {
+		record.SetTokens(u.GetPromptTokens(), u.GetCompletionTokens())
 	}
 }
 

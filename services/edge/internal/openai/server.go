@@ -54,6 +54,7 @@ type ContextBuilder interface {
 
 // Deps is what a Server works with; all of it is needed.
 type Deps struct {
+	Config    Config
 	Inference Inference
 	Context   ContextBuilder
 	Codec     *jsoncodec.Codec

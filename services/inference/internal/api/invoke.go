@@ -8,14 +8,15 @@ import (
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
-	"github.com/poterne/poterne/services/inference/internal/fleet"
+	"github.com/poterne/poterne/services/inference/internal/prefix"
+	"github.com/poterne/poterne/services/inference/internal/routing"
 )
 
 // Invoke runs one request and answers with the engine's whole answer.
 func (s *Server) Invoke(ctx context.Context, req *inferencev1.InvokeRequest) (resp *inferencev1.InvokeResponse, err error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	j, err := s.begin(ctx, req.GetModel(), req.GetRoutingKey(), operationName(req.GetOperation()))
+	j, err := s.begin(ctx, req, operationName(req.GetOperation()))
 	if err != nil {
 		return nil, err
 	}
@@ -23,15 +24,17 @@ func (s *Server) Invoke(ctx context.Context, req *inferencev1.InvokeRequest) (re
 	if err := checkTask(j.target.Version, commonv1.Task_TASK_CHAT); err != nil {
 		return nil, err
 	}
-	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody()}
+	j.query.Prompt, j.query.Bytes = prefix.Read(req.GetBody()), len(req.GetBody())
+	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody(), Replica: s.opts.Replica}
 	j.query.Print = s.printInvoke(ask)
-	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, c *fleet.Copy, attempt int) (bool, error) {
-		answer, err := c.Worker().Client().Invoke(ctx, ask)
+	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
+		answer, err := run.Copy().Worker().Client().Invoke(ctx, ask)
 		if err != nil {
 			return false, err
 		}
+		run.Count(answer.GetUsage())
 		resp = &inferencev1.InvokeResponse{
-			ServedBy: j.servedBy(c, attempt), Body: answer.GetBody(), Usage: answer.GetUsage(),
+			ServedBy: j.servedBy(run), Body: answer.GetBody(), Usage: answer.GetUsage(),
 		}
 		return true, nil
 	})
@@ -42,7 +45,7 @@ func (s *Server) Invoke(ctx context.Context, req *inferencev1.InvokeRequest) (re
 func (s *Server) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (resp *inferencev1.EmbedResponse, err error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	j, err := s.begin(ctx, req.GetModel(), req.GetRoutingKey(), operationEmbed)
+	j, err := s.begin(ctx, req, operationEmbed)
 	if err != nil {
 		return nil, err
 	}
@@ -50,18 +53,51 @@ func (s *Server) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (resp
 	if err := checkTask(j.target.Version, commonv1.Task_TASK_EMBEDDING); err != nil {
 		return nil, err
 	}
+	for _, in := range req.GetInputs() {
+		j.query.Bytes += len(in.GetText()) + 4*len(in.GetTokens().GetIds())
+	}
 	ask := &workerv1.EmbedRequest{
 		Digest: j.query.Digest, Inputs: req.GetInputs(), InputType: req.GetInputType(),
-		Dimensions: req.GetDimensions(), Extra: req.GetExtra(),
+		Dimensions: req.GetDimensions(), Extra: req.GetExtra(), Replica: s.opts.Replica,
 	}
 	j.query.Print = s.printEmbed(ask)
-	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, c *fleet.Copy, attempt int) (bool, error) {
-		answer, err := c.Worker().Client().Embed(ctx, ask)
+	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
+		answer, err := run.Copy().Worker().Client().Embed(ctx, ask)
 		if err != nil {
 			return false, err
 		}
+		run.Count(answer.GetUsage())
 		resp = &inferencev1.EmbedResponse{
-			ServedBy: j.servedBy(c, attempt), Embeddings: answer.GetEmbeddings(), Usage: answer.GetUsage(),
+			ServedBy: j.servedBy(run), Embeddings: answer.GetEmbeddings(), Usage: answer.GetUsage(),
+		}
+		return true, nil
+	})
+	return resp, err
+}
+
+// CountTokens counts a prompt with the tokeniser of a worker that has the model.
+func (s *Server) CountTokens(ctx context.Context, req *inferencev1.CountTokensRequest) (resp *inferencev1.CountTokensResponse, err error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	j, err := s.begin(ctx, unhurried{req}, operationCount)
+	if err != nil {
+		return nil, err
+	}
+	j.query.Light = true
+	defer func() { s.end(ctx, j, err) }()
+	if req.GetOperation() == workerv1.Operation_OPERATION_CHAT {
+		if err := checkTask(j.target.Version, commonv1.Task_TASK_CHAT); err != nil {
+			return nil, err
+		}
+	}
+	ask := &workerv1.TokenizeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody()}
+	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
+		answer, err := run.Copy().Worker().Client().Tokenize(ctx, ask)
+		if err != nil {
+			return false, err
+		}
+		resp = &inferencev1.CountTokensResponse{
+			ServedBy: j.servedBy(run), PromptTokens: answer.GetPromptTokens(), ContextLength: answer.GetContextLength(),
 		}
 		return true, nil
 	})

@@ -1,6 +1,7 @@
 // Package api is the inference service's gRPC face: it resolves the model, has
 // the router find a worker, and passes answers on as they come, without reading
-// what is in them. Start reading at Server.
+// what is in them: what another worker needs to go on with an answer is told
+// beside it. Start reading at Server.
 package api
 
 import (
@@ -8,15 +9,20 @@ import (
 	"hash/maphash"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/requestid"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
+	"github.com/poterne/poterne/services/inference/internal/fair"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/metrics"
 	"github.com/poterne/poterne/services/inference/internal/placement"
 	"github.com/poterne/poterne/services/inference/internal/routing"
+	"github.com/poterne/poterne/services/inference/internal/schedule"
 )
 
 // Catalog is what is known of the registry.
@@ -50,6 +56,8 @@ type Options struct {
 	// Placement may be nil: nothing is then said of it.
 	Placement Placement
 	Clock     clock.Clock
+	// Replica is this process's name to the workers.
+	Replica string
 	// Timeout is the deadline of a request that has none.
 	Timeout time.Duration
 }
@@ -72,7 +80,50 @@ func New(opts Options) *Server {
 }
 
 // The operations as metrics name them, besides those of the contract.
-const operationEmbed = "embed"
+const (
+	operationEmbed = "embed"
+	operationCount = "count_tokens"
+)
+
+// ask is what every request for a model says.
+type ask interface {
+	GetModel() string
+	GetRoutingKey() string
+	GetPriority() inferencev1.Priority
+	GetSessionId() string
+	GetWaitForReady() *durationpb.Duration
+}
+
+// unhurried is a request that says nothing of its urgency.
+type unhurried struct {
+	named interface {
+		GetModel() string
+		GetRoutingKey() string
+	}
+}
+
+func (u unhurried) GetModel() string                    { return u.named.GetModel() }
+func (u unhurried) GetRoutingKey() string               { return u.named.GetRoutingKey() }
+func (unhurried) GetPriority() inferencev1.Priority     { return inferencev1.Priority_PRIORITY_UNSPECIFIED }
+func (unhurried) GetSessionId() string                  { return "" }
+func (unhurried) GetWaitForReady() *durationpb.Duration { return nil }
+
+// tenant is whose turn a request takes.
+func tenant(ctx context.Context) string {
+	c, _ := identity.FromContext(ctx)
+	return c.Tenant
+}
+
+func classOf(p inferencev1.Priority) fair.Class {
+	switch p {
+	case inferencev1.Priority_PRIORITY_INTERACTIVE:
+		return fair.Interactive
+	case inferencev1.Priority_PRIORITY_BATCH:
+		return fair.Batch
+	case inferencev1.Priority_PRIORITY_UNSPECIFIED, inferencev1.Priority_PRIORITY_STANDARD:
+	}
+	return fair.Standard
+}
 
 // job is one request on its way.
 type job struct {
@@ -83,22 +134,32 @@ type job struct {
 }
 
 // begin resolves the model of a request. The error is one of the taxonomy.
-func (s *Server) begin(ctx context.Context, model, key, operation string) (job, error) {
+func (s *Server) begin(ctx context.Context, req ask, operation string) (job, error) {
 	snapshot := s.opts.Catalog.Snapshot()
 	if snapshot == nil {
 		return job{}, errNotKnown()
 	}
+	key := req.GetRoutingKey()
 	if key == "" {
 		key = requestid.FromContext(ctx)
 	}
-	target, err := snapshot.Resolve(model, key)
+	target, err := snapshot.Resolve(req.GetModel(), key)
 	if err != nil {
 		return job{}, err
 	}
 	v := target.Version
 	j := job{
 		target: target, operation: operation, began: s.opts.Clock.Now(),
-		query: routing.Query{Digest: v.Digest, Name: v.Name, Key: key, Referenced: snapshot.Serves(v.Digest)},
+		query: routing.Query{
+			Request: schedule.Request{
+				Digest: v.Digest, Name: v.Name, Key: key, Tenant: tenant(ctx), Class: classOf(req.GetPriority()),
+				Session: req.GetSessionId(),
+			},
+			Referenced: snapshot.Serves(v.Digest), WaitForReady: -1,
+		},
+	}
+	if w := req.GetWaitForReady(); w != nil {
+		j.query.WaitForReady = w.AsDuration()
 	}
 	s.opts.Metrics.Begin(ctx, v.Model)
 	return j, nil
@@ -116,12 +177,16 @@ func (s *Server) end(ctx context.Context, j job, err error) {
 }
 
 // servedBy says who answers.
-func (j job) servedBy(c *fleet.Copy, attempt int) *inferencev1.ServedBy {
+func (j job) servedBy(run *routing.Run) *inferencev1.ServedBy {
 	v := j.target.Version
-	return &inferencev1.ServedBy{
+	by := &inferencev1.ServedBy{
 		Model: v.Model, Version: v.Number, Digest: v.Digest, Arm: j.target.Arm,
-		WorkerId: c.Worker().ID(), Attempts: int32(attempt),
+		WorkerId: run.Copy().Worker().ID(), Attempts: int32(run.Attempt()),
 	}
+	if w := run.Waited(); w > 0 {
+		by.QueueTime = durationpb.New(w)
+	}
+	return by
 }
 
 // bounded gives a request that has no deadline one.

@@ -5,13 +5,16 @@ import (
 	"errors"
 	"io"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-	"github.com/poterne/poterne/services/inference/internal/fleet"
+	"github.com/poterne/poterne/services/inference/internal/metrics"
+	"github.com/poterne/poterne/services/inference/internal/prefix"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 )
 
@@ -21,7 +24,7 @@ import (
 func (s *Server) InvokeStream(req *inferencev1.InvokeRequest, stream grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) (err error) {
 	ctx, cancel := s.bounded(stream.Context())
 	defer cancel()
-	j, err := s.begin(ctx, req.GetModel(), req.GetRoutingKey(), operationName(req.GetOperation()))
+	j, err := s.begin(ctx, req, operationName(req.GetOperation()))
 	if err != nil {
 		return err
 	}
@@ -29,41 +32,72 @@ func (s *Server) InvokeStream(req *inferencev1.InvokeRequest, stream grpc.Server
 	if err := checkTask(j.target.Version, commonv1.Task_TASK_CHAT); err != nil {
 		return err
 	}
-	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody()}
-	j.query.Print = s.printInvoke(ask)
-	return s.opts.Router.Do(ctx, j.query, func(ctx context.Context, c *fleet.Copy, attempt int) (bool, error) {
-		// Ends the worker's stream on every way out of the attempt.
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		from, err := c.Worker().Client().InvokeStream(ctx, ask)
-		if err != nil {
-			return false, err
-		}
-		r := relay{
-			server: s, job: &j, copy: c, attempt: attempt, to: stream,
-		}
-		err = r.run(ctx, from)
-		return r.begun, err
-	})
+	j.query.Prompt, j.query.Bytes = prefix.Read(req.GetBody()), len(req.GetBody())
+	r := relay{
+		server: s, job: &j, to: stream,
+		ask: &workerv1.InvokeRequest{
+			Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody(), Replica: s.opts.Replica,
+		},
+	}
+	j.query.Print = s.printInvoke(r.ask)
+	r.out.Event = &r.chunk
+	return s.opts.Router.Do(ctx, j.query, r.try)
 }
 
-// relay passes one worker's stream on. It holds one message: a slow caller
-// slows the engine down by gRPC's flow control.
+// relay passes an answer on, from one worker after another. It holds one
+// message, and of an answer that can be continued its text: a slow caller slows
+// the engine down by gRPC's flow control.
 type relay struct {
-	server  *Server
-	job     *job
-	copy    *fleet.Copy
-	attempt int
-	to      grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]
+	server *Server
+	job    *job
+	ask    *workerv1.InvokeRequest
+	to     grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]
 
-	begun bool // something was passed on
+	// Of this attempt.
+	run      *routing.Run
+	announce bool // the caller is to be told who answers
+	begun    bool // something was passed on
+
+	answer answer
 	// What every chunk is sent in; SendMsg does not keep it.
 	chunk inferencev1.InvokeStreamResponse_Chunk
 	out   inferencev1.InvokeStreamResponse
 }
 
-func (r *relay) run(ctx context.Context, from grpc.ServerStreamingClient[workerv1.InvokeStreamResponse]) error {
-	r.out.Event = &r.chunk
+// try runs an attempt. One after the answer has begun goes on with it.
+func (r *relay) try(ctx context.Context, run *routing.Run) (bool, error) {
+	// Ends the worker's stream on every way out of the attempt.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.run, r.announce, r.begun = run, true, false
+	if r.answer.begun {
+		r.ask.Continuation = r.answer.continuation()
+	}
+	from, err := run.Copy().Worker().Client().InvokeStream(ctx, r.ask)
+	if err != nil {
+		return false, err
+	}
+	err = r.pass(ctx, from)
+	if err != nil {
+		run.Count(r.answer.usage)
+	}
+	if err == nil || !r.answer.begun || ctx.Err() != nil {
+		return r.begun, err
+	}
+	if _, gone := errors.AsType[*routing.CallerGoneError](err); gone {
+		return r.begun, err
+	}
+	switch {
+	case r.answer.stopped:
+		// The answer is whole; what is missing is that somebody says so.
+		return true, r.passFinish(ctx, &workerv1.Finish{Usage: r.answer.usage})
+	case r.answer.continuable && r.begun:
+		return true, &routing.ResumeError{Err: err}
+	}
+	return r.begun, err
+}
+
+func (r *relay) pass(ctx context.Context, from grpc.ServerStreamingClient[workerv1.InvokeStreamResponse]) error {
 	var msg workerv1.InvokeStreamResponse
 	finished := false
 	for {
@@ -81,11 +115,14 @@ func (r *relay) run(ctx context.Context, from grpc.ServerStreamingClient[workerv
 		}
 		switch ev := msg.GetEvent().(type) {
 		case *workerv1.InvokeStreamResponse_Chunk:
-			err = r.passChunk(ctx, ev.Chunk)
+			err = r.passChunk(ctx, &msg, ev.Chunk)
 		case *workerv1.InvokeStreamResponse_Finish:
 			finished = true
-			err = r.passFinish(ev.Finish)
+			err = r.passFinish(ctx, ev.Finish)
 		case *workerv1.InvokeStreamResponse_Accepted:
+			if !r.answer.begun {
+				r.answer.continuable = ev.Accepted.GetContinuable()
+			}
 		}
 		if err != nil {
 			return err
@@ -93,42 +130,73 @@ func (r *relay) run(ctx context.Context, from grpc.ServerStreamingClient[workerv
 	}
 }
 
-// open sends `served_by` before the first event.
-func (r *relay) open() error {
-	if r.begun {
+// open says who answers, before the first event and where another worker goes
+// on.
+func (r *relay) open(ctx context.Context) error {
+	if !r.announce {
 		return nil
 	}
-	r.begun = true
-	return r.send(&inferencev1.InvokeStreamResponse{Event: &inferencev1.InvokeStreamResponse_ServedBy{
-		ServedBy: r.job.servedBy(r.copy, r.attempt),
-	}})
+	r.announce = false
+	if r.answer.begun {
+		r.continued(ctx)
+	}
+	by := r.job.servedBy(r.run)
+	by.Continuations = r.answer.continuations
+	return r.send(&inferencev1.InvokeStreamResponse{
+		Event: &inferencev1.InvokeStreamResponse_ServedBy{ServedBy: by}, Usage: r.answer.usage,
+	})
 }
+
+// continued notes that the answer goes on with another worker.
+func (r *relay) continued(ctx context.Context) {
+	r.answer.continuations++
+	r.server.opts.Metrics.Continued(ctx, r.job.target.Version.Model)
+	trace.SpanFromContext(ctx).AddEvent(eventContinued, trace.WithAttributes(
+		attribute.String(metrics.KeyWorker, r.run.Copy().Worker().ID()),
+		attribute.Int(keyAttempt, r.run.Attempt()),
+		attribute.Int(keyTokens, int(r.answer.usage.GetCompletionTokens())),
+	))
+}
+
+// The event of a span that says where an answer went on, and its attributes.
+const (
+	eventContinued = "answer continued on another worker"
+	keyAttempt     = "attempt"
+	keyTokens      = "completion_tokens"
+)
 
 // send keeps a caller who is gone from being taken for a worker that failed.
 func (r *relay) send(msg *inferencev1.InvokeStreamResponse) error {
+	r.begun = true
 	if err := r.to.Send(msg); err != nil {
 		return &routing.CallerGoneError{Err: err}
 	}
 	return nil
 }
 
-func (r *relay) passChunk(ctx context.Context, chunk []byte) error {
-	if !r.begun {
+func (r *relay) passChunk(ctx context.Context, msg *workerv1.InvokeStreamResponse, chunk []byte) error {
+	if !r.answer.begun {
 		s := r.server.opts
+		r.run.FirstToken()
 		s.Metrics.FirstToken(ctx, r.job.target.Version.Model, s.Clock.Now().Sub(r.job.began))
-		if err := r.open(); err != nil {
-			return err
-		}
 	}
-	r.chunk.Chunk = chunk
-	return r.send(&r.out)
-}
-
-func (r *relay) passFinish(f *workerv1.Finish) error {
-	if err := r.open(); err != nil {
+	if err := r.open(ctx); err != nil {
 		return err
 	}
-	return r.send(&inferencev1.InvokeStreamResponse{Event: &inferencev1.InvokeStreamResponse_Finish{
-		Finish: &inferencev1.Finish{Usage: f.GetUsage()},
-	}})
+	r.chunk.Chunk, r.out.Usage = chunk, msg.GetUsage()
+	if err := r.send(&r.out); err != nil {
+		return err
+	}
+	r.answer.add(msg)
+	return nil
+}
+
+func (r *relay) passFinish(ctx context.Context, f *workerv1.Finish) error {
+	r.run.Count(f.GetUsage())
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	return r.send(&inferencev1.InvokeStreamResponse{
+		Event: &inferencev1.InvokeStreamResponse_Finish{Finish: &inferencev1.Finish{Usage: f.GetUsage()}}, Usage: f.GetUsage(),
+	})
 }

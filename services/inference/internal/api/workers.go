@@ -69,7 +69,7 @@ func writeToken(last string) string { return base64.RawURLEncoding.EncodeToStrin
 func readToken(token string) (string, error) {
 	last, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(last) > maxToken {
-		return "", apierr.Invalid("page_token", "is not a token that this service gave")
+		return "", apierr.Invalid("page_token", "page_token is not one that this service gave")
 	}
 	return string(last), nil
 }

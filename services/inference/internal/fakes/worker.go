@@ -84,6 +84,19 @@ func (w *Worker) Report(digest string, slots, active, queued int32) {
 	})
 }
 
+// Restart counts a start of a version's engine.
+func (w *Worker) Restart(digest string) {
+	w.change(func() {
+		for i, m := range w.models {
+			if m.GetDigest() == digest {
+				w.models[i] = &workerv1.LoadedModel{
+					Digest: digest, State: m.GetState(), Engine: m.GetEngine(), Slots: m.GetSlots(), Restarts: m.GetRestarts() + 1,
+				}
+			}
+		}
+	})
+}
+
 // Drain says whether the worker takes no new work.
 func (w *Worker) Drain(on bool) { w.change(func() { w.draining = on }) }
 
@@ -207,4 +220,12 @@ func (w *Worker) Embed(ctx context.Context, req *workerv1.EmbedRequest) (*worker
 		resp.Embeddings = append(resp.Embeddings, &workerv1.Embedding{Values: []float32{1, 0, 0, 0}})
 	}
 	return resp, nil
+}
+
+// Tokenize counts a byte of the body for a token.
+func (w *Worker) Tokenize(_ context.Context, req *workerv1.TokenizeRequest) (*workerv1.TokenizeResponse, error) {
+	if err := w.ready(req.GetDigest()); err != nil {
+		return nil, err
+	}
+	return &workerv1.TokenizeResponse{PromptTokens: int32(len(req.GetBody())), ContextLength: 2048}, nil
 }

@@ -3,7 +3,10 @@ package fleet
 import (
 	"sync/atomic"
 
+	"github.com/cespare/xxhash/v2"
+
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/inference/internal/prefix"
 )
 
 // Copy is one version on one worker. Its load is kept up to date without locks,
@@ -14,6 +17,23 @@ type Copy struct {
 	own    atomic.Int64 // requests of this replica in flight
 	others atomic.Int64 // requests of other replicas, as of the last report
 	slots  atomic.Int64
+
+	// What the scheduler knows of it. The prompts are tokens that were given to
+	// it and not answered yet; Prefill is seconds a token of them takes, Service
+	// seconds a request.
+	Cache            prefix.Cache
+	Prompts          atomic.Int64
+	Prefill, Service Average
+
+	hash     uint64
+	ids      *atomic.Uint32
+	restarts int32 // of its engine; only the worker's member changes it
+}
+
+func newCopy(w *Worker, digest string) *Copy {
+	c := &Copy{worker: w, digest: digest, hash: xxhash.Sum64String(w.instance.ID), ids: w.ids}
+	c.Cache.Renew(c.ids.Add(1))
+	return c
 }
 
 // Worker is the worker that has the copy.
@@ -26,6 +46,9 @@ func (c *Copy) Worker() *Worker { return c.worker }
 func (c *Copy) Load() (requests, slots int64) {
 	return c.own.Load() + c.others.Load(), max(1, c.slots.Load())
 }
+
+// Hash stands for the worker in rendezvous hashing, alike on every replica.
+func (c *Copy) Hash() uint64 { return c.hash }
 
 // InFlight returns this replica's requests in flight on the copy.
 func (c *Copy) InFlight() int64 { return c.own.Load() }
@@ -44,7 +67,16 @@ func (c *Copy) Release() {
 
 // observe takes over what the worker reports.
 func (c *Copy) observe(m *workerv1.LoadedModel) {
+	if n := m.GetRestarts(); n != c.restarts {
+		c.restarts = n
+		c.Cache.Renew(c.ids.Add(1)) // an engine that was started again has nothing cached
+	}
 	c.slots.Store(int64(m.GetSlots()))
-	reported := int64(m.GetActive()) + int64(m.GetQueued())
-	c.others.Store(max(0, reported-c.own.Load()))
+	// What the report counts of this replica's own is as old as the report: taking
+	// off what is in flight now would make up, or hide, requests of others.
+	own := int64(m.GetOwn())
+	if m.Own == nil { // a worker that does not tell
+		own = c.own.Load()
+	}
+	c.others.Store(max(0, int64(m.GetActive())+int64(m.GetQueued())-own))
 }

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -31,6 +32,9 @@ type Options struct {
 	Source discovery.Source
 	// Service is the workers' name in discovery.
 	Service string
+	// Replica is this process's name to the workers, by which they tell its
+	// requests from others'.
+	Replica string
 	Dial    Dialer
 	Clock   clock.Clock
 	Logger  *slog.Logger
@@ -53,6 +57,7 @@ type Fleet struct {
 	members map[memberKey]*member
 	pending map[*member]bool // of the first set, not heard yet; nil before it
 	settled bool
+	ids     atomic.Uint32 // of copies
 }
 
 // memberKey tells workers apart: one that comes back at another address is
@@ -151,7 +156,7 @@ func (f *Fleet) add(ctx context.Context, in discovery.Instance) {
 			slog.String("addr", in.Addr), slog.Any("error", err))
 		return
 	}
-	worker := newWorker(in, workerv1.NewWorkerServiceClient(conn), closeConn, f.opts.Clock.Now())
+	worker := newWorker(in, workerv1.NewWorkerServiceClient(conn), closeConn, &f.ids, f.opts.Clock.Now())
 	ctx, cancel := context.WithCancel(ctx)
 	m := &member{fleet: f, key: key, worker: worker, listed: true, cancel: cancel}
 	f.members[key] = m

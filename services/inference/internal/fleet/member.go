@@ -48,7 +48,7 @@ func (m *member) run(ctx context.Context) {
 func (m *member) follow(ctx context.Context) (reported bool, err error) {
 	ctx, heard, stop := silence.Guard(ctx, m.fleet.opts.Clock, m.fleet.opts.SilenceTimeout)
 	defer stop()
-	stream, err := m.worker.client.WatchState(ctx, &workerv1.WatchStateRequest{})
+	stream, err := m.worker.client.WatchState(ctx, &workerv1.WatchStateRequest{Replica: m.fleet.opts.Replica})
 	if err != nil {
 		return false, fmt.Errorf("watch the worker's state: %w", errors.Join(err, context.Cause(ctx)))
 	}

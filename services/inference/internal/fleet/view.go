@@ -3,6 +3,7 @@ package fleet
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 )
@@ -18,12 +19,39 @@ type View struct {
 	// have been heard of.
 	Settled bool
 
-	ready   map[string][]*Copy
+	ready   map[string]*copies
 	loading map[string]int
 }
 
+// copies are those of one version.
+type copies struct {
+	list    []*Copy
+	once    sync.Once
+	byCache map[uint32]*Copy
+}
+
 // Ready returns the copies of a version that may get requests; read only.
-func (v *View) Ready(digest string) []*Copy { return v.ready[digest] }
+func (v *View) Ready(digest string) []*Copy {
+	if c := v.ready[digest]; c != nil {
+		return c.list
+	}
+	return nil
+}
+
+// ByCache returns the ready copy of a version whose cache has the id, or nil.
+func (v *View) ByCache(digest string, id uint32) *Copy {
+	c := v.ready[digest]
+	if c == nil {
+		return nil
+	}
+	c.once.Do(func() {
+		c.byCache = make(map[uint32]*Copy, len(c.list))
+		for _, one := range c.list {
+			c.byCache[one.Cache.ID()] = one
+		}
+	})
+	return c.byCache[id]
+}
 
 // Loading returns how many workers are loading the version.
 func (v *View) Loading(digest string) int { return v.loading[digest] }
@@ -31,7 +59,7 @@ func (v *View) Loading(digest string) int { return v.loading[digest] }
 func newView(workers []*Worker, settled bool) *View {
 	v := &View{
 		Workers: workers, Settled: settled,
-		ready: make(map[string][]*Copy), loading: make(map[string]int),
+		ready: make(map[string]*copies), loading: make(map[string]int),
 	}
 	slices.SortFunc(v.Workers, func(a, b *Worker) int {
 		if c := strings.Compare(a.ID(), b.ID()); c != 0 {
@@ -46,13 +74,22 @@ func newView(workers []*Worker, settled bool) *View {
 		for _, m := range w.Report().State.GetModels() {
 			switch m.GetState() { //nolint:exhaustive // the others serve nothing
 			case workerv1.ModelState_MODEL_STATE_READY:
-				v.ready[m.GetDigest()] = append(v.ready[m.GetDigest()], w.copyOf(m.GetDigest()))
+				v.add(m.GetDigest(), w.copyOf(m.GetDigest()))
 			case workerv1.ModelState_MODEL_STATE_LOADING:
 				v.loading[m.GetDigest()]++
 			}
 		}
 	}
 	return v
+}
+
+func (v *View) add(digest string, c *Copy) {
+	set := v.ready[digest]
+	if set == nil {
+		set = new(copies)
+		v.ready[digest] = set
+	}
+	set.list = append(set.list, c)
 }
 
 // sameShape reports whether two states lead to the same view.

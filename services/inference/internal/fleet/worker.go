@@ -16,6 +16,7 @@ type Worker struct {
 	client   workerv1.WorkerServiceClient
 	close    func() error
 	closing  sync.Once
+	ids      *atomic.Uint32 // of copies
 
 	inFlight atomic.Int64
 	retired  atomic.Bool
@@ -41,8 +42,8 @@ type Report struct {
 	Away time.Duration
 }
 
-func newWorker(in discovery.Instance, client workerv1.WorkerServiceClient, closeConn func() error, now time.Time) *Worker {
-	w := &Worker{instance: in, client: client, close: closeConn, copies: make(map[string]*Copy)}
+func newWorker(in discovery.Instance, client workerv1.WorkerServiceClient, closeConn func() error, ids *atomic.Uint32, now time.Time) *Worker {
+	w := &Worker{instance: in, client: client, close: closeConn, ids: ids, copies: make(map[string]*Copy)}
 	w.report.Store(&Report{Since: now})
 	return w
 }
@@ -114,7 +115,7 @@ func (w *Worker) copyOf(digest string) *Copy {
 	defer w.mu.Unlock()
 	c, ok := w.copies[digest]
 	if !ok {
-		c = &Copy{worker: w, digest: digest}
+		c = newCopy(w, digest)
 		w.copies[digest] = c
 	}
 	return c

@@ -25,8 +25,12 @@ const (
 	nameDuration   = "poterne.inference.duration"            // s
 	nameFirstToken = "poterne.inference.time_to_first_token" //nolint:gosec // seconds, not a credential
 	nameAttempts   = "poterne.inference.attempts"
+	nameContinued  = "poterne.inference.continuations"
 	namePlacement  = "poterne.inference.placement_requests"
 	nameWaiting    = "poterne.inference.waiting_requests"
+	nameQueued     = "poterne.inference.queued_requests"
+	nameQueueTime  = "poterne.inference.queue_time" // s
+	nameRefused    = "poterne.inference.refused_requests"
 	nameRevision   = "poterne.inference.registry_revision"
 	nameCurrent    = "poterne.inference.registry_current"
 	nameWorkers    = "poterne.inference.workers"
@@ -44,6 +48,8 @@ const (
 	KeyWorker    = "worker"
 	KeyWhat      = "what"
 	KeyState     = "state"
+	KeyClass     = "class"
+	KeyWhy       = "why"
 )
 
 // reasonOK is the reason of what went well.
@@ -56,7 +62,10 @@ type Metrics struct {
 	duration   metric.Float64Histogram
 	firstToken metric.Float64Histogram
 	attempts   metric.Int64Counter
+	continued  metric.Int64Counter
 	placement  metric.Int64Counter
+	queueTime  metric.Float64Histogram
+	refused    metric.Int64Counter
 	meter      metric.Meter
 	sets       sync.Map // series → metric.MeasurementOption
 }
@@ -69,7 +78,7 @@ func New(meter metric.Meter) (*Metrics, error) {
 	m := &Metrics{meter: meter}
 	// From a millisecond, a simulated engine, to a minute, a long prompt.
 	bounds := metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300)
-	var errs [6]error
+	var errs [9]error
 	m.requests, errs[0] = meter.Int64Counter(nameRequests, metric.WithDescription("Requests that ended, by model, arm, operation and reason."))
 	m.inFlight, errs[1] = meter.Int64UpDownCounter(nameInFlight, metric.WithDescription("Requests that have begun and not ended, by model."))
 	m.duration, errs[2] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
@@ -78,6 +87,12 @@ func New(meter metric.Meter) (*Metrics, error) {
 		metric.WithDescription("Time from the arrival of a streamed request to its first chunk, by model."))
 	m.attempts, errs[4] = meter.Int64Counter(nameAttempts, metric.WithDescription("Tries of requests on workers, by worker and reason."))
 	m.placement, errs[5] = meter.Int64Counter(namePlacement, metric.WithDescription("Requests to workers to load or unload, by reason."))
+	m.queueTime, errs[6] = meter.Float64Histogram(nameQueueTime, metric.WithUnit("s"), bounds,
+		metric.WithDescription("Time that requests waited for their turn, by class."))
+	m.refused, errs[7] = meter.Int64Counter(nameRefused,
+		metric.WithDescription("Requests refused because too much waits, by class and by why: full, late, waited or displaced."))
+	m.continued, errs[8] = meter.Int64Counter(nameContinued,
+		metric.WithDescription("Answers that went on with another worker after one was lost in their middle, by model."))
 	for _, err := range errs {
 		if err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
@@ -158,6 +173,11 @@ func (m *Metrics) Attempt(ctx context.Context, worker, reason string) {
 	m.attempts.Add(ctx, 1, opt)
 }
 
+// Continued notes that an answer went on with another worker.
+func (m *Metrics) Continued(ctx context.Context, model string) {
+	m.continued.Add(ctx, 1, m.byModel(model))
+}
+
 // Placement notes a question to a worker; reason is "" when it agreed.
 func (m *Metrics) Placement(ctx context.Context, what, reason string) {
 	if reason == "" {
@@ -166,9 +186,26 @@ func (m *Metrics) Placement(ctx context.Context, what, reason string) {
 	m.placement.Add(ctx, 1, metric.WithAttributes(attribute.String(KeyWhat, what), attribute.String(KeyReason, reason)))
 }
 
+// Waited notes how long a request waited for its turn.
+func (m *Metrics) Waited(ctx context.Context, class string, d time.Duration) {
+	s := series{"waited", class, "", ""}
+	opt, ok := m.cached(s)
+	if !ok {
+		opt = m.option(s, attribute.String(KeyClass, class))
+	}
+	m.queueTime.Record(ctx, d.Seconds(), opt)
+}
+
+// Refused notes that a request was refused because too much waits.
+func (m *Metrics) Refused(ctx context.Context, class, why string) {
+	m.refused.Add(ctx, 1, metric.WithAttributes(attribute.String(KeyClass, class), attribute.String(KeyWhy, why)))
+}
+
 // Gauges are read when the metrics are.
 type Gauges struct {
-	Waiting  func() int64
+	Waiting func() int64
+	// Queued returns how many requests wait for their turn, by class.
+	Queued   func() map[string]int64
 	Revision func() int64
 	Current  func() bool
 	// Workers returns how many workers are connected and how many are not.
@@ -183,8 +220,8 @@ type Gauges struct {
 
 // Observe registers the gauges. The returned function ends that.
 func (m *Metrics) Observe(g Gauges) (stop func() error, err error) {
-	var errs [7]error
-	var waiting, revision, current, workers, ready, desired, poison metric.Int64ObservableGauge
+	var errs [8]error
+	var waiting, revision, current, workers, ready, queued, desired, poison metric.Int64ObservableGauge
 	waiting, errs[0] = m.meter.Int64ObservableGauge(nameWaiting, metric.WithDescription("Requests that wait for a version to be loaded."))
 	revision, errs[1] = m.meter.Int64ObservableGauge(nameRevision, metric.WithDescription("The registry's revision that is followed."))
 	current, errs[2] = m.meter.Int64ObservableGauge(nameCurrent, metric.WithDescription("1 while the registry's watch stream is up."))
@@ -192,6 +229,7 @@ func (m *Metrics) Observe(g Gauges) (stop func() error, err error) {
 	ready, errs[4] = m.meter.Int64ObservableGauge(nameReady, metric.WithDescription("Workers that have a version of the model ready, by model."))
 	desired, errs[5] = m.meter.Int64ObservableGauge(nameDesired, metric.WithDescription("Workers that should have the model's versions, by model."))
 	poison, errs[6] = m.meter.Int64ObservableGauge(namePoison, metric.WithDescription("Requests remembered under which engines ended."))
+	queued, errs[7] = m.meter.Int64ObservableGauge(nameQueued, metric.WithDescription("Requests that wait for their turn, by class."))
 	for _, err := range errs {
 		if err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
@@ -211,8 +249,11 @@ func (m *Metrics) Observe(g Gauges) (stop func() error, err error) {
 			o.ObserveInt64(desired, n, metric.WithAttributes(attribute.String(KeyModel, model)))
 		}
 		o.ObserveInt64(poison, g.Poison())
+		for class, n := range g.Queued() {
+			o.ObserveInt64(queued, n, metric.WithAttributes(attribute.String(KeyClass, class)))
+		}
 		return nil
-	}, waiting, revision, current, workers, ready, desired, poison)
+	}, waiting, revision, current, workers, ready, queued, desired, poison)
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}

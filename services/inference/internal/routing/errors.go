@@ -26,6 +26,15 @@ func (e *CallerGoneError) Error() string { return "the caller is gone: " + e.Err
 // Unwrap returns the cause.
 func (e *CallerGoneError) Unwrap() error { return e.Err }
 
+// ResumeError is what a Try returns when a part of the answer was passed on, and
+// another worker can go on with it.
+type ResumeError struct{ Err error }
+
+func (e *ResumeError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ResumeError) Unwrap() error { return e.Err }
+
 // verdict says what a failed attempt means for the request.
 type verdict struct {
 	err *apierr.Error
@@ -67,16 +76,12 @@ func judge(ctx context.Context, err error, n int) verdict {
 }
 
 // fromTransport reports whether err was made by gRPC on this side, and not said
-// by the worker: every error of the worker's own carries an ErrorInfo.
+// by the worker.
 func fromTransport(err error) bool {
-	if _, ours := errors.AsType[*apierr.Error](err); ours {
+	if _, ok := status.FromError(err); !ok || apierr.Answered(err) {
 		return false
 	}
-	s, ok := status.FromError(err)
-	if !ok || len(s.Proto().GetDetails()) > 0 {
-		return false
-	}
-	switch s.Code() {
+	switch status.Code(err) {
 	case codes.Unavailable, codes.Canceled, codes.Internal, codes.Unknown:
 		return true
 	default:

@@ -1,17 +1,21 @@
 // Package routing decides which worker gets a request, and what happens when
-// that one fails: before the answer has begun another is tried, afterwards never.
+// that one fails: before the answer has begun another is tried, afterwards only
+// when the answer can go on there.
 // It does not know what a request holds; start reading at Router.
 package routing
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/poison"
+	"github.com/poterne/poterne/services/inference/internal/schedule"
 )
 
 // MaxAttempts bounds Options.MaxAttempts.
@@ -24,11 +28,18 @@ type Views interface {
 	Watch() (*fleet.View, <-chan struct{})
 }
 
+// Scheduler decides when a request runs, and on which copy.
+type Scheduler interface {
+	// Place returns the copy that the request runs on once it is its turn, and nil
+	// when no copy is ready that was not tried.
+	Place(ctx context.Context, req *schedule.Request, tried []*fleet.Copy) (*schedule.Grant, error)
+}
+
 // Options is what a Router needs.
 type Options struct {
-	Views  Views
-	Picker *Picker
-	Clock  clock.Clock
+	Views     Views
+	Scheduler Scheduler
+	Clock     clock.Clock
 	// MaxAttempts is how many workers a request may be tried on, 1 to 8.
 	MaxAttempts int
 	// WaitForReady is how long a request waits for a version that is being
@@ -57,24 +68,52 @@ func New(opts Options) *Router { return &Router{opts: opts} }
 
 // Query says what a request needs.
 type Query struct {
-	// Digest is the version's.
-	Digest string
-	// Name is the version's for messages: name@v3.
-	Name string
-	// Key decides between workers that are equally busy.
-	Key string
+	schedule.Request
+
 	// Referenced says that some name leads to the version, so that it is kept
 	// loaded.
 	Referenced bool
+	// WaitForReady is how long the request waits for a version that is being
+	// loaded; below 0 the router's own time.
+	WaitForReady time.Duration
 	// Print stands for the request among those under which engines ended; nil when
 	// nothing does.
 	Print func() uint64
 }
 
-// Try runs the request on a copy; attempt counts from 1. begun reports whether
-// any part of an answer was passed on: the request is then never tried again.
-// ctx ends when the request does.
-type Try func(ctx context.Context, c *fleet.Copy, attempt int) (begun bool, err error)
+// Try runs the request on run's copy. begun reports whether any part of an answer
+// was passed on: the request is then never tried again, unless the error is a
+// ResumeError. ctx ends when the request does.
+type Try func(ctx context.Context, run *Run) (begun bool, err error)
+
+// Run is one attempt.
+type Run struct {
+	grant   *schedule.Grant
+	attempt int
+	result  schedule.Result
+}
+
+// Copy is where the request runs.
+func (r *Run) Copy() *fleet.Copy { return r.grant.Copy() }
+
+// Attempt counts from 1.
+func (r *Run) Attempt() int { return r.attempt }
+
+// Waited is how long the request waited for its turn on the copy.
+func (r *Run) Waited() time.Duration { return r.grant.Waited() }
+
+// FirstToken notes that the answer has begun.
+func (r *Run) FirstToken() { r.grant.FirstToken() }
+
+// Count notes the tokens as the engine counted them; nil when it did not.
+func (r *Run) Count(u *commonv1.TokenUsage) {
+	if u == nil {
+		return
+	}
+	r.result.Counted = true
+	r.result.Prompt, r.result.Cached = int(u.GetPromptTokens()), int(u.GetCachedPromptTokens())
+	r.result.Output = int(u.GetCompletionTokens())
+}
 
 // Do runs a request, on up to MaxAttempts workers and on each of them once. The
 // error is one of the taxonomy.
@@ -82,25 +121,39 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 	var room [MaxAttempts]*fleet.Copy
 	tried := room[:0]
 	var last verdict
+	var broke *verdict // of the worker in whose hands the answer broke
 	if err := r.opts.Poison.Check(q.Print); err != nil {
 		return err
 	}
 	for {
-		c, err := r.next(ctx, q, tried, last)
-		if err != nil {
+		grant, err := r.next(ctx, &q, tried, last, broke != nil)
+		switch {
+		case err != nil && broke != nil && ctx.Err() == nil:
+			return broke.broken()
+		case err != nil:
 			return err
 		}
-		tried = append(tried, c)
-		begun, err := r.attempt(ctx, c, len(tried), try)
+		tried = append(tried, grant.Copy())
+		begun, err := r.attempt(ctx, &Run{grant: grant, attempt: len(tried)}, try)
 		refused := r.opts.Poison.Ended(q.Print, err)
 		if err == nil {
 			return nil
 		}
+		resume, resumable := errors.AsType[*ResumeError](err)
+		if resumable {
+			begun, err = false, resume.Err
+		}
 		last = judge(ctx, err, len(tried))
 		if last.lost {
-			c.Worker().Failed(r.opts.Clock.Now())
+			grant.Copy().Worker().Failed(r.opts.Clock.Now())
+		}
+		if resumable {
+			v := last
+			broke = &v
 		}
 		switch {
+		case broke != nil && !begun && ctx.Err() == nil && (refused != nil || !last.elsewhere || len(tried) >= r.opts.MaxAttempts):
+			return broke.broken()
 		case begun:
 			return last.broken()
 		case refused != nil:
@@ -113,57 +166,75 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 	}
 }
 
-func (r *Router) attempt(ctx context.Context, c *fleet.Copy, n int, try Try) (begun bool, err error) {
-	c.Acquire()
-	defer c.Release()
-	begun, err = try(ctx, c, n)
+func (r *Router) attempt(ctx context.Context, run *Run, try Try) (begun bool, err error) {
+	defer func() { run.grant.End(run.result) }()
+	begun, err = try(ctx, run)
 	if err == nil {
-		c.Worker().Succeeded()
+		run.result.Served = true
+		run.Copy().Worker().Succeeded()
 	}
 	if r.opts.Attempted != nil {
-		r.opts.Attempted(ctx, c, apierr.ReasonOf(err))
+		r.opts.Attempted(ctx, run.Copy(), apierr.ReasonOf(err))
 	}
 	return begun, err
 }
 
-// next returns the copy to try. It waits when one is being loaded.
-func (r *Router) next(ctx context.Context, q Query, tried []*fleet.Copy, last verdict) (*fleet.Copy, error) {
+// next returns the place to try. It waits when a copy is being loaded, but not with
+// a caller who has a part of the answer.
+func (r *Router) next(ctx context.Context, q *Query, tried []*fleet.Copy, last verdict, begun bool) (*schedule.Grant, error) {
 	view, changed := r.opts.Views.Watch()
 	planned := r.planned()
-	if c := r.opts.Picker.Pick(view.Ready(q.Digest), tried, q.Key); c != nil {
-		return c, nil
+	if g, err := r.place(ctx, q, tried); g != nil || err != nil {
+		return g, err
+	}
+	if begun {
+		return nil, r.none(view, q, last)
 	}
 	if last.err != nil && last.err.Reason == apierr.Overloaded {
 		return nil, last.exhausted()
 	}
-	if !r.worthWaiting(view, q) {
-		return nil, r.none(q, last)
+	wait := q.WaitForReady
+	if wait < 0 {
+		wait = r.opts.WaitForReady
+	}
+	// Asked in any case: what nobody has is loaded because somebody asks for it.
+	if !r.worthWaiting(view, q) || wait == 0 {
+		return nil, r.none(view, q, last)
 	}
 	if r.waiters.Add(1) > int64(r.opts.MaxWaiters) {
 		r.waiters.Add(-1)
-		return nil, r.none(q, last)
+		return nil, r.none(view, q, last)
 	}
 	defer r.waiters.Add(-1)
-	timer := r.opts.Clock.NewTimer(r.opts.WaitForReady)
+	timer := r.opts.Clock.NewTimer(wait)
 	defer timer.Stop()
 	for {
 		select {
 		case <-changed:
 		case <-planned:
 		case <-timer.C():
-			return nil, r.none(q, last)
+			return nil, r.none(view, q, last)
 		case <-ctx.Done():
 			return nil, judge(ctx, ctx.Err(), len(tried)).err
 		}
 		view, changed = r.opts.Views.Watch()
 		planned = r.planned()
-		if c := r.opts.Picker.Pick(view.Ready(q.Digest), tried, q.Key); c != nil {
-			return c, nil
+		if g, err := r.place(ctx, q, tried); g != nil || err != nil {
+			return g, err
 		}
 		if !r.worthWaiting(view, q) {
-			return nil, r.none(q, last)
+			return nil, r.none(view, q, last)
 		}
 	}
+}
+
+// place asks the scheduler; what ends the request itself is judged as ever.
+func (r *Router) place(ctx context.Context, q *Query, tried []*fleet.Copy) (*schedule.Grant, error) {
+	g, err := r.opts.Scheduler.Place(ctx, &q.Request, tried)
+	if err != nil && ctx.Err() != nil {
+		return nil, judge(ctx, err, len(tried)).err
+	}
+	return g, err
 }
 
 func (r *Router) planned() <-chan struct{} {
@@ -177,18 +248,22 @@ func (r *Router) planned() <-chan struct{} {
 func (r *Router) Waiting() int64 { return r.waiters.Load() }
 
 // worthWaiting reports whether a copy may be ready soon.
-func (r *Router) worthWaiting(view *fleet.View, q Query) bool {
+func (r *Router) worthWaiting(view *fleet.View, q *Query) bool {
 	return view.Loading(q.Digest) > 0 || !view.Settled || r.opts.Pending(q.Digest)
 }
 
 // none is the error of a request for which there is no copy left.
-func (r *Router) none(q Query, last verdict) error {
+func (r *Router) none(view *fleet.View, q *Query, last verdict) error {
 	if last.err != nil {
 		return last.exhausted()
 	}
 	if !q.Referenced {
 		return apierr.New(apierr.FailedPrecondition, "%s is loaded on no worker, and nothing asks for it: "+
 			"point an alias or an arm of the split at it", q.Name).WithField("model").WithMetadata("model", q.Name)
+	}
+	if n := view.Loading(q.Digest); n > 0 {
+		return apierr.New(apierr.Unavailable, "%s is being loaded on %d of the workers; try again", q.Name, n).
+			WithMetadata("model", q.Name).WithMetadata("state", "loading").WithRetryAfter(retryLater)
 	}
 	return apierr.New(apierr.Unavailable, "no worker is ready to serve %s; try again", q.Name).
 		WithMetadata("model", q.Name).WithRetryAfter(retryLater)

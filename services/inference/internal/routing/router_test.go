@@ -14,7 +14,6 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 )
 
@@ -213,7 +212,7 @@ func TestDoesNotWaitInVain(t *testing.T) {
 		}
 		q := s.query()
 		q.Referenced = false
-		err = s.router.Do(t.Context(), q, func(context.Context, *fleet.Copy, int) (bool, error) { return false, nil })
+		err = s.router.Do(t.Context(), q, func(context.Context, *routing.Run) (bool, error) { return false, nil })
 		if e := apierr.From(err); e.Reason != apierr.FailedPrecondition || !strings.Contains(e.Message, "alias") {
 			t.Errorf("no name leads to it: %v", err)
 		}

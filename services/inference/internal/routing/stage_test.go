@@ -21,6 +21,7 @@ import (
 	"github.com/poterne/poterne/services/inference/internal/fakes"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/routing"
+	"github.com/poterne/poterne/services/inference/internal/schedule"
 )
 
 const (
@@ -68,9 +69,13 @@ func newStage(t *testing.T, n int) *stage {
 		Backoff: backoff.Policy{Base: time.Second, Max: time.Second}, SilenceTimeout: 5 * time.Second, MaxWorkers: 100,
 	})
 	var bits uint64
+	strategy := &schedule.LeastLoad{Picker: &routing.Picker{Now: time.Now, Random: func() uint64 { bits++; return bits * 7919 }}}
 	s.router = routing.New(routing.Options{
-		Views: s.fleet, Picker: &routing.Picker{Now: time.Now, Random: func() uint64 { bits++; return bits * 7919 }},
-		Clock: clock.Real(), MaxAttempts: 3, WaitForReady: 10 * time.Second, MaxWaiters: 2,
+		Views: s.fleet, Clock: clock.Real(), Scheduler: schedule.New(schedule.Options{
+			Views: s.fleet, Clock: clock.Real(), Strategy: strategy, MaxQueued: 100, MaxQueuedBytes: 1 << 20,
+			MaxWait: [3]time.Duration{time.Minute, time.Minute, time.Minute},
+		}),
+		MaxAttempts: 3, WaitForReady: 10 * time.Second, MaxWaiters: 2,
 		Pending: func(string) bool { return s.pending },
 	})
 	go func() { _ = s.fleet.Run(t.Context()) }()
@@ -79,19 +84,22 @@ func newStage(t *testing.T, n int) *stage {
 }
 
 func (s *stage) query() routing.Query {
-	return routing.Query{Digest: s.digest, Name: "m@v1", Key: "key", Referenced: true}
+	return routing.Query{
+		Request: schedule.Request{Digest: s.digest, Name: "m@v1", Key: "key"}, Referenced: true, WaitForReady: -1,
+	}
 }
 
 // do runs a request that each worker answers as answer says.
 func (s *stage) do(ctx context.Context, answer func(worker string) (bool, error)) error {
-	return s.router.Do(ctx, s.query(), func(_ context.Context, c *fleet.Copy, attempt int) (bool, error) {
+	return s.router.Do(ctx, s.query(), func(_ context.Context, run *routing.Run) (bool, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.log = append(s.log, c.Worker().ID())
-		if attempt != len(s.log) {
-			return false, fmt.Errorf("attempt %d is numbered %d", len(s.log), attempt)
+		worker := run.Copy().Worker().ID()
+		s.log = append(s.log, worker)
+		if run.Attempt() != len(s.log) {
+			return false, fmt.Errorf("attempt %d is numbered %d", len(s.log), run.Attempt())
 		}
-		return answer(c.Worker().ID())
+		return answer(worker)
 	})
 }
 

@@ -38,11 +38,14 @@ type document struct {
 	Parameters          map[string]string `json:"parameters,omitempty"`
 	ContextLength       int32             `json:"context_length,omitempty"`
 	EmbeddingDimensions int32             `json:"embedding_dimensions,omitempty"`
+	Continuation        bool              `json:"continuation,omitempty"`
 }
 
-// artifact leaves out where the file lies. The size is a text because RFC 8785
-// has no integers above 2^53.
+// artifact leaves out where the file lies, but not the name it is given: engines
+// may find files by it. The size is a text because RFC 8785 has no integers
+// above 2^53.
 type artifact struct {
+	Name      string `json:"name,omitempty"`
 	Role      string `json:"role"`
 	SHA256    string `json:"sha256"`
 	SizeBytes string `json:"size_bytes"`
@@ -76,10 +79,11 @@ func Canonical(spec *commonv1.ModelSpec) ([]byte, error) {
 		Parameters:          spec.GetParameters(),
 		ContextLength:       spec.GetContextLength(),
 		EmbeddingDimensions: spec.GetEmbeddingDimensions(),
+		Continuation:        spec.GetContinuation(),
 	}
 	for _, a := range spec.GetArtifacts() {
 		doc.Artifacts = append(doc.Artifacts, artifact{
-			Role: role(a), SHA256: a.GetSha256(), SizeBytes: strconv.FormatInt(a.GetSizeBytes(), 10),
+			Name: a.GetName(), Role: role(a), SHA256: a.GetSha256(), SizeBytes: strconv.FormatInt(a.GetSizeBytes(), 10),
 		})
 	}
 	raw, err := json.Marshal(doc)

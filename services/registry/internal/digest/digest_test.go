@@ -27,6 +27,7 @@ func full() *commonv1.ModelSpec {
 		Parameters:          map[string]string{"n-gpu-layers": "99", "chat-template": "é\"\\\n\u2028<&>", "Z": ""},
 		ContextLength:       8192,
 		EmbeddingDimensions: 384,
+		Continuation:        true,
 	}
 }
 
@@ -42,7 +43,7 @@ func TestCanonicalForm(t *testing.T) {
 			spec: full(),
 			want: `{"artifacts":[{"role":"weights","sha256":"` + strings.Repeat("ab", 32) + `","size_bytes":"9007199254740993"},` +
 				`{"role":"projector","sha256":"` + strings.Repeat("01", 32) + `","size_bytes":"0"}],` +
-				`"context_length":8192,"embedding_dimensions":384,"engine":"llama-server","format":"poterne.model-spec/1",` +
+				`"context_length":8192,"continuation":true,"embedding_dimensions":384,"engine":"llama-server","format":"poterne.model-spec/1",` +
 				`"parameters":{"Z":"","chat-template":"é\"\\\n` + "\u2028" + `<&>","n-gpu-layers":"99"},"task":"chat"}`,
 		},
 		"nothing but the required": {
@@ -101,11 +102,13 @@ func TestEveryCoveredPartChangesTheDigest(t *testing.T) {
 		"engine":         func(s *commonv1.ModelSpec) { s.Engine = "sim" },
 		"context length": func(s *commonv1.ModelSpec) { s.ContextLength++ },
 		"dimensions":     func(s *commonv1.ModelSpec) { s.EmbeddingDimensions++ },
+		"continuation":   func(s *commonv1.ModelSpec) { s.Continuation = false },
 		"parameter":      func(s *commonv1.ModelSpec) { s.Parameters["n-gpu-layers"] = "98" },
 		"empty value":    func(s *commonv1.ModelSpec) { delete(s.Parameters, "Z") },
 		"content":        func(s *commonv1.ModelSpec) { s.Artifacts[0].Sha256 = strings.Repeat("ac", 32) },
 		"size":           func(s *commonv1.ModelSpec) { s.Artifacts[0].SizeBytes-- },
 		"role":           func(s *commonv1.ModelSpec) { s.Artifacts[1].Role = "tokenizer" },
+		"name":           func(s *commonv1.ModelSpec) { s.Artifacts[1].Name = "mmproj.gguf" },
 		"order of files": func(s *commonv1.ModelSpec) { slices.Reverse(s.Artifacts) },
 		"number of files": func(s *commonv1.ModelSpec) {
 			s.Artifacts = append(s.Artifacts, &commonv1.Artifact{Sha256: strings.Repeat("01", 32)})
@@ -131,10 +134,12 @@ func TestEveryFieldIsAccountedFor(t *testing.T) {
 		"poterne.common.v1.ModelSpec.parameters":           true,
 		"poterne.common.v1.ModelSpec.context_length":       true,
 		"poterne.common.v1.ModelSpec.embedding_dimensions": true,
+		"poterne.common.v1.ModelSpec.continuation":         true,
 		"poterne.common.v1.Artifact.uri":                   true, // not covered
 		"poterne.common.v1.Artifact.sha256":                true,
 		"poterne.common.v1.Artifact.size_bytes":            true,
 		"poterne.common.v1.Artifact.role":                  true,
+		"poterne.common.v1.Artifact.name":                  true,
 	}
 	for _, m := range []proto.Message{&commonv1.ModelSpec{}, &commonv1.Artifact{}} {
 		fields := m.ProtoReflect().Descriptor().Fields()

@@ -45,5 +45,5 @@ func (p pager[T]) page(req pageRequest) (entries []T, next string, err error) {
 }
 
 func errBadToken() error {
-	return apierr.Invalid("page_token", "the page token is not one that this list gave")
+	return apierr.Invalid("page_token", "page_token is not one that this list gave")
 }

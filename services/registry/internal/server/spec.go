@@ -55,6 +55,31 @@ func uriProblem(uri string) string {
 	case strings.EqualFold(u.Scheme, "file") && (u.Host != "" || !strings.HasPrefix(u.Path, "/")):
 		return "must be written file:///absolute/path"
 	default:
-		return ""
+		return remoteProblem(u)
 	}
+}
+
+// remoteProblem says what is wrong with a place that workers fetch from. Other
+// schemes are for workers to judge.
+func remoteProblem(u *url.URL) string {
+	form, known := map[string]string{
+		"http": "http://host/path", "https": "https://host/path", "s3": "s3://bucket/key",
+		"oci": "oci://registry/repository:tag", "hf": "hf://organisation/name@revision/path",
+	}[u.Scheme]
+	web := u.Scheme == "http" || u.Scheme == "https"
+	switch {
+	case !known:
+		return ""
+	case u.Host == "" || strings.Trim(u.Path, "/") == "" || strings.HasSuffix(u.Path, "/"):
+		return "must be written " + form
+	case !web && u.RawQuery != "":
+		return "must not have a query"
+	}
+	for name := range u.Query() {
+		switch strings.ToLower(name) {
+		case "x-amz-signature", "x-amz-security-token", "x-goog-signature", "signature", "sig", "token", "access_token", "api_key", "apikey", "key", "password":
+			return "must not hold credentials: everyone who reads the registry would see them"
+		}
+	}
+	return ""
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 )
@@ -92,6 +93,31 @@ func (c *Client) Embed(ctx context.Context, model string, kind Kind, texts []str
 	}
 	return out, nil
 }
+
+// Check returns why texts cannot be embedded with the model that a new collection
+// names: INVALID_ARGUMENT when there is none of that name or it does another
+// task, UNAVAILABLE when that cannot be found out now.
+func (c *Client) Check(ctx context.Context, model string) error {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.QueryTimeout)
+	defer cancel()
+	resp, err := c.inference.GetServedModel(ctx, &inferencev1.GetServedModelRequest{Model: model})
+	if err != nil {
+		switch e := apierr.From(err); e.Reason {
+		case apierr.ModelNotFound, apierr.NotFound, apierr.InvalidArgument:
+			return apierr.Wrap(apierr.InvalidArgument, err, "%s: %s", fieldModel, e.Message).WithField(fieldModel)
+		case apierr.Cancelled:
+			return e
+		default:
+			return apierr.Wrap(apierr.Unavailable, err, "the embedding model cannot be checked now: %s", e.Message)
+		}
+	}
+	if task := resp.GetModel().GetTask(); task != commonv1.Task_TASK_EMBEDDING {
+		return apierr.Invalid(fieldModel, "%s: the model %q does not embed", fieldModel, model)
+	}
+	return nil
+}
+
+const fieldModel = "embedding_model"
 
 // batches cuts texts into runs that fit one call; a text that is too long for
 // any goes alone.

@@ -94,24 +94,27 @@ func TestSelect(t *testing.T) {
 
 func TestBadFiltersSayWhere(t *testing.T) {
 	for filter, column := range map[string]int{
-		`lang =`:                   0, // anywhere, but not nowhere
-		`lang = "fr`:               0,
-		`(lang = "fr"`:             0,
-		`lang = "fr")`:             12,
-		`AND`:                      0,
-		`fr`:                       1,
-		`a = 1 AND fr`:             11,
-		`lang = f(x)`:              0,
-		`timestamp("x") > a`:       0,
-		`1 = a`:                    1,
-		`a = b.c`:                  0,
-		`é = 1 AND oups`:           11,
-		`   oups`:                  4,
-		"a = \xff":                 0,
-		strings.Repeat("(", 40):    MaxDepth + 1,
-		strings.Repeat("a", 1<<15): 1,
-		strings.Repeat("a=1 AND ", MaxComparisons) + "a=1": 0,
-		strings.Repeat("NOT ", 3) + "a=1":                  0,
+		`lang =`:                0, // anywhere, but not nowhere
+		`lang = "fr`:            0,
+		`(lang = "fr"`:          0,
+		`lang = "fr")`:          12,
+		`AND`:                   0,
+		`fr`:                    1,
+		`a = 1 AND fr`:          11,
+		`lang = f(x)`:           0,
+		`timestamp("x") > a`:    0,
+		`1 = a`:                 1,
+		`a = b.c`:               0,
+		`é = 1 AND oups`:        11,
+		`   oups`:               4,
+		"a = \xff":              0,
+		strings.Repeat("(", 40): MaxDepth + 1,
+		`a="\"" AND ` + strings.Repeat("(", 40) + `b=1` + strings.Repeat(")", 40): len(`a="\"" AND `) + MaxDepth + 1,
+		`a="\\" AND ` + strings.Repeat("(", 40):                                   len(`a="\\" AND `) + MaxDepth + 1,
+		`a="b\"`:                                                                  6,
+		strings.Repeat("a", 1<<15):                                                1,
+		strings.Repeat("a=1 AND ", MaxComparisons) + "a=1":                        0,
+		strings.Repeat("NOT ", 3) + "a=1":                                         0,
 	} {
 		_, err := Parse(filter)
 		var bad *Error
@@ -266,5 +269,19 @@ func TestColumnsAgreeWithThePlainMeaning(t *testing.T) {
 				t.Fatalf("document %v, filter %+v: columns say %v", d, n, got.Contains(uint32(i)))
 			}
 		}
+	}
+}
+
+// Repeated values are kept once, without comparing each with all the others: a
+// test that did would not end in time.
+func TestLongListsAreRead(t *testing.T) {
+	const n = 1_000_000
+	list := make([]any, 0, n+3)
+	for i := range n {
+		list = append(list, float64(i))
+	}
+	fields, err := Fields(object{"l": append(list, 1.0, "1", true)})
+	if err != nil || len(fields) != 1 || len(fields[0].Values) != n+2 {
+		t.Fatalf("%d fields, %v", len(fields), err)
 	}
 }

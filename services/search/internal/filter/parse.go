@@ -45,13 +45,16 @@ func checkBounds(s string) *Error {
 	}
 	depth, col := 0, 0
 	var quote rune
+	escaped := false
 	for _, r := range s {
 		col++
 		switch {
 		case quote != 0:
-			if r == quote {
+			// As the parser's lexer has it: a backslash escapes what follows.
+			if r == quote && !escaped {
 				quote = 0
 			}
+			escaped = r == '\\' && !escaped
 		case r == '"' || r == '\'':
 			quote = r
 		case r == '(':

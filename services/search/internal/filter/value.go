@@ -137,6 +137,7 @@ func collectOne(out *[]Field, path string, v any, depth int) error {
 		return collect(out, path, v, depth+1)
 	case []any:
 		f := Field{Path: path, Shape: List}
+		seen := make(map[Value]struct{}, min(len(v), 64))
 		for _, e := range v {
 			if e == nil {
 				continue
@@ -145,7 +146,8 @@ func collectOne(out *[]Field, path string, v any, depth int) error {
 			if err != nil {
 				return fmt.Errorf("%s holds %w", path, err)
 			}
-			if !slices.Contains(f.Values, value) {
+			if _, known := seen[value]; !known {
+				seen[value] = struct{}{}
 				f.Values = append(f.Values, value)
 			}
 		}

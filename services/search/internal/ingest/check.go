@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
@@ -85,7 +86,7 @@ func checkTexts(in Input) *apierr.Error {
 	case !plain(in.Text):
 		return apierr.Invalid("text", "must be valid UTF-8 without NUL")
 	case strings.TrimSpace(in.Title) == "" && strings.TrimSpace(in.Text) == "":
-		return apierr.Invalid("text", "there is neither text nor a title")
+		return apierr.Invalid("text", "must not be empty, unless there is a title")
 	default:
 		return nil
 	}
@@ -99,15 +100,15 @@ func checkMetadata(m map[string]any) ([]byte, *apierr.Error) {
 	if len(m) == 0 {
 		return []byte("{}"), nil
 	}
+	out, err := json.Marshal(m)      // keys in order
+	if len(out) > MaxMetadataBytes { // before it is looked into
+		return nil, apierr.Invalid("metadata", "takes %d bytes as JSON; at most %d are allowed", len(out), MaxMetadataBytes)
+	}
 	if _, err := filter.Fields(m); err != nil {
 		return nil, apierr.Invalid("metadata", "cannot be filtered by: %v", err)
 	}
-	out, err := json.Marshal(m) // keys in order
 	if err != nil {
 		return nil, apierr.Invalid("metadata", "is not a JSON object")
-	}
-	if len(out) > MaxMetadataBytes {
-		return nil, apierr.Invalid("metadata", "takes %d bytes as JSON; at most %d are allowed", len(out), MaxMetadataBytes)
 	}
 	if bytes.Contains(out, []byte(`\u0000`)) {
 		return nil, apierr.Invalid("metadata", "must not hold NUL")
@@ -122,6 +123,10 @@ func checkACL(list []string) ([]string, *apierr.Error) {
 		return nil, apierr.Invalid("acl.principals", "has %d principals; at most %d are allowed", len(list), MaxPrincipals)
 	}
 	for i, p := range list {
+		if !named(p) {
+			return nil, apierr.Invalid(fmt.Sprintf("acl.principals[%d]", i),
+				"must say what it names: user:…, group:…, role:… or tenant:…, or be public; nobody is %.64q", p)
+		}
 		if p == "" || !plain(p) || utf8.RuneCountInString(p) > MaxPrincipalRunes || strings.ContainsFunc(p, unicode.IsControl) {
 			return nil, apierr.Invalid(fmt.Sprintf("acl.principals[%d]", i),
 				"must have 1 to %d characters, none of them control characters", MaxPrincipalRunes)
@@ -130,6 +135,15 @@ func checkACL(list []string) ([]string, *apierr.Error) {
 	out := slices.Clone(list)
 	slices.Sort(out)
 	return slices.Compact(out), nil
+}
+
+// named reports whether callers can have the principal.
+func named(p string) bool {
+	if p == identity.Public {
+		return true
+	}
+	kind, name, ok := strings.Cut(p, ":")
+	return ok && name != "" && slices.Contains([]string{"user", "group", "role", "tenant"}, kind)
 }
 
 // hash returns the SHA-256 of the parts; each part's length goes with it, so

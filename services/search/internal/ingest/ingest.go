@@ -94,7 +94,7 @@ func (g *Ingester) Upsert(ctx context.Context, c store.Collection, by store.Righ
 		written, last, err := g.write(ctx, &c, by, group)
 		if err == nil {
 			generation = last
-			note(results, group, written)
+			g.note(results, group, written)
 			g.o.Indexes.Notify()
 			continue
 		}
@@ -124,12 +124,14 @@ func (g *Ingester) Upsert(ctx context.Context, c store.Collection, by store.Righ
 	return results, generation, nil
 }
 
-func note(results []Result, group []*item, written []store.Written) {
+func (g *Ingester) note(results []Result, group []*item, written []store.Written) {
 	for i, it := range group {
 		results[it.at] = Result{ID: it.version.ID, Status: Updated, Chunks: len(it.version.Chunks)}
 		switch {
 		case written[i].Hidden:
 			fail(results, []*item{it}, errHidden())
+		case written[i].Full: // others wrote since prepare looked
+			fail(results, []*item{it}, g.errFull())
 		case written[i].Created:
 			results[it.at].Status = Created
 		}
@@ -140,6 +142,10 @@ func note(results []Result, group []*item, written []store.Written) {
 // hold. That the id is taken cannot be kept from somebody who may create it.
 func errHidden() *apierr.Error {
 	return apierr.New(apierr.PermissionDenied, "is not available to you").WithField("id")
+}
+
+func (g *Ingester) errFull() *apierr.Error {
+	return apierr.New(apierr.FailedPrecondition, "the collection would have more than %d chunks", g.o.MaxCollectionChunks)
 }
 
 func fail(results []Result, group []*item, e *apierr.Error) {
@@ -155,6 +161,9 @@ func (g *Ingester) prepare(ctx context.Context, c store.Collection, by store.Rig
 	var ids []string
 	first := make(map[string]int, len(docs))
 	for i, in := range docs {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		v, err := check(c.Tenant, in)
 		if err == nil {
 			if at, ok := first[in.ID]; ok {
@@ -176,6 +185,9 @@ func (g *Ingester) prepare(ctx context.Context, c store.Collection, by store.Rig
 	room := g.o.MaxCollectionChunks - c.ChunkCount
 	out := items[:0]
 	for _, it := range items {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		old, known := existing[it.version.ID]
 		switch {
 		case old.Hidden:
@@ -193,8 +205,7 @@ func (g *Ingester) prepare(ctx context.Context, c store.Collection, by store.Rig
 		}
 		if room += old.ChunkCount - len(it.version.Chunks); room < 0 {
 			room -= old.ChunkCount - len(it.version.Chunks)
-			results[it.at] = Result{ID: it.version.ID, Status: Failed, Err: apierr.New(apierr.FailedPrecondition,
-				"the collection would have more than %d chunks", g.o.MaxCollectionChunks)}
+			results[it.at] = Result{ID: it.version.ID, Status: Failed, Err: g.errFull()}
 			continue
 		}
 		out = append(out, it)
@@ -253,7 +264,7 @@ func (g *Ingester) write(ctx context.Context, c *store.Collection, by store.Righ
 		if err != nil {
 			return nil, 0, err
 		}
-		w.By = by
+		w.By, w.MaxChunks = by, g.o.MaxCollectionChunks
 		for _, it := range group {
 			w.Documents = append(w.Documents, it.version)
 		}

@@ -114,11 +114,10 @@ func parse(s string) (filter.Node, error) {
 	return f, err
 }
 
-// embed returns the query's vector; none for a collection without vectors.
+// embed returns the query's vector; none for a collection without vectors. The
+// model is asked for that one, too: what cannot be embedded has no vectors, and
+// its searcher must hear of it.
 func (s *Searcher) embed(ctx context.Context, c store.Collection, query string) ([]float32, error) {
-	if c.Dimensions == 0 {
-		return nil, nil
-	}
 	v, err := s.embedder.Embed(ctx, embedding.Pinned(c.EmbeddingModel, c.EmbeddingDigest), embedding.Query, []string{query})
 	if err != nil {
 		e := embedding.Failure(err)
@@ -126,6 +125,9 @@ func (s *Searcher) embed(ctx context.Context, c store.Collection, query string) 
 			e = e.WithField("query")
 		}
 		return nil, e
+	}
+	if c.Dimensions == 0 {
+		return nil, nil
 	}
 	if got := len(v.Values[0]); got != c.Dimensions {
 		return nil, apierr.New(apierr.Unavailable,

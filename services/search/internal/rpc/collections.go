@@ -20,6 +20,9 @@ func (s *Server) CreateCollection(ctx context.Context, req *searchv1.CreateColle
 	if !embedding.ValidReference(model) {
 		return nil, apierr.Invalid("embedding_model", "must be the name of a registered model")
 	}
+	if err := s.o.Models.Check(ctx, model); err != nil {
+		return nil, err
+	}
 	c, err := s.o.Store.CreateCollection(ctx, store.Collection{
 		Tenant: who.tenant, ID: req.GetId(), UID: s.o.IDs.New(), DisplayName: req.GetDisplayName(),
 		EmbeddingModel: model,

@@ -31,7 +31,7 @@ func decodePage(list, token string) (string, error) {
 	var t pageToken
 	b, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || json.Unmarshal(b, &t) != nil || t.List != list || t.After == "" {
-		return "", apierr.Invalid("page_token", "is not a token that this list gave")
+		return "", apierr.Invalid("page_token", "page_token is not one that this list gave")
 	}
 	return t.After, nil
 }

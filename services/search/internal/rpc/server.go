@@ -28,10 +28,18 @@ type Options struct {
 	Metrics  *metrics.Metrics
 	Clock    clock.Clock
 	IDs      ids.Source
+	// Models knows which models embed.
+	Models Models
 	// EmbeddingModel is that of collections which name none.
 	EmbeddingModel string
 	// MaxCollections bounds a tenant's collections.
 	MaxCollections int
+}
+
+// Models is what a server needs to know of models; *embedding.Client is one.
+type Models interface {
+	// Check returns why a new collection cannot be embedded with the model.
+	Check(ctx context.Context, model string) error
 }
 
 // Server implements SearchService.

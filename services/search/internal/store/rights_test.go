@@ -23,13 +23,13 @@ func rightsHoldInTheTransaction(f fixture) {
 		}
 		return fmt.Sprint(out)
 	}
-	if got := write(me, version("open", "y"), version("theirs", "mine now"), version("new", "z")); got != "[{open false false} {theirs false true} {new true false}]" {
+	if got := write(me, version("open", "y"), version("theirs", "mine now"), version("new", "z")); got != "[{open false false false} {theirs false true false} {new true false false}]" {
 		t.Error(got)
 	}
-	if got := write(me, version("theirs", "secret")); got != "[{theirs false true}]" {
+	if got := write(me, version("theirs", "secret")); got != "[{theirs false true false}]" {
 		t.Error(got)
 	}
-	if got := write(Rights{}, version("open", "y")); got != "[{open false true}]" {
+	if got := write(Rights{}, version("open", "y")); got != "[{open false true false}]" {
 		t.Errorf("without any right: %s", got)
 	}
 	d, err := s.Document(t.Context(), c, []string{"user:them"}, "theirs")
@@ -46,7 +46,7 @@ func rightsHoldInTheTransaction(f fixture) {
 	if existing, err := s.Existing(t.Context(), c, Rights{All: true}, []string{"theirs"}); err != nil || existing["theirs"].Hidden {
 		t.Errorf("%+v, %v", existing, err)
 	}
-	if got := write(Rights{All: true}, version("theirs", "published", "user:them")); got != "[{theirs false false}]" {
+	if got := write(Rights{All: true}, version("theirs", "published", "user:them")); got != "[{theirs false false false}]" {
 		t.Error(got)
 	}
 	// Generations that were passed over lead followers nowhere wrong.

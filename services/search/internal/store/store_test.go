@@ -40,6 +40,7 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 		"changes":      changesLeadToTheTruth,
 		"forgetting":   oldRemovalsAreForgotten,
 		"models":       modelIsHeld,
+		"room":         roomIsSharedByWriters,
 		"deletion":     deletionTakesEverything,
 		"turns":        writersTakeTurns,
 		"passages":     passagesOfVersions,

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 )
 
 // Write is documents to be written together.
@@ -17,6 +18,8 @@ type Write struct {
 	Documents  []Version
 	// By says whose documents may be replaced.
 	By Rights
+	// MaxChunks bounds the chunks of the collection; 0 does not.
+	MaxChunks int
 }
 
 // Written is what became of one document.
@@ -26,6 +29,9 @@ type Written struct {
 	// Hidden: there is a document of that id which the caller may not read; it
 	// stays as it is.
 	Hidden bool
+	// Full: the collection would have had more than MaxChunks; what there was of
+	// that id stays as it is.
+	Full bool
 }
 
 // Upsert writes the documents, whose ids differ, in one transaction, each as a
@@ -46,15 +52,19 @@ func (s *Store) Upsert(ctx context.Context, c Collection, w Write) (out []Writte
 		if err := pinModel(ctx, tx, c.UID, w); err != nil {
 			return err
 		}
+		room, err := room(ctx, tx, c.UID, w.MaxChunks)
+		if err != nil {
+			return err
+		}
 		generation = last
 		var sum counts
 		no := last - int64(len(w.Documents))
 		for _, d := range w.Documents {
 			no++
 			d.No = no
-			old, err := s.upsertOne(ctx, tx, c.UID, d, w.By)
-			if errors.Is(err, errHidden) {
-				out = append(out, Written{ID: d.ID, Hidden: true})
+			old, err := s.upsertOne(ctx, tx, c.UID, d, w.By, room-sum.chunks)
+			if errors.Is(err, errHidden) || errors.Is(err, errFull) {
+				out = append(out, Written{ID: d.ID, Hidden: errors.Is(err, errHidden), Full: errors.Is(err, errFull)})
 				continue
 			}
 			if err != nil {
@@ -121,14 +131,31 @@ func pinModel(ctx context.Context, tx *sql.Tx, uid string, w Write) error {
 	return nil
 }
 
+// room returns how many chunks the collection may still have. It is asked in the
+// transaction, after advance, so that writers side by side share one bound.
+func room(ctx context.Context, tx *sql.Tx, uid string, most int) (int, error) {
+	if most <= 0 {
+		return math.MaxInt32, nil
+	}
+	var have int
+	if err := tx.QueryRowContext(ctx, `SELECT chunk_count FROM search_collections WHERE uid = $1`, uid).Scan(&have); err != nil {
+		return 0, fmt.Errorf("search store: count the chunks: %w", err)
+	}
+	return most - have, nil
+}
+
 // counts are documents and their chunks.
 type counts struct{ documents, chunks int }
 
 // errHidden says that the writer may not touch the document.
 var errHidden = errors.New("the document is hidden from the writer")
 
-// upsertOne writes one document and returns what it replaced.
-func (s *Store) upsertOne(ctx context.Context, tx *sql.Tx, uid string, d Version, by Rights) (counts, error) {
+// errFull says that there is no room for the document's chunks.
+var errFull = errors.New("the collection is full")
+
+// upsertOne writes one document, which may add at most room chunks, and returns
+// what it replaced.
+func (s *Store) upsertOne(ctx context.Context, tx *sql.Tx, uid string, d Version, by Rights, room int) (counts, error) {
 	var old counts
 	created := s.now()
 	var oldNo, oldCreated int64
@@ -144,7 +171,11 @@ func (s *Store) upsertOne(ctx context.Context, tx *sql.Tx, uid string, d Version
 		return counts{}, err
 	case !covered:
 		return counts{}, errHidden
-	default:
+	}
+	if more := len(d.Chunks) - old.chunks; more > 0 && more > room {
+		return counts{}, errFull
+	}
+	if err == nil {
 		created, old.documents = oldCreated, 1
 		if err := removeVersion(ctx, tx, uid, d.ID, oldNo, d.No); err != nil {
 			return counts{}, err

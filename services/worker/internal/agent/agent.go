@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/lifecycle"
@@ -50,6 +52,7 @@ type Config struct {
 	// FixedGPUs says that GPUs for which there is no pool are not used.
 	FixedGPUs bool
 	Embedding EmbeddingConfig
+	Signals   SignalsConfig
 }
 
 // Parts is what the agent works with. All are needed, but Ledger is used only
@@ -81,8 +84,10 @@ type Agent struct {
 	sequence atomic.Int64
 	inFlight atomic.Int64
 
-	// loading holds off other loads while one is being decided.
-	loading    sync.Mutex
+	// loading holds off other loads while one is being decided. Those that wait
+	// for it can be given up, or a model that is unloaded for another would wait
+	// for that one, and that one for it.
+	loading    *semaphore.Weighted
 	quarantine *quarantine
 
 	mu       sync.RWMutex
@@ -99,7 +104,7 @@ type Agent struct {
 func New(cfg Config, parts Parts) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, parts: parts, log: parts.Telemetry.Logger, hub: newHub(),
-		models: make(map[string]*model), ended: make(chan struct{}),
+		models: make(map[string]*model), ended: make(chan struct{}), loading: semaphore.NewWeighted(1),
 		quarantine: newQuarantine(cfg.Supervision.Quarantine, cfg.Supervision.QuarantineMax),
 	}
 	for _, ad := range parts.Adapters {
@@ -122,9 +127,7 @@ func New(cfg Config, parts Parts) (*Agent, error) {
 // the machine has.
 func (a *Agent) Recover(ctx context.Context) error {
 	_, err := a.parts.Ledger.Reap(ctx, a.log)
-	a.loading.Lock()
-	defer a.loading.Unlock()
-	a.sample(ctx, 0)
+	a.look(ctx)
 	return err
 }
 

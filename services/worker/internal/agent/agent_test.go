@@ -33,13 +33,13 @@ func TestLoad(t *testing.T) {
 		}
 		pass(time.Second)
 		again, err := r.load("a")
-		if err != nil || again.GetState() != workerv1.ModelState_MODEL_STATE_READY || len(r.agent.State().GetModels()) != 1 {
+		if err != nil || again.GetState() != workerv1.ModelState_MODEL_STATE_READY || len(r.agent.State("").GetModels()) != 1 {
 			r.Fatalf("again: %v, %v", again, err)
 		}
 		if again.GetSlots() != 2 || again.GetContextLength() != 2000 || again.GetEmbeddingDimensions() != 3 || again.GetName() != "ma" {
 			r.Errorf("what the engine said of itself: %v", again)
 		}
-		if pool := r.agent.State().GetMemory()[0]; pool.GetUsedBytes() != 40*mib || pool.GetFreeBytes() != 60*mib {
+		if pool := r.agent.State("").GetMemory()[0]; pool.GetUsedBytes() != 40*mib || pool.GetFreeBytes() != 60*mib {
 			r.Errorf("memory: %v", pool)
 		}
 	})
@@ -170,7 +170,7 @@ func TestOverload(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.ready("a")
 		done, release := r.hold("a", 3)
-		if m := r.state("a"); m.GetActive() != 2 || m.GetQueued() != 1 || r.agent.State().GetInFlight() != 3 {
+		if m := r.state("a"); m.GetActive() != 2 || m.GetQueued() != 1 || r.agent.State("").GetInFlight() != 3 {
 			r.Errorf("load: %v", m)
 		}
 		e := apierr.From(r.invoke("a"))
@@ -246,8 +246,8 @@ func TestUnload(t *testing.T) {
 			r.Errorf("the request in flight: %v", err)
 		}
 		synctest.Wait()
-		if m := r.state("a"); m != nil || r.agent.State().GetMemory()[0].GetUsedBytes() != 0 {
-			r.Errorf("afterwards: %v", r.agent.State())
+		if m := r.state("a"); m != nil || r.agent.State("").GetMemory()[0].GetUsedBytes() != 0 {
+			r.Errorf("afterwards: %v", r.agent.State(""))
 		}
 		r.engine.set(func() { r.engine.release = nil })
 		r.ready("a")

@@ -30,6 +30,18 @@ func (a *Agent) room() room {
 	return r
 }
 
+// roomFor returns what the candidate may take: also what it has already.
+func (a *Agent) roomFor(c *candidate) room {
+	r := a.room()
+	a.mu.RLock()
+	listed := a.models[c.model.digest] == c.model
+	a.mu.RUnlock()
+	if listed {
+		r = r.without(c.model)
+	}
+	return r
+}
+
 // without returns the room once m is gone too.
 func (r room) without(m *model) room {
 	free := maps.Clone(r.free)
@@ -54,12 +66,37 @@ func (r room) place(c *candidate) (spot, error) {
 		return spot{}, apierr.New(apierr.FailedPrecondition, "this worker has %d models, and takes no more", c.limit).
 			WithMetadata("models", strconv.Itoa(c.limit))
 	}
+	if c.plan == nil && c.size.Shared == 0 {
+		return r.guess(c)
+	}
 	if c.size.Shared > 0 {
 		return r.spread(c)
 	}
-	need := c.corrected(c.model.plan.MemoryBytes, 0)
+	need := c.corrected(c.plan.MemoryBytes, 0)
 	if short := r.short(need); short != nil {
 		return spot{}, tooLarge(c.model.name, short)
+	}
+	return spot{need: need}, nil
+}
+
+// guess places a model whose files are not here: what they take, in the memories
+// that have most free. A model that would not fit into all of them together is
+// refused before its files are fetched.
+func (r room) guess(c *candidate) (spot, error) {
+	total := c.model.artifacts.SizeBytes()
+	need, left := make(map[string]int64), total
+	pools := slices.Clone(r.pools)
+	slices.SortStableFunc(pools, func(x, y memory.Pool) int { return cmp.Compare(r.free[y.ID], r.free[x.ID]) })
+	for _, p := range pools {
+		if take := min(left, r.free[p.ID]); take > 0 {
+			need[p.ID] = take
+			left -= take
+		}
+	}
+	if left > 0 {
+		return spot{}, apierr.New(apierr.FailedPrecondition, "the files of %s have %s, and this worker's memories together %s free",
+			c.model.name, size(total), size(total-left)).
+			WithMetadata("needed_bytes", strconv.FormatInt(total, 10)).WithMetadata("free_bytes", strconv.FormatInt(total-left, 10))
 	}
 	return spot{need: need}, nil
 }

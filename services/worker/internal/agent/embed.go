@@ -8,14 +8,20 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/worker/internal/batch"
 	"github.com/poterne/poterne/services/worker/internal/engine"
 )
 
 // EmbeddingConfig bounds what embedding may take of a model.
 type EmbeddingConfig struct {
-	// Concurrency is how many parts of calls one model's engine is given at once;
-	// 0 is one more than its slots, so that it has the next one at hand.
+	// Concurrency is how many batches, or parts of calls without batching, one
+	// model's engine is given at once. 0 is as many as it computes at once, and
+	// without batching one more than its slots, so that it has the next one at hand.
 	Concurrency int
+	// Batching gathers the inputs of several calls, as Batch says; its bounds on
+	// bytes and calls follow from the others here.
+	Batching bool
+	Batch    batch.Config
 	// ContextMultiple is how many times the model's context an input may have in
 	// tokens, by engine.Input.LeastTokens: engines cut longer ones into windows.
 	ContextMultiple int
@@ -23,10 +29,11 @@ type EmbeddingConfig struct {
 	MaxBytes int
 }
 
-// Embed returns a vector for each input. A call of many inputs waits in line
-// again for each part of them, so that it does not hold up the others.
+// Embed returns a vector for each input. The inputs of several calls are
+// computed together where the engine allows it; a call of many inputs does not
+// hold up the others either way.
 func (a *Agent) Embed(ctx context.Context, req *workerv1.EmbedRequest) (resp *workerv1.EmbedResponse, err error) {
-	w, err := a.begin(req.GetDigest(), opEmbed)
+	w, err := a.begin(req.GetDigest(), opEmbed, req.GetReplica())
 	if err != nil {
 		return nil, err
 	}
@@ -38,9 +45,8 @@ func (a *Agent) Embed(ctx context.Context, req *workerv1.EmbedRequest) (resp *wo
 	if err := a.cfg.Embedding.check(inputs, w.model.contextLength()); err != nil {
 		return nil, err
 	}
-	out, err := w.engine.Embed(ctx, engine.EmbedRequest{
+	out, err := a.embed(ctx, w, engine.EmbedRequest{
 		Inputs: inputs, InputType: req.GetInputType(), Dimensions: int(req.GetDimensions()), Extra: req.GetExtra(),
-		Turn: w.model.turn,
 	})
 	if err != nil {
 		return nil, err
@@ -50,6 +56,16 @@ func (a *Agent) Embed(ctx context.Context, req *workerv1.EmbedRequest) (resp *wo
 		resp.Embeddings[i] = &workerv1.Embedding{Values: v}
 	}
 	return resp, nil
+}
+
+func (a *Agent) embed(ctx context.Context, w *work, r engine.EmbedRequest) (engine.Embeddings, error) {
+	if e, can := w.engine.(batch.Engine); can && a.cfg.Embedding.Batching {
+		slots, _, _, _ := w.model.gate.load("")
+		return w.model.batcher.Embed(ctx, e, r, slots)
+	}
+	// A call of many inputs waits in line again for each part of them.
+	r.Turn = w.model.turn
+	return w.engine.Embed(ctx, r)
 }
 
 // check refuses what would occupy the engine for long. context is the model's,
@@ -74,6 +90,13 @@ func (c EmbeddingConfig) check(inputs []engine.Input, context int) error {
 		}
 	}
 	return nil
+}
+
+// batcher returns what gathers the inputs for one model.
+func (a *Agent) batcher(s *series) *batch.Batcher {
+	c := a.cfg.Embedding
+	c.Batch.Calls, c.Batch.MaxBatchBytes = c.Concurrency, c.MaxBytes
+	return batch.New(c.Batch, a.parts.Clock, s)
 }
 
 // turns returns the line in which parts of calls wait, first come first served.

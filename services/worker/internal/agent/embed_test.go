@@ -50,7 +50,7 @@ func TestEmbedRefusesWhatIsTooLong(t *testing.T) {
 		if _, err := r.embed(r.Context(), "a", list...); apierr.ReasonOf(err) != apierr.PayloadTooLarge {
 			r.Errorf("1.2 MB together: %v", err)
 		}
-		if n := r.agent.State().GetInFlight(); n != 0 {
+		if n := r.agent.State("").GetInFlight(); n != 0 {
 			r.Errorf("%d in flight", n)
 		}
 	})
@@ -110,7 +110,7 @@ func TestEmbedTakesTurns(t *testing.T) {
 			r.Errorf("large: %v", err)
 		}
 		synctest.Wait()
-		if n := r.engine.busy(); n != 0 || r.agent.State().GetInFlight() != 0 {
+		if n := r.engine.busy(); n != 0 || r.agent.State("").GetInFlight() != 0 {
 			r.Errorf("%d still run", n)
 		}
 	})

@@ -14,7 +14,7 @@ import (
 // makeRoom returns where the candidate goes. When it may, it unloads models for
 // that: those used longest ago first, and no more than are needed.
 func (a *Agent) makeRoom(ctx context.Context, c *candidate, evict bool) (spot, error) {
-	now := a.room()
+	now := a.roomFor(c)
 	at, refusal := now.place(c)
 	if refusal == nil || !evict {
 		return at, refusal
@@ -37,7 +37,7 @@ func (a *Agent) makeRoom(ctx context.Context, c *candidate, evict bool) (spot, e
 	if err := a.evict(ctx, c.model, needed); err != nil {
 		return spot{}, err
 	}
-	return a.room().place(c)
+	return a.roomFor(c).place(c)
 }
 
 // victims are the models that may be unloaded, those used longest ago first.
@@ -54,7 +54,7 @@ func (a *Agent) victims() []*model {
 }
 
 func (a *Agent) evictable(m *model, now time.Time) bool {
-	return !m.pinned.Load() && !m.isDraining() && m.settled() && m.gate.idle() && now.Sub(m.lastUsed()) >= a.cfg.MinIdle
+	return !m.pinned.Load() && !m.isDraining() && !m.starting() && m.gate.idle() && now.Sub(m.lastUsed()) >= a.cfg.MinIdle
 }
 
 // fewest leaves out the victims without which there is room all the same, those

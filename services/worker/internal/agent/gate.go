@@ -12,6 +12,7 @@ type gate struct {
 	slots   int
 	limit   int
 	n       int
+	of      map[string]int // by replica
 	closed  bool
 	empty   chan struct{} // closed when the gate is closed and nothing is in flight
 	emptied bool          // empty is closed
@@ -19,7 +20,7 @@ type gate struct {
 }
 
 func newGate(slots, limit int) *gate {
-	return &gate{slots: slots, limit: max(limit, slots), empty: make(chan struct{})}
+	return &gate{slots: slots, limit: max(limit, slots), of: make(map[string]int), empty: make(chan struct{})}
 }
 
 type admission int
@@ -30,8 +31,8 @@ const (
 	shut
 )
 
-// enter takes a place, which leave gives back.
-func (g *gate) enter() admission {
+// enter takes a place for a replica, which leave gives back.
+func (g *gate) enter(replica string) admission {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
@@ -41,16 +42,20 @@ func (g *gate) enter() admission {
 		return full
 	}
 	g.n++
+	g.of[replica]++
 	return admitted
 }
 
 // averageShare is the weight of the newest request in the average.
 const averageShare = 8
 
-func (g *gate) leave(took time.Duration) {
+func (g *gate) leave(replica string, took time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.n--
+	if g.of[replica]--; g.of[replica] == 0 {
+		delete(g.of, replica)
+	}
 	if g.average == 0 {
 		g.average = took
 	}
@@ -114,11 +119,20 @@ func (g *gate) resize(slots int) {
 	}
 }
 
-func (g *gate) load() (slots, active, queued int) {
+// allow sets the bounds, once they are known.
+func (g *gate) allow(slots, limit int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.slots, g.limit = slots, max(limit, slots)
+}
+
+// load returns the slots, the requests that run and those that wait, and of both
+// together a replica's.
+func (g *gate) load(replica string) (slots, active, queued, own int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	active = min(g.n, g.slots)
-	return g.slots, active, g.n - active
+	return g.slots, active, g.n - active, g.of[replica]
 }
 
 const (

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -34,10 +36,17 @@ type fakeEngine struct {
 	size    engine.Size  // what it takes of GPUs
 	given   []engine.GPU // to the last plan
 	warmed  []string     // bodies of what it was asked, the newest last
+	plans   int
+	refuses error // what Plan returns
 	health  error
 	release chan struct{} // requests wait for it
 	running int
 	err     error
+	signals engine.Signals
+	told    error // instead of signals
+	asked   int   // for signals
+
+	embedded []int // inputs of each call, where they are batched
 }
 
 func newFakeEngine() *fakeEngine { return &fakeEngine{kind: "fake", memory: 40 * mib} }
@@ -48,6 +57,15 @@ func (f *fakeEngine) Available() error { return nil }
 func (f *fakeEngine) Plan(_ context.Context, m engine.Model) (*engine.Plan, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.plans++
+	if f.refuses != nil {
+		return nil, f.refuses
+	}
+	for _, file := range m.Files {
+		if _, err := os.Stat(file.Path); err != nil {
+			return nil, err
+		}
+	}
 	f.given = m.GPUs
 	p := &engine.Plan{
 		Connect: func(int) engine.Engine { return f }, Slots: 2, MaxInFlight: 3, ContextLength: 1000,
@@ -77,6 +95,26 @@ func (f *fakeEngine) Facts(context.Context) (engine.Facts, error) {
 }
 
 func (f *fakeEngine) Close() {}
+
+func (f *fakeEngine) Signals(context.Context) (engine.Signals, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked++
+	return f.signals, f.told
+}
+
+// askedSince is how often the load was asked for since the last time.
+func (f *fakeEngine) askedSince() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.asked
+	f.asked = 0
+	return n
+}
+
+func (f *fakeEngine) CountTokens(ctx context.Context, _ engine.Operation, body []byte) (int, error) {
+	return len(body), f.work(ctx, string(body))
+}
 
 func (f *fakeEngine) set(change func()) {
 	f.mu.Lock()
@@ -163,7 +201,7 @@ func newRig(t *testing.T) *rig {
 func newRigWith(t *testing.T, change func(cfg *Config, parts *Parts)) *rig {
 	t.Helper()
 	tel := telemetry.Discard()
-	files, err := artifact.NewStore(nil, "")
+	files, err := artifact.NewStore(nil, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,6 +210,7 @@ func newRigWith(t *testing.T, change func(cfg *Config, parts *Parts)) *rig {
 	other.kind = "other"
 	cfg := Config{
 		ID: "w1", Version: "test", MaxModels: 3, DrainTimeout: 10 * time.Second, Supervision: supervise.DefaultConfig(),
+		Signals:   SignalsConfig{Interval: time.Second, Timeout: 2 * time.Second},
 		Embedding: EmbeddingConfig{Concurrency: 1, ContextMultiple: 4, MaxBytes: 1 << 20},
 		MinIdle:   10 * time.Second, WarmUpTimeout: 5 * time.Second, SampleEvery: 5 * time.Second,
 	}
@@ -235,7 +274,7 @@ func (r *rig) awaitReady(c string) {
 
 // state is what the worker says of a model; nil when it does not have it.
 func (r *rig) state(c string) *workerv1.LoadedModel {
-	for _, m := range r.agent.State().GetModels() {
+	for _, m := range r.agent.State("").GetModels() {
 		if m.GetDigest() == digest(c) {
 			return m
 		}

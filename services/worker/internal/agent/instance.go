@@ -53,21 +53,20 @@ func (i *instance) Stop() {
 
 // launch starts the model's engine, once its files are what the spec says.
 func (a *Agent) launch(ctx context.Context, m *model) (supervise.Instance, error) {
-	for n, f := range m.files {
-		if err := a.parts.Artifacts.Verify(ctx, f.Path, m.spec.GetArtifacts()[n].GetSha256()); err != nil {
-			return nil, err
-		}
+	plan, err := a.prepare(ctx, m)
+	if err != nil {
+		return nil, err
 	}
-	cmd := m.plan.Command
+	cmd := plan.Command
 	if cmd == nil {
-		return &instance{agent: a, model: m, engine: m.plan.Connect(0)}, nil
+		return &instance{agent: a, model: m, engine: plan.Connect(0)}, nil
 	}
 	port, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
 	child, err := process.Start(ctx, process.Command{
-		Path: cmd.Path, Args: cmd.Args(port), Env: cmd.Env, Dir: a.cfg.WorkDir,
+		Path: cmd.Path, Args: cmd.Args(port), Env: cmd.Environment(port), Dir: a.cfg.WorkDir,
 	}, a.parts.Ledger, a.log.With(slog.String(keyModel, m.name)))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cmd.Path, err)
@@ -75,7 +74,7 @@ func (a *Agent) launch(ctx context.Context, m *model) (supervise.Instance, error
 	a.log.InfoContext(ctx, "engine started", slog.String(keyModel, m.name), slog.String(keyEngine, m.spec.GetEngine()),
 		slog.Int(process.KeyPID, child.PID()), slog.Int(keyPort, port))
 	m.child.Store(int64(child.PID()))
-	return &instance{agent: a, model: m, child: child, engine: m.plan.Connect(port)}, nil
+	return &instance{agent: a, model: m, child: child, engine: plan.Connect(port)}, nil
 }
 
 // freePort returns a loopback port that was free a moment ago. Should another

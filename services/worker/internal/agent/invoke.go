@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/poterne/poterne/pkg/apierr"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
@@ -21,16 +19,17 @@ type work struct {
 	life   *instance
 	engine engine.Engine
 	op     string
+	from   string // the replica
 	begun  time.Time
 }
 
 // begin takes a place on the model.
-func (a *Agent) begin(digest, op string) (*work, error) {
+func (a *Agent) begin(digest, op, replica string) (*work, error) {
 	m, life, err := a.lookup(digest)
 	if err != nil {
 		return nil, err
 	}
-	switch m.gate.enter() {
+	switch m.gate.enter(replica) {
 	case full:
 		return nil, apierr.New(apierr.Overloaded, "the model has as many requests as it takes on this worker").
 			WithRetryAfter(m.gate.retryAfter())
@@ -40,7 +39,7 @@ func (a *Agent) begin(digest, op string) (*work, error) {
 	}
 	a.inFlight.Add(1)
 	a.hub.loadChanged()
-	w := &work{agent: a, model: m, life: life, engine: life.engine, op: op, begun: a.parts.Clock.Now()}
+	w := &work{agent: a, model: m, life: life, engine: life.engine, op: op, from: replica, begun: a.parts.Clock.Now()}
 	m.touch(w.begun)
 	return w, nil
 }
@@ -51,7 +50,7 @@ func (w *work) end(ctx context.Context, usage *commonv1.TokenUsage, err error) e
 	err = w.explain(ctx, err)
 	now := w.agent.parts.Clock.Now()
 	w.model.touch(now)
-	w.model.gate.leave(now.Sub(w.begun))
+	w.model.gate.leave(w.from, now.Sub(w.begun))
 	w.agent.inFlight.Add(-1)
 	w.agent.hub.loadChanged()
 	w.model.series.ended(ctx, w.op, usage, err)
@@ -107,7 +106,7 @@ func (a *Agent) Invoke(ctx context.Context, req *workerv1.InvokeRequest) (resp *
 	if err != nil {
 		return nil, err
 	}
-	w, err := a.begin(req.GetDigest(), label)
+	w, err := a.begin(req.GetDigest(), label, req.GetReplica())
 	if err != nil {
 		return nil, err
 	}
@@ -117,49 +116,4 @@ func (a *Agent) Invoke(ctx context.Context, req *workerv1.InvokeRequest) (resp *
 		return nil, err
 	}
 	return &workerv1.InvokeResponse{Body: answer.Body, Usage: answer.Usage}, nil
-}
-
-// InvokeStream runs a request and passes its answer on as it comes. A reader
-// that is slow slows the engine's connection down; nothing is stored here.
-func (a *Agent) InvokeStream(req *workerv1.InvokeRequest, stream grpc.ServerStreamingServer[workerv1.InvokeStreamResponse]) (err error) {
-	op, label, err := operationOf(req.GetOperation())
-	if err != nil {
-		return err
-	}
-	w, err := a.begin(req.GetDigest(), label)
-	if err != nil {
-		return err
-	}
-	ctx := stream.Context()
-	var usage *commonv1.TokenUsage
-	defer func() { err = w.end(ctx, usage, err) }()
-	usage, err = w.engine.Stream(ctx, op, req.GetBody(), &sink{stream: stream, work: w})
-	if err != nil {
-		return err
-	}
-	return stream.Send(&workerv1.InvokeStreamResponse{
-		Event: &workerv1.InvokeStreamResponse_Finish{Finish: &workerv1.Finish{Usage: usage}},
-	})
-}
-
-// sink passes an engine's chunks to the caller.
-type sink struct {
-	stream grpc.ServerStreamingServer[workerv1.InvokeStreamResponse]
-	work   *work
-	begun  bool
-}
-
-func (s *sink) Accepted() error {
-	return s.stream.Send(&workerv1.InvokeStreamResponse{
-		Event: &workerv1.InvokeStreamResponse_Accepted{Accepted: &workerv1.Accepted{}},
-	})
-}
-
-func (s *sink) Chunk(data []byte) error {
-	if !s.begun {
-		s.begun = true
-		w := s.work
-		w.model.series.firstChunk(s.stream.Context(), w.agent.parts.Clock.Now().Sub(w.begun))
-	}
-	return s.stream.Send(&workerv1.InvokeStreamResponse{Event: &workerv1.InvokeStreamResponse_Chunk{Chunk: data}})
 }

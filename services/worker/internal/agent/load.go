@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -23,8 +24,10 @@ const freshEnough = time.Second
 
 // LoadModel admits a version, or says with figures why not.
 func (a *Agent) LoadModel(ctx context.Context, req *workerv1.LoadModelRequest) (*workerv1.LoadModelResponse, error) {
-	a.loading.Lock()
-	defer a.loading.Unlock()
+	if a.loading.Acquire(ctx, 1) != nil {
+		return nil, context.Cause(ctx)
+	}
+	defer a.loading.Release(1)
 	if have, err := a.present(req); have != nil || err != nil {
 		return have, err
 	}
@@ -32,25 +35,18 @@ func (a *Agent) LoadModel(ctx context.Context, req *workerv1.LoadModelRequest) (
 	if err != nil {
 		return nil, err
 	}
-	a.sample(ctx, freshEnough)
-	at, err := a.makeRoom(ctx, c, req.GetEvict())
-	if err != nil {
-		return nil, err
-	}
-	if err := a.settle(ctx, c, at); err != nil {
-		return nil, err
-	}
 	m := c.model
-	if short := a.parts.Pools.Reserve(m.share()); short != nil {
-		return nil, tooLarge(m.name, short)
+	if err := a.admit(ctx, c); err != nil {
+		m.artifacts.Release()
+		return nil, err
 	}
 	if !a.start(m) { //nolint:contextcheck // the engine outlives the call
-		a.parts.Pools.Release(m.share())
+		a.letGo(m)
 		return nil, errDraining()
 	}
 	a.log.InfoContext(ctx, "model admitted", slog.String(keyModel, m.name), slog.String(keyDigest, m.digest),
-		slog.Int64(keyMemory, m.memory()), slog.Int(keyGPUs, len(at.gpus)))
-	return &workerv1.LoadModelResponse{Model: m.snapshot()}, nil
+		slog.Int64(keyMemory, m.memory()), slog.Int(keyGPUs, len(m.gpus)))
+	return &workerv1.LoadModelResponse{Model: m.snapshot("")}, nil
 }
 
 // present answers for a version that is there already, or cannot be.
@@ -68,7 +64,7 @@ func (a *Agent) present(req *workerv1.LoadModelRequest) (*workerv1.LoadModelResp
 		if m.pinned.Swap(req.GetPinned()) != req.GetPinned() {
 			a.hub.changed()
 		}
-		return &workerv1.LoadModelResponse{Model: m.snapshot()}, nil
+		return &workerv1.LoadModelResponse{Model: m.snapshot("")}, nil
 	}
 	if req.GetLiftQuarantine() && a.quarantine.lift(req.GetDigest()) {
 		a.hub.changed()
@@ -80,37 +76,8 @@ func errDraining() error {
 	return apierr.New(apierr.Unavailable, "this worker is ending and takes no new work")
 }
 
-// candidate is a model that is not admitted yet.
-type candidate struct {
-	model   *model
-	adapter engine.Adapter
-	input   engine.Model
-	// size is what it takes of GPUs; zero when it uses none.
-	size    engine.Size
-	devices map[string]string
-	limit   int // of models
-	learned *memory.Learned
-}
-
-// corrected is the estimate after what earlier loads of the version took; n is
-// the number of GPUs that it is spread over.
-func (c *candidate) corrected(estimate map[string]int64, n int) map[string]int64 {
-	if c.learned == nil {
-		return estimate
-	}
-	return memory.Corrected(estimate, func(pool string) float64 { return c.learned.Ratio(lesson(c.model.digest, pool, n)) })
-}
-
-// lesson is the key under which it is learnt what a version takes. Its digest
-// covers its parameters.
-func lesson(digest, pool string, gpus int) string {
-	if pool == engine.PoolCPU {
-		return fmt.Sprintf("%s/%s/%d", digest, pool, gpus)
-	}
-	return fmt.Sprintf("%s/%s/%d", digest, gpuPrefix, gpus)
-}
-
-// candidate finds the engine and the files, and how large the model is.
+// candidate finds the engine and the files, and how large the model is if they
+// are here.
 func (a *Agent) candidate(ctx context.Context, req *workerv1.LoadModelRequest) (*candidate, error) {
 	spec, ok := proto.Clone(req.GetSpec()).(*commonv1.ModelSpec)
 	if !ok {
@@ -125,53 +92,40 @@ func (a *Agent) candidate(ctx context.Context, req *workerv1.LoadModelRequest) (
 		name = req.GetDigest()
 	}
 	m := &model{
-		digest: req.GetDigest(), name: name, spec: spec, warmUp: req.GetWarmUp(), done: make(chan struct{}),
-		status: supervise.Status{State: supervise.Starting}, peak: make(map[string]int64),
+		digest: req.GetDigest(), name: name, spec: spec, adapter: adapter, warmUp: req.GetWarmUp(), evict: req.GetEvict(),
+		done: make(chan struct{}), status: supervise.Status{State: supervise.Starting}, peak: make(map[string]int64),
+		gate: newGate(0, 0), series: a.metrics.of(name),
 	}
 	m.pinned.Store(req.GetPinned())
-	for i, art := range spec.GetArtifacts() {
-		file, err := a.parts.Artifacts.Locate(art, i)
-		if err != nil {
-			return nil, err
-		}
-		role := art.GetRole()
-		if role == "" {
-			role = engine.RoleWeights
-		}
-		m.files = append(m.files, engine.File{Role: role, Path: file, Name: path.Base(art.GetUri()), SizeBytes: art.GetSizeBytes()})
+	m.touch(a.parts.Clock.Now())
+	m.batcher = a.batcher(m.series)
+	if m.artifacts, err = a.parts.Artifacts.Hold(strings.TrimPrefix(m.digest, "sha256:"), spec.GetArtifacts()); err != nil {
+		return nil, err
 	}
-	c := &candidate{
-		model: m, adapter: adapter, input: engine.Model{Name: name, Spec: spec, Files: m.files},
-		devices: a.devicesOf(), limit: a.cfg.MaxModels, learned: a.parts.Learned,
+	for i, file := range m.artifacts.Paths() {
+		m.files = append(m.files, fileOf(spec.GetArtifacts()[i], file))
 	}
-	if sizer, is := adapter.(engine.Sizer); is && len(c.devices) > 0 {
-		if c.size, err = sizer.Size(ctx, c.input); err != nil {
+	c := a.candidateOf(m)
+	if m.artifacts.Present() {
+		if err := c.survey(ctx); err != nil {
+			m.artifacts.Release()
 			return nil, err
 		}
 	}
-	if c.size.Shared == 0 {
-		m.plan, err = adapter.Plan(ctx, c.input)
-	}
-	return c, err
+	return c, nil
 }
 
-// settle fills in what follows from where the model goes.
-func (a *Agent) settle(ctx context.Context, c *candidate, at spot) error {
-	m := c.model
-	if m.plan == nil {
-		c.input.GPUs = at.gpus
-		var err error
-		if m.plan, err = c.adapter.Plan(ctx, c.input); err != nil {
-			return err
-		}
+func fileOf(art *commonv1.Artifact, file string) engine.File {
+	f := engine.File{
+		Role: art.GetRole(), Path: file, Name: path.Base(file), SizeBytes: art.GetSizeBytes(), SHA256: art.GetSha256(),
 	}
-	m.gpus = at.gpus
-	m.reserved, m.estimated = at.need, sum(at.need)
-	m.turns = a.cfg.Embedding.turns(m.plan.Slots)
-	m.gate = newGate(m.plan.Slots, m.plan.MaxInFlight)
-	m.series = a.metrics.of(m.name)
-	m.touch(a.parts.Clock.Now())
-	return nil
+	if f.Role == "" {
+		f.Role = engine.RoleWeights
+	}
+	if local, ok := strings.CutPrefix(art.GetUri(), "file://"); ok {
+		f.Name = path.Base(local) // the path is where links lead to
+	}
+	return f
 }
 
 func tooLarge(name string, s *memory.Shortage) error {
@@ -206,15 +160,18 @@ func (a *Agent) start(m *model) bool {
 		return false
 	}
 	a.models[m.digest] = m
-	cfg := a.cfg.Supervision
-	if m.plan.Command == nil {
-		cfg.QuarantineAfter = 0 // what runs elsewhere is not ours to judge
-	}
-	sup := supervise.New(cfg, a.parts.Clock, a.parts.Jitter,
+	sup := supervise.New(a.cfg.Supervision, a.parts.Clock, a.parts.Jitter,
 		func(ctx context.Context) (supervise.Instance, error) { return a.launch(ctx, m) },
 		func(ctx context.Context, s supervise.Status) { a.report(ctx, m, s) })
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		a.follow(ctx, m)
+	}()
 	go func() {
 		looped := sup.Run(ctx)
+		m.cancel() // it may have given up by itself
+		<-followed
 		m.set(supervise.Status{State: supervise.Starting}, nil, engine.Facts{})
 		if looped != nil && !m.isDraining() {
 			a.isolate(ctx, m, looped)
@@ -228,10 +185,11 @@ func (a *Agent) start(m *model) bool {
 // remove takes out a model whose engine is gone.
 func (a *Agent) remove(m *model) {
 	a.learn(m)
+	// First, so that who asks for the version again finds all of it gone.
+	a.letGo(m)
 	a.mu.Lock()
 	delete(a.models, m.digest)
 	a.mu.Unlock()
-	a.parts.Pools.Release(m.share())
 	a.hub.changed()
 }
 

@@ -35,6 +35,13 @@ const (
 	metricGPUErrors      = "poterne.worker.gpu.ecc_errors"
 	metricGPUProcesses   = "poterne.worker.gpu.processes"
 
+	metricFetches      = "poterne.worker.fetch.files" // by scheme, outcome
+	metricFetchBytes   = "poterne.worker.fetch.size"  // by scheme
+	metricCacheLookups = "poterne.worker.cache.lookups"
+	metricCacheEvicted = "poterne.worker.cache.evictions"
+	metricCacheSize    = "poterne.worker.cache.size"
+	metricCacheFiles   = "poterne.worker.cache.files"
+
 	keyModel     = "model"
 	keyDigest    = "digest"
 	keyEngine    = "engine"
@@ -48,6 +55,7 @@ const (
 	keyState     = "state"
 	keyPool      = "pool"
 	keyGPUs      = "gpus"
+	keyScheme    = "scheme"
 
 	opChat       = "chat"
 	opCompletion = "completion"
@@ -62,17 +70,18 @@ type metrics struct {
 	restarts   metric.Int64Counter
 
 	evictions, quarantines metric.Int64Counter
+	batches                batchMetrics
 }
 
 func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 	meter := tel.Meter(scope)
 	m := &metrics{}
-	var errs [10]error
+	var errs [12]error
 	m.requests, errs[0] = meter.Int64Counter(metricRequests, metric.WithDescription("Requests that an engine was given."))
 	m.firstChunk, errs[1] = meter.Float64Histogram(metricFirstChunk, metric.WithUnit("s"),
 		metric.WithDescription("Time from the arrival of a streamed request to its first chunk."),
 		metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60))
-	m.tokens, errs[2] = meter.Int64Counter(metricTokens, metric.WithDescription("Tokens, as engines counted them."))
+	m.tokens, errs[2] = meter.Int64Counter(metricTokens, metric.WithDescription("Tokens, as engines counted them; of a stream that ended early those told by then."))
 	m.restarts, errs[3] = meter.Int64Counter(metricRestarts, metric.WithDescription("Starts of engines after the first of each."))
 	_, errs[4] = meter.Int64ObservableGauge(metricModels, metric.WithDescription("Models on this worker."),
 		metric.WithInt64Callback(a.observeModels))
@@ -86,10 +95,16 @@ func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 	m.evictions, errs[7] = meter.Int64Counter(metricEvictions, metric.WithDescription("Models that were unloaded to make room."))
 	m.quarantines, errs[8] = meter.Int64Counter(metricQuarantines, metric.WithDescription("Versions whose engines failed again and again."))
 	errs[9] = a.observeGPUs(meter)
+	errs[10] = registerCacheMetrics(meter, a.parts.Artifacts.CacheStats)
+	errs[11] = a.observeEngines(meter)
 	for _, err := range errs {
 		if err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
 		}
+	}
+	var err error
+	if m.batches, err = newBatchMetrics(meter); err != nil {
+		return nil, err
 	}
 	return m, nil
 }
@@ -97,7 +112,7 @@ func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 func (a *Agent) observeModels(_ context.Context, o metric.Int64Observer) error {
 	count := make(map[string]int64)
 	for _, m := range a.list() {
-		state := m.snapshot().GetState().String()
+		state := m.snapshot("").GetState().String()
 		count[strings.ToLower(strings.TrimPrefix(state, "MODEL_STATE_"))]++
 	}
 	if n := len(a.quarantine.list(a.parts.Clock.Now())); n > 0 {
@@ -147,12 +162,14 @@ func (m *metrics) of(model string) *series {
 }
 
 func (s *series) ended(ctx context.Context, op string, usage *commonv1.TokenUsage, err error) {
+	// A request whose caller left is counted like any other.
+	ctx = context.WithoutCancel(ctx)
 	if err != nil {
 		outcome := attribute.String(keyOutcome, string(apierr.ReasonOf(err)))
 		s.all.requests.Add(ctx, 1, metric.WithAttributes(s.model, attribute.String(keyOperation, op), outcome))
-		return
+	} else {
+		s.all.requests.Add(ctx, 1, s.good[op])
 	}
-	s.all.requests.Add(ctx, 1, s.good[op])
 	s.all.tokens.Add(ctx, int64(usage.GetPromptTokens()), s.prompt)
 	s.all.tokens.Add(ctx, int64(usage.GetCompletionTokens()), s.generated)
 	s.all.tokens.Add(ctx, int64(usage.GetCachedPromptTokens()), s.cached)

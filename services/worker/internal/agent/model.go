@@ -8,10 +8,13 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/worker/internal/artifact"
+	"github.com/poterne/poterne/services/worker/internal/batch"
 	"github.com/poterne/poterne/services/worker/internal/engine"
 	"github.com/poterne/poterne/services/worker/internal/memory"
 	"github.com/poterne/poterne/services/worker/internal/supervise"
@@ -22,16 +25,19 @@ type model struct {
 	digest string
 	name   string
 	spec   *commonv1.ModelSpec
-	plan   *engine.Plan
 	files  []engine.File
 	gate   *gate
-	turns  *semaphore.Weighted // of embedding
+	turns  *semaphore.Weighted // of embedding without batching; set before the engine is
 	series *series
+	load   load
+	counts atomic.Int64 // prompts that are being counted
 
-	gpus   []engine.GPU
+	batcher   *batch.Batcher // of embedding
+	adapter   engine.Adapter
+	artifacts *artifact.Set
+
 	warmUp bool
-	// estimated is what it was thought to take, of all pools.
-	estimated int64
+	evict  bool // it may drive others out
 
 	cancel context.CancelFunc // ends the supervisor
 	done   chan struct{}      // closed when the engine is gone
@@ -43,12 +49,17 @@ type model struct {
 	served atomic.Bool  // it was ready once
 	used   atomic.Int64 // Unix nanoseconds
 
-	mu       sync.Mutex
-	status   supervise.Status
-	facts    engine.Facts
-	draining bool
-	reserved map[string]int64 // by pool
-	peak     map[string]int64 // seen, by pool
+	mu sync.Mutex
+	// plan is a guess, without a way to start, until the files are here.
+	plan     *engine.Plan
+	reserved map[string]int64 // of memory, by pool; nil when nothing is
+	// estimated is what it was thought to take, of all pools.
+	estimated int64
+	gpus      []engine.GPU
+	status    supervise.Status
+	facts     engine.Facts
+	draining  bool
+	peak      map[string]int64 // seen, by pool
 }
 
 // running returns the present life of the engine, or nil while there is none.
@@ -62,11 +73,12 @@ func (m *model) touch(now time.Time) { m.used.Store(now.UnixNano()) }
 
 func (m *model) lastUsed() time.Time { return time.Unix(0, m.used.Load()) }
 
-// settled reports whether the engine is not just starting.
-func (m *model) settled() bool {
+// starting reports whether the engine is just starting, or its files are being
+// fetched.
+func (m *model) starting() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.status.State != supervise.Starting
+	return m.status.State == supervise.Starting
 }
 
 // share is what is set aside for the model, by pool.
@@ -81,6 +93,9 @@ func (m *model) share() map[string]int64 {
 func (m *model) noteSeen(seen map[string]int64) (more map[string]int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.reserved == nil {
+		return nil // it is going
+	}
 	for id, n := range seen {
 		m.peak[id] = max(m.peak[id], n)
 		if by := n - m.reserved[id]; by > 0 {
@@ -147,12 +162,14 @@ func (m *model) contextLength() int {
 	return firstOf(m.facts.ContextLength, m.plan.ContextLength)
 }
 
-// snapshot returns the model's state as it is told.
-func (m *model) snapshot() *workerv1.LoadedModel {
-	slots, active, queued := m.gate.load()
+// snapshot returns the model's state as it is told to a replica.
+func (m *model) snapshot(replica string) *workerv1.LoadedModel {
+	progress := fetchProgress(m.artifacts)
 	used := m.lastUsed()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	// Not before: a model that is ready has its slots.
+	slots, active, queued, own := m.gate.load(replica)
 	out := &workerv1.LoadedModel{
 		Digest: m.digest, Name: m.name, Engine: m.spec.GetEngine(), Task: m.spec.GetTask(), State: m.state(),
 		Error: m.status.Reason,
@@ -161,6 +178,7 @@ func (m *model) snapshot() *workerv1.LoadedModel {
 		ContextLength:       int32(firstOf(m.facts.ContextLength, m.plan.ContextLength)),
 		EmbeddingDimensions: int32(firstOf(m.facts.Dimensions, int(m.spec.GetEmbeddingDimensions()))),
 		Pinned:              m.pinned.Load(), EstimatedMemoryBytes: m.estimated, PeakMemoryBytes: sum(m.peak),
+		Fetch: progress, Price: priceOf(m.plan.Price),
 	}
 	if m.served.Load() {
 		out.LastUsedTime = timestamppb.New(used)
@@ -168,6 +186,10 @@ func (m *model) snapshot() *workerv1.LoadedModel {
 	for _, id := range memory.Names(m.reserved) {
 		out.Memory = append(out.Memory, &workerv1.PoolShare{Id: id, Bytes: m.reserved[id]})
 	}
+	if replica != "" {
+		out.Own = proto.Int32(int32(own))
+	}
+	m.load.get().tell(out)
 	return out
 }
 

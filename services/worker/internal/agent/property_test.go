@@ -160,7 +160,7 @@ func (r *rig) mustNotFailOddly(_ *workerv1.LoadedModel, err error) {
 
 // holds checks what must always hold while nothing is under way.
 func (r *rig) holds(s *shop) {
-	state := r.agent.State()
+	state := r.agent.State("")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.wrong) > 0 {

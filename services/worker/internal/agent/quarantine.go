@@ -116,7 +116,7 @@ func (q *quarantine) list(now time.Time) []*workerv1.LoadedModel {
 func (a *Agent) isolate(ctx context.Context, m *model, reason error) {
 	shown := &workerv1.LoadedModel{
 		Digest: m.digest, Name: m.name, Engine: m.spec.GetEngine(), Task: m.spec.GetTask(),
-		State: workerv1.ModelState_MODEL_STATE_QUARANTINED, Error: reason.Error(), Restarts: m.snapshot().GetRestarts(),
+		State: workerv1.ModelState_MODEL_STATE_QUARANTINED, Error: reason.Error(), Restarts: m.snapshot("").GetRestarts(),
 	}
 	until := a.quarantine.add(shown, a.parts.Clock.Now())
 	a.metrics.quarantines.Add(ctx, 1)

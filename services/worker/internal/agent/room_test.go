@@ -53,9 +53,7 @@ func onGPUs(t *testing.T, n int, test func(r *rig, script *gpu.Scripted)) {
 
 // look has the agent look at the machine now.
 func (r *rig) look() {
-	r.agent.loading.Lock()
-	defer r.agent.loading.Unlock()
-	r.agent.sample(r.Context(), 0)
+	r.agent.look(r.Context())
 }
 
 // given are the GPUs that the engine was given last.
@@ -95,7 +93,7 @@ func TestTheFewestGPUsThatHoldIt(t *testing.T) {
 		if got := r.engine.given[0].Device; got != "GPU-scripted-gpu5" {
 			r.Errorf("the engine is told of %q", got)
 		}
-		s := r.agent.State()
+		s := r.agent.State("")
 		if len(s.GetGpus()) != 8 || len(s.GetMemory()) != 9 || s.GetGpus()[3].GetName() != "Scripted H100" || s.GetGpus()[3].GetTemperatureCelsius() != 40 {
 			r.Errorf("state: %v", s)
 		}
@@ -122,7 +120,7 @@ func TestARefusalOnGPUsHasFigures(t *testing.T) {
 		if _, err := r.load("a"); err == nil || !strings.Contains(err.Error(), "gpu0 is not used, gpu1 has 10240.0 MiB") {
 			r.Errorf("where nothing is free: %v", err)
 		}
-		if p := r.agent.State().GetGpus()[0].GetProblem(); !strings.Contains(p, "3 memory errors") {
+		if p := r.agent.State("").GetGpus()[0].GetProblem(); !strings.Contains(p, "3 memory errors") {
 			r.Errorf("problem %q", p)
 		}
 	})
@@ -163,7 +161,7 @@ func TestRoomByLeastUse(t *testing.T) {
 		if _, err := r.load("c"); apierr.ReasonOf(err) != apierr.FailedPrecondition {
 			r.Errorf("without leave to unload: %v", err)
 		}
-		if p := r.agent.State().GetMemory()[0]; p.GetEvictableBytes() != 80*mib {
+		if p := r.agent.State("").GetMemory()[0]; p.GetEvictableBytes() != 80*mib {
 			r.Errorf("what could be unloaded: %v", p)
 		}
 		if _, err := r.loadAs("c", evict); err != nil {
@@ -256,7 +254,7 @@ func TestWhatWasSeenCorrectsTheEstimate(t *testing.T) {
 		if m.GetMemory()[1].GetBytes() != 61*gib || m.GetEstimatedMemoryBytes() != 41*gib+mib || m.GetPeakMemoryBytes() != 61*gib+2*mib {
 			r.Fatalf("got %v", m)
 		}
-		if p := r.agent.State().GetMemory()[1]; p.GetUsedBytes() != 61*gib || p.GetFreeBytes() != 19*gib || p.GetMeasuredFreeBytes() != 19*gib {
+		if p := r.agent.State("").GetMemory()[1]; p.GetUsedBytes() != 61*gib || p.GetFreeBytes() != 19*gib || p.GetMeasuredFreeBytes() != 19*gib {
 			r.Errorf("pool %v", p)
 		}
 		if _, err := r.client.UnloadModel(r.Context(), &workerv1.UnloadModelRequest{Digest: digest("a")}); err != nil {
@@ -298,7 +296,7 @@ func TestQuarantine(t *testing.T) {
 		if !strings.Contains(m.GetError(), "failed 3 times in a row") || time.Until(m.GetQuarantineEndTime().AsTime()) < 9*time.Minute {
 			t.Errorf("got %v", m)
 		}
-		if p := r.agent.State().GetMemory()[0]; p.GetUsedBytes() != 0 {
+		if p := r.agent.State("").GetMemory()[0]; p.GetUsedBytes() != 0 {
 			t.Errorf("it takes memory: %v", p)
 		}
 		_, err := r.load("a")

@@ -24,12 +24,19 @@ type Machine interface {
 // Run looks at the machine from time to time, until ctx ends.
 func (a *Agent) Run(ctx context.Context) error {
 	for clock.Sleep(ctx, a.parts.Clock, a.cfg.SampleEvery) == nil {
-		a.loading.Lock()
-		a.sample(ctx, 0)
-		a.loading.Unlock()
+		a.look(ctx)
 		a.hub.loadChanged()
 	}
 	return nil
+}
+
+// look samples when no load is being decided.
+func (a *Agent) look(ctx context.Context) {
+	if a.loading.Acquire(ctx, 1) != nil {
+		return
+	}
+	defer a.loading.Release(1)
+	a.sample(ctx, 0)
 }
 
 // sample asks the machine what is free and what the models take; the GPUs, which

@@ -23,8 +23,9 @@ const (
 	loadEvery = 100 * time.Millisecond
 )
 
-// State returns the whole state. Each call has the next sequence number.
-func (a *Agent) State() *workerv1.WorkerState {
+// State returns the whole state as it is told to a replica. Each call has the
+// next sequence number.
+func (a *Agent) State(replica string) *workerv1.WorkerState {
 	s := &workerv1.WorkerState{
 		WorkerId: a.cfg.ID, AgentVersion: a.cfg.Version, Sequence: a.sequence.Add(1),
 		ObserveTime: timestamppb.New(a.parts.Clock.Now()), Engines: a.kinds,
@@ -33,7 +34,7 @@ func (a *Agent) State() *workerv1.WorkerState {
 	now := a.parts.Clock.Now()
 	evictable := make(map[string]int64)
 	for _, m := range a.list() {
-		s.Models = append(s.Models, m.snapshot())
+		s.Models = append(s.Models, m.snapshot(replica))
 		if a.evictable(m, now) {
 			for id, n := range m.share() {
 				evictable[id] += n
@@ -76,13 +77,13 @@ func (a *Agent) gpuState(d gpu.Device) *workerv1.Gpu {
 
 // WatchState streams the state: at once, on change, and at least every second.
 // It ends when the agent does, after a message that says so.
-func (a *Agent) WatchState(_ *workerv1.WatchStateRequest, stream grpc.ServerStreamingServer[workerv1.WatchStateResponse]) error {
+func (a *Agent) WatchState(req *workerv1.WatchStateRequest, stream grpc.ServerStreamingServer[workerv1.WatchStateResponse]) error {
 	ctx := stream.Context()
 	w := a.hub.add()
 	defer a.hub.remove(w)
 	for {
 		w.settled()
-		if err := stream.Send(&workerv1.WatchStateResponse{State: a.State()}); err != nil {
+		if err := stream.Send(&workerv1.WatchStateResponse{State: a.State(req.GetReplica())}); err != nil {
 			return err
 		}
 		sent := a.parts.Clock.Now()
@@ -91,7 +92,7 @@ func (a *Agent) WatchState(_ *workerv1.WatchStateRequest, stream grpc.ServerStre
 			return err
 		}
 		if !more {
-			return stream.Send(&workerv1.WatchStateResponse{State: a.State()})
+			return stream.Send(&workerv1.WatchStateResponse{State: a.State(req.GetReplica())})
 		}
 	}
 }

@@ -1,26 +1,25 @@
-// Package artifact finds the files that a model's spec names and sees that they
-// are what the spec says. It knows nothing of models; start reading at Store.
+// Package artifact finds the files that a model's spec names, on this machine or
+// elsewhere, and sees that they are what the spec says. It knows nothing of
+// models; start reading at Store, and for files elsewhere at Set.
 package artifact
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/telemetry"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
 
@@ -28,8 +27,10 @@ import (
 // by path, size and time of change, also across restarts. It is safe for
 // concurrent use.
 type Store struct {
-	roots []string
-	cache string // file; empty: not kept
+	roots  []string
+	cache  string  // file; empty: not kept
+	remote *Remote // nil: only files of this machine
+	log    *slog.Logger
 
 	mu   sync.Mutex
 	seen map[string]seen // by path
@@ -46,8 +47,8 @@ type seen struct {
 // NewStore returns a store that serves files under the given directories only,
 // or any file when there are none. What it learns is kept in the file cache
 // unless that is empty.
-func NewStore(roots []string, cache string) (*Store, error) {
-	s := &Store{cache: cache, seen: make(map[string]seen)}
+func NewStore(roots []string, cache string, log *slog.Logger) (*Store, error) {
+	s := &Store{cache: cache, log: log, seen: make(map[string]seen)}
 	for _, r := range roots {
 		root, err := filepath.EvalSymlinks(r)
 		if err != nil {
@@ -70,7 +71,7 @@ func (s *Store) Locate(a *commonv1.Artifact, index int) (string, error) {
 	field := fmt.Sprintf("spec.artifacts[%d]", index)
 	u, err := url.Parse(a.GetUri())
 	if err != nil || u.Scheme != "file" || u.Host != "" || !filepath.IsAbs(u.Path) {
-		return "", apierr.Invalid(field+".uri", "this worker reads file:///absolute/path only, not %q", a.GetUri())
+		return "", apierr.Invalid(field+".uri", "this worker reads file:///absolute/path only, not %q", redact(a.GetUri()))
 	}
 	path, err := filepath.EvalSymlinks(u.Path)
 	if err != nil {
@@ -121,7 +122,9 @@ func (s *Store) Verify(ctx context.Context, path, want string) error {
 		}
 		known = now
 		if err := s.remember(path, now); err != nil {
-			return err
+			// The file is what it should be all the same: it is read again after a
+			// restart, which is all.
+			s.log.WarnContext(ctx, "what is known of artifacts cannot be kept", telemetry.Err(err))
 		}
 	}
 	if known.SHA256 != want {
@@ -130,23 +133,6 @@ func (s *Store) Verify(ctx context.Context, path, want string) error {
 		return apierr.New(apierr.FailedPrecondition, "%s does not have the SHA-256 %s", path, want)
 	}
 	return nil
-}
-
-// Known returns the files that were read through and are as they were, each by
-// the first eight bytes of its SHA-256: at most n, those that changed last.
-func (s *Store) Known(n int) []uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	files := slices.SortedFunc(maps.Values(s.seen), func(a, b seen) int {
-		return cmp.Or(b.Modified.Compare(a.Modified), cmp.Compare(a.SHA256, b.SHA256))
-	})
-	var out []uint64
-	for _, f := range files[:min(len(files), n)] {
-		if sum, err := hex.DecodeString(f.SHA256); err == nil && len(sum) == sha256.Size {
-			out = append(out, binary.BigEndian.Uint64(sum))
-		}
-	}
-	return out
 }
 
 func (s *Store) sum(ctx context.Context, path string) (string, error) {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,7 +35,7 @@ func TestLocate(t *testing.T) {
 	if err := os.Symlink(filepath.Join(other, "x"), filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	s, err := NewStore([]string{dir}, "")
+	s, err := NewStore([]string{dir}, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +73,7 @@ func TestVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := func() *Store {
-		s, err := NewStore(nil, cache)
+		s, err := NewStore(nil, cache, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +113,7 @@ func TestVerify(t *testing.T) {
 func TestVerifyEndsWithItsContext(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "w")
 	write(t, file, "weights")
-	s, err := NewStore(nil, "")
+	s, err := NewStore(nil, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,5 +121,24 @@ func TestVerifyEndsWithItsContext(t *testing.T) {
 	cancel()
 	if err := s.Verify(ctx, file, sum("weights")); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// A disk that is full keeps nobody from starting a model that is there.
+func TestACacheThatCannotBeWrittenIsNoFailure(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "m.gguf")
+	write(t, path, "weights")
+	s, err := NewStore(nil, filepath.Join(dir, "missing", "artifacts.json"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.Verify(t.Context(), path, sum("weights")); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := s.Verify(t.Context(), path, sum("others")); apierr.ReasonOf(err) != apierr.FailedPrecondition {
+		t.Errorf("another hash: %v", err)
 	}
 }

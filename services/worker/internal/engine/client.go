@@ -42,10 +42,21 @@ type dialect struct {
 	key   config.Secret
 	// idle is how long an unused connection is kept: less than the engine does,
 	// or a request meets a connection that is being closed.
-	idle    time.Duration
-	embed   embedDialect
-	facts   func(ctx context.Context, c *client) (Facts, error)
+	idle  time.Duration
+	embed embedDialect
+	facts func(ctx context.Context, c *client) (Facts, error)
+	// signals and tokenize are nil for engines that have no such call.
+	signals  func(ctx context.Context, c *client) (Signals, error)
+	tokenize func(ctx context.Context, c *client, q question) (int, error)
+	// oldLimit says that the engine does not know max_completion_tokens.
+	oldLimit bool
+	// timeout bounds a request as a whole; 0 leaves that to its caller.
+	timeout time.Duration
 	proxied bool // go through the environment's HTTP proxy
+	// running is how the engine tells the counts while it streams.
+	running runningUsage
+	// prefill is how it is given the beginning of its answer.
+	prefill prefill
 }
 
 // client speaks OpenAI's API over HTTP.
@@ -102,7 +113,9 @@ func (c *client) Facts(ctx context.Context) (Facts, error) {
 }
 
 func (c *client) Invoke(ctx context.Context, op Operation, body []byte) (Answer, error) {
-	p, err := c.prepare(body, false)
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	p, err := c.prepare(op, body, false)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -124,19 +137,32 @@ func (op Operation) path() string {
 	return "/chat/completions"
 }
 
-// post sends body and returns the whole answer.
+// bounded ends a request that takes longer than this engine is given.
+func (c *client) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.d.timeout <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, c.d.timeout,
+		apierr.New(apierr.DeadlineExceeded, "the engine took longer than the %v that this worker gives it", c.d.timeout))
+}
+
+// post sends body to one of OpenAI's paths and returns the whole answer.
 func (c *client) post(ctx context.Context, path string, body []byte) ([]byte, error) {
-	resp, err := c.send(ctx, path, body)
+	return c.postURL(ctx, c.d.base+path, body)
+}
+
+func (c *client) postURL(ctx context.Context, url string, body []byte) ([]byte, error) {
+	resp, err := c.send(ctx, url, body)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	return c.readAll(ctx, resp)
+	return c.readAll(ctx, resp, maxAnswerBytes)
 }
 
 // send sends body and returns the response when its status is 200.
-func (c *client) send(ctx context.Context, path string, body []byte) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.d.base+path, bytes.NewReader(body))
+func (c *client) send(ctx context.Context, url string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, apierr.Wrap(apierr.Internal, err, "the engine's address is wrong")
 	}
@@ -157,6 +183,11 @@ func (c *client) send(ctx context.Context, path string, body []byte) (*http.Resp
 }
 
 func (c *client) get(ctx context.Context, url string) ([]byte, error) {
+	return c.getAtMost(ctx, url, maxAnswerBytes)
+}
+
+// getAtMost refuses an answer of more than limit bytes.
+func (c *client) getAtMost(ctx context.Context, url string, limit int64) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return nil, apierr.Wrap(apierr.Internal, err, "the engine's address is wrong")
@@ -170,88 +201,27 @@ func (c *client) get(ctx context.Context, url string) ([]byte, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, statusError(ctx, resp)
 	}
-	return c.readAll(ctx, resp)
+	return c.readAll(ctx, resp, limit)
 }
 
-func (c *client) readAll(ctx context.Context, resp *http.Response) ([]byte, error) {
-	if resp.ContentLength > maxAnswerBytes {
-		return nil, errAnswerTooLarge()
+func (c *client) readAll(ctx context.Context, resp *http.Response, limit int64) ([]byte, error) {
+	if resp.ContentLength > limit {
+		return nil, errAnswerTooLarge(limit)
 	}
 	var b bytes.Buffer
 	b.Grow(int(max(resp.ContentLength, 0)) + bytes.MinRead)
-	n, err := b.ReadFrom(io.LimitReader(resp.Body, maxAnswerBytes+1))
+	n, err := b.ReadFrom(io.LimitReader(resp.Body, limit+1))
 	switch {
 	case err != nil:
 		return nil, transportError(ctx, err)
-	case n > maxAnswerBytes:
-		return nil, errAnswerTooLarge()
+	case n > limit:
+		return nil, errAnswerTooLarge(limit)
 	}
 	return b.Bytes(), nil
 }
 
-func errAnswerTooLarge() error {
-	return apierr.New(apierr.EngineFailed, "the engine's answer is larger than %d bytes", maxAnswerBytes)
-}
-
-// prepared is a request as the engine gets it.
-type prepared struct {
-	body       []byte
-	askedUsage bool // the caller wants the chunk with the usage
-}
-
-// prepare sets what is the worker's to set and keeps the rest byte for byte.
-func (c *client) prepare(body []byte, stream bool) (prepared, error) {
-	set := []jsonbody.Member{{Name: "model", Value: c.model}}
-	var p prepared
-	if stream {
-		options, asked, err := streamOptions(body)
-		if err != nil {
-			return prepared{}, err
-		}
-		p.askedUsage = asked
-		set = append(set, jsonbody.Member{Name: "stream", Value: []byte("true")},
-			jsonbody.Member{Name: "stream_options", Value: options})
-	}
-	var err error
-	p.body, err = jsonbody.Set(body, oursToSet, set...)
-	if err != nil {
-		return prepared{}, badBody(err)
-	}
-	return p, nil
-}
-
-func oursToSet(name string) bool {
-	return name == "model" || name == "stream" || name == "stream_options"
-}
-
-// streamOptions returns the caller's options with the usage asked for, and
-// whether the caller asked for it.
-func streamOptions(body []byte) ([]byte, bool, error) {
-	members, err := jsonbody.Get(body, "stream_options")
-	if err != nil {
-		return nil, false, badBody(err)
-	}
-	theirs := members["stream_options"]
-	if len(theirs) == 0 || string(theirs) == "null" {
-		return []byte(`{"include_usage":true}`), false, nil
-	}
-	inner, err := jsonbody.Get(theirs, includeUsage)
-	if err != nil {
-		return nil, false, apierr.Invalid("stream_options", "stream_options must be an object")
-	}
-	asked := string(inner[includeUsage]) == "true"
-	options, err := jsonbody.Set(theirs, func(name string) bool { return name == includeUsage },
-		jsonbody.Member{Name: includeUsage, Value: []byte("true")})
-	if err != nil {
-		return nil, false, badBody(err)
-	}
-	return options, asked, nil
-}
-
-const includeUsage = "include_usage"
-
-func badBody(err error) error {
-	return apierr.Wrap(apierr.InvalidArgument, err, "%s", err.Error())
+func errAnswerTooLarge(limit int64) error {
+	return apierr.New(apierr.EngineFailed, "the engine's answer is larger than %d bytes", limit)
 }
 
 func localURL(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
 
 // subject is an engine under the contract that all kinds keep.
@@ -27,6 +28,12 @@ type subject struct {
 	// aborted returns how many requests the engine saw abandoned; nil when that
 	// cannot be seen.
 	aborted func() int64
+	// cuts says that it shortens a prompt that is too long, and does not say so.
+	cuts bool
+	// counts says that it counts the tokens of prompts.
+	counts bool
+	// tells names what the engine tells of its load.
+	tells []string
 }
 
 // testContract is the same for fakes, for the simulator and for real engines.
@@ -48,17 +55,20 @@ func testContract(t *testing.T, s subject) {
 		t.Run("completion", func(t *testing.T) { testCompletion(t, s) })
 		t.Run("errors", func(t *testing.T) { testErrors(t, s) })
 		t.Run("cancel", func(t *testing.T) { testCancel(t, s) })
+		t.Run("limits", func(t *testing.T) { testLimits(t, s) })
+		t.Run("count", func(t *testing.T) { testCount(t, s) })
 	}
 	if s.dimensions > 0 {
 		t.Run("embed", func(t *testing.T) { testEmbed(t, s) })
 	}
+	t.Run("signals", func(t *testing.T) { testSignals(t, s) })
 }
 
 const askHello = `{"messages":[{"role":"user","content":"Say hello."}],"max_tokens":6,"seed":7,"x_unknown":1.50e1,"model":"theirs"`
 
 func testUnary(t *testing.T, s subject) {
 	t.Helper()
-	answer, err := s.engine.Invoke(t.Context(), Chat, []byte(askHello+`,"stream":true,"stream_options":{"include_usage":true}}`))
+	answer, err := s.engine.Invoke(t.Context(), Chat, []byte(askHello+`,"MODEL":"theirs","stream":true,"Stream":true,"stream_options":{"include_usage":true}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +88,7 @@ func testUnary(t *testing.T, s subject) {
 	if s.received != nil {
 		got := string(s.received())
 		if !strings.Contains(got, `"x_unknown":1.50e1`) || strings.Contains(got, "stream_options") ||
-			strings.Contains(got, "theirs") || strings.Contains(got, `"stream":true`) {
+			strings.Contains(got, "theirs") || strings.Contains(strings.ToLower(got), `"stream":true`) {
 			t.Errorf("the engine was given %s", got)
 		}
 	}
@@ -89,6 +99,7 @@ type recorder struct {
 	mu       sync.Mutex
 	accepted int
 	chunks   []string
+	progress []Progress
 	onChunk  func(n int) error
 }
 
@@ -100,6 +111,19 @@ func (r *recorder) Accepted() error {
 		return errors.New("accepted after a chunk")
 	}
 	return nil
+}
+
+func (r *recorder) Progress(p *Progress) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	told := *p
+	if p.Usage != nil {
+		told.Usage = &commonv1.TokenUsage{
+			PromptTokens: p.Usage.GetPromptTokens(), CompletionTokens: p.Usage.GetCompletionTokens(),
+			CachedPromptTokens: p.Usage.GetCachedPromptTokens(), Estimated: p.Usage.GetEstimated(),
+		}
+	}
+	r.progress = append(r.progress, told)
 }
 
 func (r *recorder) Chunk(data []byte) error {
@@ -208,6 +232,12 @@ func testErrors(t *testing.T, s subject) {
 		{"odd options", `{"messages":[{"role":"user","content":"x"}],"stream_options":7}`, apierr.InvalidArgument},
 	}
 	for _, tt := range tests {
+		if s.cuts && tt.want == apierr.ContextLengthExceeded {
+			if answer, err := s.engine.Invoke(t.Context(), Chat, []byte(tt.body)); err != nil || answer.Usage.GetPromptTokens() > int32(s.context) {
+				t.Errorf("%s: %v, %v", tt.name, answer.Usage, err)
+			}
+			continue
+		}
 		var r recorder
 		_, err := s.engine.Stream(t.Context(), Chat, []byte(tt.body), &r)
 		if got := apierr.From(err); got == nil || got.Reason != tt.want || got.Message == "" {

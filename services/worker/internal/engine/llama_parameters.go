@@ -30,13 +30,17 @@ func llamaParameters() map[string]flagKind {
 
 // parameters are the flags that a spec may set on this worker.
 func (l *Llama) parameters() map[string]flagKind {
-	out := llamaParameters()
-	for _, extra := range l.cfg.ExtraParameters {
-		if name, is := strings.CutSuffix(extra, ExtraSwitch); is {
-			out[name] = aSwitch()
+	return parametersWith(llamaParameters(), l.cfg.ExtraParameters)
+}
+
+// parametersWith adds to the known flags those that the configuration allows.
+func parametersWith(known map[string]flagKind, extra []string) map[string]flagKind {
+	for _, e := range extra {
+		if name, is := strings.CutSuffix(e, ExtraSwitch); is {
+			known[name] = aSwitch()
 		} else {
-			out[extra] = plainWord()
+			known[e] = plainWord()
 		}
 	}
-	return out
+	return known
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,8 +29,13 @@ func (p *parameters) text(name, fallback string) string {
 	return v
 }
 
-// number takes a whole number from low to high.
-func (p *parameters) number(name string, fallback, low, high int) int {
+// number takes a whole number from 1 to high.
+func (p *parameters) number(name string, fallback, high int) int {
+	return p.numberFrom(name, fallback, 1, high)
+}
+
+// numberFrom takes a whole number from low to high.
+func (p *parameters) numberFrom(name string, fallback, low, high int) int {
 	text, ok := p.left[name]
 	if !ok {
 		return fallback
@@ -41,6 +47,36 @@ func (p *parameters) number(name string, fallback, low, high int) int {
 		return fallback
 	}
 	return n
+}
+
+func (p *parameters) has(name string) bool {
+	_, ok := p.left[name]
+	return ok
+}
+
+// peek reads a number that stays among the flags; what is no number counts as
+// 1, and is refused with the flags.
+func (p *parameters) peek(name string) int {
+	if n, err := strconv.Atoi(p.left[name]); err == nil && n > 0 {
+		return n
+	}
+	return 1
+}
+
+// context takes the tokens of a request from the spec, or from the engine's own
+// parameter of that name; 0 when neither says.
+func (p *parameters) context(name string, m Model) int {
+	tokens := int(m.Spec.GetContextLength())
+	own := p.number(name, tokens, math.MaxInt32)
+	if tokens != 0 && own != tokens {
+		p.fail(name, "is "+strconv.Itoa(own)+", and the spec's context length is "+strconv.Itoa(tokens))
+	}
+	return own
+}
+
+// size takes a number of bytes; 0 when it is not given.
+func (p *parameters) size(name string) int64 {
+	return int64(p.number(name, 0, math.MaxInt64))
 }
 
 func (p *parameters) fail(name, what string) {
@@ -77,10 +113,12 @@ func (p *parameters) flags(allowed map[string]flagKind, style flagStyle) []strin
 			continue
 		}
 		switch {
-		case kind.form == formSwitch && value == "true":
+		case (kind.form == formSwitch || kind.form == formToggle) && value == "true":
 			out = append(out, "--"+name)
 		case kind.form == formSwitch:
-			// Left away is what false means to every engine.
+			// Left away is what false means.
+		case kind.form == formToggle:
+			out = append(out, "--no-"+name)
 		case style == joined:
 			out = append(out, "--"+name+"="+value)
 		default:

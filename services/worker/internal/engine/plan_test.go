@@ -124,7 +124,7 @@ func TestEmbedBody(t *testing.T) {
 		types: true, shortens: true, prefixes: map[string]string{"query": "query: "},
 	}})
 	body, err := c.embedBody(EmbedRequest{
-		InputType: "query", Dimensions: 64, Extra: []byte(`{"user":"u","model":"x","input":"y","dimensions":1,"input_type":"z"}`),
+		InputType: "query", Dimensions: 64, Extra: []byte(`{"user":"u","model":"x","MODEL":"x","input":"y","Input":"y","dimensions":1,"input_type":"z"}`),
 	}, []Input{{Text: "é\u2028"}})
 	if err != nil {
 		t.Fatal(err)

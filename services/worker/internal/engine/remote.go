@@ -20,6 +20,10 @@ type Endpoint struct {
 	Key config.Secret
 	// Slots is how many requests it is given at once.
 	Slots int
+	// Timeout bounds one request to it as a whole; 0 leaves that to the caller.
+	Timeout time.Duration
+	// Price is what its owner asks for; nil when that is nothing or not known.
+	Price *Price
 }
 
 // Remote is servers that run already, by name.
@@ -53,7 +57,7 @@ func (r *Remote) Plan(_ context.Context, m Model) (*Plan, error) {
 	p := newParameters(m.Spec.GetParameters())
 	name := p.text("endpoint", DefaultEndpoint)
 	model := p.text("model", plainName(m.Name))
-	slots := p.number("slots", 0, 1, maxSlots)
+	slots := p.number("slots", 0, maxSlots)
 	prefixes := prefixesOf(p)
 	p.flags(nil, joined)
 	if err := p.problem(); err != nil {
@@ -68,11 +72,12 @@ func (r *Remote) Plan(_ context.Context, m Model) (*Plan, error) {
 	}
 	base := strings.TrimRight(e.BaseURL, "/")
 	d := dialect{
-		base: base, health: base + "/models", model: model, key: e.Key, idle: 3 * time.Second, proxied: true,
+		base: base, health: base + "/models", model: model, key: e.Key, idle: 3 * time.Second, proxied: true, timeout: e.Timeout,
 		embed: embedDialect{batch: 64, tokens: true, shortens: true, dimensions: int(m.Spec.GetEmbeddingDimensions()), prefixes: prefixes},
 	}
 	return &Plan{
 		Connect: func(int) Engine { return newClient(d) },
 		Slots:   slots, MaxInFlight: slots + r.queue, ContextLength: int(m.Spec.GetContextLength()),
+		Price: e.Price,
 	}, nil
 }

@@ -2,13 +2,10 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"math"
 	"slices"
 	"strconv"
 	"time"
-
-	"github.com/poterne/poterne/pkg/apierr"
 )
 
 // Simulated is this project's simulated engine, which speaks vLLM's API.
@@ -27,6 +24,8 @@ const simMemory = 24 << 20
 const (
 	simSlots   = 64
 	simContext = 8192
+	simIdle    = 90 * time.Second
+	simCalls   = 1 // to embed, at once
 )
 
 // Kind is sim.
@@ -43,8 +42,9 @@ func simParameters() map[string]flagKind {
 	rate := number(math.MaxFloat32)
 	return map[string]flagKind{
 		"answer-tokens": positive, "crash-after": count, "decode-rate": rate, "disconnect-after": count,
+		"embedding-call": duration(), "embedding-calls": positive, "embedding-rate": rate,
 		"error-rate": number(1), "error-status": integer(400, 599), "first-token": duration(), "hang": aSwitch(),
-		"kv-tokens": positive, "max-waiting": positive, "prefill-rate": rate, "seed": integer(0, 1<<53), "start-delay": duration(),
+		"kv-tokens": positive, "max-waiting": positive, "prefill-parallel": count, "prefill-rate": rate, "seed": integer(0, 1<<53), "start-delay": duration(),
 	}
 }
 
@@ -55,10 +55,14 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 		return nil, unavailable(s.Kind(), err)
 	}
 	p := newParameters(m.Spec.GetParameters())
-	slots := p.number(parameterSlots, simSlots, 1, 1<<20)
-	p.number(parameterGPUMemory, 0, 0, math.MaxInt64)
-	p.number(parameterHeads, 0, 0, maxHeads)
+	slots := p.number(parameterSlots, simSlots, 1<<20)
+	p.numberFrom(parameterGPUMemory, 0, 0, math.MaxInt64)
+	p.numberFrom(parameterHeads, 0, 0, maxHeads)
 	args := []string{"--host", "127.0.0.1", "--model", m.Name, "--slots", strconv.Itoa(slots)}
+	calls := simCalls
+	if n, err := strconv.Atoi(p.left["embedding-calls"]); err == nil { // it is checked with the other flags
+		calls = n
+	}
 	tokens := simTokens(m)
 	args = append(args, "--context", strconv.Itoa(tokens))
 	if n := m.Spec.GetEmbeddingDimensions(); n > 0 {
@@ -79,12 +83,9 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 	return &Plan{
 		Command: &Command{Path: path, Env: cudaEnv(m.GPUs), Args: func(port int) []string { return append(slices.Clone(args), "--port", strconv.Itoa(port)) }},
 		Connect: func(port int) Engine {
-			base := localURL(port)
-			return newClient(dialect{
-				base: base + "/v1", health: base + "/health", model: m.Name, idle: 90 * time.Second,
-				embed: embedDialect{batch: 256, tokens: true, shortens: true, dimensions: int(m.Spec.GetEmbeddingDimensions())},
-				facts: vllmFacts,
-			})
+			d := vllmDialect(m, port)
+			d.idle, d.embed.calls = simIdle, calls
+			return newClient(d)
 		},
 		Slots: slots, MaxInFlight: slots + s.queue, ContextLength: tokens,
 		MemoryBytes: memory,
@@ -103,9 +104,9 @@ const (
 // engine would take that really read them.
 func (s *Simulated) Size(_ context.Context, m Model) (Size, error) {
 	p := newParameters(m.Spec.GetParameters())
-	slots := p.number(parameterSlots, simSlots, 1, 1<<20)
-	size := Size{Host: simMemory, Heads: p.number(parameterHeads, 0, 0, maxHeads)}
-	size.Shared = int64(p.number(parameterGPUMemory, 0, 0, math.MaxInt64))
+	slots := p.number(parameterSlots, simSlots, 1<<20)
+	size := Size{Host: simMemory, Heads: p.numberFrom(parameterHeads, 0, 0, maxHeads)}
+	size.Shared = int64(p.numberFrom(parameterGPUMemory, 0, 0, math.MaxInt64))
 	if err := p.problem(); err != nil || size.Shared > 0 || !slices.ContainsFunc(m.Files, isSafetensors) {
 		return size, err
 	}
@@ -119,24 +120,4 @@ func simTokens(m Model) int {
 		return n
 	}
 	return simContext
-}
-
-// vllmFacts reads vLLM's list of models.
-func vllmFacts(ctx context.Context, c *client) (Facts, error) {
-	body, err := c.get(ctx, c.d.base+"/models")
-	if err != nil {
-		return Facts{}, err
-	}
-	var list struct {
-		Data []struct {
-			MaxModelLen int `json:"max_model_len"`
-		} `json:"data"`
-	}
-	if err := json.Unmarshal(body, &list); err != nil {
-		return Facts{}, apierr.Wrap(apierr.EngineFailed, err, "the engine's list of models cannot be read")
-	}
-	if len(list.Data) == 0 {
-		return Facts{}, nil
-	}
-	return Facts{ContextLength: list.Data[0].MaxModelLen}, nil
 }

@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	"github.com/poterne/poterne/services/worker/internal/jsonbody"
 	"github.com/poterne/poterne/services/worker/internal/sse"
 )
 
@@ -19,34 +19,40 @@ import (
 // so that its connection can be used again.
 const lingerTimeout = time.Second
 
-// Stream sends the request and passes on every chunk at once. The chunk that
-// holds only the usage is passed on when the caller's body asks for it: the
-// worker always asks the engine.
+// Stream sends the request and passes on every chunk at once. The worker always
+// asks the engine for its counts; of these the caller gets what their body asks
+// for.
 func (c *client) Stream(ctx context.Context, op Operation, body []byte, sink Sink) (*commonv1.TokenUsage, error) {
-	p, err := c.prepare(body, true)
+	ctx, done := c.bounded(ctx)
+	defer done()
+	p, err := c.prepare(op, body, true)
 	if err != nil {
 		return nil, err
 	}
+	return c.run(ctx, op, p.body, &stream{sink: sink, asked: p.asked, running: c.d.running})
+}
+
+// run sends a prepared request and reads the answer into s.
+func (c *client) run(ctx context.Context, op Operation, body []byte, s *stream) (*commonv1.TokenUsage, error) {
 	// The request must outlive a finished call by the moment it takes to read
 	// the end of the response, but not a call that was given up.
 	reqCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-	resp, err := c.send(reqCtx, op.path(), p.body)
+	resp, err := c.send(reqCtx, c.d.base+op.path(), body)
 	if err != nil {
 		stop()
 		cancel(nil)
 		return nil, err
 	}
-	s := &stream{sink: sink, passUsage: p.askedUsage, usage: noUsage()}
 	err = s.read(reqCtx, resp)
 	stop()
 	if err != nil {
 		cancel(nil)
 		_ = resp.Body.Close()
-		return nil, err
+		return s.told(), err
 	}
 	go linger(resp.Body, cancel) //nolint:gosec,contextcheck // it outlives the call by a moment
-	return s.usage, nil
+	return s.told(), nil
 }
 
 // linger reads the end of a finished response and lets its connection go.
@@ -61,10 +67,24 @@ func linger(body io.ReadCloser, cancel context.CancelCauseFunc) {
 
 // stream is one streamed answer.
 type stream struct {
-	sink      Sink
-	passUsage bool
-	usage     *commonv1.TokenUsage
-	begun     bool // a chunk was passed on
+	sink  Sink
+	asked asked
+	// running is how the engine tells its counts.
+	running runningUsage
+	meter   meter
+	begun   bool // a chunk was passed on
+	// join is set for streams that can be continued.
+	join *join
+
+	progress Progress
+}
+
+// told is the tokens so far, nothing when the engine has told none.
+func (s *stream) told() *commonv1.TokenUsage {
+	if s.join != nil {
+		return s.join.total(&s.meter.usage)
+	}
+	return &s.meter.usage
 }
 
 // read passes on what comes, until [DONE].
@@ -98,36 +118,74 @@ func (s *stream) event(ev sse.Event) error {
 	if ev.Name == "error" {
 		return streamError(decodeEngineError(ev.Data), s.begun)
 	}
-	pass, err := s.inspect(ev.Data)
-	if err != nil || !pass {
+	data, err := s.inspect(ev.Data)
+	if err != nil || data == nil {
 		return err
 	}
 	s.begun = true
-	return s.sink.Chunk(bytes.Clone(ev.Data))
+	s.sink.Progress(&s.progress)
+	return s.sink.Chunk(data)
 }
 
-// inspect reads usage and errors out of a chunk, and reports whether it is to
-// be passed on. Most chunks hold neither and are not parsed: a name within a
-// text has its quotes escaped, so what is looked for can only be missed by an
-// engine that writes the name itself with escapes.
-func (s *stream) inspect(data []byte) (pass bool, err error) {
-	if !bytes.Contains(data, []byte(`"usage"`)) && !bytes.Contains(data, []byte(`"error"`)) {
-		return true, nil
+// inspect reads counts and errors out of a chunk, and returns what of it is to
+// be passed on, nil for nothing of it. A name within a text has its quotes
+// escaped, so what is looked for can only be missed by an engine that writes the
+// name itself with escapes.
+func (s *stream) inspect(data []byte) ([]byte, error) {
+	c, ok := scan(data)
+	if !ok {
+		if !telling(data) && s.join == nil {
+			return bytes.Clone(data), nil // not ours to judge
+		}
+		return nil, brokenStream(errors.New("a chunk is not a JSON object"), s.begun)
 	}
-	var c struct {
-		Choices []json.RawMessage `json:"choices"`
-		Usage   json.RawMessage   `json:"usage"`
-		Error   json.RawMessage   `json:"error"`
+	if c.has(c.failure) {
+		return nil, streamError(decodeEngineError(data), s.begun)
 	}
-	if err := json.Unmarshal(data, &c); err != nil {
-		return false, brokenStream(err, s.begun)
+	bare := c.bare()
+	var d delta
+	parts := 0
+	if s.join != nil || !s.meter.told || s.asked.many {
+		c.each(func(one delta) {
+			d = one
+			if !one.empty() {
+				parts++
+			}
+		})
 	}
-	if len(c.Error) > 0 && string(c.Error) != "null" {
-		return false, streamError(decodeEngineError(data), s.begun)
+	if s.meter.read(&c, bare, d, parts) && s.join == nil {
+		s.progress.Usage = &s.meter.usage
 	}
-	if len(c.Usage) == 0 || string(c.Usage) == "null" {
-		return true, nil
+	if s.join != nil {
+		return s.join.pass(s, &c, bare, d)
 	}
-	s.usage = usageOf(c.Usage)
-	return len(c.Choices) > 0 || s.passUsage, nil
+	if bare && c.has(c.usage) && !s.asked.usage {
+		return nil, nil //nolint:nilnil // nothing is to be passed on
+	}
+	return c.without(s.unasked(&c, bare)...), nil
+}
+
+// telling reports whether a chunk holds what the worker looks for.
+func telling(data []byte) bool {
+	return bytes.Contains(data, []byte(`"usage"`)) || bytes.Contains(data, []byte(`"error"`))
+}
+
+// wantsUsage reports whether the caller asked for the usage in a chunk of this
+// kind.
+func (s *stream) wantsUsage(bare bool) bool {
+	return s.asked.usage && (bare || s.running != tellsUsage || s.asked.running)
+}
+
+// unasked is the members that the worker asked for and the caller did not.
+func (s *stream) unasked(c *chunk, bare bool) []jsonbody.Span {
+	var drop [2]jsonbody.Span
+	out := drop[:0]
+	if c.usage.Found() && !bare && !s.wantsUsage(bare) {
+		out = append(out, c.usage)
+	}
+	// With the usage llama-server tells its timings unasked.
+	if s.running == tellsTimings && c.timings.Found() && !s.asked.running && !c.has(c.usage) {
+		out = append(out, c.timings)
+	}
+	return out
 }

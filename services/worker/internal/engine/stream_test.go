@@ -91,7 +91,7 @@ func TestNobodyListens(t *testing.T) {
 // otherwise be dialled for every request.
 func TestConnectionsAreKept(t *testing.T) {
 	var opened atomic.Int64
-	srv := httptest.NewUnstartedServer(&fakeLlama{context: 512})
+	srv := httptest.NewUnstartedServer(newFakeLlama(512))
 	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateNew {
 			opened.Add(1)
@@ -128,21 +128,35 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 func TestStreamOptions(t *testing.T) {
 	tests := []struct {
 		body, want string
-		asked      bool
+		running    runningUsage
+		asked      asked
 	}{
-		{`{}`, `{"include_usage":true}`, false},
-		{`{"stream_options":null}`, `{"include_usage":true}`, false},
-		{`{"stream_options":{"include_usage":false,"a":1}}`, `{"include_usage":true,"a":1}`, false},
-		{`{"stream_options":{"a":1,"include_usage":true}}`, `{"include_usage":true,"a":1}`, true},
+		{`{}`, `{"include_usage":true}`, tellsAtEnd, asked{}},
+		{`{"stream_options":null}`, `{"include_usage":true}`, tellsTimings, asked{}},
+		{`{"stream_options":{"include_usage":false,"a":1}}`, `{"include_usage":true,"a":1}`, tellsAtEnd, asked{}},
+		{`{"stream_options":{"a":1,"include_usage":true}}`, `{"include_usage":true,"a":1}`, tellsAtEnd, asked{usage: true}},
+		{`{"stream_options":{"a":1,"INCLUDE_USAGE":false}}`, `{"include_usage":true,"a":1}`, tellsAtEnd, asked{}},
+		{`{"stream_options":{"a":1}}`, `{"include_usage":true,"continuous_usage_stats":true,"a":1}`, tellsUsage, asked{}},
+		{
+			`{"stream_options":{"continuous_usage_stats":true}}`, `{"include_usage":true,"continuous_usage_stats":true}`,
+			tellsUsage,
+			asked{}, // which vLLM ignores without include_usage
+		},
+		{
+			`{"stream_options":{"continuous_usage_stats":true,"include_usage":true}}`,
+			`{"include_usage":true,"continuous_usage_stats":true}`, tellsUsage,
+			asked{usage: true, running: true},
+		},
+		{`{"timings_per_token":true}`, `{"include_usage":true}`, tellsTimings, asked{running: true}},
 	}
 	for _, tt := range tests {
-		got, asked, err := streamOptions([]byte(tt.body))
-		if err != nil || string(got) != tt.want || asked != tt.asked {
-			t.Errorf("%s: got %s, %v, %v", tt.body, got, asked, err)
+		got, want, err := streamOptions([]byte(tt.body), tt.running)
+		if err != nil || string(got) != tt.want || want != tt.asked {
+			t.Errorf("%s: got %s, %+v, %v", tt.body, got, want, err)
 		}
 	}
 	var e *apierr.Error
-	if _, _, err := streamOptions([]byte(`{"stream_options":[]}`)); !errors.As(err, &e) || e.Field != "stream_options" {
+	if _, _, err := streamOptions([]byte(`{"stream_options":[]}`), tellsUsage); !errors.As(err, &e) || e.Field != "stream_options" {
 		t.Errorf("a list: %v", err)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // ErrNotObject is returned for JSON text that is not an object.
@@ -47,6 +49,14 @@ func Set(body []byte, drop func(name string) bool, set ...Member) ([]byte, error
 		out = out[:len(out)-1]
 	}
 	return append(out, '}'), nil
+}
+
+// Named returns a drop for Set: of the members of these names, in whatever case.
+// Some engines read names without regard to it, and take the last.
+func Named(names ...string) func(name string) bool {
+	return func(name string) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
+	}
 }
 
 // Get returns the values of the wanted members, by name; of a member that

@@ -77,3 +77,11 @@ func FuzzSet(f *testing.F) {
 		}
 	})
 }
+
+func TestNamedKnowsNoCase(t *testing.T) {
+	body := `{"MODEL":"x","a":1,"Model":2,"\u006dODEL":3,"\u017ftream":true}`
+	got, err := Set([]byte(body), Named("model", "stream"), Member{"model", []byte(`"m"`)})
+	if err != nil || string(got) != `{"model":"m","a":1}` {
+		t.Errorf("got %s, %v", got, err)
+	}
+}

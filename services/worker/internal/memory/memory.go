@@ -66,6 +66,10 @@ func NewPools(totals map[string]int64) *Pools {
 func (p *Pools) Reserve(need map[string]int64) *Shortage {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.reserve(need)
+}
+
+func (p *Pools) reserve(need map[string]int64) *Shortage {
 	for _, id := range slices.Sorted(maps.Keys(need)) {
 		pool, known := p.pools[id]
 		if n := need[id]; n > 0 && n > pool.Free() {
@@ -75,6 +79,15 @@ func (p *Pools) Reserve(need map[string]int64) *Shortage {
 	}
 	p.add(need, 1)
 	return nil
+}
+
+// Exchange gives back what Reserve took and takes all of need instead. When that
+// does not fit, it returns the first shortage, and nothing is held any more.
+func (p *Pools) Exchange(have, need map[string]int64) *Shortage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.add(have, -1)
+	return p.reserve(need)
 }
 
 // Release gives back what Reserve took.

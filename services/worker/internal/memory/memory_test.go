@@ -23,6 +23,25 @@ func TestReserveAllOrNothing(t *testing.T) {
 	}
 }
 
+func TestExchange(t *testing.T) {
+	p := NewPools(map[string]int64{"cpu": 100, "gpu0": 10})
+	have := map[string]int64{"cpu": 80}
+	if s := p.Exchange(nil, have); s != nil {
+		t.Fatalf("the first does not fit: %+v", s)
+	}
+	// What is given back counts as free.
+	more := map[string]int64{"cpu": 90, "gpu0": 5}
+	if s := p.Exchange(have, more); s != nil {
+		t.Fatalf("it does not fit in place of the first: %+v", s)
+	}
+	if s := p.Exchange(more, map[string]int64{"cpu": 101}); s == nil || s.Needed != 101 || s.Used != 0 {
+		t.Fatalf("got %+v", s)
+	}
+	if list := p.List(); list[0].Used != 0 || list[1].Used != 0 {
+		t.Fatalf("what did not fit holds something: %+v", list)
+	}
+}
+
 func TestMachine(t *testing.T) {
 	n, err := Machine()
 	if err != nil || n < 64<<20 {

@@ -34,7 +34,7 @@ func (s *Server) unary(ctx context.Context, w http.ResponseWriter, a *answer) er
 }
 
 func (s *Server) appendChoice(ctx context.Context, b []byte, a *answer, index int) ([]byte, error) {
-	c := a.newChoice(index)
+	c := a.newChoice(index, s.words)
 	pace := s.newPacer()
 	var pieces []string
 	for c.finish == "" && a.tool == "" {
@@ -102,6 +102,7 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, a *answer, f
 	s.counts.generatedTokens.Add(int64(a.generated))
 	if err == errCut { //nolint:errorlint // the very value
 		s.counts.aborted.Add(1)
+		s.history.add(a, outcomeAborted)
 		panic(http.ErrAbortHandler) // net/http's way to cut a connection
 	}
 	return err
@@ -110,7 +111,7 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, a *answer, f
 func (s *Server) streamChunks(ctx context.Context, st *streamer, a *answer) error {
 	choices := make([]*choice, a.choices)
 	for i := range choices {
-		choices[i] = a.newChoice(i)
+		choices[i] = a.newChoice(i, s.words)
 		if a.chat {
 			if err := s.sendRole(st, a, i); err != nil {
 				return err
@@ -121,6 +122,10 @@ func (s *Server) streamChunks(ctx context.Context, st *streamer, a *answer) erro
 	for open := a.choices; open > 0; {
 		if err := pace.wait(ctx); err != nil {
 			return err
+		}
+		if n := a.control.HoldAfter; n > 0 && a.generated >= n {
+			hang(ctx)
+			return context.Cause(ctx)
 		}
 		for i, c := range choices {
 			if c.finish != "" {
@@ -166,6 +171,9 @@ func (s *Server) sendRole(st *streamer, a *answer, index int) error {
 	if index == 0 {
 		b = appendReceived(b, a)
 	}
+	if a.runningUsage {
+		b = appendRunning(b, a, 0)
+	}
 	b = append(b, "}\n\n"...)
 	st.buf = b
 	return st.send()
@@ -179,6 +187,7 @@ func (s *Server) sendPiece(st *streamer, a *answer, index int, c *choice) error 
 	switch {
 	case a.tool != "":
 		a.generated++
+		c.made++
 		c.finish = finishTools
 		b = append(b, `,"delta":{"content":null`...)
 		b = append(appendToolCall(b, a), '}')
@@ -195,6 +204,9 @@ func (s *Server) sendPiece(st *streamer, a *answer, index int, c *choice) error 
 	b = append(b, "}]"...)
 	if !a.chat && c.made == 1 && index == 0 {
 		b = appendReceived(b, a)
+	}
+	if a.runningUsage {
+		b = appendRunning(b, a, c.made-a.beginning)
 	}
 	b = append(b, "}\n\n"...)
 	st.buf = b

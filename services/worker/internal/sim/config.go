@@ -27,11 +27,23 @@ type Config struct {
 	KVTokens int
 	// MaxWaiting bounds the requests that wait; more get 503.
 	MaxWaiting int
-	// PrefillRate and DecodeRate are tokens per second of the prompt and of the
-	// answer, of each request; 0 is without delay.
+	// PrefillRate and DecodeRate are tokens per second of the prompt, less what is
+	// cached of it, and of the answer, of each request; 0 is without delay.
 	PrefillRate, DecodeRate float64
+	// PrefillParallel is how many prompts are read at once, first come first
+	// served; 0 does not limit it. A GPU that is busy with one long prompt reads
+	// the next one later: 1 is nearest to that.
+	PrefillParallel int
 	// FirstToken is a fixed time before the first token, besides the prefill.
 	FirstToken time.Duration
+	// EmbeddingCall, EmbeddingRate and EmbeddingCalls are the speed of embeddings,
+	// as an engine has it that computes the inputs of a call together and different
+	// calls one after the other: a call takes EmbeddingCall and its tokens at
+	// EmbeddingRate a second (0 is without delay), so that a call of many inputs
+	// takes less than as many calls; EmbeddingCalls run at once.
+	EmbeddingCall  time.Duration
+	EmbeddingRate  float64
+	EmbeddingCalls int
 	// StartDelay is how long the engine pretends to load.
 	StartDelay time.Duration
 	// AnswerTokens is the length of an answer that nothing else limits.
@@ -64,7 +76,7 @@ type Faults struct {
 func DefaultConfig() Config {
 	return Config{
 		Model: "sim", ContextTokens: 8192, Slots: 64, KVTokens: 1 << 20, MaxWaiting: 4096,
-		AnswerTokens: 32, Dimensions: 384,
+		AnswerTokens: 32, Dimensions: 384, EmbeddingCalls: 1,
 	}
 }
 
@@ -78,12 +90,16 @@ func (c Config) Validate() error {
 	positive("kv-tokens", c.KVTokens)
 	positive("max-waiting", c.MaxWaiting)
 	positive("answer-tokens", c.AnswerTokens)
+	p.Check(c.PrefillParallel >= 0, "prefill-parallel", "must not be negative, got %d", c.PrefillParallel)
 	p.Check(c.Dimensions > 0 && c.Dimensions <= maxDimensions, "dimensions", "must be from 1 to %d, got %d", maxDimensions, c.Dimensions)
 	rate := func(name string, v float64) {
 		p.Check(v >= 0 && !math.IsInf(v, 0), name, "must be 0 or more, got %v", v)
 	}
 	rate("prefill-rate", c.PrefillRate)
 	rate("decode-rate", c.DecodeRate)
+	rate("embedding-rate", c.EmbeddingRate)
+	positive("embedding-calls", c.EmbeddingCalls)
+	p.Check(c.EmbeddingCall >= 0, "embedding-call", "must not be negative, got %v", c.EmbeddingCall)
 	p.Check(c.FirstToken >= 0, "first-token", "must not be negative, got %v", c.FirstToken)
 	p.Check(c.StartDelay >= 0, "start-delay", "must not be negative, got %v", c.StartDelay)
 	c.Faults.validate(&p)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const maxInputs = 2048
@@ -56,13 +58,27 @@ func (s *Server) serveEmbeddings(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.sched.release(tokens)
-	if s.sleep(r.Context(), s.timeToFirst(&job{promptTokens: tokens})) != nil {
+	if s.compute(r.Context(), tokens) != nil {
 		s.counts.aborted.Add(1)
 		return
 	}
 	s.writeEmbeddings(w, &req, inputs, tokens, dimensions, body)
 	s.counts.promptTokens.Add(int64(tokens))
 	s.counts.succeeded.Add(1)
+}
+
+// compute passes the time that a call to embed takes. One whose client leaves
+// lets the next one begin.
+func (s *Server) compute(ctx context.Context, tokens int) error {
+	if err := s.lanes.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer s.lanes.Release(1)
+	d := s.cfg.EmbeddingCall
+	if s.cfg.EmbeddingRate > 0 {
+		d += time.Duration(float64(tokens) / s.cfg.EmbeddingRate * float64(time.Second))
+	}
+	return s.sleep(ctx, d)
 }
 
 func (s *Server) writeEmbeddings(w http.ResponseWriter, req *embeddingRequest, inputs []string, tokens, dimensions int, body []byte) {

@@ -1,11 +1,19 @@
 package sim
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/poterne/poterne/pkg/clock"
 )
 
 func TestEmbeddings(t *testing.T) {
@@ -65,4 +73,79 @@ func dot(a, b []float32) float64 {
 		sum += float64(a[i]) * float64(b[i])
 	}
 	return sum
+}
+
+// The count is that which a request's usage tells afterwards.
+func TestTokenize(t *testing.T) {
+	r := newRig(t, nil)
+	status, body := r.post("/tokenize", `{"model":"m@v1","messages":[{"role":"user","content":"hello there"}],"add_generation_prompt":true}`)
+	var got struct {
+		Count  int   `json:"count"`
+		Max    int   `json:"max_model_len"`
+		Tokens []int `json:"tokens"`
+	}
+	if err := json.Unmarshal([]byte(body), &got); err != nil || status != http.StatusOK {
+		t.Fatalf("%d %s: %v", status, body, err)
+	}
+	if want := r.chat("").Usage.Prompt; got.Count != want || len(got.Tokens) != want || got.Max != 1000 {
+		t.Errorf("got %+v, want %d", got, want)
+	}
+	if status, body := r.post("/tokenize", `{"prompt":"twelve bytes"}`); status != http.StatusOK || !strings.Contains(body, `"count":3`) {
+		t.Errorf("a text: %d %s", status, body)
+	}
+	for _, bad := range []string{`{}`, `{"prompt":7}`, `{"messages":[]}`, `{"model":"other","prompt":"x"}`, `[`} {
+		if status, body := r.post("/tokenize", bad); status < 400 || status > 499 {
+			t.Errorf("%s: %d %s", bad, status, body)
+		}
+	}
+}
+
+// Calls are computed one after the other, and a call of many inputs takes less
+// than as many calls.
+func TestEmbeddingSpeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := DefaultConfig()
+		cfg.EmbeddingCall, cfg.EmbeddingRate = 5*time.Millisecond, 1000
+		s, err := New(cfg, clock.Real(), slog.New(slog.DiscardHandler), func(int) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		call := func(ctx context.Context, body string) <-chan time.Duration {
+			done := make(chan time.Duration, 1)
+			begun := time.Now()
+			go func() {
+				w := httptest.NewRecorder()
+				s.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/embeddings", strings.NewReader(body)))
+				if ctx.Err() == nil && w.Code != http.StatusOK {
+					t.Errorf("%d %s", w.Code, w.Body)
+				}
+				done <- time.Since(begun)
+			}()
+			synctest.Wait()
+			return done
+		}
+		one, two := `{"input":[[1,2,3]]}`, `{"input":[[1,2,3],[4,5,6]]}`
+		first, second := call(t.Context(), one), call(t.Context(), one)
+		if a, b := <-first, <-second; a != 8*time.Millisecond || b != 16*time.Millisecond {
+			t.Errorf("two calls took %v and %v", a, b)
+		}
+		if a := <-call(t.Context(), two); a != 11*time.Millisecond {
+			t.Errorf("one call of two inputs took %v", a)
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		call(ctx, two)
+		waiting := call(t.Context(), one)
+		leave()
+		if a := <-waiting; a != 8*time.Millisecond {
+			t.Errorf("behind one that left: %v", a)
+		}
+	})
+	cfg := DefaultConfig()
+	cfg.EmbeddingCall, cfg.EmbeddingRate, cfg.EmbeddingCalls = -1, -1, 0
+	err := cfg.Validate()
+	for _, name := range []string{"embedding-call:", "embedding-rate:", "embedding-calls:"} {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is not refused: %v", name, err)
+		}
+	}
 }

@@ -33,6 +33,16 @@ func appendUsage(b []byte, a *answer) []byte {
 	return append(b, "}}"...)
 }
 
+// appendRunning writes the counts of one choice so far, as vLLM does.
+func appendRunning(b []byte, a *answer, made int) []byte {
+	b = append(b, `,"usage":{"prompt_tokens":`...)
+	b = strconv.AppendInt(b, int64(a.promptTokens), 10)
+	b = append(b, `,"total_tokens":`...)
+	b = strconv.AppendInt(b, int64(a.promptTokens+made), 10)
+	b = append(b, `,"completion_tokens":`...)
+	return append(strconv.AppendInt(b, int64(made), 10), '}')
+}
+
 func appendFinish(b []byte, reason string) []byte {
 	if reason == "" {
 		return append(b, `,"finish_reason":null`...)

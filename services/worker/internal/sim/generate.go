@@ -19,15 +19,13 @@ const (
 
 // generate makes the answer at the configured pace and sends it.
 func (s *Server) generate(ctx context.Context, w http.ResponseWriter, j *job, f fault) {
-	j.cached = s.prefix.visit(j.prompt, j.promptTokens)
-	s.counts.promptTokens.Add(int64(j.promptTokens))
-	s.counts.cachedTokens.Add(int64(j.cached))
 	start := s.clock.Now()
-	if s.sleep(ctx, s.timeToFirst(j)) != nil {
+	a := answer{job: j, id: s.id(j.chat), created: start.Unix()}
+	if s.read(ctx, j) != nil {
 		s.counts.aborted.Add(1)
+		s.history.add(&a, outcomeAborted)
 		return
 	}
-	a := answer{job: j, id: s.id(j.chat), created: start.Unix()}
 	var err error
 	if j.stream {
 		err = s.stream(ctx, w, &a, f)
@@ -36,9 +34,25 @@ func (s *Server) generate(ctx context.Context, w http.ResponseWriter, j *job, f 
 	}
 	if err != nil {
 		s.counts.aborted.Add(1)
+		s.history.add(&a, outcomeAborted)
 		return
 	}
 	s.counts.succeeded.Add(1)
+	s.history.add(&a, outcomeAnswered)
+}
+
+// read pretends to read the prompt.
+func (s *Server) read(ctx context.Context, j *job) error {
+	if s.reading != nil {
+		if err := s.reading.acquire(ctx, 0); err != nil {
+			return err
+		}
+		defer s.reading.release(0)
+	}
+	j.cached = s.prefix.visit(j.prompt, j.promptTokens)
+	s.counts.promptTokens.Add(int64(j.promptTokens))
+	s.counts.cachedTokens.Add(int64(j.cached))
+	return s.sleep(ctx, s.timeToFirst(j))
 }
 
 func (s *Server) timeToFirst(j *job) time.Duration {
@@ -80,13 +94,24 @@ type choice struct {
 	stopped bool
 }
 
-func (a *answer) newChoice(index int) *choice {
-	return &choice{state: hash(fnvOffset, a.prompt) ^ a.seed ^ uint64(index)*fnvPrime}
+func (a *answer) newChoice(index int, w words) *choice {
+	c := &choice{state: stateOf(a.question, a.seed) ^ uint64(index)*fnvPrime}
+	for ; c.made < a.beginning; c.made++ {
+		w.next(&c.state, c.made)
+	}
+	return c
 }
+
+// stateOf is where an answer begins.
+func stateOf(question string, seed uint64) uint64 { return hash(fnvOffset, question) ^ seed }
 
 // next returns the next piece of text to send; it may be empty. After the last
 // one c.finish is set.
 func (a *answer) next(c *choice, w words) string {
+	if c.made >= a.beginning+a.maxTokens { // all of it was known
+		c.finish = finishStop
+		return ""
+	}
 	piece := w.next(&c.state, c.made)
 	if c.made > 0 {
 		piece = " " + piece
@@ -99,9 +124,9 @@ func (a *answer) next(c *choice, w words) string {
 	switch {
 	case c.stopped:
 		c.finish = finishStop
-	case c.made >= a.maxTokens && a.limited:
+	case c.made >= a.beginning+a.maxTokens && a.limited:
 		c.finish = finishLength
-	case c.made >= a.maxTokens:
+	case c.made >= a.beginning+a.maxTokens:
 		c.finish = finishStop
 	}
 	if c.finish != "" && !c.stopped {

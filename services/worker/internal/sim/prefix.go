@@ -1,22 +1,25 @@
 package sim
 
-import "sync"
+import (
+	"container/list"
+	"sync"
+)
 
 const blockTokens = 16
 
 // prefixCache remembers the blocks of prompts that were seen, chained so that
 // a block only counts when all before it do, as vLLM's automatic prefix caching
-// works. What came first is forgotten first.
+// works. What was used least recently is forgotten first, and of one prompt the
+// end before the beginning.
 type prefixCache struct {
-	mu    sync.Mutex
-	seen  map[uint64]struct{}
-	order []uint64 // a ring
-	next  int
+	mu     sync.Mutex
+	blocks int
+	seen   map[uint64]*list.Element
+	recent list.List // of uint64, the one used last in front
 }
 
 func newPrefixCache(tokens int) *prefixCache {
-	blocks := max(tokens/blockTokens, 1)
-	return &prefixCache{seen: make(map[uint64]struct{}), order: make([]uint64, blocks)}
+	return &prefixCache{blocks: max(tokens/blockTokens, 1), seen: make(map[uint64]*list.Element)}
 }
 
 // visit returns how many tokens of the prompt were already there, and adds the
@@ -25,24 +28,35 @@ func (c *prefixCache) visit(prompt string, tokens int) int {
 	const size = blockTokens * bytesPerToken
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h, cached, whole := uint64(fnvOffset), 0, true
-	for len(prompt) >= size {
+	var chain []uint64
+	for h := uint64(fnvOffset); len(prompt) >= size; prompt = prompt[size:] {
 		h = hash(h, prompt[:size])
-		prompt = prompt[size:]
-		_, ok := c.seen[h]
-		if whole = whole && ok; whole {
-			cached += blockTokens
+		chain = append(chain, h)
+	}
+	cached := 0
+	for _, h := range chain {
+		if _, ok := c.seen[h]; !ok {
+			break
 		}
-		if !ok {
-			c.add(h)
-		}
+		cached += blockTokens
+	}
+	for i := len(chain) - 1; i >= 0; i-- {
+		c.use(chain[i])
 	}
 	return max(min(cached, tokens-1), 0)
 }
 
-func (c *prefixCache) add(h uint64) {
-	delete(c.seen, c.order[c.next])
-	c.order[c.next] = h
-	c.seen[h] = struct{}{}
-	c.next = (c.next + 1) % len(c.order)
+func (c *prefixCache) use(h uint64) {
+	if e, ok := c.seen[h]; ok {
+		c.recent.MoveToFront(e)
+		return
+	}
+	if c.recent.Len() >= c.blocks {
+		last := c.recent.Back()
+		c.recent.Remove(last)
+		if old, ok := last.Value.(uint64); ok {
+			delete(c.seen, old)
+		}
+	}
+	c.seen[h] = c.recent.PushFront(h)
 }

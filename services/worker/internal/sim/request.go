@@ -16,19 +16,23 @@ type request struct {
 	Prompt        json.RawMessage `json:"prompt"`
 	Stream        bool            `json:"stream"`
 	StreamOptions *struct {
-		IncludeUsage bool `json:"include_usage"`
+		IncludeUsage    bool `json:"include_usage"`
+		ContinuousUsage bool `json:"continuous_usage_stats"` // needs the other one, as at vLLM
 	} `json:"stream_options"`
-	MaxTokens           *int            `json:"max_tokens"`
-	MaxCompletionTokens *int            `json:"max_completion_tokens"`
-	N                   *int            `json:"n"`
-	Stop                json.RawMessage `json:"stop"`
-	Seed                *int64          `json:"seed"`
-	Temperature         *float64        `json:"temperature"`
-	IgnoreEOS           bool            `json:"ignore_eos"` // answer until max_tokens
-	Logprobs            json.RawMessage `json:"logprobs"`
-	Tools               []tool          `json:"tools"`
-	ToolChoice          json.RawMessage `json:"tool_choice"`
-	Sim                 control         `json:"sim"`
+	// ContinueFinalMessage has the answer go on with the last message.
+	ContinueFinalMessage bool            `json:"continue_final_message"`
+	AddGenerationPrompt  *bool           `json:"add_generation_prompt"`
+	MaxTokens            *int            `json:"max_tokens"`
+	MaxCompletionTokens  *int            `json:"max_completion_tokens"`
+	N                    *int            `json:"n"`
+	Stop                 json.RawMessage `json:"stop"`
+	Seed                 *int64          `json:"seed"`
+	Temperature          *float64        `json:"temperature"`
+	IgnoreEOS            bool            `json:"ignore_eos"` // answer until max_tokens
+	Logprobs             json.RawMessage `json:"logprobs"`
+	Tools                []tool          `json:"tools"`
+	ToolChoice           json.RawMessage `json:"tool_choice"`
+	Sim                  control         `json:"sim"`
 }
 
 type message struct {
@@ -54,6 +58,9 @@ type control struct {
 	DisconnectAfter int `json:"disconnect_after"`
 	// Hang never answers.
 	Hang bool `json:"hang"`
+	// HoldAfter stops a stream after so many tokens until its client leaves; 0
+	// never.
+	HoldAfter int `json:"hold_after"`
 	// Crash ends the process.
 	Crash bool `json:"crash"`
 }
@@ -68,7 +75,10 @@ type job struct {
 	chat         bool
 	stream       bool
 	includeUsage bool
-	prompt       string
+	runningUsage bool   // in every chunk
+	prompt       string // all of it
+	question     string // prompt without the beginning of an answer
+	beginning    int    // tokens of an answer that is continued
 	promptTokens int
 	cached       int
 	maxTokens    int
@@ -80,6 +90,7 @@ type job struct {
 	tool         string // the tool that must be called, if one must
 	control      control
 	received     []byte // the body, when it is to be echoed
+	requestID    string
 }
 
 // contextError is answered as vLLM words it.
@@ -130,8 +141,12 @@ func (s *Server) parse(body []byte, chat bool) (*job, error) {
 	if len(j.stops) > maxStops {
 		return nil, fmt.Errorf("stop must have at most %d texts", maxStops)
 	}
+	j.runningUsage = j.includeUsage && r.StreamOptions.ContinuousUsage
 	if err := j.setPrompt(&r); err != nil {
 		return nil, err
+	}
+	if !chat {
+		j.question, j.beginning = s.words.split(j.prompt, j.seed)
 	}
 	if err := j.setLength(&r, s.cfg); err != nil {
 		return nil, err
@@ -179,11 +194,17 @@ func (j *job) setPrompt(r *request) error {
 	if len(r.Messages) == 0 {
 		return errors.New("messages: Field required")
 	}
+	if r.ContinueFinalMessage && (r.AddGenerationPrompt == nil || *r.AddGenerationPrompt) {
+		return errors.New("Cannot set both `continue_final_message` and `add_generation_prompt` to True.") //nolint:revive,staticcheck // vLLM's words
+	}
 	var b strings.Builder
 	for i, m := range r.Messages {
 		text, err := m.text()
 		if err != nil {
 			return fmt.Errorf("messages[%d]: %w", i, err)
+		}
+		if r.ContinueFinalMessage && i == len(r.Messages)-1 {
+			j.question, j.beginning = b.String(), len(strings.Fields(text))
 		}
 		b.WriteString(m.Role)
 		b.WriteByte('\n')
@@ -192,6 +213,9 @@ func (j *job) setPrompt(r *request) error {
 		j.promptTokens += TokensOf(text) + tokensPerMessage
 	}
 	j.prompt = b.String()
+	if !r.ContinueFinalMessage {
+		j.question = j.prompt
+	}
 	return nil
 }
 
@@ -235,7 +259,7 @@ func (j *job) setLength(r *request, cfg Config) error {
 	if j.promptTokens+max(asked, 1) > cfg.ContextTokens {
 		return contextError{cfg.ContextTokens, j.promptTokens, asked}
 	}
-	natural := cfg.AnswerTokens
+	natural := max(cfg.AnswerTokens-j.beginning, 0)
 	if r.IgnoreEOS {
 		natural = math.MaxInt
 	}

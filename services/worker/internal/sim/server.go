@@ -6,10 +6,13 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/poterne/poterne/pkg/clock"
 )
@@ -28,8 +31,11 @@ type Server struct {
 
 	words   words
 	sched   *scheduler
+	reading *scheduler          // of prompts; nil without a limit
+	lanes   *semaphore.Weighted // of embedding
 	prefix  *prefixCache
 	faults  *faultBox
+	history history
 	counts  counters
 	nextID  atomic.Int64
 	readyAt time.Time
@@ -54,17 +60,22 @@ func New(cfg Config, c clock.Clock, log *slog.Logger, exit func(code int)) (*Ser
 	s := &Server{
 		cfg: cfg, name: name, quoted: quoted, clock: c, log: log, exit: exit, words: newWords(),
 		sched: newScheduler(cfg.Slots, cfg.KVTokens, cfg.MaxWaiting), prefix: newPrefixCache(cfg.KVTokens),
-		faults: newFaultBox(cfg.Faults, cfg.Seed), readyAt: c.Now().Add(cfg.StartDelay), created: c.Now().Unix(),
+		lanes: semaphore.NewWeighted(int64(cfg.EmbeddingCalls)), faults: newFaultBox(cfg.Faults, cfg.Seed), readyAt: c.Now().Add(cfg.StartDelay), created: c.Now().Unix(),
 		mux: http.NewServeMux(),
+	}
+	if cfg.PrefillParallel > 0 {
+		s.reading = newScheduler(cfg.PrefillParallel, math.MaxInt, cfg.Slots)
 	}
 	s.mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) { s.serveGenerate(w, r, true) })
 	s.mux.HandleFunc("POST /v1/completions", func(w http.ResponseWriter, r *http.Request) { s.serveGenerate(w, r, false) })
 	s.mux.HandleFunc("POST /v1/embeddings", s.serveEmbeddings)
+	s.mux.HandleFunc("POST /tokenize", s.serveTokenize)
 	s.mux.HandleFunc("GET /v1/models", s.serveModels)
 	s.mux.HandleFunc("GET /health", s.serveHealth)
 	s.mux.HandleFunc("GET /metrics", s.serveMetrics)
 	s.mux.HandleFunc("GET /load", s.serveLoad)
 	s.mux.HandleFunc("GET /sim/state", s.serveState)
+	s.mux.HandleFunc("GET /sim/requests", s.serveRequests)
 	s.mux.HandleFunc("/sim/faults", s.serveFaults)
 	return s, nil
 }
@@ -114,6 +125,7 @@ func (s *Server) serveGenerate(w http.ResponseWriter, r *http.Request, chat bool
 		s.refuse(w, err)
 		return
 	}
+	j.requestID = r.Header.Get("X-Request-Id")
 	if r.Header.Get("X-Sim-Echo") != "" {
 		j.received = body
 	}

@@ -39,6 +39,25 @@ func (w words) next(state *uint64, k int) string {
 	return w.list[splitmix(state)%uint64(len(w.list))]
 }
 
+// split divides a completion's prompt into a question and the beginning of the
+// answer that this engine gives to it, of so many tokens; most prompts have none.
+func (w words) split(prompt string, seed uint64) (question string, beginning int) {
+	const first = "[sim]"
+	at := strings.LastIndex(prompt, first)
+	if at < 0 {
+		return prompt, 0
+	}
+	question = prompt[:at]
+	state := stateOf(question, seed)
+	for n, word := range strings.Split(prompt[at:], " ") {
+		if w.next(&state, n) != word {
+			return prompt, 0
+		}
+		beginning++
+	}
+	return question, beginning
+}
+
 // splitmix is SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom
 // Number Generators, 2014): small, quick, and the same everywhere.
 func splitmix(state *uint64) uint64 {

@@ -5,6 +5,7 @@ package supervise
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -110,6 +111,15 @@ type Status struct {
 	Instance Instance
 }
 
+// ExcusedError is why a start failed through no fault of the engine's: it is tried
+// again like any other, but nothing is quarantined for it.
+type ExcusedError struct{ Err error }
+
+func (e *ExcusedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ExcusedError) Unwrap() error { return e.Err }
+
 // Supervisor keeps one engine alive. Run may be called once.
 type Supervisor struct {
 	cfg    Config
@@ -129,7 +139,7 @@ func New(cfg Config, c clock.Clock, jitter lifecycle.Jitter, start func(context.
 // gives an engine up that fails again and again, and returns why it did the last
 // time; else it returns nil.
 func (s *Supervisor) Run(ctx context.Context) error {
-	failures, reason := 0, ""
+	failures, blamed, reason := 0, 0, ""
 	for restarts := 0; ctx.Err() == nil; restarts++ {
 		s.report(ctx, Status{State: Starting, Reason: reason, Restarts: restarts})
 		healthy, err := s.life(ctx, restarts)
@@ -137,13 +147,16 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			break
 		}
 		if healthy >= s.cfg.BackoffReset {
-			failures = 0
+			failures, blamed = 0, 0
 		}
 		failures++
+		if _, excused := errors.AsType[*ExcusedError](err); !excused {
+			blamed++
+		}
 		reason = err.Error()
 		s.report(ctx, Status{State: Failed, Reason: reason, Restarts: restarts})
-		if s.cfg.QuarantineAfter > 0 && failures >= s.cfg.QuarantineAfter {
-			return fmt.Errorf("failed %d times in a row, the last time because %w", failures, err)
+		if s.cfg.QuarantineAfter > 0 && blamed >= s.cfg.QuarantineAfter {
+			return fmt.Errorf("failed %d times in a row, the last time because %w", blamed, err)
 		}
 		if clock.Sleep(ctx, s.clock, s.backoff(failures)) != nil {
 			break
@@ -160,13 +173,19 @@ func (s *Supervisor) life(ctx context.Context, restarts int) (time.Duration, err
 		return 0, err
 	}
 	defer inst.Stop()
+	judge := func(err error) error {
+		if inst.Exited() == nil {
+			return &ExcusedError{err} // what runs elsewhere is not ours to judge
+		}
+		return err
+	}
 	if err := s.awaitHealth(ctx, inst); err != nil {
-		return 0, err
+		return 0, judge(err)
 	}
 	since := s.clock.Now()
 	s.report(ctx, Status{State: Ready, Restarts: restarts, Instance: inst})
 	err = s.watch(ctx, inst)
-	return s.clock.Now().Sub(since), err
+	return s.clock.Now().Sub(since), judge(err)
 }
 
 const (

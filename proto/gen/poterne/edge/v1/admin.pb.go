@@ -164,7 +164,8 @@ type CreateApiKeyRequest struct {
 	Tenant string `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// Who its holder is; empty for a subject made from the key's id.
 	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
-	// 1 to 16 roles.
+	// 1 to 16 roles that the policy knows: `admin`, `developer`, `reader`, and
+	// those that its own lines name.
 	Roles []string `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`
 	// At most 64 groups.
 	Groups []string `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
@@ -634,7 +635,8 @@ type AuditRecord struct {
 	ServedBy string `protobuf:"bytes,12,opt,name=served_by,json=servedBy,proto3" json:"served_by,omitempty"`
 	// The arm of the traffic split that answered.
 	Arm string `protobuf:"bytes,13,opt,name=arm,proto3" json:"arm,omitempty"`
-	// Tokens of the prompt.
+	// Tokens of the prompt. Of a stream that ended early both are what the engine
+	// had told with the last part of the answer that came; see docs/streams.md.
 	PromptTokens int32 `protobuf:"varint,14,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
 	// Tokens generated.
 	CompletionTokens int32 `protobuf:"varint,15,opt,name=completion_tokens,json=completionTokens,proto3" json:"completion_tokens,omitempty"`

@@ -34,7 +34,7 @@ type CreateChatCompletionRequest struct {
 	Stream *bool `protobuf:"varint,3,opt,name=stream,proto3,oneof" json:"stream,omitempty"`
 	// What a stream carries besides its chunks.
 	StreamOptions *StreamOptions `protobuf:"bytes,4,opt,name=stream_options,json=streamOptions,proto3" json:"stream_options,omitempty"`
-	// At most this many tokens are generated, reasoning included.
+	// At most this many tokens are generated, 1 or more, reasoning included.
 	MaxCompletionTokens *int32 `protobuf:"varint,5,opt,name=max_completion_tokens,json=maxCompletionTokens,proto3,oneof" json:"max_completion_tokens,omitempty"`
 	// The older name of max_completion_tokens.
 	MaxTokens *int32 `protobuf:"varint,6,opt,name=max_tokens,json=maxTokens,proto3,oneof" json:"max_tokens,omitempty"`
@@ -54,13 +54,13 @@ type CreateChatCompletionRequest struct {
 	Seed *int64 `protobuf:"varint,13,opt,name=seed,proto3,oneof" json:"seed,omitempty"`
 	// Tools that the model may call, at most 256.
 	Tools []*Tool `protobuf:"bytes,14,rep,name=tools,proto3" json:"tools,omitempty"`
-	// Which tool: `none`, `auto`, `required`, or one by name.
+	// Which tool: `none`, `auto`, `required`, or one of tools by name.
 	ToolChoice *ToolChoice `protobuf:"bytes,15,opt,name=tool_choice,json=toolChoice,proto3" json:"tool_choice,omitempty"`
 	// The form of the answer, for example a JSON schema, as OpenAI's object.
 	ResponseFormat *v1.RawJson `protobuf:"bytes,16,opt,name=response_format,json=responseFormat,proto3" json:"response_format,omitempty"`
 	// Whether log probabilities are answered.
 	Logprobs *bool `protobuf:"varint,17,opt,name=logprobs,proto3,oneof" json:"logprobs,omitempty"`
-	// How many likely tokens at each place, 0 to 20.
+	// How many likely tokens at each place, 0 to 20; only with logprobs.
 	TopLogprobs *int32 `protobuf:"varint,18,opt,name=top_logprobs,json=topLogprobs,proto3,oneof" json:"top_logprobs,omitempty"`
 	// The caller's own user, which traffic splits stick to.
 	User string `protobuf:"bytes,19,opt,name=user,proto3" json:"user,omitempty"`
@@ -393,7 +393,8 @@ type ChatMessage struct {
 	// `system`, `developer`, `user`, `assistant`, `tool` or `function`. Empty
 	// only in a stream's chunks after the first.
 	Role string `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"`
-	// What it says.
+	// What it says. Only an assistant that calls a tool, or refused, may say
+	// nothing.
 	Content *MessageContent `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
 	// Who of several speaks.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
@@ -839,7 +840,7 @@ func (x *StopSequenceList) GetSequences() []string {
 // A tool that the model may call.
 type Tool struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `function`, or what else an engine knows.
+	// `function` or `custom`.
 	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
 	// The function: its name, description and parameters as JSON schema.
 	Function *v1.RawJson `protobuf:"bytes,2,opt,name=function,proto3" json:"function,omitempty"`
@@ -1813,9 +1814,9 @@ const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\bmessages\x18\x02 \x03(\v2\x1c.poterne.edge.v1.ChatMessageB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x12\x1b\n" +
 	"\x06stream\x18\x03 \x01(\bH\x00R\x06stream\x88\x01\x01\x12E\n" +
 	"\x0estream_options\x18\x04 \x01(\v2\x1e.poterne.edge.v1.StreamOptionsR\rstreamOptions\x12@\n" +
-	"\x15max_completion_tokens\x18\x05 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00H\x01R\x13maxCompletionTokens\x88\x01\x01\x12+\n" +
+	"\x15max_completion_tokens\x18\x05 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01H\x01R\x13maxCompletionTokens\x88\x01\x01\x12+\n" +
 	"\n" +
-	"max_tokens\x18\x06 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00H\x02R\tmaxTokens\x88\x01\x01\x12>\n" +
+	"max_tokens\x18\x06 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01H\x02R\tmaxTokens\x88\x01\x01\x12>\n" +
 	"\vtemperature\x18\a \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\x00H\x03R\vtemperature\x88\x01\x01\x121\n" +
 	"\x05top_p\x18\b \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x04R\x04topP\x88\x01\x01\x12\x1d\n" +
 	"\x01n\x18\t \x01(\x05B\n" +

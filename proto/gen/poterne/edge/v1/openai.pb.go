@@ -278,7 +278,8 @@ type CompletionChoice struct {
 	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	// `stop` or `length`; missing while a stream goes on.
 	FinishReason *string `protobuf:"bytes,3,opt,name=finish_reason,json=finishReason,proto3,oneof" json:"finish_reason,omitempty"`
-	// Log probabilities as the engine gave them.
+	// Log probabilities in the form of OpenAI's older API: `tokens`,
+	// `token_logprobs`, `top_logprobs` and `text_offset`.
 	Logprobs *v1.RawJson `protobuf:"bytes,4,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
 	// Everything else that the engine answered.
 	Extra         map[string]string `protobuf:"bytes,1000,rep,name=extra,proto3" json:"extra,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`

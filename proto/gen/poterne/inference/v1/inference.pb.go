@@ -15,6 +15,7 @@ import (
 	v1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -27,6 +28,63 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// How urgent a request is.
+type Priority int32
+
+const (
+	// Not said: standard.
+	Priority_PRIORITY_UNSPECIFIED Priority = 0
+	// Somebody waits for every word.
+	Priority_PRIORITY_INTERACTIVE Priority = 1
+	// The rule.
+	Priority_PRIORITY_STANDARD Priority = 2
+	// Nobody waits: what is left is good enough, and others come first.
+	Priority_PRIORITY_BATCH Priority = 3
+)
+
+// Enum value maps for Priority.
+var (
+	Priority_name = map[int32]string{
+		0: "PRIORITY_UNSPECIFIED",
+		1: "PRIORITY_INTERACTIVE",
+		2: "PRIORITY_STANDARD",
+		3: "PRIORITY_BATCH",
+	}
+	Priority_value = map[string]int32{
+		"PRIORITY_UNSPECIFIED": 0,
+		"PRIORITY_INTERACTIVE": 1,
+		"PRIORITY_STANDARD":    2,
+		"PRIORITY_BATCH":       3,
+	}
+)
+
+func (x Priority) Enum() *Priority {
+	p := new(Priority)
+	*p = x
+	return p
+}
+
+func (x Priority) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Priority) Descriptor() protoreflect.EnumDescriptor {
+	return file_poterne_inference_v1_inference_proto_enumTypes[0].Descriptor()
+}
+
+func (Priority) Type() protoreflect.EnumType {
+	return &file_poterne_inference_v1_inference_proto_enumTypes[0]
+}
+
+func (x Priority) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Priority.Descriptor instead.
+func (Priority) EnumDescriptor() ([]byte, []int) {
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{0}
+}
 
 // Whether a model can be asked now.
 type ServingState int32
@@ -69,11 +127,11 @@ func (x ServingState) String() string {
 }
 
 func (ServingState) Descriptor() protoreflect.EnumDescriptor {
-	return file_poterne_inference_v1_inference_proto_enumTypes[0].Descriptor()
+	return file_poterne_inference_v1_inference_proto_enumTypes[1].Descriptor()
 }
 
 func (ServingState) Type() protoreflect.EnumType {
-	return &file_poterne_inference_v1_inference_proto_enumTypes[0]
+	return &file_poterne_inference_v1_inference_proto_enumTypes[1]
 }
 
 func (x ServingState) Number() protoreflect.EnumNumber {
@@ -82,7 +140,7 @@ func (x ServingState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ServingState.Descriptor instead.
 func (ServingState) EnumDescriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{0}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{1}
 }
 
 // A request in the engine's own shape.
@@ -94,11 +152,21 @@ type InvokeRequest struct {
 	// Which of the engine's operations.
 	Operation v1.Operation `protobuf:"varint,2,opt,name=operation,proto3,enum=poterne.worker.v1.Operation" json:"operation,omitempty"`
 	// The request as OpenAI's JSON object for this operation, at most 16 MiB.
-	// `model`, `stream` and `stream_options` are set by the worker.
+	// `model`, `stream` and `stream_options` are set by the worker; of
+	// `max_completion_tokens`, `max_tokens` and `n_predict` the smallest holds.
 	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
 	// What a traffic split sticks to, usually the caller's subject or the
 	// request's `user`. Empty: the request id.
-	RoutingKey    string `protobuf:"bytes,4,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	RoutingKey string `protobuf:"bytes,4,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	// How urgent it is. Classes come strictly in order; not said is standard.
+	Priority Priority `protobuf:"varint,20,opt,name=priority,proto3,enum=poterne.inference.v1.Priority" json:"priority,omitempty"`
+	// The conversation that the request belongs to, at most 256 bytes, any
+	// characters: its requests are kept on one worker where that costs nothing.
+	SessionId string `protobuf:"bytes,21,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// How long the request waits for a version that is just being loaded, up to
+	// 10 minutes; 0 answers at once that it is being loaded. Not said: the
+	// service's own time.
+	WaitForReady  *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_for_ready,json=waitForReady,proto3" json:"wait_for_ready,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -161,6 +229,27 @@ func (x *InvokeRequest) GetRoutingKey() string {
 	return ""
 }
 
+func (x *InvokeRequest) GetPriority() Priority {
+	if x != nil {
+		return x.Priority
+	}
+	return Priority_PRIORITY_UNSPECIFIED
+}
+
+func (x *InvokeRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *InvokeRequest) GetWaitForReady() *durationpb.Duration {
+	if x != nil {
+		return x.WaitForReady
+	}
+	return nil
+}
+
 // Who answered.
 type ServedBy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -176,7 +265,12 @@ type ServedBy struct {
 	// The worker that answered.
 	WorkerId string `protobuf:"bytes,5,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
 	// How many workers were tried, from 1.
-	Attempts      int32 `protobuf:"varint,6,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	Attempts int32 `protobuf:"varint,6,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// How often the answer went on with another worker after one was lost in its
+	// middle; 0 as long as one worker made all of it.
+	Continuations int32 `protobuf:"varint,10,opt,name=continuations,proto3" json:"continuations,omitempty"`
+	// How long the request waited for its turn, on the worker that answered.
+	QueueTime     *durationpb.Duration `protobuf:"bytes,20,opt,name=queue_time,json=queueTime,proto3" json:"queue_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -253,6 +347,20 @@ func (x *ServedBy) GetAttempts() int32 {
 	return 0
 }
 
+func (x *ServedBy) GetContinuations() int32 {
+	if x != nil {
+		return x.Continuations
+	}
+	return 0
+}
+
+func (x *ServedBy) GetQueueTime() *durationpb.Duration {
+	if x != nil {
+		return x.QueueTime
+	}
+	return nil
+}
+
 // An engine's whole answer.
 type InvokeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -327,7 +435,10 @@ type InvokeStreamResponse struct {
 	//	*InvokeStreamResponse_ServedBy
 	//	*InvokeStreamResponse_Chunk
 	//	*InvokeStreamResponse_Finish
-	Event         isInvokeStreamResponse_Event `protobuf_oneof:"event"`
+	Event isInvokeStreamResponse_Event `protobuf_oneof:"event"`
+	// Tokens used up to and including this event; missing before the engine has
+	// told any. What the last event before a failure says is what the request used.
+	Usage         *v11.TokenUsage `protobuf:"bytes,10,opt,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -396,12 +507,20 @@ func (x *InvokeStreamResponse) GetFinish() *Finish {
 	return nil
 }
 
+func (x *InvokeStreamResponse) GetUsage() *v11.TokenUsage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 type isInvokeStreamResponse_Event interface {
 	isInvokeStreamResponse_Event()
 }
 
 type InvokeStreamResponse_ServedBy struct {
-	// Who answers; always first.
+	// Who answers; always first, and again where another worker goes on with the
+	// answer.
 	ServedBy *ServedBy `protobuf:"bytes,1,opt,name=served_by,json=servedBy,proto3,oneof"`
 }
 
@@ -483,7 +602,16 @@ type EmbedRequest struct {
 	// or empty. At most 64 KiB.
 	Extra []byte `protobuf:"bytes,5,opt,name=extra,proto3" json:"extra,omitempty"`
 	// What a traffic split sticks to, as in InvokeRequest.
-	RoutingKey    string `protobuf:"bytes,6,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	RoutingKey string `protobuf:"bytes,6,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	// How urgent it is. Classes come strictly in order; not said is standard.
+	Priority Priority `protobuf:"varint,20,opt,name=priority,proto3,enum=poterne.inference.v1.Priority" json:"priority,omitempty"`
+	// The conversation that the request belongs to, at most 256 bytes, any
+	// characters: its requests are kept on one worker where that costs nothing.
+	SessionId string `protobuf:"bytes,21,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// How long the request waits for a version that is just being loaded, up to
+	// 10 minutes; 0 answers at once that it is being loaded. Not said: the
+	// service's own time.
+	WaitForReady  *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_for_ready,json=waitForReady,proto3" json:"wait_for_ready,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -560,6 +688,27 @@ func (x *EmbedRequest) GetRoutingKey() string {
 	return ""
 }
 
+func (x *EmbedRequest) GetPriority() Priority {
+	if x != nil {
+		return x.Priority
+	}
+	return Priority_PRIORITY_UNSPECIFIED
+}
+
+func (x *EmbedRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *EmbedRequest) GetWaitForReady() *durationpb.Duration {
+	if x != nil {
+		return x.WaitForReady
+	}
+	return nil
+}
+
 // Vectors in the order of the inputs.
 type EmbedResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -624,6 +773,146 @@ func (x *EmbedResponse) GetUsage() *v11.TokenUsage {
 	return nil
 }
 
+// Asks for the tokens of a request's prompt.
+type CountTokensRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which model, as in InvokeRequest.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// The operation that the request is for. A prompt of OPERATION_COMPLETION can
+	// be counted for every model, also one that embeds.
+	Operation v1.Operation `protobuf:"varint,2,opt,name=operation,proto3,enum=poterne.worker.v1.Operation" json:"operation,omitempty"`
+	// The request as OpenAI's JSON object for this operation, at most 16 MiB: of
+	// a chat, `messages`, `tools` and what else shapes the prompt counts; of a
+	// completion `prompt`, one text or its tokens.
+	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	// What a traffic split sticks to, as in InvokeRequest.
+	RoutingKey    string `protobuf:"bytes,4,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountTokensRequest) Reset() {
+	*x = CountTokensRequest{}
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountTokensRequest) ProtoMessage() {}
+
+func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountTokensRequest.ProtoReflect.Descriptor instead.
+func (*CountTokensRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *CountTokensRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *CountTokensRequest) GetOperation() v1.Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return v1.Operation(0)
+}
+
+func (x *CountTokensRequest) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *CountTokensRequest) GetRoutingKey() string {
+	if x != nil {
+		return x.RoutingKey
+	}
+	return ""
+}
+
+// The tokens of a prompt.
+type CountTokensResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose tokeniser counted.
+	ServedBy *ServedBy `protobuf:"bytes,1,opt,name=served_by,json=servedBy,proto3" json:"served_by,omitempty"`
+	// How many there are; 0 or more.
+	PromptTokens int32 `protobuf:"varint,2,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
+	// Tokens that prompt and answer may have together; 0 when not known.
+	ContextLength int32 `protobuf:"varint,3,opt,name=context_length,json=contextLength,proto3" json:"context_length,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountTokensResponse) Reset() {
+	*x = CountTokensResponse{}
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountTokensResponse) ProtoMessage() {}
+
+func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountTokensResponse.ProtoReflect.Descriptor instead.
+func (*CountTokensResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CountTokensResponse) GetServedBy() *ServedBy {
+	if x != nil {
+		return x.ServedBy
+	}
+	return nil
+}
+
+func (x *CountTokensResponse) GetPromptTokens() int32 {
+	if x != nil {
+		return x.PromptTokens
+	}
+	return 0
+}
+
+func (x *CountTokensResponse) GetContextLength() int32 {
+	if x != nil {
+		return x.ContextLength
+	}
+	return 0
+}
+
 // A model of the registry and what serves it.
 type ServedModel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -664,7 +953,7 @@ type ServedModel struct {
 
 func (x *ServedModel) Reset() {
 	*x = ServedModel{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[7]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -676,7 +965,7 @@ func (x *ServedModel) String() string {
 func (*ServedModel) ProtoMessage() {}
 
 func (x *ServedModel) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[7]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -689,7 +978,7 @@ func (x *ServedModel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServedModel.ProtoReflect.Descriptor instead.
 func (*ServedModel) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{7}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ServedModel) GetName() string {
@@ -803,7 +1092,7 @@ type ListServedModelsRequest struct {
 
 func (x *ListServedModelsRequest) Reset() {
 	*x = ListServedModelsRequest{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[8]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +1104,7 @@ func (x *ListServedModelsRequest) String() string {
 func (*ListServedModelsRequest) ProtoMessage() {}
 
 func (x *ListServedModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[8]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +1117,7 @@ func (x *ListServedModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServedModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListServedModelsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{8}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListServedModelsRequest) GetPageSize() int32 {
@@ -858,7 +1147,7 @@ type ListServedModelsResponse struct {
 
 func (x *ListServedModelsResponse) Reset() {
 	*x = ListServedModelsResponse{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[9]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -870,7 +1159,7 @@ func (x *ListServedModelsResponse) String() string {
 func (*ListServedModelsResponse) ProtoMessage() {}
 
 func (x *ListServedModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[9]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -883,7 +1172,7 @@ func (x *ListServedModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServedModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListServedModelsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{9}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListServedModelsResponse) GetModels() []*ServedModel {
@@ -911,7 +1200,7 @@ type GetServedModelRequest struct {
 
 func (x *GetServedModelRequest) Reset() {
 	*x = GetServedModelRequest{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[10]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -923,7 +1212,7 @@ func (x *GetServedModelRequest) String() string {
 func (*GetServedModelRequest) ProtoMessage() {}
 
 func (x *GetServedModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[10]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -936,7 +1225,7 @@ func (x *GetServedModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServedModelRequest.ProtoReflect.Descriptor instead.
 func (*GetServedModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{10}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetServedModelRequest) GetModel() string {
@@ -957,7 +1246,7 @@ type GetServedModelResponse struct {
 
 func (x *GetServedModelResponse) Reset() {
 	*x = GetServedModelResponse{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[11]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1258,7 @@ func (x *GetServedModelResponse) String() string {
 func (*GetServedModelResponse) ProtoMessage() {}
 
 func (x *GetServedModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[11]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1271,7 @@ func (x *GetServedModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServedModelResponse.ProtoReflect.Descriptor instead.
 func (*GetServedModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{11}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetServedModelResponse) GetModel() *ServedModel {
@@ -1011,7 +1300,7 @@ type WorkerView struct {
 
 func (x *WorkerView) Reset() {
 	*x = WorkerView{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[12]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +1312,7 @@ func (x *WorkerView) String() string {
 func (*WorkerView) ProtoMessage() {}
 
 func (x *WorkerView) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[12]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +1325,7 @@ func (x *WorkerView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerView.ProtoReflect.Descriptor instead.
 func (*WorkerView) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{12}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WorkerView) GetState() *v1.WorkerState {
@@ -1087,7 +1376,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[13]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1099,7 +1388,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[13]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1112,7 +1401,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{13}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListWorkersRequest) GetPageSize() int32 {
@@ -1142,7 +1431,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[14]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1443,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[14]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1456,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{14}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*WorkerView {
@@ -1188,7 +1477,7 @@ var File_poterne_inference_v1_inference_proto protoreflect.FileDescriptor
 
 const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
-	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xc6\x01\n" +
+	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xfb\x02\n" +
 	"\rInvokeRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12F\n" +
@@ -1196,25 +1485,36 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\toperation\x12 \n" +
 	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\x12)\n" +
 	"\vrouting_key\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
-	"routingKey\"\x9d\x01\n" +
+	"routingKey\x12:\n" +
+	"\bpriority\x18\x14 \x01(\x0e2\x1e.poterne.inference.v1.PriorityR\bpriority\x12'\n" +
+	"\n" +
+	"session_id\x18\x15 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x12N\n" +
+	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\"\xfd\x01\n" +
 	"\bServedBy\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\tR\x06digest\x12\x10\n" +
 	"\x03arm\x18\x04 \x01(\tR\x03arm\x12\x1b\n" +
 	"\tworker_id\x18\x05 \x01(\tR\bworkerId\x12\x1a\n" +
-	"\battempts\x18\x06 \x01(\x05R\battempts\"\x96\x01\n" +
+	"\battempts\x18\x06 \x01(\x05R\battempts\x12$\n" +
+	"\rcontinuations\x18\n" +
+	" \x01(\x05R\rcontinuations\x128\n" +
+	"\n" +
+	"queue_time\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\tqueueTime\"\x96\x01\n" +
 	"\x0eInvokeResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x123\n" +
-	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xae\x01\n" +
+	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xe3\x01\n" +
 	"\x14InvokeStreamResponse\x12=\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByH\x00R\bservedBy\x12\x16\n" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x126\n" +
-	"\x06finish\x18\x03 \x01(\v2\x1c.poterne.inference.v1.FinishH\x00R\x06finishB\a\n" +
+	"\x06finish\x18\x03 \x01(\v2\x1c.poterne.inference.v1.FinishH\x00R\x06finish\x123\n" +
+	"\x05usage\x18\n" +
+	" \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usageB\a\n" +
 	"\x05event\"=\n" +
 	"\x06Finish\x123\n" +
-	"\x05usage\x18\x01 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xa5\x02\n" +
+	"\x05usage\x18\x01 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xda\x03\n" +
 	"\fEmbedRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12B\n" +
@@ -1226,13 +1526,30 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"dimensions\x12\x1f\n" +
 	"\x05extra\x18\x05 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\x05extra\x12)\n" +
 	"\vrouting_key\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
-	"routingKey\"\xbf\x01\n" +
+	"routingKey\x12:\n" +
+	"\bpriority\x18\x14 \x01(\x0e2\x1e.poterne.inference.v1.PriorityR\bpriority\x12'\n" +
+	"\n" +
+	"session_id\x18\x15 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x12N\n" +
+	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\"\xbf\x01\n" +
 	"\rEmbedResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12<\n" +
 	"\n" +
 	"embeddings\x18\x02 \x03(\v2\x1c.poterne.worker.v1.EmbeddingR\n" +
 	"embeddings\x123\n" +
-	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xa9\x05\n" +
+	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xcb\x01\n" +
+	"\x12CountTokensRequest\x12 \n" +
+	"\x05model\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12F\n" +
+	"\toperation\x18\x02 \x01(\x0e2\x1c.poterne.worker.v1.OperationB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\toperation\x12 \n" +
+	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\x12)\n" +
+	"\vrouting_key\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
+	"routingKey\"\x9e\x01\n" +
+	"\x13CountTokensResponse\x12;\n" +
+	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12#\n" +
+	"\rprompt_tokens\x18\x02 \x01(\x05R\fpromptTokens\x12%\n" +
+	"\x0econtext_length\x18\x03 \x01(\x05R\rcontextLength\"\xa9\x05\n" +
 	"\vServedModel\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
 	"\x04task\x18\x02 \x01(\x0e2\x17.poterne.common.v1.TaskR\x04task\x12;\n" +
@@ -1281,16 +1598,22 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"y\n" +
 	"\x13ListWorkersResponse\x12:\n" +
 	"\aworkers\x18\x01 \x03(\v2 .poterne.inference.v1.WorkerViewR\aworkers\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x80\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*i\n" +
+	"\bPriority\x12\x18\n" +
+	"\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14PRIORITY_INTERACTIVE\x10\x01\x12\x15\n" +
+	"\x11PRIORITY_STANDARD\x10\x02\x12\x12\n" +
+	"\x0ePRIORITY_BATCH\x10\x03*\x80\x01\n" +
 	"\fServingState\x12\x1d\n" +
 	"\x19SERVING_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13SERVING_STATE_READY\x10\x01\x12\x19\n" +
 	"\x15SERVING_STATE_LOADING\x10\x02\x12\x1d\n" +
-	"\x19SERVING_STATE_UNAVAILABLE\x10\x032\xe0\x04\n" +
+	"\x19SERVING_STATE_UNAVAILABLE\x10\x032\xc4\x05\n" +
 	"\x10InferenceService\x12S\n" +
 	"\x06Invoke\x12#.poterne.inference.v1.InvokeRequest\x1a$.poterne.inference.v1.InvokeResponse\x12a\n" +
 	"\fInvokeStream\x12#.poterne.inference.v1.InvokeRequest\x1a*.poterne.inference.v1.InvokeStreamResponse0\x01\x12P\n" +
-	"\x05Embed\x12\".poterne.inference.v1.EmbedRequest\x1a#.poterne.inference.v1.EmbedResponse\x12q\n" +
+	"\x05Embed\x12\".poterne.inference.v1.EmbedRequest\x1a#.poterne.inference.v1.EmbedResponse\x12b\n" +
+	"\vCountTokens\x12(.poterne.inference.v1.CountTokensRequest\x1a).poterne.inference.v1.CountTokensResponse\x12q\n" +
 	"\x10ListServedModels\x12-.poterne.inference.v1.ListServedModelsRequest\x1a..poterne.inference.v1.ListServedModelsResponse\x12k\n" +
 	"\x0eGetServedModel\x12+.poterne.inference.v1.GetServedModelRequest\x1a,.poterne.inference.v1.GetServedModelResponse\x12b\n" +
 	"\vListWorkers\x12(.poterne.inference.v1.ListWorkersRequest\x1a).poterne.inference.v1.ListWorkersResponseBGZEgithub.com/poterne/poterne/proto/gen/poterne/inference/v1;inferencev1b\x06proto3"
@@ -1307,71 +1630,85 @@ func file_poterne_inference_v1_inference_proto_rawDescGZIP() []byte {
 	return file_poterne_inference_v1_inference_proto_rawDescData
 }
 
-var file_poterne_inference_v1_inference_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_poterne_inference_v1_inference_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_poterne_inference_v1_inference_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_poterne_inference_v1_inference_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_poterne_inference_v1_inference_proto_goTypes = []any{
-	(ServingState)(0),                // 0: poterne.inference.v1.ServingState
-	(*InvokeRequest)(nil),            // 1: poterne.inference.v1.InvokeRequest
-	(*ServedBy)(nil),                 // 2: poterne.inference.v1.ServedBy
-	(*InvokeResponse)(nil),           // 3: poterne.inference.v1.InvokeResponse
-	(*InvokeStreamResponse)(nil),     // 4: poterne.inference.v1.InvokeStreamResponse
-	(*Finish)(nil),                   // 5: poterne.inference.v1.Finish
-	(*EmbedRequest)(nil),             // 6: poterne.inference.v1.EmbedRequest
-	(*EmbedResponse)(nil),            // 7: poterne.inference.v1.EmbedResponse
-	(*ServedModel)(nil),              // 8: poterne.inference.v1.ServedModel
-	(*ListServedModelsRequest)(nil),  // 9: poterne.inference.v1.ListServedModelsRequest
-	(*ListServedModelsResponse)(nil), // 10: poterne.inference.v1.ListServedModelsResponse
-	(*GetServedModelRequest)(nil),    // 11: poterne.inference.v1.GetServedModelRequest
-	(*GetServedModelResponse)(nil),   // 12: poterne.inference.v1.GetServedModelResponse
-	(*WorkerView)(nil),               // 13: poterne.inference.v1.WorkerView
-	(*ListWorkersRequest)(nil),       // 14: poterne.inference.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),      // 15: poterne.inference.v1.ListWorkersResponse
-	nil,                              // 16: poterne.inference.v1.ServedModel.AliasesEntry
-	(v1.Operation)(0),                // 17: poterne.worker.v1.Operation
-	(*v11.TokenUsage)(nil),           // 18: poterne.common.v1.TokenUsage
-	(*v1.EmbedInput)(nil),            // 19: poterne.worker.v1.EmbedInput
-	(*v1.Embedding)(nil),             // 20: poterne.worker.v1.Embedding
-	(v11.Task)(0),                    // 21: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil),    // 22: google.protobuf.Timestamp
-	(*v1.WorkerState)(nil),           // 23: poterne.worker.v1.WorkerState
+	(Priority)(0),                    // 0: poterne.inference.v1.Priority
+	(ServingState)(0),                // 1: poterne.inference.v1.ServingState
+	(*InvokeRequest)(nil),            // 2: poterne.inference.v1.InvokeRequest
+	(*ServedBy)(nil),                 // 3: poterne.inference.v1.ServedBy
+	(*InvokeResponse)(nil),           // 4: poterne.inference.v1.InvokeResponse
+	(*InvokeStreamResponse)(nil),     // 5: poterne.inference.v1.InvokeStreamResponse
+	(*Finish)(nil),                   // 6: poterne.inference.v1.Finish
+	(*EmbedRequest)(nil),             // 7: poterne.inference.v1.EmbedRequest
+	(*EmbedResponse)(nil),            // 8: poterne.inference.v1.EmbedResponse
+	(*CountTokensRequest)(nil),       // 9: poterne.inference.v1.CountTokensRequest
+	(*CountTokensResponse)(nil),      // 10: poterne.inference.v1.CountTokensResponse
+	(*ServedModel)(nil),              // 11: poterne.inference.v1.ServedModel
+	(*ListServedModelsRequest)(nil),  // 12: poterne.inference.v1.ListServedModelsRequest
+	(*ListServedModelsResponse)(nil), // 13: poterne.inference.v1.ListServedModelsResponse
+	(*GetServedModelRequest)(nil),    // 14: poterne.inference.v1.GetServedModelRequest
+	(*GetServedModelResponse)(nil),   // 15: poterne.inference.v1.GetServedModelResponse
+	(*WorkerView)(nil),               // 16: poterne.inference.v1.WorkerView
+	(*ListWorkersRequest)(nil),       // 17: poterne.inference.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),      // 18: poterne.inference.v1.ListWorkersResponse
+	nil,                              // 19: poterne.inference.v1.ServedModel.AliasesEntry
+	(v1.Operation)(0),                // 20: poterne.worker.v1.Operation
+	(*durationpb.Duration)(nil),      // 21: google.protobuf.Duration
+	(*v11.TokenUsage)(nil),           // 22: poterne.common.v1.TokenUsage
+	(*v1.EmbedInput)(nil),            // 23: poterne.worker.v1.EmbedInput
+	(*v1.Embedding)(nil),             // 24: poterne.worker.v1.Embedding
+	(v11.Task)(0),                    // 25: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil),    // 26: google.protobuf.Timestamp
+	(*v1.WorkerState)(nil),           // 27: poterne.worker.v1.WorkerState
 }
 var file_poterne_inference_v1_inference_proto_depIdxs = []int32{
-	17, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
-	2,  // 1: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	18, // 2: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	2,  // 3: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	5,  // 4: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
-	18, // 5: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	19, // 6: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
-	2,  // 7: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	20, // 8: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	18, // 9: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	21, // 10: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
-	22, // 11: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
-	0,  // 12: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
-	16, // 13: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
-	8,  // 14: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
-	8,  // 15: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
-	23, // 16: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
-	22, // 17: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
-	13, // 18: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
-	1,  // 19: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
-	1,  // 20: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
-	6,  // 21: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
-	9,  // 22: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
-	11, // 23: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
-	14, // 24: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
-	3,  // 25: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
-	4,  // 26: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
-	7,  // 27: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
-	10, // 28: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
-	12, // 29: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
-	15, // 30: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
-	25, // [25:31] is the sub-list for method output_type
-	19, // [19:25] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	20, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
+	0,  // 1: poterne.inference.v1.InvokeRequest.priority:type_name -> poterne.inference.v1.Priority
+	21, // 2: poterne.inference.v1.InvokeRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	21, // 3: poterne.inference.v1.ServedBy.queue_time:type_name -> google.protobuf.Duration
+	3,  // 4: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	22, // 5: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	3,  // 6: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	6,  // 7: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
+	22, // 8: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	22, // 9: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	23, // 10: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	0,  // 11: poterne.inference.v1.EmbedRequest.priority:type_name -> poterne.inference.v1.Priority
+	21, // 12: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	3,  // 13: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	24, // 14: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	22, // 15: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	20, // 16: poterne.inference.v1.CountTokensRequest.operation:type_name -> poterne.worker.v1.Operation
+	3,  // 17: poterne.inference.v1.CountTokensResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	25, // 18: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
+	26, // 19: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 20: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
+	19, // 21: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
+	11, // 22: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
+	11, // 23: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
+	27, // 24: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
+	26, // 25: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
+	16, // 26: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
+	2,  // 27: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
+	2,  // 28: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
+	7,  // 29: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
+	9,  // 30: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
+	12, // 31: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
+	14, // 32: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
+	17, // 33: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
+	4,  // 34: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
+	5,  // 35: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
+	8,  // 36: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
+	10, // 37: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
+	13, // 38: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
+	15, // 39: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
+	18, // 40: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
+	34, // [34:41] is the sub-list for method output_type
+	27, // [27:34] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_poterne_inference_v1_inference_proto_init() }
@@ -1389,8 +1726,8 @@ func file_poterne_inference_v1_inference_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_inference_v1_inference_proto_rawDesc), len(file_poterne_inference_v1_inference_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   16,
+			NumEnums:      2,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

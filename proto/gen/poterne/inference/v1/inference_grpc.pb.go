@@ -25,6 +25,7 @@ const (
 	InferenceService_Invoke_FullMethodName           = "/poterne.inference.v1.InferenceService/Invoke"
 	InferenceService_InvokeStream_FullMethodName     = "/poterne.inference.v1.InferenceService/InvokeStream"
 	InferenceService_Embed_FullMethodName            = "/poterne.inference.v1.InferenceService/Embed"
+	InferenceService_CountTokens_FullMethodName      = "/poterne.inference.v1.InferenceService/CountTokens"
 	InferenceService_ListServedModels_FullMethodName = "/poterne.inference.v1.InferenceService/ListServedModels"
 	InferenceService_GetServedModel_FullMethodName   = "/poterne.inference.v1.InferenceService/GetServedModel"
 	InferenceService_ListWorkers_FullMethodName      = "/poterne.inference.v1.InferenceService/ListWorkers"
@@ -43,11 +44,19 @@ type InferenceServiceClient interface {
 	Invoke(ctx context.Context, in *InvokeRequest, opts ...grpc.CallOption) (*InvokeResponse, error)
 	// Runs one request and streams the engine's answer. The first message is
 	// always `served_by`; the last is `finish`. A request that fails before its
-	// first chunk is tried on another worker, after it never is. Cancelling the
-	// call cancels the work on the engine.
+	// first chunk is tried on another worker. After it, only an answer in plain
+	// text of a version whose spec allows `continuation` goes on, on another worker
+	// that has the version: another `served_by` comes where it does, no text is
+	// lost or repeated, and tokens are counted as of one answer. Every other one
+	// ends with an error within a second of the loss. Cancelling the call cancels
+	// the work on the engine.
 	InvokeStream(ctx context.Context, in *InvokeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InvokeStreamResponse], error)
 	// Embeds texts. Idempotent.
 	Embed(ctx context.Context, in *EmbedRequest, opts ...grpc.CallOption) (*EmbedResponse, error)
+	// Counts the tokens of a request's prompt with the model's own tokeniser, the
+	// template of a chat included, and runs nothing. Idempotent. Unimplemented
+	// when the model's engine has no such call.
+	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
 	// Lists the models that the registry names, with what serves them now.
 	ListServedModels(ctx context.Context, in *ListServedModelsRequest, opts ...grpc.CallOption) (*ListServedModelsResponse, error)
 	// Returns one model by reference.
@@ -103,6 +112,16 @@ func (c *inferenceServiceClient) Embed(ctx context.Context, in *EmbedRequest, op
 	return out, nil
 }
 
+func (c *inferenceServiceClient) CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountTokensResponse)
+	err := c.cc.Invoke(ctx, InferenceService_CountTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *inferenceServiceClient) ListServedModels(ctx context.Context, in *ListServedModelsRequest, opts ...grpc.CallOption) (*ListServedModelsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListServedModelsResponse)
@@ -146,11 +165,19 @@ type InferenceServiceServer interface {
 	Invoke(context.Context, *InvokeRequest) (*InvokeResponse, error)
 	// Runs one request and streams the engine's answer. The first message is
 	// always `served_by`; the last is `finish`. A request that fails before its
-	// first chunk is tried on another worker, after it never is. Cancelling the
-	// call cancels the work on the engine.
+	// first chunk is tried on another worker. After it, only an answer in plain
+	// text of a version whose spec allows `continuation` goes on, on another worker
+	// that has the version: another `served_by` comes where it does, no text is
+	// lost or repeated, and tokens are counted as of one answer. Every other one
+	// ends with an error within a second of the loss. Cancelling the call cancels
+	// the work on the engine.
 	InvokeStream(*InvokeRequest, grpc.ServerStreamingServer[InvokeStreamResponse]) error
 	// Embeds texts. Idempotent.
 	Embed(context.Context, *EmbedRequest) (*EmbedResponse, error)
+	// Counts the tokens of a request's prompt with the model's own tokeniser, the
+	// template of a chat included, and runs nothing. Idempotent. Unimplemented
+	// when the model's engine has no such call.
+	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)
 	// Lists the models that the registry names, with what serves them now.
 	ListServedModels(context.Context, *ListServedModelsRequest) (*ListServedModelsResponse, error)
 	// Returns one model by reference.
@@ -175,6 +202,9 @@ func (UnimplementedInferenceServiceServer) InvokeStream(*InvokeRequest, grpc.Ser
 }
 func (UnimplementedInferenceServiceServer) Embed(context.Context, *EmbedRequest) (*EmbedResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Embed not implemented")
+}
+func (UnimplementedInferenceServiceServer) CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CountTokens not implemented")
 }
 func (UnimplementedInferenceServiceServer) ListServedModels(context.Context, *ListServedModelsRequest) (*ListServedModelsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListServedModels not implemented")
@@ -253,6 +283,24 @@ func _InferenceService_Embed_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InferenceService_CountTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InferenceServiceServer).CountTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InferenceService_CountTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InferenceServiceServer).CountTokens(ctx, req.(*CountTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _InferenceService_ListServedModels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListServedModelsRequest)
 	if err := dec(in); err != nil {
@@ -321,6 +369,10 @@ var InferenceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Embed",
 			Handler:    _InferenceService_Embed_Handler,
+		},
+		{
+			MethodName: "CountTokens",
+			Handler:    _InferenceService_CountTokens_Handler,
 		},
 		{
 			MethodName: "ListServedModels",

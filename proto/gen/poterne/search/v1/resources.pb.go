@@ -145,8 +145,8 @@ func (x *Collection) GetUpdateTime() *timestamppb.Timestamp {
 // Who may read a document.
 type AccessList struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Principals such as `user:alice`, `group:finance`, `role:reader`,
-	// `tenant:acme`; a caller who is any of them may read. Empty: nobody. At
+	// Principals: `user:alice`, `group:finance`, `role:reader`, `tenant:acme`, or
+	// `public` for everybody; a caller who is any of them may read. Empty: nobody. At
 	// most 256 of 1 to 256 characters; checked document by document.
 	Principals    []string `protobuf:"bytes,1,rep,name=principals,proto3" json:"principals,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -86,7 +86,7 @@ type ModelState int32
 const (
 	// Not known.
 	ModelState_MODEL_STATE_UNSPECIFIED ModelState = 0
-	// The engine is starting, or the weights are being read.
+	// The weights are being fetched or read, or the engine is starting.
 	ModelState_MODEL_STATE_LOADING ModelState = 1
 	// Requests are served.
 	ModelState_MODEL_STATE_READY ModelState = 2
@@ -177,6 +177,29 @@ type LoadedModel struct {
 	Restarts int32 `protobuf:"varint,12,opt,name=restarts,proto3" json:"restarts,omitempty"`
 	// Length of an embedding vector; 0 when it does not embed.
 	EmbeddingDimensions int32 `protobuf:"varint,13,opt,name=embedding_dimensions,json=embeddingDimensions,proto3" json:"embedding_dimensions,omitempty"`
+	// Requests that run in the engine, by its own account: other callers' too.
+	// Like every figure of the engine's own below, it is absent when the engine
+	// does not tell it, or has not told it lately: that is not zero.
+	EngineRunning *int32 `protobuf:"varint,20,opt,name=engine_running,json=engineRunning,proto3,oneof" json:"engine_running,omitempty"`
+	// Requests that the engine holds back, by its own account.
+	EngineWaiting *int32 `protobuf:"varint,21,opt,name=engine_waiting,json=engineWaiting,proto3,oneof" json:"engine_waiting,omitempty"`
+	// The share of the engine's KV cache that requests hold, from 0 to 1.
+	KvCacheUsage *float64 `protobuf:"fixed64,22,opt,name=kv_cache_usage,json=kvCacheUsage,proto3,oneof" json:"kv_cache_usage,omitempty"`
+	// The share of the tokens of recent prompts that came from the engine's
+	// prefix cache, from 0 to 1. Between two readings in which nothing was asked
+	// the last one stands.
+	PrefixCacheHitRate *float64 `protobuf:"fixed64,23,opt,name=prefix_cache_hit_rate,json=prefixCacheHitRate,proto3,oneof" json:"prefix_cache_hit_rate,omitempty"`
+	// Tokens of prompts that the engine took in since the reading before, per
+	// second, those from the prefix cache included.
+	PromptTokensPerSecond *float64 `protobuf:"fixed64,24,opt,name=prompt_tokens_per_second,json=promptTokensPerSecond,proto3,oneof" json:"prompt_tokens_per_second,omitempty"`
+	// Tokens that the engine generated since the reading before, per second.
+	GenerationTokensPerSecond *float64 `protobuf:"fixed64,25,opt,name=generation_tokens_per_second,json=generationTokensPerSecond,proto3,oneof" json:"generation_tokens_per_second,omitempty"`
+	// When the engine's own figures were read, by the worker's clock; absent when
+	// the engine tells none.
+	EngineReadTime *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=engine_read_time,json=engineReadTime,proto3" json:"engine_read_time,omitempty"`
+	// What the engine's owner asks for its tokens; absent when it asks nothing or
+	// the worker does not know.
+	Price *TokenPrice `protobuf:"bytes,27,opt,name=price,proto3" json:"price,omitempty"`
 	// Whether it is never unloaded to make room for another.
 	Pinned bool `protobuf:"varint,30,opt,name=pinned,proto3" json:"pinned,omitempty"`
 	// When a request was begun or ended on it last, or it became ready if none
@@ -192,8 +215,14 @@ type LoadedModel struct {
 	Memory []*PoolShare `protobuf:"bytes,34,rep,name=memory,proto3" json:"memory,omitempty"`
 	// When the quarantine ends; only set in quarantine.
 	QuarantineEndTime *timestamppb.Timestamp `protobuf:"bytes,35,opt,name=quarantine_end_time,json=quarantineEndTime,proto3" json:"quarantine_end_time,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Of the requests that run or wait, those of the replica that this state is
+	// streamed to. What others have on the model is the difference, exactly as of
+	// this message. Not said to a replica that did not name itself.
+	Own *int32 `protobuf:"varint,50,opt,name=own,proto3,oneof" json:"own,omitempty"`
+	// How far the fetching of its files is; only set while they are fetched.
+	Fetch         *FetchProgress `protobuf:"bytes,40,opt,name=fetch,proto3" json:"fetch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LoadedModel) Reset() {
@@ -317,6 +346,62 @@ func (x *LoadedModel) GetEmbeddingDimensions() int32 {
 	return 0
 }
 
+func (x *LoadedModel) GetEngineRunning() int32 {
+	if x != nil && x.EngineRunning != nil {
+		return *x.EngineRunning
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetEngineWaiting() int32 {
+	if x != nil && x.EngineWaiting != nil {
+		return *x.EngineWaiting
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetKvCacheUsage() float64 {
+	if x != nil && x.KvCacheUsage != nil {
+		return *x.KvCacheUsage
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetPrefixCacheHitRate() float64 {
+	if x != nil && x.PrefixCacheHitRate != nil {
+		return *x.PrefixCacheHitRate
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetPromptTokensPerSecond() float64 {
+	if x != nil && x.PromptTokensPerSecond != nil {
+		return *x.PromptTokensPerSecond
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetGenerationTokensPerSecond() float64 {
+	if x != nil && x.GenerationTokensPerSecond != nil {
+		return *x.GenerationTokensPerSecond
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetEngineReadTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EngineReadTime
+	}
+	return nil
+}
+
+func (x *LoadedModel) GetPrice() *TokenPrice {
+	if x != nil {
+		return x.Price
+	}
+	return nil
+}
+
 func (x *LoadedModel) GetPinned() bool {
 	if x != nil {
 		return x.Pinned
@@ -359,6 +444,195 @@ func (x *LoadedModel) GetQuarantineEndTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *LoadedModel) GetOwn() int32 {
+	if x != nil && x.Own != nil {
+		return *x.Own
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetFetch() *FetchProgress {
+	if x != nil {
+		return x.Fetch
+	}
+	return nil
+}
+
+// How far the fetching of a model's files is.
+type FetchProgress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes that are here.
+	DoneBytes int64 `protobuf:"varint,1,opt,name=done_bytes,json=doneBytes,proto3" json:"done_bytes,omitempty"`
+	// Bytes of all files that are fetched; 0 while not known.
+	TotalBytes int64 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	// Bytes a second, of late; 0 while not known.
+	BytesPerSecond int64 `protobuf:"varint,3,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`
+	// Where one of the files comes from, without credentials.
+	Source string `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
+	// Files that are fetched.
+	Files int32 `protobuf:"varint,5,opt,name=files,proto3" json:"files,omitempty"`
+	// How many of the files are here.
+	FilesDone int32 `protobuf:"varint,6,opt,name=files_done,json=filesDone,proto3" json:"files_done,omitempty"`
+	// Tries in a row that brought nothing; 0 while the transfer goes well.
+	Failures      int32 `protobuf:"varint,7,opt,name=failures,proto3" json:"failures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchProgress) Reset() {
+	*x = FetchProgress{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchProgress) ProtoMessage() {}
+
+func (x *FetchProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchProgress.ProtoReflect.Descriptor instead.
+func (*FetchProgress) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *FetchProgress) GetDoneBytes() int64 {
+	if x != nil {
+		return x.DoneBytes
+	}
+	return 0
+}
+
+func (x *FetchProgress) GetTotalBytes() int64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *FetchProgress) GetBytesPerSecond() int64 {
+	if x != nil {
+		return x.BytesPerSecond
+	}
+	return 0
+}
+
+func (x *FetchProgress) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *FetchProgress) GetFiles() int32 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+func (x *FetchProgress) GetFilesDone() int32 {
+	if x != nil {
+		return x.FilesDone
+	}
+	return 0
+}
+
+func (x *FetchProgress) GetFailures() int32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+// What tokens cost: each amount is in millionths of the currency's unit for a
+// million tokens, so that 2.50 USD for a million tokens is 2500000. The cost of
+// n tokens is n times the amount, in millionths of a millionth.
+type TokenPrice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The currency, by its code of three letters in ISO 4217.
+	Currency string `protobuf:"bytes,1,opt,name=currency,proto3" json:"currency,omitempty"`
+	// For tokens of the prompt that did not come from the prefix cache; 0 or more.
+	InputMicros int64 `protobuf:"varint,2,opt,name=input_micros,json=inputMicros,proto3" json:"input_micros,omitempty"`
+	// For tokens of the prompt that came from the prefix cache; 0 or more.
+	CachedInputMicros int64 `protobuf:"varint,3,opt,name=cached_input_micros,json=cachedInputMicros,proto3" json:"cached_input_micros,omitempty"`
+	// For tokens generated; 0 or more.
+	OutputMicros  int64 `protobuf:"varint,4,opt,name=output_micros,json=outputMicros,proto3" json:"output_micros,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenPrice) Reset() {
+	*x = TokenPrice{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenPrice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenPrice) ProtoMessage() {}
+
+func (x *TokenPrice) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenPrice.ProtoReflect.Descriptor instead.
+func (*TokenPrice) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TokenPrice) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+func (x *TokenPrice) GetInputMicros() int64 {
+	if x != nil {
+		return x.InputMicros
+	}
+	return 0
+}
+
+func (x *TokenPrice) GetCachedInputMicros() int64 {
+	if x != nil {
+		return x.CachedInputMicros
+	}
+	return 0
+}
+
+func (x *TokenPrice) GetOutputMicros() int64 {
+	if x != nil {
+		return x.OutputMicros
+	}
+	return 0
+}
+
 // A part of one memory.
 type PoolShare struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -372,7 +646,7 @@ type PoolShare struct {
 
 func (x *PoolShare) Reset() {
 	*x = PoolShare{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[1]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -384,7 +658,7 @@ func (x *PoolShare) String() string {
 func (*PoolShare) ProtoMessage() {}
 
 func (x *PoolShare) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[1]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -397,7 +671,7 @@ func (x *PoolShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolShare.ProtoReflect.Descriptor instead.
 func (*PoolShare) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{1}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PoolShare) GetId() string {
@@ -437,7 +711,7 @@ type MemoryPool struct {
 
 func (x *MemoryPool) Reset() {
 	*x = MemoryPool{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[2]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +723,7 @@ func (x *MemoryPool) String() string {
 func (*MemoryPool) ProtoMessage() {}
 
 func (x *MemoryPool) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[2]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +736,7 @@ func (x *MemoryPool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemoryPool.ProtoReflect.Descriptor instead.
 func (*MemoryPool) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{2}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *MemoryPool) GetId() string {
@@ -539,7 +813,7 @@ type Gpu struct {
 
 func (x *Gpu) Reset() {
 	*x = Gpu{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[3]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -551,7 +825,7 @@ func (x *Gpu) String() string {
 func (*Gpu) ProtoMessage() {}
 
 func (x *Gpu) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[3]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -564,7 +838,7 @@ func (x *Gpu) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gpu.ProtoReflect.Descriptor instead.
 func (*Gpu) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{3}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Gpu) GetPool() string {
@@ -657,7 +931,7 @@ type GpuProcess struct {
 
 func (x *GpuProcess) Reset() {
 	*x = GpuProcess{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[4]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +943,7 @@ func (x *GpuProcess) String() string {
 func (*GpuProcess) ProtoMessage() {}
 
 func (x *GpuProcess) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[4]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +956,7 @@ func (x *GpuProcess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GpuProcess.ProtoReflect.Descriptor instead.
 func (*GpuProcess) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{4}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GpuProcess) GetPid() int32 {
@@ -734,7 +1008,7 @@ type WorkerState struct {
 
 func (x *WorkerState) Reset() {
 	*x = WorkerState{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[5]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -746,7 +1020,7 @@ func (x *WorkerState) String() string {
 func (*WorkerState) ProtoMessage() {}
 
 func (x *WorkerState) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[5]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -759,7 +1033,7 @@ func (x *WorkerState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerState.ProtoReflect.Descriptor instead.
 func (*WorkerState) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{5}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WorkerState) GetWorkerId() string {
@@ -848,14 +1122,17 @@ func (x *WorkerState) GetArtifacts() []uint64 {
 
 // Asks for the state stream.
 type WatchStateRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The inference replica that asks: a name of its own life, unique among
+	// replicas. Empty gets the state without LoadedModel.own.
+	Replica       string `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchStateRequest) Reset() {
 	*x = WatchStateRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[6]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -867,7 +1144,7 @@ func (x *WatchStateRequest) String() string {
 func (*WatchStateRequest) ProtoMessage() {}
 
 func (x *WatchStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[6]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -880,7 +1157,14 @@ func (x *WatchStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStateRequest.ProtoReflect.Descriptor instead.
 func (*WatchStateRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{6}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *WatchStateRequest) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
 }
 
 // One message of the state stream.
@@ -894,7 +1178,7 @@ type WatchStateResponse struct {
 
 func (x *WatchStateResponse) Reset() {
 	*x = WatchStateResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[7]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -906,7 +1190,7 @@ func (x *WatchStateResponse) String() string {
 func (*WatchStateResponse) ProtoMessage() {}
 
 func (x *WatchStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[7]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -919,7 +1203,7 @@ func (x *WatchStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStateResponse.ProtoReflect.Descriptor instead.
 func (*WatchStateResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{7}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WatchStateResponse) GetState() *WorkerState {
@@ -956,7 +1240,7 @@ type LoadModelRequest struct {
 
 func (x *LoadModelRequest) Reset() {
 	*x = LoadModelRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[8]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1252,7 @@ func (x *LoadModelRequest) String() string {
 func (*LoadModelRequest) ProtoMessage() {}
 
 func (x *LoadModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[8]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1265,7 @@ func (x *LoadModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadModelRequest.ProtoReflect.Descriptor instead.
 func (*LoadModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{8}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LoadModelRequest) GetDigest() string {
@@ -1044,7 +1328,7 @@ type LoadModelResponse struct {
 
 func (x *LoadModelResponse) Reset() {
 	*x = LoadModelResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1056,7 +1340,7 @@ func (x *LoadModelResponse) String() string {
 func (*LoadModelResponse) ProtoMessage() {}
 
 func (x *LoadModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1069,7 +1353,7 @@ func (x *LoadModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadModelResponse.ProtoReflect.Descriptor instead.
 func (*LoadModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{9}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LoadModelResponse) GetModel() *LoadedModel {
@@ -1090,7 +1374,7 @@ type UnloadModelRequest struct {
 
 func (x *UnloadModelRequest) Reset() {
 	*x = UnloadModelRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1386,7 @@ func (x *UnloadModelRequest) String() string {
 func (*UnloadModelRequest) ProtoMessage() {}
 
 func (x *UnloadModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1399,7 @@ func (x *UnloadModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadModelRequest.ProtoReflect.Descriptor instead.
 func (*UnloadModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{10}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UnloadModelRequest) GetDigest() string {
@@ -1134,7 +1418,7 @@ type UnloadModelResponse struct {
 
 func (x *UnloadModelResponse) Reset() {
 	*x = UnloadModelResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1146,7 +1430,7 @@ func (x *UnloadModelResponse) String() string {
 func (*UnloadModelResponse) ProtoMessage() {}
 
 func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1159,7 +1443,7 @@ func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadModelResponse.ProtoReflect.Descriptor instead.
 func (*UnloadModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 // A request for one loaded version, in the engine's own shape.
@@ -1170,15 +1454,24 @@ type InvokeRequest struct {
 	// Which of the engine's operations.
 	Operation Operation `protobuf:"varint,2,opt,name=operation,proto3,enum=poterne.worker.v1.Operation" json:"operation,omitempty"`
 	// The request as OpenAI's JSON object, at most 16 MiB. The worker sets
-	// `model`, `stream` and `stream_options`.
-	Body          []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	// `model`, `stream` and `stream_options`, and what else makes the engine tell
+	// its counts with every chunk. Of `max_completion_tokens`, `max_tokens` and
+	// llama-server's `n_predict` the smallest holds, under a name that the engine
+	// knows.
+	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	// Where to go on with an answer that another worker had begun; only in
+	// InvokeStream. Refused with FAILED_PRECONDITION where that cannot be done.
+	Continuation *Continuation `protobuf:"bytes,10,opt,name=continuation,proto3" json:"continuation,omitempty"`
+	// The inference replica that asks, as it named itself when it asked for the
+	// state stream: its requests are told apart from others'. May be empty.
+	Replica       string `protobuf:"bytes,15,opt,name=replica,proto3" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InvokeRequest) Reset() {
 	*x = InvokeRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1190,7 +1483,7 @@ func (x *InvokeRequest) String() string {
 func (*InvokeRequest) ProtoMessage() {}
 
 func (x *InvokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1203,7 +1496,7 @@ func (x *InvokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeRequest.ProtoReflect.Descriptor instead.
 func (*InvokeRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *InvokeRequest) GetDigest() string {
@@ -1227,6 +1520,141 @@ func (x *InvokeRequest) GetBody() []byte {
 	return nil
 }
 
+func (x *InvokeRequest) GetContinuation() *Continuation {
+	if x != nil {
+		return x.Continuation
+	}
+	return nil
+}
+
+func (x *InvokeRequest) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+// The beginning of an answer that its caller has.
+type Continuation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The text so far, at most 1 MiB; empty when the caller has the answer's role
+	// only. The engine goes on after its last character and does not repeat it.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// Tokens so far: what was told beside the last part of it. Limits of the
+	// request are reduced by them, and the counts that follow include them.
+	Usage *v1.TokenUsage `protobuf:"bytes,2,opt,name=usage,proto3" json:"usage,omitempty"`
+	// `id` and `created` of the chunks so far, which the rest carries too.
+	Head          *ChunkHead `protobuf:"bytes,3,opt,name=head,proto3" json:"head,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Continuation) Reset() {
+	*x = Continuation{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Continuation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Continuation) ProtoMessage() {}
+
+func (x *Continuation) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Continuation.ProtoReflect.Descriptor instead.
+func (*Continuation) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Continuation) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Continuation) GetUsage() *v1.TokenUsage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *Continuation) GetHead() *ChunkHead {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+// What all chunks of one answer have in common.
+type ChunkHead struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The member `id`, at most 256 bytes; empty when the engine sends none.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The member `created`, in seconds since 1970; 0 when the engine sends none.
+	Created       int64 `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChunkHead) Reset() {
+	*x = ChunkHead{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChunkHead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChunkHead) ProtoMessage() {}
+
+func (x *ChunkHead) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChunkHead.ProtoReflect.Descriptor instead.
+func (*ChunkHead) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ChunkHead) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ChunkHead) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
 // An engine's whole answer.
 type InvokeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1240,7 +1668,7 @@ type InvokeResponse struct {
 
 func (x *InvokeResponse) Reset() {
 	*x = InvokeResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1252,7 +1680,7 @@ func (x *InvokeResponse) String() string {
 func (*InvokeResponse) ProtoMessage() {}
 
 func (x *InvokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1265,7 +1693,7 @@ func (x *InvokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeResponse.ProtoReflect.Descriptor instead.
 func (*InvokeResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *InvokeResponse) GetBody() []byte {
@@ -1292,14 +1720,28 @@ type InvokeStreamResponse struct {
 	//	*InvokeStreamResponse_Accepted
 	//	*InvokeStreamResponse_Chunk
 	//	*InvokeStreamResponse_Finish
-	Event         isInvokeStreamResponse_Event `protobuf_oneof:"event"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Event isInvokeStreamResponse_Event `protobuf_oneof:"event"`
+	// Tokens used up to and including this event, those of a continuation's
+	// beginning included; missing before the engine has told any.
+	Usage *v1.TokenUsage `protobuf:"bytes,10,opt,name=usage,proto3" json:"usage,omitempty"`
+	// The answer's text in this chunk; only in a stream that can be continued.
+	Text string `protobuf:"bytes,11,opt,name=text,proto3" json:"text,omitempty"`
+	// Whether the engine gave its reason to stop, in this chunk: the answer's text
+	// is whole. Only in a stream that can be continued.
+	Stopped bool `protobuf:"varint,12,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	// What all chunks have in common, beside the first one; only in a stream that
+	// can be continued.
+	Head *ChunkHead `protobuf:"bytes,13,opt,name=head,proto3" json:"head,omitempty"`
+	// Whether this chunk holds something else than text, such as a tool call or
+	// reasoning: from here on the stream cannot be continued after all.
+	NotContinuable bool `protobuf:"varint,14,opt,name=not_continuable,json=notContinuable,proto3" json:"not_continuable,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *InvokeStreamResponse) Reset() {
 	*x = InvokeStreamResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1311,7 +1753,7 @@ func (x *InvokeStreamResponse) String() string {
 func (*InvokeStreamResponse) ProtoMessage() {}
 
 func (x *InvokeStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1324,7 +1766,7 @@ func (x *InvokeStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeStreamResponse.ProtoReflect.Descriptor instead.
 func (*InvokeStreamResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *InvokeStreamResponse) GetEvent() isInvokeStreamResponse_Event {
@@ -1361,6 +1803,41 @@ func (x *InvokeStreamResponse) GetFinish() *Finish {
 	return nil
 }
 
+func (x *InvokeStreamResponse) GetUsage() *v1.TokenUsage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *InvokeStreamResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *InvokeStreamResponse) GetStopped() bool {
+	if x != nil {
+		return x.Stopped
+	}
+	return false
+}
+
+func (x *InvokeStreamResponse) GetHead() *ChunkHead {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+func (x *InvokeStreamResponse) GetNotContinuable() bool {
+	if x != nil {
+		return x.NotContinuable
+	}
+	return false
+}
+
 type isInvokeStreamResponse_Event interface {
 	isInvokeStreamResponse_Event()
 }
@@ -1388,14 +1865,18 @@ func (*InvokeStreamResponse_Finish) isInvokeStreamResponse_Event() {}
 
 // The engine has taken the request.
 type Accepted struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether another worker can go on with the answer should this one be lost:
+	// the version's spec allows it, the request is for plain text, and the engine
+	// can be given the beginning of its answer.
+	Continuable   bool `protobuf:"varint,10,opt,name=continuable,proto3" json:"continuable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1407,7 +1888,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1420,7 +1901,14 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Accepted) GetContinuable() bool {
+	if x != nil {
+		return x.Continuable
+	}
+	return false
 }
 
 // The end of a streamed answer.
@@ -1434,7 +1922,7 @@ type Finish struct {
 
 func (x *Finish) Reset() {
 	*x = Finish{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1934,7 @@ func (x *Finish) String() string {
 func (*Finish) ProtoMessage() {}
 
 func (x *Finish) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1947,7 @@ func (x *Finish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finish.ProtoReflect.Descriptor instead.
 func (*Finish) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{16}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Finish) GetUsage() *v1.TokenUsage {
@@ -1485,7 +1973,7 @@ type EmbedInput struct {
 
 func (x *EmbedInput) Reset() {
 	*x = EmbedInput{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1497,7 +1985,7 @@ func (x *EmbedInput) String() string {
 func (*EmbedInput) ProtoMessage() {}
 
 func (x *EmbedInput) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1510,7 +1998,7 @@ func (x *EmbedInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedInput.ProtoReflect.Descriptor instead.
 func (*EmbedInput) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{17}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EmbedInput) GetInput() isEmbedInput_Input {
@@ -1567,7 +2055,7 @@ type TokenIds struct {
 
 func (x *TokenIds) Reset() {
 	*x = TokenIds{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1579,7 +2067,7 @@ func (x *TokenIds) String() string {
 func (*TokenIds) ProtoMessage() {}
 
 func (x *TokenIds) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1592,7 +2080,7 @@ func (x *TokenIds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenIds.ProtoReflect.Descriptor instead.
 func (*TokenIds) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{18}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TokenIds) GetIds() []int32 {
@@ -1613,7 +2101,7 @@ type Embedding struct {
 
 func (x *Embedding) Reset() {
 	*x = Embedding{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +2113,7 @@ func (x *Embedding) String() string {
 func (*Embedding) ProtoMessage() {}
 
 func (x *Embedding) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +2126,7 @@ func (x *Embedding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Embedding.ProtoReflect.Descriptor instead.
 func (*Embedding) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{19}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Embedding) GetValues() []float32 {
@@ -1661,14 +2149,17 @@ type EmbedRequest struct {
 	Dimensions int32 `protobuf:"varint,4,opt,name=dimensions,proto3" json:"dimensions,omitempty"`
 	// Parameters for the engine that this gateway does not know: a JSON object,
 	// or empty. At most 64 KiB.
-	Extra         []byte `protobuf:"bytes,5,opt,name=extra,proto3" json:"extra,omitempty"`
+	Extra []byte `protobuf:"bytes,5,opt,name=extra,proto3" json:"extra,omitempty"`
+	// The inference replica that asks, as it named itself when it asked for the
+	// state stream: its requests are told apart from others'. May be empty.
+	Replica       string `protobuf:"bytes,15,opt,name=replica,proto3" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EmbedRequest) Reset() {
 	*x = EmbedRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1680,7 +2171,7 @@ func (x *EmbedRequest) String() string {
 func (*EmbedRequest) ProtoMessage() {}
 
 func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1693,7 +2184,7 @@ func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedRequest.ProtoReflect.Descriptor instead.
 func (*EmbedRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{20}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *EmbedRequest) GetDigest() string {
@@ -1731,6 +2222,13 @@ func (x *EmbedRequest) GetExtra() []byte {
 	return nil
 }
 
+func (x *EmbedRequest) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
 // Vectors in the order of the inputs.
 type EmbedResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1744,7 +2242,7 @@ type EmbedResponse struct {
 
 func (x *EmbedResponse) Reset() {
 	*x = EmbedResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1756,7 +2254,7 @@ func (x *EmbedResponse) String() string {
 func (*EmbedResponse) ProtoMessage() {}
 
 func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1769,7 +2267,7 @@ func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedResponse.ProtoReflect.Descriptor instead.
 func (*EmbedResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{21}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EmbedResponse) GetEmbeddings() []*Embedding {
@@ -1786,11 +2284,133 @@ func (x *EmbedResponse) GetUsage() *v1.TokenUsage {
 	return nil
 }
 
+// Asks for the tokens of a request's prompt.
+type TokenizeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version's digest.
+	Digest string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The operation that the request is for. A prompt of OPERATION_COMPLETION can
+	// be counted for every version, also one that embeds.
+	Operation Operation `protobuf:"varint,2,opt,name=operation,proto3,enum=poterne.worker.v1.Operation" json:"operation,omitempty"`
+	// The request as OpenAI's JSON object, at most 16 MiB. Of a chat, `messages`,
+	// `tools` and what else shapes the prompt counts; of a completion `prompt`,
+	// one text or its tokens.
+	Body          []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenizeRequest) Reset() {
+	*x = TokenizeRequest{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenizeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenizeRequest) ProtoMessage() {}
+
+func (x *TokenizeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenizeRequest.ProtoReflect.Descriptor instead.
+func (*TokenizeRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *TokenizeRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *TokenizeRequest) GetOperation() Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return Operation_OPERATION_UNSPECIFIED
+}
+
+func (x *TokenizeRequest) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+// The tokens of a prompt.
+type TokenizeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many there are; 0 or more.
+	PromptTokens int32 `protobuf:"varint,1,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
+	// Tokens that prompt and answer may have together; 0 when not known.
+	ContextLength int32 `protobuf:"varint,2,opt,name=context_length,json=contextLength,proto3" json:"context_length,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenizeResponse) Reset() {
+	*x = TokenizeResponse{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenizeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenizeResponse) ProtoMessage() {}
+
+func (x *TokenizeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenizeResponse.ProtoReflect.Descriptor instead.
+func (*TokenizeResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *TokenizeResponse) GetPromptTokens() int32 {
+	if x != nil {
+		return x.PromptTokens
+	}
+	return 0
+}
+
+func (x *TokenizeResponse) GetContextLength() int32 {
+	if x != nil {
+		return x.ContextLength
+	}
+	return 0
+}
+
 var File_poterne_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\"\xe6\x05\n" +
+	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\"\x88\v\n" +
 	"\vLoadedModel\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -1805,13 +2425,47 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	" \x01(\x05R\rcontextLength\x12\x14\n" +
 	"\x05error\x18\v \x01(\tR\x05error\x12\x1a\n" +
 	"\brestarts\x18\f \x01(\x05R\brestarts\x121\n" +
-	"\x14embedding_dimensions\x18\r \x01(\x05R\x13embeddingDimensions\x12\x16\n" +
+	"\x14embedding_dimensions\x18\r \x01(\x05R\x13embeddingDimensions\x12*\n" +
+	"\x0eengine_running\x18\x14 \x01(\x05H\x00R\rengineRunning\x88\x01\x01\x12*\n" +
+	"\x0eengine_waiting\x18\x15 \x01(\x05H\x01R\rengineWaiting\x88\x01\x01\x12)\n" +
+	"\x0ekv_cache_usage\x18\x16 \x01(\x01H\x02R\fkvCacheUsage\x88\x01\x01\x126\n" +
+	"\x15prefix_cache_hit_rate\x18\x17 \x01(\x01H\x03R\x12prefixCacheHitRate\x88\x01\x01\x12<\n" +
+	"\x18prompt_tokens_per_second\x18\x18 \x01(\x01H\x04R\x15promptTokensPerSecond\x88\x01\x01\x12D\n" +
+	"\x1cgeneration_tokens_per_second\x18\x19 \x01(\x01H\x05R\x19generationTokensPerSecond\x88\x01\x01\x12D\n" +
+	"\x10engine_read_time\x18\x1a \x01(\v2\x1a.google.protobuf.TimestampR\x0eengineReadTime\x123\n" +
+	"\x05price\x18\x1b \x01(\v2\x1d.poterne.worker.v1.TokenPriceR\x05price\x12\x16\n" +
 	"\x06pinned\x18\x1e \x01(\bR\x06pinned\x12@\n" +
 	"\x0elast_used_time\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampR\flastUsedTime\x124\n" +
 	"\x16estimated_memory_bytes\x18  \x01(\x03R\x14estimatedMemoryBytes\x12*\n" +
 	"\x11peak_memory_bytes\x18! \x01(\x03R\x0fpeakMemoryBytes\x124\n" +
 	"\x06memory\x18\" \x03(\v2\x1c.poterne.worker.v1.PoolShareR\x06memory\x12J\n" +
-	"\x13quarantine_end_time\x18# \x01(\v2\x1a.google.protobuf.TimestampR\x11quarantineEndTime\"1\n" +
+	"\x13quarantine_end_time\x18# \x01(\v2\x1a.google.protobuf.TimestampR\x11quarantineEndTime\x12\x15\n" +
+	"\x03own\x182 \x01(\x05H\x06R\x03own\x88\x01\x01\x126\n" +
+	"\x05fetch\x18( \x01(\v2 .poterne.worker.v1.FetchProgressR\x05fetchB\x11\n" +
+	"\x0f_engine_runningB\x11\n" +
+	"\x0f_engine_waitingB\x11\n" +
+	"\x0f_kv_cache_usageB\x18\n" +
+	"\x16_prefix_cache_hit_rateB\x1b\n" +
+	"\x19_prompt_tokens_per_secondB\x1f\n" +
+	"\x1d_generation_tokens_per_secondB\x06\n" +
+	"\x04_own\"\xe2\x01\n" +
+	"\rFetchProgress\x12\x1d\n" +
+	"\n" +
+	"done_bytes\x18\x01 \x01(\x03R\tdoneBytes\x12\x1f\n" +
+	"\vtotal_bytes\x18\x02 \x01(\x03R\n" +
+	"totalBytes\x12(\n" +
+	"\x10bytes_per_second\x18\x03 \x01(\x03R\x0ebytesPerSecond\x12\x16\n" +
+	"\x06source\x18\x04 \x01(\tR\x06source\x12\x14\n" +
+	"\x05files\x18\x05 \x01(\x05R\x05files\x12\x1d\n" +
+	"\n" +
+	"files_done\x18\x06 \x01(\x05R\tfilesDone\x12\x1a\n" +
+	"\bfailures\x18\a \x01(\x05R\bfailures\"\xa0\x01\n" +
+	"\n" +
+	"TokenPrice\x12\x1a\n" +
+	"\bcurrency\x18\x01 \x01(\tR\bcurrency\x12!\n" +
+	"\finput_micros\x18\x02 \x01(\x03R\vinputMicros\x12.\n" +
+	"\x13cached_input_micros\x18\x03 \x01(\x03R\x11cachedInputMicros\x12#\n" +
+	"\routput_micros\x18\x04 \x01(\x03R\foutputMicros\"1\n" +
 	"\tPoolShare\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\"\xd4\x01\n" +
@@ -1858,8 +2512,9 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x04gpus\x18\x14 \x03(\v2\x16.poterne.worker.v1.GpuR\x04gpus\x12\x1d\n" +
 	"\n" +
 	"max_models\x18\x15 \x01(\x05R\tmaxModels\x12\x1c\n" +
-	"\tartifacts\x18\x16 \x03(\x06R\tartifacts\"\x13\n" +
-	"\x11WatchStateRequest\"J\n" +
+	"\tartifacts\x18\x16 \x03(\x06R\tartifacts\"6\n" +
+	"\x11WatchStateRequest\x12!\n" +
+	"\areplica\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\areplica\"J\n" +
 	"\x12WatchStateResponse\x124\n" +
 	"\x05state\x18\x01 \x01(\v2\x1e.poterne.worker.v1.WorkerStateR\x05state\"\x90\x02\n" +
 	"\x10LoadModelRequest\x124\n" +
@@ -1875,22 +2530,39 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\v2\x1e.poterne.worker.v1.LoadedModelR\x05model\"J\n" +
 	"\x12UnloadModelRequest\x124\n" +
 	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\"\x15\n" +
-	"\x13UnloadModelResponse\"\xaf\x01\n" +
+	"\x13UnloadModelResponse\"\x97\x02\n" +
 	"\rInvokeRequest\x124\n" +
 	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\x12F\n" +
 	"\toperation\x18\x02 \x01(\x0e2\x1c.poterne.worker.v1.OperationB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\toperation\x12 \n" +
-	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\"Y\n" +
+	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\x12C\n" +
+	"\fcontinuation\x18\n" +
+	" \x01(\v2\x1f.poterne.worker.v1.ContinuationR\fcontinuation\x12!\n" +
+	"\areplica\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\areplica\"\x94\x01\n" +
+	"\fContinuation\x12\x1d\n" +
+	"\x04text\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\x04text\x123\n" +
+	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\x120\n" +
+	"\x04head\x18\x03 \x01(\v2\x1c.poterne.worker.v1.ChunkHeadR\x04head\"H\n" +
+	"\tChunkHead\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x02id\x12!\n" +
+	"\acreated\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\acreated\"Y\n" +
 	"\x0eInvokeResponse\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x123\n" +
-	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xa7\x01\n" +
+	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xe5\x02\n" +
 	"\x14InvokeStreamResponse\x129\n" +
 	"\baccepted\x18\x01 \x01(\v2\x1b.poterne.worker.v1.AcceptedH\x00R\baccepted\x12\x16\n" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x123\n" +
-	"\x06finish\x18\x03 \x01(\v2\x19.poterne.worker.v1.FinishH\x00R\x06finishB\a\n" +
-	"\x05event\"\n" +
-	"\n" +
-	"\bAccepted\"=\n" +
+	"\x06finish\x18\x03 \x01(\v2\x19.poterne.worker.v1.FinishH\x00R\x06finish\x123\n" +
+	"\x05usage\x18\n" +
+	" \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\x12\x12\n" +
+	"\x04text\x18\v \x01(\tR\x04text\x12\x18\n" +
+	"\astopped\x18\f \x01(\bR\astopped\x120\n" +
+	"\x04head\x18\r \x01(\v2\x1c.poterne.worker.v1.ChunkHeadR\x04head\x12'\n" +
+	"\x0fnot_continuable\x18\x0e \x01(\bR\x0enotContinuableB\a\n" +
+	"\x05event\",\n" +
+	"\bAccepted\x12 \n" +
+	"\vcontinuable\x18\n" +
+	" \x01(\bR\vcontinuable\"=\n" +
 	"\x06Finish\x123\n" +
 	"\x05usage\x18\x01 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"t\n" +
 	"\n" +
@@ -1901,7 +2573,7 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\bTokenIds\x12\x1e\n" +
 	"\x03ids\x18\x01 \x03(\x05B\f\xbaH\t\x92\x01\x06\b\x01\x10\x80\x80\x04R\x03ids\"#\n" +
 	"\tEmbedding\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\x02R\x06values\"\x8e\x02\n" +
+	"\x06values\x18\x01 \x03(\x02R\x06values\"\xb1\x02\n" +
 	"\fEmbedRequest\x124\n" +
 	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\x12B\n" +
 	"\x06inputs\x18\x02 \x03(\v2\x1d.poterne.worker.v1.EmbedInputB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80\x10R\x06inputs\x126\n" +
@@ -1910,12 +2582,21 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
 	"dimensions\x18\x04 \x01(\x05B\v\xbaH\b\x1a\x06\x18\x80\x80\x04(\x00R\n" +
 	"dimensions\x12\x1f\n" +
-	"\x05extra\x18\x05 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\x05extra\"\x82\x01\n" +
+	"\x05extra\x18\x05 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\x05extra\x12!\n" +
+	"\areplica\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\areplica\"\x82\x01\n" +
 	"\rEmbedResponse\x12<\n" +
 	"\n" +
 	"embeddings\x18\x01 \x03(\v2\x1c.poterne.worker.v1.EmbeddingR\n" +
 	"embeddings\x123\n" +
-	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage*T\n" +
+	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xb1\x01\n" +
+	"\x0fTokenizeRequest\x124\n" +
+	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\x12F\n" +
+	"\toperation\x18\x02 \x01(\x0e2\x1c.poterne.worker.v1.OperationB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\toperation\x12 \n" +
+	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\"^\n" +
+	"\x10TokenizeResponse\x12#\n" +
+	"\rprompt_tokens\x18\x01 \x01(\x05R\fpromptTokens\x12%\n" +
+	"\x0econtext_length\x18\x02 \x01(\x05R\rcontextLength*T\n" +
 	"\tOperation\x12\x19\n" +
 	"\x15OPERATION_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eOPERATION_CHAT\x10\x01\x12\x18\n" +
@@ -1928,7 +2609,7 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x14MODEL_STATE_DRAINING\x10\x03\x12\x16\n" +
 	"\x12MODEL_STATE_FAILED\x10\x04\x12\x1b\n" +
 	"\x17MODEL_STATE_QUARANTINED\x10\n" +
-	"2\x9a\x04\n" +
+	"2\xef\x04\n" +
 	"\rWorkerService\x12[\n" +
 	"\n" +
 	"WatchState\x12$.poterne.worker.v1.WatchStateRequest\x1a%.poterne.worker.v1.WatchStateResponse0\x01\x12V\n" +
@@ -1936,7 +2617,8 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\vUnloadModel\x12%.poterne.worker.v1.UnloadModelRequest\x1a&.poterne.worker.v1.UnloadModelResponse\x12M\n" +
 	"\x06Invoke\x12 .poterne.worker.v1.InvokeRequest\x1a!.poterne.worker.v1.InvokeResponse\x12[\n" +
 	"\fInvokeStream\x12 .poterne.worker.v1.InvokeRequest\x1a'.poterne.worker.v1.InvokeStreamResponse0\x01\x12J\n" +
-	"\x05Embed\x12\x1f.poterne.worker.v1.EmbedRequest\x1a .poterne.worker.v1.EmbedResponseBAZ?github.com/poterne/poterne/proto/gen/poterne/worker/v1;workerv1b\x06proto3"
+	"\x05Embed\x12\x1f.poterne.worker.v1.EmbedRequest\x1a .poterne.worker.v1.EmbedResponse\x12S\n" +
+	"\bTokenize\x12\".poterne.worker.v1.TokenizeRequest\x1a#.poterne.worker.v1.TokenizeResponseBAZ?github.com/poterne/poterne/proto/gen/poterne/worker/v1;workerv1b\x06proto3"
 
 var (
 	file_poterne_worker_v1_worker_proto_rawDescOnce sync.Once
@@ -1951,77 +2633,94 @@ func file_poterne_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_poterne_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_poterne_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_poterne_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_poterne_worker_v1_worker_proto_goTypes = []any{
 	(Operation)(0),                // 0: poterne.worker.v1.Operation
 	(ModelState)(0),               // 1: poterne.worker.v1.ModelState
 	(*LoadedModel)(nil),           // 2: poterne.worker.v1.LoadedModel
-	(*PoolShare)(nil),             // 3: poterne.worker.v1.PoolShare
-	(*MemoryPool)(nil),            // 4: poterne.worker.v1.MemoryPool
-	(*Gpu)(nil),                   // 5: poterne.worker.v1.Gpu
-	(*GpuProcess)(nil),            // 6: poterne.worker.v1.GpuProcess
-	(*WorkerState)(nil),           // 7: poterne.worker.v1.WorkerState
-	(*WatchStateRequest)(nil),     // 8: poterne.worker.v1.WatchStateRequest
-	(*WatchStateResponse)(nil),    // 9: poterne.worker.v1.WatchStateResponse
-	(*LoadModelRequest)(nil),      // 10: poterne.worker.v1.LoadModelRequest
-	(*LoadModelResponse)(nil),     // 11: poterne.worker.v1.LoadModelResponse
-	(*UnloadModelRequest)(nil),    // 12: poterne.worker.v1.UnloadModelRequest
-	(*UnloadModelResponse)(nil),   // 13: poterne.worker.v1.UnloadModelResponse
-	(*InvokeRequest)(nil),         // 14: poterne.worker.v1.InvokeRequest
-	(*InvokeResponse)(nil),        // 15: poterne.worker.v1.InvokeResponse
-	(*InvokeStreamResponse)(nil),  // 16: poterne.worker.v1.InvokeStreamResponse
-	(*Accepted)(nil),              // 17: poterne.worker.v1.Accepted
-	(*Finish)(nil),                // 18: poterne.worker.v1.Finish
-	(*EmbedInput)(nil),            // 19: poterne.worker.v1.EmbedInput
-	(*TokenIds)(nil),              // 20: poterne.worker.v1.TokenIds
-	(*Embedding)(nil),             // 21: poterne.worker.v1.Embedding
-	(*EmbedRequest)(nil),          // 22: poterne.worker.v1.EmbedRequest
-	(*EmbedResponse)(nil),         // 23: poterne.worker.v1.EmbedResponse
-	(v1.Task)(0),                  // 24: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
-	(*v1.ModelSpec)(nil),          // 26: poterne.common.v1.ModelSpec
-	(*v1.TokenUsage)(nil),         // 27: poterne.common.v1.TokenUsage
+	(*FetchProgress)(nil),         // 3: poterne.worker.v1.FetchProgress
+	(*TokenPrice)(nil),            // 4: poterne.worker.v1.TokenPrice
+	(*PoolShare)(nil),             // 5: poterne.worker.v1.PoolShare
+	(*MemoryPool)(nil),            // 6: poterne.worker.v1.MemoryPool
+	(*Gpu)(nil),                   // 7: poterne.worker.v1.Gpu
+	(*GpuProcess)(nil),            // 8: poterne.worker.v1.GpuProcess
+	(*WorkerState)(nil),           // 9: poterne.worker.v1.WorkerState
+	(*WatchStateRequest)(nil),     // 10: poterne.worker.v1.WatchStateRequest
+	(*WatchStateResponse)(nil),    // 11: poterne.worker.v1.WatchStateResponse
+	(*LoadModelRequest)(nil),      // 12: poterne.worker.v1.LoadModelRequest
+	(*LoadModelResponse)(nil),     // 13: poterne.worker.v1.LoadModelResponse
+	(*UnloadModelRequest)(nil),    // 14: poterne.worker.v1.UnloadModelRequest
+	(*UnloadModelResponse)(nil),   // 15: poterne.worker.v1.UnloadModelResponse
+	(*InvokeRequest)(nil),         // 16: poterne.worker.v1.InvokeRequest
+	(*Continuation)(nil),          // 17: poterne.worker.v1.Continuation
+	(*ChunkHead)(nil),             // 18: poterne.worker.v1.ChunkHead
+	(*InvokeResponse)(nil),        // 19: poterne.worker.v1.InvokeResponse
+	(*InvokeStreamResponse)(nil),  // 20: poterne.worker.v1.InvokeStreamResponse
+	(*Accepted)(nil),              // 21: poterne.worker.v1.Accepted
+	(*Finish)(nil),                // 22: poterne.worker.v1.Finish
+	(*EmbedInput)(nil),            // 23: poterne.worker.v1.EmbedInput
+	(*TokenIds)(nil),              // 24: poterne.worker.v1.TokenIds
+	(*Embedding)(nil),             // 25: poterne.worker.v1.Embedding
+	(*EmbedRequest)(nil),          // 26: poterne.worker.v1.EmbedRequest
+	(*EmbedResponse)(nil),         // 27: poterne.worker.v1.EmbedResponse
+	(*TokenizeRequest)(nil),       // 28: poterne.worker.v1.TokenizeRequest
+	(*TokenizeResponse)(nil),      // 29: poterne.worker.v1.TokenizeResponse
+	(v1.Task)(0),                  // 30: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(*v1.ModelSpec)(nil),          // 32: poterne.common.v1.ModelSpec
+	(*v1.TokenUsage)(nil),         // 33: poterne.common.v1.TokenUsage
 }
 var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
-	24, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
+	30, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
 	1,  // 1: poterne.worker.v1.LoadedModel.state:type_name -> poterne.worker.v1.ModelState
-	25, // 2: poterne.worker.v1.LoadedModel.last_used_time:type_name -> google.protobuf.Timestamp
-	3,  // 3: poterne.worker.v1.LoadedModel.memory:type_name -> poterne.worker.v1.PoolShare
-	25, // 4: poterne.worker.v1.LoadedModel.quarantine_end_time:type_name -> google.protobuf.Timestamp
-	6,  // 5: poterne.worker.v1.Gpu.processes:type_name -> poterne.worker.v1.GpuProcess
-	25, // 6: poterne.worker.v1.WorkerState.observe_time:type_name -> google.protobuf.Timestamp
-	4,  // 7: poterne.worker.v1.WorkerState.memory:type_name -> poterne.worker.v1.MemoryPool
-	2,  // 8: poterne.worker.v1.WorkerState.models:type_name -> poterne.worker.v1.LoadedModel
-	5,  // 9: poterne.worker.v1.WorkerState.gpus:type_name -> poterne.worker.v1.Gpu
-	7,  // 10: poterne.worker.v1.WatchStateResponse.state:type_name -> poterne.worker.v1.WorkerState
-	26, // 11: poterne.worker.v1.LoadModelRequest.spec:type_name -> poterne.common.v1.ModelSpec
-	2,  // 12: poterne.worker.v1.LoadModelResponse.model:type_name -> poterne.worker.v1.LoadedModel
-	0,  // 13: poterne.worker.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
-	27, // 14: poterne.worker.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	17, // 15: poterne.worker.v1.InvokeStreamResponse.accepted:type_name -> poterne.worker.v1.Accepted
-	18, // 16: poterne.worker.v1.InvokeStreamResponse.finish:type_name -> poterne.worker.v1.Finish
-	27, // 17: poterne.worker.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	20, // 18: poterne.worker.v1.EmbedInput.tokens:type_name -> poterne.worker.v1.TokenIds
-	19, // 19: poterne.worker.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
-	21, // 20: poterne.worker.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	27, // 21: poterne.worker.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	8,  // 22: poterne.worker.v1.WorkerService.WatchState:input_type -> poterne.worker.v1.WatchStateRequest
-	10, // 23: poterne.worker.v1.WorkerService.LoadModel:input_type -> poterne.worker.v1.LoadModelRequest
-	12, // 24: poterne.worker.v1.WorkerService.UnloadModel:input_type -> poterne.worker.v1.UnloadModelRequest
-	14, // 25: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
-	14, // 26: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
-	22, // 27: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
-	9,  // 28: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
-	11, // 29: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
-	13, // 30: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
-	15, // 31: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
-	16, // 32: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
-	23, // 33: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
-	28, // [28:34] is the sub-list for method output_type
-	22, // [22:28] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	31, // 2: poterne.worker.v1.LoadedModel.engine_read_time:type_name -> google.protobuf.Timestamp
+	4,  // 3: poterne.worker.v1.LoadedModel.price:type_name -> poterne.worker.v1.TokenPrice
+	31, // 4: poterne.worker.v1.LoadedModel.last_used_time:type_name -> google.protobuf.Timestamp
+	5,  // 5: poterne.worker.v1.LoadedModel.memory:type_name -> poterne.worker.v1.PoolShare
+	31, // 6: poterne.worker.v1.LoadedModel.quarantine_end_time:type_name -> google.protobuf.Timestamp
+	3,  // 7: poterne.worker.v1.LoadedModel.fetch:type_name -> poterne.worker.v1.FetchProgress
+	8,  // 8: poterne.worker.v1.Gpu.processes:type_name -> poterne.worker.v1.GpuProcess
+	31, // 9: poterne.worker.v1.WorkerState.observe_time:type_name -> google.protobuf.Timestamp
+	6,  // 10: poterne.worker.v1.WorkerState.memory:type_name -> poterne.worker.v1.MemoryPool
+	2,  // 11: poterne.worker.v1.WorkerState.models:type_name -> poterne.worker.v1.LoadedModel
+	7,  // 12: poterne.worker.v1.WorkerState.gpus:type_name -> poterne.worker.v1.Gpu
+	9,  // 13: poterne.worker.v1.WatchStateResponse.state:type_name -> poterne.worker.v1.WorkerState
+	32, // 14: poterne.worker.v1.LoadModelRequest.spec:type_name -> poterne.common.v1.ModelSpec
+	2,  // 15: poterne.worker.v1.LoadModelResponse.model:type_name -> poterne.worker.v1.LoadedModel
+	0,  // 16: poterne.worker.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
+	17, // 17: poterne.worker.v1.InvokeRequest.continuation:type_name -> poterne.worker.v1.Continuation
+	33, // 18: poterne.worker.v1.Continuation.usage:type_name -> poterne.common.v1.TokenUsage
+	18, // 19: poterne.worker.v1.Continuation.head:type_name -> poterne.worker.v1.ChunkHead
+	33, // 20: poterne.worker.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	21, // 21: poterne.worker.v1.InvokeStreamResponse.accepted:type_name -> poterne.worker.v1.Accepted
+	22, // 22: poterne.worker.v1.InvokeStreamResponse.finish:type_name -> poterne.worker.v1.Finish
+	33, // 23: poterne.worker.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	18, // 24: poterne.worker.v1.InvokeStreamResponse.head:type_name -> poterne.worker.v1.ChunkHead
+	33, // 25: poterne.worker.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	24, // 26: poterne.worker.v1.EmbedInput.tokens:type_name -> poterne.worker.v1.TokenIds
+	23, // 27: poterne.worker.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	25, // 28: poterne.worker.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	33, // 29: poterne.worker.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	0,  // 30: poterne.worker.v1.TokenizeRequest.operation:type_name -> poterne.worker.v1.Operation
+	10, // 31: poterne.worker.v1.WorkerService.WatchState:input_type -> poterne.worker.v1.WatchStateRequest
+	12, // 32: poterne.worker.v1.WorkerService.LoadModel:input_type -> poterne.worker.v1.LoadModelRequest
+	14, // 33: poterne.worker.v1.WorkerService.UnloadModel:input_type -> poterne.worker.v1.UnloadModelRequest
+	16, // 34: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
+	16, // 35: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
+	26, // 36: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
+	28, // 37: poterne.worker.v1.WorkerService.Tokenize:input_type -> poterne.worker.v1.TokenizeRequest
+	11, // 38: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
+	13, // 39: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
+	15, // 40: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
+	19, // 41: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
+	20, // 42: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
+	27, // 43: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
+	29, // 44: poterne.worker.v1.WorkerService.Tokenize:output_type -> poterne.worker.v1.TokenizeResponse
+	38, // [38:45] is the sub-list for method output_type
+	31, // [31:38] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_poterne_worker_v1_worker_proto_init() }
@@ -2029,12 +2728,13 @@ func file_poterne_worker_v1_worker_proto_init() {
 	if File_poterne_worker_v1_worker_proto != nil {
 		return
 	}
-	file_poterne_worker_v1_worker_proto_msgTypes[14].OneofWrappers = []any{
+	file_poterne_worker_v1_worker_proto_msgTypes[0].OneofWrappers = []any{}
+	file_poterne_worker_v1_worker_proto_msgTypes[18].OneofWrappers = []any{
 		(*InvokeStreamResponse_Accepted)(nil),
 		(*InvokeStreamResponse_Chunk)(nil),
 		(*InvokeStreamResponse_Finish)(nil),
 	}
-	file_poterne_worker_v1_worker_proto_msgTypes[17].OneofWrappers = []any{
+	file_poterne_worker_v1_worker_proto_msgTypes[21].OneofWrappers = []any{
 		(*EmbedInput_Text)(nil),
 		(*EmbedInput_Tokens)(nil),
 	}
@@ -2044,7 +2744,7 @@ func file_poterne_worker_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_worker_v1_worker_proto_rawDesc), len(file_poterne_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   22,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	WorkerService_Invoke_FullMethodName       = "/poterne.worker.v1.WorkerService/Invoke"
 	WorkerService_InvokeStream_FullMethodName = "/poterne.worker.v1.WorkerService/InvokeStream"
 	WorkerService_Embed_FullMethodName        = "/poterne.worker.v1.WorkerService/Embed"
+	WorkerService_Tokenize_FullMethodName     = "/poterne.worker.v1.WorkerService/Tokenize"
 )
 
 // WorkerServiceClient is the client API for WorkerService service.
@@ -53,6 +54,10 @@ type WorkerServiceClient interface {
 	InvokeStream(ctx context.Context, in *InvokeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InvokeStreamResponse], error)
 	// Embeds texts with a loaded version.
 	Embed(ctx context.Context, in *EmbedRequest, opts ...grpc.CallOption) (*EmbedResponse, error)
+	// Counts the tokens of a request's prompt with a loaded version's own
+	// tokeniser, the template of a chat included, and runs nothing. Idempotent.
+	// Unimplemented when the version's engine has no such call.
+	Tokenize(ctx context.Context, in *TokenizeRequest, opts ...grpc.CallOption) (*TokenizeResponse, error)
 }
 
 type workerServiceClient struct {
@@ -141,6 +146,16 @@ func (c *workerServiceClient) Embed(ctx context.Context, in *EmbedRequest, opts 
 	return out, nil
 }
 
+func (c *workerServiceClient) Tokenize(ctx context.Context, in *TokenizeRequest, opts ...grpc.CallOption) (*TokenizeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TokenizeResponse)
+	err := c.cc.Invoke(ctx, WorkerService_Tokenize_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // WorkerServiceServer is the server API for WorkerService service.
 // All implementations must embed UnimplementedWorkerServiceServer
 // for forward compatibility.
@@ -164,6 +179,10 @@ type WorkerServiceServer interface {
 	InvokeStream(*InvokeRequest, grpc.ServerStreamingServer[InvokeStreamResponse]) error
 	// Embeds texts with a loaded version.
 	Embed(context.Context, *EmbedRequest) (*EmbedResponse, error)
+	// Counts the tokens of a request's prompt with a loaded version's own
+	// tokeniser, the template of a chat included, and runs nothing. Idempotent.
+	// Unimplemented when the version's engine has no such call.
+	Tokenize(context.Context, *TokenizeRequest) (*TokenizeResponse, error)
 	mustEmbedUnimplementedWorkerServiceServer()
 }
 
@@ -191,6 +210,9 @@ func (UnimplementedWorkerServiceServer) InvokeStream(*InvokeRequest, grpc.Server
 }
 func (UnimplementedWorkerServiceServer) Embed(context.Context, *EmbedRequest) (*EmbedResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Embed not implemented")
+}
+func (UnimplementedWorkerServiceServer) Tokenize(context.Context, *TokenizeRequest) (*TokenizeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Tokenize not implemented")
 }
 func (UnimplementedWorkerServiceServer) mustEmbedUnimplementedWorkerServiceServer() {}
 func (UnimplementedWorkerServiceServer) testEmbeddedByValue()                       {}
@@ -307,6 +329,24 @@ func _WorkerService_Embed_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _WorkerService_Tokenize_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TokenizeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServiceServer).Tokenize(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkerService_Tokenize_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServiceServer).Tokenize(ctx, req.(*TokenizeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // WorkerService_ServiceDesc is the grpc.ServiceDesc for WorkerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -329,6 +369,10 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Embed",
 			Handler:    _WorkerService_Embed_Handler,
+		},
+		{
+			MethodName: "Tokenize",
+			Handler:    _WorkerService_Tokenize_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

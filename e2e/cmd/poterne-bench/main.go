@@ -1,0 +1,55 @@
+// poterne-bench measures what the project promises of a part and prints a table.
+// It exits with 1 when a promise is not kept.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+
+	"github.com/poterne/poterne/e2e/bench"
+)
+
+func main() { os.Exit(run()) }
+
+func scenarios() map[string][]bench.Scenario {
+	return map[string][]bench.Scenario{
+		"inference": {
+			{Name: "prefix", Run: bench.Prefix},
+			{Name: "fairness", Run: bench.Fairness},
+			{Name: "overload", Run: bench.Overload},
+			{Name: "cost", Run: bench.Cost},
+			{Name: "embedding", Run: bench.Embedding},
+		},
+		"embedding-real": {{Name: "embedding-real", Run: bench.EmbeddingReal}},
+	}
+}
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if len(os.Args) < 2 || scenarios()[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: poterne-bench inference|embedding-real [SCENARIO...]")
+		return 2
+	}
+	chosen := scenarios()[os.Args[1]]
+	if names := os.Args[2:]; len(names) > 0 {
+		chosen = slices.DeleteFunc(chosen, func(s bench.Scenario) bool { return !slices.Contains(names, s.Name) })
+		if len(chosen) == 0 {
+			fmt.Fprintf(os.Stderr, "poterne-bench: no scenario %s\n", strings.Join(names, ", "))
+			return 2
+		}
+	}
+	ok, err := bench.Run(ctx, chosen, os.Stdout, os.Getenv("BENCH_OUT"))
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "poterne-bench: %v\n", err)
+		return 1
+	}
+	if !ok {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,35 @@
+package grpcserver_test
+
+import (
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/requestid"
+)
+
+func TestUnknownMethodsAreRefusedInTheUsualShape(t *testing.T) {
+	f := start(t, &service{}, nil)
+	for _, method := range []string{"/grpc.testing.TestService/Nope", "/no.such.Service/Nope", "/x/" + strings.Repeat("y", 500)} {
+		var trailer metadata.MD
+		err := f.conn.Invoke(t.Context(), method, &grpc_testing.SimpleRequest{}, &grpc_testing.SimpleResponse{}, grpc.Trailer(&trailer))
+		s := status.Convert(err)
+		e := apierr.From(err)
+		ids := trailer.Get(requestid.MetadataKey)
+		if s.Code() != codes.Unimplemented || e.Reason != apierr.Unimplemented || len(ids) != 1 || e.RequestID() != ids[0] {
+			t.Errorf("%.40s: %v, details %v, trailer %v", method, s.Code(), s.Details(), trailer)
+		}
+		if len(s.Message()) > 200 {
+			t.Errorf("%.40s: the name is repeated whole: %d bytes", method, len(s.Message()))
+		}
+	}
+	if strings.Contains(f.logs.String(), "no.such.Service") {
+		t.Error("a stranger's method reached the access log's labels")
+	}
+}

@@ -1,0 +1,161 @@
+package openai
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/identity"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+)
+
+// The request headers, or over gRPC the metadata, that say how a request is to
+// be served.
+const (
+	// HeaderPriority is interactive, standard or batch; without it `service_tier`
+	// counts: priority is interactive, and flex is batch.
+	HeaderPriority = "x-poterne-priority"
+	// HeaderSession names the conversation; without it `prompt_cache_key` counts.
+	HeaderSession = "x-poterne-session"
+	// HeaderWait is how long to wait for a model that is being loaded, as in 30s.
+	HeaderWait = "x-poterne-wait"
+)
+
+// HintHeaders are the headers that are passed on from HTTP.
+func HintHeaders() []string { return []string{HeaderPriority, HeaderSession, HeaderWait} }
+
+// Config says what callers may ask for.
+type Config struct {
+	// InteractiveRoles are the roles whose requests may come before others'.
+	InteractiveRoles []string `yaml:"interactive_roles"`
+}
+
+// DefaultConfig lets those who build on the platform ask for it.
+func DefaultConfig() Config { return Config{InteractiveRoles: []string{"admin", "developer"}} }
+
+// hints are how a request is to be served.
+type hints struct {
+	priority inferencev1.Priority
+	session  string
+	wait     *durationpb.Duration
+}
+
+const (
+	maxSession = 256
+	maxWait    = 10 * time.Minute
+)
+
+// hintsOf reads the header, and of the parameters that the gateway does not know
+// otherwise, which the engine gets all the same, those that OpenAI has for it.
+func (s *Server) hintsOf(ctx context.Context, extra map[string]string) (hints, error) {
+	var h hints
+	var err error
+	if h.priority, err = s.priority(ctx, extra); err != nil {
+		return h, err
+	}
+	if h.session, err = one(ctx, HeaderSession); err != nil {
+		return h, err
+	}
+	if len(h.session) > maxSession {
+		return h, apierr.Invalid(HeaderSession, "%s: must have at most %d bytes", HeaderSession, maxSession)
+	}
+	if h.session == "" {
+		h.session = word(extra["prompt_cache_key"])
+	}
+	if len(h.session) > maxSession {
+		h.session = "" // OpenAI takes longer ones: it is a hint, and no error
+	}
+	h.wait, err = waitOf(ctx)
+	return h, err
+}
+
+// priority refuses what the header may not ask for. As at OpenAI a tier that the
+// caller does not have is no error: it is served as any other.
+func (s *Server) priority(ctx context.Context, extra map[string]string) (inferencev1.Priority, error) {
+	name, err := one(ctx, HeaderPriority)
+	if err != nil {
+		return 0, err
+	}
+	asked := name != ""
+	if !asked {
+		name = tierPriority(word(extra["service_tier"]))
+	}
+	p, err := priorityOf(name)
+	if err != nil || p != inferencev1.Priority_PRIORITY_INTERACTIVE || s.mayHurry(ctx) {
+		return p, err
+	}
+	if asked {
+		return 0, apierr.New(apierr.PermissionDenied, "%s: interactive is not for this caller's roles", HeaderPriority).
+			WithField(HeaderPriority)
+	}
+	return inferencev1.Priority_PRIORITY_UNSPECIFIED, nil
+}
+
+func (s *Server) mayHurry(ctx context.Context) bool {
+	c, _ := identity.FromContext(ctx)
+	return slices.ContainsFunc(s.Config.InteractiveRoles, c.HasRole)
+}
+
+func tierPriority(tier string) string {
+	switch tier {
+	case "priority":
+		return "interactive"
+	case "flex":
+		return "batch"
+	default: // auto, default, scale, and what is to come
+		return ""
+	}
+}
+
+func priorityOf(name string) (inferencev1.Priority, error) {
+	switch name {
+	case "":
+		return inferencev1.Priority_PRIORITY_UNSPECIFIED, nil
+	case "interactive":
+		return inferencev1.Priority_PRIORITY_INTERACTIVE, nil
+	case "standard":
+		return inferencev1.Priority_PRIORITY_STANDARD, nil
+	case "batch":
+		return inferencev1.Priority_PRIORITY_BATCH, nil
+	default:
+		return 0, apierr.Invalid(HeaderPriority, "%s: must be interactive, standard or batch", HeaderPriority)
+	}
+}
+
+func waitOf(ctx context.Context) (*durationpb.Duration, error) {
+	text, err := one(ctx, HeaderWait)
+	if err != nil || text == "" {
+		return nil, err
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > maxWait {
+		return nil, apierr.Invalid(HeaderWait, "%s: must be a time from 0s to %v, such as 30s", HeaderWait, maxWait)
+	}
+	return durationpb.New(d), nil
+}
+
+// one returns the value of a header that may be there once.
+func one(ctx context.Context, name string) (string, error) {
+	switch values := metadata.ValueFromIncomingContext(ctx, name); len(values) {
+	case 0:
+		return "", nil
+	case 1:
+		return values[0], nil
+	default:
+		return "", apierr.Invalid(name, "%s: must be given once", name)
+	}
+}
+
+// word reads a JSON text; anything else is none.
+func word(raw string) string {
+	var s string
+	if raw == "" || json.Unmarshal([]byte(raw), &s) != nil {
+		return ""
+	}
+	return s
+}

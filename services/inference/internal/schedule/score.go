@@ -1,0 +1,290 @@
+package schedule
+
+import (
+	"math"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/poterne/poterne/services/inference/internal/fleet"
+	"github.com/poterne/poterne/services/inference/internal/prefix"
+)
+
+// Terms are the weights of what Scored adds up. All are in seconds, so that 1 is
+// the natural weight of each; 0 turns a term off.
+type Terms struct {
+	// Prefix is trust in what the engines' prefix caches are believed to hold.
+	Prefix float64
+	// Prompts counts the prompts that were given to a copy and not read yet.
+	Prompts float64
+	// Queue counts requests, above all those beyond the slots.
+	Queue float64
+	// KVCache avoids a copy whose memory for running requests is nearly full: it
+	// would put some of them off.
+	KVCache float64
+	// Session prefers the copy that served the conversation before.
+	Session float64
+	// Affinity leads a prompt that nobody is known to hold to the same copy from
+	// every replica.
+	Affinity float64
+}
+
+// DefaultTerms has every term at its natural weight.
+func DefaultTerms() Terms {
+	return Terms{Prefix: 1, Prompts: 1, Queue: 1, KVCache: 1, Session: 1, Affinity: 1}
+}
+
+// Scored gives a request to the copy that is expected to have its first token
+// soonest. What it expects is the sum of the time to read the part of the prompt
+// that the copy has not cached, the time for the prompts before it, and the time
+// until a slot is free. A copy that is overloaded thus loses to one that has to
+// read the prompt anew as soon as that costs less, and one without room is not
+// asked at all.
+//
+// The terms are those of the schedulers in llm-d and the Gateway API inference
+// extension (prefix, queue and KV-cache scorers), added up as costs in the way
+// of NVIDIA Dynamo's router and of Preble (Srivatsa et al., "Preble: Efficient
+// Distributed Prompt Scheduling for LLM Serving", 2024), with rates that are
+// measured instead of weights that are tuned.
+type Scored struct {
+	Terms Terms
+	Index *prefix.Index
+	// Now is the present, asked only for workers that failed of late.
+	Now func() time.Time
+	// Random returns 64 random bits and is safe for concurrent use.
+	Random func() uint64
+}
+
+// notes is what Scored found out about a job.
+type notes struct {
+	read     bool
+	chain    prefix.Chain
+	session  prefix.Chain
+	key      uint64
+	held     []prefix.Held
+	before   []prefix.Held // copies that served the session
+	expected int           // blocks that the chosen copy has cached
+	given    int64         // tokens counted into its Prompts
+	pending  int64         // what these were before
+}
+
+// sampleAbove is the number of copies above which only some are compared: those
+// that hold a part of the prompt, the one that all replicas prefer, and some at
+// random (the power of d choices).
+const (
+	sampleAbove = 32
+	sampled     = 8
+)
+
+// Pick returns the copy with the least expected time.
+func (s *Scored) Pick(job *Job, view *fleet.View, may func(*fleet.Copy) bool) *fleet.Copy {
+	n := &job.notes
+	s.read(job)
+	live := func(id uint32) *prefix.Cache {
+		if c := view.ByCache(job.Digest, id); c != nil {
+			return &c.Cache
+		}
+		return nil
+	}
+	n.held = s.Index.Find(n.held, n.chain, live)
+	n.before = s.Index.Find(n.before, n.session, live)
+	copies := view.Ready(job.Digest)
+	r := race{s: s, job: job, may: may, affine: s.affine(job, copies)}
+	if len(copies) <= sampleAbove {
+		return r.run(copies)
+	}
+	for _, list := range [][]prefix.Held{n.held, n.before} {
+		for _, h := range list {
+			r.enter(view.ByCache(job.Digest, h.ID))
+		}
+	}
+	r.enter(r.affine)
+	for range sampled {
+		r.enter(copies[s.Random()%uint64(len(copies))])
+	}
+	if r.best != nil {
+		return r.best
+	}
+	return r.run(copies)
+}
+
+// read finds the prompt's blocks, once for each job.
+func (s *Scored) read(job *Job) {
+	n := &job.notes
+	if n.read {
+		return
+	}
+	n.read = true
+	n.key = xxhash.Sum64String(job.Key)
+	if s.Terms.Prefix > 0 {
+		n.chain = prefix.ChainOf(nil, job.Digest, job.Prompt)
+	}
+	if len(n.chain) > 0 {
+		// Between equals prompts are spread rather than callers.
+		n.key = n.chain[min(root, len(n.chain))-1]
+	}
+	if s.Terms.Session > 0 && job.Session != "" {
+		n.session = prefix.Chain{xxhash.Sum64String(job.Digest + "\x00" + job.Session)}
+	}
+}
+
+// root is the block that stands for what a prompt begins with: prompts that
+// share as much are worth having in one place.
+const root = 4
+
+// affine returns the copy that every replica prefers for a prompt that nobody
+// holds: the one with the largest rendezvous weight.
+func (s *Scored) affine(job *Job, copies []*fleet.Copy) *fleet.Copy {
+	n := &job.notes
+	if s.Terms.Affinity <= 0 || len(n.chain) < root {
+		return nil
+	}
+	for _, h := range n.held {
+		if h.Blocks >= root {
+			return nil
+		}
+	}
+	var best *fleet.Copy
+	var most uint64
+	for _, c := range copies {
+		if w := mix(n.chain[root-1] ^ c.Hash()); best == nil || w > most {
+			best, most = c, w
+		}
+	}
+	return best
+}
+
+// mix is the final mixing of MurmurHash3.
+func mix(h uint64) uint64 {
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	h *= 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
+}
+
+// race compares copies. One that could not be reached of late wins only against
+// nobody.
+type race struct {
+	s      *Scored
+	job    *Job
+	may    func(*fleet.Copy) bool
+	affine *fleet.Copy
+
+	best    *fleet.Copy
+	cost    float64
+	cooling bool
+}
+
+func (r *race) run(copies []*fleet.Copy) *fleet.Copy {
+	for _, c := range copies {
+		r.enter(c)
+	}
+	return r.best
+}
+
+func (r *race) enter(c *fleet.Copy) {
+	if c == nil || c == r.best || !r.may(c) {
+		return
+	}
+	cooling := c.Worker().Cooling(r.s.Now)
+	cost := r.s.cost(r.job, c, c == r.affine)
+	switch {
+	case r.best == nil, r.cooling && !cooling:
+	case cooling && !r.cooling, cost > r.cost:
+		return
+	case cost == r.cost && mix(r.job.notes.key^c.Hash()) < mix(r.job.notes.key^r.best.Hash()):
+		return
+	}
+	r.best, r.cost, r.cooling = c, cost, cooling
+}
+
+const (
+	// defaultPrefill and defaultService are seconds a token of a prompt, and a
+	// request, while none was seen.
+	defaultPrefill = 1.0 / 5000
+	defaultService = 1.0
+	// crowding is what each request that runs beside another costs it, as a share
+	// of a request, when all slots are taken.
+	crowding = 0.05
+	// sessionShare and affinityShare are how much of a prompt the two are worth.
+	sessionShare  = 0.25
+	affinityShare = 0.2
+)
+
+// cost is the expected seconds to the first token.
+func (s *Scored) cost(job *Job, c *fleet.Copy, affine bool) float64 {
+	t, n := &s.Terms, &job.notes
+	rate := c.Prefill.Or(job.Pace.Prefill.Or(defaultPrefill))
+	service := c.Service.Or(job.Pace.Service.Or(defaultService))
+	tokens := job.Pace.Tokens(job.Prompt.Bytes())
+	spared := t.Prefix * job.Pace.Tokens(blocksOf(n.held, c)*prefix.BlockBytes)
+	if len(n.before) > 0 && blocksOf(n.before, c) > 0 {
+		spared += t.Session * sessionShare * tokens
+	}
+	if affine {
+		spared += t.Affinity * affinityShare * tokens
+	}
+	cost := rate * (max(0, tokens-spared) + t.Prompts*float64(c.Prompts.Load()))
+
+	load, slots := c.Load()
+	busy := crowding * float64(load) / float64(slots)
+	if beyond := load + 1 - slots; beyond > 0 {
+		busy += float64(beyond) / float64(slots)
+	}
+	cost += t.Queue * service * busy
+	return cost
+}
+
+func blocksOf(held []prefix.Held, c *fleet.Copy) int {
+	id := c.Cache.ID()
+	for _, h := range held {
+		if h.ID == id {
+			return h.Blocks
+		}
+	}
+	return 0
+}
+
+// Began notes that the copy will have the prompt cached, and has it to read.
+func (s *Scored) Began(job *Job, c *fleet.Copy) {
+	n := &job.notes
+	s.read(job)
+	n.expected = blocksOf(n.held, c)
+	s.Index.Add(n.chain, &c.Cache)
+	s.Index.Add(n.session, &c.Cache)
+	n.given = int64(math.Ceil(max(0, job.Pace.Tokens(job.Prompt.Bytes()-n.expected*prefix.BlockBytes))))
+	n.pending = c.Prompts.Add(n.given) - n.given
+}
+
+// FirstToken notes that the prompt is read.
+func (s *Scored) FirstToken(job *Job, c *fleet.Copy) {
+	c.Prompts.Add(-job.notes.given)
+	job.notes.given = 0
+}
+
+// leastPrompt is the smallest number of tokens whose time says something.
+const leastPrompt = 64
+
+// Ended learns from what the engine counted.
+func (s *Scored) Ended(job *Job, c *fleet.Copy, r Result) {
+	s.FirstToken(job, c)
+	n := &job.notes
+	if !r.Counted {
+		return
+	}
+	if fresh := r.Prompt - r.Cached; r.FirstToken > 0 && fresh >= leastPrompt {
+		rate := r.FirstToken / float64(int64(fresh)+n.pending)
+		c.Prefill.Observe(rate)
+		job.Pace.Prefill.Observe(rate)
+	}
+	if r.Cached > 0 {
+		job.Pace.tellsCached.Store(true)
+	}
+	// An engine that never says what it had cached is not taken for one that has
+	// nothing cached.
+	if n.expected > 0 && job.Pace.tellsCached.Load() {
+		bytes := float64(r.Cached) * job.Pace.BytesPerToken.Or(prefix.BytesPerToken)
+		s.Index.Learn(&c.Cache, n.expected, int(bytes/prefix.BlockBytes+0.5))
+	}
+}

@@ -1,0 +1,104 @@
+package engine
+
+import (
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/services/worker/internal/jsonbody"
+)
+
+// prepared is a request as the engine gets it.
+type prepared struct {
+	body  []byte
+	asked asked
+}
+
+// asked is what of the counts the caller wants to see.
+type asked struct {
+	usage   bool // the chunk with the usage
+	running bool // the counts in every chunk
+	many    bool // more than one choice
+}
+
+// prepare sets what is the worker's to set and keeps the rest byte for byte.
+func (c *client) prepare(op Operation, body []byte, stream bool) (prepared, error) {
+	replaceLimit, set, err := c.d.limitOf(op, body)
+	if err != nil {
+		return prepared{}, err
+	}
+	set = append(set, jsonbody.Member{Name: "model", Value: c.model})
+	timings := stream && c.d.running == tellsTimings
+	var p prepared
+	if stream {
+		options, asked, err := streamOptions(body, c.d.running)
+		if err != nil {
+			return prepared{}, err
+		}
+		p.asked = asked
+		set = append(set, jsonbody.Member{Name: "stream", Value: []byte("true")},
+			jsonbody.Member{Name: "stream_options", Value: options})
+	}
+	if timings {
+		set = append(set, jsonbody.Member{Name: timingsPerToken, Value: []byte("true")})
+	}
+	ours := []string{"model", "stream", "stream_options"}
+	if timings {
+		ours = append(ours, timingsPerToken)
+	}
+	if replaceLimit {
+		ours = append(ours, limitNames()...)
+	}
+	p.body, err = jsonbody.Set(body, jsonbody.Named(ours...), set...)
+	if err != nil {
+		return prepared{}, badBody(err)
+	}
+	return p, nil
+}
+
+// streamOptions returns the caller's options with the counts asked for, and what
+// the caller asked for.
+func streamOptions(body []byte, running runningUsage) ([]byte, asked, error) {
+	members, err := jsonbody.Get(body, "stream_options", timingsPerToken, "n")
+	if err != nil {
+		return nil, asked{}, badBody(err)
+	}
+	want := asked{many: !blank(members["n"]) && len(members["n"]) > 0 && string(members["n"]) != "1"}
+	if running == tellsTimings {
+		want.running = isTrue(members[timingsPerToken])
+	}
+	theirs := members["stream_options"]
+	if len(theirs) == 0 || string(theirs) == "null" {
+		theirs = []byte("{}")
+	}
+	inner, err := jsonbody.Get(theirs, includeUsage, continuousUsage)
+	if err != nil {
+		return nil, asked{}, apierr.Invalid("stream_options", "stream_options must be an object")
+	}
+	want.usage = isTrue(inner[includeUsage])
+	set := []jsonbody.Member{{Name: includeUsage, Value: []byte("true")}}
+	if running == tellsUsage {
+		want.running = want.usage && isTrue(inner[continuousUsage])
+		set = append(set, jsonbody.Member{Name: continuousUsage, Value: []byte("true")})
+	}
+	ours := []string{includeUsage}
+	if running == tellsUsage {
+		ours = append(ours, continuousUsage)
+	}
+	options, err := jsonbody.Set(theirs, jsonbody.Named(ours...), set...)
+	if err != nil {
+		return nil, asked{}, badBody(err)
+	}
+	return options, want, nil
+}
+
+func isTrue(value []byte) bool { return string(value) == "true" }
+
+// What asks for the counts: at the end, in every chunk as vLLM and SGLang have
+// it, and in every chunk as llama-server has it.
+const (
+	includeUsage    = "include_usage"
+	continuousUsage = "continuous_usage_stats"
+	timingsPerToken = "timings_per_token" //nolint:gosec // a parameter, not a credential
+)
+
+func badBody(err error) error {
+	return apierr.Wrap(apierr.InvalidArgument, err, "%s", err.Error())
+}

@@ -1,0 +1,80 @@
+package engine
+
+import (
+	"encoding/json"
+	"math"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/services/worker/internal/jsonbody"
+)
+
+// The names by which a request bounds the tokens of its answer: OpenAI's newer
+// and older one, and llama-server's own, which llama-server obeys over the
+// others.
+const (
+	limitCompletion = "max_completion_tokens"
+	limitTokens     = "max_tokens"
+	limitPredict    = "n_predict"
+)
+
+func limitNames() []string { return []string{limitCompletion, limitTokens, limitPredict} }
+
+// limitOf decides how long an answer may be: the smallest bound that the
+// request gives, under whatever names, so that what was counted against a
+// caller's limits under one name cannot be exceeded by another. It returns
+// whether the bounds of the request are to be replaced, and what by; nil
+// replaces them by nothing. A single bound that the engine knows stays as it
+// is.
+func (d dialect) limitOf(op Operation, body []byte) (replace bool, with []jsonbody.Member, err error) {
+	members, err := jsonbody.Get(body, limitNames()...)
+	if err != nil {
+		return false, nil, badBody(err)
+	}
+	least, given := math.MaxFloat64, 0
+	for name, value := range members {
+		n, ok, err := readLimit(name, value)
+		if err != nil {
+			return false, nil, err
+		}
+		if ok {
+			least, given = min(least, n), given+1
+		}
+	}
+	_, predicts := members[limitPredict]
+	newer := isGiven(members[limitCompletion]) && op == Chat && !d.oldLimit
+	switch {
+	case given == 0:
+		return predicts, nil, nil
+	case given == 1 && (newer || isGiven(members[limitTokens])) && !predicts:
+		return false, nil, nil
+	}
+	name := limitTokens
+	if newer {
+		name = limitCompletion
+	}
+	value, err := json.Marshal(int64(least))
+	if err != nil {
+		return false, nil, apierr.Wrap(apierr.Internal, err, "the bound cannot be written")
+	}
+	return true, []jsonbody.Member{{Name: name, Value: value}}, nil
+}
+
+func isGiven(value []byte) bool { return len(value) > 0 && string(value) != "null" }
+
+// readLimit reads one bound; ok is false when it bounds nothing: null, or
+// llama-server's -1 and -2 under its own name.
+func readLimit(name string, value []byte) (n float64, ok bool, err error) {
+	if !isGiven(value) {
+		return 0, false, nil
+	}
+	if json.Unmarshal(value, &n) != nil || n != math.Trunc(n) || n > math.MaxInt32 {
+		return 0, false, apierr.Invalid(name, "%s must be a whole number", name)
+	}
+	if name == limitPredict && (n == -1 || n == -2) {
+		return 0, false, nil
+	}
+	if n < 0 {
+		return 0, false, apierr.Invalid(name, "%s must be 0 or more", name)
+	}
+	return n, true, nil
+}

@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"sync/atomic"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	"github.com/poterne/poterne/services/worker/internal/jsonbody"
+)
+
+// llamaEngine is the client with what llama-server needs besides: a request for
+// several answers is taken apart, and tools that the model's template does not
+// know, which llama-server drops in silence, are refused.
+type llamaEngine struct {
+	*client
+	answers *fanOut
+	// toolless is set once the engine has told that its template knows no tools.
+	toolless atomic.Bool
+}
+
+// newLlamaEngine returns the engine; slots is how many requests it runs at once.
+func newLlamaEngine(d dialect, slots int) *llamaEngine {
+	c := newClient(d)
+	return &llamaEngine{client: c, answers: newFanOut(c, slots)}
+}
+
+// Facts notes what the model can do, too.
+func (e *llamaEngine) Facts(ctx context.Context) (Facts, error) {
+	facts, err := e.client.Facts(ctx)
+	e.toolless.Store(facts.NoTools)
+	return facts, err
+}
+
+// Invoke runs a request and returns the whole answer, or answers.
+func (e *llamaEngine) Invoke(ctx context.Context, op Operation, body []byte) (Answer, error) {
+	if err := e.checkTools(op, body); err != nil {
+		return Answer{}, err
+	}
+	return e.answers.Invoke(ctx, op, body)
+}
+
+// Stream passes the answer on as it comes, or the answers.
+func (e *llamaEngine) Stream(ctx context.Context, op Operation, body []byte, sink Sink) (*commonv1.TokenUsage, error) {
+	if err := e.checkTools(op, body); err != nil {
+		return nil, err
+	}
+	return e.answers.Stream(ctx, op, body, sink)
+}
+
+// checkTools refuses tools where the model would not hear of them.
+func (e *llamaEngine) checkTools(op Operation, body []byte) error {
+	if op != Chat || !e.toolless.Load() {
+		return nil
+	}
+	members, err := jsonbody.Get(body, "tools", "tool_choice")
+	if err != nil {
+		return badBody(err)
+	}
+	var tools []json.RawMessage
+	isList := json.Unmarshal(members["tools"], &tools) == nil // what is none is the engine's to refuse
+	if !isList || len(tools) == 0 || string(members["tool_choice"]) == `"none"` {
+		return nil
+	}
+	return apierr.Invalid("tools", "this model cannot call tools: its chat template has no place for them; leave tools out, or use a model that can")
+}
+
+var _ Engine = (*llamaEngine)(nil)
