@@ -274,3 +274,40 @@ func TestGivesUpOnACrashLoop(t *testing.T) {
 		})
 	}
 }
+
+// What is not the engine's fault, or runs elsewhere, is tried again for ever; what
+// the engine does besides counts as ever.
+func TestExcusedFailuresAreNotHeldAgainstIt(t *testing.T) {
+	for name, tt := range map[string]struct {
+		start  func(n int) (Instance, error)
+		starts int // 0: it is not given up
+	}{
+		"files that do not come": {func(int) (Instance, error) { return nil, &ExcusedError{errors.New("no such host")} }, 0},
+		"every other time": {func(n int) (Instance, error) {
+			if n%2 == 0 {
+				return nil, errors.New("no such program")
+			}
+			return nil, &ExcusedError{errors.New("no such host")}
+		}, 8},
+		"runs elsewhere": {func(int) (Instance, error) { return elsewhere{newFakeEngine(errors.New("connection refused"))}, nil }, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := DefaultConfig()
+			cfg.QuarantineAfter, cfg.StartTimeout = 4, time.Second
+			starts := 0
+			start := func(context.Context) (Instance, error) { starts++; return tt.start(starts) }
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			r := &recorder{begun: time.Now()}
+			err := New(cfg, clock.Real(), nil, start, r.report).Run(ctx)
+			if (err != nil) != (tt.starts > 0) || starts < 8 || tt.starts > 0 && starts != tt.starts {
+				t.Errorf("%s: %v after %d starts", name, err, starts)
+			}
+		})
+	}
+}
+
+// elsewhere is an engine whose end cannot be seen.
+type elsewhere struct{ *fakeEngine }
+
+func (elsewhere) Exited() <-chan struct{} { return nil }
