@@ -89,6 +89,19 @@ func TestRealAllInOne(t *testing.T) {
 	again.Call(t, http.MethodGet, "/v1/collections/kept", nil, http.StatusOK)
 }
 
+// TestRealTensors serves a scikit-learn model with MLServer to tritonclient and
+// kserve.
+func TestRealTensors(t *testing.T) {
+	mlserver := os.Getenv("POTERNE_MLSERVER")
+	if mlserver == "" {
+		t.Fatal("POTERNE_MLSERVER is not set: scripts/components.sh env says it")
+	}
+	// The simulated engines bring no parts: the worker finds this one in PATH.
+	t.Setenv("PATH", filepath.Dir(mlserver)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	g, _ := startAllInOne(t, t.TempDir(), "--engine", "sim")
+	scenario.Tensors(t, g, "sdk/check_tritonclient.py", "sdk/check_kserve.py")
+}
+
 // TestRealAllInOneSim runs the scenarios that need no real model against the
 // simulated engine, kills the process without warning, and looks for orphans.
 func TestRealAllInOneSim(t *testing.T) {

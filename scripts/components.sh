@@ -31,19 +31,23 @@ Usage: scripts/components.sh VERB...
   compose         docker-compose, to check docker-compose.yml
   elasticsearch   a bare Elasticsearch node; tests only
   python-sdk      the official OpenAI Python package; tests only
+  mlserver        MLServer with scikit-learn: serves tensors; tests only
+  inference-clients  tritonclient and kserve; tests only
   tools           buf, golangci-lint, the protoc plugins and other developer tools
   grpcurl         grpcurl alone, to call gRPC by hand
   run             engine and models: what `make up` needs
   mesh            run, consul and servers: what `make mesh` needs
-  real            mesh, stores and python-sdk: what `make test-real` needs
+  real            mesh, stores, python-sdk, mlserver and inference-clients:
+                  what `make test-real` needs
   env             print the paths as `export NAME=path` lines; fetches nothing
 TEXT
 }
 
 run_verb() {
   case $1 in
-    engine | models | consul | stores | servers | compose | elasticsearch | tools | grpcurl | env) "verb_$1" ;;
+    engine | models | consul | stores | servers | compose | elasticsearch | mlserver | tools | grpcurl | env) "verb_$1" ;;
     python-sdk) verb_python_sdk ;;
+    inference-clients) verb_inference_clients ;;
     run)
       verb_engine
       verb_models
@@ -58,6 +62,8 @@ run_verb() {
       run_verb mesh
       verb_stores
       verb_python_sdk
+      verb_mlserver
+      verb_inference_clients
       ;;
     help | -h | --help) usage ;;
     *)

@@ -7,11 +7,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cache=${POTERNE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/poterne}
 export PATH="$cache/tools/bin:$PATH"
 
-generated=(proto/gen/poterne services/edge/internal/openapi/openapi.json)
+generated=(proto/gen/inference proto/gen/poterne services/edge/internal/openapi/openapi.json)
 
 generate() {
   buf lint
-  rm -rf proto/gen/poterne
+  rm -rf proto/gen/inference proto/gen/poterne
   buf generate
   scripts/openapi.sh
 }

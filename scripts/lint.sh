@@ -49,7 +49,7 @@ lint_go() {
 lint_proto() {
   local rc=0
   buf lint || rc=1
-  buf format --diff --exit-code --path proto/poterne || rc=1
+  buf format --diff --exit-code --path proto/inference --path proto/poterne || rc=1
   return "$rc"
 }
 

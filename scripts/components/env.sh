@@ -17,6 +17,8 @@ verb_env() {
       printf 'export POTERNE_WEIGHTS_EMBEDDING_SHA256=%s\n' "$EMBEDDING_MODEL_SHA256"
     fi
     export_if POTERNE_PYTHON_SDK "$(python_sdk_dir)/bin/python"
+    export_if POTERNE_MLSERVER "$(mlserver_dir)/bin/mlserver"
+    export_if POTERNE_INFERENCE_CLIENTS "$(inference_clients_dir)/bin/python"
   fi
   if [[ -e $(chat_model_dir)/$CHAT_MODEL_FILE ]]; then
     export_if POTERNE_WEIGHTS_CHAT "$(chat_model_dir)/$CHAT_MODEL_FILE"

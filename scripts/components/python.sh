@@ -58,3 +58,31 @@ build_python_sdk() { # DIR
   say "python-sdk: fetching the OpenAI package and what it needs (10 MB)"
   pip_target "$PARTS/python-sdk.txt" "$1/lib"
 }
+
+mlserver_dir() { printf '%s/mlserver/%s-%s' "$(cache_dir)" "$(key_of "$PARTS/mlserver.txt")" "$(python_tag)"; }
+
+verb_mlserver() {
+  require_python mlserver
+  install_once mlserver "$(mlserver_dir)" build_mlserver
+  refresh_launcher python "$(mlserver_dir)"
+  refresh_launcher mlserver "$(mlserver_dir)"
+  refresh_launcher train-sklearn "$(mlserver_dir)"
+}
+
+build_mlserver() { # DIR
+  say "mlserver: fetching MLServer with scikit-learn and what they need (150 MB)"
+  pip_target "$PARTS/mlserver.txt" "$1/lib"
+}
+
+inference_clients_dir() { printf '%s/inference-clients/%s-%s' "$(cache_dir)" "$(key_of "$PARTS/inference-clients.txt")" "$(python_tag)"; }
+
+verb_inference_clients() {
+  require_python inference-clients
+  install_once inference-clients "$(inference_clients_dir)" build_inference_clients
+  refresh_launcher python "$(inference_clients_dir)"
+}
+
+build_inference_clients() { # DIR
+  say "inference-clients: fetching tritonclient, kserve and what they need (120 MB)"
+  pip_target "$PARTS/inference-clients.txt" "$1/lib"
+}

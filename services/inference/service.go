@@ -116,6 +116,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	validator, err := protovalidate.New(protovalidate.WithMessages(
 		&inferencev1.InvokeRequest{}, &inferencev1.EmbedRequest{}, &inferencev1.CountTokensRequest{}, &inferencev1.GetServedModelRequest{},
 		&inferencev1.ListServedModelsRequest{}, &inferencev1.ListWorkersRequest{},
+		&inferencev1.InferTensorsRequest{}, &inferencev1.GetTensorModelRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)

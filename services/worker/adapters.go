@@ -31,6 +31,7 @@ func (e Engines) adapters(c clock.Clock) []engine.Adapter {
 	if e.Sim.Path != "" {
 		out = append(out, engine.NewSimulated(e.Sim.program(), e.Sim.Queue))
 	}
+	out = append(out, engine.NewMLServer(e.MLServer.tensors()), engine.NewTriton(e.Triton.tensors()))
 	endpoints := make(map[string]engine.Endpoint, len(e.OpenAI.Endpoints))
 	for name, end := range e.OpenAI.Endpoints {
 		slots := end.Slots

@@ -160,6 +160,8 @@ func DefaultConfig() *Config {
 			SGLang:      GPUServer{Engine: Engine{Path: "sglang", Args: []string{"serve"}, Queue: 256}, Slots: 64},
 			Ollama:      Ollama{Engine: Engine{Path: "ollama", Queue: 32}, Slots: 2},
 			OpenAI:      OpenAI{Queue: 32},
+			MLServer:    Tensors{Engine: Engine{Path: "mlserver", Queue: 32}, Slots: 4},
+			Triton:      Tensors{Engine: Engine{Path: "tritonserver", Queue: 64}, Slots: 16},
 		},
 		Supervision: supervise.DefaultConfig(),
 		Embedding: Embedding{

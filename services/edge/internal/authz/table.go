@@ -10,6 +10,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
+	oip "github.com/poterne/poterne/proto/gen/inference"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
@@ -61,8 +62,14 @@ func Table() map[string]Method {
 		reflectionv1alpha.ServerReflection_ServerReflectionInfo_FullMethodName: {Access: Public},
 		// Consumers of the registry are services behind the edge.
 		registryv1.RegistryService_Watch_FullMethodName: {Access: Never},
+		// Probes of clients and load balancers; they tell what /livez tells.
+		oip.GRPCInferenceService_ServerLive_FullMethodName:  {Access: Public},
+		oip.GRPCInferenceService_ServerReady_FullMethodName: {Access: Public},
+		// What is loaded follows from the registry's aliases and splits.
+		oip.GRPCInferenceService_RepositoryModelLoad_FullMethodName:   {Access: Never},
+		oip.GRPCInferenceService_RepositoryModelUnload_FullMethodName: {Access: Never},
 	}
-	for _, part := range []map[string]Method{openAIMethods(), adminMethods(), searchMethods(), registryMethods()} {
+	for _, part := range []map[string]Method{openAIMethods(), tensorMethods(), adminMethods(), searchMethods(), registryMethods()} {
 		for method, m := range part {
 			m.Access = Checked
 			t[method] = m
@@ -80,6 +87,17 @@ func openAIMethods() map[string]Method {
 		edgev1.OpenAIService_CreateEmbedding_FullMethodName:      {Type: "model", Action: "embed", ID: modelName},
 		edgev1.OpenAIService_ListModels_FullMethodName:           {Type: "model", Action: "list"},
 		edgev1.OpenAIService_GetModel_FullMethodName:             {Type: "model", Action: "get", ID: modelName},
+	}
+}
+
+func tensorMethods() map[string]Method {
+	return map[string]Method{
+		oip.GRPCInferenceService_ServerMetadata_FullMethodName:   {Type: "model", Action: "list"},
+		oip.GRPCInferenceService_ModelReady_FullMethodName:       {Type: "model", Action: "get", ID: tensorModel},
+		oip.GRPCInferenceService_ModelMetadata_FullMethodName:    {Type: "model", Action: "get", ID: tensorModel},
+		oip.GRPCInferenceService_ModelInfer_FullMethodName:       {Type: "model", Action: "infer", ID: tensorModel},
+		oip.GRPCInferenceService_ModelStreamInfer_FullMethodName: {Type: "model", Action: "infer", ID: tensorModel},
+		oip.GRPCInferenceService_RepositoryIndex_FullMethodName:  {Type: "model", Action: "list"},
 	}
 }
 
@@ -139,8 +157,25 @@ func modelName(req any) string {
 	if !ok {
 		return ""
 	}
-	name, _, _ := strings.Cut(r.GetModel(), "@")
+	return bareName(r.GetModel())
+}
+
+func bareName(reference string) string {
+	name, _, _ := strings.Cut(reference, "@")
 	return name
+}
+
+// tensorModel is modelName for the Open Inference Protocol, which has it in
+// fields of other names.
+func tensorModel(req any) string {
+	switch r := req.(type) {
+	case interface{ GetModelName() string }:
+		return bareName(r.GetModelName())
+	case interface{ GetName() string }:
+		return bareName(r.GetName())
+	default:
+		return ""
+	}
 }
 
 func collection(req any) string {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
+	oip "github.com/poterne/poterne/proto/gen/inference"
 )
 
 // The bounds on what is still done about a body that nobody will read. What has
@@ -97,7 +98,7 @@ func (b *body) fail(err error) error {
 }
 
 // checkBody refuses what can be refused before the body is read.
-func (h *handler) checkBody(r *http.Request) error {
+func (h *handler) checkBody(r *http.Request, rt *route) error {
 	if r.ContentLength > int64(h.cfg.MaxBodyBytes) {
 		return tooLarge(int64(h.cfg.MaxBodyBytes))
 	}
@@ -112,6 +113,9 @@ func (h *handler) checkBody(r *http.Request) error {
 		return nil
 	}
 	mediaType, params, err := mime.ParseMediaType(ct)
+	if err == nil && mediaType == contentTypeBinary && rt.rpc == oip.GRPCInferenceService_ModelInfer_FullMethodName {
+		return nil
+	}
 	charset := params["charset"]
 	if err != nil || mediaType != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return apierr.New(apierr.UnsupportedMediaType, "the body must be JSON: send Content-Type: application/json")

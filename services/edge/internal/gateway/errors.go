@@ -36,6 +36,9 @@ func openAIPath(path string) bool {
 	}
 }
 
+// tensorPath reports whether a path is one of the Open Inference Protocol's.
+func tensorPath(path string) bool { return path == "/v2" || strings.HasPrefix(path, "/v2/") }
+
 // writeError answers with err in the shape that the path's clients read. What is
 // refused here, before there was a call, is noted for the audit trail.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
@@ -43,6 +46,10 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	id := requestid.FromContext(r.Context())
 	if openAIPath(r.URL.Path) {
 		httperr.WriteOpenAI(w, id, err)
+		return
+	}
+	if tensorPath(r.URL.Path) {
+		httperr.WriteInference(w, id, err)
 		return
 	}
 	httperr.WriteProblem(w, id, err)

@@ -26,6 +26,7 @@ import (
 	"github.com/poterne/poterne/pkg/ids"
 	"github.com/poterne/poterne/pkg/requestid"
 	"github.com/poterne/poterne/pkg/telemetry"
+	oip "github.com/poterne/poterne/proto/gen/inference"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
@@ -33,6 +34,8 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
+	"github.com/poterne/poterne/services/edge/internal/openinference"
+	"github.com/poterne/poterne/services/edge/internal/tensor"
 )
 
 // Deps is what the HTTP side works with; all fields are needed.
@@ -40,8 +43,10 @@ type Deps struct {
 	// Conn leads to the edge's own services, through the chain.
 	Conn grpc.ClientConnInterface
 	// Door is the part of the chain that comes before a request's body is read.
-	Door      *middleware.Door
-	Codec     *jsoncodec.Codec
+	Door  *middleware.Door
+	Codec *jsoncodec.Codec
+	// Tensors bounds the bodies of the Open Inference Protocol.
+	Tensors   tensor.Limits
 	Addresses *clientaddr.Resolver
 	Clock     clock.Clock
 	IDs       ids.Source
@@ -59,6 +64,7 @@ type handler struct {
 	routes  routes
 	gateway *runtime.ServeMux
 	openai  edgev1.OpenAIServiceClient
+	tensors oip.GRPCInferenceServiceClient
 	tracer  trace.Tracer
 	metrics *metrics.HTTP
 	access  *accessLog
@@ -68,7 +74,8 @@ type handler struct {
 func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	h := &handler{
 		Deps: d, cfg: cfg, openai: edgev1.NewOpenAIServiceClient(d.Conn),
-		tracer: d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
+		tensors: oip.NewGRPCInferenceServiceClient(d.Conn),
+		tracer:  d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
 	}
 	for _, file := range []protoreflect.FileDescriptor{
 		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto,
@@ -79,6 +86,9 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 				return nil, err
 			}
 		}
+	}
+	for _, rt := range openinference.Routes() {
+		h.routes.page(rt.Method, rt.Path, rt.RPC)
 	}
 	for path := range d.Pages {
 		if !strings.HasSuffix(path, "/") || path == "/" {
@@ -150,7 +160,8 @@ func (h *handler) withCORS(next http.Handler) http.Handler {
 		AllowedOrigins: h.cfg.CORS.Origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
 		AllowedHeaders: slices.Concat([]string{
-			"Authorization", "Content-Type", "X-Request-Id", "Traceparent", "Tracestate", "OpenAI-Organization", "OpenAI-Project",
+			"Authorization", "Content-Type", headerJSONLength, "X-Request-Id", "Traceparent", "Tracestate", "OpenAI-Organization",
+			"OpenAI-Project",
 			// What OpenAI's SDK sends from a browser.
 			"X-Stainless-Arch", "X-Stainless-Async", "X-Stainless-Custom-Poll-Interval", "X-Stainless-Helper-Method",
 			"X-Stainless-Lang", "X-Stainless-OS", "X-Stainless-Package-Version", "X-Stainless-Poll-Helper",
@@ -159,7 +170,7 @@ func (h *handler) withCORS(next http.Handler) http.Handler {
 		ExposedHeaders: []string{
 			"X-Request-Id", "Traceparent", "Retry-After", "RateLimit", "RateLimit-Policy",
 			"X-RateLimit-Limit-Requests", "X-RateLimit-Remaining-Requests", "X-RateLimit-Reset-Requests",
-			"X-Poterne-Model", "X-Poterne-Arm", "X-Poterne-Cache",
+			"X-Poterne-Model", "X-Poterne-Arm", "X-Poterne-Cache", headerJSONLength,
 		},
 		MaxAge: int(h.cfg.CORS.MaxAge.Seconds()),
 	}).Handler(next)
@@ -239,8 +250,11 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 // call makes a request into a call, for somebody who was let in: nothing of the
 // body was read before.
 func (h *handler) call(w *writer, r *http.Request, rt *route) {
-	if err := h.checkBody(r); err != nil {
+	if err := h.checkBody(r, rt); err != nil {
 		writeError(w, r, err)
+		return
+	}
+	if h.tensorCall(w, r, rt) {
 		return
 	}
 	switch rt.rpc {

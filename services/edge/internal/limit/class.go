@@ -5,6 +5,7 @@ import (
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha" // older clients still ask it
 
+	oip "github.com/poterne/poterne/proto/gen/inference"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
@@ -28,10 +29,12 @@ const (
 	Embed Class = "embed"
 	// Generate requests run a chat model.
 	Generate Class = "generate"
+	// Infer requests run a model on tensors.
+	Infer Class = "infer"
 )
 
 // Classes returns every class.
-func Classes() []Class { return []Class{Free, Read, Write, Search, Embed, Generate} }
+func Classes() []Class { return []Class{Free, Read, Write, Search, Embed, Generate, Infer} }
 
 // Cost is what a request of this class takes from its key's requests per minute.
 func (c Class) Cost() int {
@@ -52,6 +55,17 @@ func Table() map[string]Class {
 		edgev1.OpenAIService_CreateEmbedding_FullMethodName:      Embed,
 		edgev1.OpenAIService_ListModels_FullMethodName:           Read,
 		edgev1.OpenAIService_GetModel_FullMethodName:             Read,
+
+		oip.GRPCInferenceService_ServerLive_FullMethodName:            Free,
+		oip.GRPCInferenceService_ServerReady_FullMethodName:           Free,
+		oip.GRPCInferenceService_ServerMetadata_FullMethodName:        Read,
+		oip.GRPCInferenceService_ModelReady_FullMethodName:            Read,
+		oip.GRPCInferenceService_ModelMetadata_FullMethodName:         Read,
+		oip.GRPCInferenceService_ModelInfer_FullMethodName:            Infer,
+		oip.GRPCInferenceService_ModelStreamInfer_FullMethodName:      Infer,
+		oip.GRPCInferenceService_RepositoryIndex_FullMethodName:       Read,
+		oip.GRPCInferenceService_RepositoryModelLoad_FullMethodName:   Write,
+		oip.GRPCInferenceService_RepositoryModelUnload_FullMethodName: Write,
 
 		edgev1.AdminService_CreateApiKey_FullMethodName:     Write,
 		edgev1.AdminService_GetApiKey_FullMethodName:        Read,

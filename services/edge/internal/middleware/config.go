@@ -47,6 +47,8 @@ type Deadlines struct {
 	Write time.Duration `yaml:"write"`
 	// Generate is for chat and completions, streams included.
 	Generate time.Duration `yaml:"generate"`
+	// Infer is for tensors, streams included.
+	Infer time.Duration `yaml:"infer"`
 	// Watch is for streams about the gateway itself: health and reflection. They
 	// need no credentials; a watcher opens the next one, as gRPC's own does.
 	Watch time.Duration `yaml:"watch"`
@@ -58,6 +60,8 @@ func (d Deadlines) of(c limit.Class) time.Duration {
 		return d.Generate
 	case limit.Embed:
 		return d.Embed
+	case limit.Infer:
+		return d.Infer
 	case limit.Write:
 		return d.Write
 	case limit.Free:
@@ -76,7 +80,7 @@ func DefaultConfig() Config {
 		Address:           AddressConfig{RequestsPerMinute: 600_000, FailureCost: 1000, MaxAddresses: 65536},
 		Deadlines: Deadlines{
 			Default: time.Minute, Embed: 2 * time.Minute, Write: 5 * time.Minute,
-			Generate: 10 * time.Minute, Watch: time.Hour,
+			Generate: 10 * time.Minute, Infer: 10 * time.Minute, Watch: time.Hour,
 		},
 		Redis: limit.DefaultRedisConfig(),
 	}
@@ -117,6 +121,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 		{"embed", c.Deadlines.Embed},
 		{"write", c.Deadlines.Write},
 		{"generate", c.Deadlines.Generate},
+		{"infer", c.Deadlines.Infer},
 		{"watch", c.Deadlines.Watch},
 	} {
 		p.Check(d.value > 0, prefix+".deadlines."+d.key, "must be positive, got %v", d.value)

@@ -74,8 +74,9 @@ func newSteps(d Deps) *steps {
 type steps struct{ Deps }
 
 // messageStep makes a step that must see the request: at once for a unary call,
-// and with the first message for a stream, since a server's handler receives
-// that before it does anything. Steps further out see the message first.
+// and with each message for a stream, since a server's handler receives the
+// first one before it does anything, and each further one asks for more. Steps
+// further out see the message first.
 func messageStep(name string, check func(ctx context.Context, method string, req any, setHeader headerSetter) error) grpcserver.Interceptor {
 	return grpcserver.Interceptor{
 		Name: name,
@@ -86,30 +87,31 @@ func messageStep(name string, check func(ctx context.Context, method string, req
 			return handler(ctx, req)
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-			return handler(srv, &firstMessage{ServerStream: ss, check: func(msg any) error {
-				return check(ss.Context(), info.FullMethod, msg, ss.SetHeader)
+			return handler(srv, &checkedStream{ServerStream: ss, check: func(msg any, setHeader headerSetter) error {
+				return check(ss.Context(), info.FullMethod, msg, setHeader)
 			}})
 		},
 	}
 }
 
-// firstMessage checks the first message that is received.
-type firstMessage struct {
+// checkedStream checks each message that is received.
+type checkedStream struct {
 	grpc.ServerStream
-	check func(msg any) error
-	done  bool
+	check func(msg any, setHeader headerSetter) error
+	begun bool
 }
 
 // RecvMsg is called by one goroutine at a time (grpc.ServerStream).
-func (s *firstMessage) RecvMsg(m any) error {
+func (s *checkedStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	if s.done {
-		return nil
+	setHeader := headerSetter(s.SetHeader)
+	if s.begun {
+		setHeader = noHeader // it may have been sent with an answer to the first
 	}
-	s.done = true
-	return s.check(m)
+	s.begun = true
+	return s.check(m, setHeader)
 }
 
 // contextStep makes a step that adds to the context, before any message.

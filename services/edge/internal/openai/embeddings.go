@@ -39,7 +39,7 @@ func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddin
 	if err != nil {
 		return nil, err
 	}
-	if err := served(ctx, unaryHeader(ctx), resp.GetServedBy()); err != nil {
+	if err := Served(ctx, unaryHeader(ctx), resp.GetServedBy()); err != nil {
 		return nil, err
 	}
 	tokens := resp.GetUsage().GetPromptTokens()

@@ -5,22 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"time"
 
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
-	"github.com/poterne/poterne/pkg/clock"
-	"github.com/poterne/poterne/pkg/grpcclient"
-	"github.com/poterne/poterne/pkg/telemetry"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
-	"github.com/poterne/poterne/services/edge/internal/metrics"
 )
 
 // call is a request on its way to the engine.
@@ -59,15 +53,6 @@ func (s *Server) request(ctx context.Context, c call) (*inferencev1.InvokeReques
 	}, nil
 }
 
-// maxAttempts is how often a request is given to the inference service: a
-// replica that is killed takes the requests in its hands with it, and another
-// one can serve those of which the caller has seen nothing.
-const maxAttempts = 3
-
-// retryPause is between two attempts: long enough for the connection's other
-// addresses to be taken.
-const retryPause = 25 * time.Millisecond
-
 // invoke runs a request and reads the engine's whole answer into answer.
 func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (*commonv1.TokenUsage, error) {
 	req, err := s.request(ctx, c)
@@ -80,11 +65,11 @@ func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (*com
 		if err == nil {
 			break
 		}
-		if !s.again(ctx, attempt, err) {
+		if !s.again.May(ctx, attempt, err) {
 			return nil, c.failed(err)
 		}
 	}
-	if err := served(ctx, unaryHeader(ctx), resp.GetServedBy()); err != nil {
+	if err := Served(ctx, unaryHeader(ctx), resp.GetServedBy()); err != nil {
 		return nil, err
 	}
 	audit.From(ctx).SetTokens(resp.GetUsage().GetPromptTokens(), resp.GetUsage().GetCompletionTokens())
@@ -92,17 +77,6 @@ func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (*com
 		return nil, engineFailed(fmt.Errorf("worker %s: %w", resp.GetServedBy().GetWorkerId(), err))
 	}
 	return resp.GetUsage(), nil
-}
-
-// again reports whether a failed attempt may be followed by another one, and
-// waits until it should be: only when the connection failed, as against an
-// answer of the service, which has tried other workers by itself.
-func (s *Server) again(ctx context.Context, attempt int, err error) bool {
-	if attempt >= maxAttempts || !grpcclient.Unreached(err) || ctx.Err() != nil {
-		return false
-	}
-	s.Log.WarnContext(ctx, "the inference service went away; asking again", slog.Int(metrics.KeyAttempt, attempt), telemetry.Err(err))
-	return clock.Sleep(ctx, s.Clock, retryPause*time.Duration(attempt)) == nil
 }
 
 // stream runs a request and gives each of the engine's chunks to send, in
@@ -117,7 +91,7 @@ func (s *Server) stream(ctx context.Context, c call, setHeader func(metadata.MD)
 		if err == nil {
 			return usage, nil
 		}
-		if began || !s.again(ctx, attempt, err) {
+		if began || !s.again.May(ctx, attempt, err) {
 			return nil, c.failed(err)
 		}
 	}
@@ -151,7 +125,7 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 			used(record, event.GetUsage())
 			if !began {
 				began = true
-				err = served(ctx, setHeader, by)
+				err = Served(ctx, setHeader, by)
 			}
 			if err == nil {
 				err = send(e.Chunk)
@@ -163,7 +137,7 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 			usage := e.Finish.GetUsage()
 			used(record, usage)
 			if !began { // an answer without a chunk was still served by somebody
-				err = served(ctx, setHeader, by)
+				err = Served(ctx, setHeader, by)
 			}
 			return began, usage, err
 		}

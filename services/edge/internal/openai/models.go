@@ -62,6 +62,8 @@ func taskName(t commonv1.Task) string {
 		return "chat"
 	case commonv1.Task_TASK_EMBEDDING:
 		return "embedding"
+	case commonv1.Task_TASK_TENSOR:
+		return "tensor"
 	case commonv1.Task_TASK_UNSPECIFIED:
 		return ""
 	default:

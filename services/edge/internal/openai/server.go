@@ -20,6 +20,7 @@ import (
 	"github.com/poterne/poterne/pkg/ids"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/edge/internal/again"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 )
@@ -67,10 +68,11 @@ type Deps struct {
 type Server struct {
 	edgev1.UnimplementedOpenAIServiceServer
 	Deps
+	again again.Policy
 }
 
 // New returns a server.
-func New(d Deps) *Server { return &Server{Deps: d} }
+func New(d Deps) *Server { return &Server{Deps: d, again: again.Policy{Clock: d.Clock, Log: d.Log}} }
 
 // routingKey is what a traffic split sticks to.
 func routingKey(ctx context.Context, user string) string {
@@ -81,8 +83,8 @@ func routingKey(ctx context.Context, user string) string {
 	return c.Subject
 }
 
-// served tells the caller and the audit trail who answered.
-func served(ctx context.Context, setHeader func(metadata.MD) error, by *inferencev1.ServedBy) error {
+// Served tells the caller and the audit trail who answered.
+func Served(ctx context.Context, setHeader func(metadata.MD) error, by *inferencev1.ServedBy) error {
 	version := fmt.Sprintf("%s@v%d", by.GetModel(), by.GetVersion())
 	md := metadata.Pairs(HeaderModel, version, HeaderCache, cacheBypass)
 	if by.GetArm() != "" {

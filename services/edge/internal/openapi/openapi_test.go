@@ -13,6 +13,7 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/edge/internal/openinference"
 )
 
 func parse(t *testing.T) map[string]any {
@@ -48,6 +49,9 @@ func TestDocumentHasEveryCall(t *testing.T) {
 			verb, path := binding(rule)
 			want = append(want, verb+" "+path)
 		}
+	}
+	for _, rt := range openinference.Routes() {
+		want = append(want, strings.ToLower(rt.Method)+" "+rt.Path)
 	}
 	var got []string
 	paths, _ := at(parse(t), "paths").(map[string]any)

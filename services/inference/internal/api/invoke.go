@@ -60,7 +60,7 @@ func (s *Server) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (resp
 		Digest: j.query.Digest, Inputs: req.GetInputs(), InputType: req.GetInputType(),
 		Dimensions: req.GetDimensions(), Extra: req.GetExtra(), Replica: s.opts.Replica,
 	}
-	j.query.Print = s.printEmbed(ask)
+	j.query.Print = s.printMessage(ask)
 	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
 		answer, err := run.Copy().Worker().Client().Embed(ctx, ask)
 		if err != nil {
@@ -111,10 +111,22 @@ func checkTask(v *catalog.Version, task commonv1.Task) error {
 	if has == task || has == commonv1.Task_TASK_UNSPECIFIED {
 		return nil
 	}
-	if has == commonv1.Task_TASK_EMBEDDING {
-		return apierr.Invalid("model", "model %q embeds texts and does not complete them", v.Model)
+	return apierr.Invalid("model", "model %q is for %s, and not for %s", v.Model, purpose(has), purpose(task))
+}
+
+func purpose(task commonv1.Task) string {
+	switch task {
+	case commonv1.Task_TASK_CHAT:
+		return "chat and completion"
+	case commonv1.Task_TASK_EMBEDDING:
+		return "embedding"
+	case commonv1.Task_TASK_TENSOR:
+		return "tensors"
+	case commonv1.Task_TASK_UNSPECIFIED:
+		return "nothing that is known here"
+	default:
+		return "nothing that is known here"
 	}
-	return apierr.Invalid("model", "model %q completes texts and does not embed them", v.Model)
 }
 
 func operationName(op workerv1.Operation) string {

@@ -21,8 +21,8 @@ func (s *Server) printInvoke(ask *workerv1.InvokeRequest) func() uint64 {
 	}
 }
 
-// printEmbed does the same for texts to embed.
-func (s *Server) printEmbed(ask *workerv1.EmbedRequest) func() uint64 {
+// printMessage does the same for texts to embed, and for tensors.
+func (s *Server) printMessage(ask proto.Message) func() uint64 {
 	return func() uint64 {
 		// What cannot be written has no print of its own, and so shares one.
 		data, _ := proto.MarshalOptions{Deterministic: true}.Marshal(ask)

@@ -83,6 +83,9 @@ func New(opts Options) *Server {
 const (
 	operationEmbed = "embed"
 	operationCount = "count_tokens"
+
+	operationTensors     = "infer"
+	operationTensorModel = "tensor-model"
 )
 
 // ask is what every request for a model says.

@@ -50,6 +50,15 @@ func Embedding() Change {
 	}
 }
 
+// Tensors makes every version a model of tensors.
+func Tensors() Change {
+	return func(m *registryv1.ModelState) {
+		for _, v := range m.GetVersions() {
+			v.Spec.Task = commonv1.Task_TASK_TENSOR
+		}
+	}
+}
+
 // Alias points an alias at a version.
 func Alias(name string, version int) Change {
 	return func(m *registryv1.ModelState) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
+	oip "github.com/poterne/poterne/proto/gen/inference"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 )
 
@@ -24,6 +25,7 @@ type Worker struct {
 	OnInvoke func(ctx context.Context, req *workerv1.InvokeRequest) (*workerv1.InvokeResponse, error)
 	OnStream func(req *workerv1.InvokeRequest, stream grpc.ServerStreamingServer[workerv1.InvokeStreamResponse]) error
 	OnEmbed  func(ctx context.Context, req *workerv1.EmbedRequest) (*workerv1.EmbedResponse, error)
+	OnInfer  func(req *workerv1.InferTensorsRequest, send func(*oip.ModelInferResponse) error) error
 	// OnLoad decides whether a version is admitted; nil admits, and the version
 	// is ready at once.
 	OnLoad func(w *Worker, req *workerv1.LoadModelRequest) error

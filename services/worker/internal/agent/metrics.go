@@ -60,6 +60,7 @@ const (
 	opChat       = "chat"
 	opCompletion = "completion"
 	opEmbed      = "embed"
+	opInfer      = "infer"
 	outcomeOK    = "OK"
 )
 
@@ -155,7 +156,7 @@ func (m *metrics) of(model string) *series {
 		prompt: with(attribute.String(keyKind, "prompt")), generated: with(attribute.String(keyKind, "completion")),
 		cached: with(attribute.String(keyKind, "cached_prompt")),
 	}
-	for _, op := range []string{opChat, opCompletion, opEmbed} {
+	for _, op := range []string{opChat, opCompletion, opEmbed, opInfer} {
 		s.good[op] = with(attribute.String(keyOperation, op), attribute.String(keyOutcome, outcomeOK))
 	}
 	return s

@@ -11,8 +11,12 @@ import (
 )
 
 // warmUp runs a small request on an engine that has just started. One that fails
-// at it is used all the same: its callers are told what is wrong.
+// at it is used all the same: its callers are told what is wrong. What tensors a
+// model takes is not known here, so one that takes them is left cold.
 func (a *Agent) warmUp(ctx context.Context, m *model, e engine.Engine) {
+	if m.spec.GetTask() == commonv1.Task_TASK_TENSOR {
+		return
+	}
 	begun := a.parts.Clock.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

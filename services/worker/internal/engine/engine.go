@@ -112,6 +112,9 @@ type Command struct {
 	// ListenEnv is the variable that gets 127.0.0.1 and the port, of a program
 	// that has no flag for it; empty otherwise.
 	ListenEnv string
+	// Setup, unless nil, fills a new directory of this start's own, in which the
+	// program then runs, before it listens on port.
+	Setup func(dir string, port int) error
 }
 
 // Environment returns what is added to the environment for the port.

@@ -56,7 +56,7 @@ func (l *Llama) read(m Model) (reading, error) {
 	r.slots = p.number("parallel", l.cfg.Slots, maxSlots)
 	r.layers = l.cfg.GPULayers
 	if text, ok := params[parameterGPULayers]; ok {
-		r.layers = p.numberFrom(parameterGPULayers, allLayers, allLayers, 1<<20)
+		r.layers = p.within(parameterGPULayers, allLayers, allLayers, 1<<20)
 		r.explicit = text != strconv.Itoa(allLayers)
 	}
 	r.prefixes = prefixesOf(p)

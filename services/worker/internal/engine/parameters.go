@@ -31,11 +31,11 @@ func (p *parameters) text(name, fallback string) string {
 
 // number takes a whole number from 1 to high.
 func (p *parameters) number(name string, fallback, high int) int {
-	return p.numberFrom(name, fallback, 1, high)
+	return p.within(name, fallback, 1, high)
 }
 
-// numberFrom takes a whole number from low to high.
-func (p *parameters) numberFrom(name string, fallback, low, high int) int {
+// within takes a whole number from low to high.
+func (p *parameters) within(name string, fallback, low, high int) int {
 	text, ok := p.left[name]
 	if !ok {
 		return fallback
@@ -77,6 +77,16 @@ func (p *parameters) context(name string, m Model) int {
 // size takes a number of bytes; 0 when it is not given.
 func (p *parameters) size(name string) int64 {
 	return int64(p.number(name, 0, math.MaxInt64))
+}
+
+// choice takes a parameter that is one of the keys of choices.
+func (p *parameters) choice(name, fallback string, choices map[string]string) string {
+	v := p.text(name, fallback)
+	if _, ok := choices[v]; !ok {
+		p.fail(name, "must be one of "+strings.Join(slices.Sorted(maps.Keys(choices)), ", ")+", not "+strconv.Quote(v))
+		return fallback
+	}
+	return v
 }
 
 func (p *parameters) fail(name, what string) {

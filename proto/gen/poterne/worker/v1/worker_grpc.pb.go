@@ -22,13 +22,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	WorkerService_WatchState_FullMethodName   = "/poterne.worker.v1.WorkerService/WatchState"
-	WorkerService_LoadModel_FullMethodName    = "/poterne.worker.v1.WorkerService/LoadModel"
-	WorkerService_UnloadModel_FullMethodName  = "/poterne.worker.v1.WorkerService/UnloadModel"
-	WorkerService_Invoke_FullMethodName       = "/poterne.worker.v1.WorkerService/Invoke"
-	WorkerService_InvokeStream_FullMethodName = "/poterne.worker.v1.WorkerService/InvokeStream"
-	WorkerService_Embed_FullMethodName        = "/poterne.worker.v1.WorkerService/Embed"
-	WorkerService_Tokenize_FullMethodName     = "/poterne.worker.v1.WorkerService/Tokenize"
+	WorkerService_WatchState_FullMethodName         = "/poterne.worker.v1.WorkerService/WatchState"
+	WorkerService_LoadModel_FullMethodName          = "/poterne.worker.v1.WorkerService/LoadModel"
+	WorkerService_UnloadModel_FullMethodName        = "/poterne.worker.v1.WorkerService/UnloadModel"
+	WorkerService_Invoke_FullMethodName             = "/poterne.worker.v1.WorkerService/Invoke"
+	WorkerService_InvokeStream_FullMethodName       = "/poterne.worker.v1.WorkerService/InvokeStream"
+	WorkerService_Embed_FullMethodName              = "/poterne.worker.v1.WorkerService/Embed"
+	WorkerService_Tokenize_FullMethodName           = "/poterne.worker.v1.WorkerService/Tokenize"
+	WorkerService_InferTensors_FullMethodName       = "/poterne.worker.v1.WorkerService/InferTensors"
+	WorkerService_InferTensorsStream_FullMethodName = "/poterne.worker.v1.WorkerService/InferTensorsStream"
+	WorkerService_GetTensorModel_FullMethodName     = "/poterne.worker.v1.WorkerService/GetTensorModel"
 )
 
 // WorkerServiceClient is the client API for WorkerService service.
@@ -58,6 +61,13 @@ type WorkerServiceClient interface {
 	// tokeniser, the template of a chat included, and runs nothing. Idempotent.
 	// Unimplemented when the version's engine has no such call.
 	Tokenize(ctx context.Context, in *TokenizeRequest, opts ...grpc.CallOption) (*TokenizeResponse, error)
+	// Runs a loaded version on tensors.
+	InferTensors(ctx context.Context, in *InferTensorsRequest, opts ...grpc.CallOption) (*InferTensorsResponse, error)
+	// Runs a loaded version on tensors and streams its answers, of which there
+	// may be any number. Cancelling the call cancels the work on the engine.
+	InferTensorsStream(ctx context.Context, in *InferTensorsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InferTensorsStreamResponse], error)
+	// Says what tensors a loaded version takes and gives.
+	GetTensorModel(ctx context.Context, in *GetTensorModelRequest, opts ...grpc.CallOption) (*GetTensorModelResponse, error)
 }
 
 type workerServiceClient struct {
@@ -156,6 +166,45 @@ func (c *workerServiceClient) Tokenize(ctx context.Context, in *TokenizeRequest,
 	return out, nil
 }
 
+func (c *workerServiceClient) InferTensors(ctx context.Context, in *InferTensorsRequest, opts ...grpc.CallOption) (*InferTensorsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(InferTensorsResponse)
+	err := c.cc.Invoke(ctx, WorkerService_InferTensors_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workerServiceClient) InferTensorsStream(ctx context.Context, in *InferTensorsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InferTensorsStreamResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &WorkerService_ServiceDesc.Streams[2], WorkerService_InferTensorsStream_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[InferTensorsRequest, InferTensorsStreamResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkerService_InferTensorsStreamClient = grpc.ServerStreamingClient[InferTensorsStreamResponse]
+
+func (c *workerServiceClient) GetTensorModel(ctx context.Context, in *GetTensorModelRequest, opts ...grpc.CallOption) (*GetTensorModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetTensorModelResponse)
+	err := c.cc.Invoke(ctx, WorkerService_GetTensorModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // WorkerServiceServer is the server API for WorkerService service.
 // All implementations must embed UnimplementedWorkerServiceServer
 // for forward compatibility.
@@ -183,6 +232,13 @@ type WorkerServiceServer interface {
 	// tokeniser, the template of a chat included, and runs nothing. Idempotent.
 	// Unimplemented when the version's engine has no such call.
 	Tokenize(context.Context, *TokenizeRequest) (*TokenizeResponse, error)
+	// Runs a loaded version on tensors.
+	InferTensors(context.Context, *InferTensorsRequest) (*InferTensorsResponse, error)
+	// Runs a loaded version on tensors and streams its answers, of which there
+	// may be any number. Cancelling the call cancels the work on the engine.
+	InferTensorsStream(*InferTensorsRequest, grpc.ServerStreamingServer[InferTensorsStreamResponse]) error
+	// Says what tensors a loaded version takes and gives.
+	GetTensorModel(context.Context, *GetTensorModelRequest) (*GetTensorModelResponse, error)
 	mustEmbedUnimplementedWorkerServiceServer()
 }
 
@@ -213,6 +269,15 @@ func (UnimplementedWorkerServiceServer) Embed(context.Context, *EmbedRequest) (*
 }
 func (UnimplementedWorkerServiceServer) Tokenize(context.Context, *TokenizeRequest) (*TokenizeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Tokenize not implemented")
+}
+func (UnimplementedWorkerServiceServer) InferTensors(context.Context, *InferTensorsRequest) (*InferTensorsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method InferTensors not implemented")
+}
+func (UnimplementedWorkerServiceServer) InferTensorsStream(*InferTensorsRequest, grpc.ServerStreamingServer[InferTensorsStreamResponse]) error {
+	return status.Error(codes.Unimplemented, "method InferTensorsStream not implemented")
+}
+func (UnimplementedWorkerServiceServer) GetTensorModel(context.Context, *GetTensorModelRequest) (*GetTensorModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTensorModel not implemented")
 }
 func (UnimplementedWorkerServiceServer) mustEmbedUnimplementedWorkerServiceServer() {}
 func (UnimplementedWorkerServiceServer) testEmbeddedByValue()                       {}
@@ -347,6 +412,53 @@ func _WorkerService_Tokenize_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _WorkerService_InferTensors_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(InferTensorsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServiceServer).InferTensors(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkerService_InferTensors_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServiceServer).InferTensors(ctx, req.(*InferTensorsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkerService_InferTensorsStream_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(InferTensorsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(WorkerServiceServer).InferTensorsStream(m, &grpc.GenericServerStream[InferTensorsRequest, InferTensorsStreamResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkerService_InferTensorsStreamServer = grpc.ServerStreamingServer[InferTensorsStreamResponse]
+
+func _WorkerService_GetTensorModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTensorModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServiceServer).GetTensorModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkerService_GetTensorModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServiceServer).GetTensorModel(ctx, req.(*GetTensorModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // WorkerService_ServiceDesc is the grpc.ServiceDesc for WorkerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -374,6 +486,14 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Tokenize",
 			Handler:    _WorkerService_Tokenize_Handler,
 		},
+		{
+			MethodName: "InferTensors",
+			Handler:    _WorkerService_InferTensors_Handler,
+		},
+		{
+			MethodName: "GetTensorModel",
+			Handler:    _WorkerService_GetTensorModel_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -384,6 +504,11 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "InvokeStream",
 			Handler:       _WorkerService_InvokeStream_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "InferTensorsStream",
+			Handler:       _WorkerService_InferTensorsStream_Handler,
 			ServerStreams: true,
 		},
 	},
