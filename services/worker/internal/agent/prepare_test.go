@@ -2,7 +2,6 @@ package agent
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
@@ -291,34 +290,25 @@ func TestRoomIsMadeForWhatWasFetched(t *testing.T) {
 	}
 }
 
-// A model that is being unloaded for another does not wait for the decision that
-// waits for it.
-func TestEvictingWhatWaitsToBePlaced(t *testing.T) {
-	r := newRemoteRigWith(t, func(cfg *Config, _ *Parts) {
-		cfg.MinIdle, cfg.MaxModels = 0, 1 // a must go for b, and is tried again all the time
-		cfg.Supervision.BackoffMin, cfg.Supervision.BackoffMax = time.Millisecond, time.Millisecond
-	})
-	close(r.goOn)
-	r.engine.set(func() { r.engine.memory = 200 * mib })
+// A model that waits for a decision can be unloaded meanwhile: for what is being
+// decided it may have to go.
+func TestUnloadWhileItWaitsToBePlaced(t *testing.T) {
+	r := newRemoteRig(t)
 	if _, err := r.loadRemote("a"); err != nil {
 		t.Fatal(err)
 	}
-	r.until("a", func(m *workerv1.LoadedModel) bool { return m.GetState() == workerv1.ModelState_MODEL_STATE_FAILED })
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for {
-		_, err := r.client.LoadModel(ctx, &workerv1.LoadModelRequest{
-			Digest: digest("b"), Evict: true, Spec: &commonv1.ModelSpec{Task: commonv1.Task_TASK_CHAT, Engine: "other"},
-		})
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil {
-			t.Fatalf("it waits for itself: %v", err)
-		}
+	if err := r.agent.loading.Acquire(t.Context(), 1); err != nil { // a decision is under way
+		t.Fatal(err)
 	}
-	r.until("b", isReady)
-	if r.state("a") != nil {
-		t.Errorf("a is %v", r.state("a"))
+	defer r.agent.loading.Release(1)
+	close(r.goOn)
+	r.until("a", func(*workerv1.LoadedModel) bool { return len(r.agent.State("").GetArtifacts()) == 1 })
+	pass(50 * time.Millisecond)
+	if m := r.state("a"); m.GetState() != workerv1.ModelState_MODEL_STATE_LOADING {
+		t.Errorf("it does not wait: %v", m)
 	}
+	if _, err := r.client.UnloadModel(t.Context(), &workerv1.UnloadModelRequest{Digest: digest("a")}); err != nil {
+		t.Fatal(err)
+	}
+	r.until("a", func(m *workerv1.LoadedModel) bool { return m == nil })
 }
