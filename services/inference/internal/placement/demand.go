@@ -111,6 +111,8 @@ type trend struct {
 	smoothed float64
 	// surplus is since when more copies are ready than desired; zero: not so.
 	surplus time.Time
+	// copies is how many were ready at the last look.
+	copies int
 }
 
 // desired returns how many workers should have a version. target is which share

@@ -108,12 +108,14 @@ func (c *Controller) surplus(now time.Time, p picture, view *fleet.View) []Unloa
 	for _, want := range p.wants {
 		digest := want.Version.Digest
 		list, t, policy := all[digest], c.trends[digest], p.policies[digest]
-		n := p.status[digest].Desired
+		n, before := p.status[digest].Desired, t.copies
+		t.copies = len(list)
 		if len(list) <= n {
 			t.surplus = time.Time{}
 			continue
 		}
-		if t.surplus.IsZero() {
+		// One that went, perhaps by another replica's doing, is the one of this time.
+		if t.surplus.IsZero() || len(list) < before {
 			t.surplus = now
 		}
 		last := list[len(list)-1].worker

@@ -33,9 +33,10 @@ type fakeEngine struct {
 	command *engine.Command // what is started; nil: it runs elsewhere
 
 	mu      sync.Mutex
-	size    engine.Size  // what it takes of GPUs
-	given   []engine.GPU // to the last plan
-	warmed  []string     // bodies of what it was asked, the newest last
+	size    engine.Size      // what it takes of GPUs
+	takes   map[string]int64 // in place of memory, by pool
+	given   []engine.GPU     // to the last plan
+	warmed  []string         // bodies of what it was asked, the newest last
 	plans   int
 	refuses error // what Plan returns
 	health  error
@@ -71,6 +72,9 @@ func (f *fakeEngine) Plan(_ context.Context, m engine.Model) (*engine.Plan, erro
 		Connect: func(int) engine.Engine { return f }, Slots: 2, MaxInFlight: 3, ContextLength: 1000,
 		Command:     f.command,
 		MemoryBytes: map[string]int64{engine.PoolCPU: f.memory},
+	}
+	if f.takes != nil {
+		p.MemoryBytes = f.takes
 	}
 	if len(m.GPUs) > 0 {
 		p.MemoryBytes = f.size.On(m.GPUs)

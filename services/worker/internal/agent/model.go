@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
@@ -187,7 +186,7 @@ func (m *model) snapshot(replica string) *workerv1.LoadedModel {
 		out.Memory = append(out.Memory, &workerv1.PoolShare{Id: id, Bytes: m.reserved[id]})
 	}
 	if replica != "" {
-		out.Own = proto.Int32(int32(own))
+		out.Own = new(int32(own))
 	}
 	m.load.get().tell(out)
 	return out

@@ -272,6 +272,29 @@ func TestWhatWasSeenCorrectsTheEstimate(t *testing.T) {
 	})
 }
 
+// A GPU that the spec names is accounted for like one that was chosen: what the
+// engine takes of it is seen, and not counted twice.
+func TestAGPUThatTheSpecNames(t *testing.T) {
+	onGPUs(t, 2, func(r *rig, script *gpu.Scripted) {
+		r.engine.set(func() {
+			r.engine.size, r.engine.takes = engine.Size{}, map[string]int64{engine.PoolCPU: mib, "gpu1": 30 * gib}
+		})
+		r.ready("a")
+		if len(r.given()) != 0 {
+			r.Errorf("it was given %v", r.given())
+		}
+		script.Change(1, func(d *gpu.Device) { d.FreeBytes, d.UsedBytes = 50*gib, 30*gib })
+		r.look()
+		if p := r.agent.State("").GetMemory()[2]; p.GetId() != "gpu1" || p.GetUsedBytes() != 30*gib || p.GetFreeBytes() != 50*gib {
+			r.Errorf("pool %v", p)
+		}
+		r.engine.set(func() { r.engine.takes = map[string]int64{"gpu1": 60 * gib} })
+		if _, err := r.load("b"); err == nil || !strings.Contains(err.Error(), "where 51200.0 MiB of") || apierr.From(err).Metadata["pool"] != "gpu1" {
+			r.Errorf("more than it has: %v", err)
+		}
+	})
+}
+
 func TestQuarantine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRigWith(t, func(cfg *Config, _ *Parts) {
