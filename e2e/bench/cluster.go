@@ -66,7 +66,7 @@ func open(ctx context.Context, s shape) (_ *cluster, err error) {
 		}
 	}()
 	found := discovery.NewMemory()
-	tel := telemetry.Discard()
+	tel := telemetry.Discard() //nolint:contextcheck // it does nothing
 	var comps []lifecycle.Component
 
 	reg := registry.DefaultConfig()
@@ -113,7 +113,7 @@ func open(ctx context.Context, s shape) (_ *cluster, err error) {
 	comps = append(comps, service.Components()...)
 	calls := grpcclient.DefaultConfig()
 	calls.Timeout, calls.Breaker.Enabled = 2*time.Minute, false
-	c.client = inferencev1.NewInferenceServiceClient(grpcclient.Intercept(inference.ServiceName,
+	c.client = inferencev1.NewInferenceServiceClient(grpcclient.Intercept(inference.ServiceName, //nolint:contextcheck // its breaker outlives the call
 		inproc.New(service.Interceptors(), service.RegisterGRPC), calls, tel,
 		grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), identity.StreamClient(identity.Plain()))))
 
@@ -125,7 +125,10 @@ func open(ctx context.Context, s shape) (_ *cluster, err error) {
 	if err := s.publish(ctx, registryv1.NewRegistryServiceClient(registryConn)); err != nil {
 		return nil, err
 	}
-	return c, c.await(ctx, s.workers)
+	if err := c.await(ctx, s.workers); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func (s shape) openWorker(ctx context.Context, dir, id string, found *discovery.Memory, tel *telemetry.Telemetry) (*worker.Service, error) {

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -49,9 +50,10 @@ func Cost(ctx context.Context) ([]Row, error) {
 	defer func() { _ = os.RemoveAll(dir) }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	tel := telemetry.Discard() //nolint:contextcheck // it does nothing
 	reg := registry.DefaultConfig()
 	reg.Store.DSN = config.SecretURL("sqlite://" + filepath.Join(dir, "registry.db"))
-	registryService, err := registry.New(ctx, *reg, registry.WithTelemetry(telemetry.Discard()),
+	registryService, err := registry.New(ctx, *reg, registry.WithTelemetry(tel),
 		registry.WithDiscovery(discovery.NewMemory()), registry.WithReadiness(health.NewReadiness(clock.Real())))
 	if err != nil {
 		return nil, err
@@ -70,7 +72,7 @@ func Cost(ctx context.Context) ([]Row, error) {
 	cfg := inference.DefaultConfig()
 	cfg.Identity.Required = false
 	cfg.Workers.Max = costWorkers
-	service, err := inference.New(ctx, *cfg, inference.WithTelemetry(telemetry.Discard()), inference.WithDiscovery(workers),
+	service, err := inference.New(ctx, *cfg, inference.WithTelemetry(tel), inference.WithDiscovery(workers),
 		inference.WithReadiness(health.NewReadiness(clock.Real())), inference.WithRegistryConn(registryConn),
 		inference.WithWorkers(workers, func(in discovery.Instance) (grpc.ClientConnInterface, func() error, error) {
 			return conns[in.Addr], nil, nil
@@ -93,8 +95,9 @@ func Cost(ctx context.Context) ([]Row, error) {
 	}
 	used := float64(heap()-before) / 1e6
 	cancel()
-	<-ended
-	<-ended
+	if err := errors.Join(<-ended, <-ended); err != nil {
+		return nil, err
+	}
 	row := func(what string, d []time.Duration) Row {
 		p50, p99 := d[len(d)/2], d[len(d)*99/100]
 		return Row{
@@ -162,7 +165,7 @@ func costFleet(digests []string) (*discovery.Memory, map[string]grpc.ClientConnI
 
 // timeRequests returns how long requests took, the shortest first.
 func (c *cluster) timeRequests(ctx context.Context, name func(r *rand.Rand) string) ([]time.Duration, error) {
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // repeatable on purpose
+	r := rand.New(rand.NewPCG(1, 2))
 	bodies := make([][]byte, 64)
 	for i := range bodies {
 		bodies[i] = fmt.Appendf(nil, `{"prompt":%q,"max_tokens":16}`, text(uint64(i), 500))

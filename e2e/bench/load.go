@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/identity"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
@@ -30,7 +31,7 @@ type arrival struct {
 // poisson returns the times of arrivals at a rate, each filled in by fill. Equal
 // seeds give equal traces, so that policies are compared on the same one.
 func poisson(seed uint64, rate float64, during time.Duration, fill func(r *rand.Rand, a *arrival)) []arrival {
-	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a trace is repeatable on purpose
+	r := rand.New(rand.NewPCG(seed, 1))
 	var out []arrival
 	for at := 0.0; ; {
 		at += r.ExpFloat64() / rate
@@ -66,8 +67,8 @@ func (c *cluster) play(ctx context.Context, trace []arrival) []sample {
 	var wg sync.WaitGroup
 	start := time.Now()
 	for i, a := range trace {
-		if d := time.Until(start.Add(a.at)); d > 0 {
-			time.Sleep(d)
+		if clock.Sleep(ctx, clock.Real(), time.Until(start.Add(a.at))) != nil {
+			break
 		}
 		wg.Go(func() { out[i] = c.ask(ctx, a) })
 	}
@@ -113,7 +114,7 @@ func (c *cluster) ask(ctx context.Context, a arrival) (s sample) {
 
 // text is about so many tokens that no other seed has.
 func text(seed uint64, tokens int) string {
-	r := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // repeatable on purpose
+	r := rand.New(rand.NewPCG(seed, 2))
 	var b strings.Builder
 	for b.Len() < 4*tokens {
 		fmt.Fprintf(&b, "%07x ", r.Uint32()>>4)

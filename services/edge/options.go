@@ -8,6 +8,7 @@ import (
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/ids"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/limit"
 )
 
 // Option gives New a part instead of the one it would make from the
@@ -24,7 +25,18 @@ type options struct {
 	inference grpc.ClientConnInterface
 	search    grpc.ClientConnInterface
 	registry  grpc.ClientConnInterface
+	redis     func(RedisConfig) Scripts
 }
+
+// RedisConfig says where replicas share their limits.
+type RedisConfig = limit.RedisConfig
+
+// Scripts runs in Redis what they decide by.
+type Scripts = limit.Scripts
+
+// WithRedis connects to Redis by open, where the configuration names one. Without
+// it such a configuration is an error: not every program links a Redis client.
+func WithRedis(open func(RedisConfig) Scripts) Option { return func(o *options) { o.redis = open } }
 
 func newOptions(opts []Option) options {
 	o := options{version: "dev", clock: clock.Real(), ids: ids.UUIDv7()}

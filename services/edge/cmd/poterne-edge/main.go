@@ -7,6 +7,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/servicecmd"
 	"github.com/poterne/poterne/services/edge"
+	"github.com/poterne/poterne/services/edge/internal/redisscript"
 )
 
 // version is set when the binary is built.
@@ -17,9 +18,15 @@ func main() {
 }
 
 func run(ctx context.Context, cfg *edge.Config) error {
-	s, err := edge.New(ctx, *cfg, edge.WithVersion(version))
+	s, err := edge.New(ctx, *cfg, edge.WithVersion(version), edge.WithRedis(openRedis))
 	if err != nil {
 		return err
 	}
 	return s.Run(ctx)
+}
+
+func openRedis(c edge.RedisConfig) edge.Scripts {
+	return redisscript.Open(redisscript.Options{
+		Addr: c.Addr, Username: c.Username, Password: c.Password.Reveal(), DB: c.DB, Timeout: c.Timeout,
+	})
 }

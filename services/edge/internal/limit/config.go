@@ -4,8 +4,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/poterne/poterne/pkg/config"
 )
 
@@ -32,20 +30,4 @@ func (c RedisConfig) Validate(p *config.Problems, prefix string) {
 	}
 	p.Check(c.DB >= 0, prefix+".db", "must not be negative, got %d", c.DB)
 	p.Check(c.Timeout > 0 && c.Timeout <= time.Second, prefix+".timeout", "must be positive and at most 1s, got %v", c.Timeout)
-}
-
-// Open returns a client for c. It connects when it is first used, since limits
-// must work without Redis too. Close it when done.
-func (c RedisConfig) Open() *redis.Client {
-	return redis.NewClient(&redis.Options{
-		Addr: c.Addr, Username: c.Username, Password: c.Password.Reveal(), DB: c.DB,
-		// The caller's context is the only bound that counts; a retry would break it.
-		ContextTimeoutEnabled: true,
-		MaxRetries:            -1,
-		// A new connection may take longer than one request waits.
-		DialTimeout:  time.Second,
-		ReadTimeout:  c.Timeout,
-		WriteTimeout: c.Timeout,
-		PoolTimeout:  c.Timeout,
-	})
 }

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/services/edge/internal/redisscript"
 )
 
 func start() time.Time { return time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC) }
@@ -28,10 +28,10 @@ func TestMemory(t *testing.T) {
 }
 
 // openMini returns a Redis in this process and a client of it.
-func openMini(t *testing.T) (*miniredis.Miniredis, *redis.Client) {
+func openMini(t *testing.T) (*miniredis.Miniredis, *redisscript.Client) {
 	t.Helper()
 	server := miniredis.RunT(t)
-	client := RedisConfig{Addr: server.Addr(), Timeout: time.Second}.Open()
+	client := redisscript.Open(redisscript.Options{Addr: server.Addr(), Timeout: time.Second})
 	t.Cleanup(func() { _ = client.Close() })
 	return server, client
 }
@@ -55,7 +55,7 @@ func TestRedis(t *testing.T) {
 func TestRedisIsShared(t *testing.T) {
 	server, client := openMini(t)
 	server.SetTime(start())
-	other := RedisConfig{Addr: server.Addr(), Timeout: time.Second}.Open()
+	other := redisscript.Open(redisscript.Options{Addr: server.Addr(), Timeout: time.Second})
 	defer other.Close()
 	limiters := []Limiter{NewRedis(client), NewRedis(other)}
 	if n := rush(t, limiters, PerMinute(100)); n != 100 {
@@ -238,7 +238,7 @@ func TestGuardedCallerGoesAway(t *testing.T) {
 func TestRedisThatNeverAnswers(t *testing.T) {
 	// A socket that accepts and says nothing, as behind a failing network.
 	lis := silent(t)
-	client := RedisConfig{Addr: lis, Timeout: 5 * time.Millisecond}.Open()
+	client := redisscript.Open(redisscript.Options{Addr: lis, Timeout: 5 * time.Millisecond})
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 	defer cancel()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/testkit"
+	"github.com/poterne/poterne/services/edge/internal/redisscript"
 )
 
 func TestRealRedis(t *testing.T) {
@@ -17,7 +18,7 @@ func TestRealRedis(t *testing.T) {
 	testLimiter(t, func(t *testing.T) harness {
 		t.Helper()
 		n++ // a database for each, so that they share no keys
-		client := RedisConfig{Addr: server.Addr, DB: n % 16, Timeout: time.Second}.Open()
+		client := redisscript.Open(redisscript.Options{Addr: server.Addr, DB: n % 16, Timeout: time.Second})
 		t.Cleanup(func() { _ = client.Close() })
 		return harness{NewRedis(client), func(d time.Duration) {
 			if err := clock.Sleep(t.Context(), clock.Real(), d+time.Millisecond); err != nil {
@@ -31,7 +32,7 @@ func TestRealRedisIsShared(t *testing.T) {
 	server := testkit.Redis(t)
 	var limiters []Limiter
 	for range 2 {
-		client := RedisConfig{Addr: server.Addr, Timeout: time.Second}.Open()
+		client := redisscript.Open(redisscript.Options{Addr: server.Addr, Timeout: time.Second})
 		t.Cleanup(func() { _ = client.Close() })
 		limiters = append(limiters, NewRedis(client))
 	}
@@ -44,7 +45,7 @@ func TestRealRedisIsShared(t *testing.T) {
 
 func TestRealRedisGoesAwayAndComesBack(t *testing.T) {
 	server := testkit.Redis(t)
-	client := RedisConfig{Addr: server.Addr, Timeout: 50 * time.Millisecond}.Open()
+	client := redisscript.Open(redisscript.Options{Addr: server.Addr, Timeout: 50 * time.Millisecond})
 	defer client.Close()
 	g := NewGuarded(NewRedis(client), NewMemory(clock.Real(), 100), 50*time.Millisecond, nil)
 	ask := func() Decision {

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 //go:embed gcra.lua
@@ -18,15 +16,17 @@ const redisPrefix = "poterne:limit:"
 
 // Redis is a Limiter that all replicas share. One script decides and takes, by
 // Redis's own clock, so neither races nor clocks that differ admit too much.
-type Redis struct {
-	client redis.Scripter
-	script *redis.Script
+type Redis struct{ scripts Scripts }
+
+// Scripts runs Lua scripts in Redis (package redisscript).
+type Scripts interface {
+	// Run runs a script on one key and returns the whole numbers of its answer.
+	Run(ctx context.Context, source, key string, args ...any) ([]int64, error)
+	Close() error
 }
 
-// NewRedis returns a limiter on client, which stays the caller's to close.
-func NewRedis(client redis.Scripter) *Redis {
-	return &Redis{client: client, script: redis.NewScript(gcraScript)}
-}
+// NewRedis returns a limiter on scripts, which stay the caller's to close.
+func NewRedis(scripts Scripts) *Redis { return &Redis{scripts: scripts} }
 
 // Allow fails when Redis does not answer before ctx ends.
 func (r *Redis) Allow(ctx context.Context, key string, cost int, l Limit) (Decision, error) {
@@ -35,7 +35,7 @@ func (r *Redis) Allow(ctx context.Context, key string, cost int, l Limit) (Decis
 	}
 	// Microseconds with a fraction: Lua's numbers hold these to a few nanoseconds.
 	interval := float64(l.interval()) / float64(time.Microsecond)
-	out, err := r.script.Run(ctx, r.client, []string{redisPrefix + key}, interval, l.burst(), cost).Int64Slice()
+	out, err := r.scripts.Run(ctx, gcraScript, redisPrefix+key, interval, l.burst(), cost)
 	if err != nil {
 		return Decision{}, fmt.Errorf("limit: ask Redis: %w", err)
 	}

@@ -79,6 +79,9 @@ type Deps struct {
 	Random io.Reader
 	// Inference is asked for the workers.
 	Inference inferencev1.InferenceServiceClient
+	// OpenRedis connects to the Redis where replicas share their limits; nil when
+	// none can be configured.
+	OpenRedis func(limit.RedisConfig) limit.Scripts
 }
 
 // Security is everything put together.
@@ -146,11 +149,15 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	}
 	s.Addresses = clientaddr.New(proxies)
 	s.Admin = admin.New(s.keys, records, authorizer, d.Inference, d.Clock, log)
+	limiter, err := s.openLimiter(cfg.Limits, d, log, m)
+	if err != nil {
+		return s, err
+	}
 	s.deps = middleware.Deps{
 		Config: cfg.Limits, Clock: d.Clock, IDs: d.IDs, Log: log, Metrics: m, Addresses: s.Addresses,
 		Trail: s.trail, Calls: s.Calls, Authenticator: authn.Chain{authn.NewAPIKeys(s.keys)}, Authorizer: authorizer,
 		AddressLimiter: limit.NewMemory(d.Clock, cfg.Limits.Address.MaxAddresses),
-		Limiter:        s.openLimiter(cfg.Limits, d, log, m),
+		Limiter:        limiter,
 	}
 	return s, nil
 }
@@ -198,17 +205,20 @@ func (s *Security) pruneOnce(ctx context.Context, cfg Config, d Deps, sink *audi
 	return nil
 }
 
-func (s *Security) openLimiter(cfg middleware.Config, d Deps, log *slog.Logger, m *metrics.Metrics) limit.Limiter {
+func (s *Security) openLimiter(cfg middleware.Config, d Deps, log *slog.Logger, m *metrics.Metrics) (limit.Limiter, error) {
 	local := limit.NewMemory(d.Clock, cfg.Address.MaxAddresses)
 	if cfg.Redis.Addr == "" {
-		return local
+		return local, nil
 	}
-	client := cfg.Redis.Open()
-	s.close = append(s.close, client.Close)
-	return limit.NewGuarded(limit.NewRedis(client), local, cfg.Redis.Timeout, func(ctx context.Context, err error) {
+	if d.OpenRedis == nil {
+		return nil, errors.New("limits.redis.addr: this program is built without a Redis client; poterne-edge has one")
+	}
+	scripts := d.OpenRedis(cfg.Redis)
+	s.close = append(s.close, scripts.Close)
+	return limit.NewGuarded(limit.NewRedis(scripts), local, cfg.Redis.Timeout, func(ctx context.Context, err error) {
 		m.LimitLocal(ctx)
 		log.DebugContext(ctx, "this replica limits alone", telemetry.Err(err))
-	})
+	}), nil
 }
 
 // Chain returns the steps from audit to deadline, with validate at its place.
