@@ -9,6 +9,8 @@ import (
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/inference/internal/placement"
+	"github.com/poterne/poterne/services/inference/internal/poison"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 	"github.com/poterne/poterne/services/inference/internal/schedule"
 )
@@ -34,6 +36,7 @@ type Config struct {
 	Placement Placement         `yaml:"placement"`
 	Routing   Routing           `yaml:"routing"`
 	Queue     Queue             `yaml:"queue"`
+	Poison    poison.Config     `yaml:"poison"`
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
@@ -74,8 +77,30 @@ type Workers struct {
 
 // Placement says where versions are loaded.
 type Placement struct {
-	// Replicas is how many workers shall have each version that serves.
+	// Replicas is how many workers shall have each version that serves, whatever is
+	// asked of it, where Models does not say. 0 loads a version when it is asked for.
 	Replicas int `yaml:"replicas"`
+	// MaxReplicas is how many workers shall have it at most when much is asked of
+	// it; never fewer than Replicas.
+	MaxReplicas int `yaml:"max_replicas"`
+	// TargetUtilization is which share of a version's slots should be in use: more
+	// copies are loaded above it, fewer suffice below.
+	TargetUtilization float64 `yaml:"target_utilization"`
+	// IdleUnload is how long fewer copies must have been enough for one above
+	// Replicas to be unloaded; 0 is never.
+	IdleUnload time.Duration `yaml:"idle_unload"`
+	// WarmUp has a small request run before a copy counts as ready.
+	WarmUp bool `yaml:"warm_up"`
+	// Models says otherwise for some models, by name. Labels of a model in the
+	// registry may say the same (docs/placement.md); what stands here goes before.
+	Models map[string]placement.Override `yaml:"models"`
+	// Stagger is the longest time that a load is held back, by chance, so that
+	// replicas that plan it at the same time see it begun by one of them.
+	Stagger time.Duration `yaml:"stagger"`
+	// JoinDelay is how long at most a worker that came or came back must have been
+	// connected to be asked to load something, so that all replicas see it; after a
+	// short absence it is less. It should be above workers.backoff_max.
+	JoinDelay time.Duration `yaml:"join_delay"`
 	// Interval is the longest time between two looks at what is missing.
 	Interval time.Duration `yaml:"interval"`
 	// AbsentGrace and FailedGrace are how long a version counts as held while
@@ -182,7 +207,8 @@ func DefaultConfig() *Config {
 			BackoffBase: 50 * time.Millisecond, BackoffMax: time.Second,
 		},
 		Placement: Placement{
-			Replicas: 2, Interval: time.Second, AbsentGrace: 15 * time.Second, FailedGrace: 30 * time.Second,
+			Replicas: 2, MaxReplicas: 4, TargetUtilization: 0.7, IdleUnload: 15 * time.Minute, Stagger: 100 * time.Millisecond, JoinDelay: 2 * time.Second,
+			Interval: time.Second, AbsentGrace: 15 * time.Second, FailedGrace: 30 * time.Second,
 			UnloadAfter: 5 * time.Minute, MinLoaded: time.Minute,
 			BackoffBase: time.Second, BackoffMax: time.Minute,
 		},
@@ -195,6 +221,7 @@ func DefaultConfig() *Config {
 			MaxWait:    MaxWait{Interactive: 30 * time.Second, Standard: time.Minute, Batch: 10 * time.Minute},
 			Overcommit: 0.125, BatchShare: 0.75, BatchGrace: 30 * time.Second, InputWeight: 1, OutputWeight: 2,
 		},
+		Poison:       poison.Config{Engines: 2, Among: 3, For: 10 * time.Minute, Max: 4096},
 		DrainTimeout: 30 * time.Second,
 	}
 	// A request's body has up to 16 MiB, and an answer may be many vectors.
@@ -225,7 +252,12 @@ func (c *Config) Complete() error {
 	p.Check(c.Workers.MaxRecvBytes >= config.MiB, "workers.max_recv_bytes", "must be at least 1MiB, got %v", c.Workers.MaxRecvBytes)
 	backoffs("workers", c.Workers.BackoffBase, c.Workers.BackoffMax)
 
-	p.Check(c.Placement.Replicas > 0, "placement.replicas", "must be positive, got %d", c.Placement.Replicas)
+	c.Placement.validate(&p, "placement")
+	p.Check(c.Placement.JoinDelay >= 0, "placement.join_delay", "must not be negative, got %v", c.Placement.JoinDelay)
+	p.Check(c.Poison.Engines >= 0, "poison.engines", "must not be negative, got %d", c.Poison.Engines)
+	p.Check(c.Poison.Among >= 0, "poison.among", "must not be negative, got %d", c.Poison.Among)
+	positive("poison.for", c.Poison.For)
+	p.Check(c.Poison.Max > 0 && c.Poison.Max <= 1<<20, "poison.max", "must be from 1 to %d, got %d", 1<<20, c.Poison.Max)
 	positive("placement.interval", c.Placement.Interval)
 	positive("placement.unload_after", c.Placement.UnloadAfter)
 	p.Check(c.Placement.AbsentGrace >= 0, "placement.absent_grace", "must not be negative, got %v", c.Placement.AbsentGrace)
@@ -279,5 +311,35 @@ func (q *Queue) validate(p *config.Problems) {
 		"must not be negative, nor 0 together with output_weight, got %v and %v", q.InputWeight, q.OutputWeight)
 	for tenant, w := range q.Weights {
 		p.Check(w >= 0.001 && w <= 1000, "queue.weights."+tenant, "must be from 0.001 to 1000, got %v", w)
+	}
+}
+
+func (c Placement) validate(p *config.Problems, prefix string) {
+	replicas := func(key string, n, least int) {
+		p.Check(n >= least && n <= placement.MaxReplicas, prefix+"."+key, "must be from %d to %d, got %d", least, placement.MaxReplicas, n)
+	}
+	replicas("replicas", c.Replicas, 0)
+	replicas("max_replicas", c.MaxReplicas, 0)
+	p.Check(c.TargetUtilization > 0 && c.TargetUtilization <= 1, prefix+".target_utilization", "must be above 0 and at most 1, got %v", c.TargetUtilization)
+	p.Check(c.IdleUnload >= 0, prefix+".idle_unload", "must not be negative, got %v", c.IdleUnload)
+	p.Check(c.Stagger >= 0 && c.Stagger <= time.Minute, prefix+".stagger", "must be from 0 to 1m, got %v", c.Stagger)
+	for name, m := range c.Models {
+		at := "models." + name + "."
+		if m.MinReplicas != nil {
+			replicas(at+"min_replicas", *m.MinReplicas, 0)
+		}
+		if m.MaxReplicas != nil {
+			replicas(at+"max_replicas", *m.MaxReplicas, 1)
+			p.Check(m.MinReplicas == nil || *m.MinReplicas <= *m.MaxReplicas, prefix+"."+at+"max_replicas", "must not be less than min_replicas")
+		}
+		p.Check(m.IdleUnload == nil || *m.IdleUnload >= 0, prefix+"."+at+"idle_unload", "must not be negative")
+	}
+}
+
+// policies are the placement's, by model.
+func (c Placement) policies() placement.Policies {
+	return placement.Policies{
+		Default: placement.Policy{Min: c.Replicas, Max: c.MaxReplicas, IdleUnload: c.IdleUnload, WarmUp: c.WarmUp},
+		Models:  c.Models,
 	}
 }

@@ -54,7 +54,7 @@ func TestConfig(t *testing.T) {
 	}
 	cfg := inference.DefaultConfig()
 	cfg.GRPC.Addr = "nowhere"
-	cfg.Placement.Replicas = 0
+	cfg.Placement.Replicas = -1
 	cfg.Routing.MaxAttempts = 99
 	cfg.Workers.StaleAfter = time.Millisecond
 	err := cfg.Complete()

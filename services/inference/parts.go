@@ -104,7 +104,8 @@ func (s *Service) dialWorker(in discovery.Instance) (grpc.ClientConnInterface, f
 func (s *Service) newPlacement() *placement.Controller {
 	cfg := s.cfg.Placement
 	return placement.New(placement.Options{
-		Catalog: s.follower, Views: s.fleet, Planner: placement.Spread{Replicas: cfg.Replicas},
+		Catalog: s.follower, Views: s.fleet, Planner: placement.Spread{}, Policies: cfg.policies(),
+		TargetUtilization: cfg.TargetUtilization, Stagger: cfg.Stagger, JoinDelay: cfg.JoinDelay, Jitter: s.opts.jitter,
 		Clock: s.opts.clock, Logger: s.opts.telemetry.Logger, Interval: cfg.Interval, CallTimeout: placementTimeout,
 		Backoff: s.backoff(cfg.BackoffBase, cfg.BackoffMax), AbsentGrace: cfg.AbsentGrace, FailedGrace: cfg.FailedGrace,
 		UnloadAfter: cfg.UnloadAfter, MinLoaded: cfg.MinLoaded,
@@ -155,7 +156,7 @@ func (s *Service) newRouter() *routing.Router {
 	return routing.New(routing.Options{
 		Views: s.fleet, Scheduler: s.scheduler, Clock: s.opts.clock,
 		MaxAttempts: cfg.MaxAttempts, WaitForReady: cfg.WaitForReady, MaxWaiters: cfg.MaxWaiters,
-		Pending: s.placement.Pending,
+		Pending: s.placement.Pending, Planned: s.placement.Planned, Poison: s.poison,
 		Attempted: func(ctx context.Context, c *fleet.Copy, reason apierr.Reason) {
 			s.metrics.Attempt(ctx, c.Worker().ID(), string(reason))
 		},
@@ -183,8 +184,23 @@ func (s *Service) gauges() metrics.Gauges {
 			}
 			return connected, away
 		},
-		Ready: s.readyCopies,
+		Ready: s.readyCopies, Desired: s.desiredReplicas, Poison: s.poison.Held,
 	}
+}
+
+// desiredReplicas is how many workers should have each model's versions.
+func (s *Service) desiredReplicas() map[string]int64 {
+	out := make(map[string]int64)
+	snapshot := s.follower.Snapshot()
+	if snapshot == nil {
+		return out
+	}
+	for _, v := range snapshot.Serving() {
+		if status, ok := s.placement.Status(v.Digest); ok {
+			out[v.Model] += int64(status.Desired)
+		}
+	}
+	return out
 }
 
 // queued is how many requests wait for their turn, by class.

@@ -24,6 +24,7 @@ import (
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/metrics"
 	"github.com/poterne/poterne/services/inference/internal/placement"
+	"github.com/poterne/poterne/services/inference/internal/poison"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 	"github.com/poterne/poterne/services/inference/internal/schedule"
 )
@@ -43,6 +44,7 @@ type Service struct {
 	placement  *placement.Controller
 	scheduler  *schedule.Scheduler
 	router     *routing.Router
+	poison     *poison.Guard
 	server     *api.Server
 	registered *registration
 
@@ -92,10 +94,11 @@ func (s *Service) build(ctx context.Context) error {
 	s.replica = o.ids.New()
 	s.fleet = s.newFleet()
 	s.placement = s.newPlacement()
+	s.poison = poison.New(s.cfg.Poison, o.clock)
 	s.scheduler = s.newScheduler()
 	s.router = s.newRouter()
 	s.server = api.New(api.Options{
-		Catalog: s.follower, Fleet: s.fleet, Router: s.router, Metrics: s.metrics,
+		Catalog: s.follower, Fleet: s.fleet, Router: s.router, Metrics: s.metrics, Placement: s.placement,
 		Clock: o.clock, Replica: s.replica, Timeout: s.cfg.Routing.Timeout,
 	})
 	s.registered = &registration{service: s}

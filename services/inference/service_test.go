@@ -238,6 +238,7 @@ func TestServedModels(t *testing.T) {
 		fakes.Model("a", 2, fakes.Alias("production", 2)), fakes.Model("b", 2),
 		fakes.Model("c", 1, fakes.Embedding()), fakes.Model("d", 0), fakes.Model("s", 2, fakes.Split("x", 2, 1_000_000)))
 	m.awaitReady(t, "a", 1)
+	m.awaitReady(t, "c", 1)
 	m.awaitReady(t, "s", 1)
 	var got []string
 	token := ""

@@ -11,6 +11,7 @@ func (e Engines) adapters(c clock.Clock) []engine.Adapter {
 	if l := e.LlamaServer; l.Path != "" {
 		out = append(out, engine.NewLlama(engine.LlamaConfig{
 			Program: l.program(), Slots: l.Slots, Context: l.Context, Queue: l.Queue, ExtraParameters: l.ExtraParameters,
+			GPULayers: l.GPULayers,
 		}))
 	}
 	if e.VLLM.Path != "" {

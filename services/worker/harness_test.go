@@ -62,14 +62,14 @@ type rig struct {
 	done      chan error
 }
 
-func run(t *testing.T, cfg *worker.Config) *rig {
+func run(t *testing.T, cfg *worker.Config, opts ...worker.Option) *rig {
 	t.Helper()
 	if err := cfg.Complete(); err != nil {
 		t.Fatal(err)
 	}
 	r := &rig{T: t, cfg: cfg, discovery: discovery.NewMemory(), done: make(chan error, 1)}
 	var err error
-	if r.service, err = worker.New(t.Context(), *cfg, worker.WithDiscovery(r.discovery), worker.WithTelemetry(telemetry.Discard())); err != nil {
+	if r.service, err = worker.New(t.Context(), *cfg, append(opts, worker.WithDiscovery(r.discovery), worker.WithTelemetry(telemetry.Discard()))...); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))

@@ -9,6 +9,7 @@ import (
 	"github.com/poterne/poterne/pkg/ids"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/worker/internal/gpu"
 )
 
 // Option gives New a part instead of the one it would make from the
@@ -23,6 +24,7 @@ type options struct {
 	jitter    lifecycle.Jitter
 	readiness *health.Readiness
 	discovery backend.Backend
+	gpus      gpu.Source
 }
 
 func newOptions(opts []Option) options {
@@ -50,6 +52,9 @@ func WithJitter(j lifecycle.Jitter) Option { return func(o *options) { o.jitter 
 
 // WithReadiness adds the service's check to r.
 func WithReadiness(r *health.Readiness) Option { return func(o *options) { o.readiness = r } }
+
+// WithGPUs takes s's word for which GPUs there are.
+func WithGPUs(s gpu.Source) Option { return func(o *options) { o.gpus = s } }
 
 // WithDiscovery registers the service in b.
 func WithDiscovery(b backend.Backend) Option { return func(o *options) { o.discovery = b } }

@@ -21,7 +21,7 @@ const CheckAgent = "worker: agent"
 // of state; stopping it ends the engines.
 func (s *Service) Components() []lifecycle.Component {
 	return []lifecycle.Component{{
-		Name: "worker: agent", Start: s.start, Drain: s.agent.Drain, Stop: s.stop,
+		Name: "worker: agent", Start: s.start, Run: s.agent.Run, Drain: s.agent.Drain, Stop: s.stop,
 	}}
 }
 

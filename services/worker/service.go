@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 
@@ -24,6 +26,7 @@ import (
 	"github.com/poterne/poterne/services/worker/internal/blob"
 	"github.com/poterne/poterne/services/worker/internal/engine"
 	"github.com/poterne/poterne/services/worker/internal/fetch"
+	"github.com/poterne/poterne/services/worker/internal/gpu"
 	"github.com/poterne/poterne/services/worker/internal/memory"
 	"github.com/poterne/poterne/services/worker/internal/process"
 )
@@ -90,10 +93,16 @@ func (s *Service) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	source, err := s.gpuSource()
+	if err != nil {
+		return err
+	}
 	s.agent, err = agent.New(agent.Config{
 		ID: s.id, Version: o.version, MaxModels: s.cfg.MaxModels, WorkDir: dir,
 		DrainTimeout: s.cfg.DrainTimeout * 9 / 10, // the rest is for what must still be said
 		Supervision:  s.cfg.Supervision,
+		MinIdle:      s.cfg.Memory.MinIdle, WarmUpTimeout: s.cfg.WarmUpTimeout, SampleEvery: s.cfg.Memory.SampleEvery,
+		FixedGPUs: len(s.cfg.Memory.GPUs) > 0,
 		Embedding: agent.EmbeddingConfig{
 			Concurrency: s.cfg.Embedding.Concurrency, ContextMultiple: s.cfg.Embedding.ContextMultiple,
 			MaxBytes: int(s.cfg.Embedding.MaxBytes), Batching: s.cfg.Embedding.Batching,
@@ -105,7 +114,9 @@ func (s *Service) build(ctx context.Context) error {
 		Signals: agent.SignalsConfig{Interval: s.cfg.Signals.Interval, Timeout: s.cfg.Signals.Timeout},
 	}, agent.Parts{
 		Telemetry: o.telemetry, Clock: o.clock, Jitter: o.jitter, Adapters: s.cfg.Engines.adapters(o.clock),
-		Pools: pools, Artifacts: files, Ledger: ledger,
+		Pools: pools, Artifacts: files, Ledger: ledger, Machine: machine{},
+		GPUs:    gpu.NewInventory(source, o.clock, o.telemetry.Logger, s.cfg.GPU.MaxECCErrors),
+		Learned: memory.NewLearned(filepath.Join(dir, "memory.json")),
 	})
 	if err != nil {
 		return err
@@ -167,6 +178,33 @@ func (m Memory) pools() (*memory.Pools, error) {
 	}
 	return memory.NewPools(totals), nil
 }
+
+// gpuSource is who is asked for the GPUs.
+func (s *Service) gpuSource() (gpu.Source, error) {
+	if s.opts.gpus != nil {
+		return s.opts.gpus, nil
+	}
+	visible, limited := os.LookupEnv("CUDA_VISIBLE_DEVICES")
+	if s.cfg.GPU.Source == gpuNone || limited && visible == "" {
+		return gpu.None{}, nil
+	}
+	path, err := exec.LookPath(s.cfg.GPU.NvidiaSMI)
+	switch {
+	case err == nil:
+		return &gpu.NvidiaSMI{Path: path, Visible: visible}, nil
+	case s.cfg.GPU.Source == gpuAuto:
+		return gpu.None{}, nil
+	default:
+		return nil, fmt.Errorf("gpu.nvidia_smi: %w", err)
+	}
+}
+
+// machine is the machine that this process runs on.
+type machine struct{}
+
+func (machine) Available() (int64, error) { return memory.Available() }
+
+func (machine) Usages(groups []int) map[int]process.Usage { return process.Usages(groups) }
 
 // ID returns the worker's id.
 func (s *Service) ID() string { return s.id }

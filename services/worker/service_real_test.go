@@ -232,3 +232,34 @@ func awaitGone(t *testing.T, pid int) {
 		}
 	}
 }
+
+// TestRealMemory: what a real llama-server takes is seen, is near the estimate,
+// and is learnt for the next load.
+func TestRealMemory(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Engines.LlamaServer = worker.DefaultConfig().Engines.LlamaServer
+	cfg.Engines.LlamaServer.Path, cfg.Engines.LlamaServer.Slots = variable(t, "POTERNE_LLAMA_SERVER"), 2
+	cfg.Memory.SampleEvery = time.Second
+	r := run(t, cfg)
+	ask := &workerv1.LoadModelRequest{Digest: digest("a"), Name: "m", Spec: chatSpec(t), WarmUp: true}
+	if _, err := r.client.LoadModel(t.Context(), ask); err != nil {
+		t.Fatal(err)
+	}
+	ready := func(m *workerv1.LoadedModel) bool {
+		return m.GetState() == workerv1.ModelState_MODEL_STATE_READY && m.GetPeakMemoryBytes() > 64<<20
+	}
+	m := r.await("a", "ready and measured", ready)
+	t.Logf("estimated %d MiB, seen %d MiB", m.GetEstimatedMemoryBytes()>>20, m.GetPeakMemoryBytes()>>20)
+	if ratio := float64(m.GetPeakMemoryBytes()) / float64(m.GetEstimatedMemoryBytes()); ratio < 0.25 || ratio > 2 {
+		t.Errorf("estimated %d bytes, seen %d", m.GetEstimatedMemoryBytes(), m.GetPeakMemoryBytes())
+	}
+	if _, err := r.client.UnloadModel(t.Context(), &workerv1.UnloadModelRequest{Digest: digest("a")}); err != nil {
+		t.Fatal(err)
+	}
+	r.await("a", "gone", func(m *workerv1.LoadedModel) bool { return m == nil })
+	again, err := r.client.LoadModel(t.Context(), ask)
+	if err != nil || again.GetModel().GetEstimatedMemoryBytes() == m.GetEstimatedMemoryBytes() {
+		t.Errorf("nothing was learnt: %v, %v", again, err)
+	}
+	t.Logf("the next time %d MiB", again.GetModel().GetEstimatedMemoryBytes()>>20)
+}

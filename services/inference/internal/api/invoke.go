@@ -26,6 +26,7 @@ func (s *Server) Invoke(ctx context.Context, req *inferencev1.InvokeRequest) (re
 	}
 	j.query.Prompt, j.query.Bytes = prefix.Read(req.GetBody()), len(req.GetBody())
 	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody(), Replica: s.opts.Replica}
+	j.query.Print = s.printInvoke(ask)
 	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
 		answer, err := run.Copy().Worker().Client().Invoke(ctx, ask)
 		if err != nil {
@@ -59,6 +60,7 @@ func (s *Server) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (resp
 		Digest: j.query.Digest, Inputs: req.GetInputs(), InputType: req.GetInputType(),
 		Dimensions: req.GetDimensions(), Extra: req.GetExtra(), Replica: s.opts.Replica,
 	}
+	j.query.Print = s.printMessage(ask)
 	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
 		answer, err := run.Copy().Worker().Client().Embed(ctx, ask)
 		if err != nil {

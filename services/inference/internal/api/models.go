@@ -26,7 +26,7 @@ func (s *Server) ListServedModels(_ context.Context, req *inferencev1.ListServed
 	view := s.opts.Fleet.View()
 	resp := &inferencev1.ListServedModelsResponse{Models: make([]*inferencev1.ServedModel, 0, len(models))}
 	for _, m := range models {
-		resp.Models = append(resp.Models, served(m, m.Default(), m.Reachable(), view))
+		resp.Models = append(resp.Models, s.served(m, m.Default(), m.Reachable(), view))
 	}
 	if more {
 		resp.NextPageToken = writeToken(models[len(models)-1].Name())
@@ -43,7 +43,7 @@ func (s *Server) GetServedModel(_ context.Context, req *inferencev1.GetServedMod
 	}
 	view := s.opts.Fleet.View()
 	if m, ok := snapshot.Model(req.GetModel()); ok {
-		return &inferencev1.GetServedModelResponse{Model: served(m, m.Default(), m.Reachable(), view)}, nil
+		return &inferencev1.GetServedModelResponse{Model: s.served(m, m.Default(), m.Reachable(), view)}, nil
 	}
 	target, err := snapshot.Resolve(req.GetModel(), "")
 	if err != nil {
@@ -51,13 +51,13 @@ func (s *Server) GetServedModel(_ context.Context, req *inferencev1.GetServedMod
 	}
 	m, _ := snapshot.Model(target.Version.Model)
 	return &inferencev1.GetServedModelResponse{
-		Model: served(m, target.Version, []*catalog.Version{target.Version}, view),
+		Model: s.served(m, target.Version, []*catalog.Version{target.Version}, view),
 	}, nil
 }
 
 // served describes a model. def is the version shown; reachable are those whose
 // state counts.
-func served(m *catalog.Model, def *catalog.Version, reachable []*catalog.Version, view *fleet.View) *inferencev1.ServedModel {
+func (s *Server) served(m *catalog.Model, def *catalog.Version, reachable []*catalog.Version, view *fleet.View) *inferencev1.ServedModel {
 	out := &inferencev1.ServedModel{
 		Name: m.Name(), CreateTime: m.State.GetModel().GetCreateTime(),
 		State: inferencev1.ServingState_SERVING_STATE_UNAVAILABLE, Aliases: make(map[string]int32, len(m.Aliases)),
@@ -84,7 +84,26 @@ func served(m *catalog.Model, def *catalog.Version, reachable []*catalog.Version
 		out.State = inferencev1.ServingState_SERVING_STATE_READY
 	}
 	out.ReadyWorkers = int32(len(workers))
+	if s.opts.Placement != nil {
+		for _, v := range reachable {
+			s.place(out, v)
+		}
+	}
 	return out
+}
+
+// place adds up what is planned for the versions that the name may reach.
+func (s *Server) place(out *inferencev1.ServedModel, v *catalog.Version) {
+	status, ok := s.opts.Placement.Status(v.Digest)
+	if !ok {
+		return
+	}
+	out.DesiredReplicas += int32(status.Desired)
+	out.MinReplicas += int32(status.Min)
+	out.MaxReplicas += int32(status.Max)
+	if out.GetPlacementProblem() == "" {
+		out.PlacementProblem = status.Problem
+	}
 }
 
 // describe fills in what the version says of itself, and where the engines know

@@ -6,6 +6,7 @@ package api
 
 import (
 	"context"
+	"hash/maphash"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -19,6 +20,7 @@ import (
 	"github.com/poterne/poterne/services/inference/internal/fair"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/metrics"
+	"github.com/poterne/poterne/services/inference/internal/placement"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 	"github.com/poterne/poterne/services/inference/internal/schedule"
 )
@@ -39,13 +41,21 @@ type Router interface {
 	Do(ctx context.Context, q routing.Query, try routing.Try) error
 }
 
+// Placement is what is known of where versions shall be.
+type Placement interface {
+	// Status returns how a version is placed; false when it does not serve.
+	Status(digest string) (placement.Status, bool)
+}
+
 // Options is what a Server needs.
 type Options struct {
 	Catalog Catalog
 	Fleet   Fleet
 	Router  Router
 	Metrics *metrics.Metrics
-	Clock   clock.Clock
+	// Placement may be nil: nothing is then said of it.
+	Placement Placement
+	Clock     clock.Clock
 	// Replica is this process's name to the workers.
 	Replica string
 	// Timeout is the deadline of a request that has none.
@@ -58,13 +68,14 @@ type Server struct {
 	inferencev1.UnimplementedInferenceServiceServer
 
 	opts Options
+	seed maphash.Seed
 	late error // the end of a request that had no deadline of its own
 }
 
 // New returns a server.
 func New(opts Options) *Server {
 	return &Server{
-		opts: opts, late: apierr.New(apierr.DeadlineExceeded, "the request took longer than %v", opts.Timeout),
+		opts: opts, seed: maphash.MakeSeed(), late: apierr.New(apierr.DeadlineExceeded, "the request took longer than %v", opts.Timeout),
 	}
 }
 

@@ -39,6 +39,7 @@ func (s *Server) InvokeStream(req *inferencev1.InvokeRequest, stream grpc.Server
 			Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody(), Replica: s.opts.Replica,
 		},
 	}
+	j.query.Print = s.printInvoke(r.ask)
 	r.out.Event = &r.chunk
 	return s.opts.Router.Do(ctx, j.query, r.try)
 }

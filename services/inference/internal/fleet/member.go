@@ -72,9 +72,9 @@ func (m *member) follow(ctx context.Context) (reported bool, err error) {
 func (m *member) reported(ctx context.Context, state *workerv1.WorkerState) {
 	w, now := m.worker, m.fleet.opts.Clock.Now()
 	old := w.Report()
-	next := &Report{State: state, Connected: true, At: now, Since: old.Since}
+	next := &Report{State: state, Connected: true, At: now, Since: old.Since, Away: old.Away}
 	if !old.Connected {
-		next.Since = now
+		next.Since, next.Away = now, now.Sub(old.Since)
 		// It was away and is back: what was held against it is over.
 		w.cooling.reset()
 		m.fleet.opts.Logger.InfoContext(ctx, "worker connected",

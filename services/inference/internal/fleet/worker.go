@@ -38,6 +38,8 @@ type Report struct {
 	At time.Time
 	// Since is when Connected last changed.
 	Since time.Time
+	// Away is how long the worker was not connected before, once it is.
+	Away time.Duration
 }
 
 func newWorker(in discovery.Instance, client workerv1.WorkerServiceClient, closeConn func() error, ids *atomic.Uint32, now time.Time) *Worker {

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/services/inference/internal/backoff"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 )
@@ -27,6 +28,8 @@ type question struct {
 	since    time.Time // Report.Since of that connection
 	inFlight bool
 	refused  bool
+	evict    bool   // it was asked with leave to unload others
+	message  string // of the refusal, for people
 	failures int
 	until    time.Time // not before
 }
@@ -36,7 +39,7 @@ func newAsked(b backoff.Policy) *asked {
 }
 
 // begin notes that a question is on its way.
-func (a *asked) begin(w *fleet.Worker, digest string) {
+func (a *asked) begin(w *fleet.Worker, digest string, evict bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	byDigest := a.entries[w]
@@ -50,20 +53,24 @@ func (a *asked) begin(w *fleet.Worker, digest string) {
 		q = &question{since: since}
 		byDigest[digest] = q
 	}
-	q.inFlight, q.refused = true, false
+	if evict && !q.evict {
+		q.failures = 0 // it is another question
+	}
+	q.inFlight, q.refused, q.evict = true, false, evict
 }
 
 // end notes the answer and returns when the worker may be asked again.
-func (a *asked) end(w *fleet.Worker, digest string, now time.Time, refused bool) time.Duration {
+func (a *asked) end(w *fleet.Worker, digest string, now time.Time, err error) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	q := a.entries[w][digest]
 	if q == nil {
 		return 0
 	}
-	q.inFlight, q.refused = false, refused
+	q.inFlight, q.refused, q.message = false, err != nil, ""
 	wait := settleTime
-	if refused {
+	if err != nil {
+		q.message = w.ID() + ": " + apierr.From(err).Message
 		q.failures++
 		wait = a.backoff.Wait(q.failures)
 	}
@@ -72,8 +79,9 @@ func (a *asked) end(w *fleet.Worker, digest string, now time.Time, refused bool)
 }
 
 // blocked reports whether the worker must not be asked for the version now, and
-// hopeful whether it is about to load it.
-func (a *asked) blocked(w *fleet.Worker, digest string, now time.Time) (blocked, hopeful bool) {
+// hopeful whether it is about to load it. A worker that refused may be asked
+// again at once with leave to unload others.
+func (a *asked) blocked(w *fleet.Worker, digest string, now time.Time, evict bool) (blocked, hopeful bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	q := a.entries[w][digest]
@@ -82,11 +90,27 @@ func (a *asked) blocked(w *fleet.Worker, digest string, now time.Time) (blocked,
 		return false, false
 	case q.inFlight:
 		return true, true
+	case q.refused && evict && !q.evict:
+		return false, false
 	case now.Before(q.until):
 		return true, !q.refused
 	default:
 		return false, false
 	}
+}
+
+// problem returns what the worker with the lowest id said that refused the
+// version, or "".
+func (a *asked) problem(digest string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := ""
+	for _, byDigest := range a.entries {
+		if q := byDigest[digest]; q != nil && q.refused && (out == "" || q.message < out) {
+			out = q.message
+		}
+	}
+	return out
 }
 
 // keep forgets the workers that are gone and the versions of which there is

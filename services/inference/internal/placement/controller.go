@@ -1,22 +1,24 @@
 // Package placement has the versions that serve loaded where they are needed,
-// and unloads those that nothing leads to any more. Every replica does so by
-// itself: loading is an idempotent request that the worker admits or refuses.
-// Which worker gets what is a Planner's decision; start reading at Controller.
+// and unloads those that nothing leads to any more, or that are not needed in so
+// many places. Every replica does so by itself: loading is an idempotent request
+// that the worker admits or refuses. How many workers shall have a version is a
+// Policy's and the load's decision, which ones a Planner's; start reading at
+// Controller.
 package placement
 
 import (
 	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
-	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/services/inference/internal/backoff"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
+	"github.com/poterne/poterne/services/inference/internal/watched"
 )
 
 // Catalog is what is known of the registry.
@@ -35,13 +37,26 @@ type Views interface {
 
 // Options is what a Controller needs.
 type Options struct {
-	Catalog Catalog
-	Views   Views
-	Planner Planner
-	Clock   clock.Clock
-	Logger  *slog.Logger
+	Catalog  Catalog
+	Views    Views
+	Planner  Planner
+	Policies Policies
+	Clock    clock.Clock
+	Logger   *slog.Logger
 	// Interval is the longest time between two looks at the whole.
 	Interval time.Duration
+	// Stagger is the longest time that a load is held back, by chance: replicas
+	// that plan it at the same time and do not see quite the same then see it
+	// begun by one of them. 0 holds nothing back.
+	Stagger time.Duration
+	// JoinDelay is how long at most a worker that came or came back must have been
+	// connected to be asked to load something: by then the other replicas see it
+	// too. It should be above the longest pause between two tries to connect; after
+	// a short absence these pauses are short, and so is the delay. Those that were
+	// there at the start are asked at once.
+	JoinDelay time.Duration
+	// Jitter is the chance in that.
+	Jitter lifecycle.Jitter
 	// CallTimeout bounds one question to a worker.
 	CallTimeout time.Duration
 	// Backoff spaces the questions after a refusal.
@@ -52,6 +67,9 @@ type Options struct {
 	// UnloadAfter is how long nothing must lead to a version before it is
 	// unloaded, and MinLoaded how long it must have been loaded.
 	UnloadAfter, MinLoaded time.Duration
+	// TargetUtilization is which share of the slots should be in use: more copies
+	// are loaded above it, fewer suffice below.
+	TargetUtilization float64
 	// Asked, when set, is told the outcome of every question.
 	Asked func(ctx context.Context, what string, reason apierr.Reason)
 }
@@ -68,11 +86,16 @@ type Controller struct {
 	opts    Options
 	asked   *asked
 	unasked *asked // unloads
+	asking  *asking
 	reaper  *reaper
 	failing map[spot]time.Time
+	trends  map[string]*trend  // by digest
+	held    map[spot]time.Time // loads that are held back, and until when
+	joined  time.Time          // when the next worker may be asked that came back; zero: none
+	settled time.Time          // when all workers of the start were known; zero before
 	wake    chan struct{}
 	calls   sync.WaitGroup
-	seen    atomic.Pointer[outlook]
+	seen    *watched.Value[*outlook]
 }
 
 // outlook is what the last look found.
@@ -80,27 +103,62 @@ type outlook struct {
 	snapshot *catalog.Snapshot
 	view     *fleet.View
 	hopeful  map[string]bool // digests that a worker is about to load
+	status   map[string]Status
+}
+
+// Status is how a version is placed.
+type Status struct {
+	// Desired is how many workers should have it, Min and Max what bounds that.
+	Desired, Min, Max int
+	// Problem says why fewer have it; "" when nothing was refused.
+	Problem string
 }
 
 // New returns a controller.
 func New(opts Options) *Controller {
 	return &Controller{
-		opts: opts, asked: newAsked(opts.Backoff), unasked: newAsked(opts.Backoff),
+		opts: opts, asked: newAsked(opts.Backoff), unasked: newAsked(opts.Backoff), asking: newAsking(),
 		reaper:  newReaper(opts.UnloadAfter, opts.MinLoaded),
-		failing: make(map[spot]time.Time), wake: make(chan struct{}, 1),
+		failing: make(map[spot]time.Time), trends: make(map[string]*trend), held: make(map[spot]time.Time),
+		wake: make(chan struct{}, 1), seen: watched.New[*outlook](nil),
 	}
 }
 
-// Pending reports whether a worker is about to load the version, or whether
-// what would decide that has only just changed.
+// Planned returns a channel that is closed at the next look, after which Pending
+// may say otherwise.
+func (c *Controller) Planned() <-chan struct{} {
+	_, changed := c.seen.Watch()
+	return changed
+}
+
+// Pending notes that the version was asked for and nobody has it. It reports
+// whether a worker is about to load it, or whether what would decide that has
+// only just changed.
 func (c *Controller) Pending(digest string) bool {
 	snapshot, _ := c.opts.Catalog.Watch()
 	view, _ := c.opts.Views.Watch()
-	seen := c.seen.Load()
+	if snapshot == nil || !snapshot.Serves(digest) {
+		return false
+	}
+	if fresh := c.asking.note(digest, c.opts.Clock.Now()); fresh {
+		c.lookAgain()
+		return true
+	}
+	seen := c.seen.Get()
 	if seen == nil || seen.snapshot != snapshot || seen.view != view {
-		return snapshot != nil && snapshot.Serves(digest)
+		return true
 	}
 	return seen.hopeful[digest]
+}
+
+// Status returns how a version is placed; false when it does not serve.
+func (c *Controller) Status(digest string) (Status, bool) {
+	seen := c.seen.Get()
+	if seen == nil {
+		return Status{}, false
+	}
+	s, ok := seen.status[digest]
+	return s, ok
 }
 
 // Run looks whenever something changed, until ctx ends.
@@ -112,7 +170,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		snapshot, snapshotChanged := c.opts.Catalog.Watch()
 		view, viewChanged := c.opts.Views.Watch()
 		c.look(ctx, snapshot, view)
-		timer := c.opts.Clock.NewTimer(c.opts.Interval)
+		timer := c.opts.Clock.NewTimer(c.nextLook())
 		select {
 		case <-snapshotChanged:
 		case <-viewChanged:
@@ -126,110 +184,19 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 }
 
-// look asks for what is missing and for what is too much.
-func (c *Controller) look(ctx context.Context, snapshot *catalog.Snapshot, view *fleet.View) {
-	now := c.opts.Clock.Now()
-	var wanted []*catalog.Version
-	if snapshot != nil {
-		wanted = snapshot.Serving()
+// nextLook is how long nothing needs to be looked at.
+func (c *Controller) nextLook() time.Duration {
+	wait, now := c.opts.Interval, c.opts.Clock.Now()
+	for _, until := range c.held {
+		wait = min(wait, max(until.Sub(now), 0))
 	}
-	hopeful := make(map[string]bool)
-	facts := c.facts(now, view, wanted, hopeful)
-	for _, l := range c.opts.Planner.Plan(wanted, facts) {
-		hopeful[l.Version.Digest] = true
-		c.load(ctx, l)
+	if !c.joined.IsZero() {
+		wait = min(wait, max(c.joined.Sub(now), 0))
 	}
-	for _, u := range c.reaper.due(now, c.opts.Catalog.Current(), snapshot, view.Workers) {
-		if blocked, _ := c.unasked.blocked(u.Worker, u.Digest, now); !blocked {
-			c.unload(ctx, u)
-		}
-	}
-	c.seen.Store(&outlook{snapshot: snapshot, view: view, hopeful: hopeful})
+	return wait
 }
 
-// facts reads the workers' reports and fills in what was asked already.
-func (c *Controller) facts(now time.Time, view *fleet.View, wanted []*catalog.Version, hopeful map[string]bool) []Facts {
-	c.noteFailing(now, view.Workers)
-	tol := tolerance{absent: c.opts.AbsentGrace, failed: c.opts.FailedGrace}
-	digests := make(map[string]bool, len(wanted))
-	for _, v := range wanted {
-		digests[v.Digest] = true
-	}
-	c.asked.keep(view.Workers, func(digest string) bool { return digests[digest] })
-	c.unasked.keep(view.Workers, func(digest string) bool { return !digests[digest] })
-	out := make([]Facts, 0, len(view.Workers))
-	for _, w := range view.Workers {
-		id := w.ID()
-		f := factsOf(w, now, tol, func(digest string) time.Duration { return now.Sub(c.failing[spot{id, digest}]) })
-		for digest := range digests {
-			switch blocked, hope := c.asked.blocked(w, digest, now); {
-			case hope && f.Usable:
-				f.Holds[digest], hopeful[digest] = true, true
-			case blocked:
-				f.Blocked[digest] = true
-			}
-		}
-		out = append(out, f)
-	}
-	return out
-}
-
-// noteFailing keeps since when each version fails on each worker.
-func (c *Controller) noteFailing(now time.Time, workers []*fleet.Worker) {
-	present := make(map[spot]bool)
-	for _, w := range workers {
-		for _, m := range w.Report().State.GetModels() {
-			if m.GetState() != workerv1.ModelState_MODEL_STATE_FAILED {
-				continue
-			}
-			at := spot{w.ID(), m.GetDigest()}
-			present[at] = true
-			if _, ok := c.failing[at]; !ok {
-				c.failing[at] = now
-			}
-		}
-	}
-	forget(c.failing, present)
-}
-
-func (c *Controller) load(ctx context.Context, l Load) {
-	name := l.Version.Name
-	c.asked.begin(l.Worker, l.Version.Digest)
-	c.calls.Go(func() {
-		ctx, cancel := context.WithTimeout(ctx, c.opts.CallTimeout)
-		defer cancel()
-		_, err := l.Worker.Client().LoadModel(ctx, &workerv1.LoadModelRequest{
-			Digest: l.Version.Digest, Name: name, Spec: l.Version.Spec,
-		})
-		wait := c.asked.end(l.Worker, l.Version.Digest, c.opts.Clock.Now(), err != nil)
-		c.answered(ctx, AskLoad, name, l.Worker, wait, err)
-	})
-}
-
-func (c *Controller) unload(ctx context.Context, u Unload) {
-	c.unasked.begin(u.Worker, u.Digest)
-	c.calls.Go(func() {
-		ctx, cancel := context.WithTimeout(ctx, c.opts.CallTimeout)
-		defer cancel()
-		_, err := u.Worker.Client().UnloadModel(ctx, &workerv1.UnloadModelRequest{Digest: u.Digest})
-		wait := c.unasked.end(u.Worker, u.Digest, c.opts.Clock.Now(), err != nil)
-		c.answered(ctx, AskUnload, u.Digest, u.Worker, wait, err)
-	})
-}
-
-// answered records an answer and has the whole looked at again: what one worker
-// refuses another may take.
-func (c *Controller) answered(ctx context.Context, what, name string, w *fleet.Worker, wait time.Duration, err error) {
-	if c.opts.Asked != nil {
-		c.opts.Asked(ctx, what, apierr.ReasonOf(err))
-	}
-	attrs := []slog.Attr{slog.String("what", what), slog.String("model", name), slog.String("worker", w.ID())}
-	if err != nil {
-		attrs = append(attrs, slog.Any("error", err), slog.Duration("again_in", wait))
-		c.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "the worker refused", attrs...)
-	} else {
-		c.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "the worker agreed", attrs...)
-	}
+func (c *Controller) lookAgain() {
 	select {
 	case c.wake <- struct{}{}:
 	default:

@@ -75,8 +75,9 @@ func newStage(t *testing.T, n, replicas int) *stage {
 		Backoff: backoff.Policy{Base: time.Second, Max: time.Second}, SilenceTimeout: 5 * time.Second, MaxWorkers: 100,
 	})
 	s.controller = placement.New(placement.Options{
-		Catalog: s.registry, Views: views, Planner: placement.Spread{Replicas: replicas}, Clock: clock.Real(),
-		Logger: slog.New(slog.DiscardHandler), Interval: time.Second, CallTimeout: 15 * time.Second,
+		Catalog: s.registry, Views: views, Planner: placement.Spread{}, Clock: clock.Real(), TargetUtilization: 0.7,
+		Policies: placement.Policies{Default: placement.Policy{Min: replicas}},
+		Logger:   slog.New(slog.DiscardHandler), Interval: time.Second, CallTimeout: 15 * time.Second,
 		Backoff:     backoff.Policy{Base: time.Second, Max: time.Minute},
 		AbsentGrace: 15 * time.Second, FailedGrace: 30 * time.Second, UnloadAfter: 5 * time.Minute, MinLoaded: time.Minute,
 	})
@@ -152,6 +153,13 @@ func TestARefusalBacksOffAndAnotherIsAsked(t *testing.T) {
 		s.registry.put(fakes.Model("a", 1))
 		if got := s.asked(d); !slices.Equal(got, []int{1, 1}) {
 			t.Errorf("asked %v times at first; want both once", got)
+		}
+		// Somebody asks for it: they are asked once more, with leave to unload others.
+		if !s.controller.Pending(d) {
+			t.Error("not pending when it is asked for the first time")
+		}
+		if got := s.asked(d); !slices.Equal(got, []int{2, 2}) {
+			t.Errorf("asked %v times when somebody asks for it; want both twice", got)
 		}
 		if s.controller.Pending(d) {
 			t.Error("pending though everybody refused")

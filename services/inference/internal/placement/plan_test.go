@@ -3,6 +3,7 @@ package placement_test
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
@@ -32,6 +33,15 @@ func versions(names ...string) []*catalog.Version {
 		models = append(models, fakes.Model(n, 1))
 	}
 	return catalog.NewSnapshot(1, models).Serving()
+}
+
+// wants wants every version on so many workers.
+func wants(replicas int, versions []*catalog.Version) []placement.Want {
+	var out []placement.Want
+	for _, v := range versions {
+		out = append(out, placement.Want{Version: v, Replicas: replicas})
+	}
+	return out
 }
 
 // ids names the workers of a plan.
@@ -68,7 +78,7 @@ func TestPlan(t *testing.T) {
 		{"only those that can", []placement.Facts{unusable, other, facts("a", 1*gib)}, 3, []string{"a"}},
 		{"nobody", nil, 2, nil},
 	} {
-		if got := ids(placement.Spread{Replicas: c.replicas}.Plan(want, c.workers), c.workers); !slices.Equal(got, c.want) {
+		if got := ids(placement.Spread{}.Plan(wants(c.replicas, want), c.workers), c.workers); !slices.Equal(got, c.want) {
 			t.Errorf("%s: planned %v; want %v", c.name, got, c.want)
 		}
 	}
@@ -80,12 +90,12 @@ func TestPlanPrefersWhereItFits(t *testing.T) {
 	m.Versions[0].Spec.Artifacts = []*commonv1.Artifact{{SizeBytes: 6 * gib}}
 	want := catalog.NewSnapshot(1, []*registryv1.ModelState{m}).Serving()
 	workers := []placement.Facts{facts("small", 5*gib), facts("large", 7*gib)}
-	if got := ids(placement.Spread{Replicas: 1}.Plan(want, workers), workers); !slices.Equal(got, []string{"large"}) {
+	if got := ids(placement.Spread{}.Plan(wants(1, want), workers), workers); !slices.Equal(got, []string{"large"}) {
 		t.Errorf("planned %v; want large", got)
 	}
 	// Workers are the authority on their memory: where nothing fits by our
 	// reckoning they are asked all the same.
-	if got := ids(placement.Spread{Replicas: 1}.Plan(want, workers[:1]), workers); !slices.Equal(got, []string{"small"}) {
+	if got := ids(placement.Spread{}.Plan(wants(1, want), workers[:1]), workers); !slices.Equal(got, []string{"small"}) {
 		t.Errorf("planned %v; want small", got)
 	}
 }
@@ -101,7 +111,7 @@ func TestReplicasPlanAlike(t *testing.T) {
 	}
 	plan := func(workers []placement.Facts) map[string][]string {
 		out := make(map[string][]string)
-		loads := placement.Spread{Replicas: 2}.Plan(want, workers)
+		loads := placement.Spread{}.Plan(wants(2, want), workers)
 		for i, id := range ids(loads, workers) {
 			out[loads[i].Version.Digest] = append(out[loads[i].Version.Digest], id)
 		}
@@ -145,10 +155,49 @@ func TestPlanReckonsWithItself(t *testing.T) {
 	}
 	workers := []placement.Facts{facts("w1", 21*gib), facts("w2", 21*gib)}
 	counts := make(map[string]int)
-	for _, id := range ids(placement.Spread{Replicas: 1}.Plan(catalog.NewSnapshot(1, models).Serving(), workers), workers) {
+	for _, id := range ids(placement.Spread{}.Plan(wants(1, catalog.NewSnapshot(1, models).Serving()), workers), workers) {
 		counts[id]++
 	}
 	if counts["w1"] != 2 || counts["w2"] != 2 {
 		t.Errorf("four versions of 10 GiB are on %v; want two on each worker of 21 GiB", counts)
+	}
+}
+
+// TestTheOrderOfPreference: where it fits, then where its files are, then most
+// memory, then idle; and where something must go, last.
+func TestTheOrderOfPreference(t *testing.T) {
+	t.Parallel()
+	m := fakes.Model("m", 1)
+	sum := strings.Repeat("0123456789abcdef", 4)
+	m.Versions[0].Spec.Artifacts = []*commonv1.Artifact{{SizeBytes: 6 * gib, Sha256: sum}}
+	want := catalog.NewSnapshot(1, []*registryv1.ModelState{m}).Serving()
+	with := func(id string, free int64, change func(f *placement.Facts)) placement.Facts {
+		f := facts(id, free)
+		change(&f)
+		return f
+	}
+	has := map[uint64]bool{0x0123456789abcdef: true}
+	all := []placement.Facts{
+		with("cached", 8*gib, func(f *placement.Facts) { f.Files = has }),
+		with("roomy", 64*gib, func(*placement.Facts) {}),
+		with("idle", 8*gib, func(*placement.Facts) {}),
+		with("busy", 8*gib, func(f *placement.Facts) { f.Busy = 3 }),
+		with("cached but full", 4*gib, func(f *placement.Facts) { f.Files, f.EvictableBytes = has, 4*gib }),
+		with("could make room", 4*gib, func(f *placement.Facts) { f.EvictableBytes = 32 * gib }),
+		with("has enough models", 4*gib, func(f *placement.Facts) { f.Full = true }),
+	}
+	order := []string{"cached", "roomy", "idle", "busy", "cached but full", "could make room", "has enough models"}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 50 {
+		rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		if got := ids(placement.Spread{}.Plan(wants(7, want), all), all); !slices.Equal(got, order) {
+			t.Fatalf("planned %v; want %v", got, order)
+		}
+	}
+	w := placement.Want{Version: want[0], Replicas: 3, Pinned: 2, Evict: true, WarmUp: true}
+	all[0].Holds[want[0].Digest] = true
+	plan := placement.Spread{}.Plan([]placement.Want{w}, all)
+	if len(plan) != 2 || !plan[0].Pin || plan[1].Pin || !plan[0].Evict || !plan[1].WarmUp {
+		t.Errorf("planned %+v", plan)
 	}
 }

@@ -75,10 +75,10 @@ func (r *reaper) due(now time.Time, current bool, s *catalog.Snapshot, workers [
 }
 
 // forget drops the entries that are no longer there.
-func forget[K comparable](times map[K]time.Time, present map[K]bool) {
-	for k := range times {
+func forget[K comparable, V any](entries map[K]V, present map[K]bool) {
+	for k := range entries {
 		if !present[k] {
-			delete(times, k)
+			delete(entries, k)
 		}
 	}
 }

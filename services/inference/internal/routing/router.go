@@ -14,6 +14,7 @@ import (
 	"github.com/poterne/poterne/pkg/clock"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
+	"github.com/poterne/poterne/services/inference/internal/poison"
 	"github.com/poterne/poterne/services/inference/internal/schedule"
 )
 
@@ -47,6 +48,11 @@ type Options struct {
 	MaxWaiters   int
 	// Pending reports whether a worker is about to be asked to load a version.
 	Pending func(digest string) bool
+	// Planned, when set, returns a channel that is closed once Pending may say
+	// otherwise.
+	Planned func() <-chan struct{}
+	// Poison refuses requests that ended engines; nil refuses none.
+	Poison *poison.Guard
 	// Attempted, when set, is told the outcome of every attempt.
 	Attempted func(ctx context.Context, c *fleet.Copy, reason apierr.Reason)
 }
@@ -70,6 +76,9 @@ type Query struct {
 	// WaitForReady is how long the request waits for a version that is being
 	// loaded; below 0 the router's own time.
 	WaitForReady time.Duration
+	// Print stands for the request among those under which engines ended; nil when
+	// nothing does.
+	Print func() uint64
 }
 
 // Try runs the request on run's copy. begun reports whether any part of an answer
@@ -113,6 +122,9 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 	tried := room[:0]
 	var last verdict
 	var broke *verdict // of the worker in whose hands the answer broke
+	if err := r.opts.Poison.Check(q.Print); err != nil {
+		return err
+	}
 	for {
 		grant, err := r.next(ctx, &q, tried, last, broke != nil)
 		switch {
@@ -123,6 +135,7 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 		}
 		tried = append(tried, grant.Copy())
 		begun, err := r.attempt(ctx, &Run{grant: grant, attempt: len(tried)}, try)
+		refused := r.opts.Poison.Ended(q.Print, err)
 		if err == nil {
 			return nil
 		}
@@ -139,10 +152,12 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 			broke = &v
 		}
 		switch {
-		case broke != nil && !begun && ctx.Err() == nil && (!last.elsewhere || len(tried) >= r.opts.MaxAttempts):
+		case broke != nil && !begun && ctx.Err() == nil && (refused != nil || !last.elsewhere || len(tried) >= r.opts.MaxAttempts):
 			return broke.broken()
 		case begun:
 			return last.broken()
+		case refused != nil:
+			return refused
 		case !last.elsewhere:
 			return last.err
 		case len(tried) >= r.opts.MaxAttempts:
@@ -168,6 +183,7 @@ func (r *Router) attempt(ctx context.Context, run *Run, try Try) (begun bool, er
 // a caller who has a part of the answer.
 func (r *Router) next(ctx context.Context, q *Query, tried []*fleet.Copy, last verdict, begun bool) (*schedule.Grant, error) {
 	view, changed := r.opts.Views.Watch()
+	planned := r.planned()
 	if g, err := r.place(ctx, q, tried); g != nil || err != nil {
 		return g, err
 	}
@@ -181,7 +197,8 @@ func (r *Router) next(ctx context.Context, q *Query, tried []*fleet.Copy, last v
 	if wait < 0 {
 		wait = r.opts.WaitForReady
 	}
-	if wait == 0 || !r.worthWaiting(view, q) {
+	// Asked in any case: what nobody has is loaded because somebody asks for it.
+	if !r.worthWaiting(view, q) || wait == 0 {
 		return nil, r.none(view, q, last)
 	}
 	if r.waiters.Add(1) > int64(r.opts.MaxWaiters) {
@@ -194,12 +211,14 @@ func (r *Router) next(ctx context.Context, q *Query, tried []*fleet.Copy, last v
 	for {
 		select {
 		case <-changed:
+		case <-planned:
 		case <-timer.C():
 			return nil, r.none(view, q, last)
 		case <-ctx.Done():
 			return nil, judge(ctx, ctx.Err(), len(tried)).err
 		}
 		view, changed = r.opts.Views.Watch()
+		planned = r.planned()
 		if g, err := r.place(ctx, q, tried); g != nil || err != nil {
 			return g, err
 		}
@@ -216,6 +235,13 @@ func (r *Router) place(ctx context.Context, q *Query, tried []*fleet.Copy) (*sch
 		return nil, judge(ctx, err, len(tried)).err
 	}
 	return g, err
+}
+
+func (r *Router) planned() <-chan struct{} {
+	if r.opts.Planned == nil {
+		return nil
+	}
+	return r.opts.Planned()
 }
 
 // Waiting returns how many requests wait for a version to be loaded.

@@ -20,6 +20,7 @@ import (
 	"github.com/poterne/poterne/services/inference/internal/backoff"
 	"github.com/poterne/poterne/services/inference/internal/fakes"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
+	"github.com/poterne/poterne/services/inference/internal/poison"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 	"github.com/poterne/poterne/services/inference/internal/schedule"
 )
@@ -38,6 +39,8 @@ type stage struct {
 	fleet   *fleet.Fleet
 	router  *routing.Router
 	pending bool
+	asked   int // whether a load is pending
+	print   func() uint64
 
 	mu  sync.Mutex
 	log []string // the workers tried, in order
@@ -76,7 +79,8 @@ func newStage(t *testing.T, n int) *stage {
 			MaxWait: [3]time.Duration{time.Minute, time.Minute, time.Minute},
 		}),
 		MaxAttempts: 3, WaitForReady: 10 * time.Second, MaxWaiters: 2,
-		Pending: func(string) bool { return s.pending },
+		Pending: func(string) bool { s.asked++; return s.pending },
+		Poison:  poison.New(poison.Config{Engines: 2, Among: 3, For: time.Minute, Max: 10}, clock.Real()),
 	})
 	go func() { _ = s.fleet.Run(t.Context()) }()
 	synctest.Wait()
@@ -85,7 +89,7 @@ func newStage(t *testing.T, n int) *stage {
 
 func (s *stage) query() routing.Query {
 	return routing.Query{
-		Request: schedule.Request{Digest: s.digest, Name: "m@v1", Key: "key"}, Referenced: true, WaitForReady: -1,
+		Request: schedule.Request{Digest: s.digest, Name: "m@v1", Key: "key"}, Referenced: true, WaitForReady: -1, Print: s.print,
 	}
 }
 

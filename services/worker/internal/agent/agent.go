@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/lifecycle"
@@ -21,6 +23,7 @@ import (
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/worker/internal/artifact"
 	"github.com/poterne/poterne/services/worker/internal/engine"
+	"github.com/poterne/poterne/services/worker/internal/gpu"
 	"github.com/poterne/poterne/services/worker/internal/memory"
 	"github.com/poterne/poterne/services/worker/internal/process"
 	"github.com/poterne/poterne/services/worker/internal/supervise"
@@ -39,12 +42,22 @@ type Config struct {
 	// WorkDir is the working directory of engines.
 	WorkDir     string
 	Supervision supervise.Config
-	Embedding   EmbeddingConfig
-	Signals     SignalsConfig
+	// MinIdle is how long a model must not have been used to be unloaded for
+	// another.
+	MinIdle time.Duration
+	// WarmUpTimeout bounds a warm-up.
+	WarmUpTimeout time.Duration
+	// SampleEvery is the time between two looks at the machine.
+	SampleEvery time.Duration
+	// FixedGPUs says that GPUs for which there is no pool are not used.
+	FixedGPUs bool
+	Embedding EmbeddingConfig
+	Signals   SignalsConfig
 }
 
 // Parts is what the agent works with. All are needed, but Ledger is used only
-// for engines that are started.
+// for engines that are started, and Machine, GPUs and Learned may be nil: what
+// they would tell is then not known.
 type Parts struct {
 	Telemetry *telemetry.Telemetry
 	Clock     clock.Clock
@@ -53,6 +66,9 @@ type Parts struct {
 	Pools     *memory.Pools
 	Artifacts *artifact.Store
 	Ledger    *process.Ledger
+	Machine   Machine
+	GPUs      *gpu.Inventory
+	Learned   *memory.Learned
 }
 
 // Agent implements WorkerService. It is safe for concurrent use.
@@ -68,8 +84,11 @@ type Agent struct {
 	sequence atomic.Int64
 	inFlight atomic.Int64
 
-	// loading holds off other loads while one is being decided.
-	loading sync.Mutex
+	// loading holds off other loads while one is being decided. Those that wait
+	// for it can be given up, or a model that is unloaded for another would wait
+	// for that one, and that one for it.
+	loading    *semaphore.Weighted
+	quarantine *quarantine
 
 	mu       sync.RWMutex
 	models   map[string]*model
@@ -85,7 +104,8 @@ type Agent struct {
 func New(cfg Config, parts Parts) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, parts: parts, log: parts.Telemetry.Logger, hub: newHub(),
-		models: make(map[string]*model), ended: make(chan struct{}),
+		models: make(map[string]*model), ended: make(chan struct{}), loading: semaphore.NewWeighted(1),
+		quarantine: newQuarantine(cfg.Supervision.Quarantine, cfg.Supervision.QuarantineMax),
 	}
 	for _, ad := range parts.Adapters {
 		if err := ad.Available(); err != nil {
@@ -103,9 +123,11 @@ func New(cfg Config, parts Parts) (*Agent, error) {
 	return a, nil
 }
 
-// Recover ends engines that an earlier agent left behind.
+// Recover ends engines that an earlier agent left behind, and then looks at what
+// the machine has.
 func (a *Agent) Recover(ctx context.Context) error {
 	_, err := a.parts.Ledger.Reap(ctx, a.log)
+	a.look(ctx)
 	return err
 }
 
@@ -127,7 +149,7 @@ func (a *Agent) noEngine(kind string, cause error) error {
 }
 
 // lookup returns the model that serves digest, and its engine.
-func (a *Agent) lookup(digest string) (*model, engine.Engine, error) {
+func (a *Agent) lookup(digest string) (*model, *instance, error) {
 	a.mu.RLock()
 	m, ok := a.models[digest]
 	a.mu.RUnlock()

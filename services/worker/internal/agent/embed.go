@@ -37,7 +37,7 @@ func (a *Agent) Embed(ctx context.Context, req *workerv1.EmbedRequest) (resp *wo
 	if err != nil {
 		return nil, err
 	}
-	defer func() { w.end(ctx, resp.GetUsage(), err) }()
+	defer func() { err = w.end(ctx, resp.GetUsage(), err) }()
 	inputs := make([]engine.Input, len(req.GetInputs()))
 	for i, in := range req.GetInputs() {
 		inputs[i] = engine.Input{Text: in.GetText(), Tokens: in.GetTokens().GetIds()}

@@ -15,6 +15,7 @@ type gate struct {
 	of      map[string]int // by replica
 	closed  bool
 	empty   chan struct{} // closed when the gate is closed and nothing is in flight
+	emptied bool          // empty is closed
 	average time.Duration // of what a request took
 }
 
@@ -59,7 +60,8 @@ func (g *gate) leave(replica string, took time.Duration) {
 		g.average = took
 	}
 	g.average += (took - g.average) / averageShare
-	if g.closed && g.n == 0 {
+	if g.closed && g.n == 0 && !g.emptied {
+		g.emptied = true
 		close(g.empty)
 	}
 }
@@ -68,13 +70,43 @@ func (g *gate) leave(replica string, took time.Duration) {
 func (g *gate) shutDown() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.closed {
-		g.closed = true
-		if g.n == 0 {
-			close(g.empty)
-		}
+	g.closed = true
+	if g.n == 0 && !g.emptied {
+		g.emptied = true
+		close(g.empty)
 	}
 	return g.empty
+}
+
+func (g *gate) inFlight() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.n
+}
+
+// idle reports whether nothing is in flight.
+func (g *gate) idle() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.n == 0
+}
+
+// closeIfIdle admits no more if nothing is in flight, and reports whether it
+// was so; reopen takes that back.
+func (g *gate) closeIfIdle() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.n > 0 || g.closed {
+		return false
+	}
+	g.closed = true
+	return true
+}
+
+func (g *gate) reopen() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = false
 }
 
 // resize notes how many slots the engine says it has.

@@ -28,10 +28,15 @@ const mib = 1 << 20
 
 // fakeEngine is an engine, and the adapter that makes it, as the test wants it.
 type fakeEngine struct {
-	kind   string
-	memory int64
+	kind    string
+	memory  int64
+	command *engine.Command // what is started; nil: it runs elsewhere
 
 	mu      sync.Mutex
+	size    engine.Size      // what it takes of GPUs
+	takes   map[string]int64 // in place of memory, by pool
+	given   []engine.GPU     // to the last plan
+	warmed  []string         // bodies of what it was asked, the newest last
 	plans   int
 	refuses error // what Plan returns
 	health  error
@@ -62,10 +67,25 @@ func (f *fakeEngine) Plan(_ context.Context, m engine.Model) (*engine.Plan, erro
 			return nil, err
 		}
 	}
-	return &engine.Plan{
+	f.given = m.GPUs
+	p := &engine.Plan{
 		Connect: func(int) engine.Engine { return f }, Slots: 2, MaxInFlight: 3, ContextLength: 1000,
+		Command:     f.command,
 		MemoryBytes: map[string]int64{engine.PoolCPU: f.memory},
-	}, nil
+	}
+	if f.takes != nil {
+		p.MemoryBytes = f.takes
+	}
+	if len(m.GPUs) > 0 {
+		p.MemoryBytes = f.size.On(m.GPUs)
+	}
+	return p, nil
+}
+
+func (f *fakeEngine) Size(context.Context, engine.Model) (engine.Size, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.size, nil
 }
 
 func (f *fakeEngine) Health(context.Context) error {
@@ -97,7 +117,7 @@ func (f *fakeEngine) askedSince() int {
 }
 
 func (f *fakeEngine) CountTokens(ctx context.Context, _ engine.Operation, body []byte) (int, error) {
-	return len(body), f.work(ctx)
+	return len(body), f.work(ctx, string(body))
 }
 
 func (f *fakeEngine) set(change func()) {
@@ -113,8 +133,9 @@ func (f *fakeEngine) busy() int {
 }
 
 // work runs one request: it waits as long as the test wants.
-func (f *fakeEngine) work(ctx context.Context) error {
+func (f *fakeEngine) work(ctx context.Context, body string) error {
 	f.mu.Lock()
+	f.warmed = append(f.warmed, body)
 	release, err := f.release, f.err
 	f.running++
 	f.mu.Unlock()
@@ -130,7 +151,7 @@ func (f *fakeEngine) work(ctx context.Context) error {
 }
 
 func (f *fakeEngine) Invoke(ctx context.Context, _ engine.Operation, body []byte) (engine.Answer, error) {
-	if err := f.work(ctx); err != nil {
+	if err := f.work(ctx, string(body)); err != nil {
 		return engine.Answer{}, err
 	}
 	return engine.Answer{Body: body, Usage: &commonv1.TokenUsage{PromptTokens: 3}}, nil
@@ -143,7 +164,7 @@ func (f *fakeEngine) Stream(ctx context.Context, _ engine.Operation, body []byte
 	if err := sink.Chunk(body); err != nil {
 		return nil, err
 	}
-	if err := f.work(ctx); err != nil {
+	if err := f.work(ctx, string(body)); err != nil {
 		return nil, err
 	}
 	return &commonv1.TokenUsage{CompletionTokens: 1}, sink.Chunk([]byte("{}"))
@@ -156,7 +177,7 @@ func (f *fakeEngine) Embed(ctx context.Context, r engine.EmbedRequest) (engine.E
 		if err != nil {
 			return engine.Embeddings{}, err
 		}
-		err = f.work(ctx)
+		err = f.work(ctx, "embed")
 		done()
 		if err != nil {
 			return engine.Embeddings{}, err
@@ -177,27 +198,32 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	return newRigWith(t, func(*Config, *Parts) {})
+}
+
+// newRigWith changes what the agent is made of.
+func newRigWith(t *testing.T, change func(cfg *Config, parts *Parts)) *rig {
+	t.Helper()
+	tel := telemetry.Discard()
 	files, err := artifact.NewStore(nil, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newRigWith(t, files)
-}
-
-func newRigWith(t *testing.T, files *artifact.Store) *rig {
-	t.Helper()
-	tel := telemetry.Discard()
 	f := newFakeEngine()
 	other := newFakeEngine()
 	other.kind = "other"
-	a, err := New(Config{
+	cfg := Config{
 		ID: "w1", Version: "test", MaxModels: 3, DrainTimeout: 10 * time.Second, Supervision: supervise.DefaultConfig(),
 		Signals:   SignalsConfig{Interval: time.Second, Timeout: 2 * time.Second},
 		Embedding: EmbeddingConfig{Concurrency: 1, ContextMultiple: 4, MaxBytes: 1 << 20},
-	}, Parts{
+		MinIdle:   10 * time.Second, WarmUpTimeout: 5 * time.Second, SampleEvery: 5 * time.Second,
+	}
+	parts := Parts{
 		Telemetry: tel, Clock: clock.Real(), Adapters: []engine.Adapter{f, other}, Artifacts: files,
 		Pools: memory.NewPools(map[string]int64{engine.PoolCPU: 100 * mib}),
-	})
+	}
+	change(&cfg, &parts)
+	a, err := New(cfg, parts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,11 +240,21 @@ func newRigWith(t *testing.T, files *artifact.Store) *rig {
 func digest(c string) string { return "sha256:" + strings.Repeat(c, 64) }
 
 func (r *rig) load(c string) (*workerv1.LoadedModel, error) {
-	resp, err := r.client.LoadModel(r.Context(), &workerv1.LoadModelRequest{
+	return r.loadAs(c, func(*workerv1.LoadModelRequest) {})
+}
+
+// loadAs changes the request.
+func (r *rig) loadAs(c string, change func(req *workerv1.LoadModelRequest)) (*workerv1.LoadedModel, error) {
+	req := &workerv1.LoadModelRequest{
 		Digest: digest(c), Name: "m" + c, Spec: &commonv1.ModelSpec{Task: commonv1.Task_TASK_CHAT, Engine: "fake"},
-	})
+	}
+	change(req)
+	resp, err := r.client.LoadModel(r.Context(), req)
 	return resp.GetModel(), err
 }
+
+func evict(req *workerv1.LoadModelRequest)  { req.Evict = true }
+func pinned(req *workerv1.LoadModelRequest) { req.Pinned = true }
 
 // ready loads a model and waits until it serves.
 func (r *rig) ready(c string) {
@@ -226,6 +262,11 @@ func (r *rig) ready(c string) {
 	if _, err := r.load(c); err != nil {
 		r.Fatal(err)
 	}
+	r.awaitReady(c)
+}
+
+func (r *rig) awaitReady(c string) {
+	r.Helper()
 	for range 1000 {
 		if r.state(c).GetState() == workerv1.ModelState_MODEL_STATE_READY {
 			return

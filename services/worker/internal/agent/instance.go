@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/poterne/poterne/services/worker/internal/engine"
@@ -19,9 +20,20 @@ import (
 // elsewhere, and the connection to it.
 type instance struct {
 	agent  *Agent
+	model  *model
 	child  *process.Process // nil when the engine is not ours to start
 	engine engine.Engine
 	dir    string // the engine's own, to be removed; empty when it has none
+
+	once    sync.Once
+	victims int // requests that were in flight when it ended
+}
+
+// ended returns how many requests were in flight when the engine ended, as the
+// first of them to notice counted, that one included.
+func (i *instance) ended() int {
+	i.once.Do(func() { i.victims = i.model.gate.inFlight() })
+	return i.victims
 }
 
 func (i *instance) Exited() <-chan struct{} {
@@ -36,6 +48,7 @@ func (i *instance) Err() error { return i.child.Err() }
 func (i *instance) Health(ctx context.Context) error { return i.engine.Health(ctx) }
 
 func (i *instance) Stop() {
+	i.model.child.Store(0)
 	if i.child != nil {
 		i.child.Stop(i.agent.force, i.agent.cfg.Supervision.StopGrace)
 	}
@@ -53,7 +66,7 @@ func (a *Agent) launch(ctx context.Context, m *model) (supervise.Instance, error
 	}
 	cmd := plan.Command
 	if cmd == nil {
-		return &instance{agent: a, engine: plan.Connect(0)}, nil
+		return &instance{agent: a, model: m, engine: plan.Connect(0)}, nil
 	}
 	port, err := freePort(ctx)
 	if err != nil {
@@ -78,7 +91,8 @@ func (a *Agent) launch(ctx context.Context, m *model) (supervise.Instance, error
 	}
 	a.log.InfoContext(ctx, "engine started", slog.String(keyModel, m.name), slog.String(keyEngine, m.spec.GetEngine()),
 		slog.Int(process.KeyPID, child.PID()), slog.Int(keyPort, port))
-	return &instance{agent: a, child: child, engine: plan.Connect(port), dir: dir}, nil
+	m.child.Store(int64(child.PID()))
+	return &instance{agent: a, model: m, child: child, engine: plan.Connect(port), dir: dir}, nil
 }
 
 // setUp makes the directory that the engine is set up in, if it wants one. There
@@ -122,7 +136,7 @@ const factsTimeout = 5 * time.Second
 // report takes what the supervisor says of a model's engine.
 func (a *Agent) report(ctx context.Context, m *model, s supervise.Status) {
 	attrs := []any{slog.String(keyModel, m.name), slog.String(keyDigest, m.digest), slog.Int(keyRestarts, s.Restarts)}
-	var running engine.Engine
+	var running *instance
 	var facts engine.Facts
 	switch s.State {
 	case supervise.Starting:
@@ -133,8 +147,12 @@ func (a *Agent) report(ctx context.Context, m *model, s supervise.Status) {
 		a.log.WarnContext(ctx, "model failed", append(attrs, slog.String("reason", s.Reason))...)
 	case supervise.Ready:
 		if i, ok := s.Instance.(*instance); ok {
-			running = i.engine
-			facts = a.ask(ctx, m, running)
+			running = i
+			facts = a.ask(ctx, m, i.engine)
+			if m.warmUp {
+				a.warmUp(ctx, m, i.engine)
+			}
+			m.touch(a.parts.Clock.Now())
 		}
 		a.log.InfoContext(ctx, "model ready", attrs...)
 	}

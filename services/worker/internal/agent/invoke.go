@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"strconv"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -14,6 +16,7 @@ import (
 type work struct {
 	agent  *Agent
 	model  *model
+	life   *instance
 	engine engine.Engine
 	op     string
 	from   string // the replica
@@ -22,7 +25,7 @@ type work struct {
 
 // begin takes a place on the model.
 func (a *Agent) begin(digest, op, replica string) (*work, error) {
-	m, e, err := a.lookup(digest)
+	m, life, err := a.lookup(digest)
 	if err != nil {
 		return nil, err
 	}
@@ -36,15 +39,54 @@ func (a *Agent) begin(digest, op, replica string) (*work, error) {
 	}
 	a.inFlight.Add(1)
 	a.hub.loadChanged()
-	return &work{agent: a, model: m, engine: e, op: op, from: replica, begun: a.parts.Clock.Now()}, nil
+	w := &work{agent: a, model: m, life: life, engine: life.engine, op: op, from: replica, begun: a.parts.Clock.Now()}
+	m.touch(w.begun)
+	return w, nil
 }
 
-// end gives the place back and counts what came of the request.
-func (w *work) end(ctx context.Context, usage *commonv1.TokenUsage, err error) {
-	w.model.gate.leave(w.from, w.agent.parts.Clock.Now().Sub(w.begun))
+// end gives the place back and counts what came of the request. It returns err,
+// which says so when the engine ended under the request.
+func (w *work) end(ctx context.Context, usage *commonv1.TokenUsage, err error) error {
+	err = w.explain(ctx, err)
+	now := w.agent.parts.Clock.Now()
+	w.model.touch(now)
+	w.model.gate.leave(w.from, now.Sub(w.begun))
 	w.agent.inFlight.Add(-1)
 	w.agent.hub.loadChanged()
 	w.model.series.ended(ctx, w.op, usage, err)
+	return err
+}
+
+// The metadata of the error of a request under which the engine ended.
+const (
+	metadataEngineEnded = "engine_ended"
+	metadataInFlight    = "in_flight"
+)
+
+// endDelay is how long after its connections broke an engine's end may be seen.
+const endDelay = 200 * time.Millisecond
+
+// explain says in err whether the engine's process ended while it had the
+// request, and how many requests it had then: a request that ends engines must
+// not be given to all of them.
+func (w *work) explain(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil || w.life.child == nil || w.model.isDraining() {
+		return err
+	}
+	e, ok := errors.AsType[*apierr.Error](err)
+	if !ok || e.Reason != apierr.Unavailable && e.Reason != apierr.EngineFailed {
+		return err
+	}
+	timer := w.agent.parts.Clock.NewTimer(endDelay)
+	defer timer.Stop()
+	select {
+	case <-w.life.child.Exited():
+	case <-timer.C():
+		return err
+	case <-ctx.Done():
+		return err
+	}
+	return e.WithMetadata(metadataEngineEnded, "true").WithMetadata(metadataInFlight, strconv.Itoa(w.life.ended()))
 }
 
 func operationOf(op workerv1.Operation) (engine.Operation, string, error) {
@@ -68,7 +110,7 @@ func (a *Agent) Invoke(ctx context.Context, req *workerv1.InvokeRequest) (resp *
 	if err != nil {
 		return nil, err
 	}
-	defer func() { w.end(ctx, resp.GetUsage(), err) }()
+	defer func() { err = w.end(ctx, resp.GetUsage(), err) }()
 	answer, err := w.engine.Invoke(ctx, op, req.GetBody())
 	if err != nil {
 		return nil, err

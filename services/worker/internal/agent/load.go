@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -18,56 +19,66 @@ import (
 	"github.com/poterne/poterne/services/worker/internal/supervise"
 )
 
+// freshEnough is how old the machine's figures may be when a model is admitted.
+const freshEnough = time.Second
+
 // LoadModel admits a version, or says with figures why not.
 func (a *Agent) LoadModel(ctx context.Context, req *workerv1.LoadModelRequest) (*workerv1.LoadModelResponse, error) {
-	a.loading.Lock()
-	defer a.loading.Unlock()
-	if have, err := a.present(req.GetDigest()); have != nil || err != nil {
+	if a.loading.Acquire(ctx, 1) != nil {
+		return nil, context.Cause(ctx)
+	}
+	defer a.loading.Release(1)
+	if have, err := a.present(req); have != nil || err != nil {
 		return have, err
 	}
-	m, err := a.plan(ctx, req)
+	c, err := a.candidate(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	if short := a.hold(m, m.need()); short != nil {
+	m := c.model
+	if err := a.admit(ctx, c); err != nil {
 		m.artifacts.Release()
-		return nil, tooLarge(m, short)
+		return nil, err
 	}
 	if !a.start(m) { //nolint:contextcheck // the engine outlives the call
 		a.letGo(m)
 		return nil, errDraining()
 	}
 	a.log.InfoContext(ctx, "model admitted", slog.String(keyModel, m.name), slog.String(keyDigest, m.digest),
-		slog.Int64(keyMemory, m.memory()))
+		slog.Int64(keyMemory, m.memory()), slog.Int(keyGPUs, len(m.gpus)))
 	return &workerv1.LoadModelResponse{Model: m.snapshot("")}, nil
 }
 
 // present answers for a version that is there already, or cannot be.
-func (a *Agent) present(digest string) (*workerv1.LoadModelResponse, error) {
+func (a *Agent) present(req *workerv1.LoadModelRequest) (*workerv1.LoadModelResponse, error) {
 	a.mu.RLock()
-	defer a.mu.RUnlock()
-	if a.draining {
-		return nil, errDraining()
-	}
-	m, ok := a.models[digest]
+	m, ok := a.models[req.GetDigest()]
+	draining := a.draining
+	a.mu.RUnlock()
 	switch {
+	case draining:
+		return nil, errDraining()
 	case ok && m.isDraining():
 		return nil, apierr.New(apierr.Unavailable, "the version is just being unloaded").WithRetryAfter(time.Second)
 	case ok:
+		if m.pinned.Swap(req.GetPinned()) != req.GetPinned() {
+			a.hub.changed()
+		}
 		return &workerv1.LoadModelResponse{Model: m.snapshot("")}, nil
-	case len(a.models) >= a.cfg.MaxModels:
-		return nil, apierr.New(apierr.FailedPrecondition, "this worker has %d models, and takes no more", len(a.models)).
-			WithMetadata("models", strconv.Itoa(len(a.models)))
 	}
-	return nil, nil //nolint:nilnil // neither there nor refused: go on
+	if req.GetLiftQuarantine() && a.quarantine.lift(req.GetDigest()) {
+		a.hub.changed()
+	}
+	return nil, a.quarantine.refusal(req.GetDigest(), a.parts.Clock.Now())
 }
 
 func errDraining() error {
 	return apierr.New(apierr.Unavailable, "this worker is ending and takes no new work")
 }
 
-// plan finds the engine and the files.
-func (a *Agent) plan(ctx context.Context, req *workerv1.LoadModelRequest) (*model, error) {
+// candidate finds the engine and the files, and how large the model is if they
+// are here.
+func (a *Agent) candidate(ctx context.Context, req *workerv1.LoadModelRequest) (*candidate, error) {
 	spec, ok := proto.Clone(req.GetSpec()).(*commonv1.ModelSpec)
 	if !ok {
 		return nil, apierr.Invalid("spec", "spec is missing")
@@ -81,43 +92,58 @@ func (a *Agent) plan(ctx context.Context, req *workerv1.LoadModelRequest) (*mode
 		name = req.GetDigest()
 	}
 	m := &model{
-		digest: req.GetDigest(), name: name, spec: spec, adapter: adapter, done: make(chan struct{}),
-		status: supervise.Status{State: supervise.Starting}, gate: newGate(0, 0), series: a.metrics.of(name),
+		digest: req.GetDigest(), name: name, spec: spec, adapter: adapter, warmUp: req.GetWarmUp(), evict: req.GetEvict(),
+		done: make(chan struct{}), status: supervise.Status{State: supervise.Starting}, peak: make(map[string]int64),
+		gate: newGate(0, 0), series: a.metrics.of(name),
 	}
+	m.pinned.Store(req.GetPinned())
+	m.touch(a.parts.Clock.Now())
+	m.batcher = a.batcher(m.series)
 	if m.artifacts, err = a.parts.Artifacts.Hold(strings.TrimPrefix(m.digest, "sha256:"), spec.GetArtifacts()); err != nil {
 		return nil, err
 	}
-	for i, path := range m.artifacts.Paths() {
-		art := spec.GetArtifacts()[i]
-		role := art.GetRole()
-		if role == "" {
-			role = engine.RoleWeights
-		}
-		m.files = append(m.files, engine.File{Role: role, Path: path, SizeBytes: art.GetSizeBytes(), SHA256: art.GetSha256()})
+	for i, file := range m.artifacts.Paths() {
+		m.files = append(m.files, fileOf(spec.GetArtifacts()[i], file))
 	}
+	c := a.candidateOf(m)
 	if m.artifacts.Present() {
-		err = a.settle(ctx, m)
-	} else {
-		err = a.guess(m)
+		if err := c.survey(ctx); err != nil {
+			m.artifacts.Release()
+			return nil, err
+		}
 	}
-	if err != nil {
-		m.artifacts.Release()
-		return nil, err
-	}
-	m.batcher = a.batcher(m.series)
-	return m, nil
+	return c, nil
 }
 
-func tooLarge(m *model, s *memory.Shortage) error {
+func fileOf(art *commonv1.Artifact, file string) engine.File {
+	f := engine.File{
+		Role: art.GetRole(), Path: file, Name: path.Base(file), SizeBytes: art.GetSizeBytes(), SHA256: art.GetSha256(),
+	}
+	if f.Role == "" {
+		f.Role = engine.RoleWeights
+	}
+	if local, ok := strings.CutPrefix(art.GetUri(), "file://"); ok {
+		f.Name = path.Base(local) // the path is where links lead to
+	}
+	return f
+}
+
+func tooLarge(name string, s *memory.Shortage) error {
 	var err *apierr.Error
-	if !s.Known {
-		err = apierr.New(apierr.FailedPrecondition, "%s needs %s on %s, which this worker does not have", m.name, size(s.Needed), s.ID)
-	} else {
+	switch {
+	case !s.Known:
+		err = apierr.New(apierr.FailedPrecondition, "%s needs %s on %s, which this worker does not have", name, size(s.Needed), s.ID)
+	case s.Closed != "":
+		err = apierr.New(apierr.FailedPrecondition, "%s needs %s on %s, which is not used: %s", name, size(s.Needed), s.ID, s.Closed)
+	case s.Measured != memory.Unknown && s.Measured < s.Total-s.Used:
+		err = apierr.New(apierr.FailedPrecondition, "%s needs %s on %s, where %s of %s are free: others on this machine take the rest",
+			name, size(s.Needed), s.ID, size(s.Available), size(s.Total))
+	default:
 		err = apierr.New(apierr.FailedPrecondition, "%s needs %s on %s, where %s of %s are free",
-			m.name, size(s.Needed), s.ID, size(s.Free()), size(s.Total))
+			name, size(s.Needed), s.ID, size(s.Available), size(s.Total))
 	}
 	return err.WithMetadata("pool", s.ID).WithMetadata("needed_bytes", strconv.FormatInt(s.Needed, 10)).
-		WithMetadata("free_bytes", strconv.FormatInt(s.Free(), 10)).WithMetadata("total_bytes", strconv.FormatInt(s.Total, 10))
+		WithMetadata("free_bytes", strconv.FormatInt(s.Available, 10)).WithMetadata("total_bytes", strconv.FormatInt(s.Total, 10))
 }
 
 func size(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
@@ -143,9 +169,13 @@ func (a *Agent) start(m *model) bool {
 		a.follow(ctx, m)
 	}()
 	go func() {
-		sup.Run(ctx)
+		looped := sup.Run(ctx)
+		m.cancel() // it may have given up by itself
 		<-followed
 		m.set(supervise.Status{State: supervise.Starting}, nil, engine.Facts{})
+		if looped != nil && !m.isDraining() {
+			a.isolate(ctx, m, looped)
+		}
 		a.remove(m)
 		close(m.done)
 	}()
@@ -154,6 +184,7 @@ func (a *Agent) start(m *model) bool {
 
 // remove takes out a model whose engine is gone.
 func (a *Agent) remove(m *model) {
+	a.learn(m)
 	// First, so that who asks for the version again finds all of it gone.
 	a.letGo(m)
 	a.mu.Lock()
@@ -163,8 +194,12 @@ func (a *Agent) remove(m *model) {
 }
 
 // UnloadModel lets the requests in flight end and then ends the engine. It
-// returns at once: the state tells when the model is gone.
+// returns at once: the state tells when the model is gone. A quarantine of the
+// version ends.
 func (a *Agent) UnloadModel(ctx context.Context, req *workerv1.UnloadModelRequest) (*workerv1.UnloadModelResponse, error) {
+	if a.quarantine.lift(req.GetDigest()) {
+		a.hub.changed()
+	}
 	a.mu.RLock()
 	m, ok := a.models[req.GetDigest()]
 	a.mu.RUnlock()

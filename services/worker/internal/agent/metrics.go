@@ -25,6 +25,15 @@ const (
 	metricModels     = "poterne.worker.models" // by state
 	metricMemory     = "poterne.worker.memory" // by pool, kind
 	metricInFlight   = "poterne.worker.in_flight"
+	// The models that were unloaded to make room, and the versions quarantined.
+	metricEvictions   = "poterne.worker.evictions"
+	metricQuarantines = "poterne.worker.quarantines"
+	// The GPUs, by pool.
+	metricGPUMemory      = "poterne.worker.gpu.memory" // by kind, too
+	metricGPUUtilization = "poterne.worker.gpu.utilization"
+	metricGPUTemperature = "poterne.worker.gpu.temperature"
+	metricGPUErrors      = "poterne.worker.gpu.ecc_errors"
+	metricGPUProcesses   = "poterne.worker.gpu.processes"
 
 	metricFetches      = "poterne.worker.fetch.files" // by scheme, outcome
 	metricFetchBytes   = "poterne.worker.fetch.size"  // by scheme
@@ -45,6 +54,7 @@ const (
 	keyKind      = "kind"
 	keyState     = "state"
 	keyPool      = "pool"
+	keyGPUs      = "gpus"
 	keyScheme    = "scheme"
 
 	opChat       = "chat"
@@ -59,13 +69,15 @@ type metrics struct {
 	firstChunk metric.Float64Histogram
 	tokens     metric.Int64Counter
 	restarts   metric.Int64Counter
-	batches    batchMetrics
+
+	evictions, quarantines metric.Int64Counter
+	batches                batchMetrics
 }
 
 func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 	meter := tel.Meter(scope)
 	m := &metrics{}
-	var errs [9]error
+	var errs [12]error
 	m.requests, errs[0] = meter.Int64Counter(metricRequests, metric.WithDescription("Requests that an engine was given."))
 	m.firstChunk, errs[1] = meter.Float64Histogram(metricFirstChunk, metric.WithUnit("s"),
 		metric.WithDescription("Time from the arrival of a streamed request to its first chunk."),
@@ -81,8 +93,11 @@ func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 			o.Observe(a.inFlight.Load())
 			return nil
 		}))
-	errs[7] = registerCacheMetrics(meter, a.parts.Artifacts.CacheStats)
-	errs[8] = a.observeEngines(meter)
+	m.evictions, errs[7] = meter.Int64Counter(metricEvictions, metric.WithDescription("Models that were unloaded to make room."))
+	m.quarantines, errs[8] = meter.Int64Counter(metricQuarantines, metric.WithDescription("Versions whose engines failed again and again."))
+	errs[9] = a.observeGPUs(meter)
+	errs[10] = registerCacheMetrics(meter, a.parts.Artifacts.CacheStats)
+	errs[11] = a.observeEngines(meter)
 	for _, err := range errs {
 		if err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
@@ -101,6 +116,9 @@ func (a *Agent) observeModels(_ context.Context, o metric.Int64Observer) error {
 		state := m.snapshot("").GetState().String()
 		count[strings.ToLower(strings.TrimPrefix(state, "MODEL_STATE_"))]++
 	}
+	if n := len(a.quarantine.list(a.parts.Clock.Now())); n > 0 {
+		count["quarantined"] = int64(n)
+	}
 	for state, n := range count {
 		o.Observe(n, metric.WithAttributes(attribute.String(keyState, state)))
 	}
@@ -112,6 +130,7 @@ func (a *Agent) observeMemory(_ context.Context, o metric.Int64Observer) error {
 		pool := attribute.String(keyPool, p.ID)
 		o.Observe(p.Used, metric.WithAttributes(pool, attribute.String(keyKind, "used")))
 		o.Observe(p.Total, metric.WithAttributes(pool, attribute.String(keyKind, "total")))
+		o.Observe(p.Free(), metric.WithAttributes(pool, attribute.String(keyKind, "free")))
 	}
 	return nil
 }

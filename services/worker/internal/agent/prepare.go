@@ -1,82 +1,61 @@
 package agent
 
 import (
-	"cmp"
 	"context"
-	"slices"
-	"strconv"
+	"maps"
 
-	"github.com/poterne/poterne/pkg/apierr"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/worker/internal/artifact"
 	"github.com/poterne/poterne/services/worker/internal/engine"
 	"github.com/poterne/poterne/services/worker/internal/memory"
+	"github.com/poterne/poterne/services/worker/internal/supervise"
 )
 
 // A model whose files are on this machine is planned, and admitted or refused,
 // at once. One whose files must be fetched is admitted by their sizes, which is
-// less than it will take, and planned when they are here; if it turns out not to
-// fit then, it has failed, and is tried again as an engine that fails is.
+// less than it will take, and placed and planned when they are here; if it turns
+// out not to fit then, it has failed, and is tried again as an engine that fails
+// is, but never quarantined for that.
 
 // prepare fetches what is missing, sees that all files are right, and returns
 // how the model is served.
 func (a *Agent) prepare(ctx context.Context, m *model) (*engine.Plan, error) {
-	if !m.artifacts.Present() {
+	fetches := !m.artifacts.Present()
+	if fetches {
 		a.hub.changed()
 		defer a.hub.changed()
 	}
 	if err := m.artifacts.Ensure(ctx); err != nil {
+		if fetches {
+			err = &supervise.ExcusedError{Err: err}
+		}
 		return nil, err
 	}
 	if plan := m.settled(); plan != nil {
 		return plan, nil
 	}
-	if err := a.settle(ctx, m); err != nil {
+	if err := a.place(ctx, m); err != nil {
 		// What cannot be served holds no memory.
 		_ = a.hold(m, nil)
-		return nil, err
-	}
-	if short := a.hold(m, m.need()); short != nil {
 		m.unsettle()
-		return nil, tooLarge(m, short)
+		return nil, err
 	}
 	return m.settled(), nil
 }
 
-// settle plans the model by its files.
-func (a *Agent) settle(ctx context.Context, m *model) error {
-	plan, err := m.adapter.Plan(ctx, engine.Model{Name: m.name, Spec: m.spec, Files: m.files})
-	if err != nil {
+// place finds room for a model whose files have just come.
+func (a *Agent) place(ctx context.Context, m *model) error {
+	if a.loading.Acquire(ctx, 1) != nil {
+		return context.Cause(ctx)
+	}
+	defer a.loading.Release(1)
+	c := a.candidateOf(m)
+	if err := c.survey(ctx); err != nil {
 		return err
 	}
-	m.turns = a.cfg.Embedding.turns(plan.Slots)
-	m.gate.allow(plan.Slots, plan.MaxInFlight)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.plan = plan
-	return nil
-}
-
-// guess plans a model whose files are not here: what they take, in the memories
-// that have most free. A model that would not fit into all of them together is
-// refused before its files are fetched.
-func (a *Agent) guess(m *model) error {
-	total := m.artifacts.SizeBytes()
-	need, left := make(map[string]int64), total
-	pools := a.parts.Pools.List()
-	slices.SortStableFunc(pools, func(x, y memory.Pool) int { return cmp.Compare(y.Free(), x.Free()) })
-	for _, p := range pools {
-		if take := min(left, p.Free()); take > 0 {
-			need[p.ID] = take
-			left -= take
-		}
+	if err := a.admit(ctx, c); err != nil {
+		return &supervise.ExcusedError{Err: err}
 	}
-	if left > 0 {
-		return apierr.New(apierr.FailedPrecondition, "the files of %s have %s, and this worker's memories together %s free",
-			m.name, size(total), size(total-left)).
-			WithMetadata("needed_bytes", strconv.FormatInt(total, 10)).WithMetadata("free_bytes", strconv.FormatInt(total-left, 10))
-	}
-	m.plan = &engine.Plan{MemoryBytes: need}
 	return nil
 }
 
@@ -85,7 +64,7 @@ func (a *Agent) hold(m *model, need map[string]int64) *memory.Shortage {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	short := a.parts.Pools.Exchange(m.reserved, need)
-	if m.reserved = need; short != nil {
+	if m.reserved = maps.Clone(need); short != nil {
 		m.reserved = nil
 	}
 	return short
@@ -95,12 +74,6 @@ func (a *Agent) hold(m *model, need map[string]int64) *memory.Shortage {
 func (a *Agent) letGo(m *model) {
 	_ = a.hold(m, nil)
 	m.artifacts.Release()
-}
-
-func (m *model) need() map[string]int64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.plan.MemoryBytes
 }
 
 // settled returns the plan unless it is a guess.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,9 @@ import (
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/worker/internal/artifact"
 	"github.com/poterne/poterne/services/worker/internal/blob"
+	"github.com/poterne/poterne/services/worker/internal/engine"
 	"github.com/poterne/poterne/services/worker/internal/fetch"
+	"github.com/poterne/poterne/services/worker/internal/gpu"
 )
 
 // remoteRig is an agent, in real time, whose files come from a web server that
@@ -33,6 +36,11 @@ const remoteSize = 30 * mib
 func remoteContent() []byte { return bytes.Repeat([]byte("weights!"), remoteSize/8) }
 
 func newRemoteRig(t *testing.T) *remoteRig {
+	t.Helper()
+	return newRemoteRigWith(t, func(*Config, *Parts) {})
+}
+
+func newRemoteRigWith(t *testing.T, change func(cfg *Config, parts *Parts)) *remoteRig {
 	t.Helper()
 	r := &remoteRig{goOn: make(chan struct{})}
 	data := remoteContent()
@@ -55,7 +63,10 @@ func newRemoteRig(t *testing.T) *remoteRig {
 	cfg := fetch.DefaultConfig()
 	cfg.Allow = []string{server.URL}
 	files.WithRemote(artifact.Remote{Fetchers: fetch.New(cfg, clock.Real()), Cache: cache})
-	r.rig = newRigWith(t, files)
+	r.rig = newRigWith(t, func(cfg *Config, parts *Parts) {
+		parts.Artifacts = files
+		change(cfg, parts)
+	})
 	return r
 }
 
@@ -79,9 +90,13 @@ func (p *pausing) Write(b []byte) (int, error) {
 }
 
 func (r *remoteRig) loadRemote(c string) (*workerv1.LoadedModel, error) {
+	return r.loadRemoteAs(c, false)
+}
+
+func (r *remoteRig) loadRemoteAs(c string, evict bool) (*workerv1.LoadedModel, error) {
 	hash := sha256.Sum256(remoteContent())
 	resp, err := r.client.LoadModel(r.Context(), &workerv1.LoadModelRequest{
-		Digest: digest(c), Name: "m" + c, Spec: &commonv1.ModelSpec{Task: commonv1.Task_TASK_CHAT, Engine: "fake", Artifacts: []*commonv1.Artifact{
+		Digest: digest(c), Evict: evict, Name: "m" + c, Spec: &commonv1.ModelSpec{Task: commonv1.Task_TASK_CHAT, Engine: "fake", Artifacts: []*commonv1.Artifact{
 			{Uri: r.base + "/f?sig=s3cret", Sha256: hex.EncodeToString(hash[:]), SizeBytes: remoteSize},
 		}},
 	})
@@ -214,4 +229,86 @@ func TestUnloadWhileItIsFetched(t *testing.T) {
 	if stats, _ := r.agent.parts.Artifacts.CacheStats(); stats.Bytes["http"] >= remoteSize+remoteSize/3 {
 		t.Errorf("%d bytes came for a file of %d: it was begun anew", stats.Bytes["http"], remoteSize)
 	}
+}
+
+// What comes later is placed like what is here: on the GPU that it fits on, with
+// the account of its guess given back.
+func TestWhatWasFetchedIsPlacedOnGPUs(t *testing.T) {
+	r := newRemoteRigWith(t, func(_ *Config, parts *Parts) {
+		parts.GPUs = gpu.NewInventory(gpu.NewScripted(gpu.H100(0), gpu.H100(1)), clock.Real(), parts.Telemetry.Logger, 0)
+	})
+	r.agent.look(t.Context())
+	r.engine.set(func() { r.engine.size = engine.Size{Host: mib, Shared: 100 * gib, Each: gib, Heads: 32} })
+	if _, err := r.loadRemote("a"); err != nil {
+		t.Fatal(err)
+	}
+	close(r.goOn)
+	m := r.until("a", isReady)
+	if got := r.given(); !slices.Equal(got, []string{"gpu0", "gpu1"}) || m.GetMemoryBytes() != 102*gib+mib || len(m.GetMemory()) != 3 {
+		t.Errorf("on %v: %v", got, m)
+	}
+	var used int64
+	for _, p := range r.agent.State("").GetMemory() {
+		used += p.GetUsedBytes()
+	}
+	if used != 102*gib+mib {
+		t.Errorf("%d used", used)
+	}
+	if len(r.agent.State("").GetArtifacts()) != 1 {
+		t.Errorf("it does not tell of the file: %v", r.agent.State("").GetArtifacts())
+	}
+}
+
+// With leave, others are unloaded when the files are here and what they need is
+// known; without it the model waits, for ever if need be.
+func TestRoomIsMadeForWhatWasFetched(t *testing.T) {
+	r := newRemoteRigWith(t, func(cfg *Config, _ *Parts) {
+		cfg.MinIdle, cfg.Supervision.QuarantineAfter = 0, 2
+		cfg.Supervision.BackoffMin, cfg.Supervision.BackoffMax = time.Millisecond, time.Millisecond
+	})
+	close(r.goOn)
+	r.ready("x")
+	r.engine.set(func() { r.engine.memory = 70 * mib })
+	if _, err := r.loadRemote("a"); err != nil {
+		t.Fatal(err)
+	}
+	r.until("a", func(m *workerv1.LoadedModel) bool { return m.GetRestarts() > 5 })
+	if r.state("x") == nil {
+		t.Error("x was unloaded without leave")
+	}
+	if _, err := r.client.UnloadModel(t.Context(), &workerv1.UnloadModelRequest{Digest: digest("a")}); err != nil {
+		t.Fatal(err)
+	}
+	r.until("a", func(m *workerv1.LoadedModel) bool { return m == nil })
+	r.engine.set(func() { r.engine.memory = 80 * mib })
+	if _, err := r.loadRemoteAs("b", true); err != nil {
+		t.Fatal(err)
+	}
+	r.until("b", isReady)
+	if r.state("x") != nil || r.used() != 80*mib {
+		t.Errorf("x is %v, %d used", r.state("x"), r.used())
+	}
+}
+
+// A model that waits for a decision can be unloaded meanwhile: for what is being
+// decided it may have to go.
+func TestUnloadWhileItWaitsToBePlaced(t *testing.T) {
+	r := newRemoteRig(t)
+	if _, err := r.loadRemote("a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.agent.loading.Acquire(t.Context(), 1); err != nil { // a decision is under way
+		t.Fatal(err)
+	}
+	defer r.agent.loading.Release(1)
+	close(r.goOn)
+	r.until("a", func(*workerv1.LoadedModel) bool { return len(r.agent.State("").GetArtifacts()) == 1 })
+	pass(50 * time.Millisecond)
+	if m := r.state("a"); m.GetState() != workerv1.ModelState_MODEL_STATE_LOADING {
+		t.Errorf("it does not wait: %v", m)
+	}
+	if _, err := r.client.UnloadModel(t.Context(), &workerv1.UnloadModelRequest{Digest: digest("a")}); err != nil {
+		t.Fatal(err)
+	}
+	r.until("a", func(m *workerv1.LoadedModel) bool { return m == nil })
 }

@@ -127,17 +127,17 @@ func (l *load) miss() bool {
 // follow reads the engine's load at every interval while the model is loaded,
 // one reading at a time.
 func (a *Agent) follow(ctx context.Context, m *model) {
-	var of engine.Engine
+	var of *instance
 	for clock.Sleep(ctx, a.parts.Clock, a.cfg.Signals.Interval) == nil {
-		e := m.running()
-		if e == nil || e != of {
+		life := m.running()
+		if life == nil || life != of {
 			m.load.forget() // another life: its counters begin anew
-			of = e
+			of = life
 		}
-		if e == nil {
+		if life == nil {
 			continue
 		}
-		a.readLoad(ctx, m, e)
+		a.readLoad(ctx, m, life.engine)
 	}
 	m.load.forget()
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/clock"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/worker/internal/gpu"
 )
 
 // The pace of the state stream.
@@ -28,18 +29,50 @@ func (a *Agent) State(replica string) *workerv1.WorkerState {
 	s := &workerv1.WorkerState{
 		WorkerId: a.cfg.ID, AgentVersion: a.cfg.Version, Sequence: a.sequence.Add(1),
 		ObserveTime: timestamppb.New(a.parts.Clock.Now()), Engines: a.kinds,
-		InFlight: int32(min(a.inFlight.Load(), 1<<30)),
+		InFlight: int32(min(a.inFlight.Load(), 1<<30)), MaxModels: int32(a.cfg.MaxModels),
 	}
+	now := a.parts.Clock.Now()
+	evictable := make(map[string]int64)
+	for _, m := range a.list() {
+		s.Models = append(s.Models, m.snapshot(replica))
+		if a.evictable(m, now) {
+			for id, n := range m.share() {
+				evictable[id] += n
+			}
+		}
+	}
+	s.Models = append(s.Models, a.quarantine.list(now)...)
 	for _, p := range a.parts.Pools.List() {
-		s.Memory = append(s.Memory, &workerv1.MemoryPool{Id: p.ID, TotalBytes: p.Total, UsedBytes: p.Used, FreeBytes: p.Free()})
+		s.Memory = append(s.Memory, &workerv1.MemoryPool{
+			Id: p.ID, TotalBytes: p.Total, UsedBytes: p.Used, FreeBytes: p.Free(),
+			MeasuredFreeBytes: p.Measured, EvictableBytes: evictable[p.ID],
+		})
+	}
+	for _, d := range a.devices() {
+		s.Gpus = append(s.Gpus, a.gpuState(d))
+	}
+	if a.parts.Artifacts != nil {
+		s.Artifacts = a.parts.Artifacts.Known(maxArtifacts)
 	}
 	a.mu.RLock()
 	s.Draining = a.draining
 	a.mu.RUnlock()
-	for _, m := range a.list() {
-		s.Models = append(s.Models, m.snapshot(replica))
-	}
 	return s
+}
+
+// maxArtifacts bounds the files that the state names.
+const maxArtifacts = 1024
+
+func (a *Agent) gpuState(d gpu.Device) *workerv1.Gpu {
+	out := &workerv1.Gpu{
+		Pool: d.Pool(), Uuid: d.UUID, Name: d.Name, MemoryTotalBytes: d.TotalBytes, MemoryUsedBytes: d.UsedBytes,
+		MemoryFreeBytes: d.FreeBytes, UtilizationPercent: int32(d.Utilization), TemperatureCelsius: int32(d.Temperature),
+		EccErrors: d.ECCErrors, Problem: a.parts.GPUs.Problem(d),
+	}
+	for _, p := range d.Processes[:min(len(d.Processes), gpu.MaxProcesses)] {
+		out.Processes = append(out.Processes, &workerv1.GpuProcess{Pid: int32(p.PID), MemoryBytes: p.Bytes})
+	}
+	return out
 }
 
 // WatchState streams the state: at once, on change, and at least every second.

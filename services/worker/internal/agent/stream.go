@@ -23,7 +23,7 @@ func (a *Agent) InvokeStream(req *workerv1.InvokeRequest, stream grpc.ServerStre
 		return err
 	}
 	var usage *commonv1.TokenUsage
-	defer func() { w.end(stream.Context(), without(usage, req.GetContinuation().GetUsage()), err) }()
+	defer func() { err = w.end(stream.Context(), without(usage, req.GetContinuation().GetUsage()), err) }()
 	usage, err = w.stream(stream.Context(), op, req, stream)
 	if err != nil {
 		return err

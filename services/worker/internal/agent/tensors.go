@@ -19,8 +19,7 @@ func (a *Agent) beginTensors(ctx context.Context, req *workerv1.InferTensorsRequ
 	}
 	t, err := tensorEngine(w.engine)
 	if err != nil {
-		w.end(ctx, nil, err)
-		return nil, nil, err
+		return nil, nil, w.end(ctx, nil, err)
 	}
 	return w, t, nil
 }
@@ -39,7 +38,7 @@ func (a *Agent) InferTensors(ctx context.Context, req *workerv1.InferTensorsRequ
 	if err != nil {
 		return nil, err
 	}
-	defer func() { w.end(ctx, nil, err) }()
+	defer func() { err = w.end(ctx, nil, err) }()
 	answer, err := t.Infer(ctx, req.GetRequest())
 	if err != nil {
 		return nil, err
@@ -55,7 +54,7 @@ func (a *Agent) InferTensorsStream(req *workerv1.InferTensorsRequest, stream grp
 	if err != nil {
 		return err
 	}
-	defer func() { w.end(ctx, nil, err) }()
+	defer func() { err = w.end(ctx, nil, err) }()
 	first := true
 	return t.InferStream(ctx, req.GetRequest(), func(answer *oip.ModelInferResponse) error {
 		if first {
@@ -69,11 +68,11 @@ func (a *Agent) InferTensorsStream(req *workerv1.InferTensorsRequest, stream grp
 // GetTensorModel asks the engine what its model takes. It takes no place on the
 // model: nothing is computed.
 func (a *Agent) GetTensorModel(ctx context.Context, req *workerv1.GetTensorModelRequest) (*workerv1.GetTensorModelResponse, error) {
-	_, e, err := a.lookup(req.GetDigest())
+	_, life, err := a.lookup(req.GetDigest())
 	if err != nil {
 		return nil, err
 	}
-	t, err := tensorEngine(e)
+	t, err := tensorEngine(life.engine)
 	if err != nil {
 		return nil, err
 	}

@@ -39,11 +39,11 @@ func (fakeTensors) Metadata(context.Context) (*oip.ModelMetadataResponse, error)
 }
 
 func (f fakeTensors) Infer(ctx context.Context, req *oip.ModelInferRequest) (*oip.ModelInferResponse, error) {
-	return &oip.ModelInferResponse{Id: req.GetId()}, f.work(ctx)
+	return &oip.ModelInferResponse{Id: req.GetId()}, f.work(ctx, "tensors")
 }
 
 func (f fakeTensors) InferStream(ctx context.Context, req *oip.ModelInferRequest, send func(*oip.ModelInferResponse) error) error {
-	return errors.Join(send(&oip.ModelInferResponse{Id: req.GetId()}), send(&oip.ModelInferResponse{}), f.work(ctx))
+	return errors.Join(send(&oip.ModelInferResponse{Id: req.GetId()}), send(&oip.ModelInferResponse{}), f.work(ctx, "tensors"))
 }
 
 // tensorRig is a rig whose engine is for tensors.
@@ -139,7 +139,7 @@ func TestSetUp(t *testing.T) {
 	if err != nil || again != dir || len(entries) != 1 {
 		t.Errorf("the second time: %v, %v, %v", again, entries, err)
 	}
-	(&instance{engine: newFakeEngine(), dir: dir}).Stop()
+	(&instance{model: m, engine: newFakeEngine(), dir: dir}).Stop()
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the directory stays: %v", err)
 	}

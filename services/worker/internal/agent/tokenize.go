@@ -20,7 +20,7 @@ func (a *Agent) Tokenize(ctx context.Context, req *workerv1.TokenizeRequest) (*w
 	if err != nil {
 		return nil, err
 	}
-	m, e, err := a.lookup(req.GetDigest())
+	m, life, err := a.lookup(req.GetDigest())
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func (a *Agent) Tokenize(ctx context.Context, req *workerv1.TokenizeRequest) (*w
 		return nil, apierr.New(apierr.Overloaded, "too many prompts are being counted on this worker").WithRetryAfter(time.Second)
 	}
 	defer m.counts.Add(-1)
-	n, err := e.CountTokens(ctx, op, req.GetBody())
+	n, err := life.engine.CountTokens(ctx, op, req.GetBody())
 	if err != nil {
 		return nil, err
 	}

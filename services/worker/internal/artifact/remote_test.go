@@ -8,6 +8,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +110,17 @@ func TestSet(t *testing.T) {
 	}
 	if _, fetching := set.Progress(); fetching || !set.Present() {
 		t.Error("afterwards files are being fetched, or not there")
+	}
+	// A hint to those who choose a worker: each content once, the local one too.
+	known := r.store.Known(10)
+	for _, text := range []string{"weights", "{}", "{ }", "local"} {
+		prefix, err := strconv.ParseUint(sum(text)[:16], 16, 64)
+		if err != nil || !slices.Contains(known, prefix) {
+			t.Errorf("%q is not among %x, %v", text, known, err)
+		}
+	}
+	if len(known) != 4 || len(r.store.Known(2)) != 2 {
+		t.Errorf("known: %x", known)
 	}
 	set.Release()
 	if _, err := os.Stat(root); !os.IsNotExist(err) {

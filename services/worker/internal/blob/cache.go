@@ -187,6 +187,21 @@ func (c *Cache) Has(sha256 string) (size int64, ok bool) {
 	return c.has(sha256)
 }
 
+// Whole returns the files that are there and were known to be right when they
+// were last looked at, and when each was last used, by SHA-256. It does not look
+// at the disk.
+func (c *Cache) Whole() map[string]time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make(map[string]time.Time, len(c.blobs))
+	for sha, e := range c.blobs {
+		if !e.Modified.IsZero() {
+			out[sha] = e.LastUse
+		}
+	}
+	return out
+}
+
 func (c *Cache) has(sha256 string) (int64, bool) {
 	e, ok := c.blobs[sha256]
 	if !ok {

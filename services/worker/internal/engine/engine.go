@@ -29,6 +29,8 @@ type File struct {
 	Role string
 	// Path is absolute.
 	Path string
+	// Name is the last part of the artifact's URI: what its publisher called it.
+	Name string
 	// SizeBytes is its size.
 	SizeBytes int64
 	// SHA256 is the digest of its content, in hexadecimal digits.
@@ -48,6 +50,9 @@ type Model struct {
 	Spec *commonv1.ModelSpec
 	// Files are the spec's artifacts, in its order.
 	Files []File
+	// GPUs are the GPUs that the engine is to use, and no others. There are some
+	// only when the adapter is a Sizer and said that the model takes some.
+	GPUs []GPU
 }
 
 // Adapter knows one kind of engine. It is safe for concurrent use.

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"math"
-	"strconv"
 
 	"github.com/gpustack/gguf-parser-go"
 
@@ -24,25 +23,38 @@ func readGGUF(f File) (ggufInfo, error) {
 	return ggufInfo{file: file, trainedContext: int(min(trained, math.MaxInt32))}, nil
 }
 
-// memory estimates what llama-server takes for weights, KV cache and buffers,
-// by memory pool. gpuLayers is the spec's n-gpu-layers: without it nothing is
-// put on a GPU.
-func (g ggufInfo) memory(slots, tokens int, gpuLayers string) map[string]int64 {
-	layers, err := strconv.Atoi(gpuLayers)
-	if err != nil || layers < 0 {
-		layers = 0
+// memory estimates what llama-server takes of the main memory for weights, KV
+// cache and buffers when it uses no GPU.
+func (g ggufInfo) memory(slots, tokens int) map[string]int64 {
+	sum := g.estimate(slots, tokens, 0).SummarizeItem(true, 0, 0)
+	return map[string]int64{PoolCPU: int64(sum.RAM.NonUMA)}
+}
+
+// cudaContext is what CUDA itself takes of each GPU for one process: 300 to 500
+// MiB on present GPUs.
+const cudaContext = 512 << 20
+
+// size estimates what llama-server takes when it puts so many layers on GPUs;
+// allLayers is all of them.
+func (g ggufInfo) size(slots, tokens, layers int) Size {
+	e := g.estimate(slots, tokens, layers)
+	s := Size{Host: int64(e.SummarizeItem(true, 0, 0).RAM.NonUMA), Each: cudaContext}
+	for _, d := range e.Devices[1:] {
+		w := d.Weight
+		s.Shared += int64(w.Input + w.Compute + w.Output + d.KVCache.Key + d.KVCache.Value)
+		c := d.Computation
+		s.Each += int64(d.Footprint + c.Footprint + c.Input + c.Output + max(c.Compute, 0))
 	}
-	estimate := g.file.EstimateLLaMACppRun(
-		gguf_parser.WithLLaMACppContextSize(int32(min(slots*tokens, math.MaxInt32))),
+	return s
+}
+
+func (g ggufInfo) estimate(slots, tokens, layers int) gguf_parser.LLaMACppRunEstimate {
+	opts := []gguf_parser.GGUFRunEstimateOption{
+		gguf_parser.WithLLaMACppContextSize(int32(min(int64(slots)*int64(tokens), math.MaxInt32))),
 		gguf_parser.WithParallelSize(int32(slots)),
-		gguf_parser.WithLLaMACppOffloadLayers(uint64(layers)),
-	)
-	sum := estimate.SummarizeItem(true, 0, 0)
-	out := map[string]int64{PoolCPU: int64(sum.RAM.NonUMA)}
-	if layers > 0 {
-		for i, v := range sum.VRAMs {
-			out["gpu"+strconv.Itoa(i)] = int64(v.NonUMA)
-		}
 	}
-	return out
+	if layers != allLayers {
+		opts = append(opts, gguf_parser.WithLLaMACppOffloadLayers(uint64(layers)))
+	}
+	return g.file.EstimateLLaMACppRun(opts...)
 }

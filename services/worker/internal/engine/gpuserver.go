@@ -3,7 +3,6 @@ package engine
 import (
 	"path/filepath"
 	"regexp"
-	"strconv"
 
 	"github.com/poterne/poterne/pkg/apierr"
 )
@@ -16,7 +15,7 @@ type GPUServerConfig struct {
 	// Queue is how many more may wait in the engine.
 	Slots, Queue int
 	// CPU says that the program computes on the CPU: its memory is then the
-	// machine's, and otherwise that of gpu0 and those after it.
+	// machine's, and otherwise that of the GPUs that it is given.
 	CPU bool
 	// Hub allows specs to name a model of a hub (parameter model) instead of
 	// files. The version's digest does not cover what the engine then downloads.
@@ -69,38 +68,4 @@ func directoryOf(m Model) (string, error) {
 		}
 	}
 	return dir, nil
-}
-
-const (
-	// runtimeMemory is what such a server takes besides weights and KV cache.
-	runtimeMemory = 1 << 30
-	maxGPUs       = 64
-)
-
-// memory is the model's, by pool: the weights and a quarter for the KV cache
-// and buffers, unless the spec says. These engines take what they are allowed
-// to (gpu-memory-utilization, mem-fraction-static), so that this is the least
-// that a model needs rather than what it will be seen to take.
-func (c GPUServerConfig) memory(m Model, p *parameters, gpus int) map[string]int64 {
-	total := p.size(parameterMemory)
-	if total == 0 {
-		var weights int64
-		for _, f := range m.Files {
-			if f.Role == RoleWeights {
-				weights += f.SizeBytes
-			}
-		}
-		if weights == 0 {
-			p.fail(parameterMemory, "must say what the model takes: the size of its weights is not known")
-		}
-		total = weights/4*5 + runtimeMemory
-	}
-	if c.CPU {
-		return map[string]int64{PoolCPU: total}
-	}
-	out := make(map[string]int64, gpus)
-	for i := range gpus {
-		out["gpu"+strconv.Itoa(i)] = total / int64(gpus)
-	}
-	return out
 }

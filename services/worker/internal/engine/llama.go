@@ -22,6 +22,9 @@ type LlamaConfig struct {
 	// ExtraParameters are allowed besides the known ones: flags that take a plain
 	// word, or none when `:switch` follows the name.
 	ExtraParameters []string
+	// GPULayers is how many layers are put on GPUs, where there are some, when the
+	// spec does not say; -1 is all.
+	GPULayers int
 }
 
 // Llama is llama.cpp's llama-server.
@@ -52,38 +55,29 @@ func (l *Llama) Plan(ctx context.Context, m Model) (*Plan, error) {
 	if err != nil {
 		return nil, unavailable(l.Kind(), err)
 	}
-	weights, err := weightsOf(m)
+	r, err := l.read(m)
 	if err != nil {
 		return nil, err
 	}
-	info, err := readGGUF(weights)
-	if err != nil {
-		return nil, err
+	args := l.args(ctx, m, r.weights, r.slots, r.tokens, m.Spec.GetTask() == commonv1.Task_TASK_EMBEDDING)
+	args = slices.Concat(l.cfg.Program.first(), args, l.gpuArgs(r, m.GPUs), r.flags, l.cfg.Program.stdinFlag(ctx))
+	memory := r.info.memory(r.slots, r.tokens)
+	switch {
+	case len(m.GPUs) > 0:
+		memory = r.info.size(r.slots, r.tokens, r.layers).On(m.GPUs)
+	case r.explicit && r.layers != 0:
+		return nil, apierr.New(apierr.FailedPrecondition, "the version asks for %s layers on a GPU, and this worker has no GPU that its llama-server can use",
+			m.Spec.GetParameters()[parameterGPULayers])
 	}
-	p := newParameters(m.Spec.GetParameters())
-	slots := p.number("parallel", l.cfg.Slots, maxSlots)
-	gpuLayers := p.left["n-gpu-layers"]
-	prefixes := prefixesOf(p)
-	flags := p.flags(l.parameters(), apart)
-	if err := p.problem(); err != nil {
-		return nil, err
-	}
-	tokens := int(m.Spec.GetContextLength())
-	if tokens == 0 {
-		tokens = min(l.cfg.Context, info.trainedContext)
-	}
-	if tokens > info.trainedContext {
-		return nil, apierr.Invalid("spec.context_length", "the model was trained for %d tokens of context, not %d", info.trainedContext, tokens)
-	}
-	embeds := m.Spec.GetTask() == commonv1.Task_TASK_EMBEDDING
-	args := l.args(ctx, m, weights, slots, tokens, embeds)
-	args = slices.Concat(l.cfg.Program.first(), args, flags, l.cfg.Program.stdinFlag(ctx))
 	return &Plan{
-		Command:     &Command{Path: path, Args: func(port int) []string { return append(slices.Clone(args), "--port", strconv.Itoa(port)) }},
-		Connect:     func(port int) Engine { return newLlamaEngine(l.dialect(m, port, prefixes), slots) },
-		Slots:       slots,
-		MaxInFlight: slots + l.cfg.Queue, ContextLength: tokens,
-		MemoryBytes: info.memory(slots, tokens, gpuLayers),
+		Command: &Command{
+			Path: path, Env: cudaEnv(m.GPUs),
+			Args: func(port int) []string { return append(slices.Clone(args), "--port", strconv.Itoa(port)) },
+		},
+		Connect:     func(port int) Engine { return newLlamaEngine(l.dialect(m, port, r.prefixes), r.slots) },
+		Slots:       r.slots,
+		MaxInFlight: r.slots + l.cfg.Queue, ContextLength: r.tokens,
+		MemoryBytes: memory,
 	}, nil
 }
 

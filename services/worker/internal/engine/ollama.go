@@ -31,7 +31,7 @@ type OllamaConfig struct {
 	// Slots is how many requests a model runs at once (OLLAMA_NUM_PARALLEL), and
 	// Queue how many more may wait.
 	Slots, Queue int
-	// CPU says that it computes on the CPU; its memory is gpu0's otherwise.
+	// CPU says that it computes on the CPU; otherwise it is given GPUs.
 	CPU   bool
 	Clock clock.Clock
 }
@@ -93,7 +93,7 @@ func (o *Ollama) Plan(_ context.Context, m Model) (*Plan, error) {
 	}
 	plan := &Plan{Slots: slots, MaxInFlight: slots + o.cfg.Queue, ContextLength: tokens}
 	if o.cfg.URL == "" {
-		if plan.Command, err = o.command(slots); err != nil {
+		if plan.Command, err = o.command(slots, m.GPUs); err != nil {
 			return nil, err
 		}
 		if plan.MemoryBytes, err = o.memory(m, declared, slots, tokens); err != nil {
@@ -144,7 +144,7 @@ func (m ollamaModel) name() string {
 }
 
 // command starts Ollama, which has no flags (envconfig/config.go).
-func (o *Ollama) command(slots int) (*Command, error) {
+func (o *Ollama) command(slots int, gpus []GPU) (*Command, error) {
 	path, err := o.cfg.Program.Path()
 	if err != nil {
 		return nil, unavailable(o.Kind(), err)
@@ -160,42 +160,15 @@ func (o *Ollama) command(slots int) (*Command, error) {
 	if o.cfg.ModelsDir != "" {
 		env = append(env, "OLLAMA_MODELS="+o.cfg.ModelsDir)
 	}
+	env = append(env, cudaEnv(gpus)...)
+	if len(gpus) > 1 {
+		env = append(env, "OLLAMA_SCHED_SPREAD=1") // over all of them, in equal parts
+	}
 	args := append(slices.Clone(o.cfg.Program.first()), "serve")
 	return &Command{Path: path, Args: func(int) []string { return args }, Env: env, ListenEnv: "OLLAMA_HOST"}, nil
 }
 
-// memory is told by the spec, or by a GGUF file.
-func (o *Ollama) memory(m Model, declared int64, slots, tokens int) (map[string]int64, error) {
-	pool := "gpu0"
-	if o.cfg.CPU {
-		pool = PoolCPU
-	}
-	if declared > 0 {
-		return map[string]int64{pool: declared}, nil
-	}
-	if len(m.Files) == 0 {
-		return nil, apierr.Invalid("spec.parameters."+parameterMemory,
-			"parameter %s must say what the model takes: it is not known before Ollama has it", parameterMemory)
-	}
-	weights, err := weightsOf(m)
-	if err != nil {
-		return nil, err
-	}
-	info, err := readGGUF(weights)
-	if err != nil {
-		return nil, err
-	}
-	if tokens == 0 {
-		tokens = min(ollamaContext, info.trainedContext)
-	}
-	return map[string]int64{pool: info.memory(slots, tokens, "")[PoolCPU]}, nil
-}
-
-const (
-	// ollamaContext is Ollama's own on machines with little GPU memory.
-	ollamaContext = 4096
-	ollamaIdle    = 90 * time.Second
-)
+const ollamaIdle = 90 * time.Second
 
 func (o *Ollama) connect(root string, m Model, model ollamaModel, prefixes map[string]string) Engine {
 	c := newClient(dialect{

@@ -49,6 +49,11 @@ func (p *parameters) within(name string, fallback, low, high int) int {
 	return n
 }
 
+func (p *parameters) has(name string) bool {
+	_, ok := p.left[name]
+	return ok
+}
+
 // peek reads a number that stays among the flags; what is no number counts as
 // 1, and is refused with the flags.
 func (p *parameters) peek(name string) int {

@@ -18,6 +18,8 @@ type Program struct {
 
 	mu   sync.Mutex
 	help string
+	// devices is what the program says of its devices; empty: not asked yet.
+	devices string
 }
 
 // NewProgram returns the program of the given argv: its first element is a

@@ -42,28 +42,32 @@ func (s *SGLang) parameters() map[string]flagKind {
 	}, s.cfg.ExtraParameters)
 }
 
+func (s *SGLang) names() gpuFlags {
+	return gpuFlags{
+		slots: "max-running-requests", context: "context-length", others: s.parameters(),
+		tensor: "tensor-parallel-size", tensorFlag: "--tp-size", groups: "data-parallel-size", copies: true,
+	}
+}
+
+// Size says what the model takes of GPUs.
+func (s *SGLang) Size(_ context.Context, m Model) (Size, error) { return s.cfg.sizeOf(m, s.names()) }
+
 // Plan starts SGLang with the model's directory and its metrics on.
 func (s *SGLang) Plan(_ context.Context, m Model) (*Plan, error) {
 	path, err := s.cfg.Program.Path()
 	if err != nil {
 		return nil, unavailable(s.Kind(), err)
 	}
-	p := newParameters(m.Spec.GetParameters())
-	source, err := s.cfg.modelOf(m, p)
+	r, err := s.cfg.read(m, s.names())
 	if err != nil {
 		return nil, err
 	}
-	slots := p.number("max-running-requests", s.cfg.Slots, maxSlots)
-	gpus := p.peek("tensor-parallel-size") * p.peek("data-parallel-size")
-	tokens := p.context("context-length", m)
-	memory := s.cfg.memory(m, p, min(gpus, maxGPUs))
-	prefixes := prefixesOf(p)
 	args := slices.Concat(s.cfg.Program.first(), []string{
-		"--model-path=" + source, "--host=127.0.0.1", "--served-model-name=" + m.Name,
-		"--max-running-requests=" + strconv.Itoa(slots), "--enable-metrics",
+		"--model-path=" + r.source, "--host=127.0.0.1", "--served-model-name=" + m.Name,
+		"--max-running-requests=" + strconv.Itoa(r.slots), "--enable-metrics",
 	})
-	if tokens > 0 {
-		args = append(args, "--context-length="+strconv.Itoa(tokens))
+	if r.tokens > 0 {
+		args = append(args, "--context-length="+strconv.Itoa(r.tokens))
 	}
 	if m.Spec.GetTask() == commonv1.Task_TASK_EMBEDDING {
 		args = append(args, "--is-embedding")
@@ -71,18 +75,18 @@ func (s *SGLang) Plan(_ context.Context, m Model) (*Plan, error) {
 	if s.cfg.CPU {
 		args = append(args, "--device=cpu")
 	}
-	args = append(args, p.flags(s.parameters(), joined)...)
-	if err := p.problem(); err != nil {
-		return nil, err
-	}
+	args = append(args, r.flags...)
 	return &Plan{
-		Command: &Command{Path: path, Args: func(port int) []string { return append(slices.Clone(args), "--port="+strconv.Itoa(port)) }},
+		Command: &Command{
+			Path: path, Env: cudaEnv(m.GPUs),
+			Args: func(port int) []string { return append(slices.Clone(args), "--port="+strconv.Itoa(port)) },
+		},
 		Connect: func(port int) Engine {
 			d := sglangDialect(m, port)
-			d.embed.prefixes = prefixes
+			d.embed.prefixes = r.prefixes
 			return newClient(d)
 		},
-		Slots: slots, MaxInFlight: slots + s.cfg.Queue, ContextLength: tokens, MemoryBytes: memory,
+		Slots: r.slots, MaxInFlight: r.slots + s.cfg.Queue, ContextLength: r.tokens, MemoryBytes: s.cfg.memory(m, r.size),
 	}, nil
 }
 

@@ -55,16 +55,15 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 		return nil, unavailable(s.Kind(), err)
 	}
 	p := newParameters(m.Spec.GetParameters())
-	slots := p.number("slots", simSlots, 1<<20)
+	slots := p.number(parameterSlots, simSlots, 1<<20)
+	p.within(parameterGPUMemory, 0, 0, math.MaxInt64)
+	p.within(parameterHeads, 0, 0, maxHeads)
 	args := []string{"--host", "127.0.0.1", "--model", m.Name, "--slots", strconv.Itoa(slots)}
 	calls := simCalls
 	if n, err := strconv.Atoi(p.left["embedding-calls"]); err == nil { // it is checked with the other flags
 		calls = n
 	}
-	tokens := simContext
-	if n := int(m.Spec.GetContextLength()); n > 0 {
-		tokens = n
-	}
+	tokens := simTokens(m)
 	args = append(args, "--context", strconv.Itoa(tokens))
 	if n := m.Spec.GetEmbeddingDimensions(); n > 0 {
 		args = append(args, "--dimensions", strconv.Itoa(int(n)))
@@ -73,14 +72,52 @@ func (s *Simulated) Plan(ctx context.Context, m Model) (*Plan, error) {
 	if err := p.problem(); err != nil {
 		return nil, err
 	}
+	memory := map[string]int64{PoolCPU: simMemory}
+	if len(m.GPUs) > 0 {
+		size, err := s.Size(ctx, m)
+		if err != nil {
+			return nil, err
+		}
+		memory = size.On(m.GPUs)
+	}
 	return &Plan{
-		Command: &Command{Path: path, Args: func(port int) []string { return append(slices.Clone(args), "--port", strconv.Itoa(port)) }},
+		Command: &Command{Path: path, Env: cudaEnv(m.GPUs), Args: func(port int) []string { return append(slices.Clone(args), "--port", strconv.Itoa(port)) }},
 		Connect: func(port int) Engine {
 			d := vllmDialect(m, port)
 			d.idle, d.embed.calls = simIdle, calls
 			return newClient(d)
 		},
 		Slots: slots, MaxInFlight: slots + s.queue, ContextLength: tokens,
-		MemoryBytes: map[string]int64{PoolCPU: simMemory},
+		MemoryBytes: memory,
 	}, nil
+}
+
+// The parameters that only say what the simulator pretends to take of GPUs.
+const (
+	parameterSlots     = "slots"
+	parameterGPUMemory = "gpu-memory"
+	parameterHeads     = "attention-heads"
+)
+
+// Size is what the spec has the simulator pretend: gpu-memory bytes, spread over
+// GPUs whose number divides attention-heads; or, when it has weights, what an
+// engine would take that really read them.
+func (s *Simulated) Size(_ context.Context, m Model) (Size, error) {
+	p := newParameters(m.Spec.GetParameters())
+	slots := p.number(parameterSlots, simSlots, 1<<20)
+	size := Size{Host: simMemory, Heads: p.within(parameterHeads, 0, 0, maxHeads)}
+	size.Shared = int64(p.within(parameterGPUMemory, 0, 0, math.MaxInt64))
+	if err := p.problem(); err != nil || size.Shared > 0 || !slices.ContainsFunc(m.Files, isSafetensors) {
+		return size, err
+	}
+	size, err := SizeOfSafetensors(m, slots, simTokens(m), 0)
+	size.Host = simMemory
+	return size, err
+}
+
+func simTokens(m Model) int {
+	if n := int(m.Spec.GetContextLength()); n > 0 {
+		return n
+	}
+	return simContext
 }

@@ -80,6 +80,7 @@ func (t *Triton) Plan(_ context.Context, m Model) (*Plan, error) {
 			Path:  path,
 			Args:  func(port int) []string { return slices.Concat(t.cfg.Program.first(), model.args(port)) },
 			Setup: model.write,
+			Env:   []string{"CUDA_DEVICE_ORDER=PCI_BUS_ID"}, // as the worker numbers them
 		},
 		Connect: func(port int) Engine {
 			return newTensorClient(tensorTarget{address: "127.0.0.1:" + strconv.Itoa(port), model: model.name, streams: streamWrapped})

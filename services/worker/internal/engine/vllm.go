@@ -48,40 +48,44 @@ func (v *VLLM) parameters() map[string]flagKind {
 	}, v.cfg.ExtraParameters)
 }
 
+func (v *VLLM) names() gpuFlags {
+	return gpuFlags{
+		slots: "max-num-seqs", context: "max-model-len", others: v.parameters(),
+		tensor: "tensor-parallel-size", tensorFlag: "--tensor-parallel-size", groups: "pipeline-parallel-size",
+	}
+}
+
+// Size says what the model takes of GPUs.
+func (v *VLLM) Size(_ context.Context, m Model) (Size, error) { return v.cfg.sizeOf(m, v.names()) }
+
 // Plan starts vLLM with the model's directory.
 func (v *VLLM) Plan(_ context.Context, m Model) (*Plan, error) {
 	path, err := v.cfg.Program.Path()
 	if err != nil {
 		return nil, unavailable(v.Kind(), err)
 	}
-	p := newParameters(m.Spec.GetParameters())
-	source, err := v.cfg.modelOf(m, p)
+	r, err := v.cfg.read(m, v.names())
 	if err != nil {
 		return nil, err
 	}
-	slots := p.number("max-num-seqs", v.cfg.Slots, maxSlots)
-	gpus := p.peek("tensor-parallel-size") * p.peek("pipeline-parallel-size")
-	tokens := p.context("max-model-len", m)
-	memory := v.cfg.memory(m, p, min(gpus, maxGPUs))
-	prefixes := prefixesOf(p)
 	args := slices.Concat(v.cfg.Program.first(), []string{
-		"serve", source, "--host=127.0.0.1", "--served-model-name=" + m.Name, "--max-num-seqs=" + strconv.Itoa(slots),
+		"serve", r.source, "--host=127.0.0.1", "--served-model-name=" + m.Name, "--max-num-seqs=" + strconv.Itoa(r.slots),
 	})
-	if tokens > 0 {
-		args = append(args, "--max-model-len="+strconv.Itoa(tokens))
+	if r.tokens > 0 {
+		args = append(args, "--max-model-len="+strconv.Itoa(r.tokens))
 	}
-	args = append(args, p.flags(v.parameters(), joined)...)
-	if err := p.problem(); err != nil {
-		return nil, err
-	}
+	args = append(args, r.flags...)
 	return &Plan{
-		Command: &Command{Path: path, Args: func(port int) []string { return append(slices.Clone(args), "--port="+strconv.Itoa(port)) }},
+		Command: &Command{
+			Path: path, Env: cudaEnv(m.GPUs),
+			Args: func(port int) []string { return append(slices.Clone(args), "--port="+strconv.Itoa(port)) },
+		},
 		Connect: func(port int) Engine {
 			d := vllmDialect(m, port)
-			d.embed.prefixes = prefixes
+			d.embed.prefixes = r.prefixes
 			return newClient(d)
 		},
-		Slots: slots, MaxInFlight: slots + v.cfg.Queue, ContextLength: tokens, MemoryBytes: memory,
+		Slots: r.slots, MaxInFlight: r.slots + v.cfg.Queue, ContextLength: r.tokens, MemoryBytes: v.cfg.memory(m, r.size),
 	}, nil
 }
 

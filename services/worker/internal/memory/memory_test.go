@@ -48,3 +48,47 @@ func TestMachine(t *testing.T) {
 		t.Fatalf("got %d, %v", n, err)
 	}
 }
+
+// What the machine says is free bounds what the account says, less what was set
+// aside and does not show yet.
+func TestMeasured(t *testing.T) {
+	p := NewPools(map[string]int64{"cpu": 100})
+	need := map[string]int64{"cpu": 30}
+	p.Measure("cpu", 50, 0)
+	if s := p.Reserve(map[string]int64{"cpu": 51}); s == nil || s.Available != 50 || s.Measured != 50 {
+		t.Fatalf("got %+v", s)
+	}
+	if s := p.Reserve(need); s != nil {
+		t.Fatalf("got %+v", s)
+	}
+	if got := p.List()[0]; got.Free() != 20 {
+		t.Errorf("after a reservation %d are free", got.Free())
+	}
+	p.Measure("cpu", 50, 30)
+	if got := p.List()[0]; got.Free() != 20 {
+		t.Errorf("with what does not show yet %d are free", got.Free())
+	}
+	p.Grow("cpu", 60)
+	if got := p.List()[0]; got.Used != 90 || got.Free() != 10 {
+		t.Errorf("after it grew: %+v", got)
+	}
+	p.Measure("cpu", Unknown, 0)
+	p.Close("cpu", "broken")
+	if s := p.Reserve(map[string]int64{"cpu": 1}); s == nil || s.Closed != "broken" {
+		t.Errorf("a closed pool: %+v", s)
+	}
+	p.Close("cpu", "")
+	p.Ensure("cpu", 7)
+	p.Ensure("gpu0", 7)
+	if l := p.List(); l[0].Total != 100 || l[1].Total != 7 {
+		t.Errorf("pools: %+v", l)
+	}
+}
+
+func TestAvailable(t *testing.T) {
+	free, err := Available()
+	total, _ := Machine()
+	if err != nil || free <= 0 || free > total {
+		t.Fatalf("got %d of %d, %v", free, total, err)
+	}
+}

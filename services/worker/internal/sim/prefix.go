@@ -2,6 +2,7 @@ package sim
 
 import (
 	"container/list"
+	"slices"
 	"sync"
 )
 
@@ -40,8 +41,8 @@ func (c *prefixCache) visit(prompt string, tokens int) int {
 		}
 		cached += blockTokens
 	}
-	for i := len(chain) - 1; i >= 0; i-- {
-		c.use(chain[i])
+	for _, c0 := range slices.Backward(chain) {
+		c.use(c0)
 	}
 	return max(min(cached, tokens-1), 0)
 }

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -55,7 +54,7 @@ func TestPromptsAreReadInTurn(t *testing.T) {
 			for i := range 3 {
 				wg.Go(func() {
 					prompt := strings.Repeat(string(rune('a'+i)), 100*bytesPerToken)
-					r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "/v1/completions",
+					r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/completions",
 						strings.NewReader(`{"prompt":"`+prompt+`","max_tokens":1}`))
 					if err != nil {
 						t.Error(err)

@@ -61,6 +61,8 @@ type control struct {
 	// HoldAfter stops a stream after so many tokens until its client leaves; 0
 	// never.
 	HoldAfter int `json:"hold_after"`
+	// Crash ends the process.
+	Crash bool `json:"crash"`
 }
 
 const (

@@ -130,7 +130,7 @@ func (s *Server) serveGenerate(w http.ResponseWriter, r *http.Request, chat bool
 		j.received = body
 	}
 	f := s.faults.next()
-	f.hang = f.hang || j.control.Hang
+	f.hang, f.crash = f.hang || j.control.Hang, f.crash || j.control.Crash
 	if j.control.Status >= http.StatusBadRequest {
 		f.status = j.control.Status
 	}

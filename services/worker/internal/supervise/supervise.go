@@ -5,6 +5,7 @@ package supervise
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -31,6 +32,14 @@ type Config struct {
 	// BackoffReset is how long an engine must have been healthy for the pauses to
 	// begin anew.
 	BackoffReset time.Duration `yaml:"backoff_reset"`
+	// QuarantineAfter is how many times in a row an engine must fail, without
+	// having been healthy for BackoffReset, for its version to be quarantined; 0
+	// is never.
+	QuarantineAfter int `yaml:"quarantine_after"`
+	// Quarantine is how long a version then is not started; each time again it is
+	// twice as long, up to QuarantineMax.
+	Quarantine    time.Duration `yaml:"quarantine"`
+	QuarantineMax time.Duration `yaml:"quarantine_max"`
 	// StopGrace is how long an engine may take to end by itself when it is told.
 	StopGrace time.Duration `yaml:"stop_grace"`
 }
@@ -41,6 +50,7 @@ func DefaultConfig() Config {
 		StartTimeout: 10 * time.Minute, HealthInterval: 5 * time.Second, HealthTimeout: 5 * time.Second,
 		HealthFailures: 3, BackoffMin: 500 * time.Millisecond, BackoffMax: 30 * time.Second,
 		BackoffReset: time.Minute, StopGrace: 5 * time.Second,
+		QuarantineAfter: 6, Quarantine: 10 * time.Minute, QuarantineMax: 2 * time.Hour,
 	}
 }
 
@@ -56,10 +66,13 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 		{"backoff_min", c.BackoffMin},
 		{"backoff_reset", c.BackoffReset},
 		{"stop_grace", c.StopGrace},
+		{"quarantine", c.Quarantine},
 	} {
 		p.Check(d.value > 0, prefix+"."+d.key, "must be positive, got %v", d.value)
 	}
 	p.Check(c.BackoffMax >= c.BackoffMin, prefix+".backoff_max", "must not be less than backoff_min, got %v", c.BackoffMax)
+	p.Check(c.QuarantineAfter >= 0, prefix+".quarantine_after", "must not be negative, got %d", c.QuarantineAfter)
+	p.Check(c.QuarantineMax >= c.Quarantine, prefix+".quarantine_max", "must not be less than quarantine, got %v", c.QuarantineMax)
 	p.Check(c.HealthFailures > 0, prefix+".health_failures", "must be positive, got %d", c.HealthFailures)
 }
 
@@ -98,6 +111,15 @@ type Status struct {
 	Instance Instance
 }
 
+// ExcusedError is why a start failed through no fault of the engine's: it is tried
+// again like any other, but nothing is quarantined for it.
+type ExcusedError struct{ Err error }
+
+func (e *ExcusedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ExcusedError) Unwrap() error { return e.Err }
+
 // Supervisor keeps one engine alive. Run may be called once.
 type Supervisor struct {
 	cfg    Config
@@ -113,25 +135,34 @@ func New(cfg Config, c clock.Clock, jitter lifecycle.Jitter, start func(context.
 	return &Supervisor{cfg: cfg, clock: c, jitter: jitter, start: start, report: report}
 }
 
-// Run keeps the engine alive until ctx ends, and returns when it is gone.
-func (s *Supervisor) Run(ctx context.Context) {
-	failures, reason := 0, ""
+// Run keeps the engine alive until ctx ends, and returns when it is gone. It
+// gives an engine up that fails again and again, and returns why it did the last
+// time; else it returns nil.
+func (s *Supervisor) Run(ctx context.Context) error {
+	failures, blamed, reason := 0, 0, ""
 	for restarts := 0; ctx.Err() == nil; restarts++ {
 		s.report(ctx, Status{State: Starting, Reason: reason, Restarts: restarts})
 		healthy, err := s.life(ctx, restarts)
 		if ctx.Err() != nil {
-			return
+			break
 		}
 		if healthy >= s.cfg.BackoffReset {
-			failures = 0
+			failures, blamed = 0, 0
 		}
 		failures++
+		if _, excused := errors.AsType[*ExcusedError](err); !excused {
+			blamed++
+		}
 		reason = err.Error()
 		s.report(ctx, Status{State: Failed, Reason: reason, Restarts: restarts})
+		if s.cfg.QuarantineAfter > 0 && blamed >= s.cfg.QuarantineAfter {
+			return fmt.Errorf("failed %d times in a row, the last time because %w", blamed, err)
+		}
 		if clock.Sleep(ctx, s.clock, s.backoff(failures)) != nil {
-			return
+			break
 		}
 	}
+	return nil //nolint:nilerr // it was told to end
 }
 
 // life is one start, and what follows, to the end. It returns how long the
@@ -142,13 +173,19 @@ func (s *Supervisor) life(ctx context.Context, restarts int) (time.Duration, err
 		return 0, err
 	}
 	defer inst.Stop()
+	judge := func(err error) error {
+		if inst.Exited() == nil {
+			return &ExcusedError{err} // what runs elsewhere is not ours to judge
+		}
+		return err
+	}
 	if err := s.awaitHealth(ctx, inst); err != nil {
-		return 0, err
+		return 0, judge(err)
 	}
 	since := s.clock.Now()
 	s.report(ctx, Status{State: Ready, Restarts: restarts, Instance: inst})
 	err = s.watch(ctx, inst)
-	return s.clock.Now().Sub(since), err
+	return s.clock.Now().Sub(since), judge(err)
 }
 
 const (

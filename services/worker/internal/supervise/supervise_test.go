@@ -110,11 +110,15 @@ func run(t *testing.T, start func(context.Context) (Instance, error), jitter flo
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		r := &recorder{begun: time.Now()}
-		s := New(DefaultConfig(), clock.Real(), func() float64 { return jitter }, start, r.report)
+		cfg := DefaultConfig()
+		cfg.QuarantineAfter = 0 // TestGivesUpOnACrashLoop has it
+		s := New(cfg, clock.Real(), func() float64 { return jitter }, start, r.report)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			s.Run(ctx)
+			if err := s.Run(ctx); err != nil {
+				t.Errorf("given up: %v", err)
+			}
 		}()
 		synctest.Wait()
 		test(r, func() { cancel(); <-done })
@@ -237,3 +241,73 @@ func TestExitWhileLoading(t *testing.T) {
 
 // pass lets the bubble's time pass.
 func pass(d time.Duration) { <-time.After(d) }
+
+// An engine that does not stay up is given up; one that is healthy for long in
+// between never is.
+func TestGivesUpOnACrashLoop(t *testing.T) {
+	for name, tt := range map[string]struct {
+		lives   time.Duration // of each life of the engine
+		givesUp bool
+	}{
+		"at once": {0, true}, "after half a minute": {30 * time.Second, true}, "after two minutes": {2 * time.Minute, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := DefaultConfig()
+			cfg.QuarantineAfter = 4
+			starts := 0
+			start := func(context.Context) (Instance, error) {
+				starts++
+				e := newFakeEngine(nil)
+				time.AfterFunc(tt.lives+time.Second, func() { e.exit(errors.New("killed by SIGSEGV")) })
+				return e, nil
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			r := &recorder{begun: time.Now()}
+			err := New(cfg, clock.Real(), nil, start, r.report).Run(ctx)
+			if tt.givesUp != (err != nil) {
+				t.Fatalf("%s: ended with %v after %d starts", name, err, starts)
+			}
+			if err != nil && (starts != 4 || !strings.Contains(err.Error(), "failed 4 times in a row") || !strings.Contains(err.Error(), "SIGSEGV")) {
+				t.Errorf("%s: %v after %d starts", name, err, starts)
+			}
+		})
+	}
+}
+
+// What is not the engine's fault, or runs elsewhere, is tried again for ever; what
+// the engine does besides counts as ever.
+func TestExcusedFailuresAreNotHeldAgainstIt(t *testing.T) {
+	for name, tt := range map[string]struct {
+		start  func(n int) (Instance, error)
+		starts int // 0: it is not given up
+	}{
+		"files that do not come": {func(int) (Instance, error) { return nil, &ExcusedError{errors.New("no such host")} }, 0},
+		"every other time": {func(n int) (Instance, error) {
+			if n%2 == 0 {
+				return nil, errors.New("no such program")
+			}
+			return nil, &ExcusedError{errors.New("no such host")}
+		}, 8},
+		"runs elsewhere": {func(int) (Instance, error) { return elsewhere{newFakeEngine(errors.New("connection refused"))}, nil }, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := DefaultConfig()
+			cfg.QuarantineAfter, cfg.StartTimeout = 4, time.Second
+			starts := 0
+			start := func(context.Context) (Instance, error) { starts++; return tt.start(starts) }
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			r := &recorder{begun: time.Now()}
+			err := New(cfg, clock.Real(), nil, start, r.report).Run(ctx)
+			if (err != nil) != (tt.starts > 0) || starts < 8 || tt.starts > 0 && starts != tt.starts {
+				t.Errorf("%s: %v after %d starts", name, err, starts)
+			}
+		})
+	}
+}
+
+// elsewhere is an engine whose end cannot be seen.
+type elsewhere struct{ *fakeEngine }
+
+func (elsewhere) Exited() <-chan struct{} { return nil }

@@ -936,9 +936,20 @@ type ServedModel struct {
 	// Aliases and the version numbers they name.
 	Aliases map[string]int32 `protobuf:"bytes,9,rep,name=aliases,proto3" json:"aliases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Workers that have one of those versions ready.
-	ReadyWorkers  int32 `protobuf:"varint,10,opt,name=ready_workers,json=readyWorkers,proto3" json:"ready_workers,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ReadyWorkers int32 `protobuf:"varint,10,opt,name=ready_workers,json=readyWorkers,proto3" json:"ready_workers,omitempty"`
+	// How many workers should have the version that serves, computed from what is
+	// asked of it and bounded by the two below. A replica of this service counts
+	// what waits at itself, so replicas may differ for a moment.
+	DesiredReplicas int32 `protobuf:"varint,20,opt,name=desired_replicas,json=desiredReplicas,proto3" json:"desired_replicas,omitempty"`
+	// The fewest workers that should have it, whatever is asked of it.
+	MinReplicas int32 `protobuf:"varint,21,opt,name=min_replicas,json=minReplicas,proto3" json:"min_replicas,omitempty"`
+	// The most workers that are asked to have it.
+	MaxReplicas int32 `protobuf:"varint,22,opt,name=max_replicas,json=maxReplicas,proto3" json:"max_replicas,omitempty"`
+	// Why fewer workers have it than should: the last refusal of a worker, for
+	// people; empty when there was none.
+	PlacementProblem string `protobuf:"bytes,23,opt,name=placement_problem,json=placementProblem,proto3" json:"placement_problem,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *ServedModel) Reset() {
@@ -1039,6 +1050,34 @@ func (x *ServedModel) GetReadyWorkers() int32 {
 		return x.ReadyWorkers
 	}
 	return 0
+}
+
+func (x *ServedModel) GetDesiredReplicas() int32 {
+	if x != nil {
+		return x.DesiredReplicas
+	}
+	return 0
+}
+
+func (x *ServedModel) GetMinReplicas() int32 {
+	if x != nil {
+		return x.MinReplicas
+	}
+	return 0
+}
+
+func (x *ServedModel) GetMaxReplicas() int32 {
+	if x != nil {
+		return x.MaxReplicas
+	}
+	return 0
+}
+
+func (x *ServedModel) GetPlacementProblem() string {
+	if x != nil {
+		return x.PlacementProblem
+	}
+	return ""
 }
 
 // Asks for a page of models, ordered by name.
@@ -1829,7 +1868,7 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x13CountTokensResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12#\n" +
 	"\rprompt_tokens\x18\x02 \x01(\x05R\fpromptTokens\x12%\n" +
-	"\x0econtext_length\x18\x03 \x01(\x05R\rcontextLength\"\x8b\x04\n" +
+	"\x0econtext_length\x18\x03 \x01(\x05R\rcontextLength\"\xa9\x05\n" +
 	"\vServedModel\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
 	"\x04task\x18\x02 \x01(\x0e2\x17.poterne.common.v1.TaskR\x04task\x12;\n" +
@@ -1842,7 +1881,11 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x14embedding_dimensions\x18\b \x01(\x05R\x13embeddingDimensions\x12H\n" +
 	"\aaliases\x18\t \x03(\v2..poterne.inference.v1.ServedModel.AliasesEntryR\aaliases\x12#\n" +
 	"\rready_workers\x18\n" +
-	" \x01(\x05R\freadyWorkers\x1a:\n" +
+	" \x01(\x05R\freadyWorkers\x12)\n" +
+	"\x10desired_replicas\x18\x14 \x01(\x05R\x0fdesiredReplicas\x12!\n" +
+	"\fmin_replicas\x18\x15 \x01(\x05R\vminReplicas\x12!\n" +
+	"\fmax_replicas\x18\x16 \x01(\x05R\vmaxReplicas\x12+\n" +
+	"\x11placement_problem\x18\x17 \x01(\tR\x10placementProblem\x1a:\n" +
 	"\fAliasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"k\n" +

@@ -94,16 +94,21 @@ const (
 	ModelState_MODEL_STATE_DRAINING ModelState = 3
 	// The engine failed and will be started again.
 	ModelState_MODEL_STATE_FAILED ModelState = 4
+	// The engine failed again and again, and is not started for a while: see
+	// `error` and `quarantine_end_time`. It takes no memory. Asking to load it is
+	// refused until then, unless the request lifts the quarantine.
+	ModelState_MODEL_STATE_QUARANTINED ModelState = 10
 )
 
 // Enum value maps for ModelState.
 var (
 	ModelState_name = map[int32]string{
-		0: "MODEL_STATE_UNSPECIFIED",
-		1: "MODEL_STATE_LOADING",
-		2: "MODEL_STATE_READY",
-		3: "MODEL_STATE_DRAINING",
-		4: "MODEL_STATE_FAILED",
+		0:  "MODEL_STATE_UNSPECIFIED",
+		1:  "MODEL_STATE_LOADING",
+		2:  "MODEL_STATE_READY",
+		3:  "MODEL_STATE_DRAINING",
+		4:  "MODEL_STATE_FAILED",
+		10: "MODEL_STATE_QUARANTINED",
 	}
 	ModelState_value = map[string]int32{
 		"MODEL_STATE_UNSPECIFIED": 0,
@@ -111,6 +116,7 @@ var (
 		"MODEL_STATE_READY":       2,
 		"MODEL_STATE_DRAINING":    3,
 		"MODEL_STATE_FAILED":      4,
+		"MODEL_STATE_QUARANTINED": 10,
 	}
 )
 
@@ -194,6 +200,21 @@ type LoadedModel struct {
 	// What the engine's owner asks for its tokens; absent when it asks nothing or
 	// the worker does not know.
 	Price *TokenPrice `protobuf:"bytes,27,opt,name=price,proto3" json:"price,omitempty"`
+	// Whether it is never unloaded to make room for another.
+	Pinned bool `protobuf:"varint,30,opt,name=pinned,proto3" json:"pinned,omitempty"`
+	// When a request was begun or ended on it last, or it became ready if none
+	// was, by the worker's clock. Not set before it was ready.
+	LastUsedTime *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=last_used_time,json=lastUsedTime,proto3" json:"last_used_time,omitempty"`
+	// What it was estimated to take before it was loaded, in bytes, corrected by
+	// what earlier loads of it took.
+	EstimatedMemoryBytes int64 `protobuf:"varint,32,opt,name=estimated_memory_bytes,json=estimatedMemoryBytes,proto3" json:"estimated_memory_bytes,omitempty"`
+	// The most that it was seen to take, in bytes, of all memories; 0 when it
+	// cannot be seen.
+	PeakMemoryBytes int64 `protobuf:"varint,33,opt,name=peak_memory_bytes,json=peakMemoryBytes,proto3" json:"peak_memory_bytes,omitempty"`
+	// What is set aside for it in each memory. Empty when it is quarantined.
+	Memory []*PoolShare `protobuf:"bytes,34,rep,name=memory,proto3" json:"memory,omitempty"`
+	// When the quarantine ends; only set in quarantine.
+	QuarantineEndTime *timestamppb.Timestamp `protobuf:"bytes,35,opt,name=quarantine_end_time,json=quarantineEndTime,proto3" json:"quarantine_end_time,omitempty"`
 	// Of the requests that run or wait, those of the replica that this state is
 	// streamed to. What others have on the model is the difference, exactly as of
 	// this message. Not said to a replica that did not name itself.
@@ -377,6 +398,48 @@ func (x *LoadedModel) GetEngineReadTime() *timestamppb.Timestamp {
 func (x *LoadedModel) GetPrice() *TokenPrice {
 	if x != nil {
 		return x.Price
+	}
+	return nil
+}
+
+func (x *LoadedModel) GetPinned() bool {
+	if x != nil {
+		return x.Pinned
+	}
+	return false
+}
+
+func (x *LoadedModel) GetLastUsedTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUsedTime
+	}
+	return nil
+}
+
+func (x *LoadedModel) GetEstimatedMemoryBytes() int64 {
+	if x != nil {
+		return x.EstimatedMemoryBytes
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetPeakMemoryBytes() int64 {
+	if x != nil {
+		return x.PeakMemoryBytes
+	}
+	return 0
+}
+
+func (x *LoadedModel) GetMemory() []*PoolShare {
+	if x != nil {
+		return x.Memory
+	}
+	return nil
+}
+
+func (x *LoadedModel) GetQuarantineEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.QuarantineEndTime
 	}
 	return nil
 }
@@ -570,6 +633,61 @@ func (x *TokenPrice) GetOutputMicros() int64 {
 	return 0
 }
 
+// A part of one memory.
+type PoolShare struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The memory's name, for example `cpu` or `gpu0`.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How much of it, in bytes.
+	Bytes         int64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoolShare) Reset() {
+	*x = PoolShare{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoolShare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoolShare) ProtoMessage() {}
+
+func (x *PoolShare) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoolShare.ProtoReflect.Descriptor instead.
+func (*PoolShare) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PoolShare) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PoolShare) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 // One memory that models are loaded into.
 type MemoryPool struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -579,15 +697,21 @@ type MemoryPool struct {
 	TotalBytes int64 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
 	// What this worker's models take, in bytes.
 	UsedBytes int64 `protobuf:"varint,3,opt,name=used_bytes,json=usedBytes,proto3" json:"used_bytes,omitempty"`
-	// What a model may still take, in bytes.
-	FreeBytes     int64 `protobuf:"varint,4,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// What a model may still take, in bytes: no more than the machine has free.
+	FreeBytes int64 `protobuf:"varint,4,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
+	// What the machine said was free when it was last asked, in bytes, whoever
+	// takes the rest; -1 when it is not known.
+	MeasuredFreeBytes int64 `protobuf:"varint,10,opt,name=measured_free_bytes,json=measuredFreeBytes,proto3" json:"measured_free_bytes,omitempty"`
+	// What models take that could be unloaded to make room, in bytes: they are
+	// not pinned, have nothing in flight and were not used for a while.
+	EvictableBytes int64 `protobuf:"varint,11,opt,name=evictable_bytes,json=evictableBytes,proto3" json:"evictable_bytes,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *MemoryPool) Reset() {
 	*x = MemoryPool{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[3]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +723,7 @@ func (x *MemoryPool) String() string {
 func (*MemoryPool) ProtoMessage() {}
 
 func (x *MemoryPool) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[3]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +736,7 @@ func (x *MemoryPool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemoryPool.ProtoReflect.Descriptor instead.
 func (*MemoryPool) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{3}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *MemoryPool) GetId() string {
@@ -643,6 +767,212 @@ func (x *MemoryPool) GetFreeBytes() int64 {
 	return 0
 }
 
+func (x *MemoryPool) GetMeasuredFreeBytes() int64 {
+	if x != nil {
+		return x.MeasuredFreeBytes
+	}
+	return 0
+}
+
+func (x *MemoryPool) GetEvictableBytes() int64 {
+	if x != nil {
+		return x.EvictableBytes
+	}
+	return 0
+}
+
+// One GPU as its driver sees it.
+type Gpu struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The memory pool that is its memory, for example `gpu0`.
+	Pool string `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	// The driver's name for this very device, for example `GPU-5c2…`.
+	Uuid string `protobuf:"bytes,2,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	// The product's name.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// Its memory, in bytes.
+	MemoryTotalBytes int64 `protobuf:"varint,4,opt,name=memory_total_bytes,json=memoryTotalBytes,proto3" json:"memory_total_bytes,omitempty"`
+	// What all processes take of it, in bytes.
+	MemoryUsedBytes int64 `protobuf:"varint,5,opt,name=memory_used_bytes,json=memoryUsedBytes,proto3" json:"memory_used_bytes,omitempty"`
+	// What is free of it, in bytes.
+	MemoryFreeBytes int64 `protobuf:"varint,6,opt,name=memory_free_bytes,json=memoryFreeBytes,proto3" json:"memory_free_bytes,omitempty"`
+	// How busy it was of late, in percent; -1 when not known.
+	UtilizationPercent int32 `protobuf:"varint,7,opt,name=utilization_percent,json=utilizationPercent,proto3" json:"utilization_percent,omitempty"`
+	// Its temperature in degrees Celsius; -1 when not known.
+	TemperatureCelsius int32 `protobuf:"varint,8,opt,name=temperature_celsius,json=temperatureCelsius,proto3" json:"temperature_celsius,omitempty"`
+	// Memory errors since the driver was loaded that could not be corrected; -1
+	// when not known. Above the worker's limit no model is placed on the GPU.
+	EccErrors int64 `protobuf:"varint,9,opt,name=ecc_errors,json=eccErrors,proto3" json:"ecc_errors,omitempty"`
+	// The processes that compute on it, at most 64.
+	Processes []*GpuProcess `protobuf:"bytes,10,rep,name=processes,proto3" json:"processes,omitempty"`
+	// Why no model is placed on it; empty when models are.
+	Problem       string `protobuf:"bytes,11,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Gpu) Reset() {
+	*x = Gpu{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Gpu) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Gpu) ProtoMessage() {}
+
+func (x *Gpu) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Gpu.ProtoReflect.Descriptor instead.
+func (*Gpu) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Gpu) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *Gpu) GetUuid() string {
+	if x != nil {
+		return x.Uuid
+	}
+	return ""
+}
+
+func (x *Gpu) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Gpu) GetMemoryTotalBytes() int64 {
+	if x != nil {
+		return x.MemoryTotalBytes
+	}
+	return 0
+}
+
+func (x *Gpu) GetMemoryUsedBytes() int64 {
+	if x != nil {
+		return x.MemoryUsedBytes
+	}
+	return 0
+}
+
+func (x *Gpu) GetMemoryFreeBytes() int64 {
+	if x != nil {
+		return x.MemoryFreeBytes
+	}
+	return 0
+}
+
+func (x *Gpu) GetUtilizationPercent() int32 {
+	if x != nil {
+		return x.UtilizationPercent
+	}
+	return 0
+}
+
+func (x *Gpu) GetTemperatureCelsius() int32 {
+	if x != nil {
+		return x.TemperatureCelsius
+	}
+	return 0
+}
+
+func (x *Gpu) GetEccErrors() int64 {
+	if x != nil {
+		return x.EccErrors
+	}
+	return 0
+}
+
+func (x *Gpu) GetProcesses() []*GpuProcess {
+	if x != nil {
+		return x.Processes
+	}
+	return nil
+}
+
+func (x *Gpu) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+// A process on a GPU.
+type GpuProcess struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its process id, as the driver sees it.
+	Pid int32 `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
+	// What it takes of the GPU's memory, in bytes; -1 when not known.
+	MemoryBytes   int64 `protobuf:"varint,2,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GpuProcess) Reset() {
+	*x = GpuProcess{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GpuProcess) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GpuProcess) ProtoMessage() {}
+
+func (x *GpuProcess) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GpuProcess.ProtoReflect.Descriptor instead.
+func (*GpuProcess) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GpuProcess) GetPid() int32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *GpuProcess) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
 // A worker's whole state.
 type WorkerState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -663,14 +993,22 @@ type WorkerState struct {
 	// The build of the agent.
 	AgentVersion string `protobuf:"bytes,8,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
 	// Requests in flight over all models.
-	InFlight      int32 `protobuf:"varint,9,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	InFlight int32 `protobuf:"varint,9,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// Its GPUs; empty when it has none, or cannot see them.
+	Gpus []*Gpu `protobuf:"bytes,20,rep,name=gpus,proto3" json:"gpus,omitempty"`
+	// How many models it takes at once; 0 when not said.
+	MaxModels int32 `protobuf:"varint,21,opt,name=max_models,json=maxModels,proto3" json:"max_models,omitempty"`
+	// Files that it has on its disk, each by the first eight bytes of its SHA-256,
+	// the first byte highest: at most 1024, those used last. A hint: a version
+	// whose files are here is loaded sooner.
+	Artifacts     []uint64 `protobuf:"fixed64,22,rep,packed,name=artifacts,proto3" json:"artifacts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WorkerState) Reset() {
 	*x = WorkerState{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[4]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -682,7 +1020,7 @@ func (x *WorkerState) String() string {
 func (*WorkerState) ProtoMessage() {}
 
 func (x *WorkerState) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[4]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -695,7 +1033,7 @@ func (x *WorkerState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerState.ProtoReflect.Descriptor instead.
 func (*WorkerState) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{4}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WorkerState) GetWorkerId() string {
@@ -761,6 +1099,27 @@ func (x *WorkerState) GetInFlight() int32 {
 	return 0
 }
 
+func (x *WorkerState) GetGpus() []*Gpu {
+	if x != nil {
+		return x.Gpus
+	}
+	return nil
+}
+
+func (x *WorkerState) GetMaxModels() int32 {
+	if x != nil {
+		return x.MaxModels
+	}
+	return 0
+}
+
+func (x *WorkerState) GetArtifacts() []uint64 {
+	if x != nil {
+		return x.Artifacts
+	}
+	return nil
+}
+
 // Asks for the state stream.
 type WatchStateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -773,7 +1132,7 @@ type WatchStateRequest struct {
 
 func (x *WatchStateRequest) Reset() {
 	*x = WatchStateRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[5]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -785,7 +1144,7 @@ func (x *WatchStateRequest) String() string {
 func (*WatchStateRequest) ProtoMessage() {}
 
 func (x *WatchStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[5]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -798,7 +1157,7 @@ func (x *WatchStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStateRequest.ProtoReflect.Descriptor instead.
 func (*WatchStateRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{5}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WatchStateRequest) GetReplica() string {
@@ -819,7 +1178,7 @@ type WatchStateResponse struct {
 
 func (x *WatchStateResponse) Reset() {
 	*x = WatchStateResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[6]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +1190,7 @@ func (x *WatchStateResponse) String() string {
 func (*WatchStateResponse) ProtoMessage() {}
 
 func (x *WatchStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[6]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +1203,7 @@ func (x *WatchStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStateResponse.ProtoReflect.Descriptor instead.
 func (*WatchStateResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{6}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WatchStateResponse) GetState() *WorkerState {
@@ -862,14 +1221,26 @@ type LoadModelRequest struct {
 	// The model's name and version, for people to read.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// What to load.
-	Spec          *v1.ModelSpec `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Spec *v1.ModelSpec `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	// Whether models that are not pinned and have nothing in flight may be
+	// unloaded to make room, those used longest ago first. Without it a version
+	// that does not fit beside them is refused.
+	Evict bool `protobuf:"varint,10,opt,name=evict,proto3" json:"evict,omitempty"`
+	// Whether the version is never unloaded to make room for another. For a
+	// version that is there, this takes the place of what was said before.
+	Pinned bool `protobuf:"varint,11,opt,name=pinned,proto3" json:"pinned,omitempty"`
+	// Whether a small request is run before the version counts as ready, so that
+	// the first caller does not wait for what an engine does at its first request.
+	WarmUp bool `protobuf:"varint,12,opt,name=warm_up,json=warmUp,proto3" json:"warm_up,omitempty"`
+	// Whether a quarantine of the version ends with this request.
+	LiftQuarantine bool `protobuf:"varint,13,opt,name=lift_quarantine,json=liftQuarantine,proto3" json:"lift_quarantine,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *LoadModelRequest) Reset() {
 	*x = LoadModelRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[7]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +1252,7 @@ func (x *LoadModelRequest) String() string {
 func (*LoadModelRequest) ProtoMessage() {}
 
 func (x *LoadModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[7]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +1265,7 @@ func (x *LoadModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadModelRequest.ProtoReflect.Descriptor instead.
 func (*LoadModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{7}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LoadModelRequest) GetDigest() string {
@@ -918,6 +1289,34 @@ func (x *LoadModelRequest) GetSpec() *v1.ModelSpec {
 	return nil
 }
 
+func (x *LoadModelRequest) GetEvict() bool {
+	if x != nil {
+		return x.Evict
+	}
+	return false
+}
+
+func (x *LoadModelRequest) GetPinned() bool {
+	if x != nil {
+		return x.Pinned
+	}
+	return false
+}
+
+func (x *LoadModelRequest) GetWarmUp() bool {
+	if x != nil {
+		return x.WarmUp
+	}
+	return false
+}
+
+func (x *LoadModelRequest) GetLiftQuarantine() bool {
+	if x != nil {
+		return x.LiftQuarantine
+	}
+	return false
+}
+
 // The admitted model.
 type LoadModelResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -929,7 +1328,7 @@ type LoadModelResponse struct {
 
 func (x *LoadModelResponse) Reset() {
 	*x = LoadModelResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[8]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1340,7 @@ func (x *LoadModelResponse) String() string {
 func (*LoadModelResponse) ProtoMessage() {}
 
 func (x *LoadModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[8]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1353,7 @@ func (x *LoadModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadModelResponse.ProtoReflect.Descriptor instead.
 func (*LoadModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{8}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LoadModelResponse) GetModel() *LoadedModel {
@@ -975,7 +1374,7 @@ type UnloadModelRequest struct {
 
 func (x *UnloadModelRequest) Reset() {
 	*x = UnloadModelRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -987,7 +1386,7 @@ func (x *UnloadModelRequest) String() string {
 func (*UnloadModelRequest) ProtoMessage() {}
 
 func (x *UnloadModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1000,7 +1399,7 @@ func (x *UnloadModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadModelRequest.ProtoReflect.Descriptor instead.
 func (*UnloadModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{9}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UnloadModelRequest) GetDigest() string {
@@ -1019,7 +1418,7 @@ type UnloadModelResponse struct {
 
 func (x *UnloadModelResponse) Reset() {
 	*x = UnloadModelResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1031,7 +1430,7 @@ func (x *UnloadModelResponse) String() string {
 func (*UnloadModelResponse) ProtoMessage() {}
 
 func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1044,7 +1443,7 @@ func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadModelResponse.ProtoReflect.Descriptor instead.
 func (*UnloadModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{10}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 // A request for one loaded version, in the engine's own shape.
@@ -1072,7 +1471,7 @@ type InvokeRequest struct {
 
 func (x *InvokeRequest) Reset() {
 	*x = InvokeRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1483,7 @@ func (x *InvokeRequest) String() string {
 func (*InvokeRequest) ProtoMessage() {}
 
 func (x *InvokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1496,7 @@ func (x *InvokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeRequest.ProtoReflect.Descriptor instead.
 func (*InvokeRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *InvokeRequest) GetDigest() string {
@@ -1152,7 +1551,7 @@ type Continuation struct {
 
 func (x *Continuation) Reset() {
 	*x = Continuation{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1563,7 @@ func (x *Continuation) String() string {
 func (*Continuation) ProtoMessage() {}
 
 func (x *Continuation) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1576,7 @@ func (x *Continuation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Continuation.ProtoReflect.Descriptor instead.
 func (*Continuation) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Continuation) GetText() string {
@@ -1214,7 +1613,7 @@ type ChunkHead struct {
 
 func (x *ChunkHead) Reset() {
 	*x = ChunkHead{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1625,7 @@ func (x *ChunkHead) String() string {
 func (*ChunkHead) ProtoMessage() {}
 
 func (x *ChunkHead) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1638,7 @@ func (x *ChunkHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunkHead.ProtoReflect.Descriptor instead.
 func (*ChunkHead) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ChunkHead) GetId() string {
@@ -1269,7 +1668,7 @@ type InvokeResponse struct {
 
 func (x *InvokeResponse) Reset() {
 	*x = InvokeResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1680,7 @@ func (x *InvokeResponse) String() string {
 func (*InvokeResponse) ProtoMessage() {}
 
 func (x *InvokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1693,7 @@ func (x *InvokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeResponse.ProtoReflect.Descriptor instead.
 func (*InvokeResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *InvokeResponse) GetBody() []byte {
@@ -1342,7 +1741,7 @@ type InvokeStreamResponse struct {
 
 func (x *InvokeStreamResponse) Reset() {
 	*x = InvokeStreamResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1354,7 +1753,7 @@ func (x *InvokeStreamResponse) String() string {
 func (*InvokeStreamResponse) ProtoMessage() {}
 
 func (x *InvokeStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1367,7 +1766,7 @@ func (x *InvokeStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeStreamResponse.ProtoReflect.Descriptor instead.
 func (*InvokeStreamResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *InvokeStreamResponse) GetEvent() isInvokeStreamResponse_Event {
@@ -1477,7 +1876,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +1888,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +1901,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{16}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Accepted) GetContinuable() bool {
@@ -1523,7 +1922,7 @@ type Finish struct {
 
 func (x *Finish) Reset() {
 	*x = Finish{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1535,7 +1934,7 @@ func (x *Finish) String() string {
 func (*Finish) ProtoMessage() {}
 
 func (x *Finish) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1548,7 +1947,7 @@ func (x *Finish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finish.ProtoReflect.Descriptor instead.
 func (*Finish) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{17}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Finish) GetUsage() *v1.TokenUsage {
@@ -1574,7 +1973,7 @@ type EmbedInput struct {
 
 func (x *EmbedInput) Reset() {
 	*x = EmbedInput{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1985,7 @@ func (x *EmbedInput) String() string {
 func (*EmbedInput) ProtoMessage() {}
 
 func (x *EmbedInput) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +1998,7 @@ func (x *EmbedInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedInput.ProtoReflect.Descriptor instead.
 func (*EmbedInput) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{18}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EmbedInput) GetInput() isEmbedInput_Input {
@@ -1656,7 +2055,7 @@ type TokenIds struct {
 
 func (x *TokenIds) Reset() {
 	*x = TokenIds{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1668,7 +2067,7 @@ func (x *TokenIds) String() string {
 func (*TokenIds) ProtoMessage() {}
 
 func (x *TokenIds) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1681,7 +2080,7 @@ func (x *TokenIds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenIds.ProtoReflect.Descriptor instead.
 func (*TokenIds) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{19}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TokenIds) GetIds() []int32 {
@@ -1702,7 +2101,7 @@ type Embedding struct {
 
 func (x *Embedding) Reset() {
 	*x = Embedding{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1714,7 +2113,7 @@ func (x *Embedding) String() string {
 func (*Embedding) ProtoMessage() {}
 
 func (x *Embedding) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1727,7 +2126,7 @@ func (x *Embedding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Embedding.ProtoReflect.Descriptor instead.
 func (*Embedding) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{20}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Embedding) GetValues() []float32 {
@@ -1760,7 +2159,7 @@ type EmbedRequest struct {
 
 func (x *EmbedRequest) Reset() {
 	*x = EmbedRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +2171,7 @@ func (x *EmbedRequest) String() string {
 func (*EmbedRequest) ProtoMessage() {}
 
 func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +2184,7 @@ func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedRequest.ProtoReflect.Descriptor instead.
 func (*EmbedRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{21}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *EmbedRequest) GetDigest() string {
@@ -1843,7 +2242,7 @@ type EmbedResponse struct {
 
 func (x *EmbedResponse) Reset() {
 	*x = EmbedResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[22]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1855,7 +2254,7 @@ func (x *EmbedResponse) String() string {
 func (*EmbedResponse) ProtoMessage() {}
 
 func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[22]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1868,7 +2267,7 @@ func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedResponse.ProtoReflect.Descriptor instead.
 func (*EmbedResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{22}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EmbedResponse) GetEmbeddings() []*Embedding {
@@ -1903,7 +2302,7 @@ type TokenizeRequest struct {
 
 func (x *TokenizeRequest) Reset() {
 	*x = TokenizeRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[23]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1915,7 +2314,7 @@ func (x *TokenizeRequest) String() string {
 func (*TokenizeRequest) ProtoMessage() {}
 
 func (x *TokenizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[23]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1928,7 +2327,7 @@ func (x *TokenizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenizeRequest.ProtoReflect.Descriptor instead.
 func (*TokenizeRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{23}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TokenizeRequest) GetDigest() string {
@@ -1965,7 +2364,7 @@ type TokenizeResponse struct {
 
 func (x *TokenizeResponse) Reset() {
 	*x = TokenizeResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[24]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1977,7 +2376,7 @@ func (x *TokenizeResponse) String() string {
 func (*TokenizeResponse) ProtoMessage() {}
 
 func (x *TokenizeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[24]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1990,7 +2389,7 @@ func (x *TokenizeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenizeResponse.ProtoReflect.Descriptor instead.
 func (*TokenizeResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{24}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TokenizeResponse) GetPromptTokens() int32 {
@@ -2011,7 +2410,7 @@ var File_poterne_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\x1fpoterne/worker/v1/tensors.proto\"\xca\b\n" +
+	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\x1fpoterne/worker/v1/tensors.proto\"\x88\v\n" +
 	"\vLoadedModel\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -2034,7 +2433,13 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x18prompt_tokens_per_second\x18\x18 \x01(\x01H\x04R\x15promptTokensPerSecond\x88\x01\x01\x12D\n" +
 	"\x1cgeneration_tokens_per_second\x18\x19 \x01(\x01H\x05R\x19generationTokensPerSecond\x88\x01\x01\x12D\n" +
 	"\x10engine_read_time\x18\x1a \x01(\v2\x1a.google.protobuf.TimestampR\x0eengineReadTime\x123\n" +
-	"\x05price\x18\x1b \x01(\v2\x1d.poterne.worker.v1.TokenPriceR\x05price\x12\x15\n" +
+	"\x05price\x18\x1b \x01(\v2\x1d.poterne.worker.v1.TokenPriceR\x05price\x12\x16\n" +
+	"\x06pinned\x18\x1e \x01(\bR\x06pinned\x12@\n" +
+	"\x0elast_used_time\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampR\flastUsedTime\x124\n" +
+	"\x16estimated_memory_bytes\x18  \x01(\x03R\x14estimatedMemoryBytes\x12*\n" +
+	"\x11peak_memory_bytes\x18! \x01(\x03R\x0fpeakMemoryBytes\x124\n" +
+	"\x06memory\x18\" \x03(\v2\x1c.poterne.worker.v1.PoolShareR\x06memory\x12J\n" +
+	"\x13quarantine_end_time\x18# \x01(\v2\x1a.google.protobuf.TimestampR\x11quarantineEndTime\x12\x15\n" +
 	"\x03own\x182 \x01(\x05H\x06R\x03own\x88\x01\x01\x126\n" +
 	"\x05fetch\x18( \x01(\v2 .poterne.worker.v1.FetchProgressR\x05fetchB\x11\n" +
 	"\x0f_engine_runningB\x11\n" +
@@ -2060,7 +2465,10 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\bcurrency\x18\x01 \x01(\tR\bcurrency\x12!\n" +
 	"\finput_micros\x18\x02 \x01(\x03R\vinputMicros\x12.\n" +
 	"\x13cached_input_micros\x18\x03 \x01(\x03R\x11cachedInputMicros\x12#\n" +
-	"\routput_micros\x18\x04 \x01(\x03R\foutputMicros\"{\n" +
+	"\routput_micros\x18\x04 \x01(\x03R\foutputMicros\"1\n" +
+	"\tPoolShare\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\"\xd4\x01\n" +
 	"\n" +
 	"MemoryPool\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
@@ -2069,7 +2477,28 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
 	"used_bytes\x18\x03 \x01(\x03R\tusedBytes\x12\x1d\n" +
 	"\n" +
-	"free_bytes\x18\x04 \x01(\x03R\tfreeBytes\"\xec\x02\n" +
+	"free_bytes\x18\x04 \x01(\x03R\tfreeBytes\x12.\n" +
+	"\x13measured_free_bytes\x18\n" +
+	" \x01(\x03R\x11measuredFreeBytes\x12'\n" +
+	"\x0fevictable_bytes\x18\v \x01(\x03R\x0eevictableBytes\"\x9f\x03\n" +
+	"\x03Gpu\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
+	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12,\n" +
+	"\x12memory_total_bytes\x18\x04 \x01(\x03R\x10memoryTotalBytes\x12*\n" +
+	"\x11memory_used_bytes\x18\x05 \x01(\x03R\x0fmemoryUsedBytes\x12*\n" +
+	"\x11memory_free_bytes\x18\x06 \x01(\x03R\x0fmemoryFreeBytes\x12/\n" +
+	"\x13utilization_percent\x18\a \x01(\x05R\x12utilizationPercent\x12/\n" +
+	"\x13temperature_celsius\x18\b \x01(\x05R\x12temperatureCelsius\x12\x1d\n" +
+	"\n" +
+	"ecc_errors\x18\t \x01(\x03R\teccErrors\x12;\n" +
+	"\tprocesses\x18\n" +
+	" \x03(\v2\x1d.poterne.worker.v1.GpuProcessR\tprocesses\x12\x18\n" +
+	"\aproblem\x18\v \x01(\tR\aproblem\"A\n" +
+	"\n" +
+	"GpuProcess\x12\x10\n" +
+	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12!\n" +
+	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\"\xd5\x03\n" +
 	"\vWorkerState\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x03R\bsequence\x12=\n" +
@@ -2079,15 +2508,24 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x06models\x18\x06 \x03(\v2\x1e.poterne.worker.v1.LoadedModelR\x06models\x12\x1a\n" +
 	"\bdraining\x18\a \x01(\bR\bdraining\x12#\n" +
 	"\ragent_version\x18\b \x01(\tR\fagentVersion\x12\x1b\n" +
-	"\tin_flight\x18\t \x01(\x05R\binFlight\"6\n" +
+	"\tin_flight\x18\t \x01(\x05R\binFlight\x12*\n" +
+	"\x04gpus\x18\x14 \x03(\v2\x16.poterne.worker.v1.GpuR\x04gpus\x12\x1d\n" +
+	"\n" +
+	"max_models\x18\x15 \x01(\x05R\tmaxModels\x12\x1c\n" +
+	"\tartifacts\x18\x16 \x03(\x06R\tartifacts\"6\n" +
 	"\x11WatchStateRequest\x12!\n" +
 	"\areplica\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\areplica\"J\n" +
 	"\x12WatchStateResponse\x124\n" +
-	"\x05state\x18\x01 \x01(\v2\x1e.poterne.worker.v1.WorkerStateR\x05state\"\xa0\x01\n" +
+	"\x05state\x18\x01 \x01(\v2\x1e.poterne.worker.v1.WorkerStateR\x05state\"\x90\x02\n" +
 	"\x10LoadModelRequest\x124\n" +
 	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\x12\x1c\n" +
 	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04name\x128\n" +
-	"\x04spec\x18\x03 \x01(\v2\x1c.poterne.common.v1.ModelSpecB\x06\xbaH\x03\xc8\x01\x01R\x04spec\"I\n" +
+	"\x04spec\x18\x03 \x01(\v2\x1c.poterne.common.v1.ModelSpecB\x06\xbaH\x03\xc8\x01\x01R\x04spec\x12\x14\n" +
+	"\x05evict\x18\n" +
+	" \x01(\bR\x05evict\x12\x16\n" +
+	"\x06pinned\x18\v \x01(\bR\x06pinned\x12\x17\n" +
+	"\awarm_up\x18\f \x01(\bR\x06warmUp\x12'\n" +
+	"\x0flift_quarantine\x18\r \x01(\bR\x0eliftQuarantine\"I\n" +
 	"\x11LoadModelResponse\x124\n" +
 	"\x05model\x18\x01 \x01(\v2\x1e.poterne.worker.v1.LoadedModelR\x05model\"J\n" +
 	"\x12UnloadModelRequest\x124\n" +
@@ -2162,14 +2600,16 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\tOperation\x12\x19\n" +
 	"\x15OPERATION_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eOPERATION_CHAT\x10\x01\x12\x18\n" +
-	"\x14OPERATION_COMPLETION\x10\x02*\x8b\x01\n" +
+	"\x14OPERATION_COMPLETION\x10\x02*\xa8\x01\n" +
 	"\n" +
 	"ModelState\x12\x1b\n" +
 	"\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n" +
 	"\x11MODEL_STATE_READY\x10\x02\x12\x18\n" +
 	"\x14MODEL_STATE_DRAINING\x10\x03\x12\x16\n" +
-	"\x12MODEL_STATE_FAILED\x10\x042\xa6\a\n" +
+	"\x12MODEL_STATE_FAILED\x10\x04\x12\x1b\n" +
+	"\x17MODEL_STATE_QUARANTINED\x10\n" +
+	"2\xa6\a\n" +
 	"\rWorkerService\x12[\n" +
 	"\n" +
 	"WatchState\x12$.poterne.worker.v1.WatchStateRequest\x1a%.poterne.worker.v1.WatchStateResponse0\x01\x12V\n" +
@@ -2196,97 +2636,105 @@ func file_poterne_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_poterne_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_poterne_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_poterne_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_poterne_worker_v1_worker_proto_goTypes = []any{
 	(Operation)(0),                     // 0: poterne.worker.v1.Operation
 	(ModelState)(0),                    // 1: poterne.worker.v1.ModelState
 	(*LoadedModel)(nil),                // 2: poterne.worker.v1.LoadedModel
 	(*FetchProgress)(nil),              // 3: poterne.worker.v1.FetchProgress
 	(*TokenPrice)(nil),                 // 4: poterne.worker.v1.TokenPrice
-	(*MemoryPool)(nil),                 // 5: poterne.worker.v1.MemoryPool
-	(*WorkerState)(nil),                // 6: poterne.worker.v1.WorkerState
-	(*WatchStateRequest)(nil),          // 7: poterne.worker.v1.WatchStateRequest
-	(*WatchStateResponse)(nil),         // 8: poterne.worker.v1.WatchStateResponse
-	(*LoadModelRequest)(nil),           // 9: poterne.worker.v1.LoadModelRequest
-	(*LoadModelResponse)(nil),          // 10: poterne.worker.v1.LoadModelResponse
-	(*UnloadModelRequest)(nil),         // 11: poterne.worker.v1.UnloadModelRequest
-	(*UnloadModelResponse)(nil),        // 12: poterne.worker.v1.UnloadModelResponse
-	(*InvokeRequest)(nil),              // 13: poterne.worker.v1.InvokeRequest
-	(*Continuation)(nil),               // 14: poterne.worker.v1.Continuation
-	(*ChunkHead)(nil),                  // 15: poterne.worker.v1.ChunkHead
-	(*InvokeResponse)(nil),             // 16: poterne.worker.v1.InvokeResponse
-	(*InvokeStreamResponse)(nil),       // 17: poterne.worker.v1.InvokeStreamResponse
-	(*Accepted)(nil),                   // 18: poterne.worker.v1.Accepted
-	(*Finish)(nil),                     // 19: poterne.worker.v1.Finish
-	(*EmbedInput)(nil),                 // 20: poterne.worker.v1.EmbedInput
-	(*TokenIds)(nil),                   // 21: poterne.worker.v1.TokenIds
-	(*Embedding)(nil),                  // 22: poterne.worker.v1.Embedding
-	(*EmbedRequest)(nil),               // 23: poterne.worker.v1.EmbedRequest
-	(*EmbedResponse)(nil),              // 24: poterne.worker.v1.EmbedResponse
-	(*TokenizeRequest)(nil),            // 25: poterne.worker.v1.TokenizeRequest
-	(*TokenizeResponse)(nil),           // 26: poterne.worker.v1.TokenizeResponse
-	(v1.Task)(0),                       // 27: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil),      // 28: google.protobuf.Timestamp
-	(*v1.ModelSpec)(nil),               // 29: poterne.common.v1.ModelSpec
-	(*v1.TokenUsage)(nil),              // 30: poterne.common.v1.TokenUsage
-	(*InferTensorsRequest)(nil),        // 31: poterne.worker.v1.InferTensorsRequest
-	(*GetTensorModelRequest)(nil),      // 32: poterne.worker.v1.GetTensorModelRequest
-	(*InferTensorsResponse)(nil),       // 33: poterne.worker.v1.InferTensorsResponse
-	(*InferTensorsStreamResponse)(nil), // 34: poterne.worker.v1.InferTensorsStreamResponse
-	(*GetTensorModelResponse)(nil),     // 35: poterne.worker.v1.GetTensorModelResponse
+	(*PoolShare)(nil),                  // 5: poterne.worker.v1.PoolShare
+	(*MemoryPool)(nil),                 // 6: poterne.worker.v1.MemoryPool
+	(*Gpu)(nil),                        // 7: poterne.worker.v1.Gpu
+	(*GpuProcess)(nil),                 // 8: poterne.worker.v1.GpuProcess
+	(*WorkerState)(nil),                // 9: poterne.worker.v1.WorkerState
+	(*WatchStateRequest)(nil),          // 10: poterne.worker.v1.WatchStateRequest
+	(*WatchStateResponse)(nil),         // 11: poterne.worker.v1.WatchStateResponse
+	(*LoadModelRequest)(nil),           // 12: poterne.worker.v1.LoadModelRequest
+	(*LoadModelResponse)(nil),          // 13: poterne.worker.v1.LoadModelResponse
+	(*UnloadModelRequest)(nil),         // 14: poterne.worker.v1.UnloadModelRequest
+	(*UnloadModelResponse)(nil),        // 15: poterne.worker.v1.UnloadModelResponse
+	(*InvokeRequest)(nil),              // 16: poterne.worker.v1.InvokeRequest
+	(*Continuation)(nil),               // 17: poterne.worker.v1.Continuation
+	(*ChunkHead)(nil),                  // 18: poterne.worker.v1.ChunkHead
+	(*InvokeResponse)(nil),             // 19: poterne.worker.v1.InvokeResponse
+	(*InvokeStreamResponse)(nil),       // 20: poterne.worker.v1.InvokeStreamResponse
+	(*Accepted)(nil),                   // 21: poterne.worker.v1.Accepted
+	(*Finish)(nil),                     // 22: poterne.worker.v1.Finish
+	(*EmbedInput)(nil),                 // 23: poterne.worker.v1.EmbedInput
+	(*TokenIds)(nil),                   // 24: poterne.worker.v1.TokenIds
+	(*Embedding)(nil),                  // 25: poterne.worker.v1.Embedding
+	(*EmbedRequest)(nil),               // 26: poterne.worker.v1.EmbedRequest
+	(*EmbedResponse)(nil),              // 27: poterne.worker.v1.EmbedResponse
+	(*TokenizeRequest)(nil),            // 28: poterne.worker.v1.TokenizeRequest
+	(*TokenizeResponse)(nil),           // 29: poterne.worker.v1.TokenizeResponse
+	(v1.Task)(0),                       // 30: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil),      // 31: google.protobuf.Timestamp
+	(*v1.ModelSpec)(nil),               // 32: poterne.common.v1.ModelSpec
+	(*v1.TokenUsage)(nil),              // 33: poterne.common.v1.TokenUsage
+	(*InferTensorsRequest)(nil),        // 34: poterne.worker.v1.InferTensorsRequest
+	(*GetTensorModelRequest)(nil),      // 35: poterne.worker.v1.GetTensorModelRequest
+	(*InferTensorsResponse)(nil),       // 36: poterne.worker.v1.InferTensorsResponse
+	(*InferTensorsStreamResponse)(nil), // 37: poterne.worker.v1.InferTensorsStreamResponse
+	(*GetTensorModelResponse)(nil),     // 38: poterne.worker.v1.GetTensorModelResponse
 }
 var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
-	27, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
+	30, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
 	1,  // 1: poterne.worker.v1.LoadedModel.state:type_name -> poterne.worker.v1.ModelState
-	28, // 2: poterne.worker.v1.LoadedModel.engine_read_time:type_name -> google.protobuf.Timestamp
+	31, // 2: poterne.worker.v1.LoadedModel.engine_read_time:type_name -> google.protobuf.Timestamp
 	4,  // 3: poterne.worker.v1.LoadedModel.price:type_name -> poterne.worker.v1.TokenPrice
-	3,  // 4: poterne.worker.v1.LoadedModel.fetch:type_name -> poterne.worker.v1.FetchProgress
-	28, // 5: poterne.worker.v1.WorkerState.observe_time:type_name -> google.protobuf.Timestamp
-	5,  // 6: poterne.worker.v1.WorkerState.memory:type_name -> poterne.worker.v1.MemoryPool
-	2,  // 7: poterne.worker.v1.WorkerState.models:type_name -> poterne.worker.v1.LoadedModel
-	6,  // 8: poterne.worker.v1.WatchStateResponse.state:type_name -> poterne.worker.v1.WorkerState
-	29, // 9: poterne.worker.v1.LoadModelRequest.spec:type_name -> poterne.common.v1.ModelSpec
-	2,  // 10: poterne.worker.v1.LoadModelResponse.model:type_name -> poterne.worker.v1.LoadedModel
-	0,  // 11: poterne.worker.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
-	14, // 12: poterne.worker.v1.InvokeRequest.continuation:type_name -> poterne.worker.v1.Continuation
-	30, // 13: poterne.worker.v1.Continuation.usage:type_name -> poterne.common.v1.TokenUsage
-	15, // 14: poterne.worker.v1.Continuation.head:type_name -> poterne.worker.v1.ChunkHead
-	30, // 15: poterne.worker.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	18, // 16: poterne.worker.v1.InvokeStreamResponse.accepted:type_name -> poterne.worker.v1.Accepted
-	19, // 17: poterne.worker.v1.InvokeStreamResponse.finish:type_name -> poterne.worker.v1.Finish
-	30, // 18: poterne.worker.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	15, // 19: poterne.worker.v1.InvokeStreamResponse.head:type_name -> poterne.worker.v1.ChunkHead
-	30, // 20: poterne.worker.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	21, // 21: poterne.worker.v1.EmbedInput.tokens:type_name -> poterne.worker.v1.TokenIds
-	20, // 22: poterne.worker.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
-	22, // 23: poterne.worker.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	30, // 24: poterne.worker.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	0,  // 25: poterne.worker.v1.TokenizeRequest.operation:type_name -> poterne.worker.v1.Operation
-	7,  // 26: poterne.worker.v1.WorkerService.WatchState:input_type -> poterne.worker.v1.WatchStateRequest
-	9,  // 27: poterne.worker.v1.WorkerService.LoadModel:input_type -> poterne.worker.v1.LoadModelRequest
-	11, // 28: poterne.worker.v1.WorkerService.UnloadModel:input_type -> poterne.worker.v1.UnloadModelRequest
-	13, // 29: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
-	13, // 30: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
-	23, // 31: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
-	25, // 32: poterne.worker.v1.WorkerService.Tokenize:input_type -> poterne.worker.v1.TokenizeRequest
-	31, // 33: poterne.worker.v1.WorkerService.InferTensors:input_type -> poterne.worker.v1.InferTensorsRequest
-	31, // 34: poterne.worker.v1.WorkerService.InferTensorsStream:input_type -> poterne.worker.v1.InferTensorsRequest
-	32, // 35: poterne.worker.v1.WorkerService.GetTensorModel:input_type -> poterne.worker.v1.GetTensorModelRequest
-	8,  // 36: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
-	10, // 37: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
-	12, // 38: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
-	16, // 39: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
-	17, // 40: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
-	24, // 41: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
-	26, // 42: poterne.worker.v1.WorkerService.Tokenize:output_type -> poterne.worker.v1.TokenizeResponse
-	33, // 43: poterne.worker.v1.WorkerService.InferTensors:output_type -> poterne.worker.v1.InferTensorsResponse
-	34, // 44: poterne.worker.v1.WorkerService.InferTensorsStream:output_type -> poterne.worker.v1.InferTensorsStreamResponse
-	35, // 45: poterne.worker.v1.WorkerService.GetTensorModel:output_type -> poterne.worker.v1.GetTensorModelResponse
-	36, // [36:46] is the sub-list for method output_type
-	26, // [26:36] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	31, // 4: poterne.worker.v1.LoadedModel.last_used_time:type_name -> google.protobuf.Timestamp
+	5,  // 5: poterne.worker.v1.LoadedModel.memory:type_name -> poterne.worker.v1.PoolShare
+	31, // 6: poterne.worker.v1.LoadedModel.quarantine_end_time:type_name -> google.protobuf.Timestamp
+	3,  // 7: poterne.worker.v1.LoadedModel.fetch:type_name -> poterne.worker.v1.FetchProgress
+	8,  // 8: poterne.worker.v1.Gpu.processes:type_name -> poterne.worker.v1.GpuProcess
+	31, // 9: poterne.worker.v1.WorkerState.observe_time:type_name -> google.protobuf.Timestamp
+	6,  // 10: poterne.worker.v1.WorkerState.memory:type_name -> poterne.worker.v1.MemoryPool
+	2,  // 11: poterne.worker.v1.WorkerState.models:type_name -> poterne.worker.v1.LoadedModel
+	7,  // 12: poterne.worker.v1.WorkerState.gpus:type_name -> poterne.worker.v1.Gpu
+	9,  // 13: poterne.worker.v1.WatchStateResponse.state:type_name -> poterne.worker.v1.WorkerState
+	32, // 14: poterne.worker.v1.LoadModelRequest.spec:type_name -> poterne.common.v1.ModelSpec
+	2,  // 15: poterne.worker.v1.LoadModelResponse.model:type_name -> poterne.worker.v1.LoadedModel
+	0,  // 16: poterne.worker.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
+	17, // 17: poterne.worker.v1.InvokeRequest.continuation:type_name -> poterne.worker.v1.Continuation
+	33, // 18: poterne.worker.v1.Continuation.usage:type_name -> poterne.common.v1.TokenUsage
+	18, // 19: poterne.worker.v1.Continuation.head:type_name -> poterne.worker.v1.ChunkHead
+	33, // 20: poterne.worker.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	21, // 21: poterne.worker.v1.InvokeStreamResponse.accepted:type_name -> poterne.worker.v1.Accepted
+	22, // 22: poterne.worker.v1.InvokeStreamResponse.finish:type_name -> poterne.worker.v1.Finish
+	33, // 23: poterne.worker.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	18, // 24: poterne.worker.v1.InvokeStreamResponse.head:type_name -> poterne.worker.v1.ChunkHead
+	33, // 25: poterne.worker.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	24, // 26: poterne.worker.v1.EmbedInput.tokens:type_name -> poterne.worker.v1.TokenIds
+	23, // 27: poterne.worker.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	25, // 28: poterne.worker.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	33, // 29: poterne.worker.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	0,  // 30: poterne.worker.v1.TokenizeRequest.operation:type_name -> poterne.worker.v1.Operation
+	10, // 31: poterne.worker.v1.WorkerService.WatchState:input_type -> poterne.worker.v1.WatchStateRequest
+	12, // 32: poterne.worker.v1.WorkerService.LoadModel:input_type -> poterne.worker.v1.LoadModelRequest
+	14, // 33: poterne.worker.v1.WorkerService.UnloadModel:input_type -> poterne.worker.v1.UnloadModelRequest
+	16, // 34: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
+	16, // 35: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
+	26, // 36: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
+	28, // 37: poterne.worker.v1.WorkerService.Tokenize:input_type -> poterne.worker.v1.TokenizeRequest
+	34, // 38: poterne.worker.v1.WorkerService.InferTensors:input_type -> poterne.worker.v1.InferTensorsRequest
+	34, // 39: poterne.worker.v1.WorkerService.InferTensorsStream:input_type -> poterne.worker.v1.InferTensorsRequest
+	35, // 40: poterne.worker.v1.WorkerService.GetTensorModel:input_type -> poterne.worker.v1.GetTensorModelRequest
+	11, // 41: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
+	13, // 42: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
+	15, // 43: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
+	19, // 44: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
+	20, // 45: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
+	27, // 46: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
+	29, // 47: poterne.worker.v1.WorkerService.Tokenize:output_type -> poterne.worker.v1.TokenizeResponse
+	36, // 48: poterne.worker.v1.WorkerService.InferTensors:output_type -> poterne.worker.v1.InferTensorsResponse
+	37, // 49: poterne.worker.v1.WorkerService.InferTensorsStream:output_type -> poterne.worker.v1.InferTensorsStreamResponse
+	38, // 50: poterne.worker.v1.WorkerService.GetTensorModel:output_type -> poterne.worker.v1.GetTensorModelResponse
+	41, // [41:51] is the sub-list for method output_type
+	31, // [31:41] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_poterne_worker_v1_worker_proto_init() }
@@ -2296,12 +2744,12 @@ func file_poterne_worker_v1_worker_proto_init() {
 	}
 	file_poterne_worker_v1_tensors_proto_init()
 	file_poterne_worker_v1_worker_proto_msgTypes[0].OneofWrappers = []any{}
-	file_poterne_worker_v1_worker_proto_msgTypes[15].OneofWrappers = []any{
+	file_poterne_worker_v1_worker_proto_msgTypes[18].OneofWrappers = []any{
 		(*InvokeStreamResponse_Accepted)(nil),
 		(*InvokeStreamResponse_Chunk)(nil),
 		(*InvokeStreamResponse_Finish)(nil),
 	}
-	file_poterne_worker_v1_worker_proto_msgTypes[18].OneofWrappers = []any{
+	file_poterne_worker_v1_worker_proto_msgTypes[21].OneofWrappers = []any{
 		(*EmbedInput_Text)(nil),
 		(*EmbedInput_Tokens)(nil),
 	}
@@ -2311,7 +2759,7 @@ func file_poterne_worker_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_worker_v1_worker_proto_rawDesc), len(file_poterne_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   25,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,137 @@
+package placement
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Policy says how many workers shall have a model's versions, and how they are
+// treated there.
+type Policy struct {
+	// Min is how many workers shall have each version that serves, whatever is
+	// asked of it, and Max how many at most.
+	Min, Max int
+	// IdleUnload is how long fewer copies must have been enough for one above Min
+	// to be unloaded; 0 is never.
+	IdleUnload time.Duration
+	// Pinned has no copy unloaded to make room for another version.
+	Pinned bool
+	// WarmUp has a small request run before a copy counts as ready.
+	WarmUp bool
+	// Guaranteed is how many copies are pinned and may drive others out: Min where
+	// it was said for this very model.
+	Guaranteed int
+	// Problem says what of the model's labels could not be used.
+	Problem string
+}
+
+// MaxReplicas bounds Policy.Max.
+const MaxReplicas = 1024
+
+// Override is what is said of one model; what is nil is as for all.
+type Override struct {
+	// MinReplicas and MaxReplicas are how many workers shall have each version of
+	// the model that serves, at least and at most. So many as are said here at least
+	// are pinned; 0 loads it when it is asked for.
+	MinReplicas *int `yaml:"min_replicas"`
+	MaxReplicas *int `yaml:"max_replicas"`
+	// IdleUnload is how long fewer copies must have been enough for one above the
+	// least to be unloaded; 0 is never.
+	IdleUnload *time.Duration `yaml:"idle_unload"`
+	// Pinned has no copy unloaded to make room for another version.
+	Pinned *bool `yaml:"pinned"`
+	// WarmUp has a small request run before a copy counts as ready.
+	WarmUp *bool `yaml:"warm_up"`
+}
+
+// The labels of a model in the registry that say the same. What an Override says
+// goes before.
+const (
+	LabelMinReplicas = "poterne.dev/min-replicas"
+	LabelMaxReplicas = "poterne.dev/max-replicas"
+	LabelIdleUnload  = "poterne.dev/idle-unload"
+	LabelPinned      = "poterne.dev/pinned"
+	LabelWarmUp      = "poterne.dev/warm-up"
+)
+
+// Policies is the policy of every model.
+type Policies struct {
+	// Default is that of models of which nothing is said.
+	Default Policy
+	// Models are what is said of models, by name.
+	Models map[string]Override
+}
+
+// Of returns the policy of a model with the given labels.
+func (p Policies) Of(model string, labels map[string]string) Policy {
+	out := p.Default
+	labelled, problem := overrideOf(labels)
+	out.Problem = problem
+	out = p.Models[model].over(labelled.over(out))
+	out.Min = min(max(out.Min, 0), MaxReplicas)
+	out.Max = min(max(out.Max, out.Min, 1), MaxReplicas)
+	return out
+}
+
+func (o Override) over(p Policy) Policy {
+	if o.MinReplicas != nil {
+		p.Min, p.Guaranteed = *o.MinReplicas, *o.MinReplicas
+	}
+	if o.MaxReplicas != nil {
+		p.Max = *o.MaxReplicas
+		p.Min, p.Guaranteed = min(p.Min, p.Max), min(p.Guaranteed, p.Max)
+	}
+	set(&p.IdleUnload, o.IdleUnload)
+	set(&p.Pinned, o.Pinned)
+	set(&p.WarmUp, o.WarmUp)
+	return p
+}
+
+func set[T any](to *T, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// overrideOf reads labels; the last that cannot be used is told.
+func overrideOf(labels map[string]string) (o Override, problem string) {
+	read := func(name string, use func(text string) bool) {
+		if text, ok := labels[name]; ok && !use(text) {
+			problem = fmt.Sprintf("label %s: %.64q cannot be used", name, text)
+		}
+	}
+	count := func(least int, to **int) func(string) bool {
+		return func(text string) bool {
+			n, err := strconv.Atoi(text)
+			if err != nil || n < least || n > MaxReplicas {
+				return false
+			}
+			*to = &n
+			return true
+		}
+	}
+	yes := func(to **bool) func(string) bool {
+		return func(text string) bool {
+			b, err := strconv.ParseBool(text)
+			if err != nil {
+				return false
+			}
+			*to = &b
+			return true
+		}
+	}
+	read(LabelMinReplicas, count(0, &o.MinReplicas))
+	read(LabelMaxReplicas, count(1, &o.MaxReplicas))
+	read(LabelPinned, yes(&o.Pinned))
+	read(LabelWarmUp, yes(&o.WarmUp))
+	read(LabelIdleUnload, func(text string) bool {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 {
+			return false
+		}
+		o.IdleUnload = &d
+		return true
+	})
+	return o, problem
+}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package process
+
+// Usages cannot tell on this system.
+func Usages([]int) map[int]Usage { return nil }
