@@ -36,9 +36,12 @@ func TestRealConfigurations(t *testing.T) {
 				t.Fatal(err)
 			}
 			const secret = "s3cret-that-nobody-may-read"
-			env := []string{"POTERNE_DISCOVERY_CONSUL_TOKEN=" + secret, "POTERNE_STORE_DSN=postgres://u:" + secret + "@h/d"}
-			if kind == "edge" {
-				env = append(env, "POTERNE_LIMITS_REDIS_PASSWORD="+secret)
+			env := []string{"POTERNE_DISCOVERY_CONSUL_TOKEN=" + secret}
+			switch kind {
+			case "edge":
+				env = append(env, "POTERNE_STORE_DSN=postgres://u:"+secret+"@h/d", "POTERNE_LIMITS_REDIS_PASSWORD="+secret)
+			case "registry", "search":
+				env = append(env, "POTERNE_STORE_DSN=postgres://u:"+secret+"@h/d")
 			}
 			code, out, errs := runBinary(t, "poterne-"+kind, env, "--config", file, "--print-config")
 			if code != 0 || !strings.Contains(out, "kind: consul") {
