@@ -34,7 +34,24 @@ func TestMetrics(t *testing.T) {
 			found[f.GetName()] = f.GetMetric()[0].String()
 		}
 	}
+	tokens := make(map[string]float64)
+	for _, f := range families {
+		if f.GetName() != "poterne_inference_tokens_total" {
+			continue
+		}
+		for _, s := range f.GetMetric() {
+			for _, l := range s.GetLabel() {
+				if l.GetName() == "kind" {
+					tokens[l.GetValue()] = s.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	if tokens["input"] < 10 || tokens["cached"] < 4 || tokens["output"] < 6 {
+		t.Errorf("tokens: %v", tokens)
+	}
 	for _, name := range []string{
+		"poterne_inference_queue_time_seconds", "poterne_inference_tokens_total",
 		"poterne_inference_requests_total", "poterne_inference_in_flight", "poterne_inference_duration_seconds",
 		"poterne_inference_time_to_first_token_seconds", "poterne_inference_attempts_total",
 		"poterne_inference_placement_requests_total",

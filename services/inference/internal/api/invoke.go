@@ -33,6 +33,7 @@ func (s *Server) Invoke(ctx context.Context, req *inferencev1.InvokeRequest) (re
 			return false, err
 		}
 		run.Count(answer.GetUsage())
+		j.usage = answer.GetUsage()
 		resp = &inferencev1.InvokeResponse{
 			ServedBy: j.servedBy(run), Body: answer.GetBody(), Usage: answer.GetUsage(),
 		}
@@ -67,6 +68,7 @@ func (s *Server) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (resp
 			return false, err
 		}
 		run.Count(answer.GetUsage())
+		j.usage = answer.GetUsage()
 		resp = &inferencev1.EmbedResponse{
 			ServedBy: j.servedBy(run), Embeddings: answer.GetEmbeddings(), Usage: answer.GetUsage(),
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/requestid"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fair"
@@ -134,6 +135,8 @@ type job struct {
 	query     routing.Query
 	operation string
 	began     time.Time
+	usage     *commonv1.TokenUsage // as far as the engine counted
+	first     time.Time            // when the answer began, of streams
 }
 
 // begin resolves the model of a request. The error is one of the taxonomy.
@@ -175,8 +178,16 @@ func errNotKnown() error {
 
 // end notes the outcome of a request.
 func (s *Server) end(ctx context.Context, j job, err error) {
+	now := s.opts.Clock.Now()
+	if u := j.usage; u != nil {
+		s.opts.Metrics.Tokens(ctx, j.target.Version.Model,
+			int64(u.GetPromptTokens()), int64(u.GetCachedPromptTokens()), int64(u.GetCompletionTokens()))
+		if more := u.GetCompletionTokens() - 1; more > 0 && !j.first.IsZero() {
+			s.opts.Metrics.PerToken(ctx, j.target.Version.Model, now.Sub(j.first)/time.Duration(more))
+		}
+	}
 	s.opts.Metrics.End(ctx, j.target.Version.Model, j.target.Arm, j.operation,
-		string(apierr.ReasonOf(err)), s.opts.Clock.Now().Sub(j.began))
+		string(apierr.ReasonOf(err)), now.Sub(j.began))
 }
 
 // servedBy says who answers.

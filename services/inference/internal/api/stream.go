@@ -80,6 +80,7 @@ func (r *relay) try(ctx context.Context, run *routing.Run) (bool, error) {
 	err = r.pass(ctx, from)
 	if err != nil {
 		run.Count(r.answer.usage)
+		r.job.usage = r.answer.usage
 	}
 	if err == nil || !r.answer.begun || ctx.Err() != nil {
 		return r.begun, err
@@ -178,7 +179,8 @@ func (r *relay) passChunk(ctx context.Context, msg *workerv1.InvokeStreamRespons
 	if !r.answer.begun {
 		s := r.server.opts
 		r.run.FirstToken()
-		s.Metrics.FirstToken(ctx, r.job.target.Version.Model, s.Clock.Now().Sub(r.job.began))
+		r.job.first = s.Clock.Now()
+		s.Metrics.FirstToken(ctx, r.job.target.Version.Model, r.job.first.Sub(r.job.began))
 	}
 	if err := r.open(ctx); err != nil {
 		return err
@@ -193,6 +195,7 @@ func (r *relay) passChunk(ctx context.Context, msg *workerv1.InvokeStreamRespons
 
 func (r *relay) passFinish(ctx context.Context, f *workerv1.Finish) error {
 	r.run.Count(f.GetUsage())
+	r.job.usage = f.GetUsage()
 	if err := r.open(ctx); err != nil {
 		return err
 	}

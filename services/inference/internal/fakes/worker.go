@@ -10,6 +10,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	oip "github.com/poterne/poterne/proto/gen/inference"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 )
 
@@ -81,6 +82,30 @@ func (w *Worker) Report(digest string, slots, active, queued int32) {
 				w.models[i] = &workerv1.LoadedModel{
 					Digest: digest, State: m.GetState(), Engine: m.GetEngine(), Slots: slots, Active: active, Queued: queued,
 				}
+			}
+		}
+	})
+}
+
+// FillKV sets the share of the KV cache that the worker reports to be taken.
+func (w *Worker) FillKV(digest string, share float64) {
+	w.change(func() {
+		for i, m := range w.models {
+			if m.GetDigest() == digest {
+				w.models[i] = &workerv1.LoadedModel{
+					Digest: digest, State: m.GetState(), Engine: m.GetEngine(), Slots: m.GetSlots(), KvCacheUsage: &share,
+				}
+			}
+		}
+	})
+}
+
+// Fetch sets how far the fetching of a version's files is.
+func (w *Worker) Fetch(digest string, f *workerv1.FetchProgress) {
+	w.change(func() {
+		for i, m := range w.models {
+			if m.GetDigest() == digest {
+				w.models[i] = &workerv1.LoadedModel{Digest: digest, State: m.GetState(), Engine: m.GetEngine(), Fetch: f}
 			}
 		}
 	})
@@ -195,7 +220,9 @@ func (w *Worker) Invoke(ctx context.Context, req *workerv1.InvokeRequest) (*work
 	if w.OnInvoke != nil {
 		return w.OnInvoke(ctx, req)
 	}
-	return &workerv1.InvokeResponse{Body: req.GetBody()}, nil
+	return &workerv1.InvokeResponse{
+		Body: req.GetBody(), Usage: &commonv1.TokenUsage{PromptTokens: 10, CachedPromptTokens: 4, CompletionTokens: 6},
+	}, nil
 }
 
 // InvokeStream does as OnStream says.

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"math"
 	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
@@ -26,6 +27,7 @@ type Copy struct {
 	Prefill, Service Average
 
 	hash     uint64
+	kv       atomic.Uint64 // bits of the share of the KV cache that is taken
 	ids      *atomic.Uint32
 	restarts int32 // of its engine; only the worker's member changes it
 }
@@ -50,6 +52,10 @@ func (c *Copy) Load() (requests, slots int64) {
 // Hash stands for the worker in rendezvous hashing, alike on every replica.
 func (c *Copy) Hash() uint64 { return c.hash }
 
+// KVCache returns the share of the engine's KV cache that requests hold, as of
+// the last report; 0 when the engine does not tell.
+func (c *Copy) KVCache() float64 { return math.Float64frombits(c.kv.Load()) }
+
 // InFlight returns this replica's requests in flight on the copy.
 func (c *Copy) InFlight() int64 { return c.own.Load() }
 
@@ -72,6 +78,7 @@ func (c *Copy) observe(m *workerv1.LoadedModel) {
 		c.Cache.Renew(c.ids.Add(1)) // an engine that was started again has nothing cached
 	}
 	c.slots.Store(int64(m.GetSlots()))
+	c.kv.Store(math.Float64bits(m.GetKvCacheUsage()))
 	// What the report counts of this replica's own is as old as the report: taking
 	// off what is in flight now would make up, or hide, requests of others.
 	own := int64(m.GetOwn())

@@ -56,6 +56,24 @@ func (v *View) ByCache(digest string, id uint32) *Copy {
 // Loading returns how many workers are loading the version.
 func (v *View) Loading(digest string) int { return v.loading[digest] }
 
+// Fetching returns how far the fetching of a version's files is where it is
+// furthest; nil when none are being fetched.
+func (v *View) Fetching(digest string) *workerv1.FetchProgress {
+	var best *workerv1.FetchProgress
+	for _, w := range v.Workers {
+		for _, m := range w.Report().State.GetModels() {
+			f := m.GetFetch()
+			if m.GetDigest() != digest || f.GetTotalBytes() <= 0 || !w.Usable() {
+				continue
+			}
+			if best == nil || f.GetDoneBytes() > best.GetDoneBytes() {
+				best = f
+			}
+		}
+	}
+	return best
+}
+
 func newView(workers []*Worker, settled bool) *View {
 	v := &View{
 		Workers: workers, Settled: settled,

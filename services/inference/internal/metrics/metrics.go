@@ -22,8 +22,10 @@ const Scope = "github.com/poterne/poterne/services/inference"
 const (
 	nameRequests   = "poterne.inference.requests"
 	nameInFlight   = "poterne.inference.in_flight"
-	nameDuration   = "poterne.inference.duration"            // s
-	nameFirstToken = "poterne.inference.time_to_first_token" //nolint:gosec // seconds, not a credential
+	nameDuration   = "poterne.inference.duration"              // s
+	nameFirstToken = "poterne.inference.time_to_first_token"   //nolint:gosec // seconds, not a credential
+	nameTokens     = "poterne.inference.tokens"                //nolint:gosec // a count, not a credential
+	namePerToken   = "poterne.inference.time_per_output_token" //nolint:gosec // seconds, not a credential
 	nameAttempts   = "poterne.inference.attempts"
 	nameContinued  = "poterne.inference.continuations"
 	namePlacement  = "poterne.inference.placement_requests"
@@ -50,6 +52,7 @@ const (
 	KeyState     = "state"
 	KeyClass     = "class"
 	KeyWhy       = "why"
+	KeyKind      = "kind"
 )
 
 // reasonOK is the reason of what went well.
@@ -65,6 +68,8 @@ type Metrics struct {
 	continued  metric.Int64Counter
 	placement  metric.Int64Counter
 	queueTime  metric.Float64Histogram
+	tokens     metric.Int64Counter
+	perToken   metric.Float64Histogram
 	refused    metric.Int64Counter
 	meter      metric.Meter
 	sets       sync.Map // series → metric.MeasurementOption
@@ -78,7 +83,7 @@ func New(meter metric.Meter) (*Metrics, error) {
 	m := &Metrics{meter: meter}
 	// From a millisecond, a simulated engine, to a minute, a long prompt.
 	bounds := metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300)
-	var errs [9]error
+	var errs [11]error
 	m.requests, errs[0] = meter.Int64Counter(nameRequests, metric.WithDescription("Requests that ended, by model, arm, operation and reason."))
 	m.inFlight, errs[1] = meter.Int64UpDownCounter(nameInFlight, metric.WithDescription("Requests that have begun and not ended, by model."))
 	m.duration, errs[2] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
@@ -89,6 +94,10 @@ func New(meter metric.Meter) (*Metrics, error) {
 	m.placement, errs[5] = meter.Int64Counter(namePlacement, metric.WithDescription("Requests to workers to load or unload, by reason."))
 	m.queueTime, errs[6] = meter.Float64Histogram(nameQueueTime, metric.WithUnit("s"), bounds,
 		metric.WithDescription("Time that requests waited for their turn, by class."))
+	m.tokens, errs[9] = meter.Int64Counter(nameTokens,
+		metric.WithDescription("Tokens as the engines counted them, by model and kind: input, cached (those of the input that were found cached) and output."))
+	m.perToken, errs[10] = meter.Float64Histogram(namePerToken, metric.WithUnit("s"), perTokenBounds(),
+		metric.WithDescription("Time for each token of a streamed answer after the first one, by model."))
 	m.refused, errs[7] = meter.Int64Counter(nameRefused,
 		metric.WithDescription("Requests refused because too much waits, by class and by why: full, late, waited or displaced."))
 	m.continued, errs[8] = meter.Int64Counter(nameContinued,
@@ -99,6 +108,31 @@ func New(meter metric.Meter) (*Metrics, error) {
 		}
 	}
 	return m, nil
+}
+
+// perTokenBounds are from a simulated engine to one that is hardly bearable.
+func perTokenBounds() metric.HistogramOption {
+	return metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .015, .02, .03, .05, .075, .1, .15, .25, .5, 1)
+}
+
+// Tokens notes what a request used.
+func (m *Metrics) Tokens(ctx context.Context, model string, input, cached, output int64) {
+	for _, t := range []struct {
+		kind string
+		n    int64
+	}{{"input", input}, {"cached", cached}, {"output", output}} {
+		s := series{"tokens", model, t.kind, ""}
+		opt, ok := m.cached(s)
+		if !ok {
+			opt = m.option(s, attribute.String(KeyModel, model), attribute.String(KeyKind, t.kind))
+		}
+		m.tokens.Add(ctx, t.n, opt)
+	}
+}
+
+// PerToken notes how long a token of a streamed answer took, on average.
+func (m *Metrics) PerToken(ctx context.Context, model string, d time.Duration) {
+	m.perToken.Record(ctx, d.Seconds(), m.byModel(model))
 }
 
 // option returns the labels of a series, made once.

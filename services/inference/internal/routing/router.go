@@ -12,7 +12,6 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
-	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/poison"
 	"github.com/poterne/poterne/services/inference/internal/schedule"
@@ -79,40 +78,6 @@ type Query struct {
 	// Print stands for the request among those under which engines ended; nil when
 	// nothing does.
 	Print func() uint64
-}
-
-// Try runs the request on run's copy. begun reports whether any part of an answer
-// was passed on: the request is then never tried again, unless the error is a
-// ResumeError. ctx ends when the request does.
-type Try func(ctx context.Context, run *Run) (begun bool, err error)
-
-// Run is one attempt.
-type Run struct {
-	grant   *schedule.Grant
-	attempt int
-	result  schedule.Result
-}
-
-// Copy is where the request runs.
-func (r *Run) Copy() *fleet.Copy { return r.grant.Copy() }
-
-// Attempt counts from 1.
-func (r *Run) Attempt() int { return r.attempt }
-
-// Waited is how long the request waited for its turn on the copy.
-func (r *Run) Waited() time.Duration { return r.grant.Waited() }
-
-// FirstToken notes that the answer has begun.
-func (r *Run) FirstToken() { r.grant.FirstToken() }
-
-// Count notes the tokens as the engine counted them; nil when it did not.
-func (r *Run) Count(u *commonv1.TokenUsage) {
-	if u == nil {
-		return
-	}
-	r.result.Counted = true
-	r.result.Prompt, r.result.Cached = int(u.GetPromptTokens()), int(u.GetCachedPromptTokens())
-	r.result.Output = int(u.GetCompletionTokens())
 }
 
 // Do runs a request, on up to MaxAttempts workers and on each of them once. The
@@ -250,21 +215,4 @@ func (r *Router) Waiting() int64 { return r.waiters.Load() }
 // worthWaiting reports whether a copy may be ready soon.
 func (r *Router) worthWaiting(view *fleet.View, q *Query) bool {
 	return view.Loading(q.Digest) > 0 || !view.Settled || r.opts.Pending(q.Digest)
-}
-
-// none is the error of a request for which there is no copy left.
-func (r *Router) none(view *fleet.View, q *Query, last verdict) error {
-	if last.err != nil {
-		return last.exhausted()
-	}
-	if !q.Referenced {
-		return apierr.New(apierr.FailedPrecondition, "%s is loaded on no worker, and nothing asks for it: "+
-			"point an alias or an arm of the split at it", q.Name).WithField("model").WithMetadata("model", q.Name)
-	}
-	if n := view.Loading(q.Digest); n > 0 {
-		return apierr.New(apierr.Unavailable, "%s is being loaded on %d of the workers; try again", q.Name, n).
-			WithMetadata("model", q.Name).WithMetadata("state", "loading").WithRetryAfter(retryLater)
-	}
-	return apierr.New(apierr.Unavailable, "no worker is ready to serve %s; try again", q.Name).
-		WithMetadata("model", q.Name).WithRetryAfter(retryLater)
 }

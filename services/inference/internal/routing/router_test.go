@@ -232,3 +232,22 @@ func TestDoesNotWaitInVain(t *testing.T) {
 		}
 	})
 }
+
+func TestSaysHowFarALoadIs(t *testing.T) {
+	bubble(t, 2, func(s *stage) {
+		t := s.t
+		s.workers[0].Set(s.digest, loading)
+		s.workers[1].Set(s.digest, loading)
+		s.workers[0].Fetch(s.digest, &workerv1.FetchProgress{DoneBytes: 25, TotalBytes: 100, BytesPerSecond: 1})
+		s.workers[1].Fetch(s.digest, &workerv1.FetchProgress{DoneBytes: 10, TotalBytes: 100, BytesPerSecond: 1})
+		synctest.Wait()
+		q := s.query()
+		q.WaitForReady = 0
+		start := time.Now()
+		err := s.router.Do(t.Context(), q, func(context.Context, *routing.Run) (bool, error) { return true, nil })
+		e := apierr.From(err)
+		if e.Reason != apierr.Unavailable || e.Metadata["progress_percent"] != "25" || e.RetryAfter != 75*time.Second || time.Since(start) != 0 {
+			t.Errorf("%v, %v, retry after %v, after %v", err, e.Metadata, e.RetryAfter, time.Since(start))
+		}
+	})
+}

@@ -207,6 +207,9 @@ const (
 	// crowding is what each request that runs beside another costs it, as a share
 	// of a request, when all slots are taken.
 	crowding = 0.05
+	// kvFull is the share of the memory for running requests above which an engine
+	// begins to put some of them off.
+	kvFull = 0.9
 	// sessionShare and affinityShare are how much of a prompt the two are worth.
 	sessionShare  = 0.25
 	affinityShare = 0.2
@@ -233,6 +236,9 @@ func (s *Scored) cost(job *Job, c *fleet.Copy, affine bool) float64 {
 		busy += float64(beyond) / float64(slots)
 	}
 	cost += t.Queue * service * busy
+	if kv := c.KVCache(); kv > kvFull {
+		cost += t.KVCache * service * (kv - kvFull) / (1 - kvFull)
+	}
 	return cost
 }
 

@@ -179,6 +179,27 @@ func TestAmongMany(t *testing.T) {
 	})
 }
 
+func TestAFullKVCacheIsAvoided(t *testing.T) {
+	bubble(t, 2, 8, func(s *stage) {
+		s.workers[0].FillKV(s.digest, 0.97)
+		synctest.Wait()
+		var running []*schedule.Grant
+		for range 6 {
+			g := s.place(s.request("t"))
+			if g.Copy().Worker().ID() == "w0" {
+				s.t.Error("a request went to an engine that is about to put some off")
+			}
+			running = append(running, g)
+		}
+		for _, g := range running {
+			served(g, 1, 0, 1)
+		}
+		s.workers[0].FillKV(s.digest, 0.5)
+		synctest.Wait()
+		s.idle()
+	})
+}
+
 func TestASessionStays(t *testing.T) {
 	bubble(t, 4, 8, func(s *stage) {
 		homes := map[string]string{}

@@ -1,0 +1,47 @@
+package routing
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/services/inference/internal/fleet"
+)
+
+// none is the error of a request for which there is no copy left.
+func (r *Router) none(view *fleet.View, q *Query, last verdict) error {
+	if last.err != nil {
+		return last.exhausted()
+	}
+	if !q.Referenced {
+		return apierr.New(apierr.FailedPrecondition, "%s is loaded on no worker, and nothing asks for it: "+
+			"point an alias or an arm of the split at it", q.Name).WithField("model").WithMetadata("model", q.Name)
+	}
+	if n := view.Loading(q.Digest); n > 0 {
+		return loading(view, q, n)
+	}
+	return apierr.New(apierr.Unavailable, "no worker is ready to serve %s; try again", q.Name).
+		WithMetadata("model", q.Name).WithRetryAfter(retryLater)
+}
+
+// loading says how far the loads of a version are: of those whose files are
+// being fetched, the one that is furthest.
+func loading(view *fleet.View, q *Query, workers int) error {
+	err := apierr.New(apierr.Unavailable, "%s is being loaded on %d of the workers; try again", q.Name, workers)
+	wait := retryLater
+	if f := view.Fetching(q.Digest); f != nil {
+		percent := int(100 * f.GetDoneBytes() / max(f.GetTotalBytes(), 1))
+		err = apierr.New(apierr.Unavailable, "%s is being fetched: %d %% of %d bytes are there; try again", q.Name, percent, f.GetTotalBytes()).
+			WithMetadata("progress_percent", strconv.Itoa(percent)).
+			WithMetadata("done_bytes", strconv.FormatInt(f.GetDoneBytes(), 10)).
+			WithMetadata("total_bytes", strconv.FormatInt(f.GetTotalBytes(), 10))
+		if rate := f.GetBytesPerSecond(); rate > 0 {
+			left := time.Duration(float64(f.GetTotalBytes()-f.GetDoneBytes()) / float64(rate) * float64(time.Second))
+			wait = min(max(left.Round(time.Second), retryLater), mostRetry)
+		}
+	}
+	return err.WithMetadata("model", q.Name).WithMetadata("state", "loading").WithRetryAfter(wait)
+}
+
+// mostRetry bounds what a caller is told to wait for files that are fetched.
+const mostRetry = 10 * time.Minute
