@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"context"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 
 	"github.com/poterne/poterne/pkg/apierr"
 )
@@ -68,4 +71,37 @@ func directoryOf(m Model) (string, error) {
 		}
 	}
 	return dir, nil
+}
+
+// plan is how such a server serves a model, started with args and the port.
+func (c GPUServerConfig) plan(m Model, path string, args []string, r gpuReading, speak func(Model, int) dialect) *Plan {
+	return &Plan{
+		Command: &Command{
+			Path: path, Env: cudaEnv(m.GPUs),
+			Args: func(port int) []string { return append(slices.Clone(args), "--port="+strconv.Itoa(port)) },
+		},
+		Connect: func(port int) Engine {
+			d := speak(m, port)
+			d.embed.prefixes = r.prefixes
+			return newClient(d)
+		},
+		Slots: r.slots, MaxInFlight: r.slots + c.Queue, ContextLength: r.tokens, MemoryBytes: c.memory(m, r.size),
+	}
+}
+
+// uvicornDialect is what vLLM and SGLang have in common; signals reads the
+// metrics, whose names they do not.
+func uvicornDialect(m Model, port int, signals func(metrics) Signals) dialect {
+	root := localURL(port)
+	return dialect{
+		base: root + "/v1", health: root + "/health", model: m.Name, idle: uvicornIdle,
+		running: tellsUsage, prefill: prefillFlags,
+		embed: embedDialect{batch: 256, tokens: true, shortens: true, dimensions: int(m.Spec.GetEmbeddingDimensions())},
+		facts: vllmFacts,
+		signals: func(ctx context.Context, c *client) (Signals, error) {
+			page, err := c.metrics(ctx, root+"/metrics")
+			return signals(page), err
+		},
+		tokenize: openTokenize(root),
+	}
 }

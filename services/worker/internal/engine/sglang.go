@@ -76,36 +76,14 @@ func (s *SGLang) Plan(_ context.Context, m Model) (*Plan, error) {
 		args = append(args, "--device=cpu")
 	}
 	args = append(args, r.flags...)
-	return &Plan{
-		Command: &Command{
-			Path: path, Env: cudaEnv(m.GPUs),
-			Args: func(port int) []string { return append(slices.Clone(args), "--port="+strconv.Itoa(port)) },
-		},
-		Connect: func(port int) Engine {
-			d := sglangDialect(m, port)
-			d.embed.prefixes = r.prefixes
-			return newClient(d)
-		},
-		Slots: r.slots, MaxInFlight: r.slots + s.cfg.Queue, ContextLength: r.tokens, MemoryBytes: s.cfg.memory(m, r.size),
-	}, nil
+	return s.cfg.plan(m, path, args, r, sglangDialect), nil
 }
 
 // sglangDialect is how SGLang is spoken to. GET /health answers 503 while the
 // server starts or has lost its scheduler, and 200 otherwise
 // (python/sglang/srt/entrypoints/http_server.py).
 func sglangDialect(m Model, port int) dialect {
-	root := localURL(port)
-	return dialect{
-		base: root + "/v1", health: root + "/health", model: m.Name, idle: uvicornIdle,
-		running: tellsUsage, prefill: prefillFlags,
-		embed: embedDialect{batch: 256, tokens: true, shortens: true, dimensions: int(m.Spec.GetEmbeddingDimensions())},
-		facts: vllmFacts,
-		signals: func(ctx context.Context, c *client) (Signals, error) {
-			page, err := c.metrics(ctx, root+"/metrics")
-			return sglangSignals(page), err
-		},
-		tokenize: openTokenize(root),
-	}
+	return uvicornDialect(m, port, sglangSignals)
 }
 
 // sglangSignals reads SGLang's metrics

@@ -75,35 +75,13 @@ func (v *VLLM) Plan(_ context.Context, m Model) (*Plan, error) {
 		args = append(args, "--max-model-len="+strconv.Itoa(r.tokens))
 	}
 	args = append(args, r.flags...)
-	return &Plan{
-		Command: &Command{
-			Path: path, Env: cudaEnv(m.GPUs),
-			Args: func(port int) []string { return append(slices.Clone(args), "--port="+strconv.Itoa(port)) },
-		},
-		Connect: func(port int) Engine {
-			d := vllmDialect(m, port)
-			d.embed.prefixes = r.prefixes
-			return newClient(d)
-		},
-		Slots: r.slots, MaxInFlight: r.slots + v.cfg.Queue, ContextLength: r.tokens, MemoryBytes: v.cfg.memory(m, r.size),
-	}, nil
+	return v.cfg.plan(m, path, args, r, vllmDialect), nil
 }
 
 // vllmDialect is how vLLM is spoken to. GET /health answers 200 once the engine
 // is up (vllm/entrypoints/serve/instrumentator/health.py).
 func vllmDialect(m Model, port int) dialect {
-	root := localURL(port)
-	return dialect{
-		base: root + "/v1", health: root + "/health", model: m.Name, idle: uvicornIdle,
-		running: tellsUsage, prefill: prefillFlags,
-		embed: embedDialect{batch: 256, tokens: true, shortens: true, dimensions: int(m.Spec.GetEmbeddingDimensions())},
-		facts: vllmFacts,
-		signals: func(ctx context.Context, c *client) (Signals, error) {
-			page, err := c.metrics(ctx, root+"/metrics")
-			return vllmSignals(page), err
-		},
-		tokenize: openTokenize(root),
-	}
+	return uvicornDialect(m, port, vllmSignals)
 }
 
 // vllmSignals reads vLLM's metrics (vllm/v1/metrics/loggers.py). The KV cache's
