@@ -199,59 +199,6 @@ func (r *race) enter(c *fleet.Copy) {
 	r.best, r.cost, r.cooling = c, cost, cooling
 }
 
-const (
-	// defaultPrefill and defaultService are seconds a token of a prompt, and a
-	// request, while none was seen.
-	defaultPrefill = 1.0 / 5000
-	defaultService = 1.0
-	// crowding is what each request that runs beside another costs it, as a share
-	// of a request, when all slots are taken.
-	crowding = 0.05
-	// kvFull is the share of the memory for running requests above which an engine
-	// begins to put some of them off.
-	kvFull = 0.9
-	// sessionShare and affinityShare are how much of a prompt the two are worth.
-	sessionShare  = 0.25
-	affinityShare = 0.2
-)
-
-// cost is the expected seconds to the first token.
-func (s *Scored) cost(job *Job, c *fleet.Copy, affine bool) float64 {
-	t, n := &s.Terms, &job.notes
-	rate := c.Prefill.Or(job.Pace.Prefill.Or(defaultPrefill))
-	service := c.Service.Or(job.Pace.Service.Or(defaultService))
-	tokens := job.Pace.Tokens(job.Prompt.Bytes())
-	spared := t.Prefix * job.Pace.Tokens(blocksOf(n.held, c)*prefix.BlockBytes)
-	if len(n.before) > 0 && blocksOf(n.before, c) > 0 {
-		spared += t.Session * sessionShare * tokens
-	}
-	if affine {
-		spared += t.Affinity * affinityShare * tokens
-	}
-	cost := rate * (max(0, tokens-spared) + t.Prompts*float64(c.Prompts.Load()))
-
-	load, slots := c.Load()
-	busy := crowding * float64(load) / float64(slots)
-	if beyond := load + 1 - slots; beyond > 0 {
-		busy += float64(beyond) / float64(slots)
-	}
-	cost += t.Queue * service * busy
-	if kv := c.KVCache(); kv > kvFull {
-		cost += t.KVCache * service * (kv - kvFull) / (1 - kvFull)
-	}
-	return cost
-}
-
-func blocksOf(held []prefix.Held, c *fleet.Copy) int {
-	id := c.Cache.ID()
-	for _, h := range held {
-		if h.ID == id {
-			return h.Blocks
-		}
-	}
-	return 0
-}
-
 // Began notes that the copy will have the prompt cached, and has it to read.
 func (s *Scored) Began(job *Job, c *fleet.Copy) {
 	n := &job.notes
