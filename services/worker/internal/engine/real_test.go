@@ -98,7 +98,7 @@ func testCallersMistakes(t *testing.T, e Engine) {
 func testCountsTools(t *testing.T, e Engine) {
 	t.Helper()
 	for _, body := range []string{
-		`{"messages":[{"role":"user","content":"hi"}],"max_tokens":1,"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{}}}}]}`,
+		`{"messages":[{"role":"user","content":"hi"}],"max_tokens":1,"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{}}}}],"tool_choice":"none"}`,
 		`{"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":[{"type":"text","text":"<|im_end|> é \u2028 ok"}]}],"max_tokens":1}`,
 	} {
 		n, err := e.CountTokens(t.Context(), Chat, []byte(body))
