@@ -30,8 +30,8 @@ mesh: build $(BIN)/poterne-mesh components-mesh ## Run the services as a deploym
 	@$(PARTS); exec $(BIN)/poterne-mesh up $(ARGS)
 
 .PHONY: down
-down: ## Stop what `make up` and `make mesh` left running
-	@scripts/down.sh
+down: ## Stop what `make up` and `make mesh` left running (other directories than .poterne and .mesh: make down ARGS="DIR...")
+	@scripts/down.sh $(ARGS)
 
 ## Build
 

@@ -44,10 +44,16 @@ stop() { # PIDFILE
   rm -f "$1"
 }
 
+# down.sh [DIRECTORY...]: those of --data-dir and --state-dir, .poterne and .mesh
+# without any.
+(($# > 0)) || set -- .poterne .mesh
+
 shopt -s nullglob
 # The two that supervise the others first: they stop theirs in order. What is
 # left of the rest goes from the entry to the stores.
-for file in .poterne/poterne.pid .mesh/mesh.pid .mesh/run/{nginx,edge-*,search,inference-*,worker-*,registry,redis,postgres,consul}.pid; do
-  if [[ -f $file ]]; then stop "$file"; fi
+for dir; do
+  for file in "$dir"/poterne.pid "$dir"/mesh.pid "$dir"/run/{nginx,edge-*,search,inference-*,worker-*,registry,redis,postgres,consul}.pid; do
+    if [[ -f $file ]]; then stop "$file"; fi
+  done
 done
-echo "down: nothing of ours is running"
+echo "down: nothing of ours is running in $*"

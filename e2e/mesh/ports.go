@@ -3,6 +3,8 @@ package mesh
 import (
 	"context"
 	"fmt"
+	"net"
+	"strconv"
 
 	"github.com/poterne/poterne/e2e/process"
 )
@@ -49,15 +51,7 @@ func FixedPorts() Ports {
 // FreePorts asks the system for ports that nobody uses now.
 func FreePorts(ctx context.Context) (Ports, error) {
 	var p Ports
-	wanted := []*int{
-		&p.HTTP, &p.GRPC, &p.Consul.HTTP, &p.Consul.Server, &p.Consul.SerfLAN, &p.Consul.SerfWAN,
-		&p.Redis, &p.Postgres, &p.Search.GRPC, &p.Search.Ops, &p.Registry.GRPC, &p.Registry.Ops,
-	}
-	for i := range 2 {
-		wanted = append(wanted,
-			&p.Edge[i].HTTP, &p.Edge[i].GRPC, &p.Edge[i].Ops,
-			&p.Inference[i].GRPC, &p.Inference[i].Ops, &p.Worker[i].GRPC, &p.Worker[i].Ops)
-	}
+	wanted := p.all()
 	free, err := process.FreePorts(ctx, len(wanted))
 	if err != nil {
 		return Ports{}, err
@@ -69,3 +63,36 @@ func FreePorts(ctx context.Context) (Ports, error) {
 }
 
 func addr(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// all returns where each port is kept.
+func (p *Ports) all() []*int {
+	out := []*int{
+		&p.HTTP, &p.GRPC, &p.Consul.HTTP, &p.Consul.Server, &p.Consul.SerfLAN, &p.Consul.SerfWAN,
+		&p.Redis, &p.Postgres, &p.Search.GRPC, &p.Search.Ops, &p.Registry.GRPC, &p.Registry.Ops,
+	}
+	for i := range 2 {
+		out = append(out,
+			&p.Edge[i].HTTP, &p.Edge[i].GRPC, &p.Edge[i].Ops,
+			&p.Inference[i].GRPC, &p.Inference[i].Ops, &p.Worker[i].GRPC, &p.Worker[i].Ops)
+	}
+	return out
+}
+
+// Free reports the ports that another program has: what answers there would be
+// taken for what is to be started.
+func (p Ports) Free(ctx context.Context) error {
+	var taken []int
+	var lc net.ListenConfig
+	for _, port := range p.all() {
+		lis, err := lc.Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(*port)))
+		if err != nil {
+			taken = append(taken, *port)
+			continue
+		}
+		_ = lis.Close()
+	}
+	if len(taken) > 0 {
+		return fmt.Errorf("other programs listen on these ports, which the mesh needs: %v", taken)
+	}
+	return nil
+}

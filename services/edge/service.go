@@ -127,7 +127,7 @@ func (s *Service) newServers(ctx context.Context) error {
 		Codec:     codec, Clock: s.opts.clock, IDs: s.opts.ids, Log: s.opts.telemetry.Logger,
 	})
 	s.tensors = openinference.New(openinference.Deps{
-		Inference: inference, Limits: s.cfg.Tensors, Ready: s.readiness.Ready, Version: s.opts.version,
+		Hints: s.cfg.OpenAI, Inference: inference, Limits: s.cfg.Tensors, Ready: s.readiness.Ready, Version: s.opts.version,
 		Clock: s.opts.clock, Log: s.opts.telemetry.Logger,
 	})
 	if err := s.register(discardRegistrar{}); err != nil {

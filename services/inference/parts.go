@@ -156,6 +156,10 @@ func (s *Service) newRouter() *routing.Router {
 	return routing.New(routing.Options{
 		Views: s.fleet, Scheduler: s.scheduler, Clock: s.opts.clock,
 		MaxAttempts: cfg.MaxAttempts, WaitForReady: cfg.WaitForReady, MaxWaiters: cfg.MaxWaiters,
+		Problem: func(digest string) string {
+			status, _ := s.placement.Status(digest)
+			return status.Problem
+		},
 		Pending: s.placement.Pending, Planned: s.placement.Planned, Poison: s.poison,
 		Attempted: func(ctx context.Context, c *fleet.Copy, reason apierr.Reason) {
 			s.metrics.Attempt(ctx, c.Worker().ID(), string(reason))

@@ -66,6 +66,17 @@ func up(ctx context.Context, stateDir string, sim bool) error {
 	if err := os.MkdirAll(state, 0o755); err != nil {
 		return err
 	}
+	lock, err := os.OpenFile(filepath.Join(state, "mesh.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return fmt.Errorf("%s: another mesh runs on this directory (make down stops it)", state)
+	}
+	if err := mesh.FixedPorts().Free(ctx); err != nil {
+		return err
+	}
 	pidFile := filepath.Join(state, "mesh.pid")
 	if err := os.WriteFile(pidFile, fmt.Appendf(nil, "%d\n%s\n", os.Getpid(), self), 0o644); err != nil {
 		return err

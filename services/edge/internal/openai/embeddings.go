@@ -27,14 +27,14 @@ func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddin
 	if err != nil {
 		return nil, err
 	}
-	h, err := s.hintsOf(ctx, req.GetExtra())
+	h, err := s.Config.Hints(ctx, req.GetExtra())
 	if err != nil {
 		return nil, err
 	}
 	resp, err := s.Inference.Embed(ctx, &inferencev1.EmbedRequest{
 		Model: req.GetModel(), Inputs: inputs, InputType: req.GetInputType(), Dimensions: req.GetDimensions(),
 		Extra: extra, RoutingKey: routingKey(ctx, req.GetUser()),
-		Priority: h.priority, SessionId: h.session, WaitForReady: h.wait,
+		Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait,
 	})
 	if err != nil {
 		return nil, err

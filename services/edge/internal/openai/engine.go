@@ -39,7 +39,7 @@ func (c call) failed(err error) error {
 }
 
 func (s *Server) request(ctx context.Context, c call) (*inferencev1.InvokeRequest, error) {
-	h, err := s.hintsOf(ctx, c.extra)
+	h, err := s.Config.Hints(ctx, c.extra)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (s *Server) request(ctx context.Context, c call) (*inferencev1.InvokeReques
 	}
 	return &inferencev1.InvokeRequest{
 		Model: c.model, Operation: c.operation, Body: body, RoutingKey: routingKey(ctx, c.user),
-		Priority: h.priority, SessionId: h.session, WaitForReady: h.wait,
+		Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait,
 	}, nil
 }
 

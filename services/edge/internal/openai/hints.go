@@ -38,11 +38,11 @@ type Config struct {
 // DefaultConfig lets those who build on the platform ask for it.
 func DefaultConfig() Config { return Config{InteractiveRoles: []string{"admin", "developer"}} }
 
-// hints are how a request is to be served.
-type hints struct {
-	priority inferencev1.Priority
-	session  string
-	wait     *durationpb.Duration
+// Hints are how a request is to be served.
+type Hints struct {
+	Priority inferencev1.Priority
+	Session  string
+	Wait     *durationpb.Duration
 }
 
 const (
@@ -50,33 +50,33 @@ const (
 	maxWait    = 10 * time.Minute
 )
 
-// hintsOf reads the header, and of the parameters that the gateway does not know
+// Hints reads the header, and of the parameters that the gateway does not know
 // otherwise, which the engine gets all the same, those that OpenAI has for it.
-func (s *Server) hintsOf(ctx context.Context, extra map[string]string) (hints, error) {
-	var h hints
+func (c Config) Hints(ctx context.Context, extra map[string]string) (Hints, error) {
+	var h Hints
 	var err error
-	if h.priority, err = s.priority(ctx, extra); err != nil {
+	if h.Priority, err = c.priority(ctx, extra); err != nil {
 		return h, err
 	}
-	if h.session, err = one(ctx, HeaderSession); err != nil {
+	if h.Session, err = one(ctx, HeaderSession); err != nil {
 		return h, err
 	}
-	if len(h.session) > maxSession {
+	if len(h.Session) > maxSession {
 		return h, apierr.Invalid(HeaderSession, "%s: must have at most %d bytes", HeaderSession, maxSession)
 	}
-	if h.session == "" {
-		h.session = word(extra["prompt_cache_key"])
+	if h.Session == "" {
+		h.Session = word(extra["prompt_cache_key"])
 	}
-	if len(h.session) > maxSession {
-		h.session = "" // OpenAI takes longer ones: it is a hint, and no error
+	if len(h.Session) > maxSession {
+		h.Session = "" // OpenAI takes longer ones: it is a hint, and no error
 	}
-	h.wait, err = waitOf(ctx)
+	h.Wait, err = waitOf(ctx)
 	return h, err
 }
 
 // priority refuses what the header may not ask for. As at OpenAI a tier that the
 // caller does not have is no error: it is served as any other.
-func (s *Server) priority(ctx context.Context, extra map[string]string) (inferencev1.Priority, error) {
+func (c Config) priority(ctx context.Context, extra map[string]string) (inferencev1.Priority, error) {
 	name, err := one(ctx, HeaderPriority)
 	if err != nil {
 		return 0, err
@@ -86,7 +86,7 @@ func (s *Server) priority(ctx context.Context, extra map[string]string) (inferen
 		name = tierPriority(word(extra["service_tier"]))
 	}
 	p, err := priorityOf(name)
-	if err != nil || p != inferencev1.Priority_PRIORITY_INTERACTIVE || s.mayHurry(ctx) {
+	if err != nil || p != inferencev1.Priority_PRIORITY_INTERACTIVE || c.mayHurry(ctx) {
 		return p, err
 	}
 	if asked {
@@ -96,9 +96,9 @@ func (s *Server) priority(ctx context.Context, extra map[string]string) (inferen
 	return inferencev1.Priority_PRIORITY_UNSPECIFIED, nil
 }
 
-func (s *Server) mayHurry(ctx context.Context) bool {
-	c, _ := identity.FromContext(ctx)
-	return slices.ContainsFunc(s.Config.InteractiveRoles, c.HasRole)
+func (c Config) mayHurry(ctx context.Context) bool {
+	caller, _ := identity.FromContext(ctx)
+	return slices.ContainsFunc(c.InteractiveRoles, caller.HasRole)
 }
 
 func tierPriority(tier string) string {

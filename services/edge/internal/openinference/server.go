@@ -32,6 +32,8 @@ type Inference interface {
 
 // Deps is what a Server works with; all of it is needed.
 type Deps struct {
+	// Hints says who may ask for what, as on OpenAI's paths.
+	Hints     openai.Config
 	Inference Inference
 	Limits    tensor.Limits
 	// Ready reports whether requests would be served.
@@ -130,7 +132,13 @@ func (s *Server) ask(ctx context.Context, req *oip.ModelInferRequest) (*inferenc
 	if err := s.Limits.Check(req); err != nil {
 		return nil, err
 	}
-	return &inferencev1.InferTensorsRequest{Model: ref, Request: req, RoutingKey: subject(ctx)}, nil
+	h, err := s.Hints.Hints(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &inferencev1.InferTensorsRequest{
+		Model: ref, Request: req, RoutingKey: subject(ctx), Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait,
+	}, nil
 }
 
 // answer repeats the request's id, which not every engine does.

@@ -30,7 +30,7 @@ func (j job) named(resp *oip.ModelInferResponse) *oip.ModelInferResponse {
 func (s *Server) InferTensors(ctx context.Context, req *inferencev1.InferTensorsRequest) (resp *inferencev1.InferTensorsResponse, err error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	j, err := s.begin(ctx, unhurried{req}, operationTensors)
+	j, err := s.begin(ctx, req, operationTensors)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (s *Server) InferTensors(ctx context.Context, req *inferencev1.InferTensors
 func (s *Server) InferTensorsStream(req *inferencev1.InferTensorsRequest, stream grpc.ServerStreamingServer[inferencev1.InferTensorsStreamResponse]) (err error) {
 	ctx, cancel := s.bounded(stream.Context())
 	defer cancel()
-	j, err := s.begin(ctx, unhurried{req}, operationTensors)
+	j, err := s.begin(ctx, req, operationTensors)
 	if err != nil {
 		return err
 	}

@@ -20,8 +20,13 @@ func (r *Router) none(view *fleet.View, q *Query, last verdict) error {
 	if n := view.Loading(q.Digest); n > 0 {
 		return loading(view, q, n)
 	}
-	return apierr.New(apierr.Unavailable, "no worker is ready to serve %s; try again", q.Name).
-		WithMetadata("model", q.Name).WithRetryAfter(retryLater)
+	err := apierr.New(apierr.Unavailable, "no worker is ready to serve %s; try again", q.Name)
+	if r.opts.Problem != nil {
+		if problem := r.opts.Problem(q.Digest); problem != "" {
+			err = apierr.New(apierr.Unavailable, "no worker is ready to serve %s: %s", q.Name, problem)
+		}
+	}
+	return err.WithMetadata("model", q.Name).WithRetryAfter(retryLater)
 }
 
 // loading says how far the loads of a version are: of those whose files are

@@ -47,6 +47,9 @@ type Options struct {
 	MaxWaiters   int
 	// Pending reports whether a worker is about to be asked to load a version.
 	Pending func(digest string) bool
+	// Problem, when set, says why a version is not placed where it should be; empty
+	// when nothing is known to be wrong.
+	Problem func(digest string) string
 	// Planned, when set, returns a channel that is closed once Pending may say
 	// otherwise.
 	Planned func() <-chan struct{}
@@ -155,7 +158,8 @@ func (r *Router) next(ctx context.Context, q *Query, tried []*fleet.Copy, last v
 	if begun {
 		return nil, r.none(view, q, last)
 	}
-	if last.err != nil && last.err.Reason == apierr.Overloaded {
+	if last.err != nil && (last.err.Reason == apierr.Overloaded || last.err.Reason == apierr.EngineFailed) {
+		// It is the request, or too many of them: another copy would come too late.
 		return nil, last.exhausted()
 	}
 	wait := q.WaitForReady
@@ -214,5 +218,9 @@ func (r *Router) Waiting() int64 { return r.waiters.Load() }
 
 // worthWaiting reports whether a copy may be ready soon.
 func (r *Router) worthWaiting(view *fleet.View, q *Query) bool {
-	return view.Loading(q.Digest) > 0 || !view.Settled || r.opts.Pending(q.Digest)
+	if view.Loading(q.Digest) > 0 || !view.Settled {
+		return true
+	}
+	// Demand is for versions that nobody has, and not for another copy.
+	return len(view.Ready(q.Digest)) == 0 && r.opts.Pending(q.Digest)
 }
