@@ -61,8 +61,13 @@ func (c *caller) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cli
 	}
 	ctx, span := c.outgoing(ctx, method)
 	s := &observedStream{span: span, done: done, cancel: cancel}
+	// A stream whose answer is slow to begin says nothing of the backend, and must
+	// not keep others from trying it.
+	s.patience = time.AfterFunc(streamPatience, func() { s.answered(context.Canceled) }) //nolint:forbidigo // as contexts' deadlines
 	// A stream that its caller abandons ends with its context.
+	s.mu.Lock()
 	s.unhook = context.AfterFunc(ctx, func() { s.finish(context.Cause(ctx)) })
+	s.mu.Unlock()
 	s.ClientStream, err = streamer(ctx, desc, cc, method, opts...)
 	if err != nil {
 		s.answered(err)
@@ -71,6 +76,10 @@ func (c *caller) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cli
 	}
 	return s, nil
 }
+
+// streamPatience is how long a stream may be without an answer before it counts
+// for nothing.
+const streamPatience = time.Second
 
 // deadline gives a call without a deadline one, timeout from now unless that is
 // 0, and takes the headroom off a deadline that there is (as Boulder does).
@@ -122,15 +131,19 @@ type observedStream struct {
 	grpc.ClientStream
 	span   trace.Span
 	cancel context.CancelFunc
+
+	mu     sync.Mutex
 	unhook func() bool
 
-	first sync.Once
-	done  func(error)
-	last  sync.Once
+	first    sync.Once
+	patience *time.Timer
+	done     func(error)
+	last     sync.Once
 }
 
 func (s *observedStream) RecvMsg(m any) error {
 	err := s.ClientStream.RecvMsg(m)
+	s.patience.Stop()
 	s.answered(err)
 	if err != nil {
 		s.finish(err)
@@ -152,10 +165,11 @@ func (s *observedStream) answered(err error) {
 func (s *observedStream) finish(err error) {
 	s.last.Do(func() {
 		s.answered(context.Canceled) // no answer by now: it says nothing of the backend
+		s.patience.Stop()
 		endSpan(s.span, err)
-		if s.unhook != nil {
-			s.unhook()
-		}
+		s.mu.Lock() // the context may end while it is being hooked
+		defer s.mu.Unlock()
+		s.unhook()
 		s.cancel()
 	})
 }

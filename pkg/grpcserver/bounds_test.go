@@ -143,23 +143,30 @@ func TestAQuietStreamIsNotEnded(t *testing.T) {
 	}
 }
 
-// A unary call of which only the header comes is ended, though no step of the
-// chain has seen it yet.
-func TestAUnaryRequestThatDoesNotComeIsGivenUp(t *testing.T) {
+// A call of which only the header comes is ended, though of a unary one no step
+// of the chain has seen anything yet, and a streaming one is with its handler.
+func TestARequestThatDoesNotComeIsGivenUp(t *testing.T) {
+	for _, method := range []string{"UnaryCall", "StreamingOutputCall"} {
+		t.Run(method, func(t *testing.T) { doesNotCome(t, method) })
+	}
+}
+
+func doesNotCome(t *testing.T, method string) {
+	t.Helper()
 	f := start(t, &service{}, func(cfg *grpcserver.Config) { cfg.ReceiveTimeout = 50 * time.Millisecond })
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", f.conn.Target())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		t.Fatal(err)
 	}
 	framer := http2.NewFramer(conn, conn)
 	_ = framer.WriteSettings()
 	_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndHeaders: true, BlockFragment: headers(
-		":method", "POST", ":scheme", "http", ":path", "/grpc.testing.TestService/UnaryCall", ":authority", "x",
+		":method", "POST", ":scheme", "http", ":path", "/grpc.testing.TestService/"+method, ":authority", "x",
 		"content-type", "application/grpc", "te", "trailers")})
 	for {
 		frame, err := framer.ReadFrame()

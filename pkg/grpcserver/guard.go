@@ -67,8 +67,13 @@ func guardUnary(chain grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
 func (c Config) guardStream(chain grpc.StreamServerInterceptor) grpc.StreamServerInterceptor {
 	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		if g, ok := ss.Context().Value(guardKey{}).(*guard); ok {
-			g.arrived()
-			ss = &guardedStream{ServerStream: ss, guard: g, timeout: c.SendTimeout}
+			s := &guardedStream{ServerStream: ss, guard: g, timeout: c.SendTimeout}
+			if info.IsClientStream {
+				g.arrived() // it may send whenever it has something
+			} else {
+				s.awaiting = true
+			}
+			ss = s
 		}
 		return chain(srv, ss, info, handler)
 	}
@@ -79,6 +84,23 @@ type guardedStream struct {
 	grpc.ServerStream
 	guard   *guard
 	timeout time.Duration
+	// awaiting says that the one request has not come yet; only the handler's
+	// goroutine receives.
+	awaiting bool
+}
+
+// RecvMsg takes the request, for which the caller has as long as for a unary
+// call's.
+func (s *guardedStream) RecvMsg(m any) error {
+	err := s.ServerStream.RecvMsg(m)
+	if s.awaiting {
+		s.awaiting = false
+		s.guard.arrived()
+	}
+	if err != nil && errors.Is(context.Cause(s.Context()), errNoRequest) {
+		return errNoRequest
+	}
+	return err
 }
 
 func (s *guardedStream) SendMsg(m any) error {

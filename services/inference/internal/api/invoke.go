@@ -26,7 +26,7 @@ func (s *Server) Invoke(ctx context.Context, req *inferencev1.InvokeRequest) (re
 	}
 	j.query.Prompt, j.query.Bytes = prefix.Read(req.GetBody()), len(req.GetBody())
 	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody(), Replica: s.opts.Replica}
-	j.query.Print = s.printInvoke(ask)
+	j.query.Print = s.printInvoke(j.query.Tenant, ask)
 	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
 		answer, err := run.Copy().Worker().Client().Invoke(ctx, ask)
 		if err != nil {
@@ -61,7 +61,7 @@ func (s *Server) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (resp
 		Digest: j.query.Digest, Inputs: req.GetInputs(), InputType: req.GetInputType(),
 		Dimensions: req.GetDimensions(), Extra: req.GetExtra(), Replica: s.opts.Replica,
 	}
-	j.query.Print = s.printMessage(ask)
+	j.query.Print = s.printMessage(j.query.Tenant, ask)
 	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
 		answer, err := run.Copy().Worker().Client().Embed(ctx, ask)
 		if err != nil {

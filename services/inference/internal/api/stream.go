@@ -39,7 +39,7 @@ func (s *Server) InvokeStream(req *inferencev1.InvokeRequest, stream grpc.Server
 			Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody(), Replica: s.opts.Replica,
 		},
 	}
-	j.query.Print = s.printInvoke(r.ask)
+	j.query.Print = s.printInvoke(j.query.Tenant, r.ask)
 	r.out.Event = &r.chunk
 	return s.opts.Router.Do(ctx, j.query, r.try)
 }
@@ -55,8 +55,9 @@ type relay struct {
 
 	// Of this attempt.
 	run      *routing.Run
-	announce bool // the caller is to be told who answers
-	begun    bool // something was passed on
+	announce bool                 // the caller is to be told who answers
+	begun    bool                 // something was passed on
+	base     *commonv1.TokenUsage // what attempts before this one had used
 
 	answer answer
 	// What every chunk is sent in; SendMsg does not keep it.
@@ -70,6 +71,8 @@ func (r *relay) try(ctx context.Context, run *routing.Run) (bool, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r.run, r.announce, r.begun = run, true, false
+	base := r.answer.usage
+	r.base = base
 	if r.answer.begun {
 		r.ask.Continuation = r.answer.continuation()
 	}
@@ -79,8 +82,8 @@ func (r *relay) try(ctx context.Context, run *routing.Run) (bool, error) {
 	}
 	err = r.pass(ctx, from)
 	if err != nil {
-		run.Count(r.answer.usage)
 		r.job.usage = r.answer.usage
+		run.Count(beyond(r.answer.usage, base))
 	}
 	if err == nil || !r.answer.begun || ctx.Err() != nil {
 		return r.begun, err
@@ -178,10 +181,10 @@ func (r *relay) send(msg *inferencev1.InvokeStreamResponse) error {
 func (r *relay) passChunk(ctx context.Context, msg *workerv1.InvokeStreamResponse, chunk []byte) error {
 	if !r.answer.begun {
 		s := r.server.opts
-		r.run.FirstToken()
 		r.job.first = s.Clock.Now()
 		s.Metrics.FirstToken(ctx, r.job.target.Version.Model, r.job.first.Sub(r.job.began))
 	}
+	r.run.FirstToken()
 	if err := r.open(ctx); err != nil {
 		return err
 	}
@@ -194,7 +197,7 @@ func (r *relay) passChunk(ctx context.Context, msg *workerv1.InvokeStreamRespons
 }
 
 func (r *relay) passFinish(ctx context.Context, f *workerv1.Finish) error {
-	r.run.Count(f.GetUsage())
+	r.run.Count(beyond(f.GetUsage(), r.base))
 	r.job.usage = f.GetUsage()
 	if err := r.open(ctx); err != nil {
 		return err
@@ -202,4 +205,16 @@ func (r *relay) passFinish(ctx context.Context, f *workerv1.Finish) error {
 	return r.send(&inferencev1.InvokeStreamResponse{
 		Event: &inferencev1.InvokeStreamResponse_Finish{Finish: &inferencev1.Finish{Usage: f.GetUsage()}}, Usage: f.GetUsage(),
 	})
+}
+
+// beyond is what an attempt used of an answer that others had begun; nil when
+// it is not known to have used anything.
+func beyond(total, base *commonv1.TokenUsage) *commonv1.TokenUsage {
+	if total == nil || base == nil {
+		return total
+	}
+	if total.GetCompletionTokens() <= base.GetCompletionTokens() {
+		return nil
+	}
+	return &commonv1.TokenUsage{CompletionTokens: total.GetCompletionTokens() - base.GetCompletionTokens()}
 }

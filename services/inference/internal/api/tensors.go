@@ -40,7 +40,7 @@ func (s *Server) InferTensors(ctx context.Context, req *inferencev1.InferTensors
 	}
 	j.query.Bytes = proto.Size(req.GetRequest())
 	ask := &workerv1.InferTensorsRequest{Digest: j.query.Digest, Request: req.GetRequest(), Replica: s.opts.Replica}
-	j.query.Print = s.printMessage(ask)
+	j.query.Print = s.printMessage(j.query.Tenant, ask)
 	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
 		answer, err := run.Copy().Worker().Client().InferTensors(ctx, ask)
 		if err != nil {
@@ -67,7 +67,7 @@ func (s *Server) InferTensorsStream(req *inferencev1.InferTensorsRequest, stream
 	}
 	j.query.Bytes = proto.Size(req.GetRequest())
 	ask := &workerv1.InferTensorsRequest{Digest: j.query.Digest, Request: req.GetRequest(), Replica: s.opts.Replica}
-	j.query.Print = s.printMessage(ask)
+	j.query.Print = s.printMessage(j.query.Tenant, ask)
 	return s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
 		// Ends the worker's stream on every way out of the attempt.
 		ctx, cancel := context.WithCancel(ctx)

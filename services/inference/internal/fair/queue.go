@@ -11,7 +11,10 @@
 // with what is expected and corrected by what came of it.
 package fair
 
-import "container/list"
+import (
+	"container/list"
+	"slices"
+)
 
 // Class is how urgent a request is. Classes come strictly in order.
 type Class uint8
@@ -118,11 +121,24 @@ func (q *Queue[T]) Push(it *Item[T]) (evicted []*Item[T], ok bool) {
 	for q.n >= q.opts.MaxItems || q.bytes+it.Bytes > q.opts.MaxBytes {
 		victim := q.victim(it)
 		if victim == nil {
-			return evicted, false
+			q.restore(evicted) // it was for nothing
+			return nil, false
 		}
 		q.Remove(victim)
 		evicted = append(evicted, victim)
 	}
+	q.append(it)
+	return evicted, true
+}
+
+// restore puts back what was taken out last, in the places where it was.
+func (q *Queue[T]) restore(items []*Item[T]) {
+	for _, it := range slices.Backward(items) {
+		q.append(it)
+	}
+}
+
+func (q *Queue[T]) append(it *Item[T]) {
 	c := &q.classes[it.Class]
 	t := c.enter(it.Tenant, q.weight(it.Tenant))
 	it.owner, it.place = t, t.items.PushBack(it)
@@ -130,7 +146,6 @@ func (q *Queue[T]) Push(it *Item[T]) (evicted []*Item[T], ok bool) {
 	c.n++
 	q.n++
 	q.bytes += it.Bytes
-	return evicted, true
 }
 
 // victim returns the item that gives its place to it, or nil.
@@ -212,7 +227,9 @@ func (q *Queue[T]) End(name string, at Class, correction float64) {
 		return
 	}
 	t.running--
-	t.counter += correction / t.weight
+	// Others may have been lifted to what was charged: nobody falls back behind
+	// them, or a large charge that is given back would put the others last.
+	t.counter = max(t.counter+correction/t.weight, min(t.counter, c.floor))
 	c.left(t)
 }
 

@@ -151,6 +151,38 @@ func TestFullQueue(t *testing.T) {
 	}
 }
 
+func TestNobodyIsDisplacedForNothing(t *testing.T) {
+	q := fair.New[string](fair.Options{MaxItems: 100, MaxBytes: 100})
+	for _, it := range []*item{
+		{Value: "b0", Tenant: "b", Class: fair.Batch, Bytes: 10}, {Value: "b1", Tenant: "b", Class: fair.Batch, Bytes: 10},
+		{Value: "a0", Tenant: "a", Class: fair.Standard, Bytes: 80},
+	} {
+		if _, ok := q.Push(it); !ok {
+			t.Fatal(it.Value)
+		}
+	}
+	if evicted, ok := q.Push(&item{Value: "a1", Tenant: "a", Class: fair.Standard, Bytes: 50}); ok || len(evicted) != 0 {
+		t.Errorf("%v, evicted %v", ok, evicted)
+	}
+	if got := serve(q, same); got != "a0 b0 b1" {
+		t.Errorf("served %s", got)
+	}
+}
+
+// A charge that is given back must not put those last who came meanwhile.
+func TestAChargeThatIsGivenBack(t *testing.T) {
+	q := newQueue(100)
+	q.Begin("flood", fair.Standard, 1_000_000)
+	for i := range 3 {
+		push(t, q, fair.Standard, "b", fmt.Sprintf("b%d", i))
+		push(t, q, fair.Standard, "flood", fmt.Sprintf("f%d", i))
+	}
+	q.End("flood", fair.Standard, -1_000_000)
+	if got := serve(q, same); got != "b0 f0 b1 f1 b2 f2" {
+		t.Errorf("served %s", got)
+	}
+}
+
 func TestAhead(t *testing.T) {
 	q := newQueue(100)
 	push(t, q, fair.Interactive, "x", "")

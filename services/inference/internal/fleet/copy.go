@@ -27,6 +27,7 @@ type Copy struct {
 	Prefill, Service Average
 
 	hash     uint64
+	suspend  atomic.Int32  // reports until the copy may be used again
 	kv       atomic.Uint64 // bits of the share of the KV cache that is taken
 	ids      *atomic.Uint32
 	restarts int32 // of its engine; only the worker's member changes it
@@ -52,6 +53,23 @@ func (c *Copy) Load() (requests, slots int64) {
 // Hash stands for the worker in rendezvous hashing, alike on every replica.
 func (c *Copy) Hash() uint64 { return c.hash }
 
+// suspendReports is how many reports lift a suspension: the first one may have
+// been on its way.
+const suspendReports = 2
+
+// Suspend notes that the copy turned out not to serve: until the worker has
+// reported again it gets no requests from those that wait.
+func (c *Copy) Suspend() { c.suspend.Store(suspendReports) }
+
+// Suspended reports whether the copy is to be left alone for now.
+func (c *Copy) Suspended() bool { return c.suspend.Load() > 0 }
+
+// Hold notes a request that takes no slot; Drop must follow.
+func (c *Copy) Hold() { c.worker.inFlight.Add(1) }
+
+// Drop notes its end.
+func (c *Copy) Drop() { c.worker.release() }
+
 // KVCache returns the share of the engine's KV cache that requests hold, as of
 // the last report; 0 when the engine does not tell.
 func (c *Copy) KVCache() float64 { return math.Float64frombits(c.kv.Load()) }
@@ -76,6 +94,9 @@ func (c *Copy) observe(m *workerv1.LoadedModel) {
 	if n := m.GetRestarts(); n != c.restarts {
 		c.restarts = n
 		c.Cache.Renew(c.ids.Add(1)) // an engine that was started again has nothing cached
+	}
+	if n := c.suspend.Load(); n > 0 {
+		c.suspend.CompareAndSwap(n, n-1)
 	}
 	c.slots.Store(int64(m.GetSlots()))
 	c.kv.Store(math.Float64bits(m.GetKvCacheUsage()))

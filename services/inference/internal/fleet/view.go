@@ -115,6 +115,7 @@ func sameShape(a, b *workerv1.WorkerState) bool {
 	return a.GetWorkerId() == b.GetWorkerId() && a.GetDraining() == b.GetDraining() &&
 		slices.Equal(a.GetEngines(), b.GetEngines()) &&
 		slices.EqualFunc(a.GetModels(), b.GetModels(), func(x, y *workerv1.LoadedModel) bool {
-			return x.GetDigest() == y.GetDigest() && x.GetState() == y.GetState()
+			// An engine that was started again has another cache.
+			return x.GetDigest() == y.GetDigest() && x.GetState() == y.GetState() && x.GetRestarts() == y.GetRestarts()
 		})
 }

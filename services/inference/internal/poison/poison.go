@@ -49,6 +49,7 @@ type Guard struct {
 
 type entry struct {
 	ends  int
+	lives map[uint32]bool // of engines that ended
 	until time.Time
 }
 
@@ -77,9 +78,11 @@ func (g *Guard) Check(mark func() uint64) error {
 	return nil
 }
 
-// Ended notes what became of a request on one engine. It returns an error when
-// the request must not be given to another one.
-func (g *Guard) Ended(mark func() uint64, err error) error {
+// Ended notes what became of a request on one engine. life names the engine from
+// one start to the next: requests that look alike and were in its hands together
+// saw one end, and not several. It returns an error when the request must not be
+// given to another one.
+func (g *Guard) Ended(mark func() uint64, life uint32, err error) error {
 	if g == nil || g.cfg.Engines == 0 || mark == nil {
 		return nil
 	}
@@ -99,10 +102,13 @@ func (g *Guard) Ended(mark func() uint64, err error) error {
 	defer g.mu.Unlock()
 	held := g.entries[key]
 	if held == nil || !now.Before(held.until) {
-		held = &entry{}
+		held = &entry{lives: make(map[uint32]bool)}
 		g.add(key, held)
 	}
-	held.ends++
+	if !held.lives[life] {
+		held.lives[life] = true
+		held.ends++
+	}
 	held.until = now.Add(g.cfg.For)
 	if held.ends < g.cfg.Engines {
 		return nil

@@ -2,6 +2,7 @@ package poison
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +10,9 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 )
+
+// lives numbers the lives of engines.
+var lives atomic.Uint32 //nolint:gochecknoglobals // a counter of the tests
 
 func key(n uint64) func() uint64 { return func() uint64 { return n } }
 
@@ -29,13 +33,13 @@ func TestTwoEnginesAreEnough(t *testing.T) {
 		if g.Check(func() uint64 { t.Error("it is read while nothing is held"); return 0 }) != nil {
 			t.Error("refused at first")
 		}
-		if err := g.Ended(key(1), ended("1")); err != nil {
+		if err := g.Ended(key(1), lives.Add(1), ended("1")); err != nil {
 			t.Errorf("after one: %v", err)
 		}
 		if err := g.Check(key(1)); err != nil {
 			t.Errorf("after one: %v", err)
 		}
-		err := g.Ended(key(1), ended("4"))
+		err := g.Ended(key(1), lives.Add(1), ended("4"))
 		if e := apierr.From(err); e == nil || e.Reason != apierr.FailedPrecondition || e.Metadata["engines_ended"] != "2" {
 			t.Errorf("after two: %v", err)
 		}
@@ -55,20 +59,20 @@ func TestWhatIsNotHeldAgainstARequest(t *testing.T) {
 			errors.New("other"), apierr.New(apierr.EngineFailed, "it runs on"), ended("5"), ended("0"), ended("many"), ended(""),
 		} {
 			for range 3 {
-				if got := g.Ended(key(1), err); got != nil || g.Held() != 0 {
+				if got := g.Ended(key(1), lives.Add(1), err); got != nil || g.Held() != 0 {
 					t.Errorf("%v: %v", err, got)
 				}
 			}
 		}
 		// One that another engine answered was not to blame.
 		for range 5 {
-			if err := errors.Join(g.Ended(key(1), ended("2")), g.Ended(key(1), nil)); err != nil {
+			if err := errors.Join(g.Ended(key(1), lives.Add(1), ended("2")), g.Ended(key(1), lives.Add(1), nil)); err != nil {
 				t.Error(err)
 			}
 		}
 		// What is long ago is forgiven.
 		for range 3 {
-			if err := g.Ended(key(1), ended("1")); err != nil {
+			if err := g.Ended(key(1), lives.Add(1), ended("1")); err != nil {
 				t.Error(err)
 			}
 			<-time.After(11 * time.Minute)
@@ -79,17 +83,17 @@ func TestWhatIsNotHeldAgainstARequest(t *testing.T) {
 func TestMemoryIsBounded(t *testing.T) {
 	inBubble(t, func(g *Guard) {
 		for n := range uint64(10_000) {
-			if err := g.Ended(key(n), ended("1")); err != nil {
+			if err := g.Ended(key(n), lives.Add(1), ended("1")); err != nil {
 				t.Fatal(err)
 			}
 			if n%3 == 0 {
-				_ = g.Ended(key(n), nil)
+				_ = g.Ended(key(n), lives.Add(1), nil)
 			}
 		}
 		if g.Held() > 100 || len(g.order) > 200 {
 			t.Errorf("%d held, %d in order", g.Held(), len(g.order))
 		}
-		if err := g.Ended(key(9998), ended("1")); err == nil {
+		if err := g.Ended(key(9998), lives.Add(1), ended("1")); err == nil {
 			t.Error("the newest was forgotten")
 		}
 	})
@@ -100,9 +104,26 @@ func TestOff(t *testing.T) {
 	off := New(Config{}, clock.Real())
 	for range 5 {
 		for _, g := range []*Guard{none, off} {
-			if g.Ended(key(1), ended("1")) != nil || g.Check(key(1)) != nil {
+			if g.Ended(key(1), lives.Add(1), ended("1")) != nil || g.Check(key(1)) != nil {
 				t.Error("refused")
 			}
 		}
+	}
+}
+
+// Requests that look alike and were in one engine's hands saw one end.
+func TestOneEndCountsOnce(t *testing.T) {
+	g := New(Config{Engines: 2, Among: 9, For: time.Minute, Max: 10}, clock.Real())
+	life := lives.Add(1)
+	for range 5 {
+		if err := g.Ended(key(1), life, ended("5")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := g.Check(key(1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Ended(key(1), lives.Add(1), ended("1")); err == nil {
+		t.Error("a second engine ended, and the request goes on")
 	}
 }

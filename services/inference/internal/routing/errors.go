@@ -75,6 +75,15 @@ func judge(ctx context.Context, err error, n int) verdict {
 	return v
 }
 
+// unready reports whether err says that a copy cannot serve anybody now.
+func unready(err error) bool {
+	if fromTransport(err) {
+		return true
+	}
+	e := apierr.From(err)
+	return e.Reason == apierr.Unavailable || e.Reason == apierr.FailedPrecondition || e.Metadata["engine_ended"] == "true"
+}
+
 // fromTransport reports whether err was made by gRPC on this side, and not said
 // by the worker.
 func fromTransport(err error) bool {

@@ -7,6 +7,7 @@ package routing
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -63,10 +64,13 @@ type Options struct {
 type Router struct {
 	opts    Options
 	waiters atomic.Int64
+
+	mu       sync.Mutex
+	byTenant map[string]int // of the waiters
 }
 
 // New returns a router.
-func New(opts Options) *Router { return &Router{opts: opts} }
+func New(opts Options) *Router { return &Router{opts: opts, byTenant: make(map[string]int)} }
 
 // Query says what a request needs.
 type Query struct {
@@ -102,8 +106,9 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 			return err
 		}
 		tried = append(tried, grant.Copy())
+		life := grant.Copy().Cache.ID() // the engine's, from one start to the next
 		begun, err := r.attempt(ctx, &Run{grant: grant, attempt: len(tried)}, try)
-		refused := r.opts.Poison.Ended(q.Print, err)
+		refused := r.opts.Poison.Ended(q.Print, life, err)
 		if err == nil {
 			return nil
 		}
@@ -137,9 +142,15 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 func (r *Router) attempt(ctx context.Context, run *Run, try Try) (begun bool, err error) {
 	defer func() { run.grant.End(run.result) }()
 	begun, err = try(ctx, run)
-	if err == nil {
+	switch {
+	case err == nil:
 		run.result.Served = true
 		run.Copy().Worker().Succeeded()
+	case ctx.Err() != nil:
+		run.result.Cancelled = true
+	case unready(err):
+		// Before the place is given back: it must not draw in those who wait.
+		run.Copy().Suspend()
 	}
 	if r.opts.Attempted != nil {
 		r.opts.Attempted(ctx, run.Copy(), apierr.ReasonOf(err))
@@ -152,8 +163,16 @@ func (r *Router) attempt(ctx context.Context, run *Run, try Try) (begun bool, er
 func (r *Router) next(ctx context.Context, q *Query, tried []*fleet.Copy, last verdict, begun bool) (*schedule.Grant, error) {
 	view, changed := r.opts.Views.Watch()
 	planned := r.planned()
-	if g, err := r.place(ctx, q, tried); g != nil || err != nil {
-		return g, err
+	for {
+		if g, err := r.place(ctx, q, tried); g != nil || err != nil {
+			return g, err
+		}
+		// A request may have waited for its turn until the copies went away.
+		now, next := r.opts.Views.Watch()
+		if now == view {
+			break
+		}
+		view, changed, planned = now, next, r.planned()
 	}
 	if begun {
 		return nil, r.none(view, q, last)
@@ -170,11 +189,10 @@ func (r *Router) next(ctx context.Context, q *Query, tried []*fleet.Copy, last v
 	if !r.worthWaiting(view, q) || wait == 0 {
 		return nil, r.none(view, q, last)
 	}
-	if r.waiters.Add(1) > int64(r.opts.MaxWaiters) {
-		r.waiters.Add(-1)
+	if !r.enter(q.Tenant) {
 		return nil, r.none(view, q, last)
 	}
-	defer r.waiters.Add(-1)
+	defer r.leave(q.Tenant)
 	timer := r.opts.Clock.NewTimer(wait)
 	defer timer.Stop()
 	for {
@@ -211,6 +229,28 @@ func (r *Router) planned() <-chan struct{} {
 		return nil
 	}
 	return r.opts.Planned()
+}
+
+// enter takes a place among those that wait for a version to be loaded. One
+// tenant gets half of the places at most.
+func (r *Router) enter(tenant string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiters.Load() >= int64(r.opts.MaxWaiters) || r.byTenant[tenant] >= max(r.opts.MaxWaiters/2, 1) {
+		return false
+	}
+	r.waiters.Add(1)
+	r.byTenant[tenant]++
+	return true
+}
+
+func (r *Router) leave(tenant string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiters.Add(-1)
+	if r.byTenant[tenant]--; r.byTenant[tenant] == 0 {
+		delete(r.byTenant, tenant)
+	}
 }
 
 // Waiting returns how many requests wait for a version to be loaded.

@@ -251,3 +251,71 @@ func TestSaysHowFarALoadIs(t *testing.T) {
 		}
 	})
 }
+
+// Those who waited for their turn when the last copy went away wait for it to
+// come back, as others do.
+func TestAQueueOutlivesARestart(t *testing.T) {
+	bubble(t, 1, func(s *stage) {
+		t := s.t
+		s.workers[0].Report(s.digest, 1, 0, 0)
+		synctest.Wait()
+		hold := make(chan struct{})
+		results := make(chan error, 3)
+		for i := range 3 {
+			go func() {
+				results <- s.router.Do(t.Context(), s.query(), func(context.Context, *routing.Run) (bool, error) {
+					if i < 2 {
+						<-hold
+					}
+					return true, nil
+				})
+			}()
+			synctest.Wait()
+		}
+		s.workers[0].Set(s.digest, loading)
+		synctest.Wait()
+		if n := s.router.Waiting(); n != 1 {
+			t.Errorf("%d wait for the version to be loaded, want 1", n)
+		}
+		time.AfterFunc(2*time.Second, func() { s.workers[0].Set(s.digest, ready); close(hold) })
+		for range 3 {
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestOneTenantDoesNotTakeAllWaits(t *testing.T) {
+	bubble(t, 1, func(s *stage) {
+		t := s.t
+		s.workers[0].Set(s.digest, loading)
+		synctest.Wait()
+		results := make(chan error, 5)
+		ask := func(tenant string) {
+			q := s.query()
+			q.Tenant = tenant
+			go func() {
+				results <- s.router.Do(t.Context(), q, func(context.Context, *routing.Run) (bool, error) { return true, nil })
+			}()
+			synctest.Wait()
+		}
+		for range 4 {
+			ask("greedy")
+		}
+		ask("other")
+		if n := s.router.Waiting(); n != 3 {
+			t.Errorf("%d wait, want two of one and one of another tenant", n)
+		}
+		s.workers[0].Set(s.digest, ready)
+		failed := 0
+		for range 5 {
+			if <-results != nil {
+				failed++
+			}
+		}
+		if failed != 2 {
+			t.Errorf("%d were refused", failed)
+		}
+	})
+}

@@ -78,7 +78,7 @@ func newStage(t *testing.T, n int) *stage {
 			Views: s.fleet, Clock: clock.Real(), Strategy: strategy, MaxQueued: 100, MaxQueuedBytes: 1 << 20,
 			MaxWait: [3]time.Duration{time.Minute, time.Minute, time.Minute},
 		}),
-		MaxAttempts: 3, WaitForReady: 10 * time.Second, MaxWaiters: 2,
+		MaxAttempts: 3, WaitForReady: 10 * time.Second, MaxWaiters: 4,
 		Pending: func(string) bool { s.asked++; return s.pending },
 		Poison:  poison.New(poison.Config{Engines: 2, Among: 3, For: time.Minute, Max: 10}, clock.Real()),
 	})

@@ -64,6 +64,9 @@ func (l *lane) room(class fair.Class, now time.Time) func(*fleet.Copy) bool {
 		share = l.s.opts.BatchShare
 	}
 	return func(c *fleet.Copy) bool {
+		if c.Suspended() {
+			return false
+		}
 		load, slots := c.Load()
 		if share < 1 {
 			return float64(load) < max(1, share*float64(slots))

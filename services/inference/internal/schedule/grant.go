@@ -31,6 +31,10 @@ func (l *lane) grant(t *ticket, c *fleet.Copy, now time.Time) *Grant {
 		return nil
 	}
 	g := &Grant{lane: l, job: t.job, copy: c, begun: now, waited: now.Sub(t.came), charged: l.cost(&t.job)}
+	if g.job.Light {
+		c.Hold()
+		return g
+	}
 	c.Acquire()
 	l.running++
 	l.queue.Begin(g.job.Tenant, g.job.Class, g.charged)
@@ -59,8 +63,12 @@ func (g *Grant) End(r Result) {
 	now := l.s.opts.Clock.Now()
 	r.Total = now.Sub(g.begun).Seconds()
 	r.FirstToken = time.Duration(g.first.Load()).Seconds()
+	if g.job.Light {
+		g.copy.Drop()
+		return
+	}
 	g.copy.Release()
-	if r.Served && !g.job.Light {
+	if r.Served {
 		l.pace.Service.Observe(r.Total)
 		g.copy.Service.Observe(r.Total)
 	}
@@ -74,7 +82,7 @@ func (g *Grant) End(r Result) {
 	switch o := &l.s.opts; {
 	case r.Counted:
 		correction = o.InputWeight*float64(r.Prompt) + o.OutputWeight*float64(r.Output) - g.charged
-	case !r.Served:
+	case !r.Served && !r.Cancelled:
 		correction = -g.charged // nothing came of it
 	}
 	l.mu.Lock()
@@ -91,9 +99,6 @@ const defaultOutput = 128
 
 // cost is what a job is expected to cost its tenant.
 func (l *lane) cost(j *Job) float64 {
-	if j.Light {
-		return 0
-	}
 	out := l.pace.Output.Or(defaultOutput)
 	if j.Prompt.MaxTokens > 0 {
 		out = min(out, float64(j.Prompt.MaxTokens))

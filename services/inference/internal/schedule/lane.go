@@ -60,7 +60,7 @@ func (l *lane) place(ctx context.Context, req *Request, tried []*fleet.Copy) (*G
 	t := &ticket{job: Job{Request: req, Pace: &l.pace}, came: now}
 	l.mu.Lock()
 	l.used = now
-	if req.Class != fair.Batch {
+	if req.Class != fair.Batch && !req.Light {
 		l.urgent = now
 	}
 	if len(tried) > 0 || req.Light {
@@ -136,7 +136,7 @@ func (l *lane) wait(ctx context.Context, t *ticket, since time.Time) (*Grant, er
 	case o := <-t.turn: // both happened
 		l.mu.Unlock()
 		if gone != nil && o.grant != nil {
-			o.grant.End(Result{})
+			o.grant.End(Result{}) // nothing was sent yet
 			return nil, gone
 		}
 		return l.turn(ctx, req, o, since)

@@ -244,3 +244,62 @@ func TestAnotherTryWaitsForNobody(t *testing.T) {
 		s.idle()
 	})
 }
+
+func TestLightRequestsTakeNoRoom(t *testing.T) {
+	bubble(t, 1, 1, func(s *stage) {
+		light := s.request("a")
+		light.Light = true
+		var open []*schedule.Grant
+		for range 5 {
+			open = append(open, s.place(light))
+		}
+		running := s.fill(2) // at once, or the test would hang in the bubble
+		for _, g := range append(open, running...) {
+			served(g, 1, 0, 1)
+		}
+		s.idle()
+	})
+}
+
+// What a caller gives up stays charged: others come first.
+func TestGivingUpIsNotFree(t *testing.T) {
+	bubble(t, 1, 1, func(s *stage) {
+		running := s.fill(2)
+		for range 5 {
+			gone := s.waiting(s.t.Context(), s.request("flood"))
+			running[0].End(schedule.Result{Cancelled: true})
+			running[0] = (<-gone).grant
+		}
+		flood := s.waiting(s.t.Context(), s.request("flood"))
+		other := s.waiting(s.t.Context(), s.request("other"))
+		running[0].End(schedule.Result{Cancelled: true})
+		synctest.Wait()
+		select {
+		case o := <-other:
+			served(o.grant, 1, 0, 1)
+		default:
+			s.t.Error("the one who gives up comes first again")
+		}
+		served(running[1], 1, 0, 1)
+		served((<-flood).grant, 1, 0, 1)
+		s.idle()
+	})
+}
+
+// A copy that turned out to be dead does not swallow those who wait.
+func TestASuspendedCopyGetsNothing(t *testing.T) {
+	bubble(t, 1, 1, func(s *stage) {
+		running := s.fill(2)
+		ch := s.waiting(s.t.Context(), s.request("a"))
+		for _, g := range running {
+			g.Copy().Suspend()
+			g.End(schedule.Result{})
+		}
+		synctest.Wait()
+		if s.sched.Queued(fair.Standard) != 1 {
+			s.t.Fatal("a request was given to a copy that serves nobody")
+		}
+		served((<-ch).grant, 1, 0, 1) // after two more reports
+		s.idle()
+	})
+}

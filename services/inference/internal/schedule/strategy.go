@@ -48,6 +48,9 @@ func (p *Pace) Tokens(n int) float64 {
 type Result struct {
 	// Served says that the engine's answer is whole.
 	Served bool
+	// Cancelled says that the caller gave the request up: what was charged stays,
+	// since the engine may have worked for it.
+	Cancelled bool
 	// FirstToken and Total are seconds from when the copy was given the job; 0
 	// when there was none, or it was not seen.
 	FirstToken, Total float64
