@@ -14,6 +14,7 @@ type gate struct {
 	n       int
 	of      map[string]int // by replica
 	closed  bool
+	held    bool          // it is to be closed, unless that is taken back
 	empty   chan struct{} // closed when the gate is closed and nothing is in flight
 	emptied bool          // empty is closed
 	average time.Duration // of what a request took
@@ -36,7 +37,7 @@ func (g *gate) enter(replica string) admission {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.closed:
+	case g.closed, g.held:
 		return shut
 	case g.n >= g.limit:
 		return full
@@ -96,17 +97,17 @@ func (g *gate) idle() bool {
 func (g *gate) closeIfIdle() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.n > 0 || g.closed {
+	if g.n > 0 || g.closed || g.held {
 		return false
 	}
-	g.closed = true
+	g.held = true
 	return true
 }
 
 func (g *gate) reopen() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.closed = false
+	g.held = false // one that was shut down meanwhile stays so
 }
 
 // resize notes how many slots the engine says it has.
