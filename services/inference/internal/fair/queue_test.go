@@ -154,7 +154,8 @@ func TestFullQueue(t *testing.T) {
 func TestNobodyIsDisplacedForNothing(t *testing.T) {
 	q := fair.New[string](fair.Options{MaxItems: 100, MaxBytes: 100})
 	for _, it := range []*item{
-		{Value: "b0", Tenant: "b", Class: fair.Batch, Bytes: 10}, {Value: "b1", Tenant: "b", Class: fair.Batch, Bytes: 10},
+		{Value: "b0", Tenant: "b", Class: fair.Batch, Bytes: 10},
+		{Value: "b1", Tenant: "b", Class: fair.Batch, Bytes: 10},
 		{Value: "a0", Tenant: "a", Class: fair.Standard, Bytes: 80},
 	} {
 		if _, ok := q.Push(it); !ok {
