@@ -93,6 +93,7 @@ func TestProblems(t *testing.T) {
 		"not there yet":      {"POST", "/v1/collections", `{"id":"a"}`, 501, "UNIMPLEMENTED", ""}, // the fake
 		"an unknown key":     {"GET", "/v1/admin/api-keys/none", "", 404, "NOT_FOUND", ""},
 		"an unknown query":   {"GET", "/v1/admin/audit?page_sise=5", "", 400, "INVALID_ARGUMENT", "page_sise"},
+		"a query to a body":  {"POST", "/v1/collections/a:search?top_k=5", `{"query":"x"}`, 400, "INVALID_ARGUMENT", "top_k"},
 		"a strange query":    {"GET", "/v1/collections?%00=5", "", 400, "INVALID_ARGUMENT", "query"},
 		"the registry watch": {"GET", "/v1/registry/watch", "", 404, "NOT_FOUND", ""},
 	}

@@ -274,6 +274,11 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 			r.Body = http.NoBody
 		case http.MethodGet, http.MethodDelete:
 			r.Body = http.NoBody // the grpc-gateway would read to its end what means nothing
+		default:
+			if err := noQuery(r); err != nil {
+				writeError(w, r, err)
+				return
+			}
 		}
 		h.gateway.ServeHTTP(w, r)
 	}

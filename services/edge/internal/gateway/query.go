@@ -3,7 +3,10 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -11,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 )
 
@@ -82,6 +86,19 @@ func takes(msg proto.Message, name string) bool {
 	first, _, _ := strings.Cut(name, ".")
 	first, _, _ = strings.Cut(first, "[") // a key of a map
 	return d.Fields().ByName(protoreflect.Name(first)) != nil || d.Fields().ByJSONName(first) != nil
+}
+
+// noQuery refuses query parameters of a call that takes everything in its body,
+// where the grpc-gateway would leave them out; OpenAI's paths take any.
+func noQuery(r *http.Request) error {
+	if r.URL.RawQuery == "" || openAIPath(r.URL.Path) {
+		return nil
+	}
+	names := slices.Sorted(maps.Keys(r.URL.Query()))
+	if len(names) == 0 || !queryName(names[0]) {
+		return apierr.Invalid("query", "query: this call takes its parameters in the body")
+	}
+	return apierr.Invalid(names[0], "%s: this call takes its parameters in the body", names[0])
 }
 
 // queryName reports whether s looks like a parameter's name.

@@ -132,3 +132,24 @@ func TestTrueForms(t *testing.T) {
 		t.Errorf("any JSON is %v", at(schemas, "common.RawJson"))
 	}
 }
+
+// How a request may be served is said in headers, which the contract's messages
+// do not have.
+func TestHeadersAreDescribed(t *testing.T) {
+	paths := at(parse(t), "paths")
+	for _, path := range []string{"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v2/models/{model}/infer"} {
+		var names []string
+		parameters, _ := at(paths, path, "post", "parameters").([]any)
+		for _, p := range parameters {
+			if at(p, "in") == "header" {
+				name, _ := at(p, "name").(string)
+				names = append(names, name)
+			}
+		}
+		for _, want := range []string{"x-poterne-priority", "x-poterne-session", "x-poterne-wait"} {
+			if !slices.Contains(names, want) {
+				t.Errorf("%s: %s is missing: %v", path, want, names)
+			}
+		}
+	}
+}

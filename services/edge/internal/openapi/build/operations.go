@@ -135,6 +135,10 @@ func operation(op object, m protoreflect.MethodDescriptor) {
 	op["responses"] = object{
 		"200": success(m), "4XX": ref("responses", problem), "5XX": ref("responses", problem),
 	}
+	if asksAModel(m) {
+		params, _ := op["parameters"].([]any)
+		op["parameters"] = append(params, hints()...)
+	}
 	if params, ok := op["parameters"].([]any); ok {
 		for _, p := range params {
 			if o, ok := p.(object); ok {
@@ -145,6 +149,11 @@ func operation(op object, m protoreflect.MethodDescriptor) {
 			}
 		}
 	}
+}
+
+// asksAModel reports whether a call has a model do something.
+func asksAModel(m protoreflect.MethodDescriptor) bool {
+	return tag(m.Parent().FullName()) == "OpenAI" && m.Name() != "ListModels" && m.Name() != "GetModel"
 }
 
 func success(m protoreflect.MethodDescriptor) object {
@@ -166,7 +175,7 @@ func success(m protoreflect.MethodDescriptor) object {
 			"schema": ref("schemas", string(chunk.FullName())),
 		}
 	}
-	if tag(m.Parent().FullName()) == "OpenAI" && m.Name() != "ListModels" && m.Name() != "GetModel" {
+	if asksAModel(m) {
 		for _, h := range []string{"X-Poterne-Model", "X-Poterne-Arm", "X-Poterne-Cache"} {
 			headers[h] = ref("headers", h)
 		}

@@ -97,6 +97,9 @@ func tensorOperation(rt openinference.Route) object {
 		}
 		op["requestBody"] = object{"content": bodies, "required": rt.RPC == oip.GRPCInferenceService_ModelInfer_FullMethodName}
 	}
+	if rt.RPC == oip.GRPCInferenceService_ModelInfer_FullMethodName {
+		parameters = append(parameters, hints()...)
+	}
 	if parameters != nil {
 		op["parameters"] = parameters
 	}
