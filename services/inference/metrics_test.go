@@ -30,7 +30,7 @@ func TestMetrics(t *testing.T) {
 	}
 	found := make(map[string]string)
 	for _, f := range families {
-		if strings.HasPrefix(f.GetName(), "poterne_inference_") && len(f.GetMetric()) > 0 {
+		if (strings.HasPrefix(f.GetName(), "poterne_inference_") || strings.HasPrefix(f.GetName(), "gen_ai_")) && len(f.GetMetric()) > 0 {
 			found[f.GetName()] = f.GetMetric()[0].String()
 		}
 	}
@@ -53,7 +53,7 @@ func TestMetrics(t *testing.T) {
 	for _, name := range []string{
 		"poterne_inference_queue_time_seconds", "poterne_inference_tokens_total",
 		"poterne_inference_requests_total", "poterne_inference_in_flight", "poterne_inference_duration_seconds",
-		"poterne_inference_time_to_first_token_seconds", "poterne_inference_attempts_total",
+		"gen_ai_server_time_to_first_token_seconds", "poterne_inference_attempts_total",
 		"poterne_inference_placement_requests_total",
 	} {
 		if found[name] == "" {

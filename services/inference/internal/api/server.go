@@ -183,7 +183,7 @@ func (s *Server) end(ctx context.Context, j job, err error) {
 		s.opts.Metrics.Tokens(ctx, j.target.Version.Model,
 			int64(u.GetPromptTokens()), int64(u.GetCachedPromptTokens()), int64(u.GetCompletionTokens()))
 		if more := u.GetCompletionTokens() - 1; more > 0 && !j.first.IsZero() {
-			s.opts.Metrics.PerToken(ctx, j.target.Version.Model, now.Sub(j.first)/time.Duration(more))
+			s.opts.Metrics.PerToken(ctx, j.target.Version.Model, j.operation, now.Sub(j.first)/time.Duration(more))
 		}
 	}
 	s.opts.Metrics.End(ctx, j.target.Version.Model, j.target.Arm, j.operation,

@@ -182,7 +182,7 @@ func (r *relay) passChunk(ctx context.Context, msg *workerv1.InvokeStreamRespons
 	if !r.answer.begun {
 		s := r.server.opts
 		r.job.first = s.Clock.Now()
-		s.Metrics.FirstToken(ctx, r.job.target.Version.Model, r.job.first.Sub(r.job.began))
+		s.Metrics.FirstToken(ctx, r.job.target.Version.Model, r.job.operation, r.job.first.Sub(r.job.began))
 	}
 	r.run.FirstToken()
 	if err := r.open(ctx); err != nil {

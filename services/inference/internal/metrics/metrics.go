@@ -22,10 +22,10 @@ const Scope = "github.com/poterne/poterne/services/inference"
 const (
 	nameRequests   = "poterne.inference.requests"
 	nameInFlight   = "poterne.inference.in_flight"
-	nameDuration   = "poterne.inference.duration"              // s
-	nameFirstToken = "poterne.inference.time_to_first_token"   //nolint:gosec // seconds, not a credential
-	nameTokens     = "poterne.inference.tokens"                //nolint:gosec // a count, not a credential
-	namePerToken   = "poterne.inference.time_per_output_token" //nolint:gosec // seconds, not a credential
+	nameDuration   = "poterne.inference.duration"          // s
+	nameFirstToken = "gen_ai.server.time_to_first_token"   //nolint:gosec // seconds, not a credential
+	nameTokens     = "poterne.inference.tokens"            //nolint:gosec // a count, not a credential
+	namePerToken   = "gen_ai.server.time_per_output_token" //nolint:gosec // seconds, not a credential
 	nameAttempts   = "poterne.inference.attempts"
 	nameContinued  = "poterne.inference.continuations"
 	namePlacement  = "poterne.inference.placement_requests"
@@ -53,6 +53,13 @@ const (
 	KeyClass     = "class"
 	KeyWhy       = "why"
 	KeyKind      = "kind"
+)
+
+// The labels of the metrics that OpenTelemetry's semantic conventions for
+// generative AI name.
+const (
+	keyRequestModel  = "gen_ai.request.model"
+	keyOperationName = "gen_ai.operation.name"
 )
 
 // reasonOK is the reason of what went well.
@@ -89,7 +96,7 @@ func New(meter metric.Meter) (*Metrics, error) {
 	m.duration, errs[2] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
 		metric.WithDescription("Time from the arrival of a request to its end, by model and operation."))
 	m.firstToken, errs[3] = meter.Float64Histogram(nameFirstToken, metric.WithUnit("s"), bounds,
-		metric.WithDescription("Time from the arrival of a streamed request to its first chunk, by model."))
+		metric.WithDescription("Time from the arrival of a streamed request to its first chunk, by model and operation."))
 	m.attempts, errs[4] = meter.Int64Counter(nameAttempts, metric.WithDescription("Tries of requests on workers, by worker and reason."))
 	m.placement, errs[5] = meter.Int64Counter(namePlacement, metric.WithDescription("Requests to workers to load or unload, by reason."))
 	m.queueTime, errs[6] = meter.Float64Histogram(nameQueueTime, metric.WithUnit("s"), bounds,
@@ -97,7 +104,7 @@ func New(meter metric.Meter) (*Metrics, error) {
 	m.tokens, errs[9] = meter.Int64Counter(nameTokens,
 		metric.WithDescription("Tokens as the engines counted them, by model and kind: input, cached (those of the input that were found cached) and output."))
 	m.perToken, errs[10] = meter.Float64Histogram(namePerToken, metric.WithUnit("s"), perTokenBounds(),
-		metric.WithDescription("Time for each token of a streamed answer after the first one, by model."))
+		metric.WithDescription("Time for each token of a streamed answer after the first one, by model and operation."))
 	m.refused, errs[7] = meter.Int64Counter(nameRefused,
 		metric.WithDescription("Requests refused because too much waits, by class and by why: full, late, waited or displaced."))
 	m.continued, errs[8] = meter.Int64Counter(nameContinued,
@@ -131,8 +138,21 @@ func (m *Metrics) Tokens(ctx context.Context, model string, input, cached, outpu
 }
 
 // PerToken notes how long a token of a streamed answer took, on average.
-func (m *Metrics) PerToken(ctx context.Context, model string, d time.Duration) {
-	m.perToken.Record(ctx, d.Seconds(), m.byModel(model))
+func (m *Metrics) PerToken(ctx context.Context, model, operation string, d time.Duration) {
+	m.perToken.Record(ctx, d.Seconds(), m.conventional(model, operation))
+}
+
+// conventional is the labels that the semantic conventions ask for.
+func (m *Metrics) conventional(model, operation string) metric.MeasurementOption {
+	s := series{"gen_ai", model, operation, ""}
+	if opt, ok := m.cached(s); ok {
+		return opt
+	}
+	name := operation
+	if operation == "completion" {
+		name = "text_completion"
+	}
+	return m.option(s, attribute.String(keyRequestModel, model), attribute.String(keyOperationName, name))
 }
 
 // option returns the labels of a series, made once.
@@ -190,8 +210,8 @@ func (m *Metrics) End(ctx context.Context, model, arm, operation, reason string,
 }
 
 // FirstToken notes when the first chunk of a stream came.
-func (m *Metrics) FirstToken(ctx context.Context, model string, took time.Duration) {
-	m.firstToken.Record(ctx, took.Seconds(), m.byModel(model))
+func (m *Metrics) FirstToken(ctx context.Context, model, operation string, took time.Duration) {
+	m.firstToken.Record(ctx, took.Seconds(), m.conventional(model, operation))
 }
 
 // Attempt notes a try on a worker; reason is "" when it went well.
