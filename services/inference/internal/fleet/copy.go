@@ -20,10 +20,12 @@ type Copy struct {
 	slots  atomic.Int64
 
 	// What the scheduler knows of it. The prompts are tokens that were given to
-	// it and not answered yet; Prefill is seconds a token of them takes, Service
-	// seconds a request.
+	// it and not answered yet, ReadUntil is when they are expected to be read, in
+	// Unix nanoseconds; Prefill is seconds a token of them takes, Service seconds a
+	// request.
 	Cache            prefix.Cache
 	Prompts          atomic.Int64
+	ReadUntil        atomic.Int64
 	Prefill, Service Average
 
 	hash     uint64

@@ -1,6 +1,8 @@
 package schedule
 
 import (
+	"time"
+
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/prefix"
 )
@@ -24,7 +26,7 @@ const (
 // cost is the expected seconds to the first token.
 func (s *Scored) cost(job *Job, c *fleet.Copy, affine bool) float64 {
 	t, n := &s.Terms, &job.notes
-	rate := c.Prefill.Or(job.Pace.Prefill.Or(defaultPrefill))
+	rate := rateOf(job, c)
 	service := c.Service.Or(job.Pace.Service.Or(defaultService))
 	tokens := job.Pace.Tokens(job.Prompt.Bytes())
 	spared := t.Prefix * job.Pace.Tokens(blocksOf(n.held, c)*prefix.BlockBytes)
@@ -34,7 +36,7 @@ func (s *Scored) cost(job *Job, c *fleet.Copy, affine bool) float64 {
 	if affine {
 		spared += t.Affinity * affinityShare * tokens
 	}
-	cost := rate * (max(0, tokens-spared) + t.Prompts*float64(c.Prompts.Load()))
+	cost := rate*max(0, tokens-spared) + t.Prompts*s.unread(c, rate)
 
 	load, slots := c.Load()
 	busy := crowding * float64(load) / float64(slots)
@@ -56,4 +58,24 @@ func blocksOf(held []prefix.Held, c *fleet.Copy) int {
 		}
 	}
 	return 0
+}
+
+func rateOf(job *Job, c *fleet.Copy) float64 {
+	return c.Prefill.Or(job.Pace.Prefill.Or(defaultPrefill))
+}
+
+// lateShare is how much of the prompts is taken to be unread when they should be
+// read by now.
+const lateShare = 0.1
+
+// unread is the seconds until the prompts that the copy was given before are
+// read. What it was given a while ago is nearly done: to count it whole would
+// take two copies for alike of which one is free soon.
+func (s *Scored) unread(c *fleet.Copy, rate float64) float64 {
+	prompts := c.Prompts.Load()
+	if prompts <= 0 {
+		return 0
+	}
+	left := float64(c.ReadUntil.Load()-s.Now().UnixNano()) / float64(time.Second)
+	return max(left, lateShare*rate*float64(prompts))
 }

@@ -49,7 +49,7 @@ func DefaultTerms() Terms {
 type Scored struct {
 	Terms Terms
 	Index *prefix.Index
-	// Now is the present, asked only for workers that failed of late.
+	// Now is the present.
 	Now func() time.Time
 	// Random returns 64 random bits and is safe for concurrent use.
 	Random func() uint64
@@ -208,12 +208,22 @@ func (s *Scored) Began(job *Job, c *fleet.Copy) {
 	s.Index.Add(n.session, &c.Cache)
 	n.given = int64(math.Ceil(max(0, job.Pace.Tokens(job.Prompt.Bytes()-n.expected*prefix.BlockBytes))))
 	n.pending = c.Prompts.Add(n.given) - n.given
+	now := s.Now().UnixNano()
+	c.ReadUntil.Store(max(now, c.ReadUntil.Load()) + nanos(float64(n.given)*rateOf(job, c)))
 }
+
+func nanos(seconds float64) int64 { return int64(seconds * float64(time.Second)) }
 
 // FirstToken notes that the prompt is read.
 func (s *Scored) FirstToken(job *Job, c *fleet.Copy) {
-	c.Prompts.Add(-job.notes.given)
+	if job.notes.given == 0 {
+		return
+	}
+	left := c.Prompts.Add(-job.notes.given)
 	job.notes.given = 0
+	// What is left takes no longer than that, whatever was expected before.
+	latest := s.Now().UnixNano() + nanos(float64(left)*rateOf(job, c))
+	c.ReadUntil.Store(min(c.ReadUntil.Load(), latest))
 }
 
 // leastPrompt is the smallest number of tokens whose time says something.

@@ -179,6 +179,35 @@ func TestAmongMany(t *testing.T) {
 	})
 }
 
+// Of two copies that each read a prompt, the one that began first is free first.
+func TestTheOneThatIsNearlyDone(t *testing.T) {
+	bubble(t, 2, 8, func(s *stage) {
+		s.scored(func(t *schedule.Terms) { t.Affinity, t.Queue = 0, 0 })
+		g := s.place(s.ask(prompt(1, 30)))
+		pass(2 * time.Second) // a thousandth of a second a token
+		served(g, 2000, 0, 10)
+		for seed := range 6 {
+			first := s.place(s.ask(prompt(10+seed, 30)))
+			pass(time.Second)
+			second := s.place(s.ask(prompt(20+seed, 30)))
+			if first.Copy() == second.Copy() {
+				s.t.Fatal("an idle copy was left idle")
+			}
+			third := s.place(s.ask(prompt(30+seed, 30)))
+			if third.Copy() != first.Copy() {
+				s.t.Error("a prompt was put behind the one that had just begun")
+			}
+			pass(time.Second)
+			served(first, 2000, 0, 10)
+			pass(time.Second)
+			served(second, 2000, 0, 10)
+			pass(time.Second)
+			served(third, 2000, 0, 10)
+		}
+		s.idle()
+	})
+}
+
 func TestAFullKVCacheIsAvoided(t *testing.T) {
 	bubble(t, 2, 8, func(s *stage) {
 		s.workers[0].FillKV(s.digest, 0.97)
