@@ -20,7 +20,7 @@ const (
 	kvFull = 0.9
 	// sessionShare and affinityShare are how much of a prompt the two are worth.
 	sessionShare  = 0.25
-	affinityShare = 0.2
+	affinityShare = 0.05
 )
 
 // cost is the expected seconds to the first token.

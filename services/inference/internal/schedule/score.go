@@ -236,8 +236,10 @@ func (s *Scored) Ended(job *Job, c *fleet.Copy, r Result) {
 	if !r.Counted {
 		return
 	}
-	if fresh := r.Prompt - r.Cached; r.FirstToken > 0 && fresh >= leastPrompt {
-		rate := r.FirstToken / float64(int64(fresh)+n.pending)
+	// A prompt behind others would have their time counted, of which nobody knows
+	// how much was left.
+	if fresh := r.Prompt - r.Cached; r.FirstToken > 0 && fresh >= leastPrompt && n.pending == 0 {
+		rate := r.FirstToken / float64(fresh)
 		c.Prefill.Observe(rate)
 		job.Pace.Prefill.Observe(rate)
 	}
