@@ -58,6 +58,7 @@ func (l *lane) place(ctx context.Context, req *Request, tried []*fleet.Copy) (*G
 	}
 	now := l.s.opts.Clock.Now()
 	t := &ticket{job: Job{Request: req, Pace: &l.pace}, came: now}
+	l.s.opts.Strategy.Prepare(&t.job)
 	l.mu.Lock()
 	l.used = now
 	if req.Class != fair.Batch && !req.Light {

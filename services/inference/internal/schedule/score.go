@@ -57,7 +57,6 @@ type Scored struct {
 
 // notes is what Scored found out about a job.
 type notes struct {
-	read     bool
 	chain    prefix.Chain
 	session  prefix.Chain
 	key      uint64
@@ -79,7 +78,6 @@ const (
 // Pick returns the copy with the least expected time.
 func (s *Scored) Pick(job *Job, view *fleet.View, may func(*fleet.Copy) bool) *fleet.Copy {
 	n := &job.notes
-	s.read(job)
 	live := func(id uint32) *prefix.Cache {
 		if c := view.ByCache(job.Digest, id); c != nil {
 			return &c.Cache
@@ -108,13 +106,9 @@ func (s *Scored) Pick(job *Job, view *fleet.View, may func(*fleet.Copy) bool) *f
 	return r.run(copies)
 }
 
-// read finds the prompt's blocks, once for each job.
-func (s *Scored) read(job *Job) {
+// Prepare finds the prompt's blocks.
+func (s *Scored) Prepare(job *Job) {
 	n := &job.notes
-	if n.read {
-		return
-	}
-	n.read = true
 	n.key = xxhash.Sum64String(job.Key)
 	if s.Terms.Prefix > 0 {
 		n.chain = prefix.ChainOf(nil, job.Digest, job.Prompt)
@@ -202,7 +196,6 @@ func (r *race) enter(c *fleet.Copy) {
 // Began notes that the copy will have the prompt cached, and has it to read.
 func (s *Scored) Began(job *Job, c *fleet.Copy) {
 	n := &job.notes
-	s.read(job)
 	n.expected = blocksOf(n.held, c)
 	s.Index.Add(n.chain, &c.Cache)
 	s.Index.Add(n.session, &c.Cache)

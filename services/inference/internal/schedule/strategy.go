@@ -8,8 +8,10 @@ import (
 )
 
 // Strategy decides which copy gets a request. Its methods are called under a
-// lock of the version's, at most one at a time for each version.
+// lock of the version's, at most one at a time for each version, but Prepare.
 type Strategy interface {
+	// Prepare reads of a job what takes time, once and before any lock is held.
+	Prepare(job *Job)
 	// Pick returns one of the version's ready copies for which may holds, or nil.
 	Pick(job *Job, view *fleet.View, may func(*fleet.Copy) bool) *fleet.Copy
 	// Began is told that the job runs on a copy, FirstToken that its prompt is
@@ -62,6 +64,9 @@ type Result struct {
 
 // loadOnly is for strategies that look at nothing but load.
 type loadOnly struct{}
+
+// Prepare does nothing.
+func (loadOnly) Prepare(*Job) {}
 
 // Began does nothing.
 func (loadOnly) Began(*Job, *fleet.Copy) {}

@@ -52,11 +52,7 @@ func randomVisitor(rnd *rand.Rand, name int) *visitor {
 // Whatever comes, each caller gets its own vectors or its own error, and all
 // tokens that the engine told are accounted for.
 func TestRandomCallers(t *testing.T) {
-	seeds := 150
-	if testing.Short() {
-		seeds = 20
-	}
-	for seed := range seeds {
+	for seed := range 150 {
 		t.Run(strconv.Itoa(seed), func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(uint64(seed), 7))
 			cfg := Config{Calls: rnd.IntN(4), Linger: time.Duration(rnd.IntN(3)) * time.Millisecond, CountTokens: true}

