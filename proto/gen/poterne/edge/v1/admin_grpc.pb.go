@@ -28,6 +28,7 @@ const (
 	AdminService_RevokeApiKey_FullMethodName     = "/poterne.edge.v1.AdminService/RevokeApiKey"
 	AdminService_ListAuditRecords_FullMethodName = "/poterne.edge.v1.AdminService/ListAuditRecords"
 	AdminService_ListWorkers_FullMethodName      = "/poterne.edge.v1.AdminService/ListWorkers"
+	AdminService_QuantizeModel_FullMethodName    = "/poterne.edge.v1.AdminService/QuantizeModel"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -49,6 +50,10 @@ type AdminServiceClient interface {
 	ListAuditRecords(ctx context.Context, in *ListAuditRecordsRequest, opts ...grpc.CallOption) (*ListAuditRecordsResponse, error)
 	// Lists the workers that inference sees.
 	ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersResponse, error)
+	// Makes a quantised form of a version's weights on a worker, measures both on a
+	// text, and registers it as a variant with both figures. Over REST the answer
+	// is a stream of server-sent events. A caller who leaves ends the work.
+	QuantizeModel(ctx context.Context, in *QuantizeModelRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QuantizeModelResponse], error)
 }
 
 type adminServiceClient struct {
@@ -119,6 +124,25 @@ func (c *adminServiceClient) ListWorkers(ctx context.Context, in *ListWorkersReq
 	return out, nil
 }
 
+func (c *adminServiceClient) QuantizeModel(ctx context.Context, in *QuantizeModelRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QuantizeModelResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[0], AdminService_QuantizeModel_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[QuantizeModelRequest, QuantizeModelResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_QuantizeModelClient = grpc.ServerStreamingClient[QuantizeModelResponse]
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -138,6 +162,10 @@ type AdminServiceServer interface {
 	ListAuditRecords(context.Context, *ListAuditRecordsRequest) (*ListAuditRecordsResponse, error)
 	// Lists the workers that inference sees.
 	ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error)
+	// Makes a quantised form of a version's weights on a worker, measures both on a
+	// text, and registers it as a variant with both figures. Over REST the answer
+	// is a stream of server-sent events. A caller who leaves ends the work.
+	QuantizeModel(*QuantizeModelRequest, grpc.ServerStreamingServer[QuantizeModelResponse]) error
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -165,6 +193,9 @@ func (UnimplementedAdminServiceServer) ListAuditRecords(context.Context, *ListAu
 }
 func (UnimplementedAdminServiceServer) ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListWorkers not implemented")
+}
+func (UnimplementedAdminServiceServer) QuantizeModel(*QuantizeModelRequest, grpc.ServerStreamingServer[QuantizeModelResponse]) error {
+	return status.Error(codes.Unimplemented, "method QuantizeModel not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -295,6 +326,17 @@ func _AdminService_ListWorkers_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_QuantizeModel_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(QuantizeModelRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AdminServiceServer).QuantizeModel(m, &grpc.GenericServerStream[QuantizeModelRequest, QuantizeModelResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_QuantizeModelServer = grpc.ServerStreamingServer[QuantizeModelResponse]
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -327,6 +369,12 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_ListWorkers_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "QuantizeModel",
+			Handler:       _AdminService_QuantizeModel_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "poterne/edge/v1/admin.proto",
 }

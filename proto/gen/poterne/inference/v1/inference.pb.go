@@ -271,7 +271,14 @@ type ServedBy struct {
 	// middle; 0 as long as one worker made all of it.
 	Continuations int32 `protobuf:"varint,10,opt,name=continuations,proto3" json:"continuations,omitempty"`
 	// How long the request waited for its turn, on the worker that answered.
-	QueueTime     *durationpb.Duration `protobuf:"bytes,20,opt,name=queue_time,json=queueTime,proto3" json:"queue_time,omitempty"`
+	QueueTime *durationpb.Duration `protobuf:"bytes,20,opt,name=queue_time,json=queueTime,proto3" json:"queue_time,omitempty"`
+	// The variant of the version that answered: `base` for its own weights. Empty
+	// when the version has no variants.
+	Variant string `protobuf:"bytes,30,opt,name=variant,proto3" json:"variant,omitempty"`
+	// The digest that names the variant.
+	VariantDigest string `protobuf:"bytes,31,opt,name=variant_digest,json=variantDigest,proto3" json:"variant_digest,omitempty"`
+	// Why it was not the best one that the model's policy allows.
+	VariantReason VariantReason `protobuf:"varint,32,opt,name=variant_reason,json=variantReason,proto3,enum=poterne.inference.v1.VariantReason" json:"variant_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -360,6 +367,27 @@ func (x *ServedBy) GetQueueTime() *durationpb.Duration {
 		return x.QueueTime
 	}
 	return nil
+}
+
+func (x *ServedBy) GetVariant() string {
+	if x != nil {
+		return x.Variant
+	}
+	return ""
+}
+
+func (x *ServedBy) GetVariantDigest() string {
+	if x != nil {
+		return x.VariantDigest
+	}
+	return ""
+}
+
+func (x *ServedBy) GetVariantReason() VariantReason {
+	if x != nil {
+		return x.VariantReason
+	}
+	return VariantReason_VARIANT_REASON_UNSPECIFIED
 }
 
 // An engine's whole answer.
@@ -948,8 +976,11 @@ type ServedModel struct {
 	// Why fewer workers have it than should: the last refusal of a worker, for
 	// people; empty when there was none.
 	PlacementProblem string `protobuf:"bytes,23,opt,name=placement_problem,json=placementProblem,proto3" json:"placement_problem,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The forms in which the version that serves can be loaded, best first; empty
+	// when it has its own weights only.
+	Variants      []*ServedVariant `protobuf:"bytes,30,rep,name=variants,proto3" json:"variants,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ServedModel) Reset() {
@@ -1078,6 +1109,13 @@ func (x *ServedModel) GetPlacementProblem() string {
 		return x.PlacementProblem
 	}
 	return ""
+}
+
+func (x *ServedModel) GetVariants() []*ServedVariant {
+	if x != nil {
+		return x.Variants
+	}
+	return nil
 }
 
 // Asks for a page of models, ordered by name.
@@ -1824,7 +1862,7 @@ var File_poterne_inference_v1_inference_proto protoreflect.FileDescriptor
 
 const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
-	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einference/open_inference.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xfb\x02\n" +
+	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einference/open_inference.proto\x1a\x1dpoterne/common/v1/model.proto\x1a#poterne/inference/v1/variants.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xfb\x02\n" +
 	"\rInvokeRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12F\n" +
@@ -1837,7 +1875,7 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x15 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x12N\n" +
 	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
-	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\"\xfd\x01\n" +
+	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\"\x8a\x03\n" +
 	"\bServedBy\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x16\n" +
@@ -1848,7 +1886,10 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\rcontinuations\x18\n" +
 	" \x01(\x05R\rcontinuations\x128\n" +
 	"\n" +
-	"queue_time\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\tqueueTime\"\x96\x01\n" +
+	"queue_time\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\tqueueTime\x12\x18\n" +
+	"\avariant\x18\x1e \x01(\tR\avariant\x12%\n" +
+	"\x0evariant_digest\x18\x1f \x01(\tR\rvariantDigest\x12J\n" +
+	"\x0evariant_reason\x18  \x01(\x0e2#.poterne.inference.v1.VariantReasonR\rvariantReason\"\x96\x01\n" +
 	"\x0eInvokeResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x123\n" +
@@ -1896,7 +1937,7 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x13CountTokensResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12#\n" +
 	"\rprompt_tokens\x18\x02 \x01(\x05R\fpromptTokens\x12%\n" +
-	"\x0econtext_length\x18\x03 \x01(\x05R\rcontextLength\"\xa9\x05\n" +
+	"\x0econtext_length\x18\x03 \x01(\x05R\rcontextLength\"\xea\x05\n" +
 	"\vServedModel\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
 	"\x04task\x18\x02 \x01(\x0e2\x17.poterne.common.v1.TaskR\x04task\x12;\n" +
@@ -1913,7 +1954,8 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x10desired_replicas\x18\x14 \x01(\x05R\x0fdesiredReplicas\x12!\n" +
 	"\fmin_replicas\x18\x15 \x01(\x05R\vminReplicas\x12!\n" +
 	"\fmax_replicas\x18\x16 \x01(\x05R\vmaxReplicas\x12+\n" +
-	"\x11placement_problem\x18\x17 \x01(\tR\x10placementProblem\x1a:\n" +
+	"\x11placement_problem\x18\x17 \x01(\tR\x10placementProblem\x12?\n" +
+	"\bvariants\x18\x1e \x03(\v2#.poterne.inference.v1.ServedVariantR\bvariants\x1a:\n" +
 	"\fAliasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"k\n" +
@@ -1981,7 +2023,7 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x19SERVING_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13SERVING_STATE_READY\x10\x01\x12\x19\n" +
 	"\x15SERVING_STATE_LOADING\x10\x02\x12\x1d\n" +
-	"\x19SERVING_STATE_UNAVAILABLE\x10\x032\x8d\b\n" +
+	"\x19SERVING_STATE_UNAVAILABLE\x10\x032\xf9\b\n" +
 	"\x10InferenceService\x12S\n" +
 	"\x06Invoke\x12#.poterne.inference.v1.InvokeRequest\x1a$.poterne.inference.v1.InvokeResponse\x12a\n" +
 	"\fInvokeStream\x12#.poterne.inference.v1.InvokeRequest\x1a*.poterne.inference.v1.InvokeStreamResponse0\x01\x12P\n" +
@@ -1992,7 +2034,8 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x0eGetTensorModel\x12+.poterne.inference.v1.GetTensorModelRequest\x1a,.poterne.inference.v1.GetTensorModelResponse\x12q\n" +
 	"\x10ListServedModels\x12-.poterne.inference.v1.ListServedModelsRequest\x1a..poterne.inference.v1.ListServedModelsResponse\x12k\n" +
 	"\x0eGetServedModel\x12+.poterne.inference.v1.GetServedModelRequest\x1a,.poterne.inference.v1.GetServedModelResponse\x12b\n" +
-	"\vListWorkers\x12(.poterne.inference.v1.ListWorkersRequest\x1a).poterne.inference.v1.ListWorkersResponseBGZEgithub.com/poterne/poterne/proto/gen/poterne/inference/v1;inferencev1b\x06proto3"
+	"\vListWorkers\x12(.poterne.inference.v1.ListWorkersRequest\x1a).poterne.inference.v1.ListWorkersResponse\x12j\n" +
+	"\rQuantizeModel\x12*.poterne.inference.v1.QuantizeModelRequest\x1a+.poterne.inference.v1.QuantizeModelResponse0\x01BGZEgithub.com/poterne/poterne/proto/gen/poterne/inference/v1;inferencev1b\x06proto3"
 
 var (
 	file_poterne_inference_v1_inference_proto_rawDescOnce sync.Once
@@ -2036,78 +2079,86 @@ var file_poterne_inference_v1_inference_proto_goTypes = []any{
 	nil,                                     // 24: poterne.inference.v1.ServedModel.AliasesEntry
 	(v1.Operation)(0),                       // 25: poterne.worker.v1.Operation
 	(*durationpb.Duration)(nil),             // 26: google.protobuf.Duration
-	(*v11.TokenUsage)(nil),                  // 27: poterne.common.v1.TokenUsage
-	(*v1.EmbedInput)(nil),                   // 28: poterne.worker.v1.EmbedInput
-	(*v1.Embedding)(nil),                    // 29: poterne.worker.v1.Embedding
-	(v11.Task)(0),                           // 30: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil),           // 31: google.protobuf.Timestamp
-	(*v1.WorkerState)(nil),                  // 32: poterne.worker.v1.WorkerState
-	(*inference.ModelInferRequest)(nil),     // 33: inference.ModelInferRequest
-	(*inference.ModelInferResponse)(nil),    // 34: inference.ModelInferResponse
-	(*inference.ModelMetadataResponse)(nil), // 35: inference.ModelMetadataResponse
+	(VariantReason)(0),                      // 27: poterne.inference.v1.VariantReason
+	(*v11.TokenUsage)(nil),                  // 28: poterne.common.v1.TokenUsage
+	(*v1.EmbedInput)(nil),                   // 29: poterne.worker.v1.EmbedInput
+	(*v1.Embedding)(nil),                    // 30: poterne.worker.v1.Embedding
+	(v11.Task)(0),                           // 31: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil),           // 32: google.protobuf.Timestamp
+	(*ServedVariant)(nil),                   // 33: poterne.inference.v1.ServedVariant
+	(*v1.WorkerState)(nil),                  // 34: poterne.worker.v1.WorkerState
+	(*inference.ModelInferRequest)(nil),     // 35: inference.ModelInferRequest
+	(*inference.ModelInferResponse)(nil),    // 36: inference.ModelInferResponse
+	(*inference.ModelMetadataResponse)(nil), // 37: inference.ModelMetadataResponse
+	(*QuantizeModelRequest)(nil),            // 38: poterne.inference.v1.QuantizeModelRequest
+	(*QuantizeModelResponse)(nil),           // 39: poterne.inference.v1.QuantizeModelResponse
 }
 var file_poterne_inference_v1_inference_proto_depIdxs = []int32{
 	25, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
 	0,  // 1: poterne.inference.v1.InvokeRequest.priority:type_name -> poterne.inference.v1.Priority
 	26, // 2: poterne.inference.v1.InvokeRequest.wait_for_ready:type_name -> google.protobuf.Duration
 	26, // 3: poterne.inference.v1.ServedBy.queue_time:type_name -> google.protobuf.Duration
-	3,  // 4: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	27, // 5: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	3,  // 6: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	6,  // 7: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
-	27, // 8: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	27, // 9: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	28, // 10: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
-	0,  // 11: poterne.inference.v1.EmbedRequest.priority:type_name -> poterne.inference.v1.Priority
-	26, // 12: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	3,  // 13: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	29, // 14: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	27, // 15: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	25, // 16: poterne.inference.v1.CountTokensRequest.operation:type_name -> poterne.worker.v1.Operation
-	3,  // 17: poterne.inference.v1.CountTokensResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	30, // 18: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
-	31, // 19: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 20: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
-	24, // 21: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
-	11, // 22: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
-	11, // 23: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
-	32, // 24: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
-	31, // 25: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
-	16, // 26: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
-	33, // 27: poterne.inference.v1.InferTensorsRequest.request:type_name -> inference.ModelInferRequest
-	0,  // 28: poterne.inference.v1.InferTensorsRequest.priority:type_name -> poterne.inference.v1.Priority
-	26, // 29: poterne.inference.v1.InferTensorsRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	3,  // 30: poterne.inference.v1.InferTensorsResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	34, // 31: poterne.inference.v1.InferTensorsResponse.response:type_name -> inference.ModelInferResponse
-	3,  // 32: poterne.inference.v1.InferTensorsStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	34, // 33: poterne.inference.v1.InferTensorsStreamResponse.response:type_name -> inference.ModelInferResponse
-	3,  // 34: poterne.inference.v1.GetTensorModelResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	35, // 35: poterne.inference.v1.GetTensorModelResponse.metadata:type_name -> inference.ModelMetadataResponse
-	2,  // 36: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
-	2,  // 37: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
-	7,  // 38: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
-	9,  // 39: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
-	19, // 40: poterne.inference.v1.InferenceService.InferTensors:input_type -> poterne.inference.v1.InferTensorsRequest
-	19, // 41: poterne.inference.v1.InferenceService.InferTensorsStream:input_type -> poterne.inference.v1.InferTensorsRequest
-	22, // 42: poterne.inference.v1.InferenceService.GetTensorModel:input_type -> poterne.inference.v1.GetTensorModelRequest
-	12, // 43: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
-	14, // 44: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
-	17, // 45: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
-	4,  // 46: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
-	5,  // 47: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
-	8,  // 48: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
-	10, // 49: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
-	20, // 50: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
-	21, // 51: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
-	23, // 52: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
-	13, // 53: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
-	15, // 54: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
-	18, // 55: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
-	46, // [46:56] is the sub-list for method output_type
-	36, // [36:46] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	27, // 4: poterne.inference.v1.ServedBy.variant_reason:type_name -> poterne.inference.v1.VariantReason
+	3,  // 5: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	28, // 6: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	3,  // 7: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	6,  // 8: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
+	28, // 9: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	28, // 10: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	29, // 11: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	0,  // 12: poterne.inference.v1.EmbedRequest.priority:type_name -> poterne.inference.v1.Priority
+	26, // 13: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	3,  // 14: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	30, // 15: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	28, // 16: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	25, // 17: poterne.inference.v1.CountTokensRequest.operation:type_name -> poterne.worker.v1.Operation
+	3,  // 18: poterne.inference.v1.CountTokensResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	31, // 19: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
+	32, // 20: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 21: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
+	24, // 22: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
+	33, // 23: poterne.inference.v1.ServedModel.variants:type_name -> poterne.inference.v1.ServedVariant
+	11, // 24: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
+	11, // 25: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
+	34, // 26: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
+	32, // 27: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
+	16, // 28: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
+	35, // 29: poterne.inference.v1.InferTensorsRequest.request:type_name -> inference.ModelInferRequest
+	0,  // 30: poterne.inference.v1.InferTensorsRequest.priority:type_name -> poterne.inference.v1.Priority
+	26, // 31: poterne.inference.v1.InferTensorsRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	3,  // 32: poterne.inference.v1.InferTensorsResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	36, // 33: poterne.inference.v1.InferTensorsResponse.response:type_name -> inference.ModelInferResponse
+	3,  // 34: poterne.inference.v1.InferTensorsStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	36, // 35: poterne.inference.v1.InferTensorsStreamResponse.response:type_name -> inference.ModelInferResponse
+	3,  // 36: poterne.inference.v1.GetTensorModelResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	37, // 37: poterne.inference.v1.GetTensorModelResponse.metadata:type_name -> inference.ModelMetadataResponse
+	2,  // 38: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
+	2,  // 39: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
+	7,  // 40: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
+	9,  // 41: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
+	19, // 42: poterne.inference.v1.InferenceService.InferTensors:input_type -> poterne.inference.v1.InferTensorsRequest
+	19, // 43: poterne.inference.v1.InferenceService.InferTensorsStream:input_type -> poterne.inference.v1.InferTensorsRequest
+	22, // 44: poterne.inference.v1.InferenceService.GetTensorModel:input_type -> poterne.inference.v1.GetTensorModelRequest
+	12, // 45: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
+	14, // 46: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
+	17, // 47: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
+	38, // 48: poterne.inference.v1.InferenceService.QuantizeModel:input_type -> poterne.inference.v1.QuantizeModelRequest
+	4,  // 49: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
+	5,  // 50: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
+	8,  // 51: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
+	10, // 52: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
+	20, // 53: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
+	21, // 54: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
+	23, // 55: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
+	13, // 56: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
+	15, // 57: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
+	18, // 58: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
+	39, // 59: poterne.inference.v1.InferenceService.QuantizeModel:output_type -> poterne.inference.v1.QuantizeModelResponse
+	49, // [49:60] is the sub-list for method output_type
+	38, // [38:49] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_poterne_inference_v1_inference_proto_init() }
@@ -2115,6 +2166,7 @@ func file_poterne_inference_v1_inference_proto_init() {
 	if File_poterne_inference_v1_inference_proto != nil {
 		return
 	}
+	file_poterne_inference_v1_variants_proto_init()
 	file_poterne_inference_v1_inference_proto_msgTypes[3].OneofWrappers = []any{
 		(*InvokeStreamResponse_ServedBy)(nil),
 		(*InvokeStreamResponse_Chunk)(nil),

@@ -32,6 +32,7 @@ const (
 	InferenceService_ListServedModels_FullMethodName   = "/poterne.inference.v1.InferenceService/ListServedModels"
 	InferenceService_GetServedModel_FullMethodName     = "/poterne.inference.v1.InferenceService/GetServedModel"
 	InferenceService_ListWorkers_FullMethodName        = "/poterne.inference.v1.InferenceService/ListWorkers"
+	InferenceService_QuantizeModel_FullMethodName      = "/poterne.inference.v1.InferenceService/QuantizeModel"
 )
 
 // InferenceServiceClient is the client API for InferenceService service.
@@ -74,6 +75,10 @@ type InferenceServiceClient interface {
 	GetServedModel(ctx context.Context, in *GetServedModelRequest, opts ...grpc.CallOption) (*GetServedModelResponse, error)
 	// Lists the workers that this replica sees.
 	ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersResponse, error)
+	// Has a worker make a quantised form of a version's weights and measure both.
+	// The registry is not told: that is the caller's part. Cancelling the call ends
+	// the work.
+	QuantizeModel(ctx context.Context, in *QuantizeModelRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QuantizeModelResponse], error)
 }
 
 type inferenceServiceClient struct {
@@ -202,6 +207,25 @@ func (c *inferenceServiceClient) ListWorkers(ctx context.Context, in *ListWorker
 	return out, nil
 }
 
+func (c *inferenceServiceClient) QuantizeModel(ctx context.Context, in *QuantizeModelRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QuantizeModelResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &InferenceService_ServiceDesc.Streams[2], InferenceService_QuantizeModel_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[QuantizeModelRequest, QuantizeModelResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type InferenceService_QuantizeModelClient = grpc.ServerStreamingClient[QuantizeModelResponse]
+
 // InferenceServiceServer is the server API for InferenceService service.
 // All implementations must embed UnimplementedInferenceServiceServer
 // for forward compatibility.
@@ -242,6 +266,10 @@ type InferenceServiceServer interface {
 	GetServedModel(context.Context, *GetServedModelRequest) (*GetServedModelResponse, error)
 	// Lists the workers that this replica sees.
 	ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error)
+	// Has a worker make a quantised form of a version's weights and measure both.
+	// The registry is not told: that is the caller's part. Cancelling the call ends
+	// the work.
+	QuantizeModel(*QuantizeModelRequest, grpc.ServerStreamingServer[QuantizeModelResponse]) error
 	mustEmbedUnimplementedInferenceServiceServer()
 }
 
@@ -281,6 +309,9 @@ func (UnimplementedInferenceServiceServer) GetServedModel(context.Context, *GetS
 }
 func (UnimplementedInferenceServiceServer) ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListWorkers not implemented")
+}
+func (UnimplementedInferenceServiceServer) QuantizeModel(*QuantizeModelRequest, grpc.ServerStreamingServer[QuantizeModelResponse]) error {
+	return status.Error(codes.Unimplemented, "method QuantizeModel not implemented")
 }
 func (UnimplementedInferenceServiceServer) mustEmbedUnimplementedInferenceServiceServer() {}
 func (UnimplementedInferenceServiceServer) testEmbeddedByValue()                          {}
@@ -469,6 +500,17 @@ func _InferenceService_ListWorkers_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InferenceService_QuantizeModel_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(QuantizeModelRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(InferenceServiceServer).QuantizeModel(m, &grpc.GenericServerStream[QuantizeModelRequest, QuantizeModelResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type InferenceService_QuantizeModelServer = grpc.ServerStreamingServer[QuantizeModelResponse]
+
 // InferenceService_ServiceDesc is the grpc.ServiceDesc for InferenceService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -518,6 +560,11 @@ var InferenceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "InferTensorsStream",
 			Handler:       _InferenceService_InferTensorsStream_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "QuantizeModel",
+			Handler:       _InferenceService_QuantizeModel_Handler,
 			ServerStreams: true,
 		},
 	},

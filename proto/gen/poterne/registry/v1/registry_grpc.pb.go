@@ -28,6 +28,10 @@ const (
 	RegistryService_CreateVersion_FullMethodName = "/poterne.registry.v1.RegistryService/CreateVersion"
 	RegistryService_GetVersion_FullMethodName    = "/poterne.registry.v1.RegistryService/GetVersion"
 	RegistryService_ListVersions_FullMethodName  = "/poterne.registry.v1.RegistryService/ListVersions"
+	RegistryService_CreateVariant_FullMethodName = "/poterne.registry.v1.RegistryService/CreateVariant"
+	RegistryService_GetVariant_FullMethodName    = "/poterne.registry.v1.RegistryService/GetVariant"
+	RegistryService_ListVariants_FullMethodName  = "/poterne.registry.v1.RegistryService/ListVariants"
+	RegistryService_DeleteVariant_FullMethodName = "/poterne.registry.v1.RegistryService/DeleteVariant"
 	RegistryService_SetAlias_FullMethodName      = "/poterne.registry.v1.RegistryService/SetAlias"
 	RegistryService_GetAlias_FullMethodName      = "/poterne.registry.v1.RegistryService/GetAlias"
 	RegistryService_ListAliases_FullMethodName   = "/poterne.registry.v1.RegistryService/ListAliases"
@@ -61,6 +65,16 @@ type RegistryServiceClient interface {
 	GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*GetVersionResponse, error)
 	// Lists a model's versions, newest first.
 	ListVersions(ctx context.Context, in *ListVersionsRequest, opts ...grpc.CallOption) (*ListVersionsResponse, error)
+	// Adds a variant to a version. The same content under the same name again
+	// returns what is there, with the quality replaced where one is given; other
+	// content under a name that is taken is refused.
+	CreateVariant(ctx context.Context, in *CreateVariantRequest, opts ...grpc.CallOption) (*CreateVariantResponse, error)
+	// Returns a variant of a version.
+	GetVariant(ctx context.Context, in *GetVariantRequest, opts ...grpc.CallOption) (*GetVariantResponse, error)
+	// Lists a version's variants by name.
+	ListVariants(ctx context.Context, in *ListVariantsRequest, opts ...grpc.CallOption) (*ListVariantsResponse, error)
+	// Removes a variant. What it serves goes on until something else does.
+	DeleteVariant(ctx context.Context, in *DeleteVariantRequest, opts ...grpc.CallOption) (*DeleteVariantResponse, error)
 	// Points an alias at a version by compare-and-set.
 	SetAlias(ctx context.Context, in *SetAliasRequest, opts ...grpc.CallOption) (*SetAliasResponse, error)
 	// Returns an alias.
@@ -156,6 +170,46 @@ func (c *registryServiceClient) ListVersions(ctx context.Context, in *ListVersio
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListVersionsResponse)
 	err := c.cc.Invoke(ctx, RegistryService_ListVersions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) CreateVariant(ctx context.Context, in *CreateVariantRequest, opts ...grpc.CallOption) (*CreateVariantResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateVariantResponse)
+	err := c.cc.Invoke(ctx, RegistryService_CreateVariant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetVariant(ctx context.Context, in *GetVariantRequest, opts ...grpc.CallOption) (*GetVariantResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetVariantResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetVariant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListVariants(ctx context.Context, in *ListVariantsRequest, opts ...grpc.CallOption) (*ListVariantsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListVariantsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListVariants_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) DeleteVariant(ctx context.Context, in *DeleteVariantRequest, opts ...grpc.CallOption) (*DeleteVariantResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteVariantResponse)
+	err := c.cc.Invoke(ctx, RegistryService_DeleteVariant_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -274,6 +328,16 @@ type RegistryServiceServer interface {
 	GetVersion(context.Context, *GetVersionRequest) (*GetVersionResponse, error)
 	// Lists a model's versions, newest first.
 	ListVersions(context.Context, *ListVersionsRequest) (*ListVersionsResponse, error)
+	// Adds a variant to a version. The same content under the same name again
+	// returns what is there, with the quality replaced where one is given; other
+	// content under a name that is taken is refused.
+	CreateVariant(context.Context, *CreateVariantRequest) (*CreateVariantResponse, error)
+	// Returns a variant of a version.
+	GetVariant(context.Context, *GetVariantRequest) (*GetVariantResponse, error)
+	// Lists a version's variants by name.
+	ListVariants(context.Context, *ListVariantsRequest) (*ListVariantsResponse, error)
+	// Removes a variant. What it serves goes on until something else does.
+	DeleteVariant(context.Context, *DeleteVariantRequest) (*DeleteVariantResponse, error)
 	// Points an alias at a version by compare-and-set.
 	SetAlias(context.Context, *SetAliasRequest) (*SetAliasResponse, error)
 	// Returns an alias.
@@ -325,6 +389,18 @@ func (UnimplementedRegistryServiceServer) GetVersion(context.Context, *GetVersio
 }
 func (UnimplementedRegistryServiceServer) ListVersions(context.Context, *ListVersionsRequest) (*ListVersionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListVersions not implemented")
+}
+func (UnimplementedRegistryServiceServer) CreateVariant(context.Context, *CreateVariantRequest) (*CreateVariantResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateVariant not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetVariant(context.Context, *GetVariantRequest) (*GetVariantResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetVariant not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListVariants(context.Context, *ListVariantsRequest) (*ListVariantsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListVariants not implemented")
+}
+func (UnimplementedRegistryServiceServer) DeleteVariant(context.Context, *DeleteVariantRequest) (*DeleteVariantResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteVariant not implemented")
 }
 func (UnimplementedRegistryServiceServer) SetAlias(context.Context, *SetAliasRequest) (*SetAliasResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetAlias not implemented")
@@ -493,6 +569,78 @@ func _RegistryService_ListVersions_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RegistryServiceServer).ListVersions(ctx, req.(*ListVersionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_CreateVariant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateVariantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).CreateVariant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_CreateVariant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).CreateVariant(ctx, req.(*CreateVariantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetVariant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetVariantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetVariant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetVariant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetVariant(ctx, req.(*GetVariantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListVariants_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListVariantsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListVariants(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListVariants_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListVariants(ctx, req.(*ListVariantsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_DeleteVariant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteVariantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).DeleteVariant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_DeleteVariant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).DeleteVariant(ctx, req.(*DeleteVariantRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -668,6 +816,22 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListVersions",
 			Handler:    _RegistryService_ListVersions_Handler,
+		},
+		{
+			MethodName: "CreateVariant",
+			Handler:    _RegistryService_CreateVariant_Handler,
+		},
+		{
+			MethodName: "GetVariant",
+			Handler:    _RegistryService_GetVariant_Handler,
+		},
+		{
+			MethodName: "ListVariants",
+			Handler:    _RegistryService_ListVariants_Handler,
+		},
+		{
+			MethodName: "DeleteVariant",
+			Handler:    _RegistryService_DeleteVariant_Handler,
 		},
 		{
 			MethodName: "SetAlias",

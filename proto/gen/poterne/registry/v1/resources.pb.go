@@ -130,7 +130,9 @@ type Version struct {
 	// What is new, for people, at most 4096 characters.
 	Description string `protobuf:"bytes,5,opt,name=description,proto3" json:"description,omitempty"`
 	// When it was created.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Other forms of the same weights, by name; at most 32.
+	Variants      []*Variant `protobuf:"bytes,20,rep,name=variants,proto3" json:"variants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -207,6 +209,256 @@ func (x *Version) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Version) GetVariants() []*Variant {
+	if x != nil {
+		return x.Variants
+	}
+	return nil
+}
+
+// Another form of a version's weights, such as a quantisation of them. It answers
+// in the version's place where the version itself does not fit. Its content is
+// immutable; the version's digest does not cover it.
+type Variant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model's name.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// The version's number.
+	Version int32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Its name, unique in the version, such as `q4_k_m`. The version's own weights
+	// are called `base`.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// The digest of its own specification, by which it can be asked for and is
+	// loaded: `sha256:` and 64 hexadecimal digits.
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// What it is; of the version's task and lengths.
+	Spec *v1.ModelSpec `protobuf:"bytes,5,opt,name=spec,proto3" json:"spec,omitempty"`
+	// What its weights take on disk, in bytes; 0 when they are not files.
+	SizeBytes int64 `protobuf:"varint,6,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// How good it is; missing when it was not measured.
+	Quality *Quality `protobuf:"bytes,7,opt,name=quality,proto3" json:"quality,omitempty"`
+	// What it is for, for people, at most 4096 characters.
+	Description string `protobuf:"bytes,8,opt,name=description,proto3" json:"description,omitempty"`
+	// When it was created.
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Variant) Reset() {
+	*x = Variant{}
+	mi := &file_poterne_registry_v1_resources_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Variant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Variant) ProtoMessage() {}
+
+func (x *Variant) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_resources_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Variant.ProtoReflect.Descriptor instead.
+func (*Variant) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_resources_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Variant) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *Variant) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Variant) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Variant) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *Variant) GetSpec() *v1.ModelSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *Variant) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *Variant) GetQuality() *Quality {
+	if x != nil {
+		return x.Quality
+	}
+	return nil
+}
+
+func (x *Variant) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Variant) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+// How good a variant is, beside what it was made from.
+type Quality struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its perplexity: e to the mean negative log likelihood of a token of the text.
+	// Lower is better. 0 when it was not measured.
+	Perplexity float64 `protobuf:"fixed64,1,opt,name=perplexity,proto3" json:"perplexity,omitempty"`
+	// The standard error of that.
+	PerplexityError float64 `protobuf:"fixed64,2,opt,name=perplexity_error,json=perplexityError,proto3" json:"perplexity_error,omitempty"`
+	// The same of what it was made from, on the same text.
+	SourcePerplexity float64 `protobuf:"fixed64,3,opt,name=source_perplexity,json=sourcePerplexity,proto3" json:"source_perplexity,omitempty"`
+	// The standard error of that.
+	SourcePerplexityError float64 `protobuf:"fixed64,4,opt,name=source_perplexity_error,json=sourcePerplexityError,proto3" json:"source_perplexity_error,omitempty"`
+	// The variant that it was made from; empty for the version's own weights.
+	Source string `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
+	// SHA-256 of the text, 64 lower-case hexadecimal digits.
+	TextSha256 string `protobuf:"bytes,6,opt,name=text_sha256,json=textSha256,proto3" json:"text_sha256,omitempty"`
+	// How many tokens of it were predicted.
+	Tokens int64 `protobuf:"varint,7,opt,name=tokens,proto3" json:"tokens,omitempty"`
+	// Tokens of one window of the text, of which the first half is context only.
+	Window int32 `protobuf:"varint,8,opt,name=window,proto3" json:"window,omitempty"`
+	// By which share it is worse than the version's own weights: 0.02 is 2 %, below
+	// 0 is better. From the perplexities where they are given, by the registry, and
+	// as it was given otherwise.
+	Loss          float64 `protobuf:"fixed64,9,opt,name=loss,proto3" json:"loss,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Quality) Reset() {
+	*x = Quality{}
+	mi := &file_poterne_registry_v1_resources_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Quality) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Quality) ProtoMessage() {}
+
+func (x *Quality) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_resources_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Quality.ProtoReflect.Descriptor instead.
+func (*Quality) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_resources_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Quality) GetPerplexity() float64 {
+	if x != nil {
+		return x.Perplexity
+	}
+	return 0
+}
+
+func (x *Quality) GetPerplexityError() float64 {
+	if x != nil {
+		return x.PerplexityError
+	}
+	return 0
+}
+
+func (x *Quality) GetSourcePerplexity() float64 {
+	if x != nil {
+		return x.SourcePerplexity
+	}
+	return 0
+}
+
+func (x *Quality) GetSourcePerplexityError() float64 {
+	if x != nil {
+		return x.SourcePerplexityError
+	}
+	return 0
+}
+
+func (x *Quality) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Quality) GetTextSha256() string {
+	if x != nil {
+		return x.TextSha256
+	}
+	return ""
+}
+
+func (x *Quality) GetTokens() int64 {
+	if x != nil {
+		return x.Tokens
+	}
+	return 0
+}
+
+func (x *Quality) GetWindow() int32 {
+	if x != nil {
+		return x.Window
+	}
+	return 0
+}
+
+func (x *Quality) GetLoss() float64 {
+	if x != nil {
+		return x.Loss
+	}
+	return 0
+}
+
 // A name for a version that can be moved, such as `production`.
 type Alias struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -228,7 +480,7 @@ type Alias struct {
 
 func (x *Alias) Reset() {
 	*x = Alias{}
-	mi := &file_poterne_registry_v1_resources_proto_msgTypes[2]
+	mi := &file_poterne_registry_v1_resources_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -240,7 +492,7 @@ func (x *Alias) String() string {
 func (*Alias) ProtoMessage() {}
 
 func (x *Alias) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_resources_proto_msgTypes[2]
+	mi := &file_poterne_registry_v1_resources_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -253,7 +505,7 @@ func (x *Alias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alias.ProtoReflect.Descriptor instead.
 func (*Alias) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_resources_proto_rawDescGZIP(), []int{2}
+	return file_poterne_registry_v1_resources_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Alias) GetModel() string {
@@ -315,7 +567,7 @@ type Arm struct {
 
 func (x *Arm) Reset() {
 	*x = Arm{}
-	mi := &file_poterne_registry_v1_resources_proto_msgTypes[3]
+	mi := &file_poterne_registry_v1_resources_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +579,7 @@ func (x *Arm) String() string {
 func (*Arm) ProtoMessage() {}
 
 func (x *Arm) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_resources_proto_msgTypes[3]
+	mi := &file_poterne_registry_v1_resources_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +592,7 @@ func (x *Arm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arm.ProtoReflect.Descriptor instead.
 func (*Arm) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_resources_proto_rawDescGZIP(), []int{3}
+	return file_poterne_registry_v1_resources_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Arm) GetName() string {
@@ -392,7 +644,7 @@ type Split struct {
 
 func (x *Split) Reset() {
 	*x = Split{}
-	mi := &file_poterne_registry_v1_resources_proto_msgTypes[4]
+	mi := &file_poterne_registry_v1_resources_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -404,7 +656,7 @@ func (x *Split) String() string {
 func (*Split) ProtoMessage() {}
 
 func (x *Split) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_resources_proto_msgTypes[4]
+	mi := &file_poterne_registry_v1_resources_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -417,7 +669,7 @@ func (x *Split) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Split.ProtoReflect.Descriptor instead.
 func (*Split) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_resources_proto_rawDescGZIP(), []int{4}
+	return file_poterne_registry_v1_resources_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Split) GetModel() string {
@@ -471,7 +723,7 @@ const file_poterne_registry_v1_resources_proto_rawDesc = "" +
 	"\rversion_count\x18\x06 \x01(\x05R\fversionCount\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe0\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9a\x02\n" +
 	"\aVersion\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x05R\x06number\x12\x16\n" +
@@ -479,7 +731,33 @@ const file_poterne_registry_v1_resources_proto_rawDesc = "" +
 	"\x04spec\x18\x04 \x01(\v2\x1c.poterne.common.v1.ModelSpecR\x04spec\x12 \n" +
 	"\vdescription\x18\x05 \x01(\tR\vdescription\x12;\n" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xb4\x01\n" +
+	"createTime\x128\n" +
+	"\bvariants\x18\x14 \x03(\v2\x1c.poterne.registry.v1.VariantR\bvariants\"\xcd\x02\n" +
+	"\aVariant\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\tR\x06digest\x120\n" +
+	"\x04spec\x18\x05 \x01(\v2\x1c.poterne.common.v1.ModelSpecR\x04spec\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x06 \x01(\x03R\tsizeBytes\x126\n" +
+	"\aquality\x18\a \x01(\v2\x1c.poterne.registry.v1.QualityR\aquality\x12 \n" +
+	"\vdescription\x18\b \x01(\tR\vdescription\x12;\n" +
+	"\vcreate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\"\xe3\x03\n" +
+	"\aQuality\x120\n" +
+	"\n" +
+	"perplexity\x18\x01 \x01(\x01B\x10\xbaH\r\x12\v@\x01)\x00\x00\x00\x00\x00\x00\x00\x00R\n" +
+	"perplexity\x12;\n" +
+	"\x10perplexity_error\x18\x02 \x01(\x01B\x10\xbaH\r\x12\v@\x01)\x00\x00\x00\x00\x00\x00\x00\x00R\x0fperplexityError\x12=\n" +
+	"\x11source_perplexity\x18\x03 \x01(\x01B\x10\xbaH\r\x12\v@\x01)\x00\x00\x00\x00\x00\x00\x00\x00R\x10sourcePerplexity\x12H\n" +
+	"\x17source_perplexity_error\x18\x04 \x01(\x01B\x10\xbaH\r\x12\v@\x01)\x00\x00\x00\x00\x00\x00\x00\x00R\x15sourcePerplexityError\x12=\n" +
+	"\x06source\x18\x05 \x01(\tB%\xbaH\"r 2\x1e^([a-z0-9][a-z0-9._-]{0,62})?$R\x06source\x129\n" +
+	"\vtext_sha256\x18\x06 \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{64})?$R\n" +
+	"textSha256\x12\x1f\n" +
+	"\x06tokens\x18\a \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06tokens\x12\x1f\n" +
+	"\x06window\x18\b \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x06window\x12$\n" +
+	"\x04loss\x18\t \x01(\x01B\x10\xbaH\r\x12\v@\x01)\x00\x00\x00\x00\x00\x00\xf0\xbfR\x04loss\"\xb4\x01\n" +
 	"\x05Alias\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -513,31 +791,37 @@ func file_poterne_registry_v1_resources_proto_rawDescGZIP() []byte {
 	return file_poterne_registry_v1_resources_proto_rawDescData
 }
 
-var file_poterne_registry_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_poterne_registry_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_poterne_registry_v1_resources_proto_goTypes = []any{
 	(*Model)(nil),                 // 0: poterne.registry.v1.Model
 	(*Version)(nil),               // 1: poterne.registry.v1.Version
-	(*Alias)(nil),                 // 2: poterne.registry.v1.Alias
-	(*Arm)(nil),                   // 3: poterne.registry.v1.Arm
-	(*Split)(nil),                 // 4: poterne.registry.v1.Split
-	nil,                           // 5: poterne.registry.v1.Model.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(*v1.ModelSpec)(nil),          // 7: poterne.common.v1.ModelSpec
+	(*Variant)(nil),               // 2: poterne.registry.v1.Variant
+	(*Quality)(nil),               // 3: poterne.registry.v1.Quality
+	(*Alias)(nil),                 // 4: poterne.registry.v1.Alias
+	(*Arm)(nil),                   // 5: poterne.registry.v1.Arm
+	(*Split)(nil),                 // 6: poterne.registry.v1.Split
+	nil,                           // 7: poterne.registry.v1.Model.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*v1.ModelSpec)(nil),          // 9: poterne.common.v1.ModelSpec
 }
 var file_poterne_registry_v1_resources_proto_depIdxs = []int32{
-	5, // 0: poterne.registry.v1.Model.labels:type_name -> poterne.registry.v1.Model.LabelsEntry
-	6, // 1: poterne.registry.v1.Model.create_time:type_name -> google.protobuf.Timestamp
-	6, // 2: poterne.registry.v1.Model.update_time:type_name -> google.protobuf.Timestamp
-	7, // 3: poterne.registry.v1.Version.spec:type_name -> poterne.common.v1.ModelSpec
-	6, // 4: poterne.registry.v1.Version.create_time:type_name -> google.protobuf.Timestamp
-	6, // 5: poterne.registry.v1.Alias.update_time:type_name -> google.protobuf.Timestamp
-	3, // 6: poterne.registry.v1.Split.arms:type_name -> poterne.registry.v1.Arm
-	6, // 7: poterne.registry.v1.Split.update_time:type_name -> google.protobuf.Timestamp
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	7,  // 0: poterne.registry.v1.Model.labels:type_name -> poterne.registry.v1.Model.LabelsEntry
+	8,  // 1: poterne.registry.v1.Model.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 2: poterne.registry.v1.Model.update_time:type_name -> google.protobuf.Timestamp
+	9,  // 3: poterne.registry.v1.Version.spec:type_name -> poterne.common.v1.ModelSpec
+	8,  // 4: poterne.registry.v1.Version.create_time:type_name -> google.protobuf.Timestamp
+	2,  // 5: poterne.registry.v1.Version.variants:type_name -> poterne.registry.v1.Variant
+	9,  // 6: poterne.registry.v1.Variant.spec:type_name -> poterne.common.v1.ModelSpec
+	3,  // 7: poterne.registry.v1.Variant.quality:type_name -> poterne.registry.v1.Quality
+	8,  // 8: poterne.registry.v1.Variant.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 9: poterne.registry.v1.Alias.update_time:type_name -> google.protobuf.Timestamp
+	5,  // 10: poterne.registry.v1.Split.arms:type_name -> poterne.registry.v1.Arm
+	8,  // 11: poterne.registry.v1.Split.update_time:type_name -> google.protobuf.Timestamp
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_resources_proto_init() }
@@ -551,7 +835,7 @@ func file_poterne_registry_v1_resources_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_registry_v1_resources_proto_rawDesc), len(file_poterne_registry_v1_resources_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1001,7 +1001,9 @@ type WorkerState struct {
 	// Files that it has on its disk, each by the first eight bytes of its SHA-256,
 	// the first byte highest: at most 1024, those used last. A hint: a version
 	// whose files are here is loaded sooner.
-	Artifacts     []uint64 `protobuf:"fixed64,22,rep,packed,name=artifacts,proto3" json:"artifacts,omitempty"`
+	Artifacts []uint64 `protobuf:"fixed64,22,rep,packed,name=artifacts,proto3" json:"artifacts,omitempty"`
+	// What it can quantise, by engine; empty when it has no quantiser.
+	Quantizers    []*Quantizer `protobuf:"bytes,23,rep,name=quantizers,proto3" json:"quantizers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1116,6 +1118,13 @@ func (x *WorkerState) GetMaxModels() int32 {
 func (x *WorkerState) GetArtifacts() []uint64 {
 	if x != nil {
 		return x.Artifacts
+	}
+	return nil
+}
+
+func (x *WorkerState) GetQuantizers() []*Quantizer {
+	if x != nil {
+		return x.Quantizers
 	}
 	return nil
 }
@@ -2410,7 +2419,7 @@ var File_poterne_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\x1fpoterne/worker/v1/tensors.proto\"\x88\v\n" +
+	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a poterne/worker/v1/quantize.proto\x1a\x1fpoterne/worker/v1/tensors.proto\"\x88\v\n" +
 	"\vLoadedModel\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -2498,7 +2507,7 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
 	"GpuProcess\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12!\n" +
-	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\"\xd5\x03\n" +
+	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\"\x93\x04\n" +
 	"\vWorkerState\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x03R\bsequence\x12=\n" +
@@ -2512,7 +2521,10 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x04gpus\x18\x14 \x03(\v2\x16.poterne.worker.v1.GpuR\x04gpus\x12\x1d\n" +
 	"\n" +
 	"max_models\x18\x15 \x01(\x05R\tmaxModels\x12\x1c\n" +
-	"\tartifacts\x18\x16 \x03(\x06R\tartifacts\"6\n" +
+	"\tartifacts\x18\x16 \x03(\x06R\tartifacts\x12<\n" +
+	"\n" +
+	"quantizers\x18\x17 \x03(\v2\x1c.poterne.worker.v1.QuantizerR\n" +
+	"quantizers\"6\n" +
 	"\x11WatchStateRequest\x12!\n" +
 	"\areplica\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\areplica\"J\n" +
 	"\x12WatchStateResponse\x124\n" +
@@ -2609,7 +2621,7 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x14MODEL_STATE_DRAINING\x10\x03\x12\x16\n" +
 	"\x12MODEL_STATE_FAILED\x10\x04\x12\x1b\n" +
 	"\x17MODEL_STATE_QUARANTINED\x10\n" +
-	"2\xa6\a\n" +
+	"2\xfd\a\n" +
 	"\rWorkerService\x12[\n" +
 	"\n" +
 	"WatchState\x12$.poterne.worker.v1.WatchStateRequest\x1a%.poterne.worker.v1.WatchStateResponse0\x01\x12V\n" +
@@ -2621,7 +2633,8 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\bTokenize\x12\".poterne.worker.v1.TokenizeRequest\x1a#.poterne.worker.v1.TokenizeResponse\x12_\n" +
 	"\fInferTensors\x12&.poterne.worker.v1.InferTensorsRequest\x1a'.poterne.worker.v1.InferTensorsResponse\x12m\n" +
 	"\x12InferTensorsStream\x12&.poterne.worker.v1.InferTensorsRequest\x1a-.poterne.worker.v1.InferTensorsStreamResponse0\x01\x12e\n" +
-	"\x0eGetTensorModel\x12(.poterne.worker.v1.GetTensorModelRequest\x1a).poterne.worker.v1.GetTensorModelResponseBAZ?github.com/poterne/poterne/proto/gen/poterne/worker/v1;workerv1b\x06proto3"
+	"\x0eGetTensorModel\x12(.poterne.worker.v1.GetTensorModelRequest\x1a).poterne.worker.v1.GetTensorModelResponse\x12U\n" +
+	"\bQuantize\x12\".poterne.worker.v1.QuantizeRequest\x1a#.poterne.worker.v1.QuantizeResponse0\x01BAZ?github.com/poterne/poterne/proto/gen/poterne/worker/v1;workerv1b\x06proto3"
 
 var (
 	file_poterne_worker_v1_worker_proto_rawDescOnce sync.Once
@@ -2670,13 +2683,16 @@ var file_poterne_worker_v1_worker_proto_goTypes = []any{
 	(*TokenizeResponse)(nil),           // 29: poterne.worker.v1.TokenizeResponse
 	(v1.Task)(0),                       // 30: poterne.common.v1.Task
 	(*timestamppb.Timestamp)(nil),      // 31: google.protobuf.Timestamp
-	(*v1.ModelSpec)(nil),               // 32: poterne.common.v1.ModelSpec
-	(*v1.TokenUsage)(nil),              // 33: poterne.common.v1.TokenUsage
-	(*InferTensorsRequest)(nil),        // 34: poterne.worker.v1.InferTensorsRequest
-	(*GetTensorModelRequest)(nil),      // 35: poterne.worker.v1.GetTensorModelRequest
-	(*InferTensorsResponse)(nil),       // 36: poterne.worker.v1.InferTensorsResponse
-	(*InferTensorsStreamResponse)(nil), // 37: poterne.worker.v1.InferTensorsStreamResponse
-	(*GetTensorModelResponse)(nil),     // 38: poterne.worker.v1.GetTensorModelResponse
+	(*Quantizer)(nil),                  // 32: poterne.worker.v1.Quantizer
+	(*v1.ModelSpec)(nil),               // 33: poterne.common.v1.ModelSpec
+	(*v1.TokenUsage)(nil),              // 34: poterne.common.v1.TokenUsage
+	(*InferTensorsRequest)(nil),        // 35: poterne.worker.v1.InferTensorsRequest
+	(*GetTensorModelRequest)(nil),      // 36: poterne.worker.v1.GetTensorModelRequest
+	(*QuantizeRequest)(nil),            // 37: poterne.worker.v1.QuantizeRequest
+	(*InferTensorsResponse)(nil),       // 38: poterne.worker.v1.InferTensorsResponse
+	(*InferTensorsStreamResponse)(nil), // 39: poterne.worker.v1.InferTensorsStreamResponse
+	(*GetTensorModelResponse)(nil),     // 40: poterne.worker.v1.GetTensorModelResponse
+	(*QuantizeResponse)(nil),           // 41: poterne.worker.v1.QuantizeResponse
 }
 var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
 	30, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
@@ -2692,49 +2708,52 @@ var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
 	6,  // 10: poterne.worker.v1.WorkerState.memory:type_name -> poterne.worker.v1.MemoryPool
 	2,  // 11: poterne.worker.v1.WorkerState.models:type_name -> poterne.worker.v1.LoadedModel
 	7,  // 12: poterne.worker.v1.WorkerState.gpus:type_name -> poterne.worker.v1.Gpu
-	9,  // 13: poterne.worker.v1.WatchStateResponse.state:type_name -> poterne.worker.v1.WorkerState
-	32, // 14: poterne.worker.v1.LoadModelRequest.spec:type_name -> poterne.common.v1.ModelSpec
-	2,  // 15: poterne.worker.v1.LoadModelResponse.model:type_name -> poterne.worker.v1.LoadedModel
-	0,  // 16: poterne.worker.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
-	17, // 17: poterne.worker.v1.InvokeRequest.continuation:type_name -> poterne.worker.v1.Continuation
-	33, // 18: poterne.worker.v1.Continuation.usage:type_name -> poterne.common.v1.TokenUsage
-	18, // 19: poterne.worker.v1.Continuation.head:type_name -> poterne.worker.v1.ChunkHead
-	33, // 20: poterne.worker.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	21, // 21: poterne.worker.v1.InvokeStreamResponse.accepted:type_name -> poterne.worker.v1.Accepted
-	22, // 22: poterne.worker.v1.InvokeStreamResponse.finish:type_name -> poterne.worker.v1.Finish
-	33, // 23: poterne.worker.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	18, // 24: poterne.worker.v1.InvokeStreamResponse.head:type_name -> poterne.worker.v1.ChunkHead
-	33, // 25: poterne.worker.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	24, // 26: poterne.worker.v1.EmbedInput.tokens:type_name -> poterne.worker.v1.TokenIds
-	23, // 27: poterne.worker.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
-	25, // 28: poterne.worker.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	33, // 29: poterne.worker.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	0,  // 30: poterne.worker.v1.TokenizeRequest.operation:type_name -> poterne.worker.v1.Operation
-	10, // 31: poterne.worker.v1.WorkerService.WatchState:input_type -> poterne.worker.v1.WatchStateRequest
-	12, // 32: poterne.worker.v1.WorkerService.LoadModel:input_type -> poterne.worker.v1.LoadModelRequest
-	14, // 33: poterne.worker.v1.WorkerService.UnloadModel:input_type -> poterne.worker.v1.UnloadModelRequest
-	16, // 34: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
-	16, // 35: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
-	26, // 36: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
-	28, // 37: poterne.worker.v1.WorkerService.Tokenize:input_type -> poterne.worker.v1.TokenizeRequest
-	34, // 38: poterne.worker.v1.WorkerService.InferTensors:input_type -> poterne.worker.v1.InferTensorsRequest
-	34, // 39: poterne.worker.v1.WorkerService.InferTensorsStream:input_type -> poterne.worker.v1.InferTensorsRequest
-	35, // 40: poterne.worker.v1.WorkerService.GetTensorModel:input_type -> poterne.worker.v1.GetTensorModelRequest
-	11, // 41: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
-	13, // 42: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
-	15, // 43: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
-	19, // 44: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
-	20, // 45: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
-	27, // 46: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
-	29, // 47: poterne.worker.v1.WorkerService.Tokenize:output_type -> poterne.worker.v1.TokenizeResponse
-	36, // 48: poterne.worker.v1.WorkerService.InferTensors:output_type -> poterne.worker.v1.InferTensorsResponse
-	37, // 49: poterne.worker.v1.WorkerService.InferTensorsStream:output_type -> poterne.worker.v1.InferTensorsStreamResponse
-	38, // 50: poterne.worker.v1.WorkerService.GetTensorModel:output_type -> poterne.worker.v1.GetTensorModelResponse
-	41, // [41:51] is the sub-list for method output_type
-	31, // [31:41] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	32, // 13: poterne.worker.v1.WorkerState.quantizers:type_name -> poterne.worker.v1.Quantizer
+	9,  // 14: poterne.worker.v1.WatchStateResponse.state:type_name -> poterne.worker.v1.WorkerState
+	33, // 15: poterne.worker.v1.LoadModelRequest.spec:type_name -> poterne.common.v1.ModelSpec
+	2,  // 16: poterne.worker.v1.LoadModelResponse.model:type_name -> poterne.worker.v1.LoadedModel
+	0,  // 17: poterne.worker.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
+	17, // 18: poterne.worker.v1.InvokeRequest.continuation:type_name -> poterne.worker.v1.Continuation
+	34, // 19: poterne.worker.v1.Continuation.usage:type_name -> poterne.common.v1.TokenUsage
+	18, // 20: poterne.worker.v1.Continuation.head:type_name -> poterne.worker.v1.ChunkHead
+	34, // 21: poterne.worker.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	21, // 22: poterne.worker.v1.InvokeStreamResponse.accepted:type_name -> poterne.worker.v1.Accepted
+	22, // 23: poterne.worker.v1.InvokeStreamResponse.finish:type_name -> poterne.worker.v1.Finish
+	34, // 24: poterne.worker.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	18, // 25: poterne.worker.v1.InvokeStreamResponse.head:type_name -> poterne.worker.v1.ChunkHead
+	34, // 26: poterne.worker.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	24, // 27: poterne.worker.v1.EmbedInput.tokens:type_name -> poterne.worker.v1.TokenIds
+	23, // 28: poterne.worker.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	25, // 29: poterne.worker.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	34, // 30: poterne.worker.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	0,  // 31: poterne.worker.v1.TokenizeRequest.operation:type_name -> poterne.worker.v1.Operation
+	10, // 32: poterne.worker.v1.WorkerService.WatchState:input_type -> poterne.worker.v1.WatchStateRequest
+	12, // 33: poterne.worker.v1.WorkerService.LoadModel:input_type -> poterne.worker.v1.LoadModelRequest
+	14, // 34: poterne.worker.v1.WorkerService.UnloadModel:input_type -> poterne.worker.v1.UnloadModelRequest
+	16, // 35: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
+	16, // 36: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
+	26, // 37: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
+	28, // 38: poterne.worker.v1.WorkerService.Tokenize:input_type -> poterne.worker.v1.TokenizeRequest
+	35, // 39: poterne.worker.v1.WorkerService.InferTensors:input_type -> poterne.worker.v1.InferTensorsRequest
+	35, // 40: poterne.worker.v1.WorkerService.InferTensorsStream:input_type -> poterne.worker.v1.InferTensorsRequest
+	36, // 41: poterne.worker.v1.WorkerService.GetTensorModel:input_type -> poterne.worker.v1.GetTensorModelRequest
+	37, // 42: poterne.worker.v1.WorkerService.Quantize:input_type -> poterne.worker.v1.QuantizeRequest
+	11, // 43: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
+	13, // 44: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
+	15, // 45: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
+	19, // 46: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
+	20, // 47: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
+	27, // 48: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
+	29, // 49: poterne.worker.v1.WorkerService.Tokenize:output_type -> poterne.worker.v1.TokenizeResponse
+	38, // 50: poterne.worker.v1.WorkerService.InferTensors:output_type -> poterne.worker.v1.InferTensorsResponse
+	39, // 51: poterne.worker.v1.WorkerService.InferTensorsStream:output_type -> poterne.worker.v1.InferTensorsStreamResponse
+	40, // 52: poterne.worker.v1.WorkerService.GetTensorModel:output_type -> poterne.worker.v1.GetTensorModelResponse
+	41, // 53: poterne.worker.v1.WorkerService.Quantize:output_type -> poterne.worker.v1.QuantizeResponse
+	43, // [43:54] is the sub-list for method output_type
+	32, // [32:43] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_poterne_worker_v1_worker_proto_init() }
@@ -2742,6 +2761,7 @@ func file_poterne_worker_v1_worker_proto_init() {
 	if File_poterne_worker_v1_worker_proto != nil {
 		return
 	}
+	file_poterne_worker_v1_quantize_proto_init()
 	file_poterne_worker_v1_tensors_proto_init()
 	file_poterne_worker_v1_worker_proto_msgTypes[0].OneofWrappers = []any{}
 	file_poterne_worker_v1_worker_proto_msgTypes[18].OneofWrappers = []any{

@@ -32,6 +32,7 @@ const (
 	WorkerService_InferTensors_FullMethodName       = "/poterne.worker.v1.WorkerService/InferTensors"
 	WorkerService_InferTensorsStream_FullMethodName = "/poterne.worker.v1.WorkerService/InferTensorsStream"
 	WorkerService_GetTensorModel_FullMethodName     = "/poterne.worker.v1.WorkerService/GetTensorModel"
+	WorkerService_Quantize_FullMethodName           = "/poterne.worker.v1.WorkerService/Quantize"
 )
 
 // WorkerServiceClient is the client API for WorkerService service.
@@ -68,6 +69,11 @@ type WorkerServiceClient interface {
 	InferTensorsStream(ctx context.Context, in *InferTensorsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InferTensorsStreamResponse], error)
 	// Says what tensors a loaded version takes and gives.
 	GetTensorModel(ctx context.Context, in *GetTensorModelRequest, opts ...grpc.CallOption) (*GetTensorModelResponse, error)
+	// Makes a quantised form of a version's weights with the engine's own tool and
+	// measures both on a text. The result stays on this worker; asking for the
+	// same again answers with it at once. One runs at a time. Cancelling the call
+	// ends the work and leaves nothing behind.
+	Quantize(ctx context.Context, in *QuantizeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QuantizeResponse], error)
 }
 
 type workerServiceClient struct {
@@ -205,6 +211,25 @@ func (c *workerServiceClient) GetTensorModel(ctx context.Context, in *GetTensorM
 	return out, nil
 }
 
+func (c *workerServiceClient) Quantize(ctx context.Context, in *QuantizeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QuantizeResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &WorkerService_ServiceDesc.Streams[3], WorkerService_Quantize_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[QuantizeRequest, QuantizeResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkerService_QuantizeClient = grpc.ServerStreamingClient[QuantizeResponse]
+
 // WorkerServiceServer is the server API for WorkerService service.
 // All implementations must embed UnimplementedWorkerServiceServer
 // for forward compatibility.
@@ -239,6 +264,11 @@ type WorkerServiceServer interface {
 	InferTensorsStream(*InferTensorsRequest, grpc.ServerStreamingServer[InferTensorsStreamResponse]) error
 	// Says what tensors a loaded version takes and gives.
 	GetTensorModel(context.Context, *GetTensorModelRequest) (*GetTensorModelResponse, error)
+	// Makes a quantised form of a version's weights with the engine's own tool and
+	// measures both on a text. The result stays on this worker; asking for the
+	// same again answers with it at once. One runs at a time. Cancelling the call
+	// ends the work and leaves nothing behind.
+	Quantize(*QuantizeRequest, grpc.ServerStreamingServer[QuantizeResponse]) error
 	mustEmbedUnimplementedWorkerServiceServer()
 }
 
@@ -278,6 +308,9 @@ func (UnimplementedWorkerServiceServer) InferTensorsStream(*InferTensorsRequest,
 }
 func (UnimplementedWorkerServiceServer) GetTensorModel(context.Context, *GetTensorModelRequest) (*GetTensorModelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetTensorModel not implemented")
+}
+func (UnimplementedWorkerServiceServer) Quantize(*QuantizeRequest, grpc.ServerStreamingServer[QuantizeResponse]) error {
+	return status.Error(codes.Unimplemented, "method Quantize not implemented")
 }
 func (UnimplementedWorkerServiceServer) mustEmbedUnimplementedWorkerServiceServer() {}
 func (UnimplementedWorkerServiceServer) testEmbeddedByValue()                       {}
@@ -459,6 +492,17 @@ func _WorkerService_GetTensorModel_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _WorkerService_Quantize_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(QuantizeRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(WorkerServiceServer).Quantize(m, &grpc.GenericServerStream[QuantizeRequest, QuantizeResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkerService_QuantizeServer = grpc.ServerStreamingServer[QuantizeResponse]
+
 // WorkerService_ServiceDesc is the grpc.ServiceDesc for WorkerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -509,6 +553,11 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "InferTensorsStream",
 			Handler:       _WorkerService_InferTensorsStream_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Quantize",
+			Handler:       _WorkerService_Quantize_Handler,
 			ServerStreams: true,
 		},
 	},
