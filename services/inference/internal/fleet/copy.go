@@ -19,14 +19,16 @@ type Copy struct {
 	others atomic.Int64 // requests of other replicas, as of the last report
 	slots  atomic.Int64
 
-	// What the scheduler knows of it. The prompts are tokens that were given to
-	// it and not answered yet, ReadUntil is when they are expected to be read, in
-	// Unix nanoseconds; Prefill is seconds a token of them takes, Service seconds a
+	// What the scheduler knows of it. Given is tokens of prompts that it was given
+	// in all, Prompts those of them that nobody knows to be read, and ReadTo how
+	// many were given up to the last one that is. ReadAt is when that was, 0 when
+	// it is not known, and ReadUntil when all are expected to be read, both in Unix
+	// nanoseconds. Prefill is seconds a token of a prompt takes, Service seconds a
 	// request.
-	Cache            prefix.Cache
-	Prompts          atomic.Int64
-	ReadUntil        atomic.Int64
-	Prefill, Service Average
+	Cache                  prefix.Cache
+	Given, Prompts, ReadTo atomic.Int64
+	ReadAt, ReadUntil      atomic.Int64
+	Prefill, Service       Average
 
 	hash     uint64
 	suspend  atomic.Int32  // reports until the copy may be used again

@@ -1,7 +1,7 @@
 package schedule
 
 import (
-	"time"
+	"math"
 
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/prefix"
@@ -60,22 +60,17 @@ func blocksOf(held []prefix.Held, c *fleet.Copy) int {
 	return 0
 }
 
+// alike is the share by which a copy's own rate may differ from the version's
+// without counting: as much comes by chance. If it counted, the copy that seems
+// the fastest would get every prompt that finds several copies idle, and its
+// cache would overflow while others' stand empty.
+const alike = 0.2
+
+// rateOf is the seconds that a copy takes for a token of a prompt.
 func rateOf(job *Job, c *fleet.Copy) float64 {
-	return c.Prefill.Or(job.Pace.Prefill.Or(defaultPrefill))
-}
-
-// lateShare is how much of the prompts is taken to be unread when they should be
-// read by now.
-const lateShare = 0.1
-
-// unread is the seconds until the prompts that the copy was given before are
-// read. What it was given a while ago is nearly done: to count it whole would
-// take two copies for alike of which one is free soon.
-func (s *Scored) unread(c *fleet.Copy, rate float64) float64 {
-	prompts := c.Prompts.Load()
-	if prompts <= 0 {
-		return 0
+	all := job.Pace.Prefill.Or(defaultPrefill)
+	if own := c.Prefill.Or(all); math.Abs(own-all) > alike*all {
+		return own
 	}
-	left := float64(c.ReadUntil.Load()-s.Now().UnixNano()) / float64(time.Second)
-	return max(left, lateShare*rate*float64(prompts))
+	return all
 }

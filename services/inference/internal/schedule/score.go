@@ -1,7 +1,6 @@
 package schedule
 
 import (
-	"math"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -63,8 +62,7 @@ type notes struct {
 	held     []prefix.Held
 	before   []prefix.Held // copies that served the session
 	expected int           // blocks that the chosen copy has cached
-	given    int64         // tokens counted into its Prompts
-	pending  int64         // what these were before
+	reading  reading
 }
 
 // sampleAbove is the number of copies above which only some are compared: those
@@ -199,40 +197,28 @@ func (s *Scored) Began(job *Job, c *fleet.Copy) {
 	n.expected = blocksOf(n.held, c)
 	s.Index.Add(n.chain, &c.Cache)
 	s.Index.Add(n.session, &c.Cache)
-	n.given = int64(math.Ceil(max(0, job.Pace.Tokens(job.Prompt.Bytes()-n.expected*prefix.BlockBytes))))
-	n.pending = c.Prompts.Add(n.given) - n.given
-	now := s.Now().UnixNano()
-	c.ReadUntil.Store(max(now, c.ReadUntil.Load()) + nanos(float64(n.given)*rateOf(job, c)))
+	given(job, c, s.Now().UnixNano())
 }
-
-func nanos(seconds float64) int64 { return int64(seconds * float64(time.Second)) }
 
 // FirstToken notes that the prompt is read.
-func (s *Scored) FirstToken(job *Job, c *fleet.Copy) {
-	if job.notes.given == 0 {
-		return
-	}
-	left := c.Prompts.Add(-job.notes.given)
-	job.notes.given = 0
-	// What is left takes no longer than that, whatever was expected before.
-	latest := s.Now().UnixNano() + nanos(float64(left)*rateOf(job, c))
-	c.ReadUntil.Store(min(c.ReadUntil.Load(), latest))
-}
+func (s *Scored) FirstToken(job *Job, c *fleet.Copy) { read(job, c, s.Now().UnixNano()) }
 
 // leastPrompt is the smallest number of tokens whose time says something.
 const leastPrompt = 64
 
 // Ended learns from what the engine counted.
 func (s *Scored) Ended(job *Job, c *fleet.Copy, r Result) {
-	s.FirstToken(job, c)
 	n := &job.notes
+	ended(job, c, s.Now().UnixNano())
 	if !r.Counted {
 		return
 	}
-	// A prompt behind others would have their time counted, of which nobody knows
-	// how much was left.
-	if fresh := r.Prompt - r.Cached; r.FirstToken > 0 && fresh >= leastPrompt && n.pending == 0 {
-		rate := r.FirstToken / float64(fresh)
+	if fresh := r.Prompt - r.Cached; n.reading.took > 0 && fresh >= leastPrompt {
+		rate := n.reading.took.Seconds() / float64(fresh)
+		if c.Prefill.Or(0) == 0 {
+			// One prompt says little of the copy: it is taken for one like the others.
+			c.Prefill.Observe(job.Pace.Prefill.Or(rate))
+		}
 		c.Prefill.Observe(rate)
 		job.Pace.Prefill.Observe(rate)
 	}
