@@ -51,7 +51,7 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("tokens: %v", tokens)
 	}
 	for _, name := range []string{
-		"poterne_inference_queue_time_seconds", "poterne_inference_tokens_total",
+		"poterne_inference_queue_time_seconds", "poterne_inference_overhead_seconds", "poterne_inference_tokens_total",
 		"poterne_inference_requests_total", "poterne_inference_in_flight", "poterne_inference_duration_seconds",
 		"gen_ai_server_time_to_first_token_seconds", "poterne_inference_attempts_total",
 		"poterne_inference_placement_requests_total",

@@ -27,7 +27,7 @@ func (s *Server) Invoke(ctx context.Context, req *inferencev1.InvokeRequest) (re
 	j.query.Prompt, j.query.Bytes = prefix.Read(req.GetBody()), len(req.GetBody())
 	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody(), Replica: s.opts.Replica}
 	j.query.Print = s.printInvoke(j.query.Tenant, ask)
-	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
+	err = s.route(ctx, &j, func(ctx context.Context, run *routing.Run) (bool, error) {
 		answer, err := run.Copy().Worker().Client().Invoke(ctx, ask)
 		if err != nil {
 			return false, err
@@ -62,7 +62,7 @@ func (s *Server) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (resp
 		Dimensions: req.GetDimensions(), Extra: req.GetExtra(), Replica: s.opts.Replica,
 	}
 	j.query.Print = s.printMessage(j.query.Tenant, ask)
-	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
+	err = s.route(ctx, &j, func(ctx context.Context, run *routing.Run) (bool, error) {
 		answer, err := run.Copy().Worker().Client().Embed(ctx, ask)
 		if err != nil {
 			return false, err
@@ -93,7 +93,7 @@ func (s *Server) CountTokens(ctx context.Context, req *inferencev1.CountTokensRe
 		}
 	}
 	ask := &workerv1.TokenizeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody()}
-	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
+	err = s.route(ctx, &j, func(ctx context.Context, run *routing.Run) (bool, error) {
 		answer, err := run.Copy().Worker().Client().Tokenize(ctx, ask)
 		if err != nil {
 			return false, err

@@ -137,10 +137,12 @@ type job struct {
 	began     time.Time
 	usage     *commonv1.TokenUsage // as far as the engine counted
 	first     time.Time            // when the answer began, of streams
+	away      time.Duration        // it waited, or was in a worker's hands
 }
 
 // begin resolves the model of a request. The error is one of the taxonomy.
 func (s *Server) begin(ctx context.Context, req ask, operation string) (job, error) {
+	began := s.opts.Clock.Now()
 	snapshot := s.opts.Catalog.Snapshot()
 	if snapshot == nil {
 		return job{}, errNotKnown()
@@ -155,7 +157,7 @@ func (s *Server) begin(ctx context.Context, req ask, operation string) (job, err
 	}
 	v := target.Version
 	j := job{
-		target: target, operation: operation, began: s.opts.Clock.Now(),
+		target: target, operation: operation, began: began,
 		query: routing.Query{
 			Request: schedule.Request{
 				Digest: v.Digest, Name: v.Name, Key: key, Tenant: tenant(ctx), Class: classOf(req.GetPriority()),
@@ -171,6 +173,17 @@ func (s *Server) begin(ctx context.Context, req ask, operation string) (job, err
 	return j, nil
 }
 
+// route has the router run the job, and notes the time that it is not in this
+// service's hands.
+func (s *Server) route(ctx context.Context, j *job, try routing.Try) error {
+	return s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
+		since := s.opts.Clock.Now()
+		begun, err := try(ctx, run)
+		j.away += run.Idle() + s.opts.Clock.Now().Sub(since)
+		return begun, err
+	})
+}
+
 // errNotKnown is the error while the registry was never reached.
 func errNotKnown() error {
 	return apierr.New(apierr.Unavailable, "the registry has not been reached yet; try again").WithRetryAfter(time.Second)
@@ -179,6 +192,9 @@ func errNotKnown() error {
 // end notes the outcome of a request.
 func (s *Server) end(ctx context.Context, j job, err error) {
 	now := s.opts.Clock.Now()
+	if err == nil {
+		s.opts.Metrics.Overhead(ctx, now.Sub(j.began)-j.away)
+	}
 	if u := j.usage; u != nil {
 		s.opts.Metrics.Tokens(ctx, j.target.Version.Model,
 			int64(u.GetPromptTokens()), int64(u.GetCachedPromptTokens()), int64(u.GetCompletionTokens()))

@@ -41,7 +41,7 @@ func (s *Server) InvokeStream(req *inferencev1.InvokeRequest, stream grpc.Server
 	}
 	j.query.Print = s.printInvoke(j.query.Tenant, r.ask)
 	r.out.Event = &r.chunk
-	return s.opts.Router.Do(ctx, j.query, r.try)
+	return s.route(ctx, &j, r.try)
 }
 
 // relay passes an answer on, from one worker after another. It holds one

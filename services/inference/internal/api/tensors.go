@@ -41,7 +41,7 @@ func (s *Server) InferTensors(ctx context.Context, req *inferencev1.InferTensors
 	j.query.Bytes = proto.Size(req.GetRequest())
 	ask := &workerv1.InferTensorsRequest{Digest: j.query.Digest, Request: req.GetRequest(), Replica: s.opts.Replica}
 	j.query.Print = s.printMessage(j.query.Tenant, ask)
-	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
+	err = s.route(ctx, &j, func(ctx context.Context, run *routing.Run) (bool, error) {
 		answer, err := run.Copy().Worker().Client().InferTensors(ctx, ask)
 		if err != nil {
 			return false, err
@@ -68,7 +68,7 @@ func (s *Server) InferTensorsStream(req *inferencev1.InferTensorsRequest, stream
 	j.query.Bytes = proto.Size(req.GetRequest())
 	ask := &workerv1.InferTensorsRequest{Digest: j.query.Digest, Request: req.GetRequest(), Replica: s.opts.Replica}
 	j.query.Print = s.printMessage(j.query.Tenant, ask)
-	return s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
+	return s.route(ctx, &j, func(ctx context.Context, run *routing.Run) (bool, error) {
 		// Ends the worker's stream on every way out of the attempt.
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -141,7 +141,7 @@ func (s *Server) GetTensorModel(ctx context.Context, req *inferencev1.GetTensorM
 	}
 	j.query.Light = true
 	ask := &workerv1.GetTensorModelRequest{Digest: j.query.Digest}
-	err = s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
+	err = s.route(ctx, &j, func(ctx context.Context, run *routing.Run) (bool, error) {
 		answer, err := run.Copy().Worker().Client().GetTensorModel(ctx, ask)
 		if err != nil {
 			return false, err

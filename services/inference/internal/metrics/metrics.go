@@ -32,6 +32,7 @@ const (
 	nameWaiting    = "poterne.inference.waiting_requests"
 	nameQueued     = "poterne.inference.queued_requests"
 	nameQueueTime  = "poterne.inference.queue_time" // s
+	nameOverhead   = "poterne.inference.overhead"   // s
 	nameRefused    = "poterne.inference.refused_requests"
 	nameRevision   = "poterne.inference.registry_revision"
 	nameCurrent    = "poterne.inference.registry_current"
@@ -75,6 +76,7 @@ type Metrics struct {
 	continued  metric.Int64Counter
 	placement  metric.Int64Counter
 	queueTime  metric.Float64Histogram
+	overhead   metric.Float64Histogram
 	tokens     metric.Int64Counter
 	perToken   metric.Float64Histogram
 	refused    metric.Int64Counter
@@ -90,7 +92,7 @@ func New(meter metric.Meter) (*Metrics, error) {
 	m := &Metrics{meter: meter}
 	// From a millisecond, a simulated engine, to a minute, a long prompt.
 	bounds := metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300)
-	var errs [11]error
+	var errs [12]error
 	m.requests, errs[0] = meter.Int64Counter(nameRequests, metric.WithDescription("Requests that ended, by model, arm, operation and reason."))
 	m.inFlight, errs[1] = meter.Int64UpDownCounter(nameInFlight, metric.WithDescription("Requests that have begun and not ended, by model."))
 	m.duration, errs[2] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
@@ -101,6 +103,8 @@ func New(meter metric.Meter) (*Metrics, error) {
 	m.placement, errs[5] = meter.Int64Counter(namePlacement, metric.WithDescription("Requests to workers to load or unload, by reason."))
 	m.queueTime, errs[6] = meter.Float64Histogram(nameQueueTime, metric.WithUnit("s"), bounds,
 		metric.WithDescription("Time that requests waited for their turn, by class."))
+	m.overhead, errs[11] = meter.Float64Histogram(nameOverhead, metric.WithUnit("s"), overheadBounds(),
+		metric.WithDescription("Time that this service itself took for a request that was answered: finding the version and the worker, and the end; not what waiting and the worker took."))
 	m.tokens, errs[9] = meter.Int64Counter(nameTokens,
 		metric.WithDescription("Tokens as the engines counted them, by model and kind: input, cached (those of the input that were found cached) and output."))
 	m.perToken, errs[10] = meter.Float64Histogram(namePerToken, metric.WithUnit("s"), perTokenBounds(),
@@ -121,6 +125,14 @@ func New(meter metric.Meter) (*Metrics, error) {
 func perTokenBounds() metric.HistogramOption {
 	return metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .015, .02, .03, .05, .075, .1, .15, .25, .5, 1)
 }
+
+// overheadBounds are from what a decision takes to where something is wrong.
+func overheadBounds() metric.HistogramOption {
+	return metric.WithExplicitBucketBoundaries(.00001, .00002, .00005, .0001, .0002, .0005, .001, .005, .025, .1)
+}
+
+// Overhead notes what this service itself took for a request.
+func (m *Metrics) Overhead(ctx context.Context, d time.Duration) { m.overhead.Record(ctx, d.Seconds()) }
 
 // Tokens notes what a request used.
 func (m *Metrics) Tokens(ctx context.Context, model string, input, cached, output int64) {

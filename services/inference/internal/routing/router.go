@@ -85,6 +85,8 @@ type Query struct {
 	// Print stands for the request among those under which engines ended; nil when
 	// nothing does.
 	Print func() uint64
+
+	idle time.Duration // it waited for the version to be loaded, since the last attempt
 }
 
 // Do runs a request, on up to MaxAttempts workers and on each of them once. The
@@ -107,7 +109,8 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 		}
 		tried = append(tried, grant.Copy())
 		life := grant.Copy().Cache.ID() // the engine's, from one start to the next
-		begun, err := r.attempt(ctx, &Run{grant: grant, attempt: len(tried)}, try)
+		begun, err := r.attempt(ctx, &Run{grant: grant, attempt: len(tried), idle: q.idle}, try)
+		q.idle = 0
 		refused := r.opts.Poison.Ended(q.Print, life, err)
 		if err == nil {
 			return nil
@@ -196,6 +199,7 @@ func (r *Router) next(ctx context.Context, q *Query, tried []*fleet.Copy, last v
 	timer := r.opts.Clock.NewTimer(wait)
 	defer timer.Stop()
 	for {
+		since := r.opts.Clock.Now()
 		select {
 		case <-changed:
 		case <-planned:
@@ -204,6 +208,7 @@ func (r *Router) next(ctx context.Context, q *Query, tried []*fleet.Copy, last v
 		case <-ctx.Done():
 			return nil, judge(ctx, ctx.Err(), len(tried)).err
 		}
+		q.idle += r.opts.Clock.Now().Sub(since)
 		view, changed = r.opts.Views.Watch()
 		planned = r.planned()
 		if g, err := r.place(ctx, q, tried); g != nil || err != nil {

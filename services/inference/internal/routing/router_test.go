@@ -145,14 +145,27 @@ func TestTheRequestsOwnEnd(t *testing.T) {
 }
 
 func TestWaitsForAVersionThatIsBeingLoaded(t *testing.T) {
-	bubble(t, 1, func(s *stage) {
+	bubble(t, 2, func(s *stage) {
 		t := s.t
 		s.workers[0].Set(s.digest, loading)
+		s.workers[1].Set(s.digest, loading)
 		synctest.Wait()
 		start := time.Now()
 		time.AfterFunc(3*time.Second, func() { s.workers[0].Set(s.digest, ready) })
-		if err := s.do(t.Context(), func(string) (bool, error) { return true, nil }); err != nil {
+		var idle []time.Duration
+		try := func(_ context.Context, run *routing.Run) (bool, error) {
+			idle = append(idle, run.Idle())
+			if run.Attempt() == 1 {
+				return false, lost()
+			}
+			return true, nil
+		}
+		time.AfterFunc(3*time.Second, func() { s.workers[1].Set(s.digest, ready) })
+		if err := s.router.Do(t.Context(), s.query(), try); err != nil {
 			t.Fatal(err)
+		}
+		if len(idle) != 2 || idle[0] != 3*time.Second || idle[1] != 0 {
+			t.Errorf("the attempts waited %v", idle)
 		}
 		if waited := time.Since(start); waited != 3*time.Second {
 			t.Errorf("answered after %v; want 3s", waited)

@@ -18,6 +18,7 @@ type Try func(ctx context.Context, run *Run) (begun bool, err error)
 type Run struct {
 	grant   *schedule.Grant
 	attempt int
+	idle    time.Duration
 	result  schedule.Result
 }
 
@@ -29,6 +30,10 @@ func (r *Run) Attempt() int { return r.attempt }
 
 // Waited is how long the request waited for its turn on the copy.
 func (r *Run) Waited() time.Duration { return r.grant.Waited() }
+
+// Idle is how long the request waited since the attempt before: for the version
+// to be loaded, and for its turn.
+func (r *Run) Idle() time.Duration { return r.idle + r.grant.Waited() }
 
 // FirstToken notes that the answer has begun.
 func (r *Run) FirstToken() { r.grant.FirstToken() }
