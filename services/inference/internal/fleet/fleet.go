@@ -58,6 +58,11 @@ type Fleet struct {
 	pending map[*member]bool // of the first set, not heard yet; nil before it
 	settled bool
 	ids     atomic.Uint32 // of copies
+
+	// changes counts what changed the view, and shown is how many of them the
+	// present one has.
+	changes atomic.Uint64
+	shown   uint64
 }
 
 // memberKey tells workers apart: one that comes back at another address is
@@ -176,8 +181,20 @@ func (f *Fleet) drop(ctx context.Context, key memberKey, m *member) {
 // heard notes that the first word of m came, or will never come; f.mu is held.
 func (f *Fleet) heard(m *member) { delete(f.pending, m) }
 
+// show makes a new view of a change that a member counted, unless the present one
+// has it: of a thousand workers that come together, which wait here for each
+// other, each would make a view of all; f.mu is held.
+func (f *Fleet) show(change uint64) {
+	settles := !f.settled && f.pending != nil && len(f.pending) == 0
+	if change > f.shown || settles {
+		f.publish()
+	}
+}
+
 // publish makes a new view; f.mu is held.
 func (f *Fleet) publish() {
+	// Who counts a change has made it.
+	f.shown = f.changes.Load()
 	f.settled = f.settled || (f.pending != nil && len(f.pending) == 0)
 	workers := make([]*Worker, 0, len(f.members))
 	for m := range maps.Values(f.members) {

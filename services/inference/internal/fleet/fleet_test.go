@@ -354,3 +354,31 @@ func TestCooling(t *testing.T) {
 		}
 	})
 }
+
+// Views are made for several that come together; none of them is left out.
+func TestAllThatComeTogetherAreSeen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, "a", "b", "c", "d")
+		for a, w := range s.workers {
+			w.Set(fakes.Digest(a), ready)
+		}
+		s.list("a", "b", "c", "d")
+		s.run(t)
+		for round := range 50 {
+			for a := range s.workers {
+				s.wantReady(t, fakes.Digest(a), a)
+			}
+			moved := fmt.Sprint(round)
+			for a, w := range s.workers {
+				w.Set(fakes.Digest(a), loading)
+				w.Set(fakes.Digest(a+moved), ready)
+			}
+			for a, w := range s.workers {
+				s.wantReady(t, fakes.Digest(a))
+				s.wantReady(t, fakes.Digest(a+moved), a)
+				w.Set(fakes.Digest(a), ready)
+			}
+		}
+	})
+}

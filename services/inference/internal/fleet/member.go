@@ -92,10 +92,11 @@ func (m *member) reported(ctx context.Context, state *workerv1.WorkerState) {
 		present[model.GetDigest()] = true
 	}
 	w.forgetCopies(present)
+	change := m.fleet.changes.Add(1)
 	m.fleet.mu.Lock()
 	defer m.fleet.mu.Unlock()
 	m.fleet.heard(m)
-	m.fleet.publish()
+	m.fleet.show(change)
 }
 
 // lost notes that the stream ended. A worker that discovery no longer names is
