@@ -21,13 +21,13 @@ type overheads struct {
 	seen []time.Duration
 }
 
-// take returns what was seen since the last call, without the first ones.
+// take returns what was seen since the last call.
 func (o *overheads) take() []time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	out := o.seen
-	o.seen = make([]time.Duration, 0, costRequests+warmup)
-	return out[min(warmup, len(out)):]
+	o.seen = make([]time.Duration, 0, costRequests)
+	return out
 }
 
 // Meter returns one whose histogram of that name tells o.
