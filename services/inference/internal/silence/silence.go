@@ -6,6 +6,7 @@ package silence
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
@@ -20,7 +21,9 @@ func (e *Error) Error() string { return fmt.Sprintf("nothing was heard for %v", 
 // not called for timeout. stop must be called, and ends the context too.
 func Guard(ctx context.Context, c clock.Clock, timeout time.Duration) (_ context.Context, heard, stop func()) {
 	guarded, cancel := context.WithCancelCause(ctx)
-	sounds := make(chan struct{}, 1)
+	begun := c.Now()
+	var last atomic.Int64 // nanoseconds since then, whatever the wall clock does
+	heard = func() { last.Store(int64(c.Now().Sub(begun))) }
 	timer := c.NewTimer(timeout)
 	go func() {
 		defer timer.Stop()
@@ -28,19 +31,16 @@ func Guard(ctx context.Context, c clock.Clock, timeout time.Duration) (_ context
 			select {
 			case <-guarded.Done():
 				return
-			case <-sounds:
-				timer.Reset(timeout)
 			case <-timer.C():
+			}
+			// Looked at once in a timeout and not at every sound: there are many streams.
+			silent := c.Now().Sub(begun) - time.Duration(last.Load())
+			if silent >= timeout {
 				cancel(&Error{After: timeout})
 				return
 			}
+			timer.Reset(timeout - silent)
 		}
 	}()
-	heard = func() {
-		select {
-		case sounds <- struct{}{}:
-		default:
-		}
-	}
 	return guarded, heard, func() { cancel(nil) }
 }
