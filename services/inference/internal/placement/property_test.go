@@ -107,7 +107,7 @@ func (g *game) act() {
 	d := fakes.VersionDigest(m, 1)
 	switch n := g.chance.IntN(20); {
 	case n < 6:
-		g.replicas[g.chance.IntN(2)].Pending(d)
+		g.replicas[g.chance.IntN(2)].Pending(d, false)
 	case n < 11:
 		w.load(d, int32(g.chance.IntN(5)))
 	case n < 14:
@@ -148,7 +148,7 @@ func (g *game) rest() {
 			g.Errorf("%s is ready on %d workers, and shall be on %d; status %+v", name, n, want, s)
 		}
 		if g.serves[name] && i%3 == 0 {
-			g.replicas[i%2].Pending(fakes.VersionDigest(name, 1))
+			g.replicas[i%2].Pending(fakes.VersionDigest(name, 1), false)
 			fakes.Pass(g, 4*time.Second)
 			if n := g.ready(name); n != 1 {
 				g.Errorf("%s is asked for, and ready on %d workers", name, n)

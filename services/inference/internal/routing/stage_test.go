@@ -79,7 +79,7 @@ func newStage(t *testing.T, n int) *stage {
 			MaxWait: [3]time.Duration{time.Minute, time.Minute, time.Minute},
 		}),
 		MaxAttempts: 3, WaitForReady: 10 * time.Second, MaxWaiters: 4,
-		Pending: func(string) bool { s.asked++; return s.pending },
+		Pending: func(string, bool) bool { s.asked++; return s.pending },
 		Poison:  poison.New(poison.Config{Engines: 2, Among: 3, For: time.Minute, Max: 10}, clock.Real()),
 	})
 	go func() { _ = s.fleet.Run(t.Context()) }()
