@@ -93,11 +93,13 @@ func labelled(m *registryv1.ModelState, kv ...string) *registryv1.ModelState {
 }
 
 // ready counts the workers on which the model is ready.
-func (p *pair) ready(name string) int {
+func (p *pair) ready(name string) int { return p.digestReady(fakes.VersionDigest(name, 1)) }
+
+func (p *pair) digestReady(digest string) int {
 	synctest.Wait()
 	n := 0
 	for _, w := range p.workers {
-		if w.has(fakes.VersionDigest(name, 1)) == ready {
+		if w.has(digest) == ready {
 			n++
 		}
 	}
