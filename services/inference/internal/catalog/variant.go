@@ -95,14 +95,15 @@ func (v *Version) Named(name string) *Variant {
 
 // digest returns the version and its form that a digest names, or nil. A version
 // goes before another one's variant.
-func (m *Model) digest(digest string) (*Version, *Variant) {
+func (m *Model) digest(digest string) (v *Version, one *Variant) {
 	for _, v := range m.Versions {
 		if v.Digest == digest {
-			return v, v.Variant(digest)
+			one = v.Named(Base)
+			return v, one
 		}
 	}
 	for _, v := range m.Versions {
-		if one := v.Variant(digest); one != nil {
+		if one = v.Variant(digest); one != nil {
 			return v, one
 		}
 	}

@@ -84,12 +84,6 @@ func (a *asked) end(w *fleet.Worker, digest string, now time.Time, err error) ti
 // blocked reports whether the worker must not be asked for the version now, and
 // hopeful whether it is about to load it. A worker that refused may be asked
 // again at once with leave to unload others.
-func (a *asked) blocked(w *fleet.Worker, digest string, now time.Time, evict bool) (blocked, hopeful bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.entries[w][digest].blocked(w.Report().Since, now, evict)
-}
-
 func (q *question) blocked(since, now time.Time, evict bool) (blocked, hopeful bool) {
 	switch {
 	case q == nil || (!q.inFlight && !q.since.Equal(since)):
@@ -112,10 +106,18 @@ const (
 	muchMore     = 8 // an eighth more
 )
 
+// blocked reports whether the worker must not be asked for the version now.
+func (a *asked) blocked(w *fleet.Worker, digest string, now time.Time, evict bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	blocked, _ := a.entries[w][digest].blocked(w.Report().Since, now, evict)
+	return blocked
+}
+
 // standing is how a worker stands to a version that it was asked for.
 type standing struct {
 	digest string
-	// blocked and hopeful are as of asked.blocked; refused says that it refused
+	// blocked and hopeful are as of question.blocked; refused says that it refused
 	// when it had about as much room as now.
 	blocked, hopeful, refused bool
 }

@@ -27,7 +27,7 @@ func (c *Controller) look(ctx context.Context, snapshot *catalog.Snapshot, view 
 	forget(c.held, planned)
 	c.pin(ctx, p, view, now)
 	for _, u := range append(c.reaper.due(now, c.opts.Catalog.Current(), snapshot, view.Workers), c.surplus(now, p, view)...) {
-		if blocked, _ := c.unasked.blocked(u.Worker, u.Digest, now, false); !blocked {
+		if !c.unasked.blocked(u.Worker, u.Digest, now, false) {
 			c.unload(ctx, u)
 		}
 	}

@@ -165,7 +165,7 @@ func (c *Controller) pin(ctx context.Context, p picture, view *fleet.View, now t
 				continue
 			}
 			one := want.Version.Variant(held.model.GetDigest())
-			if blocked, _ := c.asked.blocked(held.worker, one.Digest, now, want.Evict); !blocked {
+			if !c.asked.blocked(held.worker, one.Digest, now, want.Evict) {
 				c.load(ctx, Load{Want: *want, Variant: one, Worker: held.worker, Pin: i < want.Pinned})
 			}
 		}

@@ -47,15 +47,6 @@ func (w *Want) rankOf(digest string) int {
 	return i
 }
 
-// digests are those of every form of the version, allowed or not.
-func digests(v *catalog.Version) []string {
-	out := make([]string, len(v.Variants))
-	for i, one := range v.Variants {
-		out[i] = one.Digest
-	}
-	return out
-}
-
 // exactly begins the key under which a request for this very variant is noted.
 const exactly = "="
 

@@ -1,6 +1,7 @@
 package placement_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,7 +76,7 @@ func TestABetterVariantTakesTheWorsesPlace(t *testing.T) {
 func TestALossThatIsNotAllowedIsNotLoaded(t *testing.T) {
 	policies := placement.Policies{Default: placement.Policy{Min: 1, Max: 1}}
 	inPair(t, 1, 40, policies, func(p *pair) {
-		m := fakes.Model("m", 1, append(variants, fakes.Label(placement.LabelMaxQualityLoss, "0.02"))...)
+		m := fakes.Model("m", 1, append(slices.Clone(variants), fakes.Label(placement.LabelMaxQualityLoss, "0.02"))...)
 		p.registry.put(m)
 		fakes.Pass(p, 10*time.Minute)
 		p.wantForms(0, 0, 0, "q4 would fit, and is worse than allowed")
@@ -94,7 +95,7 @@ func TestWorseVariantsTakeWhatTheBetterHaveNoRoomFor(t *testing.T) {
 	inPair(t, 3, 60, policies, func(p *pair) {
 		p.workers[0].total = 100
 		p.workers[0].change(func() {})
-		with := append(variants, fakes.Label(placement.LabelSaturationFallback, "true"))
+		with := append(slices.Clone(variants), fakes.Label(placement.LabelSaturationFallback, "true"))
 		press := func(n int32, with ...string) {
 			for _, w := range p.workers {
 				for _, d := range with {
@@ -125,7 +126,7 @@ func TestWorseVariantsTakeWhatTheBetterHaveNoRoomFor(t *testing.T) {
 func TestAVariantThatIsAskedForByItsDigest(t *testing.T) {
 	policies := placement.Policies{Default: placement.Policy{Min: 1, Max: 1, IdleUnload: 3 * time.Minute}}
 	inPair(t, 2, 120, policies, func(p *pair) {
-		m := fakes.Model("m", 1, append(variants, fakes.Label(placement.LabelMaxQualityLoss, "0"))...)
+		m := fakes.Model("m", 1, append(slices.Clone(variants), fakes.Label(placement.LabelMaxQualityLoss, "0"))...)
 		p.registry.put(m)
 		fakes.Pass(p, 10*time.Second)
 		p.wantForms(1, 0, 0, "unasked")
