@@ -95,15 +95,15 @@ func (v *Version) Named(name string) *Variant {
 
 // digest returns the version and its form that a digest names, or nil. A version
 // goes before another one's variant.
-func (m *Model) digest(digest string) (v *Version, one *Variant) {
+func (m *Model) digest(digest string) (*Version, *Variant) {
 	for _, v := range m.Versions {
 		if v.Digest == digest {
-			one = v.Named(Base)
-			return v, one
+			base := v.Named(Base)
+			return v, base
 		}
 	}
 	for _, v := range m.Versions {
-		if one = v.Variant(digest); one != nil {
+		if one := v.Variant(digest); one != nil {
 			return v, one
 		}
 	}
