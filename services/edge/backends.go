@@ -82,6 +82,8 @@ func registryReads() []string {
 		registryv1.RegistryService_ListModels_FullMethodName,
 		registryv1.RegistryService_GetVersion_FullMethodName,
 		registryv1.RegistryService_ListVersions_FullMethodName,
+		registryv1.RegistryService_GetVariant_FullMethodName,
+		registryv1.RegistryService_ListVariants_FullMethodName,
 		registryv1.RegistryService_GetAlias_FullMethodName,
 		registryv1.RegistryService_ListAliases_FullMethodName,
 		registryv1.RegistryService_GetSplit_FullMethodName,
