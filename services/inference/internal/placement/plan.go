@@ -2,8 +2,6 @@ package placement
 
 import (
 	"cmp"
-	"encoding/binary"
-	"encoding/hex"
 	"math/bits"
 	"slices"
 	"strings"
@@ -129,7 +127,7 @@ func candidates(v *catalog.Version, workers []Facts) []Facts {
 }
 
 func rank(v *catalog.Version, need int64, workers []Facts, free map[*fleet.Worker]int64) []Facts {
-	files := filesOf(v)
+	files := Files(v.Spec)
 	fits := func(w Facts) int { return truth(!w.Full && free[w.Worker] > 0 && free[w.Worker] >= need) }
 	cached := func(w Facts) int {
 		return truth(len(files) > 0 && !slices.ContainsFunc(files, func(f uint64) bool { return !w.Files[f] }))
@@ -170,17 +168,6 @@ func size(v *catalog.Version) int64 {
 		n += a.GetSizeBytes()
 	}
 	return n
-}
-
-// filesOf names the files of a version as workers do.
-func filesOf(v *catalog.Version) []uint64 {
-	var out []uint64
-	for _, a := range v.Spec.GetArtifacts() {
-		if sum, err := hex.DecodeString(a.GetSha256()); err == nil && len(sum) >= 8 {
-			out = append(out, binary.BigEndian.Uint64(sum))
-		}
-	}
-	return out
 }
 
 // tolerance is for how long a version that does not serve counts as held.
