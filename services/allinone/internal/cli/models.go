@@ -21,7 +21,7 @@ const modelsPath = "/v1/registry/models"
 
 func (a *app) modelsCommand() *cobra.Command {
 	return group("models", "Models, versions, aliases and traffic splits",
-		a.modelsListCommand(), a.modelsVersionsCommand(), a.modelsRegisterCommand(),
+		a.modelsListCommand(), a.modelsGetCommand(), a.modelsVersionsCommand(), a.modelsRegisterCommand(), a.modelsQuantizeCommand(),
 		a.modelsAliasCommand(), a.modelsUnaliasCommand(), a.modelsSplitCommand(), a.modelsUnsplitCommand(), a.modelsDeleteCommand())
 }
 
