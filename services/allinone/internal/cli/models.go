@@ -26,7 +26,8 @@ const (
 
 func (a *app) modelsCommand() *cobra.Command {
 	return group("models", "Models, versions, aliases and traffic splits",
-		a.modelsListCommand(), a.modelsVersionsCommand(), a.modelsRegisterCommand(), a.modelsVariantsCommand(),
+		a.modelsListCommand(), a.modelsGetCommand(), a.modelsVersionsCommand(), a.modelsRegisterCommand(), a.modelsVariantsCommand(),
+		a.modelsQuantizeCommand(),
 		a.modelsAliasCommand(), a.modelsUnaliasCommand(), a.modelsSplitCommand(), a.modelsUnsplitCommand(), a.modelsDeleteCommand())
 }
 

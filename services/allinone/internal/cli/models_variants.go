@@ -172,8 +172,8 @@ func variantRows(variants []any) []any {
 	rows := make([]any, 0, len(variants))
 	for _, v := range variants {
 		row := map[string]any{"name": lookup(v, "name"), "digest": lookup(v, "digest")}
-		if size := numberAt(v, "size_bytes"); size > 0 {
-			row["size"] = sizeText(size)
+		if text := size(lookup(v, "size_bytes")); text != "" {
+			row["size"] = text
 		}
 		quality := lookup(v, "quality")
 		switch {
@@ -181,35 +181,12 @@ func variantRows(variants []any) []any {
 			row["loss"] = percent(0)
 		case quality != nil:
 			source, _ := lookup(quality, "source").(string)
-			row["loss"], row["source"] = percent(numberAt(quality, "loss")), firstOf(source, baseVariant)
-			if p := numberAt(quality, "perplexity"); p > 0 {
+			row["loss"], row["source"] = percent(number(lookup(quality, "loss"))), firstOf(source, baseVariant)
+			if p := number(lookup(quality, "perplexity")); p > 0 {
 				row["perplexity"] = strconv.FormatFloat(p, 'f', 4, 64)
 			}
 		}
 		rows = append(rows, row)
 	}
 	return rows
-}
-
-func percent(share float64) string { return strconv.FormatFloat(100*share, 'f', 2, 64) + "%" }
-
-func sizeText(bytes float64) string {
-	const kib, mib = 1 << 10, 1 << 20
-	switch {
-	case bytes < kib:
-		return fmt.Sprintf("%.0f B", bytes)
-	case bytes < mib:
-		return fmt.Sprintf("%.1f KiB", bytes/kib)
-	default:
-		return fmt.Sprintf("%.1f MiB", bytes/mib)
-	}
-}
-
-// numberAt is the number at a path; 0 when there is none.
-func numberAt(v any, path string) float64 {
-	n, err := strconv.ParseFloat(fmt.Sprint(lookup(v, path)), 64)
-	if err != nil {
-		return 0
-	}
-	return n
 }

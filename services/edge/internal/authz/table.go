@@ -109,8 +109,8 @@ func adminMethods() map[string]Method {
 		edgev1.AdminService_RevokeApiKey_FullMethodName:     {Type: "api-key", Action: "revoke", ID: id},
 		edgev1.AdminService_ListAuditRecords_FullMethodName: {Type: "audit", Action: "list"},
 		edgev1.AdminService_ListWorkers_FullMethodName:      {Type: "worker", Action: "list", Platform: true},
-		// What it makes is registered as a variant.
-		edgev1.AdminService_QuantizeModel_FullMethodName: {Type: "registry-variant", Action: "create", Platform: true, ID: modelName},
+		// What comes of it is a variant: who may not create one may not have it made.
+		edgev1.AdminService_QuantizeModel_FullMethodName: {Type: "registry-variant", Action: "create", ID: modelName, Platform: true},
 	}
 }
 

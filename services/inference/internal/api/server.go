@@ -65,6 +65,8 @@ type Options struct {
 	Replica string
 	// Timeout is the deadline of a request that has none.
 	Timeout time.Duration
+	// QuantizeTimeout bounds a quantisation, whatever deadline it has.
+	QuantizeTimeout time.Duration
 }
 
 // Server implements poterne.inference.v1.InferenceService. It is safe for
@@ -91,6 +93,8 @@ const (
 
 	operationTensors     = "infer"
 	operationTensorModel = "tensor-model"
+
+	operationQuantize = "quantize"
 )
 
 // ask is what every request for a model says.

@@ -2,7 +2,9 @@ package api
 
 import (
 	"slices"
+	"strings"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
@@ -89,4 +91,21 @@ func (s *Server) listVariants(out *inferencev1.ServedModel, m *catalog.Model, v 
 		}
 		out.Variants = append(out.Variants, served)
 	}
+}
+
+// sourceOf returns what weights are made from: the variant of a version that has
+// the name, and the version's own weights for an empty one.
+func sourceOf(v *catalog.Version, name string) (*catalog.Variant, error) {
+	if name == "" {
+		name = catalog.Base
+	}
+	if one := v.Named(name); one != nil {
+		return one, nil
+	}
+	names := make([]string, len(v.Variants))
+	for i, one := range v.Variants {
+		names[i] = one.Name
+	}
+	return nil, apierr.New(apierr.NotFound, "%s has no variant %q; there are: %s", v.Name, name, strings.Join(names, ", ")).
+		WithField("source").WithMetadata("model", v.Name)
 }

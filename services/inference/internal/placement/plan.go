@@ -1,12 +1,9 @@
 package placement
 
 import (
-	"encoding/binary"
-	"encoding/hex"
 	"strings"
 	"time"
 
-	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
@@ -96,17 +93,6 @@ func truth(b bool) int {
 		return 1
 	}
 	return 0
-}
-
-// filesOf names the files of a specification as workers do.
-func filesOf(spec *commonv1.ModelSpec) []uint64 {
-	var out []uint64
-	for _, a := range spec.GetArtifacts() {
-		if sum, err := hex.DecodeString(a.GetSha256()); err == nil && len(sum) >= 8 {
-			out = append(out, binary.BigEndian.Uint64(sum))
-		}
-	}
-	return out
 }
 
 // tolerance is for how long a version that does not serve counts as held.

@@ -177,7 +177,7 @@ func (p *planning) fits(f Facts, need int64) bool {
 }
 
 func (p *planning) rank(w *Want, one *catalog.Variant, workers []Facts) []Facts {
-	files := filesOf(one.Spec)
+	files := Files(one.Spec)
 	fits := func(f Facts) int { return truth(p.fits(f, one.Size)) }
 	// Two forms of one version on one worker share what makes it slow.
 	other := func(f Facts) int {
