@@ -113,6 +113,7 @@ func TestRealAllInOneSim(t *testing.T) {
 	t.Run("keys", func(t *testing.T) { scenario.Keys(t, g) })
 	t.Run("registry", func(t *testing.T) { scenario.Registry(t, g) })
 	t.Run("variants", func(t *testing.T) { scenario.Variants(t, g) })
+	t.Run("saturation", func(t *testing.T) { scenario.Saturation(t, g) })
 	g.Call(t, http.MethodPost, "/v1/collections", map[string]any{"id": "kept"}, http.StatusOK)
 	children := childrenOf(t, p.Pid())
 	if len(children) == 0 {
