@@ -68,6 +68,7 @@ func TestRealAllInOne(t *testing.T) {
 	t.Run("keys", func(t *testing.T) { scenario.Keys(t, g) })
 	t.Run("audit", func(t *testing.T) { scenario.Audit(t, g) })
 	t.Run("registry", func(t *testing.T) { scenario.Registry(t, g) })
+	t.Run("variants", func(t *testing.T) { scenario.Variants(t, g) })
 	t.Run("bad input", func(t *testing.T) { scenario.BadInput(t, g) })
 	t.Run("openai sdk", func(t *testing.T) { scenario.OpenAISDK(t, g, "sdk/check_openai.py") })
 	t.Run("grpcurl", func(t *testing.T) { scenario.GRPCurl(t, g) })
@@ -111,6 +112,8 @@ func TestRealAllInOneSim(t *testing.T) {
 	t.Run("openai", func(t *testing.T) { scenario.OpenAI(t, g) })
 	t.Run("keys", func(t *testing.T) { scenario.Keys(t, g) })
 	t.Run("registry", func(t *testing.T) { scenario.Registry(t, g) })
+	t.Run("variants", func(t *testing.T) { scenario.Variants(t, g) })
+	t.Run("saturation", func(t *testing.T) { scenario.Saturation(t, g) })
 	g.Call(t, http.MethodPost, "/v1/collections", map[string]any{"id": "kept"}, http.StatusOK)
 	children := childrenOf(t, p.Pid())
 	if len(children) == 0 {

@@ -91,6 +91,7 @@ func TestRealMesh(t *testing.T) {
 	t.Run("keys", func(t *testing.T) { scenario.Keys(t, g) })
 	t.Run("audit", func(t *testing.T) { scenario.Audit(t, g) })
 	t.Run("registry", func(t *testing.T) { scenario.Registry(t, g) })
+	t.Run("variants", func(t *testing.T) { scenario.Variants(t, g) })
 	t.Run("openai sdk", func(t *testing.T) { scenario.OpenAISDK(t, g, "sdk/check_openai.py") })
 	t.Run("grpcurl", func(t *testing.T) { scenario.GRPCurl(t, g) })
 }

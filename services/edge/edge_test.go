@@ -31,6 +31,7 @@ type gate struct {
 	key       string
 	inference *fakeInference
 	search    *fakeSearch
+	registry  *fakeRegistry
 }
 
 func open(t *testing.T, change func(*edge.Config)) *gate {
@@ -46,7 +47,7 @@ func open(t *testing.T, change func(*edge.Config)) *gate {
 // build puts a gate together of which nothing runs.
 func build(t *testing.T, change func(*edge.Config)) *gate {
 	t.Helper()
-	g := &gate{t: t, inference: &fakeInference{ready: true}, search: new(fakeSearch)}
+	g := &gate{t: t, inference: &fakeInference{ready: true}, search: new(fakeSearch), registry: new(fakeRegistry)}
 	cfg := edge.DefaultConfig()
 	cfg.DataDir = t.TempDir()
 	cfg.HTTP.MaxBodyBytes = 64 * config.KiB
@@ -64,7 +65,7 @@ func build(t *testing.T, change func(*edge.Config)) *gate {
 		})),
 		edge.WithSearchConn(backend(t, func(r grpc.ServiceRegistrar) { searchv1.RegisterSearchServiceServer(r, g.search) })),
 		edge.WithRegistryConn(backend(t, func(r grpc.ServiceRegistrar) {
-			registryv1.RegisterRegistryServiceServer(r, fakeRegistry{})
+			registryv1.RegisterRegistryServiceServer(r, g.registry)
 		})),
 	)
 	if err != nil {

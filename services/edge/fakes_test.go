@@ -45,6 +45,14 @@ type fakeInference struct {
 	stream func(req *inferencev1.InvokeRequest, out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error
 	ready  bool
 
+	// by is who answers, when it is set; placementProblem and variants are the model's.
+	by               *inferencev1.ServedBy
+	placementProblem string
+	variants         []*inferencev1.ServedVariant
+
+	// quantize answers QuantizeModel.
+	quantize func(req *inferencev1.QuantizeModelRequest, out grpc.ServerStreamingServer[inferencev1.QuantizeModelResponse]) error
+
 	inferred []*inferencev1.InferTensorsRequest
 	// infer answers requests with tensors; nil repeats their inputs.
 	infer func(req *inferencev1.InferTensorsRequest) ([]*oip.ModelInferResponse, error)
@@ -78,6 +86,14 @@ func (f *fakeInference) calls() int {
 	return len(f.invoked)
 }
 
+// served is who answers.
+func (f *fakeInference) served() *inferencev1.ServedBy {
+	if f.by != nil {
+		return f.by
+	}
+	return servedBy()
+}
+
 func servedBy() *inferencev1.ServedBy {
 	return &inferencev1.ServedBy{Model: "small", Version: 3, Arm: "canary", WorkerId: "w1", Attempts: 1}
 }
@@ -97,7 +113,7 @@ func (f *fakeInference) Invoke(ctx context.Context, req *inferencev1.InvokeReque
 	if req.GetOperation() == workerv1.Operation_OPERATION_COMPLETION {
 		body = `{"id":"e2","object":"text_completion","created":5,"choices":[{"index":0,"text":" Paris","finish_reason":"length"}]}`
 	}
-	return &inferencev1.InvokeResponse{ServedBy: servedBy(), Body: []byte(body), Usage: usage()}, nil
+	return &inferencev1.InvokeResponse{ServedBy: f.served(), Body: []byte(body), Usage: usage()}, nil
 }
 
 func sendServedBy(out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error {
@@ -134,7 +150,7 @@ func (f *fakeInference) InvokeStream(req *inferencev1.InvokeRequest, out grpc.Se
 	if f.stream != nil {
 		return f.stream(req, out)
 	}
-	if err := sendServedBy(out); err != nil {
+	if err := out.Send(&inferencev1.InvokeStreamResponse{Event: &inferencev1.InvokeStreamResponse_ServedBy{ServedBy: f.served()}}); err != nil {
 		return err
 	}
 	for _, chunk := range []string{firstChunk, helloChunk, lastChunk, usageChunk} {
@@ -149,7 +165,7 @@ func (f *fakeInference) Embed(_ context.Context, req *inferencev1.EmbedRequest) 
 	f.mu.Lock()
 	f.embedded = append(f.embedded, req)
 	f.mu.Unlock()
-	out := &inferencev1.EmbedResponse{ServedBy: servedBy(), Usage: &commonv1.TokenUsage{PromptTokens: 4}}
+	out := &inferencev1.EmbedResponse{ServedBy: f.served(), Usage: &commonv1.TokenUsage{PromptTokens: 4}}
 	for range req.GetInputs() {
 		out.Embeddings = append(out.Embeddings, &workerv1.Embedding{Values: []float32{0.5, -1, 0.1}})
 	}
@@ -168,6 +184,7 @@ func (f *fakeInference) model() *inferencev1.ServedModel {
 	m := &inferencev1.ServedModel{
 		Name: "small", Task: commonv1.Task_TASK_CHAT, DefaultVersion: 3, ContextLength: 2048,
 		State: inferencev1.ServingState_SERVING_STATE_LOADING, Aliases: map[string]int32{"stable": 3},
+		PlacementProblem: f.placementProblem, Variants: f.variants,
 	}
 	if f.ready {
 		m.State = inferencev1.ServingState_SERVING_STATE_READY
@@ -213,11 +230,17 @@ func (f *fakeSearch) GetDocument(_ context.Context, req *searchv1.GetDocumentReq
 	return &searchv1.GetDocumentResponse{Document: &searchv1.Document{Id: req.GetDocument(), Text: req.GetCollection()}}, nil
 }
 
-// fakeRegistry lists nothing.
+// fakeRegistry lists nothing, and keeps variants.
 type fakeRegistry struct {
 	registryv1.UnimplementedRegistryServiceServer
+
+	mu       sync.Mutex
+	variants map[string]*registryv1.Variant // by name
+	caller   identity.Caller
+	// refuse is what CreateVariant answers, if it is set.
+	refuse error
 }
 
-func (fakeRegistry) ListModels(context.Context, *registryv1.ListModelsRequest) (*registryv1.ListModelsResponse, error) {
+func (*fakeRegistry) ListModels(context.Context, *registryv1.ListModelsRequest) (*registryv1.ListModelsResponse, error) {
 	return &registryv1.ListModelsResponse{}, nil
 }

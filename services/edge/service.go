@@ -92,7 +92,8 @@ func (s *Service) build(ctx context.Context) error {
 	var err error
 	if s.security, err = security.New(ctx, s.cfg.Security, security.Deps{
 		DataDir: s.cfg.DataDir, Telemetry: o.telemetry, Clock: o.clock, IDs: o.ids,
-		Inference: inferencev1.NewInferenceServiceClient(s.backends.inference), OpenRedis: o.redis,
+		Inference: inferencev1.NewInferenceServiceClient(s.backends.inference),
+		Registry:  registryv1.NewRegistryServiceClient(s.backends.registry), OpenRedis: o.redis,
 	}); err != nil {
 		return err
 	}

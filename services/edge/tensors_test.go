@@ -45,7 +45,7 @@ func (f *fakeInference) InferTensors(_ context.Context, req *inferencev1.InferTe
 	if err != nil {
 		return nil, err
 	}
-	return &inferencev1.InferTensorsResponse{ServedBy: servedBy(), Response: out[0]}, nil
+	return &inferencev1.InferTensorsResponse{ServedBy: f.served(), Response: out[0]}, nil
 }
 
 func (f *fakeInference) InferTensorsStream(req *inferencev1.InferTensorsRequest, out grpc.ServerStreamingServer[inferencev1.InferTensorsStreamResponse]) error {
@@ -53,7 +53,7 @@ func (f *fakeInference) InferTensorsStream(req *inferencev1.InferTensorsRequest,
 	if err != nil {
 		return err
 	}
-	if err := out.Send(&inferencev1.InferTensorsStreamResponse{Event: &inferencev1.InferTensorsStreamResponse_ServedBy{ServedBy: servedBy()}}); err != nil {
+	if err := out.Send(&inferencev1.InferTensorsStreamResponse{Event: &inferencev1.InferTensorsStreamResponse_ServedBy{ServedBy: f.served()}}); err != nil {
 		return err
 	}
 	for _, r := range all {
@@ -68,7 +68,7 @@ func (f *fakeInference) GetTensorModel(_ context.Context, req *inferencev1.GetTe
 	if !strings.HasPrefix(req.GetModel(), "small") {
 		return nil, apierr.New(apierr.ModelNotFound, "there is no model %q", req.GetModel()).WithField("model")
 	}
-	return &inferencev1.GetTensorModelResponse{ServedBy: servedBy(), Metadata: &oip.ModelMetadataResponse{
+	return &inferencev1.GetTensorModelResponse{ServedBy: f.served(), Metadata: &oip.ModelMetadataResponse{
 		Name: "small", Versions: []string{"1", "3"}, Platform: "sklearn",
 		Inputs: []*oip.ModelMetadataResponse_TensorMetadata{{Name: "x", Datatype: "FP32", Shape: []int64{-1, 2}}},
 	}}, nil

@@ -35,6 +35,7 @@ type Config struct {
 	Routing   Routing           `yaml:"routing"`
 	Queue     Queue             `yaml:"queue"`
 	Poison    poison.Config     `yaml:"poison"`
+	Quantize  Quantize          `yaml:"quantize"`
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
@@ -135,6 +136,12 @@ type Routing struct {
 	PrefixBlocks int `yaml:"prefix_blocks"`
 }
 
+// Quantize says how weights are quantised.
+type Quantize struct {
+	// Timeout bounds the making of one variant, its measuring included.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
 // DefaultConfig returns the defaults of a process of its own.
 func DefaultConfig() *Config {
 	cfg := &Config{
@@ -165,6 +172,7 @@ func DefaultConfig() *Config {
 			Overcommit: 0.125, BatchShare: 0.75, BatchGrace: 30 * time.Second, InputWeight: 1, OutputWeight: 2,
 		},
 		Poison:       poison.Config{Engines: 2, Among: 3, For: 10 * time.Minute, Max: 4096},
+		Quantize:     Quantize{Timeout: 6 * time.Hour},
 		DrainTimeout: 30 * time.Second,
 	}
 	// A request's body has up to 16 MiB, and an answer may be many vectors.
@@ -213,6 +221,7 @@ func (c *Config) Complete() error {
 	p.Check(c.Routing.MaxWaiters >= 0, "routing.max_waiters", "must not be negative, got %d", c.Routing.MaxWaiters)
 	positive("routing.wait_for_ready", c.Routing.WaitForReady)
 	positive("routing.timeout", c.Routing.Timeout)
+	positive("quantize.timeout", c.Quantize.Timeout)
 	positive("drain_timeout", c.DrainTimeout)
 	c.Routing.validate(&p)
 	c.Queue.validate(&p)

@@ -120,6 +120,8 @@ func (c Placement) validate(p *config.Problems, prefix string) {
 			replicas(at+"max_replicas", *m.MaxReplicas, 1)
 			p.Check(m.MinReplicas == nil || *m.MinReplicas <= *m.MaxReplicas, prefix+"."+at+"max_replicas", "must not be less than min_replicas")
 		}
+		p.Check(m.MaxQualityLoss == nil || *m.MaxQualityLoss >= 0 && *m.MaxQualityLoss <= placement.MaxQualityLoss,
+			prefix+"."+at+"max_quality_loss", "must be from 0 to %d", placement.MaxQualityLoss)
 		p.Check(m.IdleUnload == nil || *m.IdleUnload >= 0, prefix+"."+at+"idle_unload", "must not be negative")
 	}
 }

@@ -156,11 +156,7 @@ func (s *Service) newRouter() *routing.Router {
 	return routing.New(routing.Options{
 		Views: s.fleet, Scheduler: s.scheduler, Clock: s.opts.clock,
 		MaxAttempts: cfg.MaxAttempts, WaitForReady: cfg.WaitForReady, MaxWaiters: cfg.MaxWaiters,
-		Problem: func(digest string) string {
-			status, _ := s.placement.Status(digest)
-			return status.Problem
-		},
-		Pending: s.placement.Pending, Planned: s.placement.Planned, Poison: s.poison,
+		Problem: s.placement.Problem, Pending: s.placement.Pending, Planned: s.placement.Planned, Poison: s.poison,
 		Attempted: func(ctx context.Context, c *fleet.Copy, reason apierr.Reason) {
 			s.metrics.Attempt(ctx, c.Worker().ID(), string(reason))
 		},
@@ -223,7 +219,9 @@ func (s *Service) readyCopies() map[string]int64 {
 		return out
 	}
 	for _, v := range snapshot.Serving() {
-		out[v.Model] += int64(len(view.Ready(v.Digest)))
+		for _, one := range v.Variants {
+			out[v.Model] += int64(len(view.Ready(one.Digest)))
+		}
 	}
 	return out
 }

@@ -99,6 +99,7 @@ func (s *Service) build(ctx context.Context) error {
 	s.router = s.newRouter()
 	s.server = api.New(api.Options{
 		Catalog: s.follower, Fleet: s.fleet, Router: s.router, Metrics: s.metrics, Placement: s.placement,
+		Variants: s.cfg.Placement.policies(), QuantizeTimeout: s.cfg.Quantize.Timeout,
 		Clock: o.clock, Replica: s.replica, Timeout: s.cfg.Routing.Timeout,
 	})
 	s.registered = &registration{service: s}
@@ -116,7 +117,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	validator, err := protovalidate.New(protovalidate.WithMessages(
 		&inferencev1.InvokeRequest{}, &inferencev1.EmbedRequest{}, &inferencev1.CountTokensRequest{}, &inferencev1.GetServedModelRequest{},
 		&inferencev1.ListServedModelsRequest{}, &inferencev1.ListWorkersRequest{},
-		&inferencev1.InferTensorsRequest{}, &inferencev1.GetTensorModelRequest{},
+		&inferencev1.InferTensorsRequest{}, &inferencev1.GetTensorModelRequest{}, &inferencev1.QuantizeModelRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)

@@ -53,8 +53,8 @@ type Limits struct {
 	// Models bounds the models, AliasesPerModel the aliases of each.
 	Models          int `yaml:"models"`
 	AliasesPerModel int `yaml:"aliases_per_model"`
-	// ModelBytes bounds the versions of one model, encoded: all of it travels in
-	// one message, for which consumers need room.
+	// ModelBytes bounds the versions of one model with their variants, encoded:
+	// all of it travels in one message, for which consumers need room.
 	ModelBytes config.Bytes `yaml:"model_bytes"`
 	// Watchers bounds the open watch streams.
 	Watchers int `yaml:"watchers"`

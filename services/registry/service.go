@@ -1,7 +1,7 @@
 // Package registry is the service that says which version of a model serves.
-// It keeps models, immutable versions, aliases and splits on SQLite or
-// PostgreSQL, gives every change a revision, and streams changes to whoever
-// watches. Start reading at New, which puts the parts together.
+// It keeps models, immutable versions with their variants, aliases and splits on
+// SQLite or PostgreSQL, gives every change a revision, and streams changes to
+// whoever watches. Start reading at New, which puts the parts together.
 package registry
 
 import (
@@ -127,7 +127,8 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	validator, err := protovalidate.New(protovalidate.WithMessages(
 		&registryv1.CreateModelRequest{}, &registryv1.GetModelRequest{}, &registryv1.ListModelsRequest{},
 		&registryv1.DeleteModelRequest{}, &registryv1.CreateVersionRequest{}, &registryv1.GetVersionRequest{},
-		&registryv1.ListVersionsRequest{}, &registryv1.SetAliasRequest{}, &registryv1.GetAliasRequest{},
+		&registryv1.ListVersionsRequest{}, &registryv1.CreateVariantRequest{}, &registryv1.GetVariantRequest{},
+		&registryv1.ListVariantsRequest{}, &registryv1.DeleteVariantRequest{}, &registryv1.SetAliasRequest{}, &registryv1.GetAliasRequest{},
 		&registryv1.ListAliasesRequest{}, &registryv1.DeleteAliasRequest{}, &registryv1.SetSplitRequest{},
 		&registryv1.GetSplitRequest{}, &registryv1.DeleteSplitRequest{}, &registryv1.WatchRequest{},
 	))

@@ -103,6 +103,12 @@ func OpenAIBody(err error, requestID string) []byte {
 	return marshal(newOpenAI(requestID, apierr.From(err)))
 }
 
+// ProblemBody returns err as a problem document, for an error event inside a
+// stream whose status was sent long ago.
+func ProblemBody(err error, requestID string) []byte {
+	return marshal(NewProblem(requestID, err))
+}
+
 func write(w http.ResponseWriter, e *apierr.Error, contentType string, body any) {
 	h := w.Header()
 	h.Set("Content-Type", contentType)

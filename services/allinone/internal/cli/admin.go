@@ -117,13 +117,7 @@ func modelRows(workers []any) []any {
 // fetched says how far the fetching of a model's files is, or nothing when none
 // are being fetched.
 func fetched(progress any) string {
-	number := func(key string) float64 {
-		n, err := strconv.ParseFloat(fmt.Sprint(lookup(progress, key)), 64)
-		if err != nil {
-			return 0
-		}
-		return n
-	}
+	number := func(key string) float64 { return number(lookup(progress, key)) }
 	if progress == nil {
 		return ""
 	}

@@ -116,6 +116,7 @@ func errorFrom(raw []byte, status int, requestID string) error {
 			Type    string `json:"type"`
 		} `json:"error"`
 		Title  string `json:"title"`
+		Status int    `json:"status"`
 		Detail string `json:"detail"`
 		Code   string `json:"code"`
 	}
@@ -133,11 +134,14 @@ func errorFrom(raw []byte, status int, requestID string) error {
 	}
 	e.Message = firstOf(shape.Detail, shape.Title, e.Message)
 	e.Code = firstOf(shape.Code, e.Code)
+	if status < http.StatusBadRequest && shape.Status > 0 {
+		e.Status = shape.Status // of a stream, whose own status was sent long ago
+	}
 	return e
 }
 
 // stream posts body and hands every server-sent event's data to each until
-// `[DONE]`. A stream that ends before that is an error.
+// `[DONE]`. A stream that ends before that, or with an event `error`, is an error.
 func (c *client) stream(ctx context.Context, path string, body any, each func(data []byte) error) error {
 	resp, err := c.send(ctx, http.MethodPost, path, body)
 	if err != nil {
@@ -146,7 +150,16 @@ func (c *client) stream(ctx context.Context, path string, body any, each func(da
 	defer resp.Body.Close()
 	scanner := bufio.NewScanner(resp.Body)
 	scanner.Buffer(nil, maxEventBytes)
+	named := ""
 	for scanner.Scan() {
+		if name, ok := strings.CutPrefix(scanner.Text(), "event:"); ok {
+			named = strings.TrimSpace(name)
+			continue
+		}
+		if len(scanner.Bytes()) == 0 {
+			named = "" // the next event has no name yet
+			continue
+		}
 		data, ok := bytes.CutPrefix(scanner.Bytes(), []byte("data:"))
 		if !ok {
 			continue
@@ -155,7 +168,7 @@ func (c *client) stream(ctx context.Context, path string, body any, each func(da
 		if string(data) == "[DONE]" {
 			return nil
 		}
-		if bytes.HasPrefix(data, []byte(`{"error"`)) {
+		if named == "error" || bytes.HasPrefix(data, []byte(`{"error"`)) {
 			return errorFrom(data, resp.StatusCode, resp.Header.Get("x-request-id"))
 		}
 		if err := each(data); err != nil {

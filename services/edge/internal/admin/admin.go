@@ -49,13 +49,28 @@ type Server struct {
 	records   Records
 	authz     *authz.Authorizer
 	inference inferencev1.InferenceServiceClient
+	variants  Variants
 	clock     clock.Clock
 	log       *slog.Logger
 }
 
-// New returns a server. records may be nil when the trail cannot be read.
-func New(keys Keys, records Records, a *authz.Authorizer, inference inferencev1.InferenceServiceClient, c clock.Clock, log *slog.Logger) *Server {
-	return &Server{keys: keys, records: records, authz: a, inference: inference, clock: c, log: log}
+// Deps is what a Server works with. All of it is needed but Records, which are nil
+// when the trail cannot be read.
+type Deps struct {
+	Keys       Keys
+	Records    Records
+	Authorizer *authz.Authorizer
+	Inference  inferencev1.InferenceServiceClient
+	Variants   Variants
+	Clock      clock.Clock
+	Log        *slog.Logger
+}
+
+// New returns a server.
+func New(d Deps) *Server {
+	return &Server{
+		keys: d.Keys, records: d.Records, authz: d.Authorizer, inference: d.Inference, variants: d.Variants, clock: d.Clock, log: d.Log,
+	}
 }
 
 // caller returns who asks; the steps before have put it there.

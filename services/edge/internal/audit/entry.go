@@ -57,7 +57,8 @@ func (e *Entry) SetResource(s string) {
 	e.set(func(r *Record) { r.Resource = s[:min(len(s), 256)] })
 }
 
-// SetServedBy notes the model's version that answered, `name@v3`.
+// SetServedBy notes the model's version that answered, `name@v3`, and where it was
+// not by its own weights the variant: `name@v3 q4_k_m`.
 func (e *Entry) SetServedBy(version string) { e.set(func(r *Record) { r.ServedBy = version }) }
 
 // SetArm notes the arm of the traffic split that answered.

@@ -155,6 +155,7 @@ func TestDefaultPolicy(t *testing.T) {
 		"AdminService/RevokeApiKey":     admins,
 		"AdminService/ListAuditRecords": admins,
 		"AdminService/ListWorkers":      platform,
+		"AdminService/QuantizeModel":    platform,
 
 		"SearchService/CreateCollection":     developer,
 		"SearchService/GetCollection":        everyone,
@@ -173,6 +174,10 @@ func TestDefaultPolicy(t *testing.T) {
 		"RegistryService/CreateVersion": platform,
 		"RegistryService/GetVersion":    developer,
 		"RegistryService/ListVersions":  developer,
+		"RegistryService/CreateVariant": platform,
+		"RegistryService/GetVariant":    developer,
+		"RegistryService/ListVariants":  developer,
+		"RegistryService/DeleteVariant": platform,
 		"RegistryService/SetAlias":      platform,
 		"RegistryService/GetAlias":      developer,
 		"RegistryService/ListAliases":   developer,

@@ -109,6 +109,8 @@ func adminMethods() map[string]Method {
 		edgev1.AdminService_RevokeApiKey_FullMethodName:     {Type: "api-key", Action: "revoke", ID: id},
 		edgev1.AdminService_ListAuditRecords_FullMethodName: {Type: "audit", Action: "list"},
 		edgev1.AdminService_ListWorkers_FullMethodName:      {Type: "worker", Action: "list", Platform: true},
+		// What comes of it is a variant: who may not create one may not have it made.
+		edgev1.AdminService_QuantizeModel_FullMethodName: {Type: "registry-variant", Action: "create", ID: modelName, Platform: true},
 	}
 }
 
@@ -135,6 +137,10 @@ func registryMethods() map[string]Method {
 		registryv1.RegistryService_CreateVersion_FullMethodName: {Type: "registry-version", Action: "create", ID: modelName},
 		registryv1.RegistryService_GetVersion_FullMethodName:    {Type: "registry-version", Action: "get", ID: modelName},
 		registryv1.RegistryService_ListVersions_FullMethodName:  {Type: "registry-version", Action: "list", ID: modelName},
+		registryv1.RegistryService_CreateVariant_FullMethodName: {Type: "registry-variant", Action: "create", ID: modelName},
+		registryv1.RegistryService_GetVariant_FullMethodName:    {Type: "registry-variant", Action: "get", ID: modelName},
+		registryv1.RegistryService_ListVariants_FullMethodName:  {Type: "registry-variant", Action: "list", ID: modelName},
+		registryv1.RegistryService_DeleteVariant_FullMethodName: {Type: "registry-variant", Action: "delete", ID: modelName},
 		registryv1.RegistryService_SetAlias_FullMethodName:      {Type: "registry-alias", Action: "set", ID: modelName},
 		registryv1.RegistryService_GetAlias_FullMethodName:      {Type: "registry-alias", Action: "get", ID: modelName},
 		registryv1.RegistryService_ListAliases_FullMethodName:   {Type: "registry-alias", Action: "list", ID: modelName},

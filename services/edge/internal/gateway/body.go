@@ -11,6 +11,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	oip "github.com/poterne/poterne/proto/gen/inference"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 )
 
 // The bounds on what is still done about a body that nobody will read. What has
@@ -32,7 +33,7 @@ type body struct {
 	timeout time.Duration
 	err     error
 
-	raw io.Reader
+	raw io.ReadCloser
 	// expects: reading it tells the client to send it (Expect: 100-continue).
 	expects bool
 	// began: reading it has begun. whole: it was read to its end.
@@ -47,6 +48,9 @@ func (h *handler) limitBody(w http.ResponseWriter, r *http.Request) *body {
 		raw: r.Body, expects: r.Header.Get("Expect") != "", whole: r.Body == http.NoBody,
 	}
 }
+
+// allow bounds the body to n bytes, before any of it is read.
+func (b *body) allow(w http.ResponseWriter, n int64) { b.ReadCloser = http.MaxBytesReader(w, b.raw, n) }
 
 // readAll reads the whole body.
 func (b *body) readAll() ([]byte, error) {
@@ -97,10 +101,18 @@ func (b *body) fail(err error) error {
 	return err
 }
 
+// maxBody is how large the body of a request for rt may be, in bytes.
+func (h *handler) maxBody(rt *route) int64 {
+	if rt.rpc == edgev1.AdminService_QuantizeModel_FullMethodName {
+		return max(int64(h.cfg.MaxBodyBytes), maxQuantizeBody)
+	}
+	return int64(h.cfg.MaxBodyBytes)
+}
+
 // checkBody refuses what can be refused before the body is read.
 func (h *handler) checkBody(r *http.Request, rt *route) error {
-	if r.ContentLength > int64(h.cfg.MaxBodyBytes) {
-		return tooLarge(int64(h.cfg.MaxBodyBytes))
+	if limit := h.maxBody(rt); r.ContentLength > limit {
+		return tooLarge(limit)
 	}
 	if r.ContentLength == 0 {
 		return nil

@@ -64,6 +64,7 @@ type handler struct {
 	routes  routes
 	gateway *runtime.ServeMux
 	openai  edgev1.OpenAIServiceClient
+	admin   edgev1.AdminServiceClient
 	tensors oip.GRPCInferenceServiceClient
 	tracer  trace.Tracer
 	metrics *metrics.HTTP
@@ -73,7 +74,7 @@ type handler struct {
 // New returns the handler of everything on the HTTP port.
 func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	h := &handler{
-		Deps: d, cfg: cfg, openai: edgev1.NewOpenAIServiceClient(d.Conn),
+		Deps: d, cfg: cfg, openai: edgev1.NewOpenAIServiceClient(d.Conn), admin: edgev1.NewAdminServiceClient(d.Conn),
 		tensors: oip.NewGRPCInferenceServiceClient(d.Conn),
 		tracer:  d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
 	}
@@ -123,7 +124,7 @@ func (h *handler) openGateway(ctx context.Context) error {
 	for _, register := range []func() error{
 		func() error { return edgev1.RegisterOpenAIServiceHandlerClient(ctx, h.gateway, h.openai) },
 		func() error {
-			return edgev1.RegisterAdminServiceHandlerClient(ctx, h.gateway, edgev1.NewAdminServiceClient(h.Conn))
+			return edgev1.RegisterAdminServiceHandlerClient(ctx, h.gateway, h.admin)
 		},
 		func() error {
 			return searchv1.RegisterSearchServiceHandlerClient(ctx, h.gateway, searchv1.NewSearchServiceClient(h.Conn))
@@ -170,7 +171,7 @@ func (h *handler) withCORS(next http.Handler) http.Handler {
 		ExposedHeaders: []string{
 			"X-Request-Id", "Traceparent", "Retry-After", "RateLimit", "RateLimit-Policy",
 			"X-RateLimit-Limit-Requests", "X-RateLimit-Remaining-Requests", "X-RateLimit-Reset-Requests",
-			"X-Poterne-Model", "X-Poterne-Arm", "X-Poterne-Cache", headerJSONLength,
+			"X-Poterne-Model", "X-Poterne-Variant", "X-Poterne-Variant-Reason", "X-Poterne-Arm", "X-Poterne-Cache", headerJSONLength,
 		},
 		MaxAge: int(h.cfg.CORS.MaxAge.Seconds()),
 	}).Handler(next)
@@ -250,6 +251,7 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 // call makes a request into a call, for somebody who was let in: nothing of the
 // body was read before.
 func (h *handler) call(w *writer, r *http.Request, rt *route) {
+	w.body.allow(w.ResponseWriter, h.maxBody(rt))
 	if err := h.checkBody(r, rt); err != nil {
 		writeError(w, r, err)
 		return
@@ -262,6 +264,8 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 		h.chat(w, r)
 	case edgev1.OpenAIService_CreateCompletion_FullMethodName:
 		h.completion(w, r)
+	case edgev1.AdminService_QuantizeModel_FullMethodName:
+		h.quantize(w, r)
 	default:
 		// The grpc-gateway splits the path as it came, so that an escaped slash
 		// stays part of an id.

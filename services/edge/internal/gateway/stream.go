@@ -34,7 +34,7 @@ const done = "[DONE]"
 func startStream[T any, M interface {
 	*T
 	proto.Message
-}](h *handler, w *writer, r *http.Request, open func(context.Context) (grpc.ServerStreamingClient[T], error),
+}](h *handler, w *writer, r *http.Request, failed failure, open func(context.Context) (grpc.ServerStreamingClient[T], error),
 ) {
 	ctx, cancel := context.WithCancel(h.callContext(r.Context(), r.Header))
 	defer cancel()
@@ -78,7 +78,7 @@ func startStream[T any, M interface {
 	}
 	h.metrics.StreamOpened(ctx)
 	defer h.metrics.StreamClosed(ctx)
-	s := &stream{handler: h, out: sse.New(w)}
+	s := &stream{handler: h, out: sse.New(w), failed: failed}
 	s.run(ctx, first, events)
 }
 
@@ -94,7 +94,21 @@ type event struct {
 type stream struct {
 	handler *handler
 	out     *sse.Writer
+	failed  failure
 	buf     []byte
+}
+
+// failure writes an error into a stream, in the shape that its clients read.
+type failure func(out *sse.Writer, err error, requestID string) error
+
+// openAIFailure is one event like the others, as OpenAI's SDKs expect it.
+func openAIFailure(out *sse.Writer, err error, requestID string) error {
+	return out.Event(httperr.OpenAIBody(err, requestID))
+}
+
+// problemFailure is an event of its own name.
+func problemFailure(out *sse.Writer, err error, requestID string) error {
+	return out.Named("error", httperr.ProblemBody(err, requestID))
 }
 
 // run writes events until the end. A write that fails means that the client is
@@ -144,5 +158,5 @@ func (s *stream) write(ctx context.Context, e event) (more bool, err error) {
 
 // fail tells of a failure inside the stream.
 func (s *stream) fail(ctx context.Context, err error) error {
-	return s.out.Event(httperr.OpenAIBody(err, requestid.FromContext(ctx)))
+	return s.failed(s.out, err, requestid.FromContext(ctx))
 }

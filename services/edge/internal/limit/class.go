@@ -73,6 +73,7 @@ func Table() map[string]Class {
 		edgev1.AdminService_RevokeApiKey_FullMethodName:     Write,
 		edgev1.AdminService_ListAuditRecords_FullMethodName: Read,
 		edgev1.AdminService_ListWorkers_FullMethodName:      Read,
+		edgev1.AdminService_QuantizeModel_FullMethodName:    Write,
 
 		searchv1.SearchService_CreateCollection_FullMethodName:     Write,
 		searchv1.SearchService_GetCollection_FullMethodName:        Read,
@@ -91,6 +92,10 @@ func Table() map[string]Class {
 		registryv1.RegistryService_CreateVersion_FullMethodName: Write,
 		registryv1.RegistryService_GetVersion_FullMethodName:    Read,
 		registryv1.RegistryService_ListVersions_FullMethodName:  Read,
+		registryv1.RegistryService_CreateVariant_FullMethodName: Write,
+		registryv1.RegistryService_GetVariant_FullMethodName:    Read,
+		registryv1.RegistryService_ListVariants_FullMethodName:  Read,
+		registryv1.RegistryService_DeleteVariant_FullMethodName: Write,
 		registryv1.RegistryService_SetAlias_FullMethodName:      Write,
 		registryv1.RegistryService_GetAlias_FullMethodName:      Read,
 		registryv1.RegistryService_ListAliases_FullMethodName:   Read,

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 )
 
@@ -49,12 +50,17 @@ type Deadlines struct {
 	Generate time.Duration `yaml:"generate"`
 	// Infer is for tensors, streams included.
 	Infer time.Duration `yaml:"infer"`
+	// Quantize is for the making of a variant, which is a write that may take hours.
+	Quantize time.Duration `yaml:"quantize"`
 	// Watch is for streams about the gateway itself: health and reflection. They
 	// need no credentials; a watcher opens the next one, as gRPC's own does.
 	Watch time.Duration `yaml:"watch"`
 }
 
-func (d Deadlines) of(c limit.Class) time.Duration {
+func (d Deadlines) of(method string, c limit.Class) time.Duration {
+	if method == edgev1.AdminService_QuantizeModel_FullMethodName {
+		return d.Quantize
+	}
 	switch c {
 	case limit.Generate:
 		return d.Generate
@@ -80,7 +86,7 @@ func DefaultConfig() Config {
 		Address:           AddressConfig{RequestsPerMinute: 600_000, FailureCost: 1000, MaxAddresses: 65536},
 		Deadlines: Deadlines{
 			Default: time.Minute, Embed: 2 * time.Minute, Write: 5 * time.Minute,
-			Generate: 10 * time.Minute, Infer: 10 * time.Minute, Watch: time.Hour,
+			Generate: 10 * time.Minute, Infer: 10 * time.Minute, Quantize: 6 * time.Hour, Watch: time.Hour,
 		},
 		Redis: limit.DefaultRedisConfig(),
 	}
@@ -122,6 +128,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 		{"write", c.Deadlines.Write},
 		{"generate", c.Deadlines.Generate},
 		{"infer", c.Deadlines.Infer},
+		{"quantize", c.Deadlines.Quantize},
 		{"watch", c.Deadlines.Watch},
 	} {
 		p.Check(d.value > 0, prefix+".deadlines."+d.key, "must be positive, got %v", d.value)

@@ -43,6 +43,7 @@ func card(id string, m *inferencev1.ServedModel) *edgev1.ModelCard {
 	c := &edgev1.ModelCard{
 		Id: id, Object: "model", Created: m.GetCreateTime().GetSeconds(), OwnedBy: ownedBy,
 		Task: taskName(m.GetTask()), State: stateName(m.GetState()), Aliases: m.GetAliases(),
+		PlacementProblem: m.GetPlacementProblem(), Variants: m.GetVariants(),
 	}
 	if v := m.GetDefaultVersion(); v > 0 {
 		c.Version = fmt.Sprintf("%s@v%d", m.GetName(), v)

@@ -31,12 +31,20 @@ const (
 	HeaderModel = "x-poterne-model"
 	// HeaderArm is the arm of the traffic split that the caller fell into.
 	HeaderArm = "x-poterne-arm"
+	// HeaderVariant is the variant of the version that answered, where that has
+	// several, and HeaderVariantReason why it was not the best that is allowed:
+	// placement or saturation.
+	HeaderVariant       = "x-poterne-variant"
+	HeaderVariantReason = "x-poterne-variant-reason"
 	// HeaderCache is what the response cache did: always bypass, until there is
 	// one that may answer.
 	HeaderCache = "x-poterne-cache"
 )
 
 const cacheBypass = "bypass"
+
+// ownWeights is how a version's own weights are called among its variants.
+const ownWeights = "base"
 
 // Inference is what this package needs of the inference service.
 type Inference interface {
@@ -90,13 +98,35 @@ func Served(ctx context.Context, setHeader func(metadata.MD) error, by *inferenc
 	if by.GetArm() != "" {
 		md.Set(HeaderArm, by.GetArm())
 	}
+	if by.GetVariant() != "" {
+		md.Set(HeaderVariant, by.GetVariant())
+	}
+	if why := reasonName(by.GetVariantReason()); why != "" {
+		md.Set(HeaderVariantReason, why)
+	}
 	entry := audit.From(ctx)
+	if by.GetVariant() != "" && by.GetVariant() != ownWeights {
+		version += " " + by.GetVariant()
+	}
 	entry.SetServedBy(version)
 	entry.SetArm(by.GetArm())
 	if err := setHeader(md); err != nil {
 		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
 	}
 	return nil
+}
+
+func reasonName(r inferencev1.VariantReason) string {
+	switch r {
+	case inferencev1.VariantReason_VARIANT_REASON_PLACEMENT:
+		return "placement"
+	case inferencev1.VariantReason_VARIANT_REASON_SATURATION:
+		return "saturation"
+	case inferencev1.VariantReason_VARIANT_REASON_UNSPECIFIED:
+		return ""
+	default:
+		return ""
+	}
 }
 
 func unaryHeader(ctx context.Context) func(metadata.MD) error {

@@ -153,3 +153,17 @@ func TestHeadersAreDescribed(t *testing.T) {
 		}
 	}
 }
+
+// TestStreamsOfEvents holds that a call that only streams says so, and that its
+// events are what the document allows.
+func TestStreamsOfEvents(t *testing.T) {
+	doc := parse(t)
+	ok := at(doc, "paths", "/v1/admin/quantizations", "post", "responses", "200", "content")
+	if at(ok, "text/event-stream", "schema") == nil || at(ok, "application/json") != nil {
+		t.Errorf("the answer's content is %v", ok)
+	}
+	event := at(doc, "components", "schemas", "edge.QuantizeModelResponse")
+	if forms, _ := at(event, "oneOf").([]any); len(forms) != 3 || at(event, "additionalProperties") != nil {
+		t.Errorf("an event is %v", event)
+	}
+}

@@ -21,6 +21,7 @@ import (
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/edge/internal/admin"
 	"github.com/poterne/poterne/services/edge/internal/apikey"
 	"github.com/poterne/poterne/services/edge/internal/audit"
@@ -77,8 +78,10 @@ type Deps struct {
 	IDs       ids.Source
 	// Random is where secrets come from; nil is crypto/rand.
 	Random io.Reader
-	// Inference is asked for the workers.
+	// Inference is asked for the workers, and to quantise.
 	Inference inferencev1.InferenceServiceClient
+	// Registry is told of the variants that were made.
+	Registry registryv1.RegistryServiceClient
 	// OpenRedis connects to the Redis where replicas share their limits; nil when
 	// none can be configured.
 	OpenRedis func(limit.RedisConfig) limit.Scripts
@@ -148,7 +151,9 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 		return s, err
 	}
 	s.Addresses = clientaddr.New(proxies)
-	s.Admin = admin.New(s.keys, records, authorizer, d.Inference, d.Clock, log)
+	s.Admin = admin.New(admin.Deps{
+		Keys: s.keys, Records: records, Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
+	})
 	limiter, err := s.openLimiter(cfg.Limits, d, log, m)
 	if err != nil {
 		return s, err

@@ -39,7 +39,19 @@ func (s *Writer) Begin() error {
 // Event sends data as one event. A line break in data, which in JSON can only
 // stand between its parts, becomes a space, since it would end the line.
 func (s *Writer) Event(data []byte) error {
-	s.buf = append(s.buf[:0], "data: "...)
+	s.buf = s.buf[:0]
+	return s.data(data)
+}
+
+// Named sends data as one event of a type, which must have no line break: clients
+// that do not look for it pass it over.
+func (s *Writer) Named(event string, data []byte) error {
+	s.buf = append(append(append(s.buf[:0], "event: "...), event...), '\n')
+	return s.data(data)
+}
+
+func (s *Writer) data(data []byte) error {
+	s.buf = append(s.buf, "data: "...)
 	start := len(s.buf)
 	s.buf = append(s.buf, data...)
 	if body := s.buf[start:]; bytes.ContainsAny(body, "\r\n") {

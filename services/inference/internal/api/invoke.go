@@ -28,6 +28,8 @@ func (s *Server) Invoke(ctx context.Context, req *inferencev1.InvokeRequest) (re
 	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody(), Replica: s.opts.Replica}
 	j.query.Print = s.printInvoke(j.query.Tenant, ask)
 	err = s.route(ctx, &j, func(ctx context.Context, run *routing.Run) (bool, error) {
+		restore := on(&ask.Digest, run)
+		defer restore()
 		answer, err := run.Copy().Worker().Client().Invoke(ctx, ask)
 		if err != nil {
 			return false, err
@@ -63,6 +65,8 @@ func (s *Server) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (resp
 	}
 	j.query.Print = s.printMessage(j.query.Tenant, ask)
 	err = s.route(ctx, &j, func(ctx context.Context, run *routing.Run) (bool, error) {
+		restore := on(&ask.Digest, run)
+		defer restore()
 		answer, err := run.Copy().Worker().Client().Embed(ctx, ask)
 		if err != nil {
 			return false, err
@@ -94,6 +98,8 @@ func (s *Server) CountTokens(ctx context.Context, req *inferencev1.CountTokensRe
 	}
 	ask := &workerv1.TokenizeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody()}
 	err = s.route(ctx, &j, func(ctx context.Context, run *routing.Run) (bool, error) {
+		restore := on(&ask.Digest, run)
+		defer restore()
 		answer, err := run.Copy().Worker().Client().Tokenize(ctx, ask)
 		if err != nil {
 			return false, err

@@ -5,6 +5,7 @@ import (
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/reference"
@@ -71,13 +72,17 @@ func (s *Server) served(m *catalog.Model, def *catalog.Version, reachable []*cat
 		out.DefaultVersion, out.Digest = def.Number, def.Digest
 	}
 	describe(out, m, def, view)
+	s.listVariants(out, m, def, view)
 	workers := make(map[*fleet.Worker]bool)
 	for _, v := range reachable {
-		for _, c := range view.Ready(v.Digest) {
-			workers[c.Worker()] = true
-		}
-		if view.Loading(v.Digest) > 0 && out.GetState() != inferencev1.ServingState_SERVING_STATE_READY {
-			out.State = inferencev1.ServingState_SERVING_STATE_LOADING
+		allowed, _ := s.allowed(m, v)
+		for _, one := range allowed {
+			for _, c := range view.Ready(one.Digest) {
+				workers[c.Worker()] = true
+			}
+			if view.Loading(one.Digest) > 0 && out.GetState() != inferencev1.ServingState_SERVING_STATE_READY {
+				out.State = inferencev1.ServingState_SERVING_STATE_LOADING
+			}
 		}
 	}
 	if len(workers) > 0 {
@@ -120,11 +125,8 @@ func describe(out *inferencev1.ServedModel, m *catalog.Model, v *catalog.Version
 	out.ContextLength = v.Spec.GetContextLength()
 	out.EmbeddingDimensions = v.Spec.GetEmbeddingDimensions()
 	var reported int32
-	for _, c := range view.Ready(v.Digest) {
-		for _, l := range c.Worker().Report().State.GetModels() {
-			if l.GetDigest() != v.Digest {
-				continue
-			}
+	for _, one := range v.Variants {
+		for _, l := range loaded(view, one.Digest) {
 			if n := l.GetContextLength(); n > 0 && (reported == 0 || n < reported) {
 				reported = n
 			}
@@ -136,6 +138,18 @@ func describe(out *inferencev1.ServedModel, m *catalog.Model, v *catalog.Version
 	if reported > 0 {
 		out.ContextLength = reported
 	}
+}
+
+// loaded returns what workers say of their ready copies of a digest.
+func loaded(view *fleet.View, digest string) (out []*workerv1.LoadedModel) {
+	for _, c := range view.Ready(digest) {
+		for _, l := range c.Worker().Report().State.GetModels() {
+			if l.GetDigest() == digest {
+				out = append(out, l)
+			}
+		}
+	}
+	return out
 }
 
 // maxToken bounds what a page token may hold.

@@ -46,6 +46,8 @@ type Router interface {
 type Placement interface {
 	// Status returns how a version is placed; false when it does not serve.
 	Status(digest string) (placement.Status, bool)
+	// Problem returns why a version or a variant is not where it should be, or "".
+	Problem(digest string) string
 }
 
 // Options is what a Server needs.
@@ -54,6 +56,8 @@ type Options struct {
 	Fleet   Fleet
 	Router  Router
 	Metrics *metrics.Metrics
+	// Variants may be nil: each version is then served by its own weights.
+	Variants Variants
 	// Placement may be nil: nothing is then said of it.
 	Placement Placement
 	Clock     clock.Clock
@@ -61,6 +65,8 @@ type Options struct {
 	Replica string
 	// Timeout is the deadline of a request that has none.
 	Timeout time.Duration
+	// QuantizeTimeout bounds a quantisation, whatever deadline it has.
+	QuantizeTimeout time.Duration
 }
 
 // Server implements poterne.inference.v1.InferenceService. It is safe for
@@ -87,6 +93,8 @@ const (
 
 	operationTensors     = "infer"
 	operationTensorModel = "tensor-model"
+
+	operationQuantize = "quantize"
 )
 
 // ask is what every request for a model says.
@@ -133,6 +141,7 @@ func classOf(p inferencev1.Priority) fair.Class {
 type job struct {
 	target    catalog.Target
 	query     routing.Query
+	allowed   []*catalog.Variant // that may serve, best first; empty: there is one
 	operation string
 	began     time.Time
 	usage     *commonv1.TokenUsage // as far as the engine counted
@@ -166,6 +175,7 @@ func (s *Server) begin(ctx context.Context, req ask, operation string) (job, err
 			Referenced: snapshot.Serves(v.Digest), WaitForReady: -1,
 		},
 	}
+	s.choose(snapshot, &j)
 	if w := req.GetWaitForReady(); w != nil {
 		j.query.WaitForReady = w.AsDuration()
 	}
@@ -213,6 +223,7 @@ func (j job) servedBy(run *routing.Run) *inferencev1.ServedBy {
 		Model: v.Model, Version: v.Number, Digest: v.Digest, Arm: j.target.Arm,
 		WorkerId: run.Copy().Worker().ID(), Attempts: int32(run.Attempt()),
 	}
+	j.variant(by, run)
 	if w := run.Waited(); w > 0 {
 		by.QueueTime = durationpb.New(w)
 	}

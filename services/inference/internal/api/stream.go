@@ -70,6 +70,8 @@ func (r *relay) try(ctx context.Context, run *routing.Run) (bool, error) {
 	// Ends the worker's stream on every way out of the attempt.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	restore := on(&r.ask.Digest, run)
+	defer restore()
 	r.run, r.announce, r.begun = run, true, false
 	base := r.answer.usage
 	r.base = base

@@ -42,6 +42,8 @@ func (s *Server) InferTensors(ctx context.Context, req *inferencev1.InferTensors
 	ask := &workerv1.InferTensorsRequest{Digest: j.query.Digest, Request: req.GetRequest(), Replica: s.opts.Replica}
 	j.query.Print = s.printMessage(j.query.Tenant, ask)
 	err = s.route(ctx, &j, func(ctx context.Context, run *routing.Run) (bool, error) {
+		restore := on(&ask.Digest, run)
+		defer restore()
 		answer, err := run.Copy().Worker().Client().InferTensors(ctx, ask)
 		if err != nil {
 			return false, err
@@ -69,6 +71,8 @@ func (s *Server) InferTensorsStream(req *inferencev1.InferTensorsRequest, stream
 	ask := &workerv1.InferTensorsRequest{Digest: j.query.Digest, Request: req.GetRequest(), Replica: s.opts.Replica}
 	j.query.Print = s.printMessage(j.query.Tenant, ask)
 	return s.route(ctx, &j, func(ctx context.Context, run *routing.Run) (bool, error) {
+		restore := on(&ask.Digest, run)
+		defer restore()
 		// Ends the worker's stream on every way out of the attempt.
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -142,6 +146,8 @@ func (s *Server) GetTensorModel(ctx context.Context, req *inferencev1.GetTensorM
 	j.query.Light = true
 	ask := &workerv1.GetTensorModelRequest{Digest: j.query.Digest}
 	err = s.route(ctx, &j, func(ctx context.Context, run *routing.Run) (bool, error) {
+		restore := on(&ask.Digest, run)
+		defer restore()
 		answer, err := run.Copy().Worker().Client().GetTensorModel(ctx, ask)
 		if err != nil {
 			return false, err

@@ -25,6 +25,9 @@ type Version struct {
 	Name string
 	// Spec says how to load it; read only.
 	Spec *commonv1.ModelSpec
+	// Variants are the forms in which it can be loaded, best first; its own weights
+	// are among them.
+	Variants []*Variant
 }
 
 // Model is one model with everything that decides what serves it. It is not
@@ -57,10 +60,12 @@ func newModel(state *registryv1.ModelState) *Model {
 	m := &Model{State: state, Aliases: make(map[string]*Version, len(state.GetAliases()))}
 	name := state.GetModel().GetName()
 	for _, v := range state.GetVersions() {
-		m.Versions = append(m.Versions, &Version{
+		one := &Version{
 			Model: name, Number: v.GetNumber(), Digest: v.GetDigest(), Spec: v.GetSpec(),
 			Name: name + "@v" + strconv.Itoa(int(v.GetNumber())),
-		})
+		}
+		one.Variants = variantsOf(one, v.GetVariants())
+		m.Versions = append(m.Versions, one)
 	}
 	slices.SortFunc(m.Versions, func(a, b *Version) int { return int(a.Number - b.Number) })
 	for _, a := range state.GetAliases() {
@@ -102,16 +107,6 @@ func (m *Model) Number(n int32) *Version {
 		return nil
 	}
 	return m.Versions[i]
-}
-
-// Digest returns the version of that digest, or nil.
-func (m *Model) Digest(digest string) *Version {
-	for _, v := range m.Versions {
-		if v.Digest == digest {
-			return v
-		}
-	}
-	return nil
 }
 
 // Default returns the version that answers the model's name where no split

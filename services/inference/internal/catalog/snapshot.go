@@ -19,13 +19,16 @@ import (
 type Snapshot struct {
 	revision int64
 	models   map[string]*Model
-	names    []string   // sorted
-	serving  []*Version // sorted by digest, one for each digest
+	names    []string        // sorted
+	serving  []*Version      // sorted by digest, one for each digest
+	served   map[string]bool // digests of their variants, but their own
 }
 
 // Target is what a reference leads to.
 type Target struct {
 	Version *Version
+	// Variant is the form that was asked for by its digest, or nil.
+	Variant *Variant
 	// Arm is the arm of the split that decided, or "".
 	Arm string
 }
@@ -47,6 +50,17 @@ func index(revision int64, models map[string]*Model) *Snapshot {
 	}
 	slices.SortFunc(s.serving, compareVersions)
 	s.serving = slices.CompactFunc(s.serving, func(a, b *Version) bool { return a.Digest == b.Digest })
+	for _, v := range s.serving {
+		for _, one := range v.Variants {
+			if one.Digest == v.Digest {
+				continue
+			}
+			if s.served == nil {
+				s.served = make(map[string]bool)
+			}
+			s.served[one.Digest] = true
+		}
+	}
 	return s
 }
 
@@ -102,15 +116,17 @@ func (s *Snapshot) Page(after string, n int) ([]*Model, bool) {
 // digest; read only.
 func (s *Snapshot) Serving() []*Version { return s.serving }
 
-// Serves reports whether some name leads to the digest.
+// Serves reports whether some name leads to the digest, or to the version of
+// which it names a variant.
 func (s *Snapshot) Serves(digest string) bool {
 	_, ok := slices.BinarySearchFunc(s.serving, digest, func(v *Version, d string) int {
 		return compareVersions(v, &Version{Digest: d, Model: v.Model})
 	})
-	return ok
+	return ok || s.served[digest]
 }
 
-// Resolve returns the version that a reference leads to. A bare name follows
+// Resolve returns the version that a reference leads to, and the variant when it
+// is a digest. A bare name follows
 // the model's split, which key is stuck to, then the alias `production`, then
 // the only version. Errors are MODEL_NOT_FOUND, INVALID_ARGUMENT and
 // FAILED_PRECONDITION.
@@ -127,11 +143,11 @@ func (s *Snapshot) Resolve(model, key string) (Target, error) {
 	if !ok {
 		return Target{}, notFound(ref, "there is no model %q", ref.Name)
 	}
-	v := m.qualified(ref)
-	if v == nil {
+	t := m.qualified(ref)
+	if t.Version == nil {
 		return Target{}, notFound(ref, "model %q has no %s", ref.Name, qualifier(ref))
 	}
-	return Target{Version: v}, nil
+	return t, nil
 }
 
 func (m *Model) byName(key string) (Target, error) {
@@ -150,19 +166,17 @@ func (m *Model) byName(key string) (Target, error) {
 		m.Name(), len(m.Versions), ProductionAlias, m.Name(), m.Versions[len(m.Versions)-1].Number)
 }
 
-func (m *Model) qualified(ref reference.Ref) *Version {
+func (m *Model) qualified(ref reference.Ref) (t Target) {
 	switch ref.Kind {
 	case reference.Alias:
-		return m.Aliases[ref.Alias]
+		t.Version = m.Aliases[ref.Alias]
 	case reference.Number:
-		return m.Number(ref.Number)
+		t.Version = m.Number(ref.Number)
 	case reference.Digest:
-		return m.Digest(ref.Digest)
+		t.Version, t.Variant = m.digest(ref.Digest)
 	case reference.Default:
-		return nil
-	default:
-		return nil
 	}
+	return t
 }
 
 func qualifier(ref reference.Ref) string {

@@ -79,3 +79,47 @@ func Split(arm string, version, weight int) Change {
 		})
 	}
 }
+
+// VariantDigest is the digest of a variant made by Variant.
+func VariantDigest(model string, number int, variant string) string {
+	return Digest(fmt.Sprintf("%s@v%d/%s", model, number, variant))
+}
+
+// Variant adds a variant of so many bytes to a version. A loss below 0 was not
+// measured.
+func Variant(version int, name string, bytes int64, loss float64) Change {
+	return func(m *registryv1.ModelState) {
+		v := m.GetVersions()[version-1]
+		one := &registryv1.Variant{
+			Model: v.GetModel(), Version: v.GetNumber(), Name: name, Digest: VariantDigest(v.GetModel(), version, name),
+			Spec: &commonv1.ModelSpec{
+				Task: v.GetSpec().GetTask(), Engine: Engine, ContextLength: v.GetSpec().GetContextLength(),
+				Artifacts: []*commonv1.Artifact{{SizeBytes: bytes}},
+			},
+			SizeBytes: bytes,
+		}
+		if loss >= 0 {
+			one.Quality = &registryv1.Quality{Loss: loss}
+		}
+		v.Variants = append(v.Variants, one)
+	}
+}
+
+// Sized makes every version's own weights so many bytes.
+func Sized(bytes int64) Change {
+	return func(m *registryv1.ModelState) {
+		for _, v := range m.GetVersions() {
+			v.Spec.Artifacts = []*commonv1.Artifact{{SizeBytes: bytes}}
+		}
+	}
+}
+
+// Label sets a label of the model.
+func Label(name, value string) Change {
+	return func(m *registryv1.ModelState) {
+		if m.Model.Labels == nil {
+			m.Model.Labels = make(map[string]string)
+		}
+		m.Model.Labels[name] = value
+	}
+}

@@ -30,6 +30,11 @@ type Worker struct {
 	// OnLoad decides whether a version is admitted; nil admits, and the version
 	// is ready at once.
 	OnLoad func(w *Worker, req *workerv1.LoadModelRequest) error
+	// Quantizers and Artifacts are told in the state; OnQuantize stands for the
+	// first, and nil answers with a result at once.
+	Quantizers []*workerv1.Quantizer
+	Artifacts  []uint64
+	OnQuantize func(req *workerv1.QuantizeRequest, stream grpc.ServerStreamingServer[workerv1.QuantizeResponse]) error
 
 	mu       sync.Mutex
 	models   []*workerv1.LoadedModel
@@ -157,8 +162,9 @@ func (w *Worker) WatchState(_ *workerv1.WatchStateRequest, stream grpc.ServerStr
 		w.sequence++
 		state := &workerv1.WorkerState{
 			WorkerId: w.ID, Sequence: w.sequence, Engines: w.Engines, Draining: w.draining,
-			Models: append([]*workerv1.LoadedModel(nil), w.models...),
-			Memory: []*workerv1.MemoryPool{{Id: "cpu", TotalBytes: 16 << 30, FreeBytes: w.free}},
+			Models:     append([]*workerv1.LoadedModel(nil), w.models...),
+			Memory:     []*workerv1.MemoryPool{{Id: "cpu", TotalBytes: 16 << 30, FreeBytes: w.free}},
+			Quantizers: w.Quantizers, Artifacts: w.Artifacts,
 		}
 		changed, muted := w.changed, w.muted
 		w.mu.Unlock()

@@ -43,6 +43,9 @@ func newCopy(w *Worker, digest string) *Copy {
 	return c
 }
 
+// Digest is the digest under which the worker has it.
+func (c *Copy) Digest() string { return c.digest }
+
 // Worker is the worker that has the copy.
 func (c *Copy) Worker() *Worker { return c.worker }
 

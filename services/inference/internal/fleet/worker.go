@@ -68,6 +68,13 @@ func (w *Worker) Report() *Report { return w.report.Load() }
 // InFlight returns this replica's requests in flight on the worker.
 func (w *Worker) InFlight() int64 { return w.inFlight.Load() }
 
+// Hold notes work that belongs to no copy, so that the connection stays; Drop
+// must follow.
+func (w *Worker) Hold() { w.inFlight.Add(1) }
+
+// Drop notes its end.
+func (w *Worker) Drop() { w.release() }
+
 // Usable reports whether the worker may get new requests.
 func (w *Worker) Usable() bool {
 	r := w.Report()

@@ -11,15 +11,15 @@ import (
 )
 
 func (c *Controller) load(ctx context.Context, l Load) {
-	name := l.Version.Name
-	c.asked.begin(l.Worker, l.Version.Digest, l.Evict)
+	name, digest := l.Variant.Label, l.Variant.Digest
+	c.asked.begin(l.Worker, digest, l.Evict)
 	c.calls.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, c.opts.CallTimeout)
 		defer cancel()
 		_, err := l.Worker.Client().LoadModel(ctx, &workerv1.LoadModelRequest{
-			Digest: l.Version.Digest, Name: name, Spec: l.Version.Spec, Evict: l.Evict, Pinned: l.Pin, WarmUp: l.WarmUp,
+			Digest: digest, Name: name, Spec: l.Variant.Spec, Evict: l.Evict, Pinned: l.Pin, WarmUp: l.WarmUp,
 		})
-		wait := c.asked.end(l.Worker, l.Version.Digest, c.opts.Clock.Now(), err)
+		wait := c.asked.end(l.Worker, digest, c.opts.Clock.Now(), err)
 		c.answered(ctx, AskLoad, name, l.Worker, wait, err)
 	})
 }

@@ -32,6 +32,8 @@ type question struct {
 	message  string // of the refusal, for people
 	failures int
 	until    time.Time // not before
+	room     int64     // bytes that were free when it was asked
+	at       time.Time // when it refused
 }
 
 func newAsked(b backoff.Policy) *asked {
@@ -56,7 +58,7 @@ func (a *asked) begin(w *fleet.Worker, digest string, evict bool) {
 	if evict && !q.evict {
 		q.failures = 0 // it is another question
 	}
-	q.inFlight, q.refused, q.evict = true, false, evict
+	q.inFlight, q.refused, q.evict, q.room = true, false, evict, roomOf(w)
 }
 
 // end notes the answer and returns when the worker may be asked again.
@@ -70,6 +72,7 @@ func (a *asked) end(w *fleet.Worker, digest string, now time.Time, err error) ti
 	q.inFlight, q.refused, q.message = false, err != nil, ""
 	wait := settleTime
 	if err != nil {
+		q.at = now
 		q.message = w.ID() + ": " + apierr.From(err).Message
 		q.failures++
 		wait = a.backoff.Wait(q.failures)
@@ -81,12 +84,9 @@ func (a *asked) end(w *fleet.Worker, digest string, now time.Time, err error) ti
 // blocked reports whether the worker must not be asked for the version now, and
 // hopeful whether it is about to load it. A worker that refused may be asked
 // again at once with leave to unload others.
-func (a *asked) blocked(w *fleet.Worker, digest string, now time.Time, evict bool) (blocked, hopeful bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	q := a.entries[w][digest]
+func (q *question) blocked(since, now time.Time, evict bool) (blocked, hopeful bool) {
 	switch {
-	case q == nil || (!q.inFlight && !q.since.Equal(w.Report().Since)):
+	case q == nil || (!q.inFlight && !q.since.Equal(since)):
 		return false, false
 	case q.inFlight:
 		return true, true
@@ -97,6 +97,55 @@ func (a *asked) blocked(w *fleet.Worker, digest string, now time.Time, evict boo
 	default:
 		return false, false
 	}
+}
+
+// Refusals say something of a variant that would be better than what is there for
+// a while, and while the worker has not much more room.
+const (
+	staleRefusal = 10 * time.Minute
+	muchMore     = 8 // an eighth more
+)
+
+// blocked reports whether the worker must not be asked for the version now.
+func (a *asked) blocked(w *fleet.Worker, digest string, now time.Time, evict bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	blocked, _ := a.entries[w][digest].blocked(w.Report().Since, now, evict)
+	return blocked
+}
+
+// standing is how a worker stands to a version that it was asked for.
+type standing struct {
+	digest string
+	// blocked and hopeful are as of question.blocked; refused says that it refused
+	// when it had about as much room as now.
+	blocked, hopeful, refused bool
+}
+
+// standings returns how a worker stands to those of the wanted versions that it
+// was asked for; wanted says which may drive others out.
+func (a *asked) standings(w *fleet.Worker, now time.Time, wanted map[string]bool) []standing {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []standing
+	since, room := w.Report().Since, roomOf(w)
+	for digest, q := range a.entries[w] {
+		evict, ok := wanted[digest]
+		if !ok {
+			continue
+		}
+		one := standing{digest: digest}
+		one.blocked, one.hopeful = q.blocked(since, now, evict)
+		one.refused = q.refused && q.since.Equal(since) && now.Sub(q.at) < staleRefusal && room <= q.room+q.room/muchMore
+		out = append(out, one)
+	}
+	return out
+}
+
+func roomOf(w *fleet.Worker) int64 {
+	var f Facts
+	f.readMemory(w.Report().State.GetMemory())
+	return f.FreeBytes
 }
 
 // problem returns what the worker with the lowest id said that refused the

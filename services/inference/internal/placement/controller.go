@@ -131,16 +131,29 @@ func (c *Controller) Planned() <-chan struct{} {
 	return changed
 }
 
-// Pending notes that the version was asked for and nobody has it. It reports
-// whether a worker is about to load it, or whether what would decide that has
-// only just changed.
-func (c *Controller) Pending(digest string) bool {
+// Problem returns why a version, or a variant, is not where it should be: "" when
+// nothing is known to be wrong.
+func (c *Controller) Problem(digest string) string {
+	if s, ok := c.Status(digest); ok && s.Problem != "" {
+		return s.Problem
+	}
+	return c.asked.problem(digest)
+}
+
+// Pending notes that the version was asked for and nobody has it, or that this
+// variant was and no other would do. It reports whether a worker is about to load
+// it, or whether what would decide that has only just changed.
+func (c *Controller) Pending(digest string, this bool) bool {
 	snapshot, _ := c.opts.Catalog.Watch()
 	view, _ := c.opts.Views.Watch()
 	if snapshot == nil || !snapshot.Serves(digest) {
 		return false
 	}
-	if fresh := c.asking.note(digest, c.opts.Clock.Now()); fresh {
+	key := digest
+	if this {
+		key = exact(digest)
+	}
+	if fresh := c.asking.note(key, c.opts.Clock.Now()); fresh {
 		c.lookAgain()
 		return true
 	}

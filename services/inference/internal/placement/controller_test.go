@@ -155,13 +155,13 @@ func TestARefusalBacksOffAndAnotherIsAsked(t *testing.T) {
 			t.Errorf("asked %v times at first; want both once", got)
 		}
 		// Somebody asks for it: they are asked once more, with leave to unload others.
-		if !s.controller.Pending(d) {
+		if !s.controller.Pending(d, false) {
 			t.Error("not pending when it is asked for the first time")
 		}
 		if got := s.asked(d); !slices.Equal(got, []int{2, 2}) {
 			t.Errorf("asked %v times when somebody asks for it; want both twice", got)
 		}
-		if s.controller.Pending(d) {
+		if s.controller.Pending(d, false) {
 			t.Error("pending though everybody refused")
 		}
 		fakes.Pass(t, 10*time.Minute)
@@ -176,25 +176,25 @@ func TestPendingUntilTheStateShowsIt(t *testing.T) {
 	bubble(t, 1, 1, func(s *stage) {
 		t := s.t
 		d := fakes.VersionDigest("a", 1)
-		if s.controller.Pending(d) {
+		if s.controller.Pending(d, false) {
 			t.Error("pending before the registry is known")
 		}
 		admit := make(chan struct{})
 		s.workers[0].OnLoad = func(*fakes.Worker, *workerv1.LoadModelRequest) error { <-admit; return nil }
 		s.registry.put(fakes.Model("a", 1))
-		if !s.controller.Pending(d) {
+		if !s.controller.Pending(d, false) {
 			t.Error("not pending right after the registry said so")
 		}
 		synctest.Wait()
-		if !s.controller.Pending(d) {
+		if !s.controller.Pending(d, false) {
 			t.Error("not pending while the worker is asked")
 		}
 		close(admit)
 		synctest.Wait()
-		if !s.controller.Pending(d) {
+		if !s.controller.Pending(d, false) {
 			t.Error("not pending after the worker agreed")
 		}
-		if s.controller.Pending(fakes.Digest("other")) {
+		if s.controller.Pending(fakes.Digest("other"), false) {
 			t.Error("pending though nothing leads to it")
 		}
 	})

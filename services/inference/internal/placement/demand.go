@@ -6,6 +6,7 @@ import (
 	"time"
 
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 )
 
@@ -74,9 +75,17 @@ type load struct {
 	idleKnown bool
 }
 
-// loads reads the workers' reports, by digest.
-func loads(workers []*fleet.Worker) map[string]load {
-	out := make(map[string]load)
+// add adds the load of other copies.
+func (l *load) add(o load) {
+	l.copies, l.slots, l.requests = l.copies+o.copies, l.slots+o.slots, l.requests+o.requests
+	if o.idleKnown && (!l.idleKnown || o.idle < l.idle) {
+		l.idle, l.idleKnown = o.idle, true
+	}
+}
+
+// loads reads the workers' reports.
+func loads(workers []*fleet.Worker) digestLoads {
+	out := make(digestLoads)
 	for _, w := range workers {
 		if !w.Usable() {
 			continue
@@ -136,4 +145,19 @@ func (t *trend) desired(now time.Time, l load, asked bool, p Policy, target floa
 		n = 1 // it is used now and then
 	}
 	return min(max(n, p.Min), p.Max)
+}
+
+// digestLoads is the load of what is loaded, by digest.
+type digestLoads map[string]load
+
+// of adds up the load of several forms of a version.
+func (d digestLoads) of(forms []*catalog.Variant) load {
+	if len(forms) == 1 {
+		return d[forms[0].Digest]
+	}
+	var sum load
+	for _, one := range forms {
+		sum.add(d[one.Digest])
+	}
+	return sum
 }

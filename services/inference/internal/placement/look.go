@@ -17,8 +17,8 @@ func (c *Controller) look(ctx context.Context, snapshot *catalog.Snapshot, view 
 	facts := c.facts(now, view, p.wants, hopeful)
 	planned := make(map[spot]bool)
 	for _, l := range c.plan(now, p.wants, facts, view) {
-		hopeful[l.Version.Digest] = true
-		if at := (spot{l.Worker.ID(), l.Version.Digest}); c.ripe(at, now) {
+		hopeful[l.Variant.Digest] = true
+		if at := (spot{l.Worker.ID(), l.Variant.Digest}); c.ripe(at, now) {
 			c.load(ctx, l)
 		} else {
 			planned[at] = true
@@ -27,17 +27,34 @@ func (c *Controller) look(ctx context.Context, snapshot *catalog.Snapshot, view 
 	forget(c.held, planned)
 	c.pin(ctx, p, view, now)
 	for _, u := range append(c.reaper.due(now, c.opts.Catalog.Current(), snapshot, view.Workers), c.surplus(now, p, view)...) {
-		if blocked, _ := c.unasked.blocked(u.Worker, u.Digest, now, false); !blocked {
+		if !c.unasked.blocked(u.Worker, u.Digest, now, false) {
 			c.unload(ctx, u)
 		}
 	}
-	for digest, s := range p.status {
-		if s.Problem == "" && holders(digest, facts) < s.Desired {
-			s.Problem = c.asked.problem(digest)
-			p.status[digest] = s
-		}
+	held := holders(facts)
+	for i := range p.wants {
+		c.tell(&p.wants[i], p.status, held, hopeful)
 	}
 	c.seen.Set(&outlook{snapshot: snapshot, view: view, hopeful: hopeful, status: p.status})
+}
+
+// tell completes what is said of a want once it is known what was asked.
+func (c *Controller) tell(w *Want, status map[string]Status, holders map[string]int, hopeful map[string]bool) {
+	held, digest := 0, w.Version.Digest
+	for _, one := range w.forms() {
+		held += holders[one.Digest]
+		hopeful[digest] = hopeful[digest] || hopeful[one.Digest]
+	}
+	s, ok := status[digest]
+	if w.exact || !ok || s.Problem != "" || held >= s.Desired {
+		return
+	}
+	for _, one := range w.forms() {
+		if s.Problem = c.asked.problem(one.Digest); s.Problem != "" {
+			status[digest] = s
+			return
+		}
+	}
 }
 
 // plan leaves the workers out that other replicas may not see yet. Before the
@@ -87,8 +104,10 @@ func (c *Controller) facts(now time.Time, view *fleet.View, wanted []Want, hopef
 	c.noteFailing(now, view.Workers)
 	tol := tolerance{absent: c.opts.AbsentGrace, failed: c.opts.FailedGrace}
 	evict := make(map[string]bool, len(wanted))
-	for _, w := range wanted {
-		evict[w.Version.Digest] = w.Evict
+	for i := range wanted {
+		for _, one := range wanted[i].forms() {
+			evict[one.Digest] = evict[one.Digest] || wanted[i].Evict
+		}
 	}
 	serves := func(digest string) bool { _, ok := evict[digest]; return ok }
 	c.asked.keep(view.Workers, serves)
@@ -103,13 +122,14 @@ func (c *Controller) facts(now time.Time, view *fleet.View, wanted []Want, hopef
 	for _, w := range view.Workers {
 		id := w.ID()
 		f := factsOf(w, now, tol, func(digest string) time.Duration { return now.Sub(c.failing[spot{id, digest}]) })
-		for digest, evict := range evict {
-			switch blocked, hope := c.asked.blocked(w, digest, now, evict); {
-			case hope && f.Usable:
-				f.Holds[digest], hopeful[digest] = true, true
-			case blocked:
-				f.Blocked[digest] = true
+		for _, one := range c.asked.standings(w, now, evict) {
+			switch {
+			case one.hopeful && f.Usable:
+				f.Holds[one.digest], hopeful[one.digest] = true, true
+			case one.blocked:
+				f.Blocked[one.digest] = true
 			}
+			f.Refused[one.digest] = one.refused
 		}
 		out = append(out, f)
 	}

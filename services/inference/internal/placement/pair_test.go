@@ -93,11 +93,13 @@ func labelled(m *registryv1.ModelState, kv ...string) *registryv1.ModelState {
 }
 
 // ready counts the workers on which the model is ready.
-func (p *pair) ready(name string) int {
+func (p *pair) ready(name string) int { return p.digestReady(fakes.VersionDigest(name, 1)) }
+
+func (p *pair) digestReady(digest string) int {
 	synctest.Wait()
 	n := 0
 	for _, w := range p.workers {
-		if w.has(fakes.VersionDigest(name, 1)) == ready {
+		if w.has(digest) == ready {
 			n++
 		}
 	}
@@ -148,27 +150,27 @@ func TestOnDemand(t *testing.T) {
 			p.Fatal("loaded though nobody asked")
 		}
 		a, b := fakes.VersionDigest("a", 1), fakes.VersionDigest("b", 1)
-		if !p.replicas[0].Pending(a) {
+		if !p.replicas[0].Pending(a, false) {
 			p.Error("not pending though it was just asked for")
 		}
 		fakes.Pass(p, time.Second)
-		if !p.replicas[0].Pending(a) || p.workers[0].has(a) != loading {
+		if !p.replicas[0].Pending(a, false) || p.workers[0].has(a) != loading {
 			p.Errorf("it is not being loaded: %v", p.workers[0].has(a))
 		}
 		fakes.Pass(p, 3*time.Second)
 		if p.ready("a") != 1 {
 			p.Fatal("not loaded on demand")
 		}
-		p.replicas[1].Pending(b) // the other replica is asked for the other
+		p.replicas[1].Pending(b, false) // the other replica is asked for the other
 		fakes.Pass(p, 5*time.Second)
 		if p.ready("b") != 1 || p.ready("a") != 0 {
 			p.Errorf("a on %d, b on %d workers", p.ready("a"), p.ready("b"))
 		}
-		if p.replicas[0].Pending(fakes.VersionDigest("huge", 1)); p.ready("b") != 1 {
+		if p.replicas[0].Pending(fakes.VersionDigest("huge", 1), false); p.ready("b") != 1 {
 			p.Error("what does not fit drove something out")
 		}
 		fakes.Pass(p, 2*time.Second)
-		if s, _ := p.replicas[0].Status(fakes.VersionDigest("huge", 1)); s.Problem == "" || p.replicas[0].Pending(fakes.VersionDigest("huge", 1)) {
+		if s, _ := p.replicas[0].Status(fakes.VersionDigest("huge", 1)); s.Problem == "" || p.replicas[0].Pending(fakes.VersionDigest("huge", 1), false) {
 			p.Errorf("status %+v of what cannot be loaded", s)
 		}
 		fakes.Pass(p, 12*time.Minute)
@@ -251,8 +253,8 @@ func TestGuaranteedCopies(t *testing.T) {
 		if !seen {
 			p.Error("nobody was asked")
 		}
-		p.replicas[0].Pending(fakes.VersionDigest("a", 1))
-		p.replicas[1].Pending(fakes.VersionDigest("b", 1))
+		p.replicas[0].Pending(fakes.VersionDigest("a", 1), false)
+		p.replicas[1].Pending(fakes.VersionDigest("b", 1), false)
 		fakes.Pass(p, time.Minute)
 		if p.ready("vip") != 1 {
 			p.Error("a pinned copy was driven out")

@@ -1,18 +1,12 @@
 package placement
 
 import (
-	"cmp"
-	"encoding/binary"
-	"encoding/hex"
-	"math/bits"
-	"slices"
 	"strings"
 	"time"
 
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
-	"github.com/poterne/poterne/services/inference/internal/routing"
 )
 
 // Planner decides which worker is to load what. It keeps no state and is a
@@ -27,6 +21,11 @@ type Planner interface {
 // Want is a version that shall be served.
 type Want struct {
 	Version *catalog.Version
+	// Variants are the forms that it may be loaded in, best first; empty is all.
+	Variants []*catalog.Variant
+	// Fallback lets worse variants serve beside better ones. Without it only copies
+	// of the best one that is held count.
+	Fallback bool
 	// Replicas is how many workers shall have it.
 	Replicas int
 	// Evict says that models nobody uses may be unloaded for it.
@@ -35,13 +34,16 @@ type Want struct {
 	Pinned int
 	// WarmUp has each copy warmed up.
 	WarmUp bool
+
+	exact bool // it is there for who asked for this variant by its digest
 }
 
-// Load is a version that a worker is to be asked to load.
+// Load is a variant of a version that a worker is to be asked to load.
 type Load struct {
 	Want
 
-	Worker *fleet.Worker
+	Variant *catalog.Variant
+	Worker  *fleet.Worker
 	// Pin has this copy pinned.
 	Pin bool
 }
@@ -68,91 +70,22 @@ type Facts struct {
 	// again.
 	Holds map[string]bool
 	// Blocked are the digests that it must not be asked for now: it refused
-	// them of late, or they fail there.
-	Blocked map[string]bool
+	// them of late, or they fail there. Refused are those that it refused when it
+	// had about as much room as now.
+	Blocked, Refused map[string]bool
 }
 
-// Spread keeps every wanted version on as many workers as it wants.
-type Spread struct{}
-
-// Plan prefers, in this order: workers on which the version fits as they are;
-// those that have its files; those with more free memory, in steps of a power of
-// two, because replicas do not see the same number at the same time; those with
-// nothing in hand; and the rendezvous hash. Where it does not fit, it is asked
-// for last, and there first where the most could be unloaded.
-func (Spread) Plan(wanted []Want, workers []Facts) []Load {
-	free := make(map[*fleet.Worker]int64, len(workers))
+// holders counts the workers that hold each version.
+func holders(workers []Facts) map[string]int {
+	out := make(map[string]int)
 	for _, w := range workers {
-		free[w.Worker] = w.FreeBytes
-	}
-	var out []Load
-	for _, want := range wanted {
-		v := want.Version
-		held := holders(v.Digest, workers)
-		missing := want.Replicas - held
-		if missing <= 0 {
-			continue
-		}
-		need := size(v)
-		for _, w := range rank(v, need, candidates(v, workers), free) {
-			if missing == 0 {
-				break
+		for digest, holds := range w.Holds {
+			if holds {
+				out[digest]++
 			}
-			missing--
-			free[w.Worker] -= need
-			out = append(out, Load{Want: want, Worker: w.Worker, Pin: held < want.Pinned})
-			held++
 		}
 	}
 	return out
-}
-
-func holders(digest string, workers []Facts) int {
-	n := 0
-	for _, w := range workers {
-		if w.Holds[digest] {
-			n++
-		}
-	}
-	return n
-}
-
-// candidates are the workers that can be asked for v.
-func candidates(v *catalog.Version, workers []Facts) []Facts {
-	var out []Facts
-	for _, w := range workers {
-		if w.Usable && !w.Holds[v.Digest] && !w.Blocked[v.Digest] && slices.Contains(w.Engines, v.Spec.GetEngine()) {
-			out = append(out, w)
-		}
-	}
-	return out
-}
-
-func rank(v *catalog.Version, need int64, workers []Facts, free map[*fleet.Worker]int64) []Facts {
-	files := filesOf(v)
-	fits := func(w Facts) int { return truth(!w.Full && free[w.Worker] > 0 && free[w.Worker] >= need) }
-	cached := func(w Facts) int {
-		return truth(len(files) > 0 && !slices.ContainsFunc(files, func(f uint64) bool { return !w.Files[f] }))
-	}
-	step := func(w Facts) int {
-		left := free[w.Worker]
-		if fits(w) == 0 {
-			left += w.EvictableBytes
-		}
-		return bits.Len64(uint64(max(left, 0)))
-	}
-	idle := func(w Facts) int { return truth(w.Busy == 0) }
-	slices.SortFunc(workers, func(a, b Facts) int {
-		return cmp.Or(
-			cmp.Compare(fits(b), fits(a)),
-			cmp.Compare(cached(b), cached(a)),
-			cmp.Compare(step(b), step(a)),
-			cmp.Compare(idle(b), idle(a)),
-			cmp.Compare(routing.Rendezvous(v.Digest, b.ID), routing.Rendezvous(v.Digest, a.ID)),
-			cmp.Compare(a.ID, b.ID),
-		)
-	})
-	return workers
 }
 
 func truth(b bool) int {
@@ -160,27 +93,6 @@ func truth(b bool) int {
 		return 1
 	}
 	return 0
-}
-
-// size is what the files of a version take: less than it needs in memory, but
-// known without asking anybody.
-func size(v *catalog.Version) int64 {
-	var n int64
-	for _, a := range v.Spec.GetArtifacts() {
-		n += a.GetSizeBytes()
-	}
-	return n
-}
-
-// filesOf names the files of a version as workers do.
-func filesOf(v *catalog.Version) []uint64 {
-	var out []uint64
-	for _, a := range v.Spec.GetArtifacts() {
-		if sum, err := hex.DecodeString(a.GetSha256()); err == nil && len(sum) >= 8 {
-			out = append(out, binary.BigEndian.Uint64(sum))
-		}
-	}
-	return out
 }
 
 // tolerance is for how long a version that does not serve counts as held.
@@ -195,7 +107,7 @@ func factsOf(w *fleet.Worker, now time.Time, tol tolerance, failedFor func(diges
 	r := w.Report()
 	f := Facts{
 		Worker: w, ID: w.ID(), Usable: w.Usable(), Engines: r.State.GetEngines(),
-		Holds: make(map[string]bool), Blocked: make(map[string]bool), Files: make(map[uint64]bool, len(r.State.GetArtifacts())),
+		Holds: make(map[string]bool), Blocked: make(map[string]bool), Refused: make(map[string]bool), Files: make(map[uint64]bool, len(r.State.GetArtifacts())),
 		Busy: int(r.State.GetInFlight()),
 	}
 	f.readMemory(r.State.GetMemory())

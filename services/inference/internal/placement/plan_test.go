@@ -19,7 +19,7 @@ const gib = 1 << 30
 func facts(id string, free int64, holds ...string) placement.Facts {
 	f := placement.Facts{
 		Worker: new(fleet.Worker), ID: id, Usable: true, Engines: []string{fakes.Engine}, FreeBytes: free,
-		Holds: make(map[string]bool), Blocked: make(map[string]bool),
+		Holds: make(map[string]bool), Blocked: make(map[string]bool), Refused: make(map[string]bool),
 	}
 	for _, d := range holds {
 		f.Holds[d] = true

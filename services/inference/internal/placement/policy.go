@@ -19,6 +19,11 @@ type Policy struct {
 	Pinned bool
 	// WarmUp has a small request run before a copy counts as ready.
 	WarmUp bool
+	// MaxLoss bounds by which share a variant may be worse than the version's own
+	// weights to serve in their place; nil allows all of them.
+	MaxLoss *float64
+	// Fallback lets worse variants serve while better ones have no room.
+	Fallback bool
 	// Guaranteed is how many copies are pinned and may drive others out: Min where
 	// it was said for this very model.
 	Guaranteed int
@@ -28,6 +33,9 @@ type Policy struct {
 
 // MaxReplicas bounds Policy.Max.
 const MaxReplicas = 1024
+
+// MaxQualityLoss bounds Policy.MaxLoss.
+const MaxQualityLoss = 1000
 
 // Override is what is said of one model; what is nil is as for all.
 type Override struct {
@@ -43,6 +51,12 @@ type Override struct {
 	Pinned *bool `yaml:"pinned"`
 	// WarmUp has a small request run before a copy counts as ready.
 	WarmUp *bool `yaml:"warm_up"`
+	// MaxQualityLoss bounds by which share a variant may be worse than the version's
+	// own weights to serve in their place: 0.02 is 2 %. One that was not measured
+	// may not, then.
+	MaxQualityLoss *float64 `yaml:"max_quality_loss"`
+	// SaturationFallback lets worse variants serve while better ones have no room.
+	SaturationFallback *bool `yaml:"saturation_fallback"`
 }
 
 // The labels of a model in the registry that say the same. What an Override says
@@ -53,6 +67,9 @@ const (
 	LabelIdleUnload  = "poterne.dev/idle-unload"
 	LabelPinned      = "poterne.dev/pinned"
 	LabelWarmUp      = "poterne.dev/warm-up"
+
+	LabelMaxQualityLoss     = "poterne.dev/max-quality-loss"
+	LabelSaturationFallback = "poterne.dev/saturation-fallback"
 )
 
 // Policies is the policy of every model.
@@ -85,6 +102,10 @@ func (o Override) over(p Policy) Policy {
 	set(&p.IdleUnload, o.IdleUnload)
 	set(&p.Pinned, o.Pinned)
 	set(&p.WarmUp, o.WarmUp)
+	set(&p.Fallback, o.SaturationFallback)
+	if o.MaxQualityLoss != nil {
+		p.MaxLoss = o.MaxQualityLoss
+	}
 	return p
 }
 
@@ -125,6 +146,15 @@ func overrideOf(labels map[string]string) (o Override, problem string) {
 	read(LabelMaxReplicas, count(1, &o.MaxReplicas))
 	read(LabelPinned, yes(&o.Pinned))
 	read(LabelWarmUp, yes(&o.WarmUp))
+	read(LabelSaturationFallback, yes(&o.SaturationFallback))
+	read(LabelMaxQualityLoss, func(text string) bool {
+		loss, err := strconv.ParseFloat(text, 64)
+		if err != nil || !(loss >= 0 && loss <= MaxQualityLoss) {
+			return false
+		}
+		o.MaxQualityLoss = &loss
+		return true
+	})
 	read(LabelIdleUnload, func(text string) bool {
 		d, err := time.ParseDuration(text)
 		if err != nil || d < 0 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -55,7 +56,14 @@ func TestRandomLoadsUnloadsAndCrashes(t *testing.T) {
 		g := &game{pair: p, chance: chance, serves: make(map[string]bool)}
 		for i := range models {
 			m := sized(fmt.Sprintf("m%d", i), int64(10+chance.IntN(30)))
+			if i%4 == 1 {
+				m = sized(fmt.Sprintf("m%d", i), 90)
+			}
 			l.most[fakes.VersionDigest(m.GetModel().GetName(), 1)] = 2
+			if i%4 == 1 { // may be loaded in a smaller form
+				fakes.Variant(1, "q8", m.GetVersions()[0].GetSpec().GetArtifacts()[0].GetSizeBytes()/2, 0.01)(m)
+				l.most[fakes.VariantDigest(m.GetModel().GetName(), 1, "q8")] = 2
+			}
 			if i%3 == 0 { // is loaded when it is asked for
 				labelled(m, placement.LabelMinReplicas, "0", placement.LabelMaxReplicas, "1")
 				l.most[fakes.VersionDigest(m.GetModel().GetName(), 1)] = 1
@@ -76,6 +84,15 @@ func TestRandomLoadsUnloadsAndCrashes(t *testing.T) {
 		}
 		if n := p.begins(); n < acts/20 {
 			t.Errorf("only %d loads: the test shows little", n)
+		}
+		smaller := 0
+		for _, w := range p.workers {
+			for _, r := range w.asks() {
+				smaller += strings.Count(r.GetName(), "/q8")
+			}
+		}
+		if smaller < 10 {
+			t.Errorf("a smaller form was asked for %d times: the test shows little of them", smaller)
 		}
 	})
 }
@@ -107,9 +124,10 @@ func (g *game) act() {
 	d := fakes.VersionDigest(m, 1)
 	switch n := g.chance.IntN(20); {
 	case n < 6:
-		g.replicas[g.chance.IntN(2)].Pending(d)
+		g.replicas[g.chance.IntN(2)].Pending(d, false)
 	case n < 11:
 		w.load(d, int32(g.chance.IntN(5)))
+		w.load(fakes.VariantDigest(m, 1, "q8"), int32(g.chance.IntN(2)))
 	case n < 14:
 		g.serves[m] = !g.serves[m]
 		g.publish()
@@ -134,11 +152,15 @@ func (g *game) rest() {
 	for _, w := range g.workers {
 		for _, m := range g.models {
 			w.load(fakes.VersionDigest(m.GetModel().GetName(), 1), 0)
+			w.load(fakes.VariantDigest(m.GetModel().GetName(), 1, "q8"), 0)
 		}
 	}
 	fakes.Pass(g, 6*time.Minute)
 	for i, m := range g.models {
 		name := m.GetModel().GetName()
+		if n := g.digestReady(fakes.VariantDigest(name, 1, "q8")); n > 0 {
+			g.Errorf("%s is ready on %d workers in a smaller form, though there is room", name, n)
+		}
 		want := 0
 		if g.serves[name] && i%3 != 0 {
 			want = 2
@@ -148,7 +170,7 @@ func (g *game) rest() {
 			g.Errorf("%s is ready on %d workers, and shall be on %d; status %+v", name, n, want, s)
 		}
 		if g.serves[name] && i%3 == 0 {
-			g.replicas[i%2].Pending(fakes.VersionDigest(name, 1))
+			g.replicas[i%2].Pending(fakes.VersionDigest(name, 1), false)
 			fakes.Pass(g, 4*time.Second)
 			if n := g.ready(name); n != 1 {
 				g.Errorf("%s is asked for, and ready on %d workers", name, n)

@@ -27,6 +27,7 @@ type simWorker struct {
 
 	id    string
 	total int64
+	more  int64 // what a model takes beyond its files
 	// admitted, when set before the worker is used, is told of every load; w.mu is
 	// held.
 	admitted func(w *simWorker, digest string)
@@ -178,7 +179,7 @@ func (w *simWorker) admit(req *workerv1.LoadModelRequest) error {
 		m.Pinned = req.GetPinned()
 		return nil
 	}
-	var need int64
+	need := w.more
 	for _, a := range req.GetSpec().GetArtifacts() {
 		need += a.GetSizeBytes()
 	}

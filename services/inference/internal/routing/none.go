@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 )
 
@@ -17,7 +18,7 @@ func (r *Router) none(view *fleet.View, q *Query, last verdict) error {
 		return apierr.New(apierr.FailedPrecondition, "%s is loaded on no worker, and nothing asks for it: "+
 			"point an alias or an arm of the split at it", q.Name).WithField("model").WithMetadata("model", q.Name)
 	}
-	if n := view.Loading(q.Digest); n > 0 {
+	if n := q.loading(view); n > 0 {
 		return loading(view, q, n)
 	}
 	err := apierr.New(apierr.Unavailable, "no worker is ready to serve %s; try again", q.Name)
@@ -34,7 +35,7 @@ func (r *Router) none(view *fleet.View, q *Query, last verdict) error {
 func loading(view *fleet.View, q *Query, workers int) error {
 	err := apierr.New(apierr.Unavailable, "%s is being loaded on %d of the workers; try again", q.Name, workers)
 	wait := retryLater
-	if f := view.Fetching(q.Digest); f != nil {
+	if f := q.fetching(view); f != nil {
 		percent := int(100 * f.GetDoneBytes() / max(f.GetTotalBytes(), 1))
 		err = apierr.New(apierr.Unavailable, "%s is being fetched: %d %% of %d bytes are there; try again", q.Name, percent, f.GetTotalBytes()).
 			WithMetadata("progress_percent", strconv.Itoa(percent)).
@@ -46,6 +47,16 @@ func loading(view *fleet.View, q *Query, workers int) error {
 		}
 	}
 	return err.WithMetadata("model", q.Name).WithMetadata("state", "loading").WithRetryAfter(wait)
+}
+
+// fetching returns how far the fetching of the best variant is that is fetched.
+func (q *Query) fetching(view *fleet.View) *workerv1.FetchProgress {
+	for _, digest := range q.forms() {
+		if f := view.Fetching(digest); f != nil {
+			return f
+		}
+	}
+	return nil
 }
 
 // mostRetry bounds what a caller is told to wait for files that are fetched.

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/inference/internal/fakes"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 )
 
@@ -100,4 +103,33 @@ func TestACallerWhoIsGoneDoesNotGoOn(t *testing.T) {
 			t.Errorf("a caller who cannot be reached: %v", err)
 		}
 	})
+}
+
+// TestAnAnswerGoesOnInTheSameWords: another variant does not go on with an answer,
+// though it may answer what was not begun.
+func TestAnAnswerGoesOnInTheSameWords(t *testing.T) {
+	for name, begun := range map[string]bool{"begun": true, "not begun": false} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, 2, func(s *stage) {
+				small := fakes.Digest("m/q4")
+				s.forms = []string{s.digest, small}
+				s.workers[1].Set(s.digest, workerv1.ModelState_MODEL_STATE_UNSPECIFIED)
+				s.workers[1].Set(small, ready)
+				synctest.Wait()
+				err := s.do(s.t.Context(), func(worker string) (bool, error) {
+					switch {
+					case worker == "w1":
+						return true, nil
+					case begun:
+						return resumable(lost())
+					default:
+						return false, lost()
+					}
+				})
+				if begun && (apierr.ReasonOf(err) != apierr.EngineFailed || len(s.log) != 1) || !begun && (err != nil || len(s.log) != 2) {
+					s.t.Errorf("tried on %v: %v", s.log, err)
+				}
+			})
+		})
+	}
 }

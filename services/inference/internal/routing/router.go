@@ -46,8 +46,9 @@ type Options struct {
 	// loaded, and MaxWaiters how many requests may wait at once.
 	WaitForReady time.Duration
 	MaxWaiters   int
-	// Pending reports whether a worker is about to be asked to load a version.
-	Pending func(digest string) bool
+	// Pending reports whether a worker is about to be asked to load a version, or
+	// this very variant when it was asked for by its digest.
+	Pending func(digest string, exact bool) bool
 	// Problem, when set, says why a version is not placed where it should be; empty
 	// when nothing is known to be wrong.
 	Problem func(digest string) string
@@ -79,6 +80,8 @@ type Query struct {
 	// Referenced says that some name leads to the version, so that it is kept
 	// loaded.
 	Referenced bool
+	// Exact says that the request is for the variant of that digest and no other.
+	Exact bool
 	// WaitForReady is how long the request waits for a version that is being
 	// loaded; below 0 the router's own time.
 	WaitForReady time.Duration
@@ -126,6 +129,8 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 		if resumable {
 			v := last
 			broke = &v
+			// Another variant would go on in other words.
+			q.Variants = []string{grant.Copy().Digest()}
 		}
 		switch {
 		case broke != nil && !begun && ctx.Err() == nil && (refused != nil || !last.elsewhere || len(tried) >= r.opts.MaxAttempts):
@@ -263,9 +268,26 @@ func (r *Router) Waiting() int64 { return r.waiters.Load() }
 
 // worthWaiting reports whether a copy may be ready soon.
 func (r *Router) worthWaiting(view *fleet.View, q *Query) bool {
-	if view.Loading(q.Digest) > 0 || !view.Settled {
+	if q.loading(view) > 0 || !view.Settled {
 		return true
 	}
 	// Demand is for versions that nobody has, and not for another copy.
-	return len(view.Ready(q.Digest)) == 0 && r.opts.Pending(q.Digest)
+	return !q.Ready(view) && r.opts.Pending(q.Digest, q.Exact)
+}
+
+// forms are the digests of what may serve the request.
+func (q *Query) forms() []string {
+	if len(q.Variants) == 0 {
+		return []string{q.Digest}
+	}
+	return q.Variants
+}
+
+// loading returns how many workers are loading what may serve the request.
+func (q *Query) loading(view *fleet.View) int {
+	n := 0
+	for _, digest := range q.forms() {
+		n += view.Loading(digest)
+	}
+	return n
 }

@@ -25,6 +25,9 @@ type Run struct {
 // Copy is where the request runs.
 func (r *Run) Copy() *fleet.Copy { return r.grant.Copy() }
 
+// Saturated says that better variants of the version had no room.
+func (r *Run) Saturated() bool { return r.grant.Saturated() }
+
 // Attempt counts from 1.
 func (r *Run) Attempt() int { return r.attempt }
 

@@ -41,6 +41,7 @@ type stage struct {
 	pending bool
 	asked   int // whether a load is pending
 	print   func() uint64
+	forms   []string // the variants that may serve
 
 	mu  sync.Mutex
 	log []string // the workers tried, in order
@@ -79,7 +80,7 @@ func newStage(t *testing.T, n int) *stage {
 			MaxWait: [3]time.Duration{time.Minute, time.Minute, time.Minute},
 		}),
 		MaxAttempts: 3, WaitForReady: 10 * time.Second, MaxWaiters: 4,
-		Pending: func(string) bool { s.asked++; return s.pending },
+		Pending: func(string, bool) bool { s.asked++; return s.pending },
 		Poison:  poison.New(poison.Config{Engines: 2, Among: 3, For: time.Minute, Max: 10}, clock.Real()),
 	})
 	go func() { _ = s.fleet.Run(t.Context()) }()
@@ -89,7 +90,7 @@ func newStage(t *testing.T, n int) *stage {
 
 func (s *stage) query() routing.Query {
 	return routing.Query{
-		Request: schedule.Request{Digest: s.digest, Name: "m@v1", Key: "key"}, Referenced: true, WaitForReady: -1, Print: s.print,
+		Request: schedule.Request{Digest: s.digest, Name: "m@v1", Key: "key", Variants: s.forms}, Referenced: true, WaitForReady: -1, Print: s.print,
 	}
 }
 

@@ -16,12 +16,12 @@ func (l *lane) dispatch(now time.Time) {
 	for at := fair.Interactive; at <= fair.Batch; at++ {
 		for it := l.queue.NextOf(at); it != nil; it = l.queue.NextOf(at) {
 			t := it.Value
-			if len(view.Ready(t.job.Digest)) == 0 {
+			if !t.job.Ready(view) {
 				l.remove(t)
 				t.turn <- outcome{}
 				continue
 			}
-			g := l.grant(t, l.pick(t, view, l.room(at, now)), now)
+			g := l.grant(t, l.pick(t, view, l.room(at, now), false), now)
 			if g == nil {
 				break
 			}

@@ -22,6 +22,9 @@ type Grant struct {
 // Copy is where the request runs.
 func (g *Grant) Copy() *fleet.Copy { return g.copy }
 
+// Saturated says that better variants than the copy's were ready and had no room.
+func (g *Grant) Saturated() bool { return g.job.saturated }
+
 // Waited is how long the request waited for it.
 func (g *Grant) Waited() time.Duration { return g.waited }
 

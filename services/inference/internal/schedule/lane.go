@@ -53,7 +53,7 @@ func (l *lane) idleSince(now time.Time) time.Duration {
 
 func (l *lane) place(ctx context.Context, req *Request, tried []*fleet.Copy) (*Grant, error) {
 	view, _ := l.s.opts.Views.Watch()
-	if len(view.Ready(req.Digest)) == 0 {
+	if !req.Ready(view) {
 		return nil, nil //nolint:nilnil // no copy is ready, which is no error here
 	}
 	now := l.s.opts.Clock.Now()
@@ -67,10 +67,10 @@ func (l *lane) place(ctx context.Context, req *Request, tried []*fleet.Copy) (*G
 	if len(tried) > 0 || req.Light {
 		// It has waited already, and what it was given failed.
 		defer l.mu.Unlock()
-		return l.grant(t, l.pick(t, view, func(c *fleet.Copy) bool { return !was(tried, c) }), now), nil
+		return l.grant(t, l.pick(t, view, func(c *fleet.Copy) bool { return !was(tried, c) }, true), now), nil
 	}
 	if l.first(req.Class) {
-		if g := l.grant(t, l.pick(t, view, l.room(req.Class, now)), now); g != nil {
+		if g := l.grant(t, l.pick(t, view, l.room(req.Class, now), false), now); g != nil {
 			l.mu.Unlock()
 			l.waited(ctx, req, 0)
 			return g, nil
@@ -162,10 +162,6 @@ func (l *lane) turn(ctx context.Context, req *Request, o outcome, since time.Tim
 func (l *lane) remove(t *ticket) {
 	l.queue.Remove(&t.item)
 	l.s.queued[t.item.Class].Add(-1)
-}
-
-func (l *lane) pick(t *ticket, view *fleet.View, may func(*fleet.Copy) bool) *fleet.Copy {
-	return l.s.opts.Strategy.Pick(&t.job, view, may)
 }
 
 func was(tried []*fleet.Copy, c *fleet.Copy) bool {

@@ -58,6 +58,11 @@ type Options struct {
 type Request struct {
 	// Digest is the version's and Name its name for people.
 	Digest, Name string
+	// Variants are the digests of the version's forms that may serve the request,
+	// best first; empty is Digest alone. Of those that are ready the best does,
+	// unless Fallback lets the next one do while it has no room.
+	Variants []string
+	Fallback bool
 	// Key decides between copies that are equally good.
 	Key string
 	// Tenant and Class decide whose turn it is.

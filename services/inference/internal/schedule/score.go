@@ -77,21 +77,21 @@ const (
 func (s *Scored) Pick(job *Job, view *fleet.View, may func(*fleet.Copy) bool) *fleet.Copy {
 	n := &job.notes
 	live := func(id uint32) *prefix.Cache {
-		if c := view.ByCache(job.Digest, id); c != nil {
+		if c := view.ByCache(job.On(), id); c != nil {
 			return &c.Cache
 		}
 		return nil
 	}
 	n.held = s.Index.Find(n.held, n.chain, live)
 	n.before = s.Index.Find(n.before, n.session, live)
-	copies := view.Ready(job.Digest)
+	copies := view.Ready(job.On())
 	r := race{s: s, job: job, may: may, affine: s.affine(job, copies)}
 	if len(copies) <= sampleAbove {
 		return r.run(copies)
 	}
 	for _, list := range [][]prefix.Held{n.held, n.before} {
 		for _, h := range list {
-			r.enter(view.ByCache(job.Digest, h.ID))
+			r.enter(view.ByCache(job.On(), h.ID))
 		}
 	}
 	r.enter(r.affine)

@@ -28,7 +28,17 @@ type Job struct {
 	// Pace is what is known of the version as a whole.
 	Pace *Pace
 
-	notes notes
+	variant   string // the digest of the copies to pick from; empty: the version's
+	saturated bool   // better variants are ready and have no room
+	notes     notes
+}
+
+// On is the digest of the copies to pick from.
+func (j *Job) On() string {
+	if j.variant != "" {
+		return j.variant
+	}
+	return j.Digest
 }
 
 // Pace is what was measured of a version on any copy. It is safe for concurrent
@@ -91,7 +101,7 @@ type LeastLoad struct {
 
 // Pick takes the least loaded.
 func (s *LeastLoad) Pick(job *Job, view *fleet.View, may func(*fleet.Copy) bool) *fleet.Copy {
-	copies := view.Ready(job.Digest)
+	copies := view.Ready(job.On())
 	var not []*fleet.Copy
 	for _, c := range copies {
 		if !may(c) {
@@ -110,7 +120,7 @@ type RoundRobin struct {
 
 // Pick takes the next that may be taken.
 func (s *RoundRobin) Pick(job *Job, view *fleet.View, may func(*fleet.Copy) bool) *fleet.Copy {
-	copies := view.Ready(job.Digest)
+	copies := view.Ready(job.On())
 	first := s.next.Add(1)
 	for i := range uint64(len(copies)) {
 		if c := copies[(first+i)%uint64(len(copies))]; may(c) {

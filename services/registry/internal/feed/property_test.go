@@ -159,7 +159,7 @@ func mutate(ctx context.Context, t *testing.T, s *store.Store, rnd *rand.Rand) e
 	t.Helper()
 	model := fmt.Sprintf("m%d", rnd.IntN(6))
 	var err error
-	switch rnd.IntN(12) {
+	switch rnd.IntN(16) {
 	case 0, 1:
 		_, err = s.CreateModel(ctx, "", &registryv1.Model{Name: model})
 	case 2:
@@ -177,6 +177,14 @@ func mutate(ctx context.Context, t *testing.T, s *store.Store, rnd *rand.Rand) e
 		}, store.AnyEtag)
 	case 11:
 		err = s.DeleteSplit(ctx, "", model, store.AnyEtag)
+	case 12, 13, 14:
+		v := storetest.Variant(t, model, fmt.Sprintf("q%d", rnd.IntN(3)), rnd.IntN(3))
+		if rnd.IntN(2) == 0 {
+			v.Quality = &registryv1.Quality{Perplexity: 1 + rnd.Float64(), SourcePerplexity: 1}
+		}
+		_, err = s.CreateVariant(ctx, "", store.VersionKey{Number: 1 + rnd.Int32N(3)}, v)
+	case 15:
+		err = s.DeleteVariant(ctx, "", model, store.VersionKey{Number: 1 + rnd.Int32N(3)}, fmt.Sprintf("q%d", rnd.IntN(3)))
 	}
 	switch apierr.ReasonOf(err) {
 	case "", apierr.AlreadyExists, apierr.NotFound, apierr.ModelNotFound, apierr.FailedPrecondition:

@@ -7,8 +7,10 @@ import (
 	"strings"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/registry/internal/digest"
+	"github.com/poterne/poterne/services/registry/internal/store"
 )
 
 // CreateVersion implements registryv1.RegistryServiceServer.
@@ -16,15 +18,9 @@ func (s *Server) CreateVersion(ctx context.Context, req *registryv1.CreateVersio
 	if err := checkText("description", req.GetDescription()); err != nil {
 		return nil, err
 	}
-	if err := checkSpec(req.GetSpec()); err != nil {
+	d, err := digestOf(req.GetSpec())
+	if err != nil {
 		return nil, err
-	}
-	d, err := digest.Of(req.GetSpec())
-	switch {
-	case errors.Is(err, digest.ErrUnknownFields):
-		return nil, apierr.Invalid("spec", "the specification has fields that this registry does not know: upgrade it first")
-	case err != nil:
-		return nil, apierr.Wrap(apierr.InvalidArgument, err, "the specification has no canonical form").WithField("spec")
 	}
 	v, err := s.store.CreateVersion(ctx, actor(ctx), &registryv1.Version{
 		Model: req.GetModel(), Digest: d, Spec: req.GetSpec(), Description: req.GetDescription(),
@@ -33,6 +29,21 @@ func (s *Server) CreateVersion(ctx context.Context, req *registryv1.CreateVersio
 		return nil, err
 	}
 	return &registryv1.CreateVersionResponse{Version: v}, nil
+}
+
+// digestOf checks a specification and returns its digest.
+func digestOf(spec *commonv1.ModelSpec) (string, error) {
+	if err := checkSpec(spec); err != nil {
+		return "", err
+	}
+	d, err := digest.Of(spec)
+	switch {
+	case errors.Is(err, digest.ErrUnknownFields):
+		return "", apierr.Invalid("spec", "the specification has fields that this registry does not know: upgrade it first")
+	case err != nil:
+		return "", apierr.Wrap(apierr.InvalidArgument, err, "the specification has no canonical form").WithField("spec")
+	}
+	return d, nil
 }
 
 // GetVersion implements registryv1.RegistryServiceServer.
@@ -45,14 +56,23 @@ func (s *Server) GetVersion(ctx context.Context, req *registryv1.GetVersionReque
 }
 
 func (s *Server) version(ctx context.Context, model, ref string) (*registryv1.Version, error) {
+	key, err := versionKey(ref)
+	if err != nil {
+		return nil, err
+	}
+	return s.store.GetVersion(ctx, model, key)
+}
+
+// versionKey reads how a request names a version: by its number or digest.
+func versionKey(ref string) (store.VersionKey, error) {
 	if strings.HasPrefix(ref, digest.Prefix) {
-		return s.store.GetVersionByDigest(ctx, model, ref)
+		return store.VersionKey{Digest: ref}, nil
 	}
 	number, err := strconv.ParseInt(strings.TrimPrefix(ref, "v"), 10, 32)
 	if err != nil {
-		return nil, apierr.Invalid("version", "must be a number such as 3 or v3, or a digest, not %q", ref)
+		return store.VersionKey{}, apierr.Invalid("version", "must be a number such as 3 or v3, or a digest, not %q", ref)
 	}
-	return s.store.GetVersion(ctx, model, int32(number))
+	return store.VersionKey{Number: int32(number)}, nil
 }
 
 // ListVersions implements registryv1.RegistryServiceServer.

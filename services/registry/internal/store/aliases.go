@@ -62,7 +62,7 @@ func (s *Store) SetAlias(ctx context.Context, actor, model, name string, version
 		if out.GetVersion() == version {
 			return errUnchanged
 		}
-		if _, err := s.version(ctx, c.tx, model, `number = $2`, version); err != nil {
+		if _, err := s.version(ctx, c.tx, model, VersionKey{Number: version}); err != nil {
 			return err
 		}
 		if err := s.putAlias(ctx, c, name, version, out == nil); err != nil {

@@ -241,7 +241,7 @@ func (s suite) reopening(t *testing.T) {
 	e.model("m")
 	v := e.version("m", 1)
 	again := e.open()
-	got, err := again.GetVersion(t.Context(), "m", 1)
+	got, err := again.GetVersion(t.Context(), "m", store.VersionKey{Number: 1})
 	check(t, err)
 	if !proto.Equal(got, v) {
 		t.Errorf("got %v, want %v", got, v)

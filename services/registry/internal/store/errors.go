@@ -13,9 +13,10 @@ const AnyEtag = "*"
 
 // The names under which errors carry what a program may want to know.
 const (
-	metaEtag   = "etag"
-	metaModel  = "model"
-	metaDigest = "digest"
+	metaEtag    = "etag"
+	metaModel   = "model"
+	metaDigest  = "digest"
+	metaVariant = "variant"
 )
 
 // names matches whatever may be the name of a model, an alias or an arm: what

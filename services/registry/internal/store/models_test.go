@@ -79,7 +79,7 @@ func (s suite) oddNames(t *testing.T) {
 		wantReason(t, err, apierr.InvalidArgument, "name")
 		_, err = e.GetModel(ctx, name)
 		wantReason(t, err, apierr.ModelNotFound, "model")
-		_, err = e.GetVersion(ctx, name, 1)
+		_, err = e.GetVersion(ctx, name, store.VersionKey{Number: 1})
 		wantReason(t, err, apierr.ModelNotFound, "model")
 		_, err = e.GetAlias(ctx, "m", name)
 		wantReason(t, err, apierr.NotFound, "alias")
@@ -141,6 +141,6 @@ func (s suite) deletionRefused(t *testing.T) {
 	}
 	check(t, e.DeleteSplit(ctx, "", "m", split.GetEtag()))
 	check(t, e.DeleteModel(ctx, "", "m"))
-	_, err = e.GetVersion(ctx, "m", 1)
+	_, err = e.GetVersion(ctx, "m", store.VersionKey{Number: 1})
 	wantReason(t, err, apierr.ModelNotFound, "model")
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // states returns the whole state of the models named from first to last, by
-// name, in four queries.
+// name, in five queries.
 func (s *Store) states(ctx context.Context, q querier, first, last string) ([]*registryv1.ModelState, error) {
 	models, err := collect(ctx, q, scanModel,
 		`SELECT `+modelColumns+` FROM registry_models WHERE name >= $1 AND name <= $2 ORDER BY name`, first, last)
@@ -28,6 +28,9 @@ func (s *Store) states(ctx context.Context, q querier, first, last string) ([]*r
 		`SELECT `+versionColumns+` FROM registry_versions WHERE model >= $1 AND model <= $2 ORDER BY model, number`, first, last)
 	if err != nil {
 		return nil, fmt.Errorf("versions: %w", err)
+	}
+	if err := addVariants(ctx, q, versions, `model >= $1 AND model <= $2`, first, last); err != nil {
+		return nil, err
 	}
 	for _, v := range versions {
 		st := byName[v.GetModel()]

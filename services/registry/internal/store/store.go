@@ -1,5 +1,6 @@
 // Package store keeps the registry on SQLite or PostgreSQL: models, their
-// immutable versions, aliases and splits, and one revision for every change.
+// immutable versions and their variants, aliases and splits, and one revision
+// for every change.
 // It knows nothing of gRPC or of who watches; its errors are those of package
 // apierr, ready for a caller. Start reading at Store, and at tx.go for how a
 // change commits.
@@ -35,8 +36,8 @@ type Options struct {
 	MaxModels int
 	// MaxAliases bounds the aliases of one model; 256 by default.
 	MaxAliases int
-	// MaxModelBytes bounds the versions of one model, encoded, so that its
-	// state fits in one message; 3 MiB by default.
+	// MaxModelBytes bounds the versions of one model with their variants,
+	// encoded, so that its state fits in one message; 3 MiB by default.
 	MaxModelBytes int64
 	// Committed is called after every commit of this process; it must not block.
 	Committed func(Commit)

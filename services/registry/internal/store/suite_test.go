@@ -7,6 +7,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/sqldb"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/registry/internal/store"
 	"github.com/poterne/poterne/services/registry/internal/storetest"
@@ -22,6 +23,7 @@ type env struct {
 	clock *clock.Fake
 	opts  store.Options
 	open  func() *store.Store // another replica on the same database
+	raw   func() *sqldb.DB    // the database itself
 }
 
 func newEnv(t *testing.T, databases storetest.Databases, opts store.Options) *env {
@@ -31,6 +33,12 @@ func newEnv(t *testing.T, databases storetest.Databases, opts store.Options) *en
 	e.opts.Clock = e.clock
 	e.open = func() *store.Store { return storetest.Open(t, cfg, e.opts) }
 	e.Store = e.open()
+	e.raw = sync.OnceValue(func() *sqldb.DB {
+		db, err := sqldb.Open(t.Context(), cfg)
+		check(t, err)
+		t.Cleanup(func() { check(t, db.Close()) })
+		return db
+	})
 	return e
 }
 
@@ -46,6 +54,15 @@ func (s suite) run(t *testing.T) {
 	t.Run("deletion is refused", s.deletionRefused)
 	t.Run("versions", s.versions)
 	t.Run("concurrent versions", s.concurrentVersions)
+	t.Run("variants", s.variants)
+	t.Run("variants are measured", s.variantQuality)
+	t.Run("variants that are refused", s.variantRefused)
+	t.Run("variants of variants", s.variantSources)
+	t.Run("variants are counted", s.variantBytes)
+	t.Run("variants are watched", s.variantChanges)
+	t.Run("concurrent variants", s.concurrentVariants)
+	t.Run("random variants", s.randomVariants)
+	t.Run("migration to variants", s.variantMigration)
 	t.Run("aliases", s.aliases)
 	t.Run("alias etags", s.aliasEtags)
 	t.Run("concurrent aliases", s.concurrentAliases)

@@ -22,19 +22,23 @@ type querier interface {
 type kind string
 
 const (
-	modelCreated   kind = "model created"
-	modelDeleted   kind = "model deleted"
-	versionCreated kind = "version created"
-	aliasSet       kind = "alias set"
-	aliasDeleted   kind = "alias deleted"
-	splitSet       kind = "split set"
-	splitDeleted   kind = "split deleted"
+	modelCreated    kind = "model created"
+	modelDeleted    kind = "model deleted"
+	versionCreated  kind = "version created"
+	variantCreated  kind = "variant created"
+	variantMeasured kind = "variant measured"
+	variantDeleted  kind = "variant deleted"
+	aliasSet        kind = "alias set"
+	aliasDeleted    kind = "alias deleted"
+	splitSet        kind = "split set"
+	splitDeleted    kind = "split deleted"
 )
 
 // change is one transaction that is about to get a revision.
 type change struct {
 	tx       *sql.Tx
 	model    string
+	kind     kind // what is recorded; the transaction may find that it does something else
 	revision int64
 	now      time.Time
 }
@@ -51,7 +55,7 @@ var errUnchanged = errors.New("nothing to change")
 func (s *Store) change(ctx context.Context, actor, model string, k kind, fn func(ctx context.Context, c *change) error) error {
 	var c *change
 	err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		c = &change{tx: tx, model: model, now: s.opts.Clock.Now().UTC()}
+		c = &change{tx: tx, model: model, kind: k, now: s.opts.Clock.Now().UTC()}
 		var floor int64
 		err := tx.QueryRowContext(ctx,
 			`UPDATE registry_state SET revision = revision + 1 WHERE id = 1 RETURNING revision, floor`).
@@ -62,7 +66,7 @@ func (s *Store) change(ctx context.Context, actor, model string, k kind, fn func
 		if err := fn(ctx, c); err != nil {
 			return err
 		}
-		return s.record(ctx, c, actor, k, floor)
+		return s.record(ctx, c, actor, floor)
 	})
 	switch {
 	case errors.Is(err, errUnchanged):
@@ -70,15 +74,15 @@ func (s *Store) change(ctx context.Context, actor, model string, k kind, fn func
 	case err != nil:
 		return failure(ctx, err, "%s %q", k, model)
 	}
-	s.opts.Committed(Commit{Kind: string(k), Model: model, Revision: c.revision, Actor: actor})
+	s.opts.Committed(Commit{Kind: string(c.kind), Model: model, Revision: c.revision, Actor: actor})
 	return nil
 }
 
 // record notes the change, forgets the oldest one, and wakes the other
 // replicas once the transaction commits.
-func (s *Store) record(ctx context.Context, c *change, actor string, k kind, floor int64) error {
+func (s *Store) record(ctx context.Context, c *change, actor string, floor int64) error {
 	err := c.exec(ctx, `INSERT INTO registry_changes (revision, model, kind, actor, commit_time) VALUES ($1, $2, $3, $4, $5)`,
-		c.revision, c.model, string(k), strings.ToValidUTF8(strings.ReplaceAll(actor, "\x00", ""), ""), micros(c.now))
+		c.revision, c.model, string(c.kind), strings.ToValidUTF8(strings.ReplaceAll(actor, "\x00", ""), ""), micros(c.now))
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,21 @@ import (
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 )
 
+// VersionKey names a version of a model: by its digest, or by its number when
+// the digest is empty.
+type VersionKey struct {
+	Number int32
+	Digest string
+}
+
+// condition is what the version's row meets, with what stands for $2.
+func (k VersionKey) condition() (condition string, value any) {
+	if k.Digest != "" {
+		return `digest = $2`, k.Digest
+	}
+	return `number = $2`, k.Number
+}
+
 const versionColumns = `model, number, digest, spec, description, create_time`
 
 func scanVersion(row scanner) (*registryv1.Version, error) {
@@ -37,7 +52,7 @@ func scanVersion(row scanner) (*registryv1.Version, error) {
 func (s *Store) CreateVersion(ctx context.Context, actor string, v *registryv1.Version) (*registryv1.Version, error) {
 	// Asking first keeps repeated registrations, as at every start of a laptop,
 	// from taking the lock of the writers.
-	if there, err := s.GetVersionByDigest(ctx, v.GetModel(), v.GetDigest()); apierr.ReasonOf(err) != apierr.NotFound {
+	if there, err := s.GetVersion(ctx, v.GetModel(), VersionKey{Digest: v.GetDigest()}); apierr.ReasonOf(err) != apierr.NotFound {
 		return there, err
 	}
 	spec, err := proto.MarshalOptions{Deterministic: true}.Marshal(v.GetSpec())
@@ -46,7 +61,7 @@ func (s *Store) CreateVersion(ctx context.Context, actor string, v *registryv1.V
 	}
 	var out *registryv1.Version
 	err = s.change(ctx, actor, v.GetModel(), versionCreated, func(ctx context.Context, c *change) error {
-		out, err = s.version(ctx, c.tx, v.GetModel(), `digest = $2`, v.GetDigest())
+		out, err = s.wholeVersion(ctx, c.tx, v.GetModel(), VersionKey{Digest: v.GetDigest()})
 		if err == nil {
 			return errUnchanged
 		}
@@ -69,55 +84,69 @@ func (s *Store) CreateVersion(ctx context.Context, actor string, v *registryv1.V
 func (s *Store) nextNumber(ctx context.Context, c *change, size int64) (int32, error) {
 	// What the registry sets comes on top: number, time and the fields' tags.
 	const overhead = 64
+	return s.count(ctx, c, 1, size+overhead)
+}
+
+// count adds versions and bytes to those of the model, and returns how many
+// versions it has. Fewer bytes are always taken, whatever the limit is by now.
+func (s *Store) count(ctx context.Context, c *change, versions, bytes int64) (int32, error) {
 	var (
 		number int32
 		total  int64
 	)
 	err := c.tx.QueryRowContext(ctx, `UPDATE registry_models
-		SET version_count = version_count + 1, version_bytes = version_bytes + $1, update_time = $2
-		WHERE name = $3 RETURNING version_count, version_bytes`,
-		size+overhead, micros(c.now), c.model).Scan(&number, &total)
+		SET version_count = version_count + $1, version_bytes = version_bytes + $2, update_time = $3
+		WHERE name = $4 RETURNING version_count, version_bytes`,
+		versions, bytes, micros(c.now), c.model).Scan(&number, &total)
 	if err != nil {
-		return 0, fmt.Errorf("next number: %w", err)
+		return 0, fmt.Errorf("count versions: %w", err)
 	}
-	if total > s.opts.MaxModelBytes {
+	if bytes > 0 && total > s.opts.MaxModelBytes {
 		return 0, apierr.New(apierr.FailedPrecondition,
-			"the versions of %q would take %d bytes, and may take %d: go on under another name", c.model, total, s.opts.MaxModelBytes).
-			WithField("model")
+			"the versions of %q with their variants would take %d bytes, and may take %d: go on under another name",
+			c.model, total, s.opts.MaxModelBytes).WithField("model")
 	}
 	return number, nil
 }
 
-// GetVersion returns a version by its number.
-func (s *Store) GetVersion(ctx context.Context, model string, number int32) (*registryv1.Version, error) {
-	v, err := s.version(ctx, s.db.Reader(), model, `number = $2`, number)
-	return v, failure(ctx, err, "get version %d of %q", number, model)
+// GetVersion returns a version with its variants.
+func (s *Store) GetVersion(ctx context.Context, model string, key VersionKey) (*registryv1.Version, error) {
+	var out *registryv1.Version
+	err := s.snapshot(ctx, "get version", func(ctx context.Context, q querier) (err error) {
+		out, err = s.wholeVersion(ctx, q, model, key)
+		return err
+	})
+	return out, err
 }
 
-// GetVersionByDigest returns a version by its digest.
-func (s *Store) GetVersionByDigest(ctx context.Context, model, digest string) (*registryv1.Version, error) {
-	v, err := s.version(ctx, s.db.Reader(), model, `digest = $2`, digest)
-	return v, failure(ctx, err, "get version %s of %q", digest, model)
+// wholeVersion returns a version with its variants.
+func (s *Store) wholeVersion(ctx context.Context, q querier, model string, key VersionKey) (*registryv1.Version, error) {
+	v, err := s.version(ctx, q, model, key)
+	if err != nil {
+		return nil, err
+	}
+	return v, addVariants(ctx, q, []*registryv1.Version{v}, `model = $1 AND version = $2`, model, v.GetNumber())
 }
 
-// version returns the version of a model that meets the condition on $2.
-func (s *Store) version(ctx context.Context, q querier, model, condition string, key any) (*registryv1.Version, error) {
+// version returns a version without its variants.
+func (s *Store) version(ctx context.Context, q querier, model string, key VersionKey) (*registryv1.Version, error) {
 	if !names.MatchString(model) {
 		return nil, modelNotFound(model)
 	}
+	condition, value := key.condition()
 	v, err := scanVersion(q.QueryRowContext(ctx,
-		`SELECT `+versionColumns+` FROM registry_versions WHERE model = $1 AND `+condition, model, key))
+		`SELECT `+versionColumns+` FROM registry_versions WHERE model = $1 AND `+condition, model, value))
 	if !errors.Is(err, sql.ErrNoRows) {
 		return v, err
 	}
 	if _, err := s.model(ctx, q, model); err != nil {
 		return nil, err
 	}
-	return nil, notFound("version", "the model %q has no version %v", model, key)
+	return nil, notFound("version", "the model %q has no version %v", model, value)
 }
 
-// ListVersions returns at most limit versions, newest first, those numbered
-// below before; 0 begins at the newest.
+// ListVersions returns at most limit versions with their variants, newest
+// first, those numbered below before; 0 begins at the newest.
 func (s *Store) ListVersions(ctx context.Context, model string, before int32, limit int) ([]*registryv1.Version, error) {
 	var out []*registryv1.Version
 	err := s.snapshot(ctx, "list versions", func(ctx context.Context, q querier) (err error) {
@@ -126,7 +155,11 @@ func (s *Store) ListVersions(ctx context.Context, model string, before int32, li
 		}
 		out, err = collect(ctx, q, scanVersion, `SELECT `+versionColumns+` FROM registry_versions
 			WHERE model = $1 AND ($2 = 0 OR number < $2) ORDER BY number DESC LIMIT $3`, model, before, limit)
-		return err
+		if err != nil || len(out) == 0 {
+			return err
+		}
+		return addVariants(ctx, q, out, `model = $1 AND version >= $2 AND version <= $3`,
+			model, out[len(out)-1].GetNumber(), out[0].GetNumber())
 	})
 	return out, err
 }

@@ -43,17 +43,17 @@ func (s suite) versions(t *testing.T) {
 		t.Errorf("under another model: %v", v)
 	}
 
-	byNumber, err := e.GetVersion(ctx, "m", 2)
+	byNumber, err := e.GetVersion(ctx, "m", store.VersionKey{Number: 2})
 	check(t, err)
-	byDigest, err := e.GetVersionByDigest(ctx, "m", second.GetDigest())
+	byDigest, err := e.GetVersion(ctx, "m", store.VersionKey{Digest: second.GetDigest()})
 	check(t, err)
 	if !proto.Equal(byNumber, second) || !proto.Equal(byDigest, second) {
 		t.Errorf("got %v and %v, want %v", byNumber, byDigest, second)
 	}
 
-	_, err = e.GetVersion(ctx, "m", 3)
+	_, err = e.GetVersion(ctx, "m", store.VersionKey{Number: 3})
 	wantReason(t, err, apierr.NotFound, "version")
-	_, err = e.GetVersionByDigest(ctx, "other", second.GetDigest())
+	_, err = e.GetVersion(ctx, "other", store.VersionKey{Digest: second.GetDigest()})
 	wantReason(t, err, apierr.NotFound, "version")
 	_, err = e.CreateVersion(ctx, "", storetest.Version(t, "absent", 1))
 	wantReason(t, err, apierr.ModelNotFound, "model")

@@ -53,6 +53,19 @@ func Spec(seed int) *commonv1.ModelSpec {
 	}
 }
 
+// Variant returns what a variant of a version of the model is created from: one
+// that is different for every seed, and from what Version returns.
+func Variant(tb testing.TB, model, name string, seed int) *registryv1.Variant {
+	tb.Helper()
+	spec := Spec(seed)
+	spec.Engine = "llama-server"
+	d, err := digest.Of(spec)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &registryv1.Variant{Model: model, Name: name, Digest: d, Spec: spec, Description: fmt.Sprintf("seed %d", seed)}
+}
+
 // Version returns what a version of the model is created from.
 func Version(tb testing.TB, model string, seed int) *registryv1.Version {
 	tb.Helper()

@@ -631,7 +631,8 @@ type AuditRecord struct {
 	DurationMs float64 `protobuf:"fixed64,10,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
 	// The caller's address.
 	Address string `protobuf:"bytes,11,opt,name=address,proto3" json:"address,omitempty"`
-	// The model's version that answered, `name@v3`.
+	// The model's version that answered, `name@v3`, and where it was not by its own
+	// weights the variant: `name@v3 q4_k_m`.
 	ServedBy string `protobuf:"bytes,12,opt,name=served_by,json=servedBy,proto3" json:"served_by,omitempty"`
 	// The arm of the traffic split that answered.
 	Arm string `protobuf:"bytes,13,opt,name=arm,proto3" json:"arm,omitempty"`

@@ -9,6 +9,7 @@ package edgev1
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	v1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	v11 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -1202,7 +1203,13 @@ type ModelCard struct {
 	// Length of an embedding vector; missing for models that do not embed.
 	EmbeddingDimensions *int32 `protobuf:"varint,9,opt,name=embedding_dimensions,json=embeddingDimensions,proto3,oneof" json:"embedding_dimensions,omitempty"`
 	// Aliases and the version numbers they name.
-	Aliases       map[string]int32 `protobuf:"bytes,10,rep,name=aliases,proto3" json:"aliases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Aliases map[string]int32 `protobuf:"bytes,10,rep,name=aliases,proto3" json:"aliases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Why fewer workers have it than should, in a worker's own words; missing when
+	// nothing is known to be wrong.
+	PlacementProblem string `protobuf:"bytes,11,opt,name=placement_problem,json=placementProblem,proto3" json:"placement_problem,omitempty"`
+	// The forms in which the version can be loaded, best first; missing when it has
+	// its own weights only.
+	Variants      []*v11.ServedVariant `protobuf:"bytes,12,rep,name=variants,proto3" json:"variants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1307,6 +1314,20 @@ func (x *ModelCard) GetAliases() map[string]int32 {
 	return nil
 }
 
+func (x *ModelCard) GetPlacementProblem() string {
+	if x != nil {
+		return x.PlacementProblem
+	}
+	return ""
+}
+
+func (x *ModelCard) GetVariants() []*v11.ServedVariant {
+	if x != nil {
+		return x.Variants
+	}
+	return nil
+}
+
 // Asks for a model.
 type GetModelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1403,7 +1424,7 @@ var File_poterne_edge_v1_openai_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"\n" +
-	"\x1cpoterne/edge/v1/openai.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cpoterne/common/v1/json.proto\x1a\x1apoterne/edge/v1/chat.proto\"\xd0\x05\n" +
+	"\x1cpoterne/edge/v1/openai.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cpoterne/common/v1/json.proto\x1a\x1apoterne/edge/v1/chat.proto\x1a#poterne/inference/v1/variants.proto\"\xd0\x05\n" +
 	"\x17CreateCompletionRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x122\n" +
@@ -1513,7 +1534,7 @@ const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"\x06object\x18\x01 \x01(\tR\x06object\x12.\n" +
 	"\x04data\x18\x02 \x03(\v2\x1a.poterne.edge.v1.ModelCardR\x04data\x12+\n" +
 	"\x0fnext_page_token\x18\x03 \x01(\tH\x00R\rnextPageToken\x88\x01\x01B\x12\n" +
-	"\x10_next_page_token\"\xbb\x03\n" +
+	"\x10_next_page_token\"\xb5\x04\n" +
 	"\tModelCard\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06object\x18\x02 \x01(\tR\x06object\x12\x18\n" +
@@ -1525,7 +1546,9 @@ const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"\x0econtext_length\x18\b \x01(\x05H\x00R\rcontextLength\x88\x01\x01\x126\n" +
 	"\x14embedding_dimensions\x18\t \x01(\x05H\x01R\x13embeddingDimensions\x88\x01\x01\x12A\n" +
 	"\aaliases\x18\n" +
-	" \x03(\v2'.poterne.edge.v1.ModelCard.AliasesEntryR\aaliases\x1a:\n" +
+	" \x03(\v2'.poterne.edge.v1.ModelCard.AliasesEntryR\aaliases\x121\n" +
+	"\x11placement_problem\x18\v \x01(\tB\x04\xb8\xd4\x18\x01R\x10placementProblem\x12E\n" +
+	"\bvariants\x18\f \x03(\v2#.poterne.inference.v1.ServedVariantB\x04\xb8\xd4\x18\x01R\bvariants\x1a:\n" +
 	"\fAliasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01B\x11\n" +
@@ -1588,9 +1611,10 @@ var file_poterne_edge_v1_openai_proto_goTypes = []any{
 	(*StopSequences)(nil),                // 24: poterne.edge.v1.StopSequences
 	(*Usage)(nil),                        // 25: poterne.edge.v1.Usage
 	(*v1.RawJson)(nil),                   // 26: poterne.common.v1.RawJson
-	(*CreateChatCompletionRequest)(nil),  // 27: poterne.edge.v1.CreateChatCompletionRequest
-	(*CreateChatCompletionResponse)(nil), // 28: poterne.edge.v1.CreateChatCompletionResponse
-	(*StreamChatCompletionResponse)(nil), // 29: poterne.edge.v1.StreamChatCompletionResponse
+	(*v11.ServedVariant)(nil),            // 27: poterne.inference.v1.ServedVariant
+	(*CreateChatCompletionRequest)(nil),  // 28: poterne.edge.v1.CreateChatCompletionRequest
+	(*CreateChatCompletionResponse)(nil), // 29: poterne.edge.v1.CreateChatCompletionResponse
+	(*StreamChatCompletionResponse)(nil), // 30: poterne.edge.v1.StreamChatCompletionResponse
 }
 var file_poterne_edge_v1_openai_proto_depIdxs = []int32{
 	3,  // 0: poterne.edge.v1.CreateCompletionRequest.prompt:type_name -> poterne.edge.v1.TextInput
@@ -1613,26 +1637,27 @@ var file_poterne_edge_v1_openai_proto_depIdxs = []int32{
 	11, // 17: poterne.edge.v1.EmbeddingValue.floats:type_name -> poterne.edge.v1.FloatList
 	15, // 18: poterne.edge.v1.ListModelsResponse.data:type_name -> poterne.edge.v1.ModelCard
 	22, // 19: poterne.edge.v1.ModelCard.aliases:type_name -> poterne.edge.v1.ModelCard.AliasesEntry
-	15, // 20: poterne.edge.v1.GetModelResponse.model:type_name -> poterne.edge.v1.ModelCard
-	27, // 21: poterne.edge.v1.OpenAIService.CreateChatCompletion:input_type -> poterne.edge.v1.CreateChatCompletionRequest
-	27, // 22: poterne.edge.v1.OpenAIService.StreamChatCompletion:input_type -> poterne.edge.v1.CreateChatCompletionRequest
-	0,  // 23: poterne.edge.v1.OpenAIService.CreateCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
-	0,  // 24: poterne.edge.v1.OpenAIService.StreamCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
-	7,  // 25: poterne.edge.v1.OpenAIService.CreateEmbedding:input_type -> poterne.edge.v1.CreateEmbeddingRequest
-	13, // 26: poterne.edge.v1.OpenAIService.ListModels:input_type -> poterne.edge.v1.ListModelsRequest
-	16, // 27: poterne.edge.v1.OpenAIService.GetModel:input_type -> poterne.edge.v1.GetModelRequest
-	28, // 28: poterne.edge.v1.OpenAIService.CreateChatCompletion:output_type -> poterne.edge.v1.CreateChatCompletionResponse
-	29, // 29: poterne.edge.v1.OpenAIService.StreamChatCompletion:output_type -> poterne.edge.v1.StreamChatCompletionResponse
-	1,  // 30: poterne.edge.v1.OpenAIService.CreateCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
-	1,  // 31: poterne.edge.v1.OpenAIService.StreamCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
-	8,  // 32: poterne.edge.v1.OpenAIService.CreateEmbedding:output_type -> poterne.edge.v1.CreateEmbeddingResponse
-	14, // 33: poterne.edge.v1.OpenAIService.ListModels:output_type -> poterne.edge.v1.ListModelsResponse
-	17, // 34: poterne.edge.v1.OpenAIService.GetModel:output_type -> poterne.edge.v1.GetModelResponse
-	28, // [28:35] is the sub-list for method output_type
-	21, // [21:28] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	27, // 20: poterne.edge.v1.ModelCard.variants:type_name -> poterne.inference.v1.ServedVariant
+	15, // 21: poterne.edge.v1.GetModelResponse.model:type_name -> poterne.edge.v1.ModelCard
+	28, // 22: poterne.edge.v1.OpenAIService.CreateChatCompletion:input_type -> poterne.edge.v1.CreateChatCompletionRequest
+	28, // 23: poterne.edge.v1.OpenAIService.StreamChatCompletion:input_type -> poterne.edge.v1.CreateChatCompletionRequest
+	0,  // 24: poterne.edge.v1.OpenAIService.CreateCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
+	0,  // 25: poterne.edge.v1.OpenAIService.StreamCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
+	7,  // 26: poterne.edge.v1.OpenAIService.CreateEmbedding:input_type -> poterne.edge.v1.CreateEmbeddingRequest
+	13, // 27: poterne.edge.v1.OpenAIService.ListModels:input_type -> poterne.edge.v1.ListModelsRequest
+	16, // 28: poterne.edge.v1.OpenAIService.GetModel:input_type -> poterne.edge.v1.GetModelRequest
+	29, // 29: poterne.edge.v1.OpenAIService.CreateChatCompletion:output_type -> poterne.edge.v1.CreateChatCompletionResponse
+	30, // 30: poterne.edge.v1.OpenAIService.StreamChatCompletion:output_type -> poterne.edge.v1.StreamChatCompletionResponse
+	1,  // 31: poterne.edge.v1.OpenAIService.CreateCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
+	1,  // 32: poterne.edge.v1.OpenAIService.StreamCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
+	8,  // 33: poterne.edge.v1.OpenAIService.CreateEmbedding:output_type -> poterne.edge.v1.CreateEmbeddingResponse
+	14, // 34: poterne.edge.v1.OpenAIService.ListModels:output_type -> poterne.edge.v1.ListModelsResponse
+	17, // 35: poterne.edge.v1.OpenAIService.GetModel:output_type -> poterne.edge.v1.GetModelResponse
+	29, // [29:36] is the sub-list for method output_type
+	22, // [22:29] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_openai_proto_init() }

@@ -402,7 +402,9 @@ type QuantizeStarted struct {
 	// The digest of what it is made from.
 	SourceDigest string `protobuf:"bytes,3,opt,name=source_digest,json=sourceDigest,proto3" json:"source_digest,omitempty"`
 	// The worker that does it.
-	WorkerId      string `protobuf:"bytes,4,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	WorkerId string `protobuf:"bytes,4,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	// The variant that it is made from; `base` for the version's own weights.
+	Source        string `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -465,6 +467,13 @@ func (x *QuantizeStarted) GetWorkerId() string {
 	return ""
 }
 
+func (x *QuantizeStarted) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
 var File_poterne_inference_v1_variants_proto protoreflect.FileDescriptor
 
 const file_poterne_inference_v1_variants_proto_rawDesc = "" +
@@ -496,12 +505,13 @@ const file_poterne_inference_v1_variants_proto_rawDesc = "" +
 	"\astarted\x18\x01 \x01(\v2%.poterne.inference.v1.QuantizeStartedH\x00R\astarted\x12A\n" +
 	"\bprogress\x18\x02 \x01(\v2#.poterne.worker.v1.QuantizeProgressH\x00R\bprogress\x12;\n" +
 	"\x06result\x18\x03 \x01(\v2!.poterne.worker.v1.QuantizeResultH\x00R\x06resultB\a\n" +
-	"\x05event\"\x83\x01\n" +
+	"\x05event\"\x9b\x01\n" +
 	"\x0fQuantizeStarted\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12#\n" +
 	"\rsource_digest\x18\x03 \x01(\tR\fsourceDigest\x12\x1b\n" +
-	"\tworker_id\x18\x04 \x01(\tR\bworkerId*l\n" +
+	"\tworker_id\x18\x04 \x01(\tR\bworkerId\x12\x16\n" +
+	"\x06source\x18\x05 \x01(\tR\x06source*l\n" +
 	"\rVariantReason\x12\x1e\n" +
 	"\x1aVARIANT_REASON_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18VARIANT_REASON_PLACEMENT\x10\x01\x12\x1d\n" +

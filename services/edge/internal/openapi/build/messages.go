@@ -62,6 +62,10 @@ func message(schema object, md protoreflect.MessageDescriptor) error {
 
 // plain handles a message that is an object.
 func plain(schema object, md protoreflect.MessageDescriptor) error {
+	if _, ok := schema["oneOf"]; ok {
+		// The members are those of the alternatives, which this would forbid.
+		delete(schema, "additionalProperties")
+	}
 	properties, ok := schema["properties"].(object)
 	if !ok {
 		return nil

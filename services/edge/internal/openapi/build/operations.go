@@ -71,13 +71,15 @@ func errorsAndHeaders(components object) {
 	}
 	headers := at(components, "headers")
 	for name, description := range map[string]string{
-		"X-Request-Id":     "Finds this request in logs, traces and the audit trail.",
-		"Retry-After":      "Seconds to wait before another try; on 429 and 503.",
-		"RateLimit":        "What is left of the limit (draft-ietf-httpapi-ratelimit-headers).",
-		"RateLimit-Policy": "The limit itself.",
-		"X-Poterne-Model":  "The version that answered, name@v3.",
-		"X-Poterne-Arm":    "The arm of the traffic split that the caller fell into.",
-		"X-Poterne-Cache":  "What the response cache did: hit, miss or bypass.",
+		"X-Request-Id":             "Finds this request in logs, traces and the audit trail.",
+		"Retry-After":              "Seconds to wait before another try; on 429 and 503.",
+		"RateLimit":                "What is left of the limit (draft-ietf-httpapi-ratelimit-headers).",
+		"RateLimit-Policy":         "The limit itself.",
+		"X-Poterne-Model":          "The version that answered, name@v3.",
+		"X-Poterne-Variant":        "The variant of the version that answered, where it has several; base is its own weights.",
+		"X-Poterne-Variant-Reason": "Why it was not the best variant that is allowed: placement (none better is loaded) or saturation (those had no room).",
+		"X-Poterne-Arm":            "The arm of the traffic split that the caller fell into.",
+		"X-Poterne-Cache":          "What the response cache did: hit, miss or bypass.",
 	} {
 		headers[name] = object{"description": description, "schema": object{"type": "string"}}
 	}
@@ -166,6 +168,12 @@ func success(m protoreflect.MethodDescriptor) object {
 		"X-Request-Id": ref("headers", "X-Request-Id"), "RateLimit": ref("headers", "RateLimit"),
 		"RateLimit-Policy": ref("headers", "RateLimit-Policy"),
 	}
+	if m.IsStreamingServer() {
+		return object{
+			"description": "Events, each with one message, the last with `[DONE]`. A failure in the middle is an event `error` with a problem.",
+			"headers":     headers, "content": object{"text/event-stream": object{"schema": schema}},
+		}
+	}
 	streams := map[string]protoreflect.MessageDescriptor{
 		"CreateChatCompletion": (*edgev1.StreamChatCompletionResponse)(nil).ProtoReflect().Descriptor(),
 		"CreateCompletion":     (*edgev1.CreateCompletionResponse)(nil).ProtoReflect().Descriptor(),
@@ -176,7 +184,7 @@ func success(m protoreflect.MethodDescriptor) object {
 		}
 	}
 	if asksAModel(m) {
-		for _, h := range []string{"X-Poterne-Model", "X-Poterne-Arm", "X-Poterne-Cache"} {
+		for _, h := range []string{"X-Poterne-Model", "X-Poterne-Variant", "X-Poterne-Variant-Reason", "X-Poterne-Arm", "X-Poterne-Cache"} {
 			headers[h] = ref("headers", h)
 		}
 	}
