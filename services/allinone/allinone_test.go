@@ -158,6 +158,10 @@ func TestEverythingInOneProcess(t *testing.T) {
 	r.want("POST", "/v1/chat/completions", chat+`,"retrieval":{"collection":"notes"}}`, "document_citation")
 	r.want("GET", "/v1/registry/models/sim-chat/aliases/production", "", `"version":1`)
 	r.want("GET", "/v1/admin/workers", "", `"connected":true`)
+	status, body := r.call("POST", "/v1/admin/workers/nobody:liftQuarantine", `{"model":"sim-chat"}`)
+	if status != http.StatusNotFound || !strings.Contains(body, `there is no worker \"nobody\"`) {
+		t.Errorf("a quarantine of nobody's: HTTP %d, %s", status, body)
+	}
 	r.want("GET", "/v1/admin/audit", "", "CreateChatCompletion")
 	if status, _ := r.call("GET", "/v1/nothing", ""); status != http.StatusNotFound {
 		t.Errorf("an unknown path: HTTP %d", status)

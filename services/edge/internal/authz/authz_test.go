@@ -155,6 +155,7 @@ func TestDefaultPolicy(t *testing.T) {
 		"AdminService/RevokeApiKey":     admins,
 		"AdminService/ListAuditRecords": admins,
 		"AdminService/ListWorkers":      platform,
+		"AdminService/LiftQuarantine":   platform,
 
 		"SearchService/CreateCollection":     developer,
 		"SearchService/GetCollection":        everyone,

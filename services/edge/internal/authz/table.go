@@ -109,6 +109,7 @@ func adminMethods() map[string]Method {
 		edgev1.AdminService_RevokeApiKey_FullMethodName:     {Type: "api-key", Action: "revoke", ID: id},
 		edgev1.AdminService_ListAuditRecords_FullMethodName: {Type: "audit", Action: "list"},
 		edgev1.AdminService_ListWorkers_FullMethodName:      {Type: "worker", Action: "list", Platform: true},
+		edgev1.AdminService_LiftQuarantine_FullMethodName:   {Type: "worker", Action: "lift-quarantine", ID: worker, Platform: true},
 	}
 }
 
@@ -196,6 +197,13 @@ func document(req any) string {
 func id(req any) string {
 	if r, ok := req.(interface{ GetId() string }); ok {
 		return r.GetId()
+	}
+	return ""
+}
+
+func worker(req any) string {
+	if r, ok := req.(interface{ GetWorkerId() string }); ok {
+		return r.GetWorkerId()
 	}
 	return ""
 }

@@ -73,6 +73,7 @@ func Table() map[string]Class {
 		edgev1.AdminService_RevokeApiKey_FullMethodName:     Write,
 		edgev1.AdminService_ListAuditRecords_FullMethodName: Read,
 		edgev1.AdminService_ListWorkers_FullMethodName:      Read,
+		edgev1.AdminService_LiftQuarantine_FullMethodName:   Write,
 
 		searchv1.SearchService_CreateCollection_FullMethodName:     Write,
 		searchv1.SearchService_GetCollection_FullMethodName:        Read,
