@@ -53,18 +53,22 @@ RuntimeError: Engine core initialization failed. See root cause above.
 	}{
 		"MLServer": {
 			string(mlserver), "ValueError: invalid literal for int() with base 10: b'arbage' … ",
-			[]string{"gRPC server shutdown complete"}, "Some of the models",
+			[]string{"gRPC server shutdown complete"},
+			"Some of the models",
 		},
 		"vLLM, with its cause": {
 			vllm + shutdown, "(EngineCore_DP0 pid=7) ERROR 06-30 13:53:19 [core.py:515] ValueError: Free memory",
-			[]string{"| RuntimeError: Engine core initialization failed", "part 11"}, "sys.exit",
+			[]string{"| RuntimeError: Engine core initialization failed", "part 11"},
+			"sys.exit",
 		},
 		"an exception of no usual name": {
 			"Traceback (most recent call last):\n  File \"x\"\n    raise Gone('ValueError: no')\nhub.Gone: it is gone\n" + shutdown, "hub.Gone: it is gone … ", nil, "ValueError",
 		},
 		"C++": {
 			"terminate called after throwing an instance of 'std::runtime_error'\n  what():  cannot map the file\n" + shutdown,
-			"terminate called after", []string{"| what():  cannot map the file"}, "",
+			"terminate called after",
+			[]string{"| what():  cannot map the file"},
+			"",
 		},
 		"Go":               {"panic: no model\n\ngoroutine 1 [running]:\n" + lines(20, "main.f(%d)"), "panic: no model … ", []string{"main.f(19)"}, ""},
 		"a log's error":    {"error: unknown argument --x\n" + shutdown, "error: unknown argument --x … ", nil, ""},
