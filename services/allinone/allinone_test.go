@@ -152,6 +152,7 @@ func TestEverythingInOneProcess(t *testing.T) {
 	r.want("POST", "/v1/chat/completions", chat+`}`, `"role":"assistant"`, `"completion_tokens":8`)
 	r.want("POST", "/v1/chat/completions", chat+`,"stream":true}`, "data: [DONE]")
 	r.want("POST", "/v1/embeddings", `{"model":"sim-embedding","input":"hello"}`, `"embedding":[`)
+	r.want("POST", "/v1/tokens:count", `{"model":"sim-chat","messages":[{"role":"user","content":"one two three"}]}`, `"prompt_tokens":`, `"context_length":`)
 	r.want("POST", "/v1/collections", `{"id":"notes"}`)
 	r.want("POST", "/v1/collections/notes/documents:batchUpsert", `{"documents":[{"id":"d1","text":"The gate is guarded at night."}]}`, `"created"`)
 	r.want("POST", "/v1/collections/notes:search", `{"query":"guarded gate"}`, `"document_id":"d1"`)

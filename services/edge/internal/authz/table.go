@@ -85,6 +85,7 @@ func openAIMethods() map[string]Method {
 		edgev1.OpenAIService_CreateCompletion_FullMethodName:     {Type: "model", Action: "complete", ID: modelName},
 		edgev1.OpenAIService_StreamCompletion_FullMethodName:     {Type: "model", Action: "complete", ID: modelName},
 		edgev1.OpenAIService_CreateEmbedding_FullMethodName:      {Type: "model", Action: "embed", ID: modelName},
+		edgev1.OpenAIService_CountTokens_FullMethodName:          {Type: "model", Action: "chat", ID: modelName},
 		edgev1.OpenAIService_ListModels_FullMethodName:           {Type: "model", Action: "list"},
 		edgev1.OpenAIService_GetModel_FullMethodName:             {Type: "model", Action: "get", ID: modelName},
 	}
