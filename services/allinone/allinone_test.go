@@ -152,12 +152,17 @@ func TestEverythingInOneProcess(t *testing.T) {
 	r.want("POST", "/v1/chat/completions", chat+`}`, `"role":"assistant"`, `"completion_tokens":8`)
 	r.want("POST", "/v1/chat/completions", chat+`,"stream":true}`, "data: [DONE]")
 	r.want("POST", "/v1/embeddings", `{"model":"sim-embedding","input":"hello"}`, `"embedding":[`)
+	r.want("POST", "/v1/tokens:count", `{"model":"sim-chat","messages":[{"role":"user","content":"one two three"}]}`, `"prompt_tokens":`, `"context_length":`)
 	r.want("POST", "/v1/collections", `{"id":"notes"}`)
 	r.want("POST", "/v1/collections/notes/documents:batchUpsert", `{"documents":[{"id":"d1","text":"The gate is guarded at night."}]}`, `"created"`)
 	r.want("POST", "/v1/collections/notes:search", `{"query":"guarded gate"}`, `"document_id":"d1"`)
 	r.want("POST", "/v1/chat/completions", chat+`,"retrieval":{"collection":"notes"}}`, "document_citation")
 	r.want("GET", "/v1/registry/models/sim-chat/aliases/production", "", `"version":1`)
 	r.want("GET", "/v1/admin/workers", "", `"connected":true`)
+	status, body := r.call("POST", "/v1/admin/workers/nobody:liftQuarantine", `{"model":"sim-chat"}`)
+	if status != http.StatusNotFound || !strings.Contains(body, `there is no worker \"nobody\"`) {
+		t.Errorf("a quarantine of nobody's: HTTP %d, %s", status, body)
+	}
 	r.want("GET", "/v1/admin/audit", "", "CreateChatCompletion")
 	if status, _ := r.call("GET", "/v1/nothing", ""); status != http.StatusNotFound {
 		t.Errorf("an unknown path: HTTP %d", status)

@@ -41,9 +41,10 @@ func (g *gate) direct(path, key string, body io.Reader) *httptest.ResponseRecord
 // bodied are paths that take a body, and the method that each is bound to.
 func bodied() map[string]string {
 	return map[string]string{
-		chatPath:          "/poterne.edge.v1.OpenAIService/CreateChatCompletion",
-		"/v1/completions": "/poterne.edge.v1.OpenAIService/CreateCompletion",
-		"/v1/embeddings":  "/poterne.edge.v1.OpenAIService/CreateEmbedding",
+		chatPath:           "/poterne.edge.v1.OpenAIService/CreateChatCompletion",
+		"/v1/completions":  "/poterne.edge.v1.OpenAIService/CreateCompletion",
+		"/v1/embeddings":   "/poterne.edge.v1.OpenAIService/CreateEmbedding",
+		"/v1/tokens:count": "/poterne.edge.v1.OpenAIService/CountTokens",
 		"/v1/collections/c/documents:batchUpsert": "/poterne.search.v1.SearchService/BatchUpsertDocuments",
 		"/v1/collections/c:search":                "/poterne.search.v1.SearchService/Search",
 		"/v1/admin/api-keys":                      "/poterne.edge.v1.AdminService/CreateApiKey",

@@ -53,6 +53,10 @@ type fakeInference struct {
 	// quantize answers QuantizeModel.
 	quantize func(req *inferencev1.QuantizeModelRequest, out grpc.ServerStreamingServer[inferencev1.QuantizeModelResponse]) error
 
+	counted []*inferencev1.CountTokensRequest
+	// count answers what a prompt has; nil says 11 of 4096.
+	count func(req *inferencev1.CountTokensRequest) (*inferencev1.CountTokensResponse, error)
+
 	inferred []*inferencev1.InferTensorsRequest
 	// infer answers requests with tensors; nil repeats their inputs.
 	infer func(req *inferencev1.InferTensorsRequest) ([]*oip.ModelInferResponse, error)
@@ -170,6 +174,16 @@ func (f *fakeInference) Embed(_ context.Context, req *inferencev1.EmbedRequest) 
 		out.Embeddings = append(out.Embeddings, &workerv1.Embedding{Values: []float32{0.5, -1, 0.1}})
 	}
 	return out, nil
+}
+
+func (f *fakeInference) CountTokens(_ context.Context, req *inferencev1.CountTokensRequest) (*inferencev1.CountTokensResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.counted = append(f.counted, req)
+	if f.count != nil {
+		return f.count(req)
+	}
+	return &inferencev1.CountTokensResponse{ServedBy: servedBy(), PromptTokens: 11, ContextLength: 4096}, nil
 }
 
 func (f *fakeInference) setReady(ready bool) {

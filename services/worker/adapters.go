@@ -49,6 +49,7 @@ func (e Engine) program() *engine.Program {
 
 func (s GPUServer) config() engine.GPUServerConfig {
 	return engine.GPUServerConfig{
-		Program: s.program(), Slots: s.Slots, Queue: s.Queue, CPU: s.CPU, Hub: s.Hub, ExtraParameters: s.ExtraParameters,
+		Program: s.program(), Slots: s.Slots, Queue: s.Queue, CPU: s.CPU, Hub: s.Hub,
+		GPUShare: s.GPUShare, ExtraParameters: s.ExtraParameters,
 	}
 }

@@ -66,6 +66,11 @@ type GPUServer struct {
 	// CPU says that the program computes on the CPU and in main memory; otherwise
 	// each of its models is given GPUs of this worker's.
 	CPU bool `yaml:"cpu"`
+	// GPUShare is the share of what is free of each of its GPUs that a model is
+	// given whose spec does not say (gpu-memory-utilization, mem-fraction-static),
+	// if that is more than it needs. 0 gives it what it needs and a tenth more, so
+	// that several models fit on one GPU, each with a small KV cache.
+	GPUShare float64 `yaml:"gpu_share"`
 	// Hub lets specs without artifacts name a model of the Hugging Face hub
 	// (parameter model), which the engine then downloads by itself. A version's
 	// digest does not cover what is downloaded.
@@ -168,6 +173,9 @@ const defaultEndpointSlots = 8
 
 const maxQueue = 1 << 16
 
+// maxGPUShare leaves something for CUDA itself.
+const maxGPUShare = 0.95
+
 func (e *Engines) validate(p *config.Problems, prefix string) {
 	for _, q := range []struct {
 		key   string
@@ -202,6 +210,9 @@ func (e *Engines) validate(p *config.Problems, prefix string) {
 		for _, name := range s.extra {
 			p.Check(extra.MatchString(name), prefix+"."+s.key+".extra_parameters", "must be names of flags without dashes, got %q", name)
 		}
+	}
+	for key, s := range map[string]float64{"vllm": e.VLLM.GPUShare, "sglang": e.SGLang.GPUShare} {
+		p.Check(s >= 0 && s <= maxGPUShare, prefix+"."+key+".gpu_share", "must be from 0 to %v, got %v", maxGPUShare, s)
 	}
 	p.Check(e.LlamaServer.GPULayers >= -1, prefix+".llama_server.gpu_layers", "must be -1 or more, got %d", e.LlamaServer.GPULayers)
 	p.Check(e.LlamaServer.Context > 0, prefix+".llama_server.context", "must be positive, got %d", e.LlamaServer.Context)

@@ -96,3 +96,27 @@ func TestACrashLoopIsQuarantined(t *testing.T) {
 	}
 	r.await("a", "lifted", func(m *workerv1.LoadedModel) bool { return m == nil })
 }
+
+// A quarantine can be lifted without a risk to what is loaded by now.
+func TestOnlyAQuarantineIsLifted(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Supervision.QuarantineAfter = 1
+	r := run(t, cfg)
+	r.load("b", simSpec(nil))
+	spec := simSpec(nil)
+	spec.EmbeddingDimensions = 65536
+	if _, err := r.client.LoadModel(t.Context(), &workerv1.LoadModelRequest{Digest: digest("a"), Name: "broken", Spec: spec}); err != nil {
+		t.Fatal(err)
+	}
+	r.await("a", "quarantined", func(m *workerv1.LoadedModel) bool {
+		return m.GetState() == workerv1.ModelState_MODEL_STATE_QUARANTINED
+	})
+	for c, lifted := range map[string]bool{"a": true, "b": false} {
+		resp, err := r.client.UnloadModel(t.Context(), &workerv1.UnloadModelRequest{Digest: digest(c), QuarantineOnly: true})
+		if err != nil || resp.GetQuarantineLifted() != lifted {
+			t.Errorf("%s: %v, %v", c, resp, err)
+		}
+	}
+	r.await("a", "lifted", func(m *workerv1.LoadedModel) bool { return m == nil })
+	r.await("b", "ready", func(m *workerv1.LoadedModel) bool { return m.GetState() == workerv1.ModelState_MODEL_STATE_READY })
+}

@@ -71,15 +71,38 @@ func (a *app) keysCommand() *cobra.Command {
 	return group("keys", "API keys", create, list, revoke)
 }
 
+const workersPath = "/v1/admin/workers"
+
 func (a *app) workersCommand() *cobra.Command {
-	return group("workers", "Workers and what they serve", &cobra.Command{
+	lift := &cobra.Command{
+		Use: "lift-quarantine WORKER MODEL-REF", Short: "Let a worker load what failed there again and again",
+		Long: "Let a worker load what failed there again and again. MODEL-REF is a model's name for all of its versions that are in quarantine there, " +
+			"or name@alias, name@v3 or name@sha256:… for one and its variants.",
+		Args: exactArgs("WORKER", "MODEL-REF"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			var out map[string]any
+			path := joinPath(workersPath, args[0]) + ":liftQuarantine"
+			if err := c.call(cmd.Context(), http.MethodPost, path, map[string]any{"model": args[1]}, &out); err != nil {
+				return err
+			}
+			if a.settings.output != "table" {
+				return a.print(out, nil)
+			}
+			return a.print(out["lifted"], columns("MODEL model", "VERSION version", "DIGEST digest", "ERROR error"))
+		},
+	}
+	return group("workers", "Workers and what they serve", lift, &cobra.Command{
 		Use: "list", Short: "List the workers that inference sees", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			workers, err := c.pages(cmd.Context(), "/v1/admin/workers", nil, "workers", 0)
+			workers, err := c.pages(cmd.Context(), workersPath, nil, "workers", 0)
 			if err != nil {
 				return err
 			}

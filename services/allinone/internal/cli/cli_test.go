@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -359,6 +360,26 @@ func TestWorkersTable(t *testing.T) {
 	lines := strings.Split(out, "\n")
 	if len(lines) < 3 || !strings.Contains(lines[1], " ready") || !strings.Contains(lines[2], " gone") || strings.Contains(out, "MODEL_STATE") {
 		t.Errorf("got %s", out)
+	}
+}
+
+func TestQuarantineIsLifted(t *testing.T) {
+	var method, path string
+	var body []byte
+	gateway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		method, path = r.Method, r.URL.EscapedPath()
+		body, _ = io.ReadAll(r.Body)
+		answer(200, `{"lifted":[{"model":"m","version":2,"digest":"sha256:ab","error":"no such file"}]}`)(w, r)
+	})
+	code, out, _ := run(t, gateway, "", "workers", "lift-quarantine", "gpu/1", "m@v2")
+	if code != 0 || !strings.Contains(out, "no such file") || !strings.Contains(out, "VERSION") {
+		t.Errorf("code %d: %s", code, out)
+	}
+	if method != http.MethodPost || path != "/v1/admin/workers/gpu%2F1:liftQuarantine" || string(body) != `{"model":"m@v2"}` {
+		t.Errorf("got %s %s %s", method, path, body)
+	}
+	if code, _, _ := run(t, gateway, "", "workers", "lift-quarantine", "w"); code != 2 {
+		t.Errorf("without a model: code %d", code)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/requestid"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
-	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 )
 
@@ -54,15 +53,4 @@ func recordMessage(r audit.Record) *edgev1.AuditRecord {
 		DurationMs: float64(r.Duration) / float64(time.Millisecond), Address: r.Address,
 		ServedBy: r.ServedBy, Arm: r.Arm, PromptTokens: r.PromptTokens, CompletionTokens: r.CompletionTokens,
 	}
-}
-
-// ListWorkers asks inference.
-func (s *Server) ListWorkers(ctx context.Context, req *edgev1.ListWorkersRequest) (*edgev1.ListWorkersResponse, error) {
-	resp, err := s.inference.ListWorkers(ctx, &inferencev1.ListWorkersRequest{
-		PageSize: req.GetPageSize(), PageToken: req.GetPageToken(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &edgev1.ListWorkersResponse{Workers: resp.GetWorkers(), NextPageToken: resp.GetNextPageToken()}, nil
 }

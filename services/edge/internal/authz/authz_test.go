@@ -135,6 +135,7 @@ func TestDefaultPolicy(t *testing.T) {
 		"OpenAIService/CreateCompletion":     everyone,
 		"OpenAIService/StreamCompletion":     everyone,
 		"OpenAIService/CreateEmbedding":      everyone,
+		"OpenAIService/CountTokens":          everyone,
 		"OpenAIService/ListModels":           everyone,
 		"OpenAIService/GetModel":             everyone,
 
@@ -156,6 +157,7 @@ func TestDefaultPolicy(t *testing.T) {
 		"AdminService/ListAuditRecords": admins,
 		"AdminService/ListWorkers":      platform,
 		"AdminService/QuantizeModel":    platform,
+		"AdminService/LiftQuarantine":   platform,
 
 		"SearchService/CreateCollection":     developer,
 		"SearchService/GetCollection":        everyone,

@@ -85,6 +85,7 @@ func openAIMethods() map[string]Method {
 		edgev1.OpenAIService_CreateCompletion_FullMethodName:     {Type: "model", Action: "complete", ID: modelName},
 		edgev1.OpenAIService_StreamCompletion_FullMethodName:     {Type: "model", Action: "complete", ID: modelName},
 		edgev1.OpenAIService_CreateEmbedding_FullMethodName:      {Type: "model", Action: "embed", ID: modelName},
+		edgev1.OpenAIService_CountTokens_FullMethodName:          {Type: "model", Action: "chat", ID: modelName},
 		edgev1.OpenAIService_ListModels_FullMethodName:           {Type: "model", Action: "list"},
 		edgev1.OpenAIService_GetModel_FullMethodName:             {Type: "model", Action: "get", ID: modelName},
 	}
@@ -109,6 +110,7 @@ func adminMethods() map[string]Method {
 		edgev1.AdminService_RevokeApiKey_FullMethodName:     {Type: "api-key", Action: "revoke", ID: id},
 		edgev1.AdminService_ListAuditRecords_FullMethodName: {Type: "audit", Action: "list"},
 		edgev1.AdminService_ListWorkers_FullMethodName:      {Type: "worker", Action: "list", Platform: true},
+		edgev1.AdminService_LiftQuarantine_FullMethodName:   {Type: "worker", Action: "lift-quarantine", ID: worker, Platform: true},
 		// What comes of it is a variant: who may not create one may not have it made.
 		edgev1.AdminService_QuantizeModel_FullMethodName: {Type: "registry-variant", Action: "create", ID: modelName, Platform: true},
 	}
@@ -202,6 +204,13 @@ func document(req any) string {
 func id(req any) string {
 	if r, ok := req.(interface{ GetId() string }); ok {
 		return r.GetId()
+	}
+	return ""
+}
+
+func worker(req any) string {
+	if r, ok := req.(interface{ GetWorkerId() string }); ok {
+		return r.GetWorkerId()
 	}
 	return ""
 }

@@ -53,6 +53,7 @@ func Table() map[string]Class {
 		edgev1.OpenAIService_CreateCompletion_FullMethodName:     Generate,
 		edgev1.OpenAIService_StreamCompletion_FullMethodName:     Generate,
 		edgev1.OpenAIService_CreateEmbedding_FullMethodName:      Embed,
+		edgev1.OpenAIService_CountTokens_FullMethodName:          Read,
 		edgev1.OpenAIService_ListModels_FullMethodName:           Read,
 		edgev1.OpenAIService_GetModel_FullMethodName:             Read,
 
@@ -74,6 +75,7 @@ func Table() map[string]Class {
 		edgev1.AdminService_ListAuditRecords_FullMethodName: Read,
 		edgev1.AdminService_ListWorkers_FullMethodName:      Read,
 		edgev1.AdminService_QuantizeModel_FullMethodName:    Write,
+		edgev1.AdminService_LiftQuarantine_FullMethodName:   Write,
 
 		searchv1.SearchService_CreateCollection_FullMethodName:     Write,
 		searchv1.SearchService_GetCollection_FullMethodName:        Read,

@@ -38,6 +38,10 @@ func (inference) ListWorkers(_ context.Context, req *inferencev1.ListWorkersRequ
 	}, nil
 }
 
+func (inference) LiftQuarantine(_ context.Context, req *inferencev1.LiftQuarantineRequest, _ ...grpc.CallOption) (*inferencev1.LiftQuarantineResponse, error) {
+	return &inferencev1.LiftQuarantineResponse{Lifted: []*inferencev1.LiftedQuarantine{{Model: req.GetModel(), Error: req.GetWorkerId()}}}, nil
+}
+
 type edge struct {
 	*Security
 	admin edgev1.AdminServiceClient
@@ -197,6 +201,10 @@ func TestTenantsDoNotMeet(t *testing.T) {
 			_, err := e.admin.ListWorkers(boss, &edgev1.ListWorkersRequest{})
 			return err
 		}, apierr.PermissionDenied},
+		"what a worker holds in quarantine": {func() error {
+			_, err := e.admin.LiftQuarantine(boss, &edgev1.LiftQuarantineRequest{WorkerId: "w", Model: "m"})
+			return err
+		}, apierr.PermissionDenied},
 		"an end in the past": {func() error {
 			_, err := e.admin.CreateApiKey(boss, &edgev1.CreateApiKeyRequest{Name: "x", Roles: []string{"reader"}, ExpireTime: timestamppb.New(clock.Real().Now())})
 			return err
@@ -225,6 +233,14 @@ func TestTenantsDoNotMeet(t *testing.T) {
 	workers, err := e.admin.ListWorkers(root, &edgev1.ListWorkersRequest{PageToken: "x"})
 	if err != nil || len(workers.GetWorkers()) != 1 || workers.GetNextPageToken() != "after x" {
 		t.Errorf("the workers: %v, %v", workers, err)
+	}
+	lifted, err := e.admin.LiftQuarantine(root, &edgev1.LiftQuarantineRequest{WorkerId: "w", Model: "m@v2"})
+	if err != nil || len(lifted.GetLifted()) != 1 || lifted.GetLifted()[0].GetModel() != "m@v2" || lifted.GetLifted()[0].GetError() != "w" {
+		t.Errorf("lifted: %v, %v", lifted, err)
+	}
+	trail, err := e.admin.ListAuditRecords(root, &edgev1.ListAuditRecordsRequest{})
+	if err != nil || len(trail.GetRecords()) == 0 || !strings.Contains(trail.GetRecords()[0].GetMethod(), "LiftQuarantine") || !strings.Contains(trail.GetRecords()[0].GetResource(), "w") {
+		t.Errorf("the trail: %v, %v", trail, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package fakes
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -200,10 +201,17 @@ func (w *Worker) LoadModel(_ context.Context, req *workerv1.LoadModelRequest) (*
 // UnloadModel removes the version.
 func (w *Worker) UnloadModel(_ context.Context, req *workerv1.UnloadModelRequest) (*workerv1.UnloadModelResponse, error) {
 	w.mu.Lock()
-	w.unloads = append(w.unloads, req.GetDigest())
+	quarantined := slices.ContainsFunc(w.models, func(m *workerv1.LoadedModel) bool {
+		return m.GetDigest() == req.GetDigest() && m.GetState() == workerv1.ModelState_MODEL_STATE_QUARANTINED
+	})
+	if !req.GetQuarantineOnly() {
+		w.unloads = append(w.unloads, req.GetDigest())
+	}
 	w.mu.Unlock()
-	w.Set(req.GetDigest(), workerv1.ModelState_MODEL_STATE_UNSPECIFIED)
-	return &workerv1.UnloadModelResponse{}, nil
+	if quarantined || !req.GetQuarantineOnly() {
+		w.Set(req.GetDigest(), workerv1.ModelState_MODEL_STATE_UNSPECIFIED)
+	}
+	return &workerv1.UnloadModelResponse{QuarantineLifted: quarantined}, nil
 }
 
 // ready refuses a version that is not ready, as a worker does.

@@ -89,6 +89,7 @@ type Agent struct {
 	// for that one, and that one for it.
 	loading    *semaphore.Weighted
 	quarantine *quarantine
+	turns      turns
 
 	mu       sync.RWMutex
 	models   map[string]*model

@@ -76,7 +76,7 @@ func (r room) place(c *candidate) (spot, error) {
 	var gpus []engine.GPU
 	for _, id := range memory.Names(c.plan.MemoryBytes) {
 		if strings.HasPrefix(id, gpuPrefix) {
-			gpus = append(gpus, engine.GPU{Pool: id, Device: c.devices[id]})
+			gpus = append(gpus, c.device(id))
 		}
 	}
 	need := c.corrected(c.plan.MemoryBytes, len(gpus))
@@ -135,9 +135,7 @@ func (r room) spread(c *candidate) (spot, error) {
 			continue
 		}
 		tried = n
-		// Which GPUs does not change how much each must have.
-		each := memory.Largest(c.corrected(map[string]int64{ids[0]: c.size.PerGPU(n)}, n))
-		fitting := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return r.free[id] < each })
+		fitting := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return r.free[id] < c.least(id, n) })
 		if len(fitting) < n {
 			continue
 		}
@@ -145,13 +143,14 @@ func (r room) spread(c *candidate) (spot, error) {
 		slices.SortFunc(chosen, func(x, y string) int { return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y)) })
 		gpus := make([]engine.GPU, n)
 		for i, id := range chosen {
-			gpus[i] = engine.GPU{Pool: id, Device: c.devices[id]}
+			gpus[i] = c.device(id)
 		}
-		need := c.corrected(c.size.On(gpus), n)
-		if short := r.short(need); short != nil {
+		at := spot{need: c.corrected(c.size.On(gpus), n), gpus: gpus}
+		if short := r.short(at.need); short != nil {
 			return spot{}, tooLarge(c.model.name, short)
 		}
-		return spot{need: need, gpus: gpus}, nil
+		r.allot(c, at)
+		return at, nil
 	}
 	return spot{}, r.tooLargeForGPUs(c, tried)
 }
@@ -177,7 +176,10 @@ func (r room) tooLargeForGPUs(c *candidate, n int) error {
 		return apierr.New(apierr.FailedPrecondition, "%s cannot be spread over any number of this worker's %d GPUs: "+
 			"it has %d attention heads, and asks for %d GPUs", c.model.name, len(ids), c.size.Heads, c.size.Exactly)
 	}
-	each := memory.Largest(c.corrected(map[string]int64{ids[0]: c.size.PerGPU(n)}, n))
+	var each int64
+	for _, id := range ids {
+		each = max(each, c.least(id, n))
+	}
 	var figures []string
 	var most int64
 	for _, id := range ids {
@@ -193,18 +195,24 @@ func (r room) tooLargeForGPUs(c *candidate, n int) error {
 		WithMetadata("needed_bytes", strconv.FormatInt(each, 10)).WithMetadata("free_bytes", strconv.FormatInt(most, 10))
 }
 
-// devicesOf maps the GPUs' pools to what names the devices to an engine.
-func (a *Agent) devicesOf() map[string]string {
-	out := make(map[string]string)
+// devicesOf returns the GPUs by their pools, as an engine is told of them.
+func (a *Agent) devicesOf() map[string]engine.GPU {
+	out := make(map[string]engine.GPU)
 	for _, p := range a.parts.Pools.List() {
 		if index, is := strings.CutPrefix(p.ID, gpuPrefix); is {
-			out[p.ID] = index
+			out[p.ID] = engine.GPU{Pool: p.ID, Device: index, Total: p.Total}
 		}
 	}
 	for _, d := range a.devices() {
+		g := out[d.Pool()]
+		g.Pool = d.Pool()
 		if d.UUID != "" {
-			out[d.Pool()] = d.UUID
+			g.Device = d.UUID
 		}
+		if d.TotalBytes > 0 {
+			g.Total = d.TotalBytes // the account may have less
+		}
+		out[g.Pool] = g
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/poterne/poterne/services/worker/internal/engine"
 	"github.com/poterne/poterne/services/worker/internal/memory"
@@ -18,8 +19,8 @@ type candidate struct {
 	plan *engine.Plan
 	// size is what it takes of GPUs; zero when it uses none.
 	size    engine.Size
-	devices map[string]string
-	limit   int // of models
+	devices map[string]engine.GPU // by pool
+	limit   int                   // of models
 	learned *memory.Learned
 }
 
@@ -46,19 +47,38 @@ func (c *candidate) survey(ctx context.Context) (err error) {
 // corrected is the estimate after what earlier loads of the version took; n is
 // the number of GPUs that it is spread over.
 func (c *candidate) corrected(estimate map[string]int64, n int) map[string]int64 {
-	if c.learned == nil {
-		return estimate
+	return memory.Corrected(estimate, func(pool string) float64 { return c.ratio(pool, n) })
+}
+
+// ratio is by how much an estimate is corrected. What a greedy engine was given
+// and did not take it may take yet.
+func (c *candidate) ratio(pool string, n int) float64 {
+	ratio := 1.0
+	if c.learned != nil {
+		ratio = c.learned.Ratio(lesson(c.model.digest, classOf(pool, c.size.Greedy), n))
 	}
-	return memory.Corrected(estimate, func(pool string) float64 { return c.learned.Ratio(lesson(c.model.digest, pool, n)) })
+	if c.size.Greedy && pool != engine.PoolCPU {
+		ratio = max(ratio, 1)
+	}
+	return ratio
+}
+
+// classOf is what is learnt together: main memory, GPUs as they were estimated,
+// and GPUs of which the engine was given so much.
+func classOf(pool string, greedy bool) string {
+	switch {
+	case !strings.HasPrefix(pool, gpuPrefix):
+		return pool
+	case greedy:
+		return "given"
+	}
+	return gpuPrefix
 }
 
 // lesson is the key under which it is learnt what a version takes. Its digest
 // covers its parameters.
-func lesson(digest, pool string, gpus int) string {
-	if pool == engine.PoolCPU {
-		return fmt.Sprintf("%s/%s/%d", digest, pool, gpus)
-	}
-	return fmt.Sprintf("%s/%s/%d", digest, gpuPrefix, gpus)
+func lesson(digest, class string, gpus int) string {
+	return fmt.Sprintf("%s/%s/%d", digest, class, gpus)
 }
 
 // admit finds room for the candidate, makes it if it may, and takes it. a.loading

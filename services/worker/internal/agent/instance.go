@@ -24,6 +24,8 @@ type instance struct {
 	child  *process.Process // nil when the engine is not ours to start
 	engine engine.Engine
 	dir    string // the engine's own, to be removed; empty when it has none
+	// started lets others start on the engine's GPUs; nil when they need not wait.
+	started func()
 
 	once    sync.Once
 	victims int // requests that were in flight when it ended
@@ -34,6 +36,12 @@ type instance struct {
 func (i *instance) ended() int {
 	i.once.Do(func() { i.victims = i.model.gate.inFlight() })
 	return i.victims
+}
+
+func (i *instance) letOthersStart() {
+	if i.started != nil {
+		i.started()
+	}
 }
 
 func (i *instance) Exited() <-chan struct{} {
@@ -52,6 +60,7 @@ func (i *instance) Stop() {
 	if i.child != nil {
 		i.child.Stop(i.agent.force, i.agent.cfg.Supervision.StopGrace)
 	}
+	i.letOthersStart() // what it held of its GPUs is free again
 	i.engine.Close()
 	if i.dir != "" {
 		_ = os.RemoveAll(i.dir) // what is left is removed before the next start
@@ -68,6 +77,22 @@ func (a *Agent) launch(ctx context.Context, m *model) (supervise.Instance, error
 	if cmd == nil {
 		return &instance{agent: a, model: m, engine: plan.Connect(0)}, nil
 	}
+	started, err := a.turns.take(ctx, m.placed(), cmd.Measures)
+	if err != nil {
+		return nil, err
+	}
+	i, err := a.startEngine(ctx, m, plan)
+	if err != nil {
+		started()
+		return nil, err
+	}
+	i.started = started
+	return i, nil
+}
+
+// startEngine starts the process of the model's engine.
+func (a *Agent) startEngine(ctx context.Context, m *model, plan *engine.Plan) (*instance, error) {
+	cmd := plan.Command
 	port, err := freePort(ctx)
 	if err != nil {
 		return nil, err
@@ -80,8 +105,12 @@ func (a *Agent) launch(ctx context.Context, m *model) (supervise.Instance, error
 	if where == "" {
 		where = a.cfg.WorkDir
 	}
+	args := cmd.Args(port)
+	if cmd.Fit != nil {
+		args = append(args, cmd.Fit(a.freeOf(ctx, m))...)
+	}
 	child, err := process.Start(ctx, process.Command{
-		Path: cmd.Path, Args: cmd.Args(port), Env: cmd.Environment(port), Dir: where,
+		Path: cmd.Path, Args: args, Env: cmd.Environment(port), Dir: where,
 	}, a.parts.Ledger, a.log.With(slog.String(keyModel, m.name)))
 	if err != nil {
 		if dir != "" {
@@ -148,6 +177,7 @@ func (a *Agent) report(ctx context.Context, m *model, s supervise.Status) {
 	case supervise.Ready:
 		if i, ok := s.Instance.(*instance); ok {
 			running = i
+			i.letOthersStart()
 			facts = a.ask(ctx, m, i.engine)
 			if m.warmUp {
 				a.warmUp(ctx, m, i.engine)

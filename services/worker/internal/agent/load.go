@@ -195,16 +195,22 @@ func (a *Agent) remove(m *model) {
 
 // UnloadModel lets the requests in flight end and then ends the engine. It
 // returns at once: the state tells when the model is gone. A quarantine of the
-// version ends.
+// version ends; when only that is asked for, nothing else does.
 func (a *Agent) UnloadModel(ctx context.Context, req *workerv1.UnloadModelRequest) (*workerv1.UnloadModelResponse, error) {
-	if a.quarantine.lift(req.GetDigest()) {
+	lifted := a.quarantine.lift(req.GetDigest())
+	if lifted {
 		a.hub.changed()
+		a.log.InfoContext(ctx, "quarantine lifted", slog.String(keyDigest, req.GetDigest()))
+	}
+	resp := &workerv1.UnloadModelResponse{QuarantineLifted: lifted}
+	if req.GetQuarantineOnly() {
+		return resp, nil
 	}
 	a.mu.RLock()
 	m, ok := a.models[req.GetDigest()]
 	a.mu.RUnlock()
 	if !ok || m.drain() {
-		return &workerv1.UnloadModelResponse{}, nil
+		return resp, nil
 	}
 	a.log.InfoContext(ctx, "model is being unloaded", slog.String(keyModel, m.name), slog.String(keyDigest, m.digest))
 	a.hub.changed()
@@ -218,5 +224,5 @@ func (a *Agent) UnloadModel(ctx context.Context, req *workerv1.UnloadModelReques
 		}
 		m.cancel()
 	}()
-	return &workerv1.UnloadModelResponse{}, nil
+	return resp, nil
 }

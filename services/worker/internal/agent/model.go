@@ -87,6 +87,13 @@ func (m *model) share() map[string]int64 {
 	return maps.Clone(m.reserved)
 }
 
+// placed are the GPUs that the model was given.
+func (m *model) placed() []engine.GPU {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.gpus
+}
+
 // noteSeen notes what the model was seen to take, and returns by how much that
 // is more than was set aside, which it now is.
 func (m *model) noteSeen(seen map[string]int64) (more map[string]int64) {

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
@@ -139,11 +138,9 @@ func (a *Agent) learn(m *model) {
 		return
 	}
 	estimates, peaks := make(map[string]int64), make(map[string]int64)
+	greedy := len(m.gpus) > 0 && m.gpus[0].Bytes > 0
 	for id, n := range m.plan.MemoryBytes {
-		class := id
-		if strings.HasPrefix(id, gpuPrefix) {
-			class = gpuPrefix
-		}
+		class := classOf(id, greedy)
 		estimates[class] = max(estimates[class], n)
 		peaks[class] = max(peaks[class], m.peakOf(id))
 	}

@@ -27,9 +27,10 @@ import (
 // by path, size and time of change, also across restarts. It is safe for
 // concurrent use.
 type Store struct {
-	roots  []string
-	cache  string  // file; empty: not kept
-	remote *Remote // nil: only files of this machine
+	roots  []string // without links
+	given  []string // as they are configured
+	cache  string   // file; empty: not kept
+	remote *Remote  // nil: only files of this machine
 	log    *slog.Logger
 
 	mu   sync.Mutex
@@ -54,7 +55,7 @@ func NewStore(roots []string, cache string, log *slog.Logger) (*Store, error) {
 		if err != nil {
 			return nil, fmt.Errorf("artifact root: %w", err)
 		}
-		s.roots = append(s.roots, root)
+		s.roots, s.given = append(s.roots, root), append(s.given, r)
 	}
 	if cache != "" {
 		// What cannot be read is learnt again.
@@ -73,12 +74,19 @@ func (s *Store) Locate(a *commonv1.Artifact, index int) (string, error) {
 	if err != nil || u.Scheme != "file" || u.Host != "" || !filepath.IsAbs(u.Path) {
 		return "", apierr.Invalid(field+".uri", "this worker reads file:///absolute/path only, not %q", redact(a.GetUri()))
 	}
+	outside := func() error {
+		return apierr.New(apierr.FailedPrecondition, "artifact %d is outside the directories that this worker reads: %s", index, u.Path)
+	}
 	path, err := filepath.EvalSymlinks(u.Path)
+	if err != nil && !s.named(u.Path) {
+		// Who may name any path must not learn which ones there are.
+		return "", outside()
+	}
 	if err != nil {
 		return "", apierr.Wrap(apierr.FailedPrecondition, err, "artifact %d is not on this worker: %s", index, u.Path)
 	}
 	if !s.allowed(path) {
-		return "", apierr.New(apierr.FailedPrecondition, "artifact %d is outside the directories that this worker reads: %s", index, u.Path)
+		return "", outside()
 	}
 	info, err := os.Stat(path)
 	switch {
@@ -93,11 +101,17 @@ func (s *Store) Locate(a *commonv1.Artifact, index int) (string, error) {
 	return path, nil
 }
 
-func (s *Store) allowed(path string) bool {
-	if len(s.roots) == 0 {
-		return true
-	}
-	for _, root := range s.roots {
+// allowed reports whether a path without links is under one of the roots.
+func (s *Store) allowed(path string) bool { return len(s.roots) == 0 || under(s.roots, path) }
+
+// named reports whether a path is written as one under a root, wherever its links
+// lead.
+func (s *Store) named(path string) bool {
+	return len(s.roots) == 0 || under(s.roots, path) || under(s.given, path)
+}
+
+func under(roots []string, path string) bool {
+	for _, root := range roots {
 		if rel, err := filepath.Rel(root, path); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
 			return true
 		}
@@ -108,6 +122,10 @@ func (s *Store) allowed(path string) bool {
 // Verify reads the file through, unless it did so before and the file has not
 // changed since, and returns an error when its SHA-256 is not want.
 func (s *Store) Verify(ctx context.Context, path, want string) error {
+	if now, err := filepath.EvalSymlinks(path); err != nil || !s.allowed(now) {
+		// It was looked at when the model was admitted, and may be a link by now.
+		return apierr.Wrap(apierr.FailedPrecondition, err, "%s is not in the directories that this worker reads any more", path)
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return fmt.Errorf("artifact: %w", err)

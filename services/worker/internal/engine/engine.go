@@ -115,6 +115,12 @@ type Command struct {
 	// Setup, unless nil, fills a new directory of this start's own, in which the
 	// program then runs, before it listens on port.
 	Setup func(dir string, port int) error
+	// Measures says that the engine looks at the memory of its GPUs as it starts:
+	// no other may start on them meanwhile.
+	Measures bool
+	// Fit, unless nil, returns further arguments for what is free of each of its
+	// GPUs as it starts, in bytes by memory pool.
+	Fit func(free map[string]int64) []string
 }
 
 // Environment returns what is added to the environment for the port.

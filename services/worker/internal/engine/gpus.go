@@ -11,6 +11,11 @@ type GPU struct {
 	Pool string
 	// Device names it to CUDA: its UUID, or its index where that is not known.
 	Device string
+	// Total is all its memory, as its driver says, in bytes; 0 when not known.
+	Total int64
+	// Bytes is how much of that the engine is to take, of one whose Size is Greedy;
+	// 0 leaves it to the engine.
+	Bytes int64
 }
 
 // Sizer is an Adapter whose engine can use GPUs. It says how large a model is,
@@ -36,6 +41,13 @@ type Size struct {
 	Heads int
 	// Exactly, unless 0, is the number of GPUs that the spec asks for.
 	Exactly int
+	// Greedy says that the engine takes all that it is allowed to: what the agent
+	// sets aside is told it as GPU.Bytes. Shared and Each are then the least it needs.
+	Greedy bool
+	// OfFree is the share of what is free of each GPU that a greedy engine is given,
+	// if that is more than it needs; OfTotal the share of each whole GPU that it
+	// will take in any case, because its spec says so. Both are from 0 to 1.
+	OfFree, OfTotal float64
 }
 
 // Splits reports whether the model can be spread over n GPUs.
@@ -59,7 +71,9 @@ func (s Size) PerGPU(n int) int64 {
 func (s Size) On(gpus []GPU) map[string]int64 {
 	out := map[string]int64{PoolCPU: s.Host}
 	for _, g := range gpus {
-		out[g.Pool] = s.PerGPU(len(gpus))
+		if out[g.Pool] = g.Bytes; g.Bytes == 0 {
+			out[g.Pool] = s.PerGPU(len(gpus))
+		}
 	}
 	return out
 }

@@ -23,6 +23,9 @@ type GPUServerConfig struct {
 	// Hub allows specs to name a model of a hub (parameter model) instead of
 	// files. The version's digest does not cover what the engine then downloads.
 	Hub bool
+	// GPUShare is the share of what is free of a GPU that a model is given whose
+	// spec does not say what it takes, if that is more than it needs.
+	GPUShare float64
 	// ExtraParameters are allowed besides the known ones, as for llama-server.
 	ExtraParameters []string
 }
@@ -78,7 +81,8 @@ func (c GPUServerConfig) plan(m Model, path string, args []string, r gpuReading,
 	return &Plan{
 		Command: &Command{
 			Path: path, Env: cudaEnv(m.GPUs),
-			Args: func(port int) []string { return append(slices.Clone(args), "--port="+strconv.Itoa(port)) },
+			Args:     func(port int) []string { return append(slices.Clone(args), "--port="+strconv.Itoa(port)) },
+			Measures: len(m.GPUs) > 0, Fit: r.fit,
 		},
 		Connect: func(port int) Engine {
 			d := speak(m, port)

@@ -24,7 +24,11 @@ type gpuFlags struct {
 	// part of the layers or, with copies, all of them.
 	groups string
 	copies bool
-	others map[string]flagKind
+	// fraction is how much of its GPUs the server takes, and grant how that is said
+	// of what the worker gives it.
+	fraction string
+	grant    grant
+	others   map[string]flagKind
 }
 
 // gpuReading is what a spec and its files say.
@@ -34,6 +38,7 @@ type gpuReading struct {
 	size          Size
 	prefixes      map[string]string
 	flags         []string
+	fit           func(free map[string]int64) []string
 }
 
 // read checks the spec against the files.
@@ -56,6 +61,7 @@ func (c GPUServerConfig) read(m Model, names gpuFlags) (gpuReading, error) {
 	if r.size.Shared == 0 && !known {
 		r.size.Shared = roughly(m, p)
 	}
+	said := p.fraction(names.fraction)
 	r.prefixes = prefixesOf(p)
 	r.flags = p.flags(names.others, joined)
 	if err := p.problem(); err != nil {
@@ -77,13 +83,15 @@ func (c GPUServerConfig) read(m Model, names gpuFlags) (gpuReading, error) {
 	if len(m.GPUs) > 1 && !asks {
 		r.flags = append(r.flags, names.tensorFlag+"="+strconv.Itoa(len(m.GPUs)))
 	}
+	if r.size.Greedy = !c.CPU; r.size.Greedy {
+		r.take(c, m, names, said)
+	}
 	return r, nil
 }
 
 // measure reads the weights' headers and config.json. These engines start with
 // room for one request of the full length, and take of their GPUs what they are
-// allowed to (gpu-memory-utilization, mem-fraction-static): this is the least
-// that a model needs rather than what it will be seen to take.
+// allowed to: this is the least that a model needs. See grant for the rest.
 func (r *gpuReading) measure(m Model) error {
 	t, err := transformerOf(m)
 	if err != nil {

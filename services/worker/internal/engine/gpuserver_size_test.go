@@ -24,39 +24,39 @@ func TestGPUServersSayHowLargeAModelIs(t *testing.T) {
 	}{
 		"by its headers": {
 			NewVLLM(cfg), nil, 1024, false,
-			Size{Host: transformerHost, Shared: 2<<20 + 1024*perToken, Each: transformerEach, Heads: 32},
+			Size{Host: transformerHost, Shared: 2<<20 + 1024*perToken, Each: transformerEach, Heads: 32, Greedy: true},
 		},
 		"as long as it was trained for": {
 			NewSGLang(cfg), nil, 0, false,
-			Size{Host: transformerHost, Shared: 2<<20 + 8192*perToken, Each: transformerEach, Heads: 32},
+			Size{Host: transformerHost, Shared: 2<<20 + 8192*perToken, Each: transformerEach, Heads: 32, Greedy: true},
 		},
 		"a smaller cache": {
 			NewVLLM(cfg),
 			map[string]string{"kv-cache-dtype": "fp8_e5m2"},
 			1024, false,
-			Size{Host: transformerHost, Shared: 2<<20 + 1024*perToken/2, Each: transformerEach, Heads: 32},
+			Size{Host: transformerHost, Shared: 2<<20 + 1024*perToken/2, Each: transformerEach, Heads: 32, Greedy: true},
 		},
 		"as the spec says": {
 			NewVLLM(cfg),
 			map[string]string{"memory-bytes": "1000"},
 			1024, false,
-			Size{Host: transformerHost, Shared: 1000, Heads: 32},
+			Size{Host: transformerHost, Shared: 1000, Heads: 32, Greedy: true},
 		},
 		"on so many": {
 			NewVLLM(cfg),
 			map[string]string{"tensor-parallel-size": "2", "pipeline-parallel-size": "3"},
 			1024, false,
-			Size{Host: transformerHost, Shared: 2<<20 + 1024*perToken, Each: transformerEach, Exactly: 6},
+			Size{Host: transformerHost, Shared: 2<<20 + 1024*perToken, Each: transformerEach, Exactly: 6, Greedy: true},
 		},
 		"copies of it": {
 			NewSGLang(cfg),
 			map[string]string{"data-parallel-size": "3"},
 			1024, false,
-			Size{Host: transformerHost, Shared: 3 * (2<<20 + 1024*perToken), Each: transformerEach, Exactly: 3},
+			Size{Host: transformerHost, Shared: 3 * (2<<20 + 1024*perToken), Each: transformerEach, Exactly: 3, Greedy: true},
 		},
 		"weights alone": {
 			NewVLLM(cfg), nil, 1024, true,
-			Size{Host: transformerHost, Shared: 4<<20/4*5 + runtimeMemory, Exactly: 1},
+			Size{Host: transformerHost, Shared: 4<<20/4*5 + runtimeMemory, Exactly: 1, Greedy: true},
 		},
 		"on the CPU": {NewVLLM(GPUServerConfig{Program: cfg.Program, Slots: 4, CPU: true}), nil, 1024, false, Size{}},
 	} {

@@ -63,6 +63,16 @@ func (p *parameters) peek(name string) int {
 	return 1
 }
 
+// fraction reads a share that stays among the flags; 0 when it is not given. What
+// is no number is refused with the flags.
+func (p *parameters) fraction(name string) float64 {
+	v, err := strconv.ParseFloat(p.left[name], 64)
+	if err != nil || !(v >= 0 && v <= 1) {
+		return 0
+	}
+	return v
+}
+
 // context takes the tokens of a request from the spec, or from the engine's own
 // parameter of that name; 0 when neither says.
 func (p *parameters) context(name string, m Model) int {

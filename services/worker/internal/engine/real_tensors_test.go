@@ -50,6 +50,13 @@ func TestRealMLServer(t *testing.T) {
 	if got := resp.GetOutputs()[0].GetContents().GetInt64Contents(); len(got) != 3 || got[0] != 0 || got[1] != 1 || got[2] != 2 {
 		t.Errorf("predicted %v", resp)
 	}
+	// What it takes although the model declares something else is not refused.
+	other := &oip.ModelInferRequest{Inputs: []*oip.ModelInferRequest_InferInputTensor{{
+		Name: "input-0", Datatype: "FP32", Shape: []int64{1, 2}, Contents: &oip.InferTensorContents{Fp32Contents: []float32{1.4, 0.2}},
+	}}}
+	if resp, err = te.Infer(t.Context(), other); err != nil || resp.GetOutputs()[0].GetContents().GetInt64Contents()[0] != 0 {
+		t.Errorf("another name and type: %v, %v", resp, err)
+	}
 	raw := rows(1.4, 0.2)
 	raw.Inputs[0].Contents, raw.RawInputContents = nil, [][]byte{{0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0xf6, 0x3f, 0x9a, 0x99, 0x99, 0x99, 0x99, 0x99, 0xc9, 0x3f}}
 	if resp, err = te.Infer(t.Context(), raw); err != nil || len(resp.GetRawOutputContents()) != 1 || string(resp.GetRawOutputContents()[0]) != "\x00\x00\x00\x00\x00\x00\x00\x00" {

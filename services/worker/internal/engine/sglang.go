@@ -46,6 +46,7 @@ func (s *SGLang) names() gpuFlags {
 	return gpuFlags{
 		slots: "max-running-requests", context: "context-length", others: s.parameters(),
 		tensor: "tensor-parallel-size", tensorFlag: "--tp-size", groups: "data-parallel-size", copies: true,
+		fraction: "mem-fraction-static", grant: ofFree,
 	}
 }
 

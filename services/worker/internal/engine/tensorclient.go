@@ -40,6 +40,9 @@ type tensorTarget struct {
 	streams        streamForm
 	// repository says that the model must be loaded there, and unloaded in the end.
 	repository bool
+	// strict says that the server refuses what differs from what a model declares,
+	// and elsewhere that it is not ours, and may change its model.
+	strict, elsewhere bool
 }
 
 // tensorClient speaks the Open Inference Protocol over gRPC.
@@ -53,6 +56,8 @@ type tensorClient struct {
 
 	mu     sync.Mutex
 	loaded bool
+	asked  bool        // what the model declares
+	inputs declaration // read only
 }
 
 var (
@@ -135,9 +140,7 @@ func (c *tensorClient) Health(ctx context.Context) error {
 	}
 	if !ready.GetReady() {
 		// A server that was started again has lost what it had loaded.
-		c.mu.Lock()
-		c.loaded = false
-		c.mu.Unlock()
+		c.forget()
 		return apierr.New(apierr.Unavailable, "the model is not ready on the engine")
 	}
 	return nil
@@ -166,8 +169,11 @@ func (c *tensorClient) load(ctx context.Context) error {
 	return nil
 }
 
-// Facts are not told by these servers.
-func (c *tensorClient) Facts(context.Context) (Facts, error) { return Facts{}, nil }
+// Facts are not told by these servers; what the model declares is kept.
+func (c *tensorClient) Facts(ctx context.Context) (Facts, error) {
+	c.declared(ctx, false)
+	return Facts{}, nil
+}
 
 // Metadata asks the server.
 func (c *tensorClient) Metadata(ctx context.Context) (*oip.ModelMetadataResponse, error) {
@@ -189,9 +195,12 @@ func (c *tensorClient) addressed(req *oip.ModelInferRequest) *oip.ModelInferRequ
 
 // Infer runs the model.
 func (c *tensorClient) Infer(ctx context.Context, req *oip.ModelInferRequest) (*oip.ModelInferResponse, error) {
+	if err := c.check(ctx, req); err != nil {
+		return nil, err
+	}
 	resp, err := c.rpc.ModelInfer(c.authorised(ctx), c.addressed(req))
 	if err != nil {
-		return nil, tensorError(ctx, err)
+		return nil, c.explain(ctx, req, err)
 	}
 	return resp, nil
 }
@@ -199,6 +208,9 @@ func (c *tensorClient) Infer(ctx context.Context, req *oip.ModelInferRequest) (*
 // InferStream runs the model on a stream of its own: the server ends that once
 // it has given every answer to the one request.
 func (c *tensorClient) InferStream(ctx context.Context, req *oip.ModelInferRequest, send func(*oip.ModelInferResponse) error) error {
+	if err := c.check(ctx, req); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx) // ends the stream on every way out
 	defer cancel()
 	stream, err := c.conn.NewStream(c.authorised(ctx), &oip.GRPCInferenceService_ServiceDesc.Streams[0],
@@ -212,10 +224,13 @@ func (c *tensorClient) InferStream(ctx context.Context, req *oip.ModelInferReque
 	if err := stream.CloseSend(); err != nil {
 		return tensorError(ctx, err)
 	}
-	for {
+	for answered := false; ; answered = true {
 		resp, err := c.target.streams.receive(stream)
 		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		if err != nil && !answered {
+			return c.explain(ctx, req, err)
 		}
 		if err != nil {
 			return tensorError(ctx, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -25,7 +26,12 @@ func tensorError(ctx context.Context, err error) error {
 	s := status.Convert(err)
 	message := clean(s.Message())
 	switch s.Code() {
-	case codes.InvalidArgument, codes.FailedPrecondition, codes.OutOfRange:
+	case codes.InvalidArgument, codes.FailedPrecondition:
+		if strings.HasSuffix(message, " is not ready yet.") { // MLServer's ModelNotReady
+			return apierr.Wrap(apierr.Unavailable, errors.New(message), "the model is not ready on the engine")
+		}
+		return apierr.New(apierr.InvalidArgument, "%s", message)
+	case codes.OutOfRange:
 		return apierr.New(apierr.InvalidArgument, "%s", message)
 	case codes.Unauthenticated, codes.PermissionDenied:
 		// The caller is not at fault; and what the engine says may repeat the key.
@@ -44,6 +50,16 @@ func tensorError(ctx context.Context, err error) error {
 	}
 	// It runs and says so: another one would fail just as well.
 	return apierr.New(apierr.EngineFailed, "the engine failed on the request: %s", message)
+}
+
+// failedOnRequest reports whether the engine took the request and failed on it,
+// whatever the reason.
+func failedOnRequest(err error) bool {
+	if ours, is := errors.AsType[*apierr.Error](err); is {
+		return ours.Reason == apierr.EngineFailed // told inside a stream
+	}
+	code := status.Code(err)
+	return code == codes.Internal || code == codes.Unknown
 }
 
 func noEndpoint[T any](name string, known map[string]T) error {

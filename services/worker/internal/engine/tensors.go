@@ -111,6 +111,7 @@ func (c TensorConfig) attach(m Model, name string, p *parameters, streams stream
 		Connect: func(int) Engine {
 			return newTensorClient(tensorTarget{
 				address: e.Address, tls: e.TLS, key: e.Key, model: model, version: version, streams: streams, repository: e.Repository,
+				strict: streams == streamWrapped, elsewhere: true,
 			})
 		},
 		Slots: slots, MaxInFlight: slots + c.Queue,

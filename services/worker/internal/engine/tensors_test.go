@@ -51,7 +51,7 @@ func tensorContract(t *testing.T, e Engine, answers int) {
 	bad := rows(1, 2)
 	bad.Inputs[0].Shape, bad.Inputs[0].Contents.Fp64Contents = []int64{1, 3}, []float64{1, 2, 3}
 	_, err = te.Infer(t.Context(), bad)
-	if r := apierr.ReasonOf(err); r != apierr.InvalidArgument && r != apierr.EngineFailed {
+	if e := apierr.From(err); e == nil || e.Reason != apierr.InvalidArgument || e.Field != "inputs[0].shape" {
 		t.Errorf("a wrong shape: %v", err)
 	}
 	var got int
@@ -108,7 +108,7 @@ func TestTensorContract(t *testing.T) {
 		}
 	})
 	t.Run(KindMLServer, func(t *testing.T) {
-		s := &tensorServer{plain: true, known: map[string]bool{"other": true}}
+		s := &tensorServer{plain: true, fails: true, known: map[string]bool{"other": true}}
 		a := NewMLServer(TensorConfig{Endpoints: map[string]TensorEndpoint{"m": {Address: s.serve(t), Slots: 3}}})
 		tensorContract(t, attached(t, a, map[string]string{"endpoint": "m", "model": "other", "model-version": "2"}), 2)
 		if got := s.asked[0]; got.GetModelName() != "other" || got.GetModelVersion() != "2" {

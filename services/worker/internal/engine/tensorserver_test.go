@@ -22,7 +22,11 @@ type tensorServer struct {
 
 	plain bool // streams as MLServer
 	raw   bool // answers in raw contents, as Triton always does
-	hold  chan struct{}
+	fails bool // on wrong tensors, as MLServer, rather than refuse them
+	loose bool // takes any tensors
+
+	inputs []*oip.ModelMetadataResponse_TensorMetadata // declared in place of x
+	hold   chan struct{}
 
 	mu     sync.Mutex
 	known  map[string]bool // models of the repository, and whether they are loaded
@@ -85,9 +89,14 @@ func (s *tensorServer) ModelMetadata(_ context.Context, req *oip.ModelMetadataRe
 	if !s.ready(req.GetName()) {
 		return nil, status.Errorf(codes.NotFound, "Request for unknown model: '%s' is not found", req.GetName())
 	}
-	return &oip.ModelMetadataResponse{Name: req.GetName(), Platform: "onnxruntime_onnx", Inputs: []*oip.ModelMetadataResponse_TensorMetadata{
-		{Name: "x", Datatype: "FP64", Shape: []int64{-1, 2}},
-	}}, nil
+	s.note("metadata")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	inputs := s.inputs
+	if inputs == nil {
+		inputs = []*oip.ModelMetadataResponse_TensorMetadata{{Name: "x", Datatype: "FP64", Shape: []int64{-1, 2}}}
+	}
+	return &oip.ModelMetadataResponse{Name: req.GetName(), Platform: "onnxruntime_onnx", Inputs: inputs}, nil
 }
 
 func (s *tensorServer) RepositoryModelLoad(_ context.Context, req *oip.RepositoryModelLoadRequest) (*oip.RepositoryModelLoadResponse, error) {
@@ -127,7 +136,10 @@ func (s *tensorServer) ModelInfer(ctx context.Context, req *oip.ModelInferReques
 		}
 	}
 	in := req.GetInputs()[0]
-	if in.GetDatatype() != "FP64" || len(in.GetShape()) != 2 || in.GetShape()[1] != 2 {
+	if !s.loose && (in.GetDatatype() != "FP64" || len(in.GetShape()) != 2 || in.GetShape()[1] != 2) {
+		if s.fails {
+			return nil, status.Error(codes.Internal, "X has 3 features, but the model expects 2")
+		}
 		return nil, status.Errorf(codes.InvalidArgument, "unexpected shape for input '%s'", in.GetName())
 	}
 	out := &oip.ModelInferResponse{ModelName: req.GetModelName(), ModelVersion: "1", Id: req.GetId(), RawOutputContents: req.GetRawInputContents()}

@@ -83,7 +83,7 @@ func (t *Triton) Plan(_ context.Context, m Model) (*Plan, error) {
 			Env:   []string{"CUDA_DEVICE_ORDER=PCI_BUS_ID"}, // as the worker numbers them
 		},
 		Connect: func(port int) Engine {
-			return newTensorClient(tensorTarget{address: "127.0.0.1:" + strconv.Itoa(port), model: model.name, streams: streamWrapped})
+			return newTensorClient(tensorTarget{address: "127.0.0.1:" + strconv.Itoa(port), model: model.name, streams: streamWrapped, strict: true})
 		},
 		Slots: slots, MaxInFlight: slots + t.cfg.Queue, MemoryBytes: memory,
 	}, nil

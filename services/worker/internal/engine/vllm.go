@@ -52,6 +52,7 @@ func (v *VLLM) names() gpuFlags {
 	return gpuFlags{
 		slots: "max-num-seqs", context: "max-model-len", others: v.parameters(),
 		tensor: "tensor-parallel-size", tensorFlag: "--tensor-parallel-size", groups: "pipeline-parallel-size",
+		fraction: "gpu-memory-utilization", grant: ofTotal,
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"syscall"
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
@@ -24,33 +23,19 @@ type client struct {
 }
 
 func newClient(cfg Config, c clock.Clock) *client {
-	dialer := &net.Dialer{Timeout: cfg.ConnectTimeout, Control: refuseOddAddresses}
+	dialer := &dialer{net.Dialer{Timeout: cfg.ConnectTimeout}}
 	return &client{
 		clock: c, idle: cfg.IdleTimeout, answer: cfg.HeaderTimeout, redirects: cfg.RedirectHosts,
 		http: &http.Client{
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Transport: &http.Transport{
-				Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext,
+				Proxy: http.ProxyFromEnvironment, DialContext: dialer.dial,
 				TLSHandshakeTimeout: cfg.ConnectTimeout, ResponseHeaderTimeout: cfg.HeaderTimeout,
 				MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10,
 				DisableCompression: true, ForceAttemptHTTP2: true,
 			},
 		},
 	}
-}
-
-// refuseOddAddresses keeps a name that resolves to a machine's own services,
-// such as a cloud's metadata, from being asked. Loopback and private addresses
-// are where stores of one's own are.
-func refuseOddAddresses(_, address string, _ syscall.RawConn) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return err
-	}
-	if ip := net.ParseIP(host); ip == nil || ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() {
-		return errors.New("the address is not one that files are fetched from")
-	}
-	return nil
 }
 
 // exchange is a request and what belongs to it.
@@ -118,6 +103,9 @@ func (c *client) send(ctx context.Context, x exchange, at *url.URL) (*http.Respo
 		}
 	}
 	resp, err := c.http.Do(req)
+	if refusedAddress(err) {
+		return nil, permanent(bare(err), "%s is not asked", at.Host)
+	}
 	if err != nil {
 		return nil, temporary(bare(err), "%s does not answer", at.Host)
 	}

@@ -53,8 +53,9 @@ type Fetchers struct {
 // New returns fetchers for the sources that cfg allows.
 func New(cfg Config, c clock.Clock) *Fetchers {
 	cl := newClient(cfg, c)
-	web := &webFetcher{client: cl, hosts: cfg.HTTP}
-	return &Fetchers{policy: newPolicy(cfg.Allow), byScheme: map[string]Fetcher{
+	p := newPolicy(cfg.Allow)
+	web := &webFetcher{client: cl, hosts: cfg.HTTP, policy: p}
+	return &Fetchers{policy: p, byScheme: map[string]Fetcher{
 		SchemeHTTP: web, SchemeHTTPS: web,
 		SchemeS3:  &s3Fetcher{client: cl, buckets: cfg.S3, clock: c},
 		SchemeOCI: newOCIFetcher(cl, cfg.OCI, c),

@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -32,6 +31,12 @@ func (p policy) allows(ref Ref) bool {
 	})
 }
 
+// allowsURL reports whether u, to which an allowed place redirected, is one too.
+func (p policy) allowsURL(u *url.URL) bool {
+	ref, err := Parse(u.String())
+	return err == nil && p.allows(ref)
+}
+
 // hostIn reports whether host is one of list, in which `*.` stands for any
 // subdomain.
 func hostIn(host string, list []string) bool {
@@ -45,11 +50,7 @@ func hostIn(host string, list []string) bool {
 }
 
 // onThisMachine reports whether the host of u is a loopback address.
-func onThisMachine(u *url.URL) bool {
-	name := u.Hostname()
-	ip := net.ParseIP(name)
-	return name == "localhost" || ip != nil && ip.IsLoopback()
-}
+func onThisMachine(u *url.URL) bool { return isThisMachine(u.Hostname()) }
 
 // takesSecrets reports whether credentials may be sent to u.
 func takesSecrets(u *url.URL) bool { return u.Scheme == SchemeHTTPS || onThisMachine(u) }

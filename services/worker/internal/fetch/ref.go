@@ -101,8 +101,10 @@ func checkPath(p, escaped string) error {
 	}
 	for _, s := range segments {
 		switch {
-		case s == "" || s == "." || s == "..":
+		case isStep(s):
 			return errors.New("must name a file by a path without empty segments, `.` and `..`")
+		case encodedTwice(s):
+			return errors.New("must not have dots, slashes or backslashes encoded twice in its path")
 		case len(s) > maxSegment:
 			return fmt.Errorf("must not have segments of more than %d bytes in its path", maxSegment)
 		case strings.ContainsFunc(s, unicode.IsControl) || s != strings.ToValidUTF8(s, ""):
@@ -110,6 +112,22 @@ func checkPath(p, escaped string) error {
 		}
 	}
 	return nil
+}
+
+// isStep reports whether a segment names no file, but nothing, this directory or
+// the one above; also to servers that take what follows a semicolon for
+// parameters (`..;`), or leave spaces at the end away.
+func isStep(s string) bool {
+	s, _, _ = strings.Cut(s, ";")
+	s = strings.TrimRight(s, " ")
+	return s == "" || s == "." || s == ".."
+}
+
+// encodedTwice reports whether a segment that was decoded would change the path if
+// a server decoded it again.
+func encodedTwice(s string) bool {
+	s = strings.ToLower(s)
+	return strings.Contains(s, "%2e") || strings.Contains(s, "%2f") || strings.Contains(s, "%5c")
 }
 
 func (r *Ref) s3(u *url.URL) error {

@@ -240,7 +240,7 @@ func TestOddAddresses(t *testing.T) {
 		"127.0.0.1": true, "10.1.2.3": true, "192.0.2.1": true, "::1": true, "fd00::1": true,
 		"169.254.169.254": false, "fe80::1": false, "0.0.0.0": false, "::": false, "224.0.0.1": false,
 	} {
-		if err := refuseOddAddresses("tcp", net.JoinHostPort(addr, "80"), nil); (err == nil) != ok {
+		if err := judge(net.JoinHostPort(addr, "80"), true); (err == nil) != ok {
 			t.Errorf("%s: %v", addr, err)
 		}
 	}

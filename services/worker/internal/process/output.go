@@ -11,6 +11,7 @@ const (
 	maxLine   = 2 << 10 // bytes; the rest of a longer line is dropped
 	keptLines = 8
 	maxTail   = 600 // bytes
+	leastTail = 200 // bytes, beside lines that look like a reason
 )
 
 // output cuts a child's output into lines, logs them, and keeps the last ones.
@@ -22,9 +23,12 @@ type output struct {
 	attrs   []any
 	partial []byte
 	last    []string
+	telling *telling
 }
 
-func newOutput(log *slog.Logger) *output { return &output{log: log, begun: make(chan struct{})} }
+func newOutput(log *slog.Logger) *output {
+	return &output{log: log, begun: make(chan struct{}), telling: newTelling()}
+}
 
 // begin notes the child's id for the log, and lets its output in.
 func (o *output) begin(pid int) {
@@ -60,7 +64,8 @@ func (o *output) end() {
 }
 
 func (o *output) flush() {
-	line := strings.TrimSpace(strings.ToValidUTF8(string(o.partial), "?"))
+	whole := strings.ToValidUTF8(string(o.partial), "?")
+	line := strings.TrimSpace(whole)
 	o.partial = o.partial[:0]
 	if line == "" {
 		return
@@ -69,16 +74,34 @@ func (o *output) flush() {
 		o.last = append(o.last[:0], o.last[1:]...)
 	}
 	o.last = append(o.last, line)
+	o.telling.note(whole)
 	o.log.Debug("engine output", append([]any{slog.String(KeyLine, line)}, o.attrs...)...)
 }
 
-// tail returns the end of the output on one line.
+// tail returns the end of the output on one line, with the lines before it that
+// look like a reason of the child's end in front.
 func (o *output) tail() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	all := strings.Join(o.last, " | ")
-	if over := len(all) - maxTail; over > 0 {
-		all = "…" + strings.ToValidUTF8(all[over:], "")
+	end := lastOf(all, maxTail)
+	var reasons []string
+	for _, r := range o.telling.reasons() {
+		if !strings.Contains(end, r) {
+			reasons = append(reasons, r)
+		}
 	}
-	return all
+	if len(reasons) == 0 {
+		return end
+	}
+	reason := strings.Join(reasons, " | ")
+	return reason + " … " + strings.TrimPrefix(lastOf(all, max(maxTail-len(reason), leastTail)), "…")
+}
+
+// lastOf returns at most the last n bytes of s, and whether something is missing.
+func lastOf(s string, n int) string {
+	if over := len(s) - n; over > 0 {
+		return "…" + strings.ToValidUTF8(s[over:], "")
+	}
+	return s
 }

@@ -1013,7 +1013,7 @@ var File_poterne_edge_v1_admin_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1bpoterne/edge/v1/admin.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1epoterne/edge/v1/quantize.proto\x1a$poterne/inference/v1/inference.proto\"\xf3\x02\n" +
+	"\x1bpoterne/edge/v1/admin.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1epoterne/edge/v1/quantize.proto\x1a poterne/edge/v1/quarantine.proto\x1a$poterne/inference/v1/inference.proto\"\xf3\x02\n" +
 	"\x06ApiKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -1094,14 +1094,15 @@ const file_poterne_edge_v1_admin_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"y\n" +
 	"\x13ListWorkersResponse\x12:\n" +
 	"\aworkers\x18\x01 \x03(\v2 .poterne.inference.v1.WorkerViewR\aworkers\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x85\a\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xa2\b\n" +
 	"\fAdminService\x12z\n" +
 	"\fCreateApiKey\x12$.poterne.edge.v1.CreateApiKeyRequest\x1a%.poterne.edge.v1.CreateApiKeyResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/admin/api-keys\x12|\n" +
 	"\tGetApiKey\x12!.poterne.edge.v1.GetApiKeyRequest\x1a\".poterne.edge.v1.GetApiKeyResponse\"(\x82\xd3\xe4\x93\x02\"b\aapi_key\x12\x17/v1/admin/api-keys/{id}\x12t\n" +
 	"\vListApiKeys\x12#.poterne.edge.v1.ListApiKeysRequest\x1a$.poterne.edge.v1.ListApiKeysResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/admin/api-keys\x12\x85\x01\n" +
 	"\fRevokeApiKey\x12$.poterne.edge.v1.RevokeApiKeyRequest\x1a%.poterne.edge.v1.RevokeApiKeyResponse\"(\x82\xd3\xe4\x93\x02\"b\aapi_key*\x17/v1/admin/api-keys/{id}\x12\x80\x01\n" +
 	"\x10ListAuditRecords\x12(.poterne.edge.v1.ListAuditRecordsRequest\x1a).poterne.edge.v1.ListAuditRecordsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/admin/audit\x12s\n" +
-	"\vListWorkers\x12#.poterne.edge.v1.ListWorkersRequest\x1a$.poterne.edge.v1.ListWorkersResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/admin/workers\x12\x84\x01\n" +
+	"\vListWorkers\x12#.poterne.edge.v1.ListWorkersRequest\x1a$.poterne.edge.v1.ListWorkersResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/admin/workers\x12\x9a\x01\n" +
+	"\x0eLiftQuarantine\x12&.poterne.edge.v1.LiftQuarantineRequest\x1a'.poterne.edge.v1.LiftQuarantineResponse\"7\x82\xd3\xe4\x93\x021:\x01*\",/v1/admin/workers/{worker_id}:liftQuarantine\x12\x84\x01\n" +
 	"\rQuantizeModel\x12%.poterne.edge.v1.QuantizeModelRequest\x1a&.poterne.edge.v1.QuantizeModelResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/admin/quantizations0\x01B=Z;github.com/poterne/poterne/proto/gen/poterne/edge/v1;edgev1b\x06proto3"
 
 var (
@@ -1134,8 +1135,10 @@ var file_poterne_edge_v1_admin_proto_goTypes = []any{
 	(*ListWorkersResponse)(nil),      // 13: poterne.edge.v1.ListWorkersResponse
 	(*timestamppb.Timestamp)(nil),    // 14: google.protobuf.Timestamp
 	(*v1.WorkerView)(nil),            // 15: poterne.inference.v1.WorkerView
-	(*QuantizeModelRequest)(nil),     // 16: poterne.edge.v1.QuantizeModelRequest
-	(*QuantizeModelResponse)(nil),    // 17: poterne.edge.v1.QuantizeModelResponse
+	(*LiftQuarantineRequest)(nil),    // 16: poterne.edge.v1.LiftQuarantineRequest
+	(*QuantizeModelRequest)(nil),     // 17: poterne.edge.v1.QuantizeModelRequest
+	(*LiftQuarantineResponse)(nil),   // 18: poterne.edge.v1.LiftQuarantineResponse
+	(*QuantizeModelResponse)(nil),    // 19: poterne.edge.v1.QuantizeModelResponse
 }
 var file_poterne_edge_v1_admin_proto_depIdxs = []int32{
 	14, // 0: poterne.edge.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
@@ -1155,16 +1158,18 @@ var file_poterne_edge_v1_admin_proto_depIdxs = []int32{
 	7,  // 14: poterne.edge.v1.AdminService.RevokeApiKey:input_type -> poterne.edge.v1.RevokeApiKeyRequest
 	10, // 15: poterne.edge.v1.AdminService.ListAuditRecords:input_type -> poterne.edge.v1.ListAuditRecordsRequest
 	12, // 16: poterne.edge.v1.AdminService.ListWorkers:input_type -> poterne.edge.v1.ListWorkersRequest
-	16, // 17: poterne.edge.v1.AdminService.QuantizeModel:input_type -> poterne.edge.v1.QuantizeModelRequest
-	2,  // 18: poterne.edge.v1.AdminService.CreateApiKey:output_type -> poterne.edge.v1.CreateApiKeyResponse
-	4,  // 19: poterne.edge.v1.AdminService.GetApiKey:output_type -> poterne.edge.v1.GetApiKeyResponse
-	6,  // 20: poterne.edge.v1.AdminService.ListApiKeys:output_type -> poterne.edge.v1.ListApiKeysResponse
-	8,  // 21: poterne.edge.v1.AdminService.RevokeApiKey:output_type -> poterne.edge.v1.RevokeApiKeyResponse
-	11, // 22: poterne.edge.v1.AdminService.ListAuditRecords:output_type -> poterne.edge.v1.ListAuditRecordsResponse
-	13, // 23: poterne.edge.v1.AdminService.ListWorkers:output_type -> poterne.edge.v1.ListWorkersResponse
-	17, // 24: poterne.edge.v1.AdminService.QuantizeModel:output_type -> poterne.edge.v1.QuantizeModelResponse
-	18, // [18:25] is the sub-list for method output_type
-	11, // [11:18] is the sub-list for method input_type
+	16, // 17: poterne.edge.v1.AdminService.LiftQuarantine:input_type -> poterne.edge.v1.LiftQuarantineRequest
+	17, // 18: poterne.edge.v1.AdminService.QuantizeModel:input_type -> poterne.edge.v1.QuantizeModelRequest
+	2,  // 19: poterne.edge.v1.AdminService.CreateApiKey:output_type -> poterne.edge.v1.CreateApiKeyResponse
+	4,  // 20: poterne.edge.v1.AdminService.GetApiKey:output_type -> poterne.edge.v1.GetApiKeyResponse
+	6,  // 21: poterne.edge.v1.AdminService.ListApiKeys:output_type -> poterne.edge.v1.ListApiKeysResponse
+	8,  // 22: poterne.edge.v1.AdminService.RevokeApiKey:output_type -> poterne.edge.v1.RevokeApiKeyResponse
+	11, // 23: poterne.edge.v1.AdminService.ListAuditRecords:output_type -> poterne.edge.v1.ListAuditRecordsResponse
+	13, // 24: poterne.edge.v1.AdminService.ListWorkers:output_type -> poterne.edge.v1.ListWorkersResponse
+	18, // 25: poterne.edge.v1.AdminService.LiftQuarantine:output_type -> poterne.edge.v1.LiftQuarantineResponse
+	19, // 26: poterne.edge.v1.AdminService.QuantizeModel:output_type -> poterne.edge.v1.QuantizeModelResponse
+	19, // [19:27] is the sub-list for method output_type
+	11, // [11:19] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -1176,6 +1181,7 @@ func file_poterne_edge_v1_admin_proto_init() {
 		return
 	}
 	file_poterne_edge_v1_quantize_proto_init()
+	file_poterne_edge_v1_quarantine_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

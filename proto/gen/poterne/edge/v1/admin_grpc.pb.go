@@ -28,6 +28,7 @@ const (
 	AdminService_RevokeApiKey_FullMethodName     = "/poterne.edge.v1.AdminService/RevokeApiKey"
 	AdminService_ListAuditRecords_FullMethodName = "/poterne.edge.v1.AdminService/ListAuditRecords"
 	AdminService_ListWorkers_FullMethodName      = "/poterne.edge.v1.AdminService/ListWorkers"
+	AdminService_LiftQuarantine_FullMethodName   = "/poterne.edge.v1.AdminService/LiftQuarantine"
 	AdminService_QuantizeModel_FullMethodName    = "/poterne.edge.v1.AdminService/QuantizeModel"
 )
 
@@ -50,6 +51,9 @@ type AdminServiceClient interface {
 	ListAuditRecords(ctx context.Context, in *ListAuditRecordsRequest, opts ...grpc.CallOption) (*ListAuditRecordsResponse, error)
 	// Lists the workers that inference sees.
 	ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersResponse, error)
+	// Ends the quarantine of a model's versions on one worker, so that they may be
+	// loaded there again at once. Refused when none is in quarantine there.
+	LiftQuarantine(ctx context.Context, in *LiftQuarantineRequest, opts ...grpc.CallOption) (*LiftQuarantineResponse, error)
 	// Makes a quantised form of a version's weights on a worker, measures both on a
 	// text, and registers it as a variant with both figures. Over REST the answer
 	// is a stream of server-sent events. A caller who leaves ends the work.
@@ -124,6 +128,16 @@ func (c *adminServiceClient) ListWorkers(ctx context.Context, in *ListWorkersReq
 	return out, nil
 }
 
+func (c *adminServiceClient) LiftQuarantine(ctx context.Context, in *LiftQuarantineRequest, opts ...grpc.CallOption) (*LiftQuarantineResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LiftQuarantineResponse)
+	err := c.cc.Invoke(ctx, AdminService_LiftQuarantine_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) QuantizeModel(ctx context.Context, in *QuantizeModelRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QuantizeModelResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[0], AdminService_QuantizeModel_FullMethodName, cOpts...)
@@ -162,6 +176,9 @@ type AdminServiceServer interface {
 	ListAuditRecords(context.Context, *ListAuditRecordsRequest) (*ListAuditRecordsResponse, error)
 	// Lists the workers that inference sees.
 	ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error)
+	// Ends the quarantine of a model's versions on one worker, so that they may be
+	// loaded there again at once. Refused when none is in quarantine there.
+	LiftQuarantine(context.Context, *LiftQuarantineRequest) (*LiftQuarantineResponse, error)
 	// Makes a quantised form of a version's weights on a worker, measures both on a
 	// text, and registers it as a variant with both figures. Over REST the answer
 	// is a stream of server-sent events. A caller who leaves ends the work.
@@ -193,6 +210,9 @@ func (UnimplementedAdminServiceServer) ListAuditRecords(context.Context, *ListAu
 }
 func (UnimplementedAdminServiceServer) ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListWorkers not implemented")
+}
+func (UnimplementedAdminServiceServer) LiftQuarantine(context.Context, *LiftQuarantineRequest) (*LiftQuarantineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LiftQuarantine not implemented")
 }
 func (UnimplementedAdminServiceServer) QuantizeModel(*QuantizeModelRequest, grpc.ServerStreamingServer[QuantizeModelResponse]) error {
 	return status.Error(codes.Unimplemented, "method QuantizeModel not implemented")
@@ -326,6 +346,24 @@ func _AdminService_ListWorkers_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_LiftQuarantine_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LiftQuarantineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).LiftQuarantine(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_LiftQuarantine_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).LiftQuarantine(ctx, req.(*LiftQuarantineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_QuantizeModel_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(QuantizeModelRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -367,6 +405,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListWorkers",
 			Handler:    _AdminService_ListWorkers_Handler,
+		},
+		{
+			MethodName: "LiftQuarantine",
+			Handler:    _AdminService_LiftQuarantine_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

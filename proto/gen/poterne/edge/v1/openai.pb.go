@@ -637,6 +637,171 @@ func (x *TokenList) GetIds() []int32 {
 	return nil
 }
 
+// A prompt whose tokens are counted: either a conversation or a text.
+type CountTokensRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which model: `name`, `name@alias`, `name@v3` or `name@sha256:…`.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// The conversation, at most 4096 messages.
+	Messages []*ChatMessage `protobuf:"bytes,2,rep,name=messages,proto3" json:"messages,omitempty"`
+	// Tools that the model may call, at most 256; with a conversation only.
+	Tools []*Tool `protobuf:"bytes,3,rep,name=tools,proto3" json:"tools,omitempty"`
+	// One text, or its tokens; for every model of texts, also one that embeds.
+	Prompt *TextInput `protobuf:"bytes,4,opt,name=prompt,proto3" json:"prompt,omitempty"`
+	// The caller's own user, which traffic splits stick to.
+	User string `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
+	// Everything else that shapes the prompt, such as what a template reads; it
+	// reaches the engine. What does not shape it is not looked at.
+	Extra         map[string]string `protobuf:"bytes,1000,rep,name=extra,proto3" json:"extra,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountTokensRequest) Reset() {
+	*x = CountTokensRequest{}
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountTokensRequest) ProtoMessage() {}
+
+func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountTokensRequest.ProtoReflect.Descriptor instead.
+func (*CountTokensRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *CountTokensRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *CountTokensRequest) GetMessages() []*ChatMessage {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *CountTokensRequest) GetTools() []*Tool {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *CountTokensRequest) GetPrompt() *TextInput {
+	if x != nil {
+		return x.Prompt
+	}
+	return nil
+}
+
+func (x *CountTokensRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *CountTokensRequest) GetExtra() map[string]string {
+	if x != nil {
+		return x.Extra
+	}
+	return nil
+}
+
+// How many tokens a prompt has.
+type CountTokensResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `token_count`.
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// The model that was asked for.
+	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	// The tokens, 0 or more.
+	PromptTokens int32 `protobuf:"varint,3,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
+	// Tokens that prompt and answer may have together; missing when not known.
+	ContextLength *int32 `protobuf:"varint,4,opt,name=context_length,json=contextLength,proto3,oneof" json:"context_length,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountTokensResponse) Reset() {
+	*x = CountTokensResponse{}
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountTokensResponse) ProtoMessage() {}
+
+func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountTokensResponse.ProtoReflect.Descriptor instead.
+func (*CountTokensResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CountTokensResponse) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *CountTokensResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *CountTokensResponse) GetPromptTokens() int32 {
+	if x != nil {
+		return x.PromptTokens
+	}
+	return 0
+}
+
+func (x *CountTokensResponse) GetContextLength() int32 {
+	if x != nil && x.ContextLength != nil {
+		return *x.ContextLength
+	}
+	return 0
+}
+
 // Texts to embed.
 type CreateEmbeddingRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -660,7 +825,7 @@ type CreateEmbeddingRequest struct {
 
 func (x *CreateEmbeddingRequest) Reset() {
 	*x = CreateEmbeddingRequest{}
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[7]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +837,7 @@ func (x *CreateEmbeddingRequest) String() string {
 func (*CreateEmbeddingRequest) ProtoMessage() {}
 
 func (x *CreateEmbeddingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[7]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +850,7 @@ func (x *CreateEmbeddingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateEmbeddingRequest.ProtoReflect.Descriptor instead.
 func (*CreateEmbeddingRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{7}
+	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreateEmbeddingRequest) GetModel() string {
@@ -754,7 +919,7 @@ type CreateEmbeddingResponse struct {
 
 func (x *CreateEmbeddingResponse) Reset() {
 	*x = CreateEmbeddingResponse{}
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[8]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +931,7 @@ func (x *CreateEmbeddingResponse) String() string {
 func (*CreateEmbeddingResponse) ProtoMessage() {}
 
 func (x *CreateEmbeddingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[8]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +944,7 @@ func (x *CreateEmbeddingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateEmbeddingResponse.ProtoReflect.Descriptor instead.
 func (*CreateEmbeddingResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{8}
+	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CreateEmbeddingResponse) GetObject() string {
@@ -825,7 +990,7 @@ type EmbeddingData struct {
 
 func (x *EmbeddingData) Reset() {
 	*x = EmbeddingData{}
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[9]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +1002,7 @@ func (x *EmbeddingData) String() string {
 func (*EmbeddingData) ProtoMessage() {}
 
 func (x *EmbeddingData) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[9]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +1015,7 @@ func (x *EmbeddingData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbeddingData.ProtoReflect.Descriptor instead.
 func (*EmbeddingData) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{9}
+	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EmbeddingData) GetObject() string {
@@ -890,7 +1055,7 @@ type EmbeddingValue struct {
 
 func (x *EmbeddingValue) Reset() {
 	*x = EmbeddingValue{}
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[10]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1067,7 @@ func (x *EmbeddingValue) String() string {
 func (*EmbeddingValue) ProtoMessage() {}
 
 func (x *EmbeddingValue) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[10]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1080,7 @@ func (x *EmbeddingValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbeddingValue.ProtoReflect.Descriptor instead.
 func (*EmbeddingValue) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{10}
+	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EmbeddingValue) GetValue() isEmbeddingValue_Value {
@@ -972,7 +1137,7 @@ type FloatList struct {
 
 func (x *FloatList) Reset() {
 	*x = FloatList{}
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[11]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1149,7 @@ func (x *FloatList) String() string {
 func (*FloatList) ProtoMessage() {}
 
 func (x *FloatList) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[11]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1162,7 @@ func (x *FloatList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FloatList.ProtoReflect.Descriptor instead.
 func (*FloatList) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{11}
+	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *FloatList) GetValues() []float32 {
@@ -1020,7 +1185,7 @@ type EmbeddingUsage struct {
 
 func (x *EmbeddingUsage) Reset() {
 	*x = EmbeddingUsage{}
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[12]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1197,7 @@ func (x *EmbeddingUsage) String() string {
 func (*EmbeddingUsage) ProtoMessage() {}
 
 func (x *EmbeddingUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[12]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1210,7 @@ func (x *EmbeddingUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbeddingUsage.ProtoReflect.Descriptor instead.
 func (*EmbeddingUsage) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{12}
+	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EmbeddingUsage) GetPromptTokens() int32 {
@@ -1075,7 +1240,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[13]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1087,7 +1252,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[13]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1100,7 +1265,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{13}
+	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListModelsRequest) GetPageSize() int32 {
@@ -1132,7 +1297,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[14]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1309,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[14]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1322,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{14}
+	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListModelsResponse) GetObject() string {
@@ -1216,7 +1381,7 @@ type ModelCard struct {
 
 func (x *ModelCard) Reset() {
 	*x = ModelCard{}
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[15]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1393,7 @@ func (x *ModelCard) String() string {
 func (*ModelCard) ProtoMessage() {}
 
 func (x *ModelCard) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[15]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1406,7 @@ func (x *ModelCard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelCard.ProtoReflect.Descriptor instead.
 func (*ModelCard) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{15}
+	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ModelCard) GetId() string {
@@ -1339,7 +1504,7 @@ type GetModelRequest struct {
 
 func (x *GetModelRequest) Reset() {
 	*x = GetModelRequest{}
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[16]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1516,7 @@ func (x *GetModelRequest) String() string {
 func (*GetModelRequest) ProtoMessage() {}
 
 func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[16]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1529,7 @@ func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelRequest.ProtoReflect.Descriptor instead.
 func (*GetModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{16}
+	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetModelRequest) GetModel() string {
@@ -1385,7 +1550,7 @@ type GetModelResponse struct {
 
 func (x *GetModelResponse) Reset() {
 	*x = GetModelResponse{}
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[17]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1562,7 @@ func (x *GetModelResponse) String() string {
 func (*GetModelResponse) ProtoMessage() {}
 
 func (x *GetModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[17]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1575,7 @@ func (x *GetModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelResponse.ProtoReflect.Descriptor instead.
 func (*GetModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{17}
+	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetModelResponse) GetModel() *ModelCard {
@@ -1489,7 +1654,25 @@ const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"\x04item\"/\n" +
 	"\tTokenList\x12\x1c\n" +
 	"\x03ids\x18\x01 \x03(\x05B\n" +
-	"\xbaH\a\x92\x01\x04\x10\x80\x80\x04R\x03ids:\x04\xa8\xd4\x18\x03\"\xd7\x03\n" +
+	"\xbaH\a\x92\x01\x04\x10\x80\x80\x04R\x03ids:\x04\xa8\xd4\x18\x03\"\x8c\x03\n" +
+	"\x12CountTokensRequest\x12 \n" +
+	"\x05model\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12C\n" +
+	"\bmessages\x18\x02 \x03(\v2\x1c.poterne.edge.v1.ChatMessageB\t\xbaH\x06\x92\x01\x03\x10\x80 R\bmessages\x126\n" +
+	"\x05tools\x18\x03 \x03(\v2\x15.poterne.edge.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05tools\x122\n" +
+	"\x06prompt\x18\x04 \x01(\v2\x1a.poterne.edge.v1.TextInputR\x06prompt\x12\x1c\n" +
+	"\x04user\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04user\x12K\n" +
+	"\x05extra\x18\xe8\a \x03(\v2..poterne.edge.v1.CountTokensRequest.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
+	"\n" +
+	"ExtraEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa7\x01\n" +
+	"\x13CountTokensResponse\x12\x16\n" +
+	"\x06object\x18\x01 \x01(\tR\x06object\x12\x14\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12#\n" +
+	"\rprompt_tokens\x18\x03 \x01(\x05R\fpromptTokens\x12*\n" +
+	"\x0econtext_length\x18\x04 \x01(\x05H\x00R\rcontextLength\x88\x01\x01B\x11\n" +
+	"\x0f_context_length\"\xd7\x03\n" +
 	"\x16CreateEmbeddingRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x128\n" +
@@ -1558,13 +1741,14 @@ const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\"D\n" +
 	"\x10GetModelResponse\x120\n" +
-	"\x05model\x18\x01 \x01(\v2\x1a.poterne.edge.v1.ModelCardR\x05model2\xee\x06\n" +
+	"\x05model\x18\x01 \x01(\v2\x1a.poterne.edge.v1.ModelCardR\x05model2\xe5\a\n" +
 	"\rOpenAIService\x12\x94\x01\n" +
 	"\x14CreateChatCompletion\x12,.poterne.edge.v1.CreateChatCompletionRequest\x1a-.poterne.edge.v1.CreateChatCompletionResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/chat/completions\x12u\n" +
 	"\x14StreamChatCompletion\x12,.poterne.edge.v1.CreateChatCompletionRequest\x1a-.poterne.edge.v1.StreamChatCompletionResponse0\x01\x12\x83\x01\n" +
 	"\x10CreateCompletion\x12(.poterne.edge.v1.CreateCompletionRequest\x1a).poterne.edge.v1.CreateCompletionResponse\"\x1a\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/completions\x12i\n" +
 	"\x10StreamCompletion\x12(.poterne.edge.v1.CreateCompletionRequest\x1a).poterne.edge.v1.CreateCompletionResponse0\x01\x12\x7f\n" +
-	"\x0fCreateEmbedding\x12'.poterne.edge.v1.CreateEmbeddingRequest\x1a(.poterne.edge.v1.CreateEmbeddingResponse\"\x19\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/embeddings\x12i\n" +
+	"\x0fCreateEmbedding\x12'.poterne.edge.v1.CreateEmbeddingRequest\x1a(.poterne.edge.v1.CreateEmbeddingResponse\"\x19\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/embeddings\x12u\n" +
+	"\vCountTokens\x12#.poterne.edge.v1.CountTokensRequest\x1a$.poterne.edge.v1.CountTokensResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/tokens:count\x12i\n" +
 	"\n" +
 	"ListModels\x12\".poterne.edge.v1.ListModelsRequest\x1a#.poterne.edge.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/models\x12r\n" +
@@ -1582,7 +1766,7 @@ func file_poterne_edge_v1_openai_proto_rawDescGZIP() []byte {
 	return file_poterne_edge_v1_openai_proto_rawDescData
 }
 
-var file_poterne_edge_v1_openai_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_poterne_edge_v1_openai_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_poterne_edge_v1_openai_proto_goTypes = []any{
 	(*CreateCompletionRequest)(nil),      // 0: poterne.edge.v1.CreateCompletionRequest
 	(*CreateCompletionResponse)(nil),     // 1: poterne.edge.v1.CreateCompletionResponse
@@ -1591,73 +1775,84 @@ var file_poterne_edge_v1_openai_proto_goTypes = []any{
 	(*TextInputList)(nil),                // 4: poterne.edge.v1.TextInputList
 	(*TextInputItem)(nil),                // 5: poterne.edge.v1.TextInputItem
 	(*TokenList)(nil),                    // 6: poterne.edge.v1.TokenList
-	(*CreateEmbeddingRequest)(nil),       // 7: poterne.edge.v1.CreateEmbeddingRequest
-	(*CreateEmbeddingResponse)(nil),      // 8: poterne.edge.v1.CreateEmbeddingResponse
-	(*EmbeddingData)(nil),                // 9: poterne.edge.v1.EmbeddingData
-	(*EmbeddingValue)(nil),               // 10: poterne.edge.v1.EmbeddingValue
-	(*FloatList)(nil),                    // 11: poterne.edge.v1.FloatList
-	(*EmbeddingUsage)(nil),               // 12: poterne.edge.v1.EmbeddingUsage
-	(*ListModelsRequest)(nil),            // 13: poterne.edge.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),           // 14: poterne.edge.v1.ListModelsResponse
-	(*ModelCard)(nil),                    // 15: poterne.edge.v1.ModelCard
-	(*GetModelRequest)(nil),              // 16: poterne.edge.v1.GetModelRequest
-	(*GetModelResponse)(nil),             // 17: poterne.edge.v1.GetModelResponse
-	nil,                                  // 18: poterne.edge.v1.CreateCompletionRequest.ExtraEntry
-	nil,                                  // 19: poterne.edge.v1.CreateCompletionResponse.ExtraEntry
-	nil,                                  // 20: poterne.edge.v1.CompletionChoice.ExtraEntry
-	nil,                                  // 21: poterne.edge.v1.CreateEmbeddingRequest.ExtraEntry
-	nil,                                  // 22: poterne.edge.v1.ModelCard.AliasesEntry
-	(*StreamOptions)(nil),                // 23: poterne.edge.v1.StreamOptions
-	(*StopSequences)(nil),                // 24: poterne.edge.v1.StopSequences
-	(*Usage)(nil),                        // 25: poterne.edge.v1.Usage
-	(*v1.RawJson)(nil),                   // 26: poterne.common.v1.RawJson
-	(*v11.ServedVariant)(nil),            // 27: poterne.inference.v1.ServedVariant
-	(*CreateChatCompletionRequest)(nil),  // 28: poterne.edge.v1.CreateChatCompletionRequest
-	(*CreateChatCompletionResponse)(nil), // 29: poterne.edge.v1.CreateChatCompletionResponse
-	(*StreamChatCompletionResponse)(nil), // 30: poterne.edge.v1.StreamChatCompletionResponse
+	(*CountTokensRequest)(nil),           // 7: poterne.edge.v1.CountTokensRequest
+	(*CountTokensResponse)(nil),          // 8: poterne.edge.v1.CountTokensResponse
+	(*CreateEmbeddingRequest)(nil),       // 9: poterne.edge.v1.CreateEmbeddingRequest
+	(*CreateEmbeddingResponse)(nil),      // 10: poterne.edge.v1.CreateEmbeddingResponse
+	(*EmbeddingData)(nil),                // 11: poterne.edge.v1.EmbeddingData
+	(*EmbeddingValue)(nil),               // 12: poterne.edge.v1.EmbeddingValue
+	(*FloatList)(nil),                    // 13: poterne.edge.v1.FloatList
+	(*EmbeddingUsage)(nil),               // 14: poterne.edge.v1.EmbeddingUsage
+	(*ListModelsRequest)(nil),            // 15: poterne.edge.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),           // 16: poterne.edge.v1.ListModelsResponse
+	(*ModelCard)(nil),                    // 17: poterne.edge.v1.ModelCard
+	(*GetModelRequest)(nil),              // 18: poterne.edge.v1.GetModelRequest
+	(*GetModelResponse)(nil),             // 19: poterne.edge.v1.GetModelResponse
+	nil,                                  // 20: poterne.edge.v1.CreateCompletionRequest.ExtraEntry
+	nil,                                  // 21: poterne.edge.v1.CreateCompletionResponse.ExtraEntry
+	nil,                                  // 22: poterne.edge.v1.CompletionChoice.ExtraEntry
+	nil,                                  // 23: poterne.edge.v1.CountTokensRequest.ExtraEntry
+	nil,                                  // 24: poterne.edge.v1.CreateEmbeddingRequest.ExtraEntry
+	nil,                                  // 25: poterne.edge.v1.ModelCard.AliasesEntry
+	(*StreamOptions)(nil),                // 26: poterne.edge.v1.StreamOptions
+	(*StopSequences)(nil),                // 27: poterne.edge.v1.StopSequences
+	(*Usage)(nil),                        // 28: poterne.edge.v1.Usage
+	(*v1.RawJson)(nil),                   // 29: poterne.common.v1.RawJson
+	(*ChatMessage)(nil),                  // 30: poterne.edge.v1.ChatMessage
+	(*Tool)(nil),                         // 31: poterne.edge.v1.Tool
+	(*v11.ServedVariant)(nil),            // 32: poterne.inference.v1.ServedVariant
+	(*CreateChatCompletionRequest)(nil),  // 33: poterne.edge.v1.CreateChatCompletionRequest
+	(*CreateChatCompletionResponse)(nil), // 34: poterne.edge.v1.CreateChatCompletionResponse
+	(*StreamChatCompletionResponse)(nil), // 35: poterne.edge.v1.StreamChatCompletionResponse
 }
 var file_poterne_edge_v1_openai_proto_depIdxs = []int32{
 	3,  // 0: poterne.edge.v1.CreateCompletionRequest.prompt:type_name -> poterne.edge.v1.TextInput
-	23, // 1: poterne.edge.v1.CreateCompletionRequest.stream_options:type_name -> poterne.edge.v1.StreamOptions
-	24, // 2: poterne.edge.v1.CreateCompletionRequest.stop:type_name -> poterne.edge.v1.StopSequences
-	18, // 3: poterne.edge.v1.CreateCompletionRequest.extra:type_name -> poterne.edge.v1.CreateCompletionRequest.ExtraEntry
+	26, // 1: poterne.edge.v1.CreateCompletionRequest.stream_options:type_name -> poterne.edge.v1.StreamOptions
+	27, // 2: poterne.edge.v1.CreateCompletionRequest.stop:type_name -> poterne.edge.v1.StopSequences
+	20, // 3: poterne.edge.v1.CreateCompletionRequest.extra:type_name -> poterne.edge.v1.CreateCompletionRequest.ExtraEntry
 	2,  // 4: poterne.edge.v1.CreateCompletionResponse.choices:type_name -> poterne.edge.v1.CompletionChoice
-	25, // 5: poterne.edge.v1.CreateCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
-	19, // 6: poterne.edge.v1.CreateCompletionResponse.extra:type_name -> poterne.edge.v1.CreateCompletionResponse.ExtraEntry
-	26, // 7: poterne.edge.v1.CompletionChoice.logprobs:type_name -> poterne.common.v1.RawJson
-	20, // 8: poterne.edge.v1.CompletionChoice.extra:type_name -> poterne.edge.v1.CompletionChoice.ExtraEntry
+	28, // 5: poterne.edge.v1.CreateCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
+	21, // 6: poterne.edge.v1.CreateCompletionResponse.extra:type_name -> poterne.edge.v1.CreateCompletionResponse.ExtraEntry
+	29, // 7: poterne.edge.v1.CompletionChoice.logprobs:type_name -> poterne.common.v1.RawJson
+	22, // 8: poterne.edge.v1.CompletionChoice.extra:type_name -> poterne.edge.v1.CompletionChoice.ExtraEntry
 	4,  // 9: poterne.edge.v1.TextInput.list:type_name -> poterne.edge.v1.TextInputList
 	5,  // 10: poterne.edge.v1.TextInputList.items:type_name -> poterne.edge.v1.TextInputItem
 	6,  // 11: poterne.edge.v1.TextInputItem.tokens:type_name -> poterne.edge.v1.TokenList
-	3,  // 12: poterne.edge.v1.CreateEmbeddingRequest.input:type_name -> poterne.edge.v1.TextInput
-	21, // 13: poterne.edge.v1.CreateEmbeddingRequest.extra:type_name -> poterne.edge.v1.CreateEmbeddingRequest.ExtraEntry
-	9,  // 14: poterne.edge.v1.CreateEmbeddingResponse.data:type_name -> poterne.edge.v1.EmbeddingData
-	12, // 15: poterne.edge.v1.CreateEmbeddingResponse.usage:type_name -> poterne.edge.v1.EmbeddingUsage
-	10, // 16: poterne.edge.v1.EmbeddingData.embedding:type_name -> poterne.edge.v1.EmbeddingValue
-	11, // 17: poterne.edge.v1.EmbeddingValue.floats:type_name -> poterne.edge.v1.FloatList
-	15, // 18: poterne.edge.v1.ListModelsResponse.data:type_name -> poterne.edge.v1.ModelCard
-	22, // 19: poterne.edge.v1.ModelCard.aliases:type_name -> poterne.edge.v1.ModelCard.AliasesEntry
-	27, // 20: poterne.edge.v1.ModelCard.variants:type_name -> poterne.inference.v1.ServedVariant
-	15, // 21: poterne.edge.v1.GetModelResponse.model:type_name -> poterne.edge.v1.ModelCard
-	28, // 22: poterne.edge.v1.OpenAIService.CreateChatCompletion:input_type -> poterne.edge.v1.CreateChatCompletionRequest
-	28, // 23: poterne.edge.v1.OpenAIService.StreamChatCompletion:input_type -> poterne.edge.v1.CreateChatCompletionRequest
-	0,  // 24: poterne.edge.v1.OpenAIService.CreateCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
-	0,  // 25: poterne.edge.v1.OpenAIService.StreamCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
-	7,  // 26: poterne.edge.v1.OpenAIService.CreateEmbedding:input_type -> poterne.edge.v1.CreateEmbeddingRequest
-	13, // 27: poterne.edge.v1.OpenAIService.ListModels:input_type -> poterne.edge.v1.ListModelsRequest
-	16, // 28: poterne.edge.v1.OpenAIService.GetModel:input_type -> poterne.edge.v1.GetModelRequest
-	29, // 29: poterne.edge.v1.OpenAIService.CreateChatCompletion:output_type -> poterne.edge.v1.CreateChatCompletionResponse
-	30, // 30: poterne.edge.v1.OpenAIService.StreamChatCompletion:output_type -> poterne.edge.v1.StreamChatCompletionResponse
-	1,  // 31: poterne.edge.v1.OpenAIService.CreateCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
-	1,  // 32: poterne.edge.v1.OpenAIService.StreamCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
-	8,  // 33: poterne.edge.v1.OpenAIService.CreateEmbedding:output_type -> poterne.edge.v1.CreateEmbeddingResponse
-	14, // 34: poterne.edge.v1.OpenAIService.ListModels:output_type -> poterne.edge.v1.ListModelsResponse
-	17, // 35: poterne.edge.v1.OpenAIService.GetModel:output_type -> poterne.edge.v1.GetModelResponse
-	29, // [29:36] is the sub-list for method output_type
-	22, // [22:29] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	30, // 12: poterne.edge.v1.CountTokensRequest.messages:type_name -> poterne.edge.v1.ChatMessage
+	31, // 13: poterne.edge.v1.CountTokensRequest.tools:type_name -> poterne.edge.v1.Tool
+	3,  // 14: poterne.edge.v1.CountTokensRequest.prompt:type_name -> poterne.edge.v1.TextInput
+	23, // 15: poterne.edge.v1.CountTokensRequest.extra:type_name -> poterne.edge.v1.CountTokensRequest.ExtraEntry
+	3,  // 16: poterne.edge.v1.CreateEmbeddingRequest.input:type_name -> poterne.edge.v1.TextInput
+	24, // 17: poterne.edge.v1.CreateEmbeddingRequest.extra:type_name -> poterne.edge.v1.CreateEmbeddingRequest.ExtraEntry
+	11, // 18: poterne.edge.v1.CreateEmbeddingResponse.data:type_name -> poterne.edge.v1.EmbeddingData
+	14, // 19: poterne.edge.v1.CreateEmbeddingResponse.usage:type_name -> poterne.edge.v1.EmbeddingUsage
+	12, // 20: poterne.edge.v1.EmbeddingData.embedding:type_name -> poterne.edge.v1.EmbeddingValue
+	13, // 21: poterne.edge.v1.EmbeddingValue.floats:type_name -> poterne.edge.v1.FloatList
+	17, // 22: poterne.edge.v1.ListModelsResponse.data:type_name -> poterne.edge.v1.ModelCard
+	25, // 23: poterne.edge.v1.ModelCard.aliases:type_name -> poterne.edge.v1.ModelCard.AliasesEntry
+	32, // 24: poterne.edge.v1.ModelCard.variants:type_name -> poterne.inference.v1.ServedVariant
+	17, // 25: poterne.edge.v1.GetModelResponse.model:type_name -> poterne.edge.v1.ModelCard
+	33, // 26: poterne.edge.v1.OpenAIService.CreateChatCompletion:input_type -> poterne.edge.v1.CreateChatCompletionRequest
+	33, // 27: poterne.edge.v1.OpenAIService.StreamChatCompletion:input_type -> poterne.edge.v1.CreateChatCompletionRequest
+	0,  // 28: poterne.edge.v1.OpenAIService.CreateCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
+	0,  // 29: poterne.edge.v1.OpenAIService.StreamCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
+	9,  // 30: poterne.edge.v1.OpenAIService.CreateEmbedding:input_type -> poterne.edge.v1.CreateEmbeddingRequest
+	7,  // 31: poterne.edge.v1.OpenAIService.CountTokens:input_type -> poterne.edge.v1.CountTokensRequest
+	15, // 32: poterne.edge.v1.OpenAIService.ListModels:input_type -> poterne.edge.v1.ListModelsRequest
+	18, // 33: poterne.edge.v1.OpenAIService.GetModel:input_type -> poterne.edge.v1.GetModelRequest
+	34, // 34: poterne.edge.v1.OpenAIService.CreateChatCompletion:output_type -> poterne.edge.v1.CreateChatCompletionResponse
+	35, // 35: poterne.edge.v1.OpenAIService.StreamChatCompletion:output_type -> poterne.edge.v1.StreamChatCompletionResponse
+	1,  // 36: poterne.edge.v1.OpenAIService.CreateCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
+	1,  // 37: poterne.edge.v1.OpenAIService.StreamCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
+	10, // 38: poterne.edge.v1.OpenAIService.CreateEmbedding:output_type -> poterne.edge.v1.CreateEmbeddingResponse
+	8,  // 39: poterne.edge.v1.OpenAIService.CountTokens:output_type -> poterne.edge.v1.CountTokensResponse
+	16, // 40: poterne.edge.v1.OpenAIService.ListModels:output_type -> poterne.edge.v1.ListModelsResponse
+	19, // 41: poterne.edge.v1.OpenAIService.GetModel:output_type -> poterne.edge.v1.GetModelResponse
+	34, // [34:42] is the sub-list for method output_type
+	26, // [26:34] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_openai_proto_init() }
@@ -1677,20 +1872,21 @@ func file_poterne_edge_v1_openai_proto_init() {
 		(*TextInputItem_Token)(nil),
 		(*TextInputItem_Tokens)(nil),
 	}
-	file_poterne_edge_v1_openai_proto_msgTypes[7].OneofWrappers = []any{}
-	file_poterne_edge_v1_openai_proto_msgTypes[10].OneofWrappers = []any{
+	file_poterne_edge_v1_openai_proto_msgTypes[8].OneofWrappers = []any{}
+	file_poterne_edge_v1_openai_proto_msgTypes[9].OneofWrappers = []any{}
+	file_poterne_edge_v1_openai_proto_msgTypes[12].OneofWrappers = []any{
 		(*EmbeddingValue_Base64)(nil),
 		(*EmbeddingValue_Floats)(nil),
 	}
-	file_poterne_edge_v1_openai_proto_msgTypes[14].OneofWrappers = []any{}
-	file_poterne_edge_v1_openai_proto_msgTypes[15].OneofWrappers = []any{}
+	file_poterne_edge_v1_openai_proto_msgTypes[16].OneofWrappers = []any{}
+	file_poterne_edge_v1_openai_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_edge_v1_openai_proto_rawDesc), len(file_poterne_edge_v1_openai_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

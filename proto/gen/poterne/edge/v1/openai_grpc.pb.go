@@ -24,6 +24,7 @@ const (
 	OpenAIService_CreateCompletion_FullMethodName     = "/poterne.edge.v1.OpenAIService/CreateCompletion"
 	OpenAIService_StreamCompletion_FullMethodName     = "/poterne.edge.v1.OpenAIService/StreamCompletion"
 	OpenAIService_CreateEmbedding_FullMethodName      = "/poterne.edge.v1.OpenAIService/CreateEmbedding"
+	OpenAIService_CountTokens_FullMethodName          = "/poterne.edge.v1.OpenAIService/CountTokens"
 	OpenAIService_ListModels_FullMethodName           = "/poterne.edge.v1.OpenAIService/ListModels"
 	OpenAIService_GetModel_FullMethodName             = "/poterne.edge.v1.OpenAIService/GetModel"
 )
@@ -47,6 +48,10 @@ type OpenAIServiceClient interface {
 	StreamCompletion(ctx context.Context, in *CreateCompletionRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CreateCompletionResponse], error)
 	// Embeds texts.
 	CreateEmbedding(ctx context.Context, in *CreateEmbeddingRequest, opts ...grpc.CallOption) (*CreateEmbeddingResponse, error)
+	// Counts the tokens of a prompt by the model's own tokeniser, a conversation
+	// with its template and tools, and runs nothing. This is not OpenAI's. 501 when
+	// the model's engine has no such call.
+	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
 	// Lists the models that can be asked.
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
 	// Returns a model by any reference: `name`, `name@alias`, `name@v3`,
@@ -130,6 +135,16 @@ func (c *openAIServiceClient) CreateEmbedding(ctx context.Context, in *CreateEmb
 	return out, nil
 }
 
+func (c *openAIServiceClient) CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountTokensResponse)
+	err := c.cc.Invoke(ctx, OpenAIService_CountTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *openAIServiceClient) ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListModelsResponse)
@@ -169,6 +184,10 @@ type OpenAIServiceServer interface {
 	StreamCompletion(*CreateCompletionRequest, grpc.ServerStreamingServer[CreateCompletionResponse]) error
 	// Embeds texts.
 	CreateEmbedding(context.Context, *CreateEmbeddingRequest) (*CreateEmbeddingResponse, error)
+	// Counts the tokens of a prompt by the model's own tokeniser, a conversation
+	// with its template and tools, and runs nothing. This is not OpenAI's. 501 when
+	// the model's engine has no such call.
+	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)
 	// Lists the models that can be asked.
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
 	// Returns a model by any reference: `name`, `name@alias`, `name@v3`,
@@ -198,6 +217,9 @@ func (UnimplementedOpenAIServiceServer) StreamCompletion(*CreateCompletionReques
 }
 func (UnimplementedOpenAIServiceServer) CreateEmbedding(context.Context, *CreateEmbeddingRequest) (*CreateEmbeddingResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateEmbedding not implemented")
+}
+func (UnimplementedOpenAIServiceServer) CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CountTokens not implemented")
 }
 func (UnimplementedOpenAIServiceServer) ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListModels not implemented")
@@ -302,6 +324,24 @@ func _OpenAIService_CreateEmbedding_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OpenAIService_CountTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OpenAIServiceServer).CountTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OpenAIService_CountTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OpenAIServiceServer).CountTokens(ctx, req.(*CountTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _OpenAIService_ListModels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListModelsRequest)
 	if err := dec(in); err != nil {
@@ -356,6 +396,10 @@ var OpenAIService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateEmbedding",
 			Handler:    _OpenAIService_CreateEmbedding_Handler,
+		},
+		{
+			MethodName: "CountTokens",
+			Handler:    _OpenAIService_CountTokens_Handler,
 		},
 		{
 			MethodName: "ListModels",

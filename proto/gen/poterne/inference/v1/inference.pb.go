@@ -1862,7 +1862,7 @@ var File_poterne_inference_v1_inference_proto protoreflect.FileDescriptor
 
 const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
-	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einference/open_inference.proto\x1a\x1dpoterne/common/v1/model.proto\x1a#poterne/inference/v1/variants.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xfb\x02\n" +
+	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einference/open_inference.proto\x1a\x1dpoterne/common/v1/model.proto\x1a%poterne/inference/v1/quarantine.proto\x1a#poterne/inference/v1/variants.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xfb\x02\n" +
 	"\rInvokeRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12F\n" +
@@ -2023,7 +2023,7 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x19SERVING_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13SERVING_STATE_READY\x10\x01\x12\x19\n" +
 	"\x15SERVING_STATE_LOADING\x10\x02\x12\x1d\n" +
-	"\x19SERVING_STATE_UNAVAILABLE\x10\x032\xf9\b\n" +
+	"\x19SERVING_STATE_UNAVAILABLE\x10\x032\xe6\t\n" +
 	"\x10InferenceService\x12S\n" +
 	"\x06Invoke\x12#.poterne.inference.v1.InvokeRequest\x1a$.poterne.inference.v1.InvokeResponse\x12a\n" +
 	"\fInvokeStream\x12#.poterne.inference.v1.InvokeRequest\x1a*.poterne.inference.v1.InvokeStreamResponse0\x01\x12P\n" +
@@ -2034,7 +2034,8 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x0eGetTensorModel\x12+.poterne.inference.v1.GetTensorModelRequest\x1a,.poterne.inference.v1.GetTensorModelResponse\x12q\n" +
 	"\x10ListServedModels\x12-.poterne.inference.v1.ListServedModelsRequest\x1a..poterne.inference.v1.ListServedModelsResponse\x12k\n" +
 	"\x0eGetServedModel\x12+.poterne.inference.v1.GetServedModelRequest\x1a,.poterne.inference.v1.GetServedModelResponse\x12b\n" +
-	"\vListWorkers\x12(.poterne.inference.v1.ListWorkersRequest\x1a).poterne.inference.v1.ListWorkersResponse\x12j\n" +
+	"\vListWorkers\x12(.poterne.inference.v1.ListWorkersRequest\x1a).poterne.inference.v1.ListWorkersResponse\x12k\n" +
+	"\x0eLiftQuarantine\x12+.poterne.inference.v1.LiftQuarantineRequest\x1a,.poterne.inference.v1.LiftQuarantineResponse\x12j\n" +
 	"\rQuantizeModel\x12*.poterne.inference.v1.QuantizeModelRequest\x1a+.poterne.inference.v1.QuantizeModelResponse0\x01BGZEgithub.com/poterne/poterne/proto/gen/poterne/inference/v1;inferencev1b\x06proto3"
 
 var (
@@ -2090,8 +2091,10 @@ var file_poterne_inference_v1_inference_proto_goTypes = []any{
 	(*inference.ModelInferRequest)(nil),     // 35: inference.ModelInferRequest
 	(*inference.ModelInferResponse)(nil),    // 36: inference.ModelInferResponse
 	(*inference.ModelMetadataResponse)(nil), // 37: inference.ModelMetadataResponse
-	(*QuantizeModelRequest)(nil),            // 38: poterne.inference.v1.QuantizeModelRequest
-	(*QuantizeModelResponse)(nil),           // 39: poterne.inference.v1.QuantizeModelResponse
+	(*LiftQuarantineRequest)(nil),           // 38: poterne.inference.v1.LiftQuarantineRequest
+	(*QuantizeModelRequest)(nil),            // 39: poterne.inference.v1.QuantizeModelRequest
+	(*LiftQuarantineResponse)(nil),          // 40: poterne.inference.v1.LiftQuarantineResponse
+	(*QuantizeModelResponse)(nil),           // 41: poterne.inference.v1.QuantizeModelResponse
 }
 var file_poterne_inference_v1_inference_proto_depIdxs = []int32{
 	25, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
@@ -2142,20 +2145,22 @@ var file_poterne_inference_v1_inference_proto_depIdxs = []int32{
 	12, // 45: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
 	14, // 46: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
 	17, // 47: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
-	38, // 48: poterne.inference.v1.InferenceService.QuantizeModel:input_type -> poterne.inference.v1.QuantizeModelRequest
-	4,  // 49: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
-	5,  // 50: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
-	8,  // 51: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
-	10, // 52: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
-	20, // 53: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
-	21, // 54: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
-	23, // 55: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
-	13, // 56: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
-	15, // 57: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
-	18, // 58: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
-	39, // 59: poterne.inference.v1.InferenceService.QuantizeModel:output_type -> poterne.inference.v1.QuantizeModelResponse
-	49, // [49:60] is the sub-list for method output_type
-	38, // [38:49] is the sub-list for method input_type
+	38, // 48: poterne.inference.v1.InferenceService.LiftQuarantine:input_type -> poterne.inference.v1.LiftQuarantineRequest
+	39, // 49: poterne.inference.v1.InferenceService.QuantizeModel:input_type -> poterne.inference.v1.QuantizeModelRequest
+	4,  // 50: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
+	5,  // 51: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
+	8,  // 52: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
+	10, // 53: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
+	20, // 54: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
+	21, // 55: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
+	23, // 56: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
+	13, // 57: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
+	15, // 58: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
+	18, // 59: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
+	40, // 60: poterne.inference.v1.InferenceService.LiftQuarantine:output_type -> poterne.inference.v1.LiftQuarantineResponse
+	41, // 61: poterne.inference.v1.InferenceService.QuantizeModel:output_type -> poterne.inference.v1.QuantizeModelResponse
+	50, // [50:62] is the sub-list for method output_type
+	38, // [38:50] is the sub-list for method input_type
 	38, // [38:38] is the sub-list for extension type_name
 	38, // [38:38] is the sub-list for extension extendee
 	0,  // [0:38] is the sub-list for field type_name
@@ -2166,6 +2171,7 @@ func file_poterne_inference_v1_inference_proto_init() {
 	if File_poterne_inference_v1_inference_proto != nil {
 		return
 	}
+	file_poterne_inference_v1_quarantine_proto_init()
 	file_poterne_inference_v1_variants_proto_init()
 	file_poterne_inference_v1_inference_proto_msgTypes[3].OneofWrappers = []any{
 		(*InvokeStreamResponse_ServedBy)(nil),

@@ -32,6 +32,7 @@ const (
 	InferenceService_ListServedModels_FullMethodName   = "/poterne.inference.v1.InferenceService/ListServedModels"
 	InferenceService_GetServedModel_FullMethodName     = "/poterne.inference.v1.InferenceService/GetServedModel"
 	InferenceService_ListWorkers_FullMethodName        = "/poterne.inference.v1.InferenceService/ListWorkers"
+	InferenceService_LiftQuarantine_FullMethodName     = "/poterne.inference.v1.InferenceService/LiftQuarantine"
 	InferenceService_QuantizeModel_FullMethodName      = "/poterne.inference.v1.InferenceService/QuantizeModel"
 )
 
@@ -75,6 +76,9 @@ type InferenceServiceClient interface {
 	GetServedModel(ctx context.Context, in *GetServedModelRequest, opts ...grpc.CallOption) (*GetServedModelResponse, error)
 	// Lists the workers that this replica sees.
 	ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersResponse, error)
+	// Ends the quarantine of a model's versions on one worker, so that they may be
+	// loaded there again at once. Refused when none is in quarantine there.
+	LiftQuarantine(ctx context.Context, in *LiftQuarantineRequest, opts ...grpc.CallOption) (*LiftQuarantineResponse, error)
 	// Has a worker make a quantised form of a version's weights and measure both.
 	// The registry is not told: that is the caller's part. Cancelling the call ends
 	// the work.
@@ -207,6 +211,16 @@ func (c *inferenceServiceClient) ListWorkers(ctx context.Context, in *ListWorker
 	return out, nil
 }
 
+func (c *inferenceServiceClient) LiftQuarantine(ctx context.Context, in *LiftQuarantineRequest, opts ...grpc.CallOption) (*LiftQuarantineResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LiftQuarantineResponse)
+	err := c.cc.Invoke(ctx, InferenceService_LiftQuarantine_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *inferenceServiceClient) QuantizeModel(ctx context.Context, in *QuantizeModelRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QuantizeModelResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &InferenceService_ServiceDesc.Streams[2], InferenceService_QuantizeModel_FullMethodName, cOpts...)
@@ -266,6 +280,9 @@ type InferenceServiceServer interface {
 	GetServedModel(context.Context, *GetServedModelRequest) (*GetServedModelResponse, error)
 	// Lists the workers that this replica sees.
 	ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error)
+	// Ends the quarantine of a model's versions on one worker, so that they may be
+	// loaded there again at once. Refused when none is in quarantine there.
+	LiftQuarantine(context.Context, *LiftQuarantineRequest) (*LiftQuarantineResponse, error)
 	// Has a worker make a quantised form of a version's weights and measure both.
 	// The registry is not told: that is the caller's part. Cancelling the call ends
 	// the work.
@@ -309,6 +326,9 @@ func (UnimplementedInferenceServiceServer) GetServedModel(context.Context, *GetS
 }
 func (UnimplementedInferenceServiceServer) ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListWorkers not implemented")
+}
+func (UnimplementedInferenceServiceServer) LiftQuarantine(context.Context, *LiftQuarantineRequest) (*LiftQuarantineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LiftQuarantine not implemented")
 }
 func (UnimplementedInferenceServiceServer) QuantizeModel(*QuantizeModelRequest, grpc.ServerStreamingServer[QuantizeModelResponse]) error {
 	return status.Error(codes.Unimplemented, "method QuantizeModel not implemented")
@@ -500,6 +520,24 @@ func _InferenceService_ListWorkers_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InferenceService_LiftQuarantine_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LiftQuarantineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InferenceServiceServer).LiftQuarantine(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InferenceService_LiftQuarantine_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InferenceServiceServer).LiftQuarantine(ctx, req.(*LiftQuarantineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _InferenceService_QuantizeModel_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(QuantizeModelRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -549,6 +587,10 @@ var InferenceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListWorkers",
 			Handler:    _InferenceService_ListWorkers_Handler,
+		},
+		{
+			MethodName: "LiftQuarantine",
+			Handler:    _InferenceService_LiftQuarantine_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

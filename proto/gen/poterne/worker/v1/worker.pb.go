@@ -1376,9 +1376,11 @@ func (x *LoadModelResponse) GetModel() *LoadedModel {
 type UnloadModelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The version's digest.
-	Digest        string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Digest string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Whether only a quarantine of the version ends: one that is loaded stays.
+	QuarantineOnly bool `protobuf:"varint,2,opt,name=quarantine_only,json=quarantineOnly,proto3" json:"quarantine_only,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *UnloadModelRequest) Reset() {
@@ -1418,11 +1420,20 @@ func (x *UnloadModelRequest) GetDigest() string {
 	return ""
 }
 
+func (x *UnloadModelRequest) GetQuarantineOnly() bool {
+	if x != nil {
+		return x.QuarantineOnly
+	}
+	return false
+}
+
 // The version is gone, or going.
 type UnloadModelResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the version was in quarantine until now.
+	QuarantineLifted bool `protobuf:"varint,1,opt,name=quarantine_lifted,json=quarantineLifted,proto3" json:"quarantine_lifted,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *UnloadModelResponse) Reset() {
@@ -1453,6 +1464,13 @@ func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use UnloadModelResponse.ProtoReflect.Descriptor instead.
 func (*UnloadModelResponse) Descriptor() ([]byte, []int) {
 	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *UnloadModelResponse) GetQuarantineLifted() bool {
+	if x != nil {
+		return x.QuarantineLifted
+	}
+	return false
 }
 
 // A request for one loaded version, in the engine's own shape.
@@ -2539,10 +2557,12 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\awarm_up\x18\f \x01(\bR\x06warmUp\x12'\n" +
 	"\x0flift_quarantine\x18\r \x01(\bR\x0eliftQuarantine\"I\n" +
 	"\x11LoadModelResponse\x124\n" +
-	"\x05model\x18\x01 \x01(\v2\x1e.poterne.worker.v1.LoadedModelR\x05model\"J\n" +
+	"\x05model\x18\x01 \x01(\v2\x1e.poterne.worker.v1.LoadedModelR\x05model\"s\n" +
 	"\x12UnloadModelRequest\x124\n" +
-	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\"\x15\n" +
-	"\x13UnloadModelResponse\"\x97\x02\n" +
+	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\x12'\n" +
+	"\x0fquarantine_only\x18\x02 \x01(\bR\x0equarantineOnly\"B\n" +
+	"\x13UnloadModelResponse\x12+\n" +
+	"\x11quarantine_lifted\x18\x01 \x01(\bR\x10quarantineLifted\"\x97\x02\n" +
 	"\rInvokeRequest\x124\n" +
 	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\x12F\n" +
 	"\toperation\x18\x02 \x01(\x0e2\x1c.poterne.worker.v1.OperationB\n" +

@@ -137,7 +137,7 @@ func operation(op object, m protoreflect.MethodDescriptor) {
 	op["responses"] = object{
 		"200": success(m), "4XX": ref("responses", problem), "5XX": ref("responses", problem),
 	}
-	if asksAModel(m) {
+	if asksAModel(m) && m.Name() != "CountTokens" { // it waits for nobody's turn
 		params, _ := op["parameters"].([]any)
 		op["parameters"] = append(params, hints()...)
 	}
