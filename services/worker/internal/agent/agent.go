@@ -26,6 +26,7 @@ import (
 	"github.com/poterne/poterne/services/worker/internal/gpu"
 	"github.com/poterne/poterne/services/worker/internal/memory"
 	"github.com/poterne/poterne/services/worker/internal/process"
+	"github.com/poterne/poterne/services/worker/internal/quantize"
 	"github.com/poterne/poterne/services/worker/internal/supervise"
 )
 
@@ -56,8 +57,8 @@ type Config struct {
 }
 
 // Parts is what the agent works with. All are needed, but Ledger is used only
-// for engines that are started, and Machine, GPUs and Learned may be nil: what
-// they would tell is then not known.
+// for engines that are started, Machine, GPUs and Learned may be nil: what they
+// would tell is then not known, and so may Maker: nothing is then quantised.
 type Parts struct {
 	Telemetry *telemetry.Telemetry
 	Clock     clock.Clock
@@ -69,6 +70,7 @@ type Parts struct {
 	Machine   Machine
 	GPUs      *gpu.Inventory
 	Learned   *memory.Learned
+	Maker     *quantize.Maker
 }
 
 // Agent implements WorkerService. It is safe for concurrent use.
@@ -90,10 +92,11 @@ type Agent struct {
 	loading    *semaphore.Weighted
 	quarantine *quarantine
 
-	mu       sync.RWMutex
-	models   map[string]*model
-	draining bool
-	ended    chan struct{} // closed when the streams of state are to end
+	mu         sync.RWMutex
+	models     map[string]*model
+	quantizing *quantizing // what is being quantised; nil when nothing is
+	draining   bool
+	ended      chan struct{} // closed when the streams of state are to end
 
 	// force is ended when engines that stop must be killed.
 	force     context.Context //nolint:containedctx // the life of the agent's children
@@ -184,16 +187,10 @@ func (a *Agent) Drain(ctx context.Context) error {
 	a.hub.changed()
 	timer := a.parts.Clock.NewTimer(a.cfg.DrainTimeout)
 	defer timer.Stop()
-	for _, m := range a.list() {
-		select {
-		case <-m.gate.shutDown():
-			continue
-		case <-timer.C():
-		case <-ctx.Done():
-		}
+	if !a.awaitWork(ctx, timer) {
 		a.log.WarnContext(ctx, "requests are cut", slog.Int64(keyInFlight, a.inFlight.Load()))
+		a.cutQuantizing()
 		a.endModels(ctx)
-		break
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -205,6 +202,27 @@ func (a *Agent) Drain(ctx context.Context) error {
 	return nil
 }
 
+// awaitWork waits for what is in flight, and reports whether it ended in time.
+func (a *Agent) awaitWork(ctx context.Context, timer clock.Timer) bool {
+	var waits []<-chan struct{}
+	for _, m := range a.list() {
+		waits = append(waits, m.gate.shutDown())
+	}
+	if j := a.currentQuantizing(); j != nil {
+		waits = append(waits, j.done)
+	}
+	for _, done := range waits {
+		select {
+		case <-done:
+		case <-timer.C():
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
 // Stop ends all engines and returns when they are gone; when ctx ends it kills
 // those that are still there.
 func (a *Agent) Stop(ctx context.Context) error {
@@ -213,6 +231,7 @@ func (a *Agent) Stop(ctx context.Context) error {
 	a.mu.Unlock()
 	stop := context.AfterFunc(ctx, a.forceStop)
 	defer stop()
+	a.cutQuantizing()
 	a.endModels(ctx)
 	a.forceStop()
 	return nil

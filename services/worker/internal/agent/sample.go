@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
@@ -23,6 +24,9 @@ type Machine interface {
 
 // Run looks at the machine from time to time, until ctx ends.
 func (a *Agent) Run(ctx context.Context) error {
+	var asked sync.WaitGroup
+	asked.Go(func() { a.askQuantizer(ctx) })
+	defer asked.Wait()
 	for clock.Sleep(ctx, a.parts.Clock, a.cfg.SampleEvery) == nil {
 		a.look(ctx)
 		a.hub.loadChanged()
@@ -55,6 +59,7 @@ func (a *Agent) sample(ctx context.Context, age time.Duration) {
 		}
 	}
 	if a.parts.Machine != nil {
+		unseen[engine.PoolCPU] += a.unseenByQuantizing()
 		free, err := a.parts.Machine.Available()
 		if err != nil {
 			free = memory.Unknown
