@@ -57,7 +57,7 @@ func verify(_ context.Context, path, want string) error {
 }
 
 func readHead(path string) (Weights, error) {
-	data, err := os.ReadFile(path) //nolint:gosec // the test's own
+	data, err := os.ReadFile(path)
 	if err == nil && !strings.HasPrefix(string(data), quantizetest.Magic) {
 		err = errors.New("no weights")
 	}

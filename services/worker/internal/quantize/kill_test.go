@@ -56,7 +56,7 @@ func TestKill(t *testing.T) {
 	tools.Quantize(quantizetest.Slow)
 	r := &rig{T: t}
 	source := r.weights("weights of one who is killed")
-	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this test's own program
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), asWorker+"="+dir, "TEST_QUANTIZE="+string(tools.QuantizeProgram()), "TEST_SOURCE="+source.Path, "TEST_SHA256="+source.SHA256)
 	out, err := cmd.StdoutPipe()
 	if err != nil {

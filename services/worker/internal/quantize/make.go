@@ -5,12 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -166,7 +163,8 @@ func (j *job) make(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	defer func() { _ = os.RemoveAll(j.temp) }() // what is left is removed at the next start
-	return result, j.fill(ctx, &result)
+	err = j.fill(ctx, &result)
+	return result, err
 }
 
 // answered fills in the result if all of it was made and measured before.
@@ -238,42 +236,4 @@ func (j *job) fill(ctx context.Context, result *Result) (err error) {
 	}
 	j.fillMade(result, r)
 	return nil
-}
-
-// settle has a file be on the disk, and returns its hash and size.
-func settle(ctx context.Context, file string) (sum string, size int64, err error) {
-	f, err := os.Open(file) //nolint:gosec // in the maker's directory
-	if err != nil {
-		return "", 0, err
-	}
-	defer func() { _ = f.Close() }()
-	if err := f.Sync(); err != nil {
-		return "", 0, err
-	}
-	h := sha256.New()
-	buffer := make([]byte, 1<<20)
-	for ctx.Err() == nil {
-		n, err := f.Read(buffer)
-		h.Write(buffer[:n])
-		size += int64(n)
-		if errors.Is(err, io.EOF) {
-			return hex.EncodeToString(h.Sum(nil)), size, nil
-		}
-		if err != nil {
-			return "", 0, err
-		}
-	}
-	return "", 0, context.Cause(ctx)
-}
-
-// threads is how many a program gets.
-func (j *job) threads() string {
-	n := j.Threads
-	if n == 0 {
-		n = j.cfg.Threads
-	}
-	if n == 0 {
-		n = max(runtime.NumCPU()/2, 1)
-	}
-	return strconv.Itoa(n)
 }

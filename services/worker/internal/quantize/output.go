@@ -84,7 +84,8 @@ func parseChunks(piece string) (int, bool) {
 
 // parseNeeded and parseGot read what is said of a text that is too short.
 func parseNeeded(piece string) (int, bool) { return between(piece, "you need at least ", " tokens") }
-func parseGot(piece string) (int, bool)    { return between(piece, "tokenizes to only ", " tokens") }
+
+func parseGot(piece string) (int, bool) { return between(piece, "tokenizes to only ", " tokens") }
 
 // parseFinal reads `Final estimate: PPL = 12.3456 +/- 0.12345`. What is no
 // perplexity is not one.

@@ -2,8 +2,13 @@ package quantize
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -106,3 +111,41 @@ func (j *job) perplexity(ctx context.Context, phase Phase, path string) (*Perple
 // scored is how many tokens of a window are predicted: of its second half all but
 // the first, which has been seen by then.
 func scored(window int) int64 { return int64(window - window/2 - 1) }
+
+// settle has a file be on the disk, and returns its hash and size.
+func settle(ctx context.Context, file string) (sum string, size int64, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", 0, err
+	}
+	defer func() { _ = f.Close() }()
+	if err := f.Sync(); err != nil {
+		return "", 0, err
+	}
+	h := sha256.New()
+	buffer := make([]byte, 1<<20)
+	for ctx.Err() == nil {
+		n, err := f.Read(buffer)
+		h.Write(buffer[:n])
+		size += int64(n)
+		if errors.Is(err, io.EOF) {
+			return hex.EncodeToString(h.Sum(nil)), size, nil
+		}
+		if err != nil {
+			return "", 0, err
+		}
+	}
+	return "", 0, context.Cause(ctx)
+}
+
+// threads is how many a program gets.
+func (j *job) threads() string {
+	n := j.Threads
+	if n == 0 {
+		n = j.cfg.Threads
+	}
+	if n == 0 {
+		n = max(runtime.NumCPU()/2, 1)
+	}
+	return strconv.Itoa(n)
+}

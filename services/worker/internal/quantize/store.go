@@ -73,7 +73,7 @@ func readRecord(path string, v any) bool {
 	if err != nil || info.Size() > maxRecord {
 		return false
 	}
-	data, err := os.ReadFile(path) //nolint:gosec // in the maker's directory
+	data, err := os.ReadFile(path)
 	return err == nil && json.Unmarshal(data, v) == nil
 }
 
@@ -131,7 +131,7 @@ func writeRecord(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) //nolint:gosec // in the maker's directory
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func writeRecord(path string, v any) error {
 }
 
 func syncDirectory(dir string) error {
-	f, err := os.Open(dir) //nolint:gosec // in the maker's directory
+	f, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
