@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"path"
 	"strings"
 	"time"
 
@@ -149,6 +150,7 @@ func (a *Agent) quantize(ctx context.Context, j *quantizing, req *workerv1.Quant
 		slog.Int64("size_bytes", made.Size), slog.Int64("source_size_bytes", made.SourceSize))
 	spec.Artifacts[at] = &commonv1.Artifact{
 		Uri: (&url.URL{Scheme: "file", Path: made.Path}).String(), Sha256: made.SHA256, SizeBytes: made.Size, Role: engine.RoleWeights,
+		Name: path.Base(made.Path),
 	}
 	return &workerv1.QuantizeResult{
 		Spec: spec, SizeBytes: made.Size, SourceSizeBytes: made.SourceSize, Quantizer: made.Quantizer,

@@ -137,7 +137,7 @@ func TestQuantize(t *testing.T) {
 	spec := got.GetSpec()
 	weights := spec.GetArtifacts()[1]
 	if spec.GetContextLength() != 2048 || spec.GetParameters()["parallel"] != "2" || spec.GetArtifacts()[0].GetUri() != "file:///nowhere/projector" ||
-		weights.GetSizeBytes() != got.GetSizeBytes() || weights.GetRole() != engine.RoleWeights || !strings.HasSuffix(weights.GetUri(), "/tiny.q4_k_m.gguf") {
+		weights.GetSizeBytes() != got.GetSizeBytes() || weights.GetRole() != engine.RoleWeights || !strings.HasSuffix(weights.GetUri(), "/tiny.q4_k_m.gguf") || weights.GetName() != "tiny.q4_k_m.gguf" {
 		t.Errorf("spec %v", spec)
 	}
 	if path, err := r.agent.parts.Artifacts.Locate(weights, 1); err != nil || r.agent.parts.Artifacts.Verify(t.Context(), path, weights.GetSha256()) != nil {
