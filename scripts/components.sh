@@ -15,7 +15,7 @@ readonly ROOT
 readonly PARTS="$ROOT/scripts/components"
 
 # shellcheck source=/dev/null
-for part in pins lib.sh python.sh engine.sh models.sh consul.sh stores.sh servers.sh elasticsearch.sh tools.sh env.sh; do
+for part in pins lib.sh python.sh engine.sh quantizer.sh models.sh consul.sh stores.sh servers.sh elasticsearch.sh tools.sh env.sh; do
   source "$PARTS/$part"
 done
 
@@ -23,7 +23,8 @@ usage() {
   cat <<'TEXT'
 Usage: scripts/components.sh VERB...
 
-  engine          llama-server: runs GGUF models, OpenAI's HTTP API
+  engine          llama-server: runs GGUF models, OpenAI's HTTP API; llama-perplexity
+  quantizer       llama-quantize: makes smaller variants of GGUF models
   models          the chat model, and the embedding model with its server
   consul          the Consul agent, built from source once (minutes); tests only
   stores          an OCI registry and an S3 server, built from source once (minutes); tests only
@@ -35,7 +36,7 @@ Usage: scripts/components.sh VERB...
   inference-clients  tritonclient and kserve; tests only
   tools           buf, golangci-lint, the protoc plugins and other developer tools
   grpcurl         grpcurl alone, to call gRPC by hand
-  run             engine and models: what `make up` needs
+  run             engine, quantizer and models: what `make up` needs
   mesh            run, consul and servers: what `make mesh` needs
   real            mesh, stores, python-sdk, mlserver and inference-clients:
                   what `make test-real` needs
@@ -45,15 +46,17 @@ TEXT
 
 run_verb() {
   case $1 in
-    engine | models | consul | stores | servers | compose | elasticsearch | mlserver | tools | grpcurl | env) "verb_$1" ;;
+    engine | quantizer | models | consul | stores | servers | compose | elasticsearch | mlserver | tools | grpcurl | env) "verb_$1" ;;
     python-sdk) verb_python_sdk ;;
     inference-clients) verb_inference_clients ;;
     run)
       verb_engine
+      optional_quantizer
       verb_models
       ;;
     mesh)
       verb_engine
+      optional_quantizer
       verb_models
       verb_servers
       verb_consul
@@ -72,6 +75,9 @@ run_verb() {
       ;;
   esac
 }
+
+# optional_quantizer: nothing is served by it, so nothing waits for it that can go on.
+optional_quantizer() { (verb_quantizer) || say "quantizer: going on without it"; }
 
 # note_parts leaves NAME=path lines in the cache, so that `poterne up` finds its
 # parts also when nobody has evaluated `env`.

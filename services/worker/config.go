@@ -12,6 +12,7 @@ import (
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/worker/internal/blob"
 	"github.com/poterne/poterne/services/worker/internal/fetch"
+	"github.com/poterne/poterne/services/worker/internal/quantize"
 	"github.com/poterne/poterne/services/worker/internal/supervise"
 )
 
@@ -26,8 +27,8 @@ type Config struct {
 	// ID names this worker among all; empty makes one and keeps it in StateDir.
 	ID string `yaml:"id"`
 	// StateDir holds the worker's id, notes of running engines, hashes of files
-	// that were read, files that were fetched, and what versions were seen to take
-	// of memory. One worker at a time uses it.
+	// that were read, files that were fetched or made, and what versions were seen
+	// to take of memory. One worker at a time uses it.
 	StateDir string `yaml:"state_dir"`
 	// MaxModels bounds the models loaded at once.
 	MaxModels   int              `yaml:"max_models"`
@@ -38,6 +39,7 @@ type Config struct {
 	Supervision supervise.Config `yaml:"supervision"`
 	Embedding   Embedding        `yaml:"embedding"`
 	Signals     Signals          `yaml:"signals"`
+	Quantize    quantize.Config  `yaml:"quantize"`
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end, or their model to be unloaded.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
@@ -169,6 +171,7 @@ func DefaultConfig() *Config {
 			ContextMultiple: 4, MaxBytes: 4 * config.MiB,
 		},
 		Signals:      Signals{Interval: time.Second, Timeout: 5 * time.Second},
+		Quantize:     quantize.DefaultConfig(),
 		DrainTimeout: 20 * time.Second, WarmUpTimeout: time.Minute,
 	}
 	// A request's body may have 16 MiB; an answer with many vectors more.
@@ -208,6 +211,7 @@ func (c *Config) Complete() error {
 	c.Engines.validate(&p, "engines")
 	c.Embedding.validate(&p, "embedding")
 	c.Signals.validate(&p, "signals")
+	c.Quantize.Validate(&p, "quantize")
 	return p.Err()
 }
 

@@ -50,6 +50,13 @@ type LlamaServer struct {
 	// that the program can use, when the spec does not say (n-gpu-layers); -1 is
 	// all of them, 0 keeps to the CPU.
 	GPULayers int `yaml:"gpu_layers"`
+	// Quantize is llama.cpp's llama-quantize, which makes smaller weights of a
+	// version, and Perplexity its llama-perplexity, which measures them: paths.
+	// Empty looks beside llama-server, then beside the worker's own program and in
+	// PATH; `none` has the worker make, or measure, nothing. One that is not there is
+	// not offered.
+	Quantize   string `yaml:"quantize"`
+	Perplexity string `yaml:"perplexity"`
 	// ExtraParameters are flags, without dashes, that specs may set besides
 	// those known to be harmless. They take a word without spaces; one that
 	// takes no value is written with `:switch` behind its name.

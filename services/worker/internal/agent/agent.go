@@ -26,6 +26,7 @@ import (
 	"github.com/poterne/poterne/services/worker/internal/gpu"
 	"github.com/poterne/poterne/services/worker/internal/memory"
 	"github.com/poterne/poterne/services/worker/internal/process"
+	"github.com/poterne/poterne/services/worker/internal/quantize"
 	"github.com/poterne/poterne/services/worker/internal/supervise"
 )
 
@@ -56,8 +57,8 @@ type Config struct {
 }
 
 // Parts is what the agent works with. All are needed, but Ledger is used only
-// for engines that are started, and Machine, GPUs and Learned may be nil: what
-// they would tell is then not known.
+// for engines that are started, Machine, GPUs and Learned may be nil: what they
+// would tell is then not known, and so may Maker: nothing is then quantised.
 type Parts struct {
 	Telemetry *telemetry.Telemetry
 	Clock     clock.Clock
@@ -69,6 +70,7 @@ type Parts struct {
 	Machine   Machine
 	GPUs      *gpu.Inventory
 	Learned   *memory.Learned
+	Maker     *quantize.Maker
 }
 
 // Agent implements WorkerService. It is safe for concurrent use.
@@ -91,10 +93,11 @@ type Agent struct {
 	quarantine *quarantine
 	turns      turns
 
-	mu       sync.RWMutex
-	models   map[string]*model
-	draining bool
-	ended    chan struct{} // closed when the streams of state are to end
+	mu         sync.RWMutex
+	models     map[string]*model
+	quantizing *quantizing // what is being quantised; nil when nothing is
+	draining   bool
+	ended      chan struct{} // closed when the streams of state are to end
 
 	// force is ended when engines that stop must be killed.
 	force     context.Context //nolint:containedctx // the life of the agent's children
@@ -173,63 +176,4 @@ func (a *Agent) list() []*model {
 	}
 	slices.SortFunc(out, func(x, y *model) int { return strings.Compare(x.digest, y.digest) })
 	return out
-}
-
-// Drain takes no new work, tells so, and waits for the work in flight, but no
-// longer than the configured time: what is then left is cut. It ends the streams
-// of state.
-func (a *Agent) Drain(ctx context.Context) error {
-	a.mu.Lock()
-	a.draining = true
-	a.mu.Unlock()
-	a.hub.changed()
-	timer := a.parts.Clock.NewTimer(a.cfg.DrainTimeout)
-	defer timer.Stop()
-	for _, m := range a.list() {
-		select {
-		case <-m.gate.shutDown():
-			continue
-		case <-timer.C():
-		case <-ctx.Done():
-		}
-		a.log.WarnContext(ctx, "requests are cut", slog.Int64(keyInFlight, a.inFlight.Load()))
-		a.endModels(ctx)
-		break
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	select {
-	case <-a.ended:
-	default:
-		close(a.ended)
-	}
-	return nil
-}
-
-// Stop ends all engines and returns when they are gone; when ctx ends it kills
-// those that are still there.
-func (a *Agent) Stop(ctx context.Context) error {
-	a.mu.Lock()
-	a.draining = true
-	a.mu.Unlock()
-	stop := context.AfterFunc(ctx, a.forceStop)
-	defer stop()
-	a.endModels(ctx)
-	a.forceStop()
-	return nil
-}
-
-// endModels ends the engines of all models at the same time.
-func (a *Agent) endModels(ctx context.Context) {
-	all := a.list()
-	for _, m := range all {
-		m.gate.shutDown()
-		m.cancel()
-	}
-	for _, m := range all {
-		<-m.done
-	}
-	if len(all) > 0 {
-		a.log.InfoContext(ctx, "engines stopped", slog.Int("engines", len(all)))
-	}
 }

@@ -42,6 +42,9 @@ const (
 	metricCacheSize    = "poterne.worker.cache.size"
 	metricCacheFiles   = "poterne.worker.cache.files"
 
+	metricQuantizations = "poterne.worker.quantizations" // by outcome
+	metricQuantizing    = "poterne.worker.quantizing"
+
 	keyModel     = "model"
 	keyDigest    = "digest"
 	keyEngine    = "engine"
@@ -56,6 +59,7 @@ const (
 	keyPool      = "pool"
 	keyGPUs      = "gpus"
 	keyScheme    = "scheme"
+	keyType      = "type"
 
 	opChat       = "chat"
 	opCompletion = "completion"
@@ -71,13 +75,14 @@ type metrics struct {
 	restarts   metric.Int64Counter
 
 	evictions, quarantines metric.Int64Counter
+	quantizations          metric.Int64Counter
 	batches                batchMetrics
 }
 
 func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 	meter := tel.Meter(scope)
 	m := &metrics{}
-	var errs [12]error
+	var errs [14]error
 	m.requests, errs[0] = meter.Int64Counter(metricRequests, metric.WithDescription("Requests that an engine was given."))
 	m.firstChunk, errs[1] = meter.Float64Histogram(metricFirstChunk, metric.WithUnit("s"),
 		metric.WithDescription("Time from the arrival of a streamed request to its first chunk."),
@@ -98,6 +103,16 @@ func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 	errs[9] = a.observeGPUs(meter)
 	errs[10] = registerCacheMetrics(meter, a.parts.Artifacts.CacheStats)
 	errs[11] = a.observeEngines(meter)
+	m.quantizations, errs[12] = meter.Int64Counter(metricQuantizations, metric.WithDescription("Requests to quantise weights that ended."))
+	_, errs[13] = meter.Int64ObservableGauge(metricQuantizing, metric.WithDescription("Weights that are being quantised, 0 or 1."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			var n int64
+			if a.currentQuantizing() != nil {
+				n = 1
+			}
+			o.Observe(n)
+			return nil
+		}))
 	for _, err := range errs {
 		if err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
@@ -108,6 +123,11 @@ func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// quantized counts a request to quantise; outcomes come from the taxonomy.
+func (m *metrics) quantized(ctx context.Context, err error) {
+	m.quantizations.Add(context.WithoutCancel(ctx), 1, metric.WithAttributes(attribute.String(keyOutcome, quantizeOutcome(err))))
 }
 
 func (a *Agent) observeModels(_ context.Context, o metric.Int64Observer) error {

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
@@ -22,6 +23,9 @@ type Machine interface {
 
 // Run looks at the machine from time to time, until ctx ends.
 func (a *Agent) Run(ctx context.Context) error {
+	var asked sync.WaitGroup
+	asked.Go(func() { a.askQuantizer(ctx) })
+	defer asked.Wait()
 	for clock.Sleep(ctx, a.parts.Clock, a.cfg.SampleEvery) == nil {
 		a.look(ctx)
 		a.hub.loadChanged()
@@ -54,6 +58,7 @@ func (a *Agent) sample(ctx context.Context, age time.Duration) {
 		}
 	}
 	if a.parts.Machine != nil {
+		unseen[engine.PoolCPU] += a.unseenByQuantizing()
 		free, err := a.parts.Machine.Available()
 		if err != nil {
 			free = memory.Unknown

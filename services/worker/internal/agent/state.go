@@ -54,6 +54,7 @@ func (a *Agent) State(replica string) *workerv1.WorkerState {
 	if a.parts.Artifacts != nil {
 		s.Artifacts = a.parts.Artifacts.Known(maxArtifacts)
 	}
+	s.Quantizers = a.quantizers()
 	a.mu.RLock()
 	s.Draining = a.draining
 	a.mu.RUnlock()

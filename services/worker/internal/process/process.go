@@ -4,6 +4,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -32,6 +33,13 @@ type Command struct {
 	// which may hold secrets.
 	Env []string
 	Dir string
+	// Output, unless nil, is given what the child writes, besides the log. It must
+	// take it at once and never fail.
+	Output io.Writer
+	// Nice is how far the child gives way to other processes, 0 to 19.
+	Nice int
+	// What it is, for messages; empty is an engine.
+	What string
 }
 
 // Process is one running child. It is safe for concurrent use.
@@ -40,6 +48,7 @@ type Process struct {
 	stdin  io.Closer
 	out    *output
 	ledger *Ledger
+	what   string
 	exited chan struct{}
 	err    error // set before exited is closed
 }
@@ -55,7 +64,11 @@ func Start(ctx context.Context, c Command, ledger *Ledger, log *slog.Logger) (*P
 	cmd := exec.Command(c.Path, c.Args...) //nolint:gosec,noctx // the worker's own configuration; ended by Stop
 	mark := markOf(rand.Text())
 	cmd.Dir, cmd.Env = c.Dir, append(environment(os.Environ()), append(c.Env, mark)...)
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, outputDelay
+	var written io.Writer = out
+	if c.Output != nil {
+		written = io.MultiWriter(out, c.Output)
+	}
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = written, written, outputDelay
 	cmd.SysProcAttr = attributes()
 	// A child that watches its standard input sees its end when this process
 	// ends, since only this process holds the other side.
@@ -63,11 +76,16 @@ func Start(ctx context.Context, c Command, ledger *Ledger, log *slog.Logger) (*P
 	if err != nil {
 		return nil, fmt.Errorf("standard input: %w", err)
 	}
-	p := &Process{cmd: cmd, stdin: stdin, out: out, ledger: ledger, exited: make(chan struct{})}
+	p := &Process{cmd: cmd, stdin: stdin, out: out, ledger: ledger, what: cmp.Or(c.What, "engine"), exited: make(chan struct{})}
 	started := make(chan error)
 	go p.run(started)
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("cannot be started: %w", err)
+	}
+	if c.Nice > 0 {
+		if err := lower(p.PID(), c.Nice); err != nil {
+			log.WarnContext(ctx, "process does not give way to others", slog.Int(KeyPID, p.PID()), slog.Any("error", err))
+		}
 	}
 	out.begin(p.PID())
 	if err := ledger.add(p.PID(), c.Path, mark); err != nil {
@@ -108,6 +126,13 @@ func (p *Process) Err() error {
 	return p.err
 }
 
+// ExitCode returns, once the child has ended, its exit code; -1 when a signal
+// ended it.
+func (p *Process) ExitCode() int {
+	<-p.exited
+	return p.cmd.ProcessState.ExitCode()
+}
+
 // Stop asks the child to end, makes it end when grace has passed or ctx has
 // ended, and returns when it is gone.
 func (p *Process) Stop(ctx context.Context, grace time.Duration) {
@@ -138,9 +163,9 @@ func (p *Process) explain(err error) error {
 		what = err.Error()
 	}
 	if tail := p.out.tail(); tail != "" {
-		return fmt.Errorf("the engine %s: %s", what, tail)
+		return fmt.Errorf("the %s %s: %s", p.what, what, tail)
 	}
-	return fmt.Errorf("the engine %s", what)
+	return fmt.Errorf("the %s %s", p.what, what)
 }
 
 func describe(exit *exec.ExitError) string {

@@ -268,3 +268,20 @@ func TestOutput(t *testing.T) {
 		t.Error("the process id is not logged")
 	}
 }
+
+// A child gives way to others, its output goes where the caller wants it, and its
+// messages name it.
+func TestNiceOutputAndExitCode(t *testing.T) {
+	var out bytes.Buffer
+	p, err := Start(t.Context(), Command{
+		// Once it gives way, so do those that it starts.
+		Path: "/bin/sh", Args: []string{"-c", "until [ $(nice) = 7 ]; do :; done; nice; exit 5"}, Output: &out, Nice: 7, What: "quantiser",
+	}, openLedger(t, t.TempDir()), quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = p.Err()
+	if p.ExitCode() != 5 || strings.TrimSpace(out.String()) != "7" || !strings.HasPrefix(err.Error(), "the quantiser ended with exit code 5: 7") {
+		t.Errorf("exit code %d, output %q, %v", p.ExitCode(), out.String(), err)
+	}
+}
