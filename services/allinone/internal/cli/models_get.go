@@ -30,7 +30,8 @@ func (a *app) modelsGetCommand() *cobra.Command {
 // printModel prints a model, and its variants below when there are any.
 func (a *app) printModel(model map[string]any) error {
 	if err := a.print(model, columns("MODEL id", "TASK task", "STATE state", "VERSION version", "CONTEXT context_length",
-		"ALIASES aliases", "PROBLEM placement_problem")); err != nil {
+		"ALIASES aliases", "WORKERS replicas.ready", "DESIRED replicas.desired", "LEAST replicas.min", "MOST replicas.max",
+		"PROBLEM placement_problem")); err != nil {
 		return err
 	}
 	variants, ok := model["variants"].([]any)

@@ -44,6 +44,9 @@ func card(id string, m *inferencev1.ServedModel) *edgev1.ModelCard {
 		Id: id, Object: "model", Created: m.GetCreateTime().GetSeconds(), OwnedBy: ownedBy,
 		Task: taskName(m.GetTask()), State: stateName(m.GetState()), Aliases: m.GetAliases(),
 		PlacementProblem: m.GetPlacementProblem(), Variants: m.GetVariants(),
+		Replicas: &edgev1.Replicas{
+			Ready: m.GetReadyWorkers(), Desired: m.GetDesiredReplicas(), Min: m.GetMinReplicas(), Max: m.GetMaxReplicas(),
+		},
 	}
 	if v := m.GetDefaultVersion(); v > 0 {
 		c.Version = fmt.Sprintf("%s@v%d", m.GetName(), v)

@@ -1374,7 +1374,9 @@ type ModelCard struct {
 	PlacementProblem string `protobuf:"bytes,11,opt,name=placement_problem,json=placementProblem,proto3" json:"placement_problem,omitempty"`
 	// The forms in which the version can be loaded, best first; missing when it has
 	// its own weights only.
-	Variants      []*v11.ServedVariant `protobuf:"bytes,12,rep,name=variants,proto3" json:"variants,omitempty"`
+	Variants []*v11.ServedVariant `protobuf:"bytes,12,rep,name=variants,proto3" json:"variants,omitempty"`
+	// How many workers have it, and how many should, in any of its forms.
+	Replicas      *Replicas `protobuf:"bytes,13,opt,name=replicas,proto3" json:"replicas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1493,6 +1495,86 @@ func (x *ModelCard) GetVariants() []*v11.ServedVariant {
 	return nil
 }
 
+func (x *ModelCard) GetReplicas() *Replicas {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+// On how many workers a model is and should be.
+type Replicas struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// That have it ready.
+	Ready int32 `protobuf:"varint,1,opt,name=ready,proto3" json:"ready,omitempty"`
+	// That should, computed from what is asked of it.
+	Desired int32 `protobuf:"varint,2,opt,name=desired,proto3" json:"desired,omitempty"`
+	// The fewest that should, whatever is asked of it.
+	Min int32 `protobuf:"varint,3,opt,name=min,proto3" json:"min,omitempty"`
+	// The most that are asked to have it.
+	Max           int32 `protobuf:"varint,4,opt,name=max,proto3" json:"max,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replicas) Reset() {
+	*x = Replicas{}
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replicas) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replicas) ProtoMessage() {}
+
+func (x *Replicas) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replicas.ProtoReflect.Descriptor instead.
+func (*Replicas) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Replicas) GetReady() int32 {
+	if x != nil {
+		return x.Ready
+	}
+	return 0
+}
+
+func (x *Replicas) GetDesired() int32 {
+	if x != nil {
+		return x.Desired
+	}
+	return 0
+}
+
+func (x *Replicas) GetMin() int32 {
+	if x != nil {
+		return x.Min
+	}
+	return 0
+}
+
+func (x *Replicas) GetMax() int32 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
+}
+
 // Asks for a model.
 type GetModelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1504,7 +1586,7 @@ type GetModelRequest struct {
 
 func (x *GetModelRequest) Reset() {
 	*x = GetModelRequest{}
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[18]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +1598,7 @@ func (x *GetModelRequest) String() string {
 func (*GetModelRequest) ProtoMessage() {}
 
 func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[18]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +1611,7 @@ func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelRequest.ProtoReflect.Descriptor instead.
 func (*GetModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{18}
+	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetModelRequest) GetModel() string {
@@ -1550,7 +1632,7 @@ type GetModelResponse struct {
 
 func (x *GetModelResponse) Reset() {
 	*x = GetModelResponse{}
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[19]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1562,7 +1644,7 @@ func (x *GetModelResponse) String() string {
 func (*GetModelResponse) ProtoMessage() {}
 
 func (x *GetModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_openai_proto_msgTypes[19]
+	mi := &file_poterne_edge_v1_openai_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1575,7 +1657,7 @@ func (x *GetModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelResponse.ProtoReflect.Descriptor instead.
 func (*GetModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{19}
+	return file_poterne_edge_v1_openai_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetModelResponse) GetModel() *ModelCard {
@@ -1717,7 +1799,7 @@ const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"\x06object\x18\x01 \x01(\tR\x06object\x12.\n" +
 	"\x04data\x18\x02 \x03(\v2\x1a.poterne.edge.v1.ModelCardR\x04data\x12+\n" +
 	"\x0fnext_page_token\x18\x03 \x01(\tH\x00R\rnextPageToken\x88\x01\x01B\x12\n" +
-	"\x10_next_page_token\"\xb5\x04\n" +
+	"\x10_next_page_token\"\xec\x04\n" +
 	"\tModelCard\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06object\x18\x02 \x01(\tR\x06object\x12\x18\n" +
@@ -1731,12 +1813,18 @@ const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"\aaliases\x18\n" +
 	" \x03(\v2'.poterne.edge.v1.ModelCard.AliasesEntryR\aaliases\x121\n" +
 	"\x11placement_problem\x18\v \x01(\tB\x04\xb8\xd4\x18\x01R\x10placementProblem\x12E\n" +
-	"\bvariants\x18\f \x03(\v2#.poterne.inference.v1.ServedVariantB\x04\xb8\xd4\x18\x01R\bvariants\x1a:\n" +
+	"\bvariants\x18\f \x03(\v2#.poterne.inference.v1.ServedVariantB\x04\xb8\xd4\x18\x01R\bvariants\x125\n" +
+	"\breplicas\x18\r \x01(\v2\x19.poterne.edge.v1.ReplicasR\breplicas\x1a:\n" +
 	"\fAliasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01B\x11\n" +
 	"\x0f_context_lengthB\x17\n" +
-	"\x15_embedding_dimensions\"3\n" +
+	"\x15_embedding_dimensions\"^\n" +
+	"\bReplicas\x12\x14\n" +
+	"\x05ready\x18\x01 \x01(\x05R\x05ready\x12\x18\n" +
+	"\adesired\x18\x02 \x01(\x05R\adesired\x12\x10\n" +
+	"\x03min\x18\x03 \x01(\x05R\x03min\x12\x10\n" +
+	"\x03max\x18\x04 \x01(\x05R\x03max\"3\n" +
 	"\x0fGetModelRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\"D\n" +
@@ -1766,7 +1854,7 @@ func file_poterne_edge_v1_openai_proto_rawDescGZIP() []byte {
 	return file_poterne_edge_v1_openai_proto_rawDescData
 }
 
-var file_poterne_edge_v1_openai_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_poterne_edge_v1_openai_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_poterne_edge_v1_openai_proto_goTypes = []any{
 	(*CreateCompletionRequest)(nil),      // 0: poterne.edge.v1.CreateCompletionRequest
 	(*CreateCompletionResponse)(nil),     // 1: poterne.edge.v1.CreateCompletionResponse
@@ -1786,73 +1874,75 @@ var file_poterne_edge_v1_openai_proto_goTypes = []any{
 	(*ListModelsRequest)(nil),            // 15: poterne.edge.v1.ListModelsRequest
 	(*ListModelsResponse)(nil),           // 16: poterne.edge.v1.ListModelsResponse
 	(*ModelCard)(nil),                    // 17: poterne.edge.v1.ModelCard
-	(*GetModelRequest)(nil),              // 18: poterne.edge.v1.GetModelRequest
-	(*GetModelResponse)(nil),             // 19: poterne.edge.v1.GetModelResponse
-	nil,                                  // 20: poterne.edge.v1.CreateCompletionRequest.ExtraEntry
-	nil,                                  // 21: poterne.edge.v1.CreateCompletionResponse.ExtraEntry
-	nil,                                  // 22: poterne.edge.v1.CompletionChoice.ExtraEntry
-	nil,                                  // 23: poterne.edge.v1.CountTokensRequest.ExtraEntry
-	nil,                                  // 24: poterne.edge.v1.CreateEmbeddingRequest.ExtraEntry
-	nil,                                  // 25: poterne.edge.v1.ModelCard.AliasesEntry
-	(*StreamOptions)(nil),                // 26: poterne.edge.v1.StreamOptions
-	(*StopSequences)(nil),                // 27: poterne.edge.v1.StopSequences
-	(*Usage)(nil),                        // 28: poterne.edge.v1.Usage
-	(*v1.RawJson)(nil),                   // 29: poterne.common.v1.RawJson
-	(*ChatMessage)(nil),                  // 30: poterne.edge.v1.ChatMessage
-	(*Tool)(nil),                         // 31: poterne.edge.v1.Tool
-	(*v11.ServedVariant)(nil),            // 32: poterne.inference.v1.ServedVariant
-	(*CreateChatCompletionRequest)(nil),  // 33: poterne.edge.v1.CreateChatCompletionRequest
-	(*CreateChatCompletionResponse)(nil), // 34: poterne.edge.v1.CreateChatCompletionResponse
-	(*StreamChatCompletionResponse)(nil), // 35: poterne.edge.v1.StreamChatCompletionResponse
+	(*Replicas)(nil),                     // 18: poterne.edge.v1.Replicas
+	(*GetModelRequest)(nil),              // 19: poterne.edge.v1.GetModelRequest
+	(*GetModelResponse)(nil),             // 20: poterne.edge.v1.GetModelResponse
+	nil,                                  // 21: poterne.edge.v1.CreateCompletionRequest.ExtraEntry
+	nil,                                  // 22: poterne.edge.v1.CreateCompletionResponse.ExtraEntry
+	nil,                                  // 23: poterne.edge.v1.CompletionChoice.ExtraEntry
+	nil,                                  // 24: poterne.edge.v1.CountTokensRequest.ExtraEntry
+	nil,                                  // 25: poterne.edge.v1.CreateEmbeddingRequest.ExtraEntry
+	nil,                                  // 26: poterne.edge.v1.ModelCard.AliasesEntry
+	(*StreamOptions)(nil),                // 27: poterne.edge.v1.StreamOptions
+	(*StopSequences)(nil),                // 28: poterne.edge.v1.StopSequences
+	(*Usage)(nil),                        // 29: poterne.edge.v1.Usage
+	(*v1.RawJson)(nil),                   // 30: poterne.common.v1.RawJson
+	(*ChatMessage)(nil),                  // 31: poterne.edge.v1.ChatMessage
+	(*Tool)(nil),                         // 32: poterne.edge.v1.Tool
+	(*v11.ServedVariant)(nil),            // 33: poterne.inference.v1.ServedVariant
+	(*CreateChatCompletionRequest)(nil),  // 34: poterne.edge.v1.CreateChatCompletionRequest
+	(*CreateChatCompletionResponse)(nil), // 35: poterne.edge.v1.CreateChatCompletionResponse
+	(*StreamChatCompletionResponse)(nil), // 36: poterne.edge.v1.StreamChatCompletionResponse
 }
 var file_poterne_edge_v1_openai_proto_depIdxs = []int32{
 	3,  // 0: poterne.edge.v1.CreateCompletionRequest.prompt:type_name -> poterne.edge.v1.TextInput
-	26, // 1: poterne.edge.v1.CreateCompletionRequest.stream_options:type_name -> poterne.edge.v1.StreamOptions
-	27, // 2: poterne.edge.v1.CreateCompletionRequest.stop:type_name -> poterne.edge.v1.StopSequences
-	20, // 3: poterne.edge.v1.CreateCompletionRequest.extra:type_name -> poterne.edge.v1.CreateCompletionRequest.ExtraEntry
+	27, // 1: poterne.edge.v1.CreateCompletionRequest.stream_options:type_name -> poterne.edge.v1.StreamOptions
+	28, // 2: poterne.edge.v1.CreateCompletionRequest.stop:type_name -> poterne.edge.v1.StopSequences
+	21, // 3: poterne.edge.v1.CreateCompletionRequest.extra:type_name -> poterne.edge.v1.CreateCompletionRequest.ExtraEntry
 	2,  // 4: poterne.edge.v1.CreateCompletionResponse.choices:type_name -> poterne.edge.v1.CompletionChoice
-	28, // 5: poterne.edge.v1.CreateCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
-	21, // 6: poterne.edge.v1.CreateCompletionResponse.extra:type_name -> poterne.edge.v1.CreateCompletionResponse.ExtraEntry
-	29, // 7: poterne.edge.v1.CompletionChoice.logprobs:type_name -> poterne.common.v1.RawJson
-	22, // 8: poterne.edge.v1.CompletionChoice.extra:type_name -> poterne.edge.v1.CompletionChoice.ExtraEntry
+	29, // 5: poterne.edge.v1.CreateCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
+	22, // 6: poterne.edge.v1.CreateCompletionResponse.extra:type_name -> poterne.edge.v1.CreateCompletionResponse.ExtraEntry
+	30, // 7: poterne.edge.v1.CompletionChoice.logprobs:type_name -> poterne.common.v1.RawJson
+	23, // 8: poterne.edge.v1.CompletionChoice.extra:type_name -> poterne.edge.v1.CompletionChoice.ExtraEntry
 	4,  // 9: poterne.edge.v1.TextInput.list:type_name -> poterne.edge.v1.TextInputList
 	5,  // 10: poterne.edge.v1.TextInputList.items:type_name -> poterne.edge.v1.TextInputItem
 	6,  // 11: poterne.edge.v1.TextInputItem.tokens:type_name -> poterne.edge.v1.TokenList
-	30, // 12: poterne.edge.v1.CountTokensRequest.messages:type_name -> poterne.edge.v1.ChatMessage
-	31, // 13: poterne.edge.v1.CountTokensRequest.tools:type_name -> poterne.edge.v1.Tool
+	31, // 12: poterne.edge.v1.CountTokensRequest.messages:type_name -> poterne.edge.v1.ChatMessage
+	32, // 13: poterne.edge.v1.CountTokensRequest.tools:type_name -> poterne.edge.v1.Tool
 	3,  // 14: poterne.edge.v1.CountTokensRequest.prompt:type_name -> poterne.edge.v1.TextInput
-	23, // 15: poterne.edge.v1.CountTokensRequest.extra:type_name -> poterne.edge.v1.CountTokensRequest.ExtraEntry
+	24, // 15: poterne.edge.v1.CountTokensRequest.extra:type_name -> poterne.edge.v1.CountTokensRequest.ExtraEntry
 	3,  // 16: poterne.edge.v1.CreateEmbeddingRequest.input:type_name -> poterne.edge.v1.TextInput
-	24, // 17: poterne.edge.v1.CreateEmbeddingRequest.extra:type_name -> poterne.edge.v1.CreateEmbeddingRequest.ExtraEntry
+	25, // 17: poterne.edge.v1.CreateEmbeddingRequest.extra:type_name -> poterne.edge.v1.CreateEmbeddingRequest.ExtraEntry
 	11, // 18: poterne.edge.v1.CreateEmbeddingResponse.data:type_name -> poterne.edge.v1.EmbeddingData
 	14, // 19: poterne.edge.v1.CreateEmbeddingResponse.usage:type_name -> poterne.edge.v1.EmbeddingUsage
 	12, // 20: poterne.edge.v1.EmbeddingData.embedding:type_name -> poterne.edge.v1.EmbeddingValue
 	13, // 21: poterne.edge.v1.EmbeddingValue.floats:type_name -> poterne.edge.v1.FloatList
 	17, // 22: poterne.edge.v1.ListModelsResponse.data:type_name -> poterne.edge.v1.ModelCard
-	25, // 23: poterne.edge.v1.ModelCard.aliases:type_name -> poterne.edge.v1.ModelCard.AliasesEntry
-	32, // 24: poterne.edge.v1.ModelCard.variants:type_name -> poterne.inference.v1.ServedVariant
-	17, // 25: poterne.edge.v1.GetModelResponse.model:type_name -> poterne.edge.v1.ModelCard
-	33, // 26: poterne.edge.v1.OpenAIService.CreateChatCompletion:input_type -> poterne.edge.v1.CreateChatCompletionRequest
-	33, // 27: poterne.edge.v1.OpenAIService.StreamChatCompletion:input_type -> poterne.edge.v1.CreateChatCompletionRequest
-	0,  // 28: poterne.edge.v1.OpenAIService.CreateCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
-	0,  // 29: poterne.edge.v1.OpenAIService.StreamCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
-	9,  // 30: poterne.edge.v1.OpenAIService.CreateEmbedding:input_type -> poterne.edge.v1.CreateEmbeddingRequest
-	7,  // 31: poterne.edge.v1.OpenAIService.CountTokens:input_type -> poterne.edge.v1.CountTokensRequest
-	15, // 32: poterne.edge.v1.OpenAIService.ListModels:input_type -> poterne.edge.v1.ListModelsRequest
-	18, // 33: poterne.edge.v1.OpenAIService.GetModel:input_type -> poterne.edge.v1.GetModelRequest
-	34, // 34: poterne.edge.v1.OpenAIService.CreateChatCompletion:output_type -> poterne.edge.v1.CreateChatCompletionResponse
-	35, // 35: poterne.edge.v1.OpenAIService.StreamChatCompletion:output_type -> poterne.edge.v1.StreamChatCompletionResponse
-	1,  // 36: poterne.edge.v1.OpenAIService.CreateCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
-	1,  // 37: poterne.edge.v1.OpenAIService.StreamCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
-	10, // 38: poterne.edge.v1.OpenAIService.CreateEmbedding:output_type -> poterne.edge.v1.CreateEmbeddingResponse
-	8,  // 39: poterne.edge.v1.OpenAIService.CountTokens:output_type -> poterne.edge.v1.CountTokensResponse
-	16, // 40: poterne.edge.v1.OpenAIService.ListModels:output_type -> poterne.edge.v1.ListModelsResponse
-	19, // 41: poterne.edge.v1.OpenAIService.GetModel:output_type -> poterne.edge.v1.GetModelResponse
-	34, // [34:42] is the sub-list for method output_type
-	26, // [26:34] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	26, // 23: poterne.edge.v1.ModelCard.aliases:type_name -> poterne.edge.v1.ModelCard.AliasesEntry
+	33, // 24: poterne.edge.v1.ModelCard.variants:type_name -> poterne.inference.v1.ServedVariant
+	18, // 25: poterne.edge.v1.ModelCard.replicas:type_name -> poterne.edge.v1.Replicas
+	17, // 26: poterne.edge.v1.GetModelResponse.model:type_name -> poterne.edge.v1.ModelCard
+	34, // 27: poterne.edge.v1.OpenAIService.CreateChatCompletion:input_type -> poterne.edge.v1.CreateChatCompletionRequest
+	34, // 28: poterne.edge.v1.OpenAIService.StreamChatCompletion:input_type -> poterne.edge.v1.CreateChatCompletionRequest
+	0,  // 29: poterne.edge.v1.OpenAIService.CreateCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
+	0,  // 30: poterne.edge.v1.OpenAIService.StreamCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
+	9,  // 31: poterne.edge.v1.OpenAIService.CreateEmbedding:input_type -> poterne.edge.v1.CreateEmbeddingRequest
+	7,  // 32: poterne.edge.v1.OpenAIService.CountTokens:input_type -> poterne.edge.v1.CountTokensRequest
+	15, // 33: poterne.edge.v1.OpenAIService.ListModels:input_type -> poterne.edge.v1.ListModelsRequest
+	19, // 34: poterne.edge.v1.OpenAIService.GetModel:input_type -> poterne.edge.v1.GetModelRequest
+	35, // 35: poterne.edge.v1.OpenAIService.CreateChatCompletion:output_type -> poterne.edge.v1.CreateChatCompletionResponse
+	36, // 36: poterne.edge.v1.OpenAIService.StreamChatCompletion:output_type -> poterne.edge.v1.StreamChatCompletionResponse
+	1,  // 37: poterne.edge.v1.OpenAIService.CreateCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
+	1,  // 38: poterne.edge.v1.OpenAIService.StreamCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
+	10, // 39: poterne.edge.v1.OpenAIService.CreateEmbedding:output_type -> poterne.edge.v1.CreateEmbeddingResponse
+	8,  // 40: poterne.edge.v1.OpenAIService.CountTokens:output_type -> poterne.edge.v1.CountTokensResponse
+	16, // 41: poterne.edge.v1.OpenAIService.ListModels:output_type -> poterne.edge.v1.ListModelsResponse
+	20, // 42: poterne.edge.v1.OpenAIService.GetModel:output_type -> poterne.edge.v1.GetModelResponse
+	35, // [35:43] is the sub-list for method output_type
+	27, // [27:35] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_openai_proto_init() }
@@ -1886,7 +1976,7 @@ func file_poterne_edge_v1_openai_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_edge_v1_openai_proto_rawDesc), len(file_poterne_edge_v1_openai_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
