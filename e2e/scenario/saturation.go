@@ -23,8 +23,14 @@ func Saturation(t *testing.T, g Target) {
 		}
 	}
 	g.Call(t, http.MethodPost, "/v1/registry/models", map[string]any{
-		"name": model, "labels": map[string]any{"poterne.dev/saturation-fallback": "true", "poterne.dev/max-replicas": "2"},
+		"name": model, "labels": map[string]any{"poterne.dev/max-replicas": "2", "poterne.dev/idle-unload": "oops"},
 	}, http.StatusOK)
+	changed := g.Call(t, http.MethodPatch, base, map[string]any{
+		"labels": map[string]any{"poterne.dev/saturation-fallback": "true"}, "remove_labels": []string{"poterne.dev/idle-unload"},
+	}, http.StatusOK).JSON(t)
+	if labels, _ := changed["labels"].(map[string]any); len(labels) != 2 {
+		t.Errorf("the model's labels are %v", labels)
+	}
 	g.Call(t, http.MethodPost, base+"/versions", map[string]any{"spec": spec("20")}, http.StatusOK)
 	small := g.Call(t, http.MethodPost, base+"/versions/1/variants", map[string]any{
 		"variant": "small", "spec": spec("40"), "quality": map[string]any{"loss": 0.1},

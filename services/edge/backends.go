@@ -87,8 +87,6 @@ func registryReads() []string {
 		registryv1.RegistryService_GetAlias_FullMethodName,
 		registryv1.RegistryService_ListAliases_FullMethodName,
 		registryv1.RegistryService_GetSplit_FullMethodName,
-		registryv1.RegistryService_GetVariant_FullMethodName,
-		registryv1.RegistryService_ListVariants_FullMethodName,
 		registryv1.RegistryService_CreateVariant_FullMethodName, // the same again changes nothing
 	}
 }

@@ -36,6 +36,15 @@ func TestLifeOfAModel(t *testing.T) {
 	if !proto.Equal(got.GetModel(), created.GetModel()) || got.GetModel().GetLabels()["a"] != "b" {
 		t.Errorf("got %v, created %v", got, created)
 	}
+	changed, err := r.UpdateModel(ctx, &registryv1.UpdateModelRequest{Model: "m", Labels: map[string]string{"c": "d"}, RemoveLabels: []string{"a"}})
+	fatal(t, err)
+	if l := changed.GetModel().GetLabels(); len(l) != 1 || l["c"] != "d" || changed.GetModel().GetDisplayName() != "M" {
+		t.Errorf("changed to %v", changed)
+	}
+	_, err = r.UpdateModel(ctx, &registryv1.UpdateModelRequest{Model: "m", Labels: map[string]string{"a": "b"}, RemoveLabels: []string{"a"}})
+	if apierr.ReasonOf(err) != apierr.InvalidArgument {
+		t.Errorf("a label that is set and removed at once: %v", err)
+	}
 	v, err := r.CreateVersion(ctx, &registryv1.CreateVersionRequest{Model: "m", Spec: spec("1"), Description: "first\nline"})
 	fatal(t, err)
 	for _, ref := range []string{"1", "v1", v.GetVersion().GetDigest()} {

@@ -126,7 +126,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	// Rules are compiled now rather than during the first requests.
 	validator, err := protovalidate.New(protovalidate.WithMessages(
 		&registryv1.CreateModelRequest{}, &registryv1.GetModelRequest{}, &registryv1.ListModelsRequest{},
-		&registryv1.DeleteModelRequest{}, &registryv1.CreateVersionRequest{}, &registryv1.GetVersionRequest{},
+		&registryv1.UpdateModelRequest{}, &registryv1.DeleteModelRequest{}, &registryv1.CreateVersionRequest{}, &registryv1.GetVersionRequest{},
 		&registryv1.ListVersionsRequest{}, &registryv1.CreateVariantRequest{}, &registryv1.GetVariantRequest{},
 		&registryv1.ListVariantsRequest{}, &registryv1.DeleteVariantRequest{}, &registryv1.SetAliasRequest{}, &registryv1.GetAliasRequest{},
 		&registryv1.ListAliasesRequest{}, &registryv1.DeleteAliasRequest{}, &registryv1.SetSplitRequest{},

@@ -172,6 +172,7 @@ func TestDefaultPolicy(t *testing.T) {
 		"RegistryService/CreateModel":   platform,
 		"RegistryService/GetModel":      developer,
 		"RegistryService/ListModels":    developer,
+		"RegistryService/UpdateModel":   platform,
 		"RegistryService/DeleteModel":   platform,
 		"RegistryService/CreateVersion": platform,
 		"RegistryService/GetVersion":    developer,

@@ -135,6 +135,7 @@ func registryMethods() map[string]Method {
 		registryv1.RegistryService_CreateModel_FullMethodName:   {Type: "registry-model", Action: "create", ID: name},
 		registryv1.RegistryService_GetModel_FullMethodName:      {Type: "registry-model", Action: "get", ID: modelName},
 		registryv1.RegistryService_ListModels_FullMethodName:    {Type: "registry-model", Action: "list"},
+		registryv1.RegistryService_UpdateModel_FullMethodName:   {Type: "registry-model", Action: "update", ID: modelName},
 		registryv1.RegistryService_DeleteModel_FullMethodName:   {Type: "registry-model", Action: "delete", ID: modelName},
 		registryv1.RegistryService_CreateVersion_FullMethodName: {Type: "registry-version", Action: "create", ID: modelName},
 		registryv1.RegistryService_GetVersion_FullMethodName:    {Type: "registry-version", Action: "get", ID: modelName},

@@ -90,6 +90,7 @@ func Table() map[string]Class {
 		registryv1.RegistryService_CreateModel_FullMethodName:   Write,
 		registryv1.RegistryService_GetModel_FullMethodName:      Read,
 		registryv1.RegistryService_ListModels_FullMethodName:    Read,
+		registryv1.RegistryService_UpdateModel_FullMethodName:   Write,
 		registryv1.RegistryService_DeleteModel_FullMethodName:   Write,
 		registryv1.RegistryService_CreateVersion_FullMethodName: Write,
 		registryv1.RegistryService_GetVersion_FullMethodName:    Read,

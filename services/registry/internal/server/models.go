@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry/internal/store"
 )
 
 // CreateModel implements registryv1.RegistryServiceServer.
@@ -42,6 +44,25 @@ func (s *Server) ListModels(ctx context.Context, req *registryv1.ListModelsReque
 		return nil, err
 	}
 	return &registryv1.ListModelsResponse{Models: models, NextPageToken: next}, nil
+}
+
+// UpdateModel implements registryv1.RegistryServiceServer.
+func (s *Server) UpdateModel(ctx context.Context, req *registryv1.UpdateModelRequest) (*registryv1.UpdateModelResponse, error) {
+	if err := checkText("display_name", req.GetDisplayName()); err != nil {
+		return nil, err
+	}
+	for _, label := range req.GetRemoveLabels() {
+		if _, both := req.GetLabels()[label]; both {
+			return nil, apierr.Invalid("remove_labels", "the label %q cannot be set and removed at once", label)
+		}
+	}
+	m, err := s.store.UpdateModel(ctx, actor(ctx), req.GetModel(), store.Update{
+		DisplayName: req.DisplayName, Set: req.GetLabels(), Remove: req.GetRemoveLabels(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &registryv1.UpdateModelResponse{Model: m}, nil
 }
 
 // DeleteModel implements registryv1.RegistryServiceServer.

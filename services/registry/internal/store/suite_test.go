@@ -48,6 +48,7 @@ type suite struct{ databases storetest.Databases }
 func (s suite) run(t *testing.T) {
 	t.Helper()
 	t.Run("models", s.models)
+	t.Run("models are changed", s.modelUpdates)
 	t.Run("models are listed by bytes", s.modelOrder)
 	t.Run("names that cannot be stored", s.oddNames)
 	t.Run("limits", s.limits)

@@ -23,6 +23,7 @@ type kind string
 
 const (
 	modelCreated    kind = "model created"
+	modelUpdated    kind = "model updated"
 	modelDeleted    kind = "model deleted"
 	versionCreated  kind = "version created"
 	variantCreated  kind = "variant created"

@@ -24,6 +24,7 @@ const (
 	RegistryService_CreateModel_FullMethodName   = "/poterne.registry.v1.RegistryService/CreateModel"
 	RegistryService_GetModel_FullMethodName      = "/poterne.registry.v1.RegistryService/GetModel"
 	RegistryService_ListModels_FullMethodName    = "/poterne.registry.v1.RegistryService/ListModels"
+	RegistryService_UpdateModel_FullMethodName   = "/poterne.registry.v1.RegistryService/UpdateModel"
 	RegistryService_DeleteModel_FullMethodName   = "/poterne.registry.v1.RegistryService/DeleteModel"
 	RegistryService_CreateVersion_FullMethodName = "/poterne.registry.v1.RegistryService/CreateVersion"
 	RegistryService_GetVersion_FullMethodName    = "/poterne.registry.v1.RegistryService/GetVersion"
@@ -55,6 +56,8 @@ type RegistryServiceClient interface {
 	GetModel(ctx context.Context, in *GetModelRequest, opts ...grpc.CallOption) (*GetModelResponse, error)
 	// Lists models by name.
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
+	// Changes what a model is called and its labels. Labels that are not named stay.
+	UpdateModel(ctx context.Context, in *UpdateModelRequest, opts ...grpc.CallOption) (*UpdateModelResponse, error)
 	// Deletes a model with its versions, aliases and split. Refused while an
 	// alias or a split stands, so that nothing that serves is lost by a slip.
 	DeleteModel(ctx context.Context, in *DeleteModelRequest, opts ...grpc.CallOption) (*DeleteModelResponse, error)
@@ -130,6 +133,16 @@ func (c *registryServiceClient) ListModels(ctx context.Context, in *ListModelsRe
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListModelsResponse)
 	err := c.cc.Invoke(ctx, RegistryService_ListModels_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) UpdateModel(ctx context.Context, in *UpdateModelRequest, opts ...grpc.CallOption) (*UpdateModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateModelResponse)
+	err := c.cc.Invoke(ctx, RegistryService_UpdateModel_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -318,6 +331,8 @@ type RegistryServiceServer interface {
 	GetModel(context.Context, *GetModelRequest) (*GetModelResponse, error)
 	// Lists models by name.
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
+	// Changes what a model is called and its labels. Labels that are not named stay.
+	UpdateModel(context.Context, *UpdateModelRequest) (*UpdateModelResponse, error)
 	// Deletes a model with its versions, aliases and split. Refused while an
 	// alias or a split stands, so that nothing that serves is lost by a slip.
 	DeleteModel(context.Context, *DeleteModelRequest) (*DeleteModelResponse, error)
@@ -377,6 +392,9 @@ func (UnimplementedRegistryServiceServer) GetModel(context.Context, *GetModelReq
 }
 func (UnimplementedRegistryServiceServer) ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListModels not implemented")
+}
+func (UnimplementedRegistryServiceServer) UpdateModel(context.Context, *UpdateModelRequest) (*UpdateModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateModel not implemented")
 }
 func (UnimplementedRegistryServiceServer) DeleteModel(context.Context, *DeleteModelRequest) (*DeleteModelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteModel not implemented")
@@ -497,6 +515,24 @@ func _RegistryService_ListModels_Handler(srv interface{}, ctx context.Context, d
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RegistryServiceServer).ListModels(ctx, req.(*ListModelsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_UpdateModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).UpdateModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_UpdateModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).UpdateModel(ctx, req.(*UpdateModelRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -800,6 +836,10 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListModels",
 			Handler:    _RegistryService_ListModels_Handler,
+		},
+		{
+			MethodName: "UpdateModel",
+			Handler:    _RegistryService_UpdateModel_Handler,
 		},
 		{
 			MethodName: "DeleteModel",
