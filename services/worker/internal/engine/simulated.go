@@ -19,7 +19,7 @@ func NewSimulated(program *Program, queue int) *Simulated { return &Simulated{pr
 
 // simMemory is what the simulator takes; the weights it pretends to have take
 // nothing.
-const simMemory = 24 << 20
+const simMemory = 48 << 20
 
 const (
 	simSlots   = 64
