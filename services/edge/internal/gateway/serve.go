@@ -1,0 +1,102 @@
+package gateway
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/rs/cors"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/poterne/poterne/pkg/requestid"
+)
+
+// withRequestID gives a request its id: the client's, when it is valid.
+func (h *handler) withRequestID(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get("X-Request-Id")
+		if !requestid.Valid(id) {
+			id = h.IDs.New()
+		}
+		w.Header().Set("X-Request-Id", id)
+		next.ServeHTTP(w, r.WithContext(requestid.NewContext(r.Context(), id)))
+	})
+}
+
+// withCORS answers preflights, and allows what is configured.
+func (h *handler) withCORS(next http.Handler) http.Handler {
+	if len(h.cfg.CORS.Origins) == 0 {
+		return next
+	}
+	return cors.New(cors.Options{
+		AllowedOrigins: h.cfg.CORS.Origins,
+		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
+		AllowedHeaders: slices.Concat([]string{
+			"Authorization", "Content-Type", headerJSONLength, "X-Request-Id", "Traceparent", "Tracestate", "OpenAI-Organization",
+			"OpenAI-Project",
+			// What OpenAI's SDK sends from a browser.
+			"X-Stainless-Arch", "X-Stainless-Async", "X-Stainless-Custom-Poll-Interval", "X-Stainless-Helper-Method",
+			"X-Stainless-Lang", "X-Stainless-OS", "X-Stainless-Package-Version", "X-Stainless-Poll-Helper",
+			"X-Stainless-Retry-Count", "X-Stainless-Runtime", "X-Stainless-Runtime-Version", "X-Stainless-Timeout",
+		}, h.Hints),
+		ExposedHeaders: []string{
+			"X-Request-Id", "Traceparent", "Retry-After", "RateLimit", "RateLimit-Policy",
+			"X-RateLimit-Limit-Requests", "X-RateLimit-Remaining-Requests", "X-RateLimit-Reset-Requests",
+			"X-Poterne-Model", "X-Poterne-Variant", "X-Poterne-Variant-Reason", "X-Poterne-Arm", "X-Poterne-Cache", headerJSONLength,
+		},
+		MaxAge: int(h.cfg.CORS.MaxAge.Seconds()),
+	}).Handler(next)
+}
+
+// ServeHTTP gives a request its trace, and answers it.
+func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	start := h.Clock.Now()
+	w := rw.(*writer) //nolint:errcheck // withLimits stands before
+	ctx := h.Telemetry.Propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	path := r.URL.EscapedPath()
+	rt, allowed := h.find(r.Method, path)
+	name := unknownRoute
+	if rt != nil {
+		name = rt.template
+	}
+	ctx, span := h.tracer.Start(ctx, "HTTP "+name, trace.WithSpanKind(trace.SpanKindServer))
+	defer span.End()
+
+	header := w.Header()
+	header.Set("X-Content-Type-Options", "nosniff")
+	h.Telemetry.Propagator.Inject(ctx, traceparentOnly{propagation.HeaderCarrier(header)})
+
+	r = r.WithContext(h.withAddress(ctx, r))
+	defer func() {
+		if v := recover(); v != nil {
+			h.panicked(w, r, v)
+		}
+		now := h.Clock.Now()
+		h.metrics.Request(ctx, methodName(r.Method), name, w.code(), now.Sub(start))
+		h.access.request(ctx, r, name, w.code(), now, now.Sub(start))
+	}()
+	h.serve(w, r, rt, allowed)
+}
+
+// unknownRoute names what no route matches, for metrics.
+const unknownRoute = "unknown"
+
+// find returns the route of a request, pages that answer for whole trees
+// included.
+func (h *handler) find(method, path string) (*route, []string) {
+	rt, allowed := h.routes.find(method, path)
+	if rt != nil || len(allowed) > 0 {
+		return rt, allowed
+	}
+	for tree := range h.Pages {
+		if tree == "/" || !strings.HasSuffix(tree, "/") || !strings.HasPrefix(path, tree) {
+			continue
+		}
+		if method == http.MethodGet || method == http.MethodHead {
+			return &route{method: http.MethodGet, template: tree}, nil
+		}
+		return nil, []string{http.MethodGet, http.MethodHead, http.MethodOptions}
+	}
+	return nil, nil
+}
