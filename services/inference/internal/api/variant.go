@@ -25,7 +25,7 @@ func (s *Server) choose(snapshot *catalog.Snapshot, j *job) {
 		return
 	}
 	if one := j.target.Variant; one != nil {
-		j.query.Digest, j.query.Name, j.query.Exact = one.Digest, one.Label, true
+		j.query.Variants, j.query.Name, j.query.Exact = []string{one.Digest}, one.Label, true
 		j.allowed = []*catalog.Variant{one}
 		return
 	}

@@ -12,8 +12,10 @@
 package fair
 
 import (
+	"cmp"
 	"container/list"
 	"slices"
+	"strings"
 )
 
 // Class is how urgent a request is. Classes come strictly in order.
@@ -191,6 +193,23 @@ func (q *Queue[T]) NextOf(at Class) *Item[T] {
 	}
 	it, _ := t.items.Front().Value.(*Item[T])
 	return it
+}
+
+// NextWhere is NextOf among the items for which may holds. It looks at all that
+// wait, in their order, until one is found.
+func (q *Queue[T]) NextWhere(at Class, may func(T) bool) *Item[T] {
+	waiting := slices.Clone(q.classes[at].waiting.list)
+	slices.SortFunc(waiting, func(a, b *tenant[T]) int {
+		return cmp.Or(cmp.Compare(a.counter, b.counter), strings.Compare(a.name, b.name))
+	})
+	for _, t := range waiting {
+		for e := t.items.Front(); e != nil; e = e.Next() {
+			if it, _ := e.Value.(*Item[T]); may(it.Value) {
+				return it
+			}
+		}
+	}
+	return nil
 }
 
 // Remove takes an item out: its turn has come, or it waits no longer. One that

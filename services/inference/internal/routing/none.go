@@ -23,7 +23,7 @@ func (r *Router) none(view *fleet.View, q *Query, last verdict) error {
 	}
 	err := apierr.New(apierr.Unavailable, "no worker is ready to serve %s; try again", q.Name)
 	if r.opts.Problem != nil {
-		if problem := r.opts.Problem(q.Digest); problem != "" {
+		if problem := r.opts.Problem(q.asked()); problem != "" {
 			err = apierr.New(apierr.Unavailable, "no worker is ready to serve %s: %s", q.Name, problem)
 		}
 	}

@@ -272,7 +272,16 @@ func (r *Router) worthWaiting(view *fleet.View, q *Query) bool {
 		return true
 	}
 	// Demand is for versions that nobody has, and not for another copy.
-	return !q.Ready(view) && r.opts.Pending(q.Digest, q.Exact)
+	return !q.Ready(view) && r.opts.Pending(q.asked(), q.Exact)
+}
+
+// asked is the digest that stands for what was asked for: the version's, or that
+// of the very variant.
+func (q *Query) asked() string {
+	if q.Exact && len(q.Variants) > 0 {
+		return q.Variants[0]
+	}
+	return q.Digest
 }
 
 // forms are the digests of what may serve the request.

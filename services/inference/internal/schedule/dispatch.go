@@ -14,7 +14,8 @@ func (l *lane) dispatch(now time.Time) {
 	}
 	view, _ := l.s.opts.Views.Watch()
 	for at := fair.Interactive; at <= fair.Batch; at++ {
-		for it := l.queue.NextOf(at); it != nil; it = l.queue.NextOf(at) {
+		var full map[string]bool
+		for it := l.next(at, full); it != nil; it = l.next(at, full) {
 			t := it.Value
 			if !t.job.Ready(view) {
 				l.remove(t)
@@ -23,7 +24,11 @@ func (l *lane) dispatch(now time.Time) {
 			}
 			g := l.grant(t, l.pick(t, view, l.room(at, now), false), now)
 			if g == nil {
-				break
+				if full == nil {
+					full = make(map[string]bool)
+				}
+				full[t.forms] = true
+				continue
 			}
 			l.remove(t)
 			t.turn <- outcome{grant: g}

@@ -16,18 +16,20 @@ type lane struct {
 
 	mu       sync.Mutex
 	queue    *fair.Queue[*ticket]
-	running  int       // grants that are not ended
-	urgent   time.Time // when a request that is no batch was last seen
+	kinds    map[string]int // those that wait, by Request.forms
+	running  int            // grants that are not ended
+	urgent   time.Time      // when a request that is no batch was last seen
 	used     time.Time
 	watching bool // a goroutine gives turns when the workers' load changes
 }
 
 // ticket is a request that waits.
 type ticket struct {
-	item fair.Item[*ticket]
-	job  Job
-	came time.Time
-	turn chan outcome // holds one
+	item  fair.Item[*ticket]
+	job   Job
+	came  time.Time
+	forms string       // of the request
+	turn  chan outcome // holds one
 }
 
 // outcome ends a wait: a grant, an error, or neither when no copy is left.
@@ -37,7 +39,7 @@ type outcome struct {
 }
 
 func newLane(s *Scheduler) *lane {
-	return &lane{s: s, queue: fair.New[*ticket](fair.Options{
+	return &lane{s: s, kinds: make(map[string]int), queue: fair.New[*ticket](fair.Options{
 		MaxItems: s.opts.MaxQueued, MaxBytes: s.opts.MaxQueuedBytes, Weight: s.opts.Weight,
 	})}
 }
@@ -69,7 +71,11 @@ func (l *lane) place(ctx context.Context, req *Request, tried []*fleet.Copy) (*G
 		defer l.mu.Unlock()
 		return l.grant(t, l.pick(t, view, func(c *fleet.Copy) bool { return !was(tried, c) }, true), now), nil
 	}
-	if l.first(req.Class) {
+	if len(req.Variants) > 0 {
+		// What waits takes what it may first; what is free then, nobody may who waits.
+		l.dispatch(now)
+	}
+	if len(req.Variants) > 0 || l.first(req.Class) {
 		if g := l.grant(t, l.pick(t, view, l.room(req.Class, now), false), now); g != nil {
 			l.mu.Unlock()
 			l.waited(ctx, req, 0)
@@ -102,15 +108,18 @@ func (l *lane) enqueue(ctx context.Context, t *ticket, now time.Time) error {
 		return l.refuse(ctx, req, RefusedLate, wait-limit)
 	}
 	t.turn = make(chan outcome, 1)
+	t.forms = req.forms()
 	t.item = fair.Item[*ticket]{Value: t, Tenant: req.Tenant, Class: req.Class, Bytes: req.Bytes}
 	evicted, ok := l.queue.Push(&t.item)
 	for _, e := range evicted {
+		l.waits(e.Value, -1)
 		l.s.queued[e.Class].Add(-1)
 		e.Value.turn <- outcome{err: l.refuse(ctx, e.Value.job.Request, RefusedDisplaced, wait)}
 	}
 	if !ok {
 		return l.refuse(ctx, req, RefusedFull, wait)
 	}
+	l.waits(t, 1)
 	l.s.queued[req.Class].Add(1)
 	if !l.watching {
 		l.watching = true
@@ -159,8 +168,16 @@ func (l *lane) turn(ctx context.Context, req *Request, o outcome, since time.Tim
 	return o.grant, o.err
 }
 
+// waits counts what waits, by what it waits for.
+func (l *lane) waits(t *ticket, n int) {
+	if l.kinds[t.forms] += n; l.kinds[t.forms] == 0 {
+		delete(l.kinds, t.forms)
+	}
+}
+
 func (l *lane) remove(t *ticket) {
 	l.queue.Remove(&t.item)
+	l.waits(t, -1)
 	l.s.queued[t.item.Class].Add(-1)
 }
 

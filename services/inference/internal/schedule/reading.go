@@ -54,15 +54,21 @@ func read(job *Job, c *fleet.Copy, now int64) {
 	c.ReadUntil.Store(now + nanos(float64(ahead(c))*rateOf(job, c)))
 }
 
-// ended notes that the answer has ended: if nobody saw it begin, the prompt was
-// read at some time before.
-func ended(job *Job, c *fleet.Copy, now int64) {
+// ended notes that the request is over. If it was answered and nobody saw that
+// begin, the prompt was read at some time before; if it was not, the prompt is
+// read no more, and nothing is known of those before it.
+func ended(job *Job, c *fleet.Copy, now int64, answered bool) {
 	r := &job.notes.reading
 	if r.given == 0 {
 		return
 	}
-	c.Prompts.Add(-r.given)
+	dropped := r.given
+	c.Prompts.Add(-dropped)
 	r.given = 0
+	if !answered {
+		c.ReadUntil.Store(max(now, c.ReadUntil.Load()-nanos(float64(dropped)*rateOf(job, c))))
+		return
+	}
 	if r.to > c.ReadTo.Load() {
 		c.ReadTo.Store(r.to)
 		c.ReadAt.Store(0)

@@ -59,8 +59,9 @@ type Request struct {
 	// Digest is the version's and Name its name for people.
 	Digest, Name string
 	// Variants are the digests of the version's forms that may serve the request,
-	// best first; empty is Digest alone. Of those that are ready the best does,
-	// unless Fallback lets the next one do while it has no room.
+	// best first; empty is Digest alone, for a version that has no others. Of those
+	// that are ready the best does, unless Fallback lets the next one do while it
+	// has no room.
 	Variants []string
 	Fallback bool
 	// Key decides between copies that are equally good.

@@ -209,7 +209,7 @@ const leastPrompt = 64
 // Ended learns from what the engine counted.
 func (s *Scored) Ended(job *Job, c *fleet.Copy, r Result) {
 	n := &job.notes
-	ended(job, c, s.Now().UnixNano())
+	ended(job, c, s.Now().UnixNano(), r.Served)
 	if !r.Counted {
 		return
 	}

@@ -323,3 +323,38 @@ func TestNothingIsLeft(t *testing.T) {
 		s.idle()
 	})
 }
+
+// A caller who leaves says nothing of the prompts that were given before.
+func TestACallerWhoLeavesHidesNoPrompts(t *testing.T) {
+	bubble(t, 2, 16, func(s *stage) {
+		t := s.t
+		for i := range 40 { // what it reads is learnt: 1,000 tokens a second
+			g := s.place(s.ask(prefix.Prompt{Text: hexText(uint64(i), 1000), MaxTokens: 16}))
+			pass(time.Second)
+			g.FirstToken()
+			g.End(schedule.Result{Served: true, Counted: true, Prompt: 1000, Output: 16})
+		}
+		byWorker := map[string][]*schedule.Grant{}
+		for i := range 10 {
+			g := s.place(s.ask(prefix.Prompt{Text: hexText(uint64(1000+i), 2000), MaxTokens: 16}))
+			byWorker[g.Copy().Worker().ID()] = append(byWorker[g.Copy().Worker().ID()], g)
+		}
+		first := byWorker["w0"]
+		c := first[0].Copy()
+		before := time.Until(time.Unix(0, c.ReadUntil.Load()))
+		first[len(first)-1].End(schedule.Result{Cancelled: true})
+		after := time.Until(time.Unix(0, c.ReadUntil.Load()))
+		if share := after.Seconds() / before.Seconds(); share < 0.75 || share > 0.85 {
+			t.Errorf("four of five prompts are to be read: %v, and before %v", after, before)
+		}
+		n := 0
+		for i := range 4 {
+			if g := s.place(s.ask(prefix.Prompt{Text: hexText(uint64(2000+i), 2000), MaxTokens: 16})); g.Copy() == c {
+				n++
+			}
+		}
+		if n == 4 {
+			t.Error("a worker with four unread prompts counts as having read all")
+		}
+	})
+}

@@ -1,6 +1,9 @@
 package schedule
 
 import (
+	"strings"
+
+	"github.com/poterne/poterne/services/inference/internal/fair"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 )
 
@@ -40,4 +43,30 @@ func (l *lane) pick(t *ticket, view *fleet.View, may func(*fleet.Copy) bool, aga
 		t.job.saturated = !again
 	}
 	return nil
+}
+
+// forms stands for what may serve a request: those that wait for the same get
+// room in their order, and do not keep the others from what is free. Empty where
+// the version has its own weights only.
+func (r *Request) forms() string {
+	if len(r.Variants) == 0 {
+		return ""
+	}
+	mode := "|"
+	if r.Fallback {
+		mode = ">"
+	}
+	return strings.Join(r.Variants, mode)
+}
+
+// next returns whose turn it is, of those that do not wait for what is known to
+// have no room; l.mu is held.
+func (l *lane) next(at fair.Class, full map[string]bool) *fair.Item[*ticket] {
+	switch {
+	case len(full) == 0:
+		return l.queue.NextOf(at)
+	case len(full) >= len(l.kinds):
+		return nil
+	}
+	return l.queue.NextWhere(at, func(t *ticket) bool { return !full[t.forms] })
 }

@@ -88,3 +88,50 @@ func TestAWorseVariantServesUnderSaturation(t *testing.T) {
 		}
 	})
 }
+
+func TestWhoWaitsForOneFormKeepsNobodyFromAnother(t *testing.T) {
+	bubble(t, 2, 1, func(s *stage) {
+		t := s.t
+		request := s.formed(true)
+		grants := []*schedule.Grant{s.place(request()), s.place(request())} // the version's own weights are full
+		exact := request()
+		exact.Variants, exact.Fallback = exact.Variants[:1], false
+		first := s.waiting(t.Context(), exact)
+		if g := s.place(request()); g.Copy().Digest() == s.digest || !g.Saturated() {
+			t.Error("not served by what is idle")
+		}
+		select {
+		case o := <-first:
+			t.Fatalf("served by what it did not ask for: %+v", o)
+		default:
+		}
+		served(grants[0], 1, 0, 1)
+		if o := <-first; o.err != nil || o.grant.Copy().Digest() != s.digest {
+			t.Errorf("%+v", o)
+		}
+	})
+}
+
+func TestWhoAsksForOneFormWaitsInTheSameOrder(t *testing.T) {
+	bubble(t, 2, 1, func(s *stage) {
+		t := s.t
+		request := s.formed(true)
+		var grants []*schedule.Grant
+		for range 4 {
+			grants = append(grants, s.place(request()))
+		}
+		exact := request()
+		exact.Variants, exact.Fallback = exact.Variants[1:], false
+		first := s.waiting(t.Context(), exact)
+		later := s.waiting(t.Context(), request())
+		served(grants[2], 1, 0, 1) // of the worse form
+		o := <-first
+		if o.err != nil || o.grant.Copy().Digest() == s.digest || o.grant.Saturated() {
+			t.Fatalf("%+v", o)
+		}
+		served(grants[0], 1, 0, 1)
+		if o := <-later; o.err != nil || o.grant.Copy().Digest() != s.digest {
+			t.Errorf("%+v", o)
+		}
+	})
+}
