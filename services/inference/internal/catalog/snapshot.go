@@ -49,7 +49,7 @@ func index(revision int64, models map[string]*Model) *Snapshot {
 		s.serving = append(s.serving, models[name].serving()...)
 	}
 	slices.SortFunc(s.serving, compareVersions)
-	s.serving = slices.CompactFunc(s.serving, func(a, b *Version) bool { return a.Digest == b.Digest })
+	s.serving = onePerDigest(s.serving)
 	for _, v := range s.serving {
 		for _, one := range v.Variants {
 			if one.Digest == v.Digest {

@@ -109,3 +109,34 @@ func (m *Model) digest(digest string) (*Version, *Variant) {
 	}
 	return nil, nil
 }
+
+// onePerDigest leaves one of the versions of each digest, which are sorted by it:
+// the first one, with the variants of all.
+func onePerDigest(sorted []*Version) []*Version {
+	out := sorted[:0]
+	for _, v := range sorted {
+		if last := len(out) - 1; last >= 0 && out[last].Digest == v.Digest {
+			out[last] = out[last].with(v.Variants)
+			continue
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// with returns the version with more variants; v stays as it is.
+func (v *Version) with(more []*Variant) *Version {
+	var news []*Variant
+	for _, one := range more {
+		if v.Variant(one.Digest) == nil {
+			news = append(news, one)
+		}
+	}
+	if len(news) == 0 {
+		return v
+	}
+	c := *v
+	c.Variants = append(slices.Clone(v.Variants), news...)
+	slices.SortFunc(c.Variants, compareVariants)
+	return &c
+}

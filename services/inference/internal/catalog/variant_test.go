@@ -68,3 +68,18 @@ func TestADigestNamesAVariant(t *testing.T) {
 		t.Errorf("%d variants; want that of m, and one of each version itself", got)
 	}
 }
+
+// Of two models that have one version, either may have given it variants.
+func TestAVersionThatTwoModelsHaveHasTheVariantsOfBoth(t *testing.T) {
+	t.Parallel()
+	a, b := fakes.Model("a", 1, fakes.Sized(90)), fakes.Model("b", 1, fakes.Sized(90), fakes.Variant(1, "q8", 50, 0.01))
+	b.Versions[0].Digest = a.Versions[0].Digest
+	s := catalog.NewSnapshot(1, []*registryv1.ModelState{a, b})
+	if !s.Serves(fakes.VariantDigest("b", 1, "q8")) || len(s.Serving()) != 1 || len(s.Serving()[0].Variants) != 2 {
+		t.Errorf("%d versions serve", len(s.Serving()))
+	}
+	m, _ := s.Model("a")
+	if len(m.Versions[0].Variants) != 1 {
+		t.Error("the other model's own version was changed")
+	}
+}

@@ -105,7 +105,7 @@ func (c *Controller) facts(now time.Time, view *fleet.View, wanted []Want, hopef
 	tol := tolerance{absent: c.opts.AbsentGrace, failed: c.opts.FailedGrace}
 	evict := make(map[string]bool, len(wanted))
 	for i := range wanted {
-		for _, one := range wanted[i].forms() {
+		for _, one := range wanted[i].Version.Variants { // those that may not serve are there to be unpinned
 			evict[one.Digest] = evict[one.Digest] || wanted[i].Evict
 		}
 	}

@@ -26,6 +26,8 @@ type Want struct {
 	// Fallback lets worse variants serve beside better ones. Without it only copies
 	// of the best one that is held count.
 	Fallback bool
+	// Improve has better variants take the place of worse ones when there is room.
+	Improve bool
 	// Replicas is how many workers shall have it.
 	Replicas int
 	// Evict says that models nobody uses may be unloaded for it.

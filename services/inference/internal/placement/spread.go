@@ -21,7 +21,9 @@ type Spread struct{}
 // same time; those with nothing in hand; and the rendezvous hash. Where it does
 // not fit, it is asked for last, and there first where the most could be unloaded.
 func (Spread) Plan(wanted []Want, workers []Facts) []Load {
-	p := planning{workers: workers, holders: holders(workers), free: make(map[*fleet.Worker]int64, len(workers))}
+	p := planning{
+		workers: workers, holders: holders(workers), planned: make(map[spot]bool), free: make(map[*fleet.Worker]int64, len(workers)),
+	}
 	for _, w := range workers {
 		p.free[w.Worker] = w.FreeBytes
 	}
@@ -34,7 +36,8 @@ func (Spread) Plan(wanted []Want, workers []Facts) []Load {
 // planning is a plan as far as it is made.
 type planning struct {
 	workers []Facts
-	holders map[string]int
+	holders map[string]int // of each digest, those that are planned included
+	planned map[spot]bool
 	free    map[*fleet.Worker]int64
 	loads   []Load
 }
@@ -58,6 +61,7 @@ func (p *planning) add(w *Want) {
 		p.fill(w, forms, missing, have)
 	case missing > 0:
 		p.take(w, forms[best], p.candidates(forms[best]), missing, have)
+	case !w.Improve:
 	case w.Fallback:
 		better := 0
 		for _, n := range held[:worst] {
@@ -144,6 +148,8 @@ func (p *planning) take(w *Want, one *catalog.Variant, list []Facts, n, have int
 			break
 		}
 		p.free[f.Worker] -= one.Size
+		p.holders[one.Digest]++
+		p.planned[spot{f.ID, one.Digest}] = true
 		p.loads = append(p.loads, Load{Want: *w, Variant: one, Worker: f.Worker, Pin: have+taken < w.Pinned})
 		taken++
 	}
@@ -154,7 +160,7 @@ func (p *planning) take(w *Want, one *catalog.Variant, list []Facts, n, have int
 func (p *planning) candidates(one *catalog.Variant) []Facts {
 	var out []Facts
 	for _, w := range p.workers {
-		if w.Usable && !w.Holds[one.Digest] && !w.Blocked[one.Digest] && slices.Contains(w.Engines, one.Spec.GetEngine()) {
+		if w.Usable && !w.Holds[one.Digest] && !p.planned[spot{w.ID, one.Digest}] && !w.Blocked[one.Digest] && slices.Contains(w.Engines, one.Spec.GetEngine()) {
 			out = append(out, w)
 		}
 	}

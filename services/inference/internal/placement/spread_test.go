@@ -94,7 +94,7 @@ func TestThePlanTakesTheBestVariantThatFits(t *testing.T) {
 			workers: []placement.Facts{facts("a", 20, base), facts("b", 200, q4, base)}, replicas: 2, fallback: true,
 		},
 	} {
-		want := placement.Want{Version: v, Replicas: c.replicas, Fallback: c.fallback}
+		want := placement.Want{Version: v, Replicas: c.replicas, Fallback: c.fallback, Improve: true}
 		got := loadsOf(placement.Spread{}.Plan([]placement.Want{want}, c.workers), c.workers)
 		sorted := slices.Clone(got)
 		slices.Sort(sorted)
@@ -153,4 +153,15 @@ func TestAPolicyBoundsTheLoss(t *testing.T) {
 func isLoss(text string) bool {
 	n, err := strconv.ParseFloat(text, 64)
 	return err == nil && n >= 0
+}
+
+// One plan does not load twice what two wants ask for.
+func TestThePlanCountsWhatItPlans(t *testing.T) {
+	t.Parallel()
+	v := formed()
+	workers := []placement.Facts{facts("a", 130), facts("b", 130)}
+	wants := []placement.Want{{Version: v, Replicas: 1, Evict: true}, {Version: v, Variants: v.Variants[:1], Replicas: 1, Evict: true}}
+	if got := loadsOf(placement.Spread{}.Plan(wants, workers), workers); len(got) != 1 {
+		t.Errorf("%v", got)
+	}
 }

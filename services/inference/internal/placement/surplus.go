@@ -2,12 +2,10 @@ package placement
 
 import (
 	"cmp"
-	"context"
 	"slices"
 	"time"
 
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 )
@@ -54,15 +52,12 @@ func copiesOf(view *fleet.View) copies {
 	return out
 }
 
-// of returns the copies of a version in all its forms, the best first.
+// of returns the copies of a version in the forms that may serve, the best first.
 func (all copies) of(w *Want) []copyOn {
-	if len(w.Version.Variants) < 2 {
-		return all[w.Version.Digest]
+	forms := w.forms()
+	if len(forms) == 1 {
+		return all[forms[0].Digest]
 	}
-	forms := slices.Clone(w.Version.Variants)
-	slices.SortStableFunc(forms, func(a, b *catalog.Variant) int {
-		return cmp.Compare(w.rankOf(a.Digest), w.rankOf(b.Digest))
-	})
 	var out []copyOn
 	for _, one := range forms {
 		out = append(out, all[one.Digest]...)
@@ -71,9 +66,10 @@ func (all copies) of(w *Want) []copyOn {
 }
 
 // surplus finds copies that are not needed: more than the most at once, more than
-// desired when that was so for the policy's time, and those of a variant that a
-// better one has taken the place of. One of a version goes at a time, of the worst
-// variant, the same for all replicas.
+// desired when that was so for the policy's time, those of a variant that a better
+// one has taken the place of, and those of one that may not serve and nobody asks
+// for by its digest. One of a version goes at a time, of the worst variant, the
+// same for all replicas.
 func (c *Controller) surplus(now time.Time, p picture, view *fleet.View) []Unload {
 	if !c.opts.Catalog.Current() {
 		return nil
@@ -85,55 +81,83 @@ func (c *Controller) surplus(now time.Time, p picture, view *fleet.View) []Unloa
 		if want.exact {
 			continue
 		}
-		list := all.of(want)
-		if !c.tooMany(now, p, want, list) {
-			continue
+		one, ok := c.excluded(now, p, want, all)
+		if !ok {
+			if one, ok = c.tooMany(now, p, want, all.of(want)); ok {
+				c.trends[want.Version.Digest].surplus = time.Time{}
+			}
 		}
-		last := list[len(list)-1]
 		// What another version has too is not this one's to take.
-		if digest := last.model.GetDigest(); users[digest] < 2 {
-			c.trends[want.Version.Digest].surplus = time.Time{}
-			out = append(out, Unload{Digest: digest, Worker: last.worker})
+		if digest := one.model.GetDigest(); ok && users[digest] < 2 {
+			out = append(out, Unload{Digest: digest, Worker: one.worker})
 		}
 	}
 	return out
 }
 
-// tooMany reports whether the last of a version's copies shall go now.
-func (c *Controller) tooMany(now time.Time, p picture, want *Want, list []copyOn) bool {
+// excluded returns a copy of a form that may not serve and was not used for a
+// while: somebody may ask for it by its digest.
+func (c *Controller) excluded(now time.Time, p picture, want *Want, all copies) (one copyOn, ok bool) {
+	patience := cmp.Or(p.policies[want.Version.Digest].IdleUnload, c.opts.MinLoaded)
+	for _, form := range want.Version.Variants {
+		if want.rankOf(form.Digest) < len(want.forms()) {
+			continue
+		}
+		for _, held := range all[form.Digest] {
+			if c.age(now, held) >= c.opts.MinLoaded && held.idle() >= patience {
+				return held, true
+			}
+		}
+	}
+	return one, false
+}
+
+// age is for how long a copy was seen.
+func (c *Controller) age(now time.Time, one copyOn) time.Duration {
+	return now.Sub(c.reaper.seen[spot{one.worker.ID(), one.model.GetDigest()}])
+}
+
+// tooMany returns the one of a version's copies that shall go now.
+func (c *Controller) tooMany(now time.Time, p picture, want *Want, list []copyOn) (one copyOn, ok bool) {
 	digest := want.Version.Digest
 	t, policy := c.trends[digest], p.policies[digest]
 	n, before := p.status[digest].Desired, t.copies
 	t.copies = len(list)
-	if len(list) == 0 {
-		t.surplus = time.Time{}
-		return false
+	worse := func(one copyOn) bool {
+		return want.rankOf(one.model.GetDigest()) > want.rankOf(list[0].model.GetDigest())
 	}
-	last := list[len(list)-1]
-	worse := want.rankOf(last.model.GetDigest()) > want.rankOf(list[0].model.GetDigest())
-	replaced := worse && !want.Fallback
-	if len(list) <= n && !replaced {
+	replaced := len(list) > 0 && !want.Fallback && worse(list[len(list)-1])
+	if len(list) == 0 || len(list) <= n && !replaced {
 		t.surplus = time.Time{}
-		return false
+		return one, false
 	}
 	// One that went, perhaps by another replica's doing, is the one of this time.
 	if t.surplus.IsZero() || len(list) < before {
 		t.surplus = now
-	}
-	if now.Sub(c.reaper.seen[spot{last.worker.ID(), last.model.GetDigest()}]) < c.opts.MinLoaded {
-		return false
 	}
 	patience := policy.IdleUnload
 	switch {
 	case len(list) > policy.Max, replaced && patience == 0:
 		patience = c.opts.MinLoaded
 	case policy.IdleUnload == 0:
-		return false
+		return one, false
 	case n == 0:
 		patience = 0 // it was idle for that long already
 	}
-	// A worse variant may be what somebody asks for by its digest.
-	return now.Sub(t.surplus) >= patience && (!worse || last.idle() >= patience)
+	if now.Sub(t.surplus) < patience {
+		return one, false
+	}
+	for _, one := range slices.Backward(list) {
+		switch {
+		case c.age(now, one) < c.opts.MinLoaded:
+			return one, false // it is the next, a little later
+		case worse(one) && one.idle() < patience:
+			// Somebody may ask for it by its digest.
+		case len(list) > n || worse(one):
+			return one, true
+		}
+	}
+	return one, false
 }
 
 // usersOf counts the versions that have each digest among their forms.
@@ -148,26 +172,4 @@ func usersOf(wants []Want) map[string]int {
 		}
 	}
 	return out
-}
-
-// pin has workers told which copies are pinned, where they say otherwise.
-func (c *Controller) pin(ctx context.Context, p picture, view *fleet.View, now time.Time) {
-	all := copiesOf(view)
-	for i := range p.wants {
-		want := &p.wants[i]
-		if want.exact {
-			continue
-		}
-		for i, held := range all.of(want) {
-			// A worker that says no limit of models knows of no pins either.
-			told := held.worker.Report().State.GetMaxModels() > 0
-			if pin := i < want.Pinned; !told || pin == held.model.GetPinned() {
-				continue
-			}
-			one := want.Version.Variant(held.model.GetDigest())
-			if !c.asked.blocked(held.worker, one.Digest, now, want.Evict) {
-				c.load(ctx, Load{Want: *want, Variant: one, Worker: held.worker, Pin: i < want.Pinned})
-			}
-		}
-	}
 }

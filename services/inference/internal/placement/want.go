@@ -17,7 +17,7 @@ type picture struct {
 }
 
 // want computes how many workers should have each version that serves. One that
-// several models have follows the model that asks for the most.
+// several models have follows the policy of the first of them by name.
 func (c *Controller) want(now time.Time, snapshot *catalog.Snapshot, view *fleet.View) picture {
 	p := picture{policies: make(map[string]Policy), status: make(map[string]Status), loads: loads(view.Workers)}
 	if snapshot == nil {
@@ -50,7 +50,8 @@ func (c *Controller) want(now time.Time, snapshot *catalog.Snapshot, view *fleet
 			pinned = policy.Max
 		}
 		want := Want{
-			Version: v, Variants: policy.allowed(v), Fallback: policy.Fallback, Replicas: n, WarmUp: policy.WarmUp, Pinned: pinned,
+			Version: v, Variants: policy.allowed(v), Fallback: policy.Fallback, Improve: policy.Min > 0,
+			Replicas: n, WarmUp: policy.WarmUp, Pinned: pinned,
 		}
 		// Others are driven out for what somebody waits for, or was promised, and
 		// for no copy more.
