@@ -28,7 +28,7 @@ func (s *Service) dial() error {
 	}{
 		{InferenceName, s.cfg.Inference, s.opts.inference, inferenceReads(), &s.backends.inference},
 		{SearchName, s.cfg.Search, s.opts.search, searchReads(), &s.backends.search},
-		{RegistryName, s.cfg.Registry, s.opts.registry, registryReads(), &s.backends.registry},
+		{RegistryName, s.cfg.Registry, s.opts.registry, registryAgain(), &s.backends.registry},
 	} {
 		opts := []grpcclient.Option{
 			grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), identity.StreamClient(identity.Plain())),
@@ -76,7 +76,8 @@ func searchReads() []string {
 	}
 }
 
-func registryReads() []string {
+// registryAgain are the calls that may be made again.
+func registryAgain() []string {
 	return []string{
 		registryv1.RegistryService_GetModel_FullMethodName,
 		registryv1.RegistryService_ListModels_FullMethodName,

@@ -219,9 +219,13 @@ func (s *Service) readyCopies() map[string]int64 {
 		return out
 	}
 	for _, v := range snapshot.Serving() {
+		workers := make(map[*fleet.Worker]bool)
 		for _, one := range v.Variants {
-			out[v.Model] += int64(len(view.Ready(one.Digest)))
+			for _, c := range view.Ready(one.Digest) {
+				workers[c.Worker()] = true
+			}
 		}
+		out[v.Model] += int64(len(workers))
 	}
 	return out
 }

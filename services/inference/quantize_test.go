@@ -274,7 +274,11 @@ func TestQuantizeAsksAnother(t *testing.T) {
 	m := newMesh(t, 2, meshOptions{worker: func(i int, w *fakes.Worker) {
 		w.Quantizers = quantizer(true, "q8_0")
 		if i == 0 {
-			w.OnQuantize = func(req *workerv1.QuantizeRequest, _ grpc.ServerStreamingServer[workerv1.QuantizeResponse]) error {
+			w.OnQuantize = func(req *workerv1.QuantizeRequest, stream grpc.ServerStreamingServer[workerv1.QuantizeResponse]) error {
+				if req.GetWindow() == 64 { // it has the files by now, and knows what they take
+					return errors.Join(fakes.Quantizing(stream, -1),
+						apierr.New(apierr.FailedPrecondition, "9 GiB are needed").WithMetadata("needed_bytes", "9663676416"))
+				}
 				if req.GetAllowRequantize() {
 					return apierr.New(apierr.FailedPrecondition, "the weights are odd").WithField("type")
 				}
@@ -285,6 +289,10 @@ func TestQuantizeAsksAnother(t *testing.T) {
 	got, err := m.quantize(t, caller(t), &inferencev1.QuantizeModelRequest{Model: "m", Type: "q8_0"})
 	if err != nil || got.started.GetWorkerId() != "b" {
 		t.Errorf("%v, %v", got.started, err)
+	}
+	got, err = m.quantize(t, caller(t), &inferencev1.QuantizeModelRequest{Model: "m", Type: "q8_0", Window: 64})
+	if err != nil || got.started.GetWorkerId() != "b" || got.result == nil {
+		t.Errorf("one that has no room is not passed over: %v, %v", got.started, err)
 	}
 	_, err = m.quantize(t, caller(t), &inferencev1.QuantizeModelRequest{Model: "m", Type: "q8_0", WorkerId: "a"})
 	if e := apierr.From(err); e == nil || e.Reason != apierr.Overloaded || e.Message != refusal.Message {

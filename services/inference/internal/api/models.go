@@ -71,7 +71,7 @@ func (s *Server) served(m *catalog.Model, def *catalog.Version, reachable []*cat
 	} else if def != nil {
 		out.DefaultVersion, out.Digest = def.Number, def.Digest
 	}
-	describe(out, m, def, view)
+	s.describe(out, m, def, view)
 	s.listVariants(out, m, def, view)
 	workers := make(map[*fleet.Worker]bool)
 	for _, v := range reachable {
@@ -113,7 +113,7 @@ func (s *Server) place(out *inferencev1.ServedModel, v *catalog.Version) {
 
 // describe fills in what the version says of itself, and where the engines know
 // better, what they say: one slot may have less context than the model could.
-func describe(out *inferencev1.ServedModel, m *catalog.Model, v *catalog.Version, view *fleet.View) {
+func (s *Server) describe(out *inferencev1.ServedModel, m *catalog.Model, v *catalog.Version, view *fleet.View) {
 	if v == nil && len(m.Versions) > 0 {
 		v = m.Versions[len(m.Versions)-1]
 	}
@@ -125,7 +125,8 @@ func describe(out *inferencev1.ServedModel, m *catalog.Model, v *catalog.Version
 	out.ContextLength = v.Spec.GetContextLength()
 	out.EmbeddingDimensions = v.Spec.GetEmbeddingDimensions()
 	var reported int32
-	for _, one := range v.Variants {
+	allowed, _ := s.allowed(m, v)
+	for _, one := range allowed {
 		for _, l := range loaded(view, one.Digest) {
 			if n := l.GetContextLength(); n > 0 && (reported == 0 || n < reported) {
 				reported = n

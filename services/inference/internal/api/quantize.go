@@ -29,7 +29,8 @@ type quantization struct {
 
 // QuantizeModel has a worker make a quantised form of a version's weights. Who
 // does it is told with the first word of the worker and not before: until then
-// another may be asked, when one has no room for it now.
+// another may be asked when one is busy or away, and afterwards when one finds
+// that it has no room.
 func (s *Server) QuantizeModel(req *inferencev1.QuantizeModelRequest, stream grpc.ServerStreamingServer[inferencev1.QuantizeModelResponse]) (err error) {
 	// Unlike a request it may take hours, and is bounded whatever its caller says.
 	ctx, cancel := context.WithTimeoutCause(stream.Context(), s.opts.QuantizeTimeout, s.quantizeLate())
@@ -52,7 +53,7 @@ func (s *Server) QuantizeModel(req *inferencev1.QuantizeModelRequest, stream grp
 		if begun, err = q.run(ctx, w); err == nil {
 			return nil
 		}
-		if begun || ctx.Err() != nil || i+1 >= routing.MaxAttempts || !elsewhere(err) {
+		if ctx.Err() != nil || i+1 >= routing.MaxAttempts || !hasNoRoom(err) && (begun || !elsewhere(err)) {
 			break
 		}
 	}
@@ -68,6 +69,13 @@ func (s *Server) quantizeLate() error {
 func elsewhere(err error) bool {
 	r := apierr.ReasonOf(err)
 	return r == apierr.Overloaded || r == apierr.Unavailable
+}
+
+// hasNoRoom reports whether a worker found that the work does not fit, which it
+// may only know once it has the files: its error has figures.
+func hasNoRoom(err error) bool {
+	e := apierr.From(err)
+	return e != nil && e.Reason == apierr.FailedPrecondition && e.Metadata["needed_bytes"] != ""
 }
 
 // resolve finds the version and what of it the weights are made from.

@@ -231,7 +231,7 @@ type isQuantizeModelResponse_Event interface {
 }
 
 type QuantizeModelResponse_Started struct {
-	// Who does it; always first.
+	// Who does it; always first, and again where another worker takes it over.
 	Started *v1.QuantizeStarted `protobuf:"bytes,1,opt,name=started,proto3,oneof"`
 }
 

@@ -76,7 +76,8 @@ type RegistryServiceClient interface {
 	GetVariant(ctx context.Context, in *GetVariantRequest, opts ...grpc.CallOption) (*GetVariantResponse, error)
 	// Lists a version's variants by name.
 	ListVariants(ctx context.Context, in *ListVariantsRequest, opts ...grpc.CallOption) (*ListVariantsResponse, error)
-	// Removes a variant. What it serves goes on until something else does.
+	// Removes a variant. New requests do not go to it any more, and it is unloaded
+	// after a while; a version of which no other form fits is not served then.
 	DeleteVariant(ctx context.Context, in *DeleteVariantRequest, opts ...grpc.CallOption) (*DeleteVariantResponse, error)
 	// Points an alias at a version by compare-and-set.
 	SetAlias(ctx context.Context, in *SetAliasRequest, opts ...grpc.CallOption) (*SetAliasResponse, error)
@@ -351,7 +352,8 @@ type RegistryServiceServer interface {
 	GetVariant(context.Context, *GetVariantRequest) (*GetVariantResponse, error)
 	// Lists a version's variants by name.
 	ListVariants(context.Context, *ListVariantsRequest) (*ListVariantsResponse, error)
-	// Removes a variant. What it serves goes on until something else does.
+	// Removes a variant. New requests do not go to it any more, and it is unloaded
+	// after a while; a version of which no other form fits is not served then.
 	DeleteVariant(context.Context, *DeleteVariantRequest) (*DeleteVariantResponse, error)
 	// Points an alias at a version by compare-and-set.
 	SetAlias(context.Context, *SetAliasRequest) (*SetAliasResponse, error)
