@@ -26,8 +26,15 @@ func readGGUF(f File) (ggufInfo, error) {
 // memory estimates what llama-server takes of the main memory for weights, KV
 // cache and buffers when it uses no GPU.
 func (g ggufInfo) memory(slots, tokens int) map[string]int64 {
-	sum := g.estimate(slots, tokens, 0).SummarizeItem(true, 0, 0)
-	return map[string]int64{PoolCPU: int64(sum.RAM.NonUMA)}
+	return map[string]int64{PoolCPU: host(g.estimate(slots, tokens, 0))}
+}
+
+// host is what an estimate says of the main memory, with the weights that stay
+// there: they are mapped and so could be dropped, but each answer reads all of
+// them.
+func host(e gguf_parser.LLaMACppRunEstimate) int64 {
+	const mapped = false
+	return int64(e.SummarizeItem(mapped, 0, 0).RAM.NonUMA)
 }
 
 // cudaContext is what CUDA itself takes of each GPU for one process: 300 to 500
@@ -38,7 +45,7 @@ const cudaContext = 512 << 20
 // allLayers is all of them.
 func (g ggufInfo) size(slots, tokens, layers int) Size {
 	e := g.estimate(slots, tokens, layers)
-	s := Size{Host: int64(e.SummarizeItem(true, 0, 0).RAM.NonUMA), Each: cudaContext}
+	s := Size{Host: host(e), Each: cudaContext}
 	for _, d := range e.Devices[1:] {
 		w := d.Weight
 		s.Shared += int64(w.Input + w.Compute + w.Output + d.KVCache.Key + d.KVCache.Value)
