@@ -7,8 +7,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,13 +37,10 @@ func (f *fakeInference) QuantizeModel(req *inferencev1.QuantizeModelRequest, out
 	return f.quantize(req, out)
 }
 
-func (f *fakeRegistry) GetVariant(_ context.Context, req *registryv1.GetVariantRequest) (*registryv1.GetVariantResponse, error) {
+func (f *fakeRegistry) ListVariants(context.Context, *registryv1.ListVariantsRequest) (*registryv1.ListVariantsResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if v, ok := f.variants[req.GetVariant()]; ok {
-		return &registryv1.GetVariantResponse{Variant: v}, nil
-	}
-	return nil, apierr.New(apierr.NotFound, "there is no variant %q", req.GetVariant())
+	return &registryv1.ListVariantsResponse{Variants: slices.Collect(maps.Values(f.variants))}, nil
 }
 
 func (f *fakeRegistry) CreateVariant(ctx context.Context, req *registryv1.CreateVariantRequest) (*registryv1.CreateVariantResponse, error) {
@@ -366,5 +366,20 @@ func TestQuantizeOverGRPC(t *testing.T) {
 	}
 	if kinds.String() != "spv" {
 		t.Errorf("the events are %s", kinds.String())
+	}
+}
+
+// TestQuantizeOfAFullVersion holds that what cannot be registered is not made.
+func TestQuantizeOfAFullVersion(t *testing.T) {
+	g := open(t, nil)
+	g.inference.quantize = quantizes
+	g.registry.variants = make(map[string]*registryv1.Variant)
+	for i := range 32 {
+		name := fmt.Sprintf("v%d", i)
+		g.registry.variants[name] = &registryv1.Variant{Name: name}
+	}
+	a := g.do("POST", quantizePath, `{"model":"small","type":"q4_0"}`)
+	if a.status != 400 || !strings.Contains(a.text, "32 variants") {
+		t.Errorf("%d: %s", a.status, a.text)
 	}
 }

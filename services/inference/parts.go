@@ -196,7 +196,7 @@ func (s *Service) desiredReplicas() map[string]int64 {
 		return out
 	}
 	for _, v := range snapshot.Serving() {
-		if status, ok := s.placement.Status(v.Digest); ok {
+		if status, ok := s.placement.Status(v); ok {
 			out[v.Model] += int64(status.Desired)
 		}
 	}

@@ -21,7 +21,7 @@ import (
 
 // Variants is what the server needs of the registry.
 type Variants interface {
-	GetVariant(ctx context.Context, in *registryv1.GetVariantRequest, opts ...grpc.CallOption) (*registryv1.GetVariantResponse, error)
+	ListVariants(ctx context.Context, in *registryv1.ListVariantsRequest, opts ...grpc.CallOption) (*registryv1.ListVariantsResponse, error)
 	CreateVariant(ctx context.Context, in *registryv1.CreateVariantRequest, opts ...grpc.CallOption) (*registryv1.CreateVariantResponse, error)
 }
 
@@ -85,10 +85,7 @@ func (q *quantization) answer(ctx context.Context, event *inferencev1.QuantizeMo
 			q.source = ""
 		}
 		audit.From(ctx).SetResource(fmt.Sprintf("registry-variant/%s@v%d/%s", started.GetModel(), started.GetVersion(), q.name))
-		if err := q.free(ctx); err != nil {
-			return nil, err
-		}
-		if err := q.comparable(ctx); err != nil {
+		if err := q.check(ctx); err != nil {
 			return nil, err
 		}
 		return &edgev1.QuantizeModelResponse{Event: &edgev1.QuantizeModelResponse_Started{Started: started}}, nil
@@ -106,24 +103,43 @@ func (q *quantization) answer(ctx context.Context, event *inferencev1.QuantizeMo
 	return &edgev1.QuantizeModelResponse{Event: &edgev1.QuantizeModelResponse_Variant{Variant: variant}}, nil
 }
 
-// free refuses a name that stands for something else. What is there may be the
-// very thing that is asked for, to be measured now or to be had once more: that is
-// known for certain only at the end, when the registry compares the content. By
-// then hours may have gone, so this goes on only where it is likely: under the
-// name of the type, and made from the same source as far as that was noted.
-func (q *quantization) free(ctx context.Context) error {
+// check refuses what the registry would refuse at the end: by then hours may have
+// gone.
+func (q *quantization) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, registryTime)
 	defer cancel()
-	resp, err := q.server.variants.GetVariant(ctx, &registryv1.GetVariantRequest{
-		Model: q.started.GetModel(), Version: q.version(), Variant: q.name,
-	})
-	if apierr.ReasonOf(err) == apierr.NotFound {
-		return nil
-	}
+	resp, err := q.server.variants.ListVariants(ctx, &registryv1.ListVariantsRequest{Model: q.started.GetModel(), Version: q.version()})
 	if err != nil {
 		return err
 	}
-	quality := resp.GetVariant().GetQuality()
+	byName := make(map[string]*registryv1.Variant, len(resp.GetVariants()))
+	for _, v := range resp.GetVariants() {
+		byName[v.GetName()] = v
+	}
+	if err := q.free(byName); err != nil {
+		return err
+	}
+	return q.comparable(byName[q.source])
+}
+
+// maxVariants is how many variants a version may have.
+const maxVariants = 32
+
+// free refuses a name that stands for something else. What is there may be the
+// very thing that is asked for, to be measured now or to be had once more: that is
+// known for certain only when the registry compares the content. So this goes on
+// only where it is likely: under the name of the type, and made from the same
+// source as far as that was noted.
+func (q *quantization) free(byName map[string]*registryv1.Variant) error {
+	there := byName[q.name]
+	if there == nil {
+		if len(byName) >= maxVariants {
+			return apierr.New(apierr.FailedPrecondition, "%s@%s has %d variants, as many as it may: delete one first",
+				q.started.GetModel(), q.version(), len(byName)).WithField("variant")
+		}
+		return nil
+	}
+	quality := there.GetQuality()
 	if q.name == q.req.GetType() && (quality == nil || quality.GetSource() == q.source) {
 		return nil
 	}
@@ -133,23 +149,12 @@ func (q *quantization) free(ctx context.Context) error {
 
 // comparable refuses to measure against a variant of which nobody knows how good
 // it is beside the version's own weights: the registry could not tell the loss.
-func (q *quantization) comparable(ctx context.Context) error {
-	if q.source == "" || q.req.GetText() == "" {
+func (q *quantization) comparable(source *registryv1.Variant) error {
+	if q.source == "" || q.req.GetText() == "" || source.GetQuality() != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, registryTime)
-	defer cancel()
-	resp, err := q.server.variants.GetVariant(ctx, &registryv1.GetVariantRequest{
-		Model: q.started.GetModel(), Version: q.version(), Variant: q.source,
-	})
-	if err != nil {
-		return err
-	}
-	if resp.GetVariant().GetQuality() == nil {
-		return apierr.New(apierr.FailedPrecondition, "the variant %q was not measured itself, so the loss of what is made from it "+
-			"would not be known: make it from %q, measure %q first, or leave the text out", q.source, ownWeights, q.source).WithField("source")
-	}
-	return nil
+	return apierr.New(apierr.FailedPrecondition, "the variant %q was not measured itself, so the loss of what is made from it "+
+		"would not be known: make it from %q, measure %q first, or leave the text out", q.source, ownWeights, q.source).WithField("source")
 }
 
 func (q *quantization) version() string { return fmt.Sprintf("v%d", q.started.GetVersion()) }

@@ -91,10 +91,14 @@ func (s *Server) CountTokens(ctx context.Context, req *inferencev1.CountTokensRe
 	}
 	j.query.Light = true
 	defer func() { s.end(ctx, j, err) }()
-	if req.GetOperation() == workerv1.Operation_OPERATION_CHAT {
-		if err := checkTask(j.target.Version, commonv1.Task_TASK_CHAT); err != nil {
-			return nil, err
-		}
+	switch {
+	case req.GetOperation() == workerv1.Operation_OPERATION_CHAT:
+		err = checkTask(j.target.Version, commonv1.Task_TASK_CHAT)
+	case j.target.Version.Spec.GetTask() == commonv1.Task_TASK_TENSOR:
+		err = apierr.Invalid("model", "model %q is for tensors, and has no tokens", j.target.Version.Model)
+	}
+	if err != nil {
+		return nil, err
 	}
 	ask := &workerv1.TokenizeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody()}
 	err = s.route(ctx, &j, func(ctx context.Context, run *routing.Run) (bool, error) {

@@ -89,6 +89,9 @@ func (s *Server) served(m *catalog.Model, def *catalog.Version, reachable []*cat
 		out.State = inferencev1.ServingState_SERVING_STATE_READY
 	}
 	out.ReadyWorkers = int32(len(workers))
+	if s.opts.Variants != nil {
+		out.PlacementProblem = s.opts.Variants.Problem(m.State.GetModel().GetLabels())
+	}
 	if s.opts.Placement != nil {
 		for _, v := range reachable {
 			s.place(out, v)
@@ -99,7 +102,7 @@ func (s *Server) served(m *catalog.Model, def *catalog.Version, reachable []*cat
 
 // place adds up what is planned for the versions that the name may reach.
 func (s *Server) place(out *inferencev1.ServedModel, v *catalog.Version) {
-	status, ok := s.opts.Placement.Status(v.Digest)
+	status, ok := s.opts.Placement.Status(v)
 	if !ok {
 		return
 	}

@@ -45,7 +45,7 @@ type Router interface {
 // Placement is what is known of where versions shall be.
 type Placement interface {
 	// Status returns how a version is placed; false when it does not serve.
-	Status(digest string) (placement.Status, bool)
+	Status(v *catalog.Version) (placement.Status, bool)
 	// Problem returns why a version or a variant is not where it should be, or "".
 	Problem(digest string) string
 }

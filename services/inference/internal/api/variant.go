@@ -16,6 +16,8 @@ type Variants interface {
 	// Allowed returns those of v that may serve, best first, and whether a later one
 	// may while those before have no room.
 	Allowed(model *catalog.Model, v *catalog.Version) (allowed []*catalog.Variant, fallback bool)
+	// Problem says what of a model's labels cannot be used; "" when all can.
+	Problem(labels map[string]string) string
 }
 
 // choose says which forms of the version may serve the request.

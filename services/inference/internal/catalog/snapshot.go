@@ -20,7 +20,7 @@ type Snapshot struct {
 	revision int64
 	models   map[string]*Model
 	names    []string        // sorted
-	serving  []*Version      // sorted by digest, one for each digest
+	serving  []*Version      // sorted by digest and model
 	served   map[string]bool // digests of their variants, but their own
 }
 
@@ -49,7 +49,7 @@ func index(revision int64, models map[string]*Model) *Snapshot {
 		s.serving = append(s.serving, models[name].serving()...)
 	}
 	slices.SortFunc(s.serving, compareVersions)
-	s.serving = onePerDigest(s.serving)
+	s.serving = slices.Compact(s.serving)
 	for _, v := range s.serving {
 		for _, one := range v.Variants {
 			if one.Digest == v.Digest {
@@ -112,8 +112,8 @@ func (s *Snapshot) Page(after string, n int) ([]*Model, bool) {
 	return out, to < len(s.names)
 }
 
-// Serving returns one version for every digest that some name leads to, by
-// digest; read only.
+// Serving returns the versions that some name leads to, by digest and then by
+// model: several models may have the very same one. Read only.
 func (s *Snapshot) Serving() []*Version { return s.serving }
 
 // Serves reports whether some name leads to the digest, or to the version of

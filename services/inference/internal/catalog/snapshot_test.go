@@ -108,7 +108,8 @@ func TestServing(t *testing.T) {
 		got = append(got, v.Digest)
 	}
 	want := []string{
-		fakes.VersionDigest("one", 1), fakes.VersionDigest("prod", 1), fakes.VersionDigest("prod", 2),
+		fakes.VersionDigest("one", 1), fakes.VersionDigest("one", 1), // each model's own
+		fakes.VersionDigest("prod", 1), fakes.VersionDigest("prod", 2),
 		fakes.VersionDigest("split", 1), fakes.VersionDigest("split", 2),
 	}
 	slices.Sort(want)

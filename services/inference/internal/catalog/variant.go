@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
@@ -23,8 +24,8 @@ type Variant struct {
 	Label string
 	// Spec says how to load it; read only.
 	Spec *commonv1.ModelSpec
-	// Size is what its files take, in bytes: less than it needs in memory, but
-	// known without asking anybody.
+	// Size is what its weights take on disk, in bytes: less than it needs in memory,
+	// but known without asking anybody.
 	Size int64
 	// Loss is by which share it is worse than the version's own weights. Measured
 	// says whether that is known.
@@ -35,6 +36,9 @@ type Variant struct {
 // variantsOf returns the forms of a version, best first: those whose loss is
 // known by their loss, then the others by their size, the largest first. The
 // version's own weights are always among them.
+//
+// Weights that take less than the version's own are not taken to be better, however
+// they did on a text: by chance or by a text that says nothing they may seem so.
 func variantsOf(v *Version, listed []*registryv1.Variant) []*Variant {
 	out := make([]*Variant, 0, len(listed)+1)
 	out = append(out, &Variant{
@@ -49,29 +53,60 @@ func variantsOf(v *Version, listed []*registryv1.Variant) []*Variant {
 			Size: sizeOf(l.GetSpec()), Loss: l.GetQuality().GetLoss(), Measured: l.GetQuality() != nil,
 		})
 	}
-	slices.SortFunc(out, compareVariants)
+	own := out[0].Size
+	slices.SortFunc(out, func(a, b *Variant) int { return compareVariants(a, b, own) })
 	return out
 }
 
-func compareVariants(a, b *Variant) int {
+func compareVariants(a, b *Variant, own int64) int {
 	switch {
 	case a.Measured && !b.Measured:
 		return -1
 	case b.Measured && !a.Measured:
 		return 1
-	case a.Measured && a.Loss != b.Loss:
-		return cmp.Compare(a.Loss, b.Loss)
+	case a.Measured:
+		if c := cmp.Compare(a.lossBeside(own), b.lossBeside(own)); c != 0 {
+			return c
+		}
+		if a.Name == Base || b.Name == Base {
+			return truth(b.Name == Base) - truth(a.Name == Base)
+		}
 	}
 	return cmp.Or(cmp.Compare(b.Size, a.Size), cmp.Compare(a.Name, b.Name))
 }
 
+// lossBeside is the loss that counts beside weights of the version's own size.
+func (v *Variant) lossBeside(own int64) float64 {
+	if v.Size > own {
+		return v.Loss
+	}
+	return max(v.Loss, 0)
+}
+
+func truth(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// sizeOf is what the weights of a specification take.
 func sizeOf(spec *commonv1.ModelSpec) int64 {
 	var n int64
 	for _, a := range spec.GetArtifacts() {
+		if r := a.GetRole(); r != "" && r != roleWeights {
+			continue
+		}
+		if a.GetSizeBytes() > math.MaxInt64-n {
+			return math.MaxInt64
+		}
 		n += a.GetSizeBytes()
 	}
 	return n
 }
+
+// roleWeights is an artifact's role, which is also that of one that says none.
+const roleWeights = "weights"
 
 // Variant returns the version's form of that digest, or nil.
 func (v *Version) Variant(digest string) *Variant {
@@ -108,35 +143,4 @@ func (m *Model) digest(digest string) (*Version, *Variant) {
 		}
 	}
 	return nil, nil
-}
-
-// onePerDigest leaves one of the versions of each digest, which are sorted by it:
-// the first one, with the variants of all.
-func onePerDigest(sorted []*Version) []*Version {
-	out := sorted[:0]
-	for _, v := range sorted {
-		if last := len(out) - 1; last >= 0 && out[last].Digest == v.Digest {
-			out[last] = out[last].with(v.Variants)
-			continue
-		}
-		out = append(out, v)
-	}
-	return out
-}
-
-// with returns the version with more variants; v stays as it is.
-func (v *Version) with(more []*Variant) *Version {
-	var news []*Variant
-	for _, one := range more {
-		if v.Variant(one.Digest) == nil {
-			news = append(news, one)
-		}
-	}
-	if len(news) == 0 {
-		return v
-	}
-	c := *v
-	c.Variants = append(slices.Clone(v.Variants), news...)
-	slices.SortFunc(c.Variants, compareVariants)
-	return &c
 }

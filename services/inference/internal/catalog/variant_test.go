@@ -13,15 +13,16 @@ func TestVariantsAreBestFirst(t *testing.T) {
 	t.Parallel()
 	s := catalog.NewSnapshot(1, []*registryv1.ModelState{fakes.Model("m", 1, fakes.Sized(100),
 		fakes.Variant(1, "q4", 30, 0.06), fakes.Variant(1, "small", 10, -1), fakes.Variant(1, "q8", 60, 0.01),
-		fakes.Variant(1, "large", 200, -1), func(m *registryv1.ModelState) {
+		fakes.Variant(1, "lucky", 20, 0), fakes.Variant(1, "large", 200, -1), func(m *registryv1.ModelState) {
 			fakes.Variant(1, "f32", 400, 0)(m)
-			m.Versions[0].Variants[4].Quality.Loss = -0.002
+			m.Versions[0].Variants[5].Quality.Loss = -0.002
+			m.Versions[0].Variants[3].Quality.Loss = -0.5 // on a text that says nothing
 		})})
 	var got []string
 	for _, one := range s.Serving()[0].Variants {
 		got = append(got, one.Name)
 	}
-	if want := []string{"f32", catalog.Base, "q8", "q4", "large", "small"}; !slices.Equal(got, want) {
+	if want := []string{"f32", catalog.Base, "lucky", "q8", "q4", "large", "small"}; !slices.Equal(got, want) {
 		t.Errorf("%v; want %v", got, want)
 	}
 }
@@ -69,13 +70,13 @@ func TestADigestNamesAVariant(t *testing.T) {
 	}
 }
 
-// Of two models that have one version, either may have given it variants.
-func TestAVersionThatTwoModelsHaveHasTheVariantsOfBoth(t *testing.T) {
+// Of two models that have the very same version, each has variants of its own.
+func TestAVersionThatTwoModelsHave(t *testing.T) {
 	t.Parallel()
 	a, b := fakes.Model("a", 1, fakes.Sized(90)), fakes.Model("b", 1, fakes.Sized(90), fakes.Variant(1, "q8", 50, 0.01))
 	b.Versions[0].Digest = a.Versions[0].Digest
 	s := catalog.NewSnapshot(1, []*registryv1.ModelState{a, b})
-	if !s.Serves(fakes.VariantDigest("b", 1, "q8")) || len(s.Serving()) != 1 || len(s.Serving()[0].Variants) != 2 {
+	if !s.Serves(fakes.VariantDigest("b", 1, "q8")) || len(s.Serving()) != 2 || s.Serving()[0].Model != "a" || len(s.Serving()[1].Variants) != 2 {
 		t.Errorf("%d versions serve", len(s.Serving()))
 	}
 	m, _ := s.Model("a")

@@ -89,7 +89,7 @@ type Controller struct {
 	asking  *asking
 	reaper  *reaper
 	failing map[spot]time.Time
-	trends  map[string]*trend  // by digest
+	trends  map[served]*trend
 	held    map[spot]time.Time // loads that are held back, and until when
 	joined  time.Time          // when the next worker may be asked that came back; zero: none
 	settled time.Time          // when all workers of the start were known; zero before
@@ -103,7 +103,7 @@ type outlook struct {
 	snapshot *catalog.Snapshot
 	view     *fleet.View
 	hopeful  map[string]bool // digests that a worker is about to load
-	status   map[string]Status
+	status   map[served]Status
 }
 
 // Status is how a version is placed.
@@ -119,7 +119,7 @@ func New(opts Options) *Controller {
 	return &Controller{
 		opts: opts, asked: newAsked(opts.Backoff), unasked: newAsked(opts.Backoff), asking: newAsking(),
 		reaper:  newReaper(opts.UnloadAfter, opts.MinLoaded),
-		failing: make(map[spot]time.Time), trends: make(map[string]*trend), held: make(map[spot]time.Time),
+		failing: make(map[spot]time.Time), trends: make(map[served]*trend), held: make(map[spot]time.Time),
 		wake: make(chan struct{}, 1), seen: watched.New[*outlook](nil),
 	}
 }
@@ -131,14 +131,9 @@ func (c *Controller) Planned() <-chan struct{} {
 	return changed
 }
 
-// Problem returns why a version, or a variant, is not where it should be: "" when
-// nothing is known to be wrong.
-func (c *Controller) Problem(digest string) string {
-	if s, ok := c.Status(digest); ok && s.Problem != "" {
-		return s.Problem
-	}
-	return c.asked.problem(digest)
-}
+// Problem returns what the last worker said that refused a version or a variant; ""
+// when none did.
+func (c *Controller) Problem(digest string) string { return c.asked.problem(digest) }
 
 // Pending notes that the version was asked for and nobody has it, or that this
 // variant was and no other would do. It reports whether a worker is about to load
@@ -164,13 +159,14 @@ func (c *Controller) Pending(digest string, this bool) bool {
 	return seen.hopeful[digest]
 }
 
-// Status returns how a version is placed; false when it does not serve.
-func (c *Controller) Status(digest string) (Status, bool) {
+// Status returns how a version is placed for its model; false when it does not
+// serve, or nothing is known yet.
+func (c *Controller) Status(v *catalog.Version) (Status, bool) {
 	seen := c.seen.Get()
 	if seen == nil {
 		return Status{}, false
 	}
-	s, ok := seen.status[digest]
+	s, ok := seen.status[servedOf(v)]
 	return s, ok
 }
 

@@ -39,19 +39,20 @@ func (c *Controller) look(ctx context.Context, snapshot *catalog.Snapshot, view 
 }
 
 // tell completes what is said of a want once it is known what was asked.
-func (c *Controller) tell(w *Want, status map[string]Status, holders map[string]int, hopeful map[string]bool) {
+func (c *Controller) tell(w *Want, status map[served]Status, holders map[string]int, hopeful map[string]bool) {
 	held, digest := 0, w.Version.Digest
 	for _, one := range w.forms() {
 		held += holders[one.Digest]
 		hopeful[digest] = hopeful[digest] || hopeful[one.Digest]
 	}
-	s, ok := status[digest]
+	key := servedOf(w.Version)
+	s, ok := status[key]
 	if w.exact || !ok || s.Problem != "" || held >= s.Desired {
 		return
 	}
 	for _, one := range w.forms() {
 		if s.Problem = c.asked.problem(one.Digest); s.Problem != "" {
-			status[digest] = s
+			status[key] = s
 			return
 		}
 	}

@@ -133,7 +133,7 @@ func TestTwoReplicasLoadOnce(t *testing.T) {
 		if n := p.begins(); n != 6 {
 			p.Errorf("%d loads were begun; want 6", n)
 		}
-		if s, ok := p.replicas[0].Status(fakes.VersionDigest("a", 1)); !ok || s != (placement.Status{Desired: 2, Min: 2, Max: 2}) {
+		if s, ok := p.replicas[0].Status(version("a")); !ok || s != (placement.Status{Desired: 2, Min: 2, Max: 2}) {
 			p.Errorf("status %+v", s)
 		}
 	})
@@ -170,7 +170,7 @@ func TestOnDemand(t *testing.T) {
 			p.Error("what does not fit drove something out")
 		}
 		fakes.Pass(p, 2*time.Second)
-		if s, _ := p.replicas[0].Status(fakes.VersionDigest("huge", 1)); s.Problem == "" || p.replicas[0].Pending(fakes.VersionDigest("huge", 1), false) {
+		if s, _ := p.replicas[0].Status(version("huge")); s.Problem == "" || p.replicas[0].Pending(fakes.VersionDigest("huge", 1), false) {
 			p.Errorf("status %+v of what cannot be loaded", s)
 		}
 		fakes.Pass(p, 12*time.Minute)

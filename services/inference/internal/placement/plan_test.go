@@ -27,6 +27,11 @@ func facts(id string, free int64, holds ...string) placement.Facts {
 	return f
 }
 
+// version stands for the first version of a model.
+func version(model string) *catalog.Version {
+	return &catalog.Version{Model: model, Digest: fakes.VersionDigest(model, 1)}
+}
+
 func versions(names ...string) []*catalog.Version {
 	var models []*registryv1.ModelState
 	for _, n := range names {

@@ -2,7 +2,9 @@ package placement
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -80,6 +82,12 @@ type Policies struct {
 	Models map[string]Override
 }
 
+// Problem says what of a model's labels cannot be used; "" when all can.
+func (p Policies) Problem(labels map[string]string) string {
+	_, problem := overrideOf(labels)
+	return problem
+}
+
 // Of returns the policy of a model with the given labels.
 func (p Policies) Of(model string, labels map[string]string) Policy {
 	out := p.Default
@@ -115,11 +123,17 @@ func set[T any](to *T, from *T) {
 	}
 }
 
-// overrideOf reads labels; the last that cannot be used is told.
+// labelPrefix is that of the labels that are read here.
+const labelPrefix = "poterne.dev/"
+
+// overrideOf reads labels, and tells those that cannot be used.
 func overrideOf(labels map[string]string) (o Override, problem string) {
+	var problems []string
+	known := make(map[string]bool)
 	read := func(name string, use func(text string) bool) {
+		known[name] = true
 		if text, ok := labels[name]; ok && !use(text) {
-			problem = fmt.Sprintf("label %s: %.64q cannot be used", name, text)
+			problems = append(problems, fmt.Sprintf("label %s: %.64q cannot be used", name, text))
 		}
 	}
 	count := func(least int, to **int) func(string) bool {
@@ -149,11 +163,12 @@ func overrideOf(labels map[string]string) (o Override, problem string) {
 	read(LabelSaturationFallback, yes(&o.SaturationFallback))
 	read(LabelMaxQualityLoss, func(text string) bool {
 		loss, err := strconv.ParseFloat(text, 64)
-		if err != nil || !(loss >= 0 && loss <= MaxQualityLoss) {
-			return false
+		usable := err == nil && loss >= 0 && loss <= MaxQualityLoss
+		if !usable {
+			loss = 0 // a bound was meant: nothing worse serves until it is known
 		}
 		o.MaxQualityLoss = &loss
-		return true
+		return usable
 	})
 	read(LabelIdleUnload, func(text string) bool {
 		d, err := time.ParseDuration(text)
@@ -163,5 +178,11 @@ func overrideOf(labels map[string]string) (o Override, problem string) {
 		o.IdleUnload = &d
 		return true
 	})
-	return o, problem
+	for name := range labels {
+		if strings.HasPrefix(name, labelPrefix) && !known[name] {
+			problems = append(problems, fmt.Sprintf("label %s: is not known", name))
+		}
+	}
+	slices.Sort(problems)
+	return o, strings.Join(problems, "; ")
 }

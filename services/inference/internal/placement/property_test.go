@@ -132,7 +132,7 @@ func (g *game) act() {
 		g.serves[m] = !g.serves[m]
 		g.publish()
 	case n < 17:
-		g.replicas[g.chance.IntN(2)].Status(d)
+		g.replicas[g.chance.IntN(2)].Status(version(m))
 		fakes.Pass(g, time.Duration(g.chance.IntN(3))*time.Second)
 	case n < 18 && len(g.down) < 2 && !slices.Contains(g.down, w):
 		w.crash()
@@ -166,7 +166,7 @@ func (g *game) rest() {
 			want = 2
 		}
 		if n := g.ready(name); n != want {
-			s, _ := g.replicas[0].Status(fakes.VersionDigest(name, 1))
+			s, _ := g.replicas[0].Status(version(name))
 			g.Errorf("%s is ready on %d workers, and shall be on %d; status %+v", name, n, want, s)
 		}
 		if g.serves[name] && i%3 == 0 {

@@ -24,6 +24,9 @@ func (c copyOn) idle() time.Duration {
 	return c.worker.Report().State.GetObserveTime().AsTime().Sub(c.model.GetLastUsedTime().AsTime())
 }
 
+// at is where it is.
+func (c copyOn) at() spot { return spot{c.worker.ID(), c.model.GetDigest()} }
+
 // copies are the ready ones, by digest.
 type copies map[string][]copyOn
 
@@ -65,71 +68,85 @@ func (all copies) of(w *Want) []copyOn {
 	return out
 }
 
-// surplus finds copies that are not needed: more than the most at once, more than
+// surplus finds copies that nobody needs: more than the most at once, more than
 // desired when that was so for the policy's time, those of a variant that a better
 // one has taken the place of, and those of one that may not serve and nobody asks
-// for by its digest. One of a version goes at a time, of the worst variant, the
+// for by its digest. Where several models have a form, all of them must be able to
+// do without. One of a version goes at a time, of the worst variant that can go, the
 // same for all replicas.
 func (c *Controller) surplus(now time.Time, p picture, view *fleet.View) []Unload {
 	if !c.opts.Catalog.Current() {
 		return nil
 	}
-	var out []Unload
-	all, users := copiesOf(view), usersOf(p.wants)
+	all := copiesOf(view)
+	users, spare := make(map[string][]int), make(map[spot]int)
+	lists := make([][]copyOn, len(p.wants))
 	for i := range p.wants {
 		want := &p.wants[i]
 		if want.exact {
 			continue
 		}
-		one, ok := c.excluded(now, p, want, all)
-		if !ok {
-			if one, ok = c.tooMany(now, p, want, all.of(want)); ok {
-				c.trends[want.Version.Digest].surplus = time.Time{}
-			}
+		for _, one := range want.Version.Variants {
+			users[one.Digest] = append(users[one.Digest], i)
 		}
-		// What another version has too is not this one's to take.
-		if digest := one.model.GetDigest(); ok && users[digest] < 2 {
-			out = append(out, Unload{Digest: digest, Worker: one.worker})
+		lists[i] = append(c.excluded(now, p, want, all), c.tooMany(now, p, want, all.of(want))...)
+		for _, one := range lists[i] {
+			spare[one.at()]++
 		}
+	}
+	var out []Unload
+	gave := make([]bool, len(p.wants)) // up a copy at this look
+	for i, list := range lists {
+		j := slices.IndexFunc(list, func(one copyOn) bool {
+			of := users[one.model.GetDigest()]
+			return spare[one.at()] == len(of) && !slices.ContainsFunc(of, func(user int) bool { return gave[user] })
+		})
+		if gave[i] || j < 0 {
+			continue
+		}
+		for _, user := range users[list[j].model.GetDigest()] {
+			gave[user] = true
+			c.trends[servedOf(p.wants[user].Version)].surplus = time.Time{}
+		}
+		out = append(out, Unload{Digest: list[j].model.GetDigest(), Worker: list[j].worker})
 	}
 	return out
 }
 
-// excluded returns a copy of a form that may not serve and was not used for a
-// while: somebody may ask for it by its digest.
-func (c *Controller) excluded(now time.Time, p picture, want *Want, all copies) (one copyOn, ok bool) {
-	patience := cmp.Or(p.policies[want.Version.Digest].IdleUnload, c.opts.MinLoaded)
+// excluded returns the copies of forms that may not serve and were not used for a
+// while: somebody may ask for them by their digests.
+func (c *Controller) excluded(now time.Time, p picture, want *Want, all copies) (out []copyOn) {
+	patience := cmp.Or(p.policies[servedOf(want.Version)].IdleUnload, c.opts.MinLoaded)
 	for _, form := range want.Version.Variants {
 		if want.rankOf(form.Digest) < len(want.forms()) {
 			continue
 		}
 		for _, held := range all[form.Digest] {
 			if c.age(now, held) >= c.opts.MinLoaded && held.idle() >= patience {
-				return held, true
+				out = append(out, held)
 			}
 		}
 	}
-	return one, false
+	return out
 }
 
 // age is for how long a copy was seen.
 func (c *Controller) age(now time.Time, one copyOn) time.Duration {
-	return now.Sub(c.reaper.seen[spot{one.worker.ID(), one.model.GetDigest()}])
+	return now.Sub(c.reaper.seen[one.at()])
 }
 
-// tooMany returns the one of a version's copies that shall go now.
-func (c *Controller) tooMany(now time.Time, p picture, want *Want, list []copyOn) (one copyOn, ok bool) {
-	digest := want.Version.Digest
-	t, policy := c.trends[digest], p.policies[digest]
-	n, before := p.status[digest].Desired, t.copies
+// tooMany returns those of a version's copies of which one may go now, the one
+// that shall first.
+func (c *Controller) tooMany(now time.Time, p picture, want *Want, list []copyOn) (out []copyOn) {
+	key := servedOf(want.Version)
+	t, policy, n := c.trends[key], p.policies[key], p.status[key].Desired
+	before := t.copies
 	t.copies = len(list)
-	worse := func(one copyOn) bool {
-		return want.rankOf(one.model.GetDigest()) > want.rankOf(list[0].model.GetDigest())
-	}
-	replaced := len(list) > 0 && !want.Fallback && worse(list[len(list)-1])
-	if len(list) == 0 || len(list) <= n && !replaced {
+	r := ranked{want: want, list: list}
+	replaced := !want.Fallback && r.worse() > 0
+	if len(list) <= n && !replaced {
 		t.surplus = time.Time{}
-		return one, false
+		return nil
 	}
 	// One that went, perhaps by another replica's doing, is the one of this time.
 	if t.surplus.IsZero() || len(list) < before {
@@ -140,35 +157,17 @@ func (c *Controller) tooMany(now time.Time, p picture, want *Want, list []copyOn
 	case len(list) > policy.Max, replaced && patience == 0:
 		patience = c.opts.MinLoaded
 	case policy.IdleUnload == 0:
-		return one, false
+		return nil
 	case n == 0:
 		patience = 0 // it was idle for that long already
 	}
 	if now.Sub(t.surplus) < patience {
-		return one, false
+		return nil
 	}
-	for _, one := range slices.Backward(list) {
-		switch {
-		case c.age(now, one) < c.opts.MinLoaded:
-			return one, false // it is the next, a little later
-		case worse(one) && one.idle() < patience:
-			// Somebody may ask for it by its digest.
-		case len(list) > n || worse(one):
-			return one, true
-		}
-	}
-	return one, false
-}
-
-// usersOf counts the versions that have each digest among their forms.
-func usersOf(wants []Want) map[string]int {
-	out := make(map[string]int, len(wants))
-	for i := range wants {
-		if wants[i].exact {
-			continue
-		}
-		for _, one := range wants[i].Version.Variants {
-			out[one.Digest]++
+	for i, one := range slices.Backward(list) {
+		// A worse form may be what somebody asks for by its digest.
+		if c.age(now, one) >= c.opts.MinLoaded && r.mayGo(i, n) && (r.rank(i) == r.rank(0) || one.idle() >= patience) {
+			out = append(out, one)
 		}
 	}
 	return out

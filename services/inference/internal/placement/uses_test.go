@@ -54,6 +54,36 @@ func TestAFormThatMayServeNoMoreMakesRoom(t *testing.T) {
 	})
 }
 
+// Two models have the very same version, and each its own policy and variants: what
+// one needs the other does not take away.
+func TestModelsThatShareAVersion(t *testing.T) {
+	policies := placement.Policies{Default: placement.Policy{Min: 0, Max: 1, IdleUnload: 2 * time.Minute}}
+	inPair(t, 2, 300, policies, func(p *pair) {
+		a := fakes.Model("a", 1, fakes.Sized(90), fakes.Variant(1, "large", 180, 0), fakes.Label(placement.LabelMinReplicas, "1"))
+		a.Versions[0].Variants[0].Quality.Loss = -0.01
+		b := fakes.Model("b", 1, fakes.Sized(90), fakes.Label(placement.LabelMinReplicas, "1"))
+		c := fakes.Model("c", 1, fakes.Sized(90)) // is loaded when it is asked for
+		base, large := fakes.VersionDigest("a", 1), fakes.VariantDigest("a", 1, "large")
+		b.Versions[0].Digest, c.Versions[0].Digest = base, base
+		p.registry.put(a, b, c)
+		fakes.Pass(p, 30*time.Minute)
+		if p.digestReady(base) != 1 || p.digestReady(large) != 1 || p.begins() != 2 {
+			p.Errorf("the version itself on %d workers, its variant on %d, after %d loads", p.digestReady(base), p.digestReady(large), p.begins())
+		}
+		p.registry.put(a, c)
+		fakes.Pass(p, 30*time.Minute)
+		if p.digestReady(base) != 0 || p.digestReady(large) != 1 {
+			p.Errorf("what nobody needs any more is on %d workers, and the variant on %d", p.digestReady(base), p.digestReady(large))
+		}
+		p.registry.put(c)
+		p.replicas[0].Pending(base, false)
+		fakes.Pass(p, time.Minute)
+		if p.digestReady(base) != 1 {
+			p.Error("what was asked for is not loaded")
+		}
+	})
+}
+
 // Two models have one form, and only one of them promises copies.
 func TestAPinOfAFormThatTwoModelsHaveHolds(t *testing.T) {
 	policies := placement.Policies{Default: placement.Policy{Min: 1, Max: 1, IdleUnload: 3 * time.Minute}}

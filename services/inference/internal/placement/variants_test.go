@@ -39,7 +39,7 @@ func TestWhatDoesNotFitIsServedByAVariant(t *testing.T) {
 		if n := len(p.workers[0].asks()) - asks; n > 4 {
 			p.Errorf("the worker was asked %d times for what it refused, with no more room than it had", n)
 		}
-		if s, _ := p.replicas[0].Status(fakes.VersionDigest("m", 1)); s.Problem != "" || s.Desired != 1 {
+		if s, _ := p.replicas[0].Status(version("m")); s.Problem != "" || s.Desired != 1 {
 			p.Errorf("status %+v: it serves", s)
 		}
 		base := fakes.VersionDigest("m", 1)
@@ -80,7 +80,7 @@ func TestALossThatIsNotAllowedIsNotLoaded(t *testing.T) {
 		p.registry.put(m)
 		fakes.Pass(p, 10*time.Minute)
 		p.wantForms(0, 0, 0, "q4 would fit, and is worse than allowed")
-		s, _ := p.replicas[0].Status(fakes.VersionDigest("m", 1))
+		s, _ := p.replicas[0].Status(version("m"))
 		if !strings.Contains(s.Problem, "needs") {
 			p.Errorf("status %+v", s)
 		}

@@ -23,7 +23,7 @@ func (r *Router) none(view *fleet.View, q *Query, last verdict) error {
 	}
 	err := apierr.New(apierr.Unavailable, "no worker is ready to serve %s; try again", q.Name)
 	if r.opts.Problem != nil {
-		if problem := r.opts.Problem(q.asked()); problem != "" {
+		if problem := r.problem(q); problem != "" {
 			err = apierr.New(apierr.Unavailable, "no worker is ready to serve %s: %s", q.Name, problem)
 		}
 	}
@@ -47,6 +47,16 @@ func loading(view *fleet.View, q *Query, workers int) error {
 		}
 	}
 	return err.WithMetadata("model", q.Name).WithMetadata("state", "loading").WithRetryAfter(wait)
+}
+
+// problem is why the best form is not loaded that was refused.
+func (r *Router) problem(q *Query) string {
+	for _, digest := range q.forms() {
+		if problem := r.opts.Problem(digest); problem != "" {
+			return problem
+		}
+	}
+	return ""
 }
 
 // fetching returns how far the fetching of the best variant is that is fetched.

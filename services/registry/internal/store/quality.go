@@ -17,9 +17,14 @@ func checkQuality(q *registryv1.Quality) error {
 			bad = append(bad, apierr.Violation{Field: "quality." + field, Description: "is not a number that it may be"})
 		}
 	}
-	number("perplexity", q.GetPerplexity(), 0)
+	perplexity := func(field string, value float64) {
+		if value != 0 { // it was measured, and cannot be below that of who knows the text
+			number(field, value, 1)
+		}
+	}
+	perplexity("perplexity", q.GetPerplexity())
 	number("perplexity_error", q.GetPerplexityError(), 0)
-	number("source_perplexity", q.GetSourcePerplexity(), 0)
+	perplexity("source_perplexity", q.GetSourcePerplexity())
 	number("source_perplexity_error", q.GetSourcePerplexityError(), 0)
 	number("loss", q.GetLoss(), -1)
 	const pair = "must be given when the other perplexity is: one alone says nothing about what was lost"

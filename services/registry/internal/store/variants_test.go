@@ -139,11 +139,8 @@ func (s suite) variantRefused(t *testing.T) {
 		"an error without bound":                   {q(func(q *registryv1.Quality) { q.SourcePerplexityError = math.Inf(1) }), apierr.InvalidArgument, "quality.source_perplexity_error"},
 		"a loss that is none":                      {q(func(q *registryv1.Quality) { q.Loss = math.NaN() }), apierr.InvalidArgument, "quality.loss"},
 		"a loss of more than all there is to gain": {q(func(q *registryv1.Quality) { q.Loss = -1.5 }), apierr.InvalidArgument, "quality.loss"},
-		"a ratio without bound": {
-			q(func(q *registryv1.Quality) {
-				q.Perplexity, q.SourcePerplexity = math.MaxFloat64, math.SmallestNonzeroFloat64
-			}),
-			apierr.InvalidArgument, "quality.perplexity",
+		"a perplexity below 1": {
+			q(func(q *registryv1.Quality) { q.Perplexity, q.SourcePerplexity = 2, 0.5 }), apierr.InvalidArgument, "quality.source_perplexity",
 		},
 		"a source that is not there": {q(func(q *registryv1.Quality) { q.Source = "f16" }), apierr.NotFound, "quality.source"},
 		"itself as its source":       {q(func(q *registryv1.Quality) { q.Source = "new" }), apierr.NotFound, "quality.source"},
