@@ -92,7 +92,7 @@ type Maker struct {
 
 	busy sync.Mutex // held by what is being made
 
-	asking sync.Mutex // held while the program is asked
+	asking chan struct{} // holds one while the program is asked
 	mu     sync.Mutex
 	offer  *Offer // nil: not asked yet
 }
@@ -108,7 +108,7 @@ func New(cfg Config, parts Parts) (*Maker, error) {
 		return nil, fmt.Errorf("quantize: %w", err)
 	}
 	cfg.Directory = dir
-	m := &Maker{cfg: cfg, parts: parts}
+	m := &Maker{cfg: cfg, parts: parts, asking: make(chan struct{}, 1)}
 	if m.lock, err = lockDirectory(dir); err != nil {
 		return nil, fmt.Errorf("quantize: %w", err)
 	}
