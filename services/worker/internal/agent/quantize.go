@@ -166,18 +166,6 @@ func perplexityOf(p *quantize.Perplexity) *workerv1.Perplexity {
 	return &workerv1.Perplexity{Value: p.Value, Error: p.Error, Tokens: p.Tokens}
 }
 
-// askQuantizer finds out what can be made here, and tells it.
-func (a *Agent) askQuantizer(ctx context.Context) {
-	if a.parts.Maker == nil {
-		return
-	}
-	if _, err := a.parts.Maker.Offer(ctx); err != nil {
-		a.log.InfoContext(ctx, "no quantiser is offered", slog.Any("error", err))
-		return
-	}
-	a.hub.changed()
-}
-
 // quantizers is what the state tells of what can be made here.
 func (a *Agent) quantizers() []*workerv1.Quantizer {
 	if a.parts.Maker == nil {
