@@ -31,6 +31,10 @@ type made struct {
 	Size      int64  `json:"size"`
 	SHA256    string `json:"sha256"`
 	Quantizer string `json:"quantizer"`
+	// SourceSize and SourceQuantized are of what they were made from, so that a
+	// record answers without it; 0 in a note of before they were noted.
+	SourceSize      int64 `json:"source_size"`
+	SourceQuantized bool  `json:"source_quantized"`
 }
 
 // Perplexity is one measurement.
