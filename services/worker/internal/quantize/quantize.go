@@ -15,6 +15,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/services/worker/internal/durable"
 	"github.com/poterne/poterne/services/worker/internal/process"
 )
 
@@ -109,7 +110,7 @@ func New(cfg Config, parts Parts) (*Maker, error) {
 	}
 	cfg.Directory = dir
 	m := &Maker{cfg: cfg, parts: parts, asking: make(chan struct{}, 1)}
-	if m.lock, err = lockDirectory(dir); err != nil {
+	if m.lock, err = durable.Lock(dir); err != nil {
 		return nil, fmt.Errorf("quantize: %w", err)
 	}
 	if err := m.tidy(); err != nil {
