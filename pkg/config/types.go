@@ -79,6 +79,9 @@ func (b Bytes) String() string {
 	return strconv.FormatInt(int64(b), 10) + "B"
 }
 
+// InMiB is about how much it is, for people who compare sizes.
+func (b Bytes) InMiB() string { return fmt.Sprintf("%.1f MiB", float64(b)/float64(MiB)) }
+
 // Int returns the size as an int, at most math.MaxInt.
 func (b Bytes) Int() int { return int(min(int64(b), math.MaxInt)) }
 

@@ -33,6 +33,14 @@ func TestBytes(t *testing.T) {
 	}
 }
 
+func TestBytesInMiB(t *testing.T) {
+	for b, want := range map[config.Bytes]string{0: "0.0 MiB", 1 << 20: "1.0 MiB", 1<<20 + 1<<19: "1.5 MiB", 80 * config.GiB: "81920.0 MiB", -config.MiB: "-1.0 MiB"} {
+		if got := b.InMiB(); got != want {
+			t.Errorf("%d is %q, want %q", int64(b), got, want)
+		}
+	}
+}
+
 func TestSecretNeverShows(t *testing.T) {
 	const secret = config.Secret("hunter2")
 	var log bytes.Buffer

@@ -285,7 +285,12 @@ func TestQuantizeTakesALongText(t *testing.T) {
 	if a := g.do("POST", quantizePath, body(8<<20+1)); a.status != 400 || a.at("code") != "INVALID_ARGUMENT" {
 		t.Errorf("one byte more: %d %s", a.status, a.text)
 	}
-	if a := g.do("POST", quantizePath, body(9<<20)); a.status != 413 {
+	// As Python writes it, Cyrillic is six bytes for two.
+	cyrillic := `{"model":"small","type":"q4_0","text":"` + strings.Repeat(`\u0434`, 4<<20) + `"}`
+	if a := g.do("POST", quantizePath, cyrillic); a.status != 200 || got != 8<<20 {
+		t.Errorf("escaped: %d, %d bytes of text arrived", a.status, got)
+	}
+	if a := g.do("POST", quantizePath, body(13<<20)); a.status != 413 {
 		t.Errorf("a body that no text of 8 MiB needs: %d", a.status)
 	}
 	if a := g.do("POST", chatPath, body(1<<20)); a.status != 413 {

@@ -285,7 +285,7 @@ func TestTheIDIsKept(t *testing.T) {
 
 func TestOneWorkerForOneStateDirectory(t *testing.T) {
 	r := run(t, testConfig(t))
-	if _, err := worker.New(t.Context(), *r.cfg); err == nil || !strings.Contains(err.Error(), "another worker uses this state directory") {
+	if _, err := worker.New(t.Context(), *r.cfg); err == nil || !strings.Contains(err.Error(), "another worker uses this directory") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -176,12 +176,7 @@ func (a *app) printQuantized(ctx context.Context, c *client, variant map[string]
 // sizeAndLoss are those of a variant of a version, its own weights included.
 func sizeAndLoss(version map[string]any, name string) (bytes, loss string) {
 	if name == baseVariant {
-		total := 0.0
-		artifacts, _ := lookup(version, "spec.artifacts").([]any)
-		for _, artifact := range artifacts {
-			total += number(lookup(artifact, "size_bytes"))
-		}
-		return size(total), percent(0)
+		return size(weightBytes(version["spec"])), percent(0)
 	}
 	variants, _ := version["variants"].([]any)
 	for _, v := range variants {

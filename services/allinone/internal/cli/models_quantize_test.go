@@ -40,7 +40,7 @@ func quantizer(t *testing.T, stream string) (http.Handler, *map[string]any) {
 		fmt.Fprint(w, stream)
 	})
 	mux.HandleFunc("GET /v1/registry/models/m/versions/3", answer(200, `{"number":3,"spec":{"artifacts":[{"size_bytes":2147483648},`+
-		`{"size_bytes":1073741824}]},"variants":[{"name":"f16","size_bytes":6442450944,"quality":{"loss":-0.001}}]}`))
+		`{"size_bytes":1073741824,"role":"weights"},{"size_bytes":536870912,"role":"projector"}]},"variants":[{"name":"f16","size_bytes":6442450944,"quality":{"loss":-0.001}}]}`))
 	return mux, body
 }
 

@@ -9,9 +9,11 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 )
 
-// maxQuantizeBody is the largest body of a quantisation: a text of 8 MiB, of which
-// JSON may write every byte as two, and the rest.
-const maxQuantizeBody = 2*(8<<20) + 64<<10
+// maxQuantizeBody is the largest body of a quantisation: a text of 8 MiB and the
+// rest. JSON may write a text as three times its bytes: escaped, as Python does by
+// itself, a letter of two bytes is six (\u0434) and one of four is twelve. Only
+// control characters take more, and no text is made of these.
+const maxQuantizeBody = 3*(8<<20) + 64<<10
 
 // quantize answers POST /v1/admin/quantizations, always with a stream.
 func (h *handler) quantize(w *writer, r *http.Request) {

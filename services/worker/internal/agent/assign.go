@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/services/worker/internal/engine"
 	"github.com/poterne/poterne/services/worker/internal/gpu"
 	"github.com/poterne/poterne/services/worker/internal/memory"
@@ -102,7 +103,7 @@ func (r room) guess(c *candidate) (spot, error) {
 	}
 	if left > 0 {
 		return spot{}, apierr.New(apierr.FailedPrecondition, "the files of %s have %s, and this worker's memories together %s free",
-			c.model.name, size(total), size(total-left)).
+			c.model.name, config.Bytes(total).InMiB(), config.Bytes(total-left).InMiB()).
 			WithMetadata("needed_bytes", strconv.FormatInt(total, 10)).WithMetadata("free_bytes", strconv.FormatInt(total-left, 10))
 	}
 	return spot{need: need}, nil
@@ -184,13 +185,13 @@ func (r room) tooLargeForGPUs(c *candidate, n int) error {
 	var most int64
 	for _, id := range ids {
 		most = max(most, r.free[id])
-		what := fmt.Sprintf("%s has %s", id, size(r.free[id]))
+		what := fmt.Sprintf("%s has %s", id, config.Bytes(r.free[id]).InMiB())
 		if i := slices.IndexFunc(r.pools, func(p memory.Pool) bool { return p.ID == id }); r.pools[i].Closed != "" {
 			what = id + " is not used"
 		}
 		figures = append(figures, what)
 	}
-	return apierr.New(apierr.FailedPrecondition, "%s needs %s free on each of %d GPUs; %s", c.model.name, size(each), n, strings.Join(figures, ", ")).
+	return apierr.New(apierr.FailedPrecondition, "%s needs %s free on each of %d GPUs; %s", c.model.name, config.Bytes(each).InMiB(), n, strings.Join(figures, ", ")).
 		WithMetadata("pool", gpuPrefix).WithMetadata("gpus", strconv.Itoa(n)).
 		WithMetadata("needed_bytes", strconv.FormatInt(each, 10)).WithMetadata("free_bytes", strconv.FormatInt(most, 10))
 }

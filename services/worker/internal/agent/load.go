@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"path"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/config"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/worker/internal/engine"
@@ -132,21 +132,19 @@ func tooLarge(name string, s *memory.Shortage) error {
 	var err *apierr.Error
 	switch {
 	case !s.Known:
-		err = apierr.New(apierr.FailedPrecondition, "%s needs %s on %s, which this worker does not have", name, size(s.Needed), s.ID)
+		err = apierr.New(apierr.FailedPrecondition, "%s needs %s on %s, which this worker does not have", name, config.Bytes(s.Needed).InMiB(), s.ID)
 	case s.Closed != "":
-		err = apierr.New(apierr.FailedPrecondition, "%s needs %s on %s, which is not used: %s", name, size(s.Needed), s.ID, s.Closed)
+		err = apierr.New(apierr.FailedPrecondition, "%s needs %s on %s, which is not used: %s", name, config.Bytes(s.Needed).InMiB(), s.ID, s.Closed)
 	case s.Measured != memory.Unknown && s.Measured < s.Total-s.Used:
 		err = apierr.New(apierr.FailedPrecondition, "%s needs %s on %s, where %s of %s are free: others on this machine take the rest",
-			name, size(s.Needed), s.ID, size(s.Available), size(s.Total))
+			name, config.Bytes(s.Needed).InMiB(), s.ID, config.Bytes(s.Available).InMiB(), config.Bytes(s.Total).InMiB())
 	default:
 		err = apierr.New(apierr.FailedPrecondition, "%s needs %s on %s, where %s of %s are free",
-			name, size(s.Needed), s.ID, size(s.Available), size(s.Total))
+			name, config.Bytes(s.Needed).InMiB(), s.ID, config.Bytes(s.Available).InMiB(), config.Bytes(s.Total).InMiB())
 	}
 	return err.WithMetadata("pool", s.ID).WithMetadata("needed_bytes", strconv.FormatInt(s.Needed, 10)).
 		WithMetadata("free_bytes", strconv.FormatInt(s.Available, 10)).WithMetadata("total_bytes", strconv.FormatInt(s.Total, 10))
 }
-
-func size(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 
 // start puts the model in and begins to supervise its engine, unless the agent
 // is ending.

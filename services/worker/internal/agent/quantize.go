@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/worker/internal/engine"
@@ -31,16 +32,13 @@ func (a *Agent) Quantize(req *workerv1.QuantizeRequest, stream grpc.ServerStream
 	if err != nil {
 		return err
 	}
-	end, err := a.parts.Maker.Begin()
-	if err != nil {
-		return err
-	}
-	defer end()
-	j, err := a.beginQuantizing(ctx)
-	if err != nil {
-		return err
-	}
-	defer a.endQuantizing(j)
+	j := newQuantizing(ctx)
+	return j.follow(a.parts.Clock, stream, func() (*workerv1.QuantizeResult, error) { return a.work(j, req, order) })
+}
+
+// follow does the work, and tells the caller where it is until it is done.
+func (j *quantizing) follow(c clock.Clock, stream grpc.ServerStreamingServer[workerv1.QuantizeResponse], work func() (*workerv1.QuantizeResult, error)) error {
+	defer j.cancel(nil)
 	type outcome struct {
 		result *workerv1.QuantizeResult
 		err    error
@@ -55,9 +53,9 @@ func (a *Agent) Quantize(req *workerv1.QuantizeRequest, stream grpc.ServerStream
 			}
 			done <- o
 		}()
-		o.result, o.err = a.quantize(j.ctx, j, req, order)
+		o.result, o.err = work()
 	}()
-	ticker := a.parts.Clock.NewTicker(quantizeEvery)
+	ticker := c.NewTicker(quantizeEvery)
 	defer ticker.Stop()
 	for {
 		select {
@@ -75,6 +73,43 @@ func (a *Agent) Quantize(req *workerv1.QuantizeRequest, stream grpc.ServerStream
 			return err
 		}
 	}
+}
+
+// work answers from what was made before, which waits for nobody, or has its turn.
+func (a *Agent) work(j *quantizing, req *workerv1.QuantizeRequest, order *quantize.Order) (*workerv1.QuantizeResult, error) {
+	spec, ok := proto.Clone(req.GetSpec()).(*commonv1.ModelSpec)
+	if !ok {
+		return nil, apierr.Invalid("spec", "spec is missing")
+	}
+	at, err := weightsIndex(spec)
+	if err != nil {
+		return nil, err
+	}
+	order.Source.SHA256 = spec.GetArtifacts()[at].GetSha256()
+	made, ok := a.parts.Maker.Recorded(j.ctx, *order)
+	if !ok {
+		end, err := a.parts.Maker.Begin()
+		if err != nil {
+			return nil, err
+		}
+		defer end()
+		if err := a.beginQuantizing(j); err != nil {
+			return nil, err
+		}
+		defer a.endQuantizing(j)
+		if made, err = a.quantize(j.ctx, j, req, spec.GetArtifacts()[at], order); err != nil {
+			return nil, err
+		}
+	}
+	spec.Artifacts[at] = &commonv1.Artifact{
+		Uri: (&url.URL{Scheme: "file", Path: made.Path}).String(), Sha256: made.SHA256, SizeBytes: made.Size, Role: engine.RoleWeights,
+		Name: path.Base(made.Path),
+	}
+	return &workerv1.QuantizeResult{
+		Spec: spec, SizeBytes: made.Size, SourceSizeBytes: made.SourceSize, Quantizer: made.Quantizer,
+		Perplexity: perplexityOf(made.Perplexity), SourcePerplexity: perplexityOf(made.Source),
+		TextSha256: made.TextSHA256, Window: int32(made.Window),
+	}, nil
 }
 
 // orderOf checks what can be checked of a request before its files are here.
@@ -115,26 +150,17 @@ func weightsIndex(spec *commonv1.ModelSpec) (int, error) {
 	return found, nil
 }
 
-// quantize fetches what is missing, makes the weights, and says how to load them.
-func (a *Agent) quantize(ctx context.Context, j *quantizing, req *workerv1.QuantizeRequest, order *quantize.Order) (*workerv1.QuantizeResult, error) {
-	spec, ok := proto.Clone(req.GetSpec()).(*commonv1.ModelSpec)
-	if !ok {
-		return nil, apierr.Invalid("spec", "spec is missing")
-	}
-	at, err := weightsIndex(spec)
-	if err != nil {
-		return nil, err
-	}
-	weights := spec.GetArtifacts()[at]
+// quantize fetches the weights if they are missing, and makes others of them.
+func (a *Agent) quantize(ctx context.Context, j *quantizing, req *workerv1.QuantizeRequest, weights *commonv1.Artifact, order *quantize.Order) (quantize.Result, error) {
 	// Of its own name, so that the version itself can be loaded meanwhile.
 	files, err := a.parts.Artifacts.Hold("quantize"+strings.TrimPrefix(req.GetDigest(), "sha256:"), []*commonv1.Artifact{weights})
 	if err != nil {
-		return nil, err
+		return quantize.Result{}, err
 	}
 	defer files.Release()
 	j.fetches(files)
 	if err := files.Ensure(ctx); err != nil {
-		return nil, err
+		return quantize.Result{}, err
 	}
 	j.fetches(nil)
 	file := fileOf(weights, files.Paths()[0])
@@ -144,19 +170,11 @@ func (a *Agent) quantize(ctx context.Context, j *quantizing, req *workerv1.Quant
 	a.log.InfoContext(ctx, "weights are being quantised", slog.String(keyModel, req.GetName()), slog.String(keyDigest, req.GetDigest()), slog.String(keyType, req.GetType()))
 	made, err := a.parts.Maker.Make(ctx, *order)
 	if err != nil {
-		return nil, err
+		return quantize.Result{}, err
 	}
 	a.log.InfoContext(ctx, "weights were quantised", slog.String(keyModel, req.GetName()), slog.String(keyDigest, req.GetDigest()), slog.String(keyType, req.GetType()),
 		slog.Int64("size_bytes", made.Size), slog.Int64("source_size_bytes", made.SourceSize))
-	spec.Artifacts[at] = &commonv1.Artifact{
-		Uri: (&url.URL{Scheme: "file", Path: made.Path}).String(), Sha256: made.SHA256, SizeBytes: made.Size, Role: engine.RoleWeights,
-		Name: path.Base(made.Path),
-	}
-	return &workerv1.QuantizeResult{
-		Spec: spec, SizeBytes: made.Size, SourceSizeBytes: made.SourceSize, Quantizer: made.Quantizer,
-		Perplexity: perplexityOf(made.Perplexity), SourcePerplexity: perplexityOf(made.Source),
-		TextSha256: made.TextSHA256, Window: int32(made.Window),
-	}, nil
+	return made, nil
 }
 
 func perplexityOf(p *quantize.Perplexity) *workerv1.Perplexity {
@@ -164,18 +182,6 @@ func perplexityOf(p *quantize.Perplexity) *workerv1.Perplexity {
 		return nil
 	}
 	return &workerv1.Perplexity{Value: p.Value, Error: p.Error, Tokens: p.Tokens}
-}
-
-// askQuantizer finds out what can be made here, and tells it.
-func (a *Agent) askQuantizer(ctx context.Context) {
-	if a.parts.Maker == nil {
-		return
-	}
-	if _, err := a.parts.Maker.Offer(ctx); err != nil {
-		a.log.InfoContext(ctx, "no quantiser is offered", slog.Any("error", err))
-		return
-	}
-	a.hub.changed()
 }
 
 // quantizers is what the state tells of what can be made here.

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/poterne/poterne/pkg/apierr"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
@@ -203,6 +205,41 @@ func TestQuantizeOneAtATime(t *testing.T) {
 	}
 	tools.Quantize(quantizetest.Good)
 	until(t, "the next is taken", func() bool { _, _, err := r.quantize(t.Context(), quantizeRequest(t)); return err == nil })
+}
+
+// What is recorded answers while another runs, and when its source is gone.
+func TestQuantizeAnswersFromTheRecord(t *testing.T) {
+	r, tools := quantizeRig(t, 1000, roomy)
+	req := quantizeRequest(t)
+	_, first, err := r.quantize(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tools.Quantize(quantizetest.Slow)
+	other := proto.CloneOf(req)
+	other.Type = "q8_0"
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _, _ = r.quantize(ctx, other)
+	}()
+	defer func() {
+		cancel()
+		<-ended
+	}()
+	until(t, "another runs", func() bool { j := r.agent.currentQuantizing(); return j != nil && j.progress().GetPercent() == 50 })
+	if err := os.Remove(strings.TrimPrefix(req.GetSpec().GetArtifacts()[1].GetUri(), "file://")); err != nil {
+		t.Fatal(err)
+	}
+	if _, got, err := r.quantize(t.Context(), req); err != nil || !proto.Equal(got, first) {
+		t.Errorf("got %v, %v, want %v", got, err, first)
+	}
+	third := proto.CloneOf(req)
+	third.Type = "q4_0"
+	if _, _, err := r.quantize(t.Context(), third); apierr.ReasonOf(err) != apierr.Overloaded {
+		t.Errorf("what is not recorded: %v", err)
+	}
 }
 
 func TestQuantizeRefuses(t *testing.T) {

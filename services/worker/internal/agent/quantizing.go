@@ -28,17 +28,21 @@ type quantizing struct {
 	percent int
 }
 
-// beginQuantizing notes that one runs, unless the agent is ending.
-func (a *Agent) beginQuantizing(ctx context.Context) (*quantizing, error) {
+func newQuantizing(ctx context.Context) *quantizing {
 	j := &quantizing{done: make(chan struct{}), changed: make(chan struct{}, 1), percent: quantize.Unknown}
+	j.ctx, j.cancel = context.WithCancelCause(ctx)
+	return j
+}
+
+// beginQuantizing notes that it runs, unless the agent is ending.
+func (a *Agent) beginQuantizing(j *quantizing) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.draining {
-		return nil, errDraining()
+		return errDraining()
 	}
-	j.ctx, j.cancel = context.WithCancelCause(ctx)
 	a.quantizing = j
-	return j, nil
+	return nil
 }
 
 // endQuantizing gives back what it held.

@@ -21,6 +21,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/telemetry"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	"github.com/poterne/poterne/services/worker/internal/durable"
 )
 
 // Store is the files of this machine. It remembers which it has read through,
@@ -192,12 +193,7 @@ func (s *Store) remember(path string, what seen) error {
 	if err != nil {
 		return fmt.Errorf("artifact cache: %w", err)
 	}
-	// Written beside and moved over, so that a crash leaves a whole file.
-	temp := s.cache + ".new"
-	if err := os.WriteFile(temp, data, 0o600); err != nil {
-		return fmt.Errorf("artifact cache: %w", err)
-	}
-	if err := os.Rename(temp, s.cache); err != nil {
+	if err := durable.Replace(s.cache, data); err != nil {
 		return fmt.Errorf("artifact cache: %w", err)
 	}
 	return nil

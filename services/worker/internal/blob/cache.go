@@ -12,12 +12,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/services/worker/internal/durable"
 )
 
 // Config is the section "artifacts.cache".
@@ -105,23 +105,19 @@ type refusal struct {
 	until time.Time
 }
 
-// ErrInUse is returned when another worker uses the directory.
-var ErrInUse = errors.New("another worker uses this cache")
-
 const (
 	dirBlobs    = "blobs/sha256"
 	dirPartials = "partial"
 	dirViews    = "views"
 	fileIndex   = "index.json"
-	fileLock    = "lock"
 
 	suffixPartial = ".partial"
 	suffixJournal = ".json"
-	suffixNew     = ".new"
 )
 
 // Open opens the cache in cfg.Dir, which it makes if need be. What an earlier
-// worker had begun to fetch is gone on with when it is asked for.
+// worker had begun to fetch is gone on with when it is asked for. durable.ErrInUse
+// says that another has the directory.
 func Open(cfg Config, parts Parts) (*Cache, error) {
 	c := &Cache{
 		cfg: cfg, parts: parts, slots: make(chan struct{}, cfg.Parallel),
@@ -133,20 +129,12 @@ func Open(cfg Config, parts Parts) (*Cache, error) {
 			return nil, fmt.Errorf("cache: %w", err)
 		}
 	}
-	lock, err := os.OpenFile(c.path(fileLock), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+	var err error
+	if c.lock, err = durable.Lock(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = lock.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s: %w", cfg.Dir, ErrInUse)
-		}
-		return nil, fmt.Errorf("cache: lock: %w", err)
-	}
-	c.lock = lock
 	if err := c.scan(); err != nil {
-		return nil, errors.Join(fmt.Errorf("cache: %w", err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("cache: %w", err), c.lock.Close())
 	}
 	return c, nil
 }

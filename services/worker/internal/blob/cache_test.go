@@ -13,6 +13,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/services/worker/internal/durable"
 	"github.com/poterne/poterne/services/worker/internal/fetch"
 )
 
@@ -336,7 +337,7 @@ func TestAbandoned(t *testing.T) {
 
 func TestOneWorkerForOneCache(t *testing.T) {
 	r := newRig(t, nil)
-	if _, err := Open(r.cfg, r.parts); !errors.Is(err, ErrInUse) {
+	if _, err := Open(r.cfg, r.parts); !errors.Is(err, durable.ErrInUse) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/poterne/poterne/services/worker/internal/durable"
 )
 
 // scan finds what is in the directory. The index only adds what the files do
@@ -41,7 +43,7 @@ func (c *Cache) scan() error {
 	}
 	err = each(c.path(dirPartials), func(name string, _ fs.FileInfo) {
 		sha, isJournal := strings.CutSuffix(name, suffixJournal)
-		if strings.HasSuffix(name, suffixNew) || isJournal && c.partials[sha] == nil {
+		if strings.HasSuffix(name, durable.SuffixNew) || isJournal && c.partials[sha] == nil {
 			_ = os.Remove(filepath.Join(c.path(dirPartials), name))
 		}
 	})
@@ -71,24 +73,5 @@ func (c *Cache) save() error {
 	if err != nil {
 		return fmt.Errorf("cache index: %w", err)
 	}
-	return replace(c.path(fileIndex), data)
-}
-
-// replace writes a file beside and moves it over, so that a crash leaves a whole
-// one.
-func replace(path string, data []byte) error {
-	temp := path + suffixNew
-	if err := os.WriteFile(temp, data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
-}
-
-// syncDir makes renames in a directory survive a loss of power.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Replace(c.path(fileIndex), data)
 }

@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/poterne/poterne/services/worker/internal/durable"
 )
 
 // journal is what must be known of a partial file to go on with it. The first
@@ -101,7 +103,7 @@ func (p *partial) note(j journal) error {
 	if err != nil {
 		return err
 	}
-	return replace(p.notes, data)
+	return durable.Replace(p.notes, data)
 }
 
 func (p *partial) write(b []byte) error {
@@ -128,7 +130,7 @@ func (p *partial) commit(path string) error {
 	}
 	p.close()
 	_ = os.Remove(p.notes)
-	return errors.Join(syncDir(filepath.Dir(path)), syncDir(filepath.Dir(p.path)))
+	return errors.Join(durable.SyncDirectory(filepath.Dir(path)), durable.SyncDirectory(filepath.Dir(p.path)))
 }
 
 // remove deletes the file and its journal.

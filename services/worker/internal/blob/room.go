@@ -92,7 +92,7 @@ func (c *Cache) evict(over, total int64) error {
 	}
 	if sum < over {
 		return apierr.New(apierr.FailedPrecondition, "a file of %s needs %s more space than this worker's cache can free (%s)",
-			size(total), size(over-sum), size(sum)).
+			config.Bytes(total).InMiB(), config.Bytes(over-sum).InMiB(), config.Bytes(sum).InMiB()).
 			WithMetadata("needed_bytes", strconv.FormatInt(total, 10)).WithMetadata("missing_bytes", strconv.FormatInt(over-sum, 10))
 	}
 	slices.SortFunc(all, func(a, b victim) int { return cmp.Or(a.LastUse.Compare(b.LastUse), cmp.Compare(a.sha, b.sha)) })
@@ -125,8 +125,6 @@ func (c *Cache) drop(v victim) error {
 	}
 	return nil
 }
-
-func size(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/float64(config.MiB)) }
 
 // recheck reads a file through that is there but not known to be right, and
 // reports whether it is. One that is not goes.

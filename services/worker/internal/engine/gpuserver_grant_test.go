@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/poterne/poterne/pkg/apierr"
 )
 
 // arguments is the command line of a plan for GPUs of which so much is free.
@@ -119,6 +121,23 @@ func TestGPUServersSayHowMuchTheyWillTake(t *testing.T) {
 		m.Spec.Parameters = maps.Clone(tt.parameters)
 		if got, err := tt.adapter.Size(t.Context(), m); err != nil || !got.Greedy || got.OfFree != tt.free || got.OfTotal != tt.all {
 			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+// What is no share is refused, rather than passed on beside the worker's own.
+func TestGPUServersRefuseWhatIsNoShare(t *testing.T) {
+	const gib = 1 << 30
+	cfg := GPUServerConfig{Program: thisProgram(t), Slots: 64, GPUShare: 0.5}
+	for parameter, adapter := range map[string]Adapter{"gpu-memory-utilization": NewVLLM(cfg), "mem-fraction-static": NewSGLang(cfg)} {
+		for _, value := range []string{"0", "0.0", "-0", "1e-999", "1.0001", "-0.5", "NaN", "Inf", "", "half"} {
+			m := hfModel(t, 1<<20)
+			m.Spec.Engine, m.Spec.Parameters = adapter.Kind(), map[string]string{parameter: value}
+			m.GPUs = []GPU{{Pool: "gpu0", Device: "GPU-gpu0", Total: 80 * gib, Bytes: 40 * gib}}
+			plan, err := adapter.Plan(t.Context(), m)
+			if got := apierr.From(err); err == nil || got.Reason != apierr.InvalidArgument || got.Field != "spec.parameters."+parameter {
+				t.Errorf("%s=%q: got %v, %v", parameter, value, plan, err)
+			}
 		}
 	}
 }

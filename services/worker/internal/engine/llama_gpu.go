@@ -2,12 +2,12 @@ package engine
 
 import (
 	"context"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/services/worker/internal/process"
 )
 
 // The parameters of llama-server that are about GPUs.
@@ -129,13 +129,11 @@ func (p *Program) usesGPUs(ctx context.Context) bool {
 		if err != nil {
 			return false
 		}
-		ctx, cancel := context.WithTimeout(ctx, helpTimeout)
-		defer cancel()
-		out, err := exec.CommandContext(ctx, path, append(p.first(), "--"+flag)...).CombinedOutput()
-		if err != nil {
+		answer, err := process.Ask(ctx, path, append(p.first(), "--"+flag)...)
+		if err != nil || answer.Code != 0 {
 			return false
 		}
-		p.devices = string(out) + "\n"
+		p.devices = answer.Text()
 	}
 	_, list, found := strings.Cut(p.devices, "Available devices:")
 	for line := range strings.Lines(list) {

@@ -64,10 +64,16 @@ func (p *parameters) peek(name string) int {
 }
 
 // fraction reads a share that stays among the flags; 0 when it is not given. What
-// is no number is refused with the flags.
+// is no share is refused: as if it were not given, the worker would say its own
+// beside it.
 func (p *parameters) fraction(name string) float64 {
-	v, err := strconv.ParseFloat(p.left[name], 64)
-	if err != nil || !(v >= 0 && v <= 1) {
+	text, ok := p.left[name]
+	if !ok {
+		return 0
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(v > 0 && v <= 1) { // a NaN is within no bounds
+		p.fail(name, "must be a number above 0, up to 1, not "+strconv.Quote(text))
 		return 0
 	}
 	return v

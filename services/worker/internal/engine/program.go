@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
+
+	"github.com/poterne/poterne/services/worker/internal/process"
 )
 
 // Program is an executable and the arguments that come first.
@@ -51,9 +52,6 @@ func (p *Program) Path() (string, error) {
 // first returns the arguments that come first.
 func (p *Program) first() []string { return p.argv[1:] }
 
-// helpTimeout bounds how long a program may take to print its help.
-const helpTimeout = 20 * time.Second
-
 // knows reports whether the program's help names the flag: versions differ, and
 // most refuse to start with a flag that they do not know.
 func (p *Program) knows(ctx context.Context, flag string) bool {
@@ -64,14 +62,12 @@ func (p *Program) knows(ctx context.Context, flag string) bool {
 		if err != nil {
 			return false
 		}
-		ctx, cancel := context.WithTimeout(ctx, helpTimeout)
-		defer cancel()
 		// The outcome does not matter: some print their help and exit with 1.
-		out, _ := exec.CommandContext(ctx, path, append(p.first(), "--help")...).CombinedOutput()
-		if ctx.Err() != nil {
+		answer, err := process.Ask(ctx, path, append(p.first(), "--help")...)
+		if err != nil {
 			return false
 		}
-		p.help = string(out) + "\n"
+		p.help = answer.Text()
 	}
 	return strings.Contains(p.help, "--"+flag)
 }

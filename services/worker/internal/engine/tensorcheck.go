@@ -153,8 +153,9 @@ func (c *tensorClient) explain(ctx context.Context, req *oip.ModelInferRequest, 
 	return wrong
 }
 
-// declared is what the model declares that it takes. The server is asked once,
-// unless again; what it does not say is not held against anybody.
+// declared is what the model declares that it takes. The server is asked until it
+// answers, and again when that is wanted; what it does not say is not held against
+// anybody. That it offers no such call is an answer, another error is not.
 func (c *tensorClient) declared(ctx context.Context, again bool) declaration {
 	c.mu.Lock()
 	asked, inputs := c.asked, c.inputs
@@ -163,8 +164,8 @@ func (c *tensorClient) declared(ctx context.Context, again bool) declaration {
 		return inputs
 	}
 	md, err := c.Metadata(ctx)
-	if err != nil && ctx.Err() != nil {
-		return nil // it was not the server that did not say
+	if err != nil && apierr.ReasonOf(err) != apierr.Unimplemented {
+		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -102,6 +102,34 @@ func TestTensorsAreCheckedBeforeAStrictServer(t *testing.T) {
 	}
 }
 
+// A server that could not say what the model declares is asked again; one that
+// has no such call is not.
+func TestDeclarationIsAskedForUntilItIsTold(t *testing.T) {
+	for name, tt := range map[string]struct {
+		code  codes.Code
+		again bool
+	}{
+		"busy":             {codes.Unavailable, true},
+		"failing":          {codes.Internal, true},
+		"slow":             {codes.DeadlineExceeded, true},
+		"without metadata": {codes.Unimplemented, false},
+	} {
+		s := &tensorServer{raw: true, loose: true, known: map[string]bool{"iris": true}, silent: status.Error(tt.code, "no")}
+		e := newTensorClient(tensorTarget{address: s.serve(t), model: "iris", streams: streamWrapped, strict: true})
+		t.Cleanup(e.Close)
+		if _, err := e.Infer(t.Context(), triples()); err != nil {
+			t.Errorf("%s: what is not declared is held against the caller: %v", name, err)
+		}
+		s.mu.Lock()
+		s.silent = nil
+		s.mu.Unlock()
+		_, err := e.Infer(t.Context(), triples())
+		if refused := err != nil && apierr.From(err).Field == "inputs[0].shape"; refused != (err != nil) || refused != tt.again {
+			t.Errorf("%s: then %v", name, err)
+		}
+	}
+}
+
 // A server that runs elsewhere may have another model by now.
 func TestAnotherModelElsewhere(t *testing.T) {
 	s := &tensorServer{raw: true, loose: true, known: map[string]bool{"iris": true}}

@@ -26,6 +26,7 @@ type tensorServer struct {
 	loose bool // takes any tensors
 
 	inputs []*oip.ModelMetadataResponse_TensorMetadata // declared in place of x
+	silent error                                       // in place of what is declared
 	hold   chan struct{}
 
 	mu     sync.Mutex
@@ -92,6 +93,9 @@ func (s *tensorServer) ModelMetadata(_ context.Context, req *oip.ModelMetadataRe
 	s.note("metadata")
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.silent != nil {
+		return nil, s.silent
+	}
 	inputs := s.inputs
 	if inputs == nil {
 		inputs = []*oip.ModelMetadataResponse_TensorMetadata{{Name: "x", Datatype: "FP64", Shape: []int64{-1, 2}}}

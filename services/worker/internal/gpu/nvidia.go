@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os/exec"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/poterne/poterne/services/worker/internal/process"
 )
 
 // NvidiaSMI asks NVIDIA's driver by the program that comes with it, which is
@@ -25,13 +26,9 @@ type NvidiaSMI struct {
 	Visible string
 }
 
-const (
-	// nvidiaTimeout bounds one question: without persistence mode the driver
-	// wakes every GPU first.
-	nvidiaTimeout = 10 * time.Second
-	// maxOutput bounds what the program may say.
-	maxOutput = 1 << 20
-)
+// nvidiaTimeout bounds one question: without persistence mode the driver wakes
+// every GPU first.
+const nvidiaTimeout = 10 * time.Second
 
 const (
 	deviceFields = "index,uuid,name,memory.total,memory.used,memory.free,utilization.gpu,temperature.gpu,ecc.errors.uncorrected.volatile.total"
@@ -63,33 +60,16 @@ func (n *NvidiaSMI) Devices(ctx context.Context) ([]Device, error) {
 }
 
 func (n *NvidiaSMI) query(ctx context.Context, what string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, n.Path, what, "--format=csv,noheader,nounits") //nolint:gosec // the worker's own configuration
-	cmd.WaitDelay = time.Second
-	var out, said limited
-	cmd.Stdout, cmd.Stderr = &out, &said
-	err := cmd.Run()
+	answer, err := process.Ask(ctx, n.Path, what, "--format=csv,noheader,nounits")
 	switch {
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("nvidia-smi: %w", context.Cause(ctx))
 	case err != nil:
-		return nil, fmt.Errorf("nvidia-smi: %w: %s", err, firstLine(append(said.data, out.data...)))
-	case out.over:
-		return nil, fmt.Errorf("nvidia-smi: wrote more than %d bytes", maxOutput)
+		return nil, fmt.Errorf("nvidia-smi: %w", err)
+	case answer.Code != 0:
+		return nil, fmt.Errorf("nvidia-smi: exit code %d: %s", answer.Code, firstLine(append(answer.Err, answer.Out...)))
+	case answer.Over:
+		return nil, fmt.Errorf("nvidia-smi: wrote more than %d bytes", process.MaxAnswer)
 	}
-	return out.data, nil
-}
-
-// limited keeps the first maxOutput bytes.
-type limited struct {
-	data []byte
-	over bool
-}
-
-func (l *limited) Write(b []byte) (int, error) {
-	keep := min(len(b), maxOutput-len(l.data))
-	l.data = append(l.data, b[:keep]...)
-	l.over = l.over || keep < len(b)
-	return len(b), nil
+	return answer.Out, nil
 }
 
 func firstLine(b []byte) string {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/poterne/poterne/services/worker/internal/durable"
 )
 
 // The bounds of what is learnt.
@@ -122,11 +124,7 @@ func (l *Learned) write() error {
 	if err != nil {
 		return fmt.Errorf("learned memory: %w", err)
 	}
-	temp := l.path + ".new"
-	if err := os.WriteFile(temp, data, 0o600); err != nil {
-		return fmt.Errorf("learned memory: %w", err)
-	}
-	if err := os.Rename(temp, l.path); err != nil {
+	if err := durable.Replace(l.path, data); err != nil {
 		return fmt.Errorf("learned memory: %w", err)
 	}
 	return nil

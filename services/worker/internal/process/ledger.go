@@ -3,7 +3,6 @@ package process
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/poterne/poterne/services/worker/internal/durable"
 )
 
 // Ledger notes running children in a directory, one file each, so that the next
@@ -32,25 +33,15 @@ type entry struct {
 	Mark string `json:"mark"`
 }
 
-// ErrInUse is returned when another agent uses the directory.
-var ErrInUse = errors.New("another worker uses this state directory")
-
-// OpenLedger locks the directory, which it makes if need be.
+// OpenLedger locks the directory, which it makes if need be; durable.ErrInUse says
+// that another agent has it.
 func OpenLedger(dir string) (*Ledger, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // where the configuration says
 		return nil, fmt.Errorf("engine ledger: %w", err)
 	}
-	// Files are opened close-on-exec: no child inherits the lock.
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // where the configuration says
+	lock, err := durable.Lock(dir)
 	if err != nil {
 		return nil, fmt.Errorf("engine ledger: %w", err)
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = lock.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s: %w", dir, ErrInUse)
-		}
-		return nil, fmt.Errorf("engine ledger: lock: %w", err)
 	}
 	return &Ledger{dir: dir, lock: lock}, nil
 }

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/poterne/poterne/services/worker/internal/durable"
 )
 
 // asAgent makes this test's program an agent that starts an engine, says its
@@ -110,7 +112,7 @@ func TestNoOrphansAfterKill(t *testing.T) {
 	if !alive(engine) || !alive(child) {
 		t.Fatal("they do not run")
 	}
-	if _, err := OpenLedger(dir); !errors.Is(err, ErrInUse) {
+	if _, err := OpenLedger(dir); !errors.Is(err, durable.ErrInUse) {
 		t.Fatalf("a second agent in the same directory: %v", err)
 	}
 	if err := cmd.Process.Kill(); err != nil {

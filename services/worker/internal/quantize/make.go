@@ -2,8 +2,6 @@ package quantize
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -129,9 +127,10 @@ func (m *Maker) Make(ctx context.Context, o Order) (Result, error) {
 type job struct {
 	*Maker
 	Order
-	weights Weights
-	text    string // its SHA-256; empty when nothing is measured
-	temp    string
+	weights    Weights
+	sourceSize int64
+	text       string // its SHA-256; empty when nothing is measured
+	temp       string
 }
 
 func (j *job) make(ctx context.Context) (Result, error) {
@@ -148,15 +147,12 @@ func (j *job) make(ctx context.Context) (Result, error) {
 	if trained := j.weights.TrainedContext; len(j.Text) > 0 && trained > 0 && j.Window > trained {
 		return Result{}, apierr.Invalid("window", "the model was trained for %d tokens of context, and a window has %d", trained, j.Window)
 	}
-	if len(j.Text) > 0 {
-		sum := sha256.Sum256(j.Text)
-		j.text = hex.EncodeToString(sum[:])
-	}
-	result := Result{SourceSize: info.Size(), TextSHA256: j.text, Window: j.Window}
-	if j.answered(ctx, &result) {
+	j.text, j.sourceSize = textHash(j.Text), info.Size()
+	result := Result{SourceSize: j.sourceSize, TextSHA256: j.text, Window: j.Window}
+	if _, ok := j.answered(ctx, &result); ok {
 		return result, nil
 	}
-	if err := j.admit(info.Size()); err != nil {
+	if err := j.admit(j.sourceSize); err != nil {
 		return Result{}, err
 	}
 	if j.temp, err = os.MkdirTemp(j.path(dirTemp), "job-"); err != nil {
@@ -165,28 +161,6 @@ func (j *job) make(ctx context.Context) (Result, error) {
 	defer func() { _ = os.RemoveAll(j.temp) }() // what is left is removed at the next start
 	err = j.fill(ctx, &result)
 	return result, err
-}
-
-// answered fills in the result if all of it was made and measured before.
-func (j *job) answered(ctx context.Context, result *Result) bool {
-	r, ok := j.find(ctx, j.Order)
-	if !ok {
-		return false
-	}
-	if j.text != "" {
-		source, here := j.measured(j.Source.SHA256)
-		own, there := j.measured(r.SHA256)
-		if !here || !there {
-			return false
-		}
-		result.Source, result.Perplexity = source, own
-	}
-	j.fillMade(result, r)
-	return true
-}
-
-func (j *job) fillMade(result *Result, r made) {
-	result.Path, result.SHA256, result.Size, result.Quantizer = j.path(dirMade, keyOf(j.Order), r.File), r.SHA256, r.Size, r.Quantizer
 }
 
 // fill measures and makes what is missing.
@@ -208,7 +182,7 @@ func (j *job) fill(ctx context.Context, result *Result) (err error) {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(place) }()
-	r := made{File: madeName(j.Source.Name, j.Type)}
+	r := made{File: madeName(j.Source.Name, j.Type), SourceSize: j.sourceSize, SourceQuantized: j.weights.Quantized}
 	file := filepath.Join(place, r.File)
 	if r.Quantizer, err = j.quantize(ctx, file); err != nil {
 		return err

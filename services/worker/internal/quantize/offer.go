@@ -2,12 +2,12 @@ package quantize
 
 import (
 	"context"
-	"os/exec"
+	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/services/worker/internal/process"
 )
 
 // Offer is what can be made here.
@@ -18,14 +18,18 @@ type Offer struct {
 	Measures bool
 }
 
-// helpTimeout bounds how long llama-quantize may take to print its help.
-const helpTimeout = 20 * time.Second
-
-// Offer asks llama-quantize what it can make. What it answered is remembered; that
-// it is not there is not.
+// Offer asks llama-quantize what it can make, one caller at a time. What it answered
+// is remembered; that it is not there, or says nothing, is not.
 func (m *Maker) Offer(ctx context.Context) (Offer, error) {
-	m.asking.Lock()
-	defer m.asking.Unlock()
+	if known, ok := m.Known(); ok {
+		return known, nil
+	}
+	select {
+	case m.asking <- struct{}{}:
+		defer func() { <-m.asking }()
+	case <-ctx.Done():
+		return Offer{}, errSilent(context.Cause(ctx))
+	}
 	if known, ok := m.Known(); ok {
 		return known, nil
 	}
@@ -33,14 +37,15 @@ func (m *Maker) Offer(ctx context.Context) (Offer, error) {
 	if err != nil {
 		return Offer{}, apierr.Wrap(apierr.FailedPrecondition, err, "this worker has no quantiser: llama-quantize is not installed")
 	}
-	ctx, cancel := context.WithTimeout(ctx, helpTimeout)
-	defer cancel()
 	// The outcome does not matter: it prints its help and exits with 1.
-	out, _ := exec.CommandContext(ctx, path, "--help").CombinedOutput()
-	if ctx.Err() != nil {
-		return Offer{}, apierr.New(apierr.Unavailable, "llama-quantize does not say what it can make").WithRetryAfter(busyRetry)
+	answer, err := process.Ask(ctx, path, "--help")
+	switch {
+	case errors.Is(err, process.ErrSilent):
+		return Offer{}, errSilent(err)
+	case err != nil:
+		return Offer{}, apierr.Wrap(apierr.FailedPrecondition, err, "this worker's llama-quantize cannot be run")
 	}
-	types := parseTypes(string(out))
+	types := parseTypes(answer.Text())
 	if len(types) == 0 {
 		return Offer{}, apierr.New(apierr.FailedPrecondition, "this worker's llama-quantize does not say what it can make")
 	}
@@ -50,6 +55,10 @@ func (m *Maker) Offer(ctx context.Context) (Offer, error) {
 	defer m.mu.Unlock()
 	m.offer = &offer
 	return offer, nil
+}
+
+func errSilent(cause error) error {
+	return apierr.Wrap(apierr.Unavailable, cause, "llama-quantize does not say what it can make").WithRetryAfter(busyRetry)
 }
 
 // Known returns the offer if it is known already.

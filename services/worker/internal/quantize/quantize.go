@@ -15,6 +15,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/services/worker/internal/durable"
 	"github.com/poterne/poterne/services/worker/internal/process"
 )
 
@@ -92,7 +93,7 @@ type Maker struct {
 
 	busy sync.Mutex // held by what is being made
 
-	asking sync.Mutex // held while the program is asked
+	asking chan struct{} // holds one while the program is asked
 	mu     sync.Mutex
 	offer  *Offer // nil: not asked yet
 }
@@ -108,8 +109,8 @@ func New(cfg Config, parts Parts) (*Maker, error) {
 		return nil, fmt.Errorf("quantize: %w", err)
 	}
 	cfg.Directory = dir
-	m := &Maker{cfg: cfg, parts: parts}
-	if m.lock, err = lockDirectory(dir); err != nil {
+	m := &Maker{cfg: cfg, parts: parts, asking: make(chan struct{}, 1)}
+	if m.lock, err = durable.Lock(dir); err != nil {
 		return nil, fmt.Errorf("quantize: %w", err)
 	}
 	if err := m.tidy(); err != nil {

@@ -1,10 +1,10 @@
 package quantize
 
 import (
-	"fmt"
 	"strconv"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/config"
 )
 
 // admit sees that there is room on the disk and in memory for what is to be made.
@@ -16,7 +16,7 @@ func (j *job) admit(sourceBytes int64) error {
 	}
 	if spare := free - int64(j.cfg.MinFree); need > spare {
 		return room(need, max(spare, 0), "the result needs about %s on the worker's disk, where %s may still be taken: %s are free, and quantize.min_free keeps %s of them",
-			size(need), size(max(spare, 0)), size(free), size(int64(j.cfg.MinFree)))
+			config.Bytes(need).InMiB(), config.Bytes(max(spare, 0)).InMiB(), config.Bytes(free).InMiB(), j.cfg.MinFree.InMiB())
 	}
 	if most := int64(j.cfg.MaxBytes); most > 0 {
 		used, err := j.usedBytes()
@@ -25,7 +25,7 @@ func (j *job) admit(sourceBytes int64) error {
 		}
 		if need > most-used {
 			return room(need, max(most-used, 0), "the result needs about %s, and of the %s that quantize.max_bytes allows %s are taken: remove what no variant names from %s on the worker",
-				size(need), size(most), size(used), j.path(dirMade))
+				config.Bytes(need).InMiB(), j.cfg.MaxBytes.InMiB(), config.Bytes(used).InMiB(), j.path(dirMade))
 		}
 	}
 	return j.Admit(j.memoryBytes(sourceBytes, need))
@@ -35,8 +35,6 @@ func room(need, free int64, format string, args ...any) error {
 	return apierr.New(apierr.FailedPrecondition, format, args...).WithMetadata("pool", "disk").
 		WithMetadata("needed_bytes", strconv.FormatInt(need, 10)).WithMetadata("free_bytes", strconv.FormatInt(free, 10))
 }
-
-func size(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 
 // memoryBytes is the most that the programs take of the main memory, which run one
 // after the other.

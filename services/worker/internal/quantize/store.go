@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/worker/internal/durable"
 )
 
 // What is kept: made/<source>-<type>/ holds weights and made.json about them, and
@@ -31,6 +32,10 @@ type made struct {
 	Size      int64  `json:"size"`
 	SHA256    string `json:"sha256"`
 	Quantizer string `json:"quantizer"`
+	// SourceSize and SourceQuantized are of what they were made from, so that a
+	// record answers without it; 0 in a note of before they were noted.
+	SourceSize      int64 `json:"source_size"`
+	SourceQuantized bool  `json:"source_quantized"`
 }
 
 // Perplexity is one measurement.
@@ -100,7 +105,7 @@ func (m *Maker) keep(temp string, o Order, r made) error {
 	if err := writeRecord(filepath.Join(temp, fileRecord), r); err != nil {
 		return err
 	}
-	if err := syncDirectory(temp); err != nil {
+	if err := durable.SyncDirectory(temp); err != nil {
 		return err
 	}
 	// What is there is not what it was.
@@ -111,7 +116,7 @@ func (m *Maker) keep(temp string, o Order, r made) error {
 	if err := os.Rename(temp, place); err != nil {
 		return err
 	}
-	return syncDirectory(m.path(dirMade))
+	return durable.SyncDirectory(m.path(dirMade))
 }
 
 // remember keeps a measurement.
@@ -123,7 +128,7 @@ func (m *Maker) remember(key string, p Perplexity) error {
 	if err := os.Rename(temp, m.path(dirMeasured, key)); err != nil {
 		return err
 	}
-	return syncDirectory(m.path(dirMeasured))
+	return durable.SyncDirectory(m.path(dirMeasured))
 }
 
 func writeRecord(path string, v any) error {
@@ -137,14 +142,6 @@ func writeRecord(path string, v any) error {
 	}
 	_, err = f.Write(data)
 	return errors.Join(err, f.Sync(), f.Close())
-}
-
-func syncDirectory(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // usedBytes is what all that was made takes.
