@@ -236,9 +236,10 @@ func TestConfigListsEveryProblem(t *testing.T) {
 	cfg.DataDir, cfg.HTTPAddr, cfg.Engine, cfg.LogLevel, cfg.LogFormat = "", "8080", "gpu", "loud", "xml"
 	cfg.GRPCAddr = cfg.OpsAddr
 	cfg.FetchFrom = []string{"models"}
+	cfg.Env = []string{"POTERNE_URL=http://127.0.0.1:8080", "POTERNE_LOG_LEVEL=debug"}
 	err := Run(t.Context(), cfg, "test", io.Discard)
 	var problems config.Errors
-	if !errors.As(err, &problems) || len(problems) != 7 {
+	if !errors.As(err, &problems) || len(problems) != 8 {
 		t.Errorf("problems: %v", err)
 	}
 }
