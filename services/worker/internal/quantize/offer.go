@@ -31,7 +31,7 @@ func (m *Maker) Offer(ctx context.Context) (Offer, error) {
 	}
 	path, err := m.parts.Quantize.Path()
 	if err != nil {
-		return Offer{}, apierr.Wrap(apierr.FailedPrecondition, err, "this worker has no quantiser: llama-quantize is not installed")
+		return Offer{}, apierr.Wrap(apierr.FailedPrecondition, err, "this worker has no quantiser (llama-quantize)")
 	}
 	ctx, cancel := context.WithTimeout(ctx, helpTimeout)
 	defer cancel()
