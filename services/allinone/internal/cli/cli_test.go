@@ -390,6 +390,18 @@ func TestFailedChatPrintsNothingToStdout(t *testing.T) {
 	}
 }
 
+func TestCellsOfObjects(t *testing.T) {
+	for want, v := range map[string]map[string]any{
+		"-":                   {},
+		"a=1, b=-, c=x y":     {"c": "x\ny", "b": nil, "a": json.Number("1")},
+		`{"a":{"b":1},"c":2}`: {"a": map[string]any{"b": 1}, "c": 2},
+	} {
+		if got := cell(v); got != want {
+			t.Errorf("%v: %q, want %q", v, got, want)
+		}
+	}
+}
+
 // TestUpRefusesUnknownNames holds that `up`, like the services, does not pass
 // over a name in the environment that looks like a setting.
 func TestUpRefusesUnknownNames(t *testing.T) {
