@@ -93,12 +93,7 @@ func cause(err error) error {
 }
 
 func loadEnv(p *Problems, root section, env []string) {
-	values := make(map[string]string, len(env))
-	for _, kv := range env {
-		if name, value, ok := strings.Cut(kv, "="); ok && strings.HasPrefix(name, EnvPrefix) {
-			values[name] = value
-		}
-	}
+	values := ours(env)
 	if len(values) == 0 {
 		return
 	}
@@ -121,6 +116,22 @@ func loadEnv(p *Problems, root section, env []string) {
 		}
 	}
 	refuseUnknown(p, values, known)
+}
+
+// RefuseUnknown notes in p every name of env, NAME=value pairs, that begins with
+// EnvPrefix and that no program knows. It is for a program that has no settings
+// in the environment: one that has them calls Load, which does the same.
+func RefuseUnknown(p *Problems, env []string) { refuseUnknown(p, ours(env), nil) }
+
+// ours is the variables of env that begin with EnvPrefix.
+func ours(env []string) map[string]string {
+	values := make(map[string]string)
+	for _, kv := range env {
+		if name, value, ok := strings.Cut(kv, "="); ok && strings.HasPrefix(name, EnvPrefix) {
+			values[name] = value
+		}
+	}
+	return values
 }
 
 // refuseUnknown notes the names that belong to no setting and to no other

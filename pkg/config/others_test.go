@@ -30,3 +30,16 @@ func TestTheScriptsVariablesAreKnown(t *testing.T) {
 		t.Errorf("only %d names were found", names)
 	}
 }
+
+func TestRefuseUnknown(t *testing.T) {
+	var p Problems
+	RefuseUnknown(&p, []string{"POTERNE_URL=http://gate", "POTERNE_LLAMA_SERVER=/bin/llama-server", "POTERNE_EDGE_PORT=tcp://10.0.0.1:8080", "HOME=/"})
+	if err := p.Err(); err != nil {
+		t.Errorf("names of other programs: %v", err)
+	}
+	RefuseUnknown(&p, []string{"POTERNE_FOO_BAR=1", "POTERNE_GRPC_ADDR=h:1"})
+	if err := p.Err(); err == nil || err.Error() != "the configuration has 2 problems:"+
+		"\n  environment: POTERNE_FOO_BAR: is not a setting\n  environment: POTERNE_GRPC_ADDR: is not a setting" {
+		t.Errorf("unknown names: %v", err)
+	}
+}

@@ -115,9 +115,9 @@ func (o *observer) begin(ctx context.Context, fullMethod string) (context.Contex
 }
 
 // levelOf tells a failure of this service from one of what it needs, which the
-// one that failed says louder.
+// one that failed says louder, and from what is not offered here, which is none.
 func levelOf(r apierr.Reason) slog.Level {
-	if r == apierr.Unavailable || r == apierr.Overloaded {
+	if r == apierr.Unavailable || r == apierr.Overloaded || r == apierr.Unimplemented {
 		return slog.LevelInfo
 	}
 	return slog.LevelWarn

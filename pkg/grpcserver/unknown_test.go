@@ -1,6 +1,7 @@
 package grpcserver_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -13,6 +14,20 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/requestid"
 )
+
+// What is not offered is no failure, and every service that a call passes says it.
+func TestWhatIsNotOfferedIsNoWarning(t *testing.T) {
+	f := start(t, &service{unary: func(context.Context) error { return apierr.New(apierr.Unimplemented, "no such thing here") }}, nil)
+	if _, err := f.client.UnaryCall(t.Context(), &grpc_testing.SimpleRequest{}); status.Code(err) != codes.Unimplemented {
+		t.Fatal(err)
+	}
+	if err := f.end(); err != nil {
+		t.Fatal(err)
+	}
+	if logs := f.logs.String(); !strings.Contains(logs, "no such thing here") || strings.Contains(logs, "WARN") {
+		t.Errorf("logged: %s", logs)
+	}
+}
 
 func TestUnknownMethodsAreRefusedInTheUsualShape(t *testing.T) {
 	f := start(t, &service{}, nil)

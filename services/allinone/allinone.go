@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -89,11 +90,15 @@ func (p *platform) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return lifecycle.Run(ctx, lifecycle.Options{
+	err = lifecycle.Run(ctx, lifecycle.Options{
 		Logger: p.telemetry.Logger, DrainTimeout: p.cfg.DrainTimeout,
 		// Engines get time to end by themselves before they are killed.
 		StopTimeout: worker.DefaultConfig().Supervision.StopGrace + stopMargin,
 	}, comps...)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = fmt.Errorf("%w; --http-addr, --grpc-addr and --ops-addr name other ports", err)
+	}
+	return err
 }
 
 // compose makes the services, each given connections to those before it.

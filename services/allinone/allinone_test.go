@@ -204,14 +204,42 @@ func TestEverythingInOneProcess(t *testing.T) {
 	}
 }
 
+// TestTakenPorts holds that a port which is taken ends everything at once, with
+// the address and how to take another.
+func TestTakenPorts(t *testing.T) {
+	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, name := range []string{"http", "grpc", "ops"} {
+		t.Run(name, func(t *testing.T) {
+			cfg := DefaultConfig()
+			cfg.DataDir, cfg.Engine, cfg.LogLevel = t.TempDir(), EngineSim, "error"
+			cfg.HTTPAddr, cfg.GRPCAddr, cfg.OpsAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+			addr := map[string]*string{"http": &cfg.HTTPAddr, "grpc": &cfg.GRPCAddr, "ops": &cfg.OpsAddr}[name]
+			*addr = taken.Addr().String()
+			began := time.Now()
+			err := Run(t.Context(), cfg, "test", io.Discard)
+			if err == nil || !strings.Contains(err.Error(), name+" port: listen tcp "+*addr) || !strings.Contains(err.Error(), "--"+name+"-addr") {
+				t.Errorf("it ended with %v", err)
+			}
+			if took := time.Since(began); took > cfg.DrainTimeout/2 {
+				t.Errorf("it ended after %v", took)
+			}
+		})
+	}
+}
+
 func TestConfigListsEveryProblem(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.DataDir, cfg.HTTPAddr, cfg.Engine, cfg.LogLevel, cfg.LogFormat = "", "8080", "gpu", "loud", "xml"
 	cfg.GRPCAddr = cfg.OpsAddr
 	cfg.FetchFrom = []string{"models"}
+	cfg.Env = []string{"POTERNE_URL=http://127.0.0.1:8080", "POTERNE_LOG_LEVEL=debug"}
 	err := Run(t.Context(), cfg, "test", io.Discard)
 	var problems config.Errors
-	if !errors.As(err, &problems) || len(problems) != 7 {
+	if !errors.As(err, &problems) || len(problems) != 8 {
 		t.Errorf("problems: %v", err)
 	}
 }

@@ -33,6 +33,9 @@ type Config struct {
 	LogLevel, LogFormat string
 	// OTLPEndpoint receives traces and metrics when it is set.
 	OTLPEndpoint string
+	// Env is the environment, NAME=value pairs. It holds no settings: a name that
+	// looks like one is refused, since it would silently do nothing.
+	Env []string
 	// DrainTimeout bounds what requests in hand may take at the end.
 	DrainTimeout time.Duration
 }
@@ -69,5 +72,6 @@ func (c Config) Validate() error {
 		p.Add("--fetch-from", "must be prefixes of URIs with one of the schemes http, https, s3, oci and hf, got %q", c.FetchFrom)
 	}
 	p.Check(c.DrainTimeout > 0, "--drain-timeout", "must be positive, got %v", c.DrainTimeout)
+	config.RefuseUnknown(&p, c.Env)
 	return p.Err()
 }

@@ -47,9 +47,10 @@ func (s *Service) NewPorts() (*Ports, error) {
 // that the gateway is ending, while all that is behind them still runs.
 func (p *Ports) Components() []lifecycle.Component {
 	rpc, web := p.GRPC.Component(), p.HTTP.Component()
-	drainRPC, drainWeb := rpc.Drain, web.Drain
-	rpc.Drain, web.Drain = nil, nil // one after the other, the second would still take requests
-	drain := func(ctx context.Context) error { return both(ctx, drainRPC, drainWeb) }
+	// One after the other, the second would still take requests. Each keeps its
+	// own drain too, which finds nothing left then: it ends the port that is open
+	// when the other one could not be opened.
+	drain := func(ctx context.Context) error { return both(ctx, rpc.Drain, web.Drain) }
 	cut := func(ctx context.Context) error { return p.cut(ctx, drain, web.Stop, rpc.Stop) }
 	requests := lifecycle.Component{
 		Name: "edge: requests", Cut: cut,

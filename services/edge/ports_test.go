@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -51,6 +55,36 @@ func (g *gate) serve() (*edge.Ports, *grpc.ClientConn) {
 	}
 	g.t.Cleanup(func() { _ = conn.Close() })
 	return ports, conn
+}
+
+// TestTakenPort holds that a port which cannot be opened ends the process at
+// once: the other one, opened before, has nothing to wait for.
+func TestTakenPort(t *testing.T) {
+	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	addr := taken.Addr().String()
+	for name, change := range map[string]func(*edge.Config){
+		"http": func(c *edge.Config) { onFreePorts(c); c.HTTP.Addr = addr },
+		"grpc": func(c *edge.Config) { onFreePorts(c); c.GRPC.Addr = addr },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ports, err := open(t, change).NewPorts()
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			err = lifecycle.Run(t.Context(), lifecycle.Options{}, ports.Components()...)
+			if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), name+" port: listen tcp "+addr) {
+				t.Errorf("it ended with %v", err)
+			}
+			if took := time.Since(began); took > 2*time.Second {
+				t.Errorf("it ended after %v", took)
+			}
+		})
+	}
 }
 
 func onFreePorts(c *edge.Config) {

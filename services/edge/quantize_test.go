@@ -201,6 +201,7 @@ func TestQuantizeFailures(t *testing.T) {
 		status   int // of the answer; 200 for an error event
 		code     string
 		says     []string
+		silent   string // what it does not say
 	}{
 		"the version's own weights": {body: `{"model":"small","type":"q4_0","variant":"base"}`, status: 400, code: "INVALID_ARGUMENT"},
 		"a type that is no name":    {body: `{"model":"small","type":"Q4 0"}`, status: 400, code: "INVALID_ARGUMENT"},
@@ -229,7 +230,12 @@ func TestQuantizeFailures(t *testing.T) {
 		"a registry that refuses": {
 			body: `{"model":"small","type":"q4_0"}`, quantize: quantizes, refuse: apierr.New(apierr.FailedPrecondition, "the model has 32 variants"),
 			status: 200, code: "FAILED_PRECONDITION",
-			says: []string{"file:///made/q4_k_m.gguf", "worker w1", "the model has 32 variants", "the same call again is quick"},
+			says: []string{"file:///made/q4_k_m.gguf", "worker w1", "the model has 32 variants", "the same call again is quick, also under another name"},
+		},
+		"content that the version has": {
+			body: `{"model":"small","type":"q4_0","variant":"twin"}`, quantize: quantizes,
+			refuse: apierr.New(apierr.AlreadyExists, `it has this content already, as "q4_0"`).WithField("spec"),
+			status: 200, code: "ALREADY_EXISTS", says: []string{`as "q4_0"`, "worker w1"}, silent: "another name",
 		},
 		"an answer without a result": {
 			body: `{"model":"small","type":"q4_0"}`, status: 200, code: "INTERNAL",
@@ -260,6 +266,9 @@ func TestQuantizeFailures(t *testing.T) {
 			}
 			if p["code"] != tt.code || p["request_id"] != a.header.Get("X-Request-Id") || p["type"] == nil || p["title"] == nil {
 				t.Errorf("the problem is %v", p)
+			}
+			if tt.silent != "" && strings.Contains(problem, tt.silent) {
+				t.Errorf("%q says %q", p["detail"], tt.silent)
 			}
 			for _, says := range tt.says {
 				if !strings.Contains(p["detail"].(string), says) { //nolint:errcheck // a problem has one

@@ -5,6 +5,8 @@ package backend
 import (
 	"log/slog"
 	"net"
+	"slices"
+	"strings"
 
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/config"
@@ -22,7 +24,9 @@ const (
 type Config struct {
 	// Kind is static or consul.
 	Kind string `yaml:"kind"`
-	// Static gives the host:port of the instances of each service.
+	// Static gives the host:port of the instances of each service, by the names
+	// of services(). It may name more of them than the process calls, so that one
+	// map does for all.
 	Static map[string][]string `yaml:"static"`
 	Consul consul.Config       `yaml:"consul"`
 	// Advertise is the host:port under which others reach this process; empty
@@ -33,11 +37,19 @@ type Config struct {
 // DefaultConfig returns the defaults: static, knowing nobody.
 func DefaultConfig() Config { return Config{Kind: KindStatic, Consul: consul.DefaultConfig()} }
 
+// services is the names under which processes announce themselves and are looked
+// for. A name that is none of them would never be asked for, silently.
+func services() []string {
+	return []string{"poterne-edge", "poterne-inference", "poterne-registry", "poterne-search", "poterne-worker"}
+}
+
 // Validate notes what is wrong; prefix is the section's path.
 func (c Config) Validate(p *config.Problems, prefix string) {
 	switch c.Kind {
 	case KindStatic:
 		for service, addrs := range c.Static {
+			p.Check(slices.Contains(services(), service), prefix+".static."+service,
+				"is not a service; the services are %s", strings.Join(services(), ", "))
 			for _, a := range addrs {
 				_, _, err := net.SplitHostPort(a)
 				p.Check(err == nil, prefix+".static."+service, "must hold host:port, got %q", a)

@@ -35,7 +35,11 @@ func TestValidate(t *testing.T) {
 	}{
 		{backend.DefaultConfig(), ""},
 		{backend.Config{Kind: "dns"}, "discovery.kind: must be static or consul"},
-		{backend.Config{Kind: backend.KindStatic, Static: map[string][]string{"search": {"nine"}}}, "discovery.static.search: must hold host:port"},
+		{backend.Config{Kind: backend.KindStatic, Static: map[string][]string{"poterne-search": {"nine"}}}, "discovery.static.poterne-search: must hold host:port"},
+		{backend.Config{Kind: backend.KindStatic, Static: map[string][]string{"search": {"h:1"}}}, "discovery.static.search: is not a service; the services are poterne-edge, poterne-inference, poterne-registry, poterne-search, poterne-worker"},
+		{backend.Config{Kind: backend.KindStatic, Static: map[string][]string{
+			"poterne-edge": {"h:1"}, "poterne-inference": {"h:2", "h:3"}, "poterne-registry": {"h:4"}, "poterne-search": nil, "poterne-worker": {"h:5"},
+		}}, ""},
 		{backend.Config{Kind: backend.KindConsul}, "discovery.consul.addr"},
 		{backend.Config{Kind: backend.KindStatic, Advertise: "nine"}, "discovery.advertise"},
 	} {

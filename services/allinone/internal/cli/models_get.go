@@ -43,9 +43,10 @@ func (a *app) printModel(model map[string]any) error {
 		row := map[string]any{
 			"name": lookup(v, "name"), "size": size(lookup(v, "size_bytes")), "loss": percent(lookup(v, "loss")),
 			"allowed": lookup(v, "allowed"), "ready": lookup(v, "ready_workers"), "problem": lookup(v, "placement_problem"),
+			"digest": lookup(v, "digest"),
 		}
 		rows = append(rows, row)
 	}
 	fmt.Fprintln(a.streams.Out)
-	return a.print(rows, columns("VARIANT name", "SIZE size", "LOSS loss", "ALLOWED allowed", "WORKERS ready", "PROBLEM problem"))
+	return a.print(rows, columns("VARIANT name", "SIZE size", "LOSS loss", "ALLOWED allowed", "WORKERS ready", "DIGEST digest", "PROBLEM problem"))
 }

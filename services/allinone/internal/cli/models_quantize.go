@@ -40,9 +40,12 @@ func (a *app) modelsQuantizeCommand() *cobra.Command {
 quantiser. With --text both forms are measured on a text of your own domain, and
 the variant says by how much it is worse; without it the loss is not known, and a
 model with a bound on it does not serve the variant. The same again is quick: the
-worker keeps what it made. Interrupting ends the work.`,
-		Example: `  poterne models quantize smollm2-135m --to q4_k_m --text wiki.txt
-  poterne models quantize smollm2-135m@v3 --to q5_k_m --from f16 --worker gpu-1`,
+worker keeps what it made. Interrupting ends the work. It may take hours: --timeout
+does not bound it; limits.deadlines.quantize of the gateway and quantize.timeout of
+inference and worker do (6 hours each, unless set otherwise).`,
+		Example: `  poterne models quantize acme-chat --to q4_k_m --text wiki.txt
+  poterne models quantize acme-chat@v3 --to q5_k_m --from f16 --worker gpu-1
+  poterne models quantize smollm2-135m --to q2_k --allow-requantize   # its own weights are Q4_1`,
 		Args: exactArgs("MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body, err := q.body(args[0], a.streams.In)

@@ -171,11 +171,11 @@ func TestProgressOnATerminal(t *testing.T) {
 }
 
 func TestModelsGet(t *testing.T) {
-	gateway := answer(200, `{"id":"m","state":"loading","placement_problem":"w1: 9 GiB are needed","variants":[`+
-		`{"name":"base","size_bytes":9663676416,"allowed":true,"ready_workers":0,"placement_problem":"w1: it does not fit"},`+
+	gateway := answer(200, `{"id":"m","state":"loading","aliases":{"staging":2,"production":1},"placement_problem":"w1: 9 GiB are needed","variants":[`+
+		`{"name":"base","digest":"sha256:aa","size_bytes":9663676416,"allowed":true,"ready_workers":0,"placement_problem":"w1: it does not fit"},`+
 		`{"name":"q4_k_m","size_bytes":536870912,"loss":0.021,"allowed":true,"ready_workers":2,"placement_problem":""}]}`)
 	code, stdout, stderr := run(t, gateway, "", "models", "get", "m@v3")
-	for _, want := range []string{"PROBLEM", "w1: 9 GiB are needed", "9.00 GiB", "512.0 MiB", "2.10%", "it does not fit"} {
+	for _, want := range []string{"PROBLEM", "w1: 9 GiB are needed", "9.00 GiB", "512.0 MiB", "2.10%", "it does not fit", "DIGEST", "sha256:aa", "production=1, staging=2"} {
 		if code != 0 || !strings.Contains(stdout, want) {
 			t.Errorf("code %d, %s: no %q in %s", code, stderr, want, stdout)
 		}

@@ -3,6 +3,8 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -102,10 +104,28 @@ func cell(v any) string {
 		}
 		return strings.Join(parts, ",")
 	case map[string]any:
-		raw, _ := json.Marshal(v)
-		return string(raw)
+		return pairs(v)
 	}
 	return fmt.Sprint(v)
+}
+
+// pairs writes an object of plain values, such as aliases, as k=v, k2=v2, and any
+// other as JSON.
+func pairs(object map[string]any) string {
+	if len(object) == 0 {
+		return "-"
+	}
+	parts := make([]string, 0, len(object))
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		switch value := object[name].(type) {
+		case map[string]any, []any:
+			raw, _ := json.Marshal(object)
+			return string(raw)
+		default:
+			parts = append(parts, cell(name)+"="+cell(value))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // plain turns json.Number into numbers, which the YAML writer would quote.

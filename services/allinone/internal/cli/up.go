@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 
 	"github.com/poterne/poterne/services/allinone"
@@ -14,9 +16,13 @@ func (a *app) upCommand() *cobra.Command {
 		Long: `Runs edge, inference, search, registry and a worker in one process, on embedded
 stores, with an engine that scripts/components.sh has fetched or that this
 machine has. The first start writes an administrator's key to
-<data-dir>/admin.key.`,
+<data-dir>/admin.key.
+
+Settings are the flags below: a POTERNE_... name in the environment that no part
+of Poterne knows is refused.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg.Env = os.Environ()
 			return allinone.Run(cmd.Context(), cfg, a.version, a.streams.Out)
 		},
 	}

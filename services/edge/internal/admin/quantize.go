@@ -171,8 +171,12 @@ func (q *quantization) register(ctx context.Context, made *workerv1.QuantizeResu
 		return resp.GetVariant(), nil
 	}
 	e := apierr.From(err)
-	return nil, apierr.Wrap(e.Reason, err, "the weights were made and are on worker %s (%s), but could not be registered as variant %q of %s@%s: %s; "+
-		"the same call again is quick, also under another name", q.started.GetWorkerId(), place(made), q.name, q.started.GetModel(), q.version(), e.Message).
+	advice := "; the same call again is quick, also under another name"
+	if e.Reason == apierr.AlreadyExists && e.Field == "spec" {
+		advice = "" // the version has this content: it would be refused under any name
+	}
+	return nil, apierr.Wrap(e.Reason, err, "the weights were made and are on worker %s (%s), but could not be registered as variant %q of %s@%s: %s%s",
+		q.started.GetWorkerId(), place(made), q.name, q.started.GetModel(), q.version(), e.Message, advice).
 		WithRetryAfter(e.RetryAfter)
 }
 

@@ -32,6 +32,8 @@ const maxLoggedPath = 128
 func (l *accessLog) request(ctx context.Context, r *http.Request, route string, status int, now time.Time, took time.Duration) {
 	level := slog.LevelDebug
 	switch {
+	case status == http.StatusNotImplemented: // nothing failed: it is not offered
+		level = slog.LevelInfo
 	case status >= http.StatusInternalServerError:
 		level = slog.LevelWarn
 	case status >= http.StatusBadRequest:

@@ -31,6 +31,9 @@ func TestAccessLog(t *testing.T) {
 	if n := lines(503, 1); n != 1 || !strings.Contains(out.String(), "level=WARN") || !strings.Contains(out.String(), "status=503") {
 		t.Errorf("%d lines of 503: %s", n, out.String())
 	}
+	if n := lines(501, 1); n != 1 || !strings.Contains(out.String(), "level=INFO") {
+		t.Errorf("%d lines of 501, where nothing failed: %s", n, out.String())
+	}
 	if n := lines(404, 100) + lines(401, 100); n != maxStrangersLines {
 		t.Errorf("%d lines that strangers caused", n)
 	}

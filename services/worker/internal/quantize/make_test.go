@@ -147,7 +147,7 @@ func TestFailuresAreExplained(t *testing.T) {
 func TestQuantizedSourcesNeedPermission(t *testing.T) {
 	r := newRig(t, nil)
 	r.order.Source = r.weights("quantised weights")
-	if _, err := r.make(t.Context(), r.order); apierr.ReasonOf(err) != apierr.FailedPrecondition || !strings.Contains(err.Error(), "allow_requantize") {
+	if _, err := r.make(t.Context(), r.order); apierr.ReasonOf(err) != apierr.FailedPrecondition || !strings.Contains(err.Error(), "allow_requantize (on the command line --allow-requantize)") {
 		t.Errorf("got %v", err)
 	}
 	r.wantRan("refused")
@@ -272,7 +272,8 @@ func TestMissingPrograms(t *testing.T) {
 		t.Errorf("offer %+v", offer)
 	}
 	r = newRig(t, func(_ *Config, p *Parts) { p.Quantize = quantizetest.Program("/nowhere") })
-	if _, err := r.make(t.Context(), r.order); apierr.ReasonOf(err) != apierr.FailedPrecondition {
+	if _, err := r.make(t.Context(), r.order); apierr.ReasonOf(err) != apierr.FailedPrecondition ||
+		!strings.Contains(err.Error(), "no quantiser (llama-quantize)") || strings.Count(err.Error(), "not installed") > 1 {
 		t.Errorf("without llama-quantize: %v", err)
 	}
 	if _, known := r.maker.Known(); known {

@@ -35,7 +35,7 @@ func (m *Maker) Offer(ctx context.Context) (Offer, error) {
 	}
 	path, err := m.parts.Quantize.Path()
 	if err != nil {
-		return Offer{}, apierr.Wrap(apierr.FailedPrecondition, err, "this worker has no quantiser: llama-quantize is not installed")
+		return Offer{}, apierr.Wrap(apierr.FailedPrecondition, err, "this worker has no quantiser (llama-quantize)")
 	}
 	// The outcome does not matter: it prints its help and exits with 1.
 	answer, err := process.Ask(ctx, path, "--help")

@@ -22,7 +22,7 @@ const (
 func (m *Maker) run(ctx context.Context, what Program, name string, args []string, o Order, see func(piece string)) (failure, err error) {
 	path, err := what.Path()
 	if err != nil {
-		return nil, apierr.Wrap(apierr.FailedPrecondition, err, "%s is not installed on this worker", name)
+		return nil, apierr.Wrap(apierr.FailedPrecondition, err, "this worker has no %s", name)
 	}
 	out := &pieces{see: see}
 	defer out.end()
@@ -77,5 +77,5 @@ func explain(failure error) error {
 
 func errQuantized() error {
 	return apierr.New(apierr.FailedPrecondition, "the weights are quantised already, and making others from them loses more than from the originals: "+
-		"give the originals, or set allow_requantize").WithField("allow_requantize")
+		"give the originals, or set allow_requantize (on the command line --allow-requantize)").WithField("allow_requantize")
 }
