@@ -74,6 +74,8 @@ func binding(rule *annotations.HttpRule) (verb, path string) {
 		return "get", p.Get
 	case *annotations.HttpRule_Post:
 		return "post", p.Post
+	case *annotations.HttpRule_Patch:
+		return "patch", p.Patch
 	case *annotations.HttpRule_Put:
 		return "put", p.Put
 	case *annotations.HttpRule_Delete:
