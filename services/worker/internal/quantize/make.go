@@ -197,6 +197,9 @@ func (j *job) fill(ctx context.Context, result *Result) (err error) {
 		}
 	}
 	j.Progress(Storing, Unknown)
+	if err := j.unchanged(ctx); err != nil {
+		return err
+	}
 	if r.SHA256, r.Size, err = settle(ctx, file); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package quantize
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -221,6 +222,43 @@ func TestRoom(t *testing.T) {
 		}
 		r.wantRan(name)
 		r.nothingLeft(name)
+	}
+}
+
+// A source that is changed while it is read leaves nothing that would be found by
+// its hash later.
+func TestASourceThatChanges(t *testing.T) {
+	for name, text := range map[string]string{"measured": "a text", "not measured": ""} {
+		r := newRig(t, nil)
+		r.order.Text = []byte(text)
+		r.order.Progress = func(Phase, int) {
+			if err := os.WriteFile(r.order.Source.Path, []byte(quantizetest.Magic+"other weights"), 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+		_, err := r.make(t.Context(), r.order)
+		if apierr.ReasonOf(err) != apierr.FailedPrecondition || !strings.Contains(err.Error(), "were changed while") {
+			t.Errorf("%s: %v", name, err)
+		}
+		r.nothingLeft(name)
+		for _, dir := range []string{dirMade, dirMeasured} {
+			if kept, err := os.ReadDir(r.maker.path(dir)); err != nil || len(kept) > 0 {
+				t.Errorf("%s: kept %v, %v", name, kept, err)
+			}
+		}
+	}
+}
+
+// A program that fails on a full disk need not say so.
+func TestADiskThatFillsUp(t *testing.T) {
+	free := int64(math.MaxInt64)
+	r := newRig(t, func(_ *Config, p *Parts) {
+		p.DiskFree = func(string) (int64, error) { return free, nil }
+	})
+	r.tools.Quantize(quantizetest.Crash)
+	r.order.Progress = func(Phase, int) { free = 0 }
+	if _, err := r.make(t.Context(), r.order); apierr.ReasonOf(err) != apierr.FailedPrecondition || !strings.Contains(err.Error(), "disk is full") {
+		t.Errorf("got %v", err)
 	}
 }
 

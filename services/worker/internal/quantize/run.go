@@ -60,10 +60,15 @@ func says(failure error, texts ...string) bool {
 	return false
 }
 
-// explain turns how a program ended into an error for the caller.
-func explain(failure error) error {
+// nearlyFull is what a disk has free when a program ran into its end.
+const nearlyFull = 4 << 20
+
+// explain turns how a program ended into an error for the caller. Not every program
+// says that it was the disk.
+func (j *job) explain(failure error) error {
+	free, err := j.parts.DiskFree(j.cfg.Directory)
 	switch {
-	case says(failure, "no space left on device", "disk quota exceeded"):
+	case err == nil && free < nearlyFull, says(failure, "no space left on device", "disk quota exceeded"):
 		return apierr.New(apierr.FailedPrecondition, "the worker's disk is full: %v", failure)
 	case says(failure, "requantizing from type"):
 		return errQuantized()

@@ -34,7 +34,7 @@ func (j *job) quantize(ctx context.Context, file string) (string, error) {
 		return "", err
 	}
 	if failure != nil {
-		return "", explain(failure)
+		return "", j.explain(failure)
 	}
 	if _, err := os.Stat(file); err != nil {
 		return "", apierr.Wrap(apierr.EngineFailed, err, "llama-quantize ended without an error, and made no file")
@@ -59,6 +59,11 @@ func (j *job) measure(ctx context.Context, phase Phase, path, weights string) (*
 	p, err := j.perplexity(ctx, phase, path)
 	if err != nil {
 		return nil, err
+	}
+	if phase == MeasuringSource {
+		if err := j.unchanged(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return p, j.remember(measureKey(weights, j.text, j.Window), *p)
 }
@@ -100,12 +105,22 @@ func (j *job) perplexity(ctx context.Context, phase Phase, path string) (*Perple
 	case needed > 0: // it ends without an error then
 		return nil, apierr.Invalid("text", "the text has %d tokens, and two windows of %d need at least %d: give a longer text or a smaller window", got, j.Window, needed)
 	case failure != nil:
-		return nil, explain(failure)
+		return nil, j.explain(failure)
 	case result == nil || chunks == 0:
 		return nil, apierr.New(apierr.EngineFailed, "llama-perplexity ended without a perplexity")
 	}
 	result.Tokens = int64(chunks) * scored(j.Window)
 	return result, nil
+}
+
+// unchanged sees that the source is what its hash says now that it was read: what
+// is kept is found by that hash, whoever asks for it later.
+func (j *job) unchanged(ctx context.Context) error {
+	err := j.parts.Verify(ctx, j.Source.Path, j.Source.SHA256)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return apierr.Wrap(apierr.FailedPrecondition, err, "the weights were changed while they were worked on, and nothing was kept: put them back and try again")
 }
 
 // scored is how many tokens of a window are predicted: of its second half all but
