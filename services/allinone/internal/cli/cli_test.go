@@ -389,25 +389,3 @@ func TestFailedChatPrintsNothingToStdout(t *testing.T) {
 		t.Errorf("code %d, stdout %q", code, out)
 	}
 }
-
-func TestCellsOfObjects(t *testing.T) {
-	for want, v := range map[string]map[string]any{
-		"-":                   {},
-		"a=1, b=-, c=x y":     {"c": "x\ny", "b": nil, "a": json.Number("1")},
-		`{"a":{"b":1},"c":2}`: {"a": map[string]any{"b": 1}, "c": 2},
-	} {
-		if got := cell(v); got != want {
-			t.Errorf("%v: %q, want %q", v, got, want)
-		}
-	}
-}
-
-// TestUpRefusesUnknownNames holds that `up`, like the services, does not pass
-// over a name in the environment that looks like a setting.
-func TestUpRefusesUnknownNames(t *testing.T) {
-	t.Setenv("POTERNE_FOO_BAR", "1")
-	code, _, stderr := run(t, http.NotFoundHandler(), "", "up", "--data-dir", t.TempDir(), "--http-addr", "nowhere")
-	if code != 2 || !strings.Contains(stderr, "POTERNE_FOO_BAR: is not a setting") || !strings.Contains(stderr, "--http-addr") {
-		t.Errorf("exit code %d: %s", code, stderr)
-	}
-}
