@@ -1,5 +1,5 @@
 // Package fusion puts the legs of a hybrid search together. It knows only
-// scores; start reading at Standardised.
+// scores; start reading at Fuse.
 package fusion
 
 import (
@@ -8,9 +8,6 @@ import (
 	"slices"
 )
 
-// NameStandardised is how explanations call Standardised.
-const NameStandardised = "standardised"
-
 // Scored is one chunk that a leg found.
 type Scored struct {
 	// ID is the chunk's id; it decides between equal scores.
@@ -18,9 +15,10 @@ type Scored struct {
 	Score float64
 }
 
-// Leg is one ranking, best first.
+// Leg is one ranking, in any order: the best score is the best hit.
 type Leg struct {
-	Name   string
+	Name string
+	// Weight is how much the leg counts, 0 or more, by proportion to the others'.
 	Weight float64
 	Hits   []Scored
 }
@@ -33,7 +31,7 @@ type Part struct {
 	Score float64
 	// Normalized is the score on the common scale.
 	Normalized float64
-	// Weight is the leg's weight.
+	// Weight is the leg's share of all weights.
 	Weight float64
 }
 
@@ -44,30 +42,28 @@ type Result struct {
 	Parts []Part
 }
 
-// scaleHits is how many of a leg's best hits give its mean and deviation. A
-// leg may be longer, when many results are asked for, without another scale.
-const scaleHits = 100
-
-// Standardised sums, for every chunk, the legs' standard scores: a leg's score
-// less the mean of the leg's best hundred, over their deviation, times the leg's
-// weight over all weights. A chunk that a leg did not find counts as the leg's worst hit: the
-// leg's bound is all that is known of it. A leg whose scores are all equal says
-// nothing and counts 0. Results are ordered best first, ties by id.
-//
-// Standard scores need no tuning and beat reciprocal ranks in M. Montague and
-// J. Aslam, "Relevance Score Normalization for Metasearch" (CIKM 2001).
-func Standardised(legs []Leg) []Result {
-	total := 0.0
+// Fuse returns what the legs found, best first, ties by id. A result's score is
+// the sum of its normalised scores, each times the leg's share of all weights.
+// A leg of weight 0 brings no results of its own, so that a leg which has all
+// the weight ranks as if it were alone; without any weight there are none. It
+// is safe for concurrent use and leaves the legs as they are.
+func Fuse(m Method, legs []Leg) []Result {
+	total, active := 0.0, 0
 	for _, l := range legs {
 		total += l.Weight
-	}
-	if total <= 0 {
-		total = 1
+		if l.Weight > 0 {
+			active++
+		}
 	}
 	at := make(map[string]int)
 	var out []Result
-	for _, l := range legs {
-		for _, h := range l.Hits {
+	ranked := make([][]Scored, len(legs))
+	for i, l := range legs {
+		ranked[i] = rank(l.Hits)
+		if l.Weight <= 0 {
+			continue
+		}
+		for _, h := range ranked[i] {
 			if _, ok := at[h.ID]; !ok {
 				at[h.ID] = len(out)
 				out = append(out, Result{ID: h.ID, Parts: make([]Part, len(legs))})
@@ -75,13 +71,15 @@ func Standardised(legs []Leg) []Result {
 		}
 	}
 	for i, l := range legs {
-		s := scaleOf(l.Hits)
+		s := m.scaleOf(ranked[i])
 		for j := range out {
-			out[j].Parts[i] = Part{Normalized: s.worst(), Weight: l.Weight / total}
+			out[j].Parts[i] = Part{Normalized: s.missing(), Weight: l.Weight / total}
 		}
-		for rank, h := range l.Hits {
-			p := &out[at[h.ID]].Parts[i]
-			p.Rank, p.Score, p.Normalized = rank+1, h.Score, s.of(h.Score)
+		for place, h := range ranked[i] {
+			if j, ok := at[h.ID]; ok {
+				p := &out[j].Parts[i]
+				p.Rank, p.Score, p.Normalized = place+1, h.Score, s.of(place+1, h.Score)
+			}
 		}
 	}
 	for i := range out {
@@ -89,17 +87,20 @@ func Standardised(legs []Leg) []Result {
 			out[i].Score += p.Weight * p.Normalized
 		}
 	}
-	slices.SortFunc(out, func(a, b Result) int {
-		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.ID, b.ID))
-	})
+	if active > 1 { // one leg has its order already, also where the scale rounds
+		slices.SortFunc(out, func(a, b Result) int {
+			return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.ID, b.ID))
+		})
+	}
 	return out
 }
 
-// Single is the ranking of one leg alone, in the form of Standardised: the
-// score is the leg's own.
+// Single is the ranking of one leg alone, in the form of Fuse: the score is the
+// leg's own.
 func Single(leg Leg) []Result {
-	out := make([]Result, len(leg.Hits))
-	for i, h := range leg.Hits {
+	hits := rank(leg.Hits)
+	out := make([]Result, len(hits))
+	for i, h := range hits {
 		out[i] = Result{
 			ID: h.ID, Score: h.Score,
 			Parts: []Part{{Rank: i + 1, Score: h.Score, Normalized: h.Score, Weight: 1}},
@@ -108,35 +109,22 @@ func Single(leg Leg) []Result {
 	return out
 }
 
-// scale is a leg's mean, deviation and lowest score.
-type scale struct{ mean, deviation, lowest float64 }
+// most is beyond any leg's score; squares and sums of it are still numbers.
+const most = 1e100
 
-func scaleOf(hits []Scored) scale {
-	if len(hits) == 0 {
-		return scale{}
+// rank returns the hits best first, ties by id, with scores that can be reckoned
+// with: one that is no number is the worst.
+func rank(hits []Scored) []Scored {
+	out := make([]Scored, len(hits))
+	for i, h := range hits {
+		if math.IsNaN(h.Score) {
+			h.Score = -most
+		}
+		h.Score = min(max(h.Score, -most), most)
+		out[i] = h
 	}
-	s := scale{lowest: hits[len(hits)-1].Score}
-	hits = hits[:min(len(hits), scaleHits)]
-	for _, h := range hits {
-		s.mean += h.Score
-	}
-	s.mean /= float64(len(hits))
-	for _, h := range hits {
-		d := h.Score - s.mean
-		s.deviation += d * d
-	}
-	s.deviation = math.Sqrt(s.deviation / float64(len(hits)))
-	return s
+	slices.SortFunc(out, func(a, b Scored) int {
+		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.ID, b.ID))
+	})
+	return out
 }
-
-// tiny is a deviation that is only rounding.
-const tiny = 1e-9
-
-func (s scale) of(score float64) float64 {
-	if s.deviation <= tiny*max(1, math.Abs(s.mean)) {
-		return 0
-	}
-	return (score - s.mean) / s.deviation
-}
-
-func (s scale) worst() float64 { return s.of(s.lowest) }

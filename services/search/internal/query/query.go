@@ -61,6 +61,11 @@ type Request struct {
 	TopK       int
 	Mode       Mode
 	Filter     string
+	// Fusion is how a hybrid search puts its legs together; empty for the
+	// collection's way.
+	Fusion fusion.Method
+	// Weights are those of its legs; nil for the collection's.
+	Weights *store.Weights
 }
 
 // Hit is one passage that answers.
@@ -76,8 +81,10 @@ type Answer struct {
 	Generation int64
 	// Mode is the one that was used, and Legs the names of its legs, in the order
 	// of every hit's parts.
-	Mode     Mode
-	Legs     []string
+	Mode Mode
+	Legs []string
+	// Fusion is how the legs were put together; empty when there was one.
+	Fusion   fusion.Method
 	Warnings []string
 }
 
@@ -103,7 +110,21 @@ func (s *Searcher) Search(ctx context.Context, c store.Collection, req Request) 
 	if a.Mode != Vector {
 		q.Terms = terms
 	}
-	return s.find(ctx, c, q, req.TopK, a, terms)
+	if a.Mode == Hybrid {
+		a.Fusion = req.Fusion.Or(fusion.Method(c.Fusion)).Or(fusion.Standardised)
+	}
+	return s.find(ctx, c, q, req.TopK, a, weightsOf(c, req), terms)
+}
+
+// weightsOf returns the legs' weights: the request's, else the collection's,
+// else the same for both.
+func weightsOf(c store.Collection, req Request) store.Weights {
+	for _, w := range []*store.Weights{req.Weights, c.Weights} {
+		if w != nil {
+			return *w
+		}
+	}
+	return store.Weights{Lexical: 1, Vector: 1}
 }
 
 func parse(s string) (filter.Node, error) {
@@ -140,7 +161,7 @@ func (s *Searcher) embed(ctx context.Context, c store.Collection, query string) 
 // replaced before it was read.
 const searches = 3
 
-func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, topK int, a Answer, terms []analysis.Term) (Answer, error) {
+func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, topK int, a Answer, w store.Weights, terms []analysis.Term) (Answer, error) {
 	ic, err := s.indexes.Collection(ctx, c)
 	if err != nil {
 		return Answer{}, err
@@ -150,7 +171,7 @@ func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, 
 		if err != nil {
 			return Answer{}, outage.OfIndex(err)
 		}
-		results, names, refs := fuse(legs, a.Mode)
+		results, names, refs := fuse(legs, a, w)
 		results = results[:min(len(results), topK)]
 		wanted := make([]store.Ref, len(results))
 		for i, r := range results {
@@ -186,27 +207,29 @@ func (s *Searcher) refresh(ctx context.Context, c store.Collection) (index.Colle
 	return s.indexes.CatchUp(ctx, c, g)
 }
 
-// fuse puts the legs of the mode together.
-func fuse(legs index.Legs, mode Mode) (results []fusion.Result, names []string, refs map[string]store.Ref) {
+// fuse puts the legs of the answer's mode together, its way.
+func fuse(legs index.Legs, a Answer, w store.Weights) (results []fusion.Result, names []string, refs map[string]store.Ref) {
 	refs = make(map[string]store.Ref, len(legs.Lexical)+len(legs.Vector))
-	leg := func(name string, hits []index.Hit) fusion.Leg {
+	leg := func(name string, weight float64, hits []index.Hit) fusion.Leg {
 		names = append(names, name)
-		l := fusion.Leg{Name: name, Weight: 1, Hits: make([]fusion.Scored, len(hits))}
+		l := fusion.Leg{Name: name, Weight: weight, Hits: make([]fusion.Scored, len(hits))}
 		for i, h := range hits {
 			l.Hits[i] = fusion.Scored{ID: h.ChunkID, Score: h.Score}
 			refs[h.ChunkID] = store.Ref{No: h.No, Number: h.Chunk}
 		}
 		return l
 	}
-	switch mode {
+	lexical := func() fusion.Leg { return leg(string(Lexical), w.Lexical, legs.Lexical) }
+	vector := func() fusion.Leg { return leg(string(Vector), w.Vector, legs.Vector) }
+	switch a.Mode {
 	case Lexical:
-		return fusion.Single(leg(string(Lexical), legs.Lexical)), names, refs
+		return fusion.Single(lexical()), names, refs
 	case Vector:
-		return fusion.Single(leg(string(Vector), legs.Vector)), names, refs
+		return fusion.Single(vector()), names, refs
 	case Hybrid:
 		fallthrough
 	default:
-		both := []fusion.Leg{leg(string(Lexical), legs.Lexical), leg(string(Vector), legs.Vector)}
-		return fusion.Standardised(both), names, refs
+		both := []fusion.Leg{lexical(), vector()}
+		return fusion.Fuse(a.Fusion, both), names, refs
 	}
 }

@@ -23,9 +23,13 @@ func (s *Server) CreateCollection(ctx context.Context, req *searchv1.CreateColle
 	if err := s.o.Models.Check(ctx, model); err != nil {
 		return nil, err
 	}
+	weights, err := weightsOf(req.GetWeights())
+	if err != nil {
+		return nil, err
+	}
 	c, err := s.o.Store.CreateCollection(ctx, store.Collection{
 		Tenant: who.tenant, ID: req.GetId(), UID: s.o.IDs.New(), DisplayName: req.GetDisplayName(),
-		EmbeddingModel: model,
+		EmbeddingModel: model, Fusion: req.GetFusion(), Weights: weights,
 	}, s.o.MaxCollections)
 	if err != nil {
 		return nil, err

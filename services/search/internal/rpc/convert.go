@@ -10,7 +10,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
-	"github.com/poterne/poterne/services/search/internal/fusion"
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/query"
 	"github.com/poterne/poterne/services/search/internal/store"
@@ -20,6 +19,7 @@ func collectionToProto(c store.Collection) *searchv1.Collection {
 	return &searchv1.Collection{
 		Id: c.ID, DisplayName: c.DisplayName, EmbeddingModel: c.EmbeddingModel, EmbeddingDigest: c.EmbeddingDigest,
 		DocumentCount: int32of(c.DocumentCount), ChunkCount: int32of(c.ChunkCount), Generation: c.Generation,
+		Fusion: c.Fusion, Weights: weightsToProto(c.Weights),
 		CreateTime: timestamppb.New(c.CreateTime), UpdateTime: timestamppb.New(c.UpdateTime),
 	}
 }
@@ -70,7 +70,7 @@ func resultToProto(i int, r ingest.Result) *searchv1.DocumentResult {
 	return out
 }
 
-func hitToProto(h query.Hit, legs []string, fused, explain bool) (*searchv1.Hit, error) {
+func hitToProto(h query.Hit, a query.Answer, explain bool) (*searchv1.Hit, error) {
 	metadata, err := metadataToProto(h.Passage.Metadata)
 	if err != nil {
 		return nil, err
@@ -83,13 +83,10 @@ func hitToProto(h query.Hit, legs []string, fused, explain bool) (*searchv1.Hit,
 	if !explain {
 		return out, nil
 	}
-	out.Explanation = &searchv1.Explanation{}
-	if fused {
-		out.Explanation.Fusion = fusion.NameStandardised
-	}
+	out.Explanation = &searchv1.Explanation{Fusion: string(a.Fusion)}
 	for i, p := range h.Parts {
 		out.Explanation.Legs = append(out.Explanation.Legs, &searchv1.LegExplanation{
-			Leg: legs[i], Rank: int32of(p.Rank), Score: p.Score, NormalizedScore: p.Normalized, Weight: p.Weight,
+			Leg: a.Legs[i], Rank: int32of(p.Rank), Score: p.Score, NormalizedScore: p.Normalized, Weight: p.Weight,
 		})
 	}
 	return out, nil

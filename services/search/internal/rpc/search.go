@@ -8,6 +8,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/search/internal/fusion"
 	"github.com/poterne/poterne/services/search/internal/query"
 )
 
@@ -27,17 +28,22 @@ func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*sear
 	if strings.TrimSpace(req.GetQuery()) == "" {
 		return nil, apierr.Invalid("query", "must not be blank")
 	}
+	weights, err := weightsOf(req.GetWeights())
+	if err != nil {
+		return nil, err
+	}
 	a, err := s.o.Searcher.Search(ctx, c, query.Request{
 		Principals: who.principals, Query: req.GetQuery(), Filter: req.GetFilter(),
-		TopK: min(int(cmp.Or(max(0, req.GetTopK()), defaultTopK)), maxTopK),
-		Mode: query.Mode(cmp.Or(req.GetMode(), string(query.Hybrid))),
+		TopK:   min(int(cmp.Or(max(0, req.GetTopK()), defaultTopK)), maxTopK),
+		Mode:   query.Mode(cmp.Or(req.GetMode(), string(query.Hybrid))),
+		Fusion: fusion.Method(req.GetFusion()), Weights: weights,
 	})
 	if err != nil {
 		return nil, err
 	}
 	resp := &searchv1.SearchResponse{Generation: a.Generation, Mode: string(a.Mode), Warnings: a.Warnings}
 	for _, h := range a.Hits {
-		out, err := hitToProto(h, a.Legs, a.Mode == query.Hybrid, req.GetExplain())
+		out, err := hitToProto(h, a, req.GetExplain())
 		if err != nil {
 			return nil, err
 		}

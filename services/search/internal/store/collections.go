@@ -20,23 +20,32 @@ func migrationsFS() (fs.FS, error) {
 }
 
 const collectionColumns = `tenant, id, uid, display_name, embedding_model, embedding_digest, dimensions,
-	document_count, chunk_count, generation, create_time, update_time`
+	document_count, chunk_count, generation, fusion, lexical_weight, vector_weight, create_time, update_time`
 
 type scanner interface{ Scan(dest ...any) error }
 
 func scanCollection(row scanner) (Collection, error) {
 	var c Collection
 	var created, updated int64
+	var w Weights
 	err := row.Scan(&c.Tenant, &c.ID, &c.UID, &c.DisplayName, &c.EmbeddingModel, &c.EmbeddingDigest, &c.Dimensions,
-		&c.DocumentCount, &c.ChunkCount, &c.Generation, &created, &updated)
+		&c.DocumentCount, &c.ChunkCount, &c.Generation,
+		&c.Fusion, &w.Lexical, &w.Vector, &created, &updated)
+	if w != (Weights{}) {
+		c.Weights = &w
+	}
 	c.CreateTime, c.UpdateTime = fromNanos(created), fromNanos(updated)
 	return c, err
 }
 
-// CreateCollection adds a collection. Of c only Tenant, ID, UID, DisplayName
-// and EmbeddingModel are used. maxPerTenant bounds the tenant's collections.
+// CreateCollection adds a collection. Of c only Tenant, ID, UID, DisplayName,
+// EmbeddingModel, Fusion and Weights are used. maxPerTenant bounds the tenant's collections.
 func (s *Store) CreateCollection(ctx context.Context, c Collection, maxPerTenant int) (Collection, error) {
 	now := s.now()
+	var w Weights // both 0: none
+	if c.Weights != nil {
+		w = *c.Weights
+	}
 	err := s.db.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var count int
 		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM search_collections WHERE tenant = $1`, c.Tenant).Scan(&count); err != nil {
@@ -47,9 +56,10 @@ func (s *Store) CreateCollection(ctx context.Context, c Collection, maxPerTenant
 		}
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO search_collections
-				(tenant, id, uid, display_name, embedding_model, generation, forgotten, create_time, update_time)
-			VALUES ($1, $2, $3, $4, $5, 1, 1, $6, $6)`,
-			c.Tenant, c.ID, c.UID, c.DisplayName, c.EmbeddingModel, now)
+				(tenant, id, uid, display_name, embedding_model, fusion, lexical_weight, vector_weight,
+				 generation, forgotten, create_time, update_time)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, 1, $9, $9)`,
+			c.Tenant, c.ID, c.UID, c.DisplayName, c.EmbeddingModel, c.Fusion, w.Lexical, w.Vector, now)
 		if sqldb.IsUnique(err) {
 			return apierr.New(apierr.AlreadyExists, "there is a collection %q already", c.ID).WithField("id")
 		}

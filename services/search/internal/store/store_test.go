@@ -46,6 +46,8 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 		"passages":     passagesOfVersions,
 		"many ids":     manyIDs,
 		"order of ids": idsAreInByteOrder,
+		"fusion":       fusionIsTheCollections,
+		"migration":    fusionMigrates,
 	} {
 		t.Run(name, func(t *testing.T) { test(fixture{t, open(t, dsn(t))}) })
 	}

@@ -19,9 +19,17 @@ type Collection struct {
 	ChunkCount    int
 	// Generation grows with every visible write; it begins at 1.
 	Generation int64
+	// Fusion is how searches that do not say put the legs together; "" for the
+	// service's way.
+	Fusion string
+	// Weights are the legs' for searches that do not say; nil: alike.
+	Weights    *Weights
 	CreateTime time.Time
 	UpdateTime time.Time
 }
+
+// Weights say how much each leg of a search counts, by their proportion.
+type Weights struct{ Lexical, Vector float64 }
 
 // Document is one version of a document.
 type Document struct {

@@ -7,6 +7,7 @@
 package searchv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	structpb "google.golang.org/protobuf/types/known/structpb"
@@ -44,7 +45,12 @@ type Collection struct {
 	// When it was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When a document changed last.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// How its searches put the legs together when they do not say; empty:
+	// `standardised`.
+	Fusion string `protobuf:"bytes,10,opt,name=fusion,proto3" json:"fusion,omitempty"`
+	// What its searches weigh the legs by when they do not say; missing: alike.
+	Weights       *LegWeights `protobuf:"bytes,11,opt,name=weights,proto3" json:"weights,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -142,6 +148,76 @@ func (x *Collection) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Collection) GetFusion() string {
+	if x != nil {
+		return x.Fusion
+	}
+	return ""
+}
+
+func (x *Collection) GetWeights() *LegWeights {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
+}
+
+// How much each leg of a hybrid search counts. Only their proportion matters:
+// 2 and 1 are 200 and 100. A leg of weight 0 brings no hits. Not both are 0.
+type LegWeights struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// That of the lexical leg, 0 to 1000.
+	Lexical float64 `protobuf:"fixed64,1,opt,name=lexical,proto3" json:"lexical,omitempty"`
+	// That of the vector leg, 0 to 1000.
+	Vector        float64 `protobuf:"fixed64,2,opt,name=vector,proto3" json:"vector,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LegWeights) Reset() {
+	*x = LegWeights{}
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LegWeights) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LegWeights) ProtoMessage() {}
+
+func (x *LegWeights) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LegWeights.ProtoReflect.Descriptor instead.
+func (*LegWeights) Descriptor() ([]byte, []int) {
+	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *LegWeights) GetLexical() float64 {
+	if x != nil {
+		return x.Lexical
+	}
+	return 0
+}
+
+func (x *LegWeights) GetVector() float64 {
+	if x != nil {
+		return x.Vector
+	}
+	return 0
+}
+
 // Who may read a document.
 type AccessList struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -155,7 +231,7 @@ type AccessList struct {
 
 func (x *AccessList) Reset() {
 	*x = AccessList{}
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[1]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -167,7 +243,7 @@ func (x *AccessList) String() string {
 func (*AccessList) ProtoMessage() {}
 
 func (x *AccessList) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[1]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -180,7 +256,7 @@ func (x *AccessList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessList.ProtoReflect.Descriptor instead.
 func (*AccessList) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{1}
+	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *AccessList) GetPrincipals() []string {
@@ -217,7 +293,7 @@ type Document struct {
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[2]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -229,7 +305,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[2]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -242,7 +318,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{2}
+	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Document) GetId() string {
@@ -310,9 +386,10 @@ type LegExplanation struct {
 	Rank int32 `protobuf:"varint,2,opt,name=rank,proto3" json:"rank,omitempty"`
 	// The leg's own score: BM25, or cosine similarity.
 	Score float64 `protobuf:"fixed64,3,opt,name=score,proto3" json:"score,omitempty"`
-	// The score after it was put on the common scale.
+	// The score after it was put on the common scale, also that of a hit that the
+	// leg did not find.
 	NormalizedScore float64 `protobuf:"fixed64,4,opt,name=normalized_score,json=normalizedScore,proto3" json:"normalized_score,omitempty"`
-	// The leg's weight in the sum.
+	// The leg's weight in the sum: its share of all weights.
 	Weight        float64 `protobuf:"fixed64,5,opt,name=weight,proto3" json:"weight,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -320,7 +397,7 @@ type LegExplanation struct {
 
 func (x *LegExplanation) Reset() {
 	*x = LegExplanation{}
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[3]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -332,7 +409,7 @@ func (x *LegExplanation) String() string {
 func (*LegExplanation) ProtoMessage() {}
 
 func (x *LegExplanation) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[3]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -345,7 +422,7 @@ func (x *LegExplanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LegExplanation.ProtoReflect.Descriptor instead.
 func (*LegExplanation) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{3}
+	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *LegExplanation) GetLeg() string {
@@ -388,7 +465,8 @@ type Explanation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The hit in each leg.
 	Legs []*LegExplanation `protobuf:"bytes,1,rep,name=legs,proto3" json:"legs,omitempty"`
-	// How the legs were put together, for example `standardised`.
+	// How the legs were put together: `standardised`, `reciprocal_rank` or
+	// `min_max`; empty when there was one leg.
 	Fusion        string `protobuf:"bytes,2,opt,name=fusion,proto3" json:"fusion,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -396,7 +474,7 @@ type Explanation struct {
 
 func (x *Explanation) Reset() {
 	*x = Explanation{}
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[4]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -408,7 +486,7 @@ func (x *Explanation) String() string {
 func (*Explanation) ProtoMessage() {}
 
 func (x *Explanation) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[4]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -421,7 +499,7 @@ func (x *Explanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
 func (*Explanation) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{4}
+	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Explanation) GetLegs() []*LegExplanation {
@@ -468,7 +546,7 @@ type Hit struct {
 
 func (x *Hit) Reset() {
 	*x = Hit{}
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[5]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -480,7 +558,7 @@ func (x *Hit) String() string {
 func (*Hit) ProtoMessage() {}
 
 func (x *Hit) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[5]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -493,7 +571,7 @@ func (x *Hit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hit.ProtoReflect.Descriptor instead.
 func (*Hit) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{5}
+	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Hit) GetDocumentId() string {
@@ -570,7 +648,7 @@ var File_poterne_search_v1_resources_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"!poterne/search/v1/resources.proto\x12\x11poterne.search.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x02\n" +
+	"!poterne/search/v1/resources.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x03\n" +
 	"\n" +
 	"Collection\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
@@ -586,7 +664,14 @@ const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\",\n" +
+	"updateTime\x12\x16\n" +
+	"\x06fusion\x18\n" +
+	" \x01(\tR\x06fusion\x127\n" +
+	"\aweights\x18\v \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\"p\n" +
+	"\n" +
+	"LegWeights\x121\n" +
+	"\alexical\x18\x01 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00@\x8f@)\x00\x00\x00\x00\x00\x00\x00\x00R\alexical\x12/\n" +
+	"\x06vector\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00@\x8f@)\x00\x00\x00\x00\x00\x00\x00\x00R\x06vector\",\n" +
 	"\n" +
 	"AccessList\x12\x1e\n" +
 	"\n" +
@@ -641,32 +726,34 @@ func file_poterne_search_v1_resources_proto_rawDescGZIP() []byte {
 	return file_poterne_search_v1_resources_proto_rawDescData
 }
 
-var file_poterne_search_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_poterne_search_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_poterne_search_v1_resources_proto_goTypes = []any{
 	(*Collection)(nil),            // 0: poterne.search.v1.Collection
-	(*AccessList)(nil),            // 1: poterne.search.v1.AccessList
-	(*Document)(nil),              // 2: poterne.search.v1.Document
-	(*LegExplanation)(nil),        // 3: poterne.search.v1.LegExplanation
-	(*Explanation)(nil),           // 4: poterne.search.v1.Explanation
-	(*Hit)(nil),                   // 5: poterne.search.v1.Hit
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 7: google.protobuf.Struct
+	(*LegWeights)(nil),            // 1: poterne.search.v1.LegWeights
+	(*AccessList)(nil),            // 2: poterne.search.v1.AccessList
+	(*Document)(nil),              // 3: poterne.search.v1.Document
+	(*LegExplanation)(nil),        // 4: poterne.search.v1.LegExplanation
+	(*Explanation)(nil),           // 5: poterne.search.v1.Explanation
+	(*Hit)(nil),                   // 6: poterne.search.v1.Hit
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 8: google.protobuf.Struct
 }
 var file_poterne_search_v1_resources_proto_depIdxs = []int32{
-	6, // 0: poterne.search.v1.Collection.create_time:type_name -> google.protobuf.Timestamp
-	6, // 1: poterne.search.v1.Collection.update_time:type_name -> google.protobuf.Timestamp
-	7, // 2: poterne.search.v1.Document.metadata:type_name -> google.protobuf.Struct
-	1, // 3: poterne.search.v1.Document.acl:type_name -> poterne.search.v1.AccessList
-	6, // 4: poterne.search.v1.Document.create_time:type_name -> google.protobuf.Timestamp
-	6, // 5: poterne.search.v1.Document.update_time:type_name -> google.protobuf.Timestamp
-	3, // 6: poterne.search.v1.Explanation.legs:type_name -> poterne.search.v1.LegExplanation
-	7, // 7: poterne.search.v1.Hit.metadata:type_name -> google.protobuf.Struct
-	4, // 8: poterne.search.v1.Hit.explanation:type_name -> poterne.search.v1.Explanation
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	7,  // 0: poterne.search.v1.Collection.create_time:type_name -> google.protobuf.Timestamp
+	7,  // 1: poterne.search.v1.Collection.update_time:type_name -> google.protobuf.Timestamp
+	1,  // 2: poterne.search.v1.Collection.weights:type_name -> poterne.search.v1.LegWeights
+	8,  // 3: poterne.search.v1.Document.metadata:type_name -> google.protobuf.Struct
+	2,  // 4: poterne.search.v1.Document.acl:type_name -> poterne.search.v1.AccessList
+	7,  // 5: poterne.search.v1.Document.create_time:type_name -> google.protobuf.Timestamp
+	7,  // 6: poterne.search.v1.Document.update_time:type_name -> google.protobuf.Timestamp
+	4,  // 7: poterne.search.v1.Explanation.legs:type_name -> poterne.search.v1.LegExplanation
+	8,  // 8: poterne.search.v1.Hit.metadata:type_name -> google.protobuf.Struct
+	5,  // 9: poterne.search.v1.Hit.explanation:type_name -> poterne.search.v1.Explanation
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_poterne_search_v1_resources_proto_init() }
@@ -680,7 +767,7 @@ func file_poterne_search_v1_resources_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_search_v1_resources_proto_rawDesc), len(file_poterne_search_v1_resources_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -36,8 +36,13 @@ type CreateCollectionRequest struct {
 	// The model whose vectors the collection is searched by; empty for the
 	// service's default.
 	EmbeddingModel string `protobuf:"bytes,3,opt,name=embedding_model,json=embeddingModel,proto3" json:"embedding_model,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// How its searches put the legs together when they do not say:
+	// `standardised` (the default), `reciprocal_rank` or `min_max`.
+	Fusion string `protobuf:"bytes,4,opt,name=fusion,proto3" json:"fusion,omitempty"`
+	// What its searches weigh the legs by when they do not say; missing: alike.
+	Weights       *LegWeights `protobuf:"bytes,5,opt,name=weights,proto3" json:"weights,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateCollectionRequest) Reset() {
@@ -89,6 +94,20 @@ func (x *CreateCollectionRequest) GetEmbeddingModel() string {
 		return x.EmbeddingModel
 	}
 	return ""
+}
+
+func (x *CreateCollectionRequest) GetFusion() string {
+	if x != nil {
+		return x.Fusion
+	}
+	return ""
+}
+
+func (x *CreateCollectionRequest) GetWeights() *LegWeights {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
 }
 
 // The new collection.
@@ -1026,7 +1045,12 @@ type SearchRequest struct {
 	// `year >= 2020 AND lang = "fr"`. At most 4096 characters.
 	Filter string `protobuf:"bytes,5,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Whether hits tell why they rank where they do.
-	Explain       bool `protobuf:"varint,6,opt,name=explain,proto3" json:"explain,omitempty"`
+	Explain bool `protobuf:"varint,6,opt,name=explain,proto3" json:"explain,omitempty"`
+	// How a hybrid search puts the legs together: `standardised` (standard
+	// scores), `reciprocal_rank` or `min_max`; empty for the collection's own.
+	Fusion string `protobuf:"bytes,7,opt,name=fusion,proto3" json:"fusion,omitempty"`
+	// What a hybrid search weighs the legs by; missing: by the collection's own.
+	Weights       *LegWeights `protobuf:"bytes,8,opt,name=weights,proto3" json:"weights,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1101,6 +1125,20 @@ func (x *SearchRequest) GetExplain() bool {
 		return x.Explain
 	}
 	return false
+}
+
+func (x *SearchRequest) GetFusion() string {
+	if x != nil {
+		return x.Fusion
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetWeights() *LegWeights {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
 }
 
 // What was found.
@@ -1190,11 +1228,13 @@ var File_poterne_search_v1_search_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a!poterne/search/v1/resources.proto\"\xac\x01\n" +
+	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a!poterne/search/v1/resources.proto\"\xae\x02\n" +
 	"\x17CreateCollectionRequest\x121\n" +
 	"\x02id\x18\x01 \x01(\tB!\xbaH\x1er\x1c2\x1a^[a-z0-9][a-z0-9_-]{0,62}$R\x02id\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x121\n" +
-	"\x0fembedding_model\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0eembeddingModel\"Y\n" +
+	"\x0fembedding_model\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0eembeddingModel\x12G\n" +
+	"\x06fusion\x18\x04 \x01(\tB/\xbaH,r*R\x00R\fstandardisedR\x0freciprocal_rankR\amin_maxR\x06fusion\x127\n" +
+	"\aweights\x18\x05 \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\"Y\n" +
 	"\x18CreateCollectionResponse\x12=\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\v2\x1d.poterne.search.v1.CollectionR\n" +
@@ -1268,7 +1308,7 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"collection\x12&\n" +
 	"\bdocument\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\bdocument\"\x18\n" +
-	"\x16DeleteDocumentResponse\"\xef\x01\n" +
+	"\x16DeleteDocumentResponse\"\xf1\x02\n" +
 	"\rSearchRequest\x12)\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\n" +
@@ -1279,7 +1319,9 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\x04topK\x124\n" +
 	"\x04mode\x18\x04 \x01(\tB \xbaH\x1dr\x1bR\x00R\x06hybridR\alexicalR\x06vectorR\x04mode\x12 \n" +
 	"\x06filter\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x06filter\x12\x18\n" +
-	"\aexplain\x18\x06 \x01(\bR\aexplain\"\xa5\x01\n" +
+	"\aexplain\x18\x06 \x01(\bR\aexplain\x12G\n" +
+	"\x06fusion\x18\a \x01(\tB/\xbaH,r*R\x00R\fstandardisedR\x0freciprocal_rankR\amin_maxR\x06fusion\x127\n" +
+	"\aweights\x18\b \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\"\xa5\x01\n" +
 	"\x0eSearchResponse\x12*\n" +
 	"\x04hits\x18\x01 \x03(\v2\x16.poterne.search.v1.HitR\x04hits\x12\x1e\n" +
 	"\n" +
@@ -1336,43 +1378,46 @@ var file_poterne_search_v1_search_proto_goTypes = []any{
 	(*DeleteDocumentResponse)(nil),       // 17: poterne.search.v1.DeleteDocumentResponse
 	(*SearchRequest)(nil),                // 18: poterne.search.v1.SearchRequest
 	(*SearchResponse)(nil),               // 19: poterne.search.v1.SearchResponse
-	(*Collection)(nil),                   // 20: poterne.search.v1.Collection
-	(*Document)(nil),                     // 21: poterne.search.v1.Document
-	(*Hit)(nil),                          // 22: poterne.search.v1.Hit
+	(*LegWeights)(nil),                   // 20: poterne.search.v1.LegWeights
+	(*Collection)(nil),                   // 21: poterne.search.v1.Collection
+	(*Document)(nil),                     // 22: poterne.search.v1.Document
+	(*Hit)(nil),                          // 23: poterne.search.v1.Hit
 }
 var file_poterne_search_v1_search_proto_depIdxs = []int32{
-	20, // 0: poterne.search.v1.CreateCollectionResponse.collection:type_name -> poterne.search.v1.Collection
-	20, // 1: poterne.search.v1.GetCollectionResponse.collection:type_name -> poterne.search.v1.Collection
-	20, // 2: poterne.search.v1.ListCollectionsResponse.collections:type_name -> poterne.search.v1.Collection
-	21, // 3: poterne.search.v1.BatchUpsertDocumentsRequest.documents:type_name -> poterne.search.v1.Document
-	10, // 4: poterne.search.v1.DocumentResult.error:type_name -> poterne.search.v1.DocumentError
-	9,  // 5: poterne.search.v1.BatchUpsertDocumentsResponse.results:type_name -> poterne.search.v1.DocumentResult
-	21, // 6: poterne.search.v1.GetDocumentResponse.document:type_name -> poterne.search.v1.Document
-	21, // 7: poterne.search.v1.ListDocumentsResponse.documents:type_name -> poterne.search.v1.Document
-	22, // 8: poterne.search.v1.SearchResponse.hits:type_name -> poterne.search.v1.Hit
-	0,  // 9: poterne.search.v1.SearchService.CreateCollection:input_type -> poterne.search.v1.CreateCollectionRequest
-	2,  // 10: poterne.search.v1.SearchService.GetCollection:input_type -> poterne.search.v1.GetCollectionRequest
-	4,  // 11: poterne.search.v1.SearchService.ListCollections:input_type -> poterne.search.v1.ListCollectionsRequest
-	6,  // 12: poterne.search.v1.SearchService.DeleteCollection:input_type -> poterne.search.v1.DeleteCollectionRequest
-	8,  // 13: poterne.search.v1.SearchService.BatchUpsertDocuments:input_type -> poterne.search.v1.BatchUpsertDocumentsRequest
-	12, // 14: poterne.search.v1.SearchService.GetDocument:input_type -> poterne.search.v1.GetDocumentRequest
-	14, // 15: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
-	16, // 16: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
-	18, // 17: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
-	1,  // 18: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
-	3,  // 19: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
-	5,  // 20: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
-	7,  // 21: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
-	11, // 22: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
-	13, // 23: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
-	15, // 24: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
-	17, // 25: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
-	19, // 26: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
-	18, // [18:27] is the sub-list for method output_type
-	9,  // [9:18] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	20, // 0: poterne.search.v1.CreateCollectionRequest.weights:type_name -> poterne.search.v1.LegWeights
+	21, // 1: poterne.search.v1.CreateCollectionResponse.collection:type_name -> poterne.search.v1.Collection
+	21, // 2: poterne.search.v1.GetCollectionResponse.collection:type_name -> poterne.search.v1.Collection
+	21, // 3: poterne.search.v1.ListCollectionsResponse.collections:type_name -> poterne.search.v1.Collection
+	22, // 4: poterne.search.v1.BatchUpsertDocumentsRequest.documents:type_name -> poterne.search.v1.Document
+	10, // 5: poterne.search.v1.DocumentResult.error:type_name -> poterne.search.v1.DocumentError
+	9,  // 6: poterne.search.v1.BatchUpsertDocumentsResponse.results:type_name -> poterne.search.v1.DocumentResult
+	22, // 7: poterne.search.v1.GetDocumentResponse.document:type_name -> poterne.search.v1.Document
+	22, // 8: poterne.search.v1.ListDocumentsResponse.documents:type_name -> poterne.search.v1.Document
+	20, // 9: poterne.search.v1.SearchRequest.weights:type_name -> poterne.search.v1.LegWeights
+	23, // 10: poterne.search.v1.SearchResponse.hits:type_name -> poterne.search.v1.Hit
+	0,  // 11: poterne.search.v1.SearchService.CreateCollection:input_type -> poterne.search.v1.CreateCollectionRequest
+	2,  // 12: poterne.search.v1.SearchService.GetCollection:input_type -> poterne.search.v1.GetCollectionRequest
+	4,  // 13: poterne.search.v1.SearchService.ListCollections:input_type -> poterne.search.v1.ListCollectionsRequest
+	6,  // 14: poterne.search.v1.SearchService.DeleteCollection:input_type -> poterne.search.v1.DeleteCollectionRequest
+	8,  // 15: poterne.search.v1.SearchService.BatchUpsertDocuments:input_type -> poterne.search.v1.BatchUpsertDocumentsRequest
+	12, // 16: poterne.search.v1.SearchService.GetDocument:input_type -> poterne.search.v1.GetDocumentRequest
+	14, // 17: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
+	16, // 18: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
+	18, // 19: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
+	1,  // 20: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
+	3,  // 21: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
+	5,  // 22: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
+	7,  // 23: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
+	11, // 24: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
+	13, // 25: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
+	15, // 26: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
+	17, // 27: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
+	19, // 28: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
+	20, // [20:29] is the sub-list for method output_type
+	11, // [11:20] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_poterne_search_v1_search_proto_init() }
