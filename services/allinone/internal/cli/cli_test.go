@@ -161,7 +161,7 @@ func TestBatchesStayUnderTheLimits(t *testing.T) {
 		documents = append(documents, small)
 	}
 	total := 0
-	for batch := range batches(documents) {
+	for batch := range batches(documents, upsertBatch) {
 		size := 0
 		for _, d := range batch {
 			size += len(d)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,6 +18,7 @@ import (
 const (
 	maxAnswerBytes = 64 << 20
 	maxEventBytes  = 1 << 20
+	maxRetryAfter  = 3600 // seconds
 )
 
 // client speaks REST to one gateway.
@@ -42,6 +44,8 @@ type apiError struct {
 	Code      string
 	Message   string
 	RequestID string
+	// RetryAfter is how long to wait before another try; 0 when nobody said.
+	RetryAfter time.Duration
 }
 
 func (e *apiError) Error() string {
@@ -105,10 +109,14 @@ func (c *client) send(ctx context.Context, method, path string, body any) (*http
 // decodeError understands OpenAI's error shape and RFC 9457's.
 func decodeError(resp *http.Response) error {
 	raw, _ := io.ReadAll(io.LimitReader(resp.Body, maxEventBytes))
-	return errorFrom(raw, resp.StatusCode, resp.Header.Get("x-request-id"))
+	e := errorFrom(raw, resp.StatusCode, resp.Header.Get("x-request-id"))
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		e.RetryAfter = time.Duration(min(seconds, maxRetryAfter)) * time.Second
+	}
+	return e
 }
 
-func errorFrom(raw []byte, status int, requestID string) error {
+func errorFrom(raw []byte, status int, requestID string) *apiError {
 	var shape struct {
 		Error *struct {
 			Message string `json:"message"`

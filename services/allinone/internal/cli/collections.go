@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ const (
 
 func (a *app) collectionsCommand() *cobra.Command {
 	var embeddingModel string
+	var own legs
 	create := &cobra.Command{
 		Use: "create COLLECTION", Short: "Create a collection", Args: exactArgs("COLLECTION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -31,6 +33,9 @@ func (a *app) collectionsCommand() *cobra.Command {
 			}
 			var out map[string]any
 			body := map[string]any{"id": args[0], "embedding_model": embeddingModel}
+			if err := own.into(body); err != nil {
+				return err
+			}
 			if err := c.call(cmd.Context(), http.MethodPost, collectionsPath, body, &out); err != nil {
 				return err
 			}
@@ -38,6 +43,7 @@ func (a *app) collectionsCommand() *cobra.Command {
 		},
 	}
 	create.Flags().StringVar(&embeddingModel, "embedding-model", "", "the model whose vectors it is searched by; empty for the default")
+	own.bind(create.Flags(), "the service's way")
 	list := &cobra.Command{
 		Use: "list", Short: "List the tenant's collections", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -172,22 +178,16 @@ func (a *app) upsert(cmd *cobra.Command, c *client, collection string, documents
 	}
 	var results []any
 	failed := 0
-	start := 0
-	for batch := range batches(documents) {
-		var out map[string]any
-		body := map[string]any{"documents": batch, "refresh": "wait"}
-		err := c.call(cmd.Context(), http.MethodPost, joinPath(collectionsPath, collection, "documents")+":batchUpsert", body, &out)
-		if err != nil {
-			return fmt.Errorf("%d of %d documents were written: %w", start, len(documents), err)
-		}
-		start += len(batch)
-		list, _ := out["results"].([]any)
+	err := c.writeDocuments(cmd.Context(), collection, documents, upsertBatch, once, func(list []any) {
 		results = append(results, list...)
 		for _, r := range list {
 			if lookup(r, "status") == "failed" {
 				failed++
 			}
 		}
+	})
+	if err != nil {
+		return err
 	}
 	if err := a.print(results, columns("DOCUMENT id", "STATUS status", "CHUNKS chunk_count", "ERROR error.message")); err != nil {
 		return err
@@ -198,12 +198,38 @@ func (a *app) upsert(cmd *cobra.Command, c *client, collection string, documents
 	return nil
 }
 
-// batches cuts documents into runs that stay under the gateway's limits.
-func batches(documents []json.RawMessage) iter.Seq[[]json.RawMessage] {
+// writeDocuments writes at most size documents at a time, each run by way of
+// call, and hands its results to done. It ends when all can be found.
+func (c *client) writeDocuments(ctx context.Context, collection string, documents []json.RawMessage, size int,
+	call func(context.Context, func() error) error, done func(results []any),
+) error {
+	written := 0
+	for batch := range batches(documents, size) {
+		var out map[string]any
+		body := map[string]any{"documents": batch, "refresh": "wait"}
+		err := call(ctx, func() error {
+			return c.call(ctx, http.MethodPost, joinPath(collectionsPath, collection, "documents")+":batchUpsert", body, &out)
+		})
+		if err != nil {
+			return fmt.Errorf("%d of %d documents were written: %w", written, len(documents), err)
+		}
+		written += len(batch)
+		list, _ := out["results"].([]any)
+		done(list)
+	}
+	return nil
+}
+
+// once makes a call that is not made again.
+func once(_ context.Context, call func() error) error { return call() }
+
+// batches cuts documents into runs of at most most that stay under the gateway's
+// limits.
+func batches(documents []json.RawMessage, most int) iter.Seq[[]json.RawMessage] {
 	return func(yield func([]json.RawMessage) bool) {
 		start, size := 0, 0
 		for i, d := range documents {
-			if i > start && (i-start == upsertBatch || size+len(d) > upsertBatchBytes) {
+			if i > start && (i-start == most || size+len(d) > upsertBatchBytes) {
 				if !yield(documents[start:i]) {
 					return
 				}
@@ -215,39 +241,4 @@ func batches(documents []json.RawMessage) iter.Seq[[]json.RawMessage] {
 			yield(documents[start:])
 		}
 	}
-}
-
-func (a *app) searchCommand() *cobra.Command {
-	var topK int
-	var mode, filter string
-	var explain bool
-	cmd := &cobra.Command{
-		Use: "search COLLECTION QUERY", Short: "Search a collection", Args: exactArgs("COLLECTION", "QUERY"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			var out map[string]any
-			body := map[string]any{"query": args[1], "top_k": topK, "mode": mode, "filter": filter, "explain": explain}
-			if err := c.call(cmd.Context(), http.MethodPost, joinPath(collectionsPath, args[0])+":search", body, &out); err != nil {
-				return err
-			}
-			if a.settings.output != "table" {
-				return a.print(out, nil)
-			}
-			if warnings, ok := out["warnings"].([]any); ok {
-				for _, w := range warnings {
-					fmt.Fprintln(a.streams.Err, "warning:", cell(w))
-				}
-			}
-			return a.print(out["hits"], columns("SCORE score", "CHUNK chunk_id", "TITLE title", "TEXT text"))
-		},
-	}
-	f := cmd.Flags()
-	f.IntVar(&topK, "top-k", 10, "how many hits")
-	f.StringVar(&mode, "mode", "hybrid", "hybrid, lexical or vector")
-	f.StringVar(&filter, "filter", "", "an AIP-160 filter over the documents' metadata")
-	f.BoolVar(&explain, "explain", false, "tell why hits rank where they do (with -o json)")
-	return cmd
 }

@@ -33,7 +33,15 @@ func (p *progress) line(text string) {
 
 // phase tells of an event of progress.
 func (p *progress) phase(event map[string]any) {
-	name := phaseName(cell(event["phase"]))
+	percent := -1.0
+	if event["percent"] != nil {
+		percent = number(event["percent"])
+	}
+	p.show(phaseName(cell(event["phase"])), percent)
+}
+
+// show tells what is being done and how far it is; below 0 nobody knows.
+func (p *progress) show(name string, percent float64) {
 	if !p.terminal {
 		if name != p.last {
 			fmt.Fprintln(p.out, name)
@@ -42,7 +50,7 @@ func (p *progress) phase(event map[string]any) {
 		return
 	}
 	text := name
-	if percent := number(event["percent"]); percent >= 0 && event["percent"] != nil {
+	if percent >= 0 {
 		text = fmt.Sprintf("%s %.0f %%", name, percent)
 	}
 	// Back to the line's beginning, and what was there is wiped out.

@@ -91,7 +91,7 @@ POTERNE_API_KEY, or from a context of the configuration file (poterne context).`
 	root.AddCommand(
 		a.upCommand(),
 		a.simCommand(), a.healthcheckCommand(),
-		a.chatCommand(), a.searchCommand(),
+		a.chatCommand(), a.searchCommand(), a.evalCommand(),
 		a.modelsCommand(), a.collectionsCommand(), a.documentsCommand(),
 		a.keysCommand(), a.workersCommand(), a.auditCommand(),
 		a.contextCommand(),

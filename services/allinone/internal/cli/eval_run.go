@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/ireval"
+)
+
+const (
+	// evalBatch documents are embedded in one call, also by a slow machine.
+	evalBatch = 25
+	// failuresShown bounds what is told of documents that were not taken.
+	failuresShown = 20
+	// evalTries is how often a call is made that the gateway has no room for.
+	evalTries = 5
+)
+
+// evaluator measures on one collection.
+type evaluator struct {
+	app        *app
+	client     *client
+	progress   *progress
+	collection string
+	topK       int
+}
+
+// evaluate measures what was asked for. A collection that it made is removed in
+// the end, whatever happens.
+func (a *app) evaluate(ctx context.Context, c *client, e evaluation, data ireval.Data) (err error) {
+	queries, err := e.queries(data)
+	if err != nil {
+		return err
+	}
+	runs, err := e.runs()
+	if err != nil {
+		return err
+	}
+	v := &evaluator{app: a, client: c, progress: a.newProgress(), collection: firstOf(e.collection, collectionID()), topK: e.topK}
+	defer v.progress.end()
+	made, err := v.create(ctx, e.embeddingModel)
+	if err != nil {
+		return err
+	}
+	if made {
+		if !e.keep {
+			defer func() { err = errors.Join(err, v.remove(ctx)) }()
+		}
+		if err := v.write(ctx, data.Documents); err != nil {
+			return err
+		}
+	}
+	var rows []any
+	degraded := 0
+	for _, run := range runs {
+		m, err := v.measure(ctx, run, queries, data.Grades)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, m.row(run, e.topK))
+		degraded += m.degraded
+	}
+	v.progress.end()
+	cols := columns("MODE mode", "FUSION fusion", "QUERIES queries", "NDCG@10 ndcg_at_10",
+		fmt.Sprintf("RECALL@%d recall", e.topK), "P50 MS p50_ms", "P99 MS p99_ms", "DEGRADED degraded")
+	if err := a.print(rows, cols); err != nil {
+		return err
+	}
+	if degraded > 0 {
+		return fmt.Errorf("%d searches were not answered in their mode, so the figures are not of it", degraded)
+	}
+	return nil
+}
+
+// create makes the collection, and says whether it did: one that is there
+// already is somebody's, and stays as it is. It is not given up half-way, so
+// that it is known what there is to remove.
+func (v *evaluator) create(ctx context.Context, embeddingModel string) (made bool, err error) {
+	if err := context.Cause(ctx); err != nil {
+		return false, err
+	}
+	body := map[string]any{"id": v.collection, "display_name": "evaluation", "embedding_model": embeddingModel}
+	err = v.client.call(context.WithoutCancel(ctx), http.MethodPost, collectionsPath, body, nil)
+	if e, ok := errors.AsType[*apiError](err); ok && e.Status == http.StatusConflict {
+		v.progress.line("collection " + v.collection + " is there already: it is searched as it is")
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (v *evaluator) remove(ctx context.Context) error {
+	v.progress.line("removing collection " + v.collection)
+	err := v.client.call(context.WithoutCancel(ctx), http.MethodDelete, joinPath(collectionsPath, v.collection), nil, nil)
+	if err != nil {
+		return fmt.Errorf("collection %s was not removed: %w", v.collection, err)
+	}
+	return nil
+}
+
+// write writes the documents. Those that are refused are told of and left out:
+// a search that misses them is measured by what it misses.
+func (v *evaluator) write(ctx context.Context, documents []ireval.Document) error {
+	raw, err := rawDocuments(documents)
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprintf("writing %d documents to collection %s", len(raw), v.collection)
+	v.progress.show(name, 0)
+	done, failed := 0, 0
+	err = v.client.writeDocuments(ctx, v.collection, raw, evalBatch, v.patiently, func(results []any) {
+		for _, r := range results {
+			done++
+			if lookup(r, "status") != "failed" {
+				continue
+			}
+			if failed++; failed <= failuresShown {
+				v.progress.line(fmt.Sprintf("document %s: %s", cell(lookup(r, "id")), cell(lookup(r, "error.message"))))
+			}
+		}
+		v.progress.show(name, 100*float64(done)/float64(len(raw)))
+	})
+	if err != nil {
+		return err
+	}
+	if failed > 0 {
+		v.progress.line(fmt.Sprintf("%d of %d documents were refused", failed, len(raw)))
+	}
+	if failed == len(raw) {
+		return errors.New("there is nothing to search in")
+	}
+	return nil
+}
+
+// patiently makes a call again that the gateway has no room for now.
+func (v *evaluator) patiently(ctx context.Context, call func() error) error {
+	for try := 1; ; try++ {
+		err := call()
+		e, ok := errors.AsType[*apiError](err)
+		if !ok || try == evalTries || (e.Status != http.StatusTooManyRequests && e.Status != http.StatusServiceUnavailable) {
+			return err
+		}
+		if err := clock.Sleep(ctx, v.app.clock, max(e.RetryAfter, time.Second)); err != nil {
+			return err
+		}
+	}
+}
