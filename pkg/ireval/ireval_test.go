@@ -10,7 +10,7 @@ import (
 
 func TestNDCG(t *testing.T) {
 	grades := ireval.Grades{"a": 3, "b": 2, "c": 1, "d": 0, "e": -1}
-	// 3/log2(2) + 2/log2(3) + 1/log2(4) = 3 + 1.2618595 + 0.5
+	// The grades 3, 2 and 1 over log2 of 2, 3 and 4 are 3, 1.2618595 and 0.5.
 	const ideal = 4.7618595
 	for _, tt := range []struct {
 		name   string

@@ -66,7 +66,7 @@ func (a *app) evaluate(ctx context.Context, c *client, e evaluation, data ireval
 	}
 	v.progress.end()
 	cols := columns("MODE mode", "FUSION fusion", "QUERIES queries", "NDCG@10 ndcg_at_10",
-		fmt.Sprintf("RECALL@%d recall", e.topK), "P50 MS p50_ms", "P99 MS p99_ms", "DEGRADED degraded")
+		fmt.Sprintf("RECALL@%d recall", e.topK), "P50_MS p50_ms", "P99_MS p99_ms", "DEGRADED degraded")
 	if err := a.print(rows, cols); err != nil {
 		return err
 	}

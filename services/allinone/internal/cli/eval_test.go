@@ -144,6 +144,10 @@ func TestEvalPrintsATable(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "RECALL@10") || !strings.Contains(out, "lexical") || strings.Count(out, "\n") != 2 {
 		t.Errorf("code %d: %s%s", code, out, stderr)
 	}
+	// No cell but that of the fusion is empty.
+	if !strings.Contains(out, "P99_MS") || strings.Count(out, " - ") != 1 {
+		t.Errorf("got %s", out)
+	}
 	if ids := gateway.removed(); len(ids) > 0 || len(gateway.bodies) != 1 {
 		t.Errorf("removed %q, asked %d times", ids, len(gateway.bodies))
 	}

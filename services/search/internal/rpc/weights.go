@@ -13,7 +13,7 @@ func weightsOf(w *searchv1.LegWeights) (*store.Weights, error) {
 		return nil, nil //nolint:nilnil // none is an answer
 	}
 	if w.GetLexical() == 0 && w.GetVector() == 0 {
-		return nil, apierr.Invalid("weights", "must not both be 0")
+		return nil, apierr.Invalid("weights", "the weights must not both be 0")
 	}
 	return &store.Weights{Lexical: w.GetLexical(), Vector: w.GetVector()}, nil
 }
