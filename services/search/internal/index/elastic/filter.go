@@ -25,9 +25,10 @@ const (
 )
 
 // maxValueBytes is how much of a string is in its word as it is; the rest is in
-// it as a digest. Strings that agree so far are equal when they are, but their
-// order is chance.
-const maxValueBytes = 1 << 10
+// it as a digest: strings that agree so far are told apart, but their order is
+// chance. A range's end with its path must stay below 1000 bytes, above which
+// Lucene refuses it.
+const maxValueBytes = 256
 
 // about begins every word of a path. The length parts it from what follows,
 // whatever characters it has.
