@@ -23,8 +23,11 @@ func library(t *testing.T, rng *rand.Rand) []index.Document {
 	vocabulary := strings.Fields("boundary layers nations national flowing généraux heated wings shock cylinder buckling panels")
 	long := strings.Repeat("é", 700)
 	values := []any{
-		"x", "y", "", long, strings.Repeat("z", 300), 1.0, 2.0, -3.5, 0.0, true, false, nil, []any{"x", 1.0}, []any{},
-		map[string]any{"p": "x"}, map[string]any{"q": []any{"y", long}},
+		"x", "y", "", long, strings.Repeat("z", 300), 1.0, 2.0, -3.5, 0.0, true, false, nil,
+		[]any{"x", 1.0},
+		[]any{},
+		map[string]any{"p": "x"},
+		map[string]any{"q": []any{"y", long}},
 	}
 	docs := make([]index.Document, 120)
 	for i := range docs {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
@@ -18,7 +19,6 @@ const bulkBytes = 4 << 20
 // item is one line or two of a bulk.
 type item struct {
 	id   string
-	doc  []byte // nil: delete
 	made []byte
 }
 
@@ -41,21 +41,22 @@ func (b *bulk) create(ctx context.Context, id string, doc any) error {
 
 func (b *bulk) remove(ctx context.Context, id string) error { return b.add(ctx, "delete", id, nil) }
 
+// add adds an item; doc is nil where the action has none.
 func (b *bulk) add(ctx context.Context, action, id string, doc []byte) error {
 	line, err := json.Marshal(map[string]map[string]string{action: {"_id": id}})
 	if err != nil {
 		return fmt.Errorf("elasticsearch index: write a passage: %w", err)
 	}
-	made := append(line, '\n')
+	made := slices.Concat(line, []byte("\n"))
 	if doc != nil {
-		made = append(append(made, doc...), '\n')
+		made = slices.Concat(made, doc, []byte("\n"))
 	}
 	if b.bytes > 0 && b.bytes+len(made) > bulkBytes {
 		if err := b.flush(ctx); err != nil {
 			return err
 		}
 	}
-	b.items = append(b.items, item{id: id, doc: doc, made: made})
+	b.items = append(b.items, item{id: id, made: made})
 	b.bytes += len(made)
 	return nil
 }

@@ -53,18 +53,31 @@ func newClient(o Options) (*client, error) {
 	c.http.MaxIdleConnsPerHost, c.http.MaxIdleConns = connections, connections*max(1, len(urls))
 	c.http.ResponseHeaderTimeout = o.Timeout
 	var err error
-	c.transport, err = elastictransport.New(elastictransport.Config{
-		URLs: urls, Username: o.Username, Password: o.Password, APIKey: o.APIKey, CACert: o.CACert, Transport: c.http,
-		// 429 is not among the client's own.
-		RetryOnStatus: []int{
-			http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
-		},
-		MaxRetries: attempts - 1, RetryBackoff: c.backoff,
-	})
+	c.transport, err = elastictransport.NewClient(o.transport(c, urls)...)
 	if err != nil {
 		return nil, fmt.Errorf("elasticsearch index: %w", err)
 	}
 	return c, nil
+}
+
+func (o *Options) transport(c *client, urls []*url.URL) []elastictransport.Option {
+	out := []elastictransport.Option{
+		elastictransport.WithURLs(urls...), elastictransport.WithTransport(c.http),
+		// 429 is not among the client's own.
+		elastictransport.WithRetryOnStatus(
+			http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout),
+		elastictransport.WithMaxRetries(attempts - 1), elastictransport.WithRetryBackoff(c.backoff),
+	}
+	if o.Username != "" {
+		out = append(out, elastictransport.WithBasicAuth(o.Username, o.Password))
+	}
+	if o.APIKey != "" {
+		out = append(out, elastictransport.WithAPIKey(o.APIKey))
+	}
+	if len(o.CACert) > 0 {
+		out = append(out, elastictransport.WithCACert(o.CACert))
+	}
+	return out
 }
 
 // backoff is the pause before an attempt, which doubles, and half of which is

@@ -35,7 +35,10 @@ func TestRealElasticsearchShowsTheContract(t *testing.T) {
 	url := testkit.Elasticsearch(t).URL
 	for name, many := range map[string]int{"one by one": 0, "by a graph": 1} {
 		t.Run(name, func(t *testing.T) {
-			indextest.Run(t, func(t *testing.T, dir string) index.Index { return openAt(t, url, dir, many) })
+			indextest.Run(t, func(t *testing.T, dir string) index.Index {
+				t.Helper()
+				return openAt(t, url, dir, many)
+			})
 		})
 	}
 }

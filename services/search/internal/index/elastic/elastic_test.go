@@ -299,10 +299,10 @@ func TestFiltersThatAreTooDeepAreTheCallersFault(t *testing.T) {
 	c := n.open(nil)
 	replace(t, c, documents(1)...)
 	q := question()
-	q.Filter = &filter.Compare{Path: "a", Op: filter.Equal, Value: filter.NumberValue(1)}
-	for range 40 {
-		q.Filter = &filter.And{Nodes: []filter.Node{q.Filter, &filter.And{Nodes: []filter.Node{q.Filter}}}}
-		q.Filter = &filter.And{Nodes: q.Filter.(*filter.And).Nodes[:1]}
+	one := &filter.Compare{Path: "a", Op: filter.Equal, Value: filter.NumberValue(1)}
+	q.Filter = one
+	for range 100 {
+		q.Filter = &filter.And{Nodes: []filter.Node{q.Filter, one}}
 	}
 	if _, err := c.Search(t.Context(), q); err != nil { // one list, whatever it was made of
 		t.Error(err)

@@ -111,13 +111,13 @@ func translate(n filter.Node, depth int) (object, error) {
 		}), depth)
 		return object{"bool": object{"filter": all}}, err
 	case *filter.Or:
-		any, err := translateAll(flat(n.Nodes, func(n filter.Node) []filter.Node {
+		options, err := translateAll(flat(n.Nodes, func(n filter.Node) []filter.Node {
 			if or, ok := n.(*filter.Or); ok {
 				return or.Nodes
 			}
 			return nil
 		}), depth)
-		return anyOf(any...), err
+		return anyOf(options...), err
 	case *filter.Not:
 		inner, err := translate(n.Node, depth+1)
 		return object{"bool": object{"must_not": []object{inner}}}, err

@@ -87,8 +87,8 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 		return c.broken(err)
 	}
 	c.exchange(next)
-	if err := c.quiet(ctx); err != nil {
-		return nil //nolint:nilerr // the old index is removed by the next process
+	if c.quiet(ctx) != nil {
+		return nil // the old index is removed by the next replacement or process
 	}
 	return c.removeOthers(ctx, idx)
 }
