@@ -38,7 +38,7 @@ Usage: scripts/components.sh VERB...
   grpcurl         grpcurl alone, to call gRPC by hand
   run             engine, quantizer and models: what `make up` needs
   mesh            run, consul and servers: what `make mesh` needs
-  real            mesh, stores, python-sdk, mlserver and inference-clients:
+  real            mesh, stores, elasticsearch, python-sdk, mlserver and inference-clients:
                   what `make test-real` needs
   env             print the paths as `export NAME=path` lines; fetches nothing
 TEXT
@@ -64,6 +64,7 @@ run_verb() {
     real)
       run_verb mesh
       verb_stores
+      verb_elasticsearch
       verb_python_sdk
       verb_mlserver
       verb_inference_clients

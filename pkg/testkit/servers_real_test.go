@@ -19,3 +19,14 @@ func TestRealRedisRestarts(t *testing.T) {
 		t.Fatalf("it moved to %s", again.Addr)
 	}
 }
+
+func TestRealElasticsearchAnswers(t *testing.T) {
+	e := testkit.Elasticsearch(t)
+	if err := testkit.ReadyHTTP(e.URL + "/_cluster/health")(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	e.Stop()
+	if testkit.ReadyHTTP(e.URL + "/_cluster/health")(t.Context()) == nil {
+		t.Fatal("it still answers")
+	}
+}

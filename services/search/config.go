@@ -35,21 +35,6 @@ type Config struct {
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 }
 
-// Index says where the derived indexes are.
-type Index struct {
-	// Kind is embedded: words on disk, vectors in memory, for one process.
-	Kind string `yaml:"kind"`
-	// Dir is the embedded index's directory. It may be removed while the process
-	// is not running: the next start makes it anew.
-	Dir string `yaml:"dir"`
-	// PollInterval is how soon, at the latest, what another process wrote to the
-	// same store can be found.
-	PollInterval time.Duration `yaml:"poll_interval"`
-}
-
-// KindEmbedded is the kind of index that needs no server.
-const KindEmbedded = "embedded"
-
 // Embedding says how texts become vectors.
 type Embedding struct {
 	// Model is the reference of collections that name none, as the inference
@@ -91,7 +76,7 @@ func DefaultConfig() *Config {
 		Telemetry: telemetry.DefaultConfig("127.0.0.1:9102"),
 		Discovery: backend.DefaultConfig(),
 		Store:     sqldb.DefaultConfig("sqlite:poterne-search.db"),
-		Index:     Index{Kind: KindEmbedded, Dir: "poterne-search-index", PollInterval: time.Second},
+		Index:     defaultIndex(),
 		Embedding: Embedding{
 			Model: "multilingual-e5-small", Batch: 16, BatchBytes: 64 * config.KiB, Concurrency: 2,
 			PassageTimeout: 2 * time.Minute, QueryTimeout: 10 * time.Second,
@@ -113,10 +98,8 @@ func (c *Config) Complete() error {
 	c.Telemetry.Validate(&p, "telemetry")
 	c.Discovery.Validate(&p, "discovery")
 	c.Store.Validate(&p, "store")
-	p.Check(c.Index.Kind == KindEmbedded, "index.kind", "must be embedded, got %q", c.Index.Kind)
-	p.Check(c.Index.Dir != "", "index.dir", "must name a directory")
+	c.Index.validate(&p)
 	positive := func(path string, d time.Duration) { p.Check(d > 0, path, "must be positive, got %v", d) }
-	positive("index.poll_interval", c.Index.PollInterval)
 	positive("embedding.passage_timeout", c.Embedding.PassageTimeout)
 	positive("embedding.query_timeout", c.Embedding.QueryTimeout)
 	positive("drain_timeout", c.DrainTimeout)

@@ -37,3 +37,31 @@ func TestEveryProblemIsListed(t *testing.T) {
 		}
 	}
 }
+
+func TestElasticsearchIsChecked(t *testing.T) {
+	good := search.DefaultConfig()
+	good.Index.Kind, good.Index.Dir = search.KindElasticsearch, ""
+	good.Index.Elasticsearch.Addresses = []string{"https://es-1:9200"}
+	if err := good.Complete(); err != nil {
+		t.Fatal(err)
+	}
+	for path, spoil := range map[string]func(*search.Elasticsearch){
+		"addresses":    func(c *search.Elasticsearch) { c.Addresses = nil },
+		"addresses[0]": func(c *search.Elasticsearch) { c.Addresses = []string{"https://me:hunter2@es-1:9200"} },
+		"addresses[1]": func(c *search.Elasticsearch) { c.Addresses = []string{"http://es-1:9200", "es-2:9200"} },
+		"password":     func(c *search.Elasticsearch) { c.Username = "poterne" },
+		"api_key":      func(c *search.Elasticsearch) { c.Username, c.Password, c.APIKey = "poterne", "hunter2", "hunter2" },
+		"prefix":       func(c *search.Elasticsearch) { c.Prefix = "a-b" },
+		"timeout":      func(c *search.Elasticsearch) { c.Timeout = 0 },
+	} {
+		cfg := *good
+		spoil(&cfg.Index.Elasticsearch)
+		err := cfg.Complete()
+		if err == nil || !strings.Contains(err.Error(), "index.elasticsearch."+path+": ") {
+			t.Errorf("%s: got %v", path, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: a secret is shown: %v", path, err)
+		}
+	}
+}

@@ -9,6 +9,8 @@ require (
 	github.com/blevesearch/bleve_index_api v1.4.1
 	github.com/blevesearch/segment v0.9.1
 	github.com/blevesearch/snowballstem v0.9.0
+	github.com/elastic/elastic-transport-go/v8 v8.9.0
+	github.com/elastic/go-elasticsearch/v8 v8.19.7
 	github.com/poterne/poterne/proto/gen v0.0.0-00010101000000-000000000000
 	github.com/pressly/goose/v3 v3.29.0
 	go.einride.tech/aip v0.86.3

@@ -67,18 +67,23 @@ func serveFakeInference(t *testing.T) string {
 	return addr
 }
 
-func newBinary(t *testing.T) *binary {
+// newBinary configures the binary; index is that section of the file, empty for
+// the embedded one.
+func newBinary(t *testing.T, index string) *binary {
 	t.Helper()
 	dir := t.TempDir()
+	if index == "" {
+		index = fmt.Sprintf("{dir: %q}", filepath.Join(dir, "index"))
+	}
 	ports := testkit.FreePorts(t, 2)
 	b := &binary{t: t, path: buildBinary(t), config: filepath.Join(dir, "search.yaml"), ops: testkit.Loopback(ports[1])}
 	text := fmt.Sprintf(`
 grpc: {addr: %q}
 telemetry: {ops_addr: %q}
 store: {dsn: "sqlite://%s/truth.db"}
-index: {dir: "%s/index"}
+index: %s
 discovery: {kind: static, static: {poterne-inference: [%q]}}
-`, testkit.Loopback(ports[0]), b.ops, dir, dir, serveFakeInference(t))
+`, testkit.Loopback(ports[0]), b.ops, dir, index, serveFakeInference(t))
 	if err := os.WriteFile(b.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -155,10 +160,20 @@ func (b *binary) write(ctx context.Context, writer int, l *ledger, from int) int
 	return round
 }
 
-// TestKill9LosesNothingAcknowledged kills the process under writes, starts it
-// again, and compares every document and every search with what was promised.
 func TestRealKill9LosesNothingAcknowledged(t *testing.T) {
-	b := newBinary(t)
+	killUnderWrites(t, newBinary(t, ""))
+}
+
+// What a change that was cut short has put in the cluster is not found later.
+func TestRealKill9LosesNothingInElasticsearch(t *testing.T) {
+	killUnderWrites(t, newBinary(t, fmt.Sprintf(
+		"{kind: elasticsearch, elasticsearch: {addresses: [%q]}}", testkit.Elasticsearch(t).URL)))
+}
+
+// killUnderWrites kills the process under writes, starts it again, and compares
+// every document and every search with what was promised.
+func killUnderWrites(t *testing.T, b *binary) {
+	t.Helper()
 	as := identity.NewContext(t.Context(), identity.Caller{Tenant: "acme", Subject: "ada"})
 	l := &ledger{acknowledged: map[string]int{}, sent: map[string]int{}, enough: make(chan struct{}, 1)}
 	process := b.start()

@@ -24,7 +24,6 @@ import (
 	"github.com/poterne/poterne/services/search/internal/chunk"
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/follow"
-	"github.com/poterne/poterne/services/search/internal/index/embedded"
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/metrics"
 	"github.com/poterne/poterne/services/search/internal/query"
@@ -105,7 +104,7 @@ func (s *Service) openStore(ctx context.Context) error {
 }
 
 func (s *Service) openIndex() error {
-	idx, err := embedded.New(s.cfg.Index.Dir)
+	idx, err := s.cfg.Index.open(s.opts.clock)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,162 @@
+package elastic
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/elastic/elastic-transport-go/v8/elastictransport"
+	"github.com/elastic/go-elasticsearch/v8/esapi"
+
+	"github.com/poterne/poterne/pkg/clock"
+)
+
+const (
+	// attempts is how often a call, or one item of a bulk, is tried.
+	attempts = 5
+	// maxAnswer bounds what is read of an answer.
+	maxAnswer = 64 << 20
+	// connections is how many idle ones are kept to each node: Go's own default
+	// of two would open one for almost every search.
+	connections = 64
+)
+
+// client makes calls with a deadline each. It is safe for concurrent use.
+type client struct {
+	transport *elastictransport.Client
+	http      *http.Transport
+	timeout   time.Duration
+	pause     time.Duration
+	clock     clock.Clock
+}
+
+func newClient(o Options) (*client, error) {
+	urls := make([]*url.URL, len(o.Addresses))
+	for i, a := range o.Addresses {
+		u, err := url.Parse(a)
+		if err != nil {
+			return nil, errors.New("elasticsearch index: an address is not a URL") // which may hold a password
+		}
+		urls[i] = u
+	}
+	base, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return nil, errors.New("elasticsearch index: the default HTTP transport is not Go's")
+	}
+	c := &client{http: base.Clone(), timeout: o.Timeout, pause: o.Pause, clock: o.Clock}
+	c.http.MaxIdleConnsPerHost, c.http.MaxIdleConns = connections, connections*max(1, len(urls))
+	c.http.ResponseHeaderTimeout = o.Timeout
+	var err error
+	c.transport, err = elastictransport.NewClient(o.transport(c, urls)...)
+	if err != nil {
+		return nil, fmt.Errorf("elasticsearch index: %w", err)
+	}
+	return c, nil
+}
+
+func (o *Options) transport(c *client, urls []*url.URL) []elastictransport.Option {
+	out := []elastictransport.Option{
+		elastictransport.WithURLs(urls...), elastictransport.WithTransport(c.http),
+		// 429 is not among the client's own.
+		elastictransport.WithRetryOnStatus(
+			http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout),
+		elastictransport.WithMaxRetries(attempts - 1), elastictransport.WithRetryBackoff(c.backoff),
+	}
+	if o.Username != "" {
+		out = append(out, elastictransport.WithBasicAuth(o.Username, o.Password))
+	}
+	if o.APIKey != "" {
+		out = append(out, elastictransport.WithAPIKey(o.APIKey))
+	}
+	if len(o.CACert) > 0 {
+		out = append(out, elastictransport.WithCACert(o.CACert))
+	}
+	return out
+}
+
+// backoff is the pause before an attempt, which doubles, and half of which is
+// left to chance so that many callers do not come back in step.
+func (c *client) backoff(attempt int) time.Duration {
+	d := c.pause << max(0, attempt-1)
+	return d/2 + rand.N(d/2+1) //nolint:gosec // jitter is no secret
+}
+
+// statusError is an answer that is not a success. What the server says of it is
+// left out: it may repeat what documents hold.
+type statusError struct {
+	status int
+	kind   string
+}
+
+func (e *statusError) Error() string {
+	if e.kind == "" {
+		return fmt.Sprintf("elasticsearch answers %d", e.status)
+	}
+	return fmt.Sprintf("elasticsearch answers %d: %.100s", e.status, e.kind)
+}
+
+func isStatus(err error, status int) bool {
+	e, ok := errors.AsType[*statusError](err)
+	return ok && e.status == status
+}
+
+// do makes one call and reads its answer into out, which may be nil.
+func (c *client) do(ctx context.Context, what string, req esapi.Request, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	resp, err := req.Do(ctx, c.transport)
+	if err != nil {
+		return fmt.Errorf("elasticsearch index: %s: %w", what, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("elasticsearch index: %s: read the answer: %w", what, err)
+	case len(body) > maxAnswer:
+		return fmt.Errorf("elasticsearch index: %s: the answer is longer than %d bytes", what, maxAnswer)
+	case resp.StatusCode >= http.StatusMultipleChoices:
+		return fmt.Errorf("elasticsearch index: %s: %w", what, &statusError{status: resp.StatusCode, kind: kindOf(body)})
+	case out == nil:
+		return nil
+	}
+	if err := json.Unmarshal(body, out); err != nil {
+		return fmt.Errorf("elasticsearch index: %s: read the answer: %w", what, err)
+	}
+	return nil
+}
+
+// kindOf returns the type of the error that an answer tells.
+func kindOf(body []byte) string {
+	var told struct {
+		Error failure `json:"error"`
+	}
+	if json.Unmarshal(body, &told) != nil { // a proxy's answer, or a missing document's
+		return ""
+	}
+	return told.Error.kind()
+}
+
+// failure is an error as Elasticsearch tells it, as far as it is used.
+type failure struct {
+	Type      string `json:"type"`
+	RootCause []struct {
+		Type string `json:"type"`
+	} `json:"root_cause"`
+}
+
+// kind returns the type of what went wrong first.
+func (f failure) kind() string {
+	if len(f.RootCause) > 0 && f.RootCause[0].Type != "" {
+		return f.RootCause[0].Type
+	}
+	return f.Type
+}
+
+func (c *client) close() { c.http.CloseIdleConnections() }

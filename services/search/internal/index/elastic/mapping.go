@@ -1,0 +1,65 @@
+package elastic
+
+// The fields of a passage.
+const (
+	fieldNo         = "no"
+	fieldChunk      = "chunk"
+	fieldID         = "cid"
+	fieldFrom       = "from"
+	fieldPrincipals = "principals"
+	fieldMetadata   = "metadata"
+	fieldTerms      = "terms"
+	fieldVector     = "vector"
+	fieldMeta       = "meta"
+)
+
+// object is a piece of JSON.
+type object = map[string]any
+
+// passage is one chunk as Elasticsearch holds it.
+type passage struct {
+	No         int64     `json:"no"`
+	Chunk      int       `json:"chunk"`
+	ID         string    `json:"cid"`
+	From       int64     `json:"from"`
+	Principals []string  `json:"principals,omitempty"`
+	Metadata   []string  `json:"metadata,omitempty"`
+	Terms      string    `json:"terms,omitempty"`
+	Vector     []float32 `json:"vector,omitempty"`
+}
+
+// settings are an index's settings and fields. One shard, because BM25 counts
+// in each shard for itself. Refreshed by us alone, because only then do
+// searches change. Only meta is kept as it was sent: the rest is in the truth.
+func settings() object {
+	keyword := object{"type": "keyword"}
+	return object{
+		"settings": object{
+			"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "-1",
+			"similarity": object{"default": object{"type": "BM25", "k1": k1, "b": b}},
+		},
+		"mappings": object{
+			"dynamic": "strict",
+			"_source": object{"includes": []string{fieldMeta}},
+			"properties": object{
+				fieldNo: object{"type": "long"}, fieldChunk: object{"type": "integer"}, fieldFrom: object{"type": "long"},
+				fieldID: keyword, fieldPrincipals: keyword, fieldMetadata: keyword,
+				fieldTerms: object{"type": "text", "analyzer": "whitespace", "index_options": "freqs"},
+				fieldMeta:  object{"type": "object", "enabled": false},
+			},
+		},
+	}
+}
+
+// vectors is the field of vectors: compared one by one, or by way of a graph
+// over their bytes when there are many.
+func vectors(width int, many bool) object {
+	kind := "flat"
+	if many {
+		kind = "int8_hnsw"
+	}
+	return object{"properties": object{fieldVector: object{
+		"type": "dense_vector", "dims": width, "index": true, "similarity": "cosine",
+		"index_options": object{"type": kind},
+	}}}
+}
