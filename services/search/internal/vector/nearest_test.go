@@ -213,7 +213,7 @@ func TestInnerLoopsAllocateNothing(t *testing.T) {
 // BenchmarkNearest measures searches by sketches against those that compare all
 // rows, of vectors that lie as embeddings do.
 func BenchmarkNearest(b *testing.B) {
-	for _, rows := range []int{2000, 4096, 10_000, 100_000} {
+	for _, rows := range []int{2000, 4096, 10_000, 100_000, 1_000_000} {
 		rng := rand.New(rand.NewPCG(13, 13))
 		model := vectortest.New(rng, 384)
 		m := filled(rows, 384, model.Next)

@@ -177,6 +177,9 @@ func (m *memory) allowed(principals []string, f filter.Node) *roaring.Bitmap {
 
 // ranges returns the rows of the given slots, neighbours joined.
 func (m *memory) ranges(slots *roaring.Bitmap) []vector.Range {
+	if slots.GetCardinality() == uint64(len(m.slots)) {
+		return []vector.Range{{First: 0, Count: uint32(len(m.rowSlot))}}
+	}
 	var out []vector.Range
 	for it := slots.Iterator(); it.HasNext(); {
 		s := &m.slots[it.Next()]
