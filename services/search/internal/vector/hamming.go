@@ -15,7 +15,7 @@ func hamming(rows, query []uint64, out []uint16) {
 			a += bits.OnesCount64(row[j-1] ^ query[j-1])
 			b += bits.OnesCount64(row[j] ^ query[j])
 		}
-		out[i] = uint16(a + b)
+		out[i] = uint16(a + b) //nolint:gosec // i is of out
 	}
 }
 

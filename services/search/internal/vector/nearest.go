@@ -73,16 +73,16 @@ const (
 	// best were among the last.
 	widening = 2
 	// coreShare is the share of the compared rows, nearest first, that must hold
-	// the best but for one in edgeShare. Where 3 of 100 come from beyond it, less
+	// the best but for one in edgeShare. Where 5 of 100 come from beyond it, less
 	// than one in 100 was found to lie outside of what was compared.
 	coreShare = 4
-	edgeShare = 32
+	edgeShare = 20
 	// leastJudged is how many of the best are looked at in any case: fewer may lie
 	// well by chance.
 	leastJudged = 32
 	// mostShare is the share of all rows beyond which all are compared: sketches
 	// that have not told until then tell too little.
-	mostShare = 4
+	mostShare = 2
 )
 
 // settled reports whether the best lie well within the compared rows.

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	recallDocuments = 4000
-	recallWidth     = 96
+	recallDocuments = 3000
+	recallWidth     = 64
 )
 
 // numbered makes a document of three chunks: every one may be read by all,
@@ -34,7 +34,7 @@ func numbered(model *vectortest.Model, no int64) index.Document {
 		}
 	}
 	for i := range 3 {
-		d.Chunks = append(d.Chunks, index.Chunk{Number: i, Text: "w", Terms: 1, Vector: model.Next()})
+		d.Chunks = append(d.Chunks, index.Chunk{Number: i, Text: "w", Terms: 1, Vector: vector.Normalized(model.Next())})
 	}
 	return d
 }
@@ -53,7 +53,7 @@ func nearestOf(docs map[int64]index.Document, query []float32, limit int, pass f
 			continue
 		}
 		for _, c := range d.Chunks {
-			hits = append(hits, hit{fmt.Sprintf("%s#%d", d.ID, c.Number), vector.Dot(query, vector.Normalized(c.Vector))})
+			hits = append(hits, hit{fmt.Sprintf("%s#%d", d.ID, c.Number), vector.Dot(query, c.Vector)})
 		}
 	}
 	slices.SortFunc(hits, func(a, b hit) int {
@@ -127,7 +127,7 @@ func TestRecallUnderAccessListsAndFilters(t *testing.T) {
 
 func checkRecall(t *testing.T, c index.Collection, model *vectortest.Model, docs map[int64]index.Document) {
 	t.Helper()
-	const queries, limit = 20, 10
+	const queries, limit = 10, 10
 	half, err := filter.Parse(fmt.Sprintf("no > %d", recallDocuments/2))
 	if err != nil {
 		t.Fatal(err)
