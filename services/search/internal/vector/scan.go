@@ -93,7 +93,7 @@ func (m *Matrix) scan(query []float32, ranges []Range, c *topk.Collector) {
 func split(ranges []Range, total, parts int) [][]Range {
 	size := uint32((total + parts - 1) / parts)
 	var out [][]Range
-	var part []Range
+	part := make([]Range, 0, len(ranges)/parts+2)
 	left := size
 	for _, r := range ranges {
 		for r.Count > 0 {
@@ -101,7 +101,7 @@ func split(ranges []Range, total, parts int) [][]Range {
 			part = append(part, Range{r.First, n})
 			r.First, r.Count, left = r.First+n, r.Count-n, left-n
 			if left == 0 {
-				out, part, left = append(out, part), nil, size
+				out, part, left = append(out, part), make([]Range, 0, len(ranges)/parts+2), size
 			}
 		}
 	}

@@ -78,6 +78,7 @@ func BenchmarkSearch(b *testing.B) {
 	}{
 		{"lexical", true, false, all, nil},
 		{"vector", false, true, all, nil},
+		{"vector half readable", false, true, half, nil},
 		{"hybrid", true, true, all, nil},
 		{"hybrid half readable", true, true, half, nil},
 		{"hybrid filtered", true, true, all, year},
