@@ -1,9 +1,13 @@
-// Package vector keeps vectors in memory and compares them all with a query:
-// exact, and as fast as memory is read. It knows rows, not documents; start
-// reading at Matrix.
+// Package vector keeps vectors in memory and finds those nearest to a query:
+// few rows by comparing them all, many by comparing sketches of one bit a
+// dimension first. It knows rows, not documents; start reading at Matrix and
+// Nearest.
 package vector
 
-import "math"
+import (
+	"math"
+	"sync"
+)
 
 // blockRows is how many rows lie together. A matrix grows by blocks, so that
 // growing copies nothing.
@@ -12,13 +16,17 @@ const blockRows = 1024
 // Matrix is rows of one width, each scaled to length 1. Rows are only added.
 // It is safe for concurrent readers as long as nobody adds.
 type Matrix struct {
-	width  int
-	rows   int
-	blocks [][]float32
+	width    int
+	rows     int
+	blocks   [][]float32
+	sketches sketches
+	surveys  sync.Pool // of *survey, which searches use again
 }
 
 // NewMatrix returns a matrix without rows.
-func NewMatrix(width int) *Matrix { return &Matrix{width: width} }
+func NewMatrix(width int) *Matrix {
+	return &Matrix{width: width, sketches: newSketches(width)}
+}
 
 // Width returns the length of a row.
 func (m *Matrix) Width() int { return m.width }
@@ -35,8 +43,10 @@ func (m *Matrix) Append(v []float32) {
 	last := len(m.blocks) - 1
 	start := len(m.blocks[last])
 	m.blocks[last] = append(m.blocks[last], v[:m.width]...)
-	normalize(m.blocks[last][start:])
+	row := m.blocks[last][start:]
+	normalize(row)
 	m.rows++
+	m.sketch(row)
 }
 
 // Row returns a row, which must not be changed.

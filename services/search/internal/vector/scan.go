@@ -17,34 +17,65 @@ const parallelRows = 8192
 // cosine, best first, at most limit. The query is scaled by the caller
 // (Normalized) and has the matrix's width. id decides between equal scores; it
 // is called by several goroutines at once.
+//
+// Few rows are all compared; of many, those whose sketches are like the
+// query's, until the best no longer come from the edge of what was compared
+// (see sketched).
 func (m *Matrix) Nearest(query []float32, ranges []Range, limit int, id func(row uint32) string) []topk.Item {
 	total := 0
 	for _, r := range ranges {
 		total += int(r.Count)
 	}
-	workers := 1
-	if total >= parallelRows {
-		workers = min(runtime.GOMAXPROCS(0), total/(parallelRows/2))
+	if m.sketchable(query, total, limit) {
+		return m.sketched(query, ranges, total, limit, id)
 	}
-	if workers == 1 {
-		c := topk.New(limit, id)
-		m.scan(query, ranges, c)
-		return c.Best()
-	}
-	parts := split(ranges, total, workers)
+	return m.exact(query, ranges, total, limit, id)
+}
+
+// exact compares all rows.
+func (m *Matrix) exact(query []float32, ranges []Range, total, limit int, id func(row uint32) string) []topk.Item {
+	parts := deal(ranges, total, parallelRows)
 	found := make([]*topk.Collector, len(parts))
-	var wg sync.WaitGroup
-	for i, part := range parts {
+	each(len(parts), func(i int) {
 		found[i] = topk.New(limit, id)
-		wg.Go(func() { m.scan(query, part, found[i]) })
+		m.scan(query, parts[i], found[i])
+	})
+	return merged(found, limit, id)
+}
+
+// deal parts the ranges among the processors that are worth waking.
+func deal(ranges []Range, total, parallel int) [][]Range {
+	if total < parallel {
+		return [][]Range{ranges}
+	}
+	return split(ranges, total, min(runtime.GOMAXPROCS(0), total/(parallel/2)))
+}
+
+// each calls fn with 0 to n-1, side by side, and waits.
+func each(n int, fn func(i int)) {
+	if n == 1 {
+		fn(0)
+		return
+	}
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { fn(i) })
 	}
 	wg.Wait()
-	for _, c := range found[1:] {
+}
+
+// merged returns the best of what several collectors found.
+func merged(found []*topk.Collector, limit int, id func(row uint32) string) []topk.Item {
+	if len(found) == 1 {
+		return found[0].Best()
+	}
+	all := topk.New(limit, id)
+	for _, c := range found {
 		for _, it := range c.Items() {
-			found[0].Offer(it)
+			all.Offer(it)
 		}
 	}
-	return found[0].Best()
+	return all.Best()
 }
 
 func (m *Matrix) scan(query []float32, ranges []Range, c *topk.Collector) {
@@ -62,7 +93,7 @@ func (m *Matrix) scan(query []float32, ranges []Range, c *topk.Collector) {
 func split(ranges []Range, total, parts int) [][]Range {
 	size := uint32((total + parts - 1) / parts)
 	var out [][]Range
-	var part []Range
+	part := make([]Range, 0, len(ranges)/parts+2)
 	left := size
 	for _, r := range ranges {
 		for r.Count > 0 {
@@ -70,7 +101,7 @@ func split(ranges []Range, total, parts int) [][]Range {
 			part = append(part, Range{r.First, n})
 			r.First, r.Count, left = r.First+n, r.Count-n, left-n
 			if left == 0 {
-				out, part, left = append(out, part), nil, size
+				out, part, left = append(out, part), make([]Range, 0, len(ranges)/parts+2), size
 			}
 		}
 	}

@@ -9,15 +9,8 @@ import (
 	"testing"
 
 	"github.com/poterne/poterne/services/search/internal/topk"
+	"github.com/poterne/poterne/services/search/internal/vectortest"
 )
-
-func random(rng *rand.Rand, width int) []float32 {
-	v := make([]float32, width)
-	for i := range v {
-		v[i] = float32(rng.NormFloat64())
-	}
-	return v
-}
 
 func name(row uint32) string { return fmt.Sprintf("%08d", row) }
 
@@ -37,10 +30,10 @@ func TestNearestIsExact(t *testing.T) {
 		m := NewMatrix(width)
 		rows := make([][]float32, 3000)
 		for i := range rows {
-			rows[i] = random(rng, width)
+			rows[i] = vectortest.Noise(rng, width)
 			m.Append(rows[i])
 		}
-		query := random(rng, width)
+		query := vectortest.Noise(rng, width)
 		got := m.Nearest(Normalized(query), []Range{{0, 1000}, {1500, 1500}}, 20, name)
 		want := make([]topk.Item, 0, len(rows))
 		for i, r := range rows {
@@ -64,9 +57,9 @@ func TestManyProcessorsFindWhatOneFinds(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	m := NewMatrix(16)
 	for range 3 * parallelRows {
-		m.Append(random(rng, 16))
+		m.Append(vectortest.Noise(rng, 16))
 	}
-	query := Normalized(random(rng, 16))
+	query := Normalized(vectortest.Noise(rng, 16))
 	all := []Range{{5, 100}, {200, uint32(m.Rows()) - 200}}
 	one := topk.New(50, name)
 	m.scan(query, all, one)
@@ -97,17 +90,5 @@ func TestVectorsWithoutDirectionScoreZero(t *testing.T) {
 		if it.Score != 0 {
 			t.Errorf("row %d scores %v", it.Key, it.Score)
 		}
-	}
-}
-
-func BenchmarkNearest100k(b *testing.B) {
-	rng := rand.New(rand.NewPCG(9, 9))
-	m := NewMatrix(384)
-	for range 100_000 {
-		m.Append(random(rng, 384))
-	}
-	query := Normalized(random(rng, 384))
-	for b.Loop() {
-		m.Nearest(query, []Range{{0, 100_000}}, 100, name)
 	}
 }

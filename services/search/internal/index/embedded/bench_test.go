@@ -12,6 +12,7 @@ import (
 	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/index"
+	"github.com/poterne/poterne/services/search/internal/vectortest"
 )
 
 const (
@@ -20,15 +21,11 @@ const (
 )
 
 // benchDocument makes documents whose words are as unevenly frequent as those
-// of a language (Zipf).
-func benchDocument(rng *rand.Rand, zipf *rand.Zipf, no int64) index.Document {
+// of a language (Zipf), and whose vectors lie as those of a model do.
+func benchDocument(model *vectortest.Model, zipf *rand.Zipf, no int64) index.Document {
 	words := make([]string, 120)
 	for i := range words {
 		words[i] = fmt.Sprint("w", zipf.Uint64())
-	}
-	v := make([]float32, benchDimensions)
-	for i := range v {
-		v[i] = float32(rng.NormFloat64())
 	}
 	principals := []string{"tenant:acme"}
 	if no%2 == 0 {
@@ -37,7 +34,7 @@ func benchDocument(rng *rand.Rand, zipf *rand.Zipf, no int64) index.Document {
 	return index.Document{
 		No: no, ID: fmt.Sprintf("d%06d", no), Principals: principals,
 		Fields: []filter.Field{{Path: "year", Shape: filter.Scalar, Values: []filter.Value{filter.NumberValue(float64(no % 50))}}},
-		Chunks: []index.Chunk{{Text: strings.Join(words, " "), Terms: len(words), Vector: v}},
+		Chunks: []index.Chunk{{Text: strings.Join(words, " "), Terms: len(words), Vector: model.Next()}},
 	}
 }
 
@@ -54,10 +51,11 @@ func BenchmarkSearch(b *testing.B) {
 		b.Fatal(err)
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
+	model := vectortest.New(rng, benchDimensions)
 	zipf := rand.NewZipf(rng, 1.1, 4, 200_000)
 	var docs iter.Seq2[index.Document, error] = func(yield func(index.Document, error) bool) {
 		for no := range int64(benchDocuments) {
-			if !yield(benchDocument(rng, zipf, no+1), nil) {
+			if !yield(benchDocument(model, zipf, no+1), nil) {
 				return
 			}
 		}
@@ -80,6 +78,7 @@ func BenchmarkSearch(b *testing.B) {
 	}{
 		{"lexical", true, false, all, nil},
 		{"vector", false, true, all, nil},
+		{"vector half readable", false, true, half, nil},
 		{"hybrid", true, true, all, nil},
 		{"hybrid half readable", true, true, half, nil},
 		{"hybrid filtered", true, true, all, year},
@@ -87,7 +86,7 @@ func BenchmarkSearch(b *testing.B) {
 		b.Run(tc.name, func(b *testing.B) {
 			var took []time.Duration
 			for b.Loop() {
-				d := benchDocument(rng, zipf, 1)
+				d := benchDocument(model, zipf, 1)
 				q := index.Query{Principals: tc.principals, Filter: tc.filter, Limit: 100}
 				if tc.words {
 					q.Terms = analysis.Query(strings.Join(strings.Fields(d.Chunks[0].Text)[:5], " "))

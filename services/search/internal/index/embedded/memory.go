@@ -177,7 +177,12 @@ func (m *memory) allowed(principals []string, f filter.Node) *roaring.Bitmap {
 
 // ranges returns the rows of the given slots, neighbours joined.
 func (m *memory) ranges(slots *roaring.Bitmap) []vector.Range {
-	var out []vector.Range
+	count := int(slots.GetCardinality())
+	if count == len(m.slots) {
+		return []vector.Range{{First: 0, Count: uint32(len(m.rowSlot))}}
+	}
+	// Between two ranges there is a slot that is left out.
+	out := make([]vector.Range, 0, min(count, len(m.slots)-count+1))
 	for it := slots.Iterator(); it.HasNext(); {
 		s := &m.slots[it.Next()]
 		if n := len(out); n > 0 && out[n-1].First+out[n-1].Count == s.first {
