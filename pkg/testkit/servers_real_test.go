@@ -26,7 +26,7 @@ func TestRealElasticsearchAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.Stop()
-	if testkit.ReadyHTTP(e.URL + "/_cluster/health")(t.Context()) == nil {
+	if testkit.ReadyHTTP(e.URL+"/_cluster/health")(t.Context()) == nil {
 		t.Fatal("it still answers")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
@@ -19,9 +20,9 @@ type collection struct {
 	// searches see is exchanged.
 	writing sync.Mutex
 	loaded  bool // under writing
-	// before is the view that the present one replaced: what it shows is not
-	// taken away while it is searched. Under writing.
-	before *view
+	// before are the views that were replaced and may still be searched: what
+	// they show is not taken away until then. Under writing.
+	before []*view
 
 	mu     sync.Mutex
 	now    *view // nil: to be replaced
@@ -102,8 +103,9 @@ func (c *collection) exchange(v *view) {
 	if old := c.now; old != nil {
 		old.retired = true
 		old.ifIdle()
-		c.before = old
+		c.before = append(c.before, old)
 	}
+	c.before = slices.DeleteFunc(c.before, func(v *view) bool { return v.readers == 0 })
 	c.now = v
 }
 
@@ -113,18 +115,18 @@ func (c *collection) broken(err error) error {
 	return err
 }
 
-// quiet waits until nobody searches the view before the present one.
+// quiet waits until nobody searches a view before the present one. Searches end
+// by their timeout.
 func (c *collection) quiet(ctx context.Context) error {
-	if c.before == nil {
-		return nil
+	for _, v := range c.before {
+		select {
+		case <-v.idle:
+		case <-ctx.Done():
+			return fmt.Errorf("elasticsearch index: wait for searches: %w", context.Cause(ctx))
+		}
 	}
-	select {
-	case <-c.before.idle:
-		c.before = nil
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("elasticsearch index: wait for searches: %w", context.Cause(ctx))
-	}
+	c.before = nil
+	return nil
 }
 
 // usable returns the present view to the one who writes, and why it cannot be

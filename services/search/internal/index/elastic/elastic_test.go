@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -325,6 +326,27 @@ func TestCredentialsAreSentAndNotShown(t *testing.T) {
 	_, err := elastic.New(elastic.Options{Addresses: []string{"http://me:hunter2@[::1"}, Prefix: "p"})
 	if err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestTheClustersCertificateIsChecked(t *testing.T) {
+	n := newNode(t)
+	s := httptest.NewTLSServer(n)
+	defer s.Close()
+	n.url = s.URL
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	replace(t, n.open(func(o *elastic.Options) { o.CACert = ca }), documents(1)...)
+	x, err := elastic.New(elastic.Options{
+		Addresses: []string{n.url}, Prefix: "p", Timeout: time.Second, Pause: time.Millisecond, Clock: clock.Real(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Names(t.Context()); err == nil {
+		t.Error("an authority that nobody named is trusted")
+	}
+	if _, err := elastic.New(elastic.Options{Addresses: []string{n.url}, Prefix: "p", CACert: []byte("x")}); err == nil {
+		t.Error("what is no certificate is taken for one")
 	}
 }
 
