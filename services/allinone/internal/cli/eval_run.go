@@ -135,7 +135,7 @@ func (v *evaluator) write(ctx context.Context, documents []ireval.Document) erro
 	return nil
 }
 
-// patiently makes a call again that the gateway has no room for now.
+// patiently makes a call again while the gateway has no room for it.
 func (v *evaluator) patiently(ctx context.Context, call func() error) error {
 	for try := 1; ; try++ {
 		err := call()

@@ -7,6 +7,7 @@ package api
 import (
 	"context"
 	"hash/maphash"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -74,9 +75,10 @@ type Options struct {
 type Server struct {
 	inferencev1.UnimplementedInferenceServiceServer
 
-	opts Options
-	seed maphash.Seed
-	late error // the end of a request that had no deadline of its own
+	opts   Options
+	chosen atomic.Pointer[choices]
+	seed   maphash.Seed
+	late   error // the end of a request that had no deadline of its own
 }
 
 // New returns a server.

@@ -3,6 +3,7 @@ package api
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
@@ -31,12 +32,46 @@ func (s *Server) choose(snapshot *catalog.Snapshot, j *job) {
 		j.allowed = []*catalog.Variant{one}
 		return
 	}
-	m, _ := snapshot.Model(v.Model)
-	j.allowed, j.query.Fallback = s.allowed(m, v)
-	j.query.Variants = make([]string, len(j.allowed))
-	for i, one := range j.allowed {
-		j.query.Variants[i] = one.Digest
+	c := s.choices(snapshot).of(s, snapshot, v)
+	j.allowed, j.query.Variants, j.query.Fallback = c.allowed, c.digests, c.fallback
+}
+
+// choice is what the policy says of a version; it is not changed once made.
+type choice struct {
+	allowed  []*catalog.Variant
+	digests  []string // of allowed
+	fallback bool
+}
+
+// choices are those of one snapshot: labels are read once for each, and not for
+// each request. It is safe for concurrent use.
+type choices struct {
+	snapshot  *catalog.Snapshot
+	byVersion sync.Map // *catalog.Version → choice
+}
+
+func (s *Server) choices(snapshot *catalog.Snapshot) *choices {
+	c := s.chosen.Load()
+	if c == nil || c.snapshot != snapshot {
+		c = &choices{snapshot: snapshot}
+		s.chosen.Store(c)
 	}
+	return c
+}
+
+func (c *choices) of(s *Server, snapshot *catalog.Snapshot, v *catalog.Version) choice {
+	if known, ok := c.byVersion.Load(v); ok {
+		one, _ := known.(choice)
+		return one
+	}
+	m, _ := snapshot.Model(v.Model)
+	var one choice
+	one.allowed, one.fallback = s.allowed(m, v)
+	for _, form := range one.allowed {
+		one.digests = append(one.digests, form.Digest)
+	}
+	c.byVersion.Store(v, one)
+	return one
 }
 
 // variant says which form of the version answers, and why not the best one.

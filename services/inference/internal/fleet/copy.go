@@ -68,7 +68,7 @@ const suspendReports = 2
 // reported again it gets no requests from those that wait.
 func (c *Copy) Suspend() { c.suspend.Store(suspendReports) }
 
-// Suspended reports whether the copy is to be left alone for now.
+// Suspended reports whether the copy is to be left alone until it was heard again.
 func (c *Copy) Suspended() bool { return c.suspend.Load() > 0 }
 
 // Hold notes a request that takes no slot; Drop must follow.

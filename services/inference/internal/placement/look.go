@@ -25,8 +25,9 @@ func (c *Controller) look(ctx context.Context, snapshot *catalog.Snapshot, view 
 		}
 	}
 	forget(c.held, planned)
-	c.pin(ctx, p, view, now)
-	for _, u := range append(c.reaper.due(now, c.opts.Catalog.Current(), snapshot, view.Workers), c.surplus(now, p, view)...) {
+	all := copiesOf(view)
+	c.pin(ctx, p, all, now)
+	for _, u := range append(c.reaper.due(now, c.opts.Catalog.Current(), snapshot, view.Workers), c.surplus(now, p, all)...) {
 		if !c.unasked.blocked(u.Worker, u.Digest, now, false) {
 			c.unload(ctx, u)
 		}
@@ -86,8 +87,8 @@ func (c *Controller) plan(now time.Time, wants []Want, facts []Facts, view *flee
 // others.
 const propagation = 100 * time.Millisecond
 
-// ripe reports whether a planned load is to be asked for now, and holds it back
-// for a while when it is new.
+// ripe reports whether the time of a planned load has come, and holds it back a
+// little when it is new.
 func (c *Controller) ripe(at spot, now time.Time) bool {
 	if c.opts.Stagger <= 0 {
 		return true

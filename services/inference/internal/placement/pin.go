@@ -3,15 +3,12 @@ package placement
 import (
 	"context"
 	"time"
-
-	"github.com/poterne/poterne/services/inference/internal/fleet"
 )
 
 // pin has workers told which copies are pinned, where they say otherwise: the
 // first ones of each version in the forms that may serve. A copy that two versions
 // have is pinned if it is for one of them.
-func (c *Controller) pin(ctx context.Context, p picture, view *fleet.View, now time.Time) {
-	all := copiesOf(view)
+func (c *Controller) pin(ctx context.Context, p picture, all copies, now time.Time) {
 	pinned := make(map[spot]bool)
 	for i := range p.wants {
 		want := &p.wants[i]

@@ -71,7 +71,7 @@ type Facts struct {
 	// Holds are the digests that it serves, or will serve without being asked
 	// again.
 	Holds map[string]bool
-	// Blocked are the digests that it must not be asked for now: it refused
+	// Blocked are the digests that it must not be asked for yet: it refused
 	// them of late, or they fail there. Refused are those that it refused when it
 	// had about as much room as now.
 	Blocked, Refused map[string]bool

@@ -128,6 +128,9 @@ const labelPrefix = "poterne.dev/"
 
 // overrideOf reads labels, and tells those that cannot be used.
 func overrideOf(labels map[string]string) (o Override, problem string) {
+	if len(labels) == 0 {
+		return o, ""
+	}
 	var problems []string
 	known := make(map[string]bool)
 	read := func(name string, use func(text string) bool) {

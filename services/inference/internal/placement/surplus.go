@@ -74,11 +74,10 @@ func (all copies) of(w *Want) []copyOn {
 // for by its digest. Where several models have a form, all of them must be able to
 // do without. One of a version goes at a time, of the worst variant that can go, the
 // same for all replicas.
-func (c *Controller) surplus(now time.Time, p picture, view *fleet.View) []Unload {
+func (c *Controller) surplus(now time.Time, p picture, all copies) []Unload {
 	if !c.opts.Catalog.Current() {
 		return nil
 	}
-	all := copiesOf(view)
 	users, spare := make(map[string][]int), make(map[spot]int)
 	lists := make([][]copyOn, len(p.wants))
 	for i := range p.wants {
