@@ -162,6 +162,13 @@ func (q *quantization) start(w *fleet.Worker) error {
 	}})
 }
 
+// ending reports whether the last second of ctx has begun. A call to a worker ends
+// a little before its caller's does, and the worker may be the first to say so.
+func ending(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ok && time.Until(end) <= time.Second //nolint:forbidigo // a context's deadline is on the machine's clock
+}
+
 // failed reads the error of a worker: its own as it is, and as UNAVAILABLE that
 // it was lost.
 func (q *quantization) failed(ctx context.Context, w *fleet.Worker, begun bool, err error) error {
@@ -170,8 +177,8 @@ func (q *quantization) failed(ctx context.Context, w *fleet.Worker, begun bool, 
 		return apierr.From(errors.Join(context.Cause(ctx), ctx.Err()))
 	case errors.Is(err, io.EOF):
 		return apierr.New(apierr.EngineFailed, "worker %s ended the quantisation without a result", w.ID())
-	case !apierr.Answered(err) && apierr.ReasonOf(err) == apierr.DeadlineExceeded:
-		return q.server.quantizeLate() // a call to a worker ends a little before its caller's
+	case apierr.ReasonOf(err) == apierr.DeadlineExceeded && (!apierr.Answered(err) || ending(ctx)):
+		return q.server.quantizeLate()
 	case apierr.Answered(err) && apierr.ReasonOf(err) != apierr.Cancelled:
 		return apierr.From(err)
 	}
