@@ -11,6 +11,7 @@ import (
 	"net"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
 )
@@ -40,8 +41,12 @@ func OfIndex(err error) error {
 	return unavailable(err, "the collection's index cannot be used now; try again later")
 }
 
+// retryAfter is when callers are told to come back: outages are looked at anew
+// every second.
+const retryAfter = time.Second
+
 func unavailable(err error, message string) error {
-	return apierr.Wrap(apierr.Unavailable, fmt.Errorf("%w: %w", errOutage, err), "%s", message)
+	return apierr.Wrap(apierr.Unavailable, fmt.Errorf("%w: %w", errOutage, err), "%s", message).WithRetryAfter(retryAfter)
 }
 
 // told reports whether the error says already what a caller is told.

@@ -6,6 +6,7 @@ package query
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/services/search/internal/analysis"
@@ -86,6 +87,8 @@ type Answer struct {
 	// Fusion is how the legs were put together; empty when there was one.
 	Fusion   fusion.Method
 	Warnings []string
+	// LexicalTook and VectorTook are how long the index took for each leg.
+	LexicalTook, VectorTook time.Duration
 }
 
 // Search answers the request. A hybrid search whose query cannot be embedded is
@@ -188,6 +191,7 @@ func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, 
 			continue
 		}
 		a.Generation, a.Legs = legs.Sequence, names
+		a.LexicalTook, a.VectorTook = legs.LexicalTook, legs.VectorTook
 		a.Hits = make([]Hit, 0, len(passages))
 		for i, r := range results {
 			if p, ok := passages[wanted[i]]; ok {
