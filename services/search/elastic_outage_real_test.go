@@ -83,7 +83,7 @@ func (w *wire) carry(c net.Conn, to string) {
 		_ = c.Close()
 	case stalled: // until set closes it
 	default:
-		far, err := net.Dial("tcp", to) //nolint:noctx // a wire
+		far, err := net.Dial("tcp", to)
 		if err != nil {
 			_ = c.Close()
 			return

@@ -38,7 +38,7 @@ func (s *Service) Components() []lifecycle.Component {
 		Name: "search: indexes",
 		Run: func(ctx context.Context) error {
 			return s.follower.Run(ctx, func(now follow.State) {
-				s.indexed(now)
+				s.indexed(ctx, now)
 				indexes.Report(notFollowed(now.Indexes))
 				documents.Report(s.notServed(now))
 			})
@@ -48,9 +48,9 @@ func (s *Service) Components() []lifecycle.Component {
 }
 
 // indexed reports what there is. Without the store nothing is known of it.
-func (s *Service) indexed(now follow.State) {
+func (s *Service) indexed(ctx context.Context, now follow.State) {
 	if now.Store == nil {
-		s.metrics.Indexed(metrics.Indexes{
+		s.metrics.Indexed(ctx, metrics.Indexes{
 			Collections: now.Collections, Documents: now.Documents, Chunks: now.Chunks, Behind: now.Behind, Lag: now.Lag,
 		})
 	}

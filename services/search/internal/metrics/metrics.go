@@ -98,8 +98,7 @@ type Indexes struct {
 }
 
 // Indexed notes where the indexes are.
-func (m *Metrics) Indexed(now Indexes) {
-	ctx := context.Background()
+func (m *Metrics) Indexed(ctx context.Context, now Indexes) {
 	m.behind.Record(ctx, now.Behind)
 	m.lag.Record(ctx, now.Lag.Seconds())
 	m.collections.Record(ctx, int64(now.Collections))
