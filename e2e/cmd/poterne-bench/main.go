@@ -24,6 +24,10 @@ func scenarios() map[string][]bench.Scenario {
 			{Name: "cost", Run: bench.Cost},
 			{Name: "embedding", Run: bench.Embedding},
 		},
+		"search": {
+			{Name: "embedded", Run: bench.Search},
+		},
+		"search-million": {{Name: "million", Run: bench.SearchMillion}},
 		"embedding-real": {{Name: "embedding-real", Run: bench.EmbeddingReal}},
 	}
 }
@@ -32,7 +36,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if len(os.Args) < 2 || scenarios()[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: poterne-bench inference|embedding-real [SCENARIO...]")
+		fmt.Fprintln(os.Stderr, "usage: poterne-bench inference|search|search-million|embedding-real [SCENARIO...]")
 		return 2
 	}
 	chosen := scenarios()[os.Args[1]]
