@@ -63,7 +63,7 @@ func (k *knownVectors) GetServedModel(context.Context, *inferencev1.GetServedMod
 func serveVectors(ctx context.Context, addr string, c *corpus) (*knownVectors, error) {
 	k := &knownVectors{corpus: c}
 	server, err := grpcserver.New(grpcserver.DefaultConfig(addr), telemetry.Discard(), //nolint:contextcheck // it does nothing
-		grpcserver.Chain{grpcserver.Errors(), identity.Server(identity.Plain(), func(string) bool { return false })},
+		grpcserver.Chain{grpcserver.Errors(), identity.Server(identity.Plain(), func(string) bool { return false })}, //nolint:contextcheck // its steps get each call's context
 		func(r grpc.ServiceRegistrar) { inferencev1.RegisterInferenceServiceServer(r, k) })
 	if err != nil {
 		return nil, fmt.Errorf("serve vectors: %w", err)

@@ -26,6 +26,7 @@ func scenarios() map[string][]bench.Scenario {
 		},
 		"search": {
 			{Name: "embedded", Run: bench.Search},
+			{Name: "elasticsearch", Run: bench.SearchBeside},
 		},
 		"search-million": {{Name: "million", Run: bench.SearchMillion}},
 		"embedding-real": {{Name: "embedding-real", Run: bench.EmbeddingReal}},
