@@ -6,7 +6,8 @@ func TestEveryBarOfQualityIsLookedAt(t *testing.T) {
 	figures := []evaluated{
 		{Mode: "hybrid", Fusion: "standardised", Queries: 225, NDCG: 0.56},
 		{Mode: "hybrid", Fusion: "reciprocal_rank", Queries: 225, NDCG: 0.55},
-		{Mode: "lexical", Queries: 225, NDCG: 0.5299}, {Mode: "vector", Queries: 225, NDCG: 0.51},
+		{Mode: "lexical", Queries: 225, NDCG: 0.5299},
+		{Mode: "vector", Queries: 225, NDCG: 0.51},
 	}
 	rows, err := qualityRows(figures)
 	if err != nil {
