@@ -17,10 +17,15 @@ func american(w string) string {
 	if i := strings.LastIndex(w, "yz"); i > 1 { // with an s, as in analysis
 		return w[:i] + "ys" + w[i+2:]
 	}
-	for _, ending := range [...]string{"tre", "tres", "tred"} {
-		if base, ok := strings.CutSuffix(w, ending); ok && isRe(base) {
-			return base + "ter" + ending[3:]
+	if strings.Contains(w, "tre") {
+		for _, ending := range [...]string{"tre", "tres", "tred"} {
+			if base, ok := strings.CutSuffix(w, ending); ok && isRe(base) {
+				return base + "ter" + ending[3:]
+			}
 		}
+	}
+	if !strings.Contains(w, "is") { // most words: nothing more is looked at
+		return w
 	}
 	for _, ending := range [...]string{"ise", "ises", "ised", "ising", "iser", "isers", "isation", "isations"} {
 		if base, ok := strings.CutSuffix(w, ending); ok && isIze(base) {
