@@ -54,7 +54,7 @@ type Embedding struct {
 
 // Chunking says how documents are cut into passages.
 type Chunking struct {
-	// MaxWords is the length of a passage; 200 words suit models of 512 tokens.
+	// MaxWords is the length of a passage; 256 words suit models of 512 tokens.
 	MaxWords int `yaml:"max_words"`
 	// OverlapWords is how much a passage may repeat of the one before.
 	OverlapWords int `yaml:"overlap_words"`
@@ -81,7 +81,7 @@ func DefaultConfig() *Config {
 			Model: "multilingual-e5-small", Batch: 16, BatchBytes: 64 * config.KiB, Concurrency: 2,
 			PassageTimeout: 2 * time.Minute, QueryTimeout: 10 * time.Second,
 		},
-		Chunking:     Chunking{MaxWords: 200, OverlapWords: 30},
+		Chunking:     Chunking{MaxWords: 256, OverlapWords: 30},
 		Limits:       Limits{Collections: 1000, CollectionChunks: 1_000_000},
 		DrainTimeout: 30 * time.Second,
 	}

@@ -21,6 +21,13 @@ func TestSpellingsOfAWordMeet(t *testing.T) {
 		{"oeuvre", "une œuvre d'art qui est dans le musée"},
 		{"STRASSE", "die Straße"},
 		{"flow", "flow"},
+		{"color", "the colours of the sky"},
+		{"centre", "the heat centers of the plate"},
+		{"organization", "it was organised by us"},
+		{"analyze", "what was analysed there"},
+		{"revision", "it is revised"},
+		{"precisely", "a precise number of the parts"},
+		{"exercising", "the exercise of rights"},
 	} {
 		terms := Analyze(tc.passage)
 		found := slices.ContainsFunc(Query(tc.query)[0].Variants, func(v string) bool {
@@ -47,8 +54,40 @@ func TestQueryLeavesFunctionWordsOut(t *testing.T) {
 }
 
 func TestQueryOfFunctionWordsAloneKeepsThem(t *testing.T) {
-	if got := Query("to be or not to be"); len(got) == 0 {
-		t.Error("nothing is left to look for")
+	terms := Analyze("To be, or not to be: that is the question.")
+	for _, q := range Query("to be or not to be") {
+		if !slices.Contains(terms, q.Variants[0]) {
+			t.Errorf("%v is not among %v", q, terms)
+		}
+	}
+	if got := len(Query("to be or not to be")); got != 4 {
+		t.Errorf("%d words are looked for, want 4", got)
+	}
+}
+
+// A word is looked for as both languages stem it unless the query is English.
+func TestQueryIsLookedForInBothLanguages(t *testing.T) {
+	for query, want := range map[string]int{
+		"national debts":                2, // no function word tells
+		"les dettes d'un état national": 2,
+		"the debts of a national state": 1,
+	} {
+		for _, q := range Query(query) {
+			if strings.HasPrefix(q.Variants[0], "nation") && len(q.Variants) != want {
+				t.Errorf("%q looks for %v, want %d", query, q.Variants, want)
+			}
+		}
+	}
+}
+
+func TestWordsWithoutBritishSpellingStay(t *testing.T) {
+	for _, w := range []string{
+		"four", "hour", "contour", "glamour", "tour", "noise", "raise", "exercise", "revise", "precise", "concise", "surprise",
+		"advertise", "promise", "otherwise", "expertise", "rise", "paradise", "entree", "street", "mattress", "franchise", "despise",
+	} {
+		if got := american(w); got != w {
+			t.Errorf("%s became %s", w, got)
+		}
 	}
 }
 

@@ -35,7 +35,7 @@ func TestPassagesEndBetweenParagraphs(t *testing.T) {
 
 func TestLongParagraphIsCutBetweenSentencesWithOverlap(t *testing.T) {
 	var b strings.Builder
-	for i := range 60 {
+	for i := range 80 {
 		fmt.Fprintf(&b, "Sentence %d has exactly these eight words in. ", i)
 	}
 	text := b.String()

@@ -282,13 +282,24 @@ func document(v store.Version) (index.Document, error) {
 	}
 	d := index.Document{No: v.No, ID: v.ID, Principals: v.Principals, Fields: fields, Chunks: make([]index.Chunk, len(v.Chunks))}
 	for i, ch := range v.Chunks {
-		d.Chunks[i] = index.Chunk{Number: ch.Number, Terms: ch.Terms, Text: Indexed(v.Title, ch.Text), Vector: ch.Vector}
+		d.Chunks[i] = index.Chunk{Number: ch.Number, Terms: ch.Terms, Text: Worded(v.Title, ch.Text), Vector: ch.Vector}
 	}
 	return d, nil
 }
 
-// Indexed returns what is indexed and embedded of a passage: it is found by its
-// document's title, too.
+// Worded returns what of a passage is indexed by words. Its document's title
+// counts twice: few words that somebody chose say more of a passage than as many
+// of the text ("Simple BM25 Extension to Multiple Weighted Fields", Robertson,
+// Zaragoza and Taylor, 2004).
+func Worded(title, text string) string {
+	if title == "" {
+		return text
+	}
+	return title + "\n" + Indexed(title, text)
+}
+
+// Indexed returns what is embedded of a passage: it is found by its document's
+// title, too.
 func Indexed(title, text string) string {
 	switch {
 	case title == "":

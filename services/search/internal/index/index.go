@@ -22,7 +22,8 @@ type Chunk struct {
 	Number int
 	// Terms is how many terms the passage has: what BM25 calls its length.
 	Terms int
-	// Text is what is indexed by words: the document's title and the passage.
+	// Text is what is indexed by words: the document's title, twice, and the
+	// passage.
 	Text string
 	// Vector has the collection's dimensions; its length does not matter.
 	Vector []float32
@@ -77,7 +78,7 @@ type Hit struct {
 	Chunk int
 	// ChunkID is the chunk's public id: the document's id, #, the number.
 	ChunkID string
-	// Score is BM25 (k1 1.2, b 0.75), or the cosine.
+	// Score is BM25 (k1 1.2, b 0.75; lengths as Lucene keeps them), or the cosine.
 	Score float64
 }
 

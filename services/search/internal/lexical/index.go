@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/blevesearch/bleve/v2"
@@ -26,11 +27,14 @@ import (
 // field is the only indexed field: the analysed terms, parted by spaces.
 const field = "t"
 
-// version of what is indexed: raise it when the analysis gives other terms, so
-// that old indexes are made anew.
+// version of what is indexed: raise it when something else is indexed of the
+// terms, so that old indexes are made anew.
 const version = "1"
 
-// The key under which version is kept in an index.
+// indexed says what an index holds: of which terms, and what.
+func indexed() string { return version + "." + strconv.Itoa(analysis.Version) }
+
+// The key under which that is kept in an index.
 const versionKey = "poterne.version"
 
 // Key names one passage in the index.
@@ -58,7 +62,7 @@ func Open(dir string) (*Index, error) {
 	b, err := bleve.OpenUsing(dir, settings())
 	if err == nil {
 		v, verr := b.GetInternal([]byte(versionKey))
-		if verr == nil && string(v) == version {
+		if verr == nil && string(v) == indexed() {
 			return &Index{dir: dir, bleve: b}, nil
 		}
 		if err := b.Close(); err != nil {
@@ -82,7 +86,7 @@ func create(dir string) (*Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lexical index: create: %w", err)
 	}
-	if err := b.SetInternal([]byte(versionKey), []byte(version)); err != nil {
+	if err := b.SetInternal([]byte(versionKey), []byte(indexed())); err != nil {
 		return nil, errors.Join(fmt.Errorf("lexical index: create: %w", err), b.Close())
 	}
 	return &Index{dir: dir, bleve: b}, nil

@@ -78,8 +78,9 @@ type sums struct {
 
 // Search returns the rows that have any of the terms, best first, at most
 // limit. Each word of the query counts as often as the query has it; its
-// variants count as one word (as in Lucene's SynonymQuery), so that a rare
-// spelling does not outweigh a common one.
+// variants count as one word that is as frequent as the most frequent of them
+// (as in Lucene's SynonymQuery), so that a rare spelling does not outweigh a
+// common one.
 func (v *View) Search(ctx context.Context, terms []analysis.Term, stats Stats, rows Rows, limit int) ([]topk.Item, error) {
 	if stats.Passages == 0 || limit <= 0 {
 		return nil, nil
@@ -121,7 +122,7 @@ func (v *View) add(ctx context.Context, s *sums, t analysis.Term, stats Stats) e
 			return fmt.Errorf("lexical index: read a term: %w", err)
 		}
 		readers = append(readers, r)
-		found += r.Count()
+		found = max(found, r.Count())
 	}
 	n := min(float64(found), float64(stats.Passages))
 	idf := math.Log(1 + (float64(stats.Passages)-n+0.5)/(n+0.5))
@@ -149,7 +150,7 @@ func accumulate(s *sums, r bleveindex.TermFieldReader, weight, average float64) 
 			return fmt.Errorf("lexical index: passage %d of %d", n, len(s.score))
 		}
 		// scorch keeps the length as 1/sqrt(length).
-		length := 1 / (next.Norm * next.Norm)
+		length := float64(kept(uint32(math.Round(1 / (next.Norm * next.Norm)))))
 		tf := float64(next.Freq)
 		if s.score[n] == 0 {
 			s.touched = append(s.touched, n)

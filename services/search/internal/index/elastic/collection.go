@@ -49,6 +49,8 @@ type view struct {
 
 // meta is kept in the index itself, in a document that no search finds.
 type meta struct {
+	// Format is what passages hold; see the constant.
+	Format  int   `json:"format"`
 	Through int64 `json:"through"`
 	// Hidden are the versions that are gone and may still be there.
 	Hidden []int64 `json:"hidden"`
@@ -220,7 +222,8 @@ func (c *collection) reload(ctx context.Context, now *view) error {
 	return nil
 }
 
-// read returns the view that an index's meta describes; nil when it has none.
+// read returns the view that an index's meta describes; nil when it has none, or
+// passages of another format: it must be replaced then.
 func (c *collection) read(ctx context.Context, idx string) (*view, error) {
 	var answer struct {
 		SeqNo  int `json:"_seq_no"`
@@ -235,6 +238,9 @@ func (c *collection) read(ctx context.Context, idx string) (*view, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if answer.Source.Meta.Format != format {
+		return nil, nil //nolint:nilnil // as above
 	}
 	return &view{
 		index: idx, meta: answer.Source.Meta, seqNo: answer.SeqNo, term: answer.Term, idle: make(chan struct{}),

@@ -1,5 +1,7 @@
 package elastic
 
+import "github.com/poterne/poterne/services/search/internal/analysis"
+
 // The fields of a passage.
 const (
 	fieldNo         = "no"
@@ -27,6 +29,10 @@ type passage struct {
 	Terms      string    `json:"terms,omitempty"`
 	Vector     []float32 `json:"vector,omitempty"`
 }
+
+// format is of what an index holds: another when passages have other terms, so
+// that old indexes are made anew.
+const format = analysis.Version
 
 // settings are an index's settings and fields. One shard, because BM25 counts
 // in each shard for itself. Refreshed by us alone, because only then do

@@ -122,7 +122,7 @@ func (c *collection) make(ctx context.Context, idx string, through int64, docs i
 	if err := c.x.client.do(ctx, "create an index", esapi.IndicesCreateRequest{Index: idx, Body: body}, nil); err != nil {
 		return nil, err
 	}
-	next := &view{index: idx, meta: meta{Through: through}, idle: make(chan struct{})}
+	next := &view{index: idx, meta: meta{Format: format, Through: through}, idle: make(chan struct{})}
 	w := &writer{c: c, bulk: bulk{client: c.x.client, index: idx}, from: through, meta: &next.meta}
 	for d, err := range docs {
 		if err == nil {
