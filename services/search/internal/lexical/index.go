@@ -26,9 +26,10 @@ import (
 // field is the only indexed field: the analysed terms, parted by spaces.
 const field = "t"
 
-// version of what is indexed: raise it when the analysis gives other terms, so
-// that old indexes are made anew.
-const version = "1"
+// version of what is indexed: raise it when the analysis gives other terms or
+// postings hold something else, so that old indexes are made anew. 2: positions,
+// for phrases.
+const version = "2"
 
 // The key under which version is kept in an index.
 const versionKey = "poterne.version"
@@ -101,7 +102,7 @@ func newMapping() (mapping.IndexMapping, error) {
 		return nil, fmt.Errorf("lexical index: analyser: %w", err)
 	}
 	f := bleve.NewTextFieldMapping()
-	f.Analyzer, f.Store, f.DocValues, f.IncludeInAll, f.IncludeTermVectors = name, false, false, false, false
+	f.Analyzer, f.Store, f.DocValues, f.IncludeInAll, f.IncludeTermVectors = name, false, false, false, true
 	doc := bleve.NewDocumentStaticMapping()
 	doc.AddFieldMappingsAt(field, f)
 	m.DefaultMapping, m.DefaultAnalyzer = doc, name
