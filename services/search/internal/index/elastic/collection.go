@@ -45,6 +45,8 @@ type view struct {
 
 // meta is kept in the index itself, in a document that no search finds.
 type meta struct {
+	// Format is what passages hold; see the constant.
+	Format  int   `json:"format"`
 	Through int64 `json:"through"`
 	// Hidden are the versions that are gone and may still be there.
 	Hidden []int64 `json:"hidden"`
@@ -54,6 +56,8 @@ type meta struct {
 	// a graph.
 	Passages int  `json:"passages"`
 	Many     bool `json:"many"`
+	// Points are the paths whose places can be found.
+	Points []string `json:"points,omitempty"`
 }
 
 // metaID is the id of the document that holds meta.
@@ -182,7 +186,8 @@ func (c *collection) load(ctx context.Context) error {
 	return nil
 }
 
-// read returns the view that an index's meta describes; nil when it has none.
+// read returns the view that an index's meta describes; nil when it has none, or
+// passages of another format: it must be replaced then.
 func (c *collection) read(ctx context.Context, idx string) (*view, error) {
 	var answer struct {
 		SeqNo  int `json:"_seq_no"`
@@ -197,6 +202,9 @@ func (c *collection) read(ctx context.Context, idx string) (*view, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if answer.Source.Meta.Format != format {
+		return nil, nil //nolint:nilnil // as above
 	}
 	return &view{
 		index: idx, meta: answer.Source.Meta, seqNo: answer.SeqNo, term: answer.Term, idle: make(chan struct{}),

@@ -10,6 +10,7 @@ import (
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/poterne/poterne/services/search/internal/analysis"
+	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/index"
 )
 
@@ -115,7 +116,7 @@ func (c *collection) make(ctx context.Context, idx string, through int64, docs i
 	if err := c.x.client.do(ctx, "create an index", esapi.IndicesCreateRequest{Index: idx, Body: body}, nil); err != nil {
 		return nil, err
 	}
-	next := &view{index: idx, meta: meta{Through: through}, idle: make(chan struct{})}
+	next := &view{index: idx, meta: meta{Format: format, Through: through}, idle: make(chan struct{})}
 	w := &writer{c: c, bulk: bulk{client: c.x.client, index: idx}, from: through, meta: &next.meta}
 	for d, err := range docs {
 		if err == nil {
@@ -181,7 +182,11 @@ type writer struct {
 }
 
 func (w *writer) put(ctx context.Context, d index.Document) error {
-	metadata := words(d.Fields)
+	metadata, values := words(d.Fields), valuesOf(d.Fields)
+	points, err := w.points(ctx, d.Fields)
+	if err != nil {
+		return err
+	}
 	for i, ch := range d.Chunks {
 		if ch.Number != i {
 			return fmt.Errorf("elasticsearch index: chunk %d of version %d is numbered %d", i, d.No, ch.Number)
@@ -192,6 +197,8 @@ func (w *writer) put(ctx context.Context, d index.Document) error {
 		p := passage{
 			No: d.No, Chunk: ch.Number, ID: fmt.Sprintf("%s#%d", d.ID, ch.Number), From: w.from,
 			Principals: d.Principals, Metadata: metadata, Terms: strings.Join(analysis.Analyze(ch.Text), " "),
+			Document: d.ID, Title: filter.Shown(filter.StringValue(d.Title)).Text, Values: values, Points: points,
+			Created: d.CreateTime.UnixNano(), Updated: d.UpdateTime.UnixNano(),
 		}
 		if !zero(ch.Vector) {
 			p.Vector = ch.Vector

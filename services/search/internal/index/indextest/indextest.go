@@ -34,6 +34,13 @@ func Run(t *testing.T, open Open) {
 		"a failed change is noticed":                   failedChangeIsNoticed,
 		"drop forgets":                                 dropForgets,
 		"searches see whole changes":                   searchesSeeWholeChanges,
+		"phrases are hard conditions":                  phrasesAreConditions,
+		"facets count documents":                       facetsCountDocuments,
+		"facets count what may be read":                facetsCountWhatMayBeRead,
+		"values come back as they went in":             valuesComeBack,
+		"orders hold over everything that matches":     ordersHold,
+		"terms are near as the caller may read them":   termsAreNear,
+		"moments and places are compared":              momentsAndPlaces,
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			f := &fixture{t: t, dir: t.TempDir(), open: open}
