@@ -4,6 +4,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/poterne/poterne/services/search/internal/fusion"
 	"github.com/poterne/poterne/services/search/internal/highlight"
 	"github.com/poterne/poterne/services/search/internal/index"
+	"github.com/poterne/poterne/services/search/internal/order"
 	"github.com/poterne/poterne/services/search/internal/outage"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
@@ -66,6 +68,13 @@ type Request struct {
 	Fusion fusion.Method
 	// Weights are those of its legs; nil for the collection's.
 	Weights *store.Weights
+	// Facets are what is counted, and OrderBy orders the hits; empty: by score.
+	Facets  []index.Facet
+	OrderBy []order.Key
+	// Suggest asks for unknown words to be corrected.
+	Suggest bool
+	// Language is that of the query; empty: as it seems to be.
+	Language string
 }
 
 // Hit is one passage that answers.
@@ -86,6 +95,11 @@ type Answer struct {
 	// Fusion is how the legs were put together; empty when there was one.
 	Fusion   fusion.Method
 	Warnings []string
+	Facets   []index.Counts
+	// Suggestion is the corrected query; empty when there is nothing to correct.
+	Suggestion string
+	// Language is what the query was taken for; empty when it does not tell.
+	Language string
 }
 
 // Search answers the request. A hybrid search whose query cannot be embedded is
@@ -95,11 +109,18 @@ func (s *Searcher) Search(ctx context.Context, c store.Collection, req Request) 
 	if err != nil {
 		return Answer{}, err
 	}
-	q := index.Query{Principals: req.Principals, Filter: f, Limit: max(LegHits, req.TopK)}
-	a := Answer{Mode: req.Mode}
-	terms := analysis.Query(req.Query)
+	said, err := read(req.Query)
+	if err != nil {
+		return Answer{}, err
+	}
+	q := index.Query{
+		Principals: req.Principals, Filter: f, Require: said.Require, Exclude: said.Exclude,
+		Limit: max(LegHits, req.TopK), Facets: req.Facets, Order: req.OrderBy,
+	}
+	a := Answer{Mode: req.Mode, Language: cmp.Or(req.Language, analysis.LanguageOf(said.Text))}
+	terms := analysis.QueryIn(said.Text, req.Language)
 	if req.Mode != Lexical {
-		if q.Vector, err = s.embed(ctx, c, req.Query); err != nil {
+		if q.Vector, err = s.embed(ctx, c, said.Text); err != nil {
 			if req.Mode == Vector || ctx.Err() != nil {
 				return Answer{}, err
 			}
@@ -113,7 +134,10 @@ func (s *Searcher) Search(ctx context.Context, c store.Collection, req Request) 
 	if a.Mode == Hybrid {
 		a.Fusion = req.Fusion.Or(fusion.Method(c.Fusion)).Or(fusion.Standardised)
 	}
-	return s.find(ctx, c, q, req.TopK, a, weightsOf(c, req), terms)
+	if a, err = s.find(ctx, c, q, req.TopK, a, weightsOf(c, req), terms); err == nil && req.Suggest {
+		a.Suggestion, err = s.suggestion(ctx, c, req, said)
+	}
+	return a, err
 }
 
 // weightsOf returns the legs' weights: the request's, else the collection's,
@@ -166,13 +190,14 @@ func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, 
 	if err != nil {
 		return Answer{}, err
 	}
+	keys, wantedHits := ordering(&q, a.Mode, topK)
 	for attempt := 1; ; attempt++ {
 		legs, err := ic.Search(ctx, q)
 		if err != nil {
 			return Answer{}, outage.OfIndex(err)
 		}
 		results, names, refs := fuse(legs, a, w)
-		results = results[:min(len(results), topK)]
+		results = results[:min(len(results), wantedHits)]
 		wanted := make([]store.Ref, len(results))
 		for i, r := range results {
 			wanted[i] = refs[r.ID]
@@ -187,14 +212,15 @@ func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, 
 			}
 			continue
 		}
-		a.Generation, a.Legs = legs.Sequence, names
+		a.Generation, a.Legs, a.Facets = legs.Sequence, names, legs.Facets
 		a.Hits = make([]Hit, 0, len(passages))
 		for i, r := range results {
 			if p, ok := passages[wanted[i]]; ok {
 				a.Hits = append(a.Hits, Hit{Result: r, Passage: p, Highlights: highlight.Fragments(p.Chunk.Text, terms)})
 			}
 		}
-		return a, nil
+		a.Hits, err = ordered(a.Hits, keys, topK)
+		return a, err
 	}
 }
 

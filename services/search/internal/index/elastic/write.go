@@ -197,7 +197,7 @@ func (w *writer) put(ctx context.Context, d index.Document) error {
 		p := passage{
 			No: d.No, Chunk: ch.Number, ID: fmt.Sprintf("%s#%d", d.ID, ch.Number), From: w.from,
 			Principals: d.Principals, Metadata: metadata, Terms: strings.Join(analysis.Analyze(ch.Text), " "),
-			Document: d.ID, Title: filter.Shown(filter.StringValue(d.Title)).Text, Values: values, Points: points,
+			Document: shown(d.ID), Title: shown(d.Title), Values: values, Points: points,
 			Created: d.CreateTime.UnixNano(), Updated: d.UpdateTime.UnixNano(),
 		}
 		if !zero(ch.Vector) {
@@ -253,6 +253,9 @@ func (w *writer) end(ctx context.Context) error {
 func zero(v []float32) bool {
 	return !slices.ContainsFunc(v, func(x float32) bool { return x != 0 })
 }
+
+// shown is as much of a text as orders compare.
+func shown(s string) string { return filter.Shown(filter.StringValue(s)).Text }
 
 // passageID is the id of a passage's document; see splitID.
 func passageID(no int64, chunk int) string { return fmt.Sprintf("%d.%d", no, chunk) }
