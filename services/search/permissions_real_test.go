@@ -15,9 +15,9 @@ func TestRealNobodyLearnsOfWhatTheyMayNotReadInElasticsearch(t *testing.T) {
 	w := newWorld(t, 12, func(c *search.Config) {
 		c.Index.Kind, c.Index.Elasticsearch.Addresses = search.KindElasticsearch, []string{url}
 	})
-	for round := range 20 {
+	for round := range 12 {
 		w.change()
-		if round == 10 {
+		if round == 6 {
 			w.h.stop()
 			w.h.start()
 		}

@@ -67,7 +67,8 @@ func TestFacetsAndOrders(t *testing.T) {
 	req := &searchv1.SearchRequest{
 		Collection: "c", Query: "wings", Mode: "lexical", TopK: 3, OrderBy: "metadata.year desc, title",
 		Facets: []*searchv1.FacetRequest{
-			{Field: "metadata.lang"}, {Field: "tags", Limit: 1},
+			{Field: "metadata.lang"},
+			{Field: "tags", Limit: 1},
 			{Field: "year", Limit: 2, Ranges: []*searchv1.FacetRange{{From: structpb.NewNumberValue(2003)}, {To: structpb.NewNumberValue(2001)}}},
 			{Field: "at", Limit: 1, Ranges: []*searchv1.FacetRange{{From: structpb.NewStringValue("2024-05-15")}}},
 		},
@@ -169,7 +170,7 @@ func TestSuggestions(t *testing.T) {
 		"walkng":                       "walking",
 		"zepelin":                      "",
 		"boundery -layre -\"wingg x\"": "boundary -layre -\"wingg x\"",
-		"the wtih teh":                 "",
+		"the whith teh":                "",
 		"flottre":                      "",
 		"xylophone quartz 5000 m/z":    "",
 		"boundery, boundery!":          "boundary, boundary!",

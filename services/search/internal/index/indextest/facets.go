@@ -58,13 +58,17 @@ func facetsCountDocuments(f *fixture) {
 	f.replace(1, doc{no: 1, id: "gone", texts: []string{"common"}, metadata: map[string]any{"lang": "fr", "old": true}})
 	f.apply(6, []int64{1},
 		doc{no: 2, id: "a", texts: []string{"common wing", "common heat", "wing"}, metadata: map[string]any{
-			"lang": "fr", "year": 2020.0, "tags": []any{"x", "y"}, "at": "2024-05-01T23:30:00-01:00"}},
+			"lang": "fr", "year": 2020.0, "tags": []any{"x", "y"}, "at": "2024-05-01T23:30:00-01:00",
+		}},
 		doc{no: 3, id: "b", texts: []string{"common heat", "common flow"}, metadata: map[string]any{
-			"lang": "en", "year": 2021.5, "tags": []any{"y"}, "at": "2024-05-01"}},
+			"lang": "en", "year": 2021.5, "tags": []any{"y"}, "at": "2024-05-01",
+		}},
 		doc{no: 4, id: "c", texts: []string{"common wing", "wing"}, metadata: map[string]any{
-			"lang": "fr", "year": "2020", "tags": "y", "at": 1.0}},
+			"lang": "fr", "year": "2020", "tags": "y", "at": 1.0,
+		}},
 		doc{no: 5, id: "d", texts: []string{"alone"}, metadata: map[string]any{
-			"lang": []any{}, "year": -3.0, "draft": false}},
+			"lang": []any{}, "year": -3.0, "draft": false,
+		}},
 		doc{no: 6, id: "e", texts: []string{"alone wing"}},
 	)
 	everything := query("common", 10)
