@@ -47,6 +47,12 @@ func TestConditionsHoldInEveryMode(t *testing.T) {
 			}
 		}
 	}
+	for _, query := range []string{`"layer boundary"`, "wing -draft", "-wing", strings.Repeat("+wing ", 40)} {
+		resp := h.search(ctx, &searchv1.SearchRequest{Collection: "c", Query: query, Plain: true})
+		if len(resp.GetHits()) != 4 {
+			t.Errorf("plain %s: %s", query, chunkIDs(resp))
+		}
+	}
 	_, err := h.client.Search(ctx, &searchv1.SearchRequest{Collection: "c", Query: "-wing"})
 	h.wantReason(err, apierr.InvalidArgument, "query")
 	_, err = h.client.Search(ctx, &searchv1.SearchRequest{Collection: "c", Query: strings.Repeat("+a ", 33)})

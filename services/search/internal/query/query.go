@@ -75,6 +75,8 @@ type Request struct {
 	Suggest bool
 	// Language is that of the query; empty: as it seems to be.
 	Language string
+	// Plain says that the query has no marks.
+	Plain bool
 }
 
 // Hit is one passage that answers.
@@ -109,7 +111,7 @@ func (s *Searcher) Search(ctx context.Context, c store.Collection, req Request) 
 	if err != nil {
 		return Answer{}, err
 	}
-	said, err := read(req.Query)
+	said, err := read(req.Query, req.Plain)
 	if err != nil {
 		return Answer{}, err
 	}

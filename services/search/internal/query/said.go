@@ -7,8 +7,11 @@ import (
 	"github.com/poterne/poterne/services/search/internal/syntax"
 )
 
-// read reads the marks of a query.
-func read(query string) (syntax.Query, error) {
+// read reads the marks of a query, unless it is plain.
+func read(query string, plain bool) (syntax.Query, error) {
+	if plain {
+		return syntax.Query{Text: query}, nil
+	}
 	said, err := syntax.Parse(query)
 	if err != nil {
 		return syntax.Query{}, err

@@ -46,7 +46,7 @@ func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*sear
 		TopK:   min(int(cmp.Or(max(0, req.GetTopK()), defaultTopK)), maxTopK),
 		Mode:   query.Mode(cmp.Or(req.GetMode(), string(query.Hybrid))),
 		Fusion: fusion.Method(req.GetFusion()), Weights: weights,
-		Facets: facets, OrderBy: keys, Suggest: req.GetSuggest(), Language: req.GetLanguage(),
+		Facets: facets, OrderBy: keys, Suggest: req.GetSuggest(), Language: req.GetLanguage(), Plain: req.GetPlain(),
 	})
 	if err != nil {
 		return nil, err

@@ -1065,7 +1065,10 @@ type SearchRequest struct {
 	// Whether words that no document of the caller's has are corrected.
 	Suggest bool `protobuf:"varint,14,opt,name=suggest,proto3" json:"suggest,omitempty"`
 	// The language of the query, `en` or `fr`; empty: as it seems to be.
-	Language      string `protobuf:"bytes,16,opt,name=language,proto3" json:"language,omitempty"`
+	Language string `protobuf:"bytes,16,opt,name=language,proto3" json:"language,omitempty"`
+	// Whether the query is text and nothing else: quotes, + and - mean nothing.
+	// For what people have not written as a search, such as a chat's message.
+	Plain         bool `protobuf:"varint,17,opt,name=plain,proto3" json:"plain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1182,6 +1185,13 @@ func (x *SearchRequest) GetLanguage() string {
 		return x.Language
 	}
 	return ""
+}
+
+func (x *SearchRequest) GetPlain() bool {
+	if x != nil {
+		return x.Plain
+	}
+	return false
 }
 
 // What was found.
@@ -1381,7 +1391,7 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"collection\x12&\n" +
 	"\bdocument\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\bdocument\"\x18\n" +
-	"\x16DeleteDocumentResponse\"\xa0\x04\n" +
+	"\x16DeleteDocumentResponse\"\xb6\x04\n" +
 	"\rSearchRequest\x12)\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\n" +
@@ -1400,7 +1410,8 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	" \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\aorderBy\x12\x18\n" +
 	"\asuggest\x18\x0e \x01(\bR\asuggest\x12+\n" +
 	"\blanguage\x18\x10 \x01(\tB\x0f\xbaH\fr\n" +
-	"R\x00R\x02enR\x02frR\blanguage\"\x93\x02\n" +
+	"R\x00R\x02enR\x02frR\blanguage\x12\x14\n" +
+	"\x05plain\x18\x11 \x01(\bR\x05plain\"\x93\x02\n" +
 	"\x0eSearchResponse\x12*\n" +
 	"\x04hits\x18\x01 \x03(\v2\x16.poterne.search.v1.HitR\x04hits\x12\x1e\n" +
 	"\n" +
