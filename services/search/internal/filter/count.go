@@ -1,6 +1,10 @@
 package filter
 
-import "github.com/RoaringBitmap/roaring/v2"
+import (
+	"unicode/utf8"
+
+	"github.com/RoaringBitmap/roaring/v2"
+)
 
 // Tally is how many documents have which values.
 type Tally struct {
@@ -20,7 +24,7 @@ func (c *Columns) Count(path string, docs *roaring.Bitmap) Tally {
 	cut := make(map[Value]*roaring.Bitmap) // of values that are shown as one
 	for _, values := range []map[Value]*roaring.Bitmap{col.scalars, col.items} {
 		for v, set := range values {
-			if len(v.Text) >= MaxShownBytes {
+			if len(v.Text) > MaxShownBytes-utf8.UTFMax { // may be what another one is cut to
 				shown := Shown(v)
 				if cut[shown] == nil {
 					cut[shown] = roaring.New()
@@ -39,6 +43,15 @@ func (c *Columns) Count(path string, docs *roaring.Bitmap) Tally {
 		}
 	}
 	return out
+}
+
+// Distinct returns how many values there are at the path.
+func (c *Columns) Distinct(path string) int {
+	col := c.fields[path]
+	if col == nil {
+		return 0
+	}
+	return len(col.scalars) + len(col.items)
 }
 
 // CountRange counts the documents that have a value at the path from one on and

@@ -224,11 +224,12 @@ func (c *collection) Search(ctx context.Context, q index.Query) (index.Legs, err
 // lexicalLeg is ordered by score, or else over everything that has any of the
 // terms.
 func (c *collection) lexicalLeg(ctx context.Context, q index.Query, s scope) ([]index.Hit, error) {
-	limit := q.Limit
+	limit, rows := q.Limit, c.rows(s)
 	if len(q.Order) > 0 {
 		limit = c.memory.stats.Passages
+		rows.ID = func(uint32) string { return "" } // equal scores are parted below
 	}
-	found, err := c.view.Search(ctx, q.Terms, c.memory.stats, c.rows(s), limit)
+	found, err := c.view.Search(ctx, q.Terms, c.memory.stats, rows, limit)
 	if err != nil {
 		return nil, err
 	}

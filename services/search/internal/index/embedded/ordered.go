@@ -1,7 +1,7 @@
 package embedded
 
 import (
-	"cmp"
+	"container/heap"
 	"slices"
 	"strings"
 
@@ -12,25 +12,63 @@ import (
 
 // ordered returns the first of the rows in the given order, ties by chunk id.
 func (m *memory) ordered(found []topk.Item, keys []order.Key, limit int) []topk.Item {
-	values := make([]order.Value, len(found)*len(keys))
-	places := make([]int, len(found))
-	for i, it := range found {
-		places[i] = i
+	first := &lastFirst{m: m, keys: keys}
+	for _, it := range found {
+		a := arranged{item: it, values: make([]order.Value, len(keys))}
 		for j, k := range keys {
-			values[i*len(keys)+j] = m.orderValue(it, k)
+			a.values[j] = m.orderValue(it, k)
+		}
+		switch {
+		case len(first.rows) < limit:
+			heap.Push(first, a)
+		case limit > 0 && first.compare(a, first.rows[0]) < 0:
+			first.rows[0] = a
+			heap.Fix(first, 0)
 		}
 	}
-	of := func(place int) func(int) order.Value {
-		return func(key int) order.Value { return values[place*len(keys)+key] }
-	}
-	slices.SortFunc(places, func(a, b int) int {
-		return cmp.Or(order.Compare(keys, of(a), of(b)), strings.Compare(m.chunkID(found[a].Key), m.chunkID(found[b].Key)))
-	})
-	out := make([]topk.Item, min(limit, len(places)))
-	for i := range out {
-		out[i] = found[places[i]]
+	slices.SortFunc(first.rows, first.compare)
+	out := make([]topk.Item, len(first.rows))
+	for i, a := range first.rows {
+		out[i] = a.item
 	}
 	return out
+}
+
+// arranged is a row with what it has for each key.
+type arranged struct {
+	item   topk.Item
+	values []order.Value
+}
+
+// lastFirst is a heap of the first rows in order, the last of them on top.
+type lastFirst struct {
+	m    *memory
+	keys []order.Key
+	rows []arranged
+}
+
+// compare looks up chunk ids only for ties.
+func (h *lastFirst) compare(a, b arranged) int {
+	c := order.Compare(h.keys, func(i int) order.Value { return a.values[i] }, func(i int) order.Value { return b.values[i] })
+	if c != 0 {
+		return c
+	}
+	return strings.Compare(h.m.chunkID(a.item.Key), h.m.chunkID(b.item.Key))
+}
+
+func (h *lastFirst) Len() int           { return len(h.rows) }
+func (h *lastFirst) Less(i, j int) bool { return h.compare(h.rows[i], h.rows[j]) > 0 }
+func (h *lastFirst) Swap(i, j int)      { h.rows[i], h.rows[j] = h.rows[j], h.rows[i] }
+func (h *lastFirst) Push(x any) {
+	if a, ok := x.(arranged); ok {
+		h.rows = append(h.rows, a)
+	}
+}
+
+func (h *lastFirst) Pop() any {
+	last := h.rows[len(h.rows)-1]
+	h.rows = h.rows[:len(h.rows)-1]
+	return last
 }
 
 func (m *memory) orderValue(it topk.Item, k order.Key) order.Value {
