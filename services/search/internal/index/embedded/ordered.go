@@ -13,15 +13,18 @@ import (
 // ordered returns the first of the rows in the given order, ties by chunk id.
 func (m *memory) ordered(found []topk.Item, keys []order.Key, limit int) []topk.Item {
 	first := &lastFirst{m: m, keys: keys}
+	values := make([]order.Value, len(keys)) // copied for rows that are kept
 	for _, it := range found {
-		a := arranged{item: it, values: make([]order.Value, len(keys))}
+		a := arranged{item: it, values: values}
 		for j, k := range keys {
 			a.values[j] = m.orderValue(it, k)
 		}
 		switch {
 		case len(first.rows) < limit:
+			a.values = slices.Clone(values)
 			heap.Push(first, a)
 		case limit > 0 && first.compare(a, first.rows[0]) < 0:
+			a.values = slices.Clone(values)
 			first.rows[0] = a
 			heap.Fix(first, 0)
 		}
