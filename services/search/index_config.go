@@ -50,14 +50,16 @@ type Elasticsearch struct {
 	// Prefix begins the names of our indexes. Every search process, and every
 	// deployment, on one cluster needs its own.
 	Prefix string `yaml:"prefix"`
-	// Timeout bounds each call to the cluster, its repetitions included.
-	Timeout time.Duration `yaml:"timeout"`
+	// Timeout bounds each call to the cluster, its repetitions included, and
+	// SearchTimeout those of a search, whose caller may ask for less.
+	Timeout       time.Duration `yaml:"timeout"`
+	SearchTimeout time.Duration `yaml:"search_timeout"`
 }
 
 func defaultIndex() Index {
 	return Index{
 		Kind: KindEmbedded, Dir: "poterne-search-index", PollInterval: time.Second,
-		Elasticsearch: Elasticsearch{Prefix: "poterne", Timeout: 30 * time.Second},
+		Elasticsearch: Elasticsearch{Prefix: "poterne", Timeout: 30 * time.Second, SearchTimeout: 5 * time.Second},
 	}
 }
 
@@ -85,6 +87,8 @@ func (c Elasticsearch) validate(p *config.Problems, prefix string) {
 	p.Check(elastic.ValidPrefix(c.Prefix), prefix+".prefix",
 		"must be a letter and up to 39 letters, digits and underscores, in lower case, got %q", c.Prefix)
 	p.Check(c.Timeout >= time.Second && c.Timeout <= 10*time.Minute, prefix+".timeout", "must be from 1s to 10m, got %v", c.Timeout)
+	p.Check(c.SearchTimeout >= 10*time.Millisecond && c.SearchTimeout <= c.Timeout, prefix+".search_timeout",
+		"must be from 10ms to the timeout, got %v", c.SearchTimeout)
 }
 
 // open opens the index that the configuration names.
@@ -102,6 +106,6 @@ func (c Index) open(clk clock.Clock) (index.Index, error) {
 	}
 	return elastic.New(elastic.Options{
 		Addresses: e.Addresses, Username: e.Username, Password: e.Password.Reveal(), APIKey: e.APIKey.Reveal(), CACert: ca,
-		Prefix: e.Prefix, Timeout: e.Timeout, IDs: ids.UUIDv7(), Clock: clk,
+		Prefix: e.Prefix, Timeout: e.Timeout, SearchTimeout: e.SearchTimeout, IDs: ids.UUIDv7(), Clock: clk,
 	})
 }

@@ -24,6 +24,11 @@ func scenarios() map[string][]bench.Scenario {
 			{Name: "cost", Run: bench.Cost},
 			{Name: "embedding", Run: bench.Embedding},
 		},
+		"search": {
+			{Name: "embedded", Run: bench.Search},
+			{Name: "elasticsearch", Run: bench.SearchBeside},
+		},
+		"search-million": {{Name: "million", Run: bench.SearchMillion}},
 		"embedding-real": {{Name: "embedding-real", Run: bench.EmbeddingReal}},
 	}
 }
@@ -32,7 +37,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if len(os.Args) < 2 || scenarios()[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: poterne-bench inference|embedding-real [SCENARIO...]")
+		fmt.Fprintln(os.Stderr, "usage: poterne-bench inference|search|search-million|embedding-real [SCENARIO...]")
 		return 2
 	}
 	chosen := scenarios()[os.Args[1]]

@@ -178,6 +178,14 @@ func (h *handle) get() index.Collection {
 	return h.collection
 }
 
+// sequence is what searches see; 0 for nothing.
+func (h *handle) sequence() int64 {
+	if ic := h.get(); ic != nil {
+		return ic.Sequence()
+	}
+	return 0
+}
+
 func (h *handle) set(c index.Collection) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -216,9 +224,9 @@ func (f *Follower) step(ctx context.Context, ic index.Collection, c store.Collec
 	if since > 0 {
 		ch, err := f.o.Store.Changes(ctx, c, since, page)
 		if err == nil {
-			return false, f.apply(ctx, ic, c, ch)
+			err = f.apply(ctx, ic, c, ch)
 		}
-		if !errors.Is(err, store.ErrForgotten) {
+		if !errors.Is(err, store.ErrForgotten) && !errors.Is(err, index.ErrReplace) {
 			return false, err
 		}
 	}

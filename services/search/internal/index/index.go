@@ -8,6 +8,7 @@ package index
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 
@@ -101,18 +102,26 @@ type Legs struct {
 	Vector  []Hit
 	// Facets are as they were asked for.
 	Facets []Counts
+	// LexicalTook and VectorTook are how long each leg took; 0 for none.
+	LexicalTook, VectorTook time.Duration
 	// Sequence is the generation that was searched.
 	Sequence int64
 }
 
+// ErrReplace is what Apply answers when changes do not lead on: before the first
+// Replace, or after a change that failed half way.
+var ErrReplace = errors.New("index: the collection must be replaced")
+
 // Collection is one collection's index. It is safe for concurrent use, except
 // that Apply and Replace are called by one goroutine at a time.
 type Collection interface {
-	// Sequence returns the generation that the collection has followed, or 0
-	// when it must be replaced.
+	// Sequence returns the generation that searches see, or 0 when there is none:
+	// the collection must be replaced first.
 	Sequence() int64
-	// Apply follows the truth; it can be searched when it returns. After an
-	// error the collection must be replaced.
+	// Apply follows the truth; it can be searched when it returns. After an error
+	// searches see what they saw before, where that can still be seen, and the
+	// next call goes on from there or answers ErrReplace. A change that was made
+	// already is made again without harm.
 	Apply(ctx context.Context, c Changes) error
 	// Replace makes the collection hold the given documents, ordered by number,
 	// and nothing else. It may keep what it has of them already: a number stands

@@ -80,7 +80,8 @@ type item struct {
 // in their order, and the generation afterwards. Documents that exist and that
 // by does not cover fail, untouched. With wait, what was written
 // can be found when it returns. The error is of the whole request; documents
-// written before it stay written, and are found unchanged when sent again.
+// written before it stay written, and are found unchanged when sent again. With
+// results beside it, it only says why they cannot be found yet.
 func (g *Ingester) Upsert(ctx context.Context, c store.Collection, by store.Rights, docs []Input, wait bool) ([]Result, int64, error) {
 	results := make([]Result, len(docs))
 	items, err := g.prepare(ctx, c, by, docs, results)
@@ -117,7 +118,9 @@ func (g *Ingester) Upsert(ctx context.Context, c store.Collection, by store.Righ
 		}
 	}
 	if wait {
-		if _, err := g.o.Indexes.CatchUp(ctx, c, generation); err != nil {
+		if _, err := g.o.Indexes.CatchUp(ctx, c, generation); outage.Is(err) {
+			return results, generation, err
+		} else if err != nil {
 			return nil, 0, err
 		}
 	}

@@ -27,11 +27,19 @@ const (
 	nameDocuments = "poterne.search.documents_written"
 	nameFollow    = "poterne.search.index_follow_duration" // s
 	nameFollowed  = "poterne.search.index_follows"
+	nameLeg       = "poterne.search.leg_duration" // s
+
+	nameBehind      = "poterne.search.index_queue" // generations
+	nameLag         = "poterne.search.index_lag"   // s
+	nameCollections = "poterne.search.collections"
+	nameKept        = "poterne.search.documents"
+	nameChunks      = "poterne.search.chunks"
 )
 
 // The labels, which are also the keys of log records.
 const (
 	KeyMode     = "mode"
+	KeyLeg      = "leg"
 	KeyDegraded = "degraded"
 	KeyStatus   = "status"
 	KeyAnew     = "anew"
@@ -47,13 +55,17 @@ type Metrics struct {
 	documents metric.Int64Counter
 	follow    metric.Float64Histogram
 	followed  metric.Int64Counter
+	leg       metric.Float64Histogram
+
+	behind, collections, kept, chunks metric.Int64Gauge
+	lag                               metric.Float64Gauge
 }
 
 // New makes the instruments on meter.
 func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
 	m := &Metrics{log: log}
 	bounds := metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
-	var errs [5]error
+	var errs [11]error
 	m.searches, errs[0] = meter.Int64Counter(nameSearches,
 		metric.WithDescription("Searches answered, by the mode used and whether it is less than what was asked for."))
 	m.duration, errs[1] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
@@ -63,10 +75,40 @@ func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
 		metric.WithDescription("Time in which an index followed the documents, by whether it was made anew."))
 	m.followed, errs[4] = meter.Int64Counter(nameFollowed,
 		metric.WithDescription("How often an index followed the documents, by whether it was made anew and went well."))
+	m.leg, errs[5] = meter.Float64Histogram(nameLeg, metric.WithUnit("s"), bounds,
+		metric.WithDescription("Time that the index takes to find one leg's candidates."))
+	m.behind, errs[6] = meter.Int64Gauge(nameBehind,
+		metric.WithDescription("Changes that are kept and that the indexes have still to follow."))
+	m.lag, errs[7] = meter.Float64Gauge(nameLag, metric.WithUnit("s"),
+		metric.WithDescription("For how long an index has been behind; 0 when none is."))
+	m.collections, errs[8] = meter.Int64Gauge(nameCollections, metric.WithDescription("Collections."))
+	m.kept, errs[9] = meter.Int64Gauge(nameKept, metric.WithDescription("Documents in all collections."))
+	m.chunks, errs[10] = meter.Int64Gauge(nameChunks, metric.WithDescription("Passages of all documents."))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	return m, nil
+}
+
+// Indexes is what there is, and how far the indexes have followed it.
+type Indexes struct {
+	Collections, Documents, Chunks int
+	Behind                         int64
+	Lag                            time.Duration
+}
+
+// Indexed notes where the indexes are.
+func (m *Metrics) Indexed(ctx context.Context, now Indexes) {
+	m.behind.Record(ctx, now.Behind)
+	m.lag.Record(ctx, now.Lag.Seconds())
+	m.collections.Record(ctx, int64(now.Collections))
+	m.kept.Record(ctx, int64(now.Documents))
+	m.chunks.Record(ctx, int64(now.Chunks))
+}
+
+// Leg notes how long the index took for one leg of a search.
+func (m *Metrics) Leg(ctx context.Context, leg string, took time.Duration) {
+	m.leg.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String(KeyLeg, leg)))
 }
 
 // Search counts an answered search.

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/services/search/internal/analysis"
@@ -102,6 +103,8 @@ type Answer struct {
 	Suggestion string
 	// Language is what the query was taken for; empty when it does not tell.
 	Language string
+	// LexicalTook and VectorTook are how long the index took for each leg.
+	LexicalTook, VectorTook time.Duration
 }
 
 // Search answers the request. A hybrid search whose query cannot be embedded is
@@ -136,10 +139,14 @@ func (s *Searcher) Search(ctx context.Context, c store.Collection, req Request) 
 	if a.Mode == Hybrid {
 		a.Fusion = req.Fusion.Or(fusion.Method(c.Fusion)).Or(fusion.Standardised)
 	}
-	if a, err = s.find(ctx, c, q, req.TopK, a, weightsOf(c, req), terms); err == nil && req.Suggest {
-		a.Suggestion, err = s.suggestion(ctx, c, req, said)
+	a, err = s.find(ctx, c, q, req.TopK, a, weightsOf(c, req), terms)
+	if err != nil || !req.Suggest {
+		return a, err
 	}
-	return a, err
+	if a.Suggestion, err = s.suggestion(ctx, c, req, said); err != nil { // what was found is worth more
+		a.Warnings = append(a.Warnings, "nothing could be suggested: "+apierr.From(err).Message)
+	}
+	return a, ctx.Err()
 }
 
 // weightsOf returns the legs' weights: the request's, else the collection's,
@@ -215,6 +222,7 @@ func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, 
 			continue
 		}
 		a.Generation, a.Legs, a.Facets = legs.Sequence, names, legs.Facets
+		a.LexicalTook, a.VectorTook = legs.LexicalTook, legs.VectorTook
 		a.Hits = make([]Hit, 0, len(passages))
 		for i, r := range results {
 			if p, ok := passages[wanted[i]]; ok {

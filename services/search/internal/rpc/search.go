@@ -63,5 +63,10 @@ func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*sear
 	took := s.o.Clock.Now().Sub(began)
 	resp.TookMs = float64(took) / float64(time.Millisecond)
 	s.o.Metrics.Search(ctx, string(a.Mode), len(a.Warnings) > 0, took)
+	for leg, took := range map[query.Mode]time.Duration{query.Lexical: a.LexicalTook, query.Vector: a.VectorTook} {
+		if took > 0 {
+			s.o.Metrics.Leg(ctx, string(leg), took)
+		}
+	}
 	return resp, nil
 }

@@ -449,8 +449,8 @@ type BatchUpsertDocumentsRequest struct {
 	// 1 to 1000 documents. They are checked one by one, so that a bad one does
 	// not fail the others.
 	Documents []*Document `protobuf:"bytes,2,rep,name=documents,proto3" json:"documents,omitempty"`
-	// `wait`: answer when the documents can be found (the default); `none`:
-	// answer when they are kept.
+	// `wait`: answer when the documents can be found (the default), or with a
+	// warning when the index cannot be used now; `none`: answer when they are kept.
 	Refresh       string `protobuf:"bytes,3,opt,name=refresh,proto3" json:"refresh,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -655,7 +655,10 @@ type BatchUpsertDocumentsResponse struct {
 	// How many failed.
 	Failed int32 `protobuf:"varint,3,opt,name=failed,proto3" json:"failed,omitempty"`
 	// The collection's generation after the write.
-	Generation    int64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation int64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	// What went wrong without failing a document, for example that the documents
+	// are kept and cannot be found yet.
+	Warnings      []string `protobuf:"bytes,5,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -716,6 +719,13 @@ func (x *BatchUpsertDocumentsResponse) GetGeneration() int64 {
 		return x.Generation
 	}
 	return 0
+}
+
+func (x *BatchUpsertDocumentsResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 // Asks for a document.
@@ -1358,14 +1368,15 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\rDocumentError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
-	"\x05field\x18\x03 \x01(\tR\x05field\"\xb1\x01\n" +
+	"\x05field\x18\x03 \x01(\tR\x05field\"\xcd\x01\n" +
 	"\x1cBatchUpsertDocumentsResponse\x12;\n" +
 	"\aresults\x18\x01 \x03(\v2!.poterne.search.v1.DocumentResultR\aresults\x12\x1c\n" +
 	"\tsucceeded\x18\x02 \x01(\x05R\tsucceeded\x12\x16\n" +
 	"\x06failed\x18\x03 \x01(\x05R\x06failed\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x04 \x01(\x03R\n" +
-	"generation\"g\n" +
+	"generation\x12\x1a\n" +
+	"\bwarnings\x18\x05 \x03(\tR\bwarnings\"g\n" +
 	"\x12GetDocumentRequest\x12)\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\n" +

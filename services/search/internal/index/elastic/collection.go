@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
+
+	"github.com/poterne/poterne/services/search/internal/index"
 )
 
 // collection is one collection's index.
@@ -19,7 +21,9 @@ type collection struct {
 	// writing is held by the one who changes the collection; mu only while what
 	// searches see is exchanged.
 	writing sync.Mutex
-	loaded  bool // under writing
+	// loaded: what the cluster has is known. failed: what it has is not what is
+	// known, and changes do not lead on. Both under writing.
+	loaded, failed bool
 	// before are the views that were replaced and may still be searched: what
 	// they show is not taken away until then. Under writing.
 	before []*view
@@ -113,10 +117,22 @@ func (c *collection) exchange(v *view) {
 	c.now = v
 }
 
-// broken notes that the collection must be replaced.
+// broken notes that a change may have been made in part. Searches go on with the
+// view that they have.
 func (c *collection) broken(err error) error {
-	c.exchange(nil)
+	c.loaded = false
+	c.failed = c.failed || isStatus(err, http.StatusConflict) // somebody else writes
 	return err
+}
+
+// lost notes that the index of a view is not there any more.
+func (c *collection) lost(v *view) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.now == v {
+		v.retired, c.now = true, nil
+		v.ifIdle()
+	}
 }
 
 // quiet waits until nobody searches a view before the present one. Searches end
@@ -180,6 +196,28 @@ func (c *collection) load(ctx context.Context) error {
 		if err := c.sweep(ctx, v); err != nil {
 			return err
 		}
+	}
+	c.exchange(v)
+	c.loaded = true
+	return nil
+}
+
+// reload finds out what a change that failed has done, and takes back what it
+// had not ended.
+func (c *collection) reload(ctx context.Context, now *view) error {
+	if c.loaded || now == nil {
+		return nil
+	}
+	v, err := c.read(ctx, now.index)
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		c.lost(now)
+		return index.ErrReplace
+	}
+	if err := c.sweep(ctx, v); err != nil {
+		return err
 	}
 	c.exchange(v)
 	c.loaded = true

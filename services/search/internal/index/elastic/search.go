@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"regexp/syntax"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
@@ -52,12 +54,15 @@ func (c *collection) Search(ctx context.Context, q index.Query) (index.Legs, err
 	}
 	var m searches
 	if len(q.Terms) > 0 {
-		m.add(lexicalLeg(q, allowed), &legs.Lexical, func(s float64) float64 { return s / times })
+		m.add(lexicalLeg(q, allowed), &legs.Lexical, &legs.LexicalTook, func(s float64) float64 { return s / times })
 	}
 	if len(q.Vector) > 0 && v.meta.Width > 0 && !zero(q.Vector) {
-		m.add(v.vectorLeg(q, allowed), &legs.Vector, func(s float64) float64 { return 2*s - 1 })
+		m.add(v.vectorLeg(q, allowed), &legs.Vector, &legs.VectorTook, func(s float64) float64 { return 2*s - 1 })
 	}
 	if err := m.run(ctx, c.x.client, v.index); err != nil {
+		if isStatus(err, http.StatusNotFound) {
+			c.lost(v)
+		}
 		return index.Legs{}, err
 	}
 	if len(q.Facets) > 0 && len(q.Terms)+len(q.Vector) > 0 {
@@ -161,6 +166,7 @@ func (v *view) vectorLeg(q index.Query, allowed object) object {
 // found is what a search answers.
 type found struct {
 	Error *failure `json:"error"`
+	Took  int64    `json:"took"` // ms
 	Hits  struct {
 		Hits []struct {
 			ID    string            `json:"_id"`
@@ -175,15 +181,17 @@ type found struct {
 type searches struct {
 	bodies []object
 	into   []*[]index.Hit
+	took   []*time.Duration
 	score  []func(float64) float64
 }
 
-func (m *searches) add(body object, into *[]index.Hit, score func(float64) float64) {
+func (m *searches) add(body object, into *[]index.Hit, took *time.Duration, score func(float64) float64) {
 	body["_source"], body["track_total_hits"] = false, false
 	if body["sort"] == nil {
 		body["sort"] = []object{{"_score": "desc"}, {fieldID: "asc"}}
 	}
-	m.bodies, m.into, m.score = append(m.bodies, body), append(m.into, into), append(m.score, score)
+	m.bodies, m.into = append(m.bodies, body), append(m.into, into)
+	m.took, m.score = append(m.took, took), append(m.score, score)
 }
 
 func (m *searches) run(ctx context.Context, cl *client, idx string) error {
@@ -203,7 +211,7 @@ func (m *searches) run(ctx context.Context, cl *client, idx string) error {
 		Responses []found `json:"responses"`
 	}
 	req := esapi.MsearchRequest{Body: bytes.NewReader(lines.Bytes())}
-	if err := cl.do(ctx, "search", req, &answer); err != nil {
+	if err := cl.ask(ctx, "search", req, &answer); err != nil {
 		return err
 	}
 	if len(answer.Responses) != len(m.bodies) {
@@ -217,7 +225,7 @@ func (m *searches) run(ctx context.Context, cl *client, idx string) error {
 		if err != nil {
 			return err
 		}
-		*m.into[i] = hits
+		*m.into[i], *m.took[i] = hits, time.Duration(r.Took)*time.Millisecond
 	}
 	return nil
 }

@@ -29,8 +29,17 @@ func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
 	if err != nil {
 		return err
 	}
-	if now == nil {
-		return errNotReplaced
+	if err := c.reload(ctx, now); err != nil {
+		return err
+	}
+	if now, err = c.usable(ctx); err != nil {
+		return err
+	}
+	if now == nil || c.failed {
+		return index.ErrReplace
+	}
+	if ch.Through <= now.meta.Through { // it was made, and its answer was lost
+		return nil
 	}
 	if err := c.apply(ctx, now, ch); err != nil {
 		return c.broken(err)
@@ -85,27 +94,25 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 		// Whether or not that goes well: what is not whole is removed by the next
 		// process, too.
 		_ = c.x.remove(context.WithoutCancel(ctx), idx)
-		return c.broken(err)
+		return err
 	}
 	c.exchange(next)
-	if c.quiet(ctx) != nil {
-		return nil // the old index is removed by the next replacement or process
+	c.loaded, c.failed = true, false
+	if c.quiet(ctx) == nil {
+		c.removeOthers(ctx, idx)
 	}
-	return c.removeOthers(ctx, idx)
+	return nil
 }
 
-// removeOthers removes the collection's indexes but one.
-func (c *collection) removeOthers(ctx context.Context, but string) error {
+// removeOthers removes the collection's indexes but one. What it cannot remove
+// is removed by the next replacement or process.
+func (c *collection) removeOthers(ctx context.Context, but string) {
 	found, err := c.x.kept(ctx)
 	for _, k := range found {
 		if err == nil && k.name == c.name && k.index != but {
 			err = c.x.remove(ctx, k.index)
 		}
 	}
-	if err != nil {
-		return c.broken(err)
-	}
-	return nil
 }
 
 func (c *collection) make(ctx context.Context, idx string, through int64, docs iter.Seq2[index.Document, error]) (*view, error) {

@@ -26,6 +26,9 @@ type collection struct {
 	// writing is held by the one who changes the collection; mu only while what
 	// searches see is exchanged.
 	writing sync.Mutex
+	// failed: a change was made in part, and the words hold more or less than
+	// searches see. Under writing.
+	failed  bool
 	mu      sync.RWMutex
 	memory  *memory
 	view    *lexical.View
@@ -52,8 +55,8 @@ func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
 	if err := c.usable(ctx); err != nil {
 		return err
 	}
-	if c.through == 0 { // only writers change it
-		return errNotReplaced
+	if c.through == 0 || c.failed { // only writers change them
+		return index.ErrReplace
 	}
 	var gone []lexical.Key
 	for _, no := range ch.Remove {
@@ -95,11 +98,10 @@ func fresh(docs []index.Document, m *memory) []index.Document {
 	return out
 }
 
-// broken notes that the collection must be replaced.
+// broken notes that the collection must be replaced before it changes again.
+// Searches go on with the view that they have.
 func (c *collection) broken(err error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.through = 0
+	c.failed = true
 	return err
 }
 
@@ -161,6 +163,7 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 	if err != nil {
 		return c.broken(err)
 	}
+	c.failed = false
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.exchange(m, view, through)

@@ -32,6 +32,7 @@ func Run(t *testing.T, open Open) {
 		"replace agrees with the truth":                replaceAgreesWithTheTruth,
 		"many updates leave nothing behind":            manyUpdatesLeaveNothing,
 		"a failed change is noticed":                   failedChangeIsNoticed,
+		"a failed change is made again":                aFailedChangeIsMadeAgain,
 		"drop forgets":                                 dropForgets,
 		"searches see whole changes":                   searchesSeeWholeChanges,
 		"phrases are hard conditions":                  phrasesAreConditions,
@@ -283,18 +284,22 @@ func manyUpdatesLeaveNothing(f *fixture) {
 
 func failedChangeIsNoticed(f *fixture) {
 	t := f.t
-	f.replace(1)
+	f.replace(1, doc{no: 1, id: "old", texts: []string{"x"}})
 	wrong := build(t, doc{no: 2, id: "a", texts: []string{"x"}}, doc{no: 3, id: "b", texts: []string{"y"}})
 	wrong[1].Chunks[0].Vector = []float32{1, 2}
-	if err := f.c.Apply(t.Context(), index.Changes{Through: 3, Put: wrong}); err == nil {
+	if err := f.c.Apply(t.Context(), index.Changes{Through: 3, Put: wrong, Remove: []int64{1}}); err == nil {
 		t.Fatal("vectors of two widths are accepted")
 	}
-	if f.c.Sequence() != 0 {
-		t.Error("the collection does not ask to be replaced")
+	// Nothing of the change is seen: what there was is, unless it must be made anew.
+	if s := f.c.Sequence(); s == 1 {
+		f.want(query("x", 10), "old#0", "old#0")
+	} else if s != 0 {
+		t.Errorf("generation %d", s)
 	}
+	before := f.c.Sequence()
 	broken := errors.New("the store went away")
 	err := f.c.Replace(t.Context(), 4, func(yield func(index.Document, error) bool) { yield(index.Document{}, broken) })
-	if !errors.Is(err, broken) || f.c.Sequence() != 0 {
+	if !errors.Is(err, broken) || f.c.Sequence() != before {
 		t.Errorf("got %v, generation %d", err, f.c.Sequence())
 	}
 	f.replace(5, doc{no: 2, id: "a", texts: []string{"x"}})
@@ -304,6 +309,37 @@ func failedChangeIsNoticed(f *fixture) {
 	if _, err := f.c.Search(t.Context(), q); err == nil {
 		t.Error("a query of another width is answered")
 	}
+}
+
+// aFailedChangeIsMadeAgain holds that what a change has left in part is neither
+// seen nor in the way of the next.
+func aFailedChangeIsMadeAgain(f *fixture) {
+	t := f.t
+	f.replace(1, doc{no: 1, id: "old", texts: []string{"word"}})
+	wrong := build(t, doc{no: 2, id: "never", texts: []string{"word ghost"}}, doc{no: 3, id: "b", texts: []string{"word"}})
+	wrong[1].Chunks[0].Vector = []float32{1, 2}
+	if err := f.c.Apply(t.Context(), index.Changes{Through: 3, Put: wrong}); err == nil {
+		t.Fatal("vectors of two widths are accepted")
+	}
+	// Version 2 was removed meanwhile: what is put of it must not come up.
+	next := index.Changes{Through: 5, Put: build(t, doc{no: 3, id: "b", texts: []string{"word"}}), Remove: []int64{2}}
+	err := f.c.Apply(t.Context(), next)
+	if errors.Is(err, index.ErrReplace) {
+		f.replace(5, doc{no: 1, id: "old", texts: []string{"word"}}, doc{no: 3, id: "b", texts: []string{"word"}})
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	if f.c.Sequence() != 5 {
+		t.Errorf("generation %d", f.c.Sequence())
+	}
+	q := query("ghost", 10)
+	q.Vector = nil
+	f.want(q, "", "")
+	f.want(query("word", 10), "b#0 old#0", "b#0 old#0")
+	if err := f.c.Apply(t.Context(), next); err != nil { // its answer may have been lost
+		t.Errorf("a change that was made already: %v", err)
+	}
+	f.want(query("word", 10), "b#0 old#0", "b#0 old#0")
 }
 
 func dropForgets(f *fixture) {
