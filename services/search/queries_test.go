@@ -176,7 +176,7 @@ func TestSuggestions(t *testing.T) {
 		"walkng":                       "walking",
 		"zepelin":                      "",
 		"boundery -layre -\"wingg x\"": "boundary -layre -\"wingg x\"",
-		"the whith teh":                "",
+		"the wth ovzr":                 "",
 		"flottre":                      "",
 		"xylophone quartz 5000 m/z":    "",
 		"boundery, boundery!":          "boundary, boundary!",
