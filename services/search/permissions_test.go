@@ -22,9 +22,9 @@ import (
 // others and removed.
 func TestNobodyLearnsOfWhatTheyMayNotRead(t *testing.T) {
 	w := newWorld(t, 11, nil)
-	for round := range 9 {
+	for round := range 7 {
 		w.change()
-		if round == 5 {
+		if round == 4 {
 			w.h.stop()
 			w.h.start()
 		}
