@@ -280,7 +280,10 @@ func document(v store.Version) (index.Document, error) {
 	if err != nil {
 		return index.Document{}, fmt.Errorf("metadata of version %d: %w", v.No, err)
 	}
-	d := index.Document{No: v.No, ID: v.ID, Principals: v.Principals, Fields: fields, Chunks: make([]index.Chunk, len(v.Chunks))}
+	d := index.Document{
+		No: v.No, ID: v.ID, Principals: v.Principals, Fields: fields,
+		Title: v.Title, CreateTime: v.CreateTime, UpdateTime: v.UpdateTime, Chunks: make([]index.Chunk, len(v.Chunks)),
+	}
 	for i, ch := range v.Chunks {
 		d.Chunks[i] = index.Chunk{Number: ch.Number, Terms: ch.Terms, Text: Worded(v.Title, ch.Text), Vector: ch.Vector}
 	}

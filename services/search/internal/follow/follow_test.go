@@ -70,6 +70,10 @@ func (x *fakeIndex) Names(context.Context) ([]string, error) {
 
 func (x *fakeIndex) Close() error { return nil }
 
+func (c *fakeCollection) Near(context.Context, []string, []index.Near) ([][]index.Neighbour, error) {
+	return nil, nil
+}
+
 func (c *fakeCollection) Sequence() int64 {
 	c.x.mu.Lock()
 	defer c.x.mu.Unlock()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/filter"
+	"github.com/poterne/poterne/services/search/internal/order"
 )
 
 // Chunk is one passage of a document.
@@ -39,9 +40,12 @@ type Document struct {
 	ID string
 	// Principals are those who may read it. Empty: nobody.
 	Principals []string
-	// Fields are its metadata, for filters.
+	// Fields are its metadata, for filters, facets and orders, by path.
 	Fields []filter.Field
-	Chunks []Chunk
+	// Title and the times are for orders.
+	Title                  string
+	CreateTime, UpdateTime time.Time
+	Chunks                 []Chunk
 }
 
 // Changes leads from one generation of the truth to a later one.
@@ -67,8 +71,18 @@ type Query struct {
 	// Filter is over metadata; nil passes everything. It is part of the query
 	// likewise.
 	Filter filter.Node
+	// Require are phrases that a passage must have, and Exclude those that it must
+	// not. They are part of the query likewise, in both legs.
+	Require, Exclude []analysis.Phrase
 	// Limit is the most hits of each leg.
 	Limit int
+	// Order is the lexical leg's: over everything that has any of the terms, ties
+	// by chunk id. Empty: by score.
+	Order []order.Key
+	// Facets are counted over the documents that have a passage which satisfies
+	// all of the above and, in a query without a vector, has any of the terms. A
+	// query without both counts nothing.
+	Facets []Facet
 }
 
 // Hit is one chunk that a leg found.
@@ -82,10 +96,13 @@ type Hit struct {
 	Score float64
 }
 
-// Legs is what a query found; each leg is ordered best first, ties by chunk id.
+// Legs is what a query found; each leg is ordered best first, ties by chunk id,
+// unless the query orders it otherwise.
 type Legs struct {
 	Lexical []Hit
 	Vector  []Hit
+	// Facets are as they were asked for.
+	Facets []Counts
 	// LexicalTook and VectorTook are how long each leg took; 0 for none.
 	LexicalTook, VectorTook time.Duration
 	// Sequence is the generation that was searched.
@@ -113,6 +130,10 @@ type Collection interface {
 	Replace(ctx context.Context, through int64, docs iter.Seq2[Document, error]) error
 	// Search finds candidates.
 	Search(ctx context.Context, q Query) (Legs, error)
+	// Near returns, for each question, the terms that are written about like its
+	// own and that passages which one of the principals may read have. No other
+	// document takes part in the answer.
+	Near(ctx context.Context, principals []string, questions []Near) ([][]Neighbour, error)
 }
 
 // Index holds the collections' indexes. It is safe for concurrent use.

@@ -27,9 +27,9 @@ import (
 // field is the only indexed field: the analysed terms, parted by spaces.
 const field = "t"
 
-// version of what is indexed: raise it when something else is indexed of the
-// terms, so that old indexes are made anew.
-const version = "1"
+// version of what is indexed: raise it when postings hold something else of the
+// terms, so that old indexes are made anew. 2: positions, for phrases.
+const version = "2"
 
 // indexed says what an index holds: of which terms, and what.
 func indexed() string { return version + "." + strconv.Itoa(analysis.Version) }
@@ -105,7 +105,7 @@ func newMapping() (mapping.IndexMapping, error) {
 		return nil, fmt.Errorf("lexical index: analyser: %w", err)
 	}
 	f := bleve.NewTextFieldMapping()
-	f.Analyzer, f.Store, f.DocValues, f.IncludeInAll, f.IncludeTermVectors = name, false, false, false, false
+	f.Analyzer, f.Store, f.DocValues, f.IncludeInAll, f.IncludeTermVectors = name, false, false, false, true
 	doc := bleve.NewDocumentStaticMapping()
 	doc.AddFieldMappingsAt(field, f)
 	m.DefaultMapping, m.DefaultAnalyzer = doc, name

@@ -4,6 +4,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/poterne/poterne/services/search/internal/fusion"
 	"github.com/poterne/poterne/services/search/internal/highlight"
 	"github.com/poterne/poterne/services/search/internal/index"
+	"github.com/poterne/poterne/services/search/internal/order"
 	"github.com/poterne/poterne/services/search/internal/outage"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
@@ -67,6 +69,15 @@ type Request struct {
 	Fusion fusion.Method
 	// Weights are those of its legs; nil for the collection's.
 	Weights *store.Weights
+	// Facets are what is counted, and OrderBy orders the hits; empty: by score.
+	Facets  []index.Facet
+	OrderBy []order.Key
+	// Suggest asks for unknown words to be corrected.
+	Suggest bool
+	// Language is that of the query; empty: as it seems to be.
+	Language string
+	// Plain says that the query has no marks.
+	Plain bool
 }
 
 // Hit is one passage that answers.
@@ -87,6 +98,11 @@ type Answer struct {
 	// Fusion is how the legs were put together; empty when there was one.
 	Fusion   fusion.Method
 	Warnings []string
+	Facets   []index.Counts
+	// Suggestion is the corrected query; empty when there is nothing to correct.
+	Suggestion string
+	// Language is what the query was taken for; empty when it does not tell.
+	Language string
 	// LexicalTook and VectorTook are how long the index took for each leg.
 	LexicalTook, VectorTook time.Duration
 }
@@ -98,11 +114,18 @@ func (s *Searcher) Search(ctx context.Context, c store.Collection, req Request) 
 	if err != nil {
 		return Answer{}, err
 	}
-	q := index.Query{Principals: req.Principals, Filter: f, Limit: max(LegHits, req.TopK)}
-	a := Answer{Mode: req.Mode}
-	terms := analysis.Query(req.Query)
+	said, err := read(req.Query, req.Plain)
+	if err != nil {
+		return Answer{}, err
+	}
+	q := index.Query{
+		Principals: req.Principals, Filter: f, Require: said.Require, Exclude: said.Exclude,
+		Limit: max(LegHits, req.TopK), Facets: req.Facets, Order: req.OrderBy,
+	}
+	a := Answer{Mode: req.Mode, Language: cmp.Or(req.Language, analysis.LanguageOf(said.Text))}
+	terms := analysis.QueryIn(said.Text, req.Language)
 	if req.Mode != Lexical {
-		if q.Vector, err = s.embed(ctx, c, req.Query); err != nil {
+		if q.Vector, err = s.embed(ctx, c, said.Text); err != nil {
 			if req.Mode == Vector || ctx.Err() != nil {
 				return Answer{}, err
 			}
@@ -116,7 +139,14 @@ func (s *Searcher) Search(ctx context.Context, c store.Collection, req Request) 
 	if a.Mode == Hybrid {
 		a.Fusion = req.Fusion.Or(fusion.Method(c.Fusion)).Or(fusion.Standardised)
 	}
-	return s.find(ctx, c, q, req.TopK, a, weightsOf(c, req), terms)
+	a, err = s.find(ctx, c, q, req.TopK, a, weightsOf(c, req), terms)
+	if err != nil || !req.Suggest {
+		return a, err
+	}
+	if a.Suggestion, err = s.suggestion(ctx, c, req, said); err != nil { // what was found is worth more
+		a.Warnings = append(a.Warnings, "nothing could be suggested: "+apierr.From(err).Message)
+	}
+	return a, ctx.Err()
 }
 
 // weightsOf returns the legs' weights: the request's, else the collection's,
@@ -169,13 +199,14 @@ func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, 
 	if err != nil {
 		return Answer{}, err
 	}
+	keys, wantedHits := ordering(&q, a.Mode, topK)
 	for attempt := 1; ; attempt++ {
 		legs, err := ic.Search(ctx, q)
 		if err != nil {
 			return Answer{}, outage.OfIndex(err)
 		}
 		results, names, refs := fuse(legs, a, w)
-		results = results[:min(len(results), topK)]
+		results = results[:min(len(results), wantedHits)]
 		wanted := make([]store.Ref, len(results))
 		for i, r := range results {
 			wanted[i] = refs[r.ID]
@@ -190,7 +221,7 @@ func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, 
 			}
 			continue
 		}
-		a.Generation, a.Legs = legs.Sequence, names
+		a.Generation, a.Legs, a.Facets = legs.Sequence, names, legs.Facets
 		a.LexicalTook, a.VectorTook = legs.LexicalTook, legs.VectorTook
 		a.Hits = make([]Hit, 0, len(passages))
 		for i, r := range results {
@@ -198,7 +229,8 @@ func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, 
 				a.Hits = append(a.Hits, Hit{Result: r, Passage: p, Highlights: highlight.Fragments(p.Chunk.Text, terms)})
 			}
 		}
-		return a, nil
+		a.Hits, err = ordered(a.Hits, keys, topK)
+		return a, err
 	}
 }
 

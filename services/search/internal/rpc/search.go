@@ -9,6 +9,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search/internal/fusion"
+	"github.com/poterne/poterne/services/search/internal/order"
 	"github.com/poterne/poterne/services/search/internal/query"
 )
 
@@ -32,16 +33,26 @@ func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*sear
 	if err != nil {
 		return nil, err
 	}
+	facets, err := facetsOf(req.GetFacets())
+	if err != nil {
+		return nil, err
+	}
+	keys, err := order.Parse(req.GetOrderBy())
+	if err != nil {
+		return nil, err
+	}
 	a, err := s.o.Searcher.Search(ctx, c, query.Request{
 		Principals: who.principals, Query: req.GetQuery(), Filter: req.GetFilter(),
 		TopK:   min(int(cmp.Or(max(0, req.GetTopK()), defaultTopK)), maxTopK),
 		Mode:   query.Mode(cmp.Or(req.GetMode(), string(query.Hybrid))),
 		Fusion: fusion.Method(req.GetFusion()), Weights: weights,
+		Facets: facets, OrderBy: keys, Suggest: req.GetSuggest(), Language: req.GetLanguage(), Plain: req.GetPlain(),
 	})
 	if err != nil {
 		return nil, err
 	}
 	resp := &searchv1.SearchResponse{Generation: a.Generation, Mode: string(a.Mode), Warnings: a.Warnings}
+	resp.Facets, resp.Suggestion, resp.Language = facetsToProto(req.GetFacets(), a.Facets), a.Suggestion, a.Language
 	for _, h := range a.Hits {
 		out, err := hitToProto(h, a, req.GetExplain())
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // readable is the condition that a document d may be read by any of the
@@ -141,6 +142,8 @@ type Passage struct {
 	DocumentID string
 	Title      string
 	Metadata   []byte
+	CreateTime time.Time
+	UpdateTime time.Time
 	Chunk      Chunk // without the vector
 }
 
@@ -179,7 +182,7 @@ func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map
 		fmt.Fprintf(&chunks, "(CAST($%d AS BIGINT), CAST($%d AS INTEGER))", len(args)-1, len(args))
 	}
 	rows, err := s.db.Reader().QueryContext(ctx, `
-		SELECT d.id, d.title, d.metadata, c.no, c.number, c.start_offset, c.end_offset, c.text
+		SELECT d.id, d.title, d.metadata, d.create_time, d.update_time, c.no, c.number, c.start_offset, c.end_offset, c.text
 		FROM search_documents d JOIN search_chunks c ON c.collection = d.collection AND c.no = d.no
 		WHERE d.collection = $1 AND d.no IN (`+in.String()+`) AND (c.no, c.number) IN (VALUES `+chunks.String()+`)`, args...)
 	if err != nil {
@@ -191,10 +194,12 @@ func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map
 		var p Passage
 		var r Ref
 		var metadata string
-		if err := rows.Scan(&p.DocumentID, &p.Title, &metadata, &r.No, &r.Number, &p.Chunk.Start, &p.Chunk.End, &p.Chunk.Text); err != nil {
+		var created, updated int64
+		if err := rows.Scan(&p.DocumentID, &p.Title, &metadata, &created, &updated, &r.No, &r.Number, &p.Chunk.Start, &p.Chunk.End, &p.Chunk.Text); err != nil {
 			return nil, fmt.Errorf("search store: read passages: %w", err)
 		}
 		p.Metadata, p.Chunk.Number = []byte(metadata), r.Number
+		p.CreateTime, p.UpdateTime = fromNanos(created), fromNanos(updated)
 		out[r] = p
 	}
 	return out, rows.Err()

@@ -1045,7 +1045,8 @@ type SearchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The collection's id.
 	Collection string `protobuf:"bytes,1,opt,name=collection,proto3" json:"collection,omitempty"`
-	// What is looked for, 1 to 8192 characters.
+	// What is looked for, 1 to 8192 characters. "A phrase" or « a phrase » and
+	// +word must be in a passage, and -word or -"a phrase" must not, in every mode.
 	Query string `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
 	// How many hits, 1 to 1000; 0 means 10.
 	TopK int32 `protobuf:"varint,3,opt,name=top_k,json=topK,proto3" json:"top_k,omitempty"`
@@ -1060,7 +1061,24 @@ type SearchRequest struct {
 	// scores), `reciprocal_rank` or `min_max`; empty for the collection's own.
 	Fusion string `protobuf:"bytes,7,opt,name=fusion,proto3" json:"fusion,omitempty"`
 	// What a hybrid search weighs the legs by; missing: by the collection's own.
-	Weights       *LegWeights `protobuf:"bytes,8,opt,name=weights,proto3" json:"weights,omitempty"`
+	Weights *LegWeights `protobuf:"bytes,8,opt,name=weights,proto3" json:"weights,omitempty"`
+	// What is counted of the documents that have a passage which satisfies the
+	// filter and the query's phrases, required and excluded words; in a lexical
+	// search also any of its words. At most 16.
+	Facets []*FacetRequest `protobuf:"bytes,9,rep,name=facets,proto3" json:"facets,omitempty"`
+	// How hits are ordered, such as `metadata.year desc, title`; empty: by score.
+	// At most 8 of `metadata.` and a path, `title`, `id`, `create_time`,
+	// `update_time` and `score`, each with `desc` behind it if need be. What a hit
+	// does not have is last; ties by chunk id. A lexical search orders everything
+	// that it finds, the others their best 100 hits (`top_k` if that is more).
+	OrderBy string `protobuf:"bytes,10,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	// Whether words that no document of the caller's has are corrected.
+	Suggest bool `protobuf:"varint,14,opt,name=suggest,proto3" json:"suggest,omitempty"`
+	// The language of the query, `en` or `fr`; empty: as it seems to be.
+	Language string `protobuf:"bytes,16,opt,name=language,proto3" json:"language,omitempty"`
+	// Whether the query is text and nothing else: quotes, + and - mean nothing.
+	// For what people have not written as a search, such as a chat's message.
+	Plain         bool `protobuf:"varint,17,opt,name=plain,proto3" json:"plain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1151,6 +1169,41 @@ func (x *SearchRequest) GetWeights() *LegWeights {
 	return nil
 }
 
+func (x *SearchRequest) GetFacets() []*FacetRequest {
+	if x != nil {
+		return x.Facets
+	}
+	return nil
+}
+
+func (x *SearchRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetSuggest() bool {
+	if x != nil {
+		return x.Suggest
+	}
+	return false
+}
+
+func (x *SearchRequest) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetPlain() bool {
+	if x != nil {
+		return x.Plain
+	}
+	return false
+}
+
 // What was found.
 type SearchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1164,7 +1217,16 @@ type SearchResponse struct {
 	// What went wrong without failing the query.
 	Warnings []string `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// How long the search took, in milliseconds.
-	TookMs        float64 `protobuf:"fixed64,5,opt,name=took_ms,json=tookMs,proto3" json:"took_ms,omitempty"`
+	TookMs float64 `protobuf:"fixed64,5,opt,name=took_ms,json=tookMs,proto3" json:"took_ms,omitempty"`
+	// The facets, as they were asked for.
+	Facets []*Facet `protobuf:"bytes,6,rep,name=facets,proto3" json:"facets,omitempty"`
+	// The query with its unknown words corrected, when that was asked for and
+	// there is something to correct. Only words of documents that the caller may
+	// read are suggested.
+	Suggestion string `protobuf:"bytes,8,opt,name=suggestion,proto3" json:"suggestion,omitempty"`
+	// The language that the query was taken for: `en` or `fr`; empty when it does
+	// not tell.
+	Language      string `protobuf:"bytes,9,opt,name=language,proto3" json:"language,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1234,11 +1296,32 @@ func (x *SearchResponse) GetTookMs() float64 {
 	return 0
 }
 
+func (x *SearchResponse) GetFacets() []*Facet {
+	if x != nil {
+		return x.Facets
+	}
+	return nil
+}
+
+func (x *SearchResponse) GetSuggestion() string {
+	if x != nil {
+		return x.Suggestion
+	}
+	return ""
+}
+
+func (x *SearchResponse) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
 var File_poterne_search_v1_search_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a!poterne/search/v1/resources.proto\"\xae\x02\n" +
+	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1epoterne/search/v1/facets.proto\x1a!poterne/search/v1/resources.proto\"\xae\x02\n" +
 	"\x17CreateCollectionRequest\x121\n" +
 	"\x02id\x18\x01 \x01(\tB!\xbaH\x1er\x1c2\x1a^[a-z0-9][a-z0-9_-]{0,62}$R\x02id\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x121\n" +
@@ -1319,7 +1402,7 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"collection\x12&\n" +
 	"\bdocument\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\bdocument\"\x18\n" +
-	"\x16DeleteDocumentResponse\"\xf1\x02\n" +
+	"\x16DeleteDocumentResponse\"\xb6\x04\n" +
 	"\rSearchRequest\x12)\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\n" +
@@ -1332,7 +1415,14 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\x06filter\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x06filter\x12\x18\n" +
 	"\aexplain\x18\x06 \x01(\bR\aexplain\x12G\n" +
 	"\x06fusion\x18\a \x01(\tB/\xbaH,r*R\x00R\fstandardisedR\x0freciprocal_rankR\amin_maxR\x06fusion\x127\n" +
-	"\aweights\x18\b \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\"\xa5\x01\n" +
+	"\aweights\x18\b \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\x12A\n" +
+	"\x06facets\x18\t \x03(\v2\x1f.poterne.search.v1.FacetRequestB\b\xbaH\x05\x92\x01\x02\x10\x10R\x06facets\x12#\n" +
+	"\border_by\x18\n" +
+	" \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\aorderBy\x12\x18\n" +
+	"\asuggest\x18\x0e \x01(\bR\asuggest\x12+\n" +
+	"\blanguage\x18\x10 \x01(\tB\x0f\xbaH\fr\n" +
+	"R\x00R\x02enR\x02frR\blanguage\x12\x14\n" +
+	"\x05plain\x18\x11 \x01(\bR\x05plain\"\x93\x02\n" +
 	"\x0eSearchResponse\x12*\n" +
 	"\x04hits\x18\x01 \x03(\v2\x16.poterne.search.v1.HitR\x04hits\x12\x1e\n" +
 	"\n" +
@@ -1340,7 +1430,12 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"generation\x12\x12\n" +
 	"\x04mode\x18\x03 \x01(\tR\x04mode\x12\x1a\n" +
 	"\bwarnings\x18\x04 \x03(\tR\bwarnings\x12\x17\n" +
-	"\atook_ms\x18\x05 \x01(\x01R\x06tookMs2\xe8\n" +
+	"\atook_ms\x18\x05 \x01(\x01R\x06tookMs\x120\n" +
+	"\x06facets\x18\x06 \x03(\v2\x18.poterne.search.v1.FacetR\x06facets\x12\x1e\n" +
+	"\n" +
+	"suggestion\x18\b \x01(\tR\n" +
+	"suggestion\x12\x1a\n" +
+	"\blanguage\x18\t \x01(\tR\blanguage2\xe8\n" +
 	"\n" +
 	"\rSearchService\x12\x93\x01\n" +
 	"\x10CreateCollection\x12*.poterne.search.v1.CreateCollectionRequest\x1a+.poterne.search.v1.CreateCollectionResponse\"&\x82\xd3\xe4\x93\x02 :\x01*b\n" +
@@ -1392,7 +1487,9 @@ var file_poterne_search_v1_search_proto_goTypes = []any{
 	(*LegWeights)(nil),                   // 20: poterne.search.v1.LegWeights
 	(*Collection)(nil),                   // 21: poterne.search.v1.Collection
 	(*Document)(nil),                     // 22: poterne.search.v1.Document
-	(*Hit)(nil),                          // 23: poterne.search.v1.Hit
+	(*FacetRequest)(nil),                 // 23: poterne.search.v1.FacetRequest
+	(*Hit)(nil),                          // 24: poterne.search.v1.Hit
+	(*Facet)(nil),                        // 25: poterne.search.v1.Facet
 }
 var file_poterne_search_v1_search_proto_depIdxs = []int32{
 	20, // 0: poterne.search.v1.CreateCollectionRequest.weights:type_name -> poterne.search.v1.LegWeights
@@ -1405,30 +1502,32 @@ var file_poterne_search_v1_search_proto_depIdxs = []int32{
 	22, // 7: poterne.search.v1.GetDocumentResponse.document:type_name -> poterne.search.v1.Document
 	22, // 8: poterne.search.v1.ListDocumentsResponse.documents:type_name -> poterne.search.v1.Document
 	20, // 9: poterne.search.v1.SearchRequest.weights:type_name -> poterne.search.v1.LegWeights
-	23, // 10: poterne.search.v1.SearchResponse.hits:type_name -> poterne.search.v1.Hit
-	0,  // 11: poterne.search.v1.SearchService.CreateCollection:input_type -> poterne.search.v1.CreateCollectionRequest
-	2,  // 12: poterne.search.v1.SearchService.GetCollection:input_type -> poterne.search.v1.GetCollectionRequest
-	4,  // 13: poterne.search.v1.SearchService.ListCollections:input_type -> poterne.search.v1.ListCollectionsRequest
-	6,  // 14: poterne.search.v1.SearchService.DeleteCollection:input_type -> poterne.search.v1.DeleteCollectionRequest
-	8,  // 15: poterne.search.v1.SearchService.BatchUpsertDocuments:input_type -> poterne.search.v1.BatchUpsertDocumentsRequest
-	12, // 16: poterne.search.v1.SearchService.GetDocument:input_type -> poterne.search.v1.GetDocumentRequest
-	14, // 17: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
-	16, // 18: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
-	18, // 19: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
-	1,  // 20: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
-	3,  // 21: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
-	5,  // 22: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
-	7,  // 23: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
-	11, // 24: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
-	13, // 25: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
-	15, // 26: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
-	17, // 27: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
-	19, // 28: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
-	20, // [20:29] is the sub-list for method output_type
-	11, // [11:20] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	23, // 10: poterne.search.v1.SearchRequest.facets:type_name -> poterne.search.v1.FacetRequest
+	24, // 11: poterne.search.v1.SearchResponse.hits:type_name -> poterne.search.v1.Hit
+	25, // 12: poterne.search.v1.SearchResponse.facets:type_name -> poterne.search.v1.Facet
+	0,  // 13: poterne.search.v1.SearchService.CreateCollection:input_type -> poterne.search.v1.CreateCollectionRequest
+	2,  // 14: poterne.search.v1.SearchService.GetCollection:input_type -> poterne.search.v1.GetCollectionRequest
+	4,  // 15: poterne.search.v1.SearchService.ListCollections:input_type -> poterne.search.v1.ListCollectionsRequest
+	6,  // 16: poterne.search.v1.SearchService.DeleteCollection:input_type -> poterne.search.v1.DeleteCollectionRequest
+	8,  // 17: poterne.search.v1.SearchService.BatchUpsertDocuments:input_type -> poterne.search.v1.BatchUpsertDocumentsRequest
+	12, // 18: poterne.search.v1.SearchService.GetDocument:input_type -> poterne.search.v1.GetDocumentRequest
+	14, // 19: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
+	16, // 20: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
+	18, // 21: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
+	1,  // 22: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
+	3,  // 23: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
+	5,  // 24: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
+	7,  // 25: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
+	11, // 26: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
+	13, // 27: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
+	15, // 28: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
+	17, // 29: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
+	19, // 30: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
+	22, // [22:31] is the sub-list for method output_type
+	13, // [13:22] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_poterne_search_v1_search_proto_init() }
@@ -1436,6 +1535,7 @@ func file_poterne_search_v1_search_proto_init() {
 	if File_poterne_search_v1_search_proto != nil {
 		return
 	}
+	file_poterne_search_v1_facets_proto_init()
 	file_poterne_search_v1_resources_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -60,6 +60,8 @@ type meta struct {
 	// a graph.
 	Passages int  `json:"passages"`
 	Many     bool `json:"many"`
+	// Points are the paths whose places can be found.
+	Points []string `json:"points,omitempty"`
 }
 
 // metaID is the id of the document that holds meta.

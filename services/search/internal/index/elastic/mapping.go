@@ -10,6 +10,12 @@ const (
 	fieldFrom       = "from"
 	fieldPrincipals = "principals"
 	fieldMetadata   = "metadata"
+	fieldValues     = "values"
+	fieldPoints     = "points"
+	fieldDocument   = "document"
+	fieldTitle      = "title"
+	fieldCreated    = "created"
+	fieldUpdated    = "updated"
 	fieldTerms      = "terms"
 	fieldVector     = "vector"
 	fieldMeta       = "meta"
@@ -28,17 +34,30 @@ type passage struct {
 	Metadata   []string  `json:"metadata,omitempty"`
 	Terms      string    `json:"terms,omitempty"`
 	Vector     []float32 `json:"vector,omitempty"`
+	// For facets, orders and distances.
+	Document string              `json:"document"`
+	Title    string              `json:"title,omitempty"`
+	Created  int64               `json:"created"`
+	Updated  int64               `json:"updated"`
+	Values   map[string][]string `json:"values,omitempty"`
+	Points   map[string]point    `json:"points,omitempty"`
 }
 
-// format is of what an index holds: another when passages have other terms, so
-// that old indexes are made anew.
-const format = analysis.Version
+// format is of what an index holds: another when passages have other terms, or
+// are written otherwise (raise layout then), so that old indexes are made anew.
+// Layout 1: positions, values, places.
+const (
+	layout = 1
+	format = 1000*layout + analysis.Version
+)
 
 // settings are an index's settings and fields. One shard, because BM25 counts
 // in each shard for itself. Refreshed by us alone, because only then do
 // searches change. Only meta is kept as it was sent: the rest is in the truth.
 func settings() object {
 	keyword := object{"type": "keyword"}
+	// What is ordered by and not looked for.
+	ordered := func(kind string) object { return object{"type": kind, "index": false} }
 	return object{
 		"settings": object{
 			"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "-1",
@@ -50,8 +69,11 @@ func settings() object {
 			"properties": object{
 				fieldNo: object{"type": "long"}, fieldChunk: object{"type": "integer"}, fieldFrom: object{"type": "long"},
 				fieldID: keyword, fieldPrincipals: keyword, fieldMetadata: keyword,
-				fieldTerms: object{"type": "text", "analyzer": "whitespace", "index_options": "freqs"},
-				fieldMeta:  object{"type": "object", "enabled": false},
+				fieldTerms:    object{"type": "text", "analyzer": "whitespace", "index_options": "positions"},
+				fieldDocument: ordered("keyword"), fieldTitle: ordered("keyword"),
+				fieldCreated: ordered("long"), fieldUpdated: ordered("long"), fieldValues: ordered("flattened"),
+				fieldPoints: object{"type": "object", "dynamic": false},
+				fieldMeta:   object{"type": "object", "enabled": false},
 			},
 		},
 	}

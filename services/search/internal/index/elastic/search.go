@@ -38,7 +38,10 @@ func (c *collection) Search(ctx context.Context, q index.Query) (index.Legs, err
 		return index.Legs{}, err
 	}
 	defer c.release(v)
-	legs := index.Legs{Sequence: v.meta.Through}
+	legs := index.Legs{Sequence: v.meta.Through, Facets: make([]index.Counts, len(q.Facets))}
+	for i, f := range q.Facets {
+		legs.Facets[i].Ranges = make([]int, len(f.Ranges))
+	}
 	if n := len(q.Vector); n > 0 && v.meta.Width > 0 && n != v.meta.Width {
 		return index.Legs{}, fmt.Errorf("elasticsearch index: the query has %d dimensions, the collection %d", n, v.meta.Width)
 	}
@@ -62,11 +65,17 @@ func (c *collection) Search(ctx context.Context, q index.Query) (index.Legs, err
 		}
 		return index.Legs{}, err
 	}
+	if len(q.Facets) > 0 && len(q.Terms)+len(q.Vector) > 0 {
+		if legs.Facets, err = c.facets(ctx, v, q, allowed); err != nil {
+			return index.Legs{}, err
+		}
+	}
 	return legs, nil
 }
 
 // allowed is what both legs ask besides: what is there at the view's
-// generation, what the caller may read, and what passes the filter.
+// generation, what the caller may read, what passes the filter, and what has
+// the required phrases and none of the excluded ones.
 func (v *view) allowed(q index.Query) (object, error) {
 	must := []object{
 		{"range": object{fieldFrom: object{"lte": v.meta.Through}}},
@@ -79,23 +88,38 @@ func (v *view) allowed(q index.Query) (object, error) {
 		}
 		must = append(must, f)
 	}
-	out := object{"filter": must}
+	out := object{"filter": append(must, havingAll(q.Require)...)}
+	not := havingAll(q.Exclude)
 	if len(v.meta.Hidden) > 0 {
-		out["must_not"] = []object{{"terms": object{fieldNo: v.meta.Hidden}}}
+		not = append(not, object{"terms": object{fieldNo: v.meta.Hidden}})
+	}
+	if len(not) > 0 {
+		out["must_not"] = not
 	}
 	return object{"bool": out}, nil
 }
 
 func lexicalLeg(q index.Query, allowed object) object {
-	terms := q.Terms[:min(len(q.Terms), maxWords)]
-	should := make([]object, len(terms))
-	for i, t := range terms {
-		should[i] = wanted(t)
-	}
-	return object{"size": min(q.Limit, maxHits), "query": object{"bool": object{
-		"should": should, "minimum_should_match": 1, "filter": []object{allowed},
+	leg := object{"size": min(q.Limit, maxHits), "query": object{"bool": object{
+		"should": wantedWords(q), "minimum_should_match": 1, "filter": []object{allowed},
 	}}}
+	if len(q.Order) > 0 {
+		leg["sort"], leg["track_scores"] = sorting(q.Order), true
+	}
+	return leg
 }
+
+func wantedWords(q index.Query) []object {
+	terms := q.Terms[:min(len(q.Terms), maxWords)]
+	out := make([]object, len(terms))
+	for i, t := range terms {
+		out[i] = wanted(t)
+	}
+	return out
+}
+
+// anyWord asks for what has any of the query's words.
+func anyWord(q index.Query) object { return anyOf(wantedWords(q)...) }
 
 // wanted asks for one word. Its variants are blended: they count as one word
 // that is as frequent as the most frequent of them.
@@ -163,7 +187,9 @@ type searches struct {
 
 func (m *searches) add(body object, into *[]index.Hit, took *time.Duration, score func(float64) float64) {
 	body["_source"], body["track_total_hits"] = false, false
-	body["sort"] = []object{{"_score": "desc"}, {fieldID: "asc"}}
+	if body["sort"] == nil {
+		body["sort"] = []object{{"_score": "desc"}, {fieldID: "asc"}}
+	}
 	m.bodies, m.into = append(m.bodies, body), append(m.into, into)
 	m.took, m.score = append(m.took, took), append(m.score, score)
 }
@@ -209,7 +235,7 @@ func (f *found) hits(score func(float64) float64) ([]index.Hit, error) {
 	for i, h := range f.Hits.Hits {
 		no, chunk, ok := splitID(h.ID)
 		var id string
-		if !ok || len(h.Sort) != 2 || json.Unmarshal(h.Sort[1], &id) != nil {
+		if !ok || len(h.Sort) == 0 || json.Unmarshal(h.Sort[len(h.Sort)-1], &id) != nil {
 			return nil, fmt.Errorf("elasticsearch index: search: a hit is no passage of ours")
 		}
 		out[i] = index.Hit{No: no, Chunk: chunk, ChunkID: id, Score: score(h.Score)}

@@ -10,6 +10,7 @@ import (
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/poterne/poterne/services/search/internal/analysis"
+	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/index"
 )
 
@@ -188,7 +189,11 @@ type writer struct {
 }
 
 func (w *writer) put(ctx context.Context, d index.Document) error {
-	metadata := words(d.Fields)
+	metadata, values := words(d.Fields), valuesOf(d.Fields)
+	points, err := w.points(ctx, d.Fields)
+	if err != nil {
+		return err
+	}
 	for i, ch := range d.Chunks {
 		if ch.Number != i {
 			return fmt.Errorf("elasticsearch index: chunk %d of version %d is numbered %d", i, d.No, ch.Number)
@@ -199,6 +204,8 @@ func (w *writer) put(ctx context.Context, d index.Document) error {
 		p := passage{
 			No: d.No, Chunk: ch.Number, ID: fmt.Sprintf("%s#%d", d.ID, ch.Number), From: w.from,
 			Principals: d.Principals, Metadata: metadata, Terms: strings.Join(analysis.Analyze(ch.Text), " "),
+			Document: shown(d.ID), Title: shown(d.Title), Values: values, Points: points,
+			Created: d.CreateTime.UnixNano(), Updated: d.UpdateTime.UnixNano(),
 		}
 		if !zero(ch.Vector) {
 			p.Vector = ch.Vector
@@ -253,6 +260,9 @@ func (w *writer) end(ctx context.Context) error {
 func zero(v []float32) bool {
 	return !slices.ContainsFunc(v, func(x float32) bool { return x != 0 })
 }
+
+// shown is as much of a text as orders compare.
+func shown(s string) string { return filter.Shown(filter.StringValue(s)).Text }
 
 // passageID is the id of a passage's document; see splitID.
 func passageID(no int64, chunk int) string { return fmt.Sprintf("%d.%d", no, chunk) }

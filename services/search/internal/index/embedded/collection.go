@@ -7,8 +7,6 @@ import (
 	"iter"
 	"sync"
 
-	"github.com/RoaringBitmap/roaring/v2"
-
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/lexical"
 	"github.com/poterne/poterne/services/search/internal/topk"
@@ -205,32 +203,52 @@ func (c *collection) Search(ctx context.Context, q index.Query) (index.Legs, err
 	if err := c.searchable(ctx); err != nil {
 		return index.Legs{}, err
 	}
-	legs := index.Legs{Sequence: c.through}
-	allowed := c.memory.allowed(q.Principals, q.Filter)
-	if allowed.IsEmpty() {
-		return legs, nil
+	legs := index.Legs{Sequence: c.through, Facets: noCounts(q.Facets)}
+	found, err := c.scope(ctx, q)
+	if err != nil || found.empty() {
+		return legs, err
 	}
 	if len(q.Terms) > 0 && c.view != nil {
-		found, err := c.view.Search(ctx, q.Terms, c.memory.stats, c.rows(allowed), q.Limit)
-		if err != nil {
+		if legs.Lexical, err = c.lexicalLeg(ctx, q, found); err != nil {
 			return index.Legs{}, err
 		}
-		legs.Lexical = c.hits(found)
 	}
 	if len(q.Vector) > 0 && c.memory.vectors != nil {
 		if got, want := len(q.Vector), c.memory.vectors.Width(); got != want {
 			return index.Legs{}, fmt.Errorf("embedded index: the query has %d dimensions, the collection %d", got, want)
 		}
 		legs.Vector = c.hits(c.memory.vectors.Nearest(
-			vector.Normalized(q.Vector), c.memory.ranges(allowed), q.Limit, c.memory.chunkID))
+			vector.Normalized(q.Vector), found.ranges(c.memory), q.Limit, c.memory.chunkID))
 	}
-	return legs, nil
+	legs.Facets, err = c.facets(ctx, q, found)
+	return legs, err
 }
 
-func (c *collection) rows(allowed *roaring.Bitmap) lexical.Rows {
+// lexicalLeg is ordered by score, or else over everything that has any of the
+// terms.
+func (c *collection) lexicalLeg(ctx context.Context, q index.Query, s scope) ([]index.Hit, error) {
+	limit, rows := q.Limit, c.rows(s)
+	if len(q.Order) > 0 {
+		limit = c.memory.stats.Passages
+		rows.ID = func(uint32) string { return "" } // equal scores are parted below
+	}
+	found, err := c.view.Search(ctx, q.Terms, c.memory.stats, rows, limit)
+	if err != nil {
+		return nil, err
+	}
+	if len(q.Order) > 0 {
+		found = c.memory.ordered(found, q.Order, q.Limit)
+	}
+	return c.hits(found), nil
+}
+
+func (c *collection) rows(s scope) lexical.Rows {
 	r := lexical.Rows{Row: c.memory.row, ID: c.memory.chunkID}
-	if allowed.GetCardinality() < c.memory.live.GetCardinality() {
-		r.Allowed = func(row uint32) bool { return allowed.Contains(c.memory.rowSlot[row]) }
+	switch {
+	case s.rows != nil:
+		r.Allowed = s.rows.Contains
+	case s.slots.GetCardinality() < c.memory.live.GetCardinality():
+		r.Allowed = func(row uint32) bool { return s.slots.Contains(c.memory.rowSlot[row]) }
 	}
 	return r
 }

@@ -22,6 +22,9 @@ type slot struct {
 	terms      int64
 	principals []string
 	fields     []filter.Field
+	// For orders; the times in nanoseconds since 1970.
+	title            string
+	created, updated int64
 }
 
 // memory is what is known of a collection's documents apart from their words.
@@ -57,6 +60,7 @@ func (m *memory) add(d index.Document) error {
 	s := slot{
 		no: d.No, id: d.ID, principals: d.Principals, fields: d.Fields,
 		first: uint32(len(m.rowSlot)), count: uint32(len(d.Chunks)),
+		title: d.Title, created: d.CreateTime.UnixNano(), updated: d.UpdateTime.UnixNano(),
 	}
 	for _, c := range d.Chunks {
 		s.terms += int64(c.Terms)
