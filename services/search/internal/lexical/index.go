@@ -12,13 +12,13 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/blevesearch/bleve/v2"
 	"github.com/blevesearch/bleve/v2/analysis/analyzer/custom"
 	"github.com/blevesearch/bleve/v2/analysis/tokenizer/whitespace"
 	"github.com/blevesearch/bleve/v2/index/scorch"
 	"github.com/blevesearch/bleve/v2/mapping"
-	bleveindex "github.com/blevesearch/bleve_index_api"
 
 	"github.com/poterne/poterne/services/search/internal/analysis"
 )
@@ -48,18 +48,32 @@ type Entry struct {
 // Index is an inverted index in a directory. One goroutine at a time may
 // write; views may be used meanwhile.
 type Index struct {
-	dir   string
 	bleve bleve.Index
+	cache *Cache
+
+	mu       sync.Mutex
+	segments map[uint64]*segment // those that a view has
+
+	scratches sync.Pool // of *scratch
 }
 
 // Open opens the index in dir, or makes one. One that cannot be read, or whose
-// terms are not those of this version, is made anew and is empty then.
-func Open(dir string) (*Index, error) {
+// terms are not those of this version, is made anew and is empty then. What is
+// read of it for searches is kept in the cache.
+func Open(dir string, cache *Cache) (*Index, error) {
+	b, err := openBleve(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Index{bleve: b, cache: cache, segments: make(map[uint64]*segment)}, nil
+}
+
+func openBleve(dir string) (bleve.Index, error) {
 	b, err := bleve.OpenUsing(dir, settings())
 	if err == nil {
 		v, verr := b.GetInternal([]byte(versionKey))
 		if verr == nil && string(v) == version {
-			return &Index{dir: dir, bleve: b}, nil
+			return b, nil
 		}
 		if err := b.Close(); err != nil {
 			return nil, fmt.Errorf("lexical index: close an old one: %w", err)
@@ -70,7 +84,7 @@ func Open(dir string) (*Index, error) {
 	return create(dir)
 }
 
-func create(dir string) (*Index, error) {
+func create(dir string) (bleve.Index, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("lexical index: remove: %w", err)
 	}
@@ -85,7 +99,7 @@ func create(dir string) (*Index, error) {
 	if err := b.SetInternal([]byte(versionKey), []byte(version)); err != nil {
 		return nil, errors.Join(fmt.Errorf("lexical index: create: %w", err), b.Close())
 	}
-	return &Index{dir: dir, bleve: b}, nil
+	return b, nil
 }
 
 // settings leave durability to the truth: what is lost in a crash is indexed
@@ -197,9 +211,4 @@ func decode(id string) (Key, bool) {
 		No:    int64(binary.BigEndian.Uint64([]byte(id[:8]))),
 		Chunk: binary.BigEndian.Uint32([]byte(id[8:])),
 	}, true
-}
-
-// number returns bleve's own number of a passage in a snapshot.
-func number(id bleveindex.IndexInternalID) uint32 {
-	return uint32(id.Value())
 }

@@ -7,8 +7,6 @@ import (
 	"iter"
 	"sync"
 
-	"github.com/RoaringBitmap/roaring/v2"
-
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/lexical"
 	"github.com/poterne/poterne/services/search/internal/topk"
@@ -71,6 +69,14 @@ func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
 	if err != nil {
 		return c.broken(err)
 	}
+	if err := c.change(ch, put, view); err != nil {
+		return err
+	}
+	return c.prepare()
+}
+
+// change shows the changes to searches.
+func (c *collection) change(ch index.Changes, put []index.Document, view *lexical.View) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, no := range ch.Remove {
@@ -83,6 +89,13 @@ func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
 		}
 	}
 	return c.exchange(c.memory.compacted(), view, ch.Through)
+}
+
+// prepare does for a new view what its first searches would wait for.
+func (c *collection) prepare() error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.view.Prepare(c.memory.rows())
 }
 
 // fresh returns the documents that memory does not have: numbers stand for the
@@ -163,6 +176,14 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 	if err != nil {
 		return c.broken(err)
 	}
+	if err := c.show(m, view, through); err != nil {
+		return err
+	}
+	return c.prepare()
+}
+
+// show shows new contents to searches.
+func (c *collection) show(m *memory, view *lexical.View, through int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.exchange(m, view, through)
@@ -208,7 +229,7 @@ func (c *collection) Search(ctx context.Context, q index.Query) (index.Legs, err
 		return legs, nil
 	}
 	if len(q.Terms) > 0 && c.view != nil {
-		found, err := c.view.Search(ctx, q.Terms, c.memory.stats, c.rows(allowed), q.Limit)
+		found, err := c.view.Search(ctx, q.Terms, c.memory.stats, c.memory.allowing(allowed), q.Limit)
 		if err != nil {
 			return index.Legs{}, err
 		}
@@ -222,14 +243,6 @@ func (c *collection) Search(ctx context.Context, q index.Query) (index.Legs, err
 			vector.Normalized(q.Vector), c.memory.ranges(allowed), q.Limit, c.memory.chunkID))
 	}
 	return legs, nil
-}
-
-func (c *collection) rows(allowed *roaring.Bitmap) lexical.Rows {
-	r := lexical.Rows{Row: c.memory.row, ID: c.memory.chunkID}
-	if allowed.GetCardinality() < c.memory.live.GetCardinality() {
-		r.Allowed = func(row uint32) bool { return allowed.Contains(c.memory.rowSlot[row]) }
-	}
-	return r
 }
 
 func (c *collection) hits(found []topk.Item) []index.Hit {
