@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 
 	"github.com/blevesearch/bleve/v2"
@@ -19,8 +18,6 @@ import (
 	"github.com/blevesearch/bleve/v2/analysis/tokenizer/whitespace"
 	"github.com/blevesearch/bleve/v2/index/scorch"
 	"github.com/blevesearch/bleve/v2/mapping"
-
-	"github.com/poterne/poterne/services/search/internal/analysis"
 )
 
 // field is the only indexed field: the analysed terms, parted by spaces.
@@ -55,6 +52,7 @@ type Index struct {
 	segments map[uint64]*segment // those that a view has
 
 	scratches sync.Pool // of *scratch
+	analyzers sync.Pool // of *analysis.Analyzer
 }
 
 // Open opens the index in dir, or makes one. One that cannot be read, or whose
@@ -121,27 +119,6 @@ func newMapping() (mapping.IndexMapping, error) {
 	m.DefaultMapping, m.DefaultAnalyzer = doc, name
 	m.IndexDynamic, m.StoreDynamic, m.DocValuesDynamic = false, false, false
 	return m, nil
-}
-
-// Write adds and removes passages; a view opened afterwards shows it.
-func (x *Index) Write(put []Entry, remove []Key) error {
-	if len(put) == 0 && len(remove) == 0 {
-		return nil
-	}
-	batch := x.bleve.NewBatch()
-	for _, e := range put {
-		doc := map[string]any{field: strings.Join(analysis.Analyze(e.Text), " ")}
-		if err := batch.Index(encode(e.Key), doc); err != nil {
-			return fmt.Errorf("lexical index: %w", err)
-		}
-	}
-	for _, k := range remove {
-		batch.Delete(encode(k))
-	}
-	if err := x.bleve.Batch(batch); err != nil {
-		return fmt.Errorf("lexical index: write: %w", err)
-	}
-	return nil
 }
 
 // Keys calls yield for every passage in the index until it returns false.

@@ -127,7 +127,9 @@ func versions(ctx context.Context, tx *sql.Tx, c Collection, after int64, limit 
 			WHERE d.collection = $1 AND d.no > $2`
 		args := []any{c.UID, after}
 		if limit >= 0 {
-			query += ` AND d.no IN (SELECT no FROM search_documents WHERE collection = $1 AND no > $2 ORDER BY no LIMIT $3)`
+			// Up to the last of the page: with a list of its numbers SQLite sorts.
+			query += ` AND d.no <= (SELECT MAX(no) FROM (
+				SELECT no FROM search_documents WHERE collection = $1 AND no > $2 ORDER BY no LIMIT $3) page)`
 			args = append(args, limit)
 		}
 		rows, err := tx.QueryContext(ctx, query+` ORDER BY d.no, c.number`, args...)
