@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/poterne/poterne/services/search/internal/analysis"
@@ -21,8 +22,8 @@ type corpus struct {
 	rng    *rand.Rand
 	index  *Index
 	next   int64
-	counts map[Key]map[string]int // what is there
-	length map[Key]int
+	having map[string]map[Key]int // how often passages have a word
+	length map[Key]int            // of those that are there
 	rows   map[Key]uint32
 	keys   []Key // by row
 	ids    []string
@@ -38,7 +39,7 @@ func newCorpus(t *testing.T, seed uint64, cache int64) *corpus {
 	t.Cleanup(func() { _ = x.Close() })
 	return &corpus{
 		rng: rand.New(rand.NewPCG(seed, 1)), index: x, layout: new(int),
-		counts: map[Key]map[string]int{}, length: map[Key]int{}, rows: map[Key]uint32{},
+		having: map[string]map[Key]int{}, length: map[Key]int{}, rows: map[Key]uint32{},
 	}
 }
 
@@ -74,33 +75,49 @@ func (c *corpus) text() string {
 func (c *corpus) change(t *testing.T, add, remove int) {
 	t.Helper()
 	var gone []Key
-	for k := range c.counts {
+	for k := range c.length {
 		if len(gone) == remove {
 			break
 		}
 		gone = append(gone, k)
 	}
 	for _, k := range gone {
-		delete(c.counts, k)
 		delete(c.length, k)
 		delete(c.rows, k)
+		for _, having := range c.having {
+			delete(having, k)
+		}
 	}
 	var entries []Entry
 	for range add {
 		c.next++
 		e := Entry{Key: Key{No: c.next, Chunk: uint32(c.rng.IntN(3))}, Text: c.text()}
-		counts := map[string]int{}
 		for _, term := range analysis.Analyze(e.Text) {
-			counts[term]++
+			if c.having[term] == nil {
+				c.having[term] = map[Key]int{}
+			}
+			c.having[term][e.Key]++
 			c.length[e.Key]++
 		}
-		c.counts[e.Key], c.rows[e.Key] = counts, uint32(len(c.keys))
+		c.rows[e.Key] = uint32(len(c.keys))
 		c.keys = append(c.keys, e.Key)
 		c.ids = append(c.ids, fmt.Sprintf("%03d-%d", c.rng.IntN(1000), c.next))
 		entries = append(entries, e)
 	}
 	if err := c.index.Write(entries, gone); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// renumber gives the passages other rows.
+func (c *corpus) renumber() {
+	keys, ids := c.keys, c.ids
+	c.keys, c.ids, c.layout = nil, nil, new(int)
+	for _, at := range c.rng.Perm(len(keys)) {
+		if _, ok := c.length[keys[at]]; ok {
+			c.rows[keys[at]] = uint32(len(c.keys))
+			c.keys, c.ids = append(c.keys, keys[at]), append(c.ids, ids[at])
+		}
 	}
 }
 
@@ -134,18 +151,14 @@ func (c *corpus) exhaustive(terms []analysis.Term, allowed func(uint32) bool, li
 	scores := map[uint32]float64{}
 	for _, t := range terms {
 		found := uint64(0)
-		for _, counts := range c.counts {
-			for _, v := range t.Variants {
-				if counts[v] > 0 {
-					found++
-				}
-			}
+		for _, v := range t.Variants {
+			found += uint64(len(c.having[v]))
 		}
 		weight := float64(t.Count) * stats.idf(found)
-		for k, counts := range c.counts {
-			for _, v := range t.Variants {
-				if row := c.rows[k]; counts[v] > 0 && allowed(row) {
-					scores[row] += part(weight, float64(counts[v]), m.compute(uint32(c.length[k])))
+		for _, v := range t.Variants {
+			for k, freq := range c.having[v] {
+				if row := c.rows[k]; allowed(row) {
+					scores[row] += part(weight, float64(freq), m.compute(uint32(c.length[k])))
 				}
 			}
 		}
@@ -160,6 +173,15 @@ func (c *corpus) exhaustive(terms []analysis.Term, allowed func(uint32) bool, li
 	return out[:min(limit, len(out))]
 }
 
+// all lets every passage be found.
+func (c *corpus) all() Rows {
+	return Rows{
+		Layout: c.layout,
+		Row:    func(k Key) (uint32, bool) { row, ok := c.rows[k]; return row, ok },
+		ID:     func(row uint32) string { return c.ids[row] },
+	}
+}
+
 // check compares searches with what they must find, ties included.
 func (c *corpus) check(t *testing.T, v *View, queries int) {
 	t.Helper()
@@ -168,11 +190,7 @@ func (c *corpus) check(t *testing.T, v *View, queries int) {
 		terms, limit := c.query(), 1+c.rng.IntN(30)
 		seed, part := c.rng.Uint32(), []uint32{1, 2, 10, 50, 400}[c.rng.IntN(5)]
 		allowed := func(row uint32) bool { return (row*2654435761^seed)%part == 0 }
-		rows := Rows{
-			Layout: c.layout,
-			Row:    func(k Key) (uint32, bool) { row, ok := c.rows[k]; return row, ok },
-			ID:     func(row uint32) string { return c.ids[row] },
-		}
+		rows := c.all()
 		if part > 1 {
 			rows.Allowed = allowed
 		}
@@ -210,29 +228,102 @@ func TestSearchesFindWhatScoringEverythingFinds(t *testing.T) {
 	}{{"room", DefaultCacheBytes}, {"little room", 1 << 14}} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newCorpus(t, uint64(tc.cache), tc.cache)
-			for round := range 12 {
-				add, remove := 1+c.rng.IntN(300), c.rng.IntN(150)
-				if round == 6 {
-					add, remove = 1200, 20
+			var old *View
+			for round := range 8 {
+				add, remove := 1+c.rng.IntN(200), c.rng.IntN(100)
+				if round == 4 {
+					add, remove = 900, 20
 				}
 				c.change(t, add, remove)
 				v, err := c.index.View()
 				if err != nil {
 					t.Fatal(err)
 				}
-				c.check(t, v, 15)
-				if err := v.Close(); err != nil {
+				if old != nil { // what the new view shares with it is kept
+					if err := old.Close(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				old = v
+				c.check(t, v, 6)
+				if round%3 == 2 {
+					c.renumber()
+				}
+				if err := v.Prepare(c.all()); err != nil {
 					t.Fatal(err)
 				}
+				c.check(t, v, 6)
 				if got := c.index.cache.size; got > tc.cache {
 					t.Errorf("the cache has %d bytes, of %d", got, tc.cache)
 				}
+			}
+			if err := old.Close(); err != nil {
+				t.Fatal(err)
 			}
 			if n, m := len(c.index.segments), c.index.cache.size; n != 0 || m != 0 {
 				t.Errorf("%d segments and %d bytes are kept without a view", n, m)
 			}
 		})
 	}
+}
+
+// Passages that score alike are found in the order of ids, however many there
+// are and wherever they lie.
+func TestTiesOfMany(t *testing.T) {
+	c := newCorpus(t, 3, DefaultCacheBytes)
+	x := c.index
+	const passages = 5 * blockDocs
+	entries := make([]Entry, passages)
+	ids := c.rng.Perm(passages)
+	for i := range entries {
+		entries[i] = Entry{Key: Key{No: int64(i)}, Text: "two words"}
+	}
+	if err := x.Write(entries, nil); err != nil {
+		t.Fatal(err)
+	}
+	rows := Rows{
+		Layout: 1,
+		Row:    func(k Key) (uint32, bool) { return uint32(k.No), true },
+		ID:     func(row uint32) string { return fmt.Sprintf("%04d", ids[row]) },
+	}
+	for _, query := range []string{"two", "two words"} {
+		for i, it := range search(t, x, query, Stats{Passages: passages, Terms: 2 * passages}, rows) {
+			if ids[it.Key] != i {
+				t.Errorf("%q: the hit %d is %s", query, i, rows.ID(it.Key))
+			}
+		}
+	}
+}
+
+// Searches side by side share lists that are read and given up meanwhile.
+func TestSearchesSideBySide(t *testing.T) {
+	c := newCorpus(t, 7, 1<<14)
+	c.change(t, 400, 0)
+	c.change(t, 400, 50)
+	v, err := c.index.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	rows, stats := c.all(), c.stats()
+	var wg sync.WaitGroup
+	for range 3 {
+		queries := [][]analysis.Term{c.query(), c.query(), c.query()}
+		var want [][]topk.Item
+		for _, q := range queries {
+			want = append(want, c.exhaustive(q, func(uint32) bool { return true }, 10))
+		}
+		wg.Go(func() {
+			for i := range 30 {
+				got, err := v.Search(t.Context(), queries[i%3], stats, rows, 10)
+				if err != nil || !slices.Equal(got, want[i%3]) {
+					t.Errorf("%v: got %v, %v, want %v", queries[i%3], got, err, want[i%3])
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestSearchesThatAreCalledOffEnd(t *testing.T) {

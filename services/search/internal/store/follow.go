@@ -34,12 +34,17 @@ func (s *Store) Generation(ctx context.Context, c Collection) (int64, error) {
 	return g, nil
 }
 
+// pageChunks is after how many chunks a page of changes ends, however few
+// versions have them: they are in memory together.
+const pageChunks = 4096
+
 // Changes returns what became of the collection after the given generation: at
-// most limit versions at a time.
+// most limit versions at a time, fewer when they have many chunks.
 func (s *Store) Changes(ctx context.Context, c Collection, since int64, limit int) (Changes, error) {
 	var out Changes
 	err := s.db.InSnapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		out = Changes{}
+		chunks := 0
 		generation, err := generationSince(ctx, tx, c, since)
 		if err != nil {
 			return err
@@ -49,9 +54,12 @@ func (s *Store) Changes(ctx context.Context, c Collection, since int64, limit in
 				return err
 			}
 			out.Versions = append(out.Versions, v)
+			if chunks += len(v.Chunks); chunks >= pageChunks {
+				break
+			}
 		}
 		out.Through, out.Complete = generation, true
-		if n := len(out.Versions); n == limit {
+		if n := len(out.Versions); n == limit || chunks >= pageChunks {
 			out.Through, out.Complete = out.Versions[n-1].No, false
 		}
 		out.Removed, err = removed(ctx, tx, c, since, out.Through)

@@ -113,6 +113,7 @@ func BenchmarkSearch(b *testing.B) {
 		filter         string
 	}{
 		{"lexical", true, false, all, ""},
+		{"lexical long", true, false, all, ""},
 		{"lexical half", true, false, []string{"group:half"}, ""},
 		{"lexical tenth", true, false, []string{"group:tenth"}, ""},
 		{"lexical hundredth", true, false, []string{"group:hundredth"}, ""},
@@ -134,7 +135,10 @@ func BenchmarkSearch(b *testing.B) {
 			var used time.Duration
 			for b.Loop() {
 				q := index.Query{Principals: tc.principals, Filter: f, Limit: 100}
-				if tc.words {
+				switch {
+				case tc.name == "lexical long":
+					q.Terms = analysis.Query(data.texts.Passage(60))
+				case tc.words:
 					q.Terms = analysis.Query(data.texts.Question())
 				}
 				if tc.vectors {

@@ -7,6 +7,9 @@ import (
 	"iter"
 	"sync"
 
+	"github.com/RoaringBitmap/roaring/v2"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/lexical"
 	"github.com/poterne/poterne/services/search/internal/topk"
@@ -128,8 +131,9 @@ func (c *collection) exchange(m *memory, view *lexical.View, through int64) erro
 	return old.Close()
 }
 
-// writeEvery bounds the documents that are written to the words at once.
-const writeEvery = 200
+// writeEvery is after how many passages those that wait are written to the
+// words: the more at once, the less work it is.
+const writeEvery = 1024
 
 // Replace implements index.Collection: passages that the words have already
 // are not written again, and those that the truth does not have are removed.
@@ -145,6 +149,7 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 	}
 	m := newMemory()
 	var missing []index.Document
+	waiting := 0 // their passages
 	for d, err := range docs {
 		if err == nil {
 			err = ctx.Err()
@@ -157,12 +162,13 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 		}
 		if !known(d, stale) {
 			missing = append(missing, d)
+			waiting += len(d.Chunks)
 		}
-		if len(missing) == writeEvery {
+		if waiting >= writeEvery {
 			if err := c.words.Write(entries(missing), nil); err != nil {
 				return c.broken(err)
 			}
-			missing = missing[:0]
+			missing, waiting = missing[:0], 0
 		}
 	}
 	gone := make([]lexical.Key, 0, len(stale))
@@ -228,21 +234,34 @@ func (c *collection) Search(ctx context.Context, q index.Query) (index.Legs, err
 	if allowed.IsEmpty() {
 		return legs, nil
 	}
+	var g errgroup.Group // the legs look at nothing that the other changes
 	if len(q.Terms) > 0 && c.view != nil {
-		found, err := c.view.Search(ctx, q.Terms, c.memory.stats, c.memory.allowing(allowed), q.Limit)
-		if err != nil {
-			return index.Legs{}, err
-		}
-		legs.Lexical = c.hits(found)
+		g.Go(func() (err error) {
+			legs.Lexical, err = c.byWords(ctx, q, allowed)
+			return err
+		})
 	}
+	var err error
 	if len(q.Vector) > 0 && c.memory.vectors != nil {
-		if got, want := len(q.Vector), c.memory.vectors.Width(); got != want {
-			return index.Legs{}, fmt.Errorf("embedded index: the query has %d dimensions, the collection %d", got, want)
-		}
-		legs.Vector = c.hits(c.memory.vectors.Nearest(
-			vector.Normalized(q.Vector), c.memory.ranges(allowed), q.Limit, c.memory.chunkID))
+		legs.Vector, err = c.byVector(q, allowed)
+	}
+	if err := errors.Join(g.Wait(), err); err != nil {
+		return index.Legs{}, err
 	}
 	return legs, nil
+}
+
+func (c *collection) byWords(ctx context.Context, q index.Query, allowed *roaring.Bitmap) ([]index.Hit, error) {
+	found, err := c.view.Search(ctx, q.Terms, c.memory.stats, c.memory.allowing(allowed), q.Limit)
+	return c.hits(found), err
+}
+
+func (c *collection) byVector(q index.Query, allowed *roaring.Bitmap) ([]index.Hit, error) {
+	if got, want := len(q.Vector), c.memory.vectors.Width(); got != want {
+		return nil, fmt.Errorf("embedded index: the query has %d dimensions, the collection %d", got, want)
+	}
+	return c.hits(c.memory.vectors.Nearest(
+		vector.Normalized(q.Vector), c.memory.ranges(allowed), q.Limit, c.memory.chunkID)), nil
 }
 
 func (c *collection) hits(found []topk.Item) []index.Hit {
