@@ -135,7 +135,9 @@ func BenchmarkIngest(b *testing.B) {
 			}
 		})
 		cancel()
-		<-ended
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
 	}
 }
 

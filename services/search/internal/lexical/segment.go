@@ -100,7 +100,7 @@ func (p *placed) live(l *list) uint64 {
 	}
 	// A segment's passages are deleted one after another and never come back: as
 	// many deletions are the same deletions.
-	if known := l.gone.Load(); uint32(known>>32) == p.gone {
+	if known := l.gone.Load(); known>>32 == uint64(p.gone) {
 		return all - known&math.MaxUint32
 	}
 	gone := p.deletedOf(l)

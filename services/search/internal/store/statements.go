@@ -20,7 +20,7 @@ func newStatements(tx *sql.Tx) *statements {
 
 // ExecContext is that of the transaction.
 func (s *statements) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	stmt, err := s.again(ctx, query)
+	stmt, err := s.again(ctx, query) //nolint:sqlclosecheck // close closes it
 	switch {
 	case err != nil:
 		return nil, err
@@ -33,7 +33,7 @@ func (s *statements) ExecContext(ctx context.Context, query string, args ...any)
 
 // QueryRowContext is that of the transaction.
 func (s *statements) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	if stmt, err := s.again(ctx, query); err == nil && stmt != nil {
+	if stmt, err := s.again(ctx, query); err == nil && stmt != nil { //nolint:sqlclosecheck // close closes it
 		return stmt.QueryRowContext(ctx, args...)
 	}
 	return s.Tx.QueryRowContext(ctx, query, args...) // tells what is wrong with it, too
