@@ -127,23 +127,22 @@ func (x *Index) Keys(yield func(Key) bool) error {
 	if err != nil {
 		return err
 	}
-	ids, err := r.DocIDReaderAll()
-	if err != nil {
-		return errors.Join(fmt.Errorf("lexical index: read ids: %w", err), r.Close())
-	}
-	for {
-		internal, err := ids.Next()
-		if err != nil || internal == nil {
-			return errors.Join(err, ids.Close(), r.Close())
-		}
-		id, err := r.ExternalID(internal)
-		if err != nil {
-			return errors.Join(fmt.Errorf("lexical index: read ids: %w", err), ids.Close(), r.Close())
-		}
-		if k, ok := decode(id); ok && !yield(k) {
-			return errors.Join(ids.Close(), r.Close())
+	for _, s := range r.Segments() {
+		deleted := s.Deleted()
+		for doc := range uint64(s.FullSize()) {
+			if deleted != nil && deleted.Contains(uint32(doc)) {
+				continue
+			}
+			id, err := s.DocID(doc)
+			if err != nil {
+				return errors.Join(fmt.Errorf("lexical index: read ids: %w", err), r.Close())
+			}
+			if k, ok := decode(id); ok && !yield(k) {
+				return r.Close()
+			}
 		}
 	}
+	return r.Close()
 }
 
 func (x *Index) reader() (*scorch.IndexSnapshot, error) {
@@ -180,12 +179,12 @@ func encode(k Key) string {
 	return string(b[:])
 }
 
-func decode(id string) (Key, bool) {
+func decode(id []byte) (Key, bool) {
 	if len(id) != keyBytes {
 		return Key{}, false
 	}
 	return Key{
-		No:    int64(binary.BigEndian.Uint64([]byte(id[:8]))),
-		Chunk: binary.BigEndian.Uint32([]byte(id[8:])),
+		No:    int64(binary.BigEndian.Uint64(id[:8])),
+		Chunk: binary.BigEndian.Uint32(id[8:]),
 	}, true
 }

@@ -154,7 +154,7 @@ func (p *placed) number(rows Rows) ([]uint32, error) {
 		if err != nil {
 			return nil, fmt.Errorf("lexical index: read an id: %w", err)
 		}
-		k, ok := decode(string(id))
+		k, ok := decode(id)
 		if !ok {
 			continue
 		}
