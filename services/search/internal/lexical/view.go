@@ -95,11 +95,12 @@ func (x *Index) release(segments []placed) {
 	}
 }
 
-// Terms that are read beforehand, and the size of a segment from which on that
-// is worth it.
+// What is read beforehand: of segments of at least that size, at most so many
+// terms, until they have so many postings.
 const (
-	preparedTerms   = 1024
-	preparedSegment = 4096
+	preparedSegment  = 4096
+	preparedTerms    = 1024
+	preparedPostings = 1 << 22
 )
 
 // Prepare does what the first searches would have to wait for: it looks up the
@@ -117,12 +118,25 @@ func (v *View) Prepare(rows Rows) error {
 		if terms == nil {
 			terms = v.index.cache.recent(v.index, preparedTerms)
 		}
-		for _, t := range slices.Backward(terms) {
-			for _, e := range v.index.cache.entries(nil, v.segments[i:i+1], t) {
-				if _, err := p.postings(e); err != nil {
-					return err
-				}
+		if err := p.prepare(terms); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *placed) prepare(terms []string) error {
+	postings := 0
+	for _, t := range terms {
+		for _, e := range p.index.cache.entries(nil, []placed{*p}, t) {
+			l, err := p.postings(e)
+			if err != nil {
+				return err
 			}
+			postings += len(l.places)
+		}
+		if postings > preparedPostings {
+			break
 		}
 	}
 	return nil
