@@ -11,11 +11,7 @@
 // than that.
 package analysis
 
-import (
-	"strings"
-
-	"github.com/blevesearch/segment"
-)
+import "strings"
 
 // maxTermBytes is the length above which a word is not indexed: nobody looks
 // for it, and it is usually encoded data.
@@ -32,20 +28,14 @@ type Token struct {
 // Tokens returns the words of text in order.
 func Tokens(text string) []Token {
 	out := make([]Token, 0, len(text)/6+1)
-	seg := segment.NewWordSegmenterDirect([]byte(text))
-	pos := 0
-	for seg.Segment() {
-		b := seg.Bytes()
-		start := pos
-		pos += len(b)
-		if seg.Type() == segment.None {
-			continue
-		}
-		if t, ok := word(string(b), start); ok {
-			out = append(out, t)
-		}
-	}
+	each(text, func(t Token) { out = append(out, t) })
 	return out
+}
+
+// Count returns how many words, and so terms, the text has.
+func Count(text string) (n int) {
+	each(text, func(Token) { n++ })
+	return n
 }
 
 // word folds one segment; it reports false for what is not indexed.

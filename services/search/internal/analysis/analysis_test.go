@@ -128,3 +128,30 @@ func FuzzAnalyze(f *testing.F) {
 		}
 	})
 }
+
+// Words are found in pieces of a text, and stems remembered: neither may change
+// what is found.
+func FuzzWordsAreSegments(f *testing.F) {
+	for _, s := range []string{
+		"", "plain words, and (marks).", "snake_case _x_ x_", "3.14 1,000 a.b can't l'eau O'Neil's", "\u0301abc a\u0301 \u200d x\u00ad y",
+		"café 日本 x", "a\u00a0b\u2028c\u0085d", "'s '' x' ...", "tab\tline\r\nend\v\f", "\xffab c", "👩‍👩‍👧 ok 🇫🇷", "co-op e-mail a/b c:d",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var want []Token
+		segments(s, 0, func(tok Token) { want = append(want, tok) })
+		if got := Tokens(s); !slices.Equal(got, want) {
+			t.Fatalf("%q has the words %v, want %v", s, got, want)
+		}
+		if n := Count(s); n != len(want) {
+			t.Fatalf("%q has %d words, want %d", s, n, len(want))
+		}
+		a := NewAnalyzer()
+		for range 2 {
+			if got, want := a.Analyze(s), Analyze(s); !slices.Equal(got, want) {
+				t.Fatalf("%q has the terms %v, want %v", s, got, want)
+			}
+		}
+	})
+}

@@ -22,8 +22,9 @@ import (
 	"github.com/poterne/poterne/services/search/internal/store"
 )
 
-// page is how many versions an index is given at a time.
-const page = 256
+// page is how many versions an index is given at a time, at most. An index that
+// is far behind is written in few large steps, which takes it less work.
+const page = 1024
 
 // Options is what a follower needs.
 type Options struct {

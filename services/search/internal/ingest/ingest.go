@@ -232,7 +232,7 @@ func (g *Ingester) cut(it *item) *apierr.Error {
 		text := v.Text[s.Start:s.End]
 		v.Chunks[i] = store.Chunk{
 			Number: i, Start: s.Start, End: s.End, Text: text,
-			Terms: len(analysis.Analyze(follow.Worded(v.Title, text))),
+			Terms: analysis.Count(follow.Worded(v.Title, text)),
 		}
 	}
 	return nil

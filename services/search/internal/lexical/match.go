@@ -128,15 +128,25 @@ func (v *View) inOrder(ctx context.Context, p analysis.Phrase, among *roaring.Bi
 	return out, nil
 }
 
-func (v *View) rowsOf(numbers *roaring.Bitmap, rows Rows) (*roaring.Bitmap, error) {
+// rowsOf returns the rows of passages by scorch's numbers.
+func (v *View) rowsOf(having *roaring.Bitmap, rows Rows) (*roaring.Bitmap, error) {
 	out := roaring.New()
-	for it := numbers.Iterator(); it.HasNext(); {
-		row, ok, err := v.row(it.Next(), rows)
+	for i := range v.segments {
+		p := &v.segments[i]
+		end := p.first + uint32(len(p.lengths))
+		it := having.Iterator()
+		it.AdvanceIfNeeded(p.first)
+		if !it.HasNext() || it.PeekNext() >= end {
+			continue
+		}
+		numbers, err := p.number(rows)
 		if err != nil {
 			return nil, err
 		}
-		if ok {
-			out.Add(row)
+		for it.HasNext() && it.PeekNext() < end {
+			if row := numbers[it.Next()-p.first]; row > 0 {
+				out.Add(row - 1)
+			}
 		}
 	}
 	return out, nil

@@ -34,12 +34,17 @@ func (s *Store) Generation(ctx context.Context, c Collection) (int64, error) {
 	return g, nil
 }
 
+// pageChunks is after how many chunks a page of changes ends, however few
+// versions have them: they are in memory together.
+const pageChunks = 4096
+
 // Changes returns what became of the collection after the given generation: at
-// most limit versions at a time.
+// most limit versions at a time, fewer when they have many chunks.
 func (s *Store) Changes(ctx context.Context, c Collection, since int64, limit int) (Changes, error) {
 	var out Changes
 	err := s.db.InSnapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		out = Changes{}
+		chunks := 0
 		generation, err := generationSince(ctx, tx, c, since)
 		if err != nil {
 			return err
@@ -49,9 +54,12 @@ func (s *Store) Changes(ctx context.Context, c Collection, since int64, limit in
 				return err
 			}
 			out.Versions = append(out.Versions, v)
+			if chunks += len(v.Chunks); chunks >= pageChunks {
+				break
+			}
 		}
 		out.Through, out.Complete = generation, true
-		if n := len(out.Versions); n == limit {
+		if n := len(out.Versions); n == limit || chunks >= pageChunks {
 			out.Through, out.Complete = out.Versions[n-1].No, false
 		}
 		out.Removed, err = removed(ctx, tx, c, since, out.Through)
@@ -127,7 +135,9 @@ func versions(ctx context.Context, tx *sql.Tx, c Collection, after int64, limit 
 			WHERE d.collection = $1 AND d.no > $2`
 		args := []any{c.UID, after}
 		if limit >= 0 {
-			query += ` AND d.no IN (SELECT no FROM search_documents WHERE collection = $1 AND no > $2 ORDER BY no LIMIT $3)`
+			// Up to the last of the page: with a list of its numbers SQLite sorts.
+			query += ` AND d.no <= (SELECT MAX(no) FROM (
+				SELECT no FROM search_documents WHERE collection = $1 AND no > $2 ORDER BY no LIMIT $3) page)`
 			args = append(args, limit)
 		}
 		rows, err := tx.QueryContext(ctx, query+` ORDER BY d.no, c.number`, args...)

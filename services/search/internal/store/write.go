@@ -40,7 +40,7 @@ type Written struct {
 // and its generation is passed over. Vectors that another version of the model made than those the
 // collection has are refused with ErrModelChanged.
 func (s *Store) Upsert(ctx context.Context, c Collection, w Write) (out []Written, generation int64, err error) {
-	err = s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 		out = out[:0]
 		last, err := advance(ctx, tx, c.UID, int64(len(w.Documents)), s.now())
 		if errors.Is(err, sql.ErrNoRows) {
@@ -56,13 +56,15 @@ func (s *Store) Upsert(ctx context.Context, c Collection, w Write) (out []Writte
 		if err != nil {
 			return err
 		}
+		st := newStatements(tx)
+		defer func() { err = errors.Join(err, st.close()) }()
 		generation = last
 		var sum counts
 		no := last - int64(len(w.Documents))
 		for _, d := range w.Documents {
 			no++
 			d.No = no
-			old, err := s.upsertOne(ctx, tx, c.UID, d, w.By, room-sum.chunks)
+			old, err := s.upsertOne(ctx, st, c.UID, d, w.By, room-sum.chunks)
 			if errors.Is(err, errHidden) || errors.Is(err, errFull) {
 				out = append(out, Written{ID: d.ID, Hidden: errors.Is(err, errHidden), Full: errors.Is(err, errFull)})
 				continue
@@ -155,7 +157,7 @@ var errFull = errors.New("the collection is full")
 
 // upsertOne writes one document, which may add at most room chunks, and returns
 // what it replaced.
-func (s *Store) upsertOne(ctx context.Context, tx *sql.Tx, uid string, d Version, by Rights, room int) (counts, error) {
+func (s *Store) upsertOne(ctx context.Context, tx *statements, uid string, d Version, by Rights, room int) (counts, error) {
 	var old counts
 	created := s.now()
 	var oldNo, oldCreated int64
@@ -186,7 +188,7 @@ func (s *Store) upsertOne(ctx context.Context, tx *sql.Tx, uid string, d Version
 
 // removeVersion removes one version and notes, under the generation that did
 // it, that indexes must forget it.
-func removeVersion(ctx context.Context, tx *sql.Tx, uid, id string, no, generation int64) error {
+func removeVersion(ctx context.Context, tx *statements, uid, id string, no, generation int64) error {
 	for _, stmt := range []struct {
 		query string
 		args  []any
@@ -203,7 +205,7 @@ func removeVersion(ctx context.Context, tx *sql.Tx, uid, id string, no, generati
 	return nil
 }
 
-func (s *Store) insertVersion(ctx context.Context, tx *sql.Tx, uid string, d Version, created int64) (err error) {
+func (s *Store) insertVersion(ctx context.Context, tx *statements, uid string, d Version, created int64) error {
 	acl, err := encodeACL(d.Document)
 	if err != nil {
 		return err
@@ -221,15 +223,11 @@ func (s *Store) insertVersion(ctx context.Context, tx *sql.Tx, uid string, d Ver
 			return err
 		}
 	}
-	insert, err := tx.PrepareContext(ctx, `
-		INSERT INTO search_chunks (collection, no, number, start_offset, end_offset, terms, text, vector)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, insert.Close()) }()
 	for _, c := range d.Chunks {
-		if _, err := insert.ExecContext(ctx, uid, d.No, c.Number, c.Start, c.End, c.Terms, c.Text, encodeVector(c.Vector)); err != nil {
+		if _, err := tx.ExecContext(ctx, `
+			INSERT INTO search_chunks (collection, no, number, start_offset, end_offset, terms, text, vector)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			uid, d.No, c.Number, c.Start, c.End, c.Terms, c.Text, encodeVector(c.Vector)); err != nil {
 			return err
 		}
 	}
@@ -278,7 +276,7 @@ func (s *Store) DeleteDocument(ctx context.Context, c Collection, by Rights, id 
 			return noDocument(id)
 		}
 		if err == nil {
-			err = removeVersion(ctx, tx, c.UID, id, no, next)
+			err = removeVersion(ctx, newStatements(tx), c.UID, id, no, next)
 		}
 		if err != nil {
 			return fmt.Errorf("search store: delete a document: %w", err)

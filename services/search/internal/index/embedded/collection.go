@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/lexical"
@@ -72,6 +75,14 @@ func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
 	if err != nil {
 		return c.broken(err)
 	}
+	if err := c.change(ch, put, view); err != nil {
+		return err
+	}
+	return c.prepare()
+}
+
+// change shows the changes to searches.
+func (c *collection) change(ch index.Changes, put []index.Document, view *lexical.View) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, no := range ch.Remove {
@@ -84,6 +95,13 @@ func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
 		}
 	}
 	return c.exchange(c.memory.compacted(), view, ch.Through)
+}
+
+// prepare does for a new view what its first searches would wait for.
+func (c *collection) prepare() error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.view.Prepare(c.memory.rows())
 }
 
 // fresh returns the documents that memory does not have: numbers stand for the
@@ -115,8 +133,9 @@ func (c *collection) exchange(m *memory, view *lexical.View, through int64) erro
 	return old.Close()
 }
 
-// writeEvery bounds the documents that are written to the words at once.
-const writeEvery = 200
+// writeEvery is after how many passages those that wait are written to the
+// words: the more at once, the less work it is.
+const writeEvery = 1024
 
 // Replace implements index.Collection: passages that the words have already
 // are not written again, and those that the truth does not have are removed.
@@ -132,6 +151,7 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 	}
 	m := newMemory()
 	var missing []index.Document
+	waiting := 0 // their passages
 	for d, err := range docs {
 		if err == nil {
 			err = ctx.Err()
@@ -144,12 +164,13 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 		}
 		if !known(d, stale) {
 			missing = append(missing, d)
+			waiting += len(d.Chunks)
 		}
-		if len(missing) == writeEvery {
+		if waiting >= writeEvery {
 			if err := c.words.Write(entries(missing), nil); err != nil {
 				return c.broken(err)
 			}
-			missing = missing[:0]
+			missing, waiting = missing[:0], 0
 		}
 	}
 	gone := make([]lexical.Key, 0, len(stale))
@@ -164,6 +185,14 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 		return c.broken(err)
 	}
 	c.failed = false
+	if err := c.show(m, view, through); err != nil {
+		return err
+	}
+	return c.prepare()
+}
+
+// show shows new contents to searches.
+func (c *collection) show(m *memory, view *lexical.View, through int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.exchange(m, view, through)
@@ -208,26 +237,34 @@ func (c *collection) Search(ctx context.Context, q index.Query) (index.Legs, err
 	if err != nil || found.empty() {
 		return legs, err
 	}
+	var g errgroup.Group // the legs look at nothing that the other changes
 	if len(q.Terms) > 0 && c.view != nil {
-		if legs.Lexical, err = c.lexicalLeg(ctx, q, found); err != nil {
-			return index.Legs{}, err
-		}
+		g.Go(func() (err error) {
+			defer timed(&legs.LexicalTook)()
+			legs.Lexical, err = c.byWords(ctx, q, found)
+			return err
+		})
 	}
 	if len(q.Vector) > 0 && c.memory.vectors != nil {
-		if got, want := len(q.Vector), c.memory.vectors.Width(); got != want {
-			return index.Legs{}, fmt.Errorf("embedded index: the query has %d dimensions, the collection %d", got, want)
-		}
-		legs.Vector = c.hits(c.memory.vectors.Nearest(
-			vector.Normalized(q.Vector), found.ranges(c.memory), q.Limit, c.memory.chunkID))
+		legs.Vector, err = c.byVector(q, found, &legs.VectorTook)
+	}
+	if err := errors.Join(g.Wait(), err); err != nil {
+		return index.Legs{}, err
 	}
 	legs.Facets, err = c.facets(ctx, q, found)
 	return legs, err
 }
 
-// lexicalLeg is ordered by score, or else over everything that has any of the
-// terms.
-func (c *collection) lexicalLeg(ctx context.Context, q index.Query, s scope) ([]index.Hit, error) {
-	limit, rows := q.Limit, c.rows(s)
+// timed notes how long it takes until the returned function is called.
+func timed(took *time.Duration) func() {
+	began := time.Now()                         //nolint:forbidigo // how long work takes is on the machine's clock
+	return func() { *took = time.Since(began) } //nolint:forbidigo // the same
+}
+
+// byWords is the lexical leg: ordered by score, or else over everything that has
+// any of the terms.
+func (c *collection) byWords(ctx context.Context, q index.Query, s scope) ([]index.Hit, error) {
+	limit, rows := q.Limit, c.memory.allowing(s)
 	if len(q.Order) > 0 {
 		limit = c.memory.stats.Passages
 		rows.ID = func(uint32) string { return "" } // equal scores are parted below
@@ -242,15 +279,13 @@ func (c *collection) lexicalLeg(ctx context.Context, q index.Query, s scope) ([]
 	return c.hits(found), nil
 }
 
-func (c *collection) rows(s scope) lexical.Rows {
-	r := lexical.Rows{Row: c.memory.row, ID: c.memory.chunkID}
-	switch {
-	case s.rows != nil:
-		r.Allowed = s.rows.Contains
-	case s.slots.GetCardinality() < c.memory.live.GetCardinality():
-		r.Allowed = func(row uint32) bool { return s.slots.Contains(c.memory.rowSlot[row]) }
+func (c *collection) byVector(q index.Query, s scope, took *time.Duration) ([]index.Hit, error) {
+	if got, want := len(q.Vector), c.memory.vectors.Width(); got != want {
+		return nil, fmt.Errorf("embedded index: the query has %d dimensions, the collection %d", got, want)
 	}
-	return r
+	defer timed(took)()
+	return c.hits(c.memory.vectors.Nearest(
+		vector.Normalized(q.Vector), s.ranges(c.memory), q.Limit, c.memory.chunkID)), nil
 }
 
 func (c *collection) hits(found []topk.Item) []index.Hit {

@@ -21,7 +21,8 @@ import (
 // Index keeps each collection in a directory of its own. One process at a time
 // may use it.
 type Index struct {
-	dir string
+	dir   string
+	cache *lexical.Cache
 
 	mu   sync.Mutex
 	open map[string]*collection
@@ -34,7 +35,7 @@ func New(dir string) (*Index, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("embedded index: %w", err)
 	}
-	return &Index{dir: dir, open: make(map[string]*collection)}, nil
+	return &Index{dir: dir, cache: lexical.NewCache(lexical.DefaultCacheBytes), open: make(map[string]*collection)}, nil
 }
 
 // Open implements index.Index.
@@ -48,7 +49,7 @@ func (x *Index) Open(_ context.Context, name string) (index.Collection, error) {
 	if c, ok := x.open[name]; ok {
 		return c, nil
 	}
-	words, err := lexical.Open(path)
+	words, err := lexical.Open(path, x.cache)
 	if err != nil {
 		return nil, fmt.Errorf("embedded index: %w", err)
 	}

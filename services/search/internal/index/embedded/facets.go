@@ -80,7 +80,7 @@ func (c *collection) counted(ctx context.Context, q index.Query, s scope) (*roar
 	if c.view == nil {
 		return roaring.New(), nil
 	}
-	having, err := c.view.MatchAny(ctx, q.Terms, c.rows(s))
+	having, err := c.view.MatchAny(ctx, q.Terms, c.memory.allowing(s))
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/poterne/poterne/services/search/internal/index"
-	"github.com/poterne/poterne/services/search/internal/lexical"
 )
 
 // Near implements index.Collection. Terms are found whoever may read them, and
@@ -27,7 +26,7 @@ func (c *collection) Near(ctx context.Context, principals []string, questions []
 			return nil, err
 		}
 		for _, term := range terms {
-			having, err := c.view.Having(ctx, term, lexical.Rows{Row: c.memory.row})
+			having, err := c.view.Having(ctx, term, c.memory.rows())
 			if err != nil {
 				return nil, err
 			}

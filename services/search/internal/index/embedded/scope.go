@@ -7,7 +7,6 @@ import (
 
 	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/index"
-	"github.com/poterne/poterne/services/search/internal/lexical"
 	"github.com/poterne/poterne/services/search/internal/vector"
 )
 
@@ -51,7 +50,7 @@ func (c *collection) matching(ctx context.Context, p analysis.Phrase) (*roaring.
 	if c.view == nil {
 		return roaring.New(), nil
 	}
-	return c.view.Match(ctx, p, lexical.Rows{Row: c.memory.row})
+	return c.view.Match(ctx, p, c.memory.rows())
 }
 
 // ranges returns the rows of the scope as ranges.
