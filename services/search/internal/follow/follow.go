@@ -222,7 +222,13 @@ func (f *Follower) step(ctx context.Context, ic index.Collection, c store.Collec
 			return false, err
 		}
 	}
-	return true, f.o.Store.Snapshot(ctx, c, func(generation int64, versions iter.Seq2[store.Version, error]) error {
+	var kept func(no int64, chunks int) bool
+	if k, ok := ic.(index.Keeper); ok {
+		if kept, err = k.Kept(ctx); err != nil {
+			return true, err
+		}
+	}
+	return true, f.o.Store.SnapshotExcept(ctx, c, kept, func(generation int64, versions iter.Seq2[store.Version, error]) error {
 		return ic.Replace(ctx, generation, f.documents(versions))
 	})
 }
@@ -272,7 +278,7 @@ func document(v store.Version) (index.Document, error) {
 	if err != nil {
 		return index.Document{}, fmt.Errorf("metadata of version %d: %w", v.No, err)
 	}
-	d := index.Document{No: v.No, ID: v.ID, Principals: v.Principals, Fields: fields, Chunks: make([]index.Chunk, len(v.Chunks))}
+	d := index.Document{No: v.No, ID: v.ID, Principals: v.Principals, Fields: fields, Kept: v.Kept, Chunks: make([]index.Chunk, len(v.Chunks))}
 	for i, ch := range v.Chunks {
 		d.Chunks[i] = index.Chunk{Number: ch.Number, Terms: ch.Terms, Text: Indexed(v.Title, ch.Text), Vector: ch.Vector}
 	}

@@ -66,4 +66,6 @@ type Version struct {
 	Document
 	Principals []string
 	Chunks     []Chunk
+	// Kept says that the chunks are only numbered; see Store.SnapshotExcept.
+	Kept bool
 }

@@ -97,7 +97,7 @@ func New(o Options) (*Index, error) {
 }
 
 // Open implements index.Index.
-func (x *Index) Open(ctx context.Context, name string) (index.Collection, error) {
+func (x *Index) Open(ctx context.Context, name string, opts ...index.Option) (index.Collection, error) {
 	if !validName(name) {
 		return nil, fmt.Errorf("elasticsearch index: %q cannot name a collection", name)
 	}
