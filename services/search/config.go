@@ -64,8 +64,8 @@ type Chunking struct {
 type Limits struct {
 	// Collections is how many collections a tenant may have.
 	Collections int `yaml:"collections"`
-	// CollectionChunks is how many passages a collection may have: their vectors
-	// are in memory, 1.5 KB each at 384 dimensions.
+	// CollectionChunks is how many passages a collection may have: each has
+	// a sketch in memory, 48 bytes at 384 dimensions, and a vector in mapped files.
 	CollectionChunks int `yaml:"collection_chunks"`
 }
 

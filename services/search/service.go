@@ -104,7 +104,7 @@ func (s *Service) openStore(ctx context.Context) error {
 }
 
 func (s *Service) openIndex() error {
-	idx, err := s.cfg.Index.open(s.opts.clock)
+	idx, err := s.cfg.Index.open(s.opts.clock, s.opts.telemetry.Logger)
 	if err != nil {
 		return err
 	}

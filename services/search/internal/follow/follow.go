@@ -189,7 +189,7 @@ func (f *Follower) catchUp(ctx context.Context, h *handle, c store.Collection, t
 	ic := h.get()
 	if ic == nil {
 		var err error
-		if ic, err = f.o.Index.Open(ctx, c.UID); err != nil {
+		if ic, err = f.o.Index.Open(ctx, c.UID, index.WithMetric(index.Metric(c.VectorMetric))); err != nil {
 			return outage.OfIndex(fmt.Errorf("follow %s: %w", c.UID, err))
 		}
 		h.set(ic)

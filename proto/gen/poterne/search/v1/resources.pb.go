@@ -50,7 +50,11 @@ type Collection struct {
 	// `standardised`.
 	Fusion string `protobuf:"bytes,10,opt,name=fusion,proto3" json:"fusion,omitempty"`
 	// What its searches weigh the legs by when they do not say; missing: alike.
-	Weights       *LegWeights `protobuf:"bytes,11,opt,name=weights,proto3" json:"weights,omitempty"`
+	Weights *LegWeights `protobuf:"bytes,11,opt,name=weights,proto3" json:"weights,omitempty"`
+	// What makes its vectors near, and so the scores of its vector leg: `cosine`,
+	// `dot` (the inner product) or `l2` (the square of the Euclidean distance,
+	// negated).
+	VectorMetric  string `protobuf:"bytes,20,opt,name=vector_metric,json=vectorMetric,proto3" json:"vector_metric,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -160,6 +164,13 @@ func (x *Collection) GetWeights() *LegWeights {
 		return x.Weights
 	}
 	return nil
+}
+
+func (x *Collection) GetVectorMetric() string {
+	if x != nil {
+		return x.VectorMetric
+	}
+	return ""
 }
 
 // How much each leg of a hybrid search counts. Only their proportion matters:
@@ -384,7 +395,7 @@ type LegExplanation struct {
 	Leg string `protobuf:"bytes,1,opt,name=leg,proto3" json:"leg,omitempty"`
 	// The hit's place in this leg, from 1; 0 when the leg did not find it.
 	Rank int32 `protobuf:"varint,2,opt,name=rank,proto3" json:"rank,omitempty"`
-	// The leg's own score: BM25, or cosine similarity.
+	// The leg's own score: BM25, or what the collection's `vector_metric` says.
 	Score float64 `protobuf:"fixed64,3,opt,name=score,proto3" json:"score,omitempty"`
 	// The score after it was put on the common scale, also that of a hit that the
 	// leg did not find.
@@ -648,7 +659,7 @@ var File_poterne_search_v1_resources_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"!poterne/search/v1/resources.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x03\n" +
+	"!poterne/search/v1/resources.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x03\n" +
 	"\n" +
 	"Collection\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
@@ -667,7 +678,8 @@ const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"updateTime\x12\x16\n" +
 	"\x06fusion\x18\n" +
 	" \x01(\tR\x06fusion\x127\n" +
-	"\aweights\x18\v \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\"p\n" +
+	"\aweights\x18\v \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\x12#\n" +
+	"\rvector_metric\x18\x14 \x01(\tR\fvectorMetric\"p\n" +
 	"\n" +
 	"LegWeights\x121\n" +
 	"\alexical\x18\x01 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00@\x8f@)\x00\x00\x00\x00\x00\x00\x00\x00R\alexical\x12/\n" +

@@ -40,7 +40,10 @@ type CreateCollectionRequest struct {
 	// `standardised` (the default), `reciprocal_rank` or `min_max`.
 	Fusion string `protobuf:"bytes,4,opt,name=fusion,proto3" json:"fusion,omitempty"`
 	// What its searches weigh the legs by when they do not say; missing: alike.
-	Weights       *LegWeights `protobuf:"bytes,5,opt,name=weights,proto3" json:"weights,omitempty"`
+	Weights *LegWeights `protobuf:"bytes,5,opt,name=weights,proto3" json:"weights,omitempty"`
+	// What makes vectors near: `cosine` (the default), `dot` or `l2`. It cannot be
+	// changed later.
+	VectorMetric  string `protobuf:"bytes,13,opt,name=vector_metric,json=vectorMetric,proto3" json:"vector_metric,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -108,6 +111,13 @@ func (x *CreateCollectionRequest) GetWeights() *LegWeights {
 		return x.Weights
 	}
 	return nil
+}
+
+func (x *CreateCollectionRequest) GetVectorMetric() string {
+	if x != nil {
+		return x.VectorMetric
+	}
+	return ""
 }
 
 // The new collection.
@@ -1228,13 +1238,14 @@ var File_poterne_search_v1_search_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a!poterne/search/v1/resources.proto\"\xae\x02\n" +
+	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a!poterne/search/v1/resources.proto\"\xed\x02\n" +
 	"\x17CreateCollectionRequest\x121\n" +
 	"\x02id\x18\x01 \x01(\tB!\xbaH\x1er\x1c2\x1a^[a-z0-9][a-z0-9_-]{0,62}$R\x02id\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x121\n" +
 	"\x0fembedding_model\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0eembeddingModel\x12G\n" +
 	"\x06fusion\x18\x04 \x01(\tB/\xbaH,r*R\x00R\fstandardisedR\x0freciprocal_rankR\amin_maxR\x06fusion\x127\n" +
-	"\aweights\x18\x05 \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\"Y\n" +
+	"\aweights\x18\x05 \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\x12=\n" +
+	"\rvector_metric\x18\r \x01(\tB\x18\xbaH\x15r\x13R\x00R\x06cosineR\x03dotR\x02l2R\fvectorMetric\"Y\n" +
 	"\x18CreateCollectionResponse\x12=\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\v2\x1d.poterne.search.v1.CollectionR\n" +

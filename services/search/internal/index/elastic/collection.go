@@ -9,12 +9,15 @@ import (
 	"sync"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
+
+	"github.com/poterne/poterne/services/search/internal/index"
 )
 
 // collection is one collection's index.
 type collection struct {
-	x    *Index
-	name string
+	x      *Index
+	name   string
+	metric index.Metric
 
 	// writing is held by the one who changes the collection; mu only while what
 	// searches see is exchanged.

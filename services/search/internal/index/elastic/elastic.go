@@ -104,7 +104,7 @@ func (x *Index) Open(ctx context.Context, name string, opts ...index.Option) (in
 	x.mu.Lock()
 	c := x.open[name]
 	if c == nil {
-		c = &collection{x: x, name: name}
+		c = &collection{x: x, name: name, metric: index.NewSettings(opts).Metric}
 		x.open[name] = c
 	}
 	x.mu.Unlock()

@@ -193,7 +193,7 @@ func (w *writer) put(ctx context.Context, d index.Document) error {
 			No: d.No, Chunk: ch.Number, ID: fmt.Sprintf("%s#%d", d.ID, ch.Number), From: w.from,
 			Principals: d.Principals, Metadata: metadata, Terms: strings.Join(analysis.Analyze(ch.Text), " "),
 		}
-		if !zero(ch.Vector) {
+		if !w.c.unplaceable(ch.Vector) {
 			p.Vector = ch.Vector
 		}
 		if err := w.bulk.create(ctx, passageID(d.No, ch.Number), p); err != nil {
@@ -218,7 +218,7 @@ func (w *writer) checkWidth(ctx context.Context, no int64, width int) error {
 }
 
 func (w *writer) mapVectors(ctx context.Context) error {
-	body, err := putJSON(vectors(w.meta.Width, w.meta.Many))
+	body, err := putJSON(vectors(w.meta.Width, w.meta.Many, w.c.metric))
 	if err != nil {
 		return err
 	}
@@ -241,6 +241,10 @@ func (w *writer) end(ctx context.Context) error {
 	}
 	return w.c.refresh(ctx, w.bulk.index)
 }
+
+// unplaceable reports whether a vector cannot be compared: one without a
+// direction has no cosine.
+func (c *collection) unplaceable(v []float32) bool { return c.metric == index.Cosine && zero(v) }
 
 // zero reports whether a vector has no direction, which Elasticsearch refuses.
 func zero(v []float32) bool {

@@ -34,6 +34,7 @@ func Run(t *testing.T, open Open) {
 		"a failed change is noticed":                   failedChangeIsNoticed,
 		"drop forgets":                                 dropForgets,
 		"searches see whole changes":                   searchesSeeWholeChanges,
+		"scores are those of the metric":               scoresAreTheMetrics,
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			f := &fixture{t: t, dir: t.TempDir(), open: open}
