@@ -110,3 +110,13 @@ func split(ranges []Range, total, parts int) [][]Range {
 	}
 	return out
 }
+
+// Exact is Nearest by comparing all rows, whatever their number: what Nearest is
+// measured by.
+func (m *Matrix) Exact(query []float32, ranges []Range, limit int, id func(row uint32) string) []topk.Item {
+	total := 0
+	for _, r := range ranges {
+		total += int(r.Count)
+	}
+	return m.exact(query, ranges, total, limit, id)
+}
