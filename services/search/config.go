@@ -29,6 +29,7 @@ type Config struct {
 	Index     Index        `yaml:"index"`
 	Embedding Embedding    `yaml:"embedding"`
 	Chunking  Chunking     `yaml:"chunking"`
+	Import    Import       `yaml:"import"`
 	Limits    Limits       `yaml:"limits"`
 	// DrainTimeout is how long calls in hand may take once the process is asked
 	// to end.
@@ -60,6 +61,26 @@ type Chunking struct {
 	OverlapWords int `yaml:"overlap_words"`
 }
 
+// Import says how streams of documents are taken in.
+type Import struct {
+	// BatchDocuments and BatchBytes bound what is taken in together, and Window
+	// how many such batches of one stream are in hand.
+	BatchDocuments int          `yaml:"batch_documents"`
+	BatchBytes     config.Bytes `yaml:"batch_bytes"`
+	Window         int          `yaml:"window"`
+	// Heartbeat is after how much silence a stream is told how far it is.
+	Heartbeat time.Duration `yaml:"heartbeat"`
+	// IdleTimeout ends a stream that sends nothing.
+	IdleTimeout time.Duration `yaml:"idle_timeout"`
+	// Patience is how long documents are tried again while the embedding model or
+	// the store is away, before the stream ends.
+	Patience time.Duration `yaml:"patience"`
+	// Streams is how many imports this process runs at a time, and TenantStreams
+	// how many of one tenant.
+	Streams       int `yaml:"streams"`
+	TenantStreams int `yaml:"tenant_streams"`
+}
+
 // Limits bound what tenants may have.
 type Limits struct {
 	// Collections is how many collections a tenant may have.
@@ -82,6 +103,10 @@ func DefaultConfig() *Config {
 			PassageTimeout: 2 * time.Minute, QueryTimeout: 10 * time.Second,
 		},
 		Chunking:     Chunking{MaxWords: 200, OverlapWords: 30},
+		Import: Import{
+			BatchDocuments: 256, BatchBytes: 2 * config.MiB, Window: 3, Heartbeat: 5 * time.Second,
+			IdleTimeout: 2 * time.Minute, Patience: 20 * time.Second, Streams: 16, TenantStreams: 4,
+		},
 		Limits:       Limits{Collections: 1000, CollectionChunks: 1_000_000},
 		DrainTimeout: 30 * time.Second,
 	}
@@ -102,6 +127,8 @@ func (c *Config) Complete() error {
 	positive := func(path string, d time.Duration) { p.Check(d > 0, path, "must be positive, got %v", d) }
 	positive("embedding.passage_timeout", c.Embedding.PassageTimeout)
 	positive("embedding.query_timeout", c.Embedding.QueryTimeout)
+	positive("import.heartbeat", c.Import.Heartbeat)
+	positive("import.idle_timeout", c.Import.IdleTimeout)
 	positive("drain_timeout", c.DrainTimeout)
 	between := func(path string, n, low, high int) {
 		p.Check(n >= low && n <= high, path, "must be from %d to %d, got %d", low, high, n)
@@ -114,6 +141,13 @@ func (c *Config) Complete() error {
 	between("embedding.concurrency", c.Embedding.Concurrency, 1, 256)
 	between("chunking.max_words", c.Chunking.MaxWords, 20, 2000)
 	between("chunking.overlap_words", c.Chunking.OverlapWords, 0, c.Chunking.MaxWords/2)
+	between("import.batch_documents", c.Import.BatchDocuments, 1, 1000)
+	p.Check(c.Import.BatchBytes >= 64*config.KiB && c.Import.BatchBytes <= 64*config.MiB, "import.batch_bytes",
+		"must be from 64KiB to 64MiB, got %v", c.Import.BatchBytes)
+	between("import.window", c.Import.Window, 1, 64)
+	p.Check(c.Import.Patience >= 0, "import.patience", "must not be negative, got %v", c.Import.Patience)
+	between("import.streams", c.Import.Streams, 1, 10_000)
+	between("import.tenant_streams", c.Import.TenantStreams, 1, c.Import.Streams)
 	between("limits.collections", c.Limits.Collections, 1, 1_000_000)
 	between("limits.collection_chunks", c.Limits.CollectionChunks, 1, 100_000_000)
 	return p.Err()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -38,6 +39,12 @@ type Input struct {
 	// ACL lists who may read it. HasACL false: everybody in the tenant.
 	ACL    []string
 	HasACL bool
+	// Content is the document as a file of ContentType, in place of Text; nil: none.
+	Content     []byte
+	ContentType string
+	// ExpireTime is when it ends, or TTL how long it lives; nil: it does not end.
+	ExpireTime *time.Time
+	TTL        *time.Duration
 }
 
 // check returns the document as it is kept, without chunks, or what is wrong

@@ -13,6 +13,7 @@ import (
 	"github.com/poterne/poterne/pkg/ids"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search/internal/follow"
+	"github.com/poterne/poterne/services/search/internal/imports"
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/metrics"
 	"github.com/poterne/poterne/services/search/internal/query"
@@ -23,6 +24,7 @@ import (
 type Options struct {
 	Store    *store.Store
 	Ingester *ingest.Ingester
+	Importer *imports.Importer
 	Searcher *query.Searcher
 	Follower *follow.Follower
 	Metrics  *metrics.Metrics

@@ -27,6 +27,7 @@ const (
 	SearchService_ListCollections_FullMethodName      = "/poterne.search.v1.SearchService/ListCollections"
 	SearchService_DeleteCollection_FullMethodName     = "/poterne.search.v1.SearchService/DeleteCollection"
 	SearchService_BatchUpsertDocuments_FullMethodName = "/poterne.search.v1.SearchService/BatchUpsertDocuments"
+	SearchService_ImportDocuments_FullMethodName      = "/poterne.search.v1.SearchService/ImportDocuments"
 	SearchService_GetDocument_FullMethodName          = "/poterne.search.v1.SearchService/GetDocument"
 	SearchService_ListDocuments_FullMethodName        = "/poterne.search.v1.SearchService/ListDocuments"
 	SearchService_DeleteDocument_FullMethodName       = "/poterne.search.v1.SearchService/DeleteDocument"
@@ -52,6 +53,11 @@ type SearchServiceClient interface {
 	// Creates or replaces documents. Each document stands for itself: one that
 	// fails says why in its result, and the others are kept. Idempotent by id.
 	BatchUpsertDocuments(ctx context.Context, in *BatchUpsertDocumentsRequest, opts ...grpc.CallOption) (*BatchUpsertDocumentsResponse, error)
+	// Creates or replaces any number of documents over a stream, with a verdict on
+	// each as it is kept. Idempotent by id: what is sent again unchanged is told so.
+	// Over REST: POST /v1/collections/{collection}/documents:import with a document
+	// as JSON a line (application/x-ndjson), answered line by line.
+	ImportDocuments(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ImportDocumentsRequest, ImportDocumentsResponse], error)
 	// Returns a document that the caller may read.
 	GetDocument(ctx context.Context, in *GetDocumentRequest, opts ...grpc.CallOption) (*GetDocumentResponse, error)
 	// Lists the documents that the caller may read, by id, without their text.
@@ -120,6 +126,19 @@ func (c *searchServiceClient) BatchUpsertDocuments(ctx context.Context, in *Batc
 	return out, nil
 }
 
+func (c *searchServiceClient) ImportDocuments(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ImportDocumentsRequest, ImportDocumentsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &SearchService_ServiceDesc.Streams[0], SearchService_ImportDocuments_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ImportDocumentsRequest, ImportDocumentsResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SearchService_ImportDocumentsClient = grpc.BidiStreamingClient[ImportDocumentsRequest, ImportDocumentsResponse]
+
 func (c *searchServiceClient) GetDocument(ctx context.Context, in *GetDocumentRequest, opts ...grpc.CallOption) (*GetDocumentResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetDocumentResponse)
@@ -179,6 +198,11 @@ type SearchServiceServer interface {
 	// Creates or replaces documents. Each document stands for itself: one that
 	// fails says why in its result, and the others are kept. Idempotent by id.
 	BatchUpsertDocuments(context.Context, *BatchUpsertDocumentsRequest) (*BatchUpsertDocumentsResponse, error)
+	// Creates or replaces any number of documents over a stream, with a verdict on
+	// each as it is kept. Idempotent by id: what is sent again unchanged is told so.
+	// Over REST: POST /v1/collections/{collection}/documents:import with a document
+	// as JSON a line (application/x-ndjson), answered line by line.
+	ImportDocuments(grpc.BidiStreamingServer[ImportDocumentsRequest, ImportDocumentsResponse]) error
 	// Returns a document that the caller may read.
 	GetDocument(context.Context, *GetDocumentRequest) (*GetDocumentResponse, error)
 	// Lists the documents that the caller may read, by id, without their text.
@@ -211,6 +235,9 @@ func (UnimplementedSearchServiceServer) DeleteCollection(context.Context, *Delet
 }
 func (UnimplementedSearchServiceServer) BatchUpsertDocuments(context.Context, *BatchUpsertDocumentsRequest) (*BatchUpsertDocumentsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method BatchUpsertDocuments not implemented")
+}
+func (UnimplementedSearchServiceServer) ImportDocuments(grpc.BidiStreamingServer[ImportDocumentsRequest, ImportDocumentsResponse]) error {
+	return status.Error(codes.Unimplemented, "method ImportDocuments not implemented")
 }
 func (UnimplementedSearchServiceServer) GetDocument(context.Context, *GetDocumentRequest) (*GetDocumentResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetDocument not implemented")
@@ -335,6 +362,13 @@ func _SearchService_BatchUpsertDocuments_Handler(srv interface{}, ctx context.Co
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SearchService_ImportDocuments_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(SearchServiceServer).ImportDocuments(&grpc.GenericServerStream[ImportDocumentsRequest, ImportDocumentsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SearchService_ImportDocumentsServer = grpc.BidiStreamingServer[ImportDocumentsRequest, ImportDocumentsResponse]
+
 func _SearchService_GetDocument_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetDocumentRequest)
 	if err := dec(in); err != nil {
@@ -451,6 +485,13 @@ var SearchService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _SearchService_Search_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ImportDocuments",
+			Handler:       _SearchService_ImportDocuments_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "poterne/search/v1/search.proto",
 }
