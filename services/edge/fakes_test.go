@@ -3,6 +3,8 @@ package edge_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"sync"
 	"testing"
 
@@ -257,4 +259,44 @@ type fakeRegistry struct {
 
 func (*fakeRegistry) ListModels(context.Context, *registryv1.ListModelsRequest) (*registryv1.ListModelsResponse, error) {
 	return &registryv1.ListModelsResponse{}, nil
+}
+
+// ImportDocuments takes documents whose id is not "bad", and says so of each.
+func (f *fakeSearch) ImportDocuments(stream grpc.BidiStreamingServer[searchv1.ImportDocumentsRequest, searchv1.ImportDocumentsResponse]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	if first.GetCollection() == "none" {
+		return apierr.New(apierr.NotFound, "there is no collection").WithField("collection")
+	}
+	p := &searchv1.ImportProgress{SettledLines: first.GetFirstLine() - 1}
+	if err := stream.Send(&searchv1.ImportDocumentsResponse{Progress: p}); err != nil {
+		return err
+	}
+	for {
+		req, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			p.Done = true
+			return stream.Send(&searchv1.ImportDocumentsResponse{Progress: p})
+		}
+		if err != nil {
+			return err
+		}
+		resp := &searchv1.ImportDocumentsResponse{Progress: p}
+		for _, l := range req.GetLines() {
+			v := &searchv1.ImportVerdict{Line: l.GetNumber(), Id: l.GetDocument().GetId(), Status: "created", SettledLines: l.GetNumber()}
+			if e := l.GetError(); e != nil {
+				v.Status, v.Error = "failed", e
+			}
+			p.SettledLines = l.GetNumber()
+			resp.Verdicts = append(resp.Verdicts, v)
+			if v.GetId() == "outage" {
+				return apierr.New(apierr.Unavailable, "embedding is unavailable")
+			}
+		}
+		if err := stream.Send(resp); err != nil {
+			return err
+		}
+	}
 }

@@ -164,6 +164,7 @@ func TestDefaultPolicy(t *testing.T) {
 		"SearchService/ListCollections":      everyone,
 		"SearchService/DeleteCollection":     developer,
 		"SearchService/BatchUpsertDocuments": developer,
+		"SearchService/ImportDocuments":      developer,
 		"SearchService/GetDocument":          everyone,
 		"SearchService/ListDocuments":        everyone,
 		"SearchService/DeleteDocument":       developer,

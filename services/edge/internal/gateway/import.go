@@ -243,7 +243,7 @@ func (h *handler) importLine(l line, most int) *searchv1.ImportLine {
 	if err != nil {
 		e := apierr.From(err)
 		out.Document = nil
-		out.Error = &searchv1.ImportError{Code: string(e.Reason), Message: clipped(e.Message, 1024), Field: clipped(e.Field, 512)}
+		out.Error = &searchv1.ImportError{Code: string(e.Reason), Message: clipped(strings.Replace(e.Message, "the body", "the line", 1), 1024), Field: clipped(e.Field, 512)}
 	}
 	return out
 }

@@ -21,6 +21,7 @@ type lineReader struct {
 	most   int
 	number int64
 	skip   int64
+	begun  bool
 	buf    []byte
 }
 
@@ -43,9 +44,11 @@ func (l *lineReader) next() (line, error) {
 		if err != nil && (len(out.text) == 0 && !out.long || !errors.Is(err, io.EOF)) {
 			return line{}, err
 		}
-		if l.number++; l.number == 1 {
+		l.number++
+		if !l.begun {
 			out.text = bytes.TrimPrefix(out.text, []byte("\ufeff"))
 		}
+		l.begun = true
 		out.number, out.text = l.number, bytes.TrimSpace(out.text)
 		if l.skip == 0 {
 			return out, nil

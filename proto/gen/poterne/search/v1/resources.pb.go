@@ -8,6 +8,7 @@ package searchv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -776,7 +777,7 @@ var File_poterne_search_v1_resources_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"!poterne/search/v1/resources.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x03\n" +
+	"!poterne/search/v1/resources.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpoterne/common/v1/json.proto\"\xff\x03\n" +
 	"\n" +
 	"Collection\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
@@ -816,7 +817,7 @@ const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"AccessList\x12\x1e\n" +
 	"\n" +
 	"principals\x18\x01 \x03(\tR\n" +
-	"principals\"\xee\x03\n" +
+	"principals\"\xfa\x03\n" +
 	"\bDocument\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x12\n" +
@@ -827,10 +828,10 @@ const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12!\n" +
-	"\fcontent_hash\x18\b \x01(\tR\vcontentHash\x12\x18\n" +
-	"\acontent\x18\t \x01(\fR\acontent\x12!\n" +
+	"\fcontent_hash\x18\b \x01(\tR\vcontentHash\x12\x1e\n" +
+	"\acontent\x18\t \x01(\fB\x04\xb8\xd4\x18\x01R\acontent\x12'\n" +
 	"\fcontent_type\x18\n" +
-	" \x01(\tR\vcontentType\x12;\n" +
+	" \x01(\tB\x04\xb8\xd4\x18\x01R\vcontentType\x12;\n" +
 	"\vexpire_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12+\n" +
 	"\x03ttl\x18\f \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"\x8f\x01\n" +
