@@ -50,10 +50,20 @@ func metadataToProto(raw []byte) (*structpb.Struct, error) {
 }
 
 func inputOf(d *searchv1.Document) ingest.Input {
-	return ingest.Input{
+	in := ingest.Input{
 		ID: d.GetId(), Title: d.GetTitle(), Text: d.GetText(), Metadata: d.GetMetadata().AsMap(),
 		ACL: d.GetAcl().GetPrincipals(), HasACL: d.GetAcl() != nil,
+		Content: d.GetContent(), ContentType: d.GetContentType(),
 	}
+	if d.GetExpireTime() != nil {
+		t := d.GetExpireTime().AsTime()
+		in.ExpireTime = &t
+	}
+	if d.GetTtl() != nil {
+		ttl := d.GetTtl().AsDuration()
+		in.TTL = &ttl
+	}
+	return in
 }
 
 func resultToProto(i int, r ingest.Result) *searchv1.DocumentResult {

@@ -23,7 +23,7 @@ func (s *Server) BatchUpsertDocuments(ctx context.Context, req *searchv1.BatchUp
 	if err != nil {
 		return nil, err
 	}
-	s.noteFailures(ctx, results)
+	s.noteFailures(ctx, searchv1.SearchService_BatchUpsertDocuments_FullMethodName, results)
 	resp := &searchv1.BatchUpsertDocumentsResponse{Generation: generation}
 	for i, r := range results {
 		s.o.Metrics.Document(ctx, string(r.Status))

@@ -45,37 +45,41 @@ func scanCollection(row scanner) (Collection, error) {
 // EmbeddingModel, Fusion, Weights and VectorMetric ("" means cosine) are used.
 // maxPerTenant bounds the tenant's collections.
 func (s *Store) CreateCollection(ctx context.Context, c Collection, maxPerTenant int) (Collection, error) {
-	now := s.now()
-	var w Weights // both 0: none
-	if c.Weights != nil {
-		w = *c.Weights
-	}
 	err := s.db.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		var count int
-		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM search_collections WHERE tenant = $1`, c.Tenant).Scan(&count); err != nil {
-			return fmt.Errorf("search store: count collections: %w", err)
-		}
-		if count >= maxPerTenant {
-			return apierr.New(apierr.FailedPrecondition, "there are %d collections already, which is the limit", count)
-		}
-		_, err := tx.ExecContext(ctx, `
-			INSERT INTO search_collections
-				(tenant, id, uid, display_name, embedding_model, fusion, lexical_weight, vector_weight, vector_metric,
-				 generation, forgotten, create_time, update_time)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, 1, $10, $10)`,
-			c.Tenant, c.ID, c.UID, c.DisplayName, c.EmbeddingModel, c.Fusion, w.Lexical, w.Vector, cmp.Or(c.VectorMetric, defaultMetric), now)
-		if sqldb.IsUnique(err) {
-			return apierr.New(apierr.AlreadyExists, "there is a collection %q already", c.ID).WithField("id")
-		}
-		if err != nil {
-			return fmt.Errorf("search store: create a collection: %w", err)
-		}
-		return nil
+		return s.insertCollection(ctx, tx, c, maxPerTenant)
 	})
 	if err != nil {
 		return Collection{}, err
 	}
 	return s.Collection(ctx, c.Tenant, c.ID)
+}
+
+func (s *Store) insertCollection(ctx context.Context, tx *sql.Tx, c Collection, maxPerTenant int) error {
+	var w Weights // both 0: none
+	if c.Weights != nil {
+		w = *c.Weights
+	}
+	var count int
+	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM search_collections WHERE tenant = $1`, c.Tenant).Scan(&count); err != nil {
+		return fmt.Errorf("search store: count collections: %w", err)
+	}
+	if count >= maxPerTenant {
+		return apierr.New(apierr.FailedPrecondition, "there are %d collections already, which is the limit", count)
+	}
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO search_collections
+			(tenant, id, uid, display_name, embedding_model, fusion, lexical_weight, vector_weight, vector_metric,
+			 generation, forgotten, create_time, update_time)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, 1, $10, $10)`,
+		c.Tenant, c.ID, c.UID, c.DisplayName, c.EmbeddingModel, c.Fusion, w.Lexical, w.Vector,
+		cmp.Or(c.VectorMetric, defaultMetric), s.now())
+	if sqldb.IsUnique(err) {
+		return apierr.New(apierr.AlreadyExists, "there is a collection %q already", c.ID).WithField("id")
+	}
+	if err != nil {
+		return fmt.Errorf("search store: create a collection: %w", err)
+	}
+	return nil
 }
 
 // Collection returns the tenant's collection, or NOT_FOUND.
