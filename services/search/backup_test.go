@@ -105,7 +105,9 @@ func TestBackupIsRestored(t *testing.T) {
 	}
 	for _, who := range []context.Context{root, h.as("fin", "group:finance"), h.as("eve")} {
 		for _, req := range []*searchv1.SearchRequest{
-			{Query: "the plan", TopK: 50}, {Query: "the plan of item 7", Mode: "vector", TopK: 50}, {Query: "finance", Mode: "lexical"},
+			{Query: "the plan", TopK: 50},
+			{Query: "the plan of item 7", Mode: "vector", TopK: 50},
+			{Query: "finance", Mode: "lexical"},
 			{Query: "words", Filter: `n > 25 AND tags:"x"`},
 		} {
 			req.Collection = "c"

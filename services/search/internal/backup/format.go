@@ -6,6 +6,7 @@
 package backup
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -167,7 +168,7 @@ func verify(r io.Reader) error {
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return cut(err)
 	}
-	if n != sha256.Size || string(got[:n]) != string(want) {
+	if n != sha256.Size || !bytes.Equal(got[:n], want) {
 		return invalid("its hash is not that of what it holds: it is cut off or was changed")
 	}
 	return nil

@@ -2,14 +2,13 @@ package store
 
 import (
 	"slices"
-	"testing"
 )
 
 // What a collection has is in its backup. A column that is added to these tables
 // has to be added to package backup, or to be made anew when a collection is
 // restored; then its name goes here.
 func everythingIsBackedUp(f fixture) {
-	t, s := f.t, f.s
+	t := f.t
 	for table, known := range map[string][]string{
 		"search_collections": {
 			"tenant", "id", "uid", "display_name", "embedding_model", "embedding_digest", "dimensions", "document_count",
@@ -21,16 +20,20 @@ func everythingIsBackedUp(f fixture) {
 		"search_chunks":     {"collection", "no", "number", "start_offset", "end_offset", "terms", "text", "vector"},
 		"search_principals": {"collection", "principal", "document"},
 	} {
-		rows, err := s.db.QueryContext(t.Context(), `SELECT * FROM `+table)
-		check(t, err)
-		columns, err := rows.Columns()
-		check(t, err)
-		check(t, rows.Close())
-		check(t, rows.Err())
-		for _, c := range columns {
+		for _, c := range columnsOf(f, table) {
 			if !slices.Contains(known, c) {
 				t.Errorf("%s.%s is not in backups", table, c)
 			}
 		}
 	}
+}
+
+func columnsOf(f fixture, table string) []string {
+	f.t.Helper()
+	rows, err := f.s.db.QueryContext(f.t.Context(), `SELECT * FROM `+table)
+	check(f.t, err)
+	defer rows.Close()
+	columns, err := rows.Columns()
+	check(f.t, errors.Join(err, rows.Err()))
+	return columns
 }

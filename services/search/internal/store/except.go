@@ -81,6 +81,7 @@ func addChunks(ctx context.Context, tx *sql.Tx, c Collection, page []Version, ke
 	if len(missing) == 0 {
 		return nil
 	}
+	//nolint:gosec // only placeholders are put in
 	rows, err := tx.QueryContext(ctx, `
 		SELECT no, number, start_offset, end_offset, terms, text, vector FROM search_chunks
 		WHERE collection = $1 AND no IN (`+in.String()+`) ORDER BY no, number`, args...)

@@ -121,7 +121,7 @@ func (l Layout) Block(b []byte) Block {
 	if l.Encoding == Int8 || len(b) == 0 {
 		return Block{bytes: b}
 	}
-	return Block{floats: unsafe.Slice((*float32)(unsafe.Pointer(&b[0])), len(b)/4)} //nolint:gosec // in this machine's byte order, aligned
+	return Block{floats: unsafe.Slice((*float32)(unsafe.Pointer(&b[0])), len(b)/4)}
 }
 
 // add appends a row as Encode made it.
@@ -154,5 +154,5 @@ func (k *Block) int8s(l Layout, i int) ([]int8, float32) {
 	row := k.bytes[i*l.Stride():][:l.Stride()]
 	values := row[scaleBytes : scaleBytes+l.Width]
 	scale := math.Float32frombits(binary.NativeEndian.Uint32(row))
-	return unsafe.Slice((*int8)(unsafe.Pointer(&values[0])), l.Width), scale //nolint:gosec // bytes, read as signed
+	return unsafe.Slice((*int8)(unsafe.Pointer(&values[0])), l.Width), scale
 }

@@ -93,7 +93,7 @@ type lengths struct{ least, greatest float64 }
 
 // evenShare is how much longer than the shortest row the longest may be, both
 // squared, for lengths to make no difference to what is nearest.
-const evenShare = 1.01
+const evenShare = 1.03
 
 func (l *lengths) add(squared float64, first bool) {
 	if first {

@@ -82,7 +82,7 @@ func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
 	if err := c.show(ch, put, rows, view); err != nil {
 		return err
 	}
-	c.tidy()
+	c.tidy(ctx)
 	return nil
 }
 
@@ -190,7 +190,7 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 	c.mu.Lock()
 	err = c.exchange(m, view, through)
 	c.mu.Unlock()
-	c.tidy()
+	c.tidy(ctx)
 	return err
 }
 

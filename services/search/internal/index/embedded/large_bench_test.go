@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"context"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -83,7 +82,7 @@ func openLarge(b *testing.B, dir string, e vector.Encoding) (*Index, index.Colle
 func replaceLarge(b *testing.B, c index.Collection, rows int64) time.Duration {
 	b.Helper()
 	start := time.Now()
-	keeps, err := c.(*collection).Kept(context.Background()) //nolint:errcheck,forcetypeassert // ours
+	keeps, err := c.(*collection).Kept(b.Context()) //nolint:errcheck,forcetypeassert // ours
 	if err != nil {
 		b.Fatal(err)
 	}

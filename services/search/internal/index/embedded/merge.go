@@ -26,14 +26,14 @@ type merging struct {
 // tidy seals a log that has become large and begins a merge when there is
 // something to merge. Neither is needed for anything to be found: a failure is
 // told, and tried again after the next change.
-func (c *collection) tidy() {
+func (c *collection) tidy(ctx context.Context) {
 	if c.store.TailBytes() >= c.limits.seal {
 		if err := c.seal(); err != nil {
 			c.logger.Warn("a log of vectors cannot be sealed", slog.String("dir", c.dir), telemetry.Err(err))
 		}
 	}
 	if c.merging == nil {
-		c.merge()
+		c.merge(ctx)
 	}
 }
 
@@ -49,8 +49,9 @@ func (c *collection) seal() error {
 	return nil
 }
 
-// merge begins a merge in the background, if one is worth it.
-func (c *collection) merge() {
+// merge begins a merge in the background, if one is worth it. It outlives the
+// change that began it.
+func (c *collection) merge(ctx context.Context) {
 	from := pick(c.memory.parts, c.limits.merge, c.memory.stride()) // only writers change them
 	if len(from) == 0 {
 		return
@@ -63,7 +64,7 @@ func (c *collection) merge() {
 			}
 		}
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	m := &merging{from: from, cancel: cancel, read: make(chan struct{})}
 	c.merging = m
 	store := c.store

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -49,9 +50,9 @@ func (c *crashing) end() {
 			_ = os.Truncate(filepath.Join(string(c.directory), name), s.synced+c.rng.Int64N(lost+1))
 		}
 	}
-	for i := len(c.undo) - 1; i >= 0; i-- {
+	for _, undo := range slices.Backward(c.undo) {
 		if c.rng.IntN(2) == 0 { // names may have come through by themselves
-			c.undo[i]()
+			undo()
 		}
 	}
 }

@@ -20,15 +20,12 @@ import (
 // store's directory.
 const childEnv = "POTERNE_TEST_SEGMENT_DIR"
 
-func TestMain(m *testing.M) {
+// TestTheProcessThatIsKilled is that process when it is told to be, and nothing
+// otherwise.
+func TestTheProcessThatIsKilled(t *testing.T) {
 	if dir := os.Getenv(childEnv); dir != "" {
-		if err := child(dir); err != nil {
-			fmt.Println("failed:", err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+		t.Fatal(child(dir))
 	}
-	os.Exit(m.Run())
 }
 
 // child writes versions from the first that is missing on, seals and merges, and
@@ -138,7 +135,7 @@ func killOften(t *testing.T, self string, rng *rand.Rand) {
 // last version that it acknowledged.
 func killed(t *testing.T, self, dir string, after time.Duration) (acked int64) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), self)
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestTheProcessThatIsKilled$") //nolint:gosec // ourselves
 	cmd.Env = append(os.Environ(), childEnv+"="+dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
