@@ -29,7 +29,7 @@ type merging struct {
 func (c *collection) tidy(ctx context.Context) {
 	if c.store.TailBytes() >= c.limits.seal {
 		if err := c.seal(); err != nil {
-			c.logger.Warn("a log of vectors cannot be sealed", slog.String("dir", c.dir), telemetry.Err(err))
+			c.logger.WarnContext(ctx, "a log of vectors cannot be sealed", slog.String("dir", c.dir), telemetry.Err(err))
 		}
 	}
 	if c.merging == nil {
@@ -76,7 +76,7 @@ func (c *collection) merge(ctx context.Context) {
 			err = c.merged(m, store, to)
 		}
 		if err != nil && ctx.Err() == nil {
-			c.logger.Warn("segments of vectors cannot be merged", slog.String("dir", c.dir), telemetry.Err(err))
+			c.logger.WarnContext(ctx, "segments of vectors cannot be merged", slog.String("dir", c.dir), telemetry.Err(err))
 		}
 	})
 }

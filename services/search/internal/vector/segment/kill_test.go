@@ -135,7 +135,7 @@ func killOften(t *testing.T, self string, rng *rand.Rand) {
 // last version that it acknowledged.
 func killed(t *testing.T, self, dir string, after time.Duration) (acked int64) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestTheProcessThatIsKilled$") //nolint:gosec // ourselves
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestTheProcessThatIsKilled$")
 	cmd.Env = append(os.Environ(), childEnv+"="+dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
