@@ -145,7 +145,7 @@ func (w *world) check() {
 // Whatever is written, removed, merged and restarted, searches find what an
 // exact scan of the truth finds.
 func TestVectorsAgreeWithTheTruth(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(2) {
 		w := newWorld(t)
 		rng := rand.New(rand.NewPCG(seed, 2))
 		w.replace()
@@ -240,7 +240,7 @@ func TestSearchesGoOnWhileSegmentsAreMerged(t *testing.T) {
 			}
 		})
 	}
-	for range 12 {
+	for range 8 {
 		w.change(rng, 0.3, 60)
 	}
 	cancel()
