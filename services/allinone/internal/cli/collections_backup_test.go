@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -53,7 +54,7 @@ func TestBackupIsWrittenWholeOrNotAtAll(t *testing.T) {
 		}
 	}
 	after, err := os.ReadFile(path)
-	if err != nil || string(after) != string(before) {
+	if err != nil || !bytes.Equal(after, before) {
 		t.Errorf("the file was changed, %v", err)
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 {

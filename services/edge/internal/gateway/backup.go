@@ -134,17 +134,17 @@ func sendBackup(call grpc.ClientStreamingClient[searchv1.RestoreCollectionReques
 	req := &searchv1.RestoreCollectionRequest{Collection: id}
 	for room := make([]byte, restorePiece); ; {
 		if call.Send(req) != nil {
-			return nil
+			return nil //nolint:nilerr // why is received
 		}
 		n, err := io.ReadFull(in, room)
 		req = &searchv1.RestoreCollectionRequest{Data: room[:n]}
-		switch {
-		case errors.Is(err, io.EOF):
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			if n > 0 {
+				_ = call.Send(req) // why not is received
+			}
 			return nil
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			_ = call.Send(req)
-			return nil
-		case err != nil:
+		}
+		if err != nil {
 			return bodyError(err)
 		}
 		// A message within the process may be kept until it is received.

