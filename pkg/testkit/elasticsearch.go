@@ -43,7 +43,7 @@ func Elasticsearch(tb testing.TB) *ElasticsearchServer {
 	url := "http://" + Loopback(ports[0])
 	p := Start(tb, Command{
 		Name: "elasticsearch", Path: filepath.Join(dir, "bin", "elasticsearch"), User: owner, Dir: dir,
-		Env: ElasticsearchEnv(dir, "512m"),
+		Env:   ElasticsearchEnv(dir, "512m"),
 		Ready: ReadyHTTP(url + "/_cluster/health?wait_for_status=yellow&timeout=1s"),
 	})
 	return &ElasticsearchServer{Process: p, URL: url}

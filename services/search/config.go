@@ -29,6 +29,7 @@ type Config struct {
 	Index     Index        `yaml:"index"`
 	Embedding Embedding    `yaml:"embedding"`
 	Chunking  Chunking     `yaml:"chunking"`
+	Import    Import       `yaml:"import"`
 	Limits    Limits       `yaml:"limits"`
 	// DrainTimeout is how long calls in hand may take once the process is asked
 	// to end.
@@ -60,13 +61,37 @@ type Chunking struct {
 	OverlapWords int `yaml:"overlap_words"`
 }
 
+// Import says how streams of documents are taken in.
+type Import struct {
+	// BatchDocuments and BatchBytes bound what is taken in together, and Window
+	// how many such batches of one stream are in hand.
+	BatchDocuments int          `yaml:"batch_documents"`
+	BatchBytes     config.Bytes `yaml:"batch_bytes"`
+	Window         int          `yaml:"window"`
+	// Heartbeat is after how much silence a stream is told how far it is.
+	Heartbeat time.Duration `yaml:"heartbeat"`
+	// IdleTimeout ends a stream that sends nothing.
+	IdleTimeout time.Duration `yaml:"idle_timeout"`
+	// Patience is how long documents are tried again while the embedding model or
+	// the store is away, before the stream ends.
+	Patience time.Duration `yaml:"patience"`
+	// Streams is how many imports this process runs at a time, and TenantStreams
+	// how many of one tenant.
+	Streams       int `yaml:"streams"`
+	TenantStreams int `yaml:"tenant_streams"`
+}
+
 // Limits bound what tenants may have.
 type Limits struct {
 	// Collections is how many collections a tenant may have.
 	Collections int `yaml:"collections"`
-	// CollectionChunks is how many passages a collection may have: their vectors
-	// are in memory, 1.5 KB each at 384 dimensions.
+	// CollectionChunks is how many passages a collection may have: each has
+	// a sketch in memory, 48 bytes at 384 dimensions, and a vector in mapped files.
 	CollectionChunks int `yaml:"collection_chunks"`
+	// RestoreBytes is how large a backup may be that is restored, and SpoolDir where
+	// it is kept until all of it is there; empty for the system's temporary files.
+	RestoreBytes config.Bytes `yaml:"restore_bytes"`
+	SpoolDir     string       `yaml:"spool_dir"`
 }
 
 // DefaultConfig returns the defaults of a process of its own.
@@ -81,8 +106,12 @@ func DefaultConfig() *Config {
 			Model: "multilingual-e5-small", Batch: 16, BatchBytes: 64 * config.KiB, Concurrency: 2,
 			PassageTimeout: 2 * time.Minute, QueryTimeout: 10 * time.Second,
 		},
-		Chunking:     Chunking{MaxWords: 256, OverlapWords: 30},
-		Limits:       Limits{Collections: 1000, CollectionChunks: 1_000_000},
+		Chunking: Chunking{MaxWords: 256, OverlapWords: 30},
+		Import: Import{
+			BatchDocuments: 256, BatchBytes: 2 * config.MiB, Window: 3, Heartbeat: 5 * time.Second,
+			IdleTimeout: 2 * time.Minute, Patience: 20 * time.Second, Streams: 16, TenantStreams: 4,
+		},
+		Limits:       Limits{Collections: 1000, CollectionChunks: 1_000_000, RestoreBytes: 8 * config.GiB},
 		DrainTimeout: 30 * time.Second,
 	}
 	// A batch of documents, and the metadata of many hits.
@@ -102,6 +131,8 @@ func (c *Config) Complete() error {
 	positive := func(path string, d time.Duration) { p.Check(d > 0, path, "must be positive, got %v", d) }
 	positive("embedding.passage_timeout", c.Embedding.PassageTimeout)
 	positive("embedding.query_timeout", c.Embedding.QueryTimeout)
+	positive("import.heartbeat", c.Import.Heartbeat)
+	positive("import.idle_timeout", c.Import.IdleTimeout)
 	positive("drain_timeout", c.DrainTimeout)
 	between := func(path string, n, low, high int) {
 		p.Check(n >= low && n <= high, path, "must be from %d to %d, got %d", low, high, n)
@@ -114,7 +145,15 @@ func (c *Config) Complete() error {
 	between("embedding.concurrency", c.Embedding.Concurrency, 1, 256)
 	between("chunking.max_words", c.Chunking.MaxWords, 20, 2000)
 	between("chunking.overlap_words", c.Chunking.OverlapWords, 0, c.Chunking.MaxWords/2)
+	between("import.batch_documents", c.Import.BatchDocuments, 1, 1000)
+	p.Check(c.Import.BatchBytes >= 64*config.KiB && c.Import.BatchBytes <= 64*config.MiB, "import.batch_bytes",
+		"must be from 64KiB to 64MiB, got %v", c.Import.BatchBytes)
+	between("import.window", c.Import.Window, 1, 64)
+	p.Check(c.Import.Patience >= 0, "import.patience", "must not be negative, got %v", c.Import.Patience)
+	between("import.streams", c.Import.Streams, 1, 10_000)
+	between("import.tenant_streams", c.Import.TenantStreams, 1, c.Import.Streams)
 	between("limits.collections", c.Limits.Collections, 1, 1_000_000)
+	p.Check(c.Limits.RestoreBytes >= config.MiB, "limits.restore_bytes", "must be at least 1MiB, got %v", c.Limits.RestoreBytes)
 	between("limits.collection_chunks", c.Limits.CollectionChunks, 1, 100_000_000)
 	return p.Err()
 }

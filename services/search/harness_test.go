@@ -88,7 +88,7 @@ func (h *harness) startWith(inference func(grpc.ServiceRegistrar)) {
 	}
 	<-ready
 	conn := grpcclient.Intercept(search.ServiceName, inproc.New(s.Interceptors(), s.RegisterGRPC), clientConfig(), tel,
-		grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), nil))
+		grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), identity.StreamClient(identity.Plain())))
 	h.client = searchv1.NewSearchServiceClient(conn)
 }
 

@@ -198,7 +198,7 @@ func (f *Follower) catchUp(ctx context.Context, h *handle, c store.Collection, t
 	ic := h.get()
 	if ic == nil {
 		var err error
-		if ic, err = f.o.Index.Open(ctx, c.UID); err != nil {
+		if ic, err = f.o.Index.Open(ctx, c.UID, index.WithMetric(index.Metric(c.VectorMetric))); err != nil {
 			return outage.OfIndex(fmt.Errorf("follow %s: %w", c.UID, err))
 		}
 		h.set(ic)
@@ -231,7 +231,13 @@ func (f *Follower) step(ctx context.Context, ic index.Collection, c store.Collec
 			return false, err
 		}
 	}
-	return true, f.o.Store.Snapshot(ctx, c, func(generation int64, versions iter.Seq2[store.Version, error]) error {
+	var kept func(no int64, chunks int) bool
+	if k, ok := ic.(index.Keeper); ok {
+		if kept, err = k.Kept(ctx); err != nil {
+			return true, err
+		}
+	}
+	return true, f.o.Store.SnapshotExcept(ctx, c, kept, func(generation int64, versions iter.Seq2[store.Version, error]) error {
 		return ic.Replace(ctx, generation, f.documents(versions))
 	})
 }
@@ -283,7 +289,7 @@ func document(v store.Version) (index.Document, error) {
 	}
 	d := index.Document{
 		No: v.No, ID: v.ID, Principals: v.Principals, Fields: fields,
-		Title: v.Title, CreateTime: v.CreateTime, UpdateTime: v.UpdateTime, Chunks: make([]index.Chunk, len(v.Chunks)),
+		Kept: v.Kept, Title: v.Title, CreateTime: v.CreateTime, UpdateTime: v.UpdateTime, Chunks: make([]index.Chunk, len(v.Chunks)),
 	}
 	for i, ch := range v.Chunks {
 		d.Chunks[i] = index.Chunk{Number: ch.Number, Terms: ch.Terms, Text: Worded(v.Title, ch.Text), Vector: ch.Vector}

@@ -42,7 +42,7 @@ func (x *fakeIndex) set(fail error) {
 	x.fail = fail
 }
 
-func (x *fakeIndex) Open(_ context.Context, name string) (index.Collection, error) {
+func (x *fakeIndex) Open(_ context.Context, name string, _ ...index.Option) (index.Collection, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.colls[name] == nil {

@@ -46,6 +46,9 @@ type Document struct {
 	Title                  string
 	CreateTime, UpdateTime time.Time
 	Chunks                 []Chunk
+	// Kept says that the collection has the chunks already, and that these are
+	// only numbered here; see Keeper.
+	Kept bool
 }
 
 // Changes leads from one generation of the truth to a later one.
@@ -92,7 +95,8 @@ type Hit struct {
 	Chunk int
 	// ChunkID is the chunk's public id: the document's id, #, the number.
 	ChunkID string
-	// Score is BM25 (k1 1.2, b 0.75; lengths as Lucene keeps them), or the cosine.
+	// Score is BM25 (k1 1.2, b 0.75; lengths as Lucene keeps them), or what Metric
+	// says.
 	Score float64
 }
 
@@ -136,11 +140,21 @@ type Collection interface {
 	Near(ctx context.Context, principals []string, questions []Near) ([][]Neighbour, error)
 }
 
+// Keeper is a collection that keeps passages over restarts.
+type Keeper interface {
+	Collection
+	// Kept returns what tells whether a version with so many chunks is kept
+	// whole: Replace may be given it with Kept set, and need not be told what its
+	// chunks are. nil: nothing is. It holds for the next Replace.
+	Kept(ctx context.Context) (func(no int64, chunks int) bool, error)
+}
+
 // Index holds the collections' indexes. It is safe for concurrent use.
 type Index interface {
 	// Open returns the index of the collection with that name, which is unique
-	// forever and safe as a file's name; an unknown one is made, empty.
-	Open(ctx context.Context, name string) (Collection, error)
+	// forever and safe as a file's name; an unknown one is made, empty. The
+	// options are the same every time.
+	Open(ctx context.Context, name string, opts ...Option) (Collection, error)
 	// Drop removes a collection; an unknown one is no error. Searches in hand
 	// may fail.
 	Drop(ctx context.Context, name string) error

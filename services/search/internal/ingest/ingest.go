@@ -224,8 +224,8 @@ func (g *Ingester) cut(it *item) *apierr.Error {
 	if len(spans) == 0 {
 		spans = []chunk.Span{{}}
 	}
-	if len(spans) > maxChunks {
-		return apierr.Invalid("text", "is cut into %d chunks; at most %d are allowed", len(spans), maxChunks)
+	if len(spans) > MaxChunks {
+		return apierr.Invalid("text", "is cut into %d chunks; at most %d are allowed", len(spans), MaxChunks)
 	}
 	v.Chunks = make([]store.Chunk, len(spans))
 	for i, s := range spans {

@@ -19,7 +19,7 @@ func collectionToProto(c store.Collection) *searchv1.Collection {
 	return &searchv1.Collection{
 		Id: c.ID, DisplayName: c.DisplayName, EmbeddingModel: c.EmbeddingModel, EmbeddingDigest: c.EmbeddingDigest,
 		DocumentCount: int32of(c.DocumentCount), ChunkCount: int32of(c.ChunkCount), Generation: c.Generation,
-		Fusion: c.Fusion, Weights: weightsToProto(c.Weights),
+		Fusion: c.Fusion, Weights: weightsToProto(c.Weights), VectorMetric: c.VectorMetric,
 		CreateTime: timestamppb.New(c.CreateTime), UpdateTime: timestamppb.New(c.UpdateTime),
 	}
 }
@@ -50,10 +50,20 @@ func metadataToProto(raw []byte) (*structpb.Struct, error) {
 }
 
 func inputOf(d *searchv1.Document) ingest.Input {
-	return ingest.Input{
+	in := ingest.Input{
 		ID: d.GetId(), Title: d.GetTitle(), Text: d.GetText(), Metadata: d.GetMetadata().AsMap(),
 		ACL: d.GetAcl().GetPrincipals(), HasACL: d.GetAcl() != nil,
+		Content: d.GetContent(), ContentType: d.GetContentType(),
 	}
+	if d.GetExpireTime() != nil {
+		t := d.GetExpireTime().AsTime()
+		in.ExpireTime = &t
+	}
+	if d.GetTtl() != nil {
+		ttl := d.GetTtl().AsDuration()
+		in.TTL = &ttl
+	}
+	return in
 }
 
 func resultToProto(i int, r ingest.Result) *searchv1.DocumentResult {

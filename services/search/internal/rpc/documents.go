@@ -24,7 +24,7 @@ func (s *Server) BatchUpsertDocuments(ctx context.Context, req *searchv1.BatchUp
 	if err != nil && results == nil {
 		return nil, err
 	}
-	s.noteFailures(ctx, results)
+	s.noteFailures(ctx, searchv1.SearchService_BatchUpsertDocuments_FullMethodName, results)
 	resp := &searchv1.BatchUpsertDocumentsResponse{Generation: generation}
 	if err != nil {
 		s.o.Metrics.NotServed(ctx, searchv1.SearchService_BatchUpsertDocuments_FullMethodName, err)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -19,8 +20,10 @@ func migrationsFS() (fs.FS, error) {
 	return sub, nil
 }
 
+const defaultMetric = "cosine"
+
 const collectionColumns = `tenant, id, uid, display_name, embedding_model, embedding_digest, dimensions,
-	document_count, chunk_count, generation, fusion, lexical_weight, vector_weight, create_time, update_time`
+	document_count, chunk_count, generation, fusion, lexical_weight, vector_weight, vector_metric, create_time, update_time`
 
 type scanner interface{ Scan(dest ...any) error }
 
@@ -30,7 +33,7 @@ func scanCollection(row scanner) (Collection, error) {
 	var w Weights
 	err := row.Scan(&c.Tenant, &c.ID, &c.UID, &c.DisplayName, &c.EmbeddingModel, &c.EmbeddingDigest, &c.Dimensions,
 		&c.DocumentCount, &c.ChunkCount, &c.Generation,
-		&c.Fusion, &w.Lexical, &w.Vector, &created, &updated)
+		&c.Fusion, &w.Lexical, &w.Vector, &c.VectorMetric, &created, &updated)
 	if w != (Weights{}) {
 		c.Weights = &w
 	}
@@ -39,39 +42,44 @@ func scanCollection(row scanner) (Collection, error) {
 }
 
 // CreateCollection adds a collection. Of c only Tenant, ID, UID, DisplayName,
-// EmbeddingModel, Fusion and Weights are used. maxPerTenant bounds the tenant's collections.
+// EmbeddingModel, Fusion, Weights and VectorMetric ("" means cosine) are used.
+// maxPerTenant bounds the tenant's collections.
 func (s *Store) CreateCollection(ctx context.Context, c Collection, maxPerTenant int) (Collection, error) {
-	now := s.now()
-	var w Weights // both 0: none
-	if c.Weights != nil {
-		w = *c.Weights
-	}
 	err := s.db.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		var count int
-		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM search_collections WHERE tenant = $1`, c.Tenant).Scan(&count); err != nil {
-			return fmt.Errorf("search store: count collections: %w", err)
-		}
-		if count >= maxPerTenant {
-			return apierr.New(apierr.FailedPrecondition, "there are %d collections already, which is the limit", count)
-		}
-		_, err := tx.ExecContext(ctx, `
-			INSERT INTO search_collections
-				(tenant, id, uid, display_name, embedding_model, fusion, lexical_weight, vector_weight,
-				 generation, forgotten, create_time, update_time)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, 1, $9, $9)`,
-			c.Tenant, c.ID, c.UID, c.DisplayName, c.EmbeddingModel, c.Fusion, w.Lexical, w.Vector, now)
-		if sqldb.IsUnique(err) {
-			return apierr.New(apierr.AlreadyExists, "there is a collection %q already", c.ID).WithField("id")
-		}
-		if err != nil {
-			return fmt.Errorf("search store: create a collection: %w", err)
-		}
-		return nil
+		return s.insertCollection(ctx, tx, c, maxPerTenant)
 	})
 	if err != nil {
 		return Collection{}, err
 	}
 	return s.Collection(ctx, c.Tenant, c.ID)
+}
+
+func (s *Store) insertCollection(ctx context.Context, tx *sql.Tx, c Collection, maxPerTenant int) error {
+	var w Weights // both 0: none
+	if c.Weights != nil {
+		w = *c.Weights
+	}
+	var count int
+	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM search_collections WHERE tenant = $1`, c.Tenant).Scan(&count); err != nil {
+		return fmt.Errorf("search store: count collections: %w", err)
+	}
+	if count >= maxPerTenant {
+		return apierr.New(apierr.FailedPrecondition, "there are %d collections already, which is the limit", count)
+	}
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO search_collections
+			(tenant, id, uid, display_name, embedding_model, fusion, lexical_weight, vector_weight, vector_metric,
+			 generation, forgotten, create_time, update_time)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, 1, $10, $10)`,
+		c.Tenant, c.ID, c.UID, c.DisplayName, c.EmbeddingModel, c.Fusion, w.Lexical, w.Vector,
+		cmp.Or(c.VectorMetric, defaultMetric), s.now())
+	if sqldb.IsUnique(err) {
+		return apierr.New(apierr.AlreadyExists, "there is a collection %q already", c.ID).WithField("id")
+	}
+	if err != nil {
+		return fmt.Errorf("search store: create a collection: %w", err)
+	}
+	return nil
 }
 
 // Collection returns the tenant's collection, or NOT_FOUND.

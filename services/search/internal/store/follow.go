@@ -107,6 +107,15 @@ func removed(ctx context.Context, tx *sql.Tx, c Collection, since, through int64
 // Snapshot hands fn every version of the collection, ordered by number, as of
 // one generation.
 func (s *Store) Snapshot(ctx context.Context, c Collection, fn func(generation int64, versions iter.Seq2[Version, error]) error) error {
+	return s.SnapshotExcept(ctx, c, nil, fn)
+}
+
+// SnapshotExcept is Snapshot for a reader that has some versions already: kept
+// says so of a version with so many chunks, and it is handed over with Kept set,
+// its chunks numbered and empty. nil keeps none.
+func (s *Store) SnapshotExcept(ctx context.Context, c Collection, kept func(no int64, chunks int) bool,
+	fn func(generation int64, versions iter.Seq2[Version, error]) error,
+) error {
 	err := s.db.InSnapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var generation int64
 		err := tx.QueryRowContext(ctx, `SELECT generation FROM search_collections WHERE uid = $1`, c.UID).Scan(&generation)
@@ -116,7 +125,10 @@ func (s *Store) Snapshot(ctx context.Context, c Collection, fn func(generation i
 		if err != nil {
 			return err
 		}
-		return fn(generation, versions(ctx, tx, c, 0, -1))
+		if kept == nil {
+			return fn(generation, versions(ctx, tx, c, 0, -1))
+		}
+		return fn(generation, versionsExcept(ctx, tx, c, kept))
 	})
 	if err != nil {
 		return fmt.Errorf("search store: read everything: %w", err)

@@ -23,9 +23,11 @@ type Collection struct {
 	// service's way.
 	Fusion string
 	// Weights are the legs' for searches that do not say; nil: alike.
-	Weights    *Weights
-	CreateTime time.Time
-	UpdateTime time.Time
+	Weights *Weights
+	// VectorMetric is what makes its vectors near: cosine, dot or l2.
+	VectorMetric string
+	CreateTime   time.Time
+	UpdateTime   time.Time
 }
 
 // Weights say how much each leg of a search counts, by their proportion.
@@ -66,4 +68,6 @@ type Version struct {
 	Document
 	Principals []string
 	Chunks     []Chunk
+	// Kept says that the chunks are only numbered; see Store.SnapshotExcept.
+	Kept bool
 }

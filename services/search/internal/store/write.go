@@ -210,11 +210,15 @@ func (s *Store) insertVersion(ctx context.Context, tx *statements, uid string, d
 	if err != nil {
 		return err
 	}
+	updated := s.now()
+	if !d.UpdateTime.IsZero() { // restored
+		updated = d.UpdateTime.UnixNano()
+	}
 	if _, err := tx.ExecContext(ctx, `
 		INSERT INTO search_documents
 			(collection, id, no, title, text, metadata, acl, content_hash, text_hash, chunk_count, create_time, update_time)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-		uid, d.ID, d.No, d.Title, d.Text, string(d.Metadata), acl, d.ContentHash, d.TextHash, len(d.Chunks), created, s.now()); err != nil {
+		uid, d.ID, d.No, d.Title, d.Text, string(d.Metadata), acl, d.ContentHash, d.TextHash, len(d.Chunks), created, updated); err != nil {
 		return err
 	}
 	for _, p := range d.Principals {

@@ -40,7 +40,13 @@ type CreateCollectionRequest struct {
 	// `standardised` (the default), `reciprocal_rank` or `min_max`.
 	Fusion string `protobuf:"bytes,4,opt,name=fusion,proto3" json:"fusion,omitempty"`
 	// What its searches weigh the legs by when they do not say; missing: alike.
-	Weights       *LegWeights `protobuf:"bytes,5,opt,name=weights,proto3" json:"weights,omitempty"`
+	Weights *LegWeights `protobuf:"bytes,5,opt,name=weights,proto3" json:"weights,omitempty"`
+	// What makes vectors near: `cosine` (the default), `dot` or `l2`. It cannot be
+	// changed later.
+	VectorMetric string `protobuf:"bytes,13,opt,name=vector_metric,json=vectorMetric,proto3" json:"vector_metric,omitempty"`
+	// How its documents are cut into passages; missing: the service's way. It
+	// cannot be changed later.
+	Chunking      *Chunking `protobuf:"bytes,6,opt,name=chunking,proto3" json:"chunking,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -106,6 +112,20 @@ func (x *CreateCollectionRequest) GetFusion() string {
 func (x *CreateCollectionRequest) GetWeights() *LegWeights {
 	if x != nil {
 		return x.Weights
+	}
+	return nil
+}
+
+func (x *CreateCollectionRequest) GetVectorMetric() string {
+	if x != nil {
+		return x.VectorMetric
+	}
+	return ""
+}
+
+func (x *CreateCollectionRequest) GetChunking() *Chunking {
+	if x != nil {
+		return x.Chunking
 	}
 	return nil
 }
@@ -1321,13 +1341,15 @@ var File_poterne_search_v1_search_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1epoterne/search/v1/facets.proto\x1a!poterne/search/v1/resources.proto\"\xae\x02\n" +
+	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1epoterne/search/v1/backup.proto\x1a\x1epoterne/search/v1/facets.proto\x1a\x1epoterne/search/v1/import.proto\x1a!poterne/search/v1/resources.proto\"\xa6\x03\n" +
 	"\x17CreateCollectionRequest\x121\n" +
 	"\x02id\x18\x01 \x01(\tB!\xbaH\x1er\x1c2\x1a^[a-z0-9][a-z0-9_-]{0,62}$R\x02id\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x121\n" +
 	"\x0fembedding_model\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0eembeddingModel\x12G\n" +
 	"\x06fusion\x18\x04 \x01(\tB/\xbaH,r*R\x00R\fstandardisedR\x0freciprocal_rankR\amin_maxR\x06fusion\x127\n" +
-	"\aweights\x18\x05 \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\"Y\n" +
+	"\aweights\x18\x05 \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\x12=\n" +
+	"\rvector_metric\x18\r \x01(\tB\x18\xbaH\x15r\x13R\x00R\x06cosineR\x03dotR\x02l2R\fvectorMetric\x127\n" +
+	"\bchunking\x18\x06 \x01(\v2\x1b.poterne.search.v1.ChunkingR\bchunking\"Y\n" +
 	"\x18CreateCollectionResponse\x12=\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\v2\x1d.poterne.search.v1.CollectionR\n" +
@@ -1435,8 +1457,7 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\n" +
 	"suggestion\x18\b \x01(\tR\n" +
 	"suggestion\x12\x1a\n" +
-	"\blanguage\x18\t \x01(\tR\blanguage2\xe8\n" +
-	"\n" +
+	"\blanguage\x18\t \x01(\tR\blanguage2\xb7\r\n" +
 	"\rSearchService\x12\x93\x01\n" +
 	"\x10CreateCollection\x12*.poterne.search.v1.CreateCollectionRequest\x1a+.poterne.search.v1.CreateCollectionResponse\"&\x82\xd3\xe4\x93\x02 :\x01*b\n" +
 	"collection\"\x0f/v1/collections\x12\x94\x01\n" +
@@ -1444,10 +1465,13 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"collection\x12\x1c/v1/collections/{collection}\x12\x81\x01\n" +
 	"\x0fListCollections\x12).poterne.search.v1.ListCollectionsRequest\x1a*.poterne.search.v1.ListCollectionsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/collections\x12\x91\x01\n" +
 	"\x10DeleteCollection\x12*.poterne.search.v1.DeleteCollectionRequest\x1a+.poterne.search.v1.DeleteCollectionResponse\"$\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/collections/{collection}\x12\xb6\x01\n" +
-	"\x14BatchUpsertDocuments\x12..poterne.search.v1.BatchUpsertDocumentsRequest\x1a/.poterne.search.v1.BatchUpsertDocumentsResponse\"=\x82\xd3\xe4\x93\x027:\x01*\"2/v1/collections/{collection}/documents:batchUpsert\x12\xa1\x01\n" +
+	"\x14BatchUpsertDocuments\x12..poterne.search.v1.BatchUpsertDocumentsRequest\x1a/.poterne.search.v1.BatchUpsertDocumentsResponse\"=\x82\xd3\xe4\x93\x027:\x01*\"2/v1/collections/{collection}/documents:batchUpsert\x12l\n" +
+	"\x0fImportDocuments\x12).poterne.search.v1.ImportDocumentsRequest\x1a*.poterne.search.v1.ImportDocumentsResponse(\x010\x01\x12\xa1\x01\n" +
 	"\vGetDocument\x12%.poterne.search.v1.GetDocumentRequest\x1a&.poterne.search.v1.GetDocumentResponse\"C\x82\xd3\xe4\x93\x02=b\bdocument\x121/v1/collections/{collection}/documents/{document}\x12\x92\x01\n" +
 	"\rListDocuments\x12'.poterne.search.v1.ListDocumentsRequest\x1a(.poterne.search.v1.ListDocumentsResponse\".\x82\xd3\xe4\x93\x02(\x12&/v1/collections/{collection}/documents\x12\xa0\x01\n" +
-	"\x0eDeleteDocument\x12(.poterne.search.v1.DeleteDocumentRequest\x1a).poterne.search.v1.DeleteDocumentResponse\"9\x82\xd3\xe4\x93\x023*1/v1/collections/{collection}/documents/{document}\x12}\n" +
+	"\x0eDeleteDocument\x12(.poterne.search.v1.DeleteDocumentRequest\x1a).poterne.search.v1.DeleteDocumentResponse\"9\x82\xd3\xe4\x93\x023*1/v1/collections/{collection}/documents/{document}\x12m\n" +
+	"\x10BackupCollection\x12*.poterne.search.v1.BackupCollectionRequest\x1a+.poterne.search.v1.BackupCollectionResponse0\x01\x12p\n" +
+	"\x11RestoreCollection\x12+.poterne.search.v1.RestoreCollectionRequest\x1a,.poterne.search.v1.RestoreCollectionResponse(\x01\x12}\n" +
 	"\x06Search\x12 .poterne.search.v1.SearchRequest\x1a!.poterne.search.v1.SearchResponse\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/collections/{collection}:searchBAZ?github.com/poterne/poterne/proto/gen/poterne/search/v1;searchv1b\x06proto3"
 
 var (
@@ -1485,49 +1509,63 @@ var file_poterne_search_v1_search_proto_goTypes = []any{
 	(*SearchRequest)(nil),                // 18: poterne.search.v1.SearchRequest
 	(*SearchResponse)(nil),               // 19: poterne.search.v1.SearchResponse
 	(*LegWeights)(nil),                   // 20: poterne.search.v1.LegWeights
-	(*Collection)(nil),                   // 21: poterne.search.v1.Collection
-	(*Document)(nil),                     // 22: poterne.search.v1.Document
-	(*FacetRequest)(nil),                 // 23: poterne.search.v1.FacetRequest
-	(*Hit)(nil),                          // 24: poterne.search.v1.Hit
-	(*Facet)(nil),                        // 25: poterne.search.v1.Facet
+	(*Chunking)(nil),                     // 21: poterne.search.v1.Chunking
+	(*Collection)(nil),                   // 22: poterne.search.v1.Collection
+	(*Document)(nil),                     // 23: poterne.search.v1.Document
+	(*FacetRequest)(nil),                 // 24: poterne.search.v1.FacetRequest
+	(*Hit)(nil),                          // 25: poterne.search.v1.Hit
+	(*Facet)(nil),                        // 26: poterne.search.v1.Facet
+	(*ImportDocumentsRequest)(nil),       // 27: poterne.search.v1.ImportDocumentsRequest
+	(*BackupCollectionRequest)(nil),      // 28: poterne.search.v1.BackupCollectionRequest
+	(*RestoreCollectionRequest)(nil),     // 29: poterne.search.v1.RestoreCollectionRequest
+	(*ImportDocumentsResponse)(nil),      // 30: poterne.search.v1.ImportDocumentsResponse
+	(*BackupCollectionResponse)(nil),     // 31: poterne.search.v1.BackupCollectionResponse
+	(*RestoreCollectionResponse)(nil),    // 32: poterne.search.v1.RestoreCollectionResponse
 }
 var file_poterne_search_v1_search_proto_depIdxs = []int32{
 	20, // 0: poterne.search.v1.CreateCollectionRequest.weights:type_name -> poterne.search.v1.LegWeights
-	21, // 1: poterne.search.v1.CreateCollectionResponse.collection:type_name -> poterne.search.v1.Collection
-	21, // 2: poterne.search.v1.GetCollectionResponse.collection:type_name -> poterne.search.v1.Collection
-	21, // 3: poterne.search.v1.ListCollectionsResponse.collections:type_name -> poterne.search.v1.Collection
-	22, // 4: poterne.search.v1.BatchUpsertDocumentsRequest.documents:type_name -> poterne.search.v1.Document
-	10, // 5: poterne.search.v1.DocumentResult.error:type_name -> poterne.search.v1.DocumentError
-	9,  // 6: poterne.search.v1.BatchUpsertDocumentsResponse.results:type_name -> poterne.search.v1.DocumentResult
-	22, // 7: poterne.search.v1.GetDocumentResponse.document:type_name -> poterne.search.v1.Document
-	22, // 8: poterne.search.v1.ListDocumentsResponse.documents:type_name -> poterne.search.v1.Document
-	20, // 9: poterne.search.v1.SearchRequest.weights:type_name -> poterne.search.v1.LegWeights
-	23, // 10: poterne.search.v1.SearchRequest.facets:type_name -> poterne.search.v1.FacetRequest
-	24, // 11: poterne.search.v1.SearchResponse.hits:type_name -> poterne.search.v1.Hit
-	25, // 12: poterne.search.v1.SearchResponse.facets:type_name -> poterne.search.v1.Facet
-	0,  // 13: poterne.search.v1.SearchService.CreateCollection:input_type -> poterne.search.v1.CreateCollectionRequest
-	2,  // 14: poterne.search.v1.SearchService.GetCollection:input_type -> poterne.search.v1.GetCollectionRequest
-	4,  // 15: poterne.search.v1.SearchService.ListCollections:input_type -> poterne.search.v1.ListCollectionsRequest
-	6,  // 16: poterne.search.v1.SearchService.DeleteCollection:input_type -> poterne.search.v1.DeleteCollectionRequest
-	8,  // 17: poterne.search.v1.SearchService.BatchUpsertDocuments:input_type -> poterne.search.v1.BatchUpsertDocumentsRequest
-	12, // 18: poterne.search.v1.SearchService.GetDocument:input_type -> poterne.search.v1.GetDocumentRequest
-	14, // 19: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
-	16, // 20: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
-	18, // 21: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
-	1,  // 22: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
-	3,  // 23: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
-	5,  // 24: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
-	7,  // 25: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
-	11, // 26: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
-	13, // 27: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
-	15, // 28: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
-	17, // 29: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
-	19, // 30: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
-	22, // [22:31] is the sub-list for method output_type
-	13, // [13:22] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	21, // 1: poterne.search.v1.CreateCollectionRequest.chunking:type_name -> poterne.search.v1.Chunking
+	22, // 2: poterne.search.v1.CreateCollectionResponse.collection:type_name -> poterne.search.v1.Collection
+	22, // 3: poterne.search.v1.GetCollectionResponse.collection:type_name -> poterne.search.v1.Collection
+	22, // 4: poterne.search.v1.ListCollectionsResponse.collections:type_name -> poterne.search.v1.Collection
+	23, // 5: poterne.search.v1.BatchUpsertDocumentsRequest.documents:type_name -> poterne.search.v1.Document
+	10, // 6: poterne.search.v1.DocumentResult.error:type_name -> poterne.search.v1.DocumentError
+	9,  // 7: poterne.search.v1.BatchUpsertDocumentsResponse.results:type_name -> poterne.search.v1.DocumentResult
+	23, // 8: poterne.search.v1.GetDocumentResponse.document:type_name -> poterne.search.v1.Document
+	23, // 9: poterne.search.v1.ListDocumentsResponse.documents:type_name -> poterne.search.v1.Document
+	20, // 10: poterne.search.v1.SearchRequest.weights:type_name -> poterne.search.v1.LegWeights
+	24, // 11: poterne.search.v1.SearchRequest.facets:type_name -> poterne.search.v1.FacetRequest
+	25, // 12: poterne.search.v1.SearchResponse.hits:type_name -> poterne.search.v1.Hit
+	26, // 13: poterne.search.v1.SearchResponse.facets:type_name -> poterne.search.v1.Facet
+	0,  // 14: poterne.search.v1.SearchService.CreateCollection:input_type -> poterne.search.v1.CreateCollectionRequest
+	2,  // 15: poterne.search.v1.SearchService.GetCollection:input_type -> poterne.search.v1.GetCollectionRequest
+	4,  // 16: poterne.search.v1.SearchService.ListCollections:input_type -> poterne.search.v1.ListCollectionsRequest
+	6,  // 17: poterne.search.v1.SearchService.DeleteCollection:input_type -> poterne.search.v1.DeleteCollectionRequest
+	8,  // 18: poterne.search.v1.SearchService.BatchUpsertDocuments:input_type -> poterne.search.v1.BatchUpsertDocumentsRequest
+	27, // 19: poterne.search.v1.SearchService.ImportDocuments:input_type -> poterne.search.v1.ImportDocumentsRequest
+	12, // 20: poterne.search.v1.SearchService.GetDocument:input_type -> poterne.search.v1.GetDocumentRequest
+	14, // 21: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
+	16, // 22: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
+	28, // 23: poterne.search.v1.SearchService.BackupCollection:input_type -> poterne.search.v1.BackupCollectionRequest
+	29, // 24: poterne.search.v1.SearchService.RestoreCollection:input_type -> poterne.search.v1.RestoreCollectionRequest
+	18, // 25: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
+	1,  // 26: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
+	3,  // 27: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
+	5,  // 28: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
+	7,  // 29: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
+	11, // 30: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
+	30, // 31: poterne.search.v1.SearchService.ImportDocuments:output_type -> poterne.search.v1.ImportDocumentsResponse
+	13, // 32: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
+	15, // 33: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
+	17, // 34: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
+	31, // 35: poterne.search.v1.SearchService.BackupCollection:output_type -> poterne.search.v1.BackupCollectionResponse
+	32, // 36: poterne.search.v1.SearchService.RestoreCollection:output_type -> poterne.search.v1.RestoreCollectionResponse
+	19, // 37: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
+	26, // [26:38] is the sub-list for method output_type
+	14, // [14:26] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_poterne_search_v1_search_proto_init() }
@@ -1535,7 +1573,9 @@ func file_poterne_search_v1_search_proto_init() {
 	if File_poterne_search_v1_search_proto != nil {
 		return
 	}
+	file_poterne_search_v1_backup_proto_init()
 	file_poterne_search_v1_facets_proto_init()
+	file_poterne_search_v1_import_proto_init()
 	file_poterne_search_v1_resources_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

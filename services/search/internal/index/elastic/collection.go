@@ -15,8 +15,9 @@ import (
 
 // collection is one collection's index.
 type collection struct {
-	x    *Index
-	name string
+	x      *Index
+	name   string
+	metric index.Metric
 
 	// writing is held by the one who changes the collection; mu only while what
 	// searches see is exchanged.

@@ -101,14 +101,14 @@ func New(o Options) (*Index, error) {
 }
 
 // Open implements index.Index.
-func (x *Index) Open(ctx context.Context, name string) (index.Collection, error) {
+func (x *Index) Open(ctx context.Context, name string, opts ...index.Option) (index.Collection, error) {
 	if !validName(name) {
 		return nil, fmt.Errorf("elasticsearch index: %q cannot name a collection", name)
 	}
 	x.mu.Lock()
 	c := x.open[name]
 	if c == nil {
-		c = &collection{x: x, name: name}
+		c = &collection{x: x, name: name, metric: index.NewSettings(opts).Metric}
 		x.open[name] = c
 	}
 	x.mu.Unlock()

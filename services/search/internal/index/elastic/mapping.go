@@ -1,6 +1,9 @@
 package elastic
 
-import "github.com/poterne/poterne/services/search/internal/analysis"
+import (
+	"github.com/poterne/poterne/services/search/internal/analysis"
+	"github.com/poterne/poterne/services/search/internal/index"
+)
 
 // The fields of a passage.
 const (
@@ -81,13 +84,47 @@ func settings() object {
 
 // vectors is the field of vectors: compared one by one, or by way of a graph
 // over their bytes when there are many.
-func vectors(width int, many bool) object {
+func vectors(width int, many bool, m index.Metric) object {
 	kind := "flat"
 	if many {
 		kind = "int8_hnsw"
 	}
 	return object{"properties": object{fieldVector: object{
-		"type": "dense_vector", "dims": width, "index": true, "similarity": "cosine",
+		"type": "dense_vector", "dims": width, "index": true, "similarity": similarity(m),
 		"index_options": object{"type": kind},
 	}}}
+}
+
+// similarity is what Elasticsearch calls a metric.
+func similarity(m index.Metric) string {
+	switch m {
+	case index.Dot:
+		return "max_inner_product"
+	case index.L2:
+		return "l2_norm"
+	case index.Cosine:
+		fallthrough
+	default:
+		return "cosine"
+	}
+}
+
+// measured returns the metric's score for Elasticsearch's, which is never
+// negative.
+func measured(m index.Metric) func(score float64) float64 {
+	switch m {
+	case index.Dot:
+		return func(s float64) float64 {
+			if s >= 1 {
+				return s - 1
+			}
+			return 1 - 1/s
+		}
+	case index.L2:
+		return func(s float64) float64 { return 1 - 1/s }
+	case index.Cosine:
+		fallthrough
+	default:
+		return func(s float64) float64 { return 2*s - 1 }
+	}
 }

@@ -56,8 +56,8 @@ func (c *collection) Search(ctx context.Context, q index.Query) (index.Legs, err
 	if len(q.Terms) > 0 {
 		m.add(lexicalLeg(q, allowed), &legs.Lexical, &legs.LexicalTook, func(s float64) float64 { return s / times })
 	}
-	if len(q.Vector) > 0 && v.meta.Width > 0 && !zero(q.Vector) {
-		m.add(v.vectorLeg(q, allowed), &legs.Vector, &legs.VectorTook, func(s float64) float64 { return 2*s - 1 })
+	if len(q.Vector) > 0 && v.meta.Width > 0 && !c.unplaceable(q.Vector) {
+		m.add(v.vectorLeg(q, allowed), &legs.Vector, &legs.VectorTook, measured(c.metric))
 	}
 	if err := m.run(ctx, c.x.client, v.index); err != nil {
 		if isStatus(err, http.StatusNotFound) {

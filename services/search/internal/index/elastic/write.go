@@ -207,7 +207,7 @@ func (w *writer) put(ctx context.Context, d index.Document) error {
 			Document: shown(d.ID), Title: shown(d.Title), Values: values, Points: points,
 			Created: d.CreateTime.UnixNano(), Updated: d.UpdateTime.UnixNano(),
 		}
-		if !zero(ch.Vector) {
+		if !w.c.unplaceable(ch.Vector) {
 			p.Vector = ch.Vector
 		}
 		if err := w.bulk.create(ctx, passageID(d.No, ch.Number), p); err != nil {
@@ -232,7 +232,7 @@ func (w *writer) checkWidth(ctx context.Context, no int64, width int) error {
 }
 
 func (w *writer) mapVectors(ctx context.Context) error {
-	body, err := putJSON(vectors(w.meta.Width, w.meta.Many))
+	body, err := putJSON(vectors(w.meta.Width, w.meta.Many, w.c.metric))
 	if err != nil {
 		return err
 	}
@@ -255,6 +255,10 @@ func (w *writer) end(ctx context.Context) error {
 	}
 	return w.c.refresh(ctx, w.bulk.index)
 }
+
+// unplaceable reports whether a vector cannot be compared: one without a
+// direction has no cosine.
+func (c *collection) unplaceable(v []float32) bool { return c.metric == index.Cosine && zero(v) }
 
 // zero reports whether a vector has no direction, which Elasticsearch refuses.
 func zero(v []float32) bool {

@@ -13,7 +13,7 @@ import (
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/lexical"
 	"github.com/poterne/poterne/services/search/internal/topk"
-	"github.com/poterne/poterne/services/search/internal/vector"
+	"github.com/poterne/poterne/services/search/internal/vector/segment"
 )
 
 // errClosed is what a collection answers after it was dropped or closed.
@@ -25,6 +25,7 @@ var errNotReplaced = errors.New("embedded index: the collection must be replaced
 // collection is one collection's index.
 type collection struct {
 	words *lexical.Index
+	*vectorFiles
 
 	// writing is held by the one who changes the collection; mu only while what
 	// searches see is exchanged.
@@ -39,8 +40,8 @@ type collection struct {
 	closed  bool
 }
 
-func newCollection(words *lexical.Index) *collection {
-	return &collection{words: words, memory: newMemory()}
+func newCollection(words *lexical.Index, files *vectorFiles) *collection {
+	return &collection{words: words, vectorFiles: files, memory: newMemory()}
 }
 
 // Sequence implements index.Collection. It is 0 until the first Replace.
@@ -50,8 +51,8 @@ func (c *collection) Sequence() int64 {
 	return c.through
 }
 
-// Apply implements index.Collection. The words are written while searches go
-// on with the view they have; then words and memory change at once.
+// Apply implements index.Collection. Vectors and words are written while
+// searches go on with what they have; then words and memory change at once.
 func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -61,13 +62,20 @@ func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
 	if c.through == 0 || c.failed { // only writers change them
 		return index.ErrReplace
 	}
+	put := fresh(ch.Put, c.memory)
+	rows, err := c.keep(put, c.memory)
+	if errors.Is(err, segment.ErrNotWritten) {
+		return err // nothing has changed, and searches go on
+	}
+	if err != nil {
+		return c.broken(err)
+	}
 	var gone []lexical.Key
 	for _, no := range ch.Remove {
 		if n, ok := c.memory.byNo[no]; ok { // only writers change it
 			gone = append(gone, keysOf(c.memory.slots[n])...)
 		}
 	}
-	put := fresh(ch.Put, c.memory)
 	if err := c.words.Write(entries(put), gone); err != nil {
 		return c.broken(err)
 	}
@@ -75,32 +83,34 @@ func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
 	if err != nil {
 		return c.broken(err)
 	}
-	if err := c.change(ch, put, view); err != nil {
+	if err := c.change(ch, put, rows, view); err != nil {
 		return err
 	}
-	return c.prepare()
+	c.tidy(ctx)
+	return c.warm()
 }
 
-// change shows the changes to searches.
-func (c *collection) change(ch index.Changes, put []index.Document, view *lexical.View) error {
+// change lets searches see a change whose words and vectors are written.
+func (c *collection) change(ch index.Changes, put []index.Document, rows []segment.Version, view *lexical.View) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, no := range ch.Remove {
 		c.memory.remove(no)
 	}
-	for _, d := range put {
-		if err := c.memory.add(d); err != nil {
-			c.through = 0
-			return errors.Join(err, view.Close())
-		}
+	for i, d := range put {
+		c.memory.add(d, rows[i].Key, c.memory.appendRows(rows[i]))
 	}
 	return c.exchange(c.memory.compacted(), view, ch.Through)
 }
 
-// prepare does for a new view what its first searches would wait for.
-func (c *collection) prepare() error {
+// warm does for a new view, or for rows that have moved, what the first searches
+// would wait for.
+func (c *collection) warm() error {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
+	if c.closed || c.view == nil {
+		return nil
+	}
 	return c.view.Prepare(c.memory.rows())
 }
 
@@ -145,11 +155,14 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 	if err := c.usable(ctx); err != nil {
 		return err
 	}
-	stale := make(map[lexical.Key]struct{})
-	if err := c.words.Keys(func(k lexical.Key) bool { stale[k] = struct{}{}; return true }); err != nil {
+	stale, err := c.keys()
+	if err != nil {
 		return c.broken(err)
 	}
-	m := newMemory()
+	l, err := c.loading()
+	if err != nil {
+		return c.broken(err)
+	}
 	var missing []index.Document
 	waiting := 0 // their passages
 	for d, err := range docs {
@@ -157,12 +170,15 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 			err = ctx.Err()
 		}
 		if err == nil {
-			err = m.add(d)
+			err = l.add(d)
 		}
 		if err != nil {
 			return c.broken(err)
 		}
 		if !known(d, stale) {
+			if d.Kept {
+				return c.broken(errNotKept)
+			}
 			missing = append(missing, d)
 			waiting += len(d.Chunks)
 		}
@@ -172,6 +188,10 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 			}
 			missing, waiting = missing[:0], 0
 		}
+	}
+	m, err := l.done()
+	if err != nil {
+		return c.broken(err)
 	}
 	gone := make([]lexical.Key, 0, len(stale))
 	for k := range stale {
@@ -188,7 +208,8 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 	if err := c.show(m, view, through); err != nil {
 		return err
 	}
-	return c.prepare()
+	c.tidy(ctx)
+	return c.warm()
 }
 
 // show shows new contents to searches.
@@ -285,7 +306,7 @@ func (c *collection) byVector(q index.Query, s scope, took *time.Duration) ([]in
 	}
 	defer timed(took)()
 	return c.hits(c.memory.vectors.Nearest(
-		vector.Normalized(q.Vector), s.ranges(c.memory), q.Limit, c.memory.chunkID)), nil
+		c.question(q.Vector), s.ranges(c.memory), q.Limit, c.memory.chunkID)), nil
 }
 
 func (c *collection) hits(found []topk.Item) []index.Hit {
@@ -321,8 +342,15 @@ func (c *collection) searchable(ctx context.Context) error {
 
 // close waits for searches and the writer.
 func (c *collection) close() error {
+	err := c.shut()
+	c.merges.Wait()
+	return err
+}
+
+func (c *collection) shut() error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
+	c.stopMerging()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -333,5 +361,5 @@ func (c *collection) close() error {
 	if c.view != nil {
 		err = c.view.Close()
 	}
-	return errors.Join(err, c.words.Close())
+	return errors.Join(err, c.store.Close(), c.words.Close())
 }

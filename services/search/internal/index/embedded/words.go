@@ -4,10 +4,9 @@ import (
 	"github.com/poterne/poterne/services/search/internal/lexical"
 )
 
-// rows tells the words where passages are; rows keep their numbers as long as
-// the memory is the same.
+// rows tells the words where passages are.
 func (m *memory) rows() lexical.Rows {
-	return lexical.Rows{Layout: m, Row: m.row, ID: m.chunkID}
+	return lexical.Rows{Layout: m.layout, Row: m.row, ID: m.chunkID}
 }
 
 // fewOf is the part of the slots, one in so many, up to which the words are only

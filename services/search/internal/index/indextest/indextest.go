@@ -40,6 +40,7 @@ func Run(t *testing.T, open Open) {
 		"orders hold over everything that matches":     ordersHold,
 		"terms are near as the caller may read them":   termsAreNear,
 		"moments and places are compared":              momentsAndPlaces,
+		"scores are those of the metric":               scoresAreTheMetrics,
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			f := &fixture{t: t, dir: t.TempDir(), open: open}
