@@ -14,6 +14,7 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/search/internal/extract"
 	"github.com/poterne/poterne/services/search/internal/imports"
 	"github.com/poterne/poterne/services/search/internal/ingest"
 )
@@ -27,6 +28,13 @@ func insertIdentity(chain grpcserver.Chain, step grpcserver.Interceptor) grpcser
 // reflection have none.
 func identityRequired(fullMethod string) bool {
 	return strings.HasPrefix(fullMethod, "/"+searchv1.SearchService_ServiceDesc.ServiceName+"/")
+}
+
+// newExtractor returns what reads files.
+func (s *Service) newExtractor() *extract.Extractor {
+	x := extract.New(extract.DefaultLimits())
+	s.closers = append(s.closers, x.Close)
+	return x
 }
 
 // newImporter returns the importer over an ingester.

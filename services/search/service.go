@@ -129,7 +129,7 @@ func (s *Service) newServer() error {
 	chunking := chunk.DefaultOptions()
 	chunking.MaxWords, chunking.OverlapWords = s.cfg.Chunking.MaxWords, s.cfg.Chunking.OverlapWords
 	ingester := ingest.New(ingest.Options{
-		Store: s.store, Embedder: embedder, Indexes: s.follower, Chunking: chunking,
+		Store: s.store, Embedder: embedder, Extractor: s.newExtractor(), Clock: s.opts.clock, Indexes: s.follower, Chunking: chunking,
 		MaxCollectionChunks: s.cfg.Limits.CollectionChunks, GroupChunks: 4 * cfg.Batch * cfg.Concurrency,
 	})
 	s.server = rpc.New(rpc.Options{

@@ -10,9 +10,11 @@ import (
 	"errors"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/chunk"
 	"github.com/poterne/poterne/services/search/internal/embedding"
+	"github.com/poterne/poterne/services/search/internal/extract"
 	"github.com/poterne/poterne/services/search/internal/follow"
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/outage"
@@ -30,10 +32,18 @@ type Indexes interface {
 	Notify()
 }
 
+// Extractor takes the text out of a file.
+type Extractor interface {
+	Extract(ctx context.Context, content []byte, contentType string) (extract.Document, error)
+}
+
 // Options is what an ingester needs.
 type Options struct {
 	Store    *store.Store
 	Embedder Embedder
+	// Extractor reads documents that come as files.
+	Extractor Extractor
+	Clock     clock.Clock
 	Indexes  Indexes
 	Chunking chunk.Options
 	// MaxCollectionChunks bounds the chunks of one collection.
@@ -164,7 +174,11 @@ func (g *Ingester) prepare(ctx context.Context, c store.Collection, by store.Rig
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		v, err := check(c.Tenant, in)
+		var v store.Version
+		in, err := g.opened(ctx, in)
+		if err == nil {
+			v, err = check(c.Tenant, in)
+		}
 		if err == nil {
 			if at, ok := first[in.ID]; ok {
 				err = apierr.Invalid("id", "is also the id of documents[%d]", at)
