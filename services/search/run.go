@@ -26,6 +26,9 @@ func (s *Service) Components() []lifecycle.Component {
 			return s.follower.Run(ctx, func(err error) { check.Report(notFollowed(err)) })
 		},
 		Stop: func(context.Context) error { return s.close() },
+	}, {
+		Name: "search: expiry",
+		Run:  s.sweeper().Run,
 	}}
 }
 

@@ -134,7 +134,7 @@ func (s *Service) newServer() error {
 	})
 	s.server = rpc.New(rpc.Options{
 		Store: s.store, Ingester: ingester, Importer: s.newImporter(ingester),
-		Searcher: query.New(s.store, s.follower, embedder),
+		Searcher: query.New(s.store, s.follower, embedder, s.opts.clock),
 		Follower: s.follower, Metrics: s.metrics, Clock: s.opts.clock, IDs: s.opts.ids,
 		Models: embedder, EmbeddingModel: cfg.Model, MaxCollections: s.cfg.Limits.Collections,
 	})

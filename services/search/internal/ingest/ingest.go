@@ -180,6 +180,9 @@ func (g *Ingester) prepare(ctx context.Context, c store.Collection, by store.Rig
 			v, err = check(c.Tenant, in)
 		}
 		if err == nil {
+			v.ExpireTime, err = g.expiry(in)
+		}
+		if err == nil {
 			if at, ok := first[in.ID]; ok {
 				err = apierr.Invalid("id", "is also the id of documents[%d]", at)
 			} else {
@@ -207,13 +210,13 @@ func (g *Ingester) prepare(ctx context.Context, c store.Collection, by store.Rig
 		case old.Hidden:
 			results[it.at] = Result{ID: it.version.ID, Status: Failed, Err: errHidden()}
 			continue
-		case known && old.ContentHash == it.version.ContentHash:
+		case known && old.ContentHash == it.version.ContentHash && old.ExpireTime.Equal(it.version.ExpireTime):
 			results[it.at] = Result{ID: old.ID, Status: Unchanged, Chunks: old.ChunkCount}
 			continue
 		case known && old.TextHash == it.version.TextHash:
 			it.kept = old.No
 		}
-		if err := g.cut(it); err != nil {
+		if err := g.cut(c, it); err != nil {
 			results[it.at] = Result{ID: it.version.ID, Status: Failed, Err: err}
 			continue
 		}
@@ -229,9 +232,9 @@ func (g *Ingester) prepare(ctx context.Context, c store.Collection, by store.Rig
 
 // cut cuts the document's text into chunks. A document that has only a title is
 // one empty chunk, found by its title.
-func (g *Ingester) cut(it *item) *apierr.Error {
+func (g *Ingester) cut(c store.Collection, it *item) *apierr.Error {
 	v := &it.version
-	spans := chunk.Split(v.Text, g.o.Chunking)
+	spans := chunk.Split(v.Text, g.chunking(c, v.Title))
 	if len(spans) == 0 {
 		spans = []chunk.Span{{}}
 	}
