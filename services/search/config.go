@@ -111,7 +111,7 @@ func DefaultConfig() *Config {
 			Model: "multilingual-e5-small", Batch: 16, BatchBytes: 64 * config.KiB, Concurrency: 2,
 			PassageTimeout: 2 * time.Minute, QueryTimeout: 10 * time.Second,
 		},
-		Chunking:     Chunking{MaxWords: 200, OverlapWords: 30},
+		Chunking: Chunking{MaxWords: 200, OverlapWords: 30},
 		Import: Import{
 			BatchDocuments: 256, BatchBytes: 2 * config.MiB, Window: 3, Heartbeat: 5 * time.Second,
 			IdleTimeout: 2 * time.Minute, Patience: 20 * time.Second, Streams: 16, TenantStreams: 4,

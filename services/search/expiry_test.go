@@ -32,7 +32,7 @@ func TestWhatHasEndedIsShownToNobody(t *testing.T) {
 	if err != nil || d.GetDocument().GetExpireTime() == nil {
 		t.Fatalf("%v, %v", d, err)
 	}
-	<-time.After(time.Until(d.GetDocument().GetExpireTime().AsTime()) + 200*time.Millisecond) //nolint:forbidigo // the service's clock
+	<-time.After(time.Until(d.GetDocument().GetExpireTime().AsTime()) + 200*time.Millisecond)
 	for _, mode := range []string{"lexical", "vector", "hybrid"} {
 		if got := chunkIDs(h.search(ctx, &searchv1.SearchRequest{Collection: "c", Query: "common words", Mode: mode})); got != "stays#0" {
 			t.Errorf("%s finds %q", mode, got)

@@ -30,7 +30,7 @@ func (e *ending) Expired(context.Context, int) (out []store.Collection, _ error)
 		return nil, errors.New("the store is away")
 	}
 	for uid, list := range e.docs {
-		if len(list) > 0 && !list[0].After(time.Now()) { //nolint:forbidigo // of the bubble
+		if len(list) > 0 && !list[0].After(time.Now()) {
 			out = append(out, store.Collection{UID: uid})
 		}
 	}
@@ -40,7 +40,7 @@ func (e *ending) Expired(context.Context, int) (out []store.Collection, _ error)
 func (e *ending) RemoveExpired(_ context.Context, c store.Collection, limit int) (n int, _ error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for list := e.docs[c.UID]; n < limit && len(list) > 0 && !list[0].After(time.Now()); list = list[1:] { //nolint:forbidigo // of the bubble
+	for list := e.docs[c.UID]; n < limit && len(list) > 0 && !list[0].After(time.Now()); list = list[1:] {
 		n++
 		e.docs[c.UID] = list[1:]
 	}
@@ -64,9 +64,9 @@ func TestWhatHasEndedIsRemovedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &ending{docs: make(map[string][]time.Time), fails: 1}
 		for i := range 25 {
-			e.docs["a"] = append(e.docs["a"], time.Now().Add(10*time.Second)) //nolint:forbidigo // of the bubble
+			e.docs["a"] = append(e.docs["a"], time.Now().Add(10*time.Second))
 			if i < 3 {
-				e.docs["b"] = append(e.docs["b"], time.Now().Add(time.Hour)) //nolint:forbidigo // of the bubble
+				e.docs["b"] = append(e.docs["b"], time.Now().Add(time.Hour))
 			}
 		}
 		ctx, cancel := context.WithCancel(t.Context())

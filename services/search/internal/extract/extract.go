@@ -7,7 +7,6 @@ package extract
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"mime"
 	"strings"
@@ -114,9 +113,6 @@ func (x *Extractor) Extract(ctx context.Context, content []byte, contentType str
 func tooLarge(format string, args ...any) *apierr.Error {
 	return apierr.New(apierr.PayloadTooLarge, format, args...).WithField(fieldContent)
 }
-
-// errTooMuch ends a parser whose text is over the limit.
-var errTooMuch = errors.New("the text is too large")
 
 // clean returns valid UTF-8 without NUL and with \n for line ends.
 func clean(s string) string {

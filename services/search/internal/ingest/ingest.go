@@ -44,8 +44,8 @@ type Options struct {
 	// Extractor reads documents that come as files.
 	Extractor Extractor
 	Clock     clock.Clock
-	Indexes  Indexes
-	Chunking chunk.Options
+	Indexes   Indexes
+	Chunking  chunk.Options
 	// MaxCollectionChunks bounds the chunks of one collection.
 	MaxCollectionChunks int
 	// GroupChunks is how many chunks are embedded and written together.

@@ -48,6 +48,9 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 		"order of ids": idsAreInByteOrder,
 		"fusion":       fusionIsTheCollections,
 		"migration":    fusionMigrates,
+		"expiry":       whatHasEndedIsGone,
+		"sweepers":     sweepersTakeTurns,
+		"chunking":     chunkingIsKept,
 	} {
 		t.Run(name, func(t *testing.T) { test(fixture{t, open(t, dsn(t))}) })
 	}

@@ -32,6 +32,8 @@ func Run(t *testing.T, open Open) {
 		"replace agrees with the truth":                replaceAgreesWithTheTruth,
 		"many updates leave nothing behind":            manyUpdatesLeaveNothing,
 		"a failed change is noticed":                   failedChangeIsNoticed,
+		"what has ended takes no place":                whatHasEndedTakesNoPlace,
+		"what is removed is in no leg":                 whatIsRemovedIsInNoLeg,
 		"drop forgets":                                 dropForgets,
 		"searches see whole changes":                   searchesSeeWholeChanges,
 	} {
