@@ -74,7 +74,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	h := &handler{
 		Deps: d, cfg: cfg, openai: edgev1.NewOpenAIServiceClient(d.Conn), admin: edgev1.NewAdminServiceClient(d.Conn),
 		tensors: oip.NewGRPCInferenceServiceClient(d.Conn), search: searchv1.NewSearchServiceClient(d.Conn),
-		tracer:  d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
+		tracer: d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
 	}
 	for _, file := range []protoreflect.FileDescriptor{
 		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto,

@@ -60,6 +60,9 @@ func TestRealPDFs(t *testing.T) {
 	t.Cleanup(func() { _ = x.Close() })
 	const text = "BT /F 12 Tf 20 200 Td (Heat of a cylinder) Tj ET"
 	encrypted := "/ID[<00><00>]/Encrypt<</Filter/Standard/V 1/R 2/P -4/O<" + strings.Repeat("00", 32) + ">/U<" + strings.Repeat("11", 32) + ">>>"
+	if _, err := x.Extract(t.Context(), pdf("", text, ""), "application/pdf"); err != nil { // loads the sandbox
+		t.Fatal(err)
+	}
 	for name, tt := range map[string]struct {
 		content []byte
 		says    string // of the error; empty: none

@@ -11,7 +11,9 @@ func imports(doc object, _ *descriptors) error {
 	parameter := func(name, description string, schema object) object {
 		return object{"name": name, "in": "query", "description": description, "schema": schema}
 	}
-	number := func(least int) object { return object{"type": "integer", "minimum": least, "maximum": 1_000_000_000_000} }
+	number := func(least int) object {
+		return object{"type": "integer", "minimum": least, "maximum": 1_000_000_000_000}
+	}
 	at(doc, "paths", "/v1/collections/{collection}/documents:import")["post"] = object{
 		"tags": []any{"Search"}, "operationId": "SearchService_ImportDocuments",
 		"summary": "Creates or replaces any number of documents over a stream",
