@@ -30,6 +30,7 @@ type Config struct {
 	Embedding Embedding    `yaml:"embedding"`
 	Chunking  Chunking     `yaml:"chunking"`
 	Import    Import       `yaml:"import"`
+	Expiry    Expiry       `yaml:"expiry"`
 	Limits    Limits       `yaml:"limits"`
 	// DrainTimeout is how long calls in hand may take once the process is asked
 	// to end.
@@ -81,6 +82,14 @@ type Import struct {
 	TenantStreams int `yaml:"tenant_streams"`
 }
 
+// Expiry says how documents are removed that have ended.
+type Expiry struct {
+	// Interval is how long one may still take room that nobody is shown.
+	Interval time.Duration `yaml:"interval"`
+	// Batch is how many are removed as one change.
+	Batch int `yaml:"batch"`
+}
+
 // Limits bound what tenants may have.
 type Limits struct {
 	// Collections is how many collections a tenant may have.
@@ -111,6 +120,7 @@ func DefaultConfig() *Config {
 			BatchDocuments: 256, BatchBytes: 2 * config.MiB, Window: 3, Heartbeat: 5 * time.Second,
 			IdleTimeout: 2 * time.Minute, Patience: 20 * time.Second, Streams: 16, TenantStreams: 4,
 		},
+		Expiry:       Expiry{Interval: 2 * time.Second, Batch: 500},
 		Limits:       Limits{Collections: 1000, CollectionChunks: 1_000_000, RestoreBytes: 8 * config.GiB},
 		DrainTimeout: 30 * time.Second,
 	}
@@ -133,6 +143,7 @@ func (c *Config) Complete() error {
 	positive("embedding.query_timeout", c.Embedding.QueryTimeout)
 	positive("import.heartbeat", c.Import.Heartbeat)
 	positive("import.idle_timeout", c.Import.IdleTimeout)
+	positive("expiry.interval", c.Expiry.Interval)
 	positive("drain_timeout", c.DrainTimeout)
 	between := func(path string, n, low, high int) {
 		p.Check(n >= low && n <= high, path, "must be from %d to %d, got %d", low, high, n)
@@ -152,6 +163,7 @@ func (c *Config) Complete() error {
 	p.Check(c.Import.Patience >= 0, "import.patience", "must not be negative, got %v", c.Import.Patience)
 	between("import.streams", c.Import.Streams, 1, 10_000)
 	between("import.tenant_streams", c.Import.TenantStreams, 1, c.Import.Streams)
+	between("expiry.batch", c.Expiry.Batch, 1, 10_000)
 	between("limits.collections", c.Limits.Collections, 1, 1_000_000)
 	p.Check(c.Limits.RestoreBytes >= config.MiB, "limits.restore_bytes", "must be at least 1MiB, got %v", c.Limits.RestoreBytes)
 	between("limits.collection_chunks", c.Limits.CollectionChunks, 1, 100_000_000)

@@ -14,6 +14,8 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/search/internal/expiry"
+	"github.com/poterne/poterne/services/search/internal/extract"
 	"github.com/poterne/poterne/services/search/internal/imports"
 	"github.com/poterne/poterne/services/search/internal/ingest"
 )
@@ -27,6 +29,21 @@ func insertIdentity(chain grpcserver.Chain, step grpcserver.Interceptor) grpcser
 // reflection have none.
 func identityRequired(fullMethod string) bool {
 	return strings.HasPrefix(fullMethod, "/"+searchv1.SearchService_ServiceDesc.ServiceName+"/")
+}
+
+// sweeper returns what removes documents that have ended.
+func (s *Service) sweeper() *expiry.Sweeper {
+	return expiry.New(expiry.Options{
+		Store: s.store, Clock: s.opts.clock, Logger: s.opts.telemetry.Logger,
+		Interval: s.cfg.Expiry.Interval, Batch: s.cfg.Expiry.Batch, Removed: s.follower.Notify,
+	})
+}
+
+// newExtractor returns what reads files.
+func (s *Service) newExtractor() *extract.Extractor {
+	x := extract.New(extract.DefaultLimits())
+	s.closers = append(s.closers, x.Close)
+	return x
 }
 
 // newImporter returns the importer over an ingester.

@@ -44,6 +44,9 @@ func (s *Service) Components() []lifecycle.Component {
 			})
 		},
 		Stop: func(context.Context) error { return s.close() },
+	}, {
+		Name: "search: expiry",
+		Run:  s.sweeper().Run,
 	}}
 }
 

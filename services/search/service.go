@@ -129,12 +129,12 @@ func (s *Service) newServer() error {
 	chunking := chunk.DefaultOptions()
 	chunking.MaxWords, chunking.OverlapWords = s.cfg.Chunking.MaxWords, s.cfg.Chunking.OverlapWords
 	ingester := ingest.New(ingest.Options{
-		Store: s.store, Embedder: embedder, Indexes: s.follower, Chunking: chunking,
+		Store: s.store, Embedder: embedder, Extractor: s.newExtractor(), Clock: s.opts.clock, Indexes: s.follower, Chunking: chunking,
 		MaxCollectionChunks: s.cfg.Limits.CollectionChunks, GroupChunks: 4 * cfg.Batch * cfg.Concurrency,
 	})
 	s.server = rpc.New(rpc.Options{
 		Store: s.store, Ingester: ingester, Importer: s.newImporter(ingester),
-		Searcher: query.New(s.store, s.follower, embedder),
+		Searcher: query.New(s.store, s.follower, embedder, s.opts.clock),
 		Follower: s.follower, Metrics: s.metrics, Clock: s.opts.clock, IDs: s.opts.ids,
 		Models: embedder, EmbeddingModel: cfg.Model, MaxCollections: s.cfg.Limits.Collections,
 		MaxCollectionChunks: s.cfg.Limits.CollectionChunks, MaxRestoreBytes: int64(s.cfg.Limits.RestoreBytes), SpoolDir: s.cfg.Limits.SpoolDir,

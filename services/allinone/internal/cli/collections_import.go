@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/poterne/poterne/pkg/clock"
 )
 
 func (a *app) importCommand() *cobra.Command {
@@ -99,10 +101,8 @@ func (r *importRun) all(ctx context.Context) error {
 		if e, ok := errors.AsType[*apiError](err); ok && e.RetryAfter > 0 {
 			pause = max(pause, e.RetryAfter)
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(pause):
+		if err := clock.Sleep(ctx, clock.Real(), pause); err != nil {
+			return err
 		}
 		pause = min(2*pause, importMaxPause)
 	}
@@ -133,8 +133,15 @@ func (r *importRun) connection(ctx context.Context) error {
 	}
 	req.Header.Set("Authorization", "Bearer "+r.client.key)
 	req.Header.Set("Content-Type", "application/x-ndjson")
-	silence := time.AfterFunc(r.quiet, func() { cancel(errImportLost) })
+	silence := clock.Real().NewTimer(r.quiet)
 	defer silence.Stop()
+	go func() {
+		select {
+		case <-silence.C():
+			cancel(errImportLost)
+		case <-ctx.Done():
+		}
+	}()
 	resp, err := r.client.http.Do(req)
 	if err != nil {
 		if cause := r.input.failure(); cause != nil {

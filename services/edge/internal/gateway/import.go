@@ -217,7 +217,7 @@ func (h *handler) sendLines(call grpc.BidiStreamingClient[searchv1.ImportDocumen
 		full := len(req.Lines) >= sendLines || size >= sendBytes
 		if len(req.Lines) > 0 && (full || err != nil || !in.more()) {
 			if call.Send(req) != nil {
-				return nil // why comes with what is received
+				return nil //nolint:nilerr // why comes with what is received
 			}
 			req, size = new(searchv1.ImportDocumentsRequest), 0
 		}

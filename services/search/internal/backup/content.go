@@ -20,6 +20,15 @@ type Header struct {
 	Fusion          string   `json:"fusion,omitempty"`
 	Weights         *weights `json:"weights,omitempty"`
 	VectorMetric    string   `json:"vector_metric"`
+	Chunking        chunking `json:"chunking"`
+}
+
+// chunking is how the collection's documents are cut.
+type chunking struct {
+	By        string `json:"by,omitempty"`
+	MaxWords  int    `json:"max_words,omitempty"`
+	MaxTokens int    `json:"max_tokens,omitempty"`
+	Overlap   *int   `json:"overlap_words,omitempty"`
 }
 
 type weights struct {
@@ -31,6 +40,7 @@ func headerOf(c store.Collection) Header {
 	h := Header{
 		Collection: c.ID, DisplayName: c.DisplayName, EmbeddingModel: c.EmbeddingModel, EmbeddingDigest: c.EmbeddingDigest,
 		Dimensions: c.Dimensions, Generation: c.Generation, Fusion: c.Fusion, VectorMetric: c.VectorMetric,
+		Chunking: chunking(c.Chunking),
 	}
 	if c.Weights != nil {
 		h.Weights = &weights{Lexical: c.Weights.Lexical, Vector: c.Weights.Vector}
@@ -49,6 +59,7 @@ type document struct {
 	ACL        *[]string       `json:"acl,omitempty"`
 	CreateTime time.Time       `json:"create_time"`
 	UpdateTime time.Time       `json:"update_time"`
+	ExpireTime *time.Time      `json:"expire_time,omitempty"`
 	Chunks     []chunk         `json:"chunks"`
 }
 
@@ -67,6 +78,9 @@ func documentOf(v store.Version) document {
 	if v.HasACL {
 		acl := append([]string{}, v.ACL...)
 		d.ACL = &acl
+	}
+	if !v.ExpireTime.IsZero() {
+		d.ExpireTime = &v.ExpireTime
 	}
 	for i, c := range v.Chunks {
 		d.Chunks[i] = chunk{Start: c.Start, End: c.End, Terms: c.Terms, Text: c.Text}

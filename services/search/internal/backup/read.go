@@ -65,11 +65,20 @@ func (h Header) check() error {
 		return invalid("its vector metric is none")
 	case len(h.DisplayName) > 1024 || len(h.EmbeddingDigest) > 256:
 		return invalid("its names are too long")
+	case !h.Chunking.valid():
+		return invalid("its chunking is none")
 	case h.Weights != nil && !h.Weights.valid():
 		return invalid("its weights are none")
 	default:
 		return nil
 	}
+}
+
+// valid holds the bounds of the API's Chunking.
+func (c chunking) valid() bool {
+	among := func(n, low, high int) bool { return n == 0 || n >= low && n <= high }
+	return (c.By == "" || c.By == "structure") && among(c.MaxWords, 8, 2000) && among(c.MaxTokens, 16, 8192) &&
+		(c.Overlap == nil || among(*c.Overlap, 1, 1000))
 }
 
 func (w weights) valid() bool {
@@ -84,7 +93,7 @@ func (b *Backup) Collection(tenant, id, uid string) store.Collection {
 	c := store.Collection{
 		Tenant: tenant, ID: id, UID: uid, DisplayName: h.DisplayName, EmbeddingModel: h.EmbeddingModel,
 		EmbeddingDigest: h.EmbeddingDigest, Dimensions: h.Dimensions, Generation: h.Generation,
-		Fusion: h.Fusion, VectorMetric: h.VectorMetric,
+		Fusion: h.Fusion, VectorMetric: h.VectorMetric, Chunking: store.Chunking(h.Chunking),
 	}
 	if h.Weights != nil {
 		c.Weights = &store.Weights{Lexical: h.Weights.Lexical, Vector: h.Weights.Vector}
@@ -162,12 +171,18 @@ func (d document) version(tenant string, vectors []byte, width int) (store.Versi
 	if wrong != nil {
 		return store.Version{}, invalid("document %q: %s %s", d.ID, wrong.Field, wrong.Message)
 	}
+	if d.ExpireTime != nil {
+		if y := d.ExpireTime.Year(); y < 1971 || y > 2261 { // what nanoseconds can say
+			return store.Version{}, invalid("the end of document %q is out of range", d.ID)
+		}
+		v.ExpireTime = d.ExpireTime.UTC()
+	}
 	v.No, v.CreateTime, v.UpdateTime, v.ChunkCount = d.No, d.CreateTime, d.UpdateTime, len(d.Chunks)
 	if len(d.Chunks) == 0 || len(d.Chunks) > ingest.MaxChunks || width == 0 || len(vectors) != 4*width*len(d.Chunks) {
 		return store.Version{}, invalid("document %q has %d passages and %d bytes of vectors", d.ID, len(d.Chunks), len(vectors))
 	}
 	for i, c := range d.Chunks {
-		if c.Start < 0 || c.End < c.Start || c.End > len(d.Text) || c.Terms < 0 || c.Terms > len(c.Text)+len(d.Title) || len(c.Text) > ingest.MaxTextBytes {
+		if c.Start < 0 || c.End < c.Start || c.End > len(d.Text) || c.Terms < 0 || c.Terms > len(c.Text)+2*len(d.Title) || len(c.Text) > ingest.MaxTextBytes {
 			return store.Version{}, invalid("passage %d of document %q is not of its text", i, d.ID)
 		}
 		out := store.Chunk{Number: i, Start: c.Start, End: c.End, Terms: c.Terms, Text: c.Text, Vector: make([]float32, width)}

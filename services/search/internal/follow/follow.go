@@ -287,6 +287,9 @@ func document(v store.Version) (index.Document, error) {
 	if err != nil {
 		return index.Document{}, fmt.Errorf("metadata of version %d: %w", v.No, err)
 	}
+	if !v.ExpireTime.IsZero() {
+		fields = append([]filter.Field{filter.Expiry(v.ExpireTime)}, fields...) // by path, and this one is empty
+	}
 	d := index.Document{
 		No: v.No, ID: v.ID, Principals: v.Principals, Fields: fields,
 		Kept: v.Kept, Title: v.Title, CreateTime: v.CreateTime, UpdateTime: v.UpdateTime, Chunks: make([]index.Chunk, len(v.Chunks)),

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/filter"
@@ -50,11 +51,12 @@ type Searcher struct {
 	store    *store.Store
 	indexes  Indexes
 	embedder Embedder
+	clock    clock.Clock
 }
 
 // New returns a searcher.
-func New(s *store.Store, indexes Indexes, e Embedder) *Searcher {
-	return &Searcher{store: s, indexes: indexes, embedder: e}
+func New(s *store.Store, indexes Indexes, e Embedder, c clock.Clock) *Searcher {
+	return &Searcher{store: s, indexes: indexes, embedder: e, clock: c}
 }
 
 // Request is a search by a caller with the given principals.
@@ -113,6 +115,9 @@ func (s *Searcher) Search(ctx context.Context, c store.Collection, req Request) 
 	f, err := parse(req.Filter)
 	if err != nil {
 		return Answer{}, err
+	}
+	if c.Expires {
+		f = filter.Live(f, s.clock.Now())
 	}
 	said, err := read(req.Query, req.Plain)
 	if err != nil {

@@ -64,6 +64,7 @@ func (s *Store) Restore(ctx context.Context, c Collection, versions iter.Seq2[Ve
 		}
 		var sum counts
 		again := newStatements(tx)
+		expires := false
 		defer func() { err = errors.Join(err, again.close()) }()
 		for v, err := range versions {
 			if err != nil {
@@ -73,6 +74,12 @@ func (s *Store) Restore(ctx context.Context, c Collection, versions iter.Seq2[Ve
 				return apierr.New(apierr.FailedPrecondition, "a collection may have %d passages; the backup has more", maxChunks)
 			}
 			sum.documents++
+			if !expires && !v.ExpireTime.IsZero() {
+				expires = true
+				if err := markExpires(ctx, tx, c.UID); err != nil {
+					return err
+				}
+			}
 			err = s.insertVersion(ctx, again, c.UID, v, cmp.Or(v.CreateTime.UnixNano(), s.now()))
 			if sqldb.IsUnique(err) {
 				return apierr.Invalid("data", "the backup cannot be restored: it has document %q twice", v.ID)

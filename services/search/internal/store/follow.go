@@ -141,7 +141,7 @@ func (s *Store) SnapshotExcept(ctx context.Context, c Collection, kept func(no i
 func versions(ctx context.Context, tx *sql.Tx, c Collection, after int64, limit int) iter.Seq2[Version, error] {
 	return func(yield func(Version, error) bool) {
 		query := `
-			SELECT d.id, d.no, d.title, d.metadata, d.acl, d.content_hash, d.text_hash, d.chunk_count, d.create_time, d.update_time,
+			SELECT ` + documentColumns + `,
 				c.number, c.start_offset, c.end_offset, c.terms, c.text, c.vector
 			FROM search_documents d JOIN search_chunks c ON c.collection = d.collection AND c.no = d.no
 			WHERE d.collection = $1 AND d.no > $2`

@@ -49,6 +49,9 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 		"fusion":       fusionIsTheCollections,
 		"migration":    fusionMigrates,
 		"backups":      everythingIsBackedUp,
+		"expiry":       whatHasEndedIsGone,
+		"sweepers":     sweepersTakeTurns,
+		"chunking":     chunkingIsKept,
 	} {
 		t.Run(name, func(t *testing.T) { test(fixture{t, open(t, dsn(t))}) })
 	}

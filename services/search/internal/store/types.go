@@ -26,12 +26,24 @@ type Collection struct {
 	Weights *Weights
 	// VectorMetric is what makes its vectors near: cosine, dot or l2.
 	VectorMetric string
-	CreateTime   time.Time
-	UpdateTime   time.Time
+	// Chunking is how its documents are cut.
+	Chunking Chunking
+	// Expires: a document with an end was written once.
+	Expires    bool
+	CreateTime time.Time
+	UpdateTime time.Time
 }
 
 // Weights say how much each leg of a search counts, by their proportion.
 type Weights struct{ Lexical, Vector float64 }
+
+// Chunking is how a collection's documents are cut; zero members: the service's
+// way.
+type Chunking struct {
+	By                  string
+	MaxWords, MaxTokens int
+	Overlap             *int // words
+}
 
 // Document is one version of a document.
 type Document struct {
@@ -52,6 +64,8 @@ type Document struct {
 	ChunkCount  int
 	CreateTime  time.Time
 	UpdateTime  time.Time
+	// ExpireTime is when it ends; zero: never.
+	ExpireTime time.Time
 }
 
 // Chunk is one passage of a version.

@@ -74,7 +74,10 @@ func (s *Store) Upsert(ctx context.Context, c Collection, w Write) (out []Writte
 			}
 			sum.documents += 1 - old.documents
 			sum.chunks += len(d.Chunks) - old.chunks
-			out = append(out, Written{ID: d.ID, Created: old.documents == 0})
+			out = append(out, Written{ID: d.ID, Created: old.documents == 0 || old.expired})
+		}
+		if err := noteExpiry(ctx, tx, c, w.Documents); err != nil {
+			return err
 		}
 		return count(ctx, tx, c.UID, sum)
 	})
@@ -147,7 +150,10 @@ func room(ctx context.Context, tx *sql.Tx, uid string, most int) (int, error) {
 }
 
 // counts are documents and their chunks.
-type counts struct{ documents, chunks int }
+type counts struct {
+	documents, chunks int
+	expired           bool // they had ended
+}
 
 // errHidden says that the writer may not touch the document.
 var errHidden = errors.New("the document is hidden from the writer")
@@ -160,25 +166,28 @@ var errFull = errors.New("the collection is full")
 func (s *Store) upsertOne(ctx context.Context, tx *statements, uid string, d Version, by Rights, room int) (counts, error) {
 	var old counts
 	created := s.now()
-	var oldNo, oldCreated int64
+	var oldNo, oldCreated, expires int64
 	var covered bool
 	in, args := by.covers(3)
 	err := tx.QueryRowContext(ctx,
-		`SELECT d.no, d.chunk_count, d.create_time, `+in+` FROM search_documents d WHERE d.collection = $1 AND d.id = $2`,
+		`SELECT d.no, d.chunk_count, d.create_time, d.expire_time, `+in+` FROM search_documents d WHERE d.collection = $1 AND d.id = $2`,
 		append([]any{uid, d.ID}, args...)...).
-		Scan(&oldNo, &old.chunks, &oldCreated, &covered)
+		Scan(&oldNo, &old.chunks, &oldCreated, &expires, &covered)
+	old.expired = expires != 0 && expires <= created // it is nobody's any more
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 	case err != nil:
 		return counts{}, err
-	case !covered:
+	case !covered && !old.expired:
 		return counts{}, errHidden
 	}
 	if more := len(d.Chunks) - old.chunks; more > 0 && more > room {
 		return counts{}, errFull
 	}
 	if err == nil {
-		created, old.documents = oldCreated, 1
+		if old.documents = 1; !old.expired {
+			created = oldCreated
+		}
 		if err := removeVersion(ctx, tx, uid, d.ID, oldNo, d.No); err != nil {
 			return counts{}, err
 		}
@@ -216,9 +225,9 @@ func (s *Store) insertVersion(ctx context.Context, tx *statements, uid string, d
 	}
 	if _, err := tx.ExecContext(ctx, `
 		INSERT INTO search_documents
-			(collection, id, no, title, text, metadata, acl, content_hash, text_hash, chunk_count, create_time, update_time)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-		uid, d.ID, d.No, d.Title, d.Text, string(d.Metadata), acl, d.ContentHash, d.TextHash, len(d.Chunks), created, updated); err != nil {
+			(collection, id, no, title, text, metadata, acl, content_hash, text_hash, chunk_count, create_time, update_time, expire_time)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+		uid, d.ID, d.No, d.Title, d.Text, string(d.Metadata), acl, d.ContentHash, d.TextHash, len(d.Chunks), created, updated, expiry(d.Document)); err != nil {
 		return err
 	}
 	for _, p := range d.Principals {
@@ -274,7 +283,7 @@ func (s *Store) DeleteDocument(ctx context.Context, c Collection, by Rights, id 
 		covered, args := by.covers(3)
 		var no int64
 		var old counts
-		err = tx.QueryRowContext(ctx, `SELECT d.no, d.chunk_count FROM search_documents d WHERE d.collection = $1 AND d.id = $2 AND `+covered,
+		err = tx.QueryRowContext(ctx, `SELECT d.no, d.chunk_count FROM search_documents d WHERE d.collection = $1 AND d.id = $2 AND `+s.live()+` AND `+covered,
 			append([]any{c.UID, id}, args...)...).Scan(&no, &old.chunks)
 		if errors.Is(err, sql.ErrNoRows) {
 			return noDocument(id)

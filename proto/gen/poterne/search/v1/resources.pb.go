@@ -193,8 +193,10 @@ type Chunking struct {
 	By string `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
 	// The most words of a passage, 8 to 2000; 0 for the service's default.
 	MaxWords int32 `protobuf:"varint,2,opt,name=max_words,json=maxWords,proto3" json:"max_words,omitempty"`
-	// The most tokens of a passage, its document's title included, as the embedding
-	// model counts them: 16 to 8192; 0: not bounded by tokens.
+	// The most tokens of a passage, its document's title included, as the service
+	// estimates them: one for 3 letters or digits of a word, one for each other
+	// character, which is more than most models make. 16 to 8192; 0: not bounded by
+	// tokens.
 	MaxTokens int32 `protobuf:"varint,3,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`
 	// How many words, at most, a passage repeats of the one before when both are of
 	// one paragraph; at most half of what a passage has. Missing: the service's

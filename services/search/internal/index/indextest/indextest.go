@@ -31,6 +31,8 @@ func Run(t *testing.T, open Open) {
 		"many updates leave nothing behind":            manyUpdatesLeaveNothing,
 		"a failed change is noticed":                   failedChangeIsNoticed,
 		"a failed change is made again":                aFailedChangeIsMadeAgain,
+		"what has ended takes no place":                whatHasEndedTakesNoPlace,
+		"what is removed is in no leg":                 whatIsRemovedIsInNoLeg,
 		"drop forgets":                                 dropForgets,
 		"searches see whole changes":                   searchesSeeWholeChanges,
 		"phrases are hard conditions":                  phrasesAreConditions,
