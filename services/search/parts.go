@@ -13,6 +13,8 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/search/internal/embedding"
+	"github.com/poterne/poterne/services/search/internal/rebuild"
 )
 
 func insertIdentity(chain grpcserver.Chain, step grpcserver.Interceptor) grpcserver.Chain {
@@ -24,6 +26,22 @@ func insertIdentity(chain grpcserver.Chain, step grpcserver.Interceptor) grpcser
 // reflection have none.
 func identityRequired(fullMethod string) bool {
 	return strings.HasPrefix(fullMethod, "/"+searchv1.SearchService_ServiceDesc.ServiceName+"/")
+}
+
+// newBuilder returns the builder of embedding generations, whose calls have less
+// to them and wait behind the others'.
+func (s *Service) newBuilder(inference grpc.ClientConnInterface, cutter rebuild.Cutter) *rebuild.Builder {
+	cfg := s.cfg.Embedding
+	return rebuild.New(rebuild.Options{
+		Store: s.store, Cutter: cutter, Indexes: s.follower, Clock: s.opts.clock, Logger: s.opts.telemetry.Logger,
+		Embedder: embedding.New(inferencev1.NewInferenceServiceClient(inference), embedding.Options{
+			Batch: cfg.Rebuild.Batch, BatchBytes: cfg.BatchBytes.Int(), Concurrency: cfg.Rebuild.Concurrency,
+			PassageTimeout: cfg.PassageTimeout, QueryTimeout: cfg.QueryTimeout, Background: true,
+		}),
+		Holder: s.opts.ids.New(), Poll: s.cfg.Index.PollInterval, Lease: cfg.Rebuild.Lease,
+		ChunksPerSecond: cfg.Rebuild.ChunksPerSecond, GroupDocuments: 4 * cfg.Rebuild.Batch * cfg.Rebuild.Concurrency,
+		GroupBytes: cfg.BatchBytes.Int(), MaxCollectionChunks: s.cfg.Limits.CollectionChunks, KeepRetired: cfg.KeepRetired,
+	})
 }
 
 // inferenceConn returns the connection to the inference service, on which every

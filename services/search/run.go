@@ -26,7 +26,7 @@ func (s *Service) Components() []lifecycle.Component {
 			return s.follower.Run(ctx, func(err error) { check.Report(notFollowed(err)) })
 		},
 		Stop: func(context.Context) error { return s.close() },
-	}}
+	}, {Name: "search: embedding generations", Run: s.builder.Run}}
 }
 
 // notFollowed is what the readiness check shows of err; the log has the rest.

@@ -17,6 +17,11 @@ import (
 	"github.com/blevesearch/segment"
 )
 
+// Version is of all that Analyze does, its stop words and stems included: it
+// grows whenever some text gets other terms than before, and indexes of other
+// versions are made anew.
+const Version = 1
+
 // maxTermBytes is the length above which a word is not indexed: nobody looks
 // for it, and it is usually encoded data.
 const maxTermBytes = 64

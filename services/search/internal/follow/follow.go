@@ -68,19 +68,41 @@ func New(o Options) *Follower {
 // errClosing ends work that Close does not wait for.
 var errClosing = apierr.New(apierr.Unavailable, "the search service is ending")
 
-// Collection returns the collection's index as it is, once it has been made.
+// Collection returns the index of c's embedding generation as it is, once it has
+// been made and has followed to where that began to serve.
 func (f *Follower) Collection(ctx context.Context, c store.Collection) (index.Collection, error) {
-	if ic := f.handle(c.UID).get(); ic != nil && ic.Sequence() > 0 {
-		return ic, nil
-	}
-	return f.CatchUp(ctx, c, 1)
+	return f.CatchUp(ctx, c, c.ServingSince)
 }
 
-// CatchUp returns the collection's index once it has followed the truth at
-// least to the given generation. When ctx ends first the work goes on. An index
-// that cannot follow is UNAVAILABLE, and is tried again by the next who asks.
+// CatchUpServing is CatchUp for the embedding generation that serves now,
+// whichever c speaks of.
+func (f *Follower) CatchUpServing(ctx context.Context, c store.Collection, to int64) error {
+	for {
+		_, err := f.CatchUp(ctx, c, to)
+		if !Superseded(err) || ctx.Err() != nil {
+			return err
+		}
+		fresh, err := f.o.Store.Collection(ctx, c.Tenant, c.ID)
+		if err != nil || fresh.UID != c.UID { // what was written is gone with the collection
+			return err
+		}
+		c = fresh
+	}
+}
+
+// Superseded reports whether err says that another embedding generation serves
+// than the one that was asked for: read the collection again.
+func Superseded(err error) bool {
+	return errors.Is(err, store.ErrNotServing) || errors.Is(err, store.ErrNoEmbeddingGeneration)
+}
+
+// CatchUp returns the index of c's embedding generation once it has followed the
+// truth at least to the given generation. When ctx ends first the work goes on.
+// An index that cannot follow is UNAVAILABLE, and is tried again by the next who
+// asks; the error of one that does not serve is Superseded when there is no more
+// for it to follow.
 func (f *Follower) CatchUp(ctx context.Context, c store.Collection, to int64) (index.Collection, error) {
-	h := f.handle(c.UID)
+	h := f.handle(c.IndexName())
 	if ic := h.get(); ic != nil && ic.Sequence() >= max(to, 1) {
 		return ic, nil
 	}
@@ -130,9 +152,10 @@ func (f *Follower) Notify() {
 	}
 }
 
-// Drop removes the index of a collection that is gone.
-func (f *Follower) Drop(ctx context.Context, c store.Collection) error {
-	h := f.handle(c.UID)
+// Drop removes the index of that name, whose collection or embedding generation
+// is gone.
+func (f *Follower) Drop(ctx context.Context, name string) error {
+	h := f.handle(name)
 	select {
 	case h.turn <- struct{}{}:
 		defer func() { <-h.turn }()
@@ -140,10 +163,10 @@ func (f *Follower) Drop(ctx context.Context, c store.Collection) error {
 		return context.Cause(ctx)
 	}
 	f.mu.Lock()
-	delete(f.handles, c.UID)
+	delete(f.handles, name)
 	f.mu.Unlock()
 	h.set(nil)
-	return f.o.Index.Drop(ctx, c.UID)
+	return f.o.Index.Drop(ctx, name)
 }
 
 // Close ends all work and closes the index.
@@ -161,13 +184,13 @@ func (f *Follower) Close() error {
 	return f.o.Index.Close()
 }
 
-func (f *Follower) handle(uid string) *handle {
+func (f *Follower) handle(name string) *handle {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	h := f.handles[uid]
+	h := f.handles[name]
 	if h == nil {
 		h = &handle{turn: make(chan struct{}, 1)}
-		f.handles[uid] = h
+		f.handles[name] = h
 	}
 	return h
 }
@@ -189,22 +212,25 @@ func (f *Follower) catchUp(ctx context.Context, h *handle, c store.Collection, t
 	ic := h.get()
 	if ic == nil {
 		var err error
-		if ic, err = f.o.Index.Open(ctx, c.UID); err != nil {
-			return outage.OfIndex(fmt.Errorf("follow %s: %w", c.UID, err))
+		if ic, err = f.o.Index.Open(ctx, c.IndexName()); err != nil {
+			return outage.OfIndex(fmt.Errorf("follow %s: %w", c.IndexName(), err))
 		}
 		h.set(ic)
 	}
 	for ic.Sequence() < to {
 		began := f.o.Clock.Now()
 		anew, err := f.step(ctx, ic, c)
+		if errors.Is(err, store.ErrNotServing) {
+			return err
+		}
 		f.o.Followed(anew, f.o.Clock.Now().Sub(began), err)
-		if apierr.ReasonOf(err) == apierr.NotFound { // the collection was deleted meanwhile
+		if apierr.ReasonOf(err) == apierr.NotFound || errors.Is(err, store.ErrNoEmbeddingGeneration) { // removed meanwhile
 			h.set(nil)
-			return errors.Join(err, f.o.Index.Drop(ctx, c.UID))
+			return errors.Join(err, f.o.Index.Drop(ctx, c.IndexName()))
 		}
 		if err != nil {
-			f.o.Logger.WarnContext(ctx, "the index does not follow", slog.String("collection", c.UID), telemetry.Err(err))
-			return outage.OfIndex(fmt.Errorf("follow %s: %w", c.UID, err))
+			f.o.Logger.WarnContext(ctx, "the index does not follow", slog.String("index", c.IndexName()), telemetry.Err(err))
+			return outage.OfIndex(fmt.Errorf("follow %s: %w", c.IndexName(), err))
 		}
 	}
 	return nil
@@ -230,7 +256,7 @@ func (f *Follower) step(ctx context.Context, ic index.Collection, c store.Collec
 func (f *Follower) apply(ctx context.Context, ic index.Collection, c store.Collection, ch store.Changes) error {
 	out := index.Changes{Through: ch.Through, Remove: ch.Removed, Put: make([]index.Document, 0, len(ch.Versions))}
 	if ch.Through <= ic.Sequence() {
-		return fmt.Errorf("collection %s is at generation %d, its index at %d", c.UID, ch.Through, ic.Sequence())
+		return fmt.Errorf("collection %s is at generation %d, its index at %d", c.IndexName(), ch.Through, ic.Sequence())
 	}
 	for _, v := range ch.Versions {
 		d, err := document(v)

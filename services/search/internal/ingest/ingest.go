@@ -14,7 +14,6 @@ import (
 	"github.com/poterne/poterne/services/search/internal/chunk"
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/follow"
-	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/outage"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
@@ -26,7 +25,7 @@ type Embedder interface {
 
 // Indexes keeps indexes up with what is written.
 type Indexes interface {
-	CatchUp(ctx context.Context, c store.Collection, to int64) (index.Collection, error)
+	CatchUpServing(ctx context.Context, c store.Collection, to int64) error
 	Notify()
 }
 
@@ -72,6 +71,8 @@ type Result struct {
 type item struct {
 	at      int // its place in the request
 	version store.Version
+	// cutFor is the embedding generation whose passages version has.
+	cutFor int
 	// kept is the number of the version whose chunks can be used again, or 0.
 	kept int64
 }
@@ -117,7 +118,7 @@ func (g *Ingester) Upsert(ctx context.Context, c store.Collection, by store.Righ
 		}
 	}
 	if wait {
-		if _, err := g.o.Indexes.CatchUp(ctx, c, generation); err != nil {
+		if err := g.o.Indexes.CatchUpServing(ctx, c, generation); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -199,7 +200,7 @@ func (g *Ingester) prepare(ctx context.Context, c store.Collection, by store.Rig
 		case known && old.TextHash == it.version.TextHash:
 			it.kept = old.No
 		}
-		if err := g.cut(it); err != nil {
+		if err := g.cut(c, it); err != nil {
 			results[it.at] = Result{ID: it.version.ID, Status: Failed, Err: err}
 			continue
 		}
@@ -213,11 +214,20 @@ func (g *Ingester) prepare(ctx context.Context, c store.Collection, by store.Rig
 	return out, nil
 }
 
-// cut cuts the document's text into chunks. A document that has only a title is
-// one empty chunk, found by its title.
-func (g *Ingester) cut(it *item) *apierr.Error {
-	v := &it.version
-	spans := chunk.Split(v.Text, g.o.Chunking)
+// cut cuts the item's document as c's embedding generation has it.
+func (g *Ingester) cut(c store.Collection, it *item) *apierr.Error {
+	it.cutFor = c.EmbeddingGeneration
+	return g.Cut(c, &it.version)
+}
+
+// Cut cuts the document's text into chunks, as c's embedding generation has it. A
+// document that has only a title is one empty chunk, found by its title.
+func (g *Ingester) Cut(c store.Collection, v *store.Version) *apierr.Error {
+	opts := g.o.Chunking
+	if c.Chunking != nil {
+		opts.MaxWords, opts.OverlapWords = c.Chunking.MaxWords, c.Chunking.OverlapWords
+	}
+	spans := chunk.Split(v.Text, opts)
 	if len(spans) == 0 {
 		spans = []chunk.Span{{}}
 	}
@@ -253,13 +263,30 @@ func (g *Ingester) groups(items []*item) [][]*item {
 	return out
 }
 
+// recut cuts documents again that were cut for another embedding generation.
+func (g *Ingester) recut(c store.Collection, group []*item) error {
+	for _, it := range group {
+		if it.cutFor == c.EmbeddingGeneration {
+			continue
+		}
+		if err := g.cut(c, it); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // embedAttempts is how often a group is embedded: again when another request
-// gave the collection its model version first.
+// gave the collection its model version first, or another embedding generation
+// serves by now.
 const embedAttempts = 3
 
 // write embeds and writes one group.
 func (g *Ingester) write(ctx context.Context, c *store.Collection, by store.Rights, group []*item) ([]store.Written, int64, error) {
 	for attempt := 1; ; attempt++ {
+		if err := g.recut(*c, group); err != nil {
+			return nil, 0, err
+		}
 		w, err := g.embed(ctx, *c, group)
 		if err != nil {
 			return nil, 0, err

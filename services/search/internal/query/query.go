@@ -88,9 +88,9 @@ type Answer struct {
 	Warnings []string
 }
 
-// Search answers the request. A hybrid search whose query cannot be embedded is
-// answered by words alone, with a warning; a search by vector fails then.
-func (s *Searcher) Search(ctx context.Context, c store.Collection, req Request) (Answer, error) {
+// search answers the request by c's embedding generation and no other: the
+// query's vector, the index and the passages are of that one.
+func (s *Searcher) search(ctx context.Context, c store.Collection, req Request) (Answer, error) {
 	f, err := parse(req.Filter)
 	if err != nil {
 		return Answer{}, err

@@ -94,7 +94,7 @@ func (s *Server) DeleteDocument(ctx context.Context, req *searchv1.DeleteDocumen
 		return nil, err
 	}
 	s.o.Follower.Notify()
-	if _, err := s.o.Follower.CatchUp(ctx, c, generation); err != nil {
+	if err := s.o.Follower.CatchUpServing(ctx, c, generation); err != nil {
 		return nil, err
 	}
 	return &searchv1.DeleteDocumentResponse{}, nil

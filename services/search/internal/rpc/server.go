@@ -16,6 +16,7 @@ import (
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/metrics"
 	"github.com/poterne/poterne/services/search/internal/query"
+	"github.com/poterne/poterne/services/search/internal/rebuild"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
 
@@ -25,6 +26,10 @@ type Options struct {
 	Ingester *ingest.Ingester
 	Searcher *query.Searcher
 	Follower *follow.Follower
+	// Builder builds embedding generations and switches between them.
+	Builder *rebuild.Builder
+	// Chunking is that of embedding generations which name none.
+	Chunking store.Chunking
 	Metrics  *metrics.Metrics
 	Clock    clock.Clock
 	IDs      ids.Source

@@ -59,7 +59,7 @@ func fusionMigrates(f fixture) {
 		(tenant, id, uid, display_name, embedding_model, generation, forgotten, create_time, update_time)
 		VALUES ('acme', 'old', 'uid-old', '', 'm', 1, 1, 1, 1)`)
 	check(t, err)
-	_, err = provider.UpTo(ctx, 2)
+	_, err = provider.Up(ctx)
 	check(t, err)
 	if got, err := s.Collection(ctx, "acme", "c"); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)

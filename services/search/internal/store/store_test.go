@@ -69,7 +69,7 @@ func open(t *testing.T, dsn string) *Store {
 
 func newCollection(t *testing.T, s *Store, id string) Collection {
 	t.Helper()
-	c, err := s.CreateCollection(t.Context(), Collection{Tenant: "acme", ID: id, UID: "uid-" + id, EmbeddingModel: "m"}, 10)
+	c, err := s.CreateCollection(t.Context(), Collection{Tenant: "acme", ID: id, UID: "uid-" + id, EmbeddingModel: "m", Analyser: 1}, 10)
 	if err != nil {
 		t.Fatal(err)
 	}

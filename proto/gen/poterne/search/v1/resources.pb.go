@@ -50,9 +50,14 @@ type Collection struct {
 	// `standardised`.
 	Fusion string `protobuf:"bytes,10,opt,name=fusion,proto3" json:"fusion,omitempty"`
 	// What its searches weigh the legs by when they do not say; missing: alike.
-	Weights       *LegWeights `protobuf:"bytes,11,opt,name=weights,proto3" json:"weights,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Weights *LegWeights `protobuf:"bytes,11,opt,name=weights,proto3" json:"weights,omitempty"`
+	// The number of the embedding generation that serves searches.
+	EmbeddingGeneration int32 `protobuf:"varint,16,opt,name=embedding_generation,json=embeddingGeneration,proto3" json:"embedding_generation,omitempty"`
+	// The number of the one that is being built, or is ready and does not serve
+	// yet; 0: none.
+	BuildingEmbeddingGeneration int32 `protobuf:"varint,17,opt,name=building_embedding_generation,json=buildingEmbeddingGeneration,proto3" json:"building_embedding_generation,omitempty"`
+	unknownFields               protoimpl.UnknownFields
+	sizeCache                   protoimpl.SizeCache
 }
 
 func (x *Collection) Reset() {
@@ -160,6 +165,20 @@ func (x *Collection) GetWeights() *LegWeights {
 		return x.Weights
 	}
 	return nil
+}
+
+func (x *Collection) GetEmbeddingGeneration() int32 {
+	if x != nil {
+		return x.EmbeddingGeneration
+	}
+	return 0
+}
+
+func (x *Collection) GetBuildingEmbeddingGeneration() int32 {
+	if x != nil {
+		return x.BuildingEmbeddingGeneration
+	}
+	return 0
 }
 
 // How much each leg of a hybrid search counts. Only their proportion matters:
@@ -648,7 +667,7 @@ var File_poterne_search_v1_resources_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"!poterne/search/v1/resources.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x03\n" +
+	"!poterne/search/v1/resources.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x04\n" +
 	"\n" +
 	"Collection\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
@@ -667,7 +686,9 @@ const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"updateTime\x12\x16\n" +
 	"\x06fusion\x18\n" +
 	" \x01(\tR\x06fusion\x127\n" +
-	"\aweights\x18\v \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\"p\n" +
+	"\aweights\x18\v \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\x121\n" +
+	"\x14embedding_generation\x18\x10 \x01(\x05R\x13embeddingGeneration\x12B\n" +
+	"\x1dbuilding_embedding_generation\x18\x11 \x01(\x05R\x1bbuildingEmbeddingGeneration\"p\n" +
 	"\n" +
 	"LegWeights\x121\n" +
 	"\alexical\x18\x01 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00@\x8f@)\x00\x00\x00\x00\x00\x00\x00\x00R\alexical\x12/\n" +

@@ -1228,7 +1228,7 @@ var File_poterne_search_v1_search_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a!poterne/search/v1/resources.proto\"\xae\x02\n" +
+	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a#poterne/search/v1/generations.proto\x1a!poterne/search/v1/resources.proto\"\xae\x02\n" +
 	"\x17CreateCollectionRequest\x121\n" +
 	"\x02id\x18\x01 \x01(\tB!\xbaH\x1er\x1c2\x1a^[a-z0-9][a-z0-9_-]{0,62}$R\x02id\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x121\n" +
@@ -1329,8 +1329,7 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"generation\x12\x12\n" +
 	"\x04mode\x18\x03 \x01(\tR\x04mode\x12\x1a\n" +
 	"\bwarnings\x18\x04 \x03(\tR\bwarnings\x12\x17\n" +
-	"\atook_ms\x18\x05 \x01(\x01R\x06tookMs2\xe8\n" +
-	"\n" +
+	"\atook_ms\x18\x05 \x01(\x01R\x06tookMs2\x82\x15\n" +
 	"\rSearchService\x12\x93\x01\n" +
 	"\x10CreateCollection\x12*.poterne.search.v1.CreateCollectionRequest\x1a+.poterne.search.v1.CreateCollectionResponse\"&\x82\xd3\xe4\x93\x02 :\x01*b\n" +
 	"collection\"\x0f/v1/collections\x12\x94\x01\n" +
@@ -1342,7 +1341,13 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\vGetDocument\x12%.poterne.search.v1.GetDocumentRequest\x1a&.poterne.search.v1.GetDocumentResponse\"C\x82\xd3\xe4\x93\x02=b\bdocument\x121/v1/collections/{collection}/documents/{document}\x12\x92\x01\n" +
 	"\rListDocuments\x12'.poterne.search.v1.ListDocumentsRequest\x1a(.poterne.search.v1.ListDocumentsResponse\".\x82\xd3\xe4\x93\x02(\x12&/v1/collections/{collection}/documents\x12\xa0\x01\n" +
 	"\x0eDeleteDocument\x12(.poterne.search.v1.DeleteDocumentRequest\x1a).poterne.search.v1.DeleteDocumentResponse\"9\x82\xd3\xe4\x93\x023*1/v1/collections/{collection}/documents/{document}\x12}\n" +
-	"\x06Search\x12 .poterne.search.v1.SearchRequest\x1a!.poterne.search.v1.SearchResponse\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/collections/{collection}:searchBAZ?github.com/poterne/poterne/proto/gen/poterne/search/v1;searchv1b\x06proto3"
+	"\x06Search\x12 .poterne.search.v1.SearchRequest\x1a!.poterne.search.v1.SearchResponse\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/collections/{collection}:search\x12\xda\x01\n" +
+	"\x19CreateEmbeddingGeneration\x123.poterne.search.v1.CreateEmbeddingGenerationRequest\x1a4.poterne.search.v1.CreateEmbeddingGenerationResponse\"R\x82\xd3\xe4\x93\x02L:\x01*b\x14embedding_generation\"1/v1/collections/{collection}/embeddingGenerations\x12\xbe\x01\n" +
+	"\x18ListEmbeddingGenerations\x122.poterne.search.v1.ListEmbeddingGenerationsRequest\x1a3.poterne.search.v1.ListEmbeddingGenerationsResponse\"9\x82\xd3\xe4\x93\x023\x121/v1/collections/{collection}/embeddingGenerations\x12\xd7\x01\n" +
+	"\x16GetEmbeddingGeneration\x120.poterne.search.v1.GetEmbeddingGenerationRequest\x1a1.poterne.search.v1.GetEmbeddingGenerationResponse\"X\x82\xd3\xe4\x93\x02Rb\x14embedding_generation\x12:/v1/collections/{collection}/embeddingGenerations/{number}\x12\xe6\x01\n" +
+	"\x18ServeEmbeddingGeneration\x122.poterne.search.v1.ServeEmbeddingGenerationRequest\x1a3.poterne.search.v1.ServeEmbeddingGenerationResponse\"a\x82\xd3\xe4\x93\x02[:\x01*b\x14embedding_generation\"@/v1/collections/{collection}/embeddingGenerations/{number}:serve\x12\xe9\x01\n" +
+	"\x1bRollbackEmbeddingGeneration\x125.poterne.search.v1.RollbackEmbeddingGenerationRequest\x1a6.poterne.search.v1.RollbackEmbeddingGenerationResponse\"[\x82\xd3\xe4\x93\x02U:\x01*b\x14embedding_generation\":/v1/collections/{collection}/embeddingGenerations:rollback\x12\xca\x01\n" +
+	"\x19DeleteEmbeddingGeneration\x123.poterne.search.v1.DeleteEmbeddingGenerationRequest\x1a4.poterne.search.v1.DeleteEmbeddingGenerationResponse\"B\x82\xd3\xe4\x93\x02<*:/v1/collections/{collection}/embeddingGenerations/{number}BAZ?github.com/poterne/poterne/proto/gen/poterne/search/v1;searchv1b\x06proto3"
 
 var (
 	file_poterne_search_v1_search_proto_rawDescOnce sync.Once
@@ -1358,30 +1363,42 @@ func file_poterne_search_v1_search_proto_rawDescGZIP() []byte {
 
 var file_poterne_search_v1_search_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_poterne_search_v1_search_proto_goTypes = []any{
-	(*CreateCollectionRequest)(nil),      // 0: poterne.search.v1.CreateCollectionRequest
-	(*CreateCollectionResponse)(nil),     // 1: poterne.search.v1.CreateCollectionResponse
-	(*GetCollectionRequest)(nil),         // 2: poterne.search.v1.GetCollectionRequest
-	(*GetCollectionResponse)(nil),        // 3: poterne.search.v1.GetCollectionResponse
-	(*ListCollectionsRequest)(nil),       // 4: poterne.search.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil),      // 5: poterne.search.v1.ListCollectionsResponse
-	(*DeleteCollectionRequest)(nil),      // 6: poterne.search.v1.DeleteCollectionRequest
-	(*DeleteCollectionResponse)(nil),     // 7: poterne.search.v1.DeleteCollectionResponse
-	(*BatchUpsertDocumentsRequest)(nil),  // 8: poterne.search.v1.BatchUpsertDocumentsRequest
-	(*DocumentResult)(nil),               // 9: poterne.search.v1.DocumentResult
-	(*DocumentError)(nil),                // 10: poterne.search.v1.DocumentError
-	(*BatchUpsertDocumentsResponse)(nil), // 11: poterne.search.v1.BatchUpsertDocumentsResponse
-	(*GetDocumentRequest)(nil),           // 12: poterne.search.v1.GetDocumentRequest
-	(*GetDocumentResponse)(nil),          // 13: poterne.search.v1.GetDocumentResponse
-	(*ListDocumentsRequest)(nil),         // 14: poterne.search.v1.ListDocumentsRequest
-	(*ListDocumentsResponse)(nil),        // 15: poterne.search.v1.ListDocumentsResponse
-	(*DeleteDocumentRequest)(nil),        // 16: poterne.search.v1.DeleteDocumentRequest
-	(*DeleteDocumentResponse)(nil),       // 17: poterne.search.v1.DeleteDocumentResponse
-	(*SearchRequest)(nil),                // 18: poterne.search.v1.SearchRequest
-	(*SearchResponse)(nil),               // 19: poterne.search.v1.SearchResponse
-	(*LegWeights)(nil),                   // 20: poterne.search.v1.LegWeights
-	(*Collection)(nil),                   // 21: poterne.search.v1.Collection
-	(*Document)(nil),                     // 22: poterne.search.v1.Document
-	(*Hit)(nil),                          // 23: poterne.search.v1.Hit
+	(*CreateCollectionRequest)(nil),             // 0: poterne.search.v1.CreateCollectionRequest
+	(*CreateCollectionResponse)(nil),            // 1: poterne.search.v1.CreateCollectionResponse
+	(*GetCollectionRequest)(nil),                // 2: poterne.search.v1.GetCollectionRequest
+	(*GetCollectionResponse)(nil),               // 3: poterne.search.v1.GetCollectionResponse
+	(*ListCollectionsRequest)(nil),              // 4: poterne.search.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil),             // 5: poterne.search.v1.ListCollectionsResponse
+	(*DeleteCollectionRequest)(nil),             // 6: poterne.search.v1.DeleteCollectionRequest
+	(*DeleteCollectionResponse)(nil),            // 7: poterne.search.v1.DeleteCollectionResponse
+	(*BatchUpsertDocumentsRequest)(nil),         // 8: poterne.search.v1.BatchUpsertDocumentsRequest
+	(*DocumentResult)(nil),                      // 9: poterne.search.v1.DocumentResult
+	(*DocumentError)(nil),                       // 10: poterne.search.v1.DocumentError
+	(*BatchUpsertDocumentsResponse)(nil),        // 11: poterne.search.v1.BatchUpsertDocumentsResponse
+	(*GetDocumentRequest)(nil),                  // 12: poterne.search.v1.GetDocumentRequest
+	(*GetDocumentResponse)(nil),                 // 13: poterne.search.v1.GetDocumentResponse
+	(*ListDocumentsRequest)(nil),                // 14: poterne.search.v1.ListDocumentsRequest
+	(*ListDocumentsResponse)(nil),               // 15: poterne.search.v1.ListDocumentsResponse
+	(*DeleteDocumentRequest)(nil),               // 16: poterne.search.v1.DeleteDocumentRequest
+	(*DeleteDocumentResponse)(nil),              // 17: poterne.search.v1.DeleteDocumentResponse
+	(*SearchRequest)(nil),                       // 18: poterne.search.v1.SearchRequest
+	(*SearchResponse)(nil),                      // 19: poterne.search.v1.SearchResponse
+	(*LegWeights)(nil),                          // 20: poterne.search.v1.LegWeights
+	(*Collection)(nil),                          // 21: poterne.search.v1.Collection
+	(*Document)(nil),                            // 22: poterne.search.v1.Document
+	(*Hit)(nil),                                 // 23: poterne.search.v1.Hit
+	(*CreateEmbeddingGenerationRequest)(nil),    // 24: poterne.search.v1.CreateEmbeddingGenerationRequest
+	(*ListEmbeddingGenerationsRequest)(nil),     // 25: poterne.search.v1.ListEmbeddingGenerationsRequest
+	(*GetEmbeddingGenerationRequest)(nil),       // 26: poterne.search.v1.GetEmbeddingGenerationRequest
+	(*ServeEmbeddingGenerationRequest)(nil),     // 27: poterne.search.v1.ServeEmbeddingGenerationRequest
+	(*RollbackEmbeddingGenerationRequest)(nil),  // 28: poterne.search.v1.RollbackEmbeddingGenerationRequest
+	(*DeleteEmbeddingGenerationRequest)(nil),    // 29: poterne.search.v1.DeleteEmbeddingGenerationRequest
+	(*CreateEmbeddingGenerationResponse)(nil),   // 30: poterne.search.v1.CreateEmbeddingGenerationResponse
+	(*ListEmbeddingGenerationsResponse)(nil),    // 31: poterne.search.v1.ListEmbeddingGenerationsResponse
+	(*GetEmbeddingGenerationResponse)(nil),      // 32: poterne.search.v1.GetEmbeddingGenerationResponse
+	(*ServeEmbeddingGenerationResponse)(nil),    // 33: poterne.search.v1.ServeEmbeddingGenerationResponse
+	(*RollbackEmbeddingGenerationResponse)(nil), // 34: poterne.search.v1.RollbackEmbeddingGenerationResponse
+	(*DeleteEmbeddingGenerationResponse)(nil),   // 35: poterne.search.v1.DeleteEmbeddingGenerationResponse
 }
 var file_poterne_search_v1_search_proto_depIdxs = []int32{
 	20, // 0: poterne.search.v1.CreateCollectionRequest.weights:type_name -> poterne.search.v1.LegWeights
@@ -1404,17 +1421,29 @@ var file_poterne_search_v1_search_proto_depIdxs = []int32{
 	14, // 17: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
 	16, // 18: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
 	18, // 19: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
-	1,  // 20: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
-	3,  // 21: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
-	5,  // 22: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
-	7,  // 23: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
-	11, // 24: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
-	13, // 25: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
-	15, // 26: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
-	17, // 27: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
-	19, // 28: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
-	20, // [20:29] is the sub-list for method output_type
-	11, // [11:20] is the sub-list for method input_type
+	24, // 20: poterne.search.v1.SearchService.CreateEmbeddingGeneration:input_type -> poterne.search.v1.CreateEmbeddingGenerationRequest
+	25, // 21: poterne.search.v1.SearchService.ListEmbeddingGenerations:input_type -> poterne.search.v1.ListEmbeddingGenerationsRequest
+	26, // 22: poterne.search.v1.SearchService.GetEmbeddingGeneration:input_type -> poterne.search.v1.GetEmbeddingGenerationRequest
+	27, // 23: poterne.search.v1.SearchService.ServeEmbeddingGeneration:input_type -> poterne.search.v1.ServeEmbeddingGenerationRequest
+	28, // 24: poterne.search.v1.SearchService.RollbackEmbeddingGeneration:input_type -> poterne.search.v1.RollbackEmbeddingGenerationRequest
+	29, // 25: poterne.search.v1.SearchService.DeleteEmbeddingGeneration:input_type -> poterne.search.v1.DeleteEmbeddingGenerationRequest
+	1,  // 26: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
+	3,  // 27: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
+	5,  // 28: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
+	7,  // 29: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
+	11, // 30: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
+	13, // 31: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
+	15, // 32: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
+	17, // 33: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
+	19, // 34: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
+	30, // 35: poterne.search.v1.SearchService.CreateEmbeddingGeneration:output_type -> poterne.search.v1.CreateEmbeddingGenerationResponse
+	31, // 36: poterne.search.v1.SearchService.ListEmbeddingGenerations:output_type -> poterne.search.v1.ListEmbeddingGenerationsResponse
+	32, // 37: poterne.search.v1.SearchService.GetEmbeddingGeneration:output_type -> poterne.search.v1.GetEmbeddingGenerationResponse
+	33, // 38: poterne.search.v1.SearchService.ServeEmbeddingGeneration:output_type -> poterne.search.v1.ServeEmbeddingGenerationResponse
+	34, // 39: poterne.search.v1.SearchService.RollbackEmbeddingGeneration:output_type -> poterne.search.v1.RollbackEmbeddingGenerationResponse
+	35, // 40: poterne.search.v1.SearchService.DeleteEmbeddingGeneration:output_type -> poterne.search.v1.DeleteEmbeddingGenerationResponse
+	26, // [26:41] is the sub-list for method output_type
+	11, // [11:26] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -1425,6 +1454,7 @@ func file_poterne_search_v1_search_proto_init() {
 	if File_poterne_search_v1_search_proto != nil {
 		return
 	}
+	file_poterne_search_v1_generations_proto_init()
 	file_poterne_search_v1_resources_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

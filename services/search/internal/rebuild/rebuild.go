@@ -1,0 +1,259 @@
+// Package rebuild builds embedding generations in the background and keeps those
+// that do not serve up with what is written: it has documents embedded that one
+// does not have yet, in the order of their versions, and switches when it has
+// all. All progress is in the store, under a lease, so that another process goes
+// on where one was killed. Start reading at Builder.Run and slice.
+package rebuild
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/search/internal/embedding"
+	"github.com/poterne/poterne/services/search/internal/index"
+	"github.com/poterne/poterne/services/search/internal/store"
+)
+
+// Embedder turns texts into vectors, behind all other work.
+type Embedder interface {
+	Embed(ctx context.Context, model string, kind embedding.Kind, texts []string) (embedding.Vectors, error)
+}
+
+// Cutter cuts documents into passages.
+type Cutter interface {
+	Cut(c store.Collection, v *store.Version) *apierr.Error
+}
+
+// Indexes keeps indexes up with what is embedded.
+type Indexes interface {
+	CatchUp(ctx context.Context, c store.Collection, to int64) (index.Collection, error)
+	Notify()
+}
+
+// Options is what a builder needs.
+type Options struct {
+	Store    *store.Store
+	Embedder Embedder
+	Cutter   Cutter
+	Indexes  Indexes
+	Clock    clock.Clock
+	Logger   *slog.Logger
+	// Holder names this process among those that share the store.
+	Holder string
+	// Poll is how often the store is asked for what is to be done.
+	Poll time.Duration
+	// Lease is after how long without a sign of life another process goes on.
+	Lease time.Duration
+	// ChunksPerSecond bounds how many passages are embedded; 0 does not.
+	ChunksPerSecond float64
+	// GroupDocuments and GroupBytes bound what is embedded and written together.
+	GroupDocuments, GroupBytes int
+	// MaxCollectionChunks bounds the passages of an embedding generation.
+	MaxCollectionChunks int
+	// KeepRetired is for how long one that served can serve again.
+	KeepRetired time.Duration
+}
+
+// Builder builds. It is safe for concurrent use.
+type Builder struct {
+	o    Options
+	wake chan struct{}
+
+	mu    sync.Mutex
+	turns map[string]chan struct{} // by index name: one at a time works on it
+	rests map[string]rest
+}
+
+// rest is a pause after a failure.
+type rest struct {
+	pause time.Duration
+	until time.Time
+}
+
+// The pauses after failures: they double.
+const (
+	firstPause  = time.Second
+	longestWait = time.Minute
+)
+
+// New returns a builder. Run does its work.
+func New(o Options) *Builder {
+	return &Builder{o: o, wake: make(chan struct{}, 1), turns: make(map[string]chan struct{}), rests: make(map[string]rest)}
+}
+
+// Notify has the builder look soon for what is to be done.
+func (b *Builder) Notify() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run builds, follows, and removes what is not kept any more, until ctx ends.
+// What fails is noted where it is seen and tried again.
+func (b *Builder) Run(ctx context.Context) error {
+	ticker := b.o.Clock.NewTicker(b.o.Poll)
+	defer ticker.Stop()
+	for {
+		more, err := b.round(ctx)
+		if err != nil && ctx.Err() == nil {
+			b.o.Logger.WarnContext(ctx, "embedding generations cannot be worked on", telemetry.Err(err))
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if more && err == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C():
+		case <-b.wake:
+		}
+	}
+}
+
+// round gives every embedding generation its turn once, and reports whether
+// there is more to do at once.
+func (b *Builder) round(ctx context.Context) (more bool, err error) {
+	if err := b.o.Store.RetireBefore(ctx, b.o.Clock.Now().Add(-b.o.KeepRetired)); err != nil {
+		return false, err
+	}
+	if more, err = b.o.Store.Sweep(ctx); err != nil {
+		return false, err
+	}
+	live, err := b.o.Store.Live(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, l := range live {
+		if !b.rested(l.Collection.IndexName()) {
+			continue
+		}
+		again, err := b.work(ctx, l)
+		more = more || again
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
+		b.note(ctx, l, err)
+	}
+	return more, nil
+}
+
+func (b *Builder) rested(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.o.Clock.Now().Before(b.rests[name].until)
+}
+
+// note has an embedding generation rest after a failure, longer each time.
+func (b *Builder) note(ctx context.Context, l store.Live, err error) {
+	name := l.Collection.IndexName()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil {
+		delete(b.rests, name)
+		return
+	}
+	r := b.rests[name]
+	r.pause = min(max(firstPause, 2*r.pause), longestWait)
+	r.until = b.o.Clock.Now().Add(r.pause)
+	b.rests[name] = r
+	b.o.Logger.WarnContext(ctx, "an embedding generation waits", slog.String("collection", l.Collection.UID),
+		slog.Int("embedding_generation", l.Number), slog.Duration("retry_in", r.pause), telemetry.Err(err))
+}
+
+// work takes one embedding generation a step further, unless another process
+// does. It reports whether there is more to do at once.
+func (b *Builder) work(ctx context.Context, l store.Live) (more bool, err error) {
+	done, moved := false, false
+	err = b.held(ctx, l.Collection, func(ctx context.Context, lease store.Lease) error {
+		var err error
+		if done, err = b.slice(ctx, l, lease, l.State == store.Building); err != nil || !done {
+			return err
+		}
+		moved = true
+		state, err := b.o.Store.Complete(ctx, lease, b.o.MaxCollectionChunks)
+		if err != nil || state != store.Ready {
+			return err
+		}
+		if err := b.followed(ctx, l.Collection); err != nil || !l.ServeWhenReady {
+			return err
+		}
+		done = false
+		return b.o.Store.Serve(ctx, l.Collection, l.Number)
+	})
+	switch {
+	case errors.Is(err, store.ErrLeaseLost):
+		return false, nil // another's, or nobody's any more
+	case errors.Is(err, store.ErrBehind):
+		return true, nil // written to meanwhile
+	case err != nil:
+		return false, err
+	}
+	if moved {
+		b.o.Indexes.Notify()
+	}
+	return !done, nil
+}
+
+// followed has the index of an embedding generation follow as far as that is
+// embedded, so that searches need not wait after the switch.
+func (b *Builder) followed(ctx context.Context, c store.Collection) error {
+	g, err := b.o.Store.EmbeddingGeneration(ctx, c, c.EmbeddingGeneration)
+	if err != nil {
+		return err
+	}
+	_, err = b.o.Indexes.CatchUp(ctx, c, g.Through)
+	return err
+}
+
+// held runs fn with the lease on c's embedding generation, which is renewed
+// meanwhile. In this process, too, one at a time works on it.
+func (b *Builder) held(ctx context.Context, c store.Collection, fn func(context.Context, store.Lease) error) error {
+	turn := b.turn(c.IndexName())
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	lease, err := b.o.Store.Lease(ctx, c, b.o.Holder, b.o.Lease)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var renewing sync.WaitGroup
+	renewing.Go(func() {
+		for clock.Sleep(ctx, b.o.Clock, b.o.Lease/3) == nil {
+			if _, err := b.o.Store.Lease(ctx, c, b.o.Holder, b.o.Lease); errors.Is(err, store.ErrLeaseLost) {
+				cancel(err)
+			}
+		}
+	})
+	defer renewing.Wait()
+	defer cancel(nil)
+	err = fn(ctx, lease)
+	if lost := context.Cause(ctx); err != nil && errors.Is(lost, store.ErrLeaseLost) {
+		return lost
+	}
+	return err
+}
+
+func (b *Builder) turn(name string) chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.turns[name]
+	if t == nil {
+		t = make(chan struct{}, 1)
+		b.turns[name] = t
+	}
+	return t
+}
