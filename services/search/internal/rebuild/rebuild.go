@@ -106,18 +106,31 @@ func (b *Builder) Run(ctx context.Context) error {
 			b.o.Logger.WarnContext(ctx, "embedding generations cannot be worked on", telemetry.Err(err))
 		}
 		if ctx.Err() != nil {
-			return nil
+			return b.leave(ctx)
 		}
 		if more && err == nil {
 			continue
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return b.leave(ctx)
 		case <-ticker.C():
 		case <-b.wake:
 		}
 	}
+}
+
+// leaveWithin bounds how long the end waits for the store.
+const leaveWithin = 2 * time.Second
+
+// leave gives the leases back, so that nobody need wait for them to end.
+func (b *Builder) leave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveWithin)
+	defer cancel()
+	if err := b.o.Store.Release(ctx, b.o.Holder); err != nil {
+		b.o.Logger.InfoContext(ctx, "leases on embedding generations are left to end", telemetry.Err(err))
+	}
+	return nil
 }
 
 // round gives every embedding generation its turn once, and reports whether

@@ -40,6 +40,16 @@ func (s *Store) Lease(ctx context.Context, c Collection, holder string, ttl time
 	return l, nil
 }
 
+// Release gives back all leases of the holder.
+func (s *Store) Release(ctx context.Context, holder string) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE search_embedding_generations SET lease_holder = '', lease_until = 0, lease_token = lease_token + 1
+		WHERE lease_holder = $1`, holder)
+	if err != nil {
+		return fmt.Errorf("search store: release leases: %w", err)
+	}
+	return nil
+}
+
 // Waiting notes why the building waits; "" that it goes on.
 func (s *Store) Waiting(ctx context.Context, l Lease, reason string) error {
 	return held(s.db.ExecContext(ctx, `UPDATE search_embedding_generations SET reason = $4

@@ -48,6 +48,10 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 		"order of ids": idsAreInByteOrder,
 		"fusion":       fusionIsTheCollections,
 		"migration":    fusionMigrates,
+
+		"generations migrate": generationsMigrate,
+		"generations":         generationsFollowTheModel,
+		"leases":              leasesFence,
 	} {
 		t.Run(name, func(t *testing.T) { test(fixture{t, open(t, dsn(t))}) })
 	}
