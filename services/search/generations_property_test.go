@@ -45,7 +45,7 @@ func switchesUnderWrites(t *testing.T, h *harness, switches, writes int) {
 				t.Errorf("the fixed point moved: %v", hits)
 				return
 			}
-			<-time.After(2 * time.Millisecond)
+			<-time.After(10 * time.Millisecond)
 		}
 	})
 	worlds := make([]world, 2)

@@ -68,7 +68,7 @@ func (a *app) collectionsCommand() *cobra.Command {
 			return c.call(cmd.Context(), http.MethodDelete, joinPath(collectionsPath, args[0]), nil, nil)
 		},
 	}
-	return group("collections", "Collections of documents", create, list, remove)
+	return group("collections", "Collections of documents", create, list, remove, a.generationsCommand())
 }
 
 func collectionColumns() []column {

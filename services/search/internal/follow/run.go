@@ -80,7 +80,7 @@ func (f *Follower) targets(ctx context.Context) ([]target, error) {
 		return nil, err
 	}
 	for _, l := range live {
-		if l.State != store.Building {
+		if l.State == store.Ready || l.State == store.Retired {
 			out = append(out, target{l.Collection, l.Through})
 		}
 	}

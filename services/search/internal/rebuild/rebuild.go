@@ -136,21 +136,15 @@ func (b *Builder) leave(ctx context.Context) error {
 // round gives every embedding generation its turn once, and reports whether
 // there is more to do at once.
 func (b *Builder) round(ctx context.Context) (more bool, err error) {
-	if err := b.o.Store.RetireBefore(ctx, b.o.Clock.Now().Add(-b.o.KeepRetired)); err != nil {
-		return false, err
-	}
-	if more, err = b.o.Store.Sweep(ctx); err != nil {
-		return false, err
-	}
 	live, err := b.o.Store.Live(ctx)
 	if err != nil {
 		return false, err
 	}
 	for _, l := range live {
-		if !b.rested(l.Collection.IndexName()) {
+		if b.idle(l) {
 			continue
 		}
-		again, err := b.work(ctx, l)
+		again, err := b.do(ctx, l)
 		more = more || again
 		if ctx.Err() != nil {
 			return false, context.Cause(ctx)
@@ -160,10 +154,41 @@ func (b *Builder) round(ctx context.Context) (more bool, err error) {
 	return more, nil
 }
 
-func (b *Builder) rested(name string) bool {
+// idle reports whether there is nothing to do for l now: what looks often must
+// not write then.
+func (b *Builder) idle(l store.Live) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return !b.o.Clock.Now().Before(b.rests[name].until)
+	if b.o.Clock.Now().Before(b.rests[l.Collection.IndexName()].until) {
+		return true
+	}
+	switch l.State {
+	case store.Ready:
+		return l.Through >= l.Collection.Generation && !l.ServeWhenReady
+	case store.Retired:
+		return l.Through >= l.Collection.Generation && !b.expired(l)
+	case store.Building, store.Removing, store.Serving, store.Failed:
+		fallthrough
+	default:
+		return false
+	}
+}
+
+// expired reports whether l has been retired for as long as it is kept.
+func (b *Builder) expired(l store.Live) bool {
+	return l.State == store.Retired && b.o.Clock.Now().Sub(l.RetireTime) > b.o.KeepRetired
+}
+
+// do does the next thing that l needs, and reports whether there is more.
+func (b *Builder) do(ctx context.Context, l store.Live) (more bool, err error) {
+	switch {
+	case l.State == store.Removing:
+		return b.o.Store.Sweep(ctx)
+	case b.expired(l):
+		return true, b.o.Store.RetireBefore(ctx, b.o.Clock.Now().Add(-b.o.KeepRetired))
+	default:
+		return b.work(ctx, l)
+	}
 }
 
 // note has an embedding generation rest after a failure, longer each time.

@@ -178,7 +178,7 @@ func (s *Store) embeddingGenerations(ctx context.Context, c Collection, where st
 }
 
 // Live is an embedding generation that does not serve and is worked on: it is
-// being built, or follows writes.
+// being built, follows writes, or is being removed.
 type Live struct {
 	// Collection is at that embedding generation.
 	Collection Collection
@@ -196,7 +196,7 @@ func (s *Store) Live(ctx context.Context) (out []Live, err error) {
 		byUID[c.UID] = c
 	}
 	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+generationColumns+`, g.collection
-		FROM search_embedding_generations g WHERE g.state IN ('building', 'ready', 'retired') ORDER BY g.create_time`)
+		FROM search_embedding_generations g WHERE g.state IN ('building', 'ready', 'retired', 'removing') ORDER BY g.create_time`)
 	if err != nil {
 		return nil, fmt.Errorf("search store: list embedding generations: %w", err)
 	}
