@@ -5,7 +5,6 @@ package follow
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -16,7 +15,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/telemetry"
-	"github.com/poterne/poterne/services/search/internal/filter"
+	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/outage"
 	"github.com/poterne/poterne/services/search/internal/store"
@@ -33,6 +32,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Poll is how often the store is asked for what other processes wrote.
 	Poll time.Duration
+	// Analyser is the version of the analyser; 0 means analysis.Version. Indexes of
+	// other versions are made anew.
+	Analyser int
 	// Followed is told of every catching up: by how many generations (or by
 	// everything, when the index was made anew), and how it ended.
 	Followed func(anew bool, took time.Duration, err error)
@@ -45,8 +47,11 @@ type Follower struct {
 
 	mu      sync.Mutex
 	handles map[string]*handle
+	shown   map[string]string // the index that was last shown to serve, by collection; Run's own
 	closed  chan struct{}
-	work    sync.WaitGroup
+	// renewing is held while an index is made anew for another analyser.
+	renewing chan struct{}
+	work     sync.WaitGroup
 }
 
 // handle is one collection's index and the turn to change it.
@@ -55,6 +60,9 @@ type handle struct {
 
 	mu         sync.RWMutex
 	collection index.Collection
+	// outdated is the name of the collection's index while that is of another
+	// analyser and is to be made anew; who has the turn reads and writes it.
+	outdated string
 }
 
 // New returns a follower. Run does its background work.
@@ -62,7 +70,10 @@ func New(o Options) *Follower {
 	if o.Followed == nil {
 		o.Followed = func(bool, time.Duration, error) {}
 	}
-	return &Follower{o: o, wake: make(chan struct{}, 1), handles: make(map[string]*handle), closed: make(chan struct{})}
+	if o.Analyser == 0 {
+		o.Analyser = analysis.Version
+	}
+	return &Follower{o: o, wake: make(chan struct{}, 1), handles: make(map[string]*handle), shown: make(map[string]string), closed: make(chan struct{}), renewing: make(chan struct{}, 1)}
 }
 
 // errClosing ends work that Close does not wait for.
@@ -166,7 +177,7 @@ func (f *Follower) Drop(ctx context.Context, name string) error {
 	delete(f.handles, name)
 	f.mu.Unlock()
 	h.set(nil)
-	return f.o.Index.Drop(ctx, name)
+	return f.dropAll(ctx, name)
 }
 
 // Close ends all work and closes the index.
@@ -212,7 +223,7 @@ func (f *Follower) catchUp(ctx context.Context, h *handle, c store.Collection, t
 	ic := h.get()
 	if ic == nil {
 		var err error
-		if ic, err = f.o.Index.Open(ctx, c.IndexName()); err != nil {
+		if ic, err = f.openIndex(ctx, h, c.IndexName()); err != nil {
 			return outage.OfIndex(fmt.Errorf("follow %s: %w", c.IndexName(), err))
 		}
 		h.set(ic)
@@ -226,7 +237,7 @@ func (f *Follower) catchUp(ctx context.Context, h *handle, c store.Collection, t
 		f.o.Followed(anew, f.o.Clock.Now().Sub(began), err)
 		if apierr.ReasonOf(err) == apierr.NotFound || errors.Is(err, store.ErrNoEmbeddingGeneration) { // removed meanwhile
 			h.set(nil)
-			return errors.Join(err, f.o.Index.Drop(ctx, c.IndexName()))
+			return errors.Join(err, f.dropAll(ctx, c.IndexName()))
 		}
 		if err != nil {
 			f.o.Logger.WarnContext(ctx, "the index does not follow", slog.String("index", c.IndexName()), telemetry.Err(err))
@@ -249,7 +260,7 @@ func (f *Follower) step(ctx context.Context, ic index.Collection, c store.Collec
 		}
 	}
 	return true, f.o.Store.Snapshot(ctx, c, func(generation int64, versions iter.Seq2[store.Version, error]) error {
-		return ic.Replace(ctx, generation, f.documents(versions))
+		return ic.Replace(ctx, generation, f.documents(c, versions))
 	})
 }
 
@@ -259,61 +270,11 @@ func (f *Follower) apply(ctx context.Context, ic index.Collection, c store.Colle
 		return fmt.Errorf("collection %s is at generation %d, its index at %d", c.IndexName(), ch.Through, ic.Sequence())
 	}
 	for _, v := range ch.Versions {
-		d, err := document(v)
+		d, err := f.document(c, v)
 		if err != nil {
 			return err
 		}
 		out.Put = append(out.Put, d)
 	}
 	return ic.Apply(ctx, out)
-}
-
-// documents turns versions into what an index holds, until the follower is
-// closed.
-func (f *Follower) documents(versions iter.Seq2[store.Version, error]) iter.Seq2[index.Document, error] {
-	return func(yield func(index.Document, error) bool) {
-		for v, err := range versions {
-			var d index.Document
-			if err == nil {
-				d, err = document(v)
-			}
-			select {
-			case <-f.closed:
-				err = errClosing
-			default:
-			}
-			if !yield(d, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-func document(v store.Version) (index.Document, error) {
-	var metadata map[string]any
-	if err := json.Unmarshal(v.Metadata, &metadata); err != nil {
-		return index.Document{}, fmt.Errorf("metadata of version %d: %w", v.No, err)
-	}
-	fields, err := filter.Fields(metadata)
-	if err != nil {
-		return index.Document{}, fmt.Errorf("metadata of version %d: %w", v.No, err)
-	}
-	d := index.Document{No: v.No, ID: v.ID, Principals: v.Principals, Fields: fields, Chunks: make([]index.Chunk, len(v.Chunks))}
-	for i, ch := range v.Chunks {
-		d.Chunks[i] = index.Chunk{Number: ch.Number, Terms: ch.Terms, Text: Indexed(v.Title, ch.Text), Vector: ch.Vector}
-	}
-	return d, nil
-}
-
-// Indexed returns what is indexed and embedded of a passage: it is found by its
-// document's title, too.
-func Indexed(title, text string) string {
-	switch {
-	case title == "":
-		return text
-	case text == "":
-		return title
-	default:
-		return title + "\n" + text
-	}
 }

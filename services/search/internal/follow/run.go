@@ -53,7 +53,9 @@ func (f *Follower) followAll(ctx context.Context, clean bool) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		f.renew(ctx, t.collection)
 	}
+	f.show(ctx, all)
 	errs = append(errs, f.dropUnknown(ctx, all, clean))
 	return errors.Join(errs...)
 }
@@ -92,12 +94,16 @@ func (f *Follower) targets(ctx context.Context) ([]target, error) {
 // ended between the two.
 func (f *Follower) dropUnknown(ctx context.Context, known []target, start bool) error {
 	names := f.open()
+	var errs []error
 	if start {
 		kept, err := f.o.Index.Names(ctx)
 		if err != nil {
 			return fmt.Errorf("follow: %w", err)
 		}
-		names = append(names, kept...)
+		for _, name := range kept {
+			names = append(names, base(name))
+			errs = append(errs, f.dropOutdated(ctx, name))
+		}
 	}
 	keep := make(map[string]bool, len(known))
 	for _, t := range known {
@@ -124,7 +130,7 @@ func (f *Follower) dropUnknown(ctx context.Context, known []target, start bool) 
 		}
 		keep[name] = true // once
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // open returns the names of the indexes that are open.

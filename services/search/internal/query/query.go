@@ -169,6 +169,11 @@ func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, 
 	for attempt := 1; ; attempt++ {
 		legs, err := ic.Search(ctx, q)
 		if err != nil {
+			// It may have been made anew meanwhile, and the old one closed.
+			if again, failed := s.indexes.Collection(ctx, c); failed == nil && again != ic && attempt < searches {
+				ic = again
+				continue
+			}
 			return Answer{}, outage.OfIndex(err)
 		}
 		results, names, refs := fuse(legs, a, w)
