@@ -62,6 +62,10 @@ type Rebuild struct {
 	// ChunksPerSecond is how many passages are embedded at most while one is
 	// built; 0 does not bound them. Documents written meanwhile are not held up.
 	ChunksPerSecond float64 `yaml:"chunks_per_second"`
+	// Share is the part of the time in which calls may be in flight while one is
+	// built, above 0 and up to 1: where the model runs on the machines that answer
+	// searches, these have the rest.
+	Share float64 `yaml:"share"`
 	// Batch is the most passages of one call: a query may have to wait for it.
 	Batch int `yaml:"batch"`
 	// Concurrency is how many calls may be in flight together.
@@ -99,7 +103,7 @@ func DefaultConfig() *Config {
 		Embedding: Embedding{
 			Model: "multilingual-e5-small", Batch: 16, BatchBytes: 64 * config.KiB, Concurrency: 2,
 			PassageTimeout: 2 * time.Minute, QueryTimeout: 10 * time.Second,
-			Rebuild:     Rebuild{ChunksPerSecond: 100, Batch: 4, Concurrency: 1, Lease: 15 * time.Second},
+			Rebuild:     Rebuild{ChunksPerSecond: 50, Share: 0.25, Batch: 4, Concurrency: 1, Lease: 15 * time.Second},
 			KeepRetired: 24 * time.Hour,
 		},
 		Chunking:     Chunking{MaxWords: 200, OverlapWords: 30},
@@ -134,6 +138,8 @@ func (c *Config) Complete() error {
 		"must be from 1KiB to 8MiB, got %v", c.Embedding.BatchBytes)
 	p.Check(c.Embedding.Rebuild.ChunksPerSecond >= 0 && c.Embedding.Rebuild.ChunksPerSecond <= 1_000_000,
 		"embedding.rebuild.chunks_per_second", "must be from 0 to 1000000, got %v", c.Embedding.Rebuild.ChunksPerSecond)
+	p.Check(c.Embedding.Rebuild.Share > 0 && c.Embedding.Rebuild.Share <= 1,
+		"embedding.rebuild.share", "must be above 0 and at most 1, got %v", c.Embedding.Rebuild.Share)
 	between("embedding.rebuild.batch", c.Embedding.Rebuild.Batch, 1, 2048)
 	between("embedding.rebuild.concurrency", c.Embedding.Rebuild.Concurrency, 1, 256)
 	p.Check(c.Embedding.Rebuild.Lease >= time.Second && c.Embedding.Rebuild.Lease <= time.Hour,

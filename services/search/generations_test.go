@@ -16,7 +16,7 @@ import (
 // quickly has background work looked for often, and not held up.
 func quickly(cfg *search.Config) {
 	cfg.Index.PollInterval = 20 * time.Millisecond
-	cfg.Embedding.Rebuild.ChunksPerSecond = 0
+	cfg.Embedding.Rebuild.ChunksPerSecond, cfg.Embedding.Rebuild.Share = 0, 1
 }
 
 func (h *harness) regenerate(req *searchv1.CreateEmbeddingGenerationRequest) *searchv1.EmbeddingGeneration {

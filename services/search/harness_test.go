@@ -27,7 +27,7 @@ import (
 // harness is a search service in this process, called through its whole chain
 // of interceptors, with a fake inference service.
 type harness struct {
-	t         *testing.T
+	t         testing.TB
 	dir       string
 	cfg       search.Config
 	inference *fakeInference
@@ -36,7 +36,7 @@ type harness struct {
 	stop      func()
 }
 
-func newHarness(t *testing.T, change ...func(*search.Config)) *harness {
+func newHarness(t testing.TB, change ...func(*search.Config)) *harness {
 	t.Helper()
 	h := &harness{t: t, dir: t.TempDir(), inference: &fakeInference{digest: "sha256:" + strings.Repeat("1", 64)}}
 	h.cfg = *search.DefaultConfig()

@@ -39,7 +39,7 @@ func (s *Service) newBuilder(inference grpc.ClientConnInterface, cutter rebuild.
 			PassageTimeout: cfg.PassageTimeout, QueryTimeout: cfg.QueryTimeout, Background: true,
 		}),
 		Holder: s.opts.ids.New(), Poll: s.cfg.Index.PollInterval, Lease: cfg.Rebuild.Lease,
-		ChunksPerSecond: cfg.Rebuild.ChunksPerSecond, GroupDocuments: 4 * cfg.Rebuild.Batch * cfg.Rebuild.Concurrency,
+		ChunksPerSecond: cfg.Rebuild.ChunksPerSecond, Share: cfg.Rebuild.Share, CallChunks: cfg.Rebuild.Batch * cfg.Rebuild.Concurrency, GroupDocuments: 4 * cfg.Rebuild.Batch * cfg.Rebuild.Concurrency,
 		GroupBytes: cfg.BatchBytes.Int(), MaxCollectionChunks: s.cfg.Limits.CollectionChunks, KeepRetired: cfg.KeepRetired,
 	})
 }

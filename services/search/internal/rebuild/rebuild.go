@@ -52,6 +52,11 @@ type Options struct {
 	Lease time.Duration
 	// ChunksPerSecond bounds how many passages are embedded; 0 does not.
 	ChunksPerSecond float64
+	// Share is the part of the time that calls may take, up to 1; 0 does not bound
+	// it either.
+	Share float64
+	// CallChunks is how many passages are embedded between two pauses.
+	CallChunks int
 	// GroupDocuments and GroupBytes bound what is embedded and written together.
 	GroupDocuments, GroupBytes int
 	// MaxCollectionChunks bounds the passages of an embedding generation.

@@ -86,7 +86,7 @@ func setup(t *testing.T, documents int) (*store.Store, store.Collection, *parts)
 func builder(s *store.Store, p *parts, holder string, change func(*Options)) *Builder {
 	o := Options{
 		Store: s, Embedder: p, Cutter: p, Indexes: p, Clock: clock.Real(), Logger: slog.New(slog.DiscardHandler),
-		Holder: holder, Poll: time.Millisecond, Lease: 100 * time.Millisecond, GroupDocuments: 4, GroupBytes: 1 << 20, KeepRetired: time.Hour,
+		Holder: holder, Poll: time.Millisecond, Lease: 100 * time.Millisecond, CallChunks: 2, GroupDocuments: 4, GroupBytes: 1 << 20, KeepRetired: time.Hour,
 	}
 	if change != nil {
 		change(&o)

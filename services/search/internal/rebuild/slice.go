@@ -2,6 +2,7 @@ package rebuild
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -34,6 +35,7 @@ func (b *Builder) slice(ctx context.Context, l store.Live, lease store.Lease, pa
 		return false, err
 	}
 	g := group{b: b, c: c, model: embedding.Pinned(now.EmbeddingModel, now.EmbeddingDigest)}
+	g.paced = paced && !next.Last // else those who write could be the faster ones for ever
 	g.out = store.Embedded{Through: next.Through, Failed: make(map[int64]string), Rate: now.Rate}
 	ctx = identity.NewContext(ctx, identity.Caller{Tenant: c.Tenant, Subject: subject})
 	if err := g.embed(ctx, g.cut(next.Documents)); err != nil {
@@ -45,11 +47,6 @@ func (b *Builder) slice(ctx context.Context, l store.Live, lease store.Lease, pa
 	}
 	if l.State != store.Building && len(g.out.Failed) > 0 {
 		return false, b.stopBefore(ctx, lease, g.out, next.Documents)
-	}
-	if paced && !next.Last { // else those who write could be the faster ones for ever
-		if err := b.pace(ctx, began, g.chunks); err != nil {
-			return false, err
-		}
 	}
 	if took := b.o.Clock.Now().Sub(began); took > 0 && len(next.Documents) > 0 {
 		g.out.Rate = float64(len(next.Documents)) / took.Seconds()
@@ -87,22 +84,27 @@ func (b *Builder) stopBefore(ctx context.Context, lease store.Lease, e store.Emb
 	return nil
 }
 
-// pace waits until so many passages are due.
+// pace waits until the next passages are due after so many: by the rate, and so
+// that calls take no more than their share of the time.
 func (b *Builder) pace(ctx context.Context, began time.Time, chunks int) error {
-	if b.o.ChunksPerSecond <= 0 {
-		return nil
+	now := b.o.Clock.Now()
+	var due time.Duration
+	if b.o.Share > 0 {
+		due = time.Duration(float64(now.Sub(began)) / b.o.Share)
 	}
-	due := began.Add(time.Duration(float64(chunks) / b.o.ChunksPerSecond * float64(time.Second)))
-	return clock.Sleep(ctx, b.o.Clock, due.Sub(b.o.Clock.Now()))
+	if b.o.ChunksPerSecond > 0 {
+		due = max(due, time.Duration(float64(chunks)/b.o.ChunksPerSecond*float64(time.Second)))
+	}
+	return clock.Sleep(ctx, b.o.Clock, began.Add(due).Sub(now))
 }
 
 // group is documents that are embedded together.
 type group struct {
-	b      *Builder
-	c      store.Collection
-	model  string
-	out    store.Embedded
-	chunks int
+	b     *Builder
+	c     store.Collection
+	model string
+	paced bool
+	out   store.Embedded
 }
 
 // cut cuts the documents that need it.
@@ -134,7 +136,7 @@ func (g *group) embed(ctx context.Context, versions []store.Version) error {
 			texts = append(texts, follow.Indexed(v.Title, ch.Text))
 		}
 	}
-	vectors, err := g.b.o.Embedder.Embed(ctx, g.model, embedding.Passage, texts)
+	values, err := g.vectors(ctx, texts)
 	if err != nil {
 		e := embedding.Failure(err)
 		switch {
@@ -151,17 +153,36 @@ func (g *group) embed(ctx context.Context, versions []store.Version) error {
 		}
 		return nil
 	}
-	width := len(vectors.Values[0])
-	if g.out.Dimensions != 0 && (width != g.out.Dimensions || vectors.Digest != g.out.Digest) {
-		return apierr.New(apierr.Unavailable, "the embedding model changed its version meanwhile")
-	}
-	g.out.Digest, g.out.Dimensions = vectors.Digest, width
 	for _, v := range versions {
 		for i := range v.Chunks {
-			v.Chunks[i].Vector, vectors.Values = vectors.Values[0], vectors.Values[1:]
+			v.Chunks[i].Vector, values = values[0], values[1:]
 		}
-		g.chunks += len(v.Chunks)
 		g.out.Versions = append(g.out.Versions, v)
 	}
 	return nil
+}
+
+// vectors embeds the texts, some at a time and with pauses that keep the rate:
+// searches find the machine free in between.
+func (g *group) vectors(ctx context.Context, texts []string) ([][]float32, error) {
+	var out [][]float32
+	for some := range slices.Chunk(texts, max(1, g.b.o.CallChunks)) {
+		began := g.b.o.Clock.Now()
+		v, err := g.b.o.Embedder.Embed(ctx, g.model, embedding.Passage, some)
+		if err != nil {
+			return nil, err
+		}
+		width := len(v.Values[0])
+		if g.out.Dimensions != 0 && (width != g.out.Dimensions || v.Digest != g.out.Digest) {
+			return nil, apierr.New(apierr.Unavailable, "the embedding model changed its version meanwhile")
+		}
+		g.out.Digest, g.out.Dimensions = v.Digest, width
+		out = append(out, v.Values...)
+		if g.paced {
+			if err := g.b.pace(ctx, began, len(some)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
 }
