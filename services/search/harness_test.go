@@ -36,9 +36,9 @@ type harness struct {
 	stop      func()
 }
 
-func newHarness(t testing.TB, change ...func(*search.Config)) *harness {
-	t.Helper()
-	h := &harness{t: t, dir: t.TempDir(), inference: &fakeInference{digest: "sha256:" + strings.Repeat("1", 64)}}
+func newHarness(tb testing.TB, change ...func(*search.Config)) *harness {
+	tb.Helper()
+	h := &harness{t: tb, dir: tb.TempDir(), inference: &fakeInference{digest: "sha256:" + strings.Repeat("1", 64)}}
 	h.cfg = *search.DefaultConfig()
 	h.cfg.Store.DSN = config.SecretURL("sqlite://" + filepath.Join(h.dir, "truth.db"))
 	h.cfg.Index.Dir = filepath.Join(h.dir, "index")
@@ -46,10 +46,10 @@ func newHarness(t testing.TB, change ...func(*search.Config)) *harness {
 		f(&h.cfg)
 	}
 	if err := h.cfg.Complete(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	h.start()
-	t.Cleanup(func() { h.stop() })
+	tb.Cleanup(func() { h.stop() })
 	return h
 }
 

@@ -23,7 +23,7 @@ type costly struct {
 
 func (f costly) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (*inferencev1.EmbedResponse, error) {
 	resp, err := f.fakeInference.Embed(ctx, req)
-	for end := time.Now().Add(time.Duration(len(req.GetInputs())) * f.each); time.Now().Before(end); { //nolint:revive // it is to cost
+	for end := time.Now().Add(time.Duration(len(req.GetInputs())) * f.each); time.Now().Before(end); {
 	}
 	return resp, err
 }
@@ -34,12 +34,11 @@ func (f costly) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (*infe
 func BenchmarkReadersDuringARebuild(b *testing.B) {
 	h := benchHarness(b, 3000)
 	with, without := []time.Duration{}, []time.Duration{}
-	number := int32(1)
 	const searches = 400
 	for b.Loop() {
 		without = append(without, h.timed(searches)...)
 		no := false
-		number = h.regenerate(&searchv1.CreateEmbeddingGenerationRequest{ServeWhenReady: &no}).GetNumber()
+		number := h.regenerate(&searchv1.CreateEmbeddingGenerationRequest{ServeWhenReady: &no}).GetNumber()
 		h.until(number, "building")
 		with = append(with, h.timed(searches)...)
 		g := h.until(number, "building") // it has not ended meanwhile

@@ -129,7 +129,7 @@ func serves(t *testing.T, s *store.Store, c store.Collection, number int) {
 // start runs a builder and returns what ends it.
 func start(t *testing.T, b *Builder) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
 	return sync.OnceFunc(func() {
@@ -177,8 +177,7 @@ func TestOneProcessBuilds(t *testing.T) {
 	s, c, p := setup(t, 60)
 	number := create(t, s, c)
 	for _, holder := range []string{"a", "b"} {
-		stop := start(t, builder(s, p, holder, func(o *Options) { o.Lease = time.Minute }))
-		defer stop()
+		t.Cleanup(start(t, builder(s, p, holder, func(o *Options) { o.Lease = time.Minute })))
 	}
 	serves(t, s, c, number)
 	p.mu.Lock()

@@ -37,10 +37,12 @@ func scanCollection(row scanner, more ...any) (Collection, error) {
 	var created, updated int64
 	var w Weights
 	var chunking string
-	err := row.Scan(append([]any{&c.Tenant, &c.ID, &c.UID, &c.DisplayName, &c.EmbeddingModel, &c.EmbeddingDigest, &c.Dimensions,
+	err := row.Scan(append([]any{
+		&c.Tenant, &c.ID, &c.UID, &c.DisplayName, &c.EmbeddingModel, &c.EmbeddingDigest, &c.Dimensions,
 		&c.DocumentCount, &c.ChunkCount, &c.Generation,
 		&c.Fusion, &w.Lexical, &w.Vector, &created, &updated,
-		&c.EmbeddingGeneration, &c.ServingSince, &chunking, &c.Analyser, &c.BuildingGeneration}, more...)...)
+		&c.EmbeddingGeneration, &c.ServingSince, &chunking, &c.Analyser, &c.BuildingGeneration,
+	}, more...)...)
 	if err != nil {
 		return Collection{}, err
 	}

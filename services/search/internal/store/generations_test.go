@@ -201,7 +201,6 @@ func generationsFollowTheModel(f fixture) {
 		states: map[int]State{1: Serving}, through: map[int]int64{}, last: 1, serving: 1,
 		docs: map[string]string{}, nos: map[string]int64{}, failed: map[int]map[string]bool{},
 	}
-	fails := map[string]bool{}
 	for step := range 300 {
 		f.advance(time.Second)
 		var did string
@@ -243,7 +242,7 @@ func generationsFollowTheModel(f fixture) {
 				t.Fatalf("step %d, %s: %v", step, did, err)
 			}
 		case 5, 6, 7:
-			fails = map[string]bool{}
+			fails := map[string]bool{}
 			if rng.IntN(6) == 0 {
 				fails[id] = true
 			}
@@ -434,4 +433,11 @@ func (m *model) compare(t *testing.T, s *Store, c Collection, after string) {
 	}
 }
 
-func (f fixture) advance(d time.Duration) { f.s.clock.(*clock.Fake).Advance(d) }
+func (f fixture) advance(d time.Duration) {
+	f.t.Helper()
+	c, ok := f.s.clock.(*clock.Fake)
+	if !ok {
+		f.t.Fatal("the clock is real")
+	}
+	c.Advance(d)
+}
