@@ -3,6 +3,7 @@ package rpc
 import (
 	"cmp"
 	"context"
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -155,7 +156,7 @@ func generationToProto(g store.EmbeddingGeneration) *searchv1.EmbeddingGeneratio
 		EmbeddingModel: g.EmbeddingModel, EmbeddingDigest: g.EmbeddingDigest, Dimensions: int32of(g.Dimensions),
 		AnalyserVersion: int32of(g.Analyser), ServeWhenReady: g.ServeWhenReady,
 		DocumentsDone: int32of(g.Done), DocumentsTotal: int32of(g.Total), DocumentsFailed: int32of(g.Failed),
-		DocumentsPerSecond: g.Rate,
+		DocumentsPerSecond: math.Round(100*g.Rate) / 100,
 		CreateTime:         timestamp(g.CreateTime), ReadyTime: timestamp(g.ReadyTime),
 		ServeTime: timestamp(g.ServeTime), RetireTime: timestamp(g.RetireTime),
 	}

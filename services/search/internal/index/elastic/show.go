@@ -29,9 +29,9 @@ func (x *Index) Show(ctx context.Context, collection, name string) error {
 		return errNotReplaced
 	}
 	alias := x.alias(collection) + serving
-	ours := []string{x.alias(collection) + separator + "*", x.alias(collection) + ".*" + separator + "*"}
+	// One pattern: each must match an index, and which of them are there is not known.
 	body, err := putJSON(object{"actions": []object{
-		{"remove": object{"indices": ours, "alias": alias, "must_exist": false}},
+		{"remove": object{"index": x.alias(collection) + "*", "alias": alias, "must_exist": false}},
 		{"add": object{"index": v.index, "alias": alias}},
 	}})
 	if err != nil {
