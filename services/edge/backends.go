@@ -72,6 +72,8 @@ func searchReads() []string {
 		searchv1.SearchService_GetDocument_FullMethodName,
 		searchv1.SearchService_ListDocuments_FullMethodName,
 		searchv1.SearchService_Search_FullMethodName,
+		searchv1.SearchService_GetEmbeddingGeneration_FullMethodName,
+		searchv1.SearchService_ListEmbeddingGenerations_FullMethodName,
 		searchv1.SearchService_BatchUpsertDocuments_FullMethodName, // by id
 	}
 }

@@ -52,6 +52,29 @@ type Embedding struct {
 	// PassageTimeout and QueryTimeout bound one call.
 	PassageTimeout time.Duration `yaml:"passage_timeout"`
 	QueryTimeout   time.Duration `yaml:"query_timeout"`
+	Rebuild        Rebuild       `yaml:"rebuild"`
+	// KeepRetired is for how long an embedding generation that served is kept, and
+	// follows writes, so that it can serve again; a new one ends that, too.
+	KeepRetired time.Duration `yaml:"keep_retired"`
+}
+
+// Rebuild bounds the work on embedding generations that do not serve. It is done
+// behind all other work of the model, and should leave room for searches.
+type Rebuild struct {
+	// ChunksPerSecond is how many passages are embedded at most while one is
+	// built; 0 does not bound them. Documents written meanwhile are not held up.
+	ChunksPerSecond float64 `yaml:"chunks_per_second"`
+	// Share is the part of the time in which calls may be in flight while one is
+	// built, above 0 and up to 1: where the model runs on the machines that answer
+	// searches, these have the rest.
+	Share float64 `yaml:"share"`
+	// Batch is the most passages of one call: a query may have to wait for it.
+	Batch int `yaml:"batch"`
+	// Concurrency is how many calls may be in flight together.
+	Concurrency int `yaml:"concurrency"`
+	// Lease is after how long without a sign of life from the process that builds
+	// another goes on.
+	Lease time.Duration `yaml:"lease"`
 }
 
 // Chunking says how documents are cut into passages.
@@ -114,6 +137,8 @@ func DefaultConfig() *Config {
 		Embedding: Embedding{
 			Model: "multilingual-e5-small", Batch: 16, BatchBytes: 64 * config.KiB, Concurrency: 2,
 			PassageTimeout: 2 * time.Minute, QueryTimeout: 10 * time.Second,
+			Rebuild:     Rebuild{ChunksPerSecond: 50, Share: 0.25, Batch: 4, Concurrency: 1, Lease: 15 * time.Second},
+			KeepRetired: 24 * time.Hour,
 		},
 		Chunking: Chunking{MaxWords: 256, OverlapWords: 30},
 		Import: Import{
@@ -153,6 +178,15 @@ func (c *Config) Complete() error {
 	between("embedding.batch", c.Embedding.Batch, 1, 2048)
 	p.Check(c.Embedding.BatchBytes >= config.KiB && c.Embedding.BatchBytes <= 8*config.MiB, "embedding.batch_bytes",
 		"must be from 1KiB to 8MiB, got %v", c.Embedding.BatchBytes)
+	p.Check(c.Embedding.Rebuild.ChunksPerSecond >= 0 && c.Embedding.Rebuild.ChunksPerSecond <= 1_000_000,
+		"embedding.rebuild.chunks_per_second", "must be from 0 to 1000000, got %v", c.Embedding.Rebuild.ChunksPerSecond)
+	p.Check(c.Embedding.Rebuild.Share > 0 && c.Embedding.Rebuild.Share <= 1,
+		"embedding.rebuild.share", "must be above 0 and at most 1, got %v", c.Embedding.Rebuild.Share)
+	between("embedding.rebuild.batch", c.Embedding.Rebuild.Batch, 1, 2048)
+	between("embedding.rebuild.concurrency", c.Embedding.Rebuild.Concurrency, 1, 256)
+	p.Check(c.Embedding.Rebuild.Lease >= time.Second && c.Embedding.Rebuild.Lease <= time.Hour,
+		"embedding.rebuild.lease", "must be from 1s to 1h, got %v", c.Embedding.Rebuild.Lease)
+	p.Check(c.Embedding.KeepRetired >= 0, "embedding.keep_retired", "must not be negative, got %v", c.Embedding.KeepRetired)
 	between("embedding.concurrency", c.Embedding.Concurrency, 1, 256)
 	between("chunking.max_words", c.Chunking.MaxWords, 20, 2000)
 	between("chunking.overlap_words", c.Chunking.OverlapWords, 0, c.Chunking.MaxWords/2)

@@ -23,6 +23,7 @@ type fakeInference struct {
 	mu       sync.Mutex
 	away     bool
 	digest   string
+	salted   bool     // whether versions differ in their vectors
 	passages int      // embedded so far
 	models   []string // asked for, in order
 	callers  []identity.Caller
@@ -52,7 +53,11 @@ func (f *fakeInference) Embed(ctx context.Context, req *inferencev1.EmbedRequest
 		if req.GetInputType() == "passage" {
 			f.passages++
 		}
-		resp.Embeddings = append(resp.Embeddings, &workerv1.Embedding{Values: bagOfWords(in.GetText())})
+		text := in.GetText()
+		if f.salted {
+			text = salt(text, digest)
+		}
+		resp.Embeddings = append(resp.Embeddings, &workerv1.Embedding{Values: bagOfWords(text)})
 	}
 	return resp, nil
 }
@@ -71,6 +76,15 @@ func (f *fakeInference) GetServedModel(_ context.Context, req *inferencev1.GetSe
 		m.Task = commonv1.Task_TASK_CHAT
 	}
 	return &inferencev1.GetServedModelResponse{Model: m}, nil
+}
+
+// salt makes other words of a text's words.
+func salt(text, salt string) string {
+	var out []string
+	for w := range strings.FieldsSeq(text) {
+		out = append(out, salt+w)
+	}
+	return strings.Join(out, " ")
 }
 
 func bagOfWords(text string) []float32 {

@@ -14,10 +14,12 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/expiry"
 	"github.com/poterne/poterne/services/search/internal/extract"
 	"github.com/poterne/poterne/services/search/internal/imports"
 	"github.com/poterne/poterne/services/search/internal/ingest"
+	"github.com/poterne/poterne/services/search/internal/rebuild"
 )
 
 func insertIdentity(chain grpcserver.Chain, step grpcserver.Interceptor) grpcserver.Chain {
@@ -60,6 +62,22 @@ func (s *Service) newImporter(to *ingest.Ingester) *imports.Importer {
 // importLinger is how long a batch of an import waits for more documents: less
 // than embedding one takes.
 const importLinger = 20 * time.Millisecond
+
+// newBuilder returns the builder of embedding generations, whose calls have less
+// to them and wait behind the others'.
+func (s *Service) newBuilder(inference grpc.ClientConnInterface, cutter rebuild.Cutter) *rebuild.Builder {
+	cfg := s.cfg.Embedding
+	return rebuild.New(rebuild.Options{
+		Store: s.store, Cutter: cutter, Indexes: s.follower, Clock: s.opts.clock, Logger: s.opts.telemetry.Logger,
+		Embedder: embedding.New(inferencev1.NewInferenceServiceClient(inference), embedding.Options{
+			Batch: cfg.Rebuild.Batch, BatchBytes: cfg.BatchBytes.Int(), Concurrency: cfg.Rebuild.Concurrency,
+			PassageTimeout: cfg.PassageTimeout, QueryTimeout: cfg.QueryTimeout, Background: true,
+		}),
+		Holder: s.opts.ids.New(), Poll: s.cfg.Index.PollInterval, Lease: cfg.Rebuild.Lease,
+		ChunksPerSecond: cfg.Rebuild.ChunksPerSecond, Share: cfg.Rebuild.Share, CallChunks: cfg.Rebuild.Batch * cfg.Rebuild.Concurrency, GroupDocuments: 4 * cfg.Rebuild.Batch * cfg.Rebuild.Concurrency,
+		GroupBytes: cfg.BatchBytes.Int(), MaxCollectionChunks: s.cfg.Limits.CollectionChunks, KeepRetired: cfg.KeepRetired,
+	})
+}
 
 // inferenceConn returns the connection to the inference service, on which every
 // call says on whose behalf it is made.

@@ -47,6 +47,9 @@ func (s *Service) Components() []lifecycle.Component {
 	}, {
 		Name: "search: expiry",
 		Run:  s.sweeper().Run,
+	}, {
+		Name: "search: embedding generations",
+		Run:  s.builder.Run,
 	}}
 }
 

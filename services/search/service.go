@@ -27,6 +27,7 @@ import (
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/metrics"
 	"github.com/poterne/poterne/services/search/internal/query"
+	"github.com/poterne/poterne/services/search/internal/rebuild"
 	"github.com/poterne/poterne/services/search/internal/rpc"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
@@ -42,6 +43,7 @@ type Service struct {
 
 	store    *store.Store
 	follower *follow.Follower
+	builder  *rebuild.Builder
 	server   *rpc.Server
 
 	closers []func() error // in the order of opening
@@ -132,8 +134,9 @@ func (s *Service) newServer() error {
 		Store: s.store, Embedder: embedder, Extractor: s.newExtractor(), Clock: s.opts.clock, Indexes: s.follower, Chunking: chunking,
 		MaxCollectionChunks: s.cfg.Limits.CollectionChunks, GroupChunks: 4 * cfg.Batch * cfg.Concurrency,
 	})
+	s.builder = s.newBuilder(conn, ingester)
 	s.server = rpc.New(rpc.Options{
-		Store: s.store, Ingester: ingester, Importer: s.newImporter(ingester),
+		Store: s.store, Ingester: ingester, Importer: s.newImporter(ingester), Builder: s.builder,
 		Searcher: query.New(s.store, s.follower, embedder, s.opts.clock),
 		Follower: s.follower, Metrics: s.metrics, Clock: s.opts.clock, IDs: s.opts.ids,
 		Models: embedder, EmbeddingModel: cfg.Model, MaxCollections: s.cfg.Limits.Collections,
@@ -149,7 +152,11 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	validator, err := protovalidate.New(protovalidate.WithMessages(
 		&searchv1.CreateCollectionRequest{}, &searchv1.GetCollectionRequest{}, &searchv1.ListCollectionsRequest{},
 		&searchv1.DeleteCollectionRequest{}, &searchv1.BatchUpsertDocumentsRequest{}, &searchv1.GetDocumentRequest{},
-		&searchv1.ImportDocumentsRequest{}, &searchv1.BackupCollectionRequest{}, &searchv1.RestoreCollectionRequest{}, &searchv1.ListDocumentsRequest{}, &searchv1.DeleteDocumentRequest{}, &searchv1.SearchRequest{},
+		&searchv1.ImportDocumentsRequest{}, &searchv1.BackupCollectionRequest{}, &searchv1.RestoreCollectionRequest{},
+		&searchv1.ListDocumentsRequest{}, &searchv1.DeleteDocumentRequest{}, &searchv1.SearchRequest{},
+		&searchv1.CreateEmbeddingGenerationRequest{}, &searchv1.GetEmbeddingGenerationRequest{},
+		&searchv1.ListEmbeddingGenerationsRequest{}, &searchv1.ServeEmbeddingGenerationRequest{},
+		&searchv1.RollbackEmbeddingGenerationRequest{}, &searchv1.DeleteEmbeddingGenerationRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)

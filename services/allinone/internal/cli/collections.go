@@ -72,7 +72,8 @@ func (a *app) collectionsCommand() *cobra.Command {
 			return c.call(cmd.Context(), http.MethodDelete, joinPath(collectionsPath, args[0]), nil, nil)
 		},
 	}
-	return group("collections", "Collections of documents", create, list, remove, a.importCommand(), a.backupCommand(), a.restoreCommand())
+	return group("collections", "Collections of documents", create, list, remove, a.importCommand(), a.backupCommand(), a.restoreCommand(),
+		a.generationsCommand())
 }
 
 func collectionColumns() []column {

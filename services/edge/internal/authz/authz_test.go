@@ -172,6 +172,13 @@ func TestDefaultPolicy(t *testing.T) {
 		"SearchService/DeleteDocument":       developer,
 		"SearchService/Search":               everyone,
 
+		"SearchService/CreateEmbeddingGeneration":   admins,
+		"SearchService/GetEmbeddingGeneration":      admins,
+		"SearchService/ListEmbeddingGenerations":    admins,
+		"SearchService/ServeEmbeddingGeneration":    admins,
+		"SearchService/RollbackEmbeddingGeneration": admins,
+		"SearchService/DeleteEmbeddingGeneration":   admins,
+
 		"RegistryService/CreateModel":   platform,
 		"RegistryService/GetModel":      developer,
 		"RegistryService/ListModels":    developer,

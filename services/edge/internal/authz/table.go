@@ -133,6 +133,14 @@ func searchMethods() map[string]Method {
 		searchv1.SearchService_GetDocument_FullMethodName:          {Type: "document", Action: "get", ID: document},
 		searchv1.SearchService_ListDocuments_FullMethodName:        {Type: "document", Action: "list", ID: collection},
 		searchv1.SearchService_DeleteDocument_FullMethodName:       {Type: "document", Action: "delete", ID: document},
+		// What searches are answered by, and ids of documents that failed: whoever
+		// may not manage a collection sees neither.
+		searchv1.SearchService_CreateEmbeddingGeneration_FullMethodName:   {Type: "collection", Action: "manage", ID: collection},
+		searchv1.SearchService_GetEmbeddingGeneration_FullMethodName:      {Type: "collection", Action: "manage", ID: collection},
+		searchv1.SearchService_ListEmbeddingGenerations_FullMethodName:    {Type: "collection", Action: "manage", ID: collection},
+		searchv1.SearchService_ServeEmbeddingGeneration_FullMethodName:    {Type: "collection", Action: "manage", ID: collection},
+		searchv1.SearchService_RollbackEmbeddingGeneration_FullMethodName: {Type: "collection", Action: "manage", ID: collection},
+		searchv1.SearchService_DeleteEmbeddingGeneration_FullMethodName:   {Type: "collection", Action: "manage", ID: collection},
 	}
 }
 

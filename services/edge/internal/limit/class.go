@@ -90,6 +90,13 @@ func Table() map[string]Class {
 		searchv1.SearchService_DeleteDocument_FullMethodName:       Write,
 		searchv1.SearchService_Search_FullMethodName:               Search,
 
+		searchv1.SearchService_CreateEmbeddingGeneration_FullMethodName:   Write,
+		searchv1.SearchService_GetEmbeddingGeneration_FullMethodName:      Read,
+		searchv1.SearchService_ListEmbeddingGenerations_FullMethodName:    Read,
+		searchv1.SearchService_ServeEmbeddingGeneration_FullMethodName:    Write,
+		searchv1.SearchService_RollbackEmbeddingGeneration_FullMethodName: Write,
+		searchv1.SearchService_DeleteEmbeddingGeneration_FullMethodName:   Write,
+
 		registryv1.RegistryService_CreateModel_FullMethodName:   Write,
 		registryv1.RegistryService_GetModel_FullMethodName:      Read,
 		registryv1.RegistryService_ListModels_FullMethodName:    Read,

@@ -21,6 +21,8 @@ type Header struct {
 	Weights         *weights `json:"weights,omitempty"`
 	VectorMetric    string   `json:"vector_metric"`
 	Chunking        chunking `json:"chunking"`
+	// Analyser is the version of the analyser that counted the passages' terms.
+	Analyser int `json:"analyser"`
 }
 
 // chunking is how the collection's documents are cut.
@@ -40,7 +42,7 @@ func headerOf(c store.Collection) Header {
 	h := Header{
 		Collection: c.ID, DisplayName: c.DisplayName, EmbeddingModel: c.EmbeddingModel, EmbeddingDigest: c.EmbeddingDigest,
 		Dimensions: c.Dimensions, Generation: c.Generation, Fusion: c.Fusion, VectorMetric: c.VectorMetric,
-		Chunking: chunking(c.Chunking),
+		Chunking: chunking(c.Chunking), Analyser: c.Analyser,
 	}
 	if c.Weights != nil {
 		h.Weights = &weights{Lexical: c.Weights.Lexical, Vector: c.Weights.Vector}

@@ -93,7 +93,7 @@ func (b *Backup) Collection(tenant, id, uid string) store.Collection {
 	c := store.Collection{
 		Tenant: tenant, ID: id, UID: uid, DisplayName: h.DisplayName, EmbeddingModel: h.EmbeddingModel,
 		EmbeddingDigest: h.EmbeddingDigest, Dimensions: h.Dimensions, Generation: h.Generation,
-		Fusion: h.Fusion, VectorMetric: h.VectorMetric, Chunking: store.Chunking(h.Chunking),
+		Fusion: h.Fusion, VectorMetric: h.VectorMetric, Chunking: store.Chunking(h.Chunking), Analyser: h.Analyser,
 	}
 	if h.Weights != nil {
 		c.Weights = &store.Weights{Lexical: h.Weights.Lexical, Vector: h.Weights.Vector}

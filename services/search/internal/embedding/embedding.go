@@ -44,6 +44,8 @@ type Options struct {
 	// PassageTimeout and QueryTimeout bound one call.
 	PassageTimeout time.Duration
 	QueryTimeout   time.Duration
+	// Background has everything wait behind the other work of the model.
+	Background bool
 }
 
 // Client embeds through the inference service. It is safe for concurrent use.
@@ -152,6 +154,9 @@ func (c *Client) call(ctx context.Context, model string, kind Kind, texts []stri
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req := &inferencev1.EmbedRequest{Model: model, InputType: string(kind), Inputs: make([]*workerv1.EmbedInput, len(texts))}
+	if c.opts.Background {
+		req.Priority = inferencev1.Priority_PRIORITY_BATCH
+	}
 	for i, t := range texts {
 		req.Inputs[i] = &workerv1.EmbedInput{Input: &workerv1.EmbedInput_Text{Text: t}}
 	}

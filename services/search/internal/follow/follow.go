@@ -5,7 +5,6 @@ package follow
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -16,7 +15,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/telemetry"
-	"github.com/poterne/poterne/services/search/internal/filter"
+	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/outage"
 	"github.com/poterne/poterne/services/search/internal/store"
@@ -34,6 +33,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Poll is how often the store is asked for what other processes wrote.
 	Poll time.Duration
+	// Analyser is the version of the analyser; 0 means analysis.Version. Indexes of
+	// other versions are made anew.
+	Analyser int
 	// Followed is told of every catching up: by how many generations (or by
 	// everything, when the index was made anew), and how it ended.
 	Followed func(anew bool, took time.Duration, err error)
@@ -46,8 +48,11 @@ type Follower struct {
 
 	mu      sync.Mutex
 	handles map[string]*handle
+	shown   map[string]string // the index that was last shown to serve, by collection; Run's own
 	closed  chan struct{}
-	work    sync.WaitGroup
+	// renewing is held while an index is made anew for another analyser.
+	renewing chan struct{}
+	work     sync.WaitGroup
 }
 
 // handle is one collection's index and the turn to change it.
@@ -56,6 +61,9 @@ type handle struct {
 
 	mu         sync.RWMutex
 	collection index.Collection
+	// outdated is the name of the collection's index while that is of another
+	// analyser and is to be made anew; who has the turn reads and writes it.
+	outdated string
 }
 
 // New returns a follower. Run does its background work.
@@ -63,25 +71,50 @@ func New(o Options) *Follower {
 	if o.Followed == nil {
 		o.Followed = func(bool, time.Duration, error) {}
 	}
-	return &Follower{o: o, wake: make(chan struct{}, 1), handles: make(map[string]*handle), closed: make(chan struct{})}
+	if o.Analyser == 0 {
+		o.Analyser = analysis.Version
+	}
+	return &Follower{o: o, wake: make(chan struct{}, 1), handles: make(map[string]*handle), shown: make(map[string]string), closed: make(chan struct{}), renewing: make(chan struct{}, 1)}
 }
 
 // errClosing ends work that Close does not wait for.
 var errClosing = apierr.New(apierr.Unavailable, "the search service is ending")
 
-// Collection returns the collection's index as it is, once it has been made.
+// Collection returns the index of c's embedding generation as it is, once it has
+// been made and has followed to where that began to serve.
 func (f *Follower) Collection(ctx context.Context, c store.Collection) (index.Collection, error) {
-	if ic := f.handle(c.UID).get(); ic != nil && ic.Sequence() > 0 {
-		return ic, nil
-	}
-	return f.CatchUp(ctx, c, 1)
+	return f.CatchUp(ctx, c, c.ServingSince)
 }
 
-// CatchUp returns the collection's index once it has followed the truth at
-// least to the given generation. When ctx ends first the work goes on. An index
-// that cannot follow is UNAVAILABLE, and is tried again by the next who asks.
+// CatchUpServing is CatchUp for the embedding generation that serves now,
+// whichever c speaks of.
+func (f *Follower) CatchUpServing(ctx context.Context, c store.Collection, to int64) error {
+	for {
+		_, err := f.CatchUp(ctx, c, to)
+		if !Superseded(err) || ctx.Err() != nil {
+			return err
+		}
+		fresh, err := f.o.Store.Collection(ctx, c.Tenant, c.ID)
+		if err != nil || fresh.UID != c.UID { // what was written is gone with the collection
+			return err
+		}
+		c = fresh
+	}
+}
+
+// Superseded reports whether err says that another embedding generation serves
+// than the one that was asked for: read the collection again.
+func Superseded(err error) bool {
+	return errors.Is(err, store.ErrNotServing) || errors.Is(err, store.ErrNoEmbeddingGeneration)
+}
+
+// CatchUp returns the index of c's embedding generation once it has followed the
+// truth at least to the given generation. When ctx ends first the work goes on.
+// An index that cannot follow is UNAVAILABLE, and is tried again by the next who
+// asks; the error of one that does not serve is Superseded when there is no more
+// for it to follow.
 func (f *Follower) CatchUp(ctx context.Context, c store.Collection, to int64) (index.Collection, error) {
-	h := f.handle(c.UID)
+	h := f.handle(c.IndexName())
 	if ic := h.get(); ic != nil && ic.Sequence() >= max(to, 1) {
 		return ic, nil
 	}
@@ -92,7 +125,11 @@ func (f *Follower) CatchUp(ctx context.Context, c store.Collection, to int64) (i
 	case <-f.closed:
 		return nil, errClosing
 	}
-	done := make(chan error, 1)
+	type caughtUp struct {
+		index index.Collection
+		err   error
+	}
+	done := make(chan caughtUp, 1)
 	if !f.begin() {
 		<-h.turn
 		return nil, errClosing
@@ -100,11 +137,12 @@ func (f *Follower) CatchUp(ctx context.Context, c store.Collection, to int64) (i
 	go func() {
 		defer f.work.Done()
 		defer func() { <-h.turn }()
-		done <- f.catchUp(context.WithoutCancel(ctx), h, c, max(to, 1))
+		ic, err := f.catchUp(context.WithoutCancel(ctx), h, c, max(to, 1))
+		done <- caughtUp{ic, err}
 	}()
 	select {
-	case err := <-done:
-		return h.get(), err
+	case now := <-done:
+		return now.index, now.err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -131,9 +169,10 @@ func (f *Follower) Notify() {
 	}
 }
 
-// Drop removes the index of a collection that is gone.
-func (f *Follower) Drop(ctx context.Context, c store.Collection) error {
-	h := f.handle(c.UID)
+// Drop removes the index of that name, whose collection or embedding generation
+// is gone.
+func (f *Follower) Drop(ctx context.Context, name string) error {
+	h := f.handle(name)
 	select {
 	case h.turn <- struct{}{}:
 		defer func() { <-h.turn }()
@@ -141,10 +180,10 @@ func (f *Follower) Drop(ctx context.Context, c store.Collection) error {
 		return context.Cause(ctx)
 	}
 	f.mu.Lock()
-	delete(f.handles, c.UID)
+	delete(f.handles, name)
 	f.mu.Unlock()
 	h.set(nil)
-	return f.o.Index.Drop(ctx, c.UID)
+	return f.dropAll(ctx, name)
 }
 
 // Close ends all work and closes the index.
@@ -162,13 +201,13 @@ func (f *Follower) Close() error {
 	return f.o.Index.Close()
 }
 
-func (f *Follower) handle(uid string) *handle {
+func (f *Follower) handle(name string) *handle {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	h := f.handles[uid]
+	h := f.handles[name]
 	if h == nil {
 		h = &handle{turn: make(chan struct{}, 1)}
-		f.handles[uid] = h
+		f.handles[name] = h
 	}
 	return h
 }
@@ -194,29 +233,32 @@ func (h *handle) set(c index.Collection) {
 }
 
 // catchUp does the work; the caller has the handle's turn.
-func (f *Follower) catchUp(ctx context.Context, h *handle, c store.Collection, to int64) error {
+func (f *Follower) catchUp(ctx context.Context, h *handle, c store.Collection, to int64) (index.Collection, error) {
 	ic := h.get()
 	if ic == nil {
 		var err error
-		if ic, err = f.o.Index.Open(ctx, c.UID, index.WithMetric(index.Metric(c.VectorMetric))); err != nil {
-			return outage.OfIndex(fmt.Errorf("follow %s: %w", c.UID, err))
+		if ic, err = f.openIndex(ctx, h, c); err != nil {
+			return nil, outage.OfIndex(fmt.Errorf("follow %s: %w", c.IndexName(), err))
 		}
 		h.set(ic)
 	}
 	for ic.Sequence() < to {
 		began := f.o.Clock.Now()
 		anew, err := f.step(ctx, ic, c)
+		if errors.Is(err, store.ErrNotServing) {
+			return nil, err
+		}
 		f.o.Followed(anew, f.o.Clock.Now().Sub(began), err)
-		if apierr.ReasonOf(err) == apierr.NotFound { // the collection was deleted meanwhile
+		if apierr.ReasonOf(err) == apierr.NotFound || errors.Is(err, store.ErrNoEmbeddingGeneration) { // removed meanwhile
 			h.set(nil)
-			return errors.Join(err, f.o.Index.Drop(ctx, c.UID))
+			return nil, errors.Join(err, f.dropAll(ctx, c.IndexName()))
 		}
 		if err != nil {
-			f.o.Logger.WarnContext(ctx, "the index does not follow", slog.String("collection", c.UID), telemetry.Err(err))
-			return outage.OfIndex(fmt.Errorf("follow %s: %w", c.UID, err))
+			f.o.Logger.WarnContext(ctx, "the index does not follow", slog.String("index", c.IndexName()), telemetry.Err(err))
+			return nil, outage.OfIndex(fmt.Errorf("follow %s: %w", c.IndexName(), err))
 		}
 	}
-	return nil
+	return ic, nil
 }
 
 // step takes the index one page further, or makes it anew.
@@ -231,95 +273,34 @@ func (f *Follower) step(ctx context.Context, ic index.Collection, c store.Collec
 			return false, err
 		}
 	}
+	return true, f.anew(ctx, ic, c)
+}
+
+// anew makes an index anew from the truth, and from what it has kept of it.
+func (f *Follower) anew(ctx context.Context, ic index.Collection, c store.Collection) error {
 	var kept func(no int64, chunks int) bool
 	if k, ok := ic.(index.Keeper); ok {
+		var err error
 		if kept, err = k.Kept(ctx); err != nil {
-			return true, err
+			return err
 		}
 	}
-	return true, f.o.Store.SnapshotExcept(ctx, c, kept, func(generation int64, versions iter.Seq2[store.Version, error]) error {
-		return ic.Replace(ctx, generation, f.documents(versions))
+	return f.o.Store.SnapshotExcept(ctx, c, kept, func(generation int64, versions iter.Seq2[store.Version, error]) error {
+		return ic.Replace(ctx, generation, f.documents(c, versions))
 	})
 }
 
 func (f *Follower) apply(ctx context.Context, ic index.Collection, c store.Collection, ch store.Changes) error {
 	out := index.Changes{Through: ch.Through, Remove: ch.Removed, Put: make([]index.Document, 0, len(ch.Versions))}
 	if ch.Through <= ic.Sequence() {
-		return fmt.Errorf("collection %s is at generation %d, its index at %d", c.UID, ch.Through, ic.Sequence())
+		return fmt.Errorf("collection %s is at generation %d, its index at %d", c.IndexName(), ch.Through, ic.Sequence())
 	}
 	for _, v := range ch.Versions {
-		d, err := document(v)
+		d, err := f.document(c, v)
 		if err != nil {
 			return err
 		}
 		out.Put = append(out.Put, d)
 	}
 	return ic.Apply(ctx, out)
-}
-
-// documents turns versions into what an index holds, until the follower is
-// closed.
-func (f *Follower) documents(versions iter.Seq2[store.Version, error]) iter.Seq2[index.Document, error] {
-	return func(yield func(index.Document, error) bool) {
-		for v, err := range versions {
-			var d index.Document
-			if err == nil {
-				d, err = document(v)
-			}
-			select {
-			case <-f.closed:
-				err = errClosing
-			default:
-			}
-			if !yield(d, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-func document(v store.Version) (index.Document, error) {
-	var metadata map[string]any
-	if err := json.Unmarshal(v.Metadata, &metadata); err != nil {
-		return index.Document{}, fmt.Errorf("metadata of version %d: %w", v.No, err)
-	}
-	fields, err := filter.Fields(metadata)
-	if err != nil {
-		return index.Document{}, fmt.Errorf("metadata of version %d: %w", v.No, err)
-	}
-	if !v.ExpireTime.IsZero() {
-		fields = append([]filter.Field{filter.Expiry(v.ExpireTime)}, fields...) // by path, and this one is empty
-	}
-	d := index.Document{
-		No: v.No, ID: v.ID, Principals: v.Principals, Fields: fields,
-		Kept: v.Kept, Title: v.Title, CreateTime: v.CreateTime, UpdateTime: v.UpdateTime, Chunks: make([]index.Chunk, len(v.Chunks)),
-	}
-	for i, ch := range v.Chunks {
-		d.Chunks[i] = index.Chunk{Number: ch.Number, Terms: ch.Terms, Text: Worded(v.Title, ch.Text), Vector: ch.Vector}
-	}
-	return d, nil
-}
-
-// Worded returns what of a passage is indexed by words. Its document's title
-// counts twice: few words that somebody chose say more of a passage than as many
-// of the text ("Simple BM25 Extension to Multiple Weighted Fields", Robertson,
-// Zaragoza and Taylor, 2004).
-func Worded(title, text string) string {
-	if title == "" {
-		return text
-	}
-	return title + "\n" + Indexed(title, text)
-}
-
-// Indexed returns what is embedded of a passage: it is found by its document's
-// title, too.
-func Indexed(title, text string) string {
-	switch {
-	case title == "":
-		return text
-	case text == "":
-		return title
-	default:
-		return title + "\n" + text
-	}
 }

@@ -141,12 +141,12 @@ func setup(t *testing.T) (*Follower, *fakeIndex, *store.Store, store.Collection)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := s.CreateCollection(t.Context(), store.Collection{Tenant: "acme", ID: "c", UID: "uid", EmbeddingModel: "m"}, 1)
+	c, err := s.CreateCollection(t.Context(), store.Collection{Tenant: "acme", ID: "c", UID: "uid", EmbeddingModel: "m", Analyser: 1}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	x := &fakeIndex{colls: map[string]*fakeCollection{}}
-	return New(Options{Store: s, Index: x, Clock: clock.Real(), Logger: log, Poll: time.Hour}), x, s, c
+	return New(Options{Store: s, Index: x, Clock: clock.Real(), Logger: log, Poll: time.Hour, Analyser: 1}), x, s, c
 }
 
 func write(t *testing.T, s *store.Store, c store.Collection, ids ...string) int64 {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -79,66 +81,117 @@ func (l *lag) at(now time.Time) time.Duration {
 // followAll brings every collection up to the present. What cannot be followed
 // now is tried again the next time.
 func (f *Follower) followAll(ctx context.Context, clean bool) State {
-	all, err := f.o.Store.AllCollections(ctx)
+	all, err := f.targets(ctx)
 	if err != nil {
 		return State{Store: err}
 	}
-	out := State{Searchable: true, Collections: len(all)}
+	out := State{Searchable: true}
 	var errs []error
-	for _, c := range all {
-		out.Documents, out.Chunks = out.Documents+c.DocumentCount, out.Chunks+c.ChunkCount
-		_, err := f.CatchUp(ctx, c, c.Generation)
-		if apierr.ReasonOf(err) == apierr.NotFound {
+	for _, t := range all {
+		c := t.collection
+		_, err := f.CatchUp(ctx, c, t.to)
+		if apierr.ReasonOf(err) == apierr.NotFound || Superseded(err) {
 			continue
 		}
 		if err != nil {
 			errs = append(errs, err)
 		}
-		at := f.handle(c.UID).sequence()
-		out.Searchable = out.Searchable && at > 0
-		out.Behind += max(0, c.Generation-at)
+		if t.serves {
+			at := f.handle(c.IndexName()).sequence()
+			out.Searchable = out.Searchable && at > 0
+			out.Behind += max(0, t.to-at)
+			out.Collections++
+			out.Documents, out.Chunks = out.Documents+c.DocumentCount, out.Chunks+c.ChunkCount
+		}
 		if ctx.Err() != nil {
 			out.Indexes = context.Cause(ctx)
 			return out
 		}
+		f.renew(ctx, t.collection)
 	}
-	if clean {
-		errs = append(errs, f.dropUnknown(ctx, all))
-	}
+	f.show(ctx, all)
+	errs = append(errs, f.dropUnknown(ctx, all, clean))
 	out.Indexes = errors.Join(errs...)
 	return out
 }
 
-// dropUnknown removes indexes of collections that are gone: a process may have
-// ended between the two.
-func (f *Follower) dropUnknown(ctx context.Context, known []store.Collection) error {
-	names, err := f.o.Index.Names(ctx)
+// target is an index and the generation that it is to follow to.
+type target struct {
+	collection store.Collection
+	to         int64
+	serves     bool
+}
+
+// targets returns what is followed: of every collection the embedding generation
+// that serves, and those that may serve next.
+func (f *Follower) targets(ctx context.Context) ([]target, error) {
+	all, err := f.o.Store.AllCollections(ctx)
 	if err != nil {
-		return fmt.Errorf("follow: %w", err)
+		return nil, err
+	}
+	out := make([]target, 0, len(all))
+	for _, c := range all {
+		out = append(out, target{c, c.Generation, true})
+	}
+	live, err := f.o.Store.Live(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range live {
+		if l.State == store.Ready || l.State == store.Retired {
+			out = append(out, target{l.Collection, l.Through, false})
+		}
+	}
+	return out, nil
+}
+
+// dropUnknown removes indexes of collections and embedding generations that are
+// gone: of those that are open, and at the start of all, for a process may have
+// ended between the two.
+func (f *Follower) dropUnknown(ctx context.Context, known []target, start bool) error {
+	names := f.open()
+	var errs []error
+	if start {
+		kept, err := f.o.Index.Names(ctx)
+		if err != nil {
+			return fmt.Errorf("follow: %w", err)
+		}
+		for _, name := range kept {
+			names = append(names, base(name))
+			errs = append(errs, f.dropOutdated(ctx, name))
+		}
 	}
 	keep := make(map[string]bool, len(known))
-	for _, c := range known {
-		keep[c.UID] = true
+	for _, t := range known {
+		keep[t.collection.IndexName()] = true
 	}
 	for _, name := range names {
 		if keep[name] {
 			continue
 		}
-		// A collection may have been created since the list was read.
-		fresh, err := f.o.Store.AllCollections(ctx)
+		// It may have been created since the list was read.
+		fresh, err := f.targets(ctx)
 		if err != nil {
 			return err
 		}
-		for _, c := range fresh {
-			keep[c.UID] = true
+		for _, t := range fresh {
+			keep[t.collection.IndexName()] = true
 		}
 		if keep[name] {
 			continue
 		}
-		f.o.Logger.InfoContext(ctx, "an index without a collection is removed", slog.String("collection", name))
-		if err := f.Drop(ctx, store.Collection{UID: name}); err != nil {
+		f.o.Logger.InfoContext(ctx, "an index without a collection is removed", slog.String("index", name))
+		if err := f.Drop(ctx, name); err != nil {
 			return fmt.Errorf("follow: %w", err)
 		}
+		keep[name] = true // once
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// open returns the names of the indexes that are open.
+func (f *Follower) open() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Collect(maps.Keys(f.handles))
 }

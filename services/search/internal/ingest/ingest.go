@@ -16,7 +16,6 @@ import (
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/extract"
 	"github.com/poterne/poterne/services/search/internal/follow"
-	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/outage"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
@@ -28,7 +27,7 @@ type Embedder interface {
 
 // Indexes keeps indexes up with what is written.
 type Indexes interface {
-	CatchUp(ctx context.Context, c store.Collection, to int64) (index.Collection, error)
+	CatchUpServing(ctx context.Context, c store.Collection, to int64) error
 	Notify()
 }
 
@@ -82,6 +81,8 @@ type Result struct {
 type item struct {
 	at      int // its place in the request
 	version store.Version
+	// cutFor is the embedding generation whose passages version has.
+	cutFor int
 	// kept is the number of the version whose chunks can be used again, or 0.
 	kept int64
 }
@@ -128,7 +129,7 @@ func (g *Ingester) Upsert(ctx context.Context, c store.Collection, by store.Righ
 		}
 	}
 	if wait {
-		if _, err := g.o.Indexes.CatchUp(ctx, c, generation); outage.Is(err) {
+		if err := g.o.Indexes.CatchUpServing(ctx, c, generation); outage.Is(err) {
 			return results, generation, err
 		} else if err != nil {
 			return nil, 0, err
@@ -233,10 +234,15 @@ func (g *Ingester) prepare(ctx context.Context, c store.Collection, by store.Rig
 	return out, nil
 }
 
-// cut cuts the document's text into chunks. A document that has only a title is
-// one empty chunk, found by its title.
+// cut cuts the item's document as c's embedding generation has it.
 func (g *Ingester) cut(c store.Collection, it *item) *apierr.Error {
-	v := &it.version
+	it.cutFor = c.EmbeddingGeneration
+	return g.Cut(c, &it.version)
+}
+
+// Cut cuts the document's text into chunks, as c's embedding generation has it. A
+// document that has only a title is one empty chunk, found by its title.
+func (g *Ingester) Cut(c store.Collection, v *store.Version) *apierr.Error {
 	spans := chunk.Split(v.Text, g.chunking(c, v.Title))
 	if len(spans) == 0 {
 		spans = []chunk.Span{{}}
@@ -273,13 +279,30 @@ func (g *Ingester) groups(items []*item) [][]*item {
 	return out
 }
 
+// recut cuts documents again that were cut for another embedding generation.
+func (g *Ingester) recut(c store.Collection, group []*item) error {
+	for _, it := range group {
+		if it.cutFor == c.EmbeddingGeneration {
+			continue
+		}
+		if err := g.cut(c, it); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // embedAttempts is how often a group is embedded: again when another request
-// gave the collection its model version first.
+// gave the collection its model version first, or another embedding generation
+// serves by now.
 const embedAttempts = 3
 
 // write embeds and writes one group.
 func (g *Ingester) write(ctx context.Context, c *store.Collection, by store.Rights, group []*item) ([]store.Written, int64, error) {
 	for attempt := 1; ; attempt++ {
+		if err := g.recut(*c, group); err != nil {
+			return nil, 0, err
+		}
 		w, err := g.embed(ctx, *c, group)
 		if err != nil {
 			return nil, 0, err

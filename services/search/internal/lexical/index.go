@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"sync"
 
 	"github.com/blevesearch/bleve/v2"
@@ -20,21 +19,17 @@ import (
 	"github.com/blevesearch/bleve/v2/index/scorch"
 	"github.com/blevesearch/bleve/v2/mapping"
 	bleveindex "github.com/blevesearch/bleve_index_api"
-
-	"github.com/poterne/poterne/services/search/internal/analysis"
 )
 
 // field is the only indexed field: the analysed terms, parted by spaces.
 const field = "t"
 
 // version of what is indexed: raise it when postings hold something else of the
-// terms, so that old indexes are made anew. 2: positions, for phrases.
+// terms, so that old indexes are made anew. 2: positions, for phrases. Another
+// analysis has an index of another name.
 const version = "2"
 
-// indexed says what an index holds: of which terms, and what.
-func indexed() string { return version + "." + strconv.Itoa(analysis.Version) }
-
-// The key under which that is kept in an index.
+// The key under which version is kept in an index.
 const versionKey = "poterne.version"
 
 // Key names one passage in the index.
@@ -77,7 +72,7 @@ func openBleve(dir string) (bleve.Index, error) {
 	b, err := bleve.OpenUsing(dir, settings())
 	if err == nil {
 		v, verr := b.GetInternal([]byte(versionKey))
-		if verr == nil && string(v) == indexed() {
+		if verr == nil && string(v) == version {
 			return b, nil
 		}
 		if err := b.Close(); err != nil {
@@ -101,7 +96,7 @@ func create(dir string) (bleve.Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lexical index: create: %w", err)
 	}
-	if err := b.SetInternal([]byte(versionKey), []byte(indexed())); err != nil {
+	if err := b.SetInternal([]byte(versionKey), []byte(version)); err != nil {
 		return nil, errors.Join(fmt.Errorf("lexical index: create: %w", err), b.Close())
 	}
 	return b, nil

@@ -109,9 +109,9 @@ type Answer struct {
 	LexicalTook, VectorTook time.Duration
 }
 
-// Search answers the request. A hybrid search whose query cannot be embedded is
-// answered by words alone, with a warning; a search by vector fails then.
-func (s *Searcher) Search(ctx context.Context, c store.Collection, req Request) (Answer, error) {
+// search answers the request by c's embedding generation and no other: the
+// query's vector, the index and the passages are of that one.
+func (s *Searcher) search(ctx context.Context, c store.Collection, req Request) (Answer, error) {
 	f, err := parse(req.Filter)
 	if err != nil {
 		return Answer{}, err
@@ -208,6 +208,11 @@ func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, 
 	for attempt := 1; ; attempt++ {
 		legs, err := ic.Search(ctx, q)
 		if err != nil {
+			// It may have been made anew meanwhile, and the old one closed.
+			if again, failed := s.indexes.Collection(ctx, c); failed == nil && again != ic && attempt < searches {
+				ic = again
+				continue
+			}
 			return Answer{}, outage.OfIndex(err)
 		}
 		results, names, refs := fuse(legs, a, w)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
@@ -29,7 +30,7 @@ func (s *Server) CreateCollection(ctx context.Context, req *searchv1.CreateColle
 	}
 	c, err := s.o.Store.CreateCollection(ctx, store.Collection{
 		Tenant: who.tenant, ID: req.GetId(), UID: s.o.IDs.New(), DisplayName: req.GetDisplayName(),
-		EmbeddingModel: model, Fusion: req.GetFusion(), Weights: weights,
+		EmbeddingModel: model, Analyser: analysis.Version, Fusion: req.GetFusion(), Weights: weights,
 		VectorMetric: req.GetVectorMetric(), Chunking: chunkingOf(req.GetChunking()),
 	}, s.o.MaxCollections)
 	if err != nil {
@@ -85,8 +86,9 @@ func (s *Server) DeleteCollection(ctx context.Context, req *searchv1.DeleteColle
 	if err != nil {
 		return nil, err
 	}
-	if err := s.o.Follower.Drop(context.WithoutCancel(ctx), c); err != nil {
+	if err := s.o.Follower.Drop(context.WithoutCancel(ctx), c.IndexName()); err != nil {
 		s.o.Metrics.DropFailed(ctx, err)
 	}
+	s.o.Follower.Notify() // the other embedding generations' indexes go in the background
 	return &searchv1.DeleteCollectionResponse{}, nil
 }

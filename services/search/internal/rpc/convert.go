@@ -19,6 +19,7 @@ func collectionToProto(c store.Collection) *searchv1.Collection {
 	return &searchv1.Collection{
 		Id: c.ID, DisplayName: c.DisplayName, EmbeddingModel: c.EmbeddingModel, EmbeddingDigest: c.EmbeddingDigest,
 		DocumentCount: int32of(c.DocumentCount), ChunkCount: int32of(c.ChunkCount), Generation: c.Generation,
+		EmbeddingGeneration: int32of(c.EmbeddingGeneration), BuildingEmbeddingGeneration: int32of(c.BuildingGeneration),
 		Fusion: c.Fusion, Weights: weightsToProto(c.Weights), VectorMetric: c.VectorMetric,
 		Chunking:   chunkingToProto(c.Chunking),
 		CreateTime: timestamppb.New(c.CreateTime), UpdateTime: timestamppb.New(c.UpdateTime),

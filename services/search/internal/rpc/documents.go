@@ -100,7 +100,7 @@ func (s *Server) DeleteDocument(ctx context.Context, req *searchv1.DeleteDocumen
 		return nil, err
 	}
 	s.o.Follower.Notify()
-	if _, err := s.o.Follower.CatchUp(ctx, c, generation); outage.Is(err) {
+	if err := s.o.Follower.CatchUpServing(ctx, c, generation); outage.Is(err) {
 		s.o.Metrics.NotServed(ctx, searchv1.SearchService_DeleteDocument_FullMethodName, err)
 	} else if err != nil {
 		return nil, err

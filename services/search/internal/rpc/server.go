@@ -17,6 +17,7 @@ import (
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/metrics"
 	"github.com/poterne/poterne/services/search/internal/query"
+	"github.com/poterne/poterne/services/search/internal/rebuild"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
 
@@ -27,9 +28,11 @@ type Options struct {
 	Importer *imports.Importer
 	Searcher *query.Searcher
 	Follower *follow.Follower
-	Metrics  *metrics.Metrics
-	Clock    clock.Clock
-	IDs      ids.Source
+	// Builder builds embedding generations and switches between them.
+	Builder *rebuild.Builder
+	Metrics *metrics.Metrics
+	Clock   clock.Clock
+	IDs     ids.Source
 	// Models knows which models embed.
 	Models Models
 	// EmbeddingModel is that of collections which name none.

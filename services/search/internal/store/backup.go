@@ -13,11 +13,12 @@ import (
 )
 
 // Everything hands fn the collection and all of its versions, ordered by number
-// and with their text, as of one moment.
+// and with their text, as of one moment and as the embedding generation that
+// serves has them.
 func (s *Store) Everything(ctx context.Context, c Collection, fn func(c Collection, versions iter.Seq2[Version, error]) error) error {
 	return s.db.InSnapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		now, err := scanCollection(tx.QueryRowContext(ctx,
-			`SELECT `+collectionColumns+` FROM search_collections WHERE uid = $1`, c.UID))
+			`SELECT `+collectionColumns+` FROM `+servedCollections+`WHERE c.uid = $1`, c.UID))
 		if errors.Is(err, sql.ErrNoRows) {
 			return noCollection(c.ID)
 		}
@@ -32,7 +33,7 @@ func (s *Store) Everything(ctx context.Context, c Collection, fn func(c Collecti
 func whole(ctx context.Context, tx *sql.Tx, c Collection) iter.Seq2[Version, error] {
 	none := func(int64, int) bool { return false }
 	return func(yield func(Version, error) bool) {
-		for v, err := range versionsExcept(ctx, tx, c, none) {
+		for v, err := range versionsExcept(ctx, tx, c, c.Generation, none) {
 			if err == nil {
 				err = tx.QueryRowContext(ctx, `SELECT text FROM search_documents WHERE collection = $1 AND id = $2`, c.UID, v.ID).Scan(&v.Text)
 			}
@@ -53,6 +54,7 @@ func whole(ctx context.Context, tx *sql.Tx, c Collection) iter.Seq2[Version, err
 // collection's chunks. Nobody else writes meanwhile where the database has one
 // writer.
 func (s *Store) Restore(ctx context.Context, c Collection, versions iter.Seq2[Version, error], maxPerTenant, maxChunks int) (Collection, error) {
+	c.EmbeddingGeneration = 1
 	err := s.db.InTx(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 		if err := s.insertCollection(ctx, tx, c, maxPerTenant); err != nil {
 			return err
@@ -60,6 +62,11 @@ func (s *Store) Restore(ctx context.Context, c Collection, versions iter.Seq2[Ve
 		if _, err := tx.ExecContext(ctx, `
 			UPDATE search_collections SET embedding_digest = $2, dimensions = $3, generation = $4, forgotten = $4 WHERE uid = $1`,
 			c.UID, c.EmbeddingDigest, c.Dimensions, c.Generation); err != nil {
+			return fmt.Errorf("search store: restore a collection: %w", err)
+		}
+		if _, err := tx.ExecContext(ctx, `
+			UPDATE search_embedding_generations SET embedding_digest = $2, dimensions = $3 WHERE collection = $1`,
+			c.UID, c.EmbeddingDigest, c.Dimensions); err != nil {
 			return fmt.Errorf("search store: restore a collection: %w", err)
 		}
 		var sum counts
@@ -80,7 +87,7 @@ func (s *Store) Restore(ctx context.Context, c Collection, versions iter.Seq2[Ve
 					return err
 				}
 			}
-			err = s.insertVersion(ctx, again, c.UID, v, cmp.Or(v.CreateTime.UnixNano(), s.now()))
+			err = s.insertVersion(ctx, again, c, v, cmp.Or(v.CreateTime.UnixNano(), s.now()))
 			if sqldb.IsUnique(err) {
 				return apierr.Invalid("data", "the backup cannot be restored: it has document %q twice", v.ID)
 			}

@@ -24,45 +24,57 @@ func migrationsFS() (fs.FS, error) {
 
 const defaultMetric = "cosine"
 
-const collectionColumns = `tenant, id, uid, display_name, embedding_model, embedding_digest, dimensions,
-	document_count, chunk_count, generation, fusion, lexical_weight, vector_weight, vector_metric,
-	chunk_by, chunk_words, chunk_tokens, chunk_overlap, expires, create_time, update_time`
+const collectionColumns = `c.tenant, c.id, c.uid, c.display_name, c.embedding_model, c.embedding_digest, c.dimensions,
+	c.document_count, c.chunk_count, c.generation, c.fusion, c.lexical_weight, c.vector_weight, c.vector_metric,
+	c.expires, c.create_time, c.update_time,
+	c.embedding_generation, c.serving_since, g.chunking, g.analyser,
+	COALESCE((SELECT max(b.number) FROM search_embedding_generations b
+		WHERE b.collection = c.uid AND b.state IN ('building', 'ready')), 0)`
 
 // withoutExpired has documents that have ended and are not removed yet left out
 // of a collection's counts.
 func withoutExpired(now int64) string {
 	sum := func(what string) string {
-		return `CASE expires WHEN 0 THEN 0 ELSE (SELECT coalesce(` + what + `, 0) FROM search_documents d
-			WHERE d.collection = uid AND d.expire_time > 0 AND d.expire_time <= ` + strconv.FormatInt(now, 10) + `) END`
+		return `CASE c.expires WHEN 0 THEN 0 ELSE (SELECT coalesce(` + what + `, 0) FROM search_documents d
+			WHERE d.collection = c.uid AND d.expire_time > 0 AND d.expire_time <= ` + strconv.FormatInt(now, 10) + `) END`
 	}
-	return strings.Replace(collectionColumns, "document_count, chunk_count",
-		"document_count - "+sum("count(*)")+", chunk_count - "+sum("sum(d.chunk_count)"), 1)
+	return strings.Replace(collectionColumns, "c.document_count, c.chunk_count",
+		"c.document_count - "+sum("count(*)")+", c.chunk_count - "+sum("sum(d.chunk_count)"), 1)
 }
+
+// servedCollections are the collections c, each with the embedding generation g
+// that serves it.
+const servedCollections = `search_collections c
+	JOIN search_embedding_generations g ON g.collection = c.uid AND g.number = c.embedding_generation `
 
 type scanner interface{ Scan(dest ...any) error }
 
-func scanCollection(row scanner) (Collection, error) {
+func scanCollection(row scanner, more ...any) (Collection, error) {
 	var c Collection
 	var created, updated int64
 	var w Weights
-	var expires, overlap int
-	err := row.Scan(&c.Tenant, &c.ID, &c.UID, &c.DisplayName, &c.EmbeddingModel, &c.EmbeddingDigest, &c.Dimensions,
+	var expires int
+	var chunking string
+	err := row.Scan(append([]any{
+		&c.Tenant, &c.ID, &c.UID, &c.DisplayName, &c.EmbeddingModel, &c.EmbeddingDigest, &c.Dimensions,
 		&c.DocumentCount, &c.ChunkCount, &c.Generation,
-		&c.Fusion, &w.Lexical, &w.Vector, &c.VectorMetric,
-		&c.Chunking.By, &c.Chunking.MaxWords, &c.Chunking.MaxTokens, &overlap, &expires, &created, &updated)
-	if c.Expires = expires != 0; overlap >= 0 {
-		c.Chunking.Overlap = &overlap
+		&c.Fusion, &w.Lexical, &w.Vector, &c.VectorMetric, &expires, &created, &updated,
+		&c.EmbeddingGeneration, &c.ServingSince, &chunking, &c.Analyser, &c.BuildingGeneration,
+	}, more...)...)
+	if c.Expires = expires != 0; err != nil {
+		return Collection{}, err
 	}
 	if w != (Weights{}) {
 		c.Weights = &w
 	}
 	c.CreateTime, c.UpdateTime = fromNanos(created), fromNanos(updated)
+	c.Chunking, err = decodeChunking(chunking)
 	return c, err
 }
 
 // CreateCollection adds a collection. Of c only Tenant, ID, UID, DisplayName,
-// EmbeddingModel, Fusion, Weights, VectorMetric ("" means cosine) and Chunking are
-// used. maxPerTenant bounds the tenant's collections.
+// EmbeddingModel, Fusion, Weights, VectorMetric ("" means cosine), Chunking and
+// Analyser are used. maxPerTenant bounds the tenant's collections.
 func (s *Store) CreateCollection(ctx context.Context, c Collection, maxPerTenant int) (Collection, error) {
 	err := s.db.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		return s.insertCollection(ctx, tx, c, maxPerTenant)
@@ -85,20 +97,21 @@ func (s *Store) insertCollection(ctx context.Context, tx *sql.Tx, c Collection, 
 	if count >= maxPerTenant {
 		return apierr.New(apierr.FailedPrecondition, "there are %d collections already, which is the limit", count)
 	}
-	overlap := -1
-	if c.Chunking.Overlap != nil {
-		overlap = *c.Chunking.Overlap
-	}
+	now := s.now()
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO search_collections
 			(tenant, id, uid, display_name, embedding_model, fusion, lexical_weight, vector_weight, vector_metric,
-			 chunk_by, chunk_words, chunk_tokens, chunk_overlap, generation, forgotten, create_time, update_time)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $11, $12, $13, $14, 1, 1, $10, $10)`,
+			 generation, forgotten, create_time, update_time)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, 1, $10, $10)`,
 		c.Tenant, c.ID, c.UID, c.DisplayName, c.EmbeddingModel, c.Fusion, w.Lexical, w.Vector,
-		cmp.Or(c.VectorMetric, defaultMetric), s.now(),
-		c.Chunking.By, c.Chunking.MaxWords, c.Chunking.MaxTokens, overlap)
+		cmp.Or(c.VectorMetric, defaultMetric), now)
 	if sqldb.IsUnique(err) {
 		return apierr.New(apierr.AlreadyExists, "there is a collection %q already", c.ID).WithField("id")
+	}
+	if err == nil {
+		err = insertEmbeddingGeneration(ctx, tx, c.UID, EmbeddingGeneration{
+			Number: 1, EmbeddingModel: c.EmbeddingModel, Chunking: c.Chunking, Analyser: c.Analyser, State: Serving,
+		}, now)
 	}
 	if err != nil {
 		return fmt.Errorf("search store: create a collection: %w", err)
@@ -109,7 +122,7 @@ func (s *Store) insertCollection(ctx context.Context, tx *sql.Tx, c Collection, 
 // Collection returns the tenant's collection, or NOT_FOUND.
 func (s *Store) Collection(ctx context.Context, tenant, id string) (Collection, error) {
 	c, err := scanCollection(s.db.Reader().QueryRowContext(ctx,
-		`SELECT `+withoutExpired(s.now())+` FROM search_collections WHERE tenant = $1 AND id = $2`, tenant, id))
+		`SELECT `+withoutExpired(s.now())+` FROM `+servedCollections+`WHERE c.tenant = $1 AND c.id = $2`, tenant, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return Collection{}, noCollection(id)
 	}
@@ -122,7 +135,7 @@ func (s *Store) Collection(ctx context.Context, tenant, id string) (Collection, 
 // Collections returns at most limit of the tenant's collections by id, those
 // after the given one.
 func (s *Store) Collections(ctx context.Context, tenant, after string, limit int) ([]Collection, error) {
-	return s.collections(ctx, `WHERE tenant = $1 AND id > $2 ORDER BY id LIMIT $3`, tenant, after, limit)
+	return s.collections(ctx, `WHERE c.tenant = $1 AND c.id > $2 ORDER BY c.id LIMIT $3`, tenant, after, limit)
 }
 
 // AllCollections returns the collections of every tenant, in no order.
@@ -131,7 +144,7 @@ func (s *Store) AllCollections(ctx context.Context) ([]Collection, error) {
 }
 
 func (s *Store) collections(ctx context.Context, where string, args ...any) (out []Collection, err error) {
-	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+withoutExpired(s.now())+` FROM search_collections `+where, args...)
+	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+withoutExpired(s.now())+` FROM `+servedCollections+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("search store: list collections: %w", err)
 	}
@@ -153,7 +166,11 @@ func (s *Store) DeleteCollection(ctx context.Context, tenant, id string) (Collec
 	err := s.db.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var err error
 		c, err = scanCollection(tx.QueryRowContext(ctx,
-			`DELETE FROM search_collections WHERE tenant = $1 AND id = $2 RETURNING `+collectionColumns, tenant, id))
+			`SELECT `+collectionColumns+` FROM `+servedCollections+`WHERE c.tenant = $1 AND c.id = $2`, tenant, id))
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM search_collections WHERE uid = $1`, c.UID)
 		return err
 	})
 	if errors.Is(err, sql.ErrNoRows) {

@@ -14,13 +14,13 @@ func everythingIsBackedUp(f fixture) {
 		"search_collections": {
 			"tenant", "id", "uid", "display_name", "embedding_model", "embedding_digest", "dimensions", "document_count",
 			"chunk_count", "generation", "forgotten", "create_time", "update_time", "fusion", "lexical_weight", "vector_weight", "vector_metric",
-			"chunk_by", "chunk_words", "chunk_tokens", "chunk_overlap", "expires",
+			"expires", "embedding_generation", "serving_since", "embedding_generations",
 		},
 		"search_documents": {
 			"collection", "id", "no", "title", "text", "metadata", "acl", "content_hash", "text_hash", "chunk_count", "create_time", "update_time",
 			"expire_time",
 		},
-		"search_chunks":     {"collection", "no", "number", "start_offset", "end_offset", "terms", "text", "vector"},
+		"search_chunks":     {"collection", "embedding_generation", "no", "number", "start_offset", "end_offset", "terms", "text", "vector"},
 		"search_principals": {"collection", "principal", "document"},
 	} {
 		for _, c := range columnsOf(f, table) {

@@ -13,12 +13,12 @@ import (
 // connection cannot be read while something else is.
 const exceptPage = 256
 
-// versionsExcept reads all versions, those that are kept without what their
-// chunks hold.
-func versionsExcept(ctx context.Context, tx *sql.Tx, c Collection, kept func(no int64, chunks int) bool) iter.Seq2[Version, error] {
+// versionsExcept reads all versions up to a number, as c's embedding generation
+// has them, those that are kept without what their chunks hold.
+func versionsExcept(ctx context.Context, tx *sql.Tx, c Collection, through int64, kept func(no int64, chunks int) bool) iter.Seq2[Version, error] {
 	return func(yield func(Version, error) bool) {
 		for after := int64(0); ; {
-			page, err := documentsAfter(ctx, tx, c, after)
+			page, err := documentsAfter(ctx, tx, c, after, through)
 			if err == nil {
 				err = addChunks(ctx, tx, c, page, kept)
 			}
@@ -39,9 +39,9 @@ func versionsExcept(ctx context.Context, tx *sql.Tx, c Collection, kept func(no 
 	}
 }
 
-func documentsAfter(ctx context.Context, tx *sql.Tx, c Collection, after int64) (out []Version, err error) {
+func documentsAfter(ctx context.Context, tx *sql.Tx, c Collection, after, through int64) (out []Version, err error) {
 	rows, err := tx.QueryContext(ctx, `SELECT `+documentColumns+` FROM search_documents d
-		WHERE d.collection = $1 AND d.no > $2 ORDER BY d.no LIMIT $3`, c.UID, after, exceptPage)
+		WHERE d.collection = $1 AND d.no > $2 AND d.no <= $3 ORDER BY d.no LIMIT $4`, c.UID, after, through, exceptPage)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func documentsAfter(ctx context.Context, tx *sql.Tx, c Collection, after int64) 
 // the others what there is.
 func addChunks(ctx context.Context, tx *sql.Tx, c Collection, page []Version, kept func(no int64, chunks int) bool) (err error) {
 	missing := make(map[int64]*Version)
-	args := []any{c.UID}
+	args := []any{c.UID, c.EmbeddingGeneration}
 	var in strings.Builder
 	for i := range page {
 		v := &page[i]
@@ -84,7 +84,7 @@ func addChunks(ctx context.Context, tx *sql.Tx, c Collection, page []Version, ke
 	//nolint:gosec // only placeholders are put in
 	rows, err := tx.QueryContext(ctx, `
 		SELECT no, number, start_offset, end_offset, terms, text, vector FROM search_chunks
-		WHERE collection = $1 AND no IN (`+in.String()+`) ORDER BY no, number`, args...)
+		WHERE collection = $1 AND embedding_generation = $2 AND no IN (`+in.String()+`) ORDER BY no, number`, args...)
 	if err != nil {
 		return err
 	}

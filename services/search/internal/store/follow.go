@@ -39,7 +39,9 @@ func (s *Store) Generation(ctx context.Context, c Collection) (int64, error) {
 const pageChunks = 4096
 
 // Changes returns what became of the collection after the given generation: at
-// most limit versions at a time, fewer when they have many chunks.
+// most limit versions at a time, fewer when they have many chunks, as c's
+// embedding generation has them. When that does not serve and has no more, the
+// error is ErrNotServing.
 func (s *Store) Changes(ctx context.Context, c Collection, since int64, limit int) (Changes, error) {
 	var out Changes
 	err := s.db.InSnapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
@@ -49,7 +51,7 @@ func (s *Store) Changes(ctx context.Context, c Collection, since int64, limit in
 		if err != nil {
 			return err
 		}
-		for v, err := range versions(ctx, tx, c, since, limit) {
+		for v, err := range versions(ctx, tx, c, since, generation, limit) {
 			if err != nil {
 				return err
 			}
@@ -72,18 +74,51 @@ func (s *Store) Changes(ctx context.Context, c Collection, since int64, limit in
 }
 
 func generationSince(ctx context.Context, tx *sql.Tx, c Collection, since int64) (int64, error) {
-	var generation, forgotten int64
-	err := tx.QueryRowContext(ctx, `SELECT generation, forgotten FROM search_collections WHERE uid = $1`, c.UID).
-		Scan(&generation, &forgotten)
+	through, forgotten, serves, err := embeddedThrough(ctx, tx, c)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return 0, noCollection(c.ID)
 	case err != nil:
 		return 0, err
-	case since < forgotten || since > generation:
+	case since == through && !serves:
+		return 0, ErrNotServing
+	case since < forgotten || since > through:
 		return 0, ErrForgotten
 	default:
-		return generation, nil
+		return through, nil
+	}
+}
+
+// ErrNotServing says that another embedding generation serves the collection:
+// this one's index follows no further for now.
+var ErrNotServing = errors.New("search store: another embedding generation serves the collection")
+
+// ErrNoEmbeddingGeneration says that there is no such embedding generation (any
+// more), or that it is not complete, so that it has no index.
+var ErrNoEmbeddingGeneration = errors.New("search store: there is no such embedding generation to index")
+
+// embeddedThrough returns up to which generation c's embedding generation can be
+// indexed: to the present one while it serves, else as far as it is embedded.
+func embeddedThrough(ctx context.Context, tx *sql.Tx, c Collection) (through, forgotten int64, serves bool, err error) {
+	var state sql.NullString
+	var embedded sql.NullInt64
+	err = tx.QueryRowContext(ctx, `
+		SELECT c.generation, c.forgotten, g.state, g.through FROM search_collections c
+		LEFT JOIN search_embedding_generations g ON g.collection = c.uid AND g.number = $2
+		WHERE c.uid = $1`, c.UID, c.EmbeddingGeneration).Scan(&through, &forgotten, &state, &embedded)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return 0, 0, false, noCollection(c.ID)
+	case err != nil:
+		return 0, 0, false, err
+	}
+	switch State(state.String) {
+	case Serving:
+		return through, forgotten, true, nil
+	case Ready, Retired:
+		return embedded.Int64, forgotten, false, nil
+	case Building, Failed, Removing:
+		fallthrough
+	default:
+		return 0, 0, false, ErrNoEmbeddingGeneration
 	}
 }
 
@@ -104,8 +139,8 @@ func removed(ctx context.Context, tx *sql.Tx, c Collection, since, through int64
 	return out, rows.Err()
 }
 
-// Snapshot hands fn every version of the collection, ordered by number, as of
-// one generation.
+// Snapshot hands fn every version that c's embedding generation has, ordered by
+// number, as of one generation.
 func (s *Store) Snapshot(ctx context.Context, c Collection, fn func(generation int64, versions iter.Seq2[Version, error]) error) error {
 	return s.SnapshotExcept(ctx, c, nil, fn)
 }
@@ -117,18 +152,14 @@ func (s *Store) SnapshotExcept(ctx context.Context, c Collection, kept func(no i
 	fn func(generation int64, versions iter.Seq2[Version, error]) error,
 ) error {
 	err := s.db.InSnapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		var generation int64
-		err := tx.QueryRowContext(ctx, `SELECT generation FROM search_collections WHERE uid = $1`, c.UID).Scan(&generation)
-		if errors.Is(err, sql.ErrNoRows) {
-			return noCollection(c.ID)
-		}
+		through, _, _, err := embeddedThrough(ctx, tx, c)
 		if err != nil {
 			return err
 		}
 		if kept == nil {
-			return fn(generation, versions(ctx, tx, c, 0, -1))
+			return fn(through, versions(ctx, tx, c, 0, through, -1))
 		}
-		return fn(generation, versionsExcept(ctx, tx, c, kept))
+		return fn(through, versionsExcept(ctx, tx, c, through, kept))
 	})
 	if err != nil {
 		return fmt.Errorf("search store: read everything: %w", err)
@@ -136,20 +167,21 @@ func (s *Store) SnapshotExcept(ctx context.Context, c Collection, kept func(no i
 	return nil
 }
 
-// versions reads the versions after a number with their chunks, without the
-// documents' text; at most limit, or all when limit is negative.
-func versions(ctx context.Context, tx *sql.Tx, c Collection, after int64, limit int) iter.Seq2[Version, error] {
+// versions reads the versions after a number and up to another with the chunks
+// that c's embedding generation has of them, without the documents' text; at
+// most limit, or all when limit is negative.
+func versions(ctx context.Context, tx *sql.Tx, c Collection, after, through int64, limit int) iter.Seq2[Version, error] {
 	return func(yield func(Version, error) bool) {
 		query := `
 			SELECT ` + documentColumns + `,
 				c.number, c.start_offset, c.end_offset, c.terms, c.text, c.vector
 			FROM search_documents d JOIN search_chunks c ON c.collection = d.collection AND c.no = d.no
-			WHERE d.collection = $1 AND d.no > $2`
-		args := []any{c.UID, after}
+			WHERE d.collection = $1 AND d.no > $2 AND d.no <= $3 AND c.embedding_generation = $4`
+		args := []any{c.UID, after, through, c.EmbeddingGeneration}
 		if limit >= 0 {
 			// Up to the last of the page: with a list of its numbers SQLite sorts.
 			query += ` AND d.no <= (SELECT MAX(no) FROM (
-				SELECT no FROM search_documents WHERE collection = $1 AND no > $2 ORDER BY no LIMIT $3) page)`
+				SELECT no FROM search_documents WHERE collection = $1 AND no > $2 AND no <= $3 ORDER BY no LIMIT $5) page)`
 			args = append(args, limit)
 		}
 		rows, err := tx.QueryContext(ctx, query+` ORDER BY d.no, c.number`, args...)
@@ -203,12 +235,12 @@ func PrincipalsOf(tenant string, d Document) []string {
 	return []string{"tenant:" + tenant}
 }
 
-// Chunks returns the chunks of one version with their vectors; none when the
+// Chunks returns the chunks that c's embedding generation has of one version, with their vectors; none when the
 // version is gone.
 func (s *Store) Chunks(ctx context.Context, c Collection, no int64) (out []Chunk, err error) {
 	rows, err := s.db.Reader().QueryContext(ctx, `
 		SELECT number, start_offset, end_offset, terms, text, vector FROM search_chunks
-		WHERE collection = $1 AND no = $2 ORDER BY number`, c.UID, no)
+		WHERE collection = $1 AND embedding_generation = $2 AND no = $3 ORDER BY number`, c.UID, c.EmbeddingGeneration, no)
 	if err != nil {
 		return nil, fmt.Errorf("search store: read chunks: %w", err)
 	}

@@ -155,11 +155,11 @@ type Passage struct {
 	Chunk      Chunk // without the vector
 }
 
-// Passages returns the chunks that are still there, by reference. A version
+// Passages returns the chunks of c's embedding generation that are still there, by reference. A version
 // that was replaced meanwhile is missing.
 func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map[Ref]Passage, err error) {
 	numbers := make(map[int64]struct{}, len(refs))
-	args := []any{c.UID}
+	args := []any{c.UID, c.EmbeddingGeneration}
 	var in strings.Builder
 	for _, r := range refs {
 		if _, ok := numbers[r.No]; ok {
@@ -192,7 +192,7 @@ func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map
 	rows, err := s.db.Reader().QueryContext(ctx, `
 		SELECT d.id, d.title, d.metadata, d.create_time, d.update_time, c.no, c.number, c.start_offset, c.end_offset, c.text
 		FROM search_documents d JOIN search_chunks c ON c.collection = d.collection AND c.no = d.no
-		WHERE d.collection = $1 AND `+s.live()+` AND d.no IN (`+in.String()+`) AND (c.no, c.number) IN (VALUES `+chunks.String()+`)`, args...)
+		WHERE d.collection = $1 AND c.embedding_generation = $2 AND `+s.live()+` AND d.no IN (`+in.String()+`) AND (c.no, c.number) IN (VALUES `+chunks.String()+`)`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("search store: read passages: %w", err)
 	}

@@ -52,6 +52,10 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 		"expiry":       whatHasEndedIsGone,
 		"sweepers":     sweepersTakeTurns,
 		"chunking":     chunkingIsKept,
+
+		"generations migrate": generationsMigrate,
+		"generations":         generationsFollowTheModel,
+		"leases":              leasesFence,
 	} {
 		t.Run(name, func(t *testing.T) { test(fixture{t, open(t, dsn(t))}) })
 	}
@@ -73,7 +77,7 @@ func open(t *testing.T, dsn string) *Store {
 
 func newCollection(t *testing.T, s *Store, id string) Collection {
 	t.Helper()
-	c, err := s.CreateCollection(t.Context(), Collection{Tenant: "acme", ID: id, UID: "uid-" + id, EmbeddingModel: "m"}, 10)
+	c, err := s.CreateCollection(t.Context(), Collection{Tenant: "acme", ID: id, UID: "uid-" + id, EmbeddingModel: "m", Analyser: 1}, 10)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,9 @@
 package store
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Collection is a set of documents that are searched together.
 type Collection struct {
@@ -19,6 +22,18 @@ type Collection struct {
 	ChunkCount    int
 	// Generation grows with every visible write; it begins at 1.
 	Generation int64
+	// EmbeddingGeneration is the number of the embedding generation that this
+	// value speaks of: the one that serves, unless At chose another.
+	EmbeddingGeneration int
+	// BuildingGeneration is the number of the one that is to serve next; 0: none.
+	BuildingGeneration int
+	// ServingSince is the generation with which it began to serve: an index of it
+	// that is behind that does not answer yet.
+	ServingSince int64
+	// Chunking is how it cuts documents.
+	Chunking Chunking
+	// Analyser is the version of the analyser that counted its terms.
+	Analyser int
 	// Fusion is how searches that do not say put the legs together; "" for the
 	// service's way.
 	Fusion string
@@ -26,23 +41,38 @@ type Collection struct {
 	Weights *Weights
 	// VectorMetric is what makes its vectors near: cosine, dot or l2.
 	VectorMetric string
-	// Chunking is how its documents are cut.
-	Chunking Chunking
 	// Expires: a document with an end was written once.
 	Expires    bool
 	CreateTime time.Time
 	UpdateTime time.Time
 }
 
+// At returns the collection as another of its embedding generations has it. The
+// model is still that of the one that serves.
+func (c Collection) At(number int) Collection {
+	c.EmbeddingGeneration, c.ServingSince = number, 0
+	return c
+}
+
+// IndexName names the index of the collection's embedding generation: unique
+// forever, as both its parts are.
+func (c Collection) IndexName() string {
+	if c.EmbeddingGeneration <= 1 {
+		return c.UID // as it was before there were others
+	}
+	return c.UID + ".g" + strconv.Itoa(c.EmbeddingGeneration)
+}
+
 // Weights say how much each leg of a search counts, by their proportion.
 type Weights struct{ Lexical, Vector float64 }
 
-// Chunking is how a collection's documents are cut; zero members: the service's
+// Chunking says how documents are cut into passages; zero members: the service's
 // way.
 type Chunking struct {
-	By                  string
-	MaxWords, MaxTokens int
-	Overlap             *int // words
+	By        string `json:"by,omitempty"`
+	MaxWords  int    `json:"max_words,omitempty"`
+	MaxTokens int    `json:"max_tokens,omitempty"`
+	Overlap   *int   `json:"overlap_words,omitempty"`
 }
 
 // Document is one version of a document.

@@ -38,7 +38,8 @@ type Written struct {
 // new version, and returns what became of them and the collection's generation
 // afterwards. One that exists and that w.By does not cover is left as it is,
 // and its generation is passed over. Vectors that another version of the model made than those the
-// collection has are refused with ErrModelChanged.
+// collection has, and passages of another embedding generation than the one that serves, are
+// refused with ErrModelChanged.
 func (s *Store) Upsert(ctx context.Context, c Collection, w Write) (out []Written, generation int64, err error) {
 	err = s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 		out = out[:0]
@@ -49,7 +50,7 @@ func (s *Store) Upsert(ctx context.Context, c Collection, w Write) (out []Writte
 		if err != nil {
 			return fmt.Errorf("search store: take a generation: %w", err)
 		}
-		if err := pinModel(ctx, tx, c.UID, w); err != nil {
+		if err := pinModel(ctx, tx, c, w); err != nil {
 			return err
 		}
 		room, err := room(ctx, tx, c.UID, w.MaxChunks)
@@ -64,7 +65,7 @@ func (s *Store) Upsert(ctx context.Context, c Collection, w Write) (out []Writte
 		for _, d := range w.Documents {
 			no++
 			d.No = no
-			old, err := s.upsertOne(ctx, st, c.UID, d, w.By, room-sum.chunks)
+			old, err := s.upsertOne(ctx, st, c, d, w.By, room-sum.chunks)
 			if errors.Is(err, errHidden) || errors.Is(err, errFull) {
 				out = append(out, Written{ID: d.ID, Hidden: errors.Is(err, errHidden), Full: errors.Is(err, errFull)})
 				continue
@@ -113,25 +114,30 @@ func advance(ctx context.Context, tx *sql.Tx, uid string, n, now int64) (int64, 
 
 // pinModel notes the model version of the first vectors, and holds later ones
 // to it: vectors of two versions cannot be compared.
-func pinModel(ctx context.Context, tx *sql.Tx, uid string, w Write) error {
-	if w.Dimensions == 0 {
-		return nil
-	}
+func pinModel(ctx context.Context, tx *sql.Tx, c Collection, w Write) error {
 	var digest string
-	var dimensions int
-	err := tx.QueryRowContext(ctx, `SELECT embedding_digest, dimensions FROM search_collections WHERE uid = $1`, uid).
-		Scan(&digest, &dimensions)
+	var dimensions, serving int
+	err := tx.QueryRowContext(ctx, `SELECT embedding_digest, dimensions, embedding_generation FROM search_collections WHERE uid = $1`, c.UID).
+		Scan(&digest, &dimensions, &serving)
 	switch {
 	case err != nil:
 		return fmt.Errorf("search store: read the model: %w", err)
+	case serving != c.EmbeddingGeneration:
+		return ErrModelChanged
+	case w.Dimensions == 0:
+		return nil
 	case dimensions == w.Dimensions && digest == w.Digest:
 		return nil
 	case dimensions != 0:
 		return ErrModelChanged
 	}
-	if _, err := tx.ExecContext(ctx,
-		`UPDATE search_collections SET embedding_digest = $2, dimensions = $3 WHERE uid = $1`, uid, w.Digest, w.Dimensions); err != nil {
-		return fmt.Errorf("search store: note the model: %w", err)
+	for _, query := range []string{
+		`UPDATE search_collections SET embedding_digest = $2, dimensions = $3 WHERE uid = $1 AND embedding_generation = $4`,
+		`UPDATE search_embedding_generations SET embedding_digest = $2, dimensions = $3 WHERE collection = $1 AND number = $4`,
+	} {
+		if _, err := tx.ExecContext(ctx, query, c.UID, w.Digest, w.Dimensions, serving); err != nil {
+			return fmt.Errorf("search store: note the model: %w", err)
+		}
 	}
 	return nil
 }
@@ -163,16 +169,17 @@ var errFull = errors.New("the collection is full")
 
 // upsertOne writes one document, which may add at most room chunks, and returns
 // what it replaced.
-func (s *Store) upsertOne(ctx context.Context, tx *statements, uid string, d Version, by Rights, room int) (counts, error) {
+func (s *Store) upsertOne(ctx context.Context, tx *statements, c Collection, d Version, by Rights, room int) (counts, error) {
 	var old counts
 	created := s.now()
 	var oldNo, oldCreated, expires int64
+	var oldText string
 	var covered bool
 	in, args := by.covers(3)
 	err := tx.QueryRowContext(ctx,
-		`SELECT d.no, d.chunk_count, d.create_time, d.expire_time, `+in+` FROM search_documents d WHERE d.collection = $1 AND d.id = $2`,
-		append([]any{uid, d.ID}, args...)...).
-		Scan(&oldNo, &old.chunks, &oldCreated, &expires, &covered)
+		`SELECT d.no, d.chunk_count, d.create_time, d.expire_time, d.text_hash, `+in+` FROM search_documents d WHERE d.collection = $1 AND d.id = $2`,
+		append([]any{c.UID, d.ID}, args...)...).
+		Scan(&oldNo, &old.chunks, &oldCreated, &expires, &oldText, &covered)
 	old.expired = expires != 0 && expires <= created // it is nobody's any more
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -188,12 +195,32 @@ func (s *Store) upsertOne(ctx context.Context, tx *statements, uid string, d Ver
 		if old.documents = 1; !old.expired {
 			created = oldCreated
 		}
-		if err := removeVersion(ctx, tx, uid, d.ID, oldNo, d.No); err != nil {
+		if oldText == d.TextHash {
+			if err := carryOver(ctx, tx, c, oldNo, d.No); err != nil {
+				return counts{}, err
+			}
+		}
+		if err := removeVersion(ctx, tx, c.UID, d.ID, oldNo, d.No); err != nil {
 			return counts{}, err
 		}
 	}
-	return old, s.insertVersion(ctx, tx, uid, d, created)
+	return old, s.insertVersion(ctx, tx, c, d, created)
 }
+
+// carryOver gives the new version of a document with the same title and text
+// the passages that the other embedding generations have of the old one.
+func carryOver(ctx context.Context, tx *statements, c Collection, from, to int64) error {
+	_, err := tx.ExecContext(ctx,
+		`UPDATE search_chunks SET no = $3 WHERE collection = $1 AND no = $2
+			AND embedding_generation IN (SELECT number FROM search_embedding_generations WHERE collection = $1 AND number <> $4)`,
+		c.UID, from, to, c.EmbeddingGeneration)
+	return err
+}
+
+// chunksOfVersion removes a version's passages, those of every embedding
+// generation. Naming the generations lets the primary key find them.
+const chunksOfVersion = `DELETE FROM search_chunks WHERE collection = $1 AND no = $2
+	AND embedding_generation IN (SELECT number FROM search_embedding_generations WHERE collection = $1)`
 
 // removeVersion removes one version and notes, under the generation that did
 // it, that indexes must forget it.
@@ -202,7 +229,8 @@ func removeVersion(ctx context.Context, tx *statements, uid, id string, no, gene
 		query string
 		args  []any
 	}{
-		{`DELETE FROM search_chunks WHERE collection = $1 AND no = $2`, []any{uid, no}},
+		{chunksOfVersion, []any{uid, no}},
+		{`DELETE FROM search_embedding_failures WHERE collection = $1 AND no = $2`, []any{uid, no}},
 		{`DELETE FROM search_principals WHERE collection = $1 AND document = $2`, []any{uid, id}},
 		{`DELETE FROM search_documents WHERE collection = $1 AND id = $2`, []any{uid, id}},
 		{`INSERT INTO search_removals (collection, generation, no) VALUES ($1, $2, $3)`, []any{uid, generation, no}},
@@ -214,7 +242,7 @@ func removeVersion(ctx context.Context, tx *statements, uid, id string, no, gene
 	return nil
 }
 
-func (s *Store) insertVersion(ctx context.Context, tx *statements, uid string, d Version, created int64) error {
+func (s *Store) insertVersion(ctx context.Context, tx *statements, c Collection, d Version, created int64) error {
 	acl, err := encodeACL(d.Document)
 	if err != nil {
 		return err
@@ -227,20 +255,25 @@ func (s *Store) insertVersion(ctx context.Context, tx *statements, uid string, d
 		INSERT INTO search_documents
 			(collection, id, no, title, text, metadata, acl, content_hash, text_hash, chunk_count, create_time, update_time, expire_time)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-		uid, d.ID, d.No, d.Title, d.Text, string(d.Metadata), acl, d.ContentHash, d.TextHash, len(d.Chunks), created, updated, expiry(d.Document)); err != nil {
+		c.UID, d.ID, d.No, d.Title, d.Text, string(d.Metadata), acl, d.ContentHash, d.TextHash, len(d.Chunks), created, updated, expiry(d.Document)); err != nil {
 		return err
 	}
 	for _, p := range d.Principals {
 		if _, err := tx.ExecContext(ctx,
-			`INSERT INTO search_principals (collection, principal, document) VALUES ($1, $2, $3)`, uid, p, d.ID); err != nil {
+			`INSERT INTO search_principals (collection, principal, document) VALUES ($1, $2, $3)`, c.UID, p, d.ID); err != nil {
 			return err
 		}
 	}
-	for _, c := range d.Chunks {
+	return insertChunks(ctx, tx, c, d.No, d.Chunks)
+}
+
+// insertChunks adds the passages that c's embedding generation has of a version.
+func insertChunks(ctx context.Context, tx *statements, c Collection, no int64, chunks []Chunk) error {
+	for _, ch := range chunks {
 		if _, err := tx.ExecContext(ctx, `
-			INSERT INTO search_chunks (collection, no, number, start_offset, end_offset, terms, text, vector)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			uid, d.No, c.Number, c.Start, c.End, c.Terms, c.Text, encodeVector(c.Vector)); err != nil {
+			INSERT INTO search_chunks (collection, embedding_generation, no, number, start_offset, end_offset, terms, text, vector)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			c.UID, c.EmbeddingGeneration, no, ch.Number, ch.Start, ch.End, ch.Terms, ch.Text, encodeVector(ch.Vector)); err != nil {
 			return err
 		}
 	}

@@ -58,9 +58,14 @@ type Collection struct {
 	// negated).
 	VectorMetric string `protobuf:"bytes,20,opt,name=vector_metric,json=vectorMetric,proto3" json:"vector_metric,omitempty"`
 	// How its documents are cut into passages.
-	Chunking      *Chunking `protobuf:"bytes,12,opt,name=chunking,proto3" json:"chunking,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Chunking *Chunking `protobuf:"bytes,12,opt,name=chunking,proto3" json:"chunking,omitempty"`
+	// The number of the embedding generation that serves searches.
+	EmbeddingGeneration int32 `protobuf:"varint,16,opt,name=embedding_generation,json=embeddingGeneration,proto3" json:"embedding_generation,omitempty"`
+	// The number of the one that is being built, or is ready and does not serve
+	// yet; 0: none.
+	BuildingEmbeddingGeneration int32 `protobuf:"varint,17,opt,name=building_embedding_generation,json=buildingEmbeddingGeneration,proto3" json:"building_embedding_generation,omitempty"`
+	unknownFields               protoimpl.UnknownFields
+	sizeCache                   protoimpl.SizeCache
 }
 
 func (x *Collection) Reset() {
@@ -182,6 +187,20 @@ func (x *Collection) GetChunking() *Chunking {
 		return x.Chunking
 	}
 	return nil
+}
+
+func (x *Collection) GetEmbeddingGeneration() int32 {
+	if x != nil {
+		return x.EmbeddingGeneration
+	}
+	return 0
+}
+
+func (x *Collection) GetBuildingEmbeddingGeneration() int32 {
+	if x != nil {
+		return x.BuildingEmbeddingGeneration
+	}
+	return 0
 }
 
 // How documents are cut into passages.
@@ -790,7 +809,7 @@ var File_poterne_search_v1_resources_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"!poterne/search/v1/resources.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpoterne/common/v1/json.proto\"\xa4\x04\n" +
+	"!poterne/search/v1/resources.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpoterne/common/v1/json.proto\"\x9b\x05\n" +
 	"\n" +
 	"Collection\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
@@ -811,7 +830,9 @@ const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	" \x01(\tR\x06fusion\x127\n" +
 	"\aweights\x18\v \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\x12#\n" +
 	"\rvector_metric\x18\x14 \x01(\tR\fvectorMetric\x127\n" +
-	"\bchunking\x18\f \x01(\v2\x1b.poterne.search.v1.ChunkingR\bchunking\"\x8a\x03\n" +
+	"\bchunking\x18\f \x01(\v2\x1b.poterne.search.v1.ChunkingR\bchunking\x121\n" +
+	"\x14embedding_generation\x18\x10 \x01(\x05R\x13embeddingGeneration\x12B\n" +
+	"\x1dbuilding_embedding_generation\x18\x11 \x01(\x05R\x1bbuildingEmbeddingGeneration\"\x8a\x03\n" +
 	"\bChunking\x12.\n" +
 	"\x02by\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19R\x00R\n" +
 	"paragraphsR\tstructureR\x02by\x12\x7f\n" +

@@ -1341,7 +1341,7 @@ var File_poterne_search_v1_search_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1epoterne/search/v1/backup.proto\x1a\x1epoterne/search/v1/facets.proto\x1a\x1epoterne/search/v1/import.proto\x1a!poterne/search/v1/resources.proto\"\xa6\x03\n" +
+	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1epoterne/search/v1/backup.proto\x1a\x1epoterne/search/v1/facets.proto\x1a#poterne/search/v1/generations.proto\x1a\x1epoterne/search/v1/import.proto\x1a!poterne/search/v1/resources.proto\"\xa6\x03\n" +
 	"\x17CreateCollectionRequest\x121\n" +
 	"\x02id\x18\x01 \x01(\tB!\xbaH\x1er\x1c2\x1a^[a-z0-9][a-z0-9_-]{0,62}$R\x02id\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x121\n" +
@@ -1457,7 +1457,7 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\n" +
 	"suggestion\x18\b \x01(\tR\n" +
 	"suggestion\x12\x1a\n" +
-	"\blanguage\x18\t \x01(\tR\blanguage2\xb7\r\n" +
+	"\blanguage\x18\t \x01(\tR\blanguage2\xd1\x17\n" +
 	"\rSearchService\x12\x93\x01\n" +
 	"\x10CreateCollection\x12*.poterne.search.v1.CreateCollectionRequest\x1a+.poterne.search.v1.CreateCollectionResponse\"&\x82\xd3\xe4\x93\x02 :\x01*b\n" +
 	"collection\"\x0f/v1/collections\x12\x94\x01\n" +
@@ -1472,7 +1472,13 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\x0eDeleteDocument\x12(.poterne.search.v1.DeleteDocumentRequest\x1a).poterne.search.v1.DeleteDocumentResponse\"9\x82\xd3\xe4\x93\x023*1/v1/collections/{collection}/documents/{document}\x12m\n" +
 	"\x10BackupCollection\x12*.poterne.search.v1.BackupCollectionRequest\x1a+.poterne.search.v1.BackupCollectionResponse0\x01\x12p\n" +
 	"\x11RestoreCollection\x12+.poterne.search.v1.RestoreCollectionRequest\x1a,.poterne.search.v1.RestoreCollectionResponse(\x01\x12}\n" +
-	"\x06Search\x12 .poterne.search.v1.SearchRequest\x1a!.poterne.search.v1.SearchResponse\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/collections/{collection}:searchBAZ?github.com/poterne/poterne/proto/gen/poterne/search/v1;searchv1b\x06proto3"
+	"\x06Search\x12 .poterne.search.v1.SearchRequest\x1a!.poterne.search.v1.SearchResponse\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/collections/{collection}:search\x12\xda\x01\n" +
+	"\x19CreateEmbeddingGeneration\x123.poterne.search.v1.CreateEmbeddingGenerationRequest\x1a4.poterne.search.v1.CreateEmbeddingGenerationResponse\"R\x82\xd3\xe4\x93\x02L:\x01*b\x14embedding_generation\"1/v1/collections/{collection}/embeddingGenerations\x12\xbe\x01\n" +
+	"\x18ListEmbeddingGenerations\x122.poterne.search.v1.ListEmbeddingGenerationsRequest\x1a3.poterne.search.v1.ListEmbeddingGenerationsResponse\"9\x82\xd3\xe4\x93\x023\x121/v1/collections/{collection}/embeddingGenerations\x12\xd7\x01\n" +
+	"\x16GetEmbeddingGeneration\x120.poterne.search.v1.GetEmbeddingGenerationRequest\x1a1.poterne.search.v1.GetEmbeddingGenerationResponse\"X\x82\xd3\xe4\x93\x02Rb\x14embedding_generation\x12:/v1/collections/{collection}/embeddingGenerations/{number}\x12\xe6\x01\n" +
+	"\x18ServeEmbeddingGeneration\x122.poterne.search.v1.ServeEmbeddingGenerationRequest\x1a3.poterne.search.v1.ServeEmbeddingGenerationResponse\"a\x82\xd3\xe4\x93\x02[:\x01*b\x14embedding_generation\"@/v1/collections/{collection}/embeddingGenerations/{number}:serve\x12\xe9\x01\n" +
+	"\x1bRollbackEmbeddingGeneration\x125.poterne.search.v1.RollbackEmbeddingGenerationRequest\x1a6.poterne.search.v1.RollbackEmbeddingGenerationResponse\"[\x82\xd3\xe4\x93\x02U:\x01*b\x14embedding_generation\":/v1/collections/{collection}/embeddingGenerations:rollback\x12\xca\x01\n" +
+	"\x19DeleteEmbeddingGeneration\x123.poterne.search.v1.DeleteEmbeddingGenerationRequest\x1a4.poterne.search.v1.DeleteEmbeddingGenerationResponse\"B\x82\xd3\xe4\x93\x02<*:/v1/collections/{collection}/embeddingGenerations/{number}BAZ?github.com/poterne/poterne/proto/gen/poterne/search/v1;searchv1b\x06proto3"
 
 var (
 	file_poterne_search_v1_search_proto_rawDescOnce sync.Once
@@ -1488,39 +1494,51 @@ func file_poterne_search_v1_search_proto_rawDescGZIP() []byte {
 
 var file_poterne_search_v1_search_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_poterne_search_v1_search_proto_goTypes = []any{
-	(*CreateCollectionRequest)(nil),      // 0: poterne.search.v1.CreateCollectionRequest
-	(*CreateCollectionResponse)(nil),     // 1: poterne.search.v1.CreateCollectionResponse
-	(*GetCollectionRequest)(nil),         // 2: poterne.search.v1.GetCollectionRequest
-	(*GetCollectionResponse)(nil),        // 3: poterne.search.v1.GetCollectionResponse
-	(*ListCollectionsRequest)(nil),       // 4: poterne.search.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil),      // 5: poterne.search.v1.ListCollectionsResponse
-	(*DeleteCollectionRequest)(nil),      // 6: poterne.search.v1.DeleteCollectionRequest
-	(*DeleteCollectionResponse)(nil),     // 7: poterne.search.v1.DeleteCollectionResponse
-	(*BatchUpsertDocumentsRequest)(nil),  // 8: poterne.search.v1.BatchUpsertDocumentsRequest
-	(*DocumentResult)(nil),               // 9: poterne.search.v1.DocumentResult
-	(*DocumentError)(nil),                // 10: poterne.search.v1.DocumentError
-	(*BatchUpsertDocumentsResponse)(nil), // 11: poterne.search.v1.BatchUpsertDocumentsResponse
-	(*GetDocumentRequest)(nil),           // 12: poterne.search.v1.GetDocumentRequest
-	(*GetDocumentResponse)(nil),          // 13: poterne.search.v1.GetDocumentResponse
-	(*ListDocumentsRequest)(nil),         // 14: poterne.search.v1.ListDocumentsRequest
-	(*ListDocumentsResponse)(nil),        // 15: poterne.search.v1.ListDocumentsResponse
-	(*DeleteDocumentRequest)(nil),        // 16: poterne.search.v1.DeleteDocumentRequest
-	(*DeleteDocumentResponse)(nil),       // 17: poterne.search.v1.DeleteDocumentResponse
-	(*SearchRequest)(nil),                // 18: poterne.search.v1.SearchRequest
-	(*SearchResponse)(nil),               // 19: poterne.search.v1.SearchResponse
-	(*LegWeights)(nil),                   // 20: poterne.search.v1.LegWeights
-	(*Chunking)(nil),                     // 21: poterne.search.v1.Chunking
-	(*Collection)(nil),                   // 22: poterne.search.v1.Collection
-	(*Document)(nil),                     // 23: poterne.search.v1.Document
-	(*FacetRequest)(nil),                 // 24: poterne.search.v1.FacetRequest
-	(*Hit)(nil),                          // 25: poterne.search.v1.Hit
-	(*Facet)(nil),                        // 26: poterne.search.v1.Facet
-	(*ImportDocumentsRequest)(nil),       // 27: poterne.search.v1.ImportDocumentsRequest
-	(*BackupCollectionRequest)(nil),      // 28: poterne.search.v1.BackupCollectionRequest
-	(*RestoreCollectionRequest)(nil),     // 29: poterne.search.v1.RestoreCollectionRequest
-	(*ImportDocumentsResponse)(nil),      // 30: poterne.search.v1.ImportDocumentsResponse
-	(*BackupCollectionResponse)(nil),     // 31: poterne.search.v1.BackupCollectionResponse
-	(*RestoreCollectionResponse)(nil),    // 32: poterne.search.v1.RestoreCollectionResponse
+	(*CreateCollectionRequest)(nil),             // 0: poterne.search.v1.CreateCollectionRequest
+	(*CreateCollectionResponse)(nil),            // 1: poterne.search.v1.CreateCollectionResponse
+	(*GetCollectionRequest)(nil),                // 2: poterne.search.v1.GetCollectionRequest
+	(*GetCollectionResponse)(nil),               // 3: poterne.search.v1.GetCollectionResponse
+	(*ListCollectionsRequest)(nil),              // 4: poterne.search.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil),             // 5: poterne.search.v1.ListCollectionsResponse
+	(*DeleteCollectionRequest)(nil),             // 6: poterne.search.v1.DeleteCollectionRequest
+	(*DeleteCollectionResponse)(nil),            // 7: poterne.search.v1.DeleteCollectionResponse
+	(*BatchUpsertDocumentsRequest)(nil),         // 8: poterne.search.v1.BatchUpsertDocumentsRequest
+	(*DocumentResult)(nil),                      // 9: poterne.search.v1.DocumentResult
+	(*DocumentError)(nil),                       // 10: poterne.search.v1.DocumentError
+	(*BatchUpsertDocumentsResponse)(nil),        // 11: poterne.search.v1.BatchUpsertDocumentsResponse
+	(*GetDocumentRequest)(nil),                  // 12: poterne.search.v1.GetDocumentRequest
+	(*GetDocumentResponse)(nil),                 // 13: poterne.search.v1.GetDocumentResponse
+	(*ListDocumentsRequest)(nil),                // 14: poterne.search.v1.ListDocumentsRequest
+	(*ListDocumentsResponse)(nil),               // 15: poterne.search.v1.ListDocumentsResponse
+	(*DeleteDocumentRequest)(nil),               // 16: poterne.search.v1.DeleteDocumentRequest
+	(*DeleteDocumentResponse)(nil),              // 17: poterne.search.v1.DeleteDocumentResponse
+	(*SearchRequest)(nil),                       // 18: poterne.search.v1.SearchRequest
+	(*SearchResponse)(nil),                      // 19: poterne.search.v1.SearchResponse
+	(*LegWeights)(nil),                          // 20: poterne.search.v1.LegWeights
+	(*Chunking)(nil),                            // 21: poterne.search.v1.Chunking
+	(*Collection)(nil),                          // 22: poterne.search.v1.Collection
+	(*Document)(nil),                            // 23: poterne.search.v1.Document
+	(*FacetRequest)(nil),                        // 24: poterne.search.v1.FacetRequest
+	(*Hit)(nil),                                 // 25: poterne.search.v1.Hit
+	(*Facet)(nil),                               // 26: poterne.search.v1.Facet
+	(*ImportDocumentsRequest)(nil),              // 27: poterne.search.v1.ImportDocumentsRequest
+	(*BackupCollectionRequest)(nil),             // 28: poterne.search.v1.BackupCollectionRequest
+	(*RestoreCollectionRequest)(nil),            // 29: poterne.search.v1.RestoreCollectionRequest
+	(*CreateEmbeddingGenerationRequest)(nil),    // 30: poterne.search.v1.CreateEmbeddingGenerationRequest
+	(*ListEmbeddingGenerationsRequest)(nil),     // 31: poterne.search.v1.ListEmbeddingGenerationsRequest
+	(*GetEmbeddingGenerationRequest)(nil),       // 32: poterne.search.v1.GetEmbeddingGenerationRequest
+	(*ServeEmbeddingGenerationRequest)(nil),     // 33: poterne.search.v1.ServeEmbeddingGenerationRequest
+	(*RollbackEmbeddingGenerationRequest)(nil),  // 34: poterne.search.v1.RollbackEmbeddingGenerationRequest
+	(*DeleteEmbeddingGenerationRequest)(nil),    // 35: poterne.search.v1.DeleteEmbeddingGenerationRequest
+	(*ImportDocumentsResponse)(nil),             // 36: poterne.search.v1.ImportDocumentsResponse
+	(*BackupCollectionResponse)(nil),            // 37: poterne.search.v1.BackupCollectionResponse
+	(*RestoreCollectionResponse)(nil),           // 38: poterne.search.v1.RestoreCollectionResponse
+	(*CreateEmbeddingGenerationResponse)(nil),   // 39: poterne.search.v1.CreateEmbeddingGenerationResponse
+	(*ListEmbeddingGenerationsResponse)(nil),    // 40: poterne.search.v1.ListEmbeddingGenerationsResponse
+	(*GetEmbeddingGenerationResponse)(nil),      // 41: poterne.search.v1.GetEmbeddingGenerationResponse
+	(*ServeEmbeddingGenerationResponse)(nil),    // 42: poterne.search.v1.ServeEmbeddingGenerationResponse
+	(*RollbackEmbeddingGenerationResponse)(nil), // 43: poterne.search.v1.RollbackEmbeddingGenerationResponse
+	(*DeleteEmbeddingGenerationResponse)(nil),   // 44: poterne.search.v1.DeleteEmbeddingGenerationResponse
 }
 var file_poterne_search_v1_search_proto_depIdxs = []int32{
 	20, // 0: poterne.search.v1.CreateCollectionRequest.weights:type_name -> poterne.search.v1.LegWeights
@@ -1549,20 +1567,32 @@ var file_poterne_search_v1_search_proto_depIdxs = []int32{
 	28, // 23: poterne.search.v1.SearchService.BackupCollection:input_type -> poterne.search.v1.BackupCollectionRequest
 	29, // 24: poterne.search.v1.SearchService.RestoreCollection:input_type -> poterne.search.v1.RestoreCollectionRequest
 	18, // 25: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
-	1,  // 26: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
-	3,  // 27: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
-	5,  // 28: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
-	7,  // 29: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
-	11, // 30: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
-	30, // 31: poterne.search.v1.SearchService.ImportDocuments:output_type -> poterne.search.v1.ImportDocumentsResponse
-	13, // 32: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
-	15, // 33: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
-	17, // 34: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
-	31, // 35: poterne.search.v1.SearchService.BackupCollection:output_type -> poterne.search.v1.BackupCollectionResponse
-	32, // 36: poterne.search.v1.SearchService.RestoreCollection:output_type -> poterne.search.v1.RestoreCollectionResponse
-	19, // 37: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
-	26, // [26:38] is the sub-list for method output_type
-	14, // [14:26] is the sub-list for method input_type
+	30, // 26: poterne.search.v1.SearchService.CreateEmbeddingGeneration:input_type -> poterne.search.v1.CreateEmbeddingGenerationRequest
+	31, // 27: poterne.search.v1.SearchService.ListEmbeddingGenerations:input_type -> poterne.search.v1.ListEmbeddingGenerationsRequest
+	32, // 28: poterne.search.v1.SearchService.GetEmbeddingGeneration:input_type -> poterne.search.v1.GetEmbeddingGenerationRequest
+	33, // 29: poterne.search.v1.SearchService.ServeEmbeddingGeneration:input_type -> poterne.search.v1.ServeEmbeddingGenerationRequest
+	34, // 30: poterne.search.v1.SearchService.RollbackEmbeddingGeneration:input_type -> poterne.search.v1.RollbackEmbeddingGenerationRequest
+	35, // 31: poterne.search.v1.SearchService.DeleteEmbeddingGeneration:input_type -> poterne.search.v1.DeleteEmbeddingGenerationRequest
+	1,  // 32: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
+	3,  // 33: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
+	5,  // 34: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
+	7,  // 35: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
+	11, // 36: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
+	36, // 37: poterne.search.v1.SearchService.ImportDocuments:output_type -> poterne.search.v1.ImportDocumentsResponse
+	13, // 38: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
+	15, // 39: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
+	17, // 40: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
+	37, // 41: poterne.search.v1.SearchService.BackupCollection:output_type -> poterne.search.v1.BackupCollectionResponse
+	38, // 42: poterne.search.v1.SearchService.RestoreCollection:output_type -> poterne.search.v1.RestoreCollectionResponse
+	19, // 43: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
+	39, // 44: poterne.search.v1.SearchService.CreateEmbeddingGeneration:output_type -> poterne.search.v1.CreateEmbeddingGenerationResponse
+	40, // 45: poterne.search.v1.SearchService.ListEmbeddingGenerations:output_type -> poterne.search.v1.ListEmbeddingGenerationsResponse
+	41, // 46: poterne.search.v1.SearchService.GetEmbeddingGeneration:output_type -> poterne.search.v1.GetEmbeddingGenerationResponse
+	42, // 47: poterne.search.v1.SearchService.ServeEmbeddingGeneration:output_type -> poterne.search.v1.ServeEmbeddingGenerationResponse
+	43, // 48: poterne.search.v1.SearchService.RollbackEmbeddingGeneration:output_type -> poterne.search.v1.RollbackEmbeddingGenerationResponse
+	44, // 49: poterne.search.v1.SearchService.DeleteEmbeddingGeneration:output_type -> poterne.search.v1.DeleteEmbeddingGenerationResponse
+	32, // [32:50] is the sub-list for method output_type
+	14, // [14:32] is the sub-list for method input_type
 	14, // [14:14] is the sub-list for extension type_name
 	14, // [14:14] is the sub-list for extension extendee
 	0,  // [0:14] is the sub-list for field type_name
@@ -1575,6 +1605,7 @@ func file_poterne_search_v1_search_proto_init() {
 	}
 	file_poterne_search_v1_backup_proto_init()
 	file_poterne_search_v1_facets_proto_init()
+	file_poterne_search_v1_generations_proto_init()
 	file_poterne_search_v1_import_proto_init()
 	file_poterne_search_v1_resources_proto_init()
 	type x struct{}

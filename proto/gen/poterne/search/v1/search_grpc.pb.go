@@ -22,18 +22,24 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SearchService_CreateCollection_FullMethodName     = "/poterne.search.v1.SearchService/CreateCollection"
-	SearchService_GetCollection_FullMethodName        = "/poterne.search.v1.SearchService/GetCollection"
-	SearchService_ListCollections_FullMethodName      = "/poterne.search.v1.SearchService/ListCollections"
-	SearchService_DeleteCollection_FullMethodName     = "/poterne.search.v1.SearchService/DeleteCollection"
-	SearchService_BatchUpsertDocuments_FullMethodName = "/poterne.search.v1.SearchService/BatchUpsertDocuments"
-	SearchService_ImportDocuments_FullMethodName      = "/poterne.search.v1.SearchService/ImportDocuments"
-	SearchService_GetDocument_FullMethodName          = "/poterne.search.v1.SearchService/GetDocument"
-	SearchService_ListDocuments_FullMethodName        = "/poterne.search.v1.SearchService/ListDocuments"
-	SearchService_DeleteDocument_FullMethodName       = "/poterne.search.v1.SearchService/DeleteDocument"
-	SearchService_BackupCollection_FullMethodName     = "/poterne.search.v1.SearchService/BackupCollection"
-	SearchService_RestoreCollection_FullMethodName    = "/poterne.search.v1.SearchService/RestoreCollection"
-	SearchService_Search_FullMethodName               = "/poterne.search.v1.SearchService/Search"
+	SearchService_CreateCollection_FullMethodName            = "/poterne.search.v1.SearchService/CreateCollection"
+	SearchService_GetCollection_FullMethodName               = "/poterne.search.v1.SearchService/GetCollection"
+	SearchService_ListCollections_FullMethodName             = "/poterne.search.v1.SearchService/ListCollections"
+	SearchService_DeleteCollection_FullMethodName            = "/poterne.search.v1.SearchService/DeleteCollection"
+	SearchService_BatchUpsertDocuments_FullMethodName        = "/poterne.search.v1.SearchService/BatchUpsertDocuments"
+	SearchService_ImportDocuments_FullMethodName             = "/poterne.search.v1.SearchService/ImportDocuments"
+	SearchService_GetDocument_FullMethodName                 = "/poterne.search.v1.SearchService/GetDocument"
+	SearchService_ListDocuments_FullMethodName               = "/poterne.search.v1.SearchService/ListDocuments"
+	SearchService_DeleteDocument_FullMethodName              = "/poterne.search.v1.SearchService/DeleteDocument"
+	SearchService_BackupCollection_FullMethodName            = "/poterne.search.v1.SearchService/BackupCollection"
+	SearchService_RestoreCollection_FullMethodName           = "/poterne.search.v1.SearchService/RestoreCollection"
+	SearchService_Search_FullMethodName                      = "/poterne.search.v1.SearchService/Search"
+	SearchService_CreateEmbeddingGeneration_FullMethodName   = "/poterne.search.v1.SearchService/CreateEmbeddingGeneration"
+	SearchService_ListEmbeddingGenerations_FullMethodName    = "/poterne.search.v1.SearchService/ListEmbeddingGenerations"
+	SearchService_GetEmbeddingGeneration_FullMethodName      = "/poterne.search.v1.SearchService/GetEmbeddingGeneration"
+	SearchService_ServeEmbeddingGeneration_FullMethodName    = "/poterne.search.v1.SearchService/ServeEmbeddingGeneration"
+	SearchService_RollbackEmbeddingGeneration_FullMethodName = "/poterne.search.v1.SearchService/RollbackEmbeddingGeneration"
+	SearchService_DeleteEmbeddingGeneration_FullMethodName   = "/poterne.search.v1.SearchService/DeleteEmbeddingGeneration"
 )
 
 // SearchServiceClient is the client API for SearchService service.
@@ -76,6 +82,22 @@ type SearchServiceClient interface {
 	RestoreCollection(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[RestoreCollectionRequest, RestoreCollectionResponse], error)
 	// Searches a collection.
 	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error)
+	// Begins to embed a collection anew, in the background. Searches are answered
+	// as before until the new embedding generation serves.
+	CreateEmbeddingGeneration(ctx context.Context, in *CreateEmbeddingGenerationRequest, opts ...grpc.CallOption) (*CreateEmbeddingGenerationResponse, error)
+	// Lists a collection's embedding generations, the newest first.
+	ListEmbeddingGenerations(ctx context.Context, in *ListEmbeddingGenerationsRequest, opts ...grpc.CallOption) (*ListEmbeddingGenerationsResponse, error)
+	// Returns an embedding generation and how far it is.
+	GetEmbeddingGeneration(ctx context.Context, in *GetEmbeddingGenerationRequest, opts ...grpc.CallOption) (*GetEmbeddingGenerationResponse, error)
+	// Has an embedding generation serve: at once when it is ready or retired, as
+	// soon as it is ready when it is being built. One that has failed tries its
+	// documents again first.
+	ServeEmbeddingGeneration(ctx context.Context, in *ServeEmbeddingGenerationRequest, opts ...grpc.CallOption) (*ServeEmbeddingGenerationResponse, error)
+	// Has the embedding generation that served last serve again, while it is kept.
+	RollbackEmbeddingGeneration(ctx context.Context, in *RollbackEmbeddingGenerationRequest, opts ...grpc.CallOption) (*RollbackEmbeddingGenerationResponse, error)
+	// Removes an embedding generation that does not serve; one that is being built
+	// is cancelled.
+	DeleteEmbeddingGeneration(ctx context.Context, in *DeleteEmbeddingGenerationRequest, opts ...grpc.CallOption) (*DeleteEmbeddingGenerationResponse, error)
 }
 
 type searchServiceClient struct {
@@ -221,6 +243,66 @@ func (c *searchServiceClient) Search(ctx context.Context, in *SearchRequest, opt
 	return out, nil
 }
 
+func (c *searchServiceClient) CreateEmbeddingGeneration(ctx context.Context, in *CreateEmbeddingGenerationRequest, opts ...grpc.CallOption) (*CreateEmbeddingGenerationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateEmbeddingGenerationResponse)
+	err := c.cc.Invoke(ctx, SearchService_CreateEmbeddingGeneration_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *searchServiceClient) ListEmbeddingGenerations(ctx context.Context, in *ListEmbeddingGenerationsRequest, opts ...grpc.CallOption) (*ListEmbeddingGenerationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListEmbeddingGenerationsResponse)
+	err := c.cc.Invoke(ctx, SearchService_ListEmbeddingGenerations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *searchServiceClient) GetEmbeddingGeneration(ctx context.Context, in *GetEmbeddingGenerationRequest, opts ...grpc.CallOption) (*GetEmbeddingGenerationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetEmbeddingGenerationResponse)
+	err := c.cc.Invoke(ctx, SearchService_GetEmbeddingGeneration_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *searchServiceClient) ServeEmbeddingGeneration(ctx context.Context, in *ServeEmbeddingGenerationRequest, opts ...grpc.CallOption) (*ServeEmbeddingGenerationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ServeEmbeddingGenerationResponse)
+	err := c.cc.Invoke(ctx, SearchService_ServeEmbeddingGeneration_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *searchServiceClient) RollbackEmbeddingGeneration(ctx context.Context, in *RollbackEmbeddingGenerationRequest, opts ...grpc.CallOption) (*RollbackEmbeddingGenerationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollbackEmbeddingGenerationResponse)
+	err := c.cc.Invoke(ctx, SearchService_RollbackEmbeddingGeneration_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *searchServiceClient) DeleteEmbeddingGeneration(ctx context.Context, in *DeleteEmbeddingGenerationRequest, opts ...grpc.CallOption) (*DeleteEmbeddingGenerationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteEmbeddingGenerationResponse)
+	err := c.cc.Invoke(ctx, SearchService_DeleteEmbeddingGeneration_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SearchServiceServer is the server API for SearchService service.
 // All implementations must embed UnimplementedSearchServiceServer
 // for forward compatibility.
@@ -261,6 +343,22 @@ type SearchServiceServer interface {
 	RestoreCollection(grpc.ClientStreamingServer[RestoreCollectionRequest, RestoreCollectionResponse]) error
 	// Searches a collection.
 	Search(context.Context, *SearchRequest) (*SearchResponse, error)
+	// Begins to embed a collection anew, in the background. Searches are answered
+	// as before until the new embedding generation serves.
+	CreateEmbeddingGeneration(context.Context, *CreateEmbeddingGenerationRequest) (*CreateEmbeddingGenerationResponse, error)
+	// Lists a collection's embedding generations, the newest first.
+	ListEmbeddingGenerations(context.Context, *ListEmbeddingGenerationsRequest) (*ListEmbeddingGenerationsResponse, error)
+	// Returns an embedding generation and how far it is.
+	GetEmbeddingGeneration(context.Context, *GetEmbeddingGenerationRequest) (*GetEmbeddingGenerationResponse, error)
+	// Has an embedding generation serve: at once when it is ready or retired, as
+	// soon as it is ready when it is being built. One that has failed tries its
+	// documents again first.
+	ServeEmbeddingGeneration(context.Context, *ServeEmbeddingGenerationRequest) (*ServeEmbeddingGenerationResponse, error)
+	// Has the embedding generation that served last serve again, while it is kept.
+	RollbackEmbeddingGeneration(context.Context, *RollbackEmbeddingGenerationRequest) (*RollbackEmbeddingGenerationResponse, error)
+	// Removes an embedding generation that does not serve; one that is being built
+	// is cancelled.
+	DeleteEmbeddingGeneration(context.Context, *DeleteEmbeddingGenerationRequest) (*DeleteEmbeddingGenerationResponse, error)
 	mustEmbedUnimplementedSearchServiceServer()
 }
 
@@ -306,6 +404,24 @@ func (UnimplementedSearchServiceServer) RestoreCollection(grpc.ClientStreamingSe
 }
 func (UnimplementedSearchServiceServer) Search(context.Context, *SearchRequest) (*SearchResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Search not implemented")
+}
+func (UnimplementedSearchServiceServer) CreateEmbeddingGeneration(context.Context, *CreateEmbeddingGenerationRequest) (*CreateEmbeddingGenerationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateEmbeddingGeneration not implemented")
+}
+func (UnimplementedSearchServiceServer) ListEmbeddingGenerations(context.Context, *ListEmbeddingGenerationsRequest) (*ListEmbeddingGenerationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListEmbeddingGenerations not implemented")
+}
+func (UnimplementedSearchServiceServer) GetEmbeddingGeneration(context.Context, *GetEmbeddingGenerationRequest) (*GetEmbeddingGenerationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetEmbeddingGeneration not implemented")
+}
+func (UnimplementedSearchServiceServer) ServeEmbeddingGeneration(context.Context, *ServeEmbeddingGenerationRequest) (*ServeEmbeddingGenerationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ServeEmbeddingGeneration not implemented")
+}
+func (UnimplementedSearchServiceServer) RollbackEmbeddingGeneration(context.Context, *RollbackEmbeddingGenerationRequest) (*RollbackEmbeddingGenerationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackEmbeddingGeneration not implemented")
+}
+func (UnimplementedSearchServiceServer) DeleteEmbeddingGeneration(context.Context, *DeleteEmbeddingGenerationRequest) (*DeleteEmbeddingGenerationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteEmbeddingGeneration not implemented")
 }
 func (UnimplementedSearchServiceServer) mustEmbedUnimplementedSearchServiceServer() {}
 func (UnimplementedSearchServiceServer) testEmbeddedByValue()                       {}
@@ -515,6 +631,114 @@ func _SearchService_Search_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SearchService_CreateEmbeddingGeneration_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateEmbeddingGenerationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SearchServiceServer).CreateEmbeddingGeneration(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SearchService_CreateEmbeddingGeneration_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SearchServiceServer).CreateEmbeddingGeneration(ctx, req.(*CreateEmbeddingGenerationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SearchService_ListEmbeddingGenerations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListEmbeddingGenerationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SearchServiceServer).ListEmbeddingGenerations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SearchService_ListEmbeddingGenerations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SearchServiceServer).ListEmbeddingGenerations(ctx, req.(*ListEmbeddingGenerationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SearchService_GetEmbeddingGeneration_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetEmbeddingGenerationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SearchServiceServer).GetEmbeddingGeneration(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SearchService_GetEmbeddingGeneration_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SearchServiceServer).GetEmbeddingGeneration(ctx, req.(*GetEmbeddingGenerationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SearchService_ServeEmbeddingGeneration_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ServeEmbeddingGenerationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SearchServiceServer).ServeEmbeddingGeneration(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SearchService_ServeEmbeddingGeneration_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SearchServiceServer).ServeEmbeddingGeneration(ctx, req.(*ServeEmbeddingGenerationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SearchService_RollbackEmbeddingGeneration_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackEmbeddingGenerationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SearchServiceServer).RollbackEmbeddingGeneration(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SearchService_RollbackEmbeddingGeneration_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SearchServiceServer).RollbackEmbeddingGeneration(ctx, req.(*RollbackEmbeddingGenerationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SearchService_DeleteEmbeddingGeneration_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteEmbeddingGenerationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SearchServiceServer).DeleteEmbeddingGeneration(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SearchService_DeleteEmbeddingGeneration_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SearchServiceServer).DeleteEmbeddingGeneration(ctx, req.(*DeleteEmbeddingGenerationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SearchService_ServiceDesc is the grpc.ServiceDesc for SearchService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -557,6 +781,30 @@ var SearchService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Search",
 			Handler:    _SearchService_Search_Handler,
+		},
+		{
+			MethodName: "CreateEmbeddingGeneration",
+			Handler:    _SearchService_CreateEmbeddingGeneration_Handler,
+		},
+		{
+			MethodName: "ListEmbeddingGenerations",
+			Handler:    _SearchService_ListEmbeddingGenerations_Handler,
+		},
+		{
+			MethodName: "GetEmbeddingGeneration",
+			Handler:    _SearchService_GetEmbeddingGeneration_Handler,
+		},
+		{
+			MethodName: "ServeEmbeddingGeneration",
+			Handler:    _SearchService_ServeEmbeddingGeneration_Handler,
+		},
+		{
+			MethodName: "RollbackEmbeddingGeneration",
+			Handler:    _SearchService_RollbackEmbeddingGeneration_Handler,
+		},
+		{
+			MethodName: "DeleteEmbeddingGeneration",
+			Handler:    _SearchService_DeleteEmbeddingGeneration_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

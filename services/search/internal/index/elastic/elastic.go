@@ -77,6 +77,8 @@ type Index struct {
 
 	mu   sync.Mutex
 	open map[string]*collection
+	// shown are the aliases that show what serves, by the names of those.
+	shown map[string]string
 }
 
 var _ index.Index = (*Index)(nil)
@@ -97,7 +99,7 @@ func New(o Options) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Index{client: c, prefix: o.Prefix, many: o.Many, ids: o.IDs, open: make(map[string]*collection)}, nil
+	return &Index{client: c, prefix: o.Prefix, many: o.Many, ids: o.IDs, open: make(map[string]*collection), shown: make(map[string]string)}, nil
 }
 
 // Open implements index.Index.

@@ -1,7 +1,6 @@
 package elastic
 
 import (
-	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/index"
 )
 
@@ -46,13 +45,10 @@ type passage struct {
 	Points   map[string]point    `json:"points,omitempty"`
 }
 
-// format is of what an index holds: another when passages have other terms, or
-// are written otherwise (raise layout then), so that old indexes are made anew.
-// Layout 1: positions, values, places.
-const (
-	layout = 1
-	format = 1000*layout + analysis.Version
-)
+// format is of what an index holds: raise it when passages are written
+// otherwise, so that old indexes are made anew. 1: positions, values, places.
+// Another analysis has an index of another name.
+const format = 1
 
 // settings are an index's settings and fields. One shard, because BM25 counts
 // in each shard for itself. Refreshed by us alone, because only then do

@@ -148,10 +148,16 @@ func (c *collection) make(ctx context.Context, idx string, through int64, docs i
 // moveAlias says which index is whole, in one step.
 func (c *collection) moveAlias(ctx context.Context, idx string) error {
 	alias := c.x.alias(c.name)
-	body, err := putJSON(object{"actions": []object{
+	actions := []object{
 		{"remove": object{"index": alias + separator + "*", "alias": alias, "must_exist": false}},
 		{"add": object{"index": idx, "alias": alias}},
-	}})
+	}
+	if shown := c.x.showing(c.name); shown != "" {
+		actions = append(actions,
+			object{"remove": object{"index": alias + separator + "*", "alias": shown, "must_exist": false}},
+			object{"add": object{"index": idx, "alias": shown}})
+	}
+	body, err := putJSON(object{"actions": actions})
 	if err != nil {
 		return err
 	}
