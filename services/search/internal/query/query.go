@@ -231,6 +231,11 @@ func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, 
 			}
 			continue
 		}
+		if len(passages) < len(results) {
+			if err := s.stillServes(ctx, c); err != nil {
+				return Answer{}, err
+			}
+		}
 		a.Generation, a.Legs, a.Facets = legs.Sequence, names, legs.Facets
 		a.LexicalTook, a.VectorTook = legs.LexicalTook, legs.VectorTook
 		a.Hits = make([]Hit, 0, len(passages))
@@ -242,6 +247,16 @@ func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, 
 		a.Hits, err = ordered(a.Hits, keys, topK)
 		return a, err
 	}
+}
+
+// stillServes returns store.ErrNotServing when another embedding generation than
+// c's serves by now: passages may be missing because c's are being removed.
+func (s *Searcher) stillServes(ctx context.Context, c store.Collection) error {
+	now, err := s.store.Collection(ctx, c.Tenant, c.ID)
+	if err == nil && now.UID == c.UID && now.EmbeddingGeneration != c.EmbeddingGeneration {
+		return store.ErrNotServing
+	}
+	return err
 }
 
 // refresh returns the index once it has what the truth has now.

@@ -49,21 +49,21 @@ const servedCollections = `search_collections c
 
 type scanner interface{ Scan(dest ...any) error }
 
-func scanCollection(row scanner, more ...any) (Collection, error) {
+func scanCollection(row scanner) (Collection, error) {
 	var c Collection
 	var created, updated int64
 	var w Weights
 	var expires int
 	var chunking string
-	err := row.Scan(append([]any{
+	err := row.Scan(
 		&c.Tenant, &c.ID, &c.UID, &c.DisplayName, &c.EmbeddingModel, &c.EmbeddingDigest, &c.Dimensions,
 		&c.DocumentCount, &c.ChunkCount, &c.Generation,
 		&c.Fusion, &w.Lexical, &w.Vector, &c.VectorMetric, &expires, &created, &updated,
-		&c.EmbeddingGeneration, &c.ServingSince, &chunking, &c.Analyser, &c.BuildingGeneration,
-	}, more...)...)
-	if c.Expires = expires != 0; err != nil {
+		&c.EmbeddingGeneration, &c.ServingSince, &chunking, &c.Analyser, &c.BuildingGeneration)
+	if err != nil {
 		return Collection{}, err
 	}
+	c.Expires = expires != 0
 	if w != (Weights{}) {
 		c.Weights = &w
 	}

@@ -261,13 +261,16 @@ func (c *collection) Search(ctx context.Context, q index.Query) (index.Legs, err
 	var g errgroup.Group // the legs look at nothing that the other changes
 	if len(q.Terms) > 0 && c.view != nil {
 		g.Go(func() (err error) {
-			defer timed(&legs.LexicalTook)()
+			began := time.Now() //nolint:forbidigo // see since
 			legs.Lexical, err = c.byWords(ctx, q, found)
+			legs.LexicalTook = since(began)
 			return err
 		})
 	}
 	if len(q.Vector) > 0 && c.memory.vectors != nil {
-		legs.Vector, err = c.byVector(q, found, &legs.VectorTook)
+		began := time.Now() //nolint:forbidigo // see since
+		legs.Vector, err = c.byVector(q, found)
+		legs.VectorTook = since(began)
 	}
 	if err := errors.Join(g.Wait(), err); err != nil {
 		return index.Legs{}, err
@@ -276,11 +279,9 @@ func (c *collection) Search(ctx context.Context, q index.Query) (index.Legs, err
 	return legs, err
 }
 
-// timed notes how long it takes until the returned function is called.
-func timed(took *time.Duration) func() {
-	began := time.Now()                         //nolint:forbidigo // how long work takes is on the machine's clock
-	return func() { *took = time.Since(began) } //nolint:forbidigo // the same
-}
+// since returns how long ago something began; how long work takes is on the
+// machine's clock.
+func since(began time.Time) time.Duration { return time.Since(began) } //nolint:forbidigo // see there
 
 // byWords is the lexical leg: ordered by score, or else over everything that has
 // any of the terms.
@@ -300,11 +301,10 @@ func (c *collection) byWords(ctx context.Context, q index.Query, s scope) ([]ind
 	return c.hits(found), nil
 }
 
-func (c *collection) byVector(q index.Query, s scope, took *time.Duration) ([]index.Hit, error) {
+func (c *collection) byVector(q index.Query, s scope) ([]index.Hit, error) {
 	if got, want := len(q.Vector), c.memory.vectors.Width(); got != want {
 		return nil, fmt.Errorf("embedded index: the query has %d dimensions, the collection %d", got, want)
 	}
-	defer timed(took)()
 	return c.hits(c.memory.vectors.Nearest(
 		c.question(q.Vector), s.ranges(c.memory), q.Limit, c.memory.chunkID)), nil
 }
