@@ -42,7 +42,7 @@ func searchEmbedded(ctx context.Context, n int, ten, hundred time.Duration, memo
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, node.close()) }()
-	took, err := node.ingest(ctx, 0, n)
+	took, err := node.ingest(ctx, n)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func SearchBeside(ctx context.Context) (rows []Row, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, ours.close()) }()
-	if took, err = ours.ingest(ctx, 0, c.n); err != nil {
+	if took, err = ours.ingest(ctx, c.n); err != nil {
 		return nil, err
 	}
 	rows = append(rows, told("embedded beside it: passages taken in a second", fmt.Sprintf("%.0f", float64(c.n)/took.Seconds())))
@@ -137,7 +137,7 @@ func ingestThrough(ctx context.Context, c *corpus, es *node) (rate float64, err 
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, ours.close()) }()
-	took, err := ours.ingest(ctx, 0, besideIngest)
+	took, err := ours.ingest(ctx, besideIngest)
 	if err != nil {
 		return 0, err
 	}

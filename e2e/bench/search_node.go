@@ -122,17 +122,15 @@ const (
 	ingestWriters = 2
 )
 
-// ingest writes passages from up to, into a new collection, and returns when all
-// can be found, with how long that took.
-func (n *searchNode) ingest(ctx context.Context, from, to int) (time.Duration, error) {
+// ingest writes so many passages into a new collection, and returns when all can
+// be found, with how long that took.
+func (n *searchNode) ingest(ctx context.Context, to int) (time.Duration, error) {
 	ctx = asReader(ctx)
-	if from == 0 {
-		if _, err := n.client.CreateCollection(ctx, &searchv1.CreateCollectionRequest{Id: collection}); err != nil {
-			return 0, err
-		}
+	if _, err := n.client.CreateCollection(ctx, &searchv1.CreateCollectionRequest{Id: collection}); err != nil {
+		return 0, err
 	}
-	batches := make([]*searchv1.BatchUpsertDocumentsRequest, 0, (to-from)/ingestBatch+1)
-	for at := from; at < to; at += ingestBatch {
+	batches := make([]*searchv1.BatchUpsertDocumentsRequest, 0, to/ingestBatch+1)
+	for at := 0; at < to; at += ingestBatch {
 		req := &searchv1.BatchUpsertDocumentsRequest{Collection: collection, Refresh: "none"}
 		for i := at; i < min(at+ingestBatch, to); i++ {
 			d, err := n.corpus.document(i)

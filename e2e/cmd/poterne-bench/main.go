@@ -30,6 +30,7 @@ func scenarios(data string) map[string][]bench.Scenario {
 		"search": {
 			{Name: "embedded", Run: bench.Search},
 			{Name: "elasticsearch", Run: bench.SearchBeside},
+			{Name: "rebuild", Run: bench.SearchRebuild},
 		},
 		"search-million": {{Name: "million", Run: bench.SearchMillion}},
 		"embedding-real": {{Name: "embedding-real", Run: bench.EmbeddingReal}},
