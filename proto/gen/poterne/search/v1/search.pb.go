@@ -1050,7 +1050,17 @@ type SearchRequest struct {
 	// scores), `reciprocal_rank` or `min_max`; empty for the collection's own.
 	Fusion string `protobuf:"bytes,7,opt,name=fusion,proto3" json:"fusion,omitempty"`
 	// What a hybrid search weighs the legs by; missing: by the collection's own.
-	Weights       *LegWeights `protobuf:"bytes,8,opt,name=weights,proto3" json:"weights,omitempty"`
+	Weights *LegWeights `protobuf:"bytes,8,opt,name=weights,proto3" json:"weights,omitempty"`
+	// Where to go on, from the answer before; empty for the best hits. Everything
+	// else must be as it was then, but for `top_k` and `explain`.
+	PageToken string `protobuf:"bytes,11,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Whether passages that nearly repeat a better one are left out.
+	Deduplicate bool `protobuf:"varint,12,opt,name=deduplicate,proto3" json:"deduplicate,omitempty"`
+	// How much hits are to differ from the better ones, 0 (the default: not at
+	// all) to 1 (nothing else counts).
+	Diversity float64 `protobuf:"fixed64,13,opt,name=diversity,proto3" json:"diversity,omitempty"`
+	// Has a model put the best hits in a new order; missing: none does.
+	Rerank        *Rerank `protobuf:"bytes,15,opt,name=rerank,proto3" json:"rerank,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1141,6 +1151,34 @@ func (x *SearchRequest) GetWeights() *LegWeights {
 	return nil
 }
 
+func (x *SearchRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetDeduplicate() bool {
+	if x != nil {
+		return x.Deduplicate
+	}
+	return false
+}
+
+func (x *SearchRequest) GetDiversity() float64 {
+	if x != nil {
+		return x.Diversity
+	}
+	return 0
+}
+
+func (x *SearchRequest) GetRerank() *Rerank {
+	if x != nil {
+		return x.Rerank
+	}
+	return nil
+}
+
 // What was found.
 type SearchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1154,7 +1192,12 @@ type SearchResponse struct {
 	// What went wrong without failing the query.
 	Warnings []string `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// How long the search took, in milliseconds.
-	TookMs        float64 `protobuf:"fixed64,5,opt,name=took_ms,json=tookMs,proto3" json:"took_ms,omitempty"`
+	TookMs float64 `protobuf:"fixed64,5,opt,name=took_ms,json=tookMs,proto3" json:"took_ms,omitempty"`
+	// Where to go on; empty when there is nothing more.
+	NextPageToken string `protobuf:"bytes,7,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// The version of the model that put the best hits in their order, `name@v3`;
+	// empty when none did.
+	RerankedBy    string `protobuf:"bytes,10,opt,name=reranked_by,json=rerankedBy,proto3" json:"reranked_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1224,11 +1267,25 @@ func (x *SearchResponse) GetTookMs() float64 {
 	return 0
 }
 
+func (x *SearchResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *SearchResponse) GetRerankedBy() string {
+	if x != nil {
+		return x.RerankedBy
+	}
+	return ""
+}
+
 var File_poterne_search_v1_search_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a!poterne/search/v1/resources.proto\"\xae\x02\n" +
+	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fpoterne/search/v1/answers.proto\x1a!poterne/search/v1/resources.proto\"\xae\x02\n" +
 	"\x17CreateCollectionRequest\x121\n" +
 	"\x02id\x18\x01 \x01(\tB!\xbaH\x1er\x1c2\x1a^[a-z0-9][a-z0-9_-]{0,62}$R\x02id\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x121\n" +
@@ -1308,7 +1365,7 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"collection\x12&\n" +
 	"\bdocument\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\bdocument\"\x18\n" +
-	"\x16DeleteDocumentResponse\"\xf1\x02\n" +
+	"\x16DeleteDocumentResponse\"\xa7\x04\n" +
 	"\rSearchRequest\x12)\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\n" +
@@ -1321,7 +1378,12 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\x06filter\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x06filter\x12\x18\n" +
 	"\aexplain\x18\x06 \x01(\bR\aexplain\x12G\n" +
 	"\x06fusion\x18\a \x01(\tB/\xbaH,r*R\x00R\fstandardisedR\x0freciprocal_rankR\amin_maxR\x06fusion\x127\n" +
-	"\aweights\x18\b \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\"\xa5\x01\n" +
+	"\aweights\x18\b \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\x12(\n" +
+	"\n" +
+	"page_token\x18\v \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\bR\tpageToken\x12 \n" +
+	"\vdeduplicate\x18\f \x01(\bR\vdeduplicate\x125\n" +
+	"\tdiversity\x18\r \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00R\tdiversity\x121\n" +
+	"\x06rerank\x18\x0f \x01(\v2\x19.poterne.search.v1.RerankR\x06rerank\"\xee\x01\n" +
 	"\x0eSearchResponse\x12*\n" +
 	"\x04hits\x18\x01 \x03(\v2\x16.poterne.search.v1.HitR\x04hits\x12\x1e\n" +
 	"\n" +
@@ -1329,7 +1391,11 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"generation\x12\x12\n" +
 	"\x04mode\x18\x03 \x01(\tR\x04mode\x12\x1a\n" +
 	"\bwarnings\x18\x04 \x03(\tR\bwarnings\x12\x17\n" +
-	"\atook_ms\x18\x05 \x01(\x01R\x06tookMs2\xe8\n" +
+	"\atook_ms\x18\x05 \x01(\x01R\x06tookMs\x12&\n" +
+	"\x0fnext_page_token\x18\a \x01(\tR\rnextPageToken\x12\x1f\n" +
+	"\vreranked_by\x18\n" +
+	" \x01(\tR\n" +
+	"rerankedBy2\xe8\n" +
 	"\n" +
 	"\rSearchService\x12\x93\x01\n" +
 	"\x10CreateCollection\x12*.poterne.search.v1.CreateCollectionRequest\x1a+.poterne.search.v1.CreateCollectionResponse\"&\x82\xd3\xe4\x93\x02 :\x01*b\n" +
@@ -1381,7 +1447,8 @@ var file_poterne_search_v1_search_proto_goTypes = []any{
 	(*LegWeights)(nil),                   // 20: poterne.search.v1.LegWeights
 	(*Collection)(nil),                   // 21: poterne.search.v1.Collection
 	(*Document)(nil),                     // 22: poterne.search.v1.Document
-	(*Hit)(nil),                          // 23: poterne.search.v1.Hit
+	(*Rerank)(nil),                       // 23: poterne.search.v1.Rerank
+	(*Hit)(nil),                          // 24: poterne.search.v1.Hit
 }
 var file_poterne_search_v1_search_proto_depIdxs = []int32{
 	20, // 0: poterne.search.v1.CreateCollectionRequest.weights:type_name -> poterne.search.v1.LegWeights
@@ -1394,30 +1461,31 @@ var file_poterne_search_v1_search_proto_depIdxs = []int32{
 	22, // 7: poterne.search.v1.GetDocumentResponse.document:type_name -> poterne.search.v1.Document
 	22, // 8: poterne.search.v1.ListDocumentsResponse.documents:type_name -> poterne.search.v1.Document
 	20, // 9: poterne.search.v1.SearchRequest.weights:type_name -> poterne.search.v1.LegWeights
-	23, // 10: poterne.search.v1.SearchResponse.hits:type_name -> poterne.search.v1.Hit
-	0,  // 11: poterne.search.v1.SearchService.CreateCollection:input_type -> poterne.search.v1.CreateCollectionRequest
-	2,  // 12: poterne.search.v1.SearchService.GetCollection:input_type -> poterne.search.v1.GetCollectionRequest
-	4,  // 13: poterne.search.v1.SearchService.ListCollections:input_type -> poterne.search.v1.ListCollectionsRequest
-	6,  // 14: poterne.search.v1.SearchService.DeleteCollection:input_type -> poterne.search.v1.DeleteCollectionRequest
-	8,  // 15: poterne.search.v1.SearchService.BatchUpsertDocuments:input_type -> poterne.search.v1.BatchUpsertDocumentsRequest
-	12, // 16: poterne.search.v1.SearchService.GetDocument:input_type -> poterne.search.v1.GetDocumentRequest
-	14, // 17: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
-	16, // 18: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
-	18, // 19: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
-	1,  // 20: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
-	3,  // 21: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
-	5,  // 22: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
-	7,  // 23: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
-	11, // 24: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
-	13, // 25: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
-	15, // 26: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
-	17, // 27: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
-	19, // 28: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
-	20, // [20:29] is the sub-list for method output_type
-	11, // [11:20] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	23, // 10: poterne.search.v1.SearchRequest.rerank:type_name -> poterne.search.v1.Rerank
+	24, // 11: poterne.search.v1.SearchResponse.hits:type_name -> poterne.search.v1.Hit
+	0,  // 12: poterne.search.v1.SearchService.CreateCollection:input_type -> poterne.search.v1.CreateCollectionRequest
+	2,  // 13: poterne.search.v1.SearchService.GetCollection:input_type -> poterne.search.v1.GetCollectionRequest
+	4,  // 14: poterne.search.v1.SearchService.ListCollections:input_type -> poterne.search.v1.ListCollectionsRequest
+	6,  // 15: poterne.search.v1.SearchService.DeleteCollection:input_type -> poterne.search.v1.DeleteCollectionRequest
+	8,  // 16: poterne.search.v1.SearchService.BatchUpsertDocuments:input_type -> poterne.search.v1.BatchUpsertDocumentsRequest
+	12, // 17: poterne.search.v1.SearchService.GetDocument:input_type -> poterne.search.v1.GetDocumentRequest
+	14, // 18: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
+	16, // 19: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
+	18, // 20: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
+	1,  // 21: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
+	3,  // 22: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
+	5,  // 23: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
+	7,  // 24: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
+	11, // 25: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
+	13, // 26: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
+	15, // 27: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
+	17, // 28: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
+	19, // 29: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
+	21, // [21:30] is the sub-list for method output_type
+	12, // [12:21] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_poterne_search_v1_search_proto_init() }
@@ -1425,6 +1493,7 @@ func file_poterne_search_v1_search_proto_init() {
 	if File_poterne_search_v1_search_proto != nil {
 		return
 	}
+	file_poterne_search_v1_answers_proto_init()
 	file_poterne_search_v1_resources_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
