@@ -28,6 +28,7 @@ type Config struct {
 	Store     sqldb.Config `yaml:"store"`
 	Index     Index        `yaml:"index"`
 	Embedding Embedding    `yaml:"embedding"`
+	Reranking Reranking    `yaml:"reranking"`
 	Chunking  Chunking     `yaml:"chunking"`
 	Limits    Limits       `yaml:"limits"`
 	// DrainTimeout is how long calls in hand may take once the process is asked
@@ -50,6 +51,15 @@ type Embedding struct {
 	// PassageTimeout and QueryTimeout bound one call.
 	PassageTimeout time.Duration `yaml:"passage_timeout"`
 	QueryTimeout   time.Duration `yaml:"query_timeout"`
+	// QueryCacheBytes is how much of the vectors of queries is remembered, for each
+	// tenant apart: some 2 KB a query at 384 dimensions. 0 remembers none.
+	QueryCacheBytes config.Bytes `yaml:"query_cache_bytes"`
+}
+
+// Reranking says how hits are reranked for searches that ask for it.
+type Reranking struct {
+	// Timeout bounds one call; a search is answered without it afterwards.
+	Timeout time.Duration `yaml:"timeout"`
 }
 
 // Chunking says how documents are cut into passages.
@@ -79,8 +89,9 @@ func DefaultConfig() *Config {
 		Index:     defaultIndex(),
 		Embedding: Embedding{
 			Model: "multilingual-e5-small", Batch: 16, BatchBytes: 64 * config.KiB, Concurrency: 2,
-			PassageTimeout: 2 * time.Minute, QueryTimeout: 10 * time.Second,
+			PassageTimeout: 2 * time.Minute, QueryTimeout: 10 * time.Second, QueryCacheBytes: 32 * config.MiB,
 		},
+		Reranking:    Reranking{Timeout: 10 * time.Second},
 		Chunking:     Chunking{MaxWords: 200, OverlapWords: 30},
 		Limits:       Limits{Collections: 1000, CollectionChunks: 1_000_000},
 		DrainTimeout: 30 * time.Second,
@@ -102,7 +113,10 @@ func (c *Config) Complete() error {
 	positive := func(path string, d time.Duration) { p.Check(d > 0, path, "must be positive, got %v", d) }
 	positive("embedding.passage_timeout", c.Embedding.PassageTimeout)
 	positive("embedding.query_timeout", c.Embedding.QueryTimeout)
+	positive("reranking.timeout", c.Reranking.Timeout)
 	positive("drain_timeout", c.DrainTimeout)
+	p.Check(c.Embedding.QueryCacheBytes >= 0 && c.Embedding.QueryCacheBytes <= 16*config.GiB, "embedding.query_cache_bytes",
+		"must be from 0 to 16GiB, got %v", c.Embedding.QueryCacheBytes)
 	between := func(path string, n, low, high int) {
 		p.Check(n >= low && n <= high, path, "must be from %d to %d, got %d", low, high, n)
 	}

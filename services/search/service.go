@@ -27,6 +27,8 @@ import (
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/metrics"
 	"github.com/poterne/poterne/services/search/internal/query"
+	"github.com/poterne/poterne/services/search/internal/querycache"
+	"github.com/poterne/poterne/services/search/internal/reranking"
 	"github.com/poterne/poterne/services/search/internal/rpc"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
@@ -122,10 +124,18 @@ func (s *Service) newServer() error {
 		return err
 	}
 	cfg := s.cfg.Embedding
-	embedder := embedding.New(inferencev1.NewInferenceServiceClient(conn), embedding.Options{
+	inference := inferencev1.NewInferenceServiceClient(conn)
+	embedder := embedding.New(inference, embedding.Options{
 		Batch: cfg.Batch, BatchBytes: cfg.BatchBytes.Int(), Concurrency: cfg.Concurrency,
 		PassageTimeout: cfg.PassageTimeout, QueryTimeout: cfg.QueryTimeout,
 	})
+	queries, err := querycache.New(querycache.Options{
+		Embedder: embedder, Bytes: int64(cfg.QueryCacheBytes),
+		Note: func(ctx context.Context, r querycache.Result) { s.metrics.QueryEmbedded(ctx, string(r)) },
+	})
+	if err != nil {
+		return fmt.Errorf("remember queries: %w", err)
+	}
 	chunking := chunk.DefaultOptions()
 	chunking.MaxWords, chunking.OverlapWords = s.cfg.Chunking.MaxWords, s.cfg.Chunking.OverlapWords
 	s.server = rpc.New(rpc.Options{
@@ -134,7 +144,7 @@ func (s *Service) newServer() error {
 			Store: s.store, Embedder: embedder, Indexes: s.follower, Chunking: chunking,
 			MaxCollectionChunks: s.cfg.Limits.CollectionChunks, GroupChunks: 4 * cfg.Batch * cfg.Concurrency,
 		}),
-		Searcher: query.New(s.store, s.follower, embedder),
+		Searcher: query.New(s.store, s.follower, queries, reranking.New(inference, s.cfg.Reranking.Timeout, s.opts.clock)),
 		Follower: s.follower, Metrics: s.metrics, Clock: s.opts.clock, IDs: s.opts.ids,
 		Models: embedder, EmbeddingModel: cfg.Model, MaxCollections: s.cfg.Limits.Collections,
 	})

@@ -27,6 +27,8 @@ const (
 	nameDocuments = "poterne.search.documents_written"
 	nameFollow    = "poterne.search.index_follow_duration" // s
 	nameFollowed  = "poterne.search.index_follows"
+	nameQueries   = "poterne.search.query_embeddings"
+	nameReranks   = "poterne.search.reranks"
 )
 
 // The labels, which are also the keys of log records.
@@ -37,6 +39,7 @@ const (
 	KeyAnew     = "anew"
 	KeyOK       = "ok"
 	KeyMethod   = "method"
+	KeyResult   = "result"
 )
 
 // Metrics counts. It is safe for concurrent use.
@@ -47,13 +50,15 @@ type Metrics struct {
 	documents metric.Int64Counter
 	follow    metric.Float64Histogram
 	followed  metric.Int64Counter
+	queries   metric.Int64Counter
+	reranks   metric.Int64Counter
 }
 
 // New makes the instruments on meter.
 func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
 	m := &Metrics{log: log}
 	bounds := metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
-	var errs [5]error
+	var errs [7]error
 	m.searches, errs[0] = meter.Int64Counter(nameSearches,
 		metric.WithDescription("Searches answered, by the mode used and whether it is less than what was asked for."))
 	m.duration, errs[1] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
@@ -63,6 +68,10 @@ func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
 		metric.WithDescription("Time in which an index followed the documents, by whether it was made anew."))
 	m.followed, errs[4] = meter.Int64Counter(nameFollowed,
 		metric.WithDescription("How often an index followed the documents, by whether it was made anew and went well."))
+	m.queries, errs[5] = meter.Int64Counter(nameQueries,
+		metric.WithDescription("Queries whose vector was asked for, by where it came from: hit, shared, made, failed or dropped."))
+	m.reranks, errs[6] = meter.Int64Counter(nameReranks,
+		metric.WithDescription("Searches that were to be reranked, by whether they were."))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
@@ -73,6 +82,16 @@ func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
 func (m *Metrics) Search(ctx context.Context, mode string, degraded bool, took time.Duration) {
 	m.searches.Add(ctx, 1, metric.WithAttributes(attribute.String(KeyMode, mode), attribute.Bool(KeyDegraded, degraded)))
 	m.duration.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String(KeyMode, mode)))
+}
+
+// QueryEmbedded counts a query whose vector was asked for.
+func (m *Metrics) QueryEmbedded(ctx context.Context, result string) {
+	m.queries.Add(context.WithoutCancel(ctx), 1, metric.WithAttributes(attribute.String(KeyResult, result)))
+}
+
+// Reranked counts a first page that was to be reranked.
+func (m *Metrics) Reranked(ctx context.Context, ok bool) {
+	m.reranks.Add(ctx, 1, metric.WithAttributes(attribute.Bool(KeyOK, ok)))
 }
 
 // Document counts a document that was sent.

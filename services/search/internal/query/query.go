@@ -12,9 +12,9 @@ import (
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/fusion"
-	"github.com/poterne/poterne/services/search/internal/highlight"
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/outage"
+	"github.com/poterne/poterne/services/search/internal/ranking"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
 
@@ -47,11 +47,12 @@ type Searcher struct {
 	store    *store.Store
 	indexes  Indexes
 	embedder Embedder
+	reranker Reranker
 }
 
 // New returns a searcher.
-func New(s *store.Store, indexes Indexes, e Embedder) *Searcher {
-	return &Searcher{store: s, indexes: indexes, embedder: e}
+func New(s *store.Store, indexes Indexes, e Embedder, r Reranker) *Searcher {
+	return &Searcher{store: s, indexes: indexes, embedder: e, reranker: r}
 }
 
 // Request is a search by a caller with the given principals.
@@ -66,6 +67,15 @@ type Request struct {
 	Fusion fusion.Method
 	// Weights are those of its legs; nil for the collection's.
 	Weights *store.Weights
+	// Arrangement is what is done with what was found.
+	Arrangement
+	// Explain says that hits tell why they rank where they do: page tokens must
+	// carry it.
+	Explain bool
+	// PageToken goes on with another answer; "" for the first page. Binding stands
+	// for the search that page tokens belong to.
+	PageToken string
+	Binding   []byte
 }
 
 // Hit is one passage that answers.
@@ -73,6 +83,11 @@ type Hit struct {
 	fusion.Result
 	Passage    store.Passage
 	Highlights []string
+	// NearDuplicates are the passages that the hit stands for besides its own.
+	NearDuplicates NearDuplicates
+	// Reranked and Diversified are nil where those steps did not look at it.
+	Reranked    *ranking.Reranked
+	Diversified *ranking.Diversified
 }
 
 // Answer is what was found.
@@ -86,22 +101,38 @@ type Answer struct {
 	// Fusion is how the legs were put together; empty when there was one.
 	Fusion   fusion.Method
 	Warnings []string
+	// RerankedBy is the version of the model that reranked; "" when none did.
+	RerankedBy string
+	// NextPageToken goes on; "" when there is nothing more.
+	NextPageToken string
 }
 
 // Search answers the request. A hybrid search whose query cannot be embedded is
 // answered by words alone, with a warning; a search by vector fails then.
 func (s *Searcher) Search(ctx context.Context, c store.Collection, req Request) (Answer, error) {
-	f, err := parse(req.Filter)
+	if req.PageToken != "" {
+		return s.nextPage(ctx, c, req)
+	}
+	q, a, terms, err := s.question(ctx, c, req, max(LegHits, req.TopK))
 	if err != nil {
 		return Answer{}, err
 	}
-	q := index.Query{Principals: req.Principals, Filter: f, Limit: max(LegHits, req.TopK)}
+	return s.find(ctx, c, q, req, a, terms)
+}
+
+// question is what the index is asked, and what is known of the answer before.
+func (s *Searcher) question(ctx context.Context, c store.Collection, req Request, limit int) (index.Query, Answer, []analysis.Term, error) {
+	f, err := parse(req.Filter)
+	if err != nil {
+		return index.Query{}, Answer{}, nil, err
+	}
+	q := index.Query{Principals: req.Principals, Filter: f, Limit: limit}
 	a := Answer{Mode: req.Mode}
 	terms := analysis.Query(req.Query)
 	if req.Mode != Lexical {
 		if q.Vector, err = s.embed(ctx, c, req.Query); err != nil {
 			if req.Mode == Vector || ctx.Err() != nil {
-				return Answer{}, err
+				return index.Query{}, Answer{}, nil, err
 			}
 			a.Mode = Lexical
 			a.Warnings = append(a.Warnings, "answered by words alone: "+apierr.From(err).Message)
@@ -113,7 +144,7 @@ func (s *Searcher) Search(ctx context.Context, c store.Collection, req Request) 
 	if a.Mode == Hybrid {
 		a.Fusion = req.Fusion.Or(fusion.Method(c.Fusion)).Or(fusion.Standardised)
 	}
-	return s.find(ctx, c, q, req.TopK, a, weightsOf(c, req), terms)
+	return q, a, terms, nil
 }
 
 // weightsOf returns the legs' weights: the request's, else the collection's,
@@ -161,7 +192,7 @@ func (s *Searcher) embed(ctx context.Context, c store.Collection, query string) 
 // replaced before it was read.
 const searches = 3
 
-func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, topK int, a Answer, w store.Weights, terms []analysis.Term) (Answer, error) {
+func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, req Request, asked Answer, terms []analysis.Term) (Answer, error) {
 	ic, err := s.indexes.Collection(ctx, c)
 	if err != nil {
 		return Answer{}, err
@@ -171,29 +202,26 @@ func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, 
 		if err != nil {
 			return Answer{}, outage.OfIndex(err)
 		}
-		results, names, refs := fuse(legs, a, w)
-		results = results[:min(len(results), topK)]
-		wanted := make([]store.Ref, len(results))
-		for i, r := range results {
-			wanted[i] = refs[r.ID]
-		}
-		passages, err := s.store.Passages(ctx, c, wanted)
+		a := asked
+		results, names, refs := fuse(legs, a, weightsOf(c, req))
+		ranked, err := s.arrange(ctx, c, req, candidates(results, refs), &a)
 		if err != nil {
 			return Answer{}, err
 		}
-		if len(passages) < len(results) && attempt < searches {
+		page := ranked[:min(len(ranked), req.TopK)]
+		passages, err := s.store.Passages(ctx, c, references(page))
+		if err != nil {
+			return Answer{}, err
+		}
+		if !allThere(page, passages) && attempt < searches {
 			if ic, err = s.refresh(ctx, c); err != nil {
 				return Answer{}, err
 			}
 			continue
 		}
 		a.Generation, a.Legs = legs.Sequence, names
-		a.Hits = make([]Hit, 0, len(passages))
-		for i, r := range results {
-			if p, ok := passages[wanted[i]]; ok {
-				a.Hits = append(a.Hits, Hit{Result: r, Passage: p, Highlights: highlight.Fragments(p.Chunk.Text, terms)})
-			}
-		}
+		a.Hits = hits(page, passages, terms)
+		a.NextPageToken = firstToken(req, a, ranked, full(legs, q))
 		return a, nil
 	}
 }

@@ -1052,7 +1052,7 @@ type SearchRequest struct {
 	// What a hybrid search weighs the legs by; missing: by the collection's own.
 	Weights *LegWeights `protobuf:"bytes,8,opt,name=weights,proto3" json:"weights,omitempty"`
 	// Where to go on, from the answer before; empty for the best hits. Everything
-	// else must be as it was then, but for `top_k` and `explain`.
+	// else must be as it was then, but for `top_k`.
 	PageToken string `protobuf:"bytes,11,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Whether passages that nearly repeat a better one are left out.
 	Deduplicate bool `protobuf:"varint,12,opt,name=deduplicate,proto3" json:"deduplicate,omitempty"`
