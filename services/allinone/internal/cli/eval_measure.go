@@ -39,6 +39,10 @@ func (v *evaluator) measure(ctx context.Context, run map[string]any, queries []i
 			if m.degraded++; m.degraded == 1 {
 				v.progress.line(fmt.Sprintf("query %s was answered as %s: %s", q.ID, cell(got), cell(lookup(out, "warnings"))))
 			}
+		} else if hits, _ := lookup(out, "hits").([]any); run["rerank"] != nil && len(hits) > 0 && cell(lookup(out, "reranked_by")) == "" {
+			if m.degraded++; m.degraded == 1 {
+				v.progress.line(fmt.Sprintf("query %s was not reranked: %s", q.ID, cell(lookup(out, "warnings"))))
+			}
 		}
 		ranked := documentsOf(out)
 		m.ndcg += ireval.NDCG(ranked, grades[q.ID], ndcgAt)
@@ -82,7 +86,7 @@ func (m measurement) row(run map[string]any, topK int) map[string]any {
 		"ndcg_at_10": rounded(m.ndcg/float64(n), 4), "recall": rounded(m.recall/float64(n), 4), "recall_at": topK,
 		"p50_ms": rounded(milliseconds(percentile(m.took, 50)), 1), "p99_ms": rounded(milliseconds(percentile(m.took, 99)), 1),
 	}
-	for _, name := range []string{"fusion", "weights"} {
+	for _, name := range []string{"fusion", "weights", "rerank", "diversity"} {
 		if run[name] != nil {
 			out[name] = run[name]
 		}

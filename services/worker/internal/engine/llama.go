@@ -94,7 +94,8 @@ func (l *Llama) args(ctx context.Context, m Model, weights File, slots, tokens i
 	case commonv1.Task_TASK_EMBEDDING:
 		args = append(args, "--embedding")
 	case commonv1.Task_TASK_RERANK:
-		args = append(args, "--reranking")
+		// What llama-server calls --reranking, in the words of all its builds.
+		args = append(args, "--embedding", "--pooling", "rank")
 	case commonv1.Task_TASK_CHAT, commonv1.Task_TASK_TENSOR, commonv1.Task_TASK_UNSPECIFIED:
 		chats = true
 	}

@@ -149,7 +149,7 @@ func TestRerankEndsWithItsCaller(t *testing.T) {
 func TestRerankPlans(t *testing.T) {
 	l := NewLlama(LlamaConfig{Program: thisProgram(t), Slots: 1, Context: 512})
 	args := l.args(t.Context(), Model{Name: "m", Spec: &commonv1.ModelSpec{Task: commonv1.Task_TASK_RERANK}}, File{Path: "/w"}, 1, 512)
-	if !slices.Contains(args, "--reranking") || slices.Contains(args, "--embedding") || slices.Contains(args, "--jinja") {
+	if got := strings.Join(args, " "); !strings.Contains(got, "--embedding --pooling rank") || strings.Contains(got, "--jinja") {
 		t.Errorf("llama-server %v", args)
 	}
 	plan, err := NewSGLang(GPUServerConfig{Program: thisProgram(t), Slots: 8}).Plan(t.Context(), Model{
