@@ -39,7 +39,7 @@ func (v *evaluator) measure(ctx context.Context, run map[string]any, queries []i
 			if m.degraded++; m.degraded == 1 {
 				v.progress.line(fmt.Sprintf("query %s was answered as %s: %s", q.ID, cell(got), cell(lookup(out, "warnings"))))
 			}
-		} else if hits, _ := lookup(out, "hits").([]any); run["rerank"] != nil && len(hits) > 0 && cell(lookup(out, "reranked_by")) == "" {
+		} else if run["rerank"] != nil && notReranked(out) {
 			if m.degraded++; m.degraded == 1 {
 				v.progress.line(fmt.Sprintf("query %s was not reranked: %s", q.ID, cell(lookup(out, "warnings"))))
 			}
@@ -50,6 +50,13 @@ func (v *evaluator) measure(ctx context.Context, run map[string]any, queries []i
 		m.took = append(m.took, took)
 	}
 	return m, nil
+}
+
+// notReranked reports whether no model put the hits of an answer in their order.
+func notReranked(answer map[string]any) bool {
+	hits, _ := answer["hits"].([]any)
+	by, _ := answer["reranked_by"].(string)
+	return len(hits) > 0 && by == ""
 }
 
 // ask searches once, and says how long the answer took to be there.
