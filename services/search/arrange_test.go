@@ -54,8 +54,8 @@ func TestNearDuplicatesAreFoldedOnEveryPage(t *testing.T) {
 	ctx := h.as("ada")
 	h.create(ctx, "c")
 	var docs []*searchv1.Document
-	for i := range 60 {
-		for copies := range 5 {
+	for i := range 40 {
+		for copies := range 4 {
 			docs = append(docs, doc(fmt.Sprintf("d%02d-%d", i, copies), fmt.Sprintf("common text%d about thing%d and place%d with name%d", i, i, i, i)))
 		}
 	}
@@ -69,8 +69,8 @@ func TestNearDuplicatesAreFoldedOnEveryPage(t *testing.T) {
 			seen[group] = true
 		}
 	}
-	if len(seen) != 60 {
-		t.Errorf("%d of 60 are found", len(seen))
+	if len(seen) != 40 {
+		t.Errorf("%d of 40 are found", len(seen))
 	}
 }
 

@@ -52,7 +52,7 @@ func (h *harness) crowd(ctx context.Context, n int) {
 // TestPagesAreStable writes, deletes, hides and restarts between the pages: no
 // hit is shown twice, and none is missed that was there all along.
 func TestPagesAreStable(t *testing.T) {
-	const n = 260
+	const n = 150
 	for _, mode := range []string{"hybrid", "lexical", "vector"} {
 		t.Run(mode, func(t *testing.T) {
 			h := newHarness(t)
@@ -60,7 +60,7 @@ func TestPagesAreStable(t *testing.T) {
 			h.crowd(ctx, n)
 			r := rand.New(rand.NewPCG(5, 6))
 			touched := make(map[string]bool)
-			hits := h.pages(ctx, &searchv1.SearchRequest{Collection: "c", Query: "common", TopK: 37, Mode: mode}, func(page int) {
+			hits := h.pages(ctx, &searchv1.SearchRequest{Collection: "c", Query: "common", TopK: 43, Mode: mode}, func(page int) {
 				id := func() string {
 					s := fmt.Sprintf("d%03d", r.IntN(n))
 					touched[s] = true
@@ -68,7 +68,7 @@ func TestPagesAreStable(t *testing.T) {
 				}
 				h.put(ctx, "c", doc(fmt.Sprintf("new%d", page), "common common common"), doc(id(), "common anew"), withACL(doc(id(), "common"), "user:bob"))
 				_, _ = h.client.DeleteDocument(ctx, &searchv1.DeleteDocumentRequest{Collection: "c", Document: id()})
-				if page == 3 {
+				if page == 2 {
 					h.stop()
 					h.start()
 				}
