@@ -73,6 +73,15 @@ test-real: build $(BIN)/poterne-mesh components-real ## Against real Consul, Red
 bench-inference: $(BIN)/poterne-sim $(BIN)/poterne-worker $(BIN)/poterne-bench ## Measure scheduling against simulated engines: routing, fairness, overload, cost, batching (7 minutes)
 	@POTERNE_BIN_DIR=$(CURDIR)/$(BIN) $(BIN)/poterne-bench inference $(ARGS)
 
+.PHONY: bench-search
+bench-search: $(BIN)/poterne-search $(BIN)/poterne-bench ## Measure search: ingestion, latency, recall, narrow filters, and Elasticsearch beside it
+	@scripts/components.sh elasticsearch
+	@$(PARTS); POTERNE_BIN_DIR=$(CURDIR)/$(BIN) $(BIN)/poterne-bench search $(ARGS)
+
+.PHONY: bench-search-million
+bench-search-million: $(BIN)/poterne-search $(BIN)/poterne-bench ## The same for a million passages in the embedded index (10 minutes, 6 GB of memory)
+	@POTERNE_BIN_DIR=$(CURDIR)/$(BIN) $(BIN)/poterne-bench search-million $(ARGS)
+
 .PHONY: lint
 lint: tools ## golangci-lint in every module, buf lint, and the shell scripts' syntax
 	@scripts/lint.sh

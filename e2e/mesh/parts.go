@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -127,26 +126,21 @@ type postgres struct {
 }
 
 func (m *Mesh) findPostgres() (postgres, error) {
-	if os.Geteuid() != 0 {
-		return postgres{dir: m.state("postgres")}, nil
-	}
-	u, err := user.Lookup("postgres")
-	if err != nil {
-		return postgres{}, fmt.Errorf("PostgreSQL does not run as root, and there is no user postgres: %w", err)
-	}
-	uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
-	gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
-	if err := errors.Join(err1, err2); err != nil {
-		return postgres{}, fmt.Errorf("user postgres: %w", err)
-	}
 	dir := m.state("postgres")
+	owner, err := process.Unprivileged("postgres")
+	if err != nil {
+		return postgres{}, fmt.Errorf("PostgreSQL: %w", err)
+	}
+	if owner == nil {
+		return postgres{dir: dir}, nil
+	}
 	if err := reachable(dir); err != nil {
 		return postgres{}, err
 	}
-	if err := os.Chown(dir, int(uid), int(gid)); err != nil {
+	if err := os.Chown(dir, int(owner.Uid), int(owner.Gid)); err != nil {
 		return postgres{}, err
 	}
-	return postgres{dir: dir, user: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
+	return postgres{dir: dir, user: owner}, nil
 }
 
 // reachable returns why another user could not come as far as dir.

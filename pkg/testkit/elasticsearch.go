@@ -37,24 +37,31 @@ func Elasticsearch(tb testing.TB) *ElasticsearchServer {
 	}
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	ports := FreePorts(tb, 2)
-	if err := layOutElasticsearch(unpacked, dir, owner, ports); err != nil {
+	if err := LayOutElasticsearch(unpacked, dir, owner, ports); err != nil {
 		tb.Fatalf("elasticsearch: %v", err)
 	}
 	url := "http://" + Loopback(ports[0])
 	p := Start(tb, Command{
 		Name: "elasticsearch", Path: filepath.Join(dir, "bin", "elasticsearch"), User: owner, Dir: dir,
-		Env: []string{
-			"HOME=" + dir, "ES_JAVA_OPTS=-Xms512m -Xmx512m", "ES_TMPDIR=" + filepath.Join(dir, "tmp"), "ES_JAVA_HOME=" + javaHome(),
-			"ES_PATH_CONF=" + filepath.Join(dir, "config"),
-		},
+		Env:   ElasticsearchEnv(dir, "512m"),
 		Ready: ReadyHTTP(url + "/_cluster/health?wait_for_status=yellow&timeout=1s"),
 	})
 	return &ElasticsearchServer{Process: p, URL: url}
 }
 
-// layOutElasticsearch copies the node into dir, configures it, and gives it to
-// its owner.
-func layOutElasticsearch(unpacked, dir, owner string, ports []int) error {
+// ElasticsearchEnv is the environment of a node that was laid out in dir, with
+// that much heap.
+func ElasticsearchEnv(dir, heap string) []string {
+	return []string{
+		"HOME=" + dir, "ES_JAVA_OPTS=-Xms" + heap + " -Xmx" + heap, "ES_TMPDIR=" + filepath.Join(dir, "tmp"),
+		"ES_JAVA_HOME=" + javaHome(), "ES_PATH_CONF=" + filepath.Join(dir, "config"),
+	}
+}
+
+// LayOutElasticsearch copies the node that is unpacked somewhere into dir, has it
+// listen on the two loopback ports (HTTP and transport), and gives it to its
+// owner when this process is root's.
+func LayOutElasticsearch(unpacked, dir, owner string, ports []int) error {
 	if out, err := exec.Command("cp", "-R", unpacked+"/.", dir).CombinedOutput(); err != nil { //nolint:noctx // a copy on this disk
 		return fmt.Errorf("copy the node: %w: %s", err, out)
 	}

@@ -63,6 +63,10 @@ const (
 	maxFromInference = 64 * config.MiB
 )
 
+// maxToSearch is the largest message that the search service takes: lines of an
+// import, one of which may hold a whole file.
+const maxToSearch = 20 * config.MiB
+
 // DefaultConfig returns the defaults of a process of its own.
 func DefaultConfig() *Config {
 	cfg := &Config{
@@ -82,6 +86,7 @@ func DefaultConfig() *Config {
 		DrainTimeout:  30 * time.Second,
 	}
 	cfg.GRPC.MaxSendBytes = maxFromInference
+	cfg.Search.MaxSendBytes = maxToSearch
 	cfg.Inference.MaxSendBytes, cfg.Inference.MaxRecvBytes = maxToInference, maxFromInference
 	return cfg
 }

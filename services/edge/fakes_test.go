@@ -3,6 +3,9 @@ package edge_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"sync"
 	"testing"
 
@@ -258,4 +261,84 @@ type fakeRegistry struct {
 
 func (*fakeRegistry) ListModels(context.Context, *registryv1.ListModelsRequest) (*registryv1.ListModelsResponse, error) {
 	return &registryv1.ListModelsResponse{}, nil
+}
+
+// ImportDocuments takes documents whose id is not "bad", and says so of each.
+func (f *fakeSearch) ImportDocuments(stream grpc.BidiStreamingServer[searchv1.ImportDocumentsRequest, searchv1.ImportDocumentsResponse]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	if first.GetCollection() == "none" {
+		return apierr.New(apierr.NotFound, "there is no collection").WithField("collection")
+	}
+	p := &searchv1.ImportProgress{SettledLines: first.GetFirstLine() - 1}
+	if err := stream.Send(&searchv1.ImportDocumentsResponse{Progress: p}); err != nil {
+		return err
+	}
+	for {
+		req, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			p.Done = true
+			return stream.Send(&searchv1.ImportDocumentsResponse{Progress: p})
+		}
+		if err != nil {
+			return err
+		}
+		resp := &searchv1.ImportDocumentsResponse{Progress: p}
+		for _, l := range req.GetLines() {
+			v := &searchv1.ImportVerdict{Line: l.GetNumber(), Id: l.GetDocument().GetId(), Status: "created", SettledLines: l.GetNumber()}
+			if e := l.GetError(); e != nil {
+				v.Status, v.Error = "failed", e
+			}
+			p.SettledLines = l.GetNumber()
+			resp.Verdicts = append(resp.Verdicts, v)
+			if v.GetId() == "outage" {
+				return apierr.New(apierr.Unavailable, "embedding is unavailable")
+			}
+		}
+		if err := stream.Send(resp); err != nil {
+			return err
+		}
+	}
+}
+
+// BackupCollection gives the collection's name twice, or fails after the first.
+func (*fakeSearch) BackupCollection(req *searchv1.BackupCollectionRequest, stream grpc.ServerStreamingServer[searchv1.BackupCollectionResponse]) error {
+	if req.GetCollection() == "none" {
+		return apierr.New(apierr.NotFound, "there is no collection").WithField("collection")
+	}
+	for range 2 {
+		if err := stream.Send(&searchv1.BackupCollectionResponse{Data: []byte(req.GetCollection() + ";")}); err != nil {
+			return err
+		}
+		if req.GetCollection() == "breaks" {
+			return apierr.New(apierr.Unavailable, "the store is away")
+		}
+	}
+	return nil
+}
+
+// RestoreCollection makes a collection whose name for people tells how much came.
+func (f *fakeSearch) RestoreCollection(stream grpc.ClientStreamingServer[searchv1.RestoreCollectionRequest, searchv1.RestoreCollectionResponse]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	if first.GetCollection() == "taken" {
+		return apierr.New(apierr.AlreadyExists, "there is one already").WithField("collection")
+	}
+	n := 0
+	for {
+		req, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return stream.SendAndClose(&searchv1.RestoreCollectionResponse{
+				Collection: &searchv1.Collection{Id: first.GetCollection(), DisplayName: fmt.Sprint(n)},
+			})
+		}
+		if err != nil {
+			return err
+		}
+		n += len(req.GetData())
+	}
 }

@@ -156,7 +156,8 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterAdminServiceServer(r, s.security.Admin)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
 	return errors.Join(
-		proxy.Register(r, &searchv1.SearchService_ServiceDesc, s.backends.search),
+		proxy.Register(r, &searchv1.SearchService_ServiceDesc, s.backends.search, searchv1.SearchService_ImportDocuments_FullMethodName,
+			searchv1.SearchService_BackupCollection_FullMethodName, searchv1.SearchService_RestoreCollection_FullMethodName),
 		proxy.Register(r, &registryv1.RegistryService_ServiceDesc, s.backends.registry),
 	)
 }

@@ -30,6 +30,8 @@ type Config struct {
 	Embedding Embedding    `yaml:"embedding"`
 	Reranking Reranking    `yaml:"reranking"`
 	Chunking  Chunking     `yaml:"chunking"`
+	Import    Import       `yaml:"import"`
+	Expiry    Expiry       `yaml:"expiry"`
 	Limits    Limits       `yaml:"limits"`
 	// DrainTimeout is how long calls in hand may take once the process is asked
 	// to end.
@@ -64,19 +66,51 @@ type Reranking struct {
 
 // Chunking says how documents are cut into passages.
 type Chunking struct {
-	// MaxWords is the length of a passage; 200 words suit models of 512 tokens.
+	// MaxWords is the length of a passage; 256 words suit models of 512 tokens.
 	MaxWords int `yaml:"max_words"`
 	// OverlapWords is how much a passage may repeat of the one before.
 	OverlapWords int `yaml:"overlap_words"`
+}
+
+// Import says how streams of documents are taken in.
+type Import struct {
+	// BatchDocuments and BatchBytes bound what is taken in together, and Window
+	// how many such batches of one stream are in hand.
+	BatchDocuments int          `yaml:"batch_documents"`
+	BatchBytes     config.Bytes `yaml:"batch_bytes"`
+	Window         int          `yaml:"window"`
+	// Heartbeat is after how much silence a stream is told how far it is.
+	Heartbeat time.Duration `yaml:"heartbeat"`
+	// IdleTimeout ends a stream that sends nothing.
+	IdleTimeout time.Duration `yaml:"idle_timeout"`
+	// Patience is how long documents are tried again while the embedding model or
+	// the store is away, before the stream ends.
+	Patience time.Duration `yaml:"patience"`
+	// Streams is how many imports this process runs at a time, and TenantStreams
+	// how many of one tenant.
+	Streams       int `yaml:"streams"`
+	TenantStreams int `yaml:"tenant_streams"`
+}
+
+// Expiry says how documents are removed that have ended.
+type Expiry struct {
+	// Interval is how long one may still take room that nobody is shown.
+	Interval time.Duration `yaml:"interval"`
+	// Batch is how many are removed as one change.
+	Batch int `yaml:"batch"`
 }
 
 // Limits bound what tenants may have.
 type Limits struct {
 	// Collections is how many collections a tenant may have.
 	Collections int `yaml:"collections"`
-	// CollectionChunks is how many passages a collection may have: their vectors
-	// are in memory, 1.5 KB each at 384 dimensions.
+	// CollectionChunks is how many passages a collection may have: each has
+	// a sketch in memory, 48 bytes at 384 dimensions, and a vector in mapped files.
 	CollectionChunks int `yaml:"collection_chunks"`
+	// RestoreBytes is how large a backup may be that is restored, and SpoolDir where
+	// it is kept until all of it is there; empty for the system's temporary files.
+	RestoreBytes config.Bytes `yaml:"restore_bytes"`
+	SpoolDir     string       `yaml:"spool_dir"`
 }
 
 // DefaultConfig returns the defaults of a process of its own.
@@ -91,9 +125,14 @@ func DefaultConfig() *Config {
 			Model: "multilingual-e5-small", Batch: 16, BatchBytes: 64 * config.KiB, Concurrency: 2,
 			PassageTimeout: 2 * time.Minute, QueryTimeout: 10 * time.Second, QueryCacheBytes: 32 * config.MiB,
 		},
-		Reranking:    Reranking{Timeout: 10 * time.Second},
-		Chunking:     Chunking{MaxWords: 200, OverlapWords: 30},
-		Limits:       Limits{Collections: 1000, CollectionChunks: 1_000_000},
+		Reranking: Reranking{Timeout: 10 * time.Second},
+		Chunking:  Chunking{MaxWords: 256, OverlapWords: 30},
+		Import: Import{
+			BatchDocuments: 256, BatchBytes: 2 * config.MiB, Window: 3, Heartbeat: 5 * time.Second,
+			IdleTimeout: 2 * time.Minute, Patience: 20 * time.Second, Streams: 16, TenantStreams: 4,
+		},
+		Expiry:       Expiry{Interval: 2 * time.Second, Batch: 500},
+		Limits:       Limits{Collections: 1000, CollectionChunks: 1_000_000, RestoreBytes: 8 * config.GiB},
 		DrainTimeout: 30 * time.Second,
 	}
 	// A batch of documents, and the metadata of many hits.
@@ -114,6 +153,9 @@ func (c *Config) Complete() error {
 	positive("embedding.passage_timeout", c.Embedding.PassageTimeout)
 	positive("embedding.query_timeout", c.Embedding.QueryTimeout)
 	positive("reranking.timeout", c.Reranking.Timeout)
+	positive("import.heartbeat", c.Import.Heartbeat)
+	positive("import.idle_timeout", c.Import.IdleTimeout)
+	positive("expiry.interval", c.Expiry.Interval)
 	positive("drain_timeout", c.DrainTimeout)
 	p.Check(c.Embedding.QueryCacheBytes >= 0 && c.Embedding.QueryCacheBytes <= 16*config.GiB, "embedding.query_cache_bytes",
 		"must be from 0 to 16GiB, got %v", c.Embedding.QueryCacheBytes)
@@ -128,7 +170,16 @@ func (c *Config) Complete() error {
 	between("embedding.concurrency", c.Embedding.Concurrency, 1, 256)
 	between("chunking.max_words", c.Chunking.MaxWords, 20, 2000)
 	between("chunking.overlap_words", c.Chunking.OverlapWords, 0, c.Chunking.MaxWords/2)
+	between("import.batch_documents", c.Import.BatchDocuments, 1, 1000)
+	p.Check(c.Import.BatchBytes >= 64*config.KiB && c.Import.BatchBytes <= 64*config.MiB, "import.batch_bytes",
+		"must be from 64KiB to 64MiB, got %v", c.Import.BatchBytes)
+	between("import.window", c.Import.Window, 1, 64)
+	p.Check(c.Import.Patience >= 0, "import.patience", "must not be negative, got %v", c.Import.Patience)
+	between("import.streams", c.Import.Streams, 1, 10_000)
+	between("import.tenant_streams", c.Import.TenantStreams, 1, c.Import.Streams)
+	between("expiry.batch", c.Expiry.Batch, 1, 10_000)
 	between("limits.collections", c.Limits.Collections, 1, 1_000_000)
+	p.Check(c.Limits.RestoreBytes >= config.MiB, "limits.restore_bytes", "must be at least 1MiB, got %v", c.Limits.RestoreBytes)
 	between("limits.collection_chunks", c.Limits.CollectionChunks, 1, 100_000_000)
 	return p.Err()
 }

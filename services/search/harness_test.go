@@ -27,7 +27,7 @@ import (
 // harness is a search service in this process, called through its whole chain
 // of interceptors, with a fake inference service.
 type harness struct {
-	t         *testing.T
+	t         testing.TB
 	dir       string
 	cfg       search.Config
 	inference *fakeInference
@@ -36,9 +36,9 @@ type harness struct {
 	stop      func()
 }
 
-func newHarness(t *testing.T, change ...func(*search.Config)) *harness {
-	t.Helper()
-	h := &harness{t: t, dir: t.TempDir(), inference: &fakeInference{digest: "sha256:" + strings.Repeat("1", 64)}}
+func newHarness(tb testing.TB, change ...func(*search.Config)) *harness {
+	tb.Helper()
+	h := &harness{t: tb, dir: tb.TempDir(), inference: &fakeInference{digest: "sha256:" + strings.Repeat("1", 64)}}
 	h.cfg = *search.DefaultConfig()
 	h.cfg.Store.DSN = config.SecretURL("sqlite://" + filepath.Join(h.dir, "truth.db"))
 	h.cfg.Index.Dir = filepath.Join(h.dir, "index")
@@ -46,10 +46,10 @@ func newHarness(t *testing.T, change ...func(*search.Config)) *harness {
 		f(&h.cfg)
 	}
 	if err := h.cfg.Complete(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	h.start()
-	t.Cleanup(func() { h.stop() })
+	tb.Cleanup(func() { h.stop() })
 	return h
 }
 
@@ -88,7 +88,7 @@ func (h *harness) startWith(inference func(grpc.ServiceRegistrar)) {
 	}
 	<-ready
 	conn := grpcclient.Intercept(search.ServiceName, inproc.New(s.Interceptors(), s.RegisterGRPC), clientConfig(), tel,
-		grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), nil))
+		grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), identity.StreamClient(identity.Plain())))
 	h.client = searchv1.NewSearchServiceClient(conn)
 }
 
@@ -156,7 +156,7 @@ func withACL(d *searchv1.Document, principals ...string) *searchv1.Document {
 	return d
 }
 
-func withMetadata(t *testing.T, d *searchv1.Document, m map[string]any) *searchv1.Document {
+func withMetadata(t testing.TB, d *searchv1.Document, m map[string]any) *searchv1.Document {
 	t.Helper()
 	var err error
 	if d.Metadata, err = structpb.NewStruct(m); err != nil {

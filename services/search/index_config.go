@@ -2,6 +2,7 @@ package search
 
 import (
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"time"
@@ -12,11 +13,12 @@ import (
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/index/elastic"
 	"github.com/poterne/poterne/services/search/internal/index/embedded"
+	"github.com/poterne/poterne/services/search/internal/vector"
 )
 
 // The kinds of index.
 const (
-	// KindEmbedded needs no server: words on disk, vectors in memory.
+	// KindEmbedded needs no server: words and vectors on disk.
 	KindEmbedded = "embedded"
 	// KindElasticsearch keeps both in an Elasticsearch 8 cluster.
 	KindElasticsearch = "elasticsearch"
@@ -29,6 +31,10 @@ type Index struct {
 	// Dir is the embedded index's directory. It may be removed while the process
 	// is not running: the next start makes it anew.
 	Dir string `yaml:"dir"`
+	// Vectors says how the embedded index keeps vectors: float32 keeps them as
+	// they are, int8 in a quarter of that, so that the order of hits that are
+	// almost alike may change. The index is made anew when it changes.
+	Vectors string `yaml:"vectors"`
 	// Elasticsearch is used by that kind alone.
 	Elasticsearch Elasticsearch `yaml:"elasticsearch"`
 	// PollInterval is how soon, at the latest, what another process wrote to the
@@ -50,14 +56,16 @@ type Elasticsearch struct {
 	// Prefix begins the names of our indexes. Every search process, and every
 	// deployment, on one cluster needs its own.
 	Prefix string `yaml:"prefix"`
-	// Timeout bounds each call to the cluster, its repetitions included.
-	Timeout time.Duration `yaml:"timeout"`
+	// Timeout bounds each call to the cluster, its repetitions included, and
+	// SearchTimeout those of a search, whose caller may ask for less.
+	Timeout       time.Duration `yaml:"timeout"`
+	SearchTimeout time.Duration `yaml:"search_timeout"`
 }
 
 func defaultIndex() Index {
 	return Index{
-		Kind: KindEmbedded, Dir: "poterne-search-index", PollInterval: time.Second,
-		Elasticsearch: Elasticsearch{Prefix: "poterne", Timeout: 30 * time.Second},
+		Kind: KindEmbedded, Dir: "poterne-search-index", Vectors: string(vector.Float32), PollInterval: time.Second,
+		Elasticsearch: Elasticsearch{Prefix: "poterne", Timeout: 30 * time.Second, SearchTimeout: 5 * time.Second},
 	}
 }
 
@@ -67,6 +75,8 @@ func (c Index) validate(p *config.Problems) {
 		c.Elasticsearch.validate(p, "index.elasticsearch")
 	default:
 		p.Check(c.Kind == KindEmbedded, "index.kind", "must be embedded or elasticsearch, got %q", c.Kind)
+		p.Check(c.Vectors == string(vector.Float32) || c.Vectors == string(vector.Int8), "index.vectors",
+			"must be float32 or int8, got %q", c.Vectors)
 		p.Check(c.Dir != "", "index.dir", "must name a directory")
 	}
 	p.Check(c.PollInterval > 0, "index.poll_interval", "must be positive, got %v", c.PollInterval)
@@ -85,12 +95,14 @@ func (c Elasticsearch) validate(p *config.Problems, prefix string) {
 	p.Check(elastic.ValidPrefix(c.Prefix), prefix+".prefix",
 		"must be a letter and up to 39 letters, digits and underscores, in lower case, got %q", c.Prefix)
 	p.Check(c.Timeout >= time.Second && c.Timeout <= 10*time.Minute, prefix+".timeout", "must be from 1s to 10m, got %v", c.Timeout)
+	p.Check(c.SearchTimeout >= 10*time.Millisecond && c.SearchTimeout <= c.Timeout, prefix+".search_timeout",
+		"must be from 10ms to the timeout, got %v", c.SearchTimeout)
 }
 
 // open opens the index that the configuration names.
-func (c Index) open(clk clock.Clock) (index.Index, error) {
+func (c Index) open(clk clock.Clock, log *slog.Logger) (index.Index, error) {
 	if c.Kind != KindElasticsearch {
-		return embedded.New(c.Dir)
+		return embedded.New(c.Dir, embedded.WithLogger(log), embedded.WithEncoding(vector.Encoding(c.Vectors)))
 	}
 	e := c.Elasticsearch
 	var ca []byte
@@ -102,6 +114,6 @@ func (c Index) open(clk clock.Clock) (index.Index, error) {
 	}
 	return elastic.New(elastic.Options{
 		Addresses: e.Addresses, Username: e.Username, Password: e.Password.Reveal(), APIKey: e.APIKey.Reveal(), CACert: ca,
-		Prefix: e.Prefix, Timeout: e.Timeout, IDs: ids.UUIDv7(), Clock: clk,
+		Prefix: e.Prefix, Timeout: e.Timeout, SearchTimeout: e.SearchTimeout, IDs: ids.UUIDv7(), Clock: clk,
 	})
 }

@@ -28,18 +28,23 @@ func TestAnIndexThatCannotBeWritten(t *testing.T) {
 	}
 	ctx := h.as("ada")
 	h.create(ctx, "c")
-	_, err := h.client.BatchUpsertDocuments(ctx, &searchv1.BatchUpsertDocumentsRequest{Collection: "c", Documents: []*searchv1.Document{doc("a", "plan")}})
+	// What is written is kept, and its caller told that it is not found yet.
+	if resp := h.put(ctx, "c", doc("a", "plan"), doc("b", "plan")); len(resp.GetWarnings()) != 1 || resp.GetSucceeded() != 2 {
+		t.Errorf("got %v", resp)
+	}
+	if _, err := h.client.DeleteDocument(ctx, &searchv1.DeleteDocumentRequest{Collection: "c", Document: "b"}); err != nil {
+		t.Errorf("delete: %v", err)
+	}
+	_, err := h.client.Search(ctx, &searchv1.SearchRequest{Collection: "c", Query: "plan"})
 	h.wantReason(err, apierr.Unavailable, "")
-	_, err = h.client.Search(ctx, &searchv1.SearchRequest{Collection: "c", Query: "plan"})
-	h.wantReason(err, apierr.Unavailable, "")
-	if e := apierr.From(err); strings.Contains(e.Message, h.cfg.Index.Dir) {
-		t.Errorf("the caller is shown the cause: %s", e.Message)
+	if e := apierr.From(err); strings.Contains(e.Message, h.cfg.Index.Dir) || e.RetryAfter == 0 {
+		t.Errorf("the caller is shown the cause, or not told when to come back: %+v", e)
 	}
 	if <-turned {
 		t.Fatal("ready without an index")
 	}
 	for _, c := range h.service.Readiness().Report().Checks {
-		if c.Name == search.CheckIndexes && (c.Ready || !strings.Contains(c.Reason, "the collection's index cannot be used")) {
+		if c.Name == search.CheckDocuments && (c.Ready || !strings.Contains(c.Reason, "the collection's index cannot be used")) {
 			t.Errorf("%+v", c)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -13,6 +14,10 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/search/internal/expiry"
+	"github.com/poterne/poterne/services/search/internal/extract"
+	"github.com/poterne/poterne/services/search/internal/imports"
+	"github.com/poterne/poterne/services/search/internal/ingest"
 )
 
 func insertIdentity(chain grpcserver.Chain, step grpcserver.Interceptor) grpcserver.Chain {
@@ -25,6 +30,36 @@ func insertIdentity(chain grpcserver.Chain, step grpcserver.Interceptor) grpcser
 func identityRequired(fullMethod string) bool {
 	return strings.HasPrefix(fullMethod, "/"+searchv1.SearchService_ServiceDesc.ServiceName+"/")
 }
+
+// sweeper returns what removes documents that have ended.
+func (s *Service) sweeper() *expiry.Sweeper {
+	return expiry.New(expiry.Options{
+		Store: s.store, Clock: s.opts.clock, Logger: s.opts.telemetry.Logger,
+		Interval: s.cfg.Expiry.Interval, Batch: s.cfg.Expiry.Batch, Removed: s.follower.Notify,
+	})
+}
+
+// newExtractor returns what reads files.
+func (s *Service) newExtractor() *extract.Extractor {
+	x := extract.New(extract.DefaultLimits())
+	s.closers = append(s.closers, x.Close)
+	return x
+}
+
+// newImporter returns the importer over an ingester.
+func (s *Service) newImporter(to *ingest.Ingester) *imports.Importer {
+	cfg := s.cfg.Import
+	return imports.New(imports.Options{
+		Collections: s.store, Ingester: to, Indexes: s.follower, Clock: s.opts.clock,
+		BatchDocuments: cfg.BatchDocuments, BatchBytes: cfg.BatchBytes.Int(), Window: cfg.Window,
+		Linger: importLinger, Heartbeat: cfg.Heartbeat, Idle: cfg.IdleTimeout, Patience: cfg.Patience,
+		Streams: cfg.Streams, TenantStreams: cfg.TenantStreams,
+	})
+}
+
+// importLinger is how long a batch of an import waits for more documents: less
+// than embedding one takes.
+const importLinger = 20 * time.Millisecond
 
 // inferenceConn returns the connection to the inference service, on which every
 // call says on whose behalf it is made.

@@ -8,25 +8,69 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/search/internal/follow"
+	"github.com/poterne/poterne/services/search/internal/metrics"
 	"github.com/poterne/poterne/services/search/internal/outage"
 )
 
-// CheckIndexes is the name of the readiness check.
-const CheckIndexes = "search: indexes"
+// The names of the readiness checks.
+const (
+	// CheckDocuments is of what every call needs: the store, and an index of each
+	// collection that answers.
+	CheckDocuments = "search: documents"
+	// CheckIndexes is of indexes that are followed to the present. It is advisory:
+	// what was written before can be found without, and what is written meanwhile
+	// is kept.
+	CheckIndexes = "search: indexes"
+)
 
 // Components is the service's background work. It listens nowhere.
 func (s *Service) Components() []lifecycle.Component {
-	check := s.readiness.Register(CheckIndexes)
-	check.NotReady("the collections are being opened")
+	documents := s.readiness.Register(CheckDocuments)
+	documents.NotReady("the collections are being opened")
+	advisory := health.NewReadiness(s.opts.clock)
+	indexes := advisory.Register(CheckIndexes)
+	s.readiness.Advise(advisory)
 	return []lifecycle.Component{{
 		Name: "search: indexes",
 		Run: func(ctx context.Context) error {
-			return s.follower.Run(ctx, func(err error) { check.Report(notFollowed(err)) })
+			return s.follower.Run(ctx, func(now follow.State) {
+				s.indexed(ctx, now)
+				indexes.Report(notFollowed(now.Indexes))
+				documents.Report(s.notServed(now))
+			})
 		},
 		Stop: func(context.Context) error { return s.close() },
+	}, {
+		Name: "search: expiry",
+		Run:  s.sweeper().Run,
 	}}
+}
+
+// indexed reports what there is. Without the store nothing is known of it.
+func (s *Service) indexed(ctx context.Context, now follow.State) {
+	if now.Store == nil {
+		s.metrics.Indexed(ctx, metrics.Indexes{
+			Collections: now.Collections, Documents: now.Documents, Chunks: now.Chunks, Behind: now.Behind, Lag: now.Lag,
+		})
+	}
+}
+
+// notServed says why calls cannot be answered. An index that other replicas
+// have, too, holds none of them back: whoever asks is told, and documents can be
+// written and read without.
+func (s *Service) notServed(now follow.State) error {
+	switch {
+	case now.Store != nil:
+		return fmt.Errorf("the documents cannot be read: %s", apierr.From(outage.Of(now.Store)).Message)
+	case !now.Searchable && s.cfg.Index.Kind == KindEmbedded:
+		return notFollowed(now.Indexes)
+	default:
+		return nil
+	}
 }
 
 // notFollowed is what the readiness check shows of err; the log has the rest.

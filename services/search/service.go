@@ -106,7 +106,7 @@ func (s *Service) openStore(ctx context.Context) error {
 }
 
 func (s *Service) openIndex() error {
-	idx, err := s.cfg.Index.open(s.opts.clock)
+	idx, err := s.cfg.Index.open(s.opts.clock, s.opts.telemetry.Logger)
 	if err != nil {
 		return err
 	}
@@ -138,15 +138,16 @@ func (s *Service) newServer() error {
 	}
 	chunking := chunk.DefaultOptions()
 	chunking.MaxWords, chunking.OverlapWords = s.cfg.Chunking.MaxWords, s.cfg.Chunking.OverlapWords
+	ingester := ingest.New(ingest.Options{
+		Store: s.store, Embedder: embedder, Extractor: s.newExtractor(), Clock: s.opts.clock, Indexes: s.follower, Chunking: chunking,
+		MaxCollectionChunks: s.cfg.Limits.CollectionChunks, GroupChunks: 4 * cfg.Batch * cfg.Concurrency,
+	})
 	s.server = rpc.New(rpc.Options{
-		Store: s.store,
-		Ingester: ingest.New(ingest.Options{
-			Store: s.store, Embedder: embedder, Indexes: s.follower, Chunking: chunking,
-			MaxCollectionChunks: s.cfg.Limits.CollectionChunks, GroupChunks: 4 * cfg.Batch * cfg.Concurrency,
-		}),
-		Searcher: query.New(s.store, s.follower, queries, reranking.New(inference, s.cfg.Reranking.Timeout, s.opts.clock)),
+		Store: s.store, Ingester: ingester, Importer: s.newImporter(ingester),
+		Searcher: query.New(s.store, s.follower, queries, reranking.New(inference, s.cfg.Reranking.Timeout, s.opts.clock), s.opts.clock),
 		Follower: s.follower, Metrics: s.metrics, Clock: s.opts.clock, IDs: s.opts.ids,
 		Models: embedder, EmbeddingModel: cfg.Model, MaxCollections: s.cfg.Limits.Collections,
+		MaxCollectionChunks: s.cfg.Limits.CollectionChunks, MaxRestoreBytes: int64(s.cfg.Limits.RestoreBytes), SpoolDir: s.cfg.Limits.SpoolDir,
 	})
 	return nil
 }
@@ -158,7 +159,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	validator, err := protovalidate.New(protovalidate.WithMessages(
 		&searchv1.CreateCollectionRequest{}, &searchv1.GetCollectionRequest{}, &searchv1.ListCollectionsRequest{},
 		&searchv1.DeleteCollectionRequest{}, &searchv1.BatchUpsertDocumentsRequest{}, &searchv1.GetDocumentRequest{},
-		&searchv1.ListDocumentsRequest{}, &searchv1.DeleteDocumentRequest{}, &searchv1.SearchRequest{},
+		&searchv1.ImportDocumentsRequest{}, &searchv1.BackupCollectionRequest{}, &searchv1.RestoreCollectionRequest{}, &searchv1.ListDocumentsRequest{}, &searchv1.DeleteDocumentRequest{}, &searchv1.SearchRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -15,7 +16,9 @@ import (
 
 func main() { os.Exit(run()) }
 
-func scenarios() map[string][]bench.Scenario {
+// scenarios are the sets that can be run; data is where judged collections are
+// read from.
+func scenarios(data string) map[string][]bench.Scenario {
 	return map[string][]bench.Scenario{
 		"inference": {
 			{Name: "prefix", Run: bench.Prefix},
@@ -24,19 +27,36 @@ func scenarios() map[string][]bench.Scenario {
 			{Name: "cost", Run: bench.Cost},
 			{Name: "embedding", Run: bench.Embedding},
 		},
+		"search": {
+			{Name: "embedded", Run: bench.Search},
+			{Name: "elasticsearch", Run: bench.SearchBeside},
+		},
+		"search-million": {{Name: "million", Run: bench.SearchMillion}},
 		"embedding-real": {{Name: "embedding-real", Run: bench.EmbeddingReal}},
+		"search-quality": {{Name: "quality", Run: bench.SearchQuality(data)}},
 	}
 }
 
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if len(os.Args) < 2 || scenarios()[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: poterne-bench inference|embedding-real [SCENARIO...]")
+	usage := func() int {
+		fmt.Fprintln(os.Stderr, "usage: poterne-bench inference|search|search-million|search-quality|embedding-real [--data DIR] [SCENARIO...]")
 		return 2
 	}
-	chosen := scenarios()[os.Args[1]]
-	if names := os.Args[2:]; len(names) > 0 {
+	if len(os.Args) < 2 {
+		return usage()
+	}
+	flags := flag.NewFlagSet("poterne-bench", flag.ContinueOnError)
+	data := flags.String("data", "", "the directory of a judged collection, for search-quality")
+	if err := flags.Parse(os.Args[2:]); err != nil {
+		return 2
+	}
+	chosen := scenarios(*data)[os.Args[1]]
+	if chosen == nil {
+		return usage()
+	}
+	if names := flags.Args(); len(names) > 0 {
 		chosen = slices.DeleteFunc(chosen, func(s bench.Scenario) bool { return !slices.Contains(names, s.Name) })
 		if len(chosen) == 0 {
 			fmt.Fprintf(os.Stderr, "poterne-bench: no scenario %s\n", strings.Join(names, ", "))

@@ -22,7 +22,7 @@ const (
 )
 
 func (a *app) collectionsCommand() *cobra.Command {
-	var embeddingModel string
+	var embeddingModel, metric string
 	var own legs
 	create := &cobra.Command{
 		Use: "create COLLECTION", Short: "Create a collection", Args: exactArgs("COLLECTION"),
@@ -33,6 +33,9 @@ func (a *app) collectionsCommand() *cobra.Command {
 			}
 			var out map[string]any
 			body := map[string]any{"id": args[0], "embedding_model": embeddingModel}
+			if metric != "" {
+				body["vector_metric"] = metric
+			}
 			if err := own.into(body); err != nil {
 				return err
 			}
@@ -43,6 +46,7 @@ func (a *app) collectionsCommand() *cobra.Command {
 		},
 	}
 	create.Flags().StringVar(&embeddingModel, "embedding-model", "", "the model whose vectors it is searched by; empty for the default")
+	create.Flags().StringVar(&metric, "vector-metric", "", "what makes vectors near: cosine (the default), dot or l2")
 	own.bind(create.Flags(), "the service's way")
 	list := &cobra.Command{
 		Use: "list", Short: "List the tenant's collections", Args: noArgs,
@@ -68,7 +72,7 @@ func (a *app) collectionsCommand() *cobra.Command {
 			return c.call(cmd.Context(), http.MethodDelete, joinPath(collectionsPath, args[0]), nil, nil)
 		},
 	}
-	return group("collections", "Collections of documents", create, list, remove)
+	return group("collections", "Collections of documents", create, list, remove, a.importCommand(), a.backupCommand(), a.restoreCommand())
 }
 
 func collectionColumns() []column {

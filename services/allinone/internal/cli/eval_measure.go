@@ -62,7 +62,7 @@ func notReranked(answer map[string]any) bool {
 // ask searches once, and says how long the answer took to be there.
 func (v *evaluator) ask(ctx context.Context, run map[string]any, q ireval.Query) (out map[string]any, took time.Duration, err error) {
 	body := maps.Clone(run)
-	body["query"] = q.Text
+	body["query"], body["plain"] = q.Text, true // judged queries are not written in our syntax
 	err = v.patiently(ctx, func() error {
 		out = nil
 		began := v.app.clock.Now()

@@ -43,6 +43,9 @@ type Method struct {
 	// Tenant names the resource's tenant when the request may name another than
 	// the caller's; "" is the caller's own.
 	Tenant func(req any) string
+	// Once: a stream is one request, which its first message describes; the others
+	// are its data, and are neither judged nor counted by themselves.
+	Once bool
 	// Also lists what else a request needs, all in the caller's own tenant; nil
 	// when nothing.
 	Also func(req any) []Permission
@@ -125,6 +128,9 @@ func searchMethods() map[string]Method {
 		searchv1.SearchService_DeleteCollection_FullMethodName:     {Type: "collection", Action: "delete", ID: collection},
 		searchv1.SearchService_Search_FullMethodName:               {Type: "collection", Action: "search", ID: collection, Also: reranking},
 		searchv1.SearchService_BatchUpsertDocuments_FullMethodName: {Type: "document", Action: "write", ID: collection},
+		searchv1.SearchService_ImportDocuments_FullMethodName:      {Type: "document", Action: "write", ID: collection, Once: true},
+		searchv1.SearchService_BackupCollection_FullMethodName:     {Type: "collection", Action: "backup", ID: collection},
+		searchv1.SearchService_RestoreCollection_FullMethodName:    {Type: "collection", Action: "restore", ID: collection, Once: true},
 		searchv1.SearchService_GetDocument_FullMethodName:          {Type: "document", Action: "get", ID: document},
 		searchv1.SearchService_ListDocuments_FullMethodName:        {Type: "document", Action: "list", ID: collection},
 		searchv1.SearchService_DeleteDocument_FullMethodName:       {Type: "document", Action: "delete", ID: document},

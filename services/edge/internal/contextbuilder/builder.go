@@ -78,7 +78,8 @@ func (b *Builder) Build(ctx context.Context, req *edgev1.CreateChatCompletionReq
 	r := req.GetRetrieval()
 	question := lastUser(req.GetMessages())
 	query := r.GetQuery()
-	if query == "" && question >= 0 {
+	plain := query == "" // a message is no search: its quotes and dashes mean nothing
+	if plain && question >= 0 {
 		query = firstRunes(text(req.GetMessages()[question].GetContent()), maxQuery)
 	}
 	if query == "" {
@@ -89,7 +90,7 @@ func (b *Builder) Build(ctx context.Context, req *edgev1.CreateChatCompletionReq
 		topK = defaultTopK
 	}
 	found, err := b.search.Search(ctx, &searchv1.SearchRequest{
-		Collection: r.GetCollection(), Query: query, TopK: topK, Filter: r.GetFilter(), Mode: r.GetMode(),
+		Collection: r.GetCollection(), Query: query, TopK: topK, Filter: r.GetFilter(), Mode: r.GetMode(), Plain: plain,
 	})
 	if err != nil {
 		return nil, underRetrieval(err)

@@ -93,8 +93,8 @@ func TestBuildParts(t *testing.T) {
 	if _, err := New(DefaultConfig(), search, fakeModels(4096)).Build(t.Context(), req); err != nil {
 		t.Fatal(err)
 	}
-	if search.asked.GetQuery() != "What\nis it?" {
-		t.Errorf("the query is %q", search.asked.GetQuery())
+	if search.asked.GetQuery() != "What\nis it?" || !search.asked.GetPlain() {
+		t.Errorf("the query is %v", search.asked)
 	}
 	if len(req.GetMessages()) != 3 || !strings.HasPrefix(req.GetMessages()[0].GetContent().GetText(), "Rules.\n\n"+instructions[:20]) {
 		t.Errorf("the system part is %v", req.GetMessages()[0])
@@ -114,8 +114,12 @@ func TestBuildNeedsAQuery(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	req.Retrieval.Query = "q"
-	if _, err := New(DefaultConfig(), &fakeSearch{}, fakeModels(4096)).Build(t.Context(), req); err != nil || len(req.GetMessages()) != 2 {
+	search := &fakeSearch{}
+	if _, err := New(DefaultConfig(), search, fakeModels(4096)).Build(t.Context(), req); err != nil || len(req.GetMessages()) != 2 {
 		t.Errorf("with a query: %v, %v", req.GetMessages(), err)
+	}
+	if search.asked.GetPlain() {
+		t.Error("the marks of a query that was written as one are not read")
 	}
 }
 

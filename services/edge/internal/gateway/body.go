@@ -6,12 +6,14 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	oip "github.com/poterne/poterne/proto/gen/inference"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 )
 
 // The bounds on what is still done about a body that nobody will read. What has
@@ -22,6 +24,8 @@ const (
 	arrived    = 20 * time.Millisecond
 	linger     = time.Second
 	maxDiscard = 64 << 10
+
+	maxDiscardStream = 4 << 20
 )
 
 // body is a request's body within its limits of size and time. It remembers
@@ -38,6 +42,12 @@ type body struct {
 	expects bool
 	// began: reading it has begun. whole: it was read to its end.
 	began, whole bool
+	// stream: it is read while the answer is written, and each read has the
+	// timeout for itself.
+	stream bool
+
+	mu   sync.Mutex // of a streamed body, which one goroutine reads while another ends it
+	left bool       // nothing is read any more
 }
 
 // limitBody returns the body of r within the limits.
@@ -65,7 +75,11 @@ func (b *body) readAll() ([]byte, error) {
 // at the end: it would end the wait for a client's disconnect, and with it the
 // request.
 func (b *body) Read(p []byte) (int, error) {
-	if !b.began {
+	if b.stream {
+		if err := b.resume(); err != nil {
+			return 0, err
+		}
+	} else if !b.began {
 		b.began = true
 		_ = b.rc.SetReadDeadline(b.clock.Now().Add(b.timeout)) // a recorder in tests has none
 	}
@@ -81,7 +95,7 @@ func (b *body) Read(p []byte) (int, error) {
 // would wait for the rest of an unread body, before it answers and for as long
 // as the client likes.
 func (b *body) settle(header http.Header) {
-	if b.whole || b.rc.SetReadDeadline(b.clock.Now().Add(arrived)) != nil {
+	if b.stream || b.whole || b.rc.SetReadDeadline(b.clock.Now().Add(arrived)) != nil {
 		return
 	}
 	if !b.expects {
@@ -93,6 +107,40 @@ func (b *body) settle(header http.Header) {
 	}
 	header.Set("Connection", "close")
 	_ = b.rc.SetReadDeadline(b.clock.Now().Add(linger))
+}
+
+// streamed has the body read while the answer is written, however long it is.
+func (b *body) streamed() {
+	b.ReadCloser, b.stream = b.raw, true
+	_ = b.rc.EnableFullDuplex() // HTTP/2 needs no leave
+}
+
+// resume gives the next read of a streamed body its time.
+func (b *body) resume() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.left {
+		return io.ErrClosedPipe
+	}
+	_ = b.rc.SetReadDeadline(b.clock.Now().Add(b.timeout))
+	return nil
+}
+
+// leave ends the reading of a streamed body, which then closes read.
+func (b *body) leave(read <-chan struct{}) {
+	b.mu.Lock()
+	b.left = true
+	_ = b.rc.SetReadDeadline(b.clock.Now().Add(arrived))
+	b.mu.Unlock()
+	<-read
+	if b.whole {
+		_ = b.rc.SetReadDeadline(time.Time{})
+		return
+	}
+	// The client is still sending: it gets a moment to see the end of the answer,
+	// which a connection that is closed with unread bytes would take with it.
+	_ = b.rc.SetReadDeadline(b.clock.Now().Add(linger))
+	_, _ = io.CopyN(io.Discard, b.raw, maxDiscardStream)
 }
 
 // fail remembers err as what is wrong with this body.
@@ -111,7 +159,9 @@ func (h *handler) maxBody(rt *route) int64 {
 
 // checkBody refuses what can be refused before the body is read.
 func (h *handler) checkBody(r *http.Request, rt *route) error {
-	if limit := h.maxBody(rt); r.ContentLength > limit {
+	imports := rt.rpc == searchv1.SearchService_ImportDocuments_FullMethodName
+	restores := rt.rpc == searchv1.SearchService_RestoreCollection_FullMethodName
+	if limit := h.maxBody(rt); !imports && !restores && r.ContentLength > limit {
 		return tooLarge(limit)
 	}
 	if r.ContentLength == 0 {
@@ -129,6 +179,12 @@ func (h *handler) checkBody(r *http.Request, rt *route) error {
 		return nil
 	}
 	charset := params["charset"]
+	switch {
+	case imports:
+		return checkLines(mediaType, charset, err)
+	case restores:
+		return checkBytes(mediaType, err)
+	}
 	if err != nil || mediaType != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return apierr.New(apierr.UnsupportedMediaType, "the body must be JSON: send Content-Type: application/json")
 	}

@@ -14,13 +14,15 @@ type Config struct {
 	Addr string `yaml:"addr"`
 	// MaxBodyBytes bounds a request's body.
 	MaxBodyBytes config.Bytes `yaml:"max_body_bytes"`
+	// MaxLineBytes bounds one line of an import, whose body has no bound.
+	MaxLineBytes config.Bytes `yaml:"max_line_bytes"`
 	// MaxHeaderBytes bounds a request's header.
 	MaxHeaderBytes config.Bytes `yaml:"max_header_bytes"`
 	// MaxConnections bounds the connections that are open at once; further ones
 	// wait to be accepted.
 	MaxConnections int `yaml:"max_connections"`
 	// HeaderTimeout is how long a client may take to send a request's header, and
-	// BodyTimeout its body.
+	// BodyTimeout its body, or the next part of one that is streamed.
 	HeaderTimeout time.Duration `yaml:"header_timeout"`
 	BodyTimeout   time.Duration `yaml:"body_timeout"`
 	// WriteTimeout is how long a client may take to read what is being written
@@ -47,7 +49,7 @@ type CORS struct {
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		Addr: "127.0.0.1:8080", MaxBodyBytes: 4 * config.MiB, MaxHeaderBytes: 32 * config.KiB,
+		Addr: "127.0.0.1:8080", MaxBodyBytes: 4 * config.MiB, MaxLineBytes: 12 * config.MiB, MaxHeaderBytes: 32 * config.KiB,
 		MaxConnections: 10_000, HeaderTimeout: 10 * time.Second, BodyTimeout: 60 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, KeepAlive: 15 * time.Second,
 		CORS: CORS{MaxAge: 10 * time.Minute},
@@ -60,6 +62,8 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	p.Check(err == nil, prefix+".addr", "must be host:port, got %q", c.Addr)
 	p.Check(c.MaxBodyBytes >= config.KiB && c.MaxBodyBytes <= 16*config.MiB, prefix+".max_body_bytes",
 		"must be from 1KiB to 16MiB, got %v", c.MaxBodyBytes)
+	p.Check(c.MaxLineBytes >= config.KiB && c.MaxLineBytes <= 16*config.MiB, prefix+".max_line_bytes",
+		"must be from 1KiB to 16MiB, got %v", c.MaxLineBytes)
 	p.Check(c.MaxHeaderBytes >= 4*config.KiB && c.MaxHeaderBytes <= config.MiB, prefix+".max_header_bytes",
 		"must be from 4KiB to 1MiB, got %v", c.MaxHeaderBytes)
 	p.Check(c.MaxConnections > 0, prefix+".max_connections", "must be positive, got %d", c.MaxConnections)

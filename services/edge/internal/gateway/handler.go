@@ -63,6 +63,7 @@ type handler struct {
 	openai  edgev1.OpenAIServiceClient
 	admin   edgev1.AdminServiceClient
 	tensors oip.GRPCInferenceServiceClient
+	search  searchv1.SearchServiceClient
 	tracer  trace.Tracer
 	metrics *metrics.HTTP
 	access  *accessLog
@@ -72,8 +73,8 @@ type handler struct {
 func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	h := &handler{
 		Deps: d, cfg: cfg, openai: edgev1.NewOpenAIServiceClient(d.Conn), admin: edgev1.NewAdminServiceClient(d.Conn),
-		tensors: oip.NewGRPCInferenceServiceClient(d.Conn),
-		tracer:  d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
+		tensors: oip.NewGRPCInferenceServiceClient(d.Conn), search: searchv1.NewSearchServiceClient(d.Conn),
+		tracer: d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
 	}
 	for _, file := range []protoreflect.FileDescriptor{
 		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto,
@@ -88,6 +89,9 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	for _, rt := range openinference.Routes() {
 		h.routes.page(rt.Method, rt.Path, rt.RPC)
 	}
+	h.routes.page(http.MethodPost, ImportPath, searchv1.SearchService_ImportDocuments_FullMethodName)
+	h.routes.page(http.MethodGet, BackupPath, searchv1.SearchService_BackupCollection_FullMethodName)
+	h.routes.page(http.MethodPost, RestorePath, searchv1.SearchService_RestoreCollection_FullMethodName)
 	for path := range d.Pages {
 		if !strings.HasSuffix(path, "/") || path == "/" {
 			h.routes.page(http.MethodGet, path, "")
@@ -124,7 +128,7 @@ func (h *handler) openGateway(ctx context.Context) error {
 			return edgev1.RegisterAdminServiceHandlerClient(ctx, h.gateway, h.admin)
 		},
 		func() error {
-			return searchv1.RegisterSearchServiceHandlerClient(ctx, h.gateway, searchv1.NewSearchServiceClient(h.Conn))
+			return searchv1.RegisterSearchServiceHandlerClient(ctx, h.gateway, h.search)
 		},
 		func() error {
 			return registryv1.RegisterRegistryServiceHandlerClient(ctx, h.gateway, registryv1.NewRegistryServiceClient(h.Conn))
@@ -174,6 +178,12 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 		h.completion(w, r)
 	case edgev1.AdminService_QuantizeModel_FullMethodName:
 		h.quantize(w, r)
+	case searchv1.SearchService_ImportDocuments_FullMethodName:
+		h.importDocuments(w, r, rt)
+	case searchv1.SearchService_BackupCollection_FullMethodName:
+		h.backup(w, r)
+	case searchv1.SearchService_RestoreCollection_FullMethodName:
+		h.restore(w, r)
 	default:
 		// The grpc-gateway splits the path as it came, so that an escaped slash
 		// stays part of an id.

@@ -83,6 +83,9 @@ func Table() map[string]Class {
 		searchv1.SearchService_ListCollections_FullMethodName:      Read,
 		searchv1.SearchService_DeleteCollection_FullMethodName:     Write,
 		searchv1.SearchService_BatchUpsertDocuments_FullMethodName: Write,
+		searchv1.SearchService_ImportDocuments_FullMethodName:      Write,
+		searchv1.SearchService_BackupCollection_FullMethodName:     Write, // as long as a write may take
+		searchv1.SearchService_RestoreCollection_FullMethodName:    Write,
 		searchv1.SearchService_GetDocument_FullMethodName:          Read,
 		searchv1.SearchService_ListDocuments_FullMethodName:        Read,
 		searchv1.SearchService_DeleteDocument_FullMethodName:       Write,

@@ -114,7 +114,7 @@ func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) e
 
 // authorise asks the policy.
 func (s *steps) authorise() grpcserver.Interceptor {
-	return messageStep(NameAuthorise, func(ctx context.Context, method string, req any, _ headerSetter) error {
+	return messageStep(NameAuthorise, s.once, func(ctx context.Context, method string, req any, _ headerSetter) error {
 		m := s.Methods[method] // a missing method is one that nobody may call
 		caller, ok := identity.FromContext(ctx)
 		if !ok && m.Access == authz.Checked {
@@ -135,7 +135,7 @@ func (s *steps) authorise() grpcserver.Interceptor {
 // limit takes the request's cost from the bucket of the caller's key and tells
 // the caller what is left.
 func (s *steps) limit() grpcserver.Interceptor {
-	return messageStep(NameLimit, func(ctx context.Context, method string, _ any, setHeader headerSetter) error {
+	return messageStep(NameLimit, s.once, func(ctx context.Context, method string, _ any, setHeader headerSetter) error {
 		class, ok := s.Classes[method]
 		if !ok {
 			return apierr.New(apierr.PermissionDenied, "the gateway does not offer this method")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/config"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 )
 
@@ -52,14 +53,23 @@ type Deadlines struct {
 	Infer time.Duration `yaml:"infer"`
 	// Quantize is for the making of a variant, which is a write that may take hours.
 	Quantize time.Duration `yaml:"quantize"`
+	// Import is for streams of documents, which go on elsewhere when it is over.
+	Import time.Duration `yaml:"import"`
+	// Backup is for the backup of a collection and its restoring.
+	Backup time.Duration `yaml:"backup"`
 	// Watch is for streams about the gateway itself: health and reflection. They
 	// need no credentials; a watcher opens the next one, as gRPC's own does.
 	Watch time.Duration `yaml:"watch"`
 }
 
 func (d Deadlines) of(method string, c limit.Class) time.Duration {
-	if method == edgev1.AdminService_QuantizeModel_FullMethodName {
+	switch method {
+	case edgev1.AdminService_QuantizeModel_FullMethodName:
 		return d.Quantize
+	case searchv1.SearchService_ImportDocuments_FullMethodName:
+		return d.Import
+	case searchv1.SearchService_BackupCollection_FullMethodName, searchv1.SearchService_RestoreCollection_FullMethodName:
+		return d.Backup
 	}
 	switch c {
 	case limit.Generate:
@@ -86,7 +96,7 @@ func DefaultConfig() Config {
 		Address:           AddressConfig{RequestsPerMinute: 600_000, FailureCost: 1000, MaxAddresses: 65536},
 		Deadlines: Deadlines{
 			Default: time.Minute, Embed: 2 * time.Minute, Write: 5 * time.Minute,
-			Generate: 10 * time.Minute, Infer: 10 * time.Minute, Quantize: 6 * time.Hour, Watch: time.Hour,
+			Generate: 10 * time.Minute, Infer: 10 * time.Minute, Quantize: 6 * time.Hour, Import: 6 * time.Hour, Backup: 6 * time.Hour, Watch: time.Hour,
 		},
 		Redis: limit.DefaultRedisConfig(),
 	}
@@ -129,6 +139,8 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 		{"generate", c.Deadlines.Generate},
 		{"infer", c.Deadlines.Infer},
 		{"quantize", c.Deadlines.Quantize},
+		{"import", c.Deadlines.Import},
+		{"backup", c.Deadlines.Backup},
 		{"watch", c.Deadlines.Watch},
 	} {
 		p.Check(d.value > 0, prefix+".deadlines."+d.key, "must be positive, got %v", d.value)

@@ -77,7 +77,9 @@ type steps struct{ Deps }
 // and with each message for a stream, since a server's handler receives the
 // first one before it does anything, and each further one asks for more. Steps
 // further out see the message first.
-func messageStep(name string, check func(ctx context.Context, method string, req any, setHeader headerSetter) error) grpcserver.Interceptor {
+//
+// once names the streams of which only the first message is checked; nil: none.
+func messageStep(name string, once func(method string) bool, check func(ctx context.Context, method string, req any, setHeader headerSetter) error) grpcserver.Interceptor {
 	return grpcserver.Interceptor{
 		Name: name,
 		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -87,7 +89,8 @@ func messageStep(name string, check func(ctx context.Context, method string, req
 			return handler(ctx, req)
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-			return handler(srv, &checkedStream{ServerStream: ss, check: func(msg any, setHeader headerSetter) error {
+			first := once != nil && once(info.FullMethod)
+			return handler(srv, &checkedStream{ServerStream: ss, once: first, check: func(msg any, setHeader headerSetter) error {
 				return check(ss.Context(), info.FullMethod, msg, setHeader)
 			}})
 		},
@@ -99,12 +102,16 @@ type checkedStream struct {
 	grpc.ServerStream
 	check func(msg any, setHeader headerSetter) error
 	begun bool
+	once  bool // only the first
 }
 
 // RecvMsg is called by one goroutine at a time (grpc.ServerStream).
 func (s *checkedStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
+	}
+	if s.begun && s.once {
+		return nil
 	}
 	setHeader := headerSetter(s.SetHeader)
 	if s.begun {
@@ -113,6 +120,9 @@ func (s *checkedStream) RecvMsg(m any) error {
 	s.begun = true
 	return s.check(m, setHeader)
 }
+
+// once reports whether a stream of the method is one request.
+func (s *steps) once(method string) bool { return s.Methods[method].Once }
 
 // contextStep makes a step that adds to the context, before any message.
 func contextStep(name string, enter func(ctx context.Context, method string, setHeader headerSetter) (context.Context, context.CancelFunc, error)) grpcserver.Interceptor {

@@ -7,6 +7,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -14,10 +15,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// Register serves every unary method of the service that desc describes on r,
-// by asking backend. Streams are not served: a client that calls one is told
-// UNIMPLEMENTED.
-func Register(r grpc.ServiceRegistrar, desc *grpc.ServiceDesc, backend grpc.ClientConnInterface) error {
+// Register serves the service that desc describes on r, by asking backend: every
+// unary method, and those streams that are named. Of another stream a client is
+// told UNIMPLEMENTED.
+func Register(r grpc.ServiceRegistrar, desc *grpc.ServiceDesc, backend grpc.ClientConnInterface, streams ...string) error {
 	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(desc.ServiceName))
 	if err != nil {
 		return fmt.Errorf("proxy: %s: %w", desc.ServiceName, err)
@@ -31,12 +32,20 @@ func Register(r grpc.ServiceRegistrar, desc *grpc.ServiceDesc, backend grpc.Clie
 	}
 	for i := range service.Methods().Len() {
 		md := service.Methods().Get(i)
-		if md.IsStreamingClient() || md.IsStreamingServer() {
+		streaming := md.IsStreamingClient() || md.IsStreamingServer()
+		if streaming && !slices.Contains(streams, fullName(md)) {
 			continue
 		}
 		m, err := newMethod(md, backend)
 		if err != nil {
 			return err
+		}
+		if streaming {
+			out.Streams = append(out.Streams, grpc.StreamDesc{
+				StreamName: string(md.Name()), Handler: m.stream,
+				ClientStreams: md.IsStreamingClient(), ServerStreams: md.IsStreamingServer(),
+			})
+			continue
 		}
 		out.Methods = append(out.Methods, grpc.MethodDesc{MethodName: string(md.Name()), Handler: m.handle})
 	}
@@ -60,8 +69,11 @@ func newMethod(md protoreflect.MethodDescriptor, backend grpc.ClientConnInterfac
 	if err != nil {
 		return nil, fmt.Errorf("proxy: %s: %w", md.FullName(), err)
 	}
-	full := "/" + string(md.Parent().FullName()) + "/" + string(md.Name())
-	return &method{full: full, in: in, outType: out, backend: backend}, nil
+	return &method{full: fullName(md), in: in, outType: out, backend: backend}, nil
+}
+
+func fullName(md protoreflect.MethodDescriptor) string {
+	return "/" + string(md.Parent().FullName()) + "/" + string(md.Name())
 }
 
 // handle is a method's handler as generated code has it.

@@ -5,17 +5,13 @@
 //
 // The steps, for English and French together: words by Unicode's text
 // segmentation (UAX #29), lower case, French elisions (l', qu') and the English
-// possessive cut off, accents folded, then a light stem in the language that
-// the text's own function words speak. Function words stay in the index, where
+// possessive cut off, accents folded, British spellings made American, then a
+// stem in the language that the text's own function words speak. Function words stay in the index, where
 // BM25 gives them next to no weight, and are left out of queries that say more
 // than that.
 package analysis
 
-import (
-	"strings"
-
-	"github.com/blevesearch/segment"
-)
+import "strings"
 
 // maxTermBytes is the length above which a word is not indexed: nobody looks
 // for it, and it is usually encoded data.
@@ -32,20 +28,14 @@ type Token struct {
 // Tokens returns the words of text in order.
 func Tokens(text string) []Token {
 	out := make([]Token, 0, len(text)/6+1)
-	seg := segment.NewWordSegmenterDirect([]byte(text))
-	pos := 0
-	for seg.Segment() {
-		b := seg.Bytes()
-		start := pos
-		pos += len(b)
-		if seg.Type() == segment.None {
-			continue
-		}
-		if t, ok := word(string(b), start); ok {
-			out = append(out, t)
-		}
-	}
+	each(text, func(t Token) { out = append(out, t) })
 	return out
+}
+
+// Count returns how many words, and so terms, the text has.
+func Count(text string) (n int) {
+	each(text, func(Token) { n++ })
+	return n
 }
 
 // word folds one segment; it reports false for what is not indexed.
@@ -111,11 +101,16 @@ type Term struct {
 	Count int
 }
 
-// Query returns the words of a query in the order they first appear. A query's
-// language is hard to tell from a few words and its collection may hold both,
-// so each word is looked for as either language stems it.
+// Query returns the words of a query in the order they first appear. Each is
+// looked for as either language stems it, because a query's language is hard to
+// tell from a few words and its collection may hold both; in one whose function
+// words are English, as English stems it.
 func Query(text string) []Term {
 	tokens := Tokens(text)
+	variants := stems
+	if balance(tokens) < 0 {
+		variants = func(word string) []string { return []string{stemEnglish(word)} }
+	}
 	content := withoutFunctionWords(tokens)
 	if len(content) == 0 {
 		content = tokens
@@ -123,14 +118,14 @@ func Query(text string) []Term {
 	var out []Term
 	seen := make(map[string]int, len(content))
 	for _, t := range content {
-		variants := stems(t.Word)
-		key := strings.Join(variants, " ")
+		v := variants(t.Word)
+		key := strings.Join(v, " ")
 		if i, ok := seen[key]; ok {
 			out[i].Count++
 			continue
 		}
 		seen[key] = len(out)
-		out = append(out, Term{Variants: variants, Count: 1})
+		out = append(out, Term{Variants: v, Count: 1})
 	}
 	return out
 }

@@ -21,6 +21,13 @@ func TestSpellingsOfAWordMeet(t *testing.T) {
 		{"oeuvre", "une œuvre d'art qui est dans le musée"},
 		{"STRASSE", "die Straße"},
 		{"flow", "flow"},
+		{"color", "the colours of the sky"},
+		{"centre", "the heat centers of the plate"},
+		{"organization", "it was organised by us"},
+		{"analyze", "what was analysed there"},
+		{"revision", "it is revised"},
+		{"precisely", "a precise number of the parts"},
+		{"exercising", "the exercise of rights"},
 	} {
 		terms := Analyze(tc.passage)
 		found := slices.ContainsFunc(Query(tc.query)[0].Variants, func(v string) bool {
@@ -47,8 +54,40 @@ func TestQueryLeavesFunctionWordsOut(t *testing.T) {
 }
 
 func TestQueryOfFunctionWordsAloneKeepsThem(t *testing.T) {
-	if got := Query("to be or not to be"); len(got) == 0 {
-		t.Error("nothing is left to look for")
+	terms := Analyze("To be, or not to be: that is the question.")
+	for _, q := range Query("to be or not to be") {
+		if !slices.Contains(terms, q.Variants[0]) {
+			t.Errorf("%v is not among %v", q, terms)
+		}
+	}
+	if got := len(Query("to be or not to be")); got != 4 {
+		t.Errorf("%d words are looked for, want 4", got)
+	}
+}
+
+// A word is looked for as both languages stem it unless the query is English.
+func TestQueryIsLookedForInBothLanguages(t *testing.T) {
+	for query, want := range map[string]int{
+		"national debts":                2, // no function word tells
+		"les dettes d'un état national": 2,
+		"the debts of a national state": 1,
+	} {
+		for _, q := range Query(query) {
+			if strings.HasPrefix(q.Variants[0], "nation") && len(q.Variants) != want {
+				t.Errorf("%q looks for %v, want %d", query, q.Variants, want)
+			}
+		}
+	}
+}
+
+func TestWordsWithoutBritishSpellingStay(t *testing.T) {
+	for _, w := range []string{
+		"four", "hour", "contour", "glamour", "tour", "noise", "raise", "exercise", "revise", "precise", "concise", "surprise",
+		"advertise", "promise", "otherwise", "expertise", "rise", "paradise", "entree", "street", "mattress", "franchise", "despise",
+	} {
+		if got := american(w); got != w {
+			t.Errorf("%s became %s", w, got)
+		}
 	}
 }
 
@@ -85,6 +124,33 @@ func FuzzAnalyze(f *testing.F) {
 		for _, q := range Query(s) {
 			if len(q.Variants) == 0 || q.Count < 1 {
 				t.Fatalf("query term %+v of %q is empty", q, s)
+			}
+		}
+	})
+}
+
+// Words are found in pieces of a text, and stems remembered: neither may change
+// what is found.
+func FuzzWordsAreSegments(f *testing.F) {
+	for _, s := range []string{
+		"", "plain words, and (marks).", "snake_case _x_ x_", "3.14 1,000 a.b can't l'eau O'Neil's", "\u0301abc a\u0301 \u200d x\u00ad y",
+		"café 日本 x", "a\u00a0b\u2028c\u0085d", "'s '' x' ...", "tab\tline\r\nend\v\f", "\xffab c", "👩‍👩‍👧 ok 🇫🇷", "co-op e-mail a/b c:d",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var want []Token
+		segments(s, 0, func(tok Token) { want = append(want, tok) })
+		if got := Tokens(s); !slices.Equal(got, want) {
+			t.Fatalf("%q has the words %v, want %v", s, got, want)
+		}
+		if n := Count(s); n != len(want) {
+			t.Fatalf("%q has %d words, want %d", s, n, len(want))
+		}
+		a := NewAnalyzer()
+		for range 2 {
+			if got, want := a.Analyze(s), Analyze(s); !slices.Equal(got, want) {
+				t.Fatalf("%q has the terms %v, want %v", s, got, want)
 			}
 		}
 	})

@@ -14,12 +14,13 @@ func stemmerFor(lang language) func(string) string {
 	return stemEnglish
 }
 
-// stemEnglish is Porter's second English stemmer (snowballstem.org).
+// stemEnglish is Porter's second English stemmer (snowballstem.org) of the word
+// as it is spelled in America.
 func stemEnglish(w string) string {
 	if len(w) < 3 || !letters(w) {
 		return w
 	}
-	env := snowballstem.NewEnv(w)
+	env := snowballstem.NewEnv(american(w))
 	porter2.Stem(env)
 	return env.Current()
 }

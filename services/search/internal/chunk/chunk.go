@@ -22,11 +22,36 @@ type Options struct {
 	OverlapWords int
 	// MaxBytes bounds a passage whose words are very long.
 	MaxBytes int
+	// MaxTokens is how many tokens, as Tokens estimates them, a passage does not
+	// exceed; 0: not bounded by tokens.
+	MaxTokens int
+	// Structure has headings open passages, and lists, tables and code kept whole
+	// while they fit.
+	Structure bool
 }
 
-// DefaultOptions returns bounds that suit models with 512 tokens.
+// size is how long a text is.
+type size struct{ words, tokens int }
+
+func (o Options) size(s string) size {
+	out := size{words: words(s)}
+	if o.MaxTokens > 0 {
+		out.tokens = Tokens(s)
+	}
+	return out
+}
+
+func (a size) plus(b size) size { return size{a.words + b.words, a.tokens + b.tokens} }
+
+// fit reports whether a text of this size and so many bytes may be a passage.
+func (o Options) fit(s size, bytes int) bool {
+	return s.words <= o.MaxWords && bytes <= o.MaxBytes && (o.MaxTokens == 0 || s.tokens <= o.MaxTokens)
+}
+
+// DefaultOptions returns bounds that suit models with 512 tokens: 256 words are
+// about 340 of English and 400 of French, and a title goes with them.
 func DefaultOptions() Options {
-	return Options{MaxWords: 200, OverlapWords: 30, MaxBytes: 4000}
+	return Options{MaxWords: 256, OverlapWords: 30, MaxBytes: 4000}
 }
 
 // Split returns the passages of text, valid UTF-8, in order. Together they hold everything
@@ -35,36 +60,58 @@ func DefaultOptions() Options {
 // sentences, and a longer sentence between words. A text of nothing but white
 // space has no passages.
 func Split(text string, o Options) []Span {
-	var out []Span
-	var open Span // the passage being filled
-	openWords := 0
-	flush := func() {
-		if openWords > 0 {
-			out = append(out, open)
-		}
-		openWords = 0
+	blocks := paragraphs(text)
+	if o.Structure {
+		blocks = structure(text)
 	}
-	for _, p := range paragraphs(text) {
-		n := words(text[p.Start:p.End])
-		fits := openWords > 0 && openWords+n <= o.MaxWords && p.End-open.Start <= o.MaxBytes
-		switch {
-		case fits:
-			open.End, openWords = p.End, openWords+n
-		case n <= o.MaxWords && p.End-p.Start <= o.MaxBytes:
+	var out []Span
+	var open passage
+	flush := func() {
+		if !open.empty() {
+			out = append(out, open.Span)
+		}
+		open = passage{}
+	}
+	for _, b := range blocks {
+		n := o.size(text[b.Start:b.End])
+		if b.kind == heading && open.content {
 			flush()
-			open, openWords = p, n
+		}
+		switch {
+		case !open.empty() && o.fit(open.size.plus(n), b.End-open.Start):
+			open.add(b, n)
+		case o.fit(n, b.End-b.Start):
+			flush()
+			open.add(b, n)
 		default:
 			flush()
-			out = append(out, splitParagraph(text, p, o)...)
+			out = append(out, splitBlock(text, b, o)...)
 		}
 	}
 	flush()
 	return out
 }
 
+// passage is one that is being filled.
+type passage struct {
+	Span
+	size    size
+	content bool // it has more than headings
+}
+
+func (p *passage) empty() bool { return p.Start == p.End }
+
+func (p *passage) add(b block, n size) {
+	if p.empty() {
+		p.Start = b.Start
+	}
+	p.End, p.size = b.End, p.size.plus(n)
+	p.content = p.content || b.kind != heading
+}
+
 // paragraphs returns the trimmed stretches between blank lines.
-func paragraphs(text string) []Span {
-	var out []Span
+func paragraphs(text string) []block {
+	var out []block
 	start := 0
 	for start < len(text) {
 		end := len(text)
@@ -74,7 +121,7 @@ func paragraphs(text string) []Span {
 			next = end + 1
 		}
 		if s, ok := trim(text, Span{start, end}); ok {
-			out = append(out, s)
+			out = append(out, block{Span: s})
 		}
 		start = next
 	}
@@ -98,17 +145,22 @@ func blankLine(s string) int {
 	}
 }
 
-// splitParagraph cuts one paragraph that is too long for a passage.
-func splitParagraph(text string, p Span, o Options) []Span {
+// splitBlock cuts one block that is too long for a passage.
+func splitBlock(text string, b block, o Options) []Span {
 	var out []Span
 	var open []piece
-	total := 0
-	for _, next := range pieces(text, p, o) {
-		for len(open) > 0 && (total+next.words > o.MaxWords || next.End-open[0].Start > o.MaxBytes) {
+	var total size
+	parts := sentences(text, b.Span)
+	if b.kind == lines {
+		parts = rows(text, b.Span)
+		o.OverlapWords = 0
+	}
+	for _, next := range pieces(text, parts, o) {
+		for len(open) > 0 && !o.fit(total.plus(next.size), next.End-open[0].Start) {
 			out = append(out, Span{open[0].Start, open[len(open)-1].End})
 			open, total = overlap(open, next, o)
 		}
-		open, total = append(open, next), total+next.words
+		open, total = append(open, next), total.plus(next.size)
 	}
 	if len(open) > 0 {
 		out = append(out, Span{open[0].Start, open[len(open)-1].End})
@@ -118,11 +170,11 @@ func splitParagraph(text string, p Span, o Options) []Span {
 
 // overlap returns the last whole sentences of a finished passage that the next
 // one repeats: fewer than all of them, and none that would not fit beside next.
-func overlap(done []piece, next piece, o Options) ([]piece, int) {
-	total, from := 0, len(done)
+func overlap(done []piece, next piece, o Options) ([]piece, size) {
+	total, from := size{}, len(done)
 	for i := len(done) - 1; i > 0; i-- {
-		sum := total + done[i].words
-		if sum > o.OverlapWords || sum+next.words > o.MaxWords || next.End-done[i].Start > o.MaxBytes {
+		sum := total.plus(done[i].size)
+		if sum.words > o.OverlapWords || !o.fit(sum.plus(next.size), next.End-done[i].Start) {
 			break
 		}
 		total, from = sum, i
@@ -133,14 +185,14 @@ func overlap(done []piece, next piece, o Options) ([]piece, int) {
 // piece is a sentence, or a part of a long one.
 type piece struct {
 	Span
-	words int
+	size size
 }
 
-func pieces(text string, p Span, o Options) []piece {
+func pieces(text string, parts []Span, o Options) []piece {
 	var out []piece
-	for _, s := range sentences(text, p) {
-		n := words(text[s.Start:s.End])
-		if n <= o.MaxWords && s.End-s.Start <= o.MaxBytes {
+	for _, s := range parts {
+		n := o.size(text[s.Start:s.End])
+		if o.fit(n, s.End-s.Start) {
 			out = append(out, piece{s, n})
 			continue
 		}
@@ -187,31 +239,35 @@ func isCloser(r rune) bool { return strings.ContainsRune(`"')]»”’`, r) }
 // cut cuts a sentence that is too long into runs of words.
 func cut(text string, s Span, o Options) []piece {
 	var out []piece
-	start, end, count := s.Start, s.Start, 0
+	start, end := s.Start, s.Start
+	var total size
 	emit := func() {
 		if t, ok := trim(text, Span{start, end}); ok {
-			out = append(out, piece{t, count})
+			out = append(out, piece{t, total})
 		}
-		start, count = end, 0
+		start, total = end, size{}
+	}
+	most := o.MaxBytes
+	if o.MaxTokens > 0 {
+		most = min(most, max(o.MaxTokens, utf8.UTFMax)) // a byte is at most a token
 	}
 	seg := segment.NewWordSegmenterDirect([]byte(text[s.Start:s.End]))
 	for seg.Segment() {
-		size := len(seg.Bytes())
-		if seg.Type() != segment.None {
-			if count == o.MaxWords {
+		word := min(seg.Type(), 1)
+		for left := len(seg.Bytes()); left > 0; { // a single word may be endless
+			n := left
+			if n > most {
+				n = runeBoundary(text, end, most)
+			}
+			part := size{words: word}
+			if o.MaxTokens > 0 {
+				part.tokens = Tokens(text[end : end+n])
+			}
+			if end > start && !o.fit(total.plus(part), end+n-start) {
 				emit()
 			}
-			count++
+			end, total, left = end+n, total.plus(part), left-n
 		}
-		for end+size-start > o.MaxBytes { // also a single endless word
-			if end == start {
-				n := runeBoundary(text, start, o.MaxBytes)
-				end, size = end+n, size-n
-			}
-			emit()
-			count = min(1, size)
-		}
-		end += size
 	}
 	emit()
 	return out

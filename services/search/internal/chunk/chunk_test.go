@@ -35,7 +35,7 @@ func TestPassagesEndBetweenParagraphs(t *testing.T) {
 
 func TestLongParagraphIsCutBetweenSentencesWithOverlap(t *testing.T) {
 	var b strings.Builder
-	for i := range 60 {
+	for i := range 80 {
 		fmt.Fprintf(&b, "Sentence %d has exactly these eight words in. ", i)
 	}
 	text := b.String()
@@ -77,6 +77,37 @@ func TestWhiteSpaceHasNoPassages(t *testing.T) {
 	}
 }
 
+func TestHeadingsOpenPassages(t *testing.T) {
+	text := "# Guide\n\n## Install\n\nRun this:\n\n```sh\nmake\n\nmake install\n```\n\n## Use\n\n- one\n- two\n\n  with more\n\nLast words.\n\nOld style\n---------\nUnderlined."
+	o := DefaultOptions()
+	o.Structure = true
+	got := texts(text, Split(text, o))
+	want := []string{
+		"# Guide\n\n## Install\n\nRun this:\n\n```sh\nmake\n\nmake install\n```",
+		"## Use\n\n- one\n- two\n\n  with more\n\nLast words.", "Old style\n---------\nUnderlined.",
+	}
+	if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+func TestCodeIsCutBetweenLines(t *testing.T) {
+	line := "value := compute(first, second) // explains it. And more.\n"
+	text := "Before it.\n\n```go\n" + strings.Repeat(line, 30) + "```\n\nAfter it."
+	o := DefaultOptions()
+	o.Structure, o.MaxTokens = true, 100
+	spans := Split(text, o)
+	checkSplit(t, text, spans, o)
+	for _, p := range texts(text, spans)[1 : len(spans)-1] {
+		if !strings.HasPrefix(p, "```go") && !strings.HasPrefix(p, "value") || !strings.HasSuffix(p, "more.") && !strings.HasSuffix(p, "```") {
+			t.Errorf("cut within a line: %q", p)
+		}
+	}
+	if len(spans) < 5 {
+		t.Errorf("%d passages", len(spans))
+	}
+}
+
 func checkSplit(t *testing.T, text string, spans []Span, o Options) {
 	t.Helper()
 	covered := 0
@@ -90,6 +121,9 @@ func checkSplit(t *testing.T, text string, spans []Span, o Options) {
 		}
 		if len(p) > o.MaxBytes {
 			t.Fatalf("passage %d has %d bytes", i, len(p))
+		}
+		if n := Tokens(p); o.MaxTokens > 0 && n > o.MaxTokens {
+			t.Fatalf("passage %d has %d tokens: %q", i, n, p)
 		}
 		if !utf8.ValidString(p) {
 			t.Fatalf("passage %d is cut inside a rune", i)
@@ -109,13 +143,20 @@ func checkSplit(t *testing.T, text string, spans []Span, o Options) {
 
 func FuzzSplit(f *testing.F) {
 	for _, s := range []string{"", "One. Two! Three?\n\nFour", strings.Repeat("a b. ", 50), "\xff\xfe. \n\n", "日本語。テキスト。", strings.Repeat("x", 200)} {
-		f.Add(s, 5, 2, 40)
+		f.Add(s, 5, 2, 40, 0, false)
 	}
-	f.Fuzz(func(t *testing.T, text string, maxWords, overlapWords, maxBytes int) {
+	for _, s := range []string{"# A\n\n## B\ntext\n\n- one\n- two\n  more\n\nend", "```go\nx := 1\n\ny\n```\nafter", "a | b\n1 | 2\n\nT\n===\nx", "~~~\nopen"} {
+		f.Add(s, 5, 2, 40, 16, true)
+	}
+	f.Fuzz(func(t *testing.T, text string, maxWords, overlapWords, maxBytes, maxTokens int, structure bool) {
 		o := Options{
 			MaxWords:     1 + abs(maxWords)%50,
 			OverlapWords: abs(overlapWords) % 20,
 			MaxBytes:     utf8.UTFMax + abs(maxBytes)%200,
+			Structure:    structure,
+		}
+		if maxTokens != 0 {
+			o.MaxTokens = 4 + abs(maxTokens)%60
 		}
 		text = strings.ToValidUTF8(text, "?")
 		checkSplit(t, text, Split(text, o), o)

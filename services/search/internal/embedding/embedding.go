@@ -5,6 +5,7 @@ package embedding
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"time"
 
@@ -162,19 +163,35 @@ func (c *Client) call(ctx context.Context, model string, kind Kind, texts []stri
 		return "", apierr.New(apierr.EngineFailed, "the embedding model gave %d vectors for %d texts", len(resp.GetEmbeddings()), len(texts))
 	}
 	for i, e := range resp.GetEmbeddings() {
-		if !usable(e.GetValues()) {
-			return "", apierr.New(apierr.EngineFailed, "the embedding model gave a vector that is empty or not finite")
+		if what := wrong(e.GetValues()); what != "" {
+			return "", apierr.New(apierr.EngineFailed, "the embedding model gave a vector that %s", what)
 		}
 		into[i] = e.GetValues()
 	}
 	return resp.GetServedBy().GetDigest(), nil
 }
 
-func usable(v []float32) bool {
+// MaxDimensions is the most that a model's vectors may have.
+const MaxDimensions = 4096
+
+// wrong returns what is wrong with a vector; "" for nothing. One of zeros only
+// points nowhere, and is near nothing.
+func wrong(v []float32) string {
+	zero := true
 	for _, x := range v {
 		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
-			return false
+			return "is not finite"
 		}
+		zero = zero && x == 0
 	}
-	return len(v) > 0
+	switch {
+	case len(v) == 0:
+		return "is empty"
+	case len(v) > MaxDimensions:
+		return fmt.Sprintf("has %d dimensions; at most %d can be searched", len(v), MaxDimensions)
+	case zero:
+		return "has only zeros"
+	default:
+		return ""
+	}
 }

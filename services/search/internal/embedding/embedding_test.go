@@ -99,6 +99,16 @@ func TestWrongAnswersAreRefused(t *testing.T) {
 			r.Embeddings[0].Values[0] = float32(math.NaN())
 			return nil
 		}, apierr.EngineFailed},
+		"zeros": {func(_ *inferencev1.EmbedRequest, r *inferencev1.EmbedResponse) error {
+			clear(r.GetEmbeddings()[0].GetValues())
+			return nil
+		}, apierr.EngineFailed},
+		"too wide": {func(_ *inferencev1.EmbedRequest, r *inferencev1.EmbedResponse) error {
+			for _, e := range r.GetEmbeddings() {
+				e.Values = slices.Repeat([]float32{1}, MaxDimensions+1)
+			}
+			return nil
+		}, apierr.EngineFailed},
 		"two widths": {func(_ *inferencev1.EmbedRequest, r *inferencev1.EmbedResponse) error {
 			r.Embeddings[0].Values = []float32{1}
 			return nil

@@ -5,7 +5,11 @@ import "github.com/RoaringBitmap/roaring/v2"
 // Columns holds the metadata of many documents by field and value, and finds
 // the documents that pass a filter. Documents are known by small numbers. It is
 // not safe for concurrent use: writers need it to themselves.
-type Columns struct{ fields map[string]*column }
+type Columns struct {
+	fields map[string]*column
+	// points are the places of the documents that have one, by path.
+	points map[string]map[uint32]Point
+}
 
 // column is one field of all documents. A document is in present once, and
 // under each of its values.
@@ -16,7 +20,9 @@ type column struct {
 }
 
 // NewColumns returns columns without documents.
-func NewColumns() *Columns { return &Columns{fields: make(map[string]*column)} }
+func NewColumns() *Columns {
+	return &Columns{fields: make(map[string]*column), points: make(map[string]map[uint32]Point)}
+}
 
 // Add adds a document that is not there.
 func (c *Columns) Add(doc uint32, fields []Field) {
@@ -41,10 +47,12 @@ func (c *Columns) Add(doc uint32, fields []Field) {
 			set.Add(doc)
 		}
 	}
+	c.addPoints(doc, fields)
 }
 
 // Remove removes a document; fields are those it was added with.
 func (c *Columns) Remove(doc uint32, fields []Field) {
+	c.removePoints(doc, fields)
 	for _, f := range fields {
 		col := c.fields[f.Path]
 		if col == nil {
@@ -94,6 +102,10 @@ func (c *Columns) Select(n Node, all *roaring.Bitmap) *roaring.Bitmap {
 		out := c.compare(n)
 		out.And(all)
 		return out
+	case *Distance:
+		out := c.near(n)
+		out.And(all)
+		return out
 	default:
 		return roaring.New()
 	}
@@ -108,6 +120,10 @@ func (c *Columns) compare(n *Compare) *roaring.Bitmap {
 	}
 	col := c.fields[n.Path]
 	if col == nil {
+		return out
+	}
+	if n.Value.Kind == Time && !n.Any {
+		col.compareTime(out, n)
 		return out
 	}
 	switch n.Op {
@@ -133,6 +149,30 @@ func (c *Columns) compare(n *Compare) *roaring.Bitmap {
 		}
 	}
 	return out
+}
+
+// compareTime adds the documents whose string there is a moment that passes.
+func (c *column) compareTime(out *roaring.Bitmap, n *Compare) {
+	op := n.Op
+	if op == NotEqual {
+		op = Equal
+	}
+	passing := roaring.New()
+	values := []map[Value]*roaring.Bitmap{c.scalars}
+	if op == Has {
+		values = append(values, c.items)
+	}
+	for _, sets := range values {
+		for v, set := range sets {
+			if t, ok := v.AsTime(); ok && op.passes(t, n.Value) {
+				passing.Or(set)
+			}
+		}
+	}
+	if n.Op == NotEqual {
+		passing = roaring.AndNot(c.present, passing)
+	}
+	out.Or(passing)
 }
 
 func or(out, set *roaring.Bitmap) {

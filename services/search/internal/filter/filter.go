@@ -9,9 +9,14 @@
 //   - path:value passes when the field is that value, is a list that holds it,
 //     or is an object with that member; path:* when the field is there;
 //   - on the right, true and false are booleans, digits are numbers, and any
-//     other bare word is a string.
+//     other bare word is a string;
+//   - timestamp("...") on the right is a moment, which is compared with strings
+//     that write one (RFC 3339, or a date alone for its midnight in UTC); other
+//     values are of another kind;
+//   - distance(path, lat, lon) on the left is how many metres the object there,
+//     with the numbers lat and lon, lies from that place, and is ordered only.
 //
-// Functions and words without a comparison are refused. Start reading at Parse
+// Other functions and words without a comparison are refused. Start reading at Parse
 // and Columns.
 package filter
 
@@ -38,7 +43,8 @@ const (
 	Has          Op = ":"
 )
 
-// Node is a filter's expression: *And, *Or, *Not or *Compare.
+// Node is a filter's expression: *And, *Or, *Not, *Compare or
+// *Distance.
 type Node interface{ node() }
 
 // And passes what all of its nodes pass.

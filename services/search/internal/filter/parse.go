@@ -151,6 +151,8 @@ func (c *converter) node(e *expr.Expr, depth int) (Node, error) {
 		return &Not{nodes[0]}, nil
 	case string(Equal), string(NotEqual), string(Less), string(LessEqual), string(Greater), string(GreaterEqual), string(Has):
 		return c.compare(e, call, Op(fn))
+	case functionDistance:
+		return nil, c.errorf(e, "distance() must be compared: distance(path, lat, lon) <= metres")
 	default:
 		return nil, c.errorf(e, "functions such as %s() are not supported", fn)
 	}
@@ -175,11 +177,14 @@ func (c *converter) compare(e *expr.Expr, call *expr.Expr_Call, op Op) (Node, er
 	if len(call.GetArgs()) != 2 {
 		return nil, c.errorf(e, "%s takes a field and a value", op)
 	}
+	right := call.GetArgs()[1]
+	if fn := call.GetArgs()[0].GetCallExpr(); fn.GetFunction() == functionDistance {
+		return c.distance(call.GetArgs()[0], fn.GetArgs(), op, right)
+	}
 	path, err := c.path(call.GetArgs()[0])
 	if err != nil {
 		return nil, err
 	}
-	right := call.GetArgs()[1]
 	if op == Has && isStar(right) {
 		return &Compare{Path: path, Op: Has, Any: true}, nil
 	}
@@ -216,6 +221,9 @@ func (c *converter) value(e *expr.Expr) (Value, error) {
 		default:
 			return StringValue(id.GetName()), nil
 		}
+	}
+	if fn := e.GetCallExpr(); fn.GetFunction() == functionTimestamp {
+		return c.timestamp(e, fn.GetArgs())
 	}
 	switch v := e.GetConstExpr().GetConstantKind().(type) {
 	case *expr.Constant_StringValue:

@@ -16,9 +16,12 @@ const (
 	String Kind = iota + 1
 	Number
 	Bool
+	// Time is a moment, in filters only: metadata writes it as a string.
+	Time
 )
 
-// Value is a string, a number or a boolean; it can be compared with ==.
+// Value is a string, a number, a boolean or a moment; it can be compared with
+// ==.
 type Value struct {
 	Kind   Kind
 	Text   string

@@ -22,8 +22,9 @@ import (
 	"github.com/poterne/poterne/services/search/internal/store"
 )
 
-// page is how many versions an index is given at a time.
-const page = 256
+// page is how many versions an index is given at a time, at most. An index that
+// is far behind is written in few large steps, which takes it less work.
+const page = 1024
 
 // Options is what a follower needs.
 type Options struct {
@@ -178,6 +179,14 @@ func (h *handle) get() index.Collection {
 	return h.collection
 }
 
+// sequence is what searches see; 0 for nothing.
+func (h *handle) sequence() int64 {
+	if ic := h.get(); ic != nil {
+		return ic.Sequence()
+	}
+	return 0
+}
+
 func (h *handle) set(c index.Collection) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -189,7 +198,7 @@ func (f *Follower) catchUp(ctx context.Context, h *handle, c store.Collection, t
 	ic := h.get()
 	if ic == nil {
 		var err error
-		if ic, err = f.o.Index.Open(ctx, c.UID); err != nil {
+		if ic, err = f.o.Index.Open(ctx, c.UID, index.WithMetric(index.Metric(c.VectorMetric))); err != nil {
 			return outage.OfIndex(fmt.Errorf("follow %s: %w", c.UID, err))
 		}
 		h.set(ic)
@@ -216,13 +225,19 @@ func (f *Follower) step(ctx context.Context, ic index.Collection, c store.Collec
 	if since > 0 {
 		ch, err := f.o.Store.Changes(ctx, c, since, page)
 		if err == nil {
-			return false, f.apply(ctx, ic, c, ch)
+			err = f.apply(ctx, ic, c, ch)
 		}
-		if !errors.Is(err, store.ErrForgotten) {
+		if !errors.Is(err, store.ErrForgotten) && !errors.Is(err, index.ErrReplace) {
 			return false, err
 		}
 	}
-	return true, f.o.Store.Snapshot(ctx, c, func(generation int64, versions iter.Seq2[store.Version, error]) error {
+	var kept func(no int64, chunks int) bool
+	if k, ok := ic.(index.Keeper); ok {
+		if kept, err = k.Kept(ctx); err != nil {
+			return true, err
+		}
+	}
+	return true, f.o.Store.SnapshotExcept(ctx, c, kept, func(generation int64, versions iter.Seq2[store.Version, error]) error {
 		return ic.Replace(ctx, generation, f.documents(versions))
 	})
 }
@@ -272,15 +287,32 @@ func document(v store.Version) (index.Document, error) {
 	if err != nil {
 		return index.Document{}, fmt.Errorf("metadata of version %d: %w", v.No, err)
 	}
-	d := index.Document{No: v.No, ID: v.ID, Principals: v.Principals, Fields: fields, Chunks: make([]index.Chunk, len(v.Chunks))}
+	if !v.ExpireTime.IsZero() {
+		fields = append([]filter.Field{filter.Expiry(v.ExpireTime)}, fields...) // by path, and this one is empty
+	}
+	d := index.Document{
+		No: v.No, ID: v.ID, Principals: v.Principals, Fields: fields,
+		Kept: v.Kept, Title: v.Title, CreateTime: v.CreateTime, UpdateTime: v.UpdateTime, Chunks: make([]index.Chunk, len(v.Chunks)),
+	}
 	for i, ch := range v.Chunks {
-		d.Chunks[i] = index.Chunk{Number: ch.Number, Terms: ch.Terms, Text: Indexed(v.Title, ch.Text), Vector: ch.Vector}
+		d.Chunks[i] = index.Chunk{Number: ch.Number, Terms: ch.Terms, Text: Worded(v.Title, ch.Text), Vector: ch.Vector}
 	}
 	return d, nil
 }
 
-// Indexed returns what is indexed and embedded of a passage: it is found by its
-// document's title, too.
+// Worded returns what of a passage is indexed by words. Its document's title
+// counts twice: few words that somebody chose say more of a passage than as many
+// of the text ("Simple BM25 Extension to Multiple Weighted Fields", Robertson,
+// Zaragoza and Taylor, 2004).
+func Worded(title, text string) string {
+	if title == "" {
+		return text
+	}
+	return title + "\n" + Indexed(title, text)
+}
+
+// Indexed returns what is embedded of a passage: it is found by its document's
+// title, too.
 func Indexed(title, text string) string {
 	switch {
 	case title == "":

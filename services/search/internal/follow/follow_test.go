@@ -32,6 +32,8 @@ type fakeCollection struct {
 	x    *fakeIndex
 	at   int64
 	held map[int64]bool
+	// failed: only Replace leads on.
+	failed bool
 }
 
 func (x *fakeIndex) set(fail error) {
@@ -40,7 +42,7 @@ func (x *fakeIndex) set(fail error) {
 	x.fail = fail
 }
 
-func (x *fakeIndex) Open(_ context.Context, name string) (index.Collection, error) {
+func (x *fakeIndex) Open(_ context.Context, name string, _ ...index.Option) (index.Collection, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.colls[name] == nil {
@@ -68,6 +70,10 @@ func (x *fakeIndex) Names(context.Context) ([]string, error) {
 
 func (x *fakeIndex) Close() error { return nil }
 
+func (c *fakeCollection) Near(context.Context, []string, []index.Near) ([][]index.Neighbour, error) {
+	return nil, nil
+}
+
 func (c *fakeCollection) Sequence() int64 {
 	c.x.mu.Lock()
 	defer c.x.mu.Unlock()
@@ -77,8 +83,11 @@ func (c *fakeCollection) Sequence() int64 {
 func (c *fakeCollection) Apply(_ context.Context, ch index.Changes) error {
 	c.x.mu.Lock()
 	defer c.x.mu.Unlock()
+	if c.failed {
+		return index.ErrReplace
+	}
 	if c.x.fail != nil {
-		c.at = 0
+		c.failed = true
 		return c.x.fail
 	}
 	for _, d := range ch.Put {
@@ -112,7 +121,7 @@ func (c *fakeCollection) Replace(_ context.Context, through int64, docs iter.Seq
 	if c.x.fail != nil {
 		return c.x.fail
 	}
-	c.at, c.held = through, held
+	c.at, c.held, c.failed = through, held, false
 	return nil
 }
 
@@ -192,27 +201,32 @@ func TestAFailedIndexIsMadeAnew(t *testing.T) {
 
 func TestRunReportsWhileAnIndexFails(t *testing.T) {
 	f, x, s, c := setup(t)
-	reports := make(chan error)
+	reports := make(chan State)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- f.Run(ctx, func(err error) {
+		ended <- f.Run(ctx, func(now State) {
 			select {
-			case reports <- err:
+			case reports <- now:
 			case <-ctx.Done():
 			}
 		})
 	}()
-	if err := <-reports; err != nil {
-		t.Fatalf("at first: %v", err)
+	if got := <-reports; got.Indexes != nil || got.Store != nil || !got.Searchable || got.Collections != 1 || got.Behind != 0 || got.Lag != 0 {
+		t.Fatalf("at first: %+v", got)
 	}
 	full := errors.New("disk full")
 	x.set(full)
 	g := write(t, s, c, "a")
 	for range 2 { // as long as it lasts
 		f.Notify()
-		if err := <-reports; apierr.ReasonOf(err) != apierr.Unavailable || !errors.Is(err, full) {
-			t.Fatalf("got %v", err)
+		got := <-reports
+		if apierr.ReasonOf(got.Indexes) != apierr.Unavailable || !errors.Is(got.Indexes, full) || got.Store != nil {
+			t.Fatalf("got %+v", got)
+		}
+		// What was there before is still found.
+		if !got.Searchable || got.Behind != 1 || got.Documents != 1 || got.Chunks != 1 {
+			t.Errorf("got %+v", got)
 		}
 	}
 	if _, err := f.CatchUp(t.Context(), c, g); apierr.ReasonOf(err) != apierr.Unavailable || !errors.Is(err, full) {
@@ -220,8 +234,8 @@ func TestRunReportsWhileAnIndexFails(t *testing.T) {
 	}
 	x.set(nil)
 	f.Notify()
-	if err := <-reports; err != nil {
-		t.Errorf("afterwards: %v", err)
+	if got := <-reports; got.Indexes != nil || got.Behind != 0 || got.Lag != 0 {
+		t.Errorf("afterwards: %+v", got)
 	}
 	cancel()
 	if err := <-ended; err != nil {

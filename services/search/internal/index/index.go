@@ -8,10 +8,13 @@ package index
 
 import (
 	"context"
+	"errors"
 	"iter"
+	"time"
 
 	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/filter"
+	"github.com/poterne/poterne/services/search/internal/order"
 )
 
 // Chunk is one passage of a document.
@@ -20,7 +23,8 @@ type Chunk struct {
 	Number int
 	// Terms is how many terms the passage has: what BM25 calls its length.
 	Terms int
-	// Text is what is indexed by words: the document's title and the passage.
+	// Text is what is indexed by words: the document's title, twice, and the
+	// passage.
 	Text string
 	// Vector has the collection's dimensions; its length does not matter.
 	Vector []float32
@@ -36,9 +40,15 @@ type Document struct {
 	ID string
 	// Principals are those who may read it. Empty: nobody.
 	Principals []string
-	// Fields are its metadata, for filters.
+	// Fields are its metadata, for filters, facets and orders, by path.
 	Fields []filter.Field
-	Chunks []Chunk
+	// Title and the times are for orders.
+	Title                  string
+	CreateTime, UpdateTime time.Time
+	Chunks                 []Chunk
+	// Kept says that the collection has the chunks already, and that these are
+	// only numbered here; see Keeper.
+	Kept bool
 }
 
 // Changes leads from one generation of the truth to a later one.
@@ -64,8 +74,18 @@ type Query struct {
 	// Filter is over metadata; nil passes everything. It is part of the query
 	// likewise.
 	Filter filter.Node
+	// Require are phrases that a passage must have, and Exclude those that it must
+	// not. They are part of the query likewise, in both legs.
+	Require, Exclude []analysis.Phrase
 	// Limit is the most hits of each leg.
 	Limit int
+	// Order is the lexical leg's: over everything that has any of the terms, ties
+	// by chunk id. Empty: by score.
+	Order []order.Key
+	// Facets are counted over the documents that have a passage which satisfies
+	// all of the above and, in a query without a vector, has any of the terms. A
+	// query without both counts nothing.
+	Facets []Facet
 }
 
 // Hit is one chunk that a leg found.
@@ -75,26 +95,38 @@ type Hit struct {
 	Chunk int
 	// ChunkID is the chunk's public id: the document's id, #, the number.
 	ChunkID string
-	// Score is BM25 (k1 1.2, b 0.75), or the cosine.
+	// Score is BM25 (k1 1.2, b 0.75; lengths as Lucene keeps them), or what Metric
+	// says.
 	Score float64
 }
 
-// Legs is what a query found; each leg is ordered best first, ties by chunk id.
+// Legs is what a query found; each leg is ordered best first, ties by chunk id,
+// unless the query orders it otherwise.
 type Legs struct {
 	Lexical []Hit
 	Vector  []Hit
+	// Facets are as they were asked for.
+	Facets []Counts
+	// LexicalTook and VectorTook are how long each leg took; 0 for none.
+	LexicalTook, VectorTook time.Duration
 	// Sequence is the generation that was searched.
 	Sequence int64
 }
 
+// ErrReplace is what Apply answers when changes do not lead on: before the first
+// Replace, or after a change that failed half way.
+var ErrReplace = errors.New("index: the collection must be replaced")
+
 // Collection is one collection's index. It is safe for concurrent use, except
 // that Apply and Replace are called by one goroutine at a time.
 type Collection interface {
-	// Sequence returns the generation that the collection has followed, or 0
-	// when it must be replaced.
+	// Sequence returns the generation that searches see, or 0 when there is none:
+	// the collection must be replaced first.
 	Sequence() int64
-	// Apply follows the truth; it can be searched when it returns. After an
-	// error the collection must be replaced.
+	// Apply follows the truth; it can be searched when it returns. After an error
+	// searches see what they saw before, where that can still be seen, and the
+	// next call goes on from there or answers ErrReplace. A change that was made
+	// already is made again without harm.
 	Apply(ctx context.Context, c Changes) error
 	// Replace makes the collection hold the given documents, ordered by number,
 	// and nothing else. It may keep what it has of them already: a number stands
@@ -102,13 +134,27 @@ type Collection interface {
 	Replace(ctx context.Context, through int64, docs iter.Seq2[Document, error]) error
 	// Search finds candidates.
 	Search(ctx context.Context, q Query) (Legs, error)
+	// Near returns, for each question, the terms that are written about like its
+	// own and that passages which one of the principals may read have. No other
+	// document takes part in the answer.
+	Near(ctx context.Context, principals []string, questions []Near) ([][]Neighbour, error)
+}
+
+// Keeper is a collection that keeps passages over restarts.
+type Keeper interface {
+	Collection
+	// Kept returns what tells whether a version with so many chunks is kept
+	// whole: Replace may be given it with Kept set, and need not be told what its
+	// chunks are. nil: nothing is. It holds for the next Replace.
+	Kept(ctx context.Context) (func(no int64, chunks int) bool, error)
 }
 
 // Index holds the collections' indexes. It is safe for concurrent use.
 type Index interface {
 	// Open returns the index of the collection with that name, which is unique
-	// forever and safe as a file's name; an unknown one is made, empty.
-	Open(ctx context.Context, name string) (Collection, error)
+	// forever and safe as a file's name; an unknown one is made, empty. The
+	// options are the same every time.
+	Open(ctx context.Context, name string, opts ...Option) (Collection, error)
 	// Drop removes a collection; an unknown one is no error. Searches in hand
 	// may fail.
 	Drop(ctx context.Context, name string) error

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -26,7 +27,7 @@ const (
 	MaxMetadataBytes  = 64 << 10
 	MaxPrincipals     = 256
 	MaxPrincipalRunes = 256
-	maxChunks         = 8192
+	MaxChunks         = 8192
 )
 
 // Input is one document as it was sent.
@@ -38,6 +39,12 @@ type Input struct {
 	// ACL lists who may read it. HasACL false: everybody in the tenant.
 	ACL    []string
 	HasACL bool
+	// Content is the document as a file of ContentType, in place of Text; nil: none.
+	Content     []byte
+	ContentType string
+	// ExpireTime is when it ends, or TTL how long it lives; nil: it does not end.
+	ExpireTime *time.Time
+	TTL        *time.Duration
 }
 
 // check returns the document as it is kept, without chunks, or what is wrong
@@ -63,6 +70,10 @@ func check(tenant string, in Input) (store.Version, *apierr.Error) {
 	d.ContentHash = hash(append([]string{d.Title, d.Text, string(metadata), fmt.Sprint(d.HasACL)}, d.ACL...)...)
 	return store.Version{Document: d, Principals: store.PrincipalsOf(tenant, d)}, nil
 }
+
+// Check returns a document as it is kept, without chunks, or what is wrong with
+// it: an error whose field is relative to the document.
+func Check(tenant string, in Input) (store.Version, *apierr.Error) { return check(tenant, in) }
 
 func checkID(id string) *apierr.Error {
 	switch {

@@ -10,9 +10,11 @@ import (
 	"errors"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/chunk"
 	"github.com/poterne/poterne/services/search/internal/embedding"
+	"github.com/poterne/poterne/services/search/internal/extract"
 	"github.com/poterne/poterne/services/search/internal/follow"
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/outage"
@@ -30,12 +32,20 @@ type Indexes interface {
 	Notify()
 }
 
+// Extractor takes the text out of a file.
+type Extractor interface {
+	Extract(ctx context.Context, content []byte, contentType string) (extract.Document, error)
+}
+
 // Options is what an ingester needs.
 type Options struct {
 	Store    *store.Store
 	Embedder Embedder
-	Indexes  Indexes
-	Chunking chunk.Options
+	// Extractor reads documents that come as files.
+	Extractor Extractor
+	Clock     clock.Clock
+	Indexes   Indexes
+	Chunking  chunk.Options
 	// MaxCollectionChunks bounds the chunks of one collection.
 	MaxCollectionChunks int
 	// GroupChunks is how many chunks are embedded and written together.
@@ -80,7 +90,8 @@ type item struct {
 // in their order, and the generation afterwards. Documents that exist and that
 // by does not cover fail, untouched. With wait, what was written
 // can be found when it returns. The error is of the whole request; documents
-// written before it stay written, and are found unchanged when sent again.
+// written before it stay written, and are found unchanged when sent again. With
+// results beside it, it only says why they cannot be found yet.
 func (g *Ingester) Upsert(ctx context.Context, c store.Collection, by store.Rights, docs []Input, wait bool) ([]Result, int64, error) {
 	results := make([]Result, len(docs))
 	items, err := g.prepare(ctx, c, by, docs, results)
@@ -117,7 +128,9 @@ func (g *Ingester) Upsert(ctx context.Context, c store.Collection, by store.Righ
 		}
 	}
 	if wait {
-		if _, err := g.o.Indexes.CatchUp(ctx, c, generation); err != nil {
+		if _, err := g.o.Indexes.CatchUp(ctx, c, generation); outage.Is(err) {
+			return results, generation, err
+		} else if err != nil {
 			return nil, 0, err
 		}
 	}
@@ -164,7 +177,14 @@ func (g *Ingester) prepare(ctx context.Context, c store.Collection, by store.Rig
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		v, err := check(c.Tenant, in)
+		var v store.Version
+		in, err := g.opened(ctx, in)
+		if err == nil {
+			v, err = check(c.Tenant, in)
+		}
+		if err == nil {
+			v.ExpireTime, err = g.expiry(in)
+		}
 		if err == nil {
 			if at, ok := first[in.ID]; ok {
 				err = apierr.Invalid("id", "is also the id of documents[%d]", at)
@@ -193,13 +213,13 @@ func (g *Ingester) prepare(ctx context.Context, c store.Collection, by store.Rig
 		case old.Hidden:
 			results[it.at] = Result{ID: it.version.ID, Status: Failed, Err: errHidden()}
 			continue
-		case known && old.ContentHash == it.version.ContentHash:
+		case known && old.ContentHash == it.version.ContentHash && old.ExpireTime.Equal(it.version.ExpireTime):
 			results[it.at] = Result{ID: old.ID, Status: Unchanged, Chunks: old.ChunkCount}
 			continue
 		case known && old.TextHash == it.version.TextHash:
 			it.kept = old.No
 		}
-		if err := g.cut(it); err != nil {
+		if err := g.cut(c, it); err != nil {
 			results[it.at] = Result{ID: it.version.ID, Status: Failed, Err: err}
 			continue
 		}
@@ -215,21 +235,21 @@ func (g *Ingester) prepare(ctx context.Context, c store.Collection, by store.Rig
 
 // cut cuts the document's text into chunks. A document that has only a title is
 // one empty chunk, found by its title.
-func (g *Ingester) cut(it *item) *apierr.Error {
+func (g *Ingester) cut(c store.Collection, it *item) *apierr.Error {
 	v := &it.version
-	spans := chunk.Split(v.Text, g.o.Chunking)
+	spans := chunk.Split(v.Text, g.chunking(c, v.Title))
 	if len(spans) == 0 {
 		spans = []chunk.Span{{}}
 	}
-	if len(spans) > maxChunks {
-		return apierr.Invalid("text", "is cut into %d chunks; at most %d are allowed", len(spans), maxChunks)
+	if len(spans) > MaxChunks {
+		return apierr.Invalid("text", "is cut into %d chunks; at most %d are allowed", len(spans), MaxChunks)
 	}
 	v.Chunks = make([]store.Chunk, len(spans))
 	for i, s := range spans {
 		text := v.Text[s.Start:s.End]
 		v.Chunks[i] = store.Chunk{
 			Number: i, Start: s.Start, End: s.End, Text: text,
-			Terms: len(analysis.Analyze(follow.Indexed(v.Title, text))),
+			Terms: analysis.Count(follow.Worded(v.Title, text)),
 		}
 	}
 	return nil

@@ -11,7 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
+	"strconv"
+	"sync"
 
 	"github.com/blevesearch/bleve/v2"
 	"github.com/blevesearch/bleve/v2/analysis/analyzer/custom"
@@ -26,11 +27,14 @@ import (
 // field is the only indexed field: the analysed terms, parted by spaces.
 const field = "t"
 
-// version of what is indexed: raise it when the analysis gives other terms, so
-// that old indexes are made anew.
-const version = "1"
+// version of what is indexed: raise it when postings hold something else of the
+// terms, so that old indexes are made anew. 2: positions, for phrases.
+const version = "2"
 
-// The key under which version is kept in an index.
+// indexed says what an index holds: of which terms, and what.
+func indexed() string { return version + "." + strconv.Itoa(analysis.Version) }
+
+// The key under which that is kept in an index.
 const versionKey = "poterne.version"
 
 // Key names one passage in the index.
@@ -48,18 +52,33 @@ type Entry struct {
 // Index is an inverted index in a directory. One goroutine at a time may
 // write; views may be used meanwhile.
 type Index struct {
-	dir   string
 	bleve bleve.Index
+	cache *Cache
+
+	mu       sync.Mutex
+	segments map[uint64]*segment // those that a view has
+
+	scratches sync.Pool // of *scratch
+	analyzers sync.Pool // of *analysis.Analyzer
 }
 
 // Open opens the index in dir, or makes one. One that cannot be read, or whose
-// terms are not those of this version, is made anew and is empty then.
-func Open(dir string) (*Index, error) {
+// terms are not those of this version, is made anew and is empty then. What is
+// read of it for searches is kept in the cache.
+func Open(dir string, cache *Cache) (*Index, error) {
+	b, err := openBleve(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Index{bleve: b, cache: cache, segments: make(map[uint64]*segment)}, nil
+}
+
+func openBleve(dir string) (bleve.Index, error) {
 	b, err := bleve.OpenUsing(dir, settings())
 	if err == nil {
 		v, verr := b.GetInternal([]byte(versionKey))
-		if verr == nil && string(v) == version {
-			return &Index{dir: dir, bleve: b}, nil
+		if verr == nil && string(v) == indexed() {
+			return b, nil
 		}
 		if err := b.Close(); err != nil {
 			return nil, fmt.Errorf("lexical index: close an old one: %w", err)
@@ -70,7 +89,7 @@ func Open(dir string) (*Index, error) {
 	return create(dir)
 }
 
-func create(dir string) (*Index, error) {
+func create(dir string) (bleve.Index, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("lexical index: remove: %w", err)
 	}
@@ -82,10 +101,10 @@ func create(dir string) (*Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lexical index: create: %w", err)
 	}
-	if err := b.SetInternal([]byte(versionKey), []byte(version)); err != nil {
+	if err := b.SetInternal([]byte(versionKey), []byte(indexed())); err != nil {
 		return nil, errors.Join(fmt.Errorf("lexical index: create: %w", err), b.Close())
 	}
-	return &Index{dir: dir, bleve: b}, nil
+	return b, nil
 }
 
 // settings leave durability to the truth: what is lost in a crash is indexed
@@ -101,33 +120,12 @@ func newMapping() (mapping.IndexMapping, error) {
 		return nil, fmt.Errorf("lexical index: analyser: %w", err)
 	}
 	f := bleve.NewTextFieldMapping()
-	f.Analyzer, f.Store, f.DocValues, f.IncludeInAll, f.IncludeTermVectors = name, false, false, false, false
+	f.Analyzer, f.Store, f.DocValues, f.IncludeInAll, f.IncludeTermVectors = name, false, false, false, true
 	doc := bleve.NewDocumentStaticMapping()
 	doc.AddFieldMappingsAt(field, f)
 	m.DefaultMapping, m.DefaultAnalyzer = doc, name
 	m.IndexDynamic, m.StoreDynamic, m.DocValuesDynamic = false, false, false
 	return m, nil
-}
-
-// Write adds and removes passages; a view opened afterwards shows it.
-func (x *Index) Write(put []Entry, remove []Key) error {
-	if len(put) == 0 && len(remove) == 0 {
-		return nil
-	}
-	batch := x.bleve.NewBatch()
-	for _, e := range put {
-		doc := map[string]any{field: strings.Join(analysis.Analyze(e.Text), " ")}
-		if err := batch.Index(encode(e.Key), doc); err != nil {
-			return fmt.Errorf("lexical index: %w", err)
-		}
-	}
-	for _, k := range remove {
-		batch.Delete(encode(k))
-	}
-	if err := x.bleve.Batch(batch); err != nil {
-		return fmt.Errorf("lexical index: write: %w", err)
-	}
-	return nil
 }
 
 // Keys calls yield for every passage in the index until it returns false.
@@ -136,23 +134,22 @@ func (x *Index) Keys(yield func(Key) bool) error {
 	if err != nil {
 		return err
 	}
-	ids, err := r.DocIDReaderAll()
-	if err != nil {
-		return errors.Join(fmt.Errorf("lexical index: read ids: %w", err), r.Close())
-	}
-	for {
-		internal, err := ids.Next()
-		if err != nil || internal == nil {
-			return errors.Join(err, ids.Close(), r.Close())
-		}
-		id, err := r.ExternalID(internal)
-		if err != nil {
-			return errors.Join(fmt.Errorf("lexical index: read ids: %w", err), ids.Close(), r.Close())
-		}
-		if k, ok := decode(id); ok && !yield(k) {
-			return errors.Join(ids.Close(), r.Close())
+	for _, s := range r.Segments() {
+		deleted := s.Deleted()
+		for doc := range uint64(s.FullSize()) {
+			if deleted != nil && deleted.Contains(uint32(doc)) {
+				continue
+			}
+			id, err := s.DocID(doc)
+			if err != nil {
+				return errors.Join(fmt.Errorf("lexical index: read ids: %w", err), r.Close())
+			}
+			if k, ok := decode(id); ok && !yield(k) {
+				return r.Close()
+			}
 		}
 	}
+	return r.Close()
 }
 
 func (x *Index) reader() (*scorch.IndexSnapshot, error) {
@@ -189,17 +186,15 @@ func encode(k Key) string {
 	return string(b[:])
 }
 
-func decode(id string) (Key, bool) {
+func decode(id []byte) (Key, bool) {
 	if len(id) != keyBytes {
 		return Key{}, false
 	}
 	return Key{
-		No:    int64(binary.BigEndian.Uint64([]byte(id[:8]))),
-		Chunk: binary.BigEndian.Uint32([]byte(id[8:])),
+		No:    int64(binary.BigEndian.Uint64(id[:8])),
+		Chunk: binary.BigEndian.Uint32(id[8:]),
 	}, true
 }
 
-// number returns bleve's own number of a passage in a snapshot.
-func number(id bleveindex.IndexInternalID) uint32 {
-	return uint32(id.Value())
-}
+// number returns scorch's own number of a passage in a snapshot.
+func number(id bleveindex.IndexInternalID) uint32 { return uint32(id.Value()) }

@@ -14,7 +14,7 @@ import (
 
 func open(t *testing.T, dir string) *Index {
 	t.Helper()
-	x, err := Open(dir)
+	x, err := Open(dir, NewCache(DefaultCacheBytes))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,40 +1,42 @@
 package lexical
 
 import (
-	"context"
+	"cmp"
 	"fmt"
-	"math"
-	"sync"
+	"iter"
+	"slices"
 	"sync/atomic"
 
 	"github.com/blevesearch/bleve/v2/index/scorch"
-	bleveindex "github.com/blevesearch/bleve_index_api"
-
-	"github.com/poterne/poterne/services/search/internal/analysis"
-	"github.com/poterne/poterne/services/search/internal/topk"
 )
-
-// The parameters of BM25, as Lucene and Elasticsearch have them.
-const (
-	k1 = 1.2
-	b  = 0.75
-)
-
-// Stats is what BM25 must know of the whole collection.
-type Stats struct {
-	// Passages is how many there are.
-	Passages int
-	// Terms is how many terms they have together.
-	Terms int64
-}
 
 // View is the index as it was at one moment. It is safe for concurrent use.
 type View struct {
+	index    *Index
 	snapshot *scorch.IndexSnapshot
-	// rows remembers which row a passage of the snapshot was found to be, plus
-	// one, so that it is looked up once.
-	rows []atomic.Uint32
-	sums sync.Pool
+	segments []placed // largest first
+	span     uint32   // passages, with gaps between segments
+	places   atomic.Pointer[places]
+}
+
+// places are where the rows lie among the view's passages, plus one; 0: nowhere.
+type places struct {
+	layout any
+	of     []uint32
+}
+
+// Rows tells what the rest of the index knows of passages.
+type Rows struct {
+	// Layout is the same, by ==, as long as a passage keeps its row.
+	Layout any
+	// Row returns the row of a passage, and whether there is one.
+	Row func(k Key) (uint32, bool)
+	// Allowed reports whether the row may be found; nil allows all.
+	Allowed func(row uint32) bool
+	// Few are the rows that Allowed allows, where they are few; nil otherwise.
+	Few iter.Seq[uint32]
+	// ID returns the id that decides between equal scores.
+	ID func(row uint32) string
 }
 
 // View opens a view of what was written until now. Close it.
@@ -43,155 +45,127 @@ func (x *Index) View() (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := 0
+	v := &View{index: x, snapshot: snapshot}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	first := uint32(0)
 	for _, s := range snapshot.Segments() {
-		size += int(s.FullSize())
+		p := placed{segment: x.segment(s), snapshot: s, base: v.span, first: first}
+		first += uint32(len(p.lengths))
+		if d := s.Deleted(); d != nil && !d.IsEmpty() {
+			p.deleted, p.gone = d, uint32(d.GetCardinality())
+		}
+		v.span += uint32(p.blocks() * blockDocs)
+		v.segments = append(v.segments, p)
 	}
-	v := &View{snapshot: snapshot, rows: make([]atomic.Uint32, size)}
-	v.sums.New = func() any { return &sums{score: make([]float64, size)} }
+	slices.SortFunc(v.segments, func(a, b placed) int { return cmp.Compare(len(b.lengths), len(a.lengths)) })
 	return v, nil
+}
+
+// segment returns what is remembered of a segment, for one more view; x.mu is
+// held.
+func (x *Index) segment(s *scorch.SegmentSnapshot) *segment {
+	known := x.segments[s.Id()]
+	if known == nil {
+		known = &segment{
+			index: x, id: s.Id(), entries: make(map[string]*entry),
+			lengths: make([]atomic.Uint32, s.FullSize()),
+		}
+		x.segments[s.Id()] = known
+	}
+	known.views++
+	return known
 }
 
 // Close releases the view.
 func (v *View) Close() error {
+	v.index.release(v.segments)
 	if err := v.snapshot.Close(); err != nil {
 		return fmt.Errorf("lexical index: close a view: %w", err)
 	}
 	return nil
 }
 
-// Rows tells what the rest of the index knows of a passage.
-type Rows struct {
-	// Row returns the row of a passage, and whether there is one.
-	Row func(k Key) (uint32, bool)
-	// Allowed reports whether the row may be found; nil allows all.
-	Allowed func(row uint32) bool
-	// ID returns the id that decides between equal scores.
-	ID func(row uint32) string
-}
-
-// sums are the scores of one search. Only what was touched is cleared.
-type sums struct {
-	score   []float64
-	touched []uint32
-}
-
-// Search returns the rows that have any of the terms, best first, at most
-// limit. Each word of the query counts as often as the query has it; its
-// variants count as one word (as in Lucene's SynonymQuery), so that a rare
-// spelling does not outweigh a common one.
-func (v *View) Search(ctx context.Context, terms []analysis.Term, stats Stats, rows Rows, limit int) ([]topk.Item, error) {
-	if stats.Passages == 0 || limit <= 0 {
-		return nil, nil
-	}
-	s, ok := v.sums.Get().(*sums)
-	if !ok {
-		return nil, fmt.Errorf("lexical index: the pool holds something else")
-	}
-	defer func() {
-		for _, n := range s.touched {
-			s.score[n] = 0
-		}
-		s.touched = s.touched[:0]
-		v.sums.Put(s)
-	}()
-	for _, t := range terms {
-		if err := v.add(ctx, s, t, stats); err != nil {
-			return nil, err
+func (x *Index) release(segments []placed) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, p := range segments {
+		if p.views--; p.views == 0 {
+			delete(x.segments, p.id)
+			x.cache.forget(p.segment)
 		}
 	}
-	return v.best(s, rows, limit)
 }
 
-// add adds one word's part to the scores.
-func (v *View) add(ctx context.Context, s *sums, t analysis.Term, stats Stats) error {
-	readers := make([]bleveindex.TermFieldReader, 0, len(t.Variants))
-	defer func() {
-		for _, r := range readers {
-			_ = r.Close() // hands memory back; it cannot fail
-		}
-	}()
-	var found uint64
-	for _, variant := range t.Variants {
-		if err := ctx.Err(); err != nil {
+// What is read beforehand: of segments of at least that size, at most so many
+// terms, until they have so many postings.
+const (
+	preparedSegment  = 4096
+	preparedTerms    = 1024
+	preparedPostings = 1 << 22
+)
+
+// Prepare does what the first searches would have to wait for: it looks up the
+// rows of new segments, and reads from large ones what was searched for last.
+func (v *View) Prepare(rows Rows) error {
+	var terms []string
+	for i := range v.segments {
+		p := &v.segments[i]
+		if _, err := p.number(rows); err != nil {
 			return err
 		}
-		r, err := v.snapshot.TermFieldReader(ctx, []byte(variant), field, true, true, false)
-		if err != nil {
-			return fmt.Errorf("lexical index: read a term: %w", err)
+		if len(p.lengths) < preparedSegment || v.index.cache.has(p.segment) {
+			continue
 		}
-		readers = append(readers, r)
-		found += r.Count()
-	}
-	n := min(float64(found), float64(stats.Passages))
-	idf := math.Log(1 + (float64(stats.Passages)-n+0.5)/(n+0.5))
-	average := max(1, float64(stats.Terms)/float64(stats.Passages))
-	for _, r := range readers {
-		if err := accumulate(s, r, float64(t.Count)*idf, average); err != nil {
+		if terms == nil {
+			terms = v.index.cache.recent(v.index, preparedTerms)
+		}
+		if err := p.prepare(terms); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func accumulate(s *sums, r bleveindex.TermFieldReader, weight, average float64) error {
-	var doc bleveindex.TermFieldDoc
-	for {
-		next, err := r.Next(&doc)
-		if err != nil {
-			return fmt.Errorf("lexical index: read postings: %w", err)
+func (p *placed) prepare(terms []string) error {
+	postings := 0
+	for _, t := range terms {
+		for _, e := range p.index.cache.entries(nil, []placed{*p}, t) {
+			l, err := p.postings(e)
+			if err != nil {
+				return err
+			}
+			postings += len(l.places)
 		}
-		if next == nil {
-			return nil
+		if postings > preparedPostings {
+			break
 		}
-		n := number(next.ID)
-		if int(n) >= len(s.score) {
-			return fmt.Errorf("lexical index: passage %d of %d", n, len(s.score))
-		}
-		// scorch keeps the length as 1/sqrt(length).
-		length := 1 / (next.Norm * next.Norm)
-		tf := float64(next.Freq)
-		if s.score[n] == 0 {
-			s.touched = append(s.touched, n)
-		}
-		s.score[n] += weight * tf / (tf + k1*(1-b+b*length/average))
 	}
+	return nil
 }
 
-// best picks the rows that may be found. Whether one may is only asked of those
-// that would be among the best, which is few of many.
-func (v *View) best(s *sums, rows Rows, limit int) ([]topk.Item, error) {
-	c := topk.New(limit, rows.ID)
-	for _, n := range s.touched {
-		if !c.Wants(s.score[n]) {
-			continue
-		}
-		row, ok, err := v.row(n, rows)
+// where returns the places of the rows.
+func (v *View) where(rows Rows) ([]uint32, error) {
+	if w := v.places.Load(); w != nil && w.layout == rows.Layout {
+		return w.of, nil
+	}
+	w := &places{layout: rows.Layout, of: make([]uint32, v.span)}
+	for i := range v.segments {
+		p := &v.segments[i]
+		numbers, err := p.number(rows)
 		if err != nil {
 			return nil, err
 		}
-		if ok && (rows.Allowed == nil || rows.Allowed(row)) {
-			c.Offer(topk.Item{Key: row, Score: s.score[n]})
+		for doc, row := range numbers {
+			if row == 0 || p.isDeleted(uint32(doc)) {
+				continue
+			}
+			if int(row) > len(w.of) { // rows that are gone leave gaps
+				w.of = append(w.of, make([]uint32, int(row)-len(w.of))...)
+			}
+			w.of[row-1] = p.base + uint32(doc) + 1
 		}
 	}
-	return c.Best(), nil
-}
-
-func (v *View) row(n uint32, rows Rows) (uint32, bool, error) {
-	if known := v.rows[n].Load(); known > 0 {
-		return known - 1, true, nil
-	}
-	id, err := v.snapshot.ExternalID(bleveindex.NewIndexInternalID(nil, uint64(n)))
-	if err != nil {
-		return 0, false, fmt.Errorf("lexical index: read an id: %w", err)
-	}
-	k, ok := decode(id)
-	if !ok {
-		return 0, false, nil
-	}
-	row, ok := rows.Row(k)
-	if ok {
-		v.rows[n].Store(row + 1)
-	}
-	return row, ok, nil
+	v.places.Store(w)
+	return w.of, nil
 }

@@ -29,11 +29,19 @@ const (
 	nameFollowed  = "poterne.search.index_follows"
 	nameQueries   = "poterne.search.query_embeddings"
 	nameReranks   = "poterne.search.reranks"
+	nameLeg       = "poterne.search.leg_duration" // s
+
+	nameBehind      = "poterne.search.index_queue" // generations
+	nameLag         = "poterne.search.index_lag"   // s
+	nameCollections = "poterne.search.collections"
+	nameKept        = "poterne.search.documents"
+	nameChunks      = "poterne.search.chunks"
 )
 
 // The labels, which are also the keys of log records.
 const (
 	KeyMode     = "mode"
+	KeyLeg      = "leg"
 	KeyDegraded = "degraded"
 	KeyStatus   = "status"
 	KeyAnew     = "anew"
@@ -52,13 +60,17 @@ type Metrics struct {
 	followed  metric.Int64Counter
 	queries   metric.Int64Counter
 	reranks   metric.Int64Counter
+	leg       metric.Float64Histogram
+
+	behind, collections, kept, chunks metric.Int64Gauge
+	lag                               metric.Float64Gauge
 }
 
 // New makes the instruments on meter.
 func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
 	m := &Metrics{log: log}
 	bounds := metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
-	var errs [7]error
+	var errs [13]error
 	m.searches, errs[0] = meter.Int64Counter(nameSearches,
 		metric.WithDescription("Searches answered, by the mode used and whether it is less than what was asked for."))
 	m.duration, errs[1] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
@@ -72,10 +84,40 @@ func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
 		metric.WithDescription("Queries whose vector was asked for, by where it came from: hit, shared, made, failed or dropped."))
 	m.reranks, errs[6] = meter.Int64Counter(nameReranks,
 		metric.WithDescription("Searches that were to be reranked, by whether they were."))
+	m.leg, errs[7] = meter.Float64Histogram(nameLeg, metric.WithUnit("s"), bounds,
+		metric.WithDescription("Time that the index takes to find one leg's candidates."))
+	m.behind, errs[8] = meter.Int64Gauge(nameBehind,
+		metric.WithDescription("Changes that are kept and that the indexes have still to follow."))
+	m.lag, errs[9] = meter.Float64Gauge(nameLag, metric.WithUnit("s"),
+		metric.WithDescription("For how long an index has been behind; 0 when none is."))
+	m.collections, errs[10] = meter.Int64Gauge(nameCollections, metric.WithDescription("Collections."))
+	m.kept, errs[11] = meter.Int64Gauge(nameKept, metric.WithDescription("Documents in all collections."))
+	m.chunks, errs[12] = meter.Int64Gauge(nameChunks, metric.WithDescription("Passages of all documents."))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	return m, nil
+}
+
+// Indexes is what there is, and how far the indexes have followed it.
+type Indexes struct {
+	Collections, Documents, Chunks int
+	Behind                         int64
+	Lag                            time.Duration
+}
+
+// Indexed notes where the indexes are.
+func (m *Metrics) Indexed(ctx context.Context, now Indexes) {
+	m.behind.Record(ctx, now.Behind)
+	m.lag.Record(ctx, now.Lag.Seconds())
+	m.collections.Record(ctx, int64(now.Collections))
+	m.kept.Record(ctx, int64(now.Documents))
+	m.chunks.Record(ctx, int64(now.Chunks))
+}
+
+// Leg notes how long the index took for one leg of a search.
+func (m *Metrics) Leg(ctx context.Context, leg string, took time.Duration) {
+	m.leg.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String(KeyLeg, leg)))
 }
 
 // Search counts an answered search.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
 )
@@ -28,6 +29,9 @@ func Of(err error) error {
 	if err == nil || told(err) || !outage(err) {
 		return err
 	}
+	if full(err) {
+		return unavailable(err, "the disk that documents are kept on is full: they cannot be written now; try again later")
+	}
 	return unavailable(err, "the documents cannot be read or written now; try again later")
 }
 
@@ -40,8 +44,12 @@ func OfIndex(err error) error {
 	return unavailable(err, "the collection's index cannot be used now; try again later")
 }
 
+// retryAfter is when callers are told to come back: outages are looked at anew
+// every second.
+const retryAfter = time.Second
+
 func unavailable(err error, message string) error {
-	return apierr.Wrap(apierr.Unavailable, fmt.Errorf("%w: %w", errOutage, err), "%s", message)
+	return apierr.Wrap(apierr.Unavailable, fmt.Errorf("%w: %w", errOutage, err), "%s", message).WithRetryAfter(retryAfter)
 }
 
 // told reports whether the error says already what a caller is told.
@@ -72,6 +80,24 @@ func outage(err error) bool {
 	_, network := errors.AsType[*net.OpError](err)
 	_, name := errors.AsType[*net.DNSError](err)
 	return network || name || errors.Is(err, driver.ErrBadConn)
+}
+
+// full reports whether there is no room on a disk: SQLITE_FULL, PostgreSQL's
+// disk_full, or the operating system's word.
+func full(err error) bool {
+	if e, ok := errors.AsType[interface {
+		error
+		Code() int
+	}](err); ok && e.Code()&0xff == 13 {
+		return true
+	}
+	if e, ok := errors.AsType[interface {
+		error
+		SQLState() string
+	}](err); ok && e.SQLState() == "53100" {
+		return true
+	}
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // sqlite reports whether the code is of a database that cannot be used now

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -21,6 +22,22 @@ type pgError string
 
 func (e pgError) Error() string    { return "pg " + string(e) }
 func (e pgError) SQLState() string { return string(e) }
+
+// A full disk is told as one: somebody has to make room.
+func TestAFullDiskIsNamed(t *testing.T) {
+	for err, want := range map[error]bool{
+		&fs.PathError{Op: "write", Err: syscall.ENOSPC}: true,
+		&fs.PathError{Op: "write", Err: syscall.EDQUOT}: true,
+		pgError("53100"): true,
+		pgError("53300"): false,
+		&fs.PathError{Op: "write", Err: syscall.EIO}: false,
+	} {
+		e := apierr.From(outage.Of(fmt.Errorf("search: %w", err)))
+		if strings.Contains(e.Message, "is full") != want || e.RetryAfter == 0 {
+			t.Errorf("%v is told as %+v", err, e)
+		}
+	}
+}
 
 func TestWhatIsAnOutage(t *testing.T) {
 	for name, tc := range map[string]struct {

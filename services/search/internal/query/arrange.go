@@ -16,13 +16,14 @@ import (
 )
 
 // Arrangement is what is done with the candidates after the legs were put
-// together: near-duplicates are left out, then a model reranks the best, then
-// these are diversified. All of it sees only candidates, which the index has
-// filtered by the caller's principals.
+// together and, where there is an order, put in it: near-duplicates are left
+// out, then a model reranks the best, then these are diversified. All of it sees
+// only candidates, which the index has filtered by the caller's principals.
 type Arrangement struct {
-	// Deduplicate leaves out passages that nearly repeat a better one.
+	// Deduplicate leaves out passages that nearly repeat one before them.
 	Deduplicate bool
-	// Rerank has a model put the best in a new order; nil: none does.
+	// Rerank has a model put the best in a new order; nil: none does. Neither this
+	// nor Diversity goes together with an order that was asked for.
 	Rerank *Rerank
 	// Diversity is how much hits are to differ from better ones, 0 to 1.
 	Diversity float64
@@ -32,6 +33,15 @@ type Arrangement struct {
 type Rerank struct {
 	Model string
 	TopN  int
+}
+
+// check refuses what cannot be had together: an order that was asked for says
+// where every hit stands, and so would a model or diversity.
+func (r Request) check() error {
+	if len(r.OrderBy) > 0 && (r.Rerank != nil || r.Diversity > 0) {
+		return apierr.Invalid("order_by", "an order goes together with neither rerank nor diversity, which order hits themselves")
+	}
+	return nil
 }
 
 // Reranker scores texts for a query.
@@ -53,7 +63,7 @@ func candidates(results []fusion.Result, refs map[string]store.Ref) []ranking.Ca
 
 // arrange puts the candidates in their final order, and notes in a what was done
 // and what was not.
-func (s *Searcher) arrange(ctx context.Context, c store.Collection, req Request, found []ranking.Candidate, a *Answer) ([]ranking.Candidate, error) {
+func (s *Searcher) arrange(ctx context.Context, c store.Collection, req Request, what said, found []ranking.Candidate, a *Answer) ([]ranking.Candidate, error) {
 	var err error
 	if req.Deduplicate {
 		if found, err = s.deduplicate(ctx, c, nil, found); err != nil {
@@ -63,7 +73,7 @@ func (s *Searcher) arrange(ctx context.Context, c store.Collection, req Request,
 	found = found[:min(len(found), ranking.Window)]
 	reranked := 0
 	if req.Rerank != nil && len(found) > 0 {
-		if found, reranked, err = s.rerank(ctx, c, req, found, a); err != nil {
+		if found, reranked, err = s.rerank(ctx, c, *req.Rerank, what.Text, found, a); err != nil {
 			return nil, err
 		}
 	}
@@ -112,9 +122,10 @@ func (s *Searcher) deduplicate(ctx context.Context, c store.Collection, shown []
 }
 
 // rerank puts the best candidates in the model's order, and returns how many;
-// none, with a warning, when the model cannot be asked now.
-func (s *Searcher) rerank(ctx context.Context, c store.Collection, req Request, found []ranking.Candidate, a *Answer) ([]ranking.Candidate, int, error) {
-	n := min(req.Rerank.TopN, len(found))
+// none, with a warning, when the model cannot be asked now. The text is what is
+// looked for, without marks and what must not be there.
+func (s *Searcher) rerank(ctx context.Context, c store.Collection, by Rerank, text string, found []ranking.Candidate, a *Answer) ([]ranking.Candidate, int, error) {
+	n := min(by.TopN, len(found))
 	best, others := slices.Clone(found[:n]), found[n:]
 	passages, err := s.store.Passages(ctx, c, references(best))
 	if err != nil {
@@ -125,7 +136,7 @@ func (s *Searcher) rerank(ctx context.Context, c store.Collection, req Request, 
 		p := passages[b.Ref]
 		texts[i] = follow.Indexed(p.Title, p.Chunk.Text)
 	}
-	scores, err := s.reranker.Rerank(ctx, req.Rerank.Model, req.Query, texts)
+	scores, err := s.reranker.Rerank(ctx, by.Model, text, texts)
 	if err != nil {
 		return found, 0, s.notReranked(ctx, err, a)
 	}

@@ -2,9 +2,9 @@ package query
 
 import (
 	"context"
+	"slices"
 
 	"github.com/poterne/poterne/pkg/apierr"
-	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/fusion"
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/outage"
@@ -56,20 +56,20 @@ func token(req Request, r ranking.Ranking) string {
 // nextPage shows what a token says. What was found is not looked for again: what
 // was deleted or replaced meanwhile, and what the caller may not read, is left
 // out.
-func (s *Searcher) nextPage(ctx context.Context, c store.Collection, req Request) (Answer, error) {
+func (s *Searcher) nextPage(ctx context.Context, c store.Collection, req Request, what said) (Answer, error) {
 	r, err := ranking.Decode(req.Binding, req.PageToken)
 	if err != nil || !known(r) {
 		return Answer{}, apierr.Invalid("page_token", "page_token is not one that this search gave: everything but top_k must be as it was")
 	}
+	a := Answer{
+		Mode: Mode(r.Mode), Fusion: fusion.Method(r.Fusion), Legs: r.Legs, Generation: r.Generation, RerankedBy: r.RerankedBy,
+		Language: languageOf(req, what),
+	}
 	if r.More && len(r.Rest) < req.TopK {
-		if r, err = s.deepen(ctx, c, req, r); err != nil {
+		if r, err = s.deepen(ctx, c, req, what, r, &a); err != nil {
 			return Answer{}, err
 		}
 	}
-	a := Answer{
-		Mode: Mode(r.Mode), Fusion: fusion.Method(r.Fusion), Legs: r.Legs, Generation: r.Generation, RerankedBy: r.RerankedBy,
-	}
-	terms := analysis.Query(req.Query)
 	for len(a.Hits) < req.TopK && len(r.Rest) > 0 {
 		n := min(req.TopK-len(a.Hits), len(r.Rest))
 		page := r.Rest[:n]
@@ -78,7 +78,7 @@ func (s *Searcher) nextPage(ctx context.Context, c store.Collection, req Request
 		if err != nil {
 			return Answer{}, err
 		}
-		a.Hits = append(a.Hits, hits(page, passages, terms)...)
+		a.Hits = append(a.Hits, hits(page, passages, what.terms)...)
 		for _, f := range page {
 			if p, ok := passages[f.Ref]; ok {
 				r.Seen = append(r.Seen, ranking.Shown{Ref: f.Ref, ID: ranking.NumberOf(chunkID(p))})
@@ -121,10 +121,10 @@ func (s *Searcher) readable(ctx context.Context, c store.Collection, principals 
 
 // deepen looks for what the window still has room for, now that what was found
 // at first is used up. What the pages had or will have is left out; nothing of
-// it is reranked or diversified.
-func (s *Searcher) deepen(ctx context.Context, c store.Collection, req Request, r ranking.Ranking) (ranking.Ranking, error) {
+// it is reranked or diversified. It notes in shown how long the index took.
+func (s *Searcher) deepen(ctx context.Context, c store.Collection, req Request, what said, r ranking.Ranking, shown *Answer) (ranking.Ranking, error) {
 	req.Mode = Mode(r.Mode)
-	q, a, _, err := s.question(ctx, c, req, ranking.Window)
+	q, a, err := s.question(ctx, c, req, what, ranking.Window)
 	if err != nil {
 		return r, err
 	}
@@ -132,6 +132,7 @@ func (s *Searcher) deepen(ctx context.Context, c store.Collection, req Request, 
 		return r, apierr.New(apierr.Unavailable, "the next page cannot be found now: %s", a.Warnings[0])
 	}
 	a.Fusion = fusion.Method(r.Fusion)
+	ordering(&q, a.Mode)
 	ic, err := s.indexes.Collection(ctx, c)
 	if err != nil {
 		return r, err
@@ -140,28 +141,15 @@ func (s *Searcher) deepen(ctx context.Context, c store.Collection, req Request, 
 	if err != nil {
 		return r, outage.OfIndex(err)
 	}
+	shown.LexicalTook, shown.VectorTook = legs.LexicalTook, legs.VectorTook
 	results, _, refs := fuse(legs, a, weightsOf(c, req))
-	found := candidates(results, refs)
-	found = without(found, r)
+	found := without(candidates(results, refs), r)
+	if len(q.Order) > 0 {
+		asFound(found, legs.Lexical)
+		found = before(found, r.Generation)
+	}
 	if req.Deduplicate {
-		var shown []store.Ref
-		for _, h := range r.Seen {
-			shown = append(shown, h.Ref)
-		}
-		for _, f := range r.Rest {
-			shown = append(shown, f.Ref)
-		}
-		may, err := s.readable(ctx, c, req.Principals, shown)
-		if err != nil {
-			return r, err
-		}
-		kept := shown[:0]
-		for _, ref := range shown {
-			if _, ok := may[ref]; ok {
-				kept = append(kept, ref)
-			}
-		}
-		if found, err = s.deduplicate(ctx, c, kept, found); err != nil {
+		if found, err = s.deduplicateAfter(ctx, c, req.Principals, r, found); err != nil {
 			return r, err
 		}
 	}
@@ -188,4 +176,33 @@ func without(found []ranking.Candidate, r ranking.Ranking) []ranking.Candidate {
 		}
 	}
 	return out
+}
+
+// before returns the candidates that were written by that generation: anything
+// later might have its place before what was shown.
+func before(found []ranking.Candidate, generation int64) []ranking.Candidate {
+	return slices.DeleteFunc(found, func(f ranking.Candidate) bool { return f.Ref.No > generation })
+}
+
+// deduplicateAfter leaves out the candidates that repeat what was shown or will
+// be, as far as the caller may still read it.
+func (s *Searcher) deduplicateAfter(
+	ctx context.Context, c store.Collection, principals []string, r ranking.Ranking, found []ranking.Candidate,
+) ([]ranking.Candidate, error) {
+	var shown []store.Ref
+	for _, h := range r.Seen {
+		shown = append(shown, h.Ref)
+	}
+	for _, f := range r.Rest {
+		shown = append(shown, f.Ref)
+	}
+	may, err := s.readable(ctx, c, principals, shown)
+	if err != nil {
+		return nil, err
+	}
+	kept := slices.DeleteFunc(shown, func(ref store.Ref) bool {
+		_, ok := may[ref]
+		return !ok
+	})
+	return s.deduplicate(ctx, c, kept, found)
 }

@@ -5,14 +5,14 @@ package query
 
 import (
 	"context"
-	"errors"
+	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
-	"github.com/poterne/poterne/services/search/internal/analysis"
+	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/services/search/internal/embedding"
-	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/fusion"
 	"github.com/poterne/poterne/services/search/internal/index"
+	"github.com/poterne/poterne/services/search/internal/order"
 	"github.com/poterne/poterne/services/search/internal/outage"
 	"github.com/poterne/poterne/services/search/internal/ranking"
 	"github.com/poterne/poterne/services/search/internal/store"
@@ -48,11 +48,12 @@ type Searcher struct {
 	indexes  Indexes
 	embedder Embedder
 	reranker Reranker
+	clock    clock.Clock
 }
 
 // New returns a searcher.
-func New(s *store.Store, indexes Indexes, e Embedder, r Reranker) *Searcher {
-	return &Searcher{store: s, indexes: indexes, embedder: e, reranker: r}
+func New(s *store.Store, indexes Indexes, e Embedder, r Reranker, c clock.Clock) *Searcher {
+	return &Searcher{store: s, indexes: indexes, embedder: e, reranker: r, clock: c}
 }
 
 // Request is a search by a caller with the given principals.
@@ -76,6 +77,15 @@ type Request struct {
 	// for the search that page tokens belong to.
 	PageToken string
 	Binding   []byte
+	// Facets are what is counted, and OrderBy orders the hits; empty: by score.
+	Facets  []index.Facet
+	OrderBy []order.Key
+	// Suggest asks for unknown words to be corrected.
+	Suggest bool
+	// Language is that of the query; empty: as it seems to be.
+	Language string
+	// Plain says that the query has no marks.
+	Plain bool
 }
 
 // Hit is one passage that answers.
@@ -105,98 +115,53 @@ type Answer struct {
 	RerankedBy string
 	// NextPageToken goes on; "" when there is nothing more.
 	NextPageToken string
+	Facets        []index.Counts
+	// Suggestion is the corrected query; empty when there is nothing to correct.
+	Suggestion string
+	// Language is what the query was taken for; empty when it does not tell.
+	Language string
+	// LexicalTook and VectorTook are how long the index took for each leg.
+	LexicalTook, VectorTook time.Duration
 }
 
 // Search answers the request. A hybrid search whose query cannot be embedded is
 // answered by words alone, with a warning; a search by vector fails then.
 func (s *Searcher) Search(ctx context.Context, c store.Collection, req Request) (Answer, error) {
-	if req.PageToken != "" {
-		return s.nextPage(ctx, c, req)
+	if err := req.check(); err != nil {
+		return Answer{}, err
 	}
-	q, a, terms, err := s.question(ctx, c, req, max(LegHits, req.TopK))
+	what, err := read(req)
 	if err != nil {
 		return Answer{}, err
 	}
-	return s.find(ctx, c, q, req, a, terms)
-}
-
-// question is what the index is asked, and what is known of the answer before.
-func (s *Searcher) question(ctx context.Context, c store.Collection, req Request, limit int) (index.Query, Answer, []analysis.Term, error) {
-	f, err := parse(req.Filter)
+	if req.PageToken != "" {
+		return s.nextPage(ctx, c, req, what)
+	}
+	q, a, err := s.question(ctx, c, req, what, max(LegHits, req.TopK))
 	if err != nil {
-		return index.Query{}, Answer{}, nil, err
+		return Answer{}, err
 	}
-	q := index.Query{Principals: req.Principals, Filter: f, Limit: limit}
-	a := Answer{Mode: req.Mode}
-	terms := analysis.Query(req.Query)
-	if req.Mode != Lexical {
-		if q.Vector, err = s.embed(ctx, c, req.Query); err != nil {
-			if req.Mode == Vector || ctx.Err() != nil {
-				return index.Query{}, Answer{}, nil, err
-			}
-			a.Mode = Lexical
-			a.Warnings = append(a.Warnings, "answered by words alone: "+apierr.From(err).Message)
-		}
+	q.Facets = req.Facets
+	a, err = s.find(ctx, c, q, req, what, a)
+	if err != nil || !req.Suggest {
+		return a, err
 	}
-	if a.Mode != Vector {
-		q.Terms = terms
+	if a.Suggestion, err = s.suggestion(ctx, c, req, what.Query); err != nil { // what was found is worth more
+		a.Warnings = append(a.Warnings, "nothing could be suggested: "+apierr.From(err).Message)
 	}
-	if a.Mode == Hybrid {
-		a.Fusion = req.Fusion.Or(fusion.Method(c.Fusion)).Or(fusion.Standardised)
-	}
-	return q, a, terms, nil
-}
-
-// weightsOf returns the legs' weights: the request's, else the collection's,
-// else the same for both.
-func weightsOf(c store.Collection, req Request) store.Weights {
-	for _, w := range []*store.Weights{req.Weights, c.Weights} {
-		if w != nil {
-			return *w
-		}
-	}
-	return store.Weights{Lexical: 1, Vector: 1}
-}
-
-func parse(s string) (filter.Node, error) {
-	f, err := filter.Parse(s)
-	if bad, ok := errors.AsType[*filter.Error](err); ok {
-		return nil, apierr.Invalid("filter", "the filter is wrong at %v", bad)
-	}
-	return f, err
-}
-
-// embed returns the query's vector; none for a collection without vectors. The
-// model is asked for that one, too: what cannot be embedded has no vectors, and
-// its searcher must hear of it.
-func (s *Searcher) embed(ctx context.Context, c store.Collection, query string) ([]float32, error) {
-	v, err := s.embedder.Embed(ctx, embedding.Pinned(c.EmbeddingModel, c.EmbeddingDigest), embedding.Query, []string{query})
-	if err != nil {
-		e := embedding.Failure(err)
-		if e.Field != "" {
-			e = e.WithField("query")
-		}
-		return nil, e
-	}
-	if c.Dimensions == 0 {
-		return nil, nil
-	}
-	if got := len(v.Values[0]); got != c.Dimensions {
-		return nil, apierr.New(apierr.Unavailable,
-			"embedding is unavailable: the model gives %d dimensions, the collection has %d", got, c.Dimensions)
-	}
-	return v.Values[0], nil
+	return a, ctx.Err()
 }
 
 // searches is how often a search is made again because what it found was
 // replaced before it was read.
 const searches = 3
 
-func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, req Request, asked Answer, terms []analysis.Term) (Answer, error) {
+func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, req Request, what said, asked Answer) (Answer, error) {
 	ic, err := s.indexes.Collection(ctx, c)
 	if err != nil {
 		return Answer{}, err
 	}
+	keys := ordering(&q, asked.Mode)
 	for attempt := 1; ; attempt++ {
 		legs, err := ic.Search(ctx, q)
 		if err != nil {
@@ -204,7 +169,16 @@ func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, 
 		}
 		a := asked
 		results, names, refs := fuse(legs, a, weightsOf(c, req))
-		ranked, err := s.arrange(ctx, c, req, candidates(results, refs), &a)
+		found, whole := candidates(results, refs), true
+		switch {
+		case len(q.Order) > 0:
+			asFound(found, legs.Lexical)
+		case len(keys) > 0:
+			if found, whole, err = s.order(ctx, c, found[:min(len(found), q.Limit)], keys); err != nil {
+				return Answer{}, err
+			}
+		}
+		ranked, err := s.arrange(ctx, c, req, what, found, &a)
 		if err != nil {
 			return Answer{}, err
 		}
@@ -213,15 +187,16 @@ func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, 
 		if err != nil {
 			return Answer{}, err
 		}
-		if !allThere(page, passages) && attempt < searches {
+		if (!whole || !allThere(page, passages)) && attempt < searches {
 			if ic, err = s.refresh(ctx, c); err != nil {
 				return Answer{}, err
 			}
 			continue
 		}
-		a.Generation, a.Legs = legs.Sequence, names
-		a.Hits = hits(page, passages, terms)
-		a.NextPageToken = firstToken(req, a, ranked, full(legs, q))
+		a.Generation, a.Legs, a.Facets = legs.Sequence, names, legs.Facets
+		a.LexicalTook, a.VectorTook = legs.LexicalTook, legs.VectorTook
+		a.Hits = hits(page, passages, what.terms)
+		a.NextPageToken = firstToken(req, a, ranked, len(keys) == 0 && full(legs, q))
 		return a, nil
 	}
 }
@@ -233,31 +208,4 @@ func (s *Searcher) refresh(ctx context.Context, c store.Collection) (index.Colle
 		return nil, err
 	}
 	return s.indexes.CatchUp(ctx, c, g)
-}
-
-// fuse puts the legs of the answer's mode together, its way.
-func fuse(legs index.Legs, a Answer, w store.Weights) (results []fusion.Result, names []string, refs map[string]store.Ref) {
-	refs = make(map[string]store.Ref, len(legs.Lexical)+len(legs.Vector))
-	leg := func(name string, weight float64, hits []index.Hit) fusion.Leg {
-		names = append(names, name)
-		l := fusion.Leg{Name: name, Weight: weight, Hits: make([]fusion.Scored, len(hits))}
-		for i, h := range hits {
-			l.Hits[i] = fusion.Scored{ID: h.ChunkID, Score: h.Score}
-			refs[h.ChunkID] = store.Ref{No: h.No, Number: h.Chunk}
-		}
-		return l
-	}
-	lexical := func() fusion.Leg { return leg(string(Lexical), w.Lexical, legs.Lexical) }
-	vector := func() fusion.Leg { return leg(string(Vector), w.Vector, legs.Vector) }
-	switch a.Mode {
-	case Lexical:
-		return fusion.Single(lexical()), names, refs
-	case Vector:
-		return fusion.Single(vector()), names, refs
-	case Hybrid:
-		fallthrough
-	default:
-		both := []fusion.Leg{lexical(), vector()}
-		return fusion.Fuse(a.Fusion, both), names, refs
-	}
 }

@@ -30,6 +30,7 @@ func (s *Server) CreateCollection(ctx context.Context, req *searchv1.CreateColle
 	c, err := s.o.Store.CreateCollection(ctx, store.Collection{
 		Tenant: who.tenant, ID: req.GetId(), UID: s.o.IDs.New(), DisplayName: req.GetDisplayName(),
 		EmbeddingModel: model, Fusion: req.GetFusion(), Weights: weights,
+		VectorMetric: req.GetVectorMetric(), Chunking: chunkingOf(req.GetChunking()),
 	}, s.o.MaxCollections)
 	if err != nil {
 		return nil, err

@@ -19,7 +19,8 @@ func collectionToProto(c store.Collection) *searchv1.Collection {
 	return &searchv1.Collection{
 		Id: c.ID, DisplayName: c.DisplayName, EmbeddingModel: c.EmbeddingModel, EmbeddingDigest: c.EmbeddingDigest,
 		DocumentCount: int32of(c.DocumentCount), ChunkCount: int32of(c.ChunkCount), Generation: c.Generation,
-		Fusion: c.Fusion, Weights: weightsToProto(c.Weights),
+		Fusion: c.Fusion, Weights: weightsToProto(c.Weights), VectorMetric: c.VectorMetric,
+		Chunking:   chunkingToProto(c.Chunking),
 		CreateTime: timestamppb.New(c.CreateTime), UpdateTime: timestamppb.New(c.UpdateTime),
 	}
 }
@@ -34,6 +35,9 @@ func documentToProto(d store.Document) (*searchv1.Document, error) {
 	out := &searchv1.Document{
 		Id: d.ID, Title: d.Title, Text: d.Text, Metadata: metadata, ContentHash: d.ContentHash,
 		CreateTime: timestamppb.New(d.CreateTime), UpdateTime: timestamppb.New(d.UpdateTime),
+	}
+	if !d.ExpireTime.IsZero() {
+		out.ExpireTime = timestamppb.New(d.ExpireTime)
 	}
 	if d.HasACL {
 		out.Acl = &searchv1.AccessList{Principals: d.ACL}
@@ -50,10 +54,20 @@ func metadataToProto(raw []byte) (*structpb.Struct, error) {
 }
 
 func inputOf(d *searchv1.Document) ingest.Input {
-	return ingest.Input{
+	in := ingest.Input{
 		ID: d.GetId(), Title: d.GetTitle(), Text: d.GetText(), Metadata: d.GetMetadata().AsMap(),
 		ACL: d.GetAcl().GetPrincipals(), HasACL: d.GetAcl() != nil,
+		Content: d.GetContent(), ContentType: d.GetContentType(),
 	}
+	if d.GetExpireTime() != nil {
+		t := d.GetExpireTime().AsTime()
+		in.ExpireTime = &t
+	}
+	if d.GetTtl() != nil {
+		ttl := d.GetTtl().AsDuration()
+		in.TTL = &ttl
+	}
+	return in
 }
 
 func resultToProto(i int, r ingest.Result) *searchv1.DocumentResult {

@@ -5,6 +5,7 @@ import (
 
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search/internal/ingest"
+	"github.com/poterne/poterne/services/search/internal/outage"
 )
 
 const refreshNone = "none"
@@ -20,11 +21,15 @@ func (s *Server) BatchUpsertDocuments(ctx context.Context, req *searchv1.BatchUp
 		docs[i] = inputOf(d)
 	}
 	results, generation, err := s.o.Ingester.Upsert(ctx, c, who.writes(), docs, req.GetRefresh() != refreshNone)
-	if err != nil {
+	if err != nil && results == nil {
 		return nil, err
 	}
-	s.noteFailures(ctx, results)
+	s.noteFailures(ctx, searchv1.SearchService_BatchUpsertDocuments_FullMethodName, results)
 	resp := &searchv1.BatchUpsertDocumentsResponse{Generation: generation}
+	if err != nil {
+		s.o.Metrics.NotServed(ctx, searchv1.SearchService_BatchUpsertDocuments_FullMethodName, err)
+		resp.Warnings = append(resp.Warnings, "the documents are kept, and will be found once the collection's index can be used again")
+	}
 	for i, r := range results {
 		s.o.Metrics.Document(ctx, string(r.Status))
 		resp.Results = append(resp.Results, resultToProto(i, r))
@@ -83,7 +88,8 @@ func (s *Server) ListDocuments(ctx context.Context, req *searchv1.ListDocumentsR
 }
 
 // DeleteDocument implements SearchService. The document is gone from every
-// index when it answers.
+// index when it answers, or as soon as an index that is away can be used again;
+// no search shows it meanwhile, since hits are read from the store.
 func (s *Server) DeleteDocument(ctx context.Context, req *searchv1.DeleteDocumentRequest) (*searchv1.DeleteDocumentResponse, error) {
 	who, c, err := s.collection(ctx, req.GetCollection())
 	if err != nil {
@@ -94,7 +100,9 @@ func (s *Server) DeleteDocument(ctx context.Context, req *searchv1.DeleteDocumen
 		return nil, err
 	}
 	s.o.Follower.Notify()
-	if _, err := s.o.Follower.CatchUp(ctx, c, generation); err != nil {
+	if _, err := s.o.Follower.CatchUp(ctx, c, generation); outage.Is(err) {
+		s.o.Metrics.NotServed(ctx, searchv1.SearchService_DeleteDocument_FullMethodName, err)
+	} else if err != nil {
 		return nil, err
 	}
 	return &searchv1.DeleteDocumentResponse{}, nil

@@ -7,7 +7,6 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/metrics"
 	"github.com/poterne/poterne/services/search/internal/outage"
@@ -30,18 +29,25 @@ func Outages(m *metrics.Metrics) grpcserver.Interceptor {
 			}
 			return resp, err
 		},
+		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+			err := outage.Of(handler(srv, ss))
+			if outage.Is(err) {
+				m.NotServed(ss.Context(), info.FullMethod, err)
+			}
+			return err
+		},
 	}
 }
 
 // noteFailures logs why documents could not be written: their results go to
 // the caller, without the cause and past the interceptors.
-func (s *Server) noteFailures(ctx context.Context, results []ingest.Result) {
+func (s *Server) noteFailures(ctx context.Context, method string, results []ingest.Result) {
 	var last *apierr.Error // one failure is many results'
 	for _, r := range results {
 		if r.Err == nil || r.Err == last || r.Err.Reason != apierr.Internal && !outage.Is(r.Err) {
 			continue
 		}
 		last = r.Err
-		s.o.Metrics.NotServed(ctx, searchv1.SearchService_BatchUpsertDocuments_FullMethodName, last)
+		s.o.Metrics.NotServed(ctx, method, last)
 	}
 }

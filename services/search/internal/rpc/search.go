@@ -9,6 +9,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search/internal/fusion"
+	"github.com/poterne/poterne/services/search/internal/order"
 	"github.com/poterne/poterne/services/search/internal/query"
 )
 
@@ -32,12 +33,21 @@ func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*sear
 	if err != nil {
 		return nil, err
 	}
+	facets, err := facetsOf(req.GetFacets())
+	if err != nil {
+		return nil, err
+	}
+	keys, err := order.Parse(req.GetOrderBy())
+	if err != nil {
+		return nil, err
+	}
 	a, err := s.o.Searcher.Search(ctx, c, query.Request{
 		Principals: who.principals, Query: req.GetQuery(), Filter: req.GetFilter(),
 		TopK:   min(int(cmp.Or(max(0, req.GetTopK()), defaultTopK)), maxTopK),
 		Mode:   query.Mode(cmp.Or(req.GetMode(), string(query.Hybrid))),
 		Fusion: fusion.Method(req.GetFusion()), Weights: weights, Explain: req.GetExplain(),
 		Arrangement: arrangementOf(req), PageToken: req.GetPageToken(), Binding: bindingOf(c, req),
+		Facets: facets, OrderBy: keys, Suggest: req.GetSuggest(), Language: req.GetLanguage(), Plain: req.GetPlain(),
 	})
 	if err != nil {
 		return nil, err
@@ -46,6 +56,7 @@ func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*sear
 		Generation: a.Generation, Mode: string(a.Mode), Warnings: a.Warnings,
 		NextPageToken: a.NextPageToken, RerankedBy: a.RerankedBy,
 	}
+	resp.Facets, resp.Suggestion, resp.Language = facetsToProto(req.GetFacets(), a.Facets), a.Suggestion, a.Language
 	for _, h := range a.Hits {
 		out, err := hitToProto(h, a, req.GetExplain())
 		if err != nil {
@@ -58,6 +69,11 @@ func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*sear
 	s.o.Metrics.Search(ctx, string(a.Mode), len(a.Warnings) > 0, took)
 	if req.GetRerank() != nil && req.GetPageToken() == "" {
 		s.o.Metrics.Reranked(ctx, a.RerankedBy != "")
+	}
+	for leg, took := range map[query.Mode]time.Duration{query.Lexical: a.LexicalTook, query.Vector: a.VectorTook} {
+		if took > 0 {
+			s.o.Metrics.Leg(ctx, string(leg), took)
+		}
 	}
 	return resp, nil
 }

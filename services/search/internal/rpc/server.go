@@ -13,6 +13,7 @@ import (
 	"github.com/poterne/poterne/pkg/ids"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search/internal/follow"
+	"github.com/poterne/poterne/services/search/internal/imports"
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/metrics"
 	"github.com/poterne/poterne/services/search/internal/query"
@@ -23,6 +24,7 @@ import (
 type Options struct {
 	Store    *store.Store
 	Ingester *ingest.Ingester
+	Importer *imports.Importer
 	Searcher *query.Searcher
 	Follower *follow.Follower
 	Metrics  *metrics.Metrics
@@ -34,6 +36,12 @@ type Options struct {
 	EmbeddingModel string
 	// MaxCollections bounds a tenant's collections.
 	MaxCollections int
+	// MaxCollectionChunks bounds the passages of a collection that is restored.
+	MaxCollectionChunks int
+	// MaxRestoreBytes bounds a backup that is restored, and SpoolDir is where it is
+	// kept until all of it is there; "" for the system's directory of such files.
+	MaxRestoreBytes int64
+	SpoolDir        string
 }
 
 // Models is what a server needs to know of models; *embedding.Client is one.

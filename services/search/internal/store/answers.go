@@ -10,7 +10,7 @@ import (
 
 // Readable returns which of the versions are there and may be read by one of the
 // principals. A version's access list never changes, so neither does the answer
-// while it is there.
+// until it has ended or is replaced.
 func (s *Store) Readable(ctx context.Context, c Collection, principals []string, versions []int64) (out map[int64]bool, err error) {
 	out = make(map[int64]bool, len(versions))
 	if len(versions) == 0 {
@@ -27,7 +27,7 @@ func (s *Store) Readable(ctx context.Context, c Collection, principals []string,
 	}
 	in, more := anyOf(len(args)+1, principals)
 	rows, err := s.db.Reader().QueryContext(ctx, `SELECT d.no FROM search_documents d
-		WHERE d.collection = $1 AND d.no IN (`+list.String()+`) AND `+readable(in), append(args, more...)...)
+		WHERE d.collection = $1 AND `+s.live()+` AND d.no IN (`+list.String()+`) AND `+readable(in), append(args, more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("search store: read who may read: %w", err)
 	}

@@ -1,11 +1,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
+	"strings"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/sqldb"
@@ -19,8 +22,22 @@ func migrationsFS() (fs.FS, error) {
 	return sub, nil
 }
 
+const defaultMetric = "cosine"
+
 const collectionColumns = `tenant, id, uid, display_name, embedding_model, embedding_digest, dimensions,
-	document_count, chunk_count, generation, fusion, lexical_weight, vector_weight, create_time, update_time`
+	document_count, chunk_count, generation, fusion, lexical_weight, vector_weight, vector_metric,
+	chunk_by, chunk_words, chunk_tokens, chunk_overlap, expires, create_time, update_time`
+
+// withoutExpired has documents that have ended and are not removed yet left out
+// of a collection's counts.
+func withoutExpired(now int64) string {
+	sum := func(what string) string {
+		return `CASE expires WHEN 0 THEN 0 ELSE (SELECT coalesce(` + what + `, 0) FROM search_documents d
+			WHERE d.collection = uid AND d.expire_time > 0 AND d.expire_time <= ` + strconv.FormatInt(now, 10) + `) END`
+	}
+	return strings.Replace(collectionColumns, "document_count, chunk_count",
+		"document_count - "+sum("count(*)")+", chunk_count - "+sum("sum(d.chunk_count)"), 1)
+}
 
 type scanner interface{ Scan(dest ...any) error }
 
@@ -28,9 +45,14 @@ func scanCollection(row scanner) (Collection, error) {
 	var c Collection
 	var created, updated int64
 	var w Weights
+	var expires, overlap int
 	err := row.Scan(&c.Tenant, &c.ID, &c.UID, &c.DisplayName, &c.EmbeddingModel, &c.EmbeddingDigest, &c.Dimensions,
 		&c.DocumentCount, &c.ChunkCount, &c.Generation,
-		&c.Fusion, &w.Lexical, &w.Vector, &created, &updated)
+		&c.Fusion, &w.Lexical, &w.Vector, &c.VectorMetric,
+		&c.Chunking.By, &c.Chunking.MaxWords, &c.Chunking.MaxTokens, &overlap, &expires, &created, &updated)
+	if c.Expires = expires != 0; overlap >= 0 {
+		c.Chunking.Overlap = &overlap
+	}
 	if w != (Weights{}) {
 		c.Weights = &w
 	}
@@ -39,34 +61,11 @@ func scanCollection(row scanner) (Collection, error) {
 }
 
 // CreateCollection adds a collection. Of c only Tenant, ID, UID, DisplayName,
-// EmbeddingModel, Fusion and Weights are used. maxPerTenant bounds the tenant's collections.
+// EmbeddingModel, Fusion, Weights, VectorMetric ("" means cosine) and Chunking are
+// used. maxPerTenant bounds the tenant's collections.
 func (s *Store) CreateCollection(ctx context.Context, c Collection, maxPerTenant int) (Collection, error) {
-	now := s.now()
-	var w Weights // both 0: none
-	if c.Weights != nil {
-		w = *c.Weights
-	}
 	err := s.db.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		var count int
-		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM search_collections WHERE tenant = $1`, c.Tenant).Scan(&count); err != nil {
-			return fmt.Errorf("search store: count collections: %w", err)
-		}
-		if count >= maxPerTenant {
-			return apierr.New(apierr.FailedPrecondition, "there are %d collections already, which is the limit", count)
-		}
-		_, err := tx.ExecContext(ctx, `
-			INSERT INTO search_collections
-				(tenant, id, uid, display_name, embedding_model, fusion, lexical_weight, vector_weight,
-				 generation, forgotten, create_time, update_time)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, 1, $9, $9)`,
-			c.Tenant, c.ID, c.UID, c.DisplayName, c.EmbeddingModel, c.Fusion, w.Lexical, w.Vector, now)
-		if sqldb.IsUnique(err) {
-			return apierr.New(apierr.AlreadyExists, "there is a collection %q already", c.ID).WithField("id")
-		}
-		if err != nil {
-			return fmt.Errorf("search store: create a collection: %w", err)
-		}
-		return nil
+		return s.insertCollection(ctx, tx, c, maxPerTenant)
 	})
 	if err != nil {
 		return Collection{}, err
@@ -74,10 +73,43 @@ func (s *Store) CreateCollection(ctx context.Context, c Collection, maxPerTenant
 	return s.Collection(ctx, c.Tenant, c.ID)
 }
 
+func (s *Store) insertCollection(ctx context.Context, tx *sql.Tx, c Collection, maxPerTenant int) error {
+	var w Weights // both 0: none
+	if c.Weights != nil {
+		w = *c.Weights
+	}
+	var count int
+	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM search_collections WHERE tenant = $1`, c.Tenant).Scan(&count); err != nil {
+		return fmt.Errorf("search store: count collections: %w", err)
+	}
+	if count >= maxPerTenant {
+		return apierr.New(apierr.FailedPrecondition, "there are %d collections already, which is the limit", count)
+	}
+	overlap := -1
+	if c.Chunking.Overlap != nil {
+		overlap = *c.Chunking.Overlap
+	}
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO search_collections
+			(tenant, id, uid, display_name, embedding_model, fusion, lexical_weight, vector_weight, vector_metric,
+			 chunk_by, chunk_words, chunk_tokens, chunk_overlap, generation, forgotten, create_time, update_time)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $11, $12, $13, $14, 1, 1, $10, $10)`,
+		c.Tenant, c.ID, c.UID, c.DisplayName, c.EmbeddingModel, c.Fusion, w.Lexical, w.Vector,
+		cmp.Or(c.VectorMetric, defaultMetric), s.now(),
+		c.Chunking.By, c.Chunking.MaxWords, c.Chunking.MaxTokens, overlap)
+	if sqldb.IsUnique(err) {
+		return apierr.New(apierr.AlreadyExists, "there is a collection %q already", c.ID).WithField("id")
+	}
+	if err != nil {
+		return fmt.Errorf("search store: create a collection: %w", err)
+	}
+	return nil
+}
+
 // Collection returns the tenant's collection, or NOT_FOUND.
 func (s *Store) Collection(ctx context.Context, tenant, id string) (Collection, error) {
 	c, err := scanCollection(s.db.Reader().QueryRowContext(ctx,
-		`SELECT `+collectionColumns+` FROM search_collections WHERE tenant = $1 AND id = $2`, tenant, id))
+		`SELECT `+withoutExpired(s.now())+` FROM search_collections WHERE tenant = $1 AND id = $2`, tenant, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return Collection{}, noCollection(id)
 	}
@@ -99,7 +131,7 @@ func (s *Store) AllCollections(ctx context.Context) ([]Collection, error) {
 }
 
 func (s *Store) collections(ctx context.Context, where string, args ...any) (out []Collection, err error) {
-	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+collectionColumns+` FROM search_collections `+where, args...)
+	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+withoutExpired(s.now())+` FROM search_collections `+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("search store: list collections: %w", err)
 	}

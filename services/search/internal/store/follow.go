@@ -34,12 +34,17 @@ func (s *Store) Generation(ctx context.Context, c Collection) (int64, error) {
 	return g, nil
 }
 
+// pageChunks is after how many chunks a page of changes ends, however few
+// versions have them: they are in memory together.
+const pageChunks = 4096
+
 // Changes returns what became of the collection after the given generation: at
-// most limit versions at a time.
+// most limit versions at a time, fewer when they have many chunks.
 func (s *Store) Changes(ctx context.Context, c Collection, since int64, limit int) (Changes, error) {
 	var out Changes
 	err := s.db.InSnapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		out = Changes{}
+		chunks := 0
 		generation, err := generationSince(ctx, tx, c, since)
 		if err != nil {
 			return err
@@ -49,9 +54,12 @@ func (s *Store) Changes(ctx context.Context, c Collection, since int64, limit in
 				return err
 			}
 			out.Versions = append(out.Versions, v)
+			if chunks += len(v.Chunks); chunks >= pageChunks {
+				break
+			}
 		}
 		out.Through, out.Complete = generation, true
-		if n := len(out.Versions); n == limit {
+		if n := len(out.Versions); n == limit || chunks >= pageChunks {
 			out.Through, out.Complete = out.Versions[n-1].No, false
 		}
 		out.Removed, err = removed(ctx, tx, c, since, out.Through)
@@ -99,6 +107,15 @@ func removed(ctx context.Context, tx *sql.Tx, c Collection, since, through int64
 // Snapshot hands fn every version of the collection, ordered by number, as of
 // one generation.
 func (s *Store) Snapshot(ctx context.Context, c Collection, fn func(generation int64, versions iter.Seq2[Version, error]) error) error {
+	return s.SnapshotExcept(ctx, c, nil, fn)
+}
+
+// SnapshotExcept is Snapshot for a reader that has some versions already: kept
+// says so of a version with so many chunks, and it is handed over with Kept set,
+// its chunks numbered and empty. nil keeps none.
+func (s *Store) SnapshotExcept(ctx context.Context, c Collection, kept func(no int64, chunks int) bool,
+	fn func(generation int64, versions iter.Seq2[Version, error]) error,
+) error {
 	err := s.db.InSnapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var generation int64
 		err := tx.QueryRowContext(ctx, `SELECT generation FROM search_collections WHERE uid = $1`, c.UID).Scan(&generation)
@@ -108,7 +125,10 @@ func (s *Store) Snapshot(ctx context.Context, c Collection, fn func(generation i
 		if err != nil {
 			return err
 		}
-		return fn(generation, versions(ctx, tx, c, 0, -1))
+		if kept == nil {
+			return fn(generation, versions(ctx, tx, c, 0, -1))
+		}
+		return fn(generation, versionsExcept(ctx, tx, c, kept))
 	})
 	if err != nil {
 		return fmt.Errorf("search store: read everything: %w", err)
@@ -121,13 +141,15 @@ func (s *Store) Snapshot(ctx context.Context, c Collection, fn func(generation i
 func versions(ctx context.Context, tx *sql.Tx, c Collection, after int64, limit int) iter.Seq2[Version, error] {
 	return func(yield func(Version, error) bool) {
 		query := `
-			SELECT d.id, d.no, d.title, d.metadata, d.acl, d.content_hash, d.text_hash, d.chunk_count, d.create_time, d.update_time,
+			SELECT ` + documentColumns + `,
 				c.number, c.start_offset, c.end_offset, c.terms, c.text, c.vector
 			FROM search_documents d JOIN search_chunks c ON c.collection = d.collection AND c.no = d.no
 			WHERE d.collection = $1 AND d.no > $2`
 		args := []any{c.UID, after}
 		if limit >= 0 {
-			query += ` AND d.no IN (SELECT no FROM search_documents WHERE collection = $1 AND no > $2 ORDER BY no LIMIT $3)`
+			// Up to the last of the page: with a list of its numbers SQLite sorts.
+			query += ` AND d.no <= (SELECT MAX(no) FROM (
+				SELECT no FROM search_documents WHERE collection = $1 AND no > $2 ORDER BY no LIMIT $3) page)`
 			args = append(args, limit)
 		}
 		rows, err := tx.QueryContext(ctx, query+` ORDER BY d.no, c.number`, args...)

@@ -13,13 +13,14 @@ import (
 func fusionIsTheCollections(f fixture) {
 	t, s := f.t, f.s
 	plain := newCollection(t, s, "plain")
-	if plain.Fusion != "" || plain.Weights != nil {
+	if plain.VectorMetric != "cosine" || plain.Fusion != "" || plain.Weights != nil {
 		t.Errorf("nothing was said, got %+v", plain)
 	}
 	c, err := s.CreateCollection(t.Context(), Collection{
 		Tenant: "acme", ID: "own", UID: "uid-own", EmbeddingModel: "m", Fusion: "min_max", Weights: &Weights{Lexical: 0.1, Vector: 1000},
+		VectorMetric: "l2",
 	}, 10)
-	if err != nil || c.Fusion != "min_max" || c.Weights == nil || *c.Weights != (Weights{Lexical: 0.1, Vector: 1000}) {
+	if err != nil || c.VectorMetric != "l2" || c.Fusion != "min_max" || c.Weights == nil || *c.Weights != (Weights{Lexical: 0.1, Vector: 1000}) {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	upsert(t, s, c, version("a", "one"))
@@ -59,12 +60,12 @@ func fusionMigrates(f fixture) {
 		(tenant, id, uid, display_name, embedding_model, generation, forgotten, create_time, update_time)
 		VALUES ('acme', 'old', 'uid-old', '', 'm', 1, 1, 1, 1)`)
 	check(t, err)
-	_, err = provider.UpTo(ctx, 2)
+	_, err = provider.Up(ctx)
 	check(t, err)
 	if got, err := s.Collection(ctx, "acme", "c"); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 	}
-	if got, err := s.Collection(ctx, "acme", "old"); err != nil || got.Fusion != "" || got.Weights != nil {
+	if got, err := s.Collection(ctx, "acme", "old"); err != nil || got.Fusion != "" || got.Weights != nil || got.VectorMetric != "cosine" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if d, err := s.Document(ctx, want, everybody(), "a"); err != nil || d.Text != "one" {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // readable is the condition that a document d may be read by any of the
@@ -35,18 +36,26 @@ func anyOf(first int, values []string) (string, []any) {
 	return b.String(), args
 }
 
-const documentColumns = `d.id, d.no, d.title, d.metadata, d.acl, d.content_hash, d.text_hash, d.chunk_count, d.create_time, d.update_time`
+const documentColumns = `d.id, d.no, d.title, d.metadata, d.acl, d.content_hash, d.text_hash, d.chunk_count, d.create_time, d.update_time, d.expire_time`
+
+// live is the condition that a document d has not ended.
+func (s *Store) live() string {
+	return `(d.expire_time = 0 OR d.expire_time > ` + strconv.FormatInt(s.now(), 10) + `)`
+}
 
 func scanDocument(row scanner, more ...any) (Document, error) {
 	var d Document
 	var metadata string
 	var acl sql.NullString
-	var created, updated int64
+	var created, updated, expires int64
 	err := row.Scan(append([]any{
-		&d.ID, &d.No, &d.Title, &metadata, &acl, &d.ContentHash, &d.TextHash, &d.ChunkCount, &created, &updated,
+		&d.ID, &d.No, &d.Title, &metadata, &acl, &d.ContentHash, &d.TextHash, &d.ChunkCount, &created, &updated, &expires,
 	}, more...)...)
 	if err != nil {
 		return Document{}, err
+	}
+	if expires != 0 {
+		d.ExpireTime = fromNanos(expires)
 	}
 	d.Metadata, d.CreateTime, d.UpdateTime = []byte(metadata), fromNanos(created), fromNanos(updated)
 	if d.HasACL = acl.Valid; d.HasACL {
@@ -63,7 +72,7 @@ func (s *Store) Document(ctx context.Context, c Collection, principals []string,
 	in, args := anyOf(3, principals)
 	var text string
 	d, err := scanDocument(s.db.Reader().QueryRowContext(ctx,
-		`SELECT `+documentColumns+`, d.text FROM search_documents d WHERE d.collection = $1 AND d.id = $2 AND `+readable(in),
+		`SELECT `+documentColumns+`, d.text FROM search_documents d WHERE d.collection = $1 AND d.id = $2 AND `+s.live()+` AND `+readable(in),
 		append([]any{c.UID, id}, args...)...), &text)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Document{}, noDocument(id)
@@ -79,7 +88,7 @@ func (s *Store) Document(ctx context.Context, c Collection, principals []string,
 // may read, those after the given one, without their text.
 func (s *Store) Documents(ctx context.Context, c Collection, principals []string, after string, limit int) ([]Document, error) {
 	in, args := anyOf(4, principals)
-	return s.documents(ctx, `WHERE d.collection = $1 AND d.id > $2 AND `+readable(in)+` ORDER BY d.id LIMIT $3`,
+	return s.documents(ctx, `WHERE d.collection = $1 AND d.id > $2 AND `+s.live()+` AND `+readable(in)+` ORDER BY d.id LIMIT $3`,
 		append([]any{c.UID, after, limit}, args...)...)
 }
 
@@ -97,7 +106,7 @@ func (s *Store) Existing(ctx context.Context, c Collection, by Rights, ids []str
 	args = append([]any{c.UID}, args...)
 	covered, more := by.covers(len(args) + 1)
 	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+documentColumns+`, `+covered+`
-		FROM search_documents d WHERE d.collection = $1 AND d.id IN (`+in+`)`, append(args, more...)...)
+		FROM search_documents d WHERE d.collection = $1 AND d.id IN (`+in+`) AND `+s.live(), append(args, more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("search store: read documents: %w", err)
 	}
@@ -141,6 +150,8 @@ type Passage struct {
 	DocumentID string
 	Title      string
 	Metadata   []byte
+	CreateTime time.Time
+	UpdateTime time.Time
 	Chunk      Chunk // without the vector
 }
 
@@ -179,9 +190,9 @@ func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map
 		fmt.Fprintf(&chunks, "(CAST($%d AS BIGINT), CAST($%d AS INTEGER))", len(args)-1, len(args))
 	}
 	rows, err := s.db.Reader().QueryContext(ctx, `
-		SELECT d.id, d.title, d.metadata, c.no, c.number, c.start_offset, c.end_offset, c.text
+		SELECT d.id, d.title, d.metadata, d.create_time, d.update_time, c.no, c.number, c.start_offset, c.end_offset, c.text
 		FROM search_documents d JOIN search_chunks c ON c.collection = d.collection AND c.no = d.no
-		WHERE d.collection = $1 AND d.no IN (`+in.String()+`) AND (c.no, c.number) IN (VALUES `+chunks.String()+`)`, args...)
+		WHERE d.collection = $1 AND `+s.live()+` AND d.no IN (`+in.String()+`) AND (c.no, c.number) IN (VALUES `+chunks.String()+`)`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("search store: read passages: %w", err)
 	}
@@ -191,10 +202,12 @@ func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map
 		var p Passage
 		var r Ref
 		var metadata string
-		if err := rows.Scan(&p.DocumentID, &p.Title, &metadata, &r.No, &r.Number, &p.Chunk.Start, &p.Chunk.End, &p.Chunk.Text); err != nil {
+		var created, updated int64
+		if err := rows.Scan(&p.DocumentID, &p.Title, &metadata, &created, &updated, &r.No, &r.Number, &p.Chunk.Start, &p.Chunk.End, &p.Chunk.Text); err != nil {
 			return nil, fmt.Errorf("search store: read passages: %w", err)
 		}
 		p.Metadata, p.Chunk.Number = []byte(metadata), r.Number
+		p.CreateTime, p.UpdateTime = fromNanos(created), fromNanos(updated)
 		out[r] = p
 	}
 	return out, rows.Err()

@@ -50,6 +50,10 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 		"order of ids": idsAreInByteOrder,
 		"fusion":       fusionIsTheCollections,
 		"migration":    fusionMigrates,
+		"backups":      everythingIsBackedUp,
+		"expiry":       whatHasEndedIsGone,
+		"sweepers":     sweepersTakeTurns,
+		"chunking":     chunkingIsKept,
 	} {
 		t.Run(name, func(t *testing.T) { test(fixture{t, open(t, dsn(t))}) })
 	}

@@ -23,13 +23,27 @@ type Collection struct {
 	// service's way.
 	Fusion string
 	// Weights are the legs' for searches that do not say; nil: alike.
-	Weights    *Weights
+	Weights *Weights
+	// VectorMetric is what makes its vectors near: cosine, dot or l2.
+	VectorMetric string
+	// Chunking is how its documents are cut.
+	Chunking Chunking
+	// Expires: a document with an end was written once.
+	Expires    bool
 	CreateTime time.Time
 	UpdateTime time.Time
 }
 
 // Weights say how much each leg of a search counts, by their proportion.
 type Weights struct{ Lexical, Vector float64 }
+
+// Chunking is how a collection's documents are cut; zero members: the service's
+// way.
+type Chunking struct {
+	By                  string
+	MaxWords, MaxTokens int
+	Overlap             *int // words
+}
 
 // Document is one version of a document.
 type Document struct {
@@ -50,6 +64,8 @@ type Document struct {
 	ChunkCount  int
 	CreateTime  time.Time
 	UpdateTime  time.Time
+	// ExpireTime is when it ends; zero: never.
+	ExpireTime time.Time
 }
 
 // Chunk is one passage of a version.
@@ -66,4 +82,6 @@ type Version struct {
 	Document
 	Principals []string
 	Chunks     []Chunk
+	// Kept says that the chunks are only numbered; see Store.SnapshotExcept.
+	Kept bool
 }

@@ -40,7 +40,7 @@ type Written struct {
 // and its generation is passed over. Vectors that another version of the model made than those the
 // collection has are refused with ErrModelChanged.
 func (s *Store) Upsert(ctx context.Context, c Collection, w Write) (out []Written, generation int64, err error) {
-	err = s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 		out = out[:0]
 		last, err := advance(ctx, tx, c.UID, int64(len(w.Documents)), s.now())
 		if errors.Is(err, sql.ErrNoRows) {
@@ -56,13 +56,15 @@ func (s *Store) Upsert(ctx context.Context, c Collection, w Write) (out []Writte
 		if err != nil {
 			return err
 		}
+		st := newStatements(tx)
+		defer func() { err = errors.Join(err, st.close()) }()
 		generation = last
 		var sum counts
 		no := last - int64(len(w.Documents))
 		for _, d := range w.Documents {
 			no++
 			d.No = no
-			old, err := s.upsertOne(ctx, tx, c.UID, d, w.By, room-sum.chunks)
+			old, err := s.upsertOne(ctx, st, c.UID, d, w.By, room-sum.chunks)
 			if errors.Is(err, errHidden) || errors.Is(err, errFull) {
 				out = append(out, Written{ID: d.ID, Hidden: errors.Is(err, errHidden), Full: errors.Is(err, errFull)})
 				continue
@@ -72,7 +74,10 @@ func (s *Store) Upsert(ctx context.Context, c Collection, w Write) (out []Writte
 			}
 			sum.documents += 1 - old.documents
 			sum.chunks += len(d.Chunks) - old.chunks
-			out = append(out, Written{ID: d.ID, Created: old.documents == 0})
+			out = append(out, Written{ID: d.ID, Created: old.documents == 0 || old.expired})
+		}
+		if err := noteExpiry(ctx, tx, c, w.Documents); err != nil {
+			return err
 		}
 		return count(ctx, tx, c.UID, sum)
 	})
@@ -145,7 +150,10 @@ func room(ctx context.Context, tx *sql.Tx, uid string, most int) (int, error) {
 }
 
 // counts are documents and their chunks.
-type counts struct{ documents, chunks int }
+type counts struct {
+	documents, chunks int
+	expired           bool // they had ended
+}
 
 // errHidden says that the writer may not touch the document.
 var errHidden = errors.New("the document is hidden from the writer")
@@ -155,28 +163,31 @@ var errFull = errors.New("the collection is full")
 
 // upsertOne writes one document, which may add at most room chunks, and returns
 // what it replaced.
-func (s *Store) upsertOne(ctx context.Context, tx *sql.Tx, uid string, d Version, by Rights, room int) (counts, error) {
+func (s *Store) upsertOne(ctx context.Context, tx *statements, uid string, d Version, by Rights, room int) (counts, error) {
 	var old counts
 	created := s.now()
-	var oldNo, oldCreated int64
+	var oldNo, oldCreated, expires int64
 	var covered bool
 	in, args := by.covers(3)
 	err := tx.QueryRowContext(ctx,
-		`SELECT d.no, d.chunk_count, d.create_time, `+in+` FROM search_documents d WHERE d.collection = $1 AND d.id = $2`,
+		`SELECT d.no, d.chunk_count, d.create_time, d.expire_time, `+in+` FROM search_documents d WHERE d.collection = $1 AND d.id = $2`,
 		append([]any{uid, d.ID}, args...)...).
-		Scan(&oldNo, &old.chunks, &oldCreated, &covered)
+		Scan(&oldNo, &old.chunks, &oldCreated, &expires, &covered)
+	old.expired = expires != 0 && expires <= created // it is nobody's any more
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 	case err != nil:
 		return counts{}, err
-	case !covered:
+	case !covered && !old.expired:
 		return counts{}, errHidden
 	}
 	if more := len(d.Chunks) - old.chunks; more > 0 && more > room {
 		return counts{}, errFull
 	}
 	if err == nil {
-		created, old.documents = oldCreated, 1
+		if old.documents = 1; !old.expired {
+			created = oldCreated
+		}
 		if err := removeVersion(ctx, tx, uid, d.ID, oldNo, d.No); err != nil {
 			return counts{}, err
 		}
@@ -186,7 +197,7 @@ func (s *Store) upsertOne(ctx context.Context, tx *sql.Tx, uid string, d Version
 
 // removeVersion removes one version and notes, under the generation that did
 // it, that indexes must forget it.
-func removeVersion(ctx context.Context, tx *sql.Tx, uid, id string, no, generation int64) error {
+func removeVersion(ctx context.Context, tx *statements, uid, id string, no, generation int64) error {
 	for _, stmt := range []struct {
 		query string
 		args  []any
@@ -203,16 +214,20 @@ func removeVersion(ctx context.Context, tx *sql.Tx, uid, id string, no, generati
 	return nil
 }
 
-func (s *Store) insertVersion(ctx context.Context, tx *sql.Tx, uid string, d Version, created int64) (err error) {
+func (s *Store) insertVersion(ctx context.Context, tx *statements, uid string, d Version, created int64) error {
 	acl, err := encodeACL(d.Document)
 	if err != nil {
 		return err
 	}
+	updated := s.now()
+	if !d.UpdateTime.IsZero() { // restored
+		updated = d.UpdateTime.UnixNano()
+	}
 	if _, err := tx.ExecContext(ctx, `
 		INSERT INTO search_documents
-			(collection, id, no, title, text, metadata, acl, content_hash, text_hash, chunk_count, create_time, update_time)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-		uid, d.ID, d.No, d.Title, d.Text, string(d.Metadata), acl, d.ContentHash, d.TextHash, len(d.Chunks), created, s.now()); err != nil {
+			(collection, id, no, title, text, metadata, acl, content_hash, text_hash, chunk_count, create_time, update_time, expire_time)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+		uid, d.ID, d.No, d.Title, d.Text, string(d.Metadata), acl, d.ContentHash, d.TextHash, len(d.Chunks), created, updated, expiry(d.Document)); err != nil {
 		return err
 	}
 	for _, p := range d.Principals {
@@ -221,15 +236,11 @@ func (s *Store) insertVersion(ctx context.Context, tx *sql.Tx, uid string, d Ver
 			return err
 		}
 	}
-	insert, err := tx.PrepareContext(ctx, `
-		INSERT INTO search_chunks (collection, no, number, start_offset, end_offset, terms, text, vector)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, insert.Close()) }()
 	for _, c := range d.Chunks {
-		if _, err := insert.ExecContext(ctx, uid, d.No, c.Number, c.Start, c.End, c.Terms, c.Text, encodeVector(c.Vector)); err != nil {
+		if _, err := tx.ExecContext(ctx, `
+			INSERT INTO search_chunks (collection, no, number, start_offset, end_offset, terms, text, vector)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			uid, d.No, c.Number, c.Start, c.End, c.Terms, c.Text, encodeVector(c.Vector)); err != nil {
 			return err
 		}
 	}
@@ -272,13 +283,13 @@ func (s *Store) DeleteDocument(ctx context.Context, c Collection, by Rights, id 
 		covered, args := by.covers(3)
 		var no int64
 		var old counts
-		err = tx.QueryRowContext(ctx, `SELECT d.no, d.chunk_count FROM search_documents d WHERE d.collection = $1 AND d.id = $2 AND `+covered,
+		err = tx.QueryRowContext(ctx, `SELECT d.no, d.chunk_count FROM search_documents d WHERE d.collection = $1 AND d.id = $2 AND `+s.live()+` AND `+covered,
 			append([]any{c.UID, id}, args...)...).Scan(&no, &old.chunks)
 		if errors.Is(err, sql.ErrNoRows) {
 			return noDocument(id)
 		}
 		if err == nil {
-			err = removeVersion(ctx, tx, c.UID, id, no, next)
+			err = removeVersion(ctx, newStatements(tx), c.UID, id, no, next)
 		}
 		if err != nil {
 			return fmt.Errorf("search store: delete a document: %w", err)

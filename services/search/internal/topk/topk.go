@@ -34,6 +34,15 @@ func (c *Collector) Wants(score float64) bool {
 	return len(c.heap.items) < c.limit || c.limit > 0 && score >= c.heap.items[0].Score
 }
 
+// Worst returns the score of the worst item, and whether there are as many as
+// may be kept: an item of a lower score is not wanted then.
+func (c *Collector) Worst() (score float64, full bool) {
+	if len(c.heap.items) == 0 {
+		return 0, false
+	}
+	return c.heap.items[0].Score, len(c.heap.items) == c.limit
+}
+
 // Offer keeps the item if it is among the best so far.
 func (c *Collector) Offer(it Item) {
 	switch {
@@ -53,7 +62,10 @@ func (c *Collector) Items() []Item { return c.heap.items }
 func (c *Collector) Best() []Item {
 	out := slices.Clone(c.heap.items)
 	slices.SortFunc(out, func(a, b Item) int {
-		return cmp.Or(cmp.Compare(b.Score, a.Score), strings.Compare(c.id(a.Key), c.id(b.Key)))
+		if a.Score != b.Score {
+			return cmp.Compare(b.Score, a.Score)
+		}
+		return strings.Compare(c.id(a.Key), c.id(b.Key))
 	})
 	return out
 }

@@ -16,10 +16,12 @@ const (
 
 // sketchable reports whether total rows are better searched by sketches. A
 // query without a direction has the same score with every row, so that no
-// sketch can tell which are best.
+// sketch can tell which are best; and where rows differ in length, their
+// directions alone do not tell.
 func (m *Matrix) sketchable(query []float32, total, limit int) bool {
 	return m.sketches.made() && limit > 0 && total >= sketchRows &&
-		total >= sketchGain*firstCompared(limit) && Dot(query, query) > 0
+		total >= sketchGain*firstCompared(limit) && Dot(query, query) > 0 &&
+		(m.layout.Metric == Cosine || m.lengths.even())
 }
 
 func firstCompared(limit int) int { return max(perHit*limit, leastCompared) }
@@ -37,7 +39,7 @@ func (m *Matrix) sketched(query []float32, ranges []Range, total, limit int, id 
 	parts := deal(ranges, total, parallelSketches)
 	surveys := make([]*survey, len(parts))
 	found := make([]*topk.Collector, len(parts))
-	bits := m.sketches.of(query)
+	bits := m.sketches.of(m.scaled(query))
 	each(len(parts), func(i int) {
 		surveys[i], found[i] = m.survey(), topk.New(limit, id)
 		surveys[i].measure(&m.sketches, bits, parts[i])
@@ -119,7 +121,7 @@ func (m *Matrix) compare(query []float32, s *survey, from, to int, c *topk.Colle
 				continue
 			}
 			row := r.First + uint32(i)
-			if score := float64(Dot(query, m.Row(int(row)))); c.Wants(score) {
+			if score := m.score(query, int(row)); c.Wants(score) {
 				c.Offer(topk.Item{Key: row, Score: score})
 			}
 		}

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/poterne/poterne/pkg/vectortest"
 	"github.com/poterne/poterne/services/search/internal/topk"
-	"github.com/poterne/poterne/services/search/internal/vectortest"
 )
 
 func filled(n int, width int, next func() []float32) *Matrix {

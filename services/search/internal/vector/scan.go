@@ -13,9 +13,9 @@ type Range struct{ First, Count uint32 }
 // parallelRows is how many rows make a second processor worth waking.
 const parallelRows = 8192
 
-// Nearest returns the rows among ranges that are nearest to the query by
-// cosine, best first, at most limit. The query is scaled by the caller
-// (Normalized) and has the matrix's width. id decides between equal scores; it
+// Nearest returns the rows among ranges that are nearest to the query by the
+// matrix's metric, best first, at most limit. For the cosine the query is scaled
+// by the caller (Normalized). It has the matrix's width. id decides between equal scores; it
 // is called by several goroutines at once.
 //
 // Few rows are all compared; of many, those whose sketches are like the
@@ -81,7 +81,7 @@ func merged(found []*topk.Collector, limit int, id func(row uint32) string) []to
 func (m *Matrix) scan(query []float32, ranges []Range, c *topk.Collector) {
 	for _, r := range ranges {
 		for row := r.First; row < r.First+r.Count; row++ {
-			score := float64(Dot(query, m.Row(int(row))))
+			score := m.score(query, int(row))
 			if c.Wants(score) {
 				c.Offer(topk.Item{Key: row, Score: score})
 			}
@@ -109,4 +109,14 @@ func split(ranges []Range, total, parts int) [][]Range {
 		out = append(out, part)
 	}
 	return out
+}
+
+// Exact is Nearest by comparing all rows, whatever their number: what Nearest is
+// measured by.
+func (m *Matrix) Exact(query []float32, ranges []Range, limit int, id func(row uint32) string) []topk.Item {
+	total := 0
+	for _, r := range ranges {
+		total += int(r.Count)
+	}
+	return m.exact(query, ranges, total, limit, id)
 }

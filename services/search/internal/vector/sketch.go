@@ -15,10 +15,14 @@ const (
 // rows' mean there. How many bits differ grows with the angle between two rows
 // as seen from the mean (Charikar, 2002: sign random projections).
 type sketches struct {
-	words  int // of a row
-	sum    []float64
-	mean   []float32 // what the bits were taken from; empty before there are any
-	blocks [][]uint64
+	words int       // of a row
+	sum   []float64 // of all rows that were ever added
+	// squares is the sum of the rows' squared lengths; since, how many rows came
+	// since the mean was looked at.
+	squares float64
+	since   int
+	mean    []float32 // what the bits were taken from; empty before there are any
+	blocks  [][]uint64
 }
 
 func newSketches(width int) sketches {
@@ -33,26 +37,44 @@ func newSketches(width int) sketches {
 func (s *sketches) made() bool { return len(s.mean) > 0 }
 
 // sketch follows a row that was added. Bits are taken from the mean as it was
-// when sketches were last made; they are made anew when it has moved. Rows have
-// length 1, so that it takes rows in proportion to those there to move it, and
-// the work stays in proportion to the rows added.
+// when sketches were last made; they are made anew when it has moved, which is
+// looked at every blockRows rows. It takes rows in proportion to those there to
+// move it, so that the work stays in proportion to the rows added.
 func (m *Matrix) sketch(row []float32) {
 	s := &m.sketches
+	squares := 0.0
+	for _, x := range row {
+		squares += float64(x) * float64(x)
+	}
+	m.lengths.add(squares, m.counted == 0)
+	m.counted++
 	if s.words == 0 {
 		return
 	}
+	s.squares += squares
+	s.since++
 	for i, x := range row {
 		s.sum[i] += float64(x)
 	}
 	switch {
-	case m.rows < sketchRows:
-	case m.rows%blockRows == 0 && s.drifted(m.rows):
-		s.center(m.rows)
-		for i := range m.rows {
-			s.add(i, m.Row(i))
-		}
+	case m.counted < sketchRows:
+	case !s.made(), s.since >= blockRows && s.drifted(m.counted):
+		m.sketchAll()
 	default:
 		s.add(m.rows-1, row)
+	}
+}
+
+// sketchAll makes all sketches anew, from the mean as it is.
+func (m *Matrix) sketchAll() {
+	m.sketches.center(m.counted)
+	for i := range m.blocks {
+		k := &m.blocks[i]
+		for row := range k.rows(m.layout) {
+			if at := i*blockRows + row; at < m.rows {
+				m.sketches.add(at, m.Row(at))
+			}
+		}
 	}
 }
 
@@ -62,9 +84,7 @@ func (m *Matrix) sketch(row []float32) {
 const driftShare = 0.01
 
 func (s *sketches) drifted(rows int) bool {
-	if !s.made() {
-		return true
-	}
+	s.since = 0
 	moved, length := 0.0, 0.0
 	for i, sum := range s.sum {
 		mean := sum / float64(rows)
@@ -72,11 +92,12 @@ func (s *sketches) drifted(rows int) bool {
 		moved += d * d
 		length += mean * mean
 	}
-	return moved > driftShare*(1-length)
+	return moved > driftShare*(s.squares/float64(rows)-length)
 }
 
 // center takes the mean of the rows and forgets the sketches.
 func (s *sketches) center(rows int) {
+	s.since = 0
 	s.mean = make([]float32, len(s.sum))
 	for i, sum := range s.sum {
 		s.mean[i] = float32(sum / float64(rows))
@@ -84,13 +105,27 @@ func (s *sketches) center(rows int) {
 	s.blocks = nil
 }
 
-// add sketches row i, the next one.
-func (s *sketches) add(i int, row []float32) {
-	if i%blockRows == 0 {
-		s.blocks = append(s.blocks, make([]uint64, blockRows*s.words))
+// add sketches row i.
+func (s *sketches) add(i int, row []float32) { s.fill(s.room(i), row) }
+
+// room returns where the sketch of row i is written.
+func (s *sketches) room(i int) []uint64 {
+	for len(s.blocks) <= i/blockRows {
+		s.blocks = append(s.blocks, nil)
+	}
+	block := &s.blocks[i/blockRows]
+	if *block == nil {
+		*block = make([]uint64, blockRows*s.words)
 	}
 	at := i % blockRows * s.words
-	s.fill(s.blocks[i/blockRows][at:at+s.words], row)
+	return (*block)[at : at+s.words]
+}
+
+// drop forgets the sketches of a block.
+func (s *sketches) drop(block int) {
+	if block < len(s.blocks) {
+		s.blocks[block] = nil
+	}
 }
 
 // fill writes the bits of v. The sign of a difference is its highest bit, which

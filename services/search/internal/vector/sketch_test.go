@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/poterne/poterne/services/search/internal/vectortest"
+	"github.com/poterne/poterne/pkg/vectortest"
 )
 
 func TestSketchesAreOneBitADimension(t *testing.T) {

@@ -13,7 +13,7 @@ func (m *Matrix) survey() *survey {
 		clear(s.counts)
 		return s
 	}
-	return &survey{counts: make([]uint32, m.width+1)}
+	return &survey{counts: make([]uint32, m.layout.Width+1)}
 }
 
 // measure fills the survey.

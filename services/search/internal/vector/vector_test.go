@@ -8,8 +8,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/poterne/poterne/pkg/vectortest"
 	"github.com/poterne/poterne/services/search/internal/topk"
-	"github.com/poterne/poterne/services/search/internal/vectortest"
 )
 
 func name(row uint32) string { return fmt.Sprintf("%08d", row) }

@@ -8,8 +8,10 @@ package searchv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
@@ -50,7 +52,13 @@ type Collection struct {
 	// `standardised`.
 	Fusion string `protobuf:"bytes,10,opt,name=fusion,proto3" json:"fusion,omitempty"`
 	// What its searches weigh the legs by when they do not say; missing: alike.
-	Weights       *LegWeights `protobuf:"bytes,11,opt,name=weights,proto3" json:"weights,omitempty"`
+	Weights *LegWeights `protobuf:"bytes,11,opt,name=weights,proto3" json:"weights,omitempty"`
+	// What makes its vectors near, and so the scores of its vector leg: `cosine`,
+	// `dot` (the inner product) or `l2` (the square of the Euclidean distance,
+	// negated).
+	VectorMetric string `protobuf:"bytes,20,opt,name=vector_metric,json=vectorMetric,proto3" json:"vector_metric,omitempty"`
+	// How its documents are cut into passages.
+	Chunking      *Chunking `protobuf:"bytes,12,opt,name=chunking,proto3" json:"chunking,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -162,6 +170,100 @@ func (x *Collection) GetWeights() *LegWeights {
 	return nil
 }
 
+func (x *Collection) GetVectorMetric() string {
+	if x != nil {
+		return x.VectorMetric
+	}
+	return ""
+}
+
+func (x *Collection) GetChunking() *Chunking {
+	if x != nil {
+		return x.Chunking
+	}
+	return nil
+}
+
+// How documents are cut into passages.
+type Chunking struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `paragraphs`: paragraphs share a passage while they fit. `structure`: a
+	// heading opens a passage, and lists, tables and code are kept whole while they
+	// fit. Empty: `paragraphs`.
+	By string `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	// The most words of a passage, 8 to 2000; 0 for the service's default.
+	MaxWords int32 `protobuf:"varint,2,opt,name=max_words,json=maxWords,proto3" json:"max_words,omitempty"`
+	// The most tokens of a passage, its document's title included, as the service
+	// estimates them: one for 3 letters or digits of a word, one for each other
+	// character, which is more than most models make. 16 to 8192; 0: not bounded by
+	// tokens.
+	MaxTokens int32 `protobuf:"varint,3,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`
+	// How many words, at most, a passage repeats of the one before when both are of
+	// one paragraph; at most half of what a passage has. Missing: the service's
+	// default.
+	OverlapWords  *int32 `protobuf:"varint,4,opt,name=overlap_words,json=overlapWords,proto3,oneof" json:"overlap_words,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Chunking) Reset() {
+	*x = Chunking{}
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Chunking) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Chunking) ProtoMessage() {}
+
+func (x *Chunking) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Chunking.ProtoReflect.Descriptor instead.
+func (*Chunking) Descriptor() ([]byte, []int) {
+	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Chunking) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Chunking) GetMaxWords() int32 {
+	if x != nil {
+		return x.MaxWords
+	}
+	return 0
+}
+
+func (x *Chunking) GetMaxTokens() int32 {
+	if x != nil {
+		return x.MaxTokens
+	}
+	return 0
+}
+
+func (x *Chunking) GetOverlapWords() int32 {
+	if x != nil && x.OverlapWords != nil {
+		return *x.OverlapWords
+	}
+	return 0
+}
+
 // How much each leg of a hybrid search counts. Only their proportion matters:
 // 2 and 1 are 200 and 100. A leg of weight 0 brings no hits. Not both are 0.
 type LegWeights struct {
@@ -176,7 +278,7 @@ type LegWeights struct {
 
 func (x *LegWeights) Reset() {
 	*x = LegWeights{}
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[1]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -188,7 +290,7 @@ func (x *LegWeights) String() string {
 func (*LegWeights) ProtoMessage() {}
 
 func (x *LegWeights) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[1]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -201,7 +303,7 @@ func (x *LegWeights) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LegWeights.ProtoReflect.Descriptor instead.
 func (*LegWeights) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{1}
+	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *LegWeights) GetLexical() float64 {
@@ -231,7 +333,7 @@ type AccessList struct {
 
 func (x *AccessList) Reset() {
 	*x = AccessList{}
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[2]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -243,7 +345,7 @@ func (x *AccessList) String() string {
 func (*AccessList) ProtoMessage() {}
 
 func (x *AccessList) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[2]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -256,7 +358,7 @@ func (x *AccessList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessList.ProtoReflect.Descriptor instead.
 func (*AccessList) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{2}
+	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AccessList) GetPrincipals() []string {
@@ -286,14 +388,26 @@ type Document struct {
 	// When it was last written; set by the service.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// SHA-256 of title, text, metadata and access list; set by the service.
-	ContentHash   string `protobuf:"bytes,8,opt,name=content_hash,json=contentHash,proto3" json:"content_hash,omitempty"`
+	ContentHash string `protobuf:"bytes,8,opt,name=content_hash,json=contentHash,proto3" json:"content_hash,omitempty"`
+	// The document as a file, at most 8 MiB, in place of `text`: its text is taken
+	// out of it, and its title when there is none. It is not kept. Only on writing.
+	Content []byte `protobuf:"bytes,9,opt,name=content,proto3" json:"content,omitempty"`
+	// What `content` is: `text/plain`, `text/markdown`, `text/html` (each with
+	// `; charset=`, UTF-8 when missing) or `application/pdf`.
+	ContentType string `protobuf:"bytes,10,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	// From when on nobody is shown it any more; it is removed soon after. Missing:
+	// never. On writing, in the future; not with `ttl`.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// How long it is kept from now on, at most 100 years, in place of
+	// `expire_time`. Only on writing.
+	Ttl           *durationpb.Duration `protobuf:"bytes,12,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[3]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -305,7 +419,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[3]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -318,7 +432,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{3}
+	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Document) GetId() string {
@@ -377,6 +491,34 @@ func (x *Document) GetContentHash() string {
 	return ""
 }
 
+func (x *Document) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *Document) GetContentType() string {
+	if x != nil {
+		return x.ContentType
+	}
+	return ""
+}
+
+func (x *Document) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Document) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
 // One leg of a hybrid search, for one hit.
 type LegExplanation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -384,7 +526,7 @@ type LegExplanation struct {
 	Leg string `protobuf:"bytes,1,opt,name=leg,proto3" json:"leg,omitempty"`
 	// The hit's place in this leg, from 1; 0 when the leg did not find it.
 	Rank int32 `protobuf:"varint,2,opt,name=rank,proto3" json:"rank,omitempty"`
-	// The leg's own score: BM25, or cosine similarity.
+	// The leg's own score: BM25, or what the collection's `vector_metric` says.
 	Score float64 `protobuf:"fixed64,3,opt,name=score,proto3" json:"score,omitempty"`
 	// The score after it was put on the common scale, also that of a hit that the
 	// leg did not find.
@@ -397,7 +539,7 @@ type LegExplanation struct {
 
 func (x *LegExplanation) Reset() {
 	*x = LegExplanation{}
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[4]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +551,7 @@ func (x *LegExplanation) String() string {
 func (*LegExplanation) ProtoMessage() {}
 
 func (x *LegExplanation) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[4]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +564,7 @@ func (x *LegExplanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LegExplanation.ProtoReflect.Descriptor instead.
 func (*LegExplanation) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{4}
+	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *LegExplanation) GetLeg() string {
@@ -478,7 +620,7 @@ type Explanation struct {
 
 func (x *Explanation) Reset() {
 	*x = Explanation{}
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[5]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -490,7 +632,7 @@ func (x *Explanation) String() string {
 func (*Explanation) ProtoMessage() {}
 
 func (x *Explanation) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[5]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -503,7 +645,7 @@ func (x *Explanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
 func (*Explanation) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{5}
+	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Explanation) GetLegs() []*LegExplanation {
@@ -571,7 +713,7 @@ type Hit struct {
 
 func (x *Hit) Reset() {
 	*x = Hit{}
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[6]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -583,7 +725,7 @@ func (x *Hit) String() string {
 func (*Hit) ProtoMessage() {}
 
 func (x *Hit) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_search_v1_resources_proto_msgTypes[6]
+	mi := &file_poterne_search_v1_resources_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -596,7 +738,7 @@ func (x *Hit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hit.ProtoReflect.Descriptor instead.
 func (*Hit) Descriptor() ([]byte, []int) {
-	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{6}
+	return file_poterne_search_v1_resources_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Hit) GetDocumentId() string {
@@ -687,7 +829,7 @@ var File_poterne_search_v1_resources_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"!poterne/search/v1/resources.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fpoterne/search/v1/answers.proto\"\xc6\x03\n" +
+	"!poterne/search/v1/resources.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fpoterne/search/v1/answers.proto\x1a\x1cpoterne/common/v1/json.proto\"\xa4\x04\n" +
 	"\n" +
 	"Collection\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
@@ -706,7 +848,20 @@ const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"updateTime\x12\x16\n" +
 	"\x06fusion\x18\n" +
 	" \x01(\tR\x06fusion\x127\n" +
-	"\aweights\x18\v \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\"p\n" +
+	"\aweights\x18\v \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\x12#\n" +
+	"\rvector_metric\x18\x14 \x01(\tR\fvectorMetric\x127\n" +
+	"\bchunking\x18\f \x01(\v2\x1b.poterne.search.v1.ChunkingR\bchunking\"\x8a\x03\n" +
+	"\bChunking\x12.\n" +
+	"\x02by\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19R\x00R\n" +
+	"paragraphsR\tstructureR\x02by\x12\x7f\n" +
+	"\tmax_words\x18\x02 \x01(\x05Bb\xbaH_\xba\x01\\\n" +
+	"\x12chunking.max_words\x12\x1cmust be 0, or from 8 to 2000\x1a(this == 0 || (this >= 8 && this <= 2000)R\bmaxWords\x12\x84\x01\n" +
+	"\n" +
+	"max_tokens\x18\x03 \x01(\x05Be\xbaHb\xba\x01_\n" +
+	"\x13chunking.max_tokens\x12\x1dmust be 0, or from 16 to 8192\x1a)this == 0 || (this >= 16 && this <= 8192)R\tmaxTokens\x124\n" +
+	"\roverlap_words\x18\x04 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00H\x00R\foverlapWords\x88\x01\x01B\x10\n" +
+	"\x0e_overlap_words\"p\n" +
 	"\n" +
 	"LegWeights\x121\n" +
 	"\alexical\x18\x01 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00@\x8f@)\x00\x00\x00\x00\x00\x00\x00\x00R\alexical\x12/\n" +
@@ -715,7 +870,7 @@ const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"AccessList\x12\x1e\n" +
 	"\n" +
 	"principals\x18\x01 \x03(\tR\n" +
-	"principals\"\xc7\x02\n" +
+	"principals\"\xfa\x03\n" +
 	"\bDocument\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x12\n" +
@@ -726,7 +881,13 @@ const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12!\n" +
-	"\fcontent_hash\x18\b \x01(\tR\vcontentHash\"\x8f\x01\n" +
+	"\fcontent_hash\x18\b \x01(\tR\vcontentHash\x12\x1e\n" +
+	"\acontent\x18\t \x01(\fB\x04\xb8\xd4\x18\x01R\acontent\x12'\n" +
+	"\fcontent_type\x18\n" +
+	" \x01(\tB\x04\xb8\xd4\x18\x01R\vcontentType\x12;\n" +
+	"\vexpire_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12+\n" +
+	"\x03ttl\x18\f \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"\x8f\x01\n" +
 	"\x0eLegExplanation\x12\x10\n" +
 	"\x03leg\x18\x01 \x01(\tR\x03leg\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x14\n" +
@@ -771,40 +932,45 @@ func file_poterne_search_v1_resources_proto_rawDescGZIP() []byte {
 	return file_poterne_search_v1_resources_proto_rawDescData
 }
 
-var file_poterne_search_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_poterne_search_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_poterne_search_v1_resources_proto_goTypes = []any{
 	(*Collection)(nil),            // 0: poterne.search.v1.Collection
-	(*LegWeights)(nil),            // 1: poterne.search.v1.LegWeights
-	(*AccessList)(nil),            // 2: poterne.search.v1.AccessList
-	(*Document)(nil),              // 3: poterne.search.v1.Document
-	(*LegExplanation)(nil),        // 4: poterne.search.v1.LegExplanation
-	(*Explanation)(nil),           // 5: poterne.search.v1.Explanation
-	(*Hit)(nil),                   // 6: poterne.search.v1.Hit
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 8: google.protobuf.Struct
-	(*RerankExplanation)(nil),     // 9: poterne.search.v1.RerankExplanation
-	(*DiversityExplanation)(nil),  // 10: poterne.search.v1.DiversityExplanation
-	(*NearDuplicates)(nil),        // 11: poterne.search.v1.NearDuplicates
+	(*Chunking)(nil),              // 1: poterne.search.v1.Chunking
+	(*LegWeights)(nil),            // 2: poterne.search.v1.LegWeights
+	(*AccessList)(nil),            // 3: poterne.search.v1.AccessList
+	(*Document)(nil),              // 4: poterne.search.v1.Document
+	(*LegExplanation)(nil),        // 5: poterne.search.v1.LegExplanation
+	(*Explanation)(nil),           // 6: poterne.search.v1.Explanation
+	(*Hit)(nil),                   // 7: poterne.search.v1.Hit
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 9: google.protobuf.Struct
+	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
+	(*RerankExplanation)(nil),     // 11: poterne.search.v1.RerankExplanation
+	(*DiversityExplanation)(nil),  // 12: poterne.search.v1.DiversityExplanation
+	(*NearDuplicates)(nil),        // 13: poterne.search.v1.NearDuplicates
 }
 var file_poterne_search_v1_resources_proto_depIdxs = []int32{
-	7,  // 0: poterne.search.v1.Collection.create_time:type_name -> google.protobuf.Timestamp
-	7,  // 1: poterne.search.v1.Collection.update_time:type_name -> google.protobuf.Timestamp
-	1,  // 2: poterne.search.v1.Collection.weights:type_name -> poterne.search.v1.LegWeights
-	8,  // 3: poterne.search.v1.Document.metadata:type_name -> google.protobuf.Struct
-	2,  // 4: poterne.search.v1.Document.acl:type_name -> poterne.search.v1.AccessList
-	7,  // 5: poterne.search.v1.Document.create_time:type_name -> google.protobuf.Timestamp
-	7,  // 6: poterne.search.v1.Document.update_time:type_name -> google.protobuf.Timestamp
-	4,  // 7: poterne.search.v1.Explanation.legs:type_name -> poterne.search.v1.LegExplanation
-	9,  // 8: poterne.search.v1.Explanation.rerank:type_name -> poterne.search.v1.RerankExplanation
-	10, // 9: poterne.search.v1.Explanation.diversity:type_name -> poterne.search.v1.DiversityExplanation
-	8,  // 10: poterne.search.v1.Hit.metadata:type_name -> google.protobuf.Struct
-	5,  // 11: poterne.search.v1.Hit.explanation:type_name -> poterne.search.v1.Explanation
-	11, // 12: poterne.search.v1.Hit.near_duplicates:type_name -> poterne.search.v1.NearDuplicates
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	8,  // 0: poterne.search.v1.Collection.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 1: poterne.search.v1.Collection.update_time:type_name -> google.protobuf.Timestamp
+	2,  // 2: poterne.search.v1.Collection.weights:type_name -> poterne.search.v1.LegWeights
+	1,  // 3: poterne.search.v1.Collection.chunking:type_name -> poterne.search.v1.Chunking
+	9,  // 4: poterne.search.v1.Document.metadata:type_name -> google.protobuf.Struct
+	3,  // 5: poterne.search.v1.Document.acl:type_name -> poterne.search.v1.AccessList
+	8,  // 6: poterne.search.v1.Document.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 7: poterne.search.v1.Document.update_time:type_name -> google.protobuf.Timestamp
+	8,  // 8: poterne.search.v1.Document.expire_time:type_name -> google.protobuf.Timestamp
+	10, // 9: poterne.search.v1.Document.ttl:type_name -> google.protobuf.Duration
+	5,  // 10: poterne.search.v1.Explanation.legs:type_name -> poterne.search.v1.LegExplanation
+	11, // 11: poterne.search.v1.Explanation.rerank:type_name -> poterne.search.v1.RerankExplanation
+	12, // 12: poterne.search.v1.Explanation.diversity:type_name -> poterne.search.v1.DiversityExplanation
+	9,  // 13: poterne.search.v1.Hit.metadata:type_name -> google.protobuf.Struct
+	6,  // 14: poterne.search.v1.Hit.explanation:type_name -> poterne.search.v1.Explanation
+	13, // 15: poterne.search.v1.Hit.near_duplicates:type_name -> poterne.search.v1.NearDuplicates
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_poterne_search_v1_resources_proto_init() }
@@ -813,14 +979,15 @@ func file_poterne_search_v1_resources_proto_init() {
 		return
 	}
 	file_poterne_search_v1_answers_proto_init()
-	file_poterne_search_v1_resources_proto_msgTypes[6].OneofWrappers = []any{}
+	file_poterne_search_v1_resources_proto_msgTypes[1].OneofWrappers = []any{}
+	file_poterne_search_v1_resources_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_search_v1_resources_proto_rawDesc), len(file_poterne_search_v1_resources_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -40,7 +40,13 @@ type CreateCollectionRequest struct {
 	// `standardised` (the default), `reciprocal_rank` or `min_max`.
 	Fusion string `protobuf:"bytes,4,opt,name=fusion,proto3" json:"fusion,omitempty"`
 	// What its searches weigh the legs by when they do not say; missing: alike.
-	Weights       *LegWeights `protobuf:"bytes,5,opt,name=weights,proto3" json:"weights,omitempty"`
+	Weights *LegWeights `protobuf:"bytes,5,opt,name=weights,proto3" json:"weights,omitempty"`
+	// What makes vectors near: `cosine` (the default), `dot` or `l2`. It cannot be
+	// changed later.
+	VectorMetric string `protobuf:"bytes,13,opt,name=vector_metric,json=vectorMetric,proto3" json:"vector_metric,omitempty"`
+	// How its documents are cut into passages; missing: the service's way. It
+	// cannot be changed later.
+	Chunking      *Chunking `protobuf:"bytes,6,opt,name=chunking,proto3" json:"chunking,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -106,6 +112,20 @@ func (x *CreateCollectionRequest) GetFusion() string {
 func (x *CreateCollectionRequest) GetWeights() *LegWeights {
 	if x != nil {
 		return x.Weights
+	}
+	return nil
+}
+
+func (x *CreateCollectionRequest) GetVectorMetric() string {
+	if x != nil {
+		return x.VectorMetric
+	}
+	return ""
+}
+
+func (x *CreateCollectionRequest) GetChunking() *Chunking {
+	if x != nil {
+		return x.Chunking
 	}
 	return nil
 }
@@ -449,8 +469,8 @@ type BatchUpsertDocumentsRequest struct {
 	// 1 to 1000 documents. They are checked one by one, so that a bad one does
 	// not fail the others.
 	Documents []*Document `protobuf:"bytes,2,rep,name=documents,proto3" json:"documents,omitempty"`
-	// `wait`: answer when the documents can be found (the default); `none`:
-	// answer when they are kept.
+	// `wait`: answer when the documents can be found (the default), or with a
+	// warning when the index cannot be used now; `none`: answer when they are kept.
 	Refresh       string `protobuf:"bytes,3,opt,name=refresh,proto3" json:"refresh,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -655,7 +675,10 @@ type BatchUpsertDocumentsResponse struct {
 	// How many failed.
 	Failed int32 `protobuf:"varint,3,opt,name=failed,proto3" json:"failed,omitempty"`
 	// The collection's generation after the write.
-	Generation    int64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation int64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	// What went wrong without failing a document, for example that the documents
+	// are kept and cannot be found yet.
+	Warnings      []string `protobuf:"bytes,5,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -716,6 +739,13 @@ func (x *BatchUpsertDocumentsResponse) GetGeneration() int64 {
 		return x.Generation
 	}
 	return 0
+}
+
+func (x *BatchUpsertDocumentsResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 // Asks for a document.
@@ -1035,7 +1065,8 @@ type SearchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The collection's id.
 	Collection string `protobuf:"bytes,1,opt,name=collection,proto3" json:"collection,omitempty"`
-	// What is looked for, 1 to 8192 characters.
+	// What is looked for, 1 to 8192 characters. "A phrase" or « a phrase » and
+	// +word must be in a passage, and -word or -"a phrase" must not, in every mode.
 	Query string `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
 	// How many hits, 1 to 1000; 0 means 10.
 	TopK int32 `protobuf:"varint,3,opt,name=top_k,json=topK,proto3" json:"top_k,omitempty"`
@@ -1051,16 +1082,36 @@ type SearchRequest struct {
 	Fusion string `protobuf:"bytes,7,opt,name=fusion,proto3" json:"fusion,omitempty"`
 	// What a hybrid search weighs the legs by; missing: by the collection's own.
 	Weights *LegWeights `protobuf:"bytes,8,opt,name=weights,proto3" json:"weights,omitempty"`
-	// Where to go on, from the answer before; empty for the best hits. Everything
-	// else must be as it was then, but for `top_k`.
+	// Where to go on, from the answer before; empty for the first hits. Everything
+	// else must be as it was then, but for `top_k`. Facets and a suggestion are on
+	// the first page only.
 	PageToken string `protobuf:"bytes,11,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Whether passages that nearly repeat a better one are left out.
+	// Whether passages that nearly repeat a better one are left out; with
+	// `order_by`, one that comes before.
 	Deduplicate bool `protobuf:"varint,12,opt,name=deduplicate,proto3" json:"deduplicate,omitempty"`
 	// How much hits are to differ from the better ones, 0 (the default: not at
-	// all) to 1 (nothing else counts).
+	// all) to 1 (nothing else counts). Not together with `order_by`.
 	Diversity float64 `protobuf:"fixed64,13,opt,name=diversity,proto3" json:"diversity,omitempty"`
-	// Has a model put the best hits in a new order; missing: none does.
-	Rerank        *Rerank `protobuf:"bytes,15,opt,name=rerank,proto3" json:"rerank,omitempty"`
+	// Has a model put the best hits in a new order; missing: none does. Not
+	// together with `order_by`.
+	Rerank *Rerank `protobuf:"bytes,15,opt,name=rerank,proto3" json:"rerank,omitempty"`
+	// What is counted of the documents that have a passage which satisfies the
+	// filter and the query's phrases, required and excluded words; in a lexical
+	// search also any of its words. At most 16.
+	Facets []*FacetRequest `protobuf:"bytes,9,rep,name=facets,proto3" json:"facets,omitempty"`
+	// How hits are ordered, such as `metadata.year desc, title`; empty: by score.
+	// At most 8 of `metadata.` and a path, `title`, `id`, `create_time`,
+	// `update_time` and `score`, each with `desc` behind it if need be. What a hit
+	// does not have is last; ties by chunk id. A lexical search orders everything
+	// that it finds, the others their best 100 hits (`top_k` if that is more).
+	OrderBy string `protobuf:"bytes,10,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	// Whether words that no document of the caller's has are corrected.
+	Suggest bool `protobuf:"varint,14,opt,name=suggest,proto3" json:"suggest,omitempty"`
+	// The language of the query, `en` or `fr`; empty: as it seems to be.
+	Language string `protobuf:"bytes,16,opt,name=language,proto3" json:"language,omitempty"`
+	// Whether the query is text and nothing else: quotes, + and - mean nothing.
+	// For what people have not written as a search, such as a chat's message.
+	Plain         bool `protobuf:"varint,17,opt,name=plain,proto3" json:"plain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1179,6 +1230,41 @@ func (x *SearchRequest) GetRerank() *Rerank {
 	return nil
 }
 
+func (x *SearchRequest) GetFacets() []*FacetRequest {
+	if x != nil {
+		return x.Facets
+	}
+	return nil
+}
+
+func (x *SearchRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetSuggest() bool {
+	if x != nil {
+		return x.Suggest
+	}
+	return false
+}
+
+func (x *SearchRequest) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetPlain() bool {
+	if x != nil {
+		return x.Plain
+	}
+	return false
+}
+
 // What was found.
 type SearchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1197,7 +1283,16 @@ type SearchResponse struct {
 	NextPageToken string `protobuf:"bytes,7,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// The version of the model that put the best hits in their order, `name@v3`;
 	// empty when none did.
-	RerankedBy    string `protobuf:"bytes,10,opt,name=reranked_by,json=rerankedBy,proto3" json:"reranked_by,omitempty"`
+	RerankedBy string `protobuf:"bytes,10,opt,name=reranked_by,json=rerankedBy,proto3" json:"reranked_by,omitempty"`
+	// The facets, as they were asked for, on the first page.
+	Facets []*Facet `protobuf:"bytes,6,rep,name=facets,proto3" json:"facets,omitempty"`
+	// The query with its unknown words corrected, when that was asked for and
+	// there is something to correct, on the first page. Only words of documents
+	// that the caller may read are suggested.
+	Suggestion string `protobuf:"bytes,8,opt,name=suggestion,proto3" json:"suggestion,omitempty"`
+	// The language that the query was taken for: `en` or `fr`; empty when it does
+	// not tell.
+	Language      string `protobuf:"bytes,9,opt,name=language,proto3" json:"language,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1281,17 +1376,40 @@ func (x *SearchResponse) GetRerankedBy() string {
 	return ""
 }
 
+func (x *SearchResponse) GetFacets() []*Facet {
+	if x != nil {
+		return x.Facets
+	}
+	return nil
+}
+
+func (x *SearchResponse) GetSuggestion() string {
+	if x != nil {
+		return x.Suggestion
+	}
+	return ""
+}
+
+func (x *SearchResponse) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
 var File_poterne_search_v1_search_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fpoterne/search/v1/answers.proto\x1a!poterne/search/v1/resources.proto\"\xae\x02\n" +
+	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fpoterne/search/v1/answers.proto\x1a\x1epoterne/search/v1/backup.proto\x1a\x1epoterne/search/v1/facets.proto\x1a\x1epoterne/search/v1/import.proto\x1a!poterne/search/v1/resources.proto\"\xa6\x03\n" +
 	"\x17CreateCollectionRequest\x121\n" +
 	"\x02id\x18\x01 \x01(\tB!\xbaH\x1er\x1c2\x1a^[a-z0-9][a-z0-9_-]{0,62}$R\x02id\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x121\n" +
 	"\x0fembedding_model\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0eembeddingModel\x12G\n" +
 	"\x06fusion\x18\x04 \x01(\tB/\xbaH,r*R\x00R\fstandardisedR\x0freciprocal_rankR\amin_maxR\x06fusion\x127\n" +
-	"\aweights\x18\x05 \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\"Y\n" +
+	"\aweights\x18\x05 \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\x12=\n" +
+	"\rvector_metric\x18\r \x01(\tB\x18\xbaH\x15r\x13R\x00R\x06cosineR\x03dotR\x02l2R\fvectorMetric\x127\n" +
+	"\bchunking\x18\x06 \x01(\v2\x1b.poterne.search.v1.ChunkingR\bchunking\"Y\n" +
 	"\x18CreateCollectionResponse\x12=\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\v2\x1d.poterne.search.v1.CollectionR\n" +
@@ -1332,14 +1450,15 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\rDocumentError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
-	"\x05field\x18\x03 \x01(\tR\x05field\"\xb1\x01\n" +
+	"\x05field\x18\x03 \x01(\tR\x05field\"\xcd\x01\n" +
 	"\x1cBatchUpsertDocumentsResponse\x12;\n" +
 	"\aresults\x18\x01 \x03(\v2!.poterne.search.v1.DocumentResultR\aresults\x12\x1c\n" +
 	"\tsucceeded\x18\x02 \x01(\x05R\tsucceeded\x12\x16\n" +
 	"\x06failed\x18\x03 \x01(\x05R\x06failed\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x04 \x01(\x03R\n" +
-	"generation\"g\n" +
+	"generation\x12\x1a\n" +
+	"\bwarnings\x18\x05 \x03(\tR\bwarnings\"g\n" +
 	"\x12GetDocumentRequest\x12)\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\n" +
@@ -1365,7 +1484,7 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"collection\x12&\n" +
 	"\bdocument\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\bdocument\"\x18\n" +
-	"\x16DeleteDocumentResponse\"\xa7\x04\n" +
+	"\x16DeleteDocumentResponse\"\xec\x05\n" +
 	"\rSearchRequest\x12)\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\n" +
@@ -1383,7 +1502,14 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"page_token\x18\v \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\bR\tpageToken\x12 \n" +
 	"\vdeduplicate\x18\f \x01(\bR\vdeduplicate\x125\n" +
 	"\tdiversity\x18\r \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00R\tdiversity\x121\n" +
-	"\x06rerank\x18\x0f \x01(\v2\x19.poterne.search.v1.RerankR\x06rerank\"\xee\x01\n" +
+	"\x06rerank\x18\x0f \x01(\v2\x19.poterne.search.v1.RerankR\x06rerank\x12A\n" +
+	"\x06facets\x18\t \x03(\v2\x1f.poterne.search.v1.FacetRequestB\b\xbaH\x05\x92\x01\x02\x10\x10R\x06facets\x12#\n" +
+	"\border_by\x18\n" +
+	" \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\aorderBy\x12\x18\n" +
+	"\asuggest\x18\x0e \x01(\bR\asuggest\x12+\n" +
+	"\blanguage\x18\x10 \x01(\tB\x0f\xbaH\fr\n" +
+	"R\x00R\x02enR\x02frR\blanguage\x12\x14\n" +
+	"\x05plain\x18\x11 \x01(\bR\x05plain\"\xdc\x02\n" +
 	"\x0eSearchResponse\x12*\n" +
 	"\x04hits\x18\x01 \x03(\v2\x16.poterne.search.v1.HitR\x04hits\x12\x1e\n" +
 	"\n" +
@@ -1395,8 +1521,12 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\a \x01(\tR\rnextPageToken\x12\x1f\n" +
 	"\vreranked_by\x18\n" +
 	" \x01(\tR\n" +
-	"rerankedBy2\xe8\n" +
+	"rerankedBy\x120\n" +
+	"\x06facets\x18\x06 \x03(\v2\x18.poterne.search.v1.FacetR\x06facets\x12\x1e\n" +
 	"\n" +
+	"suggestion\x18\b \x01(\tR\n" +
+	"suggestion\x12\x1a\n" +
+	"\blanguage\x18\t \x01(\tR\blanguage2\xb7\r\n" +
 	"\rSearchService\x12\x93\x01\n" +
 	"\x10CreateCollection\x12*.poterne.search.v1.CreateCollectionRequest\x1a+.poterne.search.v1.CreateCollectionResponse\"&\x82\xd3\xe4\x93\x02 :\x01*b\n" +
 	"collection\"\x0f/v1/collections\x12\x94\x01\n" +
@@ -1404,10 +1534,13 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"collection\x12\x1c/v1/collections/{collection}\x12\x81\x01\n" +
 	"\x0fListCollections\x12).poterne.search.v1.ListCollectionsRequest\x1a*.poterne.search.v1.ListCollectionsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/collections\x12\x91\x01\n" +
 	"\x10DeleteCollection\x12*.poterne.search.v1.DeleteCollectionRequest\x1a+.poterne.search.v1.DeleteCollectionResponse\"$\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/collections/{collection}\x12\xb6\x01\n" +
-	"\x14BatchUpsertDocuments\x12..poterne.search.v1.BatchUpsertDocumentsRequest\x1a/.poterne.search.v1.BatchUpsertDocumentsResponse\"=\x82\xd3\xe4\x93\x027:\x01*\"2/v1/collections/{collection}/documents:batchUpsert\x12\xa1\x01\n" +
+	"\x14BatchUpsertDocuments\x12..poterne.search.v1.BatchUpsertDocumentsRequest\x1a/.poterne.search.v1.BatchUpsertDocumentsResponse\"=\x82\xd3\xe4\x93\x027:\x01*\"2/v1/collections/{collection}/documents:batchUpsert\x12l\n" +
+	"\x0fImportDocuments\x12).poterne.search.v1.ImportDocumentsRequest\x1a*.poterne.search.v1.ImportDocumentsResponse(\x010\x01\x12\xa1\x01\n" +
 	"\vGetDocument\x12%.poterne.search.v1.GetDocumentRequest\x1a&.poterne.search.v1.GetDocumentResponse\"C\x82\xd3\xe4\x93\x02=b\bdocument\x121/v1/collections/{collection}/documents/{document}\x12\x92\x01\n" +
 	"\rListDocuments\x12'.poterne.search.v1.ListDocumentsRequest\x1a(.poterne.search.v1.ListDocumentsResponse\".\x82\xd3\xe4\x93\x02(\x12&/v1/collections/{collection}/documents\x12\xa0\x01\n" +
-	"\x0eDeleteDocument\x12(.poterne.search.v1.DeleteDocumentRequest\x1a).poterne.search.v1.DeleteDocumentResponse\"9\x82\xd3\xe4\x93\x023*1/v1/collections/{collection}/documents/{document}\x12}\n" +
+	"\x0eDeleteDocument\x12(.poterne.search.v1.DeleteDocumentRequest\x1a).poterne.search.v1.DeleteDocumentResponse\"9\x82\xd3\xe4\x93\x023*1/v1/collections/{collection}/documents/{document}\x12m\n" +
+	"\x10BackupCollection\x12*.poterne.search.v1.BackupCollectionRequest\x1a+.poterne.search.v1.BackupCollectionResponse0\x01\x12p\n" +
+	"\x11RestoreCollection\x12+.poterne.search.v1.RestoreCollectionRequest\x1a,.poterne.search.v1.RestoreCollectionResponse(\x01\x12}\n" +
 	"\x06Search\x12 .poterne.search.v1.SearchRequest\x1a!.poterne.search.v1.SearchResponse\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/collections/{collection}:searchBAZ?github.com/poterne/poterne/proto/gen/poterne/search/v1;searchv1b\x06proto3"
 
 var (
@@ -1445,47 +1578,65 @@ var file_poterne_search_v1_search_proto_goTypes = []any{
 	(*SearchRequest)(nil),                // 18: poterne.search.v1.SearchRequest
 	(*SearchResponse)(nil),               // 19: poterne.search.v1.SearchResponse
 	(*LegWeights)(nil),                   // 20: poterne.search.v1.LegWeights
-	(*Collection)(nil),                   // 21: poterne.search.v1.Collection
-	(*Document)(nil),                     // 22: poterne.search.v1.Document
-	(*Rerank)(nil),                       // 23: poterne.search.v1.Rerank
-	(*Hit)(nil),                          // 24: poterne.search.v1.Hit
+	(*Chunking)(nil),                     // 21: poterne.search.v1.Chunking
+	(*Collection)(nil),                   // 22: poterne.search.v1.Collection
+	(*Document)(nil),                     // 23: poterne.search.v1.Document
+	(*Rerank)(nil),                       // 24: poterne.search.v1.Rerank
+	(*FacetRequest)(nil),                 // 25: poterne.search.v1.FacetRequest
+	(*Hit)(nil),                          // 26: poterne.search.v1.Hit
+	(*Facet)(nil),                        // 27: poterne.search.v1.Facet
+	(*ImportDocumentsRequest)(nil),       // 28: poterne.search.v1.ImportDocumentsRequest
+	(*BackupCollectionRequest)(nil),      // 29: poterne.search.v1.BackupCollectionRequest
+	(*RestoreCollectionRequest)(nil),     // 30: poterne.search.v1.RestoreCollectionRequest
+	(*ImportDocumentsResponse)(nil),      // 31: poterne.search.v1.ImportDocumentsResponse
+	(*BackupCollectionResponse)(nil),     // 32: poterne.search.v1.BackupCollectionResponse
+	(*RestoreCollectionResponse)(nil),    // 33: poterne.search.v1.RestoreCollectionResponse
 }
 var file_poterne_search_v1_search_proto_depIdxs = []int32{
 	20, // 0: poterne.search.v1.CreateCollectionRequest.weights:type_name -> poterne.search.v1.LegWeights
-	21, // 1: poterne.search.v1.CreateCollectionResponse.collection:type_name -> poterne.search.v1.Collection
-	21, // 2: poterne.search.v1.GetCollectionResponse.collection:type_name -> poterne.search.v1.Collection
-	21, // 3: poterne.search.v1.ListCollectionsResponse.collections:type_name -> poterne.search.v1.Collection
-	22, // 4: poterne.search.v1.BatchUpsertDocumentsRequest.documents:type_name -> poterne.search.v1.Document
-	10, // 5: poterne.search.v1.DocumentResult.error:type_name -> poterne.search.v1.DocumentError
-	9,  // 6: poterne.search.v1.BatchUpsertDocumentsResponse.results:type_name -> poterne.search.v1.DocumentResult
-	22, // 7: poterne.search.v1.GetDocumentResponse.document:type_name -> poterne.search.v1.Document
-	22, // 8: poterne.search.v1.ListDocumentsResponse.documents:type_name -> poterne.search.v1.Document
-	20, // 9: poterne.search.v1.SearchRequest.weights:type_name -> poterne.search.v1.LegWeights
-	23, // 10: poterne.search.v1.SearchRequest.rerank:type_name -> poterne.search.v1.Rerank
-	24, // 11: poterne.search.v1.SearchResponse.hits:type_name -> poterne.search.v1.Hit
-	0,  // 12: poterne.search.v1.SearchService.CreateCollection:input_type -> poterne.search.v1.CreateCollectionRequest
-	2,  // 13: poterne.search.v1.SearchService.GetCollection:input_type -> poterne.search.v1.GetCollectionRequest
-	4,  // 14: poterne.search.v1.SearchService.ListCollections:input_type -> poterne.search.v1.ListCollectionsRequest
-	6,  // 15: poterne.search.v1.SearchService.DeleteCollection:input_type -> poterne.search.v1.DeleteCollectionRequest
-	8,  // 16: poterne.search.v1.SearchService.BatchUpsertDocuments:input_type -> poterne.search.v1.BatchUpsertDocumentsRequest
-	12, // 17: poterne.search.v1.SearchService.GetDocument:input_type -> poterne.search.v1.GetDocumentRequest
-	14, // 18: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
-	16, // 19: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
-	18, // 20: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
-	1,  // 21: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
-	3,  // 22: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
-	5,  // 23: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
-	7,  // 24: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
-	11, // 25: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
-	13, // 26: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
-	15, // 27: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
-	17, // 28: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
-	19, // 29: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
-	21, // [21:30] is the sub-list for method output_type
-	12, // [12:21] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	21, // 1: poterne.search.v1.CreateCollectionRequest.chunking:type_name -> poterne.search.v1.Chunking
+	22, // 2: poterne.search.v1.CreateCollectionResponse.collection:type_name -> poterne.search.v1.Collection
+	22, // 3: poterne.search.v1.GetCollectionResponse.collection:type_name -> poterne.search.v1.Collection
+	22, // 4: poterne.search.v1.ListCollectionsResponse.collections:type_name -> poterne.search.v1.Collection
+	23, // 5: poterne.search.v1.BatchUpsertDocumentsRequest.documents:type_name -> poterne.search.v1.Document
+	10, // 6: poterne.search.v1.DocumentResult.error:type_name -> poterne.search.v1.DocumentError
+	9,  // 7: poterne.search.v1.BatchUpsertDocumentsResponse.results:type_name -> poterne.search.v1.DocumentResult
+	23, // 8: poterne.search.v1.GetDocumentResponse.document:type_name -> poterne.search.v1.Document
+	23, // 9: poterne.search.v1.ListDocumentsResponse.documents:type_name -> poterne.search.v1.Document
+	20, // 10: poterne.search.v1.SearchRequest.weights:type_name -> poterne.search.v1.LegWeights
+	24, // 11: poterne.search.v1.SearchRequest.rerank:type_name -> poterne.search.v1.Rerank
+	25, // 12: poterne.search.v1.SearchRequest.facets:type_name -> poterne.search.v1.FacetRequest
+	26, // 13: poterne.search.v1.SearchResponse.hits:type_name -> poterne.search.v1.Hit
+	27, // 14: poterne.search.v1.SearchResponse.facets:type_name -> poterne.search.v1.Facet
+	0,  // 15: poterne.search.v1.SearchService.CreateCollection:input_type -> poterne.search.v1.CreateCollectionRequest
+	2,  // 16: poterne.search.v1.SearchService.GetCollection:input_type -> poterne.search.v1.GetCollectionRequest
+	4,  // 17: poterne.search.v1.SearchService.ListCollections:input_type -> poterne.search.v1.ListCollectionsRequest
+	6,  // 18: poterne.search.v1.SearchService.DeleteCollection:input_type -> poterne.search.v1.DeleteCollectionRequest
+	8,  // 19: poterne.search.v1.SearchService.BatchUpsertDocuments:input_type -> poterne.search.v1.BatchUpsertDocumentsRequest
+	28, // 20: poterne.search.v1.SearchService.ImportDocuments:input_type -> poterne.search.v1.ImportDocumentsRequest
+	12, // 21: poterne.search.v1.SearchService.GetDocument:input_type -> poterne.search.v1.GetDocumentRequest
+	14, // 22: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
+	16, // 23: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
+	29, // 24: poterne.search.v1.SearchService.BackupCollection:input_type -> poterne.search.v1.BackupCollectionRequest
+	30, // 25: poterne.search.v1.SearchService.RestoreCollection:input_type -> poterne.search.v1.RestoreCollectionRequest
+	18, // 26: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
+	1,  // 27: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
+	3,  // 28: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
+	5,  // 29: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
+	7,  // 30: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
+	11, // 31: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
+	31, // 32: poterne.search.v1.SearchService.ImportDocuments:output_type -> poterne.search.v1.ImportDocumentsResponse
+	13, // 33: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
+	15, // 34: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
+	17, // 35: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
+	32, // 36: poterne.search.v1.SearchService.BackupCollection:output_type -> poterne.search.v1.BackupCollectionResponse
+	33, // 37: poterne.search.v1.SearchService.RestoreCollection:output_type -> poterne.search.v1.RestoreCollectionResponse
+	19, // 38: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
+	27, // [27:39] is the sub-list for method output_type
+	15, // [15:27] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_poterne_search_v1_search_proto_init() }
@@ -1494,6 +1645,9 @@ func file_poterne_search_v1_search_proto_init() {
 		return
 	}
 	file_poterne_search_v1_answers_proto_init()
+	file_poterne_search_v1_backup_proto_init()
+	file_poterne_search_v1_facets_proto_init()
+	file_poterne_search_v1_import_proto_init()
 	file_poterne_search_v1_resources_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

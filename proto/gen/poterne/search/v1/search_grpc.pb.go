@@ -27,9 +27,12 @@ const (
 	SearchService_ListCollections_FullMethodName      = "/poterne.search.v1.SearchService/ListCollections"
 	SearchService_DeleteCollection_FullMethodName     = "/poterne.search.v1.SearchService/DeleteCollection"
 	SearchService_BatchUpsertDocuments_FullMethodName = "/poterne.search.v1.SearchService/BatchUpsertDocuments"
+	SearchService_ImportDocuments_FullMethodName      = "/poterne.search.v1.SearchService/ImportDocuments"
 	SearchService_GetDocument_FullMethodName          = "/poterne.search.v1.SearchService/GetDocument"
 	SearchService_ListDocuments_FullMethodName        = "/poterne.search.v1.SearchService/ListDocuments"
 	SearchService_DeleteDocument_FullMethodName       = "/poterne.search.v1.SearchService/DeleteDocument"
+	SearchService_BackupCollection_FullMethodName     = "/poterne.search.v1.SearchService/BackupCollection"
+	SearchService_RestoreCollection_FullMethodName    = "/poterne.search.v1.SearchService/RestoreCollection"
 	SearchService_Search_FullMethodName               = "/poterne.search.v1.SearchService/Search"
 )
 
@@ -52,12 +55,25 @@ type SearchServiceClient interface {
 	// Creates or replaces documents. Each document stands for itself: one that
 	// fails says why in its result, and the others are kept. Idempotent by id.
 	BatchUpsertDocuments(ctx context.Context, in *BatchUpsertDocumentsRequest, opts ...grpc.CallOption) (*BatchUpsertDocumentsResponse, error)
+	// Creates or replaces any number of documents over a stream, with a verdict on
+	// each as it is kept. Idempotent by id: what is sent again unchanged is told so.
+	// Over REST: POST /v1/collections/{collection}/documents:import with a document
+	// as JSON a line (application/x-ndjson), answered line by line.
+	ImportDocuments(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ImportDocumentsRequest, ImportDocumentsResponse], error)
 	// Returns a document that the caller may read.
 	GetDocument(ctx context.Context, in *GetDocumentRequest, opts ...grpc.CallOption) (*GetDocumentResponse, error)
 	// Lists the documents that the caller may read, by id, without their text.
 	ListDocuments(ctx context.Context, in *ListDocumentsRequest, opts ...grpc.CallOption) (*ListDocumentsResponse, error)
 	// Deletes a document from the collection and from every index.
 	DeleteDocument(ctx context.Context, in *DeleteDocumentRequest, opts ...grpc.CallOption) (*DeleteDocumentResponse, error)
+	// Gives everything in a collection as of one moment, whoever may read it:
+	// documents, passages, vectors, access lists and settings. Over REST it is
+	// `GET /v1/collections/{collection}:backup`.
+	BackupCollection(ctx context.Context, in *BackupCollectionRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupCollectionResponse], error)
+	// Makes a collection of a backup. It is there once all of it has come and its
+	// hash is right, or not at all. Over REST it is
+	// `POST /v1/collections:restore?collection=…`.
+	RestoreCollection(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[RestoreCollectionRequest, RestoreCollectionResponse], error)
 	// Searches a collection.
 	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error)
 }
@@ -120,6 +136,19 @@ func (c *searchServiceClient) BatchUpsertDocuments(ctx context.Context, in *Batc
 	return out, nil
 }
 
+func (c *searchServiceClient) ImportDocuments(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ImportDocumentsRequest, ImportDocumentsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &SearchService_ServiceDesc.Streams[0], SearchService_ImportDocuments_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ImportDocumentsRequest, ImportDocumentsResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SearchService_ImportDocumentsClient = grpc.BidiStreamingClient[ImportDocumentsRequest, ImportDocumentsResponse]
+
 func (c *searchServiceClient) GetDocument(ctx context.Context, in *GetDocumentRequest, opts ...grpc.CallOption) (*GetDocumentResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetDocumentResponse)
@@ -150,6 +179,38 @@ func (c *searchServiceClient) DeleteDocument(ctx context.Context, in *DeleteDocu
 	return out, nil
 }
 
+func (c *searchServiceClient) BackupCollection(ctx context.Context, in *BackupCollectionRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupCollectionResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &SearchService_ServiceDesc.Streams[1], SearchService_BackupCollection_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[BackupCollectionRequest, BackupCollectionResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SearchService_BackupCollectionClient = grpc.ServerStreamingClient[BackupCollectionResponse]
+
+func (c *searchServiceClient) RestoreCollection(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[RestoreCollectionRequest, RestoreCollectionResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &SearchService_ServiceDesc.Streams[2], SearchService_RestoreCollection_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[RestoreCollectionRequest, RestoreCollectionResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SearchService_RestoreCollectionClient = grpc.ClientStreamingClient[RestoreCollectionRequest, RestoreCollectionResponse]
+
 func (c *searchServiceClient) Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SearchResponse)
@@ -179,12 +240,25 @@ type SearchServiceServer interface {
 	// Creates or replaces documents. Each document stands for itself: one that
 	// fails says why in its result, and the others are kept. Idempotent by id.
 	BatchUpsertDocuments(context.Context, *BatchUpsertDocumentsRequest) (*BatchUpsertDocumentsResponse, error)
+	// Creates or replaces any number of documents over a stream, with a verdict on
+	// each as it is kept. Idempotent by id: what is sent again unchanged is told so.
+	// Over REST: POST /v1/collections/{collection}/documents:import with a document
+	// as JSON a line (application/x-ndjson), answered line by line.
+	ImportDocuments(grpc.BidiStreamingServer[ImportDocumentsRequest, ImportDocumentsResponse]) error
 	// Returns a document that the caller may read.
 	GetDocument(context.Context, *GetDocumentRequest) (*GetDocumentResponse, error)
 	// Lists the documents that the caller may read, by id, without their text.
 	ListDocuments(context.Context, *ListDocumentsRequest) (*ListDocumentsResponse, error)
 	// Deletes a document from the collection and from every index.
 	DeleteDocument(context.Context, *DeleteDocumentRequest) (*DeleteDocumentResponse, error)
+	// Gives everything in a collection as of one moment, whoever may read it:
+	// documents, passages, vectors, access lists and settings. Over REST it is
+	// `GET /v1/collections/{collection}:backup`.
+	BackupCollection(*BackupCollectionRequest, grpc.ServerStreamingServer[BackupCollectionResponse]) error
+	// Makes a collection of a backup. It is there once all of it has come and its
+	// hash is right, or not at all. Over REST it is
+	// `POST /v1/collections:restore?collection=…`.
+	RestoreCollection(grpc.ClientStreamingServer[RestoreCollectionRequest, RestoreCollectionResponse]) error
 	// Searches a collection.
 	Search(context.Context, *SearchRequest) (*SearchResponse, error)
 	mustEmbedUnimplementedSearchServiceServer()
@@ -212,6 +286,9 @@ func (UnimplementedSearchServiceServer) DeleteCollection(context.Context, *Delet
 func (UnimplementedSearchServiceServer) BatchUpsertDocuments(context.Context, *BatchUpsertDocumentsRequest) (*BatchUpsertDocumentsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method BatchUpsertDocuments not implemented")
 }
+func (UnimplementedSearchServiceServer) ImportDocuments(grpc.BidiStreamingServer[ImportDocumentsRequest, ImportDocumentsResponse]) error {
+	return status.Error(codes.Unimplemented, "method ImportDocuments not implemented")
+}
 func (UnimplementedSearchServiceServer) GetDocument(context.Context, *GetDocumentRequest) (*GetDocumentResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetDocument not implemented")
 }
@@ -220,6 +297,12 @@ func (UnimplementedSearchServiceServer) ListDocuments(context.Context, *ListDocu
 }
 func (UnimplementedSearchServiceServer) DeleteDocument(context.Context, *DeleteDocumentRequest) (*DeleteDocumentResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteDocument not implemented")
+}
+func (UnimplementedSearchServiceServer) BackupCollection(*BackupCollectionRequest, grpc.ServerStreamingServer[BackupCollectionResponse]) error {
+	return status.Error(codes.Unimplemented, "method BackupCollection not implemented")
+}
+func (UnimplementedSearchServiceServer) RestoreCollection(grpc.ClientStreamingServer[RestoreCollectionRequest, RestoreCollectionResponse]) error {
+	return status.Error(codes.Unimplemented, "method RestoreCollection not implemented")
 }
 func (UnimplementedSearchServiceServer) Search(context.Context, *SearchRequest) (*SearchResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Search not implemented")
@@ -335,6 +418,13 @@ func _SearchService_BatchUpsertDocuments_Handler(srv interface{}, ctx context.Co
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SearchService_ImportDocuments_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(SearchServiceServer).ImportDocuments(&grpc.GenericServerStream[ImportDocumentsRequest, ImportDocumentsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SearchService_ImportDocumentsServer = grpc.BidiStreamingServer[ImportDocumentsRequest, ImportDocumentsResponse]
+
 func _SearchService_GetDocument_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetDocumentRequest)
 	if err := dec(in); err != nil {
@@ -388,6 +478,24 @@ func _SearchService_DeleteDocument_Handler(srv interface{}, ctx context.Context,
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _SearchService_BackupCollection_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(BackupCollectionRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(SearchServiceServer).BackupCollection(m, &grpc.GenericServerStream[BackupCollectionRequest, BackupCollectionResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SearchService_BackupCollectionServer = grpc.ServerStreamingServer[BackupCollectionResponse]
+
+func _SearchService_RestoreCollection_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(SearchServiceServer).RestoreCollection(&grpc.GenericServerStream[RestoreCollectionRequest, RestoreCollectionResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SearchService_RestoreCollectionServer = grpc.ClientStreamingServer[RestoreCollectionRequest, RestoreCollectionResponse]
 
 func _SearchService_Search_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SearchRequest)
@@ -451,6 +559,23 @@ var SearchService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _SearchService_Search_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ImportDocuments",
+			Handler:       _SearchService_ImportDocuments_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "BackupCollection",
+			Handler:       _SearchService_BackupCollection_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "RestoreCollection",
+			Handler:       _SearchService_RestoreCollection_Handler,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "poterne/search/v1/search.proto",
 }

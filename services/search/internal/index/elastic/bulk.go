@@ -78,7 +78,7 @@ func (b *bulk) flush(ctx context.Context) error {
 				len(left), attempts, &statusError{status: http.StatusTooManyRequests})
 		}
 		items = left
-		if err := clock.Sleep(ctx, b.client.clock, b.client.backoff(attempt)); err != nil {
+		if err := clock.Sleep(ctx, b.client.clock, backoff(b.client.pause, attempt)); err != nil {
 			return fmt.Errorf("elasticsearch index: bulk: %w", err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -18,8 +19,15 @@ import (
 )
 
 const (
-	// attempts is how often a call, or one item of a bulk, is tried.
-	attempts = 5
+	// attempts is how often a call, or one item of a bulk, is tried, and
+	// readAttempts a call that somebody waits for.
+	attempts     = 5
+	readAttempts = 3
+	// readPause is the longest before the second attempt of the latter; it doubles.
+	readPause = 50 * time.Millisecond
+	// connectTimeout is how long a node may take to accept a connection. A machine
+	// that is gone does not refuse one.
+	connectTimeout = 500 * time.Millisecond
 	// maxAnswer bounds what is read of an answer.
 	maxAnswer = 64 << 20
 	// connections is how many idle ones are kept to each node: Go's own default
@@ -29,11 +37,13 @@ const (
 
 // client makes calls with a deadline each. It is safe for concurrent use.
 type client struct {
-	transport *elastictransport.Client
-	http      *http.Transport
-	timeout   time.Duration
-	pause     time.Duration
-	clock     clock.Clock
+	write, read *elastictransport.Client
+	http        *http.Transport
+	timeout     time.Duration
+	readTimeout time.Duration
+	pause       time.Duration
+	clock       clock.Clock
+	breaker     breaker
 }
 
 func newClient(o Options) (*client, error) {
@@ -49,24 +59,29 @@ func newClient(o Options) (*client, error) {
 	if !ok {
 		return nil, errors.New("elasticsearch index: the default HTTP transport is not Go's")
 	}
-	c := &client{http: base.Clone(), timeout: o.Timeout, pause: o.Pause, clock: o.Clock}
+	c := &client{
+		http: base.Clone(), timeout: o.Timeout, readTimeout: o.SearchTimeout, pause: o.Pause, clock: o.Clock, breaker: newBreaker(),
+	}
 	c.http.MaxIdleConnsPerHost, c.http.MaxIdleConns = connections, connections*max(1, len(urls))
 	c.http.ResponseHeaderTimeout = o.Timeout
-	var err error
-	c.transport, err = elastictransport.NewClient(o.transport(c, urls)...)
-	if err != nil {
+	c.http.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
+	var errs [2]error
+	c.write, errs[0] = elastictransport.NewClient(o.transport(c.http, urls, attempts, o.Pause)...)
+	c.read, errs[1] = elastictransport.NewClient(o.transport(c.http, urls, readAttempts, readPause)...)
+	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("elasticsearch index: %w", err)
 	}
 	return c, nil
 }
 
-func (o *Options) transport(c *client, urls []*url.URL) []elastictransport.Option {
+func (o *Options) transport(rt http.RoundTripper, urls []*url.URL, attempts int, pause time.Duration) []elastictransport.Option {
 	out := []elastictransport.Option{
-		elastictransport.WithURLs(urls...), elastictransport.WithTransport(c.http),
+		elastictransport.WithURLs(urls...), elastictransport.WithTransport(rt),
 		// 429 is not among the client's own.
 		elastictransport.WithRetryOnStatus(
 			http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout),
-		elastictransport.WithMaxRetries(attempts - 1), elastictransport.WithRetryBackoff(c.backoff),
+		elastictransport.WithMaxRetries(attempts - 1),
+		elastictransport.WithRetryBackoff(func(attempt int) time.Duration { return backoff(pause, attempt) }),
 	}
 	if o.Username != "" {
 		out = append(out, elastictransport.WithBasicAuth(o.Username, o.Password))
@@ -82,8 +97,8 @@ func (o *Options) transport(c *client, urls []*url.URL) []elastictransport.Optio
 
 // backoff is the pause before an attempt, which doubles, and half of which is
 // left to chance so that many callers do not come back in step.
-func (c *client) backoff(attempt int) time.Duration {
-	d := c.pause << max(0, attempt-1)
+func backoff(pause time.Duration, attempt int) time.Duration {
+	d := pause << max(0, attempt-1)
 	return d/2 + rand.N(d/2+1) //nolint:gosec // jitter is no secret
 }
 
@@ -106,28 +121,52 @@ func isStatus(err error, status int) bool {
 	return ok && e.status == status
 }
 
-// do makes one call and reads its answer into out, which may be nil.
+// do makes one call that changes something, or that only those who change
+// something wait for, and reads its answer into out, which may be nil.
 func (c *client) do(ctx context.Context, what string, req esapi.Request, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	resp, err := req.Do(ctx, c.transport)
+	return c.call(ctx, c.write, c.timeout, what, req, out)
+}
+
+// ask makes one call of a search. It gives up sooner than do.
+func (c *client) ask(ctx context.Context, what string, req esapi.Request, out any) error {
+	return c.call(ctx, c.read, c.readTimeout, what, req, out)
+}
+
+func (c *client) call(ctx context.Context, by esapi.Transport, timeout time.Duration, what string, req esapi.Request, out any) error {
+	err := c.breaker.do(func() error {
+		ctx, cancel := context.WithTimeoutCause(ctx, timeout, errSlow)
+		defer cancel()
+		err := perform(ctx, by, req, out)
+		if err != nil && errors.Is(context.Cause(ctx), errSlow) { // the cluster's fault and not the caller's
+			return fmt.Errorf("%w: %v", errSlow, timeout)
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("elasticsearch index: %s: %w", what, err)
+	}
+	return nil
+}
+
+func perform(ctx context.Context, by esapi.Transport, req esapi.Request, out any) error {
+	resp, err := req.Do(ctx, by)
+	if err != nil {
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return fmt.Errorf("elasticsearch index: %s: read the answer: %w", what, err)
+		return fmt.Errorf("read the answer: %w", err)
 	case len(body) > maxAnswer:
-		return fmt.Errorf("elasticsearch index: %s: the answer is longer than %d bytes", what, maxAnswer)
+		return fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
 	case resp.StatusCode >= http.StatusMultipleChoices:
-		return fmt.Errorf("elasticsearch index: %s: %w", what, &statusError{status: resp.StatusCode, kind: kindOf(body)})
+		return &statusError{status: resp.StatusCode, kind: kindOf(body)}
 	case out == nil:
 		return nil
 	}
 	if err := json.Unmarshal(body, out); err != nil {
-		return fmt.Errorf("elasticsearch index: %s: read the answer: %w", what, err)
+		return fmt.Errorf("read the answer: %w", err)
 	}
 	return nil
 }

@@ -9,17 +9,22 @@ import (
 	"sync"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
+
+	"github.com/poterne/poterne/services/search/internal/index"
 )
 
 // collection is one collection's index.
 type collection struct {
-	x    *Index
-	name string
+	x      *Index
+	name   string
+	metric index.Metric
 
 	// writing is held by the one who changes the collection; mu only while what
 	// searches see is exchanged.
 	writing sync.Mutex
-	loaded  bool // under writing
+	// loaded: what the cluster has is known. failed: what it has is not what is
+	// known, and changes do not lead on. Both under writing.
+	loaded, failed bool
 	// before are the views that were replaced and may still be searched: what
 	// they show is not taken away until then. Under writing.
 	before []*view
@@ -45,6 +50,8 @@ type view struct {
 
 // meta is kept in the index itself, in a document that no search finds.
 type meta struct {
+	// Format is what passages hold; see the constant.
+	Format  int   `json:"format"`
 	Through int64 `json:"through"`
 	// Hidden are the versions that are gone and may still be there.
 	Hidden []int64 `json:"hidden"`
@@ -54,6 +61,8 @@ type meta struct {
 	// a graph.
 	Passages int  `json:"passages"`
 	Many     bool `json:"many"`
+	// Points are the paths whose places can be found.
+	Points []string `json:"points,omitempty"`
 }
 
 // metaID is the id of the document that holds meta.
@@ -109,10 +118,22 @@ func (c *collection) exchange(v *view) {
 	c.now = v
 }
 
-// broken notes that the collection must be replaced.
+// broken notes that a change may have been made in part. Searches go on with the
+// view that they have.
 func (c *collection) broken(err error) error {
-	c.exchange(nil)
+	c.loaded = false
+	c.failed = c.failed || isStatus(err, http.StatusConflict) // somebody else writes
 	return err
+}
+
+// lost notes that the index of a view is not there any more.
+func (c *collection) lost(v *view) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.now == v {
+		v.retired, c.now = true, nil
+		v.ifIdle()
+	}
 }
 
 // quiet waits until nobody searches a view before the present one. Searches end
@@ -182,7 +203,30 @@ func (c *collection) load(ctx context.Context) error {
 	return nil
 }
 
-// read returns the view that an index's meta describes; nil when it has none.
+// reload finds out what a change that failed has done, and takes back what it
+// had not ended.
+func (c *collection) reload(ctx context.Context, now *view) error {
+	if c.loaded || now == nil {
+		return nil
+	}
+	v, err := c.read(ctx, now.index)
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		c.lost(now)
+		return index.ErrReplace
+	}
+	if err := c.sweep(ctx, v); err != nil {
+		return err
+	}
+	c.exchange(v)
+	c.loaded = true
+	return nil
+}
+
+// read returns the view that an index's meta describes; nil when it has none, or
+// passages of another format: it must be replaced then.
 func (c *collection) read(ctx context.Context, idx string) (*view, error) {
 	var answer struct {
 		SeqNo  int `json:"_seq_no"`
@@ -197,6 +241,9 @@ func (c *collection) read(ctx context.Context, idx string) (*view, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if answer.Source.Meta.Format != format {
+		return nil, nil //nolint:nilnil // as above
 	}
 	return &view{
 		index: idx, meta: answer.Source.Meta, seqNo: answer.SeqNo, term: answer.Term, idle: make(chan struct{}),

@@ -12,6 +12,7 @@ package elastic
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,8 +44,10 @@ type Options struct {
 	CACert []byte
 	// Prefix begins the names of all that is ours: see ValidPrefix.
 	Prefix string
-	// Timeout bounds each call, its repetitions included.
-	Timeout time.Duration
+	// Timeout bounds each call, its repetitions included, and SearchTimeout those
+	// of a search; 0 means the same.
+	Timeout       time.Duration
+	SearchTimeout time.Duration
 	// Pause is the longest before the second attempt of a call; it doubles.
 	// 0 means 200 ms.
 	Pause time.Duration
@@ -89,6 +92,7 @@ func New(o Options) (*Index, error) {
 	if o.Many <= 0 {
 		o.Many = DefaultMany
 	}
+	o.SearchTimeout = cmp.Or(o.SearchTimeout, o.Timeout)
 	c, err := newClient(o)
 	if err != nil {
 		return nil, err
@@ -97,14 +101,14 @@ func New(o Options) (*Index, error) {
 }
 
 // Open implements index.Index.
-func (x *Index) Open(ctx context.Context, name string) (index.Collection, error) {
+func (x *Index) Open(ctx context.Context, name string, opts ...index.Option) (index.Collection, error) {
 	if !validName(name) {
 		return nil, fmt.Errorf("elasticsearch index: %q cannot name a collection", name)
 	}
 	x.mu.Lock()
 	c := x.open[name]
 	if c == nil {
-		c = &collection{x: x, name: name}
+		c = &collection{x: x, name: name, metric: index.NewSettings(opts).Metric}
 		x.open[name] = c
 	}
 	x.mu.Unlock()

@@ -41,6 +41,10 @@ func kindMark(k filter.Kind) byte {
 		return 'b'
 	case filter.Bool:
 		return 'd'
+	case filter.Time:
+		return 'h'
+	case filter.String:
+		fallthrough
 	default:
 		return 'f'
 	}
@@ -51,8 +55,12 @@ func word(what, path string, v filter.Value) string {
 }
 
 func encoded(v filter.Value) string {
-	if v.Kind != filter.String {
+	switch v.Kind {
+	case filter.Time:
+		return v.Text
+	case filter.Number, filter.Bool:
 		return ordered(v.Number)
+	case filter.String:
 	}
 	if len(v.Text) <= maxValueBytes {
 		return v.Text
@@ -87,6 +95,9 @@ func words(fields []filter.Field) []string {
 		}
 		for _, v := range f.Values {
 			out = append(out, word(what, f.Path, v))
+			if t, ok := v.AsTime(); ok {
+				out = append(out, word(what, f.Path, t))
+			}
 		}
 	}
 	return out
@@ -123,6 +134,8 @@ func translate(n filter.Node, depth int) (object, error) {
 		return object{"bool": object{"must_not": []object{inner}}}, err
 	case *filter.Compare:
 		return comparison(n), nil
+	case *filter.Distance:
+		return within(n), nil
 	default:
 		return object{"match_none": object{}}, nil
 	}

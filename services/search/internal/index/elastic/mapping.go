@@ -1,5 +1,10 @@
 package elastic
 
+import (
+	"github.com/poterne/poterne/services/search/internal/analysis"
+	"github.com/poterne/poterne/services/search/internal/index"
+)
+
 // The fields of a passage.
 const (
 	fieldNo         = "no"
@@ -8,6 +13,12 @@ const (
 	fieldFrom       = "from"
 	fieldPrincipals = "principals"
 	fieldMetadata   = "metadata"
+	fieldValues     = "values"
+	fieldPoints     = "points"
+	fieldDocument   = "document"
+	fieldTitle      = "title"
+	fieldCreated    = "created"
+	fieldUpdated    = "updated"
 	fieldTerms      = "terms"
 	fieldVector     = "vector"
 	fieldMeta       = "meta"
@@ -26,13 +37,30 @@ type passage struct {
 	Metadata   []string  `json:"metadata,omitempty"`
 	Terms      string    `json:"terms,omitempty"`
 	Vector     []float32 `json:"vector,omitempty"`
+	// For facets, orders and distances.
+	Document string              `json:"document"`
+	Title    string              `json:"title,omitempty"`
+	Created  int64               `json:"created"`
+	Updated  int64               `json:"updated"`
+	Values   map[string][]string `json:"values,omitempty"`
+	Points   map[string]point    `json:"points,omitempty"`
 }
+
+// format is of what an index holds: another when passages have other terms, or
+// are written otherwise (raise layout then), so that old indexes are made anew.
+// Layout 1: positions, values, places.
+const (
+	layout = 1
+	format = 1000*layout + analysis.Version
+)
 
 // settings are an index's settings and fields. One shard, because BM25 counts
 // in each shard for itself. Refreshed by us alone, because only then do
 // searches change. Only meta is kept as it was sent: the rest is in the truth.
 func settings() object {
 	keyword := object{"type": "keyword"}
+	// What is ordered by and not looked for.
+	ordered := func(kind string) object { return object{"type": kind, "index": false} }
 	return object{
 		"settings": object{
 			"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "-1",
@@ -44,8 +72,11 @@ func settings() object {
 			"properties": object{
 				fieldNo: object{"type": "long"}, fieldChunk: object{"type": "integer"}, fieldFrom: object{"type": "long"},
 				fieldID: keyword, fieldPrincipals: keyword, fieldMetadata: keyword,
-				fieldTerms: object{"type": "text", "analyzer": "whitespace", "index_options": "freqs"},
-				fieldMeta:  object{"type": "object", "enabled": false},
+				fieldTerms:    object{"type": "text", "analyzer": "whitespace", "index_options": "positions"},
+				fieldDocument: ordered("keyword"), fieldTitle: ordered("keyword"),
+				fieldCreated: ordered("long"), fieldUpdated: ordered("long"), fieldValues: ordered("flattened"),
+				fieldPoints: object{"type": "object", "dynamic": false},
+				fieldMeta:   object{"type": "object", "enabled": false},
 			},
 		},
 	}
@@ -53,13 +84,47 @@ func settings() object {
 
 // vectors is the field of vectors: compared one by one, or by way of a graph
 // over their bytes when there are many.
-func vectors(width int, many bool) object {
+func vectors(width int, many bool, m index.Metric) object {
 	kind := "flat"
 	if many {
 		kind = "int8_hnsw"
 	}
 	return object{"properties": object{fieldVector: object{
-		"type": "dense_vector", "dims": width, "index": true, "similarity": "cosine",
+		"type": "dense_vector", "dims": width, "index": true, "similarity": similarity(m),
 		"index_options": object{"type": kind},
 	}}}
+}
+
+// similarity is what Elasticsearch calls a metric.
+func similarity(m index.Metric) string {
+	switch m {
+	case index.Dot:
+		return "max_inner_product"
+	case index.L2:
+		return "l2_norm"
+	case index.Cosine:
+		fallthrough
+	default:
+		return "cosine"
+	}
+}
+
+// measured returns the metric's score for Elasticsearch's, which is never
+// negative.
+func measured(m index.Metric) func(score float64) float64 {
+	switch m {
+	case index.Dot:
+		return func(s float64) float64 {
+			if s >= 1 {
+				return s - 1
+			}
+			return 1 - 1/s
+		}
+	case index.L2:
+		return func(s float64) float64 { return 1 - 1/s }
+	case index.Cosine:
+		fallthrough
+	default:
+		return func(s float64) float64 { return 2*s - 1 }
+	}
 }

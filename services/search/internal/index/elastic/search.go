@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"regexp/syntax"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
@@ -36,7 +38,10 @@ func (c *collection) Search(ctx context.Context, q index.Query) (index.Legs, err
 		return index.Legs{}, err
 	}
 	defer c.release(v)
-	legs := index.Legs{Sequence: v.meta.Through}
+	legs := index.Legs{Sequence: v.meta.Through, Facets: make([]index.Counts, len(q.Facets))}
+	for i, f := range q.Facets {
+		legs.Facets[i].Ranges = make([]int, len(f.Ranges))
+	}
 	if n := len(q.Vector); n > 0 && v.meta.Width > 0 && n != v.meta.Width {
 		return index.Legs{}, fmt.Errorf("elasticsearch index: the query has %d dimensions, the collection %d", n, v.meta.Width)
 	}
@@ -49,19 +54,28 @@ func (c *collection) Search(ctx context.Context, q index.Query) (index.Legs, err
 	}
 	var m searches
 	if len(q.Terms) > 0 {
-		m.add(lexicalLeg(q, allowed), &legs.Lexical, func(s float64) float64 { return s / times })
+		m.add(lexicalLeg(q, allowed), &legs.Lexical, &legs.LexicalTook, func(s float64) float64 { return s / times })
 	}
-	if len(q.Vector) > 0 && v.meta.Width > 0 && !zero(q.Vector) {
-		m.add(v.vectorLeg(q, allowed), &legs.Vector, func(s float64) float64 { return 2*s - 1 })
+	if len(q.Vector) > 0 && v.meta.Width > 0 && !c.unplaceable(q.Vector) {
+		m.add(v.vectorLeg(q, allowed), &legs.Vector, &legs.VectorTook, measured(c.metric))
 	}
 	if err := m.run(ctx, c.x.client, v.index); err != nil {
+		if isStatus(err, http.StatusNotFound) {
+			c.lost(v)
+		}
 		return index.Legs{}, err
+	}
+	if len(q.Facets) > 0 && len(q.Terms)+len(q.Vector) > 0 {
+		if legs.Facets, err = c.facets(ctx, v, q, allowed); err != nil {
+			return index.Legs{}, err
+		}
 	}
 	return legs, nil
 }
 
 // allowed is what both legs ask besides: what is there at the view's
-// generation, what the caller may read, and what passes the filter.
+// generation, what the caller may read, what passes the filter, and what has
+// the required phrases and none of the excluded ones.
 func (v *view) allowed(q index.Query) (object, error) {
 	must := []object{
 		{"range": object{fieldFrom: object{"lte": v.meta.Through}}},
@@ -74,23 +88,38 @@ func (v *view) allowed(q index.Query) (object, error) {
 		}
 		must = append(must, f)
 	}
-	out := object{"filter": must}
+	out := object{"filter": append(must, havingAll(q.Require)...)}
+	not := havingAll(q.Exclude)
 	if len(v.meta.Hidden) > 0 {
-		out["must_not"] = []object{{"terms": object{fieldNo: v.meta.Hidden}}}
+		not = append(not, object{"terms": object{fieldNo: v.meta.Hidden}})
+	}
+	if len(not) > 0 {
+		out["must_not"] = not
 	}
 	return object{"bool": out}, nil
 }
 
 func lexicalLeg(q index.Query, allowed object) object {
-	terms := q.Terms[:min(len(q.Terms), maxWords)]
-	should := make([]object, len(terms))
-	for i, t := range terms {
-		should[i] = wanted(t)
-	}
-	return object{"size": min(q.Limit, maxHits), "query": object{"bool": object{
-		"should": should, "minimum_should_match": 1, "filter": []object{allowed},
+	leg := object{"size": min(q.Limit, maxHits), "query": object{"bool": object{
+		"should": wantedWords(q), "minimum_should_match": 1, "filter": []object{allowed},
 	}}}
+	if len(q.Order) > 0 {
+		leg["sort"], leg["track_scores"] = sorting(q.Order), true
+	}
+	return leg
 }
+
+func wantedWords(q index.Query) []object {
+	terms := q.Terms[:min(len(q.Terms), maxWords)]
+	out := make([]object, len(terms))
+	for i, t := range terms {
+		out[i] = wanted(t)
+	}
+	return out
+}
+
+// anyWord asks for what has any of the query's words.
+func anyWord(q index.Query) object { return anyOf(wantedWords(q)...) }
 
 // wanted asks for one word. Its variants are blended: they count as one word
 // that is as frequent as the most frequent of them.
@@ -137,6 +166,7 @@ func (v *view) vectorLeg(q index.Query, allowed object) object {
 // found is what a search answers.
 type found struct {
 	Error *failure `json:"error"`
+	Took  int64    `json:"took"` // ms
 	Hits  struct {
 		Hits []struct {
 			ID    string            `json:"_id"`
@@ -151,13 +181,17 @@ type found struct {
 type searches struct {
 	bodies []object
 	into   []*[]index.Hit
+	took   []*time.Duration
 	score  []func(float64) float64
 }
 
-func (m *searches) add(body object, into *[]index.Hit, score func(float64) float64) {
+func (m *searches) add(body object, into *[]index.Hit, took *time.Duration, score func(float64) float64) {
 	body["_source"], body["track_total_hits"] = false, false
-	body["sort"] = []object{{"_score": "desc"}, {fieldID: "asc"}}
-	m.bodies, m.into, m.score = append(m.bodies, body), append(m.into, into), append(m.score, score)
+	if body["sort"] == nil {
+		body["sort"] = []object{{"_score": "desc"}, {fieldID: "asc"}}
+	}
+	m.bodies, m.into = append(m.bodies, body), append(m.into, into)
+	m.took, m.score = append(m.took, took), append(m.score, score)
 }
 
 func (m *searches) run(ctx context.Context, cl *client, idx string) error {
@@ -177,7 +211,7 @@ func (m *searches) run(ctx context.Context, cl *client, idx string) error {
 		Responses []found `json:"responses"`
 	}
 	req := esapi.MsearchRequest{Body: bytes.NewReader(lines.Bytes())}
-	if err := cl.do(ctx, "search", req, &answer); err != nil {
+	if err := cl.ask(ctx, "search", req, &answer); err != nil {
 		return err
 	}
 	if len(answer.Responses) != len(m.bodies) {
@@ -191,7 +225,7 @@ func (m *searches) run(ctx context.Context, cl *client, idx string) error {
 		if err != nil {
 			return err
 		}
-		*m.into[i] = hits
+		*m.into[i], *m.took[i] = hits, time.Duration(r.Took)*time.Millisecond
 	}
 	return nil
 }
@@ -201,7 +235,7 @@ func (f *found) hits(score func(float64) float64) ([]index.Hit, error) {
 	for i, h := range f.Hits.Hits {
 		no, chunk, ok := splitID(h.ID)
 		var id string
-		if !ok || len(h.Sort) != 2 || json.Unmarshal(h.Sort[1], &id) != nil {
+		if !ok || len(h.Sort) == 0 || json.Unmarshal(h.Sort[len(h.Sort)-1], &id) != nil {
 			return nil, fmt.Errorf("elasticsearch index: search: a hit is no passage of ours")
 		}
 		out[i] = index.Hit{No: no, Chunk: chunk, ChunkID: id, Score: score(h.Score)}

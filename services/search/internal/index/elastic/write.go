@@ -10,6 +10,7 @@ import (
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/poterne/poterne/services/search/internal/analysis"
+	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/index"
 )
 
@@ -28,8 +29,17 @@ func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
 	if err != nil {
 		return err
 	}
-	if now == nil {
-		return errNotReplaced
+	if err := c.reload(ctx, now); err != nil {
+		return err
+	}
+	if now, err = c.usable(ctx); err != nil {
+		return err
+	}
+	if now == nil || c.failed {
+		return index.ErrReplace
+	}
+	if ch.Through <= now.meta.Through { // it was made, and its answer was lost
+		return nil
 	}
 	if err := c.apply(ctx, now, ch); err != nil {
 		return c.broken(err)
@@ -84,27 +94,25 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 		// Whether or not that goes well: what is not whole is removed by the next
 		// process, too.
 		_ = c.x.remove(context.WithoutCancel(ctx), idx)
-		return c.broken(err)
+		return err
 	}
 	c.exchange(next)
-	if c.quiet(ctx) != nil {
-		return nil // the old index is removed by the next replacement or process
+	c.loaded, c.failed = true, false
+	if c.quiet(ctx) == nil {
+		c.removeOthers(ctx, idx)
 	}
-	return c.removeOthers(ctx, idx)
+	return nil
 }
 
-// removeOthers removes the collection's indexes but one.
-func (c *collection) removeOthers(ctx context.Context, but string) error {
+// removeOthers removes the collection's indexes but one. What it cannot remove
+// is removed by the next replacement or process.
+func (c *collection) removeOthers(ctx context.Context, but string) {
 	found, err := c.x.kept(ctx)
 	for _, k := range found {
 		if err == nil && k.name == c.name && k.index != but {
 			err = c.x.remove(ctx, k.index)
 		}
 	}
-	if err != nil {
-		return c.broken(err)
-	}
-	return nil
 }
 
 func (c *collection) make(ctx context.Context, idx string, through int64, docs iter.Seq2[index.Document, error]) (*view, error) {
@@ -115,7 +123,7 @@ func (c *collection) make(ctx context.Context, idx string, through int64, docs i
 	if err := c.x.client.do(ctx, "create an index", esapi.IndicesCreateRequest{Index: idx, Body: body}, nil); err != nil {
 		return nil, err
 	}
-	next := &view{index: idx, meta: meta{Through: through}, idle: make(chan struct{})}
+	next := &view{index: idx, meta: meta{Format: format, Through: through}, idle: make(chan struct{})}
 	w := &writer{c: c, bulk: bulk{client: c.x.client, index: idx}, from: through, meta: &next.meta}
 	for d, err := range docs {
 		if err == nil {
@@ -181,7 +189,11 @@ type writer struct {
 }
 
 func (w *writer) put(ctx context.Context, d index.Document) error {
-	metadata := words(d.Fields)
+	metadata, values := words(d.Fields), valuesOf(d.Fields)
+	points, err := w.points(ctx, d.Fields)
+	if err != nil {
+		return err
+	}
 	for i, ch := range d.Chunks {
 		if ch.Number != i {
 			return fmt.Errorf("elasticsearch index: chunk %d of version %d is numbered %d", i, d.No, ch.Number)
@@ -192,8 +204,10 @@ func (w *writer) put(ctx context.Context, d index.Document) error {
 		p := passage{
 			No: d.No, Chunk: ch.Number, ID: fmt.Sprintf("%s#%d", d.ID, ch.Number), From: w.from,
 			Principals: d.Principals, Metadata: metadata, Terms: strings.Join(analysis.Analyze(ch.Text), " "),
+			Document: shown(d.ID), Title: shown(d.Title), Values: values, Points: points,
+			Created: d.CreateTime.UnixNano(), Updated: d.UpdateTime.UnixNano(),
 		}
-		if !zero(ch.Vector) {
+		if !w.c.unplaceable(ch.Vector) {
 			p.Vector = ch.Vector
 		}
 		if err := w.bulk.create(ctx, passageID(d.No, ch.Number), p); err != nil {
@@ -218,7 +232,7 @@ func (w *writer) checkWidth(ctx context.Context, no int64, width int) error {
 }
 
 func (w *writer) mapVectors(ctx context.Context) error {
-	body, err := putJSON(vectors(w.meta.Width, w.meta.Many))
+	body, err := putJSON(vectors(w.meta.Width, w.meta.Many, w.c.metric))
 	if err != nil {
 		return err
 	}
@@ -242,10 +256,17 @@ func (w *writer) end(ctx context.Context) error {
 	return w.c.refresh(ctx, w.bulk.index)
 }
 
+// unplaceable reports whether a vector cannot be compared: one without a
+// direction has no cosine.
+func (c *collection) unplaceable(v []float32) bool { return c.metric == index.Cosine && zero(v) }
+
 // zero reports whether a vector has no direction, which Elasticsearch refuses.
 func zero(v []float32) bool {
 	return !slices.ContainsFunc(v, func(x float32) bool { return x != 0 })
 }
+
+// shown is as much of a text as orders compare.
+func shown(s string) string { return filter.Shown(filter.StringValue(s)).Text }
 
 // passageID is the id of a passage's document; see splitID.
 func passageID(no int64, chunk int) string { return fmt.Sprintf("%d.%d", no, chunk) }

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"time"
 
-	"github.com/RoaringBitmap/roaring/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/lexical"
 	"github.com/poterne/poterne/services/search/internal/topk"
-	"github.com/poterne/poterne/services/search/internal/vector"
+	"github.com/poterne/poterne/services/search/internal/vector/segment"
 )
 
 // errClosed is what a collection answers after it was dropped or closed.
@@ -24,10 +25,14 @@ var errNotReplaced = errors.New("embedded index: the collection must be replaced
 // collection is one collection's index.
 type collection struct {
 	words *lexical.Index
+	*vectorFiles
 
 	// writing is held by the one who changes the collection; mu only while what
 	// searches see is exchanged.
 	writing sync.Mutex
+	// failed: a change was made in part, and the words hold more or less than
+	// searches see. Under writing.
+	failed  bool
 	mu      sync.RWMutex
 	memory  *memory
 	view    *lexical.View
@@ -35,8 +40,8 @@ type collection struct {
 	closed  bool
 }
 
-func newCollection(words *lexical.Index) *collection {
-	return &collection{words: words, memory: newMemory()}
+func newCollection(words *lexical.Index, files *vectorFiles) *collection {
+	return &collection{words: words, vectorFiles: files, memory: newMemory()}
 }
 
 // Sequence implements index.Collection. It is 0 until the first Replace.
@@ -46,16 +51,24 @@ func (c *collection) Sequence() int64 {
 	return c.through
 }
 
-// Apply implements index.Collection. The words are written while searches go
-// on with the view they have; then words and memory change at once.
+// Apply implements index.Collection. Vectors and words are written while
+// searches go on with what they have; then words and memory change at once.
 func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	if err := c.usable(ctx); err != nil {
 		return err
 	}
-	if c.through == 0 { // only writers change it
-		return errNotReplaced
+	if c.through == 0 || c.failed { // only writers change them
+		return index.ErrReplace
+	}
+	put := fresh(ch.Put, c.memory)
+	rows, err := c.keep(put, c.memory)
+	if errors.Is(err, segment.ErrNotWritten) {
+		return err // nothing has changed, and searches go on
+	}
+	if err != nil {
+		return c.broken(err)
 	}
 	var gone []lexical.Key
 	for _, no := range ch.Remove {
@@ -63,7 +76,6 @@ func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
 			gone = append(gone, keysOf(c.memory.slots[n])...)
 		}
 	}
-	put := fresh(ch.Put, c.memory)
 	if err := c.words.Write(entries(put), gone); err != nil {
 		return c.broken(err)
 	}
@@ -71,18 +83,35 @@ func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
 	if err != nil {
 		return c.broken(err)
 	}
+	if err := c.change(ch, put, rows, view); err != nil {
+		return err
+	}
+	c.tidy(ctx)
+	return c.warm()
+}
+
+// change lets searches see a change whose words and vectors are written.
+func (c *collection) change(ch index.Changes, put []index.Document, rows []segment.Version, view *lexical.View) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, no := range ch.Remove {
 		c.memory.remove(no)
 	}
-	for _, d := range put {
-		if err := c.memory.add(d); err != nil {
-			c.through = 0
-			return errors.Join(err, view.Close())
-		}
+	for i, d := range put {
+		c.memory.add(d, rows[i].Key, c.memory.appendRows(rows[i]))
 	}
 	return c.exchange(c.memory.compacted(), view, ch.Through)
+}
+
+// warm does for a new view, or for rows that have moved, what the first searches
+// would wait for.
+func (c *collection) warm() error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.closed || c.view == nil {
+		return nil
+	}
+	return c.view.Prepare(c.memory.rows())
 }
 
 // fresh returns the documents that memory does not have: numbers stand for the
@@ -97,11 +126,10 @@ func fresh(docs []index.Document, m *memory) []index.Document {
 	return out
 }
 
-// broken notes that the collection must be replaced.
+// broken notes that the collection must be replaced before it changes again.
+// Searches go on with the view that they have.
 func (c *collection) broken(err error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.through = 0
+	c.failed = true
 	return err
 }
 
@@ -115,8 +143,9 @@ func (c *collection) exchange(m *memory, view *lexical.View, through int64) erro
 	return old.Close()
 }
 
-// writeEvery bounds the documents that are written to the words at once.
-const writeEvery = 200
+// writeEvery is after how many passages those that wait are written to the
+// words: the more at once, the less work it is.
+const writeEvery = 1024
 
 // Replace implements index.Collection: passages that the words have already
 // are not written again, and those that the truth does not have are removed.
@@ -126,31 +155,43 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 	if err := c.usable(ctx); err != nil {
 		return err
 	}
-	stale := make(map[lexical.Key]struct{})
-	if err := c.words.Keys(func(k lexical.Key) bool { stale[k] = struct{}{}; return true }); err != nil {
+	stale, err := c.keys()
+	if err != nil {
 		return c.broken(err)
 	}
-	m := newMemory()
+	l, err := c.loading()
+	if err != nil {
+		return c.broken(err)
+	}
 	var missing []index.Document
+	waiting := 0 // their passages
 	for d, err := range docs {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err == nil {
-			err = m.add(d)
+			err = l.add(d)
 		}
 		if err != nil {
 			return c.broken(err)
 		}
 		if !known(d, stale) {
+			if d.Kept {
+				return c.broken(errNotKept)
+			}
 			missing = append(missing, d)
+			waiting += len(d.Chunks)
 		}
-		if len(missing) == writeEvery {
+		if waiting >= writeEvery {
 			if err := c.words.Write(entries(missing), nil); err != nil {
 				return c.broken(err)
 			}
-			missing = missing[:0]
+			missing, waiting = missing[:0], 0
 		}
+	}
+	m, err := l.done()
+	if err != nil {
+		return c.broken(err)
 	}
 	gone := make([]lexical.Key, 0, len(stale))
 	for k := range stale {
@@ -163,6 +204,16 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 	if err != nil {
 		return c.broken(err)
 	}
+	c.failed = false
+	if err := c.show(m, view, through); err != nil {
+		return err
+	}
+	c.tidy(ctx)
+	return c.warm()
+}
+
+// show shows new contents to searches.
+func (c *collection) show(m *memory, view *lexical.View, through int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.exchange(m, view, through)
@@ -202,34 +253,60 @@ func (c *collection) Search(ctx context.Context, q index.Query) (index.Legs, err
 	if err := c.searchable(ctx); err != nil {
 		return index.Legs{}, err
 	}
-	legs := index.Legs{Sequence: c.through}
-	allowed := c.memory.allowed(q.Principals, q.Filter)
-	if allowed.IsEmpty() {
-		return legs, nil
+	legs := index.Legs{Sequence: c.through, Facets: noCounts(q.Facets)}
+	found, err := c.scope(ctx, q)
+	if err != nil || found.empty() {
+		return legs, err
 	}
+	var g errgroup.Group // the legs look at nothing that the other changes
 	if len(q.Terms) > 0 && c.view != nil {
-		found, err := c.view.Search(ctx, q.Terms, c.memory.stats, c.rows(allowed), q.Limit)
-		if err != nil {
-			return index.Legs{}, err
-		}
-		legs.Lexical = c.hits(found)
+		g.Go(func() (err error) {
+			defer timed(&legs.LexicalTook)()
+			legs.Lexical, err = c.byWords(ctx, q, found)
+			return err
+		})
 	}
 	if len(q.Vector) > 0 && c.memory.vectors != nil {
-		if got, want := len(q.Vector), c.memory.vectors.Width(); got != want {
-			return index.Legs{}, fmt.Errorf("embedded index: the query has %d dimensions, the collection %d", got, want)
-		}
-		legs.Vector = c.hits(c.memory.vectors.Nearest(
-			vector.Normalized(q.Vector), c.memory.ranges(allowed), q.Limit, c.memory.chunkID))
+		legs.Vector, err = c.byVector(q, found, &legs.VectorTook)
 	}
-	return legs, nil
+	if err := errors.Join(g.Wait(), err); err != nil {
+		return index.Legs{}, err
+	}
+	legs.Facets, err = c.facets(ctx, q, found)
+	return legs, err
 }
 
-func (c *collection) rows(allowed *roaring.Bitmap) lexical.Rows {
-	r := lexical.Rows{Row: c.memory.row, ID: c.memory.chunkID}
-	if allowed.GetCardinality() < c.memory.live.GetCardinality() {
-		r.Allowed = func(row uint32) bool { return allowed.Contains(c.memory.rowSlot[row]) }
+// timed notes how long it takes until the returned function is called.
+func timed(took *time.Duration) func() {
+	began := time.Now()                         //nolint:forbidigo // how long work takes is on the machine's clock
+	return func() { *took = time.Since(began) } //nolint:forbidigo // the same
+}
+
+// byWords is the lexical leg: ordered by score, or else over everything that has
+// any of the terms.
+func (c *collection) byWords(ctx context.Context, q index.Query, s scope) ([]index.Hit, error) {
+	limit, rows := q.Limit, c.memory.allowing(s)
+	if len(q.Order) > 0 {
+		limit = c.memory.stats.Passages
+		rows.ID = func(uint32) string { return "" } // equal scores are parted below
 	}
-	return r
+	found, err := c.view.Search(ctx, q.Terms, c.memory.stats, rows, limit)
+	if err != nil {
+		return nil, err
+	}
+	if len(q.Order) > 0 {
+		found = c.memory.ordered(found, q.Order, q.Limit)
+	}
+	return c.hits(found), nil
+}
+
+func (c *collection) byVector(q index.Query, s scope, took *time.Duration) ([]index.Hit, error) {
+	if got, want := len(q.Vector), c.memory.vectors.Width(); got != want {
+		return nil, fmt.Errorf("embedded index: the query has %d dimensions, the collection %d", got, want)
+	}
+	defer timed(took)()
+	return c.hits(c.memory.vectors.Nearest(
+		c.question(q.Vector), s.ranges(c.memory), q.Limit, c.memory.chunkID)), nil
 }
 
 func (c *collection) hits(found []topk.Item) []index.Hit {
@@ -265,8 +342,15 @@ func (c *collection) searchable(ctx context.Context) error {
 
 // close waits for searches and the writer.
 func (c *collection) close() error {
+	err := c.shut()
+	c.merges.Wait()
+	return err
+}
+
+func (c *collection) shut() error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
+	c.stopMerging()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -277,5 +361,5 @@ func (c *collection) close() error {
 	if c.view != nil {
 		err = c.view.Close()
 	}
-	return errors.Join(err, c.words.Close())
+	return errors.Join(err, c.store.Close(), c.words.Close())
 }

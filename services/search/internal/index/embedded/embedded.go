@@ -1,7 +1,7 @@
-// Package embedded is the index that needs no server: postings on disk
-// (package lexical), vectors, access lists and metadata in memory. What is in
-// memory is loaded from the truth at every start, and what is on disk is
-// compared with it, so a crash costs a little time and nothing else. Start
+// Package embedded is the index that needs no server: postings (package lexical)
+// and vectors (package segment) on disk, access lists and metadata in memory.
+// What is in memory is loaded from the truth at every start, and what is on disk
+// is compared with it, so a crash costs a little time and nothing else. Start
 // reading at Index and collection.
 package embedded
 
@@ -21,7 +21,9 @@ import (
 // Index keeps each collection in a directory of its own. One process at a time
 // may use it.
 type Index struct {
-	dir string
+	dir     string
+	options options
+	cache   *lexical.Cache
 
 	mu   sync.Mutex
 	open map[string]*collection
@@ -30,15 +32,20 @@ type Index struct {
 var _ index.Index = (*Index)(nil)
 
 // New returns the index in dir, which is made when it is not there.
-func New(dir string) (*Index, error) {
+func New(dir string, opts ...Option) (*Index, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("embedded index: %w", err)
 	}
-	return &Index{dir: dir, open: make(map[string]*collection)}, nil
+	return &Index{
+		dir: dir, options: newOptions(opts), cache: lexical.NewCache(lexical.DefaultCacheBytes), open: make(map[string]*collection),
+	}, nil
 }
 
+// vectorsDir is where, in a collection's directory, its vectors are.
+const vectorsDir = "vectors"
+
 // Open implements index.Index.
-func (x *Index) Open(_ context.Context, name string) (index.Collection, error) {
+func (x *Index) Open(_ context.Context, name string, opts ...index.Option) (index.Collection, error) {
 	path, err := x.path(name)
 	if err != nil {
 		return nil, err
@@ -48,11 +55,16 @@ func (x *Index) Open(_ context.Context, name string) (index.Collection, error) {
 	if c, ok := x.open[name]; ok {
 		return c, nil
 	}
-	words, err := lexical.Open(path)
+	words, err := lexical.Open(path, x.cache)
 	if err != nil {
 		return nil, fmt.Errorf("embedded index: %w", err)
 	}
-	c := newCollection(words)
+	// After the words, which hold the directory against other processes.
+	files, err := openVectors(filepath.Join(path, vectorsDir), x.options, index.NewSettings(opts).Metric)
+	if err != nil {
+		return nil, errors.Join(err, words.Close())
+	}
+	c := newCollection(words, files)
 	x.open[name] = c
 	return c, nil
 }

@@ -1,8 +1,8 @@
 package embedded
 
 import (
-	"fmt"
 	"strconv"
+	"sync"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
@@ -10,6 +10,7 @@ import (
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/lexical"
 	"github.com/poterne/poterne/services/search/internal/vector"
+	"github.com/poterne/poterne/services/search/internal/vector/segment"
 )
 
 // slot is one version of a document in memory. Its chunks are rows that lie
@@ -22,16 +23,31 @@ type slot struct {
 	terms      int64
 	principals []string
 	fields     []filter.Field
+	// For orders; the times in nanoseconds since 1970.
+	title            string
+	created, updated int64
 }
 
 // memory is what is known of a collection's documents apart from their words.
-// Slots and rows are only added; those of documents that are gone stay behind
-// until compacted leaves them out.
+// Slots are only added; those of documents that are gone stay behind until
+// compacted leaves them out. Rows are added, and move when segments are merged.
 type memory struct {
 	slots   []slot
 	byNo    map[int64]uint32
-	rowSlot []uint32 // which slot a row belongs to
+	rowSlot []uint32 // which slot a row belongs to, or vector.NoRow
 	vectors *vector.Matrix
+
+	// layout is another whenever rows get other numbers.
+	layout *layout
+
+	// parts are the segments' rows, by their first; the tail begins after them.
+	parts []part
+	tail  uint32
+
+	// allLive are the live slots' rows, once they were asked for; under ranging,
+	// because those who search ask.
+	ranging sync.Mutex
+	allLive []vector.Range
 
 	live       *roaring.Bitmap            // slots that are not gone
 	principals map[string]*roaring.Bitmap // slots that name the principal
@@ -40,8 +56,12 @@ type memory struct {
 	stats lexical.Stats
 }
 
+// layout stands for the numbers that rows have.
+type layout struct{ _ byte }
+
 func newMemory() *memory {
 	return &memory{
+		layout:     new(layout),
 		byNo:       make(map[int64]uint32),
 		live:       roaring.New(),
 		principals: make(map[string]*roaring.Bitmap),
@@ -49,21 +69,13 @@ func newMemory() *memory {
 	}
 }
 
-// add adds a version that is not there.
-func (m *memory) add(d index.Document) error {
-	if err := m.checkVectors(d); err != nil {
-		return err
-	}
-	s := slot{
+// add adds a version that is not there, and whose rows begin at first.
+func (m *memory) add(d index.Document, k segment.Key, first uint32) {
+	m.place(slot{
 		no: d.No, id: d.ID, principals: d.Principals, fields: d.Fields,
-		first: uint32(len(m.rowSlot)), count: uint32(len(d.Chunks)),
-	}
-	for _, c := range d.Chunks {
-		s.terms += int64(c.Terms)
-		m.vectors.Append(c.Vector)
-	}
-	m.place(s)
-	return nil
+		first: first, count: k.Count, terms: int64(k.Terms),
+		title: d.Title, created: d.CreateTime.UnixNano(), updated: d.UpdateTime.UnixNano(),
+	})
 }
 
 // place notes a slot whose vectors are there.
@@ -71,9 +83,7 @@ func (m *memory) place(s slot) {
 	n := uint32(len(m.slots))
 	m.slots = append(m.slots, s)
 	m.byNo[s.no] = n
-	for range s.count {
-		m.rowSlot = append(m.rowSlot, n)
-	}
+	m.own(s.first, s.count, n)
 	m.live.Add(n)
 	for _, p := range s.principals {
 		set := m.principals[p]
@@ -86,22 +96,28 @@ func (m *memory) place(s slot) {
 	m.columns.Add(n, s.fields)
 	m.stats.Passages += int(s.count)
 	m.stats.Terms += s.terms
+	m.count(s, int(s.count))
 }
 
-func (m *memory) checkVectors(d index.Document) error {
-	for i, c := range d.Chunks {
-		if c.Number != i {
-			return fmt.Errorf("embedded index: chunk %d of version %d is numbered %d", i, d.No, c.Number)
-		}
-		if m.vectors == nil {
-			m.vectors = vector.NewMatrix(len(c.Vector))
-		}
-		if len(c.Vector) != m.vectors.Width() || len(c.Vector) == 0 {
-			return fmt.Errorf("embedded index: a vector of version %d has %d dimensions, the collection %d",
-				d.No, len(c.Vector), m.vectors.Width())
-		}
+// own notes which slot rows belong to.
+func (m *memory) own(first, count, slot uint32) {
+	for uint32(len(m.rowSlot)) < first+count {
+		m.rowSlot = append(m.rowSlot, vector.NoRow)
 	}
-	return nil
+	for row := first; row < first+count; row++ {
+		m.rowSlot[row] = slot
+	}
+}
+
+// count adds to the live rows of the slot's part.
+func (m *memory) count(s slot, rows int) {
+	m.allLive = nil
+	if s.count == 0 {
+		return
+	}
+	if p := m.partOf(s.first); p != nil {
+		p.live += rows
+	}
 }
 
 // remove forgets a version and returns its passages; nil for an unknown one.
@@ -123,6 +139,7 @@ func (m *memory) remove(no int64) []lexical.Key {
 	m.columns.Remove(n, s.fields)
 	m.stats.Passages -= int(s.count)
 	m.stats.Terms -= s.terms
+	m.count(*s, -int(s.count))
 	return keysOf(*s)
 }
 
@@ -134,25 +151,35 @@ func keysOf(s slot) []lexical.Key {
 	return keys
 }
 
-// compactRows is how many rows are left behind at most before it matters.
+// compactRows is how many rows and slots are left behind at most before it
+// matters.
 const compactRows = 4096
 
 // compacted returns m, or a copy of what is live when more is gone than that.
+// The two have their rows in common.
 func (m *memory) compacted() *memory {
-	gone := len(m.rowSlot) - m.stats.Passages
-	if gone <= max(compactRows, m.stats.Passages) {
+	gone := len(m.slots) - int(m.live.GetCardinality())
+	most := max(compactRows, int(m.live.GetCardinality()))
+	if m.vectors == nil || gone <= most && m.vectors.Dropped() <= max(compactRows, m.stats.Passages) {
 		return m
 	}
 	out := newMemory()
-	if m.vectors != nil {
-		out.vectors = vector.NewMatrix(m.vectors.Width())
+	vectors, moved := m.vectors.Compact()
+	out.vectors = vectors
+	at := func(row uint32) uint32 {
+		if i := row / vector.BlockRows; int(i) < len(moved) {
+			return moved[i] + row%vector.BlockRows
+		}
+		return uint32(vectors.Rows())
 	}
+	for _, p := range m.parts {
+		out.parts = append(out.parts, part{segment: p.segment, first: at(p.first)})
+	}
+	out.tail = at(m.tail)
 	for it := m.live.Iterator(); it.HasNext(); {
 		s := m.slots[it.Next()]
-		first := s.first
-		s.first = uint32(len(out.rowSlot))
-		for row := first; row < first+s.count; row++ {
-			out.vectors.Append(m.vectors.Row(int(row)))
+		if s.count > 0 {
+			s.first = at(s.first)
 		}
 		out.place(s)
 	}
@@ -178,18 +205,29 @@ func (m *memory) allowed(principals []string, f filter.Node) *roaring.Bitmap {
 // ranges returns the rows of the given slots, neighbours joined.
 func (m *memory) ranges(slots *roaring.Bitmap) []vector.Range {
 	count := int(slots.GetCardinality())
-	if count == len(m.slots) {
-		return []vector.Range{{First: 0, Count: uint32(len(m.rowSlot))}}
+	if count < int(m.live.GetCardinality()) {
+		return m.rangesOf(slots, min(count, len(m.slots)-count+1))
 	}
-	// Between two ranges there is a slot that is left out.
-	out := make([]vector.Range, 0, min(count, len(m.slots)-count+1))
+	// Everything is asked for often, and there is much to walk through.
+	m.ranging.Lock()
+	defer m.ranging.Unlock()
+	if m.allLive == nil {
+		m.allLive = m.rangesOf(m.live, 0)
+	}
+	return m.allLive
+}
+
+func (m *memory) rangesOf(slots *roaring.Bitmap, room int) []vector.Range {
+	out := make([]vector.Range, 0, room)
 	for it := slots.Iterator(); it.HasNext(); {
 		s := &m.slots[it.Next()]
 		if n := len(out); n > 0 && out[n-1].First+out[n-1].Count == s.first {
 			out[n-1].Count += s.count
 			continue
 		}
-		out = append(out, vector.Range{First: s.first, Count: s.count})
+		if s.count > 0 {
+			out = append(out, vector.Range{First: s.first, Count: s.count})
+		}
 	}
 	return out
 }

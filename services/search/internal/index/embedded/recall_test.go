@@ -9,10 +9,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/poterne/poterne/pkg/vectortest"
 	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/vector"
-	"github.com/poterne/poterne/services/search/internal/vectortest"
 )
 
 const (

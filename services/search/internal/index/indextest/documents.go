@@ -4,6 +4,7 @@ import (
 	"hash/fnv"
 	"iter"
 	"testing"
+	"time"
 
 	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/filter"
@@ -32,6 +33,9 @@ type doc struct {
 	texts      []string
 	principals []string
 	metadata   map[string]any
+	title      string
+	// created and updated are seconds since 1970.
+	created, updated int64
 }
 
 func (d doc) build(tb testing.TB) index.Document {
@@ -44,7 +48,10 @@ func (d doc) build(tb testing.TB) index.Document {
 	if principals == nil {
 		principals = []string{"tenant:acme"}
 	}
-	out := index.Document{No: d.no, ID: d.id, Principals: principals, Fields: fields}
+	out := index.Document{
+		No: d.no, ID: d.id, Principals: principals, Fields: fields, Title: d.title,
+		CreateTime: time.Unix(d.created, 0), UpdateTime: time.Unix(d.updated, 0),
+	}
 	for i, text := range d.texts {
 		out.Chunks = append(out.Chunks, index.Chunk{
 			Number: i, Text: text, Terms: len(analysis.Analyze(text)), Vector: fakeVector(text),

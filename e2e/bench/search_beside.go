@@ -1,0 +1,145 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// besideIngest is how many passages the bulk API and our service on the same
+// node are compared by.
+const besideIngest = 20_000
+
+// SearchBeside runs the embedded index and an Elasticsearch node side by side,
+// same passages, questions and k, one question to the one and then to the other:
+// Elasticsearch by one _msearch with both legs over an int8_hnsw graph, as
+// people build it by hand, and us through the service's whole answer. And it
+// compares what the service on Elasticsearch takes in with what that node's bulk
+// API does alone.
+func SearchBeside(ctx context.Context) (rows []Row, err error) {
+	c := newCorpus(searchPassages, searchQuestions)
+	es, err := openNode(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, es.close()) }()
+	rows, err = ingestBeside(ctx, c, es)
+	if err != nil {
+		return nil, err
+	}
+	took, err := es.ingest(ctx, c, rawIndex, "int8_hnsw", c.n)
+	if err != nil {
+		return nil, err
+	}
+	rows = append(rows, told("Elasticsearch by hand: passages taken in a second", fmt.Sprintf("%.0f", float64(c.n)/took.Seconds())))
+	ours, err := openSearch(ctx, c, embeddedIndex)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, ours.close()) }()
+	if took, err = ours.ingest(ctx, 0, c.n); err != nil {
+		return nil, err
+	}
+	rows = append(rows, told("embedded beside it: passages taken in a second", fmt.Sprintf("%.0f", float64(c.n)/took.Seconds())))
+	for _, kind := range []beside{
+		{what: "hybrid, k 10 (of 100 candidates there)", k: 10, candidates: 100},
+		{what: "hybrid, k 100 (of 200 candidates there)", k: 100, candidates: 200},
+		{what: "hybrid, k 10, filtered to a tenth", k: 10, candidates: 100, cut: 1, field: "every10"},
+	} {
+		some, err := kind.measure(ctx, ours, es)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, some...)
+	}
+	return rows, nil
+}
+
+// beside is one kind of question to both.
+type beside struct {
+	what          string
+	k, candidates int
+	cut           int    // which of cuts
+	field         string // the same there
+}
+
+func (b beside) measure(ctx context.Context, ours *searchNode, es *node) ([]Row, error) {
+	var here, there []time.Duration
+	var hereFound, thereFound float64
+	questions := ours.corpus.questions
+	for i, q := range questions {
+		_, took, err := ours.ask(ctx, q.text, "hybrid", cuts()[b.cut].filter, b.k)
+		if err != nil {
+			return nil, err
+		}
+		here = append(here, took)
+		found, took, err := es.ask(ctx, q, b.k, b.candidates, b.field)
+		if err != nil {
+			return nil, err
+		}
+		there = append(there, took)
+		thereFound += share(found[:min(10, len(found))], q.near[b.cut]) / float64(len(questions))
+		if found, _, err = ours.ask(ctx, q.text, "vector", cuts()[b.cut].filter, b.k); err != nil {
+			return nil, err
+		}
+		hereFound += share(found[:min(10, len(found))], q.near[b.cut]) / float64(len(questions))
+		if i == len(questions)/10 { // what was asked until then warmed up
+			here, there = here[:0], there[:0]
+		}
+	}
+	ratio := float64(middle(here)) / float64(middle(there))
+	return []Row{
+		{
+			What: b.what + ": p50 against Elasticsearch's",
+			Measured: fmt.Sprintf("%.2f × (%v and %v; p99 %v and %v)", ratio, middle(here).Round(time.Microsecond), middle(there).Round(time.Microsecond),
+				ninetyNinth(here).Round(time.Microsecond), ninetyNinth(there).Round(time.Microsecond)),
+			Bar: "< 1 ×", Holds: ratio < 1,
+		},
+		{
+			What: b.what + ": recall@10 of the vector leg, ours and Elasticsearch's", Measured: fmt.Sprintf("%.4f and %.4f", hereFound, thereFound),
+			Bar: "≥ its", Holds: hereFound >= thereFound,
+		},
+	}, nil
+}
+
+// ingestBeside alternates between the bulk API and our service on one node.
+func ingestBeside(ctx context.Context, c *corpus, es *node) ([]Row, error) {
+	const rounds = 2
+	var alone, through []float64
+	for round := range rounds {
+		name := fmt.Sprintf("bulk%d", round)
+		// So few passages have no graph in our index either.
+		took, err := es.ingest(ctx, c, name, "flat", besideIngest)
+		if err != nil {
+			return nil, err
+		}
+		if err := es.call(ctx, "DELETE", "/"+name, nil, nil); err != nil {
+			return nil, err
+		}
+		alone = append(alone, besideIngest/took.Seconds())
+		rate, err := ingestThrough(ctx, c, es)
+		if err != nil {
+			return nil, err
+		}
+		through = append(through, rate)
+	}
+	ratio := middle(through) / middle(alone)
+	return []Row{{
+		What:     "Elasticsearch: passages taken in a second through the service, against its bulk API alone",
+		Measured: fmt.Sprintf("%.2f × (%.0f and %.0f)", ratio, middle(through), middle(alone)), Bar: "≥ 0.8 ×", Holds: ratio >= 0.8,
+	}}, nil
+}
+
+func ingestThrough(ctx context.Context, c *corpus, es *node) (rate float64, err error) {
+	ours, err := openSearch(ctx, c, fmt.Sprintf(`{kind: elasticsearch, elasticsearch: {addresses: [%q]}}`, es.url))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, ours.close()) }()
+	took, err := ours.ingest(ctx, 0, besideIngest)
+	if err != nil {
+		return 0, err
+	}
+	return besideIngest / took.Seconds(), nil
+}

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/http"
+)
+
+// importAnswer is one line of an import's answer.
+type importAnswer struct {
+	Verdict *struct {
+		Line    int64  `json:"line"`
+		ID      string `json:"id"`
+		Status  string `json:"status"`
+		Settled int64  `json:"settled_lines"`
+		Error   *struct {
+			Code    string `json:"code"`
+			Message string `json:"message"`
+		} `json:"error"`
+	} `json:"verdict"`
+	Progress *struct {
+		Settled int64 `json:"settled_lines"`
+		Done    bool  `json:"done"`
+	} `json:"progress"`
+	Error json.RawMessage `json:"error"`
+}
+
+// answers reads what became of the lines until everything is settled.
+func (r *importRun) answers(resp *http.Response, heard func()) error {
+	scanner := bufio.NewScanner(resp.Body)
+	scanner.Buffer(nil, maxEventBytes)
+	for scanner.Scan() {
+		heard()
+		var a importAnswer
+		if err := json.Unmarshal(scanner.Bytes(), &a); err != nil {
+			return fmt.Errorf("the answer is not lines of JSON: %w", err)
+		}
+		if a.Error != nil {
+			return errorFrom(a.Error, resp.StatusCode, resp.Header.Get("x-request-id"))
+		}
+		if v := a.Verdict; v != nil {
+			r.counts[v.Status]++
+			r.settle(v.Settled)
+			if v.Error != nil {
+				r.progress.line(fmt.Sprintf("line %d, document %q: %s (%s)", v.Line, v.ID, v.Error.Message, v.Error.Code))
+			}
+		}
+		if p := a.Progress; p != nil {
+			r.settle(p.Settled)
+			if r.progress.terminal {
+				r.progress.show(fmt.Sprintf("%d lines, %d failed", r.settled, r.counts["failed"]), -1)
+			}
+			if p.Done {
+				return nil
+			}
+		}
+	}
+	if err := scanner.Err(); err != nil {
+		return fmt.Errorf("%w: %w", errImportLost, err)
+	}
+	return errImportLost
+}
+
+func (r *importRun) settle(n int64) {
+	r.settled = max(r.settled, n)
+	r.input.settle(r.settled)
+}

@@ -1,0 +1,63 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+)
+
+// stream is a streaming method's handler: messages go both ways, one at a time
+// each, so that whoever does not read holds up whoever sends.
+func (m *method) stream(_ any, client grpc.ServerStream) error {
+	// Leaving, for whatever reason, stops the backend's work.
+	ctx, cancel := context.WithCancelCause(client.Context())
+	defer cancel(nil)
+	backend, err := m.backend.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, m.full)
+	if err != nil {
+		return err
+	}
+	// Nothing waits for this one: it ends with the client's stream, which ends when
+	// the handler has returned.
+	go func() {
+		if err := m.forth(client, backend); err != nil {
+			cancel(err)
+		}
+	}()
+	for {
+		resp := m.outType.New().Interface()
+		if err := backend.RecvMsg(resp); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			// What the client sent was refused here, or could not be received.
+			if ctx.Err() != nil && client.Context().Err() == nil {
+				return context.Cause(ctx)
+			}
+			return err
+		}
+		if err := client.SendMsg(resp); err != nil {
+			return err
+		}
+	}
+}
+
+// forth takes the client's messages to the backend. Its error is the client's
+// side's: what is wrong with the backend comes with its answers.
+func (m *method) forth(client grpc.ServerStream, backend grpc.ClientStream) error {
+	for {
+		req := m.in.New().Interface()
+		err := client.RecvMsg(req)
+		if errors.Is(err, io.EOF) {
+			_ = backend.CloseSend() // never fails, says grpc
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if backend.SendMsg(req) != nil {
+			return nil //nolint:nilerr // RecvMsg says why
+		}
+	}
+}

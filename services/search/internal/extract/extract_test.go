@@ -1,0 +1,90 @@
+package extract
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/unicode"
+
+	"github.com/poterne/poterne/pkg/apierr"
+)
+
+func TestTexts(t *testing.T) {
+	x := New(DefaultLimits())
+	utf16, err := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder().String("été")
+	if err != nil {
+		t.Fatal(err)
+	}
+	latin, err := charmap.ISO8859_1.NewEncoder().String("déjà vu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct{ kind, content, title, text string }{
+		"plain":         {"text/plain", "one\r\ntwo", "", "one\ntwo"},
+		"utf-8 mark":    {"text/plain", "\ufeffone", "", "one"},
+		"utf-16":        {"text/plain; charset=utf-8", utf16, "", "été"},
+		"latin-1":       {"text/plain; charset=ISO-8859-1", latin, "", "déjà vu"},
+		"markdown":      {"text/markdown", "\n# A *Title*\n\ntext", "A *Title", "\n# A *Title*\n\ntext"},
+		"no title":      {"text/markdown", "text\n# Later", "", "text\n# Later"},
+		"html in latin": {"text/html", `<meta charset="iso-8859-1"><p>` + latin, "", "déjà vu"},
+		"html": {
+			"text/html; charset=utf-8", "<html><head><title>The\n Title</title><style>p{}</style></head><body><h1>Top</h1><p>One  <b>bold</b>\nword&amp;more" +
+				"<script>x()</script><ul><li>first<li>second</ul><pre>a  b\n c</pre><table><tr><td>1<td>2</tr></table>", "The Title",
+			"# Top\n\nOne bold word&more\n\n- first\n- second\n\n```\na  b\n c\n```\n\n1 | 2",
+		},
+	} {
+		got, err := x.Extract(t.Context(), []byte(tt.content), tt.kind)
+		if err != nil || got.Text != tt.text || got.Title != tt.title {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+}
+
+func TestBadFilesSayWhy(t *testing.T) {
+	limits := DefaultLimits()
+	limits.InputBytes, limits.OutputBytes = 1<<20, 100_000
+	x := New(limits)
+	for name, tt := range map[string]struct {
+		kind, content string
+		reason        apierr.Reason
+		field, says   string
+	}{
+		"too large":       {"text/plain", strings.Repeat("x", 1<<20+1), apierr.PayloadTooLarge, "content", "1048577 bytes"},
+		"too much text":   {"text/plain", strings.Repeat("x", 100_001), apierr.PayloadTooLarge, "content", "100001 bytes"},
+		"no type":         {"", "x", apierr.InvalidArgument, "content_type", "media type"},
+		"another type":    {"image/png", "x", apierr.UnsupportedMediaType, "content_type", "application/pdf"},
+		"not utf-8":       {"text/plain", "\xff\xff\xff", apierr.InvalidArgument, "content", "charset"},
+		"a charset":       {"text/plain; charset=klingon", "x", apierr.InvalidArgument, "content_type", "klingon"},
+		"blank":           {"text/html", "<p> </p>", apierr.InvalidArgument, "content", "no text"},
+		"deep html":       {"text/html", strings.Repeat("<div>", 100_000), apierr.InvalidArgument, "content", "deeper than 500"},
+		"endless entites": {"text/html", strings.Repeat("&amp;", 150_000), apierr.PayloadTooLarge, "content", "more than 100000"},
+		"no headings end": {"text/html", strings.Repeat("<h1>", 100_000), apierr.InvalidArgument, "content", "deeper"},
+	} {
+		_, err := x.Extract(t.Context(), []byte(tt.content), tt.kind)
+		e := apierr.From(err)
+		if err == nil || e.Reason != tt.reason || e.Field != tt.field || !strings.Contains(e.Message, tt.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzHTML(f *testing.F) {
+	for _, s := range []string{"<p>a<b>c", "<pre>x</pre></pre>", "<title><title>", "&#x0;&#xd800;", "<td><td>", "<svg></template>x", "\xff<h6>\x00"} {
+		f.Add([]byte(s), "text/html")
+	}
+	f.Add([]byte("\xff\xfex"), "text/plain; charset=utf-16")
+	x := New(DefaultLimits())
+	f.Fuzz(func(t *testing.T, content []byte, kind string) {
+		if strings.Contains(kind, "pdf") {
+			return
+		}
+		got, err := x.Extract(t.Context(), content, kind)
+		if err != nil {
+			return
+		}
+		if got.Text != clean(got.Text) || len(got.Text) > DefaultLimits().OutputBytes || got.Title != oneLine(got.Title) {
+			t.Errorf("%q", got)
+		}
+	})
+}

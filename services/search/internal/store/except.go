@@ -1,0 +1,105 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"iter"
+	"strconv"
+	"strings"
+)
+
+// exceptPage is how many documents are read at a time: what is open on one
+// connection cannot be read while something else is.
+const exceptPage = 256
+
+// versionsExcept reads all versions, those that are kept without what their
+// chunks hold.
+func versionsExcept(ctx context.Context, tx *sql.Tx, c Collection, kept func(no int64, chunks int) bool) iter.Seq2[Version, error] {
+	return func(yield func(Version, error) bool) {
+		for after := int64(0); ; {
+			page, err := documentsAfter(ctx, tx, c, after)
+			if err == nil {
+				err = addChunks(ctx, tx, c, page, kept)
+			}
+			if err != nil {
+				yield(Version{}, err)
+				return
+			}
+			for _, v := range page {
+				after = v.No
+				if !yield(v, nil) {
+					return
+				}
+			}
+			if len(page) < exceptPage {
+				return
+			}
+		}
+	}
+}
+
+func documentsAfter(ctx context.Context, tx *sql.Tx, c Collection, after int64) (out []Version, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT `+documentColumns+` FROM search_documents d
+		WHERE d.collection = $1 AND d.no > $2 ORDER BY d.no LIMIT $3`, c.UID, after, exceptPage)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		d, err := scanDocument(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Version{Document: d, Principals: PrincipalsOf(c.Tenant, d)})
+	}
+	return out, rows.Err()
+}
+
+// addChunks gives versions their chunks: numbers to those that are kept, and to
+// the others what there is.
+func addChunks(ctx context.Context, tx *sql.Tx, c Collection, page []Version, kept func(no int64, chunks int) bool) (err error) {
+	missing := make(map[int64]*Version)
+	args := []any{c.UID}
+	var in strings.Builder
+	for i := range page {
+		v := &page[i]
+		if v.Kept = kept(v.No, v.ChunkCount); v.Kept {
+			v.Chunks = make([]Chunk, v.ChunkCount)
+			for n := range v.Chunks {
+				v.Chunks[n].Number = n
+			}
+			continue
+		}
+		missing[v.No] = v
+		args = append(args, v.No)
+		if in.Len() > 0 {
+			in.WriteString(", ")
+		}
+		in.WriteString("$" + strconv.Itoa(len(args)))
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	//nolint:gosec // only placeholders are put in
+	rows, err := tx.QueryContext(ctx, `
+		SELECT no, number, start_offset, end_offset, terms, text, vector FROM search_chunks
+		WHERE collection = $1 AND no IN (`+in.String()+`) ORDER BY no, number`, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var no int64
+		var ch Chunk
+		var raw []byte
+		if err := rows.Scan(&no, &ch.Number, &ch.Start, &ch.End, &ch.Terms, &ch.Text, &raw); err != nil {
+			return err
+		}
+		if ch.Vector, err = decodeVector(raw); err != nil {
+			return err
+		}
+		missing[no].Chunks = append(missing[no].Chunks, ch)
+	}
+	return rows.Err()
+}
