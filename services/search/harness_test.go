@@ -156,11 +156,11 @@ func withACL(d *searchv1.Document, principals ...string) *searchv1.Document {
 	return d
 }
 
-func withMetadata(t testing.TB, d *searchv1.Document, m map[string]any) *searchv1.Document {
-	t.Helper()
+func withMetadata(tb testing.TB, d *searchv1.Document, m map[string]any) *searchv1.Document {
+	tb.Helper()
 	var err error
 	if d.Metadata, err = structpb.NewStruct(m); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return d
 }

@@ -304,7 +304,8 @@ func (c *collection) byVector(q index.Query, s scope, took *time.Duration) ([]in
 	if got, want := len(q.Vector), c.memory.vectors.Width(); got != want {
 		return nil, fmt.Errorf("embedded index: the query has %d dimensions, the collection %d", got, want)
 	}
-	defer timed(took)()
+	done := timed(took)
+	defer done()
 	return c.hits(c.memory.vectors.Nearest(
 		c.question(q.Vector), s.ranges(c.memory), q.Limit, c.memory.chunkID)), nil
 }
