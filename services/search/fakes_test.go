@@ -26,6 +26,7 @@ type fakeInference struct {
 	passages int      // embedded so far
 	models   []string // asked for, in order
 	callers  []identity.Caller
+	queries  []string // embedded or judged by
 	hook     func(req *inferencev1.EmbedRequest) error
 
 	judged []string // documents that were sent to be scored
@@ -38,7 +39,7 @@ func (f *fakeInference) Rerank(ctx context.Context, req *inferencev1.RerankReque
 	defer f.mu.Unlock()
 	caller, _ := identity.FromContext(ctx)
 	f.callers = append(f.callers, caller)
-	f.judged = append(f.judged, req.GetDocuments()...)
+	f.judged, f.queries = append(f.judged, req.GetDocuments()...), append(f.queries, req.GetQuery())
 	switch {
 	case req.GetModel() == "nothing":
 		return nil, apierr.New(apierr.ModelNotFound, "there is no model %q", req.GetModel()).WithField("model")
@@ -80,6 +81,8 @@ func (f *fakeInference) Embed(ctx context.Context, req *inferencev1.EmbedRequest
 	for _, in := range req.GetInputs() {
 		if req.GetInputType() == "passage" {
 			f.passages++
+		} else {
+			f.queries = append(f.queries, in.GetText())
 		}
 		resp.Embeddings = append(resp.Embeddings, &workerv1.Embedding{Values: bagOfWords(in.GetText())})
 	}
