@@ -28,12 +28,12 @@ func numbered(t *testing.T, from, to int) []*searchv1.Document {
 // The pages of an ordered search are that search in pages, whatever is written
 // between them: a search by words goes on to its end, others to the best hundred.
 func TestPagesGoOnInOrder(t *testing.T) {
-	for mode, many := range map[string]int{"lexical": 230, "vector": 100, "hybrid": 100} {
+	for mode, many := range map[string]int{"lexical": 130, "vector": 100, "hybrid": 100} {
 		t.Run(mode, func(t *testing.T) {
 			h := newHarness(t)
 			ctx := h.as("ada")
 			h.create(ctx, "c")
-			h.put(ctx, "c", numbered(t, 0, 230)...)
+			h.put(ctx, "c", numbered(t, 0, 130)...)
 			req := &searchv1.SearchRequest{Collection: "c", Query: "common", Mode: mode, OrderBy: "metadata.n desc", TopK: int32(many)}
 			var want []string
 			for _, hit := range h.search(ctx, req).GetHits() {
@@ -45,7 +45,7 @@ func TestPagesGoOnInOrder(t *testing.T) {
 			req.TopK = 33
 			gone := want[len(want)-1]
 			hits := h.pages(ctx, req, func(page int) {
-				h.put(ctx, "c", numbered(t, 230+20*page, 250+20*page)...)
+				h.put(ctx, "c", numbered(t, 130+20*page, 135+20*page)...)
 				if page == 1 {
 					if _, err := h.client.DeleteDocument(ctx, &searchv1.DeleteDocumentRequest{Collection: "c", Document: gone[:4]}); err != nil {
 						t.Fatal(err)
@@ -69,7 +69,7 @@ func TestPagesOfWhatAQuerySays(t *testing.T) {
 	h := newHarness(t)
 	ctx := h.as("ada")
 	h.create(ctx, "c")
-	docs := numbered(t, 0, 150)
+	docs := numbered(t, 0, 90)
 	for i, d := range docs {
 		d.Text += []string{" draft", " les nageurs <plongent>", " the swimmers dive"}[i%3]
 	}
@@ -83,7 +83,7 @@ func TestPagesOfWhatAQuerySays(t *testing.T) {
 		{Query: `comon "les nageurs"`, Explain: true, Deduplicate: true},
 	} {
 		for _, mode := range []string{"lexical", "vector", "hybrid"} {
-			req.Collection, req.Mode, req.TopK, req.PageToken = "c", mode, 100, ""
+			req.Collection, req.Mode, req.TopK, req.PageToken = "c", mode, 90, ""
 			req.Suggest, req.Facets = true, []*searchv1.FacetRequest{{Field: "n", Limit: 3}}
 			whole := h.search(ctx, req)
 			req.TopK = 21

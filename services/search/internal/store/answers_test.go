@@ -3,6 +3,7 @@ package store
 import (
 	"maps"
 	"slices"
+	"time"
 )
 
 // readableVersions is a test of the suite.
@@ -14,7 +15,10 @@ func readableVersions(f fixture) {
 	gone := upsert(t, s, c, version("gone", "three"))
 	upsert(t, s, c, version("gone", "four"))
 	elsewhere := upsert(t, s, other, version("a", "one"))
-	all := []int64{open, hidden, gone, elsewhere, 1 << 40, -1}
+	past := version("ended", "five")
+	past.ExpireTime = time.Unix(1, 0)
+	ended := upsert(t, s, c, past)
+	all := []int64{open, hidden, gone, elsewhere, ended, 1 << 40, -1}
 	for who, want := range map[string]map[int64]bool{
 		"tenant:acme": {open: true}, "group:board": {hidden: true}, "user:eve": {},
 	} {
