@@ -152,10 +152,12 @@ func TestEverythingInOneProcess(t *testing.T) {
 	r.want("POST", "/v1/chat/completions", chat+`}`, `"role":"assistant"`, `"completion_tokens":8`)
 	r.want("POST", "/v1/chat/completions", chat+`,"stream":true}`, "data: [DONE]")
 	r.want("POST", "/v1/embeddings", `{"model":"sim-embedding","input":"hello"}`, `"embedding":[`)
+	r.want("POST", "/v1/rerank", `{"model":"sim-rerank","query":"gate","documents":["bread","the gate"],"top_n":1}`, `"index":1`)
 	r.want("POST", "/v1/tokens:count", `{"model":"sim-chat","messages":[{"role":"user","content":"one two three"}]}`, `"prompt_tokens":`, `"context_length":`)
 	r.want("POST", "/v1/collections", `{"id":"notes"}`)
 	r.want("POST", "/v1/collections/notes/documents:batchUpsert", `{"documents":[{"id":"d1","text":"The gate is guarded at night."}]}`, `"created"`)
 	r.want("POST", "/v1/collections/notes:search", `{"query":"guarded gate"}`, `"document_id":"d1"`)
+	r.want("POST", "/v1/collections/notes:search", `{"query":"guarded gate","rerank":{"model":"sim-rerank"}}`, `"reranked_by":"sim-rerank@v1"`)
 	r.want("POST", "/v1/chat/completions", chat+`,"retrieval":{"collection":"notes"}}`, "document_citation")
 	r.want("GET", "/v1/registry/models/sim-chat/aliases/production", "", `"version":1`)
 	r.want("GET", "/v1/admin/workers", "", `"connected":true`)
@@ -199,7 +201,7 @@ func TestEverythingInOneProcess(t *testing.T) {
 	again.want("POST", "/v1/collections/notes:search", `{"query":"guarded gate"}`, `"document_id":"d1"`)
 	var models struct{ Models []struct{ VersionCount int } }
 	_, answer := again.call("GET", "/v1/registry/models", "")
-	if err := json.Unmarshal([]byte(answer), &models); err != nil || len(models.Models) != 2 {
+	if err := json.Unmarshal([]byte(answer), &models); err != nil || len(models.Models) != 3 {
 		t.Errorf("a second start changed the registry: %s", answer)
 	}
 }

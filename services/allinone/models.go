@@ -22,6 +22,7 @@ const (
 	EmbeddingModel    = "multilingual-e5-small"
 	SimChatModel      = "sim-chat"
 	SimEmbeddingModel = "sim-embedding"
+	SimRerankModel    = "sim-rerank"
 )
 
 // productionAlias is what a plain model name follows where no split decides.
@@ -41,6 +42,9 @@ func simModels() []model {
 		}},
 		{SimEmbeddingModel, "Simulated embedding model", "vectors made from a hash of the text", &commonv1.ModelSpec{
 			Task: commonv1.Task_TASK_EMBEDDING, Engine: "sim", ContextLength: 8192, EmbeddingDimensions: 384,
+		}},
+		{SimRerankModel, "Simulated reranking model", "scores by the words that query and document share", &commonv1.ModelSpec{
+			Task: commonv1.Task_TASK_RERANK, Engine: "sim", ContextLength: 8192,
 		}},
 	}
 }

@@ -57,6 +57,7 @@ func (s *Service) dial() error {
 func inferenceReads() []string {
 	return []string{
 		inferencev1.InferenceService_Embed_FullMethodName,
+		inferencev1.InferenceService_Rerank_FullMethodName,
 		inferencev1.InferenceService_CountTokens_FullMethodName,
 		inferencev1.InferenceService_GetTensorModel_FullMethodName,
 		inferencev1.InferenceService_ListServedModels_FullMethodName,

@@ -44,6 +44,7 @@ func bodied() map[string]string {
 		chatPath:           "/poterne.edge.v1.OpenAIService/CreateChatCompletion",
 		"/v1/completions":  "/poterne.edge.v1.OpenAIService/CreateCompletion",
 		"/v1/embeddings":   "/poterne.edge.v1.OpenAIService/CreateEmbedding",
+		"/v1/rerank":       "/poterne.edge.v1.OpenAIService/Rerank",
 		"/v1/tokens:count": "/poterne.edge.v1.OpenAIService/CountTokens",
 		"/v1/collections/c/documents:batchUpsert": "/poterne.search.v1.SearchService/BatchUpsertDocuments",
 		"/v1/collections/c:search":                "/poterne.search.v1.SearchService/Search",

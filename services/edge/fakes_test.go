@@ -41,6 +41,7 @@ type fakeInference struct {
 	mu       sync.Mutex
 	invoked  []*inferencev1.InvokeRequest
 	embedded []*inferencev1.EmbedRequest
+	reranked []*inferencev1.RerankRequest
 	caller   identity.Caller
 
 	// unary and stream answer; nil gives a short answer.

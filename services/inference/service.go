@@ -115,7 +115,8 @@ func (s *Service) build(ctx context.Context) error {
 func (s *Service) newChain() (grpcserver.Chain, error) {
 	// Rules are compiled now rather than during the first requests.
 	validator, err := protovalidate.New(protovalidate.WithMessages(
-		&inferencev1.InvokeRequest{}, &inferencev1.EmbedRequest{}, &inferencev1.CountTokensRequest{}, &inferencev1.GetServedModelRequest{},
+		&inferencev1.InvokeRequest{}, &inferencev1.EmbedRequest{}, &inferencev1.RerankRequest{},
+		&inferencev1.CountTokensRequest{}, &inferencev1.GetServedModelRequest{},
 		&inferencev1.ListServedModelsRequest{}, &inferencev1.ListWorkersRequest{}, &inferencev1.LiftQuarantineRequest{},
 		&inferencev1.InferTensorsRequest{}, &inferencev1.GetTensorModelRequest{}, &inferencev1.QuantizeModelRequest{},
 	))

@@ -28,6 +28,7 @@ type Config struct {
 	Store     sqldb.Config `yaml:"store"`
 	Index     Index        `yaml:"index"`
 	Embedding Embedding    `yaml:"embedding"`
+	Reranking Reranking    `yaml:"reranking"`
 	Chunking  Chunking     `yaml:"chunking"`
 	Import    Import       `yaml:"import"`
 	Expiry    Expiry       `yaml:"expiry"`
@@ -52,6 +53,9 @@ type Embedding struct {
 	// PassageTimeout and QueryTimeout bound one call.
 	PassageTimeout time.Duration `yaml:"passage_timeout"`
 	QueryTimeout   time.Duration `yaml:"query_timeout"`
+	// QueryCacheBytes is how much of the vectors of queries is remembered, for each
+	// tenant apart: some 2 KB a query at 384 dimensions. 0 remembers none.
+	QueryCacheBytes config.Bytes `yaml:"query_cache_bytes"`
 	Rebuild        Rebuild       `yaml:"rebuild"`
 	// KeepRetired is for how long an embedding generation that served is kept, and
 	// follows writes, so that it can serve again; a new one ends that, too.
@@ -75,6 +79,12 @@ type Rebuild struct {
 	// Lease is after how long without a sign of life from the process that builds
 	// another goes on.
 	Lease time.Duration `yaml:"lease"`
+}
+
+// Reranking says how hits are reranked for searches that ask for it.
+type Reranking struct {
+	// Timeout bounds one call; a search is answered without it afterwards.
+	Timeout time.Duration `yaml:"timeout"`
 }
 
 // Chunking says how documents are cut into passages.
@@ -136,11 +146,12 @@ func DefaultConfig() *Config {
 		Index:     defaultIndex(),
 		Embedding: Embedding{
 			Model: "multilingual-e5-small", Batch: 16, BatchBytes: 64 * config.KiB, Concurrency: 2,
-			PassageTimeout: 2 * time.Minute, QueryTimeout: 10 * time.Second,
+			PassageTimeout: 2 * time.Minute, QueryTimeout: 10 * time.Second, QueryCacheBytes: 32 * config.MiB,
 			Rebuild:     Rebuild{ChunksPerSecond: 50, Share: 0.25, Batch: 4, Concurrency: 1, Lease: 15 * time.Second},
 			KeepRetired: 24 * time.Hour,
 		},
-		Chunking: Chunking{MaxWords: 256, OverlapWords: 30},
+		Reranking: Reranking{Timeout: 10 * time.Second},
+		Chunking:  Chunking{MaxWords: 256, OverlapWords: 30},
 		Import: Import{
 			BatchDocuments: 256, BatchBytes: 2 * config.MiB, Window: 3, Heartbeat: 5 * time.Second,
 			IdleTimeout: 2 * time.Minute, Patience: 20 * time.Second, Streams: 16, TenantStreams: 4,
@@ -166,10 +177,13 @@ func (c *Config) Complete() error {
 	positive := func(path string, d time.Duration) { p.Check(d > 0, path, "must be positive, got %v", d) }
 	positive("embedding.passage_timeout", c.Embedding.PassageTimeout)
 	positive("embedding.query_timeout", c.Embedding.QueryTimeout)
+	positive("reranking.timeout", c.Reranking.Timeout)
 	positive("import.heartbeat", c.Import.Heartbeat)
 	positive("import.idle_timeout", c.Import.IdleTimeout)
 	positive("expiry.interval", c.Expiry.Interval)
 	positive("drain_timeout", c.DrainTimeout)
+	p.Check(c.Embedding.QueryCacheBytes >= 0 && c.Embedding.QueryCacheBytes <= 16*config.GiB, "embedding.query_cache_bytes",
+		"must be from 0 to 16GiB, got %v", c.Embedding.QueryCacheBytes)
 	between := func(path string, n, low, high int) {
 		p.Check(n >= low && n <= high, path, "must be from %d to %d, got %d", low, high, n)
 	}

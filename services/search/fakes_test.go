@@ -27,7 +27,37 @@ type fakeInference struct {
 	passages int      // embedded so far
 	models   []string // asked for, in order
 	callers  []identity.Caller
+	queries  []string // embedded or judged by
 	hook     func(req *inferencev1.EmbedRequest) error
+
+	judged []string // documents that were sent to be scored
+	score  func(document string) float64
+}
+
+// Rerank scores by score, or by length.
+func (f *fakeInference) Rerank(ctx context.Context, req *inferencev1.RerankRequest) (*inferencev1.RerankResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	caller, _ := identity.FromContext(ctx)
+	f.callers = append(f.callers, caller)
+	f.judged, f.queries = append(f.judged, req.GetDocuments()...), append(f.queries, req.GetQuery())
+	switch {
+	case req.GetModel() == "nothing":
+		return nil, apierr.New(apierr.ModelNotFound, "there is no model %q", req.GetModel()).WithField("model")
+	case req.GetModel() == "chatty":
+		return nil, apierr.Invalid("model", "model %q is for chat, and not for reranking", req.GetModel())
+	case f.away:
+		return nil, apierr.New(apierr.Unavailable, "no worker has the model")
+	}
+	resp := &inferencev1.RerankResponse{ServedBy: &inferencev1.ServedBy{Model: "judge", Version: 2}}
+	for _, d := range req.GetDocuments() {
+		score := float64(len(d))
+		if f.score != nil {
+			score = f.score(d)
+		}
+		resp.RelevanceScores = append(resp.RelevanceScores, score)
+	}
+	return resp, nil
 }
 
 func (f *fakeInference) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (*inferencev1.EmbedResponse, error) {
@@ -52,6 +82,8 @@ func (f *fakeInference) Embed(ctx context.Context, req *inferencev1.EmbedRequest
 	for _, in := range req.GetInputs() {
 		if req.GetInputType() == "passage" {
 			f.passages++
+		} else {
+			f.queries = append(f.queries, in.GetText())
 		}
 		text := in.GetText()
 		if f.salted {

@@ -33,6 +33,7 @@ type harness struct {
 	inference *fakeInference
 	client    searchv1.SearchServiceClient
 	service   *search.Service
+	telemetry *telemetry.Telemetry // of the last start
 	stop      func()
 }
 
@@ -68,7 +69,7 @@ func (h *harness) startWith(inference func(grpc.ServiceRegistrar)) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.service = s
+	h.service, h.telemetry = s, tel
 	comps := s.Components()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(h.t.Context()))
 	ready := make(chan struct{}, 1)

@@ -89,7 +89,8 @@ func (s *Service) inferenceConn() (grpc.ClientConnInterface, error) {
 	}
 	conn, err := grpcclient.Dial(resolver.Target(InferenceName), cfg, s.opts.telemetry, caller,
 		grpcclient.WithResolvers(resolver.New(s.discovery, s.opts.telemetry.Logger)),
-		grpcclient.WithIdempotent(inferencev1.InferenceService_Embed_FullMethodName))
+		grpcclient.WithIdempotent(
+			inferencev1.InferenceService_Embed_FullMethodName, inferencev1.InferenceService_Rerank_FullMethodName))
 	if err != nil {
 		return nil, fmt.Errorf("dial the inference service: %w", err)
 	}

@@ -120,6 +120,9 @@ func (w *world) randomRecord() *record {
 	for range 3 + w.rng.IntN(45) {
 		text = append(text, w.pick(w.words))
 	}
+	if w.rng.IntN(4) == 0 {
+		text = w.nearly(text)
+	}
 	r.text = strings.Join(text, " ")
 	if w.rng.IntN(2) == 0 {
 		r.title = w.pick(w.words)
@@ -142,8 +145,10 @@ type caller struct {
 	readable, hidden []*record
 }
 
-func (w *world) caller() caller {
-	c := caller{tenant: w.pick(tenants), principals: w.subset(principals, 0.4)}
+func (w *world) caller() caller { return w.callerOf(w.pick(tenants)) }
+
+func (w *world) callerOf(tenant string) caller {
+	c := caller{tenant: tenant, principals: w.subset(principals, 0.4)}
 	c.ctx = w.h.of(c.tenant, "somebody", c.principals...)
 	for _, r := range w.docs[c.tenant] {
 		if r.readable(c.tenant, c.principals) {
@@ -158,18 +163,20 @@ func (w *world) caller() caller {
 	return c
 }
 
-// compare asks every path once on behalf of somebody. What finds near-duplicates,
-// reranks or turns pages belongs here as well.
+// compare asks every path once on behalf of somebody.
 func (w *world) compare(round int) {
 	w.t.Helper()
 	c := w.caller()
 	q := w.question()
 	for name, path := range map[string]func(caller, question) string{
-		"get":         w.gets,
-		"list":        w.lists,
-		"search":      w.searches,
-		"order":       w.orders,
-		"suggestions": w.suggests,
+		"get":             w.gets,
+		"list":            w.lists,
+		"search":          w.searches,
+		"order":           w.orders,
+		"suggestions":     w.suggests,
+		"near-duplicates": w.deduplicates,
+		"reranking":       w.reranks,
+		"pages":           w.turnsPages,
 	} {
 		if wrong := path(c, q); wrong != "" {
 			w.t.Fatalf("round %d, %s, %s as %v, asked %v with filter %q: %s", round, name, c.tenant, c.principals, q, q.filter, wrong)

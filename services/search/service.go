@@ -27,7 +27,9 @@ import (
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/metrics"
 	"github.com/poterne/poterne/services/search/internal/query"
+	"github.com/poterne/poterne/services/search/internal/querycache"
 	"github.com/poterne/poterne/services/search/internal/rebuild"
+	"github.com/poterne/poterne/services/search/internal/reranking"
 	"github.com/poterne/poterne/services/search/internal/rpc"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
@@ -124,10 +126,18 @@ func (s *Service) newServer() error {
 		return err
 	}
 	cfg := s.cfg.Embedding
-	embedder := embedding.New(inferencev1.NewInferenceServiceClient(conn), embedding.Options{
+	inference := inferencev1.NewInferenceServiceClient(conn)
+	embedder := embedding.New(inference, embedding.Options{
 		Batch: cfg.Batch, BatchBytes: cfg.BatchBytes.Int(), Concurrency: cfg.Concurrency,
 		PassageTimeout: cfg.PassageTimeout, QueryTimeout: cfg.QueryTimeout,
 	})
+	queries, err := querycache.New(querycache.Options{
+		Embedder: embedder, Bytes: int64(cfg.QueryCacheBytes),
+		Note: func(ctx context.Context, r querycache.Result) { s.metrics.QueryEmbedded(ctx, string(r)) },
+	})
+	if err != nil {
+		return fmt.Errorf("remember queries: %w", err)
+	}
 	chunking := chunk.DefaultOptions()
 	chunking.MaxWords, chunking.OverlapWords = s.cfg.Chunking.MaxWords, s.cfg.Chunking.OverlapWords
 	ingester := ingest.New(ingest.Options{
@@ -137,7 +147,7 @@ func (s *Service) newServer() error {
 	s.builder = s.newBuilder(conn, ingester)
 	s.server = rpc.New(rpc.Options{
 		Store: s.store, Ingester: ingester, Importer: s.newImporter(ingester), Builder: s.builder,
-		Searcher: query.New(s.store, s.follower, embedder, s.opts.clock),
+		Searcher: query.New(s.store, s.follower, queries, reranking.New(inference, s.cfg.Reranking.Timeout, s.opts.clock), s.opts.clock),
 		Follower: s.follower, Metrics: s.metrics, Clock: s.opts.clock, IDs: s.opts.ids,
 		Models: embedder, EmbeddingModel: cfg.Model, MaxCollections: s.cfg.Limits.Collections,
 		MaxCollectionChunks: s.cfg.Limits.CollectionChunks, MaxRestoreBytes: int64(s.cfg.Limits.RestoreBytes), SpoolDir: s.cfg.Limits.SpoolDir,

@@ -160,7 +160,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	// Rules are compiled now rather than during the first requests.
 	validator, err := protovalidate.New(protovalidate.WithMessages(
 		&workerv1.WatchStateRequest{}, &workerv1.LoadModelRequest{}, &workerv1.UnloadModelRequest{},
-		&workerv1.InvokeRequest{}, &workerv1.EmbedRequest{}, &workerv1.TokenizeRequest{},
+		&workerv1.InvokeRequest{}, &workerv1.EmbedRequest{}, &workerv1.RerankRequest{}, &workerv1.TokenizeRequest{},
 		&workerv1.InferTensorsRequest{}, &workerv1.GetTensorModelRequest{},
 		&workerv1.QuantizeRequest{},
 	))

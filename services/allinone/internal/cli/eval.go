@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ type evaluation struct {
 	data, collection, embeddingModel string
 	modes, fusions                   []string
 	legs                             legs
+	arranged                         arrangement
 	topK, limit                      int
 	keep                             bool
 }
@@ -63,6 +65,7 @@ tabs. Queries without a relevant document are left out.`,
 	f.StringSliceVar(&e.modes, "mode", []string{"hybrid", "lexical", "vector"}, "what is measured")
 	f.StringSliceVar(&e.fusions, "fusion", nil, "how hybrid searches put their legs together, each measured: standardised, reciprocal_rank, min_max; empty for the collection's way")
 	f.StringVar(&e.legs.weights, "weights", "", "what the legs count, LEXICAL:VECTOR, for example 1:2; empty for the collection's")
+	e.arranged.bind(f)
 	f.IntVar(&e.topK, "top-k", defaultEvalTopK, "how many passages are asked for, and the documents that recall looks at")
 	f.IntVar(&e.limit, "limit", 0, "ask the first so many queries only; 0 for all")
 	f.BoolVar(&e.keep, "keep", false, "leave the new collection there")
@@ -95,7 +98,7 @@ func (e *evaluation) check() error {
 	if len(e.modes) == 0 {
 		return usagef("--mode must name a mode")
 	}
-	return e.legs.into(map[string]any{})
+	return errors.Join(e.legs.into(map[string]any{}), e.arranged.into(map[string]any{}))
 }
 
 // runs are the bodies of the searches to measure, without their query.
@@ -108,6 +111,9 @@ func (e *evaluation) runs() ([]map[string]any, error) {
 		}
 		for _, fusion := range fusions {
 			body := map[string]any{"mode": mode, "top_k": e.topK}
+			if err := e.arranged.into(body); err != nil {
+				return nil, err
+			}
 			if mode == "hybrid" {
 				if err := (&legs{fusion: fusion, weights: e.legs.weights}).into(body); err != nil {
 					return nil, err

@@ -39,6 +39,10 @@ func (v *evaluator) measure(ctx context.Context, run map[string]any, queries []i
 			if m.degraded++; m.degraded == 1 {
 				v.progress.line(fmt.Sprintf("query %s was answered as %s: %s", q.ID, cell(got), cell(lookup(out, "warnings"))))
 			}
+		} else if run["rerank"] != nil && notReranked(out) {
+			if m.degraded++; m.degraded == 1 {
+				v.progress.line(fmt.Sprintf("query %s was not reranked: %s", q.ID, cell(lookup(out, "warnings"))))
+			}
 		}
 		ranked := documentsOf(out)
 		m.ndcg += ireval.NDCG(ranked, grades[q.ID], ndcgAt)
@@ -46,6 +50,13 @@ func (v *evaluator) measure(ctx context.Context, run map[string]any, queries []i
 		m.took = append(m.took, took)
 	}
 	return m, nil
+}
+
+// notReranked reports whether no model put the hits of an answer in their order.
+func notReranked(answer map[string]any) bool {
+	hits, _ := answer["hits"].([]any)
+	by, _ := answer["reranked_by"].(string)
+	return len(hits) > 0 && by == ""
 }
 
 // ask searches once, and says how long the answer took to be there.
@@ -82,7 +93,7 @@ func (m measurement) row(run map[string]any, topK int) map[string]any {
 		"ndcg_at_10": rounded(m.ndcg/float64(n), 4), "recall": rounded(m.recall/float64(n), 4), "recall_at": topK,
 		"p50_ms": rounded(milliseconds(percentile(m.took, 50)), 1), "p99_ms": rounded(milliseconds(percentile(m.took, 99)), 1),
 	}
-	for _, name := range []string{"fusion", "weights"} {
+	for _, name := range []string{"fusion", "weights", "rerank", "diversity"} {
 		if run[name] != nil {
 			out[name] = run[name]
 		}

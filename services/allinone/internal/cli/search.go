@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -9,9 +11,10 @@ import (
 
 func (a *app) searchCommand() *cobra.Command {
 	var topK int
-	var mode, filter string
-	var explain bool
+	var mode, filter, pageToken string
+	var explain, all bool
 	var fused legs
+	var arranged arrangement
 	cmd := &cobra.Command{
 		Use: "search COLLECTION QUERY", Short: "Search a collection", Args: exactArgs("COLLECTION", "QUERY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -19,23 +22,18 @@ func (a *app) searchCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var out map[string]any
 			body := map[string]any{"query": args[1], "top_k": topK, "mode": mode, "filter": filter, "explain": explain}
-			if err := fused.into(body); err != nil {
+			if err := errors.Join(fused.into(body), arranged.into(body)); err != nil {
 				return err
 			}
-			if err := c.call(cmd.Context(), http.MethodPost, joinPath(collectionsPath, args[0])+":search", body, &out); err != nil {
+			if pageToken != "" {
+				body["page_token"] = pageToken
+			}
+			out, err := c.searchPages(cmd.Context(), args[0], body, all)
+			if err != nil {
 				return err
 			}
-			if a.settings.output != "table" {
-				return a.print(out, nil)
-			}
-			if warnings, ok := out["warnings"].([]any); ok {
-				for _, w := range warnings {
-					fmt.Fprintln(a.streams.Err, "warning:", cell(w))
-				}
-			}
-			return a.print(out["hits"], columns("SCORE score", "CHUNK chunk_id", "TITLE title", "TEXT text"))
+			return a.printHits(out)
 		},
 	}
 	f := cmd.Flags()
@@ -43,6 +41,52 @@ func (a *app) searchCommand() *cobra.Command {
 	f.StringVar(&mode, "mode", "hybrid", "hybrid, lexical or vector")
 	f.StringVar(&filter, "filter", "", "an AIP-160 filter over the documents' metadata")
 	f.BoolVar(&explain, "explain", false, "tell why hits rank where they do (with -o json)")
+	f.BoolVar(&arranged.deduplicate, "deduplicate", false, "leave out passages that nearly repeat a better one")
+	f.StringVar(&pageToken, "page-token", "", "go on where an answer ended: its next_page_token; everything but --top-k must be as it was")
+	f.BoolVar(&all, "all", false, "ask for every page, of --top-k hits each: at most 1000 hits")
 	fused.bind(f, "the collection's way")
+	arranged.bind(f)
 	return cmd
+}
+
+// searchPages searches, and goes on through all pages when it is to: the answer
+// is then the first page's with the hits of all.
+func (c *client) searchPages(ctx context.Context, collection string, body map[string]any, all bool) (map[string]any, error) {
+	var out map[string]any
+	for {
+		var page map[string]any
+		if err := c.call(ctx, http.MethodPost, joinPath(collectionsPath, collection)+":search", body, &page); err != nil {
+			return nil, err
+		}
+		next, _ := page["next_page_token"].(string)
+		if out == nil {
+			out = page
+		} else {
+			before, _ := out["hits"].([]any)
+			hits, _ := page["hits"].([]any)
+			out["hits"], out["next_page_token"] = append(before, hits...), next
+		}
+		if !all || next == "" {
+			return out, nil
+		}
+		body["page_token"] = next
+	}
+}
+
+// printHits prints an answer, and for people what they should know besides.
+func (a *app) printHits(out map[string]any) error {
+	if a.settings.output != "table" {
+		return a.print(out, nil)
+	}
+	warnings, _ := out["warnings"].([]any)
+	for _, w := range warnings {
+		fmt.Fprintln(a.streams.Err, "warning:", cell(w))
+	}
+	if err := a.print(out["hits"], columns("SCORE score", "CHUNK chunk_id", "TITLE title", "TEXT text")); err != nil {
+		return err
+	}
+	if next, _ := out["next_page_token"].(string); next != "" {
+		fmt.Fprintln(a.streams.Err, "there may be more: --all shows it")
+	}
+	return nil
 }

@@ -135,6 +135,7 @@ func TestDefaultPolicy(t *testing.T) {
 		"OpenAIService/CreateCompletion":     everyone,
 		"OpenAIService/StreamCompletion":     everyone,
 		"OpenAIService/CreateEmbedding":      everyone,
+		"OpenAIService/Rerank":               everyone,
 		"OpenAIService/CountTokens":          everyone,
 		"OpenAIService/ListModels":           everyone,
 		"OpenAIService/GetModel":             everyone,

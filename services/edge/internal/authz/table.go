@@ -88,6 +88,7 @@ func openAIMethods() map[string]Method {
 		edgev1.OpenAIService_CreateCompletion_FullMethodName:     {Type: "model", Action: "complete", ID: modelName},
 		edgev1.OpenAIService_StreamCompletion_FullMethodName:     {Type: "model", Action: "complete", ID: modelName},
 		edgev1.OpenAIService_CreateEmbedding_FullMethodName:      {Type: "model", Action: "embed", ID: modelName},
+		edgev1.OpenAIService_Rerank_FullMethodName:               {Type: "model", Action: "rerank", ID: modelName},
 		edgev1.OpenAIService_CountTokens_FullMethodName:          {Type: "model", Action: "chat", ID: modelName},
 		edgev1.OpenAIService_ListModels_FullMethodName:           {Type: "model", Action: "list"},
 		edgev1.OpenAIService_GetModel_FullMethodName:             {Type: "model", Action: "get", ID: modelName},
@@ -125,7 +126,7 @@ func searchMethods() map[string]Method {
 		searchv1.SearchService_GetCollection_FullMethodName:        {Type: "collection", Action: "get", ID: collection},
 		searchv1.SearchService_ListCollections_FullMethodName:      {Type: "collection", Action: "list"},
 		searchv1.SearchService_DeleteCollection_FullMethodName:     {Type: "collection", Action: "delete", ID: collection},
-		searchv1.SearchService_Search_FullMethodName:               {Type: "collection", Action: "search", ID: collection},
+		searchv1.SearchService_Search_FullMethodName:               {Type: "collection", Action: "search", ID: collection, Also: reranking},
 		searchv1.SearchService_BatchUpsertDocuments_FullMethodName: {Type: "document", Action: "write", ID: collection},
 		searchv1.SearchService_ImportDocuments_FullMethodName:      {Type: "document", Action: "write", ID: collection, Once: true},
 		searchv1.SearchService_BackupCollection_FullMethodName:     {Type: "collection", Action: "backup", ID: collection},
@@ -244,6 +245,15 @@ func retrieval(req any) []Permission {
 		return nil
 	}
 	return []Permission{{Type: "collection", ID: r.GetRetrieval().GetCollection(), Action: "search"}}
+}
+
+// reranking is the model that a search has rerank its hits, if any.
+func reranking(req any) []Permission {
+	r, ok := req.(interface{ GetRerank() *searchv1.Rerank })
+	if !ok || r.GetRerank() == nil {
+		return nil
+	}
+	return []Permission{{Type: "model", ID: bareName(r.GetRerank().GetModel()), Action: "rerank"}}
 }
 
 func tenant(req any) string {

@@ -26,7 +26,7 @@ func openAIPath(path string) bool {
 	}
 	first, _, _ := strings.Cut(rest, "/")
 	switch first {
-	case "chat", "completions", "embeddings", "models", "tokens:count",
+	case "chat", "completions", "embeddings", "models", "tokens:count", "rerank",
 		"assistants", "audio", "batches", "chatkit", "containers", "conversations", "edits", "engines", "evals",
 		"files", "fine-tunes", "fine_tuning", "images", "moderations", "organization", "realtime", "responses",
 		"threads", "uploads", "vector_stores", "videos":

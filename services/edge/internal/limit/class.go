@@ -25,7 +25,7 @@ const (
 	Write Class = "write"
 	// Search requests rank documents.
 	Search Class = "search"
-	// Embed requests run an embedding model.
+	// Embed requests run an embedding model, or one that scores documents.
 	Embed Class = "embed"
 	// Generate requests run a chat model.
 	Generate Class = "generate"
@@ -53,6 +53,7 @@ func Table() map[string]Class {
 		edgev1.OpenAIService_CreateCompletion_FullMethodName:     Generate,
 		edgev1.OpenAIService_StreamCompletion_FullMethodName:     Generate,
 		edgev1.OpenAIService_CreateEmbedding_FullMethodName:      Embed,
+		edgev1.OpenAIService_Rerank_FullMethodName:               Embed,
 		edgev1.OpenAIService_CountTokens_FullMethodName:          Read,
 		edgev1.OpenAIService_ListModels_FullMethodName:           Read,
 		edgev1.OpenAIService_GetModel_FullMethodName:             Read,

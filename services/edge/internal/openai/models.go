@@ -68,6 +68,8 @@ func taskName(t commonv1.Task) string {
 		return "embedding"
 	case commonv1.Task_TASK_TENSOR:
 		return "tensor"
+	case commonv1.Task_TASK_RERANK:
+		return "rerank"
 	case commonv1.Task_TASK_UNSPECIFIED:
 		return ""
 	default:

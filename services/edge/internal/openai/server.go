@@ -51,6 +51,7 @@ type Inference interface {
 	Invoke(ctx context.Context, in *inferencev1.InvokeRequest, opts ...grpc.CallOption) (*inferencev1.InvokeResponse, error)
 	InvokeStream(ctx context.Context, in *inferencev1.InvokeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[inferencev1.InvokeStreamResponse], error)
 	Embed(ctx context.Context, in *inferencev1.EmbedRequest, opts ...grpc.CallOption) (*inferencev1.EmbedResponse, error)
+	Rerank(ctx context.Context, in *inferencev1.RerankRequest, opts ...grpc.CallOption) (*inferencev1.RerankResponse, error)
 	CountTokens(ctx context.Context, in *inferencev1.CountTokensRequest, opts ...grpc.CallOption) (*inferencev1.CountTokensResponse, error)
 	ListServedModels(ctx context.Context, in *inferencev1.ListServedModelsRequest, opts ...grpc.CallOption) (*inferencev1.ListServedModelsResponse, error)
 	GetServedModel(ctx context.Context, in *inferencev1.GetServedModelRequest, opts ...grpc.CallOption) (*inferencev1.GetServedModelResponse, error)

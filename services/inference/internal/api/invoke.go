@@ -134,6 +134,8 @@ func purpose(task commonv1.Task) string {
 		return "embedding"
 	case commonv1.Task_TASK_TENSOR:
 		return "tensors"
+	case commonv1.Task_TASK_RERANK:
+		return "reranking"
 	case commonv1.Task_TASK_UNSPECIFIED:
 		return "nothing that is known here"
 	default:

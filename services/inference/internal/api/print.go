@@ -24,7 +24,7 @@ func (s *Server) printInvoke(tenant string, ask *workerv1.InvokeRequest) func() 
 	}
 }
 
-// printMessage does the same for texts to embed, and for tensors.
+// printMessage does the same for texts to embed or to score, and for tensors.
 func (s *Server) printMessage(tenant string, ask proto.Message) func() uint64 {
 	return func() uint64 {
 		// What cannot be written has no print of its own, and so shares one.

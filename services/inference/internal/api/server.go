@@ -90,8 +90,9 @@ func New(opts Options) *Server {
 
 // The operations as metrics name them, besides those of the contract.
 const (
-	operationEmbed = "embed"
-	operationCount = "count_tokens"
+	operationEmbed  = "embed"
+	operationRerank = "rerank"
+	operationCount  = "count_tokens"
 
 	operationTensors     = "infer"
 	operationTensorModel = "tensor-model"

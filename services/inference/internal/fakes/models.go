@@ -50,6 +50,15 @@ func Embedding() Change {
 	}
 }
 
+// Reranking makes every version a reranking model.
+func Reranking() Change {
+	return func(m *registryv1.ModelState) {
+		for _, v := range m.GetVersions() {
+			v.Spec.Task = commonv1.Task_TASK_RERANK
+		}
+	}
+}
+
 // Tensors makes every version a model of tensors.
 func Tensors() Change {
 	return func(m *registryv1.ModelState) {

@@ -106,6 +106,8 @@ func taskName(t commonv1.Task) (string, error) {
 		return "embedding", nil
 	case commonv1.Task_TASK_TENSOR:
 		return "tensor", nil
+	case commonv1.Task_TASK_RERANK:
+		return "rerank", nil
 	case commonv1.Task_TASK_UNSPECIFIED:
 		return "", errors.New("the task is not said")
 	default:

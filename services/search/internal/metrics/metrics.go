@@ -27,6 +27,8 @@ const (
 	nameDocuments = "poterne.search.documents_written"
 	nameFollow    = "poterne.search.index_follow_duration" // s
 	nameFollowed  = "poterne.search.index_follows"
+	nameQueries   = "poterne.search.query_embeddings"
+	nameReranks   = "poterne.search.reranks"
 	nameLeg       = "poterne.search.leg_duration" // s
 
 	nameBehind      = "poterne.search.index_queue" // generations
@@ -45,6 +47,7 @@ const (
 	KeyAnew     = "anew"
 	KeyOK       = "ok"
 	KeyMethod   = "method"
+	KeyResult   = "result"
 )
 
 // Metrics counts. It is safe for concurrent use.
@@ -55,6 +58,8 @@ type Metrics struct {
 	documents metric.Int64Counter
 	follow    metric.Float64Histogram
 	followed  metric.Int64Counter
+	queries   metric.Int64Counter
+	reranks   metric.Int64Counter
 	leg       metric.Float64Histogram
 
 	behind, collections, kept, chunks metric.Int64Gauge
@@ -65,7 +70,7 @@ type Metrics struct {
 func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
 	m := &Metrics{log: log}
 	bounds := metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
-	var errs [11]error
+	var errs [13]error
 	m.searches, errs[0] = meter.Int64Counter(nameSearches,
 		metric.WithDescription("Searches answered, by the mode used and whether it is less than what was asked for."))
 	m.duration, errs[1] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
@@ -75,15 +80,19 @@ func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
 		metric.WithDescription("Time in which an index followed the documents, by whether it was made anew."))
 	m.followed, errs[4] = meter.Int64Counter(nameFollowed,
 		metric.WithDescription("How often an index followed the documents, by whether it was made anew and went well."))
-	m.leg, errs[5] = meter.Float64Histogram(nameLeg, metric.WithUnit("s"), bounds,
+	m.queries, errs[5] = meter.Int64Counter(nameQueries,
+		metric.WithDescription("Queries whose vector was asked for, by where it came from: hit, shared, made, failed or dropped."))
+	m.reranks, errs[6] = meter.Int64Counter(nameReranks,
+		metric.WithDescription("Searches that were to be reranked, by whether they were."))
+	m.leg, errs[7] = meter.Float64Histogram(nameLeg, metric.WithUnit("s"), bounds,
 		metric.WithDescription("Time that the index takes to find one leg's candidates."))
-	m.behind, errs[6] = meter.Int64Gauge(nameBehind,
+	m.behind, errs[8] = meter.Int64Gauge(nameBehind,
 		metric.WithDescription("Changes that are kept and that the indexes have still to follow."))
-	m.lag, errs[7] = meter.Float64Gauge(nameLag, metric.WithUnit("s"),
+	m.lag, errs[9] = meter.Float64Gauge(nameLag, metric.WithUnit("s"),
 		metric.WithDescription("For how long an index has been behind; 0 when none is."))
-	m.collections, errs[8] = meter.Int64Gauge(nameCollections, metric.WithDescription("Collections."))
-	m.kept, errs[9] = meter.Int64Gauge(nameKept, metric.WithDescription("Documents in all collections."))
-	m.chunks, errs[10] = meter.Int64Gauge(nameChunks, metric.WithDescription("Passages of all documents."))
+	m.collections, errs[10] = meter.Int64Gauge(nameCollections, metric.WithDescription("Collections."))
+	m.kept, errs[11] = meter.Int64Gauge(nameKept, metric.WithDescription("Documents in all collections."))
+	m.chunks, errs[12] = meter.Int64Gauge(nameChunks, metric.WithDescription("Passages of all documents."))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
@@ -115,6 +124,16 @@ func (m *Metrics) Leg(ctx context.Context, leg string, took time.Duration) {
 func (m *Metrics) Search(ctx context.Context, mode string, degraded bool, took time.Duration) {
 	m.searches.Add(ctx, 1, metric.WithAttributes(attribute.String(KeyMode, mode), attribute.Bool(KeyDegraded, degraded)))
 	m.duration.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String(KeyMode, mode)))
+}
+
+// QueryEmbedded counts a query whose vector was asked for.
+func (m *Metrics) QueryEmbedded(ctx context.Context, result string) {
+	m.queries.Add(context.WithoutCancel(ctx), 1, metric.WithAttributes(attribute.String(KeyResult, result)))
+}
+
+// Reranked counts a first page that was to be reranked.
+func (m *Metrics) Reranked(ctx context.Context, ok bool) {
+	m.reranks.Add(ctx, 1, metric.WithAttributes(attribute.Bool(KeyOK, ok)))
 }
 
 // Document counts a document that was sent.

@@ -2,6 +2,7 @@ package query
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -10,77 +11,89 @@ import (
 	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/order"
+	"github.com/poterne/poterne/services/search/internal/ranking"
+	"github.com/poterne/poterne/services/search/internal/store"
 )
 
-// ordering returns the keys that hits are ordered by, and how many of the best
-// by score are ordered here. The index gives a lexical search the first in
-// order of everything that it finds; other searches find as many as each leg
-// gives, which are ordered once they are fused.
-func ordering(q *index.Query, mode Mode, topK int) (keys []order.Key, best int) {
-	if len(q.Order) == 0 {
-		return nil, topK
-	}
-	keys = q.Order
+// ordering returns the keys by which the best are still to be ordered here. The
+// index gives a lexical search the first in order of everything that it finds;
+// other searches find as many as each leg gives, which are ordered once they are
+// fused.
+func ordering(q *index.Query, mode Mode) []order.Key {
 	if mode == Lexical {
-		q.Limit = topK
-	} else {
-		q.Order = nil
+		return nil
 	}
-	return keys, q.Limit
+	keys := q.Order
+	q.Order = nil
+	return keys
 }
 
-// ordered returns the first hits by the keys, ties by chunk id; without keys
-// they are in order already.
-func ordered(hits []Hit, keys []order.Key, topK int) ([]Hit, error) {
-	if len(keys) == 0 {
-		return hits, nil
+// asFound puts the candidates of one leg in the order that the leg has.
+func asFound(found []ranking.Candidate, leg []index.Hit) {
+	place := make(map[store.Ref]int, len(leg))
+	for i, h := range leg {
+		place[store.Ref{No: h.No, Number: h.Chunk}] = i
 	}
-	type arranged struct {
-		hit    Hit
-		values []order.Value
+	slices.SortFunc(found, func(a, b ranking.Candidate) int { return cmp.Compare(place[a.Ref], place[b.Ref]) })
+}
+
+// order returns the candidates by the keys, ties by chunk id, and whether all of
+// them are still there; those that are not are left out.
+func (s *Searcher) order(ctx context.Context, c store.Collection, found []ranking.Candidate, keys []order.Key) (_ []ranking.Candidate, whole bool, err error) {
+	passages, err := s.store.Passages(ctx, c, references(found))
+	if err != nil {
+		return nil, false, err
 	}
-	all := make([]arranged, len(hits))
-	for i, h := range hits {
-		values, err := valuesOf(h, keys)
-		if err != nil {
-			return nil, err
+	type placed struct {
+		candidate ranking.Candidate
+		values    []order.Value
+	}
+	all := make([]placed, 0, len(found))
+	for _, f := range found {
+		p, ok := passages[f.Ref]
+		if !ok {
+			continue
 		}
-		all[i] = arranged{h, values}
+		values, err := valuesOf(f, p, keys)
+		if err != nil {
+			return nil, false, err
+		}
+		all = append(all, placed{f, values})
 	}
-	slices.SortFunc(all, func(a, b arranged) int {
+	slices.SortFunc(all, func(a, b placed) int {
 		return cmp.Or(
 			order.Compare(keys, func(i int) order.Value { return a.values[i] }, func(i int) order.Value { return b.values[i] }),
-			strings.Compare(a.hit.ID, b.hit.ID))
+			strings.Compare(a.candidate.ID, b.candidate.ID))
 	})
-	out := make([]Hit, min(topK, len(all)))
-	for i := range out {
-		out[i] = all[i].hit
+	out := make([]ranking.Candidate, len(all))
+	for i, a := range all {
+		out[i] = a.candidate
 	}
-	return out, nil
+	return out, len(out) == len(found), nil
 }
 
-func valuesOf(h Hit, keys []order.Key) ([]order.Value, error) {
+func valuesOf(c ranking.Candidate, p store.Passage, keys []order.Key) ([]order.Value, error) {
 	var metadata map[string]any
-	if err := json.Unmarshal(h.Passage.Metadata, &metadata); err != nil {
-		return nil, fmt.Errorf("metadata of %s: %w", h.ID, err)
+	if err := json.Unmarshal(p.Metadata, &metadata); err != nil {
+		return nil, fmt.Errorf("metadata of %s: %w", c.ID, err)
 	}
 	fields, err := filter.Fields(metadata)
 	if err != nil {
-		return nil, fmt.Errorf("metadata of %s: %w", h.ID, err)
+		return nil, fmt.Errorf("metadata of %s: %w", c.ID, err)
 	}
 	out := make([]order.Value, len(keys))
 	for i, k := range keys {
 		switch k.By {
 		case order.Title:
-			out[i] = order.OfText(h.Passage.Title)
+			out[i] = order.OfText(p.Title)
 		case order.ID:
-			out[i] = order.OfText(h.Passage.DocumentID)
+			out[i] = order.OfText(p.DocumentID)
 		case order.CreateTime:
-			out[i] = order.OfTime(h.Passage.CreateTime.UnixNano())
+			out[i] = order.OfTime(p.CreateTime.UnixNano())
 		case order.UpdateTime:
-			out[i] = order.OfTime(h.Passage.UpdateTime.UnixNano())
+			out[i] = order.OfTime(p.UpdateTime.UnixNano())
 		case order.Score:
-			out[i] = order.Of(filter.NumberValue(h.Score))
+			out[i] = order.Of(filter.NumberValue(c.Score))
 		case order.Metadata:
 			f, _ := filter.Find(fields, k.Path)
 			out[i] = order.OfField(f)

@@ -4,21 +4,19 @@
 package query
 
 import (
-	"cmp"
 	"context"
-	"errors"
+	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
-	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/embedding"
-	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/fusion"
-	"github.com/poterne/poterne/services/search/internal/highlight"
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/order"
 	"github.com/poterne/poterne/services/search/internal/outage"
+	"github.com/poterne/poterne/services/search/internal/ranking"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
 
@@ -51,12 +49,13 @@ type Searcher struct {
 	store    *store.Store
 	indexes  Indexes
 	embedder Embedder
+	reranker Reranker
 	clock    clock.Clock
 }
 
 // New returns a searcher.
-func New(s *store.Store, indexes Indexes, e Embedder, c clock.Clock) *Searcher {
-	return &Searcher{store: s, indexes: indexes, embedder: e, clock: c}
+func New(s *store.Store, indexes Indexes, e Embedder, r Reranker, c clock.Clock) *Searcher {
+	return &Searcher{store: s, indexes: indexes, embedder: e, reranker: r, clock: c}
 }
 
 // Request is a search by a caller with the given principals.
@@ -71,6 +70,15 @@ type Request struct {
 	Fusion fusion.Method
 	// Weights are those of its legs; nil for the collection's.
 	Weights *store.Weights
+	// Arrangement is what is done with what was found.
+	Arrangement
+	// Explain says that hits tell why they rank where they do: page tokens must
+	// carry it.
+	Explain bool
+	// PageToken goes on with another answer; "" for the first page. Binding stands
+	// for the search that page tokens belong to.
+	PageToken string
+	Binding   []byte
 	// Facets are what is counted, and OrderBy orders the hits; empty: by score.
 	Facets  []index.Facet
 	OrderBy []order.Key
@@ -87,6 +95,11 @@ type Hit struct {
 	fusion.Result
 	Passage    store.Passage
 	Highlights []string
+	// NearDuplicates are the passages that the hit stands for besides its own.
+	NearDuplicates NearDuplicates
+	// Reranked and Diversified are nil where those steps did not look at it.
+	Reranked    *ranking.Reranked
+	Diversified *ranking.Diversified
 }
 
 // Answer is what was found.
@@ -100,7 +113,11 @@ type Answer struct {
 	// Fusion is how the legs were put together; empty when there was one.
 	Fusion   fusion.Method
 	Warnings []string
-	Facets   []index.Counts
+	// RerankedBy is the version of the model that reranked; "" when none did.
+	RerankedBy string
+	// NextPageToken goes on; "" when there is nothing more.
+	NextPageToken string
+	Facets        []index.Counts
 	// Suggestion is the corrected query; empty when there is nothing to correct.
 	Suggestion string
 	// Language is what the query was taken for; empty when it does not tell.
@@ -112,140 +129,100 @@ type Answer struct {
 // search answers the request by c's embedding generation and no other: the
 // query's vector, the index and the passages are of that one.
 func (s *Searcher) search(ctx context.Context, c store.Collection, req Request) (Answer, error) {
-	f, err := parse(req.Filter)
+	if err := req.check(); err != nil {
+		return Answer{}, err
+	}
+	// The same version and number may be another passage in another one.
+	req.Binding = binary.BigEndian.AppendUint32(slices.Clone(req.Binding), uint32(c.EmbeddingGeneration))
+	what, err := read(req)
 	if err != nil {
 		return Answer{}, err
 	}
-	if c.Expires {
-		f = filter.Live(f, s.clock.Now())
+	if req.PageToken != "" {
+		return s.nextPage(ctx, c, req, what)
 	}
-	said, err := read(req.Query, req.Plain)
+	q, a, err := s.question(ctx, c, req, what, max(LegHits, req.TopK))
 	if err != nil {
 		return Answer{}, err
 	}
-	q := index.Query{
-		Principals: req.Principals, Filter: f, Require: said.Require, Exclude: said.Exclude,
-		Limit: max(LegHits, req.TopK), Facets: req.Facets, Order: req.OrderBy,
-	}
-	a := Answer{Mode: req.Mode, Language: cmp.Or(req.Language, analysis.LanguageOf(said.Text))}
-	terms := analysis.QueryIn(said.Text, req.Language)
-	if req.Mode != Lexical {
-		if q.Vector, err = s.embed(ctx, c, said.Text); err != nil {
-			if req.Mode == Vector || ctx.Err() != nil {
-				return Answer{}, err
-			}
-			a.Mode = Lexical
-			a.Warnings = append(a.Warnings, "answered by words alone: "+apierr.From(err).Message)
-		}
-	}
-	if a.Mode != Vector {
-		q.Terms = terms
-	}
-	if a.Mode == Hybrid {
-		a.Fusion = req.Fusion.Or(fusion.Method(c.Fusion)).Or(fusion.Standardised)
-	}
-	a, err = s.find(ctx, c, q, req.TopK, a, weightsOf(c, req), terms)
+	q.Facets = req.Facets
+	a, err = s.find(ctx, c, q, req, what, a)
 	if err != nil || !req.Suggest {
 		return a, err
 	}
-	if a.Suggestion, err = s.suggestion(ctx, c, req, said); err != nil { // what was found is worth more
+	if a.Suggestion, err = s.suggestion(ctx, c, req, what.Query); err != nil { // what was found is worth more
 		a.Warnings = append(a.Warnings, "nothing could be suggested: "+apierr.From(err).Message)
 	}
 	return a, ctx.Err()
-}
-
-// weightsOf returns the legs' weights: the request's, else the collection's,
-// else the same for both.
-func weightsOf(c store.Collection, req Request) store.Weights {
-	for _, w := range []*store.Weights{req.Weights, c.Weights} {
-		if w != nil {
-			return *w
-		}
-	}
-	return store.Weights{Lexical: 1, Vector: 1}
-}
-
-func parse(s string) (filter.Node, error) {
-	f, err := filter.Parse(s)
-	if bad, ok := errors.AsType[*filter.Error](err); ok {
-		return nil, apierr.Invalid("filter", "the filter is wrong at %v", bad)
-	}
-	return f, err
-}
-
-// embed returns the query's vector; none for a collection without vectors. The
-// model is asked for that one, too: what cannot be embedded has no vectors, and
-// its searcher must hear of it.
-func (s *Searcher) embed(ctx context.Context, c store.Collection, query string) ([]float32, error) {
-	v, err := s.embedder.Embed(ctx, embedding.Pinned(c.EmbeddingModel, c.EmbeddingDigest), embedding.Query, []string{query})
-	if err != nil {
-		e := embedding.Failure(err)
-		if e.Field != "" {
-			e = e.WithField("query")
-		}
-		return nil, e
-	}
-	if c.Dimensions == 0 {
-		return nil, nil
-	}
-	if got := len(v.Values[0]); got != c.Dimensions {
-		return nil, apierr.New(apierr.Unavailable,
-			"embedding is unavailable: the model gives %d dimensions, the collection has %d", got, c.Dimensions)
-	}
-	return v.Values[0], nil
 }
 
 // searches is how often a search is made again because what it found was
 // replaced before it was read.
 const searches = 3
 
-func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, topK int, a Answer, w store.Weights, terms []analysis.Term) (Answer, error) {
+func (s *Searcher) find(ctx context.Context, c store.Collection, q index.Query, req Request, what said, asked Answer) (Answer, error) {
 	ic, err := s.indexes.Collection(ctx, c)
 	if err != nil {
 		return Answer{}, err
 	}
-	keys, wantedHits := ordering(&q, a.Mode, topK)
+	keys := ordering(&q, asked.Mode)
 	for attempt := 1; ; attempt++ {
-		legs, err := ic.Search(ctx, q)
-		if err != nil {
-			// It may have been made anew meanwhile, and the old one closed.
-			if again, failed := s.indexes.Collection(ctx, c); failed == nil && again != ic && attempt < searches {
-				ic = again
-				continue
-			}
-			return Answer{}, outage.OfIndex(err)
-		}
-		results, names, refs := fuse(legs, a, w)
-		results = results[:min(len(results), wantedHits)]
-		wanted := make([]store.Ref, len(results))
-		for i, r := range results {
-			wanted[i] = refs[r.ID]
-		}
-		passages, err := s.store.Passages(ctx, c, wanted)
+		legs, err := s.look(ctx, c, ic, q)
 		if err != nil {
 			return Answer{}, err
 		}
-		if len(passages) < len(results) && attempt < searches {
+		a := asked
+		results, names, refs := fuse(legs, a, weightsOf(c, req))
+		found, whole := candidates(results, refs), true
+		switch {
+		case len(q.Order) > 0:
+			asFound(found, legs.Lexical)
+		case len(keys) > 0:
+			if found, whole, err = s.order(ctx, c, found[:min(len(found), q.Limit)], keys); err != nil {
+				return Answer{}, err
+			}
+		}
+		ranked, err := s.arrange(ctx, c, req, what, found, &a)
+		if err != nil {
+			return Answer{}, err
+		}
+		page := ranked[:min(len(ranked), req.TopK)]
+		passages, err := s.store.Passages(ctx, c, references(page))
+		if err != nil {
+			return Answer{}, err
+		}
+		if (!whole || !allThere(page, passages)) && attempt < searches {
 			if ic, err = s.refresh(ctx, c); err != nil {
 				return Answer{}, err
 			}
 			continue
 		}
-		if len(passages) < len(results) {
+		if !whole || !allThere(page, passages) {
 			if err := s.stillServes(ctx, c); err != nil {
 				return Answer{}, err
 			}
 		}
 		a.Generation, a.Legs, a.Facets = legs.Sequence, names, legs.Facets
 		a.LexicalTook, a.VectorTook = legs.LexicalTook, legs.VectorTook
-		a.Hits = make([]Hit, 0, len(passages))
-		for i, r := range results {
-			if p, ok := passages[wanted[i]]; ok {
-				a.Hits = append(a.Hits, Hit{Result: r, Passage: p, Highlights: highlight.Fragments(p.Chunk.Text, terms)})
-			}
+		a.Hits = hits(page, passages, what.terms)
+		a.NextPageToken = firstToken(req, a, ranked, len(keys) == 0 && full(legs, q))
+		return a, nil
+	}
+}
+
+// look searches an index, or the one in its place when it was made anew and
+// closed meanwhile.
+func (s *Searcher) look(ctx context.Context, c store.Collection, ic index.Collection, q index.Query) (index.Legs, error) {
+	for attempt := 1; ; attempt++ {
+		legs, err := ic.Search(ctx, q)
+		if err == nil {
+			return legs, nil
 		}
-		a.Hits, err = ordered(a.Hits, keys, topK)
-		return a, err
+		again, failed := s.indexes.Collection(ctx, c)
+		if failed != nil || again == ic || attempt == searches {
+			return index.Legs{}, outage.OfIndex(err)
+		}
+		ic = again
 	}
 }
 
@@ -266,31 +243,4 @@ func (s *Searcher) refresh(ctx context.Context, c store.Collection) (index.Colle
 		return nil, err
 	}
 	return s.indexes.CatchUp(ctx, c, g)
-}
-
-// fuse puts the legs of the answer's mode together, its way.
-func fuse(legs index.Legs, a Answer, w store.Weights) (results []fusion.Result, names []string, refs map[string]store.Ref) {
-	refs = make(map[string]store.Ref, len(legs.Lexical)+len(legs.Vector))
-	leg := func(name string, weight float64, hits []index.Hit) fusion.Leg {
-		names = append(names, name)
-		l := fusion.Leg{Name: name, Weight: weight, Hits: make([]fusion.Scored, len(hits))}
-		for i, h := range hits {
-			l.Hits[i] = fusion.Scored{ID: h.ChunkID, Score: h.Score}
-			refs[h.ChunkID] = store.Ref{No: h.No, Number: h.Chunk}
-		}
-		return l
-	}
-	lexical := func() fusion.Leg { return leg(string(Lexical), w.Lexical, legs.Lexical) }
-	vector := func() fusion.Leg { return leg(string(Vector), w.Vector, legs.Vector) }
-	switch a.Mode {
-	case Lexical:
-		return fusion.Single(lexical()), names, refs
-	case Vector:
-		return fusion.Single(vector()), names, refs
-	case Hybrid:
-		fallthrough
-	default:
-		both := []fusion.Leg{lexical(), vector()}
-		return fusion.Fuse(a.Fusion, both), names, refs
-	}
 }

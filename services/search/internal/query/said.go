@@ -4,20 +4,29 @@ import (
 	"strings"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/syntax"
 )
 
+// said is what a query says.
+type said struct {
+	syntax.Query
+	// terms are the words that are looked for, and shown in highlights.
+	terms []analysis.Term
+}
+
 // read reads the marks of a query, unless it is plain.
-func read(query string, plain bool) (syntax.Query, error) {
-	if plain {
-		return syntax.Query{Text: query}, nil
+func read(req Request) (said, error) {
+	out := said{Query: syntax.Query{Text: req.Query}}
+	if !req.Plain {
+		var err error
+		if out.Query, err = syntax.Parse(req.Query); err != nil {
+			return said{}, err
+		}
+		if strings.TrimSpace(out.Text) == "" {
+			return said{}, apierr.Invalid("query", "says only what must not be there")
+		}
 	}
-	said, err := syntax.Parse(query)
-	if err != nil {
-		return syntax.Query{}, err
-	}
-	if strings.TrimSpace(said.Text) == "" {
-		return syntax.Query{}, apierr.Invalid("query", "says only what must not be there")
-	}
-	return said, nil
+	out.terms = analysis.QueryIn(out.Text, req.Language)
+	return out, nil
 }

@@ -94,11 +94,16 @@ func hitToProto(h query.Hit, a query.Answer, explain bool) (*searchv1.Hit, error
 		DocumentId: h.Passage.DocumentID, ChunkId: h.ID, Score: h.Score, Text: h.Passage.Chunk.Text,
 		Highlights: h.Highlights, Metadata: metadata, Title: h.Passage.Title,
 		StartOffset: int32of(h.Passage.Chunk.Start), EndOffset: int32of(h.Passage.Chunk.End),
+		NearDuplicates: nearDuplicatesToProto(h.NearDuplicates),
+	}
+	if h.Reranked != nil {
+		out.RelevanceScore = &h.Reranked.Score
 	}
 	if !explain {
 		return out, nil
 	}
 	out.Explanation = &searchv1.Explanation{Fusion: string(a.Fusion)}
+	explainArrangement(out.Explanation, h)
 	for i, p := range h.Parts {
 		out.Explanation.Legs = append(out.Explanation.Legs, &searchv1.LegExplanation{
 			Leg: a.Legs[i], Rank: int32of(p.Rank), Score: p.Score, NormalizedScore: p.Normalized, Weight: p.Weight,

@@ -45,13 +45,17 @@ func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*sear
 		Principals: who.principals, Query: req.GetQuery(), Filter: req.GetFilter(),
 		TopK:   min(int(cmp.Or(max(0, req.GetTopK()), defaultTopK)), maxTopK),
 		Mode:   query.Mode(cmp.Or(req.GetMode(), string(query.Hybrid))),
-		Fusion: fusion.Method(req.GetFusion()), Weights: weights,
+		Fusion: fusion.Method(req.GetFusion()), Weights: weights, Explain: req.GetExplain(),
+		Arrangement: arrangementOf(req), PageToken: req.GetPageToken(), Binding: bindingOf(c, req),
 		Facets: facets, OrderBy: keys, Suggest: req.GetSuggest(), Language: req.GetLanguage(), Plain: req.GetPlain(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	resp := &searchv1.SearchResponse{Generation: a.Generation, Mode: string(a.Mode), Warnings: a.Warnings}
+	resp := &searchv1.SearchResponse{
+		Generation: a.Generation, Mode: string(a.Mode), Warnings: a.Warnings,
+		NextPageToken: a.NextPageToken, RerankedBy: a.RerankedBy,
+	}
 	resp.Facets, resp.Suggestion, resp.Language = facetsToProto(req.GetFacets(), a.Facets), a.Suggestion, a.Language
 	for _, h := range a.Hits {
 		out, err := hitToProto(h, a, req.GetExplain())
@@ -63,6 +67,9 @@ func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*sear
 	took := s.o.Clock.Now().Sub(began)
 	resp.TookMs = float64(took) / float64(time.Millisecond)
 	s.o.Metrics.Search(ctx, string(a.Mode), len(a.Warnings) > 0, took)
+	if req.GetRerank() != nil && req.GetPageToken() == "" {
+		s.o.Metrics.Reranked(ctx, a.RerankedBy != "")
+	}
 	for leg, took := range map[query.Mode]time.Duration{query.Lexical: a.LexicalTook, query.Vector: a.VectorTook} {
 		if took > 0 {
 			s.o.Metrics.Leg(ctx, string(leg), took)

@@ -44,6 +44,8 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 		"deletion":     deletionTakesEverything,
 		"turns":        writersTakeTurns,
 		"passages":     passagesOfVersions,
+		"readable":     readableVersions,
+		"vectors":      vectorsOfChunks,
 		"many ids":     manyIDs,
 		"order of ids": idsAreInByteOrder,
 		"fusion":       fusionIsTheCollections,

@@ -64,6 +64,7 @@ const (
 	opChat       = "chat"
 	opCompletion = "completion"
 	opEmbed      = "embed"
+	opRerank     = "rerank"
 	opInfer      = "infer"
 	outcomeOK    = "OK"
 )
@@ -176,7 +177,7 @@ func (m *metrics) of(model string) *series {
 		prompt: with(attribute.String(keyKind, "prompt")), generated: with(attribute.String(keyKind, "completion")),
 		cached: with(attribute.String(keyKind, "cached_prompt")),
 	}
-	for _, op := range []string{opChat, opCompletion, opEmbed, opInfer} {
+	for _, op := range []string{opChat, opCompletion, opEmbed, opRerank, opInfer} {
 		s.good[op] = with(attribute.String(keyOperation, op), attribute.String(keyOutcome, outcomeOK))
 	}
 	return s

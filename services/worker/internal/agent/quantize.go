@@ -119,7 +119,7 @@ func (a *Agent) orderOf(ctx context.Context, req *workerv1.QuantizeRequest) (*qu
 		return nil, apierr.New(apierr.FailedPrecondition, "this worker has no quantiser")
 	case req.GetSpec().GetEngine() != engine.KindLlamaServer:
 		return nil, apierr.Invalid("spec.engine", "only weights of engine %s are quantised here, not of %q", engine.KindLlamaServer, req.GetSpec().GetEngine())
-	case len(req.GetText()) > 0 && req.GetSpec().GetTask() == commonv1.Task_TASK_EMBEDDING:
+	case len(req.GetText()) > 0 && !generates(req.GetSpec().GetTask()):
 		return nil, apierr.Invalid("text", "perplexity is of models that generate text: leave out the text")
 	}
 	if _, err := weightsIndex(req.GetSpec()); err != nil {
@@ -130,6 +130,11 @@ func (a *Agent) orderOf(ctx context.Context, req *workerv1.QuantizeRequest) (*qu
 		AllowRequantize: req.GetAllowRequantize(), Threads: int(req.GetThreads()),
 	}
 	return order, a.parts.Maker.Check(ctx, order)
+}
+
+// generates reports whether models of the task generate text.
+func generates(t commonv1.Task) bool {
+	return t != commonv1.Task_TASK_EMBEDDING && t != commonv1.Task_TASK_RERANK
 }
 
 // weightsIndex returns which artifact is the weights.

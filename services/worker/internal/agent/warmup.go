@@ -44,6 +44,10 @@ func warmUpRequest(ctx context.Context, m *model, e engine.Engine) error {
 		_, err := e.Embed(ctx, engine.EmbedRequest{Inputs: []engine.Input{{Text: "warm-up"}}, InputType: "query", Turn: m.turn})
 		return err
 	}
+	if r, can := e.(engine.Reranker); can && m.spec.GetTask() == commonv1.Task_TASK_RERANK {
+		_, err := r.Rerank(ctx, engine.RerankRequest{Query: "warm-up", Documents: []string{"warm-up"}, Turn: m.turn})
+		return err
+	}
 	_, err := e.Invoke(ctx, engine.Chat, []byte(`{"messages":[{"role":"user","content":"Hi"}],"max_tokens":1}`))
 	return err
 }

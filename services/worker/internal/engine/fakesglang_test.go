@@ -38,6 +38,8 @@ func (f *fakeSGLang) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.generate(w, r)
 	case "/tokenize":
 		f.tokenize(w, r)
+	case "/v1/rerank":
+		f.rerank(w, r)
 	case "/metrics":
 		fmt.Fprintf(w, sglangMetrics, f.asked.Load(), f.made.Load())
 	default:

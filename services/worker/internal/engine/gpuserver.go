@@ -100,8 +100,9 @@ func uvicornDialect(m Model, port int, signals func(metrics) Signals) dialect {
 	return dialect{
 		base: root + "/v1", health: root + "/health", model: m.Name, idle: uvicornIdle,
 		running: tellsUsage, prefill: prefillFlags,
-		embed: embedDialect{batch: 256, tokens: true, shortens: true, dimensions: int(m.Spec.GetEmbeddingDimensions())},
-		facts: vllmFacts,
+		embed:  embedDialect{batch: 256, tokens: true, shortens: true, dimensions: int(m.Spec.GetEmbeddingDimensions())},
+		rerank: rerankDialect{batch: 64},
+		facts:  vllmFacts,
 		signals: func(ctx context.Context, c *client) (Signals, error) {
 			page, err := c.metrics(ctx, root+"/metrics")
 			return signals(page), err

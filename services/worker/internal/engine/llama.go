@@ -59,7 +59,7 @@ func (l *Llama) Plan(ctx context.Context, m Model) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := l.args(ctx, m, r.weights, r.slots, r.tokens, m.Spec.GetTask() == commonv1.Task_TASK_EMBEDDING)
+	args := l.args(ctx, m, r.weights, r.slots, r.tokens)
 	args = slices.Concat(l.cfg.Program.first(), args, l.gpuArgs(r, m.GPUs), r.flags, l.cfg.Program.stdinFlag(ctx))
 	memory := r.info.memory(r.slots, r.tokens)
 	switch {
@@ -81,7 +81,7 @@ func (l *Llama) Plan(ctx context.Context, m Model) (*Plan, error) {
 	}, nil
 }
 
-func (l *Llama) args(ctx context.Context, m Model, weights File, slots, tokens int, embeds bool) []string {
+func (l *Llama) args(ctx context.Context, m Model, weights File, slots, tokens int) []string {
 	args := []string{
 		"--model", weights.Path, "--alias", m.Name, "--host", "127.0.0.1",
 		"--ctx-size", strconv.Itoa(tokens * slots), "--parallel", strconv.Itoa(slots), "--metrics",
@@ -89,13 +89,20 @@ func (l *Llama) args(ctx context.Context, m Model, weights File, slots, tokens i
 		// several; health checks need one too.
 		"--threads-http", strconv.Itoa(2*slots + l.cfg.Queue + llamaSpareThreads),
 	}
-	if embeds {
+	chats := false
+	switch m.Spec.GetTask() {
+	case commonv1.Task_TASK_EMBEDDING:
 		args = append(args, "--embedding")
+	case commonv1.Task_TASK_RERANK:
+		// What llama-server calls --reranking, in the words of all its builds.
+		args = append(args, "--embedding", "--pooling", "rank")
+	case commonv1.Task_TASK_CHAT, commonv1.Task_TASK_TENSOR, commonv1.Task_TASK_UNSPECIFIED:
+		chats = true
 	}
 	if _, set := m.Spec.GetParameters()["cache-ram"]; !set && l.cfg.Program.knows(ctx, "cache-ram") {
 		args = append(args, "--cache-ram", "256") // MiB; llama.cpp's own 8 GiB is more than is planned for
 	}
-	if _, set := m.Spec.GetParameters()["jinja"]; !set && !embeds && l.cfg.Program.knows(ctx, "jinja") {
+	if _, set := m.Spec.GetParameters()["jinja"]; !set && chats && l.cfg.Program.knows(ctx, "jinja") {
 		args = append(args, "--jinja") // tools need it; builds differ in the default
 	}
 	for _, f := range m.Files {
@@ -112,6 +119,7 @@ func (l *Llama) dialect(m Model, port int, prefixes map[string]string) dialect {
 		base: base + "/v1", health: base + "/health", model: m.Name, idle: llamaIdle,
 		running: tellsTimings, prefill: prefillTrailing,
 		embed:    embedDialect{batch: 32, tokens: true, dimensions: int(m.Spec.GetEmbeddingDimensions()), prefixes: prefixes},
+		rerank:   rerankDialect{batch: 32},
 		facts:    func(ctx context.Context, c *client) (Facts, error) { return llamaFacts(ctx, c, base) },
 		signals:  func(ctx context.Context, c *client) (Signals, error) { return llamaSignals(ctx, c, base) },
 		tokenize: func(ctx context.Context, c *client, q question) (int, error) { return llamaCount(ctx, c, base, q) },

@@ -78,6 +78,9 @@ func (m ollamaModel) made() bool { return m.serve != m.from }
 
 // Plan starts an Ollama, or uses the one that runs, and prepares the model.
 func (o *Ollama) Plan(_ context.Context, m Model) (*Plan, error) {
+	if m.Spec.GetTask() == commonv1.Task_TASK_RERANK {
+		return nil, apierr.Invalid("spec.task", "engine ollama does not score documents")
+	}
 	p := newParameters(m.Spec.GetParameters())
 	slots := p.number("slots", o.cfg.Slots, maxSlots)
 	tokens := p.context("num_ctx", m)

@@ -70,7 +70,7 @@ func (s *SGLang) Plan(_ context.Context, m Model) (*Plan, error) {
 	if r.tokens > 0 {
 		args = append(args, "--context-length="+strconv.Itoa(r.tokens))
 	}
-	if m.Spec.GetTask() == commonv1.Task_TASK_EMBEDDING {
+	if t := m.Spec.GetTask(); t == commonv1.Task_TASK_EMBEDDING || t == commonv1.Task_TASK_RERANK {
 		args = append(args, "--is-embedding")
 	}
 	if s.cfg.CPU {
@@ -84,7 +84,9 @@ func (s *SGLang) Plan(_ context.Context, m Model) (*Plan, error) {
 // server starts or has lost its scheduler, and 200 otherwise
 // (python/sglang/srt/entrypoints/http_server.py).
 func sglangDialect(m Model, port int) dialect {
-	return uvicornDialect(m, port, sglangSignals)
+	d := uvicornDialect(m, port, sglangSignals)
+	d.rerank.quiet = true
+	return d
 }
 
 // sglangSignals reads SGLang's metrics

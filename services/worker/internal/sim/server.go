@@ -69,6 +69,7 @@ func New(cfg Config, c clock.Clock, log *slog.Logger, exit func(code int)) (*Ser
 	s.mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) { s.serveGenerate(w, r, true) })
 	s.mux.HandleFunc("POST /v1/completions", func(w http.ResponseWriter, r *http.Request) { s.serveGenerate(w, r, false) })
 	s.mux.HandleFunc("POST /v1/embeddings", s.serveEmbeddings)
+	s.mux.HandleFunc("POST /v1/rerank", s.serveRerank)
 	s.mux.HandleFunc("POST /tokenize", s.serveTokenize)
 	s.mux.HandleFunc("GET /v1/models", s.serveModels)
 	s.mux.HandleFunc("GET /health", s.serveHealth)

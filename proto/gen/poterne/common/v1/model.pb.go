@@ -34,6 +34,8 @@ const (
 	Task_TASK_EMBEDDING Task = 2
 	// Tensors in, tensors out (Open Inference Protocol).
 	Task_TASK_TENSOR Task = 3
+	// Scores how well documents answer a query.
+	Task_TASK_RERANK Task = 4
 )
 
 // Enum value maps for Task.
@@ -43,12 +45,14 @@ var (
 		1: "TASK_CHAT",
 		2: "TASK_EMBEDDING",
 		3: "TASK_TENSOR",
+		4: "TASK_RERANK",
 	}
 	Task_value = map[string]int32{
 		"TASK_UNSPECIFIED": 0,
 		"TASK_CHAT":        1,
 		"TASK_EMBEDDING":   2,
 		"TASK_TENSOR":      3,
+		"TASK_RERANK":      4,
 	}
 )
 
@@ -393,12 +397,13 @@ const file_poterne_common_v1_model_proto_rawDesc = "" +
 	"\rprompt_tokens\x18\x01 \x01(\x05R\fpromptTokens\x12+\n" +
 	"\x11completion_tokens\x18\x02 \x01(\x05R\x10completionTokens\x120\n" +
 	"\x14cached_prompt_tokens\x18\x03 \x01(\x05R\x12cachedPromptTokens\x12\x1c\n" +
-	"\testimated\x18\x14 \x01(\bR\testimated*P\n" +
+	"\testimated\x18\x14 \x01(\bR\testimated*a\n" +
 	"\x04Task\x12\x14\n" +
 	"\x10TASK_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tTASK_CHAT\x10\x01\x12\x12\n" +
 	"\x0eTASK_EMBEDDING\x10\x02\x12\x0f\n" +
-	"\vTASK_TENSOR\x10\x03BAZ?github.com/poterne/poterne/proto/gen/poterne/common/v1;commonv1b\x06proto3"
+	"\vTASK_TENSOR\x10\x03\x12\x0f\n" +
+	"\vTASK_RERANK\x10\x04BAZ?github.com/poterne/poterne/proto/gen/poterne/common/v1;commonv1b\x06proto3"
 
 var (
 	file_poterne_common_v1_model_proto_rawDescOnce sync.Once

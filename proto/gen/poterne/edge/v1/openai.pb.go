@@ -1357,7 +1357,7 @@ type ModelCard struct {
 	Created int64 `protobuf:"varint,3,opt,name=created,proto3" json:"created,omitempty"`
 	// Who runs it.
 	OwnedBy string `protobuf:"bytes,4,opt,name=owned_by,json=ownedBy,proto3" json:"owned_by,omitempty"`
-	// `chat` or `embedding`.
+	// `chat`, `embedding`, `rerank` or `tensor`.
 	Task string `protobuf:"bytes,5,opt,name=task,proto3" json:"task,omitempty"`
 	// `ready`, `loading` or `unavailable`.
 	State string `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"`
@@ -1671,7 +1671,7 @@ var File_poterne_edge_v1_openai_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"\n" +
-	"\x1cpoterne/edge/v1/openai.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cpoterne/common/v1/json.proto\x1a\x1apoterne/edge/v1/chat.proto\x1a#poterne/inference/v1/variants.proto\"\xd0\x05\n" +
+	"\x1cpoterne/edge/v1/openai.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cpoterne/common/v1/json.proto\x1a\x1apoterne/edge/v1/chat.proto\x1a\x1cpoterne/edge/v1/rerank.proto\x1a#poterne/inference/v1/variants.proto\"\xd0\x05\n" +
 	"\x17CreateCompletionRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x122\n" +
@@ -1829,13 +1829,15 @@ const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\"D\n" +
 	"\x10GetModelResponse\x120\n" +
-	"\x05model\x18\x01 \x01(\v2\x1a.poterne.edge.v1.ModelCardR\x05model2\xe5\a\n" +
+	"\x05model\x18\x01 \x01(\v2\x1a.poterne.edge.v1.ModelCardR\x05model2\xc7\b\n" +
 	"\rOpenAIService\x12\x94\x01\n" +
 	"\x14CreateChatCompletion\x12,.poterne.edge.v1.CreateChatCompletionRequest\x1a-.poterne.edge.v1.CreateChatCompletionResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/chat/completions\x12u\n" +
 	"\x14StreamChatCompletion\x12,.poterne.edge.v1.CreateChatCompletionRequest\x1a-.poterne.edge.v1.StreamChatCompletionResponse0\x01\x12\x83\x01\n" +
 	"\x10CreateCompletion\x12(.poterne.edge.v1.CreateCompletionRequest\x1a).poterne.edge.v1.CreateCompletionResponse\"\x1a\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/completions\x12i\n" +
 	"\x10StreamCompletion\x12(.poterne.edge.v1.CreateCompletionRequest\x1a).poterne.edge.v1.CreateCompletionResponse0\x01\x12\x7f\n" +
-	"\x0fCreateEmbedding\x12'.poterne.edge.v1.CreateEmbeddingRequest\x1a(.poterne.edge.v1.CreateEmbeddingResponse\"\x19\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/embeddings\x12u\n" +
+	"\x0fCreateEmbedding\x12'.poterne.edge.v1.CreateEmbeddingRequest\x1a(.poterne.edge.v1.CreateEmbeddingResponse\"\x19\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/embeddings\x12`\n" +
+	"\x06Rerank\x12\x1e.poterne.edge.v1.RerankRequest\x1a\x1f.poterne.edge.v1.RerankResponse\"\x15\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
+	"/v1/rerank\x12u\n" +
 	"\vCountTokens\x12#.poterne.edge.v1.CountTokensRequest\x1a$.poterne.edge.v1.CountTokensResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/tokens:count\x12i\n" +
 	"\n" +
 	"ListModels\x12\".poterne.edge.v1.ListModelsRequest\x1a#.poterne.edge.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
@@ -1891,8 +1893,10 @@ var file_poterne_edge_v1_openai_proto_goTypes = []any{
 	(*Tool)(nil),                         // 32: poterne.edge.v1.Tool
 	(*v11.ServedVariant)(nil),            // 33: poterne.inference.v1.ServedVariant
 	(*CreateChatCompletionRequest)(nil),  // 34: poterne.edge.v1.CreateChatCompletionRequest
-	(*CreateChatCompletionResponse)(nil), // 35: poterne.edge.v1.CreateChatCompletionResponse
-	(*StreamChatCompletionResponse)(nil), // 36: poterne.edge.v1.StreamChatCompletionResponse
+	(*RerankRequest)(nil),                // 35: poterne.edge.v1.RerankRequest
+	(*CreateChatCompletionResponse)(nil), // 36: poterne.edge.v1.CreateChatCompletionResponse
+	(*StreamChatCompletionResponse)(nil), // 37: poterne.edge.v1.StreamChatCompletionResponse
+	(*RerankResponse)(nil),               // 38: poterne.edge.v1.RerankResponse
 }
 var file_poterne_edge_v1_openai_proto_depIdxs = []int32{
 	3,  // 0: poterne.edge.v1.CreateCompletionRequest.prompt:type_name -> poterne.edge.v1.TextInput
@@ -1927,19 +1931,21 @@ var file_poterne_edge_v1_openai_proto_depIdxs = []int32{
 	0,  // 29: poterne.edge.v1.OpenAIService.CreateCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
 	0,  // 30: poterne.edge.v1.OpenAIService.StreamCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
 	9,  // 31: poterne.edge.v1.OpenAIService.CreateEmbedding:input_type -> poterne.edge.v1.CreateEmbeddingRequest
-	7,  // 32: poterne.edge.v1.OpenAIService.CountTokens:input_type -> poterne.edge.v1.CountTokensRequest
-	15, // 33: poterne.edge.v1.OpenAIService.ListModels:input_type -> poterne.edge.v1.ListModelsRequest
-	19, // 34: poterne.edge.v1.OpenAIService.GetModel:input_type -> poterne.edge.v1.GetModelRequest
-	35, // 35: poterne.edge.v1.OpenAIService.CreateChatCompletion:output_type -> poterne.edge.v1.CreateChatCompletionResponse
-	36, // 36: poterne.edge.v1.OpenAIService.StreamChatCompletion:output_type -> poterne.edge.v1.StreamChatCompletionResponse
-	1,  // 37: poterne.edge.v1.OpenAIService.CreateCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
-	1,  // 38: poterne.edge.v1.OpenAIService.StreamCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
-	10, // 39: poterne.edge.v1.OpenAIService.CreateEmbedding:output_type -> poterne.edge.v1.CreateEmbeddingResponse
-	8,  // 40: poterne.edge.v1.OpenAIService.CountTokens:output_type -> poterne.edge.v1.CountTokensResponse
-	16, // 41: poterne.edge.v1.OpenAIService.ListModels:output_type -> poterne.edge.v1.ListModelsResponse
-	20, // 42: poterne.edge.v1.OpenAIService.GetModel:output_type -> poterne.edge.v1.GetModelResponse
-	35, // [35:43] is the sub-list for method output_type
-	27, // [27:35] is the sub-list for method input_type
+	35, // 32: poterne.edge.v1.OpenAIService.Rerank:input_type -> poterne.edge.v1.RerankRequest
+	7,  // 33: poterne.edge.v1.OpenAIService.CountTokens:input_type -> poterne.edge.v1.CountTokensRequest
+	15, // 34: poterne.edge.v1.OpenAIService.ListModels:input_type -> poterne.edge.v1.ListModelsRequest
+	19, // 35: poterne.edge.v1.OpenAIService.GetModel:input_type -> poterne.edge.v1.GetModelRequest
+	36, // 36: poterne.edge.v1.OpenAIService.CreateChatCompletion:output_type -> poterne.edge.v1.CreateChatCompletionResponse
+	37, // 37: poterne.edge.v1.OpenAIService.StreamChatCompletion:output_type -> poterne.edge.v1.StreamChatCompletionResponse
+	1,  // 38: poterne.edge.v1.OpenAIService.CreateCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
+	1,  // 39: poterne.edge.v1.OpenAIService.StreamCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
+	10, // 40: poterne.edge.v1.OpenAIService.CreateEmbedding:output_type -> poterne.edge.v1.CreateEmbeddingResponse
+	38, // 41: poterne.edge.v1.OpenAIService.Rerank:output_type -> poterne.edge.v1.RerankResponse
+	8,  // 42: poterne.edge.v1.OpenAIService.CountTokens:output_type -> poterne.edge.v1.CountTokensResponse
+	16, // 43: poterne.edge.v1.OpenAIService.ListModels:output_type -> poterne.edge.v1.ListModelsResponse
+	20, // 44: poterne.edge.v1.OpenAIService.GetModel:output_type -> poterne.edge.v1.GetModelResponse
+	36, // [36:45] is the sub-list for method output_type
+	27, // [27:36] is the sub-list for method input_type
 	27, // [27:27] is the sub-list for extension type_name
 	27, // [27:27] is the sub-list for extension extendee
 	0,  // [0:27] is the sub-list for field type_name
@@ -1951,6 +1957,7 @@ func file_poterne_edge_v1_openai_proto_init() {
 		return
 	}
 	file_poterne_edge_v1_chat_proto_init()
+	file_poterne_edge_v1_rerank_proto_init()
 	file_poterne_edge_v1_openai_proto_msgTypes[0].OneofWrappers = []any{}
 	file_poterne_edge_v1_openai_proto_msgTypes[2].OneofWrappers = []any{}
 	file_poterne_edge_v1_openai_proto_msgTypes[3].OneofWrappers = []any{

@@ -24,6 +24,7 @@ const (
 	OpenAIService_CreateCompletion_FullMethodName     = "/poterne.edge.v1.OpenAIService/CreateCompletion"
 	OpenAIService_StreamCompletion_FullMethodName     = "/poterne.edge.v1.OpenAIService/StreamCompletion"
 	OpenAIService_CreateEmbedding_FullMethodName      = "/poterne.edge.v1.OpenAIService/CreateEmbedding"
+	OpenAIService_Rerank_FullMethodName               = "/poterne.edge.v1.OpenAIService/Rerank"
 	OpenAIService_CountTokens_FullMethodName          = "/poterne.edge.v1.OpenAIService/CountTokens"
 	OpenAIService_ListModels_FullMethodName           = "/poterne.edge.v1.OpenAIService/ListModels"
 	OpenAIService_GetModel_FullMethodName             = "/poterne.edge.v1.OpenAIService/GetModel"
@@ -48,6 +49,9 @@ type OpenAIServiceClient interface {
 	StreamCompletion(ctx context.Context, in *CreateCompletionRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CreateCompletionResponse], error)
 	// Embeds texts.
 	CreateEmbedding(ctx context.Context, in *CreateEmbeddingRequest, opts ...grpc.CallOption) (*CreateEmbeddingResponse, error)
+	// Puts documents in the order of how well they answer a query. This is not
+	// OpenAI's: the shape is that of Cohere's and Jina's clients.
+	Rerank(ctx context.Context, in *RerankRequest, opts ...grpc.CallOption) (*RerankResponse, error)
 	// Counts the tokens of a prompt by the model's own tokeniser, a conversation
 	// with its template and tools, and runs nothing. This is not OpenAI's. 501 when
 	// the model's engine has no such call.
@@ -135,6 +139,16 @@ func (c *openAIServiceClient) CreateEmbedding(ctx context.Context, in *CreateEmb
 	return out, nil
 }
 
+func (c *openAIServiceClient) Rerank(ctx context.Context, in *RerankRequest, opts ...grpc.CallOption) (*RerankResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RerankResponse)
+	err := c.cc.Invoke(ctx, OpenAIService_Rerank_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *openAIServiceClient) CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CountTokensResponse)
@@ -184,6 +198,9 @@ type OpenAIServiceServer interface {
 	StreamCompletion(*CreateCompletionRequest, grpc.ServerStreamingServer[CreateCompletionResponse]) error
 	// Embeds texts.
 	CreateEmbedding(context.Context, *CreateEmbeddingRequest) (*CreateEmbeddingResponse, error)
+	// Puts documents in the order of how well they answer a query. This is not
+	// OpenAI's: the shape is that of Cohere's and Jina's clients.
+	Rerank(context.Context, *RerankRequest) (*RerankResponse, error)
 	// Counts the tokens of a prompt by the model's own tokeniser, a conversation
 	// with its template and tools, and runs nothing. This is not OpenAI's. 501 when
 	// the model's engine has no such call.
@@ -217,6 +234,9 @@ func (UnimplementedOpenAIServiceServer) StreamCompletion(*CreateCompletionReques
 }
 func (UnimplementedOpenAIServiceServer) CreateEmbedding(context.Context, *CreateEmbeddingRequest) (*CreateEmbeddingResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateEmbedding not implemented")
+}
+func (UnimplementedOpenAIServiceServer) Rerank(context.Context, *RerankRequest) (*RerankResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rerank not implemented")
 }
 func (UnimplementedOpenAIServiceServer) CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CountTokens not implemented")
@@ -324,6 +344,24 @@ func _OpenAIService_CreateEmbedding_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OpenAIService_Rerank_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RerankRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OpenAIServiceServer).Rerank(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OpenAIService_Rerank_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OpenAIServiceServer).Rerank(ctx, req.(*RerankRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _OpenAIService_CountTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CountTokensRequest)
 	if err := dec(in); err != nil {
@@ -396,6 +434,10 @@ var OpenAIService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateEmbedding",
 			Handler:    _OpenAIService_CreateEmbedding_Handler,
+		},
+		{
+			MethodName: "Rerank",
+			Handler:    _OpenAIService_Rerank_Handler,
 		},
 		{
 			MethodName: "CountTokens",

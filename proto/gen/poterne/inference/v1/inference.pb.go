@@ -802,6 +802,184 @@ func (x *EmbedResponse) GetUsage() *v11.TokenUsage {
 	return nil
 }
 
+// Documents to be scored for a query.
+type RerankRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which model, as in InvokeRequest.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// What is looked for, 1 byte to 64 KiB.
+	Query string `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
+	// 1 to 1000 documents, each at most 1 MiB.
+	Documents []string `protobuf:"bytes,3,rep,name=documents,proto3" json:"documents,omitempty"`
+	// Parameters for the engine that this gateway does not know: a JSON object,
+	// or empty. At most 64 KiB.
+	Extra []byte `protobuf:"bytes,5,opt,name=extra,proto3" json:"extra,omitempty"`
+	// What a traffic split sticks to, as in InvokeRequest.
+	RoutingKey string `protobuf:"bytes,6,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	// How urgent it is. Classes come strictly in order; not said is standard.
+	Priority Priority `protobuf:"varint,20,opt,name=priority,proto3,enum=poterne.inference.v1.Priority" json:"priority,omitempty"`
+	// The conversation that the request belongs to, at most 256 bytes, any
+	// characters: its requests are kept on one worker where that costs nothing.
+	SessionId string `protobuf:"bytes,21,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// How long the request waits for a version that is just being loaded, up to
+	// 10 minutes; 0 answers at once that it is being loaded. Not said: the
+	// service's own time.
+	WaitForReady  *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_for_ready,json=waitForReady,proto3" json:"wait_for_ready,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RerankRequest) Reset() {
+	*x = RerankRequest{}
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RerankRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RerankRequest) ProtoMessage() {}
+
+func (x *RerankRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RerankRequest.ProtoReflect.Descriptor instead.
+func (*RerankRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RerankRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *RerankRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *RerankRequest) GetDocuments() []string {
+	if x != nil {
+		return x.Documents
+	}
+	return nil
+}
+
+func (x *RerankRequest) GetExtra() []byte {
+	if x != nil {
+		return x.Extra
+	}
+	return nil
+}
+
+func (x *RerankRequest) GetRoutingKey() string {
+	if x != nil {
+		return x.RoutingKey
+	}
+	return ""
+}
+
+func (x *RerankRequest) GetPriority() Priority {
+	if x != nil {
+		return x.Priority
+	}
+	return Priority_PRIORITY_UNSPECIFIED
+}
+
+func (x *RerankRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *RerankRequest) GetWaitForReady() *durationpb.Duration {
+	if x != nil {
+		return x.WaitForReady
+	}
+	return nil
+}
+
+// How relevant each document is.
+type RerankResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who answered.
+	ServedBy *ServedBy `protobuf:"bytes,1,opt,name=served_by,json=servedBy,proto3" json:"served_by,omitempty"`
+	// One score per document, in their order: more is more relevant. The scale is
+	// the model's own.
+	RelevanceScores []float64 `protobuf:"fixed64,2,rep,packed,name=relevance_scores,json=relevanceScores,proto3" json:"relevance_scores,omitempty"`
+	// Tokens, as the engine counted them.
+	Usage         *v11.TokenUsage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RerankResponse) Reset() {
+	*x = RerankResponse{}
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RerankResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RerankResponse) ProtoMessage() {}
+
+func (x *RerankResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RerankResponse.ProtoReflect.Descriptor instead.
+func (*RerankResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RerankResponse) GetServedBy() *ServedBy {
+	if x != nil {
+		return x.ServedBy
+	}
+	return nil
+}
+
+func (x *RerankResponse) GetRelevanceScores() []float64 {
+	if x != nil {
+		return x.RelevanceScores
+	}
+	return nil
+}
+
+func (x *RerankResponse) GetUsage() *v11.TokenUsage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 // Asks for the tokens of a request's prompt.
 type CountTokensRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -822,7 +1000,7 @@ type CountTokensRequest struct {
 
 func (x *CountTokensRequest) Reset() {
 	*x = CountTokensRequest{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[7]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +1012,7 @@ func (x *CountTokensRequest) String() string {
 func (*CountTokensRequest) ProtoMessage() {}
 
 func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[7]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +1025,7 @@ func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensRequest.ProtoReflect.Descriptor instead.
 func (*CountTokensRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{7}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CountTokensRequest) GetModel() string {
@@ -893,7 +1071,7 @@ type CountTokensResponse struct {
 
 func (x *CountTokensResponse) Reset() {
 	*x = CountTokensResponse{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[8]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +1083,7 @@ func (x *CountTokensResponse) String() string {
 func (*CountTokensResponse) ProtoMessage() {}
 
 func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[8]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +1096,7 @@ func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensResponse.ProtoReflect.Descriptor instead.
 func (*CountTokensResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{8}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CountTokensResponse) GetServedBy() *ServedBy {
@@ -985,7 +1163,7 @@ type ServedModel struct {
 
 func (x *ServedModel) Reset() {
 	*x = ServedModel{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[9]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1175,7 @@ func (x *ServedModel) String() string {
 func (*ServedModel) ProtoMessage() {}
 
 func (x *ServedModel) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[9]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1188,7 @@ func (x *ServedModel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServedModel.ProtoReflect.Descriptor instead.
 func (*ServedModel) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{9}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ServedModel) GetName() string {
@@ -1131,7 +1309,7 @@ type ListServedModelsRequest struct {
 
 func (x *ListServedModelsRequest) Reset() {
 	*x = ListServedModelsRequest{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[10]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1321,7 @@ func (x *ListServedModelsRequest) String() string {
 func (*ListServedModelsRequest) ProtoMessage() {}
 
 func (x *ListServedModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[10]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1334,7 @@ func (x *ListServedModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServedModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListServedModelsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{10}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListServedModelsRequest) GetPageSize() int32 {
@@ -1186,7 +1364,7 @@ type ListServedModelsResponse struct {
 
 func (x *ListServedModelsResponse) Reset() {
 	*x = ListServedModelsResponse{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[11]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1198,7 +1376,7 @@ func (x *ListServedModelsResponse) String() string {
 func (*ListServedModelsResponse) ProtoMessage() {}
 
 func (x *ListServedModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[11]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1211,7 +1389,7 @@ func (x *ListServedModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServedModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListServedModelsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{11}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListServedModelsResponse) GetModels() []*ServedModel {
@@ -1239,7 +1417,7 @@ type GetServedModelRequest struct {
 
 func (x *GetServedModelRequest) Reset() {
 	*x = GetServedModelRequest{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[12]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1251,7 +1429,7 @@ func (x *GetServedModelRequest) String() string {
 func (*GetServedModelRequest) ProtoMessage() {}
 
 func (x *GetServedModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[12]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1264,7 +1442,7 @@ func (x *GetServedModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServedModelRequest.ProtoReflect.Descriptor instead.
 func (*GetServedModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{12}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetServedModelRequest) GetModel() string {
@@ -1285,7 +1463,7 @@ type GetServedModelResponse struct {
 
 func (x *GetServedModelResponse) Reset() {
 	*x = GetServedModelResponse{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[13]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1475,7 @@ func (x *GetServedModelResponse) String() string {
 func (*GetServedModelResponse) ProtoMessage() {}
 
 func (x *GetServedModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[13]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1310,7 +1488,7 @@ func (x *GetServedModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServedModelResponse.ProtoReflect.Descriptor instead.
 func (*GetServedModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{13}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetServedModelResponse) GetModel() *ServedModel {
@@ -1339,7 +1517,7 @@ type WorkerView struct {
 
 func (x *WorkerView) Reset() {
 	*x = WorkerView{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[14]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1529,7 @@ func (x *WorkerView) String() string {
 func (*WorkerView) ProtoMessage() {}
 
 func (x *WorkerView) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[14]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1542,7 @@ func (x *WorkerView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerView.ProtoReflect.Descriptor instead.
 func (*WorkerView) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{14}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WorkerView) GetState() *v1.WorkerState {
@@ -1415,7 +1593,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[15]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +1605,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[15]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +1618,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{15}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListWorkersRequest) GetPageSize() int32 {
@@ -1470,7 +1648,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[16]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1482,7 +1660,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[16]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1495,7 +1673,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{16}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*WorkerView {
@@ -1534,7 +1712,7 @@ type InferTensorsRequest struct {
 
 func (x *InferTensorsRequest) Reset() {
 	*x = InferTensorsRequest{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[17]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1724,7 @@ func (x *InferTensorsRequest) String() string {
 func (*InferTensorsRequest) ProtoMessage() {}
 
 func (x *InferTensorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[17]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1737,7 @@ func (x *InferTensorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InferTensorsRequest.ProtoReflect.Descriptor instead.
 func (*InferTensorsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{17}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *InferTensorsRequest) GetModel() string {
@@ -1618,7 +1796,7 @@ type InferTensorsResponse struct {
 
 func (x *InferTensorsResponse) Reset() {
 	*x = InferTensorsResponse{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[18]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1630,7 +1808,7 @@ func (x *InferTensorsResponse) String() string {
 func (*InferTensorsResponse) ProtoMessage() {}
 
 func (x *InferTensorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[18]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1643,7 +1821,7 @@ func (x *InferTensorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InferTensorsResponse.ProtoReflect.Descriptor instead.
 func (*InferTensorsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{18}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *InferTensorsResponse) GetServedBy() *ServedBy {
@@ -1676,7 +1854,7 @@ type InferTensorsStreamResponse struct {
 
 func (x *InferTensorsStreamResponse) Reset() {
 	*x = InferTensorsStreamResponse{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[19]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1688,7 +1866,7 @@ func (x *InferTensorsStreamResponse) String() string {
 func (*InferTensorsStreamResponse) ProtoMessage() {}
 
 func (x *InferTensorsStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[19]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1701,7 +1879,7 @@ func (x *InferTensorsStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InferTensorsStreamResponse.ProtoReflect.Descriptor instead.
 func (*InferTensorsStreamResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{19}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *InferTensorsStreamResponse) GetEvent() isInferTensorsStreamResponse_Event {
@@ -1760,7 +1938,7 @@ type GetTensorModelRequest struct {
 
 func (x *GetTensorModelRequest) Reset() {
 	*x = GetTensorModelRequest{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[20]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +1950,7 @@ func (x *GetTensorModelRequest) String() string {
 func (*GetTensorModelRequest) ProtoMessage() {}
 
 func (x *GetTensorModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[20]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +1963,7 @@ func (x *GetTensorModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTensorModelRequest.ProtoReflect.Descriptor instead.
 func (*GetTensorModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{20}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetTensorModelRequest) GetModel() string {
@@ -1816,7 +1994,7 @@ type GetTensorModelResponse struct {
 
 func (x *GetTensorModelResponse) Reset() {
 	*x = GetTensorModelResponse{}
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[21]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1828,7 +2006,7 @@ func (x *GetTensorModelResponse) String() string {
 func (*GetTensorModelResponse) ProtoMessage() {}
 
 func (x *GetTensorModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_inference_v1_inference_proto_msgTypes[21]
+	mi := &file_poterne_inference_v1_inference_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1841,7 +2019,7 @@ func (x *GetTensorModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTensorModelResponse.ProtoReflect.Descriptor instead.
 func (*GetTensorModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{21}
+	return file_poterne_inference_v1_inference_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetTensorModelResponse) GetServedBy() *ServedBy {
@@ -1925,6 +2103,23 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
 	"embeddings\x18\x02 \x03(\v2\x1c.poterne.worker.v1.EmbeddingR\n" +
 	"embeddings\x123\n" +
+	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\x88\x03\n" +
+	"\rRerankRequest\x12 \n" +
+	"\x05model\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12!\n" +
+	"\x05query\x18\x02 \x01(\tB\v\xbaH\br\x06\x10\x01(\x80\x80\x04R\x05query\x121\n" +
+	"\tdocuments\x18\x03 \x03(\tB\x13\xbaH\x10\x92\x01\r\b\x01\x10\xe8\a\"\x06r\x04(\x80\x80@R\tdocuments\x12\x1f\n" +
+	"\x05extra\x18\x05 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\x05extra\x12)\n" +
+	"\vrouting_key\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
+	"routingKey\x12:\n" +
+	"\bpriority\x18\x14 \x01(\x0e2\x1e.poterne.inference.v1.PriorityR\bpriority\x12'\n" +
+	"\n" +
+	"session_id\x18\x15 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x12N\n" +
+	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\"\xad\x01\n" +
+	"\x0eRerankResponse\x12;\n" +
+	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12)\n" +
+	"\x10relevance_scores\x18\x02 \x03(\x01R\x0frelevanceScores\x123\n" +
 	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xcb\x01\n" +
 	"\x12CountTokensRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
@@ -2023,11 +2218,13 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x19SERVING_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13SERVING_STATE_READY\x10\x01\x12\x19\n" +
 	"\x15SERVING_STATE_LOADING\x10\x02\x12\x1d\n" +
-	"\x19SERVING_STATE_UNAVAILABLE\x10\x032\xe6\t\n" +
+	"\x19SERVING_STATE_UNAVAILABLE\x10\x032\xbb\n" +
+	"\n" +
 	"\x10InferenceService\x12S\n" +
 	"\x06Invoke\x12#.poterne.inference.v1.InvokeRequest\x1a$.poterne.inference.v1.InvokeResponse\x12a\n" +
 	"\fInvokeStream\x12#.poterne.inference.v1.InvokeRequest\x1a*.poterne.inference.v1.InvokeStreamResponse0\x01\x12P\n" +
-	"\x05Embed\x12\".poterne.inference.v1.EmbedRequest\x1a#.poterne.inference.v1.EmbedResponse\x12b\n" +
+	"\x05Embed\x12\".poterne.inference.v1.EmbedRequest\x1a#.poterne.inference.v1.EmbedResponse\x12S\n" +
+	"\x06Rerank\x12#.poterne.inference.v1.RerankRequest\x1a$.poterne.inference.v1.RerankResponse\x12b\n" +
 	"\vCountTokens\x12(.poterne.inference.v1.CountTokensRequest\x1a).poterne.inference.v1.CountTokensResponse\x12e\n" +
 	"\fInferTensors\x12).poterne.inference.v1.InferTensorsRequest\x1a*.poterne.inference.v1.InferTensorsResponse\x12s\n" +
 	"\x12InferTensorsStream\x12).poterne.inference.v1.InferTensorsRequest\x1a0.poterne.inference.v1.InferTensorsStreamResponse0\x01\x12k\n" +
@@ -2051,7 +2248,7 @@ func file_poterne_inference_v1_inference_proto_rawDescGZIP() []byte {
 }
 
 var file_poterne_inference_v1_inference_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_poterne_inference_v1_inference_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_poterne_inference_v1_inference_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_poterne_inference_v1_inference_proto_goTypes = []any{
 	(Priority)(0),                           // 0: poterne.inference.v1.Priority
 	(ServingState)(0),                       // 1: poterne.inference.v1.ServingState
@@ -2062,108 +2259,116 @@ var file_poterne_inference_v1_inference_proto_goTypes = []any{
 	(*Finish)(nil),                          // 6: poterne.inference.v1.Finish
 	(*EmbedRequest)(nil),                    // 7: poterne.inference.v1.EmbedRequest
 	(*EmbedResponse)(nil),                   // 8: poterne.inference.v1.EmbedResponse
-	(*CountTokensRequest)(nil),              // 9: poterne.inference.v1.CountTokensRequest
-	(*CountTokensResponse)(nil),             // 10: poterne.inference.v1.CountTokensResponse
-	(*ServedModel)(nil),                     // 11: poterne.inference.v1.ServedModel
-	(*ListServedModelsRequest)(nil),         // 12: poterne.inference.v1.ListServedModelsRequest
-	(*ListServedModelsResponse)(nil),        // 13: poterne.inference.v1.ListServedModelsResponse
-	(*GetServedModelRequest)(nil),           // 14: poterne.inference.v1.GetServedModelRequest
-	(*GetServedModelResponse)(nil),          // 15: poterne.inference.v1.GetServedModelResponse
-	(*WorkerView)(nil),                      // 16: poterne.inference.v1.WorkerView
-	(*ListWorkersRequest)(nil),              // 17: poterne.inference.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),             // 18: poterne.inference.v1.ListWorkersResponse
-	(*InferTensorsRequest)(nil),             // 19: poterne.inference.v1.InferTensorsRequest
-	(*InferTensorsResponse)(nil),            // 20: poterne.inference.v1.InferTensorsResponse
-	(*InferTensorsStreamResponse)(nil),      // 21: poterne.inference.v1.InferTensorsStreamResponse
-	(*GetTensorModelRequest)(nil),           // 22: poterne.inference.v1.GetTensorModelRequest
-	(*GetTensorModelResponse)(nil),          // 23: poterne.inference.v1.GetTensorModelResponse
-	nil,                                     // 24: poterne.inference.v1.ServedModel.AliasesEntry
-	(v1.Operation)(0),                       // 25: poterne.worker.v1.Operation
-	(*durationpb.Duration)(nil),             // 26: google.protobuf.Duration
-	(VariantReason)(0),                      // 27: poterne.inference.v1.VariantReason
-	(*v11.TokenUsage)(nil),                  // 28: poterne.common.v1.TokenUsage
-	(*v1.EmbedInput)(nil),                   // 29: poterne.worker.v1.EmbedInput
-	(*v1.Embedding)(nil),                    // 30: poterne.worker.v1.Embedding
-	(v11.Task)(0),                           // 31: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil),           // 32: google.protobuf.Timestamp
-	(*ServedVariant)(nil),                   // 33: poterne.inference.v1.ServedVariant
-	(*v1.WorkerState)(nil),                  // 34: poterne.worker.v1.WorkerState
-	(*inference.ModelInferRequest)(nil),     // 35: inference.ModelInferRequest
-	(*inference.ModelInferResponse)(nil),    // 36: inference.ModelInferResponse
-	(*inference.ModelMetadataResponse)(nil), // 37: inference.ModelMetadataResponse
-	(*LiftQuarantineRequest)(nil),           // 38: poterne.inference.v1.LiftQuarantineRequest
-	(*QuantizeModelRequest)(nil),            // 39: poterne.inference.v1.QuantizeModelRequest
-	(*LiftQuarantineResponse)(nil),          // 40: poterne.inference.v1.LiftQuarantineResponse
-	(*QuantizeModelResponse)(nil),           // 41: poterne.inference.v1.QuantizeModelResponse
+	(*RerankRequest)(nil),                   // 9: poterne.inference.v1.RerankRequest
+	(*RerankResponse)(nil),                  // 10: poterne.inference.v1.RerankResponse
+	(*CountTokensRequest)(nil),              // 11: poterne.inference.v1.CountTokensRequest
+	(*CountTokensResponse)(nil),             // 12: poterne.inference.v1.CountTokensResponse
+	(*ServedModel)(nil),                     // 13: poterne.inference.v1.ServedModel
+	(*ListServedModelsRequest)(nil),         // 14: poterne.inference.v1.ListServedModelsRequest
+	(*ListServedModelsResponse)(nil),        // 15: poterne.inference.v1.ListServedModelsResponse
+	(*GetServedModelRequest)(nil),           // 16: poterne.inference.v1.GetServedModelRequest
+	(*GetServedModelResponse)(nil),          // 17: poterne.inference.v1.GetServedModelResponse
+	(*WorkerView)(nil),                      // 18: poterne.inference.v1.WorkerView
+	(*ListWorkersRequest)(nil),              // 19: poterne.inference.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),             // 20: poterne.inference.v1.ListWorkersResponse
+	(*InferTensorsRequest)(nil),             // 21: poterne.inference.v1.InferTensorsRequest
+	(*InferTensorsResponse)(nil),            // 22: poterne.inference.v1.InferTensorsResponse
+	(*InferTensorsStreamResponse)(nil),      // 23: poterne.inference.v1.InferTensorsStreamResponse
+	(*GetTensorModelRequest)(nil),           // 24: poterne.inference.v1.GetTensorModelRequest
+	(*GetTensorModelResponse)(nil),          // 25: poterne.inference.v1.GetTensorModelResponse
+	nil,                                     // 26: poterne.inference.v1.ServedModel.AliasesEntry
+	(v1.Operation)(0),                       // 27: poterne.worker.v1.Operation
+	(*durationpb.Duration)(nil),             // 28: google.protobuf.Duration
+	(VariantReason)(0),                      // 29: poterne.inference.v1.VariantReason
+	(*v11.TokenUsage)(nil),                  // 30: poterne.common.v1.TokenUsage
+	(*v1.EmbedInput)(nil),                   // 31: poterne.worker.v1.EmbedInput
+	(*v1.Embedding)(nil),                    // 32: poterne.worker.v1.Embedding
+	(v11.Task)(0),                           // 33: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil),           // 34: google.protobuf.Timestamp
+	(*ServedVariant)(nil),                   // 35: poterne.inference.v1.ServedVariant
+	(*v1.WorkerState)(nil),                  // 36: poterne.worker.v1.WorkerState
+	(*inference.ModelInferRequest)(nil),     // 37: inference.ModelInferRequest
+	(*inference.ModelInferResponse)(nil),    // 38: inference.ModelInferResponse
+	(*inference.ModelMetadataResponse)(nil), // 39: inference.ModelMetadataResponse
+	(*LiftQuarantineRequest)(nil),           // 40: poterne.inference.v1.LiftQuarantineRequest
+	(*QuantizeModelRequest)(nil),            // 41: poterne.inference.v1.QuantizeModelRequest
+	(*LiftQuarantineResponse)(nil),          // 42: poterne.inference.v1.LiftQuarantineResponse
+	(*QuantizeModelResponse)(nil),           // 43: poterne.inference.v1.QuantizeModelResponse
 }
 var file_poterne_inference_v1_inference_proto_depIdxs = []int32{
-	25, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
+	27, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
 	0,  // 1: poterne.inference.v1.InvokeRequest.priority:type_name -> poterne.inference.v1.Priority
-	26, // 2: poterne.inference.v1.InvokeRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	26, // 3: poterne.inference.v1.ServedBy.queue_time:type_name -> google.protobuf.Duration
-	27, // 4: poterne.inference.v1.ServedBy.variant_reason:type_name -> poterne.inference.v1.VariantReason
+	28, // 2: poterne.inference.v1.InvokeRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	28, // 3: poterne.inference.v1.ServedBy.queue_time:type_name -> google.protobuf.Duration
+	29, // 4: poterne.inference.v1.ServedBy.variant_reason:type_name -> poterne.inference.v1.VariantReason
 	3,  // 5: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	28, // 6: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	30, // 6: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
 	3,  // 7: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
 	6,  // 8: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
-	28, // 9: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	28, // 10: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	29, // 11: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	30, // 9: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	30, // 10: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	31, // 11: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
 	0,  // 12: poterne.inference.v1.EmbedRequest.priority:type_name -> poterne.inference.v1.Priority
-	26, // 13: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	28, // 13: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
 	3,  // 14: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	30, // 15: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	28, // 16: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	25, // 17: poterne.inference.v1.CountTokensRequest.operation:type_name -> poterne.worker.v1.Operation
-	3,  // 18: poterne.inference.v1.CountTokensResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	31, // 19: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
-	32, // 20: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 21: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
-	24, // 22: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
-	33, // 23: poterne.inference.v1.ServedModel.variants:type_name -> poterne.inference.v1.ServedVariant
-	11, // 24: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
-	11, // 25: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
-	34, // 26: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
-	32, // 27: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
-	16, // 28: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
-	35, // 29: poterne.inference.v1.InferTensorsRequest.request:type_name -> inference.ModelInferRequest
-	0,  // 30: poterne.inference.v1.InferTensorsRequest.priority:type_name -> poterne.inference.v1.Priority
-	26, // 31: poterne.inference.v1.InferTensorsRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	3,  // 32: poterne.inference.v1.InferTensorsResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	36, // 33: poterne.inference.v1.InferTensorsResponse.response:type_name -> inference.ModelInferResponse
-	3,  // 34: poterne.inference.v1.InferTensorsStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	36, // 35: poterne.inference.v1.InferTensorsStreamResponse.response:type_name -> inference.ModelInferResponse
-	3,  // 36: poterne.inference.v1.GetTensorModelResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	37, // 37: poterne.inference.v1.GetTensorModelResponse.metadata:type_name -> inference.ModelMetadataResponse
-	2,  // 38: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
-	2,  // 39: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
-	7,  // 40: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
-	9,  // 41: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
-	19, // 42: poterne.inference.v1.InferenceService.InferTensors:input_type -> poterne.inference.v1.InferTensorsRequest
-	19, // 43: poterne.inference.v1.InferenceService.InferTensorsStream:input_type -> poterne.inference.v1.InferTensorsRequest
-	22, // 44: poterne.inference.v1.InferenceService.GetTensorModel:input_type -> poterne.inference.v1.GetTensorModelRequest
-	12, // 45: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
-	14, // 46: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
-	17, // 47: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
-	38, // 48: poterne.inference.v1.InferenceService.LiftQuarantine:input_type -> poterne.inference.v1.LiftQuarantineRequest
-	39, // 49: poterne.inference.v1.InferenceService.QuantizeModel:input_type -> poterne.inference.v1.QuantizeModelRequest
-	4,  // 50: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
-	5,  // 51: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
-	8,  // 52: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
-	10, // 53: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
-	20, // 54: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
-	21, // 55: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
-	23, // 56: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
-	13, // 57: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
-	15, // 58: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
-	18, // 59: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
-	40, // 60: poterne.inference.v1.InferenceService.LiftQuarantine:output_type -> poterne.inference.v1.LiftQuarantineResponse
-	41, // 61: poterne.inference.v1.InferenceService.QuantizeModel:output_type -> poterne.inference.v1.QuantizeModelResponse
-	50, // [50:62] is the sub-list for method output_type
-	38, // [38:50] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	32, // 15: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	30, // 16: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	0,  // 17: poterne.inference.v1.RerankRequest.priority:type_name -> poterne.inference.v1.Priority
+	28, // 18: poterne.inference.v1.RerankRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	3,  // 19: poterne.inference.v1.RerankResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	30, // 20: poterne.inference.v1.RerankResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	27, // 21: poterne.inference.v1.CountTokensRequest.operation:type_name -> poterne.worker.v1.Operation
+	3,  // 22: poterne.inference.v1.CountTokensResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	33, // 23: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
+	34, // 24: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 25: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
+	26, // 26: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
+	35, // 27: poterne.inference.v1.ServedModel.variants:type_name -> poterne.inference.v1.ServedVariant
+	13, // 28: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
+	13, // 29: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
+	36, // 30: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
+	34, // 31: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
+	18, // 32: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
+	37, // 33: poterne.inference.v1.InferTensorsRequest.request:type_name -> inference.ModelInferRequest
+	0,  // 34: poterne.inference.v1.InferTensorsRequest.priority:type_name -> poterne.inference.v1.Priority
+	28, // 35: poterne.inference.v1.InferTensorsRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	3,  // 36: poterne.inference.v1.InferTensorsResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	38, // 37: poterne.inference.v1.InferTensorsResponse.response:type_name -> inference.ModelInferResponse
+	3,  // 38: poterne.inference.v1.InferTensorsStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	38, // 39: poterne.inference.v1.InferTensorsStreamResponse.response:type_name -> inference.ModelInferResponse
+	3,  // 40: poterne.inference.v1.GetTensorModelResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	39, // 41: poterne.inference.v1.GetTensorModelResponse.metadata:type_name -> inference.ModelMetadataResponse
+	2,  // 42: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
+	2,  // 43: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
+	7,  // 44: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
+	9,  // 45: poterne.inference.v1.InferenceService.Rerank:input_type -> poterne.inference.v1.RerankRequest
+	11, // 46: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
+	21, // 47: poterne.inference.v1.InferenceService.InferTensors:input_type -> poterne.inference.v1.InferTensorsRequest
+	21, // 48: poterne.inference.v1.InferenceService.InferTensorsStream:input_type -> poterne.inference.v1.InferTensorsRequest
+	24, // 49: poterne.inference.v1.InferenceService.GetTensorModel:input_type -> poterne.inference.v1.GetTensorModelRequest
+	14, // 50: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
+	16, // 51: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
+	19, // 52: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
+	40, // 53: poterne.inference.v1.InferenceService.LiftQuarantine:input_type -> poterne.inference.v1.LiftQuarantineRequest
+	41, // 54: poterne.inference.v1.InferenceService.QuantizeModel:input_type -> poterne.inference.v1.QuantizeModelRequest
+	4,  // 55: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
+	5,  // 56: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
+	8,  // 57: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
+	10, // 58: poterne.inference.v1.InferenceService.Rerank:output_type -> poterne.inference.v1.RerankResponse
+	12, // 59: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
+	22, // 60: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
+	23, // 61: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
+	25, // 62: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
+	15, // 63: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
+	17, // 64: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
+	20, // 65: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
+	42, // 66: poterne.inference.v1.InferenceService.LiftQuarantine:output_type -> poterne.inference.v1.LiftQuarantineResponse
+	43, // 67: poterne.inference.v1.InferenceService.QuantizeModel:output_type -> poterne.inference.v1.QuantizeModelResponse
+	55, // [55:68] is the sub-list for method output_type
+	42, // [42:55] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_poterne_inference_v1_inference_proto_init() }
@@ -2178,7 +2383,7 @@ func file_poterne_inference_v1_inference_proto_init() {
 		(*InvokeStreamResponse_Chunk)(nil),
 		(*InvokeStreamResponse_Finish)(nil),
 	}
-	file_poterne_inference_v1_inference_proto_msgTypes[19].OneofWrappers = []any{
+	file_poterne_inference_v1_inference_proto_msgTypes[21].OneofWrappers = []any{
 		(*InferTensorsStreamResponse_ServedBy)(nil),
 		(*InferTensorsStreamResponse_Response)(nil),
 	}
@@ -2188,7 +2393,7 @@ func file_poterne_inference_v1_inference_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_inference_v1_inference_proto_rawDesc), len(file_poterne_inference_v1_inference_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   23,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	InferenceService_Invoke_FullMethodName             = "/poterne.inference.v1.InferenceService/Invoke"
 	InferenceService_InvokeStream_FullMethodName       = "/poterne.inference.v1.InferenceService/InvokeStream"
 	InferenceService_Embed_FullMethodName              = "/poterne.inference.v1.InferenceService/Embed"
+	InferenceService_Rerank_FullMethodName             = "/poterne.inference.v1.InferenceService/Rerank"
 	InferenceService_CountTokens_FullMethodName        = "/poterne.inference.v1.InferenceService/CountTokens"
 	InferenceService_InferTensors_FullMethodName       = "/poterne.inference.v1.InferenceService/InferTensors"
 	InferenceService_InferTensorsStream_FullMethodName = "/poterne.inference.v1.InferenceService/InferTensorsStream"
@@ -58,6 +59,8 @@ type InferenceServiceClient interface {
 	InvokeStream(ctx context.Context, in *InvokeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InvokeStreamResponse], error)
 	// Embeds texts. Idempotent.
 	Embed(ctx context.Context, in *EmbedRequest, opts ...grpc.CallOption) (*EmbedResponse, error)
+	// Scores how well documents answer a query. Idempotent.
+	Rerank(ctx context.Context, in *RerankRequest, opts ...grpc.CallOption) (*RerankResponse, error)
 	// Counts the tokens of a request's prompt with the model's own tokeniser, the
 	// template of a chat included, and runs nothing. Idempotent. Unimplemented
 	// when the model's engine has no such call.
@@ -126,6 +129,16 @@ func (c *inferenceServiceClient) Embed(ctx context.Context, in *EmbedRequest, op
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EmbedResponse)
 	err := c.cc.Invoke(ctx, InferenceService_Embed_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *inferenceServiceClient) Rerank(ctx context.Context, in *RerankRequest, opts ...grpc.CallOption) (*RerankResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RerankResponse)
+	err := c.cc.Invoke(ctx, InferenceService_Rerank_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -262,6 +275,8 @@ type InferenceServiceServer interface {
 	InvokeStream(*InvokeRequest, grpc.ServerStreamingServer[InvokeStreamResponse]) error
 	// Embeds texts. Idempotent.
 	Embed(context.Context, *EmbedRequest) (*EmbedResponse, error)
+	// Scores how well documents answer a query. Idempotent.
+	Rerank(context.Context, *RerankRequest) (*RerankResponse, error)
 	// Counts the tokens of a request's prompt with the model's own tokeniser, the
 	// template of a chat included, and runs nothing. Idempotent. Unimplemented
 	// when the model's engine has no such call.
@@ -305,6 +320,9 @@ func (UnimplementedInferenceServiceServer) InvokeStream(*InvokeRequest, grpc.Ser
 }
 func (UnimplementedInferenceServiceServer) Embed(context.Context, *EmbedRequest) (*EmbedResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Embed not implemented")
+}
+func (UnimplementedInferenceServiceServer) Rerank(context.Context, *RerankRequest) (*RerankResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rerank not implemented")
 }
 func (UnimplementedInferenceServiceServer) CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CountTokens not implemented")
@@ -397,6 +415,24 @@ func _InferenceService_Embed_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(InferenceServiceServer).Embed(ctx, req.(*EmbedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InferenceService_Rerank_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RerankRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InferenceServiceServer).Rerank(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InferenceService_Rerank_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InferenceServiceServer).Rerank(ctx, req.(*RerankRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -563,6 +599,10 @@ var InferenceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Embed",
 			Handler:    _InferenceService_Embed_Handler,
+		},
+		{
+			MethodName: "Rerank",
+			Handler:    _InferenceService_Rerank_Handler,
 		},
 		{
 			MethodName: "CountTokens",

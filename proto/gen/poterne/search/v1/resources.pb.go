@@ -628,7 +628,11 @@ type Explanation struct {
 	Legs []*LegExplanation `protobuf:"bytes,1,rep,name=legs,proto3" json:"legs,omitempty"`
 	// How the legs were put together: `standardised`, `reciprocal_rank` or
 	// `min_max`; empty when there was one leg.
-	Fusion        string `protobuf:"bytes,2,opt,name=fusion,proto3" json:"fusion,omitempty"`
+	Fusion string `protobuf:"bytes,2,opt,name=fusion,proto3" json:"fusion,omitempty"`
+	// What the reranking model did; missing when it was not given the hit.
+	Rerank *RerankExplanation `protobuf:"bytes,10,opt,name=rerank,proto3" json:"rerank,omitempty"`
+	// How it differs from better hits; missing when that did not count.
+	Diversity     *DiversityExplanation `protobuf:"bytes,11,opt,name=diversity,proto3" json:"diversity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -677,6 +681,20 @@ func (x *Explanation) GetFusion() string {
 	return ""
 }
 
+func (x *Explanation) GetRerank() *RerankExplanation {
+	if x != nil {
+		return x.Rerank
+	}
+	return nil
+}
+
+func (x *Explanation) GetDiversity() *DiversityExplanation {
+	if x != nil {
+		return x.Diversity
+	}
+	return nil
+}
+
 // A passage that answers the query.
 type Hit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -684,8 +702,9 @@ type Hit struct {
 	DocumentId string `protobuf:"bytes,1,opt,name=document_id,json=documentId,proto3" json:"document_id,omitempty"`
 	// The chunk's id: the document's id, `#`, and the chunk's number from 0.
 	ChunkId string `protobuf:"bytes,2,opt,name=chunk_id,json=chunkId,proto3" json:"chunk_id,omitempty"`
-	// The score that hits are ordered by. It compares hits of one answer only,
-	// and may be negative: a standardised score has its middle at 0.
+	// The score of the legs, which hits are ordered by unless they were reranked or
+	// diversified. It compares hits of one answer only, and may be negative: a
+	// standardised score has its middle at 0.
 	Score float64 `protobuf:"fixed64,3,opt,name=score,proto3" json:"score,omitempty"`
 	// The passage.
 	Text string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
@@ -700,9 +719,15 @@ type Hit struct {
 	// Where the passage begins in the document's text, in bytes of UTF-8.
 	StartOffset int32 `protobuf:"varint,9,opt,name=start_offset,json=startOffset,proto3" json:"start_offset,omitempty"`
 	// Where the passage ends.
-	EndOffset     int32 `protobuf:"varint,10,opt,name=end_offset,json=endOffset,proto3" json:"end_offset,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	EndOffset int32 `protobuf:"varint,10,opt,name=end_offset,json=endOffset,proto3" json:"end_offset,omitempty"`
+	// What was left out because it nearly repeats this passage; missing when
+	// nothing was.
+	NearDuplicates *NearDuplicates `protobuf:"bytes,11,opt,name=near_duplicates,json=nearDuplicates,proto3" json:"near_duplicates,omitempty"`
+	// The reranking model's score, by which reranked hits are ordered; missing when
+	// it was not given the hit.
+	RelevanceScore *float64 `protobuf:"fixed64,30,opt,name=relevance_score,json=relevanceScore,proto3,oneof" json:"relevance_score,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Hit) Reset() {
@@ -805,11 +830,25 @@ func (x *Hit) GetEndOffset() int32 {
 	return 0
 }
 
+func (x *Hit) GetNearDuplicates() *NearDuplicates {
+	if x != nil {
+		return x.NearDuplicates
+	}
+	return nil
+}
+
+func (x *Hit) GetRelevanceScore() float64 {
+	if x != nil && x.RelevanceScore != nil {
+		return *x.RelevanceScore
+	}
+	return 0
+}
+
 var File_poterne_search_v1_resources_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"!poterne/search/v1/resources.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpoterne/common/v1/json.proto\"\x9b\x05\n" +
+	"!poterne/search/v1/resources.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fpoterne/search/v1/answers.proto\x1a\x1cpoterne/common/v1/json.proto\"\x9b\x05\n" +
 	"\n" +
 	"Collection\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
@@ -875,10 +914,13 @@ const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x14\n" +
 	"\x05score\x18\x03 \x01(\x01R\x05score\x12)\n" +
 	"\x10normalized_score\x18\x04 \x01(\x01R\x0fnormalizedScore\x12\x16\n" +
-	"\x06weight\x18\x05 \x01(\x01R\x06weight\"\\\n" +
+	"\x06weight\x18\x05 \x01(\x01R\x06weight\"\xe1\x01\n" +
 	"\vExplanation\x125\n" +
 	"\x04legs\x18\x01 \x03(\v2!.poterne.search.v1.LegExplanationR\x04legs\x12\x16\n" +
-	"\x06fusion\x18\x02 \x01(\tR\x06fusion\"\xda\x02\n" +
+	"\x06fusion\x18\x02 \x01(\tR\x06fusion\x12<\n" +
+	"\x06rerank\x18\n" +
+	" \x01(\v2$.poterne.search.v1.RerankExplanationR\x06rerank\x12E\n" +
+	"\tdiversity\x18\v \x01(\v2'.poterne.search.v1.DiversityExplanationR\tdiversity\"\xe8\x03\n" +
 	"\x03Hit\x12\x1f\n" +
 	"\vdocument_id\x18\x01 \x01(\tR\n" +
 	"documentId\x12\x19\n" +
@@ -894,7 +936,10 @@ const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"\fstart_offset\x18\t \x01(\x05R\vstartOffset\x12\x1d\n" +
 	"\n" +
 	"end_offset\x18\n" +
-	" \x01(\x05R\tendOffsetBAZ?github.com/poterne/poterne/proto/gen/poterne/search/v1;searchv1b\x06proto3"
+	" \x01(\x05R\tendOffset\x12J\n" +
+	"\x0fnear_duplicates\x18\v \x01(\v2!.poterne.search.v1.NearDuplicatesR\x0enearDuplicates\x12,\n" +
+	"\x0frelevance_score\x18\x1e \x01(\x01H\x00R\x0erelevanceScore\x88\x01\x01B\x12\n" +
+	"\x10_relevance_scoreBAZ?github.com/poterne/poterne/proto/gen/poterne/search/v1;searchv1b\x06proto3"
 
 var (
 	file_poterne_search_v1_resources_proto_rawDescOnce sync.Once
@@ -921,6 +966,9 @@ var file_poterne_search_v1_resources_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 	(*structpb.Struct)(nil),       // 9: google.protobuf.Struct
 	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
+	(*RerankExplanation)(nil),     // 11: poterne.search.v1.RerankExplanation
+	(*DiversityExplanation)(nil),  // 12: poterne.search.v1.DiversityExplanation
+	(*NearDuplicates)(nil),        // 13: poterne.search.v1.NearDuplicates
 }
 var file_poterne_search_v1_resources_proto_depIdxs = []int32{
 	8,  // 0: poterne.search.v1.Collection.create_time:type_name -> google.protobuf.Timestamp
@@ -934,13 +982,16 @@ var file_poterne_search_v1_resources_proto_depIdxs = []int32{
 	8,  // 8: poterne.search.v1.Document.expire_time:type_name -> google.protobuf.Timestamp
 	10, // 9: poterne.search.v1.Document.ttl:type_name -> google.protobuf.Duration
 	5,  // 10: poterne.search.v1.Explanation.legs:type_name -> poterne.search.v1.LegExplanation
-	9,  // 11: poterne.search.v1.Hit.metadata:type_name -> google.protobuf.Struct
-	6,  // 12: poterne.search.v1.Hit.explanation:type_name -> poterne.search.v1.Explanation
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	11, // 11: poterne.search.v1.Explanation.rerank:type_name -> poterne.search.v1.RerankExplanation
+	12, // 12: poterne.search.v1.Explanation.diversity:type_name -> poterne.search.v1.DiversityExplanation
+	9,  // 13: poterne.search.v1.Hit.metadata:type_name -> google.protobuf.Struct
+	6,  // 14: poterne.search.v1.Hit.explanation:type_name -> poterne.search.v1.Explanation
+	13, // 15: poterne.search.v1.Hit.near_duplicates:type_name -> poterne.search.v1.NearDuplicates
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_poterne_search_v1_resources_proto_init() }
@@ -948,7 +999,9 @@ func file_poterne_search_v1_resources_proto_init() {
 	if File_poterne_search_v1_resources_proto != nil {
 		return
 	}
+	file_poterne_search_v1_answers_proto_init()
 	file_poterne_search_v1_resources_proto_msgTypes[1].OneofWrappers = []any{}
+	file_poterne_search_v1_resources_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

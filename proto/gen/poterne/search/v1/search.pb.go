@@ -1082,6 +1082,19 @@ type SearchRequest struct {
 	Fusion string `protobuf:"bytes,7,opt,name=fusion,proto3" json:"fusion,omitempty"`
 	// What a hybrid search weighs the legs by; missing: by the collection's own.
 	Weights *LegWeights `protobuf:"bytes,8,opt,name=weights,proto3" json:"weights,omitempty"`
+	// Where to go on, from the answer before; empty for the first hits. Everything
+	// else must be as it was then, but for `top_k`. Facets and a suggestion are on
+	// the first page only.
+	PageToken string `protobuf:"bytes,11,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Whether passages that nearly repeat a better one are left out; with
+	// `order_by`, one that comes before.
+	Deduplicate bool `protobuf:"varint,12,opt,name=deduplicate,proto3" json:"deduplicate,omitempty"`
+	// How much hits are to differ from the better ones, 0 (the default: not at
+	// all) to 1 (nothing else counts). Not together with `order_by`.
+	Diversity float64 `protobuf:"fixed64,13,opt,name=diversity,proto3" json:"diversity,omitempty"`
+	// Has a model put the best hits in a new order; missing: none does. Not
+	// together with `order_by`.
+	Rerank *Rerank `protobuf:"bytes,15,opt,name=rerank,proto3" json:"rerank,omitempty"`
 	// What is counted of the documents that have a passage which satisfies the
 	// filter and the query's phrases, required and excluded words; in a lexical
 	// search also any of its words. At most 16.
@@ -1189,6 +1202,34 @@ func (x *SearchRequest) GetWeights() *LegWeights {
 	return nil
 }
 
+func (x *SearchRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetDeduplicate() bool {
+	if x != nil {
+		return x.Deduplicate
+	}
+	return false
+}
+
+func (x *SearchRequest) GetDiversity() float64 {
+	if x != nil {
+		return x.Diversity
+	}
+	return 0
+}
+
+func (x *SearchRequest) GetRerank() *Rerank {
+	if x != nil {
+		return x.Rerank
+	}
+	return nil
+}
+
 func (x *SearchRequest) GetFacets() []*FacetRequest {
 	if x != nil {
 		return x.Facets
@@ -1238,11 +1279,16 @@ type SearchResponse struct {
 	Warnings []string `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// How long the search took, in milliseconds.
 	TookMs float64 `protobuf:"fixed64,5,opt,name=took_ms,json=tookMs,proto3" json:"took_ms,omitempty"`
-	// The facets, as they were asked for.
+	// Where to go on; empty when there is nothing more.
+	NextPageToken string `protobuf:"bytes,7,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// The version of the model that put the best hits in their order, `name@v3`;
+	// empty when none did.
+	RerankedBy string `protobuf:"bytes,10,opt,name=reranked_by,json=rerankedBy,proto3" json:"reranked_by,omitempty"`
+	// The facets, as they were asked for, on the first page.
 	Facets []*Facet `protobuf:"bytes,6,rep,name=facets,proto3" json:"facets,omitempty"`
 	// The query with its unknown words corrected, when that was asked for and
-	// there is something to correct. Only words of documents that the caller may
-	// read are suggested.
+	// there is something to correct, on the first page. Only words of documents
+	// that the caller may read are suggested.
 	Suggestion string `protobuf:"bytes,8,opt,name=suggestion,proto3" json:"suggestion,omitempty"`
 	// The language that the query was taken for: `en` or `fr`; empty when it does
 	// not tell.
@@ -1316,6 +1362,20 @@ func (x *SearchResponse) GetTookMs() float64 {
 	return 0
 }
 
+func (x *SearchResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *SearchResponse) GetRerankedBy() string {
+	if x != nil {
+		return x.RerankedBy
+	}
+	return ""
+}
+
 func (x *SearchResponse) GetFacets() []*Facet {
 	if x != nil {
 		return x.Facets
@@ -1341,7 +1401,7 @@ var File_poterne_search_v1_search_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1epoterne/search/v1/backup.proto\x1a\x1epoterne/search/v1/facets.proto\x1a#poterne/search/v1/generations.proto\x1a\x1epoterne/search/v1/import.proto\x1a!poterne/search/v1/resources.proto\"\xa6\x03\n" +
+	"\x1epoterne/search/v1/search.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fpoterne/search/v1/answers.proto\x1a\x1epoterne/search/v1/backup.proto\x1a\x1epoterne/search/v1/facets.proto\x1a#poterne/search/v1/generations.proto\x1a\x1epoterne/search/v1/import.proto\x1a!poterne/search/v1/resources.proto\"\xa6\x03\n" +
 	"\x17CreateCollectionRequest\x121\n" +
 	"\x02id\x18\x01 \x01(\tB!\xbaH\x1er\x1c2\x1a^[a-z0-9][a-z0-9_-]{0,62}$R\x02id\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x121\n" +
@@ -1424,7 +1484,7 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"collection\x12&\n" +
 	"\bdocument\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\bdocument\"\x18\n" +
-	"\x16DeleteDocumentResponse\"\xb6\x04\n" +
+	"\x16DeleteDocumentResponse\"\xec\x05\n" +
 	"\rSearchRequest\x12)\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\n" +
@@ -1437,14 +1497,19 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\x06filter\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x06filter\x12\x18\n" +
 	"\aexplain\x18\x06 \x01(\bR\aexplain\x12G\n" +
 	"\x06fusion\x18\a \x01(\tB/\xbaH,r*R\x00R\fstandardisedR\x0freciprocal_rankR\amin_maxR\x06fusion\x127\n" +
-	"\aweights\x18\b \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\x12A\n" +
+	"\aweights\x18\b \x01(\v2\x1d.poterne.search.v1.LegWeightsR\aweights\x12(\n" +
+	"\n" +
+	"page_token\x18\v \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\bR\tpageToken\x12 \n" +
+	"\vdeduplicate\x18\f \x01(\bR\vdeduplicate\x125\n" +
+	"\tdiversity\x18\r \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00R\tdiversity\x121\n" +
+	"\x06rerank\x18\x0f \x01(\v2\x19.poterne.search.v1.RerankR\x06rerank\x12A\n" +
 	"\x06facets\x18\t \x03(\v2\x1f.poterne.search.v1.FacetRequestB\b\xbaH\x05\x92\x01\x02\x10\x10R\x06facets\x12#\n" +
 	"\border_by\x18\n" +
 	" \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\aorderBy\x12\x18\n" +
 	"\asuggest\x18\x0e \x01(\bR\asuggest\x12+\n" +
 	"\blanguage\x18\x10 \x01(\tB\x0f\xbaH\fr\n" +
 	"R\x00R\x02enR\x02frR\blanguage\x12\x14\n" +
-	"\x05plain\x18\x11 \x01(\bR\x05plain\"\x93\x02\n" +
+	"\x05plain\x18\x11 \x01(\bR\x05plain\"\xdc\x02\n" +
 	"\x0eSearchResponse\x12*\n" +
 	"\x04hits\x18\x01 \x03(\v2\x16.poterne.search.v1.HitR\x04hits\x12\x1e\n" +
 	"\n" +
@@ -1452,7 +1517,11 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"generation\x12\x12\n" +
 	"\x04mode\x18\x03 \x01(\tR\x04mode\x12\x1a\n" +
 	"\bwarnings\x18\x04 \x03(\tR\bwarnings\x12\x17\n" +
-	"\atook_ms\x18\x05 \x01(\x01R\x06tookMs\x120\n" +
+	"\atook_ms\x18\x05 \x01(\x01R\x06tookMs\x12&\n" +
+	"\x0fnext_page_token\x18\a \x01(\tR\rnextPageToken\x12\x1f\n" +
+	"\vreranked_by\x18\n" +
+	" \x01(\tR\n" +
+	"rerankedBy\x120\n" +
 	"\x06facets\x18\x06 \x03(\v2\x18.poterne.search.v1.FacetR\x06facets\x12\x1e\n" +
 	"\n" +
 	"suggestion\x18\b \x01(\tR\n" +
@@ -1518,27 +1587,28 @@ var file_poterne_search_v1_search_proto_goTypes = []any{
 	(*Chunking)(nil),                            // 21: poterne.search.v1.Chunking
 	(*Collection)(nil),                          // 22: poterne.search.v1.Collection
 	(*Document)(nil),                            // 23: poterne.search.v1.Document
-	(*FacetRequest)(nil),                        // 24: poterne.search.v1.FacetRequest
-	(*Hit)(nil),                                 // 25: poterne.search.v1.Hit
-	(*Facet)(nil),                               // 26: poterne.search.v1.Facet
-	(*ImportDocumentsRequest)(nil),              // 27: poterne.search.v1.ImportDocumentsRequest
-	(*BackupCollectionRequest)(nil),             // 28: poterne.search.v1.BackupCollectionRequest
-	(*RestoreCollectionRequest)(nil),            // 29: poterne.search.v1.RestoreCollectionRequest
-	(*CreateEmbeddingGenerationRequest)(nil),    // 30: poterne.search.v1.CreateEmbeddingGenerationRequest
-	(*ListEmbeddingGenerationsRequest)(nil),     // 31: poterne.search.v1.ListEmbeddingGenerationsRequest
-	(*GetEmbeddingGenerationRequest)(nil),       // 32: poterne.search.v1.GetEmbeddingGenerationRequest
-	(*ServeEmbeddingGenerationRequest)(nil),     // 33: poterne.search.v1.ServeEmbeddingGenerationRequest
-	(*RollbackEmbeddingGenerationRequest)(nil),  // 34: poterne.search.v1.RollbackEmbeddingGenerationRequest
-	(*DeleteEmbeddingGenerationRequest)(nil),    // 35: poterne.search.v1.DeleteEmbeddingGenerationRequest
-	(*ImportDocumentsResponse)(nil),             // 36: poterne.search.v1.ImportDocumentsResponse
-	(*BackupCollectionResponse)(nil),            // 37: poterne.search.v1.BackupCollectionResponse
-	(*RestoreCollectionResponse)(nil),           // 38: poterne.search.v1.RestoreCollectionResponse
-	(*CreateEmbeddingGenerationResponse)(nil),   // 39: poterne.search.v1.CreateEmbeddingGenerationResponse
-	(*ListEmbeddingGenerationsResponse)(nil),    // 40: poterne.search.v1.ListEmbeddingGenerationsResponse
-	(*GetEmbeddingGenerationResponse)(nil),      // 41: poterne.search.v1.GetEmbeddingGenerationResponse
-	(*ServeEmbeddingGenerationResponse)(nil),    // 42: poterne.search.v1.ServeEmbeddingGenerationResponse
-	(*RollbackEmbeddingGenerationResponse)(nil), // 43: poterne.search.v1.RollbackEmbeddingGenerationResponse
-	(*DeleteEmbeddingGenerationResponse)(nil),   // 44: poterne.search.v1.DeleteEmbeddingGenerationResponse
+	(*Rerank)(nil),                              // 24: poterne.search.v1.Rerank
+	(*FacetRequest)(nil),                        // 25: poterne.search.v1.FacetRequest
+	(*Hit)(nil),                                 // 26: poterne.search.v1.Hit
+	(*Facet)(nil),                               // 27: poterne.search.v1.Facet
+	(*ImportDocumentsRequest)(nil),              // 28: poterne.search.v1.ImportDocumentsRequest
+	(*BackupCollectionRequest)(nil),             // 29: poterne.search.v1.BackupCollectionRequest
+	(*RestoreCollectionRequest)(nil),            // 30: poterne.search.v1.RestoreCollectionRequest
+	(*CreateEmbeddingGenerationRequest)(nil),    // 31: poterne.search.v1.CreateEmbeddingGenerationRequest
+	(*ListEmbeddingGenerationsRequest)(nil),     // 32: poterne.search.v1.ListEmbeddingGenerationsRequest
+	(*GetEmbeddingGenerationRequest)(nil),       // 33: poterne.search.v1.GetEmbeddingGenerationRequest
+	(*ServeEmbeddingGenerationRequest)(nil),     // 34: poterne.search.v1.ServeEmbeddingGenerationRequest
+	(*RollbackEmbeddingGenerationRequest)(nil),  // 35: poterne.search.v1.RollbackEmbeddingGenerationRequest
+	(*DeleteEmbeddingGenerationRequest)(nil),    // 36: poterne.search.v1.DeleteEmbeddingGenerationRequest
+	(*ImportDocumentsResponse)(nil),             // 37: poterne.search.v1.ImportDocumentsResponse
+	(*BackupCollectionResponse)(nil),            // 38: poterne.search.v1.BackupCollectionResponse
+	(*RestoreCollectionResponse)(nil),           // 39: poterne.search.v1.RestoreCollectionResponse
+	(*CreateEmbeddingGenerationResponse)(nil),   // 40: poterne.search.v1.CreateEmbeddingGenerationResponse
+	(*ListEmbeddingGenerationsResponse)(nil),    // 41: poterne.search.v1.ListEmbeddingGenerationsResponse
+	(*GetEmbeddingGenerationResponse)(nil),      // 42: poterne.search.v1.GetEmbeddingGenerationResponse
+	(*ServeEmbeddingGenerationResponse)(nil),    // 43: poterne.search.v1.ServeEmbeddingGenerationResponse
+	(*RollbackEmbeddingGenerationResponse)(nil), // 44: poterne.search.v1.RollbackEmbeddingGenerationResponse
+	(*DeleteEmbeddingGenerationResponse)(nil),   // 45: poterne.search.v1.DeleteEmbeddingGenerationResponse
 }
 var file_poterne_search_v1_search_proto_depIdxs = []int32{
 	20, // 0: poterne.search.v1.CreateCollectionRequest.weights:type_name -> poterne.search.v1.LegWeights
@@ -1552,50 +1622,51 @@ var file_poterne_search_v1_search_proto_depIdxs = []int32{
 	23, // 8: poterne.search.v1.GetDocumentResponse.document:type_name -> poterne.search.v1.Document
 	23, // 9: poterne.search.v1.ListDocumentsResponse.documents:type_name -> poterne.search.v1.Document
 	20, // 10: poterne.search.v1.SearchRequest.weights:type_name -> poterne.search.v1.LegWeights
-	24, // 11: poterne.search.v1.SearchRequest.facets:type_name -> poterne.search.v1.FacetRequest
-	25, // 12: poterne.search.v1.SearchResponse.hits:type_name -> poterne.search.v1.Hit
-	26, // 13: poterne.search.v1.SearchResponse.facets:type_name -> poterne.search.v1.Facet
-	0,  // 14: poterne.search.v1.SearchService.CreateCollection:input_type -> poterne.search.v1.CreateCollectionRequest
-	2,  // 15: poterne.search.v1.SearchService.GetCollection:input_type -> poterne.search.v1.GetCollectionRequest
-	4,  // 16: poterne.search.v1.SearchService.ListCollections:input_type -> poterne.search.v1.ListCollectionsRequest
-	6,  // 17: poterne.search.v1.SearchService.DeleteCollection:input_type -> poterne.search.v1.DeleteCollectionRequest
-	8,  // 18: poterne.search.v1.SearchService.BatchUpsertDocuments:input_type -> poterne.search.v1.BatchUpsertDocumentsRequest
-	27, // 19: poterne.search.v1.SearchService.ImportDocuments:input_type -> poterne.search.v1.ImportDocumentsRequest
-	12, // 20: poterne.search.v1.SearchService.GetDocument:input_type -> poterne.search.v1.GetDocumentRequest
-	14, // 21: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
-	16, // 22: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
-	28, // 23: poterne.search.v1.SearchService.BackupCollection:input_type -> poterne.search.v1.BackupCollectionRequest
-	29, // 24: poterne.search.v1.SearchService.RestoreCollection:input_type -> poterne.search.v1.RestoreCollectionRequest
-	18, // 25: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
-	30, // 26: poterne.search.v1.SearchService.CreateEmbeddingGeneration:input_type -> poterne.search.v1.CreateEmbeddingGenerationRequest
-	31, // 27: poterne.search.v1.SearchService.ListEmbeddingGenerations:input_type -> poterne.search.v1.ListEmbeddingGenerationsRequest
-	32, // 28: poterne.search.v1.SearchService.GetEmbeddingGeneration:input_type -> poterne.search.v1.GetEmbeddingGenerationRequest
-	33, // 29: poterne.search.v1.SearchService.ServeEmbeddingGeneration:input_type -> poterne.search.v1.ServeEmbeddingGenerationRequest
-	34, // 30: poterne.search.v1.SearchService.RollbackEmbeddingGeneration:input_type -> poterne.search.v1.RollbackEmbeddingGenerationRequest
-	35, // 31: poterne.search.v1.SearchService.DeleteEmbeddingGeneration:input_type -> poterne.search.v1.DeleteEmbeddingGenerationRequest
-	1,  // 32: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
-	3,  // 33: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
-	5,  // 34: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
-	7,  // 35: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
-	11, // 36: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
-	36, // 37: poterne.search.v1.SearchService.ImportDocuments:output_type -> poterne.search.v1.ImportDocumentsResponse
-	13, // 38: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
-	15, // 39: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
-	17, // 40: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
-	37, // 41: poterne.search.v1.SearchService.BackupCollection:output_type -> poterne.search.v1.BackupCollectionResponse
-	38, // 42: poterne.search.v1.SearchService.RestoreCollection:output_type -> poterne.search.v1.RestoreCollectionResponse
-	19, // 43: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
-	39, // 44: poterne.search.v1.SearchService.CreateEmbeddingGeneration:output_type -> poterne.search.v1.CreateEmbeddingGenerationResponse
-	40, // 45: poterne.search.v1.SearchService.ListEmbeddingGenerations:output_type -> poterne.search.v1.ListEmbeddingGenerationsResponse
-	41, // 46: poterne.search.v1.SearchService.GetEmbeddingGeneration:output_type -> poterne.search.v1.GetEmbeddingGenerationResponse
-	42, // 47: poterne.search.v1.SearchService.ServeEmbeddingGeneration:output_type -> poterne.search.v1.ServeEmbeddingGenerationResponse
-	43, // 48: poterne.search.v1.SearchService.RollbackEmbeddingGeneration:output_type -> poterne.search.v1.RollbackEmbeddingGenerationResponse
-	44, // 49: poterne.search.v1.SearchService.DeleteEmbeddingGeneration:output_type -> poterne.search.v1.DeleteEmbeddingGenerationResponse
-	32, // [32:50] is the sub-list for method output_type
-	14, // [14:32] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	24, // 11: poterne.search.v1.SearchRequest.rerank:type_name -> poterne.search.v1.Rerank
+	25, // 12: poterne.search.v1.SearchRequest.facets:type_name -> poterne.search.v1.FacetRequest
+	26, // 13: poterne.search.v1.SearchResponse.hits:type_name -> poterne.search.v1.Hit
+	27, // 14: poterne.search.v1.SearchResponse.facets:type_name -> poterne.search.v1.Facet
+	0,  // 15: poterne.search.v1.SearchService.CreateCollection:input_type -> poterne.search.v1.CreateCollectionRequest
+	2,  // 16: poterne.search.v1.SearchService.GetCollection:input_type -> poterne.search.v1.GetCollectionRequest
+	4,  // 17: poterne.search.v1.SearchService.ListCollections:input_type -> poterne.search.v1.ListCollectionsRequest
+	6,  // 18: poterne.search.v1.SearchService.DeleteCollection:input_type -> poterne.search.v1.DeleteCollectionRequest
+	8,  // 19: poterne.search.v1.SearchService.BatchUpsertDocuments:input_type -> poterne.search.v1.BatchUpsertDocumentsRequest
+	28, // 20: poterne.search.v1.SearchService.ImportDocuments:input_type -> poterne.search.v1.ImportDocumentsRequest
+	12, // 21: poterne.search.v1.SearchService.GetDocument:input_type -> poterne.search.v1.GetDocumentRequest
+	14, // 22: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
+	16, // 23: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
+	29, // 24: poterne.search.v1.SearchService.BackupCollection:input_type -> poterne.search.v1.BackupCollectionRequest
+	30, // 25: poterne.search.v1.SearchService.RestoreCollection:input_type -> poterne.search.v1.RestoreCollectionRequest
+	18, // 26: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
+	31, // 27: poterne.search.v1.SearchService.CreateEmbeddingGeneration:input_type -> poterne.search.v1.CreateEmbeddingGenerationRequest
+	32, // 28: poterne.search.v1.SearchService.ListEmbeddingGenerations:input_type -> poterne.search.v1.ListEmbeddingGenerationsRequest
+	33, // 29: poterne.search.v1.SearchService.GetEmbeddingGeneration:input_type -> poterne.search.v1.GetEmbeddingGenerationRequest
+	34, // 30: poterne.search.v1.SearchService.ServeEmbeddingGeneration:input_type -> poterne.search.v1.ServeEmbeddingGenerationRequest
+	35, // 31: poterne.search.v1.SearchService.RollbackEmbeddingGeneration:input_type -> poterne.search.v1.RollbackEmbeddingGenerationRequest
+	36, // 32: poterne.search.v1.SearchService.DeleteEmbeddingGeneration:input_type -> poterne.search.v1.DeleteEmbeddingGenerationRequest
+	1,  // 33: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
+	3,  // 34: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
+	5,  // 35: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
+	7,  // 36: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
+	11, // 37: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
+	37, // 38: poterne.search.v1.SearchService.ImportDocuments:output_type -> poterne.search.v1.ImportDocumentsResponse
+	13, // 39: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
+	15, // 40: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
+	17, // 41: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
+	38, // 42: poterne.search.v1.SearchService.BackupCollection:output_type -> poterne.search.v1.BackupCollectionResponse
+	39, // 43: poterne.search.v1.SearchService.RestoreCollection:output_type -> poterne.search.v1.RestoreCollectionResponse
+	19, // 44: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
+	40, // 45: poterne.search.v1.SearchService.CreateEmbeddingGeneration:output_type -> poterne.search.v1.CreateEmbeddingGenerationResponse
+	41, // 46: poterne.search.v1.SearchService.ListEmbeddingGenerations:output_type -> poterne.search.v1.ListEmbeddingGenerationsResponse
+	42, // 47: poterne.search.v1.SearchService.GetEmbeddingGeneration:output_type -> poterne.search.v1.GetEmbeddingGenerationResponse
+	43, // 48: poterne.search.v1.SearchService.ServeEmbeddingGeneration:output_type -> poterne.search.v1.ServeEmbeddingGenerationResponse
+	44, // 49: poterne.search.v1.SearchService.RollbackEmbeddingGeneration:output_type -> poterne.search.v1.RollbackEmbeddingGenerationResponse
+	45, // 50: poterne.search.v1.SearchService.DeleteEmbeddingGeneration:output_type -> poterne.search.v1.DeleteEmbeddingGenerationResponse
+	33, // [33:51] is the sub-list for method output_type
+	15, // [15:33] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_poterne_search_v1_search_proto_init() }
@@ -1603,6 +1674,7 @@ func file_poterne_search_v1_search_proto_init() {
 	if File_poterne_search_v1_search_proto != nil {
 		return
 	}
+	file_poterne_search_v1_answers_proto_init()
 	file_poterne_search_v1_backup_proto_init()
 	file_poterne_search_v1_facets_proto_init()
 	file_poterne_search_v1_generations_proto_init()

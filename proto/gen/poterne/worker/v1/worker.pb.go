@@ -2437,7 +2437,7 @@ var File_poterne_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a poterne/worker/v1/quantize.proto\x1a\x1fpoterne/worker/v1/tensors.proto\"\x88\v\n" +
+	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a poterne/worker/v1/quantize.proto\x1a\x1epoterne/worker/v1/rerank.proto\x1a\x1fpoterne/worker/v1/tensors.proto\"\x88\v\n" +
 	"\vLoadedModel\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -2641,7 +2641,7 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x14MODEL_STATE_DRAINING\x10\x03\x12\x16\n" +
 	"\x12MODEL_STATE_FAILED\x10\x04\x12\x1b\n" +
 	"\x17MODEL_STATE_QUARANTINED\x10\n" +
-	"2\xfd\a\n" +
+	"2\xcc\b\n" +
 	"\rWorkerService\x12[\n" +
 	"\n" +
 	"WatchState\x12$.poterne.worker.v1.WatchStateRequest\x1a%.poterne.worker.v1.WatchStateResponse0\x01\x12V\n" +
@@ -2649,7 +2649,8 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\vUnloadModel\x12%.poterne.worker.v1.UnloadModelRequest\x1a&.poterne.worker.v1.UnloadModelResponse\x12M\n" +
 	"\x06Invoke\x12 .poterne.worker.v1.InvokeRequest\x1a!.poterne.worker.v1.InvokeResponse\x12[\n" +
 	"\fInvokeStream\x12 .poterne.worker.v1.InvokeRequest\x1a'.poterne.worker.v1.InvokeStreamResponse0\x01\x12J\n" +
-	"\x05Embed\x12\x1f.poterne.worker.v1.EmbedRequest\x1a .poterne.worker.v1.EmbedResponse\x12S\n" +
+	"\x05Embed\x12\x1f.poterne.worker.v1.EmbedRequest\x1a .poterne.worker.v1.EmbedResponse\x12M\n" +
+	"\x06Rerank\x12 .poterne.worker.v1.RerankRequest\x1a!.poterne.worker.v1.RerankResponse\x12S\n" +
 	"\bTokenize\x12\".poterne.worker.v1.TokenizeRequest\x1a#.poterne.worker.v1.TokenizeResponse\x12_\n" +
 	"\fInferTensors\x12&.poterne.worker.v1.InferTensorsRequest\x1a'.poterne.worker.v1.InferTensorsResponse\x12m\n" +
 	"\x12InferTensorsStream\x12&.poterne.worker.v1.InferTensorsRequest\x1a-.poterne.worker.v1.InferTensorsStreamResponse0\x01\x12e\n" +
@@ -2706,13 +2707,15 @@ var file_poterne_worker_v1_worker_proto_goTypes = []any{
 	(*Quantizer)(nil),                  // 32: poterne.worker.v1.Quantizer
 	(*v1.ModelSpec)(nil),               // 33: poterne.common.v1.ModelSpec
 	(*v1.TokenUsage)(nil),              // 34: poterne.common.v1.TokenUsage
-	(*InferTensorsRequest)(nil),        // 35: poterne.worker.v1.InferTensorsRequest
-	(*GetTensorModelRequest)(nil),      // 36: poterne.worker.v1.GetTensorModelRequest
-	(*QuantizeRequest)(nil),            // 37: poterne.worker.v1.QuantizeRequest
-	(*InferTensorsResponse)(nil),       // 38: poterne.worker.v1.InferTensorsResponse
-	(*InferTensorsStreamResponse)(nil), // 39: poterne.worker.v1.InferTensorsStreamResponse
-	(*GetTensorModelResponse)(nil),     // 40: poterne.worker.v1.GetTensorModelResponse
-	(*QuantizeResponse)(nil),           // 41: poterne.worker.v1.QuantizeResponse
+	(*RerankRequest)(nil),              // 35: poterne.worker.v1.RerankRequest
+	(*InferTensorsRequest)(nil),        // 36: poterne.worker.v1.InferTensorsRequest
+	(*GetTensorModelRequest)(nil),      // 37: poterne.worker.v1.GetTensorModelRequest
+	(*QuantizeRequest)(nil),            // 38: poterne.worker.v1.QuantizeRequest
+	(*RerankResponse)(nil),             // 39: poterne.worker.v1.RerankResponse
+	(*InferTensorsResponse)(nil),       // 40: poterne.worker.v1.InferTensorsResponse
+	(*InferTensorsStreamResponse)(nil), // 41: poterne.worker.v1.InferTensorsStreamResponse
+	(*GetTensorModelResponse)(nil),     // 42: poterne.worker.v1.GetTensorModelResponse
+	(*QuantizeResponse)(nil),           // 43: poterne.worker.v1.QuantizeResponse
 }
 var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
 	30, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
@@ -2753,24 +2756,26 @@ var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
 	16, // 35: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
 	16, // 36: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
 	26, // 37: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
-	28, // 38: poterne.worker.v1.WorkerService.Tokenize:input_type -> poterne.worker.v1.TokenizeRequest
-	35, // 39: poterne.worker.v1.WorkerService.InferTensors:input_type -> poterne.worker.v1.InferTensorsRequest
-	35, // 40: poterne.worker.v1.WorkerService.InferTensorsStream:input_type -> poterne.worker.v1.InferTensorsRequest
-	36, // 41: poterne.worker.v1.WorkerService.GetTensorModel:input_type -> poterne.worker.v1.GetTensorModelRequest
-	37, // 42: poterne.worker.v1.WorkerService.Quantize:input_type -> poterne.worker.v1.QuantizeRequest
-	11, // 43: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
-	13, // 44: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
-	15, // 45: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
-	19, // 46: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
-	20, // 47: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
-	27, // 48: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
-	29, // 49: poterne.worker.v1.WorkerService.Tokenize:output_type -> poterne.worker.v1.TokenizeResponse
-	38, // 50: poterne.worker.v1.WorkerService.InferTensors:output_type -> poterne.worker.v1.InferTensorsResponse
-	39, // 51: poterne.worker.v1.WorkerService.InferTensorsStream:output_type -> poterne.worker.v1.InferTensorsStreamResponse
-	40, // 52: poterne.worker.v1.WorkerService.GetTensorModel:output_type -> poterne.worker.v1.GetTensorModelResponse
-	41, // 53: poterne.worker.v1.WorkerService.Quantize:output_type -> poterne.worker.v1.QuantizeResponse
-	43, // [43:54] is the sub-list for method output_type
-	32, // [32:43] is the sub-list for method input_type
+	35, // 38: poterne.worker.v1.WorkerService.Rerank:input_type -> poterne.worker.v1.RerankRequest
+	28, // 39: poterne.worker.v1.WorkerService.Tokenize:input_type -> poterne.worker.v1.TokenizeRequest
+	36, // 40: poterne.worker.v1.WorkerService.InferTensors:input_type -> poterne.worker.v1.InferTensorsRequest
+	36, // 41: poterne.worker.v1.WorkerService.InferTensorsStream:input_type -> poterne.worker.v1.InferTensorsRequest
+	37, // 42: poterne.worker.v1.WorkerService.GetTensorModel:input_type -> poterne.worker.v1.GetTensorModelRequest
+	38, // 43: poterne.worker.v1.WorkerService.Quantize:input_type -> poterne.worker.v1.QuantizeRequest
+	11, // 44: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
+	13, // 45: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
+	15, // 46: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
+	19, // 47: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
+	20, // 48: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
+	27, // 49: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
+	39, // 50: poterne.worker.v1.WorkerService.Rerank:output_type -> poterne.worker.v1.RerankResponse
+	29, // 51: poterne.worker.v1.WorkerService.Tokenize:output_type -> poterne.worker.v1.TokenizeResponse
+	40, // 52: poterne.worker.v1.WorkerService.InferTensors:output_type -> poterne.worker.v1.InferTensorsResponse
+	41, // 53: poterne.worker.v1.WorkerService.InferTensorsStream:output_type -> poterne.worker.v1.InferTensorsStreamResponse
+	42, // 54: poterne.worker.v1.WorkerService.GetTensorModel:output_type -> poterne.worker.v1.GetTensorModelResponse
+	43, // 55: poterne.worker.v1.WorkerService.Quantize:output_type -> poterne.worker.v1.QuantizeResponse
+	44, // [44:56] is the sub-list for method output_type
+	32, // [32:44] is the sub-list for method input_type
 	32, // [32:32] is the sub-list for extension type_name
 	32, // [32:32] is the sub-list for extension extendee
 	0,  // [0:32] is the sub-list for field type_name
@@ -2782,6 +2787,7 @@ func file_poterne_worker_v1_worker_proto_init() {
 		return
 	}
 	file_poterne_worker_v1_quantize_proto_init()
+	file_poterne_worker_v1_rerank_proto_init()
 	file_poterne_worker_v1_tensors_proto_init()
 	file_poterne_worker_v1_worker_proto_msgTypes[0].OneofWrappers = []any{}
 	file_poterne_worker_v1_worker_proto_msgTypes[18].OneofWrappers = []any{

@@ -28,6 +28,7 @@ const (
 	WorkerService_Invoke_FullMethodName             = "/poterne.worker.v1.WorkerService/Invoke"
 	WorkerService_InvokeStream_FullMethodName       = "/poterne.worker.v1.WorkerService/InvokeStream"
 	WorkerService_Embed_FullMethodName              = "/poterne.worker.v1.WorkerService/Embed"
+	WorkerService_Rerank_FullMethodName             = "/poterne.worker.v1.WorkerService/Rerank"
 	WorkerService_Tokenize_FullMethodName           = "/poterne.worker.v1.WorkerService/Tokenize"
 	WorkerService_InferTensors_FullMethodName       = "/poterne.worker.v1.WorkerService/InferTensors"
 	WorkerService_InferTensorsStream_FullMethodName = "/poterne.worker.v1.WorkerService/InferTensorsStream"
@@ -58,6 +59,8 @@ type WorkerServiceClient interface {
 	InvokeStream(ctx context.Context, in *InvokeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InvokeStreamResponse], error)
 	// Embeds texts with a loaded version.
 	Embed(ctx context.Context, in *EmbedRequest, opts ...grpc.CallOption) (*EmbedResponse, error)
+	// Scores documents for a query with a loaded version.
+	Rerank(ctx context.Context, in *RerankRequest, opts ...grpc.CallOption) (*RerankResponse, error)
 	// Counts the tokens of a request's prompt with a loaded version's own
 	// tokeniser, the template of a chat included, and runs nothing. Idempotent.
 	// Unimplemented when the version's engine has no such call.
@@ -162,6 +165,16 @@ func (c *workerServiceClient) Embed(ctx context.Context, in *EmbedRequest, opts 
 	return out, nil
 }
 
+func (c *workerServiceClient) Rerank(ctx context.Context, in *RerankRequest, opts ...grpc.CallOption) (*RerankResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RerankResponse)
+	err := c.cc.Invoke(ctx, WorkerService_Rerank_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *workerServiceClient) Tokenize(ctx context.Context, in *TokenizeRequest, opts ...grpc.CallOption) (*TokenizeResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(TokenizeResponse)
@@ -253,6 +266,8 @@ type WorkerServiceServer interface {
 	InvokeStream(*InvokeRequest, grpc.ServerStreamingServer[InvokeStreamResponse]) error
 	// Embeds texts with a loaded version.
 	Embed(context.Context, *EmbedRequest) (*EmbedResponse, error)
+	// Scores documents for a query with a loaded version.
+	Rerank(context.Context, *RerankRequest) (*RerankResponse, error)
 	// Counts the tokens of a request's prompt with a loaded version's own
 	// tokeniser, the template of a chat included, and runs nothing. Idempotent.
 	// Unimplemented when the version's engine has no such call.
@@ -296,6 +311,9 @@ func (UnimplementedWorkerServiceServer) InvokeStream(*InvokeRequest, grpc.Server
 }
 func (UnimplementedWorkerServiceServer) Embed(context.Context, *EmbedRequest) (*EmbedResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Embed not implemented")
+}
+func (UnimplementedWorkerServiceServer) Rerank(context.Context, *RerankRequest) (*RerankResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rerank not implemented")
 }
 func (UnimplementedWorkerServiceServer) Tokenize(context.Context, *TokenizeRequest) (*TokenizeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Tokenize not implemented")
@@ -427,6 +445,24 @@ func _WorkerService_Embed_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _WorkerService_Rerank_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RerankRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServiceServer).Rerank(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkerService_Rerank_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServiceServer).Rerank(ctx, req.(*RerankRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _WorkerService_Tokenize_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(TokenizeRequest)
 	if err := dec(in); err != nil {
@@ -525,6 +561,10 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Embed",
 			Handler:    _WorkerService_Embed_Handler,
+		},
+		{
+			MethodName: "Rerank",
+			Handler:    _WorkerService_Rerank_Handler,
 		},
 		{
 			MethodName: "Tokenize",

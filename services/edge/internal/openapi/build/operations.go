@@ -16,7 +16,7 @@ func describe(doc object, _ *descriptors) error {
 		"version": "v1",
 		"description": "One guarded gate in front of an organisation's own search, inference and models. " +
 			"The paths under /v1/chat, /v1/completions, /v1/embeddings and /v1/models are OpenAI's: its SDKs work with " +
-			"base_url and key changed; those under /v2 are the Open Inference Protocol's. The same API is offered as gRPC.",
+			"base_url and key changed; /v1/rerank has the shape of Cohere's and Jina's clients; those under /v2 are the Open Inference Protocol's. The same API is offered as gRPC.",
 		"license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"},
 	}
 	doc["servers"] = []any{object{"url": "/", "description": "This gateway"}}
@@ -25,7 +25,7 @@ func describe(doc object, _ *descriptors) error {
 		"type": "http", "scheme": "bearer", "description": "An API key: Authorization: Bearer pk_…",
 	}
 	doc["tags"] = []any{
-		object{"name": "OpenAI", "description": "Chat, completions, embeddings and models, in OpenAI's shapes."},
+		object{"name": "OpenAI", "description": "Chat, completions, embeddings and models, in OpenAI's shapes, and reranking."},
 		object{"name": "Tensors", "description": "Models of tensors, by the Open Inference Protocol: KServe's and Triton's clients work unchanged."},
 		object{"name": "Search", "description": "Collections of documents, and the passages in them that answer a query."},
 		object{"name": "Registry", "description": "Models, versions, aliases and traffic splits."},

@@ -1,0 +1,86 @@
+package openai
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+)
+
+const rerankIDPrefix = "rerank-"
+
+// Rerank puts documents in the order of how well they answer a query.
+func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (*edgev1.RerankResponse, error) {
+	extra, err := jsoncodec.Object(req.GetExtra())
+	if err != nil {
+		return nil, err
+	}
+	h, err := s.Config.Hints(ctx, req.GetExtra())
+	if err != nil {
+		return nil, err
+	}
+	documents := make([]string, len(req.GetDocuments()))
+	for i, d := range req.GetDocuments() {
+		documents[i] = rerankText(d)
+	}
+	resp, err := s.Inference.Rerank(ctx, &inferencev1.RerankRequest{
+		Model: req.GetModel(), Query: req.GetQuery(), Documents: documents, Extra: extra,
+		RoutingKey: routingKey(ctx, req.GetUser()), Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := Served(ctx, unaryHeader(ctx), resp.GetServedBy()); err != nil {
+		return nil, err
+	}
+	tokens := resp.GetUsage().GetPromptTokens()
+	audit.From(ctx).SetTokens(tokens, 0)
+	results, err := ranked(resp.GetRelevanceScores(), len(documents))
+	if err != nil {
+		return nil, err
+	}
+	if req.TopN != nil {
+		results = results[:min(int(req.GetTopN()), len(results))]
+	}
+	if req.GetReturnDocuments() {
+		for _, r := range results {
+			r.Document = &edgev1.RerankText{Text: documents[r.GetIndex()]}
+		}
+	}
+	return &edgev1.RerankResponse{
+		Id: rerankIDPrefix + s.IDs.New(), Model: req.GetModel(), Results: results,
+		Usage: &edgev1.RerankUsage{PromptTokens: tokens, TotalTokens: tokens},
+		Meta:  &edgev1.RerankMeta{Tokens: &edgev1.RerankTokens{InputTokens: tokens}},
+	}, nil
+}
+
+func rerankText(d *edgev1.RerankDocument) string {
+	if o, ok := d.GetDocument().(*edgev1.RerankDocument_Object); ok {
+		return o.Object.GetText()
+	}
+	return d.GetText()
+}
+
+// ranked orders the documents' scores, best first and equal ones as they came.
+func ranked(scores []float64, want int) ([]*edgev1.RerankResult, error) {
+	if len(scores) != want {
+		return nil, engineFailed(fmt.Errorf("%d scores for %d documents", len(scores), want))
+	}
+	out := make([]*edgev1.RerankResult, len(scores))
+	for i, score := range scores {
+		if math.IsNaN(score) || math.IsInf(score, 0) {
+			return nil, engineFailed(fmt.Errorf("document %d has a score that is no number", i))
+		}
+		out[i] = &edgev1.RerankResult{Index: int32(i), RelevanceScore: score}
+	}
+	slices.SortStableFunc(out, func(a, b *edgev1.RerankResult) int {
+		return cmp.Compare(b.GetRelevanceScore(), a.GetRelevanceScore())
+	})
+	return out, nil
+}

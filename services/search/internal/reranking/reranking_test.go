@@ -1,0 +1,62 @@
+package reranking
+
+import (
+	"context"
+	"math"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+)
+
+// fakeInference takes its time, and answers with its scores.
+type fakeInference struct {
+	inferencev1.InferenceServiceClient
+	takes  time.Duration
+	scores []float64
+}
+
+func (f *fakeInference) Rerank(ctx context.Context, _ *inferencev1.RerankRequest, _ ...grpc.CallOption) (*inferencev1.RerankResponse, error) {
+	select {
+	case <-time.After(f.takes):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return &inferencev1.RerankResponse{RelevanceScores: f.scores, ServedBy: &inferencev1.ServedBy{Model: "judge", Version: 2}}, nil
+}
+
+func TestScores(t *testing.T) {
+	got, err := New(&fakeInference{scores: []float64{-1, 2}}, time.Minute, clock.Real()).Rerank(t.Context(), "judge", "q", []string{"a", "b"})
+	if err != nil || !slices.Equal(got.Values, []float64{-1, 2}) || got.By != "judge@v2" {
+		t.Errorf("got %v, %v", got, err)
+	}
+	for name, scores := range map[string][]float64{"too few": {1}, "no number": {1, math.NaN()}, "not finite": {math.Inf(1), 1}} {
+		_, err := New(&fakeInference{scores: scores}, time.Minute, clock.Real()).Rerank(t.Context(), "judge", "q", []string{"a", "b"})
+		if apierr.ReasonOf(err) != apierr.EngineFailed {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Who waits for a slow model is left with time to answer without it.
+func TestTimeIsLeftToAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, tt := range []struct{ timeout, deadline, want time.Duration }{
+			{10 * time.Second, time.Hour, 10 * time.Second}, {10 * time.Second, 4 * time.Second, 3 * time.Second},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), tt.deadline)
+			began := time.Now()
+			_, err := New(&fakeInference{takes: time.Minute}, tt.timeout, clock.Real()).Rerank(ctx, "judge", "q", []string{"a"})
+			if took := time.Since(began); err == nil || took != tt.want || ctx.Err() != nil {
+				t.Errorf("it took %v, want %v: %v", took, tt.want, err)
+			}
+			cancel()
+		}
+	})
+}
