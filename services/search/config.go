@@ -56,7 +56,7 @@ type Embedding struct {
 	// QueryCacheBytes is how much of the vectors of queries is remembered, for each
 	// tenant apart: some 2 KB a query at 384 dimensions. 0 remembers none.
 	QueryCacheBytes config.Bytes `yaml:"query_cache_bytes"`
-	Rebuild        Rebuild       `yaml:"rebuild"`
+	Rebuild         Rebuild      `yaml:"rebuild"`
 	// KeepRetired is for how long an embedding generation that served is kept, and
 	// follows writes, so that it can serve again; a new one ends that, too.
 	KeepRetired time.Duration `yaml:"keep_retired"`

@@ -32,11 +32,11 @@ const collectionColumns = `c.tenant, c.id, c.uid, c.display_name, c.embedding_mo
 		WHERE b.collection = c.uid AND b.state IN ('building', 'ready')), 0)`
 
 // withoutExpired has documents that have ended and are not removed yet left out
-// of a collection's counts.
-func withoutExpired(now int64) string {
+// of a collection's counts; the time is the parameter of that number.
+func withoutExpired(now int) string {
 	sum := func(what string) string {
 		return `CASE c.expires WHEN 0 THEN 0 ELSE (SELECT coalesce(` + what + `, 0) FROM search_documents d
-			WHERE d.collection = c.uid AND d.expire_time > 0 AND d.expire_time <= ` + strconv.FormatInt(now, 10) + `) END`
+			WHERE d.collection = c.uid AND d.expire_time > 0 AND d.expire_time <= $` + strconv.Itoa(now) + `) END`
 	}
 	return strings.Replace(collectionColumns, "c.document_count, c.chunk_count",
 		"c.document_count - "+sum("count(*)")+", c.chunk_count - "+sum("sum(d.chunk_count)"), 1)
@@ -121,8 +121,8 @@ func (s *Store) insertCollection(ctx context.Context, tx *sql.Tx, c Collection, 
 
 // Collection returns the tenant's collection, or NOT_FOUND.
 func (s *Store) Collection(ctx context.Context, tenant, id string) (Collection, error) {
-	c, err := scanCollection(s.db.Reader().QueryRowContext(ctx,
-		`SELECT `+withoutExpired(s.now())+` FROM `+servedCollections+`WHERE c.tenant = $1 AND c.id = $2`, tenant, id))
+	c, err := scanCollection(s.often.QueryRowContext(ctx,
+		`SELECT `+withoutExpired(3)+` FROM `+servedCollections+`WHERE c.tenant = $1 AND c.id = $2`, tenant, id, s.now()))
 	if errors.Is(err, sql.ErrNoRows) {
 		return Collection{}, noCollection(id)
 	}
@@ -144,7 +144,8 @@ func (s *Store) AllCollections(ctx context.Context) ([]Collection, error) {
 }
 
 func (s *Store) collections(ctx context.Context, where string, args ...any) (out []Collection, err error) {
-	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+withoutExpired(s.now())+` FROM `+servedCollections+where, args...)
+	args = append(args, s.now())
+	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+withoutExpired(len(args))+` FROM `+servedCollections+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("search store: list collections: %w", err)
 	}

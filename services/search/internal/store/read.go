@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -158,41 +159,28 @@ type Passage struct {
 // Passages returns the chunks of c's embedding generation that are still there, by reference. A version
 // that was replaced meanwhile is missing.
 func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map[Ref]Passage, err error) {
-	numbers := make(map[int64]struct{}, len(refs))
-	args := []any{c.UID, c.EmbeddingGeneration}
-	var in strings.Builder
-	for _, r := range refs {
-		if _, ok := numbers[r.No]; ok {
-			continue
-		}
-		numbers[r.No] = struct{}{}
-		if in.Len() > 0 {
-			in.WriteString(", ")
-		}
-		args = append(args, r.No)
-		in.WriteString("$" + strconv.Itoa(len(args)))
-	}
-	if in.Len() == 0 {
+	if len(refs) == 0 {
 		return nil, nil
 	}
-	wanted := make(map[Ref]bool, len(refs))
-	var chunks strings.Builder
-	for _, r := range refs {
-		if wanted[r] {
-			continue
-		}
-		wanted[r] = true
-		if chunks.Len() > 0 {
+	refs = padded(slices.Clone(refs))
+	args := []any{c.UID, c.EmbeddingGeneration, s.now()}
+	var versions, chunks strings.Builder
+	for i, r := range refs {
+		if i > 0 {
+			versions.WriteString(", ")
 			chunks.WriteString(", ")
 		}
 		args = append(args, r.No, r.Number)
+		no, number := len(args)-1, len(args)
 		// PostgreSQL takes parameters in a list of values for text.
-		fmt.Fprintf(&chunks, "(CAST($%d AS BIGINT), CAST($%d AS INTEGER))", len(args)-1, len(args))
+		fmt.Fprintf(&versions, "CAST($%d AS BIGINT)", no)
+		fmt.Fprintf(&chunks, "(CAST($%d AS BIGINT), CAST($%d AS INTEGER))", no, number)
 	}
-	rows, err := s.db.Reader().QueryContext(ctx, `
+	rows, err := s.often.QueryContext(ctx, `
 		SELECT d.id, d.title, d.metadata, d.create_time, d.update_time, c.no, c.number, c.start_offset, c.end_offset, c.text
 		FROM search_documents d JOIN search_chunks c ON c.collection = d.collection AND c.no = d.no
-		WHERE d.collection = $1 AND c.embedding_generation = $2 AND `+s.live()+` AND d.no IN (`+in.String()+`) AND (c.no, c.number) IN (VALUES `+chunks.String()+`)`, args...)
+		WHERE d.collection = $1 AND c.embedding_generation = $2 AND (d.expire_time = 0 OR d.expire_time > $3)
+			AND d.no IN (`+versions.String()+`) AND (c.no, c.number) IN (VALUES `+chunks.String()+`)`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("search store: read passages: %w", err)
 	}

@@ -25,6 +25,8 @@ var migrations embed.FS
 type Store struct {
 	db    *sqldb.DB
 	clock clock.Clock
+	// often asks what every search asks.
+	often *prepared
 }
 
 // New brings the database's schema up to date and returns a store on it. The
@@ -37,7 +39,7 @@ func New(ctx context.Context, db *sqldb.DB, c clock.Clock, log *slog.Logger) (*S
 	if err := db.Migrate(ctx, fsys, log, sqldb.WithTable("search_migrations")); err != nil {
 		return nil, fmt.Errorf("search store: %w", err)
 	}
-	return &Store{db: db, clock: c}, nil
+	return &Store{db: db, clock: c, often: newPrepared(db.Reader())}, nil
 }
 
 // errors that callers of the API see.

@@ -51,6 +51,7 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 		"fusion":       fusionIsTheCollections,
 		"migration":    fusionMigrates,
 		"backups":      everythingIsBackedUp,
+		"statements":   statementsAreFew,
 		"expiry":       whatHasEndedIsGone,
 		"sweepers":     sweepersTakeTurns,
 		"chunking":     chunkingIsKept,
