@@ -15,6 +15,7 @@ func (a *app) searchCommand() *cobra.Command {
 	var explain, all bool
 	var fused legs
 	var arranged arrangement
+	var asked searchQuestion
 	cmd := &cobra.Command{
 		Use: "search COLLECTION QUERY", Short: "Search a collection", Args: exactArgs("COLLECTION", "QUERY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -26,6 +27,7 @@ func (a *app) searchCommand() *cobra.Command {
 			if err := errors.Join(fused.into(body), arranged.into(body)); err != nil {
 				return err
 			}
+			asked.into(body)
 			if pageToken != "" {
 				body["page_token"] = pageToken
 			}
@@ -46,6 +48,7 @@ func (a *app) searchCommand() *cobra.Command {
 	f.BoolVar(&all, "all", false, "ask for every page, of --top-k hits each: at most 1000 hits")
 	fused.bind(f, "the collection's way")
 	arranged.bind(f)
+	asked.bind(f)
 	return cmd
 }
 
@@ -84,6 +87,14 @@ func (a *app) printHits(out map[string]any) error {
 	}
 	if err := a.print(out["hits"], columns("SCORE score", "CHUNK chunk_id", "TITLE title", "TEXT text")); err != nil {
 		return err
+	}
+	if rows := facetRows(out); len(rows) > 0 {
+		if err := a.print(rows, columns("FACET field", "VALUE value", "DOCUMENTS count")); err != nil {
+			return err
+		}
+	}
+	if better, _ := out["suggestion"].(string); better != "" {
+		fmt.Fprintln(a.streams.Err, "did you mean:", cell(better))
 	}
 	if next, _ := out["next_page_token"].(string); next != "" {
 		fmt.Fprintln(a.streams.Err, "there may be more: --all shows it")

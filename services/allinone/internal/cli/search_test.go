@@ -43,6 +43,37 @@ func TestSearchShowsOnePage(t *testing.T) {
 	}
 }
 
+func TestSearchAsksMore(t *testing.T) {
+	gateway := &searchable{answer: func(map[string]any) (int, string) {
+		return http.StatusOK, `{"hits":[{"chunk_id":"d#0"}],"suggestion":"annual leave",
+			"facets":[{"field":"year","values":[{"value":2024,"count":3},{"value":"old","count":1}]}]}`
+	}}
+	code, out, stderr := run(t, gateway, "", "search", "c", "anual", "--facet", "year", "--facet", "lang",
+		"--order-by", "metadata.year desc", "--language", "fr", "--suggest", "--plain")
+	if code != 0 || !strings.Contains(stderr, "did you mean: annual leave") {
+		t.Errorf("code %d: %s%s", code, out, stderr)
+	}
+	for _, want := range []string{"d#0", "FACET", "2024", "old"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in %s", want, out)
+		}
+	}
+	got, _ := json.Marshal(gateway.bodies[0])
+	for _, want := range []string{
+		`"facets":[{"field":"year"},{"field":"lang"}]`, `"order_by":"metadata.year desc"`, `"language":"fr"`, `"suggest":true`, `"plain":true`,
+	} {
+		if !strings.Contains(string(got), want) {
+			t.Errorf("%s is not in %s", want, got)
+		}
+	}
+	run(t, gateway, "", "search", "c", "leave")
+	for _, name := range []string{"facets", "order_by", "language", "suggest", "plain"} {
+		if _, there := gateway.bodies[1][name]; there {
+			t.Errorf("%s is asked for", name)
+		}
+	}
+}
+
 func TestSearchRefusesWhatCannotBe(t *testing.T) {
 	for _, args := range [][]string{{"--diversity", "1.1"}, {"--diversity", "NaN"}, {"--rerank-top", "5"}, {"--rerank", "judge", "--rerank-top", "201"}} {
 		for _, verb := range [][]string{{"search", "c", "x"}, {"eval", "--data", judged(t)}} {
