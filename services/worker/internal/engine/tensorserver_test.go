@@ -123,6 +123,13 @@ func (s *tensorServer) change(model string, loaded bool) error {
 	return nil
 }
 
+// first is what was asked for first.
+func (s *tensorServer) first() *oip.ModelInferRequest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked[0]
+}
+
 func (s *tensorServer) ModelInfer(ctx context.Context, req *oip.ModelInferRequest) (*oip.ModelInferResponse, error) {
 	s.mu.Lock()
 	s.asked = append(s.asked, req)
