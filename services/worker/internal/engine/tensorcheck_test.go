@@ -94,8 +94,8 @@ func TestTensorsAreCheckedBeforeAStrictServer(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if len(s.asked) != 3 {
-		t.Errorf("the server saw %d requests", len(s.asked))
+	if n := len(s.requests()); n != 3 {
+		t.Errorf("the server saw %d requests", n)
 	}
 	if n := timesOf(s.calls(), "metadata"); n != 1 {
 		t.Errorf("the server was asked %d times what it takes", n)

@@ -103,7 +103,7 @@ func TestTensorContract(t *testing.T) {
 		s := &tensorServer{raw: true, known: map[string]bool{"iris": true}}
 		a := NewTriton(TensorConfig{Endpoints: map[string]TensorEndpoint{"t": {Address: s.serve(t), Slots: 3}}})
 		tensorContract(t, attached(t, a, map[string]string{"endpoint": "t"}), 2)
-		if got := s.first(); got.GetModelName() != "iris" || got.GetModelVersion() != "" || got.GetId() != "7" {
+		if got := s.requests()[0]; got.GetModelName() != "iris" || got.GetModelVersion() != "" || got.GetId() != "7" {
 			t.Errorf("the server was asked for %v", got)
 		}
 	})
@@ -111,7 +111,7 @@ func TestTensorContract(t *testing.T) {
 		s := &tensorServer{plain: true, fails: true, known: map[string]bool{"other": true}}
 		a := NewMLServer(TensorConfig{Endpoints: map[string]TensorEndpoint{"m": {Address: s.serve(t), Slots: 3}}})
 		tensorContract(t, attached(t, a, map[string]string{"endpoint": "m", "model": "other", "model-version": "2"}), 2)
-		if got := s.first(); got.GetModelName() != "other" || got.GetModelVersion() != "2" {
+		if got := s.requests()[0]; got.GetModelName() != "other" || got.GetModelVersion() != "2" {
 			t.Errorf("the server was asked for %v", got)
 		}
 	})

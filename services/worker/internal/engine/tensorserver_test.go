@@ -123,11 +123,11 @@ func (s *tensorServer) change(model string, loaded bool) error {
 	return nil
 }
 
-// first is what was asked for first.
-func (s *tensorServer) first() *oip.ModelInferRequest {
+// requests are what was asked for, in order.
+func (s *tensorServer) requests() []*oip.ModelInferRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.asked[0]
+	return slices.Clone(s.asked)
 }
 
 func (s *tensorServer) ModelInfer(ctx context.Context, req *oip.ModelInferRequest) (*oip.ModelInferResponse, error) {
