@@ -17,7 +17,7 @@ func read(query string, plain bool) (syntax.Query, error) {
 		return syntax.Query{}, err
 	}
 	if strings.TrimSpace(said.Text) == "" {
-		return syntax.Query{}, apierr.Invalid("query", "says only what must not be there")
+		return syntax.Query{}, apierr.Invalid("query", "query says only what must not be there")
 	}
 	return said, nil
 }
