@@ -65,12 +65,16 @@ func gatewayError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler,
 }
 
 // original returns the error itself where the grpc-gateway made a status of
-// its text alone: what was wrong with the body, or with the query.
+// its text alone: what was wrong with the body, with the query, or with the path.
 func original(r *http.Request, err error) error {
 	if b, ok := r.Body.(*body); ok && b.err != nil {
 		return b.err
 	}
 	if s, ok := status.FromError(err); ok && s.Code() == codes.InvalidArgument && len(s.Details()) == 0 {
+		if rest, ok := strings.CutPrefix(s.Message(), "type mismatch, parameter: "); ok {
+			field, _, _ := strings.Cut(rest, ",")
+			return apierr.Invalid(field, "%s in the path is not of its form", field)
+		}
 		if field, _, ok := strings.Cut(s.Message(), ": "); ok && queryName(field) {
 			return apierr.Invalid(field, "%s", s.Message())
 		}

@@ -9,7 +9,8 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 )
 
-// Spool is a backup that is arriving, in a file until all of it is there.
+// Spool is a backup that is arriving, in a file until all of it is there. The
+// file has no name: a process that is killed leaves no documents behind.
 type Spool struct {
 	file *os.File
 	left int64
@@ -21,6 +22,9 @@ func NewSpool(dir string, most int64) (*Spool, error) {
 	f, err := os.CreateTemp(dir, "poterne-restore-*")
 	if err != nil {
 		return nil, fmt.Errorf("backup: %w", err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(fmt.Errorf("backup: %w", err), f.Close())
 	}
 	return &Spool{file: f, left: most}, nil
 }
@@ -45,7 +49,10 @@ func (s *Spool) Open() (*Backup, error) {
 	return Open(s.file)
 }
 
-// Close removes the file.
+// Close gives the file back to the disk.
 func (s *Spool) Close() error {
-	return errors.Join(s.file.Close(), os.Remove(s.file.Name()))
+	if err := s.file.Close(); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	return nil
 }

@@ -37,8 +37,10 @@ func marked(content []byte) encoding.Encoding {
 	switch {
 	case bytes.HasPrefix(content, []byte("\xef\xbb\xbf")):
 		return unicode.UTF8BOM
-	case bytes.HasPrefix(content, []byte("\xff\xfe")), bytes.HasPrefix(content, []byte("\xfe\xff")):
-		return unicode.UTF16(unicode.BigEndian, unicode.ExpectBOM)
+	case bytes.HasPrefix(content, []byte("\xff\xfe")):
+		return unicode.UTF16(unicode.LittleEndian, unicode.UseBOM)
+	case bytes.HasPrefix(content, []byte("\xfe\xff")):
+		return unicode.UTF16(unicode.BigEndian, unicode.UseBOM)
 	default:
 		return nil
 	}
@@ -46,20 +48,33 @@ func marked(content []byte) encoding.Encoding {
 
 func decodeAs(content []byte, e encoding.Encoding) (string, error) {
 	out, err := e.NewDecoder().Bytes(content)
-	if err != nil {
+	if err != nil || bytes.ContainsRune(out, utf8.RuneError) && !written(content, out, e) {
 		return "", apierr.Invalid(fieldContent, "cannot be decoded by its charset")
 	}
 	return string(out), nil
 }
 
-// decodeHTML is decode for HTML, which may declare its charset in itself.
-func decodeHTML(content []byte, contentType string) (string, error) {
-	if e := marked(content); e != nil {
-		return decodeAs(content, e)
+// written reports whether content is how e writes text. A decoder puts U+FFFD
+// for what it cannot read; this tells those from the ones that were written.
+func written(content, text []byte, e encoding.Encoding) bool {
+	again, err := e.NewEncoder().Bytes(text)
+	return err == nil && bytes.Equal(again, content)
+}
+
+// decodeHTML is decode for HTML, which may declare its charset in itself. A page
+// that is valid UTF-8 is taken as that, whatever its <meta> was left to say.
+func decodeHTML(content []byte, declared string) (string, error) {
+	if declared == "" && !utf8.Valid(content) {
+		declared = metaCharset(content)
 	}
-	if utf8.Valid(content) && !strings.Contains(strings.ToLower(contentType), "charset=") {
-		return string(content), nil
-	}
-	e, _, _ := charset.DetermineEncoding(content[:min(len(content), 1024)], contentType)
-	return decodeAs(content, e)
+	return decode(content, declared)
+}
+
+// metaCharset returns the charset that a page declares in <meta>, else utf-8.
+func metaCharset(content []byte) string {
+	// DetermineEncoding guesses where nothing is declared: UTF-8 if what is beyond
+	// ASCII is valid as that, which here is one letter put behind the rest.
+	head := bytes.Map(func(r rune) rune { return min(r, utf8.RuneSelf-1) }, content[:min(len(content), 1021)])
+	_, name, _ := charset.DetermineEncoding(append(head, "éa"...), "")
+	return name
 }

@@ -90,7 +90,7 @@ func (x *Extractor) Extract(ctx context.Context, content []byte, contentType str
 			doc.Title = markdownTitle(doc.Text)
 		}
 	case "text/html", "application/xhtml+xml":
-		doc, err = x.html(content, contentType)
+		doc, err = x.html(content, params["charset"])
 	case "application/pdf":
 		doc, err = x.pdf.read(ctx, content)
 	default:

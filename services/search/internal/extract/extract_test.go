@@ -27,6 +27,9 @@ func TestTexts(t *testing.T) {
 		"latin-1":       {"text/plain; charset=ISO-8859-1", latin, "", "déjà vu"},
 		"markdown":      {"text/markdown", "\n# A *Title*\n\ntext", "A *Title", "\n# A *Title*\n\ntext"},
 		"no title":      {"text/markdown", "text\n# Later", "", "text\n# Later"},
+		"written fffd":  {"text/plain", "\xff\xfe\xfd\xffa\x00", "", "\ufffda"},
+		"html, its own": {"text/html; charset=windows-1252", `<meta charset="shift_jis"><p>` + latin, "", "déjà vu"},
+		"html, wrong":   {"text/html", `<meta charset="iso-8859-1"><p>été`, "", "été"},
 		"html in latin": {"text/html", `<meta charset="iso-8859-1"><p>` + latin, "", "déjà vu"},
 		"html": {
 			"text/html; charset=utf-8", "<html><head><title>The\n Title</title><style>p{}</style></head><body><h1>Top</h1><p>One  <b>bold</b>\nword&amp;more" +
@@ -56,6 +59,13 @@ func TestBadFilesSayWhy(t *testing.T) {
 		"another type":    {"image/png", "x", apierr.UnsupportedMediaType, "content_type", "application/pdf"},
 		"not utf-8":       {"text/plain", "\xff\xff\xff", apierr.InvalidArgument, "content", "charset"},
 		"a charset":       {"text/plain; charset=klingon", "x", apierr.InvalidArgument, "content_type", "klingon"},
+		"half a unit":     {"text/plain", "\xff\xfea\x00b", apierr.InvalidArgument, "content", "charset"},
+		"half a pair":     {"text/plain; charset=utf-16be", "\xd8\x00\x00a", apierr.InvalidArgument, "content", "charset"},
+		"broken jis":      {"text/plain; charset=shift_jis", "a\x81", apierr.InvalidArgument, "content", "charset"},
+		"html charset":    {"text/html; charset=klingon", "x", apierr.InvalidArgument, "content_type", "klingon"},
+		"html not utf-8":  {"text/html", "<p>\xe9t\xe9", apierr.InvalidArgument, "content", "charset"},
+		"html said utf-8": {"text/html; charset=utf-8", "<p>\xe9t\xe9", apierr.InvalidArgument, "content", "charset"},
+		"html broken jis": {"text/html", `<meta charset="shift_jis"><p>` + "\x81", apierr.InvalidArgument, "content", "charset"},
 		"blank":           {"text/html", "<p> </p>", apierr.InvalidArgument, "content", "no text"},
 		"deep html":       {"text/html", strings.Repeat("<div>", 100_000), apierr.InvalidArgument, "content", "deeper than 500"},
 		"endless entites": {"text/html", strings.Repeat("&amp;", 150_000), apierr.PayloadTooLarge, "content", "more than 100000"},

@@ -13,8 +13,8 @@ import (
 
 // html takes the text out of HTML from its tokens, without a tree: what it costs
 // grows with the file, however deep that nests.
-func (x *Extractor) html(content []byte, contentType string) (Document, error) {
-	text, err := decodeHTML(content, contentType)
+func (x *Extractor) html(content []byte, declared string) (Document, error) {
+	text, err := decodeHTML(content, declared)
 	if err != nil {
 		return Document{}, err
 	}

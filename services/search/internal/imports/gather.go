@@ -97,13 +97,17 @@ func (r *run) take(ctx context.Context, lines []Line) error {
 		r.last = l.Number
 		size := len(l.Document.Text) + len(l.Document.Content)
 		full := len(r.open.lines) == r.o.BatchDocuments || r.open.bytes+size > r.o.BatchBytes
-		if full || r.open.ids[l.Document.ID] {
+		// A line that is wrong, or whose document has no id, replaces no other.
+		named := l.Err == nil && l.Document.ID != ""
+		if full || named && r.open.ids[l.Document.ID] {
 			if err := r.dispatch(ctx); err != nil {
 				return err
 			}
 		}
 		r.open.lines, r.open.bytes = append(r.open.lines, l), r.open.bytes+size
-		r.open.ids[l.Document.ID] = true
+		if named {
+			r.open.ids[l.Document.ID] = true
+		}
 	}
 	return nil
 }

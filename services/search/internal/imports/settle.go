@@ -35,6 +35,7 @@ func (r *run) settle(ctx context.Context, b *batch) outcome {
 			return outcome{err: context.Cause(ctx)}
 		}
 	}
+	b.after = nil // each would keep the ones before it, back to the first
 	results := make([]ingest.Result, len(b.lines))
 	open := make([]int, 0, len(b.lines)) // the lines without a result yet
 	for i, l := range b.lines {

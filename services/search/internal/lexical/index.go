@@ -57,8 +57,8 @@ type Index struct {
 	analyzers sync.Pool // of *analysis.Analyzer
 }
 
-// Open opens the index in dir, or makes one. One that cannot be read, or whose
-// terms are not those of this version, is made anew and is empty then. What is
+// Open opens the index in dir, or makes one. One that cannot be read or is damaged,
+// or whose terms are not those of this version, is made anew and is empty then. What is
 // read of it for searches is kept in the cache.
 func Open(dir string, cache *Cache) (*Index, error) {
 	b, err := openBleve(dir)
@@ -69,6 +69,11 @@ func Open(dir string, cache *Cache) (*Index, error) {
 }
 
 func openBleve(dir string) (bleve.Index, error) {
+	if bad, err := damaged(dir); err != nil {
+		return nil, err
+	} else if bad {
+		return create(dir)
+	}
 	b, err := bleve.OpenUsing(dir, settings())
 	if err == nil {
 		v, verr := b.GetInternal([]byte(versionKey))

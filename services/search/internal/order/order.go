@@ -52,25 +52,25 @@ func Parse(s string) ([]Key, error) {
 		return nil, nil
 	}
 	if len(s) > MaxBytes {
-		return nil, apierr.Invalid("order_by", "is longer than %d bytes", MaxBytes)
+		return nil, apierr.Invalid("order_by", "order_by is longer than %d bytes", MaxBytes)
 	}
 	parts := strings.Split(s, ",")
 	if len(parts) > MaxKeys {
-		return nil, apierr.Invalid("order_by", "has %d keys, more than %d", len(parts), MaxKeys)
+		return nil, apierr.Invalid("order_by", "order_by has %d keys, more than %d", len(parts), MaxKeys)
 	}
 	out := make([]Key, len(parts))
 	seen := make(map[Key]bool, len(parts))
 	for i, p := range parts {
 		words := strings.Fields(p)
 		if len(words) == 0 || len(words) > 2 || len(words) == 2 && words[1] != "asc" && words[1] != "desc" {
-			return nil, apierr.Invalid("order_by", "key %d must be a name, and asc or desc behind it if need be", i+1)
+			return nil, apierr.Invalid("order_by", "order_by: key %d must be a name, and asc or desc behind it if need be", i+1)
 		}
 		k := keyOf(words[0])
 		if k.By == Metadata && (k.Path == "" || len(k.Path) > filter.MaxPathBytes) {
-			return nil, apierr.Invalid("order_by", "key %d is not the path of a metadata field", i+1)
+			return nil, apierr.Invalid("order_by", "order_by: key %d is not the path of a metadata field", i+1)
 		}
 		if seen[k] {
-			return nil, apierr.Invalid("order_by", "key %d is there twice", i+1)
+			return nil, apierr.Invalid("order_by", "order_by: key %d is there twice", i+1)
 		}
 		seen[k] = true
 		k.Desc = len(words) == 2 && words[1] == "desc"

@@ -24,7 +24,7 @@ func read(req Request) (said, error) {
 			return said{}, err
 		}
 		if strings.TrimSpace(out.Text) == "" {
-			return said{}, apierr.Invalid("query", "says only what must not be there")
+			return said{}, apierr.Invalid("query", "query says only what must not be there")
 		}
 	}
 	out.terms = analysis.QueryIn(out.Text, req.Language)

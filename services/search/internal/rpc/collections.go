@@ -19,7 +19,7 @@ func (s *Server) CreateCollection(ctx context.Context, req *searchv1.CreateColle
 	}
 	model := cmp.Or(req.GetEmbeddingModel(), s.o.EmbeddingModel)
 	if !embedding.ValidReference(model) {
-		return nil, apierr.Invalid("embedding_model", "must be the name of a registered model")
+		return nil, apierr.Invalid("embedding_model", "embedding_model must be the name of a registered model")
 	}
 	if err := s.o.Models.Check(ctx, model); err != nil {
 		return nil, err

@@ -23,7 +23,8 @@ func facetsOf(asked []*searchv1.FacetRequest) ([]index.Facet, error) {
 		for j, r := range f.GetRanges() {
 			bounds, err := rangeOf(r)
 			if err != nil {
-				return nil, apierr.Invalid(fmt.Sprintf("facets[%d].ranges[%d]", i, j), "%v", err)
+				field := fmt.Sprintf("facets[%d].ranges[%d]", i, j)
+				return nil, apierr.Invalid(field, "%s: %v", field, err)
 			}
 			out[i].Ranges = append(out[i].Ranges, bounds)
 		}

@@ -27,7 +27,7 @@ func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*sear
 		return nil, err
 	}
 	if strings.TrimSpace(req.GetQuery()) == "" {
-		return nil, apierr.Invalid("query", "must not be blank")
+		return nil, apierr.Invalid("query", "query must not be blank")
 	}
 	weights, err := weightsOf(req.GetWeights())
 	if err != nil {

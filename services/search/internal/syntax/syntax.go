@@ -40,10 +40,10 @@ func Parse(query string) (Query, error) {
 	p := parser{query: query}
 	p.run()
 	if n := len(p.out.Require) + len(p.out.Exclude); n > MaxConditions {
-		return Query{}, apierr.Invalid("query", "has %d phrases, required and excluded words, more than %d", n, MaxConditions)
+		return Query{}, apierr.Invalid("query", "query has %d phrases, required and excluded words, more than %d", n, MaxConditions)
 	}
 	if p.words > MaxWords {
-		return Query{}, apierr.Invalid("query", "has %d words in phrases, required and excluded words, more than %d", p.words, MaxWords)
+		return Query{}, apierr.Invalid("query", "query has %d words in phrases, required and excluded words, more than %d", p.words, MaxWords)
 	}
 	p.out.Text = query
 	if p.words > 0 {
