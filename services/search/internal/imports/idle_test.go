@@ -38,7 +38,7 @@ func (slow) CatchUpServing(context.Context, store.Collection, int64) error { ret
 // turns is a sender that sends a line at a time and waits for its verdict; after
 // the last it is silent for that long.
 type turns struct {
-	ctx     context.Context //nolint:containedctx // the stream's own
+	ctx     context.Context
 	left    int
 	silence time.Duration
 	next    chan struct{}
