@@ -76,3 +76,14 @@ func TestRestoreTakesABodyOfAnyLength(t *testing.T) {
 		}
 	}
 }
+
+// A body that is broken off is answered at once, though the service waits for
+// more of it.
+func TestARestoreThatIsBrokenIsGivenUp(t *testing.T) {
+	g := open(t, func(*edge.Config) {})
+	_, resp := g.half("POST /v1/collections:restore?collection=copy HTTP/1.1\r\nContent-Type: application/octet-stream\r\n"+
+		"Transfer-Encoding: chunked\r\nAuthorization: Bearer "+g.key, "8\r\nPTBACKUP\r\nno chunk\r\n")
+	if resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("answered %d", resp.StatusCode)
+	}
+}

@@ -63,7 +63,7 @@ func build(t *testing.T, change func(*edge.Config)) *gate {
 		edge.WithInferenceConn(backend(t, func(r grpc.ServiceRegistrar) {
 			inferencev1.RegisterInferenceServiceServer(r, g.inference)
 		})),
-		edge.WithSearchConn(backend(t, func(r grpc.ServiceRegistrar) { searchv1.RegisterSearchServiceServer(r, g.search) })),
+		edge.WithSearchConn(remote{backend(t, func(r grpc.ServiceRegistrar) { searchv1.RegisterSearchServiceServer(r, g.search) })}),
 		edge.WithRegistryConn(backend(t, func(r grpc.ServiceRegistrar) {
 			registryv1.RegisterRegistryServiceServer(r, g.registry)
 		})),

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
@@ -32,6 +33,36 @@ func backend(t *testing.T, register func(grpc.ServiceRegistrar)) grpc.ClientConn
 	return inproc.New(grpcserver.Chain{
 		grpcserver.RequestID(ids.Sequence("backend")), identity.Server(identity.Plain(), nil),
 	}, register)
+}
+
+// remote has a stream's header come with its first answer, as it does between
+// processes.
+type remote struct{ grpc.ClientConnInterface }
+
+func (r remote) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := r.ClientConnInterface.NewStream(ctx, desc, method, opts...)
+	return &remoteStream{ClientStream: s, answered: make(chan struct{})}, err
+}
+
+type remoteStream struct {
+	grpc.ClientStream
+	once     sync.Once
+	answered chan struct{}
+}
+
+func (s *remoteStream) RecvMsg(m any) error {
+	err := s.ClientStream.RecvMsg(m)
+	s.once.Do(func() { close(s.answered) })
+	return err
+}
+
+func (s *remoteStream) Header() (metadata.MD, error) {
+	select {
+	case <-s.answered:
+		return s.ClientStream.Header()
+	case <-s.Context().Done():
+		return nil, s.Context().Err()
+	}
 }
 
 // fakeInference answers as it is told, and remembers what it was asked.

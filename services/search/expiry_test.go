@@ -56,6 +56,25 @@ func TestWhatHasEndedIsShownToNobody(t *testing.T) {
 	}
 }
 
+// Nor do its words correct others, or count as known.
+func TestWhatHasEndedSuggestsNothing(t *testing.T) {
+	h := newHarness(t, func(c *search.Config) { c.Expiry.Interval = time.Hour })
+	ctx := h.as("ada")
+	h.create(ctx, "c")
+	h.put(ctx, "c", doc("stays", "the boundary"), withTTL(doc("ends", "boundery zeppelin"), 500*time.Millisecond))
+	ends := time.After(700 * time.Millisecond)
+	suggestion := func() string {
+		return h.search(ctx, &searchv1.SearchRequest{Collection: "c", Query: "boundery zepelin", Mode: "lexical", Suggest: true}).GetSuggestion()
+	}
+	if got := suggestion(); got != "boundery zeppelin" {
+		t.Errorf("before its end: %q", got)
+	}
+	<-ends
+	if got := suggestion(); got != "boundary zepelin" {
+		t.Errorf("after its end: %q", got)
+	}
+}
+
 func TestWhatHasEndedIsRemoved(t *testing.T) {
 	h := newHarness(t, func(c *search.Config) { c.Expiry.Interval = 50 * time.Millisecond })
 	ctx := h.as("ada")

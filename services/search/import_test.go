@@ -247,3 +247,27 @@ func TestImportRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Another embedding generation may begin to serve while documents come in: the
+// end waits for that one.
+func TestAnImportOutlivesASwitch(t *testing.T) {
+	h := newHarness(t, quickly, func(c *search.Config) { c.Embedding.KeepRetired = 0 })
+	ctx := h.as("ada")
+	h.create(ctx, "c")
+	call := h.startImport(ctx, &searchv1.ImportDocumentsRequest{Collection: "c"})
+	_ = call.Send(lines(doc("a", "before the switch")))
+	if _, err := call.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	h.regenerate(&searchv1.CreateEmbeddingGenerationRequest{})
+	h.until(2, "serving")
+	h.gone(1)
+	_ = call.Send(lines(doc("b", "after the switch")))
+	_ = call.CloseSend()
+	if _, p, err := rest(call); err != nil || !p.GetDone() || p.GetCreated() != 2 {
+		t.Fatalf("%v, %v", p, err)
+	}
+	if got := h.search(ctx, &searchv1.SearchRequest{Collection: "c", Query: "switch", Mode: "lexical"}); len(got.GetHits()) != 2 {
+		t.Errorf("found %s", chunkIDs(got))
+	}
+}

@@ -99,7 +99,9 @@ func (h *handler) restore(w *writer, r *http.Request) {
 		return
 	}
 	b.streamed()
-	err = sendBackup(call, b, id)
+	if err = sendBackup(call, b, id); err != nil {
+		cancel() // the service waits for more, and would be waited for below
+	}
 	var resp *searchv1.RestoreCollectionResponse
 	if err == nil {
 		resp, err = call.CloseAndRecv()

@@ -8,6 +8,8 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/fusion"
@@ -51,20 +53,29 @@ func (b *Backup) reader() (*bufio.Reader, error) {
 	return r, readStart(r)
 }
 
+// What no collection comes near, and every database can keep with what is written
+// later.
+const (
+	maxGeneration = 1 << 53
+	maxAnalyser   = 1 << 20
+)
+
 func (h Header) check() error {
 	switch {
 	case !embedding.ValidReference(h.EmbeddingModel):
 		return invalid("its embedding model is none")
 	case h.Dimensions < 0 || h.Dimensions > embedding.MaxDimensions:
 		return invalid("its vectors have %d dimensions; at most %d can be searched", h.Dimensions, embedding.MaxDimensions)
-	case h.Generation < 1:
+	case h.Generation < 1 || h.Generation > maxGeneration:
 		return invalid("its generation is %d", h.Generation)
+	case h.Analyser < 0 || h.Analyser > maxAnalyser:
+		return invalid("its analyser is %d", h.Analyser)
 	case !slices.Contains([]fusion.Method{"", fusion.Standardised, fusion.ReciprocalRank, fusion.MinMax}, fusion.Method(h.Fusion)):
 		return invalid("its fusion is none")
 	case !slices.Contains([]index.Metric{index.Cosine, index.Dot, index.L2}, index.Metric(h.VectorMetric)):
 		return invalid("its vector metric is none")
-	case len(h.DisplayName) > 1024 || len(h.EmbeddingDigest) > 256:
-		return invalid("its names are too long")
+	case len(h.DisplayName) > 1024 || len(h.EmbeddingDigest) > 256 || strings.ContainsRune(h.DisplayName+h.EmbeddingDigest, 0):
+		return invalid("its names are too long, or hold NUL")
 	case !h.Chunking.valid():
 		return invalid("its chunking is none")
 	case h.Weights != nil && !h.Weights.valid():
@@ -171,10 +182,10 @@ func (d document) version(tenant string, vectors []byte, width int) (store.Versi
 	if wrong != nil {
 		return store.Version{}, invalid("document %q: %s %s", d.ID, wrong.Field, wrong.Message)
 	}
+	if !inRange(d.CreateTime) || !inRange(d.UpdateTime) || d.ExpireTime != nil && !inRange(*d.ExpireTime) {
+		return store.Version{}, invalid("a time of document %q is out of range", d.ID)
+	}
 	if d.ExpireTime != nil {
-		if y := d.ExpireTime.Year(); y < 1971 || y > 2261 { // what nanoseconds can say
-			return store.Version{}, invalid("the end of document %q is out of range", d.ID)
-		}
 		v.ExpireTime = d.ExpireTime.UTC()
 	}
 	v.No, v.CreateTime, v.UpdateTime, v.ChunkCount = d.No, d.CreateTime, d.UpdateTime, len(d.Chunks)
@@ -182,7 +193,7 @@ func (d document) version(tenant string, vectors []byte, width int) (store.Versi
 		return store.Version{}, invalid("document %q has %d passages and %d bytes of vectors", d.ID, len(d.Chunks), len(vectors))
 	}
 	for i, c := range d.Chunks {
-		if c.Start < 0 || c.End < c.Start || c.End > len(d.Text) || c.Terms < 0 || c.Terms > len(c.Text)+2*len(d.Title) || len(c.Text) > ingest.MaxTextBytes {
+		if c.Start < 0 || c.End < c.Start || c.End > len(d.Text) || c.Text != d.Text[c.Start:c.End] || c.Terms < 0 || c.Terms > len(c.Text)+2*len(d.Title) {
 			return store.Version{}, invalid("passage %d of document %q is not of its text", i, d.ID)
 		}
 		out := store.Chunk{Number: i, Start: c.Start, End: c.End, Terms: c.Terms, Text: c.Text, Vector: make([]float32, width)}
@@ -197,3 +208,6 @@ func (d document) version(tenant string, vectors []byte, width int) (store.Versi
 	}
 	return v, nil
 }
+
+// inRange reports whether nanoseconds can say a time, and 0 is not it.
+func inRange(t time.Time) bool { return t.Year() >= 1970 && t.Year() <= 2261 && t.UnixNano() > 0 }

@@ -14,6 +14,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/sqldb"
+	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
@@ -70,7 +71,7 @@ func (x *fakeIndex) Names(context.Context) ([]string, error) {
 
 func (x *fakeIndex) Close() error { return nil }
 
-func (c *fakeCollection) Near(context.Context, []string, []index.Near) ([][]index.Neighbour, error) {
+func (c *fakeCollection) Near(context.Context, []string, filter.Node, []index.Near) ([][]index.Neighbour, error) {
 	return nil, nil
 }
 

@@ -166,7 +166,20 @@ type Shower interface {
 	Show(ctx context.Context, collection, name string) error
 }
 
-// show shows what serves, where that has changed.
+// present reports whether the index is of the present analyser; false as well
+// while it is being changed.
+func (h *handle) present() bool {
+	select {
+	case h.turn <- struct{}{}:
+		defer func() { <-h.turn }()
+		return h.outdated == ""
+	default:
+		return false
+	}
+}
+
+// show shows what serves, where that has changed. An index that is being made
+// anew is not waited for: others are to be followed meanwhile.
 func (f *Follower) show(ctx context.Context, all []target) {
 	s, ok := f.o.Index.(Shower)
 	if !ok {
@@ -179,7 +192,7 @@ func (f *Follower) show(ctx context.Context, all []target) {
 		}
 		h := f.handle(c.IndexName())
 		name := f.analysed(c.IndexName())
-		if f.shown[c.UID] == name || h.get() == nil {
+		if f.shown[c.UID] == name || h.get() == nil || !h.present() {
 			continue
 		}
 		if err := s.Show(ctx, c.UID, name); err != nil {

@@ -77,7 +77,12 @@ func (r *run) gather(ctx context.Context, in <-chan part) error {
 			if err := r.dispatch(ctx); err != nil {
 				return err
 			}
+			idle.Reset(r.o.Idle) // the wait for room was ours
 		case <-idle.C():
+			if len(r.slots) > 0 { // its sender may wait for what becomes of them
+				idle.Reset(r.o.Idle)
+				continue
+			}
 			return apierr.New(apierr.DeadlineExceeded, "nothing was sent for %v", r.o.Idle)
 		case <-ctx.Done():
 			return context.Cause(ctx)

@@ -13,7 +13,6 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
-	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/store"
 )
@@ -61,7 +60,8 @@ type Ingester interface {
 
 // Indexes brings indexes up to what was written.
 type Indexes interface {
-	CatchUp(ctx context.Context, c store.Collection, to int64) (index.Collection, error)
+	// CatchUpServing does so for the embedding generation that serves by then.
+	CatchUpServing(ctx context.Context, c store.Collection, to int64) error
 }
 
 // Options is what an importer needs.

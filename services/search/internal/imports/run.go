@@ -87,7 +87,7 @@ func (r *run) finish(ctx context.Context) <-chan outcome {
 	r.hands.Go(func() {
 		var err error
 		if r.req.Wait {
-			_, err = r.o.Indexes.CatchUp(ctx, r.req.Collection, to)
+			err = r.o.Indexes.CatchUpServing(ctx, r.req.Collection, to)
 		}
 		done <- outcome{err: err}
 	})

@@ -135,9 +135,9 @@ type Collection interface {
 	// Search finds candidates.
 	Search(ctx context.Context, q Query) (Legs, error)
 	// Near returns, for each question, the terms that are written about like its
-	// own and that passages which one of the principals may read have. No other
-	// document takes part in the answer.
-	Near(ctx context.Context, principals []string, questions []Near) ([][]Neighbour, error)
+	// own and that passages have which one of the principals may read and which
+	// pass the filter, nil: all. No other document takes part in the answer.
+	Near(ctx context.Context, principals []string, f filter.Node, questions []Near) ([][]Neighbour, error)
 }
 
 // Keeper is a collection that keeps passages over restarts.

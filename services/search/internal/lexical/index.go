@@ -19,6 +19,7 @@ import (
 	"github.com/blevesearch/bleve/v2/index/scorch"
 	"github.com/blevesearch/bleve/v2/mapping"
 	bleveindex "github.com/blevesearch/bleve_index_api"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // field is the only indexed field: the analysed terms, parted by spaces.
@@ -58,7 +59,8 @@ type Index struct {
 }
 
 // Open opens the index in dir, or makes one. One that cannot be read or is damaged,
-// or whose terms are not those of this version, is made anew and is empty then. What is
+// or whose terms are not those of this version, is made anew and is empty then; one
+// that is open already is an error. What is
 // read of it for searches is kept in the cache.
 func Open(dir string, cache *Cache) (*Index, error) {
 	b, err := openBleve(dir)
@@ -83,7 +85,7 @@ func openBleve(dir string) (bleve.Index, error) {
 		if err := b.Close(); err != nil {
 			return nil, fmt.Errorf("lexical index: close an old one: %w", err)
 		}
-	} else if errors.Is(err, os.ErrPermission) {
+	} else if errors.Is(err, os.ErrPermission) || errors.Is(err, bolterrors.ErrTimeout) { // another process has it
 		return nil, fmt.Errorf("lexical index: open: %w", err)
 	}
 	return create(dir)

@@ -169,3 +169,22 @@ func TestReopenedAndBrokenIndexes(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// An index that is open already, in another process perhaps, is not taken for a
+// broken one and made anew.
+func TestAnIndexIsOpenOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "index")
+	cache := NewCache(DefaultCacheBytes)
+	x, err := Open(dir, cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	if again, err := Open(dir, cache); err == nil {
+		t.Error("it was opened twice")
+		_ = again.Close()
+	}
+	if entries, err := os.ReadDir(filepath.Join(dir, "store")); err != nil || len(entries) == 0 {
+		t.Errorf("what was open is gone: %v, %v", entries, err)
+	}
+}

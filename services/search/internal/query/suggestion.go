@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/poterne/poterne/services/search/internal/analysis"
+	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/follow"
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/outage"
@@ -20,6 +21,9 @@ func (s *Searcher) suggestion(ctx context.Context, c store.Collection, req Reque
 		return "", err
 	}
 	v := vocabulary{store: s.store, index: ic, collection: c, principals: req.Principals}
+	if c.Expires {
+		v.live = filter.Live(nil, s.clock.Now())
+	}
 	return spelling.Correct(ctx, v, req.Query, func(start, end int) bool {
 		for _, e := range said.Excluded {
 			if start < e.End && end > e.Start {
@@ -30,16 +34,18 @@ func (s *Searcher) suggestion(ctx context.Context, c store.Collection, req Reque
 	})
 }
 
-// vocabulary is of the passages that the principals may read, and no others.
+// vocabulary is of the passages that the principals may read and that have not
+// ended, and no others.
 type vocabulary struct {
 	store      *store.Store
 	index      index.Collection
 	collection store.Collection
 	principals []string
+	live       filter.Node
 }
 
 func (v vocabulary) Near(ctx context.Context, questions []index.Near) ([][]index.Neighbour, error) {
-	found, err := v.index.Near(ctx, v.principals, questions)
+	found, err := v.index.Near(ctx, v.principals, v.live, questions)
 	if err != nil {
 		return nil, outage.OfIndex(err)
 	}
@@ -51,7 +57,7 @@ const textsOfTerm = 5
 
 func (v vocabulary) Texts(ctx context.Context, term string) ([]string, error) {
 	legs, err := v.index.Search(ctx, index.Query{
-		Terms: []analysis.Term{{Variants: []string{term}, Count: 1}}, Principals: v.principals, Limit: textsOfTerm,
+		Terms: []analysis.Term{{Variants: []string{term}, Count: 1}}, Principals: v.principals, Filter: v.live, Limit: textsOfTerm,
 	})
 	if err != nil {
 		return nil, outage.OfIndex(err)

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// exceptPage is how many documents are read at a time: what is open on one
-// connection cannot be read while something else is.
+// exceptPage is how many documents are read at a time, fewer when they have many
+// chunks: what is open on one connection cannot be read while something else is.
 const exceptPage = 256
 
 // versionsExcept reads all versions up to a number, as c's embedding generation
@@ -18,7 +18,7 @@ const exceptPage = 256
 func versionsExcept(ctx context.Context, tx *sql.Tx, c Collection, through int64, kept func(no int64, chunks int) bool) iter.Seq2[Version, error] {
 	return func(yield func(Version, error) bool) {
 		for after := int64(0); ; {
-			page, err := documentsAfter(ctx, tx, c, after, through)
+			page, more, err := documentsAfter(ctx, tx, c, after, through)
 			if err == nil {
 				err = addChunks(ctx, tx, c, page, kept)
 			}
@@ -32,28 +32,33 @@ func versionsExcept(ctx context.Context, tx *sql.Tx, c Collection, through int64
 					return
 				}
 			}
-			if len(page) < exceptPage {
+			if !more {
 				return
 			}
 		}
 	}
 }
 
-func documentsAfter(ctx context.Context, tx *sql.Tx, c Collection, after, through int64) (out []Version, err error) {
+// documentsAfter returns the next page of documents, and whether there may be
+// more.
+func documentsAfter(ctx context.Context, tx *sql.Tx, c Collection, after, through int64) (out []Version, more bool, err error) {
 	rows, err := tx.QueryContext(ctx, `SELECT `+documentColumns+` FROM search_documents d
 		WHERE d.collection = $1 AND d.no > $2 AND d.no <= $3 ORDER BY d.no LIMIT $4`, c.UID, after, through, exceptPage)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
+	for chunks := 0; rows.Next(); {
 		d, err := scanDocument(rows)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		out = append(out, Version{Document: d, Principals: PrincipalsOf(c.Tenant, d)})
+		if chunks += d.ChunkCount; chunks >= pageChunks {
+			return out, true, nil
+		}
 	}
-	return out, rows.Err()
+	return out, len(out) == exceptPage, rows.Err()
 }
 
 // addChunks gives versions their chunks: numbers to those that are kept, and to

@@ -138,7 +138,8 @@ func (s *Store) exchange(ctx context.Context, tx *sql.Tx, c Collection, g Embedd
 			WHERE uid = $1`, []any{c.UID, g.Number, next, g.EmbeddingModel, g.EmbeddingDigest, g.Dimensions}},
 		{`UPDATE search_documents SET chunk_count = (SELECT count(*) FROM search_chunks h
 			WHERE h.collection = $1 AND h.embedding_generation = $2 AND h.no = search_documents.no)
-			WHERE collection = $1`, []any{c.UID, g.Number}},
+			WHERE collection = $1 AND chunk_count <> (SELECT count(*) FROM search_chunks h
+			WHERE h.collection = $1 AND h.embedding_generation = $2 AND h.no = search_documents.no)`, []any{c.UID, g.Number}},
 	} {
 		if _, err := tx.ExecContext(ctx, stmt.query, stmt.args...); err != nil {
 			return err

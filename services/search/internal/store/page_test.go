@@ -2,7 +2,9 @@ package store
 
 import (
 	"fmt"
+	"iter"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -30,5 +32,21 @@ func TestPagesAreBoundedByChunks(t *testing.T) {
 	}
 	if got := fmt.Sprint(pages); got != "[2 1]" {
 		t.Errorf("pages of %s versions", got)
+	}
+	// So do those of everything for a reader that keeps some: its first version
+	// comes before the last is asked about.
+	var order []string
+	kept := func(no int64, _ int) bool { order = append(order, fmt.Sprint("asked ", no)); return false }
+	err := s.SnapshotExcept(t.Context(), c, kept, func(_ int64, versions iter.Seq2[Version, error]) error {
+		for v, err := range versions {
+			if err != nil || len(v.Chunks) != pageChunks-1 {
+				t.Errorf("%d chunks, %v", len(v.Chunks), err)
+			}
+			order = append(order, fmt.Sprint("told ", v.No))
+		}
+		return nil
+	})
+	if got := strings.Join(order, ", "); err != nil || got != "asked 2, asked 3, told 2, told 3, asked 4, told 4" {
+		t.Errorf("%s, %v", got, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
+	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/index"
 )
 
@@ -15,7 +16,7 @@ const maxNear = 200
 // Near implements index.Collection. Elasticsearch knows the terms near one
 // whoever may read them; they are told only with the passages that the caller
 // may read.
-func (c *collection) Near(ctx context.Context, principals []string, questions []index.Near) ([][]index.Neighbour, error) {
+func (c *collection) Near(ctx context.Context, principals []string, f filter.Node, questions []index.Near) ([][]index.Neighbour, error) {
 	v, err := c.acquire()
 	if err != nil {
 		return nil, err
@@ -36,7 +37,7 @@ func (c *collection) Near(ctx context.Context, principals []string, questions []
 			counts[name(i, j)] = object{"filter": object{"term": object{fieldTerms: term}}}
 		}
 	}
-	allowed, err := v.allowed(index.Query{Principals: principals})
+	allowed, err := v.allowed(index.Query{Principals: principals, Filter: f})
 	if err != nil {
 		return nil, err
 	}

@@ -3,19 +3,20 @@ package embedded
 import (
 	"context"
 
+	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/index"
 )
 
 // Near implements index.Collection. Terms are found whoever may read them, and
 // told only with the passages that the caller may read.
-func (c *collection) Near(ctx context.Context, principals []string, questions []index.Near) ([][]index.Neighbour, error) {
+func (c *collection) Near(ctx context.Context, principals []string, f filter.Node, questions []index.Near) ([][]index.Neighbour, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if err := c.searchable(ctx); err != nil {
 		return nil, err
 	}
 	out := make([][]index.Neighbour, len(questions))
-	slots := c.memory.allowed(principals, nil)
+	slots := c.memory.allowed(principals, f)
 	if c.view == nil || slots.IsEmpty() {
 		return out, nil
 	}

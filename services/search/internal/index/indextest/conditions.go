@@ -149,7 +149,7 @@ func momentsAndPlaces(f *fixture) {
 func termsAreNear(f *fixture) {
 	t := f.t
 	f.replace(4,
-		doc{no: 1, id: "a", texts: []string{"boundary of wing", "boundary again"}},
+		doc{no: 1, id: "a", texts: []string{"boundary of wing", "boundary again"}, metadata: map[string]any{"n": 1.0}},
 		doc{no: 2, id: "b", texts: []string{"bounder écoulement zqz"}, principals: []string{"user:x"}},
 		doc{no: 3, id: "c", texts: []string{"bounding boundary"}, principals: []string{"user:y", "user:z"}},
 		doc{no: 4, id: "gone", texts: []string{"boundarx"}},
@@ -159,20 +159,23 @@ func termsAreNear(f *fixture) {
 		principals []string
 		near       index.Near
 		want       map[string]int
+		filter     string
 	}{
-		{[]string{"tenant:acme"}, index.Near{Term: "boundari", Edits: 2}, map[string]int{"boundari": 2}},
-		{[]string{"tenant:acme"}, index.Near{Term: "boudnari", Edits: 1}, map[string]int{"boundari": 2}},
-		{[]string{"tenant:acme"}, index.Near{Term: "boudnary", Edits: 1}, nil},
-		{[]string{"tenant:acme"}, index.Near{Term: "boudnary", Edits: 2}, map[string]int{"boundari": 2}},
-		{[]string{"user:x"}, index.Near{Term: "boundari", Edits: 2}, map[string]int{"bounder": 1}},
-		{[]string{"user:x", "tenant:acme"}, index.Near{Term: "boundari", Edits: 2}, map[string]int{"bounder": 1, "boundari": 2}},
-		{[]string{"user:y", "user:z", "tenant:acme"}, index.Near{Term: "boundari", Edits: 0}, map[string]int{"boundari": 3}},
-		{[]string{"tenant:acme"}, index.Near{Term: "bounder", Edits: 0}, nil},
-		{[]string{"tenant:acme"}, index.Near{Term: "zqz", Edits: 1}, nil},
-		{[]string{"user:nobody"}, index.Near{Term: "boundari", Edits: 2}, nil},
-		{nil, index.Near{Term: "boundari", Edits: 2}, nil},
+		{[]string{"tenant:acme"}, index.Near{Term: "boundari", Edits: 2}, map[string]int{"boundari": 2}, ""},
+		{[]string{"tenant:acme"}, index.Near{Term: "boudnari", Edits: 1}, map[string]int{"boundari": 2}, ""},
+		{[]string{"tenant:acme"}, index.Near{Term: "boudnary", Edits: 1}, nil, ""},
+		{[]string{"tenant:acme"}, index.Near{Term: "boudnary", Edits: 2}, map[string]int{"boundari": 2}, ""},
+		{[]string{"user:x"}, index.Near{Term: "boundari", Edits: 2}, map[string]int{"bounder": 1}, ""},
+		{[]string{"user:x", "tenant:acme"}, index.Near{Term: "boundari", Edits: 2}, map[string]int{"bounder": 1, "boundari": 2}, ""},
+		{[]string{"user:y", "user:z", "tenant:acme"}, index.Near{Term: "boundari", Edits: 0}, map[string]int{"boundari": 3}, ""},
+		{[]string{"tenant:acme"}, index.Near{Term: "bounder", Edits: 0}, nil, ""},
+		{[]string{"tenant:acme"}, index.Near{Term: "zqz", Edits: 1}, nil, ""},
+		{[]string{"user:nobody"}, index.Near{Term: "boundari", Edits: 2}, nil, ""},
+		{nil, index.Near{Term: "boundari", Edits: 2}, nil, ""},
+		{[]string{"user:y", "user:x", "tenant:acme"}, index.Near{Term: "boundari", Edits: 2}, map[string]int{"boundari": 2}, "n = 1"},
+		{[]string{"tenant:acme"}, index.Near{Term: "boundari", Edits: 2}, nil, "n = 2"},
 	} {
-		found, err := f.c.Near(t.Context(), tc.principals, []index.Near{{Term: "wing"}, tc.near})
+		found, err := f.c.Near(t.Context(), tc.principals, mustParse(t, tc.filter), []index.Near{{Term: "wing"}, tc.near})
 		if err != nil {
 			t.Fatal(err)
 		}
