@@ -10,7 +10,7 @@ TOOLS    := $(CACHE)/tools/bin
 GO       ?= go
 MODULES  := pkg proto/gen services/edge services/inference services/registry services/search services/worker services/allinone e2e
 SERVICES := edge inference registry search worker
-BINARIES := poterne $(SERVICES:%=poterne-%) poterne-sim
+BINARIES := poterne $(SERVICES:%=poterne-%) poterne-pdf poterne-sim
 GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 # The paths of the engines, models and servers that components.sh has fetched.
 PARTS    := eval "$$(scripts/components.sh env)"
@@ -44,6 +44,8 @@ $(BIN)/poterne:
 	@$(GOBUILD) -o $@ ./services/allinone/cmd/poterne
 $(BIN)/poterne-sim:
 	@$(GOBUILD) -o $@ ./services/worker/cmd/poterne-sim
+$(BIN)/poterne-pdf:
+	@$(GOBUILD) -o $@ ./services/search/cmd/poterne-pdf
 $(BIN)/poterne-mesh:
 	@$(GOBUILD) -o $@ ./e2e/cmd/poterne-mesh
 $(BIN)/poterne-bench:

@@ -16,7 +16,6 @@ import (
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/expiry"
-	"github.com/poterne/poterne/services/search/internal/extract"
 	"github.com/poterne/poterne/services/search/internal/imports"
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/rebuild"
@@ -39,13 +38,6 @@ func (s *Service) sweeper() *expiry.Sweeper {
 		Store: s.store, Clock: s.opts.clock, Logger: s.opts.telemetry.Logger,
 		Interval: s.cfg.Expiry.Interval, Batch: s.cfg.Expiry.Batch, Removed: s.follower.Notify,
 	})
-}
-
-// newExtractor returns what reads files.
-func (s *Service) newExtractor() *extract.Extractor {
-	x := extract.New(extract.DefaultLimits())
-	s.closers = append(s.closers, x.Close)
-	return x
 }
 
 // newImporter returns the importer over an ingester.

@@ -23,6 +23,7 @@ import (
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search/internal/chunk"
 	"github.com/poterne/poterne/services/search/internal/embedding"
+	"github.com/poterne/poterne/services/search/internal/extract"
 	"github.com/poterne/poterne/services/search/internal/follow"
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/metrics"
@@ -141,7 +142,7 @@ func (s *Service) newServer() error {
 	chunking := chunk.DefaultOptions()
 	chunking.MaxWords, chunking.OverlapWords = s.cfg.Chunking.MaxWords, s.cfg.Chunking.OverlapWords
 	ingester := ingest.New(ingest.Options{
-		Store: s.store, Embedder: embedder, Extractor: s.newExtractor(), Clock: s.opts.clock, Indexes: s.follower, Chunking: chunking,
+		Store: s.store, Embedder: embedder, Extractor: extract.New(extract.DefaultLimits()), Clock: s.opts.clock, Indexes: s.follower, Chunking: chunking,
 		MaxCollectionChunks: s.cfg.Limits.CollectionChunks, GroupChunks: 4 * cfg.Batch * cfg.Concurrency,
 	})
 	s.builder = s.newBuilder(conn, ingester)

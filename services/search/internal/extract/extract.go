@@ -34,6 +34,8 @@ type Limits struct {
 	PDFMemory int
 	// Time is how long a PDF may take.
 	Time time.Duration
+	// PDFProgram is the path of poterne-pdf; empty: beside this process's own.
+	PDFProgram string
 	// PDFs is how many are read side by side.
 	PDFs int
 }
@@ -59,11 +61,8 @@ type Extractor struct {
 	pdf    *pdfReader
 }
 
-// New returns an extractor. Nothing is loaded before the first PDF.
+// New returns an extractor.
 func New(l Limits) *Extractor { return &Extractor{limits: l, pdf: newPDFReader(l)} }
-
-// Close releases what was loaded.
-func (x *Extractor) Close() error { return x.pdf.close() }
 
 // Extract returns the text of content, a file of the given media type. Errors of
 // the file are INVALID_ARGUMENT, PAYLOAD_TOO_LARGE or UNSUPPORTED_MEDIA_TYPE, with

@@ -1,6 +1,8 @@
 package extract
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -97,4 +99,35 @@ func FuzzHTML(f *testing.F) {
 			t.Errorf("%q", got)
 		}
 	})
+}
+
+// Without the program PDFs are refused, and say what is missing.
+func TestPDFsNeedTheirProgram(t *testing.T) {
+	limits := DefaultLimits()
+	limits.PDFProgram = filepath.Join(t.TempDir(), "poterne-pdf")
+	_, err := New(limits).Extract(t.Context(), []byte("%PDF-1.4"), "application/pdf")
+	if e := apierr.From(err); e == nil || e.Reason != apierr.FailedPrecondition || !strings.Contains(e.Message, "poterne-pdf") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A program that says too much, or nothing, is that document's own error.
+func TestAPDFProgramThatFails(t *testing.T) {
+	for name, script := range map[string]string{
+		"dies":            "exit 3",
+		"says nothing":    "cat >/dev/null",
+		"does not stop":   "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done",
+		"says no reasons": "cat >/dev/null; echo '[]'",
+	} {
+		limits := DefaultLimits()
+		limits.OutputBytes = 1000
+		limits.PDFProgram = filepath.Join(t.TempDir(), "poterne-pdf")
+		if err := os.WriteFile(limits.PDFProgram, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		_, err := New(limits).Extract(t.Context(), []byte("%PDF-1.4"), "application/pdf")
+		if e := apierr.From(err); e == nil || e.Reason != apierr.InvalidArgument || e.Field != "content" {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
 }

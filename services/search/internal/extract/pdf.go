@@ -1,78 +1,66 @@
 package extract
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
-	"sync"
-
-	"github.com/klippa-app/go-pdfium"
-	pdferrors "github.com/klippa-app/go-pdfium/errors"
-	"github.com/klippa-app/go-pdfium/references"
-	"github.com/klippa-app/go-pdfium/requests"
-	"github.com/klippa-app/go-pdfium/webassembly"
-	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/experimental"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
 )
 
-// pdfReader reads PDFs with PDFium in a WebAssembly sandbox: a hostile file has a
-// memory of its own that is bounded, no files and no network, and can be stopped.
+// PDFStart is how long the program that reads PDFs may take to be ready: the first
+// time it compiles its sandbox.
+const PDFStart = 20 * time.Second
+
+// PDFAnswer is what that program says: a document, or the reason why there is
+// none.
+type PDFAnswer struct {
+	Title   string        `json:"title,omitempty"`
+	Text    string        `json:"text,omitempty"`
+	Reason  apierr.Reason `json:"reason,omitempty"`
+	Message string        `json:"message,omitempty"`
+}
+
+// pdfReader has PDFs read by a program of its own, poterne-pdf, one process for
+// each: a hostile file can take no memory of this process, and all that it took
+// ends with its own.
 type pdfReader struct {
 	limits Limits
 	slots  chan struct{}
-
-	mu     sync.Mutex
-	pool   pdfium.Pool
-	closed bool
 }
 
 func newPDFReader(l Limits) *pdfReader {
 	return &pdfReader{limits: l, slots: make(chan struct{}, max(1, l.PDFs))}
 }
 
-const wasmPage = 64 << 10 // bytes
-
-// open compiles the sandbox, once: it takes seconds, and is not needed by those
-// who bring no PDF.
-func (p *pdfReader) open() (pdfium.Pool, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return nil, apierr.New(apierr.Unavailable, "the search service is ending")
+// program returns where poterne-pdf is: as said, or beside this process's own.
+func (p *pdfReader) program() (string, error) {
+	path := p.limits.PDFProgram
+	if path == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return "", fmt.Errorf("extract: %w", err)
+		}
+		path = filepath.Join(filepath.Dir(self), "poterne-pdf")
 	}
-	if p.pool != nil {
-		return p.pool, nil
+	if _, err := os.Stat(path); err != nil {
+		return "", apierr.Wrap(apierr.FailedPrecondition, err,
+			"is a PDF, which cannot be read here: the program poterne-pdf is not installed beside the search service").WithField(fieldType)
 	}
-	pool, err := webassembly.Init(webassembly.Config{
-		MaxTotal: max(1, p.limits.PDFs), Stdout: io.Discard, Stderr: io.Discard,
-		FSConfig: wazero.NewFSConfig(), // of which there is nothing; the default would be everything
-		RuntimeConfig: wazero.NewRuntimeConfig().WithCloseOnContextDone(true).
-			WithMemoryLimitPages(uint32(p.limits.PDFMemory / wasmPage)).
-			WithCoreFeatures(api.CoreFeaturesV2 | experimental.CoreFeaturesExceptionHandling),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("extract: load PDFium: %w", err)
-	}
-	p.pool = pool
-	return pool, nil
+	return path, nil
 }
 
-func (p *pdfReader) close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closed = true
-	if p.pool == nil {
-		return nil
-	}
-	return p.pool.Close()
-}
+var errTooLong = errors.New("reading the file takes too long")
 
-// read returns a PDF's text, its pages one after another.
+// read returns a PDF's title and text.
 func (p *pdfReader) read(ctx context.Context, content []byte) (Document, error) {
 	select {
 	case p.slots <- struct{}{}:
@@ -80,91 +68,56 @@ func (p *pdfReader) read(ctx context.Context, content []byte) (Document, error) 
 	case <-ctx.Done():
 		return Document{}, context.Cause(ctx)
 	}
-	pool, err := p.open()
+	path, err := p.program()
 	if err != nil {
 		return Document{}, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, p.limits.Time, errTooLong)
+	ctx, cancel := context.WithTimeoutCause(ctx, p.limits.Time+PDFStart, errTooLong)
 	defer cancel()
-	sandbox, err := pool.GetInstanceWithContext(ctx)
-	if err != nil {
-		return Document{}, fmt.Errorf("extract: a sandbox for a PDF: %w", err)
-	}
-	// A worker whose time is over is killed within its call.
-	stop := context.AfterFunc(ctx, func() { _ = sandbox.Kill() })
-	doc, err := p.pages(ctx, sandbox, content)
-	if stop() {
-		_ = sandbox.Close() // with all that is left in it
-	}
+	answer, err := p.ask(ctx, path, content)
 	switch {
 	case errors.Is(context.Cause(ctx), errTooLong):
 		return Document{}, apierr.Invalid(fieldContent, "takes longer than %v to read", p.limits.Time)
 	case ctx.Err() != nil:
 		return Document{}, context.Cause(ctx)
+	case err != nil: // it was killed for its memory, say
+		return Document{}, apierr.Wrap(apierr.InvalidArgument, err, "cannot be read as a PDF: it is broken, or takes too much memory").WithField(fieldContent)
+	case answer.Reason != "":
+		return Document{}, apierr.New(answer.Reason, "%s", answer.Message).WithField(fieldContent)
 	}
-	return doc, err
+	return Document{Title: answer.Title, Text: answer.Text}, nil
 }
 
-var errTooLong = errors.New("reading the file takes too long")
-
-func (p *pdfReader) pages(ctx context.Context, sandbox pdfium.Pdfium, content []byte) (Document, error) {
-	opened, err := sandbox.OpenDocument(&requests.OpenDocument{File: &content})
+func (p *pdfReader) ask(ctx context.Context, path string, content []byte) (answer PDFAnswer, err error) {
+	l := p.limits
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	args := []string{
+		"-input", strconv.Itoa(l.InputBytes), "-output", strconv.Itoa(l.OutputBytes), "-pages", strconv.Itoa(l.Pages),
+		"-memory", strconv.Itoa(l.PDFMemory), "-time", l.Time.String(),
+	}
+	if dir, err := os.UserCacheDir(); err == nil { // else the sandbox is compiled every time
+		args = append(args, "-cache", filepath.Join(dir, "poterne", "pdf"))
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = []string{} // it needs nothing, least of all secrets
+	cmd.Stdin, cmd.WaitDelay = bytes.NewReader(content), time.Second
+	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return Document{}, pdfFault(err)
+		return answer, err
 	}
-	count, err := sandbox.FPDF_GetPageCount(&requests.FPDF_GetPageCount{Document: opened.Document})
-	if err != nil {
-		return Document{}, pdfFault(err)
+	if err := cmd.Start(); err != nil {
+		return answer, err
 	}
-	if count.PageCount > p.limits.Pages {
-		return Document{}, tooLarge("has %d pages; at most %d are allowed", count.PageCount, p.limits.Pages)
+	const escaped = 6 // JSON may write a byte as six
+	limit := int64(escaped * (l.OutputBytes + 64<<10))
+	raw, err := io.ReadAll(io.LimitReader(out, limit))
+	if err != nil || int64(len(raw)) == limit {
+		cancel() // it would wait to be read
 	}
-	var out strings.Builder
-	for i := range count.PageCount {
-		if ctx.Err() != nil {
-			return Document{}, context.Cause(ctx)
-		}
-		text, err := pageText(sandbox, opened.Document, i)
-		if err != nil {
-			return Document{}, pdfFault(err)
-		}
-		out.WriteString(text)
-		out.WriteString("\n\n")
-		if out.Len() > p.limits.OutputBytes {
-			return Document{}, tooLarge("holds a text of more than %d bytes", p.limits.OutputBytes)
-		}
+	if err := errors.Join(err, cmd.Wait()); err != nil {
+		return answer, err
 	}
-	text := strings.TrimSpace(out.String())
-	if text == "" {
-		return Document{}, apierr.Invalid(fieldContent, "holds no text in its %d pages: a scanned PDF must be read by OCR first", count.PageCount)
-	}
-	return Document{Title: pdfTitle(sandbox, opened.Document), Text: text}, nil
-}
-
-func pageText(sandbox pdfium.Pdfium, doc references.FPDF_DOCUMENT, page int) (string, error) {
-	resp, err := sandbox.GetPageText(&requests.GetPageText{
-		Page: requests.Page{ByIndex: &requests.PageByIndex{Document: doc, Index: page}},
-	})
-	if err != nil {
-		return "", err
-	}
-	// \x02 is where a word was parted at the end of a line.
-	return strings.NewReplacer("\x02\r\n", "", "\x02\n", "", "\x02", "", "\r\n", "\n", "\r", "\n").Replace(strings.TrimSpace(resp.Text)), nil
-}
-
-// pdfTitle returns what the file says of itself, when it does.
-func pdfTitle(sandbox pdfium.Pdfium, doc references.FPDF_DOCUMENT) string {
-	resp, err := sandbox.FPDF_GetMetaText(&requests.FPDF_GetMetaText{Document: doc, Tag: "Title"})
-	if err != nil {
-		return ""
-	}
-	return resp.Value
-}
-
-// pdfFault says what is wrong with the file.
-func pdfFault(err error) error {
-	if errors.Is(err, pdferrors.ErrPassword) || errors.Is(err, pdferrors.ErrSecurity) {
-		return apierr.Wrap(apierr.InvalidArgument, err, "is an encrypted PDF: take its password off first").WithField(fieldContent)
-	}
-	return apierr.Wrap(apierr.InvalidArgument, err, "cannot be read as a PDF: it is broken, or takes too much memory").WithField(fieldContent)
+	err = json.Unmarshal(raw, &answer)
+	return answer, err
 }

@@ -7,6 +7,8 @@ import (
 	"compress/zlib"
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,8 +58,8 @@ func deflated(t *testing.T, s []byte, times int) string {
 func TestRealPDFs(t *testing.T) {
 	limits := DefaultLimits()
 	limits.PDFMemory, limits.Time = 64<<20, 5*time.Second
+	limits.PDFProgram = filepath.Join(os.Getenv("POTERNE_BIN_DIR"), "poterne-pdf")
 	x := New(limits)
-	t.Cleanup(func() { _ = x.Close() })
 	const text = "BT /F 12 Tf 20 200 Td (Heat of a cylinder) Tj ET"
 	encrypted := "/ID[<00><00>]/Encrypt<</Filter/Standard/V 1/R 2/P -4/O<" + strings.Repeat("00", 32) + ">/U<" + strings.Repeat("11", 32) + ">>>"
 	if _, err := x.Extract(t.Context(), pdf("", text, ""), "application/pdf"); err != nil { // loads the sandbox

@@ -29,7 +29,7 @@ func (p *prepared) statement(ctx context.Context, query string) (*sql.Stmt, erro
 	if stmt := p.known[query]; stmt != nil || len(p.known) == maxPrepared {
 		return stmt, nil
 	}
-	stmt, err := p.db.PrepareContext(ctx, query)
+	stmt, err := p.db.PrepareContext(ctx, query) //nolint:sqlclosecheck // ends with the database
 	if err != nil {
 		return nil, fmt.Errorf("search store: prepare: %w", err)
 	}
