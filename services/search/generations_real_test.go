@@ -16,6 +16,7 @@ import (
 	"github.com/poterne/poterne/pkg/testkit"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search"
+	"github.com/poterne/poterne/services/search/internal/analysis"
 )
 
 // The switch loses nothing with the truth in PostgreSQL and the index in
@@ -33,7 +34,7 @@ func TestRealGenerationsSwitch(t *testing.T) {
 	deadline := time.After(20 * time.Second)
 	for {
 		shown := aliases(t, url+"/_alias/*.serving")
-		if len(shown) == 1 && strings.Contains(shown[0], fmt.Sprintf(".g%d--", serving)) {
+		if len(shown) == 1 && strings.Contains(shown[0], fmt.Sprintf(".g%d.a%d--", serving, analysis.Version)) {
 			break
 		}
 		select {
