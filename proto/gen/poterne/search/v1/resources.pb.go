@@ -848,7 +848,7 @@ var File_poterne_search_v1_resources_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"!poterne/search/v1/resources.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fpoterne/search/v1/answers.proto\x1a\x1cpoterne/common/v1/json.proto\"\x9b\x05\n" +
+	"!poterne/search/v1/resources.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpoterne/common/v1/json.proto\x1a\x1fpoterne/search/v1/answers.proto\"\x9b\x05\n" +
 	"\n" +
 	"Collection\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
