@@ -133,7 +133,7 @@ func (f *Follower) targets(ctx context.Context) ([]target, error) {
 	for _, c := range all {
 		out = append(out, target{c, c.Generation, true})
 	}
-	live, err := f.o.Store.Live(ctx)
+	live, err := f.o.Store.LiveOf(ctx, all)
 	if err != nil {
 		return nil, err
 	}

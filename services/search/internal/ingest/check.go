@@ -47,9 +47,9 @@ type Input struct {
 	TTL        *time.Duration
 }
 
-// check returns the document as it is kept, without chunks, or what is wrong
+// Check returns the document as it is kept, without chunks, or what is wrong
 // with it: an error whose field is relative to the document.
-func check(tenant string, in Input) (store.Version, *apierr.Error) {
+func Check(tenant string, in Input) (store.Version, *apierr.Error) {
 	if err := checkID(in.ID); err != nil {
 		return store.Version{}, err
 	}
@@ -70,10 +70,6 @@ func check(tenant string, in Input) (store.Version, *apierr.Error) {
 	d.ContentHash = hash(append([]string{d.Title, d.Text, string(metadata), fmt.Sprint(d.HasACL)}, d.ACL...)...)
 	return store.Version{Document: d, Principals: store.PrincipalsOf(tenant, d)}, nil
 }
-
-// Check returns a document as it is kept, without chunks, or what is wrong with
-// it: an error whose field is relative to the document.
-func Check(tenant string, in Input) (store.Version, *apierr.Error) { return check(tenant, in) }
 
 func checkID(id string) *apierr.Error {
 	switch {

@@ -181,7 +181,7 @@ func (g *Ingester) prepare(ctx context.Context, c store.Collection, by store.Rig
 		var v store.Version
 		in, err := g.opened(ctx, in)
 		if err == nil {
-			v, err = check(c.Tenant, in)
+			v, err = Check(c.Tenant, in)
 		}
 		if err == nil {
 			v.ExpireTime, err = g.expiry(in)

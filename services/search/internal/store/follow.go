@@ -139,15 +139,10 @@ func removed(ctx context.Context, tx *sql.Tx, c Collection, since, through int64
 	return out, rows.Err()
 }
 
-// Snapshot hands fn every version that c's embedding generation has, ordered by
-// number, as of one generation.
-func (s *Store) Snapshot(ctx context.Context, c Collection, fn func(generation int64, versions iter.Seq2[Version, error]) error) error {
-	return s.SnapshotExcept(ctx, c, nil, fn)
-}
-
-// SnapshotExcept is Snapshot for a reader that has some versions already: kept
-// says so of a version with so many chunks, and it is handed over with Kept set,
-// its chunks numbered and empty. nil keeps none.
+// SnapshotExcept hands fn every version that c's embedding generation has, ordered
+// by number, as of one generation. Its reader may have some already: kept says so
+// of a version with so many chunks, and it is handed over with Kept set, its chunks
+// numbered and empty. nil keeps none.
 func (s *Store) SnapshotExcept(ctx context.Context, c Collection, kept func(no int64, chunks int) bool,
 	fn func(generation int64, versions iter.Seq2[Version, error]) error,
 ) error {

@@ -184,11 +184,16 @@ type Live struct {
 }
 
 // Live returns those of all collections, of every tenant, the oldest first.
-func (s *Store) Live(ctx context.Context) (out []Live, err error) {
+func (s *Store) Live(ctx context.Context) ([]Live, error) {
 	all, err := s.AllCollections(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return s.LiveOf(ctx, all)
+}
+
+// LiveOf is Live for one who has read the collections already.
+func (s *Store) LiveOf(ctx context.Context, all []Collection) (out []Live, err error) {
 	byUID := make(map[string]Collection, len(all))
 	for _, c := range all {
 		byUID[c.UID] = c

@@ -209,7 +209,7 @@ func snapshot(t *testing.T, s *Store, c Collection) (map[int64]string, int64) {
 	t.Helper()
 	held := make(map[int64]string)
 	var at int64
-	err := s.Snapshot(t.Context(), c, func(g int64, vs iter.Seq2[Version, error]) error {
+	err := s.SnapshotExcept(t.Context(), c, nil, func(g int64, vs iter.Seq2[Version, error]) error {
 		at = g
 		for v, err := range vs {
 			if err != nil {
