@@ -33,12 +33,6 @@ type Matrix struct {
 	surveys  sync.Pool // of *survey, which searches use again
 }
 
-// NewMatrix returns a matrix without rows whose rows are scaled to length 1 and
-// compared by cosine.
-func NewMatrix(width int) *Matrix {
-	return New(Layout{Width: width, Metric: Cosine, Encoding: Float32})
-}
-
 // New returns a matrix without rows.
 func New(l Layout) *Matrix {
 	return &Matrix{layout: l, sketches: newSketches(l.Width)}

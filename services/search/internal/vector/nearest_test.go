@@ -14,7 +14,7 @@ import (
 )
 
 func filled(n int, width int, next func() []float32) *Matrix {
-	m := NewMatrix(width)
+	m := newMatrix(width)
 	for range n {
 		m.Append(next())
 	}

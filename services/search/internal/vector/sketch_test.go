@@ -11,7 +11,7 @@ import (
 func TestSketchesAreOneBitADimension(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	for _, width := range []int{64, 70, 200} {
-		m := NewMatrix(width)
+		m := newMatrix(width)
 		for range sketchRows + blockRows/2 {
 			m.Append(vectortest.Noise(rng, width))
 		}
@@ -27,7 +27,7 @@ func TestSketchesAreOneBitADimension(t *testing.T) {
 			}
 		}
 	}
-	m := NewMatrix(384)
+	m := newMatrix(384)
 	for range sketchRows {
 		m.Append(vectortest.Noise(rng, 384))
 	}
@@ -39,7 +39,7 @@ func TestSketchesAreOneBitADimension(t *testing.T) {
 func TestFewOrNarrowRowsAreNotSketched(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
 	for _, tc := range []struct{ width, rows int }{{384, sketchRows - 1}, {sketchWidth - 1, 2 * sketchRows}} {
-		m := NewMatrix(tc.width)
+		m := newMatrix(tc.width)
 		for range tc.rows {
 			m.Append(vectortest.Noise(rng, tc.width))
 		}
@@ -53,7 +53,7 @@ func TestFewOrNarrowRowsAreNotSketched(t *testing.T) {
 func TestSketchesFollowTheMean(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 6))
 	model := vectortest.New(rng, 64)
-	m := NewMatrix(64)
+	m := newMatrix(64)
 	made, last := 0, []float32(nil)
 	for i := range 5 * sketchRows {
 		m.Append(model.About(i / sketchRows))

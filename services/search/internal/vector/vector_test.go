@@ -27,7 +27,7 @@ func cosine(a, b []float32) float64 {
 func TestNearestIsExact(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for _, width := range []int{1, 7, 8, 33, 384} {
-		m := NewMatrix(width)
+		m := newMatrix(width)
 		rows := make([][]float32, 3000)
 		for i := range rows {
 			rows[i] = vectortest.Noise(rng, width)
@@ -55,7 +55,7 @@ func TestNearestIsExact(t *testing.T) {
 
 func TestManyProcessorsFindWhatOneFinds(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
-	m := NewMatrix(16)
+	m := newMatrix(16)
 	for range 3 * parallelRows {
 		m.Append(vectortest.Noise(rng, 16))
 	}
@@ -82,7 +82,7 @@ func TestManyProcessorsFindWhatOneFinds(t *testing.T) {
 }
 
 func TestVectorsWithoutDirectionScoreZero(t *testing.T) {
-	m := NewMatrix(3)
+	m := newMatrix(3)
 	m.Append([]float32{0, 0, 0})
 	m.Append([]float32{float32(math.NaN()), 1, 1})
 	m.Append([]float32{float32(math.Inf(1)), 1, 1})
@@ -91,4 +91,10 @@ func TestVectorsWithoutDirectionScoreZero(t *testing.T) {
 			t.Errorf("row %d scores %v", it.Key, it.Score)
 		}
 	}
+}
+
+// newMatrix returns a matrix without rows whose rows are scaled to length 1 and
+// compared by cosine.
+func newMatrix(width int) *Matrix {
+	return New(Layout{Width: width, Metric: Cosine, Encoding: Float32})
 }
