@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -68,18 +69,18 @@ func (s *fakeSource) Page(context.Context, string) (*store.Page, error) {
 	return &store.Page{Last: true}, nil
 }
 
-// rig is a feed that follows a fake source on a fake clock.
+// rig is a feed that follows a fake source, in a bubble of synctest: its time is
+// the test's alone, however busy the machine is.
 type rig struct {
 	t      *testing.T
 	source *fakeSource
-	clock  *clock.Fake
 	feed   *feed.Feed
 }
 
 func newRig(t *testing.T, revision int64) *rig {
 	t.Helper()
-	r := &rig{t: t, source: &fakeSource{revision: revision}, clock: clock.NewFake(time.Unix(0, 0))}
-	r.feed = feed.New(r.source, feed.Options{Clock: r.clock, Poll: poll, Heartbeat: heartbeat})
+	r := &rig{t: t, source: &fakeSource{revision: revision}}
+	r.feed = feed.New(r.source, feed.Options{Poll: poll, Heartbeat: heartbeat})
 	if err := r.feed.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -155,122 +156,136 @@ func (w *watch) wantEnd(reason apierr.Reason) {
 	}
 }
 
-// settle waits until the follower and n watchers have armed their timers.
-func (r *rig) settle(n int) {
-	r.t.Helper()
-	if err := r.clock.BlockUntil(r.t.Context(), n+1); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
 func TestWatchFromZeroBeginsWithASnapshot(t *testing.T) {
-	r := newRig(t, 7)
-	w := r.watch(0)
-	m := w.next()
-	if s := m.GetSnapshot(); s == nil || !s.GetFirst() || !s.GetLast() || m.GetRevision() != 7 {
-		t.Fatalf("got %v, want a snapshot at 7", m)
-	}
-	r.source.set(func(s *fakeSource) { s.revision = 8 })
-	r.feed.Wake()
-	w.wantChange(8)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 7)
+		w := r.watch(0)
+		m := w.next()
+		if s := m.GetSnapshot(); s == nil || !s.GetFirst() || !s.GetLast() || m.GetRevision() != 7 {
+			t.Fatalf("got %v, want a snapshot at 7", m)
+		}
+		r.source.set(func(s *fakeSource) { s.revision = 8 })
+		r.feed.Wake()
+		w.wantChange(8)
+	})
 }
 
 func TestHeartbeats(t *testing.T) {
-	r := newRig(t, 3)
-	w := r.watch(3)
-	w.wantHeartbeat(3) // at once: the consumer knows that it is connected
-	for range 3 {
-		r.settle(1)
-		r.clock.Advance(heartbeat)
-		w.wantHeartbeat(3)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 3)
+		w := r.watch(3)
+		w.wantHeartbeat(3) // at once: the consumer knows that it is connected
+		for range 3 {
+			since := time.Now()
+			w.wantHeartbeat(3)
+			if waited := time.Since(since); waited != heartbeat {
+				t.Errorf("a heartbeat came after %v, want %v", waited, heartbeat)
+			}
+		}
+	})
 }
 
 func TestPollFindsWhatNobodyTold(t *testing.T) {
-	r := newRig(t, 1)
-	w := r.watch(1)
-	w.wantHeartbeat(1)
-	r.settle(1)
-	r.source.set(func(s *fakeSource) { s.revision = 2 })
-	r.clock.Advance(poll)
-	w.wantChange(2)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		w := r.watch(1)
+		w.wantHeartbeat(1)
+		r.source.set(func(s *fakeSource) { s.revision = 2 })
+		since := time.Now()
+		w.wantChange(2)
+		if waited := time.Since(since); waited > poll {
+			t.Errorf("the change came after %v, want %v at most", waited, poll)
+		}
+	})
 }
 
 // Watchers that are abreast share the follower's reading.
 func TestAbreastWatchersDoNotReadTheStore(t *testing.T) {
-	r := newRig(t, 1)
-	var watches []*watch
-	for range 10 {
-		w := r.watch(1)
-		w.wantHeartbeat(1)
-		watches = append(watches, w)
-	}
-	before := r.source.readCount()
-	r.source.set(func(s *fakeSource) { s.revision = 2 })
-	r.feed.Wake()
-	for _, w := range watches {
-		w.wantChange(2)
-	}
-	if got := r.source.readCount() - before; got != 1 {
-		t.Errorf("the store was read %d times for one change and 10 watchers", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		var watches []*watch
+		for range 10 {
+			w := r.watch(1)
+			w.wantHeartbeat(1)
+			watches = append(watches, w)
+		}
+		before := r.source.readCount()
+		r.source.set(func(s *fakeSource) { s.revision = 2 })
+		r.feed.Wake()
+		for _, w := range watches {
+			w.wantChange(2)
+		}
+		if got := r.source.readCount() - before; got != 1 {
+			t.Errorf("the store was read %d times for one change and 10 watchers", got)
+		}
+	})
 }
 
 // A watcher that does not read holds nobody up and misses nothing.
 func TestSlowWatcher(t *testing.T) {
-	r := newRig(t, 1)
-	slow, quick := r.watch(1), r.watch(1)
-	slow.wantHeartbeat(1)
-	quick.wantHeartbeat(1)
-	for rev := int64(2); rev <= 20; rev++ {
-		r.source.set(func(s *fakeSource) { s.revision = rev })
-		r.feed.Wake()
-		quick.wantChange(rev)
-	}
-	for rev := int64(2); rev <= 20; rev++ {
-		slow.wantChange(rev)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		slow, quick := r.watch(1), r.watch(1)
+		slow.wantHeartbeat(1)
+		quick.wantHeartbeat(1)
+		for rev := int64(2); rev <= 20; rev++ {
+			r.source.set(func(s *fakeSource) { s.revision = rev })
+			r.feed.Wake()
+			quick.wantChange(rev)
+		}
+		for rev := int64(2); rev <= 20; rev++ {
+			slow.wantChange(rev)
+		}
+	})
 }
 
 func TestOutOfRange(t *testing.T) {
-	r := newRig(t, 10)
-	r.source.set(func(s *fakeSource) { s.floor = 5 })
-	r.watch(4).wantEnd(apierr.OutOfRange)
-	r.watch(11).wantEnd(apierr.OutOfRange)
-	r.watch(5).wantChange(6)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 10)
+		r.source.set(func(s *fakeSource) { s.floor = 5 })
+		r.watch(4).wantEnd(apierr.OutOfRange)
+		r.watch(11).wantEnd(apierr.OutOfRange)
+		r.watch(5).wantChange(6)
+	})
 }
 
 // A revision that only another replica's feed has seen is not in the future.
 func TestWatcherAheadOfTheFeed(t *testing.T) {
-	r := newRig(t, 10)
-	r.source.set(func(s *fakeSource) { s.revision = 12 })
-	w := r.watch(12)
-	w.wantHeartbeat(12)
-	r.feed.Wake()
-	r.source.set(func(s *fakeSource) { s.revision = 13 })
-	r.feed.Wake()
-	w.wantChange(13)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 10)
+		r.source.set(func(s *fakeSource) { s.revision = 12 })
+		w := r.watch(12)
+		w.wantHeartbeat(12)
+		r.feed.Wake()
+		r.source.set(func(s *fakeSource) { s.revision = 13 })
+		r.feed.Wake()
+		w.wantChange(13)
+	})
 }
 
 // A store that forgot what was seen is another store: a backup, for example.
 func TestStoreThatWentBackEndsWatches(t *testing.T) {
-	r := newRig(t, 10)
-	w := r.watch(10)
-	w.wantHeartbeat(10)
-	r.source.set(func(s *fakeSource) { s.revision = 6 })
-	r.feed.Wake()
-	w.wantEnd(apierr.OutOfRange)
-	r.watch(6).wantHeartbeat(6)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 10)
+		w := r.watch(10)
+		w.wantHeartbeat(10)
+		r.source.set(func(s *fakeSource) { s.revision = 6 })
+		r.feed.Wake()
+		w.wantEnd(apierr.OutOfRange)
+		r.watch(6).wantHeartbeat(6)
+	})
 }
 
 func TestStoreThatIsFarAheadKeepsWatches(t *testing.T) {
-	r := newRig(t, 10)
-	w := r.watch(10)
-	w.wantHeartbeat(10)
-	r.source.set(func(s *fakeSource) { s.revision, s.floor = 50, 40 })
-	r.feed.Wake()
-	w.wantEnd(apierr.OutOfRange) // its own reading finds that the changes are gone
-	r.watch(45).wantChange(46)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 10)
+		w := r.watch(10)
+		w.wantHeartbeat(10)
+		r.source.set(func(s *fakeSource) { s.revision, s.floor = 50, 40 })
+		r.feed.Wake()
+		w.wantEnd(apierr.OutOfRange) // its own reading finds that the changes are gone
+		r.watch(45).wantChange(46)
+	})
 }
 
 func TestStoreThatDoesNotAnswer(t *testing.T) {
@@ -283,7 +298,7 @@ func TestStoreThatDoesNotAnswer(t *testing.T) {
 		defer mu.Unlock()
 		reports = append(reports, err)
 	}})
-	r := &rig{t: t, source: source, clock: clk, feed: f}
+	r := &rig{t: t, source: source, feed: f}
 	if err := f.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -329,22 +344,26 @@ func TestStoreThatDoesNotAnswer(t *testing.T) {
 }
 
 func TestCloseEndsWatches(t *testing.T) {
-	r := newRig(t, 1)
-	w := r.watch(1)
-	w.wantHeartbeat(1)
-	r.feed.Close()
-	w.wantEnd(apierr.Unavailable)
-	r.watch(1).wantEnd(apierr.Unavailable)
-	r.watch(0).wantEnd(apierr.Unavailable)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		w := r.watch(1)
+		w.wantHeartbeat(1)
+		r.feed.Close()
+		w.wantEnd(apierr.Unavailable)
+		r.watch(1).wantEnd(apierr.Unavailable)
+		r.watch(0).wantEnd(apierr.Unavailable)
+	})
 }
 
 func TestSendingThatFailsEndsTheWatch(t *testing.T) {
-	r := newRig(t, 1)
-	gone := errors.New("the client is gone")
-	err := r.feed.Watch(t.Context(), 0, func(*registryv1.WatchResponse) error { return gone })
-	if !errors.Is(err, gone) {
-		t.Errorf("got %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		gone := errors.New("the client is gone")
+		err := r.feed.Watch(t.Context(), 0, func(*registryv1.WatchResponse) error { return gone })
+		if !errors.Is(err, gone) {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 // The listener is started again when it fails, and wakes the feed.
@@ -380,7 +399,7 @@ func TestListenerIsKeptGoing(t *testing.T) {
 	clk.Advance(2 * time.Hour)
 	wake := <-started
 
-	r := &rig{t: t, source: source, clock: clk, feed: f}
+	r := &rig{t: t, source: source, feed: f}
 	w := r.watch(1)
 	w.wantHeartbeat(1)
 	source.set(func(s *fakeSource) { s.revision = 2 })
