@@ -83,6 +83,8 @@ func (d dsn) sqliteURI(readOnly bool, busy time.Duration, sync string) string {
 	q.Add("_time_format", "sqlite")
 	if readOnly {
 		q.Add("_pragma", "query_only(1)")
+		// The upper levels of some indexes, which SQLite's own 2 MiB do not hold.
+		q.Add("_pragma", "cache_size(-16384)")
 	} else {
 		q.Add("_pragma", "journal_mode(wal)")
 		q.Add("_pragma", "synchronous("+cmp.Or(sync, SyncNormal)+")")

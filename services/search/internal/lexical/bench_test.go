@@ -14,6 +14,7 @@ import (
 
 	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/texttest"
+	"github.com/poterne/poterne/services/search/internal/topk"
 )
 
 // processors is how long the process has used them, which other work on the
@@ -57,7 +58,7 @@ func BenchmarkSearch(b *testing.B) {
 	rows := Rows{
 		Layout: new(int),
 		Row:    func(k Key) (uint32, bool) { return uint32(k.No), true },
-		ID:     func(row uint32) string { return fmt.Sprintf("d%08d#0", row) },
+		Order:  topk.ByID(func(row uint32) string { return fmt.Sprintf("d%08d#0", row) }),
 	}
 	v, err := x.View()
 	if err != nil {

@@ -175,7 +175,7 @@ func (c *corpus) all() Rows {
 	return Rows{
 		Layout: c.layout,
 		Row:    func(k Key) (uint32, bool) { row, ok := c.rows[k]; return row, ok },
-		ID:     func(row uint32) string { return c.ids[row] },
+		Order:  topk.ByID(func(row uint32) string { return c.ids[row] }),
 	}
 }
 

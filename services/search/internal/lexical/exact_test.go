@@ -1,9 +1,9 @@
 package lexical
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -78,12 +78,12 @@ func TestTiesOfMany(t *testing.T) {
 	rows := Rows{
 		Layout: 1,
 		Row:    func(k Key) (uint32, bool) { return uint32(k.No), true },
-		ID:     func(row uint32) string { return fmt.Sprintf("%04d", ids[row]) },
+		Order:  func(a, b uint32) int { return cmp.Compare(ids[a], ids[b]) },
 	}
 	for _, query := range []string{"two", "two words"} {
 		for i, it := range search(t, x, query, Stats{Passages: passages, Terms: 2 * passages}, rows) {
 			if ids[it.Key] != i {
-				t.Errorf("%q: the hit %d is %s", query, i, rows.ID(it.Key))
+				t.Errorf("%q: the hit %d is %d", query, i, ids[it.Key])
 			}
 		}
 	}
@@ -130,7 +130,7 @@ func TestSearchesThatAreCalledOffEnd(t *testing.T) {
 	defer v.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = v.Search(ctx, c.query(), c.stats(), Rows{ID: func(uint32) string { return "" }}, 10)
+	_, err = v.Search(ctx, c.query(), c.stats(), Rows{Order: cmp.Compare[uint32]}, 10)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}

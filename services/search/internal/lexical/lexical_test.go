@@ -1,6 +1,7 @@
 package lexical
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"os"
@@ -34,8 +35,8 @@ func put(t *testing.T, x *Index, texts ...string) {
 
 func rowsByNo() Rows {
 	return Rows{
-		Row: func(k Key) (uint32, bool) { return uint32(k.No), true },
-		ID:  func(row uint32) string { return fmt.Sprintf("%04d", row) },
+		Row:   func(k Key) (uint32, bool) { return uint32(k.No), true },
+		Order: cmp.Compare[uint32],
 	}
 }
 

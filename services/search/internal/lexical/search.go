@@ -29,7 +29,7 @@ func (v *View) Search(ctx context.Context, terms []analysis.Term, stats Stats, r
 	s := v.index.scratch()
 	defer v.index.putBack(s)
 	s.model.set(stats)
-	x := finder{scratch: s, rows: rows, top: topk.New(limit, rows.ID), threshold: -1}
+	x := finder{scratch: s, rows: rows, top: topk.New(limit, rows.Order), threshold: -1}
 	if rows.Few != nil {
 		if err := x.passOnly(v, rows.Few); err != nil {
 			return nil, err

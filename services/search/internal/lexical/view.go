@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 
 	"github.com/blevesearch/bleve/v2/index/scorch"
+
+	"github.com/poterne/poterne/services/search/internal/topk"
 )
 
 // View is the index as it was at one moment. It is safe for concurrent use.
@@ -35,8 +37,8 @@ type Rows struct {
 	Allowed func(row uint32) bool
 	// Few are the rows that Allowed allows, where they are few; nil otherwise.
 	Few iter.Seq[uint32]
-	// ID returns the id that decides between equal scores.
-	ID func(row uint32) string
+	// Order decides between equal scores.
+	Order topk.Order
 }
 
 // View opens a view of what was written until now. Close it.

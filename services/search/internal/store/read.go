@@ -163,36 +163,39 @@ func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map
 		return nil, nil
 	}
 	refs = padded(slices.Clone(refs))
-	args := []any{c.UID, c.EmbeddingGeneration, s.now()}
-	var versions, chunks strings.Builder
+	args := []any{c.UID, c.EmbeddingGeneration}
+	var chunks strings.Builder
 	for i, r := range refs {
 		if i > 0 {
-			versions.WriteString(", ")
 			chunks.WriteString(", ")
 		}
 		args = append(args, r.No, r.Number)
-		no, number := len(args)-1, len(args)
 		// PostgreSQL takes parameters in a list of values for text.
-		fmt.Fprintf(&versions, "CAST($%d AS BIGINT)", no)
-		fmt.Fprintf(&chunks, "(CAST($%d AS BIGINT), CAST($%d AS INTEGER))", no, number)
+		chunks.WriteString("(CAST($" + strconv.Itoa(len(args)-1) + " AS BIGINT), CAST($" + strconv.Itoa(len(args)) + " AS INTEGER))")
 	}
+	// Whether a document has ended is not asked of SQLite: it would plan anew for
+	// every time that it is given.
 	rows, err := s.often.QueryContext(ctx, `
-		SELECT d.id, d.title, d.metadata, d.create_time, d.update_time, c.no, c.number, c.start_offset, c.end_offset, c.text
-		FROM search_documents d JOIN search_chunks c ON c.collection = d.collection AND c.no = d.no
-		WHERE d.collection = $1 AND c.embedding_generation = $2 AND (d.expire_time = 0 OR d.expire_time > $3)
-			AND d.no IN (`+versions.String()+`) AND (c.no, c.number) IN (VALUES `+chunks.String()+`)`, args...)
+		SELECT d.id, d.title, d.metadata, d.create_time, d.update_time, d.expire_time, c.no, c.number, c.start_offset, c.end_offset, c.text
+		FROM (VALUES `+chunks.String()+`) v
+		JOIN search_chunks c ON c.collection = $1 AND c.embedding_generation = $2 AND c.no = v.column1 AND c.number = v.column2
+		JOIN search_documents d ON d.collection = c.collection AND d.no = c.no`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("search store: read passages: %w", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
+	now := s.now()
 	out = make(map[Ref]Passage, len(refs))
 	for rows.Next() {
 		var p Passage
 		var r Ref
 		var metadata string
-		var created, updated int64
-		if err := rows.Scan(&p.DocumentID, &p.Title, &metadata, &created, &updated, &r.No, &r.Number, &p.Chunk.Start, &p.Chunk.End, &p.Chunk.Text); err != nil {
+		var created, updated, expires int64
+		if err := rows.Scan(&p.DocumentID, &p.Title, &metadata, &created, &updated, &expires, &r.No, &r.Number, &p.Chunk.Start, &p.Chunk.End, &p.Chunk.Text); err != nil {
 			return nil, fmt.Errorf("search store: read passages: %w", err)
+		}
+		if expires != 0 && expires <= now {
+			continue
 		}
 		p.Metadata, p.Chunk.Number = []byte(metadata), r.Number
 		p.CreateTime, p.UpdateTime = fromNanos(created), fromNanos(updated)

@@ -1,5 +1,5 @@
 // Package topk keeps the best of many scored things in little memory, with
-// ties decided by an id that is only looked up when there is a tie.
+// ties decided by an order that is only asked when there is a tie.
 package topk
 
 import (
@@ -18,14 +18,21 @@ type Item struct {
 // Collector keeps the best items. It is not safe for concurrent use.
 type Collector struct {
 	limit int
-	id    func(key uint32) string
 	heap  worstFirst
 }
 
+// Order says which of two things comes first, as strings.Compare does.
+type Order func(a, b uint32) int
+
+// ByID orders things by their ids.
+func ByID(id func(key uint32) string) Order {
+	return func(a, b uint32) int { return strings.Compare(id(a), id(b)) }
+}
+
 // New returns a collector of at most limit items; of two items with one score
-// the one whose id sorts first is better.
-func New(limit int, id func(key uint32) string) *Collector {
-	return &Collector{limit: limit, id: id, heap: worstFirst{id: id}}
+// the one that comes first in the order is better.
+func New(limit int, order Order) *Collector {
+	return &Collector{limit: limit, heap: worstFirst{order: order}}
 }
 
 // Wants reports whether an item with that score might be kept: ask before
@@ -65,21 +72,21 @@ func (c *Collector) Best() []Item {
 		if a.Score != b.Score {
 			return cmp.Compare(b.Score, a.Score)
 		}
-		return strings.Compare(c.id(a.Key), c.id(b.Key))
+		return c.heap.order(a.Key, b.Key)
 	})
 	return out
 }
 
 type worstFirst struct {
 	items []Item
-	id    func(uint32) string
+	order Order
 }
 
 func (h *worstFirst) worse(a, b Item) bool {
 	if a.Score != b.Score {
 		return a.Score < b.Score
 	}
-	return h.id(a.Key) > h.id(b.Key)
+	return h.order(a.Key, b.Key) > 0
 }
 
 func (h *worstFirst) Len() int           { return len(h.items) }

@@ -14,7 +14,7 @@ func TestCollectorKeepsTheBestWithTiesByID(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	for limit := range 40 {
 		var all []Item
-		c := New(limit, id)
+		c := New(limit, ByID(id))
 		for key := range uint32(300) {
 			it := Item{Key: key, Score: float64(rng.IntN(6))}
 			all = append(all, it)

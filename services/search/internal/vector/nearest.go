@@ -41,7 +41,7 @@ func (m *Matrix) sketched(query []float32, ranges []Range, total, limit int, id 
 	found := make([]*topk.Collector, len(parts))
 	bits := m.sketches.of(m.scaled(query))
 	each(len(parts), func(i int) {
-		surveys[i], found[i] = m.survey(), topk.New(limit, id)
+		surveys[i], found[i] = m.survey(), topk.New(limit, topk.ByID(id))
 		surveys[i].measure(&m.sketches, bits, parts[i])
 	})
 	at := surveys[0].counts

@@ -192,7 +192,7 @@ func TestInnerLoopsAllocateNothing(t *testing.T) {
 	query := m.Row(1)
 	bits := m.sketches.of(query)
 	ranges := []Range{{3, 2000}, {2500, 5000}}
-	s, c := m.survey(), topk.New(10, name)
+	s, c := m.survey(), topk.New(10, topk.ByID(name))
 	s.measure(&m.sketches, bits, ranges)
 	m.compare(query, s, 0, 384, c)
 	best := c.Best()
@@ -204,7 +204,7 @@ func TestInnerLoopsAllocateNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 	none := func(uint32) string { return "" }
-	full := topk.New(1, none)
+	full := topk.New(1, topk.ByID(none))
 	full.Offer(topk.Item{Score: 2})
 	if n := testing.AllocsPerRun(10, func() { m.compare(query, s, 0, 384, full) }); n != 0 {
 		t.Errorf("%v allocations in comparing", n)

@@ -37,7 +37,7 @@ func (m *Matrix) exact(query []float32, ranges []Range, total, limit int, id fun
 	parts := deal(ranges, total, parallelRows)
 	found := make([]*topk.Collector, len(parts))
 	each(len(parts), func(i int) {
-		found[i] = topk.New(limit, id)
+		found[i] = topk.New(limit, topk.ByID(id))
 		m.scan(query, parts[i], found[i])
 	})
 	return merged(found, limit, id)
@@ -69,7 +69,7 @@ func merged(found []*topk.Collector, limit int, id func(row uint32) string) []to
 	if len(found) == 1 {
 		return found[0].Best()
 	}
-	all := topk.New(limit, id)
+	all := topk.New(limit, topk.ByID(id))
 	for _, c := range found {
 		for _, it := range c.Items() {
 			all.Offer(it)

@@ -289,7 +289,7 @@ func (c *collection) byWords(ctx context.Context, q index.Query, s scope) ([]ind
 	limit, rows := q.Limit, c.memory.allowing(s)
 	if len(q.Order) > 0 {
 		limit = c.memory.stats.Passages
-		rows.ID = func(uint32) string { return "" } // equal scores are parted below
+		rows.Order = func(uint32, uint32) int { return 0 } // equal scores are parted below
 	}
 	found, err := c.view.Search(ctx, q.Terms, c.memory.stats, rows, limit)
 	if err != nil {

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -239,6 +240,15 @@ func (m *memory) row(k lexical.Key) (uint32, bool) {
 		return 0, false
 	}
 	return m.slots[n].first + k.Chunk, true
+}
+
+// byID compares the public ids of two rows, mostly without writing them down.
+func (m *memory) byID(a, b uint32) int {
+	x, y := &m.slots[m.rowSlot[a]], &m.slots[m.rowSlot[b]]
+	if n := min(len(x.id), len(y.id)); x.id[:n] != y.id[:n] {
+		return strings.Compare(x.id, y.id)
+	}
+	return strings.Compare(m.chunkID(a), m.chunkID(b))
 }
 
 // chunkID returns the public id of a row.

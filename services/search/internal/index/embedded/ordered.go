@@ -3,7 +3,6 @@ package embedded
 import (
 	"container/heap"
 	"slices"
-	"strings"
 
 	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/order"
@@ -56,7 +55,7 @@ func (h *lastFirst) compare(a, b arranged) int {
 	if c != 0 {
 		return c
 	}
-	return strings.Compare(h.m.chunkID(a.item.Key), h.m.chunkID(b.item.Key))
+	return h.m.byID(a.item.Key, b.item.Key)
 }
 
 func (h *lastFirst) Len() int           { return len(h.rows) }

@@ -6,7 +6,7 @@ import (
 
 // rows tells the words where passages are.
 func (m *memory) rows() lexical.Rows {
-	return lexical.Rows{Layout: m.layout, Row: m.row, ID: m.chunkID}
+	return lexical.Rows{Layout: m.layout, Row: m.row, Order: m.byID}
 }
 
 // fewOf is the part of the slots, one in so many, up to which the words are only
