@@ -2,11 +2,14 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/ireval"
 )
@@ -14,6 +17,8 @@ import (
 const (
 	// evalBatch documents are embedded in one call, also by a slow machine.
 	evalBatch = 25
+	// evalBatchAgain is the same for those that could not be embedded in time.
+	evalBatchAgain = 5
 	// failuresShown bounds what is told of documents that were not taken.
 	failuresShown = 20
 	// evalTries is how often a call is made that the gateway has no room for.
@@ -110,29 +115,46 @@ func (v *evaluator) write(ctx context.Context, documents []ireval.Document) erro
 	}
 	name := fmt.Sprintf("writing %d documents to collection %s", len(raw), v.collection)
 	v.progress.show(name, 0)
-	done, failed := 0, 0
-	err = v.client.writeDocuments(ctx, v.collection, raw, evalBatch, v.patiently, func(results []any) {
-		for _, r := range results {
-			done++
-			if lookup(r, "status") != "failed" {
-				continue
+	failed, size := 0, evalBatch
+	for try := 1; len(raw) > 0; try++ {
+		var again []json.RawMessage
+		done := 0
+		err := v.client.writeDocuments(ctx, v.collection, raw, size, v.patiently, func(results []any) {
+			for _, r := range results {
+				if done++; lookup(r, "status") != "failed" {
+					continue
+				}
+				if try < evalTries && passes(cell(lookup(r, "error.code"))) {
+					again = append(again, raw[done-1])
+					continue
+				}
+				if failed++; failed <= failuresShown {
+					v.progress.line(fmt.Sprintf("document %s: %s", cell(lookup(r, "id")), cell(lookup(r, "error.message"))))
+				}
 			}
-			if failed++; failed <= failuresShown {
-				v.progress.line(fmt.Sprintf("document %s: %s", cell(lookup(r, "id")), cell(lookup(r, "error.message"))))
-			}
+			v.progress.show(name, 100*float64(len(documents)-len(raw)+done-len(again))/float64(len(documents)))
+		})
+		if err != nil {
+			return err
 		}
-		v.progress.show(name, 100*float64(done)/float64(len(raw)))
-	})
-	if err != nil {
-		return err
+		if len(again) > 0 {
+			v.progress.line(fmt.Sprintf("%d documents are written again: they could not be embedded now", len(again)))
+		}
+		raw, size = again, evalBatchAgain
 	}
 	if failed > 0 {
-		v.progress.line(fmt.Sprintf("%d of %d documents were refused", failed, len(raw)))
+		v.progress.line(fmt.Sprintf("%d of %d documents were refused", failed, len(documents)))
 	}
-	if failed == len(raw) {
+	if failed == len(documents) {
 		return errors.New("there is nothing to search in")
 	}
 	return nil
+}
+
+// passes reports whether what a document failed for may be over a little later:
+// the embedding model was away, or had too much to do.
+func passes(code string) bool {
+	return slices.Contains([]string{string(apierr.Unavailable), string(apierr.Overloaded), string(apierr.DeadlineExceeded)}, code)
 }
 
 // patiently makes a call again while the gateway has no room for it.

@@ -23,6 +23,7 @@ type searchable struct {
 	calls   []string
 	bodies  []map[string]any
 	written int
+	busy    map[string]int // how often a document is refused for the moment, by id
 	answer  func(body map[string]any) (status int, answer string)
 }
 
@@ -48,6 +49,10 @@ func (s *searchable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		results := make([]any, 0, len(documents))
 		for _, d := range documents {
 			result := map[string]any{"id": lookup(d, "id"), "status": "created"}
+			if id := cell(lookup(d, "id")); s.busy[id] > 0 {
+				s.busy[id]--
+				result = map[string]any{"id": id, "status": "failed", "error": map[string]any{"code": "UNAVAILABLE", "message": "busy"}}
+			}
 			if lookup(d, "text") == "" {
 				result = map[string]any{"id": lookup(d, "id"), "status": "failed", "error": map[string]any{"message": "is blank"}}
 			}
@@ -102,6 +107,23 @@ func judged(t *testing.T) string {
 		}
 	}
 	return dir
+}
+
+// What could not be embedded for the moment is written again, and what never can
+// is told of in the end.
+func TestEvalWritesAgain(t *testing.T) {
+	gateway := &searchable{answer: finds("d1"), busy: map[string]int{"d3": 2, "d7": 100}}
+	code, _, stderr := run(t, gateway, "", "eval", "--data", judged(t))
+	if code != 0 || gateway.busy["d3"] != 0 || gateway.busy["d7"] != 100-evalTries {
+		t.Errorf("exit %d, left %v\n%s", code, gateway.busy, stderr)
+	}
+	if !strings.Contains(stderr, "2 documents are written again") || !strings.Contains(stderr, "document d7: busy") ||
+		strings.Contains(stderr, "document d3") || !strings.Contains(stderr, "2 of 31 documents were refused") {
+		t.Error(stderr)
+	}
+	if want := 31 + 2 + 2 + 1 + 1; gateway.written != want {
+		t.Errorf("%d documents were sent, want %d", gateway.written, want)
+	}
 }
 
 func TestEvalMeasures(t *testing.T) {
