@@ -119,7 +119,7 @@ func (s *Service) openIndex() error {
 		Poll: s.cfg.Index.PollInterval, Followed: s.metrics.Followed,
 	})
 	s.closers = append(s.closers, s.follower.Close)
-	return nil
+	return s.watchPostings(idx)
 }
 
 func (s *Service) newServer() error {

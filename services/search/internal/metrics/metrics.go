@@ -54,6 +54,8 @@ const (
 // Metrics counts. It is safe for concurrent use.
 type Metrics struct {
 	log       *slog.Logger
+	meter     metric.Meter
+	building  building
 	searches  metric.Int64Counter
 	duration  metric.Float64Histogram
 	documents metric.Int64Counter
@@ -70,9 +72,9 @@ type Metrics struct {
 
 // New makes the instruments on meter.
 func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
-	m := &Metrics{log: log}
+	m := &Metrics{log: log, meter: meter}
 	bounds := metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
-	var errs [14]error
+	var errs [15]error
 	m.searches, errs[0] = meter.Int64Counter(nameSearches,
 		metric.WithDescription("Searches answered, by the mode used and whether it is less than what was asked for."))
 	m.duration, errs[1] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
@@ -97,6 +99,7 @@ func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
 	m.chunks, errs[12] = meter.Int64Gauge(nameChunks, metric.WithDescription("Passages of all documents."))
 	m.counts, errs[13] = meter.Int64Counter(nameCounts,
 		metric.WithDescription("Collections whose documents a caller may read were counted, by where the count came from: hit, made or failed."))
+	m.building, errs[14] = newBuilding(meter)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}

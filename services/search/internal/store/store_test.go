@@ -61,6 +61,7 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 		"generations migrate": generationsMigrate,
 		"generations":         generationsFollowTheModel,
 		"leases":              leasesFence,
+		"progress":            progressIsOfWhatIsBuilt,
 	} {
 		t.Run(name, func(t *testing.T) { test(fixture{t, open(t, dsn(t))}) })
 	}
