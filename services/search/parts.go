@@ -1,6 +1,7 @@
 package search
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,8 +18,12 @@ import (
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/expiry"
 	"github.com/poterne/poterne/services/search/internal/imports"
+	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/ingest"
+	"github.com/poterne/poterne/services/search/internal/lexical"
+	"github.com/poterne/poterne/services/search/internal/metrics"
 	"github.com/poterne/poterne/services/search/internal/rebuild"
+	"github.com/poterne/poterne/services/search/internal/store"
 )
 
 func insertIdentity(chain grpcserver.Chain, step grpcserver.Interceptor) grpcserver.Chain {
@@ -68,7 +73,32 @@ func (s *Service) newBuilder(inference grpc.ClientConnInterface, cutter rebuild.
 		Holder: s.opts.ids.New(), Poll: s.cfg.Index.PollInterval, Lease: cfg.Rebuild.Lease,
 		ChunksPerSecond: cfg.Rebuild.ChunksPerSecond, Share: cfg.Rebuild.Share, CallChunks: cfg.Rebuild.Batch * cfg.Rebuild.Concurrency, GroupDocuments: 4 * cfg.Rebuild.Batch * cfg.Rebuild.Concurrency,
 		GroupBytes: cfg.BatchBytes.Int(), MaxCollectionChunks: s.cfg.Limits.CollectionChunks, KeepRetired: cfg.KeepRetired,
+		Progress: s.built, Suspended: s.metrics.BuildingSuspended,
 	})
+}
+
+// watchPostings reports how often an index that has lists of words in memory finds
+// them there.
+func (s *Service) watchPostings(idx index.Index) error {
+	from, ok := idx.(interface{ Postings() lexical.CacheStats })
+	if !ok {
+		return nil
+	}
+	stop, err := s.metrics.WatchPostings(func() metrics.Postings { return metrics.Postings(from.Postings()) })
+	if err == nil {
+		s.closers = append(s.closers, stop)
+	}
+	return err
+}
+
+// built reports how far the building of embedding generations is, with each state
+// that there may be.
+func (s *Service) built(ctx context.Context, p store.Progress) {
+	generations := make(map[string]int)
+	for _, state := range []store.State{store.Building, store.Ready, store.Serving, store.Retired, store.Failed, store.Removing} {
+		generations[string(state)] = p.Generations[state]
+	}
+	s.metrics.Built(ctx, metrics.Building{Generations: generations, Done: p.Done, All: p.Total, Failed: p.Failed, Rate: p.Rate})
 }
 
 // inferenceConn returns the connection to the inference service, on which every

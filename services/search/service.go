@@ -22,6 +22,7 @@ import (
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search/internal/chunk"
+	"github.com/poterne/poterne/services/search/internal/counts"
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/extract"
 	"github.com/poterne/poterne/services/search/internal/follow"
@@ -118,7 +119,7 @@ func (s *Service) openIndex() error {
 		Poll: s.cfg.Index.PollInterval, Followed: s.metrics.Followed,
 	})
 	s.closers = append(s.closers, s.follower.Close)
-	return nil
+	return s.watchPostings(idx)
 }
 
 func (s *Service) newServer() error {
@@ -145,11 +146,18 @@ func (s *Service) newServer() error {
 		Store: s.store, Embedder: embedder, Extractor: extract.New(extract.DefaultLimits()), Clock: s.opts.clock, Indexes: s.follower, Chunking: chunking,
 		MaxCollectionChunks: s.cfg.Limits.CollectionChunks, GroupChunks: 4 * cfg.Batch * cfg.Concurrency,
 	})
+	readable, err := counts.New(counts.Options{
+		Store: s.store, Clock: s.opts.clock,
+		Note: func(ctx context.Context, r counts.Result) { s.metrics.Counted(ctx, string(r)) },
+	})
+	if err != nil {
+		return err
+	}
 	s.builder = s.newBuilder(conn, ingester)
 	s.server = rpc.New(rpc.Options{
 		Store: s.store, Ingester: ingester, Importer: s.newImporter(ingester), Builder: s.builder,
 		Searcher: query.New(s.store, s.follower, queries, reranking.New(inference, s.cfg.Reranking.Timeout, s.opts.clock), s.opts.clock),
-		Follower: s.follower, Metrics: s.metrics, Clock: s.opts.clock, IDs: s.opts.ids,
+		Follower: s.follower, Counts: readable, Metrics: s.metrics, Clock: s.opts.clock, IDs: s.opts.ids,
 		Models: embedder, EmbeddingModel: cfg.Model, MaxCollections: s.cfg.Limits.Collections,
 		MaxCollectionChunks: s.cfg.Limits.CollectionChunks, MaxRestoreBytes: int64(s.cfg.Limits.RestoreBytes), SpoolDir: s.cfg.Limits.SpoolDir,
 	})

@@ -28,6 +28,7 @@ const (
 	nameFollow    = "poterne.search.index_follow_duration" // s
 	nameFollowed  = "poterne.search.index_follows"
 	nameQueries   = "poterne.search.query_embeddings"
+	nameCounts    = "poterne.search.collection_counts"
 	nameReranks   = "poterne.search.reranks"
 	nameLeg       = "poterne.search.leg_duration" // s
 
@@ -53,12 +54,15 @@ const (
 // Metrics counts. It is safe for concurrent use.
 type Metrics struct {
 	log       *slog.Logger
+	meter     metric.Meter
+	building  building
 	searches  metric.Int64Counter
 	duration  metric.Float64Histogram
 	documents metric.Int64Counter
 	follow    metric.Float64Histogram
 	followed  metric.Int64Counter
 	queries   metric.Int64Counter
+	counts    metric.Int64Counter
 	reranks   metric.Int64Counter
 	leg       metric.Float64Histogram
 
@@ -68,9 +72,9 @@ type Metrics struct {
 
 // New makes the instruments on meter.
 func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
-	m := &Metrics{log: log}
+	m := &Metrics{log: log, meter: meter}
 	bounds := metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
-	var errs [13]error
+	var errs [15]error
 	m.searches, errs[0] = meter.Int64Counter(nameSearches,
 		metric.WithDescription("Searches answered, by the mode used and whether it is less than what was asked for."))
 	m.duration, errs[1] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
@@ -93,6 +97,9 @@ func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
 	m.collections, errs[10] = meter.Int64Gauge(nameCollections, metric.WithDescription("Collections."))
 	m.kept, errs[11] = meter.Int64Gauge(nameKept, metric.WithDescription("Documents in all collections."))
 	m.chunks, errs[12] = meter.Int64Gauge(nameChunks, metric.WithDescription("Passages of all documents."))
+	m.counts, errs[13] = meter.Int64Counter(nameCounts,
+		metric.WithDescription("Collections whose documents a caller may read were counted, by where the count came from: hit, made or failed."))
+	m.building, errs[14] = newBuilding(meter)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
@@ -129,6 +136,11 @@ func (m *Metrics) Search(ctx context.Context, mode string, degraded bool, took t
 // QueryEmbedded counts a query whose vector was asked for.
 func (m *Metrics) QueryEmbedded(ctx context.Context, result string) {
 	m.queries.Add(context.WithoutCancel(ctx), 1, metric.WithAttributes(attribute.String(KeyResult, result)))
+}
+
+// Counted counts a collection whose documents that a caller may read were asked for.
+func (m *Metrics) Counted(ctx context.Context, result string) {
+	m.counts.Add(ctx, 1, metric.WithAttributes(attribute.String(KeyResult, result)))
 }
 
 // Reranked counts a first page that was to be reranked.

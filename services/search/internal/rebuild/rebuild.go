@@ -63,6 +63,10 @@ type Options struct {
 	MaxCollectionChunks int
 	// KeepRetired is for how long one that served can serve again.
 	KeepRetired time.Duration
+	// Progress is told every few seconds how far the building is, and Suspended of
+	// each failure after which it rests; nil: nobody is.
+	Progress  func(ctx context.Context, p store.Progress)
+	Suspended func(ctx context.Context)
 }
 
 // Builder builds. It is safe for concurrent use.
@@ -73,6 +77,8 @@ type Builder struct {
 	mu    sync.Mutex
 	turns map[string]chan struct{} // by index name: one at a time works on it
 	rests map[string]rest
+
+	told told
 }
 
 // rest is a pause after a failure.
@@ -145,6 +151,7 @@ func (b *Builder) round(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	b.progress(ctx, live)
 	for _, l := range live {
 		if b.idle(l) {
 			continue
@@ -209,6 +216,9 @@ func (b *Builder) note(ctx context.Context, l store.Live, err error) {
 	r.pause = min(max(firstPause, 2*r.pause), longestWait)
 	r.until = b.o.Clock.Now().Add(r.pause)
 	b.rests[name] = r
+	if b.o.Suspended != nil {
+		b.o.Suspended(ctx)
+	}
 	b.o.Logger.WarnContext(ctx, "an embedding generation waits", slog.String("collection", l.Collection.UID),
 		slog.Int("embedding_generation", l.Number), slog.Duration("retry_in", r.pause), telemetry.Err(err))
 }

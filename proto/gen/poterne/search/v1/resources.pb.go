@@ -38,11 +38,12 @@ type Collection struct {
 	// The digest of the model's version that made the vectors; empty until the
 	// first document.
 	EmbeddingDigest string `protobuf:"bytes,4,opt,name=embedding_digest,json=embeddingDigest,proto3" json:"embedding_digest,omitempty"`
-	// How many documents it has.
+	// How many documents it has that the caller may read; administrators are told
+	// of all. While a large collection is written to, this may be some seconds old.
 	DocumentCount int32 `protobuf:"varint,5,opt,name=document_count,json=documentCount,proto3" json:"document_count,omitempty"`
-	// How many chunks they were cut into.
+	// How many chunks these were cut into.
 	ChunkCount int32 `protobuf:"varint,6,opt,name=chunk_count,json=chunkCount,proto3" json:"chunk_count,omitempty"`
-	// Grows with every visible write.
+	// Grows with every visible write, whoever may read what was written.
 	Generation int64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
 	// When it was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
