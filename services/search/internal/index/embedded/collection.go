@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -209,8 +210,16 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 		return err
 	}
 	c.tidy(ctx)
+	if m.stats.Passages >= freePassages {
+		debug.FreeOSMemory()
+	}
 	return c.warm()
 }
+
+// freePassages is after how many passages the memory that a Replace needed is
+// given back to the system at once: the next collection of garbage may be
+// minutes away.
+const freePassages = 1 << 17
 
 // show shows new contents to searches.
 func (c *collection) show(m *memory, view *lexical.View, through int64) error {
