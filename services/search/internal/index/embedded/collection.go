@@ -87,6 +87,7 @@ func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
 	if err := c.change(ch, put, rows, view); err != nil {
 		return err
 	}
+	c.compact()
 	c.tidy(ctx)
 	return c.warm()
 }
@@ -101,7 +102,7 @@ func (c *collection) change(ch index.Changes, put []index.Document, rows []segme
 	for i, d := range put {
 		c.memory.add(d, rows[i].Key, c.memory.appendRows(rows[i]))
 	}
-	return c.exchange(c.memory.compacted(), view, ch.Through)
+	return c.exchange(c.memory, view, ch.Through)
 }
 
 // warm does for a new view, or for rows that have moved, what the first searches
