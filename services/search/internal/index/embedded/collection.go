@@ -315,8 +315,9 @@ func (c *collection) byVector(q index.Query, s scope) ([]index.Hit, error) {
 	if got, want := len(q.Vector), c.memory.vectors.Width(); got != want {
 		return nil, fmt.Errorf("embedded index: the query has %d dimensions, the collection %d", got, want)
 	}
-	return c.hits(c.memory.vectors.Nearest(
-		c.question(q.Vector), s.ranges(c.memory), q.Limit, c.memory.chunkID)), nil
+	found := c.memory.vectors.Nearest(c.question(q.Vector), s.ranges(c.memory), q.Limit, c.memory.chunkID)
+	c.bound()
+	return c.hits(found), nil
 }
 
 func (c *collection) hits(found []topk.Item) []index.Hit {
