@@ -4,7 +4,7 @@ package vector
 // on where in memory they lie.
 func Dot(a, b []float32) float32 {
 	b = b[:len(a)]
-	if kernelWidth > 0 && len(a)%kernelWidth == 0 {
+	if kernelFits(len(a)) {
 		return dotKernel(a, b)
 	}
 	return dotLoop(a, b)

@@ -2,11 +2,11 @@ package vector
 
 import "gonum.org/v1/gonum/blas/gonum"
 
-// kernelWidth is what a width must be a multiple of for dotKernel: it sums up
-// four by four from addresses that are multiples of 16 bytes on, so that the
-// rows of other widths would be rounded differently from place to place. Rows of
-// whole blocks begin at such addresses.
-const kernelWidth = 4
+// kernelFits reports whether dotKernel is for rows of a width: it sums up four by
+// four from addresses that are multiples of 16 bytes on, so that rows of any width
+// would be rounded differently from place to place. Rows of whole blocks begin at
+// such addresses when their width is a multiple of 4.
+func kernelFits(width int) bool { return width%4 == 0 }
 
 // dotKernel is Dot by the processor's vectors.
 func dotKernel(a, b []float32) float32 {

@@ -2,7 +2,7 @@
 
 package vector
 
-// kernelWidth says that there is no kernel for this machine.
-const kernelWidth = 0
+// kernelFits says that there is no kernel for this machine.
+func kernelFits(int) bool { return false }
 
 func dotKernel(a, b []float32) float32 { return dotLoop(a, b) }
