@@ -86,7 +86,8 @@ discovery: {kind: static, static: {poterne-inference: [%q]}}
 		return nil, err
 	}
 	cfg := grpcclient.DefaultConfig()
-	cfg.Timeout, cfg.Breaker.Enabled = 10*time.Minute, false
+	// The last write waits until a million passages can be found.
+	cfg.Timeout, cfg.Breaker.Enabled = time.Hour, false
 	n.conn, err = grpcclient.Dial(at(0), cfg, telemetry.Discard(), //nolint:contextcheck // it does nothing
 		grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), nil))
 	if err != nil {
