@@ -78,7 +78,7 @@ func newPipeline(b *testing.B) *pipeline {
 		vector[i] = rng.Float32()
 	}
 	p.ingester = New(Options{
-		Store: p.store, Embedder: instant{vector}, Indexes: p.follower, Chunking: chunk.DefaultOptions(),
+		Store: p.store, Embedder: instant{vector}, Clock: clock.Real(), Indexes: p.follower, Chunking: chunk.DefaultOptions(),
 		MaxCollectionChunks: 10_000_000, GroupChunks: benchBatch,
 	})
 	texts := texttest.New(rng)
