@@ -250,12 +250,13 @@ func (g *Ingester) Cut(c store.Collection, v *store.Version) *apierr.Error {
 	if len(spans) > MaxChunks {
 		return apierr.Invalid("text", "is cut into %d chunks; at most %d are allowed", len(spans), MaxChunks)
 	}
+	outline := chunk.OutlineOf(v.Text)
 	v.Chunks = make([]store.Chunk, len(spans))
 	for i, s := range spans {
 		text := v.Text[s.Start:s.End]
 		v.Chunks[i] = store.Chunk{
 			Number: i, Start: s.Start, End: s.End, Text: text,
-			Terms: analysis.Count(follow.Worded(v.Title, text)),
+			Terms: analysis.Count(follow.Worded(v.Title, text)), Headings: outline.Under(s),
 		}
 	}
 	return nil

@@ -177,7 +177,7 @@ func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map
 		fmt.Fprintf(&chunks, "(CAST($%d AS BIGINT), CAST($%d AS INTEGER))", no, number)
 	}
 	rows, err := s.often.QueryContext(ctx, `
-		SELECT d.id, d.title, d.metadata, d.create_time, d.update_time, c.no, c.number, c.start_offset, c.end_offset, c.text
+		SELECT d.id, d.title, d.metadata, d.create_time, d.update_time, c.no, c.number, c.start_offset, c.end_offset, c.text, c.headings
 		FROM search_documents d JOIN search_chunks c ON c.collection = d.collection AND c.no = d.no
 		WHERE d.collection = $1 AND c.embedding_generation = $2 AND (d.expire_time = 0 OR d.expire_time > $3)
 			AND d.no IN (`+versions.String()+`) AND (c.no, c.number) IN (VALUES `+chunks.String()+`)`, args...)
@@ -189,12 +189,12 @@ func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map
 	for rows.Next() {
 		var p Passage
 		var r Ref
-		var metadata string
+		var metadata, headings string
 		var created, updated int64
-		if err := rows.Scan(&p.DocumentID, &p.Title, &metadata, &created, &updated, &r.No, &r.Number, &p.Chunk.Start, &p.Chunk.End, &p.Chunk.Text); err != nil {
+		if err := rows.Scan(&p.DocumentID, &p.Title, &metadata, &created, &updated, &r.No, &r.Number, &p.Chunk.Start, &p.Chunk.End, &p.Chunk.Text, &headings); err != nil {
 			return nil, fmt.Errorf("search store: read passages: %w", err)
 		}
-		p.Metadata, p.Chunk.Number = []byte(metadata), r.Number
+		p.Metadata, p.Chunk.Number, p.Chunk.Headings = []byte(metadata), r.Number, decodeHeadings(headings)
 		p.CreateTime, p.UpdateTime = fromNanos(created), fromNanos(updated)
 		out[r] = p
 	}
