@@ -142,7 +142,7 @@ func (s *Service) newServer() error {
 	chunking := chunk.DefaultOptions()
 	chunking.MaxWords, chunking.OverlapWords = s.cfg.Chunking.MaxWords, s.cfg.Chunking.OverlapWords
 	ingester := ingest.New(ingest.Options{
-		Store: s.store, Embedder: embedder, Extractor: extract.New(extract.DefaultLimits()), Clock: s.opts.clock, Indexes: s.follower, Chunking: chunking,
+		Store: s.store, Embedder: embedder, Extractor: extract.New(extract.DefaultLimits()), Clock: s.opts.clock, Indexes: s.follower, Chunking: chunking, Counter: s.newCounter(embedder),
 		MaxCollectionChunks: s.cfg.Limits.CollectionChunks, GroupChunks: 4 * cfg.Batch * cfg.Concurrency,
 	})
 	s.builder = s.newBuilder(conn, ingester)
