@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,8 +25,8 @@ func TestThePortSpeaksBothVersions(t *testing.T) {
 	if err := s.listen(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	go func() { _ = s.serve(context.Background()) }()
-	t.Cleanup(func() { _ = s.stop(context.Background()) })
+	go func() { _ = s.serve(t.Context()) }()
+	t.Cleanup(func() { _ = s.stop(t.Context()) })
 	for _, version := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		protocols := new(http.Protocols)
 		protocols.SetHTTP1(version == "HTTP/1.1")

@@ -16,7 +16,7 @@ func asked(t *testing.T, script string, limits Limits) (Document, error) {
 	t.Helper()
 	limits.PDFProgram = filepath.Join(t.TempDir(), "poterne-pdf")
 	limits.CacheDir = t.TempDir()
-	if err := os.WriteFile(limits.PDFProgram, []byte("#!/bin/sh\n"+script), 0o700); err != nil { //nolint:gosec // it is run
+	if err := os.WriteFile(limits.PDFProgram, []byte("#!/bin/sh\n"+script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return New(limits).Extract(t.Context(), []byte(strings.Repeat("%PDF", 1<<18)), "application/pdf")
