@@ -24,6 +24,7 @@ import (
 	"github.com/poterne/poterne/services/search/internal/metrics"
 	"github.com/poterne/poterne/services/search/internal/rebuild"
 	"github.com/poterne/poterne/services/search/internal/store"
+	"github.com/poterne/poterne/services/search/internal/tokens"
 )
 
 func insertIdentity(chain grpcserver.Chain, step grpcserver.Interceptor) grpcserver.Chain {
@@ -53,6 +54,13 @@ func (s *Service) newImporter(to *ingest.Ingester) *imports.Importer {
 		BatchDocuments: cfg.BatchDocuments, BatchBytes: cfg.BatchBytes.Int(), Window: cfg.Window,
 		Linger: importLinger, Heartbeat: cfg.Heartbeat, Idle: cfg.IdleTimeout, Patience: cfg.Patience,
 		Streams: cfg.Streams, TenantStreams: cfg.TenantStreams,
+	})
+}
+
+// newCounter returns what counts the tokens of passages.
+func (s *Service) newCounter(by tokens.Tokeniser) *tokens.Counter {
+	return tokens.New(tokens.Options{
+		Tokeniser: by, Clock: s.opts.clock, Counted: s.metrics.TokensCounted, Estimated: s.metrics.TokensEstimated,
 	})
 }
 
@@ -112,7 +120,8 @@ func (s *Service) inferenceConn() (grpc.ClientConnInterface, error) {
 	conn, err := grpcclient.Dial(resolver.Target(InferenceName), cfg, s.opts.telemetry, caller,
 		grpcclient.WithResolvers(resolver.New(s.discovery, s.opts.telemetry.Logger)),
 		grpcclient.WithIdempotent(
-			inferencev1.InferenceService_Embed_FullMethodName, inferencev1.InferenceService_Rerank_FullMethodName))
+			inferencev1.InferenceService_Embed_FullMethodName, inferencev1.InferenceService_Rerank_FullMethodName,
+			inferencev1.InferenceService_CountTokens_FullMethodName))
 	if err != nil {
 		return nil, fmt.Errorf("dial the inference service: %w", err)
 	}

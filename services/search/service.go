@@ -140,10 +140,14 @@ func (s *Service) newServer() error {
 	if err != nil {
 		return fmt.Errorf("remember queries: %w", err)
 	}
+	limits := extract.DefaultLimits()
+	limits.CacheDir = s.cfg.Files.CacheDir
+	extractor := extract.New(limits)
+	s.closers = append(s.closers, extractor.Close)
 	chunking := chunk.DefaultOptions()
 	chunking.MaxWords, chunking.OverlapWords = s.cfg.Chunking.MaxWords, s.cfg.Chunking.OverlapWords
 	ingester := ingest.New(ingest.Options{
-		Store: s.store, Embedder: embedder, Extractor: extract.New(extract.DefaultLimits()), Clock: s.opts.clock, Indexes: s.follower, Chunking: chunking,
+		Store: s.store, Embedder: embedder, Extractor: extractor, Clock: s.opts.clock, Indexes: s.follower, Chunking: chunking, Counter: s.newCounter(embedder),
 		MaxCollectionChunks: s.cfg.Limits.CollectionChunks, GroupChunks: 4 * cfg.Batch * cfg.Concurrency,
 	})
 	readable, err := counts.New(counts.Options{

@@ -20,8 +20,9 @@ type importAnswer struct {
 		} `json:"error"`
 	} `json:"verdict"`
 	Progress *struct {
-		Settled int64 `json:"settled_lines"`
-		Done    bool  `json:"done"`
+		Settled  int64    `json:"settled_lines"`
+		Done     bool     `json:"done"`
+		Warnings []string `json:"warnings"`
 	} `json:"progress"`
 	Error json.RawMessage `json:"error"`
 }
@@ -52,6 +53,7 @@ func (r *importRun) answers(resp *http.Response, heard func()) error {
 				r.progress.show(fmt.Sprintf("%d lines, %d failed", r.settled, r.counts["failed"]), -1)
 			}
 			if p.Done {
+				r.warnings = p.Warnings
 				return nil
 			}
 		}

@@ -16,6 +16,7 @@ type importGateway struct {
 	seen  []string
 	cuts  int
 	after int
+	warns string // what the end warns of, as JSON
 }
 
 func (g *importGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -45,7 +46,7 @@ func (g *importGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		line++
 	}
-	_, _ = fmt.Fprintf(w, `{"progress":{"settled_lines":%d,"done":true}}`+"\n", line-1)
+	_, _ = fmt.Fprintf(w, `{"progress":{"settled_lines":%d,"done":true,"warnings":[%s]}}`+"\n", line-1, g.warns)
 }
 
 func TestImportGoesOnAfterALostConnection(t *testing.T) {
@@ -75,5 +76,14 @@ func TestImportFailsWithItsDocuments(t *testing.T) {
 	}
 	if code, _, _ := run(t, nil, "", "collections", "import", "c", "-", "--skip-lines", "-1"); code != 2 {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// What is kept and not found yet is a success, and said.
+func TestImportWarns(t *testing.T) {
+	g := &importGateway{warns: `"they will be found later"`}
+	code, stdout, stderr := run(t, g, "one\n", "collections", "import", "c", "-", "-o", "json")
+	if code != 0 || !strings.Contains(stderr, "warning: they will be found later") || !strings.Contains(stdout, `"they will be found later"`) {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	passages "github.com/poterne/poterne/services/search/internal/chunk"
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/fusion"
 	"github.com/poterne/poterne/services/search/internal/index"
@@ -196,7 +197,10 @@ func (d document) version(tenant string, vectors []byte, width int) (store.Versi
 		if c.Start < 0 || c.End < c.Start || c.End > len(d.Text) || c.Text != d.Text[c.Start:c.End] || c.Terms < 0 || c.Terms > len(c.Text)+2*len(d.Title) {
 			return store.Version{}, invalid("passage %d of document %q is not of its text", i, d.ID)
 		}
-		out := store.Chunk{Number: i, Start: c.Start, End: c.End, Terms: c.Terms, Text: c.Text, Vector: make([]float32, width)}
+		if !passages.ValidHeadings(c.Headings) {
+			return store.Version{}, invalid("the headings of passage %d of document %q are none", i, d.ID)
+		}
+		out := store.Chunk{Number: i, Start: c.Start, End: c.End, Terms: c.Terms, Text: c.Text, Headings: c.Headings, Vector: make([]float32, width)}
 		for j := range out.Vector {
 			x := math.Float32frombits(binary.LittleEndian.Uint32(vectors))
 			if x-x != 0 {

@@ -20,6 +20,7 @@ func TestWhatCannotBeKeptIsRefused(t *testing.T) {
 		`"update_time":"1970-01-01T00:00:02Z"`: `"update_time":"9999-01-01T00:00:00Z"`,
 		`"text":"one"`:                         `"text":"\u0000"`,
 		`"text":"two"`:                         `"text":"owt"`,
+		`"headings":["Guide"]`:                 `"headings":["a\nb"]`,
 	} {
 		changed := reframed(t, whole, was, is)
 		backup, err := Open(bytes.NewReader(changed))

@@ -31,6 +31,7 @@ const (
 	nameCounts    = "poterne.search.collection_counts"
 	nameReranks   = "poterne.search.reranks"
 	nameLeg       = "poterne.search.leg_duration" // s
+	nameTokens    = "poterne.search.token_counts"
 
 	nameBehind      = "poterne.search.index_queue" // generations
 	nameLag         = "poterne.search.index_lag"   // s
@@ -49,6 +50,7 @@ const (
 	KeyOK       = "ok"
 	KeyMethod   = "method"
 	KeyResult   = "result"
+	KeyModel    = "model" // of log records
 )
 
 // Metrics counts. It is safe for concurrent use.
@@ -65,6 +67,7 @@ type Metrics struct {
 	counts    metric.Int64Counter
 	reranks   metric.Int64Counter
 	leg       metric.Float64Histogram
+	tokens    metric.Int64Counter
 
 	behind, collections, kept, chunks metric.Int64Gauge
 	lag                               metric.Float64Gauge
@@ -74,7 +77,7 @@ type Metrics struct {
 func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
 	m := &Metrics{log: log, meter: meter}
 	bounds := metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
-	var errs [15]error
+	var errs [16]error
 	m.searches, errs[0] = meter.Int64Counter(nameSearches,
 		metric.WithDescription("Searches answered, by the mode used and whether it is less than what was asked for."))
 	m.duration, errs[1] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
@@ -100,6 +103,8 @@ func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
 	m.counts, errs[13] = meter.Int64Counter(nameCounts,
 		metric.WithDescription("Collections whose documents a caller may read were counted, by where the count came from: hit, made or failed."))
 	m.building, errs[14] = newBuilding(meter)
+	m.tokens, errs[15] = meter.Int64Counter(nameTokens,
+		metric.WithDescription("Passages counted by the embedding model's own tokeniser, and how often it turned out that they cannot be: counted or estimated."))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
@@ -169,4 +174,16 @@ func (m *Metrics) NotServed(ctx context.Context, method string, err error) {
 // DropFailed notes that the index of a deleted collection is still there.
 func (m *Metrics) DropFailed(ctx context.Context, err error) {
 	m.log.WarnContext(ctx, "the index of a deleted collection is removed at the next start", telemetry.Err(err))
+}
+
+// TokensCounted counts passages whose tokens the model's own tokeniser counted.
+func (m *Metrics) TokensCounted(ctx context.Context, texts int) {
+	m.tokens.Add(ctx, int64(texts), metric.WithAttributes(attribute.String(KeyResult, "counted")))
+}
+
+// TokensEstimated notes that a model's tokens cannot be counted from now on.
+func (m *Metrics) TokensEstimated(ctx context.Context, model string, err error) {
+	m.tokens.Add(ctx, 1, metric.WithAttributes(attribute.String(KeyResult, "estimated")))
+	m.log.WarnContext(ctx, "passages are measured by an estimate: the embedding model's tokens cannot be counted",
+		slog.String(KeyModel, model), telemetry.Err(err))
 }

@@ -28,6 +28,8 @@ type Embedder interface {
 // Cutter cuts documents into passages.
 type Cutter interface {
 	Cut(c store.Collection, v *store.Version) *apierr.Error
+	// Fit cuts anew what the model has no room for; the error is of a document.
+	Fit(ctx context.Context, c store.Collection, model string, docs []*store.Version) *apierr.Error
 }
 
 // Indexes keeps indexes up with what is embedded.

@@ -176,7 +176,7 @@ func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map
 	// Whether a document has ended is not asked of SQLite: it would plan anew for
 	// every time that it is given.
 	rows, err := s.often.QueryContext(ctx, `
-		SELECT d.id, d.title, d.metadata, d.create_time, d.update_time, d.expire_time, c.no, c.number, c.start_offset, c.end_offset, c.text
+		SELECT d.id, d.title, d.metadata, d.create_time, d.update_time, d.expire_time, c.no, c.number, c.start_offset, c.end_offset, c.text, c.headings
 		FROM (VALUES `+chunks.String()+`) v
 		JOIN search_chunks c ON c.collection = $1 AND c.embedding_generation = $2 AND c.no = v.column1 AND c.number = v.column2
 		JOIN search_documents d ON d.collection = c.collection AND d.no = c.no`, args...)
@@ -189,15 +189,15 @@ func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map
 	for rows.Next() {
 		var p Passage
 		var r Ref
-		var metadata string
+		var metadata, headings string
 		var created, updated, expires int64
-		if err := rows.Scan(&p.DocumentID, &p.Title, &metadata, &created, &updated, &expires, &r.No, &r.Number, &p.Chunk.Start, &p.Chunk.End, &p.Chunk.Text); err != nil {
+		if err := rows.Scan(&p.DocumentID, &p.Title, &metadata, &created, &updated, &expires, &r.No, &r.Number, &p.Chunk.Start, &p.Chunk.End, &p.Chunk.Text, &headings); err != nil {
 			return nil, fmt.Errorf("search store: read passages: %w", err)
 		}
 		if expires != 0 && expires <= now {
 			continue
 		}
-		p.Metadata, p.Chunk.Number = []byte(metadata), r.Number
+		p.Metadata, p.Chunk.Number, p.Chunk.Headings = []byte(metadata), r.Number, decodeHeadings(headings)
 		p.CreateTime, p.UpdateTime = fromNanos(created), fromNanos(updated)
 		out[r] = p
 	}

@@ -59,6 +59,7 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 		"chunking":     chunkingIsKept,
 
 		"generations migrate": generationsMigrate,
+		"headings migrate":    headingsMigrate,
 		"generations":         generationsFollowTheModel,
 		"leases":              leasesFence,
 		"progress":            progressIsOfWhatIsBuilt,
