@@ -43,9 +43,13 @@ func (c *Client) Rerank(ctx context.Context, model, query string, texts []string
 		left := until.Sub(c.clock.Now())
 		timeout = min(timeout, left-left/headroom)
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	resp, err := c.inference.Rerank(ctx, &inferencev1.RerankRequest{Model: model, Query: query, Documents: texts})
+	resp, err := c.inference.Rerank(waiting, &inferencev1.RerankRequest{Model: model, Query: query, Documents: texts})
+	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+		// The caller is answered all the same, and reads this as a warning.
+		return Scores{}, apierr.Wrap(apierr.DeadlineExceeded, err, "the reranking model gave no scores within %v", timeout.Round(time.Millisecond))
+	}
 	if err != nil {
 		return Scores{}, err
 	}

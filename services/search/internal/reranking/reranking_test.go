@@ -53,8 +53,12 @@ func TestTimeIsLeftToAnswer(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), tt.deadline)
 			began := time.Now()
 			_, err := New(&fakeInference{takes: time.Minute}, tt.timeout, clock.Real()).Rerank(ctx, "judge", "q", []string{"a"})
-			if took := time.Since(began); err == nil || took != tt.want || ctx.Err() != nil {
+			if took := time.Since(began); apierr.ReasonOf(err) != apierr.DeadlineExceeded || took != tt.want || ctx.Err() != nil {
 				t.Errorf("it took %v, want %v: %v", took, tt.want, err)
+			}
+			// It is told beside an answer that came in time: whose time is over is said.
+			if want := "the reranking model gave no scores within " + tt.want.String(); apierr.From(err).Message != want {
+				t.Errorf("got %q, want %q", apierr.From(err).Message, want)
 			}
 			cancel()
 		}
