@@ -75,18 +75,6 @@ type Builder struct {
 	rests map[string]rest
 }
 
-// rest is a pause after a failure.
-type rest struct {
-	pause time.Duration
-	until time.Time
-}
-
-// The pauses after failures: they double.
-const (
-	firstPause  = time.Second
-	longestWait = time.Minute
-)
-
 // New returns a builder. Run does its work.
 func New(o Options) *Builder {
 	return &Builder{o: o, wake: make(chan struct{}, 1), turns: make(map[string]chan struct{}), rests: make(map[string]rest)}
@@ -145,6 +133,7 @@ func (b *Builder) round(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	b.forget(live)
 	for _, l := range live {
 		if b.idle(l) {
 			continue
@@ -194,23 +183,6 @@ func (b *Builder) do(ctx context.Context, l store.Live) (more bool, err error) {
 	default:
 		return b.work(ctx, l)
 	}
-}
-
-// note has an embedding generation rest after a failure, longer each time.
-func (b *Builder) note(ctx context.Context, l store.Live, err error) {
-	name := l.Collection.IndexName()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err == nil {
-		delete(b.rests, name)
-		return
-	}
-	r := b.rests[name]
-	r.pause = min(max(firstPause, 2*r.pause), longestWait)
-	r.until = b.o.Clock.Now().Add(r.pause)
-	b.rests[name] = r
-	b.o.Logger.WarnContext(ctx, "an embedding generation waits", slog.String("collection", l.Collection.UID),
-		slog.Int("embedding_generation", l.Number), slog.Duration("retry_in", r.pause), telemetry.Err(err))
 }
 
 // work takes one embedding generation a step further, unless another process
