@@ -143,3 +143,29 @@ func TestAdministratorsPublishForGroups(t *testing.T) {
 		t.Errorf("finance finds %q after the removal", got)
 	}
 }
+
+// What may not be deleted by itself is not deleted together with its collection.
+func TestHiddenDocumentsAreNotDeletedWithTheirCollection(t *testing.T) {
+	h := newHarness(t)
+	ada, eve := h.as("ada"), h.as("eve")
+	h.create(ada, "c")
+	h.put(ada, "c", doc("open", "a plan"), withACL(doc("secret", "the plan"), "user:ada"))
+	remove := func(ctx context.Context) error {
+		_, err := h.client.DeleteCollection(ctx, &searchv1.DeleteCollectionRequest{Collection: "c"})
+		return err
+	}
+	if err := remove(eve); apierr.ReasonOf(err) != apierr.PermissionDenied || !strings.Contains(err.Error(), "not available to you") {
+		t.Errorf("eve: %v", err)
+	}
+	if d, err := h.get(ada, "secret"); err != nil || d.GetText() != "the plan" {
+		t.Errorf("%v, %v", d, err)
+	}
+	if err := remove(h.admin("acme", "root")); err != nil {
+		t.Errorf("an administrator: %v", err)
+	}
+	h.create(ada, "c")
+	h.put(ada, "c", doc("open", "a plan"), withACL(doc("both", "the plan"), "user:ada", "user:eve"))
+	if err := remove(eve); err != nil {
+		t.Errorf("who may read all of it: %v", err)
+	}
+}

@@ -270,7 +270,7 @@ func TestDeletedCollectionsAreForgotten(t *testing.T) {
 	if _, err := f.Collection(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.DeleteCollection(t.Context(), "acme", "c"); err != nil {
+	if _, err := s.DeleteCollection(t.Context(), "acme", "c", store.Rights{All: true}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.CatchUp(t.Context(), c, 99); apierr.ReasonOf(err) != apierr.NotFound {

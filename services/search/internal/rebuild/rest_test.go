@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/poterne/poterne/services/search/internal/store"
 )
 
 // A collection that is deleted while it is embedded anew is no failure to wait
@@ -19,7 +21,7 @@ func TestADeletedCollectionIsForgotten(t *testing.T) {
 	stop := start(t, b)
 	defer stop()
 	<-p.hanging
-	_, err := s.DeleteCollection(t.Context(), "acme", "c")
+	_, err := s.DeleteCollection(t.Context(), "acme", "c", store.Rights{All: true})
 	check(t, err)
 	b.mu.Lock()
 	b.rests["another that was deleted"] = rest{pause: time.Minute}

@@ -82,7 +82,7 @@ func (s *Server) DeleteCollection(ctx context.Context, req *searchv1.DeleteColle
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.o.Store.DeleteCollection(ctx, who.tenant, req.GetCollection())
+	c, err := s.o.Store.DeleteCollection(ctx, who.tenant, req.GetCollection(), who.writes())
 	if err != nil {
 		return nil, err
 	}

@@ -161,14 +161,18 @@ func (s *Store) collections(ctx context.Context, where string, args ...any) (out
 }
 
 // DeleteCollection removes the collection with everything in it, and returns
-// what it was.
-func (s *Store) DeleteCollection(ctx context.Context, tenant, id string) (Collection, error) {
+// what it was. With a document that by do not cover it stays: what may not be
+// removed by itself may not be removed together with the others either.
+func (s *Store) DeleteCollection(ctx context.Context, tenant, id string, by Rights) (Collection, error) {
 	var c Collection
 	err := s.db.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var err error
 		c, err = scanCollection(tx.QueryRowContext(ctx,
 			`SELECT `+collectionColumns+` FROM `+servedCollections+`WHERE c.tenant = $1 AND c.id = $2`, tenant, id))
 		if err != nil {
+			return err
+		}
+		if err := s.coversAll(ctx, tx, c, by); err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `DELETE FROM search_collections WHERE uid = $1`, c.UID)

@@ -1,5 +1,13 @@
 package store
 
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/poterne/poterne/pkg/apierr"
+)
+
 // Rights say which documents a caller may replace and remove. None by default.
 type Rights struct {
 	// Principals are the caller's: what one of them may read may be changed.
@@ -17,4 +25,24 @@ func (r Rights) covers(first int) (string, []any) {
 	}
 	in, args := anyOf(first, r.Principals)
 	return "(" + readable(in) + ")", args
+}
+
+// coversAll refuses the caller when c has a document that the rights do not
+// cover.
+func (s *Store) coversAll(ctx context.Context, tx *sql.Tx, c Collection, r Rights) error {
+	if r.All {
+		return nil
+	}
+	covered, args := r.covers(2)
+	var other bool
+	err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM search_documents d
+		WHERE d.collection = $1 AND `+s.live()+` AND NOT `+covered+`)`, append([]any{c.UID}, args...)...).Scan(&other)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look for documents of others: %w", err)
+	case other:
+		return apierr.New(apierr.PermissionDenied, "collection %q holds documents that are not available to you", c.ID).WithField("collection")
+	default:
+		return nil
+	}
 }

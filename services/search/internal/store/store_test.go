@@ -288,7 +288,7 @@ func deletionTakesEverything(f fixture) {
 	c := newCollection(t, s, "c")
 	upsert(t, s, c, version("a", "one"), version("b", "two"))
 	upsert(t, s, c, version("a", "three"))
-	if got, err := s.DeleteCollection(t.Context(), "acme", "c"); err != nil || got.UID != c.UID {
+	if got, err := s.DeleteCollection(t.Context(), "acme", "c", Rights{All: true}); err != nil || got.UID != c.UID {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	for _, table := range []string{"collections", "documents", "chunks", "principals", "removals"} {
@@ -300,7 +300,7 @@ func deletionTakesEverything(f fixture) {
 	if _, _, err := s.Upsert(t.Context(), c, Write{By: Rights{All: true}, Documents: []Version{version("a", "x")}}); apierr.ReasonOf(err) != apierr.NotFound {
 		t.Errorf("a write after the deletion: %v", err)
 	}
-	if _, err := s.DeleteCollection(t.Context(), "acme", "c"); apierr.ReasonOf(err) != apierr.NotFound {
+	if _, err := s.DeleteCollection(t.Context(), "acme", "c", Rights{All: true}); apierr.ReasonOf(err) != apierr.NotFound {
 		t.Errorf("a second deletion: %v", err)
 	}
 }
