@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
@@ -20,6 +22,7 @@ type fakeInference struct {
 	inferencev1.InferenceServiceClient
 	takes  time.Duration
 	scores []float64
+	err    error
 }
 
 func (f *fakeInference) Rerank(ctx context.Context, _ *inferencev1.RerankRequest, _ ...grpc.CallOption) (*inferencev1.RerankResponse, error) {
@@ -27,6 +30,9 @@ func (f *fakeInference) Rerank(ctx context.Context, _ *inferencev1.RerankRequest
 	case <-time.After(f.takes):
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+	if f.err != nil {
+		return nil, f.err
 	}
 	return &inferencev1.RerankResponse{RelevanceScores: f.scores, ServedBy: &inferencev1.ServedBy{Model: "judge", Version: 2}}, nil
 }
@@ -61,6 +67,18 @@ func TestTimeIsLeftToAnswer(t *testing.T) {
 				t.Errorf("got %q, want %q", apierr.From(err).Message, want)
 			}
 			cancel()
+		}
+	})
+}
+
+// The inference service keeps to the deadline itself, and says so before it is
+// over here.
+func TestTheServicesDeadlineIsTheModels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeInference{err: status.Error(codes.DeadlineExceeded, "the request took longer than its deadline"), takes: 9 * time.Second}
+		_, err := New(service, 10*time.Second, clock.Real()).Rerank(t.Context(), "judge", "q", []string{"a"})
+		if e := apierr.From(err); e.Reason != apierr.DeadlineExceeded || e.Message != "the reranking model gave no scores within 10s" {
+			t.Errorf("got %v", err)
 		}
 	})
 }
