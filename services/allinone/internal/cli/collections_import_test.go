@@ -63,6 +63,15 @@ func TestImportGoesOnAfterALostConnection(t *testing.T) {
 	}
 }
 
+// A line that could not be read has no id to tell.
+func TestImportTellsOfLinesWithoutAnID(t *testing.T) {
+	gateway := answer(http.StatusOK, `{"verdict":{"line":7,"id":"","status":"failed","settled_lines":7,"error":{"code":"INVALID_ARGUMENT","message":"the line must be a JSON object"}}}
+{"progress":{"settled_lines":7,"done":true}}`)
+	if _, _, stderr := run(t, gateway, "x\n", "collections", "import", "c", "-"); !strings.Contains(stderr, "line 7: the line must be a JSON object (INVALID_ARGUMENT)") {
+		t.Errorf("got %s", stderr)
+	}
+}
+
 func TestImportFailsWithItsDocuments(t *testing.T) {
 	code, stdout, stderr := run(t, new(importGateway), "one\nbad\nthree\n", "collections", "import", "c", "-", "--skip-lines", "1")
 	if code != 1 || !strings.Contains(stderr, `line 2, document "x": id must not hold / (INVALID_ARGUMENT)`) ||

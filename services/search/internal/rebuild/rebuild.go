@@ -83,18 +83,6 @@ type Builder struct {
 	told told
 }
 
-// rest is a pause after a failure.
-type rest struct {
-	pause time.Duration
-	until time.Time
-}
-
-// The pauses after failures: they double.
-const (
-	firstPause  = time.Second
-	longestWait = time.Minute
-)
-
 // New returns a builder. Run does its work.
 func New(o Options) *Builder {
 	return &Builder{o: o, wake: make(chan struct{}, 1), turns: make(map[string]chan struct{}), rests: make(map[string]rest)}
@@ -154,6 +142,7 @@ func (b *Builder) round(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	b.progress(ctx, live)
+	b.forget(live)
 	for _, l := range live {
 		if b.idle(l) {
 			continue
@@ -203,26 +192,6 @@ func (b *Builder) do(ctx context.Context, l store.Live) (more bool, err error) {
 	default:
 		return b.work(ctx, l)
 	}
-}
-
-// note has an embedding generation rest after a failure, longer each time.
-func (b *Builder) note(ctx context.Context, l store.Live, err error) {
-	name := l.Collection.IndexName()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err == nil {
-		delete(b.rests, name)
-		return
-	}
-	r := b.rests[name]
-	r.pause = min(max(firstPause, 2*r.pause), longestWait)
-	r.until = b.o.Clock.Now().Add(r.pause)
-	b.rests[name] = r
-	if b.o.Suspended != nil {
-		b.o.Suspended(ctx)
-	}
-	b.o.Logger.WarnContext(ctx, "an embedding generation waits", slog.String("collection", l.Collection.UID),
-		slog.Int("embedding_generation", l.Number), slog.Duration("retry_in", r.pause), telemetry.Err(err))
 }
 
 // work takes one embedding generation a step further, unless another process

@@ -43,9 +43,14 @@ func (c *Client) Rerank(ctx context.Context, model, query string, texts []string
 		left := until.Sub(c.clock.Now())
 		timeout = min(timeout, left-left/headroom)
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	resp, err := c.inference.Rerank(ctx, &inferencev1.RerankRequest{Model: model, Query: query, Documents: texts})
+	resp, err := c.inference.Rerank(waiting, &inferencev1.RerankRequest{Model: model, Query: query, Documents: texts})
+	if apierr.ReasonOf(err) == apierr.DeadlineExceeded && ctx.Err() == nil {
+		// The caller is answered all the same, and reads this as a warning. The
+		// service gives up a little earlier than waiting ends.
+		return Scores{}, apierr.Wrap(apierr.DeadlineExceeded, err, "the reranking model gave no scores within %v", timeout.Round(time.Millisecond))
+	}
 	if err != nil {
 		return Scores{}, err
 	}
