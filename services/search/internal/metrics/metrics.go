@@ -31,7 +31,7 @@ const (
 	nameCounts    = "poterne.search.collection_counts"
 	nameReranks   = "poterne.search.reranks"
 	nameLeg       = "poterne.search.leg_duration" // s
-	nameTokens    = "poterne.search.token_counts"
+	nameTokens    = "poterne.search.token_counts" //nolint:gosec // no credential
 
 	nameBehind      = "poterne.search.index_queue" // generations
 	nameLag         = "poterne.search.index_lag"   // s
