@@ -23,7 +23,6 @@ import (
 	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/index/elastic"
-	"github.com/poterne/poterne/services/search/internal/index/elastic/smiletest"
 )
 
 // node is a fake of Elasticsearch that takes everything and finds nothing,
@@ -91,39 +90,6 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := json.NewEncoder(w).Encode(answer); err != nil {
 		n.t.Error(err)
 	}
-}
-
-func (n *node) bulk(body io.Reader) any {
-	text, err := io.ReadAll(body)
-	if err != nil {
-		return nil // the caller left
-	}
-	documents, err := smiletest.Documents(text)
-	if err != nil {
-		n.t.Error(err)
-	}
-	var items []any
-	for i := 0; i < len(documents); i++ {
-		action, _ := documents[i].(map[string]any)
-		for name, of := range action {
-			if name == "create" {
-				i++ // its passage
-			}
-			of, _ := of.(map[string]any)
-			id, _ := of["_id"].(string)
-			n.sent[id]++
-			status, kind := http.StatusCreated, ""
-			if n.item != nil {
-				status, kind = n.item(id, n.sent[id])
-			}
-			result := map[string]any{"status": status}
-			if kind != "" {
-				result["error"] = map[string]any{"type": kind, "reason": "Preview of field's value: 'secret plan'"}
-			}
-			items = append(items, map[string]any{name: result})
-		}
-	}
-	return map[string]any{"items": items}
 }
 
 func (n *node) open(change func(*elastic.Options)) index.Collection {

@@ -101,7 +101,7 @@ func (s smile) integer(n int64) smile {
 		low[at] = byte(z & 0x7F)
 	}
 	kind := byte(smileInt32)
-	if n != int64(int32(n)) { //nolint:gosec // whether it is the same is asked
+	if n != int64(int32(n)) {
 		kind = smileInt64
 	}
 	return append(append(s, kind), low[at:]...)

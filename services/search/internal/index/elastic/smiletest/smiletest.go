@@ -102,19 +102,19 @@ func (r *reader) value() (any, error) {
 		return r.text(-1)
 	case t == 0x24:
 		n, err := r.integer()
-		if err == nil && n != int64(int32(n)) { //nolint:gosec // as below
+		if err == nil && n != int64(int32(n)) {
 			err = fmt.Errorf("%d is too wide", n)
 		}
 		return n, err
 	case t == 0x25:
 		n, err := r.integer()
-		if err == nil && n == int64(int32(n)) { //nolint:gosec // whether it is the same is asked
+		if err == nil && n == int64(int32(n)) {
 			err = fmt.Errorf("%d is narrow", n) // Jackson reads five bytes
 		}
 		return n, err
 	case t == 0x28:
 		b, err := r.bits(5)
-		return math.Float32frombits(uint32(b)), err //nolint:gosec // 32 bits are written
+		return math.Float32frombits(uint32(b)), err
 	case t == 0x29:
 		b, err := r.bits(10)
 		return math.Float64frombits(b), err
@@ -138,7 +138,7 @@ func (r *reader) integer() (int64, error) {
 			continue
 		}
 		z = z<<6 | uint64(b&0x3F)
-		return int64(z>>1) ^ -int64(z&1), nil //nolint:gosec // zigzag
+		return int64(z>>1) ^ -int64(z&1), nil
 	}
 }
 
