@@ -26,6 +26,7 @@ import (
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/extract"
 	"github.com/poterne/poterne/services/search/internal/follow"
+	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/metrics"
 	"github.com/poterne/poterne/services/search/internal/query"
@@ -46,6 +47,7 @@ type Service struct {
 	metrics   *metrics.Metrics
 
 	store    *store.Store
+	index    index.Index
 	follower *follow.Follower
 	builder  *rebuild.Builder
 	server   *rpc.Server
@@ -110,12 +112,12 @@ func (s *Service) openStore(ctx context.Context) error {
 }
 
 func (s *Service) openIndex() error {
-	idx, err := s.cfg.Index.open(s.opts.clock, s.opts.telemetry.Logger)
-	if err != nil {
+	var err error
+	if s.index, err = s.cfg.Index.open(s.opts.clock, s.opts.telemetry.Logger); err != nil {
 		return err
 	}
 	s.follower = follow.New(follow.Options{
-		Store: s.store, Index: idx, Clock: s.opts.clock, Logger: s.opts.telemetry.Logger,
+		Store: s.store, Index: s.index, Clock: s.opts.clock, Logger: s.opts.telemetry.Logger,
 		Poll: s.cfg.Index.PollInterval, Followed: s.metrics.Followed,
 	})
 	s.closers = append(s.closers, s.follower.Close)

@@ -167,11 +167,12 @@ func write(t *testing.T, s *store.Store, c store.Collection, ids ...string) int6
 
 func TestCatchUpFollowsManyPages(t *testing.T) {
 	f, x, s, c := setup(t)
+	f.page = 20
 	if _, err := f.Collection(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 	var ids []string
-	for i := range 3*page + 1 {
+	for i := range 3*f.page + 1 {
 		ids = append(ids, fmt.Sprint("d", i))
 	}
 	write(t, s, c, ids...)

@@ -38,6 +38,7 @@ const (
 	nameCollections = "poterne.search.collections"
 	nameKept        = "poterne.search.documents"
 	nameChunks      = "poterne.search.chunks"
+	nameAnalyser    = "poterne.search.cluster_analyser"
 )
 
 // The labels, which are also the keys of log records.
@@ -51,6 +52,7 @@ const (
 	KeyMethod   = "method"
 	KeyResult   = "result"
 	KeyModel    = "model" // of log records
+	KeyLanguage = "language"
 )
 
 // Metrics counts. It is safe for concurrent use.
@@ -69,15 +71,15 @@ type Metrics struct {
 	leg       metric.Float64Histogram
 	tokens    metric.Int64Counter
 
-	behind, collections, kept, chunks metric.Int64Gauge
-	lag                               metric.Float64Gauge
+	behind, collections, kept, chunks, analyser metric.Int64Gauge
+	lag                                         metric.Float64Gauge
 }
 
 // New makes the instruments on meter.
 func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
 	m := &Metrics{log: log, meter: meter}
 	bounds := metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
-	var errs [16]error
+	var errs [17]error
 	m.searches, errs[0] = meter.Int64Counter(nameSearches,
 		metric.WithDescription("Searches answered, by the mode used and whether it is less than what was asked for."))
 	m.duration, errs[1] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
@@ -105,6 +107,8 @@ func New(meter metric.Meter, log *slog.Logger) (*Metrics, error) {
 	m.building, errs[14] = newBuilding(meter)
 	m.tokens, errs[15] = meter.Int64Counter(nameTokens,
 		metric.WithDescription("Passages counted by the embedding model's own tokeniser, and how often it turned out that they cannot be: counted or estimated."))
+	m.analyser, errs[16] = meter.Int64Gauge(nameAnalyser,
+		metric.WithDescription("Whether the Elasticsearch cluster has its own analyser of a language: 1 or 0. The service analyses words itself and does not use it."))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
@@ -125,6 +129,16 @@ func (m *Metrics) Indexed(ctx context.Context, now Indexes) {
 	m.collections.Record(ctx, int64(now.Collections))
 	m.kept.Record(ctx, int64(now.Documents))
 	m.chunks.Record(ctx, int64(now.Chunks))
+}
+
+// ClusterAnalyser notes whether the cluster has its own analyser of a language,
+// one of the service's few.
+func (m *Metrics) ClusterAnalyser(ctx context.Context, language string, has bool) {
+	var n int64
+	if has {
+		n = 1
+	}
+	m.analyser.Record(ctx, n, metric.WithAttributes(attribute.String(KeyLanguage, language)))
 }
 
 // Leg notes how long the index took for one leg of a search.
