@@ -121,7 +121,7 @@ func (s *Service) openIndex() error {
 		Poll: s.cfg.Index.PollInterval, Followed: s.metrics.Followed,
 	})
 	s.closers = append(s.closers, s.follower.Close)
-	return s.watchPostings(idx)
+	return s.watchPostings(s.index)
 }
 
 func (s *Service) newServer() error {
