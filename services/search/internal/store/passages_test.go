@@ -15,18 +15,7 @@ func TestPassagesAreLookedUpByKey(t *testing.T) {
 		for range refs {
 			args = append(args, 1, 0)
 		}
-		rows, err := s.db.Reader().QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+passagesQuery(refs), args...)
-		check(t, err)
-		var plan []string
-		for rows.Next() {
-			var id, parent, unused int
-			var step string
-			check(t, rows.Scan(&id, &parent, &unused, &step))
-			plan = append(plan, step)
-		}
-		check(t, rows.Err())
-		check(t, rows.Close())
-		text := strings.Join(plan, "\n")
+		text := strings.Join(plan(t, s, passagesQuery(refs), args), "\n")
 		for _, want := range []string{
 			"SEARCH c USING INDEX sqlite_autoindex_search_chunks_1 (collection=? AND embedding_generation=? AND no=? AND number=?)",
 			"SEARCH d USING INDEX search_documents_no (collection=? AND no=?)",
@@ -36,4 +25,20 @@ func TestPassagesAreLookedUpByKey(t *testing.T) {
 			}
 		}
 	}
+}
+
+// plan is how SQLite goes about a query, step by step.
+func plan(t *testing.T, s *Store, query string, args []any) (steps []string) {
+	t.Helper()
+	rows, err := s.db.Reader().QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
+	check(t, err)
+	defer func() { check(t, rows.Close()) }()
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		check(t, rows.Scan(&id, &parent, &unused, &step))
+		steps = append(steps, step)
+	}
+	check(t, rows.Err())
+	return steps
 }
