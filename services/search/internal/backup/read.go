@@ -65,6 +65,8 @@ func (h Header) check() error {
 	switch {
 	case !embedding.ValidReference(h.EmbeddingModel):
 		return invalid("its embedding model is none")
+	case h.EmbeddingDigest != "" && !embedding.ValidDigest(h.EmbeddingDigest):
+		return invalid("the digest of its embedding model is none")
 	case h.Dimensions < 0 || h.Dimensions > embedding.MaxDimensions:
 		return invalid("its vectors have %d dimensions; at most %d can be searched", h.Dimensions, embedding.MaxDimensions)
 	case h.Generation < 1 || h.Generation > maxGeneration:
@@ -75,8 +77,8 @@ func (h Header) check() error {
 		return invalid("its fusion is none")
 	case !slices.Contains([]index.Metric{index.Cosine, index.Dot, index.L2}, index.Metric(h.VectorMetric)):
 		return invalid("its vector metric is none")
-	case len(h.DisplayName) > 1024 || len(h.EmbeddingDigest) > 256 || strings.ContainsRune(h.DisplayName+h.EmbeddingDigest, 0):
-		return invalid("its names are too long, or hold NUL")
+	case len(h.DisplayName) > 1024 || strings.ContainsRune(h.DisplayName, 0):
+		return invalid("its name is too long, or holds NUL")
 	case !h.Chunking.valid():
 		return invalid("its chunking is none")
 	case h.Weights != nil && !h.Weights.valid():

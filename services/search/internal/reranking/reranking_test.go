@@ -20,12 +20,14 @@ import (
 // fakeInference takes its time, and answers with its scores.
 type fakeInference struct {
 	inferencev1.InferenceServiceClient
+	asked  int
 	takes  time.Duration
 	scores []float64
 	err    error
 }
 
 func (f *fakeInference) Rerank(ctx context.Context, _ *inferencev1.RerankRequest, _ ...grpc.CallOption) (*inferencev1.RerankResponse, error) {
+	f.asked++
 	select {
 	case <-time.After(f.takes):
 	case <-ctx.Done():
@@ -79,6 +81,44 @@ func TestTheServicesDeadlineIsTheModels(t *testing.T) {
 		_, err := New(service, 10*time.Second, clock.Real()).Rerank(t.Context(), "judge", "q", []string{"a"})
 		if e := apierr.From(err); e.Reason != apierr.DeadlineExceeded || e.Message != "the reranking model gave no scores within 10s" {
 			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// A model that gives no scores is not waited for again and again, and one whose
+// requests are wrong is asked on.
+func TestAModelThatFailsRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inference := &fakeInference{takes: time.Minute, scores: []float64{1}}
+		c := New(inference, time.Second, clock.Real())
+		ask := func(model string, want apierr.Reason) {
+			t.Helper()
+			if _, err := c.Rerank(t.Context(), model, "q", []string{"a"}); apierr.ReasonOf(err) != want {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		}
+		for range restAfter {
+			ask("judge", apierr.DeadlineExceeded)
+		}
+		asked := inference.asked
+		for range 5 {
+			ask("judge", apierr.Unavailable)
+		}
+		ask("other", apierr.DeadlineExceeded)
+		if inference.asked != asked+1 {
+			t.Errorf("a resting model was asked %d times", inference.asked-asked-1)
+		}
+		<-time.After(restTime)
+		ask("judge", apierr.DeadlineExceeded) // one finds out that it goes on
+		ask("judge", apierr.Unavailable)
+		<-time.After(restTime)
+		inference.takes = 0
+		for range 2 * restAfter {
+			ask("judge", "")
+		}
+		inference.err = apierr.New(apierr.InvalidArgument, "too long")
+		for range 2 * restAfter {
+			ask("judge", apierr.InvalidArgument)
 		}
 	})
 }

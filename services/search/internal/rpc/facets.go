@@ -50,6 +50,8 @@ func rangeOf(r *searchv1.FacetRange) (index.Range, error) {
 		return index.Range{}, fmt.Errorf("must have from or to")
 	case from != nil && to != nil && from.Kind != to.Kind:
 		return index.Range{}, fmt.Errorf("must be from a number to a number, or from a moment to a moment")
+	case from != nil && to != nil && filter.Order(*from, *to) >= 0:
+		return index.Range{}, fmt.Errorf("is empty: from must be below to, which is not of it")
 	}
 	return index.Range{From: from, To: to}, nil
 }
