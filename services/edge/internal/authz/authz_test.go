@@ -2,6 +2,7 @@ package authz
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -180,36 +181,28 @@ func TestDefaultPolicy(t *testing.T) {
 		"SearchService/RollbackEmbeddingGeneration": admins,
 		"SearchService/DeleteEmbeddingGeneration":   admins,
 
-		"RegistryService/CreateModel":        platform,
-		"RegistryService/GetModel":           developer,
-		"RegistryService/ListModels":         developer,
-		"RegistryService/UpdateModel":        platform,
-		"RegistryService/DeleteModel":        platform,
-		"RegistryService/CreateVersion":      platform,
-		"RegistryService/GetVersion":         developer,
-		"RegistryService/ListVersions":       developer,
-		"RegistryService/CreateVariant":      platform,
-		"RegistryService/GetVariant":         developer,
-		"RegistryService/ListVariants":       developer,
-		"RegistryService/DeleteVariant":      platform,
-		"RegistryService/SetAlias":           platform,
-		"RegistryService/GetAlias":           developer,
-		"RegistryService/ListAliases":        developer,
-		"RegistryService/DeleteAlias":        platform,
-		"RegistryService/SetSplit":           platform,
-		"RegistryService/GetSplit":           developer,
-		"RegistryService/DeleteSplit":        platform,
-		"RegistryService/CreateExperiment":   platform,
-		"RegistryService/GetExperiment":      platform,
-		"RegistryService/UpdateExperiment":   platform,
-		"RegistryService/DeleteExperiment":   platform,
-		"RegistryService/StartExperiment":    platform,
-		"RegistryService/RampExperiment":     platform,
-		"RegistryService/StopExperiment":     platform,
-		"RegistryService/ConcludeExperiment": platform,
-		"RegistryService/ListExperiments":    platform,
-		"RegistryService/Watch":              nobody,
+		"RegistryService/CreateModel":   platform,
+		"RegistryService/GetModel":      developer,
+		"RegistryService/ListModels":    developer,
+		"RegistryService/UpdateModel":   platform,
+		"RegistryService/DeleteModel":   platform,
+		"RegistryService/CreateVersion": platform,
+		"RegistryService/GetVersion":    developer,
+		"RegistryService/ListVersions":  developer,
+		"RegistryService/CreateVariant": platform,
+		"RegistryService/GetVariant":    developer,
+		"RegistryService/ListVariants":  developer,
+		"RegistryService/DeleteVariant": platform,
+		"RegistryService/SetAlias":      platform,
+		"RegistryService/GetAlias":      developer,
+		"RegistryService/ListAliases":   developer,
+		"RegistryService/DeleteAlias":   platform,
+		"RegistryService/SetSplit":      platform,
+		"RegistryService/GetSplit":      developer,
+		"RegistryService/DeleteSplit":   platform,
+		"RegistryService/Watch":         nobody,
 	}
+	maps.Copy(want, experimentMethods(platform))
 	callers := []struct {
 		name   string
 		caller identity.Caller

@@ -85,7 +85,7 @@ func (s *Server) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (resp
 func (s *Server) CountTokens(ctx context.Context, req *inferencev1.CountTokensRequest) (resp *inferencev1.CountTokensResponse, err error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	j, err := s.begin(ctx, unhurried{req}, operationCount)
+	j, err := s.begin(ctx, unhurried{named: req, session: req.GetSessionId()}, operationCount)
 	if err != nil {
 		return nil, err
 	}

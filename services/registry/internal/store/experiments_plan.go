@@ -18,11 +18,11 @@ func (s *Store) CreateExperiment(ctx context.Context, actor string, plan *regist
 	if err := checkPlan(plan); err != nil {
 		return nil, err
 	}
-	salt, err := s.newSalt()
+	salt, err := s.newSalt(experimentSalt)
 	if err != nil {
 		return nil, err
 	}
-	layerSalt, err := s.newSalt()
+	layerSalt, err := s.newSalt(experimentSalt)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (s *Store) UpdateExperiment(ctx context.Context, actor string, plan *regist
 	if err := checkPlan(plan); err != nil {
 		return nil, err
 	}
-	layerSalt, err := s.newSalt()
+	layerSalt, err := s.newSalt(experimentSalt)
 	if err != nil {
 		return nil, err
 	}

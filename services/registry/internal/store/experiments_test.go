@@ -64,7 +64,7 @@ func (s suite) experimentLife(t *testing.T) {
 	bytes := e.versionBytes("m")
 	made := e.experiment(plan("x", func(p *registryv1.Experiment) { p.Description = "words" }))
 	if made.GetState() != isDraft || made.GetShare() != 1_000_000 || made.GetStickyBy() != registryv1.StickyBy_STICKY_BY_USER ||
-		len(made.GetSalt()) != 32 || made.GetSalt() == made.GetLayerSalt() || made.GetArms()[1].GetDigest() == "" || made.GetEtag() == "" {
+		len(made.GetSalt()) != 16 || made.GetSalt() == made.GetLayerSalt() || made.GetArms()[1].GetDigest() == "" || made.GetEtag() == "" {
 		t.Fatalf("made %v", made)
 	}
 	got, err := e.GetExperiment(ctx, "m", "x")

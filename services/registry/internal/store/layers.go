@@ -49,7 +49,7 @@ func place(e *registryv1.Experiment, others []*registryv1.Experiment) error {
 // of the others has, and their names.
 func layer(e *registryv1.Experiment, others []*registryv1.Experiment) (ranges []allocation.Range, shares []int32, holders []string) {
 	var taken []allocation.Range
-	shares = make([]int32, free+1)
+	shares = append(shares, 0, 0) // own and free
 	for _, o := range others {
 		if e.GetLayer() == "" || o.GetLayer() != e.GetLayer() || o.GetState() != running {
 			continue
