@@ -276,11 +276,11 @@ func TestExperimentVectors(t *testing.T) {
 		}
 		e := split.Experiment{LayerSalt: cell(t, cells[1]), Salt: cell(t, cells[2])}
 		key := cell(t, cells[3])
-		for _, text := range strings.Fields(strings.ReplaceAll(cells[4], "`", "")) {
+		for text := range strings.FieldsSeq(strings.ReplaceAll(cells[4], "`", "")) {
 			low, high, _ := strings.Cut(text, "-")
 			e.Layer = append(e.Layer, split.Span{Start: number(t, low), End: number(t, high)})
 		}
-		for _, text := range strings.Fields(strings.ReplaceAll(cells[5], "`", "")) {
+		for text := range strings.FieldsSeq(strings.ReplaceAll(cells[5], "`", "")) {
 			arm, end, _ := strings.Cut(text, "<")
 			e.Arms = append(e.Arms, split.Range{Arm: int(number(t, arm)), End: number(t, end)})
 		}
