@@ -25,6 +25,7 @@ import (
 	"github.com/poterne/poterne/services/inference/internal/placement"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 	"github.com/poterne/poterne/services/inference/internal/schedule"
+	"github.com/poterne/poterne/services/inference/internal/shadow"
 	"github.com/poterne/poterne/services/inference/internal/split"
 )
 
@@ -60,6 +61,8 @@ type Options struct {
 	Metrics *metrics.Metrics
 	// Variants may be nil: each version is then served by its own weights.
 	Variants Variants
+	// Shadows may be nil: nothing is then copied.
+	Shadows *shadow.Runner
 	// Placement may be nil: nothing is then said of it.
 	Placement Placement
 	Clock     clock.Clock

@@ -218,15 +218,15 @@ func TestRanges(t *testing.T) {
 
 // whole is an experiment that has to look at everything.
 func whole() (*split.Experiment, *split.Subject) {
-	values := map[string]bool{"acme": true, "initech": true}
-	return &split.Experiment{
-			Salt: "0123456789abcdef", LayerSalt: "fedcba9876543210",
-			Layer: []split.Span{{Start: 0, End: 999_999}}, Arms: ranges(10, 999_980, 10),
-			Conditions: []split.Condition{{Attribute: split.Tenant, Values: values}},
-			Overrides:  map[split.Tester]int{{Tenant: "acme", Subject: "tess"}: 0},
-		}, &split.Subject{
-			User: "6f9619ff-8b86-d011-b42d-00c04fc964ff", Tenant: "acme", Caller: "ada", Roles: []string{"reader"},
-		}
+	e := &split.Experiment{
+		Salt: "0123456789abcdef", LayerSalt: "fedcba9876543210",
+		Layer: []split.Span{{Start: 0, End: 999_999}}, Arms: ranges(10, 999_980, 10),
+		Conditions: []split.Condition{{Attribute: split.Tenant, Values: map[string]bool{"acme": true, "initech": true}}},
+		Overrides:  map[split.Tester]int{{Tenant: "acme", Subject: "tess"}: 0},
+	}
+	return e, &split.Subject{
+		User: "6f9619ff-8b86-d011-b42d-00c04fc964ff", Tenant: "acme", Caller: "ada", Roles: []string{"reader"},
+	}
 }
 
 func TestDecideAllocatesNothing(t *testing.T) {
