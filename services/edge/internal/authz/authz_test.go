@@ -235,21 +235,6 @@ func TestDefaultPolicy(t *testing.T) {
 	}
 }
 
-// TestTensorModelIsItsName: rules name models, whatever field the protocol has
-// the reference in.
-func TestTensorModelIsItsName(t *testing.T) {
-	table := Table()
-	for method, req := range map[string]any{
-		oip.GRPCInferenceService_ModelInfer_FullMethodName:    &oip.ModelInferRequest{ModelName: "m@v3"},
-		oip.GRPCInferenceService_ModelReady_FullMethodName:    &oip.ModelReadyRequest{Name: "m@stable"},
-		oip.GRPCInferenceService_ModelMetadata_FullMethodName: &oip.ModelMetadataRequest{Name: "m"},
-	} {
-		if got := table[method].ID(req); got != "m" {
-			t.Errorf("%s is about %q", method, got)
-		}
-	}
-}
-
 func TestMissingMethodIsRefused(t *testing.T) {
 	err := open(t, "").Check(t.Context(), Table()["/no/such"], callerWith("default", "admin"), nil)
 	if apierr.ReasonOf(err) != apierr.PermissionDenied {

@@ -152,7 +152,9 @@ func (s suite) experimentChecks(t *testing.T) {
 		return func(p *registryv1.Experiment) { p.Arms = list }
 	}
 	condition := func(c *registryv1.Condition) func(*registryv1.Experiment) {
-		return func(p *registryv1.Experiment) { p.Targeting = &registryv1.Targeting{Conditions: []*registryv1.Condition{c}} }
+		return func(p *registryv1.Experiment) {
+			p.Targeting = &registryv1.Targeting{Conditions: []*registryv1.Condition{c}}
+		}
 	}
 	tests := map[string]struct {
 		change func(*registryv1.Experiment)
@@ -168,7 +170,9 @@ func (s suite) experimentChecks(t *testing.T) {
 		"no such version":  {func(p *registryv1.Experiment) { p.Arms[1].Version = 3 }, apierr.NotFound, "arms[1].version"},
 		"no such alias":    {func(p *registryv1.Experiment) { p.Arms[1].Version, p.Arms[1].Alias = 0, "canary" }, apierr.NotFound, "arms[1].alias"},
 		"another digest":   {func(p *registryv1.Experiment) { p.Arms[1].Digest = "sha256:0" }, apierr.InvalidArgument, "arms[1].digest"},
-		"an override":      {func(p *registryv1.Experiment) { p.Overrides = []*registryv1.Override{{Tenant: "t", Subject: "s", Arm: "c"}} }, apierr.InvalidArgument, "overrides[0].arm"},
+		"an override": {func(p *registryv1.Experiment) {
+			p.Overrides = []*registryv1.Override{{Tenant: "t", Subject: "s", Arm: "c"}}
+		}, apierr.InvalidArgument, "overrides[0].arm"},
 		"overrides": {func(p *registryv1.Experiment) {
 			p.Overrides = []*registryv1.Override{{Tenant: "t", Subject: "s", Arm: "control"}, {Tenant: "t", Subject: "s", Arm: "candidate"}}
 		}, apierr.InvalidArgument, "overrides[1].subject"},
