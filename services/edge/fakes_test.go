@@ -134,7 +134,7 @@ func (f *fakeInference) served() *inferencev1.ServedBy {
 }
 
 func servedBy() *inferencev1.ServedBy {
-	return &inferencev1.ServedBy{Model: "small", Version: 3, Arm: "canary", WorkerId: "w1", Attempts: 1}
+	return &inferencev1.ServedBy{Model: "small", Version: 3, Experiment: "price", Arm: "canary", WorkerId: "w1", Attempts: 1}
 }
 
 func usage() *commonv1.TokenUsage {

@@ -36,6 +36,7 @@ type Config struct {
 	Queue     Queue             `yaml:"queue"`
 	Poison    poison.Config     `yaml:"poison"`
 	Quantize  Quantize          `yaml:"quantize"`
+	Shadow    Shadow            `yaml:"shadow"`
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
@@ -173,6 +174,7 @@ func DefaultConfig() *Config {
 		},
 		Poison:       poison.Config{Engines: 2, Among: 3, For: 10 * time.Minute, Max: 4096},
 		Quantize:     Quantize{Timeout: 6 * time.Hour},
+		Shadow:       Shadow{MaxInFlight: 16, Timeout: 2 * time.Minute},
 		DrainTimeout: 30 * time.Second,
 	}
 	// A request's body has up to 16 MiB, and an answer may be many vectors.
@@ -225,5 +227,6 @@ func (c *Config) Complete() error {
 	positive("drain_timeout", c.DrainTimeout)
 	c.Routing.validate(&p)
 	c.Queue.validate(&p)
+	c.Shadow.validate(&p)
 	return p.Err()
 }

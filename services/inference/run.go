@@ -31,6 +31,7 @@ func (s *Service) Components() []lifecycle.Component {
 		},
 		{Name: "inference: workers", Run: s.fleet.Run},
 		{Name: "inference: placement", Run: s.placement.Run},
+		s.shadowComponent(),
 		s.readinessComponent(),
 	}
 }

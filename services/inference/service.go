@@ -27,6 +27,7 @@ import (
 	"github.com/poterne/poterne/services/inference/internal/poison"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 	"github.com/poterne/poterne/services/inference/internal/schedule"
+	"github.com/poterne/poterne/services/inference/internal/shadow"
 )
 
 // Service is the inference service, put together and not yet running.
@@ -44,6 +45,7 @@ type Service struct {
 	placement  *placement.Controller
 	scheduler  *schedule.Scheduler
 	router     *routing.Router
+	shadows    *shadow.Runner
 	poison     *poison.Guard
 	server     *api.Server
 	registered *registration
@@ -97,8 +99,11 @@ func (s *Service) build(ctx context.Context) error {
 	s.poison = poison.New(s.cfg.Poison, o.clock)
 	s.scheduler = s.newScheduler()
 	s.router = s.newRouter()
+	if s.shadows, err = s.newShadows(); err != nil {
+		return err
+	}
 	s.server = api.New(api.Options{
-		Catalog: s.follower, Fleet: s.fleet, Router: s.router, Metrics: s.metrics, Placement: s.placement,
+		Catalog: s.follower, Fleet: s.fleet, Router: s.router, Metrics: s.metrics, Placement: s.placement, Shadows: s.shadows,
 		Variants: s.cfg.Placement.policies(), QuantizeTimeout: s.cfg.Quantize.Timeout,
 		Clock: o.clock, Replica: s.replica, Timeout: s.cfg.Routing.Timeout,
 	})

@@ -131,6 +131,9 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.ListVariantsRequest{}, &registryv1.DeleteVariantRequest{}, &registryv1.SetAliasRequest{}, &registryv1.GetAliasRequest{},
 		&registryv1.ListAliasesRequest{}, &registryv1.DeleteAliasRequest{}, &registryv1.SetSplitRequest{},
 		&registryv1.GetSplitRequest{}, &registryv1.DeleteSplitRequest{}, &registryv1.WatchRequest{},
+		&registryv1.CreateExperimentRequest{}, &registryv1.GetExperimentRequest{}, &registryv1.ListExperimentsRequest{},
+		&registryv1.UpdateExperimentRequest{}, &registryv1.DeleteExperimentRequest{}, &registryv1.StartExperimentRequest{},
+		&registryv1.RampExperimentRequest{}, &registryv1.StopExperimentRequest{}, &registryv1.ConcludeExperimentRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)

@@ -166,6 +166,18 @@ func registryMethods() map[string]Method {
 		registryv1.RegistryService_SetSplit_FullMethodName:      {Type: "registry-split", Action: "set", ID: modelName},
 		registryv1.RegistryService_GetSplit_FullMethodName:      {Type: "registry-split", Action: "get", ID: modelName},
 		registryv1.RegistryService_DeleteSplit_FullMethodName:   {Type: "registry-split", Action: "delete", ID: modelName},
+
+		// They name tenants and testers: the default policy shows them to nobody but
+		// the platform's administrators.
+		registryv1.RegistryService_CreateExperiment_FullMethodName:   {Type: "registry-experiment", Action: "create", ID: modelName},
+		registryv1.RegistryService_GetExperiment_FullMethodName:      {Type: "registry-experiment", Action: "get", ID: modelName},
+		registryv1.RegistryService_ListExperiments_FullMethodName:    {Type: "registry-experiment", Action: "list", ID: modelName},
+		registryv1.RegistryService_UpdateExperiment_FullMethodName:   {Type: "registry-experiment", Action: "update", ID: modelName},
+		registryv1.RegistryService_DeleteExperiment_FullMethodName:   {Type: "registry-experiment", Action: "delete", ID: modelName},
+		registryv1.RegistryService_StartExperiment_FullMethodName:    {Type: "registry-experiment", Action: "start", ID: modelName},
+		registryv1.RegistryService_RampExperiment_FullMethodName:     {Type: "registry-experiment", Action: "ramp", ID: modelName},
+		registryv1.RegistryService_StopExperiment_FullMethodName:     {Type: "registry-experiment", Action: "stop", ID: modelName},
+		registryv1.RegistryService_ConcludeExperiment_FullMethodName: {Type: "registry-experiment", Action: "conclude", ID: modelName},
 	}
 	for method, m := range t {
 		m.Platform = true

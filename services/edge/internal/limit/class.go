@@ -119,6 +119,16 @@ func Table() map[string]Class {
 		registryv1.RegistryService_DeleteSplit_FullMethodName:   Write,
 		registryv1.RegistryService_Watch_FullMethodName:         Read,
 
+		registryv1.RegistryService_CreateExperiment_FullMethodName:   Write,
+		registryv1.RegistryService_GetExperiment_FullMethodName:      Read,
+		registryv1.RegistryService_ListExperiments_FullMethodName:    Read,
+		registryv1.RegistryService_UpdateExperiment_FullMethodName:   Write,
+		registryv1.RegistryService_DeleteExperiment_FullMethodName:   Write,
+		registryv1.RegistryService_StartExperiment_FullMethodName:    Write,
+		registryv1.RegistryService_RampExperiment_FullMethodName:     Write,
+		registryv1.RegistryService_StopExperiment_FullMethodName:     Write,
+		registryv1.RegistryService_ConcludeExperiment_FullMethodName: Write,
+
 		grpc_health_v1.Health_Check_FullMethodName:                             Free,
 		grpc_health_v1.Health_Watch_FullMethodName:                             Free,
 		grpc_health_v1.Health_List_FullMethodName:                              Free,

@@ -49,7 +49,7 @@ func (s *Server) request(ctx context.Context, c call) (*inferencev1.InvokeReques
 	}
 	return &inferencev1.InvokeRequest{
 		Model: c.model, Operation: c.operation, Body: body, RoutingKey: routingKey(ctx, c.user),
-		Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait,
+		Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait, ExperimentHeaders: h.Headers,
 	}, nil
 }
 

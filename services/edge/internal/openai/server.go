@@ -29,8 +29,10 @@ import (
 const (
 	// HeaderModel is the version that answered, name@v3.
 	HeaderModel = "x-poterne-model"
-	// HeaderArm is the arm of the traffic split that the caller fell into.
-	HeaderArm = "x-poterne-arm"
+	// HeaderArm is the arm of the experiment, or of the traffic split, that the
+	// caller fell into, and HeaderExperiment the experiment.
+	HeaderArm        = "x-poterne-arm"
+	HeaderExperiment = "x-poterne-experiment"
 	// HeaderVariant is the variant of the version that answered, where that has
 	// several, and HeaderVariantReason why it was not the best that is allowed:
 	// placement or saturation.
@@ -100,6 +102,9 @@ func Served(ctx context.Context, setHeader func(metadata.MD) error, by *inferenc
 	if by.GetArm() != "" {
 		md.Set(HeaderArm, by.GetArm())
 	}
+	if by.GetExperiment() != "" {
+		md.Set(HeaderExperiment, by.GetExperiment())
+	}
 	if by.GetVariant() != "" {
 		md.Set(HeaderVariant, by.GetVariant())
 	}
@@ -111,7 +116,7 @@ func Served(ctx context.Context, setHeader func(metadata.MD) error, by *inferenc
 		version += " " + by.GetVariant()
 	}
 	entry.SetServedBy(version)
-	entry.SetArm(by.GetArm())
+	entry.SetArm(by.GetExperiment(), by.GetArm())
 	if err := setHeader(md); err != nil {
 		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
 	}

@@ -27,6 +27,11 @@ func (s *Server) Invoke(ctx context.Context, req *inferencev1.InvokeRequest) (re
 	j.query.Prompt, j.query.Bytes = prefix.Read(req.GetBody()), len(req.GetBody())
 	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody(), Replica: s.opts.Replica}
 	j.query.Print = s.printInvoke(j.query.Tenant, ask)
+	copied := s.opts.Shadows.Begin(ctx, j.target, req.GetOperation(), req.GetBody())
+	defer func() {
+		copied.Part(resp.GetBody())
+		copied.End(j.usage, err)
+	}()
 	err = s.route(ctx, &j, func(ctx context.Context, run *routing.Run) (bool, error) {
 		restore := on(&ask.Digest, run)
 		defer restore()
@@ -85,7 +90,7 @@ func (s *Server) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (resp
 func (s *Server) CountTokens(ctx context.Context, req *inferencev1.CountTokensRequest) (resp *inferencev1.CountTokensResponse, err error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	j, err := s.begin(ctx, unhurried{req}, operationCount)
+	j, err := s.begin(ctx, unhurried{named: req, session: req.GetSessionId()}, operationCount)
 	if err != nil {
 		return nil, err
 	}

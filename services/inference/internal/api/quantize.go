@@ -42,7 +42,7 @@ func (s *Server) QuantizeModel(req *inferencev1.QuantizeModelRequest, stream grp
 	began := s.opts.Clock.Now()
 	s.opts.Metrics.Begin(ctx, q.version.Model)
 	defer func() {
-		s.opts.Metrics.End(ctx, q.version.Model, "", operationQuantize, string(apierr.ReasonOf(err)), s.opts.Clock.Now().Sub(began))
+		s.opts.Metrics.End(ctx, q.version.Model, "", "", operationQuantize, string(apierr.ReasonOf(err)), s.opts.Clock.Now().Sub(began))
 	}()
 	workers, err := q.workers(s.opts.Fleet.View().Workers)
 	if err != nil {

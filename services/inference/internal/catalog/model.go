@@ -41,6 +41,8 @@ type Model struct {
 	Aliases map[string]*Version
 	// Arms are those of the split; empty when there is none.
 	Arms []Arm
+	// Experiments are those that run, in the order in which they are asked.
+	Experiments []*Experiment
 
 	salt    string
 	weights []uint32
@@ -74,6 +76,7 @@ func newModel(state *registryv1.ModelState) *Model {
 		}
 	}
 	m.readSplit(state.GetSplit())
+	m.readExperiments(state.GetExperiments())
 	return m
 }
 
@@ -123,7 +126,7 @@ func (m *Model) Default() *Version {
 }
 
 // Reachable returns the versions that the model's bare name may reach, without
-// repetition: the arms with a weight, or the default.
+// repetition: the arms with a weight, or the default, and the experiments' arms.
 func (m *Model) Reachable() []*Version {
 	var out []*Version
 	for _, a := range m.Arms {
@@ -134,11 +137,18 @@ func (m *Model) Reachable() []*Version {
 	if v := m.Default(); len(m.Arms) == 0 && v != nil {
 		out = append(out, v)
 	}
+	for _, e := range m.Experiments {
+		for _, a := range e.Arms {
+			if a.Weight > 0 && !slices.Contains(out, a.Version) {
+				out = append(out, a.Version)
+			}
+		}
+	}
 	return out
 }
 
 // serving returns every version that some name leads to: the default, the
-// aliases and all arms. Arms of weight 0 count, so that a version is loaded
+// aliases, all arms and what shadows copy to. Arms of weight 0 count, so that a version is loaded
 // before its first traffic arrives.
 func (m *Model) serving() []*Version {
 	out := make([]*Version, 0, len(m.Aliases)+len(m.Arms)+1)
@@ -150,6 +160,14 @@ func (m *Model) serving() []*Version {
 	}
 	for _, a := range m.Arms {
 		out = append(out, a.Version)
+	}
+	for _, e := range m.Experiments {
+		for _, a := range e.Arms {
+			out = append(out, a.Version)
+		}
+		if e.Shadow != nil {
+			out = append(out, e.Shadow.Version)
+		}
 	}
 	return out
 }

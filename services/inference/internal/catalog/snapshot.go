@@ -12,6 +12,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/inference/internal/reference"
+	"github.com/poterne/poterne/services/inference/internal/split"
 )
 
 // Snapshot is every model at one revision of the registry. It is not changed
@@ -29,8 +30,11 @@ type Target struct {
 	Version *Version
 	// Variant is the form that was asked for by its digest, or nil.
 	Variant *Variant
-	// Arm is the arm of the split that decided, or "".
-	Arm string
+	// Experiment is the one that decided, or "", and Arm the arm of it, or of the
+	// model's plain split; "" where neither decided.
+	Experiment, Arm string
+	// Shadow says that another version gets a copy of the request; nil: none does.
+	Shadow *Shadow
 }
 
 // NewSnapshot returns the snapshot of the given states.
@@ -125,15 +129,19 @@ func (s *Snapshot) Serves(digest string) bool {
 	return ok || s.served[digest]
 }
 
-// Resolve returns the version that a reference leads to, and the variant when it
-// is a digest. A bare name follows
-// the model's split, which key is stuck to, then the alias `production`, then
-// the only version. Errors are MODEL_NOT_FOUND, INVALID_ARGUMENT and
-// FAILED_PRECONDITION.
+// Resolve is Decide for a request of which nothing but the routing key is known.
 func (s *Snapshot) Resolve(model, key string) (Target, error) {
+	return s.Decide(model, &split.Subject{User: key, Request: key})
+}
+
+// Decide returns the version that a reference leads to, and the variant when it
+// is a digest. A bare name follows the model's experiments, then its split, then
+// the alias `production`, then the only version. Errors are MODEL_NOT_FOUND,
+// INVALID_ARGUMENT and FAILED_PRECONDITION.
+func (s *Snapshot) Decide(model string, who *split.Subject) (Target, error) {
 	// Nearly every request names a model and nothing else.
 	if m, ok := s.models[model]; ok {
-		return m.byName(key)
+		return m.byName(who)
 	}
 	ref, err := reference.Parse(model)
 	if err != nil {
@@ -150,13 +158,23 @@ func (s *Snapshot) Resolve(model, key string) (Target, error) {
 	return t, nil
 }
 
-func (m *Model) byName(key string) (Target, error) {
+func (m *Model) byName(who *split.Subject) (Target, error) {
+	t, decided := m.decide(who)
+	if decided {
+		return t, nil
+	}
 	if len(m.Arms) > 0 {
+		key := who.User
+		if key == "" {
+			key = who.Request
+		}
 		arm := m.choose(key)
-		return Target{Version: arm.Version, Arm: arm.Name}, nil
+		t.Version, t.Arm = arm.Version, arm.Name
+		return t, nil
 	}
 	if v := m.Default(); v != nil {
-		return Target{Version: v}, nil
+		t.Version = v
+		return t, nil
 	}
 	if len(m.Versions) == 0 {
 		return Target{}, precondition(m, "model %q has no version yet: create one", m.Name())

@@ -135,6 +135,13 @@ func (s *Store) DeleteAlias(ctx context.Context, actor, model, name, etag string
 		if err := compareEtag(fmt.Sprintf("the alias %q of %q", name, model), etag, there.GetEtag()); err != nil {
 			return err
 		}
+		needing, err := s.experimentsNeeding(ctx, c.tx, model, needsAlias(name))
+		if err != nil {
+			return err
+		}
+		if err := refuseNeeded(fmt.Sprintf("the alias %q of %q", name, model), "alias", needing); err != nil {
+			return err
+		}
 		if err := c.touch(ctx); err != nil {
 			return err
 		}

@@ -89,8 +89,8 @@ func (s *Store) ListModels(ctx context.Context, after string, limit int) ([]*reg
 	return out, failure(ctx, err, "list models")
 }
 
-// DeleteModel deletes a model with its versions, unless an alias or a split
-// stands.
+// DeleteModel deletes a model with its versions, unless an alias, a split or an
+// experiment that is not concluded stands.
 func (s *Store) DeleteModel(ctx context.Context, actor, name string) error {
 	return s.change(ctx, actor, name, modelDeleted, func(ctx context.Context, c *change) error {
 		if _, err := s.model(ctx, c.tx, name); err != nil {
@@ -105,12 +105,16 @@ func (s *Store) DeleteModel(ctx context.Context, actor, name string) error {
 			return apierr.New(apierr.FailedPrecondition, "the model %q still has what may serve: remove %s first", name, list).
 				WithField("model").WithMetadata("standing", list)
 		}
+		// Those that are left are over, and hold on to nothing.
+		if err := c.exec(ctx, `DELETE FROM registry_experiments WHERE model = $1`, name); err != nil {
+			return err
+		}
 		return c.exec(ctx, `DELETE FROM registry_models WHERE name = $1`, name)
 	})
 }
 
-// standing names the aliases, ten at most, and the split that keep a model from
-// being deleted.
+// standing names the aliases, ten at most, the split and the experiments, ten at
+// most, that keep a model from being deleted.
 func (s *Store) standing(ctx context.Context, q querier, model string) ([]string, error) {
 	out, err := collect(ctx, q, func(row scanner) (string, error) {
 		var name string
@@ -128,7 +132,8 @@ func (s *Store) standing(ctx context.Context, q querier, model string) ([]string
 	if splits > 0 {
 		out = append(out, "the split")
 	}
-	return out, nil
+	needing, err := s.experimentsNeeding(ctx, q, model, func(*registryv1.Experiment) bool { return true })
+	return append(out, needing...), err
 }
 
 // touch notes on the model that something of it changed.

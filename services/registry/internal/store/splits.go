@@ -73,7 +73,7 @@ func (s *Store) SetSplit(ctx context.Context, actor, model string, arms []*regis
 	if err := checkArms(arms); err != nil {
 		return nil, err
 	}
-	salt, err := s.newSalt()
+	salt, err := s.newSalt(splitSalt)
 	if err != nil {
 		return nil, err
 	}

@@ -1,14 +1,16 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 )
 
 // states returns the whole state of the models named from first to last, by
-// name, in five queries.
+// name, in six queries.
 func (s *Store) states(ctx context.Context, q querier, first, last string) ([]*registryv1.ModelState, error) {
 	models, err := collect(ctx, q, scanModel,
 		`SELECT `+modelColumns+` FROM registry_models WHERE name >= $1 AND name <= $2 ORDER BY name`, first, last)
@@ -45,7 +47,25 @@ func (s *Store) states(ctx context.Context, q querier, first, last string) ([]*r
 		st := byName[a.GetModel()]
 		st.Aliases = append(st.Aliases, a)
 	}
-	return out, s.addSplits(ctx, q, byName, first, last)
+	if err := s.addSplits(ctx, q, byName, first, last); err != nil {
+		return nil, err
+	}
+	return out, s.addExperiments(ctx, q, byName, first, last)
+}
+
+// addExperiments adds those that run, in the order in which they are asked.
+func (s *Store) addExperiments(ctx context.Context, q querier, states map[string]*registryv1.ModelState, first, last string) error {
+	list, err := collect(ctx, q, scanExperiment, `SELECT `+experimentColumns+` FROM registry_experiments
+		WHERE model >= $1 AND model <= $2 AND state = $3 ORDER BY model, name`, first, last, int32(running))
+	if err != nil {
+		return fmt.Errorf("experiments: %w", err)
+	}
+	slices.SortStableFunc(list, func(a, b *registryv1.Experiment) int { return cmp.Compare(b.GetPriority(), a.GetPriority()) })
+	for _, e := range list {
+		st := states[e.GetModel()]
+		st.Experiments = append(st.Experiments, e)
+	}
+	return nil
 }
 
 func (s *Store) addSplits(ctx context.Context, q querier, states map[string]*registryv1.ModelState, first, last string) error {

@@ -114,9 +114,16 @@ func Open(ctx context.Context, cfg sqldb.Config, log *slog.Logger, opts Options)
 // Close closes the database.
 func (s *Store) Close() error { return s.db.Close() }
 
-// newSalt returns 16 random bytes in hexadecimal digits.
-func (s *Store) newSalt() (string, error) {
-	raw := make([]byte, 16)
+// The random bytes of salts. With those of an experiment a key of up to 38 bytes,
+// such as a UUID, is hashed in one step.
+const (
+	splitSalt      = 16
+	experimentSalt = 8
+)
+
+// newSalt returns n random bytes in hexadecimal digits.
+func (s *Store) newSalt(n int) (string, error) {
+	raw := make([]byte, n)
 	if _, err := io.ReadFull(s.opts.Random, raw); err != nil {
 		return "", fmt.Errorf("make a salt: %w", err)
 	}

@@ -33,6 +33,14 @@ const (
 	aliasDeleted    kind = "alias deleted"
 	splitSet        kind = "split set"
 	splitDeleted    kind = "split deleted"
+
+	experimentCreated   kind = "experiment created"
+	experimentUpdated   kind = "experiment updated"
+	experimentDeleted   kind = "experiment deleted"
+	experimentStarted   kind = "experiment started"
+	experimentRamped    kind = "experiment ramped"
+	experimentStopped   kind = "experiment stopped"
+	experimentConcluded kind = "experiment concluded"
 )
 
 // change is one transaction that is about to get a revision.

@@ -21,26 +21,35 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RegistryService_CreateModel_FullMethodName   = "/poterne.registry.v1.RegistryService/CreateModel"
-	RegistryService_GetModel_FullMethodName      = "/poterne.registry.v1.RegistryService/GetModel"
-	RegistryService_ListModels_FullMethodName    = "/poterne.registry.v1.RegistryService/ListModels"
-	RegistryService_UpdateModel_FullMethodName   = "/poterne.registry.v1.RegistryService/UpdateModel"
-	RegistryService_DeleteModel_FullMethodName   = "/poterne.registry.v1.RegistryService/DeleteModel"
-	RegistryService_CreateVersion_FullMethodName = "/poterne.registry.v1.RegistryService/CreateVersion"
-	RegistryService_GetVersion_FullMethodName    = "/poterne.registry.v1.RegistryService/GetVersion"
-	RegistryService_ListVersions_FullMethodName  = "/poterne.registry.v1.RegistryService/ListVersions"
-	RegistryService_CreateVariant_FullMethodName = "/poterne.registry.v1.RegistryService/CreateVariant"
-	RegistryService_GetVariant_FullMethodName    = "/poterne.registry.v1.RegistryService/GetVariant"
-	RegistryService_ListVariants_FullMethodName  = "/poterne.registry.v1.RegistryService/ListVariants"
-	RegistryService_DeleteVariant_FullMethodName = "/poterne.registry.v1.RegistryService/DeleteVariant"
-	RegistryService_SetAlias_FullMethodName      = "/poterne.registry.v1.RegistryService/SetAlias"
-	RegistryService_GetAlias_FullMethodName      = "/poterne.registry.v1.RegistryService/GetAlias"
-	RegistryService_ListAliases_FullMethodName   = "/poterne.registry.v1.RegistryService/ListAliases"
-	RegistryService_DeleteAlias_FullMethodName   = "/poterne.registry.v1.RegistryService/DeleteAlias"
-	RegistryService_SetSplit_FullMethodName      = "/poterne.registry.v1.RegistryService/SetSplit"
-	RegistryService_GetSplit_FullMethodName      = "/poterne.registry.v1.RegistryService/GetSplit"
-	RegistryService_DeleteSplit_FullMethodName   = "/poterne.registry.v1.RegistryService/DeleteSplit"
-	RegistryService_Watch_FullMethodName         = "/poterne.registry.v1.RegistryService/Watch"
+	RegistryService_CreateModel_FullMethodName        = "/poterne.registry.v1.RegistryService/CreateModel"
+	RegistryService_GetModel_FullMethodName           = "/poterne.registry.v1.RegistryService/GetModel"
+	RegistryService_ListModels_FullMethodName         = "/poterne.registry.v1.RegistryService/ListModels"
+	RegistryService_UpdateModel_FullMethodName        = "/poterne.registry.v1.RegistryService/UpdateModel"
+	RegistryService_DeleteModel_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteModel"
+	RegistryService_CreateVersion_FullMethodName      = "/poterne.registry.v1.RegistryService/CreateVersion"
+	RegistryService_GetVersion_FullMethodName         = "/poterne.registry.v1.RegistryService/GetVersion"
+	RegistryService_ListVersions_FullMethodName       = "/poterne.registry.v1.RegistryService/ListVersions"
+	RegistryService_CreateVariant_FullMethodName      = "/poterne.registry.v1.RegistryService/CreateVariant"
+	RegistryService_GetVariant_FullMethodName         = "/poterne.registry.v1.RegistryService/GetVariant"
+	RegistryService_ListVariants_FullMethodName       = "/poterne.registry.v1.RegistryService/ListVariants"
+	RegistryService_DeleteVariant_FullMethodName      = "/poterne.registry.v1.RegistryService/DeleteVariant"
+	RegistryService_SetAlias_FullMethodName           = "/poterne.registry.v1.RegistryService/SetAlias"
+	RegistryService_GetAlias_FullMethodName           = "/poterne.registry.v1.RegistryService/GetAlias"
+	RegistryService_ListAliases_FullMethodName        = "/poterne.registry.v1.RegistryService/ListAliases"
+	RegistryService_DeleteAlias_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteAlias"
+	RegistryService_SetSplit_FullMethodName           = "/poterne.registry.v1.RegistryService/SetSplit"
+	RegistryService_GetSplit_FullMethodName           = "/poterne.registry.v1.RegistryService/GetSplit"
+	RegistryService_DeleteSplit_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteSplit"
+	RegistryService_CreateExperiment_FullMethodName   = "/poterne.registry.v1.RegistryService/CreateExperiment"
+	RegistryService_GetExperiment_FullMethodName      = "/poterne.registry.v1.RegistryService/GetExperiment"
+	RegistryService_ListExperiments_FullMethodName    = "/poterne.registry.v1.RegistryService/ListExperiments"
+	RegistryService_UpdateExperiment_FullMethodName   = "/poterne.registry.v1.RegistryService/UpdateExperiment"
+	RegistryService_DeleteExperiment_FullMethodName   = "/poterne.registry.v1.RegistryService/DeleteExperiment"
+	RegistryService_StartExperiment_FullMethodName    = "/poterne.registry.v1.RegistryService/StartExperiment"
+	RegistryService_RampExperiment_FullMethodName     = "/poterne.registry.v1.RegistryService/RampExperiment"
+	RegistryService_StopExperiment_FullMethodName     = "/poterne.registry.v1.RegistryService/StopExperiment"
+	RegistryService_ConcludeExperiment_FullMethodName = "/poterne.registry.v1.RegistryService/ConcludeExperiment"
+	RegistryService_Watch_FullMethodName              = "/poterne.registry.v1.RegistryService/Watch"
 )
 
 // RegistryServiceClient is the client API for RegistryService service.
@@ -59,7 +68,8 @@ type RegistryServiceClient interface {
 	// Changes what a model is called and its labels. Labels that are not named stay.
 	UpdateModel(ctx context.Context, in *UpdateModelRequest, opts ...grpc.CallOption) (*UpdateModelResponse, error)
 	// Deletes a model with its versions, aliases and split. Refused while an
-	// alias or a split stands, so that nothing that serves is lost by a slip.
+	// alias, a split or an experiment that is not concluded stands, so that nothing
+	// that serves is lost by a slip.
 	DeleteModel(ctx context.Context, in *DeleteModelRequest, opts ...grpc.CallOption) (*DeleteModelResponse, error)
 	// Creates a version. A version is immutable and named by its digest;
 	// creating the same content again returns the version that is there.
@@ -93,6 +103,27 @@ type RegistryServiceClient interface {
 	GetSplit(ctx context.Context, in *GetSplitRequest, opts ...grpc.CallOption) (*GetSplitResponse, error)
 	// Removes the model's traffic split by compare-and-set.
 	DeleteSplit(ctx context.Context, in *DeleteSplitRequest, opts ...grpc.CallOption) (*DeleteSplitResponse, error)
+	// Creates an experiment as a draft: it decides nothing until it is started.
+	CreateExperiment(ctx context.Context, in *CreateExperimentRequest, opts ...grpc.CallOption) (*CreateExperimentResponse, error)
+	// Returns an experiment.
+	GetExperiment(ctx context.Context, in *GetExperimentRequest, opts ...grpc.CallOption) (*GetExperimentResponse, error)
+	// Lists a model's experiments by name.
+	ListExperiments(ctx context.Context, in *ListExperimentsRequest, opts ...grpc.CallOption) (*ListExperimentsResponse, error)
+	// Replaces an experiment by compare-and-set; once it was started only what does
+	// not change who meets which arm.
+	UpdateExperiment(ctx context.Context, in *UpdateExperimentRequest, opts ...grpc.CallOption) (*UpdateExperimentResponse, error)
+	// Deletes an experiment that does not run by compare-and-set.
+	DeleteExperiment(ctx context.Context, in *DeleteExperimentRequest, opts ...grpc.CallOption) (*DeleteExperimentResponse, error)
+	// Starts a draft or a stopped experiment by compare-and-set. Refused where
+	// others that run leave it no room in its layer.
+	StartExperiment(ctx context.Context, in *StartExperimentRequest, opts ...grpc.CallOption) (*StartExperimentResponse, error)
+	// Changes the arms' weights or the experiment's share by compare-and-set.
+	// Raising a weight only adds subjects to an arm and moves nobody between others.
+	RampExperiment(ctx context.Context, in *RampExperimentRequest, opts ...grpc.CallOption) (*RampExperimentResponse, error)
+	// Stops a running experiment by compare-and-set; it can be started again.
+	StopExperiment(ctx context.Context, in *StopExperimentRequest, opts ...grpc.CallOption) (*StopExperimentResponse, error)
+	// Ends an experiment for good by compare-and-set, and notes which arm won.
+	ConcludeExperiment(ctx context.Context, in *ConcludeExperimentRequest, opts ...grpc.CallOption) (*ConcludeExperimentResponse, error)
 	// Streams every change after a revision, in order and without gaps. From
 	// revision 0 the stream starts with a snapshot of all models. Of several
 	// changes of one model that the consumer has not been sent yet, only the last
@@ -300,6 +331,96 @@ func (c *registryServiceClient) DeleteSplit(ctx context.Context, in *DeleteSplit
 	return out, nil
 }
 
+func (c *registryServiceClient) CreateExperiment(ctx context.Context, in *CreateExperimentRequest, opts ...grpc.CallOption) (*CreateExperimentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateExperimentResponse)
+	err := c.cc.Invoke(ctx, RegistryService_CreateExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetExperiment(ctx context.Context, in *GetExperimentRequest, opts ...grpc.CallOption) (*GetExperimentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetExperimentResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListExperiments(ctx context.Context, in *ListExperimentsRequest, opts ...grpc.CallOption) (*ListExperimentsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListExperimentsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListExperiments_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) UpdateExperiment(ctx context.Context, in *UpdateExperimentRequest, opts ...grpc.CallOption) (*UpdateExperimentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateExperimentResponse)
+	err := c.cc.Invoke(ctx, RegistryService_UpdateExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) DeleteExperiment(ctx context.Context, in *DeleteExperimentRequest, opts ...grpc.CallOption) (*DeleteExperimentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteExperimentResponse)
+	err := c.cc.Invoke(ctx, RegistryService_DeleteExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) StartExperiment(ctx context.Context, in *StartExperimentRequest, opts ...grpc.CallOption) (*StartExperimentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StartExperimentResponse)
+	err := c.cc.Invoke(ctx, RegistryService_StartExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) RampExperiment(ctx context.Context, in *RampExperimentRequest, opts ...grpc.CallOption) (*RampExperimentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RampExperimentResponse)
+	err := c.cc.Invoke(ctx, RegistryService_RampExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) StopExperiment(ctx context.Context, in *StopExperimentRequest, opts ...grpc.CallOption) (*StopExperimentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StopExperimentResponse)
+	err := c.cc.Invoke(ctx, RegistryService_StopExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ConcludeExperiment(ctx context.Context, in *ConcludeExperimentRequest, opts ...grpc.CallOption) (*ConcludeExperimentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConcludeExperimentResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ConcludeExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *registryServiceClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &RegistryService_ServiceDesc.Streams[0], RegistryService_Watch_FullMethodName, cOpts...)
@@ -335,7 +456,8 @@ type RegistryServiceServer interface {
 	// Changes what a model is called and its labels. Labels that are not named stay.
 	UpdateModel(context.Context, *UpdateModelRequest) (*UpdateModelResponse, error)
 	// Deletes a model with its versions, aliases and split. Refused while an
-	// alias or a split stands, so that nothing that serves is lost by a slip.
+	// alias, a split or an experiment that is not concluded stands, so that nothing
+	// that serves is lost by a slip.
 	DeleteModel(context.Context, *DeleteModelRequest) (*DeleteModelResponse, error)
 	// Creates a version. A version is immutable and named by its digest;
 	// creating the same content again returns the version that is there.
@@ -369,6 +491,27 @@ type RegistryServiceServer interface {
 	GetSplit(context.Context, *GetSplitRequest) (*GetSplitResponse, error)
 	// Removes the model's traffic split by compare-and-set.
 	DeleteSplit(context.Context, *DeleteSplitRequest) (*DeleteSplitResponse, error)
+	// Creates an experiment as a draft: it decides nothing until it is started.
+	CreateExperiment(context.Context, *CreateExperimentRequest) (*CreateExperimentResponse, error)
+	// Returns an experiment.
+	GetExperiment(context.Context, *GetExperimentRequest) (*GetExperimentResponse, error)
+	// Lists a model's experiments by name.
+	ListExperiments(context.Context, *ListExperimentsRequest) (*ListExperimentsResponse, error)
+	// Replaces an experiment by compare-and-set; once it was started only what does
+	// not change who meets which arm.
+	UpdateExperiment(context.Context, *UpdateExperimentRequest) (*UpdateExperimentResponse, error)
+	// Deletes an experiment that does not run by compare-and-set.
+	DeleteExperiment(context.Context, *DeleteExperimentRequest) (*DeleteExperimentResponse, error)
+	// Starts a draft or a stopped experiment by compare-and-set. Refused where
+	// others that run leave it no room in its layer.
+	StartExperiment(context.Context, *StartExperimentRequest) (*StartExperimentResponse, error)
+	// Changes the arms' weights or the experiment's share by compare-and-set.
+	// Raising a weight only adds subjects to an arm and moves nobody between others.
+	RampExperiment(context.Context, *RampExperimentRequest) (*RampExperimentResponse, error)
+	// Stops a running experiment by compare-and-set; it can be started again.
+	StopExperiment(context.Context, *StopExperimentRequest) (*StopExperimentResponse, error)
+	// Ends an experiment for good by compare-and-set, and notes which arm won.
+	ConcludeExperiment(context.Context, *ConcludeExperimentRequest) (*ConcludeExperimentResponse, error)
 	// Streams every change after a revision, in order and without gaps. From
 	// revision 0 the stream starts with a snapshot of all models. Of several
 	// changes of one model that the consumer has not been sent yet, only the last
@@ -442,6 +585,33 @@ func (UnimplementedRegistryServiceServer) GetSplit(context.Context, *GetSplitReq
 }
 func (UnimplementedRegistryServiceServer) DeleteSplit(context.Context, *DeleteSplitRequest) (*DeleteSplitResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteSplit not implemented")
+}
+func (UnimplementedRegistryServiceServer) CreateExperiment(context.Context, *CreateExperimentRequest) (*CreateExperimentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateExperiment not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetExperiment(context.Context, *GetExperimentRequest) (*GetExperimentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetExperiment not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListExperiments(context.Context, *ListExperimentsRequest) (*ListExperimentsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListExperiments not implemented")
+}
+func (UnimplementedRegistryServiceServer) UpdateExperiment(context.Context, *UpdateExperimentRequest) (*UpdateExperimentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateExperiment not implemented")
+}
+func (UnimplementedRegistryServiceServer) DeleteExperiment(context.Context, *DeleteExperimentRequest) (*DeleteExperimentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteExperiment not implemented")
+}
+func (UnimplementedRegistryServiceServer) StartExperiment(context.Context, *StartExperimentRequest) (*StartExperimentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StartExperiment not implemented")
+}
+func (UnimplementedRegistryServiceServer) RampExperiment(context.Context, *RampExperimentRequest) (*RampExperimentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RampExperiment not implemented")
+}
+func (UnimplementedRegistryServiceServer) StopExperiment(context.Context, *StopExperimentRequest) (*StopExperimentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StopExperiment not implemented")
+}
+func (UnimplementedRegistryServiceServer) ConcludeExperiment(context.Context, *ConcludeExperimentRequest) (*ConcludeExperimentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConcludeExperiment not implemented")
 }
 func (UnimplementedRegistryServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -809,6 +979,168 @@ func _RegistryService_DeleteSplit_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RegistryService_CreateExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).CreateExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_CreateExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).CreateExperiment(ctx, req.(*CreateExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetExperiment(ctx, req.(*GetExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListExperiments_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListExperimentsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListExperiments(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListExperiments_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListExperiments(ctx, req.(*ListExperimentsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_UpdateExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).UpdateExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_UpdateExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).UpdateExperiment(ctx, req.(*UpdateExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_DeleteExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).DeleteExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_DeleteExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).DeleteExperiment(ctx, req.(*DeleteExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_StartExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).StartExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_StartExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).StartExperiment(ctx, req.(*StartExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_RampExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RampExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).RampExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_RampExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).RampExperiment(ctx, req.(*RampExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_StopExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StopExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).StopExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_StopExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).StopExperiment(ctx, req.(*StopExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ConcludeExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConcludeExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ConcludeExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ConcludeExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ConcludeExperiment(ctx, req.(*ConcludeExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RegistryService_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -902,6 +1234,42 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteSplit",
 			Handler:    _RegistryService_DeleteSplit_Handler,
+		},
+		{
+			MethodName: "CreateExperiment",
+			Handler:    _RegistryService_CreateExperiment_Handler,
+		},
+		{
+			MethodName: "GetExperiment",
+			Handler:    _RegistryService_GetExperiment_Handler,
+		},
+		{
+			MethodName: "ListExperiments",
+			Handler:    _RegistryService_ListExperiments_Handler,
+		},
+		{
+			MethodName: "UpdateExperiment",
+			Handler:    _RegistryService_UpdateExperiment_Handler,
+		},
+		{
+			MethodName: "DeleteExperiment",
+			Handler:    _RegistryService_DeleteExperiment_Handler,
+		},
+		{
+			MethodName: "StartExperiment",
+			Handler:    _RegistryService_StartExperiment_Handler,
+		},
+		{
+			MethodName: "RampExperiment",
+			Handler:    _RegistryService_RampExperiment_Handler,
+		},
+		{
+			MethodName: "StopExperiment",
+			Handler:    _RegistryService_StopExperiment_Handler,
+		},
+		{
+			MethodName: "ConcludeExperiment",
+			Handler:    _RegistryService_ConcludeExperiment_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
