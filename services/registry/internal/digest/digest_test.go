@@ -120,18 +120,18 @@ func TestDigestIsIndependentOfMapOrder(t *testing.T) {
 
 func TestEveryCoveredPartChangesTheDigest(t *testing.T) {
 	changes := map[string]func(*commonv1.ModelSpec){
-		"task":           func(s *commonv1.ModelSpec) { s.Task = commonv1.Task_TASK_EMBEDDING },
-		"engine":         func(s *commonv1.ModelSpec) { s.Engine = "sim" },
-		"context length": func(s *commonv1.ModelSpec) { s.ContextLength++ },
-		"dimensions":     func(s *commonv1.ModelSpec) { s.EmbeddingDimensions++ },
-		"continuation":   func(s *commonv1.ModelSpec) { s.Continuation = false },
-		"parameter":      func(s *commonv1.ModelSpec) { s.Parameters["n-gpu-layers"] = "98" },
-		"empty value":    func(s *commonv1.ModelSpec) { delete(s.Parameters, "Z") },
-		"content":        func(s *commonv1.ModelSpec) { s.Artifacts[0].Sha256 = strings.Repeat("ac", 32) },
-		"size":           func(s *commonv1.ModelSpec) { s.Artifacts[0].SizeBytes-- },
-		"role":           func(s *commonv1.ModelSpec) { s.Artifacts[1].Role = "tokenizer" },
-		"name":           func(s *commonv1.ModelSpec) { s.Artifacts[1].Name = "mmproj.gguf" },
-		"order of files": func(s *commonv1.ModelSpec) { slices.Reverse(s.Artifacts) },
+		"task":            func(s *commonv1.ModelSpec) { s.Task = commonv1.Task_TASK_EMBEDDING },
+		"engine":          func(s *commonv1.ModelSpec) { s.Engine = "sim" },
+		"context length":  func(s *commonv1.ModelSpec) { s.ContextLength++ },
+		"dimensions":      func(s *commonv1.ModelSpec) { s.EmbeddingDimensions++ },
+		"continuation":    func(s *commonv1.ModelSpec) { s.Continuation = false },
+		"parameter":       func(s *commonv1.ModelSpec) { s.Parameters["n-gpu-layers"] = "98" },
+		"empty value":     func(s *commonv1.ModelSpec) { delete(s.Parameters, "Z") },
+		"content":         func(s *commonv1.ModelSpec) { s.Artifacts[0].Sha256 = strings.Repeat("ac", 32) },
+		"size":            func(s *commonv1.ModelSpec) { s.Artifacts[0].SizeBytes-- },
+		"role":            func(s *commonv1.ModelSpec) { s.Artifacts[1].Role = "tokenizer" },
+		"name":            func(s *commonv1.ModelSpec) { s.Artifacts[1].Name = "mmproj.gguf" },
+		"order of files":  func(s *commonv1.ModelSpec) { slices.Reverse(s.Artifacts) },
 		"prompt template": func(s *commonv1.ModelSpec) { s.PromptTemplate += " " },
 		"adapter":         func(s *commonv1.ModelSpec) { s.Adapters[0].Artifacts[0].Sha256 = strings.Repeat("ce", 32) },
 		"adapter's scale": func(s *commonv1.ModelSpec) { s.Adapters[0].Scale = 2 },
@@ -161,13 +161,17 @@ func TestEveryFieldIsAccountedFor(t *testing.T) {
 		"poterne.common.v1.ModelSpec.context_length":       true,
 		"poterne.common.v1.ModelSpec.embedding_dimensions": true,
 		"poterne.common.v1.ModelSpec.continuation":         true,
+		"poterne.common.v1.ModelSpec.prompt_template":      true,
+		"poterne.common.v1.ModelSpec.adapters":             true,
+		"poterne.common.v1.Adapter.artifacts":              true,
+		"poterne.common.v1.Adapter.scale":                  true,
 		"poterne.common.v1.Artifact.uri":                   true, // not covered
 		"poterne.common.v1.Artifact.sha256":                true,
 		"poterne.common.v1.Artifact.size_bytes":            true,
 		"poterne.common.v1.Artifact.role":                  true,
 		"poterne.common.v1.Artifact.name":                  true,
 	}
-	for _, m := range []proto.Message{&commonv1.ModelSpec{}, &commonv1.Artifact{}} {
+	for _, m := range []proto.Message{&commonv1.ModelSpec{}, &commonv1.Artifact{}, &commonv1.Adapter{}} {
 		fields := m.ProtoReflect().Descriptor().Fields()
 		for i := range fields.Len() {
 			if name := fields.Get(i).FullName(); !known[name] {
