@@ -79,7 +79,7 @@ func (s *statement) compare(c filter.Compare) (string, error) {
 	if name, ok := strings.CutPrefix(c.Field, metricsPrefix); ok && s.subject.metricRow != "" {
 		return s.compareMetric(c, name)
 	}
-	if !s.isTerm(c.Field) {
+	if !s.subject.isTerm(c.Field) {
 		return "", badFilter("nothing can be found by %q", c.Field)
 	}
 	exists := `EXISTS (SELECT 1 FROM ` + s.subject.termTable + ` t WHERE ` + s.subject.termRow + ` AND t.key = ` + s.arg(c.Field)
@@ -95,9 +95,9 @@ func (s *statement) compare(c filter.Compare) (string, error) {
 	return "", badFilter("%q is a text: compare it with = or !=, or ask with : whether it is there", c.Field)
 }
 
-func (s *statement) isTerm(field string) bool {
+func (s subject) isTerm(field string) bool {
 	label, is := strings.CutPrefix(field, labelsPrefix)
-	return is && label != "" || s.subject.terms[field]
+	return is && label != "" || s.terms[field]
 }
 
 func (s *statement) compareColumn(c filter.Compare, col column) (string, error) {
@@ -127,7 +127,9 @@ func (s *statement) compareMetric(c filter.Compare, name string) (string, error)
 	if err != nil {
 		return "", badFilter("%s is compared with a number", c.Field)
 	}
-	return exists + ` AND x.value ` + string(c.Op) + ` ` + s.arg(v) + `)`, nil
+	// The sign keeps planners from the index by value, in which they would look
+	// through all that has the metric for each version.
+	return exists + ` AND +x.value ` + string(c.Op) + ` ` + s.arg(v) + `)`, nil
 }
 
 func readText(value string) (any, error) { return value, nil }

@@ -91,21 +91,20 @@ func errBadPlace() error {
 	return apierr.Invalid("page_token", "page_token is not one that this list gave")
 }
 
-// driver is a term that all that passes the filter has, by which it is found: the
-// table of terms has it in the list's own order.
-func (s *statement) driver(n filter.Node) (filter.Compare, bool) {
+// drivers are the terms that all that passes the filter has, by which it can be
+// found: the table of terms has each in the list's own order.
+func (s subject) drivers(n filter.Node) (out []filter.Compare) {
 	switch n := n.(type) {
 	case filter.Compare:
-		_, isColumn := s.subject.columns[n.Field]
-		return n, n.Op == filter.Equal && !isColumn && s.isTerm(n.Field)
+		if _, isColumn := s.columns[n.Field]; n.Op == filter.Equal && !isColumn && s.isTerm(n.Field) {
+			out = append(out, n)
+		}
 	case filter.And:
 		for _, part := range n {
-			if c, ok := s.driver(part); ok {
-				return c, true
-			}
+			out = append(out, s.drivers(part)...)
 		}
 	}
-	return filter.Compare{}, false
+	return out
 }
 
 // where joins conditions.
@@ -141,7 +140,8 @@ func (s *Store) FindModels(ctx context.Context, query Query) ([]*registryv1.Mode
 			return nil, err
 		}
 		conditions = append(conditions, "("+condition+")")
-		if c, ok := st.driver(query.Filter); ok && o.field == fieldName {
+		if by := st.subject.drivers(query.Filter); len(by) > 0 && o.field == fieldName {
+			c := by[0]
 			from, name = `registry_model_terms d CROSS JOIN registry_models m`, "d.model"
 			conditions = append(conditions, `m.name = d.model AND d.key = `+st.arg(c.Field)+` AND d.value = `+st.arg(c.Value))
 		}

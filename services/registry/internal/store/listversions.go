@@ -2,12 +2,14 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
 
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry/internal/filter"
 )
 
 func versionSubject() subject {
@@ -40,13 +42,17 @@ func (s *Store) FindVersions(ctx context.Context, model string, query Query) ([]
 	if err != nil {
 		return nil, err
 	}
-	text, args, err := versionsQuery(model, query, o)
-	if err != nil {
-		return nil, err
-	}
 	var out []*registryv1.Version
 	err = s.snapshot(ctx, "list versions", func(ctx context.Context, q querier) (err error) {
 		if _, err := s.model(ctx, q, model); err != nil {
+			return err
+		}
+		driver, err := rarest(ctx, q, model, versionSubject().drivers(query.Filter))
+		if err != nil {
+			return err
+		}
+		text, args, err := versionsQuery(model, query, o, driver)
+		if err != nil {
 			return err
 		}
 		if out, err = collect(ctx, q, scanVersion, text, args...); err != nil {
@@ -57,9 +63,32 @@ func (s *Store) FindVersions(ctx context.Context, model string, query Query) ([]
 	return out, err
 }
 
+// rarest returns the term that the fewest versions have, as far as a short look
+// tells; nil when there is none.
+func rarest(ctx context.Context, q querier, model string, terms []filter.Compare) (*filter.Compare, error) {
+	const look = 2000
+	least := look + 1
+	var out *filter.Compare
+	for i, c := range terms {
+		if len(terms) == 1 {
+			return &terms[0], nil
+		}
+		var n int
+		err := q.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM registry_version_terms
+			WHERE model = $1 AND key = $2 AND value = $3 LIMIT $4) s`, model, c.Field, c.Value, look).Scan(&n)
+		if err != nil {
+			return nil, fmt.Errorf("how many versions have a term: %w", err)
+		}
+		if n < least {
+			least, out = n, &terms[i]
+		}
+	}
+	return out, nil
+}
+
 // versionsQuery writes the query. What decides the order comes first, so that
 // the rows are read in it and reading stops at the limit.
-func versionsQuery(model string, query Query, o order) (text string, args []any, err error) {
+func versionsQuery(model string, query Query, o order, driver *filter.Compare) (text string, args []any, err error) {
 	st := &statement{subject: versionSubject()}
 	from, conditions := `registry_versions v`, []string{`v.model = ` + st.arg(model)}
 	by, number := ``, `v.number`
@@ -76,7 +105,7 @@ func versionsQuery(model string, query Query, o order) (text string, args []any,
 	if metric, is := strings.CutPrefix(o.field, metricsPrefix); is {
 		from, by, number = `registry_version_metrics d CROSS JOIN registry_versions v`, `d.value`, `d.version`
 		conditions = append(conditions, `d.model = $1 AND v.number = d.version AND d.name = `+st.arg(metric))
-	} else if c, ok := st.driver(query.Filter); ok {
+	} else if c := driver; c != nil {
 		from, number = `registry_version_terms d CROSS JOIN registry_versions v`, `d.version`
 		conditions = append(conditions, `d.model = $1 AND v.number = d.version AND d.key = `+st.arg(c.Field)+` AND d.value = `+st.arg(c.Value))
 	}
