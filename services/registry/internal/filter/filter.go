@@ -4,6 +4,7 @@
 package filter
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -79,15 +80,21 @@ func Parse(text string) (Node, error) {
 	parser.Init(text)
 	parsed, err := parser.Parse()
 	if err != nil {
-		return nil, fmt.Errorf("the filter cannot be read: %s", strings.ToValidUTF8(firstLine(err.Error()), "?"))
+		return nil, fmt.Errorf("the filter cannot be read: %s", strings.ToValidUTF8(oneLine(err.Error()), "?"))
 	}
 	var r reader
-	return r.node(parsed.GetExpr(), 0)
+	n, err := r.node(parsed.GetExpr(), 0)
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
 }
 
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
+// oneLine is the parser's error, which it writes over several lines, in one of at
+// most 200 bytes.
+func oneLine(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	return s[:min(len(s), 200)]
 }
 
 // reader turns the parser's tree into nodes.
@@ -99,7 +106,7 @@ func (r *reader) node(e *expr.Expr, depth int) (Node, error) {
 	}
 	call := e.GetCallExpr()
 	if call == nil {
-		return nil, fmt.Errorf("a comparison such as engine = \"vllm\" is expected")
+		return nil, errors.New("a comparison such as engine = \"vllm\" is expected")
 	}
 	switch call.GetFunction() {
 	case filtering.FunctionAnd, filtering.FunctionFuzzyAnd:
@@ -127,7 +134,7 @@ func orElse(err error, message string) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%s", message)
+	return errors.New(message)
 }
 
 func (r *reader) nodes(args []*expr.Expr, depth int) ([]Node, error) {
@@ -174,7 +181,7 @@ func path(e *expr.Expr) (string, error) {
 	case e.GetConstExpr() != nil:
 		return e.GetConstExpr().GetStringValue(), nil
 	default:
-		return "", fmt.Errorf("the name of a field is expected on the left")
+		return "", errors.New("the name of a field is expected on the left")
 	}
 }
 
@@ -193,6 +200,6 @@ func value(e *expr.Expr) (string, error) {
 	case *expr.Constant_BoolValue:
 		return strconv.FormatBool(v.BoolValue), nil
 	default:
-		return "", fmt.Errorf("a text, a number, true or false is expected on the right; quote other values")
+		return "", errors.New("a text, a number, true or false is expected on the right; quote other values")
 	}
 }
