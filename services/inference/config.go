@@ -6,6 +6,7 @@ import (
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/inference/internal/placement"
 	"github.com/poterne/poterne/services/inference/internal/poison"
@@ -30,13 +31,15 @@ type Config struct {
 	Discovery backend.Config    `yaml:"discovery"`
 	Identity  Identity          `yaml:"identity"`
 	Registry  Registry          `yaml:"registry"`
-	Workers   Workers           `yaml:"workers"`
-	Placement Placement         `yaml:"placement"`
-	Routing   Routing           `yaml:"routing"`
-	Queue     Queue             `yaml:"queue"`
-	Poison    poison.Config     `yaml:"poison"`
-	Quantize  Quantize          `yaml:"quantize"`
-	Shadow    Shadow            `yaml:"shadow"`
+	// Signatures says whether versions may serve that nobody has signed.
+	Signatures signing.Config `yaml:"signatures"`
+	Workers    Workers        `yaml:"workers"`
+	Placement  Placement      `yaml:"placement"`
+	Routing    Routing        `yaml:"routing"`
+	Queue      Queue          `yaml:"queue"`
+	Poison     poison.Config  `yaml:"poison"`
+	Quantize   Quantize       `yaml:"quantize"`
+	Shadow     Shadow         `yaml:"shadow"`
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
@@ -46,6 +49,9 @@ type Config struct {
 type Identity struct {
 	// Required refuses calls that do not say on whose behalf they are made.
 	Required bool `yaml:"required"`
+	// PlatformTenant is the tenant whose callers see the models of all tenants, as
+	// the edge's security.authz.platform_tenant.
+	PlatformTenant string `yaml:"platform_tenant"`
 }
 
 // Registry says how the registry is followed.
@@ -149,7 +155,7 @@ func DefaultConfig() *Config {
 		GRPC:      grpcserver.DefaultConfig("127.0.0.1:9093"),
 		Telemetry: telemetry.DefaultConfig("127.0.0.1:9103"),
 		Discovery: backend.DefaultConfig(),
-		Identity:  Identity{Required: true},
+		Identity:  Identity{Required: true, PlatformTenant: "default"},
 		Registry: Registry{
 			SilenceTimeout: 15 * time.Second, BackoffBase: 100 * time.Millisecond, BackoffMax: 5 * time.Second,
 		},
@@ -189,6 +195,7 @@ func (c *Config) Complete() error {
 	c.GRPC.Validate(&p, "grpc")
 	c.Telemetry.Validate(&p, "telemetry")
 	c.Discovery.Validate(&p, "discovery")
+	c.Signatures.Validate(&p, "signatures")
 	positive := func(path string, d time.Duration) { p.Check(d > 0, path, "must be positive, got %v", d) }
 	backoffs := func(path string, base, limit time.Duration) {
 		positive(path+".backoff_base", base)

@@ -105,7 +105,7 @@ func (s *Service) build(ctx context.Context) error {
 	s.server = api.New(api.Options{
 		Catalog: s.follower, Fleet: s.fleet, Router: s.router, Metrics: s.metrics, Placement: s.placement, Shadows: s.shadows,
 		Variants: s.cfg.Placement.policies(), QuantizeTimeout: s.cfg.Quantize.Timeout,
-		Clock: o.clock, Replica: s.replica, Timeout: s.cfg.Routing.Timeout,
+		Clock: o.clock, Replica: s.replica, PlatformTenant: s.cfg.Identity.PlatformTenant, Timeout: s.cfg.Routing.Timeout,
 	})
 	s.registered = &registration{service: s}
 	stop, err := s.metrics.Observe(s.gauges())

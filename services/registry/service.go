@@ -15,9 +15,11 @@ import (
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
@@ -73,22 +75,42 @@ func (s *Service) build(ctx context.Context) error {
 	if s.chain, err = s.newChain(); err != nil { //nolint:contextcheck // its steps work in the calls' contexts
 		return err
 	}
+	signatures, err := signing.NewPolicy(s.cfg.Signatures)
+	if err != nil {
+		return fmt.Errorf("signatures: %w", err)
+	}
 	s.store, err = store.Open(ctx, s.cfg.Store, o.telemetry.Logger, store.Options{
 		Clock: o.clock, Random: o.random, KeepChanges: s.cfg.Watch.KeepChanges, MaxModels: s.cfg.Limits.Models,
 		MaxAliases: s.cfg.Limits.AliasesPerModel, MaxModelBytes: int64(s.cfg.Limits.ModelBytes), Committed: s.committed,
+		KeepDeleted: s.cfg.Deleted.keep(), May: mayServe(signatures),
 	})
 	if err != nil {
 		return err
 	}
 	s.closers = append(s.closers, s.store.Close)
 	s.feed = s.newFeed()
-	s.server = server.New(s.store, s.feed, s.cfg.Limits.Watchers)
+	s.server = server.New(s.store, s.feed, server.Options{
+		MaxWatchers: s.cfg.Limits.Watchers, PlatformTenant: s.cfg.Identity.PlatformTenant, Signatures: signatures,
+	})
+	at := slices.IndexFunc(s.chain, func(i grpcserver.Interceptor) bool { return i.Name == grpcserver.NameValidate })
+	s.chain = slices.Insert(s.chain, at+1, s.server.Tenants())
 	stop, err := s.metrics.Observe(s.feed.Revision, s.server.Watchers)
 	if err != nil {
 		return err
 	}
 	s.closers = append(s.closers, stop)
 	return nil
+}
+
+// mayServe refuses versions that must not serve for want of a signature.
+func mayServe(p signing.Policy) func(*registryv1.Version) error {
+	return func(v *registryv1.Version) error {
+		if err := signing.Check(p, v.GetDigest(), v.GetSignatures()); err != nil {
+			return apierr.New(apierr.FailedPrecondition, "version %d of %q must not serve: %v", v.GetNumber(), v.GetModel(), err).
+				WithField("version")
+		}
+		return nil
+	}
 }
 
 func (s *Service) newFeed() *feed.Feed {
@@ -134,6 +156,8 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.CreateExperimentRequest{}, &registryv1.GetExperimentRequest{}, &registryv1.ListExperimentsRequest{},
 		&registryv1.UpdateExperimentRequest{}, &registryv1.DeleteExperimentRequest{}, &registryv1.StartExperimentRequest{},
 		&registryv1.RampExperimentRequest{}, &registryv1.StopExperimentRequest{}, &registryv1.ConcludeExperimentRequest{},
+		&registryv1.UndeleteModelRequest{}, &registryv1.UpdateVersionRequest{}, &registryv1.DeleteVersionRequest{},
+		&registryv1.UndeleteVersionRequest{}, &registryv1.SignVersionRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)

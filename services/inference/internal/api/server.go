@@ -66,6 +66,8 @@ type Options struct {
 	// Placement may be nil: nothing is then said of it.
 	Placement Placement
 	Clock     clock.Clock
+	// PlatformTenant is the tenant whose callers see the models of all tenants.
+	PlatformTenant string
 	// Replica is this process's name to the workers.
 	Replica string
 	// Timeout is the deadline of a request that has none.
@@ -177,6 +179,9 @@ func (s *Server) begin(ctx context.Context, req ask, operation string) (job, err
 	key := who.User
 	if key == "" {
 		key = who.Request
+	}
+	if err := s.checkSeen(ctx, snapshot, req.GetModel()); err != nil {
+		return job{}, err
 	}
 	target, err := snapshot.Decide(req.GetModel(), &who)
 	if err != nil {

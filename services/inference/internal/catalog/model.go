@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/poterne/poterne/pkg/signing"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/inference/internal/split"
@@ -28,6 +29,10 @@ type Version struct {
 	// Variants are the forms in which it can be loaded, best first; its own weights
 	// are among them.
 	Variants []*Variant
+	// Refused says why it must not serve; nil when it may.
+	Refused error
+
+	signatures []*registryv1.Signature
 }
 
 // Model is one model with everything that decides what serves it. It is not
@@ -58,7 +63,7 @@ type Arm struct {
 
 // newModel reads a model's state. What names a version that is not there is
 // left out: the registry does not send it, and a request must not fail on it.
-func newModel(state *registryv1.ModelState) *Model {
+func newModel(state *registryv1.ModelState, trust signing.Policy) *Model {
 	m := &Model{State: state, Aliases: make(map[string]*Version, len(state.GetAliases()))}
 	name := state.GetModel().GetName()
 	for _, v := range state.GetVersions() {
@@ -66,7 +71,9 @@ func newModel(state *registryv1.ModelState) *Model {
 			Model: name, Number: v.GetNumber(), Digest: v.GetDigest(), Spec: v.GetSpec(),
 			Name: name + "@v" + strconv.Itoa(int(v.GetNumber())),
 		}
-		one.Variants = variantsOf(one, v.GetVariants())
+		one.signatures = v.GetSignatures()
+		one.Refused = signing.Check(trust, one.Digest, one.signatures)
+		one.Variants = variantsOf(one, v.GetVariants(), trust)
 		m.Versions = append(m.Versions, one)
 	}
 	slices.SortFunc(m.Versions, func(a, b *Version) int { return int(a.Number - b.Number) })
@@ -119,7 +126,7 @@ func (m *Model) Default() *Version {
 	if v := m.Aliases[ProductionAlias]; v != nil {
 		return v
 	}
-	if len(m.Versions) == 1 {
+	if len(m.Versions) == 1 && m.State.GetOmittedVersions() == 0 {
 		return m.Versions[0]
 	}
 	return nil
@@ -144,7 +151,7 @@ func (m *Model) Reachable() []*Version {
 			}
 		}
 	}
-	return out
+	return slices.DeleteFunc(out, func(v *Version) bool { return v.Refused != nil })
 }
 
 // serving returns every version that some name leads to: the default, the
@@ -169,7 +176,7 @@ func (m *Model) serving() []*Version {
 			out = append(out, e.Shadow.Version)
 		}
 	}
-	return out
+	return slices.DeleteFunc(out, func(v *Version) bool { return v.Refused != nil })
 }
 
 // choose returns the arm that key falls into.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/signing"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/registry/internal/feed"
 	"github.com/poterne/poterne/services/registry/internal/store"
@@ -28,13 +29,24 @@ type Server struct {
 
 	store       *store.Store
 	feed        *feed.Feed
+	opts        Options
 	maxWatchers int64
 	watchers    atomic.Int64
 }
 
-// New returns a server on s and f that lets at most maxWatchers watch at once.
-func New(s *store.Store, f *feed.Feed, maxWatchers int) *Server {
-	return &Server{store: s, feed: f, maxWatchers: int64(maxWatchers)}
+// Options is what a Server is told.
+type Options struct {
+	// MaxWatchers is how many may watch at once.
+	MaxWatchers int
+	// PlatformTenant is the tenant whose callers see the models of all.
+	PlatformTenant string
+	// Signatures says whose signatures are taken.
+	Signatures signing.Policy
+}
+
+// New returns a server on s and f.
+func New(s *store.Store, f *feed.Feed, opts Options) *Server {
+	return &Server{store: s, feed: f, opts: opts, maxWatchers: int64(opts.MaxWatchers)}
 }
 
 // Watchers returns how many watch.

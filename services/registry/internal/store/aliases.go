@@ -62,7 +62,11 @@ func (s *Store) SetAlias(ctx context.Context, actor, model, name string, version
 		if out.GetVersion() == version {
 			return errUnchanged
 		}
-		if _, err := s.version(ctx, c.tx, model, VersionKey{Number: version}); err != nil {
+		v, err := s.version(ctx, c.tx, model, VersionKey{Number: version})
+		if err == nil {
+			err = s.opts.May(v)
+		}
+		if err != nil {
 			return err
 		}
 		if err := s.putAlias(ctx, c, name, version, out == nil); err != nil {

@@ -118,13 +118,7 @@ func (s *Store) DeleteExperiment(ctx context.Context, actor, model, name, etag s
 		if e.GetState() == running {
 			return wrongState(e, "stop it before it is deleted")
 		}
-		var bytes int64
-		err = c.tx.QueryRowContext(ctx, `SELECT bytes FROM registry_experiments WHERE model = $1 AND name = $2`,
-			model, name).Scan(&bytes)
-		if err != nil {
-			return fmt.Errorf("size of the experiment: %w", err)
-		}
-		if _, err := s.count(ctx, c, 0, -bytes); err != nil {
+		if err := c.touch(ctx); err != nil {
 			return err
 		}
 		return c.exec(ctx, `DELETE FROM registry_experiments WHERE model = $1 AND name = $2`, model, name)

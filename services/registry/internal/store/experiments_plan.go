@@ -60,7 +60,7 @@ func (s *Store) insertExperiment(ctx context.Context, c *change, e *registryv1.E
 	if err != nil {
 		return err
 	}
-	if _, err := s.count(ctx, c, 0, bytes); err != nil {
+	if err := c.touch(ctx); err != nil {
 		return err
 	}
 	body, err := bodyOf(e)
@@ -132,13 +132,7 @@ func (s *Store) replaceExperiment(ctx context.Context, c *change, e *registryv1.
 	if err != nil {
 		return err
 	}
-	var before int64
-	err = c.tx.QueryRowContext(ctx, `SELECT bytes FROM registry_experiments WHERE model = $1 AND name = $2`,
-		c.model, e.GetName()).Scan(&before)
-	if err != nil {
-		return fmt.Errorf("size of the experiment: %w", err)
-	}
-	if _, err := s.count(ctx, c, 0, bytes-before); err != nil {
+	if err := c.touch(ctx); err != nil {
 		return err
 	}
 	err = c.exec(ctx, `UPDATE registry_experiments SET bytes = $1 WHERE model = $2 AND name = $3`, bytes, c.model, e.GetName())

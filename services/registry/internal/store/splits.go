@@ -186,16 +186,15 @@ func (s *Store) putArms(ctx context.Context, c *change, arms []*registryv1.Arm) 
 	if err := c.exec(ctx, `DELETE FROM registry_arms WHERE model = $1`, c.model); err != nil {
 		return err
 	}
-	var last int32
-	err := c.tx.QueryRowContext(ctx, `SELECT version_count FROM registry_models WHERE name = $1`, c.model).Scan(&last)
-	if err != nil {
-		return fmt.Errorf("count versions: %w", err)
-	}
 	for i, a := range arms {
-		if a.GetVersion() < 1 || a.GetVersion() > last {
-			return notFound(fmt.Sprintf("arms[%d].version", i), "the model %q has no version %d", c.model, a.GetVersion())
+		v, err := s.version(ctx, c.tx, c.model, VersionKey{Number: a.GetVersion()})
+		if err == nil {
+			err = s.opts.May(v)
 		}
-		err := c.exec(ctx, `INSERT INTO registry_arms (model, position, name, version, weight) VALUES ($1, $2, $3, $4, $5)`,
+		if err != nil {
+			return inField(err, fmt.Sprintf("arms[%d].version", i))
+		}
+		err = c.exec(ctx, `INSERT INTO registry_arms (model, position, name, version, weight) VALUES ($1, $2, $3, $4, $5)`,
 			c.model, i, a.GetName(), a.GetVersion(), a.GetWeight())
 		if err != nil {
 			return err

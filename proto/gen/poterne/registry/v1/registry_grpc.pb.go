@@ -26,9 +26,14 @@ const (
 	RegistryService_ListModels_FullMethodName         = "/poterne.registry.v1.RegistryService/ListModels"
 	RegistryService_UpdateModel_FullMethodName        = "/poterne.registry.v1.RegistryService/UpdateModel"
 	RegistryService_DeleteModel_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteModel"
+	RegistryService_UndeleteModel_FullMethodName      = "/poterne.registry.v1.RegistryService/UndeleteModel"
 	RegistryService_CreateVersion_FullMethodName      = "/poterne.registry.v1.RegistryService/CreateVersion"
 	RegistryService_GetVersion_FullMethodName         = "/poterne.registry.v1.RegistryService/GetVersion"
 	RegistryService_ListVersions_FullMethodName       = "/poterne.registry.v1.RegistryService/ListVersions"
+	RegistryService_UpdateVersion_FullMethodName      = "/poterne.registry.v1.RegistryService/UpdateVersion"
+	RegistryService_DeleteVersion_FullMethodName      = "/poterne.registry.v1.RegistryService/DeleteVersion"
+	RegistryService_UndeleteVersion_FullMethodName    = "/poterne.registry.v1.RegistryService/UndeleteVersion"
+	RegistryService_SignVersion_FullMethodName        = "/poterne.registry.v1.RegistryService/SignVersion"
 	RegistryService_CreateVariant_FullMethodName      = "/poterne.registry.v1.RegistryService/CreateVariant"
 	RegistryService_GetVariant_FullMethodName         = "/poterne.registry.v1.RegistryService/GetVariant"
 	RegistryService_ListVariants_FullMethodName       = "/poterne.registry.v1.RegistryService/ListVariants"
@@ -63,21 +68,34 @@ type RegistryServiceClient interface {
 	CreateModel(ctx context.Context, in *CreateModelRequest, opts ...grpc.CallOption) (*CreateModelResponse, error)
 	// Returns a model.
 	GetModel(ctx context.Context, in *GetModelRequest, opts ...grpc.CallOption) (*GetModelResponse, error)
-	// Lists models by name.
+	// Lists models by name, or as is asked.
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
 	// Changes what a model is called and its labels. Labels that are not named stay.
 	UpdateModel(ctx context.Context, in *UpdateModelRequest, opts ...grpc.CallOption) (*UpdateModelResponse, error)
-	// Deletes a model with its versions, aliases and split. Refused while an
-	// alias, a split or an experiment that is not concluded stands, so that nothing
-	// that serves is lost by a slip.
+	// Deletes a model with its versions. Refused while an alias, a split or an
+	// experiment that is not concluded stands, so that nothing that serves is lost by
+	// a slip. It is hidden, and goes for
+	// good after a while; until then it can be restored, and its name is taken.
 	DeleteModel(ctx context.Context, in *DeleteModelRequest, opts ...grpc.CallOption) (*DeleteModelResponse, error)
+	// Restores a model that was deleted and is not gone for good.
+	UndeleteModel(ctx context.Context, in *UndeleteModelRequest, opts ...grpc.CallOption) (*UndeleteModelResponse, error)
 	// Creates a version. A version is immutable and named by its digest;
 	// creating the same content again returns the version that is there.
 	CreateVersion(ctx context.Context, in *CreateVersionRequest, opts ...grpc.CallOption) (*CreateVersionResponse, error)
 	// Returns a version by number (`3` or `v3`) or by digest.
 	GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*GetVersionResponse, error)
-	// Lists a model's versions, newest first.
+	// Lists a model's versions, newest first, or as is asked.
 	ListVersions(ctx context.Context, in *ListVersionsRequest, opts ...grpc.CallOption) (*ListVersionsResponse, error)
+	// Changes what is said of a version: its description, labels, metrics, licence,
+	// lineage and schema. What it is never changes.
+	UpdateVersion(ctx context.Context, in *UpdateVersionRequest, opts ...grpc.CallOption) (*UpdateVersionResponse, error)
+	// Deletes a version. Refused while an alias or an arm of the split names it. It
+	// is hidden, and goes for good after a while; until then it can be restored.
+	DeleteVersion(ctx context.Context, in *DeleteVersionRequest, opts ...grpc.CallOption) (*DeleteVersionResponse, error)
+	// Restores a version that was deleted and is not gone for good.
+	UndeleteVersion(ctx context.Context, in *UndeleteVersionRequest, opts ...grpc.CallOption) (*UndeleteVersionResponse, error)
+	// Adds a signature over the digest of a version or of a variant.
+	SignVersion(ctx context.Context, in *SignVersionRequest, opts ...grpc.CallOption) (*SignVersionResponse, error)
 	// Adds a variant to a version. The same content under the same name again
 	// returns what is there, with the quality replaced where one is given; other
 	// content under a name that is taken is refused.
@@ -191,6 +209,16 @@ func (c *registryServiceClient) DeleteModel(ctx context.Context, in *DeleteModel
 	return out, nil
 }
 
+func (c *registryServiceClient) UndeleteModel(ctx context.Context, in *UndeleteModelRequest, opts ...grpc.CallOption) (*UndeleteModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UndeleteModelResponse)
+	err := c.cc.Invoke(ctx, RegistryService_UndeleteModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *registryServiceClient) CreateVersion(ctx context.Context, in *CreateVersionRequest, opts ...grpc.CallOption) (*CreateVersionResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateVersionResponse)
@@ -215,6 +243,46 @@ func (c *registryServiceClient) ListVersions(ctx context.Context, in *ListVersio
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListVersionsResponse)
 	err := c.cc.Invoke(ctx, RegistryService_ListVersions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) UpdateVersion(ctx context.Context, in *UpdateVersionRequest, opts ...grpc.CallOption) (*UpdateVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateVersionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_UpdateVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) DeleteVersion(ctx context.Context, in *DeleteVersionRequest, opts ...grpc.CallOption) (*DeleteVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteVersionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_DeleteVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) UndeleteVersion(ctx context.Context, in *UndeleteVersionRequest, opts ...grpc.CallOption) (*UndeleteVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UndeleteVersionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_UndeleteVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) SignVersion(ctx context.Context, in *SignVersionRequest, opts ...grpc.CallOption) (*SignVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignVersionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_SignVersion_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -451,21 +519,34 @@ type RegistryServiceServer interface {
 	CreateModel(context.Context, *CreateModelRequest) (*CreateModelResponse, error)
 	// Returns a model.
 	GetModel(context.Context, *GetModelRequest) (*GetModelResponse, error)
-	// Lists models by name.
+	// Lists models by name, or as is asked.
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
 	// Changes what a model is called and its labels. Labels that are not named stay.
 	UpdateModel(context.Context, *UpdateModelRequest) (*UpdateModelResponse, error)
-	// Deletes a model with its versions, aliases and split. Refused while an
-	// alias, a split or an experiment that is not concluded stands, so that nothing
-	// that serves is lost by a slip.
+	// Deletes a model with its versions. Refused while an alias, a split or an
+	// experiment that is not concluded stands, so that nothing that serves is lost by
+	// a slip. It is hidden, and goes for
+	// good after a while; until then it can be restored, and its name is taken.
 	DeleteModel(context.Context, *DeleteModelRequest) (*DeleteModelResponse, error)
+	// Restores a model that was deleted and is not gone for good.
+	UndeleteModel(context.Context, *UndeleteModelRequest) (*UndeleteModelResponse, error)
 	// Creates a version. A version is immutable and named by its digest;
 	// creating the same content again returns the version that is there.
 	CreateVersion(context.Context, *CreateVersionRequest) (*CreateVersionResponse, error)
 	// Returns a version by number (`3` or `v3`) or by digest.
 	GetVersion(context.Context, *GetVersionRequest) (*GetVersionResponse, error)
-	// Lists a model's versions, newest first.
+	// Lists a model's versions, newest first, or as is asked.
 	ListVersions(context.Context, *ListVersionsRequest) (*ListVersionsResponse, error)
+	// Changes what is said of a version: its description, labels, metrics, licence,
+	// lineage and schema. What it is never changes.
+	UpdateVersion(context.Context, *UpdateVersionRequest) (*UpdateVersionResponse, error)
+	// Deletes a version. Refused while an alias or an arm of the split names it. It
+	// is hidden, and goes for good after a while; until then it can be restored.
+	DeleteVersion(context.Context, *DeleteVersionRequest) (*DeleteVersionResponse, error)
+	// Restores a version that was deleted and is not gone for good.
+	UndeleteVersion(context.Context, *UndeleteVersionRequest) (*UndeleteVersionResponse, error)
+	// Adds a signature over the digest of a version or of a variant.
+	SignVersion(context.Context, *SignVersionRequest) (*SignVersionResponse, error)
 	// Adds a variant to a version. The same content under the same name again
 	// returns what is there, with the quality replaced where one is given; other
 	// content under a name that is taken is refused.
@@ -544,6 +625,9 @@ func (UnimplementedRegistryServiceServer) UpdateModel(context.Context, *UpdateMo
 func (UnimplementedRegistryServiceServer) DeleteModel(context.Context, *DeleteModelRequest) (*DeleteModelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteModel not implemented")
 }
+func (UnimplementedRegistryServiceServer) UndeleteModel(context.Context, *UndeleteModelRequest) (*UndeleteModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UndeleteModel not implemented")
+}
 func (UnimplementedRegistryServiceServer) CreateVersion(context.Context, *CreateVersionRequest) (*CreateVersionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateVersion not implemented")
 }
@@ -552,6 +636,18 @@ func (UnimplementedRegistryServiceServer) GetVersion(context.Context, *GetVersio
 }
 func (UnimplementedRegistryServiceServer) ListVersions(context.Context, *ListVersionsRequest) (*ListVersionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListVersions not implemented")
+}
+func (UnimplementedRegistryServiceServer) UpdateVersion(context.Context, *UpdateVersionRequest) (*UpdateVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateVersion not implemented")
+}
+func (UnimplementedRegistryServiceServer) DeleteVersion(context.Context, *DeleteVersionRequest) (*DeleteVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteVersion not implemented")
+}
+func (UnimplementedRegistryServiceServer) UndeleteVersion(context.Context, *UndeleteVersionRequest) (*UndeleteVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UndeleteVersion not implemented")
+}
+func (UnimplementedRegistryServiceServer) SignVersion(context.Context, *SignVersionRequest) (*SignVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SignVersion not implemented")
 }
 func (UnimplementedRegistryServiceServer) CreateVariant(context.Context, *CreateVariantRequest) (*CreateVariantResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateVariant not implemented")
@@ -727,6 +823,24 @@ func _RegistryService_DeleteModel_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RegistryService_UndeleteModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndeleteModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).UndeleteModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_UndeleteModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).UndeleteModel(ctx, req.(*UndeleteModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RegistryService_CreateVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateVersionRequest)
 	if err := dec(in); err != nil {
@@ -777,6 +891,78 @@ func _RegistryService_ListVersions_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RegistryServiceServer).ListVersions(ctx, req.(*ListVersionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_UpdateVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).UpdateVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_UpdateVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).UpdateVersion(ctx, req.(*UpdateVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_DeleteVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).DeleteVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_DeleteVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).DeleteVersion(ctx, req.(*DeleteVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_UndeleteVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndeleteVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).UndeleteVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_UndeleteVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).UndeleteVersion(ctx, req.(*UndeleteVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_SignVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SignVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).SignVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_SignVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).SignVersion(ctx, req.(*SignVersionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1180,6 +1366,10 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _RegistryService_DeleteModel_Handler,
 		},
 		{
+			MethodName: "UndeleteModel",
+			Handler:    _RegistryService_UndeleteModel_Handler,
+		},
+		{
 			MethodName: "CreateVersion",
 			Handler:    _RegistryService_CreateVersion_Handler,
 		},
@@ -1190,6 +1380,22 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListVersions",
 			Handler:    _RegistryService_ListVersions_Handler,
+		},
+		{
+			MethodName: "UpdateVersion",
+			Handler:    _RegistryService_UpdateVersion_Handler,
+		},
+		{
+			MethodName: "DeleteVersion",
+			Handler:    _RegistryService_DeleteVersion_Handler,
+		},
+		{
+			MethodName: "UndeleteVersion",
+			Handler:    _RegistryService_UndeleteVersion_Handler,
+		},
+		{
+			MethodName: "SignVersion",
+			Handler:    _RegistryService_SignVersion_Handler,
 		},
 		{
 			MethodName: "CreateVariant",

@@ -81,9 +81,12 @@ type ModelState struct {
 	Split *Split `protobuf:"bytes,4,opt,name=split,proto3" json:"split,omitempty"`
 	// Its running experiments, in the order in which they are asked: by priority,
 	// the highest first, then by name.
-	Experiments   []*Experiment `protobuf:"bytes,25,rep,name=experiments,proto3" json:"experiments,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Experiments []*Experiment `protobuf:"bytes,25,rep,name=experiments,proto3" json:"experiments,omitempty"`
+	// How many of its versions are left out, because together they would not fit
+	// into a message: old ones that no alias and no split names.
+	OmittedVersions int32 `protobuf:"varint,35,opt,name=omitted_versions,json=omittedVersions,proto3" json:"omitted_versions,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ModelState) Reset() {
@@ -149,6 +152,13 @@ func (x *ModelState) GetExperiments() []*Experiment {
 		return x.Experiments
 	}
 	return nil
+}
+
+func (x *ModelState) GetOmittedVersions() int32 {
+	if x != nil {
+		return x.OmittedVersions
+	}
+	return 0
 }
 
 // One message of the watch stream.
@@ -390,14 +400,15 @@ const file_poterne_registry_v1_watch_proto_rawDesc = "" +
 	"\n" +
 	"\x1fpoterne/registry/v1/watch.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/resources.proto\"<\n" +
 	"\fWatchRequest\x12,\n" +
-	"\rfrom_revision\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\ffromRevision\"\xa3\x02\n" +
+	"\rfrom_revision\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\ffromRevision\"\xce\x02\n" +
 	"\n" +
 	"ModelState\x120\n" +
 	"\x05model\x18\x01 \x01(\v2\x1a.poterne.registry.v1.ModelR\x05model\x128\n" +
 	"\bversions\x18\x02 \x03(\v2\x1c.poterne.registry.v1.VersionR\bversions\x124\n" +
 	"\aaliases\x18\x03 \x03(\v2\x1a.poterne.registry.v1.AliasR\aaliases\x120\n" +
 	"\x05split\x18\x04 \x01(\v2\x1a.poterne.registry.v1.SplitR\x05split\x12A\n" +
-	"\vexperiments\x18\x19 \x03(\v2\x1f.poterne.registry.v1.ExperimentR\vexperiments\"\x8e\x02\n" +
+	"\vexperiments\x18\x19 \x03(\v2\x1f.poterne.registry.v1.ExperimentR\vexperiments\x12)\n" +
+	"\x10omitted_versions\x18# \x01(\x05R\x0fomittedVersions\"\x8e\x02\n" +
 	"\rWatchResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12?\n" +
 	"\bsnapshot\x18\x02 \x01(\v2!.poterne.registry.v1.SnapshotPartH\x00R\bsnapshot\x12;\n" +
