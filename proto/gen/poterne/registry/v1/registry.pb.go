@@ -1491,7 +1491,7 @@ var File_poterne_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a#poterne/registry/v1/resources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xb5\x02\n" +
+	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\"poterne/registry/v1/evidence.proto\x1a#poterne/registry/v1/resources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xb5\x02\n" +
 	"\x12CreateModelRequest\x127\n" +
 	"\x04name\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12~\n" +
@@ -1588,7 +1588,7 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1d\n" +
 	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\x15\n" +
-	"\x13DeleteSplitResponse2\xa6\x17\n" +
+	"\x13DeleteSplitResponse2\xdf\x1b\n" +
 	"\x0fRegistryService\x12\x87\x01\n" +
 	"\vCreateModel\x12'.poterne.registry.v1.CreateModelRequest\x1a(.poterne.registry.v1.CreateModelResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*b\x05model\"\x13/v1/registry/models\x12\x83\x01\n" +
 	"\bGetModel\x12$.poterne.registry.v1.GetModelRequest\x1a%.poterne.registry.v1.GetModelResponse\"*\x82\xd3\xe4\x93\x02$b\x05model\x12\x1b/v1/registry/models/{model}\x12z\n" +
@@ -1612,7 +1612,12 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\bSetSplit\x12$.poterne.registry.v1.SetSplitRequest\x1a%.poterne.registry.v1.SetSplitResponse\"3\x82\xd3\xe4\x93\x02-:\x01*b\x05split\x1a!/v1/registry/models/{model}/split\x12\x89\x01\n" +
 	"\bGetSplit\x12$.poterne.registry.v1.GetSplitRequest\x1a%.poterne.registry.v1.GetSplitResponse\"0\x82\xd3\xe4\x93\x02*b\x05split\x12!/v1/registry/models/{model}/split\x12\x8b\x01\n" +
 	"\vDeleteSplit\x12'.poterne.registry.v1.DeleteSplitRequest\x1a(.poterne.registry.v1.DeleteSplitResponse\")\x82\xd3\xe4\x93\x02#*!/v1/registry/models/{model}/split\x12P\n" +
-	"\x05Watch\x12!.poterne.registry.v1.WatchRequest\x1a\".poterne.registry.v1.WatchResponse0\x01BEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
+	"\x05Watch\x12!.poterne.registry.v1.WatchRequest\x1a\".poterne.registry.v1.WatchResponse0\x01\x12i\n" +
+	"\x0eReportOutcomes\x12*.poterne.registry.v1.ReportOutcomesRequest\x1a+.poterne.registry.v1.ReportOutcomesResponse\x12i\n" +
+	"\x0eRecordFeedback\x12*.poterne.registry.v1.RecordFeedbackRequest\x1a+.poterne.registry.v1.RecordFeedbackResponse\x12\x93\x01\n" +
+	"\n" +
+	"GetResults\x12&.poterne.registry.v1.GetResultsRequest\x1a'.poterne.registry.v1.GetResultsResponse\"4\x82\xd3\xe4\x93\x02.b\aresults\x12#/v1/registry/models/{model}/results\x12\xca\x01\n" +
+	"\x14GetExperimentResults\x120.poterne.registry.v1.GetExperimentResultsRequest\x1a1.poterne.registry.v1.GetExperimentResultsResponse\"M\x82\xd3\xe4\x93\x02Gb\aresults\x12</v1/registry/models/{model}/experiments/{experiment}/resultsBEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
 
 var (
 	file_poterne_registry_v1_registry_proto_rawDescOnce sync.Once
@@ -1628,53 +1633,61 @@ func file_poterne_registry_v1_registry_proto_rawDescGZIP() []byte {
 
 var file_poterne_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_poterne_registry_v1_registry_proto_goTypes = []any{
-	(*CreateModelRequest)(nil),    // 0: poterne.registry.v1.CreateModelRequest
-	(*CreateModelResponse)(nil),   // 1: poterne.registry.v1.CreateModelResponse
-	(*GetModelRequest)(nil),       // 2: poterne.registry.v1.GetModelRequest
-	(*GetModelResponse)(nil),      // 3: poterne.registry.v1.GetModelResponse
-	(*ListModelsRequest)(nil),     // 4: poterne.registry.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 5: poterne.registry.v1.ListModelsResponse
-	(*DeleteModelRequest)(nil),    // 6: poterne.registry.v1.DeleteModelRequest
-	(*DeleteModelResponse)(nil),   // 7: poterne.registry.v1.DeleteModelResponse
-	(*CreateVersionRequest)(nil),  // 8: poterne.registry.v1.CreateVersionRequest
-	(*CreateVersionResponse)(nil), // 9: poterne.registry.v1.CreateVersionResponse
-	(*GetVersionRequest)(nil),     // 10: poterne.registry.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),    // 11: poterne.registry.v1.GetVersionResponse
-	(*ListVersionsRequest)(nil),   // 12: poterne.registry.v1.ListVersionsRequest
-	(*ListVersionsResponse)(nil),  // 13: poterne.registry.v1.ListVersionsResponse
-	(*SetAliasRequest)(nil),       // 14: poterne.registry.v1.SetAliasRequest
-	(*SetAliasResponse)(nil),      // 15: poterne.registry.v1.SetAliasResponse
-	(*GetAliasRequest)(nil),       // 16: poterne.registry.v1.GetAliasRequest
-	(*GetAliasResponse)(nil),      // 17: poterne.registry.v1.GetAliasResponse
-	(*ListAliasesRequest)(nil),    // 18: poterne.registry.v1.ListAliasesRequest
-	(*ListAliasesResponse)(nil),   // 19: poterne.registry.v1.ListAliasesResponse
-	(*DeleteAliasRequest)(nil),    // 20: poterne.registry.v1.DeleteAliasRequest
-	(*DeleteAliasResponse)(nil),   // 21: poterne.registry.v1.DeleteAliasResponse
-	(*SetSplitRequest)(nil),       // 22: poterne.registry.v1.SetSplitRequest
-	(*SetSplitResponse)(nil),      // 23: poterne.registry.v1.SetSplitResponse
-	(*GetSplitRequest)(nil),       // 24: poterne.registry.v1.GetSplitRequest
-	(*GetSplitResponse)(nil),      // 25: poterne.registry.v1.GetSplitResponse
-	(*DeleteSplitRequest)(nil),    // 26: poterne.registry.v1.DeleteSplitRequest
-	(*DeleteSplitResponse)(nil),   // 27: poterne.registry.v1.DeleteSplitResponse
-	nil,                           // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
-	(*Model)(nil),                 // 29: poterne.registry.v1.Model
-	(*v1.ModelSpec)(nil),          // 30: poterne.common.v1.ModelSpec
-	(*Version)(nil),               // 31: poterne.registry.v1.Version
-	(*Alias)(nil),                 // 32: poterne.registry.v1.Alias
-	(*Arm)(nil),                   // 33: poterne.registry.v1.Arm
-	(*Split)(nil),                 // 34: poterne.registry.v1.Split
-	(*UpdateModelRequest)(nil),    // 35: poterne.registry.v1.UpdateModelRequest
-	(*CreateVariantRequest)(nil),  // 36: poterne.registry.v1.CreateVariantRequest
-	(*GetVariantRequest)(nil),     // 37: poterne.registry.v1.GetVariantRequest
-	(*ListVariantsRequest)(nil),   // 38: poterne.registry.v1.ListVariantsRequest
-	(*DeleteVariantRequest)(nil),  // 39: poterne.registry.v1.DeleteVariantRequest
-	(*WatchRequest)(nil),          // 40: poterne.registry.v1.WatchRequest
-	(*UpdateModelResponse)(nil),   // 41: poterne.registry.v1.UpdateModelResponse
-	(*CreateVariantResponse)(nil), // 42: poterne.registry.v1.CreateVariantResponse
-	(*GetVariantResponse)(nil),    // 43: poterne.registry.v1.GetVariantResponse
-	(*ListVariantsResponse)(nil),  // 44: poterne.registry.v1.ListVariantsResponse
-	(*DeleteVariantResponse)(nil), // 45: poterne.registry.v1.DeleteVariantResponse
-	(*WatchResponse)(nil),         // 46: poterne.registry.v1.WatchResponse
+	(*CreateModelRequest)(nil),           // 0: poterne.registry.v1.CreateModelRequest
+	(*CreateModelResponse)(nil),          // 1: poterne.registry.v1.CreateModelResponse
+	(*GetModelRequest)(nil),              // 2: poterne.registry.v1.GetModelRequest
+	(*GetModelResponse)(nil),             // 3: poterne.registry.v1.GetModelResponse
+	(*ListModelsRequest)(nil),            // 4: poterne.registry.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),           // 5: poterne.registry.v1.ListModelsResponse
+	(*DeleteModelRequest)(nil),           // 6: poterne.registry.v1.DeleteModelRequest
+	(*DeleteModelResponse)(nil),          // 7: poterne.registry.v1.DeleteModelResponse
+	(*CreateVersionRequest)(nil),         // 8: poterne.registry.v1.CreateVersionRequest
+	(*CreateVersionResponse)(nil),        // 9: poterne.registry.v1.CreateVersionResponse
+	(*GetVersionRequest)(nil),            // 10: poterne.registry.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),           // 11: poterne.registry.v1.GetVersionResponse
+	(*ListVersionsRequest)(nil),          // 12: poterne.registry.v1.ListVersionsRequest
+	(*ListVersionsResponse)(nil),         // 13: poterne.registry.v1.ListVersionsResponse
+	(*SetAliasRequest)(nil),              // 14: poterne.registry.v1.SetAliasRequest
+	(*SetAliasResponse)(nil),             // 15: poterne.registry.v1.SetAliasResponse
+	(*GetAliasRequest)(nil),              // 16: poterne.registry.v1.GetAliasRequest
+	(*GetAliasResponse)(nil),             // 17: poterne.registry.v1.GetAliasResponse
+	(*ListAliasesRequest)(nil),           // 18: poterne.registry.v1.ListAliasesRequest
+	(*ListAliasesResponse)(nil),          // 19: poterne.registry.v1.ListAliasesResponse
+	(*DeleteAliasRequest)(nil),           // 20: poterne.registry.v1.DeleteAliasRequest
+	(*DeleteAliasResponse)(nil),          // 21: poterne.registry.v1.DeleteAliasResponse
+	(*SetSplitRequest)(nil),              // 22: poterne.registry.v1.SetSplitRequest
+	(*SetSplitResponse)(nil),             // 23: poterne.registry.v1.SetSplitResponse
+	(*GetSplitRequest)(nil),              // 24: poterne.registry.v1.GetSplitRequest
+	(*GetSplitResponse)(nil),             // 25: poterne.registry.v1.GetSplitResponse
+	(*DeleteSplitRequest)(nil),           // 26: poterne.registry.v1.DeleteSplitRequest
+	(*DeleteSplitResponse)(nil),          // 27: poterne.registry.v1.DeleteSplitResponse
+	nil,                                  // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
+	(*Model)(nil),                        // 29: poterne.registry.v1.Model
+	(*v1.ModelSpec)(nil),                 // 30: poterne.common.v1.ModelSpec
+	(*Version)(nil),                      // 31: poterne.registry.v1.Version
+	(*Alias)(nil),                        // 32: poterne.registry.v1.Alias
+	(*Arm)(nil),                          // 33: poterne.registry.v1.Arm
+	(*Split)(nil),                        // 34: poterne.registry.v1.Split
+	(*UpdateModelRequest)(nil),           // 35: poterne.registry.v1.UpdateModelRequest
+	(*CreateVariantRequest)(nil),         // 36: poterne.registry.v1.CreateVariantRequest
+	(*GetVariantRequest)(nil),            // 37: poterne.registry.v1.GetVariantRequest
+	(*ListVariantsRequest)(nil),          // 38: poterne.registry.v1.ListVariantsRequest
+	(*DeleteVariantRequest)(nil),         // 39: poterne.registry.v1.DeleteVariantRequest
+	(*WatchRequest)(nil),                 // 40: poterne.registry.v1.WatchRequest
+	(*ReportOutcomesRequest)(nil),        // 41: poterne.registry.v1.ReportOutcomesRequest
+	(*RecordFeedbackRequest)(nil),        // 42: poterne.registry.v1.RecordFeedbackRequest
+	(*GetResultsRequest)(nil),            // 43: poterne.registry.v1.GetResultsRequest
+	(*GetExperimentResultsRequest)(nil),  // 44: poterne.registry.v1.GetExperimentResultsRequest
+	(*UpdateModelResponse)(nil),          // 45: poterne.registry.v1.UpdateModelResponse
+	(*CreateVariantResponse)(nil),        // 46: poterne.registry.v1.CreateVariantResponse
+	(*GetVariantResponse)(nil),           // 47: poterne.registry.v1.GetVariantResponse
+	(*ListVariantsResponse)(nil),         // 48: poterne.registry.v1.ListVariantsResponse
+	(*DeleteVariantResponse)(nil),        // 49: poterne.registry.v1.DeleteVariantResponse
+	(*WatchResponse)(nil),                // 50: poterne.registry.v1.WatchResponse
+	(*ReportOutcomesResponse)(nil),       // 51: poterne.registry.v1.ReportOutcomesResponse
+	(*RecordFeedbackResponse)(nil),       // 52: poterne.registry.v1.RecordFeedbackResponse
+	(*GetResultsResponse)(nil),           // 53: poterne.registry.v1.GetResultsResponse
+	(*GetExperimentResultsResponse)(nil), // 54: poterne.registry.v1.GetExperimentResultsResponse
 }
 var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	28, // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
@@ -1711,28 +1724,36 @@ var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	24, // 31: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
 	26, // 32: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
 	40, // 33: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
-	1,  // 34: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
-	3,  // 35: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
-	5,  // 36: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
-	41, // 37: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
-	7,  // 38: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
-	9,  // 39: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
-	11, // 40: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
-	13, // 41: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
-	42, // 42: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
-	43, // 43: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
-	44, // 44: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
-	45, // 45: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
-	15, // 46: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
-	17, // 47: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
-	19, // 48: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
-	21, // 49: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
-	23, // 50: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
-	25, // 51: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
-	27, // 52: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
-	46, // 53: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
-	34, // [34:54] is the sub-list for method output_type
-	14, // [14:34] is the sub-list for method input_type
+	41, // 34: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
+	42, // 35: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
+	43, // 36: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
+	44, // 37: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
+	1,  // 38: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
+	3,  // 39: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
+	5,  // 40: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
+	45, // 41: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
+	7,  // 42: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
+	9,  // 43: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
+	11, // 44: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
+	13, // 45: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
+	46, // 46: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
+	47, // 47: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
+	48, // 48: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
+	49, // 49: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
+	15, // 50: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
+	17, // 51: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
+	19, // 52: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
+	21, // 53: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
+	23, // 54: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
+	25, // 55: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
+	27, // 56: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
+	50, // 57: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
+	51, // 58: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
+	52, // 59: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
+	53, // 60: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
+	54, // 61: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
+	38, // [38:62] is the sub-list for method output_type
+	14, // [14:38] is the sub-list for method input_type
 	14, // [14:14] is the sub-list for extension type_name
 	14, // [14:14] is the sub-list for extension extendee
 	0,  // [0:14] is the sub-list for field type_name
@@ -1743,6 +1764,7 @@ func file_poterne_registry_v1_registry_proto_init() {
 	if File_poterne_registry_v1_registry_proto != nil {
 		return
 	}
+	file_poterne_registry_v1_evidence_proto_init()
 	file_poterne_registry_v1_resources_proto_init()
 	file_poterne_registry_v1_update_proto_init()
 	file_poterne_registry_v1_variants_proto_init()
