@@ -9,8 +9,8 @@ import (
 )
 
 // The whole simulation: 10,000 experiments without an effect, looked at after
-// every one of 250 batches.
-func TestRealFalseAlarms(t *testing.T) { falseAlarms(t, 10_000, 250) }
+// every one of 100 batches.
+func TestRealFalseAlarms(t *testing.T) { falseAlarms(t, 10_000, 100) }
 
 // A relative harm of 5 % on an error rate of 10 %, found by a test of 5 % that
 // looks after every batch, beside a test that looks once.

@@ -66,15 +66,15 @@ func ramp(looks int) func(int) float64 {
 	return func(look int) float64 { return []float64{0.01, 0.05, 0.25, 0.5}[look*4/looks] }
 }
 
-// harms are experiments in which b is as good as a.
+// nothing is experiments in which b is as good as a.
 func nothing(looks int) map[string]world {
 	return map[string]world{
-		"errors of 10 %, halves":    {200, looks, bernoulli(0.1, 0.1), true, half},
-		"errors of 10 %, ramped":    {200, looks, bernoulli(0.1, 0.1), true, ramp(looks)},
-		"errors of 1 %, a tenth":    {200, looks, bernoulli(0.01, 0.01), true, func(int) float64 { return 0.1 }},
-		"errors of 0.1 %, ramped":   {200, looks, bernoulli(0.001, 0.001), true, ramp(looks)},
-		"costs, exponential":        {200, looks, func(r *rand.Rand, _ int) float64 { return r.ExpFloat64() }, false, half},
-		"costs, log-normal, ramped": {200, looks, func(r *rand.Rand, _ int) float64 { return math.Exp(r.NormFloat64()) }, false, ramp(looks)},
+		"errors of 10 %, halves":    {100, looks, bernoulli(0.1, 0.1), true, half},
+		"errors of 10 %, ramped":    {100, looks, bernoulli(0.1, 0.1), true, ramp(looks)},
+		"errors of 1 %, a tenth":    {100, looks, bernoulli(0.01, 0.01), true, func(int) float64 { return 0.1 }},
+		"errors of 0.1 %, ramped":   {100, looks, bernoulli(0.001, 0.001), true, ramp(looks)},
+		"costs, exponential":        {100, looks, func(r *rand.Rand, _ int) float64 { return r.ExpFloat64() }, false, half},
+		"costs, log-normal, ramped": {100, looks, func(r *rand.Rand, _ int) float64 { return math.Exp(r.NormFloat64()) }, false, ramp(looks)},
 		"verdicts":                  {20, looks, func(r *rand.Rand, _ int) float64 { return math.Round(2*r.Float64()) / 2 }, true, half},
 	}
 }
