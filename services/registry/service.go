@@ -21,6 +21,7 @@ import (
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry/internal/evidence"
 	"github.com/poterne/poterne/services/registry/internal/feed"
 	"github.com/poterne/poterne/services/registry/internal/metrics"
 	"github.com/poterne/poterne/services/registry/internal/server"
@@ -37,6 +38,7 @@ type Service struct {
 	metrics   *metrics.Metrics
 	store     *store.Store
 	feed      *feed.Feed
+	evidence  *evidence.Keeper
 	server    *server.Server
 
 	closers []func() error // in the order of opening
@@ -82,7 +84,8 @@ func (s *Service) build(ctx context.Context) error {
 	}
 	s.closers = append(s.closers, s.store.Close)
 	s.feed = s.newFeed()
-	s.server = server.New(s.store, s.feed, s.cfg.Limits.Watchers)
+	s.evidence = evidence.New(s.store, o.clock, o.telemetry.Logger)
+	s.server = server.New(s.store, s.feed, s.evidence, s.cfg.Limits.Watchers)
 	stop, err := s.metrics.Observe(s.feed.Revision, s.server.Watchers)
 	if err != nil {
 		return err
@@ -131,6 +134,8 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.ListVariantsRequest{}, &registryv1.DeleteVariantRequest{}, &registryv1.SetAliasRequest{}, &registryv1.GetAliasRequest{},
 		&registryv1.ListAliasesRequest{}, &registryv1.DeleteAliasRequest{}, &registryv1.SetSplitRequest{},
 		&registryv1.GetSplitRequest{}, &registryv1.DeleteSplitRequest{}, &registryv1.WatchRequest{},
+		&registryv1.ReportOutcomesRequest{}, &registryv1.RecordFeedbackRequest{}, &registryv1.GetResultsRequest{},
+		&registryv1.GetExperimentResultsRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)
@@ -146,9 +151,11 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 }
 
 // identityRequired asks for a caller on the service's own methods; health and
-// reflection have none, and Watch is called by services for themselves.
+// reflection have none, and Watch and ReportOutcomes are called by services for
+// themselves.
 func (s *Service) identityRequired(fullMethod string) bool {
 	return s.cfg.Identity.Required && fullMethod != registryv1.RegistryService_Watch_FullMethodName &&
+		fullMethod != registryv1.RegistryService_ReportOutcomes_FullMethodName &&
 		strings.HasPrefix(fullMethod, "/"+registryv1.RegistryService_ServiceDesc.ServiceName+"/")
 }
 

@@ -7,9 +7,11 @@ type Guardrail struct {
 	// Metric is error_rate, latency_p95, cost or feedback.
 	Metric string
 	// MaxRelative is how much worse than the baseline the candidate may be at
-	// most: 0.05 is 5 %. Max is an absolute bound, 0 for none: a share for
-	// error_rate, seconds for latency_p95, cost units a request for cost, and the
-	// least mean score for feedback. Alpha is the false-alarm rate over the whole
+	// most: 0.05 is 5 %, and 0 is not at all, unless there is a Max and nothing else.
+	// Max is an absolute bound, 0 for none: a share for error_rate, seconds for
+	// latency_p95, cost units a request for cost, and the least mean score for
+	// feedback. Of feedback the displeasure is compared, which is (1 - score) / 2.
+	// Alpha is the false-alarm rate over the whole
 	// experiment, however often it is looked at; 0 means 0.05.
 	MaxRelative, Max, Alpha float64
 }

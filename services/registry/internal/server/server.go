@@ -14,6 +14,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry/internal/evidence"
 	"github.com/poterne/poterne/services/registry/internal/feed"
 	"github.com/poterne/poterne/services/registry/internal/store"
 )
@@ -28,13 +29,14 @@ type Server struct {
 
 	store       *store.Store
 	feed        *feed.Feed
+	evidence    *evidence.Keeper
 	maxWatchers int64
 	watchers    atomic.Int64
 }
 
-// New returns a server on s and f that lets at most maxWatchers watch at once.
-func New(s *store.Store, f *feed.Feed, maxWatchers int) *Server {
-	return &Server{store: s, feed: f, maxWatchers: int64(maxWatchers)}
+// New returns a server on s, f and e that lets at most maxWatchers watch at once.
+func New(s *store.Store, f *feed.Feed, e *evidence.Keeper, maxWatchers int) *Server {
+	return &Server{store: s, feed: f, evidence: e, maxWatchers: int64(maxWatchers)}
 }
 
 // Watchers returns how many watch.
