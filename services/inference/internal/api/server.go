@@ -59,6 +59,8 @@ type Options struct {
 	Metrics *metrics.Metrics
 	// Variants may be nil: each version is then served by its own weights.
 	Variants Variants
+	// Outcomes may be nil: nothing is then counted for experiments.
+	Outcomes Outcomes
 	// Placement may be nil: nothing is then said of it.
 	Placement Placement
 	Clock     clock.Clock
@@ -149,7 +151,9 @@ type job struct {
 	began     time.Time
 	usage     *commonv1.TokenUsage // as far as the engine counted
 	first     time.Time            // when the answer began, of streams
-	away      time.Duration        // it waited, or was in a worker's hands
+	refused   bool                 // the model declined
+	model     *catalog.Model
+	away      time.Duration // it waited, or was in a worker's hands
 }
 
 // begin resolves the model of a request. The error is one of the taxonomy.
@@ -168,8 +172,9 @@ func (s *Server) begin(ctx context.Context, req ask, operation string) (job, err
 		return job{}, err
 	}
 	v := target.Version
+	m, _ := snapshot.Model(v.Model)
 	j := job{
-		target: target, operation: operation, began: began,
+		target: target, operation: operation, began: began, model: m,
 		query: routing.Query{
 			Request: schedule.Request{
 				Digest: v.Digest, Name: v.Name, Key: key, Tenant: tenant(ctx), Class: classOf(req.GetPriority()),
@@ -217,6 +222,7 @@ func (s *Server) end(ctx context.Context, j job, err error) {
 	}
 	s.opts.Metrics.End(ctx, j.target.Version.Model, j.target.Arm, j.operation,
 		string(apierr.ReasonOf(err)), now.Sub(j.began))
+	s.count(j, err, now)
 }
 
 // servedBy says who answers.

@@ -41,6 +41,8 @@ type Model struct {
 	Aliases map[string]*Version
 	// Arms are those of the split; empty when there is none.
 	Arms []Arm
+	// Division is what the split does; nil when there is none.
+	Division *Division
 
 	salt    string
 	weights []uint32
@@ -93,7 +95,7 @@ func (m *Model) readSplit(s *registryv1.Split) {
 	}
 	// A split that does not add up would send part of the traffic nowhere.
 	if total == split.Total {
-		m.Arms, m.weights, m.salt = arms, weights, s.GetSalt()
+		m.Arms, m.weights, m.salt, m.Division = arms, weights, s.GetSalt(), divisionOf(s)
 	}
 }
 

@@ -31,6 +31,8 @@ type Target struct {
 	Variant *Variant
 	// Arm is the arm of the split that decided, or "".
 	Arm string
+	// Division is what decided, or nil.
+	Division *Division
 }
 
 // NewSnapshot returns the snapshot of the given states.
@@ -153,7 +155,7 @@ func (s *Snapshot) Resolve(model, key string) (Target, error) {
 func (m *Model) byName(key string) (Target, error) {
 	if len(m.Arms) > 0 {
 		arm := m.choose(key)
-		return Target{Version: arm.Version, Arm: arm.Name}, nil
+		return Target{Version: arm.Version, Arm: arm.Name, Division: m.Division}, nil
 	}
 	if v := m.Default(); v != nil {
 		return Target{Version: v}, nil
