@@ -45,7 +45,7 @@ func served(t *testing.T) []protoreflect.MethodDescriptor {
 	t.Helper()
 	var out []protoreflect.MethodDescriptor
 	for _, f := range []protoreflect.FileDescriptor{
-		edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_openai_proto,
+		edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_feedback_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto,
 		oip.File_inference_open_inference_proto,
 	} {
@@ -200,6 +200,13 @@ func TestDefaultPolicy(t *testing.T) {
 		"RegistryService/GetSplit":      developer,
 		"RegistryService/DeleteSplit":   platform,
 		"RegistryService/Watch":         nobody,
+
+		"RegistryService/ReportOutcomes":       nobody,
+		"RegistryService/RecordFeedback":       nobody,
+		"RegistryService/GetResults":           platform,
+		"RegistryService/GetExperimentResults": platform,
+
+		"FeedbackService/CreateFeedback": everyone,
 	}
 	callers := []struct {
 		name   string

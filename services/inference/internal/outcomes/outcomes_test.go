@@ -159,7 +159,7 @@ func TestWhatIsCounted(t *testing.T) {
 		if x := s.GetTokensPerSecond(); x.GetCount() != 2 || x.GetSum() != 20 || x.GetSumSquares() != 200 {
 			t.Errorf("tokens a second are %v", x)
 		}
-		if d := s.GetDuration().GetCounts(); len(d) != 1 || d[88] != 2 { // 2^(87/8) = 1878, 2^(88/8) = 2048 ms
+		if d := s.GetDuration().GetCounts(); len(d) != 89 || d[88] != 2 { // 2^(87/8) = 1878, 2^(88/8) = 2048 ms
 			t.Errorf("durations are %v", d)
 		}
 		e := b.GetExposures()

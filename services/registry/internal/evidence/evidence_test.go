@@ -12,6 +12,7 @@ import (
 	"github.com/poterne/poterne/pkg/clock"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/registry/internal/evidence"
+	"github.com/poterne/poterne/services/registry/internal/outcome"
 	"github.com/poterne/poterne/services/registry/internal/store"
 )
 
@@ -29,11 +30,19 @@ func keeper(e store.Evidence) *evidence.Keeper {
 }
 
 // requests are those of an arm, whose durations are all in one bucket.
-func requests(arm string, n, errors int64, bucket int32) *registryv1.Outcome {
+func requests(arm string, n, errors int64, bucket int) *registryv1.Outcome {
 	return &registryv1.Outcome{Model: "m", Arm: arm, Version: 1, Sums: &registryv1.OutcomeSums{
-		Requests: n, Errors: errors, Duration: &registryv1.Durations{Counts: map[int32]int64{bucket: n}},
+		Requests: n, Errors: errors, Duration: durations(map[int]int64{bucket: n}),
 		Cost: &registryv1.Moments{Count: n, Sum: 2 * float64(n), SumSquares: 5 * float64(n)},
 	}}
+}
+
+func durations(counts map[int]int64) *registryv1.Durations {
+	d := &registryv1.Durations{Counts: make([]int64, outcome.Buckets)}
+	for i, n := range counts {
+		d.Counts[i] = n
+	}
+	return d
 }
 
 func exposed(a, b int64) []store.Exposed {
@@ -97,9 +106,9 @@ func TestEveryGuardrail(t *testing.T) {
 		"errors":             {func(s *registryv1.OutcomeSums) { s.Errors = 120 }, evidence.Guardrail{Metric: evidence.ErrorRate, MaxRelative: 0.05}},
 		"errors at all":      {func(s *registryv1.OutcomeSums) { s.Errors = 100 }, evidence.Guardrail{Metric: evidence.ErrorRate}},
 		"errors, absolutely": {func(s *registryv1.OutcomeSums) { s.Errors = 400 }, evidence.Guardrail{Metric: evidence.ErrorRate, Max: 0.05}},
-		"latency": {func(s *registryv1.OutcomeSums) { s.Duration.Counts = map[int32]int64{80: 3600, 90: 400} },
+		"latency": {func(s *registryv1.OutcomeSums) { s.Duration = durations(map[int]int64{80: 3600, 90: 400}) },
 			evidence.Guardrail{Metric: evidence.LatencyP95, MaxRelative: 0.05}},
-		"latency, absolutely": {func(s *registryv1.OutcomeSums) { s.Duration.Counts = map[int32]int64{80: 3600, 90: 400} },
+		"latency, absolutely": {func(s *registryv1.OutcomeSums) { s.Duration = durations(map[int]int64{80: 3600, 90: 400}) },
 			evidence.Guardrail{Metric: evidence.LatencyP95, Max: 1.5}},
 		"cost":                 {func(s *registryv1.OutcomeSums) { s.Cost.Sum, s.Cost.SumSquares = 12_000, 40_000 }, evidence.Guardrail{Metric: evidence.Cost, MaxRelative: 0.1}},
 		"cost, absolutely":     {func(s *registryv1.OutcomeSums) { s.Cost.Sum, s.Cost.SumSquares = 12_000, 40_000 }, evidence.Guardrail{Metric: evidence.Cost, Max: 2.5}},

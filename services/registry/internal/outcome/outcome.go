@@ -24,11 +24,7 @@ func Bounds() []float64 {
 // Counts returns the buckets in their order.
 func Counts(d *registryv1.Durations) []int64 {
 	out := make([]int64, Buckets)
-	for i, n := range d.GetCounts() {
-		if i >= 0 && i < Buckets {
-			out[i] += n
-		}
-	}
+	copy(out, d.GetCounts())
 	return out
 }
 
@@ -66,7 +62,10 @@ func durations(dst, src *registryv1.Durations) *registryv1.Durations {
 		return dst
 	}
 	if dst == nil {
-		dst = &registryv1.Durations{Counts: make(map[int32]int64, len(src.GetCounts()))}
+		dst = new(registryv1.Durations)
+	}
+	if more := len(src.GetCounts()) - len(dst.GetCounts()); more > 0 {
+		dst.Counts = append(dst.Counts, make([]int64, more)...)
 	}
 	for i, n := range src.GetCounts() {
 		dst.Counts[i] += n

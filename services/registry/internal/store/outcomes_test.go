@@ -10,6 +10,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry/internal/outcome"
 	"github.com/poterne/poterne/services/registry/internal/store"
 )
 
@@ -27,7 +28,7 @@ func counted(model, arm string, requests, errors int64) *registryv1.Outcome {
 		Model: model, Arm: arm, Version: 1, Digest: "sha256:0a",
 		Sums: &registryv1.OutcomeSums{
 			Requests: requests, Errors: errors, Cost: &registryv1.Moments{Count: requests, Sum: float64(requests), SumSquares: float64(requests)},
-			Duration: &registryv1.Durations{Counts: map[int32]int64{3: requests}},
+			Duration: &registryv1.Durations{Counts: []int64{0, 0, 0, requests}},
 		},
 	}
 }
@@ -46,7 +47,7 @@ func (e *env) requests(model, arm string, since time.Time) int64 {
 	var n int64
 	for _, o := range ev.Outcomes {
 		if o.GetArm() == arm {
-			if c := o.GetSums().GetDuration().GetCounts()[3]; c != o.GetSums().GetRequests() {
+			if c := outcome.Counts(o.GetSums().GetDuration())[3]; c != o.GetSums().GetRequests() {
 				e.t.Errorf("%d requests, but %d durations", o.GetSums().GetRequests(), c)
 			}
 			n += o.GetSums().GetRequests()

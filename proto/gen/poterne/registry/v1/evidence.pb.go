@@ -152,8 +152,8 @@ func (x *Moments) GetSumSquares() float64 {
 // milliseconds; bucket 0 also what is shorter, bucket 160 what is longer.
 type Durations struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many are in each bucket; those that hold none may be left out.
-	Counts        map[int32]int64 `protobuf:"bytes,1,rep,name=counts,proto3" json:"counts,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// How many are in each bucket, from bucket 0; zeros at the end are left out.
+	Counts        []int64 `protobuf:"varint,1,rep,packed,name=counts,proto3" json:"counts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -188,7 +188,7 @@ func (*Durations) Descriptor() ([]byte, []int) {
 	return file_poterne_registry_v1_evidence_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *Durations) GetCounts() map[int32]int64 {
+func (x *Durations) GetCounts() []int64 {
 	if x != nil {
 		return x.Counts
 	}
@@ -1746,12 +1746,9 @@ const file_poterne_registry_v1_evidence_proto_rawDesc = "" +
 	"\x05count\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x05count\x12\x19\n" +
 	"\x03sum\x18\x02 \x01(\x01B\a\xbaH\x04\x12\x02@\x01R\x03sum\x12(\n" +
 	"\vsum_squares\x18\x03 \x01(\x01B\a\xbaH\x04\x12\x02@\x01R\n" +
-	"sumSquares\"\xa4\x01\n" +
-	"\tDurations\x12\\\n" +
-	"\x06counts\x18\x01 \x03(\v2*.poterne.registry.v1.Durations.CountsEntryB\x18\xbaH\x15\x9a\x01\x12\x10\xa1\x01\"\a\x1a\x05\x18\xa0\x01(\x00*\x04\"\x02(\x00R\x06counts\x1a9\n" +
-	"\vCountsEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\x05R\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x88\x05\n" +
+	"sumSquares\"4\n" +
+	"\tDurations\x12'\n" +
+	"\x06counts\x18\x01 \x03(\x03B\x0f\xbaH\f\x92\x01\t\x10\xa1\x01\"\x04\"\x02(\x00R\x06counts\"\x88\x05\n" +
 	"\vOutcomeSums\x12#\n" +
 	"\brequests\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\brequests\x12\x1f\n" +
 	"\x06errors\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06errors\x12#\n" +
@@ -1916,7 +1913,7 @@ func file_poterne_registry_v1_evidence_proto_rawDescGZIP() []byte {
 }
 
 var file_poterne_registry_v1_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_poterne_registry_v1_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_poterne_registry_v1_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_poterne_registry_v1_evidence_proto_goTypes = []any{
 	(Verdict)(0),                         // 0: poterne.registry.v1.Verdict
 	(*Moments)(nil),                      // 1: poterne.registry.v1.Moments
@@ -1940,46 +1937,44 @@ var file_poterne_registry_v1_evidence_proto_goTypes = []any{
 	(*ArmResults)(nil),                   // 19: poterne.registry.v1.ArmResults
 	(*SegmentResults)(nil),               // 20: poterne.registry.v1.SegmentResults
 	(*SampleRatio)(nil),                  // 21: poterne.registry.v1.SampleRatio
-	nil,                                  // 22: poterne.registry.v1.Durations.CountsEntry
-	nil,                                  // 23: poterne.registry.v1.SampleRatio.SubjectsEntry
-	(*timestamppb.Timestamp)(nil),        // 24: google.protobuf.Timestamp
+	nil,                                  // 22: poterne.registry.v1.SampleRatio.SubjectsEntry
+	(*timestamppb.Timestamp)(nil),        // 23: google.protobuf.Timestamp
 }
 var file_poterne_registry_v1_evidence_proto_depIdxs = []int32{
-	22, // 0: poterne.registry.v1.Durations.counts:type_name -> poterne.registry.v1.Durations.CountsEntry
-	1,  // 1: poterne.registry.v1.OutcomeSums.first_token_seconds:type_name -> poterne.registry.v1.Moments
-	1,  // 2: poterne.registry.v1.OutcomeSums.tokens_per_second:type_name -> poterne.registry.v1.Moments
-	1,  // 3: poterne.registry.v1.OutcomeSums.output_tokens:type_name -> poterne.registry.v1.Moments
-	1,  // 4: poterne.registry.v1.OutcomeSums.cost:type_name -> poterne.registry.v1.Moments
-	2,  // 5: poterne.registry.v1.OutcomeSums.duration:type_name -> poterne.registry.v1.Durations
-	2,  // 6: poterne.registry.v1.OutcomeSums.first_token:type_name -> poterne.registry.v1.Durations
-	1,  // 7: poterne.registry.v1.OutcomeSums.feedback:type_name -> poterne.registry.v1.Moments
-	3,  // 8: poterne.registry.v1.Outcome.sums:type_name -> poterne.registry.v1.OutcomeSums
-	5,  // 9: poterne.registry.v1.Exposure.shares:type_name -> poterne.registry.v1.Share
-	24, // 10: poterne.registry.v1.OutcomeBatch.start_time:type_name -> google.protobuf.Timestamp
-	24, // 11: poterne.registry.v1.OutcomeBatch.end_time:type_name -> google.protobuf.Timestamp
-	4,  // 12: poterne.registry.v1.OutcomeBatch.outcomes:type_name -> poterne.registry.v1.Outcome
-	6,  // 13: poterne.registry.v1.OutcomeBatch.exposures:type_name -> poterne.registry.v1.Exposure
-	7,  // 14: poterne.registry.v1.ReportOutcomesRequest.batches:type_name -> poterne.registry.v1.OutcomeBatch
-	24, // 15: poterne.registry.v1.RecordFeedbackRequest.response_time:type_name -> google.protobuf.Timestamp
-	24, // 16: poterne.registry.v1.GetResultsRequest.since:type_name -> google.protobuf.Timestamp
-	16, // 17: poterne.registry.v1.GetResultsResponse.results:type_name -> poterne.registry.v1.Results
-	24, // 18: poterne.registry.v1.GetExperimentResultsRequest.since:type_name -> google.protobuf.Timestamp
-	16, // 19: poterne.registry.v1.GetExperimentResultsResponse.results:type_name -> poterne.registry.v1.Results
-	19, // 20: poterne.registry.v1.Results.arms:type_name -> poterne.registry.v1.ArmResults
-	21, // 21: poterne.registry.v1.Results.sample_ratio:type_name -> poterne.registry.v1.SampleRatio
-	0,  // 22: poterne.registry.v1.Results.verdict:type_name -> poterne.registry.v1.Verdict
-	3,  // 23: poterne.registry.v1.ArmResults.sums:type_name -> poterne.registry.v1.OutcomeSums
-	17, // 24: poterne.registry.v1.ArmResults.estimates:type_name -> poterne.registry.v1.Estimate
-	17, // 25: poterne.registry.v1.ArmResults.effects:type_name -> poterne.registry.v1.Estimate
-	18, // 26: poterne.registry.v1.ArmResults.breaches:type_name -> poterne.registry.v1.BreachedGuardrail
-	20, // 27: poterne.registry.v1.ArmResults.segments:type_name -> poterne.registry.v1.SegmentResults
-	17, // 28: poterne.registry.v1.SegmentResults.estimates:type_name -> poterne.registry.v1.Estimate
-	23, // 29: poterne.registry.v1.SampleRatio.subjects:type_name -> poterne.registry.v1.SampleRatio.SubjectsEntry
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	1,  // 0: poterne.registry.v1.OutcomeSums.first_token_seconds:type_name -> poterne.registry.v1.Moments
+	1,  // 1: poterne.registry.v1.OutcomeSums.tokens_per_second:type_name -> poterne.registry.v1.Moments
+	1,  // 2: poterne.registry.v1.OutcomeSums.output_tokens:type_name -> poterne.registry.v1.Moments
+	1,  // 3: poterne.registry.v1.OutcomeSums.cost:type_name -> poterne.registry.v1.Moments
+	2,  // 4: poterne.registry.v1.OutcomeSums.duration:type_name -> poterne.registry.v1.Durations
+	2,  // 5: poterne.registry.v1.OutcomeSums.first_token:type_name -> poterne.registry.v1.Durations
+	1,  // 6: poterne.registry.v1.OutcomeSums.feedback:type_name -> poterne.registry.v1.Moments
+	3,  // 7: poterne.registry.v1.Outcome.sums:type_name -> poterne.registry.v1.OutcomeSums
+	5,  // 8: poterne.registry.v1.Exposure.shares:type_name -> poterne.registry.v1.Share
+	23, // 9: poterne.registry.v1.OutcomeBatch.start_time:type_name -> google.protobuf.Timestamp
+	23, // 10: poterne.registry.v1.OutcomeBatch.end_time:type_name -> google.protobuf.Timestamp
+	4,  // 11: poterne.registry.v1.OutcomeBatch.outcomes:type_name -> poterne.registry.v1.Outcome
+	6,  // 12: poterne.registry.v1.OutcomeBatch.exposures:type_name -> poterne.registry.v1.Exposure
+	7,  // 13: poterne.registry.v1.ReportOutcomesRequest.batches:type_name -> poterne.registry.v1.OutcomeBatch
+	23, // 14: poterne.registry.v1.RecordFeedbackRequest.response_time:type_name -> google.protobuf.Timestamp
+	23, // 15: poterne.registry.v1.GetResultsRequest.since:type_name -> google.protobuf.Timestamp
+	16, // 16: poterne.registry.v1.GetResultsResponse.results:type_name -> poterne.registry.v1.Results
+	23, // 17: poterne.registry.v1.GetExperimentResultsRequest.since:type_name -> google.protobuf.Timestamp
+	16, // 18: poterne.registry.v1.GetExperimentResultsResponse.results:type_name -> poterne.registry.v1.Results
+	19, // 19: poterne.registry.v1.Results.arms:type_name -> poterne.registry.v1.ArmResults
+	21, // 20: poterne.registry.v1.Results.sample_ratio:type_name -> poterne.registry.v1.SampleRatio
+	0,  // 21: poterne.registry.v1.Results.verdict:type_name -> poterne.registry.v1.Verdict
+	3,  // 22: poterne.registry.v1.ArmResults.sums:type_name -> poterne.registry.v1.OutcomeSums
+	17, // 23: poterne.registry.v1.ArmResults.estimates:type_name -> poterne.registry.v1.Estimate
+	17, // 24: poterne.registry.v1.ArmResults.effects:type_name -> poterne.registry.v1.Estimate
+	18, // 25: poterne.registry.v1.ArmResults.breaches:type_name -> poterne.registry.v1.BreachedGuardrail
+	20, // 26: poterne.registry.v1.ArmResults.segments:type_name -> poterne.registry.v1.SegmentResults
+	17, // 27: poterne.registry.v1.SegmentResults.estimates:type_name -> poterne.registry.v1.Estimate
+	22, // 28: poterne.registry.v1.SampleRatio.subjects:type_name -> poterne.registry.v1.SampleRatio.SubjectsEntry
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_evidence_proto_init() }
@@ -1994,7 +1989,7 @@ func file_poterne_registry_v1_evidence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_registry_v1_evidence_proto_rawDesc), len(file_poterne_registry_v1_evidence_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   23,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
