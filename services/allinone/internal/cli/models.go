@@ -19,7 +19,7 @@ const (
 func (a *app) modelsCommand() *cobra.Command {
 	return group("models", "Models, versions, aliases and traffic splits",
 		a.modelsListCommand(), a.modelsGetCommand(), a.modelsVersionsCommand(), a.modelsRegisterCommand(), a.modelsVariantsCommand(),
-		a.modelsQuantizeCommand(), a.modelsLabelCommand(),
+		a.modelsQuantizeCommand(), a.modelsLabelCommand(), a.modelsResultsCommand(),
 		a.modelsAliasCommand(), a.modelsUnaliasCommand(), a.modelsSplitCommand(), a.modelsUnsplitCommand(), a.modelsDeleteCommand())
 }
 
