@@ -170,7 +170,7 @@ func TestCompletionsInTheOlderShape(t *testing.T) {
 	}
 	a := g.do("POST", "/v1/completions", `{"model":"small","prompt":"x","logprobs":2}`)
 	const want = `"logprobs":{"tokens":["é"," b"],"token_logprobs":[-1,-0.5],"top_logprobs":[{"e":-2,"é":-1},{}],"text_offset":[0,1]}`
-	if !strings.HasPrefix(a.at("id").(string), "cmpl-") || !strings.Contains(a.text, want) {
+	if !strings.HasPrefix(text(a.at("id")), "cmpl-") || !strings.Contains(a.text, want) {
 		t.Errorf("got %s", a.text)
 	}
 	own := `{"choices":[{"index":0,"text":"x","logprobs":{"tokens":["x"],"text_offset":[9]},"finish_reason":"stop"}]}`

@@ -30,12 +30,18 @@ func (f *fakeRegistry) GetExperimentResults(_ context.Context, req *registryv1.G
 	return &registryv1.GetExperimentResultsResponse{Results: &registryv1.Results{Model: req.GetModel(), Experiment: req.GetExperiment()}}, nil
 }
 
-func decoded(t *testing.T, text string) (v map[string]any) {
+func decoded(t *testing.T, raw string) (v map[string]any) {
 	t.Helper()
-	if err := json.Unmarshal([]byte(text), &v); err != nil {
-		t.Fatalf("%v: %s", err, text)
+	if err := json.Unmarshal([]byte(raw), &v); err != nil {
+		t.Fatalf("%v: %s", err, raw)
 	}
 	return v
+}
+
+// text is a value that should be one; others are "".
+func text(v any) string {
+	s, _ := v.(string)
+	return s
 }
 
 // reader makes a key of another subject and returns the headers that use it.
@@ -45,7 +51,7 @@ func (g *gate) reader(name string) []string {
 	if a.status != 200 {
 		g.t.Fatalf("got %d %s", a.status, a.text)
 	}
-	return []string{"Authorization", "Bearer " + a.at("key").(string)}
+	return []string{"Authorization", "Bearer " + text(a.at("key"))}
 }
 
 // A verdict leads from the answer's id to what made the answer, for whom it was
@@ -55,9 +61,9 @@ func TestFeedback(t *testing.T) {
 	ana, ben := g.reader("ana"), g.reader("ben")
 	const chat, completion = `{"model":"small","messages":[{"role":"user","content":"Hi"}]`, `{"model":"small","prompt":"Hi"}`
 	ids := map[string]string{
-		"chat":       g.do("POST", chatPath, chat+"}", ana...).at("id").(string),
-		"completion": g.do("POST", "/v1/completions", completion, ana...).at("id").(string),
-		"stream":     at(decoded(t, events(t, g.do("POST", chatPath, chat+`,"stream":true}`, ana...))[0]), "id").(string),
+		"chat":       text(g.do("POST", chatPath, chat+"}", ana...).at("id")),
+		"completion": text(g.do("POST", "/v1/completions", completion, ana...).at("id")),
+		"stream":     text(at(decoded(t, events(t, g.do("POST", chatPath, chat+`,"stream":true}`, ana...))[0]), "id")),
 	}
 	post := func(who []string, body string, args ...any) answer {
 		t.Helper()

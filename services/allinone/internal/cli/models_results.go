@@ -110,8 +110,8 @@ func resultRows(results map[string]any) []any {
 
 // figure shortens a number.
 func figure(v any) any {
-	if x, ok := v.(float64); ok {
-		return strconv.FormatFloat(x, 'g', 4, 64)
+	if v == nil {
+		return nil
 	}
-	return v
+	return strconv.FormatFloat(number(v), 'g', 4, 64)
 }

@@ -2,6 +2,7 @@ package authz
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -160,19 +161,18 @@ func TestDefaultPolicy(t *testing.T) {
 		"AdminService/QuantizeModel":    platform,
 		"AdminService/LiftQuarantine":   platform,
 
-		"SearchService/CreateCollection":     developer,
-		"SearchService/GetCollection":        everyone,
-		"SearchService/ListCollections":      everyone,
-		"SearchService/DeleteCollection":     developer,
-		"SearchService/BatchUpsertDocuments": developer,
-		"SearchService/ImportDocuments":      developer,
-		"SearchService/BackupCollection":     admins,
-		"SearchService/RestoreCollection":    admins,
-		"SearchService/GetDocument":          everyone,
-		"SearchService/ListDocuments":        everyone,
-		"SearchService/DeleteDocument":       developer,
-		"SearchService/Search":               everyone,
-
+		"SearchService/CreateCollection":            developer,
+		"SearchService/GetCollection":               everyone,
+		"SearchService/ListCollections":             everyone,
+		"SearchService/DeleteCollection":            developer,
+		"SearchService/BatchUpsertDocuments":        developer,
+		"SearchService/ImportDocuments":             developer,
+		"SearchService/BackupCollection":            admins,
+		"SearchService/RestoreCollection":           admins,
+		"SearchService/GetDocument":                 everyone,
+		"SearchService/ListDocuments":               everyone,
+		"SearchService/DeleteDocument":              developer,
+		"SearchService/Search":                      everyone,
 		"SearchService/CreateEmbeddingGeneration":   admins,
 		"SearchService/GetEmbeddingGeneration":      admins,
 		"SearchService/ListEmbeddingGenerations":    admins,
@@ -200,14 +200,8 @@ func TestDefaultPolicy(t *testing.T) {
 		"RegistryService/GetSplit":      developer,
 		"RegistryService/DeleteSplit":   platform,
 		"RegistryService/Watch":         nobody,
-
-		"RegistryService/ReportOutcomes":       nobody,
-		"RegistryService/RecordFeedback":       nobody,
-		"RegistryService/GetResults":           platform,
-		"RegistryService/GetExperimentResults": platform,
-
-		"FeedbackService/CreateFeedback": everyone,
 	}
+	maps.Copy(want, evidenceMatrix(nobody, platform, everyone))
 	callers := []struct {
 		name   string
 		caller identity.Caller

@@ -78,11 +78,11 @@ func Load(ctx context.Context, db *sqldb.DB, random io.Reader) (*Signer, error) 
 func (s *Signer) Make(prefix string, caller identity.Caller, by Served, now time.Time) string {
 	raw := make([]byte, headBytes, headBytes+8+len(by.Model)+len(by.Experiment)+len(by.Arm)+macBytes)
 	var seconds [8]byte
-	binary.BigEndian.PutUint64(seconds[:], uint64(now.Unix())) //nolint:gosec // after 1970
+	binary.BigEndian.PutUint64(seconds[:], uint64(now.Unix()))
 	raw[0] = form
 	copy(raw[1:6], seconds[3:])
-	binary.BigEndian.PutUint64(raw[6:], rand.Uint64())  //nolint:gosec // an id need not be secret, only different
-	raw = binary.AppendUvarint(raw, uint64(by.Version)) //nolint:gosec // versions are positive
+	binary.BigEndian.PutUint64(raw[6:], rand.Uint64()) //nolint:gosec // an id need not be secret, only different
+	raw = binary.AppendUvarint(raw, uint64(by.Version))
 	for _, name := range []string{by.Model, by.Experiment, by.Arm} {
 		name = name[:min(len(name), maxName)]
 		raw = append(raw, byte(len(name)))
@@ -106,7 +106,7 @@ func (s *Signer) Read(id string, caller identity.Caller) (Served, time.Time, err
 	}
 	var seconds [8]byte
 	copy(seconds[3:], body[1:6])
-	made := time.Unix(int64(binary.BigEndian.Uint64(seconds[:])), 0) //nolint:gosec // five bytes
+	made := time.Unix(int64(binary.BigEndian.Uint64(seconds[:])), 0)
 	by, err := readServed(body[headBytes:])
 	return by, made, err
 }

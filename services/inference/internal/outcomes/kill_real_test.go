@@ -35,12 +35,11 @@ const envArm = "POTERNE_TEST_OUTCOMES_ARM"
 func TestMain(m *testing.M) {
 	if arm := os.Getenv(envArm); arm != "" {
 		if err := countUntilKilled(arm, os.Args[1], os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+			panic(err) // the parent sees it
 		}
 		return
 	}
-	os.Exit(m.Run())
+	m.Run() // its end is the program's
 }
 
 func dial(addr string) (*grpc.ClientConn, registryv1.RegistryServiceClient, error) {
@@ -73,7 +72,7 @@ func countUntilKilled(arm, dir, addr string) error {
 	for total := int64(0); ; {
 		n := 1 + rand.Int64N(5)
 		total += n
-		fmt.Println("will", total)
+		fmt.Fprintln(os.Stdout, "will", total)
 		now := timestamppb.Now()
 		err := spool.Append(&registryv1.OutcomeBatch{StartTime: now, EndTime: now, Outcomes: []*registryv1.Outcome{
 			{Model: "m", Arm: arm, Version: 1, Sums: &registryv1.OutcomeSums{Requests: n}},
@@ -81,7 +80,7 @@ func countUntilKilled(arm, dir, addr string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Println("has", total)
+		fmt.Fprintln(os.Stdout, "has", total)
 	}
 }
 
@@ -197,7 +196,9 @@ func TestRealKilledOnBothSides(t *testing.T) {
 		<-time.After(10 * time.Millisecond)
 	}
 	cancel()
-	<-ended
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 	resp, err := client.GetResults(t.Context(), &registryv1.GetResultsRequest{Model: "m"}, wait)
 	if err != nil {
 		t.Fatal(err)

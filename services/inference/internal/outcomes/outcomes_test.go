@@ -83,10 +83,13 @@ func start(t *testing.T, dir string, r *registry, maxBytes int64) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec := outcomes.NewRecorder(outcomes.Options{Spool: spool, Clock: clock.Real(), Log: log, Interval: time.Second, Queue: 100,
-		Segments: map[string]string{"acme": "gold"}})
-	send := &outcomes.Sender{Spool: spool, Registry: r, Clock: clock.Real(), Log: log,
-		Backoff: backoff.Policy{Base: 100 * time.Millisecond, Max: time.Second}, Refused: rec.Refused}
+	rec := outcomes.NewRecorder(outcomes.Options{
+		Spool: spool, Clock: clock.Real(), Log: log, Interval: time.Second, Queue: 100, Segments: map[string]string{"acme": "gold"},
+	})
+	send := &outcomes.Sender{
+		Spool: spool, Registry: r, Clock: clock.Real(), Log: log,
+		Backoff: backoff.Policy{Base: 100 * time.Millisecond, Max: time.Second}, Refused: rec.Refused,
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = rec.Run(ctx) })

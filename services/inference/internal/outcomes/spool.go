@@ -83,7 +83,7 @@ func (s *Spool) open() error {
 		return err
 	}
 	s.lock = lock
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a descriptor fits
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return fmt.Errorf("%s is used by another process: %w", s.dir, err)
 	}
 	if err := s.begin(); err != nil {

@@ -60,8 +60,8 @@ const (
 	LatencyP50    = "latency_p50"
 	LatencyP95    = "latency_p95"
 	FirstTokenP50 = "first_token_p50"
-	FirstTokenP95 = "first_token_p95"
-	TokensRate    = "tokens_per_second"
+	FirstTokenP95 = "first_token_p95"   //nolint:gosec // seconds, not a credential
+	TokensRate    = "tokens_per_second" //nolint:gosec // a speed, not a credential
 	OutputTokens  = "output_tokens"
 )
 

@@ -95,6 +95,8 @@ func TestAGoodCandidateIsLeftAlone(t *testing.T) {
 	}
 }
 
+func slower(s *registryv1.OutcomeSums) { s.Duration = durations(map[int]int64{80: 3600, 90: 400}) }
+
 func TestEveryGuardrail(t *testing.T) {
 	a, b := requests("a", 4000, 40, 80), requests("b", 4000, 40, 80)
 	a.Sums.Feedback = &registryv1.Moments{Count: 400, Sum: 200, SumSquares: 400}
@@ -103,13 +105,11 @@ func TestEveryGuardrail(t *testing.T) {
 		change func(*registryv1.OutcomeSums)
 		rail   evidence.Guardrail
 	}{
-		"errors":             {func(s *registryv1.OutcomeSums) { s.Errors = 120 }, evidence.Guardrail{Metric: evidence.ErrorRate, MaxRelative: 0.05}},
-		"errors at all":      {func(s *registryv1.OutcomeSums) { s.Errors = 100 }, evidence.Guardrail{Metric: evidence.ErrorRate}},
-		"errors, absolutely": {func(s *registryv1.OutcomeSums) { s.Errors = 400 }, evidence.Guardrail{Metric: evidence.ErrorRate, Max: 0.05}},
-		"latency": {func(s *registryv1.OutcomeSums) { s.Duration = durations(map[int]int64{80: 3600, 90: 400}) },
-			evidence.Guardrail{Metric: evidence.LatencyP95, MaxRelative: 0.05}},
-		"latency, absolutely": {func(s *registryv1.OutcomeSums) { s.Duration = durations(map[int]int64{80: 3600, 90: 400}) },
-			evidence.Guardrail{Metric: evidence.LatencyP95, Max: 1.5}},
+		"errors":               {func(s *registryv1.OutcomeSums) { s.Errors = 120 }, evidence.Guardrail{Metric: evidence.ErrorRate, MaxRelative: 0.05}},
+		"errors at all":        {func(s *registryv1.OutcomeSums) { s.Errors = 100 }, evidence.Guardrail{Metric: evidence.ErrorRate}},
+		"errors, absolutely":   {func(s *registryv1.OutcomeSums) { s.Errors = 400 }, evidence.Guardrail{Metric: evidence.ErrorRate, Max: 0.05}},
+		"latency":              {slower, evidence.Guardrail{Metric: evidence.LatencyP95, MaxRelative: 0.05}},
+		"latency, absolutely":  {slower, evidence.Guardrail{Metric: evidence.LatencyP95, Max: 1.5}},
 		"cost":                 {func(s *registryv1.OutcomeSums) { s.Cost.Sum, s.Cost.SumSquares = 12_000, 40_000 }, evidence.Guardrail{Metric: evidence.Cost, MaxRelative: 0.1}},
 		"cost, absolutely":     {func(s *registryv1.OutcomeSums) { s.Cost.Sum, s.Cost.SumSquares = 12_000, 40_000 }, evidence.Guardrail{Metric: evidence.Cost, Max: 2.5}},
 		"feedback":             {func(s *registryv1.OutcomeSums) { s.Feedback.Sum = -100 }, evidence.Guardrail{Metric: evidence.Feedback, MaxRelative: 0.1}},

@@ -57,7 +57,7 @@ func TestLittleSaysNothing(t *testing.T) {
 // What must hold of any sums.
 func TestProperties(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 300 {
+	for range 150 {
 		n, m := 1+r.Int64N(5000), 1+r.Int64N(5000)
 		a, b := sequential.Count(r.Int64N(n+1), n), sequential.Count(r.Int64N(m+1), m)
 		alpha := 0.001 + 0.2*r.Float64()
@@ -97,7 +97,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 }
 
 func TestIntervalsHold(t *testing.T) {
-	const experiments, looks, batch, alpha = 200, 60, 30, 0.05
+	const experiments, looks, batch, alpha = 100, 40, 30, 0.05
 	missed, quantiles, mismatches := 0, 0, 0
 	bounds := []float64{0.5, 1, 1.5, 2, 2.5, 2.9, 3.0957, 3.3, 4, 5, 8}
 	const q95 = 2.9957 // of the exponential distribution
@@ -129,7 +129,7 @@ func TestIntervalsHold(t *testing.T) {
 		}
 	}
 	for name, n := range map[string]int{"means": missed, "quantiles": quantiles, "sample ratios": mismatches} {
-		if float64(n)/experiments > alpha+0.046 {
+		if float64(n)/experiments > alpha+0.065 {
 			t.Errorf("%s: wrong in %d of %d experiments", name, n, experiments)
 		}
 	}

@@ -17,7 +17,7 @@ func (s *Server) ReportOutcomes(ctx context.Context, req *registryv1.ReportOutco
 	if err != nil {
 		return nil, err
 	}
-	return &registryv1.ReportOutcomesResponse{Applied: int32(applied)}, nil //nolint:gosec // at most as many as were sent
+	return &registryv1.ReportOutcomesResponse{Applied: int32(applied)}, nil
 }
 
 // RecordFeedback implements registryv1.RegistryServiceServer.

@@ -63,7 +63,7 @@ func (c *change) addExposure(ctx context.Context, e *registryv1.Exposure) error 
 func (c *change) insertSubject(ctx context.Context, e *registryv1.Exposure, subject uint64) (int64, error) {
 	res, err := c.tx.ExecContext(ctx, `INSERT INTO registry_subjects (model, experiment, etag, subject) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (model, experiment, etag, subject) DO NOTHING`,
-		e.GetModel(), e.GetExperiment(), e.GetEtag(), int64(subject)) //nolint:gosec // bits, not a number
+		e.GetModel(), e.GetExperiment(), e.GetEtag(), int64(subject))
 	if err != nil {
 		return 0, fmt.Errorf("insert subject: %w", err)
 	}
