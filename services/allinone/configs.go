@@ -39,6 +39,7 @@ func (p *platform) registryConfig() *registry.Config {
 func (p *platform) inferenceConfig() *inference.Config {
 	cfg := inference.DefaultConfig()
 	cfg.Placement.Replicas = 1
+	cfg.Outcomes.SpoolDir = p.dir.join("outcomes")
 	return cfg
 }
 

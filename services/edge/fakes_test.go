@@ -286,6 +286,8 @@ type fakeRegistry struct {
 	mu       sync.Mutex
 	variants map[string]*registryv1.Variant // by name
 	caller   identity.Caller
+	// verdicts are what RecordFeedback was told, by response.
+	verdicts map[string]*registryv1.RecordFeedbackRequest
 	// refuse is what CreateVariant answers, if it is set.
 	refuse error
 }

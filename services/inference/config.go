@@ -40,6 +40,7 @@ type Config struct {
 	Poison     poison.Config  `yaml:"poison"`
 	Quantize   Quantize       `yaml:"quantize"`
 	Shadow     Shadow         `yaml:"shadow"`
+	Outcomes   Outcomes       `yaml:"outcomes"`
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
@@ -149,6 +150,21 @@ type Quantize struct {
 	Timeout time.Duration `yaml:"timeout"`
 }
 
+// Outcomes says how what requests came to is counted for the registry.
+type Outcomes struct {
+	// SpoolDir is the directory in which batches wait for the registry: this
+	// process's own. Empty keeps them in memory, where they go with the process.
+	SpoolDir string `yaml:"spool_dir"`
+	// SpoolBytes bounds what waits. Beyond it requests are not counted, and that is
+	// counted.
+	SpoolBytes config.Bytes `yaml:"spool_bytes"`
+	// Interval is the time between two batches: what a crash may lose.
+	Interval time.Duration `yaml:"interval"`
+	// Segments names the segments of tenants, by tenant, for results by segment; at
+	// most 32 names. Tenants that are not here have none.
+	Segments map[string]string `yaml:"segments"`
+}
+
 // DefaultConfig returns the defaults of a process of its own.
 func DefaultConfig() *Config {
 	cfg := &Config{
@@ -181,6 +197,7 @@ func DefaultConfig() *Config {
 		Poison:       poison.Config{Engines: 2, Among: 3, For: 10 * time.Minute, Max: 4096},
 		Quantize:     Quantize{Timeout: 6 * time.Hour},
 		Shadow:       Shadow{MaxInFlight: 16, Timeout: 2 * time.Minute},
+		Outcomes:     Outcomes{SpoolBytes: 64 * config.MiB, Interval: time.Second},
 		DrainTimeout: 30 * time.Second,
 	}
 	// A request's body has up to 16 MiB, and an answer may be many vectors.
@@ -232,6 +249,7 @@ func (c *Config) Complete() error {
 	positive("routing.timeout", c.Routing.Timeout)
 	positive("quantize.timeout", c.Quantize.Timeout)
 	positive("drain_timeout", c.DrainTimeout)
+	c.Outcomes.validate(&p)
 	c.Routing.validate(&p)
 	c.Queue.validate(&p)
 	c.Shadow.validate(&p)

@@ -59,6 +59,7 @@ func (s *Service) newFollower() (*catalog.Follower, error) {
 		s.closers = append(s.closers, dialled.Close)
 		conn = dialled
 	}
+	s.registry = conn
 	cfg := s.cfg.Registry
 	opts := catalog.FollowerOptions{
 		Registry: registryv1.NewRegistryServiceClient(conn), Clock: s.opts.clock, Logger: s.opts.telemetry.Logger,

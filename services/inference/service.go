@@ -19,6 +19,7 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/telemetry"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/inference/internal/api"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
@@ -36,6 +37,7 @@ type Service struct {
 	opts      options
 	readiness *health.Readiness
 	discovery backend.Backend
+	registry  grpc.ClientConnInterface
 	chain     grpcserver.Chain
 	replica   string // this process's name to the workers
 	metrics   *metrics.Metrics
@@ -48,6 +50,7 @@ type Service struct {
 	shadows    *shadow.Runner
 	poison     *poison.Guard
 	server     *api.Server
+	reporting  *reporting
 	registered *registration
 
 	closers []func() error // in the order of opening
@@ -94,6 +97,9 @@ func (s *Service) build(ctx context.Context) error {
 		return err
 	}
 	s.replica = o.ids.New()
+	if s.reporting, err = s.newReporting(registryv1.NewRegistryServiceClient(s.registry)); err != nil {
+		return err
+	}
 	s.fleet = s.newFleet()
 	s.placement = s.newPlacement()
 	s.poison = poison.New(s.cfg.Poison, o.clock)
@@ -104,6 +110,7 @@ func (s *Service) build(ctx context.Context) error {
 	}
 	s.server = api.New(api.Options{
 		Catalog: s.follower, Fleet: s.fleet, Router: s.router, Metrics: s.metrics, Placement: s.placement, Shadows: s.shadows,
+		Outcomes: s.reporting.recorder,
 		Variants: s.cfg.Placement.policies(), QuantizeTimeout: s.cfg.Quantize.Timeout,
 		Clock: o.clock, Replica: s.replica, PlatformTenant: s.cfg.Identity.PlatformTenant, Timeout: s.cfg.Routing.Timeout,
 	})

@@ -22,6 +22,7 @@ const CheckStore = "registry: store"
 func (s *Service) Components() []lifecycle.Component {
 	return []lifecycle.Component{
 		{Name: "registry: store", Stop: func(context.Context) error { return s.close() }},
+		{Name: "registry: evidence", Run: s.evidence.Run},
 		{Name: "registry: feed", Start: s.feed.Start, Run: s.feed.Follow, Drain: s.endWatches},
 		{Name: "registry: purge", Run: s.purge},
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry/internal/evidence"
 	"github.com/poterne/poterne/services/registry/internal/feed"
 	"github.com/poterne/poterne/services/registry/internal/metrics"
 	"github.com/poterne/poterne/services/registry/internal/server"
@@ -39,6 +40,7 @@ type Service struct {
 	metrics   *metrics.Metrics
 	store     *store.Store
 	feed      *feed.Feed
+	evidence  *evidence.Keeper
 	server    *server.Server
 
 	closers []func() error // in the order of opening
@@ -89,7 +91,8 @@ func (s *Service) build(ctx context.Context) error {
 	}
 	s.closers = append(s.closers, s.store.Close)
 	s.feed = s.newFeed()
-	s.server = server.New(s.store, s.feed, server.Options{
+	s.evidence = evidence.New(s.store, o.clock, o.telemetry.Logger)
+	s.server = server.New(s.store, s.feed, s.evidence, server.Options{
 		MaxWatchers: s.cfg.Limits.Watchers, PlatformTenant: s.cfg.Identity.PlatformTenant, Signatures: signatures,
 	})
 	at := slices.IndexFunc(s.chain, func(i grpcserver.Interceptor) bool { return i.Name == grpcserver.NameValidate })
@@ -158,6 +161,8 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.RampExperimentRequest{}, &registryv1.StopExperimentRequest{}, &registryv1.ConcludeExperimentRequest{},
 		&registryv1.UndeleteModelRequest{}, &registryv1.UpdateVersionRequest{}, &registryv1.DeleteVersionRequest{},
 		&registryv1.UndeleteVersionRequest{}, &registryv1.SignVersionRequest{},
+		&registryv1.ReportOutcomesRequest{}, &registryv1.RecordFeedbackRequest{}, &registryv1.GetResultsRequest{},
+		&registryv1.GetExperimentResultsRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)
@@ -173,9 +178,11 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 }
 
 // identityRequired asks for a caller on the service's own methods; health and
-// reflection have none, and Watch is called by services for themselves.
+// reflection have none, and Watch and ReportOutcomes are called by services for
+// themselves.
 func (s *Service) identityRequired(fullMethod string) bool {
 	return s.cfg.Identity.Required && fullMethod != registryv1.RegistryService_Watch_FullMethodName &&
+		fullMethod != registryv1.RegistryService_ReportOutcomes_FullMethodName &&
 		strings.HasPrefix(fullMethod, "/"+registryv1.RegistryService_ServiceDesc.ServiceName+"/")
 }
 

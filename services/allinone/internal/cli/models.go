@@ -18,7 +18,7 @@ const (
 func (a *app) modelsCommand() *cobra.Command {
 	return group("models", "Models, versions, aliases and traffic splits",
 		a.modelsListCommand(), a.modelsGetCommand(), a.modelsVersionsCommand(), a.modelsRegisterCommand(), a.modelsVariantsCommand(),
-		a.modelsQuantizeCommand(), a.modelsLabelCommand(), a.modelsDescribeCommand(), a.modelsUpdateCommand(), a.modelsFindCommand(),
+		a.modelsQuantizeCommand(), a.modelsLabelCommand(), a.modelsResultsCommand(), a.modelsDescribeCommand(), a.modelsUpdateCommand(), a.modelsFindCommand(),
 		a.modelsUndeleteCommand(), a.modelsVersionCommand(), a.modelsSignCommand(), a.modelsVerifyCommand(), a.modelsKeygenCommand(),
 		a.modelsAliasCommand(), a.modelsUnaliasCommand(), a.modelsSplitCommand(), a.modelsUnsplitCommand(), a.modelsDeleteCommand())
 }

@@ -46,7 +46,7 @@ func served(t *testing.T) []protoreflect.MethodDescriptor {
 	t.Helper()
 	var out []protoreflect.MethodDescriptor
 	for _, f := range []protoreflect.FileDescriptor{
-		edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_openai_proto,
+		edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_feedback_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto,
 		oip.File_inference_open_inference_proto,
 	} {
@@ -161,19 +161,18 @@ func TestDefaultPolicy(t *testing.T) {
 		"AdminService/QuantizeModel":    platform,
 		"AdminService/LiftQuarantine":   platform,
 
-		"SearchService/CreateCollection":     developer,
-		"SearchService/GetCollection":        everyone,
-		"SearchService/ListCollections":      everyone,
-		"SearchService/DeleteCollection":     developer,
-		"SearchService/BatchUpsertDocuments": developer,
-		"SearchService/ImportDocuments":      developer,
-		"SearchService/BackupCollection":     admins,
-		"SearchService/RestoreCollection":    admins,
-		"SearchService/GetDocument":          everyone,
-		"SearchService/ListDocuments":        everyone,
-		"SearchService/DeleteDocument":       developer,
-		"SearchService/Search":               everyone,
-
+		"SearchService/CreateCollection":            developer,
+		"SearchService/GetCollection":               everyone,
+		"SearchService/ListCollections":             everyone,
+		"SearchService/DeleteCollection":            developer,
+		"SearchService/BatchUpsertDocuments":        developer,
+		"SearchService/ImportDocuments":             developer,
+		"SearchService/BackupCollection":            admins,
+		"SearchService/RestoreCollection":           admins,
+		"SearchService/GetDocument":                 everyone,
+		"SearchService/ListDocuments":               everyone,
+		"SearchService/DeleteDocument":              developer,
+		"SearchService/Search":                      everyone,
 		"SearchService/CreateEmbeddingGeneration":   admins,
 		"SearchService/GetEmbeddingGeneration":      admins,
 		"SearchService/ListEmbeddingGenerations":    admins,
@@ -208,6 +207,7 @@ func TestDefaultPolicy(t *testing.T) {
 		"RegistryService/Watch":           nobody,
 	}
 	maps.Copy(want, experimentMethods(platform))
+	maps.Copy(want, evidenceMatrix(nobody, platform, everyone))
 	callers := []struct {
 		name   string
 		caller identity.Caller

@@ -64,7 +64,10 @@ func Table() map[string]Method {
 		reflectionv1.ServerReflection_ServerReflectionInfo_FullMethodName:      {Access: Public},
 		reflectionv1alpha.ServerReflection_ServerReflectionInfo_FullMethodName: {Access: Public},
 		// Consumers of the registry are services behind the edge.
-		registryv1.RegistryService_Watch_FullMethodName: {Access: Never},
+		registryv1.RegistryService_Watch_FullMethodName:          {Access: Never},
+		registryv1.RegistryService_ReportOutcomes_FullMethodName: {Access: Never},
+		// Whose answer it was is for the edge to say: FeedbackService.
+		registryv1.RegistryService_RecordFeedback_FullMethodName: {Access: Never},
 		// Probes of clients and load balancers; they tell what /livez tells.
 		oip.GRPCInferenceService_ServerLive_FullMethodName:  {Access: Public},
 		oip.GRPCInferenceService_ServerReady_FullMethodName: {Access: Public},
@@ -92,6 +95,8 @@ func openAIMethods() map[string]Method {
 		edgev1.OpenAIService_CountTokens_FullMethodName:          {Type: "model", Action: "chat", ID: modelName},
 		edgev1.OpenAIService_ListModels_FullMethodName:           {Type: "model", Action: "list"},
 		edgev1.OpenAIService_GetModel_FullMethodName:             {Type: "model", Action: "get", ID: modelName},
+		// Which answer is the caller's own is in its id.
+		edgev1.FeedbackService_CreateFeedback_FullMethodName: {Type: "feedback", Action: "create"},
 	}
 }
 
@@ -183,6 +188,10 @@ func registryMethods() map[string]Method {
 		registryv1.RegistryService_RampExperiment_FullMethodName:     {Type: "registry-experiment", Action: "ramp", ID: modelName},
 		registryv1.RegistryService_StopExperiment_FullMethodName:     {Type: "registry-experiment", Action: "stop", ID: modelName},
 		registryv1.RegistryService_ConcludeExperiment_FullMethodName: {Type: "registry-experiment", Action: "conclude", ID: modelName},
+
+		// Figures of all tenants' traffic.
+		registryv1.RegistryService_GetResults_FullMethodName:           {Type: "registry-results", Action: "get", ID: modelName},
+		registryv1.RegistryService_GetExperimentResults_FullMethodName: {Type: "registry-results", Action: "get", ID: modelName},
 	}
 	for method, m := range t {
 		m.Platform = true

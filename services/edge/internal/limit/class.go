@@ -134,6 +134,12 @@ func Table() map[string]Class {
 		registryv1.RegistryService_StopExperiment_FullMethodName:     Write,
 		registryv1.RegistryService_ConcludeExperiment_FullMethodName: Write,
 
+		registryv1.RegistryService_GetResults_FullMethodName:           Read,
+		registryv1.RegistryService_GetExperimentResults_FullMethodName: Read,
+		registryv1.RegistryService_ReportOutcomes_FullMethodName:       Write,
+		registryv1.RegistryService_RecordFeedback_FullMethodName:       Write,
+		edgev1.FeedbackService_CreateFeedback_FullMethodName:           Write,
+
 		grpc_health_v1.Health_Check_FullMethodName:                             Free,
 		grpc_health_v1.Health_Watch_FullMethodName:                             Free,
 		grpc_health_v1.Health_List_FullMethodName:                              Free,

@@ -23,6 +23,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/again"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+	"github.com/poterne/poterne/services/edge/internal/responseid"
 )
 
 // The response headers that say who answered.
@@ -73,6 +74,7 @@ type Deps struct {
 	Codec     *jsoncodec.Codec
 	Clock     clock.Clock
 	IDs       ids.Source
+	Responses *responseid.Signer
 	Log       *slog.Logger
 }
 
@@ -121,6 +123,15 @@ func Served(ctx context.Context, setHeader func(metadata.MD) error, by *inferenc
 		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
 	}
 	return nil
+}
+
+// responseID is the id of an answer that the caller gets now. The engine's own says
+// nothing of what made it, or for whom.
+func (s *Server) responseID(ctx context.Context, prefix string, by *inferencev1.ServedBy) string {
+	caller, _ := identity.FromContext(ctx)
+	return s.Responses.Make(prefix, caller, responseid.Served{
+		Model: by.GetModel(), Experiment: by.GetExperiment(), Arm: by.GetArm(), Version: by.GetVersion(),
+	}, s.Clock.Now())
 }
 
 func reasonName(r inferencev1.VariantReason) string {

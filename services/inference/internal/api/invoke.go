@@ -8,6 +8,7 @@ import (
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
+	"github.com/poterne/poterne/services/inference/internal/outcomes"
 	"github.com/poterne/poterne/services/inference/internal/prefix"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 )
@@ -41,6 +42,7 @@ func (s *Server) Invoke(ctx context.Context, req *inferencev1.InvokeRequest) (re
 		}
 		run.Count(answer.GetUsage())
 		j.usage = answer.GetUsage()
+		j.refused = outcomes.Refused(answer.GetBody())
 		resp = &inferencev1.InvokeResponse{
 			ServedBy: j.servedBy(run), Body: answer.GetBody(), Usage: answer.GetUsage(),
 		}

@@ -63,6 +63,8 @@ type Options struct {
 	Variants Variants
 	// Shadows may be nil: nothing is then copied.
 	Shadows *shadow.Runner
+	// Outcomes may be nil: nothing is then counted for experiments.
+	Outcomes Outcomes
 	// Placement may be nil: nothing is then said of it.
 	Placement Placement
 	Clock     clock.Clock
@@ -165,7 +167,9 @@ type job struct {
 	began     time.Time
 	usage     *commonv1.TokenUsage // as far as the engine counted
 	first     time.Time            // when the answer began, of streams
-	away      time.Duration        // it waited, or was in a worker's hands
+	refused   bool                 // the model declined
+	model     *catalog.Model
+	away      time.Duration // it waited, or was in a worker's hands
 }
 
 // begin resolves the model of a request. The error is one of the taxonomy.
@@ -188,8 +192,9 @@ func (s *Server) begin(ctx context.Context, req ask, operation string) (job, err
 		return job{}, err
 	}
 	v := target.Version
+	m, _ := snapshot.Model(v.Model)
 	j := job{
-		target: target, operation: operation, began: began,
+		target: target, operation: operation, began: began, model: m,
 		query: routing.Query{
 			Request: schedule.Request{
 				Digest: v.Digest, Name: v.Name, Key: key, Tenant: who.Tenant, Class: classOf(req.GetPriority()),
@@ -237,6 +242,7 @@ func (s *Server) end(ctx context.Context, j job, err error) {
 	}
 	s.opts.Metrics.End(ctx, j.target.Version.Model, j.target.Experiment, j.target.Arm, j.operation,
 		string(apierr.ReasonOf(err)), now.Sub(j.began))
+	s.count(j, err, now)
 }
 
 // servedBy says who answers.

@@ -14,6 +14,7 @@ import (
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/metrics"
+	"github.com/poterne/poterne/services/inference/internal/outcomes"
 	"github.com/poterne/poterne/services/inference/internal/prefix"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 	"github.com/poterne/poterne/services/inference/internal/shadow"
@@ -191,6 +192,7 @@ func (r *relay) passChunk(ctx context.Context, msg *workerv1.InvokeStreamRespons
 		s.Metrics.FirstToken(ctx, r.job.target.Version.Model, r.job.operation, r.job.first.Sub(r.job.began))
 	}
 	r.run.FirstToken()
+	r.job.refused = r.job.refused || outcomes.Refused(chunk)
 	if err := r.open(ctx); err != nil {
 		return err
 	}

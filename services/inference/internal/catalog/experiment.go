@@ -14,7 +14,8 @@ type Experiment struct {
 	// Shadow is nil when nothing is copied.
 	Shadow *Shadow
 
-	rule split.Experiment
+	rule     split.Experiment
+	division *Division
 }
 
 // Shadow is what is copied of a model's traffic for another version.
@@ -58,6 +59,7 @@ func (m *Model) readExperiment(e *registryv1.Experiment) *Experiment {
 		out.Arms = append(out.Arms, Arm{Name: a.GetName(), Version: v, Weight: uint32(a.GetWeight())})
 		names[a.GetName()] = i
 	}
+	out.division = divided(e)
 	for _, o := range e.GetOverrides() {
 		if arm, ok := names[o.GetArm()]; ok {
 			out.rule.Overrides[split.Tester{Tenant: o.GetTenant(), Subject: o.GetSubject()}] = arm
@@ -159,6 +161,9 @@ func (m *Model) decide(who *split.Subject) (Target, bool) {
 		if t.Version == nil {
 			if i := e.rule.Decide(who); i >= 0 {
 				t.Version, t.Arm, t.Experiment = e.Arms[i].Version, e.Arms[i].Name, e.Name
+				if !e.rule.Overridden(who) {
+					t.Division, t.Key = e.division, e.rule.Key(who)
+				}
 			}
 		}
 		if e.Shadow != nil && t.Shadow == nil && e.rule.For(who) && split.Point(e.Shadow.salt, who.Request) < e.Shadow.Share {

@@ -48,6 +48,8 @@ type Model struct {
 	Arms []Arm
 	// Experiments are those that run, in the order in which they are asked.
 	Experiments []*Experiment
+	// Division is what the split does; nil when there is none.
+	Division *Division
 
 	salt    string
 	weights []uint32
@@ -103,7 +105,7 @@ func (m *Model) readSplit(s *registryv1.Split) {
 	}
 	// A split that does not add up would send part of the traffic nowhere.
 	if total == split.Total {
-		m.Arms, m.weights, m.salt = arms, weights, s.GetSalt()
+		m.Arms, m.weights, m.salt, m.Division = arms, weights, s.GetSalt(), divisionOf(s)
 	}
 }
 

@@ -37,6 +37,10 @@ type Target struct {
 	Experiment, Arm string
 	// Shadow says that another version gets a copy of the request; nil: none does.
 	Shadow *Shadow
+	// Division is what decided, or nil: also where a tester was given an arm. Key is
+	// what an experiment's decision is stuck to.
+	Division *Division
+	Key      string
 }
 
 // NewSnapshot returns the snapshot of the given states.
@@ -200,7 +204,7 @@ func (m *Model) byName(who *split.Subject) (Target, error) {
 			key = who.Request
 		}
 		arm := m.choose(key)
-		t.Version, t.Arm = arm.Version, arm.Name
+		t.Version, t.Arm, t.Division = arm.Version, arm.Name, m.Division
 		return t, nil
 	}
 	if v := m.Default(); v != nil {

@@ -106,19 +106,34 @@ func (e *Experiment) Decide(s *Subject) int {
 	if len(e.Arms) == 0 {
 		return -1
 	}
-	if len(e.Overrides) > 0 {
-		if arm, ok := e.Overrides[Tester{s.Tenant, s.Caller}]; ok {
-			return arm
-		}
+	if arm, ok := e.override(s); ok {
+		return arm
 	}
 	if !e.For(s) {
 		return -1
 	}
-	key := s.key(e.Sticky)
+	key := e.Key(s)
 	if len(e.Layer) > 0 && !within(e.Layer, Point(e.LayerSalt, key)) {
 		return -1
 	}
 	return find(e.Arms, Point(e.Salt, key))
+}
+
+// Key is what the decision for a subject is stuck to.
+func (e *Experiment) Key(s *Subject) string { return s.key(e.Sticky) }
+
+// Overridden reports whether the subject is a tester, whose arm is given.
+func (e *Experiment) Overridden(s *Subject) bool {
+	_, ok := e.override(s)
+	return ok
+}
+
+func (e *Experiment) override(s *Subject) (arm int, ok bool) {
+	if len(e.Overrides) == 0 {
+		return 0, false
+	}
+	arm, ok = e.Overrides[Tester{s.Tenant, s.Caller}]
+	return arm, ok
 }
 
 // For reports whether the subject meets the conditions.

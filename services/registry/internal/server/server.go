@@ -15,6 +15,7 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/signing"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry/internal/evidence"
 	"github.com/poterne/poterne/services/registry/internal/feed"
 	"github.com/poterne/poterne/services/registry/internal/store"
 )
@@ -30,6 +31,7 @@ type Server struct {
 	store       *store.Store
 	feed        *feed.Feed
 	opts        Options
+	evidence    *evidence.Keeper
 	maxWatchers int64
 	watchers    atomic.Int64
 }
@@ -44,9 +46,9 @@ type Options struct {
 	Signatures signing.Policy
 }
 
-// New returns a server on s and f.
-func New(s *store.Store, f *feed.Feed, opts Options) *Server {
-	return &Server{store: s, feed: f, opts: opts, maxWatchers: int64(opts.MaxWatchers)}
+// New returns a server on s, f and e.
+func New(s *store.Store, f *feed.Feed, e *evidence.Keeper, opts Options) *Server {
+	return &Server{store: s, feed: f, evidence: e, opts: opts, maxWatchers: int64(opts.MaxWatchers)}
 }
 
 // Watchers returns how many watch.

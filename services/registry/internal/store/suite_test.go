@@ -97,6 +97,12 @@ func (s suite) run(t *testing.T) {
 	t.Run("no gaps between replicas", s.noGaps)
 	t.Run("pages", s.pages)
 	t.Run("reopening", s.reopening)
+	t.Run("outcomes", s.outcomes)
+	t.Run("outcomes are counted once", s.outcomesOnce)
+	t.Run("outcomes are tidied", s.outcomesTidied)
+	t.Run("exposures", s.exposures)
+	t.Run("feedback", s.feedback)
+	t.Run("migration to evidence", s.evidenceMigration)
 }
 
 func TestSQLite(t *testing.T) { suite{storetest.SQLite}.run(t) }

@@ -1648,7 +1648,7 @@ var File_poterne_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a#poterne/registry/v1/resources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xf1\x03\n" +
+	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\"poterne/registry/v1/evidence.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a#poterne/registry/v1/resources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xf1\x03\n" +
 	"\x12CreateModelRequest\x127\n" +
 	"\x04name\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12~\n" +
@@ -1768,7 +1768,7 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1d\n" +
 	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\x15\n" +
-	"\x13DeleteSplitResponse2\xfd*\n" +
+	"\x13DeleteSplitResponse2\xb6/\n" +
 	"\x0fRegistryService\x12\x87\x01\n" +
 	"\vCreateModel\x12'.poterne.registry.v1.CreateModelRequest\x1a(.poterne.registry.v1.CreateModelResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*b\x05model\"\x13/v1/registry/models\x12\x83\x01\n" +
 	"\bGetModel\x12$.poterne.registry.v1.GetModelRequest\x1a%.poterne.registry.v1.GetModelResponse\"*\x82\xd3\xe4\x93\x02$b\x05model\x12\x1b/v1/registry/models/{model}\x12z\n" +
@@ -1813,7 +1813,12 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"experiment\"9/v1/registry/models/{model}/experiments/{experiment}:stop\x12\xcb\x01\n" +
 	"\x12ConcludeExperiment\x12..poterne.registry.v1.ConcludeExperimentRequest\x1a/.poterne.registry.v1.ConcludeExperimentResponse\"T\x82\xd3\xe4\x93\x02N:\x01*b\n" +
 	"experiment\"=/v1/registry/models/{model}/experiments/{experiment}:conclude\x12P\n" +
-	"\x05Watch\x12!.poterne.registry.v1.WatchRequest\x1a\".poterne.registry.v1.WatchResponse0\x01BEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
+	"\x05Watch\x12!.poterne.registry.v1.WatchRequest\x1a\".poterne.registry.v1.WatchResponse0\x01\x12i\n" +
+	"\x0eReportOutcomes\x12*.poterne.registry.v1.ReportOutcomesRequest\x1a+.poterne.registry.v1.ReportOutcomesResponse\x12i\n" +
+	"\x0eRecordFeedback\x12*.poterne.registry.v1.RecordFeedbackRequest\x1a+.poterne.registry.v1.RecordFeedbackResponse\x12\x93\x01\n" +
+	"\n" +
+	"GetResults\x12&.poterne.registry.v1.GetResultsRequest\x1a'.poterne.registry.v1.GetResultsResponse\"4\x82\xd3\xe4\x93\x02.b\aresults\x12#/v1/registry/models/{model}/results\x12\xca\x01\n" +
+	"\x14GetExperimentResults\x120.poterne.registry.v1.GetExperimentResultsRequest\x1a1.poterne.registry.v1.GetExperimentResultsResponse\"M\x82\xd3\xe4\x93\x02Gb\aresults\x12</v1/registry/models/{model}/experiments/{experiment}/resultsBEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
 
 var (
 	file_poterne_registry_v1_registry_proto_rawDescOnce sync.Once
@@ -1829,86 +1834,94 @@ func file_poterne_registry_v1_registry_proto_rawDescGZIP() []byte {
 
 var file_poterne_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_poterne_registry_v1_registry_proto_goTypes = []any{
-	(*CreateModelRequest)(nil),         // 0: poterne.registry.v1.CreateModelRequest
-	(*CreateModelResponse)(nil),        // 1: poterne.registry.v1.CreateModelResponse
-	(*GetModelRequest)(nil),            // 2: poterne.registry.v1.GetModelRequest
-	(*GetModelResponse)(nil),           // 3: poterne.registry.v1.GetModelResponse
-	(*ListModelsRequest)(nil),          // 4: poterne.registry.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),         // 5: poterne.registry.v1.ListModelsResponse
-	(*DeleteModelRequest)(nil),         // 6: poterne.registry.v1.DeleteModelRequest
-	(*DeleteModelResponse)(nil),        // 7: poterne.registry.v1.DeleteModelResponse
-	(*CreateVersionRequest)(nil),       // 8: poterne.registry.v1.CreateVersionRequest
-	(*CreateVersionResponse)(nil),      // 9: poterne.registry.v1.CreateVersionResponse
-	(*GetVersionRequest)(nil),          // 10: poterne.registry.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),         // 11: poterne.registry.v1.GetVersionResponse
-	(*ListVersionsRequest)(nil),        // 12: poterne.registry.v1.ListVersionsRequest
-	(*ListVersionsResponse)(nil),       // 13: poterne.registry.v1.ListVersionsResponse
-	(*SetAliasRequest)(nil),            // 14: poterne.registry.v1.SetAliasRequest
-	(*SetAliasResponse)(nil),           // 15: poterne.registry.v1.SetAliasResponse
-	(*GetAliasRequest)(nil),            // 16: poterne.registry.v1.GetAliasRequest
-	(*GetAliasResponse)(nil),           // 17: poterne.registry.v1.GetAliasResponse
-	(*ListAliasesRequest)(nil),         // 18: poterne.registry.v1.ListAliasesRequest
-	(*ListAliasesResponse)(nil),        // 19: poterne.registry.v1.ListAliasesResponse
-	(*DeleteAliasRequest)(nil),         // 20: poterne.registry.v1.DeleteAliasRequest
-	(*DeleteAliasResponse)(nil),        // 21: poterne.registry.v1.DeleteAliasResponse
-	(*SetSplitRequest)(nil),            // 22: poterne.registry.v1.SetSplitRequest
-	(*SetSplitResponse)(nil),           // 23: poterne.registry.v1.SetSplitResponse
-	(*GetSplitRequest)(nil),            // 24: poterne.registry.v1.GetSplitRequest
-	(*GetSplitResponse)(nil),           // 25: poterne.registry.v1.GetSplitResponse
-	(*DeleteSplitRequest)(nil),         // 26: poterne.registry.v1.DeleteSplitRequest
-	(*DeleteSplitResponse)(nil),        // 27: poterne.registry.v1.DeleteSplitResponse
-	nil,                                // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
-	nil,                                // 29: poterne.registry.v1.CreateVersionRequest.MetricsEntry
-	nil,                                // 30: poterne.registry.v1.CreateVersionRequest.LabelsEntry
-	(v1.Task)(0),                       // 31: poterne.common.v1.Task
-	(*Model)(nil),                      // 32: poterne.registry.v1.Model
-	(*v1.ModelSpec)(nil),               // 33: poterne.common.v1.ModelSpec
-	(*Lineage)(nil),                    // 34: poterne.registry.v1.Lineage
-	(*IOSchema)(nil),                   // 35: poterne.registry.v1.IOSchema
-	(*Version)(nil),                    // 36: poterne.registry.v1.Version
-	(*Alias)(nil),                      // 37: poterne.registry.v1.Alias
-	(*Arm)(nil),                        // 38: poterne.registry.v1.Arm
-	(*Split)(nil),                      // 39: poterne.registry.v1.Split
-	(*UpdateModelRequest)(nil),         // 40: poterne.registry.v1.UpdateModelRequest
-	(*UndeleteModelRequest)(nil),       // 41: poterne.registry.v1.UndeleteModelRequest
-	(*UpdateVersionRequest)(nil),       // 42: poterne.registry.v1.UpdateVersionRequest
-	(*DeleteVersionRequest)(nil),       // 43: poterne.registry.v1.DeleteVersionRequest
-	(*UndeleteVersionRequest)(nil),     // 44: poterne.registry.v1.UndeleteVersionRequest
-	(*SignVersionRequest)(nil),         // 45: poterne.registry.v1.SignVersionRequest
-	(*CreateVariantRequest)(nil),       // 46: poterne.registry.v1.CreateVariantRequest
-	(*GetVariantRequest)(nil),          // 47: poterne.registry.v1.GetVariantRequest
-	(*ListVariantsRequest)(nil),        // 48: poterne.registry.v1.ListVariantsRequest
-	(*DeleteVariantRequest)(nil),       // 49: poterne.registry.v1.DeleteVariantRequest
-	(*CreateExperimentRequest)(nil),    // 50: poterne.registry.v1.CreateExperimentRequest
-	(*GetExperimentRequest)(nil),       // 51: poterne.registry.v1.GetExperimentRequest
-	(*ListExperimentsRequest)(nil),     // 52: poterne.registry.v1.ListExperimentsRequest
-	(*UpdateExperimentRequest)(nil),    // 53: poterne.registry.v1.UpdateExperimentRequest
-	(*DeleteExperimentRequest)(nil),    // 54: poterne.registry.v1.DeleteExperimentRequest
-	(*StartExperimentRequest)(nil),     // 55: poterne.registry.v1.StartExperimentRequest
-	(*RampExperimentRequest)(nil),      // 56: poterne.registry.v1.RampExperimentRequest
-	(*StopExperimentRequest)(nil),      // 57: poterne.registry.v1.StopExperimentRequest
-	(*ConcludeExperimentRequest)(nil),  // 58: poterne.registry.v1.ConcludeExperimentRequest
-	(*WatchRequest)(nil),               // 59: poterne.registry.v1.WatchRequest
-	(*UpdateModelResponse)(nil),        // 60: poterne.registry.v1.UpdateModelResponse
-	(*UndeleteModelResponse)(nil),      // 61: poterne.registry.v1.UndeleteModelResponse
-	(*UpdateVersionResponse)(nil),      // 62: poterne.registry.v1.UpdateVersionResponse
-	(*DeleteVersionResponse)(nil),      // 63: poterne.registry.v1.DeleteVersionResponse
-	(*UndeleteVersionResponse)(nil),    // 64: poterne.registry.v1.UndeleteVersionResponse
-	(*SignVersionResponse)(nil),        // 65: poterne.registry.v1.SignVersionResponse
-	(*CreateVariantResponse)(nil),      // 66: poterne.registry.v1.CreateVariantResponse
-	(*GetVariantResponse)(nil),         // 67: poterne.registry.v1.GetVariantResponse
-	(*ListVariantsResponse)(nil),       // 68: poterne.registry.v1.ListVariantsResponse
-	(*DeleteVariantResponse)(nil),      // 69: poterne.registry.v1.DeleteVariantResponse
-	(*CreateExperimentResponse)(nil),   // 70: poterne.registry.v1.CreateExperimentResponse
-	(*GetExperimentResponse)(nil),      // 71: poterne.registry.v1.GetExperimentResponse
-	(*ListExperimentsResponse)(nil),    // 72: poterne.registry.v1.ListExperimentsResponse
-	(*UpdateExperimentResponse)(nil),   // 73: poterne.registry.v1.UpdateExperimentResponse
-	(*DeleteExperimentResponse)(nil),   // 74: poterne.registry.v1.DeleteExperimentResponse
-	(*StartExperimentResponse)(nil),    // 75: poterne.registry.v1.StartExperimentResponse
-	(*RampExperimentResponse)(nil),     // 76: poterne.registry.v1.RampExperimentResponse
-	(*StopExperimentResponse)(nil),     // 77: poterne.registry.v1.StopExperimentResponse
-	(*ConcludeExperimentResponse)(nil), // 78: poterne.registry.v1.ConcludeExperimentResponse
-	(*WatchResponse)(nil),              // 79: poterne.registry.v1.WatchResponse
+	(*CreateModelRequest)(nil),           // 0: poterne.registry.v1.CreateModelRequest
+	(*CreateModelResponse)(nil),          // 1: poterne.registry.v1.CreateModelResponse
+	(*GetModelRequest)(nil),              // 2: poterne.registry.v1.GetModelRequest
+	(*GetModelResponse)(nil),             // 3: poterne.registry.v1.GetModelResponse
+	(*ListModelsRequest)(nil),            // 4: poterne.registry.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),           // 5: poterne.registry.v1.ListModelsResponse
+	(*DeleteModelRequest)(nil),           // 6: poterne.registry.v1.DeleteModelRequest
+	(*DeleteModelResponse)(nil),          // 7: poterne.registry.v1.DeleteModelResponse
+	(*CreateVersionRequest)(nil),         // 8: poterne.registry.v1.CreateVersionRequest
+	(*CreateVersionResponse)(nil),        // 9: poterne.registry.v1.CreateVersionResponse
+	(*GetVersionRequest)(nil),            // 10: poterne.registry.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),           // 11: poterne.registry.v1.GetVersionResponse
+	(*ListVersionsRequest)(nil),          // 12: poterne.registry.v1.ListVersionsRequest
+	(*ListVersionsResponse)(nil),         // 13: poterne.registry.v1.ListVersionsResponse
+	(*SetAliasRequest)(nil),              // 14: poterne.registry.v1.SetAliasRequest
+	(*SetAliasResponse)(nil),             // 15: poterne.registry.v1.SetAliasResponse
+	(*GetAliasRequest)(nil),              // 16: poterne.registry.v1.GetAliasRequest
+	(*GetAliasResponse)(nil),             // 17: poterne.registry.v1.GetAliasResponse
+	(*ListAliasesRequest)(nil),           // 18: poterne.registry.v1.ListAliasesRequest
+	(*ListAliasesResponse)(nil),          // 19: poterne.registry.v1.ListAliasesResponse
+	(*DeleteAliasRequest)(nil),           // 20: poterne.registry.v1.DeleteAliasRequest
+	(*DeleteAliasResponse)(nil),          // 21: poterne.registry.v1.DeleteAliasResponse
+	(*SetSplitRequest)(nil),              // 22: poterne.registry.v1.SetSplitRequest
+	(*SetSplitResponse)(nil),             // 23: poterne.registry.v1.SetSplitResponse
+	(*GetSplitRequest)(nil),              // 24: poterne.registry.v1.GetSplitRequest
+	(*GetSplitResponse)(nil),             // 25: poterne.registry.v1.GetSplitResponse
+	(*DeleteSplitRequest)(nil),           // 26: poterne.registry.v1.DeleteSplitRequest
+	(*DeleteSplitResponse)(nil),          // 27: poterne.registry.v1.DeleteSplitResponse
+	nil,                                  // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
+	nil,                                  // 29: poterne.registry.v1.CreateVersionRequest.MetricsEntry
+	nil,                                  // 30: poterne.registry.v1.CreateVersionRequest.LabelsEntry
+	(v1.Task)(0),                         // 31: poterne.common.v1.Task
+	(*Model)(nil),                        // 32: poterne.registry.v1.Model
+	(*v1.ModelSpec)(nil),                 // 33: poterne.common.v1.ModelSpec
+	(*Lineage)(nil),                      // 34: poterne.registry.v1.Lineage
+	(*IOSchema)(nil),                     // 35: poterne.registry.v1.IOSchema
+	(*Version)(nil),                      // 36: poterne.registry.v1.Version
+	(*Alias)(nil),                        // 37: poterne.registry.v1.Alias
+	(*Arm)(nil),                          // 38: poterne.registry.v1.Arm
+	(*Split)(nil),                        // 39: poterne.registry.v1.Split
+	(*UpdateModelRequest)(nil),           // 40: poterne.registry.v1.UpdateModelRequest
+	(*UndeleteModelRequest)(nil),         // 41: poterne.registry.v1.UndeleteModelRequest
+	(*UpdateVersionRequest)(nil),         // 42: poterne.registry.v1.UpdateVersionRequest
+	(*DeleteVersionRequest)(nil),         // 43: poterne.registry.v1.DeleteVersionRequest
+	(*UndeleteVersionRequest)(nil),       // 44: poterne.registry.v1.UndeleteVersionRequest
+	(*SignVersionRequest)(nil),           // 45: poterne.registry.v1.SignVersionRequest
+	(*CreateVariantRequest)(nil),         // 46: poterne.registry.v1.CreateVariantRequest
+	(*GetVariantRequest)(nil),            // 47: poterne.registry.v1.GetVariantRequest
+	(*ListVariantsRequest)(nil),          // 48: poterne.registry.v1.ListVariantsRequest
+	(*DeleteVariantRequest)(nil),         // 49: poterne.registry.v1.DeleteVariantRequest
+	(*CreateExperimentRequest)(nil),      // 50: poterne.registry.v1.CreateExperimentRequest
+	(*GetExperimentRequest)(nil),         // 51: poterne.registry.v1.GetExperimentRequest
+	(*ListExperimentsRequest)(nil),       // 52: poterne.registry.v1.ListExperimentsRequest
+	(*UpdateExperimentRequest)(nil),      // 53: poterne.registry.v1.UpdateExperimentRequest
+	(*DeleteExperimentRequest)(nil),      // 54: poterne.registry.v1.DeleteExperimentRequest
+	(*StartExperimentRequest)(nil),       // 55: poterne.registry.v1.StartExperimentRequest
+	(*RampExperimentRequest)(nil),        // 56: poterne.registry.v1.RampExperimentRequest
+	(*StopExperimentRequest)(nil),        // 57: poterne.registry.v1.StopExperimentRequest
+	(*ConcludeExperimentRequest)(nil),    // 58: poterne.registry.v1.ConcludeExperimentRequest
+	(*WatchRequest)(nil),                 // 59: poterne.registry.v1.WatchRequest
+	(*ReportOutcomesRequest)(nil),        // 60: poterne.registry.v1.ReportOutcomesRequest
+	(*RecordFeedbackRequest)(nil),        // 61: poterne.registry.v1.RecordFeedbackRequest
+	(*GetResultsRequest)(nil),            // 62: poterne.registry.v1.GetResultsRequest
+	(*GetExperimentResultsRequest)(nil),  // 63: poterne.registry.v1.GetExperimentResultsRequest
+	(*UpdateModelResponse)(nil),          // 64: poterne.registry.v1.UpdateModelResponse
+	(*UndeleteModelResponse)(nil),        // 65: poterne.registry.v1.UndeleteModelResponse
+	(*UpdateVersionResponse)(nil),        // 66: poterne.registry.v1.UpdateVersionResponse
+	(*DeleteVersionResponse)(nil),        // 67: poterne.registry.v1.DeleteVersionResponse
+	(*UndeleteVersionResponse)(nil),      // 68: poterne.registry.v1.UndeleteVersionResponse
+	(*SignVersionResponse)(nil),          // 69: poterne.registry.v1.SignVersionResponse
+	(*CreateVariantResponse)(nil),        // 70: poterne.registry.v1.CreateVariantResponse
+	(*GetVariantResponse)(nil),           // 71: poterne.registry.v1.GetVariantResponse
+	(*ListVariantsResponse)(nil),         // 72: poterne.registry.v1.ListVariantsResponse
+	(*DeleteVariantResponse)(nil),        // 73: poterne.registry.v1.DeleteVariantResponse
+	(*CreateExperimentResponse)(nil),     // 74: poterne.registry.v1.CreateExperimentResponse
+	(*GetExperimentResponse)(nil),        // 75: poterne.registry.v1.GetExperimentResponse
+	(*ListExperimentsResponse)(nil),      // 76: poterne.registry.v1.ListExperimentsResponse
+	(*UpdateExperimentResponse)(nil),     // 77: poterne.registry.v1.UpdateExperimentResponse
+	(*DeleteExperimentResponse)(nil),     // 78: poterne.registry.v1.DeleteExperimentResponse
+	(*StartExperimentResponse)(nil),      // 79: poterne.registry.v1.StartExperimentResponse
+	(*RampExperimentResponse)(nil),       // 80: poterne.registry.v1.RampExperimentResponse
+	(*StopExperimentResponse)(nil),       // 81: poterne.registry.v1.StopExperimentResponse
+	(*ConcludeExperimentResponse)(nil),   // 82: poterne.registry.v1.ConcludeExperimentResponse
+	(*WatchResponse)(nil),                // 83: poterne.registry.v1.WatchResponse
+	(*ReportOutcomesResponse)(nil),       // 84: poterne.registry.v1.ReportOutcomesResponse
+	(*RecordFeedbackResponse)(nil),       // 85: poterne.registry.v1.RecordFeedbackResponse
+	(*GetResultsResponse)(nil),           // 86: poterne.registry.v1.GetResultsResponse
+	(*GetExperimentResultsResponse)(nil), // 87: poterne.registry.v1.GetExperimentResultsResponse
 }
 var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	28, // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
@@ -1964,42 +1977,50 @@ var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	57, // 50: poterne.registry.v1.RegistryService.StopExperiment:input_type -> poterne.registry.v1.StopExperimentRequest
 	58, // 51: poterne.registry.v1.RegistryService.ConcludeExperiment:input_type -> poterne.registry.v1.ConcludeExperimentRequest
 	59, // 52: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
-	1,  // 53: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
-	3,  // 54: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
-	5,  // 55: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
-	60, // 56: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
-	7,  // 57: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
-	61, // 58: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
-	9,  // 59: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
-	11, // 60: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
-	13, // 61: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
-	62, // 62: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
-	63, // 63: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
-	64, // 64: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
-	65, // 65: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
-	66, // 66: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
-	67, // 67: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
-	68, // 68: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
-	69, // 69: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
-	15, // 70: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
-	17, // 71: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
-	19, // 72: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
-	21, // 73: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
-	23, // 74: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
-	25, // 75: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
-	27, // 76: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
-	70, // 77: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
-	71, // 78: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
-	72, // 79: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
-	73, // 80: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
-	74, // 81: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
-	75, // 82: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
-	76, // 83: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
-	77, // 84: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
-	78, // 85: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
-	79, // 86: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
-	53, // [53:87] is the sub-list for method output_type
-	19, // [19:53] is the sub-list for method input_type
+	60, // 53: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
+	61, // 54: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
+	62, // 55: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
+	63, // 56: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
+	1,  // 57: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
+	3,  // 58: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
+	5,  // 59: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
+	64, // 60: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
+	7,  // 61: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
+	65, // 62: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
+	9,  // 63: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
+	11, // 64: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
+	13, // 65: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
+	66, // 66: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
+	67, // 67: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
+	68, // 68: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
+	69, // 69: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
+	70, // 70: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
+	71, // 71: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
+	72, // 72: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
+	73, // 73: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
+	15, // 74: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
+	17, // 75: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
+	19, // 76: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
+	21, // 77: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
+	23, // 78: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
+	25, // 79: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
+	27, // 80: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
+	74, // 81: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
+	75, // 82: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
+	76, // 83: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
+	77, // 84: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
+	78, // 85: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
+	79, // 86: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
+	80, // 87: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
+	81, // 88: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
+	82, // 89: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
+	83, // 90: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
+	84, // 91: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
+	85, // 92: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
+	86, // 93: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
+	87, // 94: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
+	57, // [57:95] is the sub-list for method output_type
+	19, // [19:57] is the sub-list for method input_type
 	19, // [19:19] is the sub-list for extension type_name
 	19, // [19:19] is the sub-list for extension extendee
 	0,  // [0:19] is the sub-list for field type_name
@@ -2010,6 +2031,7 @@ func file_poterne_registry_v1_registry_proto_init() {
 	if File_poterne_registry_v1_registry_proto != nil {
 		return
 	}
+	file_poterne_registry_v1_evidence_proto_init()
 	file_poterne_registry_v1_experiments_proto_init()
 	file_poterne_registry_v1_lifecycle_proto_init()
 	file_poterne_registry_v1_metadata_proto_init()

@@ -21,40 +21,44 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RegistryService_CreateModel_FullMethodName        = "/poterne.registry.v1.RegistryService/CreateModel"
-	RegistryService_GetModel_FullMethodName           = "/poterne.registry.v1.RegistryService/GetModel"
-	RegistryService_ListModels_FullMethodName         = "/poterne.registry.v1.RegistryService/ListModels"
-	RegistryService_UpdateModel_FullMethodName        = "/poterne.registry.v1.RegistryService/UpdateModel"
-	RegistryService_DeleteModel_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteModel"
-	RegistryService_UndeleteModel_FullMethodName      = "/poterne.registry.v1.RegistryService/UndeleteModel"
-	RegistryService_CreateVersion_FullMethodName      = "/poterne.registry.v1.RegistryService/CreateVersion"
-	RegistryService_GetVersion_FullMethodName         = "/poterne.registry.v1.RegistryService/GetVersion"
-	RegistryService_ListVersions_FullMethodName       = "/poterne.registry.v1.RegistryService/ListVersions"
-	RegistryService_UpdateVersion_FullMethodName      = "/poterne.registry.v1.RegistryService/UpdateVersion"
-	RegistryService_DeleteVersion_FullMethodName      = "/poterne.registry.v1.RegistryService/DeleteVersion"
-	RegistryService_UndeleteVersion_FullMethodName    = "/poterne.registry.v1.RegistryService/UndeleteVersion"
-	RegistryService_SignVersion_FullMethodName        = "/poterne.registry.v1.RegistryService/SignVersion"
-	RegistryService_CreateVariant_FullMethodName      = "/poterne.registry.v1.RegistryService/CreateVariant"
-	RegistryService_GetVariant_FullMethodName         = "/poterne.registry.v1.RegistryService/GetVariant"
-	RegistryService_ListVariants_FullMethodName       = "/poterne.registry.v1.RegistryService/ListVariants"
-	RegistryService_DeleteVariant_FullMethodName      = "/poterne.registry.v1.RegistryService/DeleteVariant"
-	RegistryService_SetAlias_FullMethodName           = "/poterne.registry.v1.RegistryService/SetAlias"
-	RegistryService_GetAlias_FullMethodName           = "/poterne.registry.v1.RegistryService/GetAlias"
-	RegistryService_ListAliases_FullMethodName        = "/poterne.registry.v1.RegistryService/ListAliases"
-	RegistryService_DeleteAlias_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteAlias"
-	RegistryService_SetSplit_FullMethodName           = "/poterne.registry.v1.RegistryService/SetSplit"
-	RegistryService_GetSplit_FullMethodName           = "/poterne.registry.v1.RegistryService/GetSplit"
-	RegistryService_DeleteSplit_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteSplit"
-	RegistryService_CreateExperiment_FullMethodName   = "/poterne.registry.v1.RegistryService/CreateExperiment"
-	RegistryService_GetExperiment_FullMethodName      = "/poterne.registry.v1.RegistryService/GetExperiment"
-	RegistryService_ListExperiments_FullMethodName    = "/poterne.registry.v1.RegistryService/ListExperiments"
-	RegistryService_UpdateExperiment_FullMethodName   = "/poterne.registry.v1.RegistryService/UpdateExperiment"
-	RegistryService_DeleteExperiment_FullMethodName   = "/poterne.registry.v1.RegistryService/DeleteExperiment"
-	RegistryService_StartExperiment_FullMethodName    = "/poterne.registry.v1.RegistryService/StartExperiment"
-	RegistryService_RampExperiment_FullMethodName     = "/poterne.registry.v1.RegistryService/RampExperiment"
-	RegistryService_StopExperiment_FullMethodName     = "/poterne.registry.v1.RegistryService/StopExperiment"
-	RegistryService_ConcludeExperiment_FullMethodName = "/poterne.registry.v1.RegistryService/ConcludeExperiment"
-	RegistryService_Watch_FullMethodName              = "/poterne.registry.v1.RegistryService/Watch"
+	RegistryService_CreateModel_FullMethodName          = "/poterne.registry.v1.RegistryService/CreateModel"
+	RegistryService_GetModel_FullMethodName             = "/poterne.registry.v1.RegistryService/GetModel"
+	RegistryService_ListModels_FullMethodName           = "/poterne.registry.v1.RegistryService/ListModels"
+	RegistryService_UpdateModel_FullMethodName          = "/poterne.registry.v1.RegistryService/UpdateModel"
+	RegistryService_DeleteModel_FullMethodName          = "/poterne.registry.v1.RegistryService/DeleteModel"
+	RegistryService_UndeleteModel_FullMethodName        = "/poterne.registry.v1.RegistryService/UndeleteModel"
+	RegistryService_CreateVersion_FullMethodName        = "/poterne.registry.v1.RegistryService/CreateVersion"
+	RegistryService_GetVersion_FullMethodName           = "/poterne.registry.v1.RegistryService/GetVersion"
+	RegistryService_ListVersions_FullMethodName         = "/poterne.registry.v1.RegistryService/ListVersions"
+	RegistryService_UpdateVersion_FullMethodName        = "/poterne.registry.v1.RegistryService/UpdateVersion"
+	RegistryService_DeleteVersion_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteVersion"
+	RegistryService_UndeleteVersion_FullMethodName      = "/poterne.registry.v1.RegistryService/UndeleteVersion"
+	RegistryService_SignVersion_FullMethodName          = "/poterne.registry.v1.RegistryService/SignVersion"
+	RegistryService_CreateVariant_FullMethodName        = "/poterne.registry.v1.RegistryService/CreateVariant"
+	RegistryService_GetVariant_FullMethodName           = "/poterne.registry.v1.RegistryService/GetVariant"
+	RegistryService_ListVariants_FullMethodName         = "/poterne.registry.v1.RegistryService/ListVariants"
+	RegistryService_DeleteVariant_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteVariant"
+	RegistryService_SetAlias_FullMethodName             = "/poterne.registry.v1.RegistryService/SetAlias"
+	RegistryService_GetAlias_FullMethodName             = "/poterne.registry.v1.RegistryService/GetAlias"
+	RegistryService_ListAliases_FullMethodName          = "/poterne.registry.v1.RegistryService/ListAliases"
+	RegistryService_DeleteAlias_FullMethodName          = "/poterne.registry.v1.RegistryService/DeleteAlias"
+	RegistryService_SetSplit_FullMethodName             = "/poterne.registry.v1.RegistryService/SetSplit"
+	RegistryService_GetSplit_FullMethodName             = "/poterne.registry.v1.RegistryService/GetSplit"
+	RegistryService_DeleteSplit_FullMethodName          = "/poterne.registry.v1.RegistryService/DeleteSplit"
+	RegistryService_CreateExperiment_FullMethodName     = "/poterne.registry.v1.RegistryService/CreateExperiment"
+	RegistryService_GetExperiment_FullMethodName        = "/poterne.registry.v1.RegistryService/GetExperiment"
+	RegistryService_ListExperiments_FullMethodName      = "/poterne.registry.v1.RegistryService/ListExperiments"
+	RegistryService_UpdateExperiment_FullMethodName     = "/poterne.registry.v1.RegistryService/UpdateExperiment"
+	RegistryService_DeleteExperiment_FullMethodName     = "/poterne.registry.v1.RegistryService/DeleteExperiment"
+	RegistryService_StartExperiment_FullMethodName      = "/poterne.registry.v1.RegistryService/StartExperiment"
+	RegistryService_RampExperiment_FullMethodName       = "/poterne.registry.v1.RegistryService/RampExperiment"
+	RegistryService_StopExperiment_FullMethodName       = "/poterne.registry.v1.RegistryService/StopExperiment"
+	RegistryService_ConcludeExperiment_FullMethodName   = "/poterne.registry.v1.RegistryService/ConcludeExperiment"
+	RegistryService_Watch_FullMethodName                = "/poterne.registry.v1.RegistryService/Watch"
+	RegistryService_ReportOutcomes_FullMethodName       = "/poterne.registry.v1.RegistryService/ReportOutcomes"
+	RegistryService_RecordFeedback_FullMethodName       = "/poterne.registry.v1.RegistryService/RecordFeedback"
+	RegistryService_GetResults_FullMethodName           = "/poterne.registry.v1.RegistryService/GetResults"
+	RegistryService_GetExperimentResults_FullMethodName = "/poterne.registry.v1.RegistryService/GetExperimentResults"
 )
 
 // RegistryServiceClient is the client API for RegistryService service.
@@ -149,6 +153,17 @@ type RegistryServiceClient interface {
 	// A revision that is no longer kept, or that lies in the future, ends the
 	// stream with OUT_OF_RANGE: watch again from 0.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
+	// Adds what requests came to. Called by inference; a batch that is sent again is
+	// counted once.
+	ReportOutcomes(ctx context.Context, in *ReportOutcomesRequest, opts ...grpc.CallOption) (*ReportOutcomesResponse, error)
+	// Records a user's verdict on an answer. Called by the edge, which knows whose
+	// answer it was; another verdict on the same answer replaces it.
+	RecordFeedback(ctx context.Context, in *RecordFeedbackRequest, opts ...grpc.CallOption) (*RecordFeedbackResponse, error)
+	// Returns what the requests of a model's plain split came to, arm by arm, with
+	// confidence sequences that hold however often one looks.
+	GetResults(ctx context.Context, in *GetResultsRequest, opts ...grpc.CallOption) (*GetResultsResponse, error)
+	// Returns the same of an experiment.
+	GetExperimentResults(ctx context.Context, in *GetExperimentResultsRequest, opts ...grpc.CallOption) (*GetExperimentResultsResponse, error)
 }
 
 type registryServiceClient struct {
@@ -508,6 +523,46 @@ func (c *registryServiceClient) Watch(ctx context.Context, in *WatchRequest, opt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RegistryService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 
+func (c *registryServiceClient) ReportOutcomes(ctx context.Context, in *ReportOutcomesRequest, opts ...grpc.CallOption) (*ReportOutcomesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportOutcomesResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ReportOutcomes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) RecordFeedback(ctx context.Context, in *RecordFeedbackRequest, opts ...grpc.CallOption) (*RecordFeedbackResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecordFeedbackResponse)
+	err := c.cc.Invoke(ctx, RegistryService_RecordFeedback_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetResults(ctx context.Context, in *GetResultsRequest, opts ...grpc.CallOption) (*GetResultsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetResultsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetResults_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetExperimentResults(ctx context.Context, in *GetExperimentResultsRequest, opts ...grpc.CallOption) (*GetExperimentResultsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetExperimentResultsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetExperimentResults_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RegistryServiceServer is the server API for RegistryService service.
 // All implementations must embed UnimplementedRegistryServiceServer
 // for forward compatibility.
@@ -600,6 +655,17 @@ type RegistryServiceServer interface {
 	// A revision that is no longer kept, or that lies in the future, ends the
 	// stream with OUT_OF_RANGE: watch again from 0.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
+	// Adds what requests came to. Called by inference; a batch that is sent again is
+	// counted once.
+	ReportOutcomes(context.Context, *ReportOutcomesRequest) (*ReportOutcomesResponse, error)
+	// Records a user's verdict on an answer. Called by the edge, which knows whose
+	// answer it was; another verdict on the same answer replaces it.
+	RecordFeedback(context.Context, *RecordFeedbackRequest) (*RecordFeedbackResponse, error)
+	// Returns what the requests of a model's plain split came to, arm by arm, with
+	// confidence sequences that hold however often one looks.
+	GetResults(context.Context, *GetResultsRequest) (*GetResultsResponse, error)
+	// Returns the same of an experiment.
+	GetExperimentResults(context.Context, *GetExperimentResultsRequest) (*GetExperimentResultsResponse, error)
 	mustEmbedUnimplementedRegistryServiceServer()
 }
 
@@ -711,6 +777,18 @@ func (UnimplementedRegistryServiceServer) ConcludeExperiment(context.Context, *C
 }
 func (UnimplementedRegistryServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedRegistryServiceServer) ReportOutcomes(context.Context, *ReportOutcomesRequest) (*ReportOutcomesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportOutcomes not implemented")
+}
+func (UnimplementedRegistryServiceServer) RecordFeedback(context.Context, *RecordFeedbackRequest) (*RecordFeedbackResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecordFeedback not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetResults(context.Context, *GetResultsRequest) (*GetResultsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetResults not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetExperimentResults(context.Context, *GetExperimentResultsRequest) (*GetExperimentResultsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetExperimentResults not implemented")
 }
 func (UnimplementedRegistryServiceServer) mustEmbedUnimplementedRegistryServiceServer() {}
 func (UnimplementedRegistryServiceServer) testEmbeddedByValue()                         {}
@@ -1338,6 +1416,78 @@ func _RegistryService_Watch_Handler(srv interface{}, stream grpc.ServerStream) e
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RegistryService_WatchServer = grpc.ServerStreamingServer[WatchResponse]
 
+func _RegistryService_ReportOutcomes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportOutcomesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ReportOutcomes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ReportOutcomes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ReportOutcomes(ctx, req.(*ReportOutcomesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_RecordFeedback_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecordFeedbackRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).RecordFeedback(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_RecordFeedback_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).RecordFeedback(ctx, req.(*RecordFeedbackRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetResults_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetResultsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetResults(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetResults_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetResults(ctx, req.(*GetResultsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetExperimentResults_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetExperimentResultsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetExperimentResults(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetExperimentResults_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetExperimentResults(ctx, req.(*GetExperimentResultsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RegistryService_ServiceDesc is the grpc.ServiceDesc for RegistryService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1476,6 +1626,22 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ConcludeExperiment",
 			Handler:    _RegistryService_ConcludeExperiment_Handler,
+		},
+		{
+			MethodName: "ReportOutcomes",
+			Handler:    _RegistryService_ReportOutcomes_Handler,
+		},
+		{
+			MethodName: "RecordFeedback",
+			Handler:    _RegistryService_RecordFeedback_Handler,
+		},
+		{
+			MethodName: "GetResults",
+			Handler:    _RegistryService_GetResults_Handler,
+		},
+		{
+			MethodName: "GetExperimentResults",
+			Handler:    _RegistryService_GetExperimentResults_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
