@@ -91,6 +91,11 @@ func registryAgain() []string {
 		registryv1.RegistryService_GetAlias_FullMethodName,
 		registryv1.RegistryService_ListAliases_FullMethodName,
 		registryv1.RegistryService_GetSplit_FullMethodName,
+		registryv1.RegistryService_ListChanges_FullMethodName,
+		registryv1.RegistryService_ResolveVersion_FullMethodName,
+		registryv1.RegistryService_GetWebhook_FullMethodName,
+		registryv1.RegistryService_ListWebhooks_FullMethodName,
+		registryv1.RegistryService_ListDeliveries_FullMethodName,
 		registryv1.RegistryService_CreateVariant_FullMethodName, // the same again changes nothing
 	}
 }

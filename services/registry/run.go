@@ -22,6 +22,7 @@ func (s *Service) Components() []lifecycle.Component {
 	return []lifecycle.Component{
 		{Name: "registry: store", Stop: func(context.Context) error { return s.close() }},
 		{Name: "registry: feed", Start: s.feed.Start, Run: s.feed.Follow, Drain: s.endWatches},
+		{Name: "registry: webhooks", Run: s.deliver},
 	}
 }
 

@@ -200,6 +200,16 @@ func TestDefaultPolicy(t *testing.T) {
 		"RegistryService/GetSplit":      developer,
 		"RegistryService/DeleteSplit":   platform,
 		"RegistryService/Watch":         nobody,
+
+		"RegistryService/ListChanges":    platform,
+		"RegistryService/ResolveVersion": developer,
+		"RegistryService/CreateWebhook":  platform,
+		"RegistryService/GetWebhook":     platform,
+		"RegistryService/ListWebhooks":   platform,
+		"RegistryService/UpdateWebhook":  platform,
+		"RegistryService/DeleteWebhook":  platform,
+		"RegistryService/ListDeliveries": platform,
+		"RegistryService/Redeliver":      platform,
 	}
 	callers := []struct {
 		name   string

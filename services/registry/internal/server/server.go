@@ -30,11 +30,14 @@ type Server struct {
 	feed        *feed.Feed
 	maxWatchers int64
 	watchers    atomic.Int64
+	// wakeWebhooks tells that a message to a webhook may be sent at once.
+	wakeWebhooks func()
 }
 
 // New returns a server on s and f that lets at most maxWatchers watch at once.
-func New(s *store.Store, f *feed.Feed, maxWatchers int) *Server {
-	return &Server{store: s, feed: f, maxWatchers: int64(maxWatchers)}
+// wakeWebhooks is called when a message to a webhook may be sent; it must not block.
+func New(s *store.Store, f *feed.Feed, maxWatchers int, wakeWebhooks func()) *Server {
+	return &Server{store: s, feed: f, maxWatchers: int64(maxWatchers), wakeWebhooks: wakeWebhooks}
 }
 
 // Watchers returns how many watch.

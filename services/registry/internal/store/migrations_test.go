@@ -48,7 +48,7 @@ func (s suite) variantMigration(t *testing.T) {
 	check(t, err)
 	_, err = provider.DownTo(ctx, 1)
 	check(t, err)
-	_, err = provider.UpTo(ctx, 2)
+	_, err = provider.Up(ctx)
 	check(t, err)
 	same("up from a database without variants")
 
@@ -65,9 +65,45 @@ func (s suite) variantMigration(t *testing.T) {
 	if err == nil {
 		t.Error("the table is there after going back")
 	}
-	_, err = provider.UpTo(ctx, 2)
+	_, err = provider.Up(ctx)
 	check(t, err)
 	same("down and up again")
 	_, err = provider.DownTo(ctx, 0)
 	check(t, err)
+}
+
+// A database from before webhooks keeps what it holds when it is brought up to
+// date, and when it is taken back.
+func (s suite) webhookMigration(t *testing.T) {
+	ctx := t.Context()
+	e := newEnv(t, s.databases, store.Options{})
+	e.model("m")
+	e.version("m", 1)
+	old := e.state("m")
+	dialect := goose.DialectSQLite3
+	if e.raw().Dialect == sqldb.Postgres {
+		dialect = goose.DialectPostgres
+	}
+	provider, err := goose.NewProvider(dialect, e.raw().DB, os.DirFS("migrations/"+string(e.raw().Dialect)),
+		goose.WithDisableGlobalRegistry(true), goose.WithTableName("registry_migrations"))
+	check(t, err)
+	for range 2 {
+		_, err = provider.DownTo(ctx, 8)
+		check(t, err)
+		_, err = e.raw().ExecContext(ctx, `SELECT 1 FROM registry_webhooks`)
+		if err == nil {
+			t.Error("the table is there after going back")
+		}
+		_, err = provider.UpTo(ctx, 9)
+		check(t, err)
+		if got := e.state("m"); !proto.Equal(got, old) {
+			t.Errorf("%v\nwant %v", got, old)
+		}
+		e.webhook("a", nil, nil)
+		e.version("m", 2)
+		old = e.state("m")
+		if len(e.deliveries("a")) > 1 {
+			t.Error("noted twice")
+		}
+	}
 }

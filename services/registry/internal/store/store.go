@@ -39,6 +39,12 @@ type Options struct {
 	// MaxModelBytes bounds the versions of one model with their variants,
 	// encoded, so that its state fits in one message; 3 MiB by default.
 	MaxModelBytes int64
+	// MaxPending is how many messages may wait for a webhook, past which events are
+	// only counted; 10,000 by default.
+	MaxPending int64
+	// KeepDeliveries is how many delivered messages of a webhook are kept, and how
+	// many that were given up; 500 by default.
+	KeepDeliveries int64
 	// Committed is called after every commit of this process; it must not block.
 	Committed func(Commit)
 }
@@ -72,6 +78,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxModelBytes <= 0 {
 		o.MaxModelBytes = 3 << 20
+	}
+	if o.MaxPending <= 0 {
+		o.MaxPending = 10_000
+	}
+	if o.KeepDeliveries <= 0 {
+		o.KeepDeliveries = 500
 	}
 	if o.Committed == nil {
 		o.Committed = func(Commit) {}

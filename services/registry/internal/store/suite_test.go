@@ -78,6 +78,10 @@ func (s suite) run(t *testing.T) {
 	t.Run("no gaps between replicas", s.noGaps)
 	t.Run("pages", s.pages)
 	t.Run("reopening", s.reopening)
+	t.Run("webhooks", s.webhooks)
+	t.Run("deliveries are in order", s.deliveryOrder)
+	t.Run("dead letters", s.deadLetters)
+	t.Run("migration to webhooks", s.webhookMigration)
 }
 
 func TestSQLite(t *testing.T) { suite{storetest.SQLite}.run(t) }

@@ -1491,7 +1491,7 @@ var File_poterne_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a#poterne/registry/v1/resources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xb5\x02\n" +
+	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a!poterne/registry/v1/changes.proto\x1a#poterne/registry/v1/resources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\x1a\"poterne/registry/v1/webhooks.proto\"\xb5\x02\n" +
 	"\x12CreateModelRequest\x127\n" +
 	"\x04name\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12~\n" +
@@ -1588,7 +1588,7 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1d\n" +
 	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\x15\n" +
-	"\x13DeleteSplitResponse2\xa6\x17\n" +
+	"\x13DeleteSplitResponse2\xd9!\n" +
 	"\x0fRegistryService\x12\x87\x01\n" +
 	"\vCreateModel\x12'.poterne.registry.v1.CreateModelRequest\x1a(.poterne.registry.v1.CreateModelResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*b\x05model\"\x13/v1/registry/models\x12\x83\x01\n" +
 	"\bGetModel\x12$.poterne.registry.v1.GetModelRequest\x1a%.poterne.registry.v1.GetModelResponse\"*\x82\xd3\xe4\x93\x02$b\x05model\x12\x1b/v1/registry/models/{model}\x12z\n" +
@@ -1612,7 +1612,17 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\bSetSplit\x12$.poterne.registry.v1.SetSplitRequest\x1a%.poterne.registry.v1.SetSplitResponse\"3\x82\xd3\xe4\x93\x02-:\x01*b\x05split\x1a!/v1/registry/models/{model}/split\x12\x89\x01\n" +
 	"\bGetSplit\x12$.poterne.registry.v1.GetSplitRequest\x1a%.poterne.registry.v1.GetSplitResponse\"0\x82\xd3\xe4\x93\x02*b\x05split\x12!/v1/registry/models/{model}/split\x12\x8b\x01\n" +
 	"\vDeleteSplit\x12'.poterne.registry.v1.DeleteSplitRequest\x1a(.poterne.registry.v1.DeleteSplitResponse\")\x82\xd3\xe4\x93\x02#*!/v1/registry/models/{model}/split\x12P\n" +
-	"\x05Watch\x12!.poterne.registry.v1.WatchRequest\x1a\".poterne.registry.v1.WatchResponse0\x01BEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
+	"\x05Watch\x12!.poterne.registry.v1.WatchRequest\x1a\".poterne.registry.v1.WatchResponse0\x01\x12~\n" +
+	"\vListChanges\x12'.poterne.registry.v1.ListChangesRequest\x1a(.poterne.registry.v1.ListChangesResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/registry/changes\x12\xa2\x01\n" +
+	"\x0eResolveVersion\x12*.poterne.registry.v1.ResolveVersionRequest\x1a+.poterne.registry.v1.ResolveVersionResponse\"7\x82\xd3\xe4\x93\x021:\x01*\",/v1/registry/models/{model}/versions:resolve\x12\x91\x01\n" +
+	"\rCreateWebhook\x12).poterne.registry.v1.CreateWebhookRequest\x1a*.poterne.registry.v1.CreateWebhookResponse\")\x82\xd3\xe4\x93\x02#:\x01*b\awebhook\"\x15/v1/registry/webhooks\x12\x8f\x01\n" +
+	"\n" +
+	"GetWebhook\x12&.poterne.registry.v1.GetWebhookRequest\x1a'.poterne.registry.v1.GetWebhookResponse\"0\x82\xd3\xe4\x93\x02*b\awebhook\x12\x1f/v1/registry/webhooks/{webhook}\x12\x82\x01\n" +
+	"\fListWebhooks\x12(.poterne.registry.v1.ListWebhooksRequest\x1a).poterne.registry.v1.ListWebhooksResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/registry/webhooks\x12\x9b\x01\n" +
+	"\rUpdateWebhook\x12).poterne.registry.v1.UpdateWebhookRequest\x1a*.poterne.registry.v1.UpdateWebhookResponse\"3\x82\xd3\xe4\x93\x02-:\x01*b\awebhook\x1a\x1f/v1/registry/webhooks/{webhook}\x12\x8f\x01\n" +
+	"\rDeleteWebhook\x12).poterne.registry.v1.DeleteWebhookRequest\x1a*.poterne.registry.v1.DeleteWebhookResponse\"'\x82\xd3\xe4\x93\x02!*\x1f/v1/registry/webhooks/{webhook}\x12\x9d\x01\n" +
+	"\x0eListDeliveries\x12*.poterne.registry.v1.ListDeliveriesRequest\x1a+.poterne.registry.v1.ListDeliveriesResponse\"2\x82\xd3\xe4\x93\x02,\x12*/v1/registry/webhooks/{webhook}/deliveries\x12\x90\x01\n" +
+	"\tRedeliver\x12%.poterne.registry.v1.RedeliverRequest\x1a&.poterne.registry.v1.RedeliverResponse\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/registry/webhooks/{webhook}:redeliverBEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
 
 var (
 	file_poterne_registry_v1_registry_proto_rawDescOnce sync.Once
@@ -1628,53 +1638,71 @@ func file_poterne_registry_v1_registry_proto_rawDescGZIP() []byte {
 
 var file_poterne_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_poterne_registry_v1_registry_proto_goTypes = []any{
-	(*CreateModelRequest)(nil),    // 0: poterne.registry.v1.CreateModelRequest
-	(*CreateModelResponse)(nil),   // 1: poterne.registry.v1.CreateModelResponse
-	(*GetModelRequest)(nil),       // 2: poterne.registry.v1.GetModelRequest
-	(*GetModelResponse)(nil),      // 3: poterne.registry.v1.GetModelResponse
-	(*ListModelsRequest)(nil),     // 4: poterne.registry.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 5: poterne.registry.v1.ListModelsResponse
-	(*DeleteModelRequest)(nil),    // 6: poterne.registry.v1.DeleteModelRequest
-	(*DeleteModelResponse)(nil),   // 7: poterne.registry.v1.DeleteModelResponse
-	(*CreateVersionRequest)(nil),  // 8: poterne.registry.v1.CreateVersionRequest
-	(*CreateVersionResponse)(nil), // 9: poterne.registry.v1.CreateVersionResponse
-	(*GetVersionRequest)(nil),     // 10: poterne.registry.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),    // 11: poterne.registry.v1.GetVersionResponse
-	(*ListVersionsRequest)(nil),   // 12: poterne.registry.v1.ListVersionsRequest
-	(*ListVersionsResponse)(nil),  // 13: poterne.registry.v1.ListVersionsResponse
-	(*SetAliasRequest)(nil),       // 14: poterne.registry.v1.SetAliasRequest
-	(*SetAliasResponse)(nil),      // 15: poterne.registry.v1.SetAliasResponse
-	(*GetAliasRequest)(nil),       // 16: poterne.registry.v1.GetAliasRequest
-	(*GetAliasResponse)(nil),      // 17: poterne.registry.v1.GetAliasResponse
-	(*ListAliasesRequest)(nil),    // 18: poterne.registry.v1.ListAliasesRequest
-	(*ListAliasesResponse)(nil),   // 19: poterne.registry.v1.ListAliasesResponse
-	(*DeleteAliasRequest)(nil),    // 20: poterne.registry.v1.DeleteAliasRequest
-	(*DeleteAliasResponse)(nil),   // 21: poterne.registry.v1.DeleteAliasResponse
-	(*SetSplitRequest)(nil),       // 22: poterne.registry.v1.SetSplitRequest
-	(*SetSplitResponse)(nil),      // 23: poterne.registry.v1.SetSplitResponse
-	(*GetSplitRequest)(nil),       // 24: poterne.registry.v1.GetSplitRequest
-	(*GetSplitResponse)(nil),      // 25: poterne.registry.v1.GetSplitResponse
-	(*DeleteSplitRequest)(nil),    // 26: poterne.registry.v1.DeleteSplitRequest
-	(*DeleteSplitResponse)(nil),   // 27: poterne.registry.v1.DeleteSplitResponse
-	nil,                           // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
-	(*Model)(nil),                 // 29: poterne.registry.v1.Model
-	(*v1.ModelSpec)(nil),          // 30: poterne.common.v1.ModelSpec
-	(*Version)(nil),               // 31: poterne.registry.v1.Version
-	(*Alias)(nil),                 // 32: poterne.registry.v1.Alias
-	(*Arm)(nil),                   // 33: poterne.registry.v1.Arm
-	(*Split)(nil),                 // 34: poterne.registry.v1.Split
-	(*UpdateModelRequest)(nil),    // 35: poterne.registry.v1.UpdateModelRequest
-	(*CreateVariantRequest)(nil),  // 36: poterne.registry.v1.CreateVariantRequest
-	(*GetVariantRequest)(nil),     // 37: poterne.registry.v1.GetVariantRequest
-	(*ListVariantsRequest)(nil),   // 38: poterne.registry.v1.ListVariantsRequest
-	(*DeleteVariantRequest)(nil),  // 39: poterne.registry.v1.DeleteVariantRequest
-	(*WatchRequest)(nil),          // 40: poterne.registry.v1.WatchRequest
-	(*UpdateModelResponse)(nil),   // 41: poterne.registry.v1.UpdateModelResponse
-	(*CreateVariantResponse)(nil), // 42: poterne.registry.v1.CreateVariantResponse
-	(*GetVariantResponse)(nil),    // 43: poterne.registry.v1.GetVariantResponse
-	(*ListVariantsResponse)(nil),  // 44: poterne.registry.v1.ListVariantsResponse
-	(*DeleteVariantResponse)(nil), // 45: poterne.registry.v1.DeleteVariantResponse
-	(*WatchResponse)(nil),         // 46: poterne.registry.v1.WatchResponse
+	(*CreateModelRequest)(nil),     // 0: poterne.registry.v1.CreateModelRequest
+	(*CreateModelResponse)(nil),    // 1: poterne.registry.v1.CreateModelResponse
+	(*GetModelRequest)(nil),        // 2: poterne.registry.v1.GetModelRequest
+	(*GetModelResponse)(nil),       // 3: poterne.registry.v1.GetModelResponse
+	(*ListModelsRequest)(nil),      // 4: poterne.registry.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),     // 5: poterne.registry.v1.ListModelsResponse
+	(*DeleteModelRequest)(nil),     // 6: poterne.registry.v1.DeleteModelRequest
+	(*DeleteModelResponse)(nil),    // 7: poterne.registry.v1.DeleteModelResponse
+	(*CreateVersionRequest)(nil),   // 8: poterne.registry.v1.CreateVersionRequest
+	(*CreateVersionResponse)(nil),  // 9: poterne.registry.v1.CreateVersionResponse
+	(*GetVersionRequest)(nil),      // 10: poterne.registry.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),     // 11: poterne.registry.v1.GetVersionResponse
+	(*ListVersionsRequest)(nil),    // 12: poterne.registry.v1.ListVersionsRequest
+	(*ListVersionsResponse)(nil),   // 13: poterne.registry.v1.ListVersionsResponse
+	(*SetAliasRequest)(nil),        // 14: poterne.registry.v1.SetAliasRequest
+	(*SetAliasResponse)(nil),       // 15: poterne.registry.v1.SetAliasResponse
+	(*GetAliasRequest)(nil),        // 16: poterne.registry.v1.GetAliasRequest
+	(*GetAliasResponse)(nil),       // 17: poterne.registry.v1.GetAliasResponse
+	(*ListAliasesRequest)(nil),     // 18: poterne.registry.v1.ListAliasesRequest
+	(*ListAliasesResponse)(nil),    // 19: poterne.registry.v1.ListAliasesResponse
+	(*DeleteAliasRequest)(nil),     // 20: poterne.registry.v1.DeleteAliasRequest
+	(*DeleteAliasResponse)(nil),    // 21: poterne.registry.v1.DeleteAliasResponse
+	(*SetSplitRequest)(nil),        // 22: poterne.registry.v1.SetSplitRequest
+	(*SetSplitResponse)(nil),       // 23: poterne.registry.v1.SetSplitResponse
+	(*GetSplitRequest)(nil),        // 24: poterne.registry.v1.GetSplitRequest
+	(*GetSplitResponse)(nil),       // 25: poterne.registry.v1.GetSplitResponse
+	(*DeleteSplitRequest)(nil),     // 26: poterne.registry.v1.DeleteSplitRequest
+	(*DeleteSplitResponse)(nil),    // 27: poterne.registry.v1.DeleteSplitResponse
+	nil,                            // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
+	(*Model)(nil),                  // 29: poterne.registry.v1.Model
+	(*v1.ModelSpec)(nil),           // 30: poterne.common.v1.ModelSpec
+	(*Version)(nil),                // 31: poterne.registry.v1.Version
+	(*Alias)(nil),                  // 32: poterne.registry.v1.Alias
+	(*Arm)(nil),                    // 33: poterne.registry.v1.Arm
+	(*Split)(nil),                  // 34: poterne.registry.v1.Split
+	(*UpdateModelRequest)(nil),     // 35: poterne.registry.v1.UpdateModelRequest
+	(*CreateVariantRequest)(nil),   // 36: poterne.registry.v1.CreateVariantRequest
+	(*GetVariantRequest)(nil),      // 37: poterne.registry.v1.GetVariantRequest
+	(*ListVariantsRequest)(nil),    // 38: poterne.registry.v1.ListVariantsRequest
+	(*DeleteVariantRequest)(nil),   // 39: poterne.registry.v1.DeleteVariantRequest
+	(*WatchRequest)(nil),           // 40: poterne.registry.v1.WatchRequest
+	(*ListChangesRequest)(nil),     // 41: poterne.registry.v1.ListChangesRequest
+	(*ResolveVersionRequest)(nil),  // 42: poterne.registry.v1.ResolveVersionRequest
+	(*CreateWebhookRequest)(nil),   // 43: poterne.registry.v1.CreateWebhookRequest
+	(*GetWebhookRequest)(nil),      // 44: poterne.registry.v1.GetWebhookRequest
+	(*ListWebhooksRequest)(nil),    // 45: poterne.registry.v1.ListWebhooksRequest
+	(*UpdateWebhookRequest)(nil),   // 46: poterne.registry.v1.UpdateWebhookRequest
+	(*DeleteWebhookRequest)(nil),   // 47: poterne.registry.v1.DeleteWebhookRequest
+	(*ListDeliveriesRequest)(nil),  // 48: poterne.registry.v1.ListDeliveriesRequest
+	(*RedeliverRequest)(nil),       // 49: poterne.registry.v1.RedeliverRequest
+	(*UpdateModelResponse)(nil),    // 50: poterne.registry.v1.UpdateModelResponse
+	(*CreateVariantResponse)(nil),  // 51: poterne.registry.v1.CreateVariantResponse
+	(*GetVariantResponse)(nil),     // 52: poterne.registry.v1.GetVariantResponse
+	(*ListVariantsResponse)(nil),   // 53: poterne.registry.v1.ListVariantsResponse
+	(*DeleteVariantResponse)(nil),  // 54: poterne.registry.v1.DeleteVariantResponse
+	(*WatchResponse)(nil),          // 55: poterne.registry.v1.WatchResponse
+	(*ListChangesResponse)(nil),    // 56: poterne.registry.v1.ListChangesResponse
+	(*ResolveVersionResponse)(nil), // 57: poterne.registry.v1.ResolveVersionResponse
+	(*CreateWebhookResponse)(nil),  // 58: poterne.registry.v1.CreateWebhookResponse
+	(*GetWebhookResponse)(nil),     // 59: poterne.registry.v1.GetWebhookResponse
+	(*ListWebhooksResponse)(nil),   // 60: poterne.registry.v1.ListWebhooksResponse
+	(*UpdateWebhookResponse)(nil),  // 61: poterne.registry.v1.UpdateWebhookResponse
+	(*DeleteWebhookResponse)(nil),  // 62: poterne.registry.v1.DeleteWebhookResponse
+	(*ListDeliveriesResponse)(nil), // 63: poterne.registry.v1.ListDeliveriesResponse
+	(*RedeliverResponse)(nil),      // 64: poterne.registry.v1.RedeliverResponse
 }
 var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	28, // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
@@ -1711,28 +1739,46 @@ var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	24, // 31: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
 	26, // 32: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
 	40, // 33: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
-	1,  // 34: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
-	3,  // 35: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
-	5,  // 36: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
-	41, // 37: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
-	7,  // 38: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
-	9,  // 39: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
-	11, // 40: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
-	13, // 41: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
-	42, // 42: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
-	43, // 43: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
-	44, // 44: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
-	45, // 45: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
-	15, // 46: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
-	17, // 47: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
-	19, // 48: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
-	21, // 49: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
-	23, // 50: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
-	25, // 51: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
-	27, // 52: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
-	46, // 53: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
-	34, // [34:54] is the sub-list for method output_type
-	14, // [14:34] is the sub-list for method input_type
+	41, // 34: poterne.registry.v1.RegistryService.ListChanges:input_type -> poterne.registry.v1.ListChangesRequest
+	42, // 35: poterne.registry.v1.RegistryService.ResolveVersion:input_type -> poterne.registry.v1.ResolveVersionRequest
+	43, // 36: poterne.registry.v1.RegistryService.CreateWebhook:input_type -> poterne.registry.v1.CreateWebhookRequest
+	44, // 37: poterne.registry.v1.RegistryService.GetWebhook:input_type -> poterne.registry.v1.GetWebhookRequest
+	45, // 38: poterne.registry.v1.RegistryService.ListWebhooks:input_type -> poterne.registry.v1.ListWebhooksRequest
+	46, // 39: poterne.registry.v1.RegistryService.UpdateWebhook:input_type -> poterne.registry.v1.UpdateWebhookRequest
+	47, // 40: poterne.registry.v1.RegistryService.DeleteWebhook:input_type -> poterne.registry.v1.DeleteWebhookRequest
+	48, // 41: poterne.registry.v1.RegistryService.ListDeliveries:input_type -> poterne.registry.v1.ListDeliveriesRequest
+	49, // 42: poterne.registry.v1.RegistryService.Redeliver:input_type -> poterne.registry.v1.RedeliverRequest
+	1,  // 43: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
+	3,  // 44: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
+	5,  // 45: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
+	50, // 46: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
+	7,  // 47: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
+	9,  // 48: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
+	11, // 49: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
+	13, // 50: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
+	51, // 51: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
+	52, // 52: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
+	53, // 53: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
+	54, // 54: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
+	15, // 55: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
+	17, // 56: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
+	19, // 57: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
+	21, // 58: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
+	23, // 59: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
+	25, // 60: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
+	27, // 61: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
+	55, // 62: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
+	56, // 63: poterne.registry.v1.RegistryService.ListChanges:output_type -> poterne.registry.v1.ListChangesResponse
+	57, // 64: poterne.registry.v1.RegistryService.ResolveVersion:output_type -> poterne.registry.v1.ResolveVersionResponse
+	58, // 65: poterne.registry.v1.RegistryService.CreateWebhook:output_type -> poterne.registry.v1.CreateWebhookResponse
+	59, // 66: poterne.registry.v1.RegistryService.GetWebhook:output_type -> poterne.registry.v1.GetWebhookResponse
+	60, // 67: poterne.registry.v1.RegistryService.ListWebhooks:output_type -> poterne.registry.v1.ListWebhooksResponse
+	61, // 68: poterne.registry.v1.RegistryService.UpdateWebhook:output_type -> poterne.registry.v1.UpdateWebhookResponse
+	62, // 69: poterne.registry.v1.RegistryService.DeleteWebhook:output_type -> poterne.registry.v1.DeleteWebhookResponse
+	63, // 70: poterne.registry.v1.RegistryService.ListDeliveries:output_type -> poterne.registry.v1.ListDeliveriesResponse
+	64, // 71: poterne.registry.v1.RegistryService.Redeliver:output_type -> poterne.registry.v1.RedeliverResponse
+	43, // [43:72] is the sub-list for method output_type
+	14, // [14:43] is the sub-list for method input_type
 	14, // [14:14] is the sub-list for extension type_name
 	14, // [14:14] is the sub-list for extension extendee
 	0,  // [0:14] is the sub-list for field type_name
@@ -1743,10 +1789,12 @@ func file_poterne_registry_v1_registry_proto_init() {
 	if File_poterne_registry_v1_registry_proto != nil {
 		return
 	}
+	file_poterne_registry_v1_changes_proto_init()
 	file_poterne_registry_v1_resources_proto_init()
 	file_poterne_registry_v1_update_proto_init()
 	file_poterne_registry_v1_variants_proto_init()
 	file_poterne_registry_v1_watch_proto_init()
+	file_poterne_registry_v1_webhooks_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
