@@ -18,7 +18,7 @@ const (
 
 func (a *app) modelsCommand() *cobra.Command {
 	return group("models", "Models, versions, aliases and traffic splits",
-		a.modelsListCommand(), a.modelsGetCommand(), a.modelsVersionsCommand(), a.modelsRegisterCommand(), a.modelsVariantsCommand(),
+		a.modelsListCommand(), a.modelsGetCommand(), a.modelsDescribeCommand(), a.modelsVersionsCommand(), a.modelsRegisterCommand(), a.modelsVariantsCommand(),
 		a.modelsQuantizeCommand(), a.modelsLabelCommand(),
 		a.modelsAliasCommand(), a.modelsUnaliasCommand(), a.modelsSplitCommand(), a.modelsUnsplitCommand(), a.modelsDeleteCommand())
 }
