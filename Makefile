@@ -75,6 +75,10 @@ test-real: build $(BIN)/poterne-mesh components-real ## Against real Consul, Red
 bench-inference: $(BIN)/poterne-sim $(BIN)/poterne-worker $(BIN)/poterne-bench ## Measure scheduling against simulated engines: routing, fairness, overload, cost, batching (7 minutes)
 	@POTERNE_BIN_DIR=$(CURDIR)/$(BIN) $(BIN)/poterne-bench inference $(ARGS)
 
+.PHONY: bench-registry
+bench-registry: $(BIN)/poterne-registry $(BIN)/poterne-sim $(BIN)/poterne-worker $(BIN)/poterne-bench ## Measure the registry: commits seen, writers, reads of 100,000 versions, decisions, an outage (3 minutes; ARGS="--outage 10m")
+	@$(PARTS); POTERNE_BIN_DIR=$(CURDIR)/$(BIN) $(BIN)/poterne-bench registry $(ARGS)
+
 .PHONY: bench-search
 bench-search: $(BIN)/poterne-search $(BIN)/poterne-bench ## Measure search: ingestion, latency, recall, narrow filters, and Elasticsearch beside it
 	@scripts/components.sh elasticsearch

@@ -40,6 +40,8 @@ type shape struct {
 	task       commonv1.Task
 	inference  func(*inference.Config)
 	worker     func(*worker.Config)
+	// registry is a connection to the registry; nil is one of the cluster's own.
+	registry grpc.ClientConnInterface
 }
 
 // cluster is an inference replica, a registry and workers in this process, and
@@ -69,15 +71,14 @@ func open(ctx context.Context, s shape) (_ *cluster, err error) {
 	tel := telemetry.Discard() //nolint:contextcheck // it does nothing
 	var comps []lifecycle.Component
 
-	reg := registry.DefaultConfig()
-	reg.Store.DSN = config.SecretURL("sqlite://" + filepath.Join(dir, "registry.db"))
-	registryService, err := registry.New(ctx, *reg, registry.WithTelemetry(tel), registry.WithDiscovery(found),
-		registry.WithReadiness(health.NewReadiness(clock.Real())))
-	if err != nil {
-		return nil, err
+	registryConn := s.registry
+	if registryConn == nil {
+		var own []lifecycle.Component
+		if registryConn, own, err = openRegistryWithin(ctx, dir, found, tel); err != nil {
+			return nil, err
+		}
+		comps = append(comps, own...)
 	}
-	comps = append(comps, registryService.Components()...)
-	registryConn := inproc.New(registryService.Interceptors(), registryService.RegisterGRPC)
 
 	conns := make(map[string]grpc.ClientConnInterface, s.workers)
 	var set []discovery.Instance
@@ -129,6 +130,20 @@ func open(ctx context.Context, s shape) (_ *cluster, err error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// openRegistryWithin makes a registry in this process.
+func openRegistryWithin(
+	ctx context.Context, dir string, found *discovery.Memory, tel *telemetry.Telemetry,
+) (grpc.ClientConnInterface, []lifecycle.Component, error) {
+	cfg := registry.DefaultConfig()
+	cfg.Store.DSN = config.SecretURL("sqlite://" + filepath.Join(dir, "registry.db"))
+	service, err := registry.New(ctx, *cfg, registry.WithTelemetry(tel), registry.WithDiscovery(found),
+		registry.WithReadiness(health.NewReadiness(clock.Real())))
+	if err != nil {
+		return nil, nil, err
+	}
+	return inproc.New(service.Interceptors(), service.RegisterGRPC), service.Components(), nil
 }
 
 func (s shape) openWorker(ctx context.Context, dir, id string, found *discovery.Memory, tel *telemetry.Telemetry) (*worker.Service, error) {

@@ -95,5 +95,10 @@ func registryAgain() []string {
 		registryv1.RegistryService_GetExperimentResults_FullMethodName,
 		registryv1.RegistryService_CreateVariant_FullMethodName,  // the same again changes nothing
 		registryv1.RegistryService_RecordFeedback_FullMethodName, // the same
+		registryv1.RegistryService_ListChanges_FullMethodName,
+		registryv1.RegistryService_ResolveVersion_FullMethodName,
+		registryv1.RegistryService_GetWebhook_FullMethodName,
+		registryv1.RegistryService_ListWebhooks_FullMethodName,
+		registryv1.RegistryService_ListDeliveries_FullMethodName,
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/registry/internal/webhook"
 )
 
 // ServiceName is the service's name in discovery.
@@ -22,6 +23,7 @@ type Config struct {
 	Identity  Identity          `yaml:"identity"`
 	Store     sqldb.Config      `yaml:"store"`
 	Watch     Watch             `yaml:"watch"`
+	Webhooks  Webhooks          `yaml:"webhooks"`
 	Limits    Limits            `yaml:"limits"`
 	Deleted   Deleted           `yaml:"deleted"`
 	// Signatures says whether versions may serve that nobody has signed. Inference
@@ -72,6 +74,27 @@ type Watch struct {
 	KeepChanges int64 `yaml:"keep_changes"`
 }
 
+// Webhooks says how messages to webhooks are delivered.
+type Webhooks struct {
+	// Timeout bounds one try, from dialling to the end of the answer.
+	Timeout time.Duration `yaml:"timeout"`
+	// Attempts is after how many tries a message is given up. The pauses between
+	// them grow up to six hours: ten tries take 20 hours.
+	Attempts int `yaml:"attempts"`
+	// AllowAddresses are address ranges, such as 10.0.0.0/8, that are sent to though
+	// they are not public. Of the others that are not, none is.
+	AllowAddresses []string `yaml:"allow_addresses"`
+	// MaxPending is how many messages may wait for one webhook. Past it events are
+	// only counted.
+	MaxPending int64 `yaml:"max_pending"`
+	// KeepDeliveries is how many delivered messages of one webhook are kept to look
+	// at, and how many that were given up.
+	KeepDeliveries int64 `yaml:"keep_deliveries"`
+	// LeaseBeat is how often the replica that delivers says that it is alive. When
+	// it is silent for five beats another takes over.
+	LeaseBeat time.Duration `yaml:"lease_beat"`
+}
+
 // Limits bound what the registry holds.
 type Limits struct {
 	// Models bounds the models, AliasesPerModel the aliases of each.
@@ -94,6 +117,9 @@ func DefaultConfig() *Config {
 		Discovery: backend.DefaultConfig(),
 		Store:     sqldb.DefaultConfig("sqlite:registry.db"),
 		Watch:     Watch{PollInterval: time.Second, Heartbeat: 2 * time.Second, KeepChanges: 10_000},
+		Webhooks: Webhooks{
+			Timeout: 15 * time.Second, Attempts: 10, MaxPending: 10_000, KeepDeliveries: 500, LeaseBeat: 2 * time.Second,
+		},
 		Limits: Limits{
 			Models: 10_000, AliasesPerModel: 256, ModelBytes: 3 * config.MiB, Watchers: 1000,
 		},
@@ -120,6 +146,7 @@ func (c *Config) Complete() error {
 		"must be from 100ms to 5s, which consumers rely on, got %v", c.Watch.Heartbeat)
 	p.Check(c.Watch.KeepChanges >= 1, "watch.keep_changes", "must be positive, got %d", c.Watch.KeepChanges)
 
+	c.Webhooks.validate(&p)
 	p.Check(c.Limits.Models >= 1, "limits.models", "must be positive, got %d", c.Limits.Models)
 	p.Check(c.Limits.AliasesPerModel >= 1 && c.Limits.AliasesPerModel <= 1024, "limits.aliases_per_model",
 		"must be from 1 to 1024, got %d", c.Limits.AliasesPerModel)
@@ -133,4 +160,17 @@ func (c *Config) Complete() error {
 		"must be from 1s to 24h, got %v", c.Deleted.PurgeInterval)
 	p.Check(c.DrainTimeout > 0, "drain_timeout", "must be positive, got %v", c.DrainTimeout)
 	return p.Err()
+}
+
+func (w Webhooks) validate(p *config.Problems) {
+	p.Check(w.Timeout >= time.Second && w.Timeout <= time.Minute, "webhooks.timeout", "must be from 1s to 1m, got %v", w.Timeout)
+	p.Check(w.Attempts >= 1 && w.Attempts <= 20, "webhooks.attempts", "must be from 1 to 20, got %d", w.Attempts)
+	if _, err := webhook.ParsePrefixes(w.AllowAddresses); err != nil {
+		p.Check(false, "webhooks.allow_addresses", "%v", err)
+	}
+	p.Check(w.MaxPending >= 1 && w.MaxPending <= 1_000_000, "webhooks.max_pending", "must be from 1 to 1000000, got %d", w.MaxPending)
+	p.Check(w.KeepDeliveries >= 1 && w.KeepDeliveries <= 100_000, "webhooks.keep_deliveries",
+		"must be from 1 to 100000, got %d", w.KeepDeliveries)
+	p.Check(w.LeaseBeat >= 100*time.Millisecond && w.LeaseBeat <= time.Minute, "webhooks.lease_beat",
+		"must be from 100ms to 1m, got %v", w.LeaseBeat)
 }

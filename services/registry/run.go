@@ -25,6 +25,7 @@ func (s *Service) Components() []lifecycle.Component {
 		{Name: "registry: evidence", Run: s.evidence.Run},
 		{Name: "registry: feed", Start: s.feed.Start, Run: s.feed.Follow, Drain: s.endWatches},
 		{Name: "registry: purge", Run: s.purge},
+		{Name: "registry: webhooks", Run: s.deliver},
 	}
 }
 

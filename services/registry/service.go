@@ -25,9 +25,11 @@ import (
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/registry/internal/evidence"
 	"github.com/poterne/poterne/services/registry/internal/feed"
+	"github.com/poterne/poterne/services/registry/internal/lease"
 	"github.com/poterne/poterne/services/registry/internal/metrics"
 	"github.com/poterne/poterne/services/registry/internal/server"
 	"github.com/poterne/poterne/services/registry/internal/store"
+	"github.com/poterne/poterne/services/registry/internal/webhook"
 )
 
 // Service is the registry, put together and not yet running.
@@ -42,6 +44,7 @@ type Service struct {
 	feed      *feed.Feed
 	evidence  *evidence.Keeper
 	server    *server.Server
+	webhooks  *webhook.Deliverer
 
 	closers []func() error // in the order of opening
 }
@@ -85,15 +88,20 @@ func (s *Service) build(ctx context.Context) error {
 		Clock: o.clock, Random: o.random, KeepChanges: s.cfg.Watch.KeepChanges, MaxModels: s.cfg.Limits.Models,
 		MaxAliases: s.cfg.Limits.AliasesPerModel, MaxModelBytes: int64(s.cfg.Limits.ModelBytes), Committed: s.committed,
 		KeepDeleted: s.cfg.Deleted.keep(), May: mayServe(signatures),
+		MaxPending: s.cfg.Webhooks.MaxPending, KeepDeliveries: s.cfg.Webhooks.KeepDeliveries,
 	})
 	if err != nil {
 		return err
 	}
 	s.closers = append(s.closers, s.store.Close)
 	s.feed = s.newFeed()
+	if s.webhooks, err = s.newDeliverer(); err != nil {
+		return err
+	}
 	s.evidence = evidence.New(s.store, o.clock, o.telemetry.Logger)
 	s.server = server.New(s.store, s.feed, s.evidence, server.Options{
 		MaxWatchers: s.cfg.Limits.Watchers, PlatformTenant: s.cfg.Identity.PlatformTenant, Signatures: signatures,
+		WakeWebhooks: s.webhooks.Wake,
 	})
 	at := slices.IndexFunc(s.chain, func(i grpcserver.Interceptor) bool { return i.Name == grpcserver.NameValidate })
 	s.chain = slices.Insert(s.chain, at+1, s.server.Tenants())
@@ -127,6 +135,26 @@ func (s *Service) newFeed() *feed.Feed {
 	return feed.New(s.store, opts)
 }
 
+func (s *Service) newDeliverer() (*webhook.Deliverer, error) {
+	allowed, err := webhook.ParsePrefixes(s.cfg.Webhooks.AllowAddresses)
+	if err != nil {
+		return nil, err
+	}
+	return webhook.New(s.store, webhook.Options{
+		Clock: s.opts.clock, Logger: s.opts.telemetry.Logger, Poll: s.cfg.Watch.PollInterval, Timeout: s.cfg.Webhooks.Timeout,
+		Attempts: s.cfg.Webhooks.Attempts, Allowed: allowed, Version: s.opts.version, Tried: s.metrics.Tried,
+	}), nil
+}
+
+// deliver sends messages to webhooks whenever this replica is the one that does.
+func (s *Service) deliver(ctx context.Context) error {
+	k := lease.Keeper{
+		Store: s.store, Name: "webhooks", Holder: s.opts.ids.New(), Clock: s.opts.clock, Logger: s.opts.telemetry.Logger,
+		Beat: s.cfg.Webhooks.LeaseBeat,
+	}
+	return k.Run(ctx, s.webhooks.Run)
+}
+
 // report tells readiness whether the store answers. The error may name hosts,
 // so it goes to the logs only.
 func (s *Service) report(err error) {
@@ -140,6 +168,7 @@ func (s *Service) report(err error) {
 // committed tells everybody of a change of this process.
 func (s *Service) committed(c store.Commit) {
 	s.feed.Wake()
+	s.webhooks.Wake()
 	ctx := context.Background()
 	s.metrics.Changed(ctx, c.Kind)
 	s.opts.telemetry.Logger.LogAttrs(ctx, slog.LevelInfo, "changed", slog.String(metrics.KeyKind, c.Kind),
@@ -163,6 +192,9 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.UndeleteVersionRequest{}, &registryv1.SignVersionRequest{},
 		&registryv1.ReportOutcomesRequest{}, &registryv1.RecordFeedbackRequest{}, &registryv1.GetResultsRequest{},
 		&registryv1.GetExperimentResultsRequest{},
+		&registryv1.ListChangesRequest{}, &registryv1.ResolveVersionRequest{}, &registryv1.CreateWebhookRequest{},
+		&registryv1.GetWebhookRequest{}, &registryv1.ListWebhooksRequest{}, &registryv1.UpdateWebhookRequest{},
+		&registryv1.DeleteWebhookRequest{}, &registryv1.ListDeliveriesRequest{}, &registryv1.RedeliverRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/poterne/poterne/e2e/bench"
 )
@@ -18,7 +19,8 @@ func main() { os.Exit(run()) }
 
 // scenarios are the sets that can be run; data is where judged collections are
 // read from.
-func scenarios(data string) map[string][]bench.Scenario {
+// outage is for how long the registry is stopped.
+func scenarios(data string, outage time.Duration) map[string][]bench.Scenario {
 	return map[string][]bench.Scenario{
 		"inference": {
 			{Name: "prefix", Run: bench.Prefix},
@@ -32,6 +34,13 @@ func scenarios(data string) map[string][]bench.Scenario {
 			{Name: "elasticsearch", Run: bench.SearchBeside},
 			{Name: "rebuild", Run: bench.SearchRebuild},
 		},
+		"registry": {
+			{Name: "commits", Run: bench.RegistryCommits},
+			{Name: "writers", Run: bench.RegistryWriters},
+			{Name: "reads", Run: bench.RegistryReads},
+			{Name: "decision", Run: bench.RegistryDecision},
+			{Name: "outage", Run: bench.RegistryOutage(outage)},
+		},
 		"search-million": {{Name: "million", Run: bench.SearchMillion}},
 		"embedding-real": {{Name: "embedding-real", Run: bench.EmbeddingReal}},
 		"search-quality": {{Name: "quality", Run: bench.SearchQuality(data)}},
@@ -42,7 +51,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	usage := func() int {
-		fmt.Fprintln(os.Stderr, "usage: poterne-bench inference|search|search-million|search-quality|embedding-real [--data DIR] [SCENARIO...]")
+		fmt.Fprintln(os.Stderr, "usage: poterne-bench inference|registry|search|search-million|search-quality|embedding-real [--data DIR] [--outage DURATION] [SCENARIO...]")
 		return 2
 	}
 	if len(os.Args) < 2 {
@@ -50,10 +59,11 @@ func run() int {
 	}
 	flags := flag.NewFlagSet("poterne-bench", flag.ContinueOnError)
 	data := flags.String("data", "", "the directory of a judged collection, for search-quality")
+	outage := flags.Duration("outage", 20*time.Second, "for how long the registry is stopped under traffic, for registry")
 	if err := flags.Parse(os.Args[2:]); err != nil {
 		return 2
 	}
-	chosen := scenarios(*data)[os.Args[1]]
+	chosen := scenarios(*data, *outage)[os.Args[1]]
 	if chosen == nil {
 		return usage()
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 
@@ -76,29 +75,4 @@ func firstKey(of map[string]any, names ...string) string {
 		}
 	}
 	return names[0]
-}
-
-func (a *app) modelsDescribeCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "describe MODEL", Short: "Show what the registry knows of a model, with its card", Args: exactArgs("MODEL"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			var m map[string]any
-			if err := c.call(cmd.Context(), http.MethodGet, modelPath(args[0]), nil, &m); err != nil {
-				return err
-			}
-			if a.settings.output != "table" {
-				return a.print(m, nil)
-			}
-			err = a.print(m, columns("MODEL name", "TASK task", "TENANT tenant", "OWNER owner", "LICENCE licence", "VERSIONS version_count",
-				"CREATED create_time", "UPDATED update_time", "LABELS labels"))
-			if card, ok := m["card"].(string); ok && card != "" && err == nil {
-				fmt.Fprintf(a.streams.Out, "\n%s\n", strings.TrimRight(card, "\n"))
-			}
-			return err
-		},
-	}
 }

@@ -41,7 +41,6 @@ func TestModelsMetadataCommands(t *testing.T) {
 		{"versions m --limit 1", `{"versions":[{"number":7}]}`, asked{"GET", "/v1/registry/models/m/versions?page_size=1", ""}, "7"},
 		{"update m --owner bob --card " + card, `{"name":"m","owner":"bob"}`,
 			asked{"PATCH", "/v1/registry/models/m", `{"card":"# M","owner":"bob"}`}, "bob"},
-		{"describe m", `{"name":"m","card":"# The card"}`, asked{"GET", "/v1/registry/models/m", ""}, "# The card"},
 		{"version m@v1 --label a=b --metric acc=0.5 --metric old-", `{"model":"m","number":1,"digest":"sha256:1"}`,
 			asked{"PATCH", "/v1/registry/models/m/versions/sha256:1", `{"labels":{"a":"b"},"metrics":{"acc":0.5},"remove_metrics":["old"]}`}, "sha256:1"},
 	}

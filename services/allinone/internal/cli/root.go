@@ -57,6 +57,9 @@ func Main(ctx context.Context, version string, args []string, streams Streams, g
 	if err == nil {
 		return exitDone
 	}
+	if errors.Is(err, errDiffers) {
+		return exitFailed
+	}
 	fmt.Fprintln(streams.Err, "poterne:", err)
 	var usage usageError
 	var problems config.Errors
@@ -92,7 +95,9 @@ POTERNE_API_KEY, or from a context of the configuration file (poterne context).`
 		a.upCommand(),
 		a.simCommand(), a.healthcheckCommand(),
 		a.chatCommand(), a.searchCommand(), a.evalCommand(),
-		a.modelsCommand(), a.experimentsCommand(), a.collectionsCommand(), a.documentsCommand(),
+		a.modelsCommand(), a.experimentsCommand(), a.nounCommand(versionNoun()), a.nounCommand(aliasNoun()), a.rolloutsCommand(),
+		a.applyCommand(), a.diffCommand(), a.webhooksCommand(),
+		a.collectionsCommand(), a.documentsCommand(),
 		a.keysCommand(), a.workersCommand(), a.auditCommand(),
 		a.contextCommand(),
 	)

@@ -205,6 +205,16 @@ func TestDefaultPolicy(t *testing.T) {
 		"RegistryService/GetSplit":        developer,
 		"RegistryService/DeleteSplit":     platform,
 		"RegistryService/Watch":           nobody,
+
+		"RegistryService/ListChanges":    platform,
+		"RegistryService/ResolveVersion": developer,
+		"RegistryService/CreateWebhook":  platform,
+		"RegistryService/GetWebhook":     platform,
+		"RegistryService/ListWebhooks":   platform,
+		"RegistryService/UpdateWebhook":  platform,
+		"RegistryService/DeleteWebhook":  platform,
+		"RegistryService/ListDeliveries": platform,
+		"RegistryService/Redeliver":      platform,
 	}
 	maps.Copy(want, experimentMethods(platform))
 	maps.Copy(want, evidenceMatrix(nobody, platform, everyone))

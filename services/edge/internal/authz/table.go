@@ -192,6 +192,17 @@ func registryMethods() map[string]Method {
 		// Figures of all tenants' traffic.
 		registryv1.RegistryService_GetResults_FullMethodName:           {Type: "registry-results", Action: "get", ID: modelName},
 		registryv1.RegistryService_GetExperimentResults_FullMethodName: {Type: "registry-results", Action: "get", ID: modelName},
+
+		// What was done, by whom, to every tenant's models; and where it is told to.
+		registryv1.RegistryService_ListChanges_FullMethodName:    {Type: "registry-change", Action: "list"},
+		registryv1.RegistryService_ResolveVersion_FullMethodName: {Type: "registry-version", Action: "get", ID: modelName},
+		registryv1.RegistryService_CreateWebhook_FullMethodName:  {Type: "registry-webhook", Action: "create", ID: name},
+		registryv1.RegistryService_GetWebhook_FullMethodName:     {Type: "registry-webhook", Action: "manage", ID: webhook},
+		registryv1.RegistryService_ListWebhooks_FullMethodName:   {Type: "registry-webhook", Action: "manage"},
+		registryv1.RegistryService_UpdateWebhook_FullMethodName:  {Type: "registry-webhook", Action: "manage", ID: webhook},
+		registryv1.RegistryService_DeleteWebhook_FullMethodName:  {Type: "registry-webhook", Action: "manage", ID: webhook},
+		registryv1.RegistryService_ListDeliveries_FullMethodName: {Type: "registry-webhook", Action: "manage", ID: webhook},
+		registryv1.RegistryService_Redeliver_FullMethodName:      {Type: "registry-webhook", Action: "manage", ID: webhook},
 	}
 	for method, m := range t {
 		m.Platform = true
@@ -253,6 +264,13 @@ func id(req any) string {
 func worker(req any) string {
 	if r, ok := req.(interface{ GetWorkerId() string }); ok {
 		return r.GetWorkerId()
+	}
+	return ""
+}
+
+func webhook(req any) string {
+	if r, ok := req.(interface{ GetWebhook() string }); ok {
+		return r.GetWebhook()
 	}
 	return ""
 }

@@ -140,6 +140,16 @@ func Table() map[string]Class {
 		registryv1.RegistryService_RecordFeedback_FullMethodName:       Write,
 		edgev1.FeedbackService_CreateFeedback_FullMethodName:           Write,
 
+		registryv1.RegistryService_ListChanges_FullMethodName:    Read,
+		registryv1.RegistryService_ResolveVersion_FullMethodName: Read,
+		registryv1.RegistryService_CreateWebhook_FullMethodName:  Write,
+		registryv1.RegistryService_GetWebhook_FullMethodName:     Read,
+		registryv1.RegistryService_ListWebhooks_FullMethodName:   Read,
+		registryv1.RegistryService_UpdateWebhook_FullMethodName:  Write,
+		registryv1.RegistryService_DeleteWebhook_FullMethodName:  Write,
+		registryv1.RegistryService_ListDeliveries_FullMethodName: Read,
+		registryv1.RegistryService_Redeliver_FullMethodName:      Write,
+
 		grpc_health_v1.Health_Check_FullMethodName:                             Free,
 		grpc_health_v1.Health_Watch_FullMethodName:                             Free,
 		grpc_health_v1.Health_List_FullMethodName:                              Free,

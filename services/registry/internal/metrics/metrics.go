@@ -6,9 +6,12 @@ package metrics
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 )
 
 // Scope is the name of the meter.
@@ -19,6 +22,7 @@ const (
 	nameChanges  = "poterne.registry.changes"
 	nameRevision = "poterne.registry.revision"
 	nameWatchers = "poterne.registry.watchers"
+	nameTries    = "poterne.registry.webhook.tries"
 )
 
 // The labels, which are also the keys of log records.
@@ -28,12 +32,14 @@ const (
 	KeyRevision = "revision"
 	KeyActor    = "actor"
 	KeyError    = "error"
+	KeyState    = "state"
 )
 
 // Metrics counts. It is safe for concurrent use.
 type Metrics struct {
 	meter   metric.Meter
 	changes metric.Int64Counter
+	tries   metric.Int64Counter
 }
 
 // New makes the instruments on meter.
@@ -42,12 +48,23 @@ func New(meter metric.Meter) (*Metrics, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
-	return &Metrics{meter: meter, changes: changes}, nil
+	tries, err := meter.Int64Counter(nameTries,
+		metric.WithDescription("Tries to deliver a message to a webhook, by what became of the message: pending, delivered or dead."))
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	return &Metrics{meter: meter, changes: changes, tries: tries}, nil
 }
 
 // Changed counts a committed change.
 func (m *Metrics) Changed(ctx context.Context, kind string) {
 	m.changes.Add(ctx, 1, metric.WithAttributes(attribute.String(KeyKind, kind)))
+}
+
+// Tried counts a try to deliver a message to a webhook.
+func (m *Metrics) Tried(ctx context.Context, state registryv1.DeliveryState) {
+	name := strings.ToLower(strings.TrimPrefix(state.String(), "DELIVERY_STATE_"))
+	m.tries.Add(ctx, 1, metric.WithAttributes(attribute.String(KeyState, name)))
 }
 
 // Observe reports the newest revision that this process has seen and how many

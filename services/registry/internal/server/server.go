@@ -34,6 +34,8 @@ type Server struct {
 	evidence    *evidence.Keeper
 	maxWatchers int64
 	watchers    atomic.Int64
+	// wakeWebhooks tells that a message to a webhook may be sent at once.
+	wakeWebhooks func()
 }
 
 // Options is what a Server is told.
@@ -44,11 +46,14 @@ type Options struct {
 	PlatformTenant string
 	// Signatures says whose signatures are taken.
 	Signatures signing.Policy
+	// WakeWebhooks is called when a message to a webhook may be sent; it must not
+	// block.
+	WakeWebhooks func()
 }
 
 // New returns a server on s, f and e.
 func New(s *store.Store, f *feed.Feed, e *evidence.Keeper, opts Options) *Server {
-	return &Server{store: s, feed: f, evidence: e, opts: opts, maxWatchers: int64(opts.MaxWatchers)}
+	return &Server{store: s, feed: f, evidence: e, opts: opts, maxWatchers: int64(opts.MaxWatchers), wakeWebhooks: opts.WakeWebhooks}
 }
 
 // Watchers returns how many watch.

@@ -47,6 +47,12 @@ type Options struct {
 	// May refuses versions that must not serve, before an alias or a split names
 	// them; nil refuses none.
 	May func(v *registryv1.Version) error
+	// MaxPending is how many messages may wait for a webhook, past which events are
+	// only counted; 10,000 by default.
+	MaxPending int64
+	// KeepDeliveries is how many delivered messages of a webhook are kept, and how
+	// many that were given up; 500 by default.
+	KeepDeliveries int64
 	// Committed is called after every commit of this process; it must not block.
 	Committed func(Commit)
 }
@@ -86,6 +92,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.May == nil {
 		o.May = func(*registryv1.Version) error { return nil }
+	}
+	if o.MaxPending <= 0 {
+		o.MaxPending = 10_000
+	}
+	if o.KeepDeliveries <= 0 {
+		o.KeepDeliveries = 500
 	}
 	if o.Committed == nil {
 		o.Committed = func(Commit) {}

@@ -103,6 +103,10 @@ func (s suite) run(t *testing.T) {
 	t.Run("exposures", s.exposures)
 	t.Run("feedback", s.feedback)
 	t.Run("migration to evidence", s.evidenceMigration)
+	t.Run("webhooks", s.webhooks)
+	t.Run("deliveries are in order", s.deliveryOrder)
+	t.Run("dead letters", s.deadLetters)
+	t.Run("migration to webhooks", s.webhookMigration)
 }
 
 func TestSQLite(t *testing.T) { suite{storetest.SQLite}.run(t) }

@@ -100,9 +100,13 @@ func (s *Store) change(ctx context.Context, actor, model string, k kind, fn func
 // record notes the change, forgets the oldest one, and wakes the other
 // replicas once the transaction commits.
 func (s *Store) record(ctx context.Context, c *change, actor string, floor int64) error {
+	actor = strings.ToValidUTF8(strings.ReplaceAll(actor, "\x00", ""), "")
 	err := c.exec(ctx, `INSERT INTO registry_changes (revision, model, kind, actor, commit_time) VALUES ($1, $2, $3, $4, $5)`,
-		c.revision, c.model, string(c.kind), strings.ToValidUTF8(strings.ReplaceAll(actor, "\x00", ""), ""), micros(c.now))
+		c.revision, c.model, string(c.kind), actor, micros(c.now))
 	if err != nil {
+		return err
+	}
+	if err := s.enqueue(ctx, c, actor); err != nil {
 		return err
 	}
 	if oldest := c.revision - s.opts.KeepChanges; oldest > floor {

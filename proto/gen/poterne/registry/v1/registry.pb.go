@@ -1648,7 +1648,7 @@ var File_poterne_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\"poterne/registry/v1/evidence.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a#poterne/registry/v1/resources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xf1\x03\n" +
+	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a!poterne/registry/v1/changes.proto\x1a\"poterne/registry/v1/evidence.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a#poterne/registry/v1/resources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\x1a\"poterne/registry/v1/webhooks.proto\"\xf1\x03\n" +
 	"\x12CreateModelRequest\x127\n" +
 	"\x04name\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12~\n" +
@@ -1768,7 +1768,7 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1d\n" +
 	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\x15\n" +
-	"\x13DeleteSplitResponse2\xb6/\n" +
+	"\x13DeleteSplitResponse2\xe99\n" +
 	"\x0fRegistryService\x12\x87\x01\n" +
 	"\vCreateModel\x12'.poterne.registry.v1.CreateModelRequest\x1a(.poterne.registry.v1.CreateModelResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*b\x05model\"\x13/v1/registry/models\x12\x83\x01\n" +
 	"\bGetModel\x12$.poterne.registry.v1.GetModelRequest\x1a%.poterne.registry.v1.GetModelResponse\"*\x82\xd3\xe4\x93\x02$b\x05model\x12\x1b/v1/registry/models/{model}\x12z\n" +
@@ -1818,7 +1818,17 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\x0eRecordFeedback\x12*.poterne.registry.v1.RecordFeedbackRequest\x1a+.poterne.registry.v1.RecordFeedbackResponse\x12\x93\x01\n" +
 	"\n" +
 	"GetResults\x12&.poterne.registry.v1.GetResultsRequest\x1a'.poterne.registry.v1.GetResultsResponse\"4\x82\xd3\xe4\x93\x02.b\aresults\x12#/v1/registry/models/{model}/results\x12\xca\x01\n" +
-	"\x14GetExperimentResults\x120.poterne.registry.v1.GetExperimentResultsRequest\x1a1.poterne.registry.v1.GetExperimentResultsResponse\"M\x82\xd3\xe4\x93\x02Gb\aresults\x12</v1/registry/models/{model}/experiments/{experiment}/resultsBEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
+	"\x14GetExperimentResults\x120.poterne.registry.v1.GetExperimentResultsRequest\x1a1.poterne.registry.v1.GetExperimentResultsResponse\"M\x82\xd3\xe4\x93\x02Gb\aresults\x12</v1/registry/models/{model}/experiments/{experiment}/results\x12~\n" +
+	"\vListChanges\x12'.poterne.registry.v1.ListChangesRequest\x1a(.poterne.registry.v1.ListChangesResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/registry/changes\x12\xa2\x01\n" +
+	"\x0eResolveVersion\x12*.poterne.registry.v1.ResolveVersionRequest\x1a+.poterne.registry.v1.ResolveVersionResponse\"7\x82\xd3\xe4\x93\x021:\x01*\",/v1/registry/models/{model}/versions:resolve\x12\x91\x01\n" +
+	"\rCreateWebhook\x12).poterne.registry.v1.CreateWebhookRequest\x1a*.poterne.registry.v1.CreateWebhookResponse\")\x82\xd3\xe4\x93\x02#:\x01*b\awebhook\"\x15/v1/registry/webhooks\x12\x8f\x01\n" +
+	"\n" +
+	"GetWebhook\x12&.poterne.registry.v1.GetWebhookRequest\x1a'.poterne.registry.v1.GetWebhookResponse\"0\x82\xd3\xe4\x93\x02*b\awebhook\x12\x1f/v1/registry/webhooks/{webhook}\x12\x82\x01\n" +
+	"\fListWebhooks\x12(.poterne.registry.v1.ListWebhooksRequest\x1a).poterne.registry.v1.ListWebhooksResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/registry/webhooks\x12\x9b\x01\n" +
+	"\rUpdateWebhook\x12).poterne.registry.v1.UpdateWebhookRequest\x1a*.poterne.registry.v1.UpdateWebhookResponse\"3\x82\xd3\xe4\x93\x02-:\x01*b\awebhook\x1a\x1f/v1/registry/webhooks/{webhook}\x12\x8f\x01\n" +
+	"\rDeleteWebhook\x12).poterne.registry.v1.DeleteWebhookRequest\x1a*.poterne.registry.v1.DeleteWebhookResponse\"'\x82\xd3\xe4\x93\x02!*\x1f/v1/registry/webhooks/{webhook}\x12\x9d\x01\n" +
+	"\x0eListDeliveries\x12*.poterne.registry.v1.ListDeliveriesRequest\x1a+.poterne.registry.v1.ListDeliveriesResponse\"2\x82\xd3\xe4\x93\x02,\x12*/v1/registry/webhooks/{webhook}/deliveries\x12\x90\x01\n" +
+	"\tRedeliver\x12%.poterne.registry.v1.RedeliverRequest\x1a&.poterne.registry.v1.RedeliverResponse\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/registry/webhooks/{webhook}:redeliverBEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
 
 var (
 	file_poterne_registry_v1_registry_proto_rawDescOnce sync.Once
@@ -1898,132 +1908,168 @@ var file_poterne_registry_v1_registry_proto_goTypes = []any{
 	(*RecordFeedbackRequest)(nil),        // 61: poterne.registry.v1.RecordFeedbackRequest
 	(*GetResultsRequest)(nil),            // 62: poterne.registry.v1.GetResultsRequest
 	(*GetExperimentResultsRequest)(nil),  // 63: poterne.registry.v1.GetExperimentResultsRequest
-	(*UpdateModelResponse)(nil),          // 64: poterne.registry.v1.UpdateModelResponse
-	(*UndeleteModelResponse)(nil),        // 65: poterne.registry.v1.UndeleteModelResponse
-	(*UpdateVersionResponse)(nil),        // 66: poterne.registry.v1.UpdateVersionResponse
-	(*DeleteVersionResponse)(nil),        // 67: poterne.registry.v1.DeleteVersionResponse
-	(*UndeleteVersionResponse)(nil),      // 68: poterne.registry.v1.UndeleteVersionResponse
-	(*SignVersionResponse)(nil),          // 69: poterne.registry.v1.SignVersionResponse
-	(*CreateVariantResponse)(nil),        // 70: poterne.registry.v1.CreateVariantResponse
-	(*GetVariantResponse)(nil),           // 71: poterne.registry.v1.GetVariantResponse
-	(*ListVariantsResponse)(nil),         // 72: poterne.registry.v1.ListVariantsResponse
-	(*DeleteVariantResponse)(nil),        // 73: poterne.registry.v1.DeleteVariantResponse
-	(*CreateExperimentResponse)(nil),     // 74: poterne.registry.v1.CreateExperimentResponse
-	(*GetExperimentResponse)(nil),        // 75: poterne.registry.v1.GetExperimentResponse
-	(*ListExperimentsResponse)(nil),      // 76: poterne.registry.v1.ListExperimentsResponse
-	(*UpdateExperimentResponse)(nil),     // 77: poterne.registry.v1.UpdateExperimentResponse
-	(*DeleteExperimentResponse)(nil),     // 78: poterne.registry.v1.DeleteExperimentResponse
-	(*StartExperimentResponse)(nil),      // 79: poterne.registry.v1.StartExperimentResponse
-	(*RampExperimentResponse)(nil),       // 80: poterne.registry.v1.RampExperimentResponse
-	(*StopExperimentResponse)(nil),       // 81: poterne.registry.v1.StopExperimentResponse
-	(*ConcludeExperimentResponse)(nil),   // 82: poterne.registry.v1.ConcludeExperimentResponse
-	(*WatchResponse)(nil),                // 83: poterne.registry.v1.WatchResponse
-	(*ReportOutcomesResponse)(nil),       // 84: poterne.registry.v1.ReportOutcomesResponse
-	(*RecordFeedbackResponse)(nil),       // 85: poterne.registry.v1.RecordFeedbackResponse
-	(*GetResultsResponse)(nil),           // 86: poterne.registry.v1.GetResultsResponse
-	(*GetExperimentResultsResponse)(nil), // 87: poterne.registry.v1.GetExperimentResultsResponse
+	(*ListChangesRequest)(nil),           // 64: poterne.registry.v1.ListChangesRequest
+	(*ResolveVersionRequest)(nil),        // 65: poterne.registry.v1.ResolveVersionRequest
+	(*CreateWebhookRequest)(nil),         // 66: poterne.registry.v1.CreateWebhookRequest
+	(*GetWebhookRequest)(nil),            // 67: poterne.registry.v1.GetWebhookRequest
+	(*ListWebhooksRequest)(nil),          // 68: poterne.registry.v1.ListWebhooksRequest
+	(*UpdateWebhookRequest)(nil),         // 69: poterne.registry.v1.UpdateWebhookRequest
+	(*DeleteWebhookRequest)(nil),         // 70: poterne.registry.v1.DeleteWebhookRequest
+	(*ListDeliveriesRequest)(nil),        // 71: poterne.registry.v1.ListDeliveriesRequest
+	(*RedeliverRequest)(nil),             // 72: poterne.registry.v1.RedeliverRequest
+	(*UpdateModelResponse)(nil),          // 73: poterne.registry.v1.UpdateModelResponse
+	(*UndeleteModelResponse)(nil),        // 74: poterne.registry.v1.UndeleteModelResponse
+	(*UpdateVersionResponse)(nil),        // 75: poterne.registry.v1.UpdateVersionResponse
+	(*DeleteVersionResponse)(nil),        // 76: poterne.registry.v1.DeleteVersionResponse
+	(*UndeleteVersionResponse)(nil),      // 77: poterne.registry.v1.UndeleteVersionResponse
+	(*SignVersionResponse)(nil),          // 78: poterne.registry.v1.SignVersionResponse
+	(*CreateVariantResponse)(nil),        // 79: poterne.registry.v1.CreateVariantResponse
+	(*GetVariantResponse)(nil),           // 80: poterne.registry.v1.GetVariantResponse
+	(*ListVariantsResponse)(nil),         // 81: poterne.registry.v1.ListVariantsResponse
+	(*DeleteVariantResponse)(nil),        // 82: poterne.registry.v1.DeleteVariantResponse
+	(*CreateExperimentResponse)(nil),     // 83: poterne.registry.v1.CreateExperimentResponse
+	(*GetExperimentResponse)(nil),        // 84: poterne.registry.v1.GetExperimentResponse
+	(*ListExperimentsResponse)(nil),      // 85: poterne.registry.v1.ListExperimentsResponse
+	(*UpdateExperimentResponse)(nil),     // 86: poterne.registry.v1.UpdateExperimentResponse
+	(*DeleteExperimentResponse)(nil),     // 87: poterne.registry.v1.DeleteExperimentResponse
+	(*StartExperimentResponse)(nil),      // 88: poterne.registry.v1.StartExperimentResponse
+	(*RampExperimentResponse)(nil),       // 89: poterne.registry.v1.RampExperimentResponse
+	(*StopExperimentResponse)(nil),       // 90: poterne.registry.v1.StopExperimentResponse
+	(*ConcludeExperimentResponse)(nil),   // 91: poterne.registry.v1.ConcludeExperimentResponse
+	(*WatchResponse)(nil),                // 92: poterne.registry.v1.WatchResponse
+	(*ReportOutcomesResponse)(nil),       // 93: poterne.registry.v1.ReportOutcomesResponse
+	(*RecordFeedbackResponse)(nil),       // 94: poterne.registry.v1.RecordFeedbackResponse
+	(*GetResultsResponse)(nil),           // 95: poterne.registry.v1.GetResultsResponse
+	(*GetExperimentResultsResponse)(nil), // 96: poterne.registry.v1.GetExperimentResultsResponse
+	(*ListChangesResponse)(nil),          // 97: poterne.registry.v1.ListChangesResponse
+	(*ResolveVersionResponse)(nil),       // 98: poterne.registry.v1.ResolveVersionResponse
+	(*CreateWebhookResponse)(nil),        // 99: poterne.registry.v1.CreateWebhookResponse
+	(*GetWebhookResponse)(nil),           // 100: poterne.registry.v1.GetWebhookResponse
+	(*ListWebhooksResponse)(nil),         // 101: poterne.registry.v1.ListWebhooksResponse
+	(*UpdateWebhookResponse)(nil),        // 102: poterne.registry.v1.UpdateWebhookResponse
+	(*DeleteWebhookResponse)(nil),        // 103: poterne.registry.v1.DeleteWebhookResponse
+	(*ListDeliveriesResponse)(nil),       // 104: poterne.registry.v1.ListDeliveriesResponse
+	(*RedeliverResponse)(nil),            // 105: poterne.registry.v1.RedeliverResponse
 }
 var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
-	28, // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
-	31, // 1: poterne.registry.v1.CreateModelRequest.task:type_name -> poterne.common.v1.Task
-	32, // 2: poterne.registry.v1.CreateModelResponse.model:type_name -> poterne.registry.v1.Model
-	32, // 3: poterne.registry.v1.GetModelResponse.model:type_name -> poterne.registry.v1.Model
-	32, // 4: poterne.registry.v1.ListModelsResponse.models:type_name -> poterne.registry.v1.Model
-	33, // 5: poterne.registry.v1.CreateVersionRequest.spec:type_name -> poterne.common.v1.ModelSpec
-	34, // 6: poterne.registry.v1.CreateVersionRequest.lineage:type_name -> poterne.registry.v1.Lineage
-	29, // 7: poterne.registry.v1.CreateVersionRequest.metrics:type_name -> poterne.registry.v1.CreateVersionRequest.MetricsEntry
-	35, // 8: poterne.registry.v1.CreateVersionRequest.io_schema:type_name -> poterne.registry.v1.IOSchema
-	30, // 9: poterne.registry.v1.CreateVersionRequest.labels:type_name -> poterne.registry.v1.CreateVersionRequest.LabelsEntry
-	36, // 10: poterne.registry.v1.CreateVersionResponse.version:type_name -> poterne.registry.v1.Version
-	36, // 11: poterne.registry.v1.GetVersionResponse.version:type_name -> poterne.registry.v1.Version
-	36, // 12: poterne.registry.v1.ListVersionsResponse.versions:type_name -> poterne.registry.v1.Version
-	37, // 13: poterne.registry.v1.SetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
-	37, // 14: poterne.registry.v1.GetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
-	37, // 15: poterne.registry.v1.ListAliasesResponse.aliases:type_name -> poterne.registry.v1.Alias
-	38, // 16: poterne.registry.v1.SetSplitRequest.arms:type_name -> poterne.registry.v1.Arm
-	39, // 17: poterne.registry.v1.SetSplitResponse.split:type_name -> poterne.registry.v1.Split
-	39, // 18: poterne.registry.v1.GetSplitResponse.split:type_name -> poterne.registry.v1.Split
-	0,  // 19: poterne.registry.v1.RegistryService.CreateModel:input_type -> poterne.registry.v1.CreateModelRequest
-	2,  // 20: poterne.registry.v1.RegistryService.GetModel:input_type -> poterne.registry.v1.GetModelRequest
-	4,  // 21: poterne.registry.v1.RegistryService.ListModels:input_type -> poterne.registry.v1.ListModelsRequest
-	40, // 22: poterne.registry.v1.RegistryService.UpdateModel:input_type -> poterne.registry.v1.UpdateModelRequest
-	6,  // 23: poterne.registry.v1.RegistryService.DeleteModel:input_type -> poterne.registry.v1.DeleteModelRequest
-	41, // 24: poterne.registry.v1.RegistryService.UndeleteModel:input_type -> poterne.registry.v1.UndeleteModelRequest
-	8,  // 25: poterne.registry.v1.RegistryService.CreateVersion:input_type -> poterne.registry.v1.CreateVersionRequest
-	10, // 26: poterne.registry.v1.RegistryService.GetVersion:input_type -> poterne.registry.v1.GetVersionRequest
-	12, // 27: poterne.registry.v1.RegistryService.ListVersions:input_type -> poterne.registry.v1.ListVersionsRequest
-	42, // 28: poterne.registry.v1.RegistryService.UpdateVersion:input_type -> poterne.registry.v1.UpdateVersionRequest
-	43, // 29: poterne.registry.v1.RegistryService.DeleteVersion:input_type -> poterne.registry.v1.DeleteVersionRequest
-	44, // 30: poterne.registry.v1.RegistryService.UndeleteVersion:input_type -> poterne.registry.v1.UndeleteVersionRequest
-	45, // 31: poterne.registry.v1.RegistryService.SignVersion:input_type -> poterne.registry.v1.SignVersionRequest
-	46, // 32: poterne.registry.v1.RegistryService.CreateVariant:input_type -> poterne.registry.v1.CreateVariantRequest
-	47, // 33: poterne.registry.v1.RegistryService.GetVariant:input_type -> poterne.registry.v1.GetVariantRequest
-	48, // 34: poterne.registry.v1.RegistryService.ListVariants:input_type -> poterne.registry.v1.ListVariantsRequest
-	49, // 35: poterne.registry.v1.RegistryService.DeleteVariant:input_type -> poterne.registry.v1.DeleteVariantRequest
-	14, // 36: poterne.registry.v1.RegistryService.SetAlias:input_type -> poterne.registry.v1.SetAliasRequest
-	16, // 37: poterne.registry.v1.RegistryService.GetAlias:input_type -> poterne.registry.v1.GetAliasRequest
-	18, // 38: poterne.registry.v1.RegistryService.ListAliases:input_type -> poterne.registry.v1.ListAliasesRequest
-	20, // 39: poterne.registry.v1.RegistryService.DeleteAlias:input_type -> poterne.registry.v1.DeleteAliasRequest
-	22, // 40: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
-	24, // 41: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
-	26, // 42: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
-	50, // 43: poterne.registry.v1.RegistryService.CreateExperiment:input_type -> poterne.registry.v1.CreateExperimentRequest
-	51, // 44: poterne.registry.v1.RegistryService.GetExperiment:input_type -> poterne.registry.v1.GetExperimentRequest
-	52, // 45: poterne.registry.v1.RegistryService.ListExperiments:input_type -> poterne.registry.v1.ListExperimentsRequest
-	53, // 46: poterne.registry.v1.RegistryService.UpdateExperiment:input_type -> poterne.registry.v1.UpdateExperimentRequest
-	54, // 47: poterne.registry.v1.RegistryService.DeleteExperiment:input_type -> poterne.registry.v1.DeleteExperimentRequest
-	55, // 48: poterne.registry.v1.RegistryService.StartExperiment:input_type -> poterne.registry.v1.StartExperimentRequest
-	56, // 49: poterne.registry.v1.RegistryService.RampExperiment:input_type -> poterne.registry.v1.RampExperimentRequest
-	57, // 50: poterne.registry.v1.RegistryService.StopExperiment:input_type -> poterne.registry.v1.StopExperimentRequest
-	58, // 51: poterne.registry.v1.RegistryService.ConcludeExperiment:input_type -> poterne.registry.v1.ConcludeExperimentRequest
-	59, // 52: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
-	60, // 53: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
-	61, // 54: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
-	62, // 55: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
-	63, // 56: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
-	1,  // 57: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
-	3,  // 58: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
-	5,  // 59: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
-	64, // 60: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
-	7,  // 61: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
-	65, // 62: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
-	9,  // 63: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
-	11, // 64: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
-	13, // 65: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
-	66, // 66: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
-	67, // 67: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
-	68, // 68: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
-	69, // 69: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
-	70, // 70: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
-	71, // 71: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
-	72, // 72: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
-	73, // 73: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
-	15, // 74: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
-	17, // 75: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
-	19, // 76: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
-	21, // 77: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
-	23, // 78: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
-	25, // 79: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
-	27, // 80: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
-	74, // 81: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
-	75, // 82: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
-	76, // 83: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
-	77, // 84: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
-	78, // 85: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
-	79, // 86: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
-	80, // 87: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
-	81, // 88: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
-	82, // 89: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
-	83, // 90: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
-	84, // 91: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
-	85, // 92: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
-	86, // 93: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
-	87, // 94: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
-	57, // [57:95] is the sub-list for method output_type
-	19, // [19:57] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	28,  // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
+	31,  // 1: poterne.registry.v1.CreateModelRequest.task:type_name -> poterne.common.v1.Task
+	32,  // 2: poterne.registry.v1.CreateModelResponse.model:type_name -> poterne.registry.v1.Model
+	32,  // 3: poterne.registry.v1.GetModelResponse.model:type_name -> poterne.registry.v1.Model
+	32,  // 4: poterne.registry.v1.ListModelsResponse.models:type_name -> poterne.registry.v1.Model
+	33,  // 5: poterne.registry.v1.CreateVersionRequest.spec:type_name -> poterne.common.v1.ModelSpec
+	34,  // 6: poterne.registry.v1.CreateVersionRequest.lineage:type_name -> poterne.registry.v1.Lineage
+	29,  // 7: poterne.registry.v1.CreateVersionRequest.metrics:type_name -> poterne.registry.v1.CreateVersionRequest.MetricsEntry
+	35,  // 8: poterne.registry.v1.CreateVersionRequest.io_schema:type_name -> poterne.registry.v1.IOSchema
+	30,  // 9: poterne.registry.v1.CreateVersionRequest.labels:type_name -> poterne.registry.v1.CreateVersionRequest.LabelsEntry
+	36,  // 10: poterne.registry.v1.CreateVersionResponse.version:type_name -> poterne.registry.v1.Version
+	36,  // 11: poterne.registry.v1.GetVersionResponse.version:type_name -> poterne.registry.v1.Version
+	36,  // 12: poterne.registry.v1.ListVersionsResponse.versions:type_name -> poterne.registry.v1.Version
+	37,  // 13: poterne.registry.v1.SetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
+	37,  // 14: poterne.registry.v1.GetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
+	37,  // 15: poterne.registry.v1.ListAliasesResponse.aliases:type_name -> poterne.registry.v1.Alias
+	38,  // 16: poterne.registry.v1.SetSplitRequest.arms:type_name -> poterne.registry.v1.Arm
+	39,  // 17: poterne.registry.v1.SetSplitResponse.split:type_name -> poterne.registry.v1.Split
+	39,  // 18: poterne.registry.v1.GetSplitResponse.split:type_name -> poterne.registry.v1.Split
+	0,   // 19: poterne.registry.v1.RegistryService.CreateModel:input_type -> poterne.registry.v1.CreateModelRequest
+	2,   // 20: poterne.registry.v1.RegistryService.GetModel:input_type -> poterne.registry.v1.GetModelRequest
+	4,   // 21: poterne.registry.v1.RegistryService.ListModels:input_type -> poterne.registry.v1.ListModelsRequest
+	40,  // 22: poterne.registry.v1.RegistryService.UpdateModel:input_type -> poterne.registry.v1.UpdateModelRequest
+	6,   // 23: poterne.registry.v1.RegistryService.DeleteModel:input_type -> poterne.registry.v1.DeleteModelRequest
+	41,  // 24: poterne.registry.v1.RegistryService.UndeleteModel:input_type -> poterne.registry.v1.UndeleteModelRequest
+	8,   // 25: poterne.registry.v1.RegistryService.CreateVersion:input_type -> poterne.registry.v1.CreateVersionRequest
+	10,  // 26: poterne.registry.v1.RegistryService.GetVersion:input_type -> poterne.registry.v1.GetVersionRequest
+	12,  // 27: poterne.registry.v1.RegistryService.ListVersions:input_type -> poterne.registry.v1.ListVersionsRequest
+	42,  // 28: poterne.registry.v1.RegistryService.UpdateVersion:input_type -> poterne.registry.v1.UpdateVersionRequest
+	43,  // 29: poterne.registry.v1.RegistryService.DeleteVersion:input_type -> poterne.registry.v1.DeleteVersionRequest
+	44,  // 30: poterne.registry.v1.RegistryService.UndeleteVersion:input_type -> poterne.registry.v1.UndeleteVersionRequest
+	45,  // 31: poterne.registry.v1.RegistryService.SignVersion:input_type -> poterne.registry.v1.SignVersionRequest
+	46,  // 32: poterne.registry.v1.RegistryService.CreateVariant:input_type -> poterne.registry.v1.CreateVariantRequest
+	47,  // 33: poterne.registry.v1.RegistryService.GetVariant:input_type -> poterne.registry.v1.GetVariantRequest
+	48,  // 34: poterne.registry.v1.RegistryService.ListVariants:input_type -> poterne.registry.v1.ListVariantsRequest
+	49,  // 35: poterne.registry.v1.RegistryService.DeleteVariant:input_type -> poterne.registry.v1.DeleteVariantRequest
+	14,  // 36: poterne.registry.v1.RegistryService.SetAlias:input_type -> poterne.registry.v1.SetAliasRequest
+	16,  // 37: poterne.registry.v1.RegistryService.GetAlias:input_type -> poterne.registry.v1.GetAliasRequest
+	18,  // 38: poterne.registry.v1.RegistryService.ListAliases:input_type -> poterne.registry.v1.ListAliasesRequest
+	20,  // 39: poterne.registry.v1.RegistryService.DeleteAlias:input_type -> poterne.registry.v1.DeleteAliasRequest
+	22,  // 40: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
+	24,  // 41: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
+	26,  // 42: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
+	50,  // 43: poterne.registry.v1.RegistryService.CreateExperiment:input_type -> poterne.registry.v1.CreateExperimentRequest
+	51,  // 44: poterne.registry.v1.RegistryService.GetExperiment:input_type -> poterne.registry.v1.GetExperimentRequest
+	52,  // 45: poterne.registry.v1.RegistryService.ListExperiments:input_type -> poterne.registry.v1.ListExperimentsRequest
+	53,  // 46: poterne.registry.v1.RegistryService.UpdateExperiment:input_type -> poterne.registry.v1.UpdateExperimentRequest
+	54,  // 47: poterne.registry.v1.RegistryService.DeleteExperiment:input_type -> poterne.registry.v1.DeleteExperimentRequest
+	55,  // 48: poterne.registry.v1.RegistryService.StartExperiment:input_type -> poterne.registry.v1.StartExperimentRequest
+	56,  // 49: poterne.registry.v1.RegistryService.RampExperiment:input_type -> poterne.registry.v1.RampExperimentRequest
+	57,  // 50: poterne.registry.v1.RegistryService.StopExperiment:input_type -> poterne.registry.v1.StopExperimentRequest
+	58,  // 51: poterne.registry.v1.RegistryService.ConcludeExperiment:input_type -> poterne.registry.v1.ConcludeExperimentRequest
+	59,  // 52: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
+	60,  // 53: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
+	61,  // 54: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
+	62,  // 55: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
+	63,  // 56: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
+	64,  // 57: poterne.registry.v1.RegistryService.ListChanges:input_type -> poterne.registry.v1.ListChangesRequest
+	65,  // 58: poterne.registry.v1.RegistryService.ResolveVersion:input_type -> poterne.registry.v1.ResolveVersionRequest
+	66,  // 59: poterne.registry.v1.RegistryService.CreateWebhook:input_type -> poterne.registry.v1.CreateWebhookRequest
+	67,  // 60: poterne.registry.v1.RegistryService.GetWebhook:input_type -> poterne.registry.v1.GetWebhookRequest
+	68,  // 61: poterne.registry.v1.RegistryService.ListWebhooks:input_type -> poterne.registry.v1.ListWebhooksRequest
+	69,  // 62: poterne.registry.v1.RegistryService.UpdateWebhook:input_type -> poterne.registry.v1.UpdateWebhookRequest
+	70,  // 63: poterne.registry.v1.RegistryService.DeleteWebhook:input_type -> poterne.registry.v1.DeleteWebhookRequest
+	71,  // 64: poterne.registry.v1.RegistryService.ListDeliveries:input_type -> poterne.registry.v1.ListDeliveriesRequest
+	72,  // 65: poterne.registry.v1.RegistryService.Redeliver:input_type -> poterne.registry.v1.RedeliverRequest
+	1,   // 66: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
+	3,   // 67: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
+	5,   // 68: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
+	73,  // 69: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
+	7,   // 70: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
+	74,  // 71: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
+	9,   // 72: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
+	11,  // 73: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
+	13,  // 74: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
+	75,  // 75: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
+	76,  // 76: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
+	77,  // 77: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
+	78,  // 78: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
+	79,  // 79: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
+	80,  // 80: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
+	81,  // 81: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
+	82,  // 82: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
+	15,  // 83: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
+	17,  // 84: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
+	19,  // 85: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
+	21,  // 86: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
+	23,  // 87: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
+	25,  // 88: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
+	27,  // 89: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
+	83,  // 90: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
+	84,  // 91: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
+	85,  // 92: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
+	86,  // 93: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
+	87,  // 94: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
+	88,  // 95: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
+	89,  // 96: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
+	90,  // 97: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
+	91,  // 98: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
+	92,  // 99: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
+	93,  // 100: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
+	94,  // 101: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
+	95,  // 102: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
+	96,  // 103: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
+	97,  // 104: poterne.registry.v1.RegistryService.ListChanges:output_type -> poterne.registry.v1.ListChangesResponse
+	98,  // 105: poterne.registry.v1.RegistryService.ResolveVersion:output_type -> poterne.registry.v1.ResolveVersionResponse
+	99,  // 106: poterne.registry.v1.RegistryService.CreateWebhook:output_type -> poterne.registry.v1.CreateWebhookResponse
+	100, // 107: poterne.registry.v1.RegistryService.GetWebhook:output_type -> poterne.registry.v1.GetWebhookResponse
+	101, // 108: poterne.registry.v1.RegistryService.ListWebhooks:output_type -> poterne.registry.v1.ListWebhooksResponse
+	102, // 109: poterne.registry.v1.RegistryService.UpdateWebhook:output_type -> poterne.registry.v1.UpdateWebhookResponse
+	103, // 110: poterne.registry.v1.RegistryService.DeleteWebhook:output_type -> poterne.registry.v1.DeleteWebhookResponse
+	104, // 111: poterne.registry.v1.RegistryService.ListDeliveries:output_type -> poterne.registry.v1.ListDeliveriesResponse
+	105, // 112: poterne.registry.v1.RegistryService.Redeliver:output_type -> poterne.registry.v1.RedeliverResponse
+	66,  // [66:113] is the sub-list for method output_type
+	19,  // [19:66] is the sub-list for method input_type
+	19,  // [19:19] is the sub-list for extension type_name
+	19,  // [19:19] is the sub-list for extension extendee
+	0,   // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_registry_proto_init() }
@@ -2031,6 +2077,7 @@ func file_poterne_registry_v1_registry_proto_init() {
 	if File_poterne_registry_v1_registry_proto != nil {
 		return
 	}
+	file_poterne_registry_v1_changes_proto_init()
 	file_poterne_registry_v1_evidence_proto_init()
 	file_poterne_registry_v1_experiments_proto_init()
 	file_poterne_registry_v1_lifecycle_proto_init()
@@ -2039,6 +2086,7 @@ func file_poterne_registry_v1_registry_proto_init() {
 	file_poterne_registry_v1_update_proto_init()
 	file_poterne_registry_v1_variants_proto_init()
 	file_poterne_registry_v1_watch_proto_init()
+	file_poterne_registry_v1_webhooks_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/poterne/poterne/pkg/clock"
+)
+
+// registryOf answers what is at its paths, and 404 elsewhere.
+func registryOf(t *testing.T, things map[string]string, sent *[]string) http.HandlerFunc {
+	t.Helper()
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			*sent = append(*sent, r.Method+" "+r.URL.Path)
+			fmt.Fprint(w, `{}`)
+			return
+		}
+		body, ok := things[r.URL.Path]
+		if !ok {
+			answer(http.StatusNotFound, `{"status":404,"detail":"not there","code":"NOT_FOUND"}`)(w, r)
+			return
+		}
+		fmt.Fprint(w, body)
+	}
+}
+
+const declared = "kind: Model\nname: m\nlabels: {team: b}\n---\nkind: Alias\nmodel: m\nname: a\nversion: 2\n"
+
+func TestApplyAndDiff(t *testing.T) {
+	var sent []string
+	things := map[string]string{
+		"/v1/registry/models/m":            `{"name":"m","labels":{"team":"a","x":"y"}}`,
+		"/v1/registry/models/m/versions/2": `{"number":2,"digest":"sha256:2"}`,
+		"/v1/registry/models/m/aliases/a":  `{"name":"a","version":2,"digest":"sha256:2","etag":"r7"}`,
+	}
+	gateway := registryOf(t, things, &sent)
+	code, stdout, stderr := run(t, gateway, declared, "diff", "-f", "-")
+	if code != 1 || stderr != "" || !strings.Contains(stdout, "-  team: a\n+  team: b\n") || strings.Contains(stdout, "alias") {
+		t.Errorf("diff: code %d\n%s%s", code, stdout, stderr)
+	}
+	code, stdout, stderr = run(t, gateway, declared, "apply", "--dry-run", "-f", "-")
+	if code != 0 || len(sent) != 0 || !strings.Contains(stderr, "1 to update, 1 as they were") {
+		t.Errorf("dry run: code %d, sent %v\n%s%s", code, sent, stdout, stderr)
+	}
+	code, stdout, _ = run(t, gateway, declared, "apply", "-f", "-", "-o", "json")
+	var rows []map[string]any
+	if err := json.Unmarshal([]byte(stdout), &rows); code != 0 || err != nil || len(rows) != 2 || rows[0]["action"] != "update" || len(sent) != 1 {
+		t.Errorf("apply: code %d, %v, sent %v\n%s", code, err, sent, stdout)
+	}
+	things["/v1/registry/models/m"] = `{"name":"m","labels":{"team":"b"}}`
+	code, _, stderr = run(t, gateway, declared, "apply", "-f", "-")
+	if code != 0 || len(sent) != 1 || !strings.Contains(stderr, "nothing to change") {
+		t.Errorf("again: code %d, sent %v, %s", code, sent, stderr)
+	}
+	if code, stdout, _ = run(t, gateway, declared, "diff", "-f", "-"); code != 0 || stdout != "" {
+		t.Errorf("no difference: code %d, %s", code, stdout)
+	}
+	code, _, stderr = run(t, gateway, "kind: Model\nname: m\nfoo: 1\n", "apply", "-f", "-")
+	if code != 2 || !strings.Contains(stderr, `-:3:1: unknown field "foo"`) {
+		t.Errorf("unknown field: code %d, %s", code, stderr)
+	}
+	if code, _, _ = run(t, gateway, "", "apply"); code != 2 {
+		t.Errorf("no file: code %d", code)
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	gateway := registryOf(t, map[string]string{
+		"/v1/registry/models/m":           `{"name":"m"}`,
+		"/v1/registry/models/m/versions":  `{"versions":[{"number":3,"digest":"sha256:3"}]}`,
+		"/v1/registry/models/m/aliases":   `{"aliases":[{"name":"prod","version":3}]}`,
+		"/v1/registry/models/m/aliases/p": `{"name":"p","version":3}`,
+		"/v1/registry/changes":            `{"changes":[{"revision":"9","event":"alias.set","actor":"default/ana\u001b[2J"}]}`,
+	}, nil)
+	for _, args := range [][]string{{"models", "describe", "m"}, {"aliases", "describe", "m", "p"}} {
+		code, stdout, stderr := run(t, gateway, "", args...)
+		if code != 0 || !strings.Contains(stdout, "RECENT CHANGES") || !strings.Contains(stdout, "default/ana") || strings.ContainsRune(stdout, 0x1b) {
+			t.Errorf("%v: code %d, %s%s", args, code, stdout, stderr)
+		}
+	}
+	code, stdout, _ := run(t, gateway, "", "versions", "list", "m", "-o", "yaml")
+	if code != 0 || !strings.Contains(stdout, "digest: sha256:3") {
+		t.Errorf("versions: code %d, %s", code, stdout)
+	}
+}
+
+// A rollout is watched until it is over, and its end is the exit code.
+func TestRolloutIsWatched(t *testing.T) {
+	for state, want := range map[string]string{"SUCCEEDED": "", "ROLLED_BACK": "the rollout ended: ROLLED_BACK"} {
+		asked := 0
+		fake := clock.NewFake(time.Unix(0, 0))
+		gateway := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			asked++
+			now := "RUNNING"
+			if asked == 4 {
+				now = state
+			}
+			if asked == 3 {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			fmt.Fprintf(w, `{"name":"r","state":"ROLLOUT_STATE_%s","step":2,"last_event":{"words":"as planned"}}`, now)
+		})
+		a, out := watcherOf(t, gateway, fake)
+		done := make(chan error, 1)
+		go func() { done <- a.watchRollout(t.Context(), modelPath("m", "rollouts", "r")) }()
+		var err error
+		for over := false; !over; {
+			select {
+			case err = <-done:
+				over = true
+			case <-time.After(time.Millisecond):
+				fake.Advance(rolloutPoll)
+			}
+		}
+		if got := fmt.Sprint(err); want == "" && err != nil || want != "" && got != want {
+			t.Errorf("ended with %v, want %q", err, want)
+		}
+		if text := out.String(); text != "r RUNNING step 2: as planned\nr "+state+" step 2: as planned\n" {
+			t.Errorf("printed %q", text)
+		}
+	}
+}
+
+func TestWebhookSecretIsMadeAndShownOnce(t *testing.T) {
+	var got map[string]any
+	gateway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+			t.Error(err)
+		}
+		fmt.Fprint(w, `{"name":"ci","active":true}`)
+	})
+	code, stdout, stderr := run(t, gateway, "", "webhooks", "create", "ci", "--url", "https://example.org", "--generate-secret", "--event", "alias.*")
+	secret, _ := got["secret"].(string)
+	if code != 0 || !strings.HasPrefix(secret, "whsec_") || !strings.Contains(stdout, secret) {
+		t.Errorf("code %d, %s%s", code, stdout, stderr)
+	}
+	if code, _, _ := run(t, gateway, "", "webhooks", "create", "ci", "--url", "https://example.org"); code != 2 {
+		t.Errorf("without a secret: code %d", code)
+	}
+}
+
+// watcherOf is an app with a clock of its own, and what it prints.
+func watcherOf(t *testing.T, gateway http.Handler, c clock.Clock) (*app, *bytes.Buffer) {
+	t.Helper()
+	server := httptest.NewServer(gateway)
+	t.Cleanup(server.Close)
+	env := map[string]string{"POTERNE_URL": server.URL, "POTERNE_API_KEY": "pk_test", "HOME": t.TempDir()}
+	var out bytes.Buffer
+	a := &app{streams: Streams{Out: &out, Err: io.Discard}, getenv: func(k string) string { return env[k] }, clock: c}
+	a.root() // sets the flags' defaults
+	return a, &out
+}

@@ -1,0 +1,105 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"syscall"
+
+	"github.com/poterne/poterne/pkg/apierr"
+)
+
+// Whoever may make a webhook makes this process send requests: they must reach no
+// service that trusts its own network. Addresses are judged as they are dialled,
+// since a name may resolve to another one each time that it is asked for.
+
+// errAddress says that an address is not sent to.
+var errAddress = errors.New("the address is not one that webhooks are sent to")
+
+// CheckURL returns what is wrong with where messages are to be sent. The text is
+// not repeated: it may hold a token.
+func CheckURL(text string) error {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return apierr.Invalid("url", "is not a URL")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return apierr.Invalid("url", "must begin with https:// or http://")
+	case u.Hostname() == "":
+		return apierr.Invalid("url", "must name a host")
+	case u.User != nil:
+		return apierr.Invalid("url", "must not hold credentials: messages are signed instead")
+	case u.Fragment != "":
+		return apierr.Invalid("url", "must have no fragment")
+	}
+	return nil
+}
+
+// guard judges the addresses that are dialled.
+type guard struct{ allowed []netip.Prefix }
+
+// control is a net.Dialer's Control.
+func (g guard) control(_, address string, _ syscall.RawConn) error {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil || !g.allows(at.Addr()) {
+		return errAddress
+	}
+	return nil
+}
+
+// allows reports whether a is a public address or one that the configuration names.
+func (g guard) allows(a netip.Addr) bool {
+	if a.Zone() != "" {
+		return false
+	}
+	a = a.Unmap()
+	for _, p := range g.allowed {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	// 2000::/3 is all of IPv6 that is given out to the public.
+	if a.Is6() && !netip.MustParsePrefix("2000::/3").Contains(a) {
+		return false
+	}
+	for _, p := range special() {
+		if p.Contains(a) {
+			return false
+		}
+	}
+	return true
+}
+
+// special are the addresses that are not the public's: RFC 6890's registries, a
+// cloud's own services, and the IPv6 forms that stand for IPv4 addresses.
+func special() []netip.Prefix {
+	var out []netip.Prefix
+	for _, p := range []string{
+		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+		"192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+		"224.0.0.0/3",
+		"168.63.129.16/32",                        // Azure's
+		"2001::/23", "2001:db8::/32", "2002::/16", // Teredo and others, documentation, 6to4
+	} {
+		out = append(out, netip.MustParsePrefix(p))
+	}
+	return out
+}
+
+// ParsePrefixes reads the addresses that messages may be sent to though they are
+// not public.
+func ParsePrefixes(list []string) ([]netip.Prefix, error) {
+	out := make([]netip.Prefix, 0, len(list))
+	for _, text := range list {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not an address range such as 10.0.0.0/8", text)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
+func newDialer(g guard) *net.Dialer { return &net.Dialer{Timeout: connectTimeout, Control: g.control} }

@@ -1,0 +1,148 @@
+package registry_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry"
+	"github.com/poterne/poterne/services/registry/internal/webhook"
+)
+
+const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+// received is a message as a receiver sees it.
+type received struct {
+	id, body string
+	signed   bool
+}
+
+// receive serves a receiver on loopback, which answers status.
+func receive(t *testing.T, status func() int) (url string, got <-chan received) {
+	t.Helper()
+	out := make(chan received, 16)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		key, err := webhook.ParseSecret(webhookSecret)
+		if err != nil {
+			t.Error(err)
+		}
+		seconds, err := strconv.ParseInt(r.Header.Get(webhook.HeaderTimestamp), 10, 64)
+		if err != nil {
+			t.Error(err)
+		}
+		id := r.Header.Get(webhook.HeaderID)
+		w.WriteHeader(status())
+		out <- received{id, string(body), r.Header.Get(webhook.HeaderSignature) == webhook.Sign(key, id, time.Unix(seconds, 0), body)}
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL, out
+}
+
+// Changes reach a receiver on loopback, signed and in order, and again when it asks.
+func TestWebhook(t *testing.T) {
+	r, ctx := start(t, func(c *registry.Config) { c.Webhooks.AllowAddresses = []string{"127.0.0.0/8", "::1/128"} }), t.Context()
+	url, got := receive(t, func() int { return http.StatusNoContent })
+	made, err := r.CreateWebhook(ctx, &registryv1.CreateWebhookRequest{Name: "ci", Url: url, Secret: webhookSecret, Events: []string{"model.*", "version.created"}})
+	fatal(t, err)
+	if strings.Contains(made.String(), "MfKQ") {
+		t.Errorf("the secret is given back: %v", made)
+	}
+	_, err = r.CreateModel(ctx, &registryv1.CreateModelRequest{Name: "m"})
+	fatal(t, err)
+	_, err = r.CreateVersion(ctx, &registryv1.CreateVersionRequest{Model: "m", Spec: spec("1")})
+	fatal(t, err)
+	_, err = r.SetAlias(ctx, &registryv1.SetAliasRequest{Model: "m", Alias: "a", Version: 1}) // not asked for
+	fatal(t, err)
+	first, second := <-got, <-got
+	if !first.signed || !second.signed || first.id != "msg_ci_1" || second.id != "msg_ci_2" ||
+		!strings.Contains(first.body, `"type":"model.created"`) || !strings.Contains(second.body, `"data":{"revision":2,"model":"m"}`) {
+		t.Errorf("received %+v and %+v", first, second)
+	}
+	eventually(t, func() bool {
+		list, err := r.ListDeliveries(ctx, &registryv1.ListDeliveriesRequest{Webhook: "ci", State: registryv1.DeliveryState_DELIVERY_STATE_DELIVERED})
+		fatal(t, err)
+		return len(list.GetDeliveries()) == 2
+	})
+	_, err = r.Redeliver(ctx, &registryv1.RedeliverRequest{Webhook: "ci", Delivery: "msg_other_1"})
+	wantError(t, err, apierr.InvalidArgument, "delivery")
+	n, err := r.Redeliver(ctx, &registryv1.RedeliverRequest{Webhook: "ci", Delivery: first.id})
+	fatal(t, err)
+	if again := <-got; n.GetCount() != 1 || again.id != first.id || again.body != first.body {
+		t.Errorf("again: %+v", again)
+	}
+}
+
+// What is on a network of its own is not reached unless the configuration says so,
+// and a receiver that fails is said to have.
+func TestWebhookIsRefusedPrivateAddresses(t *testing.T) {
+	r, ctx := start(t, func(c *registry.Config) { c.Webhooks.Attempts = 1 }), t.Context()
+	var asked atomic.Bool
+	url, _ := receive(t, func() int { asked.Store(true); return http.StatusOK })
+	_, err := r.CreateWebhook(ctx, &registryv1.CreateWebhookRequest{Name: "ci", Url: url, Secret: webhookSecret})
+	fatal(t, err)
+	_, err = r.CreateModel(ctx, &registryv1.CreateModelRequest{Name: "m"})
+	fatal(t, err)
+	var list *registryv1.ListDeliveriesResponse
+	eventually(t, func() bool {
+		list, err = r.ListDeliveries(ctx, &registryv1.ListDeliveriesRequest{Webhook: "ci", State: registryv1.DeliveryState_DELIVERY_STATE_DEAD})
+		fatal(t, err)
+		return len(list.GetDeliveries()) == 1
+	})
+	if asked.Load() || !strings.Contains(list.GetDeliveries()[0].GetLastError(), "not one that webhooks are sent to") {
+		t.Errorf("asked: %t; %v", asked.Load(), list)
+	}
+	for name, req := range map[string]*registryv1.CreateWebhookRequest{
+		"secret": {Name: "x", Url: url, Secret: "hunter2"},
+		"url":    {Name: "x", Url: "https://ana:hunter2@example.org", Secret: webhookSecret},
+		"name":   {Name: "X", Url: url, Secret: webhookSecret},
+	} {
+		_, err := r.CreateWebhook(ctx, req)
+		wantError(t, err, apierr.InvalidArgument, name)
+		if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("the error repeats a secret: %v", err)
+		}
+	}
+}
+
+func TestResolveVersion(t *testing.T) {
+	r, ctx := start(t, nil), t.Context()
+	before, err := r.ResolveVersion(ctx, &registryv1.ResolveVersionRequest{Model: "m", Spec: spec("1")})
+	fatal(t, err)
+	_, err = r.CreateModel(ctx, &registryv1.CreateModelRequest{Name: "m"})
+	fatal(t, err)
+	v, err := r.CreateVersion(ctx, &registryv1.CreateVersionRequest{Model: "m", Spec: spec("1")})
+	fatal(t, err)
+	after, err := r.ResolveVersion(ctx, &registryv1.ResolveVersionRequest{Model: "m", Spec: spec("1")})
+	fatal(t, err)
+	if before.GetVersion() != nil || before.GetDigest() != v.GetVersion().GetDigest() || after.GetVersion().GetNumber() != 1 {
+		t.Errorf("before %v, after %v", before, after)
+	}
+	changes, err := r.ListChanges(ctx, &registryv1.ListChangesRequest{Model: "m", PageSize: 1})
+	fatal(t, err)
+	if len(changes.GetChanges()) != 1 || changes.GetChanges()[0].GetEvent() != "version.created" || changes.GetNextPageToken() == "" {
+		t.Errorf("changes %v", changes)
+	}
+}
+
+// eventually waits for what another goroutine brings about.
+func eventually(t *testing.T, holds func() bool) {
+	t.Helper()
+	for deadline := time.After(10 * time.Second); !holds(); {
+		select {
+		case <-deadline:
+			t.Fatal("it does not come about")
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
