@@ -91,6 +91,11 @@ func registryAgain() []string {
 		registryv1.RegistryService_GetAlias_FullMethodName,
 		registryv1.RegistryService_ListAliases_FullMethodName,
 		registryv1.RegistryService_GetSplit_FullMethodName,
+		registryv1.RegistryService_ListAliasHistory_FullMethodName,
+		registryv1.RegistryService_GetAliasChange_FullMethodName,
+		registryv1.RegistryService_ListAliasChanges_FullMethodName,
+		registryv1.RegistryService_GetAliasProtection_FullMethodName,
+		registryv1.RegistryService_ListSplitHistory_FullMethodName,
 		registryv1.RegistryService_CreateVariant_FullMethodName, // the same again changes nothing
 	}
 }

@@ -1,6 +1,8 @@
 package registry
 
 import (
+	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
@@ -21,6 +23,7 @@ type Config struct {
 	Identity  Identity          `yaml:"identity"`
 	Store     sqldb.Config      `yaml:"store"`
 	Watch     Watch             `yaml:"watch"`
+	Aliases   Aliases           `yaml:"aliases"`
 	Limits    Limits            `yaml:"limits"`
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end.
@@ -48,6 +51,30 @@ type Watch struct {
 	KeepChanges int64 `yaml:"keep_changes"`
 }
 
+// Aliases says which changes of aliases need an approval.
+type Aliases struct {
+	// Protected are names of aliases, such as production, and patterns in which
+	// `*` stands for any characters: whatever the model, such an alias changes
+	// only when another subject approves it. None by default, since whoever is
+	// alone could change nothing; models may have more of their own.
+	Protected []string `yaml:"protected"`
+	// ApprovalTime is how long a change waits for its approval.
+	ApprovalTime time.Duration `yaml:"approval_time"`
+}
+
+// protectedPattern is what may protect an alias.
+var protectedPattern = regexp.MustCompile(`^[a-z*][a-z0-9*._-]{0,62}$`)
+
+func (a Aliases) validate(p *config.Problems) {
+	p.Check(len(a.Protected) <= 32, "aliases.protected", "must be at most 32, got %d", len(a.Protected))
+	for i, pattern := range a.Protected {
+		p.Check(protectedPattern.MatchString(pattern), fmt.Sprintf("aliases.protected[%d]", i),
+			"must be an alias's name, in which * stands for any characters, got %q", pattern)
+	}
+	p.Check(a.ApprovalTime >= time.Minute && a.ApprovalTime <= 366*24*time.Hour, "aliases.approval_time",
+		"must be from 1m to 366 days, got %v", a.ApprovalTime)
+}
+
 // Limits bound what the registry holds.
 type Limits struct {
 	// Models bounds the models, AliasesPerModel the aliases of each.
@@ -69,6 +96,7 @@ func DefaultConfig() *Config {
 		Discovery: backend.DefaultConfig(),
 		Store:     sqldb.DefaultConfig("sqlite:registry.db"),
 		Watch:     Watch{PollInterval: time.Second, Heartbeat: 2 * time.Second, KeepChanges: 10_000},
+		Aliases:   Aliases{ApprovalTime: 7 * 24 * time.Hour},
 		Limits: Limits{
 			Models: 10_000, AliasesPerModel: 256, ModelBytes: 3 * config.MiB, Watchers: 1000,
 		},
@@ -92,6 +120,8 @@ func (c *Config) Complete() error {
 	p.Check(c.Watch.Heartbeat >= 100*time.Millisecond && c.Watch.Heartbeat <= 5*time.Second, "watch.heartbeat",
 		"must be from 100ms to 5s, which consumers rely on, got %v", c.Watch.Heartbeat)
 	p.Check(c.Watch.KeepChanges >= 1, "watch.keep_changes", "must be positive, got %d", c.Watch.KeepChanges)
+
+	c.Aliases.validate(&p)
 
 	p.Check(c.Limits.Models >= 1, "limits.models", "must be positive, got %d", c.Limits.Models)
 	p.Check(c.Limits.AliasesPerModel >= 1 && c.Limits.AliasesPerModel <= 1024, "limits.aliases_per_model",

@@ -76,6 +76,7 @@ func (s *Service) build(ctx context.Context) error {
 	s.store, err = store.Open(ctx, s.cfg.Store, o.telemetry.Logger, store.Options{
 		Clock: o.clock, Random: o.random, KeepChanges: s.cfg.Watch.KeepChanges, MaxModels: s.cfg.Limits.Models,
 		MaxAliases: s.cfg.Limits.AliasesPerModel, MaxModelBytes: int64(s.cfg.Limits.ModelBytes), Committed: s.committed,
+		ProtectedAliases: s.cfg.Aliases.Protected, ApprovalTime: s.cfg.Aliases.ApprovalTime,
 	})
 	if err != nil {
 		return err
@@ -130,6 +131,10 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.ListVersionsRequest{}, &registryv1.CreateVariantRequest{}, &registryv1.GetVariantRequest{},
 		&registryv1.ListVariantsRequest{}, &registryv1.DeleteVariantRequest{}, &registryv1.SetAliasRequest{}, &registryv1.GetAliasRequest{},
 		&registryv1.ListAliasesRequest{}, &registryv1.DeleteAliasRequest{}, &registryv1.SetSplitRequest{},
+		&registryv1.ListAliasHistoryRequest{}, &registryv1.RollbackAliasRequest{}, &registryv1.GetAliasChangeRequest{},
+		&registryv1.ListAliasChangesRequest{}, &registryv1.ApproveAliasChangeRequest{}, &registryv1.RejectAliasChangeRequest{},
+		&registryv1.GetAliasProtectionRequest{}, &registryv1.SetAliasProtectionRequest{}, &registryv1.ListSplitHistoryRequest{},
+		&registryv1.RollbackSplitRequest{},
 		&registryv1.GetSplitRequest{}, &registryv1.DeleteSplitRequest{}, &registryv1.WatchRequest{},
 	))
 	if err != nil {

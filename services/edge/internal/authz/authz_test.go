@@ -124,10 +124,12 @@ func TestDefaultPolicy(t *testing.T) {
 	const (
 		nobody    = ""
 		platform  = "platform admin"
+		approver  = "platform admin, platform approver"
 		admins    = "platform admin, admin"
 		developer = "platform admin, admin, developer"
+		keepers   = developer + ", platform approver"
 		everyone  = "platform admin, admin, developer, reader"
-		anybody   = everyone + ", no role, a role nobody knows"
+		anybody   = everyone + ", platform approver, another tenant's approver, no role, a role nobody knows"
 	)
 	want := map[string]string{
 		"OpenAIService/CreateChatCompletion": everyone,
@@ -181,25 +183,36 @@ func TestDefaultPolicy(t *testing.T) {
 		"SearchService/DeleteEmbeddingGeneration":   admins,
 
 		"RegistryService/CreateModel":   platform,
-		"RegistryService/GetModel":      developer,
-		"RegistryService/ListModels":    developer,
+		"RegistryService/GetModel":      keepers,
+		"RegistryService/ListModels":    keepers,
 		"RegistryService/UpdateModel":   platform,
 		"RegistryService/DeleteModel":   platform,
 		"RegistryService/CreateVersion": platform,
-		"RegistryService/GetVersion":    developer,
-		"RegistryService/ListVersions":  developer,
+		"RegistryService/GetVersion":    keepers,
+		"RegistryService/ListVersions":  keepers,
 		"RegistryService/CreateVariant": platform,
-		"RegistryService/GetVariant":    developer,
-		"RegistryService/ListVariants":  developer,
+		"RegistryService/GetVariant":    keepers,
+		"RegistryService/ListVariants":  keepers,
 		"RegistryService/DeleteVariant": platform,
 		"RegistryService/SetAlias":      platform,
-		"RegistryService/GetAlias":      developer,
-		"RegistryService/ListAliases":   developer,
+		"RegistryService/GetAlias":      keepers,
+		"RegistryService/ListAliases":   keepers,
 		"RegistryService/DeleteAlias":   platform,
 		"RegistryService/SetSplit":      platform,
-		"RegistryService/GetSplit":      developer,
+		"RegistryService/GetSplit":      keepers,
 		"RegistryService/DeleteSplit":   platform,
 		"RegistryService/Watch":         nobody,
+
+		"RegistryService/ListAliasHistory":   keepers,
+		"RegistryService/RollbackAlias":      platform,
+		"RegistryService/GetAliasChange":     keepers,
+		"RegistryService/ListAliasChanges":   keepers,
+		"RegistryService/ApproveAliasChange": approver,
+		"RegistryService/RejectAliasChange":  approver,
+		"RegistryService/GetAliasProtection": keepers,
+		"RegistryService/SetAliasProtection": platform,
+		"RegistryService/ListSplitHistory":   keepers,
+		"RegistryService/RollbackSplit":      platform,
 	}
 	callers := []struct {
 		name   string
@@ -207,6 +220,8 @@ func TestDefaultPolicy(t *testing.T) {
 	}{
 		{"platform admin", callerWith("default", "admin")},
 		{"admin", callerWith("acme", "admin")},
+		{"platform approver", callerWith("default", "approver")},
+		{"another tenant's approver", callerWith("acme", "approver")},
 		{"developer", callerWith("acme", "developer")},
 		{"reader", callerWith("acme", "reader")},
 		{"no role", callerWith("acme")},

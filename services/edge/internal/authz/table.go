@@ -166,6 +166,17 @@ func registryMethods() map[string]Method {
 		registryv1.RegistryService_SetSplit_FullMethodName:      {Type: "registry-split", Action: "set", ID: modelName},
 		registryv1.RegistryService_GetSplit_FullMethodName:      {Type: "registry-split", Action: "get", ID: modelName},
 		registryv1.RegistryService_DeleteSplit_FullMethodName:   {Type: "registry-split", Action: "delete", ID: modelName},
+
+		registryv1.RegistryService_ListAliasHistory_FullMethodName:   {Type: "registry-alias", Action: "list", ID: modelName},
+		registryv1.RegistryService_RollbackAlias_FullMethodName:      {Type: "registry-alias", Action: "set", ID: modelName},
+		registryv1.RegistryService_GetAliasChange_FullMethodName:     {Type: "registry-alias", Action: "get", ID: modelName},
+		registryv1.RegistryService_ListAliasChanges_FullMethodName:   {Type: "registry-alias", Action: "list", ID: modelName},
+		registryv1.RegistryService_ApproveAliasChange_FullMethodName: {Type: "registry-alias", Action: "approve", ID: modelName},
+		registryv1.RegistryService_RejectAliasChange_FullMethodName:  {Type: "registry-alias", Action: "reject", ID: modelName},
+		registryv1.RegistryService_GetAliasProtection_FullMethodName: {Type: "registry-alias", Action: "get", ID: modelName},
+		registryv1.RegistryService_SetAliasProtection_FullMethodName: {Type: "registry-alias", Action: "protect", ID: modelName},
+		registryv1.RegistryService_ListSplitHistory_FullMethodName:   {Type: "registry-split", Action: "list", ID: modelName},
+		registryv1.RegistryService_RollbackSplit_FullMethodName:      {Type: "registry-split", Action: "set", ID: modelName},
 	}
 	for method, m := range t {
 		m.Platform = true

@@ -119,6 +119,17 @@ func Table() map[string]Class {
 		registryv1.RegistryService_DeleteSplit_FullMethodName:   Write,
 		registryv1.RegistryService_Watch_FullMethodName:         Read,
 
+		registryv1.RegistryService_ListAliasHistory_FullMethodName:   Read,
+		registryv1.RegistryService_RollbackAlias_FullMethodName:      Write,
+		registryv1.RegistryService_GetAliasChange_FullMethodName:     Read,
+		registryv1.RegistryService_ListAliasChanges_FullMethodName:   Read,
+		registryv1.RegistryService_ApproveAliasChange_FullMethodName: Write,
+		registryv1.RegistryService_RejectAliasChange_FullMethodName:  Write,
+		registryv1.RegistryService_GetAliasProtection_FullMethodName: Read,
+		registryv1.RegistryService_SetAliasProtection_FullMethodName: Write,
+		registryv1.RegistryService_ListSplitHistory_FullMethodName:   Read,
+		registryv1.RegistryService_RollbackSplit_FullMethodName:      Write,
+
 		grpc_health_v1.Health_Check_FullMethodName:                             Free,
 		grpc_health_v1.Health_Watch_FullMethodName:                             Free,
 		grpc_health_v1.Health_List_FullMethodName:                              Free,

@@ -39,6 +39,12 @@ type Options struct {
 	// MaxModelBytes bounds the versions of one model with their variants,
 	// encoded, so that its state fits in one message; 3 MiB by default.
 	MaxModelBytes int64
+	// ProtectedAliases are names of aliases, and patterns with `*`, that are
+	// protected in every model.
+	ProtectedAliases []string
+	// ApprovalTime is how long a change of a protected alias waits for its
+	// approval; a week by default.
+	ApprovalTime time.Duration
 	// Committed is called after every commit of this process; it must not block.
 	Committed func(Commit)
 }
@@ -72,6 +78,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxModelBytes <= 0 {
 		o.MaxModelBytes = 3 << 20
+	}
+	if o.ApprovalTime <= 0 {
+		o.ApprovalTime = 7 * 24 * time.Hour
 	}
 	if o.Committed == nil {
 		o.Committed = func(Commit) {}

@@ -762,7 +762,9 @@ type SetAliasRequest struct {
 	Version int32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
 	// The etag that was read. Empty: the alias must not be there. `*`: whatever
 	// is there is overwritten.
-	Etag          string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Why, for people, at most 1024 characters.
+	Reason        string `protobuf:"bytes,20,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -825,11 +827,21 @@ func (x *SetAliasRequest) GetEtag() string {
 	return ""
 }
 
+func (x *SetAliasRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // The alias.
 type SetAliasResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The alias.
-	Alias         *Alias `protobuf:"bytes,1,opt,name=alias,proto3" json:"alias,omitempty"`
+	Alias *Alias `protobuf:"bytes,1,opt,name=alias,proto3" json:"alias,omitempty"`
+	// The change that waits for an approval, when the alias is protected: the alias
+	// is as it was.
+	Change        *AliasChange `protobuf:"bytes,20,opt,name=change,proto3" json:"change,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -867,6 +879,13 @@ func (*SetAliasResponse) Descriptor() ([]byte, []int) {
 func (x *SetAliasResponse) GetAlias() *Alias {
 	if x != nil {
 		return x.Alias
+	}
+	return nil
+}
+
+func (x *SetAliasResponse) GetChange() *AliasChange {
+	if x != nil {
+		return x.Change
 	}
 	return nil
 }
@@ -1099,7 +1118,9 @@ type DeleteAliasRequest struct {
 	// The alias's name.
 	Alias string `protobuf:"bytes,2,opt,name=alias,proto3" json:"alias,omitempty"`
 	// The etag that was read, or `*` for whatever is there.
-	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Why, for people, at most 1024 characters.
+	Reason        string `protobuf:"bytes,20,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1155,9 +1176,19 @@ func (x *DeleteAliasRequest) GetEtag() string {
 	return ""
 }
 
-// The alias is gone.
+func (x *DeleteAliasRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// The alias is gone, unless there is a change.
 type DeleteAliasResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The change that waits for an approval, when the alias is protected: the alias
+	// is still there.
+	Change        *AliasChange `protobuf:"bytes,20,opt,name=change,proto3" json:"change,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1192,6 +1223,13 @@ func (*DeleteAliasResponse) Descriptor() ([]byte, []int) {
 	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{21}
 }
 
+func (x *DeleteAliasResponse) GetChange() *AliasChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
 // Asks for a split to be set.
 type SetSplitRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1201,7 +1239,9 @@ type SetSplitRequest struct {
 	Arms []*Arm `protobuf:"bytes,2,rep,name=arms,proto3" json:"arms,omitempty"`
 	// The etag that was read. Empty: there must be no split. `*`: whatever is
 	// there is overwritten.
-	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Why, for people, at most 1024 characters.
+	Reason        string `protobuf:"bytes,20,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1253,6 +1293,13 @@ func (x *SetSplitRequest) GetArms() []*Arm {
 func (x *SetSplitRequest) GetEtag() string {
 	if x != nil {
 		return x.Etag
+	}
+	return ""
+}
+
+func (x *SetSplitRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
 	}
 	return ""
 }
@@ -1401,7 +1448,9 @@ type DeleteSplitRequest struct {
 	// The model's name.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// The etag that was read, or `*` for whatever is there.
-	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Why, for people, at most 1024 characters.
+	Reason        string `protobuf:"bytes,20,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1450,6 +1499,13 @@ func (x *DeleteSplitRequest) GetEtag() string {
 	return ""
 }
 
+func (x *DeleteSplitRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // The split is gone.
 type DeleteSplitResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1491,7 +1547,7 @@ var File_poterne_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a#poterne/registry/v1/resources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xb5\x02\n" +
+	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a&poterne/registry/v1/aliaschanges.proto\x1a!poterne/registry/v1/history.proto\x1a#poterne/registry/v1/resources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xb5\x02\n" +
 	"\x12CreateModelRequest\x127\n" +
 	"\x04name\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12~\n" +
@@ -1540,15 +1596,17 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"x\n" +
 	"\x14ListVersionsResponse\x128\n" +
 	"\bversions\x18\x01 \x03(\v2\x1c.poterne.registry.v1.VersionR\bversions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xaa\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xcc\x01\n" +
 	"\x0fSetAliasRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x125\n" +
 	"\x05alias\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[a-z][a-z0-9._-]{0,62}$R\x05alias\x12!\n" +
 	"\aversion\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\aversion\x12\x1b\n" +
-	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"D\n" +
+	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12 \n" +
+	"\x06reason\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"~\n" +
 	"\x10SetAliasResponse\x120\n" +
-	"\x05alias\x18\x01 \x01(\v2\x1a.poterne.registry.v1.AliasR\x05alias\"T\n" +
+	"\x05alias\x18\x01 \x01(\v2\x1a.poterne.registry.v1.AliasR\x05alias\x128\n" +
+	"\x06change\x18\x14 \x01(\v2 .poterne.registry.v1.AliasChangeR\x06change\"T\n" +
 	"\x0fGetAliasRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1f\n" +
@@ -1564,31 +1622,35 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"s\n" +
 	"\x13ListAliasesResponse\x124\n" +
 	"\aaliases\x18\x01 \x03(\v2\x1a.poterne.registry.v1.AliasR\aaliases\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"v\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x98\x01\n" +
 	"\x12DeleteAliasRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1f\n" +
 	"\x05alias\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x05alias\x12\x1d\n" +
-	"\x04etag\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\x15\n" +
-	"\x13DeleteAliasResponse\"\x8a\x01\n" +
+	"\x04etag\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x12 \n" +
+	"\x06reason\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"O\n" +
+	"\x13DeleteAliasResponse\x128\n" +
+	"\x06change\x18\x14 \x01(\v2 .poterne.registry.v1.AliasChangeR\x06change\"\xac\x01\n" +
 	"\x0fSetSplitRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x128\n" +
 	"\x04arms\x18\x02 \x03(\v2\x18.poterne.registry.v1.ArmB\n" +
 	"\xbaH\a\x92\x01\x04\b\x01\x10 R\x04arms\x12\x1b\n" +
-	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"D\n" +
+	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12 \n" +
+	"\x06reason\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"D\n" +
 	"\x10SetSplitResponse\x120\n" +
 	"\x05split\x18\x01 \x01(\v2\x1a.poterne.registry.v1.SplitR\x05split\"3\n" +
 	"\x0fGetSplitRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\"D\n" +
 	"\x10GetSplitResponse\x120\n" +
-	"\x05split\x18\x01 \x01(\v2\x1a.poterne.registry.v1.SplitR\x05split\"U\n" +
+	"\x05split\x18\x01 \x01(\v2\x1a.poterne.registry.v1.SplitR\x05split\"w\n" +
 	"\x12DeleteSplitRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1d\n" +
-	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\x15\n" +
-	"\x13DeleteSplitResponse2\xa6\x17\n" +
+	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x12 \n" +
+	"\x06reason\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"\x15\n" +
+	"\x13DeleteSplitResponse2\x8e%\n" +
 	"\x0fRegistryService\x12\x87\x01\n" +
 	"\vCreateModel\x12'.poterne.registry.v1.CreateModelRequest\x1a(.poterne.registry.v1.CreateModelResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*b\x05model\"\x13/v1/registry/models\x12\x83\x01\n" +
 	"\bGetModel\x12$.poterne.registry.v1.GetModelRequest\x1a%.poterne.registry.v1.GetModelResponse\"*\x82\xd3\xe4\x93\x02$b\x05model\x12\x1b/v1/registry/models/{model}\x12z\n" +
@@ -1608,10 +1670,21 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\bSetAlias\x12$.poterne.registry.v1.SetAliasRequest\x1a%.poterne.registry.v1.SetAliasResponse\"=\x82\xd3\xe4\x93\x027:\x01*b\x05alias\x1a+/v1/registry/models/{model}/aliases/{alias}\x12\x93\x01\n" +
 	"\bGetAlias\x12$.poterne.registry.v1.GetAliasRequest\x1a%.poterne.registry.v1.GetAliasResponse\":\x82\xd3\xe4\x93\x024b\x05alias\x12+/v1/registry/models/{model}/aliases/{alias}\x12\x8d\x01\n" +
 	"\vListAliases\x12'.poterne.registry.v1.ListAliasesRequest\x1a(.poterne.registry.v1.ListAliasesResponse\"+\x82\xd3\xe4\x93\x02%\x12#/v1/registry/models/{model}/aliases\x12\x95\x01\n" +
-	"\vDeleteAlias\x12'.poterne.registry.v1.DeleteAliasRequest\x1a(.poterne.registry.v1.DeleteAliasResponse\"3\x82\xd3\xe4\x93\x02-*+/v1/registry/models/{model}/aliases/{alias}\x12\x8c\x01\n" +
+	"\vDeleteAlias\x12'.poterne.registry.v1.DeleteAliasRequest\x1a(.poterne.registry.v1.DeleteAliasResponse\"3\x82\xd3\xe4\x93\x02-*+/v1/registry/models/{model}/aliases/{alias}\x12\xac\x01\n" +
+	"\x10ListAliasHistory\x12,.poterne.registry.v1.ListAliasHistoryRequest\x1a-.poterne.registry.v1.ListAliasHistoryResponse\";\x82\xd3\xe4\x93\x025\x123/v1/registry/models/{model}/aliases/{alias}/history\x12\xa7\x01\n" +
+	"\rRollbackAlias\x12).poterne.registry.v1.RollbackAliasRequest\x1a*.poterne.registry.v1.RollbackAliasResponse\"?\x82\xd3\xe4\x93\x029:\x01*\"4/v1/registry/models/{model}/aliases/{alias}:rollback\x12\xad\x01\n" +
+	"\x0eGetAliasChange\x12*.poterne.registry.v1.GetAliasChangeRequest\x1a+.poterne.registry.v1.GetAliasChangeResponse\"B\x82\xd3\xe4\x93\x02<b\x06change\x122/v1/registry/models/{model}/alias-changes/{change}\x12\xa2\x01\n" +
+	"\x10ListAliasChanges\x12,.poterne.registry.v1.ListAliasChangesRequest\x1a-.poterne.registry.v1.ListAliasChangesResponse\"1\x82\xd3\xe4\x93\x02+\x12)/v1/registry/models/{model}/alias-changes\x12\xc4\x01\n" +
+	"\x12ApproveAliasChange\x12..poterne.registry.v1.ApproveAliasChangeRequest\x1a/.poterne.registry.v1.ApproveAliasChangeResponse\"M\x82\xd3\xe4\x93\x02G:\x01*b\x06change\":/v1/registry/models/{model}/alias-changes/{change}:approve\x12\xc0\x01\n" +
+	"\x11RejectAliasChange\x12-.poterne.registry.v1.RejectAliasChangeRequest\x1a..poterne.registry.v1.RejectAliasChangeResponse\"L\x82\xd3\xe4\x93\x02F:\x01*b\x06change\"9/v1/registry/models/{model}/alias-changes/{change}:reject\x12\xb7\x01\n" +
+	"\x12GetAliasProtection\x12..poterne.registry.v1.GetAliasProtectionRequest\x1a/.poterne.registry.v1.GetAliasProtectionResponse\"@\x82\xd3\xe4\x93\x02:b\n" +
+	"protection\x12,/v1/registry/models/{model}/alias-protection\x12\xae\x01\n" +
+	"\x12SetAliasProtection\x12..poterne.registry.v1.SetAliasProtectionRequest\x1a/.poterne.registry.v1.SetAliasProtectionResponse\"7\x82\xd3\xe4\x93\x021:\x01*\x1a,/v1/registry/models/{model}/alias-protection\x12\x8c\x01\n" +
 	"\bSetSplit\x12$.poterne.registry.v1.SetSplitRequest\x1a%.poterne.registry.v1.SetSplitResponse\"3\x82\xd3\xe4\x93\x02-:\x01*b\x05split\x1a!/v1/registry/models/{model}/split\x12\x89\x01\n" +
 	"\bGetSplit\x12$.poterne.registry.v1.GetSplitRequest\x1a%.poterne.registry.v1.GetSplitResponse\"0\x82\xd3\xe4\x93\x02*b\x05split\x12!/v1/registry/models/{model}/split\x12\x8b\x01\n" +
-	"\vDeleteSplit\x12'.poterne.registry.v1.DeleteSplitRequest\x1a(.poterne.registry.v1.DeleteSplitResponse\")\x82\xd3\xe4\x93\x02#*!/v1/registry/models/{model}/split\x12P\n" +
+	"\vDeleteSplit\x12'.poterne.registry.v1.DeleteSplitRequest\x1a(.poterne.registry.v1.DeleteSplitResponse\")\x82\xd3\xe4\x93\x02#*!/v1/registry/models/{model}/split\x12\xa2\x01\n" +
+	"\x10ListSplitHistory\x12,.poterne.registry.v1.ListSplitHistoryRequest\x1a-.poterne.registry.v1.ListSplitHistoryResponse\"1\x82\xd3\xe4\x93\x02+\x12)/v1/registry/models/{model}/split/history\x12\x9d\x01\n" +
+	"\rRollbackSplit\x12).poterne.registry.v1.RollbackSplitRequest\x1a*.poterne.registry.v1.RollbackSplitResponse\"5\x82\xd3\xe4\x93\x02/:\x01*\"*/v1/registry/models/{model}/split:rollback\x12P\n" +
 	"\x05Watch\x12!.poterne.registry.v1.WatchRequest\x1a\".poterne.registry.v1.WatchResponse0\x01BEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
 
 var (
@@ -1628,53 +1701,74 @@ func file_poterne_registry_v1_registry_proto_rawDescGZIP() []byte {
 
 var file_poterne_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_poterne_registry_v1_registry_proto_goTypes = []any{
-	(*CreateModelRequest)(nil),    // 0: poterne.registry.v1.CreateModelRequest
-	(*CreateModelResponse)(nil),   // 1: poterne.registry.v1.CreateModelResponse
-	(*GetModelRequest)(nil),       // 2: poterne.registry.v1.GetModelRequest
-	(*GetModelResponse)(nil),      // 3: poterne.registry.v1.GetModelResponse
-	(*ListModelsRequest)(nil),     // 4: poterne.registry.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 5: poterne.registry.v1.ListModelsResponse
-	(*DeleteModelRequest)(nil),    // 6: poterne.registry.v1.DeleteModelRequest
-	(*DeleteModelResponse)(nil),   // 7: poterne.registry.v1.DeleteModelResponse
-	(*CreateVersionRequest)(nil),  // 8: poterne.registry.v1.CreateVersionRequest
-	(*CreateVersionResponse)(nil), // 9: poterne.registry.v1.CreateVersionResponse
-	(*GetVersionRequest)(nil),     // 10: poterne.registry.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),    // 11: poterne.registry.v1.GetVersionResponse
-	(*ListVersionsRequest)(nil),   // 12: poterne.registry.v1.ListVersionsRequest
-	(*ListVersionsResponse)(nil),  // 13: poterne.registry.v1.ListVersionsResponse
-	(*SetAliasRequest)(nil),       // 14: poterne.registry.v1.SetAliasRequest
-	(*SetAliasResponse)(nil),      // 15: poterne.registry.v1.SetAliasResponse
-	(*GetAliasRequest)(nil),       // 16: poterne.registry.v1.GetAliasRequest
-	(*GetAliasResponse)(nil),      // 17: poterne.registry.v1.GetAliasResponse
-	(*ListAliasesRequest)(nil),    // 18: poterne.registry.v1.ListAliasesRequest
-	(*ListAliasesResponse)(nil),   // 19: poterne.registry.v1.ListAliasesResponse
-	(*DeleteAliasRequest)(nil),    // 20: poterne.registry.v1.DeleteAliasRequest
-	(*DeleteAliasResponse)(nil),   // 21: poterne.registry.v1.DeleteAliasResponse
-	(*SetSplitRequest)(nil),       // 22: poterne.registry.v1.SetSplitRequest
-	(*SetSplitResponse)(nil),      // 23: poterne.registry.v1.SetSplitResponse
-	(*GetSplitRequest)(nil),       // 24: poterne.registry.v1.GetSplitRequest
-	(*GetSplitResponse)(nil),      // 25: poterne.registry.v1.GetSplitResponse
-	(*DeleteSplitRequest)(nil),    // 26: poterne.registry.v1.DeleteSplitRequest
-	(*DeleteSplitResponse)(nil),   // 27: poterne.registry.v1.DeleteSplitResponse
-	nil,                           // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
-	(*Model)(nil),                 // 29: poterne.registry.v1.Model
-	(*v1.ModelSpec)(nil),          // 30: poterne.common.v1.ModelSpec
-	(*Version)(nil),               // 31: poterne.registry.v1.Version
-	(*Alias)(nil),                 // 32: poterne.registry.v1.Alias
-	(*Arm)(nil),                   // 33: poterne.registry.v1.Arm
-	(*Split)(nil),                 // 34: poterne.registry.v1.Split
-	(*UpdateModelRequest)(nil),    // 35: poterne.registry.v1.UpdateModelRequest
-	(*CreateVariantRequest)(nil),  // 36: poterne.registry.v1.CreateVariantRequest
-	(*GetVariantRequest)(nil),     // 37: poterne.registry.v1.GetVariantRequest
-	(*ListVariantsRequest)(nil),   // 38: poterne.registry.v1.ListVariantsRequest
-	(*DeleteVariantRequest)(nil),  // 39: poterne.registry.v1.DeleteVariantRequest
-	(*WatchRequest)(nil),          // 40: poterne.registry.v1.WatchRequest
-	(*UpdateModelResponse)(nil),   // 41: poterne.registry.v1.UpdateModelResponse
-	(*CreateVariantResponse)(nil), // 42: poterne.registry.v1.CreateVariantResponse
-	(*GetVariantResponse)(nil),    // 43: poterne.registry.v1.GetVariantResponse
-	(*ListVariantsResponse)(nil),  // 44: poterne.registry.v1.ListVariantsResponse
-	(*DeleteVariantResponse)(nil), // 45: poterne.registry.v1.DeleteVariantResponse
-	(*WatchResponse)(nil),         // 46: poterne.registry.v1.WatchResponse
+	(*CreateModelRequest)(nil),         // 0: poterne.registry.v1.CreateModelRequest
+	(*CreateModelResponse)(nil),        // 1: poterne.registry.v1.CreateModelResponse
+	(*GetModelRequest)(nil),            // 2: poterne.registry.v1.GetModelRequest
+	(*GetModelResponse)(nil),           // 3: poterne.registry.v1.GetModelResponse
+	(*ListModelsRequest)(nil),          // 4: poterne.registry.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),         // 5: poterne.registry.v1.ListModelsResponse
+	(*DeleteModelRequest)(nil),         // 6: poterne.registry.v1.DeleteModelRequest
+	(*DeleteModelResponse)(nil),        // 7: poterne.registry.v1.DeleteModelResponse
+	(*CreateVersionRequest)(nil),       // 8: poterne.registry.v1.CreateVersionRequest
+	(*CreateVersionResponse)(nil),      // 9: poterne.registry.v1.CreateVersionResponse
+	(*GetVersionRequest)(nil),          // 10: poterne.registry.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),         // 11: poterne.registry.v1.GetVersionResponse
+	(*ListVersionsRequest)(nil),        // 12: poterne.registry.v1.ListVersionsRequest
+	(*ListVersionsResponse)(nil),       // 13: poterne.registry.v1.ListVersionsResponse
+	(*SetAliasRequest)(nil),            // 14: poterne.registry.v1.SetAliasRequest
+	(*SetAliasResponse)(nil),           // 15: poterne.registry.v1.SetAliasResponse
+	(*GetAliasRequest)(nil),            // 16: poterne.registry.v1.GetAliasRequest
+	(*GetAliasResponse)(nil),           // 17: poterne.registry.v1.GetAliasResponse
+	(*ListAliasesRequest)(nil),         // 18: poterne.registry.v1.ListAliasesRequest
+	(*ListAliasesResponse)(nil),        // 19: poterne.registry.v1.ListAliasesResponse
+	(*DeleteAliasRequest)(nil),         // 20: poterne.registry.v1.DeleteAliasRequest
+	(*DeleteAliasResponse)(nil),        // 21: poterne.registry.v1.DeleteAliasResponse
+	(*SetSplitRequest)(nil),            // 22: poterne.registry.v1.SetSplitRequest
+	(*SetSplitResponse)(nil),           // 23: poterne.registry.v1.SetSplitResponse
+	(*GetSplitRequest)(nil),            // 24: poterne.registry.v1.GetSplitRequest
+	(*GetSplitResponse)(nil),           // 25: poterne.registry.v1.GetSplitResponse
+	(*DeleteSplitRequest)(nil),         // 26: poterne.registry.v1.DeleteSplitRequest
+	(*DeleteSplitResponse)(nil),        // 27: poterne.registry.v1.DeleteSplitResponse
+	nil,                                // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
+	(*Model)(nil),                      // 29: poterne.registry.v1.Model
+	(*v1.ModelSpec)(nil),               // 30: poterne.common.v1.ModelSpec
+	(*Version)(nil),                    // 31: poterne.registry.v1.Version
+	(*Alias)(nil),                      // 32: poterne.registry.v1.Alias
+	(*AliasChange)(nil),                // 33: poterne.registry.v1.AliasChange
+	(*Arm)(nil),                        // 34: poterne.registry.v1.Arm
+	(*Split)(nil),                      // 35: poterne.registry.v1.Split
+	(*UpdateModelRequest)(nil),         // 36: poterne.registry.v1.UpdateModelRequest
+	(*CreateVariantRequest)(nil),       // 37: poterne.registry.v1.CreateVariantRequest
+	(*GetVariantRequest)(nil),          // 38: poterne.registry.v1.GetVariantRequest
+	(*ListVariantsRequest)(nil),        // 39: poterne.registry.v1.ListVariantsRequest
+	(*DeleteVariantRequest)(nil),       // 40: poterne.registry.v1.DeleteVariantRequest
+	(*ListAliasHistoryRequest)(nil),    // 41: poterne.registry.v1.ListAliasHistoryRequest
+	(*RollbackAliasRequest)(nil),       // 42: poterne.registry.v1.RollbackAliasRequest
+	(*GetAliasChangeRequest)(nil),      // 43: poterne.registry.v1.GetAliasChangeRequest
+	(*ListAliasChangesRequest)(nil),    // 44: poterne.registry.v1.ListAliasChangesRequest
+	(*ApproveAliasChangeRequest)(nil),  // 45: poterne.registry.v1.ApproveAliasChangeRequest
+	(*RejectAliasChangeRequest)(nil),   // 46: poterne.registry.v1.RejectAliasChangeRequest
+	(*GetAliasProtectionRequest)(nil),  // 47: poterne.registry.v1.GetAliasProtectionRequest
+	(*SetAliasProtectionRequest)(nil),  // 48: poterne.registry.v1.SetAliasProtectionRequest
+	(*ListSplitHistoryRequest)(nil),    // 49: poterne.registry.v1.ListSplitHistoryRequest
+	(*RollbackSplitRequest)(nil),       // 50: poterne.registry.v1.RollbackSplitRequest
+	(*WatchRequest)(nil),               // 51: poterne.registry.v1.WatchRequest
+	(*UpdateModelResponse)(nil),        // 52: poterne.registry.v1.UpdateModelResponse
+	(*CreateVariantResponse)(nil),      // 53: poterne.registry.v1.CreateVariantResponse
+	(*GetVariantResponse)(nil),         // 54: poterne.registry.v1.GetVariantResponse
+	(*ListVariantsResponse)(nil),       // 55: poterne.registry.v1.ListVariantsResponse
+	(*DeleteVariantResponse)(nil),      // 56: poterne.registry.v1.DeleteVariantResponse
+	(*ListAliasHistoryResponse)(nil),   // 57: poterne.registry.v1.ListAliasHistoryResponse
+	(*RollbackAliasResponse)(nil),      // 58: poterne.registry.v1.RollbackAliasResponse
+	(*GetAliasChangeResponse)(nil),     // 59: poterne.registry.v1.GetAliasChangeResponse
+	(*ListAliasChangesResponse)(nil),   // 60: poterne.registry.v1.ListAliasChangesResponse
+	(*ApproveAliasChangeResponse)(nil), // 61: poterne.registry.v1.ApproveAliasChangeResponse
+	(*RejectAliasChangeResponse)(nil),  // 62: poterne.registry.v1.RejectAliasChangeResponse
+	(*GetAliasProtectionResponse)(nil), // 63: poterne.registry.v1.GetAliasProtectionResponse
+	(*SetAliasProtectionResponse)(nil), // 64: poterne.registry.v1.SetAliasProtectionResponse
+	(*ListSplitHistoryResponse)(nil),   // 65: poterne.registry.v1.ListSplitHistoryResponse
+	(*RollbackSplitResponse)(nil),      // 66: poterne.registry.v1.RollbackSplitResponse
+	(*WatchResponse)(nil),              // 67: poterne.registry.v1.WatchResponse
 }
 var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	28, // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
@@ -1686,56 +1780,78 @@ var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	31, // 6: poterne.registry.v1.GetVersionResponse.version:type_name -> poterne.registry.v1.Version
 	31, // 7: poterne.registry.v1.ListVersionsResponse.versions:type_name -> poterne.registry.v1.Version
 	32, // 8: poterne.registry.v1.SetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
-	32, // 9: poterne.registry.v1.GetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
-	32, // 10: poterne.registry.v1.ListAliasesResponse.aliases:type_name -> poterne.registry.v1.Alias
-	33, // 11: poterne.registry.v1.SetSplitRequest.arms:type_name -> poterne.registry.v1.Arm
-	34, // 12: poterne.registry.v1.SetSplitResponse.split:type_name -> poterne.registry.v1.Split
-	34, // 13: poterne.registry.v1.GetSplitResponse.split:type_name -> poterne.registry.v1.Split
-	0,  // 14: poterne.registry.v1.RegistryService.CreateModel:input_type -> poterne.registry.v1.CreateModelRequest
-	2,  // 15: poterne.registry.v1.RegistryService.GetModel:input_type -> poterne.registry.v1.GetModelRequest
-	4,  // 16: poterne.registry.v1.RegistryService.ListModels:input_type -> poterne.registry.v1.ListModelsRequest
-	35, // 17: poterne.registry.v1.RegistryService.UpdateModel:input_type -> poterne.registry.v1.UpdateModelRequest
-	6,  // 18: poterne.registry.v1.RegistryService.DeleteModel:input_type -> poterne.registry.v1.DeleteModelRequest
-	8,  // 19: poterne.registry.v1.RegistryService.CreateVersion:input_type -> poterne.registry.v1.CreateVersionRequest
-	10, // 20: poterne.registry.v1.RegistryService.GetVersion:input_type -> poterne.registry.v1.GetVersionRequest
-	12, // 21: poterne.registry.v1.RegistryService.ListVersions:input_type -> poterne.registry.v1.ListVersionsRequest
-	36, // 22: poterne.registry.v1.RegistryService.CreateVariant:input_type -> poterne.registry.v1.CreateVariantRequest
-	37, // 23: poterne.registry.v1.RegistryService.GetVariant:input_type -> poterne.registry.v1.GetVariantRequest
-	38, // 24: poterne.registry.v1.RegistryService.ListVariants:input_type -> poterne.registry.v1.ListVariantsRequest
-	39, // 25: poterne.registry.v1.RegistryService.DeleteVariant:input_type -> poterne.registry.v1.DeleteVariantRequest
-	14, // 26: poterne.registry.v1.RegistryService.SetAlias:input_type -> poterne.registry.v1.SetAliasRequest
-	16, // 27: poterne.registry.v1.RegistryService.GetAlias:input_type -> poterne.registry.v1.GetAliasRequest
-	18, // 28: poterne.registry.v1.RegistryService.ListAliases:input_type -> poterne.registry.v1.ListAliasesRequest
-	20, // 29: poterne.registry.v1.RegistryService.DeleteAlias:input_type -> poterne.registry.v1.DeleteAliasRequest
-	22, // 30: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
-	24, // 31: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
-	26, // 32: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
-	40, // 33: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
-	1,  // 34: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
-	3,  // 35: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
-	5,  // 36: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
-	41, // 37: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
-	7,  // 38: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
-	9,  // 39: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
-	11, // 40: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
-	13, // 41: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
-	42, // 42: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
-	43, // 43: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
-	44, // 44: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
-	45, // 45: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
-	15, // 46: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
-	17, // 47: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
-	19, // 48: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
-	21, // 49: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
-	23, // 50: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
-	25, // 51: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
-	27, // 52: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
-	46, // 53: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
-	34, // [34:54] is the sub-list for method output_type
-	14, // [14:34] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	33, // 9: poterne.registry.v1.SetAliasResponse.change:type_name -> poterne.registry.v1.AliasChange
+	32, // 10: poterne.registry.v1.GetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
+	32, // 11: poterne.registry.v1.ListAliasesResponse.aliases:type_name -> poterne.registry.v1.Alias
+	33, // 12: poterne.registry.v1.DeleteAliasResponse.change:type_name -> poterne.registry.v1.AliasChange
+	34, // 13: poterne.registry.v1.SetSplitRequest.arms:type_name -> poterne.registry.v1.Arm
+	35, // 14: poterne.registry.v1.SetSplitResponse.split:type_name -> poterne.registry.v1.Split
+	35, // 15: poterne.registry.v1.GetSplitResponse.split:type_name -> poterne.registry.v1.Split
+	0,  // 16: poterne.registry.v1.RegistryService.CreateModel:input_type -> poterne.registry.v1.CreateModelRequest
+	2,  // 17: poterne.registry.v1.RegistryService.GetModel:input_type -> poterne.registry.v1.GetModelRequest
+	4,  // 18: poterne.registry.v1.RegistryService.ListModels:input_type -> poterne.registry.v1.ListModelsRequest
+	36, // 19: poterne.registry.v1.RegistryService.UpdateModel:input_type -> poterne.registry.v1.UpdateModelRequest
+	6,  // 20: poterne.registry.v1.RegistryService.DeleteModel:input_type -> poterne.registry.v1.DeleteModelRequest
+	8,  // 21: poterne.registry.v1.RegistryService.CreateVersion:input_type -> poterne.registry.v1.CreateVersionRequest
+	10, // 22: poterne.registry.v1.RegistryService.GetVersion:input_type -> poterne.registry.v1.GetVersionRequest
+	12, // 23: poterne.registry.v1.RegistryService.ListVersions:input_type -> poterne.registry.v1.ListVersionsRequest
+	37, // 24: poterne.registry.v1.RegistryService.CreateVariant:input_type -> poterne.registry.v1.CreateVariantRequest
+	38, // 25: poterne.registry.v1.RegistryService.GetVariant:input_type -> poterne.registry.v1.GetVariantRequest
+	39, // 26: poterne.registry.v1.RegistryService.ListVariants:input_type -> poterne.registry.v1.ListVariantsRequest
+	40, // 27: poterne.registry.v1.RegistryService.DeleteVariant:input_type -> poterne.registry.v1.DeleteVariantRequest
+	14, // 28: poterne.registry.v1.RegistryService.SetAlias:input_type -> poterne.registry.v1.SetAliasRequest
+	16, // 29: poterne.registry.v1.RegistryService.GetAlias:input_type -> poterne.registry.v1.GetAliasRequest
+	18, // 30: poterne.registry.v1.RegistryService.ListAliases:input_type -> poterne.registry.v1.ListAliasesRequest
+	20, // 31: poterne.registry.v1.RegistryService.DeleteAlias:input_type -> poterne.registry.v1.DeleteAliasRequest
+	41, // 32: poterne.registry.v1.RegistryService.ListAliasHistory:input_type -> poterne.registry.v1.ListAliasHistoryRequest
+	42, // 33: poterne.registry.v1.RegistryService.RollbackAlias:input_type -> poterne.registry.v1.RollbackAliasRequest
+	43, // 34: poterne.registry.v1.RegistryService.GetAliasChange:input_type -> poterne.registry.v1.GetAliasChangeRequest
+	44, // 35: poterne.registry.v1.RegistryService.ListAliasChanges:input_type -> poterne.registry.v1.ListAliasChangesRequest
+	45, // 36: poterne.registry.v1.RegistryService.ApproveAliasChange:input_type -> poterne.registry.v1.ApproveAliasChangeRequest
+	46, // 37: poterne.registry.v1.RegistryService.RejectAliasChange:input_type -> poterne.registry.v1.RejectAliasChangeRequest
+	47, // 38: poterne.registry.v1.RegistryService.GetAliasProtection:input_type -> poterne.registry.v1.GetAliasProtectionRequest
+	48, // 39: poterne.registry.v1.RegistryService.SetAliasProtection:input_type -> poterne.registry.v1.SetAliasProtectionRequest
+	22, // 40: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
+	24, // 41: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
+	26, // 42: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
+	49, // 43: poterne.registry.v1.RegistryService.ListSplitHistory:input_type -> poterne.registry.v1.ListSplitHistoryRequest
+	50, // 44: poterne.registry.v1.RegistryService.RollbackSplit:input_type -> poterne.registry.v1.RollbackSplitRequest
+	51, // 45: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
+	1,  // 46: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
+	3,  // 47: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
+	5,  // 48: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
+	52, // 49: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
+	7,  // 50: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
+	9,  // 51: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
+	11, // 52: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
+	13, // 53: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
+	53, // 54: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
+	54, // 55: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
+	55, // 56: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
+	56, // 57: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
+	15, // 58: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
+	17, // 59: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
+	19, // 60: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
+	21, // 61: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
+	57, // 62: poterne.registry.v1.RegistryService.ListAliasHistory:output_type -> poterne.registry.v1.ListAliasHistoryResponse
+	58, // 63: poterne.registry.v1.RegistryService.RollbackAlias:output_type -> poterne.registry.v1.RollbackAliasResponse
+	59, // 64: poterne.registry.v1.RegistryService.GetAliasChange:output_type -> poterne.registry.v1.GetAliasChangeResponse
+	60, // 65: poterne.registry.v1.RegistryService.ListAliasChanges:output_type -> poterne.registry.v1.ListAliasChangesResponse
+	61, // 66: poterne.registry.v1.RegistryService.ApproveAliasChange:output_type -> poterne.registry.v1.ApproveAliasChangeResponse
+	62, // 67: poterne.registry.v1.RegistryService.RejectAliasChange:output_type -> poterne.registry.v1.RejectAliasChangeResponse
+	63, // 68: poterne.registry.v1.RegistryService.GetAliasProtection:output_type -> poterne.registry.v1.GetAliasProtectionResponse
+	64, // 69: poterne.registry.v1.RegistryService.SetAliasProtection:output_type -> poterne.registry.v1.SetAliasProtectionResponse
+	23, // 70: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
+	25, // 71: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
+	27, // 72: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
+	65, // 73: poterne.registry.v1.RegistryService.ListSplitHistory:output_type -> poterne.registry.v1.ListSplitHistoryResponse
+	66, // 74: poterne.registry.v1.RegistryService.RollbackSplit:output_type -> poterne.registry.v1.RollbackSplitResponse
+	67, // 75: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
+	46, // [46:76] is the sub-list for method output_type
+	16, // [16:46] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_registry_proto_init() }
@@ -1743,6 +1859,8 @@ func file_poterne_registry_v1_registry_proto_init() {
 	if File_poterne_registry_v1_registry_proto != nil {
 		return
 	}
+	file_poterne_registry_v1_aliaschanges_proto_init()
+	file_poterne_registry_v1_history_proto_init()
 	file_poterne_registry_v1_resources_proto_init()
 	file_poterne_registry_v1_update_proto_init()
 	file_poterne_registry_v1_variants_proto_init()

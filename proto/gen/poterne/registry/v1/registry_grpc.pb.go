@@ -21,26 +21,36 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RegistryService_CreateModel_FullMethodName   = "/poterne.registry.v1.RegistryService/CreateModel"
-	RegistryService_GetModel_FullMethodName      = "/poterne.registry.v1.RegistryService/GetModel"
-	RegistryService_ListModels_FullMethodName    = "/poterne.registry.v1.RegistryService/ListModels"
-	RegistryService_UpdateModel_FullMethodName   = "/poterne.registry.v1.RegistryService/UpdateModel"
-	RegistryService_DeleteModel_FullMethodName   = "/poterne.registry.v1.RegistryService/DeleteModel"
-	RegistryService_CreateVersion_FullMethodName = "/poterne.registry.v1.RegistryService/CreateVersion"
-	RegistryService_GetVersion_FullMethodName    = "/poterne.registry.v1.RegistryService/GetVersion"
-	RegistryService_ListVersions_FullMethodName  = "/poterne.registry.v1.RegistryService/ListVersions"
-	RegistryService_CreateVariant_FullMethodName = "/poterne.registry.v1.RegistryService/CreateVariant"
-	RegistryService_GetVariant_FullMethodName    = "/poterne.registry.v1.RegistryService/GetVariant"
-	RegistryService_ListVariants_FullMethodName  = "/poterne.registry.v1.RegistryService/ListVariants"
-	RegistryService_DeleteVariant_FullMethodName = "/poterne.registry.v1.RegistryService/DeleteVariant"
-	RegistryService_SetAlias_FullMethodName      = "/poterne.registry.v1.RegistryService/SetAlias"
-	RegistryService_GetAlias_FullMethodName      = "/poterne.registry.v1.RegistryService/GetAlias"
-	RegistryService_ListAliases_FullMethodName   = "/poterne.registry.v1.RegistryService/ListAliases"
-	RegistryService_DeleteAlias_FullMethodName   = "/poterne.registry.v1.RegistryService/DeleteAlias"
-	RegistryService_SetSplit_FullMethodName      = "/poterne.registry.v1.RegistryService/SetSplit"
-	RegistryService_GetSplit_FullMethodName      = "/poterne.registry.v1.RegistryService/GetSplit"
-	RegistryService_DeleteSplit_FullMethodName   = "/poterne.registry.v1.RegistryService/DeleteSplit"
-	RegistryService_Watch_FullMethodName         = "/poterne.registry.v1.RegistryService/Watch"
+	RegistryService_CreateModel_FullMethodName        = "/poterne.registry.v1.RegistryService/CreateModel"
+	RegistryService_GetModel_FullMethodName           = "/poterne.registry.v1.RegistryService/GetModel"
+	RegistryService_ListModels_FullMethodName         = "/poterne.registry.v1.RegistryService/ListModels"
+	RegistryService_UpdateModel_FullMethodName        = "/poterne.registry.v1.RegistryService/UpdateModel"
+	RegistryService_DeleteModel_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteModel"
+	RegistryService_CreateVersion_FullMethodName      = "/poterne.registry.v1.RegistryService/CreateVersion"
+	RegistryService_GetVersion_FullMethodName         = "/poterne.registry.v1.RegistryService/GetVersion"
+	RegistryService_ListVersions_FullMethodName       = "/poterne.registry.v1.RegistryService/ListVersions"
+	RegistryService_CreateVariant_FullMethodName      = "/poterne.registry.v1.RegistryService/CreateVariant"
+	RegistryService_GetVariant_FullMethodName         = "/poterne.registry.v1.RegistryService/GetVariant"
+	RegistryService_ListVariants_FullMethodName       = "/poterne.registry.v1.RegistryService/ListVariants"
+	RegistryService_DeleteVariant_FullMethodName      = "/poterne.registry.v1.RegistryService/DeleteVariant"
+	RegistryService_SetAlias_FullMethodName           = "/poterne.registry.v1.RegistryService/SetAlias"
+	RegistryService_GetAlias_FullMethodName           = "/poterne.registry.v1.RegistryService/GetAlias"
+	RegistryService_ListAliases_FullMethodName        = "/poterne.registry.v1.RegistryService/ListAliases"
+	RegistryService_DeleteAlias_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteAlias"
+	RegistryService_ListAliasHistory_FullMethodName   = "/poterne.registry.v1.RegistryService/ListAliasHistory"
+	RegistryService_RollbackAlias_FullMethodName      = "/poterne.registry.v1.RegistryService/RollbackAlias"
+	RegistryService_GetAliasChange_FullMethodName     = "/poterne.registry.v1.RegistryService/GetAliasChange"
+	RegistryService_ListAliasChanges_FullMethodName   = "/poterne.registry.v1.RegistryService/ListAliasChanges"
+	RegistryService_ApproveAliasChange_FullMethodName = "/poterne.registry.v1.RegistryService/ApproveAliasChange"
+	RegistryService_RejectAliasChange_FullMethodName  = "/poterne.registry.v1.RegistryService/RejectAliasChange"
+	RegistryService_GetAliasProtection_FullMethodName = "/poterne.registry.v1.RegistryService/GetAliasProtection"
+	RegistryService_SetAliasProtection_FullMethodName = "/poterne.registry.v1.RegistryService/SetAliasProtection"
+	RegistryService_SetSplit_FullMethodName           = "/poterne.registry.v1.RegistryService/SetSplit"
+	RegistryService_GetSplit_FullMethodName           = "/poterne.registry.v1.RegistryService/GetSplit"
+	RegistryService_DeleteSplit_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteSplit"
+	RegistryService_ListSplitHistory_FullMethodName   = "/poterne.registry.v1.RegistryService/ListSplitHistory"
+	RegistryService_RollbackSplit_FullMethodName      = "/poterne.registry.v1.RegistryService/RollbackSplit"
+	RegistryService_Watch_FullMethodName              = "/poterne.registry.v1.RegistryService/Watch"
 )
 
 // RegistryServiceClient is the client API for RegistryService service.
@@ -79,20 +89,47 @@ type RegistryServiceClient interface {
 	// Removes a variant. New requests do not go to it any more, and it is unloaded
 	// after a while; a version of which no other form fits is not served then.
 	DeleteVariant(ctx context.Context, in *DeleteVariantRequest, opts ...grpc.CallOption) (*DeleteVariantResponse, error)
-	// Points an alias at a version by compare-and-set.
+	// Points an alias at a version by compare-and-set. A protected alias stays as
+	// it is: what it shall name becomes an alias change, which another subject
+	// approves, and whose id the alias carries as pending_change.
 	SetAlias(ctx context.Context, in *SetAliasRequest, opts ...grpc.CallOption) (*SetAliasResponse, error)
 	// Returns an alias.
 	GetAlias(ctx context.Context, in *GetAliasRequest, opts ...grpc.CallOption) (*GetAliasResponse, error)
 	// Lists a model's aliases by name.
 	ListAliases(ctx context.Context, in *ListAliasesRequest, opts ...grpc.CallOption) (*ListAliasesResponse, error)
-	// Removes an alias by compare-and-set.
+	// Removes an alias by compare-and-set; a protected one when another subject
+	// approves it.
 	DeleteAlias(ctx context.Context, in *DeleteAliasRequest, opts ...grpc.CallOption) (*DeleteAliasResponse, error)
+	// Lists the states that an alias has had, newest first.
+	ListAliasHistory(ctx context.Context, in *ListAliasHistoryRequest, opts ...grpc.CallOption) (*ListAliasHistoryResponse, error)
+	// Brings back the state that an alias had at a revision, by compare-and-set; of
+	// a protected alias when another subject approves it.
+	RollbackAlias(ctx context.Context, in *RollbackAliasRequest, opts ...grpc.CallOption) (*RollbackAliasResponse, error)
+	// Returns an alias change.
+	GetAliasChange(ctx context.Context, in *GetAliasChangeRequest, opts ...grpc.CallOption) (*GetAliasChangeResponse, error)
+	// Lists a model's alias changes, newest first.
+	ListAliasChanges(ctx context.Context, in *ListAliasChangesRequest, opts ...grpc.CallOption) (*ListAliasChangesResponse, error)
+	// Makes an alias change that another subject asked for, if nothing has changed
+	// what it was asked about.
+	ApproveAliasChange(ctx context.Context, in *ApproveAliasChangeRequest, opts ...grpc.CallOption) (*ApproveAliasChangeResponse, error)
+	// Rejects an alias change, or withdraws one's own.
+	RejectAliasChange(ctx context.Context, in *RejectAliasChangeRequest, opts ...grpc.CallOption) (*RejectAliasChangeResponse, error)
+	// Returns which of a model's aliases are protected.
+	GetAliasProtection(ctx context.Context, in *GetAliasProtectionRequest, opts ...grpc.CallOption) (*GetAliasProtectionResponse, error)
+	// Sets which of a model's aliases are protected, by compare-and-set. What takes
+	// a protection away is made when another subject approves it.
+	SetAliasProtection(ctx context.Context, in *SetAliasProtectionRequest, opts ...grpc.CallOption) (*SetAliasProtectionResponse, error)
 	// Sets the model's traffic split by compare-and-set.
 	SetSplit(ctx context.Context, in *SetSplitRequest, opts ...grpc.CallOption) (*SetSplitResponse, error)
 	// Returns the model's traffic split.
 	GetSplit(ctx context.Context, in *GetSplitRequest, opts ...grpc.CallOption) (*GetSplitResponse, error)
 	// Removes the model's traffic split by compare-and-set.
 	DeleteSplit(ctx context.Context, in *DeleteSplitRequest, opts ...grpc.CallOption) (*DeleteSplitResponse, error)
+	// Lists the states that a model's split has had, newest first.
+	ListSplitHistory(ctx context.Context, in *ListSplitHistoryRequest, opts ...grpc.CallOption) (*ListSplitHistoryResponse, error)
+	// Brings back the state that a model's split had at a revision, its salt too,
+	// by compare-and-set.
+	RollbackSplit(ctx context.Context, in *RollbackSplitRequest, opts ...grpc.CallOption) (*RollbackSplitResponse, error)
 	// Streams every change after a revision, in order and without gaps. From
 	// revision 0 the stream starts with a snapshot of all models. Of several
 	// changes of one model that the consumer has not been sent yet, only the last
@@ -270,6 +307,86 @@ func (c *registryServiceClient) DeleteAlias(ctx context.Context, in *DeleteAlias
 	return out, nil
 }
 
+func (c *registryServiceClient) ListAliasHistory(ctx context.Context, in *ListAliasHistoryRequest, opts ...grpc.CallOption) (*ListAliasHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAliasHistoryResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListAliasHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) RollbackAlias(ctx context.Context, in *RollbackAliasRequest, opts ...grpc.CallOption) (*RollbackAliasResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollbackAliasResponse)
+	err := c.cc.Invoke(ctx, RegistryService_RollbackAlias_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetAliasChange(ctx context.Context, in *GetAliasChangeRequest, opts ...grpc.CallOption) (*GetAliasChangeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetAliasChangeResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetAliasChange_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListAliasChanges(ctx context.Context, in *ListAliasChangesRequest, opts ...grpc.CallOption) (*ListAliasChangesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAliasChangesResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListAliasChanges_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ApproveAliasChange(ctx context.Context, in *ApproveAliasChangeRequest, opts ...grpc.CallOption) (*ApproveAliasChangeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApproveAliasChangeResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ApproveAliasChange_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) RejectAliasChange(ctx context.Context, in *RejectAliasChangeRequest, opts ...grpc.CallOption) (*RejectAliasChangeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RejectAliasChangeResponse)
+	err := c.cc.Invoke(ctx, RegistryService_RejectAliasChange_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetAliasProtection(ctx context.Context, in *GetAliasProtectionRequest, opts ...grpc.CallOption) (*GetAliasProtectionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetAliasProtectionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetAliasProtection_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) SetAliasProtection(ctx context.Context, in *SetAliasProtectionRequest, opts ...grpc.CallOption) (*SetAliasProtectionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetAliasProtectionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_SetAliasProtection_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *registryServiceClient) SetSplit(ctx context.Context, in *SetSplitRequest, opts ...grpc.CallOption) (*SetSplitResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SetSplitResponse)
@@ -294,6 +411,26 @@ func (c *registryServiceClient) DeleteSplit(ctx context.Context, in *DeleteSplit
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteSplitResponse)
 	err := c.cc.Invoke(ctx, RegistryService_DeleteSplit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListSplitHistory(ctx context.Context, in *ListSplitHistoryRequest, opts ...grpc.CallOption) (*ListSplitHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSplitHistoryResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListSplitHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) RollbackSplit(ctx context.Context, in *RollbackSplitRequest, opts ...grpc.CallOption) (*RollbackSplitResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollbackSplitResponse)
+	err := c.cc.Invoke(ctx, RegistryService_RollbackSplit_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -355,20 +492,47 @@ type RegistryServiceServer interface {
 	// Removes a variant. New requests do not go to it any more, and it is unloaded
 	// after a while; a version of which no other form fits is not served then.
 	DeleteVariant(context.Context, *DeleteVariantRequest) (*DeleteVariantResponse, error)
-	// Points an alias at a version by compare-and-set.
+	// Points an alias at a version by compare-and-set. A protected alias stays as
+	// it is: what it shall name becomes an alias change, which another subject
+	// approves, and whose id the alias carries as pending_change.
 	SetAlias(context.Context, *SetAliasRequest) (*SetAliasResponse, error)
 	// Returns an alias.
 	GetAlias(context.Context, *GetAliasRequest) (*GetAliasResponse, error)
 	// Lists a model's aliases by name.
 	ListAliases(context.Context, *ListAliasesRequest) (*ListAliasesResponse, error)
-	// Removes an alias by compare-and-set.
+	// Removes an alias by compare-and-set; a protected one when another subject
+	// approves it.
 	DeleteAlias(context.Context, *DeleteAliasRequest) (*DeleteAliasResponse, error)
+	// Lists the states that an alias has had, newest first.
+	ListAliasHistory(context.Context, *ListAliasHistoryRequest) (*ListAliasHistoryResponse, error)
+	// Brings back the state that an alias had at a revision, by compare-and-set; of
+	// a protected alias when another subject approves it.
+	RollbackAlias(context.Context, *RollbackAliasRequest) (*RollbackAliasResponse, error)
+	// Returns an alias change.
+	GetAliasChange(context.Context, *GetAliasChangeRequest) (*GetAliasChangeResponse, error)
+	// Lists a model's alias changes, newest first.
+	ListAliasChanges(context.Context, *ListAliasChangesRequest) (*ListAliasChangesResponse, error)
+	// Makes an alias change that another subject asked for, if nothing has changed
+	// what it was asked about.
+	ApproveAliasChange(context.Context, *ApproveAliasChangeRequest) (*ApproveAliasChangeResponse, error)
+	// Rejects an alias change, or withdraws one's own.
+	RejectAliasChange(context.Context, *RejectAliasChangeRequest) (*RejectAliasChangeResponse, error)
+	// Returns which of a model's aliases are protected.
+	GetAliasProtection(context.Context, *GetAliasProtectionRequest) (*GetAliasProtectionResponse, error)
+	// Sets which of a model's aliases are protected, by compare-and-set. What takes
+	// a protection away is made when another subject approves it.
+	SetAliasProtection(context.Context, *SetAliasProtectionRequest) (*SetAliasProtectionResponse, error)
 	// Sets the model's traffic split by compare-and-set.
 	SetSplit(context.Context, *SetSplitRequest) (*SetSplitResponse, error)
 	// Returns the model's traffic split.
 	GetSplit(context.Context, *GetSplitRequest) (*GetSplitResponse, error)
 	// Removes the model's traffic split by compare-and-set.
 	DeleteSplit(context.Context, *DeleteSplitRequest) (*DeleteSplitResponse, error)
+	// Lists the states that a model's split has had, newest first.
+	ListSplitHistory(context.Context, *ListSplitHistoryRequest) (*ListSplitHistoryResponse, error)
+	// Brings back the state that a model's split had at a revision, its salt too,
+	// by compare-and-set.
+	RollbackSplit(context.Context, *RollbackSplitRequest) (*RollbackSplitResponse, error)
 	// Streams every change after a revision, in order and without gaps. From
 	// revision 0 the stream starts with a snapshot of all models. Of several
 	// changes of one model that the consumer has not been sent yet, only the last
@@ -434,6 +598,30 @@ func (UnimplementedRegistryServiceServer) ListAliases(context.Context, *ListAlia
 func (UnimplementedRegistryServiceServer) DeleteAlias(context.Context, *DeleteAliasRequest) (*DeleteAliasResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteAlias not implemented")
 }
+func (UnimplementedRegistryServiceServer) ListAliasHistory(context.Context, *ListAliasHistoryRequest) (*ListAliasHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAliasHistory not implemented")
+}
+func (UnimplementedRegistryServiceServer) RollbackAlias(context.Context, *RollbackAliasRequest) (*RollbackAliasResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackAlias not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetAliasChange(context.Context, *GetAliasChangeRequest) (*GetAliasChangeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAliasChange not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListAliasChanges(context.Context, *ListAliasChangesRequest) (*ListAliasChangesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAliasChanges not implemented")
+}
+func (UnimplementedRegistryServiceServer) ApproveAliasChange(context.Context, *ApproveAliasChangeRequest) (*ApproveAliasChangeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApproveAliasChange not implemented")
+}
+func (UnimplementedRegistryServiceServer) RejectAliasChange(context.Context, *RejectAliasChangeRequest) (*RejectAliasChangeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RejectAliasChange not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetAliasProtection(context.Context, *GetAliasProtectionRequest) (*GetAliasProtectionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAliasProtection not implemented")
+}
+func (UnimplementedRegistryServiceServer) SetAliasProtection(context.Context, *SetAliasProtectionRequest) (*SetAliasProtectionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetAliasProtection not implemented")
+}
 func (UnimplementedRegistryServiceServer) SetSplit(context.Context, *SetSplitRequest) (*SetSplitResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetSplit not implemented")
 }
@@ -442,6 +630,12 @@ func (UnimplementedRegistryServiceServer) GetSplit(context.Context, *GetSplitReq
 }
 func (UnimplementedRegistryServiceServer) DeleteSplit(context.Context, *DeleteSplitRequest) (*DeleteSplitResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteSplit not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListSplitHistory(context.Context, *ListSplitHistoryRequest) (*ListSplitHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSplitHistory not implemented")
+}
+func (UnimplementedRegistryServiceServer) RollbackSplit(context.Context, *RollbackSplitRequest) (*RollbackSplitResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackSplit not implemented")
 }
 func (UnimplementedRegistryServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -755,6 +949,150 @@ func _RegistryService_DeleteAlias_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RegistryService_ListAliasHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAliasHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListAliasHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListAliasHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListAliasHistory(ctx, req.(*ListAliasHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_RollbackAlias_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackAliasRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).RollbackAlias(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_RollbackAlias_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).RollbackAlias(ctx, req.(*RollbackAliasRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetAliasChange_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAliasChangeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetAliasChange(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetAliasChange_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetAliasChange(ctx, req.(*GetAliasChangeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListAliasChanges_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAliasChangesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListAliasChanges(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListAliasChanges_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListAliasChanges(ctx, req.(*ListAliasChangesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ApproveAliasChange_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApproveAliasChangeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ApproveAliasChange(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ApproveAliasChange_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ApproveAliasChange(ctx, req.(*ApproveAliasChangeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_RejectAliasChange_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RejectAliasChangeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).RejectAliasChange(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_RejectAliasChange_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).RejectAliasChange(ctx, req.(*RejectAliasChangeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetAliasProtection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAliasProtectionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetAliasProtection(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetAliasProtection_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetAliasProtection(ctx, req.(*GetAliasProtectionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_SetAliasProtection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetAliasProtectionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).SetAliasProtection(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_SetAliasProtection_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).SetAliasProtection(ctx, req.(*SetAliasProtectionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RegistryService_SetSplit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SetSplitRequest)
 	if err := dec(in); err != nil {
@@ -805,6 +1143,42 @@ func _RegistryService_DeleteSplit_Handler(srv interface{}, ctx context.Context, 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RegistryServiceServer).DeleteSplit(ctx, req.(*DeleteSplitRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListSplitHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSplitHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListSplitHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListSplitHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListSplitHistory(ctx, req.(*ListSplitHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_RollbackSplit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackSplitRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).RollbackSplit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_RollbackSplit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).RollbackSplit(ctx, req.(*RollbackSplitRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -892,6 +1266,38 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _RegistryService_DeleteAlias_Handler,
 		},
 		{
+			MethodName: "ListAliasHistory",
+			Handler:    _RegistryService_ListAliasHistory_Handler,
+		},
+		{
+			MethodName: "RollbackAlias",
+			Handler:    _RegistryService_RollbackAlias_Handler,
+		},
+		{
+			MethodName: "GetAliasChange",
+			Handler:    _RegistryService_GetAliasChange_Handler,
+		},
+		{
+			MethodName: "ListAliasChanges",
+			Handler:    _RegistryService_ListAliasChanges_Handler,
+		},
+		{
+			MethodName: "ApproveAliasChange",
+			Handler:    _RegistryService_ApproveAliasChange_Handler,
+		},
+		{
+			MethodName: "RejectAliasChange",
+			Handler:    _RegistryService_RejectAliasChange_Handler,
+		},
+		{
+			MethodName: "GetAliasProtection",
+			Handler:    _RegistryService_GetAliasProtection_Handler,
+		},
+		{
+			MethodName: "SetAliasProtection",
+			Handler:    _RegistryService_SetAliasProtection_Handler,
+		},
+		{
 			MethodName: "SetSplit",
 			Handler:    _RegistryService_SetSplit_Handler,
 		},
@@ -902,6 +1308,14 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteSplit",
 			Handler:    _RegistryService_DeleteSplit_Handler,
+		},
+		{
+			MethodName: "ListSplitHistory",
+			Handler:    _RegistryService_ListSplitHistory_Handler,
+		},
+		{
+			MethodName: "RollbackSplit",
+			Handler:    _RegistryService_RollbackSplit_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
