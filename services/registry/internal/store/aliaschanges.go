@@ -141,11 +141,15 @@ func sameWish(a, b *registryv1.AliasChange) bool {
 // supersede ends the change of an alias that waits, if one does: its place is
 // taken. "" is the protection.
 func (c *change) supersede(ctx context.Context, alias string) error {
-	return c.exec(ctx, `UPDATE registry_alias_changes
-		SET state = CASE WHEN expire_time <= $1 THEN $2 ELSE $3 END, decided_by = CASE WHEN expire_time <= $1 THEN '' ELSE $4 END,
-			decide_time = CASE WHEN expire_time <= $1 THEN 0 ELSE $1 END, revision = $5
-		WHERE model = $6 AND alias = $7 AND state = $8`,
-		micros(c.now), int32(stateExpired), int32(stateSuperseded), c.actor, c.revision, c.model, alias, int32(statePending))
+	err := c.exec(ctx, `UPDATE registry_alias_changes SET state = $1, revision = $2
+		WHERE model = $3 AND alias = $4 AND state = $5 AND expire_time <= $6`,
+		int32(stateExpired), c.revision, c.model, alias, int32(statePending), micros(c.now))
+	if err != nil {
+		return err
+	}
+	return c.exec(ctx, `UPDATE registry_alias_changes SET state = $1, revision = $2, decided_by = $3, decide_time = $4
+		WHERE model = $5 AND alias = $6 AND state = $7`,
+		int32(stateSuperseded), c.revision, c.actor, micros(c.now), c.model, alias, int32(statePending))
 }
 
 // waiting returns the change of an alias that waits, or nil.
