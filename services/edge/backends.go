@@ -96,6 +96,12 @@ func registryAgain() []string {
 		registryv1.RegistryService_ListAliasChanges_FullMethodName,
 		registryv1.RegistryService_GetAliasProtection_FullMethodName,
 		registryv1.RegistryService_ListSplitHistory_FullMethodName,
+		registryv1.RegistryService_CreatePromptVersion_FullMethodName,
+		registryv1.RegistryService_GetPromptVersion_FullMethodName,
+		registryv1.RegistryService_ListPromptVersions_FullMethodName,
+		registryv1.RegistryService_ListPrompts_FullMethodName,
+		registryv1.RegistryService_ListPromptAliasHistory_FullMethodName,
+		registryv1.RegistryService_RenderPrompt_FullMethodName,
 		registryv1.RegistryService_CreateVariant_FullMethodName, // the same again changes nothing
 	}
 }

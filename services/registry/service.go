@@ -134,7 +134,9 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.ListAliasHistoryRequest{}, &registryv1.RollbackAliasRequest{}, &registryv1.GetAliasChangeRequest{},
 		&registryv1.ListAliasChangesRequest{}, &registryv1.ApproveAliasChangeRequest{}, &registryv1.RejectAliasChangeRequest{},
 		&registryv1.GetAliasProtectionRequest{}, &registryv1.SetAliasProtectionRequest{}, &registryv1.ListSplitHistoryRequest{},
-		&registryv1.RollbackSplitRequest{},
+		&registryv1.RollbackSplitRequest{}, &registryv1.CreatePromptVersionRequest{}, &registryv1.GetPromptVersionRequest{},
+		&registryv1.ListPromptVersionsRequest{}, &registryv1.ListPromptsRequest{}, &registryv1.SetPromptAliasRequest{},
+		&registryv1.DeletePromptAliasRequest{}, &registryv1.ListPromptAliasHistoryRequest{}, &registryv1.RenderPromptRequest{},
 		&registryv1.GetSplitRequest{}, &registryv1.DeleteSplitRequest{}, &registryv1.WatchRequest{},
 	))
 	if err != nil {

@@ -213,6 +213,15 @@ func TestDefaultPolicy(t *testing.T) {
 		"RegistryService/SetAliasProtection": platform,
 		"RegistryService/ListSplitHistory":   keepers,
 		"RegistryService/RollbackSplit":      platform,
+
+		"RegistryService/CreatePromptVersion":    platform,
+		"RegistryService/GetPromptVersion":       keepers,
+		"RegistryService/ListPromptVersions":     keepers,
+		"RegistryService/ListPrompts":            keepers,
+		"RegistryService/SetPromptAlias":         platform,
+		"RegistryService/DeletePromptAlias":      platform,
+		"RegistryService/ListPromptAliasHistory": keepers,
+		"RegistryService/RenderPrompt":           keepers,
 	}
 	callers := []struct {
 		name   string

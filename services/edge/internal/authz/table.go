@@ -177,6 +177,15 @@ func registryMethods() map[string]Method {
 		registryv1.RegistryService_SetAliasProtection_FullMethodName: {Type: "registry-alias", Action: "protect", ID: modelName},
 		registryv1.RegistryService_ListSplitHistory_FullMethodName:   {Type: "registry-split", Action: "list", ID: modelName},
 		registryv1.RegistryService_RollbackSplit_FullMethodName:      {Type: "registry-split", Action: "set", ID: modelName},
+
+		registryv1.RegistryService_CreatePromptVersion_FullMethodName:    {Type: "registry-prompt", Action: "create", ID: prompt},
+		registryv1.RegistryService_GetPromptVersion_FullMethodName:       {Type: "registry-prompt", Action: "get", ID: prompt},
+		registryv1.RegistryService_ListPromptVersions_FullMethodName:     {Type: "registry-prompt", Action: "list", ID: prompt},
+		registryv1.RegistryService_ListPrompts_FullMethodName:            {Type: "registry-prompt", Action: "list"},
+		registryv1.RegistryService_SetPromptAlias_FullMethodName:         {Type: "registry-prompt", Action: "set", ID: prompt},
+		registryv1.RegistryService_DeletePromptAlias_FullMethodName:      {Type: "registry-prompt", Action: "delete", ID: prompt},
+		registryv1.RegistryService_ListPromptAliasHistory_FullMethodName: {Type: "registry-prompt", Action: "list", ID: prompt},
+		registryv1.RegistryService_RenderPrompt_FullMethodName:           {Type: "registry-prompt", Action: "get", ID: prompt},
 	}
 	for method, m := range t {
 		m.Platform = true
@@ -245,6 +254,13 @@ func worker(req any) string {
 func name(req any) string {
 	if r, ok := req.(interface{ GetName() string }); ok {
 		return r.GetName()
+	}
+	return ""
+}
+
+func prompt(req any) string {
+	if r, ok := req.(interface{ GetPrompt() string }); ok {
+		return r.GetPrompt()
 	}
 	return ""
 }

@@ -130,6 +130,15 @@ func Table() map[string]Class {
 		registryv1.RegistryService_ListSplitHistory_FullMethodName:   Read,
 		registryv1.RegistryService_RollbackSplit_FullMethodName:      Write,
 
+		registryv1.RegistryService_CreatePromptVersion_FullMethodName:    Write,
+		registryv1.RegistryService_GetPromptVersion_FullMethodName:       Read,
+		registryv1.RegistryService_ListPromptVersions_FullMethodName:     Read,
+		registryv1.RegistryService_ListPrompts_FullMethodName:            Read,
+		registryv1.RegistryService_SetPromptAlias_FullMethodName:         Write,
+		registryv1.RegistryService_DeletePromptAlias_FullMethodName:      Write,
+		registryv1.RegistryService_ListPromptAliasHistory_FullMethodName: Read,
+		registryv1.RegistryService_RenderPrompt_FullMethodName:           Read,
+
 		grpc_health_v1.Health_Check_FullMethodName:                             Free,
 		grpc_health_v1.Health_Watch_FullMethodName:                             Free,
 		grpc_health_v1.Health_List_FullMethodName:                              Free,

@@ -76,6 +76,7 @@ func (s suite) run(t *testing.T) {
 	t.Run("alias history", s.aliasHistory)
 	t.Run("split history", s.splitHistory)
 	t.Run("migration to history", s.historyMigration)
+	t.Run("prompts", s.prompts)
 	t.Run("random operations", s.randomOperations)
 	t.Run("splits", s.splits)
 	t.Run("split checks", s.splitChecks)

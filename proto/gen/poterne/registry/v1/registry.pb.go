@@ -1547,7 +1547,7 @@ var File_poterne_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a&poterne/registry/v1/aliaschanges.proto\x1a!poterne/registry/v1/history.proto\x1a#poterne/registry/v1/resources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xb5\x02\n" +
+	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a&poterne/registry/v1/aliaschanges.proto\x1a!poterne/registry/v1/history.proto\x1a!poterne/registry/v1/prompts.proto\x1a#poterne/registry/v1/resources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xb5\x02\n" +
 	"\x12CreateModelRequest\x127\n" +
 	"\x04name\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12~\n" +
@@ -1650,7 +1650,7 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1d\n" +
 	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x12 \n" +
 	"\x06reason\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"\x15\n" +
-	"\x13DeleteSplitResponse2\x8e%\n" +
+	"\x13DeleteSplitResponse2\xd5/\n" +
 	"\x0fRegistryService\x12\x87\x01\n" +
 	"\vCreateModel\x12'.poterne.registry.v1.CreateModelRequest\x1a(.poterne.registry.v1.CreateModelResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*b\x05model\"\x13/v1/registry/models\x12\x83\x01\n" +
 	"\bGetModel\x12$.poterne.registry.v1.GetModelRequest\x1a%.poterne.registry.v1.GetModelResponse\"*\x82\xd3\xe4\x93\x02$b\x05model\x12\x1b/v1/registry/models/{model}\x12z\n" +
@@ -1684,7 +1684,15 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\bGetSplit\x12$.poterne.registry.v1.GetSplitRequest\x1a%.poterne.registry.v1.GetSplitResponse\"0\x82\xd3\xe4\x93\x02*b\x05split\x12!/v1/registry/models/{model}/split\x12\x8b\x01\n" +
 	"\vDeleteSplit\x12'.poterne.registry.v1.DeleteSplitRequest\x1a(.poterne.registry.v1.DeleteSplitResponse\")\x82\xd3\xe4\x93\x02#*!/v1/registry/models/{model}/split\x12\xa2\x01\n" +
 	"\x10ListSplitHistory\x12,.poterne.registry.v1.ListSplitHistoryRequest\x1a-.poterne.registry.v1.ListSplitHistoryResponse\"1\x82\xd3\xe4\x93\x02+\x12)/v1/registry/models/{model}/split/history\x12\x9d\x01\n" +
-	"\rRollbackSplit\x12).poterne.registry.v1.RollbackSplitRequest\x1a*.poterne.registry.v1.RollbackSplitResponse\"5\x82\xd3\xe4\x93\x02/:\x01*\"*/v1/registry/models/{model}/split:rollback\x12P\n" +
+	"\rRollbackSplit\x12).poterne.registry.v1.RollbackSplitRequest\x1a*.poterne.registry.v1.RollbackSplitResponse\"5\x82\xd3\xe4\x93\x02/:\x01*\"*/v1/registry/models/{model}/split:rollback\x12\xb4\x01\n" +
+	"\x13CreatePromptVersion\x12/.poterne.registry.v1.CreatePromptVersionRequest\x1a0.poterne.registry.v1.CreatePromptVersionResponse\":\x82\xd3\xe4\x93\x024:\x01*b\aversion\"&/v1/registry/prompts/{prompt}/versions\x12\xb2\x01\n" +
+	"\x10GetPromptVersion\x12,.poterne.registry.v1.GetPromptVersionRequest\x1a-.poterne.registry.v1.GetPromptVersionResponse\"A\x82\xd3\xe4\x93\x02;b\aversion\x120/v1/registry/prompts/{prompt}/versions/{version}\x12\xa5\x01\n" +
+	"\x12ListPromptVersions\x12..poterne.registry.v1.ListPromptVersionsRequest\x1a/.poterne.registry.v1.ListPromptVersionsResponse\".\x82\xd3\xe4\x93\x02(\x12&/v1/registry/prompts/{prompt}/versions\x12~\n" +
+	"\vListPrompts\x12'.poterne.registry.v1.ListPromptsRequest\x1a(.poterne.registry.v1.ListPromptsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/registry/prompts\x12\xaa\x01\n" +
+	"\x0eSetPromptAlias\x12*.poterne.registry.v1.SetPromptAliasRequest\x1a+.poterne.registry.v1.SetPromptAliasResponse\"?\x82\xd3\xe4\x93\x029:\x01*b\x05alias\x1a-/v1/registry/prompts/{prompt}/aliases/{alias}\x12\xa9\x01\n" +
+	"\x11DeletePromptAlias\x12-.poterne.registry.v1.DeletePromptAliasRequest\x1a..poterne.registry.v1.DeletePromptAliasResponse\"5\x82\xd3\xe4\x93\x02/*-/v1/registry/prompts/{prompt}/aliases/{alias}\x12\xc0\x01\n" +
+	"\x16ListPromptAliasHistory\x122.poterne.registry.v1.ListPromptAliasHistoryRequest\x1a3.poterne.registry.v1.ListPromptAliasHistoryResponse\"=\x82\xd3\xe4\x93\x027\x125/v1/registry/prompts/{prompt}/aliases/{alias}/history\x12\x94\x01\n" +
+	"\fRenderPrompt\x12(.poterne.registry.v1.RenderPromptRequest\x1a).poterne.registry.v1.RenderPromptResponse\"/\x82\xd3\xe4\x93\x02):\x01*\"$/v1/registry/prompts/{prompt}:render\x12P\n" +
 	"\x05Watch\x12!.poterne.registry.v1.WatchRequest\x1a\".poterne.registry.v1.WatchResponse0\x01BEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
 
 var (
@@ -1701,74 +1709,90 @@ func file_poterne_registry_v1_registry_proto_rawDescGZIP() []byte {
 
 var file_poterne_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_poterne_registry_v1_registry_proto_goTypes = []any{
-	(*CreateModelRequest)(nil),         // 0: poterne.registry.v1.CreateModelRequest
-	(*CreateModelResponse)(nil),        // 1: poterne.registry.v1.CreateModelResponse
-	(*GetModelRequest)(nil),            // 2: poterne.registry.v1.GetModelRequest
-	(*GetModelResponse)(nil),           // 3: poterne.registry.v1.GetModelResponse
-	(*ListModelsRequest)(nil),          // 4: poterne.registry.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),         // 5: poterne.registry.v1.ListModelsResponse
-	(*DeleteModelRequest)(nil),         // 6: poterne.registry.v1.DeleteModelRequest
-	(*DeleteModelResponse)(nil),        // 7: poterne.registry.v1.DeleteModelResponse
-	(*CreateVersionRequest)(nil),       // 8: poterne.registry.v1.CreateVersionRequest
-	(*CreateVersionResponse)(nil),      // 9: poterne.registry.v1.CreateVersionResponse
-	(*GetVersionRequest)(nil),          // 10: poterne.registry.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),         // 11: poterne.registry.v1.GetVersionResponse
-	(*ListVersionsRequest)(nil),        // 12: poterne.registry.v1.ListVersionsRequest
-	(*ListVersionsResponse)(nil),       // 13: poterne.registry.v1.ListVersionsResponse
-	(*SetAliasRequest)(nil),            // 14: poterne.registry.v1.SetAliasRequest
-	(*SetAliasResponse)(nil),           // 15: poterne.registry.v1.SetAliasResponse
-	(*GetAliasRequest)(nil),            // 16: poterne.registry.v1.GetAliasRequest
-	(*GetAliasResponse)(nil),           // 17: poterne.registry.v1.GetAliasResponse
-	(*ListAliasesRequest)(nil),         // 18: poterne.registry.v1.ListAliasesRequest
-	(*ListAliasesResponse)(nil),        // 19: poterne.registry.v1.ListAliasesResponse
-	(*DeleteAliasRequest)(nil),         // 20: poterne.registry.v1.DeleteAliasRequest
-	(*DeleteAliasResponse)(nil),        // 21: poterne.registry.v1.DeleteAliasResponse
-	(*SetSplitRequest)(nil),            // 22: poterne.registry.v1.SetSplitRequest
-	(*SetSplitResponse)(nil),           // 23: poterne.registry.v1.SetSplitResponse
-	(*GetSplitRequest)(nil),            // 24: poterne.registry.v1.GetSplitRequest
-	(*GetSplitResponse)(nil),           // 25: poterne.registry.v1.GetSplitResponse
-	(*DeleteSplitRequest)(nil),         // 26: poterne.registry.v1.DeleteSplitRequest
-	(*DeleteSplitResponse)(nil),        // 27: poterne.registry.v1.DeleteSplitResponse
-	nil,                                // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
-	(*Model)(nil),                      // 29: poterne.registry.v1.Model
-	(*v1.ModelSpec)(nil),               // 30: poterne.common.v1.ModelSpec
-	(*Version)(nil),                    // 31: poterne.registry.v1.Version
-	(*Alias)(nil),                      // 32: poterne.registry.v1.Alias
-	(*AliasChange)(nil),                // 33: poterne.registry.v1.AliasChange
-	(*Arm)(nil),                        // 34: poterne.registry.v1.Arm
-	(*Split)(nil),                      // 35: poterne.registry.v1.Split
-	(*UpdateModelRequest)(nil),         // 36: poterne.registry.v1.UpdateModelRequest
-	(*CreateVariantRequest)(nil),       // 37: poterne.registry.v1.CreateVariantRequest
-	(*GetVariantRequest)(nil),          // 38: poterne.registry.v1.GetVariantRequest
-	(*ListVariantsRequest)(nil),        // 39: poterne.registry.v1.ListVariantsRequest
-	(*DeleteVariantRequest)(nil),       // 40: poterne.registry.v1.DeleteVariantRequest
-	(*ListAliasHistoryRequest)(nil),    // 41: poterne.registry.v1.ListAliasHistoryRequest
-	(*RollbackAliasRequest)(nil),       // 42: poterne.registry.v1.RollbackAliasRequest
-	(*GetAliasChangeRequest)(nil),      // 43: poterne.registry.v1.GetAliasChangeRequest
-	(*ListAliasChangesRequest)(nil),    // 44: poterne.registry.v1.ListAliasChangesRequest
-	(*ApproveAliasChangeRequest)(nil),  // 45: poterne.registry.v1.ApproveAliasChangeRequest
-	(*RejectAliasChangeRequest)(nil),   // 46: poterne.registry.v1.RejectAliasChangeRequest
-	(*GetAliasProtectionRequest)(nil),  // 47: poterne.registry.v1.GetAliasProtectionRequest
-	(*SetAliasProtectionRequest)(nil),  // 48: poterne.registry.v1.SetAliasProtectionRequest
-	(*ListSplitHistoryRequest)(nil),    // 49: poterne.registry.v1.ListSplitHistoryRequest
-	(*RollbackSplitRequest)(nil),       // 50: poterne.registry.v1.RollbackSplitRequest
-	(*WatchRequest)(nil),               // 51: poterne.registry.v1.WatchRequest
-	(*UpdateModelResponse)(nil),        // 52: poterne.registry.v1.UpdateModelResponse
-	(*CreateVariantResponse)(nil),      // 53: poterne.registry.v1.CreateVariantResponse
-	(*GetVariantResponse)(nil),         // 54: poterne.registry.v1.GetVariantResponse
-	(*ListVariantsResponse)(nil),       // 55: poterne.registry.v1.ListVariantsResponse
-	(*DeleteVariantResponse)(nil),      // 56: poterne.registry.v1.DeleteVariantResponse
-	(*ListAliasHistoryResponse)(nil),   // 57: poterne.registry.v1.ListAliasHistoryResponse
-	(*RollbackAliasResponse)(nil),      // 58: poterne.registry.v1.RollbackAliasResponse
-	(*GetAliasChangeResponse)(nil),     // 59: poterne.registry.v1.GetAliasChangeResponse
-	(*ListAliasChangesResponse)(nil),   // 60: poterne.registry.v1.ListAliasChangesResponse
-	(*ApproveAliasChangeResponse)(nil), // 61: poterne.registry.v1.ApproveAliasChangeResponse
-	(*RejectAliasChangeResponse)(nil),  // 62: poterne.registry.v1.RejectAliasChangeResponse
-	(*GetAliasProtectionResponse)(nil), // 63: poterne.registry.v1.GetAliasProtectionResponse
-	(*SetAliasProtectionResponse)(nil), // 64: poterne.registry.v1.SetAliasProtectionResponse
-	(*ListSplitHistoryResponse)(nil),   // 65: poterne.registry.v1.ListSplitHistoryResponse
-	(*RollbackSplitResponse)(nil),      // 66: poterne.registry.v1.RollbackSplitResponse
-	(*WatchResponse)(nil),              // 67: poterne.registry.v1.WatchResponse
+	(*CreateModelRequest)(nil),             // 0: poterne.registry.v1.CreateModelRequest
+	(*CreateModelResponse)(nil),            // 1: poterne.registry.v1.CreateModelResponse
+	(*GetModelRequest)(nil),                // 2: poterne.registry.v1.GetModelRequest
+	(*GetModelResponse)(nil),               // 3: poterne.registry.v1.GetModelResponse
+	(*ListModelsRequest)(nil),              // 4: poterne.registry.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),             // 5: poterne.registry.v1.ListModelsResponse
+	(*DeleteModelRequest)(nil),             // 6: poterne.registry.v1.DeleteModelRequest
+	(*DeleteModelResponse)(nil),            // 7: poterne.registry.v1.DeleteModelResponse
+	(*CreateVersionRequest)(nil),           // 8: poterne.registry.v1.CreateVersionRequest
+	(*CreateVersionResponse)(nil),          // 9: poterne.registry.v1.CreateVersionResponse
+	(*GetVersionRequest)(nil),              // 10: poterne.registry.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),             // 11: poterne.registry.v1.GetVersionResponse
+	(*ListVersionsRequest)(nil),            // 12: poterne.registry.v1.ListVersionsRequest
+	(*ListVersionsResponse)(nil),           // 13: poterne.registry.v1.ListVersionsResponse
+	(*SetAliasRequest)(nil),                // 14: poterne.registry.v1.SetAliasRequest
+	(*SetAliasResponse)(nil),               // 15: poterne.registry.v1.SetAliasResponse
+	(*GetAliasRequest)(nil),                // 16: poterne.registry.v1.GetAliasRequest
+	(*GetAliasResponse)(nil),               // 17: poterne.registry.v1.GetAliasResponse
+	(*ListAliasesRequest)(nil),             // 18: poterne.registry.v1.ListAliasesRequest
+	(*ListAliasesResponse)(nil),            // 19: poterne.registry.v1.ListAliasesResponse
+	(*DeleteAliasRequest)(nil),             // 20: poterne.registry.v1.DeleteAliasRequest
+	(*DeleteAliasResponse)(nil),            // 21: poterne.registry.v1.DeleteAliasResponse
+	(*SetSplitRequest)(nil),                // 22: poterne.registry.v1.SetSplitRequest
+	(*SetSplitResponse)(nil),               // 23: poterne.registry.v1.SetSplitResponse
+	(*GetSplitRequest)(nil),                // 24: poterne.registry.v1.GetSplitRequest
+	(*GetSplitResponse)(nil),               // 25: poterne.registry.v1.GetSplitResponse
+	(*DeleteSplitRequest)(nil),             // 26: poterne.registry.v1.DeleteSplitRequest
+	(*DeleteSplitResponse)(nil),            // 27: poterne.registry.v1.DeleteSplitResponse
+	nil,                                    // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
+	(*Model)(nil),                          // 29: poterne.registry.v1.Model
+	(*v1.ModelSpec)(nil),                   // 30: poterne.common.v1.ModelSpec
+	(*Version)(nil),                        // 31: poterne.registry.v1.Version
+	(*Alias)(nil),                          // 32: poterne.registry.v1.Alias
+	(*AliasChange)(nil),                    // 33: poterne.registry.v1.AliasChange
+	(*Arm)(nil),                            // 34: poterne.registry.v1.Arm
+	(*Split)(nil),                          // 35: poterne.registry.v1.Split
+	(*UpdateModelRequest)(nil),             // 36: poterne.registry.v1.UpdateModelRequest
+	(*CreateVariantRequest)(nil),           // 37: poterne.registry.v1.CreateVariantRequest
+	(*GetVariantRequest)(nil),              // 38: poterne.registry.v1.GetVariantRequest
+	(*ListVariantsRequest)(nil),            // 39: poterne.registry.v1.ListVariantsRequest
+	(*DeleteVariantRequest)(nil),           // 40: poterne.registry.v1.DeleteVariantRequest
+	(*ListAliasHistoryRequest)(nil),        // 41: poterne.registry.v1.ListAliasHistoryRequest
+	(*RollbackAliasRequest)(nil),           // 42: poterne.registry.v1.RollbackAliasRequest
+	(*GetAliasChangeRequest)(nil),          // 43: poterne.registry.v1.GetAliasChangeRequest
+	(*ListAliasChangesRequest)(nil),        // 44: poterne.registry.v1.ListAliasChangesRequest
+	(*ApproveAliasChangeRequest)(nil),      // 45: poterne.registry.v1.ApproveAliasChangeRequest
+	(*RejectAliasChangeRequest)(nil),       // 46: poterne.registry.v1.RejectAliasChangeRequest
+	(*GetAliasProtectionRequest)(nil),      // 47: poterne.registry.v1.GetAliasProtectionRequest
+	(*SetAliasProtectionRequest)(nil),      // 48: poterne.registry.v1.SetAliasProtectionRequest
+	(*ListSplitHistoryRequest)(nil),        // 49: poterne.registry.v1.ListSplitHistoryRequest
+	(*RollbackSplitRequest)(nil),           // 50: poterne.registry.v1.RollbackSplitRequest
+	(*CreatePromptVersionRequest)(nil),     // 51: poterne.registry.v1.CreatePromptVersionRequest
+	(*GetPromptVersionRequest)(nil),        // 52: poterne.registry.v1.GetPromptVersionRequest
+	(*ListPromptVersionsRequest)(nil),      // 53: poterne.registry.v1.ListPromptVersionsRequest
+	(*ListPromptsRequest)(nil),             // 54: poterne.registry.v1.ListPromptsRequest
+	(*SetPromptAliasRequest)(nil),          // 55: poterne.registry.v1.SetPromptAliasRequest
+	(*DeletePromptAliasRequest)(nil),       // 56: poterne.registry.v1.DeletePromptAliasRequest
+	(*ListPromptAliasHistoryRequest)(nil),  // 57: poterne.registry.v1.ListPromptAliasHistoryRequest
+	(*RenderPromptRequest)(nil),            // 58: poterne.registry.v1.RenderPromptRequest
+	(*WatchRequest)(nil),                   // 59: poterne.registry.v1.WatchRequest
+	(*UpdateModelResponse)(nil),            // 60: poterne.registry.v1.UpdateModelResponse
+	(*CreateVariantResponse)(nil),          // 61: poterne.registry.v1.CreateVariantResponse
+	(*GetVariantResponse)(nil),             // 62: poterne.registry.v1.GetVariantResponse
+	(*ListVariantsResponse)(nil),           // 63: poterne.registry.v1.ListVariantsResponse
+	(*DeleteVariantResponse)(nil),          // 64: poterne.registry.v1.DeleteVariantResponse
+	(*ListAliasHistoryResponse)(nil),       // 65: poterne.registry.v1.ListAliasHistoryResponse
+	(*RollbackAliasResponse)(nil),          // 66: poterne.registry.v1.RollbackAliasResponse
+	(*GetAliasChangeResponse)(nil),         // 67: poterne.registry.v1.GetAliasChangeResponse
+	(*ListAliasChangesResponse)(nil),       // 68: poterne.registry.v1.ListAliasChangesResponse
+	(*ApproveAliasChangeResponse)(nil),     // 69: poterne.registry.v1.ApproveAliasChangeResponse
+	(*RejectAliasChangeResponse)(nil),      // 70: poterne.registry.v1.RejectAliasChangeResponse
+	(*GetAliasProtectionResponse)(nil),     // 71: poterne.registry.v1.GetAliasProtectionResponse
+	(*SetAliasProtectionResponse)(nil),     // 72: poterne.registry.v1.SetAliasProtectionResponse
+	(*ListSplitHistoryResponse)(nil),       // 73: poterne.registry.v1.ListSplitHistoryResponse
+	(*RollbackSplitResponse)(nil),          // 74: poterne.registry.v1.RollbackSplitResponse
+	(*CreatePromptVersionResponse)(nil),    // 75: poterne.registry.v1.CreatePromptVersionResponse
+	(*GetPromptVersionResponse)(nil),       // 76: poterne.registry.v1.GetPromptVersionResponse
+	(*ListPromptVersionsResponse)(nil),     // 77: poterne.registry.v1.ListPromptVersionsResponse
+	(*ListPromptsResponse)(nil),            // 78: poterne.registry.v1.ListPromptsResponse
+	(*SetPromptAliasResponse)(nil),         // 79: poterne.registry.v1.SetPromptAliasResponse
+	(*DeletePromptAliasResponse)(nil),      // 80: poterne.registry.v1.DeletePromptAliasResponse
+	(*ListPromptAliasHistoryResponse)(nil), // 81: poterne.registry.v1.ListPromptAliasHistoryResponse
+	(*RenderPromptResponse)(nil),           // 82: poterne.registry.v1.RenderPromptResponse
+	(*WatchResponse)(nil),                  // 83: poterne.registry.v1.WatchResponse
 }
 var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	28, // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
@@ -1816,39 +1840,55 @@ var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	26, // 42: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
 	49, // 43: poterne.registry.v1.RegistryService.ListSplitHistory:input_type -> poterne.registry.v1.ListSplitHistoryRequest
 	50, // 44: poterne.registry.v1.RegistryService.RollbackSplit:input_type -> poterne.registry.v1.RollbackSplitRequest
-	51, // 45: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
-	1,  // 46: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
-	3,  // 47: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
-	5,  // 48: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
-	52, // 49: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
-	7,  // 50: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
-	9,  // 51: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
-	11, // 52: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
-	13, // 53: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
-	53, // 54: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
-	54, // 55: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
-	55, // 56: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
-	56, // 57: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
-	15, // 58: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
-	17, // 59: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
-	19, // 60: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
-	21, // 61: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
-	57, // 62: poterne.registry.v1.RegistryService.ListAliasHistory:output_type -> poterne.registry.v1.ListAliasHistoryResponse
-	58, // 63: poterne.registry.v1.RegistryService.RollbackAlias:output_type -> poterne.registry.v1.RollbackAliasResponse
-	59, // 64: poterne.registry.v1.RegistryService.GetAliasChange:output_type -> poterne.registry.v1.GetAliasChangeResponse
-	60, // 65: poterne.registry.v1.RegistryService.ListAliasChanges:output_type -> poterne.registry.v1.ListAliasChangesResponse
-	61, // 66: poterne.registry.v1.RegistryService.ApproveAliasChange:output_type -> poterne.registry.v1.ApproveAliasChangeResponse
-	62, // 67: poterne.registry.v1.RegistryService.RejectAliasChange:output_type -> poterne.registry.v1.RejectAliasChangeResponse
-	63, // 68: poterne.registry.v1.RegistryService.GetAliasProtection:output_type -> poterne.registry.v1.GetAliasProtectionResponse
-	64, // 69: poterne.registry.v1.RegistryService.SetAliasProtection:output_type -> poterne.registry.v1.SetAliasProtectionResponse
-	23, // 70: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
-	25, // 71: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
-	27, // 72: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
-	65, // 73: poterne.registry.v1.RegistryService.ListSplitHistory:output_type -> poterne.registry.v1.ListSplitHistoryResponse
-	66, // 74: poterne.registry.v1.RegistryService.RollbackSplit:output_type -> poterne.registry.v1.RollbackSplitResponse
-	67, // 75: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
-	46, // [46:76] is the sub-list for method output_type
-	16, // [16:46] is the sub-list for method input_type
+	51, // 45: poterne.registry.v1.RegistryService.CreatePromptVersion:input_type -> poterne.registry.v1.CreatePromptVersionRequest
+	52, // 46: poterne.registry.v1.RegistryService.GetPromptVersion:input_type -> poterne.registry.v1.GetPromptVersionRequest
+	53, // 47: poterne.registry.v1.RegistryService.ListPromptVersions:input_type -> poterne.registry.v1.ListPromptVersionsRequest
+	54, // 48: poterne.registry.v1.RegistryService.ListPrompts:input_type -> poterne.registry.v1.ListPromptsRequest
+	55, // 49: poterne.registry.v1.RegistryService.SetPromptAlias:input_type -> poterne.registry.v1.SetPromptAliasRequest
+	56, // 50: poterne.registry.v1.RegistryService.DeletePromptAlias:input_type -> poterne.registry.v1.DeletePromptAliasRequest
+	57, // 51: poterne.registry.v1.RegistryService.ListPromptAliasHistory:input_type -> poterne.registry.v1.ListPromptAliasHistoryRequest
+	58, // 52: poterne.registry.v1.RegistryService.RenderPrompt:input_type -> poterne.registry.v1.RenderPromptRequest
+	59, // 53: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
+	1,  // 54: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
+	3,  // 55: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
+	5,  // 56: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
+	60, // 57: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
+	7,  // 58: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
+	9,  // 59: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
+	11, // 60: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
+	13, // 61: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
+	61, // 62: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
+	62, // 63: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
+	63, // 64: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
+	64, // 65: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
+	15, // 66: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
+	17, // 67: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
+	19, // 68: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
+	21, // 69: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
+	65, // 70: poterne.registry.v1.RegistryService.ListAliasHistory:output_type -> poterne.registry.v1.ListAliasHistoryResponse
+	66, // 71: poterne.registry.v1.RegistryService.RollbackAlias:output_type -> poterne.registry.v1.RollbackAliasResponse
+	67, // 72: poterne.registry.v1.RegistryService.GetAliasChange:output_type -> poterne.registry.v1.GetAliasChangeResponse
+	68, // 73: poterne.registry.v1.RegistryService.ListAliasChanges:output_type -> poterne.registry.v1.ListAliasChangesResponse
+	69, // 74: poterne.registry.v1.RegistryService.ApproveAliasChange:output_type -> poterne.registry.v1.ApproveAliasChangeResponse
+	70, // 75: poterne.registry.v1.RegistryService.RejectAliasChange:output_type -> poterne.registry.v1.RejectAliasChangeResponse
+	71, // 76: poterne.registry.v1.RegistryService.GetAliasProtection:output_type -> poterne.registry.v1.GetAliasProtectionResponse
+	72, // 77: poterne.registry.v1.RegistryService.SetAliasProtection:output_type -> poterne.registry.v1.SetAliasProtectionResponse
+	23, // 78: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
+	25, // 79: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
+	27, // 80: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
+	73, // 81: poterne.registry.v1.RegistryService.ListSplitHistory:output_type -> poterne.registry.v1.ListSplitHistoryResponse
+	74, // 82: poterne.registry.v1.RegistryService.RollbackSplit:output_type -> poterne.registry.v1.RollbackSplitResponse
+	75, // 83: poterne.registry.v1.RegistryService.CreatePromptVersion:output_type -> poterne.registry.v1.CreatePromptVersionResponse
+	76, // 84: poterne.registry.v1.RegistryService.GetPromptVersion:output_type -> poterne.registry.v1.GetPromptVersionResponse
+	77, // 85: poterne.registry.v1.RegistryService.ListPromptVersions:output_type -> poterne.registry.v1.ListPromptVersionsResponse
+	78, // 86: poterne.registry.v1.RegistryService.ListPrompts:output_type -> poterne.registry.v1.ListPromptsResponse
+	79, // 87: poterne.registry.v1.RegistryService.SetPromptAlias:output_type -> poterne.registry.v1.SetPromptAliasResponse
+	80, // 88: poterne.registry.v1.RegistryService.DeletePromptAlias:output_type -> poterne.registry.v1.DeletePromptAliasResponse
+	81, // 89: poterne.registry.v1.RegistryService.ListPromptAliasHistory:output_type -> poterne.registry.v1.ListPromptAliasHistoryResponse
+	82, // 90: poterne.registry.v1.RegistryService.RenderPrompt:output_type -> poterne.registry.v1.RenderPromptResponse
+	83, // 91: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
+	54, // [54:92] is the sub-list for method output_type
+	16, // [16:54] is the sub-list for method input_type
 	16, // [16:16] is the sub-list for extension type_name
 	16, // [16:16] is the sub-list for extension extendee
 	0,  // [0:16] is the sub-list for field type_name
@@ -1861,6 +1901,7 @@ func file_poterne_registry_v1_registry_proto_init() {
 	}
 	file_poterne_registry_v1_aliaschanges_proto_init()
 	file_poterne_registry_v1_history_proto_init()
+	file_poterne_registry_v1_prompts_proto_init()
 	file_poterne_registry_v1_resources_proto_init()
 	file_poterne_registry_v1_update_proto_init()
 	file_poterne_registry_v1_variants_proto_init()

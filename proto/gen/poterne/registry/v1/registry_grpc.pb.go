@@ -21,36 +21,44 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RegistryService_CreateModel_FullMethodName        = "/poterne.registry.v1.RegistryService/CreateModel"
-	RegistryService_GetModel_FullMethodName           = "/poterne.registry.v1.RegistryService/GetModel"
-	RegistryService_ListModels_FullMethodName         = "/poterne.registry.v1.RegistryService/ListModels"
-	RegistryService_UpdateModel_FullMethodName        = "/poterne.registry.v1.RegistryService/UpdateModel"
-	RegistryService_DeleteModel_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteModel"
-	RegistryService_CreateVersion_FullMethodName      = "/poterne.registry.v1.RegistryService/CreateVersion"
-	RegistryService_GetVersion_FullMethodName         = "/poterne.registry.v1.RegistryService/GetVersion"
-	RegistryService_ListVersions_FullMethodName       = "/poterne.registry.v1.RegistryService/ListVersions"
-	RegistryService_CreateVariant_FullMethodName      = "/poterne.registry.v1.RegistryService/CreateVariant"
-	RegistryService_GetVariant_FullMethodName         = "/poterne.registry.v1.RegistryService/GetVariant"
-	RegistryService_ListVariants_FullMethodName       = "/poterne.registry.v1.RegistryService/ListVariants"
-	RegistryService_DeleteVariant_FullMethodName      = "/poterne.registry.v1.RegistryService/DeleteVariant"
-	RegistryService_SetAlias_FullMethodName           = "/poterne.registry.v1.RegistryService/SetAlias"
-	RegistryService_GetAlias_FullMethodName           = "/poterne.registry.v1.RegistryService/GetAlias"
-	RegistryService_ListAliases_FullMethodName        = "/poterne.registry.v1.RegistryService/ListAliases"
-	RegistryService_DeleteAlias_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteAlias"
-	RegistryService_ListAliasHistory_FullMethodName   = "/poterne.registry.v1.RegistryService/ListAliasHistory"
-	RegistryService_RollbackAlias_FullMethodName      = "/poterne.registry.v1.RegistryService/RollbackAlias"
-	RegistryService_GetAliasChange_FullMethodName     = "/poterne.registry.v1.RegistryService/GetAliasChange"
-	RegistryService_ListAliasChanges_FullMethodName   = "/poterne.registry.v1.RegistryService/ListAliasChanges"
-	RegistryService_ApproveAliasChange_FullMethodName = "/poterne.registry.v1.RegistryService/ApproveAliasChange"
-	RegistryService_RejectAliasChange_FullMethodName  = "/poterne.registry.v1.RegistryService/RejectAliasChange"
-	RegistryService_GetAliasProtection_FullMethodName = "/poterne.registry.v1.RegistryService/GetAliasProtection"
-	RegistryService_SetAliasProtection_FullMethodName = "/poterne.registry.v1.RegistryService/SetAliasProtection"
-	RegistryService_SetSplit_FullMethodName           = "/poterne.registry.v1.RegistryService/SetSplit"
-	RegistryService_GetSplit_FullMethodName           = "/poterne.registry.v1.RegistryService/GetSplit"
-	RegistryService_DeleteSplit_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteSplit"
-	RegistryService_ListSplitHistory_FullMethodName   = "/poterne.registry.v1.RegistryService/ListSplitHistory"
-	RegistryService_RollbackSplit_FullMethodName      = "/poterne.registry.v1.RegistryService/RollbackSplit"
-	RegistryService_Watch_FullMethodName              = "/poterne.registry.v1.RegistryService/Watch"
+	RegistryService_CreateModel_FullMethodName            = "/poterne.registry.v1.RegistryService/CreateModel"
+	RegistryService_GetModel_FullMethodName               = "/poterne.registry.v1.RegistryService/GetModel"
+	RegistryService_ListModels_FullMethodName             = "/poterne.registry.v1.RegistryService/ListModels"
+	RegistryService_UpdateModel_FullMethodName            = "/poterne.registry.v1.RegistryService/UpdateModel"
+	RegistryService_DeleteModel_FullMethodName            = "/poterne.registry.v1.RegistryService/DeleteModel"
+	RegistryService_CreateVersion_FullMethodName          = "/poterne.registry.v1.RegistryService/CreateVersion"
+	RegistryService_GetVersion_FullMethodName             = "/poterne.registry.v1.RegistryService/GetVersion"
+	RegistryService_ListVersions_FullMethodName           = "/poterne.registry.v1.RegistryService/ListVersions"
+	RegistryService_CreateVariant_FullMethodName          = "/poterne.registry.v1.RegistryService/CreateVariant"
+	RegistryService_GetVariant_FullMethodName             = "/poterne.registry.v1.RegistryService/GetVariant"
+	RegistryService_ListVariants_FullMethodName           = "/poterne.registry.v1.RegistryService/ListVariants"
+	RegistryService_DeleteVariant_FullMethodName          = "/poterne.registry.v1.RegistryService/DeleteVariant"
+	RegistryService_SetAlias_FullMethodName               = "/poterne.registry.v1.RegistryService/SetAlias"
+	RegistryService_GetAlias_FullMethodName               = "/poterne.registry.v1.RegistryService/GetAlias"
+	RegistryService_ListAliases_FullMethodName            = "/poterne.registry.v1.RegistryService/ListAliases"
+	RegistryService_DeleteAlias_FullMethodName            = "/poterne.registry.v1.RegistryService/DeleteAlias"
+	RegistryService_ListAliasHistory_FullMethodName       = "/poterne.registry.v1.RegistryService/ListAliasHistory"
+	RegistryService_RollbackAlias_FullMethodName          = "/poterne.registry.v1.RegistryService/RollbackAlias"
+	RegistryService_GetAliasChange_FullMethodName         = "/poterne.registry.v1.RegistryService/GetAliasChange"
+	RegistryService_ListAliasChanges_FullMethodName       = "/poterne.registry.v1.RegistryService/ListAliasChanges"
+	RegistryService_ApproveAliasChange_FullMethodName     = "/poterne.registry.v1.RegistryService/ApproveAliasChange"
+	RegistryService_RejectAliasChange_FullMethodName      = "/poterne.registry.v1.RegistryService/RejectAliasChange"
+	RegistryService_GetAliasProtection_FullMethodName     = "/poterne.registry.v1.RegistryService/GetAliasProtection"
+	RegistryService_SetAliasProtection_FullMethodName     = "/poterne.registry.v1.RegistryService/SetAliasProtection"
+	RegistryService_SetSplit_FullMethodName               = "/poterne.registry.v1.RegistryService/SetSplit"
+	RegistryService_GetSplit_FullMethodName               = "/poterne.registry.v1.RegistryService/GetSplit"
+	RegistryService_DeleteSplit_FullMethodName            = "/poterne.registry.v1.RegistryService/DeleteSplit"
+	RegistryService_ListSplitHistory_FullMethodName       = "/poterne.registry.v1.RegistryService/ListSplitHistory"
+	RegistryService_RollbackSplit_FullMethodName          = "/poterne.registry.v1.RegistryService/RollbackSplit"
+	RegistryService_CreatePromptVersion_FullMethodName    = "/poterne.registry.v1.RegistryService/CreatePromptVersion"
+	RegistryService_GetPromptVersion_FullMethodName       = "/poterne.registry.v1.RegistryService/GetPromptVersion"
+	RegistryService_ListPromptVersions_FullMethodName     = "/poterne.registry.v1.RegistryService/ListPromptVersions"
+	RegistryService_ListPrompts_FullMethodName            = "/poterne.registry.v1.RegistryService/ListPrompts"
+	RegistryService_SetPromptAlias_FullMethodName         = "/poterne.registry.v1.RegistryService/SetPromptAlias"
+	RegistryService_DeletePromptAlias_FullMethodName      = "/poterne.registry.v1.RegistryService/DeletePromptAlias"
+	RegistryService_ListPromptAliasHistory_FullMethodName = "/poterne.registry.v1.RegistryService/ListPromptAliasHistory"
+	RegistryService_RenderPrompt_FullMethodName           = "/poterne.registry.v1.RegistryService/RenderPrompt"
+	RegistryService_Watch_FullMethodName                  = "/poterne.registry.v1.RegistryService/Watch"
 )
 
 // RegistryServiceClient is the client API for RegistryService service.
@@ -130,6 +138,24 @@ type RegistryServiceClient interface {
 	// Brings back the state that a model's split had at a revision, its salt too,
 	// by compare-and-set.
 	RollbackSplit(ctx context.Context, in *RollbackSplitRequest, opts ...grpc.CallOption) (*RollbackSplitResponse, error)
+	// Creates a version of a prompt template, and the prompt with its first one. A
+	// version is immutable and named by its digest; creating the same content again
+	// returns the version that is there.
+	CreatePromptVersion(ctx context.Context, in *CreatePromptVersionRequest, opts ...grpc.CallOption) (*CreatePromptVersionResponse, error)
+	// Returns a version of a prompt by number, digest or alias.
+	GetPromptVersion(ctx context.Context, in *GetPromptVersionRequest, opts ...grpc.CallOption) (*GetPromptVersionResponse, error)
+	// Lists a prompt's versions, newest first, without what they say.
+	ListPromptVersions(ctx context.Context, in *ListPromptVersionsRequest, opts ...grpc.CallOption) (*ListPromptVersionsResponse, error)
+	// Lists prompts with their aliases, by name.
+	ListPrompts(ctx context.Context, in *ListPromptsRequest, opts ...grpc.CallOption) (*ListPromptsResponse, error)
+	// Points an alias of a prompt at a version by compare-and-set.
+	SetPromptAlias(ctx context.Context, in *SetPromptAliasRequest, opts ...grpc.CallOption) (*SetPromptAliasResponse, error)
+	// Removes an alias of a prompt by compare-and-set.
+	DeletePromptAlias(ctx context.Context, in *DeletePromptAliasRequest, opts ...grpc.CallOption) (*DeletePromptAliasResponse, error)
+	// Lists the states that an alias of a prompt has had, newest first.
+	ListPromptAliasHistory(ctx context.Context, in *ListPromptAliasHistoryRequest, opts ...grpc.CallOption) (*ListPromptAliasHistoryResponse, error)
+	// Returns a prompt's messages with its variables filled in.
+	RenderPrompt(ctx context.Context, in *RenderPromptRequest, opts ...grpc.CallOption) (*RenderPromptResponse, error)
 	// Streams every change after a revision, in order and without gaps. From
 	// revision 0 the stream starts with a snapshot of all models. Of several
 	// changes of one model that the consumer has not been sent yet, only the last
@@ -437,6 +463,86 @@ func (c *registryServiceClient) RollbackSplit(ctx context.Context, in *RollbackS
 	return out, nil
 }
 
+func (c *registryServiceClient) CreatePromptVersion(ctx context.Context, in *CreatePromptVersionRequest, opts ...grpc.CallOption) (*CreatePromptVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreatePromptVersionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_CreatePromptVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetPromptVersion(ctx context.Context, in *GetPromptVersionRequest, opts ...grpc.CallOption) (*GetPromptVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetPromptVersionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetPromptVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListPromptVersions(ctx context.Context, in *ListPromptVersionsRequest, opts ...grpc.CallOption) (*ListPromptVersionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPromptVersionsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListPromptVersions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListPrompts(ctx context.Context, in *ListPromptsRequest, opts ...grpc.CallOption) (*ListPromptsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPromptsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListPrompts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) SetPromptAlias(ctx context.Context, in *SetPromptAliasRequest, opts ...grpc.CallOption) (*SetPromptAliasResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetPromptAliasResponse)
+	err := c.cc.Invoke(ctx, RegistryService_SetPromptAlias_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) DeletePromptAlias(ctx context.Context, in *DeletePromptAliasRequest, opts ...grpc.CallOption) (*DeletePromptAliasResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeletePromptAliasResponse)
+	err := c.cc.Invoke(ctx, RegistryService_DeletePromptAlias_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListPromptAliasHistory(ctx context.Context, in *ListPromptAliasHistoryRequest, opts ...grpc.CallOption) (*ListPromptAliasHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPromptAliasHistoryResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListPromptAliasHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) RenderPrompt(ctx context.Context, in *RenderPromptRequest, opts ...grpc.CallOption) (*RenderPromptResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenderPromptResponse)
+	err := c.cc.Invoke(ctx, RegistryService_RenderPrompt_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *registryServiceClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &RegistryService_ServiceDesc.Streams[0], RegistryService_Watch_FullMethodName, cOpts...)
@@ -533,6 +639,24 @@ type RegistryServiceServer interface {
 	// Brings back the state that a model's split had at a revision, its salt too,
 	// by compare-and-set.
 	RollbackSplit(context.Context, *RollbackSplitRequest) (*RollbackSplitResponse, error)
+	// Creates a version of a prompt template, and the prompt with its first one. A
+	// version is immutable and named by its digest; creating the same content again
+	// returns the version that is there.
+	CreatePromptVersion(context.Context, *CreatePromptVersionRequest) (*CreatePromptVersionResponse, error)
+	// Returns a version of a prompt by number, digest or alias.
+	GetPromptVersion(context.Context, *GetPromptVersionRequest) (*GetPromptVersionResponse, error)
+	// Lists a prompt's versions, newest first, without what they say.
+	ListPromptVersions(context.Context, *ListPromptVersionsRequest) (*ListPromptVersionsResponse, error)
+	// Lists prompts with their aliases, by name.
+	ListPrompts(context.Context, *ListPromptsRequest) (*ListPromptsResponse, error)
+	// Points an alias of a prompt at a version by compare-and-set.
+	SetPromptAlias(context.Context, *SetPromptAliasRequest) (*SetPromptAliasResponse, error)
+	// Removes an alias of a prompt by compare-and-set.
+	DeletePromptAlias(context.Context, *DeletePromptAliasRequest) (*DeletePromptAliasResponse, error)
+	// Lists the states that an alias of a prompt has had, newest first.
+	ListPromptAliasHistory(context.Context, *ListPromptAliasHistoryRequest) (*ListPromptAliasHistoryResponse, error)
+	// Returns a prompt's messages with its variables filled in.
+	RenderPrompt(context.Context, *RenderPromptRequest) (*RenderPromptResponse, error)
 	// Streams every change after a revision, in order and without gaps. From
 	// revision 0 the stream starts with a snapshot of all models. Of several
 	// changes of one model that the consumer has not been sent yet, only the last
@@ -636,6 +760,30 @@ func (UnimplementedRegistryServiceServer) ListSplitHistory(context.Context, *Lis
 }
 func (UnimplementedRegistryServiceServer) RollbackSplit(context.Context, *RollbackSplitRequest) (*RollbackSplitResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RollbackSplit not implemented")
+}
+func (UnimplementedRegistryServiceServer) CreatePromptVersion(context.Context, *CreatePromptVersionRequest) (*CreatePromptVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreatePromptVersion not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetPromptVersion(context.Context, *GetPromptVersionRequest) (*GetPromptVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPromptVersion not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListPromptVersions(context.Context, *ListPromptVersionsRequest) (*ListPromptVersionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPromptVersions not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListPrompts(context.Context, *ListPromptsRequest) (*ListPromptsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPrompts not implemented")
+}
+func (UnimplementedRegistryServiceServer) SetPromptAlias(context.Context, *SetPromptAliasRequest) (*SetPromptAliasResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetPromptAlias not implemented")
+}
+func (UnimplementedRegistryServiceServer) DeletePromptAlias(context.Context, *DeletePromptAliasRequest) (*DeletePromptAliasResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeletePromptAlias not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListPromptAliasHistory(context.Context, *ListPromptAliasHistoryRequest) (*ListPromptAliasHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPromptAliasHistory not implemented")
+}
+func (UnimplementedRegistryServiceServer) RenderPrompt(context.Context, *RenderPromptRequest) (*RenderPromptResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenderPrompt not implemented")
 }
 func (UnimplementedRegistryServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -1183,6 +1331,150 @@ func _RegistryService_RollbackSplit_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RegistryService_CreatePromptVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreatePromptVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).CreatePromptVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_CreatePromptVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).CreatePromptVersion(ctx, req.(*CreatePromptVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetPromptVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPromptVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetPromptVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetPromptVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetPromptVersion(ctx, req.(*GetPromptVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListPromptVersions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPromptVersionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListPromptVersions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListPromptVersions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListPromptVersions(ctx, req.(*ListPromptVersionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListPrompts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPromptsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListPrompts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListPrompts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListPrompts(ctx, req.(*ListPromptsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_SetPromptAlias_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetPromptAliasRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).SetPromptAlias(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_SetPromptAlias_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).SetPromptAlias(ctx, req.(*SetPromptAliasRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_DeletePromptAlias_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeletePromptAliasRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).DeletePromptAlias(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_DeletePromptAlias_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).DeletePromptAlias(ctx, req.(*DeletePromptAliasRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListPromptAliasHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPromptAliasHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListPromptAliasHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListPromptAliasHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListPromptAliasHistory(ctx, req.(*ListPromptAliasHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_RenderPrompt_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenderPromptRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).RenderPrompt(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_RenderPrompt_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).RenderPrompt(ctx, req.(*RenderPromptRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RegistryService_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -1316,6 +1608,38 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RollbackSplit",
 			Handler:    _RegistryService_RollbackSplit_Handler,
+		},
+		{
+			MethodName: "CreatePromptVersion",
+			Handler:    _RegistryService_CreatePromptVersion_Handler,
+		},
+		{
+			MethodName: "GetPromptVersion",
+			Handler:    _RegistryService_GetPromptVersion_Handler,
+		},
+		{
+			MethodName: "ListPromptVersions",
+			Handler:    _RegistryService_ListPromptVersions_Handler,
+		},
+		{
+			MethodName: "ListPrompts",
+			Handler:    _RegistryService_ListPrompts_Handler,
+		},
+		{
+			MethodName: "SetPromptAlias",
+			Handler:    _RegistryService_SetPromptAlias_Handler,
+		},
+		{
+			MethodName: "DeletePromptAlias",
+			Handler:    _RegistryService_DeletePromptAlias_Handler,
+		},
+		{
+			MethodName: "ListPromptAliasHistory",
+			Handler:    _RegistryService_ListPromptAliasHistory_Handler,
+		},
+		{
+			MethodName: "RenderPrompt",
+			Handler:    _RegistryService_RenderPrompt_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

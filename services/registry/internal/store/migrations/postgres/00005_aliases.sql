@@ -96,8 +96,41 @@ CREATE INDEX registry_alias_changes_of ON registry_alias_changes (model, id);
 -- At most one change of an alias, and one of the protection, waits.
 CREATE UNIQUE INDEX registry_alias_changes_pending ON registry_alias_changes (model, alias) WHERE state = 1;
 
+-- Prompt templates. What happens to their aliases is in registry_alias_history
+-- and registry_changes, where their names begin with prompts/, as no model's does.
+CREATE TABLE registry_prompts (
+    name          TEXT COLLATE "C" PRIMARY KEY,
+    version_count INTEGER NOT NULL,
+    create_time   BIGINT NOT NULL,
+    update_time   BIGINT NOT NULL
+);
+
+CREATE TABLE registry_prompt_versions (
+    prompt      TEXT COLLATE "C" NOT NULL REFERENCES registry_prompts (name) ON DELETE CASCADE,
+    number      INTEGER NOT NULL CHECK (number > 0),
+    digest      TEXT COLLATE "C" NOT NULL,
+    spec        BYTEA NOT NULL,
+    description TEXT NOT NULL,
+    create_time BIGINT NOT NULL,
+    PRIMARY KEY (prompt, number),
+    UNIQUE (prompt, digest)
+);
+
+CREATE TABLE registry_prompt_aliases (
+    prompt      TEXT COLLATE "C" NOT NULL,
+    name        TEXT COLLATE "C" NOT NULL,
+    version     INTEGER NOT NULL,
+    revision    BIGINT NOT NULL,
+    update_time BIGINT NOT NULL,
+    PRIMARY KEY (prompt, name),
+    FOREIGN KEY (prompt, version) REFERENCES registry_prompt_versions (prompt, number)
+);
+
 -- +goose Down
 
+DROP TABLE registry_prompt_aliases;
+DROP TABLE registry_prompt_versions;
+DROP TABLE registry_prompts;
 DROP TABLE registry_alias_changes;
 DROP TABLE registry_alias_protection;
 DROP TABLE registry_split_history;
