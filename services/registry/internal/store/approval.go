@@ -82,7 +82,7 @@ func (s *Store) decidable(ctx context.Context, c *change, d Decision) (*registry
 	if err != nil {
 		return nil, err
 	}
-	what, present := fmt.Sprintf("the alias %q of %q", a.GetAlias(), d.Model), ""
+	var what, present string
 	if a.GetKind() == registryv1.AliasChangeKind_ALIAS_CHANGE_KIND_PROTECTION {
 		p, err := s.protection(ctx, c.tx, d.Model)
 		if err != nil {
@@ -94,7 +94,7 @@ func (s *Store) decidable(ctx context.Context, c *change, d Decision) (*registry
 		if err != nil {
 			return nil, err
 		}
-		present = there.GetEtag()
+		what, present = fmt.Sprintf("the alias %q of %q", a.GetAlias(), d.Model), there.GetEtag()
 	}
 	open := a.GetState() == statePending || a.GetState() == stateSuperseded
 	if open && a.GetFromEtag() != present {

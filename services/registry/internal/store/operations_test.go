@@ -51,7 +51,7 @@ func (s suite) randomOperations(t *testing.T) {
 		ref: &reference{now: start, models: make(map[string]*refModel), histories: make(map[string][]refState)},
 	}
 	for i := range steps {
-		name, got, want := o.step(t.Context())
+		name, want, got := o.step(t.Context())
 		if reason := apierr.ReasonOf(got); reason != want {
 			t.Fatalf("step %d, %s: %v, the reference says %q", i, name, got, want)
 		}
@@ -82,7 +82,7 @@ func modelNames() []string { return []string{"m0", "m1"} }
 func pick[T any](o *operations, from ...T) T { return from[o.rnd.IntN(len(from))] }
 
 // step makes one operation on both.
-func (o *operations) step(ctx context.Context) (name string, got error, want apierr.Reason) {
+func (o *operations) step(ctx context.Context) (name string, want apierr.Reason, got error) {
 	model, alias, actor := pick(o, modelNames()...), pick(o, "production", "production", "a", "b"), pick(o, "ada", "bob", "eve")
 	m := o.ref.models[model]
 	if m == nil {
@@ -98,37 +98,37 @@ func (o *operations) step(ctx context.Context) (name string, got error, want api
 	switch n := o.rnd.IntN(100); {
 	case n < 5:
 		_, err := o.CreateModel(ctx, actor, &registryv1.Model{Name: model})
-		return "create", err, o.ref.createModel(model)
+		return "create", o.ref.createModel(model), err
 	case n < 10:
-		return "delete", o.DeleteModel(ctx, actor, model), o.ref.deleteModel(model)
+		return "delete", o.ref.deleteModel(model), o.DeleteModel(ctx, actor, model)
 	case n < 20:
 		seed := o.rnd.IntN(6)
 		_, err := o.CreateVersion(ctx, actor, storetest.Version(o.t, model, seed))
-		return "version", err, o.ref.createVersion(model, seed)
+		return "version", o.ref.createVersion(model, seed), err
 	case n < 50:
 		version := int32(max(0, o.rnd.IntN(8)-1))
 		_, _, err := o.ChangeAlias(ctx, actor, store.AliasWish{Model: model, Alias: alias, Version: version, Etag: given})
-		return "alias", err, o.ref.changeAlias(actor, model, alias, given, version)
+		return "alias", o.ref.changeAlias(actor, model, alias, given, version), err
 	case n < 65:
 		id := o.someChange(m)
 		if o.rnd.IntN(5) == 0 {
 			_, err := o.RejectAliasChange(ctx, actor, store.Decision{Model: model, Change: "c" + itoa(id)})
-			return "reject", err, o.ref.reject(model, id)
+			return "reject", o.ref.reject(model, id), err
 		}
 		_, err := o.ApproveAliasChange(ctx, actor, store.Decision{Model: model, Change: "c" + itoa(id)})
-		return "approve", err, o.ref.approve(actor, model, id)
+		return "approve", o.ref.approve(actor, model, id), err
 	case n < 75:
 		_, _, err := o.RollbackAlias(ctx, actor, model, alias, store.Rollback{Revision: revision, Etag: store.AnyEtag})
-		return "rollback", err, o.ref.rollbackAlias(actor, model, alias, revision)
+		return "rollback", o.ref.rollbackAlias(actor, model, alias, revision), err
 	case n < 82:
 		sp, err := o.RollbackSplit(ctx, actor, model, store.Rollback{Revision: revision, Etag: store.AnyEtag})
 		want := o.ref.rollbackSplit(model, revision)
 		o.learnSalt(model, sp)
-		return "split rollback", err, want
+		return "split rollback", want, err
 	default:
 		given := pick(o, store.AnyEtag, etag(m.split.revision), etag(m.split.revision), "r1", "")
 		if o.rnd.IntN(5) == 0 {
-			return "unsplit", o.DeleteSplit(ctx, actor, model, given), o.ref.setSplit(model, given, nil)
+			return "unsplit", o.ref.setSplit(model, given, nil), o.DeleteSplit(ctx, actor, model, given)
 		}
 		weight := int32(o.rnd.IntN(3)) * 100_000
 		arms := []*registryv1.Arm{arm("x", int32(o.rnd.IntN(4)+1), weight), arm("y", int32(o.rnd.IntN(4)+1), store.WholeSplit-weight)}
@@ -137,7 +137,7 @@ func (o *operations) step(ctx context.Context) (name string, got error, want api
 		if err == nil {
 			o.learnSalt(model, sp)
 		}
-		return "split", err, want
+		return "split", want, err
 	}
 }
 
@@ -199,7 +199,7 @@ func (o *operations) described(ctx context.Context, model string) []string {
 	if _, err := o.GetModel(ctx, model); err != nil {
 		return nil
 	}
-	st := o.env.state(model)
+	st := o.state(model)
 	for _, a := range st.GetAliases() {
 		out = append(out, fmt.Sprint(a.GetName(), a.GetVersion(), a.GetEtag()))
 	}
