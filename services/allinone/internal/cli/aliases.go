@@ -80,7 +80,7 @@ func (a *app) printAlias(ctx context.Context, c *client, model string, alias any
 		if err := c.call(ctx, http.MethodGet, modelPath(model, "alias-changes", pending), nil, &change); err != nil {
 			return err
 		}
-		fmt.Fprintf(a.streams.Err, "The alias is protected and stays as it is until another approves: poterne aliases approve %s %s\n", model, pending)
+		fmt.Fprintf(a.streams.Err, "It is protected and stays as it is until another approves: poterne aliases approve %s %s\n", model, pending)
 		return a.print(change, changeColumns())
 	}
 	return a.print(alias, columns("MODEL model", "ALIAS name", "VERSION version", "DIGEST digest"))
