@@ -100,5 +100,16 @@ func registryAgain() []string {
 		registryv1.RegistryService_GetWebhook_FullMethodName,
 		registryv1.RegistryService_ListWebhooks_FullMethodName,
 		registryv1.RegistryService_ListDeliveries_FullMethodName,
+		registryv1.RegistryService_ListAliasHistory_FullMethodName,
+		registryv1.RegistryService_GetAliasChange_FullMethodName,
+		registryv1.RegistryService_ListAliasChanges_FullMethodName,
+		registryv1.RegistryService_GetAliasProtection_FullMethodName,
+		registryv1.RegistryService_ListSplitHistory_FullMethodName,
+		registryv1.RegistryService_CreatePromptVersion_FullMethodName,
+		registryv1.RegistryService_GetPromptVersion_FullMethodName,
+		registryv1.RegistryService_ListPromptVersions_FullMethodName,
+		registryv1.RegistryService_ListPrompts_FullMethodName,
+		registryv1.RegistryService_ListPromptAliasHistory_FullMethodName,
+		registryv1.RegistryService_RenderPrompt_FullMethodName,
 	}
 }

@@ -1,6 +1,8 @@
 package registry
 
 import (
+	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
@@ -24,6 +26,7 @@ type Config struct {
 	Store     sqldb.Config      `yaml:"store"`
 	Watch     Watch             `yaml:"watch"`
 	Webhooks  Webhooks          `yaml:"webhooks"`
+	Aliases   Aliases           `yaml:"aliases"`
 	Limits    Limits            `yaml:"limits"`
 	Deleted   Deleted           `yaml:"deleted"`
 	// Signatures says whether versions may serve that nobody has signed. Inference
@@ -95,6 +98,30 @@ type Webhooks struct {
 	LeaseBeat time.Duration `yaml:"lease_beat"`
 }
 
+// Aliases says which changes of aliases need an approval.
+type Aliases struct {
+	// Protected are names of aliases, such as production, and patterns in which
+	// `*` stands for any characters: whatever the model, such an alias changes
+	// only when another subject approves it. None by default, since whoever is
+	// alone could change nothing; models may have more of their own.
+	Protected []string `yaml:"protected"`
+	// ApprovalTime is how long a change waits for its approval.
+	ApprovalTime time.Duration `yaml:"approval_time"`
+}
+
+// protectedPattern is what may protect an alias.
+var protectedPattern = regexp.MustCompile(`^[a-z*][a-z0-9*._-]{0,62}$`)
+
+func (a Aliases) validate(p *config.Problems) {
+	p.Check(len(a.Protected) <= 32, "aliases.protected", "must be at most 32, got %d", len(a.Protected))
+	for i, pattern := range a.Protected {
+		p.Check(protectedPattern.MatchString(pattern), fmt.Sprintf("aliases.protected[%d]", i),
+			"must be an alias's name, in which * stands for any characters, got %q", pattern)
+	}
+	p.Check(a.ApprovalTime >= time.Minute && a.ApprovalTime <= 366*24*time.Hour, "aliases.approval_time",
+		"must be from 1m to 366 days, got %v", a.ApprovalTime)
+}
+
 // Limits bound what the registry holds.
 type Limits struct {
 	// Models bounds the models, AliasesPerModel the aliases of each.
@@ -120,6 +147,7 @@ func DefaultConfig() *Config {
 		Webhooks: Webhooks{
 			Timeout: 15 * time.Second, Attempts: 10, MaxPending: 10_000, KeepDeliveries: 500, LeaseBeat: 2 * time.Second,
 		},
+		Aliases: Aliases{ApprovalTime: 7 * 24 * time.Hour},
 		Limits: Limits{
 			Models: 10_000, AliasesPerModel: 256, ModelBytes: 3 * config.MiB, Watchers: 1000,
 		},
@@ -147,6 +175,8 @@ func (c *Config) Complete() error {
 	p.Check(c.Watch.KeepChanges >= 1, "watch.keep_changes", "must be positive, got %d", c.Watch.KeepChanges)
 
 	c.Webhooks.validate(&p)
+	c.Aliases.validate(&p)
+
 	p.Check(c.Limits.Models >= 1, "limits.models", "must be positive, got %d", c.Limits.Models)
 	p.Check(c.Limits.AliasesPerModel >= 1 && c.Limits.AliasesPerModel <= 1024, "limits.aliases_per_model",
 		"must be from 1 to 1024, got %d", c.Limits.AliasesPerModel)

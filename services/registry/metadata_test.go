@@ -18,8 +18,8 @@ import (
 	"github.com/poterne/poterne/services/registry"
 )
 
-// as returns a context with which calls are made for a caller of the tenant.
-func as(t *testing.T, tenant string) context.Context {
+// asTenant returns a context with which calls are made for a caller of the tenant.
+func asTenant(t *testing.T, tenant string) context.Context {
 	t.Helper()
 	raw, err := identity.Plain().Encode(identity.Caller{Tenant: tenant, Subject: "ana"})
 	fatal(t, err)
@@ -28,7 +28,7 @@ func as(t *testing.T, tenant string) context.Context {
 
 func TestTenantsDoNotSeeEachOther(t *testing.T) {
 	r := start(t, nil)
-	platform, acme, beta := as(t, "default"), as(t, "acme"), as(t, "beta")
+	platform, acme, beta := asTenant(t, "default"), asTenant(t, "acme"), asTenant(t, "beta")
 	for name, tenant := range map[string]string{"shared": "", "hidden": "acme"} {
 		m, err := r.CreateModel(platform, &registryv1.CreateModelRequest{Name: name, Tenant: tenant, Card: "# C", Licence: "MIT"})
 		fatal(t, err)
@@ -125,6 +125,9 @@ func TestEveryMethodNamesItsModel(t *testing.T) {
 		"CreateModel", "ListModels",
 		"Watch", "ReportOutcomes", // for services
 		"CreateWebhook", "GetWebhook", "ListWebhooks", "UpdateWebhook", "DeleteWebhook", "ListDeliveries", "Redeliver", // for the platform's administrators
+		// Prompts belong to no tenant.
+		"CreatePromptVersion", "GetPromptVersion", "ListPromptVersions", "ListPrompts", "SetPromptAlias", "DeletePromptAlias",
+		"ListPromptAliasHistory", "RenderPrompt",
 	}
 	methods := registryv1.File_poterne_registry_v1_registry_proto.Services().ByName("RegistryService").Methods()
 	for i := range methods.Len() {

@@ -89,6 +89,7 @@ func (s *Service) build(ctx context.Context) error {
 		MaxAliases: s.cfg.Limits.AliasesPerModel, MaxModelBytes: int64(s.cfg.Limits.ModelBytes), Committed: s.committed,
 		KeepDeleted: s.cfg.Deleted.keep(), May: mayServe(signatures),
 		MaxPending: s.cfg.Webhooks.MaxPending, KeepDeliveries: s.cfg.Webhooks.KeepDeliveries,
+		ProtectedAliases: s.cfg.Aliases.Protected, ApprovalTime: s.cfg.Aliases.ApprovalTime,
 	})
 	if err != nil {
 		return err
@@ -184,6 +185,12 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.ListVersionsRequest{}, &registryv1.CreateVariantRequest{}, &registryv1.GetVariantRequest{},
 		&registryv1.ListVariantsRequest{}, &registryv1.DeleteVariantRequest{}, &registryv1.SetAliasRequest{}, &registryv1.GetAliasRequest{},
 		&registryv1.ListAliasesRequest{}, &registryv1.DeleteAliasRequest{}, &registryv1.SetSplitRequest{},
+		&registryv1.ListAliasHistoryRequest{}, &registryv1.RollbackAliasRequest{}, &registryv1.GetAliasChangeRequest{},
+		&registryv1.ListAliasChangesRequest{}, &registryv1.ApproveAliasChangeRequest{}, &registryv1.RejectAliasChangeRequest{},
+		&registryv1.GetAliasProtectionRequest{}, &registryv1.SetAliasProtectionRequest{}, &registryv1.ListSplitHistoryRequest{},
+		&registryv1.RollbackSplitRequest{}, &registryv1.CreatePromptVersionRequest{}, &registryv1.GetPromptVersionRequest{},
+		&registryv1.ListPromptVersionsRequest{}, &registryv1.ListPromptsRequest{}, &registryv1.SetPromptAliasRequest{},
+		&registryv1.DeletePromptAliasRequest{}, &registryv1.ListPromptAliasHistoryRequest{}, &registryv1.RenderPromptRequest{},
 		&registryv1.GetSplitRequest{}, &registryv1.DeleteSplitRequest{}, &registryv1.WatchRequest{},
 		&registryv1.CreateExperimentRequest{}, &registryv1.GetExperimentRequest{}, &registryv1.ListExperimentsRequest{},
 		&registryv1.UpdateExperimentRequest{}, &registryv1.DeleteExperimentRequest{}, &registryv1.StartExperimentRequest{},

@@ -30,6 +30,9 @@ type Problem struct {
 	Code      string         `json:"code"`
 	RequestID string         `json:"request_id,omitempty"`
 	Errors    []ProblemField `json:"errors,omitempty"`
+	// Etag is that of what is there, of a CONFLICT that knows it: empty when
+	// nothing is, nil when the error does not say.
+	Etag *string `json:"etag,omitempty"`
 }
 
 // ProblemField is one field at fault.
@@ -51,6 +54,9 @@ func NewProblem(requestID string, err error) Problem {
 		Detail:    e.Message,
 		Code:      string(e.Reason),
 		RequestID: requestID,
+	}
+	if etag, ok := e.Metadata["etag"]; ok && e.Reason == apierr.Conflict {
+		p.Etag = &etag
 	}
 	for _, v := range e.Faults() {
 		p.Errors = append(p.Errors, ProblemField{Field: v.Field, Detail: v.Description})

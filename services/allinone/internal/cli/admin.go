@@ -42,7 +42,7 @@ func (a *app) keysCommand() *cobra.Command {
 	f := create.Flags()
 	f.StringVar(&tenant, "tenant", "", "the tenant; empty for your own")
 	f.StringVar(&subject, "subject", "", "who holds it; empty for one made from the key's id")
-	f.StringSliceVar(&roles, "role", []string{"reader"}, "roles: admin, developer, reader")
+	f.StringSliceVar(&roles, "role", []string{"reader"}, "roles: admin, approver, developer, reader")
 	f.StringSliceVar(&groups, "group", nil, "groups, for access lists")
 	f.IntVar(&perMinute, "requests-per-minute", 0, "its rate limit; 0 for the gateway's default")
 	f.DurationVar(&expires, "expires-in", 0, "when it ends by itself; 0 for never")

@@ -85,7 +85,12 @@ func register(ctx context.Context, c *client, model string, r registration) (map
 	}
 	for _, alias := range r.aliases {
 		body := map[string]any{"version": version["number"], "etag": "*"}
-		if err := c.call(ctx, http.MethodPut, modelPath(model, "aliases", alias), body, nil); err != nil {
+		var made map[string]any
+		err := c.call(ctx, http.MethodPut, modelPath(model, "aliases", alias), body, &made)
+		if id, waits := made["pending_change"].(string); err == nil && waits {
+			err = fmt.Errorf("it is protected: another must approve the change %s", id)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("version %v is registered, alias %s is not: %w", version["number"], alias, err)
 		}
 	}

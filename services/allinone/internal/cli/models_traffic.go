@@ -25,7 +25,8 @@ func (a *app) modelsAliasCommand() *cobra.Command {
 			if err := c.call(cmd.Context(), http.MethodPut, modelPath(args[0], "aliases", args[1]), body, &alias); err != nil {
 				return err
 			}
-			return a.print(alias, columns("MODEL model", "ALIAS name", "VERSION version", "DIGEST digest"))
+			id, _ := alias["pending_change"].(string)
+			return a.printAlias(cmd.Context(), c, args[0], alias, id)
 		},
 	}
 }

@@ -23,8 +23,8 @@ func versionNoun() noun {
 
 func aliasNoun() noun {
 	return noun{
-		"aliases", "Aliases of models", "aliases", "aliases", "ALIAS",
-		columns("MODEL model", "ALIAS name", "VERSION version", "DIGEST digest", "UPDATED update_time"),
+		"aliases", "Aliases: where they point, who asked for what, and what they were", "aliases", "aliases", "ALIAS",
+		columns("MODEL model", "ALIAS name", "VERSION version", "WAITING pending_change", "DIGEST digest", "UPDATED update_time", "ETAG etag"),
 	}
 }
 

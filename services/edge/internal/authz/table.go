@@ -203,6 +203,26 @@ func registryMethods() map[string]Method {
 		registryv1.RegistryService_DeleteWebhook_FullMethodName:  {Type: "registry-webhook", Action: "manage", ID: webhook},
 		registryv1.RegistryService_ListDeliveries_FullMethodName: {Type: "registry-webhook", Action: "manage", ID: webhook},
 		registryv1.RegistryService_Redeliver_FullMethodName:      {Type: "registry-webhook", Action: "manage", ID: webhook},
+
+		registryv1.RegistryService_ListAliasHistory_FullMethodName:   {Type: "registry-alias", Action: "list", ID: modelName},
+		registryv1.RegistryService_RollbackAlias_FullMethodName:      {Type: "registry-alias", Action: "set", ID: modelName},
+		registryv1.RegistryService_GetAliasChange_FullMethodName:     {Type: "registry-alias", Action: "get", ID: modelName},
+		registryv1.RegistryService_ListAliasChanges_FullMethodName:   {Type: "registry-alias", Action: "list", ID: modelName},
+		registryv1.RegistryService_ApproveAliasChange_FullMethodName: {Type: "registry-alias", Action: "approve", ID: modelName},
+		registryv1.RegistryService_RejectAliasChange_FullMethodName:  {Type: "registry-alias", Action: "reject", ID: modelName},
+		registryv1.RegistryService_GetAliasProtection_FullMethodName: {Type: "registry-alias", Action: "get", ID: modelName},
+		registryv1.RegistryService_SetAliasProtection_FullMethodName: {Type: "registry-alias", Action: "protect", ID: modelName},
+		registryv1.RegistryService_ListSplitHistory_FullMethodName:   {Type: "registry-split", Action: "list", ID: modelName},
+		registryv1.RegistryService_RollbackSplit_FullMethodName:      {Type: "registry-split", Action: "set", ID: modelName},
+
+		registryv1.RegistryService_CreatePromptVersion_FullMethodName:    {Type: "registry-prompt", Action: "create", ID: prompt},
+		registryv1.RegistryService_GetPromptVersion_FullMethodName:       {Type: "registry-prompt", Action: "get", ID: prompt},
+		registryv1.RegistryService_ListPromptVersions_FullMethodName:     {Type: "registry-prompt", Action: "list", ID: prompt},
+		registryv1.RegistryService_ListPrompts_FullMethodName:            {Type: "registry-prompt", Action: "list"},
+		registryv1.RegistryService_SetPromptAlias_FullMethodName:         {Type: "registry-prompt", Action: "set", ID: prompt},
+		registryv1.RegistryService_DeletePromptAlias_FullMethodName:      {Type: "registry-prompt", Action: "delete", ID: prompt},
+		registryv1.RegistryService_ListPromptAliasHistory_FullMethodName: {Type: "registry-prompt", Action: "list", ID: prompt},
+		registryv1.RegistryService_RenderPrompt_FullMethodName:           {Type: "registry-prompt", Action: "get", ID: prompt},
 	}
 	for method, m := range t {
 		m.Platform = true
@@ -278,6 +298,13 @@ func webhook(req any) string {
 func name(req any) string {
 	if r, ok := req.(interface{ GetName() string }); ok {
 		return r.GetName()
+	}
+	return ""
+}
+
+func prompt(req any) string {
+	if r, ok := req.(interface{ GetPrompt() string }); ok {
+		return r.GetPrompt()
 	}
 	return ""
 }

@@ -4,15 +4,21 @@ import (
 	"context"
 
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry/internal/store"
 )
 
 // SetAlias implements registryv1.RegistryServiceServer.
 func (s *Server) SetAlias(ctx context.Context, req *registryv1.SetAliasRequest) (*registryv1.SetAliasResponse, error) {
-	a, err := s.store.SetAlias(ctx, actor(ctx), req.GetModel(), req.GetAlias(), req.GetVersion(), req.GetEtag())
+	if err := checkText("reason", req.GetReason()); err != nil {
+		return nil, err
+	}
+	a, pending, err := s.store.ChangeAlias(ctx, actor(ctx), store.AliasWish{
+		Model: req.GetModel(), Alias: req.GetAlias(), Version: req.GetVersion(), Etag: req.GetEtag(), Reason: req.GetReason(),
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &registryv1.SetAliasResponse{Alias: a}, nil
+	return &registryv1.SetAliasResponse{Alias: a, Change: pending}, nil
 }
 
 // GetAlias implements registryv1.RegistryServiceServer.
@@ -41,15 +47,26 @@ func (s *Server) ListAliases(ctx context.Context, req *registryv1.ListAliasesReq
 
 // DeleteAlias implements registryv1.RegistryServiceServer.
 func (s *Server) DeleteAlias(ctx context.Context, req *registryv1.DeleteAliasRequest) (*registryv1.DeleteAliasResponse, error) {
-	if err := s.store.DeleteAlias(ctx, actor(ctx), req.GetModel(), req.GetAlias(), req.GetEtag()); err != nil {
+	if err := checkText("reason", req.GetReason()); err != nil {
 		return nil, err
 	}
-	return &registryv1.DeleteAliasResponse{}, nil
+	_, pending, err := s.store.ChangeAlias(ctx, actor(ctx), store.AliasWish{
+		Model: req.GetModel(), Alias: req.GetAlias(), Etag: req.GetEtag(), Reason: req.GetReason(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &registryv1.DeleteAliasResponse{Change: pending}, nil
 }
 
 // SetSplit implements registryv1.RegistryServiceServer.
 func (s *Server) SetSplit(ctx context.Context, req *registryv1.SetSplitRequest) (*registryv1.SetSplitResponse, error) {
-	sp, err := s.store.SetSplit(ctx, actor(ctx), req.GetModel(), req.GetArms(), req.GetEtag())
+	if err := checkText("reason", req.GetReason()); err != nil {
+		return nil, err
+	}
+	sp, err := s.store.ChangeSplit(ctx, actor(ctx), store.SplitWish{
+		Model: req.GetModel(), Arms: req.GetArms(), Etag: req.GetEtag(), Reason: req.GetReason(),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +84,10 @@ func (s *Server) GetSplit(ctx context.Context, req *registryv1.GetSplitRequest) 
 
 // DeleteSplit implements registryv1.RegistryServiceServer.
 func (s *Server) DeleteSplit(ctx context.Context, req *registryv1.DeleteSplitRequest) (*registryv1.DeleteSplitResponse, error) {
-	if err := s.store.DeleteSplit(ctx, actor(ctx), req.GetModel(), req.GetEtag()); err != nil {
+	if err := checkText("reason", req.GetReason()); err != nil {
+		return nil, err
+	}
+	if err := s.store.RemoveSplit(ctx, actor(ctx), req.GetModel(), req.GetEtag(), req.GetReason()); err != nil {
 		return nil, err
 	}
 	return &registryv1.DeleteSplitResponse{}, nil

@@ -89,7 +89,7 @@ func (s *Store) fill(ctx context.Context, q querier, out *Batch, newest int64) e
 	last, err := collect(ctx, q, func(row scanner) (c Change, err error) {
 		err = row.Scan(&c.Model, &c.Revision)
 		return c, err
-	}, `SELECT model, max(revision) FROM registry_changes WHERE revision > $1
+	}, `SELECT model, max(revision) FROM registry_changes WHERE revision > $1 AND model NOT LIKE 'prompts/%'
 		GROUP BY model ORDER BY max(revision) LIMIT $2`, out.From, maxBatchChanges)
 	if err != nil {
 		return fmt.Errorf("last changes: %w", err)
@@ -108,6 +108,9 @@ func (s *Store) fill(ctx context.Context, q querier, out *Batch, newest int64) e
 		if out.Bytes >= maxBatchBytes {
 			break
 		}
+	}
+	if all := len(last) < maxBatchChanges && len(out.Changes) == len(last); all {
+		out.To = newest // what is left is of prompts, which nobody watches
 	}
 	out.More = out.To < newest
 	return nil

@@ -64,12 +64,28 @@ func (s *Store) split(ctx context.Context, q querier, model string) (*registryv1
 	return nil, nil //nolint:nilnil // what is not there is no error here
 }
 
-// SetSplit sets a model's split when what is there has the given etag: "" for
+// SetSplit is ChangeSplit for who gives no reason.
+func (s *Store) SetSplit(ctx context.Context, actor, model string, arms []*registryv1.Arm, etag string) (*registryv1.Split, error) {
+	return s.ChangeSplit(ctx, actor, SplitWish{Model: model, Arms: arms, Etag: etag})
+}
+
+// SplitWish is the split that somebody wants a model to have.
+type SplitWish struct {
+	Model string
+	Arms  []*registryv1.Arm
+	// Etag is that of what is there: "" for nothing, AnyEtag for whatever is.
+	Etag string
+	// Reason is why, for people.
+	Reason string
+}
+
+// ChangeSplit sets a model's split when what is there has the given etag: "" for
 // nothing there, AnyEtag for whatever is. The salt is made with the split and
 // kept while it stands. A split that has these arms already stays as it is.
 // An arm's digest may be left out; one that is not its version's is refused,
 // for then the caller meant another version.
-func (s *Store) SetSplit(ctx context.Context, actor, model string, arms []*registryv1.Arm, etag string) (*registryv1.Split, error) {
+func (s *Store) ChangeSplit(ctx context.Context, actor string, w SplitWish) (*registryv1.Split, error) {
+	model, arms := w.Model, w.Arms
 	if err := checkArms(arms); err != nil {
 		return nil, err
 	}
@@ -83,7 +99,7 @@ func (s *Store) SetSplit(ctx context.Context, actor, model string, arms []*regis
 		if err != nil {
 			return err
 		}
-		if err := compareEtag(fmt.Sprintf("the split of %q", model), etag, out.GetEtag()); err != nil {
+		if err := compareEtag(fmt.Sprintf("the split of %q", model), w.Etag, out.GetEtag()); err != nil {
 			return err
 		}
 		if err := checkDigests(ctx, c, arms); err != nil {
@@ -98,8 +114,10 @@ func (s *Store) SetSplit(ctx context.Context, actor, model string, arms []*regis
 		if err := s.putArms(ctx, c, arms); err != nil {
 			return err
 		}
-		out, err = s.split(ctx, c.tx, model)
-		return err
+		if out, err = s.split(ctx, c.tx, model); err != nil {
+			return err
+		}
+		return c.recordSplit(ctx, out, w.Reason, 0)
 	})
 	return out, err
 }
@@ -220,8 +238,13 @@ func splitNotFound(model string) error {
 	return notFound("model", "the model %q has no split", model)
 }
 
-// DeleteSplit removes a split that has the given etag, or AnyEtag.
+// DeleteSplit is RemoveSplit for who gives no reason.
 func (s *Store) DeleteSplit(ctx context.Context, actor, model, etag string) error {
+	return s.RemoveSplit(ctx, actor, model, etag, "")
+}
+
+// RemoveSplit removes a split that has the given etag, or AnyEtag.
+func (s *Store) RemoveSplit(ctx context.Context, actor, model, etag, reason string) error {
 	return s.change(ctx, actor, model, splitDeleted, func(ctx context.Context, c *change) error {
 		there, err := s.split(ctx, c.tx, model)
 		if err != nil {
@@ -233,9 +256,6 @@ func (s *Store) DeleteSplit(ctx context.Context, actor, model, etag string) erro
 		if err := compareEtag(fmt.Sprintf("the split of %q", model), etag, there.GetEtag()); err != nil {
 			return err
 		}
-		if err := c.touch(ctx); err != nil {
-			return err
-		}
-		return c.exec(ctx, `DELETE FROM registry_splits WHERE model = $1`, model)
+		return c.removeSplit(ctx, reason, 0)
 	})
 }

@@ -53,6 +53,12 @@ type Options struct {
 	// KeepDeliveries is how many delivered messages of a webhook are kept, and how
 	// many that were given up; 500 by default.
 	KeepDeliveries int64
+	// ProtectedAliases are names of aliases, and patterns with `*`, that are
+	// protected in every model.
+	ProtectedAliases []string
+	// ApprovalTime is how long a change of a protected alias waits for its
+	// approval; a week by default.
+	ApprovalTime time.Duration
 	// Committed is called after every commit of this process; it must not block.
 	Committed func(Commit)
 }
@@ -98,6 +104,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.KeepDeliveries <= 0 {
 		o.KeepDeliveries = 500
+	}
+	if o.ApprovalTime <= 0 {
+		o.ApprovalTime = 7 * 24 * time.Hour
 	}
 	if o.Committed == nil {
 		o.Committed = func(Commit) {}

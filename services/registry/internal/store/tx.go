@@ -48,6 +48,12 @@ const (
 	experimentRamped    kind = "experiment ramped"
 	experimentStopped   kind = "experiment stopped"
 	experimentConcluded kind = "experiment concluded"
+	aliasChangeAsked    kind = "alias change asked for"
+	aliasChangeApproved kind = "alias change approved"
+	aliasChangeRejected kind = "alias change rejected"
+	aliasProtectionSet  kind = "alias protection set"
+	aliasRolledBack     kind = "alias rolled back"
+	splitRolledBack     kind = "split rolled back"
 )
 
 // change is one transaction that is about to get a revision.
@@ -55,6 +61,7 @@ type change struct {
 	tx       *sql.Tx
 	model    string
 	kind     kind // what is recorded; the transaction may find that it does something else
+	actor    string
 	revision int64
 	now      time.Time
 }
@@ -70,8 +77,9 @@ var errUnchanged = errors.New("nothing to change")
 // order.
 func (s *Store) change(ctx context.Context, actor, model string, k kind, fn func(ctx context.Context, c *change) error) error {
 	var c *change
+	actor = strings.ToValidUTF8(strings.ReplaceAll(actor, "\x00", ""), "")
 	err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		c = &change{tx: tx, model: model, kind: k, now: s.opts.Clock.Now().UTC()}
+		c = &change{tx: tx, model: model, kind: k, actor: actor, now: s.opts.Clock.Now().UTC()}
 		var floor int64
 		err := tx.QueryRowContext(ctx,
 			`UPDATE registry_state SET revision = revision + 1 WHERE id = 1 RETURNING revision, floor`).
@@ -85,7 +93,7 @@ func (s *Store) change(ctx context.Context, actor, model string, k kind, fn func
 		if err := s.carry(ctx, c); err != nil {
 			return err
 		}
-		return s.record(ctx, c, actor, floor)
+		return s.record(ctx, c, floor)
 	})
 	switch {
 	case errors.Is(err, errUnchanged):
@@ -99,14 +107,13 @@ func (s *Store) change(ctx context.Context, actor, model string, k kind, fn func
 
 // record notes the change, forgets the oldest one, and wakes the other
 // replicas once the transaction commits.
-func (s *Store) record(ctx context.Context, c *change, actor string, floor int64) error {
-	actor = strings.ToValidUTF8(strings.ReplaceAll(actor, "\x00", ""), "")
+func (s *Store) record(ctx context.Context, c *change, floor int64) error {
 	err := c.exec(ctx, `INSERT INTO registry_changes (revision, model, kind, actor, commit_time) VALUES ($1, $2, $3, $4, $5)`,
-		c.revision, c.model, string(c.kind), actor, micros(c.now))
+		c.revision, c.model, string(c.kind), c.actor, micros(c.now))
 	if err != nil {
 		return err
 	}
-	if err := s.enqueue(ctx, c, actor); err != nil {
+	if err := s.enqueue(ctx, c, c.actor); err != nil {
 		return err
 	}
 	if oldest := c.revision - s.opts.KeepChanges; oldest > floor {

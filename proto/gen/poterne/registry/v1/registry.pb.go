@@ -919,7 +919,9 @@ type SetAliasRequest struct {
 	Version int32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
 	// The etag that was read. Empty: the alias must not be there. `*`: whatever
 	// is there is overwritten.
-	Etag          string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Why, for people, at most 1024 characters.
+	Reason        string `protobuf:"bytes,20,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -982,11 +984,21 @@ func (x *SetAliasRequest) GetEtag() string {
 	return ""
 }
 
+func (x *SetAliasRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // The alias.
 type SetAliasResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The alias.
-	Alias         *Alias `protobuf:"bytes,1,opt,name=alias,proto3" json:"alias,omitempty"`
+	Alias *Alias `protobuf:"bytes,1,opt,name=alias,proto3" json:"alias,omitempty"`
+	// The change that waits for an approval, when the alias is protected: the alias
+	// is as it was.
+	Change        *AliasChange `protobuf:"bytes,20,opt,name=change,proto3" json:"change,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1024,6 +1036,13 @@ func (*SetAliasResponse) Descriptor() ([]byte, []int) {
 func (x *SetAliasResponse) GetAlias() *Alias {
 	if x != nil {
 		return x.Alias
+	}
+	return nil
+}
+
+func (x *SetAliasResponse) GetChange() *AliasChange {
+	if x != nil {
+		return x.Change
 	}
 	return nil
 }
@@ -1256,7 +1275,9 @@ type DeleteAliasRequest struct {
 	// The alias's name.
 	Alias string `protobuf:"bytes,2,opt,name=alias,proto3" json:"alias,omitempty"`
 	// The etag that was read, or `*` for whatever is there.
-	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Why, for people, at most 1024 characters.
+	Reason        string `protobuf:"bytes,20,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1312,9 +1333,19 @@ func (x *DeleteAliasRequest) GetEtag() string {
 	return ""
 }
 
-// The alias is gone.
+func (x *DeleteAliasRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// The alias is gone, unless there is a change.
 type DeleteAliasResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The change that waits for an approval, when the alias is protected: the alias
+	// is still there.
+	Change        *AliasChange `protobuf:"bytes,20,opt,name=change,proto3" json:"change,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1349,6 +1380,13 @@ func (*DeleteAliasResponse) Descriptor() ([]byte, []int) {
 	return file_poterne_registry_v1_registry_proto_rawDescGZIP(), []int{21}
 }
 
+func (x *DeleteAliasResponse) GetChange() *AliasChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
 // Asks for a split to be set.
 type SetSplitRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1358,7 +1396,9 @@ type SetSplitRequest struct {
 	Arms []*Arm `protobuf:"bytes,2,rep,name=arms,proto3" json:"arms,omitempty"`
 	// The etag that was read. Empty: there must be no split. `*`: whatever is
 	// there is overwritten.
-	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Why, for people, at most 1024 characters.
+	Reason        string `protobuf:"bytes,20,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1410,6 +1450,13 @@ func (x *SetSplitRequest) GetArms() []*Arm {
 func (x *SetSplitRequest) GetEtag() string {
 	if x != nil {
 		return x.Etag
+	}
+	return ""
+}
+
+func (x *SetSplitRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
 	}
 	return ""
 }
@@ -1558,7 +1605,9 @@ type DeleteSplitRequest struct {
 	// The model's name.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// The etag that was read, or `*` for whatever is there.
-	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Why, for people, at most 1024 characters.
+	Reason        string `protobuf:"bytes,20,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1607,6 +1656,13 @@ func (x *DeleteSplitRequest) GetEtag() string {
 	return ""
 }
 
+func (x *DeleteSplitRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // The split is gone.
 type DeleteSplitResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1648,7 +1704,7 @@ var File_poterne_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a!poterne/registry/v1/changes.proto\x1a\"poterne/registry/v1/evidence.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a#poterne/registry/v1/resources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\x1a\"poterne/registry/v1/webhooks.proto\"\xf1\x03\n" +
+	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a&poterne/registry/v1/aliaschanges.proto\x1a!poterne/registry/v1/history.proto\x1a!poterne/registry/v1/prompts.proto\x1a!poterne/registry/v1/changes.proto\x1a\"poterne/registry/v1/evidence.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a#poterne/registry/v1/resources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\x1a\"poterne/registry/v1/webhooks.proto\"\xf1\x03\n" +
 	"\x12CreateModelRequest\x127\n" +
 	"\x04name\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12~\n" +
@@ -1720,15 +1776,17 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\fshow_deleted\x18\x16 \x01(\bR\vshowDeleted\"x\n" +
 	"\x14ListVersionsResponse\x128\n" +
 	"\bversions\x18\x01 \x03(\v2\x1c.poterne.registry.v1.VersionR\bversions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xaa\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xcc\x01\n" +
 	"\x0fSetAliasRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x125\n" +
 	"\x05alias\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[a-z][a-z0-9._-]{0,62}$R\x05alias\x12!\n" +
 	"\aversion\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\aversion\x12\x1b\n" +
-	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"D\n" +
+	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12 \n" +
+	"\x06reason\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"~\n" +
 	"\x10SetAliasResponse\x120\n" +
-	"\x05alias\x18\x01 \x01(\v2\x1a.poterne.registry.v1.AliasR\x05alias\"T\n" +
+	"\x05alias\x18\x01 \x01(\v2\x1a.poterne.registry.v1.AliasR\x05alias\x128\n" +
+	"\x06change\x18\x14 \x01(\v2 .poterne.registry.v1.AliasChangeR\x06change\"T\n" +
 	"\x0fGetAliasRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1f\n" +
@@ -1744,31 +1802,35 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"s\n" +
 	"\x13ListAliasesResponse\x124\n" +
 	"\aaliases\x18\x01 \x03(\v2\x1a.poterne.registry.v1.AliasR\aaliases\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"v\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x98\x01\n" +
 	"\x12DeleteAliasRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1f\n" +
 	"\x05alias\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x05alias\x12\x1d\n" +
-	"\x04etag\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\x15\n" +
-	"\x13DeleteAliasResponse\"\x8a\x01\n" +
+	"\x04etag\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x12 \n" +
+	"\x06reason\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"O\n" +
+	"\x13DeleteAliasResponse\x128\n" +
+	"\x06change\x18\x14 \x01(\v2 .poterne.registry.v1.AliasChangeR\x06change\"\xac\x01\n" +
 	"\x0fSetSplitRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x128\n" +
 	"\x04arms\x18\x02 \x03(\v2\x18.poterne.registry.v1.ArmB\n" +
 	"\xbaH\a\x92\x01\x04\b\x01\x10 R\x04arms\x12\x1b\n" +
-	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"D\n" +
+	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12 \n" +
+	"\x06reason\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"D\n" +
 	"\x10SetSplitResponse\x120\n" +
 	"\x05split\x18\x01 \x01(\v2\x1a.poterne.registry.v1.SplitR\x05split\"3\n" +
 	"\x0fGetSplitRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\"D\n" +
 	"\x10GetSplitResponse\x120\n" +
-	"\x05split\x18\x01 \x01(\v2\x1a.poterne.registry.v1.SplitR\x05split\"U\n" +
+	"\x05split\x18\x01 \x01(\v2\x1a.poterne.registry.v1.SplitR\x05split\"w\n" +
 	"\x12DeleteSplitRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1d\n" +
-	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\x15\n" +
-	"\x13DeleteSplitResponse2\xe99\n" +
+	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x12 \n" +
+	"\x06reason\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"\x15\n" +
+	"\x13DeleteSplitResponse2\x98R\n" +
 	"\x0fRegistryService\x12\x87\x01\n" +
 	"\vCreateModel\x12'.poterne.registry.v1.CreateModelRequest\x1a(.poterne.registry.v1.CreateModelResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*b\x05model\"\x13/v1/registry/models\x12\x83\x01\n" +
 	"\bGetModel\x12$.poterne.registry.v1.GetModelRequest\x1a%.poterne.registry.v1.GetModelResponse\"*\x82\xd3\xe4\x93\x02$b\x05model\x12\x1b/v1/registry/models/{model}\x12z\n" +
@@ -1793,7 +1855,16 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\bSetAlias\x12$.poterne.registry.v1.SetAliasRequest\x1a%.poterne.registry.v1.SetAliasResponse\"=\x82\xd3\xe4\x93\x027:\x01*b\x05alias\x1a+/v1/registry/models/{model}/aliases/{alias}\x12\x93\x01\n" +
 	"\bGetAlias\x12$.poterne.registry.v1.GetAliasRequest\x1a%.poterne.registry.v1.GetAliasResponse\":\x82\xd3\xe4\x93\x024b\x05alias\x12+/v1/registry/models/{model}/aliases/{alias}\x12\x8d\x01\n" +
 	"\vListAliases\x12'.poterne.registry.v1.ListAliasesRequest\x1a(.poterne.registry.v1.ListAliasesResponse\"+\x82\xd3\xe4\x93\x02%\x12#/v1/registry/models/{model}/aliases\x12\x95\x01\n" +
-	"\vDeleteAlias\x12'.poterne.registry.v1.DeleteAliasRequest\x1a(.poterne.registry.v1.DeleteAliasResponse\"3\x82\xd3\xe4\x93\x02-*+/v1/registry/models/{model}/aliases/{alias}\x12\x8c\x01\n" +
+	"\vDeleteAlias\x12'.poterne.registry.v1.DeleteAliasRequest\x1a(.poterne.registry.v1.DeleteAliasResponse\"3\x82\xd3\xe4\x93\x02-*+/v1/registry/models/{model}/aliases/{alias}\x12\xac\x01\n" +
+	"\x10ListAliasHistory\x12,.poterne.registry.v1.ListAliasHistoryRequest\x1a-.poterne.registry.v1.ListAliasHistoryResponse\";\x82\xd3\xe4\x93\x025\x123/v1/registry/models/{model}/aliases/{alias}/history\x12\xa7\x01\n" +
+	"\rRollbackAlias\x12).poterne.registry.v1.RollbackAliasRequest\x1a*.poterne.registry.v1.RollbackAliasResponse\"?\x82\xd3\xe4\x93\x029:\x01*\"4/v1/registry/models/{model}/aliases/{alias}:rollback\x12\xad\x01\n" +
+	"\x0eGetAliasChange\x12*.poterne.registry.v1.GetAliasChangeRequest\x1a+.poterne.registry.v1.GetAliasChangeResponse\"B\x82\xd3\xe4\x93\x02<b\x06change\x122/v1/registry/models/{model}/alias-changes/{change}\x12\xa2\x01\n" +
+	"\x10ListAliasChanges\x12,.poterne.registry.v1.ListAliasChangesRequest\x1a-.poterne.registry.v1.ListAliasChangesResponse\"1\x82\xd3\xe4\x93\x02+\x12)/v1/registry/models/{model}/alias-changes\x12\xc4\x01\n" +
+	"\x12ApproveAliasChange\x12..poterne.registry.v1.ApproveAliasChangeRequest\x1a/.poterne.registry.v1.ApproveAliasChangeResponse\"M\x82\xd3\xe4\x93\x02G:\x01*b\x06change\":/v1/registry/models/{model}/alias-changes/{change}:approve\x12\xc0\x01\n" +
+	"\x11RejectAliasChange\x12-.poterne.registry.v1.RejectAliasChangeRequest\x1a..poterne.registry.v1.RejectAliasChangeResponse\"L\x82\xd3\xe4\x93\x02F:\x01*b\x06change\"9/v1/registry/models/{model}/alias-changes/{change}:reject\x12\xb7\x01\n" +
+	"\x12GetAliasProtection\x12..poterne.registry.v1.GetAliasProtectionRequest\x1a/.poterne.registry.v1.GetAliasProtectionResponse\"@\x82\xd3\xe4\x93\x02:b\n" +
+	"protection\x12,/v1/registry/models/{model}/alias-protection\x12\xae\x01\n" +
+	"\x12SetAliasProtection\x12..poterne.registry.v1.SetAliasProtectionRequest\x1a/.poterne.registry.v1.SetAliasProtectionResponse\"7\x82\xd3\xe4\x93\x021:\x01*\x1a,/v1/registry/models/{model}/alias-protection\x12\x8c\x01\n" +
 	"\bSetSplit\x12$.poterne.registry.v1.SetSplitRequest\x1a%.poterne.registry.v1.SetSplitResponse\"3\x82\xd3\xe4\x93\x02-:\x01*b\x05split\x1a!/v1/registry/models/{model}/split\x12\x89\x01\n" +
 	"\bGetSplit\x12$.poterne.registry.v1.GetSplitRequest\x1a%.poterne.registry.v1.GetSplitResponse\"0\x82\xd3\xe4\x93\x02*b\x05split\x12!/v1/registry/models/{model}/split\x12\x8b\x01\n" +
 	"\vDeleteSplit\x12'.poterne.registry.v1.DeleteSplitRequest\x1a(.poterne.registry.v1.DeleteSplitResponse\")\x82\xd3\xe4\x93\x02#*!/v1/registry/models/{model}/split\x12\xaf\x01\n" +
@@ -1812,7 +1883,17 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\x0eStopExperiment\x12*.poterne.registry.v1.StopExperimentRequest\x1a+.poterne.registry.v1.StopExperimentResponse\"P\x82\xd3\xe4\x93\x02J:\x01*b\n" +
 	"experiment\"9/v1/registry/models/{model}/experiments/{experiment}:stop\x12\xcb\x01\n" +
 	"\x12ConcludeExperiment\x12..poterne.registry.v1.ConcludeExperimentRequest\x1a/.poterne.registry.v1.ConcludeExperimentResponse\"T\x82\xd3\xe4\x93\x02N:\x01*b\n" +
-	"experiment\"=/v1/registry/models/{model}/experiments/{experiment}:conclude\x12P\n" +
+	"experiment\"=/v1/registry/models/{model}/experiments/{experiment}:conclude\x12\xa2\x01\n" +
+	"\x10ListSplitHistory\x12,.poterne.registry.v1.ListSplitHistoryRequest\x1a-.poterne.registry.v1.ListSplitHistoryResponse\"1\x82\xd3\xe4\x93\x02+\x12)/v1/registry/models/{model}/split/history\x12\x9d\x01\n" +
+	"\rRollbackSplit\x12).poterne.registry.v1.RollbackSplitRequest\x1a*.poterne.registry.v1.RollbackSplitResponse\"5\x82\xd3\xe4\x93\x02/:\x01*\"*/v1/registry/models/{model}/split:rollback\x12\xb4\x01\n" +
+	"\x13CreatePromptVersion\x12/.poterne.registry.v1.CreatePromptVersionRequest\x1a0.poterne.registry.v1.CreatePromptVersionResponse\":\x82\xd3\xe4\x93\x024:\x01*b\aversion\"&/v1/registry/prompts/{prompt}/versions\x12\xb2\x01\n" +
+	"\x10GetPromptVersion\x12,.poterne.registry.v1.GetPromptVersionRequest\x1a-.poterne.registry.v1.GetPromptVersionResponse\"A\x82\xd3\xe4\x93\x02;b\aversion\x120/v1/registry/prompts/{prompt}/versions/{version}\x12\xa5\x01\n" +
+	"\x12ListPromptVersions\x12..poterne.registry.v1.ListPromptVersionsRequest\x1a/.poterne.registry.v1.ListPromptVersionsResponse\".\x82\xd3\xe4\x93\x02(\x12&/v1/registry/prompts/{prompt}/versions\x12~\n" +
+	"\vListPrompts\x12'.poterne.registry.v1.ListPromptsRequest\x1a(.poterne.registry.v1.ListPromptsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/registry/prompts\x12\xaa\x01\n" +
+	"\x0eSetPromptAlias\x12*.poterne.registry.v1.SetPromptAliasRequest\x1a+.poterne.registry.v1.SetPromptAliasResponse\"?\x82\xd3\xe4\x93\x029:\x01*b\x05alias\x1a-/v1/registry/prompts/{prompt}/aliases/{alias}\x12\xa9\x01\n" +
+	"\x11DeletePromptAlias\x12-.poterne.registry.v1.DeletePromptAliasRequest\x1a..poterne.registry.v1.DeletePromptAliasResponse\"5\x82\xd3\xe4\x93\x02/*-/v1/registry/prompts/{prompt}/aliases/{alias}\x12\xc0\x01\n" +
+	"\x16ListPromptAliasHistory\x122.poterne.registry.v1.ListPromptAliasHistoryRequest\x1a3.poterne.registry.v1.ListPromptAliasHistoryResponse\"=\x82\xd3\xe4\x93\x027\x125/v1/registry/prompts/{prompt}/aliases/{alias}/history\x12\x94\x01\n" +
+	"\fRenderPrompt\x12(.poterne.registry.v1.RenderPromptRequest\x1a).poterne.registry.v1.RenderPromptResponse\"/\x82\xd3\xe4\x93\x02):\x01*\"$/v1/registry/prompts/{prompt}:render\x12P\n" +
 	"\x05Watch\x12!.poterne.registry.v1.WatchRequest\x1a\".poterne.registry.v1.WatchResponse0\x01\x12i\n" +
 	"\x0eReportOutcomes\x12*.poterne.registry.v1.ReportOutcomesRequest\x1a+.poterne.registry.v1.ReportOutcomesResponse\x12i\n" +
 	"\x0eRecordFeedback\x12*.poterne.registry.v1.RecordFeedbackRequest\x1a+.poterne.registry.v1.RecordFeedbackResponse\x12\x93\x01\n" +
@@ -1844,112 +1925,149 @@ func file_poterne_registry_v1_registry_proto_rawDescGZIP() []byte {
 
 var file_poterne_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_poterne_registry_v1_registry_proto_goTypes = []any{
-	(*CreateModelRequest)(nil),           // 0: poterne.registry.v1.CreateModelRequest
-	(*CreateModelResponse)(nil),          // 1: poterne.registry.v1.CreateModelResponse
-	(*GetModelRequest)(nil),              // 2: poterne.registry.v1.GetModelRequest
-	(*GetModelResponse)(nil),             // 3: poterne.registry.v1.GetModelResponse
-	(*ListModelsRequest)(nil),            // 4: poterne.registry.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),           // 5: poterne.registry.v1.ListModelsResponse
-	(*DeleteModelRequest)(nil),           // 6: poterne.registry.v1.DeleteModelRequest
-	(*DeleteModelResponse)(nil),          // 7: poterne.registry.v1.DeleteModelResponse
-	(*CreateVersionRequest)(nil),         // 8: poterne.registry.v1.CreateVersionRequest
-	(*CreateVersionResponse)(nil),        // 9: poterne.registry.v1.CreateVersionResponse
-	(*GetVersionRequest)(nil),            // 10: poterne.registry.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),           // 11: poterne.registry.v1.GetVersionResponse
-	(*ListVersionsRequest)(nil),          // 12: poterne.registry.v1.ListVersionsRequest
-	(*ListVersionsResponse)(nil),         // 13: poterne.registry.v1.ListVersionsResponse
-	(*SetAliasRequest)(nil),              // 14: poterne.registry.v1.SetAliasRequest
-	(*SetAliasResponse)(nil),             // 15: poterne.registry.v1.SetAliasResponse
-	(*GetAliasRequest)(nil),              // 16: poterne.registry.v1.GetAliasRequest
-	(*GetAliasResponse)(nil),             // 17: poterne.registry.v1.GetAliasResponse
-	(*ListAliasesRequest)(nil),           // 18: poterne.registry.v1.ListAliasesRequest
-	(*ListAliasesResponse)(nil),          // 19: poterne.registry.v1.ListAliasesResponse
-	(*DeleteAliasRequest)(nil),           // 20: poterne.registry.v1.DeleteAliasRequest
-	(*DeleteAliasResponse)(nil),          // 21: poterne.registry.v1.DeleteAliasResponse
-	(*SetSplitRequest)(nil),              // 22: poterne.registry.v1.SetSplitRequest
-	(*SetSplitResponse)(nil),             // 23: poterne.registry.v1.SetSplitResponse
-	(*GetSplitRequest)(nil),              // 24: poterne.registry.v1.GetSplitRequest
-	(*GetSplitResponse)(nil),             // 25: poterne.registry.v1.GetSplitResponse
-	(*DeleteSplitRequest)(nil),           // 26: poterne.registry.v1.DeleteSplitRequest
-	(*DeleteSplitResponse)(nil),          // 27: poterne.registry.v1.DeleteSplitResponse
-	nil,                                  // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
-	nil,                                  // 29: poterne.registry.v1.CreateVersionRequest.MetricsEntry
-	nil,                                  // 30: poterne.registry.v1.CreateVersionRequest.LabelsEntry
-	(v1.Task)(0),                         // 31: poterne.common.v1.Task
-	(*Model)(nil),                        // 32: poterne.registry.v1.Model
-	(*v1.ModelSpec)(nil),                 // 33: poterne.common.v1.ModelSpec
-	(*Lineage)(nil),                      // 34: poterne.registry.v1.Lineage
-	(*IOSchema)(nil),                     // 35: poterne.registry.v1.IOSchema
-	(*Version)(nil),                      // 36: poterne.registry.v1.Version
-	(*Alias)(nil),                        // 37: poterne.registry.v1.Alias
-	(*Arm)(nil),                          // 38: poterne.registry.v1.Arm
-	(*Split)(nil),                        // 39: poterne.registry.v1.Split
-	(*UpdateModelRequest)(nil),           // 40: poterne.registry.v1.UpdateModelRequest
-	(*UndeleteModelRequest)(nil),         // 41: poterne.registry.v1.UndeleteModelRequest
-	(*UpdateVersionRequest)(nil),         // 42: poterne.registry.v1.UpdateVersionRequest
-	(*DeleteVersionRequest)(nil),         // 43: poterne.registry.v1.DeleteVersionRequest
-	(*UndeleteVersionRequest)(nil),       // 44: poterne.registry.v1.UndeleteVersionRequest
-	(*SignVersionRequest)(nil),           // 45: poterne.registry.v1.SignVersionRequest
-	(*CreateVariantRequest)(nil),         // 46: poterne.registry.v1.CreateVariantRequest
-	(*GetVariantRequest)(nil),            // 47: poterne.registry.v1.GetVariantRequest
-	(*ListVariantsRequest)(nil),          // 48: poterne.registry.v1.ListVariantsRequest
-	(*DeleteVariantRequest)(nil),         // 49: poterne.registry.v1.DeleteVariantRequest
-	(*CreateExperimentRequest)(nil),      // 50: poterne.registry.v1.CreateExperimentRequest
-	(*GetExperimentRequest)(nil),         // 51: poterne.registry.v1.GetExperimentRequest
-	(*ListExperimentsRequest)(nil),       // 52: poterne.registry.v1.ListExperimentsRequest
-	(*UpdateExperimentRequest)(nil),      // 53: poterne.registry.v1.UpdateExperimentRequest
-	(*DeleteExperimentRequest)(nil),      // 54: poterne.registry.v1.DeleteExperimentRequest
-	(*StartExperimentRequest)(nil),       // 55: poterne.registry.v1.StartExperimentRequest
-	(*RampExperimentRequest)(nil),        // 56: poterne.registry.v1.RampExperimentRequest
-	(*StopExperimentRequest)(nil),        // 57: poterne.registry.v1.StopExperimentRequest
-	(*ConcludeExperimentRequest)(nil),    // 58: poterne.registry.v1.ConcludeExperimentRequest
-	(*WatchRequest)(nil),                 // 59: poterne.registry.v1.WatchRequest
-	(*ReportOutcomesRequest)(nil),        // 60: poterne.registry.v1.ReportOutcomesRequest
-	(*RecordFeedbackRequest)(nil),        // 61: poterne.registry.v1.RecordFeedbackRequest
-	(*GetResultsRequest)(nil),            // 62: poterne.registry.v1.GetResultsRequest
-	(*GetExperimentResultsRequest)(nil),  // 63: poterne.registry.v1.GetExperimentResultsRequest
-	(*ListChangesRequest)(nil),           // 64: poterne.registry.v1.ListChangesRequest
-	(*ResolveVersionRequest)(nil),        // 65: poterne.registry.v1.ResolveVersionRequest
-	(*CreateWebhookRequest)(nil),         // 66: poterne.registry.v1.CreateWebhookRequest
-	(*GetWebhookRequest)(nil),            // 67: poterne.registry.v1.GetWebhookRequest
-	(*ListWebhooksRequest)(nil),          // 68: poterne.registry.v1.ListWebhooksRequest
-	(*UpdateWebhookRequest)(nil),         // 69: poterne.registry.v1.UpdateWebhookRequest
-	(*DeleteWebhookRequest)(nil),         // 70: poterne.registry.v1.DeleteWebhookRequest
-	(*ListDeliveriesRequest)(nil),        // 71: poterne.registry.v1.ListDeliveriesRequest
-	(*RedeliverRequest)(nil),             // 72: poterne.registry.v1.RedeliverRequest
-	(*UpdateModelResponse)(nil),          // 73: poterne.registry.v1.UpdateModelResponse
-	(*UndeleteModelResponse)(nil),        // 74: poterne.registry.v1.UndeleteModelResponse
-	(*UpdateVersionResponse)(nil),        // 75: poterne.registry.v1.UpdateVersionResponse
-	(*DeleteVersionResponse)(nil),        // 76: poterne.registry.v1.DeleteVersionResponse
-	(*UndeleteVersionResponse)(nil),      // 77: poterne.registry.v1.UndeleteVersionResponse
-	(*SignVersionResponse)(nil),          // 78: poterne.registry.v1.SignVersionResponse
-	(*CreateVariantResponse)(nil),        // 79: poterne.registry.v1.CreateVariantResponse
-	(*GetVariantResponse)(nil),           // 80: poterne.registry.v1.GetVariantResponse
-	(*ListVariantsResponse)(nil),         // 81: poterne.registry.v1.ListVariantsResponse
-	(*DeleteVariantResponse)(nil),        // 82: poterne.registry.v1.DeleteVariantResponse
-	(*CreateExperimentResponse)(nil),     // 83: poterne.registry.v1.CreateExperimentResponse
-	(*GetExperimentResponse)(nil),        // 84: poterne.registry.v1.GetExperimentResponse
-	(*ListExperimentsResponse)(nil),      // 85: poterne.registry.v1.ListExperimentsResponse
-	(*UpdateExperimentResponse)(nil),     // 86: poterne.registry.v1.UpdateExperimentResponse
-	(*DeleteExperimentResponse)(nil),     // 87: poterne.registry.v1.DeleteExperimentResponse
-	(*StartExperimentResponse)(nil),      // 88: poterne.registry.v1.StartExperimentResponse
-	(*RampExperimentResponse)(nil),       // 89: poterne.registry.v1.RampExperimentResponse
-	(*StopExperimentResponse)(nil),       // 90: poterne.registry.v1.StopExperimentResponse
-	(*ConcludeExperimentResponse)(nil),   // 91: poterne.registry.v1.ConcludeExperimentResponse
-	(*WatchResponse)(nil),                // 92: poterne.registry.v1.WatchResponse
-	(*ReportOutcomesResponse)(nil),       // 93: poterne.registry.v1.ReportOutcomesResponse
-	(*RecordFeedbackResponse)(nil),       // 94: poterne.registry.v1.RecordFeedbackResponse
-	(*GetResultsResponse)(nil),           // 95: poterne.registry.v1.GetResultsResponse
-	(*GetExperimentResultsResponse)(nil), // 96: poterne.registry.v1.GetExperimentResultsResponse
-	(*ListChangesResponse)(nil),          // 97: poterne.registry.v1.ListChangesResponse
-	(*ResolveVersionResponse)(nil),       // 98: poterne.registry.v1.ResolveVersionResponse
-	(*CreateWebhookResponse)(nil),        // 99: poterne.registry.v1.CreateWebhookResponse
-	(*GetWebhookResponse)(nil),           // 100: poterne.registry.v1.GetWebhookResponse
-	(*ListWebhooksResponse)(nil),         // 101: poterne.registry.v1.ListWebhooksResponse
-	(*UpdateWebhookResponse)(nil),        // 102: poterne.registry.v1.UpdateWebhookResponse
-	(*DeleteWebhookResponse)(nil),        // 103: poterne.registry.v1.DeleteWebhookResponse
-	(*ListDeliveriesResponse)(nil),       // 104: poterne.registry.v1.ListDeliveriesResponse
-	(*RedeliverResponse)(nil),            // 105: poterne.registry.v1.RedeliverResponse
+	(*CreateModelRequest)(nil),             // 0: poterne.registry.v1.CreateModelRequest
+	(*CreateModelResponse)(nil),            // 1: poterne.registry.v1.CreateModelResponse
+	(*GetModelRequest)(nil),                // 2: poterne.registry.v1.GetModelRequest
+	(*GetModelResponse)(nil),               // 3: poterne.registry.v1.GetModelResponse
+	(*ListModelsRequest)(nil),              // 4: poterne.registry.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),             // 5: poterne.registry.v1.ListModelsResponse
+	(*DeleteModelRequest)(nil),             // 6: poterne.registry.v1.DeleteModelRequest
+	(*DeleteModelResponse)(nil),            // 7: poterne.registry.v1.DeleteModelResponse
+	(*CreateVersionRequest)(nil),           // 8: poterne.registry.v1.CreateVersionRequest
+	(*CreateVersionResponse)(nil),          // 9: poterne.registry.v1.CreateVersionResponse
+	(*GetVersionRequest)(nil),              // 10: poterne.registry.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),             // 11: poterne.registry.v1.GetVersionResponse
+	(*ListVersionsRequest)(nil),            // 12: poterne.registry.v1.ListVersionsRequest
+	(*ListVersionsResponse)(nil),           // 13: poterne.registry.v1.ListVersionsResponse
+	(*SetAliasRequest)(nil),                // 14: poterne.registry.v1.SetAliasRequest
+	(*SetAliasResponse)(nil),               // 15: poterne.registry.v1.SetAliasResponse
+	(*GetAliasRequest)(nil),                // 16: poterne.registry.v1.GetAliasRequest
+	(*GetAliasResponse)(nil),               // 17: poterne.registry.v1.GetAliasResponse
+	(*ListAliasesRequest)(nil),             // 18: poterne.registry.v1.ListAliasesRequest
+	(*ListAliasesResponse)(nil),            // 19: poterne.registry.v1.ListAliasesResponse
+	(*DeleteAliasRequest)(nil),             // 20: poterne.registry.v1.DeleteAliasRequest
+	(*DeleteAliasResponse)(nil),            // 21: poterne.registry.v1.DeleteAliasResponse
+	(*SetSplitRequest)(nil),                // 22: poterne.registry.v1.SetSplitRequest
+	(*SetSplitResponse)(nil),               // 23: poterne.registry.v1.SetSplitResponse
+	(*GetSplitRequest)(nil),                // 24: poterne.registry.v1.GetSplitRequest
+	(*GetSplitResponse)(nil),               // 25: poterne.registry.v1.GetSplitResponse
+	(*DeleteSplitRequest)(nil),             // 26: poterne.registry.v1.DeleteSplitRequest
+	(*DeleteSplitResponse)(nil),            // 27: poterne.registry.v1.DeleteSplitResponse
+	nil,                                    // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
+	nil,                                    // 29: poterne.registry.v1.CreateVersionRequest.MetricsEntry
+	nil,                                    // 30: poterne.registry.v1.CreateVersionRequest.LabelsEntry
+	(v1.Task)(0),                           // 31: poterne.common.v1.Task
+	(*Model)(nil),                          // 32: poterne.registry.v1.Model
+	(*v1.ModelSpec)(nil),                   // 33: poterne.common.v1.ModelSpec
+	(*Lineage)(nil),                        // 34: poterne.registry.v1.Lineage
+	(*IOSchema)(nil),                       // 35: poterne.registry.v1.IOSchema
+	(*Version)(nil),                        // 36: poterne.registry.v1.Version
+	(*Alias)(nil),                          // 37: poterne.registry.v1.Alias
+	(*AliasChange)(nil),                    // 38: poterne.registry.v1.AliasChange
+	(*Arm)(nil),                            // 39: poterne.registry.v1.Arm
+	(*Split)(nil),                          // 40: poterne.registry.v1.Split
+	(*UpdateModelRequest)(nil),             // 41: poterne.registry.v1.UpdateModelRequest
+	(*UndeleteModelRequest)(nil),           // 42: poterne.registry.v1.UndeleteModelRequest
+	(*UpdateVersionRequest)(nil),           // 43: poterne.registry.v1.UpdateVersionRequest
+	(*DeleteVersionRequest)(nil),           // 44: poterne.registry.v1.DeleteVersionRequest
+	(*UndeleteVersionRequest)(nil),         // 45: poterne.registry.v1.UndeleteVersionRequest
+	(*SignVersionRequest)(nil),             // 46: poterne.registry.v1.SignVersionRequest
+	(*CreateVariantRequest)(nil),           // 47: poterne.registry.v1.CreateVariantRequest
+	(*GetVariantRequest)(nil),              // 48: poterne.registry.v1.GetVariantRequest
+	(*ListVariantsRequest)(nil),            // 49: poterne.registry.v1.ListVariantsRequest
+	(*DeleteVariantRequest)(nil),           // 50: poterne.registry.v1.DeleteVariantRequest
+	(*ListAliasHistoryRequest)(nil),        // 51: poterne.registry.v1.ListAliasHistoryRequest
+	(*RollbackAliasRequest)(nil),           // 52: poterne.registry.v1.RollbackAliasRequest
+	(*GetAliasChangeRequest)(nil),          // 53: poterne.registry.v1.GetAliasChangeRequest
+	(*ListAliasChangesRequest)(nil),        // 54: poterne.registry.v1.ListAliasChangesRequest
+	(*ApproveAliasChangeRequest)(nil),      // 55: poterne.registry.v1.ApproveAliasChangeRequest
+	(*RejectAliasChangeRequest)(nil),       // 56: poterne.registry.v1.RejectAliasChangeRequest
+	(*GetAliasProtectionRequest)(nil),      // 57: poterne.registry.v1.GetAliasProtectionRequest
+	(*SetAliasProtectionRequest)(nil),      // 58: poterne.registry.v1.SetAliasProtectionRequest
+	(*CreateExperimentRequest)(nil),        // 59: poterne.registry.v1.CreateExperimentRequest
+	(*GetExperimentRequest)(nil),           // 60: poterne.registry.v1.GetExperimentRequest
+	(*ListExperimentsRequest)(nil),         // 61: poterne.registry.v1.ListExperimentsRequest
+	(*UpdateExperimentRequest)(nil),        // 62: poterne.registry.v1.UpdateExperimentRequest
+	(*DeleteExperimentRequest)(nil),        // 63: poterne.registry.v1.DeleteExperimentRequest
+	(*StartExperimentRequest)(nil),         // 64: poterne.registry.v1.StartExperimentRequest
+	(*RampExperimentRequest)(nil),          // 65: poterne.registry.v1.RampExperimentRequest
+	(*StopExperimentRequest)(nil),          // 66: poterne.registry.v1.StopExperimentRequest
+	(*ConcludeExperimentRequest)(nil),      // 67: poterne.registry.v1.ConcludeExperimentRequest
+	(*ListSplitHistoryRequest)(nil),        // 68: poterne.registry.v1.ListSplitHistoryRequest
+	(*RollbackSplitRequest)(nil),           // 69: poterne.registry.v1.RollbackSplitRequest
+	(*CreatePromptVersionRequest)(nil),     // 70: poterne.registry.v1.CreatePromptVersionRequest
+	(*GetPromptVersionRequest)(nil),        // 71: poterne.registry.v1.GetPromptVersionRequest
+	(*ListPromptVersionsRequest)(nil),      // 72: poterne.registry.v1.ListPromptVersionsRequest
+	(*ListPromptsRequest)(nil),             // 73: poterne.registry.v1.ListPromptsRequest
+	(*SetPromptAliasRequest)(nil),          // 74: poterne.registry.v1.SetPromptAliasRequest
+	(*DeletePromptAliasRequest)(nil),       // 75: poterne.registry.v1.DeletePromptAliasRequest
+	(*ListPromptAliasHistoryRequest)(nil),  // 76: poterne.registry.v1.ListPromptAliasHistoryRequest
+	(*RenderPromptRequest)(nil),            // 77: poterne.registry.v1.RenderPromptRequest
+	(*WatchRequest)(nil),                   // 78: poterne.registry.v1.WatchRequest
+	(*ReportOutcomesRequest)(nil),          // 79: poterne.registry.v1.ReportOutcomesRequest
+	(*RecordFeedbackRequest)(nil),          // 80: poterne.registry.v1.RecordFeedbackRequest
+	(*GetResultsRequest)(nil),              // 81: poterne.registry.v1.GetResultsRequest
+	(*GetExperimentResultsRequest)(nil),    // 82: poterne.registry.v1.GetExperimentResultsRequest
+	(*ListChangesRequest)(nil),             // 83: poterne.registry.v1.ListChangesRequest
+	(*ResolveVersionRequest)(nil),          // 84: poterne.registry.v1.ResolveVersionRequest
+	(*CreateWebhookRequest)(nil),           // 85: poterne.registry.v1.CreateWebhookRequest
+	(*GetWebhookRequest)(nil),              // 86: poterne.registry.v1.GetWebhookRequest
+	(*ListWebhooksRequest)(nil),            // 87: poterne.registry.v1.ListWebhooksRequest
+	(*UpdateWebhookRequest)(nil),           // 88: poterne.registry.v1.UpdateWebhookRequest
+	(*DeleteWebhookRequest)(nil),           // 89: poterne.registry.v1.DeleteWebhookRequest
+	(*ListDeliveriesRequest)(nil),          // 90: poterne.registry.v1.ListDeliveriesRequest
+	(*RedeliverRequest)(nil),               // 91: poterne.registry.v1.RedeliverRequest
+	(*UpdateModelResponse)(nil),            // 92: poterne.registry.v1.UpdateModelResponse
+	(*UndeleteModelResponse)(nil),          // 93: poterne.registry.v1.UndeleteModelResponse
+	(*UpdateVersionResponse)(nil),          // 94: poterne.registry.v1.UpdateVersionResponse
+	(*DeleteVersionResponse)(nil),          // 95: poterne.registry.v1.DeleteVersionResponse
+	(*UndeleteVersionResponse)(nil),        // 96: poterne.registry.v1.UndeleteVersionResponse
+	(*SignVersionResponse)(nil),            // 97: poterne.registry.v1.SignVersionResponse
+	(*CreateVariantResponse)(nil),          // 98: poterne.registry.v1.CreateVariantResponse
+	(*GetVariantResponse)(nil),             // 99: poterne.registry.v1.GetVariantResponse
+	(*ListVariantsResponse)(nil),           // 100: poterne.registry.v1.ListVariantsResponse
+	(*DeleteVariantResponse)(nil),          // 101: poterne.registry.v1.DeleteVariantResponse
+	(*ListAliasHistoryResponse)(nil),       // 102: poterne.registry.v1.ListAliasHistoryResponse
+	(*RollbackAliasResponse)(nil),          // 103: poterne.registry.v1.RollbackAliasResponse
+	(*GetAliasChangeResponse)(nil),         // 104: poterne.registry.v1.GetAliasChangeResponse
+	(*ListAliasChangesResponse)(nil),       // 105: poterne.registry.v1.ListAliasChangesResponse
+	(*ApproveAliasChangeResponse)(nil),     // 106: poterne.registry.v1.ApproveAliasChangeResponse
+	(*RejectAliasChangeResponse)(nil),      // 107: poterne.registry.v1.RejectAliasChangeResponse
+	(*GetAliasProtectionResponse)(nil),     // 108: poterne.registry.v1.GetAliasProtectionResponse
+	(*SetAliasProtectionResponse)(nil),     // 109: poterne.registry.v1.SetAliasProtectionResponse
+	(*CreateExperimentResponse)(nil),       // 110: poterne.registry.v1.CreateExperimentResponse
+	(*GetExperimentResponse)(nil),          // 111: poterne.registry.v1.GetExperimentResponse
+	(*ListExperimentsResponse)(nil),        // 112: poterne.registry.v1.ListExperimentsResponse
+	(*UpdateExperimentResponse)(nil),       // 113: poterne.registry.v1.UpdateExperimentResponse
+	(*DeleteExperimentResponse)(nil),       // 114: poterne.registry.v1.DeleteExperimentResponse
+	(*StartExperimentResponse)(nil),        // 115: poterne.registry.v1.StartExperimentResponse
+	(*RampExperimentResponse)(nil),         // 116: poterne.registry.v1.RampExperimentResponse
+	(*StopExperimentResponse)(nil),         // 117: poterne.registry.v1.StopExperimentResponse
+	(*ConcludeExperimentResponse)(nil),     // 118: poterne.registry.v1.ConcludeExperimentResponse
+	(*ListSplitHistoryResponse)(nil),       // 119: poterne.registry.v1.ListSplitHistoryResponse
+	(*RollbackSplitResponse)(nil),          // 120: poterne.registry.v1.RollbackSplitResponse
+	(*CreatePromptVersionResponse)(nil),    // 121: poterne.registry.v1.CreatePromptVersionResponse
+	(*GetPromptVersionResponse)(nil),       // 122: poterne.registry.v1.GetPromptVersionResponse
+	(*ListPromptVersionsResponse)(nil),     // 123: poterne.registry.v1.ListPromptVersionsResponse
+	(*ListPromptsResponse)(nil),            // 124: poterne.registry.v1.ListPromptsResponse
+	(*SetPromptAliasResponse)(nil),         // 125: poterne.registry.v1.SetPromptAliasResponse
+	(*DeletePromptAliasResponse)(nil),      // 126: poterne.registry.v1.DeletePromptAliasResponse
+	(*ListPromptAliasHistoryResponse)(nil), // 127: poterne.registry.v1.ListPromptAliasHistoryResponse
+	(*RenderPromptResponse)(nil),           // 128: poterne.registry.v1.RenderPromptResponse
+	(*WatchResponse)(nil),                  // 129: poterne.registry.v1.WatchResponse
+	(*ReportOutcomesResponse)(nil),         // 130: poterne.registry.v1.ReportOutcomesResponse
+	(*RecordFeedbackResponse)(nil),         // 131: poterne.registry.v1.RecordFeedbackResponse
+	(*GetResultsResponse)(nil),             // 132: poterne.registry.v1.GetResultsResponse
+	(*GetExperimentResultsResponse)(nil),   // 133: poterne.registry.v1.GetExperimentResultsResponse
+	(*ListChangesResponse)(nil),            // 134: poterne.registry.v1.ListChangesResponse
+	(*ResolveVersionResponse)(nil),         // 135: poterne.registry.v1.ResolveVersionResponse
+	(*CreateWebhookResponse)(nil),          // 136: poterne.registry.v1.CreateWebhookResponse
+	(*GetWebhookResponse)(nil),             // 137: poterne.registry.v1.GetWebhookResponse
+	(*ListWebhooksResponse)(nil),           // 138: poterne.registry.v1.ListWebhooksResponse
+	(*UpdateWebhookResponse)(nil),          // 139: poterne.registry.v1.UpdateWebhookResponse
+	(*DeleteWebhookResponse)(nil),          // 140: poterne.registry.v1.DeleteWebhookResponse
+	(*ListDeliveriesResponse)(nil),         // 141: poterne.registry.v1.ListDeliveriesResponse
+	(*RedeliverResponse)(nil),              // 142: poterne.registry.v1.RedeliverResponse
 }
 var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	28,  // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
@@ -1966,110 +2084,148 @@ var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	36,  // 11: poterne.registry.v1.GetVersionResponse.version:type_name -> poterne.registry.v1.Version
 	36,  // 12: poterne.registry.v1.ListVersionsResponse.versions:type_name -> poterne.registry.v1.Version
 	37,  // 13: poterne.registry.v1.SetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
-	37,  // 14: poterne.registry.v1.GetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
-	37,  // 15: poterne.registry.v1.ListAliasesResponse.aliases:type_name -> poterne.registry.v1.Alias
-	38,  // 16: poterne.registry.v1.SetSplitRequest.arms:type_name -> poterne.registry.v1.Arm
-	39,  // 17: poterne.registry.v1.SetSplitResponse.split:type_name -> poterne.registry.v1.Split
-	39,  // 18: poterne.registry.v1.GetSplitResponse.split:type_name -> poterne.registry.v1.Split
-	0,   // 19: poterne.registry.v1.RegistryService.CreateModel:input_type -> poterne.registry.v1.CreateModelRequest
-	2,   // 20: poterne.registry.v1.RegistryService.GetModel:input_type -> poterne.registry.v1.GetModelRequest
-	4,   // 21: poterne.registry.v1.RegistryService.ListModels:input_type -> poterne.registry.v1.ListModelsRequest
-	40,  // 22: poterne.registry.v1.RegistryService.UpdateModel:input_type -> poterne.registry.v1.UpdateModelRequest
-	6,   // 23: poterne.registry.v1.RegistryService.DeleteModel:input_type -> poterne.registry.v1.DeleteModelRequest
-	41,  // 24: poterne.registry.v1.RegistryService.UndeleteModel:input_type -> poterne.registry.v1.UndeleteModelRequest
-	8,   // 25: poterne.registry.v1.RegistryService.CreateVersion:input_type -> poterne.registry.v1.CreateVersionRequest
-	10,  // 26: poterne.registry.v1.RegistryService.GetVersion:input_type -> poterne.registry.v1.GetVersionRequest
-	12,  // 27: poterne.registry.v1.RegistryService.ListVersions:input_type -> poterne.registry.v1.ListVersionsRequest
-	42,  // 28: poterne.registry.v1.RegistryService.UpdateVersion:input_type -> poterne.registry.v1.UpdateVersionRequest
-	43,  // 29: poterne.registry.v1.RegistryService.DeleteVersion:input_type -> poterne.registry.v1.DeleteVersionRequest
-	44,  // 30: poterne.registry.v1.RegistryService.UndeleteVersion:input_type -> poterne.registry.v1.UndeleteVersionRequest
-	45,  // 31: poterne.registry.v1.RegistryService.SignVersion:input_type -> poterne.registry.v1.SignVersionRequest
-	46,  // 32: poterne.registry.v1.RegistryService.CreateVariant:input_type -> poterne.registry.v1.CreateVariantRequest
-	47,  // 33: poterne.registry.v1.RegistryService.GetVariant:input_type -> poterne.registry.v1.GetVariantRequest
-	48,  // 34: poterne.registry.v1.RegistryService.ListVariants:input_type -> poterne.registry.v1.ListVariantsRequest
-	49,  // 35: poterne.registry.v1.RegistryService.DeleteVariant:input_type -> poterne.registry.v1.DeleteVariantRequest
-	14,  // 36: poterne.registry.v1.RegistryService.SetAlias:input_type -> poterne.registry.v1.SetAliasRequest
-	16,  // 37: poterne.registry.v1.RegistryService.GetAlias:input_type -> poterne.registry.v1.GetAliasRequest
-	18,  // 38: poterne.registry.v1.RegistryService.ListAliases:input_type -> poterne.registry.v1.ListAliasesRequest
-	20,  // 39: poterne.registry.v1.RegistryService.DeleteAlias:input_type -> poterne.registry.v1.DeleteAliasRequest
-	22,  // 40: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
-	24,  // 41: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
-	26,  // 42: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
-	50,  // 43: poterne.registry.v1.RegistryService.CreateExperiment:input_type -> poterne.registry.v1.CreateExperimentRequest
-	51,  // 44: poterne.registry.v1.RegistryService.GetExperiment:input_type -> poterne.registry.v1.GetExperimentRequest
-	52,  // 45: poterne.registry.v1.RegistryService.ListExperiments:input_type -> poterne.registry.v1.ListExperimentsRequest
-	53,  // 46: poterne.registry.v1.RegistryService.UpdateExperiment:input_type -> poterne.registry.v1.UpdateExperimentRequest
-	54,  // 47: poterne.registry.v1.RegistryService.DeleteExperiment:input_type -> poterne.registry.v1.DeleteExperimentRequest
-	55,  // 48: poterne.registry.v1.RegistryService.StartExperiment:input_type -> poterne.registry.v1.StartExperimentRequest
-	56,  // 49: poterne.registry.v1.RegistryService.RampExperiment:input_type -> poterne.registry.v1.RampExperimentRequest
-	57,  // 50: poterne.registry.v1.RegistryService.StopExperiment:input_type -> poterne.registry.v1.StopExperimentRequest
-	58,  // 51: poterne.registry.v1.RegistryService.ConcludeExperiment:input_type -> poterne.registry.v1.ConcludeExperimentRequest
-	59,  // 52: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
-	60,  // 53: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
-	61,  // 54: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
-	62,  // 55: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
-	63,  // 56: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
-	64,  // 57: poterne.registry.v1.RegistryService.ListChanges:input_type -> poterne.registry.v1.ListChangesRequest
-	65,  // 58: poterne.registry.v1.RegistryService.ResolveVersion:input_type -> poterne.registry.v1.ResolveVersionRequest
-	66,  // 59: poterne.registry.v1.RegistryService.CreateWebhook:input_type -> poterne.registry.v1.CreateWebhookRequest
-	67,  // 60: poterne.registry.v1.RegistryService.GetWebhook:input_type -> poterne.registry.v1.GetWebhookRequest
-	68,  // 61: poterne.registry.v1.RegistryService.ListWebhooks:input_type -> poterne.registry.v1.ListWebhooksRequest
-	69,  // 62: poterne.registry.v1.RegistryService.UpdateWebhook:input_type -> poterne.registry.v1.UpdateWebhookRequest
-	70,  // 63: poterne.registry.v1.RegistryService.DeleteWebhook:input_type -> poterne.registry.v1.DeleteWebhookRequest
-	71,  // 64: poterne.registry.v1.RegistryService.ListDeliveries:input_type -> poterne.registry.v1.ListDeliveriesRequest
-	72,  // 65: poterne.registry.v1.RegistryService.Redeliver:input_type -> poterne.registry.v1.RedeliverRequest
-	1,   // 66: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
-	3,   // 67: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
-	5,   // 68: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
-	73,  // 69: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
-	7,   // 70: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
-	74,  // 71: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
-	9,   // 72: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
-	11,  // 73: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
-	13,  // 74: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
-	75,  // 75: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
-	76,  // 76: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
-	77,  // 77: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
-	78,  // 78: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
-	79,  // 79: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
-	80,  // 80: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
-	81,  // 81: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
-	82,  // 82: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
-	15,  // 83: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
-	17,  // 84: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
-	19,  // 85: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
-	21,  // 86: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
-	23,  // 87: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
-	25,  // 88: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
-	27,  // 89: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
-	83,  // 90: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
-	84,  // 91: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
-	85,  // 92: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
-	86,  // 93: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
-	87,  // 94: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
-	88,  // 95: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
-	89,  // 96: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
-	90,  // 97: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
-	91,  // 98: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
-	92,  // 99: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
-	93,  // 100: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
-	94,  // 101: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
-	95,  // 102: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
-	96,  // 103: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
-	97,  // 104: poterne.registry.v1.RegistryService.ListChanges:output_type -> poterne.registry.v1.ListChangesResponse
-	98,  // 105: poterne.registry.v1.RegistryService.ResolveVersion:output_type -> poterne.registry.v1.ResolveVersionResponse
-	99,  // 106: poterne.registry.v1.RegistryService.CreateWebhook:output_type -> poterne.registry.v1.CreateWebhookResponse
-	100, // 107: poterne.registry.v1.RegistryService.GetWebhook:output_type -> poterne.registry.v1.GetWebhookResponse
-	101, // 108: poterne.registry.v1.RegistryService.ListWebhooks:output_type -> poterne.registry.v1.ListWebhooksResponse
-	102, // 109: poterne.registry.v1.RegistryService.UpdateWebhook:output_type -> poterne.registry.v1.UpdateWebhookResponse
-	103, // 110: poterne.registry.v1.RegistryService.DeleteWebhook:output_type -> poterne.registry.v1.DeleteWebhookResponse
-	104, // 111: poterne.registry.v1.RegistryService.ListDeliveries:output_type -> poterne.registry.v1.ListDeliveriesResponse
-	105, // 112: poterne.registry.v1.RegistryService.Redeliver:output_type -> poterne.registry.v1.RedeliverResponse
-	66,  // [66:113] is the sub-list for method output_type
-	19,  // [19:66] is the sub-list for method input_type
-	19,  // [19:19] is the sub-list for extension type_name
-	19,  // [19:19] is the sub-list for extension extendee
-	0,   // [0:19] is the sub-list for field type_name
+	38,  // 14: poterne.registry.v1.SetAliasResponse.change:type_name -> poterne.registry.v1.AliasChange
+	37,  // 15: poterne.registry.v1.GetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
+	37,  // 16: poterne.registry.v1.ListAliasesResponse.aliases:type_name -> poterne.registry.v1.Alias
+	38,  // 17: poterne.registry.v1.DeleteAliasResponse.change:type_name -> poterne.registry.v1.AliasChange
+	39,  // 18: poterne.registry.v1.SetSplitRequest.arms:type_name -> poterne.registry.v1.Arm
+	40,  // 19: poterne.registry.v1.SetSplitResponse.split:type_name -> poterne.registry.v1.Split
+	40,  // 20: poterne.registry.v1.GetSplitResponse.split:type_name -> poterne.registry.v1.Split
+	0,   // 21: poterne.registry.v1.RegistryService.CreateModel:input_type -> poterne.registry.v1.CreateModelRequest
+	2,   // 22: poterne.registry.v1.RegistryService.GetModel:input_type -> poterne.registry.v1.GetModelRequest
+	4,   // 23: poterne.registry.v1.RegistryService.ListModels:input_type -> poterne.registry.v1.ListModelsRequest
+	41,  // 24: poterne.registry.v1.RegistryService.UpdateModel:input_type -> poterne.registry.v1.UpdateModelRequest
+	6,   // 25: poterne.registry.v1.RegistryService.DeleteModel:input_type -> poterne.registry.v1.DeleteModelRequest
+	42,  // 26: poterne.registry.v1.RegistryService.UndeleteModel:input_type -> poterne.registry.v1.UndeleteModelRequest
+	8,   // 27: poterne.registry.v1.RegistryService.CreateVersion:input_type -> poterne.registry.v1.CreateVersionRequest
+	10,  // 28: poterne.registry.v1.RegistryService.GetVersion:input_type -> poterne.registry.v1.GetVersionRequest
+	12,  // 29: poterne.registry.v1.RegistryService.ListVersions:input_type -> poterne.registry.v1.ListVersionsRequest
+	43,  // 30: poterne.registry.v1.RegistryService.UpdateVersion:input_type -> poterne.registry.v1.UpdateVersionRequest
+	44,  // 31: poterne.registry.v1.RegistryService.DeleteVersion:input_type -> poterne.registry.v1.DeleteVersionRequest
+	45,  // 32: poterne.registry.v1.RegistryService.UndeleteVersion:input_type -> poterne.registry.v1.UndeleteVersionRequest
+	46,  // 33: poterne.registry.v1.RegistryService.SignVersion:input_type -> poterne.registry.v1.SignVersionRequest
+	47,  // 34: poterne.registry.v1.RegistryService.CreateVariant:input_type -> poterne.registry.v1.CreateVariantRequest
+	48,  // 35: poterne.registry.v1.RegistryService.GetVariant:input_type -> poterne.registry.v1.GetVariantRequest
+	49,  // 36: poterne.registry.v1.RegistryService.ListVariants:input_type -> poterne.registry.v1.ListVariantsRequest
+	50,  // 37: poterne.registry.v1.RegistryService.DeleteVariant:input_type -> poterne.registry.v1.DeleteVariantRequest
+	14,  // 38: poterne.registry.v1.RegistryService.SetAlias:input_type -> poterne.registry.v1.SetAliasRequest
+	16,  // 39: poterne.registry.v1.RegistryService.GetAlias:input_type -> poterne.registry.v1.GetAliasRequest
+	18,  // 40: poterne.registry.v1.RegistryService.ListAliases:input_type -> poterne.registry.v1.ListAliasesRequest
+	20,  // 41: poterne.registry.v1.RegistryService.DeleteAlias:input_type -> poterne.registry.v1.DeleteAliasRequest
+	51,  // 42: poterne.registry.v1.RegistryService.ListAliasHistory:input_type -> poterne.registry.v1.ListAliasHistoryRequest
+	52,  // 43: poterne.registry.v1.RegistryService.RollbackAlias:input_type -> poterne.registry.v1.RollbackAliasRequest
+	53,  // 44: poterne.registry.v1.RegistryService.GetAliasChange:input_type -> poterne.registry.v1.GetAliasChangeRequest
+	54,  // 45: poterne.registry.v1.RegistryService.ListAliasChanges:input_type -> poterne.registry.v1.ListAliasChangesRequest
+	55,  // 46: poterne.registry.v1.RegistryService.ApproveAliasChange:input_type -> poterne.registry.v1.ApproveAliasChangeRequest
+	56,  // 47: poterne.registry.v1.RegistryService.RejectAliasChange:input_type -> poterne.registry.v1.RejectAliasChangeRequest
+	57,  // 48: poterne.registry.v1.RegistryService.GetAliasProtection:input_type -> poterne.registry.v1.GetAliasProtectionRequest
+	58,  // 49: poterne.registry.v1.RegistryService.SetAliasProtection:input_type -> poterne.registry.v1.SetAliasProtectionRequest
+	22,  // 50: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
+	24,  // 51: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
+	26,  // 52: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
+	59,  // 53: poterne.registry.v1.RegistryService.CreateExperiment:input_type -> poterne.registry.v1.CreateExperimentRequest
+	60,  // 54: poterne.registry.v1.RegistryService.GetExperiment:input_type -> poterne.registry.v1.GetExperimentRequest
+	61,  // 55: poterne.registry.v1.RegistryService.ListExperiments:input_type -> poterne.registry.v1.ListExperimentsRequest
+	62,  // 56: poterne.registry.v1.RegistryService.UpdateExperiment:input_type -> poterne.registry.v1.UpdateExperimentRequest
+	63,  // 57: poterne.registry.v1.RegistryService.DeleteExperiment:input_type -> poterne.registry.v1.DeleteExperimentRequest
+	64,  // 58: poterne.registry.v1.RegistryService.StartExperiment:input_type -> poterne.registry.v1.StartExperimentRequest
+	65,  // 59: poterne.registry.v1.RegistryService.RampExperiment:input_type -> poterne.registry.v1.RampExperimentRequest
+	66,  // 60: poterne.registry.v1.RegistryService.StopExperiment:input_type -> poterne.registry.v1.StopExperimentRequest
+	67,  // 61: poterne.registry.v1.RegistryService.ConcludeExperiment:input_type -> poterne.registry.v1.ConcludeExperimentRequest
+	68,  // 62: poterne.registry.v1.RegistryService.ListSplitHistory:input_type -> poterne.registry.v1.ListSplitHistoryRequest
+	69,  // 63: poterne.registry.v1.RegistryService.RollbackSplit:input_type -> poterne.registry.v1.RollbackSplitRequest
+	70,  // 64: poterne.registry.v1.RegistryService.CreatePromptVersion:input_type -> poterne.registry.v1.CreatePromptVersionRequest
+	71,  // 65: poterne.registry.v1.RegistryService.GetPromptVersion:input_type -> poterne.registry.v1.GetPromptVersionRequest
+	72,  // 66: poterne.registry.v1.RegistryService.ListPromptVersions:input_type -> poterne.registry.v1.ListPromptVersionsRequest
+	73,  // 67: poterne.registry.v1.RegistryService.ListPrompts:input_type -> poterne.registry.v1.ListPromptsRequest
+	74,  // 68: poterne.registry.v1.RegistryService.SetPromptAlias:input_type -> poterne.registry.v1.SetPromptAliasRequest
+	75,  // 69: poterne.registry.v1.RegistryService.DeletePromptAlias:input_type -> poterne.registry.v1.DeletePromptAliasRequest
+	76,  // 70: poterne.registry.v1.RegistryService.ListPromptAliasHistory:input_type -> poterne.registry.v1.ListPromptAliasHistoryRequest
+	77,  // 71: poterne.registry.v1.RegistryService.RenderPrompt:input_type -> poterne.registry.v1.RenderPromptRequest
+	78,  // 72: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
+	79,  // 73: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
+	80,  // 74: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
+	81,  // 75: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
+	82,  // 76: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
+	83,  // 77: poterne.registry.v1.RegistryService.ListChanges:input_type -> poterne.registry.v1.ListChangesRequest
+	84,  // 78: poterne.registry.v1.RegistryService.ResolveVersion:input_type -> poterne.registry.v1.ResolveVersionRequest
+	85,  // 79: poterne.registry.v1.RegistryService.CreateWebhook:input_type -> poterne.registry.v1.CreateWebhookRequest
+	86,  // 80: poterne.registry.v1.RegistryService.GetWebhook:input_type -> poterne.registry.v1.GetWebhookRequest
+	87,  // 81: poterne.registry.v1.RegistryService.ListWebhooks:input_type -> poterne.registry.v1.ListWebhooksRequest
+	88,  // 82: poterne.registry.v1.RegistryService.UpdateWebhook:input_type -> poterne.registry.v1.UpdateWebhookRequest
+	89,  // 83: poterne.registry.v1.RegistryService.DeleteWebhook:input_type -> poterne.registry.v1.DeleteWebhookRequest
+	90,  // 84: poterne.registry.v1.RegistryService.ListDeliveries:input_type -> poterne.registry.v1.ListDeliveriesRequest
+	91,  // 85: poterne.registry.v1.RegistryService.Redeliver:input_type -> poterne.registry.v1.RedeliverRequest
+	1,   // 86: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
+	3,   // 87: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
+	5,   // 88: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
+	92,  // 89: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
+	7,   // 90: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
+	93,  // 91: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
+	9,   // 92: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
+	11,  // 93: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
+	13,  // 94: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
+	94,  // 95: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
+	95,  // 96: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
+	96,  // 97: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
+	97,  // 98: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
+	98,  // 99: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
+	99,  // 100: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
+	100, // 101: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
+	101, // 102: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
+	15,  // 103: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
+	17,  // 104: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
+	19,  // 105: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
+	21,  // 106: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
+	102, // 107: poterne.registry.v1.RegistryService.ListAliasHistory:output_type -> poterne.registry.v1.ListAliasHistoryResponse
+	103, // 108: poterne.registry.v1.RegistryService.RollbackAlias:output_type -> poterne.registry.v1.RollbackAliasResponse
+	104, // 109: poterne.registry.v1.RegistryService.GetAliasChange:output_type -> poterne.registry.v1.GetAliasChangeResponse
+	105, // 110: poterne.registry.v1.RegistryService.ListAliasChanges:output_type -> poterne.registry.v1.ListAliasChangesResponse
+	106, // 111: poterne.registry.v1.RegistryService.ApproveAliasChange:output_type -> poterne.registry.v1.ApproveAliasChangeResponse
+	107, // 112: poterne.registry.v1.RegistryService.RejectAliasChange:output_type -> poterne.registry.v1.RejectAliasChangeResponse
+	108, // 113: poterne.registry.v1.RegistryService.GetAliasProtection:output_type -> poterne.registry.v1.GetAliasProtectionResponse
+	109, // 114: poterne.registry.v1.RegistryService.SetAliasProtection:output_type -> poterne.registry.v1.SetAliasProtectionResponse
+	23,  // 115: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
+	25,  // 116: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
+	27,  // 117: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
+	110, // 118: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
+	111, // 119: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
+	112, // 120: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
+	113, // 121: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
+	114, // 122: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
+	115, // 123: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
+	116, // 124: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
+	117, // 125: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
+	118, // 126: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
+	119, // 127: poterne.registry.v1.RegistryService.ListSplitHistory:output_type -> poterne.registry.v1.ListSplitHistoryResponse
+	120, // 128: poterne.registry.v1.RegistryService.RollbackSplit:output_type -> poterne.registry.v1.RollbackSplitResponse
+	121, // 129: poterne.registry.v1.RegistryService.CreatePromptVersion:output_type -> poterne.registry.v1.CreatePromptVersionResponse
+	122, // 130: poterne.registry.v1.RegistryService.GetPromptVersion:output_type -> poterne.registry.v1.GetPromptVersionResponse
+	123, // 131: poterne.registry.v1.RegistryService.ListPromptVersions:output_type -> poterne.registry.v1.ListPromptVersionsResponse
+	124, // 132: poterne.registry.v1.RegistryService.ListPrompts:output_type -> poterne.registry.v1.ListPromptsResponse
+	125, // 133: poterne.registry.v1.RegistryService.SetPromptAlias:output_type -> poterne.registry.v1.SetPromptAliasResponse
+	126, // 134: poterne.registry.v1.RegistryService.DeletePromptAlias:output_type -> poterne.registry.v1.DeletePromptAliasResponse
+	127, // 135: poterne.registry.v1.RegistryService.ListPromptAliasHistory:output_type -> poterne.registry.v1.ListPromptAliasHistoryResponse
+	128, // 136: poterne.registry.v1.RegistryService.RenderPrompt:output_type -> poterne.registry.v1.RenderPromptResponse
+	129, // 137: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
+	130, // 138: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
+	131, // 139: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
+	132, // 140: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
+	133, // 141: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
+	134, // 142: poterne.registry.v1.RegistryService.ListChanges:output_type -> poterne.registry.v1.ListChangesResponse
+	135, // 143: poterne.registry.v1.RegistryService.ResolveVersion:output_type -> poterne.registry.v1.ResolveVersionResponse
+	136, // 144: poterne.registry.v1.RegistryService.CreateWebhook:output_type -> poterne.registry.v1.CreateWebhookResponse
+	137, // 145: poterne.registry.v1.RegistryService.GetWebhook:output_type -> poterne.registry.v1.GetWebhookResponse
+	138, // 146: poterne.registry.v1.RegistryService.ListWebhooks:output_type -> poterne.registry.v1.ListWebhooksResponse
+	139, // 147: poterne.registry.v1.RegistryService.UpdateWebhook:output_type -> poterne.registry.v1.UpdateWebhookResponse
+	140, // 148: poterne.registry.v1.RegistryService.DeleteWebhook:output_type -> poterne.registry.v1.DeleteWebhookResponse
+	141, // 149: poterne.registry.v1.RegistryService.ListDeliveries:output_type -> poterne.registry.v1.ListDeliveriesResponse
+	142, // 150: poterne.registry.v1.RegistryService.Redeliver:output_type -> poterne.registry.v1.RedeliverResponse
+	86,  // [86:151] is the sub-list for method output_type
+	21,  // [21:86] is the sub-list for method input_type
+	21,  // [21:21] is the sub-list for extension type_name
+	21,  // [21:21] is the sub-list for extension extendee
+	0,   // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_registry_proto_init() }
@@ -2077,6 +2233,9 @@ func file_poterne_registry_v1_registry_proto_init() {
 	if File_poterne_registry_v1_registry_proto != nil {
 		return
 	}
+	file_poterne_registry_v1_aliaschanges_proto_init()
+	file_poterne_registry_v1_history_proto_init()
+	file_poterne_registry_v1_prompts_proto_init()
 	file_poterne_registry_v1_changes_proto_init()
 	file_poterne_registry_v1_evidence_proto_init()
 	file_poterne_registry_v1_experiments_proto_init()

@@ -21,53 +21,71 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RegistryService_CreateModel_FullMethodName          = "/poterne.registry.v1.RegistryService/CreateModel"
-	RegistryService_GetModel_FullMethodName             = "/poterne.registry.v1.RegistryService/GetModel"
-	RegistryService_ListModels_FullMethodName           = "/poterne.registry.v1.RegistryService/ListModels"
-	RegistryService_UpdateModel_FullMethodName          = "/poterne.registry.v1.RegistryService/UpdateModel"
-	RegistryService_DeleteModel_FullMethodName          = "/poterne.registry.v1.RegistryService/DeleteModel"
-	RegistryService_UndeleteModel_FullMethodName        = "/poterne.registry.v1.RegistryService/UndeleteModel"
-	RegistryService_CreateVersion_FullMethodName        = "/poterne.registry.v1.RegistryService/CreateVersion"
-	RegistryService_GetVersion_FullMethodName           = "/poterne.registry.v1.RegistryService/GetVersion"
-	RegistryService_ListVersions_FullMethodName         = "/poterne.registry.v1.RegistryService/ListVersions"
-	RegistryService_UpdateVersion_FullMethodName        = "/poterne.registry.v1.RegistryService/UpdateVersion"
-	RegistryService_DeleteVersion_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteVersion"
-	RegistryService_UndeleteVersion_FullMethodName      = "/poterne.registry.v1.RegistryService/UndeleteVersion"
-	RegistryService_SignVersion_FullMethodName          = "/poterne.registry.v1.RegistryService/SignVersion"
-	RegistryService_CreateVariant_FullMethodName        = "/poterne.registry.v1.RegistryService/CreateVariant"
-	RegistryService_GetVariant_FullMethodName           = "/poterne.registry.v1.RegistryService/GetVariant"
-	RegistryService_ListVariants_FullMethodName         = "/poterne.registry.v1.RegistryService/ListVariants"
-	RegistryService_DeleteVariant_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteVariant"
-	RegistryService_SetAlias_FullMethodName             = "/poterne.registry.v1.RegistryService/SetAlias"
-	RegistryService_GetAlias_FullMethodName             = "/poterne.registry.v1.RegistryService/GetAlias"
-	RegistryService_ListAliases_FullMethodName          = "/poterne.registry.v1.RegistryService/ListAliases"
-	RegistryService_DeleteAlias_FullMethodName          = "/poterne.registry.v1.RegistryService/DeleteAlias"
-	RegistryService_SetSplit_FullMethodName             = "/poterne.registry.v1.RegistryService/SetSplit"
-	RegistryService_GetSplit_FullMethodName             = "/poterne.registry.v1.RegistryService/GetSplit"
-	RegistryService_DeleteSplit_FullMethodName          = "/poterne.registry.v1.RegistryService/DeleteSplit"
-	RegistryService_CreateExperiment_FullMethodName     = "/poterne.registry.v1.RegistryService/CreateExperiment"
-	RegistryService_GetExperiment_FullMethodName        = "/poterne.registry.v1.RegistryService/GetExperiment"
-	RegistryService_ListExperiments_FullMethodName      = "/poterne.registry.v1.RegistryService/ListExperiments"
-	RegistryService_UpdateExperiment_FullMethodName     = "/poterne.registry.v1.RegistryService/UpdateExperiment"
-	RegistryService_DeleteExperiment_FullMethodName     = "/poterne.registry.v1.RegistryService/DeleteExperiment"
-	RegistryService_StartExperiment_FullMethodName      = "/poterne.registry.v1.RegistryService/StartExperiment"
-	RegistryService_RampExperiment_FullMethodName       = "/poterne.registry.v1.RegistryService/RampExperiment"
-	RegistryService_StopExperiment_FullMethodName       = "/poterne.registry.v1.RegistryService/StopExperiment"
-	RegistryService_ConcludeExperiment_FullMethodName   = "/poterne.registry.v1.RegistryService/ConcludeExperiment"
-	RegistryService_Watch_FullMethodName                = "/poterne.registry.v1.RegistryService/Watch"
-	RegistryService_ReportOutcomes_FullMethodName       = "/poterne.registry.v1.RegistryService/ReportOutcomes"
-	RegistryService_RecordFeedback_FullMethodName       = "/poterne.registry.v1.RegistryService/RecordFeedback"
-	RegistryService_GetResults_FullMethodName           = "/poterne.registry.v1.RegistryService/GetResults"
-	RegistryService_GetExperimentResults_FullMethodName = "/poterne.registry.v1.RegistryService/GetExperimentResults"
-	RegistryService_ListChanges_FullMethodName          = "/poterne.registry.v1.RegistryService/ListChanges"
-	RegistryService_ResolveVersion_FullMethodName       = "/poterne.registry.v1.RegistryService/ResolveVersion"
-	RegistryService_CreateWebhook_FullMethodName        = "/poterne.registry.v1.RegistryService/CreateWebhook"
-	RegistryService_GetWebhook_FullMethodName           = "/poterne.registry.v1.RegistryService/GetWebhook"
-	RegistryService_ListWebhooks_FullMethodName         = "/poterne.registry.v1.RegistryService/ListWebhooks"
-	RegistryService_UpdateWebhook_FullMethodName        = "/poterne.registry.v1.RegistryService/UpdateWebhook"
-	RegistryService_DeleteWebhook_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteWebhook"
-	RegistryService_ListDeliveries_FullMethodName       = "/poterne.registry.v1.RegistryService/ListDeliveries"
-	RegistryService_Redeliver_FullMethodName            = "/poterne.registry.v1.RegistryService/Redeliver"
+	RegistryService_CreateModel_FullMethodName            = "/poterne.registry.v1.RegistryService/CreateModel"
+	RegistryService_GetModel_FullMethodName               = "/poterne.registry.v1.RegistryService/GetModel"
+	RegistryService_ListModels_FullMethodName             = "/poterne.registry.v1.RegistryService/ListModels"
+	RegistryService_UpdateModel_FullMethodName            = "/poterne.registry.v1.RegistryService/UpdateModel"
+	RegistryService_DeleteModel_FullMethodName            = "/poterne.registry.v1.RegistryService/DeleteModel"
+	RegistryService_UndeleteModel_FullMethodName          = "/poterne.registry.v1.RegistryService/UndeleteModel"
+	RegistryService_CreateVersion_FullMethodName          = "/poterne.registry.v1.RegistryService/CreateVersion"
+	RegistryService_GetVersion_FullMethodName             = "/poterne.registry.v1.RegistryService/GetVersion"
+	RegistryService_ListVersions_FullMethodName           = "/poterne.registry.v1.RegistryService/ListVersions"
+	RegistryService_UpdateVersion_FullMethodName          = "/poterne.registry.v1.RegistryService/UpdateVersion"
+	RegistryService_DeleteVersion_FullMethodName          = "/poterne.registry.v1.RegistryService/DeleteVersion"
+	RegistryService_UndeleteVersion_FullMethodName        = "/poterne.registry.v1.RegistryService/UndeleteVersion"
+	RegistryService_SignVersion_FullMethodName            = "/poterne.registry.v1.RegistryService/SignVersion"
+	RegistryService_CreateVariant_FullMethodName          = "/poterne.registry.v1.RegistryService/CreateVariant"
+	RegistryService_GetVariant_FullMethodName             = "/poterne.registry.v1.RegistryService/GetVariant"
+	RegistryService_ListVariants_FullMethodName           = "/poterne.registry.v1.RegistryService/ListVariants"
+	RegistryService_DeleteVariant_FullMethodName          = "/poterne.registry.v1.RegistryService/DeleteVariant"
+	RegistryService_SetAlias_FullMethodName               = "/poterne.registry.v1.RegistryService/SetAlias"
+	RegistryService_GetAlias_FullMethodName               = "/poterne.registry.v1.RegistryService/GetAlias"
+	RegistryService_ListAliases_FullMethodName            = "/poterne.registry.v1.RegistryService/ListAliases"
+	RegistryService_DeleteAlias_FullMethodName            = "/poterne.registry.v1.RegistryService/DeleteAlias"
+	RegistryService_ListAliasHistory_FullMethodName       = "/poterne.registry.v1.RegistryService/ListAliasHistory"
+	RegistryService_RollbackAlias_FullMethodName          = "/poterne.registry.v1.RegistryService/RollbackAlias"
+	RegistryService_GetAliasChange_FullMethodName         = "/poterne.registry.v1.RegistryService/GetAliasChange"
+	RegistryService_ListAliasChanges_FullMethodName       = "/poterne.registry.v1.RegistryService/ListAliasChanges"
+	RegistryService_ApproveAliasChange_FullMethodName     = "/poterne.registry.v1.RegistryService/ApproveAliasChange"
+	RegistryService_RejectAliasChange_FullMethodName      = "/poterne.registry.v1.RegistryService/RejectAliasChange"
+	RegistryService_GetAliasProtection_FullMethodName     = "/poterne.registry.v1.RegistryService/GetAliasProtection"
+	RegistryService_SetAliasProtection_FullMethodName     = "/poterne.registry.v1.RegistryService/SetAliasProtection"
+	RegistryService_SetSplit_FullMethodName               = "/poterne.registry.v1.RegistryService/SetSplit"
+	RegistryService_GetSplit_FullMethodName               = "/poterne.registry.v1.RegistryService/GetSplit"
+	RegistryService_DeleteSplit_FullMethodName            = "/poterne.registry.v1.RegistryService/DeleteSplit"
+	RegistryService_CreateExperiment_FullMethodName       = "/poterne.registry.v1.RegistryService/CreateExperiment"
+	RegistryService_GetExperiment_FullMethodName          = "/poterne.registry.v1.RegistryService/GetExperiment"
+	RegistryService_ListExperiments_FullMethodName        = "/poterne.registry.v1.RegistryService/ListExperiments"
+	RegistryService_UpdateExperiment_FullMethodName       = "/poterne.registry.v1.RegistryService/UpdateExperiment"
+	RegistryService_DeleteExperiment_FullMethodName       = "/poterne.registry.v1.RegistryService/DeleteExperiment"
+	RegistryService_StartExperiment_FullMethodName        = "/poterne.registry.v1.RegistryService/StartExperiment"
+	RegistryService_RampExperiment_FullMethodName         = "/poterne.registry.v1.RegistryService/RampExperiment"
+	RegistryService_StopExperiment_FullMethodName         = "/poterne.registry.v1.RegistryService/StopExperiment"
+	RegistryService_ConcludeExperiment_FullMethodName     = "/poterne.registry.v1.RegistryService/ConcludeExperiment"
+	RegistryService_ListSplitHistory_FullMethodName       = "/poterne.registry.v1.RegistryService/ListSplitHistory"
+	RegistryService_RollbackSplit_FullMethodName          = "/poterne.registry.v1.RegistryService/RollbackSplit"
+	RegistryService_CreatePromptVersion_FullMethodName    = "/poterne.registry.v1.RegistryService/CreatePromptVersion"
+	RegistryService_GetPromptVersion_FullMethodName       = "/poterne.registry.v1.RegistryService/GetPromptVersion"
+	RegistryService_ListPromptVersions_FullMethodName     = "/poterne.registry.v1.RegistryService/ListPromptVersions"
+	RegistryService_ListPrompts_FullMethodName            = "/poterne.registry.v1.RegistryService/ListPrompts"
+	RegistryService_SetPromptAlias_FullMethodName         = "/poterne.registry.v1.RegistryService/SetPromptAlias"
+	RegistryService_DeletePromptAlias_FullMethodName      = "/poterne.registry.v1.RegistryService/DeletePromptAlias"
+	RegistryService_ListPromptAliasHistory_FullMethodName = "/poterne.registry.v1.RegistryService/ListPromptAliasHistory"
+	RegistryService_RenderPrompt_FullMethodName           = "/poterne.registry.v1.RegistryService/RenderPrompt"
+	RegistryService_Watch_FullMethodName                  = "/poterne.registry.v1.RegistryService/Watch"
+	RegistryService_ReportOutcomes_FullMethodName         = "/poterne.registry.v1.RegistryService/ReportOutcomes"
+	RegistryService_RecordFeedback_FullMethodName         = "/poterne.registry.v1.RegistryService/RecordFeedback"
+	RegistryService_GetResults_FullMethodName             = "/poterne.registry.v1.RegistryService/GetResults"
+	RegistryService_GetExperimentResults_FullMethodName   = "/poterne.registry.v1.RegistryService/GetExperimentResults"
+	RegistryService_ListChanges_FullMethodName            = "/poterne.registry.v1.RegistryService/ListChanges"
+	RegistryService_ResolveVersion_FullMethodName         = "/poterne.registry.v1.RegistryService/ResolveVersion"
+	RegistryService_CreateWebhook_FullMethodName          = "/poterne.registry.v1.RegistryService/CreateWebhook"
+	RegistryService_GetWebhook_FullMethodName             = "/poterne.registry.v1.RegistryService/GetWebhook"
+	RegistryService_ListWebhooks_FullMethodName           = "/poterne.registry.v1.RegistryService/ListWebhooks"
+	RegistryService_UpdateWebhook_FullMethodName          = "/poterne.registry.v1.RegistryService/UpdateWebhook"
+	RegistryService_DeleteWebhook_FullMethodName          = "/poterne.registry.v1.RegistryService/DeleteWebhook"
+	RegistryService_ListDeliveries_FullMethodName         = "/poterne.registry.v1.RegistryService/ListDeliveries"
+	RegistryService_Redeliver_FullMethodName              = "/poterne.registry.v1.RegistryService/Redeliver"
 )
 
 // RegistryServiceClient is the client API for RegistryService service.
@@ -120,14 +138,36 @@ type RegistryServiceClient interface {
 	// Removes a variant. New requests do not go to it any more, and it is unloaded
 	// after a while; a version of which no other form fits is not served then.
 	DeleteVariant(ctx context.Context, in *DeleteVariantRequest, opts ...grpc.CallOption) (*DeleteVariantResponse, error)
-	// Points an alias at a version by compare-and-set.
+	// Points an alias at a version by compare-and-set. A protected alias stays as
+	// it is: what it shall name becomes an alias change, which another subject
+	// approves, and whose id the alias carries as pending_change.
 	SetAlias(ctx context.Context, in *SetAliasRequest, opts ...grpc.CallOption) (*SetAliasResponse, error)
 	// Returns an alias.
 	GetAlias(ctx context.Context, in *GetAliasRequest, opts ...grpc.CallOption) (*GetAliasResponse, error)
 	// Lists a model's aliases by name.
 	ListAliases(ctx context.Context, in *ListAliasesRequest, opts ...grpc.CallOption) (*ListAliasesResponse, error)
-	// Removes an alias by compare-and-set.
+	// Removes an alias by compare-and-set; a protected one when another subject
+	// approves it.
 	DeleteAlias(ctx context.Context, in *DeleteAliasRequest, opts ...grpc.CallOption) (*DeleteAliasResponse, error)
+	// Lists the states that an alias has had, newest first.
+	ListAliasHistory(ctx context.Context, in *ListAliasHistoryRequest, opts ...grpc.CallOption) (*ListAliasHistoryResponse, error)
+	// Brings back the state that an alias had at a revision, by compare-and-set; of
+	// a protected alias when another subject approves it.
+	RollbackAlias(ctx context.Context, in *RollbackAliasRequest, opts ...grpc.CallOption) (*RollbackAliasResponse, error)
+	// Returns an alias change.
+	GetAliasChange(ctx context.Context, in *GetAliasChangeRequest, opts ...grpc.CallOption) (*GetAliasChangeResponse, error)
+	// Lists a model's alias changes, newest first.
+	ListAliasChanges(ctx context.Context, in *ListAliasChangesRequest, opts ...grpc.CallOption) (*ListAliasChangesResponse, error)
+	// Makes an alias change that another subject asked for, if nothing has changed
+	// what it was asked about.
+	ApproveAliasChange(ctx context.Context, in *ApproveAliasChangeRequest, opts ...grpc.CallOption) (*ApproveAliasChangeResponse, error)
+	// Rejects an alias change, or withdraws one's own.
+	RejectAliasChange(ctx context.Context, in *RejectAliasChangeRequest, opts ...grpc.CallOption) (*RejectAliasChangeResponse, error)
+	// Returns which of a model's aliases are protected.
+	GetAliasProtection(ctx context.Context, in *GetAliasProtectionRequest, opts ...grpc.CallOption) (*GetAliasProtectionResponse, error)
+	// Sets which of a model's aliases are protected, by compare-and-set. What takes
+	// a protection away is made when another subject approves it.
+	SetAliasProtection(ctx context.Context, in *SetAliasProtectionRequest, opts ...grpc.CallOption) (*SetAliasProtectionResponse, error)
 	// Sets the model's traffic split by compare-and-set.
 	SetSplit(ctx context.Context, in *SetSplitRequest, opts ...grpc.CallOption) (*SetSplitResponse, error)
 	// Returns the model's traffic split.
@@ -155,6 +195,29 @@ type RegistryServiceClient interface {
 	StopExperiment(ctx context.Context, in *StopExperimentRequest, opts ...grpc.CallOption) (*StopExperimentResponse, error)
 	// Ends an experiment for good by compare-and-set, and notes which arm won.
 	ConcludeExperiment(ctx context.Context, in *ConcludeExperimentRequest, opts ...grpc.CallOption) (*ConcludeExperimentResponse, error)
+	// Lists the states that a model's split has had, newest first.
+	ListSplitHistory(ctx context.Context, in *ListSplitHistoryRequest, opts ...grpc.CallOption) (*ListSplitHistoryResponse, error)
+	// Brings back the state that a model's split had at a revision, its salt too,
+	// by compare-and-set.
+	RollbackSplit(ctx context.Context, in *RollbackSplitRequest, opts ...grpc.CallOption) (*RollbackSplitResponse, error)
+	// Creates a version of a prompt template, and the prompt with its first one. A
+	// version is immutable and named by its digest; creating the same content again
+	// returns the version that is there.
+	CreatePromptVersion(ctx context.Context, in *CreatePromptVersionRequest, opts ...grpc.CallOption) (*CreatePromptVersionResponse, error)
+	// Returns a version of a prompt by number, digest or alias.
+	GetPromptVersion(ctx context.Context, in *GetPromptVersionRequest, opts ...grpc.CallOption) (*GetPromptVersionResponse, error)
+	// Lists a prompt's versions, newest first, without what they say.
+	ListPromptVersions(ctx context.Context, in *ListPromptVersionsRequest, opts ...grpc.CallOption) (*ListPromptVersionsResponse, error)
+	// Lists prompts with their aliases, by name.
+	ListPrompts(ctx context.Context, in *ListPromptsRequest, opts ...grpc.CallOption) (*ListPromptsResponse, error)
+	// Points an alias of a prompt at a version by compare-and-set.
+	SetPromptAlias(ctx context.Context, in *SetPromptAliasRequest, opts ...grpc.CallOption) (*SetPromptAliasResponse, error)
+	// Removes an alias of a prompt by compare-and-set.
+	DeletePromptAlias(ctx context.Context, in *DeletePromptAliasRequest, opts ...grpc.CallOption) (*DeletePromptAliasResponse, error)
+	// Lists the states that an alias of a prompt has had, newest first.
+	ListPromptAliasHistory(ctx context.Context, in *ListPromptAliasHistoryRequest, opts ...grpc.CallOption) (*ListPromptAliasHistoryResponse, error)
+	// Returns a prompt's messages with its variables filled in.
+	RenderPrompt(ctx context.Context, in *RenderPromptRequest, opts ...grpc.CallOption) (*RenderPromptResponse, error)
 	// Streams every change after a revision, in order and without gaps. From
 	// revision 0 the stream starts with a snapshot of all models. Of several
 	// changes of one model that the consumer has not been sent yet, only the last
@@ -414,6 +477,86 @@ func (c *registryServiceClient) DeleteAlias(ctx context.Context, in *DeleteAlias
 	return out, nil
 }
 
+func (c *registryServiceClient) ListAliasHistory(ctx context.Context, in *ListAliasHistoryRequest, opts ...grpc.CallOption) (*ListAliasHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAliasHistoryResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListAliasHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) RollbackAlias(ctx context.Context, in *RollbackAliasRequest, opts ...grpc.CallOption) (*RollbackAliasResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollbackAliasResponse)
+	err := c.cc.Invoke(ctx, RegistryService_RollbackAlias_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetAliasChange(ctx context.Context, in *GetAliasChangeRequest, opts ...grpc.CallOption) (*GetAliasChangeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetAliasChangeResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetAliasChange_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListAliasChanges(ctx context.Context, in *ListAliasChangesRequest, opts ...grpc.CallOption) (*ListAliasChangesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAliasChangesResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListAliasChanges_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ApproveAliasChange(ctx context.Context, in *ApproveAliasChangeRequest, opts ...grpc.CallOption) (*ApproveAliasChangeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApproveAliasChangeResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ApproveAliasChange_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) RejectAliasChange(ctx context.Context, in *RejectAliasChangeRequest, opts ...grpc.CallOption) (*RejectAliasChangeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RejectAliasChangeResponse)
+	err := c.cc.Invoke(ctx, RegistryService_RejectAliasChange_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetAliasProtection(ctx context.Context, in *GetAliasProtectionRequest, opts ...grpc.CallOption) (*GetAliasProtectionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetAliasProtectionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetAliasProtection_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) SetAliasProtection(ctx context.Context, in *SetAliasProtectionRequest, opts ...grpc.CallOption) (*SetAliasProtectionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetAliasProtectionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_SetAliasProtection_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *registryServiceClient) SetSplit(ctx context.Context, in *SetSplitRequest, opts ...grpc.CallOption) (*SetSplitResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SetSplitResponse)
@@ -528,6 +671,106 @@ func (c *registryServiceClient) ConcludeExperiment(ctx context.Context, in *Conc
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ConcludeExperimentResponse)
 	err := c.cc.Invoke(ctx, RegistryService_ConcludeExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListSplitHistory(ctx context.Context, in *ListSplitHistoryRequest, opts ...grpc.CallOption) (*ListSplitHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSplitHistoryResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListSplitHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) RollbackSplit(ctx context.Context, in *RollbackSplitRequest, opts ...grpc.CallOption) (*RollbackSplitResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollbackSplitResponse)
+	err := c.cc.Invoke(ctx, RegistryService_RollbackSplit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) CreatePromptVersion(ctx context.Context, in *CreatePromptVersionRequest, opts ...grpc.CallOption) (*CreatePromptVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreatePromptVersionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_CreatePromptVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetPromptVersion(ctx context.Context, in *GetPromptVersionRequest, opts ...grpc.CallOption) (*GetPromptVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetPromptVersionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetPromptVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListPromptVersions(ctx context.Context, in *ListPromptVersionsRequest, opts ...grpc.CallOption) (*ListPromptVersionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPromptVersionsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListPromptVersions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListPrompts(ctx context.Context, in *ListPromptsRequest, opts ...grpc.CallOption) (*ListPromptsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPromptsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListPrompts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) SetPromptAlias(ctx context.Context, in *SetPromptAliasRequest, opts ...grpc.CallOption) (*SetPromptAliasResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetPromptAliasResponse)
+	err := c.cc.Invoke(ctx, RegistryService_SetPromptAlias_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) DeletePromptAlias(ctx context.Context, in *DeletePromptAliasRequest, opts ...grpc.CallOption) (*DeletePromptAliasResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeletePromptAliasResponse)
+	err := c.cc.Invoke(ctx, RegistryService_DeletePromptAlias_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListPromptAliasHistory(ctx context.Context, in *ListPromptAliasHistoryRequest, opts ...grpc.CallOption) (*ListPromptAliasHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPromptAliasHistoryResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListPromptAliasHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) RenderPrompt(ctx context.Context, in *RenderPromptRequest, opts ...grpc.CallOption) (*RenderPromptResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenderPromptResponse)
+	err := c.cc.Invoke(ctx, RegistryService_RenderPrompt_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -733,14 +976,36 @@ type RegistryServiceServer interface {
 	// Removes a variant. New requests do not go to it any more, and it is unloaded
 	// after a while; a version of which no other form fits is not served then.
 	DeleteVariant(context.Context, *DeleteVariantRequest) (*DeleteVariantResponse, error)
-	// Points an alias at a version by compare-and-set.
+	// Points an alias at a version by compare-and-set. A protected alias stays as
+	// it is: what it shall name becomes an alias change, which another subject
+	// approves, and whose id the alias carries as pending_change.
 	SetAlias(context.Context, *SetAliasRequest) (*SetAliasResponse, error)
 	// Returns an alias.
 	GetAlias(context.Context, *GetAliasRequest) (*GetAliasResponse, error)
 	// Lists a model's aliases by name.
 	ListAliases(context.Context, *ListAliasesRequest) (*ListAliasesResponse, error)
-	// Removes an alias by compare-and-set.
+	// Removes an alias by compare-and-set; a protected one when another subject
+	// approves it.
 	DeleteAlias(context.Context, *DeleteAliasRequest) (*DeleteAliasResponse, error)
+	// Lists the states that an alias has had, newest first.
+	ListAliasHistory(context.Context, *ListAliasHistoryRequest) (*ListAliasHistoryResponse, error)
+	// Brings back the state that an alias had at a revision, by compare-and-set; of
+	// a protected alias when another subject approves it.
+	RollbackAlias(context.Context, *RollbackAliasRequest) (*RollbackAliasResponse, error)
+	// Returns an alias change.
+	GetAliasChange(context.Context, *GetAliasChangeRequest) (*GetAliasChangeResponse, error)
+	// Lists a model's alias changes, newest first.
+	ListAliasChanges(context.Context, *ListAliasChangesRequest) (*ListAliasChangesResponse, error)
+	// Makes an alias change that another subject asked for, if nothing has changed
+	// what it was asked about.
+	ApproveAliasChange(context.Context, *ApproveAliasChangeRequest) (*ApproveAliasChangeResponse, error)
+	// Rejects an alias change, or withdraws one's own.
+	RejectAliasChange(context.Context, *RejectAliasChangeRequest) (*RejectAliasChangeResponse, error)
+	// Returns which of a model's aliases are protected.
+	GetAliasProtection(context.Context, *GetAliasProtectionRequest) (*GetAliasProtectionResponse, error)
+	// Sets which of a model's aliases are protected, by compare-and-set. What takes
+	// a protection away is made when another subject approves it.
+	SetAliasProtection(context.Context, *SetAliasProtectionRequest) (*SetAliasProtectionResponse, error)
 	// Sets the model's traffic split by compare-and-set.
 	SetSplit(context.Context, *SetSplitRequest) (*SetSplitResponse, error)
 	// Returns the model's traffic split.
@@ -768,6 +1033,29 @@ type RegistryServiceServer interface {
 	StopExperiment(context.Context, *StopExperimentRequest) (*StopExperimentResponse, error)
 	// Ends an experiment for good by compare-and-set, and notes which arm won.
 	ConcludeExperiment(context.Context, *ConcludeExperimentRequest) (*ConcludeExperimentResponse, error)
+	// Lists the states that a model's split has had, newest first.
+	ListSplitHistory(context.Context, *ListSplitHistoryRequest) (*ListSplitHistoryResponse, error)
+	// Brings back the state that a model's split had at a revision, its salt too,
+	// by compare-and-set.
+	RollbackSplit(context.Context, *RollbackSplitRequest) (*RollbackSplitResponse, error)
+	// Creates a version of a prompt template, and the prompt with its first one. A
+	// version is immutable and named by its digest; creating the same content again
+	// returns the version that is there.
+	CreatePromptVersion(context.Context, *CreatePromptVersionRequest) (*CreatePromptVersionResponse, error)
+	// Returns a version of a prompt by number, digest or alias.
+	GetPromptVersion(context.Context, *GetPromptVersionRequest) (*GetPromptVersionResponse, error)
+	// Lists a prompt's versions, newest first, without what they say.
+	ListPromptVersions(context.Context, *ListPromptVersionsRequest) (*ListPromptVersionsResponse, error)
+	// Lists prompts with their aliases, by name.
+	ListPrompts(context.Context, *ListPromptsRequest) (*ListPromptsResponse, error)
+	// Points an alias of a prompt at a version by compare-and-set.
+	SetPromptAlias(context.Context, *SetPromptAliasRequest) (*SetPromptAliasResponse, error)
+	// Removes an alias of a prompt by compare-and-set.
+	DeletePromptAlias(context.Context, *DeletePromptAliasRequest) (*DeletePromptAliasResponse, error)
+	// Lists the states that an alias of a prompt has had, newest first.
+	ListPromptAliasHistory(context.Context, *ListPromptAliasHistoryRequest) (*ListPromptAliasHistoryResponse, error)
+	// Returns a prompt's messages with its variables filled in.
+	RenderPrompt(context.Context, *RenderPromptRequest) (*RenderPromptResponse, error)
 	// Streams every change after a revision, in order and without gaps. From
 	// revision 0 the stream starts with a snapshot of all models. Of several
 	// changes of one model that the consumer has not been sent yet, only the last
@@ -880,6 +1168,30 @@ func (UnimplementedRegistryServiceServer) ListAliases(context.Context, *ListAlia
 func (UnimplementedRegistryServiceServer) DeleteAlias(context.Context, *DeleteAliasRequest) (*DeleteAliasResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteAlias not implemented")
 }
+func (UnimplementedRegistryServiceServer) ListAliasHistory(context.Context, *ListAliasHistoryRequest) (*ListAliasHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAliasHistory not implemented")
+}
+func (UnimplementedRegistryServiceServer) RollbackAlias(context.Context, *RollbackAliasRequest) (*RollbackAliasResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackAlias not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetAliasChange(context.Context, *GetAliasChangeRequest) (*GetAliasChangeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAliasChange not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListAliasChanges(context.Context, *ListAliasChangesRequest) (*ListAliasChangesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAliasChanges not implemented")
+}
+func (UnimplementedRegistryServiceServer) ApproveAliasChange(context.Context, *ApproveAliasChangeRequest) (*ApproveAliasChangeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApproveAliasChange not implemented")
+}
+func (UnimplementedRegistryServiceServer) RejectAliasChange(context.Context, *RejectAliasChangeRequest) (*RejectAliasChangeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RejectAliasChange not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetAliasProtection(context.Context, *GetAliasProtectionRequest) (*GetAliasProtectionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAliasProtection not implemented")
+}
+func (UnimplementedRegistryServiceServer) SetAliasProtection(context.Context, *SetAliasProtectionRequest) (*SetAliasProtectionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetAliasProtection not implemented")
+}
 func (UnimplementedRegistryServiceServer) SetSplit(context.Context, *SetSplitRequest) (*SetSplitResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetSplit not implemented")
 }
@@ -915,6 +1227,36 @@ func (UnimplementedRegistryServiceServer) StopExperiment(context.Context, *StopE
 }
 func (UnimplementedRegistryServiceServer) ConcludeExperiment(context.Context, *ConcludeExperimentRequest) (*ConcludeExperimentResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ConcludeExperiment not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListSplitHistory(context.Context, *ListSplitHistoryRequest) (*ListSplitHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSplitHistory not implemented")
+}
+func (UnimplementedRegistryServiceServer) RollbackSplit(context.Context, *RollbackSplitRequest) (*RollbackSplitResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackSplit not implemented")
+}
+func (UnimplementedRegistryServiceServer) CreatePromptVersion(context.Context, *CreatePromptVersionRequest) (*CreatePromptVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreatePromptVersion not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetPromptVersion(context.Context, *GetPromptVersionRequest) (*GetPromptVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPromptVersion not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListPromptVersions(context.Context, *ListPromptVersionsRequest) (*ListPromptVersionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPromptVersions not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListPrompts(context.Context, *ListPromptsRequest) (*ListPromptsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPrompts not implemented")
+}
+func (UnimplementedRegistryServiceServer) SetPromptAlias(context.Context, *SetPromptAliasRequest) (*SetPromptAliasResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetPromptAlias not implemented")
+}
+func (UnimplementedRegistryServiceServer) DeletePromptAlias(context.Context, *DeletePromptAliasRequest) (*DeletePromptAliasResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeletePromptAlias not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListPromptAliasHistory(context.Context, *ListPromptAliasHistoryRequest) (*ListPromptAliasHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPromptAliasHistory not implemented")
+}
+func (UnimplementedRegistryServiceServer) RenderPrompt(context.Context, *RenderPromptRequest) (*RenderPromptResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenderPrompt not implemented")
 }
 func (UnimplementedRegistryServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -1357,6 +1699,150 @@ func _RegistryService_DeleteAlias_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RegistryService_ListAliasHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAliasHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListAliasHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListAliasHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListAliasHistory(ctx, req.(*ListAliasHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_RollbackAlias_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackAliasRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).RollbackAlias(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_RollbackAlias_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).RollbackAlias(ctx, req.(*RollbackAliasRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetAliasChange_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAliasChangeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetAliasChange(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetAliasChange_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetAliasChange(ctx, req.(*GetAliasChangeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListAliasChanges_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAliasChangesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListAliasChanges(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListAliasChanges_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListAliasChanges(ctx, req.(*ListAliasChangesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ApproveAliasChange_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApproveAliasChangeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ApproveAliasChange(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ApproveAliasChange_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ApproveAliasChange(ctx, req.(*ApproveAliasChangeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_RejectAliasChange_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RejectAliasChangeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).RejectAliasChange(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_RejectAliasChange_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).RejectAliasChange(ctx, req.(*RejectAliasChangeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetAliasProtection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAliasProtectionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetAliasProtection(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetAliasProtection_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetAliasProtection(ctx, req.(*GetAliasProtectionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_SetAliasProtection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetAliasProtectionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).SetAliasProtection(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_SetAliasProtection_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).SetAliasProtection(ctx, req.(*SetAliasProtectionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RegistryService_SetSplit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SetSplitRequest)
 	if err := dec(in); err != nil {
@@ -1569,6 +2055,186 @@ func _RegistryService_ConcludeExperiment_Handler(srv interface{}, ctx context.Co
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RegistryServiceServer).ConcludeExperiment(ctx, req.(*ConcludeExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListSplitHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSplitHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListSplitHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListSplitHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListSplitHistory(ctx, req.(*ListSplitHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_RollbackSplit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackSplitRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).RollbackSplit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_RollbackSplit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).RollbackSplit(ctx, req.(*RollbackSplitRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_CreatePromptVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreatePromptVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).CreatePromptVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_CreatePromptVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).CreatePromptVersion(ctx, req.(*CreatePromptVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetPromptVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPromptVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetPromptVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetPromptVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetPromptVersion(ctx, req.(*GetPromptVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListPromptVersions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPromptVersionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListPromptVersions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListPromptVersions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListPromptVersions(ctx, req.(*ListPromptVersionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListPrompts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPromptsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListPrompts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListPrompts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListPrompts(ctx, req.(*ListPromptsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_SetPromptAlias_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetPromptAliasRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).SetPromptAlias(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_SetPromptAlias_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).SetPromptAlias(ctx, req.(*SetPromptAliasRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_DeletePromptAlias_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeletePromptAliasRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).DeletePromptAlias(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_DeletePromptAlias_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).DeletePromptAlias(ctx, req.(*DeletePromptAliasRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListPromptAliasHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPromptAliasHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListPromptAliasHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListPromptAliasHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListPromptAliasHistory(ctx, req.(*ListPromptAliasHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_RenderPrompt_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenderPromptRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).RenderPrompt(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_RenderPrompt_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).RenderPrompt(ctx, req.(*RenderPromptRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1910,6 +2576,38 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _RegistryService_DeleteAlias_Handler,
 		},
 		{
+			MethodName: "ListAliasHistory",
+			Handler:    _RegistryService_ListAliasHistory_Handler,
+		},
+		{
+			MethodName: "RollbackAlias",
+			Handler:    _RegistryService_RollbackAlias_Handler,
+		},
+		{
+			MethodName: "GetAliasChange",
+			Handler:    _RegistryService_GetAliasChange_Handler,
+		},
+		{
+			MethodName: "ListAliasChanges",
+			Handler:    _RegistryService_ListAliasChanges_Handler,
+		},
+		{
+			MethodName: "ApproveAliasChange",
+			Handler:    _RegistryService_ApproveAliasChange_Handler,
+		},
+		{
+			MethodName: "RejectAliasChange",
+			Handler:    _RegistryService_RejectAliasChange_Handler,
+		},
+		{
+			MethodName: "GetAliasProtection",
+			Handler:    _RegistryService_GetAliasProtection_Handler,
+		},
+		{
+			MethodName: "SetAliasProtection",
+			Handler:    _RegistryService_SetAliasProtection_Handler,
+		},
+		{
 			MethodName: "SetSplit",
 			Handler:    _RegistryService_SetSplit_Handler,
 		},
@@ -1956,6 +2654,46 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ConcludeExperiment",
 			Handler:    _RegistryService_ConcludeExperiment_Handler,
+		},
+		{
+			MethodName: "ListSplitHistory",
+			Handler:    _RegistryService_ListSplitHistory_Handler,
+		},
+		{
+			MethodName: "RollbackSplit",
+			Handler:    _RegistryService_RollbackSplit_Handler,
+		},
+		{
+			MethodName: "CreatePromptVersion",
+			Handler:    _RegistryService_CreatePromptVersion_Handler,
+		},
+		{
+			MethodName: "GetPromptVersion",
+			Handler:    _RegistryService_GetPromptVersion_Handler,
+		},
+		{
+			MethodName: "ListPromptVersions",
+			Handler:    _RegistryService_ListPromptVersions_Handler,
+		},
+		{
+			MethodName: "ListPrompts",
+			Handler:    _RegistryService_ListPrompts_Handler,
+		},
+		{
+			MethodName: "SetPromptAlias",
+			Handler:    _RegistryService_SetPromptAlias_Handler,
+		},
+		{
+			MethodName: "DeletePromptAlias",
+			Handler:    _RegistryService_DeletePromptAlias_Handler,
+		},
+		{
+			MethodName: "ListPromptAliasHistory",
+			Handler:    _RegistryService_ListPromptAliasHistory_Handler,
+		},
+		{
+			MethodName: "RenderPrompt",
+			Handler:    _RegistryService_RenderPrompt_Handler,
 		},
 		{
 			MethodName: "ReportOutcomes",

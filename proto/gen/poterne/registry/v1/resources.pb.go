@@ -619,7 +619,10 @@ type Alias struct {
 	// Changes with every change; give it back to change or remove the alias.
 	Etag string `protobuf:"bytes,5,opt,name=etag,proto3" json:"etag,omitempty"`
 	// When it changed last.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// The alias change that waits for an approval, if one does. Of an alias that is
+	// not there yet this is all that there is. Watchers are not told.
+	PendingChange string `protobuf:"bytes,10,opt,name=pending_change,json=pendingChange,proto3" json:"pending_change,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -694,6 +697,13 @@ func (x *Alias) GetUpdateTime() *timestamppb.Timestamp {
 		return x.UpdateTime
 	}
 	return nil
+}
+
+func (x *Alias) GetPendingChange() string {
+	if x != nil {
+		return x.PendingChange
+	}
+	return ""
 }
 
 // One part of the traffic.
@@ -933,7 +943,7 @@ const file_poterne_registry_v1_resources_proto_rawDesc = "" +
 	"textSha256\x12\x1f\n" +
 	"\x06tokens\x18\a \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06tokens\x12\x1f\n" +
 	"\x06window\x18\b \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x06window\x12$\n" +
-	"\x04loss\x18\t \x01(\x01B\x10\xbaH\r\x12\v@\x01)\x00\x00\x00\x00\x00\x00\xf0\xbfR\x04loss\"\xb4\x01\n" +
+	"\x04loss\x18\t \x01(\x01B\x10\xbaH\r\x12\v@\x01)\x00\x00\x00\x00\x00\x00\xf0\xbfR\x04loss\"\xdb\x01\n" +
 	"\x05Alias\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -941,7 +951,9 @@ const file_poterne_registry_v1_resources_proto_rawDesc = "" +
 	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04etag\x18\x05 \x01(\tR\x04etag\x12;\n" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\xa6\x01\n" +
+	"updateTime\x12%\n" +
+	"\x0epending_change\x18\n" +
+	" \x01(\tR\rpendingChange\"\xa6\x01\n" +
 	"\x03Arm\x126\n" +
 	"\x04name\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d2\x1b^[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x12!\n" +
 	"\aversion\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\aversion\x12#\n" +

@@ -46,6 +46,7 @@ func errorsAndHeaders(components object) {
 			"type": text, "title": text, "status": object{"type": "integer"}, "detail": text, "instance": text,
 			"code":       object{"type": "string", "description": "The reason, for programs, for example `INVALID_ARGUMENT`."},
 			"request_id": text,
+			"etag":       object{"type": "string", "description": "Of a `CONFLICT`: the present etag, empty when nothing is there."},
 			"errors": object{"type": "array", "items": object{
 				"type": "object", "properties": object{"field": text, "detail": text},
 			}},
