@@ -53,7 +53,7 @@ func (r *registry) Send(_ context.Context, method, path string, body, out any) e
 	r.etag++
 	switch {
 	case path == modelsPath:
-		r.things[path+"/"+in["name"].(string)] = in
+		r.things[fmt.Sprintf("%s/%v", path, in["name"])] = in
 		return nil
 	case method == http.MethodPost: // a version
 		d := digest(in["spec"])
