@@ -86,7 +86,7 @@ func (n *registryNode) openPostgres(ctx context.Context, bin string, port int) e
 		return err
 	}
 	data := filepath.Join(n.dir, "postgres")
-	err = errors.Join(os.Mkdir(data, 0o700), os.Chmod(n.dir, 0o711)) //nolint:gosec // its owner must get in
+	err = errors.Join(os.Mkdir(data, 0o700), os.Chmod(n.dir, 0o711)) // its owner must get in
 	if owner != nil && err == nil {
 		err = os.Chown(data, int(owner.Uid), int(owner.Gid))
 	}
@@ -119,7 +119,7 @@ func (n *registryNode) openPostgres(ctx context.Context, bin string, port int) e
 func (n *registryNode) dial() (registryv1.RegistryServiceClient, error) {
 	cfg := grpcclient.DefaultConfig()
 	cfg.Timeout, cfg.Breaker.Enabled = time.Minute, false
-	conn, err := grpcclient.Dial(n.addr, cfg, telemetry.Discard()) //nolint:contextcheck // it does nothing
+	conn, err := grpcclient.Dial(n.addr, cfg, telemetry.Discard())
 	if err != nil {
 		return nil, err
 	}

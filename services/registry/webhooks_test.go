@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/config"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/registry"
 	"github.com/poterne/poterne/services/registry/internal/webhook"
@@ -145,4 +147,46 @@ func eventually(t *testing.T, holds func() bool) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// Of two replicas on one database one delivers: every change is told once, whoever
+// made it, and in order.
+func TestOneReplicaDelivers(t *testing.T) {
+	dsn := config.SecretURL("sqlite://" + filepath.Join(t.TempDir(), "registry.db"))
+	on := func(c *registry.Config) {
+		c.Store.DSN, c.Webhooks.AllowAddresses, c.Webhooks.LeaseBeat = dsn, []string{"127.0.0.0/8", "::1/128"}, 100*time.Millisecond
+		c.Watch.PollInterval = 20 * time.Millisecond
+	}
+	a, b := start(t, on), start(t, on)
+	url, got := receive(t, func() int { return http.StatusOK })
+	_, err := a.CreateWebhook(t.Context(), &registryv1.CreateWebhookRequest{Name: "ci", Url: url, Secret: webhookSecret})
+	fatal(t, err)
+	const each = 5
+	for i := range each {
+		for _, r := range []*rig{a, b} {
+			_, err := r.CreateModel(t.Context(), &registryv1.CreateModelRequest{Name: "m" + strconv.Itoa(i) + r.name(a)})
+			fatal(t, err)
+		}
+	}
+	for want := 1; want <= 2*each; want++ {
+		if m := <-got; m.id != "msg_ci_"+strconv.Itoa(want) {
+			t.Errorf("message %d is %s", want, m.id)
+		}
+	}
+	eventually(t, func() bool {
+		w, err := b.GetWebhook(t.Context(), &registryv1.GetWebhookRequest{Webhook: "ci"})
+		fatal(t, err)
+		return w.GetWebhook().GetPending() == 0
+	})
+	if len(got) != 0 {
+		t.Errorf("%d messages came twice", len(got))
+	}
+}
+
+// name tells a rig from another.
+func (r *rig) name(other *rig) string {
+	if r == other {
+		return "a"
+	}
+	return "b"
 }

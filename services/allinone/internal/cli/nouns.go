@@ -177,7 +177,8 @@ func (a *app) item(ctx context.Context, path string) (map[string]any, error) {
 		return nil, err
 	}
 	var out map[string]any
-	return out, c.call(ctx, http.MethodGet, path, nil, &out)
+	err = c.call(ctx, http.MethodGet, path, nil, &out)
+	return out, err
 }
 
 func changeColumns() []column {

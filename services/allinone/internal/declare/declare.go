@@ -101,10 +101,10 @@ func Plan(ctx context.Context, registry Registry, documents []Document) ([]*Chan
 			return nil, fmt.Errorf("%s: %s: %w", d.Position, d.resource.id(), err)
 		}
 		c.Resource = d.resource.id()
-		switch {
-		case c.Before == c.After:
+		switch c.Before {
+		case c.After:
 			c.Action = None
-		case c.Before == "":
+		case "":
 			c.Action = Create
 		default:
 			c.Action = Update

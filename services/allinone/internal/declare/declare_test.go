@@ -53,7 +53,7 @@ func (r *registry) Send(_ context.Context, method, path string, body, out any) e
 	r.etag++
 	switch {
 	case path == modelsPath:
-		r.things[path+"/"+in["name"].(string)] = in
+		r.things[fmt.Sprintf("%s/%v", path, in["name"])] = in
 		return nil
 	case method == http.MethodPost: // a version
 		d := digest(in["spec"])
@@ -68,7 +68,8 @@ func (r *registry) Send(_ context.Context, method, path string, body, out any) e
 			return err
 		}
 		maps.Copy(there, labels)
-		for _, gone := range in["remove_labels"].([]string) {
+		remove, _ := in["remove_labels"].([]string)
+		for _, gone := range remove {
 			delete(there, gone)
 		}
 		r.things[path]["labels"] = there
@@ -80,7 +81,7 @@ func (r *registry) Send(_ context.Context, method, path string, body, out any) e
 	in["etag"] = fmt.Sprint("r", r.etag)
 	r.number(path, in)
 	for _, a := range anyList(in["arms"]) {
-		r.number(path, a.(map[string]any))
+		r.number(path, object(a))
 	}
 	r.things[path] = in
 	return nil
@@ -95,6 +96,8 @@ func (r *registry) number(path string, v map[string]any) {
 }
 
 func anyList(v any) []any { list, _ := v.([]any); return list }
+
+func object(v any) map[string]any { o, _ := v.(map[string]any); return o }
 
 func digest(spec any) string {
 	raw, _ := json.Marshal(spec)
@@ -206,7 +209,7 @@ PUT /v1/registry/models/m/split` {
 		t.Errorf("sent\n%s", got)
 	}
 	split := r.things["/v1/registry/models/m/split"]
-	if arms := anyList(split["arms"]); arms[1].(map[string]any)["weight"] != 100_000 || arms[1].(map[string]any)["version"] != 3 {
+	if arms := anyList(split["arms"]); len(arms) != 2 || object(arms[1])["weight"] != 100_000 || object(arms[1])["version"] != 3 {
 		t.Errorf("split %v", split)
 	}
 }
@@ -224,7 +227,7 @@ func TestUpdates(t *testing.T) {
 	if got := actions(t, r, "kind: Model\nname: m\nlabels: {old: null}\n---\nkind: Alias\nmodel: m\nname: a\nversion: 3\n", true); got != "update model m, none alias m/a" {
 		t.Errorf("got %s", got)
 	}
-	if labels := r.things[modelsPath+"/m"]["labels"].(map[string]string); len(labels) != 1 || labels["team"] != "a" {
+	if labels, _ := r.things[modelsPath+"/m"]["labels"].(map[string]string); len(labels) != 1 || labels["team"] != "a" {
 		t.Errorf("labels %v", labels)
 	}
 	// Somebody else is quicker.
@@ -248,7 +251,7 @@ func TestRefusals(t *testing.T) {
 	for name, tt := range map[string]struct{ text, want string }{
 		"unknown field":     {"kind: Model\nname: m\nlable: {}\n", `a.yaml:3:1: unknown field "lable"`},
 		"deep unknown":      {version + "  artefacts: []\n", `a.yaml:6:3: unknown field "artefacts"`},
-		"second document":   {"kind: Model\nname: m\n---\nkind: Alias\nmodle: m\n", "a.yaml:5:1: unknown field"},
+		"second document":   {"kind: Model\nname: m\n---\nkind: Alias\nmodell: m\n", "a.yaml:5:1: unknown field"},
 		"syntax":            {"kind: [\n", "a.yaml:1:7"},
 		"no kind":           {"name: m\n", "a.yaml:1:1: the document has no kind"},
 		"other kind":        {"kind: Pod\n", `the kind "Pod" is none of Model, Version`},

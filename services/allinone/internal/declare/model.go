@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 )
@@ -14,11 +15,11 @@ import (
 const modelsPath = "/v1/registry/models"
 
 func path(segments ...string) string {
-	out := modelsPath
+	escaped := []string{modelsPath}
 	for _, s := range segments {
-		out += "/" + url.PathEscape(s)
+		escaped = append(escaped, url.PathEscape(s))
 	}
-	return out
+	return strings.Join(escaped, "/")
 }
 
 // text is a value as YAML, for people to compare.

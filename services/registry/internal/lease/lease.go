@@ -63,9 +63,7 @@ func (k Keeper) Run(ctx context.Context, work func(ctx context.Context, f store.
 				first = true
 			}
 		}
-		if clock.Sleep(ctx, k.Clock, k.Beat) != nil {
-			break
-		}
+		_ = clock.Sleep(ctx, k.Clock, k.Beat) // the loop sees why it ended early
 	}
 	return nil
 }

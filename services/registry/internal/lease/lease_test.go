@@ -120,7 +120,7 @@ func TestOneAtATime(t *testing.T) {
 		cancels := make(map[string]context.CancelFunc)
 		for _, name := range []string{"a", "b", "c"} {
 			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
+			t.Cleanup(cancel)
 			cancels[name] = cancel
 			all.Go(func() { _ = keeper(s, name).Run(ctx, h.work(name)) })
 		}

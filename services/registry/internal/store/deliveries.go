@@ -240,5 +240,5 @@ func (s *Store) Redeliver(ctx context.Context, webhook string, revision int64) (
 		_, err = tx.ExecContext(ctx, `UPDATE registry_webhooks SET pending = pending + $1 WHERE name = $2`, count, webhook)
 		return err
 	})
-	return int32(count), failure(ctx, err, "redeliver to %q", webhook) //nolint:gosec // bounded by what is kept
+	return int32(count), failure(ctx, err, "redeliver to %q", webhook)
 }

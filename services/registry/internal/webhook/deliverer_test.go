@@ -174,7 +174,9 @@ func TestOrderAndRetries(t *testing.T) {
 		go func() { done <- d.Run(ctx, store.Fence{}) }()
 		<-time.After(12 * time.Hour)
 		cancel()
-		<-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("ended with %v", err)
+		}
 		if !slices.IsSorted(got) || len(got) != 4 || failures < 5 || failures > 20 {
 			t.Errorf("taken %v after %d failures", got, failures)
 		}
@@ -205,7 +207,9 @@ func TestDeadLetters(t *testing.T) {
 				go func() { done <- d.Run(ctx, store.Fence{}) }()
 				<-time.After(time.Hour)
 				cancel()
-				<-done
+				if err := <-done; !errors.Is(err, context.Canceled) {
+					t.Errorf("ended with %v", err)
+				}
 				if len(source.outcomes) != tt.tries {
 					t.Fatalf("%d tries, want %d", len(source.outcomes), tt.tries)
 				}
