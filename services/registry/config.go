@@ -22,6 +22,7 @@ type Config struct {
 	Store     sqldb.Config      `yaml:"store"`
 	Watch     Watch             `yaml:"watch"`
 	Limits    Limits            `yaml:"limits"`
+	Rollouts  Rollouts          `yaml:"rollouts"`
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
@@ -48,6 +49,16 @@ type Watch struct {
 	KeepChanges int64 `yaml:"keep_changes"`
 }
 
+// Rollouts says how rollouts are looked after.
+type Rollouts struct {
+	// Period is the time between two looks at what requests came to: how late a
+	// broken guardrail is acted on at most.
+	Period time.Duration `yaml:"period"`
+	// Lease is how long the other replicas wait for a sign of life of the one that
+	// looks after the rollouts before another goes on.
+	Lease time.Duration `yaml:"lease"`
+}
+
 // Limits bound what the registry holds.
 type Limits struct {
 	// Models bounds the models, AliasesPerModel the aliases of each.
@@ -72,6 +83,7 @@ func DefaultConfig() *Config {
 		Limits: Limits{
 			Models: 10_000, AliasesPerModel: 256, ModelBytes: 3 * config.MiB, Watchers: 1000,
 		},
+		Rollouts:     Rollouts{Period: time.Second, Lease: 5 * time.Second},
 		DrainTimeout: 20 * time.Second,
 	}
 	// Changes are few, and what was acknowledged must survive a power cut.
@@ -100,6 +112,10 @@ func (c *Config) Complete() error {
 	p.Check(c.Limits.ModelBytes <= c.GRPC.MaxSendBytes-config.MiB, "limits.model_bytes",
 		"must leave 1MiB of grpc.max_send_bytes, got %v of %v", c.Limits.ModelBytes, c.GRPC.MaxSendBytes)
 	p.Check(c.Limits.Watchers >= 1, "limits.watchers", "must be positive, got %d", c.Limits.Watchers)
+	p.Check(c.Rollouts.Period >= 50*time.Millisecond && c.Rollouts.Period <= time.Minute, "rollouts.period",
+		"must be from 50ms to 1m, got %v", c.Rollouts.Period)
+	p.Check(c.Rollouts.Lease >= 2*c.Rollouts.Period && c.Rollouts.Lease <= 10*time.Minute, "rollouts.lease",
+		"must be at least twice rollouts.period, and at most 10m, got %v", c.Rollouts.Lease)
 	p.Check(c.DrainTimeout > 0, "drain_timeout", "must be positive, got %v", c.DrainTimeout)
 	return p.Err()
 }

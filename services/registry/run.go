@@ -21,6 +21,7 @@ const CheckStore = "registry: store"
 func (s *Service) Components() []lifecycle.Component {
 	return []lifecycle.Component{
 		{Name: "registry: store", Stop: func(context.Context) error { return s.close() }},
+		{Name: "registry: rollouts", Run: s.rollouts.Run},
 		{Name: "registry: feed", Start: s.feed.Start, Run: s.feed.Follow, Drain: s.endWatches},
 	}
 }

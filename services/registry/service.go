@@ -23,6 +23,7 @@ import (
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/registry/internal/feed"
 	"github.com/poterne/poterne/services/registry/internal/metrics"
+	"github.com/poterne/poterne/services/registry/internal/rollout"
 	"github.com/poterne/poterne/services/registry/internal/server"
 	"github.com/poterne/poterne/services/registry/internal/store"
 )
@@ -38,6 +39,7 @@ type Service struct {
 	store     *store.Store
 	feed      *feed.Feed
 	server    *server.Server
+	rollouts  *rollout.Controller
 
 	closers []func() error // in the order of opening
 }
@@ -82,13 +84,13 @@ func (s *Service) build(ctx context.Context) error {
 	}
 	s.closers = append(s.closers, s.store.Close)
 	s.feed = s.newFeed()
-	s.server = server.New(s.store, s.feed, s.cfg.Limits.Watchers)
+	s.server = server.New(s.store, s.feed, s.cfg.Limits.Watchers, o.judge)
 	stop, err := s.metrics.Observe(s.feed.Revision, s.server.Watchers)
 	if err != nil {
 		return err
 	}
 	s.closers = append(s.closers, stop)
-	return nil
+	return s.buildRollouts()
 }
 
 func (s *Service) newFeed() *feed.Feed {
@@ -131,6 +133,9 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.ListVariantsRequest{}, &registryv1.DeleteVariantRequest{}, &registryv1.SetAliasRequest{}, &registryv1.GetAliasRequest{},
 		&registryv1.ListAliasesRequest{}, &registryv1.DeleteAliasRequest{}, &registryv1.SetSplitRequest{},
 		&registryv1.GetSplitRequest{}, &registryv1.DeleteSplitRequest{}, &registryv1.WatchRequest{},
+		&registryv1.CreateRolloutRequest{}, &registryv1.GetRolloutRequest{}, &registryv1.ListRolloutsRequest{},
+		&registryv1.ListRolloutEventsRequest{}, &registryv1.PauseRolloutRequest{}, &registryv1.ResumeRolloutRequest{},
+		&registryv1.ForceRolloutRequest{}, &registryv1.AbortRolloutRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)

@@ -200,6 +200,15 @@ func TestDefaultPolicy(t *testing.T) {
 		"RegistryService/GetSplit":      developer,
 		"RegistryService/DeleteSplit":   platform,
 		"RegistryService/Watch":         nobody,
+
+		"RegistryService/CreateRollout":     platform,
+		"RegistryService/GetRollout":        platform,
+		"RegistryService/ListRollouts":      platform,
+		"RegistryService/ListRolloutEvents": platform,
+		"RegistryService/PauseRollout":      platform,
+		"RegistryService/ResumeRollout":     platform,
+		"RegistryService/ForceRollout":      platform,
+		"RegistryService/AbortRollout":      platform,
 	}
 	callers := []struct {
 		name   string

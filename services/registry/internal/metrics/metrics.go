@@ -19,6 +19,9 @@ const (
 	nameChanges  = "poterne.registry.changes"
 	nameRevision = "poterne.registry.revision"
 	nameWatchers = "poterne.registry.watchers"
+
+	nameRollouts  = "poterne.registry.rollouts"
+	nameDecisions = "poterne.registry.rollout.decisions"
 )
 
 // The labels, which are also the keys of log records.
@@ -28,12 +31,19 @@ const (
 	KeyRevision = "revision"
 	KeyActor    = "actor"
 	KeyError    = "error"
+
+	KeyRollout  = "rollout"
+	KeyState    = "state"
+	KeyStep     = "step"
+	KeyWords    = "words"
+	KeyDecision = "decision"
 )
 
 // Metrics counts. It is safe for concurrent use.
 type Metrics struct {
-	meter   metric.Meter
-	changes metric.Int64Counter
+	meter     metric.Meter
+	changes   metric.Int64Counter
+	decisions metric.Int64Counter
 }
 
 // New makes the instruments on meter.
@@ -42,7 +52,11 @@ func New(meter metric.Meter) (*Metrics, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
-	return &Metrics{meter: meter, changes: changes}, nil
+	decisions, err := newDecisions(meter)
+	if err != nil {
+		return nil, err
+	}
+	return &Metrics{meter: meter, changes: changes, decisions: decisions}, nil
 }
 
 // Changed counts a committed change.

@@ -15,6 +15,7 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/registry/internal/feed"
+	"github.com/poterne/poterne/services/registry/internal/rollout"
 	"github.com/poterne/poterne/services/registry/internal/store"
 )
 
@@ -30,11 +31,13 @@ type Server struct {
 	feed        *feed.Feed
 	maxWatchers int64
 	watchers    atomic.Int64
+	judge       rollout.Judge
 }
 
-// New returns a server on s and f that lets at most maxWatchers watch at once.
-func New(s *store.Store, f *feed.Feed, maxWatchers int) *Server {
-	return &Server{store: s, feed: f, maxWatchers: int64(maxWatchers)}
+// New returns a server on s and f that lets at most maxWatchers watch at once. j
+// says what the requests of rollouts came to; nil when nobody counts them.
+func New(s *store.Store, f *feed.Feed, maxWatchers int, j rollout.Judge) *Server {
+	return &Server{store: s, feed: f, maxWatchers: int64(maxWatchers), judge: j}
 }
 
 // Watchers returns how many watch.

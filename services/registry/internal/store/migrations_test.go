@@ -39,16 +39,10 @@ func (s suite) variantMigration(t *testing.T) {
 		}
 	}
 
-	dialect := goose.DialectSQLite3
-	if e.raw().Dialect == sqldb.Postgres {
-		dialect = goose.DialectPostgres
-	}
-	provider, err := goose.NewProvider(dialect, e.raw().DB, os.DirFS("migrations/"+string(e.raw().Dialect)),
-		goose.WithDisableGlobalRegistry(true), goose.WithTableName("registry_migrations"))
-	check(t, err)
+	provider := e.migrations()
 	_, err = provider.DownTo(ctx, 1)
 	check(t, err)
-	_, err = provider.UpTo(ctx, 2)
+	_, err = provider.Up(ctx)
 	check(t, err)
 	same("up from a database without variants")
 
@@ -65,9 +59,21 @@ func (s suite) variantMigration(t *testing.T) {
 	if err == nil {
 		t.Error("the table is there after going back")
 	}
-	_, err = provider.UpTo(ctx, 2)
+	_, err = provider.Up(ctx)
 	check(t, err)
 	same("down and up again")
 	_, err = provider.DownTo(ctx, 0)
 	check(t, err)
+}
+
+// migrations takes the database up and down.
+func (e *env) migrations() *goose.Provider {
+	e.t.Helper()
+	dialect := goose.DialectSQLite3
+	if e.raw().Dialect == sqldb.Postgres {
+		dialect = goose.DialectPostgres
+	}
+	provider, err := goose.NewProvider(dialect, e.raw().DB, os.DirFS("migrations/"+string(e.raw().Dialect)),
+		goose.WithDisableGlobalRegistry(true), goose.WithTableName("registry_migrations"))
+	return must(e.t, provider, err)
 }

@@ -90,7 +90,7 @@ func (s *Store) ListModels(ctx context.Context, after string, limit int) ([]*reg
 }
 
 // DeleteModel deletes a model with its versions, unless an alias or a split
-// stands.
+// stands or a rollout is not over.
 func (s *Store) DeleteModel(ctx context.Context, actor, name string) error {
 	return s.change(ctx, actor, name, modelDeleted, func(ctx context.Context, c *change) error {
 		if _, err := s.model(ctx, c.tx, name); err != nil {
@@ -109,8 +109,8 @@ func (s *Store) DeleteModel(ctx context.Context, actor, name string) error {
 	})
 }
 
-// standing names the aliases, ten at most, and the split that keep a model from
-// being deleted.
+// standing names the aliases, ten at most, the split and the rollout that keep a
+// model from being deleted.
 func (s *Store) standing(ctx context.Context, q querier, model string) ([]string, error) {
 	out, err := collect(ctx, q, func(row scanner) (string, error) {
 		var name string
@@ -127,6 +127,13 @@ func (s *Store) standing(ctx context.Context, q querier, model string) ([]string
 	}
 	if splits > 0 {
 		out = append(out, "the split")
+	}
+	active, err := s.activeRollout(ctx, q, model)
+	if err != nil {
+		return nil, fmt.Errorf("rollout: %w", err)
+	}
+	if active != "" {
+		out = append(out, `rollout "`+active+`"`)
 	}
 	return out, nil
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // states returns the whole state of the models named from first to last, by
-// name, in five queries.
+// name, in six queries.
 func (s *Store) states(ctx context.Context, q querier, first, last string) ([]*registryv1.ModelState, error) {
 	models, err := collect(ctx, q, scanModel,
 		`SELECT `+modelColumns+` FROM registry_models WHERE name >= $1 AND name <= $2 ORDER BY name`, first, last)
@@ -45,7 +45,10 @@ func (s *Store) states(ctx context.Context, q querier, first, last string) ([]*r
 		st := byName[a.GetModel()]
 		st.Aliases = append(st.Aliases, a)
 	}
-	return out, s.addSplits(ctx, q, byName, first, last)
+	if err := s.addSplits(ctx, q, byName, first, last); err != nil {
+		return nil, err
+	}
+	return out, s.addRollouts(ctx, q, byName, first, last)
 }
 
 func (s *Store) addSplits(ctx context.Context, q querier, states map[string]*registryv1.ModelState, first, last string) error {

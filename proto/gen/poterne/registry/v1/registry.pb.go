@@ -1491,7 +1491,7 @@ var File_poterne_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a#poterne/registry/v1/resources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xb5\x02\n" +
+	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xb5\x02\n" +
 	"\x12CreateModelRequest\x127\n" +
 	"\x04name\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12~\n" +
@@ -1588,7 +1588,7 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1d\n" +
 	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\x15\n" +
-	"\x13DeleteSplitResponse2\xa6\x17\n" +
+	"\x13DeleteSplitResponse2\xf6!\n" +
 	"\x0fRegistryService\x12\x87\x01\n" +
 	"\vCreateModel\x12'.poterne.registry.v1.CreateModelRequest\x1a(.poterne.registry.v1.CreateModelResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*b\x05model\"\x13/v1/registry/models\x12\x83\x01\n" +
 	"\bGetModel\x12$.poterne.registry.v1.GetModelRequest\x1a%.poterne.registry.v1.GetModelResponse\"*\x82\xd3\xe4\x93\x02$b\x05model\x12\x1b/v1/registry/models/{model}\x12z\n" +
@@ -1611,7 +1611,16 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\vDeleteAlias\x12'.poterne.registry.v1.DeleteAliasRequest\x1a(.poterne.registry.v1.DeleteAliasResponse\"3\x82\xd3\xe4\x93\x02-*+/v1/registry/models/{model}/aliases/{alias}\x12\x8c\x01\n" +
 	"\bSetSplit\x12$.poterne.registry.v1.SetSplitRequest\x1a%.poterne.registry.v1.SetSplitResponse\"3\x82\xd3\xe4\x93\x02-:\x01*b\x05split\x1a!/v1/registry/models/{model}/split\x12\x89\x01\n" +
 	"\bGetSplit\x12$.poterne.registry.v1.GetSplitRequest\x1a%.poterne.registry.v1.GetSplitResponse\"0\x82\xd3\xe4\x93\x02*b\x05split\x12!/v1/registry/models/{model}/split\x12\x8b\x01\n" +
-	"\vDeleteSplit\x12'.poterne.registry.v1.DeleteSplitRequest\x1a(.poterne.registry.v1.DeleteSplitResponse\")\x82\xd3\xe4\x93\x02#*!/v1/registry/models/{model}/split\x12P\n" +
+	"\vDeleteSplit\x12'.poterne.registry.v1.DeleteSplitRequest\x1a(.poterne.registry.v1.DeleteSplitResponse\")\x82\xd3\xe4\x93\x02#*!/v1/registry/models/{model}/split\x12\xa0\x01\n" +
+	"\rCreateRollout\x12).poterne.registry.v1.CreateRolloutRequest\x1a*.poterne.registry.v1.CreateRolloutResponse\"8\x82\xd3\xe4\x93\x022:\x01*b\arollout\"$/v1/registry/models/{model}/rollouts\x12\x9e\x01\n" +
+	"\n" +
+	"GetRollout\x12&.poterne.registry.v1.GetRolloutRequest\x1a'.poterne.registry.v1.GetRolloutResponse\"?\x82\xd3\xe4\x93\x029b\arollout\x12./v1/registry/models/{model}/rollouts/{rollout}\x12\x91\x01\n" +
+	"\fListRollouts\x12(.poterne.registry.v1.ListRolloutsRequest\x1a).poterne.registry.v1.ListRolloutsResponse\",\x82\xd3\xe4\x93\x02&\x12$/v1/registry/models/{model}/rollouts\x12\xb1\x01\n" +
+	"\x11ListRolloutEvents\x12-.poterne.registry.v1.ListRolloutEventsRequest\x1a..poterne.registry.v1.ListRolloutEventsResponse\"=\x82\xd3\xe4\x93\x027\x125/v1/registry/models/{model}/rollouts/{rollout}/events\x12\xad\x01\n" +
+	"\fPauseRollout\x12(.poterne.registry.v1.PauseRolloutRequest\x1a).poterne.registry.v1.PauseRolloutResponse\"H\x82\xd3\xe4\x93\x02B:\x01*b\arollout\"4/v1/registry/models/{model}/rollouts/{rollout}:pause\x12\xb1\x01\n" +
+	"\rResumeRollout\x12).poterne.registry.v1.ResumeRolloutRequest\x1a*.poterne.registry.v1.ResumeRolloutResponse\"I\x82\xd3\xe4\x93\x02C:\x01*b\arollout\"5/v1/registry/models/{model}/rollouts/{rollout}:resume\x12\xad\x01\n" +
+	"\fForceRollout\x12(.poterne.registry.v1.ForceRolloutRequest\x1a).poterne.registry.v1.ForceRolloutResponse\"H\x82\xd3\xe4\x93\x02B:\x01*b\arollout\"4/v1/registry/models/{model}/rollouts/{rollout}:force\x12\xad\x01\n" +
+	"\fAbortRollout\x12(.poterne.registry.v1.AbortRolloutRequest\x1a).poterne.registry.v1.AbortRolloutResponse\"H\x82\xd3\xe4\x93\x02B:\x01*b\arollout\"4/v1/registry/models/{model}/rollouts/{rollout}:abort\x12P\n" +
 	"\x05Watch\x12!.poterne.registry.v1.WatchRequest\x1a\".poterne.registry.v1.WatchResponse0\x01BEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
 
 var (
@@ -1628,53 +1637,69 @@ func file_poterne_registry_v1_registry_proto_rawDescGZIP() []byte {
 
 var file_poterne_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_poterne_registry_v1_registry_proto_goTypes = []any{
-	(*CreateModelRequest)(nil),    // 0: poterne.registry.v1.CreateModelRequest
-	(*CreateModelResponse)(nil),   // 1: poterne.registry.v1.CreateModelResponse
-	(*GetModelRequest)(nil),       // 2: poterne.registry.v1.GetModelRequest
-	(*GetModelResponse)(nil),      // 3: poterne.registry.v1.GetModelResponse
-	(*ListModelsRequest)(nil),     // 4: poterne.registry.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 5: poterne.registry.v1.ListModelsResponse
-	(*DeleteModelRequest)(nil),    // 6: poterne.registry.v1.DeleteModelRequest
-	(*DeleteModelResponse)(nil),   // 7: poterne.registry.v1.DeleteModelResponse
-	(*CreateVersionRequest)(nil),  // 8: poterne.registry.v1.CreateVersionRequest
-	(*CreateVersionResponse)(nil), // 9: poterne.registry.v1.CreateVersionResponse
-	(*GetVersionRequest)(nil),     // 10: poterne.registry.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),    // 11: poterne.registry.v1.GetVersionResponse
-	(*ListVersionsRequest)(nil),   // 12: poterne.registry.v1.ListVersionsRequest
-	(*ListVersionsResponse)(nil),  // 13: poterne.registry.v1.ListVersionsResponse
-	(*SetAliasRequest)(nil),       // 14: poterne.registry.v1.SetAliasRequest
-	(*SetAliasResponse)(nil),      // 15: poterne.registry.v1.SetAliasResponse
-	(*GetAliasRequest)(nil),       // 16: poterne.registry.v1.GetAliasRequest
-	(*GetAliasResponse)(nil),      // 17: poterne.registry.v1.GetAliasResponse
-	(*ListAliasesRequest)(nil),    // 18: poterne.registry.v1.ListAliasesRequest
-	(*ListAliasesResponse)(nil),   // 19: poterne.registry.v1.ListAliasesResponse
-	(*DeleteAliasRequest)(nil),    // 20: poterne.registry.v1.DeleteAliasRequest
-	(*DeleteAliasResponse)(nil),   // 21: poterne.registry.v1.DeleteAliasResponse
-	(*SetSplitRequest)(nil),       // 22: poterne.registry.v1.SetSplitRequest
-	(*SetSplitResponse)(nil),      // 23: poterne.registry.v1.SetSplitResponse
-	(*GetSplitRequest)(nil),       // 24: poterne.registry.v1.GetSplitRequest
-	(*GetSplitResponse)(nil),      // 25: poterne.registry.v1.GetSplitResponse
-	(*DeleteSplitRequest)(nil),    // 26: poterne.registry.v1.DeleteSplitRequest
-	(*DeleteSplitResponse)(nil),   // 27: poterne.registry.v1.DeleteSplitResponse
-	nil,                           // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
-	(*Model)(nil),                 // 29: poterne.registry.v1.Model
-	(*v1.ModelSpec)(nil),          // 30: poterne.common.v1.ModelSpec
-	(*Version)(nil),               // 31: poterne.registry.v1.Version
-	(*Alias)(nil),                 // 32: poterne.registry.v1.Alias
-	(*Arm)(nil),                   // 33: poterne.registry.v1.Arm
-	(*Split)(nil),                 // 34: poterne.registry.v1.Split
-	(*UpdateModelRequest)(nil),    // 35: poterne.registry.v1.UpdateModelRequest
-	(*CreateVariantRequest)(nil),  // 36: poterne.registry.v1.CreateVariantRequest
-	(*GetVariantRequest)(nil),     // 37: poterne.registry.v1.GetVariantRequest
-	(*ListVariantsRequest)(nil),   // 38: poterne.registry.v1.ListVariantsRequest
-	(*DeleteVariantRequest)(nil),  // 39: poterne.registry.v1.DeleteVariantRequest
-	(*WatchRequest)(nil),          // 40: poterne.registry.v1.WatchRequest
-	(*UpdateModelResponse)(nil),   // 41: poterne.registry.v1.UpdateModelResponse
-	(*CreateVariantResponse)(nil), // 42: poterne.registry.v1.CreateVariantResponse
-	(*GetVariantResponse)(nil),    // 43: poterne.registry.v1.GetVariantResponse
-	(*ListVariantsResponse)(nil),  // 44: poterne.registry.v1.ListVariantsResponse
-	(*DeleteVariantResponse)(nil), // 45: poterne.registry.v1.DeleteVariantResponse
-	(*WatchResponse)(nil),         // 46: poterne.registry.v1.WatchResponse
+	(*CreateModelRequest)(nil),        // 0: poterne.registry.v1.CreateModelRequest
+	(*CreateModelResponse)(nil),       // 1: poterne.registry.v1.CreateModelResponse
+	(*GetModelRequest)(nil),           // 2: poterne.registry.v1.GetModelRequest
+	(*GetModelResponse)(nil),          // 3: poterne.registry.v1.GetModelResponse
+	(*ListModelsRequest)(nil),         // 4: poterne.registry.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),        // 5: poterne.registry.v1.ListModelsResponse
+	(*DeleteModelRequest)(nil),        // 6: poterne.registry.v1.DeleteModelRequest
+	(*DeleteModelResponse)(nil),       // 7: poterne.registry.v1.DeleteModelResponse
+	(*CreateVersionRequest)(nil),      // 8: poterne.registry.v1.CreateVersionRequest
+	(*CreateVersionResponse)(nil),     // 9: poterne.registry.v1.CreateVersionResponse
+	(*GetVersionRequest)(nil),         // 10: poterne.registry.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),        // 11: poterne.registry.v1.GetVersionResponse
+	(*ListVersionsRequest)(nil),       // 12: poterne.registry.v1.ListVersionsRequest
+	(*ListVersionsResponse)(nil),      // 13: poterne.registry.v1.ListVersionsResponse
+	(*SetAliasRequest)(nil),           // 14: poterne.registry.v1.SetAliasRequest
+	(*SetAliasResponse)(nil),          // 15: poterne.registry.v1.SetAliasResponse
+	(*GetAliasRequest)(nil),           // 16: poterne.registry.v1.GetAliasRequest
+	(*GetAliasResponse)(nil),          // 17: poterne.registry.v1.GetAliasResponse
+	(*ListAliasesRequest)(nil),        // 18: poterne.registry.v1.ListAliasesRequest
+	(*ListAliasesResponse)(nil),       // 19: poterne.registry.v1.ListAliasesResponse
+	(*DeleteAliasRequest)(nil),        // 20: poterne.registry.v1.DeleteAliasRequest
+	(*DeleteAliasResponse)(nil),       // 21: poterne.registry.v1.DeleteAliasResponse
+	(*SetSplitRequest)(nil),           // 22: poterne.registry.v1.SetSplitRequest
+	(*SetSplitResponse)(nil),          // 23: poterne.registry.v1.SetSplitResponse
+	(*GetSplitRequest)(nil),           // 24: poterne.registry.v1.GetSplitRequest
+	(*GetSplitResponse)(nil),          // 25: poterne.registry.v1.GetSplitResponse
+	(*DeleteSplitRequest)(nil),        // 26: poterne.registry.v1.DeleteSplitRequest
+	(*DeleteSplitResponse)(nil),       // 27: poterne.registry.v1.DeleteSplitResponse
+	nil,                               // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
+	(*Model)(nil),                     // 29: poterne.registry.v1.Model
+	(*v1.ModelSpec)(nil),              // 30: poterne.common.v1.ModelSpec
+	(*Version)(nil),                   // 31: poterne.registry.v1.Version
+	(*Alias)(nil),                     // 32: poterne.registry.v1.Alias
+	(*Arm)(nil),                       // 33: poterne.registry.v1.Arm
+	(*Split)(nil),                     // 34: poterne.registry.v1.Split
+	(*UpdateModelRequest)(nil),        // 35: poterne.registry.v1.UpdateModelRequest
+	(*CreateVariantRequest)(nil),      // 36: poterne.registry.v1.CreateVariantRequest
+	(*GetVariantRequest)(nil),         // 37: poterne.registry.v1.GetVariantRequest
+	(*ListVariantsRequest)(nil),       // 38: poterne.registry.v1.ListVariantsRequest
+	(*DeleteVariantRequest)(nil),      // 39: poterne.registry.v1.DeleteVariantRequest
+	(*CreateRolloutRequest)(nil),      // 40: poterne.registry.v1.CreateRolloutRequest
+	(*GetRolloutRequest)(nil),         // 41: poterne.registry.v1.GetRolloutRequest
+	(*ListRolloutsRequest)(nil),       // 42: poterne.registry.v1.ListRolloutsRequest
+	(*ListRolloutEventsRequest)(nil),  // 43: poterne.registry.v1.ListRolloutEventsRequest
+	(*PauseRolloutRequest)(nil),       // 44: poterne.registry.v1.PauseRolloutRequest
+	(*ResumeRolloutRequest)(nil),      // 45: poterne.registry.v1.ResumeRolloutRequest
+	(*ForceRolloutRequest)(nil),       // 46: poterne.registry.v1.ForceRolloutRequest
+	(*AbortRolloutRequest)(nil),       // 47: poterne.registry.v1.AbortRolloutRequest
+	(*WatchRequest)(nil),              // 48: poterne.registry.v1.WatchRequest
+	(*UpdateModelResponse)(nil),       // 49: poterne.registry.v1.UpdateModelResponse
+	(*CreateVariantResponse)(nil),     // 50: poterne.registry.v1.CreateVariantResponse
+	(*GetVariantResponse)(nil),        // 51: poterne.registry.v1.GetVariantResponse
+	(*ListVariantsResponse)(nil),      // 52: poterne.registry.v1.ListVariantsResponse
+	(*DeleteVariantResponse)(nil),     // 53: poterne.registry.v1.DeleteVariantResponse
+	(*CreateRolloutResponse)(nil),     // 54: poterne.registry.v1.CreateRolloutResponse
+	(*GetRolloutResponse)(nil),        // 55: poterne.registry.v1.GetRolloutResponse
+	(*ListRolloutsResponse)(nil),      // 56: poterne.registry.v1.ListRolloutsResponse
+	(*ListRolloutEventsResponse)(nil), // 57: poterne.registry.v1.ListRolloutEventsResponse
+	(*PauseRolloutResponse)(nil),      // 58: poterne.registry.v1.PauseRolloutResponse
+	(*ResumeRolloutResponse)(nil),     // 59: poterne.registry.v1.ResumeRolloutResponse
+	(*ForceRolloutResponse)(nil),      // 60: poterne.registry.v1.ForceRolloutResponse
+	(*AbortRolloutResponse)(nil),      // 61: poterne.registry.v1.AbortRolloutResponse
+	(*WatchResponse)(nil),             // 62: poterne.registry.v1.WatchResponse
 }
 var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	28, // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
@@ -1710,29 +1735,45 @@ var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	22, // 30: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
 	24, // 31: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
 	26, // 32: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
-	40, // 33: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
-	1,  // 34: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
-	3,  // 35: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
-	5,  // 36: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
-	41, // 37: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
-	7,  // 38: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
-	9,  // 39: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
-	11, // 40: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
-	13, // 41: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
-	42, // 42: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
-	43, // 43: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
-	44, // 44: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
-	45, // 45: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
-	15, // 46: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
-	17, // 47: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
-	19, // 48: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
-	21, // 49: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
-	23, // 50: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
-	25, // 51: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
-	27, // 52: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
-	46, // 53: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
-	34, // [34:54] is the sub-list for method output_type
-	14, // [14:34] is the sub-list for method input_type
+	40, // 33: poterne.registry.v1.RegistryService.CreateRollout:input_type -> poterne.registry.v1.CreateRolloutRequest
+	41, // 34: poterne.registry.v1.RegistryService.GetRollout:input_type -> poterne.registry.v1.GetRolloutRequest
+	42, // 35: poterne.registry.v1.RegistryService.ListRollouts:input_type -> poterne.registry.v1.ListRolloutsRequest
+	43, // 36: poterne.registry.v1.RegistryService.ListRolloutEvents:input_type -> poterne.registry.v1.ListRolloutEventsRequest
+	44, // 37: poterne.registry.v1.RegistryService.PauseRollout:input_type -> poterne.registry.v1.PauseRolloutRequest
+	45, // 38: poterne.registry.v1.RegistryService.ResumeRollout:input_type -> poterne.registry.v1.ResumeRolloutRequest
+	46, // 39: poterne.registry.v1.RegistryService.ForceRollout:input_type -> poterne.registry.v1.ForceRolloutRequest
+	47, // 40: poterne.registry.v1.RegistryService.AbortRollout:input_type -> poterne.registry.v1.AbortRolloutRequest
+	48, // 41: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
+	1,  // 42: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
+	3,  // 43: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
+	5,  // 44: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
+	49, // 45: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
+	7,  // 46: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
+	9,  // 47: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
+	11, // 48: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
+	13, // 49: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
+	50, // 50: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
+	51, // 51: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
+	52, // 52: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
+	53, // 53: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
+	15, // 54: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
+	17, // 55: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
+	19, // 56: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
+	21, // 57: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
+	23, // 58: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
+	25, // 59: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
+	27, // 60: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
+	54, // 61: poterne.registry.v1.RegistryService.CreateRollout:output_type -> poterne.registry.v1.CreateRolloutResponse
+	55, // 62: poterne.registry.v1.RegistryService.GetRollout:output_type -> poterne.registry.v1.GetRolloutResponse
+	56, // 63: poterne.registry.v1.RegistryService.ListRollouts:output_type -> poterne.registry.v1.ListRolloutsResponse
+	57, // 64: poterne.registry.v1.RegistryService.ListRolloutEvents:output_type -> poterne.registry.v1.ListRolloutEventsResponse
+	58, // 65: poterne.registry.v1.RegistryService.PauseRollout:output_type -> poterne.registry.v1.PauseRolloutResponse
+	59, // 66: poterne.registry.v1.RegistryService.ResumeRollout:output_type -> poterne.registry.v1.ResumeRolloutResponse
+	60, // 67: poterne.registry.v1.RegistryService.ForceRollout:output_type -> poterne.registry.v1.ForceRolloutResponse
+	61, // 68: poterne.registry.v1.RegistryService.AbortRollout:output_type -> poterne.registry.v1.AbortRolloutResponse
+	62, // 69: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
+	42, // [42:70] is the sub-list for method output_type
+	14, // [14:42] is the sub-list for method input_type
 	14, // [14:14] is the sub-list for extension type_name
 	14, // [14:14] is the sub-list for extension extendee
 	0,  // [0:14] is the sub-list for field type_name
@@ -1744,6 +1785,7 @@ func file_poterne_registry_v1_registry_proto_init() {
 		return
 	}
 	file_poterne_registry_v1_resources_proto_init()
+	file_poterne_registry_v1_rollouts_proto_init()
 	file_poterne_registry_v1_update_proto_init()
 	file_poterne_registry_v1_variants_proto_init()
 	file_poterne_registry_v1_watch_proto_init()

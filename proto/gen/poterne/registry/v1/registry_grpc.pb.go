@@ -21,26 +21,34 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RegistryService_CreateModel_FullMethodName   = "/poterne.registry.v1.RegistryService/CreateModel"
-	RegistryService_GetModel_FullMethodName      = "/poterne.registry.v1.RegistryService/GetModel"
-	RegistryService_ListModels_FullMethodName    = "/poterne.registry.v1.RegistryService/ListModels"
-	RegistryService_UpdateModel_FullMethodName   = "/poterne.registry.v1.RegistryService/UpdateModel"
-	RegistryService_DeleteModel_FullMethodName   = "/poterne.registry.v1.RegistryService/DeleteModel"
-	RegistryService_CreateVersion_FullMethodName = "/poterne.registry.v1.RegistryService/CreateVersion"
-	RegistryService_GetVersion_FullMethodName    = "/poterne.registry.v1.RegistryService/GetVersion"
-	RegistryService_ListVersions_FullMethodName  = "/poterne.registry.v1.RegistryService/ListVersions"
-	RegistryService_CreateVariant_FullMethodName = "/poterne.registry.v1.RegistryService/CreateVariant"
-	RegistryService_GetVariant_FullMethodName    = "/poterne.registry.v1.RegistryService/GetVariant"
-	RegistryService_ListVariants_FullMethodName  = "/poterne.registry.v1.RegistryService/ListVariants"
-	RegistryService_DeleteVariant_FullMethodName = "/poterne.registry.v1.RegistryService/DeleteVariant"
-	RegistryService_SetAlias_FullMethodName      = "/poterne.registry.v1.RegistryService/SetAlias"
-	RegistryService_GetAlias_FullMethodName      = "/poterne.registry.v1.RegistryService/GetAlias"
-	RegistryService_ListAliases_FullMethodName   = "/poterne.registry.v1.RegistryService/ListAliases"
-	RegistryService_DeleteAlias_FullMethodName   = "/poterne.registry.v1.RegistryService/DeleteAlias"
-	RegistryService_SetSplit_FullMethodName      = "/poterne.registry.v1.RegistryService/SetSplit"
-	RegistryService_GetSplit_FullMethodName      = "/poterne.registry.v1.RegistryService/GetSplit"
-	RegistryService_DeleteSplit_FullMethodName   = "/poterne.registry.v1.RegistryService/DeleteSplit"
-	RegistryService_Watch_FullMethodName         = "/poterne.registry.v1.RegistryService/Watch"
+	RegistryService_CreateModel_FullMethodName       = "/poterne.registry.v1.RegistryService/CreateModel"
+	RegistryService_GetModel_FullMethodName          = "/poterne.registry.v1.RegistryService/GetModel"
+	RegistryService_ListModels_FullMethodName        = "/poterne.registry.v1.RegistryService/ListModels"
+	RegistryService_UpdateModel_FullMethodName       = "/poterne.registry.v1.RegistryService/UpdateModel"
+	RegistryService_DeleteModel_FullMethodName       = "/poterne.registry.v1.RegistryService/DeleteModel"
+	RegistryService_CreateVersion_FullMethodName     = "/poterne.registry.v1.RegistryService/CreateVersion"
+	RegistryService_GetVersion_FullMethodName        = "/poterne.registry.v1.RegistryService/GetVersion"
+	RegistryService_ListVersions_FullMethodName      = "/poterne.registry.v1.RegistryService/ListVersions"
+	RegistryService_CreateVariant_FullMethodName     = "/poterne.registry.v1.RegistryService/CreateVariant"
+	RegistryService_GetVariant_FullMethodName        = "/poterne.registry.v1.RegistryService/GetVariant"
+	RegistryService_ListVariants_FullMethodName      = "/poterne.registry.v1.RegistryService/ListVariants"
+	RegistryService_DeleteVariant_FullMethodName     = "/poterne.registry.v1.RegistryService/DeleteVariant"
+	RegistryService_SetAlias_FullMethodName          = "/poterne.registry.v1.RegistryService/SetAlias"
+	RegistryService_GetAlias_FullMethodName          = "/poterne.registry.v1.RegistryService/GetAlias"
+	RegistryService_ListAliases_FullMethodName       = "/poterne.registry.v1.RegistryService/ListAliases"
+	RegistryService_DeleteAlias_FullMethodName       = "/poterne.registry.v1.RegistryService/DeleteAlias"
+	RegistryService_SetSplit_FullMethodName          = "/poterne.registry.v1.RegistryService/SetSplit"
+	RegistryService_GetSplit_FullMethodName          = "/poterne.registry.v1.RegistryService/GetSplit"
+	RegistryService_DeleteSplit_FullMethodName       = "/poterne.registry.v1.RegistryService/DeleteSplit"
+	RegistryService_CreateRollout_FullMethodName     = "/poterne.registry.v1.RegistryService/CreateRollout"
+	RegistryService_GetRollout_FullMethodName        = "/poterne.registry.v1.RegistryService/GetRollout"
+	RegistryService_ListRollouts_FullMethodName      = "/poterne.registry.v1.RegistryService/ListRollouts"
+	RegistryService_ListRolloutEvents_FullMethodName = "/poterne.registry.v1.RegistryService/ListRolloutEvents"
+	RegistryService_PauseRollout_FullMethodName      = "/poterne.registry.v1.RegistryService/PauseRollout"
+	RegistryService_ResumeRollout_FullMethodName     = "/poterne.registry.v1.RegistryService/ResumeRollout"
+	RegistryService_ForceRollout_FullMethodName      = "/poterne.registry.v1.RegistryService/ForceRollout"
+	RegistryService_AbortRollout_FullMethodName      = "/poterne.registry.v1.RegistryService/AbortRollout"
+	RegistryService_Watch_FullMethodName             = "/poterne.registry.v1.RegistryService/Watch"
 )
 
 // RegistryServiceClient is the client API for RegistryService service.
@@ -93,6 +101,26 @@ type RegistryServiceClient interface {
 	GetSplit(ctx context.Context, in *GetSplitRequest, opts ...grpc.CallOption) (*GetSplitResponse, error)
 	// Removes the model's traffic split by compare-and-set.
 	DeleteSplit(ctx context.Context, in *DeleteSplitRequest, opts ...grpc.CallOption) (*DeleteSplitResponse, error)
+	// Creates a rollout, which begins by itself. Refused while another one of the
+	// model is not over, and when more than one version serves the model.
+	CreateRollout(ctx context.Context, in *CreateRolloutRequest, opts ...grpc.CallOption) (*CreateRolloutResponse, error)
+	// Returns a rollout with what has been seen in its present step.
+	GetRollout(ctx context.Context, in *GetRolloutRequest, opts ...grpc.CallOption) (*GetRolloutResponse, error)
+	// Lists a model's rollouts by name. Of those that are over the last 200 are kept.
+	ListRollouts(ctx context.Context, in *ListRolloutsRequest, opts ...grpc.CallOption) (*ListRolloutsResponse, error)
+	// Lists what happened to a rollout, the oldest first.
+	ListRolloutEvents(ctx context.Context, in *ListRolloutEventsRequest, opts ...grpc.CallOption) (*ListRolloutEventsResponse, error)
+	// Keeps a rollout at its step by compare-and-set. Its guardrails go on to hold.
+	PauseRollout(ctx context.Context, in *PauseRolloutRequest, opts ...grpc.CallOption) (*PauseRolloutResponse, error)
+	// Begins a paused rollout's step anew by compare-and-set. Where somebody else
+	// changed the split or the alias, the rollout takes it over again.
+	ResumeRollout(ctx context.Context, in *ResumeRolloutRequest, opts ...grpc.CallOption) (*ResumeRolloutResponse, error)
+	// Sends a rollout to a later step, or to its end, by compare-and-set, whatever
+	// has been seen so far.
+	ForceRollout(ctx context.Context, in *ForceRolloutRequest, opts ...grpc.CallOption) (*ForceRolloutResponse, error)
+	// Ends a rollout by compare-and-set and has the baseline serve again, unless
+	// somebody else changed the split.
+	AbortRollout(ctx context.Context, in *AbortRolloutRequest, opts ...grpc.CallOption) (*AbortRolloutResponse, error)
 	// Streams every change after a revision, in order and without gaps. From
 	// revision 0 the stream starts with a snapshot of all models. Of several
 	// changes of one model that the consumer has not been sent yet, only the last
@@ -300,6 +328,86 @@ func (c *registryServiceClient) DeleteSplit(ctx context.Context, in *DeleteSplit
 	return out, nil
 }
 
+func (c *registryServiceClient) CreateRollout(ctx context.Context, in *CreateRolloutRequest, opts ...grpc.CallOption) (*CreateRolloutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateRolloutResponse)
+	err := c.cc.Invoke(ctx, RegistryService_CreateRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetRollout(ctx context.Context, in *GetRolloutRequest, opts ...grpc.CallOption) (*GetRolloutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetRolloutResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListRollouts(ctx context.Context, in *ListRolloutsRequest, opts ...grpc.CallOption) (*ListRolloutsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRolloutsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListRollouts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListRolloutEvents(ctx context.Context, in *ListRolloutEventsRequest, opts ...grpc.CallOption) (*ListRolloutEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRolloutEventsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListRolloutEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) PauseRollout(ctx context.Context, in *PauseRolloutRequest, opts ...grpc.CallOption) (*PauseRolloutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PauseRolloutResponse)
+	err := c.cc.Invoke(ctx, RegistryService_PauseRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ResumeRollout(ctx context.Context, in *ResumeRolloutRequest, opts ...grpc.CallOption) (*ResumeRolloutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeRolloutResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ResumeRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ForceRollout(ctx context.Context, in *ForceRolloutRequest, opts ...grpc.CallOption) (*ForceRolloutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ForceRolloutResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ForceRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) AbortRollout(ctx context.Context, in *AbortRolloutRequest, opts ...grpc.CallOption) (*AbortRolloutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AbortRolloutResponse)
+	err := c.cc.Invoke(ctx, RegistryService_AbortRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *registryServiceClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &RegistryService_ServiceDesc.Streams[0], RegistryService_Watch_FullMethodName, cOpts...)
@@ -369,6 +477,26 @@ type RegistryServiceServer interface {
 	GetSplit(context.Context, *GetSplitRequest) (*GetSplitResponse, error)
 	// Removes the model's traffic split by compare-and-set.
 	DeleteSplit(context.Context, *DeleteSplitRequest) (*DeleteSplitResponse, error)
+	// Creates a rollout, which begins by itself. Refused while another one of the
+	// model is not over, and when more than one version serves the model.
+	CreateRollout(context.Context, *CreateRolloutRequest) (*CreateRolloutResponse, error)
+	// Returns a rollout with what has been seen in its present step.
+	GetRollout(context.Context, *GetRolloutRequest) (*GetRolloutResponse, error)
+	// Lists a model's rollouts by name. Of those that are over the last 200 are kept.
+	ListRollouts(context.Context, *ListRolloutsRequest) (*ListRolloutsResponse, error)
+	// Lists what happened to a rollout, the oldest first.
+	ListRolloutEvents(context.Context, *ListRolloutEventsRequest) (*ListRolloutEventsResponse, error)
+	// Keeps a rollout at its step by compare-and-set. Its guardrails go on to hold.
+	PauseRollout(context.Context, *PauseRolloutRequest) (*PauseRolloutResponse, error)
+	// Begins a paused rollout's step anew by compare-and-set. Where somebody else
+	// changed the split or the alias, the rollout takes it over again.
+	ResumeRollout(context.Context, *ResumeRolloutRequest) (*ResumeRolloutResponse, error)
+	// Sends a rollout to a later step, or to its end, by compare-and-set, whatever
+	// has been seen so far.
+	ForceRollout(context.Context, *ForceRolloutRequest) (*ForceRolloutResponse, error)
+	// Ends a rollout by compare-and-set and has the baseline serve again, unless
+	// somebody else changed the split.
+	AbortRollout(context.Context, *AbortRolloutRequest) (*AbortRolloutResponse, error)
 	// Streams every change after a revision, in order and without gaps. From
 	// revision 0 the stream starts with a snapshot of all models. Of several
 	// changes of one model that the consumer has not been sent yet, only the last
@@ -442,6 +570,30 @@ func (UnimplementedRegistryServiceServer) GetSplit(context.Context, *GetSplitReq
 }
 func (UnimplementedRegistryServiceServer) DeleteSplit(context.Context, *DeleteSplitRequest) (*DeleteSplitResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteSplit not implemented")
+}
+func (UnimplementedRegistryServiceServer) CreateRollout(context.Context, *CreateRolloutRequest) (*CreateRolloutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateRollout not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetRollout(context.Context, *GetRolloutRequest) (*GetRolloutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRollout not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListRollouts(context.Context, *ListRolloutsRequest) (*ListRolloutsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRollouts not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListRolloutEvents(context.Context, *ListRolloutEventsRequest) (*ListRolloutEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRolloutEvents not implemented")
+}
+func (UnimplementedRegistryServiceServer) PauseRollout(context.Context, *PauseRolloutRequest) (*PauseRolloutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseRollout not implemented")
+}
+func (UnimplementedRegistryServiceServer) ResumeRollout(context.Context, *ResumeRolloutRequest) (*ResumeRolloutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeRollout not implemented")
+}
+func (UnimplementedRegistryServiceServer) ForceRollout(context.Context, *ForceRolloutRequest) (*ForceRolloutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ForceRollout not implemented")
+}
+func (UnimplementedRegistryServiceServer) AbortRollout(context.Context, *AbortRolloutRequest) (*AbortRolloutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AbortRollout not implemented")
 }
 func (UnimplementedRegistryServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -809,6 +961,150 @@ func _RegistryService_DeleteSplit_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RegistryService_CreateRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).CreateRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_CreateRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).CreateRollout(ctx, req.(*CreateRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetRollout(ctx, req.(*GetRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListRollouts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRolloutsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListRollouts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListRollouts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListRollouts(ctx, req.(*ListRolloutsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListRolloutEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRolloutEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListRolloutEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListRolloutEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListRolloutEvents(ctx, req.(*ListRolloutEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_PauseRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).PauseRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_PauseRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).PauseRollout(ctx, req.(*PauseRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ResumeRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ResumeRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ResumeRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ResumeRollout(ctx, req.(*ResumeRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ForceRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForceRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ForceRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ForceRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ForceRollout(ctx, req.(*ForceRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_AbortRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AbortRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).AbortRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_AbortRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).AbortRollout(ctx, req.(*AbortRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RegistryService_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -902,6 +1198,38 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteSplit",
 			Handler:    _RegistryService_DeleteSplit_Handler,
+		},
+		{
+			MethodName: "CreateRollout",
+			Handler:    _RegistryService_CreateRollout_Handler,
+		},
+		{
+			MethodName: "GetRollout",
+			Handler:    _RegistryService_GetRollout_Handler,
+		},
+		{
+			MethodName: "ListRollouts",
+			Handler:    _RegistryService_ListRollouts_Handler,
+		},
+		{
+			MethodName: "ListRolloutEvents",
+			Handler:    _RegistryService_ListRolloutEvents_Handler,
+		},
+		{
+			MethodName: "PauseRollout",
+			Handler:    _RegistryService_PauseRollout_Handler,
+		},
+		{
+			MethodName: "ResumeRollout",
+			Handler:    _RegistryService_ResumeRollout_Handler,
+		},
+		{
+			MethodName: "ForceRollout",
+			Handler:    _RegistryService_ForceRollout_Handler,
+		},
+		{
+			MethodName: "AbortRollout",
+			Handler:    _RegistryService_AbortRollout_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

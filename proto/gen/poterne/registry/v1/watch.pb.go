@@ -78,7 +78,9 @@ type ModelState struct {
 	// Its aliases, by name.
 	Aliases []*Alias `protobuf:"bytes,3,rep,name=aliases,proto3" json:"aliases,omitempty"`
 	// Its split, when there is one.
-	Split         *Split `protobuf:"bytes,4,opt,name=split,proto3" json:"split,omitempty"`
+	Split *Split `protobuf:"bytes,4,opt,name=split,proto3" json:"split,omitempty"`
+	// The rollout that changed last, when there is one, over or not.
+	Rollout       *Rollout `protobuf:"bytes,30,opt,name=rollout,proto3" json:"rollout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -137,6 +139,13 @@ func (x *ModelState) GetAliases() []*Alias {
 func (x *ModelState) GetSplit() *Split {
 	if x != nil {
 		return x.Split
+	}
+	return nil
+}
+
+func (x *ModelState) GetRollout() *Rollout {
+	if x != nil {
+		return x.Rollout
 	}
 	return nil
 }
@@ -378,15 +387,16 @@ var File_poterne_registry_v1_watch_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_watch_proto_rawDesc = "" +
 	"\n" +
-	"\x1fpoterne/registry/v1/watch.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a#poterne/registry/v1/resources.proto\"<\n" +
+	"\x1fpoterne/registry/v1/watch.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\"<\n" +
 	"\fWatchRequest\x12,\n" +
-	"\rfrom_revision\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\ffromRevision\"\xe0\x01\n" +
+	"\rfrom_revision\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\ffromRevision\"\x98\x02\n" +
 	"\n" +
 	"ModelState\x120\n" +
 	"\x05model\x18\x01 \x01(\v2\x1a.poterne.registry.v1.ModelR\x05model\x128\n" +
 	"\bversions\x18\x02 \x03(\v2\x1c.poterne.registry.v1.VersionR\bversions\x124\n" +
 	"\aaliases\x18\x03 \x03(\v2\x1a.poterne.registry.v1.AliasR\aaliases\x120\n" +
-	"\x05split\x18\x04 \x01(\v2\x1a.poterne.registry.v1.SplitR\x05split\"\x8e\x02\n" +
+	"\x05split\x18\x04 \x01(\v2\x1a.poterne.registry.v1.SplitR\x05split\x126\n" +
+	"\arollout\x18\x1e \x01(\v2\x1c.poterne.registry.v1.RolloutR\arollout\"\x8e\x02\n" +
 	"\rWatchResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12?\n" +
 	"\bsnapshot\x18\x02 \x01(\v2!.poterne.registry.v1.SnapshotPartH\x00R\bsnapshot\x12;\n" +
@@ -423,21 +433,23 @@ var file_poterne_registry_v1_watch_proto_goTypes = []any{
 	(*Version)(nil),       // 6: poterne.registry.v1.Version
 	(*Alias)(nil),         // 7: poterne.registry.v1.Alias
 	(*Split)(nil),         // 8: poterne.registry.v1.Split
+	(*Rollout)(nil),       // 9: poterne.registry.v1.Rollout
 }
 var file_poterne_registry_v1_watch_proto_depIdxs = []int32{
 	5, // 0: poterne.registry.v1.ModelState.model:type_name -> poterne.registry.v1.Model
 	6, // 1: poterne.registry.v1.ModelState.versions:type_name -> poterne.registry.v1.Version
 	7, // 2: poterne.registry.v1.ModelState.aliases:type_name -> poterne.registry.v1.Alias
 	8, // 3: poterne.registry.v1.ModelState.split:type_name -> poterne.registry.v1.Split
-	3, // 4: poterne.registry.v1.WatchResponse.snapshot:type_name -> poterne.registry.v1.SnapshotPart
-	1, // 5: poterne.registry.v1.WatchResponse.changed:type_name -> poterne.registry.v1.ModelState
-	4, // 6: poterne.registry.v1.WatchResponse.heartbeat:type_name -> poterne.registry.v1.Heartbeat
-	1, // 7: poterne.registry.v1.SnapshotPart.models:type_name -> poterne.registry.v1.ModelState
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	9, // 4: poterne.registry.v1.ModelState.rollout:type_name -> poterne.registry.v1.Rollout
+	3, // 5: poterne.registry.v1.WatchResponse.snapshot:type_name -> poterne.registry.v1.SnapshotPart
+	1, // 6: poterne.registry.v1.WatchResponse.changed:type_name -> poterne.registry.v1.ModelState
+	4, // 7: poterne.registry.v1.WatchResponse.heartbeat:type_name -> poterne.registry.v1.Heartbeat
+	1, // 8: poterne.registry.v1.SnapshotPart.models:type_name -> poterne.registry.v1.ModelState
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_watch_proto_init() }
@@ -446,6 +458,7 @@ func file_poterne_registry_v1_watch_proto_init() {
 		return
 	}
 	file_poterne_registry_v1_resources_proto_init()
+	file_poterne_registry_v1_rollouts_proto_init()
 	file_poterne_registry_v1_watch_proto_msgTypes[2].OneofWrappers = []any{
 		(*WatchResponse_Snapshot)(nil),
 		(*WatchResponse_Changed)(nil),
