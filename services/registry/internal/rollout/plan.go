@@ -58,6 +58,12 @@ func checkSteps(req *registryv1.CreateRolloutRequest, evidence bool) error {
 		}
 		before = s.GetWeight()
 		least := s.GetMinDuration().AsDuration()
+		if s.GetMinDuration() != nil && !s.GetMinDuration().IsValid() {
+			add(field+".min_duration", "is no duration")
+		}
+		if s.GetDeadline() != nil && !s.GetDeadline().IsValid() {
+			add(field+".deadline", "is no duration")
+		}
 		if least == 0 && s.GetMinRequests() == 0 {
 			add(field, "needs min_duration, min_requests, or both")
 		}

@@ -53,6 +53,9 @@ type RolloutMove struct {
 func (s *Store) CreateRollout(ctx context.Context, actor string, r *registryv1.Rollout, validateOnly bool,
 	check func(RolloutView) (*registryv1.RolloutEvent, error),
 ) (*registryv1.Rollout, error) {
+	if versionLike.MatchString(r.GetAlias()) {
+		return nil, apierr.Invalid("alias", "must not be like a version's number (v3) or a digest (sha256)")
+	}
 	var out *registryv1.Rollout
 	err := s.change(ctx, actor, r.GetModel(), rolloutCreated, func(ctx context.Context, c *change) error {
 		out = proto.CloneOf(r)
