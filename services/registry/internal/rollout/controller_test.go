@@ -134,7 +134,7 @@ func TestABrokenGuardrailRollsBackAtOnce(t *testing.T) {
 
 func (r *rig) setSplit(arm string, version int32) {
 	r.t.Helper()
-	_, err := r.SetSplit(r.t.Context(), "acme/bob", "m", []*registryv1.Arm{{Name: arm, Version: version, Weight: 1_000_000}}, "*")
+	_, err := r.SetSplit(r.t.Context(), "acme/bob", r.model, []*registryv1.Arm{{Name: arm, Version: version, Weight: 1_000_000}}, "*")
 	check(r.t, err)
 }
 

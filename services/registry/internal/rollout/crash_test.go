@@ -91,8 +91,8 @@ type story struct {
 func stories() []story {
 	held := func(r *rig, _ int32) { r.judge.say(requests(5000), nil) }
 	return []story{
-		{"held", 20 * time.Second, held, succeeded, "", []registryv1.RolloutEventKind{eventCreated, eventStarted, eventAdvanced, eventAdvanced, eventSucceeded}},
-		{"broken", 20 * time.Second, func(r *rig, step int32) {
+		{"held", 30 * time.Second, held, succeeded, "", []registryv1.RolloutEventKind{eventCreated, eventStarted, eventAdvanced, eventAdvanced, eventSucceeded}},
+		{"broken", 30 * time.Second, func(r *rig, step int32) {
 			held(r, step)
 			if step == 2 {
 				r.judge.say(breach(), nil)
@@ -103,9 +103,8 @@ func stories() []story {
 }
 
 // tell plays a story; faults makes the store of the nth replica.
-func tell(t *testing.T, s story, replica func(r *rig, n int) rollout.Store) (crashes int) {
+func tell(t *testing.T, r *rig, s story, replica func(r *rig, n int) rollout.Store) (crashes int) {
 	t.Helper()
-	r := newRig(t)
 	r.create(nil)
 	n := 0
 	of := replica(r, n)
@@ -114,7 +113,7 @@ func tell(t *testing.T, s story, replica func(r *rig, n int) rollout.Store) (cra
 	}
 	c := next()
 	for range 1000 {
-		now, err := r.GetRollout(t.Context(), "m", "r")
+		now, err := r.GetRollout(t.Context(), r.model, "r")
 		check(t, err)
 		if store.RolloutOver(now) {
 			break
@@ -149,12 +148,12 @@ func tell(t *testing.T, s story, replica func(r *rig, n int) rollout.Store) (cra
 // A process that ends at any write, in it or after it without knowing,
 // changes nothing of what happens in the end: another one goes on.
 func TestCrashAtEveryWrite(t *testing.T) {
+	base := newRig(t)
 	for _, s := range stories() {
 		for _, f := range []fault{within, after} {
 			t.Run(fmt.Sprintf("%s %d", s.name, f), func(t *testing.T) {
-				t.Parallel()
 				for at := 1; ; at++ {
-					crashes := tell(t, s, func(r *rig, n int) rollout.Store {
+					crashes := tell(t, base.again(t, fmt.Sprintf("%s-%d-%d", s.name, f, at)), s, func(r *rig, n int) rollout.Store {
 						if n > 0 {
 							return r.Store
 						}
@@ -171,9 +170,10 @@ func TestCrashAtEveryWrite(t *testing.T) {
 
 // And when every replica ends at its third write.
 func TestCrashAgainAndAgain(t *testing.T) {
+	base := newRig(t)
 	for _, s := range stories() {
 		for _, f := range []fault{within, after} {
-			crashes := tell(t, s, func(r *rig, _ int) rollout.Store {
+			crashes := tell(t, base.again(t, fmt.Sprintf("%s-%d", s.name, f)), s, func(r *rig, _ int) rollout.Store {
 				return &crashing{Store: r.Store, fault: f, left: 3}
 			})
 			if crashes == 0 {

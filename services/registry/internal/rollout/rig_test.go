@@ -60,23 +60,33 @@ type rig struct {
 	clock      *clock.Fake
 	judge      *judge
 	controller *rollout.Controller
+	model      string
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	c := clock.NewFake(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC))
-	r := &rig{t: t, clock: c, judge: new(judge), Store: storetest.Open(t, storetest.SQLite(t), store.Options{Clock: c})}
-	fill(t, r.Store)
+	r := &rig{t: t, clock: c, judge: new(judge), model: "m", Store: storetest.Open(t, storetest.SQLite(t), store.Options{Clock: c})}
+	fill(t, r.Store, "m")
 	r.controller = r.replica("first")
 	return r
 }
 
-func fill(t *testing.T, s *store.Store) {
+// again is a rig with another model on the same store, which is quicker.
+func (r *rig) again(t *testing.T, model string) *rig {
 	t.Helper()
-	_, err := s.CreateModel(t.Context(), "test", &registryv1.Model{Name: "m"})
+	fill(t, r.Store, model)
+	out := &rig{t: t, clock: r.clock, judge: new(judge), model: model, Store: r.Store}
+	out.controller = out.replica("first of " + model)
+	return out
+}
+
+func fill(t *testing.T, s *store.Store, model string) {
+	t.Helper()
+	_, err := s.CreateModel(t.Context(), "test", &registryv1.Model{Name: model})
 	check(t, err)
-	addVersions(t, s, "m", 3)
-	_, err = s.SetAlias(t.Context(), "test", "m", "production", 1, "")
+	addVersions(t, s, model, 3)
+	_, err = s.SetAlias(t.Context(), "test", model, "production", 1, "")
 	check(t, err)
 }
 
@@ -122,7 +132,9 @@ func plan(change func(*registryv1.CreateRolloutRequest)) *registryv1.CreateRollo
 
 func (r *rig) create(change func(*registryv1.CreateRolloutRequest)) *registryv1.Rollout {
 	r.t.Helper()
-	out, err := r.tryCreate(plan(change))
+	req := plan(change)
+	req.Model = r.model
+	out, err := r.tryCreate(req)
 	check(r.t, err)
 	return out
 }
@@ -144,7 +156,7 @@ func (r *rig) after(d time.Duration) {
 
 func (r *rig) ask(do rollout.Mover) *registryv1.Rollout {
 	r.t.Helper()
-	out, err := r.MoveRollout(r.t.Context(), "acme/ana", "m", "r", nil, rollout.Asked("*", "because", do))
+	out, err := r.MoveRollout(r.t.Context(), "acme/ana", r.model, "r", nil, rollout.Asked("*", "because", do))
 	check(r.t, err)
 	return out
 }
@@ -152,7 +164,7 @@ func (r *rig) ask(do rollout.Mover) *registryv1.Rollout {
 // stands checks state and step, and what the split sends where: "" is no split.
 func (r *rig) stands(state registryv1.RolloutState, step int32, split string) *registryv1.Rollout {
 	r.t.Helper()
-	got, err := r.GetRollout(r.t.Context(), "m", "r")
+	got, err := r.GetRollout(r.t.Context(), r.model, "r")
 	check(r.t, err)
 	if got.GetState() != state || got.GetStep() != step {
 		r.t.Fatalf("the rollout is %v at step %d, want %v at %d; last: %v", got.GetState(), got.GetStep(), state, step, got.GetLastEvent())
@@ -166,7 +178,7 @@ func (r *rig) stands(state registryv1.RolloutState, step int32, split string) *r
 // split writes the model's split: 2:10000 1:990000.
 func (r *rig) split() string {
 	r.t.Helper()
-	sp, err := r.GetSplit(r.t.Context(), "m")
+	sp, err := r.GetSplit(r.t.Context(), r.model)
 	if apierr.ReasonOf(err) == apierr.NotFound {
 		return ""
 	}
@@ -176,14 +188,14 @@ func (r *rig) split() string {
 
 func (r *rig) production() int32 {
 	r.t.Helper()
-	a, err := r.GetAlias(r.t.Context(), "m", "production")
+	a, err := r.GetAlias(r.t.Context(), r.model, "production")
 	check(r.t, err)
 	return a.GetVersion()
 }
 
 func (r *rig) events() []*registryv1.RolloutEvent {
 	r.t.Helper()
-	out, err := r.ListRolloutEvents(r.t.Context(), "m", "r", 0, 1000)
+	out, err := r.ListRolloutEvents(r.t.Context(), r.model, "r", 0, 1000)
 	check(r.t, err)
 	for i, e := range out {
 		if e.GetNumber() != int32(i+1) {
