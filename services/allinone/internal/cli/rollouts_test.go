@@ -23,8 +23,10 @@ func TestRolloutsCreate(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, answer)
 	})
-	flags := []string{"m", "june", "--candidate", "v2", "--step", "1%,min=10m,requests=1000,deadline=2h", "--step", "100,min=1h",
-		"--guardrail", "error_rate,max_relative=0.05,alpha=0.01", "--label", "a=b"}
+	flags := []string{
+		"m", "june", "--candidate", "v2", "--step", "1%,min=10m,requests=1000,deadline=2h", "--step", "100,min=1h",
+		"--guardrail", "error_rate,max_relative=0.05,alpha=0.01", "--label", "a=b",
+	}
 	code, out, stderr := run(t, gateway, "", append([]string{"rollouts", "plan"}, flags...)...)
 	if code != 0 || body["validate_only"] != true {
 		t.Fatalf("code %d, %s, sent %v", code, stderr, body)
@@ -49,10 +51,17 @@ func TestRolloutsCreate(t *testing.T) {
 		t.Errorf("sent %s\nwant %s", raw, want)
 	}
 	for _, bad := range [][]string{
-		{"--step", "1%"}, {"--candidate", "v2"}, {"--candidate", "two", "--step", "1%"}, {"--candidate", "2", "--step", "101%"},
-		{"--candidate", "2", "--step", "NaN"}, {"--candidate", "2", "--step", "1%,min=long"}, {"--candidate", "2", "--step", "1%,max=1h"},
-		{"--candidate", "2", "--step", "1%,min"}, {"--candidate", "2", "--step", "1%", "--guardrail", "cost,max=much"},
-		{"--candidate", "2", "--step", "1%", "--guardrail", "cost,most=1"}, {"--candidate", "2", "--step", "1%", "--label", "x"},
+		{"--step", "1%"},
+		{"--candidate", "v2"},
+		{"--candidate", "two", "--step", "1%"},
+		{"--candidate", "2", "--step", "101%"},
+		{"--candidate", "2", "--step", "NaN"},
+		{"--candidate", "2", "--step", "1%,min=long"},
+		{"--candidate", "2", "--step", "1%,max=1h"},
+		{"--candidate", "2", "--step", "1%,min"},
+		{"--candidate", "2", "--step", "1%", "--guardrail", "cost,max=much"},
+		{"--candidate", "2", "--step", "1%", "--guardrail", "cost,most=1"},
+		{"--candidate", "2", "--step", "1%", "--label", "x"},
 	} {
 		if code, _, stderr := run(t, gateway, "", append([]string{"rollouts", "create", "m", "june"}, bad...)...); code != exitUsage {
 			t.Errorf("%v: code %d, %s", bad, code, stderr)

@@ -2,6 +2,7 @@ package authz
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -200,16 +201,8 @@ func TestDefaultPolicy(t *testing.T) {
 		"RegistryService/GetSplit":      developer,
 		"RegistryService/DeleteSplit":   platform,
 		"RegistryService/Watch":         nobody,
-
-		"RegistryService/CreateRollout":     platform,
-		"RegistryService/GetRollout":        platform,
-		"RegistryService/ListRollouts":      platform,
-		"RegistryService/ListRolloutEvents": platform,
-		"RegistryService/PauseRollout":      platform,
-		"RegistryService/ResumeRollout":     platform,
-		"RegistryService/ForceRollout":      platform,
-		"RegistryService/AbortRollout":      platform,
 	}
+	maps.Copy(want, rolloutMatrix(platform))
 	callers := []struct {
 		name   string
 		caller identity.Caller

@@ -49,7 +49,7 @@ func TestACandidateThatHoldsServesInTheEnd(t *testing.T) {
 	r := newRig(t)
 	r.create(nil)
 	r.stands(pending, 0, "")
-	r.says(eventCreated, "version 2", "version 1", "3 steps")
+	r.says(eventCreated, "version 2 shall take over from version 1", "steps: 3")
 	r.after(time.Second)
 	r.stands(running, 1, firstStep)
 	r.says(eventStarted, "step 1 of 3 begins: 1 % goes to version 2")

@@ -104,7 +104,7 @@ func Begin(v store.RolloutView) (*registryv1.RolloutEvent, error) {
 	r.SplitEtag, r.AliasEtag, r.PreviousArms = v.Split.GetEtag(), v.Alias.GetEtag(), v.Split.GetArms()
 	return &registryv1.RolloutEvent{
 		Kind: registryv1.RolloutEventKind_ROLLOUT_EVENT_KIND_CREATED,
-		Words: fmt.Sprintf("version %d shall take over from version %d in %d steps",
+		Words: fmt.Sprintf("version %d shall take over from version %d; steps: %d",
 			r.GetCandidate(), r.GetBaseline(), len(r.GetSteps())),
 	}, nil
 }

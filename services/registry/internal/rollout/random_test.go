@@ -77,11 +77,12 @@ func (m *model) somebody() {
 
 // meddle changes the split behind the rollout's back.
 func (m *model) meddle() {
-	if m.random.IntN(2) == 0 {
+	switch {
+	case m.random.IntN(2) == 0:
 		m.setSplit("mine", 3)
-	} else if m.split() != "" {
+	case m.split() != "":
 		check(m.t, m.DeleteSplit(m.t.Context(), "acme/bob", m.model, "*"))
-	} else {
+	default:
 		return
 	}
 	m.foreign = true
@@ -125,11 +126,9 @@ func (m *model) verifyStep(e *registryv1.RolloutEvent, old *registryv1.Rollout) 
 	t.Helper()
 	lasted := e.GetTime().AsTime().Sub(old.GetStepTime().AsTime())
 	byItself := e.GetActor() == rollout.Actor
-	switch e.GetKind() {
-	case eventStarted, eventAdvanced, eventResumed, eventForced:
-		if m.last.GetState() == running && !m.last.GetStepTime().AsTime().Equal(e.GetTime().AsTime()) {
-			t.Fatalf("the step did not begin with %v", e)
-		}
+	begins := []registryv1.RolloutEventKind{eventStarted, eventAdvanced, eventResumed, eventForced}
+	if slices.Contains(begins, e.GetKind()) && m.last.GetState() == running && !m.last.GetStepTime().AsTime().Equal(e.GetTime().AsTime()) {
+		t.Fatalf("the step did not begin with %v", e)
 	}
 	switch e.GetKind() {
 	case eventStarted, eventAdvanced:
