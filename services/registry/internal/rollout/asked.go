@@ -31,8 +31,8 @@ func Asked(etag, reason string, do Mover) Mover {
 	}
 }
 
-// Pause keeps a rollout at its step. One that is paused stays as it is, except
-// that the pause is somebody's then.
+// Pause keeps a rollout at its step. One that is paused stays as it is, with the
+// cause that it has.
 func Pause(v store.RolloutView) (*store.RolloutMove, error) {
 	if v.Rollout.GetState() == paused {
 		return nil, nil //nolint:nilnil // nothing to do
