@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
@@ -14,7 +15,7 @@ import (
 // rollOut declares a rollout of three steps by time.
 func rollOut(t *testing.T, c registryv1.RegistryServiceClient, each time.Duration) {
 	t.Helper()
-	_, err := c.CreateModel(t.Context(), &registryv1.CreateModelRequest{Name: "m"})
+	_, err := c.CreateModel(t.Context(), &registryv1.CreateModelRequest{Name: "m"}, grpc.WaitForReady(true))
 	fatal(t, err)
 	for _, seed := range []string{"1", "2"} {
 		_, err := c.CreateVersion(t.Context(), &registryv1.CreateVersionRequest{Model: "m", Spec: &commonv1.ModelSpec{
@@ -42,7 +43,7 @@ func fatal(t *testing.T, err error) {
 // reaches watches until the rollout is at a step, or over.
 func reaches(t *testing.T, c registryv1.RegistryServiceClient, step int32) {
 	t.Helper()
-	s, err := c.Watch(t.Context(), &registryv1.WatchRequest{})
+	s, err := c.Watch(t.Context(), &registryv1.WatchRequest{}, grpc.WaitForReady(true)) // it may be ready before its port is
 	fatal(t, err)
 	for {
 		m, err := s.Recv()
