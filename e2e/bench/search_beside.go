@@ -7,10 +7,6 @@ import (
 	"time"
 )
 
-// besideIngest is how many passages the bulk API and our service on the same
-// node are compared by.
-const besideIngest = 20_000
-
 // SearchBeside runs the embedded index and an Elasticsearch node side by side,
 // same passages, questions and k, one question to the one and then to the other:
 // Elasticsearch by one _msearch with both legs over an int8_hnsw graph, as
@@ -24,21 +20,16 @@ func SearchBeside(ctx context.Context) (rows []Row, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, es.close()) }()
-	rows, err = ingestBeside(ctx, c, es)
-	if err != nil {
+	if rows, err = ingestBeside(ctx, c, es); err != nil {
 		return nil, err
 	}
-	took, err := es.ingest(ctx, c, rawIndex, "int8_hnsw", c.n)
-	if err != nil {
-		return nil, err
-	}
-	rows = append(rows, told("Elasticsearch by hand: passages taken in a second", fmt.Sprintf("%.0f", float64(c.n)/took.Seconds())))
 	ours, err := openSearch(ctx, c, embeddedIndex)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, ours.close()) }()
-	if took, err = ours.ingest(ctx, c.n); err != nil {
+	took, err := ours.ingest(ctx, c.n)
+	if err != nil {
 		return nil, err
 	}
 	rows = append(rows, told("embedded beside it: passages taken in a second", fmt.Sprintf("%.0f", float64(c.n)/took.Seconds())))
@@ -101,45 +92,4 @@ func (b beside) measure(ctx context.Context, ours *searchNode, es *node) ([]Row,
 			Bar: "≥ its", Holds: hereFound >= thereFound,
 		},
 	}, nil
-}
-
-// ingestBeside alternates between the bulk API and our service on one node.
-func ingestBeside(ctx context.Context, c *corpus, es *node) ([]Row, error) {
-	const rounds = 2
-	var alone, through []float64
-	for round := range rounds {
-		name := fmt.Sprintf("bulk%d", round)
-		// So few passages have no graph in our index either.
-		took, err := es.ingest(ctx, c, name, "flat", besideIngest)
-		if err != nil {
-			return nil, err
-		}
-		if err := es.call(ctx, "DELETE", "/"+name, nil, nil); err != nil {
-			return nil, err
-		}
-		alone = append(alone, besideIngest/took.Seconds())
-		rate, err := ingestThrough(ctx, c, es)
-		if err != nil {
-			return nil, err
-		}
-		through = append(through, rate)
-	}
-	ratio := middle(through) / middle(alone)
-	return []Row{{
-		What:     "Elasticsearch: passages taken in a second through the service, against its bulk API alone",
-		Measured: fmt.Sprintf("%.2f × (%.0f and %.0f)", ratio, middle(through), middle(alone)), Bar: "≥ 0.8 ×", Holds: ratio >= 0.8,
-	}}, nil
-}
-
-func ingestThrough(ctx context.Context, c *corpus, es *node) (rate float64, err error) {
-	ours, err := openSearch(ctx, c, fmt.Sprintf(`{kind: elasticsearch, elasticsearch: {addresses: [%q]}}`, es.url))
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, ours.close()) }()
-	took, err := ours.ingest(ctx, besideIngest)
-	if err != nil {
-		return 0, err
-	}
-	return besideIngest / took.Seconds(), nil
 }

@@ -34,8 +34,9 @@ type searchNode struct {
 // collection is the name of the one that is measured.
 const collection = "bench"
 
-// openSearch starts the service; index is that section of its configuration.
-func openSearch(ctx context.Context, c *corpus, index string) (_ *searchNode, err error) {
+// openSearch starts the service; index is that section of its configuration, and
+// env what is added to its environment.
+func openSearch(ctx context.Context, c *corpus, index string, env ...string) (_ *searchNode, err error) {
 	path, err := binary("poterne-search")
 	if err != nil {
 		return nil, err
@@ -79,14 +80,15 @@ discovery: {kind: static, static: {poterne-inference: [%q]}}
 	n.process = process.New(process.Spec{
 		Name: "poterne-search", Path: path, Args: []string{"--config", config},
 		// The components' environment has a file under this name.
-		Env:   []string{"POTERNE_EMBEDDING_MODEL=sim"},
+		Env:   append([]string{"POTERNE_EMBEDDING_MODEL=sim"}, env...),
 		Ready: process.HTTPReady("http://"+at(1)+"/readyz", nil),
 	}, dir)
 	if err := n.process.Start(ctx); err != nil {
 		return nil, err
 	}
 	cfg := grpcclient.DefaultConfig()
-	cfg.Timeout, cfg.Breaker.Enabled = 10*time.Minute, false
+	// The last write waits until a million passages can be found.
+	cfg.Timeout, cfg.Breaker.Enabled = time.Hour, false
 	n.conn, err = grpcclient.Dial(at(0), cfg, telemetry.Discard(), //nolint:contextcheck // it does nothing
 		grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), nil))
 	if err != nil {

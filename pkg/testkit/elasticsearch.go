@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -24,6 +25,14 @@ type ElasticsearchServer struct {
 // directory where the node is unpacked. It is ready when its cluster is.
 func Elasticsearch(tb testing.TB) *ElasticsearchServer {
 	tb.Helper()
+	return startElasticsearch(tb, "http", func(string) error { return nil }, func(url string) func(context.Context) error {
+		return ReadyHTTP(url + "/_cluster/health?wait_for_status=yellow&timeout=1s")
+	})
+}
+
+// startElasticsearch starts a node whose directory configure changes before.
+func startElasticsearch(tb testing.TB, scheme string, configure func(dir string) error, ready func(url string) func(context.Context) error) *ElasticsearchServer {
+	tb.Helper()
 	const owner = "nobody"
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -40,11 +49,17 @@ func Elasticsearch(tb testing.TB) *ElasticsearchServer {
 	if err := LayOutElasticsearch(unpacked, dir, owner, ports); err != nil {
 		tb.Fatalf("elasticsearch: %v", err)
 	}
-	url := "http://" + Loopback(ports[0])
+	if err := configure(dir); err != nil {
+		tb.Fatalf("elasticsearch: %v", err)
+	}
+	if err := giveAllTo(owner, dir); err != nil {
+		tb.Fatalf("elasticsearch: %v", err)
+	}
+	url := scheme + "://" + Loopback(ports[0])
 	p := Start(tb, Command{
 		Name: "elasticsearch", Path: filepath.Join(dir, "bin", "elasticsearch"), User: owner, Dir: dir,
 		Env:   ElasticsearchEnv(dir, "512m"),
-		Ready: ReadyHTTP(url + "/_cluster/health?wait_for_status=yellow&timeout=1s"),
+		Ready: ready(url),
 	})
 	return &ElasticsearchServer{Process: p, URL: url}
 }
@@ -80,6 +95,12 @@ path.logs: %s
 	if err := os.WriteFile(filepath.Join(dir, "config", "elasticsearch.yml"), []byte(settings), 0o600); err != nil {
 		return err
 	}
+	return giveAllTo(owner, dir)
+}
+
+// giveAllTo gives a directory and what is in it to the owner when this process
+// is root's.
+func giveAllTo(owner, dir string) error {
 	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err

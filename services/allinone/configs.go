@@ -39,6 +39,7 @@ func (p *platform) registryConfig() *registry.Config {
 func (p *platform) inferenceConfig() *inference.Config {
 	cfg := inference.DefaultConfig()
 	cfg.Placement.Replicas = 1
+	cfg.Outcomes.SpoolDir = p.dir.join("outcomes")
 	return cfg
 }
 
@@ -46,6 +47,7 @@ func (p *platform) searchConfig() *search.Config {
 	cfg := search.DefaultConfig()
 	cfg.Store.DSN = p.sqlite("search.db")
 	cfg.Index.Dir = p.dir.join("search-index")
+	cfg.Files.CacheDir = p.dir.join("pdf-cache")
 	for _, m := range p.brought {
 		if m.spec.GetTask() == commonv1.Task_TASK_EMBEDDING {
 			cfg.Embedding.Model = m.name

@@ -91,6 +91,9 @@ func registryAgain() []string {
 		registryv1.RegistryService_GetAlias_FullMethodName,
 		registryv1.RegistryService_ListAliases_FullMethodName,
 		registryv1.RegistryService_GetSplit_FullMethodName,
-		registryv1.RegistryService_CreateVariant_FullMethodName, // the same again changes nothing
+		registryv1.RegistryService_GetResults_FullMethodName,
+		registryv1.RegistryService_GetExperimentResults_FullMethodName,
+		registryv1.RegistryService_CreateVariant_FullMethodName,  // the same again changes nothing
+		registryv1.RegistryService_RecordFeedback_FullMethodName, // the same
 	}
 }

@@ -170,7 +170,7 @@ func TestCompletionsInTheOlderShape(t *testing.T) {
 	}
 	a := g.do("POST", "/v1/completions", `{"model":"small","prompt":"x","logprobs":2}`)
 	const want = `"logprobs":{"tokens":["é"," b"],"token_logprobs":[-1,-0.5],"top_logprobs":[{"e":-2,"é":-1},{}],"text_offset":[0,1]}`
-	if a.at("id") != "cmpl-7" || !strings.Contains(a.text, want) {
+	if !strings.HasPrefix(text(a.at("id")), "cmpl-") || !strings.Contains(a.text, want) {
 		t.Errorf("got %s", a.text)
 	}
 	own := `{"choices":[{"index":0,"text":"x","logprobs":{"tokens":["x"],"text_offset":[9]},"finish_reason":"stop"}]}`
@@ -194,7 +194,7 @@ func TestCompletionsInTheOlderShape(t *testing.T) {
 	}
 	got := events(t, g.do("POST", "/v1/completions", `{"model":"small","prompt":"x","logprobs":2,"stream":true,"stream_options":{"include_usage":true}}`))
 	if len(got) != 6 || !strings.Contains(got[0], `"text_offset":[0,1]`) || !strings.Contains(got[1], `"text_offset":[0,1]`) ||
-		!strings.Contains(got[2], `"text_offset":[3,4]`) || strings.Contains(got[3], "usage") || !strings.Contains(got[0], `"id":"cmpl-7"`) ||
+		!strings.Contains(got[2], `"text_offset":[3,4]`) || strings.Contains(got[3], "usage") || !strings.Contains(got[0], `"id":"cmpl-`) ||
 		!strings.Contains(got[4], `"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}`) {
 		t.Errorf("the stream is\n%s", strings.Join(got, "\n"))
 	}

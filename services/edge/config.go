@@ -105,6 +105,7 @@ func (c *Config) Complete() error {
 	c.Discovery.Validate(&p, "discovery")
 	c.Security.Validate(&p, "")
 	c.Context.Validate(&p, "context")
+	c.OpenAI.Validate(&p, "openai")
 	c.Tensors.Validate(&p, "tensors")
 	c.Inference.Validate(&p, "inference")
 	c.Search.Validate(&p, "search")

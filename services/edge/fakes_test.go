@@ -134,7 +134,7 @@ func (f *fakeInference) served() *inferencev1.ServedBy {
 }
 
 func servedBy() *inferencev1.ServedBy {
-	return &inferencev1.ServedBy{Model: "small", Version: 3, Arm: "canary", WorkerId: "w1", Attempts: 1}
+	return &inferencev1.ServedBy{Model: "small", Version: 3, Experiment: "price", Arm: "canary", WorkerId: "w1", Attempts: 1}
 }
 
 func usage() *commonv1.TokenUsage {
@@ -286,6 +286,8 @@ type fakeRegistry struct {
 	mu       sync.Mutex
 	variants map[string]*registryv1.Variant // by name
 	caller   identity.Caller
+	// verdicts are what RecordFeedback was told, by response.
+	verdicts map[string]*registryv1.RecordFeedbackRequest
 	// refuse is what CreateVariant answers, if it is set.
 	refuse error
 }

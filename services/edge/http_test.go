@@ -188,7 +188,7 @@ func TestAuditOfChat(t *testing.T) {
 	}
 	a := g.do("GET", "/v1/admin/audit?request_id="+id, "")
 	rec := a.at("records", 0)
-	if at(rec, "served_by") != "small@v3" || at(rec, "arm") != "canary" || at(rec, "prompt_tokens") != 7.0 ||
+	if at(rec, "served_by") != "small@v3" || at(rec, "experiment") != "price" || at(rec, "arm") != "canary" || at(rec, "prompt_tokens") != 7.0 ||
 		at(rec, "completion_tokens") != 2.0 || at(rec, "decision") != "allowed" || at(rec, "resource") != "model/small" {
 		t.Errorf("the record is %s", a.text)
 	}

@@ -27,6 +27,7 @@ import (
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
+	"github.com/poterne/poterne/services/edge/internal/feedback"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/openai"
@@ -45,6 +46,7 @@ type Service struct {
 	backends  backends
 	security  *security.Security
 	openai    *openai.Server
+	feedback  *feedback.Server
 	tensors   *openinference.Server
 	chain     grpcserver.Chain
 	handler   http.Handler
@@ -125,8 +127,9 @@ func (s *Service) newServers(ctx context.Context) error {
 		Config:    s.cfg.OpenAI,
 		Inference: inference,
 		Context:   contextbuilder.New(s.cfg.Context, searchv1.NewSearchServiceClient(s.backends.search), inference),
-		Codec:     codec, Clock: s.opts.clock, IDs: s.opts.ids, Log: s.opts.telemetry.Logger,
+		Codec:     codec, Clock: s.opts.clock, IDs: s.opts.ids, Responses: s.security.Responses, Log: s.opts.telemetry.Logger,
 	})
+	s.feedback = feedback.New(registryv1.NewRegistryServiceClient(s.backends.registry), s.security.Responses)
 	s.tensors = openinference.New(openinference.Deps{
 		Hints: s.cfg.OpenAI, Inference: inference, Limits: s.cfg.Tensors, Ready: s.readiness.Ready, Version: s.opts.version,
 		Clock: s.opts.clock, Log: s.opts.telemetry.Logger,
@@ -136,14 +139,14 @@ func (s *Service) newServers(ctx context.Context) error {
 	}
 	var err error
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
-		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: openai.HintHeaders(), //nolint:contextcheck // requests bring their own
+		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.cfg.OpenAI.Headers(), //nolint:contextcheck // requests bring their own
 		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Clock: s.opts.clock, IDs: s.opts.ids,
 		Telemetry: s.opts.telemetry, Pages: openapi.Pages(s.opts.version),
 	})
 	return err
 }
 
-// RegisterGRPC registers everything that the edge serves: OpenAI's API, the Open
+// RegisterGRPC registers everything that the edge serves: OpenAI's API, feedback, the Open
 // Inference Protocol, administration, search and the registry. Calls must pass Interceptors on
 // their way.
 func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
@@ -154,6 +157,7 @@ func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
 func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterOpenAIServiceServer(r, s.openai)
 	edgev1.RegisterAdminServiceServer(r, s.security.Admin)
+	edgev1.RegisterFeedbackServiceServer(r, s.feedback)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
 	return errors.Join(
 		proxy.Register(r, &searchv1.SearchService_ServiceDesc, s.backends.search, searchv1.SearchService_ImportDocuments_FullMethodName,

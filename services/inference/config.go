@@ -6,6 +6,7 @@ import (
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/inference/internal/placement"
 	"github.com/poterne/poterne/services/inference/internal/poison"
@@ -30,12 +31,16 @@ type Config struct {
 	Discovery backend.Config    `yaml:"discovery"`
 	Identity  Identity          `yaml:"identity"`
 	Registry  Registry          `yaml:"registry"`
-	Workers   Workers           `yaml:"workers"`
-	Placement Placement         `yaml:"placement"`
-	Routing   Routing           `yaml:"routing"`
-	Queue     Queue             `yaml:"queue"`
-	Poison    poison.Config     `yaml:"poison"`
-	Quantize  Quantize          `yaml:"quantize"`
+	// Signatures says whether versions may serve that nobody has signed.
+	Signatures signing.Config `yaml:"signatures"`
+	Workers    Workers        `yaml:"workers"`
+	Placement  Placement      `yaml:"placement"`
+	Routing    Routing        `yaml:"routing"`
+	Queue      Queue          `yaml:"queue"`
+	Poison     poison.Config  `yaml:"poison"`
+	Quantize   Quantize       `yaml:"quantize"`
+	Shadow     Shadow         `yaml:"shadow"`
+	Outcomes   Outcomes       `yaml:"outcomes"`
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
@@ -45,6 +50,9 @@ type Config struct {
 type Identity struct {
 	// Required refuses calls that do not say on whose behalf they are made.
 	Required bool `yaml:"required"`
+	// PlatformTenant is the tenant whose callers see the models of all tenants, as
+	// the edge's security.authz.platform_tenant.
+	PlatformTenant string `yaml:"platform_tenant"`
 }
 
 // Registry says how the registry is followed.
@@ -142,13 +150,28 @@ type Quantize struct {
 	Timeout time.Duration `yaml:"timeout"`
 }
 
+// Outcomes says how what requests came to is counted for the registry.
+type Outcomes struct {
+	// SpoolDir is the directory in which batches wait for the registry: this
+	// process's own. Empty keeps them in memory, where they go with the process.
+	SpoolDir string `yaml:"spool_dir"`
+	// SpoolBytes bounds what waits. Beyond it requests are not counted, and that is
+	// counted.
+	SpoolBytes config.Bytes `yaml:"spool_bytes"`
+	// Interval is the time between two batches: what a crash may lose.
+	Interval time.Duration `yaml:"interval"`
+	// Segments names the segments of tenants, by tenant, for results by segment; at
+	// most 32 names. Tenants that are not here have none.
+	Segments map[string]string `yaml:"segments"`
+}
+
 // DefaultConfig returns the defaults of a process of its own.
 func DefaultConfig() *Config {
 	cfg := &Config{
 		GRPC:      grpcserver.DefaultConfig("127.0.0.1:9093"),
 		Telemetry: telemetry.DefaultConfig("127.0.0.1:9103"),
 		Discovery: backend.DefaultConfig(),
-		Identity:  Identity{Required: true},
+		Identity:  Identity{Required: true, PlatformTenant: "default"},
 		Registry: Registry{
 			SilenceTimeout: 15 * time.Second, BackoffBase: 100 * time.Millisecond, BackoffMax: 5 * time.Second,
 		},
@@ -173,6 +196,8 @@ func DefaultConfig() *Config {
 		},
 		Poison:       poison.Config{Engines: 2, Among: 3, For: 10 * time.Minute, Max: 4096},
 		Quantize:     Quantize{Timeout: 6 * time.Hour},
+		Shadow:       Shadow{MaxInFlight: 16, Timeout: 2 * time.Minute},
+		Outcomes:     Outcomes{SpoolBytes: 64 * config.MiB, Interval: time.Second},
 		DrainTimeout: 30 * time.Second,
 	}
 	// A request's body has up to 16 MiB, and an answer may be many vectors.
@@ -187,6 +212,7 @@ func (c *Config) Complete() error {
 	c.GRPC.Validate(&p, "grpc")
 	c.Telemetry.Validate(&p, "telemetry")
 	c.Discovery.Validate(&p, "discovery")
+	c.Signatures.Validate(&p, "signatures")
 	positive := func(path string, d time.Duration) { p.Check(d > 0, path, "must be positive, got %v", d) }
 	backoffs := func(path string, base, limit time.Duration) {
 		positive(path+".backoff_base", base)
@@ -223,7 +249,9 @@ func (c *Config) Complete() error {
 	positive("routing.timeout", c.Routing.Timeout)
 	positive("quantize.timeout", c.Quantize.Timeout)
 	positive("drain_timeout", c.DrainTimeout)
+	c.Outcomes.validate(&p)
 	c.Routing.validate(&p)
 	c.Queue.validate(&p)
+	c.Shadow.validate(&p)
 	return p.Err()
 }

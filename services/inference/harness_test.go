@@ -44,8 +44,8 @@ type meshOptions struct {
 	worker func(i int, w *fakes.Worker)
 }
 
-func newMesh(t *testing.T, workers int, o meshOptions, models ...*registryv1.ModelState) *mesh {
-	t.Helper()
+func newMesh(tb testing.TB, workers int, o meshOptions, models ...*registryv1.ModelState) *mesh {
+	tb.Helper()
 	m := &mesh{registry: fakes.NewRegistry(), discovery: discovery.NewMemory(), telemetry: telemetry.Discard()}
 	for _, model := range models {
 		m.registry.Put(model)
@@ -56,7 +56,7 @@ func newMesh(t *testing.T, workers int, o meshOptions, models ...*registryv1.Mod
 		if o.worker != nil {
 			o.worker(i, w)
 		}
-		m.workers = append(m.workers, w.Serve(t))
+		m.workers = append(m.workers, w.Serve(tb))
 		set[i] = discovery.Instance{ID: w.ID, Service: inference.WorkerName, Addr: m.workers[i].Addr()}
 	}
 	m.discovery.Set(inference.WorkerName, set)
@@ -66,21 +66,21 @@ func newMesh(t *testing.T, workers int, o meshOptions, models ...*registryv1.Mod
 		o.config(cfg)
 	}
 	if err := cfg.Complete(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	m.run(t, cfg)
+	m.run(tb, cfg)
 	return m
 }
 
-func (m *mesh) run(t *testing.T, cfg *inference.Config) {
-	t.Helper()
+func (m *mesh) run(tb testing.TB, cfg *inference.Config) {
+	tb.Helper()
 	registryConn := inproc.New(nil, func(r grpc.ServiceRegistrar) { registryv1.RegisterRegistryServiceServer(r, m.registry) })
-	service, err := inference.New(t.Context(), *cfg, inference.WithTelemetry(m.telemetry),
+	service, err := inference.New(tb.Context(), *cfg, inference.WithTelemetry(m.telemetry),
 		inference.WithDiscovery(m.discovery), inference.WithRegistryConn(registryConn))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
 	done := make(chan error, 1)
 	go func() { done <- service.Run(ctx) }()
 	m.stop = func() {
@@ -88,21 +88,21 @@ func (m *mesh) run(t *testing.T, cfg *inference.Config) {
 		select {
 		case err := <-done:
 			if err != nil {
-				t.Errorf("the service ended with %v", err)
+				tb.Errorf("the service ended with %v", err)
 			}
 			done <- nil
 		case <-time.After(patience):
-			t.Error("the service did not end")
+			tb.Error("the service did not end")
 		}
 	}
-	t.Cleanup(func() { m.stop() })
-	m.dial(t)
+	tb.Cleanup(func() { m.stop() })
+	m.dial(tb)
 }
 
 // dial waits for the service to register itself, which it does once it is ready.
-func (m *mesh) dial(t *testing.T) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+func (m *mesh) dial(tb testing.TB) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	for set := range m.discovery.Watch(ctx, inference.ServiceName) {
 		if len(set) > 0 {
@@ -111,15 +111,15 @@ func (m *mesh) dial(t *testing.T) {
 		}
 	}
 	if m.addr == "" {
-		t.Fatal("the service did not register itself")
+		tb.Fatal("the service did not register itself")
 	}
 	conn, err := grpc.NewClient(m.addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithUnaryInterceptor(identity.UnaryClient(identity.Plain())),
 		grpc.WithStreamInterceptor(identity.StreamClient(identity.Plain())))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
+	tb.Cleanup(func() { _ = conn.Close() })
 	m.conn, m.client = conn, inferencev1.NewInferenceServiceClient(conn)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/poterne/poterne/pkg/discovery/resolver"
 	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/signing"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/inference/internal/backoff"
@@ -58,11 +59,17 @@ func (s *Service) newFollower() (*catalog.Follower, error) {
 		s.closers = append(s.closers, dialled.Close)
 		conn = dialled
 	}
+	s.registry = conn
 	cfg := s.cfg.Registry
 	opts := catalog.FollowerOptions{
 		Registry: registryv1.NewRegistryServiceClient(conn), Clock: s.opts.clock, Logger: s.opts.telemetry.Logger,
 		Backoff: s.backoff(cfg.BackoffBase, cfg.BackoffMax), SilenceTimeout: cfg.SilenceTimeout,
 	}
+	trust, err := signing.NewPolicy(s.cfg.Signatures)
+	if err != nil {
+		return nil, fmt.Errorf("signatures: %w", err)
+	}
+	opts.Trust = trust
 	if cfg.SnapshotFile != "" {
 		opts.File = catalog.NewFile(cfg.SnapshotFile)
 	}

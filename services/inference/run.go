@@ -29,8 +29,10 @@ func (s *Service) Components() []lifecycle.Component {
 			Run:   s.follower.Run,
 			Stop:  func(context.Context) error { return s.close() },
 		},
+		s.reporting.component(),
 		{Name: "inference: workers", Run: s.fleet.Run},
 		{Name: "inference: placement", Run: s.placement.Run},
+		s.shadowComponent(),
 		s.readinessComponent(),
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/telemetry"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/inference/internal/api"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
@@ -27,6 +28,7 @@ import (
 	"github.com/poterne/poterne/services/inference/internal/poison"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 	"github.com/poterne/poterne/services/inference/internal/schedule"
+	"github.com/poterne/poterne/services/inference/internal/shadow"
 )
 
 // Service is the inference service, put together and not yet running.
@@ -35,6 +37,7 @@ type Service struct {
 	opts      options
 	readiness *health.Readiness
 	discovery backend.Backend
+	registry  grpc.ClientConnInterface
 	chain     grpcserver.Chain
 	replica   string // this process's name to the workers
 	metrics   *metrics.Metrics
@@ -44,8 +47,10 @@ type Service struct {
 	placement  *placement.Controller
 	scheduler  *schedule.Scheduler
 	router     *routing.Router
+	shadows    *shadow.Runner
 	poison     *poison.Guard
 	server     *api.Server
+	reporting  *reporting
 	registered *registration
 
 	closers []func() error // in the order of opening
@@ -92,15 +97,22 @@ func (s *Service) build(ctx context.Context) error {
 		return err
 	}
 	s.replica = o.ids.New()
+	if s.reporting, err = s.newReporting(registryv1.NewRegistryServiceClient(s.registry)); err != nil {
+		return err
+	}
 	s.fleet = s.newFleet()
 	s.placement = s.newPlacement()
 	s.poison = poison.New(s.cfg.Poison, o.clock)
 	s.scheduler = s.newScheduler()
 	s.router = s.newRouter()
+	if s.shadows, err = s.newShadows(); err != nil {
+		return err
+	}
 	s.server = api.New(api.Options{
-		Catalog: s.follower, Fleet: s.fleet, Router: s.router, Metrics: s.metrics, Placement: s.placement,
+		Catalog: s.follower, Fleet: s.fleet, Router: s.router, Metrics: s.metrics, Placement: s.placement, Shadows: s.shadows,
+		Outcomes: s.reporting.recorder,
 		Variants: s.cfg.Placement.policies(), QuantizeTimeout: s.cfg.Quantize.Timeout,
-		Clock: o.clock, Replica: s.replica, Timeout: s.cfg.Routing.Timeout,
+		Clock: o.clock, Replica: s.replica, PlatformTenant: s.cfg.Identity.PlatformTenant, Timeout: s.cfg.Routing.Timeout,
 	})
 	s.registered = &registration{service: s}
 	stop, err := s.metrics.Observe(s.gauges())

@@ -19,7 +19,7 @@ func TestChainIsInOrder(t *testing.T) {
 	r := start(t, nil)
 	want := []string{
 		grpcserver.NameRecover, grpcserver.NameRequestID, grpcserver.NameTelemetry, grpcserver.NameErrors,
-		identity.Name, grpcserver.NameValidate,
+		identity.Name, grpcserver.NameValidate, "tenants",
 	}
 	if got := r.service.Interceptors().Names(); !slices.Equal(got, want) {
 		t.Errorf("the chain is %v, want %v", got, want)

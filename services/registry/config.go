@@ -6,6 +6,7 @@ import (
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
 )
@@ -22,7 +23,11 @@ type Config struct {
 	Store     sqldb.Config      `yaml:"store"`
 	Watch     Watch             `yaml:"watch"`
 	Limits    Limits            `yaml:"limits"`
-	Rollouts  Rollouts          `yaml:"rollouts"`
+	Deleted   Deleted           `yaml:"deleted"`
+	// Signatures says whether versions may serve that nobody has signed. Inference
+	// and workers have the same section, and look for themselves.
+	Signatures signing.Config `yaml:"signatures"`
+	Rollouts   Rollouts       `yaml:"rollouts"`
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
@@ -34,6 +39,25 @@ type Identity struct {
 	// except Watch, which services make on their own. Whoever made a change is
 	// in the record of changes in any case, when known.
 	Required bool `yaml:"required"`
+	// PlatformTenant is the tenant whose callers see the models of all tenants, as
+	// the edge's security.authz.platform_tenant.
+	PlatformTenant string `yaml:"platform_tenant"`
+}
+
+// Deleted says what becomes of models and versions that were deleted.
+type Deleted struct {
+	// Keep is for how long they can be restored; 0: not at all.
+	Keep time.Duration `yaml:"keep"`
+	// PurgeInterval is the time between two looks for what can go for good.
+	PurgeInterval time.Duration `yaml:"purge_interval"`
+}
+
+// keep is Keep as the store takes it.
+func (d Deleted) keep() time.Duration {
+	if d.Keep == 0 {
+		return -1
+	}
+	return d.Keep
 }
 
 // Watch says how changes reach the consumers.
@@ -64,8 +88,9 @@ type Limits struct {
 	// Models bounds the models, AliasesPerModel the aliases of each.
 	Models          int `yaml:"models"`
 	AliasesPerModel int `yaml:"aliases_per_model"`
-	// ModelBytes bounds the versions of one model with their variants, encoded:
-	// all of it travels in one message, for which consumers need room.
+	// ModelBytes bounds the versions of one model that consumers are sent, with
+	// their variants, encoded: all of it travels in one message, for which they need
+	// room. The oldest versions that nothing needs are left out.
 	ModelBytes config.Bytes `yaml:"model_bytes"`
 	// Watchers bounds the open watch streams.
 	Watchers int `yaml:"watchers"`
@@ -83,6 +108,8 @@ func DefaultConfig() *Config {
 		Limits: Limits{
 			Models: 10_000, AliasesPerModel: 256, ModelBytes: 3 * config.MiB, Watchers: 1000,
 		},
+		Identity:     Identity{PlatformTenant: "default"},
+		Deleted:      Deleted{Keep: 30 * 24 * time.Hour, PurgeInterval: time.Minute},
 		Rollouts:     Rollouts{Period: time.Second, Lease: 5 * time.Second},
 		DrainTimeout: 20 * time.Second,
 	}
@@ -112,6 +139,10 @@ func (c *Config) Complete() error {
 	p.Check(c.Limits.ModelBytes <= c.GRPC.MaxSendBytes-config.MiB, "limits.model_bytes",
 		"must leave 1MiB of grpc.max_send_bytes, got %v of %v", c.Limits.ModelBytes, c.GRPC.MaxSendBytes)
 	p.Check(c.Limits.Watchers >= 1, "limits.watchers", "must be positive, got %d", c.Limits.Watchers)
+	c.Signatures.Validate(&p, "signatures")
+	p.Check(c.Deleted.Keep >= 0 && c.Deleted.Keep <= 10*365*24*time.Hour, "deleted.keep", "must be from 0 to ten years, got %v", c.Deleted.Keep)
+	p.Check(c.Deleted.PurgeInterval >= time.Second && c.Deleted.PurgeInterval <= 24*time.Hour, "deleted.purge_interval",
+		"must be from 1s to 24h, got %v", c.Deleted.PurgeInterval)
 	p.Check(c.Rollouts.Period >= 50*time.Millisecond && c.Rollouts.Period <= time.Minute, "rollouts.period",
 		"must be from 50ms to 1m, got %v", c.Rollouts.Period)
 	p.Check(c.Rollouts.Lease >= 2*c.Rollouts.Period && c.Rollouts.Lease <= 10*time.Minute, "rollouts.lease",

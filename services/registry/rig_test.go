@@ -13,7 +13,6 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/grpcserver"
-	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
@@ -57,7 +56,6 @@ func start(tb testing.TB, change func(*registry.Config), opts ...registry.Option
 		done <- lifecycle.Run(ctx, lifecycle.Options{}, append(s.Components(), srv.Component(), s.EndWatches())...)
 	}()
 	conn, err := grpc.NewClient("passthrough:///registry", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithUnaryInterceptor(identity.UnaryClient(identity.Plain())),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))
 	if err != nil {
 		tb.Fatal(err)

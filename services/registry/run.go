@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/poterne/poterne/pkg/discovery"
 	"github.com/poterne/poterne/pkg/discovery/backend"
@@ -21,9 +22,24 @@ const CheckStore = "registry: store"
 func (s *Service) Components() []lifecycle.Component {
 	return []lifecycle.Component{
 		{Name: "registry: store", Stop: func(context.Context) error { return s.close() }},
+		{Name: "registry: evidence", Run: s.evidence.Run},
 		{Name: "registry: rollouts", Run: s.rollouts.Run},
 		{Name: "registry: feed", Start: s.feed.Start, Run: s.feed.Follow, Drain: s.endWatches},
+		{Name: "registry: purge", Run: s.purge},
 	}
+}
+
+// purge removes for good what was deleted long enough ago, until ctx ends. A store
+// that does not answer is the feed's to tell of.
+func (s *Service) purge(ctx context.Context) error {
+	return lifecycle.Every(ctx, s.opts.clock, s.cfg.Deleted.PurgeInterval, rand.Float64, func(ctx context.Context) error {
+		for {
+			n, err := s.store.Purge(ctx)
+			if err != nil || n == 0 {
+				return nil //nolint:nilerr // it is tried again
+			}
+		}
+	})
 }
 
 // EndWatches is a component that ends the watch streams when it is drained: put

@@ -15,12 +15,15 @@ import (
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry/internal/evidence"
 	"github.com/poterne/poterne/services/registry/internal/feed"
 	"github.com/poterne/poterne/services/registry/internal/metrics"
 	"github.com/poterne/poterne/services/registry/internal/rollout"
@@ -38,6 +41,7 @@ type Service struct {
 	metrics   *metrics.Metrics
 	store     *store.Store
 	feed      *feed.Feed
+	evidence  *evidence.Keeper
 	server    *server.Server
 	rollouts  *rollout.Controller
 
@@ -75,22 +79,46 @@ func (s *Service) build(ctx context.Context) error {
 	if s.chain, err = s.newChain(); err != nil { //nolint:contextcheck // its steps work in the calls' contexts
 		return err
 	}
+	signatures, err := signing.NewPolicy(s.cfg.Signatures)
+	if err != nil {
+		return fmt.Errorf("signatures: %w", err)
+	}
 	s.store, err = store.Open(ctx, s.cfg.Store, o.telemetry.Logger, store.Options{
 		Clock: o.clock, Random: o.random, KeepChanges: s.cfg.Watch.KeepChanges, MaxModels: s.cfg.Limits.Models,
 		MaxAliases: s.cfg.Limits.AliasesPerModel, MaxModelBytes: int64(s.cfg.Limits.ModelBytes), Committed: s.committed,
+		KeepDeleted: s.cfg.Deleted.keep(), May: mayServe(signatures),
 	})
 	if err != nil {
 		return err
 	}
 	s.closers = append(s.closers, s.store.Close)
 	s.feed = s.newFeed()
-	s.server = server.New(s.store, s.feed, s.cfg.Limits.Watchers, o.judge)
+	s.evidence = evidence.New(s.store, o.clock, o.telemetry.Logger)
+	if o.judge == nil {
+		o.judge = s.evidence
+	}
+	s.server = server.New(s.store, s.feed, s.evidence, server.Options{
+		MaxWatchers: s.cfg.Limits.Watchers, PlatformTenant: s.cfg.Identity.PlatformTenant, Signatures: signatures, Judge: o.judge,
+	})
+	at := slices.IndexFunc(s.chain, func(i grpcserver.Interceptor) bool { return i.Name == grpcserver.NameValidate })
+	s.chain = slices.Insert(s.chain, at+1, s.server.Tenants())
 	stop, err := s.metrics.Observe(s.feed.Revision, s.server.Watchers)
 	if err != nil {
 		return err
 	}
 	s.closers = append(s.closers, stop)
 	return s.buildRollouts()
+}
+
+// mayServe refuses versions that must not serve for want of a signature.
+func mayServe(p signing.Policy) func(*registryv1.Version) error {
+	return func(v *registryv1.Version) error {
+		if err := signing.Check(p, v.GetDigest(), v.GetSignatures()); err != nil {
+			return apierr.New(apierr.FailedPrecondition, "version %d of %q must not serve: %v", v.GetNumber(), v.GetModel(), err).
+				WithField("version")
+		}
+		return nil
+	}
 }
 
 func (s *Service) newFeed() *feed.Feed {
@@ -133,6 +161,13 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.ListVariantsRequest{}, &registryv1.DeleteVariantRequest{}, &registryv1.SetAliasRequest{}, &registryv1.GetAliasRequest{},
 		&registryv1.ListAliasesRequest{}, &registryv1.DeleteAliasRequest{}, &registryv1.SetSplitRequest{},
 		&registryv1.GetSplitRequest{}, &registryv1.DeleteSplitRequest{}, &registryv1.WatchRequest{},
+		&registryv1.CreateExperimentRequest{}, &registryv1.GetExperimentRequest{}, &registryv1.ListExperimentsRequest{},
+		&registryv1.UpdateExperimentRequest{}, &registryv1.DeleteExperimentRequest{}, &registryv1.StartExperimentRequest{},
+		&registryv1.RampExperimentRequest{}, &registryv1.StopExperimentRequest{}, &registryv1.ConcludeExperimentRequest{},
+		&registryv1.UndeleteModelRequest{}, &registryv1.UpdateVersionRequest{}, &registryv1.DeleteVersionRequest{},
+		&registryv1.UndeleteVersionRequest{}, &registryv1.SignVersionRequest{},
+		&registryv1.ReportOutcomesRequest{}, &registryv1.RecordFeedbackRequest{}, &registryv1.GetResultsRequest{},
+		&registryv1.GetExperimentResultsRequest{},
 		&registryv1.CreateRolloutRequest{}, &registryv1.GetRolloutRequest{}, &registryv1.ListRolloutsRequest{},
 		&registryv1.ListRolloutEventsRequest{}, &registryv1.PauseRolloutRequest{}, &registryv1.ResumeRolloutRequest{},
 		&registryv1.ForceRolloutRequest{}, &registryv1.AbortRolloutRequest{},
@@ -151,9 +186,11 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 }
 
 // identityRequired asks for a caller on the service's own methods; health and
-// reflection have none, and Watch is called by services for themselves.
+// reflection have none, and Watch and ReportOutcomes are called by services for
+// themselves.
 func (s *Service) identityRequired(fullMethod string) bool {
 	return s.cfg.Identity.Required && fullMethod != registryv1.RegistryService_Watch_FullMethodName &&
+		fullMethod != registryv1.RegistryService_ReportOutcomes_FullMethodName &&
 		strings.HasPrefix(fullMethod, "/"+registryv1.RegistryService_ServiceDesc.ServiceName+"/")
 }
 

@@ -66,7 +66,7 @@ func (h *harness) filledForBackup(ctx context.Context) {
 		h.put(ctx, "c", withMetadata(h.t, doc(fmt.Sprintf("d%d", i%20), fmt.Sprintf("the plan of item %d in words", i)), map[string]any{"n": i, "tags": []any{"x", "y"}}))
 	}
 	h.put(ctx, "c", withACL(doc("secret", "the plan of finance"), "group:finance"), withACL(doc("nobody", "the plan of nobody")),
-		doc("long", strings.Repeat("Many words are in this paragraph, which goes on and on.\n\n", 200)))
+		doc("guide", "# Guide\n\n## Install\n\nThe plan of the guide."), doc("long", strings.Repeat("Many words are in this paragraph, which goes on and on.\n\n", 200)))
 	if _, err := h.client.DeleteDocument(ctx, &searchv1.DeleteDocumentRequest{Collection: "c", Document: "d3"}); err != nil {
 		h.t.Fatal(err)
 	}

@@ -30,6 +30,7 @@ type Config struct {
 	Embedding Embedding    `yaml:"embedding"`
 	Reranking Reranking    `yaml:"reranking"`
 	Chunking  Chunking     `yaml:"chunking"`
+	Files     Files        `yaml:"files"`
 	Import    Import       `yaml:"import"`
 	Expiry    Expiry       `yaml:"expiry"`
 	Limits    Limits       `yaml:"limits"`
@@ -93,6 +94,15 @@ type Chunking struct {
 	MaxWords int `yaml:"max_words"`
 	// OverlapWords is how much a passage may repeat of the one before.
 	OverlapWords int `yaml:"overlap_words"`
+}
+
+// Files says how documents are read that come as files.
+type Files struct {
+	// CacheDir is where the compiled sandbox that PDFs are read in is kept (some
+	// 30 MB): making it takes seconds. Empty, or where it cannot be written: in the
+	// user's cache directory, else in a temporary one as long as the process runs. It
+	// has to be this user's alone.
+	CacheDir string `yaml:"cache_dir"`
 }
 
 // Import says how streams of documents are taken in.

@@ -17,7 +17,7 @@ func TestDefaultsAreComplete(t *testing.T) {
 
 func TestEveryProblemIsListed(t *testing.T) {
 	cfg := search.DefaultConfig()
-	cfg.Index = search.Index{Kind: "paper"}
+	cfg.Index = search.Index{Kind: "paper", MappedBytes: -1}
 	cfg.Embedding = search.Embedding{}
 	cfg.Chunking = search.Chunking{MaxWords: 3, OverlapWords: 2}
 	cfg.Limits = search.Limits{}
@@ -28,7 +28,8 @@ func TestEveryProblemIsListed(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	for _, path := range []string{
-		"index.kind", "index.dir", "index.poll_interval", "embedding.model", "embedding.batch", "embedding.batch_bytes",
+		"index.kind", "index.dir", "index.mapped_bytes", "index.poll_interval", "embedding.model", "embedding.batch",
+		"embedding.batch_bytes",
 		"embedding.concurrency", "embedding.passage_timeout", "embedding.query_timeout", "chunking.max_words",
 		"chunking.overlap_words", "limits.collections", "limits.collection_chunks", "store.dsn", "drain_timeout",
 	} {

@@ -17,7 +17,7 @@ func TestFilesBecomeTexts(t *testing.T) {
 	h.create(ctx, "c")
 	both := file("both", "text/plain", "x")
 	both.Text = "y"
-	page := "<html><title>A Page</title><body><p>The first paragraph.</p><p>Heat of a cylinder.</p></body></html>"
+	page := "<html><title>A Page</title><body><h1>Physics</h1><p>The first paragraph.</p><h2>Of <em>heat</em></h2><p>Heat of a cylinder.</p></body></html>"
 	got := h.batch(ctx, "c",
 		file("page", "text/html", page),
 		file("deep", "text/html", strings.Repeat("<div>", 10_000)),
@@ -37,6 +37,9 @@ func TestFilesBecomeTexts(t *testing.T) {
 	hits := h.search(ctx, &searchv1.SearchRequest{Collection: "c", Query: "cylinder", Mode: "lexical"}).GetHits()
 	if len(hits) != 1 || d.GetDocument().GetText()[hits[0].GetStartOffset():hits[0].GetEndOffset()] != hits[0].GetText() {
 		t.Errorf("%v of %q", hits, d.GetDocument().GetText())
+	}
+	if got := strings.Join(hits[0].GetHeadings(), " > "); got != "Physics" {
+		t.Errorf("the passage stands under %q", got)
 	}
 	if got := h.batch(ctx, "c", file("page", "text/html", page), doc("same", "The first paragraph.")); got != "unchanged unchanged" {
 		t.Errorf("sent again: %s", got)

@@ -30,6 +30,12 @@ type fakeInference struct {
 	queries  []string // embedded or judged by
 	hook     func(req *inferencev1.EmbedRequest) error
 
+	// tokens counts, where it is set, and no more than context are taken; counts is
+	// how many texts were counted, and uncounted how often that was asked in vain.
+	tokens            func(text string) int
+	context           int
+	counts, uncounted int
+
 	judged []string // documents that were sent to be scored
 	score  func(document string) float64
 }

@@ -35,6 +35,10 @@ type Index struct {
 	// they are, int8 in a quarter of that, so that the order of hits that are
 	// almost alike may change. The index is made anew when it changes.
 	Vectors string `yaml:"vectors"`
+	// MappedBytes is from how much on of the embedded index's files in the
+	// process's memory (mapped, and the system's to take back) searches give some
+	// back; 0: never. It is known on Linux alone.
+	MappedBytes config.Bytes `yaml:"mapped_bytes"`
 	// Elasticsearch is used by that kind alone.
 	Elasticsearch Elasticsearch `yaml:"elasticsearch"`
 	// PollInterval is how soon, at the latest, what another process wrote to the
@@ -65,6 +69,7 @@ type Elasticsearch struct {
 func defaultIndex() Index {
 	return Index{
 		Kind: KindEmbedded, Dir: "poterne-search-index", Vectors: string(vector.Float32), PollInterval: time.Second,
+		MappedBytes:   config.GiB,
 		Elasticsearch: Elasticsearch{Prefix: "poterne", Timeout: 30 * time.Second, SearchTimeout: 5 * time.Second},
 	}
 }
@@ -77,6 +82,8 @@ func (c Index) validate(p *config.Problems) {
 		p.Check(c.Kind == KindEmbedded, "index.kind", "must be embedded or elasticsearch, got %q", c.Kind)
 		p.Check(c.Vectors == string(vector.Float32) || c.Vectors == string(vector.Int8), "index.vectors",
 			"must be float32 or int8, got %q", c.Vectors)
+		p.Check(c.MappedBytes >= 0 && c.MappedBytes <= 1024*config.GiB, "index.mapped_bytes",
+			"must be from 0 to 1024GiB, got %v", c.MappedBytes)
 		p.Check(c.Dir != "", "index.dir", "must name a directory")
 	}
 	p.Check(c.PollInterval > 0, "index.poll_interval", "must be positive, got %v", c.PollInterval)
@@ -102,7 +109,8 @@ func (c Elasticsearch) validate(p *config.Problems, prefix string) {
 // open opens the index that the configuration names.
 func (c Index) open(clk clock.Clock, log *slog.Logger) (index.Index, error) {
 	if c.Kind != KindElasticsearch {
-		return embedded.New(c.Dir, embedded.WithLogger(log), embedded.WithEncoding(vector.Encoding(c.Vectors)))
+		return embedded.New(c.Dir, embedded.WithLogger(log), embedded.WithEncoding(vector.Encoding(c.Vectors)),
+			embedded.WithMapped(int64(c.MappedBytes)))
 	}
 	e := c.Elasticsearch
 	var ca []byte

@@ -32,6 +32,12 @@ func TestAnIndexThatCannotBeWritten(t *testing.T) {
 	if resp := h.put(ctx, "c", doc("a", "plan"), doc("b", "plan")); len(resp.GetWarnings()) != 1 || resp.GetSucceeded() != 2 {
 		t.Errorf("got %v", resp)
 	}
+	call := h.startImport(ctx, &searchv1.ImportDocumentsRequest{Collection: "c"})
+	_ = call.Send(lines(doc("a", "plan"), doc("streamed", "plan")))
+	_ = call.CloseSend()
+	if got, p, err := rest(call); err != nil || told(got) != "1:a:unchanged 2:streamed:created" || !p.GetDone() || len(p.GetWarnings()) != 1 {
+		t.Errorf("%s, %v, %v", told(got), p, err)
+	}
 	if _, err := h.client.DeleteDocument(ctx, &searchv1.DeleteDocumentRequest{Collection: "c", Document: "b"}); err != nil {
 		t.Errorf("delete: %v", err)
 	}
@@ -57,7 +63,7 @@ func TestAnIndexThatCannotBeWritten(t *testing.T) {
 	if !<-turned {
 		t.Fatal("not ready again")
 	}
-	if got := chunkIDs(h.search(ctx, &searchv1.SearchRequest{Collection: "c", Query: "plan"})); got != "a#0" {
+	if got := chunkIDs(h.search(ctx, &searchv1.SearchRequest{Collection: "c", Query: "plan"})); got != "a#0 streamed#0" {
 		t.Errorf("found %q", got)
 	}
 }

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,8 +18,13 @@ import (
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/expiry"
 	"github.com/poterne/poterne/services/search/internal/imports"
+	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/ingest"
+	"github.com/poterne/poterne/services/search/internal/lexical"
+	"github.com/poterne/poterne/services/search/internal/metrics"
 	"github.com/poterne/poterne/services/search/internal/rebuild"
+	"github.com/poterne/poterne/services/search/internal/store"
+	"github.com/poterne/poterne/services/search/internal/tokens"
 )
 
 func insertIdentity(chain grpcserver.Chain, step grpcserver.Interceptor) grpcserver.Chain {
@@ -51,6 +57,13 @@ func (s *Service) newImporter(to *ingest.Ingester) *imports.Importer {
 	})
 }
 
+// newCounter returns what counts the tokens of passages.
+func (s *Service) newCounter(by tokens.Tokeniser) *tokens.Counter {
+	return tokens.New(tokens.Options{
+		Tokeniser: by, Clock: s.opts.clock, Counted: s.metrics.TokensCounted, Estimated: s.metrics.TokensEstimated,
+	})
+}
+
 // importLinger is how long a batch of an import waits for more documents: less
 // than embedding one takes.
 const importLinger = 20 * time.Millisecond
@@ -68,7 +81,32 @@ func (s *Service) newBuilder(inference grpc.ClientConnInterface, cutter rebuild.
 		Holder: s.opts.ids.New(), Poll: s.cfg.Index.PollInterval, Lease: cfg.Rebuild.Lease,
 		ChunksPerSecond: cfg.Rebuild.ChunksPerSecond, Share: cfg.Rebuild.Share, CallChunks: cfg.Rebuild.Batch * cfg.Rebuild.Concurrency, GroupDocuments: 4 * cfg.Rebuild.Batch * cfg.Rebuild.Concurrency,
 		GroupBytes: cfg.BatchBytes.Int(), MaxCollectionChunks: s.cfg.Limits.CollectionChunks, KeepRetired: cfg.KeepRetired,
+		Progress: s.built, Suspended: s.metrics.BuildingSuspended,
 	})
+}
+
+// watchPostings reports how often an index that has lists of words in memory finds
+// them there.
+func (s *Service) watchPostings(idx index.Index) error {
+	from, ok := idx.(interface{ Postings() lexical.CacheStats })
+	if !ok {
+		return nil
+	}
+	stop, err := s.metrics.WatchPostings(func() metrics.Postings { return metrics.Postings(from.Postings()) })
+	if err == nil {
+		s.closers = append(s.closers, stop)
+	}
+	return err
+}
+
+// built reports how far the building of embedding generations is, with each state
+// that there may be.
+func (s *Service) built(ctx context.Context, p store.Progress) {
+	generations := make(map[string]int)
+	for _, state := range []store.State{store.Building, store.Ready, store.Serving, store.Retired, store.Failed, store.Removing} {
+		generations[string(state)] = p.Generations[state]
+	}
+	s.metrics.Built(ctx, metrics.Building{Generations: generations, Done: p.Done, All: p.Total, Failed: p.Failed, Rate: p.Rate})
 }
 
 // inferenceConn returns the connection to the inference service, on which every
@@ -82,7 +120,8 @@ func (s *Service) inferenceConn() (grpc.ClientConnInterface, error) {
 	conn, err := grpcclient.Dial(resolver.Target(InferenceName), cfg, s.opts.telemetry, caller,
 		grpcclient.WithResolvers(resolver.New(s.discovery, s.opts.telemetry.Logger)),
 		grpcclient.WithIdempotent(
-			inferencev1.InferenceService_Embed_FullMethodName, inferencev1.InferenceService_Rerank_FullMethodName))
+			inferencev1.InferenceService_Embed_FullMethodName, inferencev1.InferenceService_Rerank_FullMethodName,
+			inferencev1.InferenceService_CountTokens_FullMethodName))
 	if err != nil {
 		return nil, fmt.Errorf("dial the inference service: %w", err)
 	}

@@ -15,9 +15,9 @@ func TestRealNobodyLearnsOfWhatTheyMayNotReadInElasticsearch(t *testing.T) {
 	w := newWorld(t, 12, func(c *search.Config) {
 		c.Index.Kind, c.Index.Elasticsearch.Addresses = search.KindElasticsearch, []string{url}
 	})
-	for round := range 12 {
+	for round := range 8 {
 		w.change()
-		if round == 6 {
+		if round == 4 {
 			w.h.stop()
 			w.h.start()
 		}
@@ -25,4 +25,12 @@ func TestRealNobodyLearnsOfWhatTheyMayNotReadInElasticsearch(t *testing.T) {
 			w.compare(round)
 		}
 	}
+}
+
+// Elasticsearch holds both tenants' documents, and shares nothing of them either.
+func TestRealTenantsShareNoStatisticsInElasticsearch(t *testing.T) {
+	url := testkit.Elasticsearch(t).URL
+	tenantsShareNoStatistics(newHarness(t, func(c *search.Config) {
+		c.Index.Kind, c.Index.Elasticsearch.Addresses = search.KindElasticsearch, []string{url}
+	}))
 }

@@ -177,10 +177,17 @@ func (w *world) compare(round int) {
 		"near-duplicates": w.deduplicates,
 		"reranking":       w.reranks,
 		"pages":           w.turnsPages,
+		"explanations":    w.explains,
+		"counts":          w.counts,
+		"writes":          w.writes,
 	} {
 		if wrong := path(c, q); wrong != "" {
 			w.t.Fatalf("round %d, %s, %s as %v, asked %v with filter %q: %s", round, name, c.tenant, c.principals, q, q.filter, wrong)
 		}
+	}
+	// Last, for it changes the world.
+	if wrong := w.turnsPagesMeanwhile(c, q); wrong != "" {
+		w.t.Fatalf("round %d, pages meanwhile, %s as %v, asked %v with filter %q: %s", round, c.tenant, c.principals, q, q.filter, wrong)
 	}
 }
 

@@ -130,6 +130,10 @@ func TestBadFacetsAndOrdersAreRefused(t *testing.T) {
 	}{
 		"too many facets":   {&searchv1.SearchRequest{Facets: many}, "facets"},
 		"no field":          {&searchv1.SearchRequest{Facets: []*searchv1.FacetRequest{{}}}, "facets[0].field"},
+		"no path":           {&searchv1.SearchRequest{Facets: []*searchv1.FacetRequest{{Field: "a"}, {Field: "metadata."}}}, "facets[1].field"},
+		"a path too long":   {&searchv1.SearchRequest{Facets: []*searchv1.FacetRequest{{Field: strings.Repeat("é", 300)}}}, "facets[0].field"},
+		"no key":            {&searchv1.SearchRequest{OrderBy: "metadata. desc"}, "order_by"},
+		"a key too long":    {&searchv1.SearchRequest{OrderBy: strings.Repeat("é", 300)}, "order_by"},
 		"too many values":   {&searchv1.SearchRequest{Facets: []*searchv1.FacetRequest{{Field: "a", Limit: 1001}}}, "facets[0].limit"},
 		"too many ranges":   {&searchv1.SearchRequest{Facets: ranges(make([]*searchv1.FacetRange, 65)...)}, ""},
 		"no bounds":         {&searchv1.SearchRequest{Facets: ranges(&searchv1.FacetRange{})}, "facets[1].ranges[0]"},

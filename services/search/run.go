@@ -12,6 +12,7 @@ import (
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/search/internal/follow"
+	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/metrics"
 	"github.com/poterne/poterne/services/search/internal/outage"
 )
@@ -44,6 +45,9 @@ func (s *Service) Components() []lifecycle.Component {
 			})
 		},
 		Stop: func(context.Context) error { return s.close() },
+	}, {
+		Name: "search: cluster",
+		Run:  s.lookAtCluster,
 	}, {
 		Name: "search: expiry",
 		Run:  s.sweeper().Run,
@@ -80,6 +84,9 @@ func (s *Service) notServed(now follow.State) error {
 func notFollowed(err error) error {
 	if err == nil {
 		return nil
+	}
+	if refused, ok := errors.AsType[*index.RefusedError](err); ok {
+		return fmt.Errorf("not every collection can be followed: %s", refused.Why)
 	}
 	return fmt.Errorf("not every collection can be followed: %s", apierr.From(outage.Of(err)).Message)
 }

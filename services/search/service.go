@@ -22,9 +22,11 @@ import (
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search/internal/chunk"
+	"github.com/poterne/poterne/services/search/internal/counts"
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/extract"
 	"github.com/poterne/poterne/services/search/internal/follow"
+	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/metrics"
 	"github.com/poterne/poterne/services/search/internal/query"
@@ -45,6 +47,7 @@ type Service struct {
 	metrics   *metrics.Metrics
 
 	store    *store.Store
+	index    index.Index
 	follower *follow.Follower
 	builder  *rebuild.Builder
 	server   *rpc.Server
@@ -109,16 +112,16 @@ func (s *Service) openStore(ctx context.Context) error {
 }
 
 func (s *Service) openIndex() error {
-	idx, err := s.cfg.Index.open(s.opts.clock, s.opts.telemetry.Logger)
-	if err != nil {
+	var err error
+	if s.index, err = s.cfg.Index.open(s.opts.clock, s.opts.telemetry.Logger); err != nil {
 		return err
 	}
 	s.follower = follow.New(follow.Options{
-		Store: s.store, Index: idx, Clock: s.opts.clock, Logger: s.opts.telemetry.Logger,
+		Store: s.store, Index: s.index, Clock: s.opts.clock, Logger: s.opts.telemetry.Logger,
 		Poll: s.cfg.Index.PollInterval, Followed: s.metrics.Followed,
 	})
 	s.closers = append(s.closers, s.follower.Close)
-	return nil
+	return s.watchPostings(s.index)
 }
 
 func (s *Service) newServer() error {
@@ -139,17 +142,28 @@ func (s *Service) newServer() error {
 	if err != nil {
 		return fmt.Errorf("remember queries: %w", err)
 	}
+	limits := extract.DefaultLimits()
+	limits.CacheDir = s.cfg.Files.CacheDir
+	extractor := extract.New(limits)
+	s.closers = append(s.closers, extractor.Close)
 	chunking := chunk.DefaultOptions()
 	chunking.MaxWords, chunking.OverlapWords = s.cfg.Chunking.MaxWords, s.cfg.Chunking.OverlapWords
 	ingester := ingest.New(ingest.Options{
-		Store: s.store, Embedder: embedder, Extractor: extract.New(extract.DefaultLimits()), Clock: s.opts.clock, Indexes: s.follower, Chunking: chunking,
+		Store: s.store, Embedder: embedder, Extractor: extractor, Clock: s.opts.clock, Indexes: s.follower, Chunking: chunking, Counter: s.newCounter(embedder),
 		MaxCollectionChunks: s.cfg.Limits.CollectionChunks, GroupChunks: 4 * cfg.Batch * cfg.Concurrency,
 	})
+	readable, err := counts.New(counts.Options{
+		Store: s.store, Clock: s.opts.clock,
+		Note: func(ctx context.Context, r counts.Result) { s.metrics.Counted(ctx, string(r)) },
+	})
+	if err != nil {
+		return err
+	}
 	s.builder = s.newBuilder(conn, ingester)
 	s.server = rpc.New(rpc.Options{
 		Store: s.store, Ingester: ingester, Importer: s.newImporter(ingester), Builder: s.builder,
 		Searcher: query.New(s.store, s.follower, queries, reranking.New(inference, s.cfg.Reranking.Timeout, s.opts.clock), s.opts.clock),
-		Follower: s.follower, Metrics: s.metrics, Clock: s.opts.clock, IDs: s.opts.ids,
+		Follower: s.follower, Counts: readable, Metrics: s.metrics, Clock: s.opts.clock, IDs: s.opts.ids,
 		Models: embedder, EmbeddingModel: cfg.Model, MaxCollections: s.cfg.Limits.Collections,
 		MaxCollectionChunks: s.cfg.Limits.CollectionChunks, MaxRestoreBytes: int64(s.cfg.Limits.RestoreBytes), SpoolDir: s.cfg.Limits.SpoolDir,
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/worker/internal/blob"
 	"github.com/poterne/poterne/services/worker/internal/fetch"
@@ -40,6 +41,8 @@ type Config struct {
 	Embedding   Embedding        `yaml:"embedding"`
 	Signals     Signals          `yaml:"signals"`
 	Quantize    quantize.Config  `yaml:"quantize"`
+	// Signatures says whether versions may be loaded that nobody has signed.
+	Signatures signing.Config `yaml:"signatures"`
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end, or their model to be unloaded.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
@@ -186,6 +189,7 @@ func (c *Config) Complete() error {
 	c.Telemetry.Validate(&p, "telemetry")
 	c.Discovery.Validate(&p, "discovery")
 	c.Supervision.Validate(&p, "supervision")
+	c.Signatures.Validate(&p, "signatures")
 	name := regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 	p.Check(c.ID == "" || name.MatchString(c.ID), "id", "must be letters, digits, dots, dashes or underscores, got %q", c.ID)
 	p.Check(c.StateDir != "", "state_dir", "must not be empty")

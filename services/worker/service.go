@@ -18,6 +18,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/health"
+	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/pkg/telemetry"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/worker/internal/agent"
@@ -106,6 +107,10 @@ func (s *Service) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	trust, err := signing.NewPolicy(s.cfg.Signatures)
+	if err != nil {
+		return fmt.Errorf("signatures: %w", err)
+	}
 	s.agent, err = agent.New(agent.Config{
 		ID: s.id, Version: o.version, MaxModels: s.cfg.MaxModels, WorkDir: dir,
 		DrainTimeout: s.cfg.DrainTimeout * 9 / 10, // the rest is for what must still be said
@@ -125,7 +130,7 @@ func (s *Service) build(ctx context.Context) error {
 		Telemetry: o.telemetry, Clock: o.clock, Jitter: o.jitter, Adapters: s.cfg.Engines.adapters(o.clock),
 		Pools: pools, Artifacts: files, Ledger: ledger, Machine: machine{},
 		GPUs:    gpu.NewInventory(source, o.clock, o.telemetry.Logger, s.cfg.GPU.MaxECCErrors),
-		Learned: memory.NewLearned(filepath.Join(dir, "memory.json")), Maker: maker,
+		Learned: memory.NewLearned(filepath.Join(dir, "memory.json")), Maker: maker, Trust: trust,
 	})
 	if err != nil {
 		return err

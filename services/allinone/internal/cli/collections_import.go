@@ -43,6 +43,9 @@ func (a *app) importCommand() *cobra.Command {
 			}
 			err = run.all(cmd.Context())
 			run.progress.end()
+			for _, w := range run.warnings {
+				run.progress.line("warning: " + w)
+			}
 			if perr := a.print(run.summary(), columns("SETTLED_LINES settled_lines", "CREATED created", "UPDATED updated", "UNCHANGED unchanged", "FAILED failed")); perr != nil {
 				return errors.Join(err, perr)
 			}
@@ -76,8 +79,9 @@ type importRun struct {
 	wait     time.Duration
 	quiet    time.Duration
 
-	settled int64
-	counts  map[string]int64
+	settled  int64
+	counts   map[string]int64
+	warnings []string // of the end
 }
 
 // all imports everything, and goes on after what was settled where a connection
@@ -164,6 +168,9 @@ func (r *importRun) summary() map[string]any {
 	out := map[string]any{"settled_lines": r.settled}
 	for _, status := range []string{"created", "updated", "unchanged", "failed"} {
 		out[status] = r.counts[status]
+	}
+	if len(r.warnings) > 0 {
+		out["warnings"] = r.warnings
 	}
 	return out
 }

@@ -9,21 +9,34 @@ import (
 
 // importAnswer is one line of an import's answer.
 type importAnswer struct {
-	Verdict *struct {
-		Line    int64  `json:"line"`
-		ID      string `json:"id"`
-		Status  string `json:"status"`
-		Settled int64  `json:"settled_lines"`
-		Error   *struct {
-			Code    string `json:"code"`
-			Message string `json:"message"`
-		} `json:"error"`
-	} `json:"verdict"`
+	Verdict  *verdict `json:"verdict"`
 	Progress *struct {
-		Settled int64 `json:"settled_lines"`
-		Done    bool  `json:"done"`
+		Settled  int64    `json:"settled_lines"`
+		Done     bool     `json:"done"`
+		Warnings []string `json:"warnings"`
 	} `json:"progress"`
 	Error json.RawMessage `json:"error"`
+}
+
+// verdict says what became of a line.
+type verdict struct {
+	Line    int64  `json:"line"`
+	ID      string `json:"id"` // "" where the line could not be read
+	Status  string `json:"status"`
+	Settled int64  `json:"settled_lines"`
+	Error   *struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	} `json:"error"`
+}
+
+// failure says for people why a document failed.
+func (v verdict) failure() string {
+	document := ""
+	if v.ID != "" {
+		document = fmt.Sprintf(", document %q", v.ID)
+	}
+	return fmt.Sprintf("line %d%s: %s (%s)", v.Line, document, v.Error.Message, v.Error.Code)
 }
 
 // answers reads what became of the lines until everything is settled.
@@ -43,7 +56,7 @@ func (r *importRun) answers(resp *http.Response, heard func()) error {
 			r.counts[v.Status]++
 			r.settle(v.Settled)
 			if v.Error != nil {
-				r.progress.line(fmt.Sprintf("line %d, document %q: %s (%s)", v.Line, v.ID, v.Error.Message, v.Error.Code))
+				r.progress.line(v.failure())
 			}
 		}
 		if p := a.Progress; p != nil {
@@ -52,6 +65,7 @@ func (r *importRun) answers(resp *http.Response, heard func()) error {
 				r.progress.show(fmt.Sprintf("%d lines, %d failed", r.settled, r.counts["failed"]), -1)
 			}
 			if p.Done {
+				r.warnings = p.Warnings
 				return nil
 			}
 		}

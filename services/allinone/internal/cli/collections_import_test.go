@@ -16,6 +16,7 @@ type importGateway struct {
 	seen  []string
 	cuts  int
 	after int
+	warns string // what the end warns of, as JSON
 }
 
 func (g *importGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -45,7 +46,7 @@ func (g *importGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		line++
 	}
-	_, _ = fmt.Fprintf(w, `{"progress":{"settled_lines":%d,"done":true}}`+"\n", line-1)
+	_, _ = fmt.Fprintf(w, `{"progress":{"settled_lines":%d,"done":true,"warnings":[%s]}}`+"\n", line-1, g.warns)
 }
 
 func TestImportGoesOnAfterALostConnection(t *testing.T) {
@@ -62,6 +63,15 @@ func TestImportGoesOnAfterALostConnection(t *testing.T) {
 	}
 }
 
+// A line that could not be read has no id to tell.
+func TestImportTellsOfLinesWithoutAnID(t *testing.T) {
+	gateway := answer(http.StatusOK, `{"verdict":{"line":7,"id":"","status":"failed","settled_lines":7,"error":{"code":"INVALID_ARGUMENT","message":"the line must be a JSON object"}}}
+{"progress":{"settled_lines":7,"done":true}}`)
+	if _, _, stderr := run(t, gateway, "x\n", "collections", "import", "c", "-"); !strings.Contains(stderr, "line 7: the line must be a JSON object (INVALID_ARGUMENT)") {
+		t.Errorf("got %s", stderr)
+	}
+}
+
 func TestImportFailsWithItsDocuments(t *testing.T) {
 	code, stdout, stderr := run(t, new(importGateway), "one\nbad\nthree\n", "collections", "import", "c", "-", "--skip-lines", "1")
 	if code != 1 || !strings.Contains(stderr, `line 2, document "x": id must not hold / (INVALID_ARGUMENT)`) ||
@@ -75,5 +85,14 @@ func TestImportFailsWithItsDocuments(t *testing.T) {
 	}
 	if code, _, _ := run(t, nil, "", "collections", "import", "c", "-", "--skip-lines", "-1"); code != 2 {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// What is kept and not found yet is a success, and said.
+func TestImportWarns(t *testing.T) {
+	g := &importGateway{warns: `"they will be found later"`}
+	code, stdout, stderr := run(t, g, "one\n", "collections", "import", "c", "-", "-o", "json")
+	if code != 0 || !strings.Contains(stderr, "warning: they will be found later") || !strings.Contains(stdout, `"they will be found later"`) {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}
 }

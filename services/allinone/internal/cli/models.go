@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -19,7 +18,8 @@ const (
 func (a *app) modelsCommand() *cobra.Command {
 	return group("models", "Models, versions, aliases and traffic splits",
 		a.modelsListCommand(), a.modelsGetCommand(), a.modelsVersionsCommand(), a.modelsRegisterCommand(), a.modelsVariantsCommand(),
-		a.modelsQuantizeCommand(), a.modelsLabelCommand(),
+		a.modelsQuantizeCommand(), a.modelsLabelCommand(), a.modelsResultsCommand(), a.modelsDescribeCommand(), a.modelsUpdateCommand(), a.modelsFindCommand(),
+		a.modelsUndeleteCommand(), a.modelsVersionCommand(), a.modelsSignCommand(), a.modelsVerifyCommand(), a.modelsKeygenCommand(),
 		a.modelsAliasCommand(), a.modelsUnaliasCommand(), a.modelsSplitCommand(), a.modelsUnsplitCommand(), a.modelsDeleteCommand())
 }
 
@@ -40,42 +40,12 @@ func (a *app) modelsListCommand() *cobra.Command {
 	}
 }
 
-func (a *app) modelsVersionsCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "versions MODEL", Short: "List a model's versions, newest first", Args: exactArgs("MODEL"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			items, err := c.pages(cmd.Context(), modelPath(args[0], "versions"), nil, "versions", 0)
-			if err != nil {
-				return err
-			}
-			return a.print(items, columns("VERSION number", "DIGEST digest", "ENGINE spec.engine", "CREATED create_time", "DESCRIPTION description"))
-		},
-	}
-}
-
 func versionNumber(s string) (int, error) {
 	n, err := strconv.Atoi(strings.TrimPrefix(s, "v"))
 	if err != nil || n < 1 {
 		return 0, usagef("a version must be a number from 1, got %q", s)
 	}
 	return n, nil
-}
-
-func (a *app) modelsDeleteCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "delete MODEL", Short: "Delete a model that no alias and no split needs", Args: exactArgs("MODEL"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			return c.call(cmd.Context(), http.MethodDelete, modelPath(args[0]), nil, nil)
-		},
-	}
 }
 
 func modelPath(model string, rest ...string) string {

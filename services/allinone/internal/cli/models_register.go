@@ -24,6 +24,8 @@ type registration struct {
 	aliases                     []string
 	contextLength, embeddingDim int
 	continuation                bool
+	adapters                    []string
+	template, licence, owner    string
 }
 
 func (a *app) modelsRegisterCommand() *cobra.Command {
@@ -59,6 +61,10 @@ changes nothing. An alias is made or moved to the version with --alias.`,
 	f.IntVar(&r.contextLength, "context-length", 0, "tokens that prompt and answer may have together")
 	f.IntVar(&r.embeddingDim, "embedding-dimensions", 0, "length of an embedding vector")
 	f.BoolVar(&r.continuation, "continuation", false, "let a stream whose worker is lost go on with another worker")
+	f.StringArrayVar(&r.adapters, "adapter", nil, "a LoRA adapter: [SCALE=]PATH, or [SCALE=]sha256:HEX[:BYTES]@URI; may be repeated")
+	f.StringVar(&r.template, "prompt-template", "", "a file with the Jinja template that makes conversations into prompts, in place of the model's own")
+	f.StringVar(&r.licence, "licence", "", "the version's licence, best an SPDX expression")
+	f.StringVar(&r.owner, "owner", "", "who answers for a model that is new; empty for you")
 	return cmd
 }
 
@@ -67,13 +73,13 @@ func register(ctx context.Context, c *client, model string, r registration) (map
 	if err != nil {
 		return nil, err
 	}
-	err = c.call(ctx, http.MethodPost, modelsPath, map[string]any{"name": model}, nil)
+	err = c.call(ctx, http.MethodPost, modelsPath, map[string]any{"name": model, "owner": r.owner}, nil)
 	var known *apiError
 	if err != nil && (!errors.As(err, &known) || known.Status != http.StatusConflict) {
 		return nil, err
 	}
 	var version map[string]any
-	body := map[string]any{"spec": spec, "description": r.description}
+	body := map[string]any{"spec": spec, "description": r.description, "licence": r.licence}
 	if err := c.call(ctx, http.MethodPost, modelPath(model, "versions"), body, &version); err != nil {
 		return nil, err
 	}
@@ -107,7 +113,40 @@ func (r registration) spec() (map[string]any, error) {
 	if r.continuation {
 		spec["continuation"] = true
 	}
+	if r.template != "" {
+		text, err := os.ReadFile(r.template)
+		if err != nil {
+			return nil, fmt.Errorf("prompt template: %w", err)
+		}
+		spec["prompt_template"] = string(text)
+	}
+	if len(r.adapters) > 0 {
+		if spec["adapters"], err = parseAdapters(r.adapters); err != nil {
+			return nil, err
+		}
+	}
 	return spec, nil
+}
+
+// parseAdapters reads [SCALE=]PATH or [SCALE=]sha256:HEX[:BYTES]@URI each.
+func parseAdapters(args []string) ([]any, error) {
+	adapters := make([]any, 0, len(args))
+	for _, arg := range args {
+		scale := 1.0
+		if text, place, ok := strings.Cut(arg, "="); ok && !strings.HasPrefix(arg, remotePrefix) {
+			n, err := strconv.ParseFloat(text, 64)
+			if err != nil || n == 0 {
+				return nil, usagef("--adapter must be [SCALE=]PATH with a scale other than 0, got %q", arg)
+			}
+			scale, arg = n, place
+		}
+		artifact, err := artifactOf("weights", arg)
+		if err != nil {
+			return nil, err
+		}
+		adapters = append(adapters, map[string]any{"artifacts": []any{artifact}, "scale": scale})
+	}
+	return adapters, nil
 }
 
 func parseParameters(args []string) (map[string]any, error) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/goccy/go-yaml"
 )
@@ -89,7 +90,7 @@ func cell(v any) string {
 		}
 		// A terminal must not obey what a document says.
 		return strings.Map(func(r rune) rune {
-			if r < ' ' || r == 0x7f {
+			if obeyed(r) {
 				return ' '
 			}
 			return r
@@ -107,6 +108,12 @@ func cell(v any) string {
 		return pairs(v)
 	}
 	return fmt.Sprint(v)
+}
+
+// obeyed reports whether a terminal may do what r says, in place of showing it:
+// control characters, those of 8 bits too, and what turns the direction of text.
+func obeyed(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
 }
 
 // pairs writes an object of plain values, such as aliases, as k=v, k2=v2, and any

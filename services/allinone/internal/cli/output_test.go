@@ -16,3 +16,10 @@ func TestCellsOfObjects(t *testing.T) {
 		}
 	}
 }
+
+// A terminal obeys control characters of 8 bits as well, and what turns text.
+func TestCellsShowAndDoNotTell(t *testing.T) {
+	if got, want := cell("a\x1b[2J\u009b2Jb\u202ec\u00e9\u200d"), "a [2J 2Jb c\u00e9\u200d"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -2,9 +2,12 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -85,7 +88,8 @@ func (a *app) printHits(out map[string]any) error {
 	for _, w := range warnings {
 		fmt.Fprintln(a.streams.Err, "warning:", cell(w))
 	}
-	if err := a.print(out["hits"], columns("SCORE score", "CHUNK chunk_id", "TITLE title", "TEXT text")); err != nil {
+	hits, _ := out["hits"].([]any)
+	if err := a.print(hitRows(hits), columns("SCORE score", "CHUNK chunk_id", "TITLE title", "TEXT text")); err != nil {
 		return err
 	}
 	if rows := facetRows(out); len(rows) > 0 {
@@ -100,4 +104,37 @@ func (a *app) printHits(out map[string]any) error {
 		fmt.Fprintln(a.streams.Err, "there may be more: --all shows it")
 	}
 	return nil
+}
+
+// How much of a hit a line shows; all of it is there with -o json.
+const (
+	titleRunes = 50
+	textRunes  = 120
+)
+
+// hitRows are hits as people read them: a passage may have some hundred words,
+// and the widest would make every line as wide.
+func hitRows(hits []any) []any {
+	rows := make([]any, len(hits))
+	for i, h := range hits {
+		hit, _ := h.(map[string]any)
+		row := map[string]any{"chunk_id": hit["chunk_id"], "title": shortened(hit["title"], titleRunes), "text": shortened(hit["text"], textRunes)}
+		if score, ok := hit["score"].(json.Number); ok {
+			if x, err := score.Float64(); err == nil {
+				row["score"] = strconv.FormatFloat(x, 'f', 4, 64)
+			}
+		}
+		rows[i] = row
+	}
+	return rows
+}
+
+// shortened is a text's first runes, white space between words as one space.
+func shortened(v any, most int) string {
+	text, _ := v.(string)
+	runes := []rune(strings.Join(strings.Fields(text), " "))
+	if len(runes) <= most {
+		return string(runes)
+	}
+	return strings.TrimSpace(string(runes[:most-1])) + "…"
 }

@@ -43,6 +43,25 @@ func TestSearchShowsOnePage(t *testing.T) {
 	}
 }
 
+// A table is for reading; what it leaves out is there as JSON.
+func TestSearchShowsHitsOfALine(t *testing.T) {
+	text := strings.Repeat("été ", 300)
+	gateway := &searchable{answer: func(map[string]any) (int, string) {
+		return http.StatusOK, fmt.Sprintf(`{"hits":[{"chunk_id":"d#0","score":2.131323958354435,"title":%q,"text":%q},{"chunk_id":"e#0","score":-0.5,"title":"","text":"a\nb"}]}`, text, text)
+	}}
+	code, out, _ := run(t, gateway, "", "search", "c", "x")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if code != 0 || len(lines) != 3 || len([]rune(lines[1])) > 200 || !strings.Contains(lines[1], "2.1313   d#0") || !strings.HasSuffix(lines[1], "été…") {
+		t.Errorf("code %d: %s", code, out)
+	}
+	if !strings.HasPrefix(lines[2], "-0.5000") || !strings.HasSuffix(lines[2], "a b") {
+		t.Errorf("got %s", out)
+	}
+	if _, out, _ := run(t, gateway, "", "search", "c", "x", "-o", "json"); !strings.Contains(out, text) {
+		t.Errorf("the text is cut in JSON: %s", out)
+	}
+}
+
 func TestSearchAsksMore(t *testing.T) {
 	gateway := &searchable{answer: func(map[string]any) (int, string) {
 		return http.StatusOK, `{"hits":[{"chunk_id":"d#0"}],"suggestion":"leave",

@@ -51,6 +51,6 @@ func recordMessage(r audit.Record) *edgev1.AuditRecord {
 		RequestId: r.RequestID, Time: timestamppb.New(r.Time), Tenant: r.Tenant, Subject: r.Subject, KeyId: r.KeyID,
 		Method: r.Method, Resource: r.Resource, Decision: r.Decision, ErrorReason: r.Reason,
 		DurationMs: float64(r.Duration) / float64(time.Millisecond), Address: r.Address,
-		ServedBy: r.ServedBy, Arm: r.Arm, PromptTokens: r.PromptTokens, CompletionTokens: r.CompletionTokens,
+		ServedBy: r.ServedBy, Experiment: r.Experiment, Arm: r.Arm, PromptTokens: r.PromptTokens, CompletionTokens: r.CompletionTokens,
 	}
 }

@@ -61,8 +61,11 @@ func (e *Entry) SetResource(s string) {
 // not by its own weights the variant: `name@v3 q4_k_m`.
 func (e *Entry) SetServedBy(version string) { e.set(func(r *Record) { r.ServedBy = version }) }
 
-// SetArm notes the arm of the traffic split that answered.
-func (e *Entry) SetArm(arm string) { e.set(func(r *Record) { r.Arm = arm }) }
+// SetArm notes the arm that answered, and the experiment that it is of; of a plain
+// traffic split that is empty.
+func (e *Entry) SetArm(experiment, arm string) {
+	e.set(func(r *Record) { r.Experiment, r.Arm = experiment, arm })
+}
 
 // SetTokens notes what the request used.
 func (e *Entry) SetTokens(prompt, completion int32) {

@@ -33,6 +33,7 @@ type Record struct {
 	// Duration is until the answer's end.
 	Duration         time.Duration `json:"duration_ns"`
 	ServedBy         string        `json:"served_by,omitempty"`
+	Experiment       string        `json:"experiment,omitempty"`
 	Arm              string        `json:"arm,omitempty"`
 	PromptTokens     int32         `json:"prompt_tokens,omitempty"`
 	CompletionTokens int32         `json:"completion_tokens,omitempty"`

@@ -23,7 +23,7 @@ func sample(i int) Record {
 		ID: fmt.Sprintf("id-%04d", i), RequestID: fmt.Sprintf("req-%d", i), Time: at(i), Tenant: "acme",
 		Subject: "ada", KeyID: "k1", Method: "/poterne.edge.v1.OpenAIService/CreateChatCompletion", Resource: "model/m",
 		Decision: Refused, Reason: "RATE_LIMITED", Address: "192.0.2.7", Duration: 1500 * time.Microsecond,
-		ServedBy: "m@v3", Arm: "b", PromptTokens: 12, CompletionTokens: 34,
+		ServedBy: "m@v3", Experiment: "x", Arm: "b", PromptTokens: 12, CompletionTokens: 34,
 	}
 }
 

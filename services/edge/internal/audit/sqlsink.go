@@ -14,8 +14,8 @@ import (
 
 const (
 	columns = `time_us, id, request_id, tenant, subject, key_id, method, resource, decision, reason,
-	duration_us, address, served_by, arm, prompt_tokens, completion_tokens`
-	columnCount = 16
+	duration_us, address, served_by, arm, prompt_tokens, completion_tokens, experiment`
+	columnCount = 17
 	// rowsAtOnce is how many records one statement writes: few statements, and
 	// far below the bounds on parameters of both databases.
 	rowsAtOnce = 64
@@ -71,7 +71,7 @@ func values(recs []Record) []any {
 	for _, r := range recs {
 		out = append(out, r.Time.UnixMicro(), r.ID, r.RequestID, r.Tenant, r.Subject, r.KeyID, r.Method,
 			clean(r.Resource), r.Decision, r.Reason, r.Duration.Microseconds(), r.Address, r.ServedBy, r.Arm,
-			r.PromptTokens, r.CompletionTokens)
+			r.PromptTokens, r.CompletionTokens, r.Experiment)
 	}
 	return out
 }
@@ -130,7 +130,7 @@ func scan(rows *sql.Rows) (Record, error) {
 	var r Record
 	var at, took int64
 	err := rows.Scan(&at, &r.ID, &r.RequestID, &r.Tenant, &r.Subject, &r.KeyID, &r.Method, &r.Resource, &r.Decision,
-		&r.Reason, &took, &r.Address, &r.ServedBy, &r.Arm, &r.PromptTokens, &r.CompletionTokens)
+		&r.Reason, &took, &r.Address, &r.ServedBy, &r.Arm, &r.PromptTokens, &r.CompletionTokens, &r.Experiment)
 	r.Time, r.Duration = time.UnixMicro(at).UTC(), time.Duration(took)*time.Microsecond
 	return r, err
 }

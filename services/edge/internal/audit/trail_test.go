@@ -319,13 +319,13 @@ func TestEntry(t *testing.T) {
 	e := new(Entry)
 	ctx := NewContext(t.Context(), e)
 	From(ctx).SetServedBy("m@v3")
-	From(ctx).SetArm("b")
+	From(ctx).SetArm("x", "b")
 	From(ctx).SetTokens(1, 2)
 	From(ctx).SetCaller("acme", "ada")
 	From(ctx).SetKeyID("k")
 	From(ctx).SetResource(strings.Repeat("x", 1000))
 	want := Record{
-		ServedBy: "m@v3", Arm: "b", PromptTokens: 1, CompletionTokens: 2, Tenant: "acme", Subject: "ada", KeyID: "k",
+		ServedBy: "m@v3", Experiment: "x", Arm: "b", PromptTokens: 1, CompletionTokens: 2, Tenant: "acme", Subject: "ada", KeyID: "k",
 		Resource: strings.Repeat("x", 256),
 	}
 	if got := e.Record(); got != want {

@@ -46,7 +46,7 @@ func served(t *testing.T) []protoreflect.MethodDescriptor {
 	t.Helper()
 	var out []protoreflect.MethodDescriptor
 	for _, f := range []protoreflect.FileDescriptor{
-		edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_openai_proto,
+		edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_feedback_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto,
 		oip.File_inference_open_inference_proto,
 	} {
@@ -160,19 +160,18 @@ func TestDefaultPolicy(t *testing.T) {
 		"AdminService/QuantizeModel":                 platform,
 		"AdminService/LiftQuarantine":                platform,
 
-		"SearchService/CreateCollection":     developer,
-		"SearchService/GetCollection":        everyone,
-		"SearchService/ListCollections":      everyone,
-		"SearchService/DeleteCollection":     developer,
-		"SearchService/BatchUpsertDocuments": developer,
-		"SearchService/ImportDocuments":      developer,
-		"SearchService/BackupCollection":     admins,
-		"SearchService/RestoreCollection":    admins,
-		"SearchService/GetDocument":          everyone,
-		"SearchService/ListDocuments":        everyone,
-		"SearchService/DeleteDocument":       developer,
-		"SearchService/Search":               everyone,
-
+		"SearchService/CreateCollection":            developer,
+		"SearchService/GetCollection":               everyone,
+		"SearchService/ListCollections":             everyone,
+		"SearchService/DeleteCollection":            developer,
+		"SearchService/BatchUpsertDocuments":        developer,
+		"SearchService/ImportDocuments":             developer,
+		"SearchService/BackupCollection":            admins,
+		"SearchService/RestoreCollection":           admins,
+		"SearchService/GetDocument":                 everyone,
+		"SearchService/ListDocuments":               everyone,
+		"SearchService/DeleteDocument":              developer,
+		"SearchService/Search":                      everyone,
 		"SearchService/CreateEmbeddingGeneration":   admins,
 		"SearchService/GetEmbeddingGeneration":      admins,
 		"SearchService/ListEmbeddingGenerations":    admins,
@@ -180,27 +179,34 @@ func TestDefaultPolicy(t *testing.T) {
 		"SearchService/RollbackEmbeddingGeneration": admins,
 		"SearchService/DeleteEmbeddingGeneration":   admins,
 
-		"RegistryService/CreateModel":   platform,
-		"RegistryService/GetModel":      developer,
-		"RegistryService/ListModels":    developer,
-		"RegistryService/UpdateModel":   platform,
-		"RegistryService/DeleteModel":   platform,
-		"RegistryService/CreateVersion": platform,
-		"RegistryService/GetVersion":    developer,
-		"RegistryService/ListVersions":  developer,
-		"RegistryService/CreateVariant": platform,
-		"RegistryService/GetVariant":    developer,
-		"RegistryService/ListVariants":  developer,
-		"RegistryService/DeleteVariant": platform,
-		"RegistryService/SetAlias":      platform,
-		"RegistryService/GetAlias":      developer,
-		"RegistryService/ListAliases":   developer,
-		"RegistryService/DeleteAlias":   platform,
-		"RegistryService/SetSplit":      platform,
-		"RegistryService/GetSplit":      developer,
-		"RegistryService/DeleteSplit":   platform,
-		"RegistryService/Watch":         nobody,
+		"RegistryService/CreateModel":     platform,
+		"RegistryService/GetModel":        developer,
+		"RegistryService/ListModels":      developer,
+		"RegistryService/UpdateModel":     platform,
+		"RegistryService/DeleteModel":     platform,
+		"RegistryService/UndeleteModel":   platform,
+		"RegistryService/UpdateVersion":   platform,
+		"RegistryService/DeleteVersion":   platform,
+		"RegistryService/UndeleteVersion": platform,
+		"RegistryService/SignVersion":     platform,
+		"RegistryService/CreateVersion":   platform,
+		"RegistryService/GetVersion":      developer,
+		"RegistryService/ListVersions":    developer,
+		"RegistryService/CreateVariant":   platform,
+		"RegistryService/GetVariant":      developer,
+		"RegistryService/ListVariants":    developer,
+		"RegistryService/DeleteVariant":   platform,
+		"RegistryService/SetAlias":        platform,
+		"RegistryService/GetAlias":        developer,
+		"RegistryService/ListAliases":     developer,
+		"RegistryService/DeleteAlias":     platform,
+		"RegistryService/SetSplit":        platform,
+		"RegistryService/GetSplit":        developer,
+		"RegistryService/DeleteSplit":     platform,
+		"RegistryService/Watch":           nobody,
 	}
+	maps.Copy(want, experimentMethods(platform))
+	maps.Copy(want, evidenceMatrix(nobody, platform, everyone))
 	maps.Copy(want, rolloutMatrix(platform))
 	callers := []struct {
 		name   string
@@ -230,21 +236,6 @@ func TestDefaultPolicy(t *testing.T) {
 			if err != nil && apierr.ReasonOf(err) != apierr.PermissionDenied {
 				t.Errorf("%s by %s: %v", short, c.name, err)
 			}
-		}
-	}
-}
-
-// TestTensorModelIsItsName: rules name models, whatever field the protocol has
-// the reference in.
-func TestTensorModelIsItsName(t *testing.T) {
-	table := Table()
-	for method, req := range map[string]any{
-		oip.GRPCInferenceService_ModelInfer_FullMethodName:    &oip.ModelInferRequest{ModelName: "m@v3"},
-		oip.GRPCInferenceService_ModelReady_FullMethodName:    &oip.ModelReadyRequest{Name: "m@stable"},
-		oip.GRPCInferenceService_ModelMetadata_FullMethodName: &oip.ModelMetadataRequest{Name: "m"},
-	} {
-		if got := table[method].ID(req); got != "m" {
-			t.Errorf("%s is about %q", method, got)
 		}
 	}
 }

@@ -64,7 +64,10 @@ func Table() map[string]Method {
 		reflectionv1.ServerReflection_ServerReflectionInfo_FullMethodName:      {Access: Public},
 		reflectionv1alpha.ServerReflection_ServerReflectionInfo_FullMethodName: {Access: Public},
 		// Consumers of the registry are services behind the edge.
-		registryv1.RegistryService_Watch_FullMethodName: {Access: Never},
+		registryv1.RegistryService_Watch_FullMethodName:          {Access: Never},
+		registryv1.RegistryService_ReportOutcomes_FullMethodName: {Access: Never},
+		// Whose answer it was is for the edge to say: FeedbackService.
+		registryv1.RegistryService_RecordFeedback_FullMethodName: {Access: Never},
 		// Probes of clients and load balancers; they tell what /livez tells.
 		oip.GRPCInferenceService_ServerLive_FullMethodName:  {Access: Public},
 		oip.GRPCInferenceService_ServerReady_FullMethodName: {Access: Public},
@@ -92,6 +95,8 @@ func openAIMethods() map[string]Method {
 		edgev1.OpenAIService_CountTokens_FullMethodName:          {Type: "model", Action: "chat", ID: modelName},
 		edgev1.OpenAIService_ListModels_FullMethodName:           {Type: "model", Action: "list"},
 		edgev1.OpenAIService_GetModel_FullMethodName:             {Type: "model", Action: "get", ID: modelName},
+		// Which answer is the caller's own is in its id.
+		edgev1.FeedbackService_CreateFeedback_FullMethodName: {Type: "feedback", Action: "create"},
 	}
 }
 
@@ -147,25 +152,46 @@ func searchMethods() map[string]Method {
 
 func registryMethods() map[string]Method {
 	t := map[string]Method{
-		registryv1.RegistryService_CreateModel_FullMethodName:   {Type: "registry-model", Action: "create", ID: name},
-		registryv1.RegistryService_GetModel_FullMethodName:      {Type: "registry-model", Action: "get", ID: modelName},
-		registryv1.RegistryService_ListModels_FullMethodName:    {Type: "registry-model", Action: "list"},
-		registryv1.RegistryService_UpdateModel_FullMethodName:   {Type: "registry-model", Action: "update", ID: modelName},
-		registryv1.RegistryService_DeleteModel_FullMethodName:   {Type: "registry-model", Action: "delete", ID: modelName},
-		registryv1.RegistryService_CreateVersion_FullMethodName: {Type: "registry-version", Action: "create", ID: modelName},
-		registryv1.RegistryService_GetVersion_FullMethodName:    {Type: "registry-version", Action: "get", ID: modelName},
-		registryv1.RegistryService_ListVersions_FullMethodName:  {Type: "registry-version", Action: "list", ID: modelName},
-		registryv1.RegistryService_CreateVariant_FullMethodName: {Type: "registry-variant", Action: "create", ID: modelName},
-		registryv1.RegistryService_GetVariant_FullMethodName:    {Type: "registry-variant", Action: "get", ID: modelName},
-		registryv1.RegistryService_ListVariants_FullMethodName:  {Type: "registry-variant", Action: "list", ID: modelName},
-		registryv1.RegistryService_DeleteVariant_FullMethodName: {Type: "registry-variant", Action: "delete", ID: modelName},
-		registryv1.RegistryService_SetAlias_FullMethodName:      {Type: "registry-alias", Action: "set", ID: modelName},
-		registryv1.RegistryService_GetAlias_FullMethodName:      {Type: "registry-alias", Action: "get", ID: modelName},
-		registryv1.RegistryService_ListAliases_FullMethodName:   {Type: "registry-alias", Action: "list", ID: modelName},
-		registryv1.RegistryService_DeleteAlias_FullMethodName:   {Type: "registry-alias", Action: "delete", ID: modelName},
-		registryv1.RegistryService_SetSplit_FullMethodName:      {Type: "registry-split", Action: "set", ID: modelName},
-		registryv1.RegistryService_GetSplit_FullMethodName:      {Type: "registry-split", Action: "get", ID: modelName},
-		registryv1.RegistryService_DeleteSplit_FullMethodName:   {Type: "registry-split", Action: "delete", ID: modelName},
+		registryv1.RegistryService_CreateModel_FullMethodName:     {Type: "registry-model", Action: "create", ID: name},
+		registryv1.RegistryService_GetModel_FullMethodName:        {Type: "registry-model", Action: "get", ID: modelName},
+		registryv1.RegistryService_ListModels_FullMethodName:      {Type: "registry-model", Action: "list"},
+		registryv1.RegistryService_UpdateModel_FullMethodName:     {Type: "registry-model", Action: "update", ID: modelName},
+		registryv1.RegistryService_DeleteModel_FullMethodName:     {Type: "registry-model", Action: "delete", ID: modelName},
+		registryv1.RegistryService_UndeleteModel_FullMethodName:   {Type: "registry-model", Action: "delete", ID: modelName},
+		registryv1.RegistryService_UpdateVersion_FullMethodName:   {Type: "registry-version", Action: "update", ID: modelName},
+		registryv1.RegistryService_DeleteVersion_FullMethodName:   {Type: "registry-version", Action: "delete", ID: modelName},
+		registryv1.RegistryService_UndeleteVersion_FullMethodName: {Type: "registry-version", Action: "delete", ID: modelName},
+		registryv1.RegistryService_SignVersion_FullMethodName:     {Type: "registry-version", Action: "sign", ID: modelName},
+		registryv1.RegistryService_CreateVersion_FullMethodName:   {Type: "registry-version", Action: "create", ID: modelName},
+		registryv1.RegistryService_GetVersion_FullMethodName:      {Type: "registry-version", Action: "get", ID: modelName},
+		registryv1.RegistryService_ListVersions_FullMethodName:    {Type: "registry-version", Action: "list", ID: modelName},
+		registryv1.RegistryService_CreateVariant_FullMethodName:   {Type: "registry-variant", Action: "create", ID: modelName},
+		registryv1.RegistryService_GetVariant_FullMethodName:      {Type: "registry-variant", Action: "get", ID: modelName},
+		registryv1.RegistryService_ListVariants_FullMethodName:    {Type: "registry-variant", Action: "list", ID: modelName},
+		registryv1.RegistryService_DeleteVariant_FullMethodName:   {Type: "registry-variant", Action: "delete", ID: modelName},
+		registryv1.RegistryService_SetAlias_FullMethodName:        {Type: "registry-alias", Action: "set", ID: modelName},
+		registryv1.RegistryService_GetAlias_FullMethodName:        {Type: "registry-alias", Action: "get", ID: modelName},
+		registryv1.RegistryService_ListAliases_FullMethodName:     {Type: "registry-alias", Action: "list", ID: modelName},
+		registryv1.RegistryService_DeleteAlias_FullMethodName:     {Type: "registry-alias", Action: "delete", ID: modelName},
+		registryv1.RegistryService_SetSplit_FullMethodName:        {Type: "registry-split", Action: "set", ID: modelName},
+		registryv1.RegistryService_GetSplit_FullMethodName:        {Type: "registry-split", Action: "get", ID: modelName},
+		registryv1.RegistryService_DeleteSplit_FullMethodName:     {Type: "registry-split", Action: "delete", ID: modelName},
+
+		// They name tenants and testers: the default policy shows them to nobody but
+		// the platform's administrators.
+		registryv1.RegistryService_CreateExperiment_FullMethodName:   {Type: "registry-experiment", Action: "create", ID: modelName},
+		registryv1.RegistryService_GetExperiment_FullMethodName:      {Type: "registry-experiment", Action: "get", ID: modelName},
+		registryv1.RegistryService_ListExperiments_FullMethodName:    {Type: "registry-experiment", Action: "list", ID: modelName},
+		registryv1.RegistryService_UpdateExperiment_FullMethodName:   {Type: "registry-experiment", Action: "update", ID: modelName},
+		registryv1.RegistryService_DeleteExperiment_FullMethodName:   {Type: "registry-experiment", Action: "delete", ID: modelName},
+		registryv1.RegistryService_StartExperiment_FullMethodName:    {Type: "registry-experiment", Action: "start", ID: modelName},
+		registryv1.RegistryService_RampExperiment_FullMethodName:     {Type: "registry-experiment", Action: "ramp", ID: modelName},
+		registryv1.RegistryService_StopExperiment_FullMethodName:     {Type: "registry-experiment", Action: "stop", ID: modelName},
+		registryv1.RegistryService_ConcludeExperiment_FullMethodName: {Type: "registry-experiment", Action: "conclude", ID: modelName},
+
+		// Figures of all tenants' traffic.
+		registryv1.RegistryService_GetResults_FullMethodName:           {Type: "registry-results", Action: "get", ID: modelName},
+		registryv1.RegistryService_GetExperimentResults_FullMethodName: {Type: "registry-results", Action: "get", ID: modelName},
 	}
 	for method, m := range t {
 		m.Platform = true

@@ -24,10 +24,21 @@ type Server struct {
 	bound  atomic.Pointer[net.Addr]
 }
 
+// maxStreams is how many requests one connection of HTTP/2 may have in hand.
+const maxStreams = 128
+
 // NewServer returns a server of h, which listens once its component is started.
+//
+// It speaks HTTP/1.1, and HTTP/2 in the clear for proxies that know it does: NGINX
+// passes both ways of a stream side by side in HTTP/2 only.
 func NewServer(cfg Config, h http.Handler, log *slog.Logger) *Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
 	return &Server{cfg: cfg, log: log, server: &http.Server{
 		Handler:           h,
+		Protocols:         protocols,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ReadHeaderTimeout: cfg.HeaderTimeout,
 		// There is no ReadTimeout and no WriteTimeout: both would end streams. The
 		// handler gives every body and every write its own deadline.

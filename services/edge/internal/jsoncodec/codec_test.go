@@ -90,7 +90,7 @@ func TestRoundTrip(t *testing.T) {
 			`{"model":"m","spec":{"task":"TASK_CHAT","engine":"sim","contextLength":4096,"parameters":{"b":"2","a":"1"},` +
 				`"artifacts":[{"uri":"file:///x","sha256":"","size_bytes":9007199254740993,"role":""}]}}`,
 			`{"model":"m","spec":{"task":"TASK_CHAT","engine":"sim","artifacts":[{"uri":"file:///x","sha256":"","size_bytes":9007199254740993,"role":"","name":""}],` +
-				`"parameters":{"a":"1","b":"2"},"context_length":4096,"embedding_dimensions":0,"continuation":false},"description":""}`,
+				`"parameters":{"a":"1","b":"2"},"context_length":4096,"embedding_dimensions":0,"continuation":false,"prompt_template":"","adapters":[]},"description":"","metrics":{},"licence":"","labels":{}}`,
 		},
 		"well-known types": {
 			&searchv1.Document{},

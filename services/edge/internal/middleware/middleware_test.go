@@ -119,7 +119,7 @@ func TestServed(t *testing.T) {
 			return fmt.Errorf("the handler sees the caller %+v", c)
 		}
 		audit.From(ctx).SetServedBy("m@v3")
-		audit.From(ctx).SetArm("b")
+		audit.From(ctx).SetArm("", "b")
 		audit.From(ctx).SetTokens(3, 4)
 		return nil
 	})

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 )
 
@@ -23,16 +24,16 @@ func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateCha
 		return nil, err
 	}
 	answer := new(edgev1.CreateChatCompletionResponse)
-	usage, err := s.invoke(ctx, c, answer)
+	resp, err := s.invoke(ctx, c, answer)
 	if err != nil {
 		return nil, err
 	}
 	answer.Model = c.model
 	answer.Object = objectChat
-	answer.Id = or(answer.GetId(), chatIDPrefix+s.IDs.New())
+	answer.Id = s.responseID(ctx, chatIDPrefix, resp.GetServedBy())
 	answer.Created = or(answer.GetCreated(), s.now())
 	if answer.GetUsage() == nil {
-		answer.Usage = usageOf(usage)
+		answer.Usage = usageOf(resp.GetUsage())
 	}
 	for _, choice := range answer.GetChoices() {
 		completeMessage(choice, annotations)
@@ -89,7 +90,7 @@ type chatWriter struct {
 	annotated   map[int32]bool // by choice
 }
 
-func (w *chatWriter) write(raw []byte) error {
+func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 	chunk := new(edgev1.StreamChatCompletionResponse)
 	if err := w.server.Codec.Unmarshal(raw, chunk); err != nil {
 		return engineFailed(err)
@@ -105,7 +106,7 @@ func (w *chatWriter) write(raw []byte) error {
 		w.usageSent = w.wantUsage
 	}
 	if w.id == "" {
-		w.id = or(chunk.GetId(), chatIDPrefix+w.server.IDs.New())
+		w.id = w.server.responseID(w.out.Context(), chatIDPrefix, by)
 		w.created = or(chunk.GetCreated(), w.server.now())
 	}
 	chunk.Id, chunk.Created, chunk.Object, chunk.Model = w.id, w.created, objectChatChunk, w.model

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 )
 
@@ -21,18 +22,18 @@ func (s *Server) CreateCompletion(ctx context.Context, req *edgev1.CreateComplet
 		return nil, err
 	}
 	answer := new(edgev1.CreateCompletionResponse)
-	usage, err := s.invoke(ctx, c, answer)
+	resp, err := s.invoke(ctx, c, answer)
 	if err != nil {
 		return nil, err
 	}
 	answer.Model, answer.Object = c.model, objectCompletion
-	answer.Id = or(completionID(answer.GetId()), completionIDPrefix+s.IDs.New())
+	answer.Id = s.responseID(ctx, completionIDPrefix, resp.GetServedBy())
 	answer.Created = or(answer.GetCreated(), s.now())
 	for _, choice := range answer.GetChoices() {
 		legacy(choice, 0)
 	}
 	if answer.GetUsage() == nil {
-		answer.Usage = usageOf(usage)
+		answer.Usage = usageOf(resp.GetUsage())
 	}
 	return answer, nil
 }
@@ -66,7 +67,7 @@ type completionWriter struct {
 	written   map[int32]int // characters, by choice
 }
 
-func (w *completionWriter) write(raw []byte) error {
+func (w *completionWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 	chunk := new(edgev1.CreateCompletionResponse)
 	if err := w.server.Codec.Unmarshal(raw, chunk); err != nil {
 		return engineFailed(err)
@@ -88,7 +89,7 @@ func (w *completionWriter) write(raw []byte) error {
 		}
 	}
 	if w.id == "" {
-		w.id = or(completionID(chunk.GetId()), completionIDPrefix+w.server.IDs.New())
+		w.id = w.server.responseID(w.out.Context(), completionIDPrefix, by)
 		w.created = or(chunk.GetCreated(), w.server.now())
 	}
 	chunk.Id, chunk.Created, chunk.Object, chunk.Model = w.id, w.created, objectCompletion, w.model

@@ -34,7 +34,7 @@ func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddin
 	resp, err := s.Inference.Embed(ctx, &inferencev1.EmbedRequest{
 		Model: req.GetModel(), Inputs: inputs, InputType: req.GetInputType(), Dimensions: req.GetDimensions(),
 		Extra: extra, RoutingKey: routingKey(ctx, req.GetUser()),
-		Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait,
+		Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait, ExperimentHeaders: h.Headers,
 	})
 	if err != nil {
 		return nil, err

@@ -49,12 +49,12 @@ func (s *Server) request(ctx context.Context, c call) (*inferencev1.InvokeReques
 	}
 	return &inferencev1.InvokeRequest{
 		Model: c.model, Operation: c.operation, Body: body, RoutingKey: routingKey(ctx, c.user),
-		Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait,
+		Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait, ExperimentHeaders: h.Headers,
 	}, nil
 }
 
 // invoke runs a request and reads the engine's whole answer into answer.
-func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (*commonv1.TokenUsage, error) {
+func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (*inferencev1.InvokeResponse, error) {
 	req, err := s.request(ctx, c)
 	if err != nil {
 		return nil, err
@@ -76,18 +76,21 @@ func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (*com
 	if err := s.Codec.Unmarshal(resp.GetBody(), answer); err != nil {
 		return nil, engineFailed(fmt.Errorf("worker %s: %w", resp.GetServedBy().GetWorkerId(), err))
 	}
-	return resp.GetUsage(), nil
+	return resp, nil
 }
 
-// stream runs a request and gives each of the engine's chunks to send, in
+// send passes a chunk of the engine's on; by says who answers.
+type send func(by *inferencev1.ServedBy, chunk []byte) error
+
+// stream runs a request and gives each of the engine's chunks to pass, in
 // order. It returns the tokens used once the answer is whole.
-func (s *Server) stream(ctx context.Context, c call, setHeader func(metadata.MD) error, send func(chunk []byte) error) (*commonv1.TokenUsage, error) {
+func (s *Server) stream(ctx context.Context, c call, setHeader func(metadata.MD) error, pass send) (*commonv1.TokenUsage, error) {
 	req, err := s.request(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	for attempt := 1; ; attempt++ {
-		began, usage, err := s.streamOnce(ctx, req, setHeader, send)
+		began, usage, err := s.streamOnce(ctx, req, setHeader, pass)
 		if err == nil {
 			return usage, nil
 		}
@@ -98,7 +101,7 @@ func (s *Server) stream(ctx context.Context, c call, setHeader func(metadata.MD)
 }
 
 // streamOnce reports whether the caller may have seen some of the answer.
-func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest, setHeader func(metadata.MD) error, send func(chunk []byte) error) (began bool, _ *commonv1.TokenUsage, _ error) {
+func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest, setHeader func(metadata.MD) error, pass send) (began bool, _ *commonv1.TokenUsage, _ error) {
 	// Leaving early, for whatever reason, stops the work on the engine.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -128,7 +131,7 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 				err = Served(ctx, setHeader, by)
 			}
 			if err == nil {
-				err = send(e.Chunk)
+				err = pass(by, e.Chunk)
 			}
 			if err != nil {
 				return began, nil, err

@@ -33,6 +33,9 @@ func HintHeaders() []string { return []string{HeaderPriority, HeaderSession, Hea
 type Config struct {
 	// InteractiveRoles are the roles whose requests may come before others'.
 	InteractiveRoles []string `yaml:"interactive_roles"`
+	// ExperimentHeaders are the headers, in lower case, that are passed on for
+	// experiments to look at; at most 16.
+	ExperimentHeaders []string `yaml:"experiment_headers"`
 }
 
 // DefaultConfig lets those who build on the platform ask for it.
@@ -43,6 +46,8 @@ type Hints struct {
 	Priority inferencev1.Priority
 	Session  string
 	Wait     *durationpb.Duration
+	// Headers are those that experiments may look at; nil when none came.
+	Headers map[string]string
 }
 
 const (
@@ -53,7 +58,7 @@ const (
 // Hints reads the header, and of the parameters that the gateway does not know
 // otherwise, which the engine gets all the same, those that OpenAI has for it.
 func (c Config) Hints(ctx context.Context, extra map[string]string) (Hints, error) {
-	var h Hints
+	h := Hints{Headers: c.ExperimentHeadersOf(ctx)}
 	var err error
 	if h.Priority, err = c.priority(ctx, extra); err != nil {
 		return h, err

@@ -2,7 +2,6 @@ package openai
 
 import (
 	"encoding/json"
-	"strings"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 )
@@ -75,12 +74,4 @@ func (t chatLogprob) characters() int {
 		}
 	}
 	return n
-}
-
-// completionID returns the engine's id with the older API's prefix.
-func completionID(id string) string {
-	if rest, ok := strings.CutPrefix(id, chatIDPrefix); ok {
-		return completionIDPrefix + rest
-	}
-	return id
 }

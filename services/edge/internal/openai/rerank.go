@@ -31,7 +31,7 @@ func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (*edgev1
 	}
 	resp, err := s.Inference.Rerank(ctx, &inferencev1.RerankRequest{
 		Model: req.GetModel(), Query: req.GetQuery(), Documents: documents, Extra: extra,
-		RoutingKey: routingKey(ctx, req.GetUser()), Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait,
+		RoutingKey: routingKey(ctx, req.GetUser()), Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait, ExperimentHeaders: h.Headers,
 	})
 	if err != nil {
 		return nil, err

@@ -23,14 +23,17 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/again"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+	"github.com/poterne/poterne/services/edge/internal/responseid"
 )
 
 // The response headers that say who answered.
 const (
 	// HeaderModel is the version that answered, name@v3.
 	HeaderModel = "x-poterne-model"
-	// HeaderArm is the arm of the traffic split that the caller fell into.
-	HeaderArm = "x-poterne-arm"
+	// HeaderArm is the arm of the experiment, or of the traffic split, that the
+	// caller fell into, and HeaderExperiment the experiment.
+	HeaderArm        = "x-poterne-arm"
+	HeaderExperiment = "x-poterne-experiment"
 	// HeaderVariant is the variant of the version that answered, where that has
 	// several, and HeaderVariantReason why it was not the best that is allowed:
 	// placement or saturation.
@@ -71,6 +74,7 @@ type Deps struct {
 	Codec     *jsoncodec.Codec
 	Clock     clock.Clock
 	IDs       ids.Source
+	Responses *responseid.Signer
 	Log       *slog.Logger
 }
 
@@ -100,6 +104,9 @@ func Served(ctx context.Context, setHeader func(metadata.MD) error, by *inferenc
 	if by.GetArm() != "" {
 		md.Set(HeaderArm, by.GetArm())
 	}
+	if by.GetExperiment() != "" {
+		md.Set(HeaderExperiment, by.GetExperiment())
+	}
 	if by.GetVariant() != "" {
 		md.Set(HeaderVariant, by.GetVariant())
 	}
@@ -111,11 +118,20 @@ func Served(ctx context.Context, setHeader func(metadata.MD) error, by *inferenc
 		version += " " + by.GetVariant()
 	}
 	entry.SetServedBy(version)
-	entry.SetArm(by.GetArm())
+	entry.SetArm(by.GetExperiment(), by.GetArm())
 	if err := setHeader(md); err != nil {
 		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
 	}
 	return nil
+}
+
+// responseID is the id of an answer that the caller gets now. The engine's own says
+// nothing of what made it, or for whom.
+func (s *Server) responseID(ctx context.Context, prefix string, by *inferencev1.ServedBy) string {
+	caller, _ := identity.FromContext(ctx)
+	return s.Responses.Make(prefix, caller, responseid.Served{
+		Model: by.GetModel(), Experiment: by.GetExperiment(), Arm: by.GetArm(), Version: by.GetVersion(),
+	}, s.Clock.Now())
 }
 
 func reasonName(r inferencev1.VariantReason) string {

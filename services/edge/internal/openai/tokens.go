@@ -23,8 +23,13 @@ func (s *Server) CountTokens(ctx context.Context, req *edgev1.CountTokensRequest
 	if err != nil {
 		return nil, err
 	}
+	h, err := s.Config.Hints(ctx, req.GetExtra())
+	if err != nil {
+		return nil, err
+	}
 	resp, err := s.Inference.CountTokens(ctx, &inferencev1.CountTokensRequest{
 		Model: req.GetModel(), Operation: operation, Body: body, RoutingKey: routingKey(ctx, req.GetUser()),
+		SessionId: h.Session, ExperimentHeaders: h.Headers,
 	})
 	if err != nil {
 		return nil, err

@@ -91,7 +91,7 @@ func (s *Server) ModelMetadata(ctx context.Context, req *oip.ModelMetadataReques
 	if err != nil {
 		return nil, err
 	}
-	resp, err := s.Inference.GetTensorModel(ctx, &inferencev1.GetTensorModelRequest{Model: ref, RoutingKey: subject(ctx)})
+	resp, err := s.Inference.GetTensorModel(ctx, &inferencev1.GetTensorModelRequest{Model: ref, RoutingKey: subject(ctx), ExperimentHeaders: s.Hints.ExperimentHeadersOf(ctx)})
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func (s *Server) ask(ctx context.Context, req *oip.ModelInferRequest) (*inferenc
 		return nil, err
 	}
 	return &inferencev1.InferTensorsRequest{
-		Model: ref, Request: req, RoutingKey: subject(ctx), Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait,
+		Model: ref, Request: req, RoutingKey: subject(ctx), Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait, ExperimentHeaders: h.Headers,
 	}, nil
 }
 

@@ -32,6 +32,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
+	"github.com/poterne/poterne/services/edge/internal/responseid"
 	"github.com/poterne/poterne/services/edge/internal/schema"
 )
 
@@ -91,6 +92,8 @@ type Deps struct {
 type Security struct {
 	// Admin is the AdminService.
 	Admin *admin.Server
+	// Responses makes the ids of answers and reads them.
+	Responses *responseid.Signer
 	// Addresses finds a request's client; the HTTP side uses it too.
 	Addresses *clientaddr.Resolver
 	// Calls is the calls in hand; what serves them cuts them when its time is over.
@@ -128,6 +131,9 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 		return s, err
 	}
 	s.close = append(s.close, db.Close)
+	if s.Responses, err = responseid.Load(ctx, db, d.Random); err != nil {
+		return s, err
+	}
 	if s.keys, err = apikey.NewManager(ctx, cfg.Keys, apikey.NewSQLStore(db), d.Clock, d.Random, log, m); err != nil {
 		return s, err
 	}

@@ -8,6 +8,7 @@ import (
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
+	"github.com/poterne/poterne/services/inference/internal/outcomes"
 	"github.com/poterne/poterne/services/inference/internal/prefix"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 )
@@ -27,6 +28,11 @@ func (s *Server) Invoke(ctx context.Context, req *inferencev1.InvokeRequest) (re
 	j.query.Prompt, j.query.Bytes = prefix.Read(req.GetBody()), len(req.GetBody())
 	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody(), Replica: s.opts.Replica}
 	j.query.Print = s.printInvoke(j.query.Tenant, ask)
+	copied := s.opts.Shadows.Begin(ctx, j.target, req.GetOperation(), req.GetBody())
+	defer func() {
+		copied.Part(resp.GetBody())
+		copied.End(j.usage, err)
+	}()
 	err = s.route(ctx, &j, func(ctx context.Context, run *routing.Run) (bool, error) {
 		restore := on(&ask.Digest, run)
 		defer restore()
@@ -36,6 +42,7 @@ func (s *Server) Invoke(ctx context.Context, req *inferencev1.InvokeRequest) (re
 		}
 		run.Count(answer.GetUsage())
 		j.usage = answer.GetUsage()
+		j.refused = outcomes.Refused(answer.GetBody())
 		resp = &inferencev1.InvokeResponse{
 			ServedBy: j.servedBy(run), Body: answer.GetBody(), Usage: answer.GetUsage(),
 		}
@@ -85,7 +92,7 @@ func (s *Server) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (resp
 func (s *Server) CountTokens(ctx context.Context, req *inferencev1.CountTokensRequest) (resp *inferencev1.CountTokensResponse, err error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	j, err := s.begin(ctx, unhurried{req}, operationCount)
+	j, err := s.begin(ctx, unhurried{named: req, session: req.GetSessionId()}, operationCount)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 const defaultModels = 1000
 
 // ListServedModels lists the models by name.
-func (s *Server) ListServedModels(_ context.Context, req *inferencev1.ListServedModelsRequest) (*inferencev1.ListServedModelsResponse, error) {
+func (s *Server) ListServedModels(ctx context.Context, req *inferencev1.ListServedModelsRequest) (*inferencev1.ListServedModelsResponse, error) {
 	after, err := readToken(req.GetPageToken())
 	if err != nil {
 		return nil, err
@@ -23,7 +23,7 @@ func (s *Server) ListServedModels(_ context.Context, req *inferencev1.ListServed
 	if snapshot == nil {
 		return nil, errNotKnown()
 	}
-	models, more := snapshot.Page(after, pageSize(req.GetPageSize(), defaultModels))
+	models, more := s.page(ctx, snapshot, after, pageSize(req.GetPageSize(), defaultModels))
 	view := s.opts.Fleet.View()
 	resp := &inferencev1.ListServedModelsResponse{Models: make([]*inferencev1.ServedModel, 0, len(models))}
 	for _, m := range models {
@@ -37,10 +37,13 @@ func (s *Server) ListServedModels(_ context.Context, req *inferencev1.ListServed
 
 // GetServedModel returns one model. A reference that names a version is
 // answered with that version in the default's place.
-func (s *Server) GetServedModel(_ context.Context, req *inferencev1.GetServedModelRequest) (*inferencev1.GetServedModelResponse, error) {
+func (s *Server) GetServedModel(ctx context.Context, req *inferencev1.GetServedModelRequest) (*inferencev1.GetServedModelResponse, error) {
 	snapshot := s.opts.Catalog.Snapshot()
 	if snapshot == nil {
 		return nil, errNotKnown()
+	}
+	if err := s.checkSeen(ctx, snapshot, req.GetModel()); err != nil {
+		return nil, err
 	}
 	view := s.opts.Fleet.View()
 	if m, ok := snapshot.Model(req.GetModel()); ok {

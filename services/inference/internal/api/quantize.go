@@ -36,13 +36,13 @@ func (s *Server) QuantizeModel(req *inferencev1.QuantizeModelRequest, stream grp
 	ctx, cancel := context.WithTimeoutCause(stream.Context(), s.opts.QuantizeTimeout, s.quantizeLate())
 	defer cancel()
 	q := &quantization{server: s, req: req, to: stream}
-	if err := q.resolve(); err != nil {
+	if err := q.resolve(stream.Context()); err != nil {
 		return err
 	}
 	began := s.opts.Clock.Now()
 	s.opts.Metrics.Begin(ctx, q.version.Model)
 	defer func() {
-		s.opts.Metrics.End(ctx, q.version.Model, "", operationQuantize, string(apierr.ReasonOf(err)), s.opts.Clock.Now().Sub(began))
+		s.opts.Metrics.End(ctx, q.version.Model, "", "", operationQuantize, string(apierr.ReasonOf(err)), s.opts.Clock.Now().Sub(began))
 	}()
 	workers, err := q.workers(s.opts.Fleet.View().Workers)
 	if err != nil {
@@ -79,7 +79,7 @@ func hasNoRoom(err error) bool {
 }
 
 // resolve finds the version and what of it the weights are made from.
-func (q *quantization) resolve() error {
+func (q *quantization) resolve(ctx context.Context) error {
 	if n := q.req.GetWindow(); n > 0 && n < minWindow {
 		return apierr.Invalid("window", "window: must be from %d to 32768 tokens, or 0 for 512", minWindow)
 	}
@@ -89,6 +89,9 @@ func (q *quantization) resolve() error {
 	snapshot := q.server.opts.Catalog.Snapshot()
 	if snapshot == nil {
 		return errNotKnown()
+	}
+	if err := q.server.checkSeen(ctx, snapshot, q.req.GetModel()); err != nil {
+		return err
 	}
 	// A name that may lead to several versions does not say which one is meant.
 	if m, ok := snapshot.Model(q.req.GetModel()); ok {

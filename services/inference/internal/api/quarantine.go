@@ -22,6 +22,9 @@ func (s *Server) LiftQuarantine(ctx context.Context, req *inferencev1.LiftQuaran
 	if snapshot == nil {
 		return nil, errNotKnown()
 	}
+	if err := s.checkSeen(ctx, snapshot, req.GetModel()); err != nil {
+		return nil, err
+	}
 	names, err := digestsOf(snapshot, req.GetModel())
 	if err != nil {
 		return nil, err

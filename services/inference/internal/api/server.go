@@ -25,6 +25,8 @@ import (
 	"github.com/poterne/poterne/services/inference/internal/placement"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 	"github.com/poterne/poterne/services/inference/internal/schedule"
+	"github.com/poterne/poterne/services/inference/internal/shadow"
+	"github.com/poterne/poterne/services/inference/internal/split"
 )
 
 // Catalog is what is known of the registry.
@@ -59,9 +61,15 @@ type Options struct {
 	Metrics *metrics.Metrics
 	// Variants may be nil: each version is then served by its own weights.
 	Variants Variants
+	// Shadows may be nil: nothing is then copied.
+	Shadows *shadow.Runner
+	// Outcomes may be nil: nothing is then counted for experiments.
+	Outcomes Outcomes
 	// Placement may be nil: nothing is then said of it.
 	Placement Placement
 	Clock     clock.Clock
+	// PlatformTenant is the tenant whose callers see the models of all tenants.
+	PlatformTenant string
 	// Replica is this process's name to the workers.
 	Replica string
 	// Timeout is the deadline of a request that has none.
@@ -107,6 +115,7 @@ type ask interface {
 	GetPriority() inferencev1.Priority
 	GetSessionId() string
 	GetWaitForReady() *durationpb.Duration
+	GetExperimentHeaders() map[string]string
 }
 
 // unhurried is a request that says nothing of its urgency.
@@ -114,19 +123,27 @@ type unhurried struct {
 	named interface {
 		GetModel() string
 		GetRoutingKey() string
+		GetExperimentHeaders() map[string]string
 	}
+	session string
 }
 
 func (u unhurried) GetModel() string                    { return u.named.GetModel() }
 func (u unhurried) GetRoutingKey() string               { return u.named.GetRoutingKey() }
 func (unhurried) GetPriority() inferencev1.Priority     { return inferencev1.Priority_PRIORITY_UNSPECIFIED }
-func (unhurried) GetSessionId() string                  { return "" }
+func (u unhurried) GetSessionId() string                { return u.session }
 func (unhurried) GetWaitForReady() *durationpb.Duration { return nil }
+func (u unhurried) GetExperimentHeaders() map[string]string {
+	return u.named.GetExperimentHeaders()
+}
 
-// tenant is whose turn a request takes.
-func tenant(ctx context.Context) string {
+// subject is what experiments and splits look at.
+func subject(ctx context.Context, req ask) split.Subject {
 	c, _ := identity.FromContext(ctx)
-	return c.Tenant
+	return split.Subject{
+		User: req.GetRoutingKey(), Session: req.GetSessionId(), Request: requestid.FromContext(ctx),
+		Tenant: c.Tenant, Caller: c.Subject, Roles: c.Roles, Headers: req.GetExperimentHeaders(),
+	}
 }
 
 func classOf(p inferencev1.Priority) fair.Class {
@@ -142,6 +159,7 @@ func classOf(p inferencev1.Priority) fair.Class {
 
 // job is one request on its way.
 type job struct {
+	// target is what was decided: experiment, arm and version, and who gets a copy.
 	target    catalog.Target
 	query     routing.Query
 	allowed   []*catalog.Variant // that may serve, best first; empty: there is one
@@ -149,7 +167,9 @@ type job struct {
 	began     time.Time
 	usage     *commonv1.TokenUsage // as far as the engine counted
 	first     time.Time            // when the answer began, of streams
-	away      time.Duration        // it waited, or was in a worker's hands
+	refused   bool                 // the model declined
+	model     *catalog.Model
+	away      time.Duration // it waited, or was in a worker's hands
 }
 
 // begin resolves the model of a request. The error is one of the taxonomy.
@@ -159,20 +179,25 @@ func (s *Server) begin(ctx context.Context, req ask, operation string) (job, err
 	if snapshot == nil {
 		return job{}, errNotKnown()
 	}
-	key := req.GetRoutingKey()
+	who := subject(ctx, req)
+	key := who.User
 	if key == "" {
-		key = requestid.FromContext(ctx)
+		key = who.Request
 	}
-	target, err := snapshot.Resolve(req.GetModel(), key)
+	if err := s.checkSeen(ctx, snapshot, req.GetModel()); err != nil {
+		return job{}, err
+	}
+	target, err := snapshot.Decide(req.GetModel(), &who)
 	if err != nil {
 		return job{}, err
 	}
 	v := target.Version
+	m, _ := snapshot.Model(v.Model)
 	j := job{
-		target: target, operation: operation, began: began,
+		target: target, operation: operation, began: began, model: m,
 		query: routing.Query{
 			Request: schedule.Request{
-				Digest: v.Digest, Name: v.Name, Key: key, Tenant: tenant(ctx), Class: classOf(req.GetPriority()),
+				Digest: v.Digest, Name: v.Name, Key: key, Tenant: who.Tenant, Class: classOf(req.GetPriority()),
 				Session: req.GetSessionId(),
 			},
 			Referenced: snapshot.Serves(v.Digest), WaitForReady: -1,
@@ -215,15 +240,16 @@ func (s *Server) end(ctx context.Context, j job, err error) {
 			s.opts.Metrics.PerToken(ctx, j.target.Version.Model, j.operation, now.Sub(j.first)/time.Duration(more))
 		}
 	}
-	s.opts.Metrics.End(ctx, j.target.Version.Model, j.target.Arm, j.operation,
+	s.opts.Metrics.End(ctx, j.target.Version.Model, j.target.Experiment, j.target.Arm, j.operation,
 		string(apierr.ReasonOf(err)), now.Sub(j.began))
+	s.count(j, err, now)
 }
 
 // servedBy says who answers.
 func (j job) servedBy(run *routing.Run) *inferencev1.ServedBy {
 	v := j.target.Version
 	by := &inferencev1.ServedBy{
-		Model: v.Model, Version: v.Number, Digest: v.Digest, Arm: j.target.Arm,
+		Model: v.Model, Version: v.Number, Digest: v.Digest, Experiment: j.target.Experiment, Arm: j.target.Arm,
 		WorkerId: run.Copy().Worker().ID(), Attempts: int32(run.Attempt()),
 	}
 	j.variant(by, run)

@@ -14,8 +14,10 @@ import (
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/metrics"
+	"github.com/poterne/poterne/services/inference/internal/outcomes"
 	"github.com/poterne/poterne/services/inference/internal/prefix"
 	"github.com/poterne/poterne/services/inference/internal/routing"
+	"github.com/poterne/poterne/services/inference/internal/shadow"
 )
 
 // InvokeStream runs one request and streams the engine's answer. `served_by`
@@ -41,6 +43,8 @@ func (s *Server) InvokeStream(req *inferencev1.InvokeRequest, stream grpc.Server
 	}
 	j.query.Print = s.printInvoke(j.query.Tenant, r.ask)
 	r.out.Event = &r.chunk
+	r.copied = s.opts.Shadows.Begin(ctx, j.target, req.GetOperation(), req.GetBody())
+	defer func() { r.copied.End(j.usage, err) }()
 	return s.route(ctx, &j, r.try)
 }
 
@@ -60,6 +64,7 @@ type relay struct {
 	base     *commonv1.TokenUsage // what attempts before this one had used
 
 	answer answer
+	copied *shadow.Copy // of the request; nil: there is none
 	// What every chunk is sent in; SendMsg does not keep it.
 	chunk inferencev1.InvokeStreamResponse_Chunk
 	out   inferencev1.InvokeStreamResponse
@@ -187,6 +192,7 @@ func (r *relay) passChunk(ctx context.Context, msg *workerv1.InvokeStreamRespons
 		s.Metrics.FirstToken(ctx, r.job.target.Version.Model, r.job.operation, r.job.first.Sub(r.job.began))
 	}
 	r.run.FirstToken()
+	r.job.refused = r.job.refused || outcomes.Refused(chunk)
 	if err := r.open(ctx); err != nil {
 		return err
 	}
@@ -195,6 +201,7 @@ func (r *relay) passChunk(ctx context.Context, msg *workerv1.InvokeStreamRespons
 		return err
 	}
 	r.answer.add(msg)
+	r.copied.Part(chunk)
 	return nil
 }
 

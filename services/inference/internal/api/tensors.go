@@ -135,7 +135,7 @@ func (r *tensorRelay) send(msg *inferencev1.InferTensorsStreamResponse) error {
 func (s *Server) GetTensorModel(ctx context.Context, req *inferencev1.GetTensorModelRequest) (resp *inferencev1.GetTensorModelResponse, err error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	j, err := s.begin(ctx, unhurried{req}, operationTensorModel)
+	j, err := s.begin(ctx, unhurried{named: req}, operationTensorModel)
 	if err != nil {
 		return nil, err
 	}

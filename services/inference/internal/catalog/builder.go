@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/poterne/poterne/pkg/signing"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 )
 
@@ -14,6 +15,7 @@ type builder struct {
 	// parts collects a snapshot that is not whole yet; open says there is one.
 	parts []*registryv1.ModelState
 	open  bool
+	trust signing.Policy
 }
 
 // apply returns the snapshot after msg, or nil while a snapshot is not whole.
@@ -72,7 +74,7 @@ func (b *builder) part(revision int64, part *registryv1.SnapshotPart) (*Snapshot
 	if !part.GetLast() {
 		return nil, nil //nolint:nilnil // not whole yet
 	}
-	b.base = NewSnapshot(revision, b.parts)
+	b.base = newSnapshot(revision, b.parts, b.trust)
 	b.parts, b.open = nil, false
 	return b.base, nil
 }

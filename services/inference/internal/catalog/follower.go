@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/signing"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/inference/internal/backoff"
 	"github.com/poterne/poterne/services/inference/internal/silence"
@@ -36,6 +37,8 @@ type FollowerOptions struct {
 	File *File
 	// Applied, when set, is told the revision of every snapshot published.
 	Applied func(revision int64)
+	// Trust says which versions may serve; the zero value lets all.
+	Trust signing.Policy
 }
 
 // Follower keeps the snapshot in step with the registry. Snapshot, Watch and
@@ -69,6 +72,7 @@ func (f *Follower) Load(ctx context.Context) {
 		return
 	}
 	s, err := f.opts.File.Read()
+	s = s.Trusting(f.opts.Trust)
 	switch {
 	case err != nil:
 		f.opts.Logger.WarnContext(ctx, "the registry's last snapshot cannot be used", slog.Any("error", err))
@@ -141,7 +145,7 @@ func (f *Follower) follow(ctx context.Context, from *int64) (progressed bool, er
 	if err != nil {
 		return false, fmt.Errorf("watch the registry: %w", err)
 	}
-	var b builder
+	b := builder{trust: f.opts.Trust}
 	if *from != 0 {
 		b.base = f.Snapshot()
 	}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/poterne/poterne/pkg/signing"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/inference/internal/split"
@@ -28,6 +29,10 @@ type Version struct {
 	// Variants are the forms in which it can be loaded, best first; its own weights
 	// are among them.
 	Variants []*Variant
+	// Refused says why it must not serve; nil when it may.
+	Refused error
+
+	signatures []*registryv1.Signature
 }
 
 // Model is one model with everything that decides what serves it. It is not
@@ -41,6 +46,10 @@ type Model struct {
 	Aliases map[string]*Version
 	// Arms are those of the split; empty when there is none.
 	Arms []Arm
+	// Experiments are those that run, in the order in which they are asked.
+	Experiments []*Experiment
+	// Division is what the split does; nil when there is none.
+	Division *Division
 
 	salt    string
 	weights []uint32
@@ -56,7 +65,7 @@ type Arm struct {
 
 // newModel reads a model's state. What names a version that is not there is
 // left out: the registry does not send it, and a request must not fail on it.
-func newModel(state *registryv1.ModelState) *Model {
+func newModel(state *registryv1.ModelState, trust signing.Policy) *Model {
 	m := &Model{State: state, Aliases: make(map[string]*Version, len(state.GetAliases()))}
 	name := state.GetModel().GetName()
 	for _, v := range state.GetVersions() {
@@ -64,7 +73,9 @@ func newModel(state *registryv1.ModelState) *Model {
 			Model: name, Number: v.GetNumber(), Digest: v.GetDigest(), Spec: v.GetSpec(),
 			Name: name + "@v" + strconv.Itoa(int(v.GetNumber())),
 		}
-		one.Variants = variantsOf(one, v.GetVariants())
+		one.signatures = v.GetSignatures()
+		one.Refused = signing.Check(trust, one.Digest, one.signatures)
+		one.Variants = variantsOf(one, v.GetVariants(), trust)
 		m.Versions = append(m.Versions, one)
 	}
 	slices.SortFunc(m.Versions, func(a, b *Version) int { return int(a.Number - b.Number) })
@@ -74,6 +85,7 @@ func newModel(state *registryv1.ModelState) *Model {
 		}
 	}
 	m.readSplit(state.GetSplit())
+	m.readExperiments(state.GetExperiments())
 	return m
 }
 
@@ -93,7 +105,7 @@ func (m *Model) readSplit(s *registryv1.Split) {
 	}
 	// A split that does not add up would send part of the traffic nowhere.
 	if total == split.Total {
-		m.Arms, m.weights, m.salt = arms, weights, s.GetSalt()
+		m.Arms, m.weights, m.salt, m.Division = arms, weights, s.GetSalt(), divisionOf(s)
 	}
 }
 
@@ -116,14 +128,14 @@ func (m *Model) Default() *Version {
 	if v := m.Aliases[ProductionAlias]; v != nil {
 		return v
 	}
-	if len(m.Versions) == 1 {
+	if len(m.Versions) == 1 && m.State.GetOmittedVersions() == 0 {
 		return m.Versions[0]
 	}
 	return nil
 }
 
 // Reachable returns the versions that the model's bare name may reach, without
-// repetition: the arms with a weight, or the default.
+// repetition: the arms with a weight, or the default, and the experiments' arms.
 func (m *Model) Reachable() []*Version {
 	var out []*Version
 	for _, a := range m.Arms {
@@ -134,11 +146,18 @@ func (m *Model) Reachable() []*Version {
 	if v := m.Default(); len(m.Arms) == 0 && v != nil {
 		out = append(out, v)
 	}
-	return out
+	for _, e := range m.Experiments {
+		for _, a := range e.Arms {
+			if a.Weight > 0 && !slices.Contains(out, a.Version) {
+				out = append(out, a.Version)
+			}
+		}
+	}
+	return slices.DeleteFunc(out, func(v *Version) bool { return v.Refused != nil })
 }
 
 // serving returns every version that some name leads to: the default, the
-// aliases and all arms. Arms of weight 0 count, so that a version is loaded
+// aliases, all arms and what shadows copy to. Arms of weight 0 count, so that a version is loaded
 // before its first traffic arrives.
 func (m *Model) serving() []*Version {
 	out := make([]*Version, 0, len(m.Aliases)+len(m.Arms)+1)
@@ -151,7 +170,15 @@ func (m *Model) serving() []*Version {
 	for _, a := range m.Arms {
 		out = append(out, a.Version)
 	}
-	return out
+	for _, e := range m.Experiments {
+		for _, a := range e.Arms {
+			out = append(out, a.Version)
+		}
+		if e.Shadow != nil {
+			out = append(out, e.Shadow.Version)
+		}
+	}
+	return slices.DeleteFunc(out, func(v *Version) bool { return v.Refused != nil })
 }
 
 // choose returns the arm that key falls into.

@@ -10,8 +10,10 @@ import (
 	"slices"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/signing"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/inference/internal/reference"
+	"github.com/poterne/poterne/services/inference/internal/split"
 )
 
 // Snapshot is every model at one revision of the registry. It is not changed
@@ -22,6 +24,7 @@ type Snapshot struct {
 	names    []string        // sorted
 	serving  []*Version      // sorted by digest and model
 	served   map[string]bool // digests of their variants, but their own
+	trust    signing.Policy
 }
 
 // Target is what a reference leads to.
@@ -29,22 +32,45 @@ type Target struct {
 	Version *Version
 	// Variant is the form that was asked for by its digest, or nil.
 	Variant *Variant
-	// Arm is the arm of the split that decided, or "".
-	Arm string
+	// Experiment is the one that decided, or "", and Arm the arm of it, or of the
+	// model's plain split; "" where neither decided.
+	Experiment, Arm string
+	// Shadow says that another version gets a copy of the request; nil: none does.
+	Shadow *Shadow
+	// Division is what decided, or nil: also where a tester was given an arm. Key is
+	// what an experiment's decision is stuck to.
+	Division *Division
+	Key      string
 }
 
 // NewSnapshot returns the snapshot of the given states.
 func NewSnapshot(revision int64, states []*registryv1.ModelState) *Snapshot {
+	return newSnapshot(revision, states, signing.Policy{})
+}
+
+func newSnapshot(revision int64, states []*registryv1.ModelState, trust signing.Policy) *Snapshot {
 	models := make(map[string]*Model, len(states))
 	for _, s := range states {
-		models[s.GetModel().GetName()] = newModel(s)
+		models[s.GetModel().GetName()] = newModel(s, trust)
 	}
-	return index(revision, models)
+	return index(revision, models, trust)
+}
+
+// Trusting returns the same state where nothing serves that the policy refuses.
+func (s *Snapshot) Trusting(trust signing.Policy) *Snapshot {
+	if s == nil || !trust.Required() {
+		return s
+	}
+	states := make([]*registryv1.ModelState, 0, len(s.models))
+	for _, m := range s.models {
+		states = append(states, m.State)
+	}
+	return newSnapshot(s.revision, states, trust)
 }
 
 // index makes the derived parts of a snapshot; it keeps models.
-func index(revision int64, models map[string]*Model) *Snapshot {
-	s := &Snapshot{revision: revision, models: models, names: slices.Sorted(maps.Keys(models))}
+func index(revision int64, models map[string]*Model, trust signing.Policy) *Snapshot {
+	s := &Snapshot{revision: revision, models: models, names: slices.Sorted(maps.Keys(models)), trust: trust}
 	for _, name := range s.names {
 		s.serving = append(s.serving, models[name].serving()...)
 	}
@@ -67,15 +93,15 @@ func index(revision int64, models map[string]*Model) *Snapshot {
 // with returns the snapshot after one model changed; s stays as it is.
 func (s *Snapshot) with(revision int64, state *registryv1.ModelState) *Snapshot {
 	models := maps.Clone(s.models)
-	models[state.GetModel().GetName()] = newModel(state)
-	return index(revision, models)
+	models[state.GetModel().GetName()] = newModel(state, s.trust)
+	return index(revision, models, s.trust)
 }
 
 // without returns the snapshot after one model was removed; s stays as it is.
 func (s *Snapshot) without(revision int64, name string) *Snapshot {
 	models := maps.Clone(s.models)
 	delete(models, name)
-	return index(revision, models)
+	return index(revision, models, s.trust)
 }
 
 // at returns the same models at another revision.
@@ -125,15 +151,28 @@ func (s *Snapshot) Serves(digest string) bool {
 	return ok || s.served[digest]
 }
 
-// Resolve returns the version that a reference leads to, and the variant when it
-// is a digest. A bare name follows
-// the model's split, which key is stuck to, then the alias `production`, then
-// the only version. Errors are MODEL_NOT_FOUND, INVALID_ARGUMENT and
-// FAILED_PRECONDITION.
+// Resolve is Decide for a request of which nothing but the routing key is known.
 func (s *Snapshot) Resolve(model, key string) (Target, error) {
+	return s.Decide(model, &split.Subject{User: key, Request: key})
+}
+
+// Decide returns the version that a reference leads to, and the variant when it
+// is a digest. A bare name follows the model's experiments, then its split, then
+// the alias `production`, then the only version. Errors are MODEL_NOT_FOUND,
+// INVALID_ARGUMENT and FAILED_PRECONDITION.
+func (s *Snapshot) Decide(model string, who *split.Subject) (Target, error) {
+	t, err := s.decide(model, who)
+	if err == nil && t.Version.Refused != nil {
+		return Target{}, apierr.New(apierr.FailedPrecondition, "%s must not serve: %v", t.Version.Name, t.Version.Refused).
+			WithField("model").WithMetadata("model", t.Version.Model)
+	}
+	return t, err
+}
+
+func (s *Snapshot) decide(model string, who *split.Subject) (Target, error) {
 	// Nearly every request names a model and nothing else.
 	if m, ok := s.models[model]; ok {
-		return m.byName(key)
+		return m.byName(who)
 	}
 	ref, err := reference.Parse(model)
 	if err != nil {
@@ -144,22 +183,40 @@ func (s *Snapshot) Resolve(model, key string) (Target, error) {
 		return Target{}, notFound(ref, "there is no model %q", ref.Name)
 	}
 	t := m.qualified(ref)
+	if n := m.State.GetOmittedVersions(); t.Version == nil && n > 0 && ref.Kind != reference.Alias {
+		return Target{}, notFound(ref, "model %q has no %s among those that can be asked for: its %d oldest, which no alias and no split names, "+
+			"have to be named by an alias first", ref.Name, qualifier(ref), n)
+	}
 	if t.Version == nil {
 		return Target{}, notFound(ref, "model %q has no %s", ref.Name, qualifier(ref))
 	}
 	return t, nil
 }
 
-func (m *Model) byName(key string) (Target, error) {
+func (m *Model) byName(who *split.Subject) (Target, error) {
+	t, decided := m.decide(who)
+	if decided {
+		return t, nil
+	}
 	if len(m.Arms) > 0 {
+		key := who.User
+		if key == "" {
+			key = who.Request
+		}
 		arm := m.choose(key)
-		return Target{Version: arm.Version, Arm: arm.Name}, nil
+		t.Version, t.Arm, t.Division = arm.Version, arm.Name, m.Division
+		return t, nil
 	}
 	if v := m.Default(); v != nil {
-		return Target{Version: v}, nil
+		t.Version = v
+		return t, nil
 	}
 	if len(m.Versions) == 0 {
 		return Target{}, precondition(m, "model %q has no version yet: create one", m.Name())
+	}
+	if m.State.GetOmittedVersions() > 0 {
+		return Target{}, precondition(m, "model %q has many versions and nothing says which of them serves: point its alias %q at one",
+			m.Name(), ProductionAlias)
 	}
 	return Target{}, precondition(m, "model %q has %d versions and nothing says which of them serves: "+
 		"point its alias %q at one, or name one, such as %s@v%d",

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/poterne/poterne/pkg/signing"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 )
@@ -31,26 +32,35 @@ type Variant struct {
 	// says whether that is known.
 	Loss     float64
 	Measured bool
+	// Signatures are those over the digest; read only.
+	Signatures []*registryv1.Signature
 }
 
 // variantsOf returns the forms of a version, best first: those whose loss is
 // known by their loss, then the others by their size, the largest first. The
 // version's own weights are always among them.
 //
+// A variant that no trusted key has signed is left out where that is asked for.
+//
 // Weights that take less than the version's own are not taken to be better, however
 // they did on a text: by chance or by a text that says nothing they may seem so.
-func variantsOf(v *Version, listed []*registryv1.Variant) []*Variant {
+func variantsOf(v *Version, listed []*registryv1.Variant, trust signing.Policy) []*Variant {
 	out := make([]*Variant, 0, len(listed)+1)
 	out = append(out, &Variant{
 		Name: Base, Digest: v.Digest, Label: v.Name, Spec: v.Spec, Size: sizeOf(v.Spec), Measured: true,
+		Signatures: v.signatures,
 	})
 	for _, l := range listed {
+		if signing.Check(trust, l.GetDigest(), l.GetSignatures()) != nil {
+			continue
+		}
 		if l.GetDigest() == "" || slices.ContainsFunc(out, func(o *Variant) bool { return o.Digest == l.GetDigest() }) {
 			continue
 		}
 		out = append(out, &Variant{
 			Name: l.GetName(), Digest: l.GetDigest(), Label: v.Name + "/" + l.GetName(), Spec: l.GetSpec(),
 			Size: sizeOf(l.GetSpec()), Loss: l.GetQuality().GetLoss(), Measured: l.GetQuality() != nil,
+			Signatures: l.GetSignatures(),
 		})
 	}
 	own := out[0].Size

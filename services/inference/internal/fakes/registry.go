@@ -33,6 +33,8 @@ type Registry struct {
 	asked   []int64 // the revisions that watchers came with
 	cut     chan struct{}
 	away    bool
+
+	reported []*registryv1.OutcomeBatch
 }
 
 // NewRegistry returns a registry without models.

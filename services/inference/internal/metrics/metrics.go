@@ -44,16 +44,17 @@ const (
 
 // The labels, which are also the keys of log records.
 const (
-	KeyModel     = "model"
-	KeyArm       = "arm"
-	KeyOperation = "operation"
-	KeyReason    = "reason"
-	KeyWorker    = "worker"
-	KeyWhat      = "what"
-	KeyState     = "state"
-	KeyClass     = "class"
-	KeyWhy       = "why"
-	KeyKind      = "kind"
+	KeyModel      = "model"
+	KeyArm        = "arm"
+	KeyExperiment = "experiment"
+	KeyOperation  = "operation"
+	KeyReason     = "reason"
+	KeyWorker     = "worker"
+	KeyWhat       = "what"
+	KeyState      = "state"
+	KeyClass      = "class"
+	KeyWhy        = "why"
+	KeyKind       = "kind"
 )
 
 // The labels of the metrics that OpenTelemetry's semantic conventions for
@@ -85,7 +86,7 @@ type Metrics struct {
 }
 
 // series names one combination of labels.
-type series struct{ a, b, c, d string }
+type series struct{ a, b, c, d, e string }
 
 // New makes the instruments on meter.
 func New(meter metric.Meter) (*Metrics, error) {
@@ -93,7 +94,7 @@ func New(meter metric.Meter) (*Metrics, error) {
 	// From a millisecond, a simulated engine, to a minute, a long prompt.
 	bounds := metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300)
 	var errs [12]error
-	m.requests, errs[0] = meter.Int64Counter(nameRequests, metric.WithDescription("Requests that ended, by model, arm, operation and reason."))
+	m.requests, errs[0] = meter.Int64Counter(nameRequests, metric.WithDescription("Requests that ended, by model, experiment, arm, operation and reason."))
 	m.inFlight, errs[1] = meter.Int64UpDownCounter(nameInFlight, metric.WithDescription("Requests that have begun and not ended, by model."))
 	m.duration, errs[2] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
 		metric.WithDescription("Time from the arrival of a request to its end, by model and operation."))
@@ -140,7 +141,7 @@ func (m *Metrics) Tokens(ctx context.Context, model string, input, cached, outpu
 		kind string
 		n    int64
 	}{{"input", input}, {"cached", cached}, {"output", output}} {
-		s := series{"tokens", model, t.kind, ""}
+		s := series{"tokens", model, t.kind, "", ""}
 		opt, ok := m.cached(s)
 		if !ok {
 			opt = m.option(s, attribute.String(KeyModel, model), attribute.String(KeyKind, t.kind))
@@ -156,7 +157,7 @@ func (m *Metrics) PerToken(ctx context.Context, model, operation string, d time.
 
 // conventional is the labels that the semantic conventions ask for.
 func (m *Metrics) conventional(model, operation string) metric.MeasurementOption {
-	s := series{"gen_ai", model, operation, ""}
+	s := series{"gen_ai", model, operation, "", ""}
 	if opt, ok := m.cached(s); ok {
 		return opt
 	}
@@ -185,7 +186,7 @@ func (m *Metrics) cached(s series) (metric.MeasurementOption, bool) {
 }
 
 func (m *Metrics) byModel(model string) metric.MeasurementOption {
-	s := series{"model", model, "", ""}
+	s := series{"model", model, "", "", ""}
 	if opt, ok := m.cached(s); ok {
 		return opt
 	}
@@ -193,7 +194,7 @@ func (m *Metrics) byModel(model string) metric.MeasurementOption {
 }
 
 func (m *Metrics) byOperation(model, operation string) metric.MeasurementOption {
-	s := series{"operation", model, operation, ""}
+	s := series{"operation", model, operation, "", ""}
 	if opt, ok := m.cached(s); ok {
 		return opt
 	}
@@ -206,16 +207,16 @@ func (m *Metrics) Begin(ctx context.Context, model string) {
 }
 
 // End notes the end of a request; reason is "" when it went well.
-func (m *Metrics) End(ctx context.Context, model, arm, operation, reason string, took time.Duration) {
+func (m *Metrics) End(ctx context.Context, model, experiment, arm, operation, reason string, took time.Duration) {
 	if reason == "" {
 		reason = reasonOK
 	}
 	m.inFlight.Add(ctx, -1, m.byModel(model))
 	m.duration.Record(ctx, took.Seconds(), m.byOperation(model, operation))
-	s := series{model, arm, operation, reason}
+	s := series{model, experiment, arm, operation, reason}
 	opt, ok := m.cached(s)
 	if !ok {
-		opt = m.option(s, attribute.String(KeyModel, model), attribute.String(KeyArm, arm),
+		opt = m.option(s, attribute.String(KeyModel, model), attribute.String(KeyExperiment, experiment), attribute.String(KeyArm, arm),
 			attribute.String(KeyOperation, operation), attribute.String(KeyReason, reason))
 	}
 	m.requests.Add(ctx, 1, opt)
@@ -231,7 +232,7 @@ func (m *Metrics) Attempt(ctx context.Context, worker, reason string) {
 	if reason == "" {
 		reason = reasonOK
 	}
-	s := series{"attempt", worker, reason, ""}
+	s := series{"attempt", worker, reason, "", ""}
 	opt, ok := m.cached(s)
 	if !ok {
 		opt = m.option(s, attribute.String(KeyWorker, worker), attribute.String(KeyReason, reason))
@@ -254,7 +255,7 @@ func (m *Metrics) Placement(ctx context.Context, what, reason string) {
 
 // Waited notes how long a request waited for its turn.
 func (m *Metrics) Waited(ctx context.Context, class string, d time.Duration) {
-	s := series{"waited", class, "", ""}
+	s := series{"waited", class, "", "", ""}
 	opt, ok := m.cached(s)
 	if !ok {
 		opt = m.option(s, attribute.String(KeyClass, class))

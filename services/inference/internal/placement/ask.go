@@ -7,6 +7,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 )
 
@@ -18,10 +19,19 @@ func (c *Controller) load(ctx context.Context, l Load) {
 		defer cancel()
 		_, err := l.Worker.Client().LoadModel(ctx, &workerv1.LoadModelRequest{
 			Digest: digest, Name: name, Spec: l.Variant.Spec, Evict: l.Evict, Pinned: l.Pin, WarmUp: l.WarmUp,
+			Signatures: signaturesOf(l.Variant),
 		})
 		wait := c.asked.end(l.Worker, digest, c.opts.Clock.Now(), err)
 		c.answered(ctx, AskLoad, name, l.Worker, wait, err)
 	})
+}
+
+// signaturesOf is what a worker that loads only what is signed looks at.
+func signaturesOf(v *catalog.Variant) (out []*workerv1.DigestSignature) {
+	for _, s := range v.Signatures {
+		out = append(out, &workerv1.DigestSignature{KeyId: s.GetKeyId(), Signature: s.GetSignature()})
+	}
+	return out
 }
 
 func (c *Controller) unload(ctx context.Context, u Unload) {

@@ -42,6 +42,9 @@ func (l *lane) grant(t *ticket, c *fleet.Copy, now time.Time) *Grant {
 	l.running++
 	l.queue.Begin(g.job.Tenant, g.job.Class, g.charged)
 	l.s.opts.Strategy.Began(&g.job, c)
+	if g.job.Spare {
+		l.spares[g] = struct{}{}
+	}
 	return g
 }
 
@@ -91,6 +94,7 @@ func (g *Grant) End(r Result) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.running--
+	delete(l.spares, g)
 	l.used = now
 	l.s.opts.Strategy.Ended(&g.job, g.copy, r)
 	l.queue.End(g.job.Tenant, g.job.Class, correction)

@@ -21,6 +21,8 @@ type lane struct {
 	urgent   time.Time      // when a request that is no batch was last seen
 	used     time.Time
 	watching bool // a goroutine gives turns when the workers' load changes
+
+	spares map[*Grant]struct{} // that run in places that nobody wanted
 }
 
 // ticket is a request that waits.
@@ -39,7 +41,7 @@ type outcome struct {
 }
 
 func newLane(s *Scheduler) *lane {
-	return &lane{s: s, kinds: make(map[string]int), queue: fair.New[*ticket](fair.Options{
+	return &lane{s: s, kinds: make(map[string]int), spares: make(map[*Grant]struct{}), queue: fair.New[*ticket](fair.Options{
 		MaxItems: s.opts.MaxQueued, MaxBytes: s.opts.MaxQueuedBytes, Weight: s.opts.Weight,
 	})}
 }
@@ -65,6 +67,10 @@ func (l *lane) place(ctx context.Context, req *Request, tried []*fleet.Copy) (*G
 	l.used = now
 	if req.Class != fair.Batch && !req.Light {
 		l.urgent = now
+	}
+	if req.Spare {
+		defer l.mu.Unlock()
+		return l.spare(t, view, len(tried) > 0, now)
 	}
 	if len(tried) > 0 || req.Light {
 		// It has waited already, and what it was given failed.
@@ -121,6 +127,7 @@ func (l *lane) enqueue(ctx context.Context, t *ticket, now time.Time) error {
 	}
 	l.waits(t, 1)
 	l.s.queued[req.Class].Add(1)
+	l.yield()
 	if !l.watching {
 		l.watching = true
 		go l.watch()

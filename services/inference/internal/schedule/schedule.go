@@ -78,6 +78,11 @@ type Request struct {
 	// Light says that the request takes no slot of the engine: it waits for
 	// nobody, costs nothing, and says nothing of how long requests take.
 	Light bool
+	// Spare says that the request gets only a place that nobody wants: it waits for
+	// none, and is refused at once. Yield, which must not block, is called when
+	// another request has to wait while it runs.
+	Spare bool
+	Yield func()
 }
 
 // Scheduler places requests. It is safe for concurrent use.

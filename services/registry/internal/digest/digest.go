@@ -39,6 +39,14 @@ type document struct {
 	ContextLength       int32             `json:"context_length,omitempty"`
 	EmbeddingDimensions int32             `json:"embedding_dimensions,omitempty"`
 	Continuation        bool              `json:"continuation,omitempty"`
+	PromptTemplate      string            `json:"prompt_template,omitempty"`
+	Adapters            []adapter         `json:"adapters,omitempty"`
+}
+
+// adapter has a scale that is always there, since 0 means 1.
+type adapter struct {
+	Artifacts []artifact `json:"artifacts"`
+	Scale     float64    `json:"scale"`
 }
 
 // artifact leaves out where the file lies, but not the name it is given: engines
@@ -80,11 +88,15 @@ func Canonical(spec *commonv1.ModelSpec) ([]byte, error) {
 		ContextLength:       spec.GetContextLength(),
 		EmbeddingDimensions: spec.GetEmbeddingDimensions(),
 		Continuation:        spec.GetContinuation(),
+		PromptTemplate:      spec.GetPromptTemplate(),
+		Artifacts:           artifacts(spec.GetArtifacts()),
 	}
-	for _, a := range spec.GetArtifacts() {
-		doc.Artifacts = append(doc.Artifacts, artifact{
-			Name: a.GetName(), Role: role(a), SHA256: a.GetSha256(), SizeBytes: strconv.FormatInt(a.GetSizeBytes(), 10),
-		})
+	for _, a := range spec.GetAdapters() {
+		one := adapter{Artifacts: artifacts(a.GetArtifacts()), Scale: a.GetScale()}
+		if one.Scale == 0 {
+			one.Scale = 1
+		}
+		doc.Adapters = append(doc.Adapters, one)
 	}
 	raw, err := json.Marshal(doc)
 	if err != nil {
@@ -115,6 +127,15 @@ func taskName(t commonv1.Task) (string, error) {
 	}
 }
 
+func artifacts(list []*commonv1.Artifact) (out []artifact) {
+	for _, a := range list {
+		out = append(out, artifact{
+			Name: a.GetName(), Role: role(a), SHA256: a.GetSha256(), SizeBytes: strconv.FormatInt(a.GetSizeBytes(), 10),
+		})
+	}
+	return out
+}
+
 func role(a *commonv1.Artifact) string {
 	if a.GetRole() == "" {
 		return "weights"
@@ -126,6 +147,12 @@ func hasUnknown(spec *commonv1.ModelSpec) bool {
 	messages := []proto.Message{spec}
 	for _, a := range spec.GetArtifacts() {
 		messages = append(messages, a)
+	}
+	for _, adapter := range spec.GetAdapters() {
+		messages = append(messages, adapter)
+		for _, a := range adapter.GetArtifacts() {
+			messages = append(messages, a)
+		}
 	}
 	for _, m := range messages {
 		if len(m.ProtoReflect().GetUnknown()) > 0 {

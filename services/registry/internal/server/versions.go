@@ -18,12 +18,16 @@ func (s *Server) CreateVersion(ctx context.Context, req *registryv1.CreateVersio
 	if err := checkText("description", req.GetDescription()); err != nil {
 		return nil, err
 	}
+	if err := checkMeta(req); err != nil {
+		return nil, err
+	}
 	d, err := digestOf(req.GetSpec())
 	if err != nil {
 		return nil, err
 	}
 	v, err := s.store.CreateVersion(ctx, actor(ctx), &registryv1.Version{
 		Model: req.GetModel(), Digest: d, Spec: req.GetSpec(), Description: req.GetDescription(),
+		Lineage: req.GetLineage(), Metrics: req.GetMetrics(), IoSchema: req.GetIoSchema(), Licence: req.GetLicence(), Labels: req.GetLabels(),
 	})
 	if err != nil {
 		return nil, err
@@ -77,18 +81,16 @@ func versionKey(ref string) (store.VersionKey, error) {
 
 // ListVersions implements registryv1.RegistryServiceServer.
 func (s *Server) ListVersions(ctx context.Context, req *registryv1.ListVersionsRequest) (*registryv1.ListVersionsResponse, error) {
+	query, err := listQuery(req)
+	if err != nil {
+		return nil, err
+	}
 	p := pager[*registryv1.Version]{
-		scope: "versions/" + req.GetModel(),
-		key:   func(v *registryv1.Version) string { return strconv.Itoa(int(v.GetNumber())) },
+		scope: "versions/" + req.GetModel() + queryScope(req),
+		key:   func(v *registryv1.Version) string { return store.VersionPlace(v, req.GetOrderBy()).String() },
 		list: func(after string, limit int) ([]*registryv1.Version, error) {
-			var before int64
-			if after != "" {
-				var err error
-				if before, err = strconv.ParseInt(after, 10, 32); err != nil {
-					return nil, errBadToken()
-				}
-			}
-			return s.store.ListVersions(ctx, req.GetModel(), int32(before), limit)
+			query.After, query.Limit = after, limit
+			return s.store.FindVersions(ctx, req.GetModel(), query)
 		},
 	}
 	versions, next, err := p.page(req)

@@ -62,7 +62,11 @@ func (s *Store) SetAlias(ctx context.Context, actor, model, name string, version
 		if out.GetVersion() == version {
 			return errUnchanged
 		}
-		if _, err := s.version(ctx, c.tx, model, VersionKey{Number: version}); err != nil {
+		v, err := s.version(ctx, c.tx, model, VersionKey{Number: version})
+		if err == nil {
+			err = s.opts.May(v)
+		}
+		if err != nil {
 			return err
 		}
 		if err := s.putAlias(ctx, c, name, version, out == nil); err != nil {
@@ -133,6 +137,13 @@ func (s *Store) DeleteAlias(ctx context.Context, actor, model, name, etag string
 			return aliasNotFound(model, name)
 		}
 		if err := compareEtag(fmt.Sprintf("the alias %q of %q", name, model), etag, there.GetEtag()); err != nil {
+			return err
+		}
+		needing, err := s.experimentsNeeding(ctx, c.tx, model, needsAlias(name))
+		if err != nil {
+			return err
+		}
+		if err := refuseNeeded(fmt.Sprintf("the alias %q of %q", name, model), "alias", needing); err != nil {
 			return err
 		}
 		if err := c.touch(ctx); err != nil {

@@ -136,7 +136,7 @@ func (s *Store) Page(ctx context.Context, after string) (*Page, error) {
 		list, err := collect(ctx, q, func(row scanner) (e entry, err error) {
 			err = row.Scan(&e.name, &e.bytes)
 			return e, err
-		}, `SELECT name, version_bytes FROM registry_models WHERE name > $1 ORDER BY name LIMIT $2`, after, maxBatchChanges)
+		}, `SELECT name, version_bytes FROM registry_models WHERE name > $1 AND delete_time = 0 ORDER BY name LIMIT $2`, after, maxBatchChanges)
 		if err != nil {
 			return fmt.Errorf("names of models: %w", err)
 		}

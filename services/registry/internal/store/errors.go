@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -34,6 +35,15 @@ func etagOf(revision int64) string { return "r" + strconv.FormatInt(revision, 10
 func modelNotFound(model string) error {
 	return apierr.New(apierr.ModelNotFound, "the model %q is not in the registry", model).
 		WithField("model").WithMetadata(metaModel, model)
+}
+
+// inField says of an error that is for the caller which field it is about.
+func inField(err error, field string) error {
+	var known *apierr.Error
+	if errors.As(err, &known) {
+		return known.WithField(field)
+	}
+	return err
 }
 
 func notFound(field, format string, args ...any) error {

@@ -6,13 +6,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 )
 
-const modelColumns = `name, display_name, labels, version_count, create_time, update_time`
+// modelColumns are everything, modelBrief all but the card.
+const (
+	modelFields  = `name, display_name, labels, version_count, create_time, update_time, task, owner, tenant, licence, delete_time, purge_time`
+	modelColumns = modelFields + `, card`
+	modelBrief   = modelFields + `, ''`
+)
 
 // scanner is a row, or the present one of several.
 type scanner interface{ Scan(dest ...any) error }
@@ -22,10 +27,14 @@ func scanModel(row scanner) (*registryv1.Model, error) {
 		m                registryv1.Model
 		labels           string
 		created, updated int64
+		deleted, purged  int64
+		task             int32
 	)
-	if err := row.Scan(&m.Name, &m.DisplayName, &labels, &m.VersionCount, &created, &updated); err != nil {
+	if err := row.Scan(&m.Name, &m.DisplayName, &labels, &m.VersionCount, &created, &updated, &task, &m.Owner, &m.Tenant,
+		&m.Licence, &deleted, &purged, &m.Card); err != nil {
 		return nil, err
 	}
+	m.Task, m.DeleteTime, m.PurgeTime = commonv1.Task(task), since(deleted), since(purged)
 	if err := json.Unmarshal([]byte(labels), &m.Labels); err != nil {
 		return nil, fmt.Errorf("labels of %s: %w", m.GetName(), err)
 	}
@@ -33,7 +42,7 @@ func scanModel(row scanner) (*registryv1.Model, error) {
 	return &m, nil
 }
 
-// CreateModel creates a model, which has a name, a display name and labels.
+// CreateModel creates a model, which has m's name and all that is said of it.
 func (s *Store) CreateModel(ctx context.Context, actor string, m *registryv1.Model) (*registryv1.Model, error) {
 	if !names.MatchString(m.GetName()) {
 		return nil, apierr.Invalid("name", "a model's name is made of lower-case letters, digits, '.', '_' and '-'")
@@ -44,23 +53,29 @@ func (s *Store) CreateModel(ctx context.Context, actor string, m *registryv1.Mod
 	}
 	var out *registryv1.Model
 	err = s.change(ctx, actor, m.GetName(), modelCreated, func(ctx context.Context, c *change) error {
-		var count, same int
-		err := c.tx.QueryRowContext(ctx,
-			`SELECT count(*), count(CASE WHEN name = $1 THEN 1 END) FROM registry_models`, m.GetName()).Scan(&count, &same)
+		var count, same, deleted int
+		err := c.tx.QueryRowContext(ctx, `SELECT count(*), count(CASE WHEN name = $1 THEN 1 END),
+			count(CASE WHEN name = $1 AND delete_time > 0 THEN 1 END) FROM registry_models`, m.GetName()).Scan(&count, &same, &deleted)
 		switch {
 		case err != nil:
 			return fmt.Errorf("count models: %w", err)
+		case deleted > 0:
+			return apierr.New(apierr.AlreadyExists, "the model %q was deleted and can still be restored: restore it, or delete it for good", m.GetName()).
+				WithField("name")
 		case same > 0:
 			return apierr.New(apierr.AlreadyExists, "the model %q is there already", m.GetName()).WithField("name")
 		case count >= s.opts.MaxModels:
 			return apierr.New(apierr.FailedPrecondition, "the registry holds %d models, as many as it may", count)
 		}
 		row := c.tx.QueryRowContext(ctx, `INSERT INTO registry_models
-			(name, display_name, labels, version_count, version_bytes, create_time, update_time)
-			VALUES ($1, $2, $3, 0, 0, $4, $4) RETURNING `+modelColumns,
-			m.GetName(), m.GetDisplayName(), string(labels), micros(c.now))
-		out, err = scanModel(row)
-		return err
+			(name, display_name, labels, version_count, version_bytes, create_time, update_time, task, owner, tenant, licence, card)
+			VALUES ($1, $2, $3, 0, 0, $4, $4, $5, $6, $7, $8, $9) RETURNING `+modelColumns,
+			m.GetName(), m.GetDisplayName(), string(labels), micros(c.now), int32(m.GetTask()), m.GetOwner(), m.GetTenant(),
+			m.GetLicence(), m.GetCard())
+		if out, err = scanModel(row); err != nil {
+			return err
+		}
+		return c.indexModel(ctx, out)
 	})
 	return out, err
 }
@@ -75,67 +90,11 @@ func (s *Store) model(ctx context.Context, q querier, name string) (*registryv1.
 	if !names.MatchString(name) {
 		return nil, modelNotFound(name)
 	}
-	m, err := scanModel(q.QueryRowContext(ctx, `SELECT `+modelColumns+` FROM registry_models WHERE name = $1`, name))
+	m, err := scanModel(q.QueryRowContext(ctx, `SELECT `+modelColumns+` FROM registry_models WHERE name = $1 AND delete_time = 0`, name))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, modelNotFound(name)
 	}
 	return m, err
-}
-
-// ListModels returns at most limit models by name, those after the given one.
-func (s *Store) ListModels(ctx context.Context, after string, limit int) ([]*registryv1.Model, error) {
-	out, err := collect(ctx, s.db.Reader(), scanModel,
-		`SELECT `+modelColumns+` FROM registry_models WHERE name > $1 ORDER BY name LIMIT $2`, after, limit)
-	return out, failure(ctx, err, "list models")
-}
-
-// DeleteModel deletes a model with its versions, unless an alias or a split
-// stands or a rollout is not over.
-func (s *Store) DeleteModel(ctx context.Context, actor, name string) error {
-	return s.change(ctx, actor, name, modelDeleted, func(ctx context.Context, c *change) error {
-		if _, err := s.model(ctx, c.tx, name); err != nil {
-			return err
-		}
-		standing, err := s.standing(ctx, c.tx, name)
-		if err != nil {
-			return err
-		}
-		if len(standing) > 0 {
-			list := strings.Join(standing, ", ")
-			return apierr.New(apierr.FailedPrecondition, "the model %q still has what may serve: remove %s first", name, list).
-				WithField("model").WithMetadata("standing", list)
-		}
-		return c.exec(ctx, `DELETE FROM registry_models WHERE name = $1`, name)
-	})
-}
-
-// standing names the aliases, ten at most, the split and the rollout that keep a
-// model from being deleted.
-func (s *Store) standing(ctx context.Context, q querier, model string) ([]string, error) {
-	out, err := collect(ctx, q, func(row scanner) (string, error) {
-		var name string
-		err := row.Scan(&name)
-		return `alias "` + name + `"`, err
-	}, `SELECT name FROM registry_aliases WHERE model = $1 ORDER BY name LIMIT 10`, model)
-	if err != nil {
-		return nil, fmt.Errorf("aliases: %w", err)
-	}
-	var splits int
-	err = q.QueryRowContext(ctx, `SELECT count(*) FROM registry_splits WHERE model = $1`, model).Scan(&splits)
-	if err != nil {
-		return nil, fmt.Errorf("split: %w", err)
-	}
-	if splits > 0 {
-		out = append(out, "the split")
-	}
-	active, err := s.activeRollout(ctx, q, model)
-	if err != nil {
-		return nil, fmt.Errorf("rollout: %w", err)
-	}
-	if active != "" {
-		out = append(out, `rollout "`+active+`"`)
-	}
-	return out, nil
 }
 
 // touch notes on the model that something of it changed.

@@ -3,6 +3,7 @@ package store_test
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,7 +36,7 @@ func (s suite) models(t *testing.T) {
 		t.Errorf("after a version: %v", got)
 	}
 
-	check(t, e.DeleteModel(ctx, "ana", "llama"))
+	check(t, e.PurgeModel(ctx, "ana", "llama"))
 	_, err = e.GetModel(ctx, "llama")
 	wantReason(t, err, apierr.ModelNotFound, "model")
 	wantReason(t, e.DeleteModel(ctx, "ana", "llama"), apierr.ModelNotFound, "model")
@@ -103,7 +104,9 @@ func (s suite) limits(t *testing.T) {
 
 	e.version("a", 1)
 	e.version("a", 2)
-	_, err = e.CreateVersion(ctx, "", storetest.Version(t, "a", 3))
+	large := storetest.Version(t, "a", 3)
+	large.Description = strings.Repeat("x", 700)
+	_, err = e.CreateVersion(ctx, "", large)
 	wantReason(t, err, apierr.FailedPrecondition, "model")
 	if m, err := e.GetModel(ctx, "a"); err != nil || m.GetVersionCount() != 2 {
 		t.Errorf("after a refused version: %v, %v", m, err)

@@ -127,6 +127,25 @@ func (s *Store) addRollouts(ctx context.Context, q querier, states map[string]*r
 	return nil
 }
 
+// rolloutNeeding names the rollout that is not over when it is about a version, or
+// with version 0 in any case.
+func (s *Store) rolloutNeeding(ctx context.Context, q querier, model string, version int32) ([]string, error) {
+	name, err := s.activeRollout(ctx, q, model)
+	if err != nil || name == "" {
+		return nil, err
+	}
+	if version != 0 {
+		r, err := s.rollout(ctx, q, model, name)
+		if err != nil {
+			return nil, err
+		}
+		if version != r.GetCandidate() && version != r.GetBaseline() {
+			return nil, nil
+		}
+	}
+	return []string{`rollout "` + name + `"`}, nil
+}
+
 // activeRollout names the rollout of a model that is not over; "" when there is none.
 func (s *Store) activeRollout(ctx context.Context, q querier, model string) (string, error) {
 	var name string

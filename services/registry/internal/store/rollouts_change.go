@@ -67,11 +67,12 @@ func (s *Store) CreateRollout(ctx context.Context, actor string, r *registryv1.R
 		if err := s.checkRoom(ctx, c, out); err != nil {
 			return err
 		}
-		if _, err := s.version(ctx, c.tx, out.GetModel(), VersionKey{Number: out.GetCandidate()}); err != nil {
-			if apierr.ReasonOf(err) == apierr.NotFound {
-				return apierr.From(err).WithField("candidate")
-			}
-			return err
+		candidate, err := s.version(ctx, c.tx, out.GetModel(), VersionKey{Number: out.GetCandidate()})
+		if err == nil {
+			err = s.opts.May(candidate)
+		}
+		if err != nil {
+			return inField(err, "candidate")
 		}
 		event, err := check(v)
 		if err != nil {
@@ -187,6 +188,17 @@ func (s *Store) MoveRollout(ctx context.Context, actor, model, name string, fenc
 	return out, err
 }
 
+// mayTakeOver asks for the candidate alone: what served before must always be able
+// to serve again.
+func (s *Store) mayTakeOver(r *registryv1.Rollout) func(*registryv1.Version) error {
+	return func(v *registryv1.Version) error {
+		if v.GetNumber() != r.GetCandidate() {
+			return nil
+		}
+		return s.opts.May(v)
+	}
+}
+
 func (s *Store) applyMove(ctx context.Context, c *change, v RolloutView, m *RolloutMove) error {
 	switch {
 	case m.RemoveSplit && v.Split != nil:
@@ -195,14 +207,14 @@ func (s *Store) applyMove(ctx context.Context, c *change, v RolloutView, m *Roll
 		}
 		m.Rollout.SplitEtag = ""
 	case len(m.Arms) > 0 && !slices.EqualFunc(v.Split.GetArms(), m.Arms, sameArm):
-		salt, err := s.newSalt()
+		salt, err := s.newSalt(splitSalt)
 		if err != nil {
 			return err
 		}
 		if err := s.putSplit(ctx, c, salt, v.Split == nil); err != nil {
 			return err
 		}
-		if err := s.putArms(ctx, c, m.Arms); err != nil {
+		if err := s.putArms(ctx, c, m.Arms, s.mayTakeOver(m.Rollout)); err != nil {
 			return err
 		}
 		m.Rollout.SplitEtag = etagOf(c.revision)

@@ -73,7 +73,7 @@ func (s *Store) SetSplit(ctx context.Context, actor, model string, arms []*regis
 	if err := checkArms(arms); err != nil {
 		return nil, err
 	}
-	salt, err := s.newSalt()
+	salt, err := s.newSalt(splitSalt)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (s *Store) SetSplit(ctx context.Context, actor, model string, arms []*regis
 		if err := s.putSplit(ctx, c, salt, out == nil); err != nil {
 			return err
 		}
-		if err := s.putArms(ctx, c, arms); err != nil {
+		if err := s.putArms(ctx, c, arms, s.opts.May); err != nil {
 			return err
 		}
 		out, err = s.split(ctx, c.tx, model)
@@ -182,20 +182,20 @@ func (s *Store) putSplit(ctx context.Context, c *change, salt string, isNew bool
 		c.revision, micros(c.now), c.model)
 }
 
-func (s *Store) putArms(ctx context.Context, c *change, arms []*registryv1.Arm) error {
+// putArms writes the arms, of which may has a say about each version.
+func (s *Store) putArms(ctx context.Context, c *change, arms []*registryv1.Arm, may func(*registryv1.Version) error) error {
 	if err := c.exec(ctx, `DELETE FROM registry_arms WHERE model = $1`, c.model); err != nil {
 		return err
 	}
-	var last int32
-	err := c.tx.QueryRowContext(ctx, `SELECT version_count FROM registry_models WHERE name = $1`, c.model).Scan(&last)
-	if err != nil {
-		return fmt.Errorf("count versions: %w", err)
-	}
 	for i, a := range arms {
-		if a.GetVersion() < 1 || a.GetVersion() > last {
-			return notFound(fmt.Sprintf("arms[%d].version", i), "the model %q has no version %d", c.model, a.GetVersion())
+		v, err := s.version(ctx, c.tx, c.model, VersionKey{Number: a.GetVersion()})
+		if err == nil {
+			err = may(v)
 		}
-		err := c.exec(ctx, `INSERT INTO registry_arms (model, position, name, version, weight) VALUES ($1, $2, $3, $4, $5)`,
+		if err != nil {
+			return inField(err, fmt.Sprintf("arms[%d].version", i))
+		}
+		err = c.exec(ctx, `INSERT INTO registry_arms (model, position, name, version, weight) VALUES ($1, $2, $3, $4, $5)`,
 			c.model, i, a.GetName(), a.GetVersion(), a.GetWeight())
 		if err != nil {
 			return err

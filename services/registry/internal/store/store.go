@@ -22,6 +22,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/sqldb"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 )
 
 // Options tune a Store. Zero values take the defaults.
@@ -36,9 +37,16 @@ type Options struct {
 	MaxModels int
 	// MaxAliases bounds the aliases of one model; 256 by default.
 	MaxAliases int
-	// MaxModelBytes bounds the versions of one model with their variants,
-	// encoded, so that its state fits in one message; 3 MiB by default.
+	// MaxModelBytes bounds the versions of one model that watchers are sent, with
+	// their variants, encoded, so that its state fits in one message; 3 MiB by
+	// default.
 	MaxModelBytes int64
+	// KeepDeleted is for how long what was deleted can be restored; 30 days by
+	// default, below 0 not at all.
+	KeepDeleted time.Duration
+	// May refuses versions that must not serve, before an alias or a split names
+	// them; nil refuses none.
+	May func(v *registryv1.Version) error
 	// Committed is called after every commit of this process; it must not block.
 	Committed func(Commit)
 }
@@ -72,6 +80,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxModelBytes <= 0 {
 		o.MaxModelBytes = 3 << 20
+	}
+	if o.KeepDeleted == 0 {
+		o.KeepDeleted = 30 * 24 * time.Hour
+	}
+	if o.May == nil {
+		o.May = func(*registryv1.Version) error { return nil }
 	}
 	if o.Committed == nil {
 		o.Committed = func(Commit) {}
@@ -108,15 +122,26 @@ func Open(ctx context.Context, cfg sqldb.Config, log *slog.Logger, opts Options)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("registry store: %w", err), db.Close())
 	}
-	return &Store{db: db, opts: opts.withDefaults()}, nil
+	s := &Store{db: db, opts: opts.withDefaults()}
+	if err := s.index(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("registry store: %w", err), db.Close())
+	}
+	return s, nil
 }
 
 // Close closes the database.
 func (s *Store) Close() error { return s.db.Close() }
 
-// newSalt returns 16 random bytes in hexadecimal digits.
-func (s *Store) newSalt() (string, error) {
-	raw := make([]byte, 16)
+// The random bytes of salts. With those of an experiment a key of up to 38 bytes,
+// such as a UUID, is hashed in one step.
+const (
+	splitSalt      = 16
+	experimentSalt = 8
+)
+
+// newSalt returns n random bytes in hexadecimal digits.
+func (s *Store) newSalt(n int) (string, error) {
+	raw := make([]byte, n)
 	if _, err := io.ReadFull(s.opts.Random, raw); err != nil {
 		return "", fmt.Errorf("make a salt: %w", err)
 	}
@@ -127,3 +152,11 @@ func (s *Store) newSalt() (string, error) {
 func micros(t time.Time) int64 { return t.UnixMicro() }
 
 func timestamp(us int64) *timestamppb.Timestamp { return timestamppb.New(time.UnixMicro(us)) }
+
+// since is timestamp for a time that may not be there.
+func since(us int64) *timestamppb.Timestamp {
+	if us == 0 {
+		return nil
+	}
+	return timestamp(us)
+}

@@ -25,7 +25,14 @@ const (
 	modelCreated    kind = "model created"
 	modelUpdated    kind = "model updated"
 	modelDeleted    kind = "model deleted"
+	modelRestored   kind = "model restored"
+	modelPurged     kind = "model purged"
 	versionCreated  kind = "version created"
+	versionUpdated  kind = "version updated"
+	versionSigned   kind = "version signed"
+	versionDeleted  kind = "version deleted"
+	versionRestored kind = "version restored"
+	versionPurged   kind = "version purged"
 	variantCreated  kind = "variant created"
 	variantMeasured kind = "variant measured"
 	variantDeleted  kind = "variant deleted"
@@ -33,6 +40,14 @@ const (
 	aliasDeleted    kind = "alias deleted"
 	splitSet        kind = "split set"
 	splitDeleted    kind = "split deleted"
+
+	experimentCreated   kind = "experiment created"
+	experimentUpdated   kind = "experiment updated"
+	experimentDeleted   kind = "experiment deleted"
+	experimentStarted   kind = "experiment started"
+	experimentRamped    kind = "experiment ramped"
+	experimentStopped   kind = "experiment stopped"
+	experimentConcluded kind = "experiment concluded"
 
 	rolloutCreated    kind = "rollout created"
 	rolloutStarted    kind = "rollout started"
@@ -76,6 +91,9 @@ func (s *Store) change(ctx context.Context, actor, model string, k kind, fn func
 			return fmt.Errorf("next revision: %w", err)
 		}
 		if err := fn(ctx, c); err != nil {
+			return err
+		}
+		if err := s.carry(ctx, c); err != nil {
 			return err
 		}
 		return s.record(ctx, c, actor, floor)

@@ -4,7 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
@@ -20,9 +21,11 @@ type Update struct {
 	// Set are labels that are added or replaced, Remove those that go.
 	Set    map[string]string
 	Remove []string
+	// Owner, Card, Licence and Tenant are the new ones; nil leaves them.
+	Owner, Card, Licence, Tenant *string
 }
 
-// UpdateModel changes a model's display name and labels and returns it. What
+// UpdateModel changes what is said of a model and returns it. What
 // changes nothing uses up no revision.
 func (s *Store) UpdateModel(ctx context.Context, actor, name string, u Update) (*registryv1.Model, error) {
 	var out *registryv1.Model
@@ -30,35 +33,42 @@ func (s *Store) UpdateModel(ctx context.Context, actor, name string, u Update) (
 		if out, err = s.model(ctx, c.tx, name); err != nil {
 			return err
 		}
-		display, labels := out.GetDisplayName(), maps.Clone(out.GetLabels())
-		if labels == nil {
-			labels = make(map[string]string)
-		}
-		if u.DisplayName != nil {
-			display = *u.DisplayName
-		}
-		maps.Copy(labels, u.Set)
-		for _, label := range u.Remove {
-			delete(labels, label)
-		}
-		if len(labels) > maxLabels {
-			return apierr.New(apierr.FailedPrecondition, "the model %q would have %d labels, and may have %d", name, len(labels), maxLabels).
+		before := proto.CloneOf(out)
+		u.apply(out)
+		if n := len(out.GetLabels()); n > maxLabels {
+			return apierr.New(apierr.FailedPrecondition, "the model %q would have %d labels, and may have %d", name, n, maxLabels).
 				WithField("labels")
 		}
-		if display == out.GetDisplayName() && maps.Equal(labels, out.GetLabels()) {
+		if proto.Equal(before, out) {
 			return errUnchanged
 		}
-		text, err := json.Marshal(labels)
+		text, err := json.Marshal(out.GetLabels())
 		if err != nil {
 			return fmt.Errorf("labels: %w", err)
 		}
 		out, err = scanModel(c.tx.QueryRowContext(ctx, `UPDATE registry_models
-			SET display_name = $1, labels = $2, update_time = $3 WHERE name = $4 RETURNING `+modelColumns,
-			display, string(text), micros(c.now), name))
-		return err
+			SET display_name = $1, labels = $2, update_time = $3, owner = $4, card = $5, licence = $6, tenant = $7
+			WHERE name = $8 RETURNING `+modelColumns,
+			out.GetDisplayName(), string(text), micros(c.now), out.GetOwner(), out.GetCard(), out.GetLicence(), out.GetTenant(), name))
+		if err != nil {
+			return err
+		}
+		return c.indexModel(ctx, out)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// apply changes m.
+func (u Update) apply(m *registryv1.Model) {
+	for to, from := range map[*string]*string{
+		&m.DisplayName: u.DisplayName, &m.Owner: u.Owner, &m.Card: u.Card, &m.Licence: u.Licence, &m.Tenant: u.Tenant,
+	} {
+		if from != nil {
+			*to = *from
+		}
+	}
+	m.Labels = merged(m.GetLabels(), u.Set, u.Remove)
 }

@@ -24,21 +24,24 @@ const variantColumns = `model, version, name, digest, spec, quality, description
 
 // Whether there is a quality is asked apart: drivers read an empty one, where
 // everything is 0, like none.
-const variantQuery = `SELECT ` + variantColumns + `, quality IS NOT NULL FROM registry_variants WHERE `
+const variantQuery = `SELECT ` + variantColumns + `, signatures, quality IS NOT NULL FROM registry_variants WHERE `
 
 func scanVariant(row scanner) (*registryv1.Variant, error) {
 	var (
-		v             = registryv1.Variant{Spec: &commonv1.ModelSpec{}}
-		spec, quality []byte
-		created       int64
-		measured      bool
+		v                   = registryv1.Variant{Spec: &commonv1.ModelSpec{}}
+		spec, quality, sigs []byte
+		created             int64
+		measured            bool
 	)
-	err := row.Scan(&v.Model, &v.Version, &v.Name, &v.Digest, &spec, &quality, &v.Description, &created, &measured)
+	err := row.Scan(&v.Model, &v.Version, &v.Name, &v.Digest, &spec, &quality, &v.Description, &created, &sigs, &measured)
 	if err != nil {
 		return nil, err
 	}
 	if err := proto.Unmarshal(spec, v.GetSpec()); err != nil {
 		return nil, fmt.Errorf("specification of %s version %d, variant %s: %w", v.GetModel(), v.GetVersion(), v.GetName(), err)
+	}
+	if err := (proto.UnmarshalOptions{Merge: true}).Unmarshal(sigs, &v); err != nil {
+		return nil, fmt.Errorf("signatures of %s version %d, variant %s: %w", v.GetModel(), v.GetVersion(), v.GetName(), err)
 	}
 	if measured {
 		v.Quality = &registryv1.Quality{}
@@ -137,7 +140,7 @@ func (s *Store) insertVariant(ctx context.Context, c *change, version *registryv
 		return nil, err
 	}
 	bytes := stateBytes(out)
-	if _, err := s.count(ctx, c, 0, bytes); err != nil {
+	if err := c.resize(ctx, out.GetVersion(), bytes); err != nil {
 		return nil, err
 	}
 	return out, c.exec(ctx, `INSERT INTO registry_variants (`+variantColumns+`, bytes)
@@ -176,7 +179,7 @@ func (s *Store) measureVariant(
 		return nil, err
 	}
 	bytes := stateBytes(there)
-	if _, err := s.count(ctx, c, 0, bytes-before); err != nil {
+	if err := c.resize(ctx, there.GetVersion(), bytes-before); err != nil {
 		return nil, err
 	}
 	return there, c.exec(ctx, `UPDATE registry_variants SET quality = $1, bytes = $2 WHERE model = $3 AND version = $4 AND name = $5`,
@@ -235,7 +238,6 @@ func (s *Store) DeleteVariant(ctx context.Context, actor, model string, key Vers
 		case err != nil:
 			return fmt.Errorf("delete a variant: %w", err)
 		}
-		_, err = s.count(ctx, c, 0, -bytes)
-		return err
+		return c.resize(ctx, version.GetNumber(), -bytes)
 	})
 }

@@ -28,17 +28,21 @@ func (k VersionKey) condition() (condition string, value any) {
 	return `number = $2`, k.Number
 }
 
-const versionColumns = `model, number, digest, spec, description, create_time`
+const versionColumns = `model, number, digest, spec, description, create_time, meta, delete_time, purge_time`
 
 func scanVersion(row scanner) (*registryv1.Version, error) {
 	var (
-		v       = registryv1.Version{Spec: &commonv1.ModelSpec{}}
-		spec    []byte
-		created int64
+		v                        = registryv1.Version{Spec: &commonv1.ModelSpec{}}
+		spec, meta               []byte
+		created, deleted, purged int64
 	)
-	if err := row.Scan(&v.Model, &v.Number, &v.Digest, &spec, &v.Description, &created); err != nil {
+	if err := row.Scan(&v.Model, &v.Number, &v.Digest, &spec, &v.Description, &created, &meta, &deleted, &purged); err != nil {
 		return nil, err
 	}
+	if err := decodeMeta(meta, &v); err != nil {
+		return nil, err
+	}
+	v.DeleteTime, v.PurgeTime = since(deleted), since(purged)
 	if err := proto.Unmarshal(spec, v.GetSpec()); err != nil {
 		return nil, fmt.Errorf("specification of %s version %d: %w", v.GetModel(), v.GetNumber(), err)
 	}
@@ -46,8 +50,8 @@ func scanVersion(row scanner) (*registryv1.Version, error) {
 	return &v, nil
 }
 
-// CreateVersion creates the version that has v's model, digest, specification
-// and description, with the next number. When the model has a version of that
+// CreateVersion creates the version that has v's model, digest, specification,
+// description and all that is said of it, with the next number. When the model has a version of that
 // digest, that one is returned and nothing changes.
 func (s *Store) CreateVersion(ctx context.Context, actor string, v *registryv1.Version) (*registryv1.Version, error) {
 	// Asking first keeps repeated registrations, as at every start of a laptop,
@@ -68,45 +72,71 @@ func (s *Store) CreateVersion(ctx context.Context, actor string, v *registryv1.V
 		if apierr.ReasonOf(err) != apierr.NotFound {
 			return err
 		}
-		number, err := s.nextNumber(ctx, c, int64(proto.Size(v)))
-		if err != nil {
-			return err
-		}
-		out, err = scanVersion(c.tx.QueryRowContext(ctx, `INSERT INTO registry_versions
-			(`+versionColumns+`) VALUES ($1, $2, $3, $4, $5, $6) RETURNING `+versionColumns,
-			v.GetModel(), number, v.GetDigest(), spec, v.GetDescription(), micros(c.now)))
+		out, err = s.insertVersion(ctx, c, v, spec)
 		return err
 	})
 	return out, err
 }
 
-// nextNumber counts a version of the given size in bytes and returns its number.
-func (s *Store) nextNumber(ctx context.Context, c *change, size int64) (int32, error) {
-	// What the registry sets comes on top: number, time and the fields' tags.
-	const overhead = 64
-	return s.count(ctx, c, 1, size+overhead)
+func (s *Store) insertVersion(ctx context.Context, c *change, v *registryv1.Version, spec []byte) (*registryv1.Version, error) {
+	if err := s.checkInsert(ctx, c, v); err != nil {
+		return nil, err
+	}
+	meta, err := encodeMeta(v)
+	if err != nil {
+		return nil, err
+	}
+	var (
+		bytes  = bytesOf(v, spec)
+		number int32
+	)
+	err = c.tx.QueryRowContext(ctx, `UPDATE registry_models SET last_version = last_version + 1, version_count = version_count + 1,
+		range_bytes = range_bytes + $1, update_time = $2 WHERE name = $3 RETURNING last_version`, bytes, micros(c.now), c.model).Scan(&number)
+	if err != nil {
+		return nil, fmt.Errorf("next number: %w", err)
+	}
+	out, err := scanVersion(c.tx.QueryRowContext(ctx, `INSERT INTO registry_versions
+		(model, number, digest, spec, description, create_time, meta, bytes)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING `+versionColumns,
+		v.GetModel(), number, v.GetDigest(), spec, v.GetDescription(), micros(c.now), meta, bytes))
+	if err != nil {
+		return nil, err
+	}
+	return out, c.indexVersion(ctx, out)
 }
 
-// count adds versions and bytes to those of the model, and returns how many
-// versions it has. Fewer bytes are always taken, whatever the limit is by now.
-func (s *Store) count(ctx context.Context, c *change, versions, bytes int64) (int32, error) {
-	var (
-		number int32
-		total  int64
-	)
-	err := c.tx.QueryRowContext(ctx, `UPDATE registry_models
-		SET version_count = version_count + $1, version_bytes = version_bytes + $2, update_time = $3
-		WHERE name = $4 RETURNING version_count, version_bytes`,
-		versions, bytes, micros(c.now), c.model).Scan(&number, &total)
+// checkInsert refuses a version that is not for its model's task, or whose content
+// was deleted.
+func (s *Store) checkInsert(ctx context.Context, c *change, v *registryv1.Version) error {
+	m, err := s.model(ctx, c.tx, c.model)
 	if err != nil {
-		return 0, fmt.Errorf("count versions: %w", err)
+		return err
 	}
-	if bytes > 0 && total > s.opts.MaxModelBytes {
-		return 0, apierr.New(apierr.FailedPrecondition,
-			"the versions of %q with their variants would take %d bytes, and may take %d: go on under another name",
-			c.model, total, s.opts.MaxModelBytes).WithField("model")
+	if task := m.GetTask(); task != commonv1.Task_TASK_UNSPECIFIED && task != v.GetSpec().GetTask() {
+		return apierr.Invalid("spec.task", "the versions of %q are for %s", c.model, taskName(task))
 	}
-	return number, nil
+	if err := s.checkParent(ctx, c, v.GetLineage()); err != nil {
+		return err
+	}
+	var number int32
+	err = c.tx.QueryRowContext(ctx, `SELECT number FROM registry_versions WHERE model = $1 AND digest = $2`, c.model, v.GetDigest()).Scan(&number)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("a deleted version: %w", err)
+	}
+	return apierr.New(apierr.AlreadyExists, "version %d of %q has this content, and was deleted: restore it, or delete it for good", number, c.model).
+		WithField("spec")
+}
+
+// checkParent refuses a parent that the model does not have.
+func (s *Store) checkParent(ctx context.Context, c *change, l *registryv1.Lineage) error {
+	if l.GetParentVersion() == 0 {
+		return nil
+	}
+	_, err := s.version(ctx, c.tx, c.model, VersionKey{Number: l.GetParentVersion()})
+	return inField(err, "lineage.parent_version")
 }
 
 // GetVersion returns a version with its variants.
@@ -135,31 +165,16 @@ func (s *Store) version(ctx context.Context, q querier, model string, key Versio
 	}
 	condition, value := key.condition()
 	v, err := scanVersion(q.QueryRowContext(ctx,
-		`SELECT `+versionColumns+` FROM registry_versions WHERE model = $1 AND `+condition, model, value))
+		`SELECT `+versionColumns+` FROM registry_versions
+			WHERE model = $1 AND delete_time = 0 AND `+condition, model, value))
 	if !errors.Is(err, sql.ErrNoRows) {
+		if err == nil {
+			_, err = s.model(ctx, q, model) // it may be deleted
+		}
 		return v, err
 	}
 	if _, err := s.model(ctx, q, model); err != nil {
 		return nil, err
 	}
 	return nil, notFound("version", "the model %q has no version %v", model, value)
-}
-
-// ListVersions returns at most limit versions with their variants, newest
-// first, those numbered below before; 0 begins at the newest.
-func (s *Store) ListVersions(ctx context.Context, model string, before int32, limit int) ([]*registryv1.Version, error) {
-	var out []*registryv1.Version
-	err := s.snapshot(ctx, "list versions", func(ctx context.Context, q querier) (err error) {
-		if _, err := s.model(ctx, q, model); err != nil {
-			return err
-		}
-		out, err = collect(ctx, q, scanVersion, `SELECT `+versionColumns+` FROM registry_versions
-			WHERE model = $1 AND ($2 = 0 OR number < $2) ORDER BY number DESC LIMIT $3`, model, before, limit)
-		if err != nil || len(out) == 0 {
-			return err
-		}
-		return addVariants(ctx, q, out, `model = $1 AND version >= $2 AND version <= $3`,
-			model, out[len(out)-1].GetNumber(), out[0].GetNumber())
-	})
-	return out, err
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/blevesearch/segment"
 )
 
 func TestSpellingsOfAWordMeet(t *testing.T) {
@@ -146,6 +148,16 @@ func FuzzWordsAreSegments(f *testing.F) {
 		}
 		if n := Count(s); n != len(want) {
 			t.Fatalf("%q has %d words, want %d", s, n, len(want))
+		}
+		all := 0
+		seg := segment.NewWordSegmenterDirect([]byte(s))
+		for seg.Segment() {
+			if seg.Type() != segment.None {
+				all++
+			}
+		}
+		if n := Segments(s); n != all {
+			t.Fatalf("%q has %d segments that are words, want %d", s, n, all)
 		}
 		a := NewAnalyzer()
 		for range 2 {

@@ -8,12 +8,21 @@ import (
 )
 
 // each calls yield for the words of text in order. Words are segments of UAX
-// #29. White space ends every segment, so that what is between two spaces can be
-// looked at by itself: most of it is one plain word, which takes no machine to
-// see.
+// #29.
 func each(text string, yield func(Token)) {
+	runs(text, func(start, end int) {
+		if t, ok := word(text[start:end], start); ok {
+			yield(t)
+		}
+	}, func(run string, start int) { segments(run, start, yield) })
+}
+
+// runs deals a text out, in order: one plain word at a time, by its place, and
+// what takes the machine to see words in. White space ends every segment, so that
+// what is between two spaces can be looked at by itself.
+func runs(text string, one func(start, end int), other func(run string, start int)) {
 	if !utf8.ValidString(text) { // the machine stops there
-		segments(text, 0, yield)
+		other(text, 0)
 		return
 	}
 	for start := 0; start < len(text); {
@@ -27,11 +36,9 @@ func each(text string, yield func(Token)) {
 		}
 		run := text[start:end]
 		if first, last, ok := plain(run); !ok {
-			segments(run, start, yield)
+			other(run, start)
 		} else if first < last {
-			if t, ok := word(run[first:last], start+first); ok {
-				yield(t)
-			}
+			one(start+first, start+last)
 		}
 		start = end
 	}
@@ -117,4 +124,18 @@ func (a *Analyzer) Analyze(text string) []string {
 	}
 	clear(a.tokens)
 	return a.terms
+}
+
+// Segments returns how many segments of UAX #29 the text has that are words:
+// more than terms, where a word is too long to be one.
+func Segments(text string) (n int) {
+	runs(text, func(int, int) { n++ }, func(run string, _ int) {
+		seg := segment.NewWordSegmenterDirect([]byte(run))
+		for seg.Segment() {
+			if seg.Type() != segment.None {
+				n++
+			}
+		}
+	})
+	return n
 }

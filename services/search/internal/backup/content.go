@@ -70,6 +70,8 @@ type chunk struct {
 	End   int    `json:"end"`
 	Terms int    `json:"terms"`
 	Text  string `json:"text"`
+	// Headings are those that it stands under; backups of before do not say.
+	Headings []string `json:"headings,omitempty"`
 }
 
 func documentOf(v store.Version) document {
@@ -85,7 +87,7 @@ func documentOf(v store.Version) document {
 		d.ExpireTime = &v.ExpireTime
 	}
 	for i, c := range v.Chunks {
-		d.Chunks[i] = chunk{Start: c.Start, End: c.End, Terms: c.Terms, Text: c.Text}
+		d.Chunks[i] = chunk{Start: c.Start, End: c.End, Terms: c.Terms, Text: c.Text, Headings: c.Headings}
 	}
 	return d
 }

@@ -29,7 +29,7 @@ func small(tb testing.TB) []byte {
 	c := store.Collection{ID: "c", EmbeddingModel: "m", Dimensions: 2, Generation: 9, VectorMetric: "cosine"}
 	v := store.Version{
 		Document: store.Document{ID: "a", No: 3, Text: "one two", Metadata: []byte(`{"n":1}`), CreateTime: time.Unix(1, 0).UTC(), UpdateTime: time.Unix(2, 0).UTC()},
-		Chunks:   []store.Chunk{{Start: 0, End: 3, Terms: 1, Text: "one", Vector: []float32{1, 2}}, {Number: 1, Start: 4, End: 7, Terms: 1, Text: "two", Vector: []float32{3, 4}}},
+		Chunks:   []store.Chunk{{Start: 0, End: 3, Terms: 1, Text: "one", Vector: []float32{1, 2}, Headings: []string{"Guide"}}, {Number: 1, Start: 4, End: 7, Terms: 1, Text: "two", Vector: []float32{3, 4}}},
 	}
 	if err := Write(tb.Context(), fakeSource{[]store.Version{v}}, c, &out); err != nil {
 		tb.Fatal(err)

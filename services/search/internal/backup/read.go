@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	passages "github.com/poterne/poterne/services/search/internal/chunk"
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/fusion"
 	"github.com/poterne/poterne/services/search/internal/index"
@@ -64,6 +65,8 @@ func (h Header) check() error {
 	switch {
 	case !embedding.ValidReference(h.EmbeddingModel):
 		return invalid("its embedding model is none")
+	case h.EmbeddingDigest != "" && !embedding.ValidDigest(h.EmbeddingDigest):
+		return invalid("the digest of its embedding model is none")
 	case h.Dimensions < 0 || h.Dimensions > embedding.MaxDimensions:
 		return invalid("its vectors have %d dimensions; at most %d can be searched", h.Dimensions, embedding.MaxDimensions)
 	case h.Generation < 1 || h.Generation > maxGeneration:
@@ -74,8 +77,8 @@ func (h Header) check() error {
 		return invalid("its fusion is none")
 	case !slices.Contains([]index.Metric{index.Cosine, index.Dot, index.L2}, index.Metric(h.VectorMetric)):
 		return invalid("its vector metric is none")
-	case len(h.DisplayName) > 1024 || len(h.EmbeddingDigest) > 256 || strings.ContainsRune(h.DisplayName+h.EmbeddingDigest, 0):
-		return invalid("its names are too long, or hold NUL")
+	case len(h.DisplayName) > 1024 || strings.ContainsRune(h.DisplayName, 0):
+		return invalid("its name is too long, or holds NUL")
 	case !h.Chunking.valid():
 		return invalid("its chunking is none")
 	case h.Weights != nil && !h.Weights.valid():
@@ -196,7 +199,10 @@ func (d document) version(tenant string, vectors []byte, width int) (store.Versi
 		if c.Start < 0 || c.End < c.Start || c.End > len(d.Text) || c.Text != d.Text[c.Start:c.End] || c.Terms < 0 || c.Terms > len(c.Text)+2*len(d.Title) {
 			return store.Version{}, invalid("passage %d of document %q is not of its text", i, d.ID)
 		}
-		out := store.Chunk{Number: i, Start: c.Start, End: c.End, Terms: c.Terms, Text: c.Text, Vector: make([]float32, width)}
+		if !passages.ValidHeadings(c.Headings) {
+			return store.Version{}, invalid("the headings of passage %d of document %q are none", i, d.ID)
+		}
+		out := store.Chunk{Number: i, Start: c.Start, End: c.End, Terms: c.Terms, Text: c.Text, Headings: c.Headings, Vector: make([]float32, width)}
 		for j := range out.Vector {
 			x := math.Float32frombits(binary.LittleEndian.Uint32(vectors))
 			if x-x != 0 {

@@ -16,10 +16,12 @@ func TestWhatCannotBeKeptIsRefused(t *testing.T) {
 		`"generation":9`:                       `"generation":9223372036854775807`,
 		`"analyser":0`:                         `"analyser":9223372036854775807`,
 		`"collection":"c"`:                     `"collection":"c","display_name":"\u0000"`,
+		`"collection":"c",`:                    `"collection":"c","embedding_digest":"v3",`,
 		`"create_time":"1970-01-01T00:00:01Z"`: `"create_time":"0001-01-01T00:00:00Z"`,
 		`"update_time":"1970-01-01T00:00:02Z"`: `"update_time":"9999-01-01T00:00:00Z"`,
 		`"text":"one"`:                         `"text":"\u0000"`,
 		`"text":"two"`:                         `"text":"owt"`,
+		`"headings":["Guide"]`:                 `"headings":["a\nb"]`,
 	} {
 		changed := reframed(t, whole, was, is)
 		backup, err := Open(bytes.NewReader(changed))

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/blevesearch/segment"
+
+	"github.com/poterne/poterne/services/search/internal/analysis"
 )
 
 // Span is a passage's place in the text, in bytes of UTF-8.
@@ -297,13 +299,4 @@ func trim(text string, s Span) (Span, bool) {
 // words counts words as Unicode's text segmentation finds them; anything that
 // is neither a word nor white space counts as none. Text without words, such as
 // a row of emoji, counts as one.
-func words(s string) int {
-	n := 0
-	seg := segment.NewWordSegmenterDirect([]byte(s))
-	for seg.Segment() {
-		if seg.Type() != segment.None {
-			n++
-		}
-	}
-	return max(n, 1)
-}
+func words(s string) int { return max(analysis.Segments(s), 1) }

@@ -18,6 +18,12 @@ func ValidReference(s string) bool {
 	return !pinned || version != "" && len(version) <= 128 && strings.Trim(version, letters+digits+marks+":") == ""
 }
 
+// ValidDigest reports whether s is a version's digest.
+func ValidDigest(s string) bool {
+	hex, ok := strings.CutPrefix(s, "sha256:")
+	return ok && len(hex) == 64 && strings.Trim(hex, "0123456789abcdef") == ""
+}
+
 // Pinned returns the reference to one version of a model: digest is "" or what
 // Vectors told. The alias or number of a reference gives way to it.
 func Pinned(model, digest string) string {

@@ -38,6 +38,9 @@ type Limits struct {
 	PDFProgram string
 	// PDFs is how many are read side by side.
 	PDFs int
+	// CacheDir is where the compiled sandbox of PDFs is kept; empty, or when it cannot
+	// be written: in the user's cache, else in a temporary directory until Close.
+	CacheDir string
 }
 
 // DefaultLimits returns limits that leave room for most of what people write.
@@ -63,6 +66,10 @@ type Extractor struct {
 
 // New returns an extractor.
 func New(l Limits) *Extractor { return &Extractor{limits: l, pdf: newPDFReader(l)} }
+
+// Close removes what was kept for the time of this process. Files are not read
+// beside it.
+func (x *Extractor) Close() error { return x.pdf.cache.close() }
 
 // Extract returns the text of content, a file of the given media type. Errors of
 // the file are INVALID_ARGUMENT, PAYLOAD_TOO_LARGE or UNSUPPORTED_MEDIA_TYPE, with

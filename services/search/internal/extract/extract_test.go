@@ -38,6 +38,12 @@ func TestTexts(t *testing.T) {
 				"<script>x()</script><ul><li>first<li>second</ul><pre>a  b\n c</pre><table><tr><td>1<td>2</tr></table>", "The Title",
 			"# Top\n\nOne bold word&more\n\n- first\n- second\n\n```\na  b\n c\n```\n\n1 | 2",
 		},
+		"html, a drawing":        {"text/html", `<title>Page</title>a<svg><title>Logo</title><text>x</svg>b`, "Page", "ab"},
+		"html, hidden":           {"text/html", `<div hidden>x<div>y</div>z</div>a <span hidden="until-found">b</span>`, "", "a b"},
+		"html, not displayed":    {"text/html", `<p>a</p><div style="color: red; Display : NONE !important"><p>x</div><p style="display:block">b`, "", "a\n\nb"},
+		"html, not visible":      {"text/html", `a<x-note style=visibility:hidden>x</x-note>b`, "", "ab"},
+		"html, hidden, not shut": {"text/html", `<ul><li hidden>x<b>y</b><li>a</ul><p hidden>x<div>b</div><table><tr><td hidden>x</table>c`, "", "- a\n\nb\n\nc"},
+		"html, hidden void":      {"text/html", `<input hidden>a<img style="display:none">b<body hidden>c`, "", "ab\n\nc"},
 	} {
 		got, err := x.Extract(t.Context(), []byte(tt.content), tt.kind)
 		if err != nil || got.Text != tt.text || got.Title != tt.title {
@@ -82,7 +88,7 @@ func TestBadFilesSayWhy(t *testing.T) {
 }
 
 func FuzzHTML(f *testing.F) {
-	for _, s := range []string{"<p>a<b>c", "<pre>x</pre></pre>", "<title><title>", "&#x0;&#xd800;", "<td><td>", "<svg></template>x", "\xff<h6>\x00"} {
+	for _, s := range []string{"<p>a<b>c", "<pre>x</pre></pre>", "<title><title>", "&#x0;&#xd800;", "<td><td>", "<svg></template>x", "<p hidden><li hidden></ul>x<div hidden>", "\xff<h6>\x00"} {
 		f.Add([]byte(s), "text/html")
 	}
 	f.Add([]byte("\xff\xfex"), "text/plain; charset=utf-16")

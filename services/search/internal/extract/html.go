@@ -28,11 +28,14 @@ func (x *Extractor) html(content []byte, declared string) (Document, error) {
 			}
 			return Document{}, apierr.Invalid(fieldContent, "cannot be read as HTML")
 		case html.StartTagToken:
-			name, _ := z.TagName()
-			w.start(atom.Lookup(name))
+			t := z.Token()
+			w.conceal(t)
+			w.start(t.DataAtom)
 		case html.EndTagToken:
 			name, _ := z.TagName()
-			w.end(atom.Lookup(name))
+			a := atom.Lookup(name)
+			w.end(a)
+			w.reveal(w.concealed.end(string(name), a))
 		case html.SelfClosingTagToken:
 			name, _ := z.TagName()
 			w.start(atom.Lookup(name))
@@ -61,6 +64,22 @@ type htmlWriter struct {
 	pre     int
 	pending string // white space before the next word: "", " ", "\n" or "\n\n"
 	open    bool   // something was written since the last mark
+	// concealed is one of the elements of which nothing is shown.
+	concealed concealment
+}
+
+// conceal has nothing be shown of an element that says so.
+func (w *htmlWriter) conceal(t html.Token) {
+	w.reveal(w.concealed.start(t.Data, t.DataAtom))
+	if w.concealed.begin(t.Data, t.DataAtom, t.Attr) {
+		w.hidden++
+	}
+}
+
+func (w *htmlWriter) reveal(ended bool) {
+	if ended {
+		w.hidden = max(0, w.hidden-1)
+	}
 }
 
 func (w *htmlWriter) start(a atom.Atom) {
@@ -71,7 +90,7 @@ func (w *htmlWriter) start(a atom.Atom) {
 	case atom.Script, atom.Style, atom.Template, atom.Svg, atom.Math, atom.Noscript, atom.Iframe, atom.Object:
 		w.hidden++
 	case atom.Title:
-		w.titled = true
+		w.titled = w.hidden == 0 // a drawing has titles, too
 	case atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6:
 		w.space("\n\n")
 		w.mark(strings.Repeat("#", int(a.String()[1]-'0')) + " ")

@@ -3,7 +3,6 @@ package extract
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,25 +19,17 @@ import (
 // time it compiles its sandbox.
 const PDFStart = 20 * time.Second
 
-// PDFAnswer is what that program says: a document, or the reason why there is
-// none.
-type PDFAnswer struct {
-	Title   string        `json:"title,omitempty"`
-	Text    string        `json:"text,omitempty"`
-	Reason  apierr.Reason `json:"reason,omitempty"`
-	Message string        `json:"message,omitempty"`
-}
-
 // pdfReader has PDFs read by a program of its own, poterne-pdf, one process for
 // each: a hostile file can take no memory of this process, and all that it took
 // ends with its own.
 type pdfReader struct {
 	limits Limits
 	slots  chan struct{}
+	cache  sandboxCache
 }
 
 func newPDFReader(l Limits) *pdfReader {
-	return &pdfReader{limits: l, slots: make(chan struct{}, max(1, l.PDFs))}
+	return &pdfReader{limits: l, slots: make(chan struct{}, max(1, l.PDFs)), cache: sandboxCache{wanted: l.CacheDir}}
 }
 
 // program returns where poterne-pdf is: as said, or beside this process's own.
@@ -74,21 +65,23 @@ func (p *pdfReader) read(ctx context.Context, content []byte) (Document, error) 
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, p.limits.Time+PDFStart, errTooLong)
 	defer cancel()
-	answer, err := p.ask(ctx, path, content)
+	doc, err := p.ask(ctx, path, content)
 	switch {
 	case errors.Is(context.Cause(ctx), errTooLong):
 		return Document{}, apierr.Invalid(fieldContent, "takes longer than %v to read", p.limits.Time)
 	case ctx.Err() != nil:
 		return Document{}, context.Cause(ctx)
-	case err != nil: // it was killed for its memory, say
-		return Document{}, apierr.Wrap(apierr.InvalidArgument, err, "cannot be read as a PDF: it is broken, or takes too much memory").WithField(fieldContent)
-	case answer.Reason != "":
-		return Document{}, apierr.New(answer.Reason, "%s", answer.Message).WithField(fieldContent)
+	case err == nil:
+		return doc, nil
 	}
-	return Document{Title: answer.Title, Text: answer.Text}, nil
+	if _, told := errors.AsType[*apierr.Error](err); told {
+		return Document{}, err
+	}
+	// It was killed for its memory, say.
+	return Document{}, apierr.Wrap(apierr.InvalidArgument, err, "cannot be read as a PDF: it is broken, or takes too much memory").WithField(fieldContent)
 }
 
-func (p *pdfReader) ask(ctx context.Context, path string, content []byte) (answer PDFAnswer, err error) {
+func (p *pdfReader) ask(ctx context.Context, path string, content []byte) (Document, error) {
 	l := p.limits
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -96,18 +89,18 @@ func (p *pdfReader) ask(ctx context.Context, path string, content []byte) (answe
 		"-input", strconv.Itoa(l.InputBytes), "-output", strconv.Itoa(l.OutputBytes), "-pages", strconv.Itoa(l.Pages),
 		"-memory", strconv.Itoa(l.PDFMemory), "-time", l.Time.String(),
 	}
-	if dir, err := os.UserCacheDir(); err == nil { // else the sandbox is compiled every time
-		args = append(args, "-cache", filepath.Join(dir, "poterne", "pdf"))
+	if dir := p.cache.dir(); dir != "" { // else the sandbox is compiled every time
+		args = append(args, "-cache", dir)
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = []string{} // it needs nothing, least of all secrets
 	cmd.Stdin, cmd.WaitDelay = bytes.NewReader(content), time.Second
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return answer, err
+		return Document{}, err
 	}
 	if err := cmd.Start(); err != nil {
-		return answer, err
+		return Document{}, err
 	}
 	const escaped = 6 // JSON may write a byte as six
 	limit := int64(escaped * (l.OutputBytes + 64<<10))
@@ -116,8 +109,7 @@ func (p *pdfReader) ask(ctx context.Context, path string, content []byte) (answe
 		cancel() // it would wait to be read
 	}
 	if err := errors.Join(err, cmd.Wait()); err != nil {
-		return answer, err
+		return Document{}, err
 	}
-	err = json.Unmarshal(raw, &answer)
-	return answer, err
+	return documentOf(raw, l.OutputBytes)
 }

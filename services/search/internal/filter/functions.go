@@ -36,7 +36,7 @@ func (c *converter) distance(e *expr.Expr, args []*expr.Expr, op Op, right *expr
 	if len(args) != 3 {
 		return nil, c.errorf(e, "distance takes a field, a latitude and a longitude")
 	}
-	path, err := c.path(args[0])
+	path, err := c.field(args[0])
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,7 @@
 package filter
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"unicode/utf8"
 
@@ -28,7 +26,9 @@ func Parse(filter string) (Node, error) {
 	parser.Init(trimmed)
 	parsed, err := parser.Parse()
 	if err != nil {
-		return nil, &Error{Column: lead + columnOf(err), Message: message(err)}
+		e := mistake(trimmed, err)
+		e.Column += lead
+		return nil, e
 	}
 	c := converter{text: trimmed, lead: lead, positions: parsed.GetSourceInfo().GetPositions()}
 	return c.node(parsed.GetExpr(), 0)
@@ -43,7 +43,7 @@ func checkBounds(s string) *Error {
 	if !utf8.ValidString(s) {
 		return &Error{Column: 1, Message: "the filter is not valid UTF-8"}
 	}
-	depth, col := 0, 0
+	depth, col, opened := 0, 0, 0
 	var quote rune
 	escaped := false
 	for _, r := range s {
@@ -56,7 +56,7 @@ func checkBounds(s string) *Error {
 			}
 			escaped = r == '\\' && !escaped
 		case r == '"' || r == '\'':
-			quote = r
+			quote, opened = r, col
 		case r == '(':
 			if depth++; depth > MaxDepth {
 				return &Error{Column: col, Message: fmt.Sprintf("parentheses are nested deeper than %d", MaxDepth)}
@@ -66,47 +66,9 @@ func checkBounds(s string) *Error {
 		}
 	}
 	if quote != 0 {
-		return &Error{Column: col, Message: "a string is not closed"}
+		return &Error{Column: opened, Message: "this string is not closed"}
 	}
 	return nil
-}
-
-// located is what the parser's errors have in common.
-type located interface {
-	error
-	Position() filtering.Position
-	Message() string
-}
-
-// innermost returns the error that the parser's chain of wrapped errors begins
-// with: the others only say in which rules of the grammar it happened.
-func innermost(err error) located {
-	var found located
-	for err != nil {
-		var l located
-		if !errors.As(err, &l) {
-			break
-		}
-		found, err = l, errors.Unwrap(l)
-	}
-	return found
-}
-
-func columnOf(err error) int {
-	if l := innermost(err); l != nil {
-		return max(1, int(l.Position().Column))
-	}
-	return 1
-}
-
-func message(err error) string {
-	if errors.Is(err, io.EOF) {
-		return "the filter ends where a name or a value is expected"
-	}
-	if l := innermost(err); l != nil {
-		return strings.ToValidUTF8(l.Message(), "?")
-	}
-	return "the filter ends too early"
 }
 
 // converter turns the parser's tree into nodes.
@@ -154,7 +116,7 @@ func (c *converter) node(e *expr.Expr, depth int) (Node, error) {
 	case functionDistance:
 		return nil, c.errorf(e, "distance() must be compared: distance(path, lat, lon) <= metres")
 	default:
-		return nil, c.errorf(e, "functions such as %s() are not supported", fn)
+		return nil, c.errorf(e, "there is no function %q; there are timestamp and distance", wordOf(fn))
 	}
 }
 
@@ -181,7 +143,7 @@ func (c *converter) compare(e *expr.Expr, call *expr.Expr_Call, op Op) (Node, er
 	if fn := call.GetArgs()[0].GetCallExpr(); fn.GetFunction() == functionDistance {
 		return c.distance(call.GetArgs()[0], fn.GetArgs(), op, right)
 	}
-	path, err := c.path(call.GetArgs()[0])
+	path, err := c.field(call.GetArgs()[0])
 	if err != nil {
 		return nil, err
 	}
@@ -193,6 +155,15 @@ func (c *converter) compare(e *expr.Expr, call *expr.Expr_Call, op Op) (Node, er
 		return nil, err
 	}
 	return &Compare{Path: path, Op: op, Value: value}, nil
+}
+
+// field reads a path that metadata can have.
+func (c *converter) field(e *expr.Expr) (string, error) {
+	path, err := c.path(e)
+	if err == nil && !ValidPath(path) {
+		return "", c.errorf(e, "the name of a field has 1 to %d bytes", MaxPathBytes)
+	}
+	return path, err
 }
 
 // path reads the left side: a name, a quoted name, or names joined by dots.

@@ -98,6 +98,10 @@ const (
 	MaxPathBytes     = 512
 )
 
+// ValidPath reports whether metadata can have a field there. Names may hold dots,
+// so a..b may be one.
+func ValidPath(path string) bool { return path != "" && len(path) <= MaxPathBytes }
+
 // Fields returns the fields of a document's metadata, as structpb gives it,
 // ordered by path. A null is a missing field. It fails, naming the path, on
 // what filters cannot speak of: lists within lists, objects within lists,

@@ -21,9 +21,10 @@ import (
 	"github.com/poterne/poterne/services/search/internal/store"
 )
 
-// page is how many versions an index is given at a time, at most. An index that
-// is far behind is written in few large steps, which takes it less work.
-const page = 1024
+// page is how many versions an index is given at a time, at most; the store
+// bounds their passages. An index that is far behind is written in few large
+// steps, which takes it less work.
+const page = 4096
 
 // Options is what a follower needs.
 type Options struct {
@@ -44,6 +45,7 @@ type Options struct {
 // Follower owns the indexes' following. It is safe for concurrent use.
 type Follower struct {
 	o    Options
+	page int // see the constant
 	wake chan struct{}
 
 	mu      sync.Mutex
@@ -74,7 +76,7 @@ func New(o Options) *Follower {
 	if o.Analyser == 0 {
 		o.Analyser = analysis.Version
 	}
-	return &Follower{o: o, wake: make(chan struct{}, 1), handles: make(map[string]*handle), shown: make(map[string]string), closed: make(chan struct{}), renewing: make(chan struct{}, 1)}
+	return &Follower{o: o, page: page, wake: make(chan struct{}, 1), handles: make(map[string]*handle), shown: make(map[string]string), closed: make(chan struct{}), renewing: make(chan struct{}, 1)}
 }
 
 // errClosing ends work that Close does not wait for.
@@ -242,9 +244,11 @@ func (f *Follower) catchUp(ctx context.Context, h *handle, c store.Collection, t
 		}
 		h.set(ic)
 	}
+	next := &ahead{f: f, c: c}
+	defer next.end()
 	for ic.Sequence() < to {
 		began := f.o.Clock.Now()
-		anew, err := f.step(ctx, ic, c)
+		anew, err := f.step(ctx, ic, next, to)
 		if errors.Is(err, store.ErrNotServing) {
 			return nil, err
 		}
@@ -261,19 +265,22 @@ func (f *Follower) catchUp(ctx context.Context, h *handle, c store.Collection, t
 	return ic, nil
 }
 
-// step takes the index one page further, or makes it anew.
-func (f *Follower) step(ctx context.Context, ic index.Collection, c store.Collection) (anew bool, err error) {
-	since := ic.Sequence()
-	if since > 0 {
-		ch, err := f.o.Store.Changes(ctx, c, since, page)
-		if err == nil {
-			err = f.apply(ctx, ic, c, ch)
+// step takes the index one page further on its way to a generation, or makes it
+// anew.
+func (f *Follower) step(ctx context.Context, ic index.Collection, next *ahead, to int64) (anew bool, err error) {
+	if since := ic.Sequence(); since > 0 {
+		r := next.take(ctx, since)
+		if err = r.err; err == nil {
+			if !r.complete && r.changes.Through < to {
+				next.begin(ctx, r.changes.Through)
+			}
+			err = ic.Apply(ctx, r.changes)
 		}
 		if !errors.Is(err, store.ErrForgotten) && !errors.Is(err, index.ErrReplace) {
 			return false, err
 		}
 	}
-	return true, f.anew(ctx, ic, c)
+	return true, f.anew(ctx, ic, next.c)
 }
 
 // anew makes an index anew from the truth, and from what it has kept of it.
@@ -288,19 +295,4 @@ func (f *Follower) anew(ctx context.Context, ic index.Collection, c store.Collec
 	return f.o.Store.SnapshotExcept(ctx, c, kept, func(generation int64, versions iter.Seq2[store.Version, error]) error {
 		return ic.Replace(ctx, generation, f.documents(c, versions))
 	})
-}
-
-func (f *Follower) apply(ctx context.Context, ic index.Collection, c store.Collection, ch store.Changes) error {
-	out := index.Changes{Through: ch.Through, Remove: ch.Removed, Put: make([]index.Document, 0, len(ch.Versions))}
-	if ch.Through <= ic.Sequence() {
-		return fmt.Errorf("collection %s is at generation %d, its index at %d", c.IndexName(), ch.Through, ic.Sequence())
-	}
-	for _, v := range ch.Versions {
-		d, err := f.document(c, v)
-		if err != nil {
-			return err
-		}
-		out.Put = append(out.Put, d)
-	}
-	return ic.Apply(ctx, out)
 }

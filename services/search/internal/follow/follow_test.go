@@ -167,11 +167,12 @@ func write(t *testing.T, s *store.Store, c store.Collection, ids ...string) int6
 
 func TestCatchUpFollowsManyPages(t *testing.T) {
 	f, x, s, c := setup(t)
+	f.page = 20
 	if _, err := f.Collection(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 	var ids []string
-	for i := range 3*page + 1 {
+	for i := range 3*f.page + 1 {
 		ids = append(ids, fmt.Sprint("d", i))
 	}
 	write(t, s, c, ids...)
@@ -270,7 +271,7 @@ func TestDeletedCollectionsAreForgotten(t *testing.T) {
 	if _, err := f.Collection(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.DeleteCollection(t.Context(), "acme", "c"); err != nil {
+	if _, err := s.DeleteCollection(t.Context(), "acme", "c", store.Rights{All: true}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.CatchUp(t.Context(), c, 99); apierr.ReasonOf(err) != apierr.NotFound {

@@ -147,8 +147,10 @@ func (f *Follower) replace(ctx context.Context, h *handle, c store.Collection) e
 	if now == nil { // removed meanwhile
 		return nil
 	}
-	for fresh.Sequence() < now.Sequence() {
-		if _, err := f.step(ctx, fresh, c); err != nil {
+	next := &ahead{f: f, c: c}
+	defer next.end()
+	for to := now.Sequence(); fresh.Sequence() < to; {
+		if _, err := f.step(ctx, fresh, next, to); err != nil {
 			return err
 		}
 	}

@@ -38,6 +38,9 @@ type Progress struct {
 	Counts     map[ingest.Status]int64
 	Generation int64
 	Done       bool
+	// Behind is why what was written cannot be found yet, an outage; nil when it can,
+	// or when nobody waited for that.
+	Behind error
 }
 
 // Stream is where documents come from and verdicts go. Recv and Send are each

@@ -4,6 +4,8 @@ import (
 	"context"
 	"maps"
 	"sync"
+
+	"github.com/poterne/poterne/services/search/internal/outage"
 )
 
 // run is one import.
@@ -52,9 +54,10 @@ func (r *run) tell(ctx context.Context, s Stream) error {
 		case o := <-done:
 			done = nil
 			r.note(o)
-			if ending && o.err == nil {
-				r.progress.Done = true
+			if ending && outage.Is(o.err) { // everything is kept, and is followed later
+				r.progress.Behind, o.err = o.err, nil
 			}
+			r.progress.Done = ending && o.err == nil
 			if err := r.say(s, o); err != nil || ending {
 				return err
 			}

@@ -39,6 +39,13 @@ func (e instant) Embed(_ context.Context, _ string, _ embedding.Kind, texts []st
 	return v, nil
 }
 
+// uncounted is a model without a tokeniser.
+type uncounted struct{}
+
+func (uncounted) Limit(context.Context, string, string) (int, bool) { return 0, false }
+
+func (uncounted) Count(context.Context, string, []string) (counts []int, ok bool) { return nil, false }
+
 // pipeline is everything that a document passes, but the model.
 type pipeline struct {
 	store      *store.Store
@@ -78,7 +85,7 @@ func newPipeline(b *testing.B) *pipeline {
 		vector[i] = rng.Float32()
 	}
 	p.ingester = New(Options{
-		Store: p.store, Embedder: instant{vector}, Indexes: p.follower, Chunking: chunk.DefaultOptions(),
+		Store: p.store, Embedder: instant{vector}, Clock: clock.Real(), Counter: uncounted{}, Indexes: p.follower, Chunking: chunk.DefaultOptions(),
 		MaxCollectionChunks: 10_000_000, GroupChunks: benchBatch,
 	})
 	texts := texttest.New(rng)

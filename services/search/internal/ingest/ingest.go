@@ -11,7 +11,6 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
-	"github.com/poterne/poterne/services/search/internal/analysis"
 	"github.com/poterne/poterne/services/search/internal/chunk"
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/extract"
@@ -45,6 +44,8 @@ type Options struct {
 	Clock     clock.Clock
 	Indexes   Indexes
 	Chunking  chunk.Options
+	// Counter counts tokens for Fit.
+	Counter Counter
 	// MaxCollectionChunks bounds the chunks of one collection.
 	MaxCollectionChunks int
 	// GroupChunks is how many chunks are embedded and written together.
@@ -247,18 +248,7 @@ func (g *Ingester) Cut(c store.Collection, v *store.Version) *apierr.Error {
 	if len(spans) == 0 {
 		spans = []chunk.Span{{}}
 	}
-	if len(spans) > MaxChunks {
-		return apierr.Invalid("text", "is cut into %d chunks; at most %d are allowed", len(spans), MaxChunks)
-	}
-	v.Chunks = make([]store.Chunk, len(spans))
-	for i, s := range spans {
-		text := v.Text[s.Start:s.End]
-		v.Chunks[i] = store.Chunk{
-			Number: i, Start: s.Start, End: s.End, Text: text,
-			Terms: analysis.Count(follow.Worded(v.Title, text)),
-		}
-	}
-	return nil
+	return passages(v, spans)
 }
 
 // groups deals the items out so that a group has about GroupChunks chunks, and
@@ -333,23 +323,29 @@ func (g *Ingester) write(ctx context.Context, c *store.Collection, by store.Righ
 
 // embed gives every chunk of the group its vector.
 func (g *Ingester) embed(ctx context.Context, c store.Collection, group []*item) (store.Write, error) {
-	var texts []string
-	var into []*store.Chunk
+	var fresh []*store.Version
 	for _, it := range group {
 		reused, err := g.reuse(ctx, c, it)
 		if err != nil {
 			return store.Write{}, err
 		}
-		if reused {
-			continue
-		}
-		for i := range it.version.Chunks {
-			ch := &it.version.Chunks[i]
-			texts, into = append(texts, follow.Indexed(it.version.Title, ch.Text)), append(into, ch)
+		if !reused {
+			fresh = append(fresh, &it.version)
 		}
 	}
-	if len(texts) == 0 {
+	if len(fresh) == 0 {
 		return store.Write{}, nil
+	}
+	if err := g.Fit(ctx, c, embedding.Pinned(c.EmbeddingModel, c.EmbeddingDigest), fresh); err != nil {
+		return store.Write{}, err
+	}
+	var texts []string
+	var into []*store.Chunk
+	for _, v := range fresh {
+		for i := range v.Chunks {
+			ch := &v.Chunks[i]
+			texts, into = append(texts, follow.Indexed(v.Title, ch.Text)), append(into, ch)
+		}
 	}
 	v, err := g.o.Embedder.Embed(ctx, embedding.Pinned(c.EmbeddingModel, c.EmbeddingDigest), embedding.Passage, texts)
 	if err != nil {
@@ -359,28 +355,4 @@ func (g *Ingester) embed(ctx context.Context, c store.Collection, group []*item)
 		ch.Vector = v.Values[i]
 	}
 	return store.Write{Digest: v.Digest, Dimensions: len(v.Values[0])}, nil
-}
-
-// reuse takes the vectors of the version before, when title and text are the
-// same: a new access list needs no model.
-func (g *Ingester) reuse(ctx context.Context, c store.Collection, it *item) (bool, error) {
-	if it.kept == 0 {
-		return false, nil
-	}
-	old, err := g.o.Store.Chunks(ctx, c, it.kept)
-	if err != nil {
-		return false, err
-	}
-	if len(old) != len(it.version.Chunks) { // replaced meanwhile, or cut otherwise
-		return false, nil
-	}
-	for i, ch := range old {
-		if ch.Text != it.version.Chunks[i].Text {
-			return false, nil
-		}
-	}
-	for i, ch := range old {
-		it.version.Chunks[i].Vector = ch.Vector
-	}
-	return true, nil
 }

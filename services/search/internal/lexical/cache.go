@@ -16,6 +16,8 @@ type Cache struct {
 
 	mu   sync.Mutex
 	size int64
+	hits int64
+	made int64 // entries that were not there
 	ring entry // its next was used last, its prev is given up first
 }
 
@@ -39,6 +41,17 @@ func NewCache(limit int64) *Cache {
 	return c
 }
 
+// CacheStats is how often lists were looked for and were there (Hits) or not
+// (Misses), and how many bytes those take that are there.
+type CacheStats struct{ Hits, Misses, Bytes int64 }
+
+// Stats returns what became of the cache so far.
+func (c *Cache) Stats() CacheStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return CacheStats{Hits: c.hits, Misses: c.made, Bytes: c.size}
+}
+
 // entries appends the term's entry in each of the segments.
 func (c *Cache) entries(out []*entry, segments []placed, term string) []*entry {
 	c.mu.Lock()
@@ -49,7 +62,9 @@ func (c *Cache) entries(out []*entry, segments []placed, term string) []*entry {
 		if e == nil {
 			e = &entry{segment: s, term: strings.Clone(term)} // a query must not be kept for its words
 			s.entries[e.term] = e
+			c.made++
 		} else {
+			c.hits++
 			e.unlink()
 		}
 		c.link(e)

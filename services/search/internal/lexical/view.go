@@ -171,3 +171,33 @@ func (v *View) where(rows Rows) ([]uint32, error) {
 	v.places.Store(w)
 	return w.of, nil
 }
+
+// Renumber prepares the view for rows that are about to get other numbers, while
+// it is searched: what is known of rows under the layout from will be known under
+// the layout to once done is called, when nobody may be searching. moved returns a
+// row's number then, and false for one that is gone.
+func (v *View) Renumber(from, to any, moved func(row uint32) (uint32, bool)) (done func()) {
+	made := make([]*numbers, len(v.segments))
+	for i := range v.segments {
+		old := v.segments[i].numbers.Load()
+		if old == nil || old.layout != from {
+			continue
+		}
+		made[i] = &numbers{layout: to, rows: make([]uint32, len(old.rows))}
+		for doc, row := range old.rows {
+			if row == 0 {
+				continue
+			}
+			if at, ok := moved(row - 1); ok {
+				made[i].rows[doc] = at + 1
+			}
+		}
+	}
+	return func() {
+		for i, n := range made {
+			if n != nil {
+				v.segments[i].numbers.Store(n)
+			}
+		}
+	}
+}

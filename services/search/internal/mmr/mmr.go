@@ -33,12 +33,13 @@ func Order(scores []float64, vectors [][]float32, diversity float64) []Choice {
 	if len(scores) == 0 {
 		return nil
 	}
-	low, high := slices.Min(scores), slices.Max(scores)
+	// Halved, lest the difference of finite scores is none.
+	low, high := slices.Min(scores)/2, slices.Max(scores)/2
 	rest := make([]Choice, len(scores))
 	for i, s := range scores {
 		rest[i] = Choice{Index: i, Relevance: 1}
 		if high > low {
-			rest[i].Relevance = (s - low) / (high - low)
+			rest[i].Relevance = (s/2 - low) / (high - low)
 		}
 	}
 	units := make([][]float32, len(vectors))

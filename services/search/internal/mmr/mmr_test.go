@@ -88,3 +88,13 @@ func TestEveryChoiceIsTheBest(t *testing.T) {
 		}
 	}
 }
+
+// A reranking model may give any finite scores; their difference need not be one.
+func TestScoresFarApartHaveARelevance(t *testing.T) {
+	vectors := [][]float32{{1, 0}, {1, 0}, {0, 1}}
+	for _, c := range Order([]float64{math.MaxFloat64, 0, -math.MaxFloat64}, vectors, 0.25) {
+		if want := 1 - float64(c.Index)/2; c.Relevance != want || math.IsNaN(c.Score) {
+			t.Errorf("got %+v, want the relevance %v", c, want)
+		}
+	}
+}

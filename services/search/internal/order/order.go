@@ -66,7 +66,7 @@ func Parse(s string) ([]Key, error) {
 			return nil, apierr.Invalid("order_by", "order_by: key %d must be a name, and asc or desc behind it if need be", i+1)
 		}
 		k := keyOf(words[0])
-		if k.By == Metadata && (k.Path == "" || len(k.Path) > filter.MaxPathBytes) {
+		if k.By == Metadata && !filter.ValidPath(k.Path) {
 			return nil, apierr.Invalid("order_by", "order_by: key %d is not the path of a metadata field", i+1)
 		}
 		if seen[k] {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"unicode/utf8"
 
 	"github.com/poterne/poterne/services/search/internal/fusion"
 	"github.com/poterne/poterne/services/search/internal/store"
@@ -20,7 +21,7 @@ const (
 	sumBytes  = 16
 	maxName   = 256  // bytes of a name
 	maxLegs   = 8    // of a search
-	maxFolded = 2000 // into one hit: the candidates of two legs
+	maxFolded = 2000 // into all hits together: the candidates of two legs
 )
 
 // Encode returns the token of r for the search that binding stands for: its
@@ -149,8 +150,9 @@ func (w *writer) candidate(c Candidate) {
 }
 
 type reader struct {
-	b   []byte
-	bad bool
+	b      []byte
+	folded int // near-duplicates that were read
+	bad    bool
 }
 
 func (d *reader) took(n int) {
@@ -188,7 +190,15 @@ func (d *reader) bytes(n int) []byte {
 	return out
 }
 
-func (d *reader) text() string { return string(d.bytes(d.count(maxName))) }
+// text reads a name, which an answer must be able to carry.
+func (d *reader) text() string {
+	b := d.bytes(d.count(maxName))
+	if !utf8.Valid(b) {
+		d.bad, d.b = true, nil
+		return ""
+	}
+	return string(b)
+}
 
 func (d *reader) flag() bool {
 	b := d.bytes(1)
@@ -243,7 +253,8 @@ func (d *reader) candidate(weights []float64) Candidate {
 			})
 		}
 	}
-	c.Folded = d.refs(maxFolded)
+	c.Folded = d.refs(maxFolded - d.folded)
+	d.folded += len(c.Folded)
 	if d.flag() {
 		c.Reranked = &Reranked{Before: d.count(math.MaxInt32), Rank: d.count(math.MaxInt32), Score: d.float()}
 	}

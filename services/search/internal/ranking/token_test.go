@@ -68,6 +68,14 @@ func TestOtherTokensAreRefused(t *testing.T) {
 	long := example()
 	long.Mode = strings.Repeat("x", 300)
 	bad["a long name"] = Encode([]byte("b"), long)
+	// No answer can carry text that is not UTF-8, nor a database be asked for any
+	// number of passages.
+	garbled, legion := example(), example()
+	garbled.RerankedBy = "judge@\xff"
+	for i := range legion.Rest {
+		legion.Rest[i].Folded = make([]store.Ref, maxFolded-1)
+	}
+	bad["no text"], bad["too many near-duplicates together"] = Encode([]byte("b"), garbled), Encode([]byte("b"), legion)
 	for name, token := range bad {
 		if _, err := Decode([]byte("b"), token); !errors.Is(err, ErrToken) {
 			t.Errorf("%s: %v", name, err)

@@ -28,6 +28,8 @@ type Embedder interface {
 // Cutter cuts documents into passages.
 type Cutter interface {
 	Cut(c store.Collection, v *store.Version) *apierr.Error
+	// Fit cuts anew what the model has no room for; the error is of a document.
+	Fit(ctx context.Context, c store.Collection, model string, docs []*store.Version) *apierr.Error
 }
 
 // Indexes keeps indexes up with what is embedded.
@@ -63,6 +65,10 @@ type Options struct {
 	MaxCollectionChunks int
 	// KeepRetired is for how long one that served can serve again.
 	KeepRetired time.Duration
+	// Progress is told every few seconds how far the building is, and Suspended of
+	// each failure after which it rests; nil: nobody is.
+	Progress  func(ctx context.Context, p store.Progress)
+	Suspended func(ctx context.Context)
 }
 
 // Builder builds. It is safe for concurrent use.
@@ -73,19 +79,9 @@ type Builder struct {
 	mu    sync.Mutex
 	turns map[string]chan struct{} // by index name: one at a time works on it
 	rests map[string]rest
-}
 
-// rest is a pause after a failure.
-type rest struct {
-	pause time.Duration
-	until time.Time
+	told told
 }
-
-// The pauses after failures: they double.
-const (
-	firstPause  = time.Second
-	longestWait = time.Minute
-)
 
 // New returns a builder. Run does its work.
 func New(o Options) *Builder {
@@ -145,6 +141,8 @@ func (b *Builder) round(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	b.progress(ctx, live)
+	b.forget(live)
 	for _, l := range live {
 		if b.idle(l) {
 			continue
@@ -194,23 +192,6 @@ func (b *Builder) do(ctx context.Context, l store.Live) (more bool, err error) {
 	default:
 		return b.work(ctx, l)
 	}
-}
-
-// note has an embedding generation rest after a failure, longer each time.
-func (b *Builder) note(ctx context.Context, l store.Live, err error) {
-	name := l.Collection.IndexName()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err == nil {
-		delete(b.rests, name)
-		return
-	}
-	r := b.rests[name]
-	r.pause = min(max(firstPause, 2*r.pause), longestWait)
-	r.until = b.o.Clock.Now().Add(r.pause)
-	b.rests[name] = r
-	b.o.Logger.WarnContext(ctx, "an embedding generation waits", slog.String("collection", l.Collection.UID),
-		slog.Int("embedding_generation", l.Number), slog.Duration("retry_in", r.pause), telemetry.Err(err))
 }
 
 // work takes one embedding generation a step further, unless another process

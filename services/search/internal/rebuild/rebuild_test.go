@@ -48,6 +48,10 @@ func (p *parts) Embed(ctx context.Context, model string, _ embedding.Kind, texts
 	return v, nil
 }
 
+func (*parts) Fit(context.Context, store.Collection, string, []*store.Version) *apierr.Error {
+	return nil
+}
+
 func (p *parts) Cut(_ store.Collection, v *store.Version) *apierr.Error {
 	v.Chunks = []store.Chunk{{End: len(v.Text), Terms: 1, Text: v.Text}}
 	return nil

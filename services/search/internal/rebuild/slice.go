@@ -38,7 +38,7 @@ func (b *Builder) slice(ctx context.Context, l store.Live, lease store.Lease, pa
 	g.paced = paced && !next.Last // else those who write could be the faster ones for ever
 	g.out = store.Embedded{Through: next.Through, Failed: make(map[int64]string), Rate: now.Rate}
 	ctx = identity.NewContext(ctx, identity.Caller{Tenant: c.Tenant, Subject: subject})
-	if err := g.embed(ctx, g.cut(next.Documents)); err != nil {
+	if err := g.embed(ctx, g.cut(ctx, next.Documents)); err != nil {
 		reason := apierr.From(err).Message
 		if noted := b.o.Store.Waiting(ctx, lease, reason); noted != nil {
 			return false, noted
@@ -108,14 +108,18 @@ type group struct {
 }
 
 // cut cuts the documents that need it.
-func (g *group) cut(docs []store.Pending) []store.Version {
+func (g *group) cut(ctx context.Context, docs []store.Pending) []store.Version {
 	out := make([]store.Version, 0, len(docs))
 	for _, d := range docs {
 		if d.Kept {
 			continue
 		}
 		v := store.Version{Document: d.Document}
-		if err := g.b.o.Cutter.Cut(g.c, &v); err != nil {
+		err := g.b.o.Cutter.Cut(g.c, &v)
+		if err == nil {
+			err = g.b.o.Cutter.Fit(ctx, g.c, g.model, []*store.Version{&v})
+		}
+		if err != nil {
 			g.out.Failed[d.No] = err.Message
 			continue
 		}

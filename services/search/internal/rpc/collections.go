@@ -41,11 +41,31 @@ func (s *Server) CreateCollection(ctx context.Context, req *searchv1.CreateColle
 
 // GetCollection implements SearchService.
 func (s *Server) GetCollection(ctx context.Context, req *searchv1.GetCollectionRequest) (*searchv1.GetCollectionResponse, error) {
-	_, c, err := s.collection(ctx, req.GetCollection())
+	who, c, err := s.collection(ctx, req.GetCollection())
 	if err != nil {
 		return nil, err
 	}
-	return &searchv1.GetCollectionResponse{Collection: collectionToProto(c)}, nil
+	shown, err := s.shown(ctx, who, c)
+	if err != nil {
+		return nil, err
+	}
+	return &searchv1.GetCollectionResponse{Collection: shown[0]}, nil
+}
+
+// shown returns collections as the caller sees them: with how many documents and
+// chunks they may read. Administrators, who may remove all of them, are told of all.
+func (s *Server) shown(ctx context.Context, who caller, collections ...store.Collection) ([]*searchv1.Collection, error) {
+	out := make([]*searchv1.Collection, len(collections))
+	for i, c := range collections {
+		if !who.admin {
+			var err error
+			if c, err = s.o.Counts.Of(ctx, c, who.principals); err != nil {
+				return nil, err
+			}
+		}
+		out[i] = collectionToProto(c)
+	}
+	return out, nil
 }
 
 // ListCollections implements SearchService.
@@ -69,20 +89,19 @@ func (s *Server) ListCollections(ctx context.Context, req *searchv1.ListCollecti
 		found = found[:size]
 		resp.NextPageToken = encodePage(list, found[size-1].ID)
 	}
-	for _, c := range found {
-		resp.Collections = append(resp.Collections, collectionToProto(c))
-	}
-	return resp, nil
+	resp.Collections, err = s.shown(ctx, who, found...)
+	return resp, err
 }
 
-// DeleteCollection implements SearchService. When the index cannot be removed
+// DeleteCollection implements SearchService. Who may not remove each of its
+// documents may not remove the collection. When the index cannot be removed
 // now, the next start does it: no search reaches it any more.
 func (s *Server) DeleteCollection(ctx context.Context, req *searchv1.DeleteCollectionRequest) (*searchv1.DeleteCollectionResponse, error) {
 	who, err := callerOf(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.o.Store.DeleteCollection(ctx, who.tenant, req.GetCollection())
+	c, err := s.o.Store.DeleteCollection(ctx, who.tenant, req.GetCollection(), who.writes())
 	if err != nil {
 		return nil, err
 	}

@@ -94,7 +94,7 @@ func hitToProto(h query.Hit, a query.Answer, explain bool) (*searchv1.Hit, error
 		DocumentId: h.Passage.DocumentID, ChunkId: h.ID, Score: h.Score, Text: h.Passage.Chunk.Text,
 		Highlights: h.Highlights, Metadata: metadata, Title: h.Passage.Title,
 		StartOffset: int32of(h.Passage.Chunk.Start), EndOffset: int32of(h.Passage.Chunk.End),
-		NearDuplicates: nearDuplicatesToProto(h.NearDuplicates),
+		NearDuplicates: nearDuplicatesToProto(h.NearDuplicates), Headings: h.Passage.Chunk.Headings,
 	}
 	if h.Reranked != nil {
 		out.RelevanceScore = &h.Reranked.Score

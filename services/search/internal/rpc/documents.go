@@ -10,6 +10,9 @@ import (
 
 const refreshNone = "none"
 
+// warnBehind is what a writer is told when the index cannot follow.
+const warnBehind = "the documents are kept, and will be found once the collection's index can be used again"
+
 // BatchUpsertDocuments implements SearchService.
 func (s *Server) BatchUpsertDocuments(ctx context.Context, req *searchv1.BatchUpsertDocumentsRequest) (*searchv1.BatchUpsertDocumentsResponse, error) {
 	who, c, err := s.collection(ctx, req.GetCollection())
@@ -28,7 +31,7 @@ func (s *Server) BatchUpsertDocuments(ctx context.Context, req *searchv1.BatchUp
 	resp := &searchv1.BatchUpsertDocumentsResponse{Generation: generation}
 	if err != nil {
 		s.o.Metrics.NotServed(ctx, searchv1.SearchService_BatchUpsertDocuments_FullMethodName, err)
-		resp.Warnings = append(resp.Warnings, "the documents are kept, and will be found once the collection's index can be used again")
+		resp.Warnings = append(resp.Warnings, warnBehind)
 	}
 	for i, r := range results {
 		s.o.Metrics.Document(ctx, string(r.Status))

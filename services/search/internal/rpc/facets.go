@@ -19,6 +19,10 @@ const defaultFacetValues = 10
 func facetsOf(asked []*searchv1.FacetRequest) ([]index.Facet, error) {
 	out := make([]index.Facet, len(asked))
 	for i, f := range asked {
+		if path := order.MetadataPath(f.GetField()); !filter.ValidPath(path) {
+			field := fmt.Sprintf("facets[%d].field", i)
+			return nil, apierr.Invalid(field, "%s is not the path of a metadata field, which has 1 to %d bytes", field, filter.MaxPathBytes)
+		}
 		out[i] = index.Facet{Path: order.MetadataPath(f.GetField()), Limit: int(cmp.Or(f.GetLimit(), defaultFacetValues))}
 		for j, r := range f.GetRanges() {
 			bounds, err := rangeOf(r)
@@ -46,6 +50,8 @@ func rangeOf(r *searchv1.FacetRange) (index.Range, error) {
 		return index.Range{}, fmt.Errorf("must have from or to")
 	case from != nil && to != nil && from.Kind != to.Kind:
 		return index.Range{}, fmt.Errorf("must be from a number to a number, or from a moment to a moment")
+	case from != nil && to != nil && filter.Order(*from, *to) >= 0:
+		return index.Range{}, fmt.Errorf("is empty: from must be below to, which is not of it")
 	}
 	return index.Range{From: from, To: to}, nil
 }

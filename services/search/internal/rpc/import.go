@@ -87,6 +87,10 @@ func (s *importStream) Send(list []imports.Verdict, p imports.Progress) error {
 		Created: p.Counts[ingest.Created], Updated: p.Counts[ingest.Updated],
 		Unchanged: p.Counts[ingest.Unchanged], Failed: p.Counts[ingest.Failed],
 	}}
+	if p.Behind != nil {
+		s.server.o.Metrics.NotServed(s.ctx, searchv1.SearchService_ImportDocuments_FullMethodName, p.Behind)
+		resp.Progress.Warnings = []string{warnBehind}
+	}
 	results := make([]ingest.Result, len(list))
 	for i, v := range list {
 		results[i] = v.Result

@@ -12,6 +12,7 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/ids"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/search/internal/counts"
 	"github.com/poterne/poterne/services/search/internal/follow"
 	"github.com/poterne/poterne/services/search/internal/imports"
 	"github.com/poterne/poterne/services/search/internal/ingest"
@@ -28,6 +29,8 @@ type Options struct {
 	Importer *imports.Importer
 	Searcher *query.Searcher
 	Follower *follow.Follower
+	// Counts says how much of a collection a caller may read.
+	Counts *counts.Counts
 	// Builder builds embedding generations and switches between them.
 	Builder *rebuild.Builder
 	Metrics *metrics.Metrics

@@ -161,13 +161,22 @@ func (s *Store) collections(ctx context.Context, where string, args ...any) (out
 }
 
 // DeleteCollection removes the collection with everything in it, and returns
-// what it was.
-func (s *Store) DeleteCollection(ctx context.Context, tenant, id string) (Collection, error) {
+// what it was. A collection that has a document which the rights do not cover is
+// PERMISSION_DENIED, and stays.
+func (s *Store) DeleteCollection(ctx context.Context, tenant, id string, by Rights) (Collection, error) {
 	var c Collection
 	err := s.db.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		var err error
+		// The row's lock has writers wait: no document comes in between.
+		err := tx.QueryRowContext(ctx, `UPDATE search_collections SET generation = generation
+			WHERE tenant = $1 AND id = $2 RETURNING uid`, tenant, id).Scan(&c.UID)
+		if err != nil {
+			return err
+		}
+		if err := s.coversAll(ctx, tx, c.UID, by); err != nil {
+			return err
+		}
 		c, err = scanCollection(tx.QueryRowContext(ctx,
-			`SELECT `+collectionColumns+` FROM `+servedCollections+`WHERE c.tenant = $1 AND c.id = $2`, tenant, id))
+			`SELECT `+collectionColumns+` FROM `+servedCollections+`WHERE c.uid = $1`, c.UID))
 		if err != nil {
 			return err
 		}
@@ -177,8 +186,30 @@ func (s *Store) DeleteCollection(ctx context.Context, tenant, id string) (Collec
 	if errors.Is(err, sql.ErrNoRows) {
 		return Collection{}, noCollection(id)
 	}
+	if _, ok := errors.AsType[*apierr.Error](err); ok {
+		return Collection{}, err
+	}
 	if err != nil {
 		return Collection{}, fmt.Errorf("search store: delete a collection: %w", err)
 	}
 	return c, nil
+}
+
+// coversAll refuses rights that do not cover each document of a collection. It
+// tells of none, nor how many there are.
+func (s *Store) coversAll(ctx context.Context, tx *sql.Tx, uid string, by Rights) error {
+	if by.All {
+		return nil
+	}
+	covered, args := by.covers(2)
+	var more bool
+	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM search_documents d
+		WHERE d.collection = $1 AND `+s.live()+` AND NOT `+covered+`)`, append([]any{uid}, args...)...).Scan(&more); err != nil {
+		return err
+	}
+	if more {
+		return apierr.New(apierr.PermissionDenied,
+			"a collection is deleted by administrators, or by who may delete each of its documents").WithField("collection")
+	}
+	return nil
 }

@@ -20,7 +20,7 @@ func everythingIsBackedUp(f fixture) {
 			"collection", "id", "no", "title", "text", "metadata", "acl", "content_hash", "text_hash", "chunk_count", "create_time", "update_time",
 			"expire_time",
 		},
-		"search_chunks":     {"collection", "embedding_generation", "no", "number", "start_offset", "end_offset", "terms", "text", "vector"},
+		"search_chunks":     {"collection", "embedding_generation", "no", "number", "start_offset", "end_offset", "terms", "text", "vector", "headings"},
 		"search_principals": {"collection", "principal", "document"},
 	} {
 		for _, c := range columnsOf(f, table) {

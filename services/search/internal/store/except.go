@@ -88,7 +88,7 @@ func addChunks(ctx context.Context, tx *sql.Tx, c Collection, page []Version, ke
 	}
 	//nolint:gosec // only placeholders are put in
 	rows, err := tx.QueryContext(ctx, `
-		SELECT no, number, start_offset, end_offset, terms, text, vector FROM search_chunks
+		SELECT no, number, start_offset, end_offset, terms, text, vector, headings FROM search_chunks
 		WHERE collection = $1 AND embedding_generation = $2 AND no IN (`+in.String()+`) ORDER BY no, number`, args...)
 	if err != nil {
 		return err
@@ -98,12 +98,14 @@ func addChunks(ctx context.Context, tx *sql.Tx, c Collection, page []Version, ke
 		var no int64
 		var ch Chunk
 		var raw []byte
-		if err := rows.Scan(&no, &ch.Number, &ch.Start, &ch.End, &ch.Terms, &ch.Text, &raw); err != nil {
+		var headings string
+		if err := rows.Scan(&no, &ch.Number, &ch.Start, &ch.End, &ch.Terms, &ch.Text, &raw, &headings); err != nil {
 			return err
 		}
 		if ch.Vector, err = decodeVector(raw); err != nil {
 			return err
 		}
+		ch.Headings = decodeHeadings(headings)
 		missing[no].Chunks = append(missing[no].Chunks, ch)
 	}
 	return rows.Err()

@@ -28,7 +28,7 @@ func fusionIsTheCollections(f fixture) {
 	if err != nil || len(list) != 2 || list[0].Fusion != c.Fusion || !reflect.DeepEqual(list[0].Weights, c.Weights) || list[1].Weights != nil {
 		t.Errorf("%+v, %v", list, err)
 	}
-	gone, err := s.DeleteCollection(t.Context(), "acme", "own")
+	gone, err := s.DeleteCollection(t.Context(), "acme", "own", Rights{All: true})
 	if err != nil || gone.Fusion != c.Fusion || !reflect.DeepEqual(gone.Weights, c.Weights) {
 		t.Errorf("%+v, %v", gone, err)
 	}

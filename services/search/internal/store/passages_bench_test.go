@@ -12,7 +12,7 @@ import (
 	"github.com/poterne/poterne/pkg/sqldb"
 )
 
-// BenchmarkPassages reads the ten passages of an answer from SQLite.
+// BenchmarkPassages reads the passages of an answer from SQLite.
 func BenchmarkPassages(b *testing.B) {
 	db, err := sqldb.Open(b.Context(), sqldb.DefaultConfig("sqlite://"+filepath.Join(b.TempDir(), "truth.db")))
 	if err != nil {
@@ -58,15 +58,18 @@ func BenchmarkPassages(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		refs := make([]Ref, 10)
-		for i := range refs {
-			refs[i] = Ref{No: nos[rand.IntN(len(nos))]}
-		}
-		out, err := s.Passages(b.Context(), c, refs)
-		if err != nil || len(out) < 9 {
-			b.Fatal(len(out), err)
-		}
+	for _, hits := range []int{10, 100} {
+		b.Run(fmt.Sprintf("%d hits", hits), func(b *testing.B) {
+			for b.Loop() {
+				refs := make([]Ref, hits)
+				for i := range refs {
+					refs[i] = Ref{No: nos[rand.IntN(len(nos))]}
+				}
+				out, err := s.Passages(b.Context(), c, refs)
+				if err != nil || len(out) < hits-5 {
+					b.Fatal(len(out), err)
+				}
+			}
+		})
 	}
 }

@@ -164,22 +164,10 @@ func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map
 	}
 	refs = padded(slices.Clone(refs))
 	args := []any{c.UID, c.EmbeddingGeneration}
-	var chunks strings.Builder
-	for i, r := range refs {
-		if i > 0 {
-			chunks.WriteString(", ")
-		}
+	for _, r := range refs {
 		args = append(args, r.No, r.Number)
-		// PostgreSQL takes parameters in a list of values for text.
-		chunks.WriteString("(CAST($" + strconv.Itoa(len(args)-1) + " AS BIGINT), CAST($" + strconv.Itoa(len(args)) + " AS INTEGER))")
 	}
-	// Whether a document has ended is not asked of SQLite: it would plan anew for
-	// every time that it is given.
-	rows, err := s.often.QueryContext(ctx, `
-		SELECT d.id, d.title, d.metadata, d.create_time, d.update_time, d.expire_time, c.no, c.number, c.start_offset, c.end_offset, c.text
-		FROM (VALUES `+chunks.String()+`) v
-		JOIN search_chunks c ON c.collection = $1 AND c.embedding_generation = $2 AND c.no = v.column1 AND c.number = v.column2
-		JOIN search_documents d ON d.collection = c.collection AND d.no = c.no`, args...)
+	rows, err := s.often.QueryContext(ctx, passagesQuery(len(refs)), args...)
 	if err != nil {
 		return nil, fmt.Errorf("search store: read passages: %w", err)
 	}
@@ -189,17 +177,37 @@ func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map
 	for rows.Next() {
 		var p Passage
 		var r Ref
-		var metadata string
+		var metadata, headings string
 		var created, updated, expires int64
-		if err := rows.Scan(&p.DocumentID, &p.Title, &metadata, &created, &updated, &expires, &r.No, &r.Number, &p.Chunk.Start, &p.Chunk.End, &p.Chunk.Text); err != nil {
+		if err := rows.Scan(&p.DocumentID, &p.Title, &metadata, &created, &updated, &expires, &r.No, &r.Number, &p.Chunk.Start, &p.Chunk.End, &p.Chunk.Text, &headings); err != nil {
 			return nil, fmt.Errorf("search store: read passages: %w", err)
 		}
 		if expires != 0 && expires <= now {
 			continue
 		}
-		p.Metadata, p.Chunk.Number = []byte(metadata), r.Number
+		p.Metadata, p.Chunk.Number, p.Chunk.Headings = []byte(metadata), r.Number, decodeHeadings(headings)
 		p.CreateTime, p.UpdateTime = fromNanos(created), fromNanos(updated)
 		out[r] = p
 	}
 	return out, rows.Err()
+}
+
+// passagesQuery asks for so many references. SQLite joins in the order in which
+// it is told to cross: from the references on, however many there are. Whether a
+// document has ended is not asked of it: it would plan anew for every time that it
+// is given.
+func passagesQuery(refs int) string {
+	var list strings.Builder
+	for i := range refs {
+		if i > 0 {
+			list.WriteString(", ")
+		}
+		// PostgreSQL takes parameters in a list of values for text.
+		list.WriteString("(CAST($" + strconv.Itoa(2*i+3) + " AS BIGINT), CAST($" + strconv.Itoa(2*i+4) + " AS INTEGER))")
+	}
+	return `
+		SELECT d.id, d.title, d.metadata, d.create_time, d.update_time, d.expire_time, c.no, c.number, c.start_offset, c.end_offset, c.text, c.headings
+		FROM (VALUES ` + list.String() + `) v CROSS JOIN search_chunks c CROSS JOIN search_documents d
+		WHERE c.collection = $1 AND c.embedding_generation = $2 AND c.no = v.column1 AND c.number = v.column2
+			AND d.collection = c.collection AND d.no = c.no`
 }

@@ -37,6 +37,8 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 		"versions":     versionsReplaceEachOther,
 		"readers":      readersSeeTheirDocuments,
 		"rights":       rightsHoldInTheTransaction,
+		"counts":       countsAreTheReaders,
+		"whole":        deletionNeedsEveryDocument,
 		"changes":      changesLeadToTheTruth,
 		"forgetting":   oldRemovalsAreForgotten,
 		"models":       modelIsHeld,
@@ -57,32 +59,34 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 		"chunking":     chunkingIsKept,
 
 		"generations migrate": generationsMigrate,
+		"headings migrate":    headingsMigrate,
 		"generations":         generationsFollowTheModel,
 		"leases":              leasesFence,
+		"progress":            progressIsOfWhatIsBuilt,
 	} {
 		t.Run(name, func(t *testing.T) { test(fixture{t, open(t, dsn(t))}) })
 	}
 }
 
-func open(t *testing.T, dsn string) *Store {
-	t.Helper()
-	db, err := sqldb.Open(t.Context(), sqldb.DefaultConfig(dsn))
+func open(tb testing.TB, dsn string) *Store {
+	tb.Helper()
+	db, err := sqldb.Open(tb.Context(), sqldb.DefaultConfig(dsn))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
-	s, err := New(t.Context(), db, clock.NewFake(time.Unix(1000, 0)), slog.New(slog.DiscardHandler))
+	tb.Cleanup(func() { _ = db.Close() })
+	s, err := New(tb.Context(), db, clock.NewFake(time.Unix(1000, 0)), slog.New(slog.DiscardHandler))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
-func newCollection(t *testing.T, s *Store, id string) Collection {
-	t.Helper()
-	c, err := s.CreateCollection(t.Context(), Collection{Tenant: "acme", ID: id, UID: "uid-" + id, EmbeddingModel: "m", Analyser: 1}, 10)
+func newCollection(tb testing.TB, s *Store, id string) Collection {
+	tb.Helper()
+	c, err := s.CreateCollection(tb.Context(), Collection{Tenant: "acme", ID: id, UID: "uid-" + id, EmbeddingModel: "m", Analyser: 1}, 10)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }
@@ -101,11 +105,11 @@ func version(id, text string, principals ...string) Version {
 	return v
 }
 
-func upsert(t *testing.T, s *Store, c Collection, vs ...Version) int64 {
-	t.Helper()
-	_, g, err := s.Upsert(t.Context(), c, Write{By: Rights{All: true}, Digest: "d1", Dimensions: 2, Documents: vs})
+func upsert(tb testing.TB, s *Store, c Collection, vs ...Version) int64 {
+	tb.Helper()
+	_, g, err := s.Upsert(tb.Context(), c, Write{By: Rights{All: true}, Digest: "d1", Dimensions: 2, Documents: vs})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return g
 }
@@ -288,7 +292,7 @@ func deletionTakesEverything(f fixture) {
 	c := newCollection(t, s, "c")
 	upsert(t, s, c, version("a", "one"), version("b", "two"))
 	upsert(t, s, c, version("a", "three"))
-	if got, err := s.DeleteCollection(t.Context(), "acme", "c"); err != nil || got.UID != c.UID {
+	if got, err := s.DeleteCollection(t.Context(), "acme", "c", Rights{All: true}); err != nil || got.UID != c.UID {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	for _, table := range []string{"collections", "documents", "chunks", "principals", "removals"} {
@@ -300,7 +304,7 @@ func deletionTakesEverything(f fixture) {
 	if _, _, err := s.Upsert(t.Context(), c, Write{By: Rights{All: true}, Documents: []Version{version("a", "x")}}); apierr.ReasonOf(err) != apierr.NotFound {
 		t.Errorf("a write after the deletion: %v", err)
 	}
-	if _, err := s.DeleteCollection(t.Context(), "acme", "c"); apierr.ReasonOf(err) != apierr.NotFound {
+	if _, err := s.DeleteCollection(t.Context(), "acme", "c", Rights{All: true}); apierr.ReasonOf(err) != apierr.NotFound {
 		t.Errorf("a second deletion: %v", err)
 	}
 }

@@ -105,6 +105,9 @@ type Chunk struct {
 	Terms      int
 	Text       string
 	Vector     []float32
+	// Headings are those that it stands under, the outermost first; none has a line
+	// end or is empty.
+	Headings []string
 }
 
 // Version is a document with its chunks and those who may read it.

@@ -271,9 +271,9 @@ func (s *Store) insertVersion(ctx context.Context, tx *statements, c Collection,
 func insertChunks(ctx context.Context, tx *statements, c Collection, no int64, chunks []Chunk) error {
 	for _, ch := range chunks {
 		if _, err := tx.ExecContext(ctx, `
-			INSERT INTO search_chunks (collection, embedding_generation, no, number, start_offset, end_offset, terms, text, vector)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-			c.UID, c.EmbeddingGeneration, no, ch.Number, ch.Start, ch.End, ch.Terms, ch.Text, encodeVector(ch.Vector)); err != nil {
+			INSERT INTO search_chunks (collection, embedding_generation, no, number, start_offset, end_offset, terms, text, vector, headings)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+			c.UID, c.EmbeddingGeneration, no, ch.Number, ch.Start, ch.End, ch.Terms, ch.Text, encodeVector(ch.Vector), encodeHeadings(ch.Headings)); err != nil {
 			return err
 		}
 	}

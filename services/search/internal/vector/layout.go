@@ -156,3 +156,17 @@ func (k *Block) int8s(l Layout, i int) ([]int8, float32) {
 	scale := math.Float32frombits(binary.NativeEndian.Uint32(row))
 	return unsafe.Slice((*int8)(unsafe.Pointer(&values[0])), l.Width), scale
 }
+
+// row8 returns the bytes of row i's values in an int8 block, padding included.
+func (k *Block) row8(l Layout, i int) []byte {
+	stride := l.Stride()
+	return k.bytes[i*stride+scaleBytes : (i+1)*stride]
+}
+
+// raw returns the bytes of all rows.
+func (k *Block) raw(l Layout) []byte {
+	if l.Encoding == Int8 || len(k.floats) == 0 {
+		return k.bytes
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(&k.floats[0])), 4*len(k.floats))
+}

@@ -84,23 +84,43 @@ func (m *Matrix) Attach(blocks []Block) (first int) {
 	return first
 }
 
-// AttachMoved is Attach for rows that are there already: from are their numbers
-// until now, in order, or NoRow for one that nobody will ask for.
-func (m *Matrix) AttachMoved(blocks []Block, from []uint32) (first int) {
+// Moved is what is prepared for rows that are about to lie elsewhere, too.
+type Moved struct {
+	// First is the number that the first of them will have.
+	First    int
+	sketches [][]uint64
+}
+
+// Moving prepares AttachMoved for rows that are there already: from are their
+// numbers, in order, or NoRow for one that nobody will ask for. It only reads, and
+// holds as long as the matrix does not change.
+func (m *Matrix) Moving(from []uint32) Moved {
+	out := Moved{First: len(m.blocks) * blockRows}
+	if !m.sketches.made() {
+		return out
+	}
+	rows := sketches{words: m.sketches.words}
+	for i, old := range from {
+		if old != NoRow {
+			copy(rows.room(i), m.sketches.at(old, 1))
+		}
+	}
+	out.sketches = rows.blocks
+	return out
+}
+
+// AttachMoved is Attach for rows that Moving was told of.
+func (m *Matrix) AttachMoved(blocks []Block, rows Moved) {
 	m.Align()
-	first = m.rows
 	m.blocks = append(m.blocks, blocks...)
 	m.Align()
 	if m.sketches.made() {
-		for i, old := range from {
-			if old == NoRow {
-				continue
-			}
-			copy(m.sketches.room(first+i), m.sketches.at(old, 1))
-		}
+		m.sketches.put(rows.First/blockRows, rows.sketches)
 	}
-	return first
 }
+
+// Blocks returns how many blocks there are, dropped ones included.
+func (m *Matrix) Blocks() int { return len(m.blocks) }
 
 // Align has the next row begin a block.
 func (m *Matrix) Align() { m.rows = len(m.blocks) * blockRows }
@@ -127,8 +147,8 @@ func (m *Matrix) Drop(first, rows int) {
 func (m *Matrix) Dropped() int { return m.dropped * blockRows }
 
 // Compact returns the matrix without the blocks that were dropped, and where
-// its rows are: row r is moved[r/BlockRows] + r%BlockRows then. The two have
-// their rows in common; m must not be changed any more.
+// its rows are: row r is moved[r/BlockRows] + r%BlockRows then, if that is not
+// NoRow. The two have their rows in common; m must not be changed any more.
 func (m *Matrix) Compact() (out *Matrix, moved []uint32) {
 	out = &Matrix{
 		layout: m.layout, counted: m.counted, sketches: m.sketches, lengths: m.lengths,
@@ -138,6 +158,7 @@ func (m *Matrix) Compact() (out *Matrix, moved []uint32) {
 	for i := range m.blocks {
 		moved[i] = uint32(len(out.blocks) * blockRows)
 		if m.blocks[i].rows(m.layout) == 0 {
+			moved[i] = NoRow
 			continue
 		}
 		out.blocks = append(out.blocks, m.blocks[i])

@@ -39,7 +39,7 @@ func (m *Matrix) sketched(query []float32, ranges []Range, total, limit int, id 
 	parts := deal(ranges, total, parallelSketches)
 	surveys := make([]*survey, len(parts))
 	found := make([]*topk.Collector, len(parts))
-	bits := m.sketches.of(m.scaled(query))
+	q, bits := m.question(query), m.sketches.of(m.scaled(query))
 	each(len(parts), func(i int) {
 		surveys[i], found[i] = m.survey(), topk.New(limit, topk.ByID(id))
 		surveys[i].measure(&m.sketches, bits, parts[i])
@@ -57,7 +57,7 @@ func (m *Matrix) sketched(query []float32, ranges []Range, total, limit int, id 
 			want = total
 		}
 		to, reached := radius(at, want)
-		each(len(parts), func(i int) { m.compare(query, surveys[i], from, to, found[i]) })
+		each(len(parts), func(i int) { m.compare(q, surveys[i], from, to, found[i]) })
 		best = merged(found, limit, id)
 		if reached == total || m.settled(best, bits, at, reached) {
 			break
@@ -112,19 +112,35 @@ func radius(at []uint32, want int) (distance, rows int) {
 	return len(at) - 1, rows
 }
 
+// compareBatch is how many rows are asked of memory at once.
+const compareBatch = 8
+
 // compare offers the rows whose sketches differ in from to to bits.
-func (m *Matrix) compare(query []float32, s *survey, from, to int, c *topk.Collector) {
-	distances := s.distances
-	for _, r := range s.ranges {
-		for i, d := range distances[:r.Count] {
-			if int(d) < from || int(d) > to {
-				continue
-			}
-			row := r.First + uint32(i)
-			if score := m.score(query, int(row)); c.Wants(score) {
+func (m *Matrix) compare(q *question, s *survey, from, to int, c *topk.Collector) {
+	s.within(from, to, func(rows []uint32) {
+		s.touched ^= m.touch(rows)
+		for _, row := range rows {
+			if score := m.score(q, int(row)); c.Wants(score) {
 				c.Offer(topk.Item{Key: row, Score: score})
 			}
 		}
-		distances = distances[r.Count:]
+	})
+}
+
+// cacheLine is how many bytes come from memory together.
+const cacheLine = 64
+
+// touch reads a byte of every line of the rows, which lie far apart: a processor
+// waits for several lines at once as long as nothing is computed from them.
+func (m *Matrix) touch(rows []uint32) (read byte) {
+	stride := m.layout.Stride()
+	for _, row := range rows {
+		b := m.blocks[row/blockRows].raw(m.layout)
+		at := int(row%blockRows) * stride
+		b = b[at : at+stride]
+		for i := 0; i < len(b); i += cacheLine {
+			read ^= b[i]
+		}
 	}
+	return read
 }

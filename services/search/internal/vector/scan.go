@@ -22,23 +22,27 @@ const parallelRows = 8192
 // query's, until the best no longer come from the edge of what was compared
 // (see sketched).
 func (m *Matrix) Nearest(query []float32, ranges []Range, limit int, id func(row uint32) string) []topk.Item {
-	total := 0
-	for _, r := range ranges {
-		total += int(r.Count)
-	}
+	total := rowsIn(ranges)
 	if m.sketchable(query, total, limit) {
 		return m.sketched(query, ranges, total, limit, id)
 	}
 	return m.exact(query, ranges, total, limit, id)
 }
 
+func rowsIn(ranges []Range) (total int) {
+	for _, r := range ranges {
+		total += int(r.Count)
+	}
+	return total
+}
+
 // exact compares all rows.
 func (m *Matrix) exact(query []float32, ranges []Range, total, limit int, id func(row uint32) string) []topk.Item {
-	parts := deal(ranges, total, parallelRows)
+	q, parts := m.question(query), deal(ranges, total, parallelRows)
 	found := make([]*topk.Collector, len(parts))
 	each(len(parts), func(i int) {
 		found[i] = topk.New(limit, topk.ByID(id))
-		m.scan(query, parts[i], found[i])
+		m.scan(q, parts[i], found[i])
 	})
 	return merged(found, limit, id)
 }
@@ -78,10 +82,10 @@ func merged(found []*topk.Collector, limit int, id func(row uint32) string) []to
 	return all.Best()
 }
 
-func (m *Matrix) scan(query []float32, ranges []Range, c *topk.Collector) {
+func (m *Matrix) scan(q *question, ranges []Range, c *topk.Collector) {
 	for _, r := range ranges {
 		for row := r.First; row < r.First+r.Count; row++ {
-			score := m.score(query, int(row))
+			score := m.score(q, int(row))
 			if c.Wants(score) {
 				c.Offer(topk.Item{Key: row, Score: score})
 			}
@@ -114,9 +118,5 @@ func split(ranges []Range, total, parts int) [][]Range {
 // Exact is Nearest by comparing all rows, whatever their number: what Nearest is
 // measured by.
 func (m *Matrix) Exact(query []float32, ranges []Range, limit int, id func(row uint32) string) []topk.Item {
-	total := 0
-	for _, r := range ranges {
-		total += int(r.Count)
-	}
-	return m.exact(query, ranges, total, limit, id)
+	return m.exact(query, ranges, rowsIn(ranges), limit, id)
 }

@@ -121,6 +121,14 @@ func (s *sketches) room(i int) []uint64 {
 	return (*block)[at : at+s.words]
 }
 
+// put has the sketches of whole blocks.
+func (s *sketches) put(block int, made [][]uint64) {
+	for len(s.blocks) < block {
+		s.blocks = append(s.blocks, nil)
+	}
+	s.blocks = append(s.blocks[:block], made...)
+}
+
 // drop forgets the sketches of a block.
 func (s *sketches) drop(block int) {
 	if block < len(s.blocks) {

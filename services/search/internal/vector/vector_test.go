@@ -62,7 +62,7 @@ func TestManyProcessorsFindWhatOneFinds(t *testing.T) {
 	query := Normalized(vectortest.Noise(rng, 16))
 	all := []Range{{5, 100}, {200, uint32(m.Rows()) - 200}}
 	one := topk.New(50, topk.ByID(name))
-	m.scan(query, all, one)
+	m.scan(m.question(query), all, one)
 	if got := m.Nearest(query, all, 50, name); !slices.Equal(got, one.Best()) {
 		t.Errorf("got %v, want %v", got, one.Best())
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/pkg/telemetry"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/worker/internal/artifact"
@@ -71,6 +72,8 @@ type Parts struct {
 	GPUs      *gpu.Inventory
 	Learned   *memory.Learned
 	Maker     *quantize.Maker
+	// Trust says what must be signed to be loaded; the zero value asks for nothing.
+	Trust signing.Policy
 }
 
 // Agent implements WorkerService. It is safe for concurrent use.

@@ -26,7 +26,7 @@ type candidate struct {
 
 func (a *Agent) candidateOf(m *model) *candidate {
 	return &candidate{
-		model: m, input: engine.Model{Name: m.name, Spec: m.spec, Files: m.files},
+		model: m, input: engine.Model{Name: m.name, Spec: m.spec, Files: m.files, Adapters: m.adapters},
 		devices: a.devicesOf(), limit: a.cfg.MaxModels, learned: a.parts.Learned,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/signing"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/worker/internal/engine"
@@ -30,6 +32,9 @@ func (a *Agent) LoadModel(ctx context.Context, req *workerv1.LoadModelRequest) (
 	defer a.loading.Release(1)
 	if have, err := a.present(req); have != nil || err != nil {
 		return have, err
+	}
+	if err := a.checkSigned(req); err != nil {
+		return nil, err
 	}
 	c, err := a.candidate(ctx, req)
 	if err != nil {
@@ -83,6 +88,9 @@ func (a *Agent) candidate(ctx context.Context, req *workerv1.LoadModelRequest) (
 	if !ok {
 		return nil, apierr.Invalid("spec", "spec is missing")
 	}
+	if err := engine.CheckExtras(spec); err != nil {
+		return nil, err
+	}
 	adapter, err := a.adapter(spec.GetEngine())
 	if err != nil {
 		return nil, err
@@ -99,12 +107,17 @@ func (a *Agent) candidate(ctx context.Context, req *workerv1.LoadModelRequest) (
 	m.pinned.Store(req.GetPinned())
 	m.touch(a.parts.Clock.Now())
 	m.batcher = a.batcher(m.series)
-	if m.artifacts, err = a.parts.Artifacts.Hold(strings.TrimPrefix(m.digest, "sha256:"), spec.GetArtifacts()); err != nil {
+	all := slices.Clone(spec.GetArtifacts())
+	for _, adapter := range spec.GetAdapters() {
+		all = append(all, adapter.GetArtifacts()...)
+	}
+	if m.artifacts, err = a.parts.Artifacts.Hold(strings.TrimPrefix(m.digest, "sha256:"), all); err != nil {
 		return nil, err
 	}
 	for i, file := range m.artifacts.Paths() {
-		m.files = append(m.files, fileOf(spec.GetArtifacts()[i], file))
+		m.files = append(m.files, fileOf(all[i], file))
 	}
+	m.files, m.adapters = partAdapters(spec, m.files)
 	c := a.candidateOf(m)
 	if m.artifacts.Present() {
 		if err := c.survey(ctx); err != nil {
@@ -113,6 +126,27 @@ func (a *Agent) candidate(ctx context.Context, req *workerv1.LoadModelRequest) (
 		}
 	}
 	return c, nil
+}
+
+// partAdapters parts the files of a spec's artifacts from those of its adapters,
+// which follow them.
+func partAdapters(spec *commonv1.ModelSpec, all []engine.File) (files []engine.File, adapters [][]engine.File) {
+	n := len(spec.GetArtifacts())
+	files, all = all[:n:n], all[n:]
+	for _, adapter := range spec.GetAdapters() {
+		n := len(adapter.GetArtifacts())
+		adapters, all = append(adapters, all[:n:n]), all[n:]
+	}
+	return files, adapters
+}
+
+// checkSigned refuses a version that no trusted key has signed, where that is
+// asked for.
+func (a *Agent) checkSigned(req *workerv1.LoadModelRequest) error {
+	if err := signing.Check(a.parts.Trust, req.GetDigest(), req.GetSignatures()); err != nil {
+		return apierr.New(apierr.FailedPrecondition, "this worker loads only what is signed: of %s, %v", req.GetDigest(), err).WithField("signatures")
+	}
+	return nil
 }
 
 func fileOf(art *commonv1.Artifact, file string) engine.File {

@@ -21,15 +21,16 @@ import (
 
 // model is one version that this worker has.
 type model struct {
-	digest string
-	name   string
-	spec   *commonv1.ModelSpec
-	files  []engine.File
-	gate   *gate
-	turns  *semaphore.Weighted // of embedding without batching; set before the engine is
-	series *series
-	load   load
-	counts atomic.Int64 // prompts that are being counted
+	digest   string
+	name     string
+	spec     *commonv1.ModelSpec
+	files    []engine.File
+	adapters [][]engine.File // files of the spec's adapters
+	gate     *gate
+	turns    *semaphore.Weighted // of embedding without batching; set before the engine is
+	series   *series
+	load     load
+	counts   atomic.Int64 // prompts that are being counted
 
 	batcher   *batch.Batcher // of embedding
 	adapter   engine.Adapter

@@ -50,6 +50,8 @@ type Model struct {
 	Spec *commonv1.ModelSpec
 	// Files are the spec's artifacts, in its order.
 	Files []File
+	// Adapters are the files of the spec's adapters, in its order.
+	Adapters [][]File
 	// GPUs are the GPUs that the engine is to use, and no others. There are some
 	// only when the adapter is a Sizer and said that the model takes some.
 	GPUs []GPU

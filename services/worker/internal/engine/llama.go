@@ -59,8 +59,12 @@ func (l *Llama) Plan(ctx context.Context, m Model) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	extras, err := l.extras(ctx, m)
+	if err != nil {
+		return nil, err
+	}
 	args := l.args(ctx, m, r.weights, r.slots, r.tokens)
-	args = slices.Concat(l.cfg.Program.first(), args, l.gpuArgs(r, m.GPUs), r.flags, l.cfg.Program.stdinFlag(ctx))
+	args = slices.Concat(l.cfg.Program.first(), args, extras, l.gpuArgs(r, m.GPUs), r.flags, l.cfg.Program.stdinFlag(ctx))
 	memory := r.info.memory(r.slots, r.tokens)
 	switch {
 	case len(m.GPUs) > 0:

@@ -72,6 +72,13 @@ func (p *Program) knows(ctx context.Context, flag string) bool {
 	return strings.Contains(p.help, "--"+flag)
 }
 
+// helpText is the program's help, once knows has asked for it.
+func (p *Program) helpText() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.help
+}
+
 // exitWithStdin is the flag by which our launchers follow their parent.
 const exitWithStdin = "exit-with-stdin"
 

@@ -69,13 +69,17 @@ func (v *VLLM) Plan(_ context.Context, m Model) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	extras, served, err := v.extras(m)
+	if err != nil {
+		return nil, err
+	}
 	args := slices.Concat(v.cfg.Program.first(), []string{
-		"serve", r.source, "--host=127.0.0.1", "--served-model-name=" + m.Name, "--max-num-seqs=" + strconv.Itoa(r.slots),
+		"serve", r.source, "--host=127.0.0.1", "--served-model-name=" + served, "--max-num-seqs=" + strconv.Itoa(r.slots),
 	})
 	if r.tokens > 0 {
 		args = append(args, "--max-model-len="+strconv.Itoa(r.tokens))
 	}
-	args = append(args, r.flags...)
+	args = slices.Concat(args, extras, r.flags)
 	return v.cfg.plan(m, path, args, r, vllmDialect), nil
 }
 

@@ -201,7 +201,14 @@ type ModelSpec struct {
 	// of its answer. Only requests for plain text go on: one choice, no tools, no
 	// stop texts, no log probabilities, no grammar. Off by default: the rest of
 	// such an answer is drawn anew, so a `seed` does not reach across the join.
-	Continuation  bool `protobuf:"varint,20,opt,name=continuation,proto3" json:"continuation,omitempty"`
+	Continuation bool `protobuf:"varint,20,opt,name=continuation,proto3" json:"continuation,omitempty"`
+	// The template by which the engine makes a conversation into a prompt, in
+	// Jinja, in place of the model's own. Only for engines that take one:
+	// `llama-server` and `vllm`.
+	PromptTemplate string `protobuf:"bytes,30,opt,name=prompt_template,json=promptTemplate,proto3" json:"prompt_template,omitempty"`
+	// Low-rank adapters that are added to the weights, in order. Only for engines
+	// that take them: `llama-server` any number, `vllm` one.
+	Adapters      []*Adapter `protobuf:"bytes,31,rep,name=adapters,proto3" json:"adapters,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -285,6 +292,75 @@ func (x *ModelSpec) GetContinuation() bool {
 	return false
 }
 
+func (x *ModelSpec) GetPromptTemplate() string {
+	if x != nil {
+		return x.PromptTemplate
+	}
+	return ""
+}
+
+func (x *ModelSpec) GetAdapters() []*Adapter {
+	if x != nil {
+		return x.Adapters
+	}
+	return nil
+}
+
+// A low-rank adapter (LoRA) of a model's weights.
+type Adapter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its files: one GGUF for `llama-server`, a PEFT directory's for `vllm`.
+	Artifacts []*Artifact `protobuf:"bytes,1,rep,name=artifacts,proto3" json:"artifacts,omitempty"`
+	// How strongly it counts; 0 means 1. Of `vllm` it must be 1.
+	Scale         float64 `protobuf:"fixed64,2,opt,name=scale,proto3" json:"scale,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Adapter) Reset() {
+	*x = Adapter{}
+	mi := &file_poterne_common_v1_model_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Adapter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Adapter) ProtoMessage() {}
+
+func (x *Adapter) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_common_v1_model_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Adapter.ProtoReflect.Descriptor instead.
+func (*Adapter) Descriptor() ([]byte, []int) {
+	return file_poterne_common_v1_model_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Adapter) GetArtifacts() []*Artifact {
+	if x != nil {
+		return x.Artifacts
+	}
+	return nil
+}
+
+func (x *Adapter) GetScale() float64 {
+	if x != nil {
+		return x.Scale
+	}
+	return 0
+}
+
 // Tokens that a request used, as the engine counted them.
 //
 // Of a streamed answer that ended early (its caller left, a deadline, a lost
@@ -309,7 +385,7 @@ type TokenUsage struct {
 
 func (x *TokenUsage) Reset() {
 	*x = TokenUsage{}
-	mi := &file_poterne_common_v1_model_proto_msgTypes[2]
+	mi := &file_poterne_common_v1_model_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -321,7 +397,7 @@ func (x *TokenUsage) String() string {
 func (*TokenUsage) ProtoMessage() {}
 
 func (x *TokenUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_common_v1_model_proto_msgTypes[2]
+	mi := &file_poterne_common_v1_model_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -334,7 +410,7 @@ func (x *TokenUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenUsage.ProtoReflect.Descriptor instead.
 func (*TokenUsage) Descriptor() ([]byte, []int) {
-	return file_poterne_common_v1_model_proto_rawDescGZIP(), []int{2}
+	return file_poterne_common_v1_model_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *TokenUsage) GetPromptTokens() int32 {
@@ -377,7 +453,7 @@ const file_poterne_common_v1_model_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\tsizeBytes\x12C\n" +
 	"\x04role\x18\x04 \x01(\tB/\xbaH,r*R\x00R\aweightsR\ttokenizerR\tprojectorR\aruntimeR\x04role\x12\x1c\n" +
-	"\x04name\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x04name\"\x9f\x04\n" +
+	"\x04name\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x04name\"\x95\x05\n" +
 	"\tModelSpec\x127\n" +
 	"\x04task\x18\x01 \x01(\x0e2\x17.poterne.common.v1.TaskB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04task\x125\n" +
@@ -388,10 +464,16 @@ const file_poterne_common_v1_model_proto_rawDesc = "" +
 	"parameters\x123\n" +
 	"\x0econtext_length\x18\x05 \x01(\x05B\f\xbaH\t\x1a\a\x18\x80\x80\x80\b(\x00R\rcontextLength\x12>\n" +
 	"\x14embedding_dimensions\x18\x06 \x01(\x05B\v\xbaH\b\x1a\x06\x18\x80\x80\x04(\x00R\x13embeddingDimensions\x12\"\n" +
-	"\fcontinuation\x18\x14 \x01(\bR\fcontinuation\x1a=\n" +
+	"\fcontinuation\x18\x14 \x01(\bR\fcontinuation\x122\n" +
+	"\x0fprompt_template\x18\x1e \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x02R\x0epromptTemplate\x12@\n" +
+	"\badapters\x18\x1f \x03(\v2\x1a.poterne.common.v1.AdapterB\b\xbaH\x05\x92\x01\x02\x10\bR\badapters\x1a=\n" +
 	"\x0fParametersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xae\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x7f\n" +
+	"\aAdapter\x12E\n" +
+	"\tartifacts\x18\x01 \x03(\v2\x1b.poterne.common.v1.ArtifactB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10\bR\tartifacts\x12-\n" +
+	"\x05scale\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00@\x8f@)\x00\x00\x00\x00\x00@\x8f\xc0R\x05scale\"\xae\x01\n" +
 	"\n" +
 	"TokenUsage\x12#\n" +
 	"\rprompt_tokens\x18\x01 \x01(\x05R\fpromptTokens\x12+\n" +
@@ -418,23 +500,26 @@ func file_poterne_common_v1_model_proto_rawDescGZIP() []byte {
 }
 
 var file_poterne_common_v1_model_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_poterne_common_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_poterne_common_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_poterne_common_v1_model_proto_goTypes = []any{
 	(Task)(0),          // 0: poterne.common.v1.Task
 	(*Artifact)(nil),   // 1: poterne.common.v1.Artifact
 	(*ModelSpec)(nil),  // 2: poterne.common.v1.ModelSpec
-	(*TokenUsage)(nil), // 3: poterne.common.v1.TokenUsage
-	nil,                // 4: poterne.common.v1.ModelSpec.ParametersEntry
+	(*Adapter)(nil),    // 3: poterne.common.v1.Adapter
+	(*TokenUsage)(nil), // 4: poterne.common.v1.TokenUsage
+	nil,                // 5: poterne.common.v1.ModelSpec.ParametersEntry
 }
 var file_poterne_common_v1_model_proto_depIdxs = []int32{
 	0, // 0: poterne.common.v1.ModelSpec.task:type_name -> poterne.common.v1.Task
 	1, // 1: poterne.common.v1.ModelSpec.artifacts:type_name -> poterne.common.v1.Artifact
-	4, // 2: poterne.common.v1.ModelSpec.parameters:type_name -> poterne.common.v1.ModelSpec.ParametersEntry
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	5, // 2: poterne.common.v1.ModelSpec.parameters:type_name -> poterne.common.v1.ModelSpec.ParametersEntry
+	3, // 3: poterne.common.v1.ModelSpec.adapters:type_name -> poterne.common.v1.Adapter
+	1, // 4: poterne.common.v1.Adapter.artifacts:type_name -> poterne.common.v1.Artifact
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_poterne_common_v1_model_proto_init() }
@@ -448,7 +533,7 @@ func file_poterne_common_v1_model_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_common_v1_model_proto_rawDesc), len(file_poterne_common_v1_model_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -641,8 +641,10 @@ type AuditRecord struct {
 	PromptTokens int32 `protobuf:"varint,14,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
 	// Tokens generated.
 	CompletionTokens int32 `protobuf:"varint,15,opt,name=completion_tokens,json=completionTokens,proto3" json:"completion_tokens,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The experiment that decided on the arm; empty when none did.
+	Experiment    string `protobuf:"bytes,40,opt,name=experiment,proto3" json:"experiment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AuditRecord) Reset() {
@@ -778,6 +780,13 @@ func (x *AuditRecord) GetCompletionTokens() int32 {
 		return x.CompletionTokens
 	}
 	return 0
+}
+
+func (x *AuditRecord) GetExperiment() string {
+	if x != nil {
+		return x.Experiment
+	}
+	return ""
 }
 
 // Asks for a page of the audit trail.
@@ -1057,7 +1066,7 @@ const file_poterne_edge_v1_admin_proto_rawDesc = "" +
 	"\x13RevokeApiKeyRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"H\n" +
 	"\x14RevokeApiKeyResponse\x120\n" +
-	"\aapi_key\x18\x01 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\"\xd4\x03\n" +
+	"\aapi_key\x18\x01 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\"\xf4\x03\n" +
 	"\vAuditRecord\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12.\n" +
@@ -1076,7 +1085,10 @@ const file_poterne_edge_v1_admin_proto_rawDesc = "" +
 	"\tserved_by\x18\f \x01(\tR\bservedBy\x12\x10\n" +
 	"\x03arm\x18\r \x01(\tR\x03arm\x12#\n" +
 	"\rprompt_tokens\x18\x0e \x01(\x05R\fpromptTokens\x12+\n" +
-	"\x11completion_tokens\x18\x0f \x01(\x05R\x10completionTokens\"\x94\x01\n" +
+	"\x11completion_tokens\x18\x0f \x01(\x05R\x10completionTokens\x12\x1e\n" +
+	"\n" +
+	"experiment\x18( \x01(\tR\n" +
+	"experiment\"\x94\x01\n" +
 	"\x17ListAuditRecordsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +

@@ -167,9 +167,12 @@ type InvokeRequest struct {
 	// How long the request waits for a version that is just being loaded, up to
 	// 10 minutes; 0 answers at once that it is being loaded. Not said: the
 	// service's own time.
-	WaitForReady  *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_for_ready,json=waitForReady,proto3" json:"wait_for_ready,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	WaitForReady *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_for_ready,json=waitForReady,proto3" json:"wait_for_ready,omitempty"`
+	// Headers of the caller's request that experiments may look at, by name in lower
+	// case; those that the edge forwards.
+	ExperimentHeaders map[string]string `protobuf:"bytes,40,rep,name=experiment_headers,json=experimentHeaders,proto3" json:"experiment_headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *InvokeRequest) Reset() {
@@ -251,6 +254,13 @@ func (x *InvokeRequest) GetWaitForReady() *durationpb.Duration {
 	return nil
 }
 
+func (x *InvokeRequest) GetExperimentHeaders() map[string]string {
+	if x != nil {
+		return x.ExperimentHeaders
+	}
+	return nil
+}
+
 // Who answered.
 type ServedBy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -260,8 +270,8 @@ type ServedBy struct {
 	Version int32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
 	// The version's digest, `sha256:` and 64 hexadecimal digits.
 	Digest string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
-	// The arm of the traffic split that the caller fell into; empty when no
-	// split decided.
+	// The arm of the experiment, or of the traffic split, that the caller fell into;
+	// empty when neither decided.
 	Arm string `protobuf:"bytes,4,opt,name=arm,proto3" json:"arm,omitempty"`
 	// The worker that answered.
 	WorkerId string `protobuf:"bytes,5,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
@@ -279,6 +289,8 @@ type ServedBy struct {
 	VariantDigest string `protobuf:"bytes,31,opt,name=variant_digest,json=variantDigest,proto3" json:"variant_digest,omitempty"`
 	// Why it was not the best one that the model's policy allows.
 	VariantReason VariantReason `protobuf:"varint,32,opt,name=variant_reason,json=variantReason,proto3,enum=poterne.inference.v1.VariantReason" json:"variant_reason,omitempty"`
+	// The experiment that decided on the arm; empty when none did.
+	Experiment    string `protobuf:"bytes,40,opt,name=experiment,proto3" json:"experiment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -388,6 +400,13 @@ func (x *ServedBy) GetVariantReason() VariantReason {
 		return x.VariantReason
 	}
 	return VariantReason_VARIANT_REASON_UNSPECIFIED
+}
+
+func (x *ServedBy) GetExperiment() string {
+	if x != nil {
+		return x.Experiment
+	}
+	return ""
 }
 
 // An engine's whole answer.
@@ -640,9 +659,12 @@ type EmbedRequest struct {
 	// How long the request waits for a version that is just being loaded, up to
 	// 10 minutes; 0 answers at once that it is being loaded. Not said: the
 	// service's own time.
-	WaitForReady  *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_for_ready,json=waitForReady,proto3" json:"wait_for_ready,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	WaitForReady *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_for_ready,json=waitForReady,proto3" json:"wait_for_ready,omitempty"`
+	// Headers of the caller's request that experiments may look at, by name in lower
+	// case; those that the edge forwards.
+	ExperimentHeaders map[string]string `protobuf:"bytes,40,rep,name=experiment_headers,json=experimentHeaders,proto3" json:"experiment_headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *EmbedRequest) Reset() {
@@ -738,6 +760,13 @@ func (x *EmbedRequest) GetWaitForReady() *durationpb.Duration {
 	return nil
 }
 
+func (x *EmbedRequest) GetExperimentHeaders() map[string]string {
+	if x != nil {
+		return x.ExperimentHeaders
+	}
+	return nil
+}
+
 // Vectors in the order of the inputs.
 type EmbedResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -824,9 +853,12 @@ type RerankRequest struct {
 	// How long the request waits for a version that is just being loaded, up to
 	// 10 minutes; 0 answers at once that it is being loaded. Not said: the
 	// service's own time.
-	WaitForReady  *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_for_ready,json=waitForReady,proto3" json:"wait_for_ready,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	WaitForReady *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_for_ready,json=waitForReady,proto3" json:"wait_for_ready,omitempty"`
+	// Headers of the caller's request that experiments may look at, by name in lower
+	// case; those that the edge forwards.
+	ExperimentHeaders map[string]string `protobuf:"bytes,40,rep,name=experiment_headers,json=experimentHeaders,proto3" json:"experiment_headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *RerankRequest) Reset() {
@@ -915,6 +947,13 @@ func (x *RerankRequest) GetWaitForReady() *durationpb.Duration {
 	return nil
 }
 
+func (x *RerankRequest) GetExperimentHeaders() map[string]string {
+	if x != nil {
+		return x.ExperimentHeaders
+	}
+	return nil
+}
+
 // How relevant each document is.
 type RerankResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -993,7 +1032,12 @@ type CountTokensRequest struct {
 	// completion `prompt`, one text or its tokens.
 	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
 	// What a traffic split sticks to, as in InvokeRequest.
-	RoutingKey    string `protobuf:"bytes,4,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	RoutingKey string `protobuf:"bytes,4,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	// Headers of the caller's request that experiments may look at, by name in lower
+	// case; those that the edge forwards.
+	ExperimentHeaders map[string]string `protobuf:"bytes,40,rep,name=experiment_headers,json=experimentHeaders,proto3" json:"experiment_headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The conversation that the request belongs to, as in InvokeRequest.
+	SessionId     string `protobuf:"bytes,41,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1052,6 +1096,20 @@ func (x *CountTokensRequest) GetBody() []byte {
 func (x *CountTokensRequest) GetRoutingKey() string {
 	if x != nil {
 		return x.RoutingKey
+	}
+	return ""
+}
+
+func (x *CountTokensRequest) GetExperimentHeaders() map[string]string {
+	if x != nil {
+		return x.ExperimentHeaders
+	}
+	return nil
+}
+
+func (x *CountTokensRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
 	}
 	return ""
 }
@@ -1705,9 +1763,12 @@ type InferTensorsRequest struct {
 	SessionId string `protobuf:"bytes,21,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// How long the request waits for a version that is just being loaded, as in
 	// InvokeRequest.
-	WaitForReady  *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_for_ready,json=waitForReady,proto3" json:"wait_for_ready,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	WaitForReady *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_for_ready,json=waitForReady,proto3" json:"wait_for_ready,omitempty"`
+	// Headers of the caller's request that experiments may look at, by name in lower
+	// case; those that the edge forwards.
+	ExperimentHeaders map[string]string `protobuf:"bytes,40,rep,name=experiment_headers,json=experimentHeaders,proto3" json:"experiment_headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *InferTensorsRequest) Reset() {
@@ -1778,6 +1839,13 @@ func (x *InferTensorsRequest) GetSessionId() string {
 func (x *InferTensorsRequest) GetWaitForReady() *durationpb.Duration {
 	if x != nil {
 		return x.WaitForReady
+	}
+	return nil
+}
+
+func (x *InferTensorsRequest) GetExperimentHeaders() map[string]string {
+	if x != nil {
+		return x.ExperimentHeaders
 	}
 	return nil
 }
@@ -1931,9 +1999,12 @@ type GetTensorModelRequest struct {
 	// Which model, as in InvokeRequest.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// What a traffic split sticks to, as in InvokeRequest.
-	RoutingKey    string `protobuf:"bytes,2,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RoutingKey string `protobuf:"bytes,2,opt,name=routing_key,json=routingKey,proto3" json:"routing_key,omitempty"`
+	// Headers of the caller's request that experiments may look at, by name in lower
+	// case; those that the edge forwards.
+	ExperimentHeaders map[string]string `protobuf:"bytes,40,rep,name=experiment_headers,json=experimentHeaders,proto3" json:"experiment_headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *GetTensorModelRequest) Reset() {
@@ -1978,6 +2049,13 @@ func (x *GetTensorModelRequest) GetRoutingKey() string {
 		return x.RoutingKey
 	}
 	return ""
+}
+
+func (x *GetTensorModelRequest) GetExperimentHeaders() map[string]string {
+	if x != nil {
+		return x.ExperimentHeaders
+	}
+	return nil
 }
 
 // What tensors a model takes.
@@ -2040,7 +2118,7 @@ var File_poterne_inference_v1_inference_proto protoreflect.FileDescriptor
 
 const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
-	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einference/open_inference.proto\x1a\x1dpoterne/common/v1/model.proto\x1a%poterne/inference/v1/quarantine.proto\x1a#poterne/inference/v1/variants.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xfb\x02\n" +
+	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einference/open_inference.proto\x1a\x1dpoterne/common/v1/model.proto\x1a%poterne/inference/v1/quarantine.proto\x1a#poterne/inference/v1/variants.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xdd\x04\n" +
 	"\rInvokeRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12F\n" +
@@ -2053,7 +2131,11 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x15 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x12N\n" +
 	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
-	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\"\x8a\x03\n" +
+	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\x12\x99\x01\n" +
+	"\x12experiment_headers\x18( \x03(\v2:.poterne.inference.v1.InvokeRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x1aD\n" +
+	"\x16ExperimentHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xaa\x03\n" +
 	"\bServedBy\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x16\n" +
@@ -2067,7 +2149,10 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"queue_time\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\tqueueTime\x12\x18\n" +
 	"\avariant\x18\x1e \x01(\tR\avariant\x12%\n" +
 	"\x0evariant_digest\x18\x1f \x01(\tR\rvariantDigest\x12J\n" +
-	"\x0evariant_reason\x18  \x01(\x0e2#.poterne.inference.v1.VariantReasonR\rvariantReason\"\x96\x01\n" +
+	"\x0evariant_reason\x18  \x01(\x0e2#.poterne.inference.v1.VariantReasonR\rvariantReason\x12\x1e\n" +
+	"\n" +
+	"experiment\x18( \x01(\tR\n" +
+	"experiment\"\x96\x01\n" +
 	"\x0eInvokeResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x123\n" +
@@ -2080,7 +2165,7 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	" \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usageB\a\n" +
 	"\x05event\"=\n" +
 	"\x06Finish\x123\n" +
-	"\x05usage\x18\x01 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xda\x03\n" +
+	"\x05usage\x18\x01 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xbb\x05\n" +
 	"\fEmbedRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12B\n" +
@@ -2097,13 +2182,17 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x15 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x12N\n" +
 	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
-	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\"\xbf\x01\n" +
+	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\x12\x98\x01\n" +
+	"\x12experiment_headers\x18( \x03(\v29.poterne.inference.v1.EmbedRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x1aD\n" +
+	"\x16ExperimentHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbf\x01\n" +
 	"\rEmbedResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12<\n" +
 	"\n" +
 	"embeddings\x18\x02 \x03(\v2\x1c.poterne.worker.v1.EmbeddingR\n" +
 	"embeddings\x123\n" +
-	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\x88\x03\n" +
+	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xea\x04\n" +
 	"\rRerankRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12!\n" +
@@ -2116,11 +2205,15 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x15 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x12N\n" +
 	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
-	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\"\xad\x01\n" +
+	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\x12\x99\x01\n" +
+	"\x12experiment_headers\x18( \x03(\v2:.poterne.inference.v1.RerankRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x1aD\n" +
+	"\x16ExperimentHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xad\x01\n" +
 	"\x0eRerankResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12)\n" +
 	"\x10relevance_scores\x18\x02 \x03(\x01R\x0frelevanceScores\x123\n" +
-	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xcb\x01\n" +
+	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xdb\x03\n" +
 	"\x12CountTokensRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12F\n" +
@@ -2128,7 +2221,13 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\toperation\x12 \n" +
 	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\x12)\n" +
 	"\vrouting_key\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
-	"routingKey\"\x9e\x01\n" +
+	"routingKey\x12\x9e\x01\n" +
+	"\x12experiment_headers\x18( \x03(\v2?.poterne.inference.v1.CountTokensRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x12'\n" +
+	"\n" +
+	"session_id\x18) \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x1aD\n" +
+	"\x16ExperimentHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9e\x01\n" +
 	"\x13CountTokensResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12#\n" +
 	"\rprompt_tokens\x18\x02 \x01(\x05R\fpromptTokens\x12%\n" +
@@ -2182,7 +2281,7 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"y\n" +
 	"\x13ListWorkersResponse\x12:\n" +
 	"\aworkers\x18\x01 \x03(\v2 .poterne.inference.v1.WorkerViewR\aworkers\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd7\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbf\x04\n" +
 	"\x13InferTensorsRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12>\n" +
@@ -2193,19 +2292,27 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x15 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x12N\n" +
 	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
-	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\"\x8e\x01\n" +
+	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\x12\x9f\x01\n" +
+	"\x12experiment_headers\x18( \x03(\v2@.poterne.inference.v1.InferTensorsRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x1aD\n" +
+	"\x16ExperimentHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8e\x01\n" +
 	"\x14InferTensorsResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x129\n" +
 	"\bresponse\x18\x02 \x01(\v2\x1d.inference.ModelInferResponseR\bresponse\"\xa1\x01\n" +
 	"\x1aInferTensorsStreamResponse\x12=\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByH\x00R\bservedBy\x12;\n" +
 	"\bresponse\x18\x02 \x01(\v2\x1d.inference.ModelInferResponseH\x00R\bresponseB\a\n" +
-	"\x05event\"d\n" +
+	"\x05event\"\xce\x02\n" +
 	"\x15GetTensorModelRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12)\n" +
 	"\vrouting_key\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
-	"routingKey\"\x93\x01\n" +
+	"routingKey\x12\xa1\x01\n" +
+	"\x12experiment_headers\x18( \x03(\v2B.poterne.inference.v1.GetTensorModelRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x1aD\n" +
+	"\x16ExperimentHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x93\x01\n" +
 	"\x16GetTensorModelResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12<\n" +
 	"\bmetadata\x18\x02 \x01(\v2 .inference.ModelMetadataResponseR\bmetadata*i\n" +
@@ -2248,7 +2355,7 @@ func file_poterne_inference_v1_inference_proto_rawDescGZIP() []byte {
 }
 
 var file_poterne_inference_v1_inference_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_poterne_inference_v1_inference_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_poterne_inference_v1_inference_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_poterne_inference_v1_inference_proto_goTypes = []any{
 	(Priority)(0),                           // 0: poterne.inference.v1.Priority
 	(ServingState)(0),                       // 1: poterne.inference.v1.ServingState
@@ -2276,99 +2383,111 @@ var file_poterne_inference_v1_inference_proto_goTypes = []any{
 	(*InferTensorsStreamResponse)(nil),      // 23: poterne.inference.v1.InferTensorsStreamResponse
 	(*GetTensorModelRequest)(nil),           // 24: poterne.inference.v1.GetTensorModelRequest
 	(*GetTensorModelResponse)(nil),          // 25: poterne.inference.v1.GetTensorModelResponse
-	nil,                                     // 26: poterne.inference.v1.ServedModel.AliasesEntry
-	(v1.Operation)(0),                       // 27: poterne.worker.v1.Operation
-	(*durationpb.Duration)(nil),             // 28: google.protobuf.Duration
-	(VariantReason)(0),                      // 29: poterne.inference.v1.VariantReason
-	(*v11.TokenUsage)(nil),                  // 30: poterne.common.v1.TokenUsage
-	(*v1.EmbedInput)(nil),                   // 31: poterne.worker.v1.EmbedInput
-	(*v1.Embedding)(nil),                    // 32: poterne.worker.v1.Embedding
-	(v11.Task)(0),                           // 33: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil),           // 34: google.protobuf.Timestamp
-	(*ServedVariant)(nil),                   // 35: poterne.inference.v1.ServedVariant
-	(*v1.WorkerState)(nil),                  // 36: poterne.worker.v1.WorkerState
-	(*inference.ModelInferRequest)(nil),     // 37: inference.ModelInferRequest
-	(*inference.ModelInferResponse)(nil),    // 38: inference.ModelInferResponse
-	(*inference.ModelMetadataResponse)(nil), // 39: inference.ModelMetadataResponse
-	(*LiftQuarantineRequest)(nil),           // 40: poterne.inference.v1.LiftQuarantineRequest
-	(*QuantizeModelRequest)(nil),            // 41: poterne.inference.v1.QuantizeModelRequest
-	(*LiftQuarantineResponse)(nil),          // 42: poterne.inference.v1.LiftQuarantineResponse
-	(*QuantizeModelResponse)(nil),           // 43: poterne.inference.v1.QuantizeModelResponse
+	nil,                                     // 26: poterne.inference.v1.InvokeRequest.ExperimentHeadersEntry
+	nil,                                     // 27: poterne.inference.v1.EmbedRequest.ExperimentHeadersEntry
+	nil,                                     // 28: poterne.inference.v1.RerankRequest.ExperimentHeadersEntry
+	nil,                                     // 29: poterne.inference.v1.CountTokensRequest.ExperimentHeadersEntry
+	nil,                                     // 30: poterne.inference.v1.ServedModel.AliasesEntry
+	nil,                                     // 31: poterne.inference.v1.InferTensorsRequest.ExperimentHeadersEntry
+	nil,                                     // 32: poterne.inference.v1.GetTensorModelRequest.ExperimentHeadersEntry
+	(v1.Operation)(0),                       // 33: poterne.worker.v1.Operation
+	(*durationpb.Duration)(nil),             // 34: google.protobuf.Duration
+	(VariantReason)(0),                      // 35: poterne.inference.v1.VariantReason
+	(*v11.TokenUsage)(nil),                  // 36: poterne.common.v1.TokenUsage
+	(*v1.EmbedInput)(nil),                   // 37: poterne.worker.v1.EmbedInput
+	(*v1.Embedding)(nil),                    // 38: poterne.worker.v1.Embedding
+	(v11.Task)(0),                           // 39: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil),           // 40: google.protobuf.Timestamp
+	(*ServedVariant)(nil),                   // 41: poterne.inference.v1.ServedVariant
+	(*v1.WorkerState)(nil),                  // 42: poterne.worker.v1.WorkerState
+	(*inference.ModelInferRequest)(nil),     // 43: inference.ModelInferRequest
+	(*inference.ModelInferResponse)(nil),    // 44: inference.ModelInferResponse
+	(*inference.ModelMetadataResponse)(nil), // 45: inference.ModelMetadataResponse
+	(*LiftQuarantineRequest)(nil),           // 46: poterne.inference.v1.LiftQuarantineRequest
+	(*QuantizeModelRequest)(nil),            // 47: poterne.inference.v1.QuantizeModelRequest
+	(*LiftQuarantineResponse)(nil),          // 48: poterne.inference.v1.LiftQuarantineResponse
+	(*QuantizeModelResponse)(nil),           // 49: poterne.inference.v1.QuantizeModelResponse
 }
 var file_poterne_inference_v1_inference_proto_depIdxs = []int32{
-	27, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
+	33, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
 	0,  // 1: poterne.inference.v1.InvokeRequest.priority:type_name -> poterne.inference.v1.Priority
-	28, // 2: poterne.inference.v1.InvokeRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	28, // 3: poterne.inference.v1.ServedBy.queue_time:type_name -> google.protobuf.Duration
-	29, // 4: poterne.inference.v1.ServedBy.variant_reason:type_name -> poterne.inference.v1.VariantReason
-	3,  // 5: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	30, // 6: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	3,  // 7: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	6,  // 8: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
-	30, // 9: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	30, // 10: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	31, // 11: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
-	0,  // 12: poterne.inference.v1.EmbedRequest.priority:type_name -> poterne.inference.v1.Priority
-	28, // 13: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	3,  // 14: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	32, // 15: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	30, // 16: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	0,  // 17: poterne.inference.v1.RerankRequest.priority:type_name -> poterne.inference.v1.Priority
-	28, // 18: poterne.inference.v1.RerankRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	3,  // 19: poterne.inference.v1.RerankResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	30, // 20: poterne.inference.v1.RerankResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	27, // 21: poterne.inference.v1.CountTokensRequest.operation:type_name -> poterne.worker.v1.Operation
-	3,  // 22: poterne.inference.v1.CountTokensResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	33, // 23: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
-	34, // 24: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 25: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
-	26, // 26: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
-	35, // 27: poterne.inference.v1.ServedModel.variants:type_name -> poterne.inference.v1.ServedVariant
-	13, // 28: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
-	13, // 29: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
-	36, // 30: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
-	34, // 31: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
-	18, // 32: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
-	37, // 33: poterne.inference.v1.InferTensorsRequest.request:type_name -> inference.ModelInferRequest
-	0,  // 34: poterne.inference.v1.InferTensorsRequest.priority:type_name -> poterne.inference.v1.Priority
-	28, // 35: poterne.inference.v1.InferTensorsRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	3,  // 36: poterne.inference.v1.InferTensorsResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	38, // 37: poterne.inference.v1.InferTensorsResponse.response:type_name -> inference.ModelInferResponse
-	3,  // 38: poterne.inference.v1.InferTensorsStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	38, // 39: poterne.inference.v1.InferTensorsStreamResponse.response:type_name -> inference.ModelInferResponse
-	3,  // 40: poterne.inference.v1.GetTensorModelResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	39, // 41: poterne.inference.v1.GetTensorModelResponse.metadata:type_name -> inference.ModelMetadataResponse
-	2,  // 42: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
-	2,  // 43: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
-	7,  // 44: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
-	9,  // 45: poterne.inference.v1.InferenceService.Rerank:input_type -> poterne.inference.v1.RerankRequest
-	11, // 46: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
-	21, // 47: poterne.inference.v1.InferenceService.InferTensors:input_type -> poterne.inference.v1.InferTensorsRequest
-	21, // 48: poterne.inference.v1.InferenceService.InferTensorsStream:input_type -> poterne.inference.v1.InferTensorsRequest
-	24, // 49: poterne.inference.v1.InferenceService.GetTensorModel:input_type -> poterne.inference.v1.GetTensorModelRequest
-	14, // 50: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
-	16, // 51: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
-	19, // 52: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
-	40, // 53: poterne.inference.v1.InferenceService.LiftQuarantine:input_type -> poterne.inference.v1.LiftQuarantineRequest
-	41, // 54: poterne.inference.v1.InferenceService.QuantizeModel:input_type -> poterne.inference.v1.QuantizeModelRequest
-	4,  // 55: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
-	5,  // 56: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
-	8,  // 57: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
-	10, // 58: poterne.inference.v1.InferenceService.Rerank:output_type -> poterne.inference.v1.RerankResponse
-	12, // 59: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
-	22, // 60: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
-	23, // 61: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
-	25, // 62: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
-	15, // 63: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
-	17, // 64: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
-	20, // 65: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
-	42, // 66: poterne.inference.v1.InferenceService.LiftQuarantine:output_type -> poterne.inference.v1.LiftQuarantineResponse
-	43, // 67: poterne.inference.v1.InferenceService.QuantizeModel:output_type -> poterne.inference.v1.QuantizeModelResponse
-	55, // [55:68] is the sub-list for method output_type
-	42, // [42:55] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	34, // 2: poterne.inference.v1.InvokeRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	26, // 3: poterne.inference.v1.InvokeRequest.experiment_headers:type_name -> poterne.inference.v1.InvokeRequest.ExperimentHeadersEntry
+	34, // 4: poterne.inference.v1.ServedBy.queue_time:type_name -> google.protobuf.Duration
+	35, // 5: poterne.inference.v1.ServedBy.variant_reason:type_name -> poterne.inference.v1.VariantReason
+	3,  // 6: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	36, // 7: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	3,  // 8: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	6,  // 9: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
+	36, // 10: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	36, // 11: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	37, // 12: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	0,  // 13: poterne.inference.v1.EmbedRequest.priority:type_name -> poterne.inference.v1.Priority
+	34, // 14: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	27, // 15: poterne.inference.v1.EmbedRequest.experiment_headers:type_name -> poterne.inference.v1.EmbedRequest.ExperimentHeadersEntry
+	3,  // 16: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	38, // 17: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	36, // 18: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	0,  // 19: poterne.inference.v1.RerankRequest.priority:type_name -> poterne.inference.v1.Priority
+	34, // 20: poterne.inference.v1.RerankRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	28, // 21: poterne.inference.v1.RerankRequest.experiment_headers:type_name -> poterne.inference.v1.RerankRequest.ExperimentHeadersEntry
+	3,  // 22: poterne.inference.v1.RerankResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	36, // 23: poterne.inference.v1.RerankResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	33, // 24: poterne.inference.v1.CountTokensRequest.operation:type_name -> poterne.worker.v1.Operation
+	29, // 25: poterne.inference.v1.CountTokensRequest.experiment_headers:type_name -> poterne.inference.v1.CountTokensRequest.ExperimentHeadersEntry
+	3,  // 26: poterne.inference.v1.CountTokensResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	39, // 27: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
+	40, // 28: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 29: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
+	30, // 30: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
+	41, // 31: poterne.inference.v1.ServedModel.variants:type_name -> poterne.inference.v1.ServedVariant
+	13, // 32: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
+	13, // 33: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
+	42, // 34: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
+	40, // 35: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
+	18, // 36: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
+	43, // 37: poterne.inference.v1.InferTensorsRequest.request:type_name -> inference.ModelInferRequest
+	0,  // 38: poterne.inference.v1.InferTensorsRequest.priority:type_name -> poterne.inference.v1.Priority
+	34, // 39: poterne.inference.v1.InferTensorsRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	31, // 40: poterne.inference.v1.InferTensorsRequest.experiment_headers:type_name -> poterne.inference.v1.InferTensorsRequest.ExperimentHeadersEntry
+	3,  // 41: poterne.inference.v1.InferTensorsResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	44, // 42: poterne.inference.v1.InferTensorsResponse.response:type_name -> inference.ModelInferResponse
+	3,  // 43: poterne.inference.v1.InferTensorsStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	44, // 44: poterne.inference.v1.InferTensorsStreamResponse.response:type_name -> inference.ModelInferResponse
+	32, // 45: poterne.inference.v1.GetTensorModelRequest.experiment_headers:type_name -> poterne.inference.v1.GetTensorModelRequest.ExperimentHeadersEntry
+	3,  // 46: poterne.inference.v1.GetTensorModelResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	45, // 47: poterne.inference.v1.GetTensorModelResponse.metadata:type_name -> inference.ModelMetadataResponse
+	2,  // 48: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
+	2,  // 49: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
+	7,  // 50: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
+	9,  // 51: poterne.inference.v1.InferenceService.Rerank:input_type -> poterne.inference.v1.RerankRequest
+	11, // 52: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
+	21, // 53: poterne.inference.v1.InferenceService.InferTensors:input_type -> poterne.inference.v1.InferTensorsRequest
+	21, // 54: poterne.inference.v1.InferenceService.InferTensorsStream:input_type -> poterne.inference.v1.InferTensorsRequest
+	24, // 55: poterne.inference.v1.InferenceService.GetTensorModel:input_type -> poterne.inference.v1.GetTensorModelRequest
+	14, // 56: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
+	16, // 57: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
+	19, // 58: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
+	46, // 59: poterne.inference.v1.InferenceService.LiftQuarantine:input_type -> poterne.inference.v1.LiftQuarantineRequest
+	47, // 60: poterne.inference.v1.InferenceService.QuantizeModel:input_type -> poterne.inference.v1.QuantizeModelRequest
+	4,  // 61: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
+	5,  // 62: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
+	8,  // 63: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
+	10, // 64: poterne.inference.v1.InferenceService.Rerank:output_type -> poterne.inference.v1.RerankResponse
+	12, // 65: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
+	22, // 66: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
+	23, // 67: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
+	25, // 68: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
+	15, // 69: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
+	17, // 70: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
+	20, // 71: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
+	48, // 72: poterne.inference.v1.InferenceService.LiftQuarantine:output_type -> poterne.inference.v1.LiftQuarantineResponse
+	49, // 73: poterne.inference.v1.InferenceService.QuantizeModel:output_type -> poterne.inference.v1.QuantizeModelResponse
+	61, // [61:74] is the sub-list for method output_type
+	48, // [48:61] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_poterne_inference_v1_inference_proto_init() }
@@ -2393,7 +2512,7 @@ func file_poterne_inference_v1_inference_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_inference_v1_inference_proto_rawDesc), len(file_poterne_inference_v1_inference_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   25,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

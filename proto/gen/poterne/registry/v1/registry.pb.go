@@ -34,7 +34,18 @@ type CreateModelRequest struct {
 	// A name for people, at most 256 characters.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Labels for people and filters.
-	Labels        map[string]string `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Labels map[string]string `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What its versions are for; they must have this task then.
+	Task v1.Task `protobuf:"varint,20,opt,name=task,proto3,enum=poterne.common.v1.Task" json:"task,omitempty"`
+	// The tenant whose model it is. Empty: the caller's own, or all for a caller of
+	// the platform's tenant, who alone may name another one.
+	Tenant string `protobuf:"bytes,21,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// The subject who answers for it; empty for the caller.
+	Owner string `protobuf:"bytes,22,opt,name=owner,proto3" json:"owner,omitempty"`
+	// What people should know of it, in Markdown.
+	Card string `protobuf:"bytes,23,opt,name=card,proto3" json:"card,omitempty"`
+	// Its licence, best an SPDX expression.
+	Licence       string `protobuf:"bytes,24,opt,name=licence,proto3" json:"licence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -88,6 +99,41 @@ func (x *CreateModelRequest) GetLabels() map[string]string {
 		return x.Labels
 	}
 	return nil
+}
+
+func (x *CreateModelRequest) GetTask() v1.Task {
+	if x != nil {
+		return x.Task
+	}
+	return v1.Task(0)
+}
+
+func (x *CreateModelRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *CreateModelRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *CreateModelRequest) GetCard() string {
+	if x != nil {
+		return x.Card
+	}
+	return ""
+}
+
+func (x *CreateModelRequest) GetLicence() string {
+	if x != nil {
+		return x.Licence
+	}
+	return ""
 }
 
 // The new model.
@@ -234,7 +280,14 @@ type ListModelsRequest struct {
 	// At most this many, 1 to 1000; 0 means 100.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Where to go on, from the page before.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Which ones, in the language of AIP-160; empty for all.
+	Filter string `protobuf:"bytes,20,opt,name=filter,proto3" json:"filter,omitempty"`
+	// How they are ordered (AIP-132): `name`, `create_time` or `update_time`, with
+	// ` desc` behind it for the other way round; empty for `name`.
+	OrderBy string `protobuf:"bytes,21,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	// Whether those that are deleted and not gone for good are listed too.
+	ShowDeleted   bool `protobuf:"varint,22,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -281,6 +334,27 @@ func (x *ListModelsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListModelsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListModelsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+func (x *ListModelsRequest) GetShowDeleted() bool {
+	if x != nil {
+		return x.ShowDeleted
+	}
+	return false
 }
 
 // A page of models.
@@ -342,7 +416,9 @@ func (x *ListModelsResponse) GetNextPageToken() string {
 type DeleteModelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The model's name.
-	Model         string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// Whether it goes for good at once, also when it is deleted already.
+	Purge         bool `protobuf:"varint,20,opt,name=purge,proto3" json:"purge,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -384,7 +460,14 @@ func (x *DeleteModelRequest) GetModel() string {
 	return ""
 }
 
-// The model is gone.
+func (x *DeleteModelRequest) GetPurge() bool {
+	if x != nil {
+		return x.Purge
+	}
+	return false
+}
+
+// The model is hidden, or gone.
 type DeleteModelResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -429,7 +512,17 @@ type CreateVersionRequest struct {
 	// What it is.
 	Spec *v1.ModelSpec `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
 	// What is new, for people.
-	Description   string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	// Where it comes from.
+	Lineage *Lineage `protobuf:"bytes,20,opt,name=lineage,proto3" json:"lineage,omitempty"`
+	// What was measured of it, by name.
+	Metrics map[string]float64 `protobuf:"bytes,21,rep,name=metrics,proto3" json:"metrics,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
+	// What it takes and gives.
+	IoSchema *IOSchema `protobuf:"bytes,22,opt,name=io_schema,json=ioSchema,proto3" json:"io_schema,omitempty"`
+	// Its licence, best an SPDX expression.
+	Licence string `protobuf:"bytes,23,opt,name=licence,proto3" json:"licence,omitempty"`
+	// Labels for people and filters.
+	Labels        map[string]string `protobuf:"bytes,24,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -483,6 +576,41 @@ func (x *CreateVersionRequest) GetDescription() string {
 		return x.Description
 	}
 	return ""
+}
+
+func (x *CreateVersionRequest) GetLineage() *Lineage {
+	if x != nil {
+		return x.Lineage
+	}
+	return nil
+}
+
+func (x *CreateVersionRequest) GetMetrics() map[string]float64 {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+func (x *CreateVersionRequest) GetIoSchema() *IOSchema {
+	if x != nil {
+		return x.IoSchema
+	}
+	return nil
+}
+
+func (x *CreateVersionRequest) GetLicence() string {
+	if x != nil {
+		return x.Licence
+	}
+	return ""
+}
+
+func (x *CreateVersionRequest) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
 }
 
 // The version.
@@ -640,7 +768,15 @@ type ListVersionsRequest struct {
 	// At most this many, 1 to 1000; 0 means 100.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Where to go on, from the page before.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Which ones, in the language of AIP-160; empty for all.
+	Filter string `protobuf:"bytes,20,opt,name=filter,proto3" json:"filter,omitempty"`
+	// How they are ordered (AIP-132): `number`, `create_time` or `metrics.NAME`,
+	// with ` desc` behind it for the other way round; empty for `number desc`.
+	// By a metric only the versions are listed that have it.
+	OrderBy string `protobuf:"bytes,21,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	// Whether those that are deleted and not gone for good are listed too.
+	ShowDeleted   bool `protobuf:"varint,22,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -694,6 +830,27 @@ func (x *ListVersionsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListVersionsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListVersionsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+func (x *ListVersionsRequest) GetShowDeleted() bool {
+	if x != nil {
+		return x.ShowDeleted
+	}
+	return false
 }
 
 // A page of versions.
@@ -1491,11 +1648,16 @@ var File_poterne_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xb5\x02\n" +
+	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\"poterne/registry/v1/evidence.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xf1\x03\n" +
 	"\x12CreateModelRequest\x127\n" +
 	"\x04name\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12~\n" +
-	"\x06labels\x18\x03 \x03(\v23.poterne.registry.v1.CreateModelRequest.LabelsEntryB1\xbaH.\x9a\x01+\x10@\" r\x1e2\x1c^[a-z0-9][a-z0-9._/-]{0,62}$*\x05r\x03\x18\x80\x02R\x06labels\x1a9\n" +
+	"\x06labels\x18\x03 \x03(\v23.poterne.registry.v1.CreateModelRequest.LabelsEntryB1\xbaH.\x9a\x01+\x10@\" r\x1e2\x1c^[a-z0-9][a-z0-9._/-]{0,62}$*\x05r\x03\x18\x80\x02R\x06labels\x125\n" +
+	"\x04task\x18\x14 \x01(\x0e2\x17.poterne.common.v1.TaskB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04task\x12 \n" +
+	"\x06tenant\x18\x15 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06tenant\x12\x1e\n" +
+	"\x05owner\x18\x16 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05owner\x12\x1d\n" +
+	"\x04card\x18\x17 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04R\x04card\x12\"\n" +
+	"\alicence\x18\x18 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\alicence\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"G\n" +
@@ -1505,24 +1667,39 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\"D\n" +
 	"\x10GetModelResponse\x120\n" +
-	"\x05model\x18\x01 \x01(\v2\x1a.poterne.registry.v1.ModelR\x05model\"e\n" +
+	"\x05model\x18\x01 \x01(\v2\x1a.poterne.registry.v1.ModelR\x05model\"\xcf\x01\n" +
 	"\x11ListModelsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"p\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12 \n" +
+	"\x06filter\x18\x14 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x06filter\x12#\n" +
+	"\border_by\x18\x15 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\aorderBy\x12!\n" +
+	"\fshow_deleted\x18\x16 \x01(\bR\vshowDeleted\"p\n" +
 	"\x12ListModelsResponse\x122\n" +
 	"\x06models\x18\x01 \x03(\v2\x1a.poterne.registry.v1.ModelR\x06models\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"6\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"L\n" +
 	"\x12DeleteModelRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\"\x15\n" +
-	"\x13DeleteModelResponse\"\x9e\x01\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x14\n" +
+	"\x05purge\x18\x14 \x01(\bR\x05purge\"\x15\n" +
+	"\x13DeleteModelResponse\"\xbc\x05\n" +
 	"\x14CreateVersionRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x128\n" +
 	"\x04spec\x18\x02 \x01(\v2\x1c.poterne.common.v1.ModelSpecB\x06\xbaH\x03\xc8\x01\x01R\x04spec\x12*\n" +
-	"\vdescription\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\"O\n" +
+	"\vdescription\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\x126\n" +
+	"\alineage\x18\x14 \x01(\v2\x1c.poterne.registry.v1.LineageR\alineage\x12\x89\x01\n" +
+	"\ametrics\x18\x15 \x03(\v26.poterne.registry.v1.CreateVersionRequest.MetricsEntryB7\xbaH4\x9a\x011\x10@\"'r%2#^[A-Za-z0-9][A-Za-z0-9._/@-]{0,62}$*\x04\x12\x02@\x01R\ametrics\x12:\n" +
+	"\tio_schema\x18\x16 \x01(\v2\x1d.poterne.registry.v1.IOSchemaR\bioSchema\x12\"\n" +
+	"\alicence\x18\x17 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\alicence\x12\x80\x01\n" +
+	"\x06labels\x18\x18 \x03(\v25.poterne.registry.v1.CreateVersionRequest.LabelsEntryB1\xbaH.\x9a\x01+\x10@\" r\x1e2\x1c^[a-z0-9][a-z0-9._/-]{0,62}$*\x05r\x03\x18\x80\x02R\x06labels\x1a:\n" +
+	"\fMetricsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"O\n" +
 	"\x15CreateVersionResponse\x126\n" +
 	"\aversion\x18\x01 \x01(\v2\x1c.poterne.registry.v1.VersionR\aversion\"\x81\x01\n" +
 	"\x11GetVersionRequest\x12 \n" +
@@ -1530,14 +1707,17 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12J\n" +
 	"\aversion\x18\x02 \x01(\tB0\xbaH-r+2)^(v?[1-9][0-9]{0,8}|sha256:[0-9a-f]{64})$R\aversion\"L\n" +
 	"\x12GetVersionResponse\x126\n" +
-	"\aversion\x18\x01 \x01(\v2\x1c.poterne.registry.v1.VersionR\aversion\"\x89\x01\n" +
+	"\aversion\x18\x01 \x01(\v2\x1c.poterne.registry.v1.VersionR\aversion\"\xf3\x01\n" +
 	"\x13ListVersionsRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"x\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12 \n" +
+	"\x06filter\x18\x14 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x06filter\x12#\n" +
+	"\border_by\x18\x15 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\aorderBy\x12!\n" +
+	"\fshow_deleted\x18\x16 \x01(\bR\vshowDeleted\"x\n" +
 	"\x14ListVersionsResponse\x128\n" +
 	"\bversions\x18\x01 \x03(\v2\x1c.poterne.registry.v1.VersionR\bversions\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xaa\x01\n" +
@@ -1588,18 +1768,23 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1d\n" +
 	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\x15\n" +
-	"\x13DeleteSplitResponse2\xf6!\n" +
+	"\x13DeleteSplitResponse2\x86:\n" +
 	"\x0fRegistryService\x12\x87\x01\n" +
 	"\vCreateModel\x12'.poterne.registry.v1.CreateModelRequest\x1a(.poterne.registry.v1.CreateModelResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*b\x05model\"\x13/v1/registry/models\x12\x83\x01\n" +
 	"\bGetModel\x12$.poterne.registry.v1.GetModelRequest\x1a%.poterne.registry.v1.GetModelResponse\"*\x82\xd3\xe4\x93\x02$b\x05model\x12\x1b/v1/registry/models/{model}\x12z\n" +
 	"\n" +
 	"ListModels\x12&.poterne.registry.v1.ListModelsRequest\x1a'.poterne.registry.v1.ListModelsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/registry/models\x12\x8f\x01\n" +
 	"\vUpdateModel\x12'.poterne.registry.v1.UpdateModelRequest\x1a(.poterne.registry.v1.UpdateModelResponse\"-\x82\xd3\xe4\x93\x02':\x01*b\x05model2\x1b/v1/registry/models/{model}\x12\x85\x01\n" +
-	"\vDeleteModel\x12'.poterne.registry.v1.DeleteModelRequest\x1a(.poterne.registry.v1.DeleteModelResponse\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/registry/models/{model}\x12\xa0\x01\n" +
+	"\vDeleteModel\x12'.poterne.registry.v1.DeleteModelRequest\x1a(.poterne.registry.v1.DeleteModelResponse\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/registry/models/{model}\x12\x9e\x01\n" +
+	"\rUndeleteModel\x12).poterne.registry.v1.UndeleteModelRequest\x1a*.poterne.registry.v1.UndeleteModelResponse\"6\x82\xd3\xe4\x93\x020:\x01*b\x05model\"$/v1/registry/models/{model}:undelete\x12\xa0\x01\n" +
 	"\rCreateVersion\x12).poterne.registry.v1.CreateVersionRequest\x1a*.poterne.registry.v1.CreateVersionResponse\"8\x82\xd3\xe4\x93\x022:\x01*b\aversion\"$/v1/registry/models/{model}/versions\x12\x9e\x01\n" +
 	"\n" +
 	"GetVersion\x12&.poterne.registry.v1.GetVersionRequest\x1a'.poterne.registry.v1.GetVersionResponse\"?\x82\xd3\xe4\x93\x029b\aversion\x12./v1/registry/models/{model}/versions/{version}\x12\x91\x01\n" +
-	"\fListVersions\x12(.poterne.registry.v1.ListVersionsRequest\x1a).poterne.registry.v1.ListVersionsResponse\",\x82\xd3\xe4\x93\x02&\x12$/v1/registry/models/{model}/versions\x12\xb3\x01\n" +
+	"\fListVersions\x12(.poterne.registry.v1.ListVersionsRequest\x1a).poterne.registry.v1.ListVersionsResponse\",\x82\xd3\xe4\x93\x02&\x12$/v1/registry/models/{model}/versions\x12\xaa\x01\n" +
+	"\rUpdateVersion\x12).poterne.registry.v1.UpdateVersionRequest\x1a*.poterne.registry.v1.UpdateVersionResponse\"B\x82\xd3\xe4\x93\x02<:\x01*b\aversion2./v1/registry/models/{model}/versions/{version}\x12\x9e\x01\n" +
+	"\rDeleteVersion\x12).poterne.registry.v1.DeleteVersionRequest\x1a*.poterne.registry.v1.DeleteVersionResponse\"6\x82\xd3\xe4\x93\x020*./v1/registry/models/{model}/versions/{version}\x12\xb9\x01\n" +
+	"\x0fUndeleteVersion\x12+.poterne.registry.v1.UndeleteVersionRequest\x1a,.poterne.registry.v1.UndeleteVersionResponse\"K\x82\xd3\xe4\x93\x02E:\x01*b\aversion\"7/v1/registry/models/{model}/versions/{version}:undelete\x12\xa9\x01\n" +
+	"\vSignVersion\x12'.poterne.registry.v1.SignVersionRequest\x1a(.poterne.registry.v1.SignVersionResponse\"G\x82\xd3\xe4\x93\x02A:\x01*b\aversion\"3/v1/registry/models/{model}/versions/{version}:sign\x12\xb3\x01\n" +
 	"\rCreateVariant\x12).poterne.registry.v1.CreateVariantRequest\x1a*.poterne.registry.v1.CreateVariantResponse\"K\x82\xd3\xe4\x93\x02E:\x01*b\avariant\"7/v1/registry/models/{model}/versions/{version}/variants\x12\xb1\x01\n" +
 	"\n" +
 	"GetVariant\x12&.poterne.registry.v1.GetVariantRequest\x1a'.poterne.registry.v1.GetVariantResponse\"R\x82\xd3\xe4\x93\x02Lb\avariant\x12A/v1/registry/models/{model}/versions/{version}/variants/{variant}\x12\xa4\x01\n" +
@@ -1611,7 +1796,23 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\vDeleteAlias\x12'.poterne.registry.v1.DeleteAliasRequest\x1a(.poterne.registry.v1.DeleteAliasResponse\"3\x82\xd3\xe4\x93\x02-*+/v1/registry/models/{model}/aliases/{alias}\x12\x8c\x01\n" +
 	"\bSetSplit\x12$.poterne.registry.v1.SetSplitRequest\x1a%.poterne.registry.v1.SetSplitResponse\"3\x82\xd3\xe4\x93\x02-:\x01*b\x05split\x1a!/v1/registry/models/{model}/split\x12\x89\x01\n" +
 	"\bGetSplit\x12$.poterne.registry.v1.GetSplitRequest\x1a%.poterne.registry.v1.GetSplitResponse\"0\x82\xd3\xe4\x93\x02*b\x05split\x12!/v1/registry/models/{model}/split\x12\x8b\x01\n" +
-	"\vDeleteSplit\x12'.poterne.registry.v1.DeleteSplitRequest\x1a(.poterne.registry.v1.DeleteSplitResponse\")\x82\xd3\xe4\x93\x02#*!/v1/registry/models/{model}/split\x12\xa0\x01\n" +
+	"\vDeleteSplit\x12'.poterne.registry.v1.DeleteSplitRequest\x1a(.poterne.registry.v1.DeleteSplitResponse\")\x82\xd3\xe4\x93\x02#*!/v1/registry/models/{model}/split\x12\xaf\x01\n" +
+	"\x10CreateExperiment\x12,.poterne.registry.v1.CreateExperimentRequest\x1a-.poterne.registry.v1.CreateExperimentResponse\">\x82\xd3\xe4\x93\x028:\x01*b\n" +
+	"experiment\"'/v1/registry/models/{model}/experiments\x12\xb0\x01\n" +
+	"\rGetExperiment\x12).poterne.registry.v1.GetExperimentRequest\x1a*.poterne.registry.v1.GetExperimentResponse\"H\x82\xd3\xe4\x93\x02Bb\n" +
+	"experiment\x124/v1/registry/models/{model}/experiments/{experiment}\x12\x9d\x01\n" +
+	"\x0fListExperiments\x12+.poterne.registry.v1.ListExperimentsRequest\x1a,.poterne.registry.v1.ListExperimentsResponse\"/\x82\xd3\xe4\x93\x02)\x12'/v1/registry/models/{model}/experiments\x12\xbc\x01\n" +
+	"\x10UpdateExperiment\x12,.poterne.registry.v1.UpdateExperimentRequest\x1a-.poterne.registry.v1.UpdateExperimentResponse\"K\x82\xd3\xe4\x93\x02E:\x01*b\n" +
+	"experiment\x1a4/v1/registry/models/{model}/experiments/{experiment}\x12\xad\x01\n" +
+	"\x10DeleteExperiment\x12,.poterne.registry.v1.DeleteExperimentRequest\x1a-.poterne.registry.v1.DeleteExperimentResponse\"<\x82\xd3\xe4\x93\x026*4/v1/registry/models/{model}/experiments/{experiment}\x12\xbf\x01\n" +
+	"\x0fStartExperiment\x12+.poterne.registry.v1.StartExperimentRequest\x1a,.poterne.registry.v1.StartExperimentResponse\"Q\x82\xd3\xe4\x93\x02K:\x01*b\n" +
+	"experiment\":/v1/registry/models/{model}/experiments/{experiment}:start\x12\xbb\x01\n" +
+	"\x0eRampExperiment\x12*.poterne.registry.v1.RampExperimentRequest\x1a+.poterne.registry.v1.RampExperimentResponse\"P\x82\xd3\xe4\x93\x02J:\x01*b\n" +
+	"experiment\"9/v1/registry/models/{model}/experiments/{experiment}:ramp\x12\xbb\x01\n" +
+	"\x0eStopExperiment\x12*.poterne.registry.v1.StopExperimentRequest\x1a+.poterne.registry.v1.StopExperimentResponse\"P\x82\xd3\xe4\x93\x02J:\x01*b\n" +
+	"experiment\"9/v1/registry/models/{model}/experiments/{experiment}:stop\x12\xcb\x01\n" +
+	"\x12ConcludeExperiment\x12..poterne.registry.v1.ConcludeExperimentRequest\x1a/.poterne.registry.v1.ConcludeExperimentResponse\"T\x82\xd3\xe4\x93\x02N:\x01*b\n" +
+	"experiment\"=/v1/registry/models/{model}/experiments/{experiment}:conclude\x12\xa0\x01\n" +
 	"\rCreateRollout\x12).poterne.registry.v1.CreateRolloutRequest\x1a*.poterne.registry.v1.CreateRolloutResponse\"8\x82\xd3\xe4\x93\x022:\x01*b\arollout\"$/v1/registry/models/{model}/rollouts\x12\x9e\x01\n" +
 	"\n" +
 	"GetRollout\x12&.poterne.registry.v1.GetRolloutRequest\x1a'.poterne.registry.v1.GetRolloutResponse\"?\x82\xd3\xe4\x93\x029b\arollout\x12./v1/registry/models/{model}/rollouts/{rollout}\x12\x91\x01\n" +
@@ -1621,7 +1822,12 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\rResumeRollout\x12).poterne.registry.v1.ResumeRolloutRequest\x1a*.poterne.registry.v1.ResumeRolloutResponse\"I\x82\xd3\xe4\x93\x02C:\x01*b\arollout\"5/v1/registry/models/{model}/rollouts/{rollout}:resume\x12\xad\x01\n" +
 	"\fForceRollout\x12(.poterne.registry.v1.ForceRolloutRequest\x1a).poterne.registry.v1.ForceRolloutResponse\"H\x82\xd3\xe4\x93\x02B:\x01*b\arollout\"4/v1/registry/models/{model}/rollouts/{rollout}:force\x12\xad\x01\n" +
 	"\fAbortRollout\x12(.poterne.registry.v1.AbortRolloutRequest\x1a).poterne.registry.v1.AbortRolloutResponse\"H\x82\xd3\xe4\x93\x02B:\x01*b\arollout\"4/v1/registry/models/{model}/rollouts/{rollout}:abort\x12P\n" +
-	"\x05Watch\x12!.poterne.registry.v1.WatchRequest\x1a\".poterne.registry.v1.WatchResponse0\x01BEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
+	"\x05Watch\x12!.poterne.registry.v1.WatchRequest\x1a\".poterne.registry.v1.WatchResponse0\x01\x12i\n" +
+	"\x0eReportOutcomes\x12*.poterne.registry.v1.ReportOutcomesRequest\x1a+.poterne.registry.v1.ReportOutcomesResponse\x12i\n" +
+	"\x0eRecordFeedback\x12*.poterne.registry.v1.RecordFeedbackRequest\x1a+.poterne.registry.v1.RecordFeedbackResponse\x12\x93\x01\n" +
+	"\n" +
+	"GetResults\x12&.poterne.registry.v1.GetResultsRequest\x1a'.poterne.registry.v1.GetResultsResponse\"4\x82\xd3\xe4\x93\x02.b\aresults\x12#/v1/registry/models/{model}/results\x12\xca\x01\n" +
+	"\x14GetExperimentResults\x120.poterne.registry.v1.GetExperimentResultsRequest\x1a1.poterne.registry.v1.GetExperimentResultsResponse\"M\x82\xd3\xe4\x93\x02Gb\aresults\x12</v1/registry/models/{model}/experiments/{experiment}/resultsBEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
 
 var (
 	file_poterne_registry_v1_registry_proto_rawDescOnce sync.Once
@@ -1635,148 +1841,230 @@ func file_poterne_registry_v1_registry_proto_rawDescGZIP() []byte {
 	return file_poterne_registry_v1_registry_proto_rawDescData
 }
 
-var file_poterne_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_poterne_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_poterne_registry_v1_registry_proto_goTypes = []any{
-	(*CreateModelRequest)(nil),        // 0: poterne.registry.v1.CreateModelRequest
-	(*CreateModelResponse)(nil),       // 1: poterne.registry.v1.CreateModelResponse
-	(*GetModelRequest)(nil),           // 2: poterne.registry.v1.GetModelRequest
-	(*GetModelResponse)(nil),          // 3: poterne.registry.v1.GetModelResponse
-	(*ListModelsRequest)(nil),         // 4: poterne.registry.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),        // 5: poterne.registry.v1.ListModelsResponse
-	(*DeleteModelRequest)(nil),        // 6: poterne.registry.v1.DeleteModelRequest
-	(*DeleteModelResponse)(nil),       // 7: poterne.registry.v1.DeleteModelResponse
-	(*CreateVersionRequest)(nil),      // 8: poterne.registry.v1.CreateVersionRequest
-	(*CreateVersionResponse)(nil),     // 9: poterne.registry.v1.CreateVersionResponse
-	(*GetVersionRequest)(nil),         // 10: poterne.registry.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),        // 11: poterne.registry.v1.GetVersionResponse
-	(*ListVersionsRequest)(nil),       // 12: poterne.registry.v1.ListVersionsRequest
-	(*ListVersionsResponse)(nil),      // 13: poterne.registry.v1.ListVersionsResponse
-	(*SetAliasRequest)(nil),           // 14: poterne.registry.v1.SetAliasRequest
-	(*SetAliasResponse)(nil),          // 15: poterne.registry.v1.SetAliasResponse
-	(*GetAliasRequest)(nil),           // 16: poterne.registry.v1.GetAliasRequest
-	(*GetAliasResponse)(nil),          // 17: poterne.registry.v1.GetAliasResponse
-	(*ListAliasesRequest)(nil),        // 18: poterne.registry.v1.ListAliasesRequest
-	(*ListAliasesResponse)(nil),       // 19: poterne.registry.v1.ListAliasesResponse
-	(*DeleteAliasRequest)(nil),        // 20: poterne.registry.v1.DeleteAliasRequest
-	(*DeleteAliasResponse)(nil),       // 21: poterne.registry.v1.DeleteAliasResponse
-	(*SetSplitRequest)(nil),           // 22: poterne.registry.v1.SetSplitRequest
-	(*SetSplitResponse)(nil),          // 23: poterne.registry.v1.SetSplitResponse
-	(*GetSplitRequest)(nil),           // 24: poterne.registry.v1.GetSplitRequest
-	(*GetSplitResponse)(nil),          // 25: poterne.registry.v1.GetSplitResponse
-	(*DeleteSplitRequest)(nil),        // 26: poterne.registry.v1.DeleteSplitRequest
-	(*DeleteSplitResponse)(nil),       // 27: poterne.registry.v1.DeleteSplitResponse
-	nil,                               // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
-	(*Model)(nil),                     // 29: poterne.registry.v1.Model
-	(*v1.ModelSpec)(nil),              // 30: poterne.common.v1.ModelSpec
-	(*Version)(nil),                   // 31: poterne.registry.v1.Version
-	(*Alias)(nil),                     // 32: poterne.registry.v1.Alias
-	(*Arm)(nil),                       // 33: poterne.registry.v1.Arm
-	(*Split)(nil),                     // 34: poterne.registry.v1.Split
-	(*UpdateModelRequest)(nil),        // 35: poterne.registry.v1.UpdateModelRequest
-	(*CreateVariantRequest)(nil),      // 36: poterne.registry.v1.CreateVariantRequest
-	(*GetVariantRequest)(nil),         // 37: poterne.registry.v1.GetVariantRequest
-	(*ListVariantsRequest)(nil),       // 38: poterne.registry.v1.ListVariantsRequest
-	(*DeleteVariantRequest)(nil),      // 39: poterne.registry.v1.DeleteVariantRequest
-	(*CreateRolloutRequest)(nil),      // 40: poterne.registry.v1.CreateRolloutRequest
-	(*GetRolloutRequest)(nil),         // 41: poterne.registry.v1.GetRolloutRequest
-	(*ListRolloutsRequest)(nil),       // 42: poterne.registry.v1.ListRolloutsRequest
-	(*ListRolloutEventsRequest)(nil),  // 43: poterne.registry.v1.ListRolloutEventsRequest
-	(*PauseRolloutRequest)(nil),       // 44: poterne.registry.v1.PauseRolloutRequest
-	(*ResumeRolloutRequest)(nil),      // 45: poterne.registry.v1.ResumeRolloutRequest
-	(*ForceRolloutRequest)(nil),       // 46: poterne.registry.v1.ForceRolloutRequest
-	(*AbortRolloutRequest)(nil),       // 47: poterne.registry.v1.AbortRolloutRequest
-	(*WatchRequest)(nil),              // 48: poterne.registry.v1.WatchRequest
-	(*UpdateModelResponse)(nil),       // 49: poterne.registry.v1.UpdateModelResponse
-	(*CreateVariantResponse)(nil),     // 50: poterne.registry.v1.CreateVariantResponse
-	(*GetVariantResponse)(nil),        // 51: poterne.registry.v1.GetVariantResponse
-	(*ListVariantsResponse)(nil),      // 52: poterne.registry.v1.ListVariantsResponse
-	(*DeleteVariantResponse)(nil),     // 53: poterne.registry.v1.DeleteVariantResponse
-	(*CreateRolloutResponse)(nil),     // 54: poterne.registry.v1.CreateRolloutResponse
-	(*GetRolloutResponse)(nil),        // 55: poterne.registry.v1.GetRolloutResponse
-	(*ListRolloutsResponse)(nil),      // 56: poterne.registry.v1.ListRolloutsResponse
-	(*ListRolloutEventsResponse)(nil), // 57: poterne.registry.v1.ListRolloutEventsResponse
-	(*PauseRolloutResponse)(nil),      // 58: poterne.registry.v1.PauseRolloutResponse
-	(*ResumeRolloutResponse)(nil),     // 59: poterne.registry.v1.ResumeRolloutResponse
-	(*ForceRolloutResponse)(nil),      // 60: poterne.registry.v1.ForceRolloutResponse
-	(*AbortRolloutResponse)(nil),      // 61: poterne.registry.v1.AbortRolloutResponse
-	(*WatchResponse)(nil),             // 62: poterne.registry.v1.WatchResponse
+	(*CreateModelRequest)(nil),           // 0: poterne.registry.v1.CreateModelRequest
+	(*CreateModelResponse)(nil),          // 1: poterne.registry.v1.CreateModelResponse
+	(*GetModelRequest)(nil),              // 2: poterne.registry.v1.GetModelRequest
+	(*GetModelResponse)(nil),             // 3: poterne.registry.v1.GetModelResponse
+	(*ListModelsRequest)(nil),            // 4: poterne.registry.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),           // 5: poterne.registry.v1.ListModelsResponse
+	(*DeleteModelRequest)(nil),           // 6: poterne.registry.v1.DeleteModelRequest
+	(*DeleteModelResponse)(nil),          // 7: poterne.registry.v1.DeleteModelResponse
+	(*CreateVersionRequest)(nil),         // 8: poterne.registry.v1.CreateVersionRequest
+	(*CreateVersionResponse)(nil),        // 9: poterne.registry.v1.CreateVersionResponse
+	(*GetVersionRequest)(nil),            // 10: poterne.registry.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),           // 11: poterne.registry.v1.GetVersionResponse
+	(*ListVersionsRequest)(nil),          // 12: poterne.registry.v1.ListVersionsRequest
+	(*ListVersionsResponse)(nil),         // 13: poterne.registry.v1.ListVersionsResponse
+	(*SetAliasRequest)(nil),              // 14: poterne.registry.v1.SetAliasRequest
+	(*SetAliasResponse)(nil),             // 15: poterne.registry.v1.SetAliasResponse
+	(*GetAliasRequest)(nil),              // 16: poterne.registry.v1.GetAliasRequest
+	(*GetAliasResponse)(nil),             // 17: poterne.registry.v1.GetAliasResponse
+	(*ListAliasesRequest)(nil),           // 18: poterne.registry.v1.ListAliasesRequest
+	(*ListAliasesResponse)(nil),          // 19: poterne.registry.v1.ListAliasesResponse
+	(*DeleteAliasRequest)(nil),           // 20: poterne.registry.v1.DeleteAliasRequest
+	(*DeleteAliasResponse)(nil),          // 21: poterne.registry.v1.DeleteAliasResponse
+	(*SetSplitRequest)(nil),              // 22: poterne.registry.v1.SetSplitRequest
+	(*SetSplitResponse)(nil),             // 23: poterne.registry.v1.SetSplitResponse
+	(*GetSplitRequest)(nil),              // 24: poterne.registry.v1.GetSplitRequest
+	(*GetSplitResponse)(nil),             // 25: poterne.registry.v1.GetSplitResponse
+	(*DeleteSplitRequest)(nil),           // 26: poterne.registry.v1.DeleteSplitRequest
+	(*DeleteSplitResponse)(nil),          // 27: poterne.registry.v1.DeleteSplitResponse
+	nil,                                  // 28: poterne.registry.v1.CreateModelRequest.LabelsEntry
+	nil,                                  // 29: poterne.registry.v1.CreateVersionRequest.MetricsEntry
+	nil,                                  // 30: poterne.registry.v1.CreateVersionRequest.LabelsEntry
+	(v1.Task)(0),                         // 31: poterne.common.v1.Task
+	(*Model)(nil),                        // 32: poterne.registry.v1.Model
+	(*v1.ModelSpec)(nil),                 // 33: poterne.common.v1.ModelSpec
+	(*Lineage)(nil),                      // 34: poterne.registry.v1.Lineage
+	(*IOSchema)(nil),                     // 35: poterne.registry.v1.IOSchema
+	(*Version)(nil),                      // 36: poterne.registry.v1.Version
+	(*Alias)(nil),                        // 37: poterne.registry.v1.Alias
+	(*Arm)(nil),                          // 38: poterne.registry.v1.Arm
+	(*Split)(nil),                        // 39: poterne.registry.v1.Split
+	(*UpdateModelRequest)(nil),           // 40: poterne.registry.v1.UpdateModelRequest
+	(*UndeleteModelRequest)(nil),         // 41: poterne.registry.v1.UndeleteModelRequest
+	(*UpdateVersionRequest)(nil),         // 42: poterne.registry.v1.UpdateVersionRequest
+	(*DeleteVersionRequest)(nil),         // 43: poterne.registry.v1.DeleteVersionRequest
+	(*UndeleteVersionRequest)(nil),       // 44: poterne.registry.v1.UndeleteVersionRequest
+	(*SignVersionRequest)(nil),           // 45: poterne.registry.v1.SignVersionRequest
+	(*CreateVariantRequest)(nil),         // 46: poterne.registry.v1.CreateVariantRequest
+	(*GetVariantRequest)(nil),            // 47: poterne.registry.v1.GetVariantRequest
+	(*ListVariantsRequest)(nil),          // 48: poterne.registry.v1.ListVariantsRequest
+	(*DeleteVariantRequest)(nil),         // 49: poterne.registry.v1.DeleteVariantRequest
+	(*CreateExperimentRequest)(nil),      // 50: poterne.registry.v1.CreateExperimentRequest
+	(*GetExperimentRequest)(nil),         // 51: poterne.registry.v1.GetExperimentRequest
+	(*ListExperimentsRequest)(nil),       // 52: poterne.registry.v1.ListExperimentsRequest
+	(*UpdateExperimentRequest)(nil),      // 53: poterne.registry.v1.UpdateExperimentRequest
+	(*DeleteExperimentRequest)(nil),      // 54: poterne.registry.v1.DeleteExperimentRequest
+	(*StartExperimentRequest)(nil),       // 55: poterne.registry.v1.StartExperimentRequest
+	(*RampExperimentRequest)(nil),        // 56: poterne.registry.v1.RampExperimentRequest
+	(*StopExperimentRequest)(nil),        // 57: poterne.registry.v1.StopExperimentRequest
+	(*ConcludeExperimentRequest)(nil),    // 58: poterne.registry.v1.ConcludeExperimentRequest
+	(*CreateRolloutRequest)(nil),         // 59: poterne.registry.v1.CreateRolloutRequest
+	(*GetRolloutRequest)(nil),            // 60: poterne.registry.v1.GetRolloutRequest
+	(*ListRolloutsRequest)(nil),          // 61: poterne.registry.v1.ListRolloutsRequest
+	(*ListRolloutEventsRequest)(nil),     // 62: poterne.registry.v1.ListRolloutEventsRequest
+	(*PauseRolloutRequest)(nil),          // 63: poterne.registry.v1.PauseRolloutRequest
+	(*ResumeRolloutRequest)(nil),         // 64: poterne.registry.v1.ResumeRolloutRequest
+	(*ForceRolloutRequest)(nil),          // 65: poterne.registry.v1.ForceRolloutRequest
+	(*AbortRolloutRequest)(nil),          // 66: poterne.registry.v1.AbortRolloutRequest
+	(*WatchRequest)(nil),                 // 67: poterne.registry.v1.WatchRequest
+	(*ReportOutcomesRequest)(nil),        // 68: poterne.registry.v1.ReportOutcomesRequest
+	(*RecordFeedbackRequest)(nil),        // 69: poterne.registry.v1.RecordFeedbackRequest
+	(*GetResultsRequest)(nil),            // 70: poterne.registry.v1.GetResultsRequest
+	(*GetExperimentResultsRequest)(nil),  // 71: poterne.registry.v1.GetExperimentResultsRequest
+	(*UpdateModelResponse)(nil),          // 72: poterne.registry.v1.UpdateModelResponse
+	(*UndeleteModelResponse)(nil),        // 73: poterne.registry.v1.UndeleteModelResponse
+	(*UpdateVersionResponse)(nil),        // 74: poterne.registry.v1.UpdateVersionResponse
+	(*DeleteVersionResponse)(nil),        // 75: poterne.registry.v1.DeleteVersionResponse
+	(*UndeleteVersionResponse)(nil),      // 76: poterne.registry.v1.UndeleteVersionResponse
+	(*SignVersionResponse)(nil),          // 77: poterne.registry.v1.SignVersionResponse
+	(*CreateVariantResponse)(nil),        // 78: poterne.registry.v1.CreateVariantResponse
+	(*GetVariantResponse)(nil),           // 79: poterne.registry.v1.GetVariantResponse
+	(*ListVariantsResponse)(nil),         // 80: poterne.registry.v1.ListVariantsResponse
+	(*DeleteVariantResponse)(nil),        // 81: poterne.registry.v1.DeleteVariantResponse
+	(*CreateExperimentResponse)(nil),     // 82: poterne.registry.v1.CreateExperimentResponse
+	(*GetExperimentResponse)(nil),        // 83: poterne.registry.v1.GetExperimentResponse
+	(*ListExperimentsResponse)(nil),      // 84: poterne.registry.v1.ListExperimentsResponse
+	(*UpdateExperimentResponse)(nil),     // 85: poterne.registry.v1.UpdateExperimentResponse
+	(*DeleteExperimentResponse)(nil),     // 86: poterne.registry.v1.DeleteExperimentResponse
+	(*StartExperimentResponse)(nil),      // 87: poterne.registry.v1.StartExperimentResponse
+	(*RampExperimentResponse)(nil),       // 88: poterne.registry.v1.RampExperimentResponse
+	(*StopExperimentResponse)(nil),       // 89: poterne.registry.v1.StopExperimentResponse
+	(*ConcludeExperimentResponse)(nil),   // 90: poterne.registry.v1.ConcludeExperimentResponse
+	(*CreateRolloutResponse)(nil),        // 91: poterne.registry.v1.CreateRolloutResponse
+	(*GetRolloutResponse)(nil),           // 92: poterne.registry.v1.GetRolloutResponse
+	(*ListRolloutsResponse)(nil),         // 93: poterne.registry.v1.ListRolloutsResponse
+	(*ListRolloutEventsResponse)(nil),    // 94: poterne.registry.v1.ListRolloutEventsResponse
+	(*PauseRolloutResponse)(nil),         // 95: poterne.registry.v1.PauseRolloutResponse
+	(*ResumeRolloutResponse)(nil),        // 96: poterne.registry.v1.ResumeRolloutResponse
+	(*ForceRolloutResponse)(nil),         // 97: poterne.registry.v1.ForceRolloutResponse
+	(*AbortRolloutResponse)(nil),         // 98: poterne.registry.v1.AbortRolloutResponse
+	(*WatchResponse)(nil),                // 99: poterne.registry.v1.WatchResponse
+	(*ReportOutcomesResponse)(nil),       // 100: poterne.registry.v1.ReportOutcomesResponse
+	(*RecordFeedbackResponse)(nil),       // 101: poterne.registry.v1.RecordFeedbackResponse
+	(*GetResultsResponse)(nil),           // 102: poterne.registry.v1.GetResultsResponse
+	(*GetExperimentResultsResponse)(nil), // 103: poterne.registry.v1.GetExperimentResultsResponse
 }
 var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
-	28, // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
-	29, // 1: poterne.registry.v1.CreateModelResponse.model:type_name -> poterne.registry.v1.Model
-	29, // 2: poterne.registry.v1.GetModelResponse.model:type_name -> poterne.registry.v1.Model
-	29, // 3: poterne.registry.v1.ListModelsResponse.models:type_name -> poterne.registry.v1.Model
-	30, // 4: poterne.registry.v1.CreateVersionRequest.spec:type_name -> poterne.common.v1.ModelSpec
-	31, // 5: poterne.registry.v1.CreateVersionResponse.version:type_name -> poterne.registry.v1.Version
-	31, // 6: poterne.registry.v1.GetVersionResponse.version:type_name -> poterne.registry.v1.Version
-	31, // 7: poterne.registry.v1.ListVersionsResponse.versions:type_name -> poterne.registry.v1.Version
-	32, // 8: poterne.registry.v1.SetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
-	32, // 9: poterne.registry.v1.GetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
-	32, // 10: poterne.registry.v1.ListAliasesResponse.aliases:type_name -> poterne.registry.v1.Alias
-	33, // 11: poterne.registry.v1.SetSplitRequest.arms:type_name -> poterne.registry.v1.Arm
-	34, // 12: poterne.registry.v1.SetSplitResponse.split:type_name -> poterne.registry.v1.Split
-	34, // 13: poterne.registry.v1.GetSplitResponse.split:type_name -> poterne.registry.v1.Split
-	0,  // 14: poterne.registry.v1.RegistryService.CreateModel:input_type -> poterne.registry.v1.CreateModelRequest
-	2,  // 15: poterne.registry.v1.RegistryService.GetModel:input_type -> poterne.registry.v1.GetModelRequest
-	4,  // 16: poterne.registry.v1.RegistryService.ListModels:input_type -> poterne.registry.v1.ListModelsRequest
-	35, // 17: poterne.registry.v1.RegistryService.UpdateModel:input_type -> poterne.registry.v1.UpdateModelRequest
-	6,  // 18: poterne.registry.v1.RegistryService.DeleteModel:input_type -> poterne.registry.v1.DeleteModelRequest
-	8,  // 19: poterne.registry.v1.RegistryService.CreateVersion:input_type -> poterne.registry.v1.CreateVersionRequest
-	10, // 20: poterne.registry.v1.RegistryService.GetVersion:input_type -> poterne.registry.v1.GetVersionRequest
-	12, // 21: poterne.registry.v1.RegistryService.ListVersions:input_type -> poterne.registry.v1.ListVersionsRequest
-	36, // 22: poterne.registry.v1.RegistryService.CreateVariant:input_type -> poterne.registry.v1.CreateVariantRequest
-	37, // 23: poterne.registry.v1.RegistryService.GetVariant:input_type -> poterne.registry.v1.GetVariantRequest
-	38, // 24: poterne.registry.v1.RegistryService.ListVariants:input_type -> poterne.registry.v1.ListVariantsRequest
-	39, // 25: poterne.registry.v1.RegistryService.DeleteVariant:input_type -> poterne.registry.v1.DeleteVariantRequest
-	14, // 26: poterne.registry.v1.RegistryService.SetAlias:input_type -> poterne.registry.v1.SetAliasRequest
-	16, // 27: poterne.registry.v1.RegistryService.GetAlias:input_type -> poterne.registry.v1.GetAliasRequest
-	18, // 28: poterne.registry.v1.RegistryService.ListAliases:input_type -> poterne.registry.v1.ListAliasesRequest
-	20, // 29: poterne.registry.v1.RegistryService.DeleteAlias:input_type -> poterne.registry.v1.DeleteAliasRequest
-	22, // 30: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
-	24, // 31: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
-	26, // 32: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
-	40, // 33: poterne.registry.v1.RegistryService.CreateRollout:input_type -> poterne.registry.v1.CreateRolloutRequest
-	41, // 34: poterne.registry.v1.RegistryService.GetRollout:input_type -> poterne.registry.v1.GetRolloutRequest
-	42, // 35: poterne.registry.v1.RegistryService.ListRollouts:input_type -> poterne.registry.v1.ListRolloutsRequest
-	43, // 36: poterne.registry.v1.RegistryService.ListRolloutEvents:input_type -> poterne.registry.v1.ListRolloutEventsRequest
-	44, // 37: poterne.registry.v1.RegistryService.PauseRollout:input_type -> poterne.registry.v1.PauseRolloutRequest
-	45, // 38: poterne.registry.v1.RegistryService.ResumeRollout:input_type -> poterne.registry.v1.ResumeRolloutRequest
-	46, // 39: poterne.registry.v1.RegistryService.ForceRollout:input_type -> poterne.registry.v1.ForceRolloutRequest
-	47, // 40: poterne.registry.v1.RegistryService.AbortRollout:input_type -> poterne.registry.v1.AbortRolloutRequest
-	48, // 41: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
-	1,  // 42: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
-	3,  // 43: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
-	5,  // 44: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
-	49, // 45: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
-	7,  // 46: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
-	9,  // 47: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
-	11, // 48: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
-	13, // 49: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
-	50, // 50: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
-	51, // 51: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
-	52, // 52: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
-	53, // 53: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
-	15, // 54: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
-	17, // 55: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
-	19, // 56: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
-	21, // 57: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
-	23, // 58: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
-	25, // 59: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
-	27, // 60: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
-	54, // 61: poterne.registry.v1.RegistryService.CreateRollout:output_type -> poterne.registry.v1.CreateRolloutResponse
-	55, // 62: poterne.registry.v1.RegistryService.GetRollout:output_type -> poterne.registry.v1.GetRolloutResponse
-	56, // 63: poterne.registry.v1.RegistryService.ListRollouts:output_type -> poterne.registry.v1.ListRolloutsResponse
-	57, // 64: poterne.registry.v1.RegistryService.ListRolloutEvents:output_type -> poterne.registry.v1.ListRolloutEventsResponse
-	58, // 65: poterne.registry.v1.RegistryService.PauseRollout:output_type -> poterne.registry.v1.PauseRolloutResponse
-	59, // 66: poterne.registry.v1.RegistryService.ResumeRollout:output_type -> poterne.registry.v1.ResumeRolloutResponse
-	60, // 67: poterne.registry.v1.RegistryService.ForceRollout:output_type -> poterne.registry.v1.ForceRolloutResponse
-	61, // 68: poterne.registry.v1.RegistryService.AbortRollout:output_type -> poterne.registry.v1.AbortRolloutResponse
-	62, // 69: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
-	42, // [42:70] is the sub-list for method output_type
-	14, // [14:42] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	28,  // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
+	31,  // 1: poterne.registry.v1.CreateModelRequest.task:type_name -> poterne.common.v1.Task
+	32,  // 2: poterne.registry.v1.CreateModelResponse.model:type_name -> poterne.registry.v1.Model
+	32,  // 3: poterne.registry.v1.GetModelResponse.model:type_name -> poterne.registry.v1.Model
+	32,  // 4: poterne.registry.v1.ListModelsResponse.models:type_name -> poterne.registry.v1.Model
+	33,  // 5: poterne.registry.v1.CreateVersionRequest.spec:type_name -> poterne.common.v1.ModelSpec
+	34,  // 6: poterne.registry.v1.CreateVersionRequest.lineage:type_name -> poterne.registry.v1.Lineage
+	29,  // 7: poterne.registry.v1.CreateVersionRequest.metrics:type_name -> poterne.registry.v1.CreateVersionRequest.MetricsEntry
+	35,  // 8: poterne.registry.v1.CreateVersionRequest.io_schema:type_name -> poterne.registry.v1.IOSchema
+	30,  // 9: poterne.registry.v1.CreateVersionRequest.labels:type_name -> poterne.registry.v1.CreateVersionRequest.LabelsEntry
+	36,  // 10: poterne.registry.v1.CreateVersionResponse.version:type_name -> poterne.registry.v1.Version
+	36,  // 11: poterne.registry.v1.GetVersionResponse.version:type_name -> poterne.registry.v1.Version
+	36,  // 12: poterne.registry.v1.ListVersionsResponse.versions:type_name -> poterne.registry.v1.Version
+	37,  // 13: poterne.registry.v1.SetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
+	37,  // 14: poterne.registry.v1.GetAliasResponse.alias:type_name -> poterne.registry.v1.Alias
+	37,  // 15: poterne.registry.v1.ListAliasesResponse.aliases:type_name -> poterne.registry.v1.Alias
+	38,  // 16: poterne.registry.v1.SetSplitRequest.arms:type_name -> poterne.registry.v1.Arm
+	39,  // 17: poterne.registry.v1.SetSplitResponse.split:type_name -> poterne.registry.v1.Split
+	39,  // 18: poterne.registry.v1.GetSplitResponse.split:type_name -> poterne.registry.v1.Split
+	0,   // 19: poterne.registry.v1.RegistryService.CreateModel:input_type -> poterne.registry.v1.CreateModelRequest
+	2,   // 20: poterne.registry.v1.RegistryService.GetModel:input_type -> poterne.registry.v1.GetModelRequest
+	4,   // 21: poterne.registry.v1.RegistryService.ListModels:input_type -> poterne.registry.v1.ListModelsRequest
+	40,  // 22: poterne.registry.v1.RegistryService.UpdateModel:input_type -> poterne.registry.v1.UpdateModelRequest
+	6,   // 23: poterne.registry.v1.RegistryService.DeleteModel:input_type -> poterne.registry.v1.DeleteModelRequest
+	41,  // 24: poterne.registry.v1.RegistryService.UndeleteModel:input_type -> poterne.registry.v1.UndeleteModelRequest
+	8,   // 25: poterne.registry.v1.RegistryService.CreateVersion:input_type -> poterne.registry.v1.CreateVersionRequest
+	10,  // 26: poterne.registry.v1.RegistryService.GetVersion:input_type -> poterne.registry.v1.GetVersionRequest
+	12,  // 27: poterne.registry.v1.RegistryService.ListVersions:input_type -> poterne.registry.v1.ListVersionsRequest
+	42,  // 28: poterne.registry.v1.RegistryService.UpdateVersion:input_type -> poterne.registry.v1.UpdateVersionRequest
+	43,  // 29: poterne.registry.v1.RegistryService.DeleteVersion:input_type -> poterne.registry.v1.DeleteVersionRequest
+	44,  // 30: poterne.registry.v1.RegistryService.UndeleteVersion:input_type -> poterne.registry.v1.UndeleteVersionRequest
+	45,  // 31: poterne.registry.v1.RegistryService.SignVersion:input_type -> poterne.registry.v1.SignVersionRequest
+	46,  // 32: poterne.registry.v1.RegistryService.CreateVariant:input_type -> poterne.registry.v1.CreateVariantRequest
+	47,  // 33: poterne.registry.v1.RegistryService.GetVariant:input_type -> poterne.registry.v1.GetVariantRequest
+	48,  // 34: poterne.registry.v1.RegistryService.ListVariants:input_type -> poterne.registry.v1.ListVariantsRequest
+	49,  // 35: poterne.registry.v1.RegistryService.DeleteVariant:input_type -> poterne.registry.v1.DeleteVariantRequest
+	14,  // 36: poterne.registry.v1.RegistryService.SetAlias:input_type -> poterne.registry.v1.SetAliasRequest
+	16,  // 37: poterne.registry.v1.RegistryService.GetAlias:input_type -> poterne.registry.v1.GetAliasRequest
+	18,  // 38: poterne.registry.v1.RegistryService.ListAliases:input_type -> poterne.registry.v1.ListAliasesRequest
+	20,  // 39: poterne.registry.v1.RegistryService.DeleteAlias:input_type -> poterne.registry.v1.DeleteAliasRequest
+	22,  // 40: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
+	24,  // 41: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
+	26,  // 42: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
+	50,  // 43: poterne.registry.v1.RegistryService.CreateExperiment:input_type -> poterne.registry.v1.CreateExperimentRequest
+	51,  // 44: poterne.registry.v1.RegistryService.GetExperiment:input_type -> poterne.registry.v1.GetExperimentRequest
+	52,  // 45: poterne.registry.v1.RegistryService.ListExperiments:input_type -> poterne.registry.v1.ListExperimentsRequest
+	53,  // 46: poterne.registry.v1.RegistryService.UpdateExperiment:input_type -> poterne.registry.v1.UpdateExperimentRequest
+	54,  // 47: poterne.registry.v1.RegistryService.DeleteExperiment:input_type -> poterne.registry.v1.DeleteExperimentRequest
+	55,  // 48: poterne.registry.v1.RegistryService.StartExperiment:input_type -> poterne.registry.v1.StartExperimentRequest
+	56,  // 49: poterne.registry.v1.RegistryService.RampExperiment:input_type -> poterne.registry.v1.RampExperimentRequest
+	57,  // 50: poterne.registry.v1.RegistryService.StopExperiment:input_type -> poterne.registry.v1.StopExperimentRequest
+	58,  // 51: poterne.registry.v1.RegistryService.ConcludeExperiment:input_type -> poterne.registry.v1.ConcludeExperimentRequest
+	59,  // 52: poterne.registry.v1.RegistryService.CreateRollout:input_type -> poterne.registry.v1.CreateRolloutRequest
+	60,  // 53: poterne.registry.v1.RegistryService.GetRollout:input_type -> poterne.registry.v1.GetRolloutRequest
+	61,  // 54: poterne.registry.v1.RegistryService.ListRollouts:input_type -> poterne.registry.v1.ListRolloutsRequest
+	62,  // 55: poterne.registry.v1.RegistryService.ListRolloutEvents:input_type -> poterne.registry.v1.ListRolloutEventsRequest
+	63,  // 56: poterne.registry.v1.RegistryService.PauseRollout:input_type -> poterne.registry.v1.PauseRolloutRequest
+	64,  // 57: poterne.registry.v1.RegistryService.ResumeRollout:input_type -> poterne.registry.v1.ResumeRolloutRequest
+	65,  // 58: poterne.registry.v1.RegistryService.ForceRollout:input_type -> poterne.registry.v1.ForceRolloutRequest
+	66,  // 59: poterne.registry.v1.RegistryService.AbortRollout:input_type -> poterne.registry.v1.AbortRolloutRequest
+	67,  // 60: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
+	68,  // 61: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
+	69,  // 62: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
+	70,  // 63: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
+	71,  // 64: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
+	1,   // 65: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
+	3,   // 66: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
+	5,   // 67: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
+	72,  // 68: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
+	7,   // 69: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
+	73,  // 70: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
+	9,   // 71: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
+	11,  // 72: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
+	13,  // 73: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
+	74,  // 74: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
+	75,  // 75: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
+	76,  // 76: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
+	77,  // 77: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
+	78,  // 78: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
+	79,  // 79: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
+	80,  // 80: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
+	81,  // 81: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
+	15,  // 82: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
+	17,  // 83: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
+	19,  // 84: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
+	21,  // 85: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
+	23,  // 86: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
+	25,  // 87: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
+	27,  // 88: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
+	82,  // 89: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
+	83,  // 90: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
+	84,  // 91: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
+	85,  // 92: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
+	86,  // 93: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
+	87,  // 94: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
+	88,  // 95: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
+	89,  // 96: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
+	90,  // 97: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
+	91,  // 98: poterne.registry.v1.RegistryService.CreateRollout:output_type -> poterne.registry.v1.CreateRolloutResponse
+	92,  // 99: poterne.registry.v1.RegistryService.GetRollout:output_type -> poterne.registry.v1.GetRolloutResponse
+	93,  // 100: poterne.registry.v1.RegistryService.ListRollouts:output_type -> poterne.registry.v1.ListRolloutsResponse
+	94,  // 101: poterne.registry.v1.RegistryService.ListRolloutEvents:output_type -> poterne.registry.v1.ListRolloutEventsResponse
+	95,  // 102: poterne.registry.v1.RegistryService.PauseRollout:output_type -> poterne.registry.v1.PauseRolloutResponse
+	96,  // 103: poterne.registry.v1.RegistryService.ResumeRollout:output_type -> poterne.registry.v1.ResumeRolloutResponse
+	97,  // 104: poterne.registry.v1.RegistryService.ForceRollout:output_type -> poterne.registry.v1.ForceRolloutResponse
+	98,  // 105: poterne.registry.v1.RegistryService.AbortRollout:output_type -> poterne.registry.v1.AbortRolloutResponse
+	99,  // 106: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
+	100, // 107: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
+	101, // 108: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
+	102, // 109: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
+	103, // 110: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
+	65,  // [65:111] is the sub-list for method output_type
+	19,  // [19:65] is the sub-list for method input_type
+	19,  // [19:19] is the sub-list for extension type_name
+	19,  // [19:19] is the sub-list for extension extendee
+	0,   // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_registry_proto_init() }
@@ -1784,6 +2072,10 @@ func file_poterne_registry_v1_registry_proto_init() {
 	if File_poterne_registry_v1_registry_proto != nil {
 		return
 	}
+	file_poterne_registry_v1_evidence_proto_init()
+	file_poterne_registry_v1_experiments_proto_init()
+	file_poterne_registry_v1_lifecycle_proto_init()
+	file_poterne_registry_v1_metadata_proto_init()
 	file_poterne_registry_v1_resources_proto_init()
 	file_poterne_registry_v1_rollouts_proto_init()
 	file_poterne_registry_v1_update_proto_init()
@@ -1795,7 +2087,7 @@ func file_poterne_registry_v1_registry_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_registry_v1_registry_proto_rawDesc), len(file_poterne_registry_v1_registry_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,34 +21,52 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RegistryService_CreateModel_FullMethodName       = "/poterne.registry.v1.RegistryService/CreateModel"
-	RegistryService_GetModel_FullMethodName          = "/poterne.registry.v1.RegistryService/GetModel"
-	RegistryService_ListModels_FullMethodName        = "/poterne.registry.v1.RegistryService/ListModels"
-	RegistryService_UpdateModel_FullMethodName       = "/poterne.registry.v1.RegistryService/UpdateModel"
-	RegistryService_DeleteModel_FullMethodName       = "/poterne.registry.v1.RegistryService/DeleteModel"
-	RegistryService_CreateVersion_FullMethodName     = "/poterne.registry.v1.RegistryService/CreateVersion"
-	RegistryService_GetVersion_FullMethodName        = "/poterne.registry.v1.RegistryService/GetVersion"
-	RegistryService_ListVersions_FullMethodName      = "/poterne.registry.v1.RegistryService/ListVersions"
-	RegistryService_CreateVariant_FullMethodName     = "/poterne.registry.v1.RegistryService/CreateVariant"
-	RegistryService_GetVariant_FullMethodName        = "/poterne.registry.v1.RegistryService/GetVariant"
-	RegistryService_ListVariants_FullMethodName      = "/poterne.registry.v1.RegistryService/ListVariants"
-	RegistryService_DeleteVariant_FullMethodName     = "/poterne.registry.v1.RegistryService/DeleteVariant"
-	RegistryService_SetAlias_FullMethodName          = "/poterne.registry.v1.RegistryService/SetAlias"
-	RegistryService_GetAlias_FullMethodName          = "/poterne.registry.v1.RegistryService/GetAlias"
-	RegistryService_ListAliases_FullMethodName       = "/poterne.registry.v1.RegistryService/ListAliases"
-	RegistryService_DeleteAlias_FullMethodName       = "/poterne.registry.v1.RegistryService/DeleteAlias"
-	RegistryService_SetSplit_FullMethodName          = "/poterne.registry.v1.RegistryService/SetSplit"
-	RegistryService_GetSplit_FullMethodName          = "/poterne.registry.v1.RegistryService/GetSplit"
-	RegistryService_DeleteSplit_FullMethodName       = "/poterne.registry.v1.RegistryService/DeleteSplit"
-	RegistryService_CreateRollout_FullMethodName     = "/poterne.registry.v1.RegistryService/CreateRollout"
-	RegistryService_GetRollout_FullMethodName        = "/poterne.registry.v1.RegistryService/GetRollout"
-	RegistryService_ListRollouts_FullMethodName      = "/poterne.registry.v1.RegistryService/ListRollouts"
-	RegistryService_ListRolloutEvents_FullMethodName = "/poterne.registry.v1.RegistryService/ListRolloutEvents"
-	RegistryService_PauseRollout_FullMethodName      = "/poterne.registry.v1.RegistryService/PauseRollout"
-	RegistryService_ResumeRollout_FullMethodName     = "/poterne.registry.v1.RegistryService/ResumeRollout"
-	RegistryService_ForceRollout_FullMethodName      = "/poterne.registry.v1.RegistryService/ForceRollout"
-	RegistryService_AbortRollout_FullMethodName      = "/poterne.registry.v1.RegistryService/AbortRollout"
-	RegistryService_Watch_FullMethodName             = "/poterne.registry.v1.RegistryService/Watch"
+	RegistryService_CreateModel_FullMethodName          = "/poterne.registry.v1.RegistryService/CreateModel"
+	RegistryService_GetModel_FullMethodName             = "/poterne.registry.v1.RegistryService/GetModel"
+	RegistryService_ListModels_FullMethodName           = "/poterne.registry.v1.RegistryService/ListModels"
+	RegistryService_UpdateModel_FullMethodName          = "/poterne.registry.v1.RegistryService/UpdateModel"
+	RegistryService_DeleteModel_FullMethodName          = "/poterne.registry.v1.RegistryService/DeleteModel"
+	RegistryService_UndeleteModel_FullMethodName        = "/poterne.registry.v1.RegistryService/UndeleteModel"
+	RegistryService_CreateVersion_FullMethodName        = "/poterne.registry.v1.RegistryService/CreateVersion"
+	RegistryService_GetVersion_FullMethodName           = "/poterne.registry.v1.RegistryService/GetVersion"
+	RegistryService_ListVersions_FullMethodName         = "/poterne.registry.v1.RegistryService/ListVersions"
+	RegistryService_UpdateVersion_FullMethodName        = "/poterne.registry.v1.RegistryService/UpdateVersion"
+	RegistryService_DeleteVersion_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteVersion"
+	RegistryService_UndeleteVersion_FullMethodName      = "/poterne.registry.v1.RegistryService/UndeleteVersion"
+	RegistryService_SignVersion_FullMethodName          = "/poterne.registry.v1.RegistryService/SignVersion"
+	RegistryService_CreateVariant_FullMethodName        = "/poterne.registry.v1.RegistryService/CreateVariant"
+	RegistryService_GetVariant_FullMethodName           = "/poterne.registry.v1.RegistryService/GetVariant"
+	RegistryService_ListVariants_FullMethodName         = "/poterne.registry.v1.RegistryService/ListVariants"
+	RegistryService_DeleteVariant_FullMethodName        = "/poterne.registry.v1.RegistryService/DeleteVariant"
+	RegistryService_SetAlias_FullMethodName             = "/poterne.registry.v1.RegistryService/SetAlias"
+	RegistryService_GetAlias_FullMethodName             = "/poterne.registry.v1.RegistryService/GetAlias"
+	RegistryService_ListAliases_FullMethodName          = "/poterne.registry.v1.RegistryService/ListAliases"
+	RegistryService_DeleteAlias_FullMethodName          = "/poterne.registry.v1.RegistryService/DeleteAlias"
+	RegistryService_SetSplit_FullMethodName             = "/poterne.registry.v1.RegistryService/SetSplit"
+	RegistryService_GetSplit_FullMethodName             = "/poterne.registry.v1.RegistryService/GetSplit"
+	RegistryService_DeleteSplit_FullMethodName          = "/poterne.registry.v1.RegistryService/DeleteSplit"
+	RegistryService_CreateExperiment_FullMethodName     = "/poterne.registry.v1.RegistryService/CreateExperiment"
+	RegistryService_GetExperiment_FullMethodName        = "/poterne.registry.v1.RegistryService/GetExperiment"
+	RegistryService_ListExperiments_FullMethodName      = "/poterne.registry.v1.RegistryService/ListExperiments"
+	RegistryService_UpdateExperiment_FullMethodName     = "/poterne.registry.v1.RegistryService/UpdateExperiment"
+	RegistryService_DeleteExperiment_FullMethodName     = "/poterne.registry.v1.RegistryService/DeleteExperiment"
+	RegistryService_StartExperiment_FullMethodName      = "/poterne.registry.v1.RegistryService/StartExperiment"
+	RegistryService_RampExperiment_FullMethodName       = "/poterne.registry.v1.RegistryService/RampExperiment"
+	RegistryService_StopExperiment_FullMethodName       = "/poterne.registry.v1.RegistryService/StopExperiment"
+	RegistryService_ConcludeExperiment_FullMethodName   = "/poterne.registry.v1.RegistryService/ConcludeExperiment"
+	RegistryService_CreateRollout_FullMethodName        = "/poterne.registry.v1.RegistryService/CreateRollout"
+	RegistryService_GetRollout_FullMethodName           = "/poterne.registry.v1.RegistryService/GetRollout"
+	RegistryService_ListRollouts_FullMethodName         = "/poterne.registry.v1.RegistryService/ListRollouts"
+	RegistryService_ListRolloutEvents_FullMethodName    = "/poterne.registry.v1.RegistryService/ListRolloutEvents"
+	RegistryService_PauseRollout_FullMethodName         = "/poterne.registry.v1.RegistryService/PauseRollout"
+	RegistryService_ResumeRollout_FullMethodName        = "/poterne.registry.v1.RegistryService/ResumeRollout"
+	RegistryService_ForceRollout_FullMethodName         = "/poterne.registry.v1.RegistryService/ForceRollout"
+	RegistryService_AbortRollout_FullMethodName         = "/poterne.registry.v1.RegistryService/AbortRollout"
+	RegistryService_Watch_FullMethodName                = "/poterne.registry.v1.RegistryService/Watch"
+	RegistryService_ReportOutcomes_FullMethodName       = "/poterne.registry.v1.RegistryService/ReportOutcomes"
+	RegistryService_RecordFeedback_FullMethodName       = "/poterne.registry.v1.RegistryService/RecordFeedback"
+	RegistryService_GetResults_FullMethodName           = "/poterne.registry.v1.RegistryService/GetResults"
+	RegistryService_GetExperimentResults_FullMethodName = "/poterne.registry.v1.RegistryService/GetExperimentResults"
 )
 
 // RegistryServiceClient is the client API for RegistryService service.
@@ -62,20 +80,34 @@ type RegistryServiceClient interface {
 	CreateModel(ctx context.Context, in *CreateModelRequest, opts ...grpc.CallOption) (*CreateModelResponse, error)
 	// Returns a model.
 	GetModel(ctx context.Context, in *GetModelRequest, opts ...grpc.CallOption) (*GetModelResponse, error)
-	// Lists models by name.
+	// Lists models by name, or as is asked.
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
 	// Changes what a model is called and its labels. Labels that are not named stay.
 	UpdateModel(ctx context.Context, in *UpdateModelRequest, opts ...grpc.CallOption) (*UpdateModelResponse, error)
-	// Deletes a model with its versions, aliases and split. Refused while an
-	// alias or a split stands, so that nothing that serves is lost by a slip.
+	// Deletes a model with its versions. Refused while an alias, a split or an
+	// experiment that is not concluded stands, so that nothing that serves is lost by
+	// a slip. It is hidden, and goes for
+	// good after a while; until then it can be restored, and its name is taken.
 	DeleteModel(ctx context.Context, in *DeleteModelRequest, opts ...grpc.CallOption) (*DeleteModelResponse, error)
+	// Restores a model that was deleted and is not gone for good.
+	UndeleteModel(ctx context.Context, in *UndeleteModelRequest, opts ...grpc.CallOption) (*UndeleteModelResponse, error)
 	// Creates a version. A version is immutable and named by its digest;
 	// creating the same content again returns the version that is there.
 	CreateVersion(ctx context.Context, in *CreateVersionRequest, opts ...grpc.CallOption) (*CreateVersionResponse, error)
 	// Returns a version by number (`3` or `v3`) or by digest.
 	GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*GetVersionResponse, error)
-	// Lists a model's versions, newest first.
+	// Lists a model's versions, newest first, or as is asked.
 	ListVersions(ctx context.Context, in *ListVersionsRequest, opts ...grpc.CallOption) (*ListVersionsResponse, error)
+	// Changes what is said of a version: its description, labels, metrics, licence,
+	// lineage and schema. What it is never changes.
+	UpdateVersion(ctx context.Context, in *UpdateVersionRequest, opts ...grpc.CallOption) (*UpdateVersionResponse, error)
+	// Deletes a version. Refused while an alias or an arm of the split names it. It
+	// is hidden, and goes for good after a while; until then it can be restored.
+	DeleteVersion(ctx context.Context, in *DeleteVersionRequest, opts ...grpc.CallOption) (*DeleteVersionResponse, error)
+	// Restores a version that was deleted and is not gone for good.
+	UndeleteVersion(ctx context.Context, in *UndeleteVersionRequest, opts ...grpc.CallOption) (*UndeleteVersionResponse, error)
+	// Adds a signature over the digest of a version or of a variant.
+	SignVersion(ctx context.Context, in *SignVersionRequest, opts ...grpc.CallOption) (*SignVersionResponse, error)
 	// Adds a variant to a version. The same content under the same name again
 	// returns what is there, with the quality replaced where one is given; other
 	// content under a name that is taken is refused.
@@ -101,6 +133,27 @@ type RegistryServiceClient interface {
 	GetSplit(ctx context.Context, in *GetSplitRequest, opts ...grpc.CallOption) (*GetSplitResponse, error)
 	// Removes the model's traffic split by compare-and-set.
 	DeleteSplit(ctx context.Context, in *DeleteSplitRequest, opts ...grpc.CallOption) (*DeleteSplitResponse, error)
+	// Creates an experiment as a draft: it decides nothing until it is started.
+	CreateExperiment(ctx context.Context, in *CreateExperimentRequest, opts ...grpc.CallOption) (*CreateExperimentResponse, error)
+	// Returns an experiment.
+	GetExperiment(ctx context.Context, in *GetExperimentRequest, opts ...grpc.CallOption) (*GetExperimentResponse, error)
+	// Lists a model's experiments by name.
+	ListExperiments(ctx context.Context, in *ListExperimentsRequest, opts ...grpc.CallOption) (*ListExperimentsResponse, error)
+	// Replaces an experiment by compare-and-set; once it was started only what does
+	// not change who meets which arm.
+	UpdateExperiment(ctx context.Context, in *UpdateExperimentRequest, opts ...grpc.CallOption) (*UpdateExperimentResponse, error)
+	// Deletes an experiment that does not run by compare-and-set.
+	DeleteExperiment(ctx context.Context, in *DeleteExperimentRequest, opts ...grpc.CallOption) (*DeleteExperimentResponse, error)
+	// Starts a draft or a stopped experiment by compare-and-set. Refused where
+	// others that run leave it no room in its layer.
+	StartExperiment(ctx context.Context, in *StartExperimentRequest, opts ...grpc.CallOption) (*StartExperimentResponse, error)
+	// Changes the arms' weights or the experiment's share by compare-and-set.
+	// Raising a weight only adds subjects to an arm and moves nobody between others.
+	RampExperiment(ctx context.Context, in *RampExperimentRequest, opts ...grpc.CallOption) (*RampExperimentResponse, error)
+	// Stops a running experiment by compare-and-set; it can be started again.
+	StopExperiment(ctx context.Context, in *StopExperimentRequest, opts ...grpc.CallOption) (*StopExperimentResponse, error)
+	// Ends an experiment for good by compare-and-set, and notes which arm won.
+	ConcludeExperiment(ctx context.Context, in *ConcludeExperimentRequest, opts ...grpc.CallOption) (*ConcludeExperimentResponse, error)
 	// Creates a rollout, which begins by itself. Refused while another one of the
 	// model is not over, and when more than one version serves the model.
 	CreateRollout(ctx context.Context, in *CreateRolloutRequest, opts ...grpc.CallOption) (*CreateRolloutResponse, error)
@@ -128,6 +181,17 @@ type RegistryServiceClient interface {
 	// A revision that is no longer kept, or that lies in the future, ends the
 	// stream with OUT_OF_RANGE: watch again from 0.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
+	// Adds what requests came to. Called by inference; a batch that is sent again is
+	// counted once.
+	ReportOutcomes(ctx context.Context, in *ReportOutcomesRequest, opts ...grpc.CallOption) (*ReportOutcomesResponse, error)
+	// Records a user's verdict on an answer. Called by the edge, which knows whose
+	// answer it was; another verdict on the same answer replaces it.
+	RecordFeedback(ctx context.Context, in *RecordFeedbackRequest, opts ...grpc.CallOption) (*RecordFeedbackResponse, error)
+	// Returns what the requests of a model's plain split came to, arm by arm, with
+	// confidence sequences that hold however often one looks.
+	GetResults(ctx context.Context, in *GetResultsRequest, opts ...grpc.CallOption) (*GetResultsResponse, error)
+	// Returns the same of an experiment.
+	GetExperimentResults(ctx context.Context, in *GetExperimentResultsRequest, opts ...grpc.CallOption) (*GetExperimentResultsResponse, error)
 }
 
 type registryServiceClient struct {
@@ -188,6 +252,16 @@ func (c *registryServiceClient) DeleteModel(ctx context.Context, in *DeleteModel
 	return out, nil
 }
 
+func (c *registryServiceClient) UndeleteModel(ctx context.Context, in *UndeleteModelRequest, opts ...grpc.CallOption) (*UndeleteModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UndeleteModelResponse)
+	err := c.cc.Invoke(ctx, RegistryService_UndeleteModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *registryServiceClient) CreateVersion(ctx context.Context, in *CreateVersionRequest, opts ...grpc.CallOption) (*CreateVersionResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateVersionResponse)
@@ -212,6 +286,46 @@ func (c *registryServiceClient) ListVersions(ctx context.Context, in *ListVersio
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListVersionsResponse)
 	err := c.cc.Invoke(ctx, RegistryService_ListVersions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) UpdateVersion(ctx context.Context, in *UpdateVersionRequest, opts ...grpc.CallOption) (*UpdateVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateVersionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_UpdateVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) DeleteVersion(ctx context.Context, in *DeleteVersionRequest, opts ...grpc.CallOption) (*DeleteVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteVersionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_DeleteVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) UndeleteVersion(ctx context.Context, in *UndeleteVersionRequest, opts ...grpc.CallOption) (*UndeleteVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UndeleteVersionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_UndeleteVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) SignVersion(ctx context.Context, in *SignVersionRequest, opts ...grpc.CallOption) (*SignVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignVersionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_SignVersion_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -328,6 +442,96 @@ func (c *registryServiceClient) DeleteSplit(ctx context.Context, in *DeleteSplit
 	return out, nil
 }
 
+func (c *registryServiceClient) CreateExperiment(ctx context.Context, in *CreateExperimentRequest, opts ...grpc.CallOption) (*CreateExperimentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateExperimentResponse)
+	err := c.cc.Invoke(ctx, RegistryService_CreateExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetExperiment(ctx context.Context, in *GetExperimentRequest, opts ...grpc.CallOption) (*GetExperimentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetExperimentResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListExperiments(ctx context.Context, in *ListExperimentsRequest, opts ...grpc.CallOption) (*ListExperimentsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListExperimentsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListExperiments_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) UpdateExperiment(ctx context.Context, in *UpdateExperimentRequest, opts ...grpc.CallOption) (*UpdateExperimentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateExperimentResponse)
+	err := c.cc.Invoke(ctx, RegistryService_UpdateExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) DeleteExperiment(ctx context.Context, in *DeleteExperimentRequest, opts ...grpc.CallOption) (*DeleteExperimentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteExperimentResponse)
+	err := c.cc.Invoke(ctx, RegistryService_DeleteExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) StartExperiment(ctx context.Context, in *StartExperimentRequest, opts ...grpc.CallOption) (*StartExperimentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StartExperimentResponse)
+	err := c.cc.Invoke(ctx, RegistryService_StartExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) RampExperiment(ctx context.Context, in *RampExperimentRequest, opts ...grpc.CallOption) (*RampExperimentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RampExperimentResponse)
+	err := c.cc.Invoke(ctx, RegistryService_RampExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) StopExperiment(ctx context.Context, in *StopExperimentRequest, opts ...grpc.CallOption) (*StopExperimentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StopExperimentResponse)
+	err := c.cc.Invoke(ctx, RegistryService_StopExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ConcludeExperiment(ctx context.Context, in *ConcludeExperimentRequest, opts ...grpc.CallOption) (*ConcludeExperimentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConcludeExperimentResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ConcludeExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *registryServiceClient) CreateRollout(ctx context.Context, in *CreateRolloutRequest, opts ...grpc.CallOption) (*CreateRolloutResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateRolloutResponse)
@@ -427,6 +631,46 @@ func (c *registryServiceClient) Watch(ctx context.Context, in *WatchRequest, opt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RegistryService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 
+func (c *registryServiceClient) ReportOutcomes(ctx context.Context, in *ReportOutcomesRequest, opts ...grpc.CallOption) (*ReportOutcomesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportOutcomesResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ReportOutcomes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) RecordFeedback(ctx context.Context, in *RecordFeedbackRequest, opts ...grpc.CallOption) (*RecordFeedbackResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecordFeedbackResponse)
+	err := c.cc.Invoke(ctx, RegistryService_RecordFeedback_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetResults(ctx context.Context, in *GetResultsRequest, opts ...grpc.CallOption) (*GetResultsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetResultsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetResults_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetExperimentResults(ctx context.Context, in *GetExperimentResultsRequest, opts ...grpc.CallOption) (*GetExperimentResultsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetExperimentResultsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetExperimentResults_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RegistryServiceServer is the server API for RegistryService service.
 // All implementations must embed UnimplementedRegistryServiceServer
 // for forward compatibility.
@@ -438,20 +682,34 @@ type RegistryServiceServer interface {
 	CreateModel(context.Context, *CreateModelRequest) (*CreateModelResponse, error)
 	// Returns a model.
 	GetModel(context.Context, *GetModelRequest) (*GetModelResponse, error)
-	// Lists models by name.
+	// Lists models by name, or as is asked.
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
 	// Changes what a model is called and its labels. Labels that are not named stay.
 	UpdateModel(context.Context, *UpdateModelRequest) (*UpdateModelResponse, error)
-	// Deletes a model with its versions, aliases and split. Refused while an
-	// alias or a split stands, so that nothing that serves is lost by a slip.
+	// Deletes a model with its versions. Refused while an alias, a split or an
+	// experiment that is not concluded stands, so that nothing that serves is lost by
+	// a slip. It is hidden, and goes for
+	// good after a while; until then it can be restored, and its name is taken.
 	DeleteModel(context.Context, *DeleteModelRequest) (*DeleteModelResponse, error)
+	// Restores a model that was deleted and is not gone for good.
+	UndeleteModel(context.Context, *UndeleteModelRequest) (*UndeleteModelResponse, error)
 	// Creates a version. A version is immutable and named by its digest;
 	// creating the same content again returns the version that is there.
 	CreateVersion(context.Context, *CreateVersionRequest) (*CreateVersionResponse, error)
 	// Returns a version by number (`3` or `v3`) or by digest.
 	GetVersion(context.Context, *GetVersionRequest) (*GetVersionResponse, error)
-	// Lists a model's versions, newest first.
+	// Lists a model's versions, newest first, or as is asked.
 	ListVersions(context.Context, *ListVersionsRequest) (*ListVersionsResponse, error)
+	// Changes what is said of a version: its description, labels, metrics, licence,
+	// lineage and schema. What it is never changes.
+	UpdateVersion(context.Context, *UpdateVersionRequest) (*UpdateVersionResponse, error)
+	// Deletes a version. Refused while an alias or an arm of the split names it. It
+	// is hidden, and goes for good after a while; until then it can be restored.
+	DeleteVersion(context.Context, *DeleteVersionRequest) (*DeleteVersionResponse, error)
+	// Restores a version that was deleted and is not gone for good.
+	UndeleteVersion(context.Context, *UndeleteVersionRequest) (*UndeleteVersionResponse, error)
+	// Adds a signature over the digest of a version or of a variant.
+	SignVersion(context.Context, *SignVersionRequest) (*SignVersionResponse, error)
 	// Adds a variant to a version. The same content under the same name again
 	// returns what is there, with the quality replaced where one is given; other
 	// content under a name that is taken is refused.
@@ -477,6 +735,27 @@ type RegistryServiceServer interface {
 	GetSplit(context.Context, *GetSplitRequest) (*GetSplitResponse, error)
 	// Removes the model's traffic split by compare-and-set.
 	DeleteSplit(context.Context, *DeleteSplitRequest) (*DeleteSplitResponse, error)
+	// Creates an experiment as a draft: it decides nothing until it is started.
+	CreateExperiment(context.Context, *CreateExperimentRequest) (*CreateExperimentResponse, error)
+	// Returns an experiment.
+	GetExperiment(context.Context, *GetExperimentRequest) (*GetExperimentResponse, error)
+	// Lists a model's experiments by name.
+	ListExperiments(context.Context, *ListExperimentsRequest) (*ListExperimentsResponse, error)
+	// Replaces an experiment by compare-and-set; once it was started only what does
+	// not change who meets which arm.
+	UpdateExperiment(context.Context, *UpdateExperimentRequest) (*UpdateExperimentResponse, error)
+	// Deletes an experiment that does not run by compare-and-set.
+	DeleteExperiment(context.Context, *DeleteExperimentRequest) (*DeleteExperimentResponse, error)
+	// Starts a draft or a stopped experiment by compare-and-set. Refused where
+	// others that run leave it no room in its layer.
+	StartExperiment(context.Context, *StartExperimentRequest) (*StartExperimentResponse, error)
+	// Changes the arms' weights or the experiment's share by compare-and-set.
+	// Raising a weight only adds subjects to an arm and moves nobody between others.
+	RampExperiment(context.Context, *RampExperimentRequest) (*RampExperimentResponse, error)
+	// Stops a running experiment by compare-and-set; it can be started again.
+	StopExperiment(context.Context, *StopExperimentRequest) (*StopExperimentResponse, error)
+	// Ends an experiment for good by compare-and-set, and notes which arm won.
+	ConcludeExperiment(context.Context, *ConcludeExperimentRequest) (*ConcludeExperimentResponse, error)
 	// Creates a rollout, which begins by itself. Refused while another one of the
 	// model is not over, and when more than one version serves the model.
 	CreateRollout(context.Context, *CreateRolloutRequest) (*CreateRolloutResponse, error)
@@ -504,6 +783,17 @@ type RegistryServiceServer interface {
 	// A revision that is no longer kept, or that lies in the future, ends the
 	// stream with OUT_OF_RANGE: watch again from 0.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
+	// Adds what requests came to. Called by inference; a batch that is sent again is
+	// counted once.
+	ReportOutcomes(context.Context, *ReportOutcomesRequest) (*ReportOutcomesResponse, error)
+	// Records a user's verdict on an answer. Called by the edge, which knows whose
+	// answer it was; another verdict on the same answer replaces it.
+	RecordFeedback(context.Context, *RecordFeedbackRequest) (*RecordFeedbackResponse, error)
+	// Returns what the requests of a model's plain split came to, arm by arm, with
+	// confidence sequences that hold however often one looks.
+	GetResults(context.Context, *GetResultsRequest) (*GetResultsResponse, error)
+	// Returns the same of an experiment.
+	GetExperimentResults(context.Context, *GetExperimentResultsRequest) (*GetExperimentResultsResponse, error)
 	mustEmbedUnimplementedRegistryServiceServer()
 }
 
@@ -529,6 +819,9 @@ func (UnimplementedRegistryServiceServer) UpdateModel(context.Context, *UpdateMo
 func (UnimplementedRegistryServiceServer) DeleteModel(context.Context, *DeleteModelRequest) (*DeleteModelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteModel not implemented")
 }
+func (UnimplementedRegistryServiceServer) UndeleteModel(context.Context, *UndeleteModelRequest) (*UndeleteModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UndeleteModel not implemented")
+}
 func (UnimplementedRegistryServiceServer) CreateVersion(context.Context, *CreateVersionRequest) (*CreateVersionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateVersion not implemented")
 }
@@ -537,6 +830,18 @@ func (UnimplementedRegistryServiceServer) GetVersion(context.Context, *GetVersio
 }
 func (UnimplementedRegistryServiceServer) ListVersions(context.Context, *ListVersionsRequest) (*ListVersionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListVersions not implemented")
+}
+func (UnimplementedRegistryServiceServer) UpdateVersion(context.Context, *UpdateVersionRequest) (*UpdateVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateVersion not implemented")
+}
+func (UnimplementedRegistryServiceServer) DeleteVersion(context.Context, *DeleteVersionRequest) (*DeleteVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteVersion not implemented")
+}
+func (UnimplementedRegistryServiceServer) UndeleteVersion(context.Context, *UndeleteVersionRequest) (*UndeleteVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UndeleteVersion not implemented")
+}
+func (UnimplementedRegistryServiceServer) SignVersion(context.Context, *SignVersionRequest) (*SignVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SignVersion not implemented")
 }
 func (UnimplementedRegistryServiceServer) CreateVariant(context.Context, *CreateVariantRequest) (*CreateVariantResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateVariant not implemented")
@@ -571,6 +876,33 @@ func (UnimplementedRegistryServiceServer) GetSplit(context.Context, *GetSplitReq
 func (UnimplementedRegistryServiceServer) DeleteSplit(context.Context, *DeleteSplitRequest) (*DeleteSplitResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteSplit not implemented")
 }
+func (UnimplementedRegistryServiceServer) CreateExperiment(context.Context, *CreateExperimentRequest) (*CreateExperimentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateExperiment not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetExperiment(context.Context, *GetExperimentRequest) (*GetExperimentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetExperiment not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListExperiments(context.Context, *ListExperimentsRequest) (*ListExperimentsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListExperiments not implemented")
+}
+func (UnimplementedRegistryServiceServer) UpdateExperiment(context.Context, *UpdateExperimentRequest) (*UpdateExperimentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateExperiment not implemented")
+}
+func (UnimplementedRegistryServiceServer) DeleteExperiment(context.Context, *DeleteExperimentRequest) (*DeleteExperimentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteExperiment not implemented")
+}
+func (UnimplementedRegistryServiceServer) StartExperiment(context.Context, *StartExperimentRequest) (*StartExperimentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StartExperiment not implemented")
+}
+func (UnimplementedRegistryServiceServer) RampExperiment(context.Context, *RampExperimentRequest) (*RampExperimentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RampExperiment not implemented")
+}
+func (UnimplementedRegistryServiceServer) StopExperiment(context.Context, *StopExperimentRequest) (*StopExperimentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StopExperiment not implemented")
+}
+func (UnimplementedRegistryServiceServer) ConcludeExperiment(context.Context, *ConcludeExperimentRequest) (*ConcludeExperimentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConcludeExperiment not implemented")
+}
 func (UnimplementedRegistryServiceServer) CreateRollout(context.Context, *CreateRolloutRequest) (*CreateRolloutResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateRollout not implemented")
 }
@@ -597,6 +929,18 @@ func (UnimplementedRegistryServiceServer) AbortRollout(context.Context, *AbortRo
 }
 func (UnimplementedRegistryServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedRegistryServiceServer) ReportOutcomes(context.Context, *ReportOutcomesRequest) (*ReportOutcomesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportOutcomes not implemented")
+}
+func (UnimplementedRegistryServiceServer) RecordFeedback(context.Context, *RecordFeedbackRequest) (*RecordFeedbackResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecordFeedback not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetResults(context.Context, *GetResultsRequest) (*GetResultsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetResults not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetExperimentResults(context.Context, *GetExperimentResultsRequest) (*GetExperimentResultsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetExperimentResults not implemented")
 }
 func (UnimplementedRegistryServiceServer) mustEmbedUnimplementedRegistryServiceServer() {}
 func (UnimplementedRegistryServiceServer) testEmbeddedByValue()                         {}
@@ -709,6 +1053,24 @@ func _RegistryService_DeleteModel_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RegistryService_UndeleteModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndeleteModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).UndeleteModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_UndeleteModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).UndeleteModel(ctx, req.(*UndeleteModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RegistryService_CreateVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateVersionRequest)
 	if err := dec(in); err != nil {
@@ -759,6 +1121,78 @@ func _RegistryService_ListVersions_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RegistryServiceServer).ListVersions(ctx, req.(*ListVersionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_UpdateVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).UpdateVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_UpdateVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).UpdateVersion(ctx, req.(*UpdateVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_DeleteVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).DeleteVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_DeleteVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).DeleteVersion(ctx, req.(*DeleteVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_UndeleteVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndeleteVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).UndeleteVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_UndeleteVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).UndeleteVersion(ctx, req.(*UndeleteVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_SignVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SignVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).SignVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_SignVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).SignVersion(ctx, req.(*SignVersionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -961,6 +1395,168 @@ func _RegistryService_DeleteSplit_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RegistryService_CreateExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).CreateExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_CreateExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).CreateExperiment(ctx, req.(*CreateExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetExperiment(ctx, req.(*GetExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListExperiments_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListExperimentsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListExperiments(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListExperiments_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListExperiments(ctx, req.(*ListExperimentsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_UpdateExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).UpdateExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_UpdateExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).UpdateExperiment(ctx, req.(*UpdateExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_DeleteExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).DeleteExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_DeleteExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).DeleteExperiment(ctx, req.(*DeleteExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_StartExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).StartExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_StartExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).StartExperiment(ctx, req.(*StartExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_RampExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RampExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).RampExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_RampExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).RampExperiment(ctx, req.(*RampExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_StopExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StopExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).StopExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_StopExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).StopExperiment(ctx, req.(*StopExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ConcludeExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConcludeExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ConcludeExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ConcludeExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ConcludeExperiment(ctx, req.(*ConcludeExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RegistryService_CreateRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateRolloutRequest)
 	if err := dec(in); err != nil {
@@ -1116,6 +1712,78 @@ func _RegistryService_Watch_Handler(srv interface{}, stream grpc.ServerStream) e
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RegistryService_WatchServer = grpc.ServerStreamingServer[WatchResponse]
 
+func _RegistryService_ReportOutcomes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportOutcomesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ReportOutcomes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ReportOutcomes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ReportOutcomes(ctx, req.(*ReportOutcomesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_RecordFeedback_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecordFeedbackRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).RecordFeedback(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_RecordFeedback_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).RecordFeedback(ctx, req.(*RecordFeedbackRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetResults_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetResultsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetResults(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetResults_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetResults(ctx, req.(*GetResultsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetExperimentResults_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetExperimentResultsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetExperimentResults(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetExperimentResults_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetExperimentResults(ctx, req.(*GetExperimentResultsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RegistryService_ServiceDesc is the grpc.ServiceDesc for RegistryService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1144,6 +1812,10 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _RegistryService_DeleteModel_Handler,
 		},
 		{
+			MethodName: "UndeleteModel",
+			Handler:    _RegistryService_UndeleteModel_Handler,
+		},
+		{
 			MethodName: "CreateVersion",
 			Handler:    _RegistryService_CreateVersion_Handler,
 		},
@@ -1154,6 +1826,22 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListVersions",
 			Handler:    _RegistryService_ListVersions_Handler,
+		},
+		{
+			MethodName: "UpdateVersion",
+			Handler:    _RegistryService_UpdateVersion_Handler,
+		},
+		{
+			MethodName: "DeleteVersion",
+			Handler:    _RegistryService_DeleteVersion_Handler,
+		},
+		{
+			MethodName: "UndeleteVersion",
+			Handler:    _RegistryService_UndeleteVersion_Handler,
+		},
+		{
+			MethodName: "SignVersion",
+			Handler:    _RegistryService_SignVersion_Handler,
 		},
 		{
 			MethodName: "CreateVariant",
@@ -1200,6 +1888,42 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _RegistryService_DeleteSplit_Handler,
 		},
 		{
+			MethodName: "CreateExperiment",
+			Handler:    _RegistryService_CreateExperiment_Handler,
+		},
+		{
+			MethodName: "GetExperiment",
+			Handler:    _RegistryService_GetExperiment_Handler,
+		},
+		{
+			MethodName: "ListExperiments",
+			Handler:    _RegistryService_ListExperiments_Handler,
+		},
+		{
+			MethodName: "UpdateExperiment",
+			Handler:    _RegistryService_UpdateExperiment_Handler,
+		},
+		{
+			MethodName: "DeleteExperiment",
+			Handler:    _RegistryService_DeleteExperiment_Handler,
+		},
+		{
+			MethodName: "StartExperiment",
+			Handler:    _RegistryService_StartExperiment_Handler,
+		},
+		{
+			MethodName: "RampExperiment",
+			Handler:    _RegistryService_RampExperiment_Handler,
+		},
+		{
+			MethodName: "StopExperiment",
+			Handler:    _RegistryService_StopExperiment_Handler,
+		},
+		{
+			MethodName: "ConcludeExperiment",
+			Handler:    _RegistryService_ConcludeExperiment_Handler,
+		},
+		{
 			MethodName: "CreateRollout",
 			Handler:    _RegistryService_CreateRollout_Handler,
 		},
@@ -1230,6 +1954,22 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AbortRollout",
 			Handler:    _RegistryService_AbortRollout_Handler,
+		},
+		{
+			MethodName: "ReportOutcomes",
+			Handler:    _RegistryService_ReportOutcomes_Handler,
+		},
+		{
+			MethodName: "RecordFeedback",
+			Handler:    _RegistryService_RecordFeedback_Handler,
+		},
+		{
+			MethodName: "GetResults",
+			Handler:    _RegistryService_GetResults_Handler,
+		},
+		{
+			MethodName: "GetExperimentResults",
+			Handler:    _RegistryService_GetExperimentResults_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

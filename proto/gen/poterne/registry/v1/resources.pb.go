@@ -38,7 +38,23 @@ type Model struct {
 	// When it, its aliases or its split changed last.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// How many versions it has.
-	VersionCount  int32 `protobuf:"varint,6,opt,name=version_count,json=versionCount,proto3" json:"version_count,omitempty"`
+	VersionCount int32 `protobuf:"varint,6,opt,name=version_count,json=versionCount,proto3" json:"version_count,omitempty"`
+	// What its versions are for, when it was said; they have this task then.
+	Task v1.Task `protobuf:"varint,20,opt,name=task,proto3,enum=poterne.common.v1.Task" json:"task,omitempty"`
+	// The subject who answers for it.
+	Owner string `protobuf:"bytes,21,opt,name=owner,proto3" json:"owner,omitempty"`
+	// The tenant whose model it is: callers of others do not see it. Empty when
+	// it is shared by all.
+	Tenant string `protobuf:"bytes,22,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// What people should know of it, in Markdown, at most 64 KiB. Lists and the
+	// watch leave it out.
+	Card string `protobuf:"bytes,23,opt,name=card,proto3" json:"card,omitempty"`
+	// Its licence, best an SPDX expression; empty when it is not said.
+	Licence string `protobuf:"bytes,24,opt,name=licence,proto3" json:"licence,omitempty"`
+	// When it was deleted; missing when it is there.
+	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,25,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
+	// When it goes for good, once it was deleted.
+	PurgeTime     *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=purge_time,json=purgeTime,proto3" json:"purge_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -115,6 +131,55 @@ func (x *Model) GetVersionCount() int32 {
 	return 0
 }
 
+func (x *Model) GetTask() v1.Task {
+	if x != nil {
+		return x.Task
+	}
+	return v1.Task(0)
+}
+
+func (x *Model) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Model) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *Model) GetCard() string {
+	if x != nil {
+		return x.Card
+	}
+	return ""
+}
+
+func (x *Model) GetLicence() string {
+	if x != nil {
+		return x.Licence
+	}
+	return ""
+}
+
+func (x *Model) GetDeleteTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeleteTime
+	}
+	return nil
+}
+
+func (x *Model) GetPurgeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PurgeTime
+	}
+	return nil
+}
+
 // An immutable version of a model.
 type Version struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -132,7 +197,23 @@ type Version struct {
 	// When it was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Other forms of the same weights, by name; at most 32.
-	Variants      []*Variant `protobuf:"bytes,20,rep,name=variants,proto3" json:"variants,omitempty"`
+	Variants []*Variant `protobuf:"bytes,20,rep,name=variants,proto3" json:"variants,omitempty"`
+	// Where it comes from. The watch leaves it out.
+	Lineage *Lineage `protobuf:"bytes,30,opt,name=lineage,proto3" json:"lineage,omitempty"`
+	// What was measured of it, by name; at most 64. The watch leaves them out.
+	Metrics map[string]float64 `protobuf:"bytes,31,rep,name=metrics,proto3" json:"metrics,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
+	// What it takes and gives. The watch leaves it out.
+	IoSchema *IOSchema `protobuf:"bytes,32,opt,name=io_schema,json=ioSchema,proto3" json:"io_schema,omitempty"`
+	// Its licence, best an SPDX expression; empty when it is the model's.
+	Licence string `protobuf:"bytes,33,opt,name=licence,proto3" json:"licence,omitempty"`
+	// Labels for people and filters, at most 64.
+	Labels map[string]string `protobuf:"bytes,34,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Signatures over its digest, at most 8.
+	Signatures []*Signature `protobuf:"bytes,35,rep,name=signatures,proto3" json:"signatures,omitempty"`
+	// When it was deleted; missing when it is there.
+	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,36,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
+	// When it goes for good, once it was deleted.
+	PurgeTime     *timestamppb.Timestamp `protobuf:"bytes,37,opt,name=purge_time,json=purgeTime,proto3" json:"purge_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -216,6 +297,62 @@ func (x *Version) GetVariants() []*Variant {
 	return nil
 }
 
+func (x *Version) GetLineage() *Lineage {
+	if x != nil {
+		return x.Lineage
+	}
+	return nil
+}
+
+func (x *Version) GetMetrics() map[string]float64 {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+func (x *Version) GetIoSchema() *IOSchema {
+	if x != nil {
+		return x.IoSchema
+	}
+	return nil
+}
+
+func (x *Version) GetLicence() string {
+	if x != nil {
+		return x.Licence
+	}
+	return ""
+}
+
+func (x *Version) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Version) GetSignatures() []*Signature {
+	if x != nil {
+		return x.Signatures
+	}
+	return nil
+}
+
+func (x *Version) GetDeleteTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeleteTime
+	}
+	return nil
+}
+
+func (x *Version) GetPurgeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PurgeTime
+	}
+	return nil
+}
+
 // Another form of a version's weights, such as a quantisation of them. It answers
 // in the version's place where the version itself does not fit. Its content is
 // immutable; the version's digest does not cover it.
@@ -240,7 +377,9 @@ type Variant struct {
 	// What it is for, for people, at most 4096 characters.
 	Description string `protobuf:"bytes,8,opt,name=description,proto3" json:"description,omitempty"`
 	// When it was created.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Signatures over its digest, at most 8.
+	Signatures    []*Signature `protobuf:"bytes,30,rep,name=signatures,proto3" json:"signatures,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -334,6 +473,13 @@ func (x *Variant) GetDescription() string {
 func (x *Variant) GetCreateTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Variant) GetSignatures() []*Signature {
+	if x != nil {
+		return x.Signatures
 	}
 	return nil
 }
@@ -711,7 +857,7 @@ var File_poterne_registry_v1_resources_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"#poterne/registry/v1/resources.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\"\xd8\x02\n" +
+	"#poterne/registry/v1/resources.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\"poterne/registry/v1/metadata.proto\"\xd9\x04\n" +
 	"\x05Model\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12>\n" +
@@ -720,10 +866,19 @@ const file_poterne_registry_v1_resources_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12#\n" +
-	"\rversion_count\x18\x06 \x01(\x05R\fversionCount\x1a9\n" +
+	"\rversion_count\x18\x06 \x01(\x05R\fversionCount\x12+\n" +
+	"\x04task\x18\x14 \x01(\x0e2\x17.poterne.common.v1.TaskR\x04task\x12\x14\n" +
+	"\x05owner\x18\x15 \x01(\tR\x05owner\x12\x16\n" +
+	"\x06tenant\x18\x16 \x01(\tR\x06tenant\x12\x12\n" +
+	"\x04card\x18\x17 \x01(\tR\x04card\x12\x18\n" +
+	"\alicence\x18\x18 \x01(\tR\alicence\x12;\n" +
+	"\vdelete_time\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"deleteTime\x129\n" +
+	"\n" +
+	"purge_time\x18\x1a \x01(\v2\x1a.google.protobuf.TimestampR\tpurgeTime\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9a\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xde\x06\n" +
 	"\aVersion\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x05R\x06number\x12\x16\n" +
@@ -732,7 +887,25 @@ const file_poterne_registry_v1_resources_proto_rawDesc = "" +
 	"\vdescription\x18\x05 \x01(\tR\vdescription\x12;\n" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x128\n" +
-	"\bvariants\x18\x14 \x03(\v2\x1c.poterne.registry.v1.VariantR\bvariants\"\xcd\x02\n" +
+	"\bvariants\x18\x14 \x03(\v2\x1c.poterne.registry.v1.VariantR\bvariants\x126\n" +
+	"\alineage\x18\x1e \x01(\v2\x1c.poterne.registry.v1.LineageR\alineage\x12C\n" +
+	"\ametrics\x18\x1f \x03(\v2).poterne.registry.v1.Version.MetricsEntryR\ametrics\x12:\n" +
+	"\tio_schema\x18  \x01(\v2\x1d.poterne.registry.v1.IOSchemaR\bioSchema\x12\x18\n" +
+	"\alicence\x18! \x01(\tR\alicence\x12@\n" +
+	"\x06labels\x18\" \x03(\v2(.poterne.registry.v1.Version.LabelsEntryR\x06labels\x12>\n" +
+	"\n" +
+	"signatures\x18# \x03(\v2\x1e.poterne.registry.v1.SignatureR\n" +
+	"signatures\x12;\n" +
+	"\vdelete_time\x18$ \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"deleteTime\x129\n" +
+	"\n" +
+	"purge_time\x18% \x01(\v2\x1a.google.protobuf.TimestampR\tpurgeTime\x1a:\n" +
+	"\fMetricsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8d\x03\n" +
 	"\aVariant\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x12\n" +
@@ -744,7 +917,10 @@ const file_poterne_registry_v1_resources_proto_rawDesc = "" +
 	"\aquality\x18\a \x01(\v2\x1c.poterne.registry.v1.QualityR\aquality\x12 \n" +
 	"\vdescription\x18\b \x01(\tR\vdescription\x12;\n" +
 	"\vcreate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xe3\x03\n" +
+	"createTime\x12>\n" +
+	"\n" +
+	"signatures\x18\x1e \x03(\v2\x1e.poterne.registry.v1.SignatureR\n" +
+	"signatures\"\xe3\x03\n" +
 	"\aQuality\x120\n" +
 	"\n" +
 	"perplexity\x18\x01 \x01(\x01B\x10\xbaH\r\x12\v@\x01)\x00\x00\x00\x00\x00\x00\x00\x00R\n" +
@@ -791,7 +967,7 @@ func file_poterne_registry_v1_resources_proto_rawDescGZIP() []byte {
 	return file_poterne_registry_v1_resources_proto_rawDescData
 }
 
-var file_poterne_registry_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_poterne_registry_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_poterne_registry_v1_resources_proto_goTypes = []any{
 	(*Model)(nil),                 // 0: poterne.registry.v1.Model
 	(*Version)(nil),               // 1: poterne.registry.v1.Version
@@ -801,27 +977,44 @@ var file_poterne_registry_v1_resources_proto_goTypes = []any{
 	(*Arm)(nil),                   // 5: poterne.registry.v1.Arm
 	(*Split)(nil),                 // 6: poterne.registry.v1.Split
 	nil,                           // 7: poterne.registry.v1.Model.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*v1.ModelSpec)(nil),          // 9: poterne.common.v1.ModelSpec
+	nil,                           // 8: poterne.registry.v1.Version.MetricsEntry
+	nil,                           // 9: poterne.registry.v1.Version.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(v1.Task)(0),                  // 11: poterne.common.v1.Task
+	(*v1.ModelSpec)(nil),          // 12: poterne.common.v1.ModelSpec
+	(*Lineage)(nil),               // 13: poterne.registry.v1.Lineage
+	(*IOSchema)(nil),              // 14: poterne.registry.v1.IOSchema
+	(*Signature)(nil),             // 15: poterne.registry.v1.Signature
 }
 var file_poterne_registry_v1_resources_proto_depIdxs = []int32{
 	7,  // 0: poterne.registry.v1.Model.labels:type_name -> poterne.registry.v1.Model.LabelsEntry
-	8,  // 1: poterne.registry.v1.Model.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 2: poterne.registry.v1.Model.update_time:type_name -> google.protobuf.Timestamp
-	9,  // 3: poterne.registry.v1.Version.spec:type_name -> poterne.common.v1.ModelSpec
-	8,  // 4: poterne.registry.v1.Version.create_time:type_name -> google.protobuf.Timestamp
-	2,  // 5: poterne.registry.v1.Version.variants:type_name -> poterne.registry.v1.Variant
-	9,  // 6: poterne.registry.v1.Variant.spec:type_name -> poterne.common.v1.ModelSpec
-	3,  // 7: poterne.registry.v1.Variant.quality:type_name -> poterne.registry.v1.Quality
-	8,  // 8: poterne.registry.v1.Variant.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 9: poterne.registry.v1.Alias.update_time:type_name -> google.protobuf.Timestamp
-	5,  // 10: poterne.registry.v1.Split.arms:type_name -> poterne.registry.v1.Arm
-	8,  // 11: poterne.registry.v1.Split.update_time:type_name -> google.protobuf.Timestamp
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	10, // 1: poterne.registry.v1.Model.create_time:type_name -> google.protobuf.Timestamp
+	10, // 2: poterne.registry.v1.Model.update_time:type_name -> google.protobuf.Timestamp
+	11, // 3: poterne.registry.v1.Model.task:type_name -> poterne.common.v1.Task
+	10, // 4: poterne.registry.v1.Model.delete_time:type_name -> google.protobuf.Timestamp
+	10, // 5: poterne.registry.v1.Model.purge_time:type_name -> google.protobuf.Timestamp
+	12, // 6: poterne.registry.v1.Version.spec:type_name -> poterne.common.v1.ModelSpec
+	10, // 7: poterne.registry.v1.Version.create_time:type_name -> google.protobuf.Timestamp
+	2,  // 8: poterne.registry.v1.Version.variants:type_name -> poterne.registry.v1.Variant
+	13, // 9: poterne.registry.v1.Version.lineage:type_name -> poterne.registry.v1.Lineage
+	8,  // 10: poterne.registry.v1.Version.metrics:type_name -> poterne.registry.v1.Version.MetricsEntry
+	14, // 11: poterne.registry.v1.Version.io_schema:type_name -> poterne.registry.v1.IOSchema
+	9,  // 12: poterne.registry.v1.Version.labels:type_name -> poterne.registry.v1.Version.LabelsEntry
+	15, // 13: poterne.registry.v1.Version.signatures:type_name -> poterne.registry.v1.Signature
+	10, // 14: poterne.registry.v1.Version.delete_time:type_name -> google.protobuf.Timestamp
+	10, // 15: poterne.registry.v1.Version.purge_time:type_name -> google.protobuf.Timestamp
+	12, // 16: poterne.registry.v1.Variant.spec:type_name -> poterne.common.v1.ModelSpec
+	3,  // 17: poterne.registry.v1.Variant.quality:type_name -> poterne.registry.v1.Quality
+	10, // 18: poterne.registry.v1.Variant.create_time:type_name -> google.protobuf.Timestamp
+	15, // 19: poterne.registry.v1.Variant.signatures:type_name -> poterne.registry.v1.Signature
+	10, // 20: poterne.registry.v1.Alias.update_time:type_name -> google.protobuf.Timestamp
+	5,  // 21: poterne.registry.v1.Split.arms:type_name -> poterne.registry.v1.Arm
+	10, // 22: poterne.registry.v1.Split.update_time:type_name -> google.protobuf.Timestamp
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_resources_proto_init() }
@@ -829,13 +1022,14 @@ func file_poterne_registry_v1_resources_proto_init() {
 	if File_poterne_registry_v1_resources_proto != nil {
 		return
 	}
+	file_poterne_registry_v1_metadata_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_registry_v1_resources_proto_rawDesc), len(file_poterne_registry_v1_resources_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -32,7 +32,16 @@ type UpdateModelRequest struct {
 	// Labels that are added or replaced.
 	Labels map[string]string `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Labels that are removed, if they are there.
-	RemoveLabels  []string `protobuf:"bytes,4,rep,name=remove_labels,json=removeLabels,proto3" json:"remove_labels,omitempty"`
+	RemoveLabels []string `protobuf:"bytes,4,rep,name=remove_labels,json=removeLabels,proto3" json:"remove_labels,omitempty"`
+	// Who answers for it; missing: as it is.
+	Owner *string `protobuf:"bytes,20,opt,name=owner,proto3,oneof" json:"owner,omitempty"`
+	// What people should know of it, in Markdown; missing: as it is.
+	Card *string `protobuf:"bytes,21,opt,name=card,proto3,oneof" json:"card,omitempty"`
+	// Its licence; missing: as it is.
+	Licence *string `protobuf:"bytes,22,opt,name=licence,proto3,oneof" json:"licence,omitempty"`
+	// The tenant whose model it shall be, empty for all; missing: as it is. Only
+	// callers of the platform's tenant may change it.
+	Tenant        *string `protobuf:"bytes,23,opt,name=tenant,proto3,oneof" json:"tenant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -95,6 +104,34 @@ func (x *UpdateModelRequest) GetRemoveLabels() []string {
 	return nil
 }
 
+func (x *UpdateModelRequest) GetOwner() string {
+	if x != nil && x.Owner != nil {
+		return *x.Owner
+	}
+	return ""
+}
+
+func (x *UpdateModelRequest) GetCard() string {
+	if x != nil && x.Card != nil {
+		return *x.Card
+	}
+	return ""
+}
+
+func (x *UpdateModelRequest) GetLicence() string {
+	if x != nil && x.Licence != nil {
+		return *x.Licence
+	}
+	return ""
+}
+
+func (x *UpdateModelRequest) GetTenant() string {
+	if x != nil && x.Tenant != nil {
+		return *x.Tenant
+	}
+	return ""
+}
+
 // The model as it is now.
 type UpdateModelResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -145,17 +182,26 @@ var File_poterne_registry_v1_update_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_update_proto_rawDesc = "" +
 	"\n" +
-	" poterne/registry/v1/update.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a#poterne/registry/v1/resources.proto\"\x85\x03\n" +
+	" poterne/registry/v1/update.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a#poterne/registry/v1/resources.proto\"\xc8\x04\n" +
 	"\x12UpdateModelRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x120\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02H\x00R\vdisplayName\x88\x01\x01\x12~\n" +
 	"\x06labels\x18\x03 \x03(\v23.poterne.registry.v1.UpdateModelRequest.LabelsEntryB1\xbaH.\x9a\x01+\x10@\" r\x1e2\x1c^[a-z0-9][a-z0-9._/-]{0,62}$*\x05r\x03\x18\x80\x02R\x06labels\x12O\n" +
-	"\rremove_labels\x18\x04 \x03(\tB*\xbaH'\x92\x01$\x10@\" r\x1e2\x1c^[a-z0-9][a-z0-9._/-]{0,62}$R\fremoveLabels\x1a9\n" +
+	"\rremove_labels\x18\x04 \x03(\tB*\xbaH'\x92\x01$\x10@\" r\x1e2\x1c^[a-z0-9][a-z0-9._/-]{0,62}$R\fremoveLabels\x12#\n" +
+	"\x05owner\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02H\x01R\x05owner\x88\x01\x01\x12\"\n" +
+	"\x04card\x18\x15 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04H\x02R\x04card\x88\x01\x01\x12'\n" +
+	"\alicence\x18\x16 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01H\x03R\alicence\x88\x01\x01\x12%\n" +
+	"\x06tenant\x18\x17 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02H\x04R\x06tenant\x88\x01\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
-	"\r_display_name\"G\n" +
+	"\r_display_nameB\b\n" +
+	"\x06_ownerB\a\n" +
+	"\x05_cardB\n" +
+	"\n" +
+	"\b_licenceB\t\n" +
+	"\a_tenant\"G\n" +
 	"\x13UpdateModelResponse\x120\n" +
 	"\x05model\x18\x01 \x01(\v2\x1a.poterne.registry.v1.ModelR\x05modelBEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
 

@@ -392,7 +392,10 @@ type ImportProgress struct {
 	// The collection's generation after the last write.
 	Generation int64 `protobuf:"varint,6,opt,name=generation,proto3" json:"generation,omitempty"`
 	// Whether this is the end: everything that was sent is settled.
-	Done          bool `protobuf:"varint,7,opt,name=done,proto3" json:"done,omitempty"`
+	Done bool `protobuf:"varint,7,opt,name=done,proto3" json:"done,omitempty"`
+	// What is worth knowing though the import is done: with the index away, that the
+	// documents are kept and will be found later.
+	Warnings      []string `protobuf:"bytes,8,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -476,6 +479,13 @@ func (x *ImportProgress) GetDone() bool {
 	return false
 }
 
+func (x *ImportProgress) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
 var File_poterne_search_v1_import_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_import_proto_rawDesc = "" +
@@ -508,7 +518,7 @@ const file_poterne_search_v1_import_proto_rawDesc = "" +
 	"\vImportError\x12\x1b\n" +
 	"\x04code\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04code\x12\"\n" +
 	"\amessage\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\amessage\x12\x1e\n" +
-	"\x05field\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x05field\"\xd3\x01\n" +
+	"\x05field\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x05field\"\xef\x01\n" +
 	"\x0eImportProgress\x12#\n" +
 	"\rsettled_lines\x18\x01 \x01(\x03R\fsettledLines\x12\x18\n" +
 	"\acreated\x18\x02 \x01(\x03R\acreated\x12\x18\n" +
@@ -518,7 +528,8 @@ const file_poterne_search_v1_import_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x06 \x01(\x03R\n" +
 	"generation\x12\x12\n" +
-	"\x04done\x18\a \x01(\bR\x04doneBAZ?github.com/poterne/poterne/proto/gen/poterne/search/v1;searchv1b\x06proto3"
+	"\x04done\x18\a \x01(\bR\x04done\x12\x1a\n" +
+	"\bwarnings\x18\b \x03(\tR\bwarningsBAZ?github.com/poterne/poterne/proto/gen/poterne/search/v1;searchv1b\x06proto3"
 
 var (
 	file_poterne_search_v1_import_proto_rawDescOnce sync.Once

@@ -38,11 +38,12 @@ type Collection struct {
 	// The digest of the model's version that made the vectors; empty until the
 	// first document.
 	EmbeddingDigest string `protobuf:"bytes,4,opt,name=embedding_digest,json=embeddingDigest,proto3" json:"embedding_digest,omitempty"`
-	// How many documents it has.
+	// How many documents it has that the caller may read; administrators are told
+	// of all. While a large collection is written to, this may be some seconds old.
 	DocumentCount int32 `protobuf:"varint,5,opt,name=document_count,json=documentCount,proto3" json:"document_count,omitempty"`
-	// How many chunks they were cut into.
+	// How many chunks these were cut into.
 	ChunkCount int32 `protobuf:"varint,6,opt,name=chunk_count,json=chunkCount,proto3" json:"chunk_count,omitempty"`
-	// Grows with every visible write.
+	// Grows with every visible write, whoever may read what was written.
 	Generation int64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
 	// When it was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -723,6 +724,9 @@ type Hit struct {
 	// What was left out because it nearly repeats this passage; missing when
 	// nothing was.
 	NearDuplicates *NearDuplicates `protobuf:"bytes,11,opt,name=near_duplicates,json=nearDuplicates,proto3" json:"near_duplicates,omitempty"`
+	// The headings that the passage stands under in its document, the outermost
+	// first, as of Markdown and HTML; at most 6, of at most 200 characters each.
+	Headings []string `protobuf:"bytes,17,rep,name=headings,proto3" json:"headings,omitempty"`
 	// The reranking model's score, by which reranked hits are ordered; missing when
 	// it was not given the hit.
 	RelevanceScore *float64 `protobuf:"fixed64,30,opt,name=relevance_score,json=relevanceScore,proto3,oneof" json:"relevance_score,omitempty"`
@@ -837,6 +841,13 @@ func (x *Hit) GetNearDuplicates() *NearDuplicates {
 	return nil
 }
 
+func (x *Hit) GetHeadings() []string {
+	if x != nil {
+		return x.Headings
+	}
+	return nil
+}
+
 func (x *Hit) GetRelevanceScore() float64 {
 	if x != nil && x.RelevanceScore != nil {
 		return *x.RelevanceScore
@@ -920,7 +931,7 @@ const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"\x06fusion\x18\x02 \x01(\tR\x06fusion\x12<\n" +
 	"\x06rerank\x18\n" +
 	" \x01(\v2$.poterne.search.v1.RerankExplanationR\x06rerank\x12E\n" +
-	"\tdiversity\x18\v \x01(\v2'.poterne.search.v1.DiversityExplanationR\tdiversity\"\xe8\x03\n" +
+	"\tdiversity\x18\v \x01(\v2'.poterne.search.v1.DiversityExplanationR\tdiversity\"\x84\x04\n" +
 	"\x03Hit\x12\x1f\n" +
 	"\vdocument_id\x18\x01 \x01(\tR\n" +
 	"documentId\x12\x19\n" +
@@ -937,7 +948,8 @@ const file_poterne_search_v1_resources_proto_rawDesc = "" +
 	"\n" +
 	"end_offset\x18\n" +
 	" \x01(\x05R\tendOffset\x12J\n" +
-	"\x0fnear_duplicates\x18\v \x01(\v2!.poterne.search.v1.NearDuplicatesR\x0enearDuplicates\x12,\n" +
+	"\x0fnear_duplicates\x18\v \x01(\v2!.poterne.search.v1.NearDuplicatesR\x0enearDuplicates\x12\x1a\n" +
+	"\bheadings\x18\x11 \x03(\tR\bheadings\x12,\n" +
 	"\x0frelevance_score\x18\x1e \x01(\x01H\x00R\x0erelevanceScore\x88\x01\x01B\x12\n" +
 	"\x10_relevance_scoreBAZ?github.com/poterne/poterne/proto/gen/poterne/search/v1;searchv1b\x06proto3"
 

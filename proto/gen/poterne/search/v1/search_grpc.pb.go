@@ -56,10 +56,13 @@ type SearchServiceClient interface {
 	GetCollection(ctx context.Context, in *GetCollectionRequest, opts ...grpc.CallOption) (*GetCollectionResponse, error)
 	// Lists the tenant's collections by id.
 	ListCollections(ctx context.Context, in *ListCollectionsRequest, opts ...grpc.CallOption) (*ListCollectionsResponse, error)
-	// Deletes a collection with its documents and indexes.
+	// Deletes a collection with its documents and indexes, for administrators and
+	// who may delete each of its documents.
 	DeleteCollection(ctx context.Context, in *DeleteCollectionRequest, opts ...grpc.CallOption) (*DeleteCollectionResponse, error)
 	// Creates or replaces documents. Each document stands for itself: one that
-	// fails says why in its result, and the others are kept. Idempotent by id.
+	// fails says why in its result, and the others are kept. Idempotent by id. An
+	// id whose document the caller may not read is PERMISSION_DENIED and stays: ids
+	// are shared, and that one is taken is all that is told of it.
 	BatchUpsertDocuments(ctx context.Context, in *BatchUpsertDocumentsRequest, opts ...grpc.CallOption) (*BatchUpsertDocumentsResponse, error)
 	// Creates or replaces any number of documents over a stream, with a verdict on
 	// each as it is kept. Idempotent by id: what is sent again unchanged is told so.
@@ -317,10 +320,13 @@ type SearchServiceServer interface {
 	GetCollection(context.Context, *GetCollectionRequest) (*GetCollectionResponse, error)
 	// Lists the tenant's collections by id.
 	ListCollections(context.Context, *ListCollectionsRequest) (*ListCollectionsResponse, error)
-	// Deletes a collection with its documents and indexes.
+	// Deletes a collection with its documents and indexes, for administrators and
+	// who may delete each of its documents.
 	DeleteCollection(context.Context, *DeleteCollectionRequest) (*DeleteCollectionResponse, error)
 	// Creates or replaces documents. Each document stands for itself: one that
-	// fails says why in its result, and the others are kept. Idempotent by id.
+	// fails says why in its result, and the others are kept. Idempotent by id. An
+	// id whose document the caller may not read is PERMISSION_DENIED and stays: ids
+	// are shared, and that one is taken is all that is told of it.
 	BatchUpsertDocuments(context.Context, *BatchUpsertDocumentsRequest) (*BatchUpsertDocumentsResponse, error)
 	// Creates or replaces any number of documents over a stream, with a verdict on
 	// each as it is kept. Idempotent by id: what is sent again unchanged is told so.

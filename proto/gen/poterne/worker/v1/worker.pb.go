@@ -1243,8 +1243,10 @@ type LoadModelRequest struct {
 	WarmUp bool `protobuf:"varint,12,opt,name=warm_up,json=warmUp,proto3" json:"warm_up,omitempty"`
 	// Whether a quarantine of the version ends with this request.
 	LiftQuarantine bool `protobuf:"varint,13,opt,name=lift_quarantine,json=liftQuarantine,proto3" json:"lift_quarantine,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Signatures over the digest, for workers that load only what is signed.
+	Signatures    []*DigestSignature `protobuf:"bytes,50,rep,name=signatures,proto3" json:"signatures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LoadModelRequest) Reset() {
@@ -1326,6 +1328,69 @@ func (x *LoadModelRequest) GetLiftQuarantine() bool {
 	return false
 }
 
+func (x *LoadModelRequest) GetSignatures() []*DigestSignature {
+	if x != nil {
+		return x.Signatures
+	}
+	return nil
+}
+
+// An Ed25519 signature over a digest.
+type DigestSignature struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key's id: the first 16 hexadecimal digits of the SHA-256 of the public
+	// key.
+	KeyId string `protobuf:"bytes,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// The signature, 64 bytes.
+	Signature     []byte `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DigestSignature) Reset() {
+	*x = DigestSignature{}
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DigestSignature) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DigestSignature) ProtoMessage() {}
+
+func (x *DigestSignature) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DigestSignature.ProtoReflect.Descriptor instead.
+func (*DigestSignature) Descriptor() ([]byte, []int) {
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DigestSignature) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *DigestSignature) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
 // The admitted model.
 type LoadModelResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1337,7 +1402,7 @@ type LoadModelResponse struct {
 
 func (x *LoadModelResponse) Reset() {
 	*x = LoadModelResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1414,7 @@ func (x *LoadModelResponse) String() string {
 func (*LoadModelResponse) ProtoMessage() {}
 
 func (x *LoadModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1427,7 @@ func (x *LoadModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadModelResponse.ProtoReflect.Descriptor instead.
 func (*LoadModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LoadModelResponse) GetModel() *LoadedModel {
@@ -1385,7 +1450,7 @@ type UnloadModelRequest struct {
 
 func (x *UnloadModelRequest) Reset() {
 	*x = UnloadModelRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1462,7 @@ func (x *UnloadModelRequest) String() string {
 func (*UnloadModelRequest) ProtoMessage() {}
 
 func (x *UnloadModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1475,7 @@ func (x *UnloadModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadModelRequest.ProtoReflect.Descriptor instead.
 func (*UnloadModelRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UnloadModelRequest) GetDigest() string {
@@ -1438,7 +1503,7 @@ type UnloadModelResponse struct {
 
 func (x *UnloadModelResponse) Reset() {
 	*x = UnloadModelResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1515,7 @@ func (x *UnloadModelResponse) String() string {
 func (*UnloadModelResponse) ProtoMessage() {}
 
 func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1528,7 @@ func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadModelResponse.ProtoReflect.Descriptor instead.
 func (*UnloadModelResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UnloadModelResponse) GetQuarantineLifted() bool {
@@ -1498,7 +1563,7 @@ type InvokeRequest struct {
 
 func (x *InvokeRequest) Reset() {
 	*x = InvokeRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1510,7 +1575,7 @@ func (x *InvokeRequest) String() string {
 func (*InvokeRequest) ProtoMessage() {}
 
 func (x *InvokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1523,7 +1588,7 @@ func (x *InvokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeRequest.ProtoReflect.Descriptor instead.
 func (*InvokeRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *InvokeRequest) GetDigest() string {
@@ -1578,7 +1643,7 @@ type Continuation struct {
 
 func (x *Continuation) Reset() {
 	*x = Continuation{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +1655,7 @@ func (x *Continuation) String() string {
 func (*Continuation) ProtoMessage() {}
 
 func (x *Continuation) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +1668,7 @@ func (x *Continuation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Continuation.ProtoReflect.Descriptor instead.
 func (*Continuation) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Continuation) GetText() string {
@@ -1640,7 +1705,7 @@ type ChunkHead struct {
 
 func (x *ChunkHead) Reset() {
 	*x = ChunkHead{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1652,7 +1717,7 @@ func (x *ChunkHead) String() string {
 func (*ChunkHead) ProtoMessage() {}
 
 func (x *ChunkHead) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1665,7 +1730,7 @@ func (x *ChunkHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunkHead.ProtoReflect.Descriptor instead.
 func (*ChunkHead) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{16}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ChunkHead) GetId() string {
@@ -1695,7 +1760,7 @@ type InvokeResponse struct {
 
 func (x *InvokeResponse) Reset() {
 	*x = InvokeResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1772,7 @@ func (x *InvokeResponse) String() string {
 func (*InvokeResponse) ProtoMessage() {}
 
 func (x *InvokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1785,7 @@ func (x *InvokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeResponse.ProtoReflect.Descriptor instead.
 func (*InvokeResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{17}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *InvokeResponse) GetBody() []byte {
@@ -1768,7 +1833,7 @@ type InvokeStreamResponse struct {
 
 func (x *InvokeStreamResponse) Reset() {
 	*x = InvokeStreamResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1780,7 +1845,7 @@ func (x *InvokeStreamResponse) String() string {
 func (*InvokeStreamResponse) ProtoMessage() {}
 
 func (x *InvokeStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1793,7 +1858,7 @@ func (x *InvokeStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeStreamResponse.ProtoReflect.Descriptor instead.
 func (*InvokeStreamResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{18}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *InvokeStreamResponse) GetEvent() isInvokeStreamResponse_Event {
@@ -1903,7 +1968,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1915,7 +1980,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1928,7 +1993,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{19}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Accepted) GetContinuable() bool {
@@ -1949,7 +2014,7 @@ type Finish struct {
 
 func (x *Finish) Reset() {
 	*x = Finish{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2026,7 @@ func (x *Finish) String() string {
 func (*Finish) ProtoMessage() {}
 
 func (x *Finish) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2039,7 @@ func (x *Finish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finish.ProtoReflect.Descriptor instead.
 func (*Finish) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{20}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Finish) GetUsage() *v1.TokenUsage {
@@ -2000,7 +2065,7 @@ type EmbedInput struct {
 
 func (x *EmbedInput) Reset() {
 	*x = EmbedInput{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2012,7 +2077,7 @@ func (x *EmbedInput) String() string {
 func (*EmbedInput) ProtoMessage() {}
 
 func (x *EmbedInput) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2025,7 +2090,7 @@ func (x *EmbedInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedInput.ProtoReflect.Descriptor instead.
 func (*EmbedInput) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{21}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *EmbedInput) GetInput() isEmbedInput_Input {
@@ -2082,7 +2147,7 @@ type TokenIds struct {
 
 func (x *TokenIds) Reset() {
 	*x = TokenIds{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[22]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2094,7 +2159,7 @@ func (x *TokenIds) String() string {
 func (*TokenIds) ProtoMessage() {}
 
 func (x *TokenIds) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[22]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2107,7 +2172,7 @@ func (x *TokenIds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenIds.ProtoReflect.Descriptor instead.
 func (*TokenIds) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{22}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TokenIds) GetIds() []int32 {
@@ -2128,7 +2193,7 @@ type Embedding struct {
 
 func (x *Embedding) Reset() {
 	*x = Embedding{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[23]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2140,7 +2205,7 @@ func (x *Embedding) String() string {
 func (*Embedding) ProtoMessage() {}
 
 func (x *Embedding) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[23]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2153,7 +2218,7 @@ func (x *Embedding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Embedding.ProtoReflect.Descriptor instead.
 func (*Embedding) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{23}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Embedding) GetValues() []float32 {
@@ -2186,7 +2251,7 @@ type EmbedRequest struct {
 
 func (x *EmbedRequest) Reset() {
 	*x = EmbedRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[24]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2198,7 +2263,7 @@ func (x *EmbedRequest) String() string {
 func (*EmbedRequest) ProtoMessage() {}
 
 func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[24]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2211,7 +2276,7 @@ func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedRequest.ProtoReflect.Descriptor instead.
 func (*EmbedRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{24}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EmbedRequest) GetDigest() string {
@@ -2269,7 +2334,7 @@ type EmbedResponse struct {
 
 func (x *EmbedResponse) Reset() {
 	*x = EmbedResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[25]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2281,7 +2346,7 @@ func (x *EmbedResponse) String() string {
 func (*EmbedResponse) ProtoMessage() {}
 
 func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[25]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2294,7 +2359,7 @@ func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedResponse.ProtoReflect.Descriptor instead.
 func (*EmbedResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{25}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *EmbedResponse) GetEmbeddings() []*Embedding {
@@ -2329,7 +2394,7 @@ type TokenizeRequest struct {
 
 func (x *TokenizeRequest) Reset() {
 	*x = TokenizeRequest{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[26]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2341,7 +2406,7 @@ func (x *TokenizeRequest) String() string {
 func (*TokenizeRequest) ProtoMessage() {}
 
 func (x *TokenizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[26]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2354,7 +2419,7 @@ func (x *TokenizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenizeRequest.ProtoReflect.Descriptor instead.
 func (*TokenizeRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{26}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TokenizeRequest) GetDigest() string {
@@ -2391,7 +2456,7 @@ type TokenizeResponse struct {
 
 func (x *TokenizeResponse) Reset() {
 	*x = TokenizeResponse{}
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[27]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2403,7 +2468,7 @@ func (x *TokenizeResponse) String() string {
 func (*TokenizeResponse) ProtoMessage() {}
 
 func (x *TokenizeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_worker_v1_worker_proto_msgTypes[27]
+	mi := &file_poterne_worker_v1_worker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2416,7 +2481,7 @@ func (x *TokenizeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenizeResponse.ProtoReflect.Descriptor instead.
 func (*TokenizeResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{27}
+	return file_poterne_worker_v1_worker_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TokenizeResponse) GetPromptTokens() int32 {
@@ -2546,7 +2611,7 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x11WatchStateRequest\x12!\n" +
 	"\areplica\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\areplica\"J\n" +
 	"\x12WatchStateResponse\x124\n" +
-	"\x05state\x18\x01 \x01(\v2\x1e.poterne.worker.v1.WorkerStateR\x05state\"\x90\x02\n" +
+	"\x05state\x18\x01 \x01(\v2\x1e.poterne.worker.v1.WorkerStateR\x05state\"\xde\x02\n" +
 	"\x10LoadModelRequest\x124\n" +
 	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\x12\x1c\n" +
 	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04name\x128\n" +
@@ -2555,7 +2620,13 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	" \x01(\bR\x05evict\x12\x16\n" +
 	"\x06pinned\x18\v \x01(\bR\x06pinned\x12\x17\n" +
 	"\awarm_up\x18\f \x01(\bR\x06warmUp\x12'\n" +
-	"\x0flift_quarantine\x18\r \x01(\bR\x0eliftQuarantine\"I\n" +
+	"\x0flift_quarantine\x18\r \x01(\bR\x0eliftQuarantine\x12L\n" +
+	"\n" +
+	"signatures\x182 \x03(\v2\".poterne.worker.v1.DigestSignatureB\b\xbaH\x05\x92\x01\x02\x10\bR\n" +
+	"signatures\"X\n" +
+	"\x0fDigestSignature\x12\x1e\n" +
+	"\x06key_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18\x10R\x05keyId\x12%\n" +
+	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02\x18@R\tsignature\"I\n" +
 	"\x11LoadModelResponse\x124\n" +
 	"\x05model\x18\x01 \x01(\v2\x1e.poterne.worker.v1.LoadedModelR\x05model\"s\n" +
 	"\x12UnloadModelRequest\x124\n" +
@@ -2670,7 +2741,7 @@ func file_poterne_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_poterne_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_poterne_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_poterne_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_poterne_worker_v1_worker_proto_goTypes = []any{
 	(Operation)(0),                     // 0: poterne.worker.v1.Operation
 	(ModelState)(0),                    // 1: poterne.worker.v1.ModelState
@@ -2685,100 +2756,102 @@ var file_poterne_worker_v1_worker_proto_goTypes = []any{
 	(*WatchStateRequest)(nil),          // 10: poterne.worker.v1.WatchStateRequest
 	(*WatchStateResponse)(nil),         // 11: poterne.worker.v1.WatchStateResponse
 	(*LoadModelRequest)(nil),           // 12: poterne.worker.v1.LoadModelRequest
-	(*LoadModelResponse)(nil),          // 13: poterne.worker.v1.LoadModelResponse
-	(*UnloadModelRequest)(nil),         // 14: poterne.worker.v1.UnloadModelRequest
-	(*UnloadModelResponse)(nil),        // 15: poterne.worker.v1.UnloadModelResponse
-	(*InvokeRequest)(nil),              // 16: poterne.worker.v1.InvokeRequest
-	(*Continuation)(nil),               // 17: poterne.worker.v1.Continuation
-	(*ChunkHead)(nil),                  // 18: poterne.worker.v1.ChunkHead
-	(*InvokeResponse)(nil),             // 19: poterne.worker.v1.InvokeResponse
-	(*InvokeStreamResponse)(nil),       // 20: poterne.worker.v1.InvokeStreamResponse
-	(*Accepted)(nil),                   // 21: poterne.worker.v1.Accepted
-	(*Finish)(nil),                     // 22: poterne.worker.v1.Finish
-	(*EmbedInput)(nil),                 // 23: poterne.worker.v1.EmbedInput
-	(*TokenIds)(nil),                   // 24: poterne.worker.v1.TokenIds
-	(*Embedding)(nil),                  // 25: poterne.worker.v1.Embedding
-	(*EmbedRequest)(nil),               // 26: poterne.worker.v1.EmbedRequest
-	(*EmbedResponse)(nil),              // 27: poterne.worker.v1.EmbedResponse
-	(*TokenizeRequest)(nil),            // 28: poterne.worker.v1.TokenizeRequest
-	(*TokenizeResponse)(nil),           // 29: poterne.worker.v1.TokenizeResponse
-	(v1.Task)(0),                       // 30: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil),      // 31: google.protobuf.Timestamp
-	(*Quantizer)(nil),                  // 32: poterne.worker.v1.Quantizer
-	(*v1.ModelSpec)(nil),               // 33: poterne.common.v1.ModelSpec
-	(*v1.TokenUsage)(nil),              // 34: poterne.common.v1.TokenUsage
-	(*RerankRequest)(nil),              // 35: poterne.worker.v1.RerankRequest
-	(*InferTensorsRequest)(nil),        // 36: poterne.worker.v1.InferTensorsRequest
-	(*GetTensorModelRequest)(nil),      // 37: poterne.worker.v1.GetTensorModelRequest
-	(*QuantizeRequest)(nil),            // 38: poterne.worker.v1.QuantizeRequest
-	(*RerankResponse)(nil),             // 39: poterne.worker.v1.RerankResponse
-	(*InferTensorsResponse)(nil),       // 40: poterne.worker.v1.InferTensorsResponse
-	(*InferTensorsStreamResponse)(nil), // 41: poterne.worker.v1.InferTensorsStreamResponse
-	(*GetTensorModelResponse)(nil),     // 42: poterne.worker.v1.GetTensorModelResponse
-	(*QuantizeResponse)(nil),           // 43: poterne.worker.v1.QuantizeResponse
+	(*DigestSignature)(nil),            // 13: poterne.worker.v1.DigestSignature
+	(*LoadModelResponse)(nil),          // 14: poterne.worker.v1.LoadModelResponse
+	(*UnloadModelRequest)(nil),         // 15: poterne.worker.v1.UnloadModelRequest
+	(*UnloadModelResponse)(nil),        // 16: poterne.worker.v1.UnloadModelResponse
+	(*InvokeRequest)(nil),              // 17: poterne.worker.v1.InvokeRequest
+	(*Continuation)(nil),               // 18: poterne.worker.v1.Continuation
+	(*ChunkHead)(nil),                  // 19: poterne.worker.v1.ChunkHead
+	(*InvokeResponse)(nil),             // 20: poterne.worker.v1.InvokeResponse
+	(*InvokeStreamResponse)(nil),       // 21: poterne.worker.v1.InvokeStreamResponse
+	(*Accepted)(nil),                   // 22: poterne.worker.v1.Accepted
+	(*Finish)(nil),                     // 23: poterne.worker.v1.Finish
+	(*EmbedInput)(nil),                 // 24: poterne.worker.v1.EmbedInput
+	(*TokenIds)(nil),                   // 25: poterne.worker.v1.TokenIds
+	(*Embedding)(nil),                  // 26: poterne.worker.v1.Embedding
+	(*EmbedRequest)(nil),               // 27: poterne.worker.v1.EmbedRequest
+	(*EmbedResponse)(nil),              // 28: poterne.worker.v1.EmbedResponse
+	(*TokenizeRequest)(nil),            // 29: poterne.worker.v1.TokenizeRequest
+	(*TokenizeResponse)(nil),           // 30: poterne.worker.v1.TokenizeResponse
+	(v1.Task)(0),                       // 31: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil),      // 32: google.protobuf.Timestamp
+	(*Quantizer)(nil),                  // 33: poterne.worker.v1.Quantizer
+	(*v1.ModelSpec)(nil),               // 34: poterne.common.v1.ModelSpec
+	(*v1.TokenUsage)(nil),              // 35: poterne.common.v1.TokenUsage
+	(*RerankRequest)(nil),              // 36: poterne.worker.v1.RerankRequest
+	(*InferTensorsRequest)(nil),        // 37: poterne.worker.v1.InferTensorsRequest
+	(*GetTensorModelRequest)(nil),      // 38: poterne.worker.v1.GetTensorModelRequest
+	(*QuantizeRequest)(nil),            // 39: poterne.worker.v1.QuantizeRequest
+	(*RerankResponse)(nil),             // 40: poterne.worker.v1.RerankResponse
+	(*InferTensorsResponse)(nil),       // 41: poterne.worker.v1.InferTensorsResponse
+	(*InferTensorsStreamResponse)(nil), // 42: poterne.worker.v1.InferTensorsStreamResponse
+	(*GetTensorModelResponse)(nil),     // 43: poterne.worker.v1.GetTensorModelResponse
+	(*QuantizeResponse)(nil),           // 44: poterne.worker.v1.QuantizeResponse
 }
 var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
-	30, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
+	31, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
 	1,  // 1: poterne.worker.v1.LoadedModel.state:type_name -> poterne.worker.v1.ModelState
-	31, // 2: poterne.worker.v1.LoadedModel.engine_read_time:type_name -> google.protobuf.Timestamp
+	32, // 2: poterne.worker.v1.LoadedModel.engine_read_time:type_name -> google.protobuf.Timestamp
 	4,  // 3: poterne.worker.v1.LoadedModel.price:type_name -> poterne.worker.v1.TokenPrice
-	31, // 4: poterne.worker.v1.LoadedModel.last_used_time:type_name -> google.protobuf.Timestamp
+	32, // 4: poterne.worker.v1.LoadedModel.last_used_time:type_name -> google.protobuf.Timestamp
 	5,  // 5: poterne.worker.v1.LoadedModel.memory:type_name -> poterne.worker.v1.PoolShare
-	31, // 6: poterne.worker.v1.LoadedModel.quarantine_end_time:type_name -> google.protobuf.Timestamp
+	32, // 6: poterne.worker.v1.LoadedModel.quarantine_end_time:type_name -> google.protobuf.Timestamp
 	3,  // 7: poterne.worker.v1.LoadedModel.fetch:type_name -> poterne.worker.v1.FetchProgress
 	8,  // 8: poterne.worker.v1.Gpu.processes:type_name -> poterne.worker.v1.GpuProcess
-	31, // 9: poterne.worker.v1.WorkerState.observe_time:type_name -> google.protobuf.Timestamp
+	32, // 9: poterne.worker.v1.WorkerState.observe_time:type_name -> google.protobuf.Timestamp
 	6,  // 10: poterne.worker.v1.WorkerState.memory:type_name -> poterne.worker.v1.MemoryPool
 	2,  // 11: poterne.worker.v1.WorkerState.models:type_name -> poterne.worker.v1.LoadedModel
 	7,  // 12: poterne.worker.v1.WorkerState.gpus:type_name -> poterne.worker.v1.Gpu
-	32, // 13: poterne.worker.v1.WorkerState.quantizers:type_name -> poterne.worker.v1.Quantizer
+	33, // 13: poterne.worker.v1.WorkerState.quantizers:type_name -> poterne.worker.v1.Quantizer
 	9,  // 14: poterne.worker.v1.WatchStateResponse.state:type_name -> poterne.worker.v1.WorkerState
-	33, // 15: poterne.worker.v1.LoadModelRequest.spec:type_name -> poterne.common.v1.ModelSpec
-	2,  // 16: poterne.worker.v1.LoadModelResponse.model:type_name -> poterne.worker.v1.LoadedModel
-	0,  // 17: poterne.worker.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
-	17, // 18: poterne.worker.v1.InvokeRequest.continuation:type_name -> poterne.worker.v1.Continuation
-	34, // 19: poterne.worker.v1.Continuation.usage:type_name -> poterne.common.v1.TokenUsage
-	18, // 20: poterne.worker.v1.Continuation.head:type_name -> poterne.worker.v1.ChunkHead
-	34, // 21: poterne.worker.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	21, // 22: poterne.worker.v1.InvokeStreamResponse.accepted:type_name -> poterne.worker.v1.Accepted
-	22, // 23: poterne.worker.v1.InvokeStreamResponse.finish:type_name -> poterne.worker.v1.Finish
-	34, // 24: poterne.worker.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	18, // 25: poterne.worker.v1.InvokeStreamResponse.head:type_name -> poterne.worker.v1.ChunkHead
-	34, // 26: poterne.worker.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	24, // 27: poterne.worker.v1.EmbedInput.tokens:type_name -> poterne.worker.v1.TokenIds
-	23, // 28: poterne.worker.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
-	25, // 29: poterne.worker.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	34, // 30: poterne.worker.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	0,  // 31: poterne.worker.v1.TokenizeRequest.operation:type_name -> poterne.worker.v1.Operation
-	10, // 32: poterne.worker.v1.WorkerService.WatchState:input_type -> poterne.worker.v1.WatchStateRequest
-	12, // 33: poterne.worker.v1.WorkerService.LoadModel:input_type -> poterne.worker.v1.LoadModelRequest
-	14, // 34: poterne.worker.v1.WorkerService.UnloadModel:input_type -> poterne.worker.v1.UnloadModelRequest
-	16, // 35: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
-	16, // 36: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
-	26, // 37: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
-	35, // 38: poterne.worker.v1.WorkerService.Rerank:input_type -> poterne.worker.v1.RerankRequest
-	28, // 39: poterne.worker.v1.WorkerService.Tokenize:input_type -> poterne.worker.v1.TokenizeRequest
-	36, // 40: poterne.worker.v1.WorkerService.InferTensors:input_type -> poterne.worker.v1.InferTensorsRequest
-	36, // 41: poterne.worker.v1.WorkerService.InferTensorsStream:input_type -> poterne.worker.v1.InferTensorsRequest
-	37, // 42: poterne.worker.v1.WorkerService.GetTensorModel:input_type -> poterne.worker.v1.GetTensorModelRequest
-	38, // 43: poterne.worker.v1.WorkerService.Quantize:input_type -> poterne.worker.v1.QuantizeRequest
-	11, // 44: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
-	13, // 45: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
-	15, // 46: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
-	19, // 47: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
-	20, // 48: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
-	27, // 49: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
-	39, // 50: poterne.worker.v1.WorkerService.Rerank:output_type -> poterne.worker.v1.RerankResponse
-	29, // 51: poterne.worker.v1.WorkerService.Tokenize:output_type -> poterne.worker.v1.TokenizeResponse
-	40, // 52: poterne.worker.v1.WorkerService.InferTensors:output_type -> poterne.worker.v1.InferTensorsResponse
-	41, // 53: poterne.worker.v1.WorkerService.InferTensorsStream:output_type -> poterne.worker.v1.InferTensorsStreamResponse
-	42, // 54: poterne.worker.v1.WorkerService.GetTensorModel:output_type -> poterne.worker.v1.GetTensorModelResponse
-	43, // 55: poterne.worker.v1.WorkerService.Quantize:output_type -> poterne.worker.v1.QuantizeResponse
-	44, // [44:56] is the sub-list for method output_type
-	32, // [32:44] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	34, // 15: poterne.worker.v1.LoadModelRequest.spec:type_name -> poterne.common.v1.ModelSpec
+	13, // 16: poterne.worker.v1.LoadModelRequest.signatures:type_name -> poterne.worker.v1.DigestSignature
+	2,  // 17: poterne.worker.v1.LoadModelResponse.model:type_name -> poterne.worker.v1.LoadedModel
+	0,  // 18: poterne.worker.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
+	18, // 19: poterne.worker.v1.InvokeRequest.continuation:type_name -> poterne.worker.v1.Continuation
+	35, // 20: poterne.worker.v1.Continuation.usage:type_name -> poterne.common.v1.TokenUsage
+	19, // 21: poterne.worker.v1.Continuation.head:type_name -> poterne.worker.v1.ChunkHead
+	35, // 22: poterne.worker.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	22, // 23: poterne.worker.v1.InvokeStreamResponse.accepted:type_name -> poterne.worker.v1.Accepted
+	23, // 24: poterne.worker.v1.InvokeStreamResponse.finish:type_name -> poterne.worker.v1.Finish
+	35, // 25: poterne.worker.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	19, // 26: poterne.worker.v1.InvokeStreamResponse.head:type_name -> poterne.worker.v1.ChunkHead
+	35, // 27: poterne.worker.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	25, // 28: poterne.worker.v1.EmbedInput.tokens:type_name -> poterne.worker.v1.TokenIds
+	24, // 29: poterne.worker.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	26, // 30: poterne.worker.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	35, // 31: poterne.worker.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	0,  // 32: poterne.worker.v1.TokenizeRequest.operation:type_name -> poterne.worker.v1.Operation
+	10, // 33: poterne.worker.v1.WorkerService.WatchState:input_type -> poterne.worker.v1.WatchStateRequest
+	12, // 34: poterne.worker.v1.WorkerService.LoadModel:input_type -> poterne.worker.v1.LoadModelRequest
+	15, // 35: poterne.worker.v1.WorkerService.UnloadModel:input_type -> poterne.worker.v1.UnloadModelRequest
+	17, // 36: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
+	17, // 37: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
+	27, // 38: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
+	36, // 39: poterne.worker.v1.WorkerService.Rerank:input_type -> poterne.worker.v1.RerankRequest
+	29, // 40: poterne.worker.v1.WorkerService.Tokenize:input_type -> poterne.worker.v1.TokenizeRequest
+	37, // 41: poterne.worker.v1.WorkerService.InferTensors:input_type -> poterne.worker.v1.InferTensorsRequest
+	37, // 42: poterne.worker.v1.WorkerService.InferTensorsStream:input_type -> poterne.worker.v1.InferTensorsRequest
+	38, // 43: poterne.worker.v1.WorkerService.GetTensorModel:input_type -> poterne.worker.v1.GetTensorModelRequest
+	39, // 44: poterne.worker.v1.WorkerService.Quantize:input_type -> poterne.worker.v1.QuantizeRequest
+	11, // 45: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
+	14, // 46: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
+	16, // 47: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
+	20, // 48: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
+	21, // 49: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
+	28, // 50: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
+	40, // 51: poterne.worker.v1.WorkerService.Rerank:output_type -> poterne.worker.v1.RerankResponse
+	30, // 52: poterne.worker.v1.WorkerService.Tokenize:output_type -> poterne.worker.v1.TokenizeResponse
+	41, // 53: poterne.worker.v1.WorkerService.InferTensors:output_type -> poterne.worker.v1.InferTensorsResponse
+	42, // 54: poterne.worker.v1.WorkerService.InferTensorsStream:output_type -> poterne.worker.v1.InferTensorsStreamResponse
+	43, // 55: poterne.worker.v1.WorkerService.GetTensorModel:output_type -> poterne.worker.v1.GetTensorModelResponse
+	44, // 56: poterne.worker.v1.WorkerService.Quantize:output_type -> poterne.worker.v1.QuantizeResponse
+	45, // [45:57] is the sub-list for method output_type
+	33, // [33:45] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_poterne_worker_v1_worker_proto_init() }
@@ -2790,12 +2863,12 @@ func file_poterne_worker_v1_worker_proto_init() {
 	file_poterne_worker_v1_rerank_proto_init()
 	file_poterne_worker_v1_tensors_proto_init()
 	file_poterne_worker_v1_worker_proto_msgTypes[0].OneofWrappers = []any{}
-	file_poterne_worker_v1_worker_proto_msgTypes[18].OneofWrappers = []any{
+	file_poterne_worker_v1_worker_proto_msgTypes[19].OneofWrappers = []any{
 		(*InvokeStreamResponse_Accepted)(nil),
 		(*InvokeStreamResponse_Chunk)(nil),
 		(*InvokeStreamResponse_Finish)(nil),
 	}
-	file_poterne_worker_v1_worker_proto_msgTypes[21].OneofWrappers = []any{
+	file_poterne_worker_v1_worker_proto_msgTypes[22].OneofWrappers = []any{
 		(*EmbedInput_Text)(nil),
 		(*EmbedInput_Tokens)(nil),
 	}
@@ -2805,7 +2878,7 @@ func file_poterne_worker_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_worker_v1_worker_proto_rawDesc), len(file_poterne_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

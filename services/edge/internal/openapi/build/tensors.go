@@ -81,7 +81,7 @@ func tensorOperation(rt openinference.Route) object {
 	}
 	headers := object{"X-Request-Id": ref("headers", "X-Request-Id")}
 	if call.served {
-		for _, h := range []string{"X-Poterne-Model", "X-Poterne-Variant", "X-Poterne-Variant-Reason", "X-Poterne-Arm"} {
+		for _, h := range []string{"X-Poterne-Model", "X-Poterne-Variant", "X-Poterne-Variant-Reason", "X-Poterne-Experiment", "X-Poterne-Arm"} {
 			headers[h] = ref("headers", h)
 		}
 	}

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/poterne/poterne/services/search/internal/index"
 )
 
 const (
@@ -28,10 +31,13 @@ var errSlow = errors.New("the cluster did not answer in time")
 // no failure, except for those that a proxy gives in a cluster's place.
 type breaker struct {
 	two *gobreaker.TwoStepCircuitBreaker[struct{}]
+	// why is what an operator has to mend before calls reach the cluster; nil when
+	// that is not known.
+	why *atomic.Pointer[index.RefusedError]
 }
 
 func newBreaker() breaker {
-	return breaker{gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+	return breaker{why: new(atomic.Pointer[index.RefusedError]), two: gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name: "elasticsearch", MaxRequests: 1, Timeout: openFor,
 		ReadyToTrip:  func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= breakAfter },
 		IsSuccessful: func(err error) bool { return err == nil || reached(err) },
@@ -52,9 +58,14 @@ func reached(err error) bool {
 func (b breaker) do(call func() error) error {
 	done, err := b.two.Allow()
 	if err != nil {
+		if why := b.why.Load(); why != nil {
+			return &index.RefusedError{Why: why.Why, Err: errAway}
+		}
 		return errAway
 	}
-	err = call()
+	err = explained(call())
+	why, _ := errors.AsType[*index.RefusedError](err)
+	b.why.Store(why)
 	done(err)
 	return err
 }

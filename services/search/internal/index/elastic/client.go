@@ -44,6 +44,7 @@ type client struct {
 	pause       time.Duration
 	clock       clock.Clock
 	breaker     breaker
+	bodies      bodies
 }
 
 func newClient(o Options) (*client, error) {

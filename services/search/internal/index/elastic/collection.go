@@ -255,12 +255,13 @@ func (c *collection) sweep(ctx context.Context, v *view) error {
 	if err := c.refresh(ctx, v.index); err != nil {
 		return err
 	}
-	b := &bulk{client: c.x.client, index: v.index}
+	b := newBulk(c.x.client, v.index)
+	defer b.abandon()
 	later := object{"range": object{fieldFrom: object{"gt": v.meta.Through}}}
 	if _, err := c.removeFound(ctx, b, v.index, later); err != nil {
 		return err
 	}
-	return b.flush(ctx)
+	return b.end(ctx)
 }
 
 func (c *collection) refresh(ctx context.Context, idx string) error {

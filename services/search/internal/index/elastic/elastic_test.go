@@ -1,7 +1,6 @@
 package elastic_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"encoding/pem"
@@ -91,33 +90,6 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := json.NewEncoder(w).Encode(answer); err != nil {
 		n.t.Error(err)
 	}
-}
-
-func (n *node) bulk(body io.Reader) any {
-	var items []any
-	lines := bufio.NewScanner(body)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var action map[string]struct {
-			ID string `json:"_id"`
-		}
-		if json.Unmarshal(lines.Bytes(), &action) != nil {
-			continue // a document
-		}
-		for name, a := range action {
-			n.sent[a.ID]++
-			status, kind := http.StatusCreated, ""
-			if n.item != nil {
-				status, kind = n.item(a.ID, n.sent[a.ID])
-			}
-			result := map[string]any{"status": status}
-			if kind != "" {
-				result["error"] = map[string]any{"type": kind, "reason": "Preview of field's value: 'secret plan'"}
-			}
-			items = append(items, map[string]any{name: result})
-		}
-	}
-	return map[string]any{"items": items}
 }
 
 func (n *node) open(change func(*elastic.Options)) index.Collection {

@@ -26,25 +26,6 @@ const (
 // object is a piece of JSON.
 type object = map[string]any
 
-// passage is one chunk as Elasticsearch holds it.
-type passage struct {
-	No         int64     `json:"no"`
-	Chunk      int       `json:"chunk"`
-	ID         string    `json:"cid"`
-	From       int64     `json:"from"`
-	Principals []string  `json:"principals,omitempty"`
-	Metadata   []string  `json:"metadata,omitempty"`
-	Terms      string    `json:"terms,omitempty"`
-	Vector     []float32 `json:"vector,omitempty"`
-	// For facets, orders and distances.
-	Document string              `json:"document"`
-	Title    string              `json:"title,omitempty"`
-	Created  int64               `json:"created"`
-	Updated  int64               `json:"updated"`
-	Values   map[string][]string `json:"values,omitempty"`
-	Points   map[string]point    `json:"points,omitempty"`
-}
-
 // format is of what an index holds: raise it when passages are written
 // otherwise, so that old indexes are made anew. 1: positions, values, places.
 // Another analysis has an index of another name.

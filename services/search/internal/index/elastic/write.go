@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"strings"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/poterne/poterne/services/search/internal/analysis"
-	"github.com/poterne/poterne/services/search/internal/filter"
 	"github.com/poterne/poterne/services/search/internal/index"
 )
 
@@ -52,13 +50,14 @@ func (c *collection) apply(ctx context.Context, now *view, ch index.Changes) err
 		return fmt.Errorf("elasticsearch index: a change removes %d versions, more than %d", len(ch.Remove), maxHidden)
 	}
 	next := &view{index: now.index, meta: now.meta, seqNo: now.seqNo, term: now.term, idle: make(chan struct{})}
-	w := &writer{c: c, bulk: bulk{client: c.x.client, index: now.index}, from: ch.Through, meta: &next.meta}
+	w := c.writer(next, ch.Through)
+	defer w.bulk.abandon()
 	if len(now.meta.Hidden) > 0 {
 		if err := c.quiet(ctx); err != nil {
 			return err
 		}
 		gone := object{"terms": object{fieldNo: now.meta.Hidden}}
-		n, err := c.removeFound(ctx, &w.bulk, now.index, gone)
+		n, err := c.removeFound(ctx, w.bulk, now.index, gone)
 		if err != nil {
 			return err
 		}
@@ -124,7 +123,8 @@ func (c *collection) make(ctx context.Context, idx string, through int64, docs i
 		return nil, err
 	}
 	next := &view{index: idx, meta: meta{Format: format, Through: through}, idle: make(chan struct{})}
-	w := &writer{c: c, bulk: bulk{client: c.x.client, index: idx}, from: through, meta: &next.meta}
+	w := c.writer(next, through)
+	defer w.bulk.abandon()
 	for d, err := range docs {
 		if err == nil {
 			err = ctx.Err()
@@ -188,18 +188,25 @@ func (c *collection) note(ctx context.Context, v *view, first bool) error {
 
 // writer puts versions that are seen from one generation on.
 type writer struct {
-	c    *collection
-	bulk bulk
-	from int64
-	meta *meta
+	c       *collection
+	bulk    *bulk
+	words   *analysis.Analyzer
+	version version
+	from    int64
+	meta    *meta
+}
+
+// writer returns one to v's index. Its bulk must be ended.
+func (c *collection) writer(v *view, from int64) *writer {
+	return &writer{c: c, bulk: newBulk(c.x.client, v.index), words: analysis.NewAnalyzer(), from: from, meta: &v.meta}
 }
 
 func (w *writer) put(ctx context.Context, d index.Document) error {
-	metadata, values := words(d.Fields), valuesOf(d.Fields)
 	points, err := w.points(ctx, d.Fields)
 	if err != nil {
 		return err
 	}
+	w.version.open(d, w.from, points)
 	for i, ch := range d.Chunks {
 		if ch.Number != i {
 			return fmt.Errorf("elasticsearch index: chunk %d of version %d is numbered %d", i, d.No, ch.Number)
@@ -207,16 +214,14 @@ func (w *writer) put(ctx context.Context, d index.Document) error {
 		if err := w.checkWidth(ctx, d.No, len(ch.Vector)); err != nil {
 			return err
 		}
-		p := passage{
-			No: d.No, Chunk: ch.Number, ID: fmt.Sprintf("%s#%d", d.ID, ch.Number), From: w.from,
-			Principals: d.Principals, Metadata: metadata, Terms: strings.Join(analysis.Analyze(ch.Text), " "),
-			Document: shown(d.ID), Title: shown(d.Title), Values: values, Points: points,
-			Created: d.CreateTime.UnixNano(), Updated: d.UpdateTime.UnixNano(),
+		vector := ch.Vector
+		if w.c.unplaceable(vector) {
+			vector = nil
 		}
-		if !w.c.unplaceable(ch.Vector) {
-			p.Vector = ch.Vector
-		}
-		if err := w.bulk.create(ctx, passageID(d.No, ch.Number), p); err != nil {
+		err := w.bulk.create(ctx, passageID(d.No, i), func(s smile) smile {
+			return w.version.write(s, i, w.words.Analyze(ch.Text), vector)
+		})
+		if err != nil {
 			return err
 		}
 		w.meta.Passages++
@@ -256,7 +261,7 @@ func (w *writer) end(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := w.bulk.flush(ctx); err != nil {
+	if err := w.bulk.end(ctx); err != nil {
 		return err
 	}
 	return w.c.refresh(ctx, w.bulk.index)
@@ -270,9 +275,3 @@ func (c *collection) unplaceable(v []float32) bool { return c.metric == index.Co
 func zero(v []float32) bool {
 	return !slices.ContainsFunc(v, func(x float32) bool { return x != 0 })
 }
-
-// shown is as much of a text as orders compare.
-func shown(s string) string { return filter.Shown(filter.StringValue(s)).Text }
-
-// passageID is the id of a passage's document; see splitID.
-func passageID(no int64, chunk int) string { return fmt.Sprintf("%d.%d", no, chunk) }

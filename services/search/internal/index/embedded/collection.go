@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -86,6 +87,7 @@ func (c *collection) Apply(ctx context.Context, ch index.Changes) error {
 	if err := c.change(ch, put, rows, view); err != nil {
 		return err
 	}
+	c.compact()
 	c.tidy(ctx)
 	return c.warm()
 }
@@ -100,7 +102,7 @@ func (c *collection) change(ch index.Changes, put []index.Document, rows []segme
 	for i, d := range put {
 		c.memory.add(d, rows[i].Key, c.memory.appendRows(rows[i]))
 	}
-	return c.exchange(c.memory.compacted(), view, ch.Through)
+	return c.exchange(c.memory, view, ch.Through)
 }
 
 // warm does for a new view, or for rows that have moved, what the first searches
@@ -209,8 +211,16 @@ func (c *collection) Replace(ctx context.Context, through int64, docs iter.Seq2[
 		return err
 	}
 	c.tidy(ctx)
+	if m.stats.Passages >= freePassages {
+		debug.FreeOSMemory()
+	}
 	return c.warm()
 }
+
+// freePassages is after how many passages the memory that a Replace needed is
+// given back to the system at once: the next collection of garbage may be
+// minutes away.
+const freePassages = 1 << 17
 
 // show shows new contents to searches.
 func (c *collection) show(m *memory, view *lexical.View, through int64) error {
@@ -305,8 +315,9 @@ func (c *collection) byVector(q index.Query, s scope) ([]index.Hit, error) {
 	if got, want := len(q.Vector), c.memory.vectors.Width(); got != want {
 		return nil, fmt.Errorf("embedded index: the query has %d dimensions, the collection %d", got, want)
 	}
-	return c.hits(c.memory.vectors.Nearest(
-		c.question(q.Vector), s.ranges(c.memory), q.Limit, c.memory.chunkID)), nil
+	found := c.memory.vectors.Nearest(c.question(q.Vector), s.ranges(c.memory), q.Limit, c.memory.chunkID)
+	c.bound()
+	return c.hits(found), nil
 }
 
 func (c *collection) hits(found []topk.Item) []index.Hit {

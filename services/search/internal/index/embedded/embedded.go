@@ -114,6 +114,9 @@ func (x *Index) Close() error {
 	return errors.Join(errs...)
 }
 
+// Postings returns how often the collections' lists of words were in memory.
+func (x *Index) Postings() lexical.CacheStats { return x.cache.Stats() }
+
 func (x *Index) path(name string) (string, error) {
 	if !fs.ValidPath(name) || name == "." || filepath.Base(name) != name {
 		return "", fmt.Errorf("embedded index: %q cannot name a collection", name)

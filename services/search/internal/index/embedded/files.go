@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/poterne/poterne/services/search/internal/index"
 	"github.com/poterne/poterne/services/search/internal/lexical"
@@ -17,7 +18,7 @@ import (
 // needs; it is told all the next time.
 var errNotKept = errors.New("embedded index: a version is not kept")
 
-// vectorFiles are a collection's vectors on disk. All but merges is under the
+// vectorFiles are a collection's vectors on disk. All but merges and turn is under the
 // collection's writing.
 type vectorFiles struct {
 	dir      string
@@ -25,6 +26,8 @@ type vectorFiles struct {
 	metric   vector.Metric
 	encoding vector.Encoding
 	limits   limits
+	mapped   int64         // see WithMapped
+	turn     atomic.Uint32 // of the segments, in bound
 	store    *segment.Store
 
 	// stale are the words' keys as Kept has read them, for the next Replace.
@@ -39,7 +42,7 @@ func openVectors(dir string, o options, metric index.Metric) (*vectorFiles, erro
 	if err != nil {
 		return nil, fmt.Errorf("embedded index: %w", err)
 	}
-	return &vectorFiles{dir: dir, logger: o.logger, metric: vector.Metric(metric), encoding: o.encoding, limits: o.limits, store: store}, nil
+	return &vectorFiles{dir: dir, logger: o.logger, metric: vector.Metric(metric), encoding: o.encoding, limits: o.limits, mapped: o.mapped, store: store}, nil
 }
 
 // question returns the query as the vectors are compared with it.

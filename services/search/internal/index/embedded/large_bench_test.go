@@ -67,7 +67,7 @@ func benchLarge(b *testing.B, rows int64, e vector.Encoding) {
 
 func openLarge(b *testing.B, dir string, e vector.Encoding) (*Index, index.Collection) {
 	b.Helper()
-	x, err := New(dir, WithEncoding(e))
+	x, err := New(dir, WithEncoding(e), WithMapped(1<<30))
 	if err != nil {
 		b.Fatal(err)
 	}

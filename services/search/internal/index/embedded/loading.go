@@ -46,6 +46,7 @@ func (c *collection) loading() (*loading, error) {
 	l.m.vectors = vector.New(layout)
 	for _, seg := range c.store.Segments() {
 		first := uint32(l.m.vectors.Attach(seg.Blocks()))
+		seg.Unneeded()
 		l.m.parts = append(l.m.parts, part{segment: seg, first: first})
 		for _, k := range seg.Keys() {
 			l.at[k.No] = found{k, first}
@@ -146,6 +147,9 @@ func (l *loading) done() (*memory, error) {
 		if err := l.flush(); err != nil {
 			return nil, err
 		}
+	}
+	for _, p := range l.m.parts { // sketches may have been made anew
+		p.segment.Unneeded()
 	}
 	return l.m, nil
 }

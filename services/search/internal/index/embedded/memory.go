@@ -45,8 +45,8 @@ type memory struct {
 	parts []part
 	tail  uint32
 
-	// allLive are the live slots' rows, once they were asked for; under ranging,
-	// because those who search ask.
+	// allLive are the live slots' rows in order, once they were asked for; nil
+	// before. Under ranging, because those who search ask.
 	ranging sync.Mutex
 	allLive []vector.Range
 
@@ -110,11 +110,18 @@ func (m *memory) own(first, count, slot uint32) {
 	}
 }
 
-// count adds to the live rows of the slot's part.
+// count adds to the live rows, and to those of the slot's part: a slot is there
+// or gone from now on.
 func (m *memory) count(s slot, rows int) {
-	m.allLive = nil
 	if s.count == 0 {
 		return
+	}
+	switch {
+	case m.allLive == nil:
+	case rows < 0:
+		m.allLive = cut(m.allLive, s.first, s.count)
+	default: // rows are added at the end
+		m.allLive = joined(m.allLive, s.first, s.count)
 	}
 	if p := m.partOf(s.first); p != nil {
 		p.live += rows
@@ -156,36 +163,43 @@ func keysOf(s slot) []lexical.Key {
 // matters.
 const compactRows = 4096
 
-// compacted returns m, or a copy of what is live when more is gone than that.
-// The two have their rows in common.
-func (m *memory) compacted() *memory {
+// compacted returns m, or a copy of what is live when more is gone than that, and
+// where m's rows are in it; false for one that is gone. The two have their rows in
+// common.
+func (m *memory) compacted() (_ *memory, at func(row uint32) (uint32, bool)) {
 	gone := len(m.slots) - int(m.live.GetCardinality())
 	most := max(compactRows, int(m.live.GetCardinality()))
 	if m.vectors == nil || gone <= most && m.vectors.Dropped() <= max(compactRows, m.stats.Passages) {
-		return m
+		return m, nil
 	}
 	out := newMemory()
 	vectors, moved := m.vectors.Compact()
 	out.vectors = vectors
-	at := func(row uint32) uint32 {
-		if i := row / vector.BlockRows; int(i) < len(moved) {
-			return moved[i] + row%vector.BlockRows
+	at = func(row uint32) (uint32, bool) {
+		i := row / vector.BlockRows
+		if int(i) >= len(moved) {
+			return uint32(vectors.Rows()), true // of a tail that is empty
 		}
-		return uint32(vectors.Rows())
+		return moved[i] + row%vector.BlockRows, moved[i] != vector.NoRow
 	}
 	for _, p := range m.parts {
-		out.parts = append(out.parts, part{segment: p.segment, first: at(p.first)})
+		first, _ := at(p.first) // segments that are there have their blocks
+		out.parts = append(out.parts, part{segment: p.segment, first: first})
 	}
-	out.tail = at(m.tail)
+	out.tail, _ = at(m.tail)
 	for it := m.live.Iterator(); it.HasNext(); {
 		s := m.slots[it.Next()]
 		if s.count > 0 {
-			s.first = at(s.first)
+			s.first, _ = at(s.first)
 		}
 		out.place(s)
 	}
-	return out
+	out.allLive = out.liveRanges(stays)
+	return out, at
 }
+
+// stays is the way of rows that keep their numbers.
+func stays(row uint32) (uint32, bool) { return row, true }
 
 // allowed returns the slots that a caller with these principals may read and
 // that pass the filter.
@@ -201,36 +215,6 @@ func (m *memory) allowed(principals []string, f filter.Node) *roaring.Bitmap {
 		return readable
 	}
 	return m.columns.Select(f, readable)
-}
-
-// ranges returns the rows of the given slots, neighbours joined.
-func (m *memory) ranges(slots *roaring.Bitmap) []vector.Range {
-	count := int(slots.GetCardinality())
-	if count < int(m.live.GetCardinality()) {
-		return m.rangesOf(slots, min(count, len(m.slots)-count+1))
-	}
-	// Everything is asked for often, and there is much to walk through.
-	m.ranging.Lock()
-	defer m.ranging.Unlock()
-	if m.allLive == nil {
-		m.allLive = m.rangesOf(m.live, 0)
-	}
-	return m.allLive
-}
-
-func (m *memory) rangesOf(slots *roaring.Bitmap, room int) []vector.Range {
-	out := make([]vector.Range, 0, room)
-	for it := slots.Iterator(); it.HasNext(); {
-		s := &m.slots[it.Next()]
-		if n := len(out); n > 0 && out[n-1].First+out[n-1].Count == s.first {
-			out[n-1].Count += s.count
-			continue
-		}
-		if s.count > 0 {
-			out = append(out, vector.Range{First: s.first, Count: s.count})
-		}
-	}
-	return out
 }
 
 // row returns the row of a passage.

@@ -105,9 +105,7 @@ func (c *collection) merged(m *merging, store *segment.Store, to *segment.Segmen
 		}
 		return fmt.Errorf("embedded index: %w", err)
 	}
-	c.mu.Lock()
-	c.memory.moved(m.from, to)
-	c.mu.Unlock()
+	c.move(c.memory.moving(m.from, to))
 	if err := c.warm(); err != nil {
 		return err
 	}
@@ -118,6 +116,36 @@ func (c *collection) merged(m *merging, store *segment.Store, to *segment.Segmen
 		}
 	}
 	return nil
+}
+
+// move gives rows their other numbers, for which searches wait.
+func (c *collection) move(v *moving) {
+	renumbered := c.renumber(v.layout, v.row)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v.apply(c.memory)
+	renumbered()
+}
+
+// renumber prepares the words for rows with other numbers.
+func (c *collection) renumber(to *layout, moved func(row uint32) (uint32, bool)) (done func()) {
+	if c.view == nil {
+		return func() {}
+	}
+	return c.view.Renumber(c.memory.layout, to, moved) // only writers change them
+}
+
+// compact leaves behind what is gone, when it is much.
+func (c *collection) compact() {
+	m, moved := c.memory.compacted()
+	if m == c.memory {
+		return
+	}
+	renumbered := c.renumber(m.layout, moved)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.memory = m
+	renumbered()
 }
 
 // stopMerging ends a merge and waits until it does not read segments any more.

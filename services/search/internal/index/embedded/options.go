@@ -13,6 +13,7 @@ type options struct {
 	logger   *slog.Logger
 	encoding vector.Encoding
 	limits   limits
+	mapped   int64
 }
 
 // limits are sizes of files.
@@ -30,6 +31,10 @@ func WithLogger(l *slog.Logger) Option { return func(o *options) { o.logger = l 
 // WithEncoding says how vectors are kept; vector.Float32 by default. Vectors that
 // are kept otherwise are taken from the truth again.
 func WithEncoding(e vector.Encoding) Option { return func(o *options) { o.encoding = e } }
+
+// WithMapped says from how many bytes on of mapped files in the process's memory
+// searches give some of them back; 0, the default: never.
+func WithMapped(bytes int64) Option { return func(o *options) { o.mapped = bytes } }
 
 func withLimits(l limits) Option { return func(o *options) { o.limits = l } }
 

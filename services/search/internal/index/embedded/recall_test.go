@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -64,6 +65,22 @@ func nearestOf(docs map[int64]index.Document, query []float32, limit int, pass f
 		ids = append(ids, h.id)
 	}
 	return ids
+}
+
+// alike reports whether two lists of passages are the same, but for the order of
+// those whose products differ by rounding alone: what is kept has length 1 once
+// more.
+func alike(docs map[int64]index.Document, query []float32, got, want []string) bool {
+	products := make(map[string]float32)
+	for _, d := range docs {
+		for _, c := range d.Chunks {
+			products[fmt.Sprintf("%s#%d", d.ID, c.Number)] = vector.Dot(vector.Normalized(query), c.Vector)
+		}
+	}
+	return slices.EqualFunc(got, want, func(a, b string) bool {
+		x, ok := products[a]
+		return ok && math.Abs(float64(x-products[b])) < 1e-6
+	}) && len(slices.Compact(slices.Sorted(slices.Values(got)))) == len(want)
 }
 
 // A collection that is large enough for sketches finds what an exact scan

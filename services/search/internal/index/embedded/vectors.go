@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"fmt"
-	"slices"
 	"sort"
 
 	"github.com/poterne/poterne/services/search/internal/index"
@@ -83,52 +82,4 @@ func (m *memory) partOf(row uint32) *part {
 	}
 	i := sort.Search(len(m.parts), func(i int) bool { return m.parts[i].first > row })
 	return &m.parts[i-1]
-}
-
-// moved puts a merged segment, or none, in the place of the parts that it was
-// made from. The tail must be empty.
-func (m *memory) moved(from []*segment.Segment, to *segment.Segment) {
-	m.allLive, m.layout = nil, new(layout)
-	var gone, kept []part
-	for _, p := range m.parts {
-		if slices.Contains(from, p.segment) {
-			gone = append(gone, p)
-		} else {
-			kept = append(kept, p)
-		}
-	}
-	if to != nil {
-		kept = append(kept, m.attach(to))
-	}
-	for _, p := range gone {
-		m.vectors.Drop(int(p.first), p.segment.Rows())
-	}
-	m.parts = kept
-	m.tail = uint32(m.vectors.Rows())
-}
-
-// attach adds a merged segment's rows, which are there already.
-func (m *memory) attach(seg *segment.Segment) part {
-	old := make([]uint32, 0, seg.Rows())
-	for _, k := range seg.Keys() {
-		n, ok := m.byNo[k.No]
-		for i := range k.Count {
-			if ok {
-				old = append(old, m.slots[n].first+i)
-			} else {
-				old = append(old, vector.NoRow)
-			}
-		}
-	}
-	p := part{segment: seg, first: uint32(m.vectors.AttachMoved(seg.Blocks(), old))}
-	at := p.first
-	for _, k := range seg.Keys() {
-		if n, ok := m.byNo[k.No]; ok {
-			m.slots[n].first = at
-			m.own(at, k.Count, n)
-			p.live += int(k.Count)
-		}
-		at += k.Count
-	}
-	return p
 }

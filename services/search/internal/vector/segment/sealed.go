@@ -52,6 +52,15 @@ func (s *Segment) data() []byte {
 	return s.mapped[dataAt:end:end]
 }
 
+// Unneeded takes the rows out of the process's memory until they are read again:
+// who has read them all says so, for else they would count as its memory until
+// the system wants some back. Others may be reading them.
+func (s *Segment) Unneeded() {
+	if s.mapped != nil {
+		unneeded(s.mapped)
+	}
+}
+
 // Close unmaps the file.
 func (s *Segment) Close() error {
 	if s.mapped == nil {
@@ -87,6 +96,7 @@ func openSegment(path string, seq uint64, l vector.Layout) (seg *Segment, err er
 	if err := s.verify(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.Unneeded()
 	return s, nil
 }
 

@@ -1,0 +1,145 @@
+// Package responseid makes the ids of answers. An id says which version and arm
+// made the answer, and a signature that covers the caller too says that it is true
+// and whose answer it was: a verdict on an answer needs no table of answers. An id
+// holds no name of a tenant or subject. Begin with Signer.
+package responseid
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/sqldb"
+)
+
+// ErrUnknown is returned for an id that was not made for this caller.
+var ErrUnknown = errors.New("there is no such response")
+
+// Served is what made an answer.
+type Served struct {
+	Model, Experiment, Arm string
+	Version                int32
+}
+
+// The form of an id, after its prefix, in base64url: the form's number, seconds
+// since 1970 in 5 bytes, 8 bytes of chance, the version as a varint, the three names
+// with their lengths before them, and 16 bytes of HMAC-SHA-256 over all before and
+// the caller.
+const (
+	form      = 1
+	headBytes = 1 + 5 + 8
+	macBytes  = 16
+	maxName   = 128
+)
+
+// Signer makes ids and reads them. It is safe for concurrent use.
+type Signer struct{ key []byte }
+
+// New returns a signer with a key of at least 32 bytes.
+func New(key []byte) *Signer { return &Signer{key} }
+
+// secretName is the row that holds the key.
+const secretName = "response-id"
+
+// Load returns a signer with the key that all replicas on db share, made from
+// random by the first one.
+func Load(ctx context.Context, db *sqldb.DB, random io.Reader) (*Signer, error) {
+	fresh := make([]byte, 32)
+	if _, err := io.ReadFull(random, fresh); err != nil {
+		return nil, fmt.Errorf("responseid: make a key: %w", err)
+	}
+	_, err := db.ExecContext(ctx, `INSERT INTO edge_secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`,
+		secretName, hex.EncodeToString(fresh))
+	if err != nil {
+		return nil, fmt.Errorf("responseid: keep a key: %w", err)
+	}
+	var text string
+	if err := db.QueryRowContext(ctx, `SELECT value FROM edge_secrets WHERE name = $1`, secretName).Scan(&text); err != nil {
+		return nil, fmt.Errorf("responseid: read the key: %w", err)
+	}
+	key, err := hex.DecodeString(text)
+	if err != nil || len(key) < len(fresh) {
+		return nil, errors.New("responseid: the key in the store is damaged")
+	}
+	return New(key), nil
+}
+
+// Make returns the id of an answer that the caller gets now.
+func (s *Signer) Make(prefix string, caller identity.Caller, by Served, now time.Time) string {
+	raw := make([]byte, headBytes, headBytes+8+len(by.Model)+len(by.Experiment)+len(by.Arm)+macBytes)
+	var seconds [8]byte
+	binary.BigEndian.PutUint64(seconds[:], uint64(now.Unix()))
+	raw[0] = form
+	copy(raw[1:6], seconds[3:])
+	binary.BigEndian.PutUint64(raw[6:], rand.Uint64()) //nolint:gosec // an id need not be secret, only different
+	raw = binary.AppendUvarint(raw, uint64(by.Version))
+	for _, name := range []string{by.Model, by.Experiment, by.Arm} {
+		name = name[:min(len(name), maxName)]
+		raw = append(raw, byte(len(name)))
+		raw = append(raw, name...)
+	}
+	raw = append(raw, s.mac(raw, caller)...)
+	return prefix + base64.RawURLEncoding.EncodeToString(raw)
+}
+
+// Read returns what made the answer of that id, and when, if it was made for the
+// caller; ErrUnknown otherwise.
+func (s *Signer) Read(id string, caller identity.Caller) (Served, time.Time, error) {
+	_, text, ok := strings.Cut(id, "-")
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if !ok || err != nil || len(raw) < headBytes+4+macBytes || raw[0] != form {
+		return Served{}, time.Time{}, ErrUnknown
+	}
+	body, mac := raw[:len(raw)-macBytes], raw[len(raw)-macBytes:]
+	if !hmac.Equal(mac, s.mac(body, caller)) {
+		return Served{}, time.Time{}, ErrUnknown
+	}
+	var seconds [8]byte
+	copy(seconds[3:], body[1:6])
+	made := time.Unix(int64(binary.BigEndian.Uint64(seconds[:])), 0)
+	by, err := readServed(body[headBytes:])
+	return by, made, err
+}
+
+func readServed(rest []byte) (by Served, err error) {
+	version, n := binary.Uvarint(rest)
+	if n <= 0 || version > 1<<31-1 {
+		return by, ErrUnknown
+	}
+	by.Version = int32(version)
+	rest = rest[n:]
+	for _, name := range []*string{&by.Model, &by.Experiment, &by.Arm} {
+		if len(rest) == 0 || len(rest) < 1+int(rest[0]) {
+			return by, ErrUnknown
+		}
+		*name = string(rest[1 : 1+rest[0]])
+		rest = rest[1+rest[0]:]
+	}
+	if len(rest) > 0 {
+		return by, ErrUnknown
+	}
+	return by, nil
+}
+
+// mac signs the bytes and the caller, whose names cannot run into each other.
+func (s *Signer) mac(body []byte, caller identity.Caller) []byte {
+	h := hmac.New(sha256.New, s.key)
+	var n [8]byte
+	for _, part := range []string{caller.Tenant, caller.Subject} {
+		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
+		h.Write(n[:])
+		io.WriteString(h, part) //nolint:errcheck // a hash takes everything
+	}
+	h.Write(body)
+	return h.Sum(nil)[:macBytes]
+}
