@@ -32,6 +32,7 @@ type Config struct {
 	// Signatures says whether versions may serve that nobody has signed. Inference
 	// and workers have the same section, and look for themselves.
 	Signatures signing.Config `yaml:"signatures"`
+	Rollouts   Rollouts       `yaml:"rollouts"`
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
@@ -122,6 +123,16 @@ func (a Aliases) validate(p *config.Problems) {
 		"must be from 1m to 366 days, got %v", a.ApprovalTime)
 }
 
+// Rollouts says how rollouts are looked after.
+type Rollouts struct {
+	// Period is the time between two looks at what requests came to: how late a
+	// broken guardrail is acted on at most.
+	Period time.Duration `yaml:"period"`
+	// Lease is how long the other replicas wait for a sign of life of the one that
+	// looks after the rollouts before another goes on.
+	Lease time.Duration `yaml:"lease"`
+}
+
 // Limits bound what the registry holds.
 type Limits struct {
 	// Models bounds the models, AliasesPerModel the aliases of each.
@@ -153,6 +164,7 @@ func DefaultConfig() *Config {
 		},
 		Identity:     Identity{PlatformTenant: "default"},
 		Deleted:      Deleted{Keep: 30 * 24 * time.Hour, PurgeInterval: time.Minute},
+		Rollouts:     Rollouts{Period: time.Second, Lease: 5 * time.Second},
 		DrainTimeout: 20 * time.Second,
 	}
 	// Changes are few, and what was acknowledged must survive a power cut.
@@ -188,6 +200,10 @@ func (c *Config) Complete() error {
 	p.Check(c.Deleted.Keep >= 0 && c.Deleted.Keep <= 10*365*24*time.Hour, "deleted.keep", "must be from 0 to ten years, got %v", c.Deleted.Keep)
 	p.Check(c.Deleted.PurgeInterval >= time.Second && c.Deleted.PurgeInterval <= 24*time.Hour, "deleted.purge_interval",
 		"must be from 1s to 24h, got %v", c.Deleted.PurgeInterval)
+	p.Check(c.Rollouts.Period >= 50*time.Millisecond && c.Rollouts.Period <= time.Minute, "rollouts.period",
+		"must be from 50ms to 1m, got %v", c.Rollouts.Period)
+	p.Check(c.Rollouts.Lease >= 2*c.Rollouts.Period && c.Rollouts.Lease <= 10*time.Minute, "rollouts.lease",
+		"must be at least twice rollouts.period, and at most 10m, got %v", c.Rollouts.Lease)
 	p.Check(c.DrainTimeout > 0, "drain_timeout", "must be positive, got %v", c.DrainTimeout)
 	return p.Err()
 }

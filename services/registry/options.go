@@ -9,6 +9,7 @@ import (
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/ids"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/registry/internal/rollout"
 )
 
 // Option gives New a part instead of the one it would make from the
@@ -23,6 +24,7 @@ type options struct {
 	random    io.Reader
 	readiness *health.Readiness
 	discovery backend.Backend
+	judge     rollout.Judge
 }
 
 func newOptions(opts []Option) options {
@@ -54,3 +56,6 @@ func WithReadiness(r *health.Readiness) Option { return func(o *options) { o.rea
 
 // WithDiscovery registers the service in b.
 func WithDiscovery(b backend.Backend) Option { return func(o *options) { o.discovery = b } }
+
+// WithJudge has j say what the requests of rollouts came to.
+func WithJudge(j rollout.Judge) Option { return func(o *options) { o.judge = j } }

@@ -23,6 +23,7 @@ func (s *Service) Components() []lifecycle.Component {
 	return []lifecycle.Component{
 		{Name: "registry: store", Stop: func(context.Context) error { return s.close() }},
 		{Name: "registry: evidence", Run: s.evidence.Run},
+		{Name: "registry: rollouts", Run: s.rollouts.Run},
 		{Name: "registry: feed", Start: s.feed.Start, Run: s.feed.Follow, Drain: s.endWatches},
 		{Name: "registry: purge", Run: s.purge},
 		{Name: "registry: webhooks", Run: s.deliver},

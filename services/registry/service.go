@@ -27,6 +27,7 @@ import (
 	"github.com/poterne/poterne/services/registry/internal/feed"
 	"github.com/poterne/poterne/services/registry/internal/lease"
 	"github.com/poterne/poterne/services/registry/internal/metrics"
+	"github.com/poterne/poterne/services/registry/internal/rollout"
 	"github.com/poterne/poterne/services/registry/internal/server"
 	"github.com/poterne/poterne/services/registry/internal/store"
 	"github.com/poterne/poterne/services/registry/internal/webhook"
@@ -45,6 +46,7 @@ type Service struct {
 	evidence  *evidence.Keeper
 	server    *server.Server
 	webhooks  *webhook.Deliverer
+	rollouts  *rollout.Controller
 
 	closers []func() error // in the order of opening
 }
@@ -100,9 +102,13 @@ func (s *Service) build(ctx context.Context) error {
 		return err
 	}
 	s.evidence = evidence.New(s.store, o.clock, o.telemetry.Logger)
+	if o.judge == nil {
+		o.judge = s.evidence
+	}
 	s.server = server.New(s.store, s.feed, s.evidence, server.Options{
 		MaxWatchers: s.cfg.Limits.Watchers, PlatformTenant: s.cfg.Identity.PlatformTenant, Signatures: signatures,
 		WakeWebhooks: s.webhooks.Wake,
+		Judge:        o.judge,
 	})
 	at := slices.IndexFunc(s.chain, func(i grpcserver.Interceptor) bool { return i.Name == grpcserver.NameValidate })
 	s.chain = slices.Insert(s.chain, at+1, s.server.Tenants())
@@ -111,7 +117,7 @@ func (s *Service) build(ctx context.Context) error {
 		return err
 	}
 	s.closers = append(s.closers, stop)
-	return nil
+	return s.buildRollouts()
 }
 
 // mayServe refuses versions that must not serve for want of a signature.
@@ -202,6 +208,9 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.ListChangesRequest{}, &registryv1.ResolveVersionRequest{}, &registryv1.CreateWebhookRequest{},
 		&registryv1.GetWebhookRequest{}, &registryv1.ListWebhooksRequest{}, &registryv1.UpdateWebhookRequest{},
 		&registryv1.DeleteWebhookRequest{}, &registryv1.ListDeliveriesRequest{}, &registryv1.RedeliverRequest{},
+		&registryv1.CreateRolloutRequest{}, &registryv1.GetRolloutRequest{}, &registryv1.ListRolloutsRequest{},
+		&registryv1.ListRolloutEventsRequest{}, &registryv1.PauseRolloutRequest{}, &registryv1.ResumeRolloutRequest{},
+		&registryv1.ForceRolloutRequest{}, &registryv1.AbortRolloutRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)

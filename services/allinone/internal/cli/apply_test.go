@@ -1,17 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/poterne/poterne/pkg/clock"
 )
 
 // registryOf answers what is at its paths, and 404 elsewhere.
@@ -92,44 +86,6 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-// A rollout is watched until it is over, and its end is the exit code.
-func TestRolloutIsWatched(t *testing.T) {
-	for state, want := range map[string]string{"SUCCEEDED": "", "ROLLED_BACK": "the rollout ended: ROLLED_BACK"} {
-		asked := 0
-		fake := clock.NewFake(time.Unix(0, 0))
-		gateway := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			asked++
-			now := "RUNNING"
-			if asked == 4 {
-				now = state
-			}
-			if asked == 3 {
-				w.WriteHeader(http.StatusServiceUnavailable)
-				return
-			}
-			fmt.Fprintf(w, `{"name":"r","state":"ROLLOUT_STATE_%s","step":2,"last_event":{"words":"as planned"}}`, now)
-		})
-		a, out := watcherOf(t, gateway, fake)
-		done := make(chan error, 1)
-		go func() { done <- a.watchRollout(t.Context(), modelPath("m", "rollouts", "r")) }()
-		var err error
-		for over := false; !over; {
-			select {
-			case err = <-done:
-				over = true
-			case <-time.After(time.Millisecond):
-				fake.Advance(rolloutPoll)
-			}
-		}
-		if got := fmt.Sprint(err); want == "" && err != nil || want != "" && got != want {
-			t.Errorf("ended with %v, want %q", err, want)
-		}
-		if text := out.String(); text != "r RUNNING step 2: as planned\nr "+state+" step 2: as planned\n" {
-			t.Errorf("printed %q", text)
-		}
-	}
-}
-
 func TestWebhookSecretIsMadeAndShownOnce(t *testing.T) {
 	var got map[string]any
 	gateway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -146,16 +102,4 @@ func TestWebhookSecretIsMadeAndShownOnce(t *testing.T) {
 	if code, _, _ := run(t, gateway, "", "webhooks", "create", "ci", "--url", "https://example.org"); code != 2 {
 		t.Errorf("without a secret: code %d", code)
 	}
-}
-
-// watcherOf is an app with a clock of its own, and what it prints.
-func watcherOf(t *testing.T, gateway http.Handler, c clock.Clock) (*app, *bytes.Buffer) {
-	t.Helper()
-	server := httptest.NewServer(gateway)
-	t.Cleanup(server.Close)
-	env := map[string]string{"POTERNE_URL": server.URL, "POTERNE_API_KEY": "pk_test", "HOME": t.TempDir()}
-	var out bytes.Buffer
-	a := &app{streams: Streams{Out: &out, Err: io.Discard}, getenv: func(k string) string { return env[k] }, clock: c}
-	a.root() // sets the flags' defaults
-	return a, &out
 }

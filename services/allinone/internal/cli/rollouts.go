@@ -1,92 +1,173 @@
 package cli
 
 import (
-	"context"
-	"fmt"
-	"slices"
-	"time"
+	"net/http"
+	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/poterne/poterne/pkg/clock"
 )
 
-func rolloutNoun() noun {
-	return noun{
-		"rollouts", "Rollouts: plans by which a version takes over a model's traffic", "rollouts", "rollouts", "ROLLOUT",
-		columns("MODEL model", "ROLLOUT name", "STATE state", "STEP step", "WHY last_event.words", "UPDATED update_time"),
+func (a *app) rolloutsCommand() *cobra.Command {
+	return group("rollouts", "Rollouts: a new version takes over step by step, or is rolled back by itself",
+		a.rolloutsCreateCommand(false), a.rolloutsCreateCommand(true), a.rolloutsGetCommand(), a.rolloutsListCommand(),
+		a.rolloutsEventsCommand(), a.rolloutsStatusCommand(),
+		a.rolloutsMoveCommand("pause", "Keep a rollout at its step; its guardrails go on to hold", nil),
+		a.rolloutsMoveCommand("resume", "Begin a paused rollout's step anew, whatever somebody else did to the split", nil),
+		a.rolloutsForceCommand(),
+		a.rolloutsMoveCommand("abort", "End a rollout, and have the version from before serve", nil))
+}
+
+func rolloutPath(model string, rest ...string) string {
+	return modelPath(model, append([]string{"rollouts"}, rest...)...)
+}
+
+// enumWord is an enumeration's value as people read it: ROLLOUT_STATE_RUNNING is
+// running.
+func enumWord(value any, prefix string) string {
+	s, _ := value.(string)
+	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(s, prefix)), "_", " ")
+}
+
+// rolloutRow is a rollout for a table.
+func rolloutRow(r any) map[string]any {
+	return map[string]any{
+		"name": lookup(r, "name"), "state": enumWord(lookup(r, "state"), "ROLLOUT_STATE_"), "step": stepOf(r),
+		"candidate": lookup(r, "candidate"), "baseline": lookup(r, "baseline"), "words": lookup(r, "last_event.words"),
+		"waits": lookup(r, "progress.words"), "by": lookup(r, "created_by"),
 	}
 }
 
-func (a *app) rolloutsCommand() *cobra.Command {
-	return a.nounCommand(rolloutNoun(), a.rolloutStatusCommand())
+func stepOf(r any) string {
+	steps, _ := lookup(r, "steps").([]any)
+	at := lookup(r, "step")
+	if at == nil {
+		at = 0 // JSON leaves it out
+	}
+	return cell(at) + "/" + cell(len(steps))
 }
 
-// rolloutPoll is the time between two looks at a rollout that is watched.
-const rolloutPoll = 2 * time.Second
+// printRollout prints a rollout, in a table one line of it.
+func (a *app) printRollout(r map[string]any) error {
+	if a.settings.output != "table" {
+		return a.print(r, nil)
+	}
+	return a.print(rolloutRow(r), rolloutColumns())
+}
 
-func (a *app) rolloutStatusCommand() *cobra.Command {
-	var watch bool
-	cmd := &cobra.Command{
-		Use: "status MODEL ROLLOUT", Short: "Show where a rollout stands; with --watch, until it is over",
-		Long: `Shows where a rollout stands. With --watch it prints a line whenever that changes,
-until the rollout is over: the exit code is 0 when the candidate serves then, and 1
-when the rollout was rolled back, aborted, or failed.`,
-		Args: exactArgs("MODEL", "ROLLOUT"),
+func rolloutColumns() []column {
+	return columns("ROLLOUT name", "STATE state", "STEP step", "BASELINE baseline", "CANDIDATE candidate", "WAITS waits", "LAST words")
+}
+
+func (a *app) rolloutsGetCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "get MODEL ROLLOUT", Short: "Show a rollout's plan and where it stands", Args: exactArgs("MODEL", "ROLLOUT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path := modelPath(args[0], "rollouts", args[1])
-			if !watch {
-				item, err := a.item(cmd.Context(), path)
-				if err != nil {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			var r map[string]any
+			if err := c.call(cmd.Context(), http.MethodGet, rolloutPath(args[0], args[1]), nil, &r); err != nil {
+				return err
+			}
+			if a.settings.output == "table" {
+				if err := a.printPlan(r); err != nil {
 					return err
 				}
-				return a.print(shortRollout(item), rolloutNoun().columns)
 			}
-			return a.watchRollout(cmd.Context(), path)
+			return a.printRollout(r)
 		},
 	}
-	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on until it is over")
-	return cmd
 }
 
-// shortRollout writes the state as people do.
-func shortRollout(item map[string]any) map[string]any {
-	const prefix = len("ROLLOUT_STATE_")
-	if state, ok := item["state"].(string); ok && len(state) > prefix {
-		item["state"] = state[prefix:]
+func (a *app) rolloutsListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "list MODEL", Short: "List a model's rollouts", Args: exactArgs("MODEL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			items, err := c.pages(cmd.Context(), rolloutPath(args[0]), nil, "rollouts", 0)
+			if err != nil || a.settings.output != "table" {
+				return firstErr(err, func() error { return a.print(items, nil) })
+			}
+			rows := make([]any, 0, len(items))
+			for _, r := range items {
+				rows = append(rows, rolloutRow(r))
+			}
+			return a.print(rows, columns("ROLLOUT name", "STATE state", "STEP step", "BASELINE baseline", "CANDIDATE candidate", "BY by", "LAST words"))
+		},
 	}
-	return item
 }
 
-func (a *app) watchRollout(ctx context.Context, path string) error {
-	last := ""
-	for {
-		item, err := a.item(ctx, path)
-		switch {
-		case hasServerError(err):
-			fmt.Fprintln(a.streams.Err, "poterne:", err) // it may be back
-		case err != nil:
-			return err
-		default:
-			item = shortRollout(item)
-			state := cell(item["state"])
-			line := fmt.Sprintf("%s %s step %s", cell(item["name"]), state, cell(item["step"]))
-			if why := cell(lookup(item, "last_event.words")); why != "-" {
-				line += ": " + why
+func (a *app) rolloutsEventsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "events MODEL ROLLOUT", Short: "List what happened to a rollout and why, the oldest first", Args: exactArgs("MODEL", "ROLLOUT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
 			}
-			if line != last {
-				fmt.Fprintln(a.streams.Out, line)
-				last = line
+			items, err := c.pages(cmd.Context(), rolloutPath(args[0], args[1], "events"), nil, "events", 0)
+			if err != nil || a.settings.output != "table" {
+				return firstErr(err, func() error { return a.print(items, nil) })
 			}
-			if slices.Contains([]string{"ROLLED_BACK", "ABORTED", "FAILED"}, state) {
-				return fmt.Errorf("the rollout ended: %s", state)
+			rows := make([]any, 0, len(items))
+			for _, e := range items {
+				rows = append(rows, map[string]any{
+					"number": lookup(e, "number"), "time": lookup(e, "time"), "kind": enumWord(lookup(e, "kind"), "ROLLOUT_EVENT_KIND_"),
+					"actor": lookup(e, "actor"), "words": lookup(e, "words"), "reason": lookup(e, "reason"),
+				})
 			}
-			if state == "SUCCEEDED" {
-				return nil
-			}
-		}
-		if err := clock.Sleep(ctx, a.clock, rolloutPoll); err != nil {
-			return err
-		}
+			return a.print(rows, columns("EVENT number", "TIME time", "WHAT kind", "BY actor", "WHY words", "REASON reason"))
+		},
 	}
+}
+
+func firstErr(err error, then func() error) error {
+	if err != nil {
+		return err
+	}
+	return then()
+}
+
+func (a *app) rolloutsForceCommand() *cobra.Command {
+	step := 0
+	c := a.rolloutsMoveCommand("force", "Send a rollout to a later step at once; without --step, to the next", func(body map[string]any) {
+		if step > 0 {
+			body["step"] = step
+		}
+	})
+	c.Flags().IntVar(&step, "step", 0, "the number of the step; one more than there are is the end")
+	return c
+}
+
+// rolloutsMoveCommand is a command that moves a rollout.
+func (a *app) rolloutsMoveCommand(verb, short string, add func(body map[string]any)) *cobra.Command {
+	var etag, reason string
+	c := &cobra.Command{
+		Use: verb + " MODEL ROLLOUT", Short: short, Args: exactArgs("MODEL", "ROLLOUT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			body := map[string]any{"etag": etag}
+			if reason != "" {
+				body["reason"] = reason
+			}
+			if add != nil {
+				add(body)
+			}
+			var r map[string]any
+			if err := c.call(cmd.Context(), http.MethodPost, rolloutPath(args[0], args[1])+":"+verb, body, &r); err != nil {
+				return err
+			}
+			return a.printRollout(r)
+		},
+	}
+	c.Flags().StringVar(&etag, "etag", "*", "the etag that was read; * for whatever is there")
+	c.Flags().StringVar(&reason, "reason", "", "why, for people; it is kept with the event")
+	return c
 }

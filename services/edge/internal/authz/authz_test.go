@@ -152,15 +152,14 @@ func TestDefaultPolicy(t *testing.T) {
 		"GRPCInferenceService/RepositoryIndex":       everyone,
 		"GRPCInferenceService/RepositoryModelLoad":   nobody,
 		"GRPCInferenceService/RepositoryModelUnload": nobody,
-
-		"AdminService/CreateApiKey":     admins,
-		"AdminService/GetApiKey":        admins,
-		"AdminService/ListApiKeys":      admins,
-		"AdminService/RevokeApiKey":     admins,
-		"AdminService/ListAuditRecords": admins,
-		"AdminService/ListWorkers":      platform,
-		"AdminService/QuantizeModel":    platform,
-		"AdminService/LiftQuarantine":   platform,
+		"AdminService/CreateApiKey":                  admins,
+		"AdminService/GetApiKey":                     admins,
+		"AdminService/ListApiKeys":                   admins,
+		"AdminService/RevokeApiKey":                  admins,
+		"AdminService/ListAuditRecords":              admins,
+		"AdminService/ListWorkers":                   platform,
+		"AdminService/QuantizeModel":                 platform,
+		"AdminService/LiftQuarantine":                platform,
 
 		"SearchService/CreateCollection":            developer,
 		"SearchService/GetCollection":               everyone,
@@ -184,6 +183,7 @@ func TestDefaultPolicy(t *testing.T) {
 	maps.Copy(want, registryMatrix(nobody, platform, approver, keepers))
 	maps.Copy(want, experimentMethods(platform))
 	maps.Copy(want, evidenceMatrix(nobody, platform, everyone))
+	maps.Copy(want, rolloutMatrix(platform))
 	callers := []struct {
 		name   string
 		caller identity.Caller

@@ -36,7 +36,8 @@ type process struct {
 	client registryv1.RegistryServiceClient
 }
 
-func startProcess(t *testing.T, db string) *process {
+// startProcess starts the program on the database db, or on what env says.
+func startProcess(t *testing.T, db string, env ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -51,7 +52,7 @@ func startProcess(t *testing.T, db string) *process {
 	}
 	p := testkit.Start(t, testkit.Command{
 		Name: "poterne-registry", Path: self, Args: []string{"--config", file},
-		Env:   []string{envMain + "=1", "POTERNE_STORE_DSN=sqlite://" + db},
+		Env:   append([]string{envMain + "=1", "POTERNE_STORE_DSN=sqlite://" + db}, env...),
 		Ready: testkit.ReadyHTTP("http://" + ops + "/readyz"),
 	})
 	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))

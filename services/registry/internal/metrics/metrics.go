@@ -23,6 +23,9 @@ const (
 	nameRevision = "poterne.registry.revision"
 	nameWatchers = "poterne.registry.watchers"
 	nameTries    = "poterne.registry.webhook.tries"
+
+	nameRollouts  = "poterne.registry.rollouts"
+	nameDecisions = "poterne.registry.rollout.decisions"
 )
 
 // The labels, which are also the keys of log records.
@@ -32,14 +35,20 @@ const (
 	KeyRevision = "revision"
 	KeyActor    = "actor"
 	KeyError    = "error"
+
+	KeyRollout  = "rollout"
 	KeyState    = "state"
+	KeyStep     = "step"
+	KeyWords    = "words"
+	KeyDecision = "decision"
 )
 
 // Metrics counts. It is safe for concurrent use.
 type Metrics struct {
-	meter   metric.Meter
-	changes metric.Int64Counter
-	tries   metric.Int64Counter
+	meter     metric.Meter
+	changes   metric.Int64Counter
+	tries     metric.Int64Counter
+	decisions metric.Int64Counter
 }
 
 // New makes the instruments on meter.
@@ -48,12 +57,16 @@ func New(meter metric.Meter) (*Metrics, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
+	decisions, err := newDecisions(meter)
+	if err != nil {
+		return nil, err
+	}
 	tries, err := meter.Int64Counter(nameTries,
 		metric.WithDescription("Tries to deliver a message to a webhook, by what became of the message: pending, delivered or dead."))
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
-	return &Metrics{meter: meter, changes: changes, tries: tries}, nil
+	return &Metrics{meter: meter, changes: changes, tries: tries, decisions: decisions}, nil
 }
 
 // Changed counts a committed change.

@@ -17,6 +17,7 @@ import (
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/registry/internal/evidence"
 	"github.com/poterne/poterne/services/registry/internal/feed"
+	"github.com/poterne/poterne/services/registry/internal/rollout"
 	"github.com/poterne/poterne/services/registry/internal/store"
 )
 
@@ -36,6 +37,7 @@ type Server struct {
 	watchers    atomic.Int64
 	// wakeWebhooks tells that a message to a webhook may be sent at once.
 	wakeWebhooks func()
+	judge        rollout.Judge
 }
 
 // Options is what a Server is told.
@@ -49,11 +51,13 @@ type Options struct {
 	// WakeWebhooks is called when a message to a webhook may be sent; it must not
 	// block.
 	WakeWebhooks func()
+	// Judge says what the requests of rollouts came to.
+	Judge rollout.Judge
 }
 
 // New returns a server on s, f and e.
 func New(s *store.Store, f *feed.Feed, e *evidence.Keeper, opts Options) *Server {
-	return &Server{store: s, feed: f, evidence: e, opts: opts, maxWatchers: int64(opts.MaxWatchers), wakeWebhooks: opts.WakeWebhooks}
+	return &Server{store: s, feed: f, evidence: e, opts: opts, maxWatchers: int64(opts.MaxWatchers), wakeWebhooks: opts.WakeWebhooks, judge: opts.Judge}
 }
 
 // Watchers returns how many watch.

@@ -101,3 +101,18 @@ func oneRow(name string) func(sql.Result, error) error {
 		return err
 	}
 }
+
+// fenced refuses the change of a holder that is one no longer.
+func (c *change) fenced(ctx context.Context, f *Fence) error {
+	if f == nil {
+		return nil
+	}
+	l, err := lease(ctx, c.tx, f.Name)
+	if err != nil {
+		return fmt.Errorf("lease: %w", err)
+	}
+	if l.Token != f.Token {
+		return errLeaseLost(f.Name)
+	}
+	return nil
+}

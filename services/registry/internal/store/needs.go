@@ -47,7 +47,11 @@ func (s *Store) needs(ctx context.Context, q querier, model string, version int3
 			aliases = append(aliases, "the split")
 		}
 		experiments, err := s.experimentsNeeding(ctx, q, model, func(*registryv1.Experiment) bool { return true })
-		return append(aliases, experiments...), err
+		if err != nil {
+			return nil, err
+		}
+		rollouts, err := s.rolloutNeeding(ctx, q, model, 0)
+		return slices.Concat(aliases, experiments, rollouts), err
 	}
 	arms, err := named("arm", `SELECT name FROM registry_arms
 		WHERE model = $1 AND version = $2 ORDER BY position LIMIT $3`)
@@ -55,5 +59,9 @@ func (s *Store) needs(ctx context.Context, q querier, model string, version int3
 		return nil, err
 	}
 	experiments, err := s.experimentsNeeding(ctx, q, model, needsVersion(version))
-	return slices.Concat(aliases, arms, experiments), err
+	if err != nil {
+		return nil, err
+	}
+	rollouts, err := s.rolloutNeeding(ctx, q, model, version)
+	return slices.Concat(aliases, arms, experiments, rollouts), err
 }

@@ -103,7 +103,7 @@ func (s *Store) RollbackSplit(ctx context.Context, actor, model string, r Rollba
 		if err := c.exec(ctx, `UPDATE registry_splits SET salt = $1 WHERE model = $2`, was.GetSalt(), model); err != nil {
 			return err
 		}
-		if err := s.putArms(ctx, c, was.GetArms()); err != nil {
+		if err := s.putArms(ctx, c, was.GetArms(), s.opts.May); err != nil {
 			return err
 		}
 		if out, err = s.split(ctx, c.tx, model); err != nil {

@@ -111,7 +111,7 @@ func (s *Store) ChangeSplit(ctx context.Context, actor string, w SplitWish) (*re
 		if err := s.putSplit(ctx, c, salt, out == nil); err != nil {
 			return err
 		}
-		if err := s.putArms(ctx, c, arms); err != nil {
+		if err := s.putArms(ctx, c, arms, s.opts.May); err != nil {
 			return err
 		}
 		if out, err = s.split(ctx, c.tx, model); err != nil {
@@ -200,14 +200,15 @@ func (s *Store) putSplit(ctx context.Context, c *change, salt string, isNew bool
 		c.revision, micros(c.now), c.model)
 }
 
-func (s *Store) putArms(ctx context.Context, c *change, arms []*registryv1.Arm) error {
+// putArms writes the arms, of which may has a say about each version.
+func (s *Store) putArms(ctx context.Context, c *change, arms []*registryv1.Arm, may func(*registryv1.Version) error) error {
 	if err := c.exec(ctx, `DELETE FROM registry_arms WHERE model = $1`, c.model); err != nil {
 		return err
 	}
 	for i, a := range arms {
 		v, err := s.version(ctx, c.tx, c.model, VersionKey{Number: a.GetVersion()})
 		if err == nil {
-			err = s.opts.May(v)
+			err = may(v)
 		}
 		if err != nil {
 			return inField(err, fmt.Sprintf("arms[%d].version", i))

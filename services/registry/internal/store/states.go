@@ -41,7 +41,10 @@ func (s *Store) states(ctx context.Context, q querier, first, last string) ([]*r
 	if err := s.addSplits(ctx, q, byName, first, last); err != nil {
 		return nil, err
 	}
-	return out, s.addExperiments(ctx, q, byName, first, last)
+	if err := s.addExperiments(ctx, q, byName, first, last); err != nil {
+		return nil, err
+	}
+	return out, s.addRollouts(ctx, q, byName, first, last)
 }
 
 // addExperiments adds those that run, in the order in which they are asked.

@@ -54,6 +54,17 @@ const (
 	aliasProtectionSet  kind = "alias protection set"
 	aliasRolledBack     kind = "alias rolled back"
 	splitRolledBack     kind = "split rolled back"
+
+	rolloutCreated    kind = "rollout created"
+	rolloutStarted    kind = "rollout started"
+	rolloutAdvanced   kind = "rollout advanced"
+	rolloutPaused     kind = "rollout paused"
+	rolloutResumed    kind = "rollout resumed"
+	rolloutForced     kind = "rollout forced"
+	rolloutSucceeded  kind = "rollout succeeded"
+	rolloutRolledBack kind = "rollout rolled back"
+	rolloutAborted    kind = "rollout aborted"
+	rolloutFailed     kind = "rollout failed"
 )
 
 // change is one transaction that is about to get a revision.

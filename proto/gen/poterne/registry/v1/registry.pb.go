@@ -1704,7 +1704,7 @@ var File_poterne_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a&poterne/registry/v1/aliaschanges.proto\x1a!poterne/registry/v1/history.proto\x1a!poterne/registry/v1/prompts.proto\x1a!poterne/registry/v1/changes.proto\x1a\"poterne/registry/v1/evidence.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a#poterne/registry/v1/resources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\x1a\"poterne/registry/v1/webhooks.proto\"\xf1\x03\n" +
+	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a&poterne/registry/v1/aliaschanges.proto\x1a!poterne/registry/v1/history.proto\x1a!poterne/registry/v1/prompts.proto\x1a!poterne/registry/v1/changes.proto\x1a\"poterne/registry/v1/evidence.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\x1a\"poterne/registry/v1/webhooks.proto\"\xf1\x03\n" +
 	"\x12CreateModelRequest\x127\n" +
 	"\x04name\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12~\n" +
@@ -1830,7 +1830,7 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1d\n" +
 	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x12 \n" +
 	"\x06reason\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"\x15\n" +
-	"\x13DeleteSplitResponse2\x98R\n" +
+	"\x13DeleteSplitResponse2\xe8\\\n" +
 	"\x0fRegistryService\x12\x87\x01\n" +
 	"\vCreateModel\x12'.poterne.registry.v1.CreateModelRequest\x1a(.poterne.registry.v1.CreateModelResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*b\x05model\"\x13/v1/registry/models\x12\x83\x01\n" +
 	"\bGetModel\x12$.poterne.registry.v1.GetModelRequest\x1a%.poterne.registry.v1.GetModelResponse\"*\x82\xd3\xe4\x93\x02$b\x05model\x12\x1b/v1/registry/models/{model}\x12z\n" +
@@ -1893,7 +1893,16 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\x0eSetPromptAlias\x12*.poterne.registry.v1.SetPromptAliasRequest\x1a+.poterne.registry.v1.SetPromptAliasResponse\"?\x82\xd3\xe4\x93\x029:\x01*b\x05alias\x1a-/v1/registry/prompts/{prompt}/aliases/{alias}\x12\xa9\x01\n" +
 	"\x11DeletePromptAlias\x12-.poterne.registry.v1.DeletePromptAliasRequest\x1a..poterne.registry.v1.DeletePromptAliasResponse\"5\x82\xd3\xe4\x93\x02/*-/v1/registry/prompts/{prompt}/aliases/{alias}\x12\xc0\x01\n" +
 	"\x16ListPromptAliasHistory\x122.poterne.registry.v1.ListPromptAliasHistoryRequest\x1a3.poterne.registry.v1.ListPromptAliasHistoryResponse\"=\x82\xd3\xe4\x93\x027\x125/v1/registry/prompts/{prompt}/aliases/{alias}/history\x12\x94\x01\n" +
-	"\fRenderPrompt\x12(.poterne.registry.v1.RenderPromptRequest\x1a).poterne.registry.v1.RenderPromptResponse\"/\x82\xd3\xe4\x93\x02):\x01*\"$/v1/registry/prompts/{prompt}:render\x12P\n" +
+	"\fRenderPrompt\x12(.poterne.registry.v1.RenderPromptRequest\x1a).poterne.registry.v1.RenderPromptResponse\"/\x82\xd3\xe4\x93\x02):\x01*\"$/v1/registry/prompts/{prompt}:render\x12\xa0\x01\n" +
+	"\rCreateRollout\x12).poterne.registry.v1.CreateRolloutRequest\x1a*.poterne.registry.v1.CreateRolloutResponse\"8\x82\xd3\xe4\x93\x022:\x01*b\arollout\"$/v1/registry/models/{model}/rollouts\x12\x9e\x01\n" +
+	"\n" +
+	"GetRollout\x12&.poterne.registry.v1.GetRolloutRequest\x1a'.poterne.registry.v1.GetRolloutResponse\"?\x82\xd3\xe4\x93\x029b\arollout\x12./v1/registry/models/{model}/rollouts/{rollout}\x12\x91\x01\n" +
+	"\fListRollouts\x12(.poterne.registry.v1.ListRolloutsRequest\x1a).poterne.registry.v1.ListRolloutsResponse\",\x82\xd3\xe4\x93\x02&\x12$/v1/registry/models/{model}/rollouts\x12\xb1\x01\n" +
+	"\x11ListRolloutEvents\x12-.poterne.registry.v1.ListRolloutEventsRequest\x1a..poterne.registry.v1.ListRolloutEventsResponse\"=\x82\xd3\xe4\x93\x027\x125/v1/registry/models/{model}/rollouts/{rollout}/events\x12\xad\x01\n" +
+	"\fPauseRollout\x12(.poterne.registry.v1.PauseRolloutRequest\x1a).poterne.registry.v1.PauseRolloutResponse\"H\x82\xd3\xe4\x93\x02B:\x01*b\arollout\"4/v1/registry/models/{model}/rollouts/{rollout}:pause\x12\xb1\x01\n" +
+	"\rResumeRollout\x12).poterne.registry.v1.ResumeRolloutRequest\x1a*.poterne.registry.v1.ResumeRolloutResponse\"I\x82\xd3\xe4\x93\x02C:\x01*b\arollout\"5/v1/registry/models/{model}/rollouts/{rollout}:resume\x12\xad\x01\n" +
+	"\fForceRollout\x12(.poterne.registry.v1.ForceRolloutRequest\x1a).poterne.registry.v1.ForceRolloutResponse\"H\x82\xd3\xe4\x93\x02B:\x01*b\arollout\"4/v1/registry/models/{model}/rollouts/{rollout}:force\x12\xad\x01\n" +
+	"\fAbortRollout\x12(.poterne.registry.v1.AbortRolloutRequest\x1a).poterne.registry.v1.AbortRolloutResponse\"H\x82\xd3\xe4\x93\x02B:\x01*b\arollout\"4/v1/registry/models/{model}/rollouts/{rollout}:abort\x12P\n" +
 	"\x05Watch\x12!.poterne.registry.v1.WatchRequest\x1a\".poterne.registry.v1.WatchResponse0\x01\x12i\n" +
 	"\x0eReportOutcomes\x12*.poterne.registry.v1.ReportOutcomesRequest\x1a+.poterne.registry.v1.ReportOutcomesResponse\x12i\n" +
 	"\x0eRecordFeedback\x12*.poterne.registry.v1.RecordFeedbackRequest\x1a+.poterne.registry.v1.RecordFeedbackResponse\x12\x93\x01\n" +
@@ -2003,71 +2012,87 @@ var file_poterne_registry_v1_registry_proto_goTypes = []any{
 	(*DeletePromptAliasRequest)(nil),       // 75: poterne.registry.v1.DeletePromptAliasRequest
 	(*ListPromptAliasHistoryRequest)(nil),  // 76: poterne.registry.v1.ListPromptAliasHistoryRequest
 	(*RenderPromptRequest)(nil),            // 77: poterne.registry.v1.RenderPromptRequest
-	(*WatchRequest)(nil),                   // 78: poterne.registry.v1.WatchRequest
-	(*ReportOutcomesRequest)(nil),          // 79: poterne.registry.v1.ReportOutcomesRequest
-	(*RecordFeedbackRequest)(nil),          // 80: poterne.registry.v1.RecordFeedbackRequest
-	(*GetResultsRequest)(nil),              // 81: poterne.registry.v1.GetResultsRequest
-	(*GetExperimentResultsRequest)(nil),    // 82: poterne.registry.v1.GetExperimentResultsRequest
-	(*ListChangesRequest)(nil),             // 83: poterne.registry.v1.ListChangesRequest
-	(*ResolveVersionRequest)(nil),          // 84: poterne.registry.v1.ResolveVersionRequest
-	(*CreateWebhookRequest)(nil),           // 85: poterne.registry.v1.CreateWebhookRequest
-	(*GetWebhookRequest)(nil),              // 86: poterne.registry.v1.GetWebhookRequest
-	(*ListWebhooksRequest)(nil),            // 87: poterne.registry.v1.ListWebhooksRequest
-	(*UpdateWebhookRequest)(nil),           // 88: poterne.registry.v1.UpdateWebhookRequest
-	(*DeleteWebhookRequest)(nil),           // 89: poterne.registry.v1.DeleteWebhookRequest
-	(*ListDeliveriesRequest)(nil),          // 90: poterne.registry.v1.ListDeliveriesRequest
-	(*RedeliverRequest)(nil),               // 91: poterne.registry.v1.RedeliverRequest
-	(*UpdateModelResponse)(nil),            // 92: poterne.registry.v1.UpdateModelResponse
-	(*UndeleteModelResponse)(nil),          // 93: poterne.registry.v1.UndeleteModelResponse
-	(*UpdateVersionResponse)(nil),          // 94: poterne.registry.v1.UpdateVersionResponse
-	(*DeleteVersionResponse)(nil),          // 95: poterne.registry.v1.DeleteVersionResponse
-	(*UndeleteVersionResponse)(nil),        // 96: poterne.registry.v1.UndeleteVersionResponse
-	(*SignVersionResponse)(nil),            // 97: poterne.registry.v1.SignVersionResponse
-	(*CreateVariantResponse)(nil),          // 98: poterne.registry.v1.CreateVariantResponse
-	(*GetVariantResponse)(nil),             // 99: poterne.registry.v1.GetVariantResponse
-	(*ListVariantsResponse)(nil),           // 100: poterne.registry.v1.ListVariantsResponse
-	(*DeleteVariantResponse)(nil),          // 101: poterne.registry.v1.DeleteVariantResponse
-	(*ListAliasHistoryResponse)(nil),       // 102: poterne.registry.v1.ListAliasHistoryResponse
-	(*RollbackAliasResponse)(nil),          // 103: poterne.registry.v1.RollbackAliasResponse
-	(*GetAliasChangeResponse)(nil),         // 104: poterne.registry.v1.GetAliasChangeResponse
-	(*ListAliasChangesResponse)(nil),       // 105: poterne.registry.v1.ListAliasChangesResponse
-	(*ApproveAliasChangeResponse)(nil),     // 106: poterne.registry.v1.ApproveAliasChangeResponse
-	(*RejectAliasChangeResponse)(nil),      // 107: poterne.registry.v1.RejectAliasChangeResponse
-	(*GetAliasProtectionResponse)(nil),     // 108: poterne.registry.v1.GetAliasProtectionResponse
-	(*SetAliasProtectionResponse)(nil),     // 109: poterne.registry.v1.SetAliasProtectionResponse
-	(*CreateExperimentResponse)(nil),       // 110: poterne.registry.v1.CreateExperimentResponse
-	(*GetExperimentResponse)(nil),          // 111: poterne.registry.v1.GetExperimentResponse
-	(*ListExperimentsResponse)(nil),        // 112: poterne.registry.v1.ListExperimentsResponse
-	(*UpdateExperimentResponse)(nil),       // 113: poterne.registry.v1.UpdateExperimentResponse
-	(*DeleteExperimentResponse)(nil),       // 114: poterne.registry.v1.DeleteExperimentResponse
-	(*StartExperimentResponse)(nil),        // 115: poterne.registry.v1.StartExperimentResponse
-	(*RampExperimentResponse)(nil),         // 116: poterne.registry.v1.RampExperimentResponse
-	(*StopExperimentResponse)(nil),         // 117: poterne.registry.v1.StopExperimentResponse
-	(*ConcludeExperimentResponse)(nil),     // 118: poterne.registry.v1.ConcludeExperimentResponse
-	(*ListSplitHistoryResponse)(nil),       // 119: poterne.registry.v1.ListSplitHistoryResponse
-	(*RollbackSplitResponse)(nil),          // 120: poterne.registry.v1.RollbackSplitResponse
-	(*CreatePromptVersionResponse)(nil),    // 121: poterne.registry.v1.CreatePromptVersionResponse
-	(*GetPromptVersionResponse)(nil),       // 122: poterne.registry.v1.GetPromptVersionResponse
-	(*ListPromptVersionsResponse)(nil),     // 123: poterne.registry.v1.ListPromptVersionsResponse
-	(*ListPromptsResponse)(nil),            // 124: poterne.registry.v1.ListPromptsResponse
-	(*SetPromptAliasResponse)(nil),         // 125: poterne.registry.v1.SetPromptAliasResponse
-	(*DeletePromptAliasResponse)(nil),      // 126: poterne.registry.v1.DeletePromptAliasResponse
-	(*ListPromptAliasHistoryResponse)(nil), // 127: poterne.registry.v1.ListPromptAliasHistoryResponse
-	(*RenderPromptResponse)(nil),           // 128: poterne.registry.v1.RenderPromptResponse
-	(*WatchResponse)(nil),                  // 129: poterne.registry.v1.WatchResponse
-	(*ReportOutcomesResponse)(nil),         // 130: poterne.registry.v1.ReportOutcomesResponse
-	(*RecordFeedbackResponse)(nil),         // 131: poterne.registry.v1.RecordFeedbackResponse
-	(*GetResultsResponse)(nil),             // 132: poterne.registry.v1.GetResultsResponse
-	(*GetExperimentResultsResponse)(nil),   // 133: poterne.registry.v1.GetExperimentResultsResponse
-	(*ListChangesResponse)(nil),            // 134: poterne.registry.v1.ListChangesResponse
-	(*ResolveVersionResponse)(nil),         // 135: poterne.registry.v1.ResolveVersionResponse
-	(*CreateWebhookResponse)(nil),          // 136: poterne.registry.v1.CreateWebhookResponse
-	(*GetWebhookResponse)(nil),             // 137: poterne.registry.v1.GetWebhookResponse
-	(*ListWebhooksResponse)(nil),           // 138: poterne.registry.v1.ListWebhooksResponse
-	(*UpdateWebhookResponse)(nil),          // 139: poterne.registry.v1.UpdateWebhookResponse
-	(*DeleteWebhookResponse)(nil),          // 140: poterne.registry.v1.DeleteWebhookResponse
-	(*ListDeliveriesResponse)(nil),         // 141: poterne.registry.v1.ListDeliveriesResponse
-	(*RedeliverResponse)(nil),              // 142: poterne.registry.v1.RedeliverResponse
+	(*CreateRolloutRequest)(nil),           // 78: poterne.registry.v1.CreateRolloutRequest
+	(*GetRolloutRequest)(nil),              // 79: poterne.registry.v1.GetRolloutRequest
+	(*ListRolloutsRequest)(nil),            // 80: poterne.registry.v1.ListRolloutsRequest
+	(*ListRolloutEventsRequest)(nil),       // 81: poterne.registry.v1.ListRolloutEventsRequest
+	(*PauseRolloutRequest)(nil),            // 82: poterne.registry.v1.PauseRolloutRequest
+	(*ResumeRolloutRequest)(nil),           // 83: poterne.registry.v1.ResumeRolloutRequest
+	(*ForceRolloutRequest)(nil),            // 84: poterne.registry.v1.ForceRolloutRequest
+	(*AbortRolloutRequest)(nil),            // 85: poterne.registry.v1.AbortRolloutRequest
+	(*WatchRequest)(nil),                   // 86: poterne.registry.v1.WatchRequest
+	(*ReportOutcomesRequest)(nil),          // 87: poterne.registry.v1.ReportOutcomesRequest
+	(*RecordFeedbackRequest)(nil),          // 88: poterne.registry.v1.RecordFeedbackRequest
+	(*GetResultsRequest)(nil),              // 89: poterne.registry.v1.GetResultsRequest
+	(*GetExperimentResultsRequest)(nil),    // 90: poterne.registry.v1.GetExperimentResultsRequest
+	(*ListChangesRequest)(nil),             // 91: poterne.registry.v1.ListChangesRequest
+	(*ResolveVersionRequest)(nil),          // 92: poterne.registry.v1.ResolveVersionRequest
+	(*CreateWebhookRequest)(nil),           // 93: poterne.registry.v1.CreateWebhookRequest
+	(*GetWebhookRequest)(nil),              // 94: poterne.registry.v1.GetWebhookRequest
+	(*ListWebhooksRequest)(nil),            // 95: poterne.registry.v1.ListWebhooksRequest
+	(*UpdateWebhookRequest)(nil),           // 96: poterne.registry.v1.UpdateWebhookRequest
+	(*DeleteWebhookRequest)(nil),           // 97: poterne.registry.v1.DeleteWebhookRequest
+	(*ListDeliveriesRequest)(nil),          // 98: poterne.registry.v1.ListDeliveriesRequest
+	(*RedeliverRequest)(nil),               // 99: poterne.registry.v1.RedeliverRequest
+	(*UpdateModelResponse)(nil),            // 100: poterne.registry.v1.UpdateModelResponse
+	(*UndeleteModelResponse)(nil),          // 101: poterne.registry.v1.UndeleteModelResponse
+	(*UpdateVersionResponse)(nil),          // 102: poterne.registry.v1.UpdateVersionResponse
+	(*DeleteVersionResponse)(nil),          // 103: poterne.registry.v1.DeleteVersionResponse
+	(*UndeleteVersionResponse)(nil),        // 104: poterne.registry.v1.UndeleteVersionResponse
+	(*SignVersionResponse)(nil),            // 105: poterne.registry.v1.SignVersionResponse
+	(*CreateVariantResponse)(nil),          // 106: poterne.registry.v1.CreateVariantResponse
+	(*GetVariantResponse)(nil),             // 107: poterne.registry.v1.GetVariantResponse
+	(*ListVariantsResponse)(nil),           // 108: poterne.registry.v1.ListVariantsResponse
+	(*DeleteVariantResponse)(nil),          // 109: poterne.registry.v1.DeleteVariantResponse
+	(*ListAliasHistoryResponse)(nil),       // 110: poterne.registry.v1.ListAliasHistoryResponse
+	(*RollbackAliasResponse)(nil),          // 111: poterne.registry.v1.RollbackAliasResponse
+	(*GetAliasChangeResponse)(nil),         // 112: poterne.registry.v1.GetAliasChangeResponse
+	(*ListAliasChangesResponse)(nil),       // 113: poterne.registry.v1.ListAliasChangesResponse
+	(*ApproveAliasChangeResponse)(nil),     // 114: poterne.registry.v1.ApproveAliasChangeResponse
+	(*RejectAliasChangeResponse)(nil),      // 115: poterne.registry.v1.RejectAliasChangeResponse
+	(*GetAliasProtectionResponse)(nil),     // 116: poterne.registry.v1.GetAliasProtectionResponse
+	(*SetAliasProtectionResponse)(nil),     // 117: poterne.registry.v1.SetAliasProtectionResponse
+	(*CreateExperimentResponse)(nil),       // 118: poterne.registry.v1.CreateExperimentResponse
+	(*GetExperimentResponse)(nil),          // 119: poterne.registry.v1.GetExperimentResponse
+	(*ListExperimentsResponse)(nil),        // 120: poterne.registry.v1.ListExperimentsResponse
+	(*UpdateExperimentResponse)(nil),       // 121: poterne.registry.v1.UpdateExperimentResponse
+	(*DeleteExperimentResponse)(nil),       // 122: poterne.registry.v1.DeleteExperimentResponse
+	(*StartExperimentResponse)(nil),        // 123: poterne.registry.v1.StartExperimentResponse
+	(*RampExperimentResponse)(nil),         // 124: poterne.registry.v1.RampExperimentResponse
+	(*StopExperimentResponse)(nil),         // 125: poterne.registry.v1.StopExperimentResponse
+	(*ConcludeExperimentResponse)(nil),     // 126: poterne.registry.v1.ConcludeExperimentResponse
+	(*ListSplitHistoryResponse)(nil),       // 127: poterne.registry.v1.ListSplitHistoryResponse
+	(*RollbackSplitResponse)(nil),          // 128: poterne.registry.v1.RollbackSplitResponse
+	(*CreatePromptVersionResponse)(nil),    // 129: poterne.registry.v1.CreatePromptVersionResponse
+	(*GetPromptVersionResponse)(nil),       // 130: poterne.registry.v1.GetPromptVersionResponse
+	(*ListPromptVersionsResponse)(nil),     // 131: poterne.registry.v1.ListPromptVersionsResponse
+	(*ListPromptsResponse)(nil),            // 132: poterne.registry.v1.ListPromptsResponse
+	(*SetPromptAliasResponse)(nil),         // 133: poterne.registry.v1.SetPromptAliasResponse
+	(*DeletePromptAliasResponse)(nil),      // 134: poterne.registry.v1.DeletePromptAliasResponse
+	(*ListPromptAliasHistoryResponse)(nil), // 135: poterne.registry.v1.ListPromptAliasHistoryResponse
+	(*RenderPromptResponse)(nil),           // 136: poterne.registry.v1.RenderPromptResponse
+	(*CreateRolloutResponse)(nil),          // 137: poterne.registry.v1.CreateRolloutResponse
+	(*GetRolloutResponse)(nil),             // 138: poterne.registry.v1.GetRolloutResponse
+	(*ListRolloutsResponse)(nil),           // 139: poterne.registry.v1.ListRolloutsResponse
+	(*ListRolloutEventsResponse)(nil),      // 140: poterne.registry.v1.ListRolloutEventsResponse
+	(*PauseRolloutResponse)(nil),           // 141: poterne.registry.v1.PauseRolloutResponse
+	(*ResumeRolloutResponse)(nil),          // 142: poterne.registry.v1.ResumeRolloutResponse
+	(*ForceRolloutResponse)(nil),           // 143: poterne.registry.v1.ForceRolloutResponse
+	(*AbortRolloutResponse)(nil),           // 144: poterne.registry.v1.AbortRolloutResponse
+	(*WatchResponse)(nil),                  // 145: poterne.registry.v1.WatchResponse
+	(*ReportOutcomesResponse)(nil),         // 146: poterne.registry.v1.ReportOutcomesResponse
+	(*RecordFeedbackResponse)(nil),         // 147: poterne.registry.v1.RecordFeedbackResponse
+	(*GetResultsResponse)(nil),             // 148: poterne.registry.v1.GetResultsResponse
+	(*GetExperimentResultsResponse)(nil),   // 149: poterne.registry.v1.GetExperimentResultsResponse
+	(*ListChangesResponse)(nil),            // 150: poterne.registry.v1.ListChangesResponse
+	(*ResolveVersionResponse)(nil),         // 151: poterne.registry.v1.ResolveVersionResponse
+	(*CreateWebhookResponse)(nil),          // 152: poterne.registry.v1.CreateWebhookResponse
+	(*GetWebhookResponse)(nil),             // 153: poterne.registry.v1.GetWebhookResponse
+	(*ListWebhooksResponse)(nil),           // 154: poterne.registry.v1.ListWebhooksResponse
+	(*UpdateWebhookResponse)(nil),          // 155: poterne.registry.v1.UpdateWebhookResponse
+	(*DeleteWebhookResponse)(nil),          // 156: poterne.registry.v1.DeleteWebhookResponse
+	(*ListDeliveriesResponse)(nil),         // 157: poterne.registry.v1.ListDeliveriesResponse
+	(*RedeliverResponse)(nil),              // 158: poterne.registry.v1.RedeliverResponse
 }
 var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	28,  // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
@@ -2142,87 +2167,103 @@ var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	75,  // 69: poterne.registry.v1.RegistryService.DeletePromptAlias:input_type -> poterne.registry.v1.DeletePromptAliasRequest
 	76,  // 70: poterne.registry.v1.RegistryService.ListPromptAliasHistory:input_type -> poterne.registry.v1.ListPromptAliasHistoryRequest
 	77,  // 71: poterne.registry.v1.RegistryService.RenderPrompt:input_type -> poterne.registry.v1.RenderPromptRequest
-	78,  // 72: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
-	79,  // 73: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
-	80,  // 74: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
-	81,  // 75: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
-	82,  // 76: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
-	83,  // 77: poterne.registry.v1.RegistryService.ListChanges:input_type -> poterne.registry.v1.ListChangesRequest
-	84,  // 78: poterne.registry.v1.RegistryService.ResolveVersion:input_type -> poterne.registry.v1.ResolveVersionRequest
-	85,  // 79: poterne.registry.v1.RegistryService.CreateWebhook:input_type -> poterne.registry.v1.CreateWebhookRequest
-	86,  // 80: poterne.registry.v1.RegistryService.GetWebhook:input_type -> poterne.registry.v1.GetWebhookRequest
-	87,  // 81: poterne.registry.v1.RegistryService.ListWebhooks:input_type -> poterne.registry.v1.ListWebhooksRequest
-	88,  // 82: poterne.registry.v1.RegistryService.UpdateWebhook:input_type -> poterne.registry.v1.UpdateWebhookRequest
-	89,  // 83: poterne.registry.v1.RegistryService.DeleteWebhook:input_type -> poterne.registry.v1.DeleteWebhookRequest
-	90,  // 84: poterne.registry.v1.RegistryService.ListDeliveries:input_type -> poterne.registry.v1.ListDeliveriesRequest
-	91,  // 85: poterne.registry.v1.RegistryService.Redeliver:input_type -> poterne.registry.v1.RedeliverRequest
-	1,   // 86: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
-	3,   // 87: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
-	5,   // 88: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
-	92,  // 89: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
-	7,   // 90: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
-	93,  // 91: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
-	9,   // 92: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
-	11,  // 93: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
-	13,  // 94: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
-	94,  // 95: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
-	95,  // 96: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
-	96,  // 97: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
-	97,  // 98: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
-	98,  // 99: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
-	99,  // 100: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
-	100, // 101: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
-	101, // 102: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
-	15,  // 103: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
-	17,  // 104: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
-	19,  // 105: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
-	21,  // 106: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
-	102, // 107: poterne.registry.v1.RegistryService.ListAliasHistory:output_type -> poterne.registry.v1.ListAliasHistoryResponse
-	103, // 108: poterne.registry.v1.RegistryService.RollbackAlias:output_type -> poterne.registry.v1.RollbackAliasResponse
-	104, // 109: poterne.registry.v1.RegistryService.GetAliasChange:output_type -> poterne.registry.v1.GetAliasChangeResponse
-	105, // 110: poterne.registry.v1.RegistryService.ListAliasChanges:output_type -> poterne.registry.v1.ListAliasChangesResponse
-	106, // 111: poterne.registry.v1.RegistryService.ApproveAliasChange:output_type -> poterne.registry.v1.ApproveAliasChangeResponse
-	107, // 112: poterne.registry.v1.RegistryService.RejectAliasChange:output_type -> poterne.registry.v1.RejectAliasChangeResponse
-	108, // 113: poterne.registry.v1.RegistryService.GetAliasProtection:output_type -> poterne.registry.v1.GetAliasProtectionResponse
-	109, // 114: poterne.registry.v1.RegistryService.SetAliasProtection:output_type -> poterne.registry.v1.SetAliasProtectionResponse
-	23,  // 115: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
-	25,  // 116: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
-	27,  // 117: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
-	110, // 118: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
-	111, // 119: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
-	112, // 120: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
-	113, // 121: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
-	114, // 122: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
-	115, // 123: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
-	116, // 124: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
-	117, // 125: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
-	118, // 126: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
-	119, // 127: poterne.registry.v1.RegistryService.ListSplitHistory:output_type -> poterne.registry.v1.ListSplitHistoryResponse
-	120, // 128: poterne.registry.v1.RegistryService.RollbackSplit:output_type -> poterne.registry.v1.RollbackSplitResponse
-	121, // 129: poterne.registry.v1.RegistryService.CreatePromptVersion:output_type -> poterne.registry.v1.CreatePromptVersionResponse
-	122, // 130: poterne.registry.v1.RegistryService.GetPromptVersion:output_type -> poterne.registry.v1.GetPromptVersionResponse
-	123, // 131: poterne.registry.v1.RegistryService.ListPromptVersions:output_type -> poterne.registry.v1.ListPromptVersionsResponse
-	124, // 132: poterne.registry.v1.RegistryService.ListPrompts:output_type -> poterne.registry.v1.ListPromptsResponse
-	125, // 133: poterne.registry.v1.RegistryService.SetPromptAlias:output_type -> poterne.registry.v1.SetPromptAliasResponse
-	126, // 134: poterne.registry.v1.RegistryService.DeletePromptAlias:output_type -> poterne.registry.v1.DeletePromptAliasResponse
-	127, // 135: poterne.registry.v1.RegistryService.ListPromptAliasHistory:output_type -> poterne.registry.v1.ListPromptAliasHistoryResponse
-	128, // 136: poterne.registry.v1.RegistryService.RenderPrompt:output_type -> poterne.registry.v1.RenderPromptResponse
-	129, // 137: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
-	130, // 138: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
-	131, // 139: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
-	132, // 140: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
-	133, // 141: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
-	134, // 142: poterne.registry.v1.RegistryService.ListChanges:output_type -> poterne.registry.v1.ListChangesResponse
-	135, // 143: poterne.registry.v1.RegistryService.ResolveVersion:output_type -> poterne.registry.v1.ResolveVersionResponse
-	136, // 144: poterne.registry.v1.RegistryService.CreateWebhook:output_type -> poterne.registry.v1.CreateWebhookResponse
-	137, // 145: poterne.registry.v1.RegistryService.GetWebhook:output_type -> poterne.registry.v1.GetWebhookResponse
-	138, // 146: poterne.registry.v1.RegistryService.ListWebhooks:output_type -> poterne.registry.v1.ListWebhooksResponse
-	139, // 147: poterne.registry.v1.RegistryService.UpdateWebhook:output_type -> poterne.registry.v1.UpdateWebhookResponse
-	140, // 148: poterne.registry.v1.RegistryService.DeleteWebhook:output_type -> poterne.registry.v1.DeleteWebhookResponse
-	141, // 149: poterne.registry.v1.RegistryService.ListDeliveries:output_type -> poterne.registry.v1.ListDeliveriesResponse
-	142, // 150: poterne.registry.v1.RegistryService.Redeliver:output_type -> poterne.registry.v1.RedeliverResponse
-	86,  // [86:151] is the sub-list for method output_type
-	21,  // [21:86] is the sub-list for method input_type
+	78,  // 72: poterne.registry.v1.RegistryService.CreateRollout:input_type -> poterne.registry.v1.CreateRolloutRequest
+	79,  // 73: poterne.registry.v1.RegistryService.GetRollout:input_type -> poterne.registry.v1.GetRolloutRequest
+	80,  // 74: poterne.registry.v1.RegistryService.ListRollouts:input_type -> poterne.registry.v1.ListRolloutsRequest
+	81,  // 75: poterne.registry.v1.RegistryService.ListRolloutEvents:input_type -> poterne.registry.v1.ListRolloutEventsRequest
+	82,  // 76: poterne.registry.v1.RegistryService.PauseRollout:input_type -> poterne.registry.v1.PauseRolloutRequest
+	83,  // 77: poterne.registry.v1.RegistryService.ResumeRollout:input_type -> poterne.registry.v1.ResumeRolloutRequest
+	84,  // 78: poterne.registry.v1.RegistryService.ForceRollout:input_type -> poterne.registry.v1.ForceRolloutRequest
+	85,  // 79: poterne.registry.v1.RegistryService.AbortRollout:input_type -> poterne.registry.v1.AbortRolloutRequest
+	86,  // 80: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
+	87,  // 81: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
+	88,  // 82: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
+	89,  // 83: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
+	90,  // 84: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
+	91,  // 85: poterne.registry.v1.RegistryService.ListChanges:input_type -> poterne.registry.v1.ListChangesRequest
+	92,  // 86: poterne.registry.v1.RegistryService.ResolveVersion:input_type -> poterne.registry.v1.ResolveVersionRequest
+	93,  // 87: poterne.registry.v1.RegistryService.CreateWebhook:input_type -> poterne.registry.v1.CreateWebhookRequest
+	94,  // 88: poterne.registry.v1.RegistryService.GetWebhook:input_type -> poterne.registry.v1.GetWebhookRequest
+	95,  // 89: poterne.registry.v1.RegistryService.ListWebhooks:input_type -> poterne.registry.v1.ListWebhooksRequest
+	96,  // 90: poterne.registry.v1.RegistryService.UpdateWebhook:input_type -> poterne.registry.v1.UpdateWebhookRequest
+	97,  // 91: poterne.registry.v1.RegistryService.DeleteWebhook:input_type -> poterne.registry.v1.DeleteWebhookRequest
+	98,  // 92: poterne.registry.v1.RegistryService.ListDeliveries:input_type -> poterne.registry.v1.ListDeliveriesRequest
+	99,  // 93: poterne.registry.v1.RegistryService.Redeliver:input_type -> poterne.registry.v1.RedeliverRequest
+	1,   // 94: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
+	3,   // 95: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
+	5,   // 96: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
+	100, // 97: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
+	7,   // 98: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
+	101, // 99: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
+	9,   // 100: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
+	11,  // 101: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
+	13,  // 102: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
+	102, // 103: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
+	103, // 104: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
+	104, // 105: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
+	105, // 106: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
+	106, // 107: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
+	107, // 108: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
+	108, // 109: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
+	109, // 110: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
+	15,  // 111: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
+	17,  // 112: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
+	19,  // 113: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
+	21,  // 114: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
+	110, // 115: poterne.registry.v1.RegistryService.ListAliasHistory:output_type -> poterne.registry.v1.ListAliasHistoryResponse
+	111, // 116: poterne.registry.v1.RegistryService.RollbackAlias:output_type -> poterne.registry.v1.RollbackAliasResponse
+	112, // 117: poterne.registry.v1.RegistryService.GetAliasChange:output_type -> poterne.registry.v1.GetAliasChangeResponse
+	113, // 118: poterne.registry.v1.RegistryService.ListAliasChanges:output_type -> poterne.registry.v1.ListAliasChangesResponse
+	114, // 119: poterne.registry.v1.RegistryService.ApproveAliasChange:output_type -> poterne.registry.v1.ApproveAliasChangeResponse
+	115, // 120: poterne.registry.v1.RegistryService.RejectAliasChange:output_type -> poterne.registry.v1.RejectAliasChangeResponse
+	116, // 121: poterne.registry.v1.RegistryService.GetAliasProtection:output_type -> poterne.registry.v1.GetAliasProtectionResponse
+	117, // 122: poterne.registry.v1.RegistryService.SetAliasProtection:output_type -> poterne.registry.v1.SetAliasProtectionResponse
+	23,  // 123: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
+	25,  // 124: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
+	27,  // 125: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
+	118, // 126: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
+	119, // 127: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
+	120, // 128: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
+	121, // 129: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
+	122, // 130: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
+	123, // 131: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
+	124, // 132: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
+	125, // 133: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
+	126, // 134: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
+	127, // 135: poterne.registry.v1.RegistryService.ListSplitHistory:output_type -> poterne.registry.v1.ListSplitHistoryResponse
+	128, // 136: poterne.registry.v1.RegistryService.RollbackSplit:output_type -> poterne.registry.v1.RollbackSplitResponse
+	129, // 137: poterne.registry.v1.RegistryService.CreatePromptVersion:output_type -> poterne.registry.v1.CreatePromptVersionResponse
+	130, // 138: poterne.registry.v1.RegistryService.GetPromptVersion:output_type -> poterne.registry.v1.GetPromptVersionResponse
+	131, // 139: poterne.registry.v1.RegistryService.ListPromptVersions:output_type -> poterne.registry.v1.ListPromptVersionsResponse
+	132, // 140: poterne.registry.v1.RegistryService.ListPrompts:output_type -> poterne.registry.v1.ListPromptsResponse
+	133, // 141: poterne.registry.v1.RegistryService.SetPromptAlias:output_type -> poterne.registry.v1.SetPromptAliasResponse
+	134, // 142: poterne.registry.v1.RegistryService.DeletePromptAlias:output_type -> poterne.registry.v1.DeletePromptAliasResponse
+	135, // 143: poterne.registry.v1.RegistryService.ListPromptAliasHistory:output_type -> poterne.registry.v1.ListPromptAliasHistoryResponse
+	136, // 144: poterne.registry.v1.RegistryService.RenderPrompt:output_type -> poterne.registry.v1.RenderPromptResponse
+	137, // 145: poterne.registry.v1.RegistryService.CreateRollout:output_type -> poterne.registry.v1.CreateRolloutResponse
+	138, // 146: poterne.registry.v1.RegistryService.GetRollout:output_type -> poterne.registry.v1.GetRolloutResponse
+	139, // 147: poterne.registry.v1.RegistryService.ListRollouts:output_type -> poterne.registry.v1.ListRolloutsResponse
+	140, // 148: poterne.registry.v1.RegistryService.ListRolloutEvents:output_type -> poterne.registry.v1.ListRolloutEventsResponse
+	141, // 149: poterne.registry.v1.RegistryService.PauseRollout:output_type -> poterne.registry.v1.PauseRolloutResponse
+	142, // 150: poterne.registry.v1.RegistryService.ResumeRollout:output_type -> poterne.registry.v1.ResumeRolloutResponse
+	143, // 151: poterne.registry.v1.RegistryService.ForceRollout:output_type -> poterne.registry.v1.ForceRolloutResponse
+	144, // 152: poterne.registry.v1.RegistryService.AbortRollout:output_type -> poterne.registry.v1.AbortRolloutResponse
+	145, // 153: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
+	146, // 154: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
+	147, // 155: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
+	148, // 156: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
+	149, // 157: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
+	150, // 158: poterne.registry.v1.RegistryService.ListChanges:output_type -> poterne.registry.v1.ListChangesResponse
+	151, // 159: poterne.registry.v1.RegistryService.ResolveVersion:output_type -> poterne.registry.v1.ResolveVersionResponse
+	152, // 160: poterne.registry.v1.RegistryService.CreateWebhook:output_type -> poterne.registry.v1.CreateWebhookResponse
+	153, // 161: poterne.registry.v1.RegistryService.GetWebhook:output_type -> poterne.registry.v1.GetWebhookResponse
+	154, // 162: poterne.registry.v1.RegistryService.ListWebhooks:output_type -> poterne.registry.v1.ListWebhooksResponse
+	155, // 163: poterne.registry.v1.RegistryService.UpdateWebhook:output_type -> poterne.registry.v1.UpdateWebhookResponse
+	156, // 164: poterne.registry.v1.RegistryService.DeleteWebhook:output_type -> poterne.registry.v1.DeleteWebhookResponse
+	157, // 165: poterne.registry.v1.RegistryService.ListDeliveries:output_type -> poterne.registry.v1.ListDeliveriesResponse
+	158, // 166: poterne.registry.v1.RegistryService.Redeliver:output_type -> poterne.registry.v1.RedeliverResponse
+	94,  // [94:167] is the sub-list for method output_type
+	21,  // [21:94] is the sub-list for method input_type
 	21,  // [21:21] is the sub-list for extension type_name
 	21,  // [21:21] is the sub-list for extension extendee
 	0,   // [0:21] is the sub-list for field type_name
@@ -2242,6 +2283,7 @@ func file_poterne_registry_v1_registry_proto_init() {
 	file_poterne_registry_v1_lifecycle_proto_init()
 	file_poterne_registry_v1_metadata_proto_init()
 	file_poterne_registry_v1_resources_proto_init()
+	file_poterne_registry_v1_rollouts_proto_init()
 	file_poterne_registry_v1_update_proto_init()
 	file_poterne_registry_v1_variants_proto_init()
 	file_poterne_registry_v1_watch_proto_init()

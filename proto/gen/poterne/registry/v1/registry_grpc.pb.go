@@ -72,6 +72,14 @@ const (
 	RegistryService_DeletePromptAlias_FullMethodName      = "/poterne.registry.v1.RegistryService/DeletePromptAlias"
 	RegistryService_ListPromptAliasHistory_FullMethodName = "/poterne.registry.v1.RegistryService/ListPromptAliasHistory"
 	RegistryService_RenderPrompt_FullMethodName           = "/poterne.registry.v1.RegistryService/RenderPrompt"
+	RegistryService_CreateRollout_FullMethodName          = "/poterne.registry.v1.RegistryService/CreateRollout"
+	RegistryService_GetRollout_FullMethodName             = "/poterne.registry.v1.RegistryService/GetRollout"
+	RegistryService_ListRollouts_FullMethodName           = "/poterne.registry.v1.RegistryService/ListRollouts"
+	RegistryService_ListRolloutEvents_FullMethodName      = "/poterne.registry.v1.RegistryService/ListRolloutEvents"
+	RegistryService_PauseRollout_FullMethodName           = "/poterne.registry.v1.RegistryService/PauseRollout"
+	RegistryService_ResumeRollout_FullMethodName          = "/poterne.registry.v1.RegistryService/ResumeRollout"
+	RegistryService_ForceRollout_FullMethodName           = "/poterne.registry.v1.RegistryService/ForceRollout"
+	RegistryService_AbortRollout_FullMethodName           = "/poterne.registry.v1.RegistryService/AbortRollout"
 	RegistryService_Watch_FullMethodName                  = "/poterne.registry.v1.RegistryService/Watch"
 	RegistryService_ReportOutcomes_FullMethodName         = "/poterne.registry.v1.RegistryService/ReportOutcomes"
 	RegistryService_RecordFeedback_FullMethodName         = "/poterne.registry.v1.RegistryService/RecordFeedback"
@@ -218,6 +226,26 @@ type RegistryServiceClient interface {
 	ListPromptAliasHistory(ctx context.Context, in *ListPromptAliasHistoryRequest, opts ...grpc.CallOption) (*ListPromptAliasHistoryResponse, error)
 	// Returns a prompt's messages with its variables filled in.
 	RenderPrompt(ctx context.Context, in *RenderPromptRequest, opts ...grpc.CallOption) (*RenderPromptResponse, error)
+	// Creates a rollout, which begins by itself. Refused while another one of the
+	// model is not over, and when more than one version serves the model.
+	CreateRollout(ctx context.Context, in *CreateRolloutRequest, opts ...grpc.CallOption) (*CreateRolloutResponse, error)
+	// Returns a rollout with what has been seen in its present step.
+	GetRollout(ctx context.Context, in *GetRolloutRequest, opts ...grpc.CallOption) (*GetRolloutResponse, error)
+	// Lists a model's rollouts by name. Of those that are over the last 200 are kept.
+	ListRollouts(ctx context.Context, in *ListRolloutsRequest, opts ...grpc.CallOption) (*ListRolloutsResponse, error)
+	// Lists what happened to a rollout, the oldest first.
+	ListRolloutEvents(ctx context.Context, in *ListRolloutEventsRequest, opts ...grpc.CallOption) (*ListRolloutEventsResponse, error)
+	// Keeps a rollout at its step by compare-and-set. Its guardrails go on to hold.
+	PauseRollout(ctx context.Context, in *PauseRolloutRequest, opts ...grpc.CallOption) (*PauseRolloutResponse, error)
+	// Begins a paused rollout's step anew by compare-and-set. Where somebody else
+	// changed the split or the alias, the rollout takes it over again.
+	ResumeRollout(ctx context.Context, in *ResumeRolloutRequest, opts ...grpc.CallOption) (*ResumeRolloutResponse, error)
+	// Sends a rollout to a later step, or to its end, by compare-and-set, whatever
+	// has been seen so far.
+	ForceRollout(ctx context.Context, in *ForceRolloutRequest, opts ...grpc.CallOption) (*ForceRolloutResponse, error)
+	// Ends a rollout by compare-and-set and has the baseline serve again, unless
+	// somebody else changed the split.
+	AbortRollout(ctx context.Context, in *AbortRolloutRequest, opts ...grpc.CallOption) (*AbortRolloutResponse, error)
 	// Streams every change after a revision, in order and without gaps. From
 	// revision 0 the stream starts with a snapshot of all models. Of several
 	// changes of one model that the consumer has not been sent yet, only the last
@@ -777,6 +805,86 @@ func (c *registryServiceClient) RenderPrompt(ctx context.Context, in *RenderProm
 	return out, nil
 }
 
+func (c *registryServiceClient) CreateRollout(ctx context.Context, in *CreateRolloutRequest, opts ...grpc.CallOption) (*CreateRolloutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateRolloutResponse)
+	err := c.cc.Invoke(ctx, RegistryService_CreateRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetRollout(ctx context.Context, in *GetRolloutRequest, opts ...grpc.CallOption) (*GetRolloutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetRolloutResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListRollouts(ctx context.Context, in *ListRolloutsRequest, opts ...grpc.CallOption) (*ListRolloutsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRolloutsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListRollouts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListRolloutEvents(ctx context.Context, in *ListRolloutEventsRequest, opts ...grpc.CallOption) (*ListRolloutEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRolloutEventsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListRolloutEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) PauseRollout(ctx context.Context, in *PauseRolloutRequest, opts ...grpc.CallOption) (*PauseRolloutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PauseRolloutResponse)
+	err := c.cc.Invoke(ctx, RegistryService_PauseRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ResumeRollout(ctx context.Context, in *ResumeRolloutRequest, opts ...grpc.CallOption) (*ResumeRolloutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeRolloutResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ResumeRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ForceRollout(ctx context.Context, in *ForceRolloutRequest, opts ...grpc.CallOption) (*ForceRolloutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ForceRolloutResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ForceRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) AbortRollout(ctx context.Context, in *AbortRolloutRequest, opts ...grpc.CallOption) (*AbortRolloutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AbortRolloutResponse)
+	err := c.cc.Invoke(ctx, RegistryService_AbortRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *registryServiceClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &RegistryService_ServiceDesc.Streams[0], RegistryService_Watch_FullMethodName, cOpts...)
@@ -1056,6 +1164,26 @@ type RegistryServiceServer interface {
 	ListPromptAliasHistory(context.Context, *ListPromptAliasHistoryRequest) (*ListPromptAliasHistoryResponse, error)
 	// Returns a prompt's messages with its variables filled in.
 	RenderPrompt(context.Context, *RenderPromptRequest) (*RenderPromptResponse, error)
+	// Creates a rollout, which begins by itself. Refused while another one of the
+	// model is not over, and when more than one version serves the model.
+	CreateRollout(context.Context, *CreateRolloutRequest) (*CreateRolloutResponse, error)
+	// Returns a rollout with what has been seen in its present step.
+	GetRollout(context.Context, *GetRolloutRequest) (*GetRolloutResponse, error)
+	// Lists a model's rollouts by name. Of those that are over the last 200 are kept.
+	ListRollouts(context.Context, *ListRolloutsRequest) (*ListRolloutsResponse, error)
+	// Lists what happened to a rollout, the oldest first.
+	ListRolloutEvents(context.Context, *ListRolloutEventsRequest) (*ListRolloutEventsResponse, error)
+	// Keeps a rollout at its step by compare-and-set. Its guardrails go on to hold.
+	PauseRollout(context.Context, *PauseRolloutRequest) (*PauseRolloutResponse, error)
+	// Begins a paused rollout's step anew by compare-and-set. Where somebody else
+	// changed the split or the alias, the rollout takes it over again.
+	ResumeRollout(context.Context, *ResumeRolloutRequest) (*ResumeRolloutResponse, error)
+	// Sends a rollout to a later step, or to its end, by compare-and-set, whatever
+	// has been seen so far.
+	ForceRollout(context.Context, *ForceRolloutRequest) (*ForceRolloutResponse, error)
+	// Ends a rollout by compare-and-set and has the baseline serve again, unless
+	// somebody else changed the split.
+	AbortRollout(context.Context, *AbortRolloutRequest) (*AbortRolloutResponse, error)
 	// Streams every change after a revision, in order and without gaps. From
 	// revision 0 the stream starts with a snapshot of all models. Of several
 	// changes of one model that the consumer has not been sent yet, only the last
@@ -1257,6 +1385,30 @@ func (UnimplementedRegistryServiceServer) ListPromptAliasHistory(context.Context
 }
 func (UnimplementedRegistryServiceServer) RenderPrompt(context.Context, *RenderPromptRequest) (*RenderPromptResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RenderPrompt not implemented")
+}
+func (UnimplementedRegistryServiceServer) CreateRollout(context.Context, *CreateRolloutRequest) (*CreateRolloutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateRollout not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetRollout(context.Context, *GetRolloutRequest) (*GetRolloutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRollout not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListRollouts(context.Context, *ListRolloutsRequest) (*ListRolloutsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRollouts not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListRolloutEvents(context.Context, *ListRolloutEventsRequest) (*ListRolloutEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRolloutEvents not implemented")
+}
+func (UnimplementedRegistryServiceServer) PauseRollout(context.Context, *PauseRolloutRequest) (*PauseRolloutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseRollout not implemented")
+}
+func (UnimplementedRegistryServiceServer) ResumeRollout(context.Context, *ResumeRolloutRequest) (*ResumeRolloutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeRollout not implemented")
+}
+func (UnimplementedRegistryServiceServer) ForceRollout(context.Context, *ForceRolloutRequest) (*ForceRolloutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ForceRollout not implemented")
+}
+func (UnimplementedRegistryServiceServer) AbortRollout(context.Context, *AbortRolloutRequest) (*AbortRolloutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AbortRollout not implemented")
 }
 func (UnimplementedRegistryServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -2239,6 +2391,150 @@ func _RegistryService_RenderPrompt_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RegistryService_CreateRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).CreateRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_CreateRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).CreateRollout(ctx, req.(*CreateRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetRollout(ctx, req.(*GetRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListRollouts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRolloutsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListRollouts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListRollouts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListRollouts(ctx, req.(*ListRolloutsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListRolloutEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRolloutEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListRolloutEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListRolloutEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListRolloutEvents(ctx, req.(*ListRolloutEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_PauseRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).PauseRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_PauseRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).PauseRollout(ctx, req.(*PauseRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ResumeRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ResumeRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ResumeRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ResumeRollout(ctx, req.(*ResumeRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ForceRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForceRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ForceRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ForceRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ForceRollout(ctx, req.(*ForceRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_AbortRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AbortRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).AbortRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_AbortRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).AbortRollout(ctx, req.(*AbortRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RegistryService_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -2694,6 +2990,38 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RenderPrompt",
 			Handler:    _RegistryService_RenderPrompt_Handler,
+		},
+		{
+			MethodName: "CreateRollout",
+			Handler:    _RegistryService_CreateRollout_Handler,
+		},
+		{
+			MethodName: "GetRollout",
+			Handler:    _RegistryService_GetRollout_Handler,
+		},
+		{
+			MethodName: "ListRollouts",
+			Handler:    _RegistryService_ListRollouts_Handler,
+		},
+		{
+			MethodName: "ListRolloutEvents",
+			Handler:    _RegistryService_ListRolloutEvents_Handler,
+		},
+		{
+			MethodName: "PauseRollout",
+			Handler:    _RegistryService_PauseRollout_Handler,
+		},
+		{
+			MethodName: "ResumeRollout",
+			Handler:    _RegistryService_ResumeRollout_Handler,
+		},
+		{
+			MethodName: "ForceRollout",
+			Handler:    _RegistryService_ForceRollout_Handler,
+		},
+		{
+			MethodName: "AbortRollout",
+			Handler:    _RegistryService_AbortRollout_Handler,
 		},
 		{
 			MethodName: "ReportOutcomes",

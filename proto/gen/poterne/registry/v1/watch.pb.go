@@ -85,8 +85,10 @@ type ModelState struct {
 	// How many of its versions are left out, because together they would not fit
 	// into a message: old ones that no alias and no split names.
 	OmittedVersions int32 `protobuf:"varint,35,opt,name=omitted_versions,json=omittedVersions,proto3" json:"omitted_versions,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The rollout that changed last, when there is one, over or not.
+	Rollout       *Rollout `protobuf:"bytes,30,opt,name=rollout,proto3" json:"rollout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ModelState) Reset() {
@@ -159,6 +161,13 @@ func (x *ModelState) GetOmittedVersions() int32 {
 		return x.OmittedVersions
 	}
 	return 0
+}
+
+func (x *ModelState) GetRollout() *Rollout {
+	if x != nil {
+		return x.Rollout
+	}
+	return nil
 }
 
 // One message of the watch stream.
@@ -398,9 +407,9 @@ var File_poterne_registry_v1_watch_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_watch_proto_rawDesc = "" +
 	"\n" +
-	"\x1fpoterne/registry/v1/watch.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/resources.proto\"<\n" +
+	"\x1fpoterne/registry/v1/watch.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\"<\n" +
 	"\fWatchRequest\x12,\n" +
-	"\rfrom_revision\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\ffromRevision\"\xce\x02\n" +
+	"\rfrom_revision\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\ffromRevision\"\x86\x03\n" +
 	"\n" +
 	"ModelState\x120\n" +
 	"\x05model\x18\x01 \x01(\v2\x1a.poterne.registry.v1.ModelR\x05model\x128\n" +
@@ -408,7 +417,8 @@ const file_poterne_registry_v1_watch_proto_rawDesc = "" +
 	"\aaliases\x18\x03 \x03(\v2\x1a.poterne.registry.v1.AliasR\aaliases\x120\n" +
 	"\x05split\x18\x04 \x01(\v2\x1a.poterne.registry.v1.SplitR\x05split\x12A\n" +
 	"\vexperiments\x18\x19 \x03(\v2\x1f.poterne.registry.v1.ExperimentR\vexperiments\x12)\n" +
-	"\x10omitted_versions\x18# \x01(\x05R\x0fomittedVersions\"\x8e\x02\n" +
+	"\x10omitted_versions\x18# \x01(\x05R\x0fomittedVersions\x126\n" +
+	"\arollout\x18\x1e \x01(\v2\x1c.poterne.registry.v1.RolloutR\arollout\"\x8e\x02\n" +
 	"\rWatchResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12?\n" +
 	"\bsnapshot\x18\x02 \x01(\v2!.poterne.registry.v1.SnapshotPartH\x00R\bsnapshot\x12;\n" +
@@ -446,22 +456,24 @@ var file_poterne_registry_v1_watch_proto_goTypes = []any{
 	(*Alias)(nil),         // 7: poterne.registry.v1.Alias
 	(*Split)(nil),         // 8: poterne.registry.v1.Split
 	(*Experiment)(nil),    // 9: poterne.registry.v1.Experiment
+	(*Rollout)(nil),       // 10: poterne.registry.v1.Rollout
 }
 var file_poterne_registry_v1_watch_proto_depIdxs = []int32{
-	5, // 0: poterne.registry.v1.ModelState.model:type_name -> poterne.registry.v1.Model
-	6, // 1: poterne.registry.v1.ModelState.versions:type_name -> poterne.registry.v1.Version
-	7, // 2: poterne.registry.v1.ModelState.aliases:type_name -> poterne.registry.v1.Alias
-	8, // 3: poterne.registry.v1.ModelState.split:type_name -> poterne.registry.v1.Split
-	9, // 4: poterne.registry.v1.ModelState.experiments:type_name -> poterne.registry.v1.Experiment
-	3, // 5: poterne.registry.v1.WatchResponse.snapshot:type_name -> poterne.registry.v1.SnapshotPart
-	1, // 6: poterne.registry.v1.WatchResponse.changed:type_name -> poterne.registry.v1.ModelState
-	4, // 7: poterne.registry.v1.WatchResponse.heartbeat:type_name -> poterne.registry.v1.Heartbeat
-	1, // 8: poterne.registry.v1.SnapshotPart.models:type_name -> poterne.registry.v1.ModelState
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	5,  // 0: poterne.registry.v1.ModelState.model:type_name -> poterne.registry.v1.Model
+	6,  // 1: poterne.registry.v1.ModelState.versions:type_name -> poterne.registry.v1.Version
+	7,  // 2: poterne.registry.v1.ModelState.aliases:type_name -> poterne.registry.v1.Alias
+	8,  // 3: poterne.registry.v1.ModelState.split:type_name -> poterne.registry.v1.Split
+	9,  // 4: poterne.registry.v1.ModelState.experiments:type_name -> poterne.registry.v1.Experiment
+	10, // 5: poterne.registry.v1.ModelState.rollout:type_name -> poterne.registry.v1.Rollout
+	3,  // 6: poterne.registry.v1.WatchResponse.snapshot:type_name -> poterne.registry.v1.SnapshotPart
+	1,  // 7: poterne.registry.v1.WatchResponse.changed:type_name -> poterne.registry.v1.ModelState
+	4,  // 8: poterne.registry.v1.WatchResponse.heartbeat:type_name -> poterne.registry.v1.Heartbeat
+	1,  // 9: poterne.registry.v1.SnapshotPart.models:type_name -> poterne.registry.v1.ModelState
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_watch_proto_init() }
@@ -471,6 +483,7 @@ func file_poterne_registry_v1_watch_proto_init() {
 	}
 	file_poterne_registry_v1_experiments_proto_init()
 	file_poterne_registry_v1_resources_proto_init()
+	file_poterne_registry_v1_rollouts_proto_init()
 	file_poterne_registry_v1_watch_proto_msgTypes[2].OneofWrappers = []any{
 		(*WatchResponse_Snapshot)(nil),
 		(*WatchResponse_Changed)(nil),
