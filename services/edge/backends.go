@@ -91,6 +91,12 @@ func registryAgain() []string {
 		registryv1.RegistryService_GetAlias_FullMethodName,
 		registryv1.RegistryService_ListAliases_FullMethodName,
 		registryv1.RegistryService_GetSplit_FullMethodName,
+		registryv1.ArtifactService_GetUpload_FullMethodName,
+		registryv1.ArtifactService_ListUploads_FullMethodName,
+		registryv1.ArtifactService_ListUploadParts_FullMethodName,
+		registryv1.ArtifactService_CompleteUpload_FullMethodName, // again: the artifact
+		registryv1.ArtifactService_GetArtifact_FullMethodName,
+		registryv1.ArtifactService_ListArtifacts_FullMethodName,
 		registryv1.RegistryService_CreateVariant_FullMethodName, // the same again changes nothing
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/registry/internal/artifact"
 )
 
 // ServiceName is the service's name in discovery.
@@ -22,6 +23,7 @@ type Config struct {
 	Store     sqldb.Config      `yaml:"store"`
 	Watch     Watch             `yaml:"watch"`
 	Limits    Limits            `yaml:"limits"`
+	Artifacts artifact.Config   `yaml:"artifacts"`
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
@@ -72,6 +74,7 @@ func DefaultConfig() *Config {
 		Limits: Limits{
 			Models: 10_000, AliasesPerModel: 256, ModelBytes: 3 * config.MiB, Watchers: 1000,
 		},
+		Artifacts:    artifact.DefaultConfig(),
 		DrainTimeout: 20 * time.Second,
 	}
 	// Changes are few, and what was acknowledged must survive a power cut.
@@ -100,6 +103,7 @@ func (c *Config) Complete() error {
 	p.Check(c.Limits.ModelBytes <= c.GRPC.MaxSendBytes-config.MiB, "limits.model_bytes",
 		"must leave 1MiB of grpc.max_send_bytes, got %v of %v", c.Limits.ModelBytes, c.GRPC.MaxSendBytes)
 	p.Check(c.Limits.Watchers >= 1, "limits.watchers", "must be positive, got %d", c.Limits.Watchers)
+	c.Artifacts.Validate(&p, "artifacts")
 	p.Check(c.DrainTimeout > 0, "drain_timeout", "must be positive, got %v", c.DrainTimeout)
 	return p.Err()
 }

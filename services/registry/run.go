@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/poterne/poterne/pkg/discovery"
 	"github.com/poterne/poterne/pkg/discovery/backend"
@@ -22,6 +23,9 @@ func (s *Service) Components() []lifecycle.Component {
 	return []lifecycle.Component{
 		{Name: "registry: store", Stop: func(context.Context) error { return s.close() }},
 		{Name: "registry: feed", Start: s.feed.Start, Run: s.feed.Follow, Drain: s.endWatches},
+		{Name: "registry: artifacts", Run: func(ctx context.Context) error {
+			return s.artifacts.Run(ctx, rand.Float64, s.opts.telemetry.Logger)
+		}},
 	}
 }
 

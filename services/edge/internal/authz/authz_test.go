@@ -46,7 +46,7 @@ func served(t *testing.T) []protoreflect.MethodDescriptor {
 	var out []protoreflect.MethodDescriptor
 	for _, f := range []protoreflect.FileDescriptor{
 		edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_openai_proto,
-		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto,
+		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto,
 		oip.File_inference_open_inference_proto,
 	} {
 		for i := range f.Services().Len() {

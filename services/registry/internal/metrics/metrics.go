@@ -6,6 +6,7 @@ package metrics
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -19,6 +20,14 @@ const (
 	nameChanges  = "poterne.registry.changes"
 	nameRevision = "poterne.registry.revision"
 	nameWatchers = "poterne.registry.watchers"
+
+	nameUploaded      = "poterne.registry.artifacts.uploaded"
+	nameKept          = "poterne.registry.uploads.received"
+	nameSwept         = "poterne.registry.artifacts.deleted"
+	nameArtifacts     = "poterne.registry.artifacts"
+	nameArtifactBytes = "poterne.registry.artifacts.size"
+	nameUploads       = "poterne.registry.uploads"
+	nameUploadBytes   = "poterne.registry.uploads.size"
 )
 
 // The labels, which are also the keys of log records.
@@ -34,6 +43,9 @@ const (
 type Metrics struct {
 	meter   metric.Meter
 	changes metric.Int64Counter
+
+	uploaded, kept, swept metric.Int64Counter
+	artifacts             atomic.Pointer[Artifacts]
 }
 
 // New makes the instruments on meter.
@@ -42,7 +54,8 @@ func New(meter metric.Meter) (*Metrics, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
-	return &Metrics{meter: meter, changes: changes}, nil
+	m := &Metrics{meter: meter, changes: changes}
+	return m, m.newArtifacts()
 }
 
 // Changed counts a committed change.

@@ -75,7 +75,10 @@ func (s *Store) CreateVersion(ctx context.Context, actor string, v *registryv1.V
 		out, err = scanVersion(c.tx.QueryRowContext(ctx, `INSERT INTO registry_versions
 			(`+versionColumns+`) VALUES ($1, $2, $3, $4, $5, $6) RETURNING `+versionColumns,
 			v.GetModel(), number, v.GetDigest(), spec, v.GetDescription(), micros(c.now)))
-		return err
+		if err != nil {
+			return err
+		}
+		return c.refer(ctx, v.GetSpec(), number, "")
 	})
 	return out, err
 }
