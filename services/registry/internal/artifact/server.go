@@ -195,6 +195,9 @@ func (s *Server) CollectArtifacts(ctx context.Context, req *registryv1.CollectAr
 		return nil, err
 	}
 	out := &registryv1.CollectArtifactsResponse{ArtifactCount: c.Count, SizeBytes: c.Bytes, WaitingCount: c.Waiting}
+	if n := int(req.GetListSize()); n > 0 && n < len(c.Artifacts) {
+		c.Artifacts = c.Artifacts[:n]
+	}
 	for _, a := range c.Artifacts {
 		out.Artifacts = append(out.Artifacts, artifactOf(a))
 	}

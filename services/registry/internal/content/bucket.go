@@ -137,7 +137,7 @@ func (b *Bucket) Finish(ctx context.Context, u Upload, parts []Part) (string, er
 	info, statErr := b.core.StatObject(ctx, b.bucket, key, minio.StatObjectOptions{})
 	switch {
 	case statErr != nil:
-		return "", b.failure(errors.Join(statErr, err), u.ID)
+		return "", b.failure(statErr, u.ID)
 	case info.Size != u.Size:
 		return "", apierr.New(apierr.Internal, "the object of the upload %s has %d bytes, not %d", u.ID, info.Size, u.Size)
 	}

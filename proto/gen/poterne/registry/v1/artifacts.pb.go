@@ -1584,7 +1584,9 @@ func (*DeleteArtifactResponse) Descriptor() ([]byte, []int) {
 type CollectArtifactsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only tells what would be deleted.
-	DryRun        bool `protobuf:"varint,1,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	DryRun bool `protobuf:"varint,1,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// How many artifacts to list, at most 1000; 0 means all that may be.
+	ListSize      int32 `protobuf:"varint,2,opt,name=list_size,json=listSize,proto3" json:"list_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1626,10 +1628,17 @@ func (x *CollectArtifactsRequest) GetDryRun() bool {
 	return false
 }
 
+func (x *CollectArtifactsRequest) GetListSize() int32 {
+	if x != nil {
+		return x.ListSize
+	}
+	return 0
+}
+
 // What was deleted, or would be.
 type CollectArtifactsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The first thousand of the artifacts.
+	// The first of the artifacts.
 	Artifacts []*Artifact `protobuf:"bytes,1,rep,name=artifacts,proto3" json:"artifacts,omitempty"`
 	// How many they are.
 	ArtifactCount int64 `protobuf:"varint,2,opt,name=artifact_count,json=artifactCount,proto3" json:"artifact_count,omitempty"`
@@ -1927,9 +1936,11 @@ const file_poterne_registry_v1_artifacts_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"F\n" +
 	"\x15DeleteArtifactRequest\x12-\n" +
 	"\x06sha256\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06sha256\"\x18\n" +
-	"\x16DeleteArtifactResponse\"2\n" +
+	"\x16DeleteArtifactResponse\"[\n" +
 	"\x17CollectArtifactsRequest\x12\x17\n" +
-	"\adry_run\x18\x01 \x01(\bR\x06dryRun\"\xc2\x01\n" +
+	"\adry_run\x18\x01 \x01(\bR\x06dryRun\x12'\n" +
+	"\tlist_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\blistSize\"\xc2\x01\n" +
 	"\x18CollectArtifactsResponse\x12;\n" +
 	"\tartifacts\x18\x01 \x03(\v2\x1d.poterne.registry.v1.ArtifactR\tartifacts\x12%\n" +
 	"\x0eartifact_count\x18\x02 \x01(\x03R\rartifactCount\x12\x1d\n" +
