@@ -96,7 +96,7 @@ func (s *Service) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.addRemote(files, dir); err != nil {
+	if err := s.addRemote(files, dir); err != nil { //nolint:contextcheck // a breaker reports on no call's behalf
 		return err
 	}
 	maker, err := s.newMaker(files, ledger, dir)
@@ -155,7 +155,7 @@ func (s *Service) addRemote(files *artifact.Store, dir string) error {
 		return err
 	}
 	s.closers = append(s.closers, cache.Close)
-	conn, err := s.registryConn() //nolint:contextcheck // its breaker reports on no call's behalf
+	conn, err := s.registryConn()
 	if err != nil {
 		return err
 	}

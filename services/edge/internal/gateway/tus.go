@@ -220,7 +220,12 @@ func sendPart(call grpc.ClientStreamingClient[registryv1.AppendUploadRequest, re
 
 // uploadID is the last part of the path; the contract says what it may be.
 func uploadID(r *http.Request) string {
-	return r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	path := r.URL.EscapedPath()
+	last := path[strings.LastIndexByte(path, '/')+1:]
+	if id, err := url.PathUnescape(last); err == nil {
+		return id
+	}
+	return last
 }
 
 func byteCount(header http.Header, name string) (int64, error) {

@@ -33,7 +33,8 @@ func TestMain(m *testing.M) {
 // process is the program, running on a database in a file.
 type process struct {
 	*testkit.Process
-	client registryv1.RegistryServiceClient
+	client    registryv1.RegistryServiceClient
+	artifacts registryv1.ArtifactServiceClient
 }
 
 func startProcess(t *testing.T, db string) *process {
@@ -51,7 +52,7 @@ func startProcess(t *testing.T, db string) *process {
 	}
 	p := testkit.Start(t, testkit.Command{
 		Name: "poterne-registry", Path: self, Args: []string{"--config", file},
-		Env:   []string{envMain + "=1", "POTERNE_STORE_DSN=sqlite://" + db},
+		Env:   []string{envMain + "=1", "POTERNE_STORE_DSN=sqlite://" + db, "POTERNE_ARTIFACTS_DIR=" + filepath.Join(filepath.Dir(db), "artifacts")},
 		Ready: testkit.ReadyHTTP("http://" + ops + "/readyz"),
 	})
 	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -59,7 +60,7 @@ func startProcess(t *testing.T, db string) *process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return &process{Process: p, client: registryv1.NewRegistryServiceClient(conn)}
+	return &process{Process: p, client: registryv1.NewRegistryServiceClient(conn), artifacts: registryv1.NewArtifactServiceClient(conn)}
 }
 
 // acknowledged is what the program has said that it did.

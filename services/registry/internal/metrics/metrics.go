@@ -55,7 +55,8 @@ func New(meter metric.Meter) (*Metrics, error) {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	m := &Metrics{meter: meter, changes: changes}
-	return m, m.newArtifacts()
+	err = m.newArtifacts()
+	return m, err
 }
 
 // Changed counts a committed change.
