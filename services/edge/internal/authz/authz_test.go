@@ -200,21 +200,8 @@ func TestDefaultPolicy(t *testing.T) {
 		"RegistryService/GetSplit":      developer,
 		"RegistryService/DeleteSplit":   platform,
 		"RegistryService/Watch":         nobody,
-
-		// Artifacts tell which models of all tenants refer to them.
-		"ArtifactService/CreateUpload":     platform,
-		"ArtifactService/AppendUpload":     platform,
-		"ArtifactService/GetUpload":        platform,
-		"ArtifactService/ListUploads":      platform,
-		"ArtifactService/ListUploadParts":  platform,
-		"ArtifactService/CompleteUpload":   platform,
-		"ArtifactService/DeleteUpload":     platform,
-		"ArtifactService/GetArtifact":      platform,
-		"ArtifactService/ListArtifacts":    platform,
-		"ArtifactService/DeleteArtifact":   platform,
-		"ArtifactService/CollectArtifacts": platform,
-		"ArtifactService/ReadArtifact":     nobody,
 	}
+	artifactCallers(want, platform, nobody)
 	callers := []struct {
 		name   string
 		caller identity.Caller
