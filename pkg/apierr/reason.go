@@ -34,6 +34,7 @@ const (
 	Overloaded            Reason = "OVERLOADED"              // 503
 	Unavailable           Reason = "UNAVAILABLE"             // 503
 	DeadlineExceeded      Reason = "DEADLINE_EXCEEDED"       // 504
+	StorageFull           Reason = "STORAGE_FULL"            // 507
 )
 
 // StatusClientClosedRequest is what NGINX logs when the client went away.
@@ -45,7 +46,7 @@ func Reasons() []Reason {
 		InvalidArgument, ContextLengthExceeded, FailedPrecondition, OutOfRange, Unauthenticated, PermissionDenied,
 		NotFound, ModelNotFound, MethodNotAllowed, AlreadyExists, Conflict, PayloadTooLarge,
 		UnsupportedMediaType, RateLimited, QuotaExceeded, Cancelled, Internal, Unimplemented,
-		EngineFailed, Overloaded, Unavailable, DeadlineExceeded,
+		EngineFailed, Overloaded, Unavailable, DeadlineExceeded, StorageFull,
 	}
 }
 
@@ -85,6 +86,8 @@ func (r Reason) HTTPStatus() int {
 		return http.StatusServiceUnavailable
 	case DeadlineExceeded:
 		return http.StatusGatewayTimeout
+	case StorageFull:
+		return http.StatusInsufficientStorage
 	case Internal:
 		return http.StatusInternalServerError
 	default:
@@ -111,7 +114,7 @@ func (r Reason) Code() codes.Code {
 		return codes.AlreadyExists
 	case Conflict:
 		return codes.Aborted
-	case RateLimited, QuotaExceeded, PayloadTooLarge:
+	case RateLimited, QuotaExceeded, PayloadTooLarge, StorageFull:
 		return codes.ResourceExhausted
 	case Cancelled:
 		return codes.Canceled

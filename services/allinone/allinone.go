@@ -121,7 +121,8 @@ func (p *platform) compose(ctx context.Context) (err error) {
 		return err
 	}
 	if p.worker, err = worker.New(ctx, *workerConfig, worker.WithVersion(p.version),
-		worker.WithTelemetry(p.telemetry), worker.WithReadiness(p.readiness), worker.WithDiscovery(p.discovery)); err != nil {
+		worker.WithTelemetry(p.telemetry), worker.WithReadiness(p.readiness), worker.WithDiscovery(p.discovery),
+		worker.WithRegistryConn(p.registryConn)); err != nil {
 		return err
 	}
 	workerConn := inproc.New(p.worker.Interceptors(), p.worker.RegisterGRPC)

@@ -33,6 +33,7 @@ func (p *platform) sqlite(name string) config.SecretURL {
 func (p *platform) registryConfig() *registry.Config {
 	cfg := registry.DefaultConfig()
 	cfg.Store.DSN = p.sqlite("registry.db")
+	cfg.Artifacts.Dir = p.dir.join("artifacts")
 	return cfg
 }
 
@@ -102,7 +103,8 @@ func ollamaBase() string { return ollama.BaseURL(os.Getenv("OLLAMA_HOST")) }
 func (p *platform) workerConfig(found parts.Parts) (*worker.Config, error) {
 	cfg := worker.DefaultConfig()
 	cfg.StateDir = p.dir.join("worker")
-	cfg.Artifacts.Remote.Allow = p.cfg.FetchFrom
+	// What was uploaded to this process's own registry, and what is allowed besides.
+	cfg.Artifacts.Remote.Allow = append([]string{"registry://"}, p.cfg.FetchFrom...)
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)

@@ -111,5 +111,11 @@ func registryAgain() []string {
 		registryv1.RegistryService_ListPrompts_FullMethodName,
 		registryv1.RegistryService_ListPromptAliasHistory_FullMethodName,
 		registryv1.RegistryService_RenderPrompt_FullMethodName,
+		registryv1.ArtifactService_GetUpload_FullMethodName,
+		registryv1.ArtifactService_ListUploads_FullMethodName,
+		registryv1.ArtifactService_ListUploadParts_FullMethodName,
+		registryv1.ArtifactService_CompleteUpload_FullMethodName, // again: the artifact
+		registryv1.ArtifactService_GetArtifact_FullMethodName,
+		registryv1.ArtifactService_ListArtifacts_FullMethodName,
 	}
 }

@@ -32,6 +32,7 @@ type gate struct {
 	inference *fakeInference
 	search    *fakeSearch
 	registry  *fakeRegistry
+	artifacts *fakeArtifacts
 }
 
 func open(t *testing.T, change func(*edge.Config)) *gate {
@@ -47,7 +48,7 @@ func open(t *testing.T, change func(*edge.Config)) *gate {
 // build puts a gate together of which nothing runs.
 func build(t *testing.T, change func(*edge.Config)) *gate {
 	t.Helper()
-	g := &gate{t: t, inference: &fakeInference{ready: true}, search: new(fakeSearch), registry: new(fakeRegistry)}
+	g := &gate{t: t, inference: &fakeInference{ready: true}, search: new(fakeSearch), registry: new(fakeRegistry), artifacts: new(fakeArtifacts)}
 	cfg := edge.DefaultConfig()
 	cfg.DataDir = t.TempDir()
 	cfg.HTTP.MaxBodyBytes = 64 * config.KiB
@@ -66,6 +67,7 @@ func build(t *testing.T, change func(*edge.Config)) *gate {
 		edge.WithSearchConn(remote{backend(t, func(r grpc.ServiceRegistrar) { searchv1.RegisterSearchServiceServer(r, g.search) })}),
 		edge.WithRegistryConn(backend(t, func(r grpc.ServiceRegistrar) {
 			registryv1.RegisterRegistryServiceServer(r, g.registry)
+			registryv1.RegisterArtifactServiceServer(r, g.artifacts)
 		})),
 	)
 	if err != nil {

@@ -143,6 +143,9 @@ func TestBadRequests(t *testing.T) {
 		"a query in a bucket":      {uri("s3://models/a?versionId=1"), "spec.artifacts[0].uri"},
 		"a hub without a path":     {uri("hf://org/"), "spec.artifacts[0].uri"},
 		"a registry with a folder": {uri("oci://host/a/"), "spec.artifacts[0].uri"},
+		"an artifact by no hash":   {uri("registry://sha256/abc"), "spec.artifacts[0].uri"},
+		"an artifact in capitals":  {uri("REGISTRY://sha256/" + strings.Repeat("0", 64)), "spec.artifacts[0].uri"},
+		"an artifact, encoded":     {uri("registry://sha256/%30" + strings.Repeat("0", 63)), "spec.artifacts[0].uri"},
 		"a URI that is none":       {uri("https://exa mple/%zz"), "spec.artifacts[0].uri"},
 		"unknown fields of a spec": {version(func(s *commonv1.ModelSpec) { s.ProtoReflect().SetUnknown([]byte{0x98, 0x06, 0x01}) }), "spec"},
 		"a version's name": {func() error {

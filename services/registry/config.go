@@ -11,6 +11,7 @@ import (
 	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/registry/internal/artifact"
 	"github.com/poterne/poterne/services/registry/internal/webhook"
 )
 
@@ -31,8 +32,9 @@ type Config struct {
 	Deleted   Deleted           `yaml:"deleted"`
 	// Signatures says whether versions may serve that nobody has signed. Inference
 	// and workers have the same section, and look for themselves.
-	Signatures signing.Config `yaml:"signatures"`
-	Rollouts   Rollouts       `yaml:"rollouts"`
+	Signatures signing.Config  `yaml:"signatures"`
+	Rollouts   Rollouts        `yaml:"rollouts"`
+	Artifacts  artifact.Config `yaml:"artifacts"`
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
@@ -165,6 +167,7 @@ func DefaultConfig() *Config {
 		Identity:     Identity{PlatformTenant: "default"},
 		Deleted:      Deleted{Keep: 30 * 24 * time.Hour, PurgeInterval: time.Minute},
 		Rollouts:     Rollouts{Period: time.Second, Lease: 5 * time.Second},
+		Artifacts:    artifact.DefaultConfig(),
 		DrainTimeout: 20 * time.Second,
 	}
 	// Changes are few, and what was acknowledged must survive a power cut.
@@ -204,6 +207,7 @@ func (c *Config) Complete() error {
 		"must be from 50ms to 1m, got %v", c.Rollouts.Period)
 	p.Check(c.Rollouts.Lease >= 2*c.Rollouts.Period && c.Rollouts.Lease <= 10*time.Minute, "rollouts.lease",
 		"must be at least twice rollouts.period, and at most 10m, got %v", c.Rollouts.Lease)
+	c.Artifacts.Validate(&p, "artifacts")
 	p.Check(c.DrainTimeout > 0, "drain_timeout", "must be positive, got %v", c.DrainTimeout)
 	return p.Err()
 }

@@ -33,6 +33,7 @@ func start(tb testing.TB, change func(*registry.Config), opts ...registry.Option
 	cfg := registry.DefaultConfig()
 	cfg.Store.DSN = config.SecretURL("sqlite://" + filepath.Join(tb.TempDir(), "registry.db"))
 	cfg.Store.Sync = "normal"
+	cfg.Artifacts.Dir, cfg.Artifacts.MinFree = filepath.Join(tb.TempDir(), "artifacts"), 0
 	if change != nil {
 		change(cfg)
 	}

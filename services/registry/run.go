@@ -27,6 +27,9 @@ func (s *Service) Components() []lifecycle.Component {
 		{Name: "registry: feed", Start: s.feed.Start, Run: s.feed.Follow, Drain: s.endWatches},
 		{Name: "registry: purge", Run: s.purge},
 		{Name: "registry: webhooks", Run: s.deliver},
+		{Name: "registry: artifacts", Run: func(ctx context.Context) error {
+			return s.artifacts.Run(ctx, rand.Float64, s.opts.telemetry.Logger)
+		}},
 	}
 }
 

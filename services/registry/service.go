@@ -23,6 +23,8 @@ import (
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry/internal/artifact"
+	"github.com/poterne/poterne/services/registry/internal/content"
 	"github.com/poterne/poterne/services/registry/internal/evidence"
 	"github.com/poterne/poterne/services/registry/internal/feed"
 	"github.com/poterne/poterne/services/registry/internal/lease"
@@ -47,6 +49,7 @@ type Service struct {
 	server    *server.Server
 	webhooks  *webhook.Deliverer
 	rollouts  *rollout.Controller
+	artifacts *artifact.Manager
 
 	closers []func() error // in the order of opening
 }
@@ -117,6 +120,9 @@ func (s *Service) build(ctx context.Context) error {
 		return err
 	}
 	s.closers = append(s.closers, stop)
+	if err := s.newArtifacts(); err != nil {
+		return err
+	}
 	return s.buildRollouts()
 }
 
@@ -129,6 +135,29 @@ func mayServe(p signing.Policy) func(*registryv1.Version) error {
 		}
 		return nil
 	}
+}
+
+func (s *Service) newArtifacts() error {
+	cfg := s.cfg.Artifacts
+	var bytes artifact.Content
+	if cfg.S3.Bucket == "" {
+		bytes = content.NewDirectory(cfg.Dir, int64(cfg.MinFree), content.DiskFree)
+	} else {
+		bucket, err := content.NewBucket(cfg.S3)
+		if err != nil {
+			return err
+		}
+		bytes = bucket
+	}
+	s.artifacts = artifact.New(cfg, artifact.Parts{
+		Store: s.store, Content: bytes, Clock: s.opts.clock, IDs: s.opts.ids, Metrics: s.metrics,
+	})
+	stop, err := s.metrics.ObserveArtifacts()
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, stop)
+	return nil
 }
 
 func (s *Service) newFeed() *feed.Feed {
@@ -211,6 +240,10 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.CreateRolloutRequest{}, &registryv1.GetRolloutRequest{}, &registryv1.ListRolloutsRequest{},
 		&registryv1.ListRolloutEventsRequest{}, &registryv1.PauseRolloutRequest{}, &registryv1.ResumeRolloutRequest{},
 		&registryv1.ForceRolloutRequest{}, &registryv1.AbortRolloutRequest{},
+		&registryv1.CreateUploadRequest{}, &registryv1.AppendUploadRequest{}, &registryv1.GetUploadRequest{}, &registryv1.ListUploadsRequest{},
+		&registryv1.ListUploadPartsRequest{}, &registryv1.CompleteUploadRequest{}, &registryv1.DeleteUploadRequest{},
+		&registryv1.GetArtifactRequest{}, &registryv1.ListArtifactsRequest{}, &registryv1.DeleteArtifactRequest{},
+		&registryv1.CollectArtifactsRequest{}, &registryv1.ReadArtifactRequest{},
 	))
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)
@@ -226,18 +259,24 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 }
 
 // identityRequired asks for a caller on the service's own methods; health and
-// reflection have none, and Watch and ReportOutcomes are called by services for
-// themselves.
+// reflection have none, and Watch, ReportOutcomes and ReadArtifact are called by
+// services for themselves.
 func (s *Service) identityRequired(fullMethod string) bool {
-	return s.cfg.Identity.Required && fullMethod != registryv1.RegistryService_Watch_FullMethodName &&
-		fullMethod != registryv1.RegistryService_ReportOutcomes_FullMethodName &&
-		strings.HasPrefix(fullMethod, "/"+registryv1.RegistryService_ServiceDesc.ServiceName+"/")
+	switch fullMethod {
+	case registryv1.RegistryService_Watch_FullMethodName, registryv1.RegistryService_ReportOutcomes_FullMethodName,
+		registryv1.ArtifactService_ReadArtifact_FullMethodName:
+		return false
+	}
+	service, _, _ := strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
+	return s.cfg.Identity.Required &&
+		(service == registryv1.RegistryService_ServiceDesc.ServiceName || service == registryv1.ArtifactService_ServiceDesc.ServiceName)
 }
 
 // RegisterGRPC registers the service's gRPC servers. Calls must pass
 // Interceptors on their way to them.
 func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
 	registryv1.RegisterRegistryServiceServer(r, s.server)
+	registryv1.RegisterArtifactServiceServer(r, artifact.NewServer(s.artifacts))
 }
 
 // Interceptors is the chain around the service's gRPC servers.

@@ -20,6 +20,9 @@ import (
 // ServiceName is the service's name in discovery.
 const ServiceName = "poterne-worker"
 
+// RegistryName is the registry's name in discovery.
+const RegistryName = "poterne-registry"
+
 // Config is the configuration of a worker.
 type Config struct {
 	GRPC      grpcserver.Config `yaml:"grpc"`

@@ -3,6 +3,8 @@ package worker
 import (
 	"math/rand/v2"
 
+	"google.golang.org/grpc"
+
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/health"
@@ -25,6 +27,7 @@ type options struct {
 	readiness *health.Readiness
 	discovery backend.Backend
 	gpus      gpu.Source
+	registry  grpc.ClientConnInterface
 }
 
 func newOptions(opts []Option) options {
@@ -55,6 +58,11 @@ func WithReadiness(r *health.Readiness) Option { return func(o *options) { o.rea
 
 // WithGPUs takes s's word for which GPUs there are.
 func WithGPUs(s gpu.Source) Option { return func(o *options) { o.gpus = s } }
+
+// WithRegistryConn fetches artifacts of the registry through conn.
+func WithRegistryConn(conn grpc.ClientConnInterface) Option {
+	return func(o *options) { o.registry = conn }
+}
 
 // WithDiscovery registers the service in b.
 func WithDiscovery(b backend.Backend) Option { return func(o *options) { o.discovery = b } }

@@ -12,14 +12,19 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 
+	"github.com/poterne/poterne/pkg/discovery/backend"
+	"github.com/poterne/poterne/pkg/discovery/resolver"
+	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/pkg/telemetry"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/worker/internal/agent"
 	"github.com/poterne/poterne/services/worker/internal/artifact"
@@ -92,7 +97,7 @@ func (s *Service) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.addRemote(files, dir); err != nil {
+	if err := s.addRemote(files, dir); err != nil { //nolint:contextcheck // a breaker reports on no call's behalf
 		return err
 	}
 	maker, err := s.newMaker(files, ledger, dir)
@@ -155,8 +160,41 @@ func (s *Service) addRemote(files *artifact.Store, dir string) error {
 		return err
 	}
 	s.closers = append(s.closers, cache.Close)
-	files.WithRemote(artifact.Remote{Fetchers: fetch.New(cfg.Remote, s.opts.clock), Cache: cache})
+	conn, err := s.registryConn()
+	if err != nil {
+		return err
+	}
+	var opts []fetch.Option
+	if conn != nil {
+		opts = append(opts, fetch.WithRegistry(registryv1.NewArtifactServiceClient(conn), cfg.Remote.IdleTimeout, s.opts.clock))
+	}
+	files.WithRemote(artifact.Remote{Fetchers: fetch.New(cfg.Remote, s.opts.clock, opts...), Cache: cache})
 	return nil
+}
+
+// registryConn is the connection to the registry; nil where no artifacts of it
+// may be fetched.
+func (s *Service) registryConn() (grpc.ClientConnInterface, error) {
+	o := &s.opts
+	if o.registry != nil || !slices.ContainsFunc(s.cfg.Artifacts.Remote.Allow, func(prefix string) bool {
+		return strings.HasPrefix(prefix, fetch.SchemeRegistry+":")
+	}) {
+		return o.registry, nil
+	}
+	if o.discovery == nil {
+		b, err := backend.Open(s.cfg.Discovery, o.clock, o.telemetry.Logger)
+		if err != nil {
+			return nil, fmt.Errorf("open discovery: %w", err)
+		}
+		o.discovery = b // Run registers there
+	}
+	conn, err := grpcclient.Dial(resolver.Target(RegistryName), grpcclient.DefaultConfig(), o.telemetry,
+		grpcclient.WithResolvers(resolver.New(o.discovery, o.telemetry.Logger)))
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", RegistryName, err)
+	}
+	s.closers = append(s.closers, conn.Close)
+	return conn, nil
 }
 
 // newChain is the standard chain. Callers are services, not people: nothing

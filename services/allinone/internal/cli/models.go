@@ -11,7 +11,7 @@ import (
 const (
 	modelsPath = "/v1/registry/models"
 
-	artifactUsage  = "a file the engine needs: [ROLE=]PATH, or [ROLE=]sha256:HEX[:BYTES]@URI for one that workers fetch; may be repeated"
+	artifactUsage  = "a file the engine needs: [ROLE=]PATH, or [ROLE=]sha256:HEX[:BYTES]@URI for one that workers fetch, or [ROLE=]registry://sha256/HEX for one that was uploaded; may be repeated"
 	parameterUsage = "an engine parameter: NAME=VALUE; may be repeated"
 )
 

@@ -70,6 +70,9 @@ changes nothing. An alias is made or moved to the version with --alias.`,
 
 func register(ctx context.Context, c *client, model string, r registration) (map[string]any, error) {
 	spec, err := r.spec()
+	if err == nil {
+		err = c.resolveArtifacts(ctx, spec)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -202,6 +205,12 @@ func remoteArtifact(role, place string) (map[string]any, error) {
 func artifactOf(role, path string) (map[string]any, error) {
 	if strings.HasPrefix(path, remotePrefix) {
 		return remoteArtifact(role, path)
+	}
+	if sum, ok := strings.CutPrefix(path, artifactPrefix); ok {
+		if !isSHA256(sum) {
+			return nil, usagef("an artifact of the registry must be [ROLE=]%s and 64 hexadecimal digits", artifactPrefix)
+		}
+		return map[string]any{"uri": path, "sha256": sum, "role": role}, nil // the registry knows the rest
 	}
 	if scheme, _, remote := strings.Cut(path, "://"); remote && scheme != "file" {
 		return nil, usagef("an artifact to be fetched must be [ROLE=]sha256:HEX[:BYTES]@URI: its hash cannot be taken from here")

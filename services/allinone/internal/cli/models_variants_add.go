@@ -82,6 +82,9 @@ func (a *app) addVariant(cmd *cobra.Command, reference, name string, v addition)
 	}
 	own, _ := version["spec"].(map[string]any)
 	spec, err := v.spec(own, file)
+	if err == nil {
+		err = c.resolveArtifacts(cmd.Context(), spec)
+	}
 	if err != nil {
 		return err
 	}

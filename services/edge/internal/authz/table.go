@@ -68,6 +68,8 @@ func Table() map[string]Method {
 		registryv1.RegistryService_ReportOutcomes_FullMethodName: {Access: Never},
 		// Whose answer it was is for the edge to say: FeedbackService.
 		registryv1.RegistryService_RecordFeedback_FullMethodName: {Access: Never},
+		// Workers fetch files from the registry itself.
+		registryv1.ArtifactService_ReadArtifact_FullMethodName: {Access: Never},
 		// Probes of clients and load balancers; they tell what /livez tells.
 		oip.GRPCInferenceService_ServerLive_FullMethodName:  {Access: Public},
 		oip.GRPCInferenceService_ServerReady_FullMethodName: {Access: Public},
@@ -75,7 +77,7 @@ func Table() map[string]Method {
 		oip.GRPCInferenceService_RepositoryModelLoad_FullMethodName:   {Access: Never},
 		oip.GRPCInferenceService_RepositoryModelUnload_FullMethodName: {Access: Never},
 	}
-	for _, part := range []map[string]Method{openAIMethods(), tensorMethods(), adminMethods(), searchMethods(), registryMethods(), rolloutMethods()} {
+	for _, part := range []map[string]Method{openAIMethods(), tensorMethods(), adminMethods(), searchMethods(), registryMethods(), rolloutMethods(), artifactMethods()} {
 		for method, m := range part {
 			m.Access = Checked
 			t[method] = m
@@ -229,6 +231,42 @@ func registryMethods() map[string]Method {
 		t[method] = m
 	}
 	return t
+}
+
+func artifactMethods() map[string]Method {
+	t := map[string]Method{
+		registryv1.ArtifactService_CreateUpload_FullMethodName:     {Type: "registry-upload", Action: "create"},
+		registryv1.ArtifactService_AppendUpload_FullMethodName:     {Type: "registry-upload", Action: "append", ID: upload, Once: true},
+		registryv1.ArtifactService_GetUpload_FullMethodName:        {Type: "registry-upload", Action: "get", ID: upload},
+		registryv1.ArtifactService_ListUploads_FullMethodName:      {Type: "registry-upload", Action: "list"},
+		registryv1.ArtifactService_ListUploadParts_FullMethodName:  {Type: "registry-upload", Action: "get", ID: upload},
+		registryv1.ArtifactService_CompleteUpload_FullMethodName:   {Type: "registry-upload", Action: "complete", ID: upload},
+		registryv1.ArtifactService_DeleteUpload_FullMethodName:     {Type: "registry-upload", Action: "delete", ID: upload},
+		registryv1.ArtifactService_GetArtifact_FullMethodName:      {Type: "registry-artifact", Action: "get", ID: sum},
+		registryv1.ArtifactService_ListArtifacts_FullMethodName:    {Type: "registry-artifact", Action: "list"},
+		registryv1.ArtifactService_DeleteArtifact_FullMethodName:   {Type: "registry-artifact", Action: "delete", ID: sum},
+		registryv1.ArtifactService_CollectArtifacts_FullMethodName: {Type: "registry-artifact", Action: "collect"},
+	}
+	for method, m := range t {
+		m.Platform = true
+		t[method] = m
+	}
+	return t
+}
+
+func upload(req any) string {
+	if r, ok := req.(interface{ GetUpload() string }); ok {
+		return r.GetUpload()
+	}
+	return ""
+}
+
+// sum is an artifact's SHA-256.
+func sum(req any) string {
+	if r, ok := req.(interface{ GetSha256() string }); ok {
+		return r.GetSha256()
+	}
+	return ""
 }
 
 // modelName is the model's name without the alias, version or digest after it:

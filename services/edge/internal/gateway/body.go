@@ -13,6 +13,7 @@ import (
 	"github.com/poterne/poterne/pkg/clock"
 	oip "github.com/poterne/poterne/proto/gen/inference"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 )
 
@@ -161,7 +162,8 @@ func (h *handler) maxBody(rt *route) int64 {
 func (h *handler) checkBody(r *http.Request, rt *route) error {
 	imports := rt.rpc == searchv1.SearchService_ImportDocuments_FullMethodName
 	restores := rt.rpc == searchv1.SearchService_RestoreCollection_FullMethodName
-	if limit := h.maxBody(rt); !imports && !restores && r.ContentLength > limit {
+	appends := rt.rpc == registryv1.ArtifactService_AppendUpload_FullMethodName
+	if limit := h.maxBody(rt); !imports && !restores && !appends && r.ContentLength > limit {
 		return tooLarge(limit)
 	}
 	if r.ContentLength == 0 {
@@ -184,6 +186,8 @@ func (h *handler) checkBody(r *http.Request, rt *route) error {
 		return checkLines(mediaType, charset, err)
 	case restores:
 		return checkBytes(mediaType, err)
+	case appends:
+		return checkAppend(mediaType, err)
 	}
 	if err != nil || mediaType != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return apierr.New(apierr.UnsupportedMediaType, "the body must be JSON: send Content-Type: application/json")

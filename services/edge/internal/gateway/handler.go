@@ -57,16 +57,17 @@ type Deps struct {
 
 type handler struct {
 	Deps
-	cfg     Config
-	routes  routes
-	gateway *runtime.ServeMux
-	openai  edgev1.OpenAIServiceClient
-	admin   edgev1.AdminServiceClient
-	tensors oip.GRPCInferenceServiceClient
-	search  searchv1.SearchServiceClient
-	tracer  trace.Tracer
-	metrics *metrics.HTTP
-	access  *accessLog
+	cfg       Config
+	routes    routes
+	gateway   *runtime.ServeMux
+	openai    edgev1.OpenAIServiceClient
+	admin     edgev1.AdminServiceClient
+	tensors   oip.GRPCInferenceServiceClient
+	search    searchv1.SearchServiceClient
+	artifacts registryv1.ArtifactServiceClient
+	tracer    trace.Tracer
+	metrics   *metrics.HTTP
+	access    *accessLog
 }
 
 // New returns the handler of everything on the HTTP port.
@@ -74,11 +75,12 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	h := &handler{
 		Deps: d, cfg: cfg, openai: edgev1.NewOpenAIServiceClient(d.Conn), admin: edgev1.NewAdminServiceClient(d.Conn),
 		tensors: oip.NewGRPCInferenceServiceClient(d.Conn), search: searchv1.NewSearchServiceClient(d.Conn),
-		tracer: d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
+		artifacts: registryv1.NewArtifactServiceClient(d.Conn),
+		tracer:    d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
 	}
 	for _, file := range []protoreflect.FileDescriptor{
 		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_feedback_proto,
-		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto,
+		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto,
 	} {
 		for i := range file.Services().Len() {
 			if err := h.routes.add(file.Services().Get(i)); err != nil {
@@ -92,6 +94,8 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	h.routes.page(http.MethodPost, ImportPath, searchv1.SearchService_ImportDocuments_FullMethodName)
 	h.routes.page(http.MethodGet, BackupPath, searchv1.SearchService_BackupCollection_FullMethodName)
 	h.routes.page(http.MethodPost, RestorePath, searchv1.SearchService_RestoreCollection_FullMethodName)
+	h.routes.page(http.MethodPost, UploadsPath, registryv1.ArtifactService_CreateUpload_FullMethodName)
+	h.routes.page(http.MethodPatch, UploadPath, registryv1.ArtifactService_AppendUpload_FullMethodName)
 	for path := range d.Pages {
 		if !strings.HasSuffix(path, "/") || path == "/" {
 			h.routes.page(http.MethodGet, path, "")
@@ -136,6 +140,7 @@ func (h *handler) openGateway(ctx context.Context) error {
 		func() error {
 			return registryv1.RegisterRegistryServiceHandlerClient(ctx, h.gateway, registryv1.NewRegistryServiceClient(h.Conn))
 		},
+		func() error { return registryv1.RegisterArtifactServiceHandlerClient(ctx, h.gateway, h.artifacts) },
 	} {
 		if err := register(); err != nil {
 			return fmt.Errorf("gateway: %w", err)
@@ -188,6 +193,9 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 	case searchv1.SearchService_RestoreCollection_FullMethodName:
 		h.restore(w, r)
 	default:
+		if h.tus(w, r, rt) {
+			return
+		}
 		// The grpc-gateway splits the path as it came, so that an escaped slash
 		// stays part of an id.
 		u := *r.URL
@@ -215,6 +223,7 @@ func (h *handler) unrouted(w *writer, r *http.Request, allowed []string) {
 		return
 	}
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	tusOffer(w.Header(), r)
 	if r.Method == http.MethodOptions {
 		w.WriteHeader(http.StatusNoContent)
 		return

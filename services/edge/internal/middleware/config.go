@@ -6,6 +6,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/config"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 )
@@ -57,6 +58,8 @@ type Deadlines struct {
 	Import time.Duration `yaml:"import"`
 	// Backup is for the backup of a collection and its restoring.
 	Backup time.Duration `yaml:"backup"`
+	// Upload is for appending to an upload, which goes on elsewhere when it is over.
+	Upload time.Duration `yaml:"upload"`
 	// Watch is for streams about the gateway itself: health and reflection. They
 	// need no credentials; a watcher opens the next one, as gRPC's own does.
 	Watch time.Duration `yaml:"watch"`
@@ -70,6 +73,8 @@ func (d Deadlines) of(method string, c limit.Class) time.Duration {
 		return d.Import
 	case searchv1.SearchService_BackupCollection_FullMethodName, searchv1.SearchService_RestoreCollection_FullMethodName:
 		return d.Backup
+	case registryv1.ArtifactService_AppendUpload_FullMethodName:
+		return d.Upload
 	}
 	switch c {
 	case limit.Generate:
@@ -96,7 +101,7 @@ func DefaultConfig() Config {
 		Address:           AddressConfig{RequestsPerMinute: 600_000, FailureCost: 1000, MaxAddresses: 65536},
 		Deadlines: Deadlines{
 			Default: time.Minute, Embed: 2 * time.Minute, Write: 5 * time.Minute,
-			Generate: 10 * time.Minute, Infer: 10 * time.Minute, Quantize: 6 * time.Hour, Import: 6 * time.Hour, Backup: 6 * time.Hour, Watch: time.Hour,
+			Generate: 10 * time.Minute, Infer: 10 * time.Minute, Quantize: 6 * time.Hour, Import: 6 * time.Hour, Backup: 6 * time.Hour, Upload: 6 * time.Hour, Watch: time.Hour,
 		},
 		Redis: limit.DefaultRedisConfig(),
 	}
@@ -141,6 +146,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 		{"quantize", c.Deadlines.Quantize},
 		{"import", c.Deadlines.Import},
 		{"backup", c.Deadlines.Backup},
+		{"upload", c.Deadlines.Upload},
 		{"watch", c.Deadlines.Watch},
 	} {
 		p.Check(d.value > 0, prefix+".deadlines."+d.key, "must be positive, got %v", d.value)

@@ -33,7 +33,8 @@ func TestMain(m *testing.M) {
 // process is the program, running on a database in a file.
 type process struct {
 	*testkit.Process
-	client registryv1.RegistryServiceClient
+	client    registryv1.RegistryServiceClient
+	artifacts registryv1.ArtifactServiceClient
 }
 
 // startProcess starts the program on the database db, or on what env says.
@@ -52,7 +53,9 @@ func startProcess(t *testing.T, db string, env ...string) *process {
 	}
 	p := testkit.Start(t, testkit.Command{
 		Name: "poterne-registry", Path: self, Args: []string{"--config", file},
-		Env:   append([]string{envMain + "=1", "POTERNE_STORE_DSN=sqlite://" + db}, env...),
+		Env: append([]string{
+			envMain + "=1", "POTERNE_STORE_DSN=sqlite://" + db, "POTERNE_ARTIFACTS_DIR=" + filepath.Join(filepath.Dir(db), "artifacts"),
+		}, env...),
 		Ready: testkit.ReadyHTTP("http://" + ops + "/readyz"),
 	})
 	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -60,7 +63,7 @@ func startProcess(t *testing.T, db string, env ...string) *process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return &process{Process: p, client: registryv1.NewRegistryServiceClient(conn)}
+	return &process{Process: p, client: registryv1.NewRegistryServiceClient(conn), artifacts: registryv1.NewArtifactServiceClient(conn)}
 }
 
 // acknowledged is what the program has said that it did.

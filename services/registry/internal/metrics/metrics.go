@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -26,6 +27,14 @@ const (
 
 	nameRollouts  = "poterne.registry.rollouts"
 	nameDecisions = "poterne.registry.rollout.decisions"
+
+	nameUploaded      = "poterne.registry.artifacts.uploaded"
+	nameKept          = "poterne.registry.uploads.received"
+	nameSwept         = "poterne.registry.artifacts.deleted"
+	nameArtifacts     = "poterne.registry.artifacts"
+	nameArtifactBytes = "poterne.registry.artifacts.size"
+	nameUploads       = "poterne.registry.uploads"
+	nameUploadBytes   = "poterne.registry.uploads.size"
 )
 
 // The labels, which are also the keys of log records.
@@ -49,6 +58,9 @@ type Metrics struct {
 	changes   metric.Int64Counter
 	tries     metric.Int64Counter
 	decisions metric.Int64Counter
+
+	uploaded, kept, swept metric.Int64Counter
+	artifacts             atomic.Pointer[Artifacts]
 }
 
 // New makes the instruments on meter.
@@ -66,7 +78,9 @@ func New(meter metric.Meter) (*Metrics, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
-	return &Metrics{meter: meter, changes: changes, tries: tries, decisions: decisions}, nil
+	m := &Metrics{meter: meter, changes: changes, tries: tries, decisions: decisions}
+	err = m.newArtifacts()
+	return m, err
 }
 
 // Changed counts a committed change.

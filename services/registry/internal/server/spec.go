@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -50,6 +51,10 @@ func checkSpec(spec *commonv1.ModelSpec) error {
 	return apierr.New(apierr.InvalidArgument, "%s %s", bad[0].Field, bad[0].Description).WithViolations(bad...)
 }
 
+// ownArtifact is the one way to write the URI of an artifact of the registry: what
+// is written otherwise would not be noted as a reference to it.
+var ownArtifact = regexp.MustCompile(`^registry://sha256/[0-9a-f]{64}$`)
+
 // uriProblem says what is wrong with where a file is said to lie. The text
 // itself is not repeated: it may hold a password.
 func uriProblem(uri string) string {
@@ -63,6 +68,8 @@ func uriProblem(uri string) string {
 		return "must not hold credentials: everyone who reads the registry would see them"
 	case strings.EqualFold(u.Scheme, "file") && (u.Host != "" || !strings.HasPrefix(u.Path, "/")):
 		return "must be written file:///absolute/path"
+	case strings.EqualFold(u.Scheme, "registry") && !ownArtifact.MatchString(uri):
+		return "must be written registry://sha256/ and 64 hexadecimal digits"
 	default:
 		return remoteProblem(u)
 	}

@@ -143,9 +143,13 @@ func (s *Store) insertVariant(ctx context.Context, c *change, version *registryv
 	if err := c.resize(ctx, out.GetVersion(), bytes); err != nil {
 		return nil, err
 	}
-	return out, c.exec(ctx, `INSERT INTO registry_variants (`+variantColumns+`, bytes)
+	err = c.exec(ctx, `INSERT INTO registry_variants (`+variantColumns+`, bytes)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 		c.model, out.GetVersion(), out.GetName(), out.GetDigest(), spec, measured, out.GetDescription(), micros(c.now), bytes)
+	if err != nil {
+		return nil, err
+	}
+	return out, c.refer(ctx, out.GetSpec(), out.GetVersion(), out.GetName())
 }
 
 // measureVariant replaces the quality of a variant that is there with v's.

@@ -72,8 +72,10 @@ func (s *Store) CreateVersion(ctx context.Context, actor string, v *registryv1.V
 		if apierr.ReasonOf(err) != apierr.NotFound {
 			return err
 		}
-		out, err = s.insertVersion(ctx, c, v, spec)
-		return err
+		if out, err = s.insertVersion(ctx, c, v, spec); err != nil {
+			return err
+		}
+		return c.refer(ctx, v.GetSpec(), out.GetNumber(), "")
 	})
 	return out, err
 }

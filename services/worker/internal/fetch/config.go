@@ -13,7 +13,7 @@ import (
 type Config struct {
 	// Allow is the prefixes of URIs that may be fetched, such as
 	// https://models.example.com/llm, s3://models, oci://registry.example.com/llm
-	// or hf://organisation. A prefix ends where a segment of the path does. None
+	// hf://organisation or registry://. A prefix ends where a segment of the path does. None
 	// is allowed by default.
 	Allow []string `yaml:"allow"`
 	// RedirectHosts is the hosts that allowed sources may send on to, besides
@@ -129,10 +129,10 @@ func allowProblem(prefix string) string {
 	switch {
 	case !ok:
 		return "must be prefixes of URIs such as https://models.example.com/llm"
-	case scheme == SchemeS3 || scheme == SchemeHF:
-		return "" // all buckets, and all organisations, may be meant
+	case scheme == SchemeS3 || scheme == SchemeHF || scheme == SchemeRegistry:
+		return "" // all buckets, organisations and artifacts may be meant
 	case scheme != SchemeHTTP && scheme != SchemeHTTPS && scheme != SchemeOCI:
-		return "must have one of the schemes http, https, s3, oci and hf"
+		return "must have one of the schemes http, https, s3, oci, hf and registry"
 	case rest == "" || strings.HasPrefix(rest, "/") || strings.ContainsAny(rest, "@?#*"):
 		return "must name a host, and no credentials, query or wildcard"
 	default:

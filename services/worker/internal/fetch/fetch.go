@@ -1,5 +1,6 @@
 // Package fetch reads files that lie elsewhere: at a web server, in an S3
-// bucket, in an OCI registry or in a hub with Hugging Face's layout. It asks only
+// bucket, in an OCI registry, in a hub with Hugging Face's layout, or with the
+// platform's own registry. It asks only
 // where its configuration allows, and stores nothing; start reading at Fetchers.
 package fetch
 
@@ -50,17 +51,26 @@ type Fetchers struct {
 	byScheme map[string]Fetcher
 }
 
+// Option adds a source.
+type Option func(*Fetchers)
+
 // New returns fetchers for the sources that cfg allows.
-func New(cfg Config, c clock.Clock) *Fetchers {
+func New(cfg Config, c clock.Clock, opts ...Option) *Fetchers {
 	cl := newClient(cfg, c)
 	p := newPolicy(cfg.Allow)
 	web := &webFetcher{client: cl, hosts: cfg.HTTP, policy: p}
-	return &Fetchers{policy: p, byScheme: map[string]Fetcher{
+	f := &Fetchers{policy: p, byScheme: map[string]Fetcher{
 		SchemeHTTP: web, SchemeHTTPS: web,
 		SchemeS3:  &s3Fetcher{client: cl, buckets: cfg.S3, clock: c},
 		SchemeOCI: newOCIFetcher(cl, cfg.OCI, c),
 		SchemeHF:  &hubFetcher{client: cl, cfg: cfg.HuggingFace},
+		// Until it is given one.
+		SchemeRegistry: noRegistry{},
 	}}
+	for _, o := range opts {
+		o(f)
+	}
+	return f
 }
 
 // Allows reports whether the configuration allows to read from ref.

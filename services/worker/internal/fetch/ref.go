@@ -17,6 +17,8 @@ const (
 	SchemeS3    = "s3"
 	SchemeOCI   = "oci"
 	SchemeHF    = "hf"
+	// SchemeRegistry is the registry's own store of artifacts.
+	SchemeRegistry = "registry"
 )
 
 // Ref is where a file lies, taken apart.
@@ -78,8 +80,10 @@ func Parse(uri string) (Ref, error) {
 		err = r.oci(u)
 	case SchemeHF:
 		err = r.hub(u)
+	case SchemeRegistry:
+		err = r.registry()
 	default:
-		return Ref{}, errors.New("must have one of the schemes file, http, https, s3, oci and hf")
+		return Ref{}, errors.New("must have one of the schemes file, http, https, s3, oci, hf and registry")
 	}
 	return r, err
 }
@@ -178,6 +182,13 @@ func (r *Ref) hub(u *url.URL) error {
 	word := regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,95}$`)
 	if !word.MatchString(u.Host) || !word.MatchString(name) || !word.MatchString(r.Revision) {
 		return errors.New("must be written hf://organisation/name@revision/path, each of letters, digits, dots, dashes and underscores")
+	}
+	return nil
+}
+
+func (r *Ref) registry() error {
+	if r.Host != "sha256" || !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(r.Path) {
+		return errors.New("must be written registry://sha256/ and 64 hexadecimal digits")
 	}
 	return nil
 }
