@@ -92,7 +92,7 @@ POTERNE_API_KEY, or from a context of the configuration file (poterne context).`
 		a.upCommand(),
 		a.simCommand(), a.healthcheckCommand(),
 		a.chatCommand(), a.searchCommand(), a.evalCommand(),
-		a.modelsCommand(), a.collectionsCommand(), a.documentsCommand(),
+		a.modelsCommand(), a.registryCommand(), a.collectionsCommand(), a.documentsCommand(),
 		a.keysCommand(), a.workersCommand(), a.auditCommand(),
 		a.contextCommand(),
 	)
