@@ -42,6 +42,8 @@ type Options struct {
 	PlatformTenant string
 	// Signatures says whose signatures are taken.
 	Signatures signing.Policy
+	// Sources says what InspectSource reads.
+	Sources Sources
 }
 
 // New returns a server on s and f.

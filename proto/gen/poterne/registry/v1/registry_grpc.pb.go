@@ -34,6 +34,7 @@ const (
 	RegistryService_DeleteVersion_FullMethodName   = "/poterne.registry.v1.RegistryService/DeleteVersion"
 	RegistryService_UndeleteVersion_FullMethodName = "/poterne.registry.v1.RegistryService/UndeleteVersion"
 	RegistryService_SignVersion_FullMethodName     = "/poterne.registry.v1.RegistryService/SignVersion"
+	RegistryService_InspectSource_FullMethodName   = "/poterne.registry.v1.RegistryService/InspectSource"
 	RegistryService_CreateVariant_FullMethodName   = "/poterne.registry.v1.RegistryService/CreateVariant"
 	RegistryService_GetVariant_FullMethodName      = "/poterne.registry.v1.RegistryService/GetVariant"
 	RegistryService_ListVariants_FullMethodName    = "/poterne.registry.v1.RegistryService/ListVariants"
@@ -86,6 +87,10 @@ type RegistryServiceClient interface {
 	UndeleteVersion(ctx context.Context, in *UndeleteVersionRequest, opts ...grpc.CallOption) (*UndeleteVersionResponse, error)
 	// Adds a signature over the digest of a version or of a variant.
 	SignVersion(ctx context.Context, in *SignVersionRequest, opts ...grpc.CallOption) (*SignVersionResponse, error)
+	// Reads a model where another tool left it and says which specification it
+	// is. Every file is read, to take its SHA-256. Only below the directories that
+	// the registry's configuration names (sources.roots); none by default.
+	InspectSource(ctx context.Context, in *InspectSourceRequest, opts ...grpc.CallOption) (*InspectSourceResponse, error)
 	// Adds a variant to a version. The same content under the same name again
 	// returns what is there, with the quality replaced where one is given; other
 	// content under a name that is taken is refused.
@@ -252,6 +257,16 @@ func (c *registryServiceClient) SignVersion(ctx context.Context, in *SignVersion
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SignVersionResponse)
 	err := c.cc.Invoke(ctx, RegistryService_SignVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) InspectSource(ctx context.Context, in *InspectSourceRequest, opts ...grpc.CallOption) (*InspectSourceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(InspectSourceResponse)
+	err := c.cc.Invoke(ctx, RegistryService_InspectSource_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -425,6 +440,10 @@ type RegistryServiceServer interface {
 	UndeleteVersion(context.Context, *UndeleteVersionRequest) (*UndeleteVersionResponse, error)
 	// Adds a signature over the digest of a version or of a variant.
 	SignVersion(context.Context, *SignVersionRequest) (*SignVersionResponse, error)
+	// Reads a model where another tool left it and says which specification it
+	// is. Every file is read, to take its SHA-256. Only below the directories that
+	// the registry's configuration names (sources.roots); none by default.
+	InspectSource(context.Context, *InspectSourceRequest) (*InspectSourceResponse, error)
 	// Adds a variant to a version. The same content under the same name again
 	// returns what is there, with the quality replaced where one is given; other
 	// content under a name that is taken is refused.
@@ -505,6 +524,9 @@ func (UnimplementedRegistryServiceServer) UndeleteVersion(context.Context, *Unde
 }
 func (UnimplementedRegistryServiceServer) SignVersion(context.Context, *SignVersionRequest) (*SignVersionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SignVersion not implemented")
+}
+func (UnimplementedRegistryServiceServer) InspectSource(context.Context, *InspectSourceRequest) (*InspectSourceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method InspectSource not implemented")
 }
 func (UnimplementedRegistryServiceServer) CreateVariant(context.Context, *CreateVariantRequest) (*CreateVariantResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateVariant not implemented")
@@ -797,6 +819,24 @@ func _RegistryService_SignVersion_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RegistryService_InspectSource_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(InspectSourceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).InspectSource(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_InspectSource_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).InspectSource(ctx, req.(*InspectSourceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RegistryService_CreateVariant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateVariantRequest)
 	if err := dec(in); err != nil {
@@ -1064,6 +1104,10 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SignVersion",
 			Handler:    _RegistryService_SignVersion_Handler,
+		},
+		{
+			MethodName: "InspectSource",
+			Handler:    _RegistryService_InspectSource_Handler,
 		},
 		{
 			MethodName: "CreateVariant",
