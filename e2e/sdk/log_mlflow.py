@@ -21,7 +21,7 @@ for c in (1.0, 0.1):
             model, name="model", signature=infer_signature(x, model.predict(x)), serialization_format="cloudpickle",
             pip_requirements=["scikit-learn"],
         )
-        client.create_model_version(NAME, info.model_uri, run_id=run.info.run_id, await_creation_for=0)
+        client.create_model_version(NAME, info.model_uri, run_id=run.info.run_id, model_id=info.model_id, await_creation_for=0)
 client.update_model_version(NAME, "1", "the first one")
 client.set_model_version_tag(NAME, "1", "checked", "yes")
 client.set_registered_model_alias(NAME, "champion", "2")
@@ -30,4 +30,4 @@ client.set_registered_model_alias(NAME, "champion", "2")
 with mlflow.start_run():
     info = mlflow.pyfunc.log_model(name="model", python_model=lambda model_input: model_input, pip_requirements=["mlflow"])
 client.create_registered_model("Odd")
-client.create_model_version("Odd", info.model_uri, await_creation_for=0)
+client.create_model_version("Odd", info.model_uri, model_id=info.model_id, await_creation_for=0)

@@ -154,6 +154,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.ListVariantsRequest{}, &registryv1.DeleteVariantRequest{}, &registryv1.SetAliasRequest{}, &registryv1.GetAliasRequest{},
 		&registryv1.ListAliasesRequest{}, &registryv1.DeleteAliasRequest{}, &registryv1.SetSplitRequest{},
 		&registryv1.GetSplitRequest{}, &registryv1.DeleteSplitRequest{}, &registryv1.WatchRequest{}, &registryv1.InspectSourceRequest{},
+		&registryv1.ExportModelsRequest{}, &registryv1.ImportModelsRequest{},
 		&registryv1.UndeleteModelRequest{}, &registryv1.UpdateVersionRequest{}, &registryv1.DeleteVersionRequest{},
 		&registryv1.UndeleteVersionRequest{}, &registryv1.SignVersionRequest{},
 	))

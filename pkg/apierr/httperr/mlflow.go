@@ -24,7 +24,7 @@ func WriteMLflow(w http.ResponseWriter, requestID string, err error) {
 }
 
 func mlflowCode(r apierr.Reason) string {
-	//exhaustive:ignore // the others are the gateway's own trouble
+	//exhaustive:ignore
 	switch r {
 	case apierr.InvalidArgument, apierr.OutOfRange, apierr.PayloadTooLarge, apierr.UnsupportedMediaType:
 		return "INVALID_PARAMETER_VALUE"

@@ -23,7 +23,7 @@ func (r *reader) ggufs() []File {
 	var out []File
 	for _, f := range r.files {
 		m := ggufPart.FindStringSubmatch(f.Path)
-		if strings.HasSuffix(f.Path, ".gguf") && !isProjector(f.Path) && (m == nil || m[2] == "00001") {
+		if strings.HasSuffix(f.Path, ".gguf") && !isProjector(f.Path) && (len(m) == 0 || m[2] == "00001") {
 			out = append(out, f)
 		}
 	}

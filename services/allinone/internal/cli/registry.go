@@ -23,12 +23,25 @@ import (
 )
 
 func (a *app) registryCommand() *cobra.Command {
-	return group("registry", "Move models in from elsewhere", a.registryImportCommand())
+	return group("registry", "Move models in from elsewhere, and everything to another registry", a.registryImportCommand(), a.registryExportCommand())
 }
 
 func (a *app) registryImportCommand() *cobra.Command {
-	return group("import", "Bring models in from MLflow, Ollama or Hugging Face",
-		a.importMLflowCommand(), a.importOllamaCommand(), a.importHuggingFaceCommand())
+	var opts archiveImport
+	cmd := &cobra.Command{
+		Use: "import FILE", Short: "Bring in an archive of `registry export`, or models of MLflow, Ollama or Hugging Face", Args: exactArgs("FILE"),
+		Long: `Brings in an archive of registry export, in one transaction: everything or nothing.
+The whole archive is held against its manifest first, and the registry computes every
+digest anew. Models that are there as they are in the archive stay as they are;
+--conflict says what is done with others. The subcommands bring models in from other
+tools.`,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.importArchive(cmd.Context(), args[0], opts) },
+	}
+	cmd.Flags().BoolVar(&opts.dryRun, "dry-run", false, "report what would be done, change nothing")
+	cmd.Flags().StringVar(&opts.conflict, "conflict", "fail", "when another model has the name: fail (nothing is imported), skip or replace")
+	cmd.Flags().StringVar(&opts.artifactsDir, "artifacts-dir", "", "write the archive's artifacts into this directory and name them there")
+	cmd.AddCommand(a.importMLflowCommand(), a.importOllamaCommand(), a.importHuggingFaceCommand())
+	return cmd
 }
 
 // moving is what every import is told.

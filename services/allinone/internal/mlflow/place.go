@@ -56,7 +56,8 @@ type hosted struct {
 // List implements modelsource.Place.
 func (h *hosted) List(ctx context.Context) ([]modelsource.File, error) {
 	var out []modelsource.File
-	return out, h.list(ctx, "", maxDepth, &out)
+	err := h.list(ctx, "", maxDepth, &out)
+	return out, err
 }
 
 func (h *hosted) list(ctx context.Context, dir string, depth int, out *[]modelsource.File) error {

@@ -125,6 +125,8 @@ func Table() map[string]Class {
 		registryv1.RegistryService_Watch_FullMethodName:           Read,
 
 		registryv1.RegistryService_InspectSource_FullMethodName: Write,
+		registryv1.RegistryService_ExportModels_FullMethodName:  Read,
+		registryv1.RegistryService_ImportModels_FullMethodName:  Write,
 
 		edgev1.MlflowService_CreateRegisteredModel_FullMethodName:       Write,
 		edgev1.MlflowService_GetRegisteredModel_FullMethodName:          Read,

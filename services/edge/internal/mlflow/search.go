@@ -3,6 +3,7 @@ package mlflow
 import (
 	"context"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -102,12 +103,10 @@ func named(conditions []condition) string {
 
 func checkOrder(order []string, known ...string) error {
 	for _, o := range order {
-		for _, k := range known {
-			if strings.EqualFold(strings.Join(strings.Fields(o), " "), k) {
-				return nil
-			}
+		asked := strings.Join(strings.Fields(o), " ")
+		if !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(asked, k) }) {
+			return apierr.Invalid("order_by", "the order must be %s", known[0])
 		}
-		return apierr.Invalid("order_by", "the order must be %s", known[0])
 	}
 	return nil
 }

@@ -1648,7 +1648,7 @@ var File_poterne_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a#poterne/registry/v1/resources.proto\x1a!poterne/registry/v1/sources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xf1\x03\n" +
+	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a!poterne/registry/v1/archive.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a#poterne/registry/v1/resources.proto\x1a!poterne/registry/v1/sources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\"\xf1\x03\n" +
 	"\x12CreateModelRequest\x127\n" +
 	"\x04name\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12~\n" +
@@ -1768,7 +1768,7 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1d\n" +
 	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\"\x15\n" +
-	"\x13DeleteSplitResponse2\x8f\x1f\n" +
+	"\x13DeleteSplitResponse2\x9a!\n" +
 	"\x0fRegistryService\x12\x87\x01\n" +
 	"\vCreateModel\x12'.poterne.registry.v1.CreateModelRequest\x1a(.poterne.registry.v1.CreateModelResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*b\x05model\"\x13/v1/registry/models\x12\x83\x01\n" +
 	"\bGetModel\x12$.poterne.registry.v1.GetModelRequest\x1a%.poterne.registry.v1.GetModelResponse\"*\x82\xd3\xe4\x93\x02$b\x05model\x12\x1b/v1/registry/models/{model}\x12z\n" +
@@ -1785,7 +1785,9 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\rDeleteVersion\x12).poterne.registry.v1.DeleteVersionRequest\x1a*.poterne.registry.v1.DeleteVersionResponse\"6\x82\xd3\xe4\x93\x020*./v1/registry/models/{model}/versions/{version}\x12\xb9\x01\n" +
 	"\x0fUndeleteVersion\x12+.poterne.registry.v1.UndeleteVersionRequest\x1a,.poterne.registry.v1.UndeleteVersionResponse\"K\x82\xd3\xe4\x93\x02E:\x01*b\aversion\"7/v1/registry/models/{model}/versions/{version}:undelete\x12\xa9\x01\n" +
 	"\vSignVersion\x12'.poterne.registry.v1.SignVersionRequest\x1a(.poterne.registry.v1.SignVersionResponse\"G\x82\xd3\xe4\x93\x02A:\x01*b\aversion\"3/v1/registry/models/{model}/versions/{version}:sign\x12\x8f\x01\n" +
-	"\rInspectSource\x12).poterne.registry.v1.InspectSourceRequest\x1a*.poterne.registry.v1.InspectSourceResponse\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/registry/sources:inspect\x12\xb3\x01\n" +
+	"\rInspectSource\x12).poterne.registry.v1.InspectSourceRequest\x1a*.poterne.registry.v1.InspectSourceResponse\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/registry/sources:inspect\x12\x81\x01\n" +
+	"\fExportModels\x12(.poterne.registry.v1.ExportModelsRequest\x1a).poterne.registry.v1.ExportModelsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/registry/archive\x12\x84\x01\n" +
+	"\fImportModels\x12(.poterne.registry.v1.ImportModelsRequest\x1a).poterne.registry.v1.ImportModelsResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/registry/archive\x12\xb3\x01\n" +
 	"\rCreateVariant\x12).poterne.registry.v1.CreateVariantRequest\x1a*.poterne.registry.v1.CreateVariantResponse\"K\x82\xd3\xe4\x93\x02E:\x01*b\avariant\"7/v1/registry/models/{model}/versions/{version}/variants\x12\xb1\x01\n" +
 	"\n" +
 	"GetVariant\x12&.poterne.registry.v1.GetVariantRequest\x1a'.poterne.registry.v1.GetVariantResponse\"R\x82\xd3\xe4\x93\x02Lb\avariant\x12A/v1/registry/models/{model}/versions/{version}/variants/{variant}\x12\xa4\x01\n" +
@@ -1861,23 +1863,27 @@ var file_poterne_registry_v1_registry_proto_goTypes = []any{
 	(*UndeleteVersionRequest)(nil),  // 44: poterne.registry.v1.UndeleteVersionRequest
 	(*SignVersionRequest)(nil),      // 45: poterne.registry.v1.SignVersionRequest
 	(*InspectSourceRequest)(nil),    // 46: poterne.registry.v1.InspectSourceRequest
-	(*CreateVariantRequest)(nil),    // 47: poterne.registry.v1.CreateVariantRequest
-	(*GetVariantRequest)(nil),       // 48: poterne.registry.v1.GetVariantRequest
-	(*ListVariantsRequest)(nil),     // 49: poterne.registry.v1.ListVariantsRequest
-	(*DeleteVariantRequest)(nil),    // 50: poterne.registry.v1.DeleteVariantRequest
-	(*WatchRequest)(nil),            // 51: poterne.registry.v1.WatchRequest
-	(*UpdateModelResponse)(nil),     // 52: poterne.registry.v1.UpdateModelResponse
-	(*UndeleteModelResponse)(nil),   // 53: poterne.registry.v1.UndeleteModelResponse
-	(*UpdateVersionResponse)(nil),   // 54: poterne.registry.v1.UpdateVersionResponse
-	(*DeleteVersionResponse)(nil),   // 55: poterne.registry.v1.DeleteVersionResponse
-	(*UndeleteVersionResponse)(nil), // 56: poterne.registry.v1.UndeleteVersionResponse
-	(*SignVersionResponse)(nil),     // 57: poterne.registry.v1.SignVersionResponse
-	(*InspectSourceResponse)(nil),   // 58: poterne.registry.v1.InspectSourceResponse
-	(*CreateVariantResponse)(nil),   // 59: poterne.registry.v1.CreateVariantResponse
-	(*GetVariantResponse)(nil),      // 60: poterne.registry.v1.GetVariantResponse
-	(*ListVariantsResponse)(nil),    // 61: poterne.registry.v1.ListVariantsResponse
-	(*DeleteVariantResponse)(nil),   // 62: poterne.registry.v1.DeleteVariantResponse
-	(*WatchResponse)(nil),           // 63: poterne.registry.v1.WatchResponse
+	(*ExportModelsRequest)(nil),     // 47: poterne.registry.v1.ExportModelsRequest
+	(*ImportModelsRequest)(nil),     // 48: poterne.registry.v1.ImportModelsRequest
+	(*CreateVariantRequest)(nil),    // 49: poterne.registry.v1.CreateVariantRequest
+	(*GetVariantRequest)(nil),       // 50: poterne.registry.v1.GetVariantRequest
+	(*ListVariantsRequest)(nil),     // 51: poterne.registry.v1.ListVariantsRequest
+	(*DeleteVariantRequest)(nil),    // 52: poterne.registry.v1.DeleteVariantRequest
+	(*WatchRequest)(nil),            // 53: poterne.registry.v1.WatchRequest
+	(*UpdateModelResponse)(nil),     // 54: poterne.registry.v1.UpdateModelResponse
+	(*UndeleteModelResponse)(nil),   // 55: poterne.registry.v1.UndeleteModelResponse
+	(*UpdateVersionResponse)(nil),   // 56: poterne.registry.v1.UpdateVersionResponse
+	(*DeleteVersionResponse)(nil),   // 57: poterne.registry.v1.DeleteVersionResponse
+	(*UndeleteVersionResponse)(nil), // 58: poterne.registry.v1.UndeleteVersionResponse
+	(*SignVersionResponse)(nil),     // 59: poterne.registry.v1.SignVersionResponse
+	(*InspectSourceResponse)(nil),   // 60: poterne.registry.v1.InspectSourceResponse
+	(*ExportModelsResponse)(nil),    // 61: poterne.registry.v1.ExportModelsResponse
+	(*ImportModelsResponse)(nil),    // 62: poterne.registry.v1.ImportModelsResponse
+	(*CreateVariantResponse)(nil),   // 63: poterne.registry.v1.CreateVariantResponse
+	(*GetVariantResponse)(nil),      // 64: poterne.registry.v1.GetVariantResponse
+	(*ListVariantsResponse)(nil),    // 65: poterne.registry.v1.ListVariantsResponse
+	(*DeleteVariantResponse)(nil),   // 66: poterne.registry.v1.DeleteVariantResponse
+	(*WatchResponse)(nil),           // 67: poterne.registry.v1.WatchResponse
 }
 var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	28, // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
@@ -1913,46 +1919,50 @@ var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	44, // 30: poterne.registry.v1.RegistryService.UndeleteVersion:input_type -> poterne.registry.v1.UndeleteVersionRequest
 	45, // 31: poterne.registry.v1.RegistryService.SignVersion:input_type -> poterne.registry.v1.SignVersionRequest
 	46, // 32: poterne.registry.v1.RegistryService.InspectSource:input_type -> poterne.registry.v1.InspectSourceRequest
-	47, // 33: poterne.registry.v1.RegistryService.CreateVariant:input_type -> poterne.registry.v1.CreateVariantRequest
-	48, // 34: poterne.registry.v1.RegistryService.GetVariant:input_type -> poterne.registry.v1.GetVariantRequest
-	49, // 35: poterne.registry.v1.RegistryService.ListVariants:input_type -> poterne.registry.v1.ListVariantsRequest
-	50, // 36: poterne.registry.v1.RegistryService.DeleteVariant:input_type -> poterne.registry.v1.DeleteVariantRequest
-	14, // 37: poterne.registry.v1.RegistryService.SetAlias:input_type -> poterne.registry.v1.SetAliasRequest
-	16, // 38: poterne.registry.v1.RegistryService.GetAlias:input_type -> poterne.registry.v1.GetAliasRequest
-	18, // 39: poterne.registry.v1.RegistryService.ListAliases:input_type -> poterne.registry.v1.ListAliasesRequest
-	20, // 40: poterne.registry.v1.RegistryService.DeleteAlias:input_type -> poterne.registry.v1.DeleteAliasRequest
-	22, // 41: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
-	24, // 42: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
-	26, // 43: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
-	51, // 44: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
-	1,  // 45: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
-	3,  // 46: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
-	5,  // 47: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
-	52, // 48: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
-	7,  // 49: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
-	53, // 50: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
-	9,  // 51: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
-	11, // 52: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
-	13, // 53: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
-	54, // 54: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
-	55, // 55: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
-	56, // 56: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
-	57, // 57: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
-	58, // 58: poterne.registry.v1.RegistryService.InspectSource:output_type -> poterne.registry.v1.InspectSourceResponse
-	59, // 59: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
-	60, // 60: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
-	61, // 61: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
-	62, // 62: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
-	15, // 63: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
-	17, // 64: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
-	19, // 65: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
-	21, // 66: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
-	23, // 67: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
-	25, // 68: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
-	27, // 69: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
-	63, // 70: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
-	45, // [45:71] is the sub-list for method output_type
-	19, // [19:45] is the sub-list for method input_type
+	47, // 33: poterne.registry.v1.RegistryService.ExportModels:input_type -> poterne.registry.v1.ExportModelsRequest
+	48, // 34: poterne.registry.v1.RegistryService.ImportModels:input_type -> poterne.registry.v1.ImportModelsRequest
+	49, // 35: poterne.registry.v1.RegistryService.CreateVariant:input_type -> poterne.registry.v1.CreateVariantRequest
+	50, // 36: poterne.registry.v1.RegistryService.GetVariant:input_type -> poterne.registry.v1.GetVariantRequest
+	51, // 37: poterne.registry.v1.RegistryService.ListVariants:input_type -> poterne.registry.v1.ListVariantsRequest
+	52, // 38: poterne.registry.v1.RegistryService.DeleteVariant:input_type -> poterne.registry.v1.DeleteVariantRequest
+	14, // 39: poterne.registry.v1.RegistryService.SetAlias:input_type -> poterne.registry.v1.SetAliasRequest
+	16, // 40: poterne.registry.v1.RegistryService.GetAlias:input_type -> poterne.registry.v1.GetAliasRequest
+	18, // 41: poterne.registry.v1.RegistryService.ListAliases:input_type -> poterne.registry.v1.ListAliasesRequest
+	20, // 42: poterne.registry.v1.RegistryService.DeleteAlias:input_type -> poterne.registry.v1.DeleteAliasRequest
+	22, // 43: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
+	24, // 44: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
+	26, // 45: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
+	53, // 46: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
+	1,  // 47: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
+	3,  // 48: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
+	5,  // 49: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
+	54, // 50: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
+	7,  // 51: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
+	55, // 52: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
+	9,  // 53: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
+	11, // 54: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
+	13, // 55: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
+	56, // 56: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
+	57, // 57: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
+	58, // 58: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
+	59, // 59: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
+	60, // 60: poterne.registry.v1.RegistryService.InspectSource:output_type -> poterne.registry.v1.InspectSourceResponse
+	61, // 61: poterne.registry.v1.RegistryService.ExportModels:output_type -> poterne.registry.v1.ExportModelsResponse
+	62, // 62: poterne.registry.v1.RegistryService.ImportModels:output_type -> poterne.registry.v1.ImportModelsResponse
+	63, // 63: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
+	64, // 64: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
+	65, // 65: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
+	66, // 66: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
+	15, // 67: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
+	17, // 68: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
+	19, // 69: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
+	21, // 70: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
+	23, // 71: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
+	25, // 72: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
+	27, // 73: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
+	67, // 74: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
+	47, // [47:75] is the sub-list for method output_type
+	19, // [19:47] is the sub-list for method input_type
 	19, // [19:19] is the sub-list for extension type_name
 	19, // [19:19] is the sub-list for extension extendee
 	0,  // [0:19] is the sub-list for field type_name
@@ -1963,6 +1973,7 @@ func file_poterne_registry_v1_registry_proto_init() {
 	if File_poterne_registry_v1_registry_proto != nil {
 		return
 	}
+	file_poterne_registry_v1_archive_proto_init()
 	file_poterne_registry_v1_lifecycle_proto_init()
 	file_poterne_registry_v1_metadata_proto_init()
 	file_poterne_registry_v1_resources_proto_init()

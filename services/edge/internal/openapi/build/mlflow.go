@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"strings"
 
 	"github.com/poterne/poterne/services/edge/internal/mlflow"
@@ -20,7 +21,7 @@ func mlflowCalls(doc object, _ *descriptors) error {
 				"default": object{"description": "An error in MLflow's shape."},
 			},
 		}
-		if rt.Method != "GET" {
+		if rt.Method != http.MethodGet {
 			call["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": object{"type": "object"}}}}
 		}
 		at(doc, "paths", rt.Path)[strings.ToLower(rt.Method)] = call
@@ -30,7 +31,7 @@ func mlflowCalls(doc object, _ *descriptors) error {
 
 // suffix keeps the ids of two calls of one method apart.
 func suffix(rt mlflow.Route) string {
-	if strings.HasSuffix(rt.Path, "get-latest-versions") && rt.Method == "GET" {
+	if strings.HasSuffix(rt.Path, "get-latest-versions") && rt.Method == http.MethodGet {
 		return "_GET"
 	}
 	return ""
