@@ -225,11 +225,11 @@ func (d Dir) List(ctx context.Context) ([]File, error) {
 		if err != nil || e.IsDir() {
 			return err
 		}
-		real, err := d.inside(at)
+		resolved, err := d.inside(at)
 		if err != nil {
 			return err
 		}
-		info, err := os.Stat(real)
+		info, err := os.Stat(resolved)
 		if err != nil || !info.Mode().IsRegular() {
 			return err // what is neither a file nor a directory is no part of a model
 		}
@@ -241,7 +241,7 @@ func (d Dir) List(ctx context.Context) ([]File, error) {
 			return notServed("there are more than %d files", MaxFiles)
 		}
 		f := File{Path: filepath.ToSlash(rel), Size: info.Size()}
-		if base := filepath.Base(real); real != at && filepath.Base(filepath.Dir(real)) == "blobs" {
+		if base := filepath.Base(resolved); resolved != at && filepath.Base(filepath.Dir(resolved)) == "blobs" {
 			f.SHA256, f.GitSHA1 = named(base, 64), named(base, 40)
 		}
 		out = append(out, f)
@@ -268,23 +268,23 @@ func (d Dir) inside(at string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	real, err := filepath.EvalSymlinks(at)
+	resolved, err := filepath.EvalSymlinks(at)
 	if err != nil {
 		return "", err
 	}
-	if real != root && !strings.HasPrefix(real, strings.TrimSuffix(root, "/")+string(filepath.Separator)) {
+	if resolved != root && !strings.HasPrefix(resolved, strings.TrimSuffix(root, "/")+string(filepath.Separator)) {
 		return "", notServed("%s leads out of %s", at, root)
 	}
-	return real, nil
+	return resolved, nil
 }
 
 // Open implements Place.
 func (d Dir) Open(_ context.Context, name string) (io.ReadCloser, error) {
-	real, err := d.inside(filepath.Join(d.Path, filepath.FromSlash(name)))
+	resolved, err := d.inside(filepath.Join(d.Path, filepath.FromSlash(name)))
 	if err != nil {
 		return nil, err
 	}
-	return os.Open(real)
+	return os.Open(resolved)
 }
 
 // URI implements Place.

@@ -48,13 +48,13 @@ func (s *Server) InspectSource(ctx context.Context, req *registryv1.InspectSourc
 // rootOf returns the root that a path lies below, links followed; "" when there is
 // none, and when the path is not there: which of the two is not told.
 func (s *Server) rootOf(path string) string {
-	real, err := filepath.EvalSymlinks(path)
+	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return ""
 	}
 	for _, root := range s.opts.Sources.Roots {
 		realRoot, err := filepath.EvalSymlinks(root)
-		if err == nil && (real == realRoot || strings.HasPrefix(real, strings.TrimSuffix(realRoot, "/")+string(filepath.Separator))) {
+		if err == nil && (resolved == realRoot || strings.HasPrefix(resolved, strings.TrimSuffix(realRoot, "/")+string(filepath.Separator))) {
 			return root
 		}
 	}
