@@ -34,11 +34,12 @@ Usage: scripts/components.sh VERB...
   python-sdk      the official OpenAI Python package; tests only
   mlserver        MLServer with scikit-learn: serves tensors; tests only
   inference-clients  tritonclient and kserve; tests only
+  mlflow          MLflow: a tracking server and its client; tests only
   tools           buf, golangci-lint, the protoc plugins and other developer tools
   grpcurl         grpcurl alone, to call gRPC by hand
   run             engine, quantizer and models: what `make up` needs
   mesh            run, consul and servers: what `make mesh` needs
-  real            mesh, stores, elasticsearch, python-sdk, mlserver and inference-clients:
+  real            mesh, stores, elasticsearch, python-sdk, mlserver, inference-clients and mlflow:
                   what `make test-real` needs
   env             print the paths as `export NAME=path` lines; fetches nothing
 TEXT
@@ -46,7 +47,7 @@ TEXT
 
 run_verb() {
   case $1 in
-    engine | quantizer | models | consul | stores | servers | compose | elasticsearch | mlserver | tools | grpcurl | env) "verb_$1" ;;
+    engine | quantizer | models | consul | stores | servers | compose | elasticsearch | mlserver | mlflow | tools | grpcurl | env) "verb_$1" ;;
     python-sdk) verb_python_sdk ;;
     inference-clients) verb_inference_clients ;;
     run)
@@ -68,6 +69,7 @@ run_verb() {
       verb_python_sdk
       verb_mlserver
       verb_inference_clients
+      verb_mlflow
       ;;
     help | -h | --help) usage ;;
     *)

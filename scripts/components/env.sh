@@ -19,6 +19,7 @@ verb_env() {
     fi
     export_if POTERNE_PYTHON_SDK "$(python_sdk_dir)/bin/python"
     export_if POTERNE_MLSERVER "$(mlserver_dir)/bin/mlserver"
+    export_if POTERNE_MLFLOW "$(mlflow_dir)/bin/python"
     export_if POTERNE_INFERENCE_CLIENTS "$(inference_clients_dir)/bin/python"
   fi
   if [[ -e $(chat_model_dir)/$CHAT_MODEL_FILE ]]; then

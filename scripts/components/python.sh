@@ -86,3 +86,16 @@ build_inference_clients() { # DIR
   say "inference-clients: fetching tritonclient, kserve and what they need (120 MB)"
   pip_target "$PARTS/inference-clients.txt" "$1/lib"
 }
+
+mlflow_dir() { printf '%s/mlflow/%s-%s' "$(cache_dir)" "$(key_of "$PARTS/mlflow.txt")" "$(python_tag)"; }
+
+verb_mlflow() {
+  require_python mlflow
+  install_once mlflow "$(mlflow_dir)" build_mlflow
+  refresh_launcher python "$(mlflow_dir)"
+}
+
+build_mlflow() { # DIR
+  say "mlflow: fetching MLflow and what it needs (200 MB, 600 MB unpacked)"
+  pip_target "$PARTS/mlflow.txt" "$1/lib"
+}

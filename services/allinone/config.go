@@ -2,6 +2,7 @@ package allinone
 
 import (
 	"net"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -29,6 +30,9 @@ type Config struct {
 	// FetchFrom is the prefixes of URIs that models' files may be fetched from,
 	// without credentials; none allows files of this machine only.
 	FetchFrom []string
+	// ReadSources are absolute directories whose models MLflow's clients may have
+	// read and registered.
+	ReadSources []string
 	// LogLevel is debug, info, warn or error; LogFormat is text or json.
 	LogLevel, LogFormat string
 	// OTLPEndpoint receives traces and metrics when it is set.
@@ -68,6 +72,9 @@ func (c Config) Validate() error {
 	p.Check(c.Engine == EngineAuto || c.Engine == EngineSim, "--engine", "must be auto or sim, got %q", c.Engine)
 	fetched := worker.DefaultConfig()
 	fetched.Artifacts.Remote.Allow = c.FetchFrom
+	for _, dir := range c.ReadSources {
+		p.Check(filepath.IsAbs(dir), "--read-sources", "must be absolute, got %q", dir)
+	}
 	if err := fetched.Complete(); err != nil {
 		p.Add("--fetch-from", "must be prefixes of URIs with one of the schemes http, https, s3, oci and hf, got %q", c.FetchFrom)
 	}

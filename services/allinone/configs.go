@@ -32,6 +32,7 @@ func (p *platform) sqlite(name string) config.SecretURL {
 
 func (p *platform) registryConfig() *registry.Config {
 	cfg := registry.DefaultConfig()
+	cfg.Sources.Roots = p.cfg.ReadSources
 	cfg.Store.DSN = p.sqlite("registry.db")
 	cfg.Artifacts.Dir = p.dir.join("artifacts")
 	return cfg

@@ -30,6 +30,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/feedback"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+	"github.com/poterne/poterne/services/edge/internal/mlflow"
 	"github.com/poterne/poterne/services/edge/internal/openai"
 	"github.com/poterne/poterne/services/edge/internal/openapi"
 	"github.com/poterne/poterne/services/edge/internal/openinference"
@@ -159,6 +160,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterAdminServiceServer(r, s.security.Admin)
 	edgev1.RegisterFeedbackServiceServer(r, s.feedback)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
+	edgev1.RegisterMlflowServiceServer(r, mlflow.New(registryv1.NewRegistryServiceClient(s.backends.registry)))
 	return errors.Join(
 		proxy.Register(r, &searchv1.SearchService_ServiceDesc, s.backends.search, searchv1.SearchService_ImportDocuments_FullMethodName,
 			searchv1.SearchService_BackupCollection_FullMethodName, searchv1.SearchService_RestoreCollection_FullMethodName),

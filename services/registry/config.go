@@ -2,6 +2,7 @@ package registry
 
 import (
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"time"
 
@@ -30,6 +31,7 @@ type Config struct {
 	Aliases   Aliases           `yaml:"aliases"`
 	Limits    Limits            `yaml:"limits"`
 	Deleted   Deleted           `yaml:"deleted"`
+	Sources   Sources           `yaml:"sources"`
 	// Signatures says whether versions may serve that nobody has signed. Inference
 	// and workers have the same section, and look for themselves.
 	Signatures signing.Config  `yaml:"signatures"`
@@ -38,6 +40,16 @@ type Config struct {
 	// DrainTimeout is how long requests in hand may take once the process is
 	// asked to end.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
+}
+
+// Sources says which models, as other tools left them, are read to learn their
+// hashes.
+type Sources struct {
+	// Roots are absolute directories below which callers may have models read: they
+	// learn what lies there. None, the default, lets nothing be read.
+	Roots []string `yaml:"roots"`
+	// MaxBytes bounds one file.
+	MaxBytes config.Bytes `yaml:"max_bytes"`
 }
 
 // Identity says what is asked of callers.
@@ -165,6 +177,7 @@ func DefaultConfig() *Config {
 			Models: 10_000, AliasesPerModel: 256, ModelBytes: 3 * config.MiB, Watchers: 1000,
 		},
 		Identity:     Identity{PlatformTenant: "default"},
+		Sources:      Sources{MaxBytes: 256 * config.GiB},
 		Deleted:      Deleted{Keep: 30 * 24 * time.Hour, PurgeInterval: time.Minute},
 		Rollouts:     Rollouts{Period: time.Second, Lease: 5 * time.Second},
 		Artifacts:    artifact.DefaultConfig(),
@@ -183,6 +196,10 @@ func (c *Config) Complete() error {
 	c.Discovery.Validate(&p, "discovery")
 	c.Store.Validate(&p, "store")
 
+	for _, root := range c.Sources.Roots {
+		p.Check(filepath.IsAbs(root), "sources.roots", "must be absolute, got %q", root)
+	}
+	p.Check(c.Sources.MaxBytes >= 1, "sources.max_bytes", "must be positive, got %v", c.Sources.MaxBytes)
 	p.Check(c.Watch.PollInterval >= 10*time.Millisecond && c.Watch.PollInterval <= time.Minute, "watch.poll_interval",
 		"must be from 10ms to 1m, got %v", c.Watch.PollInterval)
 	p.Check(c.Watch.Heartbeat >= 100*time.Millisecond && c.Watch.Heartbeat <= 5*time.Second, "watch.heartbeat",

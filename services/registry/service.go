@@ -112,6 +112,7 @@ func (s *Service) build(ctx context.Context) error {
 		MaxWatchers: s.cfg.Limits.Watchers, PlatformTenant: s.cfg.Identity.PlatformTenant, Signatures: signatures,
 		WakeWebhooks: s.webhooks.Wake,
 		Judge:        o.judge,
+		Sources:      server.Sources{Roots: s.cfg.Sources.Roots, MaxBytes: int64(s.cfg.Sources.MaxBytes)},
 	})
 	at := slices.IndexFunc(s.chain, func(i grpcserver.Interceptor) bool { return i.Name == grpcserver.NameValidate })
 	s.chain = slices.Insert(s.chain, at+1, s.server.Tenants())
@@ -230,6 +231,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.CreateExperimentRequest{}, &registryv1.GetExperimentRequest{}, &registryv1.ListExperimentsRequest{},
 		&registryv1.UpdateExperimentRequest{}, &registryv1.DeleteExperimentRequest{}, &registryv1.StartExperimentRequest{},
 		&registryv1.RampExperimentRequest{}, &registryv1.StopExperimentRequest{}, &registryv1.ConcludeExperimentRequest{},
+		&registryv1.InspectSourceRequest{}, &registryv1.ExportModelsRequest{}, &registryv1.ImportModelsRequest{},
 		&registryv1.UndeleteModelRequest{}, &registryv1.UpdateVersionRequest{}, &registryv1.DeleteVersionRequest{},
 		&registryv1.UndeleteVersionRequest{}, &registryv1.SignVersionRequest{},
 		&registryv1.ReportOutcomesRequest{}, &registryv1.RecordFeedbackRequest{}, &registryv1.GetResultsRequest{},

@@ -32,6 +32,7 @@ of Poterne knows is refused.`,
 	f.StringVar(&cfg.GRPCAddr, "grpc-addr", cfg.GRPCAddr, "host:port of gRPC")
 	f.StringVar(&cfg.OpsAddr, "ops-addr", cfg.OpsAddr, "host:port of metrics, health and profiles; keep it private")
 	f.StringVar(&cfg.Engine, "engine", cfg.Engine, "auto (real models) or sim (a simulated engine)")
+	f.StringArrayVar(&cfg.ReadSources, "read-sources", nil, "an absolute directory whose models MLflow's clients may have read and registered; may be repeated")
 	f.StringArrayVar(&cfg.FetchFrom, "fetch-from", nil, "a prefix of URIs that models' files may be fetched from, such as hf://organisation or https://host/path; may be repeated")
 	f.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
 	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")

@@ -77,7 +77,7 @@ func Table() map[string]Method {
 		oip.GRPCInferenceService_RepositoryModelLoad_FullMethodName:   {Access: Never},
 		oip.GRPCInferenceService_RepositoryModelUnload_FullMethodName: {Access: Never},
 	}
-	for _, part := range []map[string]Method{openAIMethods(), tensorMethods(), adminMethods(), searchMethods(), registryMethods(), rolloutMethods(), artifactMethods()} {
+	for _, part := range []map[string]Method{openAIMethods(), tensorMethods(), adminMethods(), searchMethods(), registryMethods(), rolloutMethods(), artifactMethods(), mlflowMethods()} {
 		for method, m := range part {
 			m.Access = Checked
 			t[method] = m
@@ -165,6 +165,9 @@ func registryMethods() map[string]Method {
 		registryv1.RegistryService_UndeleteVersion_FullMethodName: {Type: "registry-version", Action: "delete", ID: modelName},
 		registryv1.RegistryService_SignVersion_FullMethodName:     {Type: "registry-version", Action: "sign", ID: modelName},
 		registryv1.RegistryService_CreateVersion_FullMethodName:   {Type: "registry-version", Action: "create", ID: modelName},
+		registryv1.RegistryService_ExportModels_FullMethodName:    {Type: "registry-archive", Action: "export"},
+		registryv1.RegistryService_ImportModels_FullMethodName:    {Type: "registry-archive", Action: "import"},
+		registryv1.RegistryService_InspectSource_FullMethodName:   {Type: "registry-version", Action: "create"},
 		registryv1.RegistryService_GetVersion_FullMethodName:      {Type: "registry-version", Action: "get", ID: modelName},
 		registryv1.RegistryService_ListVersions_FullMethodName:    {Type: "registry-version", Action: "list", ID: modelName},
 		registryv1.RegistryService_CreateVariant_FullMethodName:   {Type: "registry-variant", Action: "create", ID: modelName},

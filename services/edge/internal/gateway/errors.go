@@ -52,6 +52,10 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 		httperr.WriteInference(w, id, err)
 		return
 	}
+	if mlflowPath(r.URL.Path) {
+		httperr.WriteMLflow(w, id, err)
+		return
+	}
 	httperr.WriteProblem(w, id, err)
 }
 

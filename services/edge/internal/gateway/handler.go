@@ -31,6 +31,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
+	"github.com/poterne/poterne/services/edge/internal/mlflow"
 	"github.com/poterne/poterne/services/edge/internal/openinference"
 	"github.com/poterne/poterne/services/edge/internal/tensor"
 )
@@ -89,6 +90,9 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 		}
 	}
 	for _, rt := range openinference.Routes() {
+		h.routes.page(rt.Method, rt.Path, rt.RPC)
+	}
+	for _, rt := range mlflow.Routes() {
 		h.routes.page(rt.Method, rt.Path, rt.RPC)
 	}
 	h.routes.page(http.MethodPost, ImportPath, searchv1.SearchService_ImportDocuments_FullMethodName)
@@ -177,6 +181,10 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 		return
 	}
 	if h.tensorCall(w, r, rt) {
+		return
+	}
+	if mlflowPath(rt.template) {
+		h.mlflow(w, r, rt)
 		return
 	}
 	switch rt.rpc {

@@ -13,6 +13,7 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/edge/internal/mlflow"
 	"github.com/poterne/poterne/services/edge/internal/openinference"
 )
 
@@ -51,6 +52,9 @@ func TestDocumentHasEveryCall(t *testing.T) {
 		}
 	}
 	for _, rt := range openinference.Routes() {
+		want = append(want, strings.ToLower(rt.Method)+" "+rt.Path)
+	}
+	for _, rt := range mlflow.Routes() {
 		want = append(want, strings.ToLower(rt.Method)+" "+rt.Path)
 	}
 	want = append(want, "post /v1/collections/{collection}/documents:import", // streams, which have no binding

@@ -53,6 +53,8 @@ type Options struct {
 	WakeWebhooks func()
 	// Judge says what the requests of rollouts came to.
 	Judge rollout.Judge
+	// Sources says what InspectSource reads.
+	Sources Sources
 }
 
 // New returns a server on s, f and e.

@@ -117,6 +117,8 @@ func (s suite) run(t *testing.T) {
 	t.Run("changes are forgotten", s.compaction)
 	t.Run("no gaps between replicas", s.noGaps)
 	t.Run("pages", s.pages)
+	t.Run("archives", s.archive)
+	t.Run("archives that are refused", s.archiveRefused)
 	t.Run("reopening", s.reopening)
 	t.Run("outcomes", s.outcomes)
 	t.Run("outcomes are counted once", s.outcomesOnce)

@@ -1704,7 +1704,7 @@ var File_poterne_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a&poterne/registry/v1/aliaschanges.proto\x1a!poterne/registry/v1/history.proto\x1a!poterne/registry/v1/prompts.proto\x1a!poterne/registry/v1/changes.proto\x1a\"poterne/registry/v1/evidence.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\x1a\"poterne/registry/v1/webhooks.proto\"\xf1\x03\n" +
+	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a&poterne/registry/v1/aliaschanges.proto\x1a!poterne/registry/v1/history.proto\x1a!poterne/registry/v1/prompts.proto\x1a!poterne/registry/v1/changes.proto\x1a\"poterne/registry/v1/evidence.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\x1a!poterne/registry/v1/archive.proto\x1a!poterne/registry/v1/sources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\x1a\"poterne/registry/v1/webhooks.proto\"\xf1\x03\n" +
 	"\x12CreateModelRequest\x127\n" +
 	"\x04name\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12~\n" +
@@ -1830,7 +1830,7 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1d\n" +
 	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x12 \n" +
 	"\x06reason\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"\x15\n" +
-	"\x13DeleteSplitResponse2\xe8\\\n" +
+	"\x13DeleteSplitResponse2\x85`\n" +
 	"\x0fRegistryService\x12\x87\x01\n" +
 	"\vCreateModel\x12'.poterne.registry.v1.CreateModelRequest\x1a(.poterne.registry.v1.CreateModelResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*b\x05model\"\x13/v1/registry/models\x12\x83\x01\n" +
 	"\bGetModel\x12$.poterne.registry.v1.GetModelRequest\x1a%.poterne.registry.v1.GetModelResponse\"*\x82\xd3\xe4\x93\x02$b\x05model\x12\x1b/v1/registry/models/{model}\x12z\n" +
@@ -1846,7 +1846,10 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\rUpdateVersion\x12).poterne.registry.v1.UpdateVersionRequest\x1a*.poterne.registry.v1.UpdateVersionResponse\"B\x82\xd3\xe4\x93\x02<:\x01*b\aversion2./v1/registry/models/{model}/versions/{version}\x12\x9e\x01\n" +
 	"\rDeleteVersion\x12).poterne.registry.v1.DeleteVersionRequest\x1a*.poterne.registry.v1.DeleteVersionResponse\"6\x82\xd3\xe4\x93\x020*./v1/registry/models/{model}/versions/{version}\x12\xb9\x01\n" +
 	"\x0fUndeleteVersion\x12+.poterne.registry.v1.UndeleteVersionRequest\x1a,.poterne.registry.v1.UndeleteVersionResponse\"K\x82\xd3\xe4\x93\x02E:\x01*b\aversion\"7/v1/registry/models/{model}/versions/{version}:undelete\x12\xa9\x01\n" +
-	"\vSignVersion\x12'.poterne.registry.v1.SignVersionRequest\x1a(.poterne.registry.v1.SignVersionResponse\"G\x82\xd3\xe4\x93\x02A:\x01*b\aversion\"3/v1/registry/models/{model}/versions/{version}:sign\x12\xb3\x01\n" +
+	"\vSignVersion\x12'.poterne.registry.v1.SignVersionRequest\x1a(.poterne.registry.v1.SignVersionResponse\"G\x82\xd3\xe4\x93\x02A:\x01*b\aversion\"3/v1/registry/models/{model}/versions/{version}:sign\x12\x8f\x01\n" +
+	"\rInspectSource\x12).poterne.registry.v1.InspectSourceRequest\x1a*.poterne.registry.v1.InspectSourceResponse\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/registry/sources:inspect\x12\x81\x01\n" +
+	"\fExportModels\x12(.poterne.registry.v1.ExportModelsRequest\x1a).poterne.registry.v1.ExportModelsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/registry/archive\x12\x84\x01\n" +
+	"\fImportModels\x12(.poterne.registry.v1.ImportModelsRequest\x1a).poterne.registry.v1.ImportModelsResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/registry/archive\x12\xb3\x01\n" +
 	"\rCreateVariant\x12).poterne.registry.v1.CreateVariantRequest\x1a*.poterne.registry.v1.CreateVariantResponse\"K\x82\xd3\xe4\x93\x02E:\x01*b\avariant\"7/v1/registry/models/{model}/versions/{version}/variants\x12\xb1\x01\n" +
 	"\n" +
 	"GetVariant\x12&.poterne.registry.v1.GetVariantRequest\x1a'.poterne.registry.v1.GetVariantResponse\"R\x82\xd3\xe4\x93\x02Lb\avariant\x12A/v1/registry/models/{model}/versions/{version}/variants/{variant}\x12\xa4\x01\n" +
@@ -1981,118 +1984,124 @@ var file_poterne_registry_v1_registry_proto_goTypes = []any{
 	(*DeleteVersionRequest)(nil),           // 44: poterne.registry.v1.DeleteVersionRequest
 	(*UndeleteVersionRequest)(nil),         // 45: poterne.registry.v1.UndeleteVersionRequest
 	(*SignVersionRequest)(nil),             // 46: poterne.registry.v1.SignVersionRequest
-	(*CreateVariantRequest)(nil),           // 47: poterne.registry.v1.CreateVariantRequest
-	(*GetVariantRequest)(nil),              // 48: poterne.registry.v1.GetVariantRequest
-	(*ListVariantsRequest)(nil),            // 49: poterne.registry.v1.ListVariantsRequest
-	(*DeleteVariantRequest)(nil),           // 50: poterne.registry.v1.DeleteVariantRequest
-	(*ListAliasHistoryRequest)(nil),        // 51: poterne.registry.v1.ListAliasHistoryRequest
-	(*RollbackAliasRequest)(nil),           // 52: poterne.registry.v1.RollbackAliasRequest
-	(*GetAliasChangeRequest)(nil),          // 53: poterne.registry.v1.GetAliasChangeRequest
-	(*ListAliasChangesRequest)(nil),        // 54: poterne.registry.v1.ListAliasChangesRequest
-	(*ApproveAliasChangeRequest)(nil),      // 55: poterne.registry.v1.ApproveAliasChangeRequest
-	(*RejectAliasChangeRequest)(nil),       // 56: poterne.registry.v1.RejectAliasChangeRequest
-	(*GetAliasProtectionRequest)(nil),      // 57: poterne.registry.v1.GetAliasProtectionRequest
-	(*SetAliasProtectionRequest)(nil),      // 58: poterne.registry.v1.SetAliasProtectionRequest
-	(*CreateExperimentRequest)(nil),        // 59: poterne.registry.v1.CreateExperimentRequest
-	(*GetExperimentRequest)(nil),           // 60: poterne.registry.v1.GetExperimentRequest
-	(*ListExperimentsRequest)(nil),         // 61: poterne.registry.v1.ListExperimentsRequest
-	(*UpdateExperimentRequest)(nil),        // 62: poterne.registry.v1.UpdateExperimentRequest
-	(*DeleteExperimentRequest)(nil),        // 63: poterne.registry.v1.DeleteExperimentRequest
-	(*StartExperimentRequest)(nil),         // 64: poterne.registry.v1.StartExperimentRequest
-	(*RampExperimentRequest)(nil),          // 65: poterne.registry.v1.RampExperimentRequest
-	(*StopExperimentRequest)(nil),          // 66: poterne.registry.v1.StopExperimentRequest
-	(*ConcludeExperimentRequest)(nil),      // 67: poterne.registry.v1.ConcludeExperimentRequest
-	(*ListSplitHistoryRequest)(nil),        // 68: poterne.registry.v1.ListSplitHistoryRequest
-	(*RollbackSplitRequest)(nil),           // 69: poterne.registry.v1.RollbackSplitRequest
-	(*CreatePromptVersionRequest)(nil),     // 70: poterne.registry.v1.CreatePromptVersionRequest
-	(*GetPromptVersionRequest)(nil),        // 71: poterne.registry.v1.GetPromptVersionRequest
-	(*ListPromptVersionsRequest)(nil),      // 72: poterne.registry.v1.ListPromptVersionsRequest
-	(*ListPromptsRequest)(nil),             // 73: poterne.registry.v1.ListPromptsRequest
-	(*SetPromptAliasRequest)(nil),          // 74: poterne.registry.v1.SetPromptAliasRequest
-	(*DeletePromptAliasRequest)(nil),       // 75: poterne.registry.v1.DeletePromptAliasRequest
-	(*ListPromptAliasHistoryRequest)(nil),  // 76: poterne.registry.v1.ListPromptAliasHistoryRequest
-	(*RenderPromptRequest)(nil),            // 77: poterne.registry.v1.RenderPromptRequest
-	(*CreateRolloutRequest)(nil),           // 78: poterne.registry.v1.CreateRolloutRequest
-	(*GetRolloutRequest)(nil),              // 79: poterne.registry.v1.GetRolloutRequest
-	(*ListRolloutsRequest)(nil),            // 80: poterne.registry.v1.ListRolloutsRequest
-	(*ListRolloutEventsRequest)(nil),       // 81: poterne.registry.v1.ListRolloutEventsRequest
-	(*PauseRolloutRequest)(nil),            // 82: poterne.registry.v1.PauseRolloutRequest
-	(*ResumeRolloutRequest)(nil),           // 83: poterne.registry.v1.ResumeRolloutRequest
-	(*ForceRolloutRequest)(nil),            // 84: poterne.registry.v1.ForceRolloutRequest
-	(*AbortRolloutRequest)(nil),            // 85: poterne.registry.v1.AbortRolloutRequest
-	(*WatchRequest)(nil),                   // 86: poterne.registry.v1.WatchRequest
-	(*ReportOutcomesRequest)(nil),          // 87: poterne.registry.v1.ReportOutcomesRequest
-	(*RecordFeedbackRequest)(nil),          // 88: poterne.registry.v1.RecordFeedbackRequest
-	(*GetResultsRequest)(nil),              // 89: poterne.registry.v1.GetResultsRequest
-	(*GetExperimentResultsRequest)(nil),    // 90: poterne.registry.v1.GetExperimentResultsRequest
-	(*ListChangesRequest)(nil),             // 91: poterne.registry.v1.ListChangesRequest
-	(*ResolveVersionRequest)(nil),          // 92: poterne.registry.v1.ResolveVersionRequest
-	(*CreateWebhookRequest)(nil),           // 93: poterne.registry.v1.CreateWebhookRequest
-	(*GetWebhookRequest)(nil),              // 94: poterne.registry.v1.GetWebhookRequest
-	(*ListWebhooksRequest)(nil),            // 95: poterne.registry.v1.ListWebhooksRequest
-	(*UpdateWebhookRequest)(nil),           // 96: poterne.registry.v1.UpdateWebhookRequest
-	(*DeleteWebhookRequest)(nil),           // 97: poterne.registry.v1.DeleteWebhookRequest
-	(*ListDeliveriesRequest)(nil),          // 98: poterne.registry.v1.ListDeliveriesRequest
-	(*RedeliverRequest)(nil),               // 99: poterne.registry.v1.RedeliverRequest
-	(*UpdateModelResponse)(nil),            // 100: poterne.registry.v1.UpdateModelResponse
-	(*UndeleteModelResponse)(nil),          // 101: poterne.registry.v1.UndeleteModelResponse
-	(*UpdateVersionResponse)(nil),          // 102: poterne.registry.v1.UpdateVersionResponse
-	(*DeleteVersionResponse)(nil),          // 103: poterne.registry.v1.DeleteVersionResponse
-	(*UndeleteVersionResponse)(nil),        // 104: poterne.registry.v1.UndeleteVersionResponse
-	(*SignVersionResponse)(nil),            // 105: poterne.registry.v1.SignVersionResponse
-	(*CreateVariantResponse)(nil),          // 106: poterne.registry.v1.CreateVariantResponse
-	(*GetVariantResponse)(nil),             // 107: poterne.registry.v1.GetVariantResponse
-	(*ListVariantsResponse)(nil),           // 108: poterne.registry.v1.ListVariantsResponse
-	(*DeleteVariantResponse)(nil),          // 109: poterne.registry.v1.DeleteVariantResponse
-	(*ListAliasHistoryResponse)(nil),       // 110: poterne.registry.v1.ListAliasHistoryResponse
-	(*RollbackAliasResponse)(nil),          // 111: poterne.registry.v1.RollbackAliasResponse
-	(*GetAliasChangeResponse)(nil),         // 112: poterne.registry.v1.GetAliasChangeResponse
-	(*ListAliasChangesResponse)(nil),       // 113: poterne.registry.v1.ListAliasChangesResponse
-	(*ApproveAliasChangeResponse)(nil),     // 114: poterne.registry.v1.ApproveAliasChangeResponse
-	(*RejectAliasChangeResponse)(nil),      // 115: poterne.registry.v1.RejectAliasChangeResponse
-	(*GetAliasProtectionResponse)(nil),     // 116: poterne.registry.v1.GetAliasProtectionResponse
-	(*SetAliasProtectionResponse)(nil),     // 117: poterne.registry.v1.SetAliasProtectionResponse
-	(*CreateExperimentResponse)(nil),       // 118: poterne.registry.v1.CreateExperimentResponse
-	(*GetExperimentResponse)(nil),          // 119: poterne.registry.v1.GetExperimentResponse
-	(*ListExperimentsResponse)(nil),        // 120: poterne.registry.v1.ListExperimentsResponse
-	(*UpdateExperimentResponse)(nil),       // 121: poterne.registry.v1.UpdateExperimentResponse
-	(*DeleteExperimentResponse)(nil),       // 122: poterne.registry.v1.DeleteExperimentResponse
-	(*StartExperimentResponse)(nil),        // 123: poterne.registry.v1.StartExperimentResponse
-	(*RampExperimentResponse)(nil),         // 124: poterne.registry.v1.RampExperimentResponse
-	(*StopExperimentResponse)(nil),         // 125: poterne.registry.v1.StopExperimentResponse
-	(*ConcludeExperimentResponse)(nil),     // 126: poterne.registry.v1.ConcludeExperimentResponse
-	(*ListSplitHistoryResponse)(nil),       // 127: poterne.registry.v1.ListSplitHistoryResponse
-	(*RollbackSplitResponse)(nil),          // 128: poterne.registry.v1.RollbackSplitResponse
-	(*CreatePromptVersionResponse)(nil),    // 129: poterne.registry.v1.CreatePromptVersionResponse
-	(*GetPromptVersionResponse)(nil),       // 130: poterne.registry.v1.GetPromptVersionResponse
-	(*ListPromptVersionsResponse)(nil),     // 131: poterne.registry.v1.ListPromptVersionsResponse
-	(*ListPromptsResponse)(nil),            // 132: poterne.registry.v1.ListPromptsResponse
-	(*SetPromptAliasResponse)(nil),         // 133: poterne.registry.v1.SetPromptAliasResponse
-	(*DeletePromptAliasResponse)(nil),      // 134: poterne.registry.v1.DeletePromptAliasResponse
-	(*ListPromptAliasHistoryResponse)(nil), // 135: poterne.registry.v1.ListPromptAliasHistoryResponse
-	(*RenderPromptResponse)(nil),           // 136: poterne.registry.v1.RenderPromptResponse
-	(*CreateRolloutResponse)(nil),          // 137: poterne.registry.v1.CreateRolloutResponse
-	(*GetRolloutResponse)(nil),             // 138: poterne.registry.v1.GetRolloutResponse
-	(*ListRolloutsResponse)(nil),           // 139: poterne.registry.v1.ListRolloutsResponse
-	(*ListRolloutEventsResponse)(nil),      // 140: poterne.registry.v1.ListRolloutEventsResponse
-	(*PauseRolloutResponse)(nil),           // 141: poterne.registry.v1.PauseRolloutResponse
-	(*ResumeRolloutResponse)(nil),          // 142: poterne.registry.v1.ResumeRolloutResponse
-	(*ForceRolloutResponse)(nil),           // 143: poterne.registry.v1.ForceRolloutResponse
-	(*AbortRolloutResponse)(nil),           // 144: poterne.registry.v1.AbortRolloutResponse
-	(*WatchResponse)(nil),                  // 145: poterne.registry.v1.WatchResponse
-	(*ReportOutcomesResponse)(nil),         // 146: poterne.registry.v1.ReportOutcomesResponse
-	(*RecordFeedbackResponse)(nil),         // 147: poterne.registry.v1.RecordFeedbackResponse
-	(*GetResultsResponse)(nil),             // 148: poterne.registry.v1.GetResultsResponse
-	(*GetExperimentResultsResponse)(nil),   // 149: poterne.registry.v1.GetExperimentResultsResponse
-	(*ListChangesResponse)(nil),            // 150: poterne.registry.v1.ListChangesResponse
-	(*ResolveVersionResponse)(nil),         // 151: poterne.registry.v1.ResolveVersionResponse
-	(*CreateWebhookResponse)(nil),          // 152: poterne.registry.v1.CreateWebhookResponse
-	(*GetWebhookResponse)(nil),             // 153: poterne.registry.v1.GetWebhookResponse
-	(*ListWebhooksResponse)(nil),           // 154: poterne.registry.v1.ListWebhooksResponse
-	(*UpdateWebhookResponse)(nil),          // 155: poterne.registry.v1.UpdateWebhookResponse
-	(*DeleteWebhookResponse)(nil),          // 156: poterne.registry.v1.DeleteWebhookResponse
-	(*ListDeliveriesResponse)(nil),         // 157: poterne.registry.v1.ListDeliveriesResponse
-	(*RedeliverResponse)(nil),              // 158: poterne.registry.v1.RedeliverResponse
+	(*InspectSourceRequest)(nil),           // 47: poterne.registry.v1.InspectSourceRequest
+	(*ExportModelsRequest)(nil),            // 48: poterne.registry.v1.ExportModelsRequest
+	(*ImportModelsRequest)(nil),            // 49: poterne.registry.v1.ImportModelsRequest
+	(*CreateVariantRequest)(nil),           // 50: poterne.registry.v1.CreateVariantRequest
+	(*GetVariantRequest)(nil),              // 51: poterne.registry.v1.GetVariantRequest
+	(*ListVariantsRequest)(nil),            // 52: poterne.registry.v1.ListVariantsRequest
+	(*DeleteVariantRequest)(nil),           // 53: poterne.registry.v1.DeleteVariantRequest
+	(*ListAliasHistoryRequest)(nil),        // 54: poterne.registry.v1.ListAliasHistoryRequest
+	(*RollbackAliasRequest)(nil),           // 55: poterne.registry.v1.RollbackAliasRequest
+	(*GetAliasChangeRequest)(nil),          // 56: poterne.registry.v1.GetAliasChangeRequest
+	(*ListAliasChangesRequest)(nil),        // 57: poterne.registry.v1.ListAliasChangesRequest
+	(*ApproveAliasChangeRequest)(nil),      // 58: poterne.registry.v1.ApproveAliasChangeRequest
+	(*RejectAliasChangeRequest)(nil),       // 59: poterne.registry.v1.RejectAliasChangeRequest
+	(*GetAliasProtectionRequest)(nil),      // 60: poterne.registry.v1.GetAliasProtectionRequest
+	(*SetAliasProtectionRequest)(nil),      // 61: poterne.registry.v1.SetAliasProtectionRequest
+	(*CreateExperimentRequest)(nil),        // 62: poterne.registry.v1.CreateExperimentRequest
+	(*GetExperimentRequest)(nil),           // 63: poterne.registry.v1.GetExperimentRequest
+	(*ListExperimentsRequest)(nil),         // 64: poterne.registry.v1.ListExperimentsRequest
+	(*UpdateExperimentRequest)(nil),        // 65: poterne.registry.v1.UpdateExperimentRequest
+	(*DeleteExperimentRequest)(nil),        // 66: poterne.registry.v1.DeleteExperimentRequest
+	(*StartExperimentRequest)(nil),         // 67: poterne.registry.v1.StartExperimentRequest
+	(*RampExperimentRequest)(nil),          // 68: poterne.registry.v1.RampExperimentRequest
+	(*StopExperimentRequest)(nil),          // 69: poterne.registry.v1.StopExperimentRequest
+	(*ConcludeExperimentRequest)(nil),      // 70: poterne.registry.v1.ConcludeExperimentRequest
+	(*ListSplitHistoryRequest)(nil),        // 71: poterne.registry.v1.ListSplitHistoryRequest
+	(*RollbackSplitRequest)(nil),           // 72: poterne.registry.v1.RollbackSplitRequest
+	(*CreatePromptVersionRequest)(nil),     // 73: poterne.registry.v1.CreatePromptVersionRequest
+	(*GetPromptVersionRequest)(nil),        // 74: poterne.registry.v1.GetPromptVersionRequest
+	(*ListPromptVersionsRequest)(nil),      // 75: poterne.registry.v1.ListPromptVersionsRequest
+	(*ListPromptsRequest)(nil),             // 76: poterne.registry.v1.ListPromptsRequest
+	(*SetPromptAliasRequest)(nil),          // 77: poterne.registry.v1.SetPromptAliasRequest
+	(*DeletePromptAliasRequest)(nil),       // 78: poterne.registry.v1.DeletePromptAliasRequest
+	(*ListPromptAliasHistoryRequest)(nil),  // 79: poterne.registry.v1.ListPromptAliasHistoryRequest
+	(*RenderPromptRequest)(nil),            // 80: poterne.registry.v1.RenderPromptRequest
+	(*CreateRolloutRequest)(nil),           // 81: poterne.registry.v1.CreateRolloutRequest
+	(*GetRolloutRequest)(nil),              // 82: poterne.registry.v1.GetRolloutRequest
+	(*ListRolloutsRequest)(nil),            // 83: poterne.registry.v1.ListRolloutsRequest
+	(*ListRolloutEventsRequest)(nil),       // 84: poterne.registry.v1.ListRolloutEventsRequest
+	(*PauseRolloutRequest)(nil),            // 85: poterne.registry.v1.PauseRolloutRequest
+	(*ResumeRolloutRequest)(nil),           // 86: poterne.registry.v1.ResumeRolloutRequest
+	(*ForceRolloutRequest)(nil),            // 87: poterne.registry.v1.ForceRolloutRequest
+	(*AbortRolloutRequest)(nil),            // 88: poterne.registry.v1.AbortRolloutRequest
+	(*WatchRequest)(nil),                   // 89: poterne.registry.v1.WatchRequest
+	(*ReportOutcomesRequest)(nil),          // 90: poterne.registry.v1.ReportOutcomesRequest
+	(*RecordFeedbackRequest)(nil),          // 91: poterne.registry.v1.RecordFeedbackRequest
+	(*GetResultsRequest)(nil),              // 92: poterne.registry.v1.GetResultsRequest
+	(*GetExperimentResultsRequest)(nil),    // 93: poterne.registry.v1.GetExperimentResultsRequest
+	(*ListChangesRequest)(nil),             // 94: poterne.registry.v1.ListChangesRequest
+	(*ResolveVersionRequest)(nil),          // 95: poterne.registry.v1.ResolveVersionRequest
+	(*CreateWebhookRequest)(nil),           // 96: poterne.registry.v1.CreateWebhookRequest
+	(*GetWebhookRequest)(nil),              // 97: poterne.registry.v1.GetWebhookRequest
+	(*ListWebhooksRequest)(nil),            // 98: poterne.registry.v1.ListWebhooksRequest
+	(*UpdateWebhookRequest)(nil),           // 99: poterne.registry.v1.UpdateWebhookRequest
+	(*DeleteWebhookRequest)(nil),           // 100: poterne.registry.v1.DeleteWebhookRequest
+	(*ListDeliveriesRequest)(nil),          // 101: poterne.registry.v1.ListDeliveriesRequest
+	(*RedeliverRequest)(nil),               // 102: poterne.registry.v1.RedeliverRequest
+	(*UpdateModelResponse)(nil),            // 103: poterne.registry.v1.UpdateModelResponse
+	(*UndeleteModelResponse)(nil),          // 104: poterne.registry.v1.UndeleteModelResponse
+	(*UpdateVersionResponse)(nil),          // 105: poterne.registry.v1.UpdateVersionResponse
+	(*DeleteVersionResponse)(nil),          // 106: poterne.registry.v1.DeleteVersionResponse
+	(*UndeleteVersionResponse)(nil),        // 107: poterne.registry.v1.UndeleteVersionResponse
+	(*SignVersionResponse)(nil),            // 108: poterne.registry.v1.SignVersionResponse
+	(*InspectSourceResponse)(nil),          // 109: poterne.registry.v1.InspectSourceResponse
+	(*ExportModelsResponse)(nil),           // 110: poterne.registry.v1.ExportModelsResponse
+	(*ImportModelsResponse)(nil),           // 111: poterne.registry.v1.ImportModelsResponse
+	(*CreateVariantResponse)(nil),          // 112: poterne.registry.v1.CreateVariantResponse
+	(*GetVariantResponse)(nil),             // 113: poterne.registry.v1.GetVariantResponse
+	(*ListVariantsResponse)(nil),           // 114: poterne.registry.v1.ListVariantsResponse
+	(*DeleteVariantResponse)(nil),          // 115: poterne.registry.v1.DeleteVariantResponse
+	(*ListAliasHistoryResponse)(nil),       // 116: poterne.registry.v1.ListAliasHistoryResponse
+	(*RollbackAliasResponse)(nil),          // 117: poterne.registry.v1.RollbackAliasResponse
+	(*GetAliasChangeResponse)(nil),         // 118: poterne.registry.v1.GetAliasChangeResponse
+	(*ListAliasChangesResponse)(nil),       // 119: poterne.registry.v1.ListAliasChangesResponse
+	(*ApproveAliasChangeResponse)(nil),     // 120: poterne.registry.v1.ApproveAliasChangeResponse
+	(*RejectAliasChangeResponse)(nil),      // 121: poterne.registry.v1.RejectAliasChangeResponse
+	(*GetAliasProtectionResponse)(nil),     // 122: poterne.registry.v1.GetAliasProtectionResponse
+	(*SetAliasProtectionResponse)(nil),     // 123: poterne.registry.v1.SetAliasProtectionResponse
+	(*CreateExperimentResponse)(nil),       // 124: poterne.registry.v1.CreateExperimentResponse
+	(*GetExperimentResponse)(nil),          // 125: poterne.registry.v1.GetExperimentResponse
+	(*ListExperimentsResponse)(nil),        // 126: poterne.registry.v1.ListExperimentsResponse
+	(*UpdateExperimentResponse)(nil),       // 127: poterne.registry.v1.UpdateExperimentResponse
+	(*DeleteExperimentResponse)(nil),       // 128: poterne.registry.v1.DeleteExperimentResponse
+	(*StartExperimentResponse)(nil),        // 129: poterne.registry.v1.StartExperimentResponse
+	(*RampExperimentResponse)(nil),         // 130: poterne.registry.v1.RampExperimentResponse
+	(*StopExperimentResponse)(nil),         // 131: poterne.registry.v1.StopExperimentResponse
+	(*ConcludeExperimentResponse)(nil),     // 132: poterne.registry.v1.ConcludeExperimentResponse
+	(*ListSplitHistoryResponse)(nil),       // 133: poterne.registry.v1.ListSplitHistoryResponse
+	(*RollbackSplitResponse)(nil),          // 134: poterne.registry.v1.RollbackSplitResponse
+	(*CreatePromptVersionResponse)(nil),    // 135: poterne.registry.v1.CreatePromptVersionResponse
+	(*GetPromptVersionResponse)(nil),       // 136: poterne.registry.v1.GetPromptVersionResponse
+	(*ListPromptVersionsResponse)(nil),     // 137: poterne.registry.v1.ListPromptVersionsResponse
+	(*ListPromptsResponse)(nil),            // 138: poterne.registry.v1.ListPromptsResponse
+	(*SetPromptAliasResponse)(nil),         // 139: poterne.registry.v1.SetPromptAliasResponse
+	(*DeletePromptAliasResponse)(nil),      // 140: poterne.registry.v1.DeletePromptAliasResponse
+	(*ListPromptAliasHistoryResponse)(nil), // 141: poterne.registry.v1.ListPromptAliasHistoryResponse
+	(*RenderPromptResponse)(nil),           // 142: poterne.registry.v1.RenderPromptResponse
+	(*CreateRolloutResponse)(nil),          // 143: poterne.registry.v1.CreateRolloutResponse
+	(*GetRolloutResponse)(nil),             // 144: poterne.registry.v1.GetRolloutResponse
+	(*ListRolloutsResponse)(nil),           // 145: poterne.registry.v1.ListRolloutsResponse
+	(*ListRolloutEventsResponse)(nil),      // 146: poterne.registry.v1.ListRolloutEventsResponse
+	(*PauseRolloutResponse)(nil),           // 147: poterne.registry.v1.PauseRolloutResponse
+	(*ResumeRolloutResponse)(nil),          // 148: poterne.registry.v1.ResumeRolloutResponse
+	(*ForceRolloutResponse)(nil),           // 149: poterne.registry.v1.ForceRolloutResponse
+	(*AbortRolloutResponse)(nil),           // 150: poterne.registry.v1.AbortRolloutResponse
+	(*WatchResponse)(nil),                  // 151: poterne.registry.v1.WatchResponse
+	(*ReportOutcomesResponse)(nil),         // 152: poterne.registry.v1.ReportOutcomesResponse
+	(*RecordFeedbackResponse)(nil),         // 153: poterne.registry.v1.RecordFeedbackResponse
+	(*GetResultsResponse)(nil),             // 154: poterne.registry.v1.GetResultsResponse
+	(*GetExperimentResultsResponse)(nil),   // 155: poterne.registry.v1.GetExperimentResultsResponse
+	(*ListChangesResponse)(nil),            // 156: poterne.registry.v1.ListChangesResponse
+	(*ResolveVersionResponse)(nil),         // 157: poterne.registry.v1.ResolveVersionResponse
+	(*CreateWebhookResponse)(nil),          // 158: poterne.registry.v1.CreateWebhookResponse
+	(*GetWebhookResponse)(nil),             // 159: poterne.registry.v1.GetWebhookResponse
+	(*ListWebhooksResponse)(nil),           // 160: poterne.registry.v1.ListWebhooksResponse
+	(*UpdateWebhookResponse)(nil),          // 161: poterne.registry.v1.UpdateWebhookResponse
+	(*DeleteWebhookResponse)(nil),          // 162: poterne.registry.v1.DeleteWebhookResponse
+	(*ListDeliveriesResponse)(nil),         // 163: poterne.registry.v1.ListDeliveriesResponse
+	(*RedeliverResponse)(nil),              // 164: poterne.registry.v1.RedeliverResponse
 }
 var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	28,  // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
@@ -2129,141 +2138,147 @@ var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	44,  // 31: poterne.registry.v1.RegistryService.DeleteVersion:input_type -> poterne.registry.v1.DeleteVersionRequest
 	45,  // 32: poterne.registry.v1.RegistryService.UndeleteVersion:input_type -> poterne.registry.v1.UndeleteVersionRequest
 	46,  // 33: poterne.registry.v1.RegistryService.SignVersion:input_type -> poterne.registry.v1.SignVersionRequest
-	47,  // 34: poterne.registry.v1.RegistryService.CreateVariant:input_type -> poterne.registry.v1.CreateVariantRequest
-	48,  // 35: poterne.registry.v1.RegistryService.GetVariant:input_type -> poterne.registry.v1.GetVariantRequest
-	49,  // 36: poterne.registry.v1.RegistryService.ListVariants:input_type -> poterne.registry.v1.ListVariantsRequest
-	50,  // 37: poterne.registry.v1.RegistryService.DeleteVariant:input_type -> poterne.registry.v1.DeleteVariantRequest
-	14,  // 38: poterne.registry.v1.RegistryService.SetAlias:input_type -> poterne.registry.v1.SetAliasRequest
-	16,  // 39: poterne.registry.v1.RegistryService.GetAlias:input_type -> poterne.registry.v1.GetAliasRequest
-	18,  // 40: poterne.registry.v1.RegistryService.ListAliases:input_type -> poterne.registry.v1.ListAliasesRequest
-	20,  // 41: poterne.registry.v1.RegistryService.DeleteAlias:input_type -> poterne.registry.v1.DeleteAliasRequest
-	51,  // 42: poterne.registry.v1.RegistryService.ListAliasHistory:input_type -> poterne.registry.v1.ListAliasHistoryRequest
-	52,  // 43: poterne.registry.v1.RegistryService.RollbackAlias:input_type -> poterne.registry.v1.RollbackAliasRequest
-	53,  // 44: poterne.registry.v1.RegistryService.GetAliasChange:input_type -> poterne.registry.v1.GetAliasChangeRequest
-	54,  // 45: poterne.registry.v1.RegistryService.ListAliasChanges:input_type -> poterne.registry.v1.ListAliasChangesRequest
-	55,  // 46: poterne.registry.v1.RegistryService.ApproveAliasChange:input_type -> poterne.registry.v1.ApproveAliasChangeRequest
-	56,  // 47: poterne.registry.v1.RegistryService.RejectAliasChange:input_type -> poterne.registry.v1.RejectAliasChangeRequest
-	57,  // 48: poterne.registry.v1.RegistryService.GetAliasProtection:input_type -> poterne.registry.v1.GetAliasProtectionRequest
-	58,  // 49: poterne.registry.v1.RegistryService.SetAliasProtection:input_type -> poterne.registry.v1.SetAliasProtectionRequest
-	22,  // 50: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
-	24,  // 51: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
-	26,  // 52: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
-	59,  // 53: poterne.registry.v1.RegistryService.CreateExperiment:input_type -> poterne.registry.v1.CreateExperimentRequest
-	60,  // 54: poterne.registry.v1.RegistryService.GetExperiment:input_type -> poterne.registry.v1.GetExperimentRequest
-	61,  // 55: poterne.registry.v1.RegistryService.ListExperiments:input_type -> poterne.registry.v1.ListExperimentsRequest
-	62,  // 56: poterne.registry.v1.RegistryService.UpdateExperiment:input_type -> poterne.registry.v1.UpdateExperimentRequest
-	63,  // 57: poterne.registry.v1.RegistryService.DeleteExperiment:input_type -> poterne.registry.v1.DeleteExperimentRequest
-	64,  // 58: poterne.registry.v1.RegistryService.StartExperiment:input_type -> poterne.registry.v1.StartExperimentRequest
-	65,  // 59: poterne.registry.v1.RegistryService.RampExperiment:input_type -> poterne.registry.v1.RampExperimentRequest
-	66,  // 60: poterne.registry.v1.RegistryService.StopExperiment:input_type -> poterne.registry.v1.StopExperimentRequest
-	67,  // 61: poterne.registry.v1.RegistryService.ConcludeExperiment:input_type -> poterne.registry.v1.ConcludeExperimentRequest
-	68,  // 62: poterne.registry.v1.RegistryService.ListSplitHistory:input_type -> poterne.registry.v1.ListSplitHistoryRequest
-	69,  // 63: poterne.registry.v1.RegistryService.RollbackSplit:input_type -> poterne.registry.v1.RollbackSplitRequest
-	70,  // 64: poterne.registry.v1.RegistryService.CreatePromptVersion:input_type -> poterne.registry.v1.CreatePromptVersionRequest
-	71,  // 65: poterne.registry.v1.RegistryService.GetPromptVersion:input_type -> poterne.registry.v1.GetPromptVersionRequest
-	72,  // 66: poterne.registry.v1.RegistryService.ListPromptVersions:input_type -> poterne.registry.v1.ListPromptVersionsRequest
-	73,  // 67: poterne.registry.v1.RegistryService.ListPrompts:input_type -> poterne.registry.v1.ListPromptsRequest
-	74,  // 68: poterne.registry.v1.RegistryService.SetPromptAlias:input_type -> poterne.registry.v1.SetPromptAliasRequest
-	75,  // 69: poterne.registry.v1.RegistryService.DeletePromptAlias:input_type -> poterne.registry.v1.DeletePromptAliasRequest
-	76,  // 70: poterne.registry.v1.RegistryService.ListPromptAliasHistory:input_type -> poterne.registry.v1.ListPromptAliasHistoryRequest
-	77,  // 71: poterne.registry.v1.RegistryService.RenderPrompt:input_type -> poterne.registry.v1.RenderPromptRequest
-	78,  // 72: poterne.registry.v1.RegistryService.CreateRollout:input_type -> poterne.registry.v1.CreateRolloutRequest
-	79,  // 73: poterne.registry.v1.RegistryService.GetRollout:input_type -> poterne.registry.v1.GetRolloutRequest
-	80,  // 74: poterne.registry.v1.RegistryService.ListRollouts:input_type -> poterne.registry.v1.ListRolloutsRequest
-	81,  // 75: poterne.registry.v1.RegistryService.ListRolloutEvents:input_type -> poterne.registry.v1.ListRolloutEventsRequest
-	82,  // 76: poterne.registry.v1.RegistryService.PauseRollout:input_type -> poterne.registry.v1.PauseRolloutRequest
-	83,  // 77: poterne.registry.v1.RegistryService.ResumeRollout:input_type -> poterne.registry.v1.ResumeRolloutRequest
-	84,  // 78: poterne.registry.v1.RegistryService.ForceRollout:input_type -> poterne.registry.v1.ForceRolloutRequest
-	85,  // 79: poterne.registry.v1.RegistryService.AbortRollout:input_type -> poterne.registry.v1.AbortRolloutRequest
-	86,  // 80: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
-	87,  // 81: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
-	88,  // 82: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
-	89,  // 83: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
-	90,  // 84: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
-	91,  // 85: poterne.registry.v1.RegistryService.ListChanges:input_type -> poterne.registry.v1.ListChangesRequest
-	92,  // 86: poterne.registry.v1.RegistryService.ResolveVersion:input_type -> poterne.registry.v1.ResolveVersionRequest
-	93,  // 87: poterne.registry.v1.RegistryService.CreateWebhook:input_type -> poterne.registry.v1.CreateWebhookRequest
-	94,  // 88: poterne.registry.v1.RegistryService.GetWebhook:input_type -> poterne.registry.v1.GetWebhookRequest
-	95,  // 89: poterne.registry.v1.RegistryService.ListWebhooks:input_type -> poterne.registry.v1.ListWebhooksRequest
-	96,  // 90: poterne.registry.v1.RegistryService.UpdateWebhook:input_type -> poterne.registry.v1.UpdateWebhookRequest
-	97,  // 91: poterne.registry.v1.RegistryService.DeleteWebhook:input_type -> poterne.registry.v1.DeleteWebhookRequest
-	98,  // 92: poterne.registry.v1.RegistryService.ListDeliveries:input_type -> poterne.registry.v1.ListDeliveriesRequest
-	99,  // 93: poterne.registry.v1.RegistryService.Redeliver:input_type -> poterne.registry.v1.RedeliverRequest
-	1,   // 94: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
-	3,   // 95: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
-	5,   // 96: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
-	100, // 97: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
-	7,   // 98: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
-	101, // 99: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
-	9,   // 100: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
-	11,  // 101: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
-	13,  // 102: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
-	102, // 103: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
-	103, // 104: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
-	104, // 105: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
-	105, // 106: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
-	106, // 107: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
-	107, // 108: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
-	108, // 109: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
-	109, // 110: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
-	15,  // 111: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
-	17,  // 112: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
-	19,  // 113: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
-	21,  // 114: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
-	110, // 115: poterne.registry.v1.RegistryService.ListAliasHistory:output_type -> poterne.registry.v1.ListAliasHistoryResponse
-	111, // 116: poterne.registry.v1.RegistryService.RollbackAlias:output_type -> poterne.registry.v1.RollbackAliasResponse
-	112, // 117: poterne.registry.v1.RegistryService.GetAliasChange:output_type -> poterne.registry.v1.GetAliasChangeResponse
-	113, // 118: poterne.registry.v1.RegistryService.ListAliasChanges:output_type -> poterne.registry.v1.ListAliasChangesResponse
-	114, // 119: poterne.registry.v1.RegistryService.ApproveAliasChange:output_type -> poterne.registry.v1.ApproveAliasChangeResponse
-	115, // 120: poterne.registry.v1.RegistryService.RejectAliasChange:output_type -> poterne.registry.v1.RejectAliasChangeResponse
-	116, // 121: poterne.registry.v1.RegistryService.GetAliasProtection:output_type -> poterne.registry.v1.GetAliasProtectionResponse
-	117, // 122: poterne.registry.v1.RegistryService.SetAliasProtection:output_type -> poterne.registry.v1.SetAliasProtectionResponse
-	23,  // 123: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
-	25,  // 124: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
-	27,  // 125: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
-	118, // 126: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
-	119, // 127: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
-	120, // 128: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
-	121, // 129: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
-	122, // 130: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
-	123, // 131: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
-	124, // 132: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
-	125, // 133: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
-	126, // 134: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
-	127, // 135: poterne.registry.v1.RegistryService.ListSplitHistory:output_type -> poterne.registry.v1.ListSplitHistoryResponse
-	128, // 136: poterne.registry.v1.RegistryService.RollbackSplit:output_type -> poterne.registry.v1.RollbackSplitResponse
-	129, // 137: poterne.registry.v1.RegistryService.CreatePromptVersion:output_type -> poterne.registry.v1.CreatePromptVersionResponse
-	130, // 138: poterne.registry.v1.RegistryService.GetPromptVersion:output_type -> poterne.registry.v1.GetPromptVersionResponse
-	131, // 139: poterne.registry.v1.RegistryService.ListPromptVersions:output_type -> poterne.registry.v1.ListPromptVersionsResponse
-	132, // 140: poterne.registry.v1.RegistryService.ListPrompts:output_type -> poterne.registry.v1.ListPromptsResponse
-	133, // 141: poterne.registry.v1.RegistryService.SetPromptAlias:output_type -> poterne.registry.v1.SetPromptAliasResponse
-	134, // 142: poterne.registry.v1.RegistryService.DeletePromptAlias:output_type -> poterne.registry.v1.DeletePromptAliasResponse
-	135, // 143: poterne.registry.v1.RegistryService.ListPromptAliasHistory:output_type -> poterne.registry.v1.ListPromptAliasHistoryResponse
-	136, // 144: poterne.registry.v1.RegistryService.RenderPrompt:output_type -> poterne.registry.v1.RenderPromptResponse
-	137, // 145: poterne.registry.v1.RegistryService.CreateRollout:output_type -> poterne.registry.v1.CreateRolloutResponse
-	138, // 146: poterne.registry.v1.RegistryService.GetRollout:output_type -> poterne.registry.v1.GetRolloutResponse
-	139, // 147: poterne.registry.v1.RegistryService.ListRollouts:output_type -> poterne.registry.v1.ListRolloutsResponse
-	140, // 148: poterne.registry.v1.RegistryService.ListRolloutEvents:output_type -> poterne.registry.v1.ListRolloutEventsResponse
-	141, // 149: poterne.registry.v1.RegistryService.PauseRollout:output_type -> poterne.registry.v1.PauseRolloutResponse
-	142, // 150: poterne.registry.v1.RegistryService.ResumeRollout:output_type -> poterne.registry.v1.ResumeRolloutResponse
-	143, // 151: poterne.registry.v1.RegistryService.ForceRollout:output_type -> poterne.registry.v1.ForceRolloutResponse
-	144, // 152: poterne.registry.v1.RegistryService.AbortRollout:output_type -> poterne.registry.v1.AbortRolloutResponse
-	145, // 153: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
-	146, // 154: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
-	147, // 155: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
-	148, // 156: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
-	149, // 157: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
-	150, // 158: poterne.registry.v1.RegistryService.ListChanges:output_type -> poterne.registry.v1.ListChangesResponse
-	151, // 159: poterne.registry.v1.RegistryService.ResolveVersion:output_type -> poterne.registry.v1.ResolveVersionResponse
-	152, // 160: poterne.registry.v1.RegistryService.CreateWebhook:output_type -> poterne.registry.v1.CreateWebhookResponse
-	153, // 161: poterne.registry.v1.RegistryService.GetWebhook:output_type -> poterne.registry.v1.GetWebhookResponse
-	154, // 162: poterne.registry.v1.RegistryService.ListWebhooks:output_type -> poterne.registry.v1.ListWebhooksResponse
-	155, // 163: poterne.registry.v1.RegistryService.UpdateWebhook:output_type -> poterne.registry.v1.UpdateWebhookResponse
-	156, // 164: poterne.registry.v1.RegistryService.DeleteWebhook:output_type -> poterne.registry.v1.DeleteWebhookResponse
-	157, // 165: poterne.registry.v1.RegistryService.ListDeliveries:output_type -> poterne.registry.v1.ListDeliveriesResponse
-	158, // 166: poterne.registry.v1.RegistryService.Redeliver:output_type -> poterne.registry.v1.RedeliverResponse
-	94,  // [94:167] is the sub-list for method output_type
-	21,  // [21:94] is the sub-list for method input_type
+	47,  // 34: poterne.registry.v1.RegistryService.InspectSource:input_type -> poterne.registry.v1.InspectSourceRequest
+	48,  // 35: poterne.registry.v1.RegistryService.ExportModels:input_type -> poterne.registry.v1.ExportModelsRequest
+	49,  // 36: poterne.registry.v1.RegistryService.ImportModels:input_type -> poterne.registry.v1.ImportModelsRequest
+	50,  // 37: poterne.registry.v1.RegistryService.CreateVariant:input_type -> poterne.registry.v1.CreateVariantRequest
+	51,  // 38: poterne.registry.v1.RegistryService.GetVariant:input_type -> poterne.registry.v1.GetVariantRequest
+	52,  // 39: poterne.registry.v1.RegistryService.ListVariants:input_type -> poterne.registry.v1.ListVariantsRequest
+	53,  // 40: poterne.registry.v1.RegistryService.DeleteVariant:input_type -> poterne.registry.v1.DeleteVariantRequest
+	14,  // 41: poterne.registry.v1.RegistryService.SetAlias:input_type -> poterne.registry.v1.SetAliasRequest
+	16,  // 42: poterne.registry.v1.RegistryService.GetAlias:input_type -> poterne.registry.v1.GetAliasRequest
+	18,  // 43: poterne.registry.v1.RegistryService.ListAliases:input_type -> poterne.registry.v1.ListAliasesRequest
+	20,  // 44: poterne.registry.v1.RegistryService.DeleteAlias:input_type -> poterne.registry.v1.DeleteAliasRequest
+	54,  // 45: poterne.registry.v1.RegistryService.ListAliasHistory:input_type -> poterne.registry.v1.ListAliasHistoryRequest
+	55,  // 46: poterne.registry.v1.RegistryService.RollbackAlias:input_type -> poterne.registry.v1.RollbackAliasRequest
+	56,  // 47: poterne.registry.v1.RegistryService.GetAliasChange:input_type -> poterne.registry.v1.GetAliasChangeRequest
+	57,  // 48: poterne.registry.v1.RegistryService.ListAliasChanges:input_type -> poterne.registry.v1.ListAliasChangesRequest
+	58,  // 49: poterne.registry.v1.RegistryService.ApproveAliasChange:input_type -> poterne.registry.v1.ApproveAliasChangeRequest
+	59,  // 50: poterne.registry.v1.RegistryService.RejectAliasChange:input_type -> poterne.registry.v1.RejectAliasChangeRequest
+	60,  // 51: poterne.registry.v1.RegistryService.GetAliasProtection:input_type -> poterne.registry.v1.GetAliasProtectionRequest
+	61,  // 52: poterne.registry.v1.RegistryService.SetAliasProtection:input_type -> poterne.registry.v1.SetAliasProtectionRequest
+	22,  // 53: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
+	24,  // 54: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
+	26,  // 55: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
+	62,  // 56: poterne.registry.v1.RegistryService.CreateExperiment:input_type -> poterne.registry.v1.CreateExperimentRequest
+	63,  // 57: poterne.registry.v1.RegistryService.GetExperiment:input_type -> poterne.registry.v1.GetExperimentRequest
+	64,  // 58: poterne.registry.v1.RegistryService.ListExperiments:input_type -> poterne.registry.v1.ListExperimentsRequest
+	65,  // 59: poterne.registry.v1.RegistryService.UpdateExperiment:input_type -> poterne.registry.v1.UpdateExperimentRequest
+	66,  // 60: poterne.registry.v1.RegistryService.DeleteExperiment:input_type -> poterne.registry.v1.DeleteExperimentRequest
+	67,  // 61: poterne.registry.v1.RegistryService.StartExperiment:input_type -> poterne.registry.v1.StartExperimentRequest
+	68,  // 62: poterne.registry.v1.RegistryService.RampExperiment:input_type -> poterne.registry.v1.RampExperimentRequest
+	69,  // 63: poterne.registry.v1.RegistryService.StopExperiment:input_type -> poterne.registry.v1.StopExperimentRequest
+	70,  // 64: poterne.registry.v1.RegistryService.ConcludeExperiment:input_type -> poterne.registry.v1.ConcludeExperimentRequest
+	71,  // 65: poterne.registry.v1.RegistryService.ListSplitHistory:input_type -> poterne.registry.v1.ListSplitHistoryRequest
+	72,  // 66: poterne.registry.v1.RegistryService.RollbackSplit:input_type -> poterne.registry.v1.RollbackSplitRequest
+	73,  // 67: poterne.registry.v1.RegistryService.CreatePromptVersion:input_type -> poterne.registry.v1.CreatePromptVersionRequest
+	74,  // 68: poterne.registry.v1.RegistryService.GetPromptVersion:input_type -> poterne.registry.v1.GetPromptVersionRequest
+	75,  // 69: poterne.registry.v1.RegistryService.ListPromptVersions:input_type -> poterne.registry.v1.ListPromptVersionsRequest
+	76,  // 70: poterne.registry.v1.RegistryService.ListPrompts:input_type -> poterne.registry.v1.ListPromptsRequest
+	77,  // 71: poterne.registry.v1.RegistryService.SetPromptAlias:input_type -> poterne.registry.v1.SetPromptAliasRequest
+	78,  // 72: poterne.registry.v1.RegistryService.DeletePromptAlias:input_type -> poterne.registry.v1.DeletePromptAliasRequest
+	79,  // 73: poterne.registry.v1.RegistryService.ListPromptAliasHistory:input_type -> poterne.registry.v1.ListPromptAliasHistoryRequest
+	80,  // 74: poterne.registry.v1.RegistryService.RenderPrompt:input_type -> poterne.registry.v1.RenderPromptRequest
+	81,  // 75: poterne.registry.v1.RegistryService.CreateRollout:input_type -> poterne.registry.v1.CreateRolloutRequest
+	82,  // 76: poterne.registry.v1.RegistryService.GetRollout:input_type -> poterne.registry.v1.GetRolloutRequest
+	83,  // 77: poterne.registry.v1.RegistryService.ListRollouts:input_type -> poterne.registry.v1.ListRolloutsRequest
+	84,  // 78: poterne.registry.v1.RegistryService.ListRolloutEvents:input_type -> poterne.registry.v1.ListRolloutEventsRequest
+	85,  // 79: poterne.registry.v1.RegistryService.PauseRollout:input_type -> poterne.registry.v1.PauseRolloutRequest
+	86,  // 80: poterne.registry.v1.RegistryService.ResumeRollout:input_type -> poterne.registry.v1.ResumeRolloutRequest
+	87,  // 81: poterne.registry.v1.RegistryService.ForceRollout:input_type -> poterne.registry.v1.ForceRolloutRequest
+	88,  // 82: poterne.registry.v1.RegistryService.AbortRollout:input_type -> poterne.registry.v1.AbortRolloutRequest
+	89,  // 83: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
+	90,  // 84: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
+	91,  // 85: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
+	92,  // 86: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
+	93,  // 87: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
+	94,  // 88: poterne.registry.v1.RegistryService.ListChanges:input_type -> poterne.registry.v1.ListChangesRequest
+	95,  // 89: poterne.registry.v1.RegistryService.ResolveVersion:input_type -> poterne.registry.v1.ResolveVersionRequest
+	96,  // 90: poterne.registry.v1.RegistryService.CreateWebhook:input_type -> poterne.registry.v1.CreateWebhookRequest
+	97,  // 91: poterne.registry.v1.RegistryService.GetWebhook:input_type -> poterne.registry.v1.GetWebhookRequest
+	98,  // 92: poterne.registry.v1.RegistryService.ListWebhooks:input_type -> poterne.registry.v1.ListWebhooksRequest
+	99,  // 93: poterne.registry.v1.RegistryService.UpdateWebhook:input_type -> poterne.registry.v1.UpdateWebhookRequest
+	100, // 94: poterne.registry.v1.RegistryService.DeleteWebhook:input_type -> poterne.registry.v1.DeleteWebhookRequest
+	101, // 95: poterne.registry.v1.RegistryService.ListDeliveries:input_type -> poterne.registry.v1.ListDeliveriesRequest
+	102, // 96: poterne.registry.v1.RegistryService.Redeliver:input_type -> poterne.registry.v1.RedeliverRequest
+	1,   // 97: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
+	3,   // 98: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
+	5,   // 99: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
+	103, // 100: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
+	7,   // 101: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
+	104, // 102: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
+	9,   // 103: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
+	11,  // 104: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
+	13,  // 105: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
+	105, // 106: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
+	106, // 107: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
+	107, // 108: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
+	108, // 109: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
+	109, // 110: poterne.registry.v1.RegistryService.InspectSource:output_type -> poterne.registry.v1.InspectSourceResponse
+	110, // 111: poterne.registry.v1.RegistryService.ExportModels:output_type -> poterne.registry.v1.ExportModelsResponse
+	111, // 112: poterne.registry.v1.RegistryService.ImportModels:output_type -> poterne.registry.v1.ImportModelsResponse
+	112, // 113: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
+	113, // 114: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
+	114, // 115: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
+	115, // 116: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
+	15,  // 117: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
+	17,  // 118: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
+	19,  // 119: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
+	21,  // 120: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
+	116, // 121: poterne.registry.v1.RegistryService.ListAliasHistory:output_type -> poterne.registry.v1.ListAliasHistoryResponse
+	117, // 122: poterne.registry.v1.RegistryService.RollbackAlias:output_type -> poterne.registry.v1.RollbackAliasResponse
+	118, // 123: poterne.registry.v1.RegistryService.GetAliasChange:output_type -> poterne.registry.v1.GetAliasChangeResponse
+	119, // 124: poterne.registry.v1.RegistryService.ListAliasChanges:output_type -> poterne.registry.v1.ListAliasChangesResponse
+	120, // 125: poterne.registry.v1.RegistryService.ApproveAliasChange:output_type -> poterne.registry.v1.ApproveAliasChangeResponse
+	121, // 126: poterne.registry.v1.RegistryService.RejectAliasChange:output_type -> poterne.registry.v1.RejectAliasChangeResponse
+	122, // 127: poterne.registry.v1.RegistryService.GetAliasProtection:output_type -> poterne.registry.v1.GetAliasProtectionResponse
+	123, // 128: poterne.registry.v1.RegistryService.SetAliasProtection:output_type -> poterne.registry.v1.SetAliasProtectionResponse
+	23,  // 129: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
+	25,  // 130: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
+	27,  // 131: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
+	124, // 132: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
+	125, // 133: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
+	126, // 134: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
+	127, // 135: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
+	128, // 136: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
+	129, // 137: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
+	130, // 138: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
+	131, // 139: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
+	132, // 140: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
+	133, // 141: poterne.registry.v1.RegistryService.ListSplitHistory:output_type -> poterne.registry.v1.ListSplitHistoryResponse
+	134, // 142: poterne.registry.v1.RegistryService.RollbackSplit:output_type -> poterne.registry.v1.RollbackSplitResponse
+	135, // 143: poterne.registry.v1.RegistryService.CreatePromptVersion:output_type -> poterne.registry.v1.CreatePromptVersionResponse
+	136, // 144: poterne.registry.v1.RegistryService.GetPromptVersion:output_type -> poterne.registry.v1.GetPromptVersionResponse
+	137, // 145: poterne.registry.v1.RegistryService.ListPromptVersions:output_type -> poterne.registry.v1.ListPromptVersionsResponse
+	138, // 146: poterne.registry.v1.RegistryService.ListPrompts:output_type -> poterne.registry.v1.ListPromptsResponse
+	139, // 147: poterne.registry.v1.RegistryService.SetPromptAlias:output_type -> poterne.registry.v1.SetPromptAliasResponse
+	140, // 148: poterne.registry.v1.RegistryService.DeletePromptAlias:output_type -> poterne.registry.v1.DeletePromptAliasResponse
+	141, // 149: poterne.registry.v1.RegistryService.ListPromptAliasHistory:output_type -> poterne.registry.v1.ListPromptAliasHistoryResponse
+	142, // 150: poterne.registry.v1.RegistryService.RenderPrompt:output_type -> poterne.registry.v1.RenderPromptResponse
+	143, // 151: poterne.registry.v1.RegistryService.CreateRollout:output_type -> poterne.registry.v1.CreateRolloutResponse
+	144, // 152: poterne.registry.v1.RegistryService.GetRollout:output_type -> poterne.registry.v1.GetRolloutResponse
+	145, // 153: poterne.registry.v1.RegistryService.ListRollouts:output_type -> poterne.registry.v1.ListRolloutsResponse
+	146, // 154: poterne.registry.v1.RegistryService.ListRolloutEvents:output_type -> poterne.registry.v1.ListRolloutEventsResponse
+	147, // 155: poterne.registry.v1.RegistryService.PauseRollout:output_type -> poterne.registry.v1.PauseRolloutResponse
+	148, // 156: poterne.registry.v1.RegistryService.ResumeRollout:output_type -> poterne.registry.v1.ResumeRolloutResponse
+	149, // 157: poterne.registry.v1.RegistryService.ForceRollout:output_type -> poterne.registry.v1.ForceRolloutResponse
+	150, // 158: poterne.registry.v1.RegistryService.AbortRollout:output_type -> poterne.registry.v1.AbortRolloutResponse
+	151, // 159: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
+	152, // 160: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
+	153, // 161: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
+	154, // 162: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
+	155, // 163: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
+	156, // 164: poterne.registry.v1.RegistryService.ListChanges:output_type -> poterne.registry.v1.ListChangesResponse
+	157, // 165: poterne.registry.v1.RegistryService.ResolveVersion:output_type -> poterne.registry.v1.ResolveVersionResponse
+	158, // 166: poterne.registry.v1.RegistryService.CreateWebhook:output_type -> poterne.registry.v1.CreateWebhookResponse
+	159, // 167: poterne.registry.v1.RegistryService.GetWebhook:output_type -> poterne.registry.v1.GetWebhookResponse
+	160, // 168: poterne.registry.v1.RegistryService.ListWebhooks:output_type -> poterne.registry.v1.ListWebhooksResponse
+	161, // 169: poterne.registry.v1.RegistryService.UpdateWebhook:output_type -> poterne.registry.v1.UpdateWebhookResponse
+	162, // 170: poterne.registry.v1.RegistryService.DeleteWebhook:output_type -> poterne.registry.v1.DeleteWebhookResponse
+	163, // 171: poterne.registry.v1.RegistryService.ListDeliveries:output_type -> poterne.registry.v1.ListDeliveriesResponse
+	164, // 172: poterne.registry.v1.RegistryService.Redeliver:output_type -> poterne.registry.v1.RedeliverResponse
+	97,  // [97:173] is the sub-list for method output_type
+	21,  // [21:97] is the sub-list for method input_type
 	21,  // [21:21] is the sub-list for extension type_name
 	21,  // [21:21] is the sub-list for extension extendee
 	0,   // [0:21] is the sub-list for field type_name
@@ -2284,6 +2299,8 @@ func file_poterne_registry_v1_registry_proto_init() {
 	file_poterne_registry_v1_metadata_proto_init()
 	file_poterne_registry_v1_resources_proto_init()
 	file_poterne_registry_v1_rollouts_proto_init()
+	file_poterne_registry_v1_archive_proto_init()
+	file_poterne_registry_v1_sources_proto_init()
 	file_poterne_registry_v1_update_proto_init()
 	file_poterne_registry_v1_variants_proto_init()
 	file_poterne_registry_v1_watch_proto_init()

@@ -34,6 +34,9 @@ const (
 	RegistryService_DeleteVersion_FullMethodName          = "/poterne.registry.v1.RegistryService/DeleteVersion"
 	RegistryService_UndeleteVersion_FullMethodName        = "/poterne.registry.v1.RegistryService/UndeleteVersion"
 	RegistryService_SignVersion_FullMethodName            = "/poterne.registry.v1.RegistryService/SignVersion"
+	RegistryService_InspectSource_FullMethodName          = "/poterne.registry.v1.RegistryService/InspectSource"
+	RegistryService_ExportModels_FullMethodName           = "/poterne.registry.v1.RegistryService/ExportModels"
+	RegistryService_ImportModels_FullMethodName           = "/poterne.registry.v1.RegistryService/ImportModels"
 	RegistryService_CreateVariant_FullMethodName          = "/poterne.registry.v1.RegistryService/CreateVariant"
 	RegistryService_GetVariant_FullMethodName             = "/poterne.registry.v1.RegistryService/GetVariant"
 	RegistryService_ListVariants_FullMethodName           = "/poterne.registry.v1.RegistryService/ListVariants"
@@ -135,6 +138,17 @@ type RegistryServiceClient interface {
 	UndeleteVersion(ctx context.Context, in *UndeleteVersionRequest, opts ...grpc.CallOption) (*UndeleteVersionResponse, error)
 	// Adds a signature over the digest of a version or of a variant.
 	SignVersion(ctx context.Context, in *SignVersionRequest, opts ...grpc.CallOption) (*SignVersionResponse, error)
+	// Reads a model where another tool left it and says which specification it
+	// is. Every file is read, to take its SHA-256. Only below the directories that
+	// the registry's configuration names (sources.roots); none by default.
+	InspectSource(ctx context.Context, in *InspectSourceRequest, opts ...grpc.CallOption) (*InspectSourceResponse, error)
+	// Gives everything in the registry, page by page, to be imported elsewhere.
+	// Only for callers of the platform's tenant.
+	ExportModels(ctx context.Context, in *ExportModelsRequest, opts ...grpc.CallOption) (*ExportModelsResponse, error)
+	// Imports models with their versions, variants, aliases and splits as they were
+	// exported, in one transaction. Every digest is computed anew and must be the
+	// one that is told. Only for callers of the platform's tenant.
+	ImportModels(ctx context.Context, in *ImportModelsRequest, opts ...grpc.CallOption) (*ImportModelsResponse, error)
 	// Adds a variant to a version. The same content under the same name again
 	// returns what is there, with the quality replaced where one is given; other
 	// content under a name that is taken is refused.
@@ -419,6 +433,36 @@ func (c *registryServiceClient) SignVersion(ctx context.Context, in *SignVersion
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SignVersionResponse)
 	err := c.cc.Invoke(ctx, RegistryService_SignVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) InspectSource(ctx context.Context, in *InspectSourceRequest, opts ...grpc.CallOption) (*InspectSourceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(InspectSourceResponse)
+	err := c.cc.Invoke(ctx, RegistryService_InspectSource_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ExportModels(ctx context.Context, in *ExportModelsRequest, opts ...grpc.CallOption) (*ExportModelsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExportModelsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ExportModels_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ImportModels(ctx context.Context, in *ImportModelsRequest, opts ...grpc.CallOption) (*ImportModelsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ImportModelsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ImportModels_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1073,6 +1117,17 @@ type RegistryServiceServer interface {
 	UndeleteVersion(context.Context, *UndeleteVersionRequest) (*UndeleteVersionResponse, error)
 	// Adds a signature over the digest of a version or of a variant.
 	SignVersion(context.Context, *SignVersionRequest) (*SignVersionResponse, error)
+	// Reads a model where another tool left it and says which specification it
+	// is. Every file is read, to take its SHA-256. Only below the directories that
+	// the registry's configuration names (sources.roots); none by default.
+	InspectSource(context.Context, *InspectSourceRequest) (*InspectSourceResponse, error)
+	// Gives everything in the registry, page by page, to be imported elsewhere.
+	// Only for callers of the platform's tenant.
+	ExportModels(context.Context, *ExportModelsRequest) (*ExportModelsResponse, error)
+	// Imports models with their versions, variants, aliases and splits as they were
+	// exported, in one transaction. Every digest is computed anew and must be the
+	// one that is told. Only for callers of the platform's tenant.
+	ImportModels(context.Context, *ImportModelsRequest) (*ImportModelsResponse, error)
 	// Adds a variant to a version. The same content under the same name again
 	// returns what is there, with the quality replaced where one is given; other
 	// content under a name that is taken is refused.
@@ -1271,6 +1326,15 @@ func (UnimplementedRegistryServiceServer) UndeleteVersion(context.Context, *Unde
 }
 func (UnimplementedRegistryServiceServer) SignVersion(context.Context, *SignVersionRequest) (*SignVersionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SignVersion not implemented")
+}
+func (UnimplementedRegistryServiceServer) InspectSource(context.Context, *InspectSourceRequest) (*InspectSourceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method InspectSource not implemented")
+}
+func (UnimplementedRegistryServiceServer) ExportModels(context.Context, *ExportModelsRequest) (*ExportModelsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExportModels not implemented")
+}
+func (UnimplementedRegistryServiceServer) ImportModels(context.Context, *ImportModelsRequest) (*ImportModelsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ImportModels not implemented")
 }
 func (UnimplementedRegistryServiceServer) CreateVariant(context.Context, *CreateVariantRequest) (*CreateVariantResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateVariant not implemented")
@@ -1703,6 +1767,60 @@ func _RegistryService_SignVersion_Handler(srv interface{}, ctx context.Context, 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RegistryServiceServer).SignVersion(ctx, req.(*SignVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_InspectSource_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(InspectSourceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).InspectSource(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_InspectSource_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).InspectSource(ctx, req.(*InspectSourceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ExportModels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExportModelsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ExportModels(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ExportModels_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ExportModels(ctx, req.(*ExportModelsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ImportModels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportModelsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ImportModels(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ImportModels_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ImportModels(ctx, req.(*ImportModelsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -2838,6 +2956,18 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SignVersion",
 			Handler:    _RegistryService_SignVersion_Handler,
+		},
+		{
+			MethodName: "InspectSource",
+			Handler:    _RegistryService_InspectSource_Handler,
+		},
+		{
+			MethodName: "ExportModels",
+			Handler:    _RegistryService_ExportModels_Handler,
+		},
+		{
+			MethodName: "ImportModels",
+			Handler:    _RegistryService_ImportModels_Handler,
 		},
 		{
 			MethodName: "CreateVariant",
