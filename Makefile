@@ -11,7 +11,7 @@ GO       ?= go
 MODULES  := pkg proto/gen services/edge services/inference services/registry services/search services/worker services/allinone e2e
 SERVICES := edge inference registry search worker
 BINARIES := poterne $(SERVICES:%=poterne-%) poterne-pdf poterne-sim
-GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -funcalign=16 -X main.version=$(VERSION)'
 # The paths of the engines, models and servers that components.sh has fetched.
 PARTS    := eval "$$(scripts/components.sh env)"
 

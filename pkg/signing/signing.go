@@ -136,11 +136,11 @@ func ParsePrivate(text []byte) (ed25519.PrivateKey, error) {
 	if block == nil || block.Type != "PRIVATE KEY" {
 		return nil, errors.New("must be a PEM block PRIVATE KEY")
 	}
-	any, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
 		return nil, errors.New("is not a private key in PKCS #8")
 	}
-	key, ok := any.(ed25519.PrivateKey)
+	key, ok := parsed.(ed25519.PrivateKey)
 	if !ok {
 		return nil, errors.New("is not an Ed25519 key")
 	}
@@ -150,8 +150,8 @@ func ParsePrivate(text []byte) (ed25519.PrivateKey, error) {
 // ParsePublic reads a public key: 32 bytes in base64, or a PEM block PUBLIC KEY.
 func ParsePublic(text string) (ed25519.PublicKey, error) {
 	if block, _ := pem.Decode([]byte(text)); block != nil {
-		any, err := x509.ParsePKIXPublicKey(block.Bytes)
-		key, ok := any.(ed25519.PublicKey)
+		parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
+		key, ok := parsed.(ed25519.PublicKey)
 		if err != nil || !ok {
 			return nil, errors.New("is not an Ed25519 public key")
 		}

@@ -9,6 +9,8 @@ import (
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/ids"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/registry/internal/artifact"
+	"github.com/poterne/poterne/services/registry/internal/content"
 	"github.com/poterne/poterne/services/registry/internal/rollout"
 )
 
@@ -25,6 +27,7 @@ type options struct {
 	readiness *health.Readiness
 	discovery backend.Backend
 	judge     rollout.Judge
+	buckets   OpenBucket
 }
 
 func newOptions(opts []Option) options {
@@ -56,6 +59,13 @@ func WithReadiness(r *health.Readiness) Option { return func(o *options) { o.rea
 
 // WithDiscovery registers the service in b.
 func WithDiscovery(b backend.Backend) Option { return func(o *options) { o.discovery = b } }
+
+// OpenBucket opens the bucket that artifacts are kept in.
+type OpenBucket func(content.BucketConfig) (artifact.Content, error)
+
+// WithBuckets lets artifacts be kept in a bucket, as open opens it. Programs that
+// always keep them in a directory do without, and without what it brings along.
+func WithBuckets(open OpenBucket) Option { return func(o *options) { o.buckets = open } }
 
 // WithJudge has j say what the requests of rollouts came to.
 func WithJudge(j rollout.Judge) Option { return func(o *options) { o.judge = j } }

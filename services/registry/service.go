@@ -141,14 +141,16 @@ func mayServe(p signing.Policy) func(*registryv1.Version) error {
 func (s *Service) newArtifacts() error {
 	cfg := s.cfg.Artifacts
 	var bytes artifact.Content
-	if cfg.S3.Bucket == "" {
+	switch {
+	case cfg.S3.Bucket == "":
 		bytes = content.NewDirectory(cfg.Dir, int64(cfg.MinFree), content.DiskFree)
-	} else {
-		bucket, err := content.NewBucket(cfg.S3)
-		if err != nil {
+	case s.opts.buckets == nil:
+		return errors.New("artifacts.s3: this program keeps artifacts in a directory; poterne-registry keeps them in buckets, too")
+	default:
+		var err error
+		if bytes, err = s.opts.buckets(cfg.S3); err != nil {
 			return err
 		}
-		bytes = bucket
 	}
 	s.artifacts = artifact.New(cfg, artifact.Parts{
 		Store: s.store, Content: bytes, Clock: s.opts.clock, IDs: s.opts.ids, Metrics: s.metrics,

@@ -222,9 +222,3 @@ func (c *client) pages(ctx context.Context, path string, query url.Values, field
 	}
 	return items, nil
 }
-
-// hasServerError reports whether the gateway cannot answer for the moment.
-func hasServerError(err error) bool {
-	known, ok := errors.AsType[*apiError](err)
-	return ok && known.Status >= http.StatusInternalServerError
-}

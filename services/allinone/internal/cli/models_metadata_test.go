@@ -36,13 +36,22 @@ func TestModelsMetadataCommands(t *testing.T) {
 		{"delete m@v3 --purge", `{}`, asked{"DELETE", "/v1/registry/models/m/versions/v3?purge=true", ""}, ""},
 		{"undelete m", `{"name":"m"}`, asked{"POST", "/v1/registry/models/m:undelete", `{}`}, "m"},
 		{"undelete m@3", `{"model":"m","number":3}`, asked{"POST", "/v1/registry/models/m/versions/3:undelete", `{}`}, "3"},
-		{"find --filter owner=ana --order-by name --deleted", `{"models":[{"name":"m","owner":"ana"}]}`,
-			asked{"GET", "/v1/registry/models?filter=owner%3Dana&order_by=name&show_deleted=true", ""}, "ana"},
+		{
+			"find --filter owner=ana --order-by name --deleted", `{"models":[{"name":"m","owner":"ana"}]}`,
+			asked{"GET", "/v1/registry/models?filter=owner%3Dana&order_by=name&show_deleted=true", ""},
+			"ana",
+		},
 		{"versions m --limit 1", `{"versions":[{"number":7}]}`, asked{"GET", "/v1/registry/models/m/versions?page_size=1", ""}, "7"},
-		{"update m --owner bob --card " + card, `{"name":"m","owner":"bob"}`,
-			asked{"PATCH", "/v1/registry/models/m", `{"card":"# M","owner":"bob"}`}, "bob"},
-		{"version m@v1 --label a=b --metric acc=0.5 --metric old-", `{"model":"m","number":1,"digest":"sha256:1"}`,
-			asked{"PATCH", "/v1/registry/models/m/versions/sha256:1", `{"labels":{"a":"b"},"metrics":{"acc":0.5},"remove_metrics":["old"]}`}, "sha256:1"},
+		{
+			"update m --owner bob --card " + card, `{"name":"m","owner":"bob"}`,
+			asked{"PATCH", "/v1/registry/models/m", `{"card":"# M","owner":"bob"}`},
+			"bob",
+		},
+		{
+			"version m@v1 --label a=b --metric acc=0.5 --metric old-", `{"model":"m","number":1,"digest":"sha256:1"}`,
+			asked{"PATCH", "/v1/registry/models/m/versions/sha256:1", `{"labels":{"a":"b"},"metrics":{"acc":0.5},"remove_metrics":["old"]}`},
+			"sha256:1",
+		},
 	}
 	for _, tt := range tests {
 		var got asked

@@ -7,6 +7,8 @@ import (
 
 	"github.com/poterne/poterne/pkg/servicecmd"
 	"github.com/poterne/poterne/services/registry"
+	"github.com/poterne/poterne/services/registry/internal/artifact"
+	"github.com/poterne/poterne/services/registry/internal/content"
 )
 
 // version is set when the binary is built.
@@ -17,9 +19,11 @@ func main() {
 }
 
 func run(ctx context.Context, cfg *registry.Config) error {
-	s, err := registry.New(ctx, *cfg, registry.WithVersion(version))
+	s, err := registry.New(ctx, *cfg, registry.WithVersion(version), registry.WithBuckets(openBucket))
 	if err != nil {
 		return err
 	}
 	return s.Run(ctx)
 }
+
+func openBucket(cfg content.BucketConfig) (artifact.Content, error) { return content.NewBucket(cfg) }

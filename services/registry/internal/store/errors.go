@@ -39,8 +39,7 @@ func modelNotFound(model string) error {
 
 // inField says of an error that is for the caller which field it is about.
 func inField(err error, field string) error {
-	var known *apierr.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*apierr.Error](err); ok {
 		return known.WithField(field)
 	}
 	return err

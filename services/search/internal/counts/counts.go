@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/maypok86/otter/v2"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/services/search/internal/store"
@@ -58,7 +58,7 @@ type Options struct {
 // Counts counts. It is safe for concurrent use.
 type Counts struct {
 	o     Options
-	known *otter.Cache[key, count]
+	known *lru.Cache[key, count]
 
 	mu      sync.Mutex
 	flights map[key]chan struct{} // closed when somebody has counted
@@ -88,7 +88,7 @@ func New(o Options) (*Counts, error) {
 	if o.Note == nil {
 		o.Note = func(context.Context, Result) {}
 	}
-	known, err := otter.New(&otter.Options[key, count]{MaximumSize: o.Size})
+	known, err := lru.New[key, count](o.Size)
 	if err != nil {
 		return nil, fmt.Errorf("remember counts: %w", err)
 	}
@@ -131,7 +131,7 @@ func (c *Counts) Of(ctx context.Context, col store.Collection, principals []stri
 }
 
 func (c *Counts) remembered(k key, generation int64) (count, bool) {
-	known, ok := c.known.GetIfPresent(k)
+	known, ok := c.known.Get(k)
 	now := c.o.Clock.Now()
 	switch {
 	case !ok, !known.Until.IsZero() && !now.Before(known.Until):
@@ -169,7 +169,7 @@ func (c *Counts) count(ctx context.Context, k key, col store.Collection, princip
 	if ended := c.o.Clock.Now(); ended.Sub(began) > slow {
 		out.rests = ended.Add(restFactor * ended.Sub(began))
 	}
-	c.known.Set(k, out)
+	c.known.Add(k, out)
 	return out, nil
 }
 

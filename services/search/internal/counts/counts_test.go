@@ -163,8 +163,7 @@ func TestWhatIsRememberedIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f.known.CleanUp()
-	if n := f.known.EstimatedSize(); n > 10 {
+	if n := f.known.Len(); n > 10 {
 		t.Errorf("%d counts are remembered", n)
 	}
 }
