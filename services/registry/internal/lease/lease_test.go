@@ -133,9 +133,14 @@ func TestOneAtATime(t *testing.T) {
 			if h.count() != 1 {
 				t.Fatalf("%d work, want one", h.count())
 			}
-			cancels[s.lease.Holder]()
+			now, err := s.Lease(t.Context(), "l")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cancels[now.Holder]()
 			<-time.After(1100 * time.Millisecond)
 		}
+		all.Wait()
 		if h.most != 1 || h.count() != 0 {
 			t.Errorf("%d worked at once, %d in the end", h.most, h.count())
 		}
