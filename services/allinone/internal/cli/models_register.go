@@ -90,7 +90,7 @@ func register(ctx context.Context, c *client, model string, r registration) (map
 		body := map[string]any{"version": version["number"], "etag": "*"}
 		var made map[string]any
 		err := c.call(ctx, http.MethodPut, modelPath(model, "aliases", alias), body, &made)
-		if id, waits := made["pending_change"].(string); err == nil && waits {
+		if id, _ := made["pending_change"].(string); err == nil && id != "" {
 			err = fmt.Errorf("it is protected: another must approve the change %s", id)
 		}
 		if err != nil {
