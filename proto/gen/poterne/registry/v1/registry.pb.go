@@ -1704,7 +1704,7 @@ var File_poterne_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a&poterne/registry/v1/aliaschanges.proto\x1a!poterne/registry/v1/history.proto\x1a!poterne/registry/v1/prompts.proto\x1a!poterne/registry/v1/changes.proto\x1a\"poterne/registry/v1/evidence.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\x1a!poterne/registry/v1/archive.proto\x1a!poterne/registry/v1/sources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\x1a\"poterne/registry/v1/webhooks.proto\"\xf1\x03\n" +
+	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a&poterne/registry/v1/aliaschanges.proto\x1a!poterne/registry/v1/archive.proto\x1a!poterne/registry/v1/changes.proto\x1a\"poterne/registry/v1/evidence.proto\x1a%poterne/registry/v1/experiments.proto\x1a!poterne/registry/v1/history.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a!poterne/registry/v1/prompts.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\x1a!poterne/registry/v1/sources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\x1a\"poterne/registry/v1/webhooks.proto\"\xf1\x03\n" +
 	"\x12CreateModelRequest\x127\n" +
 	"\x04name\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12~\n" +
@@ -2290,16 +2290,16 @@ func file_poterne_registry_v1_registry_proto_init() {
 		return
 	}
 	file_poterne_registry_v1_aliaschanges_proto_init()
-	file_poterne_registry_v1_history_proto_init()
-	file_poterne_registry_v1_prompts_proto_init()
+	file_poterne_registry_v1_archive_proto_init()
 	file_poterne_registry_v1_changes_proto_init()
 	file_poterne_registry_v1_evidence_proto_init()
 	file_poterne_registry_v1_experiments_proto_init()
+	file_poterne_registry_v1_history_proto_init()
 	file_poterne_registry_v1_lifecycle_proto_init()
 	file_poterne_registry_v1_metadata_proto_init()
+	file_poterne_registry_v1_prompts_proto_init()
 	file_poterne_registry_v1_resources_proto_init()
 	file_poterne_registry_v1_rollouts_proto_init()
-	file_poterne_registry_v1_archive_proto_init()
 	file_poterne_registry_v1_sources_proto_init()
 	file_poterne_registry_v1_update_proto_init()
 	file_poterne_registry_v1_variants_proto_init()
