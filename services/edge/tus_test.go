@@ -100,6 +100,9 @@ func (g *gate) tus(method, path string, header map[string]string, body io.Reader
 	for name, value := range header {
 		req.Header.Set(name, value)
 	}
+	// A request that was refused before its body ends its connection, on which
+	// another must not be sent.
+	req.Close = true
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		g.t.Fatal(err)

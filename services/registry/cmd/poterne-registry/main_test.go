@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -63,6 +64,12 @@ func startProcess(t *testing.T, db string, env ...string) *process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
+	conn.Connect()
+	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() { // ready may be told before the port is open
+		if !conn.WaitForStateChange(t.Context(), state) {
+			t.Fatal("the program does not answer")
+		}
+	}
 	return &process{Process: p, client: registryv1.NewRegistryServiceClient(conn), artifacts: registryv1.NewArtifactServiceClient(conn)}
 }
 
