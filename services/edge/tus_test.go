@@ -100,9 +100,6 @@ func (g *gate) tus(method, path string, header map[string]string, body io.Reader
 	for name, value := range header {
 		req.Header.Set(name, value)
 	}
-	// A request that was refused before its body ends its connection, on which
-	// another must not be sent.
-	req.Close = true
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		g.t.Fatal(err)
@@ -156,7 +153,8 @@ func TestUploadsSpeakTus(t *testing.T) {
 	if code, body, err := g.raw(http.MethodGet, uploads+"/u1", "", nil); err != nil || code != http.StatusOK || !strings.Contains(body, `"m.gguf"`) {
 		t.Errorf("%d %s %v", code, body, err)
 	}
-	if resp := g.tus(http.MethodPatch, uploads+"/u1", part, bytes.NewReader(large)); resp.StatusCode != http.StatusConflict {
+	// A short one: whoever is refused in the middle of a long body may hear nothing.
+	if resp := g.tus(http.MethodPatch, uploads+"/u1", part, strings.NewReader("x")); resp.StatusCode != http.StatusConflict {
 		t.Errorf("at the wrong offset: %d", resp.StatusCode)
 	}
 	if resp := g.tus(http.MethodDelete, uploads+"/u1", nil, nil); resp.StatusCode != http.StatusNoContent {
