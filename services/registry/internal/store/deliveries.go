@@ -25,7 +25,7 @@ func (k kind) event() string { return strings.ReplaceAll(string(k), " ", ".") }
 
 // enqueue notes a change for the webhooks that are told of it, in the change's own
 // transaction.
-func (s *Store) enqueue(ctx context.Context, c *change, actor string) error {
+func (s *Store) enqueue(ctx context.Context, c *change) error {
 	type hook struct {
 		name           string
 		events, models []string
@@ -53,7 +53,7 @@ func (s *Store) enqueue(ctx context.Context, c *change, actor string) error {
 		}
 		err := c.exec(ctx, `INSERT INTO registry_deliveries (webhook, revision, model, kind, actor, commit_time, state,
 			attempts, last_status, last_error, attempt_time, next_time) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, '', 0, $6)`,
-			h.name, c.revision, c.model, string(c.kind), actor, micros(c.now), int(waiting))
+			h.name, c.revision, c.model, string(c.kind), c.actor, micros(c.now), int(waiting))
 		if err != nil {
 			return err
 		}

@@ -124,7 +124,7 @@ func (s *Store) record(ctx context.Context, c *change, floor int64) error {
 	if err != nil {
 		return err
 	}
-	if err := s.enqueue(ctx, c, c.actor); err != nil {
+	if err := s.enqueue(ctx, c); err != nil {
 		return err
 	}
 	if oldest := c.revision - s.opts.KeepChanges; oldest > floor {

@@ -1,13 +1,5 @@
 -- +goose Up
 
--- Who may act alone; made here only where it is not there yet.
-CREATE TABLE IF NOT EXISTS registry_leases (
-    name   TEXT PRIMARY KEY,
-    holder TEXT NOT NULL,
-    token  BIGINT NOT NULL,
-    beat   BIGINT NOT NULL
-);
-
 -- Who is told of changes. events and models are JSON lists. secret is what messages
 -- are signed with, as it is: whoever reads the database can sign. pending counts
 -- the deliveries that wait, missed the events that were not noted because too many
