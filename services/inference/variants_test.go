@@ -76,6 +76,10 @@ func TestSaturationIsSaid(t *testing.T) {
 			digest := []string{base, fakes.VariantDigest("m", 1, "q4")}[i]
 			w.Set(digest, workerv1.ModelState_MODEL_STATE_READY)
 			w.Report(digest, 1, 0, 0)
+			// The second worker, seen first, would be given the base form too.
+			w.OnLoad = func(*fakes.Worker, *workerv1.LoadModelRequest) error {
+				return apierr.New(apierr.FailedPrecondition, "needs 100 bytes, 0 are free")
+			}
 			w.OnInvoke = func(ctx context.Context, req *workerv1.InvokeRequest) (*workerv1.InvokeResponse, error) {
 				if req.GetDigest() != digest {
 					return nil, apierr.New(apierr.NotFound, "%s is not here", req.GetDigest())
