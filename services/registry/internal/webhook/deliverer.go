@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -89,21 +90,23 @@ func (d *Deliverer) Run(ctx context.Context, f store.Fence) error {
 	defer timer.Stop()
 	failing := false
 	for ctx.Err() == nil {
+		// Taken before the messages are read: what is being sent while they are may be
+		// noted in between, and would be sent again as it was read.
+		mu.Lock()
+		were := maps.Clone(busy)
+		mu.Unlock()
 		messages, err := d.source.NextMessages(ctx)
 		if err != nil && !failing && ctx.Err() == nil {
 			d.opts.Logger.WarnContext(ctx, "messages to webhooks cannot be read", slog.Any(metrics.KeyError, err))
 		}
 		failing = err != nil
 		for _, m := range messages {
-			mu.Lock()
-			idle := !busy[m.Webhook] && !m.Due.After(d.opts.Clock.Now())
-			if idle {
-				busy[m.Webhook] = true
-			}
-			mu.Unlock()
-			if !idle {
+			if were[m.Webhook] || m.Due.After(d.opts.Clock.Now()) {
 				continue
 			}
+			mu.Lock()
+			busy[m.Webhook] = true
+			mu.Unlock()
 			sending.Go(func() {
 				if err := d.try(ctx, f, m); err != nil && ctx.Err() == nil {
 					// Somebody else may hold the lease: to go on would send twice what it sends.

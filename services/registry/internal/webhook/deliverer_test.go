@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -182,6 +183,46 @@ func TestOrderAndRetries(t *testing.T) {
 			t.Errorf("taken %v after %d failures", got, failures)
 		}
 	})
+}
+
+// A message whose try is noted while the messages are read is not sent again as it
+// was read before.
+func TestNotedWhileReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		source := &slowly{messages: messages{waiting: map[string][]store.Message{"a": {message("a", 1)}}}, release: release}
+		var sent atomic.Int64
+		d := deliverer(source, 3, func(http.ResponseWriter, *http.Request) {
+			sent.Add(1)
+			<-release
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- d.Run(ctx, store.Fence{}) }()
+		<-time.After(time.Minute)
+		cancel()
+		<-done
+		if sent.Load() != 1 {
+			t.Errorf("sent %d times", sent.Load())
+		}
+	})
+}
+
+// slowly hands out its second reading only after what was being sent is noted.
+type slowly struct {
+	messages
+
+	reads   int
+	release chan struct{}
+}
+
+func (s *slowly) NextMessages(ctx context.Context) ([]store.Message, error) {
+	out, err := s.messages.NextMessages(ctx)
+	if s.reads++; s.reads == 2 {
+		close(s.release)
+		<-time.After(time.Second)
+	}
+	return out, err
 }
 
 // What nobody takes is given up after the last try, in words without the address,
