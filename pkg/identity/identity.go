@@ -26,6 +26,20 @@ type Caller struct {
 	KeyID string `json:"k,omitempty"`
 }
 
+// NewCaller returns the caller whom a tenant knows by that name, with the
+// principals that follow from it.
+func NewCaller(tenant, subject string, roles, groups []string) Caller {
+	principals := make([]string, 0, 3+len(groups)+len(roles))
+	principals = append(principals, "user:"+subject, "tenant:"+tenant, Public)
+	for _, g := range groups {
+		principals = append(principals, "group:"+g)
+	}
+	for _, role := range roles {
+		principals = append(principals, "role:"+role)
+	}
+	return Caller{Tenant: tenant, Subject: subject, Principals: principals, Roles: roles}
+}
+
 // HasRole reports whether the caller has the role.
 func (c Caller) HasRole(role string) bool { return slices.Contains(c.Roles, role) }
 

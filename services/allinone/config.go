@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/services/edge"
 	"github.com/poterne/poterne/services/worker"
 )
 
@@ -33,6 +34,9 @@ type Config struct {
 	// ReadSources are absolute directories whose models MLflow's clients may have
 	// read and registered.
 	ReadSources []string
+	// OIDCIssuers are issuers whose tokens are accepted, for any tenant, if they mean
+	// one of OIDCAudiences.
+	OIDCIssuers, OIDCAudiences []string
 	// LogLevel is debug, info, warn or error; LogFormat is text or json.
 	LogLevel, LogFormat string
 	// OTLPEndpoint receives traces and metrics when it is set.
@@ -78,7 +82,22 @@ func (c Config) Validate() error {
 	if err := fetched.Complete(); err != nil {
 		p.Add("--fetch-from", "must be prefixes of URIs with one of the schemes http, https, s3, oci and hf, got %q", c.FetchFrom)
 	}
+	p.Check(len(c.OIDCIssuers) > 0 || len(c.OIDCAudiences) == 0, "--oidc-audience", "needs an --oidc-issuer")
+	p.Check(len(c.OIDCIssuers) == 0 || len(c.OIDCAudiences) > 0, "--oidc-issuer", "needs an --oidc-audience: tokens that are meant for others are not accepted")
+	if len(c.OIDCAudiences) > 0 {
+		c.tokens().Validate(&p, "--oidc-issuer")
+	}
 	p.Check(c.DrainTimeout > 0, "--drain-timeout", "must be positive, got %v", c.DrainTimeout)
 	config.RefuseUnknown(&p, c.Env)
 	return p.Err()
+}
+
+// tokens is the edge's section of that name.
+func (c Config) tokens() edge.TokensConfig {
+	out := edge.DefaultConfig().Security.Tokens
+	for _, issuer := range c.OIDCIssuers {
+		out.Issuers = append(out.Issuers, edge.TokenIssuer{Issuer: issuer, Audiences: c.OIDCAudiences, Tenants: []string{edge.AnyTenant}})
+	}
+	out.Complete()
+	return out
 }

@@ -64,6 +64,7 @@ func (p *platform) edgeConfig() *edge.Config {
 	cfg.DataDir = p.dir.path
 	cfg.HTTP.Addr, cfg.GRPC.Addr = p.cfg.HTTPAddr, p.cfg.GRPCAddr
 	cfg.Security.Store.DSN = p.sqlite("edge.db")
+	cfg.Security.Tokens = p.cfg.tokens()
 	return cfg
 }
 

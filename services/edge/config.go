@@ -11,6 +11,7 @@ import (
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
+	"github.com/poterne/poterne/services/edge/internal/oidc"
 	"github.com/poterne/poterne/services/edge/internal/openai"
 	"github.com/poterne/poterne/services/edge/internal/security"
 	"github.com/poterne/poterne/services/edge/internal/tensor"
@@ -30,6 +31,15 @@ const (
 // key is written to.
 const AdminKeyFile = security.AdminKeyFile
 
+// TokensConfig is the section tokens.
+type TokensConfig = oidc.Config
+
+// TokenIssuer is an issuer of tokens that is trusted.
+type TokenIssuer = oidc.IssuerConfig
+
+// AnyTenant lets an issuer that has it among its tenants speak for every one.
+const AnyTenant = oidc.AnyTenant
+
 // Config is the configuration of the edge.
 type Config struct {
 	// DataDir is where the edge keeps files: the first key and, unless store.dsn
@@ -39,7 +49,7 @@ type Config struct {
 	GRPC      grpcserver.Config `yaml:"grpc"`
 	Telemetry telemetry.Config  `yaml:"telemetry"`
 	Discovery backend.Config    `yaml:"discovery"`
-	// Security has the sections store, api_keys, authz, limits and audit.
+	// Security has the sections store, api_keys, tokens, authz, limits and audit.
 	Security security.Config       `yaml:",inline"`
 	Context  contextbuilder.Config `yaml:"context"`
 	OpenAI   openai.Config         `yaml:"openai"`
@@ -97,6 +107,7 @@ func (c *Config) Complete() error {
 	if c.Security.Store.DSN == "" {
 		c.Security.Store.DSN = config.SecretURL("sqlite:" + filepath.Join(c.DataDir, "edge.db"))
 	}
+	c.Security.Complete()
 	var p config.Problems
 	p.Check(c.DataDir != "", "data_dir", "must not be empty")
 	c.HTTP.Validate(&p, "http")

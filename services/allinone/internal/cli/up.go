@@ -34,6 +34,8 @@ of Poterne knows is refused.`,
 	f.StringVar(&cfg.Engine, "engine", cfg.Engine, "auto (real models) or sim (a simulated engine)")
 	f.StringArrayVar(&cfg.ReadSources, "read-sources", nil, "an absolute directory whose models MLflow's clients may have read and registered; may be repeated")
 	f.StringArrayVar(&cfg.FetchFrom, "fetch-from", nil, "a prefix of URIs that models' files may be fetched from, such as hf://organisation or https://host/path; may be repeated")
+	f.StringArrayVar(&cfg.OIDCIssuers, "oidc-issuer", nil, "an OpenID provider whose tokens are accepted (claims tenant, roles, groups); may be repeated")
+	f.StringArrayVar(&cfg.OIDCAudiences, "oidc-audience", nil, "a name that such tokens mean this platform by, in aud; may be repeated")
 	f.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
 	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")
 	f.StringVar(&cfg.OTLPEndpoint, "otlp-endpoint", "", "where traces and metrics are sent; empty sends nothing")

@@ -35,13 +35,7 @@ func (a *APIKeys) Authenticate(ctx context.Context, token string) (Principal, er
 }
 
 func callerOf(r apikey.Record) identity.Caller {
-	principals := make([]string, 0, 3+len(r.Groups)+len(r.Roles))
-	principals = append(principals, "user:"+r.Subject, "tenant:"+r.Tenant, identity.Public)
-	for _, g := range r.Groups {
-		principals = append(principals, "group:"+g)
-	}
-	for _, role := range r.Roles {
-		principals = append(principals, "role:"+role)
-	}
-	return identity.Caller{Tenant: r.Tenant, Subject: r.Subject, Principals: principals, Roles: r.Roles, KeyID: r.ID}
+	c := identity.NewCaller(r.Tenant, r.Subject, r.Roles, r.Groups)
+	c.KeyID = r.ID
+	return c
 }

@@ -39,6 +39,9 @@ const (
 	Revoked     Cause = "revoked"
 	Expired     Cause = "expired"
 	Unavailable Cause = "unavailable"
+	// Foreign is a token that says what it must not, or not what it must: another
+	// audience, no tenant, not valid yet.
+	Foreign Cause = "foreign"
 )
 
 // Principal is a caller and what the gateway grants to the credentials shown.
@@ -110,7 +113,7 @@ func Token(ctx context.Context) (string, error) {
 // answer, whatever the cause: it would help those who guess.
 func Error(r *RefusedError) error {
 	if r.Cause == Missing {
-		return apierr.New(apierr.Unauthenticated, "this needs credentials: send the header Authorization: Bearer <API key>")
+		return apierr.New(apierr.Unauthenticated, "this needs credentials: send the header Authorization: Bearer <API key or access token>")
 	}
 	return apierr.New(apierr.Unauthenticated, "the credentials are not valid: they are unknown, malformed, expired or revoked")
 }

@@ -32,6 +32,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
+	"github.com/poterne/poterne/services/edge/internal/oidc"
 	"github.com/poterne/poterne/services/edge/internal/responseid"
 	"github.com/poterne/poterne/services/edge/internal/schema"
 )
@@ -47,6 +48,7 @@ type Config struct {
 	// Store is where keys and the audit trail are kept.
 	Store  sqldb.Config      `yaml:"store"`
 	Keys   apikey.Config     `yaml:"api_keys"`
+	Tokens oidc.Config       `yaml:"tokens"`
 	Authz  authz.Config      `yaml:"authz"`
 	Limits middleware.Config `yaml:"limits"`
 	Audit  audit.Config      `yaml:"audit"`
@@ -55,16 +57,20 @@ type Config struct {
 // DefaultConfig returns the defaults, with the store at dsn.
 func DefaultConfig(dsn string) Config {
 	return Config{
-		Store: sqldb.DefaultConfig(dsn), Keys: apikey.DefaultConfig(), Authz: authz.DefaultConfig(),
+		Store: sqldb.DefaultConfig(dsn), Keys: apikey.DefaultConfig(), Tokens: oidc.DefaultConfig(), Authz: authz.DefaultConfig(),
 		Limits: middleware.DefaultConfig(), Audit: audit.DefaultConfig(),
 	}
 }
+
+// Complete fills what follows from other settings.
+func (c *Config) Complete() { c.Tokens.Complete() }
 
 // Validate notes what is wrong; prefix, which may be empty, is put before the
 // sections' names.
 func (c Config) Validate(p *config.Problems, prefix string) {
 	c.Store.Validate(p, prefix+"store")
 	c.Keys.Validate(p, prefix+"api_keys")
+	c.Tokens.Validate(p, prefix+"tokens")
 	c.Authz.Validate(p, prefix+"authz")
 	c.Limits.Validate(p, prefix+"limits")
 	c.Audit.Validate(p, prefix+"audit")
@@ -140,6 +146,10 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if err := s.bootstrap(ctx, cfg, d, log); err != nil {
 		return s, err
 	}
+	authenticators, err := s.openAuthenticators(cfg, d, log)
+	if err != nil {
+		return s, err
+	}
 	policy, err := cfg.Authz.Policy()
 	if err != nil {
 		return s, err
@@ -166,11 +176,26 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	}
 	s.deps = middleware.Deps{
 		Config: cfg.Limits, Clock: d.Clock, IDs: d.IDs, Log: log, Metrics: m, Addresses: s.Addresses,
-		Trail: s.trail, Calls: s.Calls, Authenticator: authn.Chain{authn.NewAPIKeys(s.keys)}, Authorizer: authorizer,
+		Trail: s.trail, Calls: s.Calls, Authenticator: authenticators, Authorizer: authorizer,
 		AddressLimiter: limit.NewMemory(d.Clock, cfg.Limits.Address.MaxAddresses),
 		Limiter:        limiter,
 	}
 	return s, nil
+}
+
+// openAuthenticators returns what credentials are accepted: keys, and the tokens
+// of the issuers that are trusted.
+func (s *Security) openAuthenticators(cfg Config, d Deps, log *slog.Logger) (authn.Chain, error) {
+	chain := authn.Chain{authn.NewAPIKeys(s.keys)}
+	if len(cfg.Tokens.Issuers) == 0 {
+		return chain, nil
+	}
+	tokens, err := oidc.New(cfg.Tokens, oidc.Options{Clock: d.Clock, Logger: log, PlatformTenant: cfg.Authz.PlatformTenant})
+	if err != nil {
+		return nil, err
+	}
+	s.close = append(s.close, tokens.Close)
+	return append(chain, tokens), nil
 }
 
 func (s *Security) bootstrap(ctx context.Context, cfg Config, d Deps, log *slog.Logger) error {

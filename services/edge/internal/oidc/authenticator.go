@@ -1,0 +1,191 @@
+package oidc
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/jose"
+	"github.com/poterne/poterne/services/edge/internal/authn"
+)
+
+// retryAfter is when to try again while an issuer's keys cannot be read.
+const retryAfter = 5 * time.Second
+
+// Options are what an Authenticator needs besides its configuration.
+type Options struct {
+	Clock  clock.Clock
+	Logger *slog.Logger
+	// Transport reaches the issuers; nil is the library's.
+	Transport http.RoundTripper
+	// PlatformTenant is nobody's to name but an issuer's whose configuration says so.
+	PlatformTenant string
+}
+
+// Authenticator accepts the tokens of the issuers that are trusted. It is safe for
+// concurrent use.
+type Authenticator struct {
+	clock   clock.Clock
+	issuers map[string]*issuer
+	cache   *lru.Cache[[sha256.Size]byte, remembered]
+	keepFor time.Duration
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+// issuer is one that is trusted, by its name.
+type issuer struct {
+	config     IssuerConfig
+	expected   jose.Expected
+	algorithms []jose.Algorithm
+	keys       *keys
+	mapping    *mapping
+	platform   string
+}
+
+// remembered is a token that was verified.
+type remembered struct {
+	issuer  *issuer
+	version uint64 // of the keys that it was verified by
+	until   time.Time
+	caller  identity.Caller
+}
+
+// New returns an authenticator. Close ends what it reads in the background.
+func New(c Config, o Options) (*Authenticator, error) {
+	if o.Transport == nil {
+		o.Transport = http.DefaultTransport
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	a := &Authenticator{clock: o.Clock, issuers: make(map[string]*issuer, len(c.Issuers)), keepFor: c.CacheFor, stop: cancel}
+	var err error
+	if a.cache, err = lru.New[[sha256.Size]byte, remembered](c.CacheSize); err != nil {
+		cancel()
+		return nil, fmt.Errorf("tokens: make the cache: %w", err)
+	}
+	for _, ic := range c.Issuers {
+		m, err := newMapping(ic.Mapping)
+		if err != nil {
+			cancel()
+			return nil, fmt.Errorf("tokens: issuer %s: %w", ic.Issuer, err)
+		}
+		is := &issuer{
+			config: ic, mapping: m, platform: o.PlatformTenant,
+			expected: jose.Expected{Issuer: ic.Issuer, Audiences: ic.Audiences, Skew: ic.Skew, MaxAge: ic.MaxAge, Required: ic.Required},
+			keys: &keys{
+				from: newFetcher(o.Transport, ic), clock: o.Clock, log: o.Logger, issuer: ic.Issuer, refresh: ic.RefreshEvery, keep: ic.KeepFor,
+				spawn: a.running.Go, lifetime: ctx,
+			},
+		}
+		for _, name := range ic.Algorithms {
+			is.algorithms = append(is.algorithms, jose.Algorithm(name))
+		}
+		a.issuers[ic.Issuer] = is
+	}
+	return a, nil
+}
+
+// Close ends the readings under way, and waits for them.
+func (a *Authenticator) Close() error {
+	a.stop()
+	a.running.Wait()
+	return nil
+}
+
+// Recognises reports whether a token has the form of a signed one.
+func (a *Authenticator) Recognises(token string) bool {
+	return strings.HasPrefix(token, "ey") && strings.Count(token, ".") == 2
+}
+
+// Authenticate returns whom a token speaks of.
+func (a *Authenticator) Authenticate(ctx context.Context, token string) (authn.Principal, error) {
+	now := a.clock.Now()
+	sum := sha256.Sum256([]byte(token))
+	if r, ok := a.cache.Get(sum); ok && now.Before(r.until) && r.issuer.keys.holds(r.version) {
+		return authn.Principal{Caller: r.caller}, nil
+	}
+	parsed, err := jose.Parse(token)
+	if err != nil {
+		return authn.Principal{}, refused(authn.Malformed)
+	}
+	claims, err := jose.ParseClaims(parsed.Unverified())
+	if err != nil {
+		return authn.Principal{}, refused(authn.Malformed)
+	}
+	// Not verified yet: it only says whose keys to ask.
+	is, ok := a.issuers[claims.Issuer]
+	if !ok {
+		return authn.Principal{}, refused(authn.Unknown)
+	}
+	by, err := is.verify(ctx, parsed)
+	if err != nil {
+		return authn.Principal{}, err
+	}
+	caller, err := is.caller(claims, now)
+	if err != nil {
+		return authn.Principal{}, err
+	}
+	until := now.Add(a.keepFor)
+	if claims.Expires.Before(until) {
+		until = claims.Expires
+	}
+	if now.Before(until) {
+		a.cache.Add(sum, remembered{issuer: is, version: by.version, until: until, caller: caller})
+	}
+	return authn.Principal{Caller: caller}, nil
+}
+
+// verify finds the key that has signed the token.
+func (is *issuer) verify(ctx context.Context, t *jose.Token) (known, error) {
+	if !slices.Contains(is.algorithms, t.Algorithm) || !slices.Contains(is.config.Types, t.Type) {
+		return known{}, refused(authn.Malformed)
+	}
+	by, err := is.keys.find(ctx, t.KeyID)
+	switch {
+	case errors.Is(err, errAway):
+		return known{}, apierr.Wrap(apierr.Unavailable, err, "the token's issuer cannot be asked for its keys now").WithRetryAfter(retryAfter)
+	case err != nil:
+		return known{}, err
+	}
+	if _, err := t.Verify(by.set); err != nil {
+		return known{}, refused(authn.Unknown)
+	}
+	return by, nil
+}
+
+// caller returns whom verified claims speak of.
+func (is *issuer) caller(c jose.Claims, now time.Time) (identity.Caller, error) {
+	switch err := c.Check(is.expected, now); {
+	case errors.Is(err, jose.ErrExpired):
+		return identity.Caller{}, refused(authn.Expired)
+	case err != nil:
+		return identity.Caller{}, refused(authn.Foreign)
+	}
+	caller, err := is.mapping.caller(c.All)
+	if err != nil || !is.speaksFor(caller.Tenant) {
+		return identity.Caller{}, refused(authn.Foreign)
+	}
+	return caller, nil
+}
+
+// speaksFor reports whether the issuer may name the tenant.
+func (is *issuer) speaksFor(tenant string) bool {
+	if len(is.config.Tenants) > 0 {
+		return slices.Contains(is.config.Tenants, tenant) || slices.Contains(is.config.Tenants, AnyTenant)
+	}
+	return tenant != is.platform
+}
+
+func refused(c authn.Cause) error { return &authn.RefusedError{Cause: c} }
