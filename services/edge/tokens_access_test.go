@@ -3,6 +3,7 @@ package edge_test
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -36,9 +37,7 @@ func TestAccessTokens(t *testing.T) {
 	})
 	bearer := func(claims map[string]any) []string {
 		all := map[string]any{"iss": "https://id.example", "aud": "poterne", "exp": time.Now().Add(time.Hour).Unix(), "sub": "ana", "tenant": "acme"}
-		for k, v := range claims {
-			all[k] = v
-		}
+		maps.Copy(all, claims)
 		token, err := signer.Sign("at+jwt", all)
 		if err != nil {
 			t.Fatal(err)
