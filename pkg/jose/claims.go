@@ -121,9 +121,11 @@ func numericDate(name string, text jsontext.Value) (time.Time, error) {
 	return time.Unix(int64(whole), int64(part*float64(time.Second))), nil
 }
 
-// Expected is what claims must say. Issuer and Audiences must be set.
+// Expected is what claims must say. Issuer or AnyIssuer, and Audiences, must be set.
 type Expected struct {
 	Issuer string
+	// AnyIssuer is for claims that somebody trusted says outright, and not a token.
+	AnyIssuer bool
 	// Audiences are those of whom the token must name one.
 	Audiences []string
 	// Skew is by how much the issuer's clock may differ.
@@ -148,7 +150,7 @@ var (
 // required.
 func (c *Claims) Check(e Expected, now time.Time) error {
 	switch {
-	case c.Issuer == "" || c.Issuer != e.Issuer:
+	case !e.AnyIssuer && (c.Issuer == "" || c.Issuer != e.Issuer):
 		return ErrIssuer
 	case !slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(e.Audiences, a) }):
 		return ErrAudience

@@ -28,7 +28,7 @@ const retryAfter = 5 * time.Second
 type Options struct {
 	Clock  clock.Clock
 	Logger *slog.Logger
-	// Transport reaches the issuers; nil is the library's.
+	// Transport reaches the issuers.
 	Transport http.RoundTripper
 	// PlatformTenant is nobody's to name but an issuer's whose configuration says so.
 	PlatformTenant string
@@ -52,7 +52,7 @@ type issuer struct {
 	algorithms []jose.Algorithm
 	keys       *keys
 	mapping    *mapping
-	platform   string
+	tenants    tenants
 }
 
 // remembered is a token that was verified.
@@ -65,9 +65,6 @@ type remembered struct {
 
 // New returns an authenticator. Close ends what it reads in the background.
 func New(c Config, o Options) (*Authenticator, error) {
-	if o.Transport == nil {
-		o.Transport = http.DefaultTransport
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &Authenticator{clock: o.Clock, issuers: make(map[string]*issuer, len(c.Issuers)), keepFor: c.CacheFor, stop: cancel}
 	var err error
@@ -82,7 +79,7 @@ func New(c Config, o Options) (*Authenticator, error) {
 			return nil, fmt.Errorf("tokens: issuer %s: %w", ic.Issuer, err)
 		}
 		is := &issuer{
-			config: ic, mapping: m, platform: o.PlatformTenant,
+			config: ic, mapping: m, tenants: tenants{named: ic.Tenants, platform: o.PlatformTenant},
 			expected: jose.Expected{Issuer: ic.Issuer, Audiences: ic.Audiences, Skew: ic.Skew, MaxAge: ic.MaxAge, Required: ic.Required},
 			keys: &keys{
 				from: newFetcher(o.Transport, ic), clock: o.Clock, log: o.Logger, issuer: ic.Issuer, refresh: ic.RefreshEvery, keep: ic.KeepFor,
@@ -174,18 +171,23 @@ func (is *issuer) caller(c jose.Claims, now time.Time) (identity.Caller, error) 
 		return identity.Caller{}, refused(authn.Foreign)
 	}
 	caller, err := is.mapping.caller(c.All)
-	if err != nil || !is.speaksFor(caller.Tenant) {
+	if err != nil || !is.tenants.include(caller.Tenant) {
 		return identity.Caller{}, refused(authn.Foreign)
 	}
 	return caller, nil
 }
 
-// speaksFor reports whether the issuer may name the tenant.
-func (is *issuer) speaksFor(tenant string) bool {
-	if len(is.config.Tenants) > 0 {
-		return slices.Contains(is.config.Tenants, tenant) || slices.Contains(is.config.Tenants, AnyTenant)
+// tenants are those whom somebody may speak for.
+type tenants struct {
+	named    []string
+	platform string
+}
+
+func (t tenants) include(tenant string) bool {
+	if len(t.named) > 0 {
+		return slices.Contains(t.named, tenant) || slices.Contains(t.named, AnyTenant)
 	}
-	return tenant != is.platform
+	return tenant != t.platform
 }
 
 func refused(c authn.Cause) error { return &authn.RefusedError{Cause: c} }

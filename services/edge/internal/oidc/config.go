@@ -25,6 +25,8 @@ const maxIssuers = 64
 type Config struct {
 	// Issuers are those whose tokens are accepted.
 	Issuers []IssuerConfig `yaml:"issuers"`
+	// Introspection accepts opaque tokens.
+	Introspection IntrospectionConfig `yaml:"introspection"`
 	// CacheSize is how many verified tokens are remembered, and CacheFor how long at
 	// most: a key that its issuer has taken back holds no longer.
 	CacheSize int           `yaml:"cache_size"`
@@ -92,6 +94,7 @@ func (c *Config) Complete() {
 	for i := range c.Issuers {
 		c.Issuers[i].complete()
 	}
+	c.Introspection.complete()
 }
 
 func (c *IssuerConfig) complete() {
@@ -130,6 +133,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	p.Check(len(c.Issuers) <= maxIssuers, prefix+".issuers", "must be at most %d", maxIssuers)
 	p.Check(c.CacheSize >= 1 && c.CacheSize <= 1<<20, prefix+".cache_size", "must be from 1 to 1048576, got %d", c.CacheSize)
 	p.Check(c.CacheFor >= 0 && c.CacheFor <= time.Hour, prefix+".cache_for", "must be from 0s to 1h, got %v", c.CacheFor)
+	c.Introspection.validate(p, prefix+".introspection")
 	for i, issuer := range c.Issuers {
 		issuer.validate(p, fmt.Sprintf("%s.issuers[%d]", prefix, i))
 		for _, other := range c.Issuers[:i] {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -33,10 +32,15 @@ type fetcher struct {
 func newFetcher(transport http.RoundTripper, c IssuerConfig) *fetcher {
 	return &fetcher{
 		issuer: c.Issuer, keys: c.JWKSURL,
-		http: &http.Client{Transport: transport, Timeout: fetchTime, CheckRedirect: func(*http.Request, []*http.Request) error {
-			return errors.New("redirects are not followed")
-		}},
+		http: client(transport),
 	}
+}
+
+// client returns one that follows no redirects, and waits no longer than fetchTime.
+func client(transport http.RoundTripper) *http.Client {
+	return &http.Client{Transport: transport, Timeout: fetchTime, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return errors.New("redirects are not followed")
+	}}
 }
 
 func (f *fetcher) fetch(ctx context.Context) (jose.KeySet, error) {
@@ -94,9 +98,9 @@ func (f *fetcher) get(ctx context.Context, url string, most int64) ([]byte, erro
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s answers with status %d", url, resp.StatusCode)
 	}
-	text, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
-	if err == nil && int64(len(text)) > most {
-		err = fmt.Errorf("%s answers with more than %d bytes", url, most)
+	text, err := bounded(resp.Body, most)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", url, err)
 	}
 	return text, err
 }

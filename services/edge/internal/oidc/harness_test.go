@@ -126,7 +126,7 @@ func newBench(t *testing.T, change func(*Config)) *bench {
 	}
 	b := &bench{t: t, clock: clock.NewFake(start()), from: p, key: p.rotate(t, "one", false)}
 	var err error
-	b.Authenticator, err = New(cfg, Options{Clock: b.clock, Logger: slog.New(slog.DiscardHandler), PlatformTenant: "default"})
+	b.Authenticator, err = New(cfg, Options{Clock: b.clock, Logger: slog.New(slog.DiscardHandler), PlatformTenant: "default", Transport: http.DefaultTransport})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"time"
@@ -187,15 +188,23 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 // of the issuers that are trusted.
 func (s *Security) openAuthenticators(cfg Config, d Deps, log *slog.Logger) (authn.Chain, error) {
 	chain := authn.Chain{authn.NewAPIKeys(s.keys)}
-	if len(cfg.Tokens.Issuers) == 0 {
-		return chain, nil
+	o := oidc.Options{Clock: d.Clock, Logger: log, Transport: http.DefaultTransport, PlatformTenant: cfg.Authz.PlatformTenant}
+	if len(cfg.Tokens.Issuers) > 0 {
+		tokens, err := oidc.New(cfg.Tokens, o)
+		if err != nil {
+			return nil, err
+		}
+		s.close = append(s.close, tokens.Close)
+		chain = append(chain, tokens)
 	}
-	tokens, err := oidc.New(cfg.Tokens, oidc.Options{Clock: d.Clock, Logger: log, PlatformTenant: cfg.Authz.PlatformTenant})
-	if err != nil {
-		return nil, err
+	if cfg.Tokens.Introspection.URL != "" {
+		opaque, err := oidc.NewIntrospector(cfg.Tokens.Introspection, cfg.Tokens.CacheSize, o)
+		if err != nil {
+			return nil, err
+		}
+		chain = append(chain, opaque) // the last: what nobody else knows is opaque
 	}
-	s.close = append(s.close, tokens.Close)
-	return append(chain, tokens), nil
+	return chain, nil
 }
 
 func (s *Security) bootstrap(ctx context.Context, cfg Config, d Deps, log *slog.Logger) error {
