@@ -96,7 +96,7 @@ func register(ctx context.Context, registry registryv1.RegistryServiceClient, mo
 }
 
 func registerOne(ctx context.Context, registry registryv1.RegistryServiceClient, m model) error {
-	_, err := registry.CreateModel(ctx, &registryv1.CreateModelRequest{Name: m.name, DisplayName: m.title})
+	_, err := registry.CreateModel(ctx, &registryv1.CreateModelRequest{Name: m.name, DisplayName: m.title, Task: m.spec.GetTask()})
 	if err != nil && status.Code(err) != codes.AlreadyExists {
 		return err
 	}
