@@ -92,7 +92,7 @@ func (p Policy) Verify(digest string, s Signature) error {
 	key, ok := p.keys[s.GetKeyId()]
 	switch {
 	case !ok:
-		return fmt.Errorf("the key %s is not trusted", s.GetKeyId())
+		return fmt.Errorf("the key %s is not trusted: it is not among signatures.trusted_keys", s.GetKeyId())
 	case !ed25519.Verify(key, message(digest), s.GetSignature()):
 		return fmt.Errorf("the signature by the key %s is not one over %s", s.GetKeyId(), digest)
 	}

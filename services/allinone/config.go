@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/services/edge"
+	"github.com/poterne/poterne/services/registry"
 	"github.com/poterne/poterne/services/worker"
 )
 
@@ -37,6 +39,18 @@ type Config struct {
 	// OIDCIssuers are issuers whose tokens are accepted, for any tenant, if they mean
 	// one of OIDCAudiences.
 	OIDCIssuers, OIDCAudiences []string
+	// ExperimentHeaders are headers, in lower case, that experiments may look at.
+	ExperimentHeaders []string
+	// ProtectedAliases are names and patterns of aliases that change only when
+	// another subject approves.
+	ProtectedAliases []string
+	// TrustedKeys are the public keys whose signatures count; RequireSignatures lets
+	// nothing serve that none of them has signed.
+	TrustedKeys       []string
+	RequireSignatures bool
+	// WebhookAddresses are address ranges that webhooks may be in though they are
+	// private, such as 127.0.0.0/8.
+	WebhookAddresses []string
 	// LogLevel is debug, info, warn or error; LogFormat is text or json.
 	LogLevel, LogFormat string
 	// OTLPEndpoint receives traces and metrics when it is set.
@@ -87,6 +101,25 @@ func (c Config) Validate() error {
 	if len(c.OIDCAudiences) > 0 {
 		c.tokens().Validate(&p, "--oidc-issuer")
 	}
+	headers := edge.DefaultConfig()
+	headers.OpenAI.ExperimentHeaders = c.ExperimentHeaders
+	if err := headers.Complete(); err != nil {
+		p.Add("--experiment-header", "%v", err)
+	}
+	for _, of := range []struct {
+		flag string
+		set  func(*registry.Config)
+	}{
+		{"--protect-alias", func(r *registry.Config) { r.Aliases.Protected = c.ProtectedAliases }},
+		{"--webhook-addresses", func(r *registry.Config) { r.Webhooks.AllowAddresses = c.WebhookAddresses }},
+		{"--trust-key", func(r *registry.Config) { r.Signatures = c.signatures() }},
+	} {
+		r := registry.DefaultConfig()
+		of.set(r)
+		if err := r.Complete(); err != nil {
+			p.Add(of.flag, "%v", err)
+		}
+	}
 	p.Check(c.DrainTimeout > 0, "--drain-timeout", "must be positive, got %v", c.DrainTimeout)
 	config.RefuseUnknown(&p, c.Env)
 	return p.Err()
@@ -100,4 +133,9 @@ func (c Config) tokens() edge.TokensConfig {
 	}
 	out.Complete()
 	return out
+}
+
+// signatures is what registry, inference and worker are told alike.
+func (c Config) signatures() signing.Config {
+	return signing.Config{Required: c.RequireSignatures, TrustedKeys: c.TrustedKeys}
 }

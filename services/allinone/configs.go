@@ -33,6 +33,8 @@ func (p *platform) sqlite(name string) config.SecretURL {
 func (p *platform) registryConfig() *registry.Config {
 	cfg := registry.DefaultConfig()
 	cfg.Sources.Roots = p.cfg.ReadSources
+	cfg.Aliases.Protected, cfg.Webhooks.AllowAddresses = p.cfg.ProtectedAliases, p.cfg.WebhookAddresses
+	cfg.Signatures = p.cfg.signatures()
 	cfg.Store.DSN = p.sqlite("registry.db")
 	cfg.Artifacts.Dir = p.dir.join("artifacts")
 	return cfg
@@ -41,6 +43,7 @@ func (p *platform) registryConfig() *registry.Config {
 func (p *platform) inferenceConfig() *inference.Config {
 	cfg := inference.DefaultConfig()
 	cfg.Placement.Replicas = 1
+	cfg.Signatures = p.cfg.signatures()
 	cfg.Outcomes.SpoolDir = p.dir.join("outcomes")
 	return cfg
 }
@@ -62,6 +65,7 @@ func (p *platform) searchConfig() *search.Config {
 func (p *platform) edgeConfig() *edge.Config {
 	cfg := edge.DefaultConfig()
 	cfg.DataDir = p.dir.path
+	cfg.OpenAI.ExperimentHeaders = p.cfg.ExperimentHeaders
 	cfg.HTTP.Addr, cfg.GRPC.Addr = p.cfg.HTTPAddr, p.cfg.GRPCAddr
 	cfg.Security.Store.DSN = p.sqlite("edge.db")
 	cfg.Security.Tokens = p.cfg.tokens()
@@ -105,6 +109,7 @@ func ollamaBase() string { return ollama.BaseURL(os.Getenv("OLLAMA_HOST")) }
 func (p *platform) workerConfig(found parts.Parts) (*worker.Config, error) {
 	cfg := worker.DefaultConfig()
 	cfg.StateDir = p.dir.join("worker")
+	cfg.Signatures = p.cfg.signatures()
 	// What was uploaded to this process's own registry, and what is allowed besides.
 	cfg.Artifacts.Remote.Allow = append([]string{"registry://"}, p.cfg.FetchFrom...)
 	self, err := os.Executable()

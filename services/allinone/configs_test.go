@@ -1,8 +1,11 @@
 package allinone
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/services/allinone/internal/parts"
 )
 
@@ -23,5 +26,50 @@ func TestTheWorkerIsGivenTheQuantiser(t *testing.T) {
 	}
 	if l := cfg.Engines.LlamaServer; l.Path != "" || l.Quantize != "" || l.Perplexity != "" {
 		t.Errorf("of the simulator: %+v", l)
+	}
+}
+
+// What the registry, the edge, inference and the worker are told by flags reaches
+// them, and the three that check signatures are told the same.
+func TestFlagsReachTheServices(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.ExperimentHeaders = []string{"x-team"}
+	cfg.ProtectedAliases = []string{"prod*"}
+	cfg.WebhookAddresses = []string{"127.0.0.0/8"}
+	cfg.TrustedKeys, cfg.RequireSignatures = []string{"H+wZmo10tr4ZsaJA9PolFbXffly3hpwVg9PDtz4RZhs="}, true
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	p := &platform{cfg: cfg, dir: &dataDir{path: t.TempDir()}}
+	r := p.registryConfig()
+	if !slices.Equal(r.Aliases.Protected, cfg.ProtectedAliases) || !slices.Equal(r.Webhooks.AllowAddresses, cfg.WebhookAddresses) {
+		t.Errorf("the registry has %+v and %+v", r.Aliases, r.Webhooks)
+	}
+	if e := p.edgeConfig(); !slices.Equal(e.OpenAI.ExperimentHeaders, cfg.ExperimentHeaders) {
+		t.Errorf("the edge has %v", e.OpenAI.ExperimentHeaders)
+	}
+	w, err := p.workerConfig(parts.Parts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for who, got := range map[string]signing.Config{"registry": r.Signatures, "inference": p.inferenceConfig().Signatures, "worker": w.Signatures} {
+		if !got.Required || !slices.Equal(got.TrustedKeys, cfg.TrustedKeys) {
+			t.Errorf("the %s has %+v", who, got)
+		}
+	}
+}
+
+// Each flag that holds nonsense is named, with what is wrong with it.
+func TestFlagsForTheServicesAreChecked(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.ExperimentHeaders = []string{"Authorization"}
+	cfg.ProtectedAliases = []string{"no alias"}
+	cfg.WebhookAddresses = []string{"localhost"}
+	cfg.RequireSignatures = true
+	err := cfg.Validate()
+	for _, flag := range []string{"--experiment-header", "--protect-alias", "--webhook-addresses", "--trust-key"} {
+		if err == nil || !strings.Contains(err.Error(), flag) {
+			t.Errorf("%s is not named: %v", flag, err)
+		}
 	}
 }

@@ -96,7 +96,7 @@ func register(ctx context.Context, registry registryv1.RegistryServiceClient, mo
 }
 
 func registerOne(ctx context.Context, registry registryv1.RegistryServiceClient, m model) error {
-	_, err := registry.CreateModel(ctx, &registryv1.CreateModelRequest{Name: m.name, DisplayName: m.title})
+	_, err := registry.CreateModel(ctx, &registryv1.CreateModelRequest{Name: m.name, DisplayName: m.title, Task: m.spec.GetTask()})
 	if err != nil && status.Code(err) != codes.AlreadyExists {
 		return err
 	}
@@ -114,6 +114,9 @@ func registerOne(ctx context.Context, registry registryv1.RegistryServiceClient,
 	_, err = registry.SetAlias(ctx, &registryv1.SetAliasRequest{
 		Model: m.name, Alias: productionAlias, Version: created.GetVersion().GetNumber(),
 	})
+	if status.Code(err) == codes.FailedPrecondition {
+		return nil // signatures are required, and this one is signed later or not at all
+	}
 	return err
 }
 

@@ -51,6 +51,8 @@ func TestEvidenceThroughTheService(t *testing.T) {
 	if arms := of.GetResults().GetArms(); len(arms) != 1 || arms[0].GetArm() != "b" || arms[0].GetSums().GetErrors() != 5 {
 		t.Errorf("results of the experiment are %v", of)
 	}
+	_, err = r.GetExperimentResults(ctx, &registryv1.GetExperimentResultsRequest{Model: "m", Experiment: "none"})
+	wantError(t, err, apierr.NotFound, "experiment")
 	later, err := r.GetResults(ctx, &registryv1.GetResultsRequest{Model: "m", Since: timestamppb.New(time.Now().Add(time.Hour))})
 	fatal(t, err)
 	if n := len(later.GetResults().GetArms()); n != 0 {

@@ -69,7 +69,7 @@ func (a *app) printAlias(ctx context.Context, c *client, model string, alias any
 }
 
 func aliasChangeColumns() []column {
-	return columns("CHANGE id", "ALIAS alias", "FROM from_version", "TO to_version", "STATE state", "BY requested_by",
+	return columns("CHANGE id", "ALIAS alias", "FROM from_version 0", "TO to_version 0", "STATE state ALIAS_CHANGE_STATE_", "BY requested_by",
 		"REASON reason", "DECIDED decided_by", "EXPIRES expire_time")
 }
 
@@ -108,8 +108,8 @@ func (a *app) aliasesHistoryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(items, columns("REVISION revision", "VERSION version", "TIME create_time", "BY actor", "ASKED requested_by",
-				"REASON reason", "CHANGE change", "BACK-TO rollback_to", "DIGEST digest"))
+			return a.print(items, columns("REVISION revision", "VERSION version 0", "TIME create_time", "BY actor", "ASKED requested_by",
+				"REASON reason", "CHANGE change", "BACK-TO rollback_to 0", "DIGEST digest"))
 		},
 	}
 	cmd.Flags().IntVar(&limit, "limit", 100, "at most this many; 0 for all")

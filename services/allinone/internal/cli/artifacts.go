@@ -29,7 +29,7 @@ func (a *app) artifactsCommand() *cobra.Command {
 }
 
 func artifactColumns() []column {
-	return columns("SHA256 sha256", "SIZE size_bytes", "NAME name", "CREATED create_time", "UNREFERENCED_SINCE unreferenced_since")
+	return columns("SHA256 sha256", "SIZE size_bytes", "NAME name", "CREATED create_time", "REFERENCES reference_count", "UNREFERENCED_SINCE unreferenced_since")
 }
 
 // artifactPath is where an artifact is; it may be named by its URI too.
@@ -88,7 +88,7 @@ func (a *app) artifactsDescribeCommand() *cobra.Command {
 			if err := c.call(cmd.Context(), http.MethodGet, path, nil, &artifact); err != nil {
 				return err
 			}
-			if err := a.print(artifact, append(artifactColumns(), columns("CREATOR creator", "REFERENCES reference_count")...)); err != nil {
+			if err := a.print(artifact, append(artifactColumns(), columns("CREATOR creator")...)); err != nil {
 				return err
 			}
 			references, ok := artifact["references"].([]any)

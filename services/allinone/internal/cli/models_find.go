@@ -55,7 +55,7 @@ update_time; --order-by name, create_time and update_time.`,
 			if err != nil {
 				return err
 			}
-			return a.print(items, columns("MODEL name", "TASK task", "TENANT tenant", "OWNER owner", "LICENCE licence", "VERSIONS version_count",
+			return a.print(items, columns("MODEL name", "TASK task TASK_", "TENANT tenant", "OWNER owner", "LICENCE licence", "VERSIONS version_count",
 				"UPDATED update_time", "DELETED delete_time", "LABELS labels"))
 		},
 	}

@@ -76,7 +76,7 @@ func register(ctx context.Context, c *client, model string, r registration) (map
 	if err != nil {
 		return nil, err
 	}
-	err = c.call(ctx, http.MethodPost, modelsPath, map[string]any{"name": model, "owner": r.owner}, nil)
+	err = c.call(ctx, http.MethodPost, modelsPath, map[string]any{"name": model, "owner": r.owner, "task": spec["task"]}, nil)
 	var known *apiError
 	if err != nil && (!errors.As(err, &known) || known.Status != http.StatusConflict) {
 		return nil, err

@@ -13,17 +13,33 @@ import (
 )
 
 // column is one column of a table: its heading, and where its value lies in an
-// item (`a.b` goes into objects).
-type column struct{ title, path string }
+// item (`a.b` goes into objects). A value of an enumeration is shown as a word,
+// without prefix; where prefix is "0", no number is shown for 0.
+type column struct{ title, path, prefix string }
 
-// columns reads "TITLE path" pairs.
-func columns(pairs ...string) []column {
-	out := make([]column, 0, len(pairs))
-	for _, p := range pairs {
-		title, path, _ := strings.Cut(p, " ")
-		out = append(out, column{title, path})
+// columns reads "TITLE path" and "TITLE path PREFIX_".
+func columns(of ...string) []column {
+	out := make([]column, 0, len(of))
+	for _, c := range of {
+		title, path, _ := strings.Cut(c, " ")
+		path, prefix, _ := strings.Cut(path, " ")
+		out = append(out, column{title, path, prefix})
 	}
 	return out
+}
+
+// of is what an item has in the column.
+func (c column) of(item any) string {
+	text := cell(lookup(item, c.path))
+	switch {
+	case c.prefix == "":
+		return text
+	case c.prefix == "0" && text == "0", text == c.prefix+"UNSPECIFIED":
+		return "-"
+	case strings.HasPrefix(text, c.prefix):
+		return enumWord(text, c.prefix)
+	}
+	return text
 }
 
 // print writes items as the chosen output asks. For JSON and YAML the value is
@@ -62,7 +78,7 @@ func (a *app) table(value any, cols []column) error {
 	for _, item := range items {
 		cells := make([]string, len(cols))
 		for i, c := range cols {
-			cells[i] = cell(lookup(item, c.path))
+			cells[i] = c.of(item)
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
@@ -95,6 +111,11 @@ func cell(v any) string {
 			}
 			return r
 		}, v)
+	case []string:
+		if len(v) == 0 {
+			return "-"
+		}
+		return cell(strings.Join(v, "; "))
 	case []any:
 		parts := make([]string, len(v))
 		for i, p := range v {

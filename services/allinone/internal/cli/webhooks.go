@@ -19,7 +19,7 @@ func webhookColumns() []column {
 }
 
 func deliveryColumns() []column {
-	return columns("DELIVERY id", "EVENT event", "MODEL model", "STATE state", "ATTEMPTS attempts", "STATUS last_status",
+	return columns("DELIVERY id", "EVENT event", "MODEL model", "STATE state DELIVERY_STATE_", "ATTEMPTS attempts", "STATUS last_status 0",
 		"NEXT next_attempt_time", "ERROR last_error")
 }
 
@@ -237,7 +237,7 @@ func (a *app) webhooksDeliveriesCommand() *cobra.Command {
 
 func (a *app) webhooksRedeliverCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "redeliver WEBHOOK [DELIVERY]", Short: "Send one message again, or all that were given up",
+		Use: "redeliver WEBHOOK [DELIVERY]", Short: "Send one message again, one that waits at once, or all that were given up",
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()

@@ -246,7 +246,7 @@ func (s *Server) upload(u *store.Upload) *registryv1.Upload {
 func artifactOf(a *store.Artifact) *registryv1.Artifact {
 	out := &registryv1.Artifact{
 		Sha256: a.SHA256, SizeBytes: a.Size, Name: a.Name, Uri: store.ArtifactPrefix + a.SHA256, Creator: a.Creator,
-		CreateTime: timestamppb.New(a.Created),
+		CreateTime: timestamppb.New(a.Created), ReferenceCount: a.Referring,
 	}
 	if !a.Unreferenced.IsZero() {
 		out.UnreferencedSince = timestamppb.New(a.Unreferenced)

@@ -6,6 +6,7 @@ package filter
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -80,7 +81,7 @@ func Parse(text string) (Node, error) {
 	parser.Init(text)
 	parsed, err := parser.Parse()
 	if err != nil {
-		return nil, fmt.Errorf("the filter cannot be read: %s", strings.ToValidUTF8(oneLine(err.Error()), "?"))
+		return nil, fmt.Errorf("the filter cannot be read: %s", strings.ToValidUTF8(oneLine(reason(err)), "?"))
 	}
 	var r reader
 	n, err := r.node(parsed.GetExpr(), 0)
@@ -88,6 +89,29 @@ func Parse(text string) (Node, error) {
 		return nil, err
 	}
 	return n, nil
+}
+
+// located is what each of the parser's errors is. It wraps one for each rule of the
+// grammar that it was in, and draws them all; the innermost says what is wrong.
+type located interface {
+	error
+	Position() filtering.Position
+	Message() string
+}
+
+// reason says what is wrong with a filter and where.
+func reason(err error) string {
+	var at located
+	for next := err; errors.As(next, &at); {
+		next = errors.Unwrap(at)
+	}
+	switch {
+	case at == nil:
+		return err.Error()
+	case errors.Is(err, io.EOF):
+		return fmt.Sprintf("something is missing at its end, at character %d", at.Position().Column)
+	}
+	return fmt.Sprintf("%s, at character %d", at.Message(), at.Position().Column)
 }
 
 // oneLine is the parser's error, which it writes over several lines, in one of at

@@ -34,6 +34,19 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// What is wrong is said in a few words with its place, not as the parser draws it.
+func TestTheErrorSaysWhatAndWhere(t *testing.T) {
+	for text, want := range map[string]string{
+		"a =":    "the filter cannot be read: something is missing at its end, at character 4",
+		`(a = 1`: "the filter cannot be read: expected ), at character 7",
+		`a = "b`: "the filter cannot be read: unterminated string, at character 5",
+	} {
+		if _, err := filter.Parse(text); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{`a = "b" AND NOT c:*`, `labels."x/y" != 1 OR (d <= 2.5)`, "(((", `"`} {
 		f.Add(seed)

@@ -50,6 +50,13 @@ func (s *Server) GetExperimentResults(ctx context.Context, req *registryv1.GetEx
 	if err != nil {
 		return nil, err
 	}
+	// One that is gone keeps its figures for a while; where there are none, a name
+	// that was never an experiment's must not look like one that nobody met.
+	if len(r.GetArms()) == 0 {
+		if _, err := s.store.GetExperiment(ctx, req.GetModel(), req.GetExperiment()); err != nil {
+			return nil, err
+		}
+	}
 	return &registryv1.GetExperimentResultsResponse{Results: r}, nil
 }
 

@@ -20,6 +20,8 @@ type Artifact struct {
 	// Unreferenced is since when nothing refers to it, as was last looked; zero
 	// while something does.
 	Unreferenced time.Time
+	// Referring is how many versions and variants refer to it, where it was listed.
+	Referring int32
 }
 
 // Reference is a version, or a variant of one, that refers to an artifact.
@@ -31,13 +33,16 @@ type Reference struct {
 
 const artifactColumns = `sha256, size_bytes, name, place, creator, create_time, unreferenced_since`
 
-func scanArtifact(row scanner) (*Artifact, error) {
+func scanArtifact(row scanner) (*Artifact, error) { return scanArtifactAnd(row) }
+
+// scanArtifactAnd reads an artifact's columns, and others behind them.
+func scanArtifactAnd(row scanner, more ...any) (*Artifact, error) {
 	var (
 		a       Artifact
 		created int64
 		since   sql.NullInt64
 	)
-	if err := row.Scan(&a.SHA256, &a.Size, &a.Name, &a.Place, &a.Creator, &created, &since); err != nil {
+	if err := row.Scan(append([]any{&a.SHA256, &a.Size, &a.Name, &a.Place, &a.Creator, &created, &since}, more...)...); err != nil {
 		return nil, err
 	}
 	a.Created = time.UnixMicro(created).UTC()
@@ -90,8 +95,17 @@ func (s *Store) artifact(ctx context.Context, q querier, sha256 string) (*Artifa
 // ListArtifacts returns at most limit artifacts by their SHA-256, those after
 // the given one.
 func (s *Store) ListArtifacts(ctx context.Context, after string, limit int) ([]*Artifact, error) {
-	out, err := collect(ctx, s.db.Reader(), scanArtifact, `SELECT `+artifactColumns+` FROM registry_artifacts
-		WHERE sha256 > $1 ORDER BY sha256 LIMIT $2`, after, limit)
+	out, err := collect(ctx, s.db.Reader(), func(row scanner) (*Artifact, error) {
+		var referring int32
+		a, err := scanArtifactAnd(row, &referring)
+		if err == nil {
+			a.Referring = referring
+		}
+		return a, err
+	}, `SELECT `+artifactColumns+`,
+			(SELECT count(*) FROM registry_version_artifacts v WHERE v.sha256 = a.sha256) +
+			(SELECT count(*) FROM registry_variant_artifacts v WHERE v.sha256 = a.sha256)
+		FROM registry_artifacts a WHERE sha256 > $1 ORDER BY sha256 LIMIT $2`, after, limit)
 	return out, failure(ctx, err, "list artifacts")
 }
 

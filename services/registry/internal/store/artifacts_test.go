@@ -169,6 +169,10 @@ func (s suite) artifactReferences(t *testing.T) {
 	if err != nil || n != 1 || list[0] != (store.Reference{Model: "m", Version: 1, Variant: "q4"}) {
 		t.Errorf("%d %v %v", n, list, err)
 	}
+	all, err := e.ListArtifacts(ctx, "", 10)
+	if err != nil || len(all) != 2 || all[0].Referring != 1 || all[1].Referring != 1 {
+		t.Errorf("listed as %+v, %v", all, err)
+	}
 	wantReason(t, e.DeleteArtifact(ctx, sumOf(1)), apierr.FailedPrecondition, "sha256")
 	check(t, e.DeleteVariant(ctx, "", "m", number(1), "q4"))
 	check(t, e.DeleteArtifact(ctx, sumOf(2)))

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -81,6 +82,9 @@ func (s *statement) compare(c filter.Compare) (string, error) {
 	}
 	if !s.subject.isTerm(c.Field) {
 		return "", badFilter("nothing can be found by %q", c.Field)
+	}
+	if c.Field == termTask && c.Op != filter.Has && !slices.Contains(taskNames(), c.Value) {
+		return "", badFilter("a task is one of %s, not %q", strings.Join(taskNames(), ", "), c.Value)
 	}
 	exists := `EXISTS (SELECT 1 FROM ` + s.subject.termTable + ` t WHERE ` + s.subject.termRow + ` AND t.key = ` + s.arg(c.Field)
 	switch c.Op {

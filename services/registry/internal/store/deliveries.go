@@ -215,7 +215,8 @@ func (s *Store) ListDeliveries(
 }
 
 // Redeliver has one message of a webhook sent again, or all that were given up for
-// revision 0, and returns how many.
+// revision 0, and returns how many. One that waits to be tried again is tried at
+// once, as soon as its turn comes.
 func (s *Store) Redeliver(ctx context.Context, webhook string, revision int64) (int32, error) {
 	var count int64
 	err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
@@ -235,10 +236,26 @@ func (s *Store) Redeliver(ctx context.Context, webhook string, revision int64) (
 			return err
 		}
 		if revision != 0 && count == 0 {
-			return notFound("delivery", "the webhook %q has no delivered or dead message of revision %d", webhook, revision)
+			count, err = s.hasten(ctx, tx, webhook, revision)
+			return err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE registry_webhooks SET pending = pending + $1 WHERE name = $2`, count, webhook)
 		return err
 	})
 	return int32(count), failure(ctx, err, "redeliver to %q", webhook)
+}
+
+// hasten has a message that waits tried now: whoever repaired its receiver need not
+// wait out a pause that has become long.
+func (s *Store) hasten(ctx context.Context, tx *sql.Tx, webhook string, revision int64) (int64, error) {
+	result, err := tx.ExecContext(ctx, `UPDATE registry_deliveries SET attempts = 0, next_time = $1
+		WHERE webhook = $2 AND revision = $3 AND state = $4`, micros(s.opts.Clock.Now()), webhook, revision, int(waiting))
+	if err != nil {
+		return 0, fmt.Errorf("hasten: %w", err)
+	}
+	count, err := result.RowsAffected()
+	if err == nil && count == 0 {
+		return 0, notFound("delivery", "the webhook %q has no message of revision %d", webhook, revision)
+	}
+	return count, err
 }

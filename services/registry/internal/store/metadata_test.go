@@ -188,7 +188,7 @@ func (s suite) findModels(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range []string{`engine = "x"`, `labels. = "x"`, `owner < "x"`, `name:*`, `version_count = "many"`, `create_time > "soon"`, `name = "*a*"`, `metrics.x = 1`} {
+	for _, bad := range []string{`engine = "x"`, `labels. = "x"`, `owner < "x"`, `name:*`, `version_count = "many"`, `create_time > "soon"`, `name = "*a*"`, `metrics.x = 1`, `task = "TASK_CHAT"`, `name = "a" AND task = "chats"`} {
 		n, err := filter.Parse(bad)
 		if err == nil {
 			_, err = e.FindModels(ctx, store.Query{Filter: n, Limit: 1})

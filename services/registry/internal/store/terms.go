@@ -34,6 +34,17 @@ func taskName(t commonv1.Task) string {
 	return strings.ToLower(strings.TrimPrefix(t.String(), "TASK_"))
 }
 
+// taskNames are all that filters may call a task.
+func taskNames() []string {
+	var out []string
+	for n := range int32(len(commonv1.Task_name)) {
+		if name := taskName(commonv1.Task(n)); name != "" {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 func versionTerms(v *registryv1.Version) map[string]string {
 	terms := map[string]string{
 		termTask: taskName(v.GetSpec().GetTask()), termEngine: v.GetSpec().GetEngine(), termLicence: v.GetLicence(),

@@ -180,6 +180,21 @@ func (s suite) deadLetters(t *testing.T) {
 	if m := e.next("a"); m.ID != first.ID || m.Attempts != 0 {
 		t.Errorf("again: %+v", m)
 	}
+	before, err := e.GetWebhook(ctx, "a")
+	check(t, err)
+	check(t, e.Tried(ctx, f, *e.next("a"), store.Outcome{State: registryv1.DeliveryState_DELIVERY_STATE_PENDING, Error: "away", Next: first.Time.Add(6 * time.Hour)}))
+	if m := e.next("a"); !m.Due.Equal(first.Time.Add(6 * time.Hour)) {
+		t.Fatalf("the pause is not kept: %+v", m)
+	}
+	if n, err = e.Redeliver(ctx, "a", first.Revision); err != nil || n != 1 {
+		t.Fatalf("one that waits: %d again, %v", n, err)
+	}
+	if m := e.next("a"); m == nil || m.ID != first.ID || m.Attempts != 0 || !m.Due.Before(first.Time.Add(time.Hour)) {
+		t.Errorf("one that waits is not tried at once: %+v", m)
+	}
+	if w, err = e.GetWebhook(ctx, "a"); err != nil || w.GetPending() != before.GetPending() {
+		t.Errorf("%d wait, %d before, %v", w.GetPending(), before.GetPending(), err)
+	}
 	_, err = e.Redeliver(ctx, "a", 99)
 	wantReason(t, err, apierr.NotFound, "delivery")
 	check(t, e.DeleteWebhook(ctx, "a", "*"))

@@ -16,7 +16,7 @@ import (
 // since a name may resolve to another one each time that it is asked for.
 
 // errAddress says that an address is not sent to.
-var errAddress = errors.New("the address is not one that webhooks are sent to")
+var errAddress = errors.New("the address is not one that webhooks are sent to: it is private or reserved, and webhooks.allow_addresses does not name its range")
 
 // CheckURL returns what is wrong with where messages are to be sent. The text is
 // not repeated: it may hold a token.
