@@ -54,6 +54,12 @@ func (g *gate) reader(name string) []string {
 	return []string{"Authorization", "Bearer " + text(a.at("key"))}
 }
 
+// answerOf is what the registry knows an answer by.
+func answerOf(id string) string {
+	_, signed, _ := strings.Cut(id, "-")
+	return signed
+}
+
 // A verdict leads from the answer's id to what made the answer, for whom it was
 // made and for nobody else.
 func TestFeedback(t *testing.T) {
@@ -74,15 +80,21 @@ func TestFeedback(t *testing.T) {
 		if a.status != 200 || a.at("score") != 1.0 || a.at("response_id") != id || a.at("replaced") == true {
 			t.Fatalf("%s: got %d %s", name, a.status, a.text)
 		}
-		v := g.registry.verdicts[id]
+		v := g.registry.verdicts[answerOf(id)]
 		if v.GetModel() != "small" || v.GetVersion() != 3 || v.GetArm() != "canary" || v.GetScore() != 1 || v.GetComment() != "très bien" ||
 			time.Since(v.GetResponseTime().AsTime()) > time.Minute {
 			t.Errorf("%s: the registry was told %v", name, v)
 		}
 	}
 	id := ids["chat"]
-	if a := post(ana, `{"response_id":%q,"score":-0.5}`, id); a.status != 200 || a.at("replaced") != true || g.registry.verdicts[id].GetScore() != -0.5 {
+	if a := post(ana, `{"response_id":%q,"score":-0.5}`, id); a.status != 200 || a.at("replaced") != true || g.registry.verdicts[answerOf(id)].GetScore() != -0.5 {
 		t.Errorf("got %d %s", a.status, a.text)
+	}
+	// One answer has one verdict, however its id is written.
+	for _, again := range []string{"cmpl-" + answerOf(id), "a-" + answerOf(id), id[:20] + "\n" + id[20:]} {
+		if a := post(ana, `{"response_id":%q,"score":-0.5}`, again); a.status != 200 || a.at("replaced") != true {
+			t.Errorf("%q: got %d %s", again, a.status, a.text)
+		}
 	}
 	for name, tt := range map[string]struct {
 		who    []string
@@ -106,7 +118,7 @@ func TestFeedback(t *testing.T) {
 			t.Errorf("%s: got %d %s", name, a.status, a.text)
 		}
 	}
-	if got := g.registry.verdicts[id].GetScore(); got != -0.5 {
+	if got := g.registry.verdicts[answerOf(id)].GetScore(); got != -0.5 {
 		t.Errorf("a refused verdict changed the score to %v", got)
 	}
 }

@@ -95,6 +95,22 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 			_, err := r.GetSplit(ctx, &registryv1.GetSplitRequest{Model: m})
 			return err
 		},
+		"ListAliasHistory": func(ctx context.Context, m string) error {
+			_, err := r.ListAliasHistory(ctx, &registryv1.ListAliasHistoryRequest{Model: m, Alias: "a"})
+			return err
+		},
+		"ListSplitHistory": func(ctx context.Context, m string) error {
+			_, err := r.ListSplitHistory(ctx, &registryv1.ListSplitHistoryRequest{Model: m})
+			return err
+		},
+		"ListChanges": func(ctx context.Context, m string) error {
+			_, err := r.ListChanges(ctx, &registryv1.ListChangesRequest{Model: m})
+			return err
+		},
+		"ResolveVersion": func(ctx context.Context, m string) error {
+			_, err := r.ResolveVersion(ctx, &registryv1.ResolveVersionRequest{Model: m, Spec: spec("1")})
+			return err
+		},
 	}
 	for name, call := range calls {
 		hidden, absent := call(beta, "hidden"), call(beta, "absent")
@@ -102,6 +118,19 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 		if a, b := apierr.From(hidden).Message, apierr.From(absent).Message; strings.ReplaceAll(a, "hidden", "absent") != b {
 			t.Errorf("%s tells them apart: %q, %q", name, a, b)
 		}
+	}
+	_, err = r.ListChanges(beta, &registryv1.ListChangesRequest{})
+	wantError(t, err, apierr.InvalidArgument, "model")
+	// A model that is gone for good has a history yet, and is nobody's any more.
+	_, err = r.SetAlias(platform, &registryv1.SetAliasRequest{Model: "hidden", Alias: "a", Version: 1, Reason: "secret"})
+	fatal(t, err)
+	_, err = r.DeleteAlias(platform, &registryv1.DeleteAliasRequest{Model: "hidden", Alias: "a", Etag: "*"})
+	fatal(t, err)
+	_, err = r.DeleteModel(platform, &registryv1.DeleteModelRequest{Model: "hidden", Purge: true})
+	fatal(t, err)
+	for _, name := range []string{"ListAliasHistory", "ListChanges"} {
+		fatal(t, calls[name](platform, "hidden"))
+		wantError(t, calls[name](beta, "hidden"), apierr.ModelNotFound, "model")
 	}
 	// What a tenant makes is its own, and cannot show which names others have.
 	_, err = r.CreateModel(beta, &registryv1.CreateModelRequest{Name: "hidden"})
@@ -113,6 +142,9 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 	if m.GetModel().GetTenant() != "beta" {
 		t.Errorf("made %v", m)
 	}
+	// Before it makes one, it may ask what a version of it would be.
+	_, err = r.ResolveVersion(beta, &registryv1.ResolveVersionRequest{Model: "beta.y", Spec: spec("1")})
+	fatal(t, err)
 	shared := ""
 	_, err = r.UpdateModel(beta, &registryv1.UpdateModelRequest{Model: "beta.x", Tenant: &shared})
 	wantError(t, err, apierr.PermissionDenied, "tenant")

@@ -14,6 +14,7 @@ import (
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
@@ -50,6 +51,8 @@ type Service struct {
 	webhooks  *webhook.Deliverer
 	rollouts  *rollout.Controller
 	artifacts *artifact.Manager
+	// validate holds a message to the contract's rules.
+	validate func(proto.Message) error
 
 	closers []func() error // in the order of opening
 }
@@ -113,6 +116,7 @@ func (s *Service) build(ctx context.Context) error {
 		WakeWebhooks: s.webhooks.Wake,
 		Judge:        o.judge,
 		Sources:      server.Sources{Roots: s.cfg.Sources.Roots, MaxBytes: int64(s.cfg.Sources.MaxBytes)},
+		Validate:     s.validate,
 	})
 	at := slices.IndexFunc(s.chain, func(i grpcserver.Interceptor) bool { return i.Name == grpcserver.NameValidate })
 	s.chain = slices.Insert(s.chain, at+1, s.server.Tenants())
@@ -252,6 +256,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)
 	}
+	s.validate = func(m proto.Message) error { return validator.Validate(m) }
 	chain, err := grpcserver.Standard(grpcserver.StandardOptions{
 		Telemetry: s.opts.telemetry, Clock: s.opts.clock, IDs: s.opts.ids, Validator: validator,
 	})

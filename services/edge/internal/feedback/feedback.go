@@ -42,14 +42,14 @@ func (s *Server) CreateFeedback(ctx context.Context, req *edgev1.CreateFeedbackR
 		return nil, err
 	}
 	caller, _ := identity.FromContext(ctx)
-	by, made, err := s.ids.Read(req.GetResponseId(), caller)
+	answer, err := s.ids.Read(req.GetResponseId(), caller)
 	if err != nil {
 		// Nothing tells a response of others from one that never was.
 		return nil, apierr.New(apierr.NotFound, "no answer of yours has this id").WithField("response_id")
 	}
 	resp, err := s.registry.RecordFeedback(ctx, &registryv1.RecordFeedbackRequest{
-		ResponseId: req.GetResponseId(), Model: by.Model, Experiment: by.Experiment, Arm: by.Arm, Version: by.Version,
-		Score: score, Comment: req.GetComment(), ResponseTime: timestamppb.New(made),
+		ResponseId: answer.Key, Model: answer.Model, Experiment: answer.Experiment, Arm: answer.Arm, Version: answer.Version,
+		Score: score, Comment: req.GetComment(), ResponseTime: timestamppb.New(answer.Made),
 	})
 	if err != nil {
 		return nil, err

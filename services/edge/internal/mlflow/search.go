@@ -17,6 +17,9 @@ const (
 	// it has found until then is answered, and the next page goes on.
 	maxPages = 20
 	pageSize = 500
+	// modelResults bounds the models of one page: each is asked for with its aliases
+	// and newest version, and a page counts as one request.
+	modelResults = 100
 )
 
 // condition is one part of a filter.
@@ -141,7 +144,7 @@ func (s *Server) SearchRegisteredModels(ctx context.Context, req *edgev1.SearchR
 	}
 	token := req.GetPageToken()
 	for range maxPages {
-		page, err := s.registry.ListModels(ctx, &registryv1.ListModelsRequest{PageSize: int32(results(req.GetMaxResults())), PageToken: token})
+		page, err := s.registry.ListModels(ctx, &registryv1.ListModelsRequest{PageSize: int32(min(results(req.GetMaxResults()), modelResults)), PageToken: token})
 		if err != nil {
 			return nil, err
 		}

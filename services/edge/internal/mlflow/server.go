@@ -116,8 +116,7 @@ func (s *Server) SetRegisteredModelAlias(ctx context.Context, req *edgev1.SetReg
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.registry.SetAlias(ctx, &registryv1.SetAliasRequest{Model: req.GetName(), Alias: req.GetAlias(), Version: number, Etag: anyEtag})
-	if err != nil {
+	if err := s.setAlias(ctx, req.GetName(), req.GetAlias(), number); err != nil {
 		return nil, err
 	}
 	return &edgev1.SetRegisteredModelAliasResponse{}, nil
@@ -125,8 +124,7 @@ func (s *Server) SetRegisteredModelAlias(ctx context.Context, req *edgev1.SetReg
 
 // DeleteRegisteredModelAlias implements edgev1.MlflowServiceServer.
 func (s *Server) DeleteRegisteredModelAlias(ctx context.Context, req *edgev1.DeleteRegisteredModelAliasRequest) (*edgev1.DeleteRegisteredModelAliasResponse, error) {
-	_, err := s.registry.DeleteAlias(ctx, &registryv1.DeleteAliasRequest{Model: req.GetName(), Alias: req.GetAlias(), Etag: anyEtag})
-	if err != nil {
+	if err := s.deleteAlias(ctx, req.GetName(), req.GetAlias()); err != nil {
 		return nil, err
 	}
 	return &edgev1.DeleteRegisteredModelAliasResponse{}, nil

@@ -231,7 +231,7 @@ func (s *Server) TransitionModelVersionStage(ctx context.Context, req *edgev1.Tr
 	}
 	switch alias := aliasOfStage(req.GetStage()); {
 	case alias != "":
-		_, err = s.registry.SetAlias(ctx, &registryv1.SetAliasRequest{Model: req.GetName(), Alias: alias, Version: number, Etag: anyEtag})
+		err = s.setAlias(ctx, req.GetName(), alias, number)
 	case strings.EqualFold(req.GetStage(), stageNone), strings.EqualFold(req.GetStage(), "Archived"):
 		err = s.leaveStages(ctx, req.GetName(), v)
 	default:
@@ -251,7 +251,7 @@ func (s *Server) leaveStages(ctx context.Context, name string, v *edgev1.MlflowM
 		if aliasOfStage(alias) != alias {
 			continue
 		}
-		if _, err := s.registry.DeleteAlias(ctx, &registryv1.DeleteAliasRequest{Model: name, Alias: alias, Etag: anyEtag}); err != nil {
+		if err := s.deleteAlias(ctx, name, alias); err != nil {
 			return err
 		}
 	}

@@ -92,23 +92,34 @@ func (s *Signer) Make(prefix string, caller identity.Caller, by Served, now time
 	return prefix + base64.RawURLEncoding.EncodeToString(raw)
 }
 
-// Read returns what made the answer of that id, and when, if it was made for the
-// caller; ErrUnknown otherwise.
-func (s *Signer) Read(id string, caller identity.Caller) (Served, time.Time, error) {
+// Answer is what an id says.
+type Answer struct {
+	Served
+	// Key names the answer: it is the same however its id is written. What stands
+	// before the hyphen of an id is not signed, and base64 passes over line ends, so
+	// one answer has any number of ids.
+	Key string
+	// Made is when the answer was.
+	Made time.Time
+}
+
+// Read returns what the id says if it was made for the caller; ErrUnknown
+// otherwise.
+func (s *Signer) Read(id string, caller identity.Caller) (Answer, error) {
 	_, text, ok := strings.Cut(id, "-")
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if !ok || err != nil || len(raw) < headBytes+4+macBytes || raw[0] != form {
-		return Served{}, time.Time{}, ErrUnknown
+		return Answer{}, ErrUnknown
 	}
 	body, mac := raw[:len(raw)-macBytes], raw[len(raw)-macBytes:]
 	if !hmac.Equal(mac, s.mac(body, caller)) {
-		return Served{}, time.Time{}, ErrUnknown
+		return Answer{}, ErrUnknown
 	}
 	var seconds [8]byte
 	copy(seconds[3:], body[1:6])
 	made := time.Unix(int64(binary.BigEndian.Uint64(seconds[:])), 0)
 	by, err := readServed(body[headBytes:])
-	return by, made, err
+	return Answer{Served: by, Key: base64.RawURLEncoding.EncodeToString(raw), Made: made}, err
 }
 
 func readServed(rest []byte) (by Served, err error) {

@@ -30,9 +30,9 @@ func TestIDs(t *testing.T) {
 	if !strings.HasPrefix(id, "chatcmpl-") || id == s.Make("chatcmpl-", ana(), served(), now) {
 		t.Errorf("the id is %q", id)
 	}
-	by, made, err := s.Read(id, ana())
-	if err != nil || by != served() || !made.Equal(now) {
-		t.Errorf("read %+v, %v, %v", by, made, err)
+	a, err := s.Read(id, ana())
+	if err != nil || a.Served != served() || !a.Made.Equal(now) {
+		t.Errorf("read %+v, %v", a, err)
 	}
 	for _, name := range []string{"acme", "ana"} {
 		raw, _ := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(id, "chatcmpl-"))
@@ -41,18 +41,18 @@ func TestIDs(t *testing.T) {
 		}
 	}
 	for what, read := range map[string]func() error{
-		"another subject's": func() error { _, _, err := s.Read(id, identity.Caller{Tenant: "acme", Subject: "ben"}); return err },
-		"another tenant's":  func() error { _, _, err := s.Read(id, identity.Caller{Tenant: "other", Subject: "ana"}); return err },
+		"another subject's": func() error { _, err := s.Read(id, identity.Caller{Tenant: "acme", Subject: "ben"}); return err },
+		"another tenant's":  func() error { _, err := s.Read(id, identity.Caller{Tenant: "other", Subject: "ana"}); return err },
 		"names that run together": func() error {
-			_, _, err := s.Read(id, identity.Caller{Tenant: "acmea", Subject: "na"})
+			_, err := s.Read(id, identity.Caller{Tenant: "acmea", Subject: "na"})
 			return err
 		},
 		"another key's": func() error {
-			_, _, err := responseid.New([]byte(strings.Repeat("o", 32))).Read(id, ana())
+			_, err := responseid.New([]byte(strings.Repeat("o", 32))).Read(id, ana())
 			return err
 		},
-		"an engine's": func() error { _, _, err := s.Read("chatcmpl-123", ana()); return err },
-		"nothing":     func() error { _, _, err := s.Read("", ana()); return err },
+		"an engine's": func() error { _, err := s.Read("chatcmpl-123", ana()); return err },
+		"nothing":     func() error { _, err := s.Read("", ana()); return err },
 	} {
 		if err := read(); !errors.Is(err, responseid.ErrUnknown) {
 			t.Errorf("%s id: %v", what, err)
@@ -62,9 +62,29 @@ func TestIDs(t *testing.T) {
 	for i := len("chatcmpl-"); i < len(id); i++ {
 		changed := []byte(id)
 		changed[i] ^= 1
-		if _, _, err := s.Read(string(changed), ana()); err == nil {
+		if _, err := s.Read(string(changed), ana()); err == nil {
 			t.Errorf("a change at %d is not seen", i)
 		}
+	}
+}
+
+// However an id is written, it names one answer: otherwise one could be judged as
+// often as one likes.
+func TestOneKeyForOneAnswer(t *testing.T) {
+	s := responseid.New([]byte(strings.Repeat("k", 32)))
+	id := s.Make("chatcmpl-", ana(), served(), now)
+	want, err := s.Read(id, ana())
+	if err != nil || want.Key == "" {
+		t.Fatal(want, err)
+	}
+	_, signed, _ := strings.Cut(id, "-")
+	for _, other := range []string{"cmpl-" + signed, "-" + signed, "a-" + signed, id[:20] + "\n" + id[20:], id + "\r\n"} {
+		if a, err := s.Read(other, ana()); err == nil && a.Key != want.Key {
+			t.Errorf("%q is another answer", other)
+		}
+	}
+	if again, err := s.Read(s.Make("chatcmpl-", ana(), served(), now), ana()); err != nil || again.Key == want.Key {
+		t.Errorf("two answers have one key: %v", err)
 	}
 }
 
@@ -82,7 +102,7 @@ func TestReplicasShareTheKey(t *testing.T) {
 		}
 		ids = append(ids, s.Make("cmpl-", ana(), served(), now))
 		for _, id := range ids {
-			if _, _, err := s.Read(id, ana()); err != nil {
+			if _, err := s.Read(id, ana()); err != nil {
 				t.Error(err)
 			}
 		}
@@ -97,9 +117,9 @@ func FuzzRead(f *testing.F) {
 	f.Add(s.Make("chatcmpl-", ana(), served(), now))
 	f.Add("chatcmpl-AQ")
 	f.Fuzz(func(t *testing.T, id string) {
-		by, _, err := s.Read(id, ana())
-		if err == nil && by != served() {
-			t.Errorf("%q is taken for %+v", id, by)
+		a, err := s.Read(id, ana())
+		if err == nil && a.Served != served() {
+			t.Errorf("%q is taken for %+v", id, a)
 		}
 	})
 }

@@ -94,7 +94,8 @@ func (m *Manager) Begin(ctx context.Context, creator, name string, size int64, s
 		err = m.Store.SetUploadHandle(ctx, u.ID, handle)
 	}
 	if err != nil {
-		return nil, errors.Join(err, m.Store.DropUpload(context.WithoutCancel(ctx), u.ID))
+		_, dropErr := m.Store.DropUpload(context.WithoutCancel(ctx), u.ID)
+		return nil, errors.Join(err, dropErr)
 	}
 	return m.Store.GetUpload(ctx, u.ID)
 }
@@ -191,7 +192,9 @@ func (m *Manager) GiveUp(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := m.Store.DropUpload(ctx, id); err != nil || u.Complete {
+	// It may have become an artifact since it was read, whose content must stay.
+	open, err := m.Store.DropUpload(ctx, id)
+	if err != nil || !open {
 		return err
 	}
 	m.writers.end(id)

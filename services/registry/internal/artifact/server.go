@@ -36,7 +36,8 @@ const readBytes = 256 << 10
 
 // CreateUpload implements registryv1.ArtifactServiceServer.
 func (s *Server) CreateUpload(ctx context.Context, req *registryv1.CreateUploadRequest) (*registryv1.CreateUploadResponse, error) {
-	if strings.ContainsFunc(req.GetName(), func(r rune) bool { return unicode.IsControl(r) || r == '/' || r == '\\' }) {
+	if name := req.GetName(); name == "." || name == ".." ||
+		strings.ContainsFunc(name, func(r rune) bool { return unicode.IsControl(r) || r == '/' || r == '\\' }) {
 		return nil, apierr.Invalid("name", "must be a file's name, without slashes and control characters")
 	}
 	u, err := s.m.Begin(ctx, creator(ctx), req.GetName(), req.GetSizeBytes(), req.GetSha256())

@@ -188,6 +188,11 @@ func (r *reader) compare(args []*expr.Expr, op Op) (Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Escapes write what the text itself may not hold, and PostgreSQL takes as an
+	// argument no more than it stores.
+	if text := field + value; !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return nil, errors.New("a filter compares with texts of UTF-8 without NUL")
+	}
 	if op == Has && value != Any {
 		return nil, fmt.Errorf("%s: the colon asks only whether a field is there: write %s:*", field, field)
 	}

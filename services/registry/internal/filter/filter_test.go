@@ -25,7 +25,7 @@ func TestParse(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		"a", "a =", "a = (", "f(x) = 1", `a:"b"`, "a = b.c", "\x00", "\xff", strings.Repeat("(", 100),
+		"a", "a =", "a = (", "f(x) = 1", `a:"b"`, "a = b.c", "\x00", "\xff", `a = "\x00"`, `a."\000" = 1`, strings.Repeat("(", 100),
 		strings.Repeat("a = 1 AND ", 40) + "a = 1", strings.Repeat("NOT ", 2000) + "a = 1",
 	} {
 		if _, err := filter.Parse(bad); err == nil || strings.HasSuffix(err.Error(), ": ") {

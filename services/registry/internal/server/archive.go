@@ -54,6 +54,9 @@ func (s *Server) ImportModels(ctx context.Context, req *registryv1.ImportModelsR
 			return nil, apierr.Invalid("models", "the model %q comes twice", name)
 		}
 		seen[m.GetModel().GetName()] = true
+		if err := s.checkContract(m); err != nil {
+			return nil, err
+		}
 		if err := checkArchived(m); err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
@@ -55,6 +56,8 @@ type Options struct {
 	Judge rollout.Judge
 	// Sources says what InspectSource reads.
 	Sources Sources
+	// Validate holds a message to the contract's rules.
+	Validate func(proto.Message) error
 }
 
 // New returns a server on s, f and e.

@@ -32,16 +32,25 @@ func (s *Server) Tenants() grpcserver.Interceptor {
 	}
 }
 
-// checkSeen refuses a model that the caller does not see.
+// checkSeen refuses a model that the caller does not see. One that is not there is
+// refused as well: of one that is gone there is a history, whose it was is gone with
+// it, and methods that answer for what is not there would tell it from what is
+// hidden. Only of names that the caller's tenant alone may give the method decides.
 func (s *Server) checkSeen(ctx context.Context, model string) error {
 	c, known := identity.FromContext(ctx)
 	if !known || s.seesAll(c) {
 		return nil
 	}
+	if model == "" {
+		return apierr.Invalid("model", "must be named: only callers of the platform's tenant ask of all models")
+	}
 	name, _, _ := strings.Cut(model, "@")
 	tenant, found, err := s.store.TenantOf(ctx, name)
-	if err != nil || !found || tenant == "" || tenant == c.Tenant {
-		return err // what is not there is the method's to say
+	switch {
+	case err != nil:
+		return err
+	case found && (tenant == "" || tenant == c.Tenant), !found && strings.HasPrefix(name, c.Tenant+"."):
+		return nil
 	}
 	return apierr.New(apierr.ModelNotFound, "the model %q is not in the registry", name).WithField("model").WithMetadata("model", name)
 }

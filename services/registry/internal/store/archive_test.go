@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"strconv"
 	"testing"
 	"time"
 
@@ -167,7 +168,15 @@ func (s suite) archiveRefused(t *testing.T) {
 		"a variant's form": func(m *registryv1.ArchivedModel) { m.Versions[68].Variants[0].Spec.ContextLength = 1 },
 		"weights":          func(m *registryv1.ArchivedModel) { m.Split.Arms[0].Weight = 1 },
 		"a salt":           func(m *registryv1.ArchivedModel) { m.Split.Salt = "" },
-		"an alias":         func(m *registryv1.ArchivedModel) { m.Aliases[0].Name = "v3" },
+		"a last number":    func(m *registryv1.ArchivedModel) { m.LastVersion = 1<<31 - 1 },
+		"a number":         func(m *registryv1.ArchivedModel) { m.Versions[68].Number = 1_000_000_000 },
+		"too many metrics": func(m *registryv1.ArchivedModel) {
+			m.Versions[0].Metrics = make(map[string]float64)
+			for i := range 65 {
+				m.Versions[0].Metrics[strconv.Itoa(i)] = 1
+			}
+		},
+		"an alias": func(m *registryv1.ArchivedModel) { m.Aliases[0].Name = "v3" },
 	} {
 		bad := proto.CloneOf(good)
 		spoil(bad)
@@ -183,5 +192,63 @@ func (s suite) archiveRefused(t *testing.T) {
 	}
 	if to.revision() != 0 {
 		t.Error("a refused import used up a revision")
+	}
+}
+
+// What an archive says of a protected alias waits for an approval, and no archive
+// takes a model's protection away.
+func (s suite) archiveProtected(t *testing.T) {
+	from := newEnv(t, storetest.SQLite, store.Options{})
+	from.model("m")
+	for seed := range 2 {
+		from.version("m", seed)
+	}
+	for _, alias := range []string{"beta", "production"} {
+		_, err := from.SetAlias(t.Context(), "test", "m", alias, 1, "")
+		check(t, err)
+	}
+	archive := from.everything()
+	e, ctx := newEnv(t, s.databases, store.Options{ProtectedAliases: []string{"prod*"}, ApprovalTime: time.Hour}), t.Context()
+	bring := func(conflict registryv1.ImportConflict) (registryv1.ImportOutcome, error) {
+		got, err := e.Import(ctx, "ada", archive, conflict, false)
+		return got["m"], err
+	}
+	if got, err := bring(fail); err != nil || got != created {
+		t.Fatal(got, err)
+	}
+	_, err := e.GetAlias(ctx, "m", "production")
+	wantReason(t, err, apierr.NotFound, "alias")
+	beta, err := e.GetAlias(ctx, "m", "beta")
+	if err != nil || beta.GetVersion() != 1 {
+		t.Errorf("an alias that is not protected: %v, %v", beta, err)
+	}
+	if got, err := bring(fail); err != nil || got != unchanged {
+		t.Errorf("again: %v, %v", got, err)
+	}
+	waiting, err := e.ListAliasChanges(ctx, "m", store.ChangeFilter{Pending: true}, "", 10)
+	check(t, err)
+	if len(waiting) != 1 || waiting[0].GetAlias() != "production" || waiting[0].GetRequestedBy() != "ada" {
+		t.Fatalf("there wait %v", waiting)
+	}
+	_, err = e.ApproveAliasChange(ctx, "ada", e.decision(waiting[0].GetId()))
+	wantReason(t, err, apierr.PermissionDenied, "")
+	e.approve("bob", waiting[0].GetId())
+	if got, err := bring(fail); err != nil || got != unchanged {
+		t.Errorf("once approved: %v, %v", got, err)
+	}
+
+	// A model's own list goes with no archive, also where no alias is on it yet.
+	archive[0].Model.Name, archive[0].Aliases = "own", archive[0].Aliases[:1]
+	archive[0].Aliases[0].Model = "own"
+	for _, v := range archive[0].GetVersions() {
+		v.Model = "own"
+	}
+	e.model("own")
+	_, _, err = e.SetAliasProtection(ctx, "ada", "own", []string{"beta"}, "", "")
+	check(t, err)
+	_, err = bring(replace)
+	wantReason(t, err, apierr.FailedPrecondition, "models")
+	if p, err := e.AliasProtection(ctx, "own"); err != nil || len(p.GetProtected()) != 1 {
+		t.Errorf("the protection is %v, %v", p, err)
 	}
 }

@@ -109,6 +109,11 @@ func (s suite) uploads(t *testing.T) {
 		t.Errorf("%+v, trash %v, %v %v", a, trash, err, terr)
 	}
 	check(t, e.Removed(ctx, "p2"))
+	// What came of a complete upload is not its own any more.
+	open, err := e.DropUpload(ctx, "c")
+	if err != nil || open {
+		t.Errorf("a complete upload was given up as open %v, %v", open, err)
+	}
 }
 
 func (s suite) uploadLimits(t *testing.T) {
@@ -140,8 +145,12 @@ func (s suite) uploadLimits(t *testing.T) {
 		t.Errorf("dropped: %v, %v", list, err)
 	}
 	check(t, e.ForgetUpload(ctx, "a"))
-	check(t, e.DropUpload(ctx, "c"))
-	wantReason(t, e.DropUpload(ctx, "c"), apierr.NotFound, "upload")
+	open, err := e.DropUpload(ctx, "c")
+	if err != nil || !open {
+		t.Errorf("an open upload was given up as open %v, %v", open, err)
+	}
+	_, err = e.DropUpload(ctx, "c")
+	wantReason(t, err, apierr.NotFound, "upload")
 }
 
 func (s suite) artifactReferences(t *testing.T) {

@@ -29,14 +29,12 @@ func (s *Store) Import(
 	err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		outcomes, commits = make(map[string]registryv1.ImportOutcome, len(models)), nil
 		for _, m := range models {
-			outcome, commit, err := s.importModel(ctx, tx, actor, m, conflict)
+			outcome, done, err := s.importModel(ctx, tx, actor, m, conflict)
 			if err != nil {
 				return err
 			}
 			outcomes[m.GetModel().GetName()] = outcome
-			if commit != nil {
-				commits = append(commits, *commit)
-			}
+			commits = append(commits, done...)
 		}
 		if dryRun || len(commits) == 0 {
 			return errUnchanged
@@ -56,26 +54,30 @@ func (s *Store) Import(
 
 func (s *Store) importModel(
 	ctx context.Context, tx *sql.Tx, actor string, m *registryv1.ArchivedModel, conflict registryv1.ImportConflict,
-) (registryv1.ImportOutcome, *Commit, error) {
+) (registryv1.ImportOutcome, []Commit, error) {
 	name := m.GetModel().GetName()
 	if !names.MatchString(name) {
 		return 0, nil, apierr.Invalid("models", "%q is not a model's name", name)
 	}
 	// The row of the revision is locked first, as by every writer.
 	c := &change{tx: tx, model: name, kind: modelImported, actor: actor, now: s.opts.Clock.Now().UTC()}
-	var floor int64
-	err := tx.QueryRowContext(ctx, `UPDATE registry_state SET revision = revision + 1 WHERE id = 1 RETURNING revision, floor`).Scan(&c.revision, &floor)
+	floor, err := c.next(ctx)
 	if err != nil {
-		return 0, nil, fmt.Errorf("next revision: %w", err)
+		return 0, nil, err
 	}
 	outcome, err := s.takePlace(ctx, c, m, conflict)
 	if err != nil {
 		return 0, nil, err
 	}
 	if outcome == registryv1.ImportOutcome_IMPORT_OUTCOME_UNCHANGED || outcome == registryv1.ImportOutcome_IMPORT_OUTCOME_SKIPPED {
-		return outcome, nil, c.exec(ctx, `UPDATE registry_state SET revision = revision - 1 WHERE id = 1`)
+		return outcome, nil, c.giveBack(ctx)
 	}
-	for _, put := range []func(context.Context, *change, *registryv1.ArchivedModel) error{s.putModel, s.putVersions, s.putPointers} {
+	var protected []*registryv1.Alias
+	putAliases := func(ctx context.Context, c *change, m *registryv1.ArchivedModel) (err error) {
+		protected, err = s.putAliases(ctx, c, m)
+		return err
+	}
+	for _, put := range []func(context.Context, *change, *registryv1.ArchivedModel) error{s.putModel, s.putVersions, putAliases, s.putSplitOf} {
 		if err := put(ctx, c, m); err != nil {
 			return 0, nil, err
 		}
@@ -86,7 +88,15 @@ func (s *Store) importModel(
 	if err := s.record(ctx, c, floor); err != nil {
 		return 0, nil, err
 	}
-	return outcome, &Commit{Kind: string(c.kind), Model: name, Revision: c.revision, Actor: actor}, nil
+	commits := []Commit{{Kind: string(c.kind), Model: name, Revision: c.revision, Actor: actor}}
+	for _, alias := range protected {
+		asked, err := s.askImported(ctx, tx, actor, name, alias)
+		if err != nil {
+			return 0, nil, err
+		}
+		commits = append(commits, asked...)
+	}
+	return outcome, commits, nil
 }
 
 // takePlace decides what becomes of a model, and removes the one that it replaces.
@@ -105,7 +115,11 @@ func (s *Store) takePlace(ctx context.Context, c *change, m *registryv1.Archived
 	if err != nil {
 		return 0, err
 	}
-	if proto.Equal(moved(there), moved(m)) {
+	want, err := s.withoutWaiting(ctx, c, there, m)
+	if err != nil {
+		return 0, err
+	}
+	if proto.Equal(moved(there), want) {
 		return registryv1.ImportOutcome_IMPORT_OUTCOME_UNCHANGED, nil
 	}
 	//exhaustive:ignore
@@ -141,6 +155,13 @@ func (s *Store) checkReplaceable(ctx context.Context, c *change, there *registry
 	}
 	if active != "" {
 		needs = append(needs, `rollout "`+active+`"`)
+	}
+	own, err := s.protection(ctx, c.tx, c.model)
+	if err != nil {
+		return err
+	}
+	if len(own.GetProtected()) > 0 {
+		needs = append(needs, "a list of protected aliases, which would go without an approval")
 	}
 	for _, a := range there.GetAliases() {
 		protected, err := s.isProtected(ctx, c.tx, c.model, a.GetName())
@@ -188,6 +209,9 @@ func (s *Store) putModel(ctx context.Context, c *change, a *registryv1.ArchivedM
 	for _, v := range a.GetVersions() {
 		last = max(last, v.GetNumber())
 	}
+	if last > maxNumber {
+		return apierr.Invalid("models", "the versions of %q have numbers up to %d, and may have some up to %d", c.model, last, maxNumber)
+	}
 	err = c.exec(ctx, `INSERT INTO registry_models
 		(name, display_name, labels, version_count, version_bytes, create_time, update_time, task, owner, tenant, licence, card, last_version)
 		VALUES ($1, $2, $3, 0, 0, $4, $5, $6, $7, $8, $9, $10, $11)`,
@@ -202,8 +226,11 @@ func (s *Store) putModel(ctx context.Context, c *change, a *registryv1.ArchivedM
 func (s *Store) putVersions(ctx context.Context, c *change, a *registryv1.ArchivedModel) error {
 	seen := make(map[string]bool, len(a.GetVersions()))
 	for i, v := range a.GetVersions() {
-		if v.GetNumber() < 1 || i > 0 && v.GetNumber() <= a.GetVersions()[i-1].GetNumber() || seen[v.GetDigest()] || v.GetModel() != c.model {
+		if v.GetNumber() < 1 || v.GetNumber() > maxNumber || i > 0 && v.GetNumber() <= a.GetVersions()[i-1].GetNumber() || seen[v.GetDigest()] || v.GetModel() != c.model {
 			return apierr.Invalid("models", "version %d of %q is not in its place", v.GetNumber(), c.model)
+		}
+		if len(v.GetMetrics()) > maxMetrics || len(v.GetLabels()) > maxLabels || len(v.GetSignatures()) > maxSignatures {
+			return apierr.Invalid("models", "version %d of %q has more labels, metrics or signatures than it may", v.GetNumber(), c.model)
 		}
 		seen[v.GetDigest()] = true
 		spec, err := encode(v.GetSpec())
@@ -279,27 +306,8 @@ func (s *Store) putVariants(ctx context.Context, c *change, version *registryv1.
 	return nil
 }
 
-// putPointers puts aliases and the split, by the rules of SetAlias and SetSplit.
-func (s *Store) putPointers(ctx context.Context, c *change, a *registryv1.ArchivedModel) error {
-	if n := len(a.GetAliases()); n > s.opts.MaxAliases {
-		return apierr.New(apierr.FailedPrecondition, "the model %q would have %d aliases, and may have %d", c.model, n, s.opts.MaxAliases).WithField("models")
-	}
-	for i, alias := range a.GetAliases() {
-		if !names.MatchString(alias.GetName()) || versionLike.MatchString(alias.GetName()) || i > 0 && alias.GetName() <= a.GetAliases()[i-1].GetName() {
-			return apierr.Invalid("models", "%q is no alias of %q in its place", alias.GetName(), c.model)
-		}
-		v, err := s.version(ctx, c.tx, c.model, VersionKey{Number: alias.GetVersion()})
-		if err == nil {
-			err = s.opts.May(v)
-		}
-		if err != nil {
-			return inField(err, "models")
-		}
-		m := aliasMove{name: alias.GetName(), version: alias.GetVersion(), digest: v.GetDigest(), reason: importReason}
-		if err := errors.Join(s.insertAlias(ctx, c, m), c.recordAlias(ctx, m)); err != nil {
-			return err
-		}
-	}
+// putSplitOf puts the split, by the rules of SetSplit.
+func (s *Store) putSplitOf(ctx context.Context, c *change, a *registryv1.ArchivedModel) error {
 	sp := a.GetSplit()
 	if sp == nil {
 		return nil
@@ -322,6 +330,3 @@ func (s *Store) putPointers(ctx context.Context, c *change, a *registryv1.Archiv
 	}
 	return c.recordSplit(ctx, split, importReason, 0)
 }
-
-// importReason is what the history says of what an archive brought.
-const importReason = "imported"

@@ -119,6 +119,7 @@ func (s suite) run(t *testing.T) {
 	t.Run("pages", s.pages)
 	t.Run("archives", s.archive)
 	t.Run("archives that are refused", s.archiveRefused)
+	t.Run("archives and protected aliases", s.archiveProtected)
 	t.Run("reopening", s.reopening)
 	t.Run("outcomes", s.outcomes)
 	t.Run("outcomes are counted once", s.outcomesOnce)

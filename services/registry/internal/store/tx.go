@@ -91,12 +91,9 @@ func (s *Store) change(ctx context.Context, actor, model string, k kind, fn func
 	actor = strings.ToValidUTF8(strings.ReplaceAll(actor, "\x00", ""), "")
 	err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		c = &change{tx: tx, model: model, kind: k, actor: actor, now: s.opts.Clock.Now().UTC()}
-		var floor int64
-		err := tx.QueryRowContext(ctx,
-			`UPDATE registry_state SET revision = revision + 1 WHERE id = 1 RETURNING revision, floor`).
-			Scan(&c.revision, &floor)
+		floor, err := c.next(ctx)
 		if err != nil {
-			return fmt.Errorf("next revision: %w", err)
+			return err
 		}
 		if err := fn(ctx, c); err != nil {
 			return err
@@ -139,6 +136,17 @@ func (s *Store) record(ctx context.Context, c *change, floor int64) error {
 		return c.exec(ctx, `SELECT pg_notify($1, '')`, notifyChannel)
 	}
 	return nil
+}
+
+// next takes the next revision, whose row is locked until the commit, and returns
+// the oldest change that is kept.
+func (c *change) next(ctx context.Context) (floor int64, err error) {
+	err = c.tx.QueryRowContext(ctx, `UPDATE registry_state SET revision = revision + 1 WHERE id = 1 RETURNING revision, floor`).
+		Scan(&c.revision, &floor)
+	if err != nil {
+		return 0, fmt.Errorf("next revision: %w", err)
+	}
+	return floor, nil
 }
 
 func (c *change) exec(ctx context.Context, query string, args ...any) error {

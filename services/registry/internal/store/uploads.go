@@ -215,13 +215,15 @@ func (s *Store) KeepPart(ctx context.Context, id string, p UploadPart, hashState
 	return failure(ctx, err, "keep part")
 }
 
-// DropUpload gives an open upload up, or forgets a complete one. What came of an
-// open one is removed by whoever finds it in DroppedUploads.
-func (s *Store) DropUpload(ctx context.Context, id string) error {
-	var n int64
+// DropUpload gives an open upload up, or forgets a complete one, and reports
+// whether it was open: what came of it is then to be removed, by the caller or by
+// whoever finds it in DroppedUploads. What came of a complete one is an artifact's.
+func (s *Store) DropUpload(ctx context.Context, id string) (open bool, err error) {
 	for _, query := range []string{
 		`DELETE FROM registry_uploads WHERE id = $1 AND state = '` + uploadComplete + `'`,
 		`UPDATE registry_uploads SET state = '` + uploadDropped + `' WHERE id = $1 AND state = '` + uploadOpen + `'`,
+		// It may have become complete in between.
+		`DELETE FROM registry_uploads WHERE id = $1 AND state = '` + uploadComplete + `'`,
 	} {
 		res, err := s.db.ExecContext(ctx, query, id)
 		var changed int64
@@ -229,14 +231,14 @@ func (s *Store) DropUpload(ctx context.Context, id string) error {
 			changed, err = res.RowsAffected()
 		}
 		if err != nil {
-			return failure(ctx, err, "drop upload")
+			return false, failure(ctx, err, "drop upload")
 		}
-		n += changed
+		if changed > 0 {
+			return open, nil
+		}
+		open = !open
 	}
-	if n == 0 {
-		return notFound("upload", "there is no upload %.64q", id)
-	}
-	return nil
+	return false, notFound("upload", "there is no upload %.64q", id)
 }
 
 // ExpireUploads forgets the complete uploads and drops the open ones that are

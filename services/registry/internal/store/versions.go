@@ -50,6 +50,9 @@ func scanVersion(row scanner) (*registryv1.Version, error) {
 	return &v, nil
 }
 
+// maxNumber is the largest number that a reference can name.
+const maxNumber = 999_999_999
+
 // CreateVersion creates the version that has v's model, digest, specification,
 // description and all that is said of it, with the next number. When the model has a version of that
 // digest, that one is returned and nothing changes.
@@ -96,6 +99,9 @@ func (s *Store) insertVersion(ctx context.Context, c *change, v *registryv1.Vers
 		range_bytes = range_bytes + $1, update_time = $2 WHERE name = $3 RETURNING last_version`, bytes, micros(c.now), c.model).Scan(&number)
 	if err != nil {
 		return nil, fmt.Errorf("next number: %w", err)
+	}
+	if number > maxNumber {
+		return nil, apierr.New(apierr.FailedPrecondition, "the model %q has given its last number, %d", c.model, maxNumber).WithField("model")
 	}
 	out, err := scanVersion(c.tx.QueryRowContext(ctx, `INSERT INTO registry_versions
 		(model, number, digest, spec, description, create_time, meta, bytes)

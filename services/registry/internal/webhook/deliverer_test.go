@@ -201,7 +201,9 @@ func TestNotedWhileReading(t *testing.T) {
 		go func() { done <- d.Run(ctx, store.Fence{}) }()
 		<-time.After(time.Minute)
 		cancel()
-		<-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("ended with %v", err)
+		}
 		if sent.Load() != 1 {
 			t.Errorf("sent %d times", sent.Load())
 		}

@@ -12,7 +12,9 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/services/registry/internal/store"
@@ -123,9 +125,20 @@ func problemOf(err error) string {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
+	return plain(err.Error())
+}
+
+// plain is an error as a text that every database keeps: it may repeat what the
+// receiver sent, which may be anything.
+func plain(text string) string {
 	const most = 512
-	text := err.Error()
-	return text[:min(len(text), most)]
+	text = strings.ToValidUTF8(text[:min(len(text), most)], "?")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, text)
 }
 
 func (s *sender) retryAfter(resp *http.Response) time.Duration {
