@@ -47,8 +47,13 @@ func newRolloutCluster(t *testing.T, baseline, candidate string) *cluster {
 // may be rolled back.
 func (c *cluster) rollOut(alpha float64, steps ...*registryv1.RolloutStep) {
 	c.t.Helper()
+	c.rollOutAfter(nil, alpha, steps...)
+}
+
+func (c *cluster) rollOutAfter(shadow *registryv1.RolloutShadow, alpha float64, steps ...*registryv1.RolloutStep) {
+	c.t.Helper()
 	_, err := c.models.CreateRollout(c.t.Context(), &registryv1.CreateRolloutRequest{
-		Model: SimChatModel, Rollout: "next", Candidate: 2, Steps: steps,
+		Model: SimChatModel, Rollout: "next", Candidate: 2, Steps: steps, Shadow: shadow,
 		Guardrails: []*registryv1.RolloutGuardrail{{Metric: "error_rate", MaxRelative: 0.05, Alpha: alpha}},
 	})
 	if err != nil {
@@ -172,5 +177,34 @@ func TestSimAGoodCandidateTakesOver(t *testing.T) {
 			Model: SimChatModel, Operation: workerv1.Operation_OPERATION_CHAT, Body: []byte(hello),
 		})
 		return err == nil && resp.GetServedBy().GetVersion() == 2
+	})
+}
+
+// What copies come to decides whether a candidate gets any traffic at all.
+func TestSimAShadowComesFirst(t *testing.T) {
+	shadow := &registryv1.RolloutShadow{Weight: 500_000, MinRequests: 300}
+	all := &registryv1.RolloutStep{Weight: 1_000_000, MinRequests: 20}
+	t.Run("broken", func(t *testing.T) {
+		c := newRolloutCluster(t, "0.02", "0.5")
+		c.rollOutAfter(shadow, 0.05, all)
+		requests := c.traffic(1000, 8000)
+		r := c.rollout()
+		e := r.GetLastEvent()
+		if r.GetState() != registryv1.RolloutState_ROLLOUT_STATE_ROLLED_BACK || r.GetStep() != 0 ||
+			!strings.Contains(e.GetWords(), "error_rate is ") || !strings.Contains(e.GetWords(), "no traffic had been moved") {
+			t.Fatalf("the rollout is %v at step %d: %v", r.GetState(), r.GetStep(), e)
+		}
+		if requests[2] != 0 {
+			t.Errorf("%d requests were answered by the candidate", requests[2])
+		}
+		t.Logf("after %d copies: %s", e.GetCandidateRequests(), e.GetWords())
+	})
+	t.Run("good", func(t *testing.T) {
+		c := newRolloutCluster(t, "0.02", "0.02")
+		c.rollOutAfter(shadow, 1e-9, all)
+		c.traffic(1000, 8000)
+		if r := c.rollout(); r.GetState() != registryv1.RolloutState_ROLLOUT_STATE_SUCCEEDED {
+			t.Fatalf("the rollout is %v at step %d: %v", r.GetState(), r.GetStep(), r.GetLastEvent())
+		}
 	})
 }
