@@ -58,7 +58,7 @@ func copied(c shadow.Comparison) (outcomes.Outcome, bool) {
 	if c.Shadow.Arm == "" {
 		return outcomes.Outcome{}, false
 	}
-	switch c.Outcome { //nolint:exhaustive // the others did not end by themselves
+	switch c.Outcome {
 	case shadow.Equal, shadow.Different, shadow.Unread, shadow.Failed:
 	default:
 		return outcomes.Outcome{}, false

@@ -15,8 +15,8 @@ import (
 func (a *app) rolloutsCreateCommand(onlyPlan bool) *cobra.Command {
 	var (
 		candidate, baseline, alias, description, shadow string
-		steps, guardrails, labels               []string
-		dryRun                                  bool
+		steps, guardrails, labels                       []string
+		dryRun                                          bool
 	)
 	use, short := "create", "Declare how a version takes over; the registry does the rest"
 	if onlyPlan {

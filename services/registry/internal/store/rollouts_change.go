@@ -28,7 +28,7 @@ type RolloutView struct {
 	// Approval is the alias change that the rollout waits for; nil when it waits for
 	// none.
 	Approval *registryv1.AliasChange
-	Now               time.Time
+	Now      time.Time
 }
 
 // RolloutMove is what a rollout becomes, together with what it changes. All of it
