@@ -45,6 +45,7 @@ type cluster struct {
 	key     string
 	trail   string
 	client  inferencev1.InferenceServiceClient
+	models  registryv1.RegistryServiceClient
 	workers []*node
 }
 
@@ -93,8 +94,14 @@ func (n *node) mend() {
 	n.away = false
 }
 
+// tuned is the configuration of a cluster's registry and inference.
+type tuned struct {
+	registry  *registry.Config
+	inference *inference.Config
+}
+
 // newCluster starts n workers that serve the given model.
-func newCluster(t *testing.T, n int, brought model, engines func(*worker.Engines)) *cluster {
+func newCluster(t *testing.T, n int, brought model, engines func(*worker.Engines), tune ...func(tuned)) *cluster {
 	t.Helper()
 	c := &cluster{t: t, trail: filepath.Join(t.TempDir(), "audit.jsonl")}
 	tel, found := telemetry.Discard(), discovery.NewMemory()
@@ -130,14 +137,18 @@ func newCluster(t *testing.T, n int, brought model, engines func(*worker.Engines
 
 	rc := registry.DefaultConfig()
 	rc.Store.DSN = config.SecretURL("sqlite://" + filepath.Join(t.TempDir(), "registry.db"))
+	ic := inference.DefaultConfig()
+	ic.Placement.Replicas = n
+	for _, fn := range tune {
+		fn(tuned{rc, ic})
+	}
 	ready := health.NewReadiness(clock.Real())
 	reg, err := registry.New(t.Context(), *rc, registry.WithTelemetry(tel), registry.WithReadiness(ready), registry.WithDiscovery(found))
 	if err != nil {
 		t.Fatal(err)
 	}
 	regConn := inproc.New(reg.Interceptors(), reg.RegisterGRPC)
-	ic := inference.DefaultConfig()
-	ic.Placement.Replicas = n
+	c.models = registryv1.NewRegistryServiceClient(regConn)
 	inf, err := inference.New(t.Context(), *ic, inference.WithTelemetry(tel), inference.WithReadiness(ready),
 		inference.WithDiscovery(found), inference.WithRegistryConn(regConn), inference.WithWorkers(found, c.dialer))
 	if err != nil {

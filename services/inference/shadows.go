@@ -6,7 +6,9 @@ import (
 
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/metrics"
+	"github.com/poterne/poterne/services/inference/internal/outcomes"
 	"github.com/poterne/poterne/services/inference/internal/shadow"
 )
 
@@ -32,7 +34,12 @@ func (s *Service) newShadows() (*shadow.Runner, error) {
 	return shadow.New(shadow.Options{
 		Router: s.router, Clock: s.opts.clock, Replica: s.replica,
 		MaxInFlight: s.cfg.Shadow.MaxInFlight, Timeout: s.cfg.Shadow.Timeout,
-		Ended: func(ctx context.Context, c shadow.Comparison) { count(ctx, counts, c) },
+		Ended: func(ctx context.Context, c shadow.Comparison) {
+			count(ctx, counts, c)
+			if o, ok := copied(c); ok {
+				s.reporting.recorder.Record(o)
+			}
+		},
 	}), nil
 }
 
@@ -43,6 +50,27 @@ func count(ctx context.Context, m *metrics.Shadows, c shadow.Comparison) {
 		return
 	}
 	m.Compared(ctx, model, c.Shadow.Experiment, measured(c.Request), measured(c.Copy), c.Similarity)
+}
+
+// copied is what a rollout's copy came to, if it came to an end of its own: one that
+// was in the way, or had nothing to be compared with, says nothing of the version.
+func copied(c shadow.Comparison) (outcomes.Outcome, bool) {
+	if c.Shadow.Arm == "" {
+		return outcomes.Outcome{}, false
+	}
+	switch c.Outcome {
+	case shadow.Equal, shadow.Different, shadow.Unread, shadow.Failed:
+	default:
+		return outcomes.Outcome{}, false
+	}
+	o := outcomes.Outcome{
+		Model: c.Shadow.Model, Target: catalog.Target{Version: c.Shadow.Version, Arm: c.Shadow.Arm},
+		Reason: c.Copy.Reason, Duration: c.Copy.Took, PromptTokens: -1, OutputTokens: -1,
+	}
+	if u := c.Copy.Usage; u != nil {
+		o.PromptTokens, o.OutputTokens = int64(u.GetPromptTokens()), int64(u.GetCompletionTokens())
+	}
+	return o, true
 }
 
 func measured(s shadow.Side) metrics.ShadowSide {

@@ -137,7 +137,7 @@ func TestBadRollouts(t *testing.T) {
 		"a metric": {func(q *registryv1.CreateRolloutRequest) {
 			q.Guardrails = []*registryv1.RolloutGuardrail{{Metric: "luck"}}
 		}, apierr.InvalidArgument, "guardrails[0].metric"},
-		"a shadow":          {func(q *registryv1.CreateRolloutRequest) { q.Shadow = &registryv1.RolloutShadow{Weight: 1} }, apierr.Unimplemented, "shadow"},
+		"a shadow":          {func(q *registryv1.CreateRolloutRequest) { q.Shadow = &registryv1.RolloutShadow{Weight: 1} }, apierr.InvalidArgument, "shadow"},
 		"control character": {func(q *registryv1.CreateRolloutRequest) { q.Description = "\a" }, apierr.InvalidArgument, "description"},
 		"an alias":          {func(q *registryv1.CreateRolloutRequest) { q.Alias = "v3" }, apierr.InvalidArgument, "alias"},
 	}

@@ -114,6 +114,7 @@ func (s *Service) build(ctx context.Context) error {
 	s.server = server.New(s.store, s.feed, s.evidence, server.Options{
 		MaxWatchers: s.cfg.Limits.Watchers, PlatformTenant: s.cfg.Identity.PlatformTenant, Signatures: signatures,
 		WakeWebhooks: s.webhooks.Wake,
+		WakeRollouts: func() { s.rollouts.Wake() }, // which is made below
 		Judge:        o.judge,
 		Sources:      server.Sources{Roots: s.cfg.Sources.Roots, MaxBytes: int64(s.cfg.Sources.MaxBytes)},
 		Validate:     s.validate,

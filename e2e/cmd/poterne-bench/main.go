@@ -38,6 +38,7 @@ func scenarios(data string, outage time.Duration) map[string][]bench.Scenario {
 			{Name: "commits", Run: bench.RegistryCommits},
 			{Name: "writers", Run: bench.RegistryWriters},
 			{Name: "reads", Run: bench.RegistryReads},
+			{Name: "rollback", Run: bench.RegistryRollback},
 			{Name: "decision", Run: bench.RegistryDecision},
 			{Name: "outage", Run: bench.RegistryOutage(outage)},
 		},

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -13,9 +14,9 @@ import (
 // rolloutsCreateCommand is `create`, or `plan`, which only says what create would do.
 func (a *app) rolloutsCreateCommand(onlyPlan bool) *cobra.Command {
 	var (
-		candidate, baseline, alias, description string
-		steps, guardrails, labels               []string
-		dryRun                                  bool
+		candidate, baseline, alias, description, shadow string
+		steps, guardrails, labels                       []string
+		dryRun                                          bool
 	)
 	use, short := "create", "Declare how a version takes over; the registry does the rest"
 	if onlyPlan {
@@ -34,6 +35,12 @@ func (a *app) rolloutsCreateCommand(onlyPlan bool) *cobra.Command {
 			}
 			if err := putRolloutFlags(body, candidate, baseline, steps, guardrails, labels); err != nil {
 				return err
+			}
+			if shadow != "" {
+				var err error
+				if body["shadow"], err = parseShadow(shadow); err != nil {
+					return err
+				}
 			}
 			for name, value := range map[string]string{"alias": alias, "description": description} {
 				if value != "" {
@@ -60,6 +67,7 @@ func (a *app) rolloutsCreateCommand(onlyPlan bool) *cobra.Command {
 	f.StringVar(&alias, "alias", "", "the alias that names the candidate in the end (production)")
 	f.StringVar(&description, "description", "", "what it is for")
 	f.StringArrayVar(&steps, "step", nil, "a step: PERCENT[,min=DURATION][,requests=N][,deadline=DURATION]; may be repeated")
+	f.StringVar(&shadow, "shadow", "", "copies for the candidate first: PERCENT[,min=DURATION][,requests=N][,deadline=DURATION][,rpm=REQUESTS][,tpm=TOKENS], the last two a minute")
 	f.StringArrayVar(&guardrails, "guardrail", nil, "error_rate, latency_p95, cost or feedback [,max_relative=SHARE][,max=BOUND][,alpha=RATE]; may be repeated")
 	f.StringArrayVar(&labels, "label", nil, "a label: NAME=VALUE; may be repeated")
 	if !onlyPlan {
@@ -155,6 +163,28 @@ func parseStep(text string) (map[string]any, error) {
 	return out, err
 }
 
+// parseShadow reads a step with the copies' budget, which each inference replica has.
+func parseShadow(text string) (map[string]any, error) {
+	var asStep []string
+	budget := make(map[string]any)
+	for i, part := range strings.Split(text, ",") {
+		name, value, _ := strings.Cut(part, "=")
+		field := map[string]string{"rpm": "requests_per_minute", "tpm": "tokens_per_minute"}[name]
+		if i == 0 || field == "" {
+			asStep = append(asStep, part)
+			continue
+		}
+		n, err := strconv.ParseInt(value, 10, 32)
+		if err != nil || n < 0 {
+			return nil, usagef("shadow %q: %s must be a number, not %q", text, name, value)
+		}
+		budget[field] = n
+	}
+	out, err := parseStep(strings.Join(asStep, ","))
+	maps.Copy(budget, out)
+	return budget, err
+}
+
 // parseGuardrail reads METRIC[,max_relative=SHARE][,max=BOUND][,alpha=RATE].
 func parseGuardrail(text string) (map[string]any, error) {
 	metric, rest, _ := strings.Cut(text, ",")
@@ -195,6 +225,13 @@ func options(whole, list string, each func(name, value string) error) error {
 func (a *app) printPlan(r map[string]any) error {
 	steps, _ := r["steps"].([]any)
 	rows := make([]any, 0, len(steps)+1)
+	if s, ok := r["shadow"].(map[string]any); ok {
+		weight, _ := strconv.ParseFloat(cell(lookup(s, "weight")), 64)
+		rows = append(rows, map[string]any{
+			"step": "shadow", "candidate": fmt.Sprintf("%g %% copied", weight/10_000), "baseline": "100 %",
+			"least": lookup(s, "min_duration"), "requests": lookup(s, "min_requests"), "most": lookup(s, "deadline"),
+		})
+	}
 	for i, s := range steps {
 		weight, _ := strconv.ParseFloat(cell(lookup(s, "weight")), 64)
 		rows = append(rows, map[string]any{

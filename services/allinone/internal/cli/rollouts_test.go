@@ -26,6 +26,7 @@ func TestRolloutsCreate(t *testing.T) {
 	flags := []string{
 		"m", "june", "--candidate", "v2", "--step", "1%,min=10m,requests=1000,deadline=2h", "--step", "100,min=1h",
 		"--guardrail", "error_rate,max_relative=0.05,alpha=0.01", "--label", "a=b",
+		"--shadow", "10%,min=5m,rpm=60,requests=50,tpm=9000",
 	}
 	code, out, stderr := run(t, gateway, "", append([]string{"rollouts", "plan"}, flags...)...)
 	if code != 0 || body["validate_only"] != true {
@@ -46,6 +47,7 @@ func TestRolloutsCreate(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `{"candidate":2,"guardrails":[{"alpha":0.01,"max_relative":0.05,"metric":"error_rate"}],"labels":{"a":"b"},"rollout":"june",` +
+		`"shadow":{"min_duration":"300s","min_requests":50,"requests_per_minute":60,"tokens_per_minute":9000,"weight":100000},` +
 		`"steps":[{"deadline":"7200s","min_duration":"600s","min_requests":1000,"weight":10000},{"min_duration":"3600s","weight":1000000}]}`
 	if string(raw) != want {
 		t.Errorf("sent %s\nwant %s", raw, want)
@@ -59,6 +61,9 @@ func TestRolloutsCreate(t *testing.T) {
 		{"--candidate", "2", "--step", "1%,min=long"},
 		{"--candidate", "2", "--step", "1%,max=1h"},
 		{"--candidate", "2", "--step", "1%,min"},
+		{"--candidate", "2", "--step", "1%", "--shadow", "1%,rpm=some"},
+		{"--candidate", "2", "--step", "1%", "--shadow", "rpm=5"},
+		{"--candidate", "2", "--step", "1%", "--shadow", "1%,most=5"},
 		{"--candidate", "2", "--step", "1%", "--guardrail", "cost,max=much"},
 		{"--candidate", "2", "--step", "1%", "--guardrail", "cost,most=1"},
 		{"--candidate", "2", "--step", "1%", "--label", "x"},

@@ -20,9 +20,11 @@ type Experiment struct {
 
 // Shadow is what is copied of a model's traffic for another version.
 type Shadow struct {
-	// Experiment is the one that it belongs to.
-	Experiment string
-	Version    *Version
+	// Experiment is the one that it belongs to, or "" where it is a rollout's. Arm is
+	// what a rollout's copies are counted for, of Model.
+	Experiment, Arm string
+	Model           *Model
+	Version         *Version
 	// Share is in millionths of the requests.
 	Share uint32
 	// Requests and Tokens are how many there may be a minute; 0 is no limit.
@@ -67,7 +69,7 @@ func (m *Model) readExperiment(e *registryv1.Experiment) *Experiment {
 	}
 	if s := e.GetShadow(); s != nil {
 		out.Shadow = &Shadow{
-			Experiment: e.GetName(), Version: m.named(s.GetVersion(), s.GetAlias()), Share: uint32(max(0, s.GetShare())),
+			Experiment: e.GetName(), Model: m, Version: m.named(s.GetVersion(), s.GetAlias()), Share: uint32(max(0, s.GetShare())),
 			Requests: s.GetRequestsPerMinute(), Tokens: s.GetTokensPerMinute(), salt: e.GetSalt() + shadowSalt,
 		}
 		if out.Shadow.Version == nil {
@@ -169,6 +171,9 @@ func (m *Model) decide(who *split.Subject) (Target, bool) {
 		if e.Shadow != nil && t.Shadow == nil && e.rule.For(who) && split.Point(e.Shadow.salt, who.Request) < e.Shadow.Share {
 			t.Shadow = e.Shadow
 		}
+	}
+	if c := m.Copied; c != nil && t.Shadow == nil && split.Point(c.salt, who.Request) < c.Share {
+		t.Shadow = c
 	}
 	return t, t.Version != nil
 }

@@ -48,6 +48,8 @@ type Model struct {
 	Arms []Arm
 	// Experiments are those that run, in the order in which they are asked.
 	Experiments []*Experiment
+	// Copied is the shadow of a rollout; nil when there is none.
+	Copied *Shadow
 	// Division is what the split does; nil when there is none.
 	Division *Division
 
@@ -86,6 +88,7 @@ func newModel(state *registryv1.ModelState, trust signing.Policy) *Model {
 	}
 	m.readSplit(state.GetSplit())
 	m.readExperiments(state.GetExperiments())
+	m.readRollout(state.GetRollout())
 	return m
 }
 
@@ -177,6 +180,9 @@ func (m *Model) serving() []*Version {
 		if e.Shadow != nil {
 			out = append(out, e.Shadow.Version)
 		}
+	}
+	if m.Copied != nil {
+		out = append(out, m.Copied.Version)
 	}
 	return slices.DeleteFunc(out, func(v *Version) bool { return v.Refused != nil })
 }

@@ -4,11 +4,7 @@
 // vectors, in docs/splits.md; start reading at Choose.
 package split
 
-import (
-	"crypto/sha256"
-	"encoding/binary"
-	"math/bits"
-)
+import "math/bits"
 
 // Total is what the weights of a split add up to: shares are in millionths.
 const Total = 1_000_000
@@ -17,13 +13,7 @@ const Total = 1_000_000
 // SHA-256(salt || 0x00 || key), reduced by multiply-high (Lemire, "Fast Random
 // Integer Generation in an Interval", 2019), whose bias here is below 2^-44.
 func Point(salt, key string) uint32 {
-	// A key is at most 256 bytes, a salt shorter: the array stays on the stack.
-	var room [384]byte
-	buf := append(room[:0], salt...)
-	buf = append(buf, 0)
-	buf = append(buf, key...)
-	sum := sha256.Sum256(buf)
-	hi, _ := bits.Mul64(binary.BigEndian.Uint64(sum[:8]), Total)
+	hi, _ := bits.Mul64(first(salt, key), Total)
 	return uint32(hi)
 }
 

@@ -52,6 +52,9 @@ func (k *Keeper) Judge(ctx context.Context, q Question) (Judgement, error) {
 	byName := make(map[string]*arm)
 	out := Judgement{Requests: make(map[string]int64)}
 	for _, a := range arms(ev.Outcomes) {
+		if a.name == q.Baseline && q.BaselineVersion != 0 && a.version != q.BaselineVersion {
+			continue
+		}
 		if byName[a.name] == nil {
 			byName[a.name] = newArm(a.name, a.version)
 		}

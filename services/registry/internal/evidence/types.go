@@ -21,6 +21,9 @@ type Question struct {
 	// Model and Experiment name where outcomes are taken from; Experiment "" is
 	// the model's plain split. Baseline and Candidate are arms.
 	Model, Experiment, Baseline, Candidate string
+	// BaselineVersion leaves out what another version answered under the baseline's
+	// name, which is "" where nothing divides the traffic; 0 leaves out nothing.
+	BaselineVersion int32
 	// Since leaves out what was counted before; the zero time takes everything.
 	Since      time.Time
 	Guardrails []Guardrail

@@ -64,6 +64,10 @@ func takeOver(v store.RolloutView, m *store.RolloutMove) {
 func Force(number int32) Mover {
 	return func(v store.RolloutView) (*store.RolloutMove, error) {
 		r := v.Rollout
+		if store.AwaitsApproval(r) {
+			return nil, apierr.New(apierr.FailedPrecondition, "the rollout %q of %q waits until the alias change %s is approved",
+				r.GetName(), r.GetModel(), r.GetApproval()).WithField("rollout").WithMetadata("change", r.GetApproval())
+		}
 		target := number
 		if target == 0 {
 			target = r.GetStep() + 1

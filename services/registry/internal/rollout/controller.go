@@ -71,6 +71,7 @@ type Controller struct {
 	store  Store
 	opts   Options
 	tenure tenure
+	woken  chan struct{}
 	active atomic.Pointer[map[registryv1.RolloutState]int64]
 	failed bool // the last look failed, so that the log tells it once
 }
@@ -80,7 +81,7 @@ type Controller struct {
 func NewController(s Store, opts Options) *Controller {
 	opts = opts.withDefaults()
 	return &Controller{
-		store: s, opts: opts,
+		store: s, opts: opts, woken: make(chan struct{}, 1),
 		tenure: tenure{store: s, clock: opts.Clock, holder: opts.Holder, ttl: opts.Lease},
 	}
 }
@@ -95,14 +96,44 @@ func (c *Controller) Active() map[registryv1.RolloutState]int64 {
 	return out
 }
 
-// Run looks every period, until ctx ends, and gives the lease back.
+// Wake has the controller look soon: there are new figures, or a new rollout. It
+// does not wait, and may be called as often as one likes.
+func (c *Controller) Wake() {
+	select {
+	case c.woken <- struct{}{}:
+	default:
+	}
+}
+
+// looksAPeriod is how many looks there are in a period at most, however often the
+// controller is woken.
+const looksAPeriod = 10
+
+// rest waits for the next look.
+func (c *Controller) rest(ctx context.Context) error {
+	soonest := c.opts.Period / looksAPeriod
+	if err := clock.Sleep(ctx, c.opts.Clock, soonest); err != nil {
+		return err
+	}
+	timer := c.opts.Clock.NewTimer(c.opts.Period - soonest)
+	defer timer.Stop()
+	select {
+	case <-c.woken:
+	case <-timer.C():
+	case <-ctx.Done():
+	}
+	return ctx.Err()
+}
+
+// Run looks every period, and sooner when it is woken, until ctx ends, and gives the
+// lease back.
 func (c *Controller) Run(ctx context.Context) error {
 	for {
 		err := c.Evaluate(ctx)
 		if ctx.Err() == nil {
 			c.report(ctx, err)
 		}
-		if clock.Sleep(ctx, c.opts.Clock, c.opts.Period) != nil {
+		if c.rest(ctx) != nil {
 			break
 		}
 	}

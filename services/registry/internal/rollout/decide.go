@@ -74,14 +74,35 @@ func Decide(v store.RolloutView, seen Seen) *store.RolloutMove {
 func ours(v store.RolloutView) bool { return v.Split.GetEtag() == v.Rollout.GetSplitEtag() }
 
 func start(v store.RolloutView) *store.RolloutMove {
+	if a := v.Approval; a != nil {
+		word := refusals()[a.GetState()]
+		if word == "" {
+			return nil // it waits
+		}
+		m := move(v, failed, eventFailed, fmt.Sprintf("the alias change %s was %s; no traffic had been moved", a.GetId(), word))
+		m.Rollout.EndTime = timestamppb.New(v.Now)
+		return m
+	}
 	if !ours(v) || v.Alias.GetEtag() != v.Rollout.GetAliasEtag() {
 		m := move(v, failed, eventFailed, "what serves the model was changed before the rollout began: create another one")
 		m.Rollout.EndTime = timestamppb.New(v.Now)
 		return m
 	}
+	if v.Rollout.GetShadow() != nil {
+		return beginShadow(v)
+	}
 	m := enter(v, 1, eventStarted, "")
 	m.Rollout.StartTime = m.Rollout.GetStepTime()
 	return m
+}
+
+// refusals are the states of an alias change that will not be approved.
+func refusals() map[registryv1.AliasChangeState]string {
+	return map[registryv1.AliasChangeState]string{
+		registryv1.AliasChangeState_ALIAS_CHANGE_STATE_REJECTED:   "rejected",
+		registryv1.AliasChangeState_ALIAS_CHANGE_STATE_EXPIRED:    "not approved in time",
+		registryv1.AliasChangeState_ALIAS_CHANGE_STATE_SUPERSEDED: "superseded by another",
+	}
 }
 
 func judge(v store.RolloutView, seen Seen) *store.RolloutMove {
@@ -89,6 +110,8 @@ func judge(v store.RolloutView, seen Seen) *store.RolloutMove {
 	switch {
 	case !ours(v):
 		return pause(v, seen, splitChanged, splitWords(v))
+	case shadowing(r) && v.Alias.GetEtag() != r.GetAliasEtag():
+		return pause(v, seen, aliasChanged, aliasWords(v))
 	case seen.Mismatch != "":
 		return pause(v, seen, sampleRatio, "nothing can be concluded: "+seen.Mismatch)
 	case len(seen.Breaches) > 0:
@@ -101,8 +124,7 @@ func judge(v store.RolloutView, seen Seen) *store.RolloutMove {
 	case held:
 		return noted(finish(v, seen, stepHeld(v, seen)), seen)
 	case elapsed(v) >= step(r).GetDeadline().AsDuration():
-		m := back(v, failed, eventFailed, fmt.Sprintf("step %d of %d took longer than %v: %s",
-			r.GetStep(), len(r.GetSteps()), step(r).GetDeadline().AsDuration(), waits))
+		m := back(v, failed, eventFailed, fmt.Sprintf("%s took longer than %v: %s", stageWords(r), step(r).GetDeadline().AsDuration(), waits))
 		return noted(m, seen)
 	default:
 		return nil
@@ -126,6 +148,9 @@ func holds(v store.RolloutView, seen Seen) (held bool, waits string) {
 }
 
 func step(r *registryv1.Rollout) *registryv1.RolloutStep {
+	if shadowing(r) {
+		return shadowStage(r)
+	}
 	if n := int(r.GetStep()); n >= 1 && n <= len(r.GetSteps()) {
 		return r.GetSteps()[n-1]
 	}

@@ -53,14 +53,21 @@ func question(r *registryv1.Rollout) evidence.Question {
 		Model: r.GetModel(), Baseline: BaselineArm(r), Candidate: CandidateArm(r),
 		Since: r.GetStepTime().AsTime(), MinRequests: step(r).GetMinRequests(),
 	}
+	stages := len(r.GetSteps())
+	if r.GetShadow() != nil {
+		stages++
+	}
 	for _, g := range r.GetGuardrails() {
 		alpha := g.GetAlpha()
 		if alpha == 0 {
 			alpha = defaultAlpha
 		}
 		q.Guardrails = append(q.Guardrails, evidence.Guardrail{
-			Metric: g.GetMetric(), MaxRelative: g.GetMaxRelative(), Max: g.GetMax(), Alpha: alpha / float64(len(r.GetSteps())),
+			Metric: g.GetMetric(), MaxRelative: g.GetMaxRelative(), Max: g.GetMax(), Alpha: alpha / float64(stages),
 		})
+	}
+	if shadowing(r) {
+		return shadowQuestion(r, q)
 	}
 	return q
 }

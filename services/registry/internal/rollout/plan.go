@@ -22,20 +22,19 @@ const waitsFor = 7 * 24 * time.Hour
 // New reads a request; what it begins from is left to Begin. evidence says whether
 // there is a judge: without one, plans that need evidence are refused.
 func New(req *registryv1.CreateRolloutRequest, actor string, evidence bool) (*registryv1.Rollout, error) {
-	if req.GetShadow() != nil {
-		return nil, apierr.New(apierr.Unimplemented, "a rollout cannot begin with a shadow yet: leave shadow out").
-			WithField("shadow")
-	}
 	if err := checkSteps(req, evidence); err != nil {
 		return nil, err
 	}
 	r := &registryv1.Rollout{
 		Model: req.GetModel(), Name: req.GetRollout(), Candidate: req.GetCandidate(), Baseline: req.GetBaseline(),
-		Alias: req.GetAlias(), Steps: req.GetSteps(), Guardrails: req.GetGuardrails(), Labels: req.GetLabels(),
+		Alias: req.GetAlias(), Steps: req.GetSteps(), Guardrails: req.GetGuardrails(), Labels: req.GetLabels(), Shadow: req.GetShadow(),
 		Description: req.GetDescription(), CreatedBy: actor, State: registryv1.RolloutState_ROLLOUT_STATE_PENDING,
 	}
 	if r.GetAlias() == "" {
 		r.Alias = DefaultAlias
+	}
+	if s := r.GetShadow(); s != nil && s.GetDeadline() == nil {
+		s.Deadline = durationpb.New(s.GetMinDuration().AsDuration() + waitsFor)
 	}
 	for _, s := range r.GetSteps() {
 		if s.GetDeadline() == nil {
@@ -57,21 +56,15 @@ func checkSteps(req *registryv1.CreateRolloutRequest, evidence bool) error {
 			add(field+".weight", "must be more than that of the step before, %d", before)
 		}
 		before = s.GetWeight()
-		least := s.GetMinDuration().AsDuration()
-		if s.GetMinDuration() != nil && !s.GetMinDuration().IsValid() {
-			add(field+".min_duration", "is no duration")
+		checkStage(field, s, evidence, add)
+	}
+	if s := req.GetShadow(); s != nil {
+		if least := s.GetMinDuration().AsDuration(); least < 0 || least > maxStage {
+			add("shadow.min_duration", "must be from 0 to %v", maxStage)
 		}
-		if s.GetDeadline() != nil && !s.GetDeadline().IsValid() {
-			add(field+".deadline", "is no duration")
-		}
-		if least == 0 && s.GetMinRequests() == 0 {
-			add(field, "needs min_duration, min_requests, or both")
-		}
-		if s.GetDeadline() != nil && s.GetDeadline().AsDuration() <= least {
-			add(field+".deadline", "must be more than min_duration")
-		}
-		if s.GetMinRequests() > 0 && !evidence {
-			add(field+".min_requests", "cannot be waited for: this registry counts no outcomes")
+		checkStage("shadow", s, evidence, add)
+		if !evidence {
+			add("shadow", "cannot be judged: this registry counts no outcomes")
 		}
 	}
 	if len(req.GetGuardrails()) > 0 && !evidence {
@@ -81,6 +74,35 @@ func checkSteps(req *registryv1.CreateRolloutRequest, evidence bool) error {
 		return nil
 	}
 	return apierr.New(apierr.InvalidArgument, "%s: %s", bad[0].Field, bad[0].Description).WithViolations(bad...)
+}
+
+// maxStage is how long a stage may last at least.
+const maxStage = 90 * 24 * time.Hour
+
+// stage is a step, or the shadow before the first.
+type stage interface {
+	GetMinDuration() *durationpb.Duration
+	GetMinRequests() int64
+	GetDeadline() *durationpb.Duration
+}
+
+func checkStage(field string, s stage, evidence bool, add func(field, format string, args ...any)) {
+	least := s.GetMinDuration().AsDuration()
+	if s.GetMinDuration() != nil && !s.GetMinDuration().IsValid() {
+		add(field+".min_duration", "is no duration")
+	}
+	if s.GetDeadline() != nil && !s.GetDeadline().IsValid() {
+		add(field+".deadline", "is no duration")
+	}
+	if least == 0 && s.GetMinRequests() == 0 {
+		add(field, "needs min_duration, min_requests, or both")
+	}
+	if s.GetDeadline() != nil && s.GetDeadline().AsDuration() <= least {
+		add(field+".deadline", "must be more than min_duration")
+	}
+	if s.GetMinRequests() > 0 && !evidence {
+		add(field+".min_requests", "cannot be waited for: this registry counts no outcomes")
+	}
 }
 
 // Begin fills in what a new rollout begins from and returns its first event. It is
@@ -102,11 +124,11 @@ func Begin(v store.RolloutView) (*registryv1.RolloutEvent, error) {
 	}
 	r.Baseline = serves
 	r.SplitEtag, r.AliasEtag, r.PreviousArms = v.Split.GetEtag(), v.Alias.GetEtag(), v.Split.GetArms()
-	return &registryv1.RolloutEvent{
-		Kind: registryv1.RolloutEventKind_ROLLOUT_EVENT_KIND_CREATED,
-		Words: fmt.Sprintf("version %d shall take over from version %d; steps: %d",
-			r.GetCandidate(), r.GetBaseline(), len(r.GetSteps())),
-	}, nil
+	words := fmt.Sprintf("version %d shall take over from version %d; steps: %d", r.GetCandidate(), r.GetBaseline(), len(r.GetSteps()))
+	if r.GetShadow() != nil {
+		words += ", after a shadow"
+	}
+	return &registryv1.RolloutEvent{Kind: registryv1.RolloutEventKind_ROLLOUT_EVENT_KIND_CREATED, Words: words}, nil
 }
 
 // serving returns the version that all requests for the bare name go to.

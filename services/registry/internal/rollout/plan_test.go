@@ -17,7 +17,7 @@ func TestPlansThatAreRefused(t *testing.T) {
 		reason apierr.Reason
 		field  string
 	}{
-		"a shadow":              {func(q *registryv1.CreateRolloutRequest) { q.Shadow = new(registryv1.RolloutShadow) }, apierr.Unimplemented, "shadow"},
+		"a shadow":              {func(q *registryv1.CreateRolloutRequest) { q.Shadow = new(registryv1.RolloutShadow) }, apierr.InvalidArgument, "shadow"},
 		"a step back":           {func(q *registryv1.CreateRolloutRequest) { q.Steps[1].Weight = 10_000 }, apierr.InvalidArgument, "steps[1].weight"},
 		"a step without end":    {func(q *registryv1.CreateRolloutRequest) { q.Steps[2].MinRequests = 0 }, apierr.InvalidArgument, "steps[2]"},
 		"a deadline too soon":   {func(q *registryv1.CreateRolloutRequest) { q.Steps[0].Deadline = durationpb.New(time.Minute) }, apierr.InvalidArgument, "steps[0].deadline"},

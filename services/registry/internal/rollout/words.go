@@ -25,7 +25,7 @@ func join(words, more string) string {
 
 func stepHeld(v store.RolloutView, seen Seen) string {
 	r := v.Rollout
-	words := fmt.Sprintf("step %d of %d held for %v", r.GetStep(), len(r.GetSteps()), elapsed(v).Truncate(time.Second))
+	words := fmt.Sprintf("%s held for %v", stageWords(r), elapsed(v).Truncate(time.Second))
 	if seen.Known {
 		words += fmt.Sprintf(", the candidate answered %d requests and the baseline %d", seen.Candidate, seen.Baseline)
 	}
@@ -65,6 +65,9 @@ func Progress(v store.RolloutView, seen Seen) (elapsedFor time.Duration, words s
 	r := v.Rollout
 	switch r.GetState() {
 	case pending:
+		if v.Approval != nil {
+			return 0, fmt.Sprintf("it waits until another than %s approves the alias change %s", r.GetCreatedBy(), r.GetApproval()), true
+		}
 		return 0, "it is about to begin", true
 	case paused:
 		return elapsed(v), "it is paused: resume, force or abort it", true

@@ -53,7 +53,7 @@ func Above(a, b Sample, r, alpha float64) bool {
 	if b.Mean() <= r*a.Mean() {
 		return false
 	}
-	if a.Unit && b.Unit && exactE(a, b, r) >= math.Log(1/(exactShare*alpha)) {
+	if a.Unit && b.Unit && exactAbove(a, b, r) >= math.Log(1/(exactShare*alpha)) {
 		return true
 	}
 	if !a.large() || !b.large() {
@@ -107,7 +107,12 @@ func process(a, b Sample, r float64) (s, v, rho float64) {
 // b's is r times a's. Each arm's e-value is a test martingale of its own, and so
 // is their product; the null hypothesis is refused when every member of it is.
 func exactE(a, b Sample, r float64) float64 {
-	sa, sb := newShare(a.Sum, a.N), newShare(b.Sum, b.N)
+	return leastAlong(newShare(a.Sum, a.N), newShare(b.Sum, b.N), r)
+}
+
+// leastAlong is the least of both arms' e-values together over the pairs of means
+// in which b's is r times a's.
+func leastAlong(sa, sb share, r float64) float64 {
 	top := min(1, 1/r)
 	const edge = 1e-12
 	return least(edge, top*(1-edge), func(p float64) float64 { return sa.logE(p) + sb.logE(r*p) })

@@ -17,6 +17,9 @@ func (s *Server) ReportOutcomes(ctx context.Context, req *registryv1.ReportOutco
 	if err != nil {
 		return nil, err
 	}
+	if applied > 0 {
+		s.opts.WakeRollouts()
+	}
 	return &registryv1.ReportOutcomesResponse{Applied: int32(applied)}, nil
 }
 

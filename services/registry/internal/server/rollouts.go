@@ -24,6 +24,9 @@ func (s *Server) CreateRollout(ctx context.Context, req *registryv1.CreateRollou
 	if r, err = s.store.CreateRollout(ctx, by, r, req.GetValidateOnly(), rollout.Begin); err != nil {
 		return nil, err
 	}
+	if !req.GetValidateOnly() {
+		s.opts.WakeRollouts()
+	}
 	return &registryv1.CreateRolloutResponse{Rollout: r}, nil
 }
 

@@ -52,6 +52,9 @@ type Options struct {
 	// WakeWebhooks is called when a message to a webhook may be sent; it must not
 	// block.
 	WakeWebhooks func()
+	// WakeRollouts is called when there is something new to judge a rollout by; it
+	// must not block.
+	WakeRollouts func()
 	// Judge says what the requests of rollouts came to.
 	Judge rollout.Judge
 	// Sources says what InspectSource reads.

@@ -40,9 +40,13 @@ func (s *Store) ApproveAliasChange(ctx context.Context, actor string, d Decision
 		if err := c.decide(ctx, a, stateApproved, d.Reason); err != nil {
 			return err
 		}
-		if a.GetKind() == registryv1.AliasChangeKind_ALIAS_CHANGE_KIND_PROTECTION {
+		switch a.GetKind() {
+		case registryv1.AliasChangeKind_ALIAS_CHANGE_KIND_PROTECTION:
 			_, err = s.putProtection(ctx, c, a.GetProtected())
-		} else {
+		case registryv1.AliasChangeKind_ALIAS_CHANGE_KIND_ROLLOUT:
+			err = s.approveRollout(ctx, c, a)
+		case registryv1.AliasChangeKind_ALIAS_CHANGE_KIND_SET, registryv1.AliasChangeKind_ALIAS_CHANGE_KIND_DELETE,
+			registryv1.AliasChangeKind_ALIAS_CHANGE_KIND_UNSPECIFIED:
 			err = s.apply(ctx, c, a)
 		}
 		if err != nil {

@@ -46,7 +46,7 @@ func (s suite) randomOperations(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	o := &operations{
-		env: newEnv(t, s.databases, store.Options{ProtectedAliases: []string{"production"}, ApprovalTime: approvalTime, KeepChanges: 100}),
+		env: newEnv(t, s.databases, store.Options{ProtectedAliases: []string{"stable"}, ApprovalTime: approvalTime, KeepChanges: 100}),
 		rnd: rand.New(rand.NewPCG(seed, 0)), outcomes: make(map[string]int),
 		ref: &reference{now: start, models: make(map[string]*refModel), histories: make(map[string][]refState)},
 	}
@@ -83,7 +83,7 @@ func pick[T any](o *operations, from ...T) T { return from[o.rnd.IntN(len(from))
 
 // step makes one operation on both.
 func (o *operations) step(ctx context.Context) (name string, want apierr.Reason, got error) {
-	model, alias, actor := pick(o, modelNames()...), pick(o, "production", "production", "a", "b"), pick(o, "ada", "bob", "eve")
+	model, alias, actor := pick(o, modelNames()...), pick(o, "stable", "stable", "a", "b"), pick(o, "ada", "bob", "eve")
 	m := o.ref.models[model]
 	if m == nil {
 		m = &refModel{}
@@ -169,7 +169,7 @@ func (o *operations) compare(step int, model string) {
 		o.t.Fatalf("step %d, %s holds\n%q, the reference\n%q", step, model, got, want)
 	}
 	const last = 100
-	for _, alias := range []string{"production", "a", "b"} {
+	for _, alias := range []string{"stable", "a", "b"} {
 		states, err := o.AliasHistory(ctx, model, alias, 0, last)
 		check(o.t, err)
 		ref := o.ref.histories[model+"/"+alias]
@@ -221,7 +221,7 @@ func (o *operations) expected(model string) []string {
 		return nil
 	}
 	var out []string
-	for _, name := range []string{"a", "b", "production"} {
+	for _, name := range []string{"a", "b", "stable"} {
 		if a, ok := m.aliases[name]; ok {
 			out = append(out, fmt.Sprint(name, a.version, etag(a.revision)))
 		}

@@ -97,7 +97,7 @@ func etag(revision int64) string {
 	return "r" + itoa(revision)
 }
 
-func protectedName(alias string) bool { return alias == "production" }
+func protectedName(alias string) bool { return alias == "stable" }
 
 // changeAlias sets an alias, or removes it with version 0.
 func (r *reference) changeAlias(actor, model, alias, given string, version int32) apierr.Reason {

@@ -203,5 +203,6 @@ func rolloutKinds() map[registryv1.RolloutEventKind]kind {
 		registryv1.RolloutEventKind_ROLLOUT_EVENT_KIND_ROLLED_BACK: rolloutRolledBack,
 		registryv1.RolloutEventKind_ROLLOUT_EVENT_KIND_ABORTED:     rolloutAborted,
 		registryv1.RolloutEventKind_ROLLOUT_EVENT_KIND_FAILED:      rolloutFailed,
+		registryv1.RolloutEventKind_ROLLOUT_EVENT_KIND_APPROVED:    rolloutApproved,
 	}
 }

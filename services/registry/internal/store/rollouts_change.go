@@ -25,7 +25,10 @@ type RolloutView struct {
 	// Alias is the one that the rollout sets at its end, Production the one that the
 	// model's bare name follows without a split; nil when they are not there.
 	Alias, Production *registryv1.Alias
-	Now               time.Time
+	// Approval is the alias change that the rollout waits for; nil when it waits for
+	// none.
+	Approval *registryv1.AliasChange
+	Now      time.Time
 }
 
 // RolloutMove is what a rollout becomes, together with what it changes. All of it
@@ -74,16 +77,19 @@ func (s *Store) CreateRollout(ctx context.Context, actor string, r *registryv1.R
 		if err != nil {
 			return inField(err, "candidate")
 		}
-		if err := s.checkUnprotected(ctx, c, out.GetAlias()); err != nil {
-			return err
-		}
 		event, err := check(v)
 		if err != nil {
 			return err
 		}
+		if err := s.askForRollout(ctx, c, v); err != nil {
+			return err
+		}
+		if out.GetApproval() != "" {
+			event.Words += "; it waits until another approves, since what it moves is protected"
+		}
 		event.Actor = actor
 		if validateOnly {
-			out.LastEvent, out.UpdateTime = event, out.GetCreateTime()
+			out.LastEvent, out.UpdateTime, out.Approval = event, out.GetCreateTime(), "" // nobody was asked
 			return errUnchanged
 		}
 		return c.putRollout(ctx, out, event, true)
@@ -140,6 +146,11 @@ func (s *Store) rolloutView(ctx context.Context, q querier, r *registryv1.Rollou
 	}
 	if v.Production, err = s.alias(ctx, q, r.GetModel(), productionAlias); err != nil {
 		return v, err
+	}
+	if AwaitsApproval(r) {
+		if v.Approval, err = s.aliasChange(ctx, q, now, r.GetModel(), changeID(r.GetApproval())); err != nil {
+			return v, err
+		}
 	}
 	if v.Split == nil || v.Split.GetEtag() == r.GetSplitEtag() {
 		return v, nil
@@ -235,6 +246,11 @@ func (s *Store) applyMove(ctx context.Context, c *change, v RolloutView, m *Roll
 		}
 		m.Rollout.AliasEtag = etagOf(c.revision)
 	}
+	if RolloutOver(m.Rollout) && AwaitsApproval(m.Rollout) {
+		if err := c.withdraw(ctx, m.Rollout); err != nil {
+			return err
+		}
+	}
 	if err := c.touch(ctx); err != nil {
 		return err
 	}
@@ -244,7 +260,7 @@ func (s *Store) applyMove(ctx context.Context, c *change, v RolloutView, m *Roll
 // moveByRollout points the alias at the candidate, unless somebody has to approve
 // of that.
 func (s *Store) moveByRollout(ctx context.Context, c *change, there *registryv1.Alias, r *registryv1.Rollout) error {
-	if err := s.checkUnprotected(ctx, c, r.GetAlias()); err != nil {
+	if err := s.checkUnprotected(ctx, c, r); err != nil {
 		return err
 	}
 	v, err := s.version(ctx, c.tx, c.model, VersionKey{Number: r.GetCandidate()})
@@ -257,13 +273,17 @@ func (s *Store) moveByRollout(ctx context.Context, c *change, there *registryv1.
 	return err
 }
 
-// checkUnprotected refuses a rollout that would move an alias which moves only when
-// another subject approves.
-func (s *Store) checkUnprotected(ctx context.Context, c *change, alias string) error {
-	protected, err := s.isProtected(ctx, c.tx, c.model, alias)
+// checkUnprotected refuses to move an alias that became protected after a rollout
+// was created which nobody had to approve.
+func (s *Store) checkUnprotected(ctx context.Context, c *change, r *registryv1.Rollout) error {
+	if r.GetApprovedBy() != "" {
+		return nil
+	}
+	protected, err := s.isProtected(ctx, c.tx, c.model, r.GetAlias())
 	if err == nil && protected {
 		err = apierr.New(apierr.FailedPrecondition,
-			"the alias %q of %q is protected: a rollout does not move what another has to approve of", alias, c.model).WithField("alias")
+			"the alias %q of %q is protected, and nobody was asked to approve of the rollout: abort it and create another one",
+			r.GetAlias(), c.model).WithField("alias")
 	}
 	return err
 }

@@ -97,6 +97,9 @@ func (s *Store) RollbackSplit(ctx context.Context, actor, model string, r Rollba
 			out = nil
 			return c.removeSplit(ctx, r.Reason, r.Revision)
 		}
+		if err := s.checkSplit(ctx, c, was.GetArms()); err != nil {
+			return err
+		}
 		if err := s.putSplit(ctx, c, was.GetSalt(), out == nil); err != nil {
 			return err
 		}

@@ -82,6 +82,7 @@ type SplitWish struct {
 // ChangeSplit sets a model's split when what is there has the given etag: "" for
 // nothing there, AnyEtag for whatever is. The salt is made with the split and
 // kept while it stands. A split that has these arms already stays as it is.
+// Where production is protected, it may name no other version.
 // An arm's digest may be left out; one that is not its version's is refused,
 // for then the caller meant another version.
 func (s *Store) ChangeSplit(ctx context.Context, actor string, w SplitWish) (*registryv1.Split, error) {
@@ -107,6 +108,9 @@ func (s *Store) ChangeSplit(ctx context.Context, actor string, w SplitWish) (*re
 		}
 		if out != nil && slices.EqualFunc(out.GetArms(), arms, sameArm) {
 			return errUnchanged
+		}
+		if err := s.checkSplit(ctx, c, arms); err != nil {
+			return err
 		}
 		if err := s.putSplit(ctx, c, salt, out == nil); err != nil {
 			return err

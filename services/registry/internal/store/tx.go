@@ -65,6 +65,7 @@ const (
 	rolloutRolledBack kind = "rollout rolled back"
 	rolloutAborted    kind = "rollout aborted"
 	rolloutFailed     kind = "rollout failed"
+	rolloutApproved   kind = "rollout approved"
 )
 
 // change is one transaction that is about to get a revision.

@@ -35,6 +35,8 @@ const (
 	AliasChangeKind_ALIAS_CHANGE_KIND_DELETE AliasChangeKind = 2
 	// Takes patterns from the model's protection.
 	AliasChangeKind_ALIAS_CHANGE_KIND_PROTECTION AliasChangeKind = 3
+	// Lets a rollout begin, which moves the alias in the end.
+	AliasChangeKind_ALIAS_CHANGE_KIND_ROLLOUT AliasChangeKind = 4
 )
 
 // Enum value maps for AliasChangeKind.
@@ -44,12 +46,14 @@ var (
 		1: "ALIAS_CHANGE_KIND_SET",
 		2: "ALIAS_CHANGE_KIND_DELETE",
 		3: "ALIAS_CHANGE_KIND_PROTECTION",
+		4: "ALIAS_CHANGE_KIND_ROLLOUT",
 	}
 	AliasChangeKind_value = map[string]int32{
 		"ALIAS_CHANGE_KIND_UNSPECIFIED": 0,
 		"ALIAS_CHANGE_KIND_SET":         1,
 		"ALIAS_CHANGE_KIND_DELETE":      2,
 		"ALIAS_CHANGE_KIND_PROTECTION":  3,
+		"ALIAS_CHANGE_KIND_ROLLOUT":     4,
 	}
 )
 
@@ -1254,12 +1258,13 @@ const file_poterne_registry_v1_aliaschanges_proto_rawDesc = "" +
 	"\n" +
 	"protection\x18\x01 \x01(\v2$.poterne.registry.v1.AliasProtectionR\n" +
 	"protection\x128\n" +
-	"\x06change\x18\x02 \x01(\v2 .poterne.registry.v1.AliasChangeR\x06change*\x8f\x01\n" +
+	"\x06change\x18\x02 \x01(\v2 .poterne.registry.v1.AliasChangeR\x06change*\xae\x01\n" +
 	"\x0fAliasChangeKind\x12!\n" +
 	"\x1dALIAS_CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ALIAS_CHANGE_KIND_SET\x10\x01\x12\x1c\n" +
 	"\x18ALIAS_CHANGE_KIND_DELETE\x10\x02\x12 \n" +
-	"\x1cALIAS_CHANGE_KIND_PROTECTION\x10\x03*\xdb\x01\n" +
+	"\x1cALIAS_CHANGE_KIND_PROTECTION\x10\x03\x12\x1d\n" +
+	"\x19ALIAS_CHANGE_KIND_ROLLOUT\x10\x04*\xdb\x01\n" +
 	"\x10AliasChangeState\x12\"\n" +
 	"\x1eALIAS_CHANGE_STATE_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aALIAS_CHANGE_STATE_PENDING\x10\x01\x12\x1f\n" +

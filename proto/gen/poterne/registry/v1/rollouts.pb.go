@@ -185,6 +185,8 @@ const (
 	RolloutEventKind_ROLLOUT_EVENT_KIND_ABORTED RolloutEventKind = 9
 	// It could not go on.
 	RolloutEventKind_ROLLOUT_EVENT_KIND_FAILED RolloutEventKind = 10
+	// Another subject approved that a protected alias moves in the end.
+	RolloutEventKind_ROLLOUT_EVENT_KIND_APPROVED RolloutEventKind = 11
 )
 
 // Enum value maps for RolloutEventKind.
@@ -201,6 +203,7 @@ var (
 		8:  "ROLLOUT_EVENT_KIND_ROLLED_BACK",
 		9:  "ROLLOUT_EVENT_KIND_ABORTED",
 		10: "ROLLOUT_EVENT_KIND_FAILED",
+		11: "ROLLOUT_EVENT_KIND_APPROVED",
 	}
 	RolloutEventKind_value = map[string]int32{
 		"ROLLOUT_EVENT_KIND_UNSPECIFIED": 0,
@@ -214,6 +217,7 @@ var (
 		"ROLLOUT_EVENT_KIND_ROLLED_BACK": 8,
 		"ROLLOUT_EVENT_KIND_ABORTED":     9,
 		"ROLLOUT_EVENT_KIND_FAILED":      10,
+		"ROLLOUT_EVENT_KIND_APPROVED":    11,
 	}
 )
 
@@ -403,10 +407,19 @@ type RolloutShadow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The share of the traffic that is copied, in millionths.
 	Weight int32 `protobuf:"varint,1,opt,name=weight,proto3" json:"weight,omitempty"`
-	// How long at least.
+	// How long at least, at most 90 days. This, min_requests, or both are needed.
 	MinDuration *durationpb.Duration `protobuf:"bytes,2,opt,name=min_duration,json=minDuration,proto3" json:"min_duration,omitempty"`
-	// How many requests the candidate must have answered.
-	MinRequests   int64 `protobuf:"varint,3,opt,name=min_requests,json=minRequests,proto3" json:"min_requests,omitempty"`
+	// How many copies the candidate must have answered or failed.
+	MinRequests int64 `protobuf:"varint,3,opt,name=min_requests,json=minRequests,proto3" json:"min_requests,omitempty"`
+	// At most this many copies a minute of each inference replica; 0 is no limit.
+	RequestsPerMinute int32 `protobuf:"varint,50,opt,name=requests_per_minute,json=requestsPerMinute,proto3" json:"requests_per_minute,omitempty"`
+	// At most this many tokens a minute of each inference replica, prompts and
+	// answers of the copies together; 0 is no limit.
+	TokensPerMinute int64 `protobuf:"varint,51,opt,name=tokens_per_minute,json=tokensPerMinute,proto3" json:"tokens_per_minute,omitempty"`
+	// How long it may take at most; what it waits for and has not seen by then makes
+	// the rollout fail. More than min_duration, at most 180 days. Missing: min_duration
+	// and seven days.
+	Deadline      *durationpb.Duration `protobuf:"bytes,52,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -462,6 +475,27 @@ func (x *RolloutShadow) GetMinRequests() int64 {
 	return 0
 }
 
+func (x *RolloutShadow) GetRequestsPerMinute() int32 {
+	if x != nil {
+		return x.RequestsPerMinute
+	}
+	return 0
+}
+
+func (x *RolloutShadow) GetTokensPerMinute() int64 {
+	if x != nil {
+		return x.TokensPerMinute
+	}
+	return 0
+}
+
+func (x *RolloutShadow) GetDeadline() *durationpb.Duration {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
 // A declared plan by which a candidate takes over a model's traffic, and how far
 // it has got.
 type Rollout struct {
@@ -490,7 +524,8 @@ type Rollout struct {
 	CreatedBy string `protobuf:"bytes,11,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
 	// Where it stands.
 	State RolloutState `protobuf:"varint,12,opt,name=state,proto3,enum=poterne.registry.v1.RolloutState" json:"state,omitempty"`
-	// The present step, from 1; 0 before the first.
+	// The present step, from 1; 0 before the first, and while the candidate gets
+	// copies alone.
 	Step int32 `protobuf:"varint,13,opt,name=step,proto3" json:"step,omitempty"`
 	// When the present step began.
 	StepTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=step_time,json=stepTime,proto3" json:"step_time,omitempty"`
@@ -519,7 +554,12 @@ type Rollout struct {
 	LastEvent *RolloutEvent `protobuf:"bytes,25,opt,name=last_event,json=lastEvent,proto3" json:"last_event,omitempty"`
 	// What has been seen in the present step. Only of a rollout that is got by its
 	// name.
-	Progress      *RolloutProgress `protobuf:"bytes,26,opt,name=progress,proto3" json:"progress,omitempty"`
+	Progress *RolloutProgress `protobuf:"bytes,26,opt,name=progress,proto3" json:"progress,omitempty"`
+	// The alias change that another subject has to approve before it begins; empty
+	// when nothing is protected that it moves.
+	Approval string `protobuf:"bytes,50,opt,name=approval,proto3" json:"approval,omitempty"`
+	// Who approved it; empty while nobody has.
+	ApprovedBy    string `protobuf:"bytes,51,opt,name=approved_by,json=approvedBy,proto3" json:"approved_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -734,6 +774,20 @@ func (x *Rollout) GetProgress() *RolloutProgress {
 		return x.Progress
 	}
 	return nil
+}
+
+func (x *Rollout) GetApproval() string {
+	if x != nil {
+		return x.Approval
+	}
+	return ""
+}
+
+func (x *Rollout) GetApprovedBy() string {
+	if x != nil {
+		return x.ApprovedBy
+	}
+	return ""
 }
 
 // What has been seen in the present step.
@@ -1044,7 +1098,7 @@ type CreateRolloutRequest struct {
 	Steps []*RolloutStep `protobuf:"bytes,6,rep,name=steps,proto3" json:"steps,omitempty"`
 	// At most 16 guardrails.
 	Guardrails []*RolloutGuardrail `protobuf:"bytes,7,rep,name=guardrails,proto3" json:"guardrails,omitempty"`
-	// A copy of the traffic before the first step. Not offered yet: refused.
+	// A copy of the traffic before the first step, if wanted.
 	Shadow *RolloutShadow `protobuf:"bytes,8,opt,name=shadow,proto3" json:"shadow,omitempty"`
 	// Labels for people.
 	Labels map[string]string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -2058,11 +2112,15 @@ const file_poterne_registry_v1_rollouts_proto_rawDesc = "" +
 	"error_rateR\vlatency_p95R\x04costR\bfeedbackR\x06metric\x12<\n" +
 	"\fmax_relative\x18\x02 \x01(\x01B\x19\xbaH\x16\x12\x14@\x01\x19\x00\x00\x00\x00\x00@\x8f@)\x00\x00\x00\x00\x00\x00\x00\x00R\vmaxRelative\x12\x19\n" +
 	"\x03max\x18\x03 \x01(\x01B\a\xbaH\x04\x12\x02@\x01R\x03max\x12/\n" +
-	"\x05alpha\x18\x04 \x01(\x01B\x19\xbaH\x16\x12\x14@\x01\x19\x00\x00\x00\x00\x00\x00\xe0?)\x00\x00\x00\x00\x00\x00\x00\x00R\x05alpha\"\x9e\x01\n" +
+	"\x05alpha\x18\x04 \x01(\x01B\x19\xbaH\x16\x12\x14@\x01\x19\x00\x00\x00\x00\x00\x00\xe0?)\x00\x00\x00\x00\x00\x00\x00\x00R\x05alpha\"\xd4\x02\n" +
 	"\rRolloutShadow\x12#\n" +
 	"\x06weight\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x01R\x06weight\x12<\n" +
 	"\fmin_duration\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vminDuration\x12*\n" +
-	"\fmin_requests\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\vminRequests\"\xed\t\n" +
+	"\fmin_requests\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\vminRequests\x127\n" +
+	"\x13requests_per_minute\x182 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x11requestsPerMinute\x123\n" +
+	"\x11tokens_per_minute\x183 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0ftokensPerMinute\x12F\n" +
+	"\bdeadline\x184 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\x9c\xb5\a*\x00R\bdeadline\"\xaa\n" +
+	"\n" +
 	"\aRollout\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
@@ -2101,7 +2159,10 @@ const file_poterne_registry_v1_rollouts_proto_rawDesc = "" +
 	"eventCount\x12@\n" +
 	"\n" +
 	"last_event\x18\x19 \x01(\v2!.poterne.registry.v1.RolloutEventR\tlastEvent\x12@\n" +
-	"\bprogress\x18\x1a \x01(\v2$.poterne.registry.v1.RolloutProgressR\bprogress\x1a9\n" +
+	"\bprogress\x18\x1a \x01(\v2$.poterne.registry.v1.RolloutProgressR\bprogress\x12\x1a\n" +
+	"\bapproval\x182 \x01(\tR\bapproval\x12\x1f\n" +
+	"\vapproved_by\x183 \x01(\tR\n" +
+	"approvedBy\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb8\x01\n" +
@@ -2225,7 +2286,7 @@ const file_poterne_registry_v1_rollouts_proto_rawDesc = "" +
 	"\x1dROLLOUT_PAUSE_CAUSE_REQUESTED\x10\x01\x12%\n" +
 	"!ROLLOUT_PAUSE_CAUSE_SPLIT_CHANGED\x10\x02\x12%\n" +
 	"!ROLLOUT_PAUSE_CAUSE_ALIAS_CHANGED\x10\x03\x12$\n" +
-	" ROLLOUT_PAUSE_CAUSE_SAMPLE_RATIO\x10\x04*\xfa\x02\n" +
+	" ROLLOUT_PAUSE_CAUSE_SAMPLE_RATIO\x10\x04*\x9b\x03\n" +
 	"\x10RolloutEventKind\x12\"\n" +
 	"\x1eROLLOUT_EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aROLLOUT_EVENT_KIND_CREATED\x10\x01\x12\x1e\n" +
@@ -2238,7 +2299,8 @@ const file_poterne_registry_v1_rollouts_proto_rawDesc = "" +
 	"\x1eROLLOUT_EVENT_KIND_ROLLED_BACK\x10\b\x12\x1e\n" +
 	"\x1aROLLOUT_EVENT_KIND_ABORTED\x10\t\x12\x1d\n" +
 	"\x19ROLLOUT_EVENT_KIND_FAILED\x10\n" +
-	"BEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
+	"\x12\x1f\n" +
+	"\x1bROLLOUT_EVENT_KIND_APPROVED\x10\vBEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
 
 var (
 	file_poterne_registry_v1_rollouts_proto_rawDescOnce sync.Once
@@ -2291,43 +2353,44 @@ var file_poterne_registry_v1_rollouts_proto_depIdxs = []int32{
 	28, // 0: poterne.registry.v1.RolloutStep.min_duration:type_name -> google.protobuf.Duration
 	28, // 1: poterne.registry.v1.RolloutStep.deadline:type_name -> google.protobuf.Duration
 	28, // 2: poterne.registry.v1.RolloutShadow.min_duration:type_name -> google.protobuf.Duration
-	3,  // 3: poterne.registry.v1.Rollout.steps:type_name -> poterne.registry.v1.RolloutStep
-	4,  // 4: poterne.registry.v1.Rollout.guardrails:type_name -> poterne.registry.v1.RolloutGuardrail
-	5,  // 5: poterne.registry.v1.Rollout.shadow:type_name -> poterne.registry.v1.RolloutShadow
-	26, // 6: poterne.registry.v1.Rollout.labels:type_name -> poterne.registry.v1.Rollout.LabelsEntry
-	0,  // 7: poterne.registry.v1.Rollout.state:type_name -> poterne.registry.v1.RolloutState
-	29, // 8: poterne.registry.v1.Rollout.step_time:type_name -> google.protobuf.Timestamp
-	1,  // 9: poterne.registry.v1.Rollout.pause_cause:type_name -> poterne.registry.v1.RolloutPauseCause
-	29, // 10: poterne.registry.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
-	29, // 11: poterne.registry.v1.Rollout.start_time:type_name -> google.protobuf.Timestamp
-	29, // 12: poterne.registry.v1.Rollout.update_time:type_name -> google.protobuf.Timestamp
-	29, // 13: poterne.registry.v1.Rollout.end_time:type_name -> google.protobuf.Timestamp
-	30, // 14: poterne.registry.v1.Rollout.previous_arms:type_name -> poterne.registry.v1.Arm
-	8,  // 15: poterne.registry.v1.Rollout.last_event:type_name -> poterne.registry.v1.RolloutEvent
-	7,  // 16: poterne.registry.v1.Rollout.progress:type_name -> poterne.registry.v1.RolloutProgress
-	28, // 17: poterne.registry.v1.RolloutProgress.elapsed:type_name -> google.protobuf.Duration
-	29, // 18: poterne.registry.v1.RolloutEvent.time:type_name -> google.protobuf.Timestamp
-	2,  // 19: poterne.registry.v1.RolloutEvent.kind:type_name -> poterne.registry.v1.RolloutEventKind
-	0,  // 20: poterne.registry.v1.RolloutEvent.state:type_name -> poterne.registry.v1.RolloutState
-	9,  // 21: poterne.registry.v1.RolloutEvent.breaches:type_name -> poterne.registry.v1.RolloutBreach
-	4,  // 22: poterne.registry.v1.RolloutBreach.guardrail:type_name -> poterne.registry.v1.RolloutGuardrail
-	3,  // 23: poterne.registry.v1.CreateRolloutRequest.steps:type_name -> poterne.registry.v1.RolloutStep
-	4,  // 24: poterne.registry.v1.CreateRolloutRequest.guardrails:type_name -> poterne.registry.v1.RolloutGuardrail
-	5,  // 25: poterne.registry.v1.CreateRolloutRequest.shadow:type_name -> poterne.registry.v1.RolloutShadow
-	27, // 26: poterne.registry.v1.CreateRolloutRequest.labels:type_name -> poterne.registry.v1.CreateRolloutRequest.LabelsEntry
-	6,  // 27: poterne.registry.v1.CreateRolloutResponse.rollout:type_name -> poterne.registry.v1.Rollout
-	6,  // 28: poterne.registry.v1.GetRolloutResponse.rollout:type_name -> poterne.registry.v1.Rollout
-	6,  // 29: poterne.registry.v1.ListRolloutsResponse.rollouts:type_name -> poterne.registry.v1.Rollout
-	8,  // 30: poterne.registry.v1.ListRolloutEventsResponse.events:type_name -> poterne.registry.v1.RolloutEvent
-	6,  // 31: poterne.registry.v1.PauseRolloutResponse.rollout:type_name -> poterne.registry.v1.Rollout
-	6,  // 32: poterne.registry.v1.ResumeRolloutResponse.rollout:type_name -> poterne.registry.v1.Rollout
-	6,  // 33: poterne.registry.v1.ForceRolloutResponse.rollout:type_name -> poterne.registry.v1.Rollout
-	6,  // 34: poterne.registry.v1.AbortRolloutResponse.rollout:type_name -> poterne.registry.v1.Rollout
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	28, // 3: poterne.registry.v1.RolloutShadow.deadline:type_name -> google.protobuf.Duration
+	3,  // 4: poterne.registry.v1.Rollout.steps:type_name -> poterne.registry.v1.RolloutStep
+	4,  // 5: poterne.registry.v1.Rollout.guardrails:type_name -> poterne.registry.v1.RolloutGuardrail
+	5,  // 6: poterne.registry.v1.Rollout.shadow:type_name -> poterne.registry.v1.RolloutShadow
+	26, // 7: poterne.registry.v1.Rollout.labels:type_name -> poterne.registry.v1.Rollout.LabelsEntry
+	0,  // 8: poterne.registry.v1.Rollout.state:type_name -> poterne.registry.v1.RolloutState
+	29, // 9: poterne.registry.v1.Rollout.step_time:type_name -> google.protobuf.Timestamp
+	1,  // 10: poterne.registry.v1.Rollout.pause_cause:type_name -> poterne.registry.v1.RolloutPauseCause
+	29, // 11: poterne.registry.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
+	29, // 12: poterne.registry.v1.Rollout.start_time:type_name -> google.protobuf.Timestamp
+	29, // 13: poterne.registry.v1.Rollout.update_time:type_name -> google.protobuf.Timestamp
+	29, // 14: poterne.registry.v1.Rollout.end_time:type_name -> google.protobuf.Timestamp
+	30, // 15: poterne.registry.v1.Rollout.previous_arms:type_name -> poterne.registry.v1.Arm
+	8,  // 16: poterne.registry.v1.Rollout.last_event:type_name -> poterne.registry.v1.RolloutEvent
+	7,  // 17: poterne.registry.v1.Rollout.progress:type_name -> poterne.registry.v1.RolloutProgress
+	28, // 18: poterne.registry.v1.RolloutProgress.elapsed:type_name -> google.protobuf.Duration
+	29, // 19: poterne.registry.v1.RolloutEvent.time:type_name -> google.protobuf.Timestamp
+	2,  // 20: poterne.registry.v1.RolloutEvent.kind:type_name -> poterne.registry.v1.RolloutEventKind
+	0,  // 21: poterne.registry.v1.RolloutEvent.state:type_name -> poterne.registry.v1.RolloutState
+	9,  // 22: poterne.registry.v1.RolloutEvent.breaches:type_name -> poterne.registry.v1.RolloutBreach
+	4,  // 23: poterne.registry.v1.RolloutBreach.guardrail:type_name -> poterne.registry.v1.RolloutGuardrail
+	3,  // 24: poterne.registry.v1.CreateRolloutRequest.steps:type_name -> poterne.registry.v1.RolloutStep
+	4,  // 25: poterne.registry.v1.CreateRolloutRequest.guardrails:type_name -> poterne.registry.v1.RolloutGuardrail
+	5,  // 26: poterne.registry.v1.CreateRolloutRequest.shadow:type_name -> poterne.registry.v1.RolloutShadow
+	27, // 27: poterne.registry.v1.CreateRolloutRequest.labels:type_name -> poterne.registry.v1.CreateRolloutRequest.LabelsEntry
+	6,  // 28: poterne.registry.v1.CreateRolloutResponse.rollout:type_name -> poterne.registry.v1.Rollout
+	6,  // 29: poterne.registry.v1.GetRolloutResponse.rollout:type_name -> poterne.registry.v1.Rollout
+	6,  // 30: poterne.registry.v1.ListRolloutsResponse.rollouts:type_name -> poterne.registry.v1.Rollout
+	8,  // 31: poterne.registry.v1.ListRolloutEventsResponse.events:type_name -> poterne.registry.v1.RolloutEvent
+	6,  // 32: poterne.registry.v1.PauseRolloutResponse.rollout:type_name -> poterne.registry.v1.Rollout
+	6,  // 33: poterne.registry.v1.ResumeRolloutResponse.rollout:type_name -> poterne.registry.v1.Rollout
+	6,  // 34: poterne.registry.v1.ForceRolloutResponse.rollout:type_name -> poterne.registry.v1.Rollout
+	6,  // 35: poterne.registry.v1.AbortRolloutResponse.rollout:type_name -> poterne.registry.v1.Rollout
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_rollouts_proto_init() }
