@@ -115,6 +115,7 @@ func (s suite) run(t *testing.T) {
 	t.Run("changes", s.changes)
 	t.Run("changes in parts", s.changesInParts)
 	t.Run("changes are forgotten", s.compaction)
+	t.Run("another history is told", s.otherHistory)
 	t.Run("no gaps between replicas", s.noGaps)
 	t.Run("pages", s.pages)
 	t.Run("archives", s.archive)

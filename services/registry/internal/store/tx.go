@@ -117,7 +117,8 @@ func (s *Store) change(ctx context.Context, actor, model string, k kind, fn func
 }
 
 // record notes the change, forgets the oldest one, and wakes the other
-// replicas once the transaction commits.
+// replicas once the transaction commits. The change of the floor itself is kept, by
+// which who resumes from it is told from somebody of another history.
 func (s *Store) record(ctx context.Context, c *change, floor int64) error {
 	err := c.exec(ctx, `INSERT INTO registry_changes (revision, model, kind, actor, commit_time) VALUES ($1, $2, $3, $4, $5)`,
 		c.revision, c.model, string(c.kind), c.actor, micros(c.now))
@@ -128,7 +129,7 @@ func (s *Store) record(ctx context.Context, c *change, floor int64) error {
 		return err
 	}
 	if oldest := c.revision - s.opts.KeepChanges; oldest > floor {
-		if err := c.exec(ctx, `DELETE FROM registry_changes WHERE revision <= $1`, oldest); err != nil {
+		if err := c.exec(ctx, `DELETE FROM registry_changes WHERE revision < $1`, oldest); err != nil {
 			return err
 		}
 		if err := c.exec(ctx, `UPDATE registry_state SET floor = $1 WHERE id = 1`, oldest); err != nil {
