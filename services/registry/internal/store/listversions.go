@@ -44,7 +44,7 @@ func (s *Store) FindVersions(ctx context.Context, model string, query Query) ([]
 	}
 	var out []*registryv1.Version
 	err = s.snapshot(ctx, "list versions", func(ctx context.Context, q querier) (err error) {
-		if _, err := s.model(ctx, q, model); err != nil {
+		if err := hasModel(ctx, q, model); err != nil {
 			return err
 		}
 		driver, err := rarest(ctx, q, model, versionSubject().drivers(query.Filter))

@@ -103,6 +103,7 @@ func (s suite) run(t *testing.T) {
 	t.Run("experiments that are refused", s.experimentChecks)
 	t.Run("layers", s.layers)
 	t.Run("what experiments need", s.experimentNeeds)
+	t.Run("experiments name what is there and may serve", s.experimentVersions)
 	t.Run("concurrent experiments", s.experimentEtags)
 	t.Run("many experiments", s.experimentLimits)
 	t.Run("random experiments", s.randomExperiments)

@@ -116,6 +116,15 @@ func (s *Store) change(ctx context.Context, actor, model string, k kind, fn func
 	return nil
 }
 
+// lockChanges keeps everything that has revisions from changing until tx ends: every
+// change begins with this row.
+func lockChanges(ctx context.Context, tx *sql.Tx) error {
+	if _, err := tx.ExecContext(ctx, `UPDATE registry_state SET revision = revision WHERE id = 1`); err != nil {
+		return fmt.Errorf("take turns: %w", err)
+	}
+	return nil
+}
+
 // record notes the change, forgets the oldest one, and wakes the other
 // replicas once the transaction commits. The change of the floor itself is kept, by
 // which who resumes from it is told from somebody of another history.

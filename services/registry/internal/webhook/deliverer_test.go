@@ -201,7 +201,7 @@ func TestNotedWhileReading(t *testing.T) {
 		go func() { done <- d.Run(ctx, store.Fence{}) }()
 		<-time.After(time.Minute)
 		cancel()
-		_ = <-done
+		<-done //nolint:errcheck // that it was told to end
 		if sent.Load() != 1 {
 			t.Errorf("sent %d times", sent.Load())
 		}
