@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -223,6 +224,21 @@ func RegistryReads(ctx context.Context) ([]Row, error) {
 			return nil, fmt.Errorf("the versions are not there: %v: %w", last, err)
 		}
 		var rows []Row
+		// Each reads the first page, or with back one that begins anywhere.
+		versions := func(filter, order string, back bool) func() error {
+			return func() error {
+				req := &registryv1.ListVersionsRequest{Model: model(), Filter: filter, OrderBy: order}
+				if back {
+					older := fmt.Sprintf("number <= %d", registryVersions/2-r.IntN(registryVersions/4))
+					req.Filter = strings.TrimPrefix(filter+" AND "+older, " AND ")
+				}
+				got, err := n.ListVersions(ctx, req)
+				if err == nil && len(got.GetVersions()) != 100 {
+					err = fmt.Errorf("%d versions", len(got.GetVersions()))
+				}
+				return err
+			}
+		}
 		for _, read := range []struct {
 			what string
 			call func() error
@@ -239,6 +255,11 @@ func RegistryReads(ctx context.Context) ([]Row, error) {
 				_, err := n.ListVersions(ctx, &registryv1.ListVersionsRequest{Model: model()})
 				return err
 			}},
+			{"list of 100 versions, a page far back", versions("", "", true)},
+			{"list of 100 versions by a label", versions(`labels.half = "odd"`, "", true)},
+			{"list of 100 versions by two labels", versions(`labels.half = "even" AND labels.shard = "4"`, "", false)},
+			{"list of 100 versions by a metric", versions("", "metrics.acc desc", false)},
+			{"list of 100 versions with a label by a metric", versions(`labels.shard = "4"`, "metrics.acc desc", false)},
 			{"list of 100 models", func() error {
 				_, err := n.ListModels(ctx, &registryv1.ListModelsRequest{})
 				return err

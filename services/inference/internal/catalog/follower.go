@@ -93,7 +93,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		kept, changed := f.Watch() // before anything can be published
 		saving.Go(func() { f.keep(ctx, kept, changed) })
 	}
-	var from int64
+	var from position
 	failures := 0
 	for ctx.Err() == nil {
 		progressed, err := f.follow(ctx, &from)
@@ -101,10 +101,10 @@ func (f *Follower) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if outOfRange(err) && from != 0 {
+		if outOfRange(err) && from.revision != 0 {
 			f.opts.Logger.InfoContext(ctx, "the registry no longer has the revision: taking a snapshot",
-				slog.Int64("revision", from))
-			from = 0
+				slog.Int64("revision", from.revision))
+			from = position{}
 			continue
 		}
 		failures++
@@ -136,17 +136,24 @@ func outOfRange(err error) bool {
 	}
 }
 
+// position is where the stream goes on; the zero value asks for a snapshot. The etag
+// tells the registry whether the revision is one of its own.
+type position struct {
+	revision int64
+	etag     string
+}
+
 // follow runs one stream. It moves from on, and reports whether any message
 // came.
-func (f *Follower) follow(ctx context.Context, from *int64) (progressed bool, err error) {
+func (f *Follower) follow(ctx context.Context, from *position) (progressed bool, err error) {
 	ctx, heard, stop := silence.Guard(ctx, f.opts.Clock, f.opts.SilenceTimeout)
 	defer stop()
-	stream, err := f.opts.Registry.Watch(ctx, &registryv1.WatchRequest{FromRevision: *from})
+	stream, err := f.opts.Registry.Watch(ctx, &registryv1.WatchRequest{FromRevision: from.revision, FromEtag: from.etag})
 	if err != nil {
 		return false, fmt.Errorf("watch the registry: %w", err)
 	}
 	b := builder{trust: f.opts.Trust}
-	if *from != 0 {
+	if from.revision != 0 {
 		b.base = f.Snapshot()
 	}
 	for {
@@ -158,13 +165,13 @@ func (f *Follower) follow(ctx context.Context, from *int64) (progressed bool, er
 		progressed = true
 		next, err := b.apply(msg)
 		if err != nil {
-			*from = 0
+			*from = position{}
 			return progressed, fmt.Errorf("watch the registry: %w", err)
 		}
 		if next == nil {
 			continue
 		}
-		*from = next.Revision()
+		*from = position{next.Revision(), msg.GetEtag()}
 		if next.Revision() != f.revision() || !f.Current() {
 			f.publish(next)
 		}

@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -106,6 +107,32 @@ func TestFollowerStartsAnewWhenTheRevisionIsGone(t *testing.T) {
 		fakes.Pass(t, 2*time.Second)
 		expect(t, f, true, "b")
 	})
+}
+
+// A registry that was put back, or is another one, may have passed the revision that
+// the follower has: what was seen before must not stay.
+func TestFollowerStartsAnewWithAnotherRegistry(t *testing.T) {
+	t.Parallel()
+	for _, models := range []int{1, 2, 5} {
+		synctest.Test(t, func(t *testing.T) {
+			r := fakes.NewRegistry()
+			f := follower(r, "")
+			r.Put(fakes.Model("a", 1))
+			r.Put(fakes.Model("b", 1))
+			run(t, f)
+			expect(t, f, true, "a", "b")
+			r.Cut(true)
+			r.Replace()
+			var want []string
+			for i := range models {
+				want = append(want, fmt.Sprintf("other-%d", i))
+				r.Put(fakes.Model(want[i], 1))
+			}
+			r.Cut(false)
+			fakes.Pass(t, 2*time.Second)
+			expect(t, f, true, want...)
+		})
+	}
 }
 
 func TestFollowerLeavesASilentStream(t *testing.T) {

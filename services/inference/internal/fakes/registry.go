@@ -31,6 +31,7 @@ type Registry struct {
 	models  map[string]*registryv1.ModelState
 	changed chan struct{}
 	asked   []int64 // the revisions that watchers came with
+	history int     // tells the revisions apart from those before Replace
 	cut     chan struct{}
 	away    bool
 
@@ -63,6 +64,7 @@ func (r *Registry) Remove(name string) {
 // commit gives a change the next revision; r.mu is held.
 func (r *Registry) commit(c *registryv1.WatchResponse) {
 	c.Revision = r.base + int64(len(r.changes)) + 1
+	c.Etag = r.etag(c.GetRevision())
 	r.changes = append(r.changes, c)
 	r.wake()
 }
@@ -71,6 +73,18 @@ func (r *Registry) wake() {
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
+
+// Replace lets another registry take the place of this one, which knows nothing yet
+// and gives the same revisions anew.
+func (r *Registry) Replace() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.base, r.changes, r.models = 0, nil, make(map[string]*registryv1.ModelState)
+	r.history++
+}
+
+// etag tells a revision from that of another history; r.mu is held.
+func (r *Registry) etag(revision int64) string { return fmt.Sprint(r.history, "/", revision) }
 
 // Compact forgets all changes: a watcher must have the present revision, or
 // start from 0.
@@ -110,9 +124,13 @@ func (r *Registry) Watch(req *registryv1.WatchRequest, stream grpc.ServerStreami
 	r.mu.Lock()
 	r.asked = append(r.asked, req.GetFromRevision())
 	cut, away := r.cut, r.away
+	other := req.GetFromEtag() != "" && req.GetFromEtag() != r.etag(req.GetFromRevision())
 	r.mu.Unlock()
-	if away {
+	switch {
+	case away:
 		return status.Error(codes.Unavailable, "away")
+	case other:
+		return status.Error(codes.OutOfRange, "another history")
 	}
 	from := req.GetFromRevision()
 	if from == 0 {
@@ -141,7 +159,10 @@ func (r *Registry) Watch(req *registryv1.WatchRequest, stream grpc.ServerStreami
 		select {
 		case <-changed:
 		case <-beat:
-			err := stream.Send(&registryv1.WatchResponse{Revision: from, Event: &registryv1.WatchResponse_Heartbeat{
+			r.mu.Lock()
+			etag := r.etag(from)
+			r.mu.Unlock()
+			err := stream.Send(&registryv1.WatchResponse{Revision: from, Etag: etag, Event: &registryv1.WatchResponse_Heartbeat{
 				Heartbeat: &registryv1.Heartbeat{},
 			}})
 			if err != nil {
@@ -158,13 +179,14 @@ func (r *Registry) Watch(req *registryv1.WatchRequest, stream grpc.ServerStreami
 func (r *Registry) sendSnapshot(stream grpc.ServerStreamingServer[registryv1.WatchResponse]) (int64, error) {
 	r.mu.Lock()
 	revision := r.base + int64(len(r.changes))
+	etag := r.etag(revision)
 	parts := []*registryv1.SnapshotPart{{First: true}, {Last: true}}
 	for _, m := range r.models {
 		parts[1].Models = append(parts[1].Models, m)
 	}
 	r.mu.Unlock()
 	for _, p := range parts {
-		msg := &registryv1.WatchResponse{Revision: revision, Event: &registryv1.WatchResponse_Snapshot{Snapshot: p}}
+		msg := &registryv1.WatchResponse{Revision: revision, Etag: etag, Event: &registryv1.WatchResponse_Snapshot{Snapshot: p}}
 		if err := stream.Send(msg); err != nil {
 			return 0, err
 		}

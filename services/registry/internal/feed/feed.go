@@ -24,8 +24,8 @@ const lookTimeout = 5 * time.Second
 
 // Source is what a feed needs of the store.
 type Source interface {
-	Revision(ctx context.Context) (int64, error)
-	Changes(ctx context.Context, from int64) (*store.Batch, error)
+	Position(ctx context.Context) (store.Position, error)
+	Changes(ctx context.Context, from store.Position) (*store.Batch, error)
 	Page(ctx context.Context, after string) (*store.Page, error)
 }
 
@@ -78,13 +78,14 @@ type Feed struct {
 
 // state is what all watchers see; it is replaced as a whole.
 type state struct {
-	// revision is the newest one that the feed has seen.
-	revision int64
-	// batch is what led to revision, for the watchers that were abreast; nil when
-	// they had better read for themselves.
+	// at is the newest position that the feed has seen.
+	at store.Position
+	// batch is what led there, for the watchers that were abreast; nil when they had
+	// better read for themselves.
 	batch *store.Batch
-	// era counts how often the store turned out to be another one than before,
-	// such as a backup: positions in an older era mean nothing.
+	// era counts how often the store could not go on from where the feed was: it is
+	// another one than before, such as a backup, or far ahead. Positions in an older
+	// era mean nothing.
 	era int
 	// err says that the store does not answer.
 	err error
@@ -112,12 +113,12 @@ func (f *Feed) Wake() {
 
 // Start looks at the store for the first time.
 func (f *Feed) Start(ctx context.Context) error {
-	revision, err := f.source.Revision(ctx)
+	at, err := f.source.Position(ctx)
 	f.opts.Report(err)
 	if err != nil {
 		return err
 	}
-	f.publish(func(s *state) { s.revision = revision })
+	f.publish(func(s *state) { s.at = at })
 	return nil
 }
 
@@ -162,7 +163,7 @@ func (f *Feed) look(ctx context.Context) bool {
 	now := f.present()
 	bounded, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	batch, err := f.source.Changes(bounded, now.revision)
+	batch, err := f.source.Changes(bounded, now.at)
 	if ctx.Err() != nil {
 		return false
 	}
@@ -177,30 +178,28 @@ func (f *Feed) look(ctx context.Context) bool {
 	if now.err != nil {
 		f.opts.Logger.InfoContext(ctx, "the store answers again")
 	}
-	if batch.To > now.revision || now.err != nil {
+	if batch.To != now.at || now.err != nil {
 		f.publish(func(s *state) {
-			s.revision, s.batch, s.err = batch.To, batch, nil
+			s.at, s.batch, s.err = batch.To, batch, nil
 		})
 	}
 	return batch.More
 }
 
-// catchUp deals with a store that is not where the feed left it. One that is
-// ahead by more than it keeps is the same store; one that is behind is not.
+// catchUp deals with a store that is not where the feed left it: it is ahead by
+// more than it keeps, or it is another one. Whoever was abreast begins anew.
 func (f *Feed) catchUp(ctx context.Context, now state) bool {
-	revision, err := f.source.Revision(ctx)
+	at, err := f.source.Position(ctx)
 	f.opts.Report(err)
 	if err != nil {
 		f.fail(ctx, now, err)
 		return false
 	}
 	f.opts.Logger.WarnContext(ctx, "the store's revision jumped",
-		slog.Int64("from", now.revision), slog.Int64("to", revision))
+		slog.Int64("from", now.at.Revision), slog.Int64("to", at.Revision))
 	f.publish(func(s *state) {
-		if revision < now.revision {
-			s.era++
-		}
-		s.revision, s.batch, s.err = revision, nil, nil
+		s.at, s.batch, s.err = at, nil, nil
+		s.era++
 	})
 	return false
 }
@@ -213,7 +212,7 @@ func (f *Feed) fail(ctx context.Context, now state, err error) {
 }
 
 // Revision returns the newest revision that the feed has seen.
-func (f *Feed) Revision() int64 { return f.present().revision }
+func (f *Feed) Revision() int64 { return f.present().at.Revision }
 
 // Close ends every watch, and those that begin later, with UNAVAILABLE: their
 // clients go to another replica.

@@ -3,6 +3,7 @@ package feed_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -26,6 +27,7 @@ type fakeSource struct {
 	mu       sync.Mutex
 	revision int64
 	floor    int64
+	history  string // what the etags begin with
 	err      error
 	reads    int
 }
@@ -42,25 +44,30 @@ func (s *fakeSource) readCount() int {
 	return s.reads
 }
 
-func (s *fakeSource) Revision(context.Context) (int64, error) {
+func (s *fakeSource) Position(context.Context) (store.Position, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.revision, s.err
+	return s.at(s.revision), s.err
 }
 
-func (s *fakeSource) Changes(_ context.Context, from int64) (*store.Batch, error) {
+// at is a revision of the present history.
+func (s *fakeSource) at(revision int64) store.Position {
+	return store.Position{Revision: revision, Etag: fmt.Sprint(s.history, "/", revision)}
+}
+
+func (s *fakeSource) Changes(_ context.Context, from store.Position) (*store.Batch, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reads++
 	if s.err != nil {
 		return nil, s.err
 	}
-	if from > s.revision || from < s.floor {
+	if from.Revision > s.revision || from.Revision < s.floor || from.Etag != "" && from != s.at(from.Revision) {
 		return nil, apierr.New(apierr.OutOfRange, "out of range")
 	}
-	b := &store.Batch{From: from, To: s.revision}
-	for r := from + 1; r <= s.revision; r++ {
-		b.Changes = append(b.Changes, store.Change{Revision: r, Model: "m", State: &registryv1.ModelState{}})
+	b := &store.Batch{From: s.at(from.Revision), To: s.at(s.revision)}
+	for r := from.Revision + 1; r <= s.revision; r++ {
+		b.Changes = append(b.Changes, store.Change{Position: s.at(r), Model: "m", State: &registryv1.ModelState{}})
 	}
 	return b, nil
 }
@@ -103,7 +110,9 @@ type watch struct {
 	ended    chan error
 }
 
-func (r *rig) watch(from int64) *watch {
+func (r *rig) watch(from int64) *watch { return r.watchFrom(store.Position{Revision: from}) }
+
+func (r *rig) watchFrom(from store.Position) *watch {
 	w := &watch{t: r.t, messages: make(chan *registryv1.WatchResponse), ended: make(chan error, 1)}
 	ctx := r.t.Context()
 	go func() {
@@ -276,7 +285,30 @@ func TestStoreThatWentBackEndsWatches(t *testing.T) {
 	})
 }
 
-func TestStoreThatIsFarAheadKeepsWatches(t *testing.T) {
+// A store that was put back has given the revisions anew by the time that anybody
+// looks: who has seen those of before must not go on among the others.
+func TestStoreThatWentAnotherWayEndsWatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, revision := range []int64{10, 25} {
+			r := newRig(t, 10)
+			w := r.watch(10)
+			seen := w.next()
+			r.source.set(func(s *fakeSource) { s.history, s.revision = "restored", revision })
+			r.feed.Wake()
+			w.wantEnd(apierr.OutOfRange)
+			r.watchFrom(store.Position{Revision: 10, Etag: seen.GetEtag()}).wantEnd(apierr.OutOfRange)
+			fresh := r.watch(0)
+			if m := fresh.next(); m.GetRevision() != revision || m.GetEtag() == seen.GetEtag() {
+				t.Errorf("got %v, want a snapshot at %d with another etag than %q", m, revision, seen.GetEtag())
+			}
+			r.source.set(func(s *fakeSource) { s.revision++ })
+			r.feed.Wake()
+			fresh.wantChange(revision + 1)
+		}
+	})
+}
+
+func TestStoreThatIsFarAheadEndsWatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 10)
 		w := r.watch(10)
@@ -359,7 +391,7 @@ func TestSendingThatFailsEndsTheWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
 		gone := errors.New("the client is gone")
-		err := r.feed.Watch(t.Context(), 0, func(*registryv1.WatchResponse) error { return gone })
+		err := r.feed.Watch(t.Context(), store.Position{}, func(*registryv1.WatchResponse) error { return gone })
 		if !errors.Is(err, gone) {
 			t.Errorf("got %v", err)
 		}

@@ -68,6 +68,7 @@ func newReplicas(t *testing.T, n int, cfg sqldb.Config, listen listener) []*repl
 // does.
 type consumer struct {
 	revision int64
+	etag     string
 	models   map[string]*registryv1.ModelState
 	building bool
 }
@@ -85,7 +86,7 @@ func (c *consumer) apply(m *registryv1.WatchResponse) error {
 			c.models[st.GetModel().GetName()] = st
 		}
 		c.building = !ev.Snapshot.GetLast()
-		c.revision = m.GetRevision()
+		c.revision, c.etag = m.GetRevision(), m.GetEtag()
 		return nil
 	case *registryv1.WatchResponse_Changed:
 		c.models[ev.Changed.GetModel().GetName()] = ev.Changed
@@ -95,7 +96,7 @@ func (c *consumer) apply(m *registryv1.WatchResponse) error {
 	if m.GetRevision() < c.revision || c.building {
 		return fmt.Errorf("revision %d after %d", m.GetRevision(), c.revision)
 	}
-	c.revision = m.GetRevision()
+	c.revision, c.etag = m.GetRevision(), m.GetEtag()
 	return nil
 }
 
@@ -106,7 +107,7 @@ var errCut = errors.New("the connection was cut")
 func (c *consumer) run(ctx context.Context, rnd *rand.Rand, replicas []*replica, final func() int64) (resets int, err error) {
 	for {
 		left := rnd.IntN(30)
-		err := replicas[rnd.IntN(len(replicas))].feed.Watch(ctx, c.revision, func(m *registryv1.WatchResponse) error {
+		err := replicas[rnd.IntN(len(replicas))].feed.Watch(ctx, store.Position{Revision: c.revision, Etag: c.etag}, func(m *registryv1.WatchResponse) error {
 			if err := c.apply(m); err != nil {
 				return err
 			}
@@ -140,7 +141,7 @@ func (c *consumer) run(ctx context.Context, rnd *rand.Rand, replicas []*replica,
 // stayAway returns once much has happened that nobody took note of.
 func stayAway(ctx context.Context, r *replica, final func() int64) error {
 	missed := 0
-	err := r.feed.Watch(ctx, 0, func(m *registryv1.WatchResponse) error {
+	err := r.feed.Watch(ctx, store.Position{}, func(m *registryv1.WatchResponse) error {
 		if missed++; missed > 25 || final() > 0 {
 			return errDone
 		}

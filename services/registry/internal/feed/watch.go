@@ -13,12 +13,12 @@ import (
 // slow; the message is not changed afterwards, and must not be.
 type Send func(*registryv1.WatchResponse) error
 
-// Watch sends every change after the revision from, in order, until ctx ends,
+// Watch sends every change after a position, in order, until ctx ends,
 // sending fails, or the feed is closed: of several changes of one model that
-// are read at once, only the last. From 0 a snapshot comes first. A heartbeat
+// are read at once, only the last. From revision 0 a snapshot comes first. A heartbeat
 // comes at once when there is nothing new, and then whenever nothing was sent
 // for the heartbeat's time.
-func (f *Feed) Watch(ctx context.Context, from int64, send Send) error {
+func (f *Feed) Watch(ctx context.Context, from store.Position, send Send) error {
 	w := &watcher{feed: f, send: send, position: from, era: f.present().era}
 	w.timer = f.opts.Clock.NewTimer(f.opts.Heartbeat)
 	defer w.timer.Stop()
@@ -30,7 +30,7 @@ func (f *Feed) Watch(ctx context.Context, from int64, send Send) error {
 		if err := w.check(now); err != nil {
 			return err
 		}
-		if w.position < now.revision {
+		if w.position.Revision < now.at.Revision {
 			if err := w.advance(ctx, now); err != nil {
 				return err
 			}
@@ -51,7 +51,7 @@ func (f *Feed) Watch(ctx context.Context, from int64, send Send) error {
 type watcher struct {
 	feed     *Feed
 	send     Send
-	position int64
+	position store.Position
 	era      int
 	timer    clock.Timer
 }
@@ -63,17 +63,17 @@ func (w *watcher) begin(ctx context.Context) error {
 	if err := w.check(w.feed.present()); err != nil {
 		return err
 	}
-	if w.position == 0 {
+	if w.position.Revision == 0 {
 		return w.snapshot(ctx)
 	}
 	batch, err := w.feed.source.Changes(ctx, w.position)
 	if err != nil {
 		return err
 	}
-	if len(batch.Changes) == 0 {
-		return w.deliver(w.heartbeat())
+	if err := w.apply(batch); err != nil || len(batch.Changes) > 0 {
+		return err
 	}
-	return w.apply(batch)
+	return w.deliver(w.heartbeat())
 }
 
 // check returns why the watch cannot go on.
@@ -85,7 +85,7 @@ func (w *watcher) check(now state) error {
 		// Heartbeats would say that nothing happened, which nobody knows.
 		return apierr.Wrap(apierr.Unavailable, now.err, "the registry's store does not answer; try again")
 	case now.era != w.era:
-		return apierr.New(apierr.OutOfRange, "the registry went back in time; begin again from 0").
+		return apierr.New(apierr.OutOfRange, "the registry went back in time, or far ahead; begin again from 0").
 			WithField("from_revision")
 	default:
 		return nil
@@ -107,7 +107,7 @@ func (w *watcher) advance(ctx context.Context, now state) error {
 
 func (w *watcher) apply(batch *store.Batch) error {
 	for _, c := range batch.Changes {
-		m := &registryv1.WatchResponse{Revision: c.Revision}
+		m := &registryv1.WatchResponse{Revision: c.Revision, Etag: c.Etag}
 		if c.State == nil {
 			m.Event = &registryv1.WatchResponse_Removed{Removed: c.Model}
 		} else {
@@ -125,7 +125,7 @@ func (w *watcher) apply(batch *store.Batch) error {
 // changes while the pages are read is among the changes that follow, whose
 // states are never older than those on the pages.
 func (w *watcher) snapshot(ctx context.Context) error {
-	revision, err := w.feed.source.Revision(ctx)
+	at, err := w.feed.source.Position(ctx)
 	if err != nil {
 		return err
 	}
@@ -139,13 +139,13 @@ func (w *watcher) snapshot(ctx context.Context) error {
 		}}
 		if page.Last {
 			// Until the snapshot is whole the watcher has nothing to resume from.
-			m.Revision = revision
+			m.Revision, m.Etag = at.Revision, at.Etag
 		}
 		if err := w.deliver(m); err != nil {
 			return err
 		}
 		if page.Last {
-			w.position = revision
+			w.position = at
 			return nil
 		}
 		after = page.After
@@ -154,7 +154,7 @@ func (w *watcher) snapshot(ctx context.Context) error {
 
 func (w *watcher) heartbeat() *registryv1.WatchResponse {
 	return &registryv1.WatchResponse{
-		Revision: w.position, Event: &registryv1.WatchResponse_Heartbeat{Heartbeat: &registryv1.Heartbeat{}},
+		Revision: w.position.Revision, Etag: w.position.Etag, Event: &registryv1.WatchResponse_Heartbeat{Heartbeat: &registryv1.Heartbeat{}},
 	}
 }
 

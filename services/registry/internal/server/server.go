@@ -79,7 +79,7 @@ func (s *Server) Watch(req *registryv1.WatchRequest, stream grpc.ServerStreaming
 			WithRetryAfter(overloadedFor)
 	}
 	defer s.watchers.Add(-1)
-	return s.feed.Watch(stream.Context(), req.GetFromRevision(), stream.Send)
+	return s.feed.Watch(stream.Context(), store.Position{Revision: req.GetFromRevision(), Etag: req.GetFromEtag()}, stream.Send)
 }
 
 // actor names the caller in the record of changes; "" when nobody is known.

@@ -163,7 +163,7 @@ func (s *Store) waiting(ctx context.Context, q querier, now time.Time, model, al
 }
 
 func (s *Store) aliasChange(ctx context.Context, q querier, now time.Time, model string, id int64) (*registryv1.AliasChange, error) {
-	if _, err := s.model(ctx, q, model); err != nil {
+	if err := hasModel(ctx, q, model); err != nil {
 		return nil, err
 	}
 	a, err := scanAliasChange(now)(q.QueryRowContext(ctx, aliasChangeQuery+`AND id = $2`, model, id))
@@ -212,7 +212,7 @@ func (s *Store) ListAliasChanges(ctx context.Context, model string, f ChangeFilt
 	query += fmt.Sprintf(` ORDER BY id DESC LIMIT $%d`, len(args))
 	var out []*registryv1.AliasChange
 	err := s.snapshot(ctx, "list alias changes", func(ctx context.Context, q querier) (err error) {
-		if _, err := s.model(ctx, q, model); err != nil {
+		if err := hasModel(ctx, q, model); err != nil {
 			return err
 		}
 		out, err = collect(ctx, q, scanAliasChange(now), query, args...)

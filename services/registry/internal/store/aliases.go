@@ -26,7 +26,7 @@ func scanAlias(row scanner) (*registryv1.Alias, error) {
 // alias returns an alias, or nil when the model has none of that name. A model
 // that is not there is an error.
 func (s *Store) alias(ctx context.Context, q querier, model, name string) (*registryv1.Alias, error) {
-	if _, err := s.model(ctx, q, model); err != nil || !names.MatchString(name) {
+	if err := hasModel(ctx, q, model); err != nil || !names.MatchString(name) {
 		return nil, err
 	}
 	a, err := scanAlias(q.QueryRowContext(ctx, aliasQuery+`WHERE a.model = $1 AND a.name = $2`, model, name))
@@ -65,7 +65,7 @@ func aliasNotFound(model, name string) error {
 func (s *Store) ListAliases(ctx context.Context, model, after string, limit int) ([]*registryv1.Alias, error) {
 	var out []*registryv1.Alias
 	err := s.snapshot(ctx, "list aliases", func(ctx context.Context, q querier) (err error) {
-		if _, err := s.model(ctx, q, model); err != nil {
+		if err := hasModel(ctx, q, model); err != nil {
 			return err
 		}
 		out, err = collect(ctx, q, scanAlias, aliasQuery+`WHERE a.model = $1 AND a.name > $2 ORDER BY a.name LIMIT $3`,

@@ -83,7 +83,7 @@ func (s *Store) RollbackAlias(ctx context.Context, actor, model, name string, r 
 		if err != nil {
 			return fmt.Errorf("state at %d: %w", r.Revision, err)
 		}
-		if err := s.sameVersion(ctx, c, was.GetVersion(), was.GetDigest()); err != nil {
+		if _, err := s.sameVersion(ctx, c, was.GetVersion(), was.GetDigest()); err != nil {
 			return err
 		}
 		if was.GetVersion() != 0 {
@@ -103,18 +103,19 @@ func noStateAt(revision int64) error {
 	return notFound("revision", "nothing is known of it at revision %d", revision)
 }
 
-// sameVersion refuses a version that is gone or has another digest than it had.
-func (s *Store) sameVersion(ctx context.Context, c *change, number int32, digest string) error {
+// sameVersion returns a version, nil for 0, and refuses one that is gone or has
+// another digest than it had.
+func (s *Store) sameVersion(ctx context.Context, c *change, number int32, digest string) (*registryv1.Version, error) {
 	if number == 0 {
-		return nil
+		return nil, nil //nolint:nilnil // 0 stands for none
 	}
 	v, err := s.version(ctx, c.tx, c.model, VersionKey{Number: number})
 	if err != nil && apierr.ReasonOf(err) != apierr.NotFound {
-		return err
+		return nil, err
 	}
 	if v.GetDigest() != digest {
-		return apierr.New(apierr.FailedPrecondition, "version %d of %q is no longer the one that it was, %s", number, c.model, digest).
+		return nil, apierr.New(apierr.FailedPrecondition, "version %d of %q is no longer the one that it was, %s", number, c.model, digest).
 			WithField("revision").WithMetadata(metaDigest, digest)
 	}
-	return nil
+	return v, nil
 }

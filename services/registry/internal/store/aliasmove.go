@@ -87,19 +87,20 @@ func (s *Store) moveOrAsk(ctx context.Context, c *change, there *registryv1.Alia
 	if there.GetVersion() == m.version {
 		return there, nil, errUnchanged
 	}
+	var to *registryv1.Version
 	if m.version != 0 {
-		v, err := s.version(ctx, c.tx, c.model, VersionKey{Number: m.version})
-		if err != nil {
+		var err error
+		if to, err = s.version(ctx, c.tx, c.model, VersionKey{Number: m.version}); err != nil {
 			return nil, nil, err
 		}
-		m.digest = v.GetDigest()
+		m.digest = to.GetDigest()
 	}
 	protected, err := s.isProtected(ctx, c.tx, c.model, m.name)
 	if err != nil {
 		return nil, nil, err
 	}
 	if !protected {
-		out, err := s.move(ctx, c, there, m)
+		out, err := s.move(ctx, c, there, to, m)
 		return out, nil, err
 	}
 	pending, err := s.askForAlias(ctx, c, there, m)
@@ -110,10 +111,10 @@ func (s *Store) moveOrAsk(ctx context.Context, c *change, there *registryv1.Alia
 	return there, pending, err
 }
 
-// move makes the change, notes it in the history, and ends what was asked of the
-// alias before: it was asked of another state.
-func (s *Store) move(ctx context.Context, c *change, there *registryv1.Alias, m aliasMove) (*registryv1.Alias, error) {
-	if err := s.checkMove(ctx, c, m); err != nil {
+// move makes the change to a version, nil to remove the alias, notes it in the
+// history, and ends what was asked of the alias before: it was asked of another state.
+func (s *Store) move(ctx context.Context, c *change, there *registryv1.Alias, to *registryv1.Version, m aliasMove) (*registryv1.Alias, error) {
+	if err := s.checkMove(ctx, c, to, m); err != nil {
 		return nil, err
 	}
 	if err := c.touch(ctx); err != nil {
@@ -143,13 +144,9 @@ func (s *Store) move(ctx context.Context, c *change, there *registryv1.Alias, m 
 
 // checkMove refuses a version that must not serve, and removing an alias that an
 // experiment needs.
-func (s *Store) checkMove(ctx context.Context, c *change, m aliasMove) error {
-	if m.version != 0 {
-		v, err := s.version(ctx, c.tx, c.model, VersionKey{Number: m.version})
-		if err != nil {
-			return err
-		}
-		return s.opts.May(v)
+func (s *Store) checkMove(ctx context.Context, c *change, to *registryv1.Version, m aliasMove) error {
+	if to != nil {
+		return s.opts.May(to)
 	}
 	needing, err := s.experimentsNeeding(ctx, c.tx, c.model, needsAlias(m.name))
 	if err != nil {

@@ -8,9 +8,6 @@ import (
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 )
 
-// metaState is where an error says how a change stands.
-const metaState = "state"
-
 // Decision is what somebody decides of an alias change.
 type Decision struct {
 	Model, Change string
@@ -136,10 +133,11 @@ func (s *Store) apply(ctx context.Context, c *change, a *registryv1.AliasChange)
 	if err != nil {
 		return err
 	}
-	if err := s.sameVersion(ctx, c, a.GetToVersion(), a.GetToDigest()); err != nil {
+	to, err := s.sameVersion(ctx, c, a.GetToVersion(), a.GetToDigest())
+	if err != nil {
 		return err
 	}
-	_, err = s.move(ctx, c, there, aliasMove{
+	_, err = s.move(ctx, c, there, to, aliasMove{
 		name: a.GetAlias(), version: a.GetToVersion(), digest: a.GetToDigest(), reason: a.GetReason(),
 		requestedBy: a.GetRequestedBy(), changeID: changeID(a.GetId()), rollbackTo: a.GetRollbackTo(),
 	})

@@ -147,7 +147,7 @@ func (s suite) archive(t *testing.T) {
 	if !bytes.Equal(alike(to.everything()), alike(models)) {
 		t.Error("what replaced is not what was exported")
 	}
-	batch, err := to.Changes(ctx, before)
+	batch, err := to.Changes(ctx, store.Position{Revision: before})
 	check(t, err)
 	if len(batch.Changes) != 1 || batch.Changes[0].State.GetModel().GetName() != "big" {
 		t.Errorf("watchers are told %v", batch.Changes)

@@ -135,13 +135,6 @@ func refersTo(ctx context.Context, q querier, sha256 string, limit int) (count i
 	return count, list, err
 }
 
-// lockChanges keeps versions and variants from changing until tx ends: every
-// change of them begins with this row.
-func lockChanges(ctx context.Context, tx *sql.Tx) error {
-	_, err := tx.ExecContext(ctx, `UPDATE registry_state SET revision = revision WHERE id = 1`)
-	return err
-}
-
 // DeleteArtifact deletes an artifact to which nothing refers. Its content is
 // trash then.
 func (s *Store) DeleteArtifact(ctx context.Context, sha256 string) error {

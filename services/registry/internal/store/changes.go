@@ -2,7 +2,12 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -11,10 +16,12 @@ import (
 )
 
 // The bounds on what is read at once for a watcher. One model may be larger
-// than the bytes, but not than Options.MaxModelBytes and its aliases.
+// than the bytes, but not than Options.MaxModelBytes and its aliases. The time keeps
+// a database that is far away from being taken for one that does not answer.
 const (
 	maxBatchChanges = 256
 	maxBatchBytes   = 1 << 20
+	maxBatchTime    = time.Second
 )
 
 // outOfRange says that the changes after a revision cannot be given.
@@ -24,10 +31,24 @@ func outOfRange(from, floor, newest int64) error {
 		WithField("from_revision")
 }
 
+// otherHistory says that a revision is not what the caller takes it for.
+func otherHistory(revision int64) error {
+	return apierr.New(apierr.OutOfRange, "revision %d is that of another history: begin again from 0", revision).WithField("from_etag")
+}
+
+// Position is a place in the registry's history. Revisions alone do not tell: a
+// database that is restored from a backup gives them anew.
+type Position struct {
+	Revision int64
+	// Etag tells the revision from the same number in another history; "" is not
+	// known, and fits any.
+	Etag string
+}
+
 // Change is what happened to one model.
 type Change struct {
-	// Revision is that of the model's last change.
-	Revision int64
+	// Position is that of the model's last change.
+	Position
 	// Model is the model's name.
 	Model string
 	// State is the whole model after that change; nil when it was removed.
@@ -37,12 +58,12 @@ type Change struct {
 // Batch is changes in the order of their revisions. It is not changed once
 // returned, and may be shared.
 type Batch struct {
-	// From is the revision after which the batch begins, To the one that who has
+	// From is the position after which the batch begins, To the one that who has
 	// applied it has.
-	From, To int64
+	From, To Position
 	// Changes hold each model once: of several changes, the last.
 	Changes []Change
-	// More says that To is not the newest revision.
+	// More says that To is not the newest position.
 	More bool
 	// Bytes is about how much memory the batch takes.
 	Bytes int
@@ -59,22 +80,75 @@ func (s *Store) revision(ctx context.Context, q querier) (revision, floor int64,
 	return revision, floor, err
 }
 
-// Changes returns what changed after the revision from: the first part of it,
-// when it is much. A revision after which changes are no longer kept, or that
-// was not given yet, is OUT_OF_RANGE. The state of each model is the one that it had at the
-// revision given with it, because a batch holds only the last change of each
-// model and is read from one snapshot.
-func (s *Store) Changes(ctx context.Context, from int64) (*Batch, error) {
-	out := &Batch{From: from, To: from}
+// Position returns the newest one.
+func (s *Store) Position(ctx context.Context) (Position, error) {
+	var out Position
+	err := s.snapshot(ctx, "position", func(ctx context.Context, q querier) (err error) {
+		if out.Revision, _, err = s.revision(ctx, q); err != nil {
+			return err
+		}
+		out, err = position(ctx, q, out.Revision)
+		return err
+	})
+	return out, err
+}
+
+// position returns a revision with its etag, as far as its change is still kept.
+func position(ctx context.Context, q querier, revision int64) (Position, error) {
+	c, err := scanChange(q.QueryRowContext(ctx, `SELECT `+changeColumns+` FROM registry_changes c WHERE c.revision = $1`, revision))
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return Position{Revision: revision}, nil
+	case err != nil:
+		return Position{}, fmt.Errorf("change at %d: %w", revision, err)
+	}
+	return c.Position, nil
+}
+
+const changeColumns = `c.revision, c.model, c.kind, c.actor, c.commit_time`
+
+// scanChange reads a change without the model's state. What is recorded of a change,
+// to the microsecond, is the same in no two histories.
+func scanChange(row scanner) (c Change, err error) {
+	var (
+		kind, actor string
+		committed   int64
+	)
+	if err := row.Scan(&c.Revision, &c.Model, &kind, &actor, &committed); err != nil {
+		return c, err
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d\x00%s\x00%s\x00%s\x00%d", c.Revision, c.Model, kind, actor, committed))
+	c.Etag = hex.EncodeToString(sum[:etagBytes])
+	return c, nil
+}
+
+// etagBytes is how much of the hash tells positions apart.
+const etagBytes = 8
+
+// Changes returns what changed after a position: the first part of it, when it is
+// much. A revision after which changes are no longer kept, that was not given yet, or
+// that is another history's is OUT_OF_RANGE. The state of each model is the one that
+// it had at the revision given with it, because a batch holds only the last change of
+// each model and is read from one snapshot.
+func (s *Store) Changes(ctx context.Context, from Position) (*Batch, error) {
+	var out *Batch
 	err := s.snapshot(ctx, "changes", func(ctx context.Context, q querier) error {
 		newest, floor, err := s.revision(ctx, q)
 		if err != nil {
 			return err
 		}
-		if from < floor || from > newest {
-			return outOfRange(from, floor, newest)
+		if from.Revision < floor || from.Revision > newest {
+			return outOfRange(from.Revision, floor, newest)
 		}
-		if from == newest {
+		there, err := position(ctx, q, from.Revision)
+		if err != nil {
+			return err
+		}
+		if from.Etag != "" && there.Etag != "" && from.Etag != there.Etag {
+			return otherHistory(from.Revision)
+		}
+		out = &Batch{From: there, To: there}
+		if from.Revision == newest {
 			return nil
 		}
 		return s.fill(ctx, q, out, newest)
@@ -86,11 +160,11 @@ func (s *Store) Changes(ctx context.Context, from int64) (*Batch, error) {
 }
 
 func (s *Store) fill(ctx context.Context, q querier, out *Batch, newest int64) error {
-	last, err := collect(ctx, q, func(row scanner) (c Change, err error) {
-		err = row.Scan(&c.Model, &c.Revision)
-		return c, err
-	}, `SELECT model, max(revision) FROM registry_changes WHERE revision > $1 AND model NOT LIKE 'prompts/%'
-		GROUP BY model ORDER BY max(revision) LIMIT $2`, out.From, maxBatchChanges)
+	began := s.opts.Clock.Now()
+	last, err := collect(ctx, q, scanChange, `SELECT `+changeColumns+` FROM
+		(SELECT max(revision) AS revision FROM registry_changes WHERE revision > $1 AND model NOT LIKE '`+promptPrefix+`%'
+			GROUP BY model ORDER BY max(revision) LIMIT $2) l
+		JOIN registry_changes c ON c.revision = l.revision ORDER BY c.revision`, out.From.Revision, maxBatchChanges)
 	if err != nil {
 		return fmt.Errorf("last changes: %w", err)
 	}
@@ -104,15 +178,18 @@ func (s *Store) fill(ctx context.Context, q querier, out *Batch, newest int64) e
 			out.Bytes += proto.Size(c.State)
 		}
 		out.Changes = append(out.Changes, c)
-		out.To = c.Revision
-		if out.Bytes >= maxBatchBytes {
+		out.To = c.Position
+		if out.Bytes >= maxBatchBytes || s.opts.Clock.Now().Sub(began) >= maxBatchTime {
 			break
 		}
 	}
-	if all := len(last) < maxBatchChanges && len(out.Changes) == len(last); all {
-		out.To = newest // what is left is of prompts, which nobody watches
+	if all := len(last) < maxBatchChanges && len(out.Changes) == len(last); all && out.To.Revision < newest {
+		// What is left is of prompts, which nobody watches.
+		if out.To, err = position(ctx, q, newest); err != nil {
+			return err
+		}
 	}
-	out.More = out.To < newest
+	out.More = out.To.Revision < newest
 	return nil
 }
 

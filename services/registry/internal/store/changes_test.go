@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -62,9 +63,9 @@ func (s suite) revisions(t *testing.T) {
 func (s suite) changes(t *testing.T) {
 	e := newEnv(t, s.databases, store.Options{})
 	ctx := t.Context()
-	empty, err := e.Changes(ctx, 0)
+	empty, err := e.Changes(ctx, store.Position{})
 	check(t, err)
-	if len(empty.Changes) != 0 || empty.To != 0 || empty.More {
+	if len(empty.Changes) != 0 || empty.To.Revision != 0 || empty.More {
 		t.Errorf("an empty registry has changes: %+v", empty)
 	}
 	e.model("a")                                       // 1
@@ -76,9 +77,9 @@ func (s suite) changes(t *testing.T) {
 	check(t, err)
 	check(t, e.DeleteModel(ctx, "", "b")) // 6
 
-	all, err := e.Changes(ctx, 0)
+	all, err := e.Changes(ctx, store.Position{})
 	check(t, err)
-	if all.From != 0 || all.To != 6 || all.More || len(all.Changes) != 2 {
+	if all.From.Revision != 0 || all.To.Revision != 6 || all.More || len(all.Changes) != 2 {
 		t.Fatalf("got %+v", all)
 	}
 	changed, removed := all.Changes[0], all.Changes[1]
@@ -94,13 +95,13 @@ func (s suite) changes(t *testing.T) {
 		t.Errorf("state\n got %v\nwant %v", changed.State, want)
 	}
 
-	later, err := e.Changes(ctx, 5)
+	later, err := e.Changes(ctx, store.Position{Revision: 5})
 	check(t, err)
-	if len(later.Changes) != 1 || later.Changes[0].Model != "b" || later.To != 6 {
+	if len(later.Changes) != 1 || later.Changes[0].Model != "b" || later.To.Revision != 6 {
 		t.Errorf("after 5: %+v", later)
 	}
 	for _, from := range []int64{7, -1} {
-		_, err := e.Changes(ctx, from)
+		_, err := e.Changes(ctx, store.Position{Revision: from})
 		wantReason(t, err, apierr.OutOfRange, "from_revision")
 	}
 }
@@ -116,7 +117,7 @@ func (s suite) changesInParts(t *testing.T) {
 	var got []string
 	var last int64
 	for from, parts := int64(0), 0; ; parts++ {
-		b, err := e.Changes(t.Context(), from)
+		b, err := e.Changes(t.Context(), store.Position{Revision: from})
 		check(t, err)
 		for _, c := range b.Changes {
 			if c.Revision <= last {
@@ -125,10 +126,10 @@ func (s suite) changesInParts(t *testing.T) {
 			last = c.Revision
 			got = append(got, c.Model)
 		}
-		if b.From != from || (b.More && b.To <= from) || (len(b.Changes) > 0 && b.To != last) {
-			t.Fatalf("part %d: from %d to %d, more %t", parts, b.From, b.To, b.More)
+		if b.From.Revision != from || (b.More && b.To.Revision <= from) || (len(b.Changes) > 0 && b.To.Revision != last) {
+			t.Fatalf("part %d: from %d to %d, more %t", parts, b.From.Revision, b.To.Revision, b.More)
 		}
-		from = b.To
+		from = b.To.Revision
 		if !b.More {
 			if parts == 0 {
 				t.Error("everything came in one part")
@@ -147,15 +148,63 @@ func (s suite) compaction(t *testing.T) {
 		e.model(fmt.Sprintf("m%02d", i))
 	}
 	for from := range int64(13) {
-		b, err := e.Changes(t.Context(), from)
+		b, err := e.Changes(t.Context(), store.Position{Revision: from})
 		if from < 7 {
 			wantReason(t, err, apierr.OutOfRange, "from_revision")
 			continue
 		}
 		check(t, err)
-		if b.To != 12 || int64(len(b.Changes)) != 12-from {
+		if b.To.Revision != 12 || int64(len(b.Changes)) != 12-from {
 			t.Errorf("after %d: %+v", from, b)
 		}
+	}
+}
+
+// A database that was put back gives its revisions anew: whoever has one of those of
+// before is told, also at the last one that is kept.
+func (s suite) otherHistory(t *testing.T) {
+	e := newEnv(t, s.databases, store.Options{KeepChanges: 5})
+	ctx := t.Context()
+	for i := range 8 {
+		e.model(fmt.Sprintf("before-%d", i))
+	}
+	at := make(map[int64]store.Position)
+	for revision := int64(3); revision <= 8; revision++ {
+		b, err := e.Changes(ctx, store.Position{Revision: revision})
+		check(t, err)
+		at[revision] = b.From
+		if again, err := e.Changes(ctx, b.From); b.From.Etag == "" || err != nil || again.From != b.From {
+			t.Fatalf("at %d: %+v, %+v, %v", revision, b.From, again, err)
+		}
+		for _, c := range b.Changes {
+			if known := at[c.Revision]; known != (store.Position{}) && known != c.Position {
+				t.Errorf("the change at %+v, and %+v", c.Position, known)
+			}
+		}
+	}
+	if newest, err := e.Position(ctx); err != nil || newest != at[8] {
+		t.Errorf("the newest is %+v, %v, want %+v", newest, err, at[8])
+	}
+	for _, statement := range []string{
+		`UPDATE registry_state SET revision = 5`, `DELETE FROM registry_changes WHERE revision > 5`, `DELETE FROM registry_models WHERE name > 'before-4'`,
+	} {
+		_, err := e.raw().ExecContext(ctx, statement)
+		check(t, err)
+	}
+	e.clock.Advance(time.Second)
+	for i := range 5 {
+		e.model(fmt.Sprintf("after-%d", i))
+	}
+	for revision := int64(6); revision <= 8; revision++ {
+		_, err := e.Changes(ctx, at[revision])
+		wantReason(t, err, apierr.OutOfRange, "from_etag")
+		_, err = e.Changes(ctx, store.Position{Revision: revision})
+		check(t, err) // a consumer that knows no etags
+	}
+	b, err := e.Changes(ctx, at[5])
+	check(t, err)
+	if len(b.Changes) != 5 || b.To.Revision != 10 {
+		t.Errorf("after what both have: %+v", b)
 	}
 }
 
@@ -170,7 +219,7 @@ func (s suite) noGaps(t *testing.T) {
 		readers.Go(func() {
 			seen := make(map[string]int64)
 			for from := int64(0); from < writers*each; {
-				b, err := replicas[r].Changes(t.Context(), from)
+				b, err := replicas[r].Changes(t.Context(), store.Position{Revision: from})
 				if err != nil {
 					t.Errorf("reader %d after %d: %v", r, from, err)
 					return
@@ -181,7 +230,7 @@ func (s suite) noGaps(t *testing.T) {
 					}
 					seen[c.Model] = c.Revision
 				}
-				from = b.To
+				from = b.To.Revision
 			}
 			if len(seen) != writers*each {
 				t.Errorf("reader %d saw %d of %d changes", r, len(seen), writers*each)

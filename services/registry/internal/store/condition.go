@@ -60,6 +60,9 @@ func (s *statement) condition(n filter.Node) (string, error) {
 }
 
 func (s *statement) join(nodes []filter.Node, with string) (string, error) {
+	if len(nodes) == 0 {
+		return "1 = 1", nil
+	}
 	parts := make([]string, 0, len(nodes))
 	for _, n := range nodes {
 		part, err := s.condition(n)

@@ -12,14 +12,10 @@ import (
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 )
 
-// metaStanding is under which an error names what keeps something from being
-// deleted.
-const metaStanding = "standing"
-
 func stillNeeded(what, field string, needs []string) error {
 	list := strings.Join(needs, ", ")
 	return apierr.New(apierr.FailedPrecondition, "%s still has what may serve: remove %s first", what, list).
-		WithField(field).WithMetadata(metaStanding, list)
+		WithField(field).WithMetadata(metaNeeds, list)
 }
 
 // DeleteModel hides a model with its versions, unless an alias or a split stands.
@@ -29,7 +25,7 @@ func (s *Store) DeleteModel(ctx context.Context, actor, name string) error {
 		return s.PurgeModel(ctx, actor, name)
 	}
 	return s.change(ctx, actor, name, modelDeleted, func(ctx context.Context, c *change) error {
-		if _, err := s.model(ctx, c.tx, name); err != nil {
+		if err := hasModel(ctx, c.tx, name); err != nil {
 			return err
 		}
 		if err := s.checkUnneeded(ctx, c); err != nil {
@@ -154,7 +150,7 @@ func (s *Store) PurgeVersion(ctx context.Context, actor, model string, key Versi
 // anyVersion returns a version without its variants, also one that is deleted, of
 // a model that is not.
 func (s *Store) anyVersion(ctx context.Context, q querier, model string, key VersionKey) (*registryv1.Version, error) {
-	if _, err := s.model(ctx, q, model); err != nil {
+	if err := hasModel(ctx, q, model); err != nil {
 		return nil, err
 	}
 	condition, value := key.condition()

@@ -18,6 +18,8 @@ const (
 	metaModel   = "model"
 	metaDigest  = "digest"
 	metaVariant = "variant"
+	metaState   = "state"    // how it stands with something
+	metaNeeds   = "standing" // what keeps something from being deleted
 )
 
 // names matches whatever may be the name of a model, an alias or an arm: what

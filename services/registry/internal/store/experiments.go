@@ -64,7 +64,7 @@ func bodyOf(e *registryv1.Experiment) ([]byte, error) {
 // experiment returns an experiment. A model or an experiment that is not there is
 // an error.
 func (s *Store) experiment(ctx context.Context, q querier, model, name string) (*registryv1.Experiment, error) {
-	if _, err := s.model(ctx, q, model); err != nil {
+	if err := hasModel(ctx, q, model); err != nil {
 		return nil, err
 	}
 	if !names.MatchString(name) {
@@ -97,7 +97,7 @@ func (s *Store) GetExperiment(ctx context.Context, model, name string) (*registr
 func (s *Store) ListExperiments(ctx context.Context, model, after string, limit int) ([]*registryv1.Experiment, error) {
 	var out []*registryv1.Experiment
 	err := s.snapshot(ctx, "list experiments", func(ctx context.Context, q querier) (err error) {
-		if _, err := s.model(ctx, q, model); err != nil {
+		if err := hasModel(ctx, q, model); err != nil {
 			return err
 		}
 		out, err = collect(ctx, q, scanExperiment, `SELECT `+experimentColumns+` FROM registry_experiments
@@ -137,7 +137,7 @@ func (s *Store) experimentToChange(ctx context.Context, c *change, name, etag st
 func wrongState(e *registryv1.Experiment, what string) error {
 	return apierr.New(apierr.FailedPrecondition, "the experiment %q of %q is %s: %s",
 		e.GetName(), e.GetModel(), stateName(e.GetState()), what).
-		WithField("experiment").WithMetadata("state", stateName(e.GetState())).WithMetadata(metaEtag, e.GetEtag())
+		WithField("experiment").WithMetadata(metaState, stateName(e.GetState())).WithMetadata(metaEtag, e.GetEtag())
 }
 
 func stateName(s registryv1.ExperimentState) string {

@@ -10,7 +10,7 @@ import (
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 )
 
-// experimentsNeeding names the experiments, ten at most, that are not concluded and
+// experimentsNeeding names the experiments, maxNamed at most, that are not concluded and
 // that the test is true of: what they need must not go.
 func (s *Store) experimentsNeeding(ctx context.Context, q querier, model string, needs func(*registryv1.Experiment) bool) ([]string, error) {
 	list, err := collect(ctx, q, scanExperiment, `SELECT `+experimentColumns+` FROM registry_experiments
@@ -20,18 +20,11 @@ func (s *Store) experimentsNeeding(ctx context.Context, q querier, model string,
 	}
 	var out []string
 	for _, e := range list {
-		if needs(e) && len(out) < 10 {
+		if needs(e) && len(out) < maxNamed {
 			out = append(out, `experiment "`+e.GetName()+`"`)
 		}
 	}
 	return out, nil
-}
-
-// NeededBy names the experiments, ten at most, that need a version of a model: while
-// there are any it must not go.
-func (s *Store) NeededBy(ctx context.Context, model string, version int32) ([]string, error) {
-	out, err := s.experimentsNeeding(ctx, s.db.Reader(), model, needsVersion(version))
-	return out, failure(ctx, err, "experiments of %q", model)
 }
 
 // needsVersion is the test for a version that shall go.
@@ -56,5 +49,5 @@ func refuseNeeded(what, field string, needing []string) error {
 	}
 	list := strings.Join(needing, ", ")
 	return apierr.New(apierr.FailedPrecondition, "%s is needed by %s: conclude or change that first", what, list).
-		WithField(field).WithMetadata("standing", list)
+		WithField(field).WithMetadata(metaNeeds, list)
 }

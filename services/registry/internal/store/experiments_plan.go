@@ -168,7 +168,7 @@ func planned(e, plan *registryv1.Experiment) *registryv1.Experiment {
 
 // otherExperiments returns the model's experiments but the one of that name.
 func (s *Store) otherExperiments(ctx context.Context, c *change, name string) ([]*registryv1.Experiment, error) {
-	if _, err := s.model(ctx, c.tx, c.model); err != nil {
+	if err := hasModel(ctx, c.tx, c.model); err != nil {
 		return nil, err
 	}
 	out, err := collect(ctx, c.tx, scanExperiment, `SELECT `+experimentColumns+` FROM registry_experiments

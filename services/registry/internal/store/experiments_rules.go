@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -134,18 +132,17 @@ func (s *Store) named(ctx context.Context, c *change, field string, version int3
 		}
 		return "", err
 	}
-	var digest string
-	err := c.tx.QueryRowContext(ctx, `SELECT digest FROM registry_versions WHERE model = $1 AND number = $2`,
-		c.model, version).Scan(&digest)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return "", notFound(field+"version", "the model %q has no version %d", c.model, version)
-	case err != nil:
-		return "", fmt.Errorf("digest of version %d: %w", version, err)
-	case given != "" && given != digest:
-		return "", apierr.Invalid(field+"digest", "%sdigest is not the digest of version %d, which is %s", field, version, digest)
+	v, err := s.version(ctx, c.tx, c.model, VersionKey{Number: version})
+	if err == nil {
+		err = s.opts.May(v)
 	}
-	return digest, nil
+	switch {
+	case err != nil:
+		return "", inField(err, field+"version")
+	case given != "" && given != v.GetDigest():
+		return "", apierr.Invalid(field+"digest", "%sdigest is not the digest of version %d, which is %s", field, version, v.GetDigest())
+	}
+	return v.GetDigest(), nil
 }
 
 // checkFrozen refuses what may not change any more in the state that an experiment

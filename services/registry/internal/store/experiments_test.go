@@ -266,6 +266,45 @@ func disjoint(t *testing.T, list ...*registryv1.Experiment) {
 	}
 }
 
+// What is deleted, and what must not serve, is not named by an experiment.
+func (s suite) experimentVersions(t *testing.T) {
+	unsigned := apierr.New(apierr.FailedPrecondition, "no signature").WithField("version")
+	e := newEnv(t, s.databases, store.Options{KeepDeleted: time.Hour, May: func(v *registryv1.Version) error {
+		if v.GetNumber() == 3 {
+			return unsigned
+		}
+		return nil
+	}})
+	ctx := t.Context()
+	e.model("m")
+	for seed := range 4 {
+		e.version("m", seed)
+	}
+	draft := e.experiment(plan("x"))
+	check(t, e.DeleteVersion(ctx, "", "m", number(4)))
+	for version, want := range map[int32]apierr.Reason{3: apierr.FailedPrecondition, 4: apierr.NotFound} {
+		for field, p := range map[string]*registryv1.Experiment{
+			"arms[1].version": plan("y", func(p *registryv1.Experiment) { p.Arms[1].Version = version }),
+			"shadow.version":  plan("y", func(p *registryv1.Experiment) { p.Shadow = &registryv1.Shadow{Version: version, Share: 1} }),
+		} {
+			_, err := e.CreateExperiment(ctx, "", p)
+			wantReason(t, err, want, field)
+			p.Name = "x"
+			_, err = e.UpdateExperiment(ctx, "", p, draft.GetEtag())
+			wantReason(t, err, want, field)
+		}
+	}
+	// One from before this was refused keeps its version, and nothing else from going.
+	e.version("m", 4)
+	_, err := e.raw().ExecContext(ctx, `INSERT INTO registry_experiment_versions (model, experiment, version) VALUES ('m', 'x', 4)`)
+	check(t, err)
+	check(t, e.DeleteVersion(ctx, "", "m", number(5)))
+	e.clock.Advance(2 * time.Hour)
+	if n, err := e.Purge(ctx); err != nil || n != 1 {
+		t.Errorf("purged %d, %v", n, err)
+	}
+}
+
 // What an experiment needs stays, until that is concluded.
 func (s suite) experimentNeeds(t *testing.T) {
 	e, ctx := s.withVersions(t), t.Context()
@@ -276,11 +315,9 @@ func (s suite) experimentNeeds(t *testing.T) {
 		p.Shadow = &registryv1.Shadow{Alias: "staging", Share: 1}
 	}))
 	wantReason(t, e.DeleteAlias(ctx, "", "m", "staging", "*"), apierr.FailedPrecondition, "alias")
-	for version, want := range map[int32]int{1: 0, 2: 1} {
-		if got, err := e.NeededBy(ctx, "m", version); err != nil || len(got) != want {
-			t.Errorf("version %d is needed by %v, %v", version, got, err)
-		}
-	}
+	wantReason(t, e.DeleteVersion(ctx, "", "m", number(2)), apierr.FailedPrecondition, "version")
+	e.version("m", 3)
+	check(t, e.DeleteVersion(ctx, "", "m", number(3)))
 	if _, err := e.raw().ExecContext(ctx, `DELETE FROM registry_versions WHERE number = 2`); err == nil {
 		t.Error("a version that an experiment needs can be deleted")
 	}

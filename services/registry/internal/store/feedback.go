@@ -41,7 +41,7 @@ func (s *Store) SetFeedback(ctx context.Context, f Feedback) (replaced bool, err
 	digest := sha256.Sum256([]byte(f.Response))
 	id := hex.EncodeToString(digest[:])
 	err = s.outcomes(ctx, "set feedback", func(ctx context.Context, c *change) error {
-		if _, err := s.model(ctx, c.tx, f.Model); err != nil {
+		if err := hasModel(ctx, c.tx, f.Model); err != nil {
 			return err
 		}
 		if f.Made.Before(c.now.Add(-FeedbackAge)) {

@@ -54,8 +54,8 @@ func lease(ctx context.Context, q querier, name string) (l Lease, err error) {
 func (s *Store) TakeLease(ctx context.Context, name, holder string, seen Lease) (Lease, error) {
 	taken := Lease{Holder: holder, Token: seen.Token + 1}
 	err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE registry_state SET revision = revision WHERE id = 1`); err != nil {
-			return fmt.Errorf("take turns: %w", err)
+		if err := lockChanges(ctx, tx); err != nil {
+			return err
 		}
 		if seen.Token == 0 {
 			return oneRow(name)(tx.ExecContext(ctx, `INSERT INTO registry_leases (name, holder, token, beat)

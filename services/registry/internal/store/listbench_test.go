@@ -67,10 +67,18 @@ func benchLists(b *testing.B, databases storetest.Databases) {
 		{"versions/rare-label", versions(`labels.shard = "r"`, "", nil)},
 		{"versions/common-label", versions(`labels.half = "odd"`, "", func(i int) string { return fmt.Sprint(somewhere(i)) })},
 		{"versions/two-labels", versions(`labels.half = "even" AND labels.shard = "r"`, "number", nil)},
+		{"versions/two-labels-deep", versions(`labels.half = "even" AND labels.shard = "r"`, "", func(i int) string { return fmt.Sprint(somewhere(i)) })},
+		{"versions/label-by-metric", versions(`labels.shard = "r"`, "metrics.acc desc", nil)},
+		{"versions/common-label-by-metric", versions(`labels.half = "odd"`, "metrics.acc desc", nil)},
 		{"versions/best-metric", versions("", "metrics.acc desc", nil)},
 		{"versions/metric-and-label", versions(`labels.half = "odd" AND metrics.acc > 0.5`, "", nil)},
 		{"models/by-name", models("", "")},
 		{"models/by-update", models("", "update_time desc")},
+		{"versions/metric-deep", versions("", "metrics.acc desc", func(i int) string {
+			place := storetest.Version(b, filled.Large, somewhere(i))
+			place.Metrics = map[string]float64{"acc": float64(i%90+5) / 100}
+			return store.VersionPlace(place, "metrics.acc desc").String()
+		})},
 		{"models/label", models(`labels.team = "x"`, "")},
 	}
 	for _, run := range runs {

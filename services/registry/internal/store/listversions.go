@@ -44,18 +44,21 @@ func (s *Store) FindVersions(ctx context.Context, model string, query Query) ([]
 	}
 	var out []*registryv1.Version
 	err = s.snapshot(ctx, "list versions", func(ctx context.Context, q querier) (err error) {
-		if _, err := s.model(ctx, q, model); err != nil {
+		if err := hasModel(ctx, q, model); err != nil {
 			return err
 		}
-		driver, err := rarest(ctx, q, model, versionSubject().drivers(query.Filter))
+		driver, few, err := rarest(ctx, q, model, versionSubject().drivers(query.Filter))
 		if err != nil {
 			return err
+		}
+		if !few && strings.HasPrefix(o.field, metricsPrefix) {
+			driver = nil // sooner found in the order of the metric
 		}
 		text, args, err := versionsQuery(model, query, o, driver)
 		if err != nil {
 			return err
 		}
-		if out, err = collect(ctx, q, scanVersion, text, args...); err != nil {
+		if out, err = collect(ctx, q, scanVersion, text, s.valuesPlanned(args)...); err != nil {
 			return err
 		}
 		return addVariantsByNumber(ctx, q, out)
@@ -63,27 +66,35 @@ func (s *Store) FindVersions(ctx context.Context, model string, query Query) ([]
 	return out, err
 }
 
+// The bounds on finding out which term leads.
+const (
+	maxLook  = 2000 // rows that are counted of one
+	maxTerms = 8    // terms that are looked at
+)
+
 // rarest returns the term that the fewest versions have, as far as a short look
-// tells; nil when there is none.
-func rarest(ctx context.Context, q querier, model string, terms []filter.Compare) (*filter.Compare, error) {
-	const look = 2000
-	least := look + 1
-	var out *filter.Compare
-	for i, c := range terms {
-		if len(terms) == 1 {
-			return &terms[0], nil
-		}
-		var n int
-		err := q.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM registry_version_terms
-			WHERE model = $1 AND key = $2 AND value = $3 LIMIT $4) s`, model, c.Field, c.Value, look).Scan(&n)
-		if err != nil {
-			return nil, fmt.Errorf("how many versions have a term: %w", err)
-		}
-		if n < least {
-			least, out = n, &terms[i]
-		}
+// tells, and whether these are so few that they can be sorted; nil when there is none.
+func rarest(ctx context.Context, q querier, model string, terms []filter.Compare) (rare *filter.Compare, few bool, err error) {
+	if len(terms) == 0 {
+		return nil, false, nil
 	}
-	return out, nil
+	terms = terms[:min(len(terms), maxTerms)]
+	st := &statement{}
+	of, look := st.arg(model), st.arg(maxLook)
+	counts := make([]string, 0, len(terms))
+	for _, c := range terms {
+		counts = append(counts, `(SELECT count(*) FROM (SELECT 1 FROM registry_version_terms
+			WHERE model = `+of+` AND key = `+st.arg(c.Field)+` AND value = `+st.arg(c.Value)+` LIMIT `+look+`) s)`)
+	}
+	have, to := make([]int, len(terms)), make([]any, len(terms))
+	for i := range have {
+		to[i] = &have[i]
+	}
+	if err := q.QueryRowContext(ctx, `SELECT `+strings.Join(counts, ", "), st.args...).Scan(to...); err != nil {
+		return nil, false, fmt.Errorf("how many versions have a term: %w", err)
+	}
+	least := slices.Min(have)
+	return &terms[slices.Index(have, least)], least < maxLook, nil
 }
 
 // versionsQuery writes the query. What decides the order comes first, so that
@@ -95,19 +106,27 @@ func versionsQuery(model string, query Query, o order, driver *filter.Compare) (
 	if !query.Deleted {
 		conditions = append(conditions, `v.delete_time = 0`)
 	}
-	if query.Filter != nil {
-		condition, err := st.condition(query.Filter)
+	if rest := query.Filter; rest != nil {
+		if driver != nil {
+			rest = without(rest, *driver)
+		}
+		condition, err := st.condition(rest)
 		if err != nil {
 			return "", nil, err
 		}
 		conditions = append(conditions, "("+condition+")")
 	}
 	if metric, is := strings.CutPrefix(o.field, metricsPrefix); is {
-		from, by, number = `registry_version_metrics d CROSS JOIN registry_versions v`, `d.value`, `d.version`
+		from, by, number = `registry_version_metrics d CROSS JOIN `+from, `d.value`, `d.version`
 		conditions = append(conditions, `d.model = $1 AND v.number = d.version AND d.name = `+st.arg(metric))
-	} else if c := driver; c != nil {
-		from, number = `registry_version_terms d CROSS JOIN registry_versions v`, `d.version`
-		conditions = append(conditions, `d.model = $1 AND v.number = d.version AND d.key = `+st.arg(c.Field)+` AND d.value = `+st.arg(c.Value))
+	}
+	if c := driver; c != nil {
+		lead := number
+		if by != "" {
+			by = "+" + by // the sign keeps planners from reading in the metric's order after all
+		}
+		from, number = `registry_version_terms l CROSS JOIN `+from, `l.version`
+		conditions = append(conditions, `l.model = $1 AND l.version = `+lead+` AND l.key = `+st.arg(c.Field)+` AND l.value = `+st.arg(c.Value))
 	}
 	direction, behind := o.direction()
 	if query.After != "" {

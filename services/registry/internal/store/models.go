@@ -97,6 +97,19 @@ func (s *Store) model(ctx context.Context, q querier, name string) (*registryv1.
 	return m, err
 }
 
+// hasModel refuses a model that is not there or deleted.
+func hasModel(ctx context.Context, q querier, name string) error {
+	if !names.MatchString(name) {
+		return modelNotFound(name)
+	}
+	var one int
+	err := q.QueryRowContext(ctx, `SELECT 1 FROM registry_models WHERE name = $1 AND delete_time = 0`, name).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return modelNotFound(name)
+	}
+	return err
+}
+
 // touch notes on the model that something of it changed.
 func (c *change) touch(ctx context.Context) error {
 	return c.exec(ctx, `UPDATE registry_models SET update_time = $1 WHERE name = $2`, micros(c.now), c.model)

@@ -40,7 +40,7 @@ func (s *Store) Evidence(ctx context.Context, model, experiment string, since ti
 	out := new(Evidence)
 	err := s.snapshot(ctx, "evidence", func(ctx context.Context, q querier) error {
 		*out = Evidence{}
-		if _, err := s.model(ctx, q, model); err != nil {
+		if err := hasModel(ctx, q, model); err != nil {
 			return err
 		}
 		sums, err := outcomeRows(ctx, q, `model = $1 AND experiment = $2 AND bucket + width > $3`, model, experiment, since.Unix())

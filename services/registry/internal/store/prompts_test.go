@@ -83,12 +83,12 @@ func (s suite) prompts(t *testing.T) {
 	}
 
 	// Who watches models is brought to the newest revision, and told of no prompt.
-	batch, err := e.Changes(ctx, 0)
+	batch, err := e.Changes(ctx, store.Position{})
 	check(t, err)
-	if len(batch.Changes) != 1 || batch.Changes[0].Model != "p" || batch.To != e.revision() || batch.More {
+	if len(batch.Changes) != 1 || batch.Changes[0].Model != "p" || batch.To.Revision != e.revision() || batch.More {
 		t.Errorf("watchers get %+v at revision %d", batch, e.revision())
 	}
-	if batch, err = e.Changes(ctx, 1); err != nil || len(batch.Changes) != 0 || batch.To != e.revision() {
+	if batch, err = e.Changes(ctx, store.Position{Revision: 1}); err != nil || len(batch.Changes) != 0 || batch.To.Revision != e.revision() {
 		t.Errorf("watchers get %+v, %v", batch, err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // protection returns which aliases of a model are protected. A model that is not
 // there is an error.
 func (s *Store) protection(ctx context.Context, q querier, model string) (*registryv1.AliasProtection, error) {
-	if _, err := s.model(ctx, q, model); err != nil {
+	if err := hasModel(ctx, q, model); err != nil {
 		return nil, err
 	}
 	out := &registryv1.AliasProtection{Model: model, Configured: slices.Clone(s.opts.ProtectedAliases)}

@@ -29,12 +29,14 @@ func (s *Store) Purge(ctx context.Context) (int, error) {
 		model  string
 		number int32
 	}
-	// Those of a deleted model go with it.
+	// Those of a deleted model go with it, and those that something still refers to
+	// stay: experiments could once name what was deleted.
 	versions, err := collect(ctx, s.db.Reader(), func(row scanner) (d due, err error) {
 		err = row.Scan(&d.model, &d.number)
 		return d, err
 	}, `SELECT v.model, v.number FROM registry_versions v JOIN registry_models m ON m.name = v.model
-		WHERE v.purge_time > 0 AND v.purge_time <= $1 AND m.delete_time = 0 ORDER BY v.purge_time LIMIT $2`, now, maxPurges)
+		WHERE v.purge_time > 0 AND v.purge_time <= $1 AND m.delete_time = 0
+		AND NOT EXISTS (SELECT 1 FROM registry_experiment_versions x WHERE x.model = v.model AND x.version = v.number) ORDER BY v.purge_time LIMIT $2`, now, maxPurges)
 	if err != nil {
 		return 0, failure(ctx, err, "versions to purge")
 	}

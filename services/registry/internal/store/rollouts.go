@@ -49,7 +49,7 @@ func scanRollout(row scanner) (*registryv1.Rollout, error) {
 func RolloutOver(r *registryv1.Rollout) bool { return r.GetState() > lastActiveState }
 
 func (s *Store) rollout(ctx context.Context, q querier, model, name string) (*registryv1.Rollout, error) {
-	if _, err := s.model(ctx, q, model); err != nil {
+	if err := hasModel(ctx, q, model); err != nil {
 		return nil, err
 	}
 	if names.MatchString(name) {
@@ -73,7 +73,7 @@ func (s *Store) GetRollout(ctx context.Context, model, name string) (*registryv1
 func (s *Store) ListRollouts(ctx context.Context, model, after string, limit int) ([]*registryv1.Rollout, error) {
 	var out []*registryv1.Rollout
 	err := s.snapshot(ctx, "list rollouts", func(ctx context.Context, q querier) (err error) {
-		if _, err := s.model(ctx, q, model); err != nil {
+		if err := hasModel(ctx, q, model); err != nil {
 			return err
 		}
 		out, err = collect(ctx, q, scanRollout, `SELECT `+rolloutColumns+` FROM registry_rollouts

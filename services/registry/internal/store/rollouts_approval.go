@@ -69,7 +69,7 @@ func (s *Store) approveRollout(ctx context.Context, c *change, a *registryv1.Ali
 	if r.GetApproval() != a.GetId() {
 		return over
 	}
-	if err := s.sameVersion(ctx, c, a.GetToVersion(), a.GetToDigest()); err != nil {
+	if _, err := s.sameVersion(ctx, c, a.GetToVersion(), a.GetToDigest()); err != nil {
 		return err
 	}
 	r = proto.CloneOf(r)

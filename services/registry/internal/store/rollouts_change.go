@@ -267,7 +267,7 @@ func (s *Store) moveByRollout(ctx context.Context, c *change, there *registryv1.
 	if err != nil {
 		return err
 	}
-	_, err = s.move(ctx, c, there, aliasMove{
+	_, err = s.move(ctx, c, there, v, aliasMove{
 		name: r.GetAlias(), version: r.GetCandidate(), digest: v.GetDigest(), reason: rolloutReason(r),
 	})
 	return err

@@ -33,7 +33,7 @@ func (s suite) softModels(t *testing.T) {
 	wantReason(t, err, apierr.ModelNotFound, "model")
 	_, err = e.CreateModel(ctx, "", &registryv1.Model{Name: "m"})
 	wantReason(t, err, apierr.AlreadyExists, "name")
-	batch, err := e.Changes(ctx, revision)
+	batch, err := e.Changes(ctx, store.Position{Revision: revision})
 	check(t, err)
 	if len(batch.Changes) != 1 || batch.Changes[0].State != nil {
 		t.Errorf("watchers are told %+v", batch)

@@ -132,7 +132,7 @@ func (s *Store) splitAt(ctx context.Context, c *change, revision int64) (*regist
 		return nil, fmt.Errorf("state at %d: %w", revision, err)
 	}
 	for _, a := range was.GetArms() {
-		if err := s.sameVersion(ctx, c, a.GetVersion(), a.GetDigest()); err != nil {
+		if _, err := s.sameVersion(ctx, c, a.GetVersion(), a.GetDigest()); err != nil {
 			return nil, err
 		}
 	}

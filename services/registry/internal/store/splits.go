@@ -51,7 +51,7 @@ func merge(rows []*registryv1.Split) []*registryv1.Split {
 // split returns a model's split, or nil when it has none. A model that is not
 // there is an error.
 func (s *Store) split(ctx context.Context, q querier, model string) (*registryv1.Split, error) {
-	if _, err := s.model(ctx, q, model); err != nil {
+	if err := hasModel(ctx, q, model); err != nil {
 		return nil, err
 	}
 	rows, err := collect(ctx, q, scanSplit, splitQuery+`WHERE s.model = $1 ORDER BY a.position`, model)

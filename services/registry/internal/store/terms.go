@@ -130,8 +130,7 @@ func (s *Store) index(ctx context.Context) error {
 		n := 0
 		err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			turn := &change{tx: tx}
-			// The lock of the writers, without a new revision.
-			if err := turn.exec(ctx, `UPDATE registry_state SET revision = revision WHERE id = 1`); err != nil {
+			if err := lockChanges(ctx, tx); err != nil {
 				return err
 			}
 			models, err := collect(ctx, tx, scanModel, `SELECT `+modelColumns+` FROM registry_models WHERE indexed = 0 ORDER BY name LIMIT $1`, atOnce)

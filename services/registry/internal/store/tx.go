@@ -114,8 +114,18 @@ func (s *Store) change(ctx context.Context, actor, model string, k kind, fn func
 	return nil
 }
 
+// lockChanges keeps everything that has revisions from changing until tx ends: every
+// change begins with this row.
+func lockChanges(ctx context.Context, tx *sql.Tx) error {
+	if _, err := tx.ExecContext(ctx, `UPDATE registry_state SET revision = revision WHERE id = 1`); err != nil {
+		return fmt.Errorf("take turns: %w", err)
+	}
+	return nil
+}
+
 // record notes the change, forgets the oldest one, and wakes the other
-// replicas once the transaction commits.
+// replicas once the transaction commits. The change of the floor itself is kept, by
+// which who resumes from it is told from somebody of another history.
 func (s *Store) record(ctx context.Context, c *change, floor int64) error {
 	err := c.exec(ctx, `INSERT INTO registry_changes (revision, model, kind, actor, commit_time) VALUES ($1, $2, $3, $4, $5)`,
 		c.revision, c.model, string(c.kind), c.actor, micros(c.now))
@@ -126,7 +136,7 @@ func (s *Store) record(ctx context.Context, c *change, floor int64) error {
 		return err
 	}
 	if oldest := c.revision - s.opts.KeepChanges; oldest > floor {
-		if err := c.exec(ctx, `DELETE FROM registry_changes WHERE revision <= $1`, oldest); err != nil {
+		if err := c.exec(ctx, `DELETE FROM registry_changes WHERE revision < $1`, oldest); err != nil {
 			return err
 		}
 		if err := c.exec(ctx, `UPDATE registry_state SET floor = $1 WHERE id = 1`, oldest); err != nil {

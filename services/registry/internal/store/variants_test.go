@@ -251,9 +251,9 @@ func (s suite) variantChanges(t *testing.T) {
 	} {
 		before := e.revision()
 		step.do()
-		batch, err := e.Changes(ctx, before)
+		batch, err := e.Changes(ctx, store.Position{Revision: before})
 		check(t, err)
-		if len(batch.Changes) != 1 || batch.Changes[0].Model != "m" || batch.To != before+1 {
+		if len(batch.Changes) != 1 || batch.Changes[0].Model != "m" || batch.To.Revision != before+1 {
 			t.Fatalf("%s: %+v", step.name, batch)
 		}
 		versions := batch.Changes[0].State.GetVersions()

@@ -172,16 +172,13 @@ func (s *Store) version(ctx context.Context, q querier, model string, key Versio
 		return nil, modelNotFound(model)
 	}
 	condition, value := key.condition()
-	v, err := scanVersion(q.QueryRowContext(ctx,
-		`SELECT `+versionColumns+` FROM registry_versions
-			WHERE model = $1 AND delete_time = 0 AND `+condition, model, value))
+	v, err := scanVersion(q.QueryRowContext(ctx, `SELECT `+versionColumns+` FROM registry_versions
+		WHERE model = $1 AND delete_time = 0 AND `+condition+`
+		AND EXISTS (SELECT 1 FROM registry_models m WHERE m.name = $1 AND m.delete_time = 0)`, model, value))
 	if !errors.Is(err, sql.ErrNoRows) {
-		if err == nil {
-			_, err = s.model(ctx, q, model) // it may be deleted
-		}
 		return v, err
 	}
-	if _, err := s.model(ctx, q, model); err != nil {
+	if err := hasModel(ctx, q, model); err != nil {
 		return nil, err
 	}
 	return nil, notFound("version", "the model %q has no version %v", model, value)

@@ -26,7 +26,11 @@ const (
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The last revision that the consumer has; 0 for a snapshot first.
-	FromRevision  int64 `protobuf:"varint,1,opt,name=from_revision,json=fromRevision,proto3" json:"from_revision,omitempty"`
+	FromRevision int64 `protobuf:"varint,1,opt,name=from_revision,json=fromRevision,proto3" json:"from_revision,omitempty"`
+	// The etag that came with that revision; empty where none came. It tells whether
+	// the revision is one of this registry's history: another registry's, or one from
+	// before the database was restored from a backup, is OUT_OF_RANGE.
+	FromEtag      string `protobuf:"bytes,2,opt,name=from_etag,json=fromEtag,proto3" json:"from_etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -66,6 +70,13 @@ func (x *WatchRequest) GetFromRevision() int64 {
 		return x.FromRevision
 	}
 	return 0
+}
+
+func (x *WatchRequest) GetFromEtag() string {
+	if x != nil {
+		return x.FromEtag
+	}
+	return ""
 }
 
 // A model with everything that decides what serves it.
@@ -184,7 +195,10 @@ type WatchResponse struct {
 	//	*WatchResponse_Changed
 	//	*WatchResponse_Removed
 	//	*WatchResponse_Heartbeat
-	Event         isWatchResponse_Event `protobuf_oneof:"event"`
+	Event isWatchResponse_Event `protobuf_oneof:"event"`
+	// What tells the revision from the same number in another history, to resume with;
+	// empty while a snapshot is not whole, and where nothing is known of the revision.
+	Etag          string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -267,6 +281,13 @@ func (x *WatchResponse) GetHeartbeat() *Heartbeat {
 		}
 	}
 	return nil
+}
+
+func (x *WatchResponse) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
 }
 
 type isWatchResponse_Event interface {
@@ -407,9 +428,10 @@ var File_poterne_registry_v1_watch_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_watch_proto_rawDesc = "" +
 	"\n" +
-	"\x1fpoterne/registry/v1/watch.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\"<\n" +
+	"\x1fpoterne/registry/v1/watch.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\"b\n" +
 	"\fWatchRequest\x12,\n" +
-	"\rfrom_revision\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\ffromRevision\"\x86\x03\n" +
+	"\rfrom_revision\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\ffromRevision\x12$\n" +
+	"\tfrom_etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\bfromEtag\"\x86\x03\n" +
 	"\n" +
 	"ModelState\x120\n" +
 	"\x05model\x18\x01 \x01(\v2\x1a.poterne.registry.v1.ModelR\x05model\x128\n" +
@@ -418,13 +440,14 @@ const file_poterne_registry_v1_watch_proto_rawDesc = "" +
 	"\x05split\x18\x04 \x01(\v2\x1a.poterne.registry.v1.SplitR\x05split\x12A\n" +
 	"\vexperiments\x18\x19 \x03(\v2\x1f.poterne.registry.v1.ExperimentR\vexperiments\x12)\n" +
 	"\x10omitted_versions\x18# \x01(\x05R\x0fomittedVersions\x126\n" +
-	"\arollout\x18\x1e \x01(\v2\x1c.poterne.registry.v1.RolloutR\arollout\"\x8e\x02\n" +
+	"\arollout\x18\x1e \x01(\v2\x1c.poterne.registry.v1.RolloutR\arollout\"\xa2\x02\n" +
 	"\rWatchResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12?\n" +
 	"\bsnapshot\x18\x02 \x01(\v2!.poterne.registry.v1.SnapshotPartH\x00R\bsnapshot\x12;\n" +
 	"\achanged\x18\x03 \x01(\v2\x1f.poterne.registry.v1.ModelStateH\x00R\achanged\x12\x1a\n" +
 	"\aremoved\x18\x04 \x01(\tH\x00R\aremoved\x12>\n" +
-	"\theartbeat\x18\x05 \x01(\v2\x1e.poterne.registry.v1.HeartbeatH\x00R\theartbeatB\a\n" +
+	"\theartbeat\x18\x05 \x01(\v2\x1e.poterne.registry.v1.HeartbeatH\x00R\theartbeat\x12\x12\n" +
+	"\x04etag\x18\x06 \x01(\tR\x04etagB\a\n" +
 	"\x05event\"q\n" +
 	"\fSnapshotPart\x127\n" +
 	"\x06models\x18\x01 \x03(\v2\x1f.poterne.registry.v1.ModelStateR\x06models\x12\x14\n" +
