@@ -42,6 +42,7 @@ type Service struct {
 	readiness *health.Readiness
 	check     *health.Check
 	chain     grpcserver.Chain
+	validator protovalidate.Validator
 	metrics   *metrics.Metrics
 	store     *store.Store
 	feed      *feed.Feed
@@ -110,9 +111,9 @@ func (s *Service) build(ctx context.Context) error {
 	}
 	s.server = server.New(s.store, s.feed, s.evidence, server.Options{
 		MaxWatchers: s.cfg.Limits.Watchers, PlatformTenant: s.cfg.Identity.PlatformTenant, Signatures: signatures,
-		WakeWebhooks: s.webhooks.Wake,
-		Judge:        o.judge,
-		Sources:      server.Sources{Roots: s.cfg.Sources.Roots, MaxBytes: int64(s.cfg.Sources.MaxBytes)},
+		WakeWebhooks: s.webhooks.Wake, Validator: s.validator,
+		Judge:   o.judge,
+		Sources: server.Sources{Roots: s.cfg.Sources.Roots, MaxBytes: int64(s.cfg.Sources.MaxBytes)},
 	})
 	at := slices.IndexFunc(s.chain, func(i grpcserver.Interceptor) bool { return i.Name == grpcserver.NameValidate })
 	s.chain = slices.Insert(s.chain, at+1, s.server.Tenants())
@@ -237,7 +238,8 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.UndeleteModelRequest{}, &registryv1.UpdateVersionRequest{}, &registryv1.DeleteVersionRequest{},
 		&registryv1.UndeleteVersionRequest{}, &registryv1.SignVersionRequest{},
 		&registryv1.ReportOutcomesRequest{}, &registryv1.RecordFeedbackRequest{}, &registryv1.GetResultsRequest{},
-		&registryv1.GetExperimentResultsRequest{},
+		&registryv1.GetExperimentResultsRequest{}, &registryv1.ListFeedbackRequest{}, &registryv1.GetPromptRequest{},
+		&registryv1.ExportArchiveRequest{}, &registryv1.ImportArchiveRequest{},
 		&registryv1.ListChangesRequest{}, &registryv1.ResolveVersionRequest{}, &registryv1.CreateWebhookRequest{},
 		&registryv1.GetWebhookRequest{}, &registryv1.ListWebhooksRequest{}, &registryv1.UpdateWebhookRequest{},
 		&registryv1.DeleteWebhookRequest{}, &registryv1.ListDeliveriesRequest{}, &registryv1.RedeliverRequest{},
@@ -252,6 +254,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)
 	}
+	s.validator = validator
 	chain, err := grpcserver.Standard(grpcserver.StandardOptions{
 		Telemetry: s.opts.telemetry, Clock: s.opts.clock, IDs: s.opts.ids, Validator: validator,
 	})

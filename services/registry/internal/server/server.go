@@ -6,9 +6,11 @@ package server
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -38,6 +40,7 @@ type Server struct {
 	// wakeWebhooks tells that a message to a webhook may be sent at once.
 	wakeWebhooks func()
 	judge        rollout.Judge
+	archiving    sync.Mutex
 }
 
 // Options is what a Server is told.
@@ -53,6 +56,8 @@ type Options struct {
 	WakeWebhooks func()
 	// Judge says what the requests of rollouts came to.
 	Judge rollout.Judge
+	// Validator holds to the contract's rules what comes in archives.
+	Validator protovalidate.Validator
 	// Sources says what InspectSource reads.
 	Sources Sources
 }

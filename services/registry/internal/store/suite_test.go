@@ -119,6 +119,8 @@ func (s suite) run(t *testing.T) {
 	t.Run("pages", s.pages)
 	t.Run("archives", s.archive)
 	t.Run("archives that are refused", s.archiveRefused)
+	t.Run("whole archives", s.archiveAll)
+	t.Run("conflicts of whole archives", s.archiveConflicts)
 	t.Run("reopening", s.reopening)
 	t.Run("outcomes", s.outcomes)
 	t.Run("outcomes are counted once", s.outcomesOnce)
