@@ -91,8 +91,11 @@ func (a *app) results(cmd *cobra.Command, path string) error {
 // ratioRow says whether subjects fall into the arms as they should.
 func ratioRow(ratio map[string]any) map[string]any {
 	out := map[string]any{"subjects": ratio["subjects"], "state": "as the weights say", "p": figure(ratio["p_value"]), "words": ratio["words"]}
-	if ratio["mismatch"] == true {
+	switch {
+	case ratio["mismatch"] == true:
 		out["state"] = "mismatch"
+	case cell(ratio["subjects"]) == "-":
+		out["state"] = "no subjects seen"
 	}
 	return out
 }

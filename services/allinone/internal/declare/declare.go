@@ -73,7 +73,7 @@ type Change struct {
 	Resource string `json:"resource"`
 	// Position is where its document begins.
 	Position Position `json:"-"`
-	Action   string `json:"action"`
+	Action   string   `json:"action"`
 	// Before and After are the part of it that the document speaks of, as YAML.
 	Before string `json:"before,omitempty"`
 	After  string `json:"after,omitempty"`

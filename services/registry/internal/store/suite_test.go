@@ -127,6 +127,7 @@ func (s suite) run(t *testing.T) {
 	t.Run("outcomes are tidied", s.outcomesTidied)
 	t.Run("exposures", s.exposures)
 	t.Run("feedback", s.feedback)
+	t.Run("feedback is listed", s.feedbackList)
 	t.Run("migration to evidence", s.evidenceMigration)
 	t.Run("webhooks", s.webhooks)
 	t.Run("deliveries are in order", s.deliveryOrder)
