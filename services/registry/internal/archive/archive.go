@@ -47,9 +47,10 @@ type Writer struct {
 // NewWriter begins an archive of a registry at a revision.
 func NewWriter(out io.Writer, revision int64, now time.Time) (*Writer, error) {
 	w := &Writer{out: bufio.NewWriter(out), sum: sha256.New()}
-	return w, w.Write(&registryv1.ArchiveRecord{Record: &registryv1.ArchiveRecord_Header{Header: &registryv1.ArchiveHeader{
+	err := w.Write(&registryv1.ArchiveRecord{Record: &registryv1.ArchiveRecord_Header{Header: &registryv1.ArchiveHeader{
 		Format: Format, Revision: revision, CreateTime: timestamppb.New(now),
 	}}})
+	return w, err
 }
 
 // Write adds a record.

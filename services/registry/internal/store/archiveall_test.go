@@ -84,7 +84,8 @@ func (s suite) archiveAll(t *testing.T) {
 	whole, lines := from.archived()
 	kinds := map[string]bool{}
 	for _, l := range lines {
-		kinds[l[:strings.Index(l, ":")]] = true
+		kind, _, _ := strings.Cut(l, ":")
+		kinds[kind] = true
 	}
 	if len(kinds) != 9 {
 		t.Errorf("the archive has records of %d kinds: %v", len(kinds), kinds)

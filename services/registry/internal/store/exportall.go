@@ -30,7 +30,7 @@ func (s *Store) ExportAll(ctx context.Context, out io.Writer) error {
 	})
 }
 
-// exportModels is how many names are read at once.
+// exportNames is how many names are read at once.
 const exportNames = 256
 
 func (s *Store) exportAllModels(ctx context.Context, q querier, w *archive.Writer) error {
@@ -58,7 +58,10 @@ func (s *Store) exportAllModels(ctx context.Context, q querier, w *archive.Write
 	}
 }
 
-func scanText(row scanner) (text string, err error) { return text, row.Scan(&text) }
+func scanText(row scanner) (text string, err error) {
+	err = row.Scan(&text)
+	return text, err
+}
 
 // eachVersion hands on a model's versions by number, some at a time.
 func (s *Store) eachVersion(ctx context.Context, q querier, model string, yield func(*registryv1.Version) error) error {
