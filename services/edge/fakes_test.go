@@ -375,33 +375,3 @@ func (f *fakeSearch) RestoreCollection(stream grpc.ClientStreamingServer[searchv
 		n += len(req.GetData())
 	}
 }
-
-// ExportArchive gives a line in two pieces.
-func (f *fakeRegistry) ExportArchive(_ *registryv1.ExportArchiveRequest, stream grpc.ServerStreamingServer[registryv1.ExportArchiveResponse]) error {
-	for _, piece := range []string{"{\"header\"", ":{}}\n"} {
-		if err := stream.Send(&registryv1.ExportArchiveResponse{Data: []byte(piece)}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// ImportArchive says under the name of the conflict how many bytes came.
-func (f *fakeRegistry) ImportArchive(stream grpc.ClientStreamingServer[registryv1.ImportArchiveRequest, registryv1.ImportArchiveResponse]) error {
-	n, name := 0, ""
-	for {
-		req, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return stream.SendAndClose(&registryv1.ImportArchiveResponse{Models: map[string]registryv1.ImportOutcome{
-				fmt.Sprint(name, n): registryv1.ImportOutcome_IMPORT_OUTCOME_CREATED,
-			}})
-		}
-		if err != nil {
-			return err
-		}
-		if name == "" {
-			name = fmt.Sprint(req.GetConflict(), req.GetDryRun(), " ")
-		}
-		n += len(req.GetData())
-	}
-}

@@ -47,7 +47,12 @@ func startAll(t *testing.T) *running {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- allinone.Run(ctx, cfg, "test", io.Discard) }()
-	t.Cleanup(func() { cancel(); <-ended })
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 	deadline, tick := time.After(2*time.Minute), time.NewTicker(20*time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -203,6 +208,7 @@ func TestFilesOfEveryKind(t *testing.T) {
 	if out := run(0, ramped, "apply", "-f", "-"); !strings.Contains(out, "0 created, 1 updated") {
 		t.Error(out)
 	}
+	run(0, "", "rollouts", "abort", "rolled", "june") // it would move while it is exported
 	file := filepath.Join(t.TempDir(), "all.zip")
 	run(0, "", "registry", "export", file)
 	if out := run(0, "", "registry", "import", file, "-o", "json"); strings.Contains(out, "created") || strings.Count(out, "unchanged") < 5 {

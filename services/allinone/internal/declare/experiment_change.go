@@ -3,6 +3,7 @@ package declare
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -44,14 +45,10 @@ func (e *experiment) wanted(ctx context.Context, p *planner) (*wantedExperiment,
 		}
 		send := to.send
 		limits := map[string]any{"requests_per_minute": s.RequestsPerMinute, "tokens_per_minute": int64(s.TokensPerMinute)}
-		for name, value := range limits {
-			to.view[name] = value
-		}
+		maps.Copy(to.view, limits)
 		to.send = func() map[string]any {
 			out := send()
-			for name, value := range limits {
-				out[name] = value
-			}
+			maps.Copy(out, limits)
 			return out
 		}
 		w.shadow, w.view["shadow"] = &to, to.view

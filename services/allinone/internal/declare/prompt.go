@@ -8,16 +8,17 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 const promptsPath = "/v1/registry/prompts"
 
 func promptPath(segments ...string) string {
-	out := promptsPath
+	escaped := []string{promptsPath}
 	for _, s := range segments {
-		out += "/" + url.PathEscape(s)
+		escaped = append(escaped, url.PathEscape(s))
 	}
-	return out
+	return strings.Join(escaped, "/")
 }
 
 // prompt declares versions of a prompt template, in the order in which they are

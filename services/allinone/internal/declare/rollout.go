@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -128,9 +129,7 @@ func (r *rollout) plan(ctx context.Context, p *planner) (*Change, error) {
 		}
 	}
 	after := map[string]any{"model": r.Model, "name": r.Name, "candidate": candidate.digest}
-	for field, value := range body {
-		after[field] = value
-	}
+	maps.Copy(after, body)
 	c := &Change{apply: func(ctx context.Context) error {
 		body["rollout"], body["candidate"] = r.Name, candidate.number()
 		if n := baseline.number(); n != 0 {
@@ -203,7 +202,8 @@ func (r *rollout) samePlan(there *rollout, body map[string]any, candidate, basel
 		return err
 	}
 	for field, said := range body {
-		if wanted, told := said, is[field]; !reflect.DeepEqual(wanted, told) && !(told == nil && isEmpty(wanted)) {
+		told := is[field]
+		if !reflect.DeepEqual(said, told) && (told != nil || !isEmpty(said)) {
 			return fmt.Errorf("%s cannot be changed by a file: %s", field, why)
 		}
 	}

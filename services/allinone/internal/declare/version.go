@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -165,9 +166,7 @@ func (v *version) planNew(ctx context.Context, p *planner, body, said, after map
 	if err != nil {
 		return nil, err
 	}
-	for field, value := range said {
-		after[field] = value
-	}
+	maps.Copy(after, said)
 	c := &Change{apply: func(ctx context.Context) error {
 		said["spec"] = body
 		var made struct {

@@ -4,23 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
-
-	"github.com/goccy/go-yaml"
 )
-
-// asMap is a document as YAML has it: what is empty is left out.
-func asMap(v any) (map[string]any, error) {
-	raw, err := yaml.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("write as YAML: %w", err)
-	}
-	out := map[string]any{}
-	if err := yaml.Unmarshal(raw, &out); err != nil {
-		return nil, fmt.Errorf("read as YAML: %w", err)
-	}
-	return out, nil
-}
 
 // spoken is the part of what is there that a document speaks of. What is empty in
 // the document and missing there is the same.
@@ -79,12 +65,7 @@ func enum(value, prefix string) string {
 }
 
 func oneOf(value string, known ...string) bool {
-	for _, k := range known {
-		if value == k {
-			return true
-		}
-	}
-	return value == ""
+	return value == "" || slices.Contains(known, value)
 }
 
 // wide is an integer of 64 bits, which JSON of the contract writes as text.
@@ -127,13 +108,4 @@ func merged[V any](wanted map[string]*V, there map[string]V) (before, after map[
 		}
 	}
 	return before, after, remove
-}
-
-// named is a map as a document has it.
-func named[V any](values map[string]V) map[string]*V {
-	out := make(map[string]*V, len(values))
-	for name, value := range values {
-		out[name] = &value
-	}
-	return out
 }
