@@ -93,6 +93,8 @@ func registryAgain() []string {
 		registryv1.RegistryService_GetSplit_FullMethodName,
 		registryv1.RegistryService_GetResults_FullMethodName,
 		registryv1.RegistryService_GetExperimentResults_FullMethodName,
+		registryv1.RegistryService_ListFeedback_FullMethodName,
+		registryv1.RegistryService_GetPrompt_FullMethodName,
 		registryv1.RegistryService_CreateVariant_FullMethodName,  // the same again changes nothing
 		registryv1.RegistryService_RecordFeedback_FullMethodName, // the same
 		registryv1.RegistryService_ListChanges_FullMethodName,

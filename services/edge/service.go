@@ -164,7 +164,8 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	return errors.Join(
 		proxy.Register(r, &searchv1.SearchService_ServiceDesc, s.backends.search, searchv1.SearchService_ImportDocuments_FullMethodName,
 			searchv1.SearchService_BackupCollection_FullMethodName, searchv1.SearchService_RestoreCollection_FullMethodName),
-		proxy.Register(r, &registryv1.RegistryService_ServiceDesc, s.backends.registry),
+		proxy.Register(r, &registryv1.RegistryService_ServiceDesc, s.backends.registry,
+			registryv1.RegistryService_ExportArchive_FullMethodName, registryv1.RegistryService_ImportArchive_FullMethodName),
 		proxy.Register(r, &registryv1.ArtifactService_ServiceDesc, s.backends.registry, registryv1.ArtifactService_AppendUpload_FullMethodName),
 	)
 }

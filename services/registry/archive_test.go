@@ -1,63 +1,104 @@
 package registry_test
 
 import (
-	"math"
-	"strconv"
+	"bytes"
+	"context"
+	"errors"
+	"io"
 	"strings"
 	"testing"
-
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 )
 
-// What no request could have made no archive brings.
-func TestArchivesKeepTheContract(t *testing.T) {
-	r, ctx := start(t, nil), t.Context()
-	_, err := r.CreateModel(ctx, &registryv1.CreateModelRequest{Name: "m", Labels: map[string]string{"a": "b"}})
+// archived is what the stream gives, whole.
+func (r *rig) archived(t *testing.T) []byte {
+	t.Helper()
+	call, err := r.ExportArchive(t.Context(), &registryv1.ExportArchiveRequest{})
 	fatal(t, err)
-	_, err = r.CreateVersion(ctx, &registryv1.CreateVersionRequest{Model: "m", Spec: spec("1"), Metrics: map[string]float64{"acc": 0.5}})
-	fatal(t, err)
-	_, err = r.CreateVariant(ctx, &registryv1.CreateVariantRequest{Model: "m", Version: "1", Variant: "q8", Spec: spec("2")})
-	fatal(t, err)
-	exported, err := r.ExportModels(ctx, &registryv1.ExportModelsRequest{})
-	fatal(t, err)
-	good := exported.GetModels()[0]
-	good.Model.Name = "other"
-	for _, v := range good.GetVersions() {
-		v.Model = "other"
-		for _, variant := range v.GetVariants() {
-			variant.Model = "other"
+	var out bytes.Buffer
+	for {
+		piece, err := call.Recv()
+		if errors.Is(err, io.EOF) {
+			return out.Bytes()
 		}
+		fatal(t, err)
+		out.Write(piece.GetData())
 	}
-	for name, spoil := range map[string]func(*registryv1.ArchivedModel){
-		"a card":          func(m *registryv1.ArchivedModel) { m.Model.Card = strings.Repeat("x", 65537) },
-		"an owner":        func(m *registryv1.ArchivedModel) { m.Model.Owner = strings.Repeat("x", 257) },
-		"a display name":  func(m *registryv1.ArchivedModel) { m.Model.DisplayName = strings.Repeat("x", 257) },
-		"a label's name":  func(m *registryv1.ArchivedModel) { m.Model.Labels["B\x00"] = "" },
-		"a label's value": func(m *registryv1.ArchivedModel) { m.Model.Labels["a"] = strings.Repeat("x", 257) },
-		"a description":   func(m *registryv1.ArchivedModel) { m.Versions[0].Description = strings.Repeat("x", 4097) },
-		"a metric":        func(m *registryv1.ArchivedModel) { m.Versions[0].Metrics["acc"] = math.NaN() },
-		"a metric's name": func(m *registryv1.ArchivedModel) { m.Versions[0].Metrics[""] = 1 },
-		"a version's time": func(m *registryv1.ArchivedModel) {
-			m.Versions[0].CreateTime = &timestamppb.Timestamp{Seconds: math.MaxInt64}
-		},
-		"a variant's text": func(m *registryv1.ArchivedModel) { m.Versions[0].Variants[0].Description = strings.Repeat("x", 4097) },
-		"many labels": func(m *registryv1.ArchivedModel) {
-			for i := range 65 {
-				m.Model.Labels[strconv.Itoa(i)] = ""
-			}
-		},
+}
+
+// moveIn sends an archive in pieces.
+func (r *rig) moveIn(ctx context.Context, raw []byte, conflict registryv1.ImportConflict) (*registryv1.ImportArchiveResponse, error) {
+	call, err := r.ImportArchive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for first := true; first || len(raw) > 0; first = false {
+		n := min(len(raw), 1000)
+		req := &registryv1.ImportArchiveRequest{Data: raw[:n]}
+		if first {
+			req.Conflict = conflict
+		}
+		if call.Send(req) != nil {
+			break // why is received
+		}
+		raw = raw[n:]
+	}
+	return call.CloseAndRecv()
+}
+
+// What is not all of an archive, or not what its end says, is refused and leaves
+// nothing; all of it makes another registry the same.
+func TestArchiveThroughTheService(t *testing.T) {
+	from, ctx := start(t, nil), t.Context()
+	_, err := from.CreateModel(ctx, &registryv1.CreateModelRequest{Name: "m", Labels: map[string]string{"team": "a"}})
+	fatal(t, err)
+	for _, seed := range []string{"1", "2"} {
+		_, err := from.CreateVersion(ctx, &registryv1.CreateVersionRequest{Model: "m", Spec: spec(seed)})
+		fatal(t, err)
+	}
+	_, err = from.SetAlias(ctx, &registryv1.SetAliasRequest{Model: "m", Alias: "production", Version: 2})
+	fatal(t, err)
+	_, err = from.CreatePromptVersion(ctx, &registryv1.CreatePromptVersionRequest{Prompt: "p", Spec: &registryv1.PromptSpec{
+		Messages: []*registryv1.PromptMessage{{Role: "user", Content: "hello"}},
+	}})
+	fatal(t, err)
+	whole := from.archived(t)
+	lines := strings.SplitAfter(string(whole), "\n")
+	to := start(t, nil)
+	join := func(lines ...string) []byte { return []byte(strings.Join(lines, "")) }
+	for name, raw := range map[string][]byte{
+		"nothing":       nil,
+		"cut in a line": whole[:len(whole)/2],
+		"cut at a line": join(lines[:len(lines)-2]...),
+		"a line less":   join(append([]string{lines[0]}, lines[2:]...)...),
+		"changed":       bytes.Replace(whole, []byte(`"team":"a"`), []byte(`"team":"b"`), 1),
+		"more":          append(bytes.Clone(whole), '{', '}', '\n'),
+		"no archive":    []byte("rubbish\n"),
+		"no header":     join(lines[1:]...),
+		"other format":  bytes.Replace(whole, []byte("archive/2"), []byte("archive/9"), 1),
 	} {
-		bad := proto.CloneOf(good)
-		spoil(bad)
-		_, err := r.ImportModels(ctx, &registryv1.ImportModelsRequest{Models: []*registryv1.ArchivedModel{bad}})
-		if apierr.ReasonOf(err) != apierr.InvalidArgument {
+		_, err := to.moveIn(ctx, raw, 0)
+		if e := apierr.From(err); e == nil || e.Reason != apierr.InvalidArgument || e.Field != "data" {
 			t.Errorf("%s: %v", name, err)
 		}
+		if list, err := to.ListModels(ctx, &registryv1.ListModelsRequest{}); err != nil || len(list.GetModels()) != 0 {
+			t.Fatalf("%s left %v, %v", name, list, err)
+		}
 	}
-	_, err = r.ImportModels(ctx, &registryv1.ImportModelsRequest{Models: []*registryv1.ArchivedModel{good}})
+	got, err := to.moveIn(ctx, whole, 0)
 	fatal(t, err)
+	if got.GetModels()["m"] != registryv1.ImportOutcome_IMPORT_OUTCOME_CREATED || got.GetPrompts()["p"] != registryv1.ImportOutcome_IMPORT_OUTCOME_CREATED {
+		t.Errorf("got %v", got)
+	}
+	again := strings.SplitAfter(string(to.archived(t)), "\n")
+	if n := len(lines); len(again) != n || strings.Join(again[1:n-2], "") != strings.Join(lines[1:n-2], "") {
+		t.Errorf("what was imported is\n%s\nand was\n%s", strings.Join(again, ""), whole)
+	}
+	got, err = to.moveIn(ctx, whole, registryv1.ImportConflict_IMPORT_CONFLICT_REPLACE)
+	fatal(t, err)
+	if got.GetModels()["m"] != registryv1.ImportOutcome_IMPORT_OUTCOME_UNCHANGED {
+		t.Errorf("once more: %v", got)
+	}
 }

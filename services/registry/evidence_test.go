@@ -39,6 +39,11 @@ func TestEvidenceThroughTheService(t *testing.T) {
 			t.Errorf("replaced is %v", resp.GetReplaced())
 		}
 	}
+	listed, err := r.ListFeedback(ctx, &registryv1.ListFeedbackRequest{Model: "m"})
+	fatal(t, err)
+	if list := listed.GetFeedback(); len(list) != 1 || list[0].GetArm() != "a" || list[0].GetScore() != 0.5 || len(list[0].GetResponseSha256()) != 64 {
+		t.Errorf("listed %v", listed)
+	}
 	plain, err := r.GetResults(ctx, &registryv1.GetResultsRequest{Model: "m"})
 	fatal(t, err)
 	arms := plain.GetResults().GetArms()

@@ -16,8 +16,19 @@ func TestPrompts(t *testing.T) {
 			Variables: []*registryv1.PromptVariable{{Name: "name", Required: true}},
 		}}
 	}
+	asked := greeting("Greet {{name}}.")
+	asked.ValidateOnly = true
+	would, err := r.CreatePromptVersion(ctx, asked)
+	fatal(t, err)
+	_, err = r.GetPrompt(ctx, &registryv1.GetPromptRequest{Prompt: "greeting"})
+	wantError(t, err, apierr.NotFound, "prompt")
 	first, err := r.CreatePromptVersion(ctx, greeting("Greet {{name}}."))
 	fatal(t, err)
+	there, err := r.CreatePromptVersion(ctx, asked)
+	fatal(t, err)
+	if d := first.GetVersion().GetDigest(); would.GetVersion().GetDigest() != d || would.GetVersion().GetNumber() != 0 || there.GetVersion().GetNumber() != 1 {
+		t.Errorf("only asked, it would be %v and is %v", would, there)
+	}
 	second, err := r.CreatePromptVersion(ctx, greeting("Greet {{name}} well."))
 	fatal(t, err)
 	_, err = r.CreatePromptVersion(ctx, greeting("{{> secret}}"))

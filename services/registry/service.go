@@ -14,7 +14,6 @@ import (
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
@@ -43,6 +42,7 @@ type Service struct {
 	readiness *health.Readiness
 	check     *health.Check
 	chain     grpcserver.Chain
+	validator protovalidate.Validator
 	metrics   *metrics.Metrics
 	store     *store.Store
 	feed      *feed.Feed
@@ -51,8 +51,6 @@ type Service struct {
 	webhooks  *webhook.Deliverer
 	rollouts  *rollout.Controller
 	artifacts *artifact.Manager
-	// validate holds a message to the contract's rules.
-	validate func(proto.Message) error
 
 	closers []func() error // in the order of opening
 }
@@ -115,9 +113,9 @@ func (s *Service) build(ctx context.Context) error {
 		MaxWatchers: s.cfg.Limits.Watchers, PlatformTenant: s.cfg.Identity.PlatformTenant, Signatures: signatures,
 		WakeWebhooks: s.webhooks.Wake,
 		WakeRollouts: func() { s.rollouts.Wake() }, // which is made below
+		Validator:    s.validator,
 		Judge:        o.judge,
 		Sources:      server.Sources{Roots: s.cfg.Sources.Roots, MaxBytes: int64(s.cfg.Sources.MaxBytes)},
-		Validate:     s.validate,
 	})
 	at := slices.IndexFunc(s.chain, func(i grpcserver.Interceptor) bool { return i.Name == grpcserver.NameValidate })
 	s.chain = slices.Insert(s.chain, at+1, s.server.Tenants())
@@ -242,7 +240,8 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.UndeleteModelRequest{}, &registryv1.UpdateVersionRequest{}, &registryv1.DeleteVersionRequest{},
 		&registryv1.UndeleteVersionRequest{}, &registryv1.SignVersionRequest{},
 		&registryv1.ReportOutcomesRequest{}, &registryv1.RecordFeedbackRequest{}, &registryv1.GetResultsRequest{},
-		&registryv1.GetExperimentResultsRequest{},
+		&registryv1.GetExperimentResultsRequest{}, &registryv1.ListFeedbackRequest{}, &registryv1.GetPromptRequest{},
+		&registryv1.ExportArchiveRequest{}, &registryv1.ImportArchiveRequest{},
 		&registryv1.ListChangesRequest{}, &registryv1.ResolveVersionRequest{}, &registryv1.CreateWebhookRequest{},
 		&registryv1.GetWebhookRequest{}, &registryv1.ListWebhooksRequest{}, &registryv1.UpdateWebhookRequest{},
 		&registryv1.DeleteWebhookRequest{}, &registryv1.ListDeliveriesRequest{}, &registryv1.RedeliverRequest{},
@@ -257,7 +256,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)
 	}
-	s.validate = func(m proto.Message) error { return validator.Validate(m) }
+	s.validator = validator
 	chain, err := grpcserver.Standard(grpcserver.StandardOptions{
 		Telemetry: s.opts.telemetry, Clock: s.opts.clock, IDs: s.opts.ids, Validator: validator,
 	})

@@ -1,5 +1,5 @@
-// Package archive is the file that a registry is moved in: a ZIP of one JSON
-// document a model and, where wanted, the artifacts, with a manifest that names the
+// Package archive is the file that a registry is moved in: a ZIP of the lines that
+// the registry gives and, where wanted, the artifacts, with a manifest that names the
 // format and has the SHA-256 of everything. docs/moving-in.md describes it. Start
 // reading at Write and Open.
 package archive
@@ -19,11 +19,16 @@ import (
 	"time"
 )
 
-// Format names the form and its version.
-const Format = "poterne.registry-archive/1"
+// Format names the form and its version. Files of the one before, which have a JSON
+// document a model in place of the lines, can still be read.
+const (
+	Format    = "poterne.registry-archive/2"
+	oldFormat = "poterne.registry-archive/1"
+)
 
 const (
 	manifestName = "manifest.json"
+	linesName    = "registry.ndjson"
 	modelPrefix  = "models/"
 	blobPrefix   = "artifacts/"
 	// The bounds on what is read into memory: an archive may come from anywhere.
@@ -78,14 +83,8 @@ func Write(path string, created time.Time, revision int64, fn func(*Writer) erro
 	return os.Rename(f.Name(), path)
 }
 
-// Model adds a model.
-func (w *Writer) Model(name string, model any) error {
-	raw, err := json.Marshal(model)
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return w.add(modelPrefix+name+".json", strings.NewReader(string(raw)), zip.Deflate)
-}
+// Lines adds what the registry gave.
+func (w *Writer) Lines(in io.Reader) error { return w.add(linesName, in, zip.Deflate) }
 
 // Artifact adds a file by its SHA-256, once, and refuses one that differs.
 func (w *Writer) Artifact(sum string, in io.Reader) error {
@@ -171,7 +170,7 @@ func (r *Reader) check() error {
 	if err := json.Unmarshal(raw, &r.Manifest); err != nil {
 		return fmt.Errorf("%w: the manifest cannot be read", ErrDamaged)
 	}
-	if r.Manifest.Format != Format {
+	if r.Manifest.Format != Format && r.Manifest.Format != oldFormat {
 		return fmt.Errorf("the archive's format is %q, and this program reads %q", r.Manifest.Format, Format)
 	}
 	if len(r.Manifest.Entries)+1 != len(r.files) {
@@ -220,7 +219,21 @@ func (r *Reader) read(name string, limit int64) ([]byte, error) {
 	return raw, nil
 }
 
-// Models returns the models as they were added, by name.
+// Lines opens what the registry gave; nil when the file is of the form before. The
+// caller closes it.
+func (r *Reader) Lines() (io.ReadCloser, error) {
+	f := r.files[linesName]
+	if f == nil {
+		return nil, nil //nolint:nilnil // an older file has models
+	}
+	in, err := f.Open()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %q: %w", ErrDamaged, linesName, err)
+	}
+	return in, nil
+}
+
+// Models returns the models of a file of the form before, by name.
 func (r *Reader) Models() ([]json.RawMessage, error) {
 	var names []string
 	for name := range r.files {

@@ -21,7 +21,7 @@ func written(t *testing.T) string {
 	sum := sha256.Sum256([]byte("weights"))
 	err := archive.Write(path, time.Unix(1, 0), 7, func(w *archive.Writer) error {
 		return errors.Join(
-			w.Model("b", map[string]any{"n": 2}), w.Model("a", map[string]any{"n": 1}),
+			w.Lines(strings.NewReader("{}\n{}\n")),
 			w.Artifact(hex.EncodeToString(sum[:]), strings.NewReader("weights")),
 			w.Artifact(hex.EncodeToString(sum[:]), strings.NewReader("weights")))
 	})
@@ -37,9 +37,13 @@ func TestWrittenIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = r.Close() }()
-	models, err := r.Models()
-	if err != nil || len(models) != 2 || string(models[0]) != `{"n":1}` || r.Manifest.Revision != 7 {
-		t.Errorf("got %s, %v, revision %d", models, err, r.Manifest.Revision)
+	lines, err := r.Lines()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := io.ReadAll(lines)
+	if err = errors.Join(err, lines.Close()); err != nil || string(raw) != "{}\n{}\n" || r.Manifest.Revision != 7 {
+		t.Errorf("got %s, %v, revision %d", raw, err, r.Manifest.Revision)
 	}
 	places, err := r.Extract(t.TempDir())
 	if err != nil || len(places) != 1 {
@@ -66,13 +70,13 @@ func TestAFailureLeavesNothing(t *testing.T) {
 // Whatever is changed of an archive, it is refused.
 func TestDamagedIsRefused(t *testing.T) {
 	for name, change := range map[string]func(name, content string) (string, string, bool){
-		"content": func(n, c string) (string, string, bool) { return n, strings.Replace(c, `"n":1`, `"n":3`, 1), true },
-		"missing": func(n, c string) (string, string, bool) { return n, c, n != "models/a.json" },
+		"content": func(n, c string) (string, string, bool) { return n, strings.Replace(c, "{}\n{}", "{}\n[]", 1), true },
+		"missing": func(n, c string) (string, string, bool) { return n, c, n != "registry.ndjson" },
 		"renamed": func(n, c string) (string, string, bool) {
-			return strings.Replace(n, "models/a", "models/c", 1), c, true
+			return strings.Replace(n, "registry", "models/c", 1), c, true
 		},
 		"format": func(n, c string) (string, string, bool) {
-			return n, strings.Replace(c, "archive/1", "archive/9", 1), true
+			return n, strings.Replace(c, "archive/2", "archive/9", 1), true
 		},
 		"manifest": func(n, c string) (string, string, bool) { return n, c, n != "manifest.json" },
 	} {

@@ -65,7 +65,11 @@ func (a *app) printAlias(ctx context.Context, c *client, model string, alias any
 		fmt.Fprintf(a.streams.Err, "It is protected and stays as it is until another approves: poterne aliases approve %s %s\n", model, pending)
 		return a.print(change, aliasChangeColumns())
 	}
-	return a.print(alias, columns("MODEL model", "ALIAS name", "VERSION version", "DIGEST digest"))
+	cols := columns("MODEL model", "ALIAS name", "VERSION version", "DIGEST digest")
+	if of, ok := alias.(map[string]any); ok {
+		return a.printOne("Alias", of, cols)
+	}
+	return a.print(alias, cols)
 }
 
 func aliasChangeColumns() []column {
@@ -221,7 +225,7 @@ own; one that is left out is given up when another approves that.`,
 			if err != nil {
 				return err
 			}
-			return a.print(protection, columns("MODEL model", "PROTECTED protected", "EVERYWHERE configured", "ETAG etag"))
+			return a.printOne("AliasProtection", protection, columns("MODEL model", "PROTECTED protected", "EVERYWHERE configured", "ETAG etag"))
 		},
 	})
 	cmd.Flags().BoolVar(&none, "none", false, "protect none of the model's own")

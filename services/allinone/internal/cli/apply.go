@@ -45,13 +45,16 @@ const applyLong = `Files hold any number of YAML documents, each of a kind:
   model: smollm2-135m
   arms: [{name: control, version: 1, percent: 90}, {name: candidate, version: november, percent: 10}]
 
+The other kinds are Experiment, Rollout, Prompt and AliasProtection; docs/registry.md
+has one of each. get -o yaml of each kind prints a document that changes nothing.
+
 What the documents do not speak of stays as it is; nothing is deleted.`
 
 func (a *app) applyCommand() *cobra.Command {
 	var places []string
 	var dryRun bool
 	cmd := &cobra.Command{
-		Use: "apply -f FILE|DIRECTORY|-", Short: "Have models, versions, aliases and splits as files say", Args: noArgs,
+		Use: "apply -f FILE|DIRECTORY|-", Short: "Have models, versions, experiments, prompts and the rest of the registry as files say", Args: noArgs,
 		Long: applyLong,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			registry, changes, err := a.plan(cmd.Context(), places)
@@ -71,6 +74,11 @@ func (a *app) applyCommand() *cobra.Command {
 			}
 			if err != nil {
 				return err
+			}
+			for _, c := range changes {
+				if c.Waiting != "" {
+					fmt.Fprintf(a.streams.Err, "%s is protected and stays as it is until another approves the change %s: poterne aliases approve\n", c.Resource, c.Waiting)
+				}
 			}
 			a.summarise(changes, dryRun)
 			return nil
@@ -134,6 +142,9 @@ func row(c *declare.Change) any {
 	out := map[string]any{"action": c.Action, "resource": c.Resource}
 	if c.Action != declare.None {
 		out["before"], out["after"] = c.Before, c.After
+	}
+	if c.Waiting != "" {
+		out["waiting"] = c.Waiting
 	}
 	return out
 }

@@ -49,6 +49,20 @@ func TestApplyAndDiff(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &rows); code != 0 || err != nil || len(rows) != 2 || rows[0]["action"] != "update" || len(sent) != 1 {
 		t.Errorf("apply: code %d, %v, sent %v\n%s", code, err, sent, stdout)
 	}
+	// A protected alias is only asked for, and that is said.
+	asked := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			fmt.Fprint(w, `{"name":"a","version":1,"pending_change":"c41"}`)
+			return
+		}
+		gateway(w, r)
+	})
+	things["/v1/registry/models/m/aliases/a"] = `{"name":"a","version":1,"digest":"sha256:1","etag":"r7"}`
+	if code, _, stderr = run(t, asked, declared, "apply", "-f", "-"); code != 0 || !strings.Contains(stderr, "until another approves the change c41") {
+		t.Errorf("a protected alias: code %d, %s", code, stderr)
+	}
+	things["/v1/registry/models/m/aliases/a"] = `{"name":"a","version":2,"digest":"sha256:2","etag":"r7"}`
+	sent = sent[:1]
 	things["/v1/registry/models/m"] = `{"name":"m","labels":{"team":"b"}}`
 	code, _, stderr = run(t, gateway, declared, "apply", "-f", "-")
 	if code != 0 || len(sent) != 1 || !strings.Contains(stderr, "nothing to change") {

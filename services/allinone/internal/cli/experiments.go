@@ -11,6 +11,7 @@ import (
 func (a *app) experimentsCommand() *cobra.Command {
 	return group("experiments", "Versions of a model tested against each other",
 		a.experimentsCreateCommand(), a.experimentsListCommand(), a.experimentsGetCommand(),
+		a.experimentsDescribeCommand(), a.experimentsUpdateCommand(), a.experimentsResultsCommand(),
 		a.experimentsStartCommand(), a.experimentsRampCommand(), a.experimentsStopCommand(),
 		a.experimentsConcludeCommand(), a.experimentsDeleteCommand())
 }
@@ -26,7 +27,7 @@ func experimentPath(model, experiment, verb string) string {
 // printExperiment prints an experiment, and its arms below.
 func (a *app) printExperiment(e map[string]any) error {
 	if a.settings.output != "table" {
-		return a.print(e, nil)
+		return a.printOne("Experiment", e, nil)
 	}
 	rows := []any{}
 	arms, _ := e["arms"].([]any)

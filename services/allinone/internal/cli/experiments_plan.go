@@ -11,6 +11,7 @@ import (
 func (a *app) experimentsCreateCommand() *cobra.Command {
 	var layer, sticky, description, shadow string
 	var share, priority float64
+	var who whoFlags
 	cmd := &cobra.Command{
 		Use:   "create MODEL EXPERIMENT ARM=VERSION:PERCENT...",
 		Short: "Create an experiment as a draft; the first arm is the control, and @ALIAS may stand for a version",
@@ -25,17 +26,14 @@ func (a *app) experimentsCreateCommand() *cobra.Command {
 			if sticky != "" {
 				body["sticky_by"] = "STICKY_BY_" + strings.ToUpper(sticky)
 			}
-			arms := []any{}
-			for _, arg := range args[2:] {
-				name, rest, ok := strings.Cut(arg, "=")
-				arm, err := parseServed(rest, "weight")
-				if !ok || err != nil {
-					return usagef("an arm must be ARM=VERSION:PERCENT or ARM=@ALIAS:PERCENT, got %q", arg)
-				}
-				arm["name"] = name
-				arms = append(arms, arm)
+			arms, err := parseExperimentArms(args[2:])
+			if err != nil {
+				return err
 			}
 			body["arms"] = arms
+			if err := who.put(body); err != nil {
+				return err
+			}
 			if shadow != "" {
 				copied, err := parseServed(shadow, "share")
 				if err != nil {
@@ -47,6 +45,7 @@ func (a *app) experimentsCreateCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
+	who.bind(flags)
 	flags.StringVar(&layer, "layer", "", "the layer: experiments of one exclude each other")
 	flags.Float64Var(&share, "share", 0, "percent of the layer that the experiment takes (all of it)")
 	flags.Float64Var(&priority, "priority", 0, "which of several decides: the highest, 0 to 1000")
@@ -54,6 +53,21 @@ func (a *app) experimentsCreateCommand() *cobra.Command {
 	flags.StringVar(&description, "description", "", "what it is for")
 	flags.StringVar(&shadow, "shadow", "", "a version that gets a copy of some requests: VERSION:PERCENT")
 	return cmd
+}
+
+// parseExperimentArms reads ARM=VERSION:PERCENT or ARM=@ALIAS:PERCENT.
+func parseExperimentArms(args []string) ([]any, error) {
+	arms := []any{}
+	for _, arg := range args {
+		name, rest, ok := strings.Cut(arg, "=")
+		arm, err := parseServed(rest, "weight")
+		if !ok || err != nil {
+			return nil, usagef("an arm must be ARM=VERSION:PERCENT or ARM=@ALIAS:PERCENT, got %q", arg)
+		}
+		arm["name"] = name
+		arms = append(arms, arm)
+	}
+	return arms, nil
 }
 
 // parseServed reads VERSION:PERCENT or @ALIAS:PERCENT; the percent goes to the

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -16,7 +17,15 @@ func (a *app) modelsGetCommand() *cobra.Command {
 				return err
 			}
 			var model map[string]any
-			if err := c.call(cmd.Context(), http.MethodGet, joinPath("/v1/models", args[0]), nil, &model); err != nil {
+			err = c.call(cmd.Context(), http.MethodGet, joinPath("/v1/models", args[0]), nil, &model)
+			// A reference such as m@v3 is no model, and not everybody may read the registry.
+			if a.settings.output == "yaml" && (err == nil || isNotFound(err)) && !strings.Contains(args[0], "@") {
+				documentErr := a.modelDocument(cmd.Context(), c, args[0], model)
+				if documentErr == nil || err != nil || !hasStatus(documentErr, http.StatusForbidden) {
+					return documentErr
+				}
+			}
+			if err != nil {
 				return err
 			}
 			if a.settings.output != "table" {

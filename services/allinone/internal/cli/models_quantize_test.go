@@ -184,7 +184,7 @@ func TestModelsGet(t *testing.T) {
 	if code, stdout, _ := run(t, plain, "", "models", "get", "m"); code != 0 || strings.Contains(stdout, "VARIANT") || strings.Count(stdout, "\n") != 2 {
 		t.Errorf("without variants: code %d, %s", code, stdout)
 	}
-	if code, stdout, _ := run(t, gateway, "", "models", "get", "m", "-o", "yaml"); code != 0 || !strings.Contains(stdout, "loss: 0.021") {
+	if code, stdout, _ := run(t, gateway, "", "models", "get", "m@v3", "-o", "yaml"); code != 0 || !strings.Contains(stdout, "loss: 0.021") {
 		t.Errorf("code %d, %s", code, stdout)
 	}
 }

@@ -78,7 +78,26 @@ func (a *app) results(cmd *cobra.Command, path string) error {
 		return err
 	}
 	fmt.Fprintln(a.streams.Out)
-	return a.print(results, columns("VERDICT verdict", "WHY words"))
+	if err := a.print(results, columns("VERDICT verdict", "WHY words")); err != nil {
+		return err
+	}
+	if ratio, ok := results["sample_ratio"].(map[string]any); ok {
+		fmt.Fprintln(a.streams.Out)
+		return a.print(ratioRow(ratio), columns("SUBJECTS subjects", "RATIO state", "P-VALUE p", "WHY words"))
+	}
+	return nil
+}
+
+// ratioRow says whether subjects fall into the arms as they should.
+func ratioRow(ratio map[string]any) map[string]any {
+	out := map[string]any{"subjects": ratio["subjects"], "state": "as the weights say", "p": figure(ratio["p_value"]), "words": ratio["words"]}
+	switch {
+	case ratio["mismatch"] == true:
+		out["state"] = "mismatch"
+	case cell(ratio["subjects"]) == "-":
+		out["state"] = "no subjects seen"
+	}
+	return out
 }
 
 // resultRows has one row for each quantity of each arm.

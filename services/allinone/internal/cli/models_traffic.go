@@ -81,10 +81,7 @@ func (a *app) modelsSplitCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.settings.output != "table" {
-				return a.print(split, nil)
-			}
-			return a.print(split["arms"], columns("ARM name", "VERSION version", "MILLIONTHS weight", "DIGEST digest"))
+			return a.printSplit(split)
 		},
 	}
 }

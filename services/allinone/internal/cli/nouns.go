@@ -14,16 +14,18 @@ type noun struct {
 	// segment is what follows the model in paths, field the name of the list.
 	segment, field string
 	argument       string
-	columns        []column
+	// kind is that of the documents that declare one.
+	kind    string
+	columns []column
 }
 
 func versionNoun() noun {
-	return noun{"versions", "Versions of models", "versions", "versions", "VERSION", versionFields()}
+	return noun{"versions", "Versions of models", "versions", "versions", "VERSION", "Version", versionFields()}
 }
 
 func aliasNoun() noun {
 	return noun{
-		"aliases", "Aliases: where they point, who asked for what, and what they were", "aliases", "aliases", "ALIAS",
+		"aliases", "Aliases: where they point, who asked for what, and what they were", "aliases", "aliases", "ALIAS", "Alias",
 		columns("MODEL model", "ALIAS name", "VERSION version", "WAITING pending_change", "DIGEST digest", "UPDATED update_time", "ETAG etag"),
 	}
 }
@@ -60,7 +62,7 @@ func (a *app) nounGetCommand(n noun) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(item, n.columns)
+			return a.printOne(n.kind, item, n.columns)
 		},
 	}
 }

@@ -22,7 +22,8 @@ func promptPath(prompt string, rest ...string) string {
 
 func (a *app) promptsCommand() *cobra.Command {
 	return group("prompts", "Prompt templates: versions, aliases, and what they say",
-		a.promptsListCommand(), a.promptsCreateCommand(), a.promptsVersionsCommand(), a.promptsAliasCommand(), a.promptsRenderCommand())
+		a.promptsListCommand(), a.promptsCreateCommand(), a.promptsVersionsCommand(), a.promptsAliasCommand(), a.promptsRenderCommand(),
+		a.promptsGetCommand(), a.promptsDescribeCommand(), a.promptsUnaliasCommand(), a.promptsHistoryCommand())
 }
 
 func (a *app) promptsListCommand() *cobra.Command {

@@ -23,7 +23,8 @@ import (
 )
 
 func (a *app) registryCommand() *cobra.Command {
-	return group("registry", "Move models in from elsewhere, and everything to another registry", a.registryImportCommand(), a.registryExportCommand())
+	return group("registry", "Move models in from elsewhere, and everything to another registry", a.registryImportCommand(), a.registryExportCommand(),
+		a.registryChangesCommand())
 }
 
 func (a *app) registryImportCommand() *cobra.Command {

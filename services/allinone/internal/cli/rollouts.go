@@ -9,7 +9,7 @@ import (
 
 func (a *app) rolloutsCommand() *cobra.Command {
 	return group("rollouts", "Rollouts: a new version takes over step by step, or is rolled back by itself",
-		a.rolloutsCreateCommand(false), a.rolloutsCreateCommand(true), a.rolloutsGetCommand(), a.rolloutsListCommand(),
+		a.rolloutsCreateCommand(false), a.rolloutsCreateCommand(true), a.rolloutsGetCommand(), a.rolloutsListCommand(), a.rolloutsDescribeCommand(),
 		a.rolloutsEventsCommand(), a.rolloutsStatusCommand(),
 		a.rolloutsMoveCommand("pause", "Keep a rollout at its step; its guardrails go on to hold", nil),
 		a.rolloutsMoveCommand("resume", "Begin a paused rollout's step anew, whatever somebody else did to the split", nil),
@@ -49,7 +49,7 @@ func stepOf(r any) string {
 // printRollout prints a rollout, in a table one line of it.
 func (a *app) printRollout(r map[string]any) error {
 	if a.settings.output != "table" {
-		return a.print(r, nil)
+		return a.printOne("Rollout", r, nil)
 	}
 	return a.print(rolloutRow(r), rolloutColumns())
 }

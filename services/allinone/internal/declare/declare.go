@@ -31,10 +31,14 @@ type kind struct {
 // kinds are in the order of dependency: what a later one names an earlier one makes.
 func kinds() []kind {
 	return []kind{
+		{"Prompt", func() resource { return new(prompt) }},
 		{"Model", func() resource { return new(model) }},
 		{"Version", func() resource { return new(version) }},
 		{"Alias", func() resource { return new(alias) }},
 		{"Split", func() resource { return new(split) }},
+		{"Experiment", func() resource { return new(experiment) }},
+		{"AliasProtection", func() resource { return new(protection) }},
+		{"Rollout", func() resource { return new(rollout) }},
 	}
 }
 
@@ -67,10 +71,16 @@ const (
 type Change struct {
 	// Resource names it: `alias m/production`.
 	Resource string `json:"resource"`
-	Action   string `json:"action"`
+	// Position is where its document begins.
+	Position Position `json:"-"`
+	Action   string   `json:"action"`
 	// Before and After are the part of it that the document speaks of, as YAML.
 	Before string `json:"before,omitempty"`
 	After  string `json:"after,omitempty"`
+
+	// Waiting is the alias change that another subject has to approve before it is so;
+	// set when it was applied.
+	Waiting string `json:"waiting,omitempty"`
 
 	// apply makes the change.
 	apply func(ctx context.Context) error
@@ -79,6 +89,8 @@ type Change struct {
 // planner is one run over all documents.
 type planner struct {
 	registry Registry
+	// models are those that documents declare, which may not be there yet.
+	models map[string]bool
 	// versions are those that documents name, by model and name.
 	versions map[string]*version
 }
@@ -86,8 +98,11 @@ type planner struct {
 // Plan compares all documents with the registry, in the order in which their
 // changes are to be made. It changes nothing.
 func Plan(ctx context.Context, registry Registry, documents []Document) ([]*Change, error) {
-	p := &planner{registry: registry, versions: make(map[string]*version)}
+	p := &planner{registry: registry, versions: make(map[string]*version), models: make(map[string]bool)}
 	for _, d := range documents {
+		if m, ok := d.resource.(*model); ok {
+			p.models[m.Name] = true
+		}
 		if v, ok := d.resource.(*version); ok && v.Name != "" {
 			p.versions[v.Model+"/"+v.Name] = v
 		}
@@ -100,7 +115,7 @@ func Plan(ctx context.Context, registry Registry, documents []Document) ([]*Chan
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", d.Position, d.resource.id(), err)
 		}
-		c.Resource = d.resource.id()
+		c.Resource, c.Position = d.resource.id(), d.Position
 		switch c.Before {
 		case c.After:
 			c.Action = None
@@ -122,9 +137,9 @@ func Apply(ctx context.Context, registry Registry, changes []*Change, done func(
 			err := c.apply(ctx)
 			switch {
 			case registry.IsConflict(err):
-				return fmt.Errorf("%s: somebody else changed it since it was read; look again with diff: %w", c.Resource, err)
+				return fmt.Errorf("%s: %s: somebody else changed it since it was read; look again with diff: %w", c.Position, c.Resource, err)
 			case err != nil:
-				return fmt.Errorf("%s: %w", c.Resource, err)
+				return fmt.Errorf("%s: %s: %w", c.Position, c.Resource, err)
 			}
 		}
 		done(c)

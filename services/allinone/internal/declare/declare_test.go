@@ -254,7 +254,7 @@ func TestRefusals(t *testing.T) {
 		"second document":   {"kind: Model\nname: m\n---\nkind: Alias\nmodell: m\n", "a.yaml:5:1: unknown field"},
 		"syntax":            {"kind: [\n", "a.yaml:1:7"},
 		"no kind":           {"name: m\n", "a.yaml:1:1: the document has no kind"},
-		"other kind":        {"kind: Pod\n", `the kind "Pod" is none of Model, Version`},
+		"other kind":        {"kind: Pod\n", `the kind "Pod" is none of Prompt, Model, Version`},
 		"a type":            {"kind: Model\nname: m\nlabels: 3\n", "a.yaml:3:9"},
 		"twice":             {"kind: Model\nname: m\n---\nkind: Model\nname: m\n", "a.yaml:4:1: model m is declared already at"},
 		"shares":            {"kind: Split\nmodel: m\narms: [{name: a, version: 1, percent: 99.9}]\n", "add up to 99.9"},
@@ -273,7 +273,7 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
-	r := &registry{things: map[string]map[string]any{}}
+	r := &registry{things: map[string]map[string]any{modelsPath + "/m": {"name": "m"}}}
 	for text, want := range map[string]string{
 		version + "  artifacts: [{path: weights.gguf, sha256: abc}]\n": "has the SHA-256",
 		version + "  artifacts: [{path: none.gguf}]\n":                 "no such file",

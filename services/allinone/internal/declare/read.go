@@ -170,7 +170,7 @@ func document(name, dir string, body ast.Node) (Document, error) {
 			v.dir = dir
 		}
 		if problem := d.resource.check(); problem != "" {
-			return d, fmt.Errorf("%s: %s", d.Position, problem)
+			return d, fmt.Errorf("%s: %s: %s", d.Position, d.resource.id(), problem)
 		}
 		return d, nil
 	}

@@ -10,6 +10,26 @@ import (
 
 const wholeSplit = 1_000_000
 
+// ref names a version as a document does: by number, digest or the name of a
+// Version document.
+type ref string
+
+// UnmarshalJSON reads the number that the registry gives.
+func (r *ref) UnmarshalJSON(raw []byte) error {
+	*r = ref(strings.Trim(string(raw), `"`))
+	return nil
+}
+
+// MarshalYAML writes a number as one.
+func (r ref) MarshalYAML() (any, error) {
+	if n, err := strconv.Atoi(string(r)); err == nil {
+		return n, nil
+	}
+	return string(r), nil
+}
+
+func (r ref) text() string { return string(r) }
+
 // target is a version that an alias or an arm names: by number, by digest, or by
 // the name of a Version document of the same model.
 type target struct {
@@ -38,16 +58,17 @@ func (p *planner) target(ctx context.Context, model, ref string) (target, error)
 
 // alias declares what an alias names.
 type alias struct {
-	Kind    string `yaml:"kind"`
-	Model   string `yaml:"model"`
-	Name    string `yaml:"name"`
-	Version string `yaml:"version"`
+	Kind    string `yaml:"kind" json:"-"`
+	Model   string `yaml:"model" json:"model"`
+	Name    string `yaml:"name" json:"name"`
+	Version ref    `yaml:"version" json:"version"`
+	Status  any    `yaml:"status,omitempty" json:"-"`
 }
 
 func (a *alias) id() string { return "alias " + a.Model + "/" + a.Name }
 
 func (a *alias) check() string {
-	if a.Model == "" || a.Name == "" || a.Version == "" {
+	if a.Model == "" || a.Name == "" || a.Version.text() == "" {
 		return "an Alias needs a model, a name and a version"
 	}
 	return ""
@@ -58,21 +79,27 @@ func (a *alias) plan(ctx context.Context, p *planner) (*Change, error) {
 		Digest string `json:"digest"`
 		Etag   string `json:"etag"`
 	}
-	found, err := p.registry.Get(ctx, path(a.Model, "aliases", a.Name), &there)
+	found, err := p.get(ctx, a.Model, path(a.Model, "aliases", a.Name), &there)
 	if err != nil {
 		return nil, err
 	}
-	to, err := p.target(ctx, a.Model, a.Version)
+	to, err := p.target(ctx, a.Model, a.Version.text())
 	if err != nil {
 		return nil, err
 	}
 	view := func(digest string) any {
 		return map[string]any{"model": a.Model, "name": a.Name, "version": digest}
 	}
-	c := &Change{apply: func(ctx context.Context) error {
-		return p.registry.Send(ctx, http.MethodPut, path(a.Model, "aliases", a.Name),
-			map[string]any{"version": to.number(), "etag": there.Etag}, nil)
-	}}
+	c := &Change{}
+	c.apply = func(ctx context.Context) error {
+		var answer struct {
+			Pending string `json:"pending_change"`
+		}
+		err := p.registry.Send(ctx, http.MethodPut, path(a.Model, "aliases", a.Name),
+			map[string]any{"version": to.number(), "etag": there.Etag}, &answer)
+		c.Waiting = answer.Pending
+		return err
+	}
 	if !found {
 		return c.both(nil, view(to.digest))
 	}
@@ -81,17 +108,20 @@ func (a *alias) plan(ctx context.Context, p *planner) (*Change, error) {
 
 // split declares how a model's traffic is divided.
 type split struct {
-	Kind  string `yaml:"kind"`
-	Model string `yaml:"model"`
-	Arms  []arm  `yaml:"arms"`
+	Kind  string `yaml:"kind" json:"-"`
+	Model string `yaml:"model" json:"model"`
+	// Salt is the registry's: a document may only repeat it.
+	Salt   string `yaml:"salt,omitempty" json:"salt"`
+	Arms   []arm  `yaml:"arms" json:"arms"`
+	Status any    `yaml:"status,omitempty" json:"-"`
 }
 
 // arm has a share in percent with up to four decimals, or in millionths.
 type arm struct {
-	Name    string `yaml:"name"`
-	Version string `yaml:"version"`
-	Percent string `yaml:"percent"`
-	Weight  *int   `yaml:"weight"`
+	Name    string `yaml:"name" json:"name"`
+	Version ref    `yaml:"version" json:"version"`
+	Percent string `yaml:"percent,omitempty" json:"-"`
+	Weight  *int   `yaml:"weight,omitempty" json:"weight"`
 }
 
 func (s *split) id() string { return "split " + s.Model }
@@ -102,7 +132,7 @@ func (s *split) check() string {
 	}
 	total := 0
 	for i, a := range s.Arms {
-		weight, err := a.weight()
+		weight, err := share(a.Percent, a.Weight)
 		if err != nil || a.Name == "" || a.Version == "" {
 			return fmt.Sprintf("arms[%d] needs a name, a version, and either percent, such as 12.5, or weight in millionths", i)
 		}
@@ -114,18 +144,19 @@ func (s *split) check() string {
 	return ""
 }
 
-func (a arm) weight() (int, error) {
-	if (a.Weight == nil) == (a.Percent == "") {
+// share is a part of the traffic in millionths, given as percent or as weight.
+func share(percent string, weight *int) (int, error) {
+	if (weight == nil) == (percent == "") {
 		return 0, fmt.Errorf("one of percent and weight")
 	}
-	if a.Weight != nil {
-		if *a.Weight < 0 || *a.Weight > wholeSplit {
+	if weight != nil {
+		if *weight < 0 || *weight > wholeSplit {
 			return 0, fmt.Errorf("weight")
 		}
-		return *a.Weight, nil
+		return *weight, nil
 	}
 	// Decimals are read as they are written: a float would round them.
-	whole, decimals, _ := strings.Cut(strings.TrimSuffix(a.Percent, "%"), ".")
+	whole, decimals, _ := strings.Cut(strings.TrimSuffix(percent, "%"), ".")
 	if len(decimals) > 4 || whole == "" || strings.ContainsAny(whole+decimals, "+-") {
 		return 0, fmt.Errorf("percent")
 	}
@@ -146,19 +177,23 @@ type armView struct {
 func (s *split) plan(ctx context.Context, p *planner) (*Change, error) {
 	var there struct {
 		Etag string    `json:"etag"`
+		Salt string    `json:"salt"`
 		Arms []armView `json:"arms"`
 	}
-	found, err := p.registry.Get(ctx, path(s.Model, "split"), &there)
+	found, err := p.get(ctx, s.Model, path(s.Model, "split"), &there)
 	if err != nil {
+		return nil, err
+	}
+	if err := fixed("salt", s.Salt, there.Salt, "the registry makes it, and every subject's arm hangs on it"); err != nil {
 		return nil, err
 	}
 	targets := make([]target, len(s.Arms))
 	after := make([]armView, len(s.Arms))
 	for i, a := range s.Arms {
-		if targets[i], err = p.target(ctx, s.Model, a.Version); err != nil {
+		if targets[i], err = p.target(ctx, s.Model, a.Version.text()); err != nil {
 			return nil, err
 		}
-		weight, err := a.weight()
+		weight, err := share(a.Percent, a.Weight)
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ func evidenceMatrix(nobody, platform, everyone string) map[string]string {
 		"RegistryService/RecordFeedback":       nobody,
 		"RegistryService/GetResults":           platform,
 		"RegistryService/GetExperimentResults": platform,
+		"RegistryService/ListFeedback":         platform,
 		"FeedbackService/CreateFeedback":       everyone,
 	}
 }

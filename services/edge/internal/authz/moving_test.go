@@ -7,6 +7,8 @@ func movingCallers(developer, platform string) map[string]string {
 		"RegistryService/InspectSource":             platform,
 		"RegistryService/ExportModels":              platform,
 		"RegistryService/ImportModels":              platform,
+		"RegistryService/ExportArchive":             platform,
+		"RegistryService/ImportArchive":             platform,
 		"MlflowService/CreateRegisteredModel":       platform,
 		"MlflowService/GetRegisteredModel":          developer,
 		"MlflowService/SearchRegisteredModels":      developer,

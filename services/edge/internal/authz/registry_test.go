@@ -52,6 +52,7 @@ func registryMatrix(nobody, platform, approver, keepers string) map[string]strin
 
 		"RegistryService/CreatePromptVersion":    platform,
 		"RegistryService/GetPromptVersion":       keepers,
+		"RegistryService/GetPrompt":              keepers,
 		"RegistryService/ListPromptVersions":     keepers,
 		"RegistryService/ListPrompts":            keepers,
 		"RegistryService/SetPromptAlias":         platform,

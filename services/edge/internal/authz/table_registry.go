@@ -19,6 +19,8 @@ func registryMethods() map[string]Method {
 		registryv1.RegistryService_CreateVersion_FullMethodName:   {Type: "registry-version", Action: "create", ID: modelName},
 		registryv1.RegistryService_ExportModels_FullMethodName:    {Type: "registry-archive", Action: "export"},
 		registryv1.RegistryService_ImportModels_FullMethodName:    {Type: "registry-archive", Action: "import"},
+		registryv1.RegistryService_ExportArchive_FullMethodName:   {Type: "registry-archive", Action: "export"},
+		registryv1.RegistryService_ImportArchive_FullMethodName:   {Type: "registry-archive", Action: "import", Once: true},
 		registryv1.RegistryService_InspectSource_FullMethodName:   {Type: "registry-version", Action: "create"},
 		registryv1.RegistryService_GetVersion_FullMethodName:      {Type: "registry-version", Action: "get", ID: modelName},
 		registryv1.RegistryService_ListVersions_FullMethodName:    {Type: "registry-version", Action: "list", ID: modelName},
@@ -50,6 +52,9 @@ func registryMethods() map[string]Method {
 		registryv1.RegistryService_GetResults_FullMethodName:           {Type: "registry-results", Action: "get", ID: modelName},
 		registryv1.RegistryService_GetExperimentResults_FullMethodName: {Type: "registry-results", Action: "get", ID: modelName},
 
+		// What users say, whatever their tenant.
+		registryv1.RegistryService_ListFeedback_FullMethodName: {Type: "registry-results", Action: "list", ID: modelName},
+
 		// What was done, by whom, to every tenant's models; and where it is told to.
 		registryv1.RegistryService_ListChanges_FullMethodName:    {Type: "registry-change", Action: "list"},
 		registryv1.RegistryService_ResolveVersion_FullMethodName: {Type: "registry-version", Action: "get", ID: modelName},
@@ -73,6 +78,7 @@ func registryMethods() map[string]Method {
 		registryv1.RegistryService_RollbackSplit_FullMethodName:      {Type: "registry-split", Action: "set", ID: modelName},
 
 		registryv1.RegistryService_CreatePromptVersion_FullMethodName:    {Type: "registry-prompt", Action: "create", ID: prompt},
+		registryv1.RegistryService_GetPrompt_FullMethodName:              {Type: "registry-prompt", Action: "list", ID: prompt},
 		registryv1.RegistryService_GetPromptVersion_FullMethodName:       {Type: "registry-prompt", Action: "get", ID: prompt},
 		registryv1.RegistryService_ListPromptVersions_FullMethodName:     {Type: "registry-prompt", Action: "list", ID: prompt},
 		registryv1.RegistryService_ListPrompts_FullMethodName:            {Type: "registry-prompt", Action: "list"},

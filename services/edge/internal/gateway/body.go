@@ -160,7 +160,7 @@ func (h *handler) maxBody(rt *route) int64 {
 
 // checkBody refuses what can be refused before the body is read.
 func (h *handler) checkBody(r *http.Request, rt *route) error {
-	imports := rt.rpc == searchv1.SearchService_ImportDocuments_FullMethodName
+	imports := rt.rpc == searchv1.SearchService_ImportDocuments_FullMethodName || rt.rpc == registryv1.RegistryService_ImportArchive_FullMethodName
 	restores := rt.rpc == searchv1.SearchService_RestoreCollection_FullMethodName
 	appends := rt.rpc == registryv1.ArtifactService_AppendUpload_FullMethodName
 	if limit := h.maxBody(rt); !imports && !restores && !appends && r.ContentLength > limit {

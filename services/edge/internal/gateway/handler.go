@@ -65,6 +65,7 @@ type handler struct {
 	admin     edgev1.AdminServiceClient
 	tensors   oip.GRPCInferenceServiceClient
 	search    searchv1.SearchServiceClient
+	registry  registryv1.RegistryServiceClient
 	artifacts registryv1.ArtifactServiceClient
 	tracer    trace.Tracer
 	metrics   *metrics.HTTP
@@ -76,8 +77,8 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	h := &handler{
 		Deps: d, cfg: cfg, openai: edgev1.NewOpenAIServiceClient(d.Conn), admin: edgev1.NewAdminServiceClient(d.Conn),
 		tensors: oip.NewGRPCInferenceServiceClient(d.Conn), search: searchv1.NewSearchServiceClient(d.Conn),
-		artifacts: registryv1.NewArtifactServiceClient(d.Conn),
-		tracer:    d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
+		artifacts: registryv1.NewArtifactServiceClient(d.Conn), registry: registryv1.NewRegistryServiceClient(d.Conn),
+		tracer: d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
 	}
 	for _, file := range []protoreflect.FileDescriptor{
 		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_feedback_proto,
@@ -98,6 +99,8 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	h.routes.page(http.MethodPost, ImportPath, searchv1.SearchService_ImportDocuments_FullMethodName)
 	h.routes.page(http.MethodGet, BackupPath, searchv1.SearchService_BackupCollection_FullMethodName)
 	h.routes.page(http.MethodPost, RestorePath, searchv1.SearchService_RestoreCollection_FullMethodName)
+	h.routes.page(http.MethodGet, ArchiveExportPath, registryv1.RegistryService_ExportArchive_FullMethodName)
+	h.routes.page(http.MethodPost, ArchiveImportPath, registryv1.RegistryService_ImportArchive_FullMethodName)
 	h.routes.page(http.MethodPost, UploadsPath, registryv1.ArtifactService_CreateUpload_FullMethodName)
 	h.routes.page(http.MethodPatch, UploadPath, registryv1.ArtifactService_AppendUpload_FullMethodName)
 	for path := range d.Pages {
@@ -200,6 +203,10 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 		h.backup(w, r)
 	case searchv1.SearchService_RestoreCollection_FullMethodName:
 		h.restore(w, r)
+	case registryv1.RegistryService_ExportArchive_FullMethodName:
+		h.exportArchive(w, r)
+	case registryv1.RegistryService_ImportArchive_FullMethodName:
+		h.importArchive(w, r)
 	default:
 		if h.tus(w, r, rt) {
 			return

@@ -31,7 +31,7 @@ func checkLines(mediaType, charset string, err error) error {
 		}
 	}
 	return apierr.New(apierr.UnsupportedMediaType,
-		"the body must be a document as JSON a line: send Content-Type: %s", contentTypeLines)
+		"the body must be lines of JSON: send Content-Type: %s", contentTypeLines)
 }
 
 // importQuery is what an import's query says.

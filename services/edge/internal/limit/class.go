@@ -144,6 +144,7 @@ func Table() map[string]Class {
 
 		registryv1.RegistryService_GetResults_FullMethodName:           Read,
 		registryv1.RegistryService_GetExperimentResults_FullMethodName: Read,
+		registryv1.RegistryService_ListFeedback_FullMethodName:         Read,
 		registryv1.RegistryService_ReportOutcomes_FullMethodName:       Write,
 		registryv1.RegistryService_RecordFeedback_FullMethodName:       Write,
 		edgev1.FeedbackService_CreateFeedback_FullMethodName:           Write,
@@ -170,6 +171,7 @@ func Table() map[string]Class {
 		registryv1.RegistryService_RollbackSplit_FullMethodName:      Write,
 
 		registryv1.RegistryService_CreatePromptVersion_FullMethodName:    Write,
+		registryv1.RegistryService_GetPrompt_FullMethodName:              Read,
 		registryv1.RegistryService_GetPromptVersion_FullMethodName:       Read,
 		registryv1.RegistryService_ListPromptVersions_FullMethodName:     Read,
 		registryv1.RegistryService_ListPrompts_FullMethodName:            Read,
@@ -194,6 +196,8 @@ func Table() map[string]Class {
 		registryv1.RegistryService_InspectSource_FullMethodName: Write,
 		registryv1.RegistryService_ExportModels_FullMethodName:  Read,
 		registryv1.RegistryService_ImportModels_FullMethodName:  Write,
+		registryv1.RegistryService_ExportArchive_FullMethodName: Read,
+		registryv1.RegistryService_ImportArchive_FullMethodName: Write,
 
 		edgev1.MlflowService_CreateRegisteredModel_FullMethodName:       Write,
 		edgev1.MlflowService_GetRegisteredModel_FullMethodName:          Read,

@@ -56,7 +56,8 @@ type Deadlines struct {
 	Quantize time.Duration `yaml:"quantize"`
 	// Import is for streams of documents, which go on elsewhere when it is over.
 	Import time.Duration `yaml:"import"`
-	// Backup is for the backup of a collection and its restoring.
+	// Backup is for the backup of a collection and its restoring, and for the archive
+	// of the registry.
 	Backup time.Duration `yaml:"backup"`
 	// Upload is for appending to an upload, which goes on elsewhere when it is over.
 	Upload time.Duration `yaml:"upload"`
@@ -72,6 +73,8 @@ func (d Deadlines) of(method string, c limit.Class) time.Duration {
 	case searchv1.SearchService_ImportDocuments_FullMethodName:
 		return d.Import
 	case searchv1.SearchService_BackupCollection_FullMethodName, searchv1.SearchService_RestoreCollection_FullMethodName:
+		return d.Backup
+	case registryv1.RegistryService_ExportArchive_FullMethodName, registryv1.RegistryService_ImportArchive_FullMethodName:
 		return d.Backup
 	case registryv1.ArtifactService_AppendUpload_FullMethodName:
 		return d.Upload

@@ -57,6 +57,9 @@ func (s *Server) ImportModels(ctx context.Context, req *registryv1.ImportModelsR
 		if err := s.checkContract(m); err != nil {
 			return nil, err
 		}
+		if len(m.GetExperiments())+len(m.GetRollouts())+len(m.GetAliasHistory())+len(m.GetSplitHistory())+len(m.GetProtected()) > 0 {
+			return nil, apierr.Invalid("models", "%q: experiments, rollouts, histories and protections are imported by ImportArchive", m.GetModel().GetName())
+		}
 		if err := checkArchived(m); err != nil {
 			return nil, err
 		}

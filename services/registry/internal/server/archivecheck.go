@@ -34,7 +34,7 @@ func (s *Server) checkContract(a *registryv1.ArchivedModel) error {
 		}
 	}
 	for _, req := range would {
-		if err := s.opts.Validate(req); err != nil {
+		if err := s.opts.Validator.Validate(req); err != nil {
 			return apierr.Wrap(apierr.InvalidArgument, err, "the model %.128q could not have been made as it is: %s", m.GetName(), apierr.From(err).Message).
 				WithField("models")
 		}

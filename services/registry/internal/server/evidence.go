@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -82,4 +84,24 @@ func wanted(req resultsRequest, experiment string) evidence.Wanted {
 		Model: req.GetModel(), Experiment: experiment, Baseline: req.GetBaseline(), Since: since,
 		Alpha: req.GetAlpha(), MinRequests: req.GetMinRequests(), MaxRelative: req.GetMaxRelative(),
 	}
+}
+
+// ListFeedback implements registryv1.RegistryServiceServer.
+func (s *Server) ListFeedback(ctx context.Context, req *registryv1.ListFeedbackRequest) (*registryv1.ListFeedbackResponse, error) {
+	query := store.FeedbackQuery{
+		Model: req.GetModel(), Experiment: req.GetExperiment(), Arm: req.GetArm(), Commented: req.GetCommented(),
+	}
+	p := pager[*registryv1.Feedback]{
+		scope: strings.Join([]string{"feedback", query.Model, query.Experiment, query.Arm, strconv.FormatBool(query.Commented)}, "/"),
+		key:   store.FeedbackPlace,
+		list: func(after string, limit int) ([]*registryv1.Feedback, error) {
+			query.After, query.Limit = after, limit
+			return s.store.ListFeedback(ctx, query)
+		},
+	}
+	feedback, next, err := p.page(req)
+	if err != nil {
+		return nil, err
+	}
+	return &registryv1.ListFeedbackResponse{Feedback: feedback, NextPageToken: next}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/registry/internal/prompt"
 	"github.com/poterne/poterne/services/registry/internal/store"
@@ -24,9 +25,18 @@ func (s *Server) CreatePromptVersion(ctx context.Context, req *registryv1.Create
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.store.CreatePromptVersion(ctx, actor(ctx), &registryv1.PromptVersion{
-		Prompt: req.GetPrompt(), Digest: d, Spec: req.GetSpec(), Description: req.GetDescription(),
-	})
+	v := &registryv1.PromptVersion{Prompt: req.GetPrompt(), Digest: d, Spec: req.GetSpec(), Description: req.GetDescription()}
+	if req.GetValidateOnly() {
+		there, err := s.store.GetPromptVersion(ctx, req.GetPrompt(), store.VersionKey{Digest: d}, "")
+		switch {
+		case apierr.ReasonOf(err) == apierr.NotFound:
+			return &registryv1.CreatePromptVersionResponse{Version: v}, nil
+		case err != nil:
+			return nil, err
+		}
+		return &registryv1.CreatePromptVersionResponse{Version: there}, nil
+	}
+	v, err = s.store.CreatePromptVersion(ctx, actor(ctx), v)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +80,15 @@ func (s *Server) ListPromptVersions(ctx context.Context, req *registryv1.ListPro
 		return nil, err
 	}
 	return &registryv1.ListPromptVersionsResponse{Versions: versions, NextPageToken: next}, nil
+}
+
+// GetPrompt implements registryv1.RegistryServiceServer.
+func (s *Server) GetPrompt(ctx context.Context, req *registryv1.GetPromptRequest) (*registryv1.GetPromptResponse, error) {
+	p, err := s.store.GetPrompt(ctx, req.GetPrompt())
+	if err != nil {
+		return nil, err
+	}
+	return &registryv1.GetPromptResponse{Prompt: p}, nil
 }
 
 // ListPrompts implements registryv1.RegistryServiceServer.

@@ -6,11 +6,12 @@ package server
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
@@ -39,6 +40,7 @@ type Server struct {
 	// wakeWebhooks tells that a message to a webhook may be sent at once.
 	wakeWebhooks func()
 	judge        rollout.Judge
+	archiving    sync.Mutex
 }
 
 // Options is what a Server is told.
@@ -57,10 +59,10 @@ type Options struct {
 	WakeRollouts func()
 	// Judge says what the requests of rollouts came to.
 	Judge rollout.Judge
+	// Validator holds to the contract's rules what comes in archives.
+	Validator protovalidate.Validator
 	// Sources says what InspectSource reads.
 	Sources Sources
-	// Validate holds a message to the contract's rules.
-	Validate func(proto.Message) error
 }
 
 // New returns a server on s, f and e.

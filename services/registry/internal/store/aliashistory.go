@@ -11,8 +11,11 @@ import (
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 )
 
-const aliasStateQuery = `SELECT model, alias, revision, version, digest, actor, requested_by, reason, change_id, rollback_to, commit_time
-	FROM registry_alias_history WHERE model = $1 AND alias = $2 `
+const (
+	aliasStateColumns = `SELECT model, alias, revision, version, digest, actor, requested_by, reason, change_id, rollback_to, commit_time
+	FROM registry_alias_history `
+	aliasStateQuery = aliasStateColumns + `WHERE model = $1 AND alias = $2 `
+)
 
 func scanAliasState(row scanner) (*registryv1.AliasState, error) {
 	var (

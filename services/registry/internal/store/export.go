@@ -97,20 +97,31 @@ func (s *Store) exportRest(ctx context.Context, q querier, out *registryv1.Archi
 	return err
 }
 
-// exportModel returns a whole model; nil when it is not there or deleted.
-func (s *Store) exportModel(ctx context.Context, q querier, name string) (*registryv1.ArchivedModel, error) {
+// exportHead returns a model with everything but its versions; nil when it is not
+// there or deleted.
+func (s *Store) exportHead(ctx context.Context, q querier, name string) (*registryv1.ArchivedModel, error) {
 	models, err := collect(ctx, q, scanModel, `SELECT `+modelColumns+` FROM registry_models WHERE name = $1 AND delete_time = 0`, name)
 	if err != nil || len(models) == 0 {
 		return nil, err
 	}
 	out := &registryv1.ArchivedModel{Model: models[0]}
-	if err := s.exportRest(ctx, q, out); err != nil {
+	return out, s.exportRest(ctx, q, out)
+}
+
+// exportModel returns a model with its versions; nil when it is not there or
+// deleted. With whole it has what only whole archives have.
+func (s *Store) exportModel(ctx context.Context, q querier, name string, whole bool) (*registryv1.ArchivedModel, error) {
+	out, err := s.exportHead(ctx, q, name)
+	if err != nil || out == nil {
 		return nil, err
 	}
-	out.Versions, err = collect(ctx, q, scanVersion, `SELECT `+versionColumns+` FROM registry_versions
-		WHERE model = $1 AND delete_time = 0 ORDER BY number`, name)
-	if err != nil {
-		return nil, fmt.Errorf("versions: %w", err)
+	if whole {
+		if err := s.exportMore(ctx, q, out); err != nil {
+			return nil, err
+		}
 	}
-	return out, addVariantsByNumber(ctx, q, out.GetVersions())
+	return out, s.eachVersion(ctx, q, name, func(v *registryv1.Version) error {
+		out.Versions = append(out.Versions, v)
+		return nil
+	})
 }

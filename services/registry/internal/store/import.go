@@ -2,16 +2,17 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	"github.com/poterne/poterne/services/registry/internal/archive"
 )
 
 const modelImported kind = "model imported"
@@ -22,85 +23,51 @@ const modelImported kind = "model imported"
 func (s *Store) Import(
 	ctx context.Context, actor string, models []*registryv1.ArchivedModel, conflict registryv1.ImportConflict, dryRun bool,
 ) (map[string]registryv1.ImportOutcome, error) {
-	var (
-		outcomes map[string]registryv1.ImportOutcome
-		commits  []Commit
-	)
-	err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		outcomes, commits = make(map[string]registryv1.ImportOutcome, len(models)), nil
+	outcomes, err := s.importAll(ctx, importing{actor: actor, conflict: conflict, dryRun: dryRun}, func(each func(archive.Item) error) error {
 		for _, m := range models {
-			outcome, done, err := s.importModel(ctx, tx, actor, m, conflict)
-			if err != nil {
+			if err := each(archive.Item{Model: m}); err != nil {
 				return err
 			}
-			outcomes[m.GetModel().GetName()] = outcome
-			commits = append(commits, done...)
-		}
-		if dryRun || len(commits) == 0 {
-			return errUnchanged
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, errUnchanged) {
-		return nil, failure(ctx, err, "import")
-	}
-	if err == nil {
-		for _, c := range commits {
-			s.opts.Committed(c)
-		}
-	}
-	return outcomes, nil
+	return outcomes.GetModels(), err
 }
 
+// importModel imports a model, and returns its aliases that wait for an approval.
 func (s *Store) importModel(
-	ctx context.Context, tx *sql.Tx, actor string, m *registryv1.ArchivedModel, conflict registryv1.ImportConflict,
-) (registryv1.ImportOutcome, []Commit, error) {
-	name := m.GetModel().GetName()
-	if !names.MatchString(name) {
-		return 0, nil, apierr.Invalid("models", "%q is not a model's name", name)
+	ctx context.Context, c *change, m *registryv1.ArchivedModel, i importing,
+) (outcome registryv1.ImportOutcome, waiting []*registryv1.Alias, err error) {
+	if outcome, err = s.takePlace(ctx, c, m, i); err != nil || !changes(outcome) {
+		return outcome, nil, err
 	}
-	// The row of the revision is locked first, as by every writer.
-	c := &change{tx: tx, model: name, kind: modelImported, actor: actor, now: s.opts.Clock.Now().UTC()}
-	floor, err := c.next(ctx)
-	if err != nil {
+	if err := c.after(ctx, m.GetAliasHistory(), m.GetSplitHistory()); err != nil {
 		return 0, nil, err
 	}
-	outcome, err := s.takePlace(ctx, c, m, conflict)
-	if err != nil {
-		return 0, nil, err
-	}
-	if outcome == registryv1.ImportOutcome_IMPORT_OUTCOME_UNCHANGED || outcome == registryv1.ImportOutcome_IMPORT_OUTCOME_SKIPPED {
-		return outcome, nil, c.giveBack(ctx)
-	}
-	var protected []*registryv1.Alias
-	putAliases := func(ctx context.Context, c *change, m *registryv1.ArchivedModel) (err error) {
-		protected, err = s.putAliases(ctx, c, m)
+	putPointers := func(ctx context.Context, c *change, m *registryv1.ArchivedModel) (err error) {
+		waiting, err = s.putPointers(ctx, c, m)
 		return err
 	}
-	for _, put := range []func(context.Context, *change, *registryv1.ArchivedModel) error{s.putModel, s.putVersions, putAliases, s.putSplitOf} {
+	for _, put := range []func(context.Context, *change, *registryv1.ArchivedModel) error{
+		s.putModel, s.putVersions, putPointers, s.putExperiments, s.putRollouts,
+	} {
 		if err := put(ctx, c, m); err != nil {
 			return 0, nil, err
 		}
 	}
-	if err := s.carry(ctx, c); err != nil {
-		return 0, nil, err
-	}
-	if err := s.record(ctx, c, floor); err != nil {
-		return 0, nil, err
-	}
-	commits := []Commit{{Kind: string(c.kind), Model: name, Revision: c.revision, Actor: actor}}
-	for _, alias := range protected {
-		asked, err := s.askImported(ctx, tx, actor, name, alias)
-		if err != nil {
+	if len(m.GetProtected()) > 0 {
+		if _, err := s.putProtection(ctx, c, m.GetProtected()); err != nil {
 			return 0, nil, err
 		}
-		commits = append(commits, asked...)
 	}
-	return outcome, commits, nil
+	return outcome, waiting, s.carry(ctx, c)
 }
 
 // takePlace decides what becomes of a model, and removes the one that it replaces.
-func (s *Store) takePlace(ctx context.Context, c *change, m *registryv1.ArchivedModel, conflict registryv1.ImportConflict) (registryv1.ImportOutcome, error) {
+func (s *Store) takePlace(ctx context.Context, c *change, m *registryv1.ArchivedModel, i importing) (registryv1.ImportOutcome, error) {
+	if !names.MatchString(c.model) {
+		return 0, apierr.Invalid("models", "%q is not a model's name", c.model)
+	}
 	var all, same int
 	err := c.tx.QueryRowContext(ctx, `SELECT count(*), count(CASE WHEN name = $1 THEN 1 END) FROM registry_models`, c.model).Scan(&all, &same)
 	switch {
@@ -111,7 +78,7 @@ func (s *Store) takePlace(ctx context.Context, c *change, m *registryv1.Archived
 	case same == 0:
 		return registryv1.ImportOutcome_IMPORT_OUTCOME_CREATED, nil
 	}
-	there, err := s.exportModel(ctx, c.tx, c.model)
+	there, err := s.exportModel(ctx, c.tx, c.model, i.whole)
 	if err != nil {
 		return 0, err
 	}
@@ -123,12 +90,21 @@ func (s *Store) takePlace(ctx context.Context, c *change, m *registryv1.Archived
 		return registryv1.ImportOutcome_IMPORT_OUTCOME_UNCHANGED, nil
 	}
 	//exhaustive:ignore
-	switch conflict {
+	switch i.conflict {
 	case registryv1.ImportConflict_IMPORT_CONFLICT_SKIP:
 		return registryv1.ImportOutcome_IMPORT_OUTCOME_SKIPPED, nil
 	case registryv1.ImportConflict_IMPORT_CONFLICT_REPLACE:
 		if err := s.checkReplaceable(ctx, c, there); err != nil {
 			return 0, err
+		}
+		for _, a := range there.GetAliases() {
+			stays := slices.ContainsFunc(m.GetAliases(), func(b *registryv1.Alias) bool { return b.GetName() == a.GetName() })
+			if stays {
+				continue
+			}
+			if err := c.recordAlias(ctx, aliasMove{name: a.GetName(), reason: importReason}); err != nil {
+				return 0, err
+			}
 		}
 		for _, table := range []string{"registry_aliases WHERE model", "registry_splits WHERE model", "registry_models WHERE name"} {
 			if err := c.exec(ctx, `DELETE FROM `+table+` = $1`, c.model); err != nil {
@@ -186,15 +162,17 @@ func moved(m *registryv1.ArchivedModel) *registryv1.ArchivedModel {
 		return nil
 	}
 	out := proto.CloneOf(m)
-	out.Model.UpdateTime, out.Model.VersionCount = nil, 0
+	carried(out)
 	for _, a := range out.GetAliases() {
-		a.Etag, a.UpdateTime, a.Digest = "", nil, ""
+		a.Digest = ""
 	}
-	if out.GetSplit() != nil {
-		out.Split.Etag, out.Split.UpdateTime = "", nil
-		for _, a := range out.GetSplit().GetArms() {
-			a.Digest = ""
-		}
+	for _, a := range out.GetSplit().GetArms() {
+		a.Digest = ""
+	}
+	// What was is only added to: it says nothing of what is.
+	out.AliasHistory, out.SplitHistory = nil, nil
+	for i, r := range out.GetRollouts() {
+		out.Rollouts[i] = arrived(r)
 	}
 	return out
 }
@@ -306,11 +284,24 @@ func (s *Store) putVariants(ctx context.Context, c *change, version *registryv1.
 	return nil
 }
 
+// putPointers puts aliases and the split, by the rules of SetAlias and SetSplit, and
+// returns the aliases that wait for an approval.
+func (s *Store) putPointers(ctx context.Context, c *change, a *registryv1.ArchivedModel) ([]*registryv1.Alias, error) {
+	put, waiting, err := s.putAliases(ctx, c, a)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.importAliasHistory(ctx, c.model, put, a.GetAliasHistory()); err != nil {
+		return nil, err
+	}
+	return waiting, s.putSplitOf(ctx, c, a)
+}
+
 // putSplitOf puts the split, by the rules of SetSplit.
 func (s *Store) putSplitOf(ctx context.Context, c *change, a *registryv1.ArchivedModel) error {
 	sp := a.GetSplit()
 	if sp == nil {
-		return nil
+		return c.importSplitHistory(ctx, nil, a.GetSplitHistory())
 	}
 	if err := checkArms(sp.GetArms()); err != nil {
 		return inField(err, "models")
@@ -328,5 +319,5 @@ func (s *Store) putSplitOf(ctx context.Context, c *change, a *registryv1.Archive
 	if err != nil {
 		return err
 	}
-	return c.recordSplit(ctx, split, importReason, 0)
+	return c.importSplitHistory(ctx, split, a.GetSplitHistory())
 }

@@ -13,37 +13,39 @@ import (
 // importReason is what the history says of what an archive brought.
 const importReason = "imported"
 
-// putAliases puts a model's aliases, by the rules of SetAlias, and returns those
-// that are protected: these wait for an approval like every change of them.
-func (s *Store) putAliases(ctx context.Context, c *change, a *registryv1.ArchivedModel) (protected []*registryv1.Alias, err error) {
+// putAliases puts a model's aliases, by the rules of SetAlias, but those that are
+// protected: these wait for an approval like every change of them.
+func (s *Store) putAliases(ctx context.Context, c *change, a *registryv1.ArchivedModel) (put, waiting []*registryv1.Alias, err error) {
 	if n := len(a.GetAliases()); n > s.opts.MaxAliases {
-		return nil, apierr.New(apierr.FailedPrecondition, "the model %q would have %d aliases, and may have %d", c.model, n, s.opts.MaxAliases).WithField("models")
+		return nil, nil, apierr.New(apierr.FailedPrecondition, "the model %q would have %d aliases, and may have %d", c.model, n, s.opts.MaxAliases).WithField("models")
 	}
 	for i, alias := range a.GetAliases() {
 		if !names.MatchString(alias.GetName()) || versionLike.MatchString(alias.GetName()) || i > 0 && alias.GetName() <= a.GetAliases()[i-1].GetName() {
-			return nil, apierr.Invalid("models", "%q is no alias of %q in its place", alias.GetName(), c.model)
+			return nil, nil, apierr.Invalid("models", "%q is no alias of %q in its place", alias.GetName(), c.model)
 		}
 		v, err := s.version(ctx, c.tx, c.model, VersionKey{Number: alias.GetVersion()})
 		if err == nil {
 			err = s.opts.May(v)
 		}
 		if err != nil {
-			return nil, inField(err, "models")
+			return nil, nil, inField(err, "models")
 		}
 		waits, err := s.isProtected(ctx, c.tx, c.model, alias.GetName())
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if waits {
-			protected = append(protected, alias)
+			waiting = append(waiting, alias)
 			continue
 		}
 		m := aliasMove{name: alias.GetName(), version: alias.GetVersion(), digest: v.GetDigest(), reason: importReason}
-		if err := errors.Join(s.insertAlias(ctx, c, m), c.recordAlias(ctx, m)); err != nil {
-			return nil, err
+		alias.Digest = v.GetDigest()
+		put = append(put, alias)
+		if err := s.insertAlias(ctx, c, m); err != nil {
+			return nil, nil, err
 		}
 	}
-	return protected, nil
+	return put, waiting, nil
 }
 
 // askImported asks for what an archive says of a protected alias, as a change of

@@ -137,29 +137,50 @@ func scanPrompt(row scanner) (*registryv1.Prompt, error) {
 	return &p, nil
 }
 
+// GetPrompt returns a prompt with its aliases.
+func (s *Store) GetPrompt(ctx context.Context, name string) (*registryv1.Prompt, error) {
+	var out []*registryv1.Prompt
+	err := s.snapshot(ctx, "get prompt", func(ctx context.Context, q querier) (err error) {
+		if out, err = prompts(ctx, q, `name = $1`, name, 1); err == nil && len(out) == 0 {
+			err = promptNotFound(name)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out[0], nil
+}
+
 // ListPrompts returns at most limit prompts with their aliases by name, those
 // after the given one.
 func (s *Store) ListPrompts(ctx context.Context, after string, limit int) ([]*registryv1.Prompt, error) {
 	var out []*registryv1.Prompt
 	err := s.snapshot(ctx, "list prompts", func(ctx context.Context, q querier) (err error) {
-		out, err = collect(ctx, q, scanPrompt, `SELECT name, version_count, create_time, update_time
-			FROM registry_prompts WHERE name > $1 ORDER BY name LIMIT $2`, after, limit)
-		if err != nil || len(out) == 0 {
-			return err
-		}
-		aliases, err := collect(ctx, q, scanPromptAlias, promptAliasQuery+`WHERE a.prompt >= $1 AND a.prompt <= $2 ORDER BY a.prompt, a.name`,
-			out[0].GetName(), out[len(out)-1].GetName())
-		if err != nil {
-			return fmt.Errorf("aliases: %w", err)
-		}
-		for _, p := range out {
-			for len(aliases) > 0 && aliases[0].GetPrompt() == p.GetName() {
-				p.Aliases, aliases = append(p.Aliases, aliases[0]), aliases[1:]
-			}
-		}
-		return nil
+		out, err = prompts(ctx, q, `name > $1`, after, limit)
+		return err
 	})
 	return out, err
+}
+
+// prompts returns those that meet a condition on a name, with their aliases.
+func prompts(ctx context.Context, q querier, condition, name string, limit int) ([]*registryv1.Prompt, error) {
+	out, err := collect(ctx, q, scanPrompt, `SELECT name, version_count, create_time, update_time
+			FROM registry_prompts WHERE `+condition+` ORDER BY name LIMIT $2`, name, limit)
+	if err != nil || len(out) == 0 {
+		return nil, err
+	}
+	aliases, err := collect(ctx, q, scanPromptAlias, promptAliasQuery+`WHERE a.prompt >= $1 AND a.prompt <= $2 ORDER BY a.prompt, a.name`,
+		out[0].GetName(), out[len(out)-1].GetName())
+	if err != nil {
+		return nil, fmt.Errorf("aliases: %w", err)
+	}
+	for _, p := range out {
+		for len(aliases) > 0 && aliases[0].GetPrompt() == p.GetName() {
+			p.Aliases, aliases = append(p.Aliases, aliases[0]), aliases[1:]
+		}
+	}
+	return out, nil
 }
 
 // PromptAliasHistory is AliasHistory for an alias of a prompt.

@@ -99,18 +99,26 @@ func (s *Store) ListRolloutEvents(ctx context.Context, model, name string, after
 		if _, err := s.rollout(ctx, q, model, name); err != nil {
 			return err
 		}
-		out, err = collect(ctx, q, func(row scanner) (*registryv1.RolloutEvent, error) {
-			var raw []byte
-			if err := row.Scan(&raw); err != nil {
-				return nil, err
-			}
-			e := new(registryv1.RolloutEvent)
-			return e, proto.Unmarshal(raw, e)
-		}, `SELECT event FROM registry_rollout_events WHERE model = $1 AND rollout = $2 AND number > $3
-			ORDER BY number LIMIT $4`, model, name, after, limit)
+		out, err = s.rolloutEvents(ctx, q, model, name, after, limit)
 		return err
 	})
 	return out, err
+}
+
+func (s *Store) rolloutEvents(ctx context.Context, q querier, model, name string, after int32, limit int) ([]*registryv1.RolloutEvent, error) {
+	out, err := collect(ctx, q, func(row scanner) (*registryv1.RolloutEvent, error) {
+		var raw []byte
+		if err := row.Scan(&raw); err != nil {
+			return nil, err
+		}
+		e := new(registryv1.RolloutEvent)
+		return e, proto.Unmarshal(raw, e)
+	}, `SELECT event FROM registry_rollout_events WHERE model = $1 AND rollout = $2 AND number > $3
+			ORDER BY number LIMIT $4`, model, name, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("events of rollout %s: %w", name, err)
+	}
+	return out, nil
 }
 
 // addRollouts adds the rollout that changed last to every model.

@@ -125,6 +125,14 @@ func (s *Store) UpdateWebhook(ctx context.Context, w *registryv1.Webhook, secret
 	}
 	var out *registryv1.Webhook
 	err = s.onWebhook(ctx, w.GetName(), etag, func(ctx context.Context, tx *sql.Tx) error {
+		var has string
+		if err := tx.QueryRowContext(ctx, `SELECT secret FROM registry_webhooks WHERE name = $1`, w.GetName()).Scan(&has); err != nil {
+			return fmt.Errorf("its secret: %w", err)
+		}
+		if w.GetActive() && has == "" && secret == "" {
+			return apierr.New(apierr.FailedPrecondition, "the webhook %q was imported, and an archive has no secrets: give it one to have it send", w.GetName()).
+				WithField("secret")
+		}
 		now := micros(s.opts.Clock.Now())
 		_, err := tx.ExecContext(ctx, `UPDATE registry_webhooks SET url = $1, events = $2, models = $3, active = $4,
 			secret = CASE WHEN $5 = '' THEN secret ELSE $5 END, generation = generation + 1, update_time = $6 WHERE name = $7`,

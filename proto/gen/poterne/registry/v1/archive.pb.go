@@ -10,6 +10,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -155,7 +156,17 @@ type ArchivedModel struct {
 	// arms.
 	Split *Split `protobuf:"bytes,4,opt,name=split,proto3" json:"split,omitempty"`
 	// The last number that was given to a version.
-	LastVersion   int32 `protobuf:"varint,5,opt,name=last_version,json=lastVersion,proto3" json:"last_version,omitempty"`
+	LastVersion int32 `protobuf:"varint,5,opt,name=last_version,json=lastVersion,proto3" json:"last_version,omitempty"`
+	// Its experiments, by name. In ExportArchive only, as all that follows.
+	Experiments []*Experiment `protobuf:"bytes,60,rep,name=experiments,proto3" json:"experiments,omitempty"`
+	// Its rollouts with what happened to them, by name.
+	Rollouts []*ArchivedRollout `protobuf:"bytes,61,rep,name=rollouts,proto3" json:"rollouts,omitempty"`
+	// The states that its aliases have had, by alias and revision.
+	AliasHistory []*AliasState `protobuf:"bytes,62,rep,name=alias_history,json=aliasHistory,proto3" json:"alias_history,omitempty"`
+	// The states that its split has had, by revision.
+	SplitHistory []*SplitState `protobuf:"bytes,63,rep,name=split_history,json=splitHistory,proto3" json:"split_history,omitempty"`
+	// The patterns of its aliases that it protects.
+	Protected     []string `protobuf:"bytes,64,rep,name=protected,proto3" json:"protected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -225,6 +236,736 @@ func (x *ArchivedModel) GetLastVersion() int32 {
 	return 0
 }
 
+func (x *ArchivedModel) GetExperiments() []*Experiment {
+	if x != nil {
+		return x.Experiments
+	}
+	return nil
+}
+
+func (x *ArchivedModel) GetRollouts() []*ArchivedRollout {
+	if x != nil {
+		return x.Rollouts
+	}
+	return nil
+}
+
+func (x *ArchivedModel) GetAliasHistory() []*AliasState {
+	if x != nil {
+		return x.AliasHistory
+	}
+	return nil
+}
+
+func (x *ArchivedModel) GetSplitHistory() []*SplitState {
+	if x != nil {
+		return x.SplitHistory
+	}
+	return nil
+}
+
+func (x *ArchivedModel) GetProtected() []string {
+	if x != nil {
+		return x.Protected
+	}
+	return nil
+}
+
+// A rollout as it is moved to another registry. One that was not over is paused
+// there: nothing moves traffic by itself because of an import.
+type ArchivedRollout struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rollout.
+	Rollout *Rollout `protobuf:"bytes,1,opt,name=rollout,proto3" json:"rollout,omitempty"`
+	// What happened to it, the oldest first.
+	Events        []*RolloutEvent `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchivedRollout) Reset() {
+	*x = ArchivedRollout{}
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchivedRollout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchivedRollout) ProtoMessage() {}
+
+func (x *ArchivedRollout) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchivedRollout.ProtoReflect.Descriptor instead.
+func (*ArchivedRollout) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ArchivedRollout) GetRollout() *Rollout {
+	if x != nil {
+		return x.Rollout
+	}
+	return nil
+}
+
+func (x *ArchivedRollout) GetEvents() []*RolloutEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+// A prompt as it is moved to another registry.
+type ArchivedPrompt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name, its aliases and when it was created.
+	Prompt *Prompt `protobuf:"bytes,1,opt,name=prompt,proto3" json:"prompt,omitempty"`
+	// Its versions, by number.
+	Versions []*PromptVersion `protobuf:"bytes,2,rep,name=versions,proto3" json:"versions,omitempty"`
+	// The states that its aliases have had, by alias and revision; their model is
+	// the prompt.
+	AliasHistory  []*AliasState `protobuf:"bytes,3,rep,name=alias_history,json=aliasHistory,proto3" json:"alias_history,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchivedPrompt) Reset() {
+	*x = ArchivedPrompt{}
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchivedPrompt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchivedPrompt) ProtoMessage() {}
+
+func (x *ArchivedPrompt) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchivedPrompt.ProtoReflect.Descriptor instead.
+func (*ArchivedPrompt) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ArchivedPrompt) GetPrompt() *Prompt {
+	if x != nil {
+		return x.Prompt
+	}
+	return nil
+}
+
+func (x *ArchivedPrompt) GetVersions() []*PromptVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *ArchivedPrompt) GetAliasHistory() []*AliasState {
+	if x != nil {
+		return x.AliasHistory
+	}
+	return nil
+}
+
+// One line of an archive, in the JSON form of this message. The first is the
+// header and the last the end. What belongs to a model comes after it, and what
+// belongs to a prompt after that; models come first, then prompts, then webhooks.
+type ArchiveRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is.
+	//
+	// Types that are valid to be assigned to Record:
+	//
+	//	*ArchiveRecord_Header
+	//	*ArchiveRecord_Model
+	//	*ArchiveRecord_Version
+	//	*ArchiveRecord_Experiment
+	//	*ArchiveRecord_Rollout
+	//	*ArchiveRecord_AliasState
+	//	*ArchiveRecord_SplitState
+	//	*ArchiveRecord_Prompt
+	//	*ArchiveRecord_PromptVersion
+	//	*ArchiveRecord_Webhook
+	//	*ArchiveRecord_End
+	Record        isArchiveRecord_Record `protobuf_oneof:"record"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchiveRecord) Reset() {
+	*x = ArchiveRecord{}
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchiveRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchiveRecord) ProtoMessage() {}
+
+func (x *ArchiveRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchiveRecord.ProtoReflect.Descriptor instead.
+func (*ArchiveRecord) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ArchiveRecord) GetRecord() isArchiveRecord_Record {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *ArchiveRecord) GetHeader() *ArchiveHeader {
+	if x != nil {
+		if x, ok := x.Record.(*ArchiveRecord_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *ArchiveRecord) GetModel() *ArchivedModel {
+	if x != nil {
+		if x, ok := x.Record.(*ArchiveRecord_Model); ok {
+			return x.Model
+		}
+	}
+	return nil
+}
+
+func (x *ArchiveRecord) GetVersion() *Version {
+	if x != nil {
+		if x, ok := x.Record.(*ArchiveRecord_Version); ok {
+			return x.Version
+		}
+	}
+	return nil
+}
+
+func (x *ArchiveRecord) GetExperiment() *Experiment {
+	if x != nil {
+		if x, ok := x.Record.(*ArchiveRecord_Experiment); ok {
+			return x.Experiment
+		}
+	}
+	return nil
+}
+
+func (x *ArchiveRecord) GetRollout() *ArchivedRollout {
+	if x != nil {
+		if x, ok := x.Record.(*ArchiveRecord_Rollout); ok {
+			return x.Rollout
+		}
+	}
+	return nil
+}
+
+func (x *ArchiveRecord) GetAliasState() *AliasState {
+	if x != nil {
+		if x, ok := x.Record.(*ArchiveRecord_AliasState); ok {
+			return x.AliasState
+		}
+	}
+	return nil
+}
+
+func (x *ArchiveRecord) GetSplitState() *SplitState {
+	if x != nil {
+		if x, ok := x.Record.(*ArchiveRecord_SplitState); ok {
+			return x.SplitState
+		}
+	}
+	return nil
+}
+
+func (x *ArchiveRecord) GetPrompt() *ArchivedPrompt {
+	if x != nil {
+		if x, ok := x.Record.(*ArchiveRecord_Prompt); ok {
+			return x.Prompt
+		}
+	}
+	return nil
+}
+
+func (x *ArchiveRecord) GetPromptVersion() *PromptVersion {
+	if x != nil {
+		if x, ok := x.Record.(*ArchiveRecord_PromptVersion); ok {
+			return x.PromptVersion
+		}
+	}
+	return nil
+}
+
+func (x *ArchiveRecord) GetWebhook() *Webhook {
+	if x != nil {
+		if x, ok := x.Record.(*ArchiveRecord_Webhook); ok {
+			return x.Webhook
+		}
+	}
+	return nil
+}
+
+func (x *ArchiveRecord) GetEnd() *ArchiveEnd {
+	if x != nil {
+		if x, ok := x.Record.(*ArchiveRecord_End); ok {
+			return x.End
+		}
+	}
+	return nil
+}
+
+type isArchiveRecord_Record interface {
+	isArchiveRecord_Record()
+}
+
+type ArchiveRecord_Header struct {
+	// What the archive says of itself.
+	Header *ArchiveHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type ArchiveRecord_Model struct {
+	// A model with its aliases, its split and what it protects.
+	Model *ArchivedModel `protobuf:"bytes,2,opt,name=model,proto3,oneof"`
+}
+
+type ArchiveRecord_Version struct {
+	// The model's next version.
+	Version *Version `protobuf:"bytes,3,opt,name=version,proto3,oneof"`
+}
+
+type ArchiveRecord_Experiment struct {
+	// An experiment of the model.
+	Experiment *Experiment `protobuf:"bytes,4,opt,name=experiment,proto3,oneof"`
+}
+
+type ArchiveRecord_Rollout struct {
+	// A rollout of the model.
+	Rollout *ArchivedRollout `protobuf:"bytes,5,opt,name=rollout,proto3,oneof"`
+}
+
+type ArchiveRecord_AliasState struct {
+	// A state that an alias of the model or of the prompt has had.
+	AliasState *AliasState `protobuf:"bytes,6,opt,name=alias_state,json=aliasState,proto3,oneof"`
+}
+
+type ArchiveRecord_SplitState struct {
+	// A state that the model's split has had.
+	SplitState *SplitState `protobuf:"bytes,7,opt,name=split_state,json=splitState,proto3,oneof"`
+}
+
+type ArchiveRecord_Prompt struct {
+	// A prompt with its aliases.
+	Prompt *ArchivedPrompt `protobuf:"bytes,8,opt,name=prompt,proto3,oneof"`
+}
+
+type ArchiveRecord_PromptVersion struct {
+	// The prompt's next version.
+	PromptVersion *PromptVersion `protobuf:"bytes,9,opt,name=prompt_version,json=promptVersion,proto3,oneof"`
+}
+
+type ArchiveRecord_Webhook struct {
+	// A webhook, without its secret: an archive has none.
+	Webhook *Webhook `protobuf:"bytes,10,opt,name=webhook,proto3,oneof"`
+}
+
+type ArchiveRecord_End struct {
+	// The end.
+	End *ArchiveEnd `protobuf:"bytes,11,opt,name=end,proto3,oneof"`
+}
+
+func (*ArchiveRecord_Header) isArchiveRecord_Record() {}
+
+func (*ArchiveRecord_Model) isArchiveRecord_Record() {}
+
+func (*ArchiveRecord_Version) isArchiveRecord_Record() {}
+
+func (*ArchiveRecord_Experiment) isArchiveRecord_Record() {}
+
+func (*ArchiveRecord_Rollout) isArchiveRecord_Record() {}
+
+func (*ArchiveRecord_AliasState) isArchiveRecord_Record() {}
+
+func (*ArchiveRecord_SplitState) isArchiveRecord_Record() {}
+
+func (*ArchiveRecord_Prompt) isArchiveRecord_Record() {}
+
+func (*ArchiveRecord_PromptVersion) isArchiveRecord_Record() {}
+
+func (*ArchiveRecord_Webhook) isArchiveRecord_Record() {}
+
+func (*ArchiveRecord_End) isArchiveRecord_Record() {}
+
+// What an archive says of itself.
+type ArchiveHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `poterne.registry-archive/2`.
+	Format string `protobuf:"bytes,1,opt,name=format,proto3" json:"format,omitempty"`
+	// The revision of the registry that it is of.
+	Revision int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// When it was written.
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchiveHeader) Reset() {
+	*x = ArchiveHeader{}
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchiveHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchiveHeader) ProtoMessage() {}
+
+func (x *ArchiveHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchiveHeader.ProtoReflect.Descriptor instead.
+func (*ArchiveHeader) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ArchiveHeader) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *ArchiveHeader) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ArchiveHeader) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+// The end of an archive: without it, it was cut off.
+type ArchiveEnd struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 over all lines before this one with their line feeds, 64 lower-case
+	// hexadecimal digits.
+	Sha256 string `protobuf:"bytes,1,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// How many lines these are.
+	Records       int64 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchiveEnd) Reset() {
+	*x = ArchiveEnd{}
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchiveEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchiveEnd) ProtoMessage() {}
+
+func (x *ArchiveEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchiveEnd.ProtoReflect.Descriptor instead.
+func (*ArchiveEnd) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ArchiveEnd) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *ArchiveEnd) GetRecords() int64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+// Asks for everything as one stream.
+type ExportArchiveRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportArchiveRequest) Reset() {
+	*x = ExportArchiveRequest{}
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportArchiveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportArchiveRequest) ProtoMessage() {}
+
+func (x *ExportArchiveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportArchiveRequest.ProtoReflect.Descriptor instead.
+func (*ExportArchiveRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{6}
+}
+
+// A piece of an archive.
+type ExportArchiveResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next bytes; pieces need not end where lines do.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportArchiveResponse) Reset() {
+	*x = ExportArchiveResponse{}
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportArchiveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportArchiveResponse) ProtoMessage() {}
+
+func (x *ExportArchiveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportArchiveResponse.ProtoReflect.Descriptor instead.
+func (*ExportArchiveResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ExportArchiveResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// A piece of an archive to be imported, all of it or nothing.
+type ImportArchiveRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next bytes, at most 1 MiB.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// What is done with what is there and not the same. The first message says it.
+	Conflict ImportConflict `protobuf:"varint,2,opt,name=conflict,proto3,enum=poterne.registry.v1.ImportConflict" json:"conflict,omitempty"`
+	// Whether nothing is changed, and only told what would be. The first message says
+	// it.
+	DryRun        bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportArchiveRequest) Reset() {
+	*x = ImportArchiveRequest{}
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportArchiveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportArchiveRequest) ProtoMessage() {}
+
+func (x *ImportArchiveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportArchiveRequest.ProtoReflect.Descriptor instead.
+func (*ImportArchiveRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ImportArchiveRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *ImportArchiveRequest) GetConflict() ImportConflict {
+	if x != nil {
+		return x.Conflict
+	}
+	return ImportConflict_IMPORT_CONFLICT_UNSPECIFIED
+}
+
+func (x *ImportArchiveRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// What was done.
+type ImportArchiveResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By model.
+	Models map[string]ImportOutcome `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=poterne.registry.v1.ImportOutcome"`
+	// By prompt.
+	Prompts map[string]ImportOutcome `protobuf:"bytes,2,rep,name=prompts,proto3" json:"prompts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=poterne.registry.v1.ImportOutcome"`
+	// By webhook. Those that were created send nothing until they are given a secret.
+	Webhooks      map[string]ImportOutcome `protobuf:"bytes,3,rep,name=webhooks,proto3" json:"webhooks,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=poterne.registry.v1.ImportOutcome"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportArchiveResponse) Reset() {
+	*x = ImportArchiveResponse{}
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportArchiveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportArchiveResponse) ProtoMessage() {}
+
+func (x *ImportArchiveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportArchiveResponse.ProtoReflect.Descriptor instead.
+func (*ImportArchiveResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ImportArchiveResponse) GetModels() map[string]ImportOutcome {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+func (x *ImportArchiveResponse) GetPrompts() map[string]ImportOutcome {
+	if x != nil {
+		return x.Prompts
+	}
+	return nil
+}
+
+func (x *ImportArchiveResponse) GetWebhooks() map[string]ImportOutcome {
+	if x != nil {
+		return x.Webhooks
+	}
+	return nil
+}
+
 // Asks for a part of everything.
 type ExportModelsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -236,7 +977,7 @@ type ExportModelsRequest struct {
 
 func (x *ExportModelsRequest) Reset() {
 	*x = ExportModelsRequest{}
-	mi := &file_poterne_registry_v1_archive_proto_msgTypes[1]
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -248,7 +989,7 @@ func (x *ExportModelsRequest) String() string {
 func (*ExportModelsRequest) ProtoMessage() {}
 
 func (x *ExportModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_archive_proto_msgTypes[1]
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -261,7 +1002,7 @@ func (x *ExportModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportModelsRequest.ProtoReflect.Descriptor instead.
 func (*ExportModelsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{1}
+	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ExportModelsRequest) GetPageToken() string {
@@ -288,7 +1029,7 @@ type ExportModelsResponse struct {
 
 func (x *ExportModelsResponse) Reset() {
 	*x = ExportModelsResponse{}
-	mi := &file_poterne_registry_v1_archive_proto_msgTypes[2]
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -300,7 +1041,7 @@ func (x *ExportModelsResponse) String() string {
 func (*ExportModelsResponse) ProtoMessage() {}
 
 func (x *ExportModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_archive_proto_msgTypes[2]
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -313,7 +1054,7 @@ func (x *ExportModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportModelsResponse.ProtoReflect.Descriptor instead.
 func (*ExportModelsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{2}
+	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExportModelsResponse) GetModels() []*ArchivedModel {
@@ -352,7 +1093,7 @@ type ImportModelsRequest struct {
 
 func (x *ImportModelsRequest) Reset() {
 	*x = ImportModelsRequest{}
-	mi := &file_poterne_registry_v1_archive_proto_msgTypes[3]
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -364,7 +1105,7 @@ func (x *ImportModelsRequest) String() string {
 func (*ImportModelsRequest) ProtoMessage() {}
 
 func (x *ImportModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_archive_proto_msgTypes[3]
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -377,7 +1118,7 @@ func (x *ImportModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportModelsRequest.ProtoReflect.Descriptor instead.
 func (*ImportModelsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{3}
+	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ImportModelsRequest) GetModels() []*ArchivedModel {
@@ -412,7 +1153,7 @@ type ImportModelsResponse struct {
 
 func (x *ImportModelsResponse) Reset() {
 	*x = ImportModelsResponse{}
-	mi := &file_poterne_registry_v1_archive_proto_msgTypes[4]
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -424,7 +1165,7 @@ func (x *ImportModelsResponse) String() string {
 func (*ImportModelsResponse) ProtoMessage() {}
 
 func (x *ImportModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_archive_proto_msgTypes[4]
+	mi := &file_poterne_registry_v1_archive_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -437,7 +1178,7 @@ func (x *ImportModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportModelsResponse.ProtoReflect.Descriptor instead.
 func (*ImportModelsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{4}
+	return file_poterne_registry_v1_archive_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ImportModelsResponse) GetOutcomes() map[string]ImportOutcome {
@@ -451,13 +1192,72 @@ var File_poterne_registry_v1_archive_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_archive_proto_rawDesc = "" +
 	"\n" +
-	"!poterne/registry/v1/archive.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a#poterne/registry/v1/resources.proto\"\xa2\x02\n" +
+	"!poterne/registry/v1/archive.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%poterne/registry/v1/experiments.proto\x1a!poterne/registry/v1/history.proto\x1a!poterne/registry/v1/prompts.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\x1a\"poterne/registry/v1/webhooks.proto\"\xf1\x04\n" +
 	"\rArchivedModel\x128\n" +
 	"\x05model\x18\x01 \x01(\v2\x1a.poterne.registry.v1.ModelB\x06\xbaH\x03\xc8\x01\x01R\x05model\x128\n" +
 	"\bversions\x18\x02 \x03(\v2\x1c.poterne.registry.v1.VersionR\bversions\x12?\n" +
 	"\aaliases\x18\x03 \x03(\v2\x1a.poterne.registry.v1.AliasB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\aaliases\x120\n" +
 	"\x05split\x18\x04 \x01(\v2\x1a.poterne.registry.v1.SplitR\x05split\x12*\n" +
-	"\flast_version\x18\x05 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\vlastVersion\">\n" +
+	"\flast_version\x18\x05 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\vlastVersion\x12L\n" +
+	"\vexperiments\x18< \x03(\v2\x1f.poterne.registry.v1.ExperimentB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\vexperiments\x12K\n" +
+	"\brollouts\x18= \x03(\v2$.poterne.registry.v1.ArchivedRolloutB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\brollouts\x12D\n" +
+	"\ralias_history\x18> \x03(\v2\x1f.poterne.registry.v1.AliasStateR\faliasHistory\x12D\n" +
+	"\rsplit_history\x18? \x03(\v2\x1f.poterne.registry.v1.SplitStateR\fsplitHistory\x12&\n" +
+	"\tprotected\x18@ \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\tprotected\"\x8c\x01\n" +
+	"\x0fArchivedRollout\x12>\n" +
+	"\arollout\x18\x01 \x01(\v2\x1c.poterne.registry.v1.RolloutB\x06\xbaH\x03\xc8\x01\x01R\arollout\x129\n" +
+	"\x06events\x18\x02 \x03(\v2!.poterne.registry.v1.RolloutEventR\x06events\"\xd3\x01\n" +
+	"\x0eArchivedPrompt\x12;\n" +
+	"\x06prompt\x18\x01 \x01(\v2\x1b.poterne.registry.v1.PromptB\x06\xbaH\x03\xc8\x01\x01R\x06prompt\x12>\n" +
+	"\bversions\x18\x02 \x03(\v2\".poterne.registry.v1.PromptVersionR\bversions\x12D\n" +
+	"\ralias_history\x18\x03 \x03(\v2\x1f.poterne.registry.v1.AliasStateR\faliasHistory\"\xdc\x05\n" +
+	"\rArchiveRecord\x12<\n" +
+	"\x06header\x18\x01 \x01(\v2\".poterne.registry.v1.ArchiveHeaderH\x00R\x06header\x12:\n" +
+	"\x05model\x18\x02 \x01(\v2\".poterne.registry.v1.ArchivedModelH\x00R\x05model\x128\n" +
+	"\aversion\x18\x03 \x01(\v2\x1c.poterne.registry.v1.VersionH\x00R\aversion\x12A\n" +
+	"\n" +
+	"experiment\x18\x04 \x01(\v2\x1f.poterne.registry.v1.ExperimentH\x00R\n" +
+	"experiment\x12@\n" +
+	"\arollout\x18\x05 \x01(\v2$.poterne.registry.v1.ArchivedRolloutH\x00R\arollout\x12B\n" +
+	"\valias_state\x18\x06 \x01(\v2\x1f.poterne.registry.v1.AliasStateH\x00R\n" +
+	"aliasState\x12B\n" +
+	"\vsplit_state\x18\a \x01(\v2\x1f.poterne.registry.v1.SplitStateH\x00R\n" +
+	"splitState\x12=\n" +
+	"\x06prompt\x18\b \x01(\v2#.poterne.registry.v1.ArchivedPromptH\x00R\x06prompt\x12K\n" +
+	"\x0eprompt_version\x18\t \x01(\v2\".poterne.registry.v1.PromptVersionH\x00R\rpromptVersion\x128\n" +
+	"\awebhook\x18\n" +
+	" \x01(\v2\x1c.poterne.registry.v1.WebhookH\x00R\awebhook\x123\n" +
+	"\x03end\x18\v \x01(\v2\x1f.poterne.registry.v1.ArchiveEndH\x00R\x03endB\x0f\n" +
+	"\x06record\x12\x05\xbaH\x02\b\x01\"\x80\x01\n" +
+	"\rArchiveHeader\x12\x16\n" +
+	"\x06format\x18\x01 \x01(\tR\x06format\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\x12;\n" +
+	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\">\n" +
+	"\n" +
+	"ArchiveEnd\x12\x16\n" +
+	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x18\n" +
+	"\arecords\x18\x02 \x01(\x03R\arecords\"\x16\n" +
+	"\x14ExportArchiveRequest\"+\n" +
+	"\x15ExportArchiveResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\x99\x01\n" +
+	"\x14ImportArchiveRequest\x12\x1d\n" +
+	"\x04data\x18\x01 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80@R\x04data\x12I\n" +
+	"\bconflict\x18\x02 \x01(\x0e2#.poterne.registry.v1.ImportConflictB\b\xbaH\x05\x82\x01\x02\x10\x01R\bconflict\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"\xb0\x04\n" +
+	"\x15ImportArchiveResponse\x12N\n" +
+	"\x06models\x18\x01 \x03(\v26.poterne.registry.v1.ImportArchiveResponse.ModelsEntryR\x06models\x12Q\n" +
+	"\aprompts\x18\x02 \x03(\v27.poterne.registry.v1.ImportArchiveResponse.PromptsEntryR\aprompts\x12T\n" +
+	"\bwebhooks\x18\x03 \x03(\v28.poterne.registry.v1.ImportArchiveResponse.WebhooksEntryR\bwebhooks\x1a]\n" +
+	"\vModelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x128\n" +
+	"\x05value\x18\x02 \x01(\x0e2\".poterne.registry.v1.ImportOutcomeR\x05value:\x028\x01\x1a^\n" +
+	"\fPromptsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x128\n" +
+	"\x05value\x18\x02 \x01(\x0e2\".poterne.registry.v1.ImportOutcomeR\x05value:\x028\x01\x1a_\n" +
+	"\rWebhooksEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x128\n" +
+	"\x05value\x18\x02 \x01(\x0e2\".poterne.registry.v1.ImportOutcomeR\x05value:\x028\x01\">\n" +
 	"\x13ExportModelsRequest\x12'\n" +
 	"\n" +
 	"page_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x96\x01\n" +
@@ -499,36 +1299,85 @@ func file_poterne_registry_v1_archive_proto_rawDescGZIP() []byte {
 }
 
 var file_poterne_registry_v1_archive_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_poterne_registry_v1_archive_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_poterne_registry_v1_archive_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_poterne_registry_v1_archive_proto_goTypes = []any{
-	(ImportConflict)(0),          // 0: poterne.registry.v1.ImportConflict
-	(ImportOutcome)(0),           // 1: poterne.registry.v1.ImportOutcome
-	(*ArchivedModel)(nil),        // 2: poterne.registry.v1.ArchivedModel
-	(*ExportModelsRequest)(nil),  // 3: poterne.registry.v1.ExportModelsRequest
-	(*ExportModelsResponse)(nil), // 4: poterne.registry.v1.ExportModelsResponse
-	(*ImportModelsRequest)(nil),  // 5: poterne.registry.v1.ImportModelsRequest
-	(*ImportModelsResponse)(nil), // 6: poterne.registry.v1.ImportModelsResponse
-	nil,                          // 7: poterne.registry.v1.ImportModelsResponse.OutcomesEntry
-	(*Model)(nil),                // 8: poterne.registry.v1.Model
-	(*Version)(nil),              // 9: poterne.registry.v1.Version
-	(*Alias)(nil),                // 10: poterne.registry.v1.Alias
-	(*Split)(nil),                // 11: poterne.registry.v1.Split
+	(ImportConflict)(0),           // 0: poterne.registry.v1.ImportConflict
+	(ImportOutcome)(0),            // 1: poterne.registry.v1.ImportOutcome
+	(*ArchivedModel)(nil),         // 2: poterne.registry.v1.ArchivedModel
+	(*ArchivedRollout)(nil),       // 3: poterne.registry.v1.ArchivedRollout
+	(*ArchivedPrompt)(nil),        // 4: poterne.registry.v1.ArchivedPrompt
+	(*ArchiveRecord)(nil),         // 5: poterne.registry.v1.ArchiveRecord
+	(*ArchiveHeader)(nil),         // 6: poterne.registry.v1.ArchiveHeader
+	(*ArchiveEnd)(nil),            // 7: poterne.registry.v1.ArchiveEnd
+	(*ExportArchiveRequest)(nil),  // 8: poterne.registry.v1.ExportArchiveRequest
+	(*ExportArchiveResponse)(nil), // 9: poterne.registry.v1.ExportArchiveResponse
+	(*ImportArchiveRequest)(nil),  // 10: poterne.registry.v1.ImportArchiveRequest
+	(*ImportArchiveResponse)(nil), // 11: poterne.registry.v1.ImportArchiveResponse
+	(*ExportModelsRequest)(nil),   // 12: poterne.registry.v1.ExportModelsRequest
+	(*ExportModelsResponse)(nil),  // 13: poterne.registry.v1.ExportModelsResponse
+	(*ImportModelsRequest)(nil),   // 14: poterne.registry.v1.ImportModelsRequest
+	(*ImportModelsResponse)(nil),  // 15: poterne.registry.v1.ImportModelsResponse
+	nil,                           // 16: poterne.registry.v1.ImportArchiveResponse.ModelsEntry
+	nil,                           // 17: poterne.registry.v1.ImportArchiveResponse.PromptsEntry
+	nil,                           // 18: poterne.registry.v1.ImportArchiveResponse.WebhooksEntry
+	nil,                           // 19: poterne.registry.v1.ImportModelsResponse.OutcomesEntry
+	(*Model)(nil),                 // 20: poterne.registry.v1.Model
+	(*Version)(nil),               // 21: poterne.registry.v1.Version
+	(*Alias)(nil),                 // 22: poterne.registry.v1.Alias
+	(*Split)(nil),                 // 23: poterne.registry.v1.Split
+	(*Experiment)(nil),            // 24: poterne.registry.v1.Experiment
+	(*AliasState)(nil),            // 25: poterne.registry.v1.AliasState
+	(*SplitState)(nil),            // 26: poterne.registry.v1.SplitState
+	(*Rollout)(nil),               // 27: poterne.registry.v1.Rollout
+	(*RolloutEvent)(nil),          // 28: poterne.registry.v1.RolloutEvent
+	(*Prompt)(nil),                // 29: poterne.registry.v1.Prompt
+	(*PromptVersion)(nil),         // 30: poterne.registry.v1.PromptVersion
+	(*Webhook)(nil),               // 31: poterne.registry.v1.Webhook
+	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
 }
 var file_poterne_registry_v1_archive_proto_depIdxs = []int32{
-	8,  // 0: poterne.registry.v1.ArchivedModel.model:type_name -> poterne.registry.v1.Model
-	9,  // 1: poterne.registry.v1.ArchivedModel.versions:type_name -> poterne.registry.v1.Version
-	10, // 2: poterne.registry.v1.ArchivedModel.aliases:type_name -> poterne.registry.v1.Alias
-	11, // 3: poterne.registry.v1.ArchivedModel.split:type_name -> poterne.registry.v1.Split
-	2,  // 4: poterne.registry.v1.ExportModelsResponse.models:type_name -> poterne.registry.v1.ArchivedModel
-	2,  // 5: poterne.registry.v1.ImportModelsRequest.models:type_name -> poterne.registry.v1.ArchivedModel
-	0,  // 6: poterne.registry.v1.ImportModelsRequest.conflict:type_name -> poterne.registry.v1.ImportConflict
-	7,  // 7: poterne.registry.v1.ImportModelsResponse.outcomes:type_name -> poterne.registry.v1.ImportModelsResponse.OutcomesEntry
-	1,  // 8: poterne.registry.v1.ImportModelsResponse.OutcomesEntry.value:type_name -> poterne.registry.v1.ImportOutcome
-	9,  // [9:9] is the sub-list for method output_type
-	9,  // [9:9] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	20, // 0: poterne.registry.v1.ArchivedModel.model:type_name -> poterne.registry.v1.Model
+	21, // 1: poterne.registry.v1.ArchivedModel.versions:type_name -> poterne.registry.v1.Version
+	22, // 2: poterne.registry.v1.ArchivedModel.aliases:type_name -> poterne.registry.v1.Alias
+	23, // 3: poterne.registry.v1.ArchivedModel.split:type_name -> poterne.registry.v1.Split
+	24, // 4: poterne.registry.v1.ArchivedModel.experiments:type_name -> poterne.registry.v1.Experiment
+	3,  // 5: poterne.registry.v1.ArchivedModel.rollouts:type_name -> poterne.registry.v1.ArchivedRollout
+	25, // 6: poterne.registry.v1.ArchivedModel.alias_history:type_name -> poterne.registry.v1.AliasState
+	26, // 7: poterne.registry.v1.ArchivedModel.split_history:type_name -> poterne.registry.v1.SplitState
+	27, // 8: poterne.registry.v1.ArchivedRollout.rollout:type_name -> poterne.registry.v1.Rollout
+	28, // 9: poterne.registry.v1.ArchivedRollout.events:type_name -> poterne.registry.v1.RolloutEvent
+	29, // 10: poterne.registry.v1.ArchivedPrompt.prompt:type_name -> poterne.registry.v1.Prompt
+	30, // 11: poterne.registry.v1.ArchivedPrompt.versions:type_name -> poterne.registry.v1.PromptVersion
+	25, // 12: poterne.registry.v1.ArchivedPrompt.alias_history:type_name -> poterne.registry.v1.AliasState
+	6,  // 13: poterne.registry.v1.ArchiveRecord.header:type_name -> poterne.registry.v1.ArchiveHeader
+	2,  // 14: poterne.registry.v1.ArchiveRecord.model:type_name -> poterne.registry.v1.ArchivedModel
+	21, // 15: poterne.registry.v1.ArchiveRecord.version:type_name -> poterne.registry.v1.Version
+	24, // 16: poterne.registry.v1.ArchiveRecord.experiment:type_name -> poterne.registry.v1.Experiment
+	3,  // 17: poterne.registry.v1.ArchiveRecord.rollout:type_name -> poterne.registry.v1.ArchivedRollout
+	25, // 18: poterne.registry.v1.ArchiveRecord.alias_state:type_name -> poterne.registry.v1.AliasState
+	26, // 19: poterne.registry.v1.ArchiveRecord.split_state:type_name -> poterne.registry.v1.SplitState
+	4,  // 20: poterne.registry.v1.ArchiveRecord.prompt:type_name -> poterne.registry.v1.ArchivedPrompt
+	30, // 21: poterne.registry.v1.ArchiveRecord.prompt_version:type_name -> poterne.registry.v1.PromptVersion
+	31, // 22: poterne.registry.v1.ArchiveRecord.webhook:type_name -> poterne.registry.v1.Webhook
+	7,  // 23: poterne.registry.v1.ArchiveRecord.end:type_name -> poterne.registry.v1.ArchiveEnd
+	32, // 24: poterne.registry.v1.ArchiveHeader.create_time:type_name -> google.protobuf.Timestamp
+	0,  // 25: poterne.registry.v1.ImportArchiveRequest.conflict:type_name -> poterne.registry.v1.ImportConflict
+	16, // 26: poterne.registry.v1.ImportArchiveResponse.models:type_name -> poterne.registry.v1.ImportArchiveResponse.ModelsEntry
+	17, // 27: poterne.registry.v1.ImportArchiveResponse.prompts:type_name -> poterne.registry.v1.ImportArchiveResponse.PromptsEntry
+	18, // 28: poterne.registry.v1.ImportArchiveResponse.webhooks:type_name -> poterne.registry.v1.ImportArchiveResponse.WebhooksEntry
+	2,  // 29: poterne.registry.v1.ExportModelsResponse.models:type_name -> poterne.registry.v1.ArchivedModel
+	2,  // 30: poterne.registry.v1.ImportModelsRequest.models:type_name -> poterne.registry.v1.ArchivedModel
+	0,  // 31: poterne.registry.v1.ImportModelsRequest.conflict:type_name -> poterne.registry.v1.ImportConflict
+	19, // 32: poterne.registry.v1.ImportModelsResponse.outcomes:type_name -> poterne.registry.v1.ImportModelsResponse.OutcomesEntry
+	1,  // 33: poterne.registry.v1.ImportArchiveResponse.ModelsEntry.value:type_name -> poterne.registry.v1.ImportOutcome
+	1,  // 34: poterne.registry.v1.ImportArchiveResponse.PromptsEntry.value:type_name -> poterne.registry.v1.ImportOutcome
+	1,  // 35: poterne.registry.v1.ImportArchiveResponse.WebhooksEntry.value:type_name -> poterne.registry.v1.ImportOutcome
+	1,  // 36: poterne.registry.v1.ImportModelsResponse.OutcomesEntry.value:type_name -> poterne.registry.v1.ImportOutcome
+	37, // [37:37] is the sub-list for method output_type
+	37, // [37:37] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_archive_proto_init() }
@@ -536,14 +1385,32 @@ func file_poterne_registry_v1_archive_proto_init() {
 	if File_poterne_registry_v1_archive_proto != nil {
 		return
 	}
+	file_poterne_registry_v1_experiments_proto_init()
+	file_poterne_registry_v1_history_proto_init()
+	file_poterne_registry_v1_prompts_proto_init()
 	file_poterne_registry_v1_resources_proto_init()
+	file_poterne_registry_v1_rollouts_proto_init()
+	file_poterne_registry_v1_webhooks_proto_init()
+	file_poterne_registry_v1_archive_proto_msgTypes[3].OneofWrappers = []any{
+		(*ArchiveRecord_Header)(nil),
+		(*ArchiveRecord_Model)(nil),
+		(*ArchiveRecord_Version)(nil),
+		(*ArchiveRecord_Experiment)(nil),
+		(*ArchiveRecord_Rollout)(nil),
+		(*ArchiveRecord_AliasState)(nil),
+		(*ArchiveRecord_SplitState)(nil),
+		(*ArchiveRecord_Prompt)(nil),
+		(*ArchiveRecord_PromptVersion)(nil),
+		(*ArchiveRecord_Webhook)(nil),
+		(*ArchiveRecord_End)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_registry_v1_archive_proto_rawDesc), len(file_poterne_registry_v1_archive_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   6,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -480,7 +480,10 @@ type CreatePromptVersionRequest struct {
 	// What it is.
 	Spec *PromptSpec `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
 	// What is new, for people.
-	Description   string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	// Whether only to say what would be: the version that is there, or one with the
+	// digest and without a number.
+	ValidateOnly  bool `protobuf:"varint,60,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -534,6 +537,13 @@ func (x *CreatePromptVersionRequest) GetDescription() string {
 		return x.Description
 	}
 	return ""
+}
+
+func (x *CreatePromptVersionRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
 }
 
 // The version.
@@ -802,6 +812,98 @@ func (x *ListPromptVersionsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Asks for a prompt.
+type GetPromptRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The prompt's name.
+	Prompt        string `protobuf:"bytes,1,opt,name=prompt,proto3" json:"prompt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPromptRequest) Reset() {
+	*x = GetPromptRequest{}
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPromptRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPromptRequest) ProtoMessage() {}
+
+func (x *GetPromptRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPromptRequest.ProtoReflect.Descriptor instead.
+func (*GetPromptRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetPromptRequest) GetPrompt() string {
+	if x != nil {
+		return x.Prompt
+	}
+	return ""
+}
+
+// A prompt.
+type GetPromptResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The prompt.
+	Prompt        *Prompt `protobuf:"bytes,1,opt,name=prompt,proto3" json:"prompt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPromptResponse) Reset() {
+	*x = GetPromptResponse{}
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPromptResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPromptResponse) ProtoMessage() {}
+
+func (x *GetPromptResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPromptResponse.ProtoReflect.Descriptor instead.
+func (*GetPromptResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetPromptResponse) GetPrompt() *Prompt {
+	if x != nil {
+		return x.Prompt
+	}
+	return nil
+}
+
 // Asks for a page of prompts.
 type ListPromptsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -815,7 +917,7 @@ type ListPromptsRequest struct {
 
 func (x *ListPromptsRequest) Reset() {
 	*x = ListPromptsRequest{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[12]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +929,7 @@ func (x *ListPromptsRequest) String() string {
 func (*ListPromptsRequest) ProtoMessage() {}
 
 func (x *ListPromptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[12]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +942,7 @@ func (x *ListPromptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPromptsRequest.ProtoReflect.Descriptor instead.
 func (*ListPromptsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{12}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListPromptsRequest) GetPageSize() int32 {
@@ -870,7 +972,7 @@ type ListPromptsResponse struct {
 
 func (x *ListPromptsResponse) Reset() {
 	*x = ListPromptsResponse{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[13]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +984,7 @@ func (x *ListPromptsResponse) String() string {
 func (*ListPromptsResponse) ProtoMessage() {}
 
 func (x *ListPromptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[13]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +997,7 @@ func (x *ListPromptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPromptsResponse.ProtoReflect.Descriptor instead.
 func (*ListPromptsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{13}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListPromptsResponse) GetPrompts() []*Prompt {
@@ -932,7 +1034,7 @@ type SetPromptAliasRequest struct {
 
 func (x *SetPromptAliasRequest) Reset() {
 	*x = SetPromptAliasRequest{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[14]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -944,7 +1046,7 @@ func (x *SetPromptAliasRequest) String() string {
 func (*SetPromptAliasRequest) ProtoMessage() {}
 
 func (x *SetPromptAliasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[14]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -957,7 +1059,7 @@ func (x *SetPromptAliasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPromptAliasRequest.ProtoReflect.Descriptor instead.
 func (*SetPromptAliasRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{14}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SetPromptAliasRequest) GetPrompt() string {
@@ -1006,7 +1108,7 @@ type SetPromptAliasResponse struct {
 
 func (x *SetPromptAliasResponse) Reset() {
 	*x = SetPromptAliasResponse{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[15]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1120,7 @@ func (x *SetPromptAliasResponse) String() string {
 func (*SetPromptAliasResponse) ProtoMessage() {}
 
 func (x *SetPromptAliasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[15]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1133,7 @@ func (x *SetPromptAliasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPromptAliasResponse.ProtoReflect.Descriptor instead.
 func (*SetPromptAliasResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{15}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SetPromptAliasResponse) GetAlias() *PromptAlias {
@@ -1058,7 +1160,7 @@ type DeletePromptAliasRequest struct {
 
 func (x *DeletePromptAliasRequest) Reset() {
 	*x = DeletePromptAliasRequest{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[16]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1070,7 +1172,7 @@ func (x *DeletePromptAliasRequest) String() string {
 func (*DeletePromptAliasRequest) ProtoMessage() {}
 
 func (x *DeletePromptAliasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[16]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1083,7 +1185,7 @@ func (x *DeletePromptAliasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePromptAliasRequest.ProtoReflect.Descriptor instead.
 func (*DeletePromptAliasRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{16}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeletePromptAliasRequest) GetPrompt() string {
@@ -1123,7 +1225,7 @@ type DeletePromptAliasResponse struct {
 
 func (x *DeletePromptAliasResponse) Reset() {
 	*x = DeletePromptAliasResponse{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[17]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1237,7 @@ func (x *DeletePromptAliasResponse) String() string {
 func (*DeletePromptAliasResponse) ProtoMessage() {}
 
 func (x *DeletePromptAliasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[17]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1250,7 @@ func (x *DeletePromptAliasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePromptAliasResponse.ProtoReflect.Descriptor instead.
 func (*DeletePromptAliasResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{17}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{19}
 }
 
 // Asks for a page of the states that an alias of a prompt has had.
@@ -1168,7 +1270,7 @@ type ListPromptAliasHistoryRequest struct {
 
 func (x *ListPromptAliasHistoryRequest) Reset() {
 	*x = ListPromptAliasHistoryRequest{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[18]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1282,7 @@ func (x *ListPromptAliasHistoryRequest) String() string {
 func (*ListPromptAliasHistoryRequest) ProtoMessage() {}
 
 func (x *ListPromptAliasHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[18]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1295,7 @@ func (x *ListPromptAliasHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPromptAliasHistoryRequest.ProtoReflect.Descriptor instead.
 func (*ListPromptAliasHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{18}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListPromptAliasHistoryRequest) GetPrompt() string {
@@ -1237,7 +1339,7 @@ type ListPromptAliasHistoryResponse struct {
 
 func (x *ListPromptAliasHistoryResponse) Reset() {
 	*x = ListPromptAliasHistoryResponse{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[19]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1351,7 @@ func (x *ListPromptAliasHistoryResponse) String() string {
 func (*ListPromptAliasHistoryResponse) ProtoMessage() {}
 
 func (x *ListPromptAliasHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[19]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1364,7 @@ func (x *ListPromptAliasHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPromptAliasHistoryResponse.ProtoReflect.Descriptor instead.
 func (*ListPromptAliasHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{19}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListPromptAliasHistoryResponse) GetStates() []*AliasState {
@@ -1295,7 +1397,7 @@ type RenderPromptRequest struct {
 
 func (x *RenderPromptRequest) Reset() {
 	*x = RenderPromptRequest{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[20]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1307,7 +1409,7 @@ func (x *RenderPromptRequest) String() string {
 func (*RenderPromptRequest) ProtoMessage() {}
 
 func (x *RenderPromptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[20]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1320,7 +1422,7 @@ func (x *RenderPromptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenderPromptRequest.ProtoReflect.Descriptor instead.
 func (*RenderPromptRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{20}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RenderPromptRequest) GetPrompt() string {
@@ -1359,7 +1461,7 @@ type RenderPromptResponse struct {
 
 func (x *RenderPromptResponse) Reset() {
 	*x = RenderPromptResponse{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[21]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1473,7 @@ func (x *RenderPromptResponse) String() string {
 func (*RenderPromptResponse) ProtoMessage() {}
 
 func (x *RenderPromptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[21]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1486,7 @@ func (x *RenderPromptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenderPromptResponse.ProtoReflect.Descriptor instead.
 func (*RenderPromptResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{21}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RenderPromptResponse) GetMessages() []*PromptMessage {
@@ -1449,11 +1551,12 @@ const file_poterne_registry_v1_prompts_proto_rawDesc = "" +
 	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04etag\x18\x05 \x01(\tR\x04etag\x12;\n" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\xc2\x01\n" +
+	"updateTime\"\xe7\x01\n" +
 	"\x1aCreatePromptVersionRequest\x12;\n" +
 	"\x06prompt\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x06prompt\x12;\n" +
 	"\x04spec\x18\x02 \x01(\v2\x1f.poterne.registry.v1.PromptSpecB\x06\xbaH\x03\xc8\x01\x01R\x04spec\x12*\n" +
-	"\vdescription\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\"[\n" +
+	"\vdescription\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\x12#\n" +
+	"\rvalidate_only\x18< \x01(\bR\fvalidateOnly\"[\n" +
 	"\x1bCreatePromptVersionResponse\x12<\n" +
 	"\aversion\x18\x01 \x01(\v2\".poterne.registry.v1.PromptVersionR\aversion\"\x95\x01\n" +
 	"\x17GetPromptVersionRequest\x12;\n" +
@@ -1468,7 +1571,11 @@ const file_poterne_registry_v1_prompts_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x84\x01\n" +
 	"\x1aListPromptVersionsResponse\x12>\n" +
 	"\bversions\x18\x01 \x03(\v2\".poterne.registry.v1.PromptVersionR\bversions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"f\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"O\n" +
+	"\x10GetPromptRequest\x12;\n" +
+	"\x06prompt\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x06prompt\"H\n" +
+	"\x11GetPromptResponse\x123\n" +
+	"\x06prompt\x18\x01 \x01(\v2\x1b.poterne.registry.v1.PromptR\x06prompt\"f\n" +
 	"\x12ListPromptsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
@@ -1525,7 +1632,7 @@ func file_poterne_registry_v1_prompts_proto_rawDescGZIP() []byte {
 	return file_poterne_registry_v1_prompts_proto_rawDescData
 }
 
-var file_poterne_registry_v1_prompts_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_poterne_registry_v1_prompts_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_poterne_registry_v1_prompts_proto_goTypes = []any{
 	(*PromptSpec)(nil),                     // 0: poterne.registry.v1.PromptSpec
 	(*PromptMessage)(nil),                  // 1: poterne.registry.v1.PromptMessage
@@ -1539,43 +1646,46 @@ var file_poterne_registry_v1_prompts_proto_goTypes = []any{
 	(*GetPromptVersionResponse)(nil),       // 9: poterne.registry.v1.GetPromptVersionResponse
 	(*ListPromptVersionsRequest)(nil),      // 10: poterne.registry.v1.ListPromptVersionsRequest
 	(*ListPromptVersionsResponse)(nil),     // 11: poterne.registry.v1.ListPromptVersionsResponse
-	(*ListPromptsRequest)(nil),             // 12: poterne.registry.v1.ListPromptsRequest
-	(*ListPromptsResponse)(nil),            // 13: poterne.registry.v1.ListPromptsResponse
-	(*SetPromptAliasRequest)(nil),          // 14: poterne.registry.v1.SetPromptAliasRequest
-	(*SetPromptAliasResponse)(nil),         // 15: poterne.registry.v1.SetPromptAliasResponse
-	(*DeletePromptAliasRequest)(nil),       // 16: poterne.registry.v1.DeletePromptAliasRequest
-	(*DeletePromptAliasResponse)(nil),      // 17: poterne.registry.v1.DeletePromptAliasResponse
-	(*ListPromptAliasHistoryRequest)(nil),  // 18: poterne.registry.v1.ListPromptAliasHistoryRequest
-	(*ListPromptAliasHistoryResponse)(nil), // 19: poterne.registry.v1.ListPromptAliasHistoryResponse
-	(*RenderPromptRequest)(nil),            // 20: poterne.registry.v1.RenderPromptRequest
-	(*RenderPromptResponse)(nil),           // 21: poterne.registry.v1.RenderPromptResponse
-	nil,                                    // 22: poterne.registry.v1.RenderPromptRequest.VariablesEntry
-	(*timestamppb.Timestamp)(nil),          // 23: google.protobuf.Timestamp
-	(*AliasState)(nil),                     // 24: poterne.registry.v1.AliasState
+	(*GetPromptRequest)(nil),               // 12: poterne.registry.v1.GetPromptRequest
+	(*GetPromptResponse)(nil),              // 13: poterne.registry.v1.GetPromptResponse
+	(*ListPromptsRequest)(nil),             // 14: poterne.registry.v1.ListPromptsRequest
+	(*ListPromptsResponse)(nil),            // 15: poterne.registry.v1.ListPromptsResponse
+	(*SetPromptAliasRequest)(nil),          // 16: poterne.registry.v1.SetPromptAliasRequest
+	(*SetPromptAliasResponse)(nil),         // 17: poterne.registry.v1.SetPromptAliasResponse
+	(*DeletePromptAliasRequest)(nil),       // 18: poterne.registry.v1.DeletePromptAliasRequest
+	(*DeletePromptAliasResponse)(nil),      // 19: poterne.registry.v1.DeletePromptAliasResponse
+	(*ListPromptAliasHistoryRequest)(nil),  // 20: poterne.registry.v1.ListPromptAliasHistoryRequest
+	(*ListPromptAliasHistoryResponse)(nil), // 21: poterne.registry.v1.ListPromptAliasHistoryResponse
+	(*RenderPromptRequest)(nil),            // 22: poterne.registry.v1.RenderPromptRequest
+	(*RenderPromptResponse)(nil),           // 23: poterne.registry.v1.RenderPromptResponse
+	nil,                                    // 24: poterne.registry.v1.RenderPromptRequest.VariablesEntry
+	(*timestamppb.Timestamp)(nil),          // 25: google.protobuf.Timestamp
+	(*AliasState)(nil),                     // 26: poterne.registry.v1.AliasState
 }
 var file_poterne_registry_v1_prompts_proto_depIdxs = []int32{
 	1,  // 0: poterne.registry.v1.PromptSpec.messages:type_name -> poterne.registry.v1.PromptMessage
 	2,  // 1: poterne.registry.v1.PromptSpec.variables:type_name -> poterne.registry.v1.PromptVariable
 	0,  // 2: poterne.registry.v1.PromptVersion.spec:type_name -> poterne.registry.v1.PromptSpec
-	23, // 3: poterne.registry.v1.PromptVersion.create_time:type_name -> google.protobuf.Timestamp
+	25, // 3: poterne.registry.v1.PromptVersion.create_time:type_name -> google.protobuf.Timestamp
 	5,  // 4: poterne.registry.v1.Prompt.aliases:type_name -> poterne.registry.v1.PromptAlias
-	23, // 5: poterne.registry.v1.Prompt.create_time:type_name -> google.protobuf.Timestamp
-	23, // 6: poterne.registry.v1.Prompt.update_time:type_name -> google.protobuf.Timestamp
-	23, // 7: poterne.registry.v1.PromptAlias.update_time:type_name -> google.protobuf.Timestamp
+	25, // 5: poterne.registry.v1.Prompt.create_time:type_name -> google.protobuf.Timestamp
+	25, // 6: poterne.registry.v1.Prompt.update_time:type_name -> google.protobuf.Timestamp
+	25, // 7: poterne.registry.v1.PromptAlias.update_time:type_name -> google.protobuf.Timestamp
 	0,  // 8: poterne.registry.v1.CreatePromptVersionRequest.spec:type_name -> poterne.registry.v1.PromptSpec
 	3,  // 9: poterne.registry.v1.CreatePromptVersionResponse.version:type_name -> poterne.registry.v1.PromptVersion
 	3,  // 10: poterne.registry.v1.GetPromptVersionResponse.version:type_name -> poterne.registry.v1.PromptVersion
 	3,  // 11: poterne.registry.v1.ListPromptVersionsResponse.versions:type_name -> poterne.registry.v1.PromptVersion
-	4,  // 12: poterne.registry.v1.ListPromptsResponse.prompts:type_name -> poterne.registry.v1.Prompt
-	5,  // 13: poterne.registry.v1.SetPromptAliasResponse.alias:type_name -> poterne.registry.v1.PromptAlias
-	24, // 14: poterne.registry.v1.ListPromptAliasHistoryResponse.states:type_name -> poterne.registry.v1.AliasState
-	22, // 15: poterne.registry.v1.RenderPromptRequest.variables:type_name -> poterne.registry.v1.RenderPromptRequest.VariablesEntry
-	1,  // 16: poterne.registry.v1.RenderPromptResponse.messages:type_name -> poterne.registry.v1.PromptMessage
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	4,  // 12: poterne.registry.v1.GetPromptResponse.prompt:type_name -> poterne.registry.v1.Prompt
+	4,  // 13: poterne.registry.v1.ListPromptsResponse.prompts:type_name -> poterne.registry.v1.Prompt
+	5,  // 14: poterne.registry.v1.SetPromptAliasResponse.alias:type_name -> poterne.registry.v1.PromptAlias
+	26, // 15: poterne.registry.v1.ListPromptAliasHistoryResponse.states:type_name -> poterne.registry.v1.AliasState
+	24, // 16: poterne.registry.v1.RenderPromptRequest.variables:type_name -> poterne.registry.v1.RenderPromptRequest.VariablesEntry
+	1,  // 17: poterne.registry.v1.RenderPromptResponse.messages:type_name -> poterne.registry.v1.PromptMessage
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_prompts_proto_init() }
@@ -1590,7 +1700,7 @@ func file_poterne_registry_v1_prompts_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_registry_v1_prompts_proto_rawDesc), len(file_poterne_registry_v1_prompts_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

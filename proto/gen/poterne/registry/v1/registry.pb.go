@@ -1704,7 +1704,7 @@ var File_poterne_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a&poterne/registry/v1/aliaschanges.proto\x1a!poterne/registry/v1/archive.proto\x1a!poterne/registry/v1/changes.proto\x1a\"poterne/registry/v1/evidence.proto\x1a%poterne/registry/v1/experiments.proto\x1a!poterne/registry/v1/history.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a!poterne/registry/v1/prompts.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\x1a!poterne/registry/v1/sources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\x1a\"poterne/registry/v1/webhooks.proto\"\xf1\x03\n" +
+	"\"poterne/registry/v1/registry.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1dpoterne/common/v1/model.proto\x1a&poterne/registry/v1/aliaschanges.proto\x1a!poterne/registry/v1/archive.proto\x1a!poterne/registry/v1/changes.proto\x1a\"poterne/registry/v1/evidence.proto\x1a%poterne/registry/v1/experiments.proto\x1a\"poterne/registry/v1/feedback.proto\x1a!poterne/registry/v1/history.proto\x1a#poterne/registry/v1/lifecycle.proto\x1a\"poterne/registry/v1/metadata.proto\x1a!poterne/registry/v1/prompts.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\x1a!poterne/registry/v1/sources.proto\x1a poterne/registry/v1/update.proto\x1a\"poterne/registry/v1/variants.proto\x1a\x1fpoterne/registry/v1/watch.proto\x1a\"poterne/registry/v1/webhooks.proto\"\xf1\x03\n" +
 	"\x12CreateModelRequest\x127\n" +
 	"\x04name\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vdisplayName\x12~\n" +
@@ -1830,7 +1830,7 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1d\n" +
 	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x12 \n" +
 	"\x06reason\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"\x15\n" +
-	"\x13DeleteSplitResponse2\x85`\n" +
+	"\x13DeleteSplitResponse2\xf9c\n" +
 	"\x0fRegistryService\x12\x87\x01\n" +
 	"\vCreateModel\x12'.poterne.registry.v1.CreateModelRequest\x1a(.poterne.registry.v1.CreateModelResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*b\x05model\"\x13/v1/registry/models\x12\x83\x01\n" +
 	"\bGetModel\x12$.poterne.registry.v1.GetModelRequest\x1a%.poterne.registry.v1.GetModelResponse\"*\x82\xd3\xe4\x93\x02$b\x05model\x12\x1b/v1/registry/models/{model}\x12z\n" +
@@ -1849,7 +1849,9 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\vSignVersion\x12'.poterne.registry.v1.SignVersionRequest\x1a(.poterne.registry.v1.SignVersionResponse\"G\x82\xd3\xe4\x93\x02A:\x01*b\aversion\"3/v1/registry/models/{model}/versions/{version}:sign\x12\x8f\x01\n" +
 	"\rInspectSource\x12).poterne.registry.v1.InspectSourceRequest\x1a*.poterne.registry.v1.InspectSourceResponse\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/registry/sources:inspect\x12\x81\x01\n" +
 	"\fExportModels\x12(.poterne.registry.v1.ExportModelsRequest\x1a).poterne.registry.v1.ExportModelsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/registry/archive\x12\x84\x01\n" +
-	"\fImportModels\x12(.poterne.registry.v1.ImportModelsRequest\x1a).poterne.registry.v1.ImportModelsResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/registry/archive\x12\xb3\x01\n" +
+	"\fImportModels\x12(.poterne.registry.v1.ImportModelsRequest\x1a).poterne.registry.v1.ImportModelsResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/registry/archive\x12h\n" +
+	"\rExportArchive\x12).poterne.registry.v1.ExportArchiveRequest\x1a*.poterne.registry.v1.ExportArchiveResponse0\x01\x12h\n" +
+	"\rImportArchive\x12).poterne.registry.v1.ImportArchiveRequest\x1a*.poterne.registry.v1.ImportArchiveResponse(\x01\x12\xb3\x01\n" +
 	"\rCreateVariant\x12).poterne.registry.v1.CreateVariantRequest\x1a*.poterne.registry.v1.CreateVariantResponse\"K\x82\xd3\xe4\x93\x02E:\x01*b\avariant\"7/v1/registry/models/{model}/versions/{version}/variants\x12\xb1\x01\n" +
 	"\n" +
 	"GetVariant\x12&.poterne.registry.v1.GetVariantRequest\x1a'.poterne.registry.v1.GetVariantResponse\"R\x82\xd3\xe4\x93\x02Lb\avariant\x12A/v1/registry/models/{model}/versions/{version}/variants/{variant}\x12\xa4\x01\n" +
@@ -1891,7 +1893,8 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\rRollbackSplit\x12).poterne.registry.v1.RollbackSplitRequest\x1a*.poterne.registry.v1.RollbackSplitResponse\"5\x82\xd3\xe4\x93\x02/:\x01*\"*/v1/registry/models/{model}/split:rollback\x12\xb4\x01\n" +
 	"\x13CreatePromptVersion\x12/.poterne.registry.v1.CreatePromptVersionRequest\x1a0.poterne.registry.v1.CreatePromptVersionResponse\":\x82\xd3\xe4\x93\x024:\x01*b\aversion\"&/v1/registry/prompts/{prompt}/versions\x12\xb2\x01\n" +
 	"\x10GetPromptVersion\x12,.poterne.registry.v1.GetPromptVersionRequest\x1a-.poterne.registry.v1.GetPromptVersionResponse\"A\x82\xd3\xe4\x93\x02;b\aversion\x120/v1/registry/prompts/{prompt}/versions/{version}\x12\xa5\x01\n" +
-	"\x12ListPromptVersions\x12..poterne.registry.v1.ListPromptVersionsRequest\x1a/.poterne.registry.v1.ListPromptVersionsResponse\".\x82\xd3\xe4\x93\x02(\x12&/v1/registry/prompts/{prompt}/versions\x12~\n" +
+	"\x12ListPromptVersions\x12..poterne.registry.v1.ListPromptVersionsRequest\x1a/.poterne.registry.v1.ListPromptVersionsResponse\".\x82\xd3\xe4\x93\x02(\x12&/v1/registry/prompts/{prompt}/versions\x12\x89\x01\n" +
+	"\tGetPrompt\x12%.poterne.registry.v1.GetPromptRequest\x1a&.poterne.registry.v1.GetPromptResponse\"-\x82\xd3\xe4\x93\x02'b\x06prompt\x12\x1d/v1/registry/prompts/{prompt}\x12~\n" +
 	"\vListPrompts\x12'.poterne.registry.v1.ListPromptsRequest\x1a(.poterne.registry.v1.ListPromptsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/registry/prompts\x12\xaa\x01\n" +
 	"\x0eSetPromptAlias\x12*.poterne.registry.v1.SetPromptAliasRequest\x1a+.poterne.registry.v1.SetPromptAliasResponse\"?\x82\xd3\xe4\x93\x029:\x01*b\x05alias\x1a-/v1/registry/prompts/{prompt}/aliases/{alias}\x12\xa9\x01\n" +
 	"\x11DeletePromptAlias\x12-.poterne.registry.v1.DeletePromptAliasRequest\x1a..poterne.registry.v1.DeletePromptAliasResponse\"5\x82\xd3\xe4\x93\x02/*-/v1/registry/prompts/{prompt}/aliases/{alias}\x12\xc0\x01\n" +
@@ -1911,7 +1914,8 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\x0eRecordFeedback\x12*.poterne.registry.v1.RecordFeedbackRequest\x1a+.poterne.registry.v1.RecordFeedbackResponse\x12\x93\x01\n" +
 	"\n" +
 	"GetResults\x12&.poterne.registry.v1.GetResultsRequest\x1a'.poterne.registry.v1.GetResultsResponse\"4\x82\xd3\xe4\x93\x02.b\aresults\x12#/v1/registry/models/{model}/results\x12\xca\x01\n" +
-	"\x14GetExperimentResults\x120.poterne.registry.v1.GetExperimentResultsRequest\x1a1.poterne.registry.v1.GetExperimentResultsResponse\"M\x82\xd3\xe4\x93\x02Gb\aresults\x12</v1/registry/models/{model}/experiments/{experiment}/results\x12~\n" +
+	"\x14GetExperimentResults\x120.poterne.registry.v1.GetExperimentResultsRequest\x1a1.poterne.registry.v1.GetExperimentResultsResponse\"M\x82\xd3\xe4\x93\x02Gb\aresults\x12</v1/registry/models/{model}/experiments/{experiment}/results\x12\x91\x01\n" +
+	"\fListFeedback\x12(.poterne.registry.v1.ListFeedbackRequest\x1a).poterne.registry.v1.ListFeedbackResponse\",\x82\xd3\xe4\x93\x02&\x12$/v1/registry/models/{model}/feedback\x12~\n" +
 	"\vListChanges\x12'.poterne.registry.v1.ListChangesRequest\x1a(.poterne.registry.v1.ListChangesResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/registry/changes\x12\xa2\x01\n" +
 	"\x0eResolveVersion\x12*.poterne.registry.v1.ResolveVersionRequest\x1a+.poterne.registry.v1.ResolveVersionResponse\"7\x82\xd3\xe4\x93\x021:\x01*\",/v1/registry/models/{model}/versions:resolve\x12\x91\x01\n" +
 	"\rCreateWebhook\x12).poterne.registry.v1.CreateWebhookRequest\x1a*.poterne.registry.v1.CreateWebhookResponse\")\x82\xd3\xe4\x93\x02#:\x01*b\awebhook\"\x15/v1/registry/webhooks\x12\x8f\x01\n" +
@@ -1987,121 +1991,129 @@ var file_poterne_registry_v1_registry_proto_goTypes = []any{
 	(*InspectSourceRequest)(nil),           // 47: poterne.registry.v1.InspectSourceRequest
 	(*ExportModelsRequest)(nil),            // 48: poterne.registry.v1.ExportModelsRequest
 	(*ImportModelsRequest)(nil),            // 49: poterne.registry.v1.ImportModelsRequest
-	(*CreateVariantRequest)(nil),           // 50: poterne.registry.v1.CreateVariantRequest
-	(*GetVariantRequest)(nil),              // 51: poterne.registry.v1.GetVariantRequest
-	(*ListVariantsRequest)(nil),            // 52: poterne.registry.v1.ListVariantsRequest
-	(*DeleteVariantRequest)(nil),           // 53: poterne.registry.v1.DeleteVariantRequest
-	(*ListAliasHistoryRequest)(nil),        // 54: poterne.registry.v1.ListAliasHistoryRequest
-	(*RollbackAliasRequest)(nil),           // 55: poterne.registry.v1.RollbackAliasRequest
-	(*GetAliasChangeRequest)(nil),          // 56: poterne.registry.v1.GetAliasChangeRequest
-	(*ListAliasChangesRequest)(nil),        // 57: poterne.registry.v1.ListAliasChangesRequest
-	(*ApproveAliasChangeRequest)(nil),      // 58: poterne.registry.v1.ApproveAliasChangeRequest
-	(*RejectAliasChangeRequest)(nil),       // 59: poterne.registry.v1.RejectAliasChangeRequest
-	(*GetAliasProtectionRequest)(nil),      // 60: poterne.registry.v1.GetAliasProtectionRequest
-	(*SetAliasProtectionRequest)(nil),      // 61: poterne.registry.v1.SetAliasProtectionRequest
-	(*CreateExperimentRequest)(nil),        // 62: poterne.registry.v1.CreateExperimentRequest
-	(*GetExperimentRequest)(nil),           // 63: poterne.registry.v1.GetExperimentRequest
-	(*ListExperimentsRequest)(nil),         // 64: poterne.registry.v1.ListExperimentsRequest
-	(*UpdateExperimentRequest)(nil),        // 65: poterne.registry.v1.UpdateExperimentRequest
-	(*DeleteExperimentRequest)(nil),        // 66: poterne.registry.v1.DeleteExperimentRequest
-	(*StartExperimentRequest)(nil),         // 67: poterne.registry.v1.StartExperimentRequest
-	(*RampExperimentRequest)(nil),          // 68: poterne.registry.v1.RampExperimentRequest
-	(*StopExperimentRequest)(nil),          // 69: poterne.registry.v1.StopExperimentRequest
-	(*ConcludeExperimentRequest)(nil),      // 70: poterne.registry.v1.ConcludeExperimentRequest
-	(*ListSplitHistoryRequest)(nil),        // 71: poterne.registry.v1.ListSplitHistoryRequest
-	(*RollbackSplitRequest)(nil),           // 72: poterne.registry.v1.RollbackSplitRequest
-	(*CreatePromptVersionRequest)(nil),     // 73: poterne.registry.v1.CreatePromptVersionRequest
-	(*GetPromptVersionRequest)(nil),        // 74: poterne.registry.v1.GetPromptVersionRequest
-	(*ListPromptVersionsRequest)(nil),      // 75: poterne.registry.v1.ListPromptVersionsRequest
-	(*ListPromptsRequest)(nil),             // 76: poterne.registry.v1.ListPromptsRequest
-	(*SetPromptAliasRequest)(nil),          // 77: poterne.registry.v1.SetPromptAliasRequest
-	(*DeletePromptAliasRequest)(nil),       // 78: poterne.registry.v1.DeletePromptAliasRequest
-	(*ListPromptAliasHistoryRequest)(nil),  // 79: poterne.registry.v1.ListPromptAliasHistoryRequest
-	(*RenderPromptRequest)(nil),            // 80: poterne.registry.v1.RenderPromptRequest
-	(*CreateRolloutRequest)(nil),           // 81: poterne.registry.v1.CreateRolloutRequest
-	(*GetRolloutRequest)(nil),              // 82: poterne.registry.v1.GetRolloutRequest
-	(*ListRolloutsRequest)(nil),            // 83: poterne.registry.v1.ListRolloutsRequest
-	(*ListRolloutEventsRequest)(nil),       // 84: poterne.registry.v1.ListRolloutEventsRequest
-	(*PauseRolloutRequest)(nil),            // 85: poterne.registry.v1.PauseRolloutRequest
-	(*ResumeRolloutRequest)(nil),           // 86: poterne.registry.v1.ResumeRolloutRequest
-	(*ForceRolloutRequest)(nil),            // 87: poterne.registry.v1.ForceRolloutRequest
-	(*AbortRolloutRequest)(nil),            // 88: poterne.registry.v1.AbortRolloutRequest
-	(*WatchRequest)(nil),                   // 89: poterne.registry.v1.WatchRequest
-	(*ReportOutcomesRequest)(nil),          // 90: poterne.registry.v1.ReportOutcomesRequest
-	(*RecordFeedbackRequest)(nil),          // 91: poterne.registry.v1.RecordFeedbackRequest
-	(*GetResultsRequest)(nil),              // 92: poterne.registry.v1.GetResultsRequest
-	(*GetExperimentResultsRequest)(nil),    // 93: poterne.registry.v1.GetExperimentResultsRequest
-	(*ListChangesRequest)(nil),             // 94: poterne.registry.v1.ListChangesRequest
-	(*ResolveVersionRequest)(nil),          // 95: poterne.registry.v1.ResolveVersionRequest
-	(*CreateWebhookRequest)(nil),           // 96: poterne.registry.v1.CreateWebhookRequest
-	(*GetWebhookRequest)(nil),              // 97: poterne.registry.v1.GetWebhookRequest
-	(*ListWebhooksRequest)(nil),            // 98: poterne.registry.v1.ListWebhooksRequest
-	(*UpdateWebhookRequest)(nil),           // 99: poterne.registry.v1.UpdateWebhookRequest
-	(*DeleteWebhookRequest)(nil),           // 100: poterne.registry.v1.DeleteWebhookRequest
-	(*ListDeliveriesRequest)(nil),          // 101: poterne.registry.v1.ListDeliveriesRequest
-	(*RedeliverRequest)(nil),               // 102: poterne.registry.v1.RedeliverRequest
-	(*UpdateModelResponse)(nil),            // 103: poterne.registry.v1.UpdateModelResponse
-	(*UndeleteModelResponse)(nil),          // 104: poterne.registry.v1.UndeleteModelResponse
-	(*UpdateVersionResponse)(nil),          // 105: poterne.registry.v1.UpdateVersionResponse
-	(*DeleteVersionResponse)(nil),          // 106: poterne.registry.v1.DeleteVersionResponse
-	(*UndeleteVersionResponse)(nil),        // 107: poterne.registry.v1.UndeleteVersionResponse
-	(*SignVersionResponse)(nil),            // 108: poterne.registry.v1.SignVersionResponse
-	(*InspectSourceResponse)(nil),          // 109: poterne.registry.v1.InspectSourceResponse
-	(*ExportModelsResponse)(nil),           // 110: poterne.registry.v1.ExportModelsResponse
-	(*ImportModelsResponse)(nil),           // 111: poterne.registry.v1.ImportModelsResponse
-	(*CreateVariantResponse)(nil),          // 112: poterne.registry.v1.CreateVariantResponse
-	(*GetVariantResponse)(nil),             // 113: poterne.registry.v1.GetVariantResponse
-	(*ListVariantsResponse)(nil),           // 114: poterne.registry.v1.ListVariantsResponse
-	(*DeleteVariantResponse)(nil),          // 115: poterne.registry.v1.DeleteVariantResponse
-	(*ListAliasHistoryResponse)(nil),       // 116: poterne.registry.v1.ListAliasHistoryResponse
-	(*RollbackAliasResponse)(nil),          // 117: poterne.registry.v1.RollbackAliasResponse
-	(*GetAliasChangeResponse)(nil),         // 118: poterne.registry.v1.GetAliasChangeResponse
-	(*ListAliasChangesResponse)(nil),       // 119: poterne.registry.v1.ListAliasChangesResponse
-	(*ApproveAliasChangeResponse)(nil),     // 120: poterne.registry.v1.ApproveAliasChangeResponse
-	(*RejectAliasChangeResponse)(nil),      // 121: poterne.registry.v1.RejectAliasChangeResponse
-	(*GetAliasProtectionResponse)(nil),     // 122: poterne.registry.v1.GetAliasProtectionResponse
-	(*SetAliasProtectionResponse)(nil),     // 123: poterne.registry.v1.SetAliasProtectionResponse
-	(*CreateExperimentResponse)(nil),       // 124: poterne.registry.v1.CreateExperimentResponse
-	(*GetExperimentResponse)(nil),          // 125: poterne.registry.v1.GetExperimentResponse
-	(*ListExperimentsResponse)(nil),        // 126: poterne.registry.v1.ListExperimentsResponse
-	(*UpdateExperimentResponse)(nil),       // 127: poterne.registry.v1.UpdateExperimentResponse
-	(*DeleteExperimentResponse)(nil),       // 128: poterne.registry.v1.DeleteExperimentResponse
-	(*StartExperimentResponse)(nil),        // 129: poterne.registry.v1.StartExperimentResponse
-	(*RampExperimentResponse)(nil),         // 130: poterne.registry.v1.RampExperimentResponse
-	(*StopExperimentResponse)(nil),         // 131: poterne.registry.v1.StopExperimentResponse
-	(*ConcludeExperimentResponse)(nil),     // 132: poterne.registry.v1.ConcludeExperimentResponse
-	(*ListSplitHistoryResponse)(nil),       // 133: poterne.registry.v1.ListSplitHistoryResponse
-	(*RollbackSplitResponse)(nil),          // 134: poterne.registry.v1.RollbackSplitResponse
-	(*CreatePromptVersionResponse)(nil),    // 135: poterne.registry.v1.CreatePromptVersionResponse
-	(*GetPromptVersionResponse)(nil),       // 136: poterne.registry.v1.GetPromptVersionResponse
-	(*ListPromptVersionsResponse)(nil),     // 137: poterne.registry.v1.ListPromptVersionsResponse
-	(*ListPromptsResponse)(nil),            // 138: poterne.registry.v1.ListPromptsResponse
-	(*SetPromptAliasResponse)(nil),         // 139: poterne.registry.v1.SetPromptAliasResponse
-	(*DeletePromptAliasResponse)(nil),      // 140: poterne.registry.v1.DeletePromptAliasResponse
-	(*ListPromptAliasHistoryResponse)(nil), // 141: poterne.registry.v1.ListPromptAliasHistoryResponse
-	(*RenderPromptResponse)(nil),           // 142: poterne.registry.v1.RenderPromptResponse
-	(*CreateRolloutResponse)(nil),          // 143: poterne.registry.v1.CreateRolloutResponse
-	(*GetRolloutResponse)(nil),             // 144: poterne.registry.v1.GetRolloutResponse
-	(*ListRolloutsResponse)(nil),           // 145: poterne.registry.v1.ListRolloutsResponse
-	(*ListRolloutEventsResponse)(nil),      // 146: poterne.registry.v1.ListRolloutEventsResponse
-	(*PauseRolloutResponse)(nil),           // 147: poterne.registry.v1.PauseRolloutResponse
-	(*ResumeRolloutResponse)(nil),          // 148: poterne.registry.v1.ResumeRolloutResponse
-	(*ForceRolloutResponse)(nil),           // 149: poterne.registry.v1.ForceRolloutResponse
-	(*AbortRolloutResponse)(nil),           // 150: poterne.registry.v1.AbortRolloutResponse
-	(*WatchResponse)(nil),                  // 151: poterne.registry.v1.WatchResponse
-	(*ReportOutcomesResponse)(nil),         // 152: poterne.registry.v1.ReportOutcomesResponse
-	(*RecordFeedbackResponse)(nil),         // 153: poterne.registry.v1.RecordFeedbackResponse
-	(*GetResultsResponse)(nil),             // 154: poterne.registry.v1.GetResultsResponse
-	(*GetExperimentResultsResponse)(nil),   // 155: poterne.registry.v1.GetExperimentResultsResponse
-	(*ListChangesResponse)(nil),            // 156: poterne.registry.v1.ListChangesResponse
-	(*ResolveVersionResponse)(nil),         // 157: poterne.registry.v1.ResolveVersionResponse
-	(*CreateWebhookResponse)(nil),          // 158: poterne.registry.v1.CreateWebhookResponse
-	(*GetWebhookResponse)(nil),             // 159: poterne.registry.v1.GetWebhookResponse
-	(*ListWebhooksResponse)(nil),           // 160: poterne.registry.v1.ListWebhooksResponse
-	(*UpdateWebhookResponse)(nil),          // 161: poterne.registry.v1.UpdateWebhookResponse
-	(*DeleteWebhookResponse)(nil),          // 162: poterne.registry.v1.DeleteWebhookResponse
-	(*ListDeliveriesResponse)(nil),         // 163: poterne.registry.v1.ListDeliveriesResponse
-	(*RedeliverResponse)(nil),              // 164: poterne.registry.v1.RedeliverResponse
+	(*ExportArchiveRequest)(nil),           // 50: poterne.registry.v1.ExportArchiveRequest
+	(*ImportArchiveRequest)(nil),           // 51: poterne.registry.v1.ImportArchiveRequest
+	(*CreateVariantRequest)(nil),           // 52: poterne.registry.v1.CreateVariantRequest
+	(*GetVariantRequest)(nil),              // 53: poterne.registry.v1.GetVariantRequest
+	(*ListVariantsRequest)(nil),            // 54: poterne.registry.v1.ListVariantsRequest
+	(*DeleteVariantRequest)(nil),           // 55: poterne.registry.v1.DeleteVariantRequest
+	(*ListAliasHistoryRequest)(nil),        // 56: poterne.registry.v1.ListAliasHistoryRequest
+	(*RollbackAliasRequest)(nil),           // 57: poterne.registry.v1.RollbackAliasRequest
+	(*GetAliasChangeRequest)(nil),          // 58: poterne.registry.v1.GetAliasChangeRequest
+	(*ListAliasChangesRequest)(nil),        // 59: poterne.registry.v1.ListAliasChangesRequest
+	(*ApproveAliasChangeRequest)(nil),      // 60: poterne.registry.v1.ApproveAliasChangeRequest
+	(*RejectAliasChangeRequest)(nil),       // 61: poterne.registry.v1.RejectAliasChangeRequest
+	(*GetAliasProtectionRequest)(nil),      // 62: poterne.registry.v1.GetAliasProtectionRequest
+	(*SetAliasProtectionRequest)(nil),      // 63: poterne.registry.v1.SetAliasProtectionRequest
+	(*CreateExperimentRequest)(nil),        // 64: poterne.registry.v1.CreateExperimentRequest
+	(*GetExperimentRequest)(nil),           // 65: poterne.registry.v1.GetExperimentRequest
+	(*ListExperimentsRequest)(nil),         // 66: poterne.registry.v1.ListExperimentsRequest
+	(*UpdateExperimentRequest)(nil),        // 67: poterne.registry.v1.UpdateExperimentRequest
+	(*DeleteExperimentRequest)(nil),        // 68: poterne.registry.v1.DeleteExperimentRequest
+	(*StartExperimentRequest)(nil),         // 69: poterne.registry.v1.StartExperimentRequest
+	(*RampExperimentRequest)(nil),          // 70: poterne.registry.v1.RampExperimentRequest
+	(*StopExperimentRequest)(nil),          // 71: poterne.registry.v1.StopExperimentRequest
+	(*ConcludeExperimentRequest)(nil),      // 72: poterne.registry.v1.ConcludeExperimentRequest
+	(*ListSplitHistoryRequest)(nil),        // 73: poterne.registry.v1.ListSplitHistoryRequest
+	(*RollbackSplitRequest)(nil),           // 74: poterne.registry.v1.RollbackSplitRequest
+	(*CreatePromptVersionRequest)(nil),     // 75: poterne.registry.v1.CreatePromptVersionRequest
+	(*GetPromptVersionRequest)(nil),        // 76: poterne.registry.v1.GetPromptVersionRequest
+	(*ListPromptVersionsRequest)(nil),      // 77: poterne.registry.v1.ListPromptVersionsRequest
+	(*GetPromptRequest)(nil),               // 78: poterne.registry.v1.GetPromptRequest
+	(*ListPromptsRequest)(nil),             // 79: poterne.registry.v1.ListPromptsRequest
+	(*SetPromptAliasRequest)(nil),          // 80: poterne.registry.v1.SetPromptAliasRequest
+	(*DeletePromptAliasRequest)(nil),       // 81: poterne.registry.v1.DeletePromptAliasRequest
+	(*ListPromptAliasHistoryRequest)(nil),  // 82: poterne.registry.v1.ListPromptAliasHistoryRequest
+	(*RenderPromptRequest)(nil),            // 83: poterne.registry.v1.RenderPromptRequest
+	(*CreateRolloutRequest)(nil),           // 84: poterne.registry.v1.CreateRolloutRequest
+	(*GetRolloutRequest)(nil),              // 85: poterne.registry.v1.GetRolloutRequest
+	(*ListRolloutsRequest)(nil),            // 86: poterne.registry.v1.ListRolloutsRequest
+	(*ListRolloutEventsRequest)(nil),       // 87: poterne.registry.v1.ListRolloutEventsRequest
+	(*PauseRolloutRequest)(nil),            // 88: poterne.registry.v1.PauseRolloutRequest
+	(*ResumeRolloutRequest)(nil),           // 89: poterne.registry.v1.ResumeRolloutRequest
+	(*ForceRolloutRequest)(nil),            // 90: poterne.registry.v1.ForceRolloutRequest
+	(*AbortRolloutRequest)(nil),            // 91: poterne.registry.v1.AbortRolloutRequest
+	(*WatchRequest)(nil),                   // 92: poterne.registry.v1.WatchRequest
+	(*ReportOutcomesRequest)(nil),          // 93: poterne.registry.v1.ReportOutcomesRequest
+	(*RecordFeedbackRequest)(nil),          // 94: poterne.registry.v1.RecordFeedbackRequest
+	(*GetResultsRequest)(nil),              // 95: poterne.registry.v1.GetResultsRequest
+	(*GetExperimentResultsRequest)(nil),    // 96: poterne.registry.v1.GetExperimentResultsRequest
+	(*ListFeedbackRequest)(nil),            // 97: poterne.registry.v1.ListFeedbackRequest
+	(*ListChangesRequest)(nil),             // 98: poterne.registry.v1.ListChangesRequest
+	(*ResolveVersionRequest)(nil),          // 99: poterne.registry.v1.ResolveVersionRequest
+	(*CreateWebhookRequest)(nil),           // 100: poterne.registry.v1.CreateWebhookRequest
+	(*GetWebhookRequest)(nil),              // 101: poterne.registry.v1.GetWebhookRequest
+	(*ListWebhooksRequest)(nil),            // 102: poterne.registry.v1.ListWebhooksRequest
+	(*UpdateWebhookRequest)(nil),           // 103: poterne.registry.v1.UpdateWebhookRequest
+	(*DeleteWebhookRequest)(nil),           // 104: poterne.registry.v1.DeleteWebhookRequest
+	(*ListDeliveriesRequest)(nil),          // 105: poterne.registry.v1.ListDeliveriesRequest
+	(*RedeliverRequest)(nil),               // 106: poterne.registry.v1.RedeliverRequest
+	(*UpdateModelResponse)(nil),            // 107: poterne.registry.v1.UpdateModelResponse
+	(*UndeleteModelResponse)(nil),          // 108: poterne.registry.v1.UndeleteModelResponse
+	(*UpdateVersionResponse)(nil),          // 109: poterne.registry.v1.UpdateVersionResponse
+	(*DeleteVersionResponse)(nil),          // 110: poterne.registry.v1.DeleteVersionResponse
+	(*UndeleteVersionResponse)(nil),        // 111: poterne.registry.v1.UndeleteVersionResponse
+	(*SignVersionResponse)(nil),            // 112: poterne.registry.v1.SignVersionResponse
+	(*InspectSourceResponse)(nil),          // 113: poterne.registry.v1.InspectSourceResponse
+	(*ExportModelsResponse)(nil),           // 114: poterne.registry.v1.ExportModelsResponse
+	(*ImportModelsResponse)(nil),           // 115: poterne.registry.v1.ImportModelsResponse
+	(*ExportArchiveResponse)(nil),          // 116: poterne.registry.v1.ExportArchiveResponse
+	(*ImportArchiveResponse)(nil),          // 117: poterne.registry.v1.ImportArchiveResponse
+	(*CreateVariantResponse)(nil),          // 118: poterne.registry.v1.CreateVariantResponse
+	(*GetVariantResponse)(nil),             // 119: poterne.registry.v1.GetVariantResponse
+	(*ListVariantsResponse)(nil),           // 120: poterne.registry.v1.ListVariantsResponse
+	(*DeleteVariantResponse)(nil),          // 121: poterne.registry.v1.DeleteVariantResponse
+	(*ListAliasHistoryResponse)(nil),       // 122: poterne.registry.v1.ListAliasHistoryResponse
+	(*RollbackAliasResponse)(nil),          // 123: poterne.registry.v1.RollbackAliasResponse
+	(*GetAliasChangeResponse)(nil),         // 124: poterne.registry.v1.GetAliasChangeResponse
+	(*ListAliasChangesResponse)(nil),       // 125: poterne.registry.v1.ListAliasChangesResponse
+	(*ApproveAliasChangeResponse)(nil),     // 126: poterne.registry.v1.ApproveAliasChangeResponse
+	(*RejectAliasChangeResponse)(nil),      // 127: poterne.registry.v1.RejectAliasChangeResponse
+	(*GetAliasProtectionResponse)(nil),     // 128: poterne.registry.v1.GetAliasProtectionResponse
+	(*SetAliasProtectionResponse)(nil),     // 129: poterne.registry.v1.SetAliasProtectionResponse
+	(*CreateExperimentResponse)(nil),       // 130: poterne.registry.v1.CreateExperimentResponse
+	(*GetExperimentResponse)(nil),          // 131: poterne.registry.v1.GetExperimentResponse
+	(*ListExperimentsResponse)(nil),        // 132: poterne.registry.v1.ListExperimentsResponse
+	(*UpdateExperimentResponse)(nil),       // 133: poterne.registry.v1.UpdateExperimentResponse
+	(*DeleteExperimentResponse)(nil),       // 134: poterne.registry.v1.DeleteExperimentResponse
+	(*StartExperimentResponse)(nil),        // 135: poterne.registry.v1.StartExperimentResponse
+	(*RampExperimentResponse)(nil),         // 136: poterne.registry.v1.RampExperimentResponse
+	(*StopExperimentResponse)(nil),         // 137: poterne.registry.v1.StopExperimentResponse
+	(*ConcludeExperimentResponse)(nil),     // 138: poterne.registry.v1.ConcludeExperimentResponse
+	(*ListSplitHistoryResponse)(nil),       // 139: poterne.registry.v1.ListSplitHistoryResponse
+	(*RollbackSplitResponse)(nil),          // 140: poterne.registry.v1.RollbackSplitResponse
+	(*CreatePromptVersionResponse)(nil),    // 141: poterne.registry.v1.CreatePromptVersionResponse
+	(*GetPromptVersionResponse)(nil),       // 142: poterne.registry.v1.GetPromptVersionResponse
+	(*ListPromptVersionsResponse)(nil),     // 143: poterne.registry.v1.ListPromptVersionsResponse
+	(*GetPromptResponse)(nil),              // 144: poterne.registry.v1.GetPromptResponse
+	(*ListPromptsResponse)(nil),            // 145: poterne.registry.v1.ListPromptsResponse
+	(*SetPromptAliasResponse)(nil),         // 146: poterne.registry.v1.SetPromptAliasResponse
+	(*DeletePromptAliasResponse)(nil),      // 147: poterne.registry.v1.DeletePromptAliasResponse
+	(*ListPromptAliasHistoryResponse)(nil), // 148: poterne.registry.v1.ListPromptAliasHistoryResponse
+	(*RenderPromptResponse)(nil),           // 149: poterne.registry.v1.RenderPromptResponse
+	(*CreateRolloutResponse)(nil),          // 150: poterne.registry.v1.CreateRolloutResponse
+	(*GetRolloutResponse)(nil),             // 151: poterne.registry.v1.GetRolloutResponse
+	(*ListRolloutsResponse)(nil),           // 152: poterne.registry.v1.ListRolloutsResponse
+	(*ListRolloutEventsResponse)(nil),      // 153: poterne.registry.v1.ListRolloutEventsResponse
+	(*PauseRolloutResponse)(nil),           // 154: poterne.registry.v1.PauseRolloutResponse
+	(*ResumeRolloutResponse)(nil),          // 155: poterne.registry.v1.ResumeRolloutResponse
+	(*ForceRolloutResponse)(nil),           // 156: poterne.registry.v1.ForceRolloutResponse
+	(*AbortRolloutResponse)(nil),           // 157: poterne.registry.v1.AbortRolloutResponse
+	(*WatchResponse)(nil),                  // 158: poterne.registry.v1.WatchResponse
+	(*ReportOutcomesResponse)(nil),         // 159: poterne.registry.v1.ReportOutcomesResponse
+	(*RecordFeedbackResponse)(nil),         // 160: poterne.registry.v1.RecordFeedbackResponse
+	(*GetResultsResponse)(nil),             // 161: poterne.registry.v1.GetResultsResponse
+	(*GetExperimentResultsResponse)(nil),   // 162: poterne.registry.v1.GetExperimentResultsResponse
+	(*ListFeedbackResponse)(nil),           // 163: poterne.registry.v1.ListFeedbackResponse
+	(*ListChangesResponse)(nil),            // 164: poterne.registry.v1.ListChangesResponse
+	(*ResolveVersionResponse)(nil),         // 165: poterne.registry.v1.ResolveVersionResponse
+	(*CreateWebhookResponse)(nil),          // 166: poterne.registry.v1.CreateWebhookResponse
+	(*GetWebhookResponse)(nil),             // 167: poterne.registry.v1.GetWebhookResponse
+	(*ListWebhooksResponse)(nil),           // 168: poterne.registry.v1.ListWebhooksResponse
+	(*UpdateWebhookResponse)(nil),          // 169: poterne.registry.v1.UpdateWebhookResponse
+	(*DeleteWebhookResponse)(nil),          // 170: poterne.registry.v1.DeleteWebhookResponse
+	(*ListDeliveriesResponse)(nil),         // 171: poterne.registry.v1.ListDeliveriesResponse
+	(*RedeliverResponse)(nil),              // 172: poterne.registry.v1.RedeliverResponse
 }
 var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	28,  // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
@@ -2141,144 +2153,152 @@ var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	47,  // 34: poterne.registry.v1.RegistryService.InspectSource:input_type -> poterne.registry.v1.InspectSourceRequest
 	48,  // 35: poterne.registry.v1.RegistryService.ExportModels:input_type -> poterne.registry.v1.ExportModelsRequest
 	49,  // 36: poterne.registry.v1.RegistryService.ImportModels:input_type -> poterne.registry.v1.ImportModelsRequest
-	50,  // 37: poterne.registry.v1.RegistryService.CreateVariant:input_type -> poterne.registry.v1.CreateVariantRequest
-	51,  // 38: poterne.registry.v1.RegistryService.GetVariant:input_type -> poterne.registry.v1.GetVariantRequest
-	52,  // 39: poterne.registry.v1.RegistryService.ListVariants:input_type -> poterne.registry.v1.ListVariantsRequest
-	53,  // 40: poterne.registry.v1.RegistryService.DeleteVariant:input_type -> poterne.registry.v1.DeleteVariantRequest
-	14,  // 41: poterne.registry.v1.RegistryService.SetAlias:input_type -> poterne.registry.v1.SetAliasRequest
-	16,  // 42: poterne.registry.v1.RegistryService.GetAlias:input_type -> poterne.registry.v1.GetAliasRequest
-	18,  // 43: poterne.registry.v1.RegistryService.ListAliases:input_type -> poterne.registry.v1.ListAliasesRequest
-	20,  // 44: poterne.registry.v1.RegistryService.DeleteAlias:input_type -> poterne.registry.v1.DeleteAliasRequest
-	54,  // 45: poterne.registry.v1.RegistryService.ListAliasHistory:input_type -> poterne.registry.v1.ListAliasHistoryRequest
-	55,  // 46: poterne.registry.v1.RegistryService.RollbackAlias:input_type -> poterne.registry.v1.RollbackAliasRequest
-	56,  // 47: poterne.registry.v1.RegistryService.GetAliasChange:input_type -> poterne.registry.v1.GetAliasChangeRequest
-	57,  // 48: poterne.registry.v1.RegistryService.ListAliasChanges:input_type -> poterne.registry.v1.ListAliasChangesRequest
-	58,  // 49: poterne.registry.v1.RegistryService.ApproveAliasChange:input_type -> poterne.registry.v1.ApproveAliasChangeRequest
-	59,  // 50: poterne.registry.v1.RegistryService.RejectAliasChange:input_type -> poterne.registry.v1.RejectAliasChangeRequest
-	60,  // 51: poterne.registry.v1.RegistryService.GetAliasProtection:input_type -> poterne.registry.v1.GetAliasProtectionRequest
-	61,  // 52: poterne.registry.v1.RegistryService.SetAliasProtection:input_type -> poterne.registry.v1.SetAliasProtectionRequest
-	22,  // 53: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
-	24,  // 54: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
-	26,  // 55: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
-	62,  // 56: poterne.registry.v1.RegistryService.CreateExperiment:input_type -> poterne.registry.v1.CreateExperimentRequest
-	63,  // 57: poterne.registry.v1.RegistryService.GetExperiment:input_type -> poterne.registry.v1.GetExperimentRequest
-	64,  // 58: poterne.registry.v1.RegistryService.ListExperiments:input_type -> poterne.registry.v1.ListExperimentsRequest
-	65,  // 59: poterne.registry.v1.RegistryService.UpdateExperiment:input_type -> poterne.registry.v1.UpdateExperimentRequest
-	66,  // 60: poterne.registry.v1.RegistryService.DeleteExperiment:input_type -> poterne.registry.v1.DeleteExperimentRequest
-	67,  // 61: poterne.registry.v1.RegistryService.StartExperiment:input_type -> poterne.registry.v1.StartExperimentRequest
-	68,  // 62: poterne.registry.v1.RegistryService.RampExperiment:input_type -> poterne.registry.v1.RampExperimentRequest
-	69,  // 63: poterne.registry.v1.RegistryService.StopExperiment:input_type -> poterne.registry.v1.StopExperimentRequest
-	70,  // 64: poterne.registry.v1.RegistryService.ConcludeExperiment:input_type -> poterne.registry.v1.ConcludeExperimentRequest
-	71,  // 65: poterne.registry.v1.RegistryService.ListSplitHistory:input_type -> poterne.registry.v1.ListSplitHistoryRequest
-	72,  // 66: poterne.registry.v1.RegistryService.RollbackSplit:input_type -> poterne.registry.v1.RollbackSplitRequest
-	73,  // 67: poterne.registry.v1.RegistryService.CreatePromptVersion:input_type -> poterne.registry.v1.CreatePromptVersionRequest
-	74,  // 68: poterne.registry.v1.RegistryService.GetPromptVersion:input_type -> poterne.registry.v1.GetPromptVersionRequest
-	75,  // 69: poterne.registry.v1.RegistryService.ListPromptVersions:input_type -> poterne.registry.v1.ListPromptVersionsRequest
-	76,  // 70: poterne.registry.v1.RegistryService.ListPrompts:input_type -> poterne.registry.v1.ListPromptsRequest
-	77,  // 71: poterne.registry.v1.RegistryService.SetPromptAlias:input_type -> poterne.registry.v1.SetPromptAliasRequest
-	78,  // 72: poterne.registry.v1.RegistryService.DeletePromptAlias:input_type -> poterne.registry.v1.DeletePromptAliasRequest
-	79,  // 73: poterne.registry.v1.RegistryService.ListPromptAliasHistory:input_type -> poterne.registry.v1.ListPromptAliasHistoryRequest
-	80,  // 74: poterne.registry.v1.RegistryService.RenderPrompt:input_type -> poterne.registry.v1.RenderPromptRequest
-	81,  // 75: poterne.registry.v1.RegistryService.CreateRollout:input_type -> poterne.registry.v1.CreateRolloutRequest
-	82,  // 76: poterne.registry.v1.RegistryService.GetRollout:input_type -> poterne.registry.v1.GetRolloutRequest
-	83,  // 77: poterne.registry.v1.RegistryService.ListRollouts:input_type -> poterne.registry.v1.ListRolloutsRequest
-	84,  // 78: poterne.registry.v1.RegistryService.ListRolloutEvents:input_type -> poterne.registry.v1.ListRolloutEventsRequest
-	85,  // 79: poterne.registry.v1.RegistryService.PauseRollout:input_type -> poterne.registry.v1.PauseRolloutRequest
-	86,  // 80: poterne.registry.v1.RegistryService.ResumeRollout:input_type -> poterne.registry.v1.ResumeRolloutRequest
-	87,  // 81: poterne.registry.v1.RegistryService.ForceRollout:input_type -> poterne.registry.v1.ForceRolloutRequest
-	88,  // 82: poterne.registry.v1.RegistryService.AbortRollout:input_type -> poterne.registry.v1.AbortRolloutRequest
-	89,  // 83: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
-	90,  // 84: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
-	91,  // 85: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
-	92,  // 86: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
-	93,  // 87: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
-	94,  // 88: poterne.registry.v1.RegistryService.ListChanges:input_type -> poterne.registry.v1.ListChangesRequest
-	95,  // 89: poterne.registry.v1.RegistryService.ResolveVersion:input_type -> poterne.registry.v1.ResolveVersionRequest
-	96,  // 90: poterne.registry.v1.RegistryService.CreateWebhook:input_type -> poterne.registry.v1.CreateWebhookRequest
-	97,  // 91: poterne.registry.v1.RegistryService.GetWebhook:input_type -> poterne.registry.v1.GetWebhookRequest
-	98,  // 92: poterne.registry.v1.RegistryService.ListWebhooks:input_type -> poterne.registry.v1.ListWebhooksRequest
-	99,  // 93: poterne.registry.v1.RegistryService.UpdateWebhook:input_type -> poterne.registry.v1.UpdateWebhookRequest
-	100, // 94: poterne.registry.v1.RegistryService.DeleteWebhook:input_type -> poterne.registry.v1.DeleteWebhookRequest
-	101, // 95: poterne.registry.v1.RegistryService.ListDeliveries:input_type -> poterne.registry.v1.ListDeliveriesRequest
-	102, // 96: poterne.registry.v1.RegistryService.Redeliver:input_type -> poterne.registry.v1.RedeliverRequest
-	1,   // 97: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
-	3,   // 98: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
-	5,   // 99: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
-	103, // 100: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
-	7,   // 101: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
-	104, // 102: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
-	9,   // 103: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
-	11,  // 104: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
-	13,  // 105: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
-	105, // 106: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
-	106, // 107: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
-	107, // 108: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
-	108, // 109: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
-	109, // 110: poterne.registry.v1.RegistryService.InspectSource:output_type -> poterne.registry.v1.InspectSourceResponse
-	110, // 111: poterne.registry.v1.RegistryService.ExportModels:output_type -> poterne.registry.v1.ExportModelsResponse
-	111, // 112: poterne.registry.v1.RegistryService.ImportModels:output_type -> poterne.registry.v1.ImportModelsResponse
-	112, // 113: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
-	113, // 114: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
-	114, // 115: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
-	115, // 116: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
-	15,  // 117: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
-	17,  // 118: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
-	19,  // 119: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
-	21,  // 120: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
-	116, // 121: poterne.registry.v1.RegistryService.ListAliasHistory:output_type -> poterne.registry.v1.ListAliasHistoryResponse
-	117, // 122: poterne.registry.v1.RegistryService.RollbackAlias:output_type -> poterne.registry.v1.RollbackAliasResponse
-	118, // 123: poterne.registry.v1.RegistryService.GetAliasChange:output_type -> poterne.registry.v1.GetAliasChangeResponse
-	119, // 124: poterne.registry.v1.RegistryService.ListAliasChanges:output_type -> poterne.registry.v1.ListAliasChangesResponse
-	120, // 125: poterne.registry.v1.RegistryService.ApproveAliasChange:output_type -> poterne.registry.v1.ApproveAliasChangeResponse
-	121, // 126: poterne.registry.v1.RegistryService.RejectAliasChange:output_type -> poterne.registry.v1.RejectAliasChangeResponse
-	122, // 127: poterne.registry.v1.RegistryService.GetAliasProtection:output_type -> poterne.registry.v1.GetAliasProtectionResponse
-	123, // 128: poterne.registry.v1.RegistryService.SetAliasProtection:output_type -> poterne.registry.v1.SetAliasProtectionResponse
-	23,  // 129: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
-	25,  // 130: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
-	27,  // 131: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
-	124, // 132: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
-	125, // 133: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
-	126, // 134: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
-	127, // 135: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
-	128, // 136: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
-	129, // 137: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
-	130, // 138: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
-	131, // 139: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
-	132, // 140: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
-	133, // 141: poterne.registry.v1.RegistryService.ListSplitHistory:output_type -> poterne.registry.v1.ListSplitHistoryResponse
-	134, // 142: poterne.registry.v1.RegistryService.RollbackSplit:output_type -> poterne.registry.v1.RollbackSplitResponse
-	135, // 143: poterne.registry.v1.RegistryService.CreatePromptVersion:output_type -> poterne.registry.v1.CreatePromptVersionResponse
-	136, // 144: poterne.registry.v1.RegistryService.GetPromptVersion:output_type -> poterne.registry.v1.GetPromptVersionResponse
-	137, // 145: poterne.registry.v1.RegistryService.ListPromptVersions:output_type -> poterne.registry.v1.ListPromptVersionsResponse
-	138, // 146: poterne.registry.v1.RegistryService.ListPrompts:output_type -> poterne.registry.v1.ListPromptsResponse
-	139, // 147: poterne.registry.v1.RegistryService.SetPromptAlias:output_type -> poterne.registry.v1.SetPromptAliasResponse
-	140, // 148: poterne.registry.v1.RegistryService.DeletePromptAlias:output_type -> poterne.registry.v1.DeletePromptAliasResponse
-	141, // 149: poterne.registry.v1.RegistryService.ListPromptAliasHistory:output_type -> poterne.registry.v1.ListPromptAliasHistoryResponse
-	142, // 150: poterne.registry.v1.RegistryService.RenderPrompt:output_type -> poterne.registry.v1.RenderPromptResponse
-	143, // 151: poterne.registry.v1.RegistryService.CreateRollout:output_type -> poterne.registry.v1.CreateRolloutResponse
-	144, // 152: poterne.registry.v1.RegistryService.GetRollout:output_type -> poterne.registry.v1.GetRolloutResponse
-	145, // 153: poterne.registry.v1.RegistryService.ListRollouts:output_type -> poterne.registry.v1.ListRolloutsResponse
-	146, // 154: poterne.registry.v1.RegistryService.ListRolloutEvents:output_type -> poterne.registry.v1.ListRolloutEventsResponse
-	147, // 155: poterne.registry.v1.RegistryService.PauseRollout:output_type -> poterne.registry.v1.PauseRolloutResponse
-	148, // 156: poterne.registry.v1.RegistryService.ResumeRollout:output_type -> poterne.registry.v1.ResumeRolloutResponse
-	149, // 157: poterne.registry.v1.RegistryService.ForceRollout:output_type -> poterne.registry.v1.ForceRolloutResponse
-	150, // 158: poterne.registry.v1.RegistryService.AbortRollout:output_type -> poterne.registry.v1.AbortRolloutResponse
-	151, // 159: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
-	152, // 160: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
-	153, // 161: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
-	154, // 162: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
-	155, // 163: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
-	156, // 164: poterne.registry.v1.RegistryService.ListChanges:output_type -> poterne.registry.v1.ListChangesResponse
-	157, // 165: poterne.registry.v1.RegistryService.ResolveVersion:output_type -> poterne.registry.v1.ResolveVersionResponse
-	158, // 166: poterne.registry.v1.RegistryService.CreateWebhook:output_type -> poterne.registry.v1.CreateWebhookResponse
-	159, // 167: poterne.registry.v1.RegistryService.GetWebhook:output_type -> poterne.registry.v1.GetWebhookResponse
-	160, // 168: poterne.registry.v1.RegistryService.ListWebhooks:output_type -> poterne.registry.v1.ListWebhooksResponse
-	161, // 169: poterne.registry.v1.RegistryService.UpdateWebhook:output_type -> poterne.registry.v1.UpdateWebhookResponse
-	162, // 170: poterne.registry.v1.RegistryService.DeleteWebhook:output_type -> poterne.registry.v1.DeleteWebhookResponse
-	163, // 171: poterne.registry.v1.RegistryService.ListDeliveries:output_type -> poterne.registry.v1.ListDeliveriesResponse
-	164, // 172: poterne.registry.v1.RegistryService.Redeliver:output_type -> poterne.registry.v1.RedeliverResponse
-	97,  // [97:173] is the sub-list for method output_type
-	21,  // [21:97] is the sub-list for method input_type
+	50,  // 37: poterne.registry.v1.RegistryService.ExportArchive:input_type -> poterne.registry.v1.ExportArchiveRequest
+	51,  // 38: poterne.registry.v1.RegistryService.ImportArchive:input_type -> poterne.registry.v1.ImportArchiveRequest
+	52,  // 39: poterne.registry.v1.RegistryService.CreateVariant:input_type -> poterne.registry.v1.CreateVariantRequest
+	53,  // 40: poterne.registry.v1.RegistryService.GetVariant:input_type -> poterne.registry.v1.GetVariantRequest
+	54,  // 41: poterne.registry.v1.RegistryService.ListVariants:input_type -> poterne.registry.v1.ListVariantsRequest
+	55,  // 42: poterne.registry.v1.RegistryService.DeleteVariant:input_type -> poterne.registry.v1.DeleteVariantRequest
+	14,  // 43: poterne.registry.v1.RegistryService.SetAlias:input_type -> poterne.registry.v1.SetAliasRequest
+	16,  // 44: poterne.registry.v1.RegistryService.GetAlias:input_type -> poterne.registry.v1.GetAliasRequest
+	18,  // 45: poterne.registry.v1.RegistryService.ListAliases:input_type -> poterne.registry.v1.ListAliasesRequest
+	20,  // 46: poterne.registry.v1.RegistryService.DeleteAlias:input_type -> poterne.registry.v1.DeleteAliasRequest
+	56,  // 47: poterne.registry.v1.RegistryService.ListAliasHistory:input_type -> poterne.registry.v1.ListAliasHistoryRequest
+	57,  // 48: poterne.registry.v1.RegistryService.RollbackAlias:input_type -> poterne.registry.v1.RollbackAliasRequest
+	58,  // 49: poterne.registry.v1.RegistryService.GetAliasChange:input_type -> poterne.registry.v1.GetAliasChangeRequest
+	59,  // 50: poterne.registry.v1.RegistryService.ListAliasChanges:input_type -> poterne.registry.v1.ListAliasChangesRequest
+	60,  // 51: poterne.registry.v1.RegistryService.ApproveAliasChange:input_type -> poterne.registry.v1.ApproveAliasChangeRequest
+	61,  // 52: poterne.registry.v1.RegistryService.RejectAliasChange:input_type -> poterne.registry.v1.RejectAliasChangeRequest
+	62,  // 53: poterne.registry.v1.RegistryService.GetAliasProtection:input_type -> poterne.registry.v1.GetAliasProtectionRequest
+	63,  // 54: poterne.registry.v1.RegistryService.SetAliasProtection:input_type -> poterne.registry.v1.SetAliasProtectionRequest
+	22,  // 55: poterne.registry.v1.RegistryService.SetSplit:input_type -> poterne.registry.v1.SetSplitRequest
+	24,  // 56: poterne.registry.v1.RegistryService.GetSplit:input_type -> poterne.registry.v1.GetSplitRequest
+	26,  // 57: poterne.registry.v1.RegistryService.DeleteSplit:input_type -> poterne.registry.v1.DeleteSplitRequest
+	64,  // 58: poterne.registry.v1.RegistryService.CreateExperiment:input_type -> poterne.registry.v1.CreateExperimentRequest
+	65,  // 59: poterne.registry.v1.RegistryService.GetExperiment:input_type -> poterne.registry.v1.GetExperimentRequest
+	66,  // 60: poterne.registry.v1.RegistryService.ListExperiments:input_type -> poterne.registry.v1.ListExperimentsRequest
+	67,  // 61: poterne.registry.v1.RegistryService.UpdateExperiment:input_type -> poterne.registry.v1.UpdateExperimentRequest
+	68,  // 62: poterne.registry.v1.RegistryService.DeleteExperiment:input_type -> poterne.registry.v1.DeleteExperimentRequest
+	69,  // 63: poterne.registry.v1.RegistryService.StartExperiment:input_type -> poterne.registry.v1.StartExperimentRequest
+	70,  // 64: poterne.registry.v1.RegistryService.RampExperiment:input_type -> poterne.registry.v1.RampExperimentRequest
+	71,  // 65: poterne.registry.v1.RegistryService.StopExperiment:input_type -> poterne.registry.v1.StopExperimentRequest
+	72,  // 66: poterne.registry.v1.RegistryService.ConcludeExperiment:input_type -> poterne.registry.v1.ConcludeExperimentRequest
+	73,  // 67: poterne.registry.v1.RegistryService.ListSplitHistory:input_type -> poterne.registry.v1.ListSplitHistoryRequest
+	74,  // 68: poterne.registry.v1.RegistryService.RollbackSplit:input_type -> poterne.registry.v1.RollbackSplitRequest
+	75,  // 69: poterne.registry.v1.RegistryService.CreatePromptVersion:input_type -> poterne.registry.v1.CreatePromptVersionRequest
+	76,  // 70: poterne.registry.v1.RegistryService.GetPromptVersion:input_type -> poterne.registry.v1.GetPromptVersionRequest
+	77,  // 71: poterne.registry.v1.RegistryService.ListPromptVersions:input_type -> poterne.registry.v1.ListPromptVersionsRequest
+	78,  // 72: poterne.registry.v1.RegistryService.GetPrompt:input_type -> poterne.registry.v1.GetPromptRequest
+	79,  // 73: poterne.registry.v1.RegistryService.ListPrompts:input_type -> poterne.registry.v1.ListPromptsRequest
+	80,  // 74: poterne.registry.v1.RegistryService.SetPromptAlias:input_type -> poterne.registry.v1.SetPromptAliasRequest
+	81,  // 75: poterne.registry.v1.RegistryService.DeletePromptAlias:input_type -> poterne.registry.v1.DeletePromptAliasRequest
+	82,  // 76: poterne.registry.v1.RegistryService.ListPromptAliasHistory:input_type -> poterne.registry.v1.ListPromptAliasHistoryRequest
+	83,  // 77: poterne.registry.v1.RegistryService.RenderPrompt:input_type -> poterne.registry.v1.RenderPromptRequest
+	84,  // 78: poterne.registry.v1.RegistryService.CreateRollout:input_type -> poterne.registry.v1.CreateRolloutRequest
+	85,  // 79: poterne.registry.v1.RegistryService.GetRollout:input_type -> poterne.registry.v1.GetRolloutRequest
+	86,  // 80: poterne.registry.v1.RegistryService.ListRollouts:input_type -> poterne.registry.v1.ListRolloutsRequest
+	87,  // 81: poterne.registry.v1.RegistryService.ListRolloutEvents:input_type -> poterne.registry.v1.ListRolloutEventsRequest
+	88,  // 82: poterne.registry.v1.RegistryService.PauseRollout:input_type -> poterne.registry.v1.PauseRolloutRequest
+	89,  // 83: poterne.registry.v1.RegistryService.ResumeRollout:input_type -> poterne.registry.v1.ResumeRolloutRequest
+	90,  // 84: poterne.registry.v1.RegistryService.ForceRollout:input_type -> poterne.registry.v1.ForceRolloutRequest
+	91,  // 85: poterne.registry.v1.RegistryService.AbortRollout:input_type -> poterne.registry.v1.AbortRolloutRequest
+	92,  // 86: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
+	93,  // 87: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
+	94,  // 88: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
+	95,  // 89: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
+	96,  // 90: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
+	97,  // 91: poterne.registry.v1.RegistryService.ListFeedback:input_type -> poterne.registry.v1.ListFeedbackRequest
+	98,  // 92: poterne.registry.v1.RegistryService.ListChanges:input_type -> poterne.registry.v1.ListChangesRequest
+	99,  // 93: poterne.registry.v1.RegistryService.ResolveVersion:input_type -> poterne.registry.v1.ResolveVersionRequest
+	100, // 94: poterne.registry.v1.RegistryService.CreateWebhook:input_type -> poterne.registry.v1.CreateWebhookRequest
+	101, // 95: poterne.registry.v1.RegistryService.GetWebhook:input_type -> poterne.registry.v1.GetWebhookRequest
+	102, // 96: poterne.registry.v1.RegistryService.ListWebhooks:input_type -> poterne.registry.v1.ListWebhooksRequest
+	103, // 97: poterne.registry.v1.RegistryService.UpdateWebhook:input_type -> poterne.registry.v1.UpdateWebhookRequest
+	104, // 98: poterne.registry.v1.RegistryService.DeleteWebhook:input_type -> poterne.registry.v1.DeleteWebhookRequest
+	105, // 99: poterne.registry.v1.RegistryService.ListDeliveries:input_type -> poterne.registry.v1.ListDeliveriesRequest
+	106, // 100: poterne.registry.v1.RegistryService.Redeliver:input_type -> poterne.registry.v1.RedeliverRequest
+	1,   // 101: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
+	3,   // 102: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
+	5,   // 103: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
+	107, // 104: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
+	7,   // 105: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
+	108, // 106: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
+	9,   // 107: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
+	11,  // 108: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
+	13,  // 109: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
+	109, // 110: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
+	110, // 111: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
+	111, // 112: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
+	112, // 113: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
+	113, // 114: poterne.registry.v1.RegistryService.InspectSource:output_type -> poterne.registry.v1.InspectSourceResponse
+	114, // 115: poterne.registry.v1.RegistryService.ExportModels:output_type -> poterne.registry.v1.ExportModelsResponse
+	115, // 116: poterne.registry.v1.RegistryService.ImportModels:output_type -> poterne.registry.v1.ImportModelsResponse
+	116, // 117: poterne.registry.v1.RegistryService.ExportArchive:output_type -> poterne.registry.v1.ExportArchiveResponse
+	117, // 118: poterne.registry.v1.RegistryService.ImportArchive:output_type -> poterne.registry.v1.ImportArchiveResponse
+	118, // 119: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
+	119, // 120: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
+	120, // 121: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
+	121, // 122: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
+	15,  // 123: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
+	17,  // 124: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
+	19,  // 125: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
+	21,  // 126: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
+	122, // 127: poterne.registry.v1.RegistryService.ListAliasHistory:output_type -> poterne.registry.v1.ListAliasHistoryResponse
+	123, // 128: poterne.registry.v1.RegistryService.RollbackAlias:output_type -> poterne.registry.v1.RollbackAliasResponse
+	124, // 129: poterne.registry.v1.RegistryService.GetAliasChange:output_type -> poterne.registry.v1.GetAliasChangeResponse
+	125, // 130: poterne.registry.v1.RegistryService.ListAliasChanges:output_type -> poterne.registry.v1.ListAliasChangesResponse
+	126, // 131: poterne.registry.v1.RegistryService.ApproveAliasChange:output_type -> poterne.registry.v1.ApproveAliasChangeResponse
+	127, // 132: poterne.registry.v1.RegistryService.RejectAliasChange:output_type -> poterne.registry.v1.RejectAliasChangeResponse
+	128, // 133: poterne.registry.v1.RegistryService.GetAliasProtection:output_type -> poterne.registry.v1.GetAliasProtectionResponse
+	129, // 134: poterne.registry.v1.RegistryService.SetAliasProtection:output_type -> poterne.registry.v1.SetAliasProtectionResponse
+	23,  // 135: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
+	25,  // 136: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
+	27,  // 137: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
+	130, // 138: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
+	131, // 139: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
+	132, // 140: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
+	133, // 141: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
+	134, // 142: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
+	135, // 143: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
+	136, // 144: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
+	137, // 145: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
+	138, // 146: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
+	139, // 147: poterne.registry.v1.RegistryService.ListSplitHistory:output_type -> poterne.registry.v1.ListSplitHistoryResponse
+	140, // 148: poterne.registry.v1.RegistryService.RollbackSplit:output_type -> poterne.registry.v1.RollbackSplitResponse
+	141, // 149: poterne.registry.v1.RegistryService.CreatePromptVersion:output_type -> poterne.registry.v1.CreatePromptVersionResponse
+	142, // 150: poterne.registry.v1.RegistryService.GetPromptVersion:output_type -> poterne.registry.v1.GetPromptVersionResponse
+	143, // 151: poterne.registry.v1.RegistryService.ListPromptVersions:output_type -> poterne.registry.v1.ListPromptVersionsResponse
+	144, // 152: poterne.registry.v1.RegistryService.GetPrompt:output_type -> poterne.registry.v1.GetPromptResponse
+	145, // 153: poterne.registry.v1.RegistryService.ListPrompts:output_type -> poterne.registry.v1.ListPromptsResponse
+	146, // 154: poterne.registry.v1.RegistryService.SetPromptAlias:output_type -> poterne.registry.v1.SetPromptAliasResponse
+	147, // 155: poterne.registry.v1.RegistryService.DeletePromptAlias:output_type -> poterne.registry.v1.DeletePromptAliasResponse
+	148, // 156: poterne.registry.v1.RegistryService.ListPromptAliasHistory:output_type -> poterne.registry.v1.ListPromptAliasHistoryResponse
+	149, // 157: poterne.registry.v1.RegistryService.RenderPrompt:output_type -> poterne.registry.v1.RenderPromptResponse
+	150, // 158: poterne.registry.v1.RegistryService.CreateRollout:output_type -> poterne.registry.v1.CreateRolloutResponse
+	151, // 159: poterne.registry.v1.RegistryService.GetRollout:output_type -> poterne.registry.v1.GetRolloutResponse
+	152, // 160: poterne.registry.v1.RegistryService.ListRollouts:output_type -> poterne.registry.v1.ListRolloutsResponse
+	153, // 161: poterne.registry.v1.RegistryService.ListRolloutEvents:output_type -> poterne.registry.v1.ListRolloutEventsResponse
+	154, // 162: poterne.registry.v1.RegistryService.PauseRollout:output_type -> poterne.registry.v1.PauseRolloutResponse
+	155, // 163: poterne.registry.v1.RegistryService.ResumeRollout:output_type -> poterne.registry.v1.ResumeRolloutResponse
+	156, // 164: poterne.registry.v1.RegistryService.ForceRollout:output_type -> poterne.registry.v1.ForceRolloutResponse
+	157, // 165: poterne.registry.v1.RegistryService.AbortRollout:output_type -> poterne.registry.v1.AbortRolloutResponse
+	158, // 166: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
+	159, // 167: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
+	160, // 168: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
+	161, // 169: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
+	162, // 170: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
+	163, // 171: poterne.registry.v1.RegistryService.ListFeedback:output_type -> poterne.registry.v1.ListFeedbackResponse
+	164, // 172: poterne.registry.v1.RegistryService.ListChanges:output_type -> poterne.registry.v1.ListChangesResponse
+	165, // 173: poterne.registry.v1.RegistryService.ResolveVersion:output_type -> poterne.registry.v1.ResolveVersionResponse
+	166, // 174: poterne.registry.v1.RegistryService.CreateWebhook:output_type -> poterne.registry.v1.CreateWebhookResponse
+	167, // 175: poterne.registry.v1.RegistryService.GetWebhook:output_type -> poterne.registry.v1.GetWebhookResponse
+	168, // 176: poterne.registry.v1.RegistryService.ListWebhooks:output_type -> poterne.registry.v1.ListWebhooksResponse
+	169, // 177: poterne.registry.v1.RegistryService.UpdateWebhook:output_type -> poterne.registry.v1.UpdateWebhookResponse
+	170, // 178: poterne.registry.v1.RegistryService.DeleteWebhook:output_type -> poterne.registry.v1.DeleteWebhookResponse
+	171, // 179: poterne.registry.v1.RegistryService.ListDeliveries:output_type -> poterne.registry.v1.ListDeliveriesResponse
+	172, // 180: poterne.registry.v1.RegistryService.Redeliver:output_type -> poterne.registry.v1.RedeliverResponse
+	101, // [101:181] is the sub-list for method output_type
+	21,  // [21:101] is the sub-list for method input_type
 	21,  // [21:21] is the sub-list for extension type_name
 	21,  // [21:21] is the sub-list for extension extendee
 	0,   // [0:21] is the sub-list for field type_name
@@ -2294,6 +2314,7 @@ func file_poterne_registry_v1_registry_proto_init() {
 	file_poterne_registry_v1_changes_proto_init()
 	file_poterne_registry_v1_evidence_proto_init()
 	file_poterne_registry_v1_experiments_proto_init()
+	file_poterne_registry_v1_feedback_proto_init()
 	file_poterne_registry_v1_history_proto_init()
 	file_poterne_registry_v1_lifecycle_proto_init()
 	file_poterne_registry_v1_metadata_proto_init()

@@ -37,6 +37,8 @@ const (
 	RegistryService_InspectSource_FullMethodName          = "/poterne.registry.v1.RegistryService/InspectSource"
 	RegistryService_ExportModels_FullMethodName           = "/poterne.registry.v1.RegistryService/ExportModels"
 	RegistryService_ImportModels_FullMethodName           = "/poterne.registry.v1.RegistryService/ImportModels"
+	RegistryService_ExportArchive_FullMethodName          = "/poterne.registry.v1.RegistryService/ExportArchive"
+	RegistryService_ImportArchive_FullMethodName          = "/poterne.registry.v1.RegistryService/ImportArchive"
 	RegistryService_CreateVariant_FullMethodName          = "/poterne.registry.v1.RegistryService/CreateVariant"
 	RegistryService_GetVariant_FullMethodName             = "/poterne.registry.v1.RegistryService/GetVariant"
 	RegistryService_ListVariants_FullMethodName           = "/poterne.registry.v1.RegistryService/ListVariants"
@@ -70,6 +72,7 @@ const (
 	RegistryService_CreatePromptVersion_FullMethodName    = "/poterne.registry.v1.RegistryService/CreatePromptVersion"
 	RegistryService_GetPromptVersion_FullMethodName       = "/poterne.registry.v1.RegistryService/GetPromptVersion"
 	RegistryService_ListPromptVersions_FullMethodName     = "/poterne.registry.v1.RegistryService/ListPromptVersions"
+	RegistryService_GetPrompt_FullMethodName              = "/poterne.registry.v1.RegistryService/GetPrompt"
 	RegistryService_ListPrompts_FullMethodName            = "/poterne.registry.v1.RegistryService/ListPrompts"
 	RegistryService_SetPromptAlias_FullMethodName         = "/poterne.registry.v1.RegistryService/SetPromptAlias"
 	RegistryService_DeletePromptAlias_FullMethodName      = "/poterne.registry.v1.RegistryService/DeletePromptAlias"
@@ -88,6 +91,7 @@ const (
 	RegistryService_RecordFeedback_FullMethodName         = "/poterne.registry.v1.RegistryService/RecordFeedback"
 	RegistryService_GetResults_FullMethodName             = "/poterne.registry.v1.RegistryService/GetResults"
 	RegistryService_GetExperimentResults_FullMethodName   = "/poterne.registry.v1.RegistryService/GetExperimentResults"
+	RegistryService_ListFeedback_FullMethodName           = "/poterne.registry.v1.RegistryService/ListFeedback"
 	RegistryService_ListChanges_FullMethodName            = "/poterne.registry.v1.RegistryService/ListChanges"
 	RegistryService_ResolveVersion_FullMethodName         = "/poterne.registry.v1.RegistryService/ResolveVersion"
 	RegistryService_CreateWebhook_FullMethodName          = "/poterne.registry.v1.RegistryService/CreateWebhook"
@@ -149,6 +153,16 @@ type RegistryServiceClient interface {
 	// exported, in one transaction. Every digest is computed anew and must be the
 	// one that is told. Only for callers of the platform's tenant.
 	ImportModels(ctx context.Context, in *ImportModelsRequest, opts ...grpc.CallOption) (*ImportModelsResponse, error)
+	// Gives everything in the registry as one stream of one moment: models with all
+	// that is theirs, prompts, and webhooks without their secrets. Only for callers of
+	// the platform's tenant. Over REST it is GET /v1/registry/archive:export, as
+	// application/x-ndjson.
+	ExportArchive(ctx context.Context, in *ExportArchiveRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportArchiveResponse], error)
+	// Imports an archive of ExportArchive in one transaction, once all of it is there
+	// and is what its end says. Every digest is computed anew and must be the one
+	// that is told. Only for callers of the platform's tenant. Over REST it is POST
+	// /v1/registry/archive:import with the archive as its body.
+	ImportArchive(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportArchiveRequest, ImportArchiveResponse], error)
 	// Adds a variant to a version. The same content under the same name again
 	// returns what is there, with the quality replaced where one is given; other
 	// content under a name that is taken is refused.
@@ -230,6 +244,8 @@ type RegistryServiceClient interface {
 	GetPromptVersion(ctx context.Context, in *GetPromptVersionRequest, opts ...grpc.CallOption) (*GetPromptVersionResponse, error)
 	// Lists a prompt's versions, newest first, without what they say.
 	ListPromptVersions(ctx context.Context, in *ListPromptVersionsRequest, opts ...grpc.CallOption) (*ListPromptVersionsResponse, error)
+	// Returns a prompt with its aliases.
+	GetPrompt(ctx context.Context, in *GetPromptRequest, opts ...grpc.CallOption) (*GetPromptResponse, error)
 	// Lists prompts with their aliases, by name.
 	ListPrompts(ctx context.Context, in *ListPromptsRequest, opts ...grpc.CallOption) (*ListPromptsResponse, error)
 	// Points an alias of a prompt at a version by compare-and-set.
@@ -278,6 +294,8 @@ type RegistryServiceClient interface {
 	GetResults(ctx context.Context, in *GetResultsRequest, opts ...grpc.CallOption) (*GetResultsResponse, error)
 	// Returns the same of an experiment.
 	GetExperimentResults(ctx context.Context, in *GetExperimentResultsRequest, opts ...grpc.CallOption) (*GetExperimentResultsResponse, error)
+	// Lists users' verdicts on a model's answers, with what they say, the newest first.
+	ListFeedback(ctx context.Context, in *ListFeedbackRequest, opts ...grpc.CallOption) (*ListFeedbackResponse, error)
 	// Lists the record of changes, the newest first.
 	ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error)
 	// Says which digest a version of a specification would have, and whether the
@@ -468,6 +486,38 @@ func (c *registryServiceClient) ImportModels(ctx context.Context, in *ImportMode
 	}
 	return out, nil
 }
+
+func (c *registryServiceClient) ExportArchive(ctx context.Context, in *ExportArchiveRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportArchiveResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RegistryService_ServiceDesc.Streams[0], RegistryService_ExportArchive_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExportArchiveRequest, ExportArchiveResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RegistryService_ExportArchiveClient = grpc.ServerStreamingClient[ExportArchiveResponse]
+
+func (c *registryServiceClient) ImportArchive(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportArchiveRequest, ImportArchiveResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RegistryService_ServiceDesc.Streams[1], RegistryService_ImportArchive_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ImportArchiveRequest, ImportArchiveResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RegistryService_ImportArchiveClient = grpc.ClientStreamingClient[ImportArchiveRequest, ImportArchiveResponse]
 
 func (c *registryServiceClient) CreateVariant(ctx context.Context, in *CreateVariantRequest, opts ...grpc.CallOption) (*CreateVariantResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -799,6 +849,16 @@ func (c *registryServiceClient) ListPromptVersions(ctx context.Context, in *List
 	return out, nil
 }
 
+func (c *registryServiceClient) GetPrompt(ctx context.Context, in *GetPromptRequest, opts ...grpc.CallOption) (*GetPromptResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetPromptResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetPrompt_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *registryServiceClient) ListPrompts(ctx context.Context, in *ListPromptsRequest, opts ...grpc.CallOption) (*ListPromptsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListPromptsResponse)
@@ -931,7 +991,7 @@ func (c *registryServiceClient) AbortRollout(ctx context.Context, in *AbortRollo
 
 func (c *registryServiceClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &RegistryService_ServiceDesc.Streams[0], RegistryService_Watch_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &RegistryService_ServiceDesc.Streams[2], RegistryService_Watch_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -982,6 +1042,16 @@ func (c *registryServiceClient) GetExperimentResults(ctx context.Context, in *Ge
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetExperimentResultsResponse)
 	err := c.cc.Invoke(ctx, RegistryService_GetExperimentResults_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListFeedback(ctx context.Context, in *ListFeedbackRequest, opts ...grpc.CallOption) (*ListFeedbackResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListFeedbackResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListFeedback_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1128,6 +1198,16 @@ type RegistryServiceServer interface {
 	// exported, in one transaction. Every digest is computed anew and must be the
 	// one that is told. Only for callers of the platform's tenant.
 	ImportModels(context.Context, *ImportModelsRequest) (*ImportModelsResponse, error)
+	// Gives everything in the registry as one stream of one moment: models with all
+	// that is theirs, prompts, and webhooks without their secrets. Only for callers of
+	// the platform's tenant. Over REST it is GET /v1/registry/archive:export, as
+	// application/x-ndjson.
+	ExportArchive(*ExportArchiveRequest, grpc.ServerStreamingServer[ExportArchiveResponse]) error
+	// Imports an archive of ExportArchive in one transaction, once all of it is there
+	// and is what its end says. Every digest is computed anew and must be the one
+	// that is told. Only for callers of the platform's tenant. Over REST it is POST
+	// /v1/registry/archive:import with the archive as its body.
+	ImportArchive(grpc.ClientStreamingServer[ImportArchiveRequest, ImportArchiveResponse]) error
 	// Adds a variant to a version. The same content under the same name again
 	// returns what is there, with the quality replaced where one is given; other
 	// content under a name that is taken is refused.
@@ -1209,6 +1289,8 @@ type RegistryServiceServer interface {
 	GetPromptVersion(context.Context, *GetPromptVersionRequest) (*GetPromptVersionResponse, error)
 	// Lists a prompt's versions, newest first, without what they say.
 	ListPromptVersions(context.Context, *ListPromptVersionsRequest) (*ListPromptVersionsResponse, error)
+	// Returns a prompt with its aliases.
+	GetPrompt(context.Context, *GetPromptRequest) (*GetPromptResponse, error)
 	// Lists prompts with their aliases, by name.
 	ListPrompts(context.Context, *ListPromptsRequest) (*ListPromptsResponse, error)
 	// Points an alias of a prompt at a version by compare-and-set.
@@ -1257,6 +1339,8 @@ type RegistryServiceServer interface {
 	GetResults(context.Context, *GetResultsRequest) (*GetResultsResponse, error)
 	// Returns the same of an experiment.
 	GetExperimentResults(context.Context, *GetExperimentResultsRequest) (*GetExperimentResultsResponse, error)
+	// Lists users' verdicts on a model's answers, with what they say, the newest first.
+	ListFeedback(context.Context, *ListFeedbackRequest) (*ListFeedbackResponse, error)
 	// Lists the record of changes, the newest first.
 	ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error)
 	// Says which digest a version of a specification would have, and whether the
@@ -1335,6 +1419,12 @@ func (UnimplementedRegistryServiceServer) ExportModels(context.Context, *ExportM
 }
 func (UnimplementedRegistryServiceServer) ImportModels(context.Context, *ImportModelsRequest) (*ImportModelsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ImportModels not implemented")
+}
+func (UnimplementedRegistryServiceServer) ExportArchive(*ExportArchiveRequest, grpc.ServerStreamingServer[ExportArchiveResponse]) error {
+	return status.Error(codes.Unimplemented, "method ExportArchive not implemented")
+}
+func (UnimplementedRegistryServiceServer) ImportArchive(grpc.ClientStreamingServer[ImportArchiveRequest, ImportArchiveResponse]) error {
+	return status.Error(codes.Unimplemented, "method ImportArchive not implemented")
 }
 func (UnimplementedRegistryServiceServer) CreateVariant(context.Context, *CreateVariantRequest) (*CreateVariantResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateVariant not implemented")
@@ -1435,6 +1525,9 @@ func (UnimplementedRegistryServiceServer) GetPromptVersion(context.Context, *Get
 func (UnimplementedRegistryServiceServer) ListPromptVersions(context.Context, *ListPromptVersionsRequest) (*ListPromptVersionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPromptVersions not implemented")
 }
+func (UnimplementedRegistryServiceServer) GetPrompt(context.Context, *GetPromptRequest) (*GetPromptResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPrompt not implemented")
+}
 func (UnimplementedRegistryServiceServer) ListPrompts(context.Context, *ListPromptsRequest) (*ListPromptsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPrompts not implemented")
 }
@@ -1488,6 +1581,9 @@ func (UnimplementedRegistryServiceServer) GetResults(context.Context, *GetResult
 }
 func (UnimplementedRegistryServiceServer) GetExperimentResults(context.Context, *GetExperimentResultsRequest) (*GetExperimentResultsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetExperimentResults not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListFeedback(context.Context, *ListFeedbackRequest) (*ListFeedbackResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListFeedback not implemented")
 }
 func (UnimplementedRegistryServiceServer) ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListChanges not implemented")
@@ -1824,6 +1920,24 @@ func _RegistryService_ImportModels_Handler(srv interface{}, ctx context.Context,
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _RegistryService_ExportArchive_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ExportArchiveRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RegistryServiceServer).ExportArchive(m, &grpc.GenericServerStream[ExportArchiveRequest, ExportArchiveResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RegistryService_ExportArchiveServer = grpc.ServerStreamingServer[ExportArchiveResponse]
+
+func _RegistryService_ImportArchive_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(RegistryServiceServer).ImportArchive(&grpc.GenericServerStream[ImportArchiveRequest, ImportArchiveResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RegistryService_ImportArchiveServer = grpc.ClientStreamingServer[ImportArchiveRequest, ImportArchiveResponse]
 
 func _RegistryService_CreateVariant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateVariantRequest)
@@ -2419,6 +2533,24 @@ func _RegistryService_ListPromptVersions_Handler(srv interface{}, ctx context.Co
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RegistryService_GetPrompt_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPromptRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetPrompt(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetPrompt_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetPrompt(ctx, req.(*GetPromptRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RegistryService_ListPrompts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListPromptsRequest)
 	if err := dec(in); err != nil {
@@ -2732,6 +2864,24 @@ func _RegistryService_GetExperimentResults_Handler(srv interface{}, ctx context.
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RegistryServiceServer).GetExperimentResults(ctx, req.(*GetExperimentResultsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListFeedback_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListFeedbackRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListFeedback(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListFeedback_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListFeedback(ctx, req.(*ListFeedbackRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -3102,6 +3252,10 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _RegistryService_ListPromptVersions_Handler,
 		},
 		{
+			MethodName: "GetPrompt",
+			Handler:    _RegistryService_GetPrompt_Handler,
+		},
+		{
 			MethodName: "ListPrompts",
 			Handler:    _RegistryService_ListPrompts_Handler,
 		},
@@ -3170,6 +3324,10 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _RegistryService_GetExperimentResults_Handler,
 		},
 		{
+			MethodName: "ListFeedback",
+			Handler:    _RegistryService_ListFeedback_Handler,
+		},
+		{
 			MethodName: "ListChanges",
 			Handler:    _RegistryService_ListChanges_Handler,
 		},
@@ -3207,6 +3365,16 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ExportArchive",
+			Handler:       _RegistryService_ExportArchive_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ImportArchive",
+			Handler:       _RegistryService_ImportArchive_Handler,
+			ClientStreams: true,
+		},
 		{
 			StreamName:    "Watch",
 			Handler:       _RegistryService_Watch_Handler,
