@@ -141,7 +141,10 @@ func outOfRange(err error) bool {
 func (f *Follower) follow(ctx context.Context, from *int64) (progressed bool, err error) {
 	ctx, heard, stop := silence.Guard(ctx, f.opts.Clock, f.opts.SilenceTimeout)
 	defer stop()
-	stream, err := f.opts.Registry.Watch(ctx, &registryv1.WatchRequest{FromRevision: *from})
+	if s := f.Snapshot(); *from != 0 && !s.withPrompts {
+		*from = 0 // the registry may have learnt of prompts: a resumption would not tell those that are there
+	}
+	stream, err := f.opts.Registry.Watch(ctx, &registryv1.WatchRequest{FromRevision: *from, Prompts: true})
 	if err != nil {
 		return false, fmt.Errorf("watch the registry: %w", err)
 	}

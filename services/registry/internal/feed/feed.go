@@ -27,6 +27,7 @@ type Source interface {
 	Revision(ctx context.Context) (int64, error)
 	Changes(ctx context.Context, from int64) (*store.Batch, error)
 	Page(ctx context.Context, after string) (*store.Page, error)
+	PromptPage(ctx context.Context, after string) (*store.PromptPage, error)
 }
 
 // Options tune a Feed. Zero values take the defaults.

@@ -73,7 +73,7 @@ func (s *Server) Watch(req *registryv1.WatchRequest, stream grpc.ServerStreaming
 			WithRetryAfter(overloadedFor)
 	}
 	defer s.watchers.Add(-1)
-	return s.feed.Watch(stream.Context(), req.GetFromRevision(), stream.Send)
+	return s.feed.Watch(stream.Context(), feed.Wanted{From: req.GetFromRevision(), Prompts: req.GetPrompts()}, stream.Send)
 }
 
 // actor names the caller in the record of changes; "" when nobody is known.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -42,6 +43,8 @@ type Batch struct {
 	From, To int64
 	// Changes hold each model once: of several changes, the last.
 	Changes []Change
+	// Prompts are those that changed, each once.
+	Prompts []*registryv1.PromptState
 	// More says that To is not the newest revision.
 	More bool
 	// Bytes is about how much memory the batch takes.
@@ -89,12 +92,27 @@ func (s *Store) fill(ctx context.Context, q querier, out *Batch, newest int64) e
 	last, err := collect(ctx, q, func(row scanner) (c Change, err error) {
 		err = row.Scan(&c.Model, &c.Revision)
 		return c, err
-	}, `SELECT model, max(revision) FROM registry_changes WHERE revision > $1 AND model NOT LIKE 'prompts/%'
+	}, `SELECT model, max(revision) FROM registry_changes WHERE revision > $1
 		GROUP BY model ORDER BY max(revision) LIMIT $2`, out.From, maxBatchChanges)
 	if err != nil {
 		return fmt.Errorf("last changes: %w", err)
 	}
 	for _, c := range last {
+		if name, ok := strings.CutPrefix(c.Model, promptPrefix); ok {
+			states, err := s.promptStates(ctx, q, name, name)
+			if err != nil {
+				return err
+			}
+			out.Prompts = append(out.Prompts, states...)
+			for _, st := range states {
+				out.Bytes += proto.Size(st)
+			}
+			out.To = c.Revision
+			if out.Bytes >= maxBatchBytes {
+				break
+			}
+			continue
+		}
 		states, err := s.states(ctx, q, c.Model, c.Model)
 		if err != nil {
 			return err
@@ -108,9 +126,6 @@ func (s *Store) fill(ctx context.Context, q querier, out *Batch, newest int64) e
 		if out.Bytes >= maxBatchBytes {
 			break
 		}
-	}
-	if all := len(last) < maxBatchChanges && len(out.Changes) == len(last); all {
-		out.To = newest // what is left is of prompts, which nobody watches
 	}
 	out.More = out.To < newest
 	return nil

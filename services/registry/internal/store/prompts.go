@@ -20,12 +20,15 @@ const (
 	promptPrefix = "prompts/"
 	// maxPromptVersions bounds the versions of one prompt.
 	maxPromptVersions = 10_000
+	// maxPromptBytes bounds a template, encoded.
+	maxPromptBytes = 1 << 20
 )
 
 const (
 	promptVersionCreated kind = "prompt version created"
 	promptAliasSet       kind = "prompt alias set"
 	promptAliasDeleted   kind = "prompt alias deleted"
+	promptRolledBack     kind = "prompt alias rolled back"
 )
 
 const promptVersionQuery = `SELECT prompt, number, digest, spec, description, create_time FROM registry_prompt_versions WHERE prompt = $1 `
@@ -53,6 +56,9 @@ func (s *Store) CreatePromptVersion(ctx context.Context, actor string, v *regist
 	spec, err := proto.MarshalOptions{Deterministic: true}.Marshal(v.GetSpec())
 	if err != nil {
 		return nil, fmt.Errorf("template: %w", err)
+	}
+	if len(spec) > maxPromptBytes {
+		return nil, apierr.Invalid("spec", "spec: takes %d bytes, and may take %d", len(spec), maxPromptBytes)
 	}
 	var out *registryv1.PromptVersion
 	err = s.change(ctx, actor, promptPrefix+v.GetPrompt(), promptVersionCreated, func(ctx context.Context, c *change) (err error) {
@@ -142,24 +148,29 @@ func scanPrompt(row scanner) (*registryv1.Prompt, error) {
 func (s *Store) ListPrompts(ctx context.Context, after string, limit int) ([]*registryv1.Prompt, error) {
 	var out []*registryv1.Prompt
 	err := s.snapshot(ctx, "list prompts", func(ctx context.Context, q querier) (err error) {
-		out, err = collect(ctx, q, scanPrompt, `SELECT name, version_count, create_time, update_time
-			FROM registry_prompts WHERE name > $1 ORDER BY name LIMIT $2`, after, limit)
-		if err != nil || len(out) == 0 {
-			return err
-		}
-		aliases, err := collect(ctx, q, scanPromptAlias, promptAliasQuery+`WHERE a.prompt >= $1 AND a.prompt <= $2 ORDER BY a.prompt, a.name`,
-			out[0].GetName(), out[len(out)-1].GetName())
-		if err != nil {
-			return fmt.Errorf("aliases: %w", err)
-		}
-		for _, p := range out {
-			for len(aliases) > 0 && aliases[0].GetPrompt() == p.GetName() {
-				p.Aliases, aliases = append(p.Aliases, aliases[0]), aliases[1:]
-			}
-		}
-		return nil
+		out, err = prompts(ctx, q, `name > $1 ORDER BY name LIMIT $2`, after, limit)
+		return err
 	})
 	return out, err
+}
+
+// prompts returns prompts with their aliases, by name.
+func prompts(ctx context.Context, q querier, where string, args ...any) ([]*registryv1.Prompt, error) {
+	out, err := collect(ctx, q, scanPrompt, `SELECT name, version_count, create_time, update_time FROM registry_prompts WHERE `+where, args...)
+	if err != nil || len(out) == 0 {
+		return nil, err
+	}
+	aliases, err := collect(ctx, q, scanPromptAlias, promptAliasQuery+`WHERE a.prompt >= $1 AND a.prompt <= $2 ORDER BY a.prompt, a.name`,
+		out[0].GetName(), out[len(out)-1].GetName())
+	if err != nil {
+		return nil, fmt.Errorf("aliases: %w", err)
+	}
+	for _, p := range out {
+		for len(aliases) > 0 && aliases[0].GetPrompt() == p.GetName() {
+			p.Aliases, aliases = append(p.Aliases, aliases[0]), aliases[1:]
+		}
+	}
+	return out, nil
 }
 
 // PromptAliasHistory is AliasHistory for an alias of a prompt.

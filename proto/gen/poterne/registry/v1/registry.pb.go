@@ -1830,7 +1830,7 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1d\n" +
 	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x12 \n" +
 	"\x06reason\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"\x15\n" +
-	"\x13DeleteSplitResponse2\x85`\n" +
+	"\x13DeleteSplitResponse2\xc3a\n" +
 	"\x0fRegistryService\x12\x87\x01\n" +
 	"\vCreateModel\x12'.poterne.registry.v1.CreateModelRequest\x1a(.poterne.registry.v1.CreateModelResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*b\x05model\"\x13/v1/registry/models\x12\x83\x01\n" +
 	"\bGetModel\x12$.poterne.registry.v1.GetModelRequest\x1a%.poterne.registry.v1.GetModelResponse\"*\x82\xd3\xe4\x93\x02$b\x05model\x12\x1b/v1/registry/models/{model}\x12z\n" +
@@ -1895,7 +1895,8 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\vListPrompts\x12'.poterne.registry.v1.ListPromptsRequest\x1a(.poterne.registry.v1.ListPromptsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/registry/prompts\x12\xaa\x01\n" +
 	"\x0eSetPromptAlias\x12*.poterne.registry.v1.SetPromptAliasRequest\x1a+.poterne.registry.v1.SetPromptAliasResponse\"?\x82\xd3\xe4\x93\x029:\x01*b\x05alias\x1a-/v1/registry/prompts/{prompt}/aliases/{alias}\x12\xa9\x01\n" +
 	"\x11DeletePromptAlias\x12-.poterne.registry.v1.DeletePromptAliasRequest\x1a..poterne.registry.v1.DeletePromptAliasResponse\"5\x82\xd3\xe4\x93\x02/*-/v1/registry/prompts/{prompt}/aliases/{alias}\x12\xc0\x01\n" +
-	"\x16ListPromptAliasHistory\x122.poterne.registry.v1.ListPromptAliasHistoryRequest\x1a3.poterne.registry.v1.ListPromptAliasHistoryResponse\"=\x82\xd3\xe4\x93\x027\x125/v1/registry/prompts/{prompt}/aliases/{alias}/history\x12\x94\x01\n" +
+	"\x16ListPromptAliasHistory\x122.poterne.registry.v1.ListPromptAliasHistoryRequest\x1a3.poterne.registry.v1.ListPromptAliasHistoryResponse\"=\x82\xd3\xe4\x93\x027\x125/v1/registry/prompts/{prompt}/aliases/{alias}/history\x12\xbb\x01\n" +
+	"\x13RollbackPromptAlias\x12/.poterne.registry.v1.RollbackPromptAliasRequest\x1a0.poterne.registry.v1.RollbackPromptAliasResponse\"A\x82\xd3\xe4\x93\x02;:\x01*\"6/v1/registry/prompts/{prompt}/aliases/{alias}:rollback\x12\x94\x01\n" +
 	"\fRenderPrompt\x12(.poterne.registry.v1.RenderPromptRequest\x1a).poterne.registry.v1.RenderPromptResponse\"/\x82\xd3\xe4\x93\x02):\x01*\"$/v1/registry/prompts/{prompt}:render\x12\xa0\x01\n" +
 	"\rCreateRollout\x12).poterne.registry.v1.CreateRolloutRequest\x1a*.poterne.registry.v1.CreateRolloutResponse\"8\x82\xd3\xe4\x93\x022:\x01*b\arollout\"$/v1/registry/models/{model}/rollouts\x12\x9e\x01\n" +
 	"\n" +
@@ -2017,91 +2018,93 @@ var file_poterne_registry_v1_registry_proto_goTypes = []any{
 	(*SetPromptAliasRequest)(nil),          // 77: poterne.registry.v1.SetPromptAliasRequest
 	(*DeletePromptAliasRequest)(nil),       // 78: poterne.registry.v1.DeletePromptAliasRequest
 	(*ListPromptAliasHistoryRequest)(nil),  // 79: poterne.registry.v1.ListPromptAliasHistoryRequest
-	(*RenderPromptRequest)(nil),            // 80: poterne.registry.v1.RenderPromptRequest
-	(*CreateRolloutRequest)(nil),           // 81: poterne.registry.v1.CreateRolloutRequest
-	(*GetRolloutRequest)(nil),              // 82: poterne.registry.v1.GetRolloutRequest
-	(*ListRolloutsRequest)(nil),            // 83: poterne.registry.v1.ListRolloutsRequest
-	(*ListRolloutEventsRequest)(nil),       // 84: poterne.registry.v1.ListRolloutEventsRequest
-	(*PauseRolloutRequest)(nil),            // 85: poterne.registry.v1.PauseRolloutRequest
-	(*ResumeRolloutRequest)(nil),           // 86: poterne.registry.v1.ResumeRolloutRequest
-	(*ForceRolloutRequest)(nil),            // 87: poterne.registry.v1.ForceRolloutRequest
-	(*AbortRolloutRequest)(nil),            // 88: poterne.registry.v1.AbortRolloutRequest
-	(*WatchRequest)(nil),                   // 89: poterne.registry.v1.WatchRequest
-	(*ReportOutcomesRequest)(nil),          // 90: poterne.registry.v1.ReportOutcomesRequest
-	(*RecordFeedbackRequest)(nil),          // 91: poterne.registry.v1.RecordFeedbackRequest
-	(*GetResultsRequest)(nil),              // 92: poterne.registry.v1.GetResultsRequest
-	(*GetExperimentResultsRequest)(nil),    // 93: poterne.registry.v1.GetExperimentResultsRequest
-	(*ListChangesRequest)(nil),             // 94: poterne.registry.v1.ListChangesRequest
-	(*ResolveVersionRequest)(nil),          // 95: poterne.registry.v1.ResolveVersionRequest
-	(*CreateWebhookRequest)(nil),           // 96: poterne.registry.v1.CreateWebhookRequest
-	(*GetWebhookRequest)(nil),              // 97: poterne.registry.v1.GetWebhookRequest
-	(*ListWebhooksRequest)(nil),            // 98: poterne.registry.v1.ListWebhooksRequest
-	(*UpdateWebhookRequest)(nil),           // 99: poterne.registry.v1.UpdateWebhookRequest
-	(*DeleteWebhookRequest)(nil),           // 100: poterne.registry.v1.DeleteWebhookRequest
-	(*ListDeliveriesRequest)(nil),          // 101: poterne.registry.v1.ListDeliveriesRequest
-	(*RedeliverRequest)(nil),               // 102: poterne.registry.v1.RedeliverRequest
-	(*UpdateModelResponse)(nil),            // 103: poterne.registry.v1.UpdateModelResponse
-	(*UndeleteModelResponse)(nil),          // 104: poterne.registry.v1.UndeleteModelResponse
-	(*UpdateVersionResponse)(nil),          // 105: poterne.registry.v1.UpdateVersionResponse
-	(*DeleteVersionResponse)(nil),          // 106: poterne.registry.v1.DeleteVersionResponse
-	(*UndeleteVersionResponse)(nil),        // 107: poterne.registry.v1.UndeleteVersionResponse
-	(*SignVersionResponse)(nil),            // 108: poterne.registry.v1.SignVersionResponse
-	(*InspectSourceResponse)(nil),          // 109: poterne.registry.v1.InspectSourceResponse
-	(*ExportModelsResponse)(nil),           // 110: poterne.registry.v1.ExportModelsResponse
-	(*ImportModelsResponse)(nil),           // 111: poterne.registry.v1.ImportModelsResponse
-	(*CreateVariantResponse)(nil),          // 112: poterne.registry.v1.CreateVariantResponse
-	(*GetVariantResponse)(nil),             // 113: poterne.registry.v1.GetVariantResponse
-	(*ListVariantsResponse)(nil),           // 114: poterne.registry.v1.ListVariantsResponse
-	(*DeleteVariantResponse)(nil),          // 115: poterne.registry.v1.DeleteVariantResponse
-	(*ListAliasHistoryResponse)(nil),       // 116: poterne.registry.v1.ListAliasHistoryResponse
-	(*RollbackAliasResponse)(nil),          // 117: poterne.registry.v1.RollbackAliasResponse
-	(*GetAliasChangeResponse)(nil),         // 118: poterne.registry.v1.GetAliasChangeResponse
-	(*ListAliasChangesResponse)(nil),       // 119: poterne.registry.v1.ListAliasChangesResponse
-	(*ApproveAliasChangeResponse)(nil),     // 120: poterne.registry.v1.ApproveAliasChangeResponse
-	(*RejectAliasChangeResponse)(nil),      // 121: poterne.registry.v1.RejectAliasChangeResponse
-	(*GetAliasProtectionResponse)(nil),     // 122: poterne.registry.v1.GetAliasProtectionResponse
-	(*SetAliasProtectionResponse)(nil),     // 123: poterne.registry.v1.SetAliasProtectionResponse
-	(*CreateExperimentResponse)(nil),       // 124: poterne.registry.v1.CreateExperimentResponse
-	(*GetExperimentResponse)(nil),          // 125: poterne.registry.v1.GetExperimentResponse
-	(*ListExperimentsResponse)(nil),        // 126: poterne.registry.v1.ListExperimentsResponse
-	(*UpdateExperimentResponse)(nil),       // 127: poterne.registry.v1.UpdateExperimentResponse
-	(*DeleteExperimentResponse)(nil),       // 128: poterne.registry.v1.DeleteExperimentResponse
-	(*StartExperimentResponse)(nil),        // 129: poterne.registry.v1.StartExperimentResponse
-	(*RampExperimentResponse)(nil),         // 130: poterne.registry.v1.RampExperimentResponse
-	(*StopExperimentResponse)(nil),         // 131: poterne.registry.v1.StopExperimentResponse
-	(*ConcludeExperimentResponse)(nil),     // 132: poterne.registry.v1.ConcludeExperimentResponse
-	(*ListSplitHistoryResponse)(nil),       // 133: poterne.registry.v1.ListSplitHistoryResponse
-	(*RollbackSplitResponse)(nil),          // 134: poterne.registry.v1.RollbackSplitResponse
-	(*CreatePromptVersionResponse)(nil),    // 135: poterne.registry.v1.CreatePromptVersionResponse
-	(*GetPromptVersionResponse)(nil),       // 136: poterne.registry.v1.GetPromptVersionResponse
-	(*ListPromptVersionsResponse)(nil),     // 137: poterne.registry.v1.ListPromptVersionsResponse
-	(*ListPromptsResponse)(nil),            // 138: poterne.registry.v1.ListPromptsResponse
-	(*SetPromptAliasResponse)(nil),         // 139: poterne.registry.v1.SetPromptAliasResponse
-	(*DeletePromptAliasResponse)(nil),      // 140: poterne.registry.v1.DeletePromptAliasResponse
-	(*ListPromptAliasHistoryResponse)(nil), // 141: poterne.registry.v1.ListPromptAliasHistoryResponse
-	(*RenderPromptResponse)(nil),           // 142: poterne.registry.v1.RenderPromptResponse
-	(*CreateRolloutResponse)(nil),          // 143: poterne.registry.v1.CreateRolloutResponse
-	(*GetRolloutResponse)(nil),             // 144: poterne.registry.v1.GetRolloutResponse
-	(*ListRolloutsResponse)(nil),           // 145: poterne.registry.v1.ListRolloutsResponse
-	(*ListRolloutEventsResponse)(nil),      // 146: poterne.registry.v1.ListRolloutEventsResponse
-	(*PauseRolloutResponse)(nil),           // 147: poterne.registry.v1.PauseRolloutResponse
-	(*ResumeRolloutResponse)(nil),          // 148: poterne.registry.v1.ResumeRolloutResponse
-	(*ForceRolloutResponse)(nil),           // 149: poterne.registry.v1.ForceRolloutResponse
-	(*AbortRolloutResponse)(nil),           // 150: poterne.registry.v1.AbortRolloutResponse
-	(*WatchResponse)(nil),                  // 151: poterne.registry.v1.WatchResponse
-	(*ReportOutcomesResponse)(nil),         // 152: poterne.registry.v1.ReportOutcomesResponse
-	(*RecordFeedbackResponse)(nil),         // 153: poterne.registry.v1.RecordFeedbackResponse
-	(*GetResultsResponse)(nil),             // 154: poterne.registry.v1.GetResultsResponse
-	(*GetExperimentResultsResponse)(nil),   // 155: poterne.registry.v1.GetExperimentResultsResponse
-	(*ListChangesResponse)(nil),            // 156: poterne.registry.v1.ListChangesResponse
-	(*ResolveVersionResponse)(nil),         // 157: poterne.registry.v1.ResolveVersionResponse
-	(*CreateWebhookResponse)(nil),          // 158: poterne.registry.v1.CreateWebhookResponse
-	(*GetWebhookResponse)(nil),             // 159: poterne.registry.v1.GetWebhookResponse
-	(*ListWebhooksResponse)(nil),           // 160: poterne.registry.v1.ListWebhooksResponse
-	(*UpdateWebhookResponse)(nil),          // 161: poterne.registry.v1.UpdateWebhookResponse
-	(*DeleteWebhookResponse)(nil),          // 162: poterne.registry.v1.DeleteWebhookResponse
-	(*ListDeliveriesResponse)(nil),         // 163: poterne.registry.v1.ListDeliveriesResponse
-	(*RedeliverResponse)(nil),              // 164: poterne.registry.v1.RedeliverResponse
+	(*RollbackPromptAliasRequest)(nil),     // 80: poterne.registry.v1.RollbackPromptAliasRequest
+	(*RenderPromptRequest)(nil),            // 81: poterne.registry.v1.RenderPromptRequest
+	(*CreateRolloutRequest)(nil),           // 82: poterne.registry.v1.CreateRolloutRequest
+	(*GetRolloutRequest)(nil),              // 83: poterne.registry.v1.GetRolloutRequest
+	(*ListRolloutsRequest)(nil),            // 84: poterne.registry.v1.ListRolloutsRequest
+	(*ListRolloutEventsRequest)(nil),       // 85: poterne.registry.v1.ListRolloutEventsRequest
+	(*PauseRolloutRequest)(nil),            // 86: poterne.registry.v1.PauseRolloutRequest
+	(*ResumeRolloutRequest)(nil),           // 87: poterne.registry.v1.ResumeRolloutRequest
+	(*ForceRolloutRequest)(nil),            // 88: poterne.registry.v1.ForceRolloutRequest
+	(*AbortRolloutRequest)(nil),            // 89: poterne.registry.v1.AbortRolloutRequest
+	(*WatchRequest)(nil),                   // 90: poterne.registry.v1.WatchRequest
+	(*ReportOutcomesRequest)(nil),          // 91: poterne.registry.v1.ReportOutcomesRequest
+	(*RecordFeedbackRequest)(nil),          // 92: poterne.registry.v1.RecordFeedbackRequest
+	(*GetResultsRequest)(nil),              // 93: poterne.registry.v1.GetResultsRequest
+	(*GetExperimentResultsRequest)(nil),    // 94: poterne.registry.v1.GetExperimentResultsRequest
+	(*ListChangesRequest)(nil),             // 95: poterne.registry.v1.ListChangesRequest
+	(*ResolveVersionRequest)(nil),          // 96: poterne.registry.v1.ResolveVersionRequest
+	(*CreateWebhookRequest)(nil),           // 97: poterne.registry.v1.CreateWebhookRequest
+	(*GetWebhookRequest)(nil),              // 98: poterne.registry.v1.GetWebhookRequest
+	(*ListWebhooksRequest)(nil),            // 99: poterne.registry.v1.ListWebhooksRequest
+	(*UpdateWebhookRequest)(nil),           // 100: poterne.registry.v1.UpdateWebhookRequest
+	(*DeleteWebhookRequest)(nil),           // 101: poterne.registry.v1.DeleteWebhookRequest
+	(*ListDeliveriesRequest)(nil),          // 102: poterne.registry.v1.ListDeliveriesRequest
+	(*RedeliverRequest)(nil),               // 103: poterne.registry.v1.RedeliverRequest
+	(*UpdateModelResponse)(nil),            // 104: poterne.registry.v1.UpdateModelResponse
+	(*UndeleteModelResponse)(nil),          // 105: poterne.registry.v1.UndeleteModelResponse
+	(*UpdateVersionResponse)(nil),          // 106: poterne.registry.v1.UpdateVersionResponse
+	(*DeleteVersionResponse)(nil),          // 107: poterne.registry.v1.DeleteVersionResponse
+	(*UndeleteVersionResponse)(nil),        // 108: poterne.registry.v1.UndeleteVersionResponse
+	(*SignVersionResponse)(nil),            // 109: poterne.registry.v1.SignVersionResponse
+	(*InspectSourceResponse)(nil),          // 110: poterne.registry.v1.InspectSourceResponse
+	(*ExportModelsResponse)(nil),           // 111: poterne.registry.v1.ExportModelsResponse
+	(*ImportModelsResponse)(nil),           // 112: poterne.registry.v1.ImportModelsResponse
+	(*CreateVariantResponse)(nil),          // 113: poterne.registry.v1.CreateVariantResponse
+	(*GetVariantResponse)(nil),             // 114: poterne.registry.v1.GetVariantResponse
+	(*ListVariantsResponse)(nil),           // 115: poterne.registry.v1.ListVariantsResponse
+	(*DeleteVariantResponse)(nil),          // 116: poterne.registry.v1.DeleteVariantResponse
+	(*ListAliasHistoryResponse)(nil),       // 117: poterne.registry.v1.ListAliasHistoryResponse
+	(*RollbackAliasResponse)(nil),          // 118: poterne.registry.v1.RollbackAliasResponse
+	(*GetAliasChangeResponse)(nil),         // 119: poterne.registry.v1.GetAliasChangeResponse
+	(*ListAliasChangesResponse)(nil),       // 120: poterne.registry.v1.ListAliasChangesResponse
+	(*ApproveAliasChangeResponse)(nil),     // 121: poterne.registry.v1.ApproveAliasChangeResponse
+	(*RejectAliasChangeResponse)(nil),      // 122: poterne.registry.v1.RejectAliasChangeResponse
+	(*GetAliasProtectionResponse)(nil),     // 123: poterne.registry.v1.GetAliasProtectionResponse
+	(*SetAliasProtectionResponse)(nil),     // 124: poterne.registry.v1.SetAliasProtectionResponse
+	(*CreateExperimentResponse)(nil),       // 125: poterne.registry.v1.CreateExperimentResponse
+	(*GetExperimentResponse)(nil),          // 126: poterne.registry.v1.GetExperimentResponse
+	(*ListExperimentsResponse)(nil),        // 127: poterne.registry.v1.ListExperimentsResponse
+	(*UpdateExperimentResponse)(nil),       // 128: poterne.registry.v1.UpdateExperimentResponse
+	(*DeleteExperimentResponse)(nil),       // 129: poterne.registry.v1.DeleteExperimentResponse
+	(*StartExperimentResponse)(nil),        // 130: poterne.registry.v1.StartExperimentResponse
+	(*RampExperimentResponse)(nil),         // 131: poterne.registry.v1.RampExperimentResponse
+	(*StopExperimentResponse)(nil),         // 132: poterne.registry.v1.StopExperimentResponse
+	(*ConcludeExperimentResponse)(nil),     // 133: poterne.registry.v1.ConcludeExperimentResponse
+	(*ListSplitHistoryResponse)(nil),       // 134: poterne.registry.v1.ListSplitHistoryResponse
+	(*RollbackSplitResponse)(nil),          // 135: poterne.registry.v1.RollbackSplitResponse
+	(*CreatePromptVersionResponse)(nil),    // 136: poterne.registry.v1.CreatePromptVersionResponse
+	(*GetPromptVersionResponse)(nil),       // 137: poterne.registry.v1.GetPromptVersionResponse
+	(*ListPromptVersionsResponse)(nil),     // 138: poterne.registry.v1.ListPromptVersionsResponse
+	(*ListPromptsResponse)(nil),            // 139: poterne.registry.v1.ListPromptsResponse
+	(*SetPromptAliasResponse)(nil),         // 140: poterne.registry.v1.SetPromptAliasResponse
+	(*DeletePromptAliasResponse)(nil),      // 141: poterne.registry.v1.DeletePromptAliasResponse
+	(*ListPromptAliasHistoryResponse)(nil), // 142: poterne.registry.v1.ListPromptAliasHistoryResponse
+	(*RollbackPromptAliasResponse)(nil),    // 143: poterne.registry.v1.RollbackPromptAliasResponse
+	(*RenderPromptResponse)(nil),           // 144: poterne.registry.v1.RenderPromptResponse
+	(*CreateRolloutResponse)(nil),          // 145: poterne.registry.v1.CreateRolloutResponse
+	(*GetRolloutResponse)(nil),             // 146: poterne.registry.v1.GetRolloutResponse
+	(*ListRolloutsResponse)(nil),           // 147: poterne.registry.v1.ListRolloutsResponse
+	(*ListRolloutEventsResponse)(nil),      // 148: poterne.registry.v1.ListRolloutEventsResponse
+	(*PauseRolloutResponse)(nil),           // 149: poterne.registry.v1.PauseRolloutResponse
+	(*ResumeRolloutResponse)(nil),          // 150: poterne.registry.v1.ResumeRolloutResponse
+	(*ForceRolloutResponse)(nil),           // 151: poterne.registry.v1.ForceRolloutResponse
+	(*AbortRolloutResponse)(nil),           // 152: poterne.registry.v1.AbortRolloutResponse
+	(*WatchResponse)(nil),                  // 153: poterne.registry.v1.WatchResponse
+	(*ReportOutcomesResponse)(nil),         // 154: poterne.registry.v1.ReportOutcomesResponse
+	(*RecordFeedbackResponse)(nil),         // 155: poterne.registry.v1.RecordFeedbackResponse
+	(*GetResultsResponse)(nil),             // 156: poterne.registry.v1.GetResultsResponse
+	(*GetExperimentResultsResponse)(nil),   // 157: poterne.registry.v1.GetExperimentResultsResponse
+	(*ListChangesResponse)(nil),            // 158: poterne.registry.v1.ListChangesResponse
+	(*ResolveVersionResponse)(nil),         // 159: poterne.registry.v1.ResolveVersionResponse
+	(*CreateWebhookResponse)(nil),          // 160: poterne.registry.v1.CreateWebhookResponse
+	(*GetWebhookResponse)(nil),             // 161: poterne.registry.v1.GetWebhookResponse
+	(*ListWebhooksResponse)(nil),           // 162: poterne.registry.v1.ListWebhooksResponse
+	(*UpdateWebhookResponse)(nil),          // 163: poterne.registry.v1.UpdateWebhookResponse
+	(*DeleteWebhookResponse)(nil),          // 164: poterne.registry.v1.DeleteWebhookResponse
+	(*ListDeliveriesResponse)(nil),         // 165: poterne.registry.v1.ListDeliveriesResponse
+	(*RedeliverResponse)(nil),              // 166: poterne.registry.v1.RedeliverResponse
 }
 var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	28,  // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
@@ -2178,107 +2181,109 @@ var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	77,  // 71: poterne.registry.v1.RegistryService.SetPromptAlias:input_type -> poterne.registry.v1.SetPromptAliasRequest
 	78,  // 72: poterne.registry.v1.RegistryService.DeletePromptAlias:input_type -> poterne.registry.v1.DeletePromptAliasRequest
 	79,  // 73: poterne.registry.v1.RegistryService.ListPromptAliasHistory:input_type -> poterne.registry.v1.ListPromptAliasHistoryRequest
-	80,  // 74: poterne.registry.v1.RegistryService.RenderPrompt:input_type -> poterne.registry.v1.RenderPromptRequest
-	81,  // 75: poterne.registry.v1.RegistryService.CreateRollout:input_type -> poterne.registry.v1.CreateRolloutRequest
-	82,  // 76: poterne.registry.v1.RegistryService.GetRollout:input_type -> poterne.registry.v1.GetRolloutRequest
-	83,  // 77: poterne.registry.v1.RegistryService.ListRollouts:input_type -> poterne.registry.v1.ListRolloutsRequest
-	84,  // 78: poterne.registry.v1.RegistryService.ListRolloutEvents:input_type -> poterne.registry.v1.ListRolloutEventsRequest
-	85,  // 79: poterne.registry.v1.RegistryService.PauseRollout:input_type -> poterne.registry.v1.PauseRolloutRequest
-	86,  // 80: poterne.registry.v1.RegistryService.ResumeRollout:input_type -> poterne.registry.v1.ResumeRolloutRequest
-	87,  // 81: poterne.registry.v1.RegistryService.ForceRollout:input_type -> poterne.registry.v1.ForceRolloutRequest
-	88,  // 82: poterne.registry.v1.RegistryService.AbortRollout:input_type -> poterne.registry.v1.AbortRolloutRequest
-	89,  // 83: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
-	90,  // 84: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
-	91,  // 85: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
-	92,  // 86: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
-	93,  // 87: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
-	94,  // 88: poterne.registry.v1.RegistryService.ListChanges:input_type -> poterne.registry.v1.ListChangesRequest
-	95,  // 89: poterne.registry.v1.RegistryService.ResolveVersion:input_type -> poterne.registry.v1.ResolveVersionRequest
-	96,  // 90: poterne.registry.v1.RegistryService.CreateWebhook:input_type -> poterne.registry.v1.CreateWebhookRequest
-	97,  // 91: poterne.registry.v1.RegistryService.GetWebhook:input_type -> poterne.registry.v1.GetWebhookRequest
-	98,  // 92: poterne.registry.v1.RegistryService.ListWebhooks:input_type -> poterne.registry.v1.ListWebhooksRequest
-	99,  // 93: poterne.registry.v1.RegistryService.UpdateWebhook:input_type -> poterne.registry.v1.UpdateWebhookRequest
-	100, // 94: poterne.registry.v1.RegistryService.DeleteWebhook:input_type -> poterne.registry.v1.DeleteWebhookRequest
-	101, // 95: poterne.registry.v1.RegistryService.ListDeliveries:input_type -> poterne.registry.v1.ListDeliveriesRequest
-	102, // 96: poterne.registry.v1.RegistryService.Redeliver:input_type -> poterne.registry.v1.RedeliverRequest
-	1,   // 97: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
-	3,   // 98: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
-	5,   // 99: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
-	103, // 100: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
-	7,   // 101: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
-	104, // 102: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
-	9,   // 103: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
-	11,  // 104: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
-	13,  // 105: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
-	105, // 106: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
-	106, // 107: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
-	107, // 108: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
-	108, // 109: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
-	109, // 110: poterne.registry.v1.RegistryService.InspectSource:output_type -> poterne.registry.v1.InspectSourceResponse
-	110, // 111: poterne.registry.v1.RegistryService.ExportModels:output_type -> poterne.registry.v1.ExportModelsResponse
-	111, // 112: poterne.registry.v1.RegistryService.ImportModels:output_type -> poterne.registry.v1.ImportModelsResponse
-	112, // 113: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
-	113, // 114: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
-	114, // 115: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
-	115, // 116: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
-	15,  // 117: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
-	17,  // 118: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
-	19,  // 119: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
-	21,  // 120: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
-	116, // 121: poterne.registry.v1.RegistryService.ListAliasHistory:output_type -> poterne.registry.v1.ListAliasHistoryResponse
-	117, // 122: poterne.registry.v1.RegistryService.RollbackAlias:output_type -> poterne.registry.v1.RollbackAliasResponse
-	118, // 123: poterne.registry.v1.RegistryService.GetAliasChange:output_type -> poterne.registry.v1.GetAliasChangeResponse
-	119, // 124: poterne.registry.v1.RegistryService.ListAliasChanges:output_type -> poterne.registry.v1.ListAliasChangesResponse
-	120, // 125: poterne.registry.v1.RegistryService.ApproveAliasChange:output_type -> poterne.registry.v1.ApproveAliasChangeResponse
-	121, // 126: poterne.registry.v1.RegistryService.RejectAliasChange:output_type -> poterne.registry.v1.RejectAliasChangeResponse
-	122, // 127: poterne.registry.v1.RegistryService.GetAliasProtection:output_type -> poterne.registry.v1.GetAliasProtectionResponse
-	123, // 128: poterne.registry.v1.RegistryService.SetAliasProtection:output_type -> poterne.registry.v1.SetAliasProtectionResponse
-	23,  // 129: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
-	25,  // 130: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
-	27,  // 131: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
-	124, // 132: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
-	125, // 133: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
-	126, // 134: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
-	127, // 135: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
-	128, // 136: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
-	129, // 137: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
-	130, // 138: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
-	131, // 139: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
-	132, // 140: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
-	133, // 141: poterne.registry.v1.RegistryService.ListSplitHistory:output_type -> poterne.registry.v1.ListSplitHistoryResponse
-	134, // 142: poterne.registry.v1.RegistryService.RollbackSplit:output_type -> poterne.registry.v1.RollbackSplitResponse
-	135, // 143: poterne.registry.v1.RegistryService.CreatePromptVersion:output_type -> poterne.registry.v1.CreatePromptVersionResponse
-	136, // 144: poterne.registry.v1.RegistryService.GetPromptVersion:output_type -> poterne.registry.v1.GetPromptVersionResponse
-	137, // 145: poterne.registry.v1.RegistryService.ListPromptVersions:output_type -> poterne.registry.v1.ListPromptVersionsResponse
-	138, // 146: poterne.registry.v1.RegistryService.ListPrompts:output_type -> poterne.registry.v1.ListPromptsResponse
-	139, // 147: poterne.registry.v1.RegistryService.SetPromptAlias:output_type -> poterne.registry.v1.SetPromptAliasResponse
-	140, // 148: poterne.registry.v1.RegistryService.DeletePromptAlias:output_type -> poterne.registry.v1.DeletePromptAliasResponse
-	141, // 149: poterne.registry.v1.RegistryService.ListPromptAliasHistory:output_type -> poterne.registry.v1.ListPromptAliasHistoryResponse
-	142, // 150: poterne.registry.v1.RegistryService.RenderPrompt:output_type -> poterne.registry.v1.RenderPromptResponse
-	143, // 151: poterne.registry.v1.RegistryService.CreateRollout:output_type -> poterne.registry.v1.CreateRolloutResponse
-	144, // 152: poterne.registry.v1.RegistryService.GetRollout:output_type -> poterne.registry.v1.GetRolloutResponse
-	145, // 153: poterne.registry.v1.RegistryService.ListRollouts:output_type -> poterne.registry.v1.ListRolloutsResponse
-	146, // 154: poterne.registry.v1.RegistryService.ListRolloutEvents:output_type -> poterne.registry.v1.ListRolloutEventsResponse
-	147, // 155: poterne.registry.v1.RegistryService.PauseRollout:output_type -> poterne.registry.v1.PauseRolloutResponse
-	148, // 156: poterne.registry.v1.RegistryService.ResumeRollout:output_type -> poterne.registry.v1.ResumeRolloutResponse
-	149, // 157: poterne.registry.v1.RegistryService.ForceRollout:output_type -> poterne.registry.v1.ForceRolloutResponse
-	150, // 158: poterne.registry.v1.RegistryService.AbortRollout:output_type -> poterne.registry.v1.AbortRolloutResponse
-	151, // 159: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
-	152, // 160: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
-	153, // 161: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
-	154, // 162: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
-	155, // 163: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
-	156, // 164: poterne.registry.v1.RegistryService.ListChanges:output_type -> poterne.registry.v1.ListChangesResponse
-	157, // 165: poterne.registry.v1.RegistryService.ResolveVersion:output_type -> poterne.registry.v1.ResolveVersionResponse
-	158, // 166: poterne.registry.v1.RegistryService.CreateWebhook:output_type -> poterne.registry.v1.CreateWebhookResponse
-	159, // 167: poterne.registry.v1.RegistryService.GetWebhook:output_type -> poterne.registry.v1.GetWebhookResponse
-	160, // 168: poterne.registry.v1.RegistryService.ListWebhooks:output_type -> poterne.registry.v1.ListWebhooksResponse
-	161, // 169: poterne.registry.v1.RegistryService.UpdateWebhook:output_type -> poterne.registry.v1.UpdateWebhookResponse
-	162, // 170: poterne.registry.v1.RegistryService.DeleteWebhook:output_type -> poterne.registry.v1.DeleteWebhookResponse
-	163, // 171: poterne.registry.v1.RegistryService.ListDeliveries:output_type -> poterne.registry.v1.ListDeliveriesResponse
-	164, // 172: poterne.registry.v1.RegistryService.Redeliver:output_type -> poterne.registry.v1.RedeliverResponse
-	97,  // [97:173] is the sub-list for method output_type
-	21,  // [21:97] is the sub-list for method input_type
+	80,  // 74: poterne.registry.v1.RegistryService.RollbackPromptAlias:input_type -> poterne.registry.v1.RollbackPromptAliasRequest
+	81,  // 75: poterne.registry.v1.RegistryService.RenderPrompt:input_type -> poterne.registry.v1.RenderPromptRequest
+	82,  // 76: poterne.registry.v1.RegistryService.CreateRollout:input_type -> poterne.registry.v1.CreateRolloutRequest
+	83,  // 77: poterne.registry.v1.RegistryService.GetRollout:input_type -> poterne.registry.v1.GetRolloutRequest
+	84,  // 78: poterne.registry.v1.RegistryService.ListRollouts:input_type -> poterne.registry.v1.ListRolloutsRequest
+	85,  // 79: poterne.registry.v1.RegistryService.ListRolloutEvents:input_type -> poterne.registry.v1.ListRolloutEventsRequest
+	86,  // 80: poterne.registry.v1.RegistryService.PauseRollout:input_type -> poterne.registry.v1.PauseRolloutRequest
+	87,  // 81: poterne.registry.v1.RegistryService.ResumeRollout:input_type -> poterne.registry.v1.ResumeRolloutRequest
+	88,  // 82: poterne.registry.v1.RegistryService.ForceRollout:input_type -> poterne.registry.v1.ForceRolloutRequest
+	89,  // 83: poterne.registry.v1.RegistryService.AbortRollout:input_type -> poterne.registry.v1.AbortRolloutRequest
+	90,  // 84: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
+	91,  // 85: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
+	92,  // 86: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
+	93,  // 87: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
+	94,  // 88: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
+	95,  // 89: poterne.registry.v1.RegistryService.ListChanges:input_type -> poterne.registry.v1.ListChangesRequest
+	96,  // 90: poterne.registry.v1.RegistryService.ResolveVersion:input_type -> poterne.registry.v1.ResolveVersionRequest
+	97,  // 91: poterne.registry.v1.RegistryService.CreateWebhook:input_type -> poterne.registry.v1.CreateWebhookRequest
+	98,  // 92: poterne.registry.v1.RegistryService.GetWebhook:input_type -> poterne.registry.v1.GetWebhookRequest
+	99,  // 93: poterne.registry.v1.RegistryService.ListWebhooks:input_type -> poterne.registry.v1.ListWebhooksRequest
+	100, // 94: poterne.registry.v1.RegistryService.UpdateWebhook:input_type -> poterne.registry.v1.UpdateWebhookRequest
+	101, // 95: poterne.registry.v1.RegistryService.DeleteWebhook:input_type -> poterne.registry.v1.DeleteWebhookRequest
+	102, // 96: poterne.registry.v1.RegistryService.ListDeliveries:input_type -> poterne.registry.v1.ListDeliveriesRequest
+	103, // 97: poterne.registry.v1.RegistryService.Redeliver:input_type -> poterne.registry.v1.RedeliverRequest
+	1,   // 98: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
+	3,   // 99: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
+	5,   // 100: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
+	104, // 101: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
+	7,   // 102: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
+	105, // 103: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
+	9,   // 104: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
+	11,  // 105: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
+	13,  // 106: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
+	106, // 107: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
+	107, // 108: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
+	108, // 109: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
+	109, // 110: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
+	110, // 111: poterne.registry.v1.RegistryService.InspectSource:output_type -> poterne.registry.v1.InspectSourceResponse
+	111, // 112: poterne.registry.v1.RegistryService.ExportModels:output_type -> poterne.registry.v1.ExportModelsResponse
+	112, // 113: poterne.registry.v1.RegistryService.ImportModels:output_type -> poterne.registry.v1.ImportModelsResponse
+	113, // 114: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
+	114, // 115: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
+	115, // 116: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
+	116, // 117: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
+	15,  // 118: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
+	17,  // 119: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
+	19,  // 120: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
+	21,  // 121: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
+	117, // 122: poterne.registry.v1.RegistryService.ListAliasHistory:output_type -> poterne.registry.v1.ListAliasHistoryResponse
+	118, // 123: poterne.registry.v1.RegistryService.RollbackAlias:output_type -> poterne.registry.v1.RollbackAliasResponse
+	119, // 124: poterne.registry.v1.RegistryService.GetAliasChange:output_type -> poterne.registry.v1.GetAliasChangeResponse
+	120, // 125: poterne.registry.v1.RegistryService.ListAliasChanges:output_type -> poterne.registry.v1.ListAliasChangesResponse
+	121, // 126: poterne.registry.v1.RegistryService.ApproveAliasChange:output_type -> poterne.registry.v1.ApproveAliasChangeResponse
+	122, // 127: poterne.registry.v1.RegistryService.RejectAliasChange:output_type -> poterne.registry.v1.RejectAliasChangeResponse
+	123, // 128: poterne.registry.v1.RegistryService.GetAliasProtection:output_type -> poterne.registry.v1.GetAliasProtectionResponse
+	124, // 129: poterne.registry.v1.RegistryService.SetAliasProtection:output_type -> poterne.registry.v1.SetAliasProtectionResponse
+	23,  // 130: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
+	25,  // 131: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
+	27,  // 132: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
+	125, // 133: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
+	126, // 134: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
+	127, // 135: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
+	128, // 136: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
+	129, // 137: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
+	130, // 138: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
+	131, // 139: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
+	132, // 140: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
+	133, // 141: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
+	134, // 142: poterne.registry.v1.RegistryService.ListSplitHistory:output_type -> poterne.registry.v1.ListSplitHistoryResponse
+	135, // 143: poterne.registry.v1.RegistryService.RollbackSplit:output_type -> poterne.registry.v1.RollbackSplitResponse
+	136, // 144: poterne.registry.v1.RegistryService.CreatePromptVersion:output_type -> poterne.registry.v1.CreatePromptVersionResponse
+	137, // 145: poterne.registry.v1.RegistryService.GetPromptVersion:output_type -> poterne.registry.v1.GetPromptVersionResponse
+	138, // 146: poterne.registry.v1.RegistryService.ListPromptVersions:output_type -> poterne.registry.v1.ListPromptVersionsResponse
+	139, // 147: poterne.registry.v1.RegistryService.ListPrompts:output_type -> poterne.registry.v1.ListPromptsResponse
+	140, // 148: poterne.registry.v1.RegistryService.SetPromptAlias:output_type -> poterne.registry.v1.SetPromptAliasResponse
+	141, // 149: poterne.registry.v1.RegistryService.DeletePromptAlias:output_type -> poterne.registry.v1.DeletePromptAliasResponse
+	142, // 150: poterne.registry.v1.RegistryService.ListPromptAliasHistory:output_type -> poterne.registry.v1.ListPromptAliasHistoryResponse
+	143, // 151: poterne.registry.v1.RegistryService.RollbackPromptAlias:output_type -> poterne.registry.v1.RollbackPromptAliasResponse
+	144, // 152: poterne.registry.v1.RegistryService.RenderPrompt:output_type -> poterne.registry.v1.RenderPromptResponse
+	145, // 153: poterne.registry.v1.RegistryService.CreateRollout:output_type -> poterne.registry.v1.CreateRolloutResponse
+	146, // 154: poterne.registry.v1.RegistryService.GetRollout:output_type -> poterne.registry.v1.GetRolloutResponse
+	147, // 155: poterne.registry.v1.RegistryService.ListRollouts:output_type -> poterne.registry.v1.ListRolloutsResponse
+	148, // 156: poterne.registry.v1.RegistryService.ListRolloutEvents:output_type -> poterne.registry.v1.ListRolloutEventsResponse
+	149, // 157: poterne.registry.v1.RegistryService.PauseRollout:output_type -> poterne.registry.v1.PauseRolloutResponse
+	150, // 158: poterne.registry.v1.RegistryService.ResumeRollout:output_type -> poterne.registry.v1.ResumeRolloutResponse
+	151, // 159: poterne.registry.v1.RegistryService.ForceRollout:output_type -> poterne.registry.v1.ForceRolloutResponse
+	152, // 160: poterne.registry.v1.RegistryService.AbortRollout:output_type -> poterne.registry.v1.AbortRolloutResponse
+	153, // 161: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
+	154, // 162: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
+	155, // 163: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
+	156, // 164: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
+	157, // 165: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
+	158, // 166: poterne.registry.v1.RegistryService.ListChanges:output_type -> poterne.registry.v1.ListChangesResponse
+	159, // 167: poterne.registry.v1.RegistryService.ResolveVersion:output_type -> poterne.registry.v1.ResolveVersionResponse
+	160, // 168: poterne.registry.v1.RegistryService.CreateWebhook:output_type -> poterne.registry.v1.CreateWebhookResponse
+	161, // 169: poterne.registry.v1.RegistryService.GetWebhook:output_type -> poterne.registry.v1.GetWebhookResponse
+	162, // 170: poterne.registry.v1.RegistryService.ListWebhooks:output_type -> poterne.registry.v1.ListWebhooksResponse
+	163, // 171: poterne.registry.v1.RegistryService.UpdateWebhook:output_type -> poterne.registry.v1.UpdateWebhookResponse
+	164, // 172: poterne.registry.v1.RegistryService.DeleteWebhook:output_type -> poterne.registry.v1.DeleteWebhookResponse
+	165, // 173: poterne.registry.v1.RegistryService.ListDeliveries:output_type -> poterne.registry.v1.ListDeliveriesResponse
+	166, // 174: poterne.registry.v1.RegistryService.Redeliver:output_type -> poterne.registry.v1.RedeliverResponse
+	98,  // [98:175] is the sub-list for method output_type
+	21,  // [21:98] is the sub-list for method input_type
 	21,  // [21:21] is the sub-list for extension type_name
 	21,  // [21:21] is the sub-list for extension extendee
 	0,   // [0:21] is the sub-list for field type_name
