@@ -12,9 +12,10 @@ func (a *app) experimentsCreateCommand() *cobra.Command {
 	var layer, sticky, description, shadow string
 	var share, priority float64
 	cmd := &cobra.Command{
-		Use:   "create MODEL EXPERIMENT ARM=VERSION:PERCENT...",
+		Use:   "create MODEL EXPERIMENT ARM=VERSION[+PROMPT[@VERSION]]:PERCENT...",
 		Short: "Create an experiment as a draft; the first arm is the control, and @ALIAS may stand for a version",
 		Example: "  poterne experiments create smollm2-135m price control=1:90 candidate=2:10 --sticky session\n" +
+			"  poterne experiments create smollm2-135m wording control=1+greeting@v1:50 candidate=1+greeting@v2:50\n" +
 			"  poterne experiments create smollm2-135m look --shadow 2:5",
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -28,11 +29,17 @@ func (a *app) experimentsCreateCommand() *cobra.Command {
 			arms := []any{}
 			for _, arg := range args[2:] {
 				name, rest, ok := strings.Cut(arg, "=")
+				rest, prompt, err := cutPrompt(rest)
+				if err != nil {
+					return err
+				}
 				arm, err := parseServed(rest, "weight")
 				if !ok || err != nil {
 					return usagef("an arm must be ARM=VERSION:PERCENT or ARM=@ALIAS:PERCENT, got %q", arg)
 				}
-				arm["name"] = name
+				if arm["name"] = name; prompt != nil {
+					arm["prompt"] = prompt
+				}
 				arms = append(arms, arm)
 			}
 			body["arms"] = arms
