@@ -63,7 +63,7 @@ func (a *app) modelsSplitCommand() *cobra.Command {
 		Short: "Divide a model's traffic among versions, and prompts; without arms, show the split",
 		Example: "  poterne models split smollm2-135m control=1:90 candidate=2:10\n" +
 			"  poterne models split smollm2-135m short=1+greeting@v1:50 long=1+greeting@production:50",
-		Args:    cobra.MinimumNArgs(1),
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
