@@ -6,8 +6,11 @@ that is not as OpenAI's own service would have it.
 """
 
 import asyncio
+import json
 import os
 import sys
+import time
+import urllib.request
 
 import openai
 
@@ -109,6 +112,69 @@ def models():
     raises("models: unknown", openai.NotFoundError, lambda: client.models.retrieve("no-such-model"), status_code=404)
 
 
+def registry(method, path, body=None):
+    request = urllib.request.Request(
+        URL + "/registry" + path, None if body is None else json.dumps(body).encode(), method=method,
+        headers={"authorization": "Bearer " + KEY, "content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read() or b"{}")
+
+
+def prompted(prompt, user="ada"):
+    """A chat with a prompt, as soon as every replica knows it."""
+    for attempt in range(100):
+        try:
+            return client.chat.completions.with_raw_response.create(
+                model=CHAT, messages=HELLO, max_tokens=2, user=user, **({"extra_body": {"prompt": prompt}} if prompt else {})
+            )
+        except openai.NotFoundError:
+            time.sleep(0.1)
+    sys.exit(f"FAIL prompts: {prompt} is not there")
+
+
+def prompts():
+    for text in ("Be brief, {{name}}.", "You answer {{name}} at length. " * 20):
+        spec = {"messages": [{"role": "system", "content": text}], "variables": [{"name": "name", "required": True}]}
+        registry("POST", "/prompts/sdk/versions", {"spec": spec})
+    registry("PUT", "/prompts/sdk/aliases/production", {"version": 2, "etag": "*"})
+    ada = {"name": "Ada"}
+    plain = client.chat.completions.with_raw_response.create(model=CHAT, messages=HELLO, max_tokens=2)
+    long, short = prompted({"id": "sdk", "variables": ada}), prompted({"id": "sdk", "version": "1", "variables": ada})
+    check("prompts: production", long.headers.get("x-poterne-prompt") == "sdk@v2", long.headers)
+    check("prompts: version", short.headers.get("x-poterne-prompt") == "sdk@v1", short.headers)
+    check("prompts: none", "x-poterne-prompt" not in plain.headers, plain.headers)
+    tokens = [r.parse().usage.prompt_tokens for r in (plain, short, long)]
+    check("prompts: the engine reads them", tokens[1] != tokens[0] and tokens[2] > tokens[1] + 50, tokens)
+    chunks = client.chat.completions.create(model=CHAT, messages=HELLO, max_tokens=2, stream=True, extra_body={"prompt": {"id": "sdk", "variables": ada}})
+    check("prompts: stream", len(list(chunks)) > 0)
+    for name, variables, param in (("missing", {}, "name"), ("unknown", {**ada, "age": "3"}, "age")):
+        raises(f"prompts: {name}", openai.BadRequestError, lambda: client.chat.completions.create(
+            model=CHAT, messages=HELLO, extra_body={"prompt": {"id": "sdk", "variables": variables}}), param="prompt.variables." + param)
+    raises("prompts: too large", openai.BadRequestError, lambda: client.chat.completions.create(
+        model=CHAT, messages=HELLO, extra_body={"prompt": {"id": "sdk", "variables": {"name": "x" * 65537}}}))
+    raises("prompts: unknown prompt", openai.NotFoundError, lambda: client.chat.completions.create(
+        model=CHAT, messages=HELLO, extra_body={"prompt": {"id": "no-such-prompt"}}), param="prompt.id")
+
+    # An A/B of two prompts on one version of the model.
+    version = int(plain.headers["x-poterne-model"].rpartition("@v")[2])
+    arms = [{"name": f"p{n}", "version": version, "weight": 500000, "prompt": {"prompt": "sdk", "version": n}} for n in (1, 2)]
+    registry("PUT", f"/models/{CHAT}/split", {"arms": arms, "etag": "*"})
+    try:
+        met = {}
+        for n in range(200):
+            answer = prompted({"id": "sdk", "variables": ada}, user=f"user{n}")
+            arm = answer.headers.get("x-poterne-arm")
+            if arm is None:
+                continue  # the split is not known there yet
+            met[arm] = (answer.headers.get("x-poterne-prompt"), answer.parse().usage.prompt_tokens)
+            if len(met) == 2:
+                break
+        check("prompts: two arms", met == {"p1": ("sdk@v1", tokens[1]), "p2": ("sdk@v2", tokens[2])}, (met, tokens))
+    finally:
+        registry("DELETE", f"/models/{CHAT}/split?etag=*")
+
+
 def errors():
     raises("error: unknown model", openai.NotFoundError, lambda: client.chat.completions.create(model="no-such-model", messages=HELLO), code="model_not_found")
     raises("error: unknown model, streamed", openai.NotFoundError, lambda: client.chat.completions.create(model="no-such-model", messages=HELLO, stream=True))
@@ -125,5 +191,6 @@ asyncio.run(asynchronous())
 completions()
 embeddings()
 models()
+prompts()
 errors()
 print(f"{done} passed, 0 failed")

@@ -4,8 +4,6 @@ go 1.26.0
 
 require (
 	buf.build/go/protovalidate v1.4.0
-	github.com/cbroglie/mustache v1.4.2
-	github.com/gowebpki/jcs v1.0.2
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/minio/minio-go/v7 v7.4.1
 	github.com/poterne/poterne/pkg v0.0.0
@@ -18,6 +16,11 @@ require (
 	google.golang.org/genproto/googleapis/api v0.0.0-20261026165753-2ffab32bce7e
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
+)
+
+require (
+	github.com/cbroglie/mustache v1.4.2 // indirect
+	github.com/gowebpki/jcs v1.0.2 // indirect
 )
 
 require (

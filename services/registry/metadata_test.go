@@ -159,7 +159,7 @@ func TestEveryMethodNamesItsModel(t *testing.T) {
 		"CreateWebhook", "GetWebhook", "ListWebhooks", "UpdateWebhook", "DeleteWebhook", "ListDeliveries", "Redeliver", // for the platform's administrators
 		// Prompts belong to no tenant.
 		"CreatePromptVersion", "GetPromptVersion", "ListPromptVersions", "ListPrompts", "SetPromptAlias", "DeletePromptAlias",
-		"ListPromptAliasHistory", "RenderPrompt",
+		"ListPromptAliasHistory", "RollbackPromptAlias", "RenderPrompt",
 		"ExportModels", "ImportModels", "InspectSource", // the platform's, or about no model
 	}
 	methods := registryv1.File_poterne_registry_v1_registry_proto.Services().ByName("RegistryService").Methods()

@@ -231,7 +231,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		&registryv1.GetAliasProtectionRequest{}, &registryv1.SetAliasProtectionRequest{}, &registryv1.ListSplitHistoryRequest{},
 		&registryv1.RollbackSplitRequest{}, &registryv1.CreatePromptVersionRequest{}, &registryv1.GetPromptVersionRequest{},
 		&registryv1.ListPromptVersionsRequest{}, &registryv1.ListPromptsRequest{}, &registryv1.SetPromptAliasRequest{},
-		&registryv1.DeletePromptAliasRequest{}, &registryv1.ListPromptAliasHistoryRequest{}, &registryv1.RenderPromptRequest{},
+		&registryv1.DeletePromptAliasRequest{}, &registryv1.ListPromptAliasHistoryRequest{}, &registryv1.RollbackPromptAliasRequest{}, &registryv1.RenderPromptRequest{},
 		&registryv1.GetSplitRequest{}, &registryv1.DeleteSplitRequest{}, &registryv1.WatchRequest{},
 		&registryv1.CreateExperimentRequest{}, &registryv1.GetExperimentRequest{}, &registryv1.ListExperimentsRequest{},
 		&registryv1.UpdateExperimentRequest{}, &registryv1.DeleteExperimentRequest{}, &registryv1.StartExperimentRequest{},

@@ -34,7 +34,7 @@ func (a *app) printExperiment(e map[string]any) error {
 	for _, arm := range arms {
 		rows = append(rows, map[string]any{
 			"experiment": lookup(e, "name"), "state": shortState(lookup(e, "state")), "arm": lookup(arm, "name"),
-			"serves": servedBy(arm), "share": armPercent(lookup(arm, "weight")), "winner": lookup(e, "winner"),
+			"serves": servedBy(arm), "prompt": promptOf(arm), "share": armPercent(lookup(arm, "weight")), "winner": lookup(e, "winner"),
 		})
 	}
 	if shadow, ok := e["shadow"].(map[string]any); ok {
@@ -43,7 +43,7 @@ func (a *app) printExperiment(e map[string]any) error {
 			"serves": servedBy(shadow), "share": armPercent(lookup(shadow, "share")),
 		})
 	}
-	return a.print(rows, columns("EXPERIMENT experiment", "STATE state", "ARM arm", "SERVES serves", "PERCENT share", "WINNER winner"))
+	return a.print(rows, columns("EXPERIMENT experiment", "STATE state", "ARM arm", "SERVES serves", "PROMPT prompt", "PERCENT share", "WINNER winner"))
 }
 
 // servedBy is what an arm names: a version or an alias.

@@ -13,9 +13,10 @@ func (a *app) experimentsCreateCommand() *cobra.Command {
 	var share, priority float64
 	var who whoFlags
 	cmd := &cobra.Command{
-		Use:   "create MODEL EXPERIMENT ARM=VERSION:PERCENT...",
+		Use:   "create MODEL EXPERIMENT ARM=VERSION[+PROMPT[@VERSION]]:PERCENT...",
 		Short: "Create an experiment as a draft; the first arm is the control, and @ALIAS may stand for a version",
 		Example: "  poterne experiments create smollm2-135m price control=1:90 candidate=2:10 --sticky session\n" +
+			"  poterne experiments create smollm2-135m wording control=1+greeting@v1:50 candidate=1+greeting@v2:50\n" +
 			"  poterne experiments create smollm2-135m look --shadow 2:5",
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -55,16 +56,23 @@ func (a *app) experimentsCreateCommand() *cobra.Command {
 	return cmd
 }
 
-// parseExperimentArms reads ARM=VERSION:PERCENT or ARM=@ALIAS:PERCENT.
+// parseExperimentArms reads ARM=VERSION[+PROMPT[@VERSION]]:PERCENT, or @ALIAS for
+// the version.
 func parseExperimentArms(args []string) ([]any, error) {
 	arms := []any{}
 	for _, arg := range args {
 		name, rest, ok := strings.Cut(arg, "=")
+		rest, prompt, err := cutPrompt(rest)
+		if err != nil {
+			return nil, err
+		}
 		arm, err := parseServed(rest, "weight")
 		if !ok || err != nil {
 			return nil, usagef("an arm must be ARM=VERSION:PERCENT or ARM=@ALIAS:PERCENT, got %q", arg)
 		}
-		arm["name"] = name
+		if arm["name"] = name; prompt != nil {
+			arm["prompt"] = prompt
+		}
 		arms = append(arms, arm)
 	}
 	return arms, nil

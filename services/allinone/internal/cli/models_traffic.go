@@ -59,10 +59,11 @@ func (a *app) modelsUnsplitCommand() *cobra.Command {
 
 func (a *app) modelsSplitCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "split MODEL ARM=VERSION:PERCENT...",
-		Short:   "Divide a model's traffic among versions; without arms, show the split",
-		Example: "  poterne models split smollm2-135m control=1:90 candidate=2:10",
-		Args:    cobra.MinimumNArgs(1),
+		Use:   "split MODEL ARM=VERSION[+PROMPT[@VERSION]]:PERCENT...",
+		Short: "Divide a model's traffic among versions, and prompts; without arms, show the split",
+		Example: "  poterne models split smollm2-135m control=1:90 candidate=2:10\n" +
+			"  poterne models split smollm2-135m short=1+greeting@v1:50 long=1+greeting@production:50",
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -92,6 +93,10 @@ func parseArms(args []string) ([]any, error) {
 	total := 0
 	for _, arg := range args {
 		name, rest, ok1 := strings.Cut(arg, "=")
+		rest, prompt, err := cutPrompt(rest)
+		if err != nil {
+			return nil, err
+		}
 		version, percent, ok2 := strings.Cut(rest, ":")
 		share, err := strconv.ParseFloat(strings.TrimSuffix(percent, "%"), 64)
 		if !ok1 || !ok2 || err != nil || share < 0 || share > 100 {
@@ -103,7 +108,11 @@ func parseArms(args []string) ([]any, error) {
 		}
 		weight := int(share*10_000 + 0.5)
 		total += weight
-		arms = append(arms, map[string]any{"name": name, "version": number, "weight": weight})
+		arm := map[string]any{"name": name, "version": number, "weight": weight}
+		if prompt != nil {
+			arm["prompt"] = prompt
+		}
+		arms = append(arms, arm)
 	}
 	if total != 1_000_000 {
 		return nil, usagef("the arms' percents must add up to 100, they add up to %g", float64(total)/10_000)

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,7 +25,7 @@ func promptPath(prompt string, rest ...string) string {
 func (a *app) promptsCommand() *cobra.Command {
 	return group("prompts", "Prompt templates: versions, aliases, and what they say",
 		a.promptsListCommand(), a.promptsCreateCommand(), a.promptsVersionsCommand(), a.promptsAliasCommand(), a.promptsRenderCommand(),
-		a.promptsGetCommand(), a.promptsDescribeCommand(), a.promptsUnaliasCommand(), a.promptsHistoryCommand())
+		a.promptsGetCommand(), a.promptsDescribeCommand(), a.promptsUnaliasCommand(), a.promptsHistoryCommand(), a.promptsRollbackCommand())
 }
 
 func (a *app) promptsListCommand() *cobra.Command {
@@ -134,6 +136,69 @@ func (a *app) promptsAliasCommand() *cobra.Command {
 				return err
 			}
 			return a.print(alias, columns("PROMPT prompt", "ALIAS name", "VERSION version", "DIGEST digest"))
+		},
+	})
+}
+
+func (a *app) promptsUnaliasCommand() *cobra.Command {
+	var w wish
+	return w.bind(&cobra.Command{
+		Use: "unalias PROMPT ALIAS", Short: "Remove an alias of a prompt that no arm names", Args: exactArgs("PROMPT", "ALIAS"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			query := url.Values{"etag": {w.etag}, "reason": {w.reason}}
+			return c.call(cmd.Context(), http.MethodDelete, promptPath(args[0], "aliases", args[1])+"?"+query.Encode(), nil, nil)
+		},
+	})
+}
+
+func (a *app) promptsHistoryCommand() *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{
+		Use: "history PROMPT ALIAS", Short: "List the states that an alias of a prompt has had, newest first", Args: exactArgs("PROMPT", "ALIAS"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			items, err := c.pages(cmd.Context(), promptPath(args[0], "aliases", args[1], "history"), nil, "states", limit)
+			if err != nil {
+				return err
+			}
+			return a.print(items, columns("REVISION revision", "VERSION version", "TIME create_time", "BY actor", "REASON reason",
+				"BACK-TO rollback_to", "DIGEST digest"))
+		},
+	}
+	cmd.Flags().IntVar(&limit, "limit", 100, "at most this many; 0 for all")
+	return cmd
+}
+
+func (a *app) promptsRollbackCommand() *cobra.Command {
+	var w wish
+	return w.bind(&cobra.Command{
+		Use: "rollback PROMPT ALIAS REVISION", Short: "Bring back what an alias of a prompt was at a revision",
+		Args: exactArgs("PROMPT", "ALIAS", "REVISION"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			revision, err := strconv.ParseInt(args[2], 10, 64)
+			if err != nil || revision < 1 {
+				return usagef("REVISION must be a number from the alias's history, got %q", args[2])
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			var answer map[string]any
+			body := map[string]any{"revision": revision, "etag": w.etag, "reason": w.reason}
+			if err := c.call(cmd.Context(), http.MethodPost, promptPath(args[0], "aliases", args[1])+":rollback", body, &answer); err != nil {
+				return err
+			}
+			if answer["alias"] == nil {
+				answer["alias"] = map[string]any{"prompt": args[0], "name": args[1], "version": "(none)"}
+			}
+			return a.print(answer["alias"], columns("PROMPT prompt", "ALIAS name", "VERSION version", "DIGEST digest"))
 		},
 	})
 }

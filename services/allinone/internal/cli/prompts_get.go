@@ -98,41 +98,6 @@ func (a *app) promptsDescribeCommand() *cobra.Command {
 	}
 }
 
-func (a *app) promptsUnaliasCommand() *cobra.Command {
-	var w wish
-	return w.bind(&cobra.Command{
-		Use: "unalias PROMPT ALIAS", Short: "Remove an alias of a prompt", Args: exactArgs("PROMPT", "ALIAS"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			query := url.Values{"etag": {w.etag}, "reason": {w.reason}}
-			return c.call(cmd.Context(), http.MethodDelete, promptPath(args[0], "aliases", args[1])+"?"+query.Encode(), nil, nil)
-		},
-	})
-}
-
-func (a *app) promptsHistoryCommand() *cobra.Command {
-	var limit int
-	cmd := &cobra.Command{
-		Use: "history PROMPT ALIAS", Short: "List the states that an alias of a prompt has had, newest first", Args: exactArgs("PROMPT", "ALIAS"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			items, err := c.pages(cmd.Context(), promptPath(args[0], "aliases", args[1], "history"), nil, "states", limit)
-			if err != nil {
-				return err
-			}
-			return a.print(items, columns("REVISION revision", "VERSION version", "TIME create_time", "BY actor", "REASON reason", "DIGEST digest"))
-		},
-	}
-	cmd.Flags().IntVar(&limit, "limit", 100, "at most this many; 0 for all")
-	return cmd
-}
-
 func (a *app) registryChangesCommand() *cobra.Command {
 	var model string
 	var limit int

@@ -35,7 +35,13 @@ func (a *app) printSplit(split map[string]any) error {
 	if a.settings.output != "table" {
 		return a.printOne("Split", split, nil)
 	}
-	return a.print(split["arms"], columns("ARM name", "VERSION version", "MILLIONTHS weight", "DIGEST digest"))
+	arms, _ := split["arms"].([]any)
+	for _, arm := range arms {
+		if row, ok := arm.(map[string]any); ok {
+			row["prompt"] = promptOf(row)
+		}
+	}
+	return a.print(split["arms"], columns("ARM name", "VERSION version", "PROMPT prompt", "MILLIONTHS weight", "DIGEST digest"))
 }
 
 func (a *app) splitsDescribeCommand() *cobra.Command {

@@ -58,7 +58,8 @@ func (e *Entry) SetResource(s string) {
 }
 
 // SetServedBy notes the model's version that answered, `name@v3`, and where it was
-// not by its own weights the variant: `name@v3 q4_k_m`.
+// not by its own weights the variant: `name@v3 q4_k_m`. A conversation that began
+// with a prompt has that too: `name@v3 with greeting@v2`.
 func (e *Entry) SetServedBy(version string) { e.set(func(r *Record) { r.ServedBy = version }) }
 
 // SetArm notes the arm that answered, and the experiment that it is of; of a plain

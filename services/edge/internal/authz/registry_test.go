@@ -58,6 +58,7 @@ func registryMatrix(nobody, platform, approver, keepers string) map[string]strin
 		"RegistryService/SetPromptAlias":         platform,
 		"RegistryService/DeletePromptAlias":      platform,
 		"RegistryService/ListPromptAliasHistory": keepers,
+		"RegistryService/RollbackPromptAlias":    platform,
 		"RegistryService/RenderPrompt":           keepers,
 	}
 }

@@ -85,6 +85,7 @@ func registryMethods() map[string]Method {
 		registryv1.RegistryService_SetPromptAlias_FullMethodName:         {Type: "registry-prompt", Action: "set", ID: prompt},
 		registryv1.RegistryService_DeletePromptAlias_FullMethodName:      {Type: "registry-prompt", Action: "delete", ID: prompt},
 		registryv1.RegistryService_ListPromptAliasHistory_FullMethodName: {Type: "registry-prompt", Action: "list", ID: prompt},
+		registryv1.RegistryService_RollbackPromptAlias_FullMethodName:    {Type: "registry-prompt", Action: "set", ID: prompt},
 		registryv1.RegistryService_RenderPrompt_FullMethodName:           {Type: "registry-prompt", Action: "get", ID: prompt},
 	}
 	for method, m := range t {

@@ -178,6 +178,7 @@ func Table() map[string]Class {
 		registryv1.RegistryService_SetPromptAlias_FullMethodName:         Write,
 		registryv1.RegistryService_DeletePromptAlias_FullMethodName:      Write,
 		registryv1.RegistryService_ListPromptAliasHistory_FullMethodName: Read,
+		registryv1.RegistryService_RollbackPromptAlias_FullMethodName:    Write,
 		registryv1.RegistryService_RenderPrompt_FullMethodName:           Read,
 
 		registryv1.ArtifactService_CreateUpload_FullMethodName:     Write,

@@ -145,12 +145,14 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 			return call{}, nil, err
 		}
 	}
-	// The worker decides on these three; the engine knows no retrieval.
-	req.Stream, req.Retrieval = nil, nil
+	// The worker decides on these three; the engine knows no retrieval, and no prompt
+	// of the registry.
+	prompt := req.GetPrompt()
+	req.Stream, req.Retrieval, req.Prompt = nil, nil, nil
 	req.StreamOptions = unknownStreamOptions(req.GetStreamOptions())
 	return call{
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_CHAT, user: req.GetUser(), body: req,
-		text: "messages", extra: req.GetExtra(),
+		text: "messages", prompt: prompt, extra: req.GetExtra(),
 	}, annotations, nil
 }
 

@@ -25,6 +25,8 @@ type call struct {
 	body      proto.Message
 	// text is the member that holds what the model reads.
 	text string
+	// prompt is the prompt of the registry that it begins with, or nil.
+	prompt *edgev1.ChatPrompt
 	// extra is the parameters that the gateway does not know, as JSON text.
 	extra map[string]string
 }
@@ -47,10 +49,14 @@ func (s *Server) request(ctx context.Context, c call) (*inferencev1.InvokeReques
 	if err != nil {
 		return nil, err
 	}
-	return &inferencev1.InvokeRequest{
+	req := &inferencev1.InvokeRequest{
 		Model: c.model, Operation: c.operation, Body: body, RoutingKey: routingKey(ctx, c.user),
 		Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait, ExperimentHeaders: h.Headers,
-	}, nil
+	}
+	if p := c.prompt; p != nil {
+		req.Prompt = &inferencev1.Prompt{Id: p.GetId(), Version: p.GetVersion(), Variables: p.GetVariables()}
+	}
+	return req, nil
 }
 
 // invoke runs a request and reads the engine's whole answer into answer.

@@ -39,6 +39,9 @@ const (
 	// placement or saturation.
 	HeaderVariant       = "x-poterne-variant"
 	HeaderVariantReason = "x-poterne-variant-reason"
+	// HeaderPrompt is the version of the prompt that the conversation began with,
+	// name@v2.
+	HeaderPrompt = "x-poterne-prompt"
 	// HeaderCache is what the response cache did: always bypass, until there is
 	// one that may answer.
 	HeaderCache = "x-poterne-cache"
@@ -116,6 +119,11 @@ func Served(ctx context.Context, setHeader func(metadata.MD) error, by *inferenc
 	entry := audit.From(ctx)
 	if by.GetVariant() != "" && by.GetVariant() != ownWeights {
 		version += " " + by.GetVariant()
+	}
+	if by.GetPrompt() != "" {
+		prompt := fmt.Sprintf("%s@v%d", by.GetPrompt(), by.GetPromptVersion())
+		md.Set(HeaderPrompt, prompt)
+		version += " with " + prompt
 	}
 	entry.SetServedBy(version)
 	entry.SetArm(by.GetExperiment(), by.GetArm())

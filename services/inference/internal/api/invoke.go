@@ -25,10 +25,14 @@ func (s *Server) Invoke(ctx context.Context, req *inferencev1.InvokeRequest) (re
 	if err := checkTask(j.target.Version, commonv1.Task_TASK_CHAT); err != nil {
 		return nil, err
 	}
-	j.query.Prompt, j.query.Bytes = prefix.Read(req.GetBody()), len(req.GetBody())
-	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody(), Replica: s.opts.Replica}
+	body, err := s.fill(req, &j)
+	if err != nil {
+		return nil, err
+	}
+	j.query.Prompt, j.query.Bytes = prefix.Read(body), len(body)
+	ask := &workerv1.InvokeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: body, Replica: s.opts.Replica}
 	j.query.Print = s.printInvoke(j.query.Tenant, ask)
-	copied := s.opts.Shadows.Begin(ctx, j.target, req.GetOperation(), req.GetBody())
+	copied := s.opts.Shadows.Begin(ctx, j.target, req.GetOperation(), body)
 	defer func() {
 		copied.Part(resp.GetBody())
 		copied.End(j.usage, err)

@@ -21,6 +21,9 @@ func (s *Server) count(j job, err error, now time.Time) {
 		Model: j.model, Target: j.target, Key: j.query.Key, Tenant: j.query.Tenant, Refused: j.refused,
 		Duration: now.Sub(j.began), PromptTokens: -1, OutputTokens: -1,
 	}
+	if j.prompt != nil {
+		o.Prompt, o.PromptVersion = j.prompt.Prompt, j.prompt.Number
+	}
 	if o.Target.Key != "" {
 		o.Key = o.Target.Key
 	}

@@ -169,7 +169,9 @@ type job struct {
 	first     time.Time            // when the answer began, of streams
 	refused   bool                 // the model declined
 	model     *catalog.Model
-	away      time.Duration // it waited, or was in a worker's hands
+	snapshot  *catalog.Snapshot      // that decided
+	prompt    *catalog.PromptVersion // that the conversation begins with, or nil
+	away      time.Duration          // it waited, or was in a worker's hands
 }
 
 // begin resolves the model of a request. The error is one of the taxonomy.
@@ -194,7 +196,7 @@ func (s *Server) begin(ctx context.Context, req ask, operation string) (job, err
 	v := target.Version
 	m, _ := snapshot.Model(v.Model)
 	j := job{
-		target: target, operation: operation, began: began, model: m,
+		target: target, operation: operation, began: began, model: m, snapshot: snapshot,
 		query: routing.Query{
 			Request: schedule.Request{
 				Digest: v.Digest, Name: v.Name, Key: key, Tenant: who.Tenant, Class: classOf(req.GetPriority()),
@@ -253,6 +255,9 @@ func (j job) servedBy(run *routing.Run) *inferencev1.ServedBy {
 		WorkerId: run.Copy().Worker().ID(), Attempts: int32(run.Attempt()),
 	}
 	j.variant(by, run)
+	if p := j.prompt; p != nil {
+		by.Prompt, by.PromptVersion, by.PromptDigest = p.Prompt, p.Number, p.Digest
+	}
 	if w := run.Waited(); w > 0 {
 		by.QueueTime = durationpb.New(w)
 	}

@@ -34,16 +34,20 @@ func (s *Server) InvokeStream(req *inferencev1.InvokeRequest, stream grpc.Server
 	if err := checkTask(j.target.Version, commonv1.Task_TASK_CHAT); err != nil {
 		return err
 	}
-	j.query.Prompt, j.query.Bytes = prefix.Read(req.GetBody()), len(req.GetBody())
+	body, err := s.fill(req, &j)
+	if err != nil {
+		return err
+	}
+	j.query.Prompt, j.query.Bytes = prefix.Read(body), len(body)
 	r := relay{
 		server: s, job: &j, to: stream,
 		ask: &workerv1.InvokeRequest{
-			Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody(), Replica: s.opts.Replica,
+			Digest: j.query.Digest, Operation: req.GetOperation(), Body: body, Replica: s.opts.Replica,
 		},
 	}
 	j.query.Print = s.printInvoke(j.query.Tenant, r.ask)
 	r.out.Event = &r.chunk
-	r.copied = s.opts.Shadows.Begin(ctx, j.target, req.GetOperation(), req.GetBody())
+	r.copied = s.opts.Shadows.Begin(ctx, j.target, req.GetOperation(), body)
 	defer func() { r.copied.End(j.usage, err) }()
 	return s.route(ctx, &j, r.try)
 }

@@ -13,9 +13,10 @@ type builder struct {
 	// base is the last whole snapshot, or nil.
 	base *Snapshot
 	// parts collects a snapshot that is not whole yet; open says there is one.
-	parts []*registryv1.ModelState
-	open  bool
-	trust signing.Policy
+	parts   []*registryv1.ModelState
+	prompts []*registryv1.PromptState
+	open    bool
+	trust   signing.Policy
 }
 
 // apply returns the snapshot after msg, or nil while a snapshot is not whole.
@@ -38,6 +39,11 @@ func (b *builder) apply(msg *registryv1.WatchResponse) (*Snapshot, error) {
 			return nil, err
 		}
 		b.base = b.base.with(msg.GetRevision(), ev.Changed)
+	case *registryv1.WatchResponse_PromptChanged:
+		if err := checkPrompt(ev.PromptChanged); err != nil {
+			return nil, err
+		}
+		b.base = b.base.withPrompt(msg.GetRevision(), ev.PromptChanged)
 	case *registryv1.WatchResponse_Removed:
 		b.base = b.base.without(msg.GetRevision(), ev.Removed)
 	case *registryv1.WatchResponse_Heartbeat:
@@ -49,8 +55,8 @@ func (b *builder) apply(msg *registryv1.WatchResponse) (*Snapshot, error) {
 		// revision must not move on without it.
 		return nil, fmt.Errorf("an event of an unknown kind came at revision %d", msg.GetRevision())
 	}
-	if b.base.Len() > MaxModels {
-		return nil, fmt.Errorf("the registry has more than %d models", MaxModels)
+	if b.base.Len() > MaxModels || len(b.base.prompts) > MaxModels {
+		return nil, errTooMany
 	}
 	return b.base, nil
 }
@@ -58,7 +64,7 @@ func (b *builder) apply(msg *registryv1.WatchResponse) (*Snapshot, error) {
 func (b *builder) part(revision int64, part *registryv1.SnapshotPart) (*Snapshot, error) {
 	switch {
 	case part.GetFirst():
-		b.parts, b.open = nil, true
+		b.parts, b.prompts, b.open = nil, nil, true
 	case !b.open:
 		return nil, errors.New("a snapshot began without its first part")
 	}
@@ -67,16 +73,30 @@ func (b *builder) part(revision int64, part *registryv1.SnapshotPart) (*Snapshot
 			return nil, err
 		}
 	}
-	b.parts = append(b.parts, part.GetModels()...)
-	if len(b.parts) > MaxModels {
-		return nil, fmt.Errorf("the registry has more than %d models", MaxModels)
+	for _, p := range part.GetPrompts() {
+		if err := checkPrompt(p); err != nil {
+			return nil, err
+		}
+	}
+	b.parts, b.prompts = append(b.parts, part.GetModels()...), append(b.prompts, part.GetPrompts()...)
+	if len(b.parts) > MaxModels || len(b.prompts) > MaxModels {
+		return nil, errTooMany
 	}
 	if !part.GetLast() {
 		return nil, nil //nolint:nilnil // not whole yet
 	}
-	b.base = newSnapshot(revision, b.parts, b.trust)
-	b.parts, b.open = nil, false
+	b.base = newSnapshot(revision, b.parts, b.trust).prompting(readPrompts(b.prompts), part.GetWithPrompts())
+	b.parts, b.prompts, b.open = nil, nil, false
 	return b.base, nil
+}
+
+var errTooMany = fmt.Errorf("the registry has more than %d models or prompts", MaxModels)
+
+func checkPrompt(s *registryv1.PromptState) error {
+	if s.GetPrompt().GetName() == "" {
+		return errors.New("a prompt without a name came")
+	}
+	return nil
 }
 
 func checkState(s *registryv1.ModelState) error {

@@ -58,7 +58,7 @@ func (m *Model) readExperiment(e *registryv1.Experiment) *Experiment {
 		if v == nil || a.GetWeight() < 0 {
 			return nil
 		}
-		out.Arms = append(out.Arms, Arm{Name: a.GetName(), Version: v, Weight: uint32(a.GetWeight())})
+		out.Arms = append(out.Arms, Arm{Name: a.GetName(), Version: v, Weight: uint32(a.GetWeight()), Prompt: a.GetPrompt()})
 		names[a.GetName()] = i
 	}
 	out.division = divided(e)
@@ -162,7 +162,7 @@ func (m *Model) decide(who *split.Subject) (Target, bool) {
 	for _, e := range m.Experiments {
 		if t.Version == nil {
 			if i := e.rule.Decide(who); i >= 0 {
-				t.Version, t.Arm, t.Experiment = e.Arms[i].Version, e.Arms[i].Name, e.Name
+				t.Version, t.Arm, t.Prompt, t.Experiment = e.Arms[i].Version, e.Arms[i].Name, e.Arms[i].Prompt, e.Name
 				if !e.rule.Overridden(who) {
 					t.Division, t.Key = e.division, e.rule.Key(who)
 				}

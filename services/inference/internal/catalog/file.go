@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -69,7 +71,10 @@ func decode(data []byte) (*Snapshot, error) {
 }
 
 func encode(s *Snapshot) ([]byte, error) {
-	part := &registryv1.SnapshotPart{First: true, Last: true}
+	part := &registryv1.SnapshotPart{First: true, Last: true, WithPrompts: s.withPrompts}
+	for _, name := range slices.Sorted(maps.Keys(s.prompts)) {
+		part.Prompts = append(part.Prompts, s.prompts[name].State)
+	}
 	for _, name := range s.names {
 		part.Models = append(part.Models, s.models[name].State)
 	}

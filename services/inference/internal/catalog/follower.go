@@ -148,7 +148,10 @@ type position struct {
 func (f *Follower) follow(ctx context.Context, from *position) (progressed bool, err error) {
 	ctx, heard, stop := silence.Guard(ctx, f.opts.Clock, f.opts.SilenceTimeout)
 	defer stop()
-	stream, err := f.opts.Registry.Watch(ctx, &registryv1.WatchRequest{FromRevision: from.revision, FromEtag: from.etag})
+	if s := f.Snapshot(); from.revision != 0 && !s.withPrompts {
+		*from = position{} // the registry may have learnt of prompts: a resumption would not tell those that are there
+	}
+	stream, err := f.opts.Registry.Watch(ctx, &registryv1.WatchRequest{FromRevision: from.revision, FromEtag: from.etag, Prompts: true})
 	if err != nil {
 		return false, fmt.Errorf("watch the registry: %w", err)
 	}

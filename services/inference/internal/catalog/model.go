@@ -63,6 +63,8 @@ type Arm struct {
 	Version *Version
 	// Weight is in millionths.
 	Weight uint32
+	// Prompt is what its conversations begin with, or nil.
+	Prompt *registryv1.PromptReference
 }
 
 // newModel reads a model's state. What names a version that is not there is
@@ -103,7 +105,7 @@ func (m *Model) readSplit(s *registryv1.Split) {
 		}
 		w := uint32(a.GetWeight())
 		total += uint64(w)
-		arms = append(arms, Arm{Name: a.GetName(), Version: v, Weight: w})
+		arms = append(arms, Arm{Name: a.GetName(), Version: v, Weight: w, Prompt: a.GetPrompt()})
 		weights = append(weights, w)
 	}
 	// A split that does not add up would send part of the traffic nowhere.

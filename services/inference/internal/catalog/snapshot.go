@@ -25,6 +25,9 @@ type Snapshot struct {
 	serving  []*Version      // sorted by digest and model
 	served   map[string]bool // digests of their variants, but their own
 	trust    signing.Policy
+	prompts  map[string]*Prompt
+	// withPrompts says that the registry sends prompts: without, it is an older one.
+	withPrompts bool
 }
 
 // Target is what a reference leads to.
@@ -35,6 +38,8 @@ type Target struct {
 	// Experiment is the one that decided, or "", and Arm the arm of it, or of the
 	// model's plain split; "" where neither decided.
 	Experiment, Arm string
+	// Prompt is the one that the arm names, or nil.
+	Prompt *registryv1.PromptReference
 	// Shadow says that another version gets a copy of the request; nil: none does.
 	Shadow *Shadow
 	// Division is what decided, or nil: also where a tester was given an arm. Key is
@@ -65,7 +70,13 @@ func (s *Snapshot) Trusting(trust signing.Policy) *Snapshot {
 	for _, m := range s.models {
 		states = append(states, m.State)
 	}
-	return newSnapshot(s.revision, states, trust)
+	return newSnapshot(s.revision, states, trust).prompting(s.prompts, s.withPrompts)
+}
+
+// prompting gives a snapshot that nobody has yet its prompts.
+func (s *Snapshot) prompting(prompts map[string]*Prompt, with bool) *Snapshot {
+	s.prompts, s.withPrompts = prompts, with
+	return s
 }
 
 // index makes the derived parts of a snapshot; it keeps models.
@@ -94,14 +105,25 @@ func index(revision int64, models map[string]*Model, trust signing.Policy) *Snap
 func (s *Snapshot) with(revision int64, state *registryv1.ModelState) *Snapshot {
 	models := maps.Clone(s.models)
 	models[state.GetModel().GetName()] = newModel(state, s.trust)
-	return index(revision, models, s.trust)
+	return index(revision, models, s.trust).prompting(s.prompts, s.withPrompts)
 }
 
 // without returns the snapshot after one model was removed; s stays as it is.
 func (s *Snapshot) without(revision int64, name string) *Snapshot {
 	models := maps.Clone(s.models)
 	delete(models, name)
-	return index(revision, models, s.trust)
+	return index(revision, models, s.trust).prompting(s.prompts, s.withPrompts)
+}
+
+// withPrompt returns the snapshot after a prompt changed; s stays as it is.
+func (s *Snapshot) withPrompt(revision int64, state *registryv1.PromptState) *Snapshot {
+	c := s.at(revision)
+	c.prompts = maps.Clone(s.prompts)
+	if c.prompts == nil {
+		c.prompts = make(map[string]*Prompt)
+	}
+	c.prompts[state.GetPrompt().GetName()] = newPrompt(state)
+	return c
 }
 
 // at returns the same models at another revision.
@@ -204,7 +226,7 @@ func (m *Model) byName(who *split.Subject) (Target, error) {
 			key = who.Request
 		}
 		arm := m.choose(key)
-		t.Version, t.Arm, t.Division = arm.Version, arm.Name, m.Division
+		t.Version, t.Arm, t.Prompt, t.Division = arm.Version, arm.Name, arm.Prompt, m.Division
 		return t, nil
 	}
 	if v := m.Default(); v != nil {

@@ -29,6 +29,7 @@ type Registry struct {
 	base    int64 // the revision before the first change kept
 	changes []*registryv1.WatchResponse
 	models  map[string]*registryv1.ModelState
+	prompts map[string]*registryv1.PromptState
 	changed chan struct{}
 	asked   []int64 // the revisions that watchers came with
 	history int     // tells the revisions apart from those before Replace
@@ -41,7 +42,7 @@ type Registry struct {
 // NewRegistry returns a registry without models.
 func NewRegistry() *Registry {
 	return &Registry{
-		models: make(map[string]*registryv1.ModelState), changed: make(chan struct{}), cut: make(chan struct{}),
+		models: make(map[string]*registryv1.ModelState), prompts: make(map[string]*registryv1.PromptState), changed: make(chan struct{}), cut: make(chan struct{}),
 	}
 }
 
@@ -51,6 +52,14 @@ func (r *Registry) Put(m *registryv1.ModelState) {
 	defer r.mu.Unlock()
 	r.models[m.GetModel().GetName()] = m
 	r.commit(&registryv1.WatchResponse{Event: &registryv1.WatchResponse_Changed{Changed: m}})
+}
+
+// PutPrompt sets the state of a prompt.
+func (r *Registry) PutPrompt(p *registryv1.PromptState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.prompts[p.GetPrompt().GetName()] = p
+	r.commit(&registryv1.WatchResponse{Event: &registryv1.WatchResponse_PromptChanged{PromptChanged: p}})
 }
 
 // Remove removes a model.
@@ -135,7 +144,7 @@ func (r *Registry) Watch(req *registryv1.WatchRequest, stream grpc.ServerStreami
 	from := req.GetFromRevision()
 	if from == 0 {
 		var err error
-		if from, err = r.sendSnapshot(stream); err != nil {
+		if from, err = r.sendSnapshot(req, stream); err != nil {
 			return err
 		}
 	}
@@ -176,13 +185,19 @@ func (r *Registry) Watch(req *registryv1.WatchRequest, stream grpc.ServerStreami
 	}
 }
 
-func (r *Registry) sendSnapshot(stream grpc.ServerStreamingServer[registryv1.WatchResponse]) (int64, error) {
+func (r *Registry) sendSnapshot(req *registryv1.WatchRequest, stream grpc.ServerStreamingServer[registryv1.WatchResponse]) (int64, error) {
 	r.mu.Lock()
 	revision := r.base + int64(len(r.changes))
 	etag := r.etag(revision)
 	parts := []*registryv1.SnapshotPart{{First: true}, {Last: true}}
 	for _, m := range r.models {
 		parts[1].Models = append(parts[1].Models, m)
+	}
+	if req.GetPrompts() {
+		parts[0].WithPrompts, parts[1].WithPrompts = true, true
+		for _, p := range r.prompts {
+			parts[0].Prompts = append(parts[0].Prompts, p)
+		}
 	}
 	r.mu.Unlock()
 	for _, p := range parts {

@@ -20,6 +20,10 @@ type Outcome struct {
 	Target catalog.Target
 	// Key is what decided the arm, Tenant whose request it was.
 	Key, Tenant string
+	// Prompt is what the conversation began with, and PromptVersion the number of its
+	// version; "" when there was none.
+	Prompt        string
+	PromptVersion int32
 	// Reason is empty for an answer, else why there was none.
 	Reason apierr.Reason
 	// Refused says that the model declined.

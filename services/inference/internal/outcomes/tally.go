@@ -32,6 +32,8 @@ type cellKey struct {
 	model, experiment, arm string
 	version                int32
 	digest, segment        string
+	prompt                 string
+	promptVersion          int32
 }
 
 // cell is the sums of one key.
@@ -69,7 +71,7 @@ func newTally(segments map[string]string) *tally {
 // add counts an outcome, or counts it as dropped where there is no room.
 func (t *tally) add(o *Outcome) {
 	v, d := o.Target.Version, o.Target.Division
-	k := cellKey{v.Model, d.Name(), o.Target.Arm, v.Number, v.Digest, t.segments[o.Tenant]}
+	k := cellKey{v.Model, d.Name(), o.Target.Arm, v.Number, v.Digest, t.segments[o.Tenant], o.Prompt, o.PromptVersion}
 	c := t.cells[k]
 	if c == nil {
 		if len(t.cells) >= maxCells {
@@ -183,12 +185,14 @@ func (t *tally) take() *registryv1.OutcomeBatch {
 	for k, c := range t.cells {
 		b.Outcomes = append(b.Outcomes, &registryv1.Outcome{
 			Model: k.model, Experiment: k.experiment, Arm: k.arm, Version: k.version, Digest: k.digest, Segment: k.segment, Sums: c.sums,
+			Prompt: k.prompt, PromptVersion: k.promptVersion,
 		})
 	}
 	clear(t.cells)
 	slices.SortFunc(b.Outcomes, func(x, y *registryv1.Outcome) int {
 		return cmp.Or(cmp.Compare(x.GetModel(), y.GetModel()), cmp.Compare(x.GetExperiment(), y.GetExperiment()),
-			cmp.Compare(x.GetArm(), y.GetArm()), cmp.Compare(x.GetVersion(), y.GetVersion()), cmp.Compare(x.GetSegment(), y.GetSegment()))
+			cmp.Compare(x.GetArm(), y.GetArm()), cmp.Compare(x.GetVersion(), y.GetVersion()), cmp.Compare(x.GetSegment(), y.GetSegment()),
+			cmp.Compare(x.GetPrompt(), y.GetPrompt()), cmp.Compare(x.GetPromptVersion(), y.GetPromptVersion()))
 	})
 	for k, p := range t.plans {
 		if p.news == 0 || len(b.Exposures) >= maxExposures {

@@ -28,33 +28,59 @@ type Prompt struct {
 // counts.
 func Read(body []byte) Prompt {
 	var p Prompt
+	members(body, func(name []byte, start, end int) { p.take(name, body[start:end]) })
+	return p
+}
+
+// Messages returns where the items of a chat's `messages` begin, the place behind
+// the bracket, and whether there are any; -1 when the body has no such list.
+func Messages(body []byte) (at int, empty bool) {
+	at = -1
+	members(body, func(name []byte, start, _ int) {
+		if string(name) != "messages" {
+			return
+		}
+		if at = -1; body[start] == '[' {
+			at = start + 1
+		}
+	})
+	if at < 0 {
+		return -1, false
+	}
+	first := blank(body, at)
+	return at, first < len(body) && body[first] == ']'
+}
+
+// members tells of each member of a JSON object where its value lies, as long as
+// the text is one.
+func members(body []byte, tell func(name []byte, start, end int)) {
 	i := blank(body, 0)
 	if i >= len(body) || body[i] != '{' {
-		return p
+		return
 	}
 	for i++; ; {
 		i = blank(body, i)
 		if i >= len(body) || body[i] != '"' {
-			return p
+			return
 		}
 		end := text(body, i)
 		if end < 0 {
-			return p
+			return
 		}
 		name := body[i+1 : end-1]
 		i = blank(body, end)
 		if i >= len(body) || body[i] != ':' {
-			return p
+			return
 		}
 		i = blank(body, i+1)
 		end = value(body, i)
 		if end < 0 {
-			return p
+			return
 		}
-		p.take(name, body[i:end])
+		tell(name, i, end)
 		i = blank(body, end)
 		if i >= len(body) || body[i] != ',' {
-			return p
+			return
 		}
 		i++
 	}

@@ -15,13 +15,27 @@ type arm struct {
 	version  int32
 	sums     *registryv1.OutcomeSums
 	segments map[string]*registryv1.OutcomeSums
+	prompts  map[promptVersion]int64 // requests
+}
+
+// promptVersion is a version of a prompt.
+type promptVersion struct {
+	prompt string
+	number int32
 }
 
 func newArm(name string, version int32) *arm {
-	return &arm{name: name, version: version, sums: new(registryv1.OutcomeSums), segments: make(map[string]*registryv1.OutcomeSums)}
+	return &arm{
+		name: name, version: version, sums: new(registryv1.OutcomeSums),
+		segments: make(map[string]*registryv1.OutcomeSums), prompts: make(map[promptVersion]int64),
+	}
 }
 
-func (a *arm) add(segment string, sums *registryv1.OutcomeSums) {
+func (a *arm) add(o *registryv1.Outcome) {
+	segment, sums := o.GetSegment(), o.GetSums()
+	if o.GetPrompt() != "" {
+		a.prompts[promptVersion{o.GetPrompt(), o.GetPromptVersion()}] += sums.GetRequests()
+	}
 	outcome.Add(a.sums, sums)
 	if a.segments[segment] == nil {
 		a.segments[segment] = new(registryv1.OutcomeSums)
@@ -43,7 +57,7 @@ func arms(outcomes []*registryv1.Outcome) []*arm {
 			at[k] = newArm(k.name, k.version)
 			out = append(out, at[k])
 		}
-		at[k].add(o.GetSegment(), o.GetSums())
+		at[k].add(o)
 	}
 	slices.SortFunc(out, func(a, b *arm) int {
 		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.version, b.version))

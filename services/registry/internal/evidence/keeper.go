@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/services/registry/internal/outcome"
 	"github.com/poterne/poterne/services/registry/internal/store"
 )
 
@@ -58,7 +59,7 @@ func (k *Keeper) Judge(ctx context.Context, q Question) (Judgement, error) {
 		if byName[a.name] == nil {
 			byName[a.name] = newArm(a.name, a.version)
 		}
-		byName[a.name].add("", a.sums)
+		outcome.Add(byName[a.name].sums, a.sums)
 		out.Requests[a.name] += a.sums.GetRequests()
 	}
 	need := max(q.MinRequests, 1)

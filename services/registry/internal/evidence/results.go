@@ -150,6 +150,12 @@ func (w Wanted) verdict(srm ratio, all []*arm, results []*registryv1.ArmResults)
 
 func (a *arm) results(alpha float64) *registryv1.ArmResults {
 	out := &registryv1.ArmResults{Arm: a.name, Version: a.version, Sums: a.sums, Estimates: estimates(a.sums, alpha)}
+	for p, requests := range a.prompts {
+		out.Prompts = append(out.Prompts, &registryv1.ArmPrompt{Prompt: p.prompt, Version: p.number, Requests: requests})
+	}
+	slices.SortFunc(out.Prompts, func(x, y *registryv1.ArmPrompt) int {
+		return cmp.Or(cmp.Compare(x.GetPrompt(), y.GetPrompt()), cmp.Compare(x.GetVersion(), y.GetVersion()))
+	})
 	if len(a.segments) == 1 && a.segments[""] != nil {
 		return out
 	}

@@ -27,6 +27,7 @@ type Source interface {
 	Position(ctx context.Context) (store.Position, error)
 	Changes(ctx context.Context, from store.Position) (*store.Batch, error)
 	Page(ctx context.Context, after string) (*store.Page, error)
+	PromptPage(ctx context.Context, after string) (*store.PromptPage, error)
 }
 
 // Options tune a Feed. Zero values take the defaults.

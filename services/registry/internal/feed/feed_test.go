@@ -30,6 +30,9 @@ type fakeSource struct {
 	history  string // what the etags begin with
 	err      error
 	reads    int
+	prompts  []*registryv1.PromptState // all of them
+	changed  []*registryv1.PromptState // of every batch
+	only     bool                      // nothing but prompts changes
 }
 
 func (s *fakeSource) set(change func(*fakeSource)) {
@@ -65,11 +68,17 @@ func (s *fakeSource) Changes(_ context.Context, from store.Position) (*store.Bat
 	if from.Revision > s.revision || from.Revision < s.floor || from.Etag != "" && from != s.at(from.Revision) {
 		return nil, apierr.New(apierr.OutOfRange, "out of range")
 	}
-	b := &store.Batch{From: s.at(from.Revision), To: s.at(s.revision)}
-	for r := from.Revision + 1; r <= s.revision; r++ {
+	b := &store.Batch{From: s.at(from.Revision), To: s.at(s.revision), Prompts: s.changed}
+	for r := from.Revision + 1; r <= s.revision && !s.only; r++ {
 		b.Changes = append(b.Changes, store.Change{Position: s.at(r), Model: "m", State: &registryv1.ModelState{}})
 	}
 	return b, nil
+}
+
+func (s *fakeSource) PromptPage(context.Context, string) (*store.PromptPage, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &store.PromptPage{Prompts: s.prompts, Last: true}, nil
 }
 
 func (s *fakeSource) Page(context.Context, string) (*store.Page, error) {
@@ -112,11 +121,13 @@ type watch struct {
 
 func (r *rig) watch(from int64) *watch { return r.watchFrom(store.Position{Revision: from}) }
 
-func (r *rig) watchFrom(from store.Position) *watch {
+func (r *rig) watchFrom(from store.Position) *watch { return r.watchFor(feed.Wanted{From: from}) }
+
+func (r *rig) watchFor(want feed.Wanted) *watch {
 	w := &watch{t: r.t, messages: make(chan *registryv1.WatchResponse), ended: make(chan error, 1)}
 	ctx := r.t.Context()
 	go func() {
-		w.ended <- r.feed.Watch(ctx, from, func(m *registryv1.WatchResponse) error {
+		w.ended <- r.feed.Watch(ctx, want, func(m *registryv1.WatchResponse) error {
 			select {
 			case w.messages <- m:
 				return nil
@@ -391,9 +402,45 @@ func TestSendingThatFailsEndsTheWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
 		gone := errors.New("the client is gone")
-		err := r.feed.Watch(t.Context(), store.Position{}, func(*registryv1.WatchResponse) error { return gone })
+		err := r.feed.Watch(t.Context(), feed.Wanted{}, func(*registryv1.WatchResponse) error { return gone })
 		if !errors.Is(err, gone) {
 			t.Errorf("got %v", err)
 		}
+	})
+}
+
+// Prompts come before the models, to those that asked for them, and bring the
+// revision with what follows them.
+func TestPromptsAreWatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 3)
+		p := &registryv1.PromptState{Prompt: &registryv1.Prompt{Name: "p"}}
+		r.source.set(func(s *fakeSource) { s.prompts = []*registryv1.PromptState{p} })
+		w, without := r.watchFor(feed.Wanted{Prompts: true}), r.watch(0)
+		first, last := w.next().GetSnapshot(), w.next()
+		if !first.GetFirst() || first.GetLast() || !first.GetWithPrompts() || len(first.GetPrompts()) != 1 {
+			t.Errorf("first comes %v", first)
+		}
+		if got := last.GetSnapshot(); got.GetFirst() || !got.GetLast() || !got.GetWithPrompts() || last.GetRevision() != 3 {
+			t.Errorf("last comes %v", last)
+		}
+		if got := without.next().GetSnapshot(); !got.GetFirst() || !got.GetLast() || got.GetWithPrompts() || len(got.GetPrompts()) != 0 {
+			t.Errorf("who did not ask gets %v", got)
+		}
+		r.source.set(func(s *fakeSource) { s.revision, s.changed = 4, s.prompts })
+		r.feed.Wake()
+		if m := w.next(); m.GetPromptChanged().GetPrompt().GetName() != "p" || m.GetRevision() != 3 {
+			t.Errorf("first comes %v", m)
+		}
+		w.wantChange(4)
+		without.wantChange(4)
+		// Without a model that changed, a heartbeat brings the revision.
+		r.source.set(func(s *fakeSource) { s.revision, s.only = 5, true })
+		r.feed.Wake()
+		if m := w.next(); m.GetPromptChanged() == nil || m.GetRevision() != 4 {
+			t.Errorf("first comes %v", m)
+		}
+		w.wantHeartbeat(5)
+		without.wantHeartbeat(5)
 	})
 }

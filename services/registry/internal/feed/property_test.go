@@ -107,7 +107,7 @@ var errCut = errors.New("the connection was cut")
 func (c *consumer) run(ctx context.Context, rnd *rand.Rand, replicas []*replica, final func() int64) (resets int, err error) {
 	for {
 		left := rnd.IntN(30)
-		err := replicas[rnd.IntN(len(replicas))].feed.Watch(ctx, store.Position{Revision: c.revision, Etag: c.etag}, func(m *registryv1.WatchResponse) error {
+		err := replicas[rnd.IntN(len(replicas))].feed.Watch(ctx, feed.Wanted{From: store.Position{Revision: c.revision, Etag: c.etag}}, func(m *registryv1.WatchResponse) error {
 			if err := c.apply(m); err != nil {
 				return err
 			}
@@ -141,7 +141,7 @@ func (c *consumer) run(ctx context.Context, rnd *rand.Rand, replicas []*replica,
 // stayAway returns once much has happened that nobody took note of.
 func stayAway(ctx context.Context, r *replica, final func() int64) error {
 	missed := 0
-	err := r.feed.Watch(ctx, store.Position{}, func(m *registryv1.WatchResponse) error {
+	err := r.feed.Watch(ctx, feed.Wanted{}, func(m *registryv1.WatchResponse) error {
 		if missed++; missed > 25 || final() > 0 {
 			return errDone
 		}

@@ -13,13 +13,22 @@ import (
 // slow; the message is not changed afterwards, and must not be.
 type Send func(*registryv1.WatchResponse) error
 
+// Wanted is what a watcher asks for.
+type Wanted struct {
+	// From is the last position that it has; the zero value for a snapshot first.
+	From store.Position
+	// Prompts says that it is sent prompts too.
+	Prompts bool
+}
+
 // Watch sends every change after a position, in order, until ctx ends,
 // sending fails, or the feed is closed: of several changes of one model that
 // are read at once, only the last. From revision 0 a snapshot comes first. A heartbeat
 // comes at once when there is nothing new, and then whenever nothing was sent
-// for the heartbeat's time.
-func (f *Feed) Watch(ctx context.Context, from store.Position, send Send) error {
-	w := &watcher{feed: f, send: send, position: from, era: f.present().era}
+// for the heartbeat's time. Prompts are sent to those that want them only, each
+// batch's before its models, so that an arm never names one that is not there.
+func (f *Feed) Watch(ctx context.Context, want Wanted, send Send) error {
+	w := &watcher{feed: f, send: send, position: want.From, prompts: want.Prompts, era: f.present().era}
 	w.timer = f.opts.Clock.NewTimer(f.opts.Heartbeat)
 	defer w.timer.Stop()
 	if err := w.begin(ctx); err != nil {
@@ -52,6 +61,7 @@ type watcher struct {
 	feed     *Feed
 	send     Send
 	position store.Position
+	prompts  bool
 	era      int
 	timer    clock.Timer
 }
@@ -70,10 +80,11 @@ func (w *watcher) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := w.apply(batch); err != nil || len(batch.Changes) > 0 {
-		return err
+	if len(batch.Changes) == 0 && (!w.prompts || len(batch.Prompts) == 0) {
+		w.position = batch.To
+		return w.deliver(w.heartbeat())
 	}
-	return w.deliver(w.heartbeat())
+	return w.apply(batch)
 }
 
 // check returns why the watch cannot go on.
@@ -106,6 +117,15 @@ func (w *watcher) advance(ctx context.Context, now state) error {
 }
 
 func (w *watcher) apply(batch *store.Batch) error {
+	told := w.position
+	if w.prompts {
+		for _, p := range batch.Prompts {
+			m := &registryv1.WatchResponse{Revision: told.Revision, Etag: told.Etag, Event: &registryv1.WatchResponse_PromptChanged{PromptChanged: p}}
+			if err := w.deliver(m); err != nil {
+				return err
+			}
+		}
+	}
 	for _, c := range batch.Changes {
 		m := &registryv1.WatchResponse{Revision: c.Revision, Etag: c.Etag}
 		if c.State == nil {
@@ -116,8 +136,12 @@ func (w *watcher) apply(batch *store.Batch) error {
 		if err := w.deliver(m); err != nil {
 			return err
 		}
+		told = c.Position
 	}
 	w.position = batch.To
+	if w.prompts && len(batch.Prompts) > 0 && told.Revision < batch.To.Revision {
+		return w.deliver(w.heartbeat())
+	}
 	return nil
 }
 
@@ -129,13 +153,31 @@ func (w *watcher) snapshot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for after, first := "", true; ; first = false {
+	first := true
+	for after := ""; w.prompts; first = false {
+		page, err := w.feed.source.PromptPage(ctx, after)
+		if err != nil {
+			return err
+		}
+		if len(page.Prompts) > 0 {
+			part := &registryv1.SnapshotPart{Prompts: page.Prompts, First: first, WithPrompts: true}
+			if err := w.deliver(&registryv1.WatchResponse{Event: &registryv1.WatchResponse_Snapshot{Snapshot: part}}); err != nil {
+				return err
+			}
+		}
+		if page.Last {
+			first = first && len(page.Prompts) == 0
+			break
+		}
+		after = page.After
+	}
+	for after := ""; ; first = false {
 		page, err := w.feed.source.Page(ctx, after)
 		if err != nil {
 			return err
 		}
 		m := &registryv1.WatchResponse{Event: &registryv1.WatchResponse_Snapshot{
-			Snapshot: &registryv1.SnapshotPart{Models: page.Models, First: first, Last: page.Last},
+			Snapshot: &registryv1.SnapshotPart{Models: page.Models, First: first, Last: page.Last, WithPrompts: w.prompts},
 		}}
 		if page.Last {
 			// Until the snapshot is whole the watcher has nothing to resume from.

@@ -12,9 +12,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/prompt"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/registry/internal/archive"
-	"github.com/poterne/poterne/services/registry/internal/prompt"
 	"github.com/poterne/poterne/services/registry/internal/webhook"
 )
 

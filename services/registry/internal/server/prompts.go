@@ -5,8 +5,8 @@ import (
 	"strconv"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/prompt"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-	"github.com/poterne/poterne/services/registry/internal/prompt"
 	"github.com/poterne/poterne/services/registry/internal/store"
 )
 
@@ -154,6 +154,20 @@ func (s *Server) ListPromptAliasHistory(ctx context.Context, req *registryv1.Lis
 	return &registryv1.ListPromptAliasHistoryResponse{States: states, NextPageToken: next}, nil
 }
 
+// RollbackPromptAlias implements registryv1.RegistryServiceServer.
+func (s *Server) RollbackPromptAlias(ctx context.Context, req *registryv1.RollbackPromptAliasRequest) (*registryv1.RollbackPromptAliasResponse, error) {
+	if err := checkText("reason", req.GetReason()); err != nil {
+		return nil, err
+	}
+	a, err := s.store.RollbackPromptAlias(ctx, actor(ctx), req.GetPrompt(), req.GetAlias(), store.Rollback{
+		Revision: req.GetRevision(), Etag: req.GetEtag(), Reason: req.GetReason(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &registryv1.RollbackPromptAliasResponse{Alias: a}, nil
+}
+
 // RenderPrompt implements registryv1.RegistryServiceServer.
 func (s *Server) RenderPrompt(ctx context.Context, req *registryv1.RenderPromptRequest) (*registryv1.RenderPromptResponse, error) {
 	ref := req.GetVersion()
@@ -168,5 +182,9 @@ func (s *Server) RenderPrompt(ctx context.Context, req *registryv1.RenderPromptR
 	if err != nil {
 		return nil, err
 	}
-	return &registryv1.RenderPromptResponse{Messages: messages, Version: v.GetNumber(), Digest: v.GetDigest()}, nil
+	out := &registryv1.RenderPromptResponse{Version: v.GetNumber(), Digest: v.GetDigest()}
+	for _, m := range messages {
+		out.Messages = append(out.Messages, &registryv1.PromptMessage{Role: m.Role, Content: m.Content})
+	}
+	return out, nil
 }

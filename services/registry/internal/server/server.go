@@ -81,7 +81,8 @@ func (s *Server) Watch(req *registryv1.WatchRequest, stream grpc.ServerStreaming
 			WithRetryAfter(overloadedFor)
 	}
 	defer s.watchers.Add(-1)
-	return s.feed.Watch(stream.Context(), store.Position{Revision: req.GetFromRevision(), Etag: req.GetFromEtag()}, stream.Send)
+	from := store.Position{Revision: req.GetFromRevision(), Etag: req.GetFromEtag()}
+	return s.feed.Watch(stream.Context(), feed.Wanted{From: from, Prompts: req.GetPrompts()}, stream.Send)
 }
 
 // actor names the caller in the record of changes; "" when nobody is known.

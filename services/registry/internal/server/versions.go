@@ -7,9 +7,9 @@ import (
 	"strings"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/digest"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-	"github.com/poterne/poterne/services/registry/internal/digest"
 	"github.com/poterne/poterne/services/registry/internal/store"
 )
 

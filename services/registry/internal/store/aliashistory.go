@@ -75,16 +75,9 @@ func (s *Store) RollbackAlias(ctx context.Context, actor, model, name string, r 
 		if alias, err = s.aliasIf(ctx, c, name, r.Etag, false); err != nil {
 			return err
 		}
-		if r.Revision >= c.revision {
-			return noStateAt(r.Revision)
-		}
-		was, err := scanAliasState(c.tx.QueryRowContext(ctx,
-			aliasStateQuery+`AND revision <= $3 ORDER BY revision DESC LIMIT 1`, model, name, r.Revision))
-		if errors.Is(err, sql.ErrNoRows) {
-			return noStateAt(r.Revision)
-		}
+		was, err := c.aliasAt(ctx, name, r.Revision)
 		if err != nil {
-			return fmt.Errorf("state at %d: %w", r.Revision, err)
+			return err
 		}
 		if _, err := s.sameVersion(ctx, c, was.GetVersion(), was.GetDigest()); err != nil {
 			return err
@@ -100,6 +93,22 @@ func (s *Store) RollbackAlias(ctx context.Context, actor, model, name string, r 
 		return err
 	})
 	return alias, pending, err
+}
+
+// aliasAt returns the state that an alias had at a revision.
+func (c *change) aliasAt(ctx context.Context, name string, revision int64) (*registryv1.AliasState, error) {
+	if revision >= c.revision {
+		return nil, noStateAt(revision)
+	}
+	was, err := scanAliasState(c.tx.QueryRowContext(ctx,
+		aliasStateQuery+`AND revision <= $3 ORDER BY revision DESC LIMIT 1`, c.model, name, revision))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, noStateAt(revision)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state at %d: %w", revision, err)
+	}
+	return was, nil
 }
 
 func noStateAt(revision int64) error {

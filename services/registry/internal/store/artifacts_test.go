@@ -11,10 +11,10 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/digest"
 	"github.com/poterne/poterne/pkg/sqldb"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-	"github.com/poterne/poterne/services/registry/internal/digest"
 	"github.com/poterne/poterne/services/registry/internal/store"
 )
 

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -63,6 +64,8 @@ type Batch struct {
 	From, To Position
 	// Changes hold each model once: of several changes, the last.
 	Changes []Change
+	// Prompts are those that changed, each once.
+	Prompts []*registryv1.PromptState
 	// More says that To is not the newest position.
 	More bool
 	// Bytes is about how much memory the batch takes.
@@ -162,13 +165,28 @@ func (s *Store) Changes(ctx context.Context, from Position) (*Batch, error) {
 func (s *Store) fill(ctx context.Context, q querier, out *Batch, newest int64) error {
 	began := s.opts.Clock.Now()
 	last, err := collect(ctx, q, scanChange, `SELECT `+changeColumns+` FROM
-		(SELECT max(revision) AS revision FROM registry_changes WHERE revision > $1 AND model NOT LIKE '`+promptPrefix+`%'
+		(SELECT max(revision) AS revision FROM registry_changes WHERE revision > $1
 			GROUP BY model ORDER BY max(revision) LIMIT $2) l
 		JOIN registry_changes c ON c.revision = l.revision ORDER BY c.revision`, out.From.Revision, maxBatchChanges)
 	if err != nil {
 		return fmt.Errorf("last changes: %w", err)
 	}
 	for _, c := range last {
+		if name, ok := strings.CutPrefix(c.Model, promptPrefix); ok {
+			states, err := s.promptStates(ctx, q, name, name)
+			if err != nil {
+				return err
+			}
+			out.Prompts = append(out.Prompts, states...)
+			for _, st := range states {
+				out.Bytes += proto.Size(st)
+			}
+			out.To = c.Position
+			if out.Bytes >= maxBatchBytes || s.opts.Clock.Now().Sub(began) >= maxBatchTime {
+				break
+			}
+			continue
+		}
 		states, err := s.states(ctx, q, c.Model, c.Model)
 		if err != nil {
 			return err
@@ -181,12 +199,6 @@ func (s *Store) fill(ctx context.Context, q querier, out *Batch, newest int64) e
 		out.To = c.Position
 		if out.Bytes >= maxBatchBytes || s.opts.Clock.Now().Sub(began) >= maxBatchTime {
 			break
-		}
-	}
-	if all := len(last) < maxBatchChanges && len(out.Changes) == len(last); all && out.To.Revision < newest {
-		// What is left is of prompts, which nobody watches.
-		if out.To, err = position(ctx, q, newest); err != nil {
-			return err
 		}
 	}
 	out.More = out.To.Revision < newest

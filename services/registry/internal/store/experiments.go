@@ -121,6 +121,9 @@ func (s *Store) DeleteExperiment(ctx context.Context, actor, model, name, etag s
 		if err := c.touch(ctx); err != nil {
 			return err
 		}
+		if err := c.putArmPrompts(ctx, name, nil); err != nil {
+			return err
+		}
 		return c.exec(ctx, `DELETE FROM registry_experiments WHERE model = $1 AND name = $2`, model, name)
 	})
 }
@@ -172,10 +175,19 @@ func (s *Store) putExperiment(ctx context.Context, c *change, e *registryv1.Expe
 	return err
 }
 
-// putExperimentVersions notes which versions the experiment holds on to.
+// putExperimentVersions notes which versions and prompts the experiment holds on to.
 func (c *change) putExperimentVersions(ctx context.Context, e *registryv1.Experiment) error {
 	err := c.exec(ctx, `DELETE FROM registry_experiment_versions WHERE model = $1 AND experiment = $2`, c.model, e.GetName())
-	if err != nil || e.GetState() == concluded {
+	if err != nil {
+		return err
+	}
+	prompts := make(map[string]*registryv1.PromptReference, len(e.GetArms()))
+	if e.GetState() != concluded {
+		for _, a := range e.GetArms() {
+			prompts[a.GetName()] = a.GetPrompt()
+		}
+	}
+	if err := c.putArmPrompts(ctx, e.GetName(), prompts); err != nil || e.GetState() == concluded {
 		return err
 	}
 	held := map[int32]bool{0: true}

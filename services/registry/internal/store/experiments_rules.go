@@ -85,6 +85,9 @@ func checkPlanArms(e *registryv1.Experiment, wrong func(field, format string, ar
 		if (a.GetVersion() == 0) == (a.GetAlias() == "") {
 			wrong(field+"version", "must be named by its number or by an alias, and not by both")
 		}
+		if why := checkPromptForm(a.GetPrompt()); why != "" {
+			wrong(field+"prompt", "%s", why)
+		}
 		if a.GetWeight() < 0 || a.GetWeight() > allocation.Whole {
 			wrong(field+"weight", "must be from 0 to 1000000")
 		}
@@ -109,6 +112,13 @@ func (s *Store) checkVersions(ctx context.Context, c *change, e *registryv1.Expe
 			return err
 		}
 		a.Digest = digest
+		digest, err = s.promptNamed(ctx, c, fmt.Sprintf("arms[%d].prompt.", i), a.GetPrompt())
+		if err != nil {
+			return err
+		}
+		if a.GetPrompt() != nil {
+			a.Prompt.Digest = digest
+		}
 	}
 	if sh := e.GetShadow(); sh != nil {
 		digest, err := s.named(ctx, c, "shadow.", sh.GetVersion(), sh.GetAlias(), sh.GetDigest())
@@ -187,7 +197,8 @@ func wrongStateOf(e *registryv1.Experiment, field string) error {
 }
 
 func samePlannedArm(a, b *registryv1.ExperimentArm) bool {
-	return a.GetName() == b.GetName() && a.GetVersion() == b.GetVersion() && a.GetAlias() == b.GetAlias() && a.GetWeight() == b.GetWeight()
+	return a.GetName() == b.GetName() && a.GetVersion() == b.GetVersion() && a.GetAlias() == b.GetAlias() && a.GetWeight() == b.GetWeight() &&
+		samePrompt(a.GetPrompt(), b.GetPrompt())
 }
 
 func sameShadow(a, b *registryv1.Shadow) bool {

@@ -21,7 +21,7 @@ func (s *Store) ExportAll(ctx context.Context, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		for _, part := range []func(context.Context, querier, *archive.Writer) error{s.exportAllModels, s.exportPrompts, s.exportWebhooks} {
+		for _, part := range []func(context.Context, querier, *archive.Writer) error{s.exportPrompts, s.exportAllModels, s.exportWebhooks} {
 			if err := part(ctx, q, w); err != nil {
 				return err
 			}
@@ -138,7 +138,7 @@ func carried(m *registryv1.ArchivedModel) {
 
 func (s *Store) exportPrompts(ctx context.Context, q querier, w *archive.Writer) error {
 	for after := ""; ; {
-		list, err := prompts(ctx, q, `name > $1`, after, exportNames)
+		list, err := prompts(ctx, q, `name > $1 ORDER BY name LIMIT $2`, after, exportNames)
 		if err != nil || len(list) == 0 {
 			return err
 		}

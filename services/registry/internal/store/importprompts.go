@@ -75,7 +75,7 @@ func (s *Store) putPromptAliases(ctx context.Context, c *change, p *registryv1.A
 // replaces.
 func (s *Store) takePromptsPlace(ctx context.Context, c *change, p *registryv1.ArchivedPrompt, conflict registryv1.ImportConflict) (registryv1.ImportOutcome, error) {
 	name := p.GetPrompt().GetName()
-	list, err := prompts(ctx, c.tx, `name = $1`, name, 1)
+	list, err := prompts(ctx, c.tx, `name = $1`, name)
 	if err != nil {
 		return 0, err
 	}

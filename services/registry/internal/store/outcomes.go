@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -34,12 +36,13 @@ type outcomeKey struct {
 	arm               string
 	version           int32
 	digest, segment   string
+	prompt            string // name@v3
 }
 
 func compareOutcomes(a, b outcomeKey) int {
 	return cmp.Or(cmp.Compare(a.model, b.model), cmp.Compare(a.experiment, b.experiment), cmp.Compare(a.width, b.width),
 		cmp.Compare(a.bucket, b.bucket), cmp.Compare(a.arm, b.arm), cmp.Compare(a.version, b.version),
-		cmp.Compare(a.digest, b.digest), cmp.Compare(a.segment, b.segment))
+		cmp.Compare(a.digest, b.digest), cmp.Compare(a.segment, b.segment), cmp.Compare(a.prompt, b.prompt))
 }
 
 // outcomes runs fn in a transaction that takes turns with all others that change
@@ -129,8 +132,8 @@ func checkBatches(batches []*registryv1.OutcomeBatch) error {
 			return apierr.Invalid(fmt.Sprintf("batches[%d].replica", i), "must be a name, the same in all batches")
 		}
 		for j, o := range b.GetOutcomes() {
-			if !name(o.GetExperiment()) || !name(o.GetArm()) || !name(o.GetSegment()) || !plain(o.GetDigest()) {
-				return apierr.Invalid(fmt.Sprintf("batches[%d].outcomes[%d]", i, j), "its experiment, arm, segment and digest must be names")
+			if !name(o.GetExperiment()) || !name(o.GetArm()) || !name(o.GetSegment()) || !plain(o.GetDigest()) || !name(o.GetPrompt()) {
+				return apierr.Invalid(fmt.Sprintf("batches[%d].outcomes[%d]", i, j), "its experiment, arm, segment, digest and prompt must be names")
 			}
 		}
 		for j, e := range b.GetExposures() {
@@ -172,7 +175,24 @@ func keyOf(o *registryv1.Outcome, at, now time.Time) outcomeKey {
 	}
 	return outcomeKey{
 		o.GetModel(), o.GetExperiment(), int64(width / time.Second), at.Truncate(width).Unix(),
-		o.GetArm(), o.GetVersion(), o.GetDigest(), o.GetSegment(),
+		o.GetArm(), o.GetVersion(), o.GetDigest(), o.GetSegment(), promptColumn(o),
+	}
+}
+
+// promptColumn names a version of a prompt in one text: no prompt's name holds an @.
+func promptColumn(o *registryv1.Outcome) string {
+	if o.GetPrompt() == "" {
+		return ""
+	}
+	return o.GetPrompt() + "@v" + strconv.Itoa(int(o.GetPromptVersion()))
+}
+
+// setPrompt is promptColumn's reverse.
+func setPrompt(o *registryv1.Outcome, column string) {
+	name, number, ok := strings.Cut(column, "@v")
+	n, err := strconv.ParseInt(number, 10, 32)
+	if ok && err == nil {
+		o.Prompt, o.PromptVersion = name, int32(n)
 	}
 }
 
@@ -202,8 +222,8 @@ func (c *change) addSums(ctx context.Context, sums map[outcomeKey]*registryv1.Ou
 func (c *change) addSum(ctx context.Context, k outcomeKey, more *registryv1.OutcomeSums) error {
 	var stored []byte
 	err := c.tx.QueryRowContext(ctx, `SELECT sums FROM registry_outcomes WHERE model = $1 AND experiment = $2 AND width = $3
-		AND bucket = $4 AND arm = $5 AND version = $6 AND digest = $7 AND segment = $8`,
-		k.model, k.experiment, k.width, k.bucket, k.arm, k.version, k.digest, k.segment).Scan(&stored)
+		AND bucket = $4 AND arm = $5 AND version = $6 AND digest = $7 AND segment = $8 AND prompt = $9`,
+		k.model, k.experiment, k.width, k.bucket, k.arm, k.version, k.digest, k.segment, k.prompt).Scan(&stored)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("sums: %w", err)
 	}
@@ -216,10 +236,10 @@ func (c *change) addSum(ctx context.Context, k outcomeKey, more *registryv1.Outc
 	if err != nil {
 		return fmt.Errorf("write sums: %w", err)
 	}
-	return c.exec(ctx, `INSERT INTO registry_outcomes (model, experiment, width, bucket, arm, version, digest, segment, sums)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-		ON CONFLICT (model, experiment, width, bucket, arm, version, digest, segment) DO UPDATE SET sums = excluded.sums`,
-		k.model, k.experiment, k.width, k.bucket, k.arm, k.version, k.digest, k.segment, raw)
+	return c.exec(ctx, `INSERT INTO registry_outcomes (model, experiment, width, bucket, arm, version, digest, segment, prompt, sums)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		ON CONFLICT (model, experiment, width, bucket, arm, version, digest, segment, prompt) DO UPDATE SET sums = excluded.sums`,
+		k.model, k.experiment, k.width, k.bucket, k.arm, k.version, k.digest, k.segment, k.prompt, raw)
 }
 
 // knows reports whether a model is there, and remembers it.

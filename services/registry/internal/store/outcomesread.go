@@ -21,8 +21,8 @@ type Exposed struct {
 
 // Evidence is everything that is known of a model's split or experiment.
 type Evidence struct {
-	// Outcomes are the sums by arm, version and segment, in no order. Verdicts have
-	// no segment.
+	// Outcomes are the sums by arm, version, segment and prompt, in no order. Verdicts
+	// have no segment and no prompt.
 	Outcomes []*registryv1.Outcome
 	// Exposed is by etag.
 	Exposed []Exposed
@@ -73,13 +73,13 @@ type outcomeRow struct {
 func outcomeRows(ctx context.Context, q querier, where string, args ...any) ([]outcomeRow, error) {
 	out, err := collect(ctx, q, func(row scanner) (r outcomeRow, err error) {
 		var raw []byte
-		err = row.Scan(&r.model, &r.experiment, &r.width, &r.bucket, &r.arm, &r.version, &r.digest, &r.segment, &raw)
+		err = row.Scan(&r.model, &r.experiment, &r.width, &r.bucket, &r.arm, &r.version, &r.digest, &r.segment, &r.prompt, &raw)
 		if err != nil {
 			return r, err
 		}
 		r.sums = new(registryv1.OutcomeSums)
 		return r, proto.Unmarshal(raw, r.sums)
-	}, `SELECT model, experiment, width, bucket, arm, version, digest, segment, sums FROM registry_outcomes WHERE `+where, args...)
+	}, `SELECT model, experiment, width, bucket, arm, version, digest, segment, prompt, sums FROM registry_outcomes WHERE `+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("sums: %w", err)
 	}
@@ -92,11 +92,12 @@ func mergedOutcomes(rows []outcomeRow, verdicts []*registryv1.Outcome) []*regist
 		arm     string
 		version int32
 		segment string
+		prompt  string
 	}
 	at := make(map[place]*registryv1.Outcome)
 	var out []*registryv1.Outcome
 	put := func(o *registryv1.Outcome) {
-		p := place{o.GetArm(), o.GetVersion(), o.GetSegment()}
+		p := place{o.GetArm(), o.GetVersion(), o.GetSegment(), promptColumn(o)}
 		if at[p] == nil {
 			at[p] = o
 			out = append(out, o)
@@ -105,9 +106,11 @@ func mergedOutcomes(rows []outcomeRow, verdicts []*registryv1.Outcome) []*regist
 		outcome.Add(at[p].Sums, o.GetSums())
 	}
 	for _, r := range rows {
-		put(&registryv1.Outcome{
+		o := &registryv1.Outcome{
 			Model: r.model, Experiment: r.experiment, Arm: r.arm, Version: r.version, Digest: r.digest, Segment: r.segment, Sums: r.sums,
-		})
+		}
+		setPrompt(o, r.prompt)
+		put(o)
 	}
 	for _, v := range verdicts {
 		put(v)

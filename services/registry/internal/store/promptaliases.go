@@ -37,22 +37,46 @@ func (s *Store) ChangePromptAlias(ctx context.Context, actor string, w AliasWish
 	}
 	var out *registryv1.PromptAlias
 	err := s.change(ctx, actor, promptPrefix+w.Model, k, func(ctx context.Context, c *change) (err error) {
-		if out, err = s.promptAlias(ctx, c.tx, w.Model, w.Alias); err != nil {
+		if out, err = s.promptAliasIf(ctx, c, w.Model, w.Alias, w.Etag); err != nil {
 			return err
 		}
 		if w.Version == 0 && out == nil {
 			return notFound("alias", "the prompt %q has no alias %q", w.Model, w.Alias)
 		}
-		if err := compareEtag(fmt.Sprintf("the alias %q of the prompt %q", w.Alias, w.Model), w.Etag, out.GetEtag()); err != nil {
-			return err
-		}
-		if out.GetVersion() == w.Version {
-			return errUnchanged
-		}
-		out, err = s.movePromptAlias(ctx, c, w)
+		out, err = s.movePromptAlias(ctx, c, out, w.Model, aliasMove{name: w.Alias, version: w.Version, reason: w.Reason})
 		return err
 	})
 	return out, err
+}
+
+// RollbackPromptAlias is RollbackAlias for an alias of a prompt. It returns nil when
+// the alias is not there afterwards.
+func (s *Store) RollbackPromptAlias(ctx context.Context, actor, prompt, alias string, r Rollback) (*registryv1.PromptAlias, error) {
+	var out *registryv1.PromptAlias
+	err := s.change(ctx, actor, promptPrefix+prompt, promptRolledBack, func(ctx context.Context, c *change) (err error) {
+		if out, err = s.promptAliasIf(ctx, c, prompt, alias, r.Etag); err != nil {
+			return err
+		}
+		was, err := c.aliasAt(ctx, alias, r.Revision)
+		if err != nil {
+			return err
+		}
+		// Versions of prompts are never deleted: its number is still the same one.
+		out, err = s.movePromptAlias(ctx, c, out, prompt,
+			aliasMove{name: alias, version: was.GetVersion(), reason: r.Reason, rollbackTo: r.Revision})
+		return err
+	})
+	return out, err
+}
+
+// promptAliasIf returns an alias that has the given etag; nil when there is none and
+// the etag says so.
+func (s *Store) promptAliasIf(ctx context.Context, c *change, prompt, alias, etag string) (*registryv1.PromptAlias, error) {
+	there, err := s.promptAlias(ctx, c.tx, prompt, alias)
+	if err != nil {
+		return nil, err
+	}
+	return there, compareEtag(fmt.Sprintf("the alias %q of the prompt %q", alias, prompt), etag, there.GetEtag())
 }
 
 // promptAlias returns an alias, or nil when the prompt has none of that name.
@@ -64,41 +88,51 @@ func (s *Store) promptAlias(ctx context.Context, q querier, prompt, name string)
 	return a, err
 }
 
-func (s *Store) movePromptAlias(ctx context.Context, c *change, w AliasWish) (*registryv1.PromptAlias, error) {
-	m := aliasMove{name: w.Alias, version: w.Version, reason: w.Reason}
-	if w.Version == 0 {
-		if err := c.exec(ctx, `DELETE FROM registry_prompt_aliases WHERE prompt = $1 AND name = $2`, w.Model, w.Alias); err != nil {
+// movePromptAlias makes the change. It is not moveOrAsk of models' aliases: nothing
+// of a prompt's is protected, waits, or needs a signature.
+func (s *Store) movePromptAlias(ctx context.Context, c *change, there *registryv1.PromptAlias, prompt string, m aliasMove) (*registryv1.PromptAlias, error) {
+	if there.GetVersion() == m.version {
+		return there, errUnchanged
+	}
+	if m.version == 0 {
+		if err := s.checkPromptAliasFree(ctx, c, prompt, m.name); err != nil {
 			return nil, err
 		}
-		return nil, c.promptChanged(ctx, w.Model, m)
+		if err := c.exec(ctx, `DELETE FROM registry_prompt_aliases WHERE prompt = $1 AND name = $2`, prompt, m.name); err != nil {
+			return nil, err
+		}
+		return nil, c.promptChanged(ctx, prompt, m)
 	}
-	err := c.tx.QueryRowContext(ctx, `SELECT digest FROM registry_prompt_versions WHERE prompt = $1 AND number = $2`, w.Model, w.Version).
+	err := c.tx.QueryRowContext(ctx, `SELECT digest FROM registry_prompt_versions WHERE prompt = $1 AND number = $2`, prompt, m.version).
 		Scan(&m.digest)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, notFound("version", "there is no prompt %q with the version %d", w.Model, w.Version)
+		return nil, notFound("version", "there is no prompt %q with the version %d", prompt, m.version)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("digest: %w", err)
 	}
 	err = c.exec(ctx, `INSERT INTO registry_prompt_aliases (prompt, name, version, revision, update_time) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (prompt, name) DO UPDATE SET version = excluded.version, revision = excluded.revision, update_time = excluded.update_time`,
-		w.Model, w.Alias, w.Version, c.revision, micros(c.now))
+		prompt, m.name, m.version, c.revision, micros(c.now))
 	if err != nil {
 		return nil, err
 	}
 	var count int
-	err = c.tx.QueryRowContext(ctx, `SELECT count(*) FROM registry_prompt_aliases WHERE prompt = $1`, w.Model).Scan(&count)
+	err = c.tx.QueryRowContext(ctx, `SELECT count(*) FROM registry_prompt_aliases WHERE prompt = $1`, prompt).Scan(&count)
 	if err != nil {
 		return nil, fmt.Errorf("count aliases: %w", err)
 	}
 	if count > s.opts.MaxAliases {
-		return nil, apierr.New(apierr.FailedPrecondition, "the prompt %q has as many aliases as it may, %d", w.Model, s.opts.MaxAliases).
+		return nil, apierr.New(apierr.FailedPrecondition, "the prompt %q has as many aliases as it may, %d", prompt, s.opts.MaxAliases).
 			WithField("alias")
 	}
-	if err := c.promptChanged(ctx, w.Model, m); err != nil {
+	if err := s.checkPromptFits(ctx, c, prompt); err != nil {
 		return nil, err
 	}
-	return s.promptAlias(ctx, c.tx, w.Model, w.Alias)
+	if err := c.promptChanged(ctx, prompt, m); err != nil {
+		return nil, err
+	}
+	return s.promptAlias(ctx, c.tx, prompt, m.name)
 }
 
 // promptChanged notes on the prompt and in the alias's history that it changed.

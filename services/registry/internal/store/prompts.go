@@ -20,12 +20,15 @@ const (
 	promptPrefix = "prompts/"
 	// maxPromptVersions bounds the versions of one prompt.
 	maxPromptVersions = 10_000
+	// maxPromptBytes bounds a template, encoded.
+	maxPromptBytes = 1 << 20
 )
 
 const (
 	promptVersionCreated kind = "prompt version created"
 	promptAliasSet       kind = "prompt alias set"
 	promptAliasDeleted   kind = "prompt alias deleted"
+	promptRolledBack     kind = "prompt alias rolled back"
 )
 
 const promptVersionQuery = `SELECT prompt, number, digest, spec, description, create_time FROM registry_prompt_versions WHERE prompt = $1 `
@@ -53,6 +56,9 @@ func (s *Store) CreatePromptVersion(ctx context.Context, actor string, v *regist
 	spec, err := proto.MarshalOptions{Deterministic: true}.Marshal(v.GetSpec())
 	if err != nil {
 		return nil, fmt.Errorf("template: %w", err)
+	}
+	if len(spec) > maxPromptBytes {
+		return nil, apierr.Invalid("spec", "spec: takes %d bytes, and may take %d", len(spec), maxPromptBytes)
 	}
 	var out *registryv1.PromptVersion
 	err = s.change(ctx, actor, promptPrefix+v.GetPrompt(), promptVersionCreated, func(ctx context.Context, c *change) (err error) {
@@ -141,7 +147,7 @@ func scanPrompt(row scanner) (*registryv1.Prompt, error) {
 func (s *Store) GetPrompt(ctx context.Context, name string) (*registryv1.Prompt, error) {
 	var out []*registryv1.Prompt
 	err := s.snapshot(ctx, "get prompt", func(ctx context.Context, q querier) (err error) {
-		if out, err = prompts(ctx, q, `name = $1`, name, 1); err == nil && len(out) == 0 {
+		if out, err = prompts(ctx, q, `name = $1`, name); err == nil && len(out) == 0 {
 			err = promptNotFound(name)
 		}
 		return err
@@ -157,16 +163,15 @@ func (s *Store) GetPrompt(ctx context.Context, name string) (*registryv1.Prompt,
 func (s *Store) ListPrompts(ctx context.Context, after string, limit int) ([]*registryv1.Prompt, error) {
 	var out []*registryv1.Prompt
 	err := s.snapshot(ctx, "list prompts", func(ctx context.Context, q querier) (err error) {
-		out, err = prompts(ctx, q, `name > $1`, after, limit)
+		out, err = prompts(ctx, q, `name > $1 ORDER BY name LIMIT $2`, after, limit)
 		return err
 	})
 	return out, err
 }
 
-// prompts returns those that meet a condition on a name, with their aliases.
-func prompts(ctx context.Context, q querier, condition, name string, limit int) ([]*registryv1.Prompt, error) {
-	out, err := collect(ctx, q, scanPrompt, `SELECT name, version_count, create_time, update_time
-			FROM registry_prompts WHERE `+condition+` ORDER BY name LIMIT $2`, name, limit)
+// prompts returns prompts with their aliases, by name.
+func prompts(ctx context.Context, q querier, where string, args ...any) ([]*registryv1.Prompt, error) {
+	out, err := collect(ctx, q, scanPrompt, `SELECT name, version_count, create_time, update_time FROM registry_prompts WHERE `+where, args...)
 	if err != nil || len(out) == 0 {
 		return nil, err
 	}

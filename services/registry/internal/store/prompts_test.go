@@ -21,7 +21,7 @@ func (e *env) promptVersion(name string, seed int) *registryv1.PromptVersion {
 	return must(e.t, v, err)
 }
 
-// Prompts have versions and aliases as models have, and are not watched.
+// Prompts have versions and aliases as models have, and are watched beside them.
 func (s suite) prompts(t *testing.T) {
 	e := newEnv(t, s.databases, store.Options{})
 	ctx := t.Context()
@@ -82,13 +82,16 @@ func (s suite) prompts(t *testing.T) {
 		t.Errorf("the model of that name has the history %v, %v", own, err)
 	}
 
-	// Who watches models is brought to the newest revision, and told of no prompt.
+	// Prompts are told of beside the models, and both bring to the newest revision.
 	batch, err := e.Changes(ctx, store.Position{})
 	check(t, err)
 	if len(batch.Changes) != 1 || batch.Changes[0].Model != "p" || batch.To.Revision != e.revision() || batch.More {
 		t.Errorf("watchers get %+v at revision %d", batch, e.revision())
 	}
-	if batch, err = e.Changes(ctx, store.Position{Revision: 1}); err != nil || len(batch.Changes) != 0 || batch.To.Revision != e.revision() {
+	if len(batch.Prompts) != 1 || len(batch.Prompts[0].GetVersions()) != 2 || batch.Prompts[0].GetVersions()[0].GetSpec() == nil {
+		t.Errorf("watchers get the prompts %v", batch.Prompts)
+	}
+	if batch, err = e.Changes(ctx, store.Position{Revision: 1}); err != nil || len(batch.Changes) != 0 || len(batch.Prompts) != 1 || batch.To.Revision != e.revision() {
 		t.Errorf("watchers get %+v, %v", batch, err)
 	}
 }

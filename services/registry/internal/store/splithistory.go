@@ -147,5 +147,8 @@ func (c *change) removeSplit(ctx context.Context, reason string, rollbackTo int6
 	if err := c.exec(ctx, `DELETE FROM registry_splits WHERE model = $1`, c.model); err != nil {
 		return err
 	}
+	if err := c.putArmPrompts(ctx, "", nil); err != nil {
+		return err
+	}
 	return c.recordSplit(ctx, nil, reason, rollbackTo)
 }

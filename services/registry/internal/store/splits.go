@@ -14,21 +14,29 @@ import (
 // WholeSplit is what the weights of a split's arms add up to.
 const WholeSplit = 1_000_000
 
-const splitQuery = `SELECT s.model, s.salt, s.revision, s.update_time, a.name, a.version, a.weight, v.digest
+const splitQuery = `SELECT s.model, s.salt, s.revision, s.update_time, a.name, a.version, a.weight, v.digest,
+		COALESCE(p.prompt, ''), COALESCE(p.version, 0), COALESCE(p.alias, ''), COALESCE(pv.digest, '')
 	FROM registry_splits s
 	JOIN registry_arms a ON a.model = s.model
-	JOIN registry_versions v ON v.model = a.model AND v.number = a.version `
+	JOIN registry_versions v ON v.model = a.model AND v.number = a.version
+	LEFT JOIN registry_arm_prompts p ON p.model = a.model AND p.experiment = '' AND p.arm = a.name
+	LEFT JOIN registry_prompt_versions pv ON pv.prompt = p.prompt AND pv.number = p.version `
 
 // scanSplit reads one row: a split with one of its arms.
 func scanSplit(row scanner) (*registryv1.Split, error) {
 	var (
 		sp                registryv1.Split
 		arm               registryv1.Arm
+		prompt            registryv1.PromptReference
 		revision, updated int64
 	)
-	err := row.Scan(&sp.Model, &sp.Salt, &revision, &updated, &arm.Name, &arm.Version, &arm.Weight, &arm.Digest)
+	err := row.Scan(&sp.Model, &sp.Salt, &revision, &updated, &arm.Name, &arm.Version, &arm.Weight, &arm.Digest,
+		&prompt.Prompt, &prompt.Version, &prompt.Alias, &prompt.Digest)
 	if err != nil {
 		return nil, err
+	}
+	if prompt.GetPrompt() != "" {
+		arm.Prompt = &prompt
 	}
 	sp.Etag, sp.UpdateTime = etagOf(revision), timestamp(updated)
 	sp.Arms = []*registryv1.Arm{&arm}
@@ -106,6 +114,9 @@ func (s *Store) ChangeSplit(ctx context.Context, actor string, w SplitWish) (*re
 		if err := checkDigests(ctx, c, arms); err != nil {
 			return err
 		}
+		if err := s.checkPrompts(ctx, c, arms); err != nil {
+			return err
+		}
 		if out != nil && slices.EqualFunc(out.GetArms(), arms, sameArm) {
 			return errUnchanged
 		}
@@ -127,7 +138,8 @@ func (s *Store) ChangeSplit(ctx context.Context, actor string, w SplitWish) (*re
 }
 
 func sameArm(a, b *registryv1.Arm) bool {
-	return a.GetName() == b.GetName() && a.GetVersion() == b.GetVersion() && a.GetWeight() == b.GetWeight()
+	return a.GetName() == b.GetName() && a.GetVersion() == b.GetVersion() && a.GetWeight() == b.GetWeight() &&
+		samePrompt(a.GetPrompt(), b.GetPrompt())
 }
 
 // checkArms returns everything that is wrong with the arms by themselves.
@@ -149,6 +161,9 @@ func checkArms(arms []*registryv1.Arm) error {
 		seen[a.GetName()] = true
 		if a.GetWeight() < 0 || a.GetWeight() > WholeSplit {
 			bad = append(bad, apierr.Violation{Field: field + "weight", Description: "must be from 0 to 1000000"})
+		}
+		if why := checkPromptForm(a.GetPrompt()); why != "" {
+			bad = append(bad, apierr.Violation{Field: field + "prompt", Description: why})
 		}
 	}
 	if sum != WholeSplit {
@@ -184,6 +199,16 @@ func checkDigests(ctx context.Context, c *change, arms []*registryv1.Arm) error 
 	return invalid(bad)
 }
 
+// checkPrompts checks that the prompts which arms name are there.
+func (s *Store) checkPrompts(ctx context.Context, c *change, arms []*registryv1.Arm) error {
+	for i, a := range arms {
+		if _, err := s.promptNamed(ctx, c, fmt.Sprintf("arms[%d].prompt.", i), a.GetPrompt()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // invalid returns the violations as one error; nil when there are none.
 func invalid(bad []apierr.Violation) error {
 	if len(bad) == 0 {
@@ -209,7 +234,12 @@ func (s *Store) putArms(ctx context.Context, c *change, arms []*registryv1.Arm, 
 	if err := c.exec(ctx, `DELETE FROM registry_arms WHERE model = $1`, c.model); err != nil {
 		return err
 	}
+	if err := s.checkPrompts(ctx, c, arms); err != nil {
+		return err
+	}
+	prompts := make(map[string]*registryv1.PromptReference, len(arms))
 	for i, a := range arms {
+		prompts[a.GetName()] = a.GetPrompt()
 		v, err := s.version(ctx, c.tx, c.model, VersionKey{Number: a.GetVersion()})
 		if err == nil {
 			err = may(v)
@@ -223,7 +253,7 @@ func (s *Store) putArms(ctx context.Context, c *change, arms []*registryv1.Arm, 
 			return err
 		}
 	}
-	return nil
+	return c.putArmPrompts(ctx, "", prompts)
 }
 
 // GetSplit returns a model's split.

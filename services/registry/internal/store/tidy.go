@@ -56,8 +56,8 @@ func (c *change) coarsen(ctx context.Context) error {
 		}
 		outcome.Add(sums[k], r.sums)
 		err := c.exec(ctx, `DELETE FROM registry_outcomes WHERE model = $1 AND experiment = $2 AND width = $3
-			AND bucket = $4 AND arm = $5 AND version = $6 AND digest = $7 AND segment = $8`,
-			r.model, r.experiment, r.width, r.bucket, r.arm, r.version, r.digest, r.segment)
+			AND bucket = $4 AND arm = $5 AND version = $6 AND digest = $7 AND segment = $8 AND prompt = $9`,
+			r.model, r.experiment, r.width, r.bucket, r.arm, r.version, r.digest, r.segment, r.prompt)
 		if err != nil {
 			return err
 		}

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/poterne/poterne/pkg/digest"
 	"github.com/poterne/poterne/pkg/sqldb"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-	"github.com/poterne/poterne/services/registry/internal/digest"
 	"github.com/poterne/poterne/services/registry/internal/store"
 )
 

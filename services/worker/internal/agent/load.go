@@ -13,6 +13,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/config"
+	modeldigest "github.com/poterne/poterne/pkg/digest"
 	"github.com/poterne/poterne/pkg/signing"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
@@ -141,8 +142,22 @@ func partAdapters(spec *commonv1.ModelSpec, all []engine.File) (files []engine.F
 }
 
 // checkSigned refuses a version that no trusted key has signed, where that is
-// asked for.
+// asked for. A signature is over a digest: that it is this specification's is not
+// believed but computed, or whoever asks could have anything loaded under the
+// digest of something that was signed once.
 func (a *Agent) checkSigned(req *workerv1.LoadModelRequest) error {
+	if !a.parts.Trust.Required() {
+		return nil
+	}
+	is, err := modeldigest.Of(req.GetSpec())
+	if err != nil {
+		return apierr.Wrap(apierr.FailedPrecondition, err, "this worker loads only what is signed, and cannot compute the digest of %s: %v", req.GetDigest(), err).
+			WithField("spec")
+	}
+	if is != req.GetDigest() {
+		return apierr.New(apierr.FailedPrecondition, "this worker loads only what is signed: the specification's digest is %s, and not %s", is, req.GetDigest()).
+			WithField("digest")
+	}
 	if err := signing.Check(a.parts.Trust, req.GetDigest(), req.GetSignatures()); err != nil {
 		return apierr.New(apierr.FailedPrecondition, "this worker loads only what is signed: of %s, %v", req.GetDigest(), err).WithField("signatures")
 	}

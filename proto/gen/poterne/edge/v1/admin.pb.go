@@ -632,7 +632,8 @@ type AuditRecord struct {
 	// The caller's address.
 	Address string `protobuf:"bytes,11,opt,name=address,proto3" json:"address,omitempty"`
 	// The model's version that answered, `name@v3`, and where it was not by its own
-	// weights the variant: `name@v3 q4_k_m`.
+	// weights the variant: `name@v3 q4_k_m`. A conversation that began with a prompt
+	// of the registry has that too: `name@v3 with greeting@v2`.
 	ServedBy string `protobuf:"bytes,12,opt,name=served_by,json=servedBy,proto3" json:"served_by,omitempty"`
 	// The arm of the traffic split that answered.
 	Arm string `protobuf:"bytes,13,opt,name=arm,proto3" json:"arm,omitempty"`

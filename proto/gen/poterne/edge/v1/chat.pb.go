@@ -67,6 +67,9 @@ type CreateChatCompletionRequest struct {
 	// Answer from documents: what the caller may read is looked up and packed
 	// into the prompt. Never sent to the engine.
 	Retrieval *Retrieval `protobuf:"bytes,20,opt,name=retrieval,proto3" json:"retrieval,omitempty"`
+	// The prompt of the registry that the conversation begins with: its messages,
+	// with the variables filled in, go before `messages`. Never sent to the engine.
+	Prompt *ChatPrompt `protobuf:"bytes,70,opt,name=prompt,proto3" json:"prompt,omitempty"`
 	// Parameters that this gateway does not know; they reach the engine.
 	Extra         map[string]string `protobuf:"bytes,1000,rep,name=extra,proto3" json:"extra,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
@@ -243,9 +246,81 @@ func (x *CreateChatCompletionRequest) GetRetrieval() *Retrieval {
 	return nil
 }
 
+func (x *CreateChatCompletionRequest) GetPrompt() *ChatPrompt {
+	if x != nil {
+		return x.Prompt
+	}
+	return nil
+}
+
 func (x *CreateChatCompletionRequest) GetExtra() map[string]string {
 	if x != nil {
 		return x.Extra
+	}
+	return nil
+}
+
+// A prompt of the registry, in the shape that OpenAI's Responses API has.
+type ChatPrompt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Its version by number (`3` or `v3`), digest or alias; empty: the alias
+	// `production`.
+	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Its variables by name, each a text of at most 65536 bytes.
+	Variables     map[string]string `protobuf:"bytes,3,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChatPrompt) Reset() {
+	*x = ChatPrompt{}
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChatPrompt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChatPrompt) ProtoMessage() {}
+
+func (x *ChatPrompt) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChatPrompt.ProtoReflect.Descriptor instead.
+func (*ChatPrompt) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ChatPrompt) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ChatPrompt) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ChatPrompt) GetVariables() map[string]string {
+	if x != nil {
+		return x.Variables
 	}
 	return nil
 }
@@ -269,7 +344,7 @@ type Retrieval struct {
 
 func (x *Retrieval) Reset() {
 	*x = Retrieval{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[1]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -281,7 +356,7 @@ func (x *Retrieval) String() string {
 func (*Retrieval) ProtoMessage() {}
 
 func (x *Retrieval) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[1]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -294,7 +369,7 @@ func (x *Retrieval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retrieval.ProtoReflect.Descriptor instead.
 func (*Retrieval) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{1}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Retrieval) GetCollection() string {
@@ -345,7 +420,7 @@ type StreamOptions struct {
 
 func (x *StreamOptions) Reset() {
 	*x = StreamOptions{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[2]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -357,7 +432,7 @@ func (x *StreamOptions) String() string {
 func (*StreamOptions) ProtoMessage() {}
 
 func (x *StreamOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[2]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -370,7 +445,7 @@ func (x *StreamOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamOptions.ProtoReflect.Descriptor instead.
 func (*StreamOptions) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{2}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *StreamOptions) GetIncludeUsage() bool {
@@ -416,7 +491,7 @@ type ChatMessage struct {
 
 func (x *ChatMessage) Reset() {
 	*x = ChatMessage{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[3]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -428,7 +503,7 @@ func (x *ChatMessage) String() string {
 func (*ChatMessage) ProtoMessage() {}
 
 func (x *ChatMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[3]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -441,7 +516,7 @@ func (x *ChatMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatMessage.ProtoReflect.Descriptor instead.
 func (*ChatMessage) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{3}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ChatMessage) GetRole() string {
@@ -523,7 +598,7 @@ type MessageContent struct {
 
 func (x *MessageContent) Reset() {
 	*x = MessageContent{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[4]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -535,7 +610,7 @@ func (x *MessageContent) String() string {
 func (*MessageContent) ProtoMessage() {}
 
 func (x *MessageContent) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[4]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -548,7 +623,7 @@ func (x *MessageContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageContent.ProtoReflect.Descriptor instead.
 func (*MessageContent) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{4}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *MessageContent) GetContent() isMessageContent_Content {
@@ -605,7 +680,7 @@ type ContentPartList struct {
 
 func (x *ContentPartList) Reset() {
 	*x = ContentPartList{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[5]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +692,7 @@ func (x *ContentPartList) String() string {
 func (*ContentPartList) ProtoMessage() {}
 
 func (x *ContentPartList) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[5]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +705,7 @@ func (x *ContentPartList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentPartList.ProtoReflect.Descriptor instead.
 func (*ContentPartList) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{5}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ContentPartList) GetParts() []*ContentPart {
@@ -655,7 +730,7 @@ type ContentPart struct {
 
 func (x *ContentPart) Reset() {
 	*x = ContentPart{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[6]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -667,7 +742,7 @@ func (x *ContentPart) String() string {
 func (*ContentPart) ProtoMessage() {}
 
 func (x *ContentPart) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[6]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -680,7 +755,7 @@ func (x *ContentPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentPart.ProtoReflect.Descriptor instead.
 func (*ContentPart) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{6}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ContentPart) GetType() string {
@@ -720,7 +795,7 @@ type StopSequences struct {
 
 func (x *StopSequences) Reset() {
 	*x = StopSequences{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[7]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +807,7 @@ func (x *StopSequences) String() string {
 func (*StopSequences) ProtoMessage() {}
 
 func (x *StopSequences) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[7]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +820,7 @@ func (x *StopSequences) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopSequences.ProtoReflect.Descriptor instead.
 func (*StopSequences) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{7}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StopSequences) GetStop() isStopSequences_Stop {
@@ -802,7 +877,7 @@ type StopSequenceList struct {
 
 func (x *StopSequenceList) Reset() {
 	*x = StopSequenceList{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[8]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +889,7 @@ func (x *StopSequenceList) String() string {
 func (*StopSequenceList) ProtoMessage() {}
 
 func (x *StopSequenceList) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[8]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +902,7 @@ func (x *StopSequenceList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopSequenceList.ProtoReflect.Descriptor instead.
 func (*StopSequenceList) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{8}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StopSequenceList) GetSequences() []string {
@@ -852,7 +927,7 @@ type Tool struct {
 
 func (x *Tool) Reset() {
 	*x = Tool{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[9]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +939,7 @@ func (x *Tool) String() string {
 func (*Tool) ProtoMessage() {}
 
 func (x *Tool) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[9]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +952,7 @@ func (x *Tool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tool.ProtoReflect.Descriptor instead.
 func (*Tool) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{9}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Tool) GetType() string {
@@ -917,7 +992,7 @@ type ToolChoice struct {
 
 func (x *ToolChoice) Reset() {
 	*x = ToolChoice{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[10]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1004,7 @@ func (x *ToolChoice) String() string {
 func (*ToolChoice) ProtoMessage() {}
 
 func (x *ToolChoice) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[10]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1017,7 @@ func (x *ToolChoice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolChoice.ProtoReflect.Descriptor instead.
 func (*ToolChoice) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{10}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ToolChoice) GetChoice() isToolChoice_Choice {
@@ -1003,7 +1078,7 @@ type NamedToolChoice struct {
 
 func (x *NamedToolChoice) Reset() {
 	*x = NamedToolChoice{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[11]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1090,7 @@ func (x *NamedToolChoice) String() string {
 func (*NamedToolChoice) ProtoMessage() {}
 
 func (x *NamedToolChoice) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[11]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1103,7 @@ func (x *NamedToolChoice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamedToolChoice.ProtoReflect.Descriptor instead.
 func (*NamedToolChoice) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{11}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *NamedToolChoice) GetType() string {
@@ -1071,7 +1146,7 @@ type ToolCall struct {
 
 func (x *ToolCall) Reset() {
 	*x = ToolCall{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[12]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1158,7 @@ func (x *ToolCall) String() string {
 func (*ToolCall) ProtoMessage() {}
 
 func (x *ToolCall) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[12]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +1171,7 @@ func (x *ToolCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolCall.ProtoReflect.Descriptor instead.
 func (*ToolCall) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{12}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ToolCall) GetIndex() int32 {
@@ -1149,7 +1224,7 @@ type ToolCallFunction struct {
 
 func (x *ToolCallFunction) Reset() {
 	*x = ToolCallFunction{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[13]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1161,7 +1236,7 @@ func (x *ToolCallFunction) String() string {
 func (*ToolCallFunction) ProtoMessage() {}
 
 func (x *ToolCallFunction) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[13]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1174,7 +1249,7 @@ func (x *ToolCallFunction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolCallFunction.ProtoReflect.Descriptor instead.
 func (*ToolCallFunction) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{13}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ToolCallFunction) GetName() string {
@@ -1223,7 +1298,7 @@ type Annotation struct {
 
 func (x *Annotation) Reset() {
 	*x = Annotation{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[14]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1310,7 @@ func (x *Annotation) String() string {
 func (*Annotation) ProtoMessage() {}
 
 func (x *Annotation) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[14]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1323,7 @@ func (x *Annotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Annotation.ProtoReflect.Descriptor instead.
 func (*Annotation) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{14}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Annotation) GetType() string {
@@ -1323,7 +1398,7 @@ type CreateChatCompletionResponse struct {
 
 func (x *CreateChatCompletionResponse) Reset() {
 	*x = CreateChatCompletionResponse{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[15]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1335,7 +1410,7 @@ func (x *CreateChatCompletionResponse) String() string {
 func (*CreateChatCompletionResponse) ProtoMessage() {}
 
 func (x *CreateChatCompletionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[15]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1348,7 +1423,7 @@ func (x *CreateChatCompletionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateChatCompletionResponse.ProtoReflect.Descriptor instead.
 func (*CreateChatCompletionResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{15}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CreateChatCompletionResponse) GetId() string {
@@ -1419,7 +1494,7 @@ type ChatChoice struct {
 
 func (x *ChatChoice) Reset() {
 	*x = ChatChoice{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[16]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1506,7 @@ func (x *ChatChoice) String() string {
 func (*ChatChoice) ProtoMessage() {}
 
 func (x *ChatChoice) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[16]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1519,7 @@ func (x *ChatChoice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatChoice.ProtoReflect.Descriptor instead.
 func (*ChatChoice) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{16}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ChatChoice) GetIndex() int32 {
@@ -1505,7 +1580,7 @@ type StreamChatCompletionResponse struct {
 
 func (x *StreamChatCompletionResponse) Reset() {
 	*x = StreamChatCompletionResponse{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[17]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1517,7 +1592,7 @@ func (x *StreamChatCompletionResponse) String() string {
 func (*StreamChatCompletionResponse) ProtoMessage() {}
 
 func (x *StreamChatCompletionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[17]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1530,7 +1605,7 @@ func (x *StreamChatCompletionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamChatCompletionResponse.ProtoReflect.Descriptor instead.
 func (*StreamChatCompletionResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{17}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StreamChatCompletionResponse) GetId() string {
@@ -1602,7 +1677,7 @@ type ChatChunkChoice struct {
 
 func (x *ChatChunkChoice) Reset() {
 	*x = ChatChunkChoice{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[18]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1614,7 +1689,7 @@ func (x *ChatChunkChoice) String() string {
 func (*ChatChunkChoice) ProtoMessage() {}
 
 func (x *ChatChunkChoice) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[18]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1627,7 +1702,7 @@ func (x *ChatChunkChoice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatChunkChoice.ProtoReflect.Descriptor instead.
 func (*ChatChunkChoice) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{18}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ChatChunkChoice) GetIndex() int32 {
@@ -1684,7 +1759,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[19]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1696,7 +1771,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[19]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1709,7 +1784,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{19}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Usage) GetPromptTokens() int32 {
@@ -1760,7 +1835,7 @@ type PromptTokensDetails struct {
 
 func (x *PromptTokensDetails) Reset() {
 	*x = PromptTokensDetails{}
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[20]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +1847,7 @@ func (x *PromptTokensDetails) String() string {
 func (*PromptTokensDetails) ProtoMessage() {}
 
 func (x *PromptTokensDetails) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_chat_proto_msgTypes[20]
+	mi := &file_poterne_edge_v1_chat_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +1860,7 @@ func (x *PromptTokensDetails) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PromptTokensDetails.ProtoReflect.Descriptor instead.
 func (*PromptTokensDetails) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{20}
+	return file_poterne_edge_v1_chat_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PromptTokensDetails) GetCachedTokens() int32 {
@@ -1806,8 +1881,7 @@ var File_poterne_edge_v1_chat_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\n" +
-	"\x1apoterne/edge/v1/chat.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cpoterne/common/v1/json.proto\"\xf1\n" +
-	"\n" +
+	"\x1apoterne/edge/v1/chat.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cpoterne/common/v1/json.proto\"\xa6\v\n" +
 	"\x1bCreateChatCompletionRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12E\n" +
@@ -1834,7 +1908,8 @@ const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\ftop_logprobs\x18\x12 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x14(\x00H\n" +
 	"R\vtopLogprobs\x88\x01\x01\x12 \n" +
 	"\x04user\x18\x13 \x01(\tB\f\xbaH\x05r\x03\x18\x80\x02\xb8\xd4\x18\x01R\x04user\x128\n" +
-	"\tretrieval\x18\x14 \x01(\v2\x1a.poterne.edge.v1.RetrievalR\tretrieval\x12T\n" +
+	"\tretrieval\x18\x14 \x01(\v2\x1a.poterne.edge.v1.RetrievalR\tretrieval\x123\n" +
+	"\x06prompt\x18F \x01(\v2\x1b.poterne.edge.v1.ChatPromptR\x06prompt\x12T\n" +
 	"\x05extra\x18\xe8\a \x03(\v27.poterne.edge.v1.CreateChatCompletionRequest.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
@@ -1850,7 +1925,15 @@ const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\x12_frequency_penaltyB\a\n" +
 	"\x05_seedB\v\n" +
 	"\t_logprobsB\x0f\n" +
-	"\r_top_logprobs\"\xce\x01\n" +
+	"\r_top_logprobs\"\xc0\x02\n" +
+	"\n" +
+	"ChatPrompt\x123\n" +
+	"\x02id\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x02id\x12@\n" +
+	"\aversion\x18\x02 \x01(\tB&\xbaH#r!2\x1f^([a-z0-9][a-z0-9._:-]{0,70})?$R\aversion\x12}\n" +
+	"\tvariables\x18\x03 \x03(\v2*.poterne.edge.v1.ChatPrompt.VariablesEntryB3\xbaH0\x9a\x01-\x10@\"!r\x1f2\x1d^[a-zA-Z_][a-zA-Z0-9_]{0,62}$*\x06r\x04(\x80\x80\x04R\tvariables\x1a<\n" +
+	"\x0eVariablesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xce\x01\n" +
 	"\tRetrieval\x12)\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\n" +
@@ -2041,93 +2124,97 @@ func file_poterne_edge_v1_chat_proto_rawDescGZIP() []byte {
 	return file_poterne_edge_v1_chat_proto_rawDescData
 }
 
-var file_poterne_edge_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_poterne_edge_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_poterne_edge_v1_chat_proto_goTypes = []any{
 	(*CreateChatCompletionRequest)(nil),  // 0: poterne.edge.v1.CreateChatCompletionRequest
-	(*Retrieval)(nil),                    // 1: poterne.edge.v1.Retrieval
-	(*StreamOptions)(nil),                // 2: poterne.edge.v1.StreamOptions
-	(*ChatMessage)(nil),                  // 3: poterne.edge.v1.ChatMessage
-	(*MessageContent)(nil),               // 4: poterne.edge.v1.MessageContent
-	(*ContentPartList)(nil),              // 5: poterne.edge.v1.ContentPartList
-	(*ContentPart)(nil),                  // 6: poterne.edge.v1.ContentPart
-	(*StopSequences)(nil),                // 7: poterne.edge.v1.StopSequences
-	(*StopSequenceList)(nil),             // 8: poterne.edge.v1.StopSequenceList
-	(*Tool)(nil),                         // 9: poterne.edge.v1.Tool
-	(*ToolChoice)(nil),                   // 10: poterne.edge.v1.ToolChoice
-	(*NamedToolChoice)(nil),              // 11: poterne.edge.v1.NamedToolChoice
-	(*ToolCall)(nil),                     // 12: poterne.edge.v1.ToolCall
-	(*ToolCallFunction)(nil),             // 13: poterne.edge.v1.ToolCallFunction
-	(*Annotation)(nil),                   // 14: poterne.edge.v1.Annotation
-	(*CreateChatCompletionResponse)(nil), // 15: poterne.edge.v1.CreateChatCompletionResponse
-	(*ChatChoice)(nil),                   // 16: poterne.edge.v1.ChatChoice
-	(*StreamChatCompletionResponse)(nil), // 17: poterne.edge.v1.StreamChatCompletionResponse
-	(*ChatChunkChoice)(nil),              // 18: poterne.edge.v1.ChatChunkChoice
-	(*Usage)(nil),                        // 19: poterne.edge.v1.Usage
-	(*PromptTokensDetails)(nil),          // 20: poterne.edge.v1.PromptTokensDetails
-	nil,                                  // 21: poterne.edge.v1.CreateChatCompletionRequest.ExtraEntry
-	nil,                                  // 22: poterne.edge.v1.StreamOptions.ExtraEntry
-	nil,                                  // 23: poterne.edge.v1.ChatMessage.ExtraEntry
-	nil,                                  // 24: poterne.edge.v1.ContentPart.ExtraEntry
-	nil,                                  // 25: poterne.edge.v1.Tool.ExtraEntry
-	nil,                                  // 26: poterne.edge.v1.NamedToolChoice.ExtraEntry
-	nil,                                  // 27: poterne.edge.v1.ToolCall.ExtraEntry
-	nil,                                  // 28: poterne.edge.v1.ToolCallFunction.ExtraEntry
-	nil,                                  // 29: poterne.edge.v1.Annotation.ExtraEntry
-	nil,                                  // 30: poterne.edge.v1.CreateChatCompletionResponse.ExtraEntry
-	nil,                                  // 31: poterne.edge.v1.ChatChoice.ExtraEntry
-	nil,                                  // 32: poterne.edge.v1.StreamChatCompletionResponse.ExtraEntry
-	nil,                                  // 33: poterne.edge.v1.ChatChunkChoice.ExtraEntry
-	nil,                                  // 34: poterne.edge.v1.Usage.ExtraEntry
-	nil,                                  // 35: poterne.edge.v1.PromptTokensDetails.ExtraEntry
-	(*v1.RawJson)(nil),                   // 36: poterne.common.v1.RawJson
+	(*ChatPrompt)(nil),                   // 1: poterne.edge.v1.ChatPrompt
+	(*Retrieval)(nil),                    // 2: poterne.edge.v1.Retrieval
+	(*StreamOptions)(nil),                // 3: poterne.edge.v1.StreamOptions
+	(*ChatMessage)(nil),                  // 4: poterne.edge.v1.ChatMessage
+	(*MessageContent)(nil),               // 5: poterne.edge.v1.MessageContent
+	(*ContentPartList)(nil),              // 6: poterne.edge.v1.ContentPartList
+	(*ContentPart)(nil),                  // 7: poterne.edge.v1.ContentPart
+	(*StopSequences)(nil),                // 8: poterne.edge.v1.StopSequences
+	(*StopSequenceList)(nil),             // 9: poterne.edge.v1.StopSequenceList
+	(*Tool)(nil),                         // 10: poterne.edge.v1.Tool
+	(*ToolChoice)(nil),                   // 11: poterne.edge.v1.ToolChoice
+	(*NamedToolChoice)(nil),              // 12: poterne.edge.v1.NamedToolChoice
+	(*ToolCall)(nil),                     // 13: poterne.edge.v1.ToolCall
+	(*ToolCallFunction)(nil),             // 14: poterne.edge.v1.ToolCallFunction
+	(*Annotation)(nil),                   // 15: poterne.edge.v1.Annotation
+	(*CreateChatCompletionResponse)(nil), // 16: poterne.edge.v1.CreateChatCompletionResponse
+	(*ChatChoice)(nil),                   // 17: poterne.edge.v1.ChatChoice
+	(*StreamChatCompletionResponse)(nil), // 18: poterne.edge.v1.StreamChatCompletionResponse
+	(*ChatChunkChoice)(nil),              // 19: poterne.edge.v1.ChatChunkChoice
+	(*Usage)(nil),                        // 20: poterne.edge.v1.Usage
+	(*PromptTokensDetails)(nil),          // 21: poterne.edge.v1.PromptTokensDetails
+	nil,                                  // 22: poterne.edge.v1.CreateChatCompletionRequest.ExtraEntry
+	nil,                                  // 23: poterne.edge.v1.ChatPrompt.VariablesEntry
+	nil,                                  // 24: poterne.edge.v1.StreamOptions.ExtraEntry
+	nil,                                  // 25: poterne.edge.v1.ChatMessage.ExtraEntry
+	nil,                                  // 26: poterne.edge.v1.ContentPart.ExtraEntry
+	nil,                                  // 27: poterne.edge.v1.Tool.ExtraEntry
+	nil,                                  // 28: poterne.edge.v1.NamedToolChoice.ExtraEntry
+	nil,                                  // 29: poterne.edge.v1.ToolCall.ExtraEntry
+	nil,                                  // 30: poterne.edge.v1.ToolCallFunction.ExtraEntry
+	nil,                                  // 31: poterne.edge.v1.Annotation.ExtraEntry
+	nil,                                  // 32: poterne.edge.v1.CreateChatCompletionResponse.ExtraEntry
+	nil,                                  // 33: poterne.edge.v1.ChatChoice.ExtraEntry
+	nil,                                  // 34: poterne.edge.v1.StreamChatCompletionResponse.ExtraEntry
+	nil,                                  // 35: poterne.edge.v1.ChatChunkChoice.ExtraEntry
+	nil,                                  // 36: poterne.edge.v1.Usage.ExtraEntry
+	nil,                                  // 37: poterne.edge.v1.PromptTokensDetails.ExtraEntry
+	(*v1.RawJson)(nil),                   // 38: poterne.common.v1.RawJson
 }
 var file_poterne_edge_v1_chat_proto_depIdxs = []int32{
-	3,  // 0: poterne.edge.v1.CreateChatCompletionRequest.messages:type_name -> poterne.edge.v1.ChatMessage
-	2,  // 1: poterne.edge.v1.CreateChatCompletionRequest.stream_options:type_name -> poterne.edge.v1.StreamOptions
-	7,  // 2: poterne.edge.v1.CreateChatCompletionRequest.stop:type_name -> poterne.edge.v1.StopSequences
-	9,  // 3: poterne.edge.v1.CreateChatCompletionRequest.tools:type_name -> poterne.edge.v1.Tool
-	10, // 4: poterne.edge.v1.CreateChatCompletionRequest.tool_choice:type_name -> poterne.edge.v1.ToolChoice
-	36, // 5: poterne.edge.v1.CreateChatCompletionRequest.response_format:type_name -> poterne.common.v1.RawJson
-	1,  // 6: poterne.edge.v1.CreateChatCompletionRequest.retrieval:type_name -> poterne.edge.v1.Retrieval
-	21, // 7: poterne.edge.v1.CreateChatCompletionRequest.extra:type_name -> poterne.edge.v1.CreateChatCompletionRequest.ExtraEntry
-	22, // 8: poterne.edge.v1.StreamOptions.extra:type_name -> poterne.edge.v1.StreamOptions.ExtraEntry
-	4,  // 9: poterne.edge.v1.ChatMessage.content:type_name -> poterne.edge.v1.MessageContent
-	12, // 10: poterne.edge.v1.ChatMessage.tool_calls:type_name -> poterne.edge.v1.ToolCall
-	14, // 11: poterne.edge.v1.ChatMessage.annotations:type_name -> poterne.edge.v1.Annotation
-	23, // 12: poterne.edge.v1.ChatMessage.extra:type_name -> poterne.edge.v1.ChatMessage.ExtraEntry
-	5,  // 13: poterne.edge.v1.MessageContent.parts:type_name -> poterne.edge.v1.ContentPartList
-	6,  // 14: poterne.edge.v1.ContentPartList.parts:type_name -> poterne.edge.v1.ContentPart
-	24, // 15: poterne.edge.v1.ContentPart.extra:type_name -> poterne.edge.v1.ContentPart.ExtraEntry
-	8,  // 16: poterne.edge.v1.StopSequences.list:type_name -> poterne.edge.v1.StopSequenceList
-	36, // 17: poterne.edge.v1.Tool.function:type_name -> poterne.common.v1.RawJson
-	25, // 18: poterne.edge.v1.Tool.extra:type_name -> poterne.edge.v1.Tool.ExtraEntry
-	11, // 19: poterne.edge.v1.ToolChoice.named:type_name -> poterne.edge.v1.NamedToolChoice
-	36, // 20: poterne.edge.v1.NamedToolChoice.function:type_name -> poterne.common.v1.RawJson
-	26, // 21: poterne.edge.v1.NamedToolChoice.extra:type_name -> poterne.edge.v1.NamedToolChoice.ExtraEntry
-	13, // 22: poterne.edge.v1.ToolCall.function:type_name -> poterne.edge.v1.ToolCallFunction
-	27, // 23: poterne.edge.v1.ToolCall.extra:type_name -> poterne.edge.v1.ToolCall.ExtraEntry
-	28, // 24: poterne.edge.v1.ToolCallFunction.extra:type_name -> poterne.edge.v1.ToolCallFunction.ExtraEntry
-	29, // 25: poterne.edge.v1.Annotation.extra:type_name -> poterne.edge.v1.Annotation.ExtraEntry
-	16, // 26: poterne.edge.v1.CreateChatCompletionResponse.choices:type_name -> poterne.edge.v1.ChatChoice
-	19, // 27: poterne.edge.v1.CreateChatCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
-	30, // 28: poterne.edge.v1.CreateChatCompletionResponse.extra:type_name -> poterne.edge.v1.CreateChatCompletionResponse.ExtraEntry
-	3,  // 29: poterne.edge.v1.ChatChoice.message:type_name -> poterne.edge.v1.ChatMessage
-	36, // 30: poterne.edge.v1.ChatChoice.logprobs:type_name -> poterne.common.v1.RawJson
-	31, // 31: poterne.edge.v1.ChatChoice.extra:type_name -> poterne.edge.v1.ChatChoice.ExtraEntry
-	18, // 32: poterne.edge.v1.StreamChatCompletionResponse.choices:type_name -> poterne.edge.v1.ChatChunkChoice
-	19, // 33: poterne.edge.v1.StreamChatCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
-	32, // 34: poterne.edge.v1.StreamChatCompletionResponse.extra:type_name -> poterne.edge.v1.StreamChatCompletionResponse.ExtraEntry
-	3,  // 35: poterne.edge.v1.ChatChunkChoice.delta:type_name -> poterne.edge.v1.ChatMessage
-	36, // 36: poterne.edge.v1.ChatChunkChoice.logprobs:type_name -> poterne.common.v1.RawJson
-	33, // 37: poterne.edge.v1.ChatChunkChoice.extra:type_name -> poterne.edge.v1.ChatChunkChoice.ExtraEntry
-	20, // 38: poterne.edge.v1.Usage.prompt_tokens_details:type_name -> poterne.edge.v1.PromptTokensDetails
-	34, // 39: poterne.edge.v1.Usage.extra:type_name -> poterne.edge.v1.Usage.ExtraEntry
-	35, // 40: poterne.edge.v1.PromptTokensDetails.extra:type_name -> poterne.edge.v1.PromptTokensDetails.ExtraEntry
-	41, // [41:41] is the sub-list for method output_type
-	41, // [41:41] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	4,  // 0: poterne.edge.v1.CreateChatCompletionRequest.messages:type_name -> poterne.edge.v1.ChatMessage
+	3,  // 1: poterne.edge.v1.CreateChatCompletionRequest.stream_options:type_name -> poterne.edge.v1.StreamOptions
+	8,  // 2: poterne.edge.v1.CreateChatCompletionRequest.stop:type_name -> poterne.edge.v1.StopSequences
+	10, // 3: poterne.edge.v1.CreateChatCompletionRequest.tools:type_name -> poterne.edge.v1.Tool
+	11, // 4: poterne.edge.v1.CreateChatCompletionRequest.tool_choice:type_name -> poterne.edge.v1.ToolChoice
+	38, // 5: poterne.edge.v1.CreateChatCompletionRequest.response_format:type_name -> poterne.common.v1.RawJson
+	2,  // 6: poterne.edge.v1.CreateChatCompletionRequest.retrieval:type_name -> poterne.edge.v1.Retrieval
+	1,  // 7: poterne.edge.v1.CreateChatCompletionRequest.prompt:type_name -> poterne.edge.v1.ChatPrompt
+	22, // 8: poterne.edge.v1.CreateChatCompletionRequest.extra:type_name -> poterne.edge.v1.CreateChatCompletionRequest.ExtraEntry
+	23, // 9: poterne.edge.v1.ChatPrompt.variables:type_name -> poterne.edge.v1.ChatPrompt.VariablesEntry
+	24, // 10: poterne.edge.v1.StreamOptions.extra:type_name -> poterne.edge.v1.StreamOptions.ExtraEntry
+	5,  // 11: poterne.edge.v1.ChatMessage.content:type_name -> poterne.edge.v1.MessageContent
+	13, // 12: poterne.edge.v1.ChatMessage.tool_calls:type_name -> poterne.edge.v1.ToolCall
+	15, // 13: poterne.edge.v1.ChatMessage.annotations:type_name -> poterne.edge.v1.Annotation
+	25, // 14: poterne.edge.v1.ChatMessage.extra:type_name -> poterne.edge.v1.ChatMessage.ExtraEntry
+	6,  // 15: poterne.edge.v1.MessageContent.parts:type_name -> poterne.edge.v1.ContentPartList
+	7,  // 16: poterne.edge.v1.ContentPartList.parts:type_name -> poterne.edge.v1.ContentPart
+	26, // 17: poterne.edge.v1.ContentPart.extra:type_name -> poterne.edge.v1.ContentPart.ExtraEntry
+	9,  // 18: poterne.edge.v1.StopSequences.list:type_name -> poterne.edge.v1.StopSequenceList
+	38, // 19: poterne.edge.v1.Tool.function:type_name -> poterne.common.v1.RawJson
+	27, // 20: poterne.edge.v1.Tool.extra:type_name -> poterne.edge.v1.Tool.ExtraEntry
+	12, // 21: poterne.edge.v1.ToolChoice.named:type_name -> poterne.edge.v1.NamedToolChoice
+	38, // 22: poterne.edge.v1.NamedToolChoice.function:type_name -> poterne.common.v1.RawJson
+	28, // 23: poterne.edge.v1.NamedToolChoice.extra:type_name -> poterne.edge.v1.NamedToolChoice.ExtraEntry
+	14, // 24: poterne.edge.v1.ToolCall.function:type_name -> poterne.edge.v1.ToolCallFunction
+	29, // 25: poterne.edge.v1.ToolCall.extra:type_name -> poterne.edge.v1.ToolCall.ExtraEntry
+	30, // 26: poterne.edge.v1.ToolCallFunction.extra:type_name -> poterne.edge.v1.ToolCallFunction.ExtraEntry
+	31, // 27: poterne.edge.v1.Annotation.extra:type_name -> poterne.edge.v1.Annotation.ExtraEntry
+	17, // 28: poterne.edge.v1.CreateChatCompletionResponse.choices:type_name -> poterne.edge.v1.ChatChoice
+	20, // 29: poterne.edge.v1.CreateChatCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
+	32, // 30: poterne.edge.v1.CreateChatCompletionResponse.extra:type_name -> poterne.edge.v1.CreateChatCompletionResponse.ExtraEntry
+	4,  // 31: poterne.edge.v1.ChatChoice.message:type_name -> poterne.edge.v1.ChatMessage
+	38, // 32: poterne.edge.v1.ChatChoice.logprobs:type_name -> poterne.common.v1.RawJson
+	33, // 33: poterne.edge.v1.ChatChoice.extra:type_name -> poterne.edge.v1.ChatChoice.ExtraEntry
+	19, // 34: poterne.edge.v1.StreamChatCompletionResponse.choices:type_name -> poterne.edge.v1.ChatChunkChoice
+	20, // 35: poterne.edge.v1.StreamChatCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
+	34, // 36: poterne.edge.v1.StreamChatCompletionResponse.extra:type_name -> poterne.edge.v1.StreamChatCompletionResponse.ExtraEntry
+	4,  // 37: poterne.edge.v1.ChatChunkChoice.delta:type_name -> poterne.edge.v1.ChatMessage
+	38, // 38: poterne.edge.v1.ChatChunkChoice.logprobs:type_name -> poterne.common.v1.RawJson
+	35, // 39: poterne.edge.v1.ChatChunkChoice.extra:type_name -> poterne.edge.v1.ChatChunkChoice.ExtraEntry
+	21, // 40: poterne.edge.v1.Usage.prompt_tokens_details:type_name -> poterne.edge.v1.PromptTokensDetails
+	36, // 41: poterne.edge.v1.Usage.extra:type_name -> poterne.edge.v1.Usage.ExtraEntry
+	37, // 42: poterne.edge.v1.PromptTokensDetails.extra:type_name -> poterne.edge.v1.PromptTokensDetails.ExtraEntry
+	43, // [43:43] is the sub-list for method output_type
+	43, // [43:43] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_chat_proto_init() }
@@ -2136,33 +2223,33 @@ func file_poterne_edge_v1_chat_proto_init() {
 		return
 	}
 	file_poterne_edge_v1_chat_proto_msgTypes[0].OneofWrappers = []any{}
-	file_poterne_edge_v1_chat_proto_msgTypes[2].OneofWrappers = []any{}
 	file_poterne_edge_v1_chat_proto_msgTypes[3].OneofWrappers = []any{}
-	file_poterne_edge_v1_chat_proto_msgTypes[4].OneofWrappers = []any{
+	file_poterne_edge_v1_chat_proto_msgTypes[4].OneofWrappers = []any{}
+	file_poterne_edge_v1_chat_proto_msgTypes[5].OneofWrappers = []any{
 		(*MessageContent_Text)(nil),
 		(*MessageContent_Parts)(nil),
 	}
-	file_poterne_edge_v1_chat_proto_msgTypes[6].OneofWrappers = []any{}
-	file_poterne_edge_v1_chat_proto_msgTypes[7].OneofWrappers = []any{
+	file_poterne_edge_v1_chat_proto_msgTypes[7].OneofWrappers = []any{}
+	file_poterne_edge_v1_chat_proto_msgTypes[8].OneofWrappers = []any{
 		(*StopSequences_Text)(nil),
 		(*StopSequences_List)(nil),
 	}
-	file_poterne_edge_v1_chat_proto_msgTypes[10].OneofWrappers = []any{
+	file_poterne_edge_v1_chat_proto_msgTypes[11].OneofWrappers = []any{
 		(*ToolChoice_Mode)(nil),
 		(*ToolChoice_Named)(nil),
 	}
-	file_poterne_edge_v1_chat_proto_msgTypes[12].OneofWrappers = []any{}
 	file_poterne_edge_v1_chat_proto_msgTypes[13].OneofWrappers = []any{}
 	file_poterne_edge_v1_chat_proto_msgTypes[14].OneofWrappers = []any{}
-	file_poterne_edge_v1_chat_proto_msgTypes[16].OneofWrappers = []any{}
-	file_poterne_edge_v1_chat_proto_msgTypes[18].OneofWrappers = []any{}
+	file_poterne_edge_v1_chat_proto_msgTypes[15].OneofWrappers = []any{}
+	file_poterne_edge_v1_chat_proto_msgTypes[17].OneofWrappers = []any{}
+	file_poterne_edge_v1_chat_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_edge_v1_chat_proto_rawDesc), len(file_poterne_edge_v1_chat_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

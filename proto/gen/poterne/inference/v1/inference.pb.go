@@ -171,8 +171,12 @@ type InvokeRequest struct {
 	// Headers of the caller's request that experiments may look at, by name in lower
 	// case; those that the edge forwards.
 	ExperimentHeaders map[string]string `protobuf:"bytes,40,rep,name=experiment_headers,json=experimentHeaders,proto3" json:"experiment_headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// The prompt that a conversation begins with: its messages go before those of
+	// the body. Where the arm that serves names one, that is taken instead, with
+	// these variables.
+	Prompt        *Prompt `protobuf:"bytes,70,opt,name=prompt,proto3" json:"prompt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InvokeRequest) Reset() {
@@ -261,6 +265,13 @@ func (x *InvokeRequest) GetExperimentHeaders() map[string]string {
 	return nil
 }
 
+func (x *InvokeRequest) GetPrompt() *Prompt {
+	if x != nil {
+		return x.Prompt
+	}
+	return nil
+}
+
 // Who answered.
 type ServedBy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -290,7 +301,13 @@ type ServedBy struct {
 	// Why it was not the best one that the model's policy allows.
 	VariantReason VariantReason `protobuf:"varint,32,opt,name=variant_reason,json=variantReason,proto3,enum=poterne.inference.v1.VariantReason" json:"variant_reason,omitempty"`
 	// The experiment that decided on the arm; empty when none did.
-	Experiment    string `protobuf:"bytes,40,opt,name=experiment,proto3" json:"experiment,omitempty"`
+	Experiment string `protobuf:"bytes,40,opt,name=experiment,proto3" json:"experiment,omitempty"`
+	// The prompt that the conversation began with; empty when there was none.
+	Prompt string `protobuf:"bytes,70,opt,name=prompt,proto3" json:"prompt,omitempty"`
+	// The number of its version.
+	PromptVersion int32 `protobuf:"varint,71,opt,name=prompt_version,json=promptVersion,proto3" json:"prompt_version,omitempty"`
+	// That version's digest.
+	PromptDigest  string `protobuf:"bytes,72,opt,name=prompt_digest,json=promptDigest,proto3" json:"prompt_digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -405,6 +422,27 @@ func (x *ServedBy) GetVariantReason() VariantReason {
 func (x *ServedBy) GetExperiment() string {
 	if x != nil {
 		return x.Experiment
+	}
+	return ""
+}
+
+func (x *ServedBy) GetPrompt() string {
+	if x != nil {
+		return x.Prompt
+	}
+	return ""
+}
+
+func (x *ServedBy) GetPromptVersion() int32 {
+	if x != nil {
+		return x.PromptVersion
+	}
+	return 0
+}
+
+func (x *ServedBy) GetPromptDigest() string {
+	if x != nil {
+		return x.PromptDigest
 	}
 	return ""
 }
@@ -2118,7 +2156,7 @@ var File_poterne_inference_v1_inference_proto protoreflect.FileDescriptor
 
 const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
-	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einference/open_inference.proto\x1a\x1dpoterne/common/v1/model.proto\x1a%poterne/inference/v1/quarantine.proto\x1a#poterne/inference/v1/variants.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xdd\x04\n" +
+	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einference/open_inference.proto\x1a\x1dpoterne/common/v1/model.proto\x1a!poterne/inference/v1/prompt.proto\x1a%poterne/inference/v1/quarantine.proto\x1a#poterne/inference/v1/variants.proto\x1a\x1epoterne/worker/v1/worker.proto\"\x93\x05\n" +
 	"\rInvokeRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12F\n" +
@@ -2132,10 +2170,11 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"session_id\x18\x15 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x12N\n" +
 	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
 	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\x12\x99\x01\n" +
-	"\x12experiment_headers\x18( \x03(\v2:.poterne.inference.v1.InvokeRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x1aD\n" +
+	"\x12experiment_headers\x18( \x03(\v2:.poterne.inference.v1.InvokeRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x124\n" +
+	"\x06prompt\x18F \x01(\v2\x1c.poterne.inference.v1.PromptR\x06prompt\x1aD\n" +
 	"\x16ExperimentHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xaa\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8e\x04\n" +
 	"\bServedBy\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x16\n" +
@@ -2152,7 +2191,10 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x0evariant_reason\x18  \x01(\x0e2#.poterne.inference.v1.VariantReasonR\rvariantReason\x12\x1e\n" +
 	"\n" +
 	"experiment\x18( \x01(\tR\n" +
-	"experiment\"\x96\x01\n" +
+	"experiment\x12\x16\n" +
+	"\x06prompt\x18F \x01(\tR\x06prompt\x12%\n" +
+	"\x0eprompt_version\x18G \x01(\x05R\rpromptVersion\x12#\n" +
+	"\rprompt_digest\x18H \x01(\tR\fpromptDigest\"\x96\x01\n" +
 	"\x0eInvokeResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x123\n" +
@@ -2392,102 +2434,104 @@ var file_poterne_inference_v1_inference_proto_goTypes = []any{
 	nil,                                     // 32: poterne.inference.v1.GetTensorModelRequest.ExperimentHeadersEntry
 	(v1.Operation)(0),                       // 33: poterne.worker.v1.Operation
 	(*durationpb.Duration)(nil),             // 34: google.protobuf.Duration
-	(VariantReason)(0),                      // 35: poterne.inference.v1.VariantReason
-	(*v11.TokenUsage)(nil),                  // 36: poterne.common.v1.TokenUsage
-	(*v1.EmbedInput)(nil),                   // 37: poterne.worker.v1.EmbedInput
-	(*v1.Embedding)(nil),                    // 38: poterne.worker.v1.Embedding
-	(v11.Task)(0),                           // 39: poterne.common.v1.Task
-	(*timestamppb.Timestamp)(nil),           // 40: google.protobuf.Timestamp
-	(*ServedVariant)(nil),                   // 41: poterne.inference.v1.ServedVariant
-	(*v1.WorkerState)(nil),                  // 42: poterne.worker.v1.WorkerState
-	(*inference.ModelInferRequest)(nil),     // 43: inference.ModelInferRequest
-	(*inference.ModelInferResponse)(nil),    // 44: inference.ModelInferResponse
-	(*inference.ModelMetadataResponse)(nil), // 45: inference.ModelMetadataResponse
-	(*LiftQuarantineRequest)(nil),           // 46: poterne.inference.v1.LiftQuarantineRequest
-	(*QuantizeModelRequest)(nil),            // 47: poterne.inference.v1.QuantizeModelRequest
-	(*LiftQuarantineResponse)(nil),          // 48: poterne.inference.v1.LiftQuarantineResponse
-	(*QuantizeModelResponse)(nil),           // 49: poterne.inference.v1.QuantizeModelResponse
+	(*Prompt)(nil),                          // 35: poterne.inference.v1.Prompt
+	(VariantReason)(0),                      // 36: poterne.inference.v1.VariantReason
+	(*v11.TokenUsage)(nil),                  // 37: poterne.common.v1.TokenUsage
+	(*v1.EmbedInput)(nil),                   // 38: poterne.worker.v1.EmbedInput
+	(*v1.Embedding)(nil),                    // 39: poterne.worker.v1.Embedding
+	(v11.Task)(0),                           // 40: poterne.common.v1.Task
+	(*timestamppb.Timestamp)(nil),           // 41: google.protobuf.Timestamp
+	(*ServedVariant)(nil),                   // 42: poterne.inference.v1.ServedVariant
+	(*v1.WorkerState)(nil),                  // 43: poterne.worker.v1.WorkerState
+	(*inference.ModelInferRequest)(nil),     // 44: inference.ModelInferRequest
+	(*inference.ModelInferResponse)(nil),    // 45: inference.ModelInferResponse
+	(*inference.ModelMetadataResponse)(nil), // 46: inference.ModelMetadataResponse
+	(*LiftQuarantineRequest)(nil),           // 47: poterne.inference.v1.LiftQuarantineRequest
+	(*QuantizeModelRequest)(nil),            // 48: poterne.inference.v1.QuantizeModelRequest
+	(*LiftQuarantineResponse)(nil),          // 49: poterne.inference.v1.LiftQuarantineResponse
+	(*QuantizeModelResponse)(nil),           // 50: poterne.inference.v1.QuantizeModelResponse
 }
 var file_poterne_inference_v1_inference_proto_depIdxs = []int32{
 	33, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
 	0,  // 1: poterne.inference.v1.InvokeRequest.priority:type_name -> poterne.inference.v1.Priority
 	34, // 2: poterne.inference.v1.InvokeRequest.wait_for_ready:type_name -> google.protobuf.Duration
 	26, // 3: poterne.inference.v1.InvokeRequest.experiment_headers:type_name -> poterne.inference.v1.InvokeRequest.ExperimentHeadersEntry
-	34, // 4: poterne.inference.v1.ServedBy.queue_time:type_name -> google.protobuf.Duration
-	35, // 5: poterne.inference.v1.ServedBy.variant_reason:type_name -> poterne.inference.v1.VariantReason
-	3,  // 6: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	36, // 7: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	3,  // 8: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	6,  // 9: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
-	36, // 10: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	36, // 11: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	37, // 12: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
-	0,  // 13: poterne.inference.v1.EmbedRequest.priority:type_name -> poterne.inference.v1.Priority
-	34, // 14: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	27, // 15: poterne.inference.v1.EmbedRequest.experiment_headers:type_name -> poterne.inference.v1.EmbedRequest.ExperimentHeadersEntry
-	3,  // 16: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	38, // 17: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	36, // 18: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	0,  // 19: poterne.inference.v1.RerankRequest.priority:type_name -> poterne.inference.v1.Priority
-	34, // 20: poterne.inference.v1.RerankRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	28, // 21: poterne.inference.v1.RerankRequest.experiment_headers:type_name -> poterne.inference.v1.RerankRequest.ExperimentHeadersEntry
-	3,  // 22: poterne.inference.v1.RerankResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	36, // 23: poterne.inference.v1.RerankResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	33, // 24: poterne.inference.v1.CountTokensRequest.operation:type_name -> poterne.worker.v1.Operation
-	29, // 25: poterne.inference.v1.CountTokensRequest.experiment_headers:type_name -> poterne.inference.v1.CountTokensRequest.ExperimentHeadersEntry
-	3,  // 26: poterne.inference.v1.CountTokensResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	39, // 27: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
-	40, // 28: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 29: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
-	30, // 30: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
-	41, // 31: poterne.inference.v1.ServedModel.variants:type_name -> poterne.inference.v1.ServedVariant
-	13, // 32: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
-	13, // 33: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
-	42, // 34: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
-	40, // 35: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
-	18, // 36: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
-	43, // 37: poterne.inference.v1.InferTensorsRequest.request:type_name -> inference.ModelInferRequest
-	0,  // 38: poterne.inference.v1.InferTensorsRequest.priority:type_name -> poterne.inference.v1.Priority
-	34, // 39: poterne.inference.v1.InferTensorsRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	31, // 40: poterne.inference.v1.InferTensorsRequest.experiment_headers:type_name -> poterne.inference.v1.InferTensorsRequest.ExperimentHeadersEntry
-	3,  // 41: poterne.inference.v1.InferTensorsResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	44, // 42: poterne.inference.v1.InferTensorsResponse.response:type_name -> inference.ModelInferResponse
-	3,  // 43: poterne.inference.v1.InferTensorsStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	44, // 44: poterne.inference.v1.InferTensorsStreamResponse.response:type_name -> inference.ModelInferResponse
-	32, // 45: poterne.inference.v1.GetTensorModelRequest.experiment_headers:type_name -> poterne.inference.v1.GetTensorModelRequest.ExperimentHeadersEntry
-	3,  // 46: poterne.inference.v1.GetTensorModelResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	45, // 47: poterne.inference.v1.GetTensorModelResponse.metadata:type_name -> inference.ModelMetadataResponse
-	2,  // 48: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
-	2,  // 49: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
-	7,  // 50: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
-	9,  // 51: poterne.inference.v1.InferenceService.Rerank:input_type -> poterne.inference.v1.RerankRequest
-	11, // 52: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
-	21, // 53: poterne.inference.v1.InferenceService.InferTensors:input_type -> poterne.inference.v1.InferTensorsRequest
-	21, // 54: poterne.inference.v1.InferenceService.InferTensorsStream:input_type -> poterne.inference.v1.InferTensorsRequest
-	24, // 55: poterne.inference.v1.InferenceService.GetTensorModel:input_type -> poterne.inference.v1.GetTensorModelRequest
-	14, // 56: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
-	16, // 57: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
-	19, // 58: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
-	46, // 59: poterne.inference.v1.InferenceService.LiftQuarantine:input_type -> poterne.inference.v1.LiftQuarantineRequest
-	47, // 60: poterne.inference.v1.InferenceService.QuantizeModel:input_type -> poterne.inference.v1.QuantizeModelRequest
-	4,  // 61: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
-	5,  // 62: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
-	8,  // 63: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
-	10, // 64: poterne.inference.v1.InferenceService.Rerank:output_type -> poterne.inference.v1.RerankResponse
-	12, // 65: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
-	22, // 66: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
-	23, // 67: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
-	25, // 68: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
-	15, // 69: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
-	17, // 70: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
-	20, // 71: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
-	48, // 72: poterne.inference.v1.InferenceService.LiftQuarantine:output_type -> poterne.inference.v1.LiftQuarantineResponse
-	49, // 73: poterne.inference.v1.InferenceService.QuantizeModel:output_type -> poterne.inference.v1.QuantizeModelResponse
-	61, // [61:74] is the sub-list for method output_type
-	48, // [48:61] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	35, // 4: poterne.inference.v1.InvokeRequest.prompt:type_name -> poterne.inference.v1.Prompt
+	34, // 5: poterne.inference.v1.ServedBy.queue_time:type_name -> google.protobuf.Duration
+	36, // 6: poterne.inference.v1.ServedBy.variant_reason:type_name -> poterne.inference.v1.VariantReason
+	3,  // 7: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	37, // 8: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	3,  // 9: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	6,  // 10: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
+	37, // 11: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	37, // 12: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	38, // 13: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	0,  // 14: poterne.inference.v1.EmbedRequest.priority:type_name -> poterne.inference.v1.Priority
+	34, // 15: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	27, // 16: poterne.inference.v1.EmbedRequest.experiment_headers:type_name -> poterne.inference.v1.EmbedRequest.ExperimentHeadersEntry
+	3,  // 17: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	39, // 18: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	37, // 19: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	0,  // 20: poterne.inference.v1.RerankRequest.priority:type_name -> poterne.inference.v1.Priority
+	34, // 21: poterne.inference.v1.RerankRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	28, // 22: poterne.inference.v1.RerankRequest.experiment_headers:type_name -> poterne.inference.v1.RerankRequest.ExperimentHeadersEntry
+	3,  // 23: poterne.inference.v1.RerankResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	37, // 24: poterne.inference.v1.RerankResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	33, // 25: poterne.inference.v1.CountTokensRequest.operation:type_name -> poterne.worker.v1.Operation
+	29, // 26: poterne.inference.v1.CountTokensRequest.experiment_headers:type_name -> poterne.inference.v1.CountTokensRequest.ExperimentHeadersEntry
+	3,  // 27: poterne.inference.v1.CountTokensResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	40, // 28: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
+	41, // 29: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 30: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
+	30, // 31: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
+	42, // 32: poterne.inference.v1.ServedModel.variants:type_name -> poterne.inference.v1.ServedVariant
+	13, // 33: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
+	13, // 34: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
+	43, // 35: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
+	41, // 36: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
+	18, // 37: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
+	44, // 38: poterne.inference.v1.InferTensorsRequest.request:type_name -> inference.ModelInferRequest
+	0,  // 39: poterne.inference.v1.InferTensorsRequest.priority:type_name -> poterne.inference.v1.Priority
+	34, // 40: poterne.inference.v1.InferTensorsRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	31, // 41: poterne.inference.v1.InferTensorsRequest.experiment_headers:type_name -> poterne.inference.v1.InferTensorsRequest.ExperimentHeadersEntry
+	3,  // 42: poterne.inference.v1.InferTensorsResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	45, // 43: poterne.inference.v1.InferTensorsResponse.response:type_name -> inference.ModelInferResponse
+	3,  // 44: poterne.inference.v1.InferTensorsStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	45, // 45: poterne.inference.v1.InferTensorsStreamResponse.response:type_name -> inference.ModelInferResponse
+	32, // 46: poterne.inference.v1.GetTensorModelRequest.experiment_headers:type_name -> poterne.inference.v1.GetTensorModelRequest.ExperimentHeadersEntry
+	3,  // 47: poterne.inference.v1.GetTensorModelResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	46, // 48: poterne.inference.v1.GetTensorModelResponse.metadata:type_name -> inference.ModelMetadataResponse
+	2,  // 49: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
+	2,  // 50: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
+	7,  // 51: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
+	9,  // 52: poterne.inference.v1.InferenceService.Rerank:input_type -> poterne.inference.v1.RerankRequest
+	11, // 53: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
+	21, // 54: poterne.inference.v1.InferenceService.InferTensors:input_type -> poterne.inference.v1.InferTensorsRequest
+	21, // 55: poterne.inference.v1.InferenceService.InferTensorsStream:input_type -> poterne.inference.v1.InferTensorsRequest
+	24, // 56: poterne.inference.v1.InferenceService.GetTensorModel:input_type -> poterne.inference.v1.GetTensorModelRequest
+	14, // 57: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
+	16, // 58: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
+	19, // 59: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
+	47, // 60: poterne.inference.v1.InferenceService.LiftQuarantine:input_type -> poterne.inference.v1.LiftQuarantineRequest
+	48, // 61: poterne.inference.v1.InferenceService.QuantizeModel:input_type -> poterne.inference.v1.QuantizeModelRequest
+	4,  // 62: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
+	5,  // 63: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
+	8,  // 64: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
+	10, // 65: poterne.inference.v1.InferenceService.Rerank:output_type -> poterne.inference.v1.RerankResponse
+	12, // 66: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
+	22, // 67: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
+	23, // 68: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
+	25, // 69: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
+	15, // 70: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
+	17, // 71: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
+	20, // 72: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
+	49, // 73: poterne.inference.v1.InferenceService.LiftQuarantine:output_type -> poterne.inference.v1.LiftQuarantineResponse
+	50, // 74: poterne.inference.v1.InferenceService.QuantizeModel:output_type -> poterne.inference.v1.QuantizeModelResponse
+	62, // [62:75] is the sub-list for method output_type
+	49, // [49:62] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_poterne_inference_v1_inference_proto_init() }
@@ -2495,6 +2539,7 @@ func file_poterne_inference_v1_inference_proto_init() {
 	if File_poterne_inference_v1_inference_proto != nil {
 		return
 	}
+	file_poterne_inference_v1_prompt_proto_init()
 	file_poterne_inference_v1_quarantine_proto_init()
 	file_poterne_inference_v1_variants_proto_init()
 	file_poterne_inference_v1_inference_proto_msgTypes[3].OneofWrappers = []any{

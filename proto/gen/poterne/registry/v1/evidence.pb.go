@@ -357,7 +357,11 @@ type Outcome struct {
 	// The callers' segment, a class of tenants; empty when there is none.
 	Segment string `protobuf:"bytes,6,opt,name=segment,proto3" json:"segment,omitempty"`
 	// The sums.
-	Sums          *OutcomeSums `protobuf:"bytes,7,opt,name=sums,proto3" json:"sums,omitempty"`
+	Sums *OutcomeSums `protobuf:"bytes,7,opt,name=sums,proto3" json:"sums,omitempty"`
+	// The prompt that the conversations began with; empty when there was none.
+	Prompt string `protobuf:"bytes,70,opt,name=prompt,proto3" json:"prompt,omitempty"`
+	// The number of the prompt's version.
+	PromptVersion int32 `protobuf:"varint,71,opt,name=prompt_version,json=promptVersion,proto3" json:"prompt_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -439,6 +443,20 @@ func (x *Outcome) GetSums() *OutcomeSums {
 		return x.Sums
 	}
 	return nil
+}
+
+func (x *Outcome) GetPrompt() string {
+	if x != nil {
+		return x.Prompt
+	}
+	return ""
+}
+
+func (x *Outcome) GetPromptVersion() int32 {
+	if x != nil {
+		return x.PromptVersion
+	}
+	return 0
 }
 
 // An arm and its intended share.
@@ -1516,7 +1534,10 @@ type ArmResults struct {
 	// Guardrails that it breaks.
 	Breaches []*BreachedGuardrail `protobuf:"bytes,6,rep,name=breaches,proto3" json:"breaches,omitempty"`
 	// The same by segment, at most 32.
-	Segments      []*SegmentResults `protobuf:"bytes,7,rep,name=segments,proto3" json:"segments,omitempty"`
+	Segments []*SegmentResults `protobuf:"bytes,7,rep,name=segments,proto3" json:"segments,omitempty"`
+	// The prompts that its conversations began with, by name and version; none where
+	// none did.
+	Prompts       []*ArmPrompt `protobuf:"bytes,70,rep,name=prompts,proto3" json:"prompts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1600,6 +1621,77 @@ func (x *ArmResults) GetSegments() []*SegmentResults {
 	return nil
 }
 
+func (x *ArmResults) GetPrompts() []*ArmPrompt {
+	if x != nil {
+		return x.Prompts
+	}
+	return nil
+}
+
+// How many requests of an arm began with a version of a prompt.
+type ArmPrompt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The prompt's name.
+	Prompt string `protobuf:"bytes,1,opt,name=prompt,proto3" json:"prompt,omitempty"`
+	// The number of its version.
+	Version int32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Requests.
+	Requests      int64 `protobuf:"varint,3,opt,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArmPrompt) Reset() {
+	*x = ArmPrompt{}
+	mi := &file_poterne_registry_v1_evidence_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArmPrompt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArmPrompt) ProtoMessage() {}
+
+func (x *ArmPrompt) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_evidence_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArmPrompt.ProtoReflect.Descriptor instead.
+func (*ArmPrompt) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_evidence_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ArmPrompt) GetPrompt() string {
+	if x != nil {
+		return x.Prompt
+	}
+	return ""
+}
+
+func (x *ArmPrompt) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ArmPrompt) GetRequests() int64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
 // What the requests of one segment in an arm came to.
 type SegmentResults struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1615,7 +1707,7 @@ type SegmentResults struct {
 
 func (x *SegmentResults) Reset() {
 	*x = SegmentResults{}
-	mi := &file_poterne_registry_v1_evidence_proto_msgTypes[19]
+	mi := &file_poterne_registry_v1_evidence_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1627,7 +1719,7 @@ func (x *SegmentResults) String() string {
 func (*SegmentResults) ProtoMessage() {}
 
 func (x *SegmentResults) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_evidence_proto_msgTypes[19]
+	mi := &file_poterne_registry_v1_evidence_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1640,7 +1732,7 @@ func (x *SegmentResults) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentResults.ProtoReflect.Descriptor instead.
 func (*SegmentResults) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_evidence_proto_rawDescGZIP(), []int{19}
+	return file_poterne_registry_v1_evidence_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SegmentResults) GetSegment() string {
@@ -1681,7 +1773,7 @@ type SampleRatio struct {
 
 func (x *SampleRatio) Reset() {
 	*x = SampleRatio{}
-	mi := &file_poterne_registry_v1_evidence_proto_msgTypes[20]
+	mi := &file_poterne_registry_v1_evidence_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +1785,7 @@ func (x *SampleRatio) String() string {
 func (*SampleRatio) ProtoMessage() {}
 
 func (x *SampleRatio) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_evidence_proto_msgTypes[20]
+	mi := &file_poterne_registry_v1_evidence_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +1798,7 @@ func (x *SampleRatio) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SampleRatio.ProtoReflect.Descriptor instead.
 func (*SampleRatio) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_evidence_proto_rawDescGZIP(), []int{20}
+	return file_poterne_registry_v1_evidence_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SampleRatio) GetPValue() float64 {
@@ -1763,7 +1855,7 @@ const file_poterne_registry_v1_evidence_proto_rawDesc = "" +
 	" \x01(\v2\x1e.poterne.registry.v1.DurationsR\bduration\x12?\n" +
 	"\vfirst_token\x18\v \x01(\v2\x1e.poterne.registry.v1.DurationsR\n" +
 	"firstToken\x128\n" +
-	"\bfeedback\x18\f \x01(\v2\x1c.poterne.registry.v1.MomentsR\bfeedback\"\xb3\x02\n" +
+	"\bfeedback\x18\f \x01(\v2\x1c.poterne.registry.v1.MomentsR\bfeedback\"\x85\x03\n" +
 	"\aOutcome\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12(\n" +
@@ -1774,7 +1866,9 @@ const file_poterne_registry_v1_evidence_proto_rawDesc = "" +
 	"\aversion\x18\x04 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\aversion\x12\x1f\n" +
 	"\x06digest\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18GR\x06digest\x12?\n" +
 	"\asegment\x18\x06 \x01(\tB%\xbaH\"r 2\x1e^([a-z0-9][a-z0-9._-]{0,62})?$R\asegment\x12<\n" +
-	"\x04sums\x18\a \x01(\v2 .poterne.registry.v1.OutcomeSumsB\x06\xbaH\x03\xc8\x01\x01R\x04sums\"q\n" +
+	"\x04sums\x18\a \x01(\v2 .poterne.registry.v1.OutcomeSumsB\x06\xbaH\x03\xc8\x01\x01R\x04sums\x12 \n" +
+	"\x06prompt\x18F \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06prompt\x12.\n" +
+	"\x0eprompt_version\x18G \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\rpromptVersion\"q\n" +
 	"\x05Share\x12\x1b\n" +
 	"\x03arm\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x03arm\x12#\n" +
 	"\x06weight\x18\x02 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\x06weight\x12&\n" +
@@ -1871,7 +1965,7 @@ const file_poterne_registry_v1_evidence_proto_rawDesc = "" +
 	"\bbaseline\x18\x02 \x01(\x01R\bbaseline\x12\x1c\n" +
 	"\tcandidate\x18\x03 \x01(\x01R\tcandidate\x12\x14\n" +
 	"\x05bound\x18\x04 \x01(\x01R\x05bound\x12\x14\n" +
-	"\x05words\x18\x05 \x01(\tR\x05words\"\xe9\x02\n" +
+	"\x05words\x18\x05 \x01(\tR\x05words\"\xa3\x03\n" +
 	"\n" +
 	"ArmResults\x12\x10\n" +
 	"\x03arm\x18\x01 \x01(\tR\x03arm\x12\x18\n" +
@@ -1880,7 +1974,12 @@ const file_poterne_registry_v1_evidence_proto_rawDesc = "" +
 	"\testimates\x18\x04 \x03(\v2\x1d.poterne.registry.v1.EstimateR\testimates\x127\n" +
 	"\aeffects\x18\x05 \x03(\v2\x1d.poterne.registry.v1.EstimateR\aeffects\x12B\n" +
 	"\bbreaches\x18\x06 \x03(\v2&.poterne.registry.v1.BreachedGuardrailR\bbreaches\x12?\n" +
-	"\bsegments\x18\a \x03(\v2#.poterne.registry.v1.SegmentResultsR\bsegments\"\x83\x01\n" +
+	"\bsegments\x18\a \x03(\v2#.poterne.registry.v1.SegmentResultsR\bsegments\x128\n" +
+	"\aprompts\x18F \x03(\v2\x1e.poterne.registry.v1.ArmPromptR\aprompts\"Y\n" +
+	"\tArmPrompt\x12\x16\n" +
+	"\x06prompt\x18\x01 \x01(\tR\x06prompt\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x1a\n" +
+	"\brequests\x18\x03 \x01(\x03R\brequests\"\x83\x01\n" +
 	"\x0eSegmentResults\x12\x18\n" +
 	"\asegment\x18\x01 \x01(\tR\asegment\x12\x1a\n" +
 	"\brequests\x18\x02 \x01(\x03R\brequests\x12;\n" +
@@ -1913,7 +2012,7 @@ func file_poterne_registry_v1_evidence_proto_rawDescGZIP() []byte {
 }
 
 var file_poterne_registry_v1_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_poterne_registry_v1_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_poterne_registry_v1_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_poterne_registry_v1_evidence_proto_goTypes = []any{
 	(Verdict)(0),                         // 0: poterne.registry.v1.Verdict
 	(*Moments)(nil),                      // 1: poterne.registry.v1.Moments
@@ -1935,10 +2034,11 @@ var file_poterne_registry_v1_evidence_proto_goTypes = []any{
 	(*Estimate)(nil),                     // 17: poterne.registry.v1.Estimate
 	(*BreachedGuardrail)(nil),            // 18: poterne.registry.v1.BreachedGuardrail
 	(*ArmResults)(nil),                   // 19: poterne.registry.v1.ArmResults
-	(*SegmentResults)(nil),               // 20: poterne.registry.v1.SegmentResults
-	(*SampleRatio)(nil),                  // 21: poterne.registry.v1.SampleRatio
-	nil,                                  // 22: poterne.registry.v1.SampleRatio.SubjectsEntry
-	(*timestamppb.Timestamp)(nil),        // 23: google.protobuf.Timestamp
+	(*ArmPrompt)(nil),                    // 20: poterne.registry.v1.ArmPrompt
+	(*SegmentResults)(nil),               // 21: poterne.registry.v1.SegmentResults
+	(*SampleRatio)(nil),                  // 22: poterne.registry.v1.SampleRatio
+	nil,                                  // 23: poterne.registry.v1.SampleRatio.SubjectsEntry
+	(*timestamppb.Timestamp)(nil),        // 24: google.protobuf.Timestamp
 }
 var file_poterne_registry_v1_evidence_proto_depIdxs = []int32{
 	1,  // 0: poterne.registry.v1.OutcomeSums.first_token_seconds:type_name -> poterne.registry.v1.Moments
@@ -1950,31 +2050,32 @@ var file_poterne_registry_v1_evidence_proto_depIdxs = []int32{
 	1,  // 6: poterne.registry.v1.OutcomeSums.feedback:type_name -> poterne.registry.v1.Moments
 	3,  // 7: poterne.registry.v1.Outcome.sums:type_name -> poterne.registry.v1.OutcomeSums
 	5,  // 8: poterne.registry.v1.Exposure.shares:type_name -> poterne.registry.v1.Share
-	23, // 9: poterne.registry.v1.OutcomeBatch.start_time:type_name -> google.protobuf.Timestamp
-	23, // 10: poterne.registry.v1.OutcomeBatch.end_time:type_name -> google.protobuf.Timestamp
+	24, // 9: poterne.registry.v1.OutcomeBatch.start_time:type_name -> google.protobuf.Timestamp
+	24, // 10: poterne.registry.v1.OutcomeBatch.end_time:type_name -> google.protobuf.Timestamp
 	4,  // 11: poterne.registry.v1.OutcomeBatch.outcomes:type_name -> poterne.registry.v1.Outcome
 	6,  // 12: poterne.registry.v1.OutcomeBatch.exposures:type_name -> poterne.registry.v1.Exposure
 	7,  // 13: poterne.registry.v1.ReportOutcomesRequest.batches:type_name -> poterne.registry.v1.OutcomeBatch
-	23, // 14: poterne.registry.v1.RecordFeedbackRequest.response_time:type_name -> google.protobuf.Timestamp
-	23, // 15: poterne.registry.v1.GetResultsRequest.since:type_name -> google.protobuf.Timestamp
+	24, // 14: poterne.registry.v1.RecordFeedbackRequest.response_time:type_name -> google.protobuf.Timestamp
+	24, // 15: poterne.registry.v1.GetResultsRequest.since:type_name -> google.protobuf.Timestamp
 	16, // 16: poterne.registry.v1.GetResultsResponse.results:type_name -> poterne.registry.v1.Results
-	23, // 17: poterne.registry.v1.GetExperimentResultsRequest.since:type_name -> google.protobuf.Timestamp
+	24, // 17: poterne.registry.v1.GetExperimentResultsRequest.since:type_name -> google.protobuf.Timestamp
 	16, // 18: poterne.registry.v1.GetExperimentResultsResponse.results:type_name -> poterne.registry.v1.Results
 	19, // 19: poterne.registry.v1.Results.arms:type_name -> poterne.registry.v1.ArmResults
-	21, // 20: poterne.registry.v1.Results.sample_ratio:type_name -> poterne.registry.v1.SampleRatio
+	22, // 20: poterne.registry.v1.Results.sample_ratio:type_name -> poterne.registry.v1.SampleRatio
 	0,  // 21: poterne.registry.v1.Results.verdict:type_name -> poterne.registry.v1.Verdict
 	3,  // 22: poterne.registry.v1.ArmResults.sums:type_name -> poterne.registry.v1.OutcomeSums
 	17, // 23: poterne.registry.v1.ArmResults.estimates:type_name -> poterne.registry.v1.Estimate
 	17, // 24: poterne.registry.v1.ArmResults.effects:type_name -> poterne.registry.v1.Estimate
 	18, // 25: poterne.registry.v1.ArmResults.breaches:type_name -> poterne.registry.v1.BreachedGuardrail
-	20, // 26: poterne.registry.v1.ArmResults.segments:type_name -> poterne.registry.v1.SegmentResults
-	17, // 27: poterne.registry.v1.SegmentResults.estimates:type_name -> poterne.registry.v1.Estimate
-	22, // 28: poterne.registry.v1.SampleRatio.subjects:type_name -> poterne.registry.v1.SampleRatio.SubjectsEntry
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	21, // 26: poterne.registry.v1.ArmResults.segments:type_name -> poterne.registry.v1.SegmentResults
+	20, // 27: poterne.registry.v1.ArmResults.prompts:type_name -> poterne.registry.v1.ArmPrompt
+	17, // 28: poterne.registry.v1.SegmentResults.estimates:type_name -> poterne.registry.v1.Estimate
+	23, // 29: poterne.registry.v1.SampleRatio.subjects:type_name -> poterne.registry.v1.SampleRatio.SubjectsEntry
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_evidence_proto_init() }
@@ -1989,7 +2090,7 @@ func file_poterne_registry_v1_evidence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_registry_v1_evidence_proto_rawDesc), len(file_poterne_registry_v1_evidence_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

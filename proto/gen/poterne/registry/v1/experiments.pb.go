@@ -218,7 +218,10 @@ type ExperimentArm struct {
 	// 1,000,000.
 	Weight int32 `protobuf:"varint,4,opt,name=weight,proto3" json:"weight,omitempty"`
 	// The version's digest, where one is named; set by the registry.
-	Digest        string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The prompt that its conversations begin with, besides the version: whatever
+	// prompt a request names.
+	Prompt        *PromptReference `protobuf:"bytes,70,opt,name=prompt,proto3" json:"prompt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -286,6 +289,13 @@ func (x *ExperimentArm) GetDigest() string {
 		return x.Digest
 	}
 	return ""
+}
+
+func (x *ExperimentArm) GetPrompt() *PromptReference {
+	if x != nil {
+		return x.Prompt
+	}
+	return nil
 }
 
 // Who an experiment is for: requests that meet every one of the conditions.
@@ -2125,13 +2135,14 @@ var File_poterne_registry_v1_experiments_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_experiments_proto_rawDesc = "" +
 	"\n" +
-	"%poterne/registry/v1/experiments.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x01\n" +
+	"%poterne/registry/v1/experiments.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#poterne/registry/v1/promptref.proto\"\x8d\x02\n" +
 	"\rExperimentArm\x126\n" +
 	"\x04name\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d2\x1b^[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x12!\n" +
 	"\aversion\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\aversion\x12\x1d\n" +
 	"\x05alias\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18?R\x05alias\x12#\n" +
 	"\x06weight\x18\x04 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\x06weight\x12\x1f\n" +
-	"\x06digest\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18GR\x06digest\"U\n" +
+	"\x06digest\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18GR\x06digest\x12<\n" +
+	"\x06prompt\x18F \x01(\v2$.poterne.registry.v1.PromptReferenceR\x06prompt\"U\n" +
 	"\tTargeting\x12H\n" +
 	"\n" +
 	"conditions\x18\x01 \x03(\v2\x1e.poterne.registry.v1.ConditionB\b\xbaH\x05\x92\x01\x02\x10\bR\n" +
@@ -2378,47 +2389,49 @@ var file_poterne_registry_v1_experiments_proto_goTypes = []any{
 	(*ConcludeExperimentRequest)(nil),  // 27: poterne.registry.v1.ConcludeExperimentRequest
 	(*ConcludeExperimentResponse)(nil), // 28: poterne.registry.v1.ConcludeExperimentResponse
 	nil,                                // 29: poterne.registry.v1.RampExperimentRequest.WeightsEntry
-	(*timestamppb.Timestamp)(nil),      // 30: google.protobuf.Timestamp
+	(*PromptReference)(nil),            // 30: poterne.registry.v1.PromptReference
+	(*timestamppb.Timestamp)(nil),      // 31: google.protobuf.Timestamp
 }
 var file_poterne_registry_v1_experiments_proto_depIdxs = []int32{
-	5,  // 0: poterne.registry.v1.Targeting.conditions:type_name -> poterne.registry.v1.Condition
-	2,  // 1: poterne.registry.v1.Condition.attribute:type_name -> poterne.registry.v1.Attribute
-	0,  // 2: poterne.registry.v1.Experiment.state:type_name -> poterne.registry.v1.ExperimentState
-	3,  // 3: poterne.registry.v1.Experiment.arms:type_name -> poterne.registry.v1.ExperimentArm
-	4,  // 4: poterne.registry.v1.Experiment.targeting:type_name -> poterne.registry.v1.Targeting
-	1,  // 5: poterne.registry.v1.Experiment.sticky_by:type_name -> poterne.registry.v1.StickyBy
-	6,  // 6: poterne.registry.v1.Experiment.overrides:type_name -> poterne.registry.v1.Override
-	7,  // 7: poterne.registry.v1.Experiment.shadow:type_name -> poterne.registry.v1.Shadow
-	8,  // 8: poterne.registry.v1.Experiment.layer_ranges:type_name -> poterne.registry.v1.PointRange
-	9,  // 9: poterne.registry.v1.Experiment.arm_ranges:type_name -> poterne.registry.v1.ArmRange
-	30, // 10: poterne.registry.v1.Experiment.create_time:type_name -> google.protobuf.Timestamp
-	30, // 11: poterne.registry.v1.Experiment.update_time:type_name -> google.protobuf.Timestamp
-	30, // 12: poterne.registry.v1.Experiment.start_time:type_name -> google.protobuf.Timestamp
-	30, // 13: poterne.registry.v1.Experiment.end_time:type_name -> google.protobuf.Timestamp
-	3,  // 14: poterne.registry.v1.CreateExperimentRequest.arms:type_name -> poterne.registry.v1.ExperimentArm
-	4,  // 15: poterne.registry.v1.CreateExperimentRequest.targeting:type_name -> poterne.registry.v1.Targeting
-	1,  // 16: poterne.registry.v1.CreateExperimentRequest.sticky_by:type_name -> poterne.registry.v1.StickyBy
-	6,  // 17: poterne.registry.v1.CreateExperimentRequest.overrides:type_name -> poterne.registry.v1.Override
-	7,  // 18: poterne.registry.v1.CreateExperimentRequest.shadow:type_name -> poterne.registry.v1.Shadow
-	10, // 19: poterne.registry.v1.CreateExperimentResponse.experiment:type_name -> poterne.registry.v1.Experiment
-	10, // 20: poterne.registry.v1.GetExperimentResponse.experiment:type_name -> poterne.registry.v1.Experiment
-	10, // 21: poterne.registry.v1.ListExperimentsResponse.experiments:type_name -> poterne.registry.v1.Experiment
-	3,  // 22: poterne.registry.v1.UpdateExperimentRequest.arms:type_name -> poterne.registry.v1.ExperimentArm
-	4,  // 23: poterne.registry.v1.UpdateExperimentRequest.targeting:type_name -> poterne.registry.v1.Targeting
-	1,  // 24: poterne.registry.v1.UpdateExperimentRequest.sticky_by:type_name -> poterne.registry.v1.StickyBy
-	6,  // 25: poterne.registry.v1.UpdateExperimentRequest.overrides:type_name -> poterne.registry.v1.Override
-	7,  // 26: poterne.registry.v1.UpdateExperimentRequest.shadow:type_name -> poterne.registry.v1.Shadow
-	10, // 27: poterne.registry.v1.UpdateExperimentResponse.experiment:type_name -> poterne.registry.v1.Experiment
-	10, // 28: poterne.registry.v1.StartExperimentResponse.experiment:type_name -> poterne.registry.v1.Experiment
-	29, // 29: poterne.registry.v1.RampExperimentRequest.weights:type_name -> poterne.registry.v1.RampExperimentRequest.WeightsEntry
-	10, // 30: poterne.registry.v1.RampExperimentResponse.experiment:type_name -> poterne.registry.v1.Experiment
-	10, // 31: poterne.registry.v1.StopExperimentResponse.experiment:type_name -> poterne.registry.v1.Experiment
-	10, // 32: poterne.registry.v1.ConcludeExperimentResponse.experiment:type_name -> poterne.registry.v1.Experiment
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	30, // 0: poterne.registry.v1.ExperimentArm.prompt:type_name -> poterne.registry.v1.PromptReference
+	5,  // 1: poterne.registry.v1.Targeting.conditions:type_name -> poterne.registry.v1.Condition
+	2,  // 2: poterne.registry.v1.Condition.attribute:type_name -> poterne.registry.v1.Attribute
+	0,  // 3: poterne.registry.v1.Experiment.state:type_name -> poterne.registry.v1.ExperimentState
+	3,  // 4: poterne.registry.v1.Experiment.arms:type_name -> poterne.registry.v1.ExperimentArm
+	4,  // 5: poterne.registry.v1.Experiment.targeting:type_name -> poterne.registry.v1.Targeting
+	1,  // 6: poterne.registry.v1.Experiment.sticky_by:type_name -> poterne.registry.v1.StickyBy
+	6,  // 7: poterne.registry.v1.Experiment.overrides:type_name -> poterne.registry.v1.Override
+	7,  // 8: poterne.registry.v1.Experiment.shadow:type_name -> poterne.registry.v1.Shadow
+	8,  // 9: poterne.registry.v1.Experiment.layer_ranges:type_name -> poterne.registry.v1.PointRange
+	9,  // 10: poterne.registry.v1.Experiment.arm_ranges:type_name -> poterne.registry.v1.ArmRange
+	31, // 11: poterne.registry.v1.Experiment.create_time:type_name -> google.protobuf.Timestamp
+	31, // 12: poterne.registry.v1.Experiment.update_time:type_name -> google.protobuf.Timestamp
+	31, // 13: poterne.registry.v1.Experiment.start_time:type_name -> google.protobuf.Timestamp
+	31, // 14: poterne.registry.v1.Experiment.end_time:type_name -> google.protobuf.Timestamp
+	3,  // 15: poterne.registry.v1.CreateExperimentRequest.arms:type_name -> poterne.registry.v1.ExperimentArm
+	4,  // 16: poterne.registry.v1.CreateExperimentRequest.targeting:type_name -> poterne.registry.v1.Targeting
+	1,  // 17: poterne.registry.v1.CreateExperimentRequest.sticky_by:type_name -> poterne.registry.v1.StickyBy
+	6,  // 18: poterne.registry.v1.CreateExperimentRequest.overrides:type_name -> poterne.registry.v1.Override
+	7,  // 19: poterne.registry.v1.CreateExperimentRequest.shadow:type_name -> poterne.registry.v1.Shadow
+	10, // 20: poterne.registry.v1.CreateExperimentResponse.experiment:type_name -> poterne.registry.v1.Experiment
+	10, // 21: poterne.registry.v1.GetExperimentResponse.experiment:type_name -> poterne.registry.v1.Experiment
+	10, // 22: poterne.registry.v1.ListExperimentsResponse.experiments:type_name -> poterne.registry.v1.Experiment
+	3,  // 23: poterne.registry.v1.UpdateExperimentRequest.arms:type_name -> poterne.registry.v1.ExperimentArm
+	4,  // 24: poterne.registry.v1.UpdateExperimentRequest.targeting:type_name -> poterne.registry.v1.Targeting
+	1,  // 25: poterne.registry.v1.UpdateExperimentRequest.sticky_by:type_name -> poterne.registry.v1.StickyBy
+	6,  // 26: poterne.registry.v1.UpdateExperimentRequest.overrides:type_name -> poterne.registry.v1.Override
+	7,  // 27: poterne.registry.v1.UpdateExperimentRequest.shadow:type_name -> poterne.registry.v1.Shadow
+	10, // 28: poterne.registry.v1.UpdateExperimentResponse.experiment:type_name -> poterne.registry.v1.Experiment
+	10, // 29: poterne.registry.v1.StartExperimentResponse.experiment:type_name -> poterne.registry.v1.Experiment
+	29, // 30: poterne.registry.v1.RampExperimentRequest.weights:type_name -> poterne.registry.v1.RampExperimentRequest.WeightsEntry
+	10, // 31: poterne.registry.v1.RampExperimentResponse.experiment:type_name -> poterne.registry.v1.Experiment
+	10, // 32: poterne.registry.v1.StopExperimentResponse.experiment:type_name -> poterne.registry.v1.Experiment
+	10, // 33: poterne.registry.v1.ConcludeExperimentResponse.experiment:type_name -> poterne.registry.v1.Experiment
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_experiments_proto_init() }
@@ -2426,6 +2439,7 @@ func file_poterne_registry_v1_experiments_proto_init() {
 	if File_poterne_registry_v1_experiments_proto != nil {
 		return
 	}
+	file_poterne_registry_v1_promptref_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

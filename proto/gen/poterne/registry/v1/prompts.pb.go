@@ -472,6 +472,72 @@ func (x *PromptAlias) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// A prompt with what decides how it is said: its aliases, and those of its
+// versions that are sent.
+type PromptState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The prompt.
+	Prompt *Prompt `protobuf:"bytes,1,opt,name=prompt,proto3" json:"prompt,omitempty"`
+	// Its versions that an alias or an arm names, and the newest, by number.
+	Versions []*PromptVersion `protobuf:"bytes,2,rep,name=versions,proto3" json:"versions,omitempty"`
+	// How many of its versions are left out, because together they would not fit
+	// into a message.
+	OmittedVersions int32 `protobuf:"varint,3,opt,name=omitted_versions,json=omittedVersions,proto3" json:"omitted_versions,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *PromptState) Reset() {
+	*x = PromptState{}
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromptState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromptState) ProtoMessage() {}
+
+func (x *PromptState) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromptState.ProtoReflect.Descriptor instead.
+func (*PromptState) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *PromptState) GetPrompt() *Prompt {
+	if x != nil {
+		return x.Prompt
+	}
+	return nil
+}
+
+func (x *PromptState) GetVersions() []*PromptVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *PromptState) GetOmittedVersions() int32 {
+	if x != nil {
+		return x.OmittedVersions
+	}
+	return 0
+}
+
 // Asks for a version of a prompt to be created, and the prompt with its first.
 type CreatePromptVersionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -490,7 +556,7 @@ type CreatePromptVersionRequest struct {
 
 func (x *CreatePromptVersionRequest) Reset() {
 	*x = CreatePromptVersionRequest{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[6]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +568,7 @@ func (x *CreatePromptVersionRequest) String() string {
 func (*CreatePromptVersionRequest) ProtoMessage() {}
 
 func (x *CreatePromptVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[6]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +581,7 @@ func (x *CreatePromptVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePromptVersionRequest.ProtoReflect.Descriptor instead.
 func (*CreatePromptVersionRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{6}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreatePromptVersionRequest) GetPrompt() string {
@@ -557,7 +623,7 @@ type CreatePromptVersionResponse struct {
 
 func (x *CreatePromptVersionResponse) Reset() {
 	*x = CreatePromptVersionResponse{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[7]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -569,7 +635,7 @@ func (x *CreatePromptVersionResponse) String() string {
 func (*CreatePromptVersionResponse) ProtoMessage() {}
 
 func (x *CreatePromptVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[7]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -582,7 +648,7 @@ func (x *CreatePromptVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePromptVersionResponse.ProtoReflect.Descriptor instead.
 func (*CreatePromptVersionResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{7}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreatePromptVersionResponse) GetVersion() *PromptVersion {
@@ -605,7 +671,7 @@ type GetPromptVersionRequest struct {
 
 func (x *GetPromptVersionRequest) Reset() {
 	*x = GetPromptVersionRequest{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[8]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +683,7 @@ func (x *GetPromptVersionRequest) String() string {
 func (*GetPromptVersionRequest) ProtoMessage() {}
 
 func (x *GetPromptVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[8]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +696,7 @@ func (x *GetPromptVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPromptVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetPromptVersionRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{8}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetPromptVersionRequest) GetPrompt() string {
@@ -658,7 +724,7 @@ type GetPromptVersionResponse struct {
 
 func (x *GetPromptVersionResponse) Reset() {
 	*x = GetPromptVersionResponse{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[9]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -670,7 +736,7 @@ func (x *GetPromptVersionResponse) String() string {
 func (*GetPromptVersionResponse) ProtoMessage() {}
 
 func (x *GetPromptVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[9]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -683,7 +749,7 @@ func (x *GetPromptVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPromptVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetPromptVersionResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{9}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetPromptVersionResponse) GetVersion() *PromptVersion {
@@ -708,7 +774,7 @@ type ListPromptVersionsRequest struct {
 
 func (x *ListPromptVersionsRequest) Reset() {
 	*x = ListPromptVersionsRequest{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[10]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -720,7 +786,7 @@ func (x *ListPromptVersionsRequest) String() string {
 func (*ListPromptVersionsRequest) ProtoMessage() {}
 
 func (x *ListPromptVersionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[10]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -733,7 +799,7 @@ func (x *ListPromptVersionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPromptVersionsRequest.ProtoReflect.Descriptor instead.
 func (*ListPromptVersionsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{10}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListPromptVersionsRequest) GetPrompt() string {
@@ -770,7 +836,7 @@ type ListPromptVersionsResponse struct {
 
 func (x *ListPromptVersionsResponse) Reset() {
 	*x = ListPromptVersionsResponse{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[11]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +848,7 @@ func (x *ListPromptVersionsResponse) String() string {
 func (*ListPromptVersionsResponse) ProtoMessage() {}
 
 func (x *ListPromptVersionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[11]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +861,7 @@ func (x *ListPromptVersionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPromptVersionsResponse.ProtoReflect.Descriptor instead.
 func (*ListPromptVersionsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{11}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListPromptVersionsResponse) GetVersions() []*PromptVersion {
@@ -823,7 +889,7 @@ type GetPromptRequest struct {
 
 func (x *GetPromptRequest) Reset() {
 	*x = GetPromptRequest{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[12]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +901,7 @@ func (x *GetPromptRequest) String() string {
 func (*GetPromptRequest) ProtoMessage() {}
 
 func (x *GetPromptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[12]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +914,7 @@ func (x *GetPromptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPromptRequest.ProtoReflect.Descriptor instead.
 func (*GetPromptRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{12}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetPromptRequest) GetPrompt() string {
@@ -869,7 +935,7 @@ type GetPromptResponse struct {
 
 func (x *GetPromptResponse) Reset() {
 	*x = GetPromptResponse{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[13]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +947,7 @@ func (x *GetPromptResponse) String() string {
 func (*GetPromptResponse) ProtoMessage() {}
 
 func (x *GetPromptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[13]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +960,7 @@ func (x *GetPromptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPromptResponse.ProtoReflect.Descriptor instead.
 func (*GetPromptResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{13}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetPromptResponse) GetPrompt() *Prompt {
@@ -917,7 +983,7 @@ type ListPromptsRequest struct {
 
 func (x *ListPromptsRequest) Reset() {
 	*x = ListPromptsRequest{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[14]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +995,7 @@ func (x *ListPromptsRequest) String() string {
 func (*ListPromptsRequest) ProtoMessage() {}
 
 func (x *ListPromptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[14]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1008,7 @@ func (x *ListPromptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPromptsRequest.ProtoReflect.Descriptor instead.
 func (*ListPromptsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{14}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListPromptsRequest) GetPageSize() int32 {
@@ -972,7 +1038,7 @@ type ListPromptsResponse struct {
 
 func (x *ListPromptsResponse) Reset() {
 	*x = ListPromptsResponse{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[15]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1050,7 @@ func (x *ListPromptsResponse) String() string {
 func (*ListPromptsResponse) ProtoMessage() {}
 
 func (x *ListPromptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[15]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1063,7 @@ func (x *ListPromptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPromptsResponse.ProtoReflect.Descriptor instead.
 func (*ListPromptsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{15}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListPromptsResponse) GetPrompts() []*Prompt {
@@ -1034,7 +1100,7 @@ type SetPromptAliasRequest struct {
 
 func (x *SetPromptAliasRequest) Reset() {
 	*x = SetPromptAliasRequest{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[16]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1046,7 +1112,7 @@ func (x *SetPromptAliasRequest) String() string {
 func (*SetPromptAliasRequest) ProtoMessage() {}
 
 func (x *SetPromptAliasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[16]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1059,7 +1125,7 @@ func (x *SetPromptAliasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPromptAliasRequest.ProtoReflect.Descriptor instead.
 func (*SetPromptAliasRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{16}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SetPromptAliasRequest) GetPrompt() string {
@@ -1108,7 +1174,7 @@ type SetPromptAliasResponse struct {
 
 func (x *SetPromptAliasResponse) Reset() {
 	*x = SetPromptAliasResponse{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[17]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1120,7 +1186,7 @@ func (x *SetPromptAliasResponse) String() string {
 func (*SetPromptAliasResponse) ProtoMessage() {}
 
 func (x *SetPromptAliasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[17]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1133,7 +1199,7 @@ func (x *SetPromptAliasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPromptAliasResponse.ProtoReflect.Descriptor instead.
 func (*SetPromptAliasResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{17}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SetPromptAliasResponse) GetAlias() *PromptAlias {
@@ -1160,7 +1226,7 @@ type DeletePromptAliasRequest struct {
 
 func (x *DeletePromptAliasRequest) Reset() {
 	*x = DeletePromptAliasRequest{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[18]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1238,7 @@ func (x *DeletePromptAliasRequest) String() string {
 func (*DeletePromptAliasRequest) ProtoMessage() {}
 
 func (x *DeletePromptAliasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[18]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1251,7 @@ func (x *DeletePromptAliasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePromptAliasRequest.ProtoReflect.Descriptor instead.
 func (*DeletePromptAliasRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{18}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DeletePromptAliasRequest) GetPrompt() string {
@@ -1225,7 +1291,7 @@ type DeletePromptAliasResponse struct {
 
 func (x *DeletePromptAliasResponse) Reset() {
 	*x = DeletePromptAliasResponse{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[19]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1237,7 +1303,7 @@ func (x *DeletePromptAliasResponse) String() string {
 func (*DeletePromptAliasResponse) ProtoMessage() {}
 
 func (x *DeletePromptAliasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[19]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1250,7 +1316,7 @@ func (x *DeletePromptAliasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePromptAliasResponse.ProtoReflect.Descriptor instead.
 func (*DeletePromptAliasResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{19}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{20}
 }
 
 // Asks for a page of the states that an alias of a prompt has had.
@@ -1270,7 +1336,7 @@ type ListPromptAliasHistoryRequest struct {
 
 func (x *ListPromptAliasHistoryRequest) Reset() {
 	*x = ListPromptAliasHistoryRequest{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[20]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1348,7 @@ func (x *ListPromptAliasHistoryRequest) String() string {
 func (*ListPromptAliasHistoryRequest) ProtoMessage() {}
 
 func (x *ListPromptAliasHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[20]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1361,7 @@ func (x *ListPromptAliasHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPromptAliasHistoryRequest.ProtoReflect.Descriptor instead.
 func (*ListPromptAliasHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{20}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListPromptAliasHistoryRequest) GetPrompt() string {
@@ -1339,7 +1405,7 @@ type ListPromptAliasHistoryResponse struct {
 
 func (x *ListPromptAliasHistoryResponse) Reset() {
 	*x = ListPromptAliasHistoryResponse{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[21]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1417,7 @@ func (x *ListPromptAliasHistoryResponse) String() string {
 func (*ListPromptAliasHistoryResponse) ProtoMessage() {}
 
 func (x *ListPromptAliasHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[21]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1430,7 @@ func (x *ListPromptAliasHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPromptAliasHistoryResponse.ProtoReflect.Descriptor instead.
 func (*ListPromptAliasHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{21}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListPromptAliasHistoryResponse) GetStates() []*AliasState {
@@ -1379,6 +1445,135 @@ func (x *ListPromptAliasHistoryResponse) GetNextPageToken() string {
 		return x.NextPageToken
 	}
 	return ""
+}
+
+// Asks for an alias of a prompt to be as it was.
+type RollbackPromptAliasRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The prompt's name.
+	Prompt string `protobuf:"bytes,1,opt,name=prompt,proto3" json:"prompt,omitempty"`
+	// The alias's name.
+	Alias string `protobuf:"bytes,2,opt,name=alias,proto3" json:"alias,omitempty"`
+	// The state that held at this revision comes back.
+	Revision int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The etag that was read. Empty: the alias must not be there. `*`: whatever is
+	// there is overwritten.
+	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Why, for people, at most 1024 characters.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackPromptAliasRequest) Reset() {
+	*x = RollbackPromptAliasRequest{}
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackPromptAliasRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackPromptAliasRequest) ProtoMessage() {}
+
+func (x *RollbackPromptAliasRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackPromptAliasRequest.ProtoReflect.Descriptor instead.
+func (*RollbackPromptAliasRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *RollbackPromptAliasRequest) GetPrompt() string {
+	if x != nil {
+		return x.Prompt
+	}
+	return ""
+}
+
+func (x *RollbackPromptAliasRequest) GetAlias() string {
+	if x != nil {
+		return x.Alias
+	}
+	return ""
+}
+
+func (x *RollbackPromptAliasRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RollbackPromptAliasRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RollbackPromptAliasRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// The alias.
+type RollbackPromptAliasResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The alias as it is now; missing when it is not there.
+	Alias         *PromptAlias `protobuf:"bytes,1,opt,name=alias,proto3" json:"alias,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackPromptAliasResponse) Reset() {
+	*x = RollbackPromptAliasResponse{}
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackPromptAliasResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackPromptAliasResponse) ProtoMessage() {}
+
+func (x *RollbackPromptAliasResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackPromptAliasResponse.ProtoReflect.Descriptor instead.
+func (*RollbackPromptAliasResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *RollbackPromptAliasResponse) GetAlias() *PromptAlias {
+	if x != nil {
+		return x.Alias
+	}
+	return nil
 }
 
 // Asks for a prompt with its variables filled in.
@@ -1397,7 +1592,7 @@ type RenderPromptRequest struct {
 
 func (x *RenderPromptRequest) Reset() {
 	*x = RenderPromptRequest{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[22]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1409,7 +1604,7 @@ func (x *RenderPromptRequest) String() string {
 func (*RenderPromptRequest) ProtoMessage() {}
 
 func (x *RenderPromptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[22]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1422,7 +1617,7 @@ func (x *RenderPromptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenderPromptRequest.ProtoReflect.Descriptor instead.
 func (*RenderPromptRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{22}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RenderPromptRequest) GetPrompt() string {
@@ -1461,7 +1656,7 @@ type RenderPromptResponse struct {
 
 func (x *RenderPromptResponse) Reset() {
 	*x = RenderPromptResponse{}
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[23]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1473,7 +1668,7 @@ func (x *RenderPromptResponse) String() string {
 func (*RenderPromptResponse) ProtoMessage() {}
 
 func (x *RenderPromptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[23]
+	mi := &file_poterne_registry_v1_prompts_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1486,7 +1681,7 @@ func (x *RenderPromptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenderPromptResponse.ProtoReflect.Descriptor instead.
 func (*RenderPromptResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{23}
+	return file_poterne_registry_v1_prompts_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RenderPromptResponse) GetMessages() []*PromptMessage {
@@ -1551,7 +1746,11 @@ const file_poterne_registry_v1_prompts_proto_rawDesc = "" +
 	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04etag\x18\x05 \x01(\tR\x04etag\x12;\n" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\xe7\x01\n" +
+	"updateTime\"\xad\x01\n" +
+	"\vPromptState\x123\n" +
+	"\x06prompt\x18\x01 \x01(\v2\x1b.poterne.registry.v1.PromptR\x06prompt\x12>\n" +
+	"\bversions\x18\x02 \x03(\v2\".poterne.registry.v1.PromptVersionR\bversions\x12)\n" +
+	"\x10omitted_versions\x18\x03 \x01(\x05R\x0fomittedVersions\"\xe7\x01\n" +
 	"\x1aCreatePromptVersionRequest\x12;\n" +
 	"\x06prompt\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x06prompt\x12;\n" +
 	"\x04spec\x18\x02 \x01(\v2\x1f.poterne.registry.v1.PromptSpecB\x06\xbaH\x03\xc8\x01\x01R\x04spec\x12*\n" +
@@ -1607,7 +1806,15 @@ const file_poterne_registry_v1_prompts_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x81\x01\n" +
 	"\x1eListPromptAliasHistoryResponse\x127\n" +
 	"\x06states\x18\x01 \x03(\v2\x1f.poterne.registry.v1.AliasStateR\x06states\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xdf\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf4\x01\n" +
+	"\x1aRollbackPromptAliasRequest\x12;\n" +
+	"\x06prompt\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x06prompt\x125\n" +
+	"\x05alias\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[a-z][a-z0-9._-]{0,62}$R\x05alias\x12#\n" +
+	"\brevision\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\brevision\x12\x1b\n" +
+	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12 \n" +
+	"\x06reason\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"U\n" +
+	"\x1bRollbackPromptAliasResponse\x126\n" +
+	"\x05alias\x18\x01 \x01(\v2 .poterne.registry.v1.PromptAliasR\x05alias\"\xdf\x02\n" +
 	"\x13RenderPromptRequest\x12;\n" +
 	"\x06prompt\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[a-z0-9][a-z0-9._-]{0,127}$R\x06prompt\x12@\n" +
 	"\aversion\x18\x02 \x01(\tB&\xbaH#r!2\x1f^([a-z0-9][a-z0-9._:-]{0,70})?$R\aversion\x12\x8a\x01\n" +
@@ -1632,7 +1839,7 @@ func file_poterne_registry_v1_prompts_proto_rawDescGZIP() []byte {
 	return file_poterne_registry_v1_prompts_proto_rawDescData
 }
 
-var file_poterne_registry_v1_prompts_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_poterne_registry_v1_prompts_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_poterne_registry_v1_prompts_proto_goTypes = []any{
 	(*PromptSpec)(nil),                     // 0: poterne.registry.v1.PromptSpec
 	(*PromptMessage)(nil),                  // 1: poterne.registry.v1.PromptMessage
@@ -1640,52 +1847,58 @@ var file_poterne_registry_v1_prompts_proto_goTypes = []any{
 	(*PromptVersion)(nil),                  // 3: poterne.registry.v1.PromptVersion
 	(*Prompt)(nil),                         // 4: poterne.registry.v1.Prompt
 	(*PromptAlias)(nil),                    // 5: poterne.registry.v1.PromptAlias
-	(*CreatePromptVersionRequest)(nil),     // 6: poterne.registry.v1.CreatePromptVersionRequest
-	(*CreatePromptVersionResponse)(nil),    // 7: poterne.registry.v1.CreatePromptVersionResponse
-	(*GetPromptVersionRequest)(nil),        // 8: poterne.registry.v1.GetPromptVersionRequest
-	(*GetPromptVersionResponse)(nil),       // 9: poterne.registry.v1.GetPromptVersionResponse
-	(*ListPromptVersionsRequest)(nil),      // 10: poterne.registry.v1.ListPromptVersionsRequest
-	(*ListPromptVersionsResponse)(nil),     // 11: poterne.registry.v1.ListPromptVersionsResponse
-	(*GetPromptRequest)(nil),               // 12: poterne.registry.v1.GetPromptRequest
-	(*GetPromptResponse)(nil),              // 13: poterne.registry.v1.GetPromptResponse
-	(*ListPromptsRequest)(nil),             // 14: poterne.registry.v1.ListPromptsRequest
-	(*ListPromptsResponse)(nil),            // 15: poterne.registry.v1.ListPromptsResponse
-	(*SetPromptAliasRequest)(nil),          // 16: poterne.registry.v1.SetPromptAliasRequest
-	(*SetPromptAliasResponse)(nil),         // 17: poterne.registry.v1.SetPromptAliasResponse
-	(*DeletePromptAliasRequest)(nil),       // 18: poterne.registry.v1.DeletePromptAliasRequest
-	(*DeletePromptAliasResponse)(nil),      // 19: poterne.registry.v1.DeletePromptAliasResponse
-	(*ListPromptAliasHistoryRequest)(nil),  // 20: poterne.registry.v1.ListPromptAliasHistoryRequest
-	(*ListPromptAliasHistoryResponse)(nil), // 21: poterne.registry.v1.ListPromptAliasHistoryResponse
-	(*RenderPromptRequest)(nil),            // 22: poterne.registry.v1.RenderPromptRequest
-	(*RenderPromptResponse)(nil),           // 23: poterne.registry.v1.RenderPromptResponse
-	nil,                                    // 24: poterne.registry.v1.RenderPromptRequest.VariablesEntry
-	(*timestamppb.Timestamp)(nil),          // 25: google.protobuf.Timestamp
-	(*AliasState)(nil),                     // 26: poterne.registry.v1.AliasState
+	(*PromptState)(nil),                    // 6: poterne.registry.v1.PromptState
+	(*CreatePromptVersionRequest)(nil),     // 7: poterne.registry.v1.CreatePromptVersionRequest
+	(*CreatePromptVersionResponse)(nil),    // 8: poterne.registry.v1.CreatePromptVersionResponse
+	(*GetPromptVersionRequest)(nil),        // 9: poterne.registry.v1.GetPromptVersionRequest
+	(*GetPromptVersionResponse)(nil),       // 10: poterne.registry.v1.GetPromptVersionResponse
+	(*ListPromptVersionsRequest)(nil),      // 11: poterne.registry.v1.ListPromptVersionsRequest
+	(*ListPromptVersionsResponse)(nil),     // 12: poterne.registry.v1.ListPromptVersionsResponse
+	(*GetPromptRequest)(nil),               // 13: poterne.registry.v1.GetPromptRequest
+	(*GetPromptResponse)(nil),              // 14: poterne.registry.v1.GetPromptResponse
+	(*ListPromptsRequest)(nil),             // 15: poterne.registry.v1.ListPromptsRequest
+	(*ListPromptsResponse)(nil),            // 16: poterne.registry.v1.ListPromptsResponse
+	(*SetPromptAliasRequest)(nil),          // 17: poterne.registry.v1.SetPromptAliasRequest
+	(*SetPromptAliasResponse)(nil),         // 18: poterne.registry.v1.SetPromptAliasResponse
+	(*DeletePromptAliasRequest)(nil),       // 19: poterne.registry.v1.DeletePromptAliasRequest
+	(*DeletePromptAliasResponse)(nil),      // 20: poterne.registry.v1.DeletePromptAliasResponse
+	(*ListPromptAliasHistoryRequest)(nil),  // 21: poterne.registry.v1.ListPromptAliasHistoryRequest
+	(*ListPromptAliasHistoryResponse)(nil), // 22: poterne.registry.v1.ListPromptAliasHistoryResponse
+	(*RollbackPromptAliasRequest)(nil),     // 23: poterne.registry.v1.RollbackPromptAliasRequest
+	(*RollbackPromptAliasResponse)(nil),    // 24: poterne.registry.v1.RollbackPromptAliasResponse
+	(*RenderPromptRequest)(nil),            // 25: poterne.registry.v1.RenderPromptRequest
+	(*RenderPromptResponse)(nil),           // 26: poterne.registry.v1.RenderPromptResponse
+	nil,                                    // 27: poterne.registry.v1.RenderPromptRequest.VariablesEntry
+	(*timestamppb.Timestamp)(nil),          // 28: google.protobuf.Timestamp
+	(*AliasState)(nil),                     // 29: poterne.registry.v1.AliasState
 }
 var file_poterne_registry_v1_prompts_proto_depIdxs = []int32{
 	1,  // 0: poterne.registry.v1.PromptSpec.messages:type_name -> poterne.registry.v1.PromptMessage
 	2,  // 1: poterne.registry.v1.PromptSpec.variables:type_name -> poterne.registry.v1.PromptVariable
 	0,  // 2: poterne.registry.v1.PromptVersion.spec:type_name -> poterne.registry.v1.PromptSpec
-	25, // 3: poterne.registry.v1.PromptVersion.create_time:type_name -> google.protobuf.Timestamp
+	28, // 3: poterne.registry.v1.PromptVersion.create_time:type_name -> google.protobuf.Timestamp
 	5,  // 4: poterne.registry.v1.Prompt.aliases:type_name -> poterne.registry.v1.PromptAlias
-	25, // 5: poterne.registry.v1.Prompt.create_time:type_name -> google.protobuf.Timestamp
-	25, // 6: poterne.registry.v1.Prompt.update_time:type_name -> google.protobuf.Timestamp
-	25, // 7: poterne.registry.v1.PromptAlias.update_time:type_name -> google.protobuf.Timestamp
-	0,  // 8: poterne.registry.v1.CreatePromptVersionRequest.spec:type_name -> poterne.registry.v1.PromptSpec
-	3,  // 9: poterne.registry.v1.CreatePromptVersionResponse.version:type_name -> poterne.registry.v1.PromptVersion
-	3,  // 10: poterne.registry.v1.GetPromptVersionResponse.version:type_name -> poterne.registry.v1.PromptVersion
-	3,  // 11: poterne.registry.v1.ListPromptVersionsResponse.versions:type_name -> poterne.registry.v1.PromptVersion
-	4,  // 12: poterne.registry.v1.GetPromptResponse.prompt:type_name -> poterne.registry.v1.Prompt
-	4,  // 13: poterne.registry.v1.ListPromptsResponse.prompts:type_name -> poterne.registry.v1.Prompt
-	5,  // 14: poterne.registry.v1.SetPromptAliasResponse.alias:type_name -> poterne.registry.v1.PromptAlias
-	26, // 15: poterne.registry.v1.ListPromptAliasHistoryResponse.states:type_name -> poterne.registry.v1.AliasState
-	24, // 16: poterne.registry.v1.RenderPromptRequest.variables:type_name -> poterne.registry.v1.RenderPromptRequest.VariablesEntry
-	1,  // 17: poterne.registry.v1.RenderPromptResponse.messages:type_name -> poterne.registry.v1.PromptMessage
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	28, // 5: poterne.registry.v1.Prompt.create_time:type_name -> google.protobuf.Timestamp
+	28, // 6: poterne.registry.v1.Prompt.update_time:type_name -> google.protobuf.Timestamp
+	28, // 7: poterne.registry.v1.PromptAlias.update_time:type_name -> google.protobuf.Timestamp
+	4,  // 8: poterne.registry.v1.PromptState.prompt:type_name -> poterne.registry.v1.Prompt
+	3,  // 9: poterne.registry.v1.PromptState.versions:type_name -> poterne.registry.v1.PromptVersion
+	0,  // 10: poterne.registry.v1.CreatePromptVersionRequest.spec:type_name -> poterne.registry.v1.PromptSpec
+	3,  // 11: poterne.registry.v1.CreatePromptVersionResponse.version:type_name -> poterne.registry.v1.PromptVersion
+	3,  // 12: poterne.registry.v1.GetPromptVersionResponse.version:type_name -> poterne.registry.v1.PromptVersion
+	3,  // 13: poterne.registry.v1.ListPromptVersionsResponse.versions:type_name -> poterne.registry.v1.PromptVersion
+	4,  // 14: poterne.registry.v1.GetPromptResponse.prompt:type_name -> poterne.registry.v1.Prompt
+	4,  // 15: poterne.registry.v1.ListPromptsResponse.prompts:type_name -> poterne.registry.v1.Prompt
+	5,  // 16: poterne.registry.v1.SetPromptAliasResponse.alias:type_name -> poterne.registry.v1.PromptAlias
+	29, // 17: poterne.registry.v1.ListPromptAliasHistoryResponse.states:type_name -> poterne.registry.v1.AliasState
+	5,  // 18: poterne.registry.v1.RollbackPromptAliasResponse.alias:type_name -> poterne.registry.v1.PromptAlias
+	27, // 19: poterne.registry.v1.RenderPromptRequest.variables:type_name -> poterne.registry.v1.RenderPromptRequest.VariablesEntry
+	1,  // 20: poterne.registry.v1.RenderPromptResponse.messages:type_name -> poterne.registry.v1.PromptMessage
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_prompts_proto_init() }
@@ -1700,7 +1913,7 @@ func file_poterne_registry_v1_prompts_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_registry_v1_prompts_proto_rawDesc), len(file_poterne_registry_v1_prompts_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

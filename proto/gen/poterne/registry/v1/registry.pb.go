@@ -1830,7 +1830,7 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05model\x12\x1d\n" +
 	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x12 \n" +
 	"\x06reason\x18\x14 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\"\x15\n" +
-	"\x13DeleteSplitResponse2\xf9c\n" +
+	"\x13DeleteSplitResponse2\xb7e\n" +
 	"\x0fRegistryService\x12\x87\x01\n" +
 	"\vCreateModel\x12'.poterne.registry.v1.CreateModelRequest\x1a(.poterne.registry.v1.CreateModelResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*b\x05model\"\x13/v1/registry/models\x12\x83\x01\n" +
 	"\bGetModel\x12$.poterne.registry.v1.GetModelRequest\x1a%.poterne.registry.v1.GetModelResponse\"*\x82\xd3\xe4\x93\x02$b\x05model\x12\x1b/v1/registry/models/{model}\x12z\n" +
@@ -1898,7 +1898,8 @@ const file_poterne_registry_v1_registry_proto_rawDesc = "" +
 	"\vListPrompts\x12'.poterne.registry.v1.ListPromptsRequest\x1a(.poterne.registry.v1.ListPromptsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/registry/prompts\x12\xaa\x01\n" +
 	"\x0eSetPromptAlias\x12*.poterne.registry.v1.SetPromptAliasRequest\x1a+.poterne.registry.v1.SetPromptAliasResponse\"?\x82\xd3\xe4\x93\x029:\x01*b\x05alias\x1a-/v1/registry/prompts/{prompt}/aliases/{alias}\x12\xa9\x01\n" +
 	"\x11DeletePromptAlias\x12-.poterne.registry.v1.DeletePromptAliasRequest\x1a..poterne.registry.v1.DeletePromptAliasResponse\"5\x82\xd3\xe4\x93\x02/*-/v1/registry/prompts/{prompt}/aliases/{alias}\x12\xc0\x01\n" +
-	"\x16ListPromptAliasHistory\x122.poterne.registry.v1.ListPromptAliasHistoryRequest\x1a3.poterne.registry.v1.ListPromptAliasHistoryResponse\"=\x82\xd3\xe4\x93\x027\x125/v1/registry/prompts/{prompt}/aliases/{alias}/history\x12\x94\x01\n" +
+	"\x16ListPromptAliasHistory\x122.poterne.registry.v1.ListPromptAliasHistoryRequest\x1a3.poterne.registry.v1.ListPromptAliasHistoryResponse\"=\x82\xd3\xe4\x93\x027\x125/v1/registry/prompts/{prompt}/aliases/{alias}/history\x12\xbb\x01\n" +
+	"\x13RollbackPromptAlias\x12/.poterne.registry.v1.RollbackPromptAliasRequest\x1a0.poterne.registry.v1.RollbackPromptAliasResponse\"A\x82\xd3\xe4\x93\x02;:\x01*\"6/v1/registry/prompts/{prompt}/aliases/{alias}:rollback\x12\x94\x01\n" +
 	"\fRenderPrompt\x12(.poterne.registry.v1.RenderPromptRequest\x1a).poterne.registry.v1.RenderPromptResponse\"/\x82\xd3\xe4\x93\x02):\x01*\"$/v1/registry/prompts/{prompt}:render\x12\xa0\x01\n" +
 	"\rCreateRollout\x12).poterne.registry.v1.CreateRolloutRequest\x1a*.poterne.registry.v1.CreateRolloutResponse\"8\x82\xd3\xe4\x93\x022:\x01*b\arollout\"$/v1/registry/models/{model}/rollouts\x12\x9e\x01\n" +
 	"\n" +
@@ -2024,96 +2025,98 @@ var file_poterne_registry_v1_registry_proto_goTypes = []any{
 	(*SetPromptAliasRequest)(nil),          // 80: poterne.registry.v1.SetPromptAliasRequest
 	(*DeletePromptAliasRequest)(nil),       // 81: poterne.registry.v1.DeletePromptAliasRequest
 	(*ListPromptAliasHistoryRequest)(nil),  // 82: poterne.registry.v1.ListPromptAliasHistoryRequest
-	(*RenderPromptRequest)(nil),            // 83: poterne.registry.v1.RenderPromptRequest
-	(*CreateRolloutRequest)(nil),           // 84: poterne.registry.v1.CreateRolloutRequest
-	(*GetRolloutRequest)(nil),              // 85: poterne.registry.v1.GetRolloutRequest
-	(*ListRolloutsRequest)(nil),            // 86: poterne.registry.v1.ListRolloutsRequest
-	(*ListRolloutEventsRequest)(nil),       // 87: poterne.registry.v1.ListRolloutEventsRequest
-	(*PauseRolloutRequest)(nil),            // 88: poterne.registry.v1.PauseRolloutRequest
-	(*ResumeRolloutRequest)(nil),           // 89: poterne.registry.v1.ResumeRolloutRequest
-	(*ForceRolloutRequest)(nil),            // 90: poterne.registry.v1.ForceRolloutRequest
-	(*AbortRolloutRequest)(nil),            // 91: poterne.registry.v1.AbortRolloutRequest
-	(*WatchRequest)(nil),                   // 92: poterne.registry.v1.WatchRequest
-	(*ReportOutcomesRequest)(nil),          // 93: poterne.registry.v1.ReportOutcomesRequest
-	(*RecordFeedbackRequest)(nil),          // 94: poterne.registry.v1.RecordFeedbackRequest
-	(*GetResultsRequest)(nil),              // 95: poterne.registry.v1.GetResultsRequest
-	(*GetExperimentResultsRequest)(nil),    // 96: poterne.registry.v1.GetExperimentResultsRequest
-	(*ListFeedbackRequest)(nil),            // 97: poterne.registry.v1.ListFeedbackRequest
-	(*ListChangesRequest)(nil),             // 98: poterne.registry.v1.ListChangesRequest
-	(*ResolveVersionRequest)(nil),          // 99: poterne.registry.v1.ResolveVersionRequest
-	(*CreateWebhookRequest)(nil),           // 100: poterne.registry.v1.CreateWebhookRequest
-	(*GetWebhookRequest)(nil),              // 101: poterne.registry.v1.GetWebhookRequest
-	(*ListWebhooksRequest)(nil),            // 102: poterne.registry.v1.ListWebhooksRequest
-	(*UpdateWebhookRequest)(nil),           // 103: poterne.registry.v1.UpdateWebhookRequest
-	(*DeleteWebhookRequest)(nil),           // 104: poterne.registry.v1.DeleteWebhookRequest
-	(*ListDeliveriesRequest)(nil),          // 105: poterne.registry.v1.ListDeliveriesRequest
-	(*RedeliverRequest)(nil),               // 106: poterne.registry.v1.RedeliverRequest
-	(*UpdateModelResponse)(nil),            // 107: poterne.registry.v1.UpdateModelResponse
-	(*UndeleteModelResponse)(nil),          // 108: poterne.registry.v1.UndeleteModelResponse
-	(*UpdateVersionResponse)(nil),          // 109: poterne.registry.v1.UpdateVersionResponse
-	(*DeleteVersionResponse)(nil),          // 110: poterne.registry.v1.DeleteVersionResponse
-	(*UndeleteVersionResponse)(nil),        // 111: poterne.registry.v1.UndeleteVersionResponse
-	(*SignVersionResponse)(nil),            // 112: poterne.registry.v1.SignVersionResponse
-	(*InspectSourceResponse)(nil),          // 113: poterne.registry.v1.InspectSourceResponse
-	(*ExportModelsResponse)(nil),           // 114: poterne.registry.v1.ExportModelsResponse
-	(*ImportModelsResponse)(nil),           // 115: poterne.registry.v1.ImportModelsResponse
-	(*ExportArchiveResponse)(nil),          // 116: poterne.registry.v1.ExportArchiveResponse
-	(*ImportArchiveResponse)(nil),          // 117: poterne.registry.v1.ImportArchiveResponse
-	(*CreateVariantResponse)(nil),          // 118: poterne.registry.v1.CreateVariantResponse
-	(*GetVariantResponse)(nil),             // 119: poterne.registry.v1.GetVariantResponse
-	(*ListVariantsResponse)(nil),           // 120: poterne.registry.v1.ListVariantsResponse
-	(*DeleteVariantResponse)(nil),          // 121: poterne.registry.v1.DeleteVariantResponse
-	(*ListAliasHistoryResponse)(nil),       // 122: poterne.registry.v1.ListAliasHistoryResponse
-	(*RollbackAliasResponse)(nil),          // 123: poterne.registry.v1.RollbackAliasResponse
-	(*GetAliasChangeResponse)(nil),         // 124: poterne.registry.v1.GetAliasChangeResponse
-	(*ListAliasChangesResponse)(nil),       // 125: poterne.registry.v1.ListAliasChangesResponse
-	(*ApproveAliasChangeResponse)(nil),     // 126: poterne.registry.v1.ApproveAliasChangeResponse
-	(*RejectAliasChangeResponse)(nil),      // 127: poterne.registry.v1.RejectAliasChangeResponse
-	(*GetAliasProtectionResponse)(nil),     // 128: poterne.registry.v1.GetAliasProtectionResponse
-	(*SetAliasProtectionResponse)(nil),     // 129: poterne.registry.v1.SetAliasProtectionResponse
-	(*CreateExperimentResponse)(nil),       // 130: poterne.registry.v1.CreateExperimentResponse
-	(*GetExperimentResponse)(nil),          // 131: poterne.registry.v1.GetExperimentResponse
-	(*ListExperimentsResponse)(nil),        // 132: poterne.registry.v1.ListExperimentsResponse
-	(*UpdateExperimentResponse)(nil),       // 133: poterne.registry.v1.UpdateExperimentResponse
-	(*DeleteExperimentResponse)(nil),       // 134: poterne.registry.v1.DeleteExperimentResponse
-	(*StartExperimentResponse)(nil),        // 135: poterne.registry.v1.StartExperimentResponse
-	(*RampExperimentResponse)(nil),         // 136: poterne.registry.v1.RampExperimentResponse
-	(*StopExperimentResponse)(nil),         // 137: poterne.registry.v1.StopExperimentResponse
-	(*ConcludeExperimentResponse)(nil),     // 138: poterne.registry.v1.ConcludeExperimentResponse
-	(*ListSplitHistoryResponse)(nil),       // 139: poterne.registry.v1.ListSplitHistoryResponse
-	(*RollbackSplitResponse)(nil),          // 140: poterne.registry.v1.RollbackSplitResponse
-	(*CreatePromptVersionResponse)(nil),    // 141: poterne.registry.v1.CreatePromptVersionResponse
-	(*GetPromptVersionResponse)(nil),       // 142: poterne.registry.v1.GetPromptVersionResponse
-	(*ListPromptVersionsResponse)(nil),     // 143: poterne.registry.v1.ListPromptVersionsResponse
-	(*GetPromptResponse)(nil),              // 144: poterne.registry.v1.GetPromptResponse
-	(*ListPromptsResponse)(nil),            // 145: poterne.registry.v1.ListPromptsResponse
-	(*SetPromptAliasResponse)(nil),         // 146: poterne.registry.v1.SetPromptAliasResponse
-	(*DeletePromptAliasResponse)(nil),      // 147: poterne.registry.v1.DeletePromptAliasResponse
-	(*ListPromptAliasHistoryResponse)(nil), // 148: poterne.registry.v1.ListPromptAliasHistoryResponse
-	(*RenderPromptResponse)(nil),           // 149: poterne.registry.v1.RenderPromptResponse
-	(*CreateRolloutResponse)(nil),          // 150: poterne.registry.v1.CreateRolloutResponse
-	(*GetRolloutResponse)(nil),             // 151: poterne.registry.v1.GetRolloutResponse
-	(*ListRolloutsResponse)(nil),           // 152: poterne.registry.v1.ListRolloutsResponse
-	(*ListRolloutEventsResponse)(nil),      // 153: poterne.registry.v1.ListRolloutEventsResponse
-	(*PauseRolloutResponse)(nil),           // 154: poterne.registry.v1.PauseRolloutResponse
-	(*ResumeRolloutResponse)(nil),          // 155: poterne.registry.v1.ResumeRolloutResponse
-	(*ForceRolloutResponse)(nil),           // 156: poterne.registry.v1.ForceRolloutResponse
-	(*AbortRolloutResponse)(nil),           // 157: poterne.registry.v1.AbortRolloutResponse
-	(*WatchResponse)(nil),                  // 158: poterne.registry.v1.WatchResponse
-	(*ReportOutcomesResponse)(nil),         // 159: poterne.registry.v1.ReportOutcomesResponse
-	(*RecordFeedbackResponse)(nil),         // 160: poterne.registry.v1.RecordFeedbackResponse
-	(*GetResultsResponse)(nil),             // 161: poterne.registry.v1.GetResultsResponse
-	(*GetExperimentResultsResponse)(nil),   // 162: poterne.registry.v1.GetExperimentResultsResponse
-	(*ListFeedbackResponse)(nil),           // 163: poterne.registry.v1.ListFeedbackResponse
-	(*ListChangesResponse)(nil),            // 164: poterne.registry.v1.ListChangesResponse
-	(*ResolveVersionResponse)(nil),         // 165: poterne.registry.v1.ResolveVersionResponse
-	(*CreateWebhookResponse)(nil),          // 166: poterne.registry.v1.CreateWebhookResponse
-	(*GetWebhookResponse)(nil),             // 167: poterne.registry.v1.GetWebhookResponse
-	(*ListWebhooksResponse)(nil),           // 168: poterne.registry.v1.ListWebhooksResponse
-	(*UpdateWebhookResponse)(nil),          // 169: poterne.registry.v1.UpdateWebhookResponse
-	(*DeleteWebhookResponse)(nil),          // 170: poterne.registry.v1.DeleteWebhookResponse
-	(*ListDeliveriesResponse)(nil),         // 171: poterne.registry.v1.ListDeliveriesResponse
-	(*RedeliverResponse)(nil),              // 172: poterne.registry.v1.RedeliverResponse
+	(*RollbackPromptAliasRequest)(nil),     // 83: poterne.registry.v1.RollbackPromptAliasRequest
+	(*RenderPromptRequest)(nil),            // 84: poterne.registry.v1.RenderPromptRequest
+	(*CreateRolloutRequest)(nil),           // 85: poterne.registry.v1.CreateRolloutRequest
+	(*GetRolloutRequest)(nil),              // 86: poterne.registry.v1.GetRolloutRequest
+	(*ListRolloutsRequest)(nil),            // 87: poterne.registry.v1.ListRolloutsRequest
+	(*ListRolloutEventsRequest)(nil),       // 88: poterne.registry.v1.ListRolloutEventsRequest
+	(*PauseRolloutRequest)(nil),            // 89: poterne.registry.v1.PauseRolloutRequest
+	(*ResumeRolloutRequest)(nil),           // 90: poterne.registry.v1.ResumeRolloutRequest
+	(*ForceRolloutRequest)(nil),            // 91: poterne.registry.v1.ForceRolloutRequest
+	(*AbortRolloutRequest)(nil),            // 92: poterne.registry.v1.AbortRolloutRequest
+	(*WatchRequest)(nil),                   // 93: poterne.registry.v1.WatchRequest
+	(*ReportOutcomesRequest)(nil),          // 94: poterne.registry.v1.ReportOutcomesRequest
+	(*RecordFeedbackRequest)(nil),          // 95: poterne.registry.v1.RecordFeedbackRequest
+	(*GetResultsRequest)(nil),              // 96: poterne.registry.v1.GetResultsRequest
+	(*GetExperimentResultsRequest)(nil),    // 97: poterne.registry.v1.GetExperimentResultsRequest
+	(*ListFeedbackRequest)(nil),            // 98: poterne.registry.v1.ListFeedbackRequest
+	(*ListChangesRequest)(nil),             // 99: poterne.registry.v1.ListChangesRequest
+	(*ResolveVersionRequest)(nil),          // 100: poterne.registry.v1.ResolveVersionRequest
+	(*CreateWebhookRequest)(nil),           // 101: poterne.registry.v1.CreateWebhookRequest
+	(*GetWebhookRequest)(nil),              // 102: poterne.registry.v1.GetWebhookRequest
+	(*ListWebhooksRequest)(nil),            // 103: poterne.registry.v1.ListWebhooksRequest
+	(*UpdateWebhookRequest)(nil),           // 104: poterne.registry.v1.UpdateWebhookRequest
+	(*DeleteWebhookRequest)(nil),           // 105: poterne.registry.v1.DeleteWebhookRequest
+	(*ListDeliveriesRequest)(nil),          // 106: poterne.registry.v1.ListDeliveriesRequest
+	(*RedeliverRequest)(nil),               // 107: poterne.registry.v1.RedeliverRequest
+	(*UpdateModelResponse)(nil),            // 108: poterne.registry.v1.UpdateModelResponse
+	(*UndeleteModelResponse)(nil),          // 109: poterne.registry.v1.UndeleteModelResponse
+	(*UpdateVersionResponse)(nil),          // 110: poterne.registry.v1.UpdateVersionResponse
+	(*DeleteVersionResponse)(nil),          // 111: poterne.registry.v1.DeleteVersionResponse
+	(*UndeleteVersionResponse)(nil),        // 112: poterne.registry.v1.UndeleteVersionResponse
+	(*SignVersionResponse)(nil),            // 113: poterne.registry.v1.SignVersionResponse
+	(*InspectSourceResponse)(nil),          // 114: poterne.registry.v1.InspectSourceResponse
+	(*ExportModelsResponse)(nil),           // 115: poterne.registry.v1.ExportModelsResponse
+	(*ImportModelsResponse)(nil),           // 116: poterne.registry.v1.ImportModelsResponse
+	(*ExportArchiveResponse)(nil),          // 117: poterne.registry.v1.ExportArchiveResponse
+	(*ImportArchiveResponse)(nil),          // 118: poterne.registry.v1.ImportArchiveResponse
+	(*CreateVariantResponse)(nil),          // 119: poterne.registry.v1.CreateVariantResponse
+	(*GetVariantResponse)(nil),             // 120: poterne.registry.v1.GetVariantResponse
+	(*ListVariantsResponse)(nil),           // 121: poterne.registry.v1.ListVariantsResponse
+	(*DeleteVariantResponse)(nil),          // 122: poterne.registry.v1.DeleteVariantResponse
+	(*ListAliasHistoryResponse)(nil),       // 123: poterne.registry.v1.ListAliasHistoryResponse
+	(*RollbackAliasResponse)(nil),          // 124: poterne.registry.v1.RollbackAliasResponse
+	(*GetAliasChangeResponse)(nil),         // 125: poterne.registry.v1.GetAliasChangeResponse
+	(*ListAliasChangesResponse)(nil),       // 126: poterne.registry.v1.ListAliasChangesResponse
+	(*ApproveAliasChangeResponse)(nil),     // 127: poterne.registry.v1.ApproveAliasChangeResponse
+	(*RejectAliasChangeResponse)(nil),      // 128: poterne.registry.v1.RejectAliasChangeResponse
+	(*GetAliasProtectionResponse)(nil),     // 129: poterne.registry.v1.GetAliasProtectionResponse
+	(*SetAliasProtectionResponse)(nil),     // 130: poterne.registry.v1.SetAliasProtectionResponse
+	(*CreateExperimentResponse)(nil),       // 131: poterne.registry.v1.CreateExperimentResponse
+	(*GetExperimentResponse)(nil),          // 132: poterne.registry.v1.GetExperimentResponse
+	(*ListExperimentsResponse)(nil),        // 133: poterne.registry.v1.ListExperimentsResponse
+	(*UpdateExperimentResponse)(nil),       // 134: poterne.registry.v1.UpdateExperimentResponse
+	(*DeleteExperimentResponse)(nil),       // 135: poterne.registry.v1.DeleteExperimentResponse
+	(*StartExperimentResponse)(nil),        // 136: poterne.registry.v1.StartExperimentResponse
+	(*RampExperimentResponse)(nil),         // 137: poterne.registry.v1.RampExperimentResponse
+	(*StopExperimentResponse)(nil),         // 138: poterne.registry.v1.StopExperimentResponse
+	(*ConcludeExperimentResponse)(nil),     // 139: poterne.registry.v1.ConcludeExperimentResponse
+	(*ListSplitHistoryResponse)(nil),       // 140: poterne.registry.v1.ListSplitHistoryResponse
+	(*RollbackSplitResponse)(nil),          // 141: poterne.registry.v1.RollbackSplitResponse
+	(*CreatePromptVersionResponse)(nil),    // 142: poterne.registry.v1.CreatePromptVersionResponse
+	(*GetPromptVersionResponse)(nil),       // 143: poterne.registry.v1.GetPromptVersionResponse
+	(*ListPromptVersionsResponse)(nil),     // 144: poterne.registry.v1.ListPromptVersionsResponse
+	(*GetPromptResponse)(nil),              // 145: poterne.registry.v1.GetPromptResponse
+	(*ListPromptsResponse)(nil),            // 146: poterne.registry.v1.ListPromptsResponse
+	(*SetPromptAliasResponse)(nil),         // 147: poterne.registry.v1.SetPromptAliasResponse
+	(*DeletePromptAliasResponse)(nil),      // 148: poterne.registry.v1.DeletePromptAliasResponse
+	(*ListPromptAliasHistoryResponse)(nil), // 149: poterne.registry.v1.ListPromptAliasHistoryResponse
+	(*RollbackPromptAliasResponse)(nil),    // 150: poterne.registry.v1.RollbackPromptAliasResponse
+	(*RenderPromptResponse)(nil),           // 151: poterne.registry.v1.RenderPromptResponse
+	(*CreateRolloutResponse)(nil),          // 152: poterne.registry.v1.CreateRolloutResponse
+	(*GetRolloutResponse)(nil),             // 153: poterne.registry.v1.GetRolloutResponse
+	(*ListRolloutsResponse)(nil),           // 154: poterne.registry.v1.ListRolloutsResponse
+	(*ListRolloutEventsResponse)(nil),      // 155: poterne.registry.v1.ListRolloutEventsResponse
+	(*PauseRolloutResponse)(nil),           // 156: poterne.registry.v1.PauseRolloutResponse
+	(*ResumeRolloutResponse)(nil),          // 157: poterne.registry.v1.ResumeRolloutResponse
+	(*ForceRolloutResponse)(nil),           // 158: poterne.registry.v1.ForceRolloutResponse
+	(*AbortRolloutResponse)(nil),           // 159: poterne.registry.v1.AbortRolloutResponse
+	(*WatchResponse)(nil),                  // 160: poterne.registry.v1.WatchResponse
+	(*ReportOutcomesResponse)(nil),         // 161: poterne.registry.v1.ReportOutcomesResponse
+	(*RecordFeedbackResponse)(nil),         // 162: poterne.registry.v1.RecordFeedbackResponse
+	(*GetResultsResponse)(nil),             // 163: poterne.registry.v1.GetResultsResponse
+	(*GetExperimentResultsResponse)(nil),   // 164: poterne.registry.v1.GetExperimentResultsResponse
+	(*ListFeedbackResponse)(nil),           // 165: poterne.registry.v1.ListFeedbackResponse
+	(*ListChangesResponse)(nil),            // 166: poterne.registry.v1.ListChangesResponse
+	(*ResolveVersionResponse)(nil),         // 167: poterne.registry.v1.ResolveVersionResponse
+	(*CreateWebhookResponse)(nil),          // 168: poterne.registry.v1.CreateWebhookResponse
+	(*GetWebhookResponse)(nil),             // 169: poterne.registry.v1.GetWebhookResponse
+	(*ListWebhooksResponse)(nil),           // 170: poterne.registry.v1.ListWebhooksResponse
+	(*UpdateWebhookResponse)(nil),          // 171: poterne.registry.v1.UpdateWebhookResponse
+	(*DeleteWebhookResponse)(nil),          // 172: poterne.registry.v1.DeleteWebhookResponse
+	(*ListDeliveriesResponse)(nil),         // 173: poterne.registry.v1.ListDeliveriesResponse
+	(*RedeliverResponse)(nil),              // 174: poterne.registry.v1.RedeliverResponse
 }
 var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	28,  // 0: poterne.registry.v1.CreateModelRequest.labels:type_name -> poterne.registry.v1.CreateModelRequest.LabelsEntry
@@ -2193,112 +2196,114 @@ var file_poterne_registry_v1_registry_proto_depIdxs = []int32{
 	80,  // 74: poterne.registry.v1.RegistryService.SetPromptAlias:input_type -> poterne.registry.v1.SetPromptAliasRequest
 	81,  // 75: poterne.registry.v1.RegistryService.DeletePromptAlias:input_type -> poterne.registry.v1.DeletePromptAliasRequest
 	82,  // 76: poterne.registry.v1.RegistryService.ListPromptAliasHistory:input_type -> poterne.registry.v1.ListPromptAliasHistoryRequest
-	83,  // 77: poterne.registry.v1.RegistryService.RenderPrompt:input_type -> poterne.registry.v1.RenderPromptRequest
-	84,  // 78: poterne.registry.v1.RegistryService.CreateRollout:input_type -> poterne.registry.v1.CreateRolloutRequest
-	85,  // 79: poterne.registry.v1.RegistryService.GetRollout:input_type -> poterne.registry.v1.GetRolloutRequest
-	86,  // 80: poterne.registry.v1.RegistryService.ListRollouts:input_type -> poterne.registry.v1.ListRolloutsRequest
-	87,  // 81: poterne.registry.v1.RegistryService.ListRolloutEvents:input_type -> poterne.registry.v1.ListRolloutEventsRequest
-	88,  // 82: poterne.registry.v1.RegistryService.PauseRollout:input_type -> poterne.registry.v1.PauseRolloutRequest
-	89,  // 83: poterne.registry.v1.RegistryService.ResumeRollout:input_type -> poterne.registry.v1.ResumeRolloutRequest
-	90,  // 84: poterne.registry.v1.RegistryService.ForceRollout:input_type -> poterne.registry.v1.ForceRolloutRequest
-	91,  // 85: poterne.registry.v1.RegistryService.AbortRollout:input_type -> poterne.registry.v1.AbortRolloutRequest
-	92,  // 86: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
-	93,  // 87: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
-	94,  // 88: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
-	95,  // 89: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
-	96,  // 90: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
-	97,  // 91: poterne.registry.v1.RegistryService.ListFeedback:input_type -> poterne.registry.v1.ListFeedbackRequest
-	98,  // 92: poterne.registry.v1.RegistryService.ListChanges:input_type -> poterne.registry.v1.ListChangesRequest
-	99,  // 93: poterne.registry.v1.RegistryService.ResolveVersion:input_type -> poterne.registry.v1.ResolveVersionRequest
-	100, // 94: poterne.registry.v1.RegistryService.CreateWebhook:input_type -> poterne.registry.v1.CreateWebhookRequest
-	101, // 95: poterne.registry.v1.RegistryService.GetWebhook:input_type -> poterne.registry.v1.GetWebhookRequest
-	102, // 96: poterne.registry.v1.RegistryService.ListWebhooks:input_type -> poterne.registry.v1.ListWebhooksRequest
-	103, // 97: poterne.registry.v1.RegistryService.UpdateWebhook:input_type -> poterne.registry.v1.UpdateWebhookRequest
-	104, // 98: poterne.registry.v1.RegistryService.DeleteWebhook:input_type -> poterne.registry.v1.DeleteWebhookRequest
-	105, // 99: poterne.registry.v1.RegistryService.ListDeliveries:input_type -> poterne.registry.v1.ListDeliveriesRequest
-	106, // 100: poterne.registry.v1.RegistryService.Redeliver:input_type -> poterne.registry.v1.RedeliverRequest
-	1,   // 101: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
-	3,   // 102: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
-	5,   // 103: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
-	107, // 104: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
-	7,   // 105: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
-	108, // 106: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
-	9,   // 107: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
-	11,  // 108: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
-	13,  // 109: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
-	109, // 110: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
-	110, // 111: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
-	111, // 112: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
-	112, // 113: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
-	113, // 114: poterne.registry.v1.RegistryService.InspectSource:output_type -> poterne.registry.v1.InspectSourceResponse
-	114, // 115: poterne.registry.v1.RegistryService.ExportModels:output_type -> poterne.registry.v1.ExportModelsResponse
-	115, // 116: poterne.registry.v1.RegistryService.ImportModels:output_type -> poterne.registry.v1.ImportModelsResponse
-	116, // 117: poterne.registry.v1.RegistryService.ExportArchive:output_type -> poterne.registry.v1.ExportArchiveResponse
-	117, // 118: poterne.registry.v1.RegistryService.ImportArchive:output_type -> poterne.registry.v1.ImportArchiveResponse
-	118, // 119: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
-	119, // 120: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
-	120, // 121: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
-	121, // 122: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
-	15,  // 123: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
-	17,  // 124: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
-	19,  // 125: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
-	21,  // 126: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
-	122, // 127: poterne.registry.v1.RegistryService.ListAliasHistory:output_type -> poterne.registry.v1.ListAliasHistoryResponse
-	123, // 128: poterne.registry.v1.RegistryService.RollbackAlias:output_type -> poterne.registry.v1.RollbackAliasResponse
-	124, // 129: poterne.registry.v1.RegistryService.GetAliasChange:output_type -> poterne.registry.v1.GetAliasChangeResponse
-	125, // 130: poterne.registry.v1.RegistryService.ListAliasChanges:output_type -> poterne.registry.v1.ListAliasChangesResponse
-	126, // 131: poterne.registry.v1.RegistryService.ApproveAliasChange:output_type -> poterne.registry.v1.ApproveAliasChangeResponse
-	127, // 132: poterne.registry.v1.RegistryService.RejectAliasChange:output_type -> poterne.registry.v1.RejectAliasChangeResponse
-	128, // 133: poterne.registry.v1.RegistryService.GetAliasProtection:output_type -> poterne.registry.v1.GetAliasProtectionResponse
-	129, // 134: poterne.registry.v1.RegistryService.SetAliasProtection:output_type -> poterne.registry.v1.SetAliasProtectionResponse
-	23,  // 135: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
-	25,  // 136: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
-	27,  // 137: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
-	130, // 138: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
-	131, // 139: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
-	132, // 140: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
-	133, // 141: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
-	134, // 142: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
-	135, // 143: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
-	136, // 144: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
-	137, // 145: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
-	138, // 146: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
-	139, // 147: poterne.registry.v1.RegistryService.ListSplitHistory:output_type -> poterne.registry.v1.ListSplitHistoryResponse
-	140, // 148: poterne.registry.v1.RegistryService.RollbackSplit:output_type -> poterne.registry.v1.RollbackSplitResponse
-	141, // 149: poterne.registry.v1.RegistryService.CreatePromptVersion:output_type -> poterne.registry.v1.CreatePromptVersionResponse
-	142, // 150: poterne.registry.v1.RegistryService.GetPromptVersion:output_type -> poterne.registry.v1.GetPromptVersionResponse
-	143, // 151: poterne.registry.v1.RegistryService.ListPromptVersions:output_type -> poterne.registry.v1.ListPromptVersionsResponse
-	144, // 152: poterne.registry.v1.RegistryService.GetPrompt:output_type -> poterne.registry.v1.GetPromptResponse
-	145, // 153: poterne.registry.v1.RegistryService.ListPrompts:output_type -> poterne.registry.v1.ListPromptsResponse
-	146, // 154: poterne.registry.v1.RegistryService.SetPromptAlias:output_type -> poterne.registry.v1.SetPromptAliasResponse
-	147, // 155: poterne.registry.v1.RegistryService.DeletePromptAlias:output_type -> poterne.registry.v1.DeletePromptAliasResponse
-	148, // 156: poterne.registry.v1.RegistryService.ListPromptAliasHistory:output_type -> poterne.registry.v1.ListPromptAliasHistoryResponse
-	149, // 157: poterne.registry.v1.RegistryService.RenderPrompt:output_type -> poterne.registry.v1.RenderPromptResponse
-	150, // 158: poterne.registry.v1.RegistryService.CreateRollout:output_type -> poterne.registry.v1.CreateRolloutResponse
-	151, // 159: poterne.registry.v1.RegistryService.GetRollout:output_type -> poterne.registry.v1.GetRolloutResponse
-	152, // 160: poterne.registry.v1.RegistryService.ListRollouts:output_type -> poterne.registry.v1.ListRolloutsResponse
-	153, // 161: poterne.registry.v1.RegistryService.ListRolloutEvents:output_type -> poterne.registry.v1.ListRolloutEventsResponse
-	154, // 162: poterne.registry.v1.RegistryService.PauseRollout:output_type -> poterne.registry.v1.PauseRolloutResponse
-	155, // 163: poterne.registry.v1.RegistryService.ResumeRollout:output_type -> poterne.registry.v1.ResumeRolloutResponse
-	156, // 164: poterne.registry.v1.RegistryService.ForceRollout:output_type -> poterne.registry.v1.ForceRolloutResponse
-	157, // 165: poterne.registry.v1.RegistryService.AbortRollout:output_type -> poterne.registry.v1.AbortRolloutResponse
-	158, // 166: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
-	159, // 167: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
-	160, // 168: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
-	161, // 169: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
-	162, // 170: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
-	163, // 171: poterne.registry.v1.RegistryService.ListFeedback:output_type -> poterne.registry.v1.ListFeedbackResponse
-	164, // 172: poterne.registry.v1.RegistryService.ListChanges:output_type -> poterne.registry.v1.ListChangesResponse
-	165, // 173: poterne.registry.v1.RegistryService.ResolveVersion:output_type -> poterne.registry.v1.ResolveVersionResponse
-	166, // 174: poterne.registry.v1.RegistryService.CreateWebhook:output_type -> poterne.registry.v1.CreateWebhookResponse
-	167, // 175: poterne.registry.v1.RegistryService.GetWebhook:output_type -> poterne.registry.v1.GetWebhookResponse
-	168, // 176: poterne.registry.v1.RegistryService.ListWebhooks:output_type -> poterne.registry.v1.ListWebhooksResponse
-	169, // 177: poterne.registry.v1.RegistryService.UpdateWebhook:output_type -> poterne.registry.v1.UpdateWebhookResponse
-	170, // 178: poterne.registry.v1.RegistryService.DeleteWebhook:output_type -> poterne.registry.v1.DeleteWebhookResponse
-	171, // 179: poterne.registry.v1.RegistryService.ListDeliveries:output_type -> poterne.registry.v1.ListDeliveriesResponse
-	172, // 180: poterne.registry.v1.RegistryService.Redeliver:output_type -> poterne.registry.v1.RedeliverResponse
-	101, // [101:181] is the sub-list for method output_type
-	21,  // [21:101] is the sub-list for method input_type
+	83,  // 77: poterne.registry.v1.RegistryService.RollbackPromptAlias:input_type -> poterne.registry.v1.RollbackPromptAliasRequest
+	84,  // 78: poterne.registry.v1.RegistryService.RenderPrompt:input_type -> poterne.registry.v1.RenderPromptRequest
+	85,  // 79: poterne.registry.v1.RegistryService.CreateRollout:input_type -> poterne.registry.v1.CreateRolloutRequest
+	86,  // 80: poterne.registry.v1.RegistryService.GetRollout:input_type -> poterne.registry.v1.GetRolloutRequest
+	87,  // 81: poterne.registry.v1.RegistryService.ListRollouts:input_type -> poterne.registry.v1.ListRolloutsRequest
+	88,  // 82: poterne.registry.v1.RegistryService.ListRolloutEvents:input_type -> poterne.registry.v1.ListRolloutEventsRequest
+	89,  // 83: poterne.registry.v1.RegistryService.PauseRollout:input_type -> poterne.registry.v1.PauseRolloutRequest
+	90,  // 84: poterne.registry.v1.RegistryService.ResumeRollout:input_type -> poterne.registry.v1.ResumeRolloutRequest
+	91,  // 85: poterne.registry.v1.RegistryService.ForceRollout:input_type -> poterne.registry.v1.ForceRolloutRequest
+	92,  // 86: poterne.registry.v1.RegistryService.AbortRollout:input_type -> poterne.registry.v1.AbortRolloutRequest
+	93,  // 87: poterne.registry.v1.RegistryService.Watch:input_type -> poterne.registry.v1.WatchRequest
+	94,  // 88: poterne.registry.v1.RegistryService.ReportOutcomes:input_type -> poterne.registry.v1.ReportOutcomesRequest
+	95,  // 89: poterne.registry.v1.RegistryService.RecordFeedback:input_type -> poterne.registry.v1.RecordFeedbackRequest
+	96,  // 90: poterne.registry.v1.RegistryService.GetResults:input_type -> poterne.registry.v1.GetResultsRequest
+	97,  // 91: poterne.registry.v1.RegistryService.GetExperimentResults:input_type -> poterne.registry.v1.GetExperimentResultsRequest
+	98,  // 92: poterne.registry.v1.RegistryService.ListFeedback:input_type -> poterne.registry.v1.ListFeedbackRequest
+	99,  // 93: poterne.registry.v1.RegistryService.ListChanges:input_type -> poterne.registry.v1.ListChangesRequest
+	100, // 94: poterne.registry.v1.RegistryService.ResolveVersion:input_type -> poterne.registry.v1.ResolveVersionRequest
+	101, // 95: poterne.registry.v1.RegistryService.CreateWebhook:input_type -> poterne.registry.v1.CreateWebhookRequest
+	102, // 96: poterne.registry.v1.RegistryService.GetWebhook:input_type -> poterne.registry.v1.GetWebhookRequest
+	103, // 97: poterne.registry.v1.RegistryService.ListWebhooks:input_type -> poterne.registry.v1.ListWebhooksRequest
+	104, // 98: poterne.registry.v1.RegistryService.UpdateWebhook:input_type -> poterne.registry.v1.UpdateWebhookRequest
+	105, // 99: poterne.registry.v1.RegistryService.DeleteWebhook:input_type -> poterne.registry.v1.DeleteWebhookRequest
+	106, // 100: poterne.registry.v1.RegistryService.ListDeliveries:input_type -> poterne.registry.v1.ListDeliveriesRequest
+	107, // 101: poterne.registry.v1.RegistryService.Redeliver:input_type -> poterne.registry.v1.RedeliverRequest
+	1,   // 102: poterne.registry.v1.RegistryService.CreateModel:output_type -> poterne.registry.v1.CreateModelResponse
+	3,   // 103: poterne.registry.v1.RegistryService.GetModel:output_type -> poterne.registry.v1.GetModelResponse
+	5,   // 104: poterne.registry.v1.RegistryService.ListModels:output_type -> poterne.registry.v1.ListModelsResponse
+	108, // 105: poterne.registry.v1.RegistryService.UpdateModel:output_type -> poterne.registry.v1.UpdateModelResponse
+	7,   // 106: poterne.registry.v1.RegistryService.DeleteModel:output_type -> poterne.registry.v1.DeleteModelResponse
+	109, // 107: poterne.registry.v1.RegistryService.UndeleteModel:output_type -> poterne.registry.v1.UndeleteModelResponse
+	9,   // 108: poterne.registry.v1.RegistryService.CreateVersion:output_type -> poterne.registry.v1.CreateVersionResponse
+	11,  // 109: poterne.registry.v1.RegistryService.GetVersion:output_type -> poterne.registry.v1.GetVersionResponse
+	13,  // 110: poterne.registry.v1.RegistryService.ListVersions:output_type -> poterne.registry.v1.ListVersionsResponse
+	110, // 111: poterne.registry.v1.RegistryService.UpdateVersion:output_type -> poterne.registry.v1.UpdateVersionResponse
+	111, // 112: poterne.registry.v1.RegistryService.DeleteVersion:output_type -> poterne.registry.v1.DeleteVersionResponse
+	112, // 113: poterne.registry.v1.RegistryService.UndeleteVersion:output_type -> poterne.registry.v1.UndeleteVersionResponse
+	113, // 114: poterne.registry.v1.RegistryService.SignVersion:output_type -> poterne.registry.v1.SignVersionResponse
+	114, // 115: poterne.registry.v1.RegistryService.InspectSource:output_type -> poterne.registry.v1.InspectSourceResponse
+	115, // 116: poterne.registry.v1.RegistryService.ExportModels:output_type -> poterne.registry.v1.ExportModelsResponse
+	116, // 117: poterne.registry.v1.RegistryService.ImportModels:output_type -> poterne.registry.v1.ImportModelsResponse
+	117, // 118: poterne.registry.v1.RegistryService.ExportArchive:output_type -> poterne.registry.v1.ExportArchiveResponse
+	118, // 119: poterne.registry.v1.RegistryService.ImportArchive:output_type -> poterne.registry.v1.ImportArchiveResponse
+	119, // 120: poterne.registry.v1.RegistryService.CreateVariant:output_type -> poterne.registry.v1.CreateVariantResponse
+	120, // 121: poterne.registry.v1.RegistryService.GetVariant:output_type -> poterne.registry.v1.GetVariantResponse
+	121, // 122: poterne.registry.v1.RegistryService.ListVariants:output_type -> poterne.registry.v1.ListVariantsResponse
+	122, // 123: poterne.registry.v1.RegistryService.DeleteVariant:output_type -> poterne.registry.v1.DeleteVariantResponse
+	15,  // 124: poterne.registry.v1.RegistryService.SetAlias:output_type -> poterne.registry.v1.SetAliasResponse
+	17,  // 125: poterne.registry.v1.RegistryService.GetAlias:output_type -> poterne.registry.v1.GetAliasResponse
+	19,  // 126: poterne.registry.v1.RegistryService.ListAliases:output_type -> poterne.registry.v1.ListAliasesResponse
+	21,  // 127: poterne.registry.v1.RegistryService.DeleteAlias:output_type -> poterne.registry.v1.DeleteAliasResponse
+	123, // 128: poterne.registry.v1.RegistryService.ListAliasHistory:output_type -> poterne.registry.v1.ListAliasHistoryResponse
+	124, // 129: poterne.registry.v1.RegistryService.RollbackAlias:output_type -> poterne.registry.v1.RollbackAliasResponse
+	125, // 130: poterne.registry.v1.RegistryService.GetAliasChange:output_type -> poterne.registry.v1.GetAliasChangeResponse
+	126, // 131: poterne.registry.v1.RegistryService.ListAliasChanges:output_type -> poterne.registry.v1.ListAliasChangesResponse
+	127, // 132: poterne.registry.v1.RegistryService.ApproveAliasChange:output_type -> poterne.registry.v1.ApproveAliasChangeResponse
+	128, // 133: poterne.registry.v1.RegistryService.RejectAliasChange:output_type -> poterne.registry.v1.RejectAliasChangeResponse
+	129, // 134: poterne.registry.v1.RegistryService.GetAliasProtection:output_type -> poterne.registry.v1.GetAliasProtectionResponse
+	130, // 135: poterne.registry.v1.RegistryService.SetAliasProtection:output_type -> poterne.registry.v1.SetAliasProtectionResponse
+	23,  // 136: poterne.registry.v1.RegistryService.SetSplit:output_type -> poterne.registry.v1.SetSplitResponse
+	25,  // 137: poterne.registry.v1.RegistryService.GetSplit:output_type -> poterne.registry.v1.GetSplitResponse
+	27,  // 138: poterne.registry.v1.RegistryService.DeleteSplit:output_type -> poterne.registry.v1.DeleteSplitResponse
+	131, // 139: poterne.registry.v1.RegistryService.CreateExperiment:output_type -> poterne.registry.v1.CreateExperimentResponse
+	132, // 140: poterne.registry.v1.RegistryService.GetExperiment:output_type -> poterne.registry.v1.GetExperimentResponse
+	133, // 141: poterne.registry.v1.RegistryService.ListExperiments:output_type -> poterne.registry.v1.ListExperimentsResponse
+	134, // 142: poterne.registry.v1.RegistryService.UpdateExperiment:output_type -> poterne.registry.v1.UpdateExperimentResponse
+	135, // 143: poterne.registry.v1.RegistryService.DeleteExperiment:output_type -> poterne.registry.v1.DeleteExperimentResponse
+	136, // 144: poterne.registry.v1.RegistryService.StartExperiment:output_type -> poterne.registry.v1.StartExperimentResponse
+	137, // 145: poterne.registry.v1.RegistryService.RampExperiment:output_type -> poterne.registry.v1.RampExperimentResponse
+	138, // 146: poterne.registry.v1.RegistryService.StopExperiment:output_type -> poterne.registry.v1.StopExperimentResponse
+	139, // 147: poterne.registry.v1.RegistryService.ConcludeExperiment:output_type -> poterne.registry.v1.ConcludeExperimentResponse
+	140, // 148: poterne.registry.v1.RegistryService.ListSplitHistory:output_type -> poterne.registry.v1.ListSplitHistoryResponse
+	141, // 149: poterne.registry.v1.RegistryService.RollbackSplit:output_type -> poterne.registry.v1.RollbackSplitResponse
+	142, // 150: poterne.registry.v1.RegistryService.CreatePromptVersion:output_type -> poterne.registry.v1.CreatePromptVersionResponse
+	143, // 151: poterne.registry.v1.RegistryService.GetPromptVersion:output_type -> poterne.registry.v1.GetPromptVersionResponse
+	144, // 152: poterne.registry.v1.RegistryService.ListPromptVersions:output_type -> poterne.registry.v1.ListPromptVersionsResponse
+	145, // 153: poterne.registry.v1.RegistryService.GetPrompt:output_type -> poterne.registry.v1.GetPromptResponse
+	146, // 154: poterne.registry.v1.RegistryService.ListPrompts:output_type -> poterne.registry.v1.ListPromptsResponse
+	147, // 155: poterne.registry.v1.RegistryService.SetPromptAlias:output_type -> poterne.registry.v1.SetPromptAliasResponse
+	148, // 156: poterne.registry.v1.RegistryService.DeletePromptAlias:output_type -> poterne.registry.v1.DeletePromptAliasResponse
+	149, // 157: poterne.registry.v1.RegistryService.ListPromptAliasHistory:output_type -> poterne.registry.v1.ListPromptAliasHistoryResponse
+	150, // 158: poterne.registry.v1.RegistryService.RollbackPromptAlias:output_type -> poterne.registry.v1.RollbackPromptAliasResponse
+	151, // 159: poterne.registry.v1.RegistryService.RenderPrompt:output_type -> poterne.registry.v1.RenderPromptResponse
+	152, // 160: poterne.registry.v1.RegistryService.CreateRollout:output_type -> poterne.registry.v1.CreateRolloutResponse
+	153, // 161: poterne.registry.v1.RegistryService.GetRollout:output_type -> poterne.registry.v1.GetRolloutResponse
+	154, // 162: poterne.registry.v1.RegistryService.ListRollouts:output_type -> poterne.registry.v1.ListRolloutsResponse
+	155, // 163: poterne.registry.v1.RegistryService.ListRolloutEvents:output_type -> poterne.registry.v1.ListRolloutEventsResponse
+	156, // 164: poterne.registry.v1.RegistryService.PauseRollout:output_type -> poterne.registry.v1.PauseRolloutResponse
+	157, // 165: poterne.registry.v1.RegistryService.ResumeRollout:output_type -> poterne.registry.v1.ResumeRolloutResponse
+	158, // 166: poterne.registry.v1.RegistryService.ForceRollout:output_type -> poterne.registry.v1.ForceRolloutResponse
+	159, // 167: poterne.registry.v1.RegistryService.AbortRollout:output_type -> poterne.registry.v1.AbortRolloutResponse
+	160, // 168: poterne.registry.v1.RegistryService.Watch:output_type -> poterne.registry.v1.WatchResponse
+	161, // 169: poterne.registry.v1.RegistryService.ReportOutcomes:output_type -> poterne.registry.v1.ReportOutcomesResponse
+	162, // 170: poterne.registry.v1.RegistryService.RecordFeedback:output_type -> poterne.registry.v1.RecordFeedbackResponse
+	163, // 171: poterne.registry.v1.RegistryService.GetResults:output_type -> poterne.registry.v1.GetResultsResponse
+	164, // 172: poterne.registry.v1.RegistryService.GetExperimentResults:output_type -> poterne.registry.v1.GetExperimentResultsResponse
+	165, // 173: poterne.registry.v1.RegistryService.ListFeedback:output_type -> poterne.registry.v1.ListFeedbackResponse
+	166, // 174: poterne.registry.v1.RegistryService.ListChanges:output_type -> poterne.registry.v1.ListChangesResponse
+	167, // 175: poterne.registry.v1.RegistryService.ResolveVersion:output_type -> poterne.registry.v1.ResolveVersionResponse
+	168, // 176: poterne.registry.v1.RegistryService.CreateWebhook:output_type -> poterne.registry.v1.CreateWebhookResponse
+	169, // 177: poterne.registry.v1.RegistryService.GetWebhook:output_type -> poterne.registry.v1.GetWebhookResponse
+	170, // 178: poterne.registry.v1.RegistryService.ListWebhooks:output_type -> poterne.registry.v1.ListWebhooksResponse
+	171, // 179: poterne.registry.v1.RegistryService.UpdateWebhook:output_type -> poterne.registry.v1.UpdateWebhookResponse
+	172, // 180: poterne.registry.v1.RegistryService.DeleteWebhook:output_type -> poterne.registry.v1.DeleteWebhookResponse
+	173, // 181: poterne.registry.v1.RegistryService.ListDeliveries:output_type -> poterne.registry.v1.ListDeliveriesResponse
+	174, // 182: poterne.registry.v1.RegistryService.Redeliver:output_type -> poterne.registry.v1.RedeliverResponse
+	102, // [102:183] is the sub-list for method output_type
+	21,  // [21:102] is the sub-list for method input_type
 	21,  // [21:21] is the sub-list for extension type_name
 	21,  // [21:21] is the sub-list for extension extendee
 	0,   // [0:21] is the sub-list for field type_name

@@ -77,6 +77,7 @@ const (
 	RegistryService_SetPromptAlias_FullMethodName         = "/poterne.registry.v1.RegistryService/SetPromptAlias"
 	RegistryService_DeletePromptAlias_FullMethodName      = "/poterne.registry.v1.RegistryService/DeletePromptAlias"
 	RegistryService_ListPromptAliasHistory_FullMethodName = "/poterne.registry.v1.RegistryService/ListPromptAliasHistory"
+	RegistryService_RollbackPromptAlias_FullMethodName    = "/poterne.registry.v1.RegistryService/RollbackPromptAlias"
 	RegistryService_RenderPrompt_FullMethodName           = "/poterne.registry.v1.RegistryService/RenderPrompt"
 	RegistryService_CreateRollout_FullMethodName          = "/poterne.registry.v1.RegistryService/CreateRollout"
 	RegistryService_GetRollout_FullMethodName             = "/poterne.registry.v1.RegistryService/GetRollout"
@@ -254,6 +255,9 @@ type RegistryServiceClient interface {
 	DeletePromptAlias(ctx context.Context, in *DeletePromptAliasRequest, opts ...grpc.CallOption) (*DeletePromptAliasResponse, error)
 	// Lists the states that an alias of a prompt has had, newest first.
 	ListPromptAliasHistory(ctx context.Context, in *ListPromptAliasHistoryRequest, opts ...grpc.CallOption) (*ListPromptAliasHistoryResponse, error)
+	// Brings back the state that an alias of a prompt had at a revision, by
+	// compare-and-set.
+	RollbackPromptAlias(ctx context.Context, in *RollbackPromptAliasRequest, opts ...grpc.CallOption) (*RollbackPromptAliasResponse, error)
 	// Returns a prompt's messages with its variables filled in.
 	RenderPrompt(ctx context.Context, in *RenderPromptRequest, opts ...grpc.CallOption) (*RenderPromptResponse, error)
 	// Creates a rollout, which begins by itself. Refused while another one of the
@@ -899,6 +903,16 @@ func (c *registryServiceClient) ListPromptAliasHistory(ctx context.Context, in *
 	return out, nil
 }
 
+func (c *registryServiceClient) RollbackPromptAlias(ctx context.Context, in *RollbackPromptAliasRequest, opts ...grpc.CallOption) (*RollbackPromptAliasResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollbackPromptAliasResponse)
+	err := c.cc.Invoke(ctx, RegistryService_RollbackPromptAlias_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *registryServiceClient) RenderPrompt(ctx context.Context, in *RenderPromptRequest, opts ...grpc.CallOption) (*RenderPromptResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RenderPromptResponse)
@@ -1299,6 +1313,9 @@ type RegistryServiceServer interface {
 	DeletePromptAlias(context.Context, *DeletePromptAliasRequest) (*DeletePromptAliasResponse, error)
 	// Lists the states that an alias of a prompt has had, newest first.
 	ListPromptAliasHistory(context.Context, *ListPromptAliasHistoryRequest) (*ListPromptAliasHistoryResponse, error)
+	// Brings back the state that an alias of a prompt had at a revision, by
+	// compare-and-set.
+	RollbackPromptAlias(context.Context, *RollbackPromptAliasRequest) (*RollbackPromptAliasResponse, error)
 	// Returns a prompt's messages with its variables filled in.
 	RenderPrompt(context.Context, *RenderPromptRequest) (*RenderPromptResponse, error)
 	// Creates a rollout, which begins by itself. Refused while another one of the
@@ -1539,6 +1556,9 @@ func (UnimplementedRegistryServiceServer) DeletePromptAlias(context.Context, *De
 }
 func (UnimplementedRegistryServiceServer) ListPromptAliasHistory(context.Context, *ListPromptAliasHistoryRequest) (*ListPromptAliasHistoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPromptAliasHistory not implemented")
+}
+func (UnimplementedRegistryServiceServer) RollbackPromptAlias(context.Context, *RollbackPromptAliasRequest) (*RollbackPromptAliasResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackPromptAlias not implemented")
 }
 func (UnimplementedRegistryServiceServer) RenderPrompt(context.Context, *RenderPromptRequest) (*RenderPromptResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RenderPrompt not implemented")
@@ -2623,6 +2643,24 @@ func _RegistryService_ListPromptAliasHistory_Handler(srv interface{}, ctx contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RegistryService_RollbackPromptAlias_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackPromptAliasRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).RollbackPromptAlias(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_RollbackPromptAlias_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).RollbackPromptAlias(ctx, req.(*RollbackPromptAliasRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RegistryService_RenderPrompt_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RenderPromptRequest)
 	if err := dec(in); err != nil {
@@ -3270,6 +3308,10 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListPromptAliasHistory",
 			Handler:    _RegistryService_ListPromptAliasHistory_Handler,
+		},
+		{
+			MethodName: "RollbackPromptAlias",
+			Handler:    _RegistryService_RollbackPromptAlias_Handler,
 		},
 		{
 			MethodName: "RenderPrompt",

@@ -716,7 +716,10 @@ type Arm struct {
 	// Its share in millionths. The shares of a split add up to 1,000,000.
 	Weight int32 `protobuf:"varint,3,opt,name=weight,proto3" json:"weight,omitempty"`
 	// That version's digest; set by the registry.
-	Digest        string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The prompt that its conversations begin with, besides the version: whatever
+	// prompt a request names.
+	Prompt        *PromptReference `protobuf:"bytes,70,opt,name=prompt,proto3" json:"prompt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -777,6 +780,13 @@ func (x *Arm) GetDigest() string {
 		return x.Digest
 	}
 	return ""
+}
+
+func (x *Arm) GetPrompt() *PromptReference {
+	if x != nil {
+		return x.Prompt
+	}
+	return nil
 }
 
 // How a model's traffic is divided among versions. A subject always falls
@@ -867,7 +877,7 @@ var File_poterne_registry_v1_resources_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"#poterne/registry/v1/resources.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\"poterne/registry/v1/metadata.proto\"\xd9\x04\n" +
+	"#poterne/registry/v1/resources.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a\"poterne/registry/v1/metadata.proto\x1a#poterne/registry/v1/promptref.proto\"\xd9\x04\n" +
 	"\x05Model\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12>\n" +
@@ -953,12 +963,13 @@ const file_poterne_registry_v1_resources_proto_rawDesc = "" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12%\n" +
 	"\x0epending_change\x18\n" +
-	" \x01(\tR\rpendingChange\"\xa6\x01\n" +
+	" \x01(\tR\rpendingChange\"\xe4\x01\n" +
 	"\x03Arm\x126\n" +
 	"\x04name\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d2\x1b^[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x12!\n" +
 	"\aversion\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\aversion\x12#\n" +
 	"\x06weight\x18\x03 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\x06weight\x12\x1f\n" +
-	"\x06digest\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18GR\x06digest\"\xb0\x01\n" +
+	"\x06digest\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18GR\x06digest\x12<\n" +
+	"\x06prompt\x18F \x01(\v2$.poterne.registry.v1.PromptReferenceR\x06prompt\"\xb0\x01\n" +
 	"\x05Split\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12,\n" +
 	"\x04arms\x18\x02 \x03(\v2\x18.poterne.registry.v1.ArmR\x04arms\x12\x12\n" +
@@ -997,6 +1008,7 @@ var file_poterne_registry_v1_resources_proto_goTypes = []any{
 	(*Lineage)(nil),               // 13: poterne.registry.v1.Lineage
 	(*IOSchema)(nil),              // 14: poterne.registry.v1.IOSchema
 	(*Signature)(nil),             // 15: poterne.registry.v1.Signature
+	(*PromptReference)(nil),       // 16: poterne.registry.v1.PromptReference
 }
 var file_poterne_registry_v1_resources_proto_depIdxs = []int32{
 	7,  // 0: poterne.registry.v1.Model.labels:type_name -> poterne.registry.v1.Model.LabelsEntry
@@ -1020,13 +1032,14 @@ var file_poterne_registry_v1_resources_proto_depIdxs = []int32{
 	10, // 18: poterne.registry.v1.Variant.create_time:type_name -> google.protobuf.Timestamp
 	15, // 19: poterne.registry.v1.Variant.signatures:type_name -> poterne.registry.v1.Signature
 	10, // 20: poterne.registry.v1.Alias.update_time:type_name -> google.protobuf.Timestamp
-	5,  // 21: poterne.registry.v1.Split.arms:type_name -> poterne.registry.v1.Arm
-	10, // 22: poterne.registry.v1.Split.update_time:type_name -> google.protobuf.Timestamp
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	16, // 21: poterne.registry.v1.Arm.prompt:type_name -> poterne.registry.v1.PromptReference
+	5,  // 22: poterne.registry.v1.Split.arms:type_name -> poterne.registry.v1.Arm
+	10, // 23: poterne.registry.v1.Split.update_time:type_name -> google.protobuf.Timestamp
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_resources_proto_init() }
@@ -1035,6 +1048,7 @@ func file_poterne_registry_v1_resources_proto_init() {
 		return
 	}
 	file_poterne_registry_v1_metadata_proto_init()
+	file_poterne_registry_v1_promptref_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -30,7 +30,10 @@ type WatchRequest struct {
 	// The etag that came with that revision; empty where none came. It tells whether
 	// the revision is one of this registry's history: another registry's, or one from
 	// before the database was restored from a backup, is OUT_OF_RANGE.
-	FromEtag      string `protobuf:"bytes,2,opt,name=from_etag,json=fromEtag,proto3" json:"from_etag,omitempty"`
+	FromEtag string `protobuf:"bytes,2,opt,name=from_etag,json=fromEtag,proto3" json:"from_etag,omitempty"`
+	// Whether the consumer is sent prompts too. One that does not know of them is
+	// sent models only.
+	Prompts       bool `protobuf:"varint,70,opt,name=prompts,proto3" json:"prompts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -77,6 +80,13 @@ func (x *WatchRequest) GetFromEtag() string {
 		return x.FromEtag
 	}
 	return ""
+}
+
+func (x *WatchRequest) GetPrompts() bool {
+	if x != nil {
+		return x.Prompts
+	}
+	return false
 }
 
 // A model with everything that decides what serves it.
@@ -195,6 +205,7 @@ type WatchResponse struct {
 	//	*WatchResponse_Changed
 	//	*WatchResponse_Removed
 	//	*WatchResponse_Heartbeat
+	//	*WatchResponse_PromptChanged
 	Event isWatchResponse_Event `protobuf_oneof:"event"`
 	// What tells the revision from the same number in another history, to resume with;
 	// empty while a snapshot is not whole, and where nothing is known of the revision.
@@ -283,6 +294,15 @@ func (x *WatchResponse) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *WatchResponse) GetPromptChanged() *PromptState {
+	if x != nil {
+		if x, ok := x.Event.(*WatchResponse_PromptChanged); ok {
+			return x.PromptChanged
+		}
+	}
+	return nil
+}
+
 func (x *WatchResponse) GetEtag() string {
 	if x != nil {
 		return x.Etag
@@ -315,6 +335,13 @@ type WatchResponse_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,5,opt,name=heartbeat,proto3,oneof"`
 }
 
+type WatchResponse_PromptChanged struct {
+	// A prompt changed: this is its whole state now. It comes before the models
+	// that changed with or after it, so its revision is the one before them; what
+	// brings the new revision follows at once.
+	PromptChanged *PromptState `protobuf:"bytes,70,opt,name=prompt_changed,json=promptChanged,proto3,oneof"`
+}
+
 func (*WatchResponse_Snapshot) isWatchResponse_Event() {}
 
 func (*WatchResponse_Changed) isWatchResponse_Event() {}
@@ -322,6 +349,8 @@ func (*WatchResponse_Changed) isWatchResponse_Event() {}
 func (*WatchResponse_Removed) isWatchResponse_Event() {}
 
 func (*WatchResponse_Heartbeat) isWatchResponse_Event() {}
+
+func (*WatchResponse_PromptChanged) isWatchResponse_Event() {}
 
 // A part of a snapshot.
 type SnapshotPart struct {
@@ -331,7 +360,11 @@ type SnapshotPart struct {
 	// Whether this part is the first: what was known before is void.
 	First bool `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
 	// Whether this part is the last: the snapshot is whole.
-	Last          bool `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	Last bool `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	// Some of the prompts; they come before the models.
+	Prompts []*PromptState `protobuf:"bytes,70,rep,name=prompts,proto3" json:"prompts,omitempty"`
+	// Whether the snapshot has the prompts, because they were asked for.
+	WithPrompts   bool `protobuf:"varint,71,opt,name=with_prompts,json=withPrompts,proto3" json:"with_prompts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -387,6 +420,20 @@ func (x *SnapshotPart) GetLast() bool {
 	return false
 }
 
+func (x *SnapshotPart) GetPrompts() []*PromptState {
+	if x != nil {
+		return x.Prompts
+	}
+	return nil
+}
+
+func (x *SnapshotPart) GetWithPrompts() bool {
+	if x != nil {
+		return x.WithPrompts
+	}
+	return false
+}
+
 // Nothing happened; the stream is alive.
 type Heartbeat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -428,10 +475,11 @@ var File_poterne_registry_v1_watch_proto protoreflect.FileDescriptor
 
 const file_poterne_registry_v1_watch_proto_rawDesc = "" +
 	"\n" +
-	"\x1fpoterne/registry/v1/watch.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a%poterne/registry/v1/experiments.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\"b\n" +
+	"\x1fpoterne/registry/v1/watch.proto\x12\x13poterne.registry.v1\x1a\x1bbuf/validate/validate.proto\x1a%poterne/registry/v1/experiments.proto\x1a!poterne/registry/v1/prompts.proto\x1a#poterne/registry/v1/resources.proto\x1a\"poterne/registry/v1/rollouts.proto\"|\n" +
 	"\fWatchRequest\x12,\n" +
 	"\rfrom_revision\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\ffromRevision\x12$\n" +
-	"\tfrom_etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\bfromEtag\"\x86\x03\n" +
+	"\tfrom_etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\bfromEtag\x12\x18\n" +
+	"\aprompts\x18F \x01(\bR\aprompts\"\x86\x03\n" +
 	"\n" +
 	"ModelState\x120\n" +
 	"\x05model\x18\x01 \x01(\v2\x1a.poterne.registry.v1.ModelR\x05model\x128\n" +
@@ -440,19 +488,22 @@ const file_poterne_registry_v1_watch_proto_rawDesc = "" +
 	"\x05split\x18\x04 \x01(\v2\x1a.poterne.registry.v1.SplitR\x05split\x12A\n" +
 	"\vexperiments\x18\x19 \x03(\v2\x1f.poterne.registry.v1.ExperimentR\vexperiments\x12)\n" +
 	"\x10omitted_versions\x18# \x01(\x05R\x0fomittedVersions\x126\n" +
-	"\arollout\x18\x1e \x01(\v2\x1c.poterne.registry.v1.RolloutR\arollout\"\xa2\x02\n" +
+	"\arollout\x18\x1e \x01(\v2\x1c.poterne.registry.v1.RolloutR\arollout\"\xed\x02\n" +
 	"\rWatchResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12?\n" +
 	"\bsnapshot\x18\x02 \x01(\v2!.poterne.registry.v1.SnapshotPartH\x00R\bsnapshot\x12;\n" +
 	"\achanged\x18\x03 \x01(\v2\x1f.poterne.registry.v1.ModelStateH\x00R\achanged\x12\x1a\n" +
 	"\aremoved\x18\x04 \x01(\tH\x00R\aremoved\x12>\n" +
-	"\theartbeat\x18\x05 \x01(\v2\x1e.poterne.registry.v1.HeartbeatH\x00R\theartbeat\x12\x12\n" +
+	"\theartbeat\x18\x05 \x01(\v2\x1e.poterne.registry.v1.HeartbeatH\x00R\theartbeat\x12I\n" +
+	"\x0eprompt_changed\x18F \x01(\v2 .poterne.registry.v1.PromptStateH\x00R\rpromptChanged\x12\x12\n" +
 	"\x04etag\x18\x06 \x01(\tR\x04etagB\a\n" +
-	"\x05event\"q\n" +
+	"\x05event\"\xd0\x01\n" +
 	"\fSnapshotPart\x127\n" +
 	"\x06models\x18\x01 \x03(\v2\x1f.poterne.registry.v1.ModelStateR\x06models\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\bR\x05first\x12\x12\n" +
-	"\x04last\x18\x03 \x01(\bR\x04last\"\v\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\x12:\n" +
+	"\aprompts\x18F \x03(\v2 .poterne.registry.v1.PromptStateR\aprompts\x12!\n" +
+	"\fwith_prompts\x18G \x01(\bR\vwithPrompts\"\v\n" +
 	"\tHeartbeatBEZCgithub.com/poterne/poterne/proto/gen/poterne/registry/v1;registryv1b\x06proto3"
 
 var (
@@ -480,6 +531,7 @@ var file_poterne_registry_v1_watch_proto_goTypes = []any{
 	(*Split)(nil),         // 8: poterne.registry.v1.Split
 	(*Experiment)(nil),    // 9: poterne.registry.v1.Experiment
 	(*Rollout)(nil),       // 10: poterne.registry.v1.Rollout
+	(*PromptState)(nil),   // 11: poterne.registry.v1.PromptState
 }
 var file_poterne_registry_v1_watch_proto_depIdxs = []int32{
 	5,  // 0: poterne.registry.v1.ModelState.model:type_name -> poterne.registry.v1.Model
@@ -491,12 +543,14 @@ var file_poterne_registry_v1_watch_proto_depIdxs = []int32{
 	3,  // 6: poterne.registry.v1.WatchResponse.snapshot:type_name -> poterne.registry.v1.SnapshotPart
 	1,  // 7: poterne.registry.v1.WatchResponse.changed:type_name -> poterne.registry.v1.ModelState
 	4,  // 8: poterne.registry.v1.WatchResponse.heartbeat:type_name -> poterne.registry.v1.Heartbeat
-	1,  // 9: poterne.registry.v1.SnapshotPart.models:type_name -> poterne.registry.v1.ModelState
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	11, // 9: poterne.registry.v1.WatchResponse.prompt_changed:type_name -> poterne.registry.v1.PromptState
+	1,  // 10: poterne.registry.v1.SnapshotPart.models:type_name -> poterne.registry.v1.ModelState
+	11, // 11: poterne.registry.v1.SnapshotPart.prompts:type_name -> poterne.registry.v1.PromptState
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_poterne_registry_v1_watch_proto_init() }
@@ -505,6 +559,7 @@ func file_poterne_registry_v1_watch_proto_init() {
 		return
 	}
 	file_poterne_registry_v1_experiments_proto_init()
+	file_poterne_registry_v1_prompts_proto_init()
 	file_poterne_registry_v1_resources_proto_init()
 	file_poterne_registry_v1_rollouts_proto_init()
 	file_poterne_registry_v1_watch_proto_msgTypes[2].OneofWrappers = []any{
@@ -512,6 +567,7 @@ func file_poterne_registry_v1_watch_proto_init() {
 		(*WatchResponse_Changed)(nil),
 		(*WatchResponse_Removed)(nil),
 		(*WatchResponse_Heartbeat)(nil),
+		(*WatchResponse_PromptChanged)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

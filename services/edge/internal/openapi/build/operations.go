@@ -81,6 +81,7 @@ func errorsAndHeaders(components object) {
 		"X-Poterne-Variant-Reason": "Why it was not the best variant that is allowed: placement (none better is loaded) or saturation (those had no room).",
 		"X-Poterne-Arm":            "The arm of the experiment, or of the traffic split, that the caller fell into.",
 		"X-Poterne-Experiment":     "The experiment that decided on the arm.",
+		"X-Poterne-Prompt":         "The version of the prompt that the conversation began with, name@v2.",
 		"X-Poterne-Cache":          "What the response cache did: hit, miss or bypass.",
 	} {
 		headers[name] = object{"description": description, "schema": object{"type": "string"}}
@@ -186,7 +187,7 @@ func success(m protoreflect.MethodDescriptor) object {
 		}
 	}
 	if asksAModel(m) {
-		for _, h := range []string{"X-Poterne-Model", "X-Poterne-Variant", "X-Poterne-Variant-Reason", "X-Poterne-Experiment", "X-Poterne-Arm", "X-Poterne-Cache"} {
+		for _, h := range []string{"X-Poterne-Model", "X-Poterne-Variant", "X-Poterne-Variant-Reason", "X-Poterne-Experiment", "X-Poterne-Arm", "X-Poterne-Prompt", "X-Poterne-Cache"} {
 			headers[h] = ref("headers", h)
 		}
 	}

@@ -1,12 +1,12 @@
-package prompt_test
+package server_test
 
 import (
 	"strings"
 	"testing"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/prompt"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-	"github.com/poterne/poterne/services/registry/internal/prompt"
 )
 
 func spec(content string, names ...string) *registryv1.PromptSpec {
@@ -42,7 +42,7 @@ func TestRender(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got[0].GetContent() != tt.want || got[0].GetRole() != "user" {
+			if got[0].Content != tt.want || got[0].Role != "user" {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
@@ -53,7 +53,7 @@ func TestRequiredAndDefault(t *testing.T) {
 	s := spec("{{a}}{{b}}", "a", "b")
 	s.Variables[0].Required, s.Variables[1].DefaultValue = true, "B"
 	got, err := prompt.Render(s, map[string]string{"a": "A"})
-	if err != nil || got[0].GetContent() != "AB" {
+	if err != nil || got[0].Content != "AB" {
 		t.Errorf("got %v, %v", got, err)
 	}
 	for _, variables := range []map[string]string{nil, {"a": "A", "c": "C"}} {

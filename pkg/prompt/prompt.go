@@ -2,7 +2,7 @@
 // content. A template is mustache (github.com/cbroglie/mustache) of which only
 // what takes time in proportion to its length is let through: variables are
 // texts, so that a section shows once or not at all; there are no partials. It
-// knows nothing of storage. Start reading at Check and Render.
+// knows nothing of storage. Start reading at Check and Compile.
 package prompt
 
 import (
@@ -19,7 +19,6 @@ import (
 	"github.com/gowebpki/jcs"
 
 	"github.com/poterne/poterne/pkg/apierr"
-	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 )
 
 // MaxBytes bounds the messages of a rendered prompt together.
@@ -33,9 +32,31 @@ const maxDepth = 16
 // never make the same bytes.
 const format = "poterne.prompt/1"
 
+// Message is one message of a template.
+type Message interface {
+	GetRole() string
+	GetContent() string
+}
+
+// Variable is a variable of a template.
+type Variable interface {
+	GetName() string
+	GetRequired() bool
+	GetDefaultValue() string
+}
+
+// Spec is a template, as the contracts have it.
+type Spec[M Message, V Variable] interface {
+	GetMessages() []M
+	GetVariables() []V
+}
+
+// Said is a message without places for variables.
+type Said struct{ Role, Content string }
+
 // Check returns what is wrong with a template: it must be mustache that names
 // declared variables only.
-func Check(spec *registryv1.PromptSpec) error {
+func Check[M Message, V Variable](spec Spec[M, V]) error {
 	declared := make(map[string]bool, len(spec.GetVariables()))
 	for i, v := range spec.GetVariables() {
 		if declared[v.GetName()] {
@@ -88,45 +109,102 @@ func checkTags(field string, tags []mustache.Tag, declared map[string]bool, dept
 	return nil
 }
 
-// Render fills in the variables. One that is required and not given, and one that
-// the template does not declare, is refused. One that is neither given nor has a
-// default is an empty text, which a section takes for "no".
-func Render(spec *registryv1.PromptSpec, variables map[string]string) ([]*registryv1.PromptMessage, error) {
-	values := make(map[string]any, len(spec.GetVariables()))
+// Template is a template that was read once, to be filled in often. It is safe for
+// concurrent use.
+type Template struct {
+	declared []Variable
+	roles    []string
+	contents []*mustache.Template
+}
+
+// Compile reads a template that Check found right.
+func Compile[M Message, V Variable](spec Spec[M, V]) (*Template, error) {
+	out := new(Template)
 	for _, v := range spec.GetVariables() {
-		value, given := variables[v.GetName()]
-		if !given && v.GetRequired() {
-			return nil, apierr.Invalid("variables", "the variable %q must be given", v.GetName())
-		}
-		if !given {
-			value = v.GetDefaultValue()
-		}
-		values[v.GetName()] = value
+		out.declared = append(out.declared, v)
 	}
-	for name := range variables {
-		if _, declared := values[name]; !declared {
-			return nil, apierr.Invalid("variables", "the prompt has no variable %q", name)
-		}
-	}
-	out, room := make([]*registryv1.PromptMessage, 0, len(spec.GetMessages())), MaxBytes
 	for i, m := range spec.GetMessages() {
 		t, err := parse(m.GetContent())
 		if err != nil {
 			return nil, fmt.Errorf("message %d: %w", i, err)
 		}
-		w := bounded{room: room}
-		if err := t.FRender(&w, values); errors.Is(err, errTooLong) || w.full {
-			return nil, apierr.Invalid("variables", "the prompt would be longer than %d bytes", MaxBytes)
-		} else if err != nil {
-			return nil, fmt.Errorf("message %d: %w", i, err)
-		}
-		room -= w.text.Len()
-		out = append(out, &registryv1.PromptMessage{Role: m.GetRole(), Content: w.text.String()})
+		out.roles, out.contents = append(out.roles, m.GetRole()), append(out.contents, t)
 	}
 	return out, nil
 }
 
-var errTooLong = errors.New("too long")
+// Unknown returns the first variable, by name, that the template does not declare;
+// "" when it declares them all.
+func (t *Template) Unknown(variables map[string]string) string {
+	first := ""
+	for name := range variables {
+		declared := slices.ContainsFunc(t.declared, func(v Variable) bool { return v.GetName() == name })
+		if !declared && (first == "" || name < first) {
+			first = name
+		}
+	}
+	return first
+}
+
+// Missing returns the first variable that must be given and is not; "" when none
+// is missing.
+func (t *Template) Missing(variables map[string]string) string {
+	for _, v := range t.declared {
+		if _, given := variables[v.GetName()]; v.GetRequired() && !given {
+			return v.GetName()
+		}
+	}
+	return ""
+}
+
+// ErrTooLong is returned for what would be longer than MaxBytes.
+var ErrTooLong = fmt.Errorf("the prompt would be longer than %d bytes", MaxBytes)
+
+// Fill fills in the variables. Those that the template does not declare are not
+// looked at; one that is neither given nor has a default is an empty text, which a
+// section takes for "no".
+func (t *Template) Fill(variables map[string]string) ([]Said, error) {
+	values := make(map[string]any, len(t.declared))
+	for _, v := range t.declared {
+		value, given := variables[v.GetName()]
+		if !given {
+			value = v.GetDefaultValue()
+		}
+		values[v.GetName()] = value
+	}
+	out, room := make([]Said, 0, len(t.contents)), MaxBytes
+	for i, content := range t.contents {
+		w := bounded{room: room}
+		if err := content.FRender(&w, values); errors.Is(err, ErrTooLong) || w.full {
+			return nil, ErrTooLong
+		} else if err != nil {
+			return nil, fmt.Errorf("message %d: %w", i, err)
+		}
+		room -= w.text.Len()
+		out = append(out, Said{Role: t.roles[i], Content: w.text.String()})
+	}
+	return out, nil
+}
+
+// Render fills in the variables of a template that is used once. One that is
+// required and not given, and one that the template does not declare, is refused.
+func Render[M Message, V Variable](spec Spec[M, V], variables map[string]string) ([]Said, error) {
+	t, err := Compile(spec)
+	if err != nil {
+		return nil, err
+	}
+	if name := t.Missing(variables); name != "" {
+		return nil, apierr.Invalid("variables", "the variable %q must be given", name)
+	}
+	if name := t.Unknown(variables); name != "" {
+		return nil, apierr.Invalid("variables", "the prompt has no variable %q", name)
+	}
+	out, err := t.Fill(variables)
+	if errors.Is(err, ErrTooLong) {
+		return nil, apierr.Invalid("variables", "%v", err)
+	}
+	return out, err
+}
 
 // bounded is a text that takes no more than it has room for.
 type bounded struct {
@@ -138,7 +216,7 @@ type bounded struct {
 func (b *bounded) Write(p []byte) (int, error) {
 	if b.text.Len()+len(p) > b.room {
 		b.full = true
-		return 0, errTooLong
+		return 0, ErrTooLong
 	}
 	return b.text.Write(p)
 }
@@ -163,7 +241,7 @@ type variable struct {
 
 // Digest returns SHA-256 over the canonical form (RFC 8785) of what a template
 // says: its messages in order and its variables by name.
-func Digest(spec *registryv1.PromptSpec) (string, error) {
+func Digest[M Message, V Variable](spec Spec[M, V]) (string, error) {
 	doc := document{Format: format}
 	for _, m := range spec.GetMessages() {
 		doc.Messages = append(doc.Messages, message{Role: m.GetRole(), Content: m.GetContent()})

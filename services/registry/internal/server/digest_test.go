@@ -1,4 +1,4 @@
-package digest_test
+package server_test
 
 import (
 	"crypto/sha256"
@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/poterne/poterne/pkg/digest"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
-	"github.com/poterne/poterne/services/registry/internal/digest"
 )
 
 func full() *commonv1.ModelSpec {

@@ -1,6 +1,7 @@
 // Package digest names a model specification by its content. It knows what
-// the digest covers and nothing of storage; docs/digests.md is the definition
-// that this package follows. Start reading at Of.
+// the digest covers and nothing of storage or of the messages that a specification
+// comes in; docs/digests.md is the definition that this package follows. Start
+// reading at Of.
 package digest
 
 import (
@@ -10,11 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/gowebpki/jcs"
 	"google.golang.org/protobuf/proto"
-
-	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
 
 // Prefix begins every digest; 64 lower-case hexadecimal digits follow.
@@ -26,7 +26,37 @@ const format = "poterne.model-spec/1"
 
 // ErrUnknownFields is returned for a specification with fields that this
 // program does not know: a digest without them would name something else.
-var ErrUnknownFields = errors.New("the specification has fields that this registry does not know")
+var ErrUnknownFields = errors.New("the specification has fields that this program does not know")
+
+// Artifact is a file of a specification.
+type Artifact interface {
+	proto.Message
+	GetName() string
+	GetRole() string
+	GetSha256() string
+	GetSizeBytes() int64
+}
+
+// Adapter is a low-rank adapter of a specification.
+type Adapter[A Artifact] interface {
+	proto.Message
+	GetArtifacts() []A
+	GetScale() float64
+}
+
+// Spec is a specification of a model, as the contracts have it.
+type Spec[T fmt.Stringer, A Artifact, D Adapter[A]] interface {
+	proto.Message
+	GetTask() T
+	GetEngine() string
+	GetArtifacts() []A
+	GetParameters() map[string]string
+	GetContextLength() int32
+	GetEmbeddingDimensions() int32
+	GetContinuation() bool
+	GetPromptTemplate() string
+	GetAdapters() []D
+}
 
 // document is the object whose canonical form is hashed. Members that are zero
 // are left out, so that a field added later does not change older digests.
@@ -61,7 +91,7 @@ type artifact struct {
 
 // Of returns the digest of spec: SHA-256 over Canonical(spec), as "sha256:"
 // and 64 hexadecimal digits.
-func Of(spec *commonv1.ModelSpec) (string, error) {
+func Of[T fmt.Stringer, A Artifact, D Adapter[A]](spec Spec[T, A, D]) (string, error) {
 	form, err := Canonical(spec)
 	if err != nil {
 		return "", err
@@ -72,11 +102,11 @@ func Of(spec *commonv1.ModelSpec) (string, error) {
 
 // Canonical returns the canonical form of spec: the JSON object described in
 // docs/digests.md, written as RFC 8785 says.
-func Canonical(spec *commonv1.ModelSpec) ([]byte, error) {
+func Canonical[T fmt.Stringer, A Artifact, D Adapter[A]](spec Spec[T, A, D]) ([]byte, error) {
 	if hasUnknown(spec) {
 		return nil, ErrUnknownFields
 	}
-	task, err := taskName(spec.GetTask())
+	task, err := taskName(spec.GetTask().String())
 	if err != nil {
 		return nil, err
 	}
@@ -110,40 +140,40 @@ func Canonical(spec *commonv1.ModelSpec) ([]byte, error) {
 }
 
 // taskName keeps the names apart from the enum's, which are part of the API.
-func taskName(t commonv1.Task) (string, error) {
-	switch t {
-	case commonv1.Task_TASK_CHAT:
+func taskName(enum string) (string, error) {
+	switch enum {
+	case "TASK_CHAT":
 		return "chat", nil
-	case commonv1.Task_TASK_EMBEDDING:
+	case "TASK_EMBEDDING":
 		return "embedding", nil
-	case commonv1.Task_TASK_TENSOR:
+	case "TASK_TENSOR":
 		return "tensor", nil
-	case commonv1.Task_TASK_RERANK:
+	case "TASK_RERANK":
 		return "rerank", nil
-	case commonv1.Task_TASK_UNSPECIFIED:
+	case "TASK_UNSPECIFIED":
 		return "", errors.New("the task is not said")
 	default:
-		return "", fmt.Errorf("the task %d is not known", t)
+		return "", fmt.Errorf("the task %s is not known", strings.TrimPrefix(enum, "TASK_"))
 	}
 }
 
-func artifacts(list []*commonv1.Artifact) (out []artifact) {
+func artifacts[A Artifact](list []A) (out []artifact) {
 	for _, a := range list {
 		out = append(out, artifact{
-			Name: a.GetName(), Role: role(a), SHA256: a.GetSha256(), SizeBytes: strconv.FormatInt(a.GetSizeBytes(), 10),
+			Name: a.GetName(), Role: role(a.GetRole()), SHA256: a.GetSha256(), SizeBytes: strconv.FormatInt(a.GetSizeBytes(), 10),
 		})
 	}
 	return out
 }
 
-func role(a *commonv1.Artifact) string {
-	if a.GetRole() == "" {
+func role(said string) string {
+	if said == "" {
 		return "weights"
 	}
-	return a.GetRole()
+	return said
 }
 
-func hasUnknown(spec *commonv1.ModelSpec) bool {
+func hasUnknown[T fmt.Stringer, A Artifact, D Adapter[A]](spec Spec[T, A, D]) bool {
 	messages := []proto.Message{spec}
 	for _, a := range spec.GetArtifacts() {
 		messages = append(messages, a)
