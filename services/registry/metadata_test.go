@@ -158,9 +158,9 @@ func TestEveryMethodNamesItsModel(t *testing.T) {
 		"Watch", "ReportOutcomes", // for services
 		"CreateWebhook", "GetWebhook", "ListWebhooks", "UpdateWebhook", "DeleteWebhook", "ListDeliveries", "Redeliver", // for the platform's administrators
 		// Prompts belong to no tenant.
-		"CreatePromptVersion", "GetPromptVersion", "ListPromptVersions", "ListPrompts", "SetPromptAlias", "DeletePromptAlias",
+		"CreatePromptVersion", "GetPrompt", "GetPromptVersion", "ListPromptVersions", "ListPrompts", "SetPromptAlias", "DeletePromptAlias",
 		"ListPromptAliasHistory", "RollbackPromptAlias", "RenderPrompt",
-		"ExportModels", "ImportModels", "InspectSource", // the platform's, or about no model
+		"ExportModels", "ImportModels", "ExportArchive", "ImportArchive", "InspectSource", // the platform's, or about no model
 	}
 	methods := registryv1.File_poterne_registry_v1_registry_proto.Services().ByName("RegistryService").Methods()
 	for i := range methods.Len() {
