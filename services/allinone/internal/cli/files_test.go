@@ -111,7 +111,7 @@ variants:
 kind: Experiment
 model: price
 name: look
-arms: [{name: control, version: one, percent: 90}, {name: candidate, alias: production, percent: 10}]
+arms: [{name: control, version: one, prompt: greeting@v1, percent: 90}, {name: candidate, alias: production, prompt: greeting, percent: 10}]
 targeting: {conditions: [{attribute: tenant, values: [acme], negated: true}]}
 layer: ui
 share: 500000
@@ -134,7 +134,7 @@ state: running
 ---
 {kind: Version, model: divided, name: one, spec: {task: chat, engine: sim, parameters: {seed: "1"}}}
 ---
-{kind: Split, model: divided, arms: [{name: all, version: one, percent: 100}]}
+{kind: Split, model: divided, arms: [{name: a, version: one, prompt: greeting@v2, percent: 50}, {name: b, version: one, prompt: greeting@staging, percent: 50}]}
 `
 
 const rollout = `{kind: Rollout, model: rolled, name: june, candidate: 2, labels: {a: b}, guardrails: [{metric: error_rate, max_relative: 0.05}],
@@ -193,6 +193,8 @@ func TestFilesOfEveryKind(t *testing.T) {
 		{"{kind: Experiment, model: price, name: look, salt: x}", "salt cannot be changed by a file"},
 		{"{kind: Experiment, model: price, name: look, layer: x}", "layer cannot be changed by a file: the experiment is running"},
 		{"{kind: Experiment, model: price, name: look, state: draft}", "from running to draft"},
+		{"{kind: Experiment, model: price, name: look, arms: [{name: control, version: 1, prompt: greeting@v2, percent: 90}, " +
+			"{name: candidate, alias: production, prompt: greeting, percent: 10}]}", "arms[0].prompt stays greeting@v1"},
 		{"{kind: Version, model: price, number: 1, spec: {task: chat, engine: sim}}", "what a version is never changes"},
 		{"{kind: Version, model: price, digest: 'sha256:0', spec: {task: chat, engine: sim}}", "digest cannot be changed"},
 		{"{kind: Model, name: price, task: tensor}", "task cannot be changed"},
@@ -203,9 +205,23 @@ func TestFilesOfEveryKind(t *testing.T) {
 			t.Errorf("%s: code %d, %s", refused.text, code, out)
 		}
 	}
+	// A split's arms are as they are written, with their prompts or without.
+	const without = "{kind: Split, model: divided, arms: [{name: a, version: 1, prompt: greeting@v2, percent: 50}, {name: b, version: 1, percent: 50}]}"
+	if out := run(1, without, "diff", "-f", "-"); !strings.Contains(out, "-    prompt: greeting@staging") && !strings.Contains(out, "-  prompt: greeting@staging") ||
+		strings.Contains(out, "-  prompt: greeting@v2") {
+		t.Errorf("diff: %s", out)
+	}
+	run(0, without, "apply", "-f", "-")
+	if out := run(0, "", "splits", "get", "divided", "-o", "yaml"); strings.Count(out, "prompt:") != 1 {
+		t.Errorf("the split is %s", out)
+	}
+	run(0, "{kind: Experiment, model: price, name: look, description: prices}", "apply", "-f", "-")
+	if out := run(0, "", "experiments", "get", "price", "look", "-o", "yaml"); !strings.Contains(out, "description: prices") || strings.Count(out, "prompt:") != 2 {
+		t.Errorf("the experiment is %s", out)
+	}
 	// Weights and state of a running experiment are changed by what changes them.
 	ramped := strings.NewReplacer("percent: 90", "percent: 75", "percent: 10}", "percent: 25}").Replace(everyKind)
-	if out := run(0, ramped, "apply", "-f", "-"); !strings.Contains(out, "0 created, 1 updated") {
+	if out := run(0, ramped, "apply", "-f", "-"); !strings.Contains(out, "0 created, 2 updated") {
 		t.Error(out)
 	}
 	run(0, "", "rollouts", "abort", "rolled", "june") // it would move while it is exported

@@ -258,6 +258,8 @@ func TestRefusals(t *testing.T) {
 		"a type":            {"kind: Model\nname: m\nlabels: 3\n", "a.yaml:3:9"},
 		"twice":             {"kind: Model\nname: m\n---\nkind: Model\nname: m\n", "a.yaml:4:1: model m is declared already at"},
 		"shares":            {"kind: Split\nmodel: m\narms: [{name: a, version: 1, percent: 99.9}]\n", "add up to 99.9"},
+		"a prompt":          {"kind: Split\nmodel: m\narms: [{name: a, version: 1, prompt: 'p@', percent: 100}]\n", "arms[0].prompt must be"},
+		"a tried prompt":    {"kind: Experiment\nmodel: m\nname: x\narms: [{name: a, version: 1, prompt: P@v1, percent: 100}]\n", "arms[0].prompt must be"},
 		"decimals":          {"kind: Split\nmodel: m\narms: [{name: a, version: 1, percent: 99.99999}]\n", "arms[0] needs"},
 		"path and uri":      {version + "  artifacts: [{path: a, uri: b}]\n", "either a path or a uri"},
 		"a name":            {"kind: Version\nmodel: m\nname: v3\nspec: {task: chat, engine: sim}\n", "would be taken for"},

@@ -37,12 +37,13 @@ type experiment struct {
 
 // experimentArm is served by a version, or by whichever an alias names.
 type experimentArm struct {
-	Name    string `yaml:"name" json:"name"`
-	Version ref    `yaml:"version,omitempty" json:"version"`
-	Alias   string `yaml:"alias,omitempty" json:"alias"`
-	Percent string `yaml:"percent,omitempty" json:"-"`
-	Weight  *int   `yaml:"weight,omitempty" json:"weight"`
-	Digest  string `yaml:"-" json:"digest"`
+	Name    string    `yaml:"name" json:"name"`
+	Version ref       `yaml:"version,omitempty" json:"version"`
+	Alias   string    `yaml:"alias,omitempty" json:"alias"`
+	Prompt  armPrompt `yaml:"prompt,omitempty" json:"prompt"`
+	Percent string    `yaml:"percent,omitempty" json:"-"`
+	Weight  *int      `yaml:"weight,omitempty" json:"weight"`
+	Digest  string    `yaml:"-" json:"digest"`
 }
 
 type targeting struct {
@@ -111,6 +112,9 @@ func (e *experiment) check() string {
 		weight, err := share(a.Percent, a.Weight)
 		if err != nil || a.Name == "" || (a.Version == "") == (a.Alias == "") {
 			return fmt.Sprintf("arms[%d] needs a name, a version or an alias, and either percent, such as 12.5, or weight in millionths", i)
+		}
+		if why := a.Prompt.wrong(); why != "" {
+			return fmt.Sprintf("arms[%d].%s", i, why)
 		}
 		total += weight
 	}
@@ -298,7 +302,7 @@ func sameArms(is, wanted any, weightsToo bool) error {
 		return fmt.Errorf("it has %d arms, and keeps them", len(a))
 	}
 	for i := range a {
-		for _, field := range []string{"name", "version", "alias", "weight"} {
+		for _, field := range []string{"name", "version", "alias", "prompt", "weight"} {
 			if (field != "weight" || weightsToo) && a[i][field] != b[i][field] {
 				return fmt.Errorf("arms[%d].%s stays %v", i, field, a[i][field])
 			}

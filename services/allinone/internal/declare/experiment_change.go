@@ -30,7 +30,9 @@ func (e *experiment) wanted(ctx context.Context, p *planner) (*wantedExperiment,
 			if err != nil {
 				return nil, fmt.Errorf("arms[%d]: %w", i, err)
 			}
-			w.arms, arms = append(w.arms, s), append(arms, s.view)
+			send := s.send
+			s.send = func() map[string]any { return a.Prompt.sent(send()) }
+			w.arms, arms = append(w.arms, s), append(arms, a.Prompt.shown(s.view))
 		}
 		w.view["arms"] = arms
 	}
@@ -90,7 +92,7 @@ func (e *experiment) view() map[string]any {
 	out := e.plainView()
 	arms := make([]map[string]any, 0, len(e.Arms))
 	for _, a := range e.Arms {
-		arms = append(arms, servedView(a.Name, a.Version, a.Alias, a.Digest, "weight", a.Weight))
+		arms = append(arms, a.Prompt.shown(servedView(a.Name, a.Version, a.Alias, a.Digest, "weight", a.Weight)))
 	}
 	out["arms"] = arms
 	if s := e.Shadow; s != nil {
@@ -124,7 +126,7 @@ func (w *wantedExperiment) body(there *experiment) map[string]any {
 		}
 		if w.arms == nil {
 			for _, a := range there.Arms {
-				arms = append(arms, asIs(a.Name, a.Version, a.Alias, "weight", a.Weight))
+				arms = append(arms, a.Prompt.sent(asIs(a.Name, a.Version, a.Alias, "weight", a.Weight)))
 			}
 		}
 		if s := there.Shadow; w.shadow == nil && s != nil {
@@ -226,7 +228,7 @@ func (e *experiment) change(ctx context.Context, p *planner, there *experiment, 
 func keepArms(body map[string]any, there *experiment) {
 	arms := make([]map[string]any, 0, len(there.Arms))
 	for _, a := range there.Arms {
-		arms = append(arms, asIs(a.Name, a.Version, a.Alias, "weight", a.Weight))
+		arms = append(arms, a.Prompt.sent(asIs(a.Name, a.Version, a.Alias, "weight", a.Weight)))
 	}
 	body["arms"], body["share"] = arms, deref(there.Share)
 }

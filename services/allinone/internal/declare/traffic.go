@@ -118,10 +118,11 @@ type split struct {
 
 // arm has a share in percent with up to four decimals, or in millionths.
 type arm struct {
-	Name    string `yaml:"name" json:"name"`
-	Version ref    `yaml:"version" json:"version"`
-	Percent string `yaml:"percent,omitempty" json:"-"`
-	Weight  *int   `yaml:"weight,omitempty" json:"weight"`
+	Name    string    `yaml:"name" json:"name"`
+	Version ref       `yaml:"version" json:"version"`
+	Prompt  armPrompt `yaml:"prompt,omitempty" json:"prompt"`
+	Percent string    `yaml:"percent,omitempty" json:"-"`
+	Weight  *int      `yaml:"weight,omitempty" json:"weight"`
 }
 
 func (s *split) id() string { return "split " + s.Model }
@@ -135,6 +136,9 @@ func (s *split) check() string {
 		weight, err := share(a.Percent, a.Weight)
 		if err != nil || a.Name == "" || a.Version == "" {
 			return fmt.Sprintf("arms[%d] needs a name, a version, and either percent, such as 12.5, or weight in millionths", i)
+		}
+		if why := a.Prompt.wrong(); why != "" {
+			return fmt.Sprintf("arms[%d].%s", i, why)
 		}
 		total += weight
 	}
@@ -169,9 +173,10 @@ func share(percent string, weight *int) (int, error) {
 
 // armView is an arm as people compare it.
 type armView struct {
-	Name    string `yaml:"name" json:"name"`
-	Version string `yaml:"version" json:"digest"`
-	Weight  int    `yaml:"weight" json:"weight"`
+	Name    string    `yaml:"name" json:"name"`
+	Version string    `yaml:"version" json:"digest"`
+	Prompt  armPrompt `yaml:"prompt,omitempty" json:"prompt"`
+	Weight  int       `yaml:"weight" json:"weight"`
 }
 
 func (s *split) plan(ctx context.Context, p *planner) (*Change, error) {
@@ -197,12 +202,12 @@ func (s *split) plan(ctx context.Context, p *planner) (*Change, error) {
 		if err != nil {
 			return nil, err
 		}
-		after[i] = armView{a.Name, targets[i].digest, weight}
+		after[i] = armView{a.Name, targets[i].digest, a.Prompt.whole(), weight}
 	}
 	c := &Change{apply: func(ctx context.Context) error {
 		arms := make([]any, len(after))
 		for i, a := range after {
-			arms[i] = map[string]any{"name": a.Name, "version": targets[i].number(), "weight": a.Weight}
+			arms[i] = a.Prompt.sent(map[string]any{"name": a.Name, "version": targets[i].number(), "weight": a.Weight})
 		}
 		return p.registry.Send(ctx, http.MethodPut, path(s.Model, "split"), map[string]any{"arms": arms, "etag": there.Etag}, nil)
 	}}

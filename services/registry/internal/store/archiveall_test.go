@@ -43,20 +43,28 @@ func (e *env) everyKind() {
 	}
 	_, _, err := e.SetAliasProtection(ctx, "ana", "m", []string{"prod*"}, "", "")
 	check(e.t, err)
-	running := e.started(plan("running", inLayer("l", 400_000)))
-	_, err = e.RampExperiment(ctx, "ana", "m", running.GetName(), map[string]int32{running.GetArms()[1].GetName(): 250_000}, 0, store.AnyEtag)
-	check(e.t, err)
-	e.started(plan("other", inLayer("l", 300_000)))
-	e.experiment(plan("draft", func(*registryv1.Experiment) {}))
-	e.started(plan("over", func(*registryv1.Experiment) {}))
-	_, err = e.ConcludeExperiment(ctx, "ana", "m", "over", "", "no difference", store.AnyEtag)
-	check(e.t, err)
 	for _, name := range []string{"greeting", "question"} {
 		e.promptVersion(name, 1)
 		e.promptVersion(name, 2)
 		_, err = e.ChangePromptAlias(ctx, "ana", store.AliasWish{Model: name, Alias: "production", Version: 2, Reason: "better"})
 		check(e.t, err)
 	}
+	named := func(ref *registryv1.PromptReference) func(*registryv1.Experiment) {
+		return func(x *registryv1.Experiment) { x.Arms[1].Prompt = ref }
+	}
+	_, err = e.SetSplit(ctx, "ana", "big", []*registryv1.Arm{
+		{Name: "a", Version: 1, Weight: 500_000, Prompt: promptRef("greeting", 1, "")},
+		{Name: "b", Version: 1, Weight: 500_000, Prompt: promptRef("greeting", 0, "production")},
+	}, store.AnyEtag)
+	check(e.t, err)
+	running := e.started(plan("running", inLayer("l", 400_000), named(promptRef("greeting", 2, ""))))
+	_, err = e.RampExperiment(ctx, "ana", "m", running.GetName(), map[string]int32{running.GetArms()[1].GetName(): 250_000}, 0, store.AnyEtag)
+	check(e.t, err)
+	e.started(plan("other", inLayer("l", 300_000)))
+	e.experiment(plan("draft", named(promptRef("greeting", 0, "production"))))
+	e.started(plan("over", named(promptRef("greeting", 1, ""))))
+	_, err = e.ConcludeExperiment(ctx, "ana", "m", "over", "", "no difference", store.AnyEtag)
+	check(e.t, err)
 	e.webhook("ci", []string{"alias.*"}, []string{"m"})
 	// A rollout sets an alias of its own: production is protected.
 	_, err = e.SetAlias(ctx, "ana", "m", "live", 1, "")

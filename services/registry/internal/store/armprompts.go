@@ -60,6 +60,9 @@ func (s *Store) promptNamed(ctx context.Context, c *change, field string, ref *r
 	case ref.GetDigest() != "" && ref.GetDigest() != v.GetDigest():
 		return "", apierr.Invalid(field+"digest", "%sdigest is not the digest of version %d, which is %s", field, ref.GetVersion(), v.GetDigest())
 	}
+	if changes(c.prompts[ref.GetPrompt()]) { // watchers get it anew, with what arms name
+		return v.GetDigest(), nil
+	}
 	sent, err := s.promptSent(ctx, c.tx, ref.GetPrompt())
 	if err == nil && !sent.has(ref.GetVersion()) {
 		err = apierr.New(apierr.FailedPrecondition,
@@ -89,15 +92,20 @@ func (c *change) putArmPrompts(ctx context.Context, experiment string, prompts m
 	return nil
 }
 
+// armsOf tells people whose arms they are: "" is the model's split.
+func armsOf(model, experiment string) string {
+	if experiment == "" {
+		return fmt.Sprintf("the split of %q", model)
+	}
+	return fmt.Sprintf("experiment %q of %q", experiment, model)
+}
+
 // checkPromptAliasFree refuses to remove an alias of a prompt that an arm names.
 func (s *Store) checkPromptAliasFree(ctx context.Context, c *change, prompt, alias string) error {
 	needing, err := collect(ctx, c.tx, func(row scanner) (string, error) {
 		var model, experiment string
 		err := row.Scan(&model, &experiment)
-		if experiment == "" {
-			return fmt.Sprintf("the split of %q", model), err
-		}
-		return fmt.Sprintf("experiment %q of %q", experiment, model), err
+		return armsOf(model, experiment), err
 	}, `SELECT DISTINCT model, experiment FROM registry_arm_prompts WHERE prompt = $1 AND alias = $2 ORDER BY model, experiment LIMIT 10`, prompt, alias)
 	if err != nil {
 		return fmt.Errorf("arms that name a prompt: %w", err)

@@ -60,6 +60,9 @@ func (s *Store) importModel(
 			return 0, nil, err
 		}
 	}
+	if err := s.checkArmPromptsFit(ctx, c); err != nil {
+		return 0, nil, err
+	}
 	return outcome, waiting, s.carry(ctx, c)
 }
 
@@ -311,6 +314,11 @@ func (s *Store) putSplitOf(ctx context.Context, c *change, a *registryv1.Archive
 	}
 	if err := s.putSplit(ctx, c, sp.GetSalt(), true); err != nil {
 		return err
+	}
+	for _, a := range sp.GetArms() {
+		if _, err := s.promptArrived(ctx, c, armsOf(c.model, ""), a.GetPrompt()); err != nil {
+			return err
+		}
 	}
 	if err := s.putArms(ctx, c, sp.GetArms(), s.opts.May); err != nil {
 		return inField(err, "models")

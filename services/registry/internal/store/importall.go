@@ -23,6 +23,8 @@ type importing struct {
 	dryRun   bool
 	// whole says that the archive has all of a model, its experiments too.
 	whole bool
+	// prompts are what became of the archive's prompts.
+	prompts map[string]registryv1.ImportOutcome
 }
 
 // Items hands on the things of an archive, from its beginning whenever it is called.
@@ -46,14 +48,21 @@ func (s *Store) importAll(ctx context.Context, i importing, items Items) (*regis
 		out = &registryv1.ImportArchiveResponse{
 			Models: map[string]registryv1.ImportOutcome{}, Prompts: map[string]registryv1.ImportOutcome{}, Webhooks: map[string]registryv1.ImportOutcome{},
 		}
+		i.prompts = out.GetPrompts()
 		webhooks := 0
-		err := items(func(item archive.Item) error {
-			made, err := s.importItem(ctx, tx, i, item, out)
-			commits = append(commits, made...)
-			return err
-		})
-		if err != nil {
-			return err
+		// Prompts come first, wherever they stand: arms name them.
+		for _, prompts := range []bool{true, false} {
+			err := items(func(item archive.Item) error {
+				if (item.Prompt != nil) != prompts {
+					return nil
+				}
+				made, err := s.importItem(ctx, tx, i, item, out)
+				commits = append(commits, made...)
+				return err
+			})
+			if err != nil {
+				return err
+			}
 		}
 		for _, outcome := range out.GetWebhooks() {
 			if changes(outcome) {
@@ -129,7 +138,7 @@ func (s *Store) importChange(
 	ctx context.Context, tx *sql.Tx, i importing, name string, k kind, fn func(*change) (registryv1.ImportOutcome, error),
 ) ([]Commit, error) {
 	// The row of the revision is locked first, as by every writer.
-	c := &change{tx: tx, model: name, kind: k, actor: i.actor, now: s.opts.Clock.Now().UTC()}
+	c := &change{tx: tx, model: name, kind: k, actor: i.actor, now: s.opts.Clock.Now().UTC(), prompts: i.prompts}
 	floor, err := c.next(ctx)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -26,7 +27,8 @@ func (s *Store) importPrompt(ctx context.Context, c *change, p *registryv1.Archi
 	if n := len(p.GetVersions()); n == 0 || n > maxPromptVersions {
 		return 0, apierr.Invalid("models", "the prompt %q has %d versions, and may have 1 to %d", name, n, maxPromptVersions)
 	}
-	err = c.exec(ctx, `INSERT INTO registry_prompts (name, version_count, create_time, update_time) VALUES ($1, $2, $3, $4)`,
+	err = c.exec(ctx, `INSERT INTO registry_prompts (name, version_count, create_time, update_time) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (name) DO UPDATE SET version_count = excluded.version_count, create_time = excluded.create_time, update_time = excluded.update_time`,
 		name, len(p.GetVersions()), micros(p.GetPrompt().GetCreateTime().AsTime()), micros(c.now))
 	if err != nil {
 		return 0, err
@@ -45,7 +47,10 @@ func (s *Store) importPrompt(ctx context.Context, c *change, p *registryv1.Archi
 			return 0, err
 		}
 	}
-	return outcome, s.putPromptAliases(ctx, c, p)
+	if err := s.putPromptAliases(ctx, c, p); err != nil {
+		return 0, err
+	}
+	return outcome, inField(s.checkPromptFits(ctx, c, name), "models")
 }
 
 func (s *Store) putPromptAliases(ctx context.Context, c *change, p *registryv1.ArchivedPrompt) error {
@@ -71,7 +76,35 @@ func (s *Store) putPromptAliases(ctx context.Context, c *change, p *registryv1.A
 	return c.importAliasHistory(ctx, name, aliases, p.GetAliasHistory())
 }
 
-// takePromptsPlace decides what becomes of a prompt, and removes the one that it
+// checkArmsKeep refuses to replace a prompt by one that lacks what an arm names, or
+// has something else by that number.
+func (c *change) checkArmsKeep(ctx context.Context, there, p *registryv1.ArchivedPrompt) error {
+	needing, err := collect(ctx, c.tx, func(row scanner) (string, error) {
+		var (
+			model, experiment, alias string
+			version                  int
+		)
+		if err := row.Scan(&model, &experiment, &version, &alias); err != nil {
+			return "", err
+		}
+		keeps := version > 0 && version <= len(p.GetVersions()) && version <= len(there.GetVersions()) &&
+			p.GetVersions()[version-1].GetDigest() == there.GetVersions()[version-1].GetDigest()
+		if alias != "" {
+			keeps = slices.ContainsFunc(p.GetPrompt().GetAliases(), func(a *registryv1.PromptAlias) bool { return a.GetName() == alias })
+		}
+		if keeps {
+			return "", nil
+		}
+		return armsOf(model, experiment), nil
+	}, `SELECT DISTINCT model, experiment, version, alias FROM registry_arm_prompts WHERE prompt = $1 ORDER BY model, experiment`, there.GetPrompt().GetName())
+	if err != nil {
+		return fmt.Errorf("arms that name a prompt: %w", err)
+	}
+	needing = slices.Compact(slices.DeleteFunc(needing, func(s string) bool { return s == "" }))
+	return refuseNeeded(fmt.Sprintf("what the prompt %q is here, and in the archive is not,", there.GetPrompt().GetName()), "models", needing[:min(len(needing), 10)])
+}
+
+// takePromptsPlace decides what becomes of a prompt, and empties the one that it
 // replaces.
 func (s *Store) takePromptsPlace(ctx context.Context, c *change, p *registryv1.ArchivedPrompt, conflict registryv1.ImportConflict) (registryv1.ImportOutcome, error) {
 	name := p.GetPrompt().GetName()
@@ -101,6 +134,9 @@ func (s *Store) takePromptsPlace(ctx context.Context, c *change, p *registryv1.A
 	case registryv1.ImportConflict_IMPORT_CONFLICT_SKIP:
 		return registryv1.ImportOutcome_IMPORT_OUTCOME_SKIPPED, nil
 	case registryv1.ImportConflict_IMPORT_CONFLICT_REPLACE:
+		if err := c.checkArmsKeep(ctx, there, p); err != nil {
+			return 0, err
+		}
 		kept := map[string]bool{}
 		for _, a := range p.GetPrompt().GetAliases() {
 			kept[a.GetName()] = true
@@ -113,7 +149,8 @@ func (s *Store) takePromptsPlace(ctx context.Context, c *change, p *registryv1.A
 				return 0, err
 			}
 		}
-		for _, table := range []string{"registry_prompt_aliases WHERE prompt", "registry_prompts WHERE name"} {
+		// The prompt's own row stays: arms refer to it.
+		for _, table := range []string{"registry_prompt_aliases WHERE prompt", "registry_prompt_versions WHERE prompt"} {
 			if err := c.exec(ctx, `DELETE FROM `+table+` = $1`, name); err != nil {
 				return 0, err
 			}

@@ -55,6 +55,30 @@ func (s *Store) putExperiments(ctx context.Context, c *change, m *registryv1.Arc
 	return nil
 }
 
+// promptArrived is promptNamed for arms of an archive, and tells whose they are.
+func (s *Store) promptArrived(ctx context.Context, c *change, arms string, ref *registryv1.PromptReference) (string, error) {
+	digest, err := s.promptNamed(ctx, c, "prompt.", ref)
+	if known, ok := errors.AsType[*apierr.Error](err); ok {
+		err = apierr.New(known.Reason, "%s: %s", arms, known.Message).
+			WithField("models").WithMetadata("model", c.model)
+	}
+	return digest, err
+}
+
+// checkArmPromptsFit is checkPromptFits for the prompts that a model's arms name.
+func (s *Store) checkArmPromptsFit(ctx context.Context, c *change) error {
+	named, err := collect(ctx, c.tx, scanText, `SELECT DISTINCT prompt FROM registry_arm_prompts WHERE model = $1`, c.model)
+	if err != nil {
+		return fmt.Errorf("prompts of arms: %w", err)
+	}
+	for _, prompt := range named {
+		if err := s.checkPromptFits(ctx, c, prompt); err != nil {
+			return inField(err, "models")
+		}
+	}
+	return nil
+}
+
 // checkServed refuses an experiment that is not over and names what is not there.
 func (s *Store) checkServed(ctx context.Context, c *change, e *registryv1.Experiment) error {
 	if e.GetState() == concluded {
@@ -77,6 +101,13 @@ func (s *Store) checkServed(ctx context.Context, c *change, e *registryv1.Experi
 	for _, a := range e.GetArms() {
 		if err := check(a.GetVersion(), a.GetAlias()); err != nil {
 			return err
+		}
+		digest, err := s.promptArrived(ctx, c, armsOf(c.model, e.GetName()), a.GetPrompt())
+		if err != nil {
+			return err
+		}
+		if a.GetPrompt() != nil {
+			a.Prompt.Digest = digest
 		}
 	}
 	if sh := e.GetShadow(); sh != nil {

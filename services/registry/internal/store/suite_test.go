@@ -129,6 +129,8 @@ func (s suite) run(t *testing.T) {
 	t.Run("archives and protected aliases", s.archiveProtected)
 	t.Run("whole archives", s.archiveAll)
 	t.Run("conflicts of whole archives", s.archiveConflicts)
+	t.Run("prompts of arms in archives", s.archivePrompts)
+	t.Run("archives replace prompts that arms name", s.archiveReplacesPrompts)
 	t.Run("reopening", s.reopening)
 	t.Run("outcomes", s.outcomes)
 	t.Run("outcomes are counted once", s.outcomesOnce)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/sqldb"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 )
 
 // querier is what reading needs of a database or a transaction.
@@ -76,6 +77,8 @@ type change struct {
 	actor    string
 	revision int64
 	now      time.Time
+	// prompts are what became of the prompts of the archive that the change imports.
+	prompts map[string]registryv1.ImportOutcome
 }
 
 // errUnchanged makes a transaction roll back that found nothing to do, so that
