@@ -140,7 +140,10 @@ func (s *Store) promptSent(ctx context.Context, q querier, prompt string) (sentP
 		number int32
 		bytes  int64
 	}
-	scan := func(row scanner) (e entry, err error) { return e, row.Scan(&e.number, &e.bytes) }
+	scan := func(row scanner) (e entry, err error) {
+		err = row.Scan(&e.number, &e.bytes)
+		return e, err
+	}
 	named, err := collect(ctx, q, scan, `SELECT number, length(spec) FROM registry_prompt_versions
 		WHERE prompt = $1 AND number IN (`+namedPromptVersions+`) ORDER BY number`, prompt)
 	if err != nil {
@@ -224,7 +227,7 @@ func (s *Store) PromptPage(ctx context.Context, after string) (*PromptPage, erro
 	var out *PromptPage
 	err := s.snapshot(ctx, "page of prompts", func(ctx context.Context, q querier) error {
 		out = &PromptPage{After: after, Last: true}
-		list, err := collect(ctx, q, func(row scanner) (name string, err error) { return name, row.Scan(&name) },
+		list, err := collect(ctx, q, scanText,
 			`SELECT name FROM registry_prompts WHERE name > $1 ORDER BY name LIMIT $2`, after, maxBatchChanges)
 		if err != nil {
 			return fmt.Errorf("names of prompts: %w", err)
