@@ -180,7 +180,7 @@ func (b *reader) text() string {
 	if n == 0 {
 		return ""
 	}
-	s := unsafe.String(&b.rest[0], int(n)) //nolint:gosec // as long as add wrote
+	s := unsafe.String(&b.rest[0], int(n))
 	b.rest = b.rest[n:]
 	return s
 }
