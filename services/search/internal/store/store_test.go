@@ -253,25 +253,6 @@ func changesLeadToTheTruth(f fixture) {
 	}
 }
 
-func oldRemovalsAreForgotten(f fixture) {
-	t, s := f.t, f.s
-	c := newCollection(t, s, "c")
-	upsert(t, s, c, version("a", "one"))
-	if _, err := s.Changes(t.Context(), c, 99, 10); !errors.Is(err, ErrForgotten) {
-		t.Errorf("a generation of the future: %v", err)
-	}
-	if _, err := s.db.ExecContext(t.Context(), `UPDATE search_collections SET generation = $1`, 3*remembered); err != nil {
-		t.Fatal(err)
-	}
-	upsert(t, s, c, version("a", "two"))
-	if _, err := s.Changes(t.Context(), c, 2, 10); !errors.Is(err, ErrForgotten) {
-		t.Errorf("a generation of long ago: %v", err)
-	}
-	if ch, err := s.Changes(t.Context(), c, 3*remembered, 10); err != nil || len(ch.Removed) != 1 {
-		t.Errorf("a generation of now: %+v, %v", ch, err)
-	}
-}
-
 func modelIsHeld(f fixture) {
 	t, s := f.t, f.s
 	c := newCollection(t, s, "c")
