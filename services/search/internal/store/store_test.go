@@ -56,6 +56,8 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 		"statements":   statementsAreFew,
 		"expiry":       whatHasEndedIsGone,
 		"sweepers":     sweepersTakeTurns,
+		"followers":    followersAreAwaited,
+		"followers 8":  followersMigrate,
 		"chunking":     chunkingIsKept,
 
 		"generations migrate": generationsMigrate,
