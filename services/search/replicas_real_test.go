@@ -4,6 +4,7 @@ package search_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -36,7 +37,7 @@ type replica struct {
 // replicas are two of them, with the database to look into.
 type replicas struct {
 	t    *testing.T
-	as   context.Context //nolint:containedctx // whom every call of the test is on behalf of
+	as   context.Context // whom every call is on behalf of
 	both [2]*replica
 	db   *sqldb.DB
 	// killed is the one that is not running at the moment.
@@ -304,7 +305,7 @@ func (r *replicas) sendImport(by *replica, all []*searchv1.Document, from, enoug
 	for {
 		resp, err := call.Recv()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return settled
 		case err != nil && killed:
 			by.process = by.start()
