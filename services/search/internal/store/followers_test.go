@@ -17,7 +17,7 @@ func followersAreAwaited(f fixture) {
 	c := newCollection(t, s, "c")
 	g, err := s.CreateEmbeddingGeneration(ctx, c, EmbeddingGeneration{EmbeddingModel: "m", Analyser: 1})
 	check(t, err)
-	at, long := c.At(g.Number), time.Now().Add(-time.Hour)
+	at, long := c.At(g.Number), s.clock.Now().Add(-time.Hour)
 	awaited := func(since time.Time) int {
 		t.Helper()
 		n, err := s.Awaited(ctx, at, "self", since)
@@ -35,7 +35,7 @@ func followersAreAwaited(f fixture) {
 	if n := awaited(long); n != 2 {
 		t.Errorf("%d are awaited, of two", n)
 	}
-	if n := awaited(time.Now().Add(time.Hour)); n != 0 {
+	if n := awaited(s.clock.Now().Add(time.Hour)); n != 0 {
 		t.Errorf("%d are awaited that were not heard of", n)
 	}
 	check(t, s.Follows(ctx, at, "a", true))
