@@ -92,12 +92,18 @@ func (v *evaluator) tellGaps(g ireval.Gaps) {
 		ids       []string
 		one, many string
 	}{
-		{g.Documents, "document is judged in qrels.tsv and not in documents.jsonl: it cannot be found, which lowers the figures",
-			"documents are judged in qrels.tsv and not in documents.jsonl: they cannot be found, which lowers the figures"},
-		{g.Queries, "query is judged in qrels.tsv and not in queries.jsonl: it is not asked",
-			"queries are judged in qrels.tsv and not in queries.jsonl: they are not asked"},
-		{g.Unjudged, "query has no relevant document in qrels.tsv: it is left out",
-			"queries have no relevant document in qrels.tsv: they are left out"},
+		{
+			g.Documents, "document is judged in qrels.tsv and not in documents.jsonl: it cannot be found, which lowers the figures",
+			"documents are judged in qrels.tsv and not in documents.jsonl: they cannot be found, which lowers the figures",
+		},
+		{
+			g.Queries, "query is judged in qrels.tsv and not in queries.jsonl: it is not asked",
+			"queries are judged in qrels.tsv and not in queries.jsonl: they are not asked",
+		},
+		{
+			g.Unjudged, "query has no relevant document in qrels.tsv: it is left out",
+			"queries have no relevant document in qrels.tsv: they are left out",
+		},
 	} {
 		n := len(gap.ids)
 		if n == 0 {

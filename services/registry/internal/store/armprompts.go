@@ -216,7 +216,7 @@ func (s *Store) PromptPage(ctx context.Context, after string) (*PromptPage, erro
 	var out *PromptPage
 	err := s.snapshot(ctx, "page of prompts", func(ctx context.Context, q querier) error {
 		out = &PromptPage{After: after, Last: true}
-		list, err := collect(ctx, q, func(row scanner) (name string, err error) { return name, row.Scan(&name) },
+		list, err := collect(ctx, q, scanText,
 			`SELECT name FROM registry_prompts WHERE name > $1 ORDER BY name LIMIT $2`, after, maxBatchChanges)
 		if err != nil {
 			return fmt.Errorf("names of prompts: %w", err)
