@@ -44,7 +44,7 @@ type Data struct {
 // Read reads a directory with documents.jsonl (an object of id, title and text
 // a line), queries.jsonl (id and text) and qrels.tsv (query, document and grade
 // between tabs, with or without a heading). Other members are ignored, blank
-// lines too. What is wrong is told with its file and line; lines have at most
+// lines too. No file may be empty. What is wrong is told with its file and line; lines have at most
 // 16 MiB, files 1 GiB.
 func Read(dir string) (Data, error) {
 	var out Data
@@ -57,6 +57,13 @@ func Read(dir string) (Data, error) {
 	}
 	if out.Grades, err = read(filepath.Join(dir, "qrels.tsv"), ReadGrades); err != nil {
 		return Data{}, err
+	}
+	for name, empty := range map[string]bool{
+		"documents.jsonl": len(out.Documents) == 0, "queries.jsonl": len(out.Queries) == 0, "qrels.tsv": len(out.Grades) == 0,
+	} {
+		if empty {
+			return Data{}, fmt.Errorf("%s: has nothing in it", filepath.Join(dir, name))
+		}
 	}
 	return out, nil
 }
@@ -143,6 +150,9 @@ func ReadGrades(r io.Reader) (map[string]Grades, error) {
 // maxGrade bounds a grade, so that sums of gains are exact enough.
 const maxGrade = 1_000_000
 
+// byteOrderMark is what some editors put before a text. It is none of it.
+const byteOrderMark = "\ufeff"
+
 // lines calls fn with every line that is not blank.
 func lines(r io.Reader, fn func(n int, line []byte) error) error {
 	scanner := bufio.NewScanner(r)
@@ -150,22 +160,36 @@ func lines(r io.Reader, fn func(n int, line []byte) error) error {
 	n := 0
 	for scanner.Scan() {
 		n++
-		if len(bytes.TrimSpace(scanner.Bytes())) == 0 {
+		line := scanner.Bytes()
+		if n == 1 {
+			line = bytes.TrimPrefix(line, []byte(byteOrderMark))
+		}
+		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
-		if err := fn(n, scanner.Bytes()); err != nil {
+		if err := fn(n, line); err != nil {
 			return fmt.Errorf("%d: %w", n, err)
 		}
 	}
-	if err := scanner.Err(); err != nil {
+	switch err := scanner.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return fmt.Errorf("%d: the line is longer than %d MiB", n+1, maxLineBytes>>20)
+	case err != nil:
 		return fmt.Errorf("%d: %w", n+1, err)
 	}
 	return nil
 }
 
 func object(line []byte, out any) error {
-	if err := json.Unmarshal(line, out); err != nil {
-		return fmt.Errorf("not a JSON object of the expected form: %w", err)
+	err := json.Unmarshal(line, out)
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		if e.Field == "" {
+			return fmt.Errorf("must be a JSON object, and is of the type %s", e.Value)
+		}
+		return fmt.Errorf("%q must be a string, and is of the type %s", e.Field, e.Value)
+	}
+	if err != nil {
+		return fmt.Errorf("not a JSON object: %w", err)
 	}
 	return nil
 }

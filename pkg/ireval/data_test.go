@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -56,7 +57,12 @@ func TestBadDataIsToldByItsLine(t *testing.T) {
 		{documents, queries, grades + "q\t9\tNaN", "qrels.tsv:4: "},
 		{documents, queries, grades + "q\t1\t2", "qrels.tsv:4: "},
 		{documents, queries, grades + "\t1\t2", "qrels.tsv:4: "},
-		{documents + strings.Repeat("x", 16<<20), queries, grades, "documents.jsonl:4: "},
+		{documents + strings.Repeat("x", 16<<20), queries, grades, "documents.jsonl:4: the line is longer than 16 MiB"},
+		{`{"id":1}`, queries, grades, `documents.jsonl:1: "id" must be a string, and is of the type number`},
+		{documents, `["q"]`, grades, "queries.jsonl:1: must be a JSON object, and is of the type array"},
+		{"", queries, grades, "documents.jsonl: has nothing in it"},
+		{documents, "\n \n", grades, "queries.jsonl: has nothing in it"},
+		{documents, queries, "query_id\tdoc_id\tgrade\n", "qrels.tsv: has nothing in it"},
 	} {
 		if _, err := ireval.Read(write(t, tt.documents, tt.queries, tt.grades)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("got %v, want %s", err, tt.want)
@@ -64,6 +70,25 @@ func TestBadDataIsToldByItsLine(t *testing.T) {
 	}
 	if _, err := ireval.Read(t.TempDir()); err == nil || !strings.Contains(err.Error(), "documents.jsonl") {
 		t.Errorf("an empty directory: %v", err)
+	}
+}
+
+func TestAByteOrderMarkIsNoText(t *testing.T) {
+	got, err := ireval.Read(write(t, "\ufeff"+documents, "\ufeff"+queries, "\ufeffq\t1\t3"))
+	if err != nil || got.Documents[0].ID != "1" || got.Grades["q"]["1"] != 3 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestGaps(t *testing.T) {
+	got, err := ireval.Read(write(t, documents, queries+"\n"+`{"id":"s","text":"so"}`+"\n"+`{"id":"r","text":"no"}`,
+		"q\t1\t1\nq\t9\t1\nr\t8\t0\nr\t9\t0\nz\t7\t1\nx\t1\t1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := ireval.Gaps{Documents: []string{"8", "9"}, Queries: []string{"x", "z"}, Unjudged: []string{"s", "r"}}
+	if gaps := got.Gaps(); !reflect.DeepEqual(gaps, want) {
+		t.Errorf("%+v", gaps)
 	}
 }
 

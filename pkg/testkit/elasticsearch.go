@@ -25,9 +25,12 @@ type ElasticsearchServer struct {
 // directory where the node is unpacked. It is ready when its cluster is.
 func Elasticsearch(tb testing.TB) *ElasticsearchServer {
 	tb.Helper()
-	return startElasticsearch(tb, "http", func(string) error { return nil }, func(url string) func(context.Context) error {
-		return ReadyHTTP(url + "/_cluster/health?wait_for_status=yellow&timeout=1s")
-	})
+	return startElasticsearch(tb, "http", func(string) error { return nil }, bareReady)
+}
+
+// bareReady waits for the cluster of a node that lets everybody in.
+func bareReady(url string) func(context.Context) error {
+	return ReadyHTTP(url + "/_cluster/health?wait_for_status=yellow&timeout=1s")
 }
 
 // startElasticsearch starts a node whose directory configure changes before.

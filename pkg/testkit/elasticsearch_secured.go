@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -28,8 +30,8 @@ type SecuredElasticsearch struct {
 // superuser may do everything.
 const superuser, superPassword = "root", "a-long-word-for-root"
 
-// ElasticsearchSecured is Elasticsearch with TLS and users. The bare node cannot
-// make API keys: the index of these needs modules that it has not.
+// ElasticsearchSecured is Elasticsearch with TLS and users. It can make API keys:
+// it has the analysers, without which there is no index of these.
 func ElasticsearchSecured(tb testing.TB) *SecuredElasticsearch {
 	tb.Helper()
 	cert := NewCertificate(tb)
@@ -41,6 +43,9 @@ func ElasticsearchSecured(tb testing.TB) *SecuredElasticsearch {
 	}
 	tb.Cleanup(s.client.CloseIdleConnections)
 	s.ElasticsearchServer = startElasticsearch(tb, "https", func(dir string) error {
+		if err := addAnalysers(dir); err != nil {
+			return err
+		}
 		config := filepath.Join(dir, "config")
 		for name, text := range map[string]string{
 			"http.crt": string(cert.Cert), "http.key": string(cert.Key),
@@ -54,6 +59,7 @@ func ElasticsearchSecured(tb testing.TB) *SecuredElasticsearch {
 			}
 		}
 		return rewrite(filepath.Join(config, "elasticsearch.yml"), "xpack.security.enabled: false", `xpack.security.enabled: true
+xpack.security.authc.api_key.enabled: true
 xpack.security.http.ssl.enabled: true
 xpack.security.http.ssl.key: http.key
 xpack.security.http.ssl.certificate: http.crt`)
@@ -81,6 +87,32 @@ func (s *SecuredElasticsearch) health(ctx context.Context, url string) error {
 		return fmt.Errorf("HTTP %d", resp.StatusCode)
 	}
 	return nil
+}
+
+// APIKey has the node make an API key that may do what the user may, and returns
+// it as the client sends it.
+func (s *SecuredElasticsearch) APIKey(tb testing.TB) string {
+	tb.Helper()
+	body := fmt.Sprintf(`{"name":"test","role_descriptors":{"indexes":{"indices":[{"names":["%s-*"],"privileges":["manage","read","write"]}]}}}`, s.Prefix)
+	req, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, s.URL+"/_security/api_key", strings.NewReader(body))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.SetBasicAuth(superuser, superPassword)
+	resp, err := s.client.Do(req)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Encoded string          `json:"encoded"`
+		Error   json.RawMessage `json:"error"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusOK || answer.Encoded == "" {
+		tb.Fatalf("HTTP %d, %v: %s", resp.StatusCode, err, answer.Error)
+	}
+	return answer.Encoded
 }
 
 // rewrite replaces a text in a file.

@@ -19,7 +19,7 @@ import (
 // readyTimeout bounds the wait for a server to answer, stopTimeout the wait for
 // it to end by itself.
 const (
-	readyTimeout = 60 * time.Second
+	readyTimeout = 3 * time.Minute
 	stopTimeout  = 10 * time.Second
 	pollEvery    = 20 * time.Millisecond
 )

@@ -39,14 +39,16 @@ import (
 // cluster is an edge, an inference service, a registry, and several workers with
 // engines of their own, which the test can cut off.
 type cluster struct {
-	t       *testing.T
-	edge    *edge.Service
-	url     string
-	key     string
-	trail   string
-	client  inferencev1.InferenceServiceClient
-	models  registryv1.RegistryServiceClient
-	workers []*node
+	t      *testing.T
+	edge   *edge.Service
+	url    string
+	key    string
+	trail  string
+	client inferencev1.InferenceServiceClient
+	// inference is what the client calls, without the caller's identity.
+	inference grpc.ClientConnInterface
+	models    registryv1.RegistryServiceClient
+	workers   []*node
 }
 
 // node is a worker behind a network of its own.
@@ -163,6 +165,7 @@ func newCluster(t *testing.T, n int, brought model, engines func(*worker.Engines
 	if err := ec.Complete(); err != nil {
 		t.Fatal(err)
 	}
+	c.inference = infConn
 	c.client = inferencev1.NewInferenceServiceClient(c.asCaller(edge.InferenceName, infConn))
 	c.edge, err = edge.New(t.Context(), *ec, edge.WithTelemetry(tel), edge.WithReadiness(ready), edge.WithDiscovery(found),
 		edge.WithInferenceConn(infConn), edge.WithSearchConn(regConn), edge.WithRegistryConn(regConn))

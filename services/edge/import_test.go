@@ -42,6 +42,30 @@ func all(t *testing.T, r io.Reader) string {
 	return string(b)
 }
 
+// What is wrong with a line does not take the document's id from its verdict, as
+// long as it can be known.
+func TestImportKeepsTheIDOfAWrongLine(t *testing.T) {
+	g := open(t, nil)
+	for line, id := range map[string]string{
+		`{"id":"a","text":7}`:                                 "a",
+		`{"metadata":{"id":"inner"},"text":[],"id":"b"}`:      "b",
+		`{"id":"c","colour":"red"}`:                           "c",
+		`{"title":{},"id":"d\u00e9"}`:                         "d\u00e9",
+		`{"id":7,"text":"x"}`:                                 "",
+		`{"id":"e","text":7`:                                  "",
+		`{"id":"f","id":"g","text":"x"}`:                      "",
+		`{"id":"h","text":"x"} {}`:                            "",
+		`["id","i"]`:                                          "",
+		`"id"`:                                                "",
+		`{"id":"` + strings.Repeat("x", 2000) + `","text":7}`: "",
+	} {
+		got := all(t, g.importing(importPath, strings.NewReader(line)).Body)
+		if want := `{"verdict":{"line":1,"id":"` + id + `","status":"failed",`; !strings.Contains(got, want) {
+			t.Errorf("%.80s: %s is missing in\n%s", line, want, got)
+		}
+	}
+}
+
 func TestImportAnswersLineByLine(t *testing.T) {
 	g := open(t, func(c *edge.Config) { c.HTTP.MaxLineBytes = 2048 })
 	body := "\ufeff" + `{"id":"a","text":"x"}` + "\r\n\n" + `{"id":` + "\n" + strings.Repeat("y", 100_000) + "\n" + `{"id":"b","colour":"red"}` + "\n" + `{"id":"z"}`

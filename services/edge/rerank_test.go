@@ -4,9 +4,14 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
+	"google.golang.org/grpc/metadata"
+
+	"github.com/poterne/poterne/pkg/apierr"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 )
 
@@ -57,6 +62,8 @@ func TestBadReranks(t *testing.T) {
 		`{"model":"small","query":"q","documents":[]}`:                  "documents",
 		`{"model":"small","query":"q","documents":"a"}`:                 "documents",
 		`{"model":"small","query":"q","documents":["a",7]}`:             "documents[1]",
+		`{"model":"small","query":"q","documents":["a",{}]}`:            "documents[1]",
+		`{"model":"small","query":"q","documents":[{"text":""},"a"]}`:   "documents[0]",
 		`{"model":"small","query":"q","documents":["a"],"top_n":0}`:     "top_n",
 		`{"model":"small","query":"q","documents":["a"],"top_n":"few"}`: "top_n",
 	} {
@@ -67,5 +74,36 @@ func TestBadReranks(t *testing.T) {
 	}
 	if n := len(g.inference.reranked); n != 0 {
 		t.Errorf("the inference service was asked %d times", n)
+	}
+}
+
+// A document without a text is the same fault over gRPC as over REST.
+func TestARerankDocumentHasAText(t *testing.T) {
+	g := open(t, onFreePorts)
+	_, conn := g.serve()
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+g.key)
+	client := edgev1.NewOpenAIServiceClient(conn)
+	text := func(s string) *edgev1.RerankDocument {
+		return &edgev1.RerankDocument{Document: &edgev1.RerankDocument_Text{Text: s}}
+	}
+	object := func(s string) *edgev1.RerankDocument {
+		return &edgev1.RerankDocument{Document: &edgev1.RerankDocument_Object{Object: &edgev1.RerankText{Text: s}}}
+	}
+	for name, d := range map[string]*edgev1.RerankDocument{"nothing": {}, "an object of nothing": object("")} {
+		_, err := client.Rerank(ctx, &edgev1.RerankRequest{Model: "small", Query: "q", Documents: []*edgev1.RerankDocument{text("a"), d}})
+		if e := apierr.From(err); e.Reason != apierr.InvalidArgument || e.Field != "documents[1]" {
+			t.Errorf("%s: %v on %q", name, err, e.Field)
+		}
+	}
+	if _, err := client.Rerank(ctx, &edgev1.RerankRequest{Model: "small", Query: "q", Documents: []*edgev1.RerankDocument{text(""), object("a")}}); err != nil {
+		t.Error(err)
+	}
+	a := g.do("POST", rerankPath, `{"model":"small","query":"q","documents":["",{"text":"a"}]}`)
+	if a.status != http.StatusOK {
+		t.Errorf("%d %s", a.status, a.text)
+	}
+	a = g.do("POST", rerankPath, `{"model":"small","query":"q","documents":[{}]}`)
+	if m, _ := a.at("error", "message").(string); !strings.Contains(m, "documents[0] must be a text, or an object with a text") {
+		t.Errorf("%d %s", a.status, a.text)
 	}
 }

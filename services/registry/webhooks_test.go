@@ -154,7 +154,7 @@ func eventually(t *testing.T, holds func() bool) {
 func TestOneReplicaDelivers(t *testing.T) {
 	dsn := config.SecretURL("sqlite://" + filepath.Join(t.TempDir(), "registry.db"))
 	on := func(c *registry.Config) {
-		c.Store.DSN, c.Webhooks.AllowAddresses, c.Webhooks.LeaseBeat = dsn, []string{"127.0.0.0/8", "::1/128"}, 100*time.Millisecond
+		c.Store.DSN, c.Webhooks.AllowAddresses, c.Webhooks.LeaseBeat = dsn, []string{"127.0.0.0/8", "::1/128"}, time.Second
 		c.Watch.PollInterval = 20 * time.Millisecond
 	}
 	a, b := start(t, on), start(t, on)

@@ -38,29 +38,12 @@ func TestRealElasticsearchWithTLSAndUsers(t *testing.T) {
 			change(e)
 		}
 	}
-	t.Run("the user", func(t *testing.T) {
-		h := newHarness(t, at(func(*search.Elasticsearch) {}))
-		as := identity.NewContext(t.Context(), identity.Caller{Tenant: "acme", Subject: "ada"})
-		if _, err := h.client.CreateCollection(as, &searchv1.CreateCollectionRequest{Id: "c"}); err != nil {
-			t.Fatal(err)
-		}
-		resp, err := h.client.BatchUpsertDocuments(as, &searchv1.BatchUpsertDocumentsRequest{
-			Collection: "c", Documents: []*searchv1.Document{doc("a", "first plan"), doc("b", "second plan")},
-		})
-		if err != nil || resp.GetSucceeded() != 2 || len(resp.GetWarnings()) > 0 {
-			t.Fatalf("got %v, %v; readiness says %q", resp, err, indexesCheck(h))
-		}
-		found, err := h.client.Search(as, &searchv1.SearchRequest{Collection: "c", Query: "second plan"})
-		if err != nil || len(found.GetHits()) != 2 {
-			t.Errorf("got %v, %v", found, err)
-		}
-		if _, err := h.client.DeleteCollection(as, &searchv1.DeleteCollectionRequest{Collection: "c"}); err != nil {
-			t.Error(err)
-		}
-		if why := indexesCheck(h); why != "" {
-			t.Errorf("readiness says %q", why)
-		}
-	})
+	for name, change := range map[string]func(*search.Elasticsearch){
+		"the user":   func(*search.Elasticsearch) {},
+		"an API key": func(e *search.Elasticsearch) { e.Username, e.Password, e.APIKey = "", "", config.Secret(es.APIKey(t)) },
+	} {
+		t.Run(name, func(t *testing.T) { writesAndFinds(t, newHarness(t, at(change))) })
+	}
 	for name, c := range map[string]struct {
 		change func(*search.Elasticsearch)
 		want   string
@@ -90,6 +73,31 @@ func TestRealElasticsearchWithTLSAndUsers(t *testing.T) {
 				t.Errorf("readiness shows a secret: %q", why)
 			}
 		})
+	}
+}
+
+// writesAndFinds does what takes each right on a collection.
+func writesAndFinds(t *testing.T, h *harness) {
+	t.Helper()
+	as := identity.NewContext(t.Context(), identity.Caller{Tenant: "acme", Subject: "ada"})
+	if _, err := h.client.CreateCollection(as, &searchv1.CreateCollectionRequest{Id: "c"}); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := h.client.BatchUpsertDocuments(as, &searchv1.BatchUpsertDocumentsRequest{
+		Collection: "c", Documents: []*searchv1.Document{doc("a", "first plan"), doc("b", "second plan")},
+	})
+	if err != nil || resp.GetSucceeded() != 2 || len(resp.GetWarnings()) > 0 {
+		t.Fatalf("got %v, %v; readiness says %q", resp, err, indexesCheck(h))
+	}
+	found, err := h.client.Search(as, &searchv1.SearchRequest{Collection: "c", Query: "second plan"})
+	if err != nil || len(found.GetHits()) != 2 {
+		t.Errorf("got %v, %v", found, err)
+	}
+	if _, err := h.client.DeleteCollection(as, &searchv1.DeleteCollectionRequest{Collection: "c"}); err != nil {
+		t.Error(err)
+	}
+	if why := indexesCheck(h); why != "" {
+		t.Errorf("readiness says %q", why)
 	}
 }
 

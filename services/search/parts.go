@@ -22,6 +22,7 @@ import (
 	"github.com/poterne/poterne/services/search/internal/ingest"
 	"github.com/poterne/poterne/services/search/internal/lexical"
 	"github.com/poterne/poterne/services/search/internal/metrics"
+	"github.com/poterne/poterne/services/search/internal/presence"
 	"github.com/poterne/poterne/services/search/internal/rebuild"
 	"github.com/poterne/poterne/services/search/internal/store"
 	"github.com/poterne/poterne/services/search/internal/tokens"
@@ -43,6 +44,14 @@ func (s *Service) sweeper() *expiry.Sweeper {
 	return expiry.New(expiry.Options{
 		Store: s.store, Clock: s.opts.clock, Logger: s.opts.telemetry.Logger,
 		Interval: s.cfg.Expiry.Interval, Batch: s.cfg.Expiry.Batch, Removed: s.follower.Notify,
+	})
+}
+
+// announcer returns what tells other processes which indexes this one has.
+func (s *Service) announcer() *presence.Announcer {
+	return presence.New(presence.Options{
+		Store: s.store, Indexes: s.follower, Clock: s.opts.clock, Logger: s.opts.telemetry.Logger,
+		Process: s.process, Poll: s.cfg.Index.PollInterval, Lease: s.cfg.Embedding.Rebuild.Lease,
 	})
 }
 
@@ -78,7 +87,7 @@ func (s *Service) newBuilder(inference grpc.ClientConnInterface, cutter rebuild.
 			Batch: cfg.Rebuild.Batch, BatchBytes: cfg.BatchBytes.Int(), Concurrency: cfg.Rebuild.Concurrency,
 			PassageTimeout: cfg.PassageTimeout, QueryTimeout: cfg.QueryTimeout, Background: true,
 		}),
-		Holder: s.opts.ids.New(), Poll: s.cfg.Index.PollInterval, Lease: cfg.Rebuild.Lease,
+		Holder: s.process, Poll: s.cfg.Index.PollInterval, Lease: cfg.Rebuild.Lease,
 		ChunksPerSecond: cfg.Rebuild.ChunksPerSecond, Share: cfg.Rebuild.Share, CallChunks: cfg.Rebuild.Batch * cfg.Rebuild.Concurrency, GroupDocuments: 4 * cfg.Rebuild.Batch * cfg.Rebuild.Concurrency,
 		GroupBytes: cfg.BatchBytes.Int(), MaxCollectionChunks: s.cfg.Limits.CollectionChunks, KeepRetired: cfg.KeepRetired,
 		Progress: s.built, Suspended: s.metrics.BuildingSuspended,

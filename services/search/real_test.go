@@ -32,6 +32,8 @@ type binary struct {
 	config string
 	ops    string
 	client searchv1.SearchServiceClient
+	// inference is what it has embed.
+	inference *fakeInference
 }
 
 func buildBinary(t *testing.T) string {
@@ -45,10 +47,9 @@ func buildBinary(t *testing.T) string {
 }
 
 // serveFakeInference serves the fake on a port of its own.
-func serveFakeInference(t *testing.T) string {
+func serveFakeInference(t *testing.T, fake *fakeInference) string {
 	t.Helper()
 	addr := testkit.Loopback(testkit.FreePorts(t, 1)[0])
-	fake := &fakeInference{digest: "sha256:" + strings.Repeat("1", 64)}
 	server, err := grpcserver.New(grpcserver.DefaultConfig(addr), telemetry.Discard(),
 		grpcserver.Chain{grpcserver.Errors(), identity.Server(identity.Plain(), func(string) bool { return false })},
 		func(r grpc.ServiceRegistrar) { inferencev1.RegisterInferenceServiceServer(r, fake) })
@@ -71,24 +72,34 @@ func serveFakeInference(t *testing.T) string {
 // the embedded one.
 func newBinary(t *testing.T, index string) *binary {
 	t.Helper()
+	return newBinaryOn(t, buildBinary(t), "sqlite://"+filepath.Join(t.TempDir(), "truth.db"), index)
+}
+
+// newBinaryOn is newBinary for a program that is built already, and a store that
+// others may share.
+func newBinaryOn(t *testing.T, path, dsn, index string) *binary {
+	t.Helper()
 	dir := t.TempDir()
 	if index == "" {
 		index = fmt.Sprintf("{dir: %q}", filepath.Join(dir, "index"))
 	}
 	ports := testkit.FreePorts(t, 2)
-	b := &binary{t: t, path: buildBinary(t), config: filepath.Join(dir, "search.yaml"), ops: testkit.Loopback(ports[1])}
+	b := &binary{
+		t: t, path: path, config: filepath.Join(dir, "search.yaml"), ops: testkit.Loopback(ports[1]),
+		inference: &fakeInference{digest: "sha256:" + strings.Repeat("1", 64)},
+	}
 	text := fmt.Sprintf(`
 grpc: {addr: %q}
 telemetry: {ops_addr: %q}
-store: {dsn: "sqlite://%s/truth.db"}
+store: {dsn: %q}
 index: %s
 discovery: {kind: static, static: {poterne-inference: [%q]}}
-`, testkit.Loopback(ports[0]), b.ops, dir, index, serveFakeInference(t))
+`, testkit.Loopback(ports[0]), b.ops, dsn, index, serveFakeInference(t, b.inference))
 	if err := os.WriteFile(b.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := grpcclient.Dial(testkit.Loopback(ports[0]), clientConfig(), telemetry.Discard(),
-		grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), nil),
+		grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), identity.StreamClient(identity.Plain())),
 		grpcclient.WithDialOptions(grpc.WithDefaultCallOptions(grpc.WaitForReady(true))))
 	if err != nil {
 		t.Fatal(err)

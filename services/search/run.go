@@ -54,6 +54,9 @@ func (s *Service) Components() []lifecycle.Component {
 	}, {
 		Name: "search: embedding generations",
 		Run:  s.builder.Run,
+	}, {
+		Name: "search: presence",
+		Run:  s.announcer().Run,
 	}}
 }
 

@@ -50,6 +50,7 @@ type Service struct {
 	index    index.Index
 	follower *follow.Follower
 	builder  *rebuild.Builder
+	process  string // names this process among those that share the store
 	server   *rpc.Server
 
 	closers []func() error // in the order of opening
@@ -59,6 +60,7 @@ type Service struct {
 // port. cfg must be complete.
 func New(ctx context.Context, cfg Config, opts ...Option) (*Service, error) {
 	s := &Service{cfg: cfg, opts: newOptions(opts)}
+	s.process = s.opts.ids.New()
 	if err := s.build(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("search: %w", err), s.close())
 	}

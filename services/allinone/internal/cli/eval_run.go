@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -47,6 +48,7 @@ func (a *app) evaluate(ctx context.Context, c *client, e evaluation, data ireval
 	}
 	v := &evaluator{app: a, client: c, progress: a.newProgress(), collection: firstOf(e.collection, collectionID()), topK: e.topK}
 	defer v.progress.end()
+	v.tellGaps(data.Gaps())
 	made, err := v.create(ctx, e.embeddingModel)
 	if err != nil {
 		return err
@@ -79,6 +81,43 @@ func (a *app) evaluate(ctx context.Context, c *client, e evaluation, data ireval
 		return fmt.Errorf("%d searches were not answered in their mode, so the figures are not of it", degraded)
 	}
 	return nil
+}
+
+// gapsNamed is how many ids are named of what does not fit together.
+const gapsNamed = 5
+
+// tellGaps says what of the data does not fit together, as it is measured.
+func (v *evaluator) tellGaps(g ireval.Gaps) {
+	for _, gap := range []struct {
+		ids       []string
+		one, many string
+	}{
+		{
+			g.Documents, "document is judged in qrels.tsv and not in documents.jsonl: it cannot be found, which lowers the figures",
+			"documents are judged in qrels.tsv and not in documents.jsonl: they cannot be found, which lowers the figures",
+		},
+		{
+			g.Queries, "query is judged in qrels.tsv and not in queries.jsonl: it is not asked",
+			"queries are judged in qrels.tsv and not in queries.jsonl: they are not asked",
+		},
+		{
+			g.Unjudged, "query has no relevant document in qrels.tsv: it is left out",
+			"queries have no relevant document in qrels.tsv: they are left out",
+		},
+	} {
+		n := len(gap.ids)
+		if n == 0 {
+			continue
+		}
+		what, more := gap.many, ""
+		if n == 1 {
+			what = gap.one
+		}
+		if n > gapsNamed {
+			more = ", …"
+		}
+		v.progress.line(fmt.Sprintf("%d %s (%s%s)", n, what, strings.Join(gap.ids[:min(n, gapsNamed)], ", "), more))
+	}
 }
 
 // create makes the collection, and says whether it did: one that is there

@@ -287,3 +287,31 @@ func TestSearchSaysHowToFuse(t *testing.T) {
 		t.Errorf("nothing was said, sent %v", gateway.bodies[1])
 	}
 }
+
+// What of the data does not fit together is told, and the rest is measured.
+func TestEvalTellsOfGaps(t *testing.T) {
+	dir := judged(t)
+	path := filepath.Join(dir, "qrels.tsv")
+	qrels, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	qrels = append(qrels, "q1\tnowhere\t1\nq7\td1\t1\nq8\td1\t1\n"...)
+	if err := os.WriteFile(path, qrels, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gateway := &searchable{answer: finds("d1")}
+	code, _, stderr := run(t, gateway, "", "eval", "--data", dir)
+	if code != 0 {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
+	for _, want := range []string{
+		"1 document is judged in qrels.tsv and not in documents.jsonl: it cannot be found, which lowers the figures (nowhere)",
+		"2 queries are judged in qrels.tsv and not in queries.jsonl: they are not asked (q7, q8)",
+		"1 query has no relevant document in qrels.tsv: it is left out (none)",
+	} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("%q is missing in\n%s", want, stderr)
+		}
+	}
+}

@@ -242,7 +242,11 @@ func (h *handler) importLine(l line, most int) *searchv1.ImportLine {
 	}
 	if err != nil {
 		e := apierr.From(err)
-		out.Document = nil
+		if out.Document = nil; !l.long {
+			if id, ok := idOf(l.text); ok { // the verdict tells it
+				out.Document = &searchv1.Document{Id: id}
+			}
+		}
 		out.Error = &searchv1.ImportError{Code: string(e.Reason), Message: clipped(strings.Replace(e.Message, "the body", "the line", 1), 1024), Field: clipped(e.Field, 512)}
 	}
 	return out

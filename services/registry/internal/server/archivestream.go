@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"time"
 
 	"google.golang.org/grpc"
@@ -27,10 +26,6 @@ const (
 	// archiveBusy is how long who finds another at it should wait.
 	archiveBusy = 30 * time.Second
 )
-
-// labelNames is the form of labels, of which the contract only bounds those that are
-// asked for.
-var labelNames = regexp.MustCompile(`^[a-z0-9][a-z0-9._/-]{0,62}$`)
 
 // spool is a file that is gone when it is closed.
 type spool struct{ *os.File }

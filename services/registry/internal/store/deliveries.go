@@ -42,7 +42,9 @@ func (s *Store) enqueue(ctx context.Context, c *change) error {
 		return fmt.Errorf("webhooks: %w", err)
 	}
 	for _, h := range hooks {
-		if !among(h.events, c.kind.event(), ".*") || !among(h.models, c.model, "*") {
+		kinds := append([]kind{c.kind}, c.also...)
+		at := slices.IndexFunc(kinds, func(k kind) bool { return among(h.events, k.event(), ".*") })
+		if at < 0 || !among(h.models, c.model, "*") {
 			continue
 		}
 		if h.pending >= s.opts.MaxPending {
@@ -53,7 +55,7 @@ func (s *Store) enqueue(ctx context.Context, c *change) error {
 		}
 		err := c.exec(ctx, `INSERT INTO registry_deliveries (webhook, revision, model, kind, actor, commit_time, state,
 			attempts, last_status, last_error, attempt_time, next_time) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, '', 0, $6)`,
-			h.name, c.revision, c.model, string(c.kind), c.actor, micros(c.now), int(waiting))
+			h.name, c.revision, c.model, string(kinds[at]), c.actor, micros(c.now), int(waiting))
 		if err != nil {
 			return err
 		}

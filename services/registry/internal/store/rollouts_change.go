@@ -219,6 +219,7 @@ func (s *Store) applyMove(ctx context.Context, c *change, v RolloutView, m *Roll
 		if err := c.removeSplit(ctx, rolloutReason(m.Rollout), 0); err != nil {
 			return err
 		}
+		c.also = append(c.also, splitDeleted)
 		m.Rollout.SplitEtag = ""
 	case len(m.Arms) > 0 && !slices.EqualFunc(v.Split.GetArms(), m.Arms, sameArm):
 		salt, err := s.newSalt(splitSalt)
@@ -239,12 +240,14 @@ func (s *Store) applyMove(ctx context.Context, c *change, v RolloutView, m *Roll
 			return err
 		}
 		m.Rollout.SplitEtag = etagOf(c.revision)
+		c.also = append(c.also, splitSet)
 	}
 	if m.SetAlias && v.Alias.GetVersion() != m.Rollout.GetCandidate() {
 		if err := s.moveByRollout(ctx, c, v.Alias, m.Rollout); err != nil {
 			return err
 		}
 		m.Rollout.AliasEtag = etagOf(c.revision)
+		c.also = append(c.also, aliasSet)
 	}
 	if RolloutOver(m.Rollout) && AwaitsApproval(m.Rollout) {
 		if err := c.withdraw(ctx, m.Rollout); err != nil {

@@ -56,6 +56,9 @@ func (s suite) rollouts(t *testing.T) {
 	if !proto.Equal(got, made) || got.GetEventCount() != 1 || got.GetLastEvent().GetActor() != "ana" {
 		t.Errorf("got %v, made %v", got, made)
 	}
+	for name, events := range map[string][]string{"all": nil, "aliases": {"alias.*"}, "splits": {"split.set"}, "versions": {"version.*"}} {
+		e.webhook(name, events, nil)
+	}
 	before := e.revision()
 	arms := []*registryv1.Arm{{Name: "x", Version: 2, Weight: 1_000_000}}
 	moved, err := e.MoveRollout(ctx, "bob", "m", "a", nil, func(v store.RolloutView) (*store.RolloutMove, error) {
@@ -71,6 +74,15 @@ func (s suite) rollouts(t *testing.T) {
 	}
 	if kinds := e.kinds(); kinds[len(kinds)-1] != "rollout started" {
 		t.Errorf("the changes are %v", kinds)
+	}
+	// Who asks for aliases alone is told that the rollout has moved one.
+	for name, want := range map[string]string{"all": "rollout.started", "aliases": "alias.set", "splits": "split.set"} {
+		if d := e.deliveries(name); len(d) != 1 || d[0].GetEvent() != want {
+			t.Errorf("%s is told %v, want %s", name, d, want)
+		}
+	}
+	if d := e.deliveries("versions"); len(d) != 0 {
+		t.Errorf("versions is told %v", d)
 	}
 	failure := errors.New("no")
 	_, err = e.MoveRollout(ctx, "", "m", "a", nil, func(store.RolloutView) (*store.RolloutMove, error) { return nil, failure })

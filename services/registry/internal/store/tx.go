@@ -73,7 +73,8 @@ const (
 type change struct {
 	tx       *sql.Tx
 	model    string
-	kind     kind // what is recorded; the transaction may find that it does something else
+	kind     kind   // what is recorded; the transaction may find that it does something else
+	also     []kind // what it does besides, for webhooks that ask for no more than that
 	actor    string
 	revision int64
 	now      time.Time

@@ -63,6 +63,7 @@ type handle struct {
 
 	mu         sync.RWMutex
 	collection index.Collection
+	failing    bool // the last attempt to follow failed
 	// outdated is the name of the collection's index while that is of another
 	// analyser and is to be made anew; who has the turn reads and writes it.
 	outdated string
@@ -228,6 +229,13 @@ func (h *handle) sequence() int64 {
 	return 0
 }
 
+// fails notes whether the last attempt to follow failed.
+func (h *handle) fails(failing bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failing = failing
+}
+
 func (h *handle) set(c index.Collection) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -235,10 +243,10 @@ func (h *handle) set(c index.Collection) {
 }
 
 // catchUp does the work; the caller has the handle's turn.
-func (f *Follower) catchUp(ctx context.Context, h *handle, c store.Collection, to int64) (index.Collection, error) {
+func (f *Follower) catchUp(ctx context.Context, h *handle, c store.Collection, to int64) (_ index.Collection, err error) {
+	defer func() { h.fails(err != nil) }()
 	ic := h.get()
 	if ic == nil {
-		var err error
 		if ic, err = f.openIndex(ctx, h, c); err != nil {
 			return nil, outage.OfIndex(fmt.Errorf("follow %s: %w", c.IndexName(), err))
 		}

@@ -5,15 +5,11 @@
 // of three words, that they have in common (the Jaccard coefficient of the two
 // sets), as in A. Broder, "On the resemblance and containment of documents"
 // (1997). Broder estimates it from the smallest hashes of each set. Here the
-// smallest hashes only say which texts need not be compared (prefix filtering,
-// as in R. Bayardo, Y. Ma and R. Srikant, "Scaling up all pairs similarity
-// search", 2007), and the coefficient itself is exact.
+// coefficient itself is exact, and see folder for which texts need not be compared.
 package nearduplicate
 
 import (
-	"context"
 	"hash/fnv"
-	"math"
 	"slices"
 
 	"github.com/poterne/poterne/services/search/internal/analysis"
@@ -71,55 +67,4 @@ func Resemblance(a, b Set) float64 {
 		return 0
 	}
 	return float64(common) / float64(len(a)+len(b)-common)
-}
-
-// Fold says of each text, which are ordered best first, which better one it
-// repeats: the first that it resembles by Threshold or more and that repeats
-// none itself, or -1. The error is ctx's.
-func Fold(ctx context.Context, texts []string) ([]int, error) {
-	sets := make([]Set, len(texts))
-	into := make([]int, len(texts))
-	holders := make(map[uint64][]int) // of shingles among a text's smallest
-	for i, text := range texts {
-		if err := ctx.Err(); err != nil {
-			return nil, context.Cause(ctx)
-		}
-		sets[i] = Of(text)
-		into[i] = first(sets, i, holders)
-		if into[i] >= 0 {
-			continue
-		}
-		for _, h := range prefix(sets[i]) {
-			holders[h] = append(holders[h], i)
-		}
-	}
-	return into, nil
-}
-
-// first returns the first text that the i-th repeats, or -1.
-func first(sets []Set, i int, holders map[uint64][]int) int {
-	best := -1
-	compared := make(map[int]bool)
-	for _, h := range prefix(sets[i]) {
-		for _, j := range holders[h] {
-			if best >= 0 && j >= best {
-				break // they grow
-			}
-			if compared[j] {
-				continue
-			}
-			compared[j] = true
-			if Resemblance(sets[j], sets[i]) >= Threshold {
-				best = j
-			}
-		}
-	}
-	return best
-}
-
-// prefix is so many of a set's smallest hashes that two sets which have none of
-// them in common are below the threshold: sets that resemble by t share at least
-// t of each one's shingles.
-func prefix(s Set) Set {
-	return s[:min(len(s), len(s)-int(math.Ceil(Threshold*float64(len(s))-1e-9))+1)]
 }

@@ -211,6 +211,9 @@ func (b *Builder) work(ctx context.Context, l store.Live) (more bool, err error)
 		if err := b.followed(ctx, l.Collection); err != nil || !l.ServeWhenReady {
 			return err
 		}
+		if waits, err := b.awaits(ctx, l, lease); err != nil || waits {
+			return err
+		}
 		done = false
 		return b.o.Store.Serve(ctx, l.Collection, l.Number)
 	})

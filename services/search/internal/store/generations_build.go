@@ -40,9 +40,14 @@ func (s *Store) Lease(ctx context.Context, c Collection, holder string, ttl time
 	return l, nil
 }
 
-// Release gives back all leases of the holder.
+// Release gives back all leases of the holder, which ends: nobody waits for its
+// indexes any more.
 func (s *Store) Release(ctx context.Context, holder string) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE search_embedding_generations SET lease_holder = '', lease_until = 0, lease_token = lease_token + 1
+	_, err := s.db.ExecContext(ctx, `DELETE FROM search_followers WHERE process = $1`, holder)
+	if err != nil {
+		return fmt.Errorf("search store: forget who follows: %w", err)
+	}
+	_, err = s.db.ExecContext(ctx, `UPDATE search_embedding_generations SET lease_holder = '', lease_until = 0, lease_token = lease_token + 1
 		WHERE lease_holder = $1`, holder)
 	if err != nil {
 		return fmt.Errorf("search store: release leases: %w", err)

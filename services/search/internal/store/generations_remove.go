@@ -73,6 +73,7 @@ func (s *Store) Sweep(ctx context.Context) (more bool, err error) {
 		}
 		for _, query := range []string{
 			`DELETE FROM search_embedding_failures WHERE collection = $1 AND embedding_generation = $2`,
+			`DELETE FROM search_followers WHERE collection = $1 AND embedding_generation = $2`,
 			`DELETE FROM search_embedding_generations WHERE collection = $1 AND number = $2 AND state = 'removing'`,
 		} {
 			if _, err := tx.ExecContext(ctx, query, uid, number); err != nil {

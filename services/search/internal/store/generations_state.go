@@ -145,7 +145,7 @@ func (s *Store) exchange(ctx context.Context, tx *sql.Tx, c Collection, g Embedd
 			return err
 		}
 	}
-	return nil
+	return forgetFollowers(ctx, tx, c.UID, g.Number)
 }
 
 // Previous returns the embedding generation that a rollback would have serve:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -48,5 +49,27 @@ func TestPagesAreBoundedByChunks(t *testing.T) {
 	})
 	if got := strings.Join(order, ", "); err != nil || got != "asked 2, asked 3, told 2, told 3, asked 4, told 4" {
 		t.Errorf("%s, %v", got, err)
+	}
+}
+
+func idsAreInByteOrder(f fixture) {
+	t, s := f.t, f.s
+	c := newCollection(t, s, "c")
+	upsert(t, s, c, version("b", "x"), version("B", "x"), version("a-1", "x"), version("a", "x"), version("é", "x"))
+	var got []string
+	for after := ""; ; {
+		ds, err := s.Documents(t.Context(), c, everybody(), after, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ds) == 0 {
+			break
+		}
+		for _, d := range ds {
+			got, after = append(got, d.ID), d.ID
+		}
+	}
+	if want := []string{"B", "a", "a-1", "b", "é"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

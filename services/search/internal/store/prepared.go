@@ -56,11 +56,12 @@ func (p *prepared) QueryRowContext(ctx context.Context, query string, args ...an
 	return p.db.QueryRowContext(ctx, query, args...) // tells what is wrong with it, too
 }
 
-// padded returns values with the last repeated until there are as many as a
-// power of two, so that lists of about the same length are the same statement.
-func padded[T any](values []T) []T {
+// padded returns values with another, of which there should be little to read,
+// added until there are as many as a power of two, so that lists of about the same
+// length are the same statement.
+func padded[T any](values []T, by T) []T {
 	for n := len(values); n > 0 && n&(n-1) != 0; n = len(values) {
-		values = append(values, values[n-1])
+		values = append(values, by)
 	}
 	return values
 }

@@ -12,8 +12,8 @@ func TestListsArePadded(t *testing.T) {
 		for i := range values {
 			values[i] = i
 		}
-		got := padded(values)
-		if len(got) != want || n > 0 && slices.ContainsFunc(got[n:], func(v int) bool { return v != n-1 }) {
+		got := padded(values, -1)
+		if len(got) != want || n > 0 && slices.ContainsFunc(got[n:], func(v int) bool { return v != -1 }) {
 			t.Errorf("%d values became %v", n, got)
 		}
 	}

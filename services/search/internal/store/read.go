@@ -146,6 +146,9 @@ type Ref struct {
 	Number int
 }
 
+// noVersion is a number that no version has.
+const noVersion = -1
+
 // Passage is a chunk with what a hit shows of its document.
 type Passage struct {
 	DocumentID string
@@ -162,8 +165,9 @@ func (s *Store) Passages(ctx context.Context, c Collection, refs []Ref) (out map
 	if len(refs) == 0 {
 		return nil, nil
 	}
-	refs = padded(slices.Clone(refs))
-	args := []any{c.UID, c.EmbeddingGeneration}
+	refs = padded(slices.Clone(refs), Ref{No: noVersion})
+	args := make([]any, 0, 2+2*len(refs))
+	args = append(args, c.UID, c.EmbeddingGeneration)
 	for _, r := range refs {
 		args = append(args, r.No, r.Number)
 	}

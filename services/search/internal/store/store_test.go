@@ -56,6 +56,8 @@ func runSuite(t *testing.T, dsn func(t *testing.T) string) {
 		"statements":   statementsAreFew,
 		"expiry":       whatHasEndedIsGone,
 		"sweepers":     sweepersTakeTurns,
+		"followers":    followersAreAwaited,
+		"followers 8":  followersMigrate,
 		"chunking":     chunkingIsKept,
 
 		"generations migrate": generationsMigrate,
@@ -253,25 +255,6 @@ func changesLeadToTheTruth(f fixture) {
 	}
 }
 
-func oldRemovalsAreForgotten(f fixture) {
-	t, s := f.t, f.s
-	c := newCollection(t, s, "c")
-	upsert(t, s, c, version("a", "one"))
-	if _, err := s.Changes(t.Context(), c, 99, 10); !errors.Is(err, ErrForgotten) {
-		t.Errorf("a generation of the future: %v", err)
-	}
-	if _, err := s.db.ExecContext(t.Context(), `UPDATE search_collections SET generation = $1`, 3*remembered); err != nil {
-		t.Fatal(err)
-	}
-	upsert(t, s, c, version("a", "two"))
-	if _, err := s.Changes(t.Context(), c, 2, 10); !errors.Is(err, ErrForgotten) {
-		t.Errorf("a generation of long ago: %v", err)
-	}
-	if ch, err := s.Changes(t.Context(), c, 3*remembered, 10); err != nil || len(ch.Removed) != 1 {
-		t.Errorf("a generation of now: %+v, %v", ch, err)
-	}
-}
-
 func modelIsHeld(f fixture) {
 	t, s := f.t, f.s
 	c := newCollection(t, s, "c")
@@ -374,27 +357,5 @@ func manyIDs(f fixture) {
 	}
 	if got, err := s.Passages(t.Context(), c, refs); err != nil || len(got) != 1 {
 		t.Errorf("%v, %v", got, err)
-	}
-}
-
-func idsAreInByteOrder(f fixture) {
-	t, s := f.t, f.s
-	c := newCollection(t, s, "c")
-	upsert(t, s, c, version("b", "x"), version("B", "x"), version("a-1", "x"), version("a", "x"), version("é", "x"))
-	var got []string
-	for after := ""; ; {
-		ds, err := s.Documents(t.Context(), c, everybody(), after, 2)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(ds) == 0 {
-			break
-		}
-		for _, d := range ds {
-			got, after = append(got, d.ID), d.ID
-		}
-	}
-	if want := []string{"B", "a", "a-1", "b", "é"}; !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
 	}
 }

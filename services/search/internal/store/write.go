@@ -103,12 +103,18 @@ func advance(ctx context.Context, tx *sql.Tx, uid string, n, now int64) (int64, 
 	if err != nil || last-forgotten < 2*remembered {
 		return last, err
 	}
+	// An index that is behind by what was added alone goes on, however far.
+	err = tx.QueryRowContext(ctx,
+		`SELECT COALESCE(MAX(generation), 0) FROM search_removals WHERE collection = $1 AND generation <= $2`, uid, last-remembered).Scan(&forgotten)
+	if err != nil || forgotten == 0 {
+		return last, err
+	}
 	if _, err := tx.ExecContext(ctx,
-		`UPDATE search_collections SET forgotten = $2 WHERE uid = $1`, uid, last-remembered); err != nil {
+		`UPDATE search_collections SET forgotten = $2 WHERE uid = $1`, uid, forgotten); err != nil {
 		return 0, err
 	}
 	_, err = tx.ExecContext(ctx,
-		`DELETE FROM search_removals WHERE collection = $1 AND generation <= $2`, uid, last-remembered)
+		`DELETE FROM search_removals WHERE collection = $1 AND generation <= $2`, uid, forgotten)
 	return last, err
 }
 

@@ -214,7 +214,7 @@ func (*RerankDocument_Object) isRerankDocument_Document() {}
 // A document as an object.
 type RerankText struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its text.
+	// Its text, which a document that is an object has to have.
 	Text          string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -577,11 +577,13 @@ const file_poterne_edge_v1_rerank_proto_rawDesc = "" +
 	"ExtraEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\b\n" +
-	"\x06_top_n\"\x81\x01\n" +
+	"\x06_top_n\"\xe9\x01\n" +
 	"\x0eRerankDocument\x12\x1f\n" +
 	"\x04text\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@H\x00R\x04text\x125\n" +
-	"\x06object\x18\x02 \x01(\v2\x1b.poterne.edge.v1.RerankTextH\x00R\x06object:\x04\xa8\xd4\x18\x02B\x11\n" +
-	"\bdocument\x12\x05\xbaH\x02\b\x01\"+\n" +
+	"\x06object\x18\x02 \x01(\v2\x1b.poterne.edge.v1.RerankTextH\x00R\x06object:s\xbaHl\x1aj\n" +
+	"\x14rerank_document.text\x12(must be a text, or an object with a text\x1a(has(this.text) || this.object.text != ''\xa8\xd4\x18\x02B\n" +
+	"\n" +
+	"\bdocument\"+\n" +
 	"\n" +
 	"RerankText\x12\x1d\n" +
 	"\x04text\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\x04text\"\xd4\x01\n" +

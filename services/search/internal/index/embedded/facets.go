@@ -52,12 +52,14 @@ func (m *memory) tally(path string, docs *roaring.Bitmap) filter.Tally {
 		return m.columns.Count(path, docs)
 	}
 	out := filter.Tally{Values: make(map[filter.Value]int)}
+	var room []filter.Value
 	for it := docs.Iterator(); it.HasNext(); {
-		f, ok := filter.Find(m.slots[it.Next()].fields, path)
+		f, ok := m.records.field(m.slots[it.Next()].record, path, room)
 		if !ok {
 			out.Missing++
 			continue
 		}
+		room = f.Values
 		for i, v := range f.Values {
 			v = filter.Shown(v)
 			// Values that are shown as one count once.

@@ -135,7 +135,8 @@ func (l *loading) widen() error {
 	old := l.m
 	l.m = newMemory()
 	for it := old.live.Iterator(); it.HasNext(); { // versions without chunks
-		l.m.place(old.slots[it.Next()])
+		s := old.slots[it.Next()]
+		l.m.copy(old, s, s.first)
 	}
 	clear(l.at)
 	return nil

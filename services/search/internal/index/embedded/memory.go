@@ -17,15 +17,12 @@ import (
 // slot is one version of a document in memory. Its chunks are rows that lie
 // together, in order.
 type slot struct {
-	no         int64
-	id         string
-	first      uint32
-	count      uint32
-	terms      int64
-	principals []string
-	fields     []filter.Field
-	// For orders; the times in nanoseconds since 1970.
-	title            string
+	no     int64
+	record place
+	first  uint32
+	count  uint32
+	terms  uint32
+	// For orders; in nanoseconds since 1970.
 	created, updated int64
 }
 
@@ -34,6 +31,8 @@ type slot struct {
 // compacted leaves them out. Rows are added, and move when segments are merged.
 type memory struct {
 	slots   []slot
+	records records
+	reading record // room for one, the writers'
 	byNo    map[int64]uint32
 	rowSlot []uint32 // which slot a row belongs to, or vector.NoRow
 	vectors *vector.Matrix
@@ -73,20 +72,31 @@ func newMemory() *memory {
 // add adds a version that is not there, and whose rows begin at first.
 func (m *memory) add(d index.Document, k segment.Key, first uint32) {
 	m.place(slot{
-		no: d.No, id: d.ID, principals: d.Principals, fields: d.Fields,
-		first: first, count: k.Count, terms: int64(k.Terms),
-		title: d.Title, created: d.CreateTime.UnixNano(), updated: d.UpdateTime.UnixNano(),
-	})
+		no: d.No, first: first, count: k.Count, terms: k.Terms,
+		created: d.CreateTime.UnixNano(), updated: d.UpdateTime.UnixNano(),
+	}, record{id: d.ID, title: d.Title, principals: d.Principals, fields: d.Fields})
+}
+
+// copy adds what another memory has in a slot, whose rows begin at first.
+func (m *memory) copy(from *memory, s slot, first uint32) {
+	from.reading = from.records.read(s.record, from.reading)
+	s.first = first
+	m.place(s, from.reading)
 }
 
 // place notes a slot whose vectors are there.
-func (m *memory) place(s slot) {
+func (m *memory) place(s slot, d record) {
 	n := uint32(len(m.slots))
+	s.record = m.records.add(d)
+	// What is kept of it below are the record's bytes: no text is kept twice, and
+	// none that is a part of something larger.
+	m.reading = m.records.read(s.record, m.reading)
+	d = m.reading
 	m.slots = append(m.slots, s)
 	m.byNo[s.no] = n
 	m.own(s.first, s.count, n)
 	m.live.Add(n)
-	for _, p := range s.principals {
+	for _, p := range d.principals {
 		set := m.principals[p]
 		if set == nil {
 			set = roaring.New()
@@ -94,9 +104,9 @@ func (m *memory) place(s slot) {
 		}
 		set.Add(n)
 	}
-	m.columns.Add(n, s.fields)
+	m.columns.Add(n, d.fields)
 	m.stats.Passages += int(s.count)
-	m.stats.Terms += s.terms
+	m.stats.Terms += int64(s.terms)
 	m.count(s, int(s.count))
 }
 
@@ -137,16 +147,17 @@ func (m *memory) remove(no int64) []lexical.Key {
 	s := &m.slots[n]
 	delete(m.byNo, no)
 	m.live.Remove(n)
-	for _, p := range s.principals {
+	m.reading = m.records.read(s.record, m.reading)
+	for _, p := range m.reading.principals {
 		if set := m.principals[p]; set != nil {
 			if set.Remove(n); set.IsEmpty() {
 				delete(m.principals, p)
 			}
 		}
 	}
-	m.columns.Remove(n, s.fields)
+	m.columns.Remove(n, m.reading.fields)
 	m.stats.Passages -= int(s.count)
-	m.stats.Terms -= s.terms
+	m.stats.Terms -= int64(s.terms)
 	m.count(*s, -int(s.count))
 	return keysOf(*s)
 }
@@ -189,10 +200,11 @@ func (m *memory) compacted() (_ *memory, at func(row uint32) (uint32, bool)) {
 	out.tail, _ = at(m.tail)
 	for it := m.live.Iterator(); it.HasNext(); {
 		s := m.slots[it.Next()]
+		first := s.first
 		if s.count > 0 {
-			s.first, _ = at(s.first)
+			first, _ = at(first)
 		}
-		out.place(s)
+		out.copy(m, s, first)
 	}
 	out.allLive = out.liveRanges(stays)
 	return out, at
@@ -228,15 +240,18 @@ func (m *memory) row(k lexical.Key) (uint32, bool) {
 
 // byID compares the public ids of two rows, mostly without writing them down.
 func (m *memory) byID(a, b uint32) int {
-	x, y := &m.slots[m.rowSlot[a]], &m.slots[m.rowSlot[b]]
-	if n := min(len(x.id), len(y.id)); x.id[:n] != y.id[:n] {
-		return strings.Compare(x.id, y.id)
+	x, y := m.id(m.rowSlot[a]), m.id(m.rowSlot[b])
+	if n := min(len(x), len(y)); x[:n] != y[:n] {
+		return strings.Compare(x, y)
 	}
 	return strings.Compare(m.chunkID(a), m.chunkID(b))
 }
 
 // chunkID returns the public id of a row.
 func (m *memory) chunkID(row uint32) string {
-	s := &m.slots[m.rowSlot[row]]
-	return s.id + "#" + strconv.Itoa(int(row-s.first))
+	n := m.rowSlot[row]
+	return m.id(n) + "#" + strconv.Itoa(int(row-m.slots[n].first))
 }
+
+// id returns the id of a slot's document.
+func (m *memory) id(slot uint32) string { return m.records.id(m.slots[slot].record) }

@@ -16,7 +16,7 @@ func (m *memory) ordered(found []topk.Item, keys []order.Key, limit int) []topk.
 	for _, it := range found {
 		a := arranged{item: it, values: values}
 		for j, k := range keys {
-			a.values[j] = m.orderValue(it, k)
+			a.values[j] = first.value(it, k)
 		}
 		switch {
 		case len(first.rows) < limit:
@@ -47,6 +47,7 @@ type lastFirst struct {
 	m    *memory
 	keys []order.Key
 	rows []arranged
+	room []filter.Value
 }
 
 // compare looks up chunk ids only for ties.
@@ -73,13 +74,14 @@ func (h *lastFirst) Pop() any {
 	return last
 }
 
-func (m *memory) orderValue(it topk.Item, k order.Key) order.Value {
-	s := &m.slots[m.rowSlot[it.Key]]
+// value returns what a row has for a key.
+func (h *lastFirst) value(it topk.Item, k order.Key) order.Value {
+	s := &h.m.slots[h.m.rowSlot[it.Key]]
 	switch k.By {
 	case order.Title:
-		return order.OfText(s.title)
+		return order.OfText(h.m.records.title(s.record))
 	case order.ID:
-		return order.OfText(s.id)
+		return order.OfText(h.m.records.id(s.record))
 	case order.CreateTime:
 		return order.OfTime(s.created)
 	case order.UpdateTime:
@@ -89,7 +91,10 @@ func (m *memory) orderValue(it topk.Item, k order.Key) order.Value {
 	case order.Metadata:
 		fallthrough
 	default:
-		f, _ := filter.Find(s.fields, k.Path)
+		f, ok := h.m.records.field(s.record, k.Path, h.room)
+		if ok {
+			h.room = f.Values
+		}
 		return order.OfField(f)
 	}
 }
