@@ -40,6 +40,7 @@ func Registry(t *testing.T, g Target) {
 	}
 	g.Call(t, http.MethodPut, base+"/split", map[string]any{"arms": arms[:1]}, http.StatusBadRequest)
 	split := g.Call(t, http.MethodPut, base+"/split", map[string]any{"arms": arms}, http.StatusOK).JSON(t)
+	g.waitSplit(t)
 	seen := map[string]int{}
 	for user := range 12 {
 		arm := ""
@@ -66,6 +67,24 @@ func (g Target) ask(t *testing.T, model, user string) Answer {
 		body["user"] = user
 	}
 	return g.Call(t, http.MethodPost, "/v1/chat/completions", body, http.StatusOK)
+}
+
+// waitSplit asks until every replica has heard of the split: ten answers in a row
+// name an arm.
+func (g Target) waitSplit(t *testing.T) {
+	t.Helper()
+	inRow := 0
+	poll(t, CallTimeout, func() error {
+		if g.ask(t, g.ChatModel, "").Header.Get("x-poterne-arm") == "" {
+			inRow = 0
+		} else {
+			inRow++
+		}
+		if inRow < 10 {
+			return fmt.Errorf("%d answers in a row name an arm", inRow)
+		}
+		return nil
+	})
 }
 
 // waitServed asks until the model is served: a version must be loaded first.
