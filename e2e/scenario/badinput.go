@@ -6,14 +6,13 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/poterne/poterne/e2e/process"
 )
 
-func poll(t *testing.T, limit time.Duration, try func() error) {
+func poll(t *testing.T, try func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), CallTimeout)
 	defer cancel()
 	if err := process.Poll(ctx, func(context.Context) error { return try() }); err != nil {
 		t.Fatal(err)

@@ -74,7 +74,7 @@ func (g Target) ask(t *testing.T, model, user string) Answer {
 func (g Target) waitSplit(t *testing.T) {
 	t.Helper()
 	inRow := 0
-	poll(t, CallTimeout, func() error {
+	poll(t, func() error {
 		if g.ask(t, g.ChatModel, "").Header.Get("x-poterne-arm") == "" {
 			inRow = 0
 		} else {
@@ -90,7 +90,7 @@ func (g Target) waitSplit(t *testing.T) {
 // waitServed asks until the model is served: a version must be loaded first.
 func (g Target) waitServed(t *testing.T, model string) {
 	t.Helper()
-	poll(t, CallTimeout, func() error {
+	poll(t, func() error {
 		a, err := g.Do(t.Context(), http.MethodGet, "/v1/models/"+model, g.AdminKey, nil)
 		if err != nil {
 			return err

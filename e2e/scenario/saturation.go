@@ -52,7 +52,7 @@ func Saturation(t *testing.T, g Target) {
 		t.Errorf("asked for by its digest: %v", a.Header)
 	}
 	g.Call(t, http.MethodDelete, base+"/versions/1/variants/small", nil, http.StatusOK)
-	poll(t, CallTimeout, func() error { // until inference has heard of it
+	poll(t, func() error { // until inference has heard of it
 		a, err := g.Do(t.Context(), http.MethodPost, "/v1/chat/completions", g.AdminKey, map[string]any{"model": exact, "messages": User("Hi.")})
 		if err == nil && a.Status != http.StatusNotFound {
 			err = fmt.Errorf("a variant that is deleted: HTTP %d: %s", a.Status, a.Body)

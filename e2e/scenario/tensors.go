@@ -21,7 +21,7 @@ const irisModel = "iris"
 // process of its own, for both bring the protocol's messages.
 func Tensors(t *testing.T, g Target, scripts ...string) {
 	g.registerIris(t)
-	poll(t, CallTimeout, func() error {
+	poll(t, func() error {
 		a, err := g.Do(t.Context(), http.MethodGet, "/v2/models/"+irisModel+"/ready", g.AdminKey, nil)
 		if err == nil && a.Status != http.StatusOK {
 			err = fmt.Errorf("HTTP %d: %s", a.Status, a.Body)
