@@ -34,9 +34,11 @@ func SearchBeside(ctx context.Context) (rows []Row, err error) {
 	}
 	rows = append(rows, told("embedded beside it: passages taken in a second", fmt.Sprintf("%.0f", float64(c.n)/took.Seconds())))
 	for _, kind := range []beside{
-		{what: "hybrid, k 10 (of 100 candidates there)", k: 10, candidates: 100},
-		{what: "hybrid, k 100 (of 200 candidates there)", k: 100, candidates: 200},
-		{what: "hybrid, k 10, filtered to a tenth", k: 10, candidates: 100, cut: 1, field: "every10"},
+		// 3 ms and 9 ms where Elasticsearch, as ingested, takes 6.7 and 16.1: machines
+		// differ, and what one takes of the other less so.
+		{what: "hybrid, k 10 (of 100 candidates there)", k: 10, candidates: 100, most: 3 / 6.7},
+		{what: "hybrid, k 100 (of 200 candidates there)", k: 100, candidates: 200, most: 9 / 16.1},
+		{what: "hybrid, k 10, filtered to a tenth", k: 10, candidates: 100, most: 1, cut: 1, field: "every10"},
 	} {
 		some, err := kind.measure(ctx, ours, es)
 		if err != nil {
@@ -51,8 +53,9 @@ func SearchBeside(ctx context.Context) (rows []Row, err error) {
 type beside struct {
 	what          string
 	k, candidates int
-	cut           int    // which of cuts
-	field         string // the same there
+	most          float64 // the bar: our p50 against Elasticsearch's
+	cut           int     // which of cuts
+	field         string  // the same there
 }
 
 func (b beside) measure(ctx context.Context, ours *searchNode, es *node) ([]Row, error) {
@@ -85,7 +88,7 @@ func (b beside) measure(ctx context.Context, ours *searchNode, es *node) ([]Row,
 			What: b.what + ": p50 against Elasticsearch's",
 			Measured: fmt.Sprintf("%.2f × (%v and %v; p99 %v and %v)", ratio, middle(here).Round(time.Microsecond), middle(there).Round(time.Microsecond),
 				ninetyNinth(here).Round(time.Microsecond), ninetyNinth(there).Round(time.Microsecond)),
-			Bar: "< 1 ×", Holds: ratio < 1,
+			Bar: fmt.Sprintf("≤ %.2f ×", b.most), Holds: ratio <= b.most,
 		},
 		{
 			What: b.what + ": recall@10 of the vector leg, ours and Elasticsearch's", Measured: fmt.Sprintf("%.4f and %.4f", hereFound, thereFound),
