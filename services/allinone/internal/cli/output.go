@@ -10,6 +10,8 @@ import (
 	"unicode"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/poterne/poterne/services/allinone/internal/declare"
 )
 
 // column is one column of a table: its heading, and where its value lies in an
@@ -52,7 +54,7 @@ func (a *app) print(value any, cols []column) error {
 		enc.SetEscapeHTML(false)
 		return enc.Encode(value)
 	case "yaml":
-		raw, err := yaml.Marshal(plain(value))
+		raw, err := yaml.Marshal(declare.Numbers(value))
 		if err != nil {
 			return fmt.Errorf("write yaml: %w", err)
 		}
@@ -154,29 +156,4 @@ func pairs(object map[string]any) string {
 		}
 	}
 	return strings.Join(parts, ", ")
-}
-
-// plain turns json.Number into numbers, which the YAML writer would quote.
-func plain(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		if i, err := v.Int64(); err == nil {
-			return i
-		}
-		f, _ := v.Float64()
-		return f
-	case []any:
-		out := make([]any, len(v))
-		for i := range v {
-			out[i] = plain(v[i])
-		}
-		return out
-	case map[string]any:
-		out := make(map[string]any, len(v))
-		for k := range v {
-			out[k] = plain(v[k])
-		}
-		return out
-	}
-	return v
 }

@@ -78,11 +78,11 @@ func without(status map[string]any, fields ...string) any {
 	if len(status) == 0 {
 		return nil
 	}
-	return numbers(status)
+	return Numbers(status)
 }
 
-// numbers turns json.Number into numbers, which the YAML writer would quote.
-func numbers(v any) any {
+// Numbers turns json.Number into numbers, which a YAML writer would quote.
+func Numbers(v any) any {
 	switch v := v.(type) {
 	case json.Number:
 		if i, err := v.Int64(); err == nil {
@@ -93,13 +93,13 @@ func numbers(v any) any {
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {
-			out[i] = numbers(v[i])
+			out[i] = Numbers(v[i])
 		}
 		return out
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for k := range v {
-			out[k] = numbers(v[k])
+			out[k] = Numbers(v[k])
 		}
 		return out
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
@@ -27,34 +28,9 @@ func (h *handler) exportArchive(w *writer, r *http.Request) {
 		writeError(w, r, err)
 		return
 	}
-	ctx, cancel := context.WithCancel(h.callContext(r.Context(), r.Header))
-	defer cancel()
-	call, err := h.registry.ExportArchive(ctx, &registryv1.ExportArchiveRequest{})
-	var piece *registryv1.ExportArchiveResponse
-	if err == nil {
-		piece, err = call.Recv()
-		if md, headerErr := call.Header(); headerErr == nil {
-			copyHeader(w.Header(), md)
-		}
-	}
-	if err != nil {
-		writeError(w, r, err)
-		return
-	}
-	w.Header().Set("Content-Type", contentTypeLines)
-	if r.Method == http.MethodHead {
-		return
-	}
-	h.metrics.StreamOpened(ctx)
-	defer h.metrics.StreamClosed(ctx)
-	for ; err == nil; piece, err = call.Recv() {
-		if _, werr := w.Write(piece.GetData()); werr != nil {
-			return // the client is gone
-		}
-	}
-	if !errors.Is(err, io.EOF) {
-		panic(http.ErrAbortHandler)
-	}
+	download(h, w, r, contentTypeLines, func(ctx context.Context) (pieces[*registryv1.ExportArchiveResponse], error) {
+		return h.registry.ExportArchive(ctx, &registryv1.ExportArchiveRequest{})
+	})
 }
 
 // importArchive answers POST /v1/registry/archive:import. The body is sent on as it
@@ -65,32 +41,11 @@ func (h *handler) importArchive(w *writer, r *http.Request) {
 		writeError(w, r, err)
 		return
 	}
-	b, ok := r.Body.(*body)
-	if !ok {
-		writeError(w, r, apierr.New(apierr.Internal, "the body is not bounded"))
-		return
-	}
-	ctx, cancel := context.WithCancel(h.callContext(r.Context(), r.Header))
-	defer cancel()
-	call, err := h.registry.ImportArchive(ctx)
-	if err != nil {
-		writeError(w, r, err)
-		return
-	}
-	b.streamed()
-	if err = sendArchive(call, b, start); err != nil {
-		cancel() // the service waits for more, and would be waited for below
-	}
-	var resp *registryv1.ImportArchiveResponse
-	if err == nil {
-		resp, err = call.CloseAndRecv()
-	}
-	header, _ := call.Header() // without one the answer lacks it, which is all
-	h.answer(w, r, header, resp, err)
-	_ = w.FlushError() // a client that is gone needs no answer
-	read := make(chan struct{})
-	close(read)
-	b.leave(read)
+	upload(h, w, r, func(ctx context.Context) (grpc.ClientStreamingClient[registryv1.ImportArchiveRequest, registryv1.ImportArchiveResponse], error) {
+		return h.registry.ImportArchive(ctx)
+	}, func(call grpc.ClientStreamingClient[registryv1.ImportArchiveRequest, registryv1.ImportArchiveResponse], b *body) error {
+		return sendArchive(call, b, start)
+	}, func(resp *registryv1.ImportArchiveResponse) proto.Message { return resp })
 }
 
 // archiveStart is the first message of an import, from the query.

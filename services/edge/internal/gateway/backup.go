@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
@@ -48,34 +49,9 @@ func (h *handler) backup(w *writer, r *http.Request) {
 		writeError(w, r, apierr.New(apierr.InvalidArgument, "the path cannot be read"))
 		return
 	}
-	ctx, cancel := context.WithCancel(h.callContext(r.Context(), r.Header))
-	defer cancel()
-	call, err := h.search.BackupCollection(ctx, &searchv1.BackupCollectionRequest{Collection: id})
-	var piece *searchv1.BackupCollectionResponse
-	if err == nil {
-		piece, err = call.Recv()
-		if md, headerErr := call.Header(); headerErr == nil {
-			copyHeader(w.Header(), md)
-		}
-	}
-	if err != nil {
-		writeError(w, r, err)
-		return
-	}
-	w.Header().Set("Content-Type", contentTypeBytes)
-	if r.Method == http.MethodHead {
-		return
-	}
-	h.metrics.StreamOpened(ctx)
-	defer h.metrics.StreamClosed(ctx)
-	for ; err == nil; piece, err = call.Recv() {
-		if _, werr := w.Write(piece.GetData()); werr != nil {
-			return // the client is gone
-		}
-	}
-	if !errors.Is(err, io.EOF) {
-		panic(http.ErrAbortHandler)
-	}
+	download(h, w, r, contentTypeBytes, func(ctx context.Context) (pieces[*searchv1.BackupCollectionResponse], error) {
+		return h.search.BackupCollection(ctx, &searchv1.BackupCollectionRequest{Collection: id})
+	})
 }
 
 // restore answers POST /v1/collections:restore. The body is sent on as it comes,
@@ -86,32 +62,11 @@ func (h *handler) restore(w *writer, r *http.Request) {
 		writeError(w, r, err)
 		return
 	}
-	b, ok := r.Body.(*body)
-	if !ok {
-		writeError(w, r, apierr.New(apierr.Internal, "the body is not bounded"))
-		return
-	}
-	ctx, cancel := context.WithCancel(h.callContext(r.Context(), r.Header))
-	defer cancel()
-	call, err := h.search.RestoreCollection(ctx)
-	if err != nil {
-		writeError(w, r, err)
-		return
-	}
-	b.streamed()
-	if err = sendBackup(call, b, id); err != nil {
-		cancel() // the service waits for more, and would be waited for below
-	}
-	var resp *searchv1.RestoreCollectionResponse
-	if err == nil {
-		resp, err = call.CloseAndRecv()
-	}
-	header, _ := call.Header() // without one the answer lacks it, which is all
-	h.answer(w, r, header, resp.GetCollection(), err)
-	_ = w.FlushError() // a client that is gone needs no answer
-	read := make(chan struct{})
-	close(read)
-	b.leave(read)
+	upload(h, w, r, func(ctx context.Context) (grpc.ClientStreamingClient[searchv1.RestoreCollectionRequest, searchv1.RestoreCollectionResponse], error) {
+		return h.search.RestoreCollection(ctx)
+	}, func(call grpc.ClientStreamingClient[searchv1.RestoreCollectionRequest, searchv1.RestoreCollectionResponse], b *body) error {
+		return sendBackup(call, b, id)
+	}, func(resp *searchv1.RestoreCollectionResponse) proto.Message { return resp.GetCollection() })
 }
 
 func restoredID(r *http.Request) (string, error) {
