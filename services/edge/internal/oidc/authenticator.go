@@ -134,14 +134,21 @@ func (a *Authenticator) Authenticate(ctx context.Context, token string) (authn.P
 	if err != nil {
 		return authn.Principal{}, err
 	}
-	until := now.Add(a.keepFor)
-	if claims.Expires.Before(until) {
-		until = claims.Expires
+	until := earliest(now.Add(a.keepFor), claims.Expires)
+	if is.config.MaxAge > 0 {
+		until = earliest(until, claims.IssuedAt.Add(is.config.MaxAge))
 	}
 	if now.Before(until) {
 		a.cache.Add(sum, remembered{issuer: is, version: by.version, until: until, caller: caller})
 	}
 	return authn.Principal{Caller: caller}, nil
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // verify finds the key that has signed the token.

@@ -178,10 +178,7 @@ func (i *Introspector) look(ctx context.Context, token string) (answer, error) {
 	if not.cause = cause; cause != "" {
 		return not, nil
 	}
-	if claims.Expires.Before(until) {
-		until = claims.Expires
-	}
-	return answer{caller: caller, until: until}, nil
+	return answer{caller: caller, until: earliest(until, claims.Expires)}, nil
 }
 
 // judge returns whom the claims of an active token speak of, or why it is refused

@@ -40,6 +40,18 @@ func TestWhomATokenSpeaksOf(t *testing.T) {
 	}
 }
 
+// A token that is remembered holds no longer than it may.
+func TestMaxAge(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.Issuers[0].MaxAge, c.Issuers[0].Skew = 30*time.Second, time.Second })
+	token := sign(t, b.key, b.claims(nil))
+	for _, want := range []authn.Cause{"", "", authn.Expired} {
+		if got := b.cause(token); got != want {
+			t.Errorf("at %v: %q, want %q", b.clock.Now().Sub(start()), got, want)
+		}
+		b.clock.Advance(20 * time.Second)
+	}
+}
+
 // Every defect of an otherwise good token refuses it.
 func TestDefects(t *testing.T) {
 	b := newBench(t, nil)
