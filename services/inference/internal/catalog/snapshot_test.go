@@ -148,13 +148,3 @@ func TestPage(t *testing.T) {
 		t.Errorf("the page after a name that is gone is %v, more %t", page, more)
 	}
 }
-
-func TestResolveOfANameAllocatesNothing(t *testing.T) {
-	if raceEnabled {
-		t.Skip("with the race detector a pool forgets now and then")
-	}
-	s := snapshot(fakes.Model("m", 2, fakes.Split("a", 1, 900_000), fakes.Split("b", 2, 100_000)))
-	if n := testing.AllocsPerRun(100, func() { _, _ = s.Resolve("m", "user:1") }); n != 0 {
-		t.Errorf("Resolve allocates %v times", n)
-	}
-}

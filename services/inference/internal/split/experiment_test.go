@@ -229,20 +229,6 @@ func whole() (*split.Experiment, *split.Subject) {
 	}
 }
 
-func TestDecideAllocatesNothing(t *testing.T) {
-	if raceEnabled {
-		t.Skip("with the race detector a pool forgets now and then")
-	}
-	e, s := whole()
-	if n := testing.AllocsPerRun(100, func() {
-		if e.Decide(s) < 0 {
-			t.Error("not decided")
-		}
-	}); n != 0 {
-		t.Errorf("Decide allocates %v times", n)
-	}
-}
-
 // BenchmarkDecide tells a decision's processor time besides the time on the clock,
 // which other processes make longer. The budget is 200 ns.
 func BenchmarkDecide(b *testing.B) {

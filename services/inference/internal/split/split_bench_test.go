@@ -26,16 +26,6 @@ func BenchmarkSplit(b *testing.B) {
 	}
 }
 
-func TestDecisionAllocatesNothing(t *testing.T) {
-	if raceEnabled {
-		t.Skip("with the race detector a pool forgets now and then")
-	}
-	weights := []uint32{900_000, 100_000}
-	if n := testing.AllocsPerRun(100, func() { split.Choose(weights, split.Point("salt", "user:42")) }); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
 // userTime is how long this process has computed.
 func userTime(tb testing.TB) time.Duration {
 	tb.Helper()

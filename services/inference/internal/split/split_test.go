@@ -137,13 +137,3 @@ func TestIndependence(t *testing.T) {
 		t.Errorf("%.4f of the keys are in the first arm of both splits; want 0.25", share)
 	}
 }
-
-func TestPointAllocatesNothing(t *testing.T) {
-	if raceEnabled {
-		t.Skip("with the race detector a pool forgets now and then")
-	}
-	key := strings.Repeat("k", 256)
-	if n := testing.AllocsPerRun(100, func() { _ = split.Point("0123456789abcdef0123456789abcdef", key) }); n != 0 {
-		t.Errorf("Point allocates %v times", n)
-	}
-}
