@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 )
 
@@ -72,6 +73,35 @@ func (e *Entry) SetArm(experiment, arm string) {
 func (e *Entry) SetTokens(prompt, completion int32) {
 	e.set(func(r *Record) { r.PromptTokens, r.CompletionTokens = prompt, completion })
 }
+
+// SetPolicy notes the version of the policy that decided, and the rule of it.
+func (e *Entry) SetPolicy(version, rule string) {
+	e.set(func(r *Record) { r.Policy, r.Rule = version, rule })
+}
+
+// maxListed bounds the findings, and the documents, of one record.
+const maxListed = 64
+
+// AddFinding notes what the firewall or a detector found, and what was done: one
+// of a bounded set of texts, never what was found itself.
+func (e *Entry) AddFinding(s string) {
+	e.set(func(r *Record) {
+		if len(r.Findings) < maxListed && !slices.Contains(r.Findings, s) {
+			r.Findings = append(r.Findings, s)
+		}
+	})
+}
+
+// SetReview notes that somebody should look at the request.
+func (e *Entry) SetReview() { e.set(func(r *Record) { r.Review = true }) }
+
+// SetDocuments notes which documents the answer cites.
+func (e *Entry) SetDocuments(ids []string) {
+	e.set(func(r *Record) { r.Documents = ids[:min(len(ids), maxListed)] })
+}
+
+// SetCache notes what the response cache did.
+func (e *Entry) SetCache(s string) { e.set(func(r *Record) { r.Cache = s }) }
 
 // Omit says that no record of the request is to be kept: one of many alike.
 func (e *Entry) Omit() {

@@ -37,6 +37,18 @@ type Record struct {
 	Arm              string        `json:"arm,omitempty"`
 	PromptTokens     int32         `json:"prompt_tokens,omitempty"`
 	CompletionTokens int32         `json:"completion_tokens,omitempty"`
+	// Policy is the version of the policy that decided, and Rule the rule of it.
+	Policy string `json:"policy,omitempty"`
+	Rule   string `json:"rule,omitempty"`
+	// Findings is what the web application firewall or a detector found, and what
+	// was done about it: `waf/942100 block`, `secret/aws-key redact`.
+	Findings []string `json:"findings,omitempty"`
+	// Review says that a rule asks for somebody to look at the request.
+	Review bool `json:"review,omitempty"`
+	// Documents are those that the answer cites, as collection/document.
+	Documents []string `json:"documents,omitempty"`
+	// Cache is what the response cache did: hit, miss or bypass.
+	Cache string `json:"cache,omitempty"`
 }
 
 // Sink keeps records. Write keeps all of them, in their order, or returns an

@@ -4,6 +4,7 @@ package authn
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -49,6 +50,40 @@ type Principal struct {
 	Caller identity.Caller
 	// RequestsPerMinute is the credentials' own limit; 0 for the gateway's default.
 	RequestsPerMinute int
+	// Grant narrows what the credentials may be used for.
+	Grant Grant
+	// IssueTime is when they were issued; the zero time when that is not known.
+	IssueTime time.Time
+	// Claims is what the token says; nil for an API key. It is not changed.
+	Claims map[string]any
+	// Bound says that the credentials hold only for who can also prove to have a
+	// key, and that this was proven.
+	Bound bool
+}
+
+// Grant narrows what credentials may be used for, below what their holder may do.
+// The zero value narrows nothing; of each list that is not empty one entry must
+// match.
+type Grant struct {
+	// Scopes are the actions, as `type:action` (`model:chat`), with * for either.
+	Scopes []string
+	// Models and Collections are names, or beginnings of names with * at the end.
+	Models, Collections []string
+	// Networks are where requests may come from.
+	Networks []netip.Prefix
+}
+
+type key struct{}
+
+// NewContext returns ctx carrying p.
+func NewContext(ctx context.Context, p Principal) context.Context {
+	return context.WithValue(ctx, key{}, p)
+}
+
+// FromContext returns the principal whom the request's credentials show.
+func FromContext(ctx context.Context) (Principal, bool) {
+	p, ok := ctx.Value(key{}).(Principal)
+	return p, ok
 }
 
 // RefusedError says why a token was not accepted.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/requestid"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/arrival"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 )
 
@@ -39,9 +40,10 @@ func (h *handler) callContext(ctx context.Context, header http.Header) context.C
 	return metadata.NewOutgoingContext(ctx, md)
 }
 
-// withAddress notes the client's address for the steps behind the connection.
-func (h *handler) withAddress(ctx context.Context, r *http.Request) context.Context {
-	return clientaddr.NewContext(ctx, h.Addresses.FromHTTP(r))
+// withArrival notes the client's address, and how its request came in, for the
+// steps behind the connection.
+func (h *handler) withArrival(ctx context.Context, r *http.Request) context.Context {
+	return arrival.OfHTTP(clientaddr.NewContext(ctx, h.Addresses.FromHTTP(r)), r)
 }
 
 // ResponseHeaders are the keys of a call's header that become headers of the

@@ -67,7 +67,7 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	h.Telemetry.Propagator.Inject(ctx, traceparentOnly{propagation.HeaderCarrier(header)})
 
-	r = r.WithContext(h.withAddress(ctx, r))
+	r = r.WithContext(h.withArrival(ctx, r))
 	defer func() {
 		if v := recover(); v != nil {
 			h.panicked(w, r, v)

@@ -16,6 +16,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
+	"github.com/poterne/poterne/services/edge/internal/obligation"
 )
 
 // addressLimit slows an address down before anything is looked up for it, so
@@ -57,11 +58,6 @@ func (s *steps) thin(ctx context.Context, network string) {
 	}
 }
 
-type grantKey struct{}
-
-// grant is what the credentials allow besides what the policy says.
-type grant struct{ requestsPerMinute int }
-
 // authenticate finds out who asks. Methods that need no caller pass without.
 func (s *steps) authenticate() grpcserver.Interceptor {
 	return contextStep(NameAuthenticate, func(ctx context.Context, method string, setHeader headerSetter) (context.Context, context.CancelFunc, error) {
@@ -75,9 +71,14 @@ func (s *steps) authenticate() grpcserver.Interceptor {
 		entry := audit.From(ctx)
 		entry.SetCaller(p.Caller.Tenant, p.Caller.Subject)
 		entry.SetKeyID(p.Caller.KeyID)
-		ctx = identity.NewContext(ctx, p.Caller)
-		return context.WithValue(ctx, grantKey{}, grant{p.RequestsPerMinute}), noLeave, nil
+		return withPrincipal(ctx, p), noLeave, nil
 	})
+}
+
+// withPrincipal returns ctx carrying who asks, with a place for what the policy
+// asks of the request.
+func withPrincipal(ctx context.Context, p authn.Principal) context.Context {
+	return obligation.NewContext(authn.NewContext(identity.NewContext(ctx, p.Caller), p))
 }
 
 func (s *steps) identify(ctx context.Context) (authn.Principal, error) {
@@ -170,8 +171,8 @@ func bucket(c identity.Caller) string {
 }
 
 func (s *steps) keyLimit(ctx context.Context) limit.Limit {
-	if g, _ := ctx.Value(grantKey{}).(grant); g.requestsPerMinute > 0 {
-		return limit.PerMinute(g.requestsPerMinute)
+	if p, _ := authn.FromContext(ctx); p.RequestsPerMinute > 0 {
+		return limit.PerMinute(p.RequestsPerMinute)
 	}
 	return limit.PerMinute(s.Config.RequestsPerMinute)
 }

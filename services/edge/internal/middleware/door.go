@@ -11,7 +11,6 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
-	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 )
@@ -146,10 +145,10 @@ func (s *steps) door() grpcserver.Chain {
 		s.audit(),
 		once(s.addressLimit(), func(ctx context.Context, _ *admission) context.Context { return ctx }),
 		once(s.authenticate(), func(ctx context.Context, a *admission) context.Context {
-			if caller, ok := identity.FromContext(a.ctx); ok {
-				ctx = identity.NewContext(ctx, caller)
+			if p, ok := authn.FromContext(a.ctx); ok {
+				ctx = withPrincipal(ctx, p)
 			}
-			return context.WithValue(ctx, grantKey{}, a.ctx.Value(grantKey{}))
+			return ctx
 		}),
 	}
 }

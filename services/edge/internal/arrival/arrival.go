@@ -1,0 +1,54 @@
+// Package arrival says how a request came in: over which HTTP request, and with
+// which client certificate. It judges neither. Start reading at Arrival.
+package arrival
+
+import (
+	"context"
+	"crypto/x509"
+	"net/http"
+
+	"github.com/fullstorydev/grpchan/inprocgrpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+)
+
+// Arrival is how a request came in. What it points to must not be changed.
+type Arrival struct {
+	// Request is the HTTP request that became the call; nil for a call over gRPC.
+	// Its body belongs to the gateway.
+	Request *http.Request
+	// Certificate is the client's, when the connection was made with one that was
+	// verified; nil otherwise.
+	Certificate *x509.Certificate
+}
+
+type key struct{}
+
+// OfHTTP returns ctx carrying how r came in, for a call on an in-process
+// connection.
+func OfHTTP(ctx context.Context, r *http.Request) context.Context {
+	a := Arrival{Request: r}
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		a.Certificate = r.TLS.VerifiedChains[0][0]
+	}
+	return context.WithValue(ctx, key{}, a)
+}
+
+// From returns how the request of ctx came in, also within a call that was made
+// for it in this process.
+func From(ctx context.Context) Arrival {
+	if a, ok := ctx.Value(key{}).(Arrival); ok {
+		return a
+	}
+	if client := inprocgrpc.ClientContext(ctx); client != nil {
+		a, _ := client.Value(key{}).(Arrival)
+		return a
+	}
+	var a Arrival
+	if p, ok := peer.FromContext(ctx); ok {
+		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok && len(info.State.VerifiedChains) > 0 {
+			a.Certificate = info.State.VerifiedChains[0][0]
+		}
+	}
+	return a
+}

@@ -1,0 +1,51 @@
+// Package obligation carries what a request must fulfil for the policy's allow
+// to hold, from the step that asks the policy to the handlers that fulfil it.
+// Start reading at Set.
+package obligation
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// Set is what the rules that allowed a request ask of it; the zero value asks
+// for nothing.
+type Set struct {
+	// MaxTokens is the most that may be generated; 0: no bound.
+	MaxTokens int32
+	// Model is the model that must answer, as `model` of a request names one;
+	// empty: the one asked for.
+	Model string
+	// Redact asks that what the detectors find be taken out of the request and of
+	// the answer.
+	Redact bool
+	// Review marks the request for somebody to look at later.
+	Review bool
+}
+
+type key struct{}
+
+type slot struct{ set atomic.Pointer[Set] }
+
+// NewContext returns ctx with a place for the obligations of one request.
+func NewContext(ctx context.Context) context.Context { return context.WithValue(ctx, key{}, new(slot)) }
+
+// Note puts s into the place that ctx has, and reports whether it has one: a
+// caller whose obligations cannot be noted must be refused.
+func Note(ctx context.Context, s Set) bool {
+	p, ok := ctx.Value(key{}).(*slot)
+	if ok {
+		p.set.Store(&s)
+	}
+	return ok
+}
+
+// From returns what was noted last; nothing when nothing was.
+func From(ctx context.Context) Set {
+	if p, ok := ctx.Value(key{}).(*slot); ok {
+		if s := p.set.Load(); s != nil {
+			return *s
+		}
+	}
+	return Set{}
+}
