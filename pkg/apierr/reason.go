@@ -14,6 +14,7 @@ type Reason string
 const (
 	InvalidArgument       Reason = "INVALID_ARGUMENT"        // 400
 	ContextLengthExceeded Reason = "CONTEXT_LENGTH_EXCEEDED" // 400
+	ContentBlocked        Reason = "CONTENT_BLOCKED"         // 400: something in it must not go through
 	FailedPrecondition    Reason = "FAILED_PRECONDITION"     // 400
 	OutOfRange            Reason = "OUT_OF_RANGE"            // 400: begin again
 	Unauthenticated       Reason = "UNAUTHENTICATED"         // 401
@@ -43,7 +44,7 @@ const StatusClientClosedRequest = 499
 // Reasons returns every reason, by HTTP status.
 func Reasons() []Reason {
 	return []Reason{
-		InvalidArgument, ContextLengthExceeded, FailedPrecondition, OutOfRange, Unauthenticated, PermissionDenied,
+		InvalidArgument, ContextLengthExceeded, ContentBlocked, FailedPrecondition, OutOfRange, Unauthenticated, PermissionDenied,
 		NotFound, ModelNotFound, MethodNotAllowed, AlreadyExists, Conflict, PayloadTooLarge,
 		UnsupportedMediaType, RateLimited, QuotaExceeded, Cancelled, Internal, Unimplemented,
 		EngineFailed, Overloaded, Unavailable, DeadlineExceeded, StorageFull,
@@ -58,7 +59,7 @@ func (r Reason) Known() bool {
 // HTTPStatus returns the status code for r; 500 for an unknown reason.
 func (r Reason) HTTPStatus() int {
 	switch r {
-	case InvalidArgument, ContextLengthExceeded, FailedPrecondition, OutOfRange:
+	case InvalidArgument, ContextLengthExceeded, ContentBlocked, FailedPrecondition, OutOfRange:
 		return http.StatusBadRequest
 	case Unauthenticated:
 		return http.StatusUnauthorized
@@ -98,7 +99,7 @@ func (r Reason) HTTPStatus() int {
 // Code returns the gRPC code for r; Internal for an unknown reason.
 func (r Reason) Code() codes.Code {
 	switch r {
-	case InvalidArgument, ContextLengthExceeded, UnsupportedMediaType:
+	case InvalidArgument, ContextLengthExceeded, ContentBlocked, UnsupportedMediaType:
 		return codes.InvalidArgument
 	case FailedPrecondition:
 		return codes.FailedPrecondition

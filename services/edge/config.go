@@ -10,6 +10,7 @@ import (
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
+	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/oidc"
 	"github.com/poterne/poterne/services/edge/internal/openai"
@@ -40,6 +41,12 @@ type TokenIssuer = oidc.IssuerConfig
 // AnyTenant lets an issuer that has it among its tenants speak for every one.
 const AnyTenant = oidc.AnyTenant
 
+// DetectorRule is one of detectors.rules.
+type DetectorRule = detect.Rule
+
+// DetectorSide is which way the texts go that such a rule is about.
+type DetectorSide = detect.Side
+
 // Config is the configuration of the edge.
 type Config struct {
 	// DataDir is where the edge keeps files: the first key and, unless store.dsn
@@ -52,7 +59,9 @@ type Config struct {
 	// Security has the sections store, api_keys, tokens, authz, limits and audit.
 	Security security.Config       `yaml:",inline"`
 	Context  contextbuilder.Config `yaml:"context"`
-	OpenAI   openai.Config         `yaml:"openai"`
+	// Detectors says what texts to and from models are looked at for.
+	Detectors detect.Config `yaml:"detectors"`
+	OpenAI    openai.Config `yaml:"openai"`
 	// Tensors bounds requests of the Open Inference Protocol.
 	Tensors   tensor.Limits     `yaml:"tensors"`
 	Inference grpcclient.Config `yaml:"inference"`
@@ -116,6 +125,7 @@ func (c *Config) Complete() error {
 	c.Discovery.Validate(&p, "discovery")
 	c.Security.Validate(&p, "")
 	c.Context.Validate(&p, "context")
+	c.Detectors.Validate(&p, "detectors")
 	c.OpenAI.Validate(&p, "openai")
 	c.Tensors.Validate(&p, "tensors")
 	c.Inference.Validate(&p, "inference")

@@ -50,6 +50,8 @@ func openAIType(e *apierr.Error) (kind, code string) {
 	switch e.Reason {
 	case apierr.InvalidArgument:
 		return invalid, e.Metadata["code"]
+	case apierr.ContentBlocked:
+		return invalid, "content_filter"
 	case apierr.Unauthenticated:
 		return invalid, "invalid_api_key"
 	case apierr.PermissionDenied:

@@ -14,6 +14,8 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/edge/internal/detect"
+	"github.com/poterne/poterne/services/edge/internal/inspect"
 )
 
 // Searcher is what this package needs of the search service.
@@ -24,6 +26,11 @@ type Searcher interface {
 // Models tells how much a model's prompt may hold.
 type Models interface {
 	GetServedModel(ctx context.Context, in *inferencev1.GetServedModelRequest, opts ...grpc.CallOption) (*inferencev1.GetServedModelResponse, error)
+}
+
+// Inspector looks at passages before a model reads them.
+type Inspector interface {
+	Of(ctx context.Context, side detect.Side, model string) *inspect.Inspection
 }
 
 // Config is the section "context".
@@ -63,11 +70,12 @@ type Builder struct {
 	cfg    Config
 	search Searcher
 	models Models
+	look   Inspector
 }
 
 // New returns a builder.
-func New(cfg Config, search Searcher, models Models) *Builder {
-	return &Builder{cfg: cfg, search: search, models: models}
+func New(cfg Config, search Searcher, models Models, look Inspector) *Builder {
+	return &Builder{cfg: cfg, search: search, models: models, look: look}
 }
 
 // Build looks up what req.retrieval asks for, as the caller of ctx, and puts it
@@ -99,9 +107,27 @@ func (b *Builder) Build(ctx context.Context, req *edgev1.CreateChatCompletionReq
 	if err != nil {
 		return nil, err
 	}
-	passages := pack(found.GetHits(), room)
+	passages := pack(b.inspected(ctx, req.GetModel(), found.GetHits()), room)
 	insert(req, question, passages)
 	return citations(passages), nil
+}
+
+// inspected returns the hits less what must not reach the model: a passage in
+// which something blocks is left out, so that no document can have questions
+// refused.
+func (b *Builder) inspected(ctx context.Context, model string, hits []*searchv1.Hit) []*searchv1.Hit {
+	if b.look.Of(ctx, detect.Passage, model) == nil {
+		return hits
+	}
+	out := make([]*searchv1.Hit, 0, len(hits))
+	for _, h := range hits {
+		in := b.look.Of(ctx, detect.Passage, model)
+		h.Text, h.Title = in.Text(h.GetText()), in.Text(h.GetTitle())
+		if !in.Blocked() {
+			out = append(out, h)
+		}
+	}
+	return out
 }
 
 // underRetrieval names the member of the chat request that a refusal of search

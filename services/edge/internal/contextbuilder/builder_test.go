@@ -12,6 +12,8 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/edge/internal/detect"
+	"github.com/poterne/poterne/services/edge/internal/inspect"
 )
 
 type fakeSearch struct {
@@ -61,7 +63,7 @@ func TestBuildBounds(t *testing.T) {
 			if tt.maxTokens > 0 {
 				req.MaxTokens = &tt.maxTokens
 			}
-			cited, err := New(DefaultConfig(), search, fakeModels(tt.context)).Build(t.Context(), req)
+			cited, err := New(DefaultConfig(), search, fakeModels(tt.context), unseen{}).Build(t.Context(), req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +92,7 @@ func TestBuildParts(t *testing.T) {
 		},
 		Retrieval: &edgev1.Retrieval{Collection: "c"},
 	}
-	if _, err := New(DefaultConfig(), search, fakeModels(4096)).Build(t.Context(), req); err != nil {
+	if _, err := New(DefaultConfig(), search, fakeModels(4096), unseen{}).Build(t.Context(), req); err != nil {
 		t.Fatal(err)
 	}
 	if search.asked.GetQuery() != "What\nis it?" || !search.asked.GetPlain() {
@@ -109,13 +111,13 @@ func TestBuildNeedsAQuery(t *testing.T) {
 	req := &edgev1.CreateChatCompletionRequest{
 		Messages: []*edgev1.ChatMessage{{Role: "system", Content: textContent("x")}}, Retrieval: &edgev1.Retrieval{Collection: "c"},
 	}
-	_, err := New(DefaultConfig(), &fakeSearch{}, fakeModels(4096)).Build(t.Context(), req)
+	_, err := New(DefaultConfig(), &fakeSearch{}, fakeModels(4096), unseen{}).Build(t.Context(), req)
 	if e := apierr.From(err); e == nil || e.Field != "retrieval.query" {
 		t.Errorf("got %v", err)
 	}
 	req.Retrieval.Query = "q"
 	search := &fakeSearch{}
-	if _, err := New(DefaultConfig(), search, fakeModels(4096)).Build(t.Context(), req); err != nil || len(req.GetMessages()) != 2 {
+	if _, err := New(DefaultConfig(), search, fakeModels(4096), unseen{}).Build(t.Context(), req); err != nil || len(req.GetMessages()) != 2 {
 		t.Errorf("with a query: %v, %v", req.GetMessages(), err)
 	}
 	if search.asked.GetPlain() {
@@ -141,3 +143,8 @@ func FuzzQuote(f *testing.F) {
 		}
 	})
 }
+
+// unseen looks at nothing.
+type unseen struct{}
+
+func (unseen) Of(context.Context, detect.Side, string) *inspect.Inspection { return nil }

@@ -24,6 +24,7 @@ const (
 	nameAuditWritten   = "poterne.edge.audit.written_records"
 	nameAuditFailures  = "poterne.edge.audit.write_failures"
 	nameKeyStoreErrors = "poterne.edge.api_keys.store_failures"
+	nameDetections     = "poterne.edge.detections" // by kind, action and side
 )
 
 // The log keys.
@@ -49,6 +50,7 @@ type Metrics struct {
 	auditWritten   metric.Int64Counter
 	auditFailures  metric.Int64Counter
 	keyStoreErrors metric.Int64Counter
+	detections     metric.Int64Counter
 }
 
 // New makes the instruments.
@@ -68,6 +70,7 @@ func New(m metric.Meter) (*Metrics, error) {
 		auditWritten:   counter(nameAuditWritten, "Audit records written."),
 		auditFailures:  counter(nameAuditFailures, "Failed attempts to write audit records."),
 		keyStoreErrors: counter(nameKeyStoreErrors, "Failed reads of the store of API keys."),
+		detections:     counter(nameDetections, "What the detectors found, by kind, by what was done, and by side."),
 	}
 	return out, errors.Join(errs...)
 }
@@ -125,5 +128,14 @@ func (m *Metrics) AuditFailure(ctx context.Context) {
 func (m *Metrics) KeyStoreFailure(ctx context.Context) {
 	if m != nil {
 		m.keyStoreErrors.Add(ctx, 1)
+	}
+}
+
+// Detected counts what a detector found; all three come from lists of package
+// detect.
+func (m *Metrics) Detected(ctx context.Context, kind, action, side string) {
+	if m != nil {
+		m.detections.Add(ctx, 1, metric.WithAttributes(
+			attribute.String("kind", kind), attribute.String("action", action), attribute.String("side", side)))
 	}
 }

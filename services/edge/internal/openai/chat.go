@@ -2,13 +2,16 @@ package openai
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/edge/internal/detect"
 )
 
 const (
@@ -19,7 +22,7 @@ const (
 
 // CreateChatCompletion answers a conversation.
 func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (*edgev1.CreateChatCompletionResponse, error) {
-	c, annotations, err := s.prepareChat(ctx, req)
+	c, annotations, err := s.prepareChat(ctx, req, unaryHeader(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +41,7 @@ func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateCha
 	for _, choice := range answer.GetChoices() {
 		completeMessage(choice, annotations)
 	}
-	return answer, nil
+	return answer, s.inspectAnswer(ctx, c.model, answer)
 }
 
 // completeMessage gives a message what OpenAI's clients look for: a role, and
@@ -60,15 +63,21 @@ func completeMessage(choice *edgev1.ChatChoice, annotations []*edgev1.Annotation
 func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]) error {
 	ctx := out.Context()
 	wantUsage := req.GetStreamOptions().GetIncludeUsage()
-	c, annotations, err := s.prepareChat(ctx, req)
+	c, annotations, err := s.prepareChat(ctx, req, out.SetHeader)
 	if err != nil {
 		return err
 	}
 	w := &chatWriter{
 		server: s, out: out, model: c.model, wantUsage: wantUsage, annotations: annotations,
-		annotated: make(map[int32]bool),
+		annotated: make(map[int32]bool), filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), req.GetN()),
 	}
 	usage, err := s.stream(ctx, c, out.SetHeader, w.write)
+	if errors.Is(err, errFiltered) {
+		return nil
+	}
+	if rest := w.filter.chatEnd(); err == nil && len(rest) > 0 {
+		err = out.Send(&edgev1.StreamChatCompletionResponse{Id: w.id, Object: objectChatChunk, Created: w.created, Model: c.model, Choices: rest})
+	}
 	if err != nil || !wantUsage || w.usageSent || usage == nil {
 		return err
 	}
@@ -88,6 +97,7 @@ type chatWriter struct {
 	created     int64
 	annotations []*edgev1.Annotation
 	annotated   map[int32]bool // by choice
+	filter      *filter
 }
 
 func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
@@ -113,7 +123,25 @@ func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 	if len(w.annotations) > 0 {
 		w.annotate(chunk)
 	}
-	return w.out.Send(chunk)
+	return w.send(chunk)
+}
+
+// send sends a chunk, less what the detectors hold back.
+func (w *chatWriter) send(chunk *edgev1.StreamChatCompletionResponse) error {
+	if w.filter == nil {
+		return w.out.Send(chunk)
+	}
+	w.filter.chat(chunk)
+	chunk.Choices = slices.DeleteFunc(chunk.GetChoices(), idle)
+	if len(chunk.GetChoices()) > 0 || chunk.GetUsage() != nil {
+		if err := w.out.Send(chunk); err != nil {
+			return err
+		}
+	}
+	if w.filter.over() {
+		return errFiltered
+	}
+	return nil
 }
 
 func (w *chatWriter) annotate(chunk *edgev1.StreamChatCompletionResponse) {
@@ -134,8 +162,11 @@ const maxChoices = 128
 
 // prepareChat checks a request, lets the context builder work on it, and makes
 // the engine's body of it. The request is the handler's own and is used up.
-func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (call, []*edgev1.Annotation, error) {
+func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompletionRequest, setHeader func(metadata.MD) error) (call, []*edgev1.Annotation, error) {
 	if err := checkChat(req); err != nil {
+		return call{}, nil, err
+	}
+	if err := s.inspectChat(ctx, req, setHeader); err != nil {
 		return call{}, nil, err
 	}
 	var annotations []*edgev1.Annotation

@@ -2,12 +2,15 @@ package openai
 
 import (
 	"context"
+	"errors"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/edge/internal/detect"
 )
 
 const (
@@ -17,7 +20,7 @@ const (
 
 // CreateCompletion continues a text.
 func (s *Server) CreateCompletion(ctx context.Context, req *edgev1.CreateCompletionRequest) (*edgev1.CreateCompletionResponse, error) {
-	c, err := prepareCompletion(req)
+	c, err := s.prepareCompletion(ctx, req, unaryHeader(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -35,18 +38,28 @@ func (s *Server) CreateCompletion(ctx context.Context, req *edgev1.CreateComplet
 	if answer.GetUsage() == nil {
 		answer.Usage = usageOf(resp.GetUsage())
 	}
-	return answer, nil
+	return answer, s.inspectCompletion(ctx, c.model, answer)
 }
 
 // StreamCompletion continues a text piece by piece.
 func (s *Server) StreamCompletion(req *edgev1.CreateCompletionRequest, out grpc.ServerStreamingServer[edgev1.CreateCompletionResponse]) error {
 	wantUsage := req.GetStreamOptions().GetIncludeUsage()
-	c, err := prepareCompletion(req)
+	ctx := out.Context()
+	c, err := s.prepareCompletion(ctx, req, out.SetHeader)
 	if err != nil {
 		return err
 	}
-	w := &completionWriter{server: s, out: out, model: c.model, wantUsage: wantUsage, written: make(map[int32]int)}
-	usage, err := s.stream(out.Context(), c, out.SetHeader, w.write)
+	w := &completionWriter{
+		server: s, out: out, model: c.model, wantUsage: wantUsage, written: make(map[int32]int),
+		filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), max(req.GetN(), 1)*prompts(req.GetPrompt())),
+	}
+	usage, err := s.stream(ctx, c, out.SetHeader, w.write)
+	if errors.Is(err, errFiltered) {
+		return nil
+	}
+	if rest := w.filter.completionEnd(); err == nil && len(rest) > 0 {
+		err = out.Send(&edgev1.CreateCompletionResponse{Id: w.id, Object: objectCompletion, Created: w.created, Model: c.model, Choices: rest})
+	}
 	if err != nil || !wantUsage || w.usageSent || usage == nil {
 		return err
 	}
@@ -65,6 +78,7 @@ type completionWriter struct {
 	id        string
 	created   int64
 	written   map[int32]int // characters, by choice
+	filter    *filter
 }
 
 func (w *completionWriter) write(by *inferencev1.ServedBy, raw []byte) error {
@@ -93,11 +107,21 @@ func (w *completionWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 		w.created = or(chunk.GetCreated(), w.server.now())
 	}
 	chunk.Id, chunk.Created, chunk.Object, chunk.Model = w.id, w.created, objectCompletion, w.model
-	return w.out.Send(chunk)
+	w.filter.completion(chunk)
+	if err := w.out.Send(chunk); err != nil {
+		return err
+	}
+	if w.filter.over() {
+		return errFiltered
+	}
+	return nil
 }
 
-func prepareCompletion(req *edgev1.CreateCompletionRequest) (call, error) {
+func (s *Server) prepareCompletion(ctx context.Context, req *edgev1.CreateCompletionRequest, setHeader func(metadata.MD) error) (call, error) {
 	if err := checkCompletion(req); err != nil {
+		return call{}, err
+	}
+	if err := s.inspectInput(ctx, req.GetModel(), "prompt", req.GetPrompt(), req.GetExtra(), setHeader); err != nil {
 		return call{}, err
 	}
 	req.Stream, req.StreamOptions = nil, unknownStreamOptions(req.GetStreamOptions())
@@ -105,4 +129,17 @@ func prepareCompletion(req *edgev1.CreateCompletionRequest) (call, error) {
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_COMPLETION, user: req.GetUser(), body: req,
 		text: "prompt", extra: req.GetExtra(),
 	}, nil
+}
+
+// prompts is how many texts are to be continued, each by as many answers as are
+// asked for.
+func prompts(p *edgev1.TextInput) int32 {
+	items := p.GetList().GetItems()
+	if len(items) == 0 {
+		return 1
+	}
+	if _, ok := items[0].GetItem().(*edgev1.TextInputItem_Token); ok {
+		return 1
+	}
+	return int32(len(items))
 }

@@ -19,6 +19,9 @@ const maxInputs = 2048
 
 // CreateEmbedding embeds texts.
 func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddingRequest) (*edgev1.CreateEmbeddingResponse, error) {
+	if err := s.inspectInput(ctx, req.GetModel(), fieldInput, req.GetInput(), req.GetExtra(), unaryHeader(ctx)); err != nil {
+		return nil, err
+	}
 	inputs, err := embedInputs(req.GetInput())
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 )
 
@@ -17,6 +18,9 @@ const rerankIDPrefix = "rerank-"
 
 // Rerank puts documents in the order of how well they answer a query.
 func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (*edgev1.RerankResponse, error) {
+	in := s.Inspector.Of(ctx, detect.Request, req.GetModel())
+	req.Query = in.Text(req.GetQuery())
+	in.Extra(req.GetExtra())
 	extra, err := jsoncodec.Object(req.GetExtra())
 	if err != nil {
 		return nil, err
@@ -27,7 +31,13 @@ func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (*edgev1
 	}
 	documents := make([]string, len(req.GetDocuments()))
 	for i, d := range req.GetDocuments() {
-		documents[i] = rerankText(d)
+		documents[i] = in.Text(rerankText(d))
+	}
+	if err := in.Err(); err != nil {
+		return nil, err
+	}
+	if err := setRedacted(unaryHeader(ctx), in); err != nil {
+		return nil, err
 	}
 	resp, err := s.Inference.Rerank(ctx, &inferencev1.RerankRequest{
 		Model: req.GetModel(), Query: req.GetQuery(), Documents: documents, Extra: extra,

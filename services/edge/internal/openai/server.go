@@ -22,6 +22,7 @@ import (
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/again"
 	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/inspect"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/responseid"
 )
@@ -78,6 +79,7 @@ type Deps struct {
 	Clock     clock.Clock
 	IDs       ids.Source
 	Responses *responseid.Signer
+	Inspector *inspect.Inspector
 	Log       *slog.Logger
 }
 

@@ -105,6 +105,8 @@ type Security struct {
 	Addresses *clientaddr.Resolver
 	// Calls is the calls in hand; what serves them cuts them when its time is over.
 	Calls *inhand.Calls
+	// Metrics counts what the steps and the detectors do.
+	Metrics *metrics.Metrics
 	// AdminKeyPath is where the first key was written; empty when there was one
 	// before.
 	AdminKeyPath string
@@ -133,6 +135,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if err != nil {
 		return s, err
 	}
+	s.Metrics = m
 	db, err := schema.Open(ctx, cfg.Store, log)
 	if err != nil {
 		return s, err

@@ -1,0 +1,165 @@
+package openai
+
+import (
+	"context"
+
+	"google.golang.org/grpc/metadata"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/detect"
+	"github.com/poterne/poterne/services/edge/internal/inspect"
+)
+
+// HeaderRedacted lists the kinds that were taken out of the request, and of an
+// answer that is not a stream.
+const HeaderRedacted = "x-poterne-redacted"
+
+// finishFiltered is why an answer ended in which something blocks.
+const finishFiltered = "content_filter"
+
+// setRedacted tells the caller what was taken out.
+func setRedacted(setHeader func(metadata.MD) error, inspections ...*inspect.Inspection) error {
+	md := metadata.MD{}
+	for _, in := range inspections {
+		if kinds := in.Redacted(); kinds != "" {
+			md.Append(HeaderRedacted, kinds)
+		}
+	}
+	if len(md) == 0 {
+		return nil
+	}
+	if err := setHeader(md); err != nil {
+		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
+	}
+	return nil
+}
+
+// inspectChat looks at everything that a model will read of a conversation.
+func (s *Server) inspectChat(ctx context.Context, req *edgev1.CreateChatCompletionRequest, setHeader func(metadata.MD) error) error {
+	in := s.Inspector.Of(ctx, detect.Request, req.GetModel())
+	if in == nil {
+		return nil
+	}
+	for _, m := range req.GetMessages() {
+		inspectMessage(in, m)
+	}
+	for _, tool := range req.GetTools() {
+		if f := tool.GetFunction(); f != nil {
+			f.Json = in.JSON(f.GetJson())
+		}
+		in.Extra(tool.GetExtra())
+	}
+	if v := req.GetPrompt().GetVariables(); v != nil {
+		for name, value := range v {
+			v[name] = in.Text(value)
+		}
+	}
+	if r := req.GetRetrieval(); r != nil {
+		r.Query = in.Text(r.GetQuery())
+	}
+	in.Extra(req.GetExtra())
+	if err := in.Err(); err != nil {
+		return err
+	}
+	return setRedacted(setHeader, in)
+}
+
+// inspectMessage looks at the texts of a message, whoever wrote it.
+func inspectMessage(in *inspect.Inspection, m *edgev1.ChatMessage) {
+	switch c := m.GetContent().GetContent().(type) {
+	case *edgev1.MessageContent_Text:
+		c.Text = in.Text(c.Text)
+	case *edgev1.MessageContent_Parts:
+		for _, part := range c.Parts.GetParts() {
+			part.Text = in.Texts(part.Text)
+			in.Extra(part.GetExtra())
+		}
+	}
+	m.ReasoningContent = in.Texts(m.ReasoningContent)
+	m.Refusal = in.Texts(m.Refusal)
+	for _, call := range m.GetToolCalls() {
+		if f := call.GetFunction(); f.GetArguments() != "" {
+			args := in.JSON(f.GetArguments())
+			f.Arguments = &args
+		}
+		in.Extra(call.GetExtra())
+	}
+	in.Extra(m.GetExtra())
+}
+
+// inspectAnswer looks at a whole answer.
+func (s *Server) inspectAnswer(ctx context.Context, model string, answer *edgev1.CreateChatCompletionResponse) error {
+	all := s.Inspector.Of(ctx, detect.Answer, model)
+	if all == nil {
+		return nil
+	}
+	for _, choice := range answer.GetChoices() {
+		in := s.Inspector.Of(ctx, detect.Answer, model)
+		inspectChoice(in, choice)
+		all.Join(in)
+	}
+	all.Extra(answer.GetExtra())
+	return setRedacted(unaryHeader(ctx), all)
+}
+
+// inspectChoice looks at one answer of several. One in which something blocks
+// ends there.
+func inspectChoice(in *inspect.Inspection, choice *edgev1.ChatChoice) {
+	inspectMessage(in, choice.GetMessage())
+	in.Extra(choice.GetExtra())
+	if in.Changed() {
+		choice.Logprobs = nil // they spell the answer out
+	}
+	if in.Blocked() {
+		m := choice.GetMessage()
+		m.ToolCalls, m.Extra, choice.FinishReason = nil, nil, filtered()
+	}
+}
+
+// inspectCompletion looks at a whole completion.
+func (s *Server) inspectCompletion(ctx context.Context, model string, answer *edgev1.CreateCompletionResponse) error {
+	all := s.Inspector.Of(ctx, detect.Answer, model)
+	if all == nil {
+		return nil
+	}
+	for _, choice := range answer.GetChoices() {
+		in := s.Inspector.Of(ctx, detect.Answer, model)
+		choice.Text = in.Text(choice.GetText())
+		in.Extra(choice.GetExtra())
+		if in.Changed() {
+			choice.Logprobs = nil
+		}
+		if in.Blocked() {
+			choice.FinishReason = filtered()
+		}
+		all.Join(in)
+	}
+	all.Extra(answer.GetExtra())
+	return setRedacted(unaryHeader(ctx), all)
+}
+
+// inspectInput looks at the text of a request that is not a conversation.
+func (s *Server) inspectInput(ctx context.Context, model, field string, input *edgev1.TextInput, extra map[string]string, setHeader func(metadata.MD) error) error {
+	in := s.Inspector.Of(ctx, detect.Request, model)
+	if in == nil {
+		return nil
+	}
+	switch v := input.GetInput().(type) {
+	case *edgev1.TextInput_Text:
+		v.Text = in.Text(v.Text)
+	case *edgev1.TextInput_List:
+		for _, item := range v.List.GetItems() {
+			text, ok := item.GetItem().(*edgev1.TextInputItem_Text)
+			if !ok {
+				return in.Opaque(field)
+			}
+			text.Text = in.Text(text.Text)
+		}
+	}
+	in.Extra(extra)
+	if err := in.Err(); err != nil {
+		return err
+	}
+	return setRedacted(setHeader, in)
+}
