@@ -8,6 +8,9 @@ CACHE    ?= $(or $(POTERNE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/poterne
 BIN      := bin
 TOOLS    := $(CACHE)/tools/bin
 GO       ?= go
+# Every binary is built by the toolchain that go.work names, whose faults are mended;
+# Go fetches it and checks it by hash like a module.
+export GOTOOLCHAIN := $(shell sed -n 's/^toolchain //p' go.work)
 MODULES  := pkg proto/gen services/edge services/inference services/registry services/search services/worker services/allinone e2e
 SERVICES := edge inference registry search worker
 BINARIES := poterne $(SERVICES:%=poterne-%) poterne-pdf poterne-sim
@@ -95,8 +98,20 @@ bench-search-million: $(BIN)/poterne-search $(BIN)/poterne-bench ## The same for
 	@POTERNE_BIN_DIR=$(CURDIR)/$(BIN) $(BIN)/poterne-bench search-million $(ARGS)
 
 .PHONY: lint
-lint: tools ## golangci-lint in every module, buf lint, and the shell scripts' syntax
+lint: tools ## golangci-lint (with gosec) in every module, buf lint, the shell scripts' syntax, govulncheck
 	@scripts/lint.sh
+
+.PHONY: vuln
+vuln: ## Fail when a binary can reach code with a known vulnerability (part of lint)
+	@scripts/vuln.sh
+
+.PHONY: sbom
+sbom: build ## Write a bill of materials for each binary (bin/NAME.cdx.json), and check the licences
+	@VERSION=$(VERSION) scripts/sbom.sh
+
+.PHONY: reproduce
+reproduce: ## Build the committed tree twice, apart from each other, and compare (ARGS="poterne-edge": one binary)
+	@scripts/reproduce.sh $(ARGS)
 
 .PHONY: compose-check
 compose-check: ## Check docker-compose.yml with docker-compose, without an engine

@@ -15,7 +15,7 @@ readonly ROOT
 readonly PARTS="$ROOT/scripts/components"
 
 # shellcheck source=/dev/null
-for part in pins lib.sh python.sh engine.sh quantizer.sh models.sh consul.sh stores.sh servers.sh elasticsearch.sh tools.sh env.sh; do
+for part in pins lib.sh python.sh engine.sh quantizer.sh models.sh consul.sh stores.sh servers.sh elasticsearch.sh tools.sh supply.sh env.sh; do
   source "$PARTS/$part"
 done
 
@@ -37,6 +37,8 @@ Usage: scripts/components.sh VERB...
   mlflow          MLflow: a tracking server and its client; tests only
   tools           buf, golangci-lint, the protoc plugins and other developer tools
   grpcurl         grpcurl alone, to call gRPC by hand
+  vuln            govulncheck, and the Go vulnerability database as pinned
+  sbom            cyclonedx-gomod, which writes bills of materials
   run             engine, quantizer and models: what `make up` needs
   mesh            run, consul and servers: what `make mesh` needs
   real            mesh, stores, elasticsearch, python-sdk, mlserver, inference-clients and mlflow:
@@ -47,7 +49,7 @@ TEXT
 
 run_verb() {
   case $1 in
-    engine | quantizer | models | consul | stores | servers | compose | elasticsearch | mlserver | mlflow | tools | grpcurl | env) "verb_$1" ;;
+    engine | quantizer | models | consul | stores | servers | compose | elasticsearch | mlserver | mlflow | tools | grpcurl | vuln | sbom | env) "verb_$1" ;;
     python-sdk) verb_python_sdk ;;
     inference-clients) verb_inference_clients ;;
     run)

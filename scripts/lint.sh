@@ -81,6 +81,7 @@ main() {
     step "go (${#all[@]} modules)" lint_go "${all[@]}"
     step proto lint_proto
     step shell lint_shell
+    step vulnerabilities scripts/vuln.sh
   fi
   [[ $failed -eq 0 ]] || {
     echo "lint: failed" >&2
