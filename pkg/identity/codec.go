@@ -32,7 +32,7 @@ const plainVersion = 1
 type plain struct{}
 
 func (plain) Encode(c Caller) ([]byte, error) {
-	if err := check(c); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	body, err := json.Marshal(c)
@@ -56,10 +56,12 @@ func (plain) Decode(data []byte) (Caller, error) {
 	if err := json.Unmarshal(data[1:], &c); err != nil {
 		return Caller{}, errors.New("identity: the encoding is not valid")
 	}
-	return c, check(c)
+	return c, c.Check()
 }
 
-func check(c Caller) error {
+// Check returns why nobody can be called on behalf of c: somebody is missing, or
+// too much is said.
+func (c Caller) Check() error {
 	if c.Tenant == "" || c.Subject == "" {
 		return errors.New("identity: a caller needs a tenant and a subject")
 	}
