@@ -53,21 +53,21 @@ func (a Access) admits(s *statement, service string) error {
 	switch {
 	case s.forItself():
 		if !full {
-			return Audience
+			return errAudience
 		}
 		if !slices.Contains(a.Services, s.issuer) {
-			return Method
+			return errMethod
 		}
 		return nil
 	case full:
 		if !a.Callers {
-			return Method
+			return errMethod
 		}
 		return nil
 	case !s.covers(service):
-		return Audience
+		return errAudience
 	case a.Purpose == "" || !slices.Contains(s.audience, Narrowed(service, a.Purpose)):
-		return Method
+		return errMethod
 	}
 	return nil
 }

@@ -62,32 +62,32 @@ func (c *claims) forItself() bool {
 	return c.Tenant == "" && c.Subject == "" && c.KeyID == "" && len(c.Principals) == 0 && len(c.Roles) == 0
 }
 
-// Cause is why an assertion was refused: a label of metrics and logs, never part
+// refusalError is why an assertion was refused: a label of metrics and logs, never part
 // of an answer.
-type Cause string
+type refusalError string
 
 // The causes.
 const (
-	Missing    Cause = "missing"
-	Repeated   Cause = "repeated"
-	Oversize   Cause = "oversize"
-	Unsigned   Cause = "unsigned"
-	Malformed  Cause = "malformed"
-	UnknownKey Cause = "unknown_key"
-	Signature  Cause = "signature"
-	Issuer     Cause = "issuer"
-	Audience   Cause = "audience"
-	Expired    Cause = "expired"
-	Early      Cause = "early"
-	Lifetime   Cause = "lifetime"
-	// Beyond is for what the issuer may not assert.
-	Beyond Cause = "beyond"
-	// Method is for one that is good, but not for this method.
-	Method Cause = "method"
+	errMissing    refusalError = "missing"
+	errRepeated   refusalError = "repeated"
+	errOversize   refusalError = "oversize"
+	errUnsigned   refusalError = "unsigned"
+	errMalformed  refusalError = "malformed"
+	errUnknownKey refusalError = "unknown_key"
+	errSignature  refusalError = "signature"
+	errIssuer     refusalError = "issuer"
+	errAudience   refusalError = "audience"
+	errExpired    refusalError = "expired"
+	errEarly      refusalError = "early"
+	errLifetime   refusalError = "lifetime"
+	// errBeyond is for what the issuer may not assert.
+	errBeyond refusalError = "beyond"
+	// errMethod is for one that is good, but not for this method.
+	errMethod refusalError = "method"
 )
 
 // Error makes a cause an error.
-func (c Cause) Error() string { return "identity: " + string(c) }
+func (c refusalError) Error() string { return "identity: " + string(c) }
 
 // statement is an assertion that was verified. It is not changed once made.
 type statement struct {
@@ -112,9 +112,9 @@ func (s *statement) covers(service string) bool {
 func (s *statement) current(now time.Time) error {
 	switch {
 	case !now.Before(s.expires.Add(Skew)):
-		return Expired
+		return errExpired
 	case now.Add(Skew).Before(s.issued):
-		return Early
+		return errEarly
 	}
 	return nil
 }
@@ -123,11 +123,11 @@ func (s *statement) current(now time.Time) error {
 func (c *claims) read(by Rights, key trusted) (*statement, error) {
 	switch {
 	case c.Issuer == "" || c.Issuer != key.issuer:
-		return nil, Issuer
+		return nil, errIssuer
 	case len(c.Audience) == 0 || len(c.Audience) > maxAudiences:
-		return nil, Audience
+		return nil, errAudience
 	case c.Issued <= 0 || c.Expires <= c.Issued || c.Expires-c.Issued > int64(Life/time.Second):
-		return nil, Lifetime
+		return nil, errLifetime
 	}
 	s := &statement{issuer: c.Issuer, audience: c.Audience, issued: time.Unix(c.Issued, 0), expires: time.Unix(c.Expires, 0)}
 	if c.forItself() {
@@ -135,10 +135,10 @@ func (c *claims) read(by Rights, key trusted) (*statement, error) {
 	}
 	s.caller = c.caller()
 	if err := s.caller.Check(); err != nil {
-		return nil, Malformed
+		return nil, errMalformed
 	}
 	if !by.Callers || len(by.Tenants) > 0 && !slices.Contains(by.Tenants, s.caller.Tenant) {
-		return nil, Beyond
+		return nil, errBeyond
 	}
 	return s, nil
 }

@@ -78,7 +78,7 @@ type teller struct {
 	grpc_testing.UnimplementedTestServiceServer
 	caller identity.Caller
 	known  bool
-	ctx    context.Context //nolint:containedctx // what a handler would call on with
+	ctx    context.Context
 }
 
 func (s *teller) UnaryCall(ctx context.Context, _ *grpc_testing.SimpleRequest) (*grpc_testing.SimpleResponse, error) {
@@ -244,33 +244,33 @@ func TestRefusals(t *testing.T) {
 	many := make([]string, 9)
 	tests := map[string]struct {
 		values []string
-		want   Cause
+		want   refusalError
 	}{
-		"none":              {nil, Missing},
-		"two":               {[]string{with(nil), with(nil)}, Repeated},
-		"unsigned":          {[]string{string(plain)}, Unsigned},
-		"empty":             {[]string{""}, Malformed},
-		"oversize":          {[]string{strings.Repeat("a", MaxBytes+1)}, Oversize},
-		"garbage":           {[]string{"a.b.c"}, Malformed},
-		"foreign key":       {[]string{w.signed(t, Type, Thumbprint(signing.Public(foreign)), foreign, w.good())}, UnknownKey},
-		"foreign, our name": {[]string{w.signed(t, Type, id, foreign, w.good())}, Signature},
-		"another type":      {[]string{w.signed(t, "JWT", id, w.edgeKey, w.good())}, Malformed},
-		"another issuer":    {[]string{with(map[string]any{"iss": search})}, Issuer},
-		"no issuer":         {[]string{with(map[string]any{"iss": nil})}, Issuer},
-		"another audience":  {[]string{with(map[string]any{"aud": []string{"poterne-registry"}})}, Audience},
-		"narrowed wrongly":  {[]string{with(map[string]any{"aud": []string{"poterne-inference#chat"}})}, Method},
-		"no audience":       {[]string{with(map[string]any{"aud": nil})}, Audience},
-		"audience no list":  {[]string{with(map[string]any{"aud": inference})}, Malformed},
-		"many audiences":    {[]string{with(map[string]any{"aud": many})}, Audience},
-		"expired":           {[]string{with(map[string]any{"iat": now - 70, "exp": now - 10})}, Expired},
-		"not yet":           {[]string{with(map[string]any{"iat": now + 10, "exp": now + 60})}, Early},
-		"long":              {[]string{with(map[string]any{"exp": now + 61})}, Lifetime},
-		"no end":            {[]string{with(map[string]any{"exp": nil})}, Lifetime},
-		"no beginning":      {[]string{with(map[string]any{"iat": nil})}, Lifetime},
-		"no subject":        {[]string{with(map[string]any{"s": nil})}, Malformed},
-		"no tenant":         {[]string{with(map[string]any{"t": nil})}, Malformed},
-		"unknown member":    {[]string{with(map[string]any{"admin": true})}, Malformed},
-		"for itself":        {[]string{with(map[string]any{"t": nil, "s": nil, "p": nil, "r": nil})}, Method},
+		"none":              {nil, errMissing},
+		"two":               {[]string{with(nil), with(nil)}, errRepeated},
+		"unsigned":          {[]string{string(plain)}, errUnsigned},
+		"empty":             {[]string{""}, errMalformed},
+		"oversize":          {[]string{strings.Repeat("a", MaxBytes+1)}, errOversize},
+		"garbage":           {[]string{"a.b.c"}, errMalformed},
+		"foreign key":       {[]string{w.signed(t, Type, Thumbprint(signing.Public(foreign)), foreign, w.good())}, errUnknownKey},
+		"foreign, our name": {[]string{w.signed(t, Type, id, foreign, w.good())}, errSignature},
+		"another type":      {[]string{w.signed(t, "JWT", id, w.edgeKey, w.good())}, errMalformed},
+		"another issuer":    {[]string{with(map[string]any{"iss": search})}, errIssuer},
+		"no issuer":         {[]string{with(map[string]any{"iss": nil})}, errIssuer},
+		"another audience":  {[]string{with(map[string]any{"aud": []string{"poterne-registry"}})}, errAudience},
+		"narrowed wrongly":  {[]string{with(map[string]any{"aud": []string{"poterne-inference#chat"}})}, errMethod},
+		"no audience":       {[]string{with(map[string]any{"aud": nil})}, errAudience},
+		"audience no list":  {[]string{with(map[string]any{"aud": inference})}, errMalformed},
+		"many audiences":    {[]string{with(map[string]any{"aud": many})}, errAudience},
+		"expired":           {[]string{with(map[string]any{"iat": now - 70, "exp": now - 10})}, errExpired},
+		"not yet":           {[]string{with(map[string]any{"iat": now + 10, "exp": now + 60})}, errEarly},
+		"long":              {[]string{with(map[string]any{"exp": now + 61})}, errLifetime},
+		"no end":            {[]string{with(map[string]any{"exp": nil})}, errLifetime},
+		"no beginning":      {[]string{with(map[string]any{"iat": nil})}, errLifetime},
+		"no subject":        {[]string{with(map[string]any{"s": nil})}, errMalformed},
+		"no tenant":         {[]string{with(map[string]any{"t": nil})}, errMalformed},
+		"unknown member":    {[]string{with(map[string]any{"admin": true})}, errMalformed},
+		"for itself":        {[]string{with(map[string]any{"t": nil, "s": nil, "p": nil, "r": nil})}, errMethod},
 	}
 	for name, tt := range tests {
 		_, err := w.receiver.verify(w.receiver.trust.Load(), tt.values, grpc_testing.TestService_UnaryCall_FullMethodName)
@@ -296,7 +296,7 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	w.now.Advance(Life + Skew)
-	if _, err := w.receiver.verify(w.receiver.trust.Load(), []string{good}, grpc_testing.TestService_UnaryCall_FullMethodName); err != Expired { //nolint:errorlint // causes are never wrapped
+	if _, err := w.receiver.verify(w.receiver.trust.Load(), []string{good}, grpc_testing.TestService_UnaryCall_FullMethodName); err != errExpired { //nolint:errorlint // causes are never wrapped
 		t.Errorf("after its life: %v", err)
 	}
 }
@@ -310,14 +310,14 @@ func TestRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	method := grpc_testing.TestService_UnaryCall_FullMethodName
-	if _, err := w.receiver.verify(w.receiver.trust.Load(), []string{raw}, method); err != Beyond { //nolint:errorlint // causes are never wrapped
+	if _, err := w.receiver.verify(w.receiver.trust.Load(), []string{raw}, method); err != errBeyond { //nolint:errorlint // causes are never wrapped
 		t.Errorf("search speaks for a caller: %v", err)
 	}
 	limited := open(t, inference, Config{TrustedKeys: w.trustDir, Issuers: map[string]Rights{edge: {Callers: true, Tenants: []string{"globex"}}}}, table(), w.now)
 	if raw, err = w.edge.sender(inference, true).sign(alice()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := limited.verify(limited.trust.Load(), []string{raw}, method); err != Beyond { //nolint:errorlint // causes are never wrapped
+	if _, err := limited.verify(limited.trust.Load(), []string{raw}, method); err != errBeyond { //nolint:errorlint // causes are never wrapped
 		t.Errorf("an edge speaks for a tenant that is not its own: %v", err)
 	}
 	platform := open(t, inference, Config{TrustedKeys: w.trustDir}, Table{method: {Callers: true, Tenant: Platform}}, w.now)

@@ -45,13 +45,13 @@ type Assertions struct {
 	refused metric.Int64Counter
 
 	mu     sync.Mutex // of what the reloading and the log remember
-	said   map[Cause]time.Time
+	said   map[refusalError]time.Time
 	failed string
 }
 
 // Open reads the keys that the configuration names.
 func Open(o Options) (*Assertions, error) {
-	a := &Assertions{opts: o, said: make(map[Cause]time.Time)}
+	a := &Assertions{opts: o, said: make(map[refusalError]time.Time)}
 	var err error
 	if a.refused, err = o.Telemetry.Meter("poterne/identity").Int64Counter("poterne.identity.refusals", metric.WithUnit("{call}"),
 		metric.WithDescription("Calls refused because of the identity that they show, by cause.")); err != nil {
@@ -66,7 +66,7 @@ func Open(o Options) (*Assertions, error) {
 // load reads the files; what has not changed stays as it is.
 func (a *Assertions) load() error {
 	if path := a.opts.Config.SigningKeyFile; path != "" {
-		text, err := os.ReadFile(path) //nolint:gosec // the operator says which
+		text, err := os.ReadFile(path)
 		if err != nil {
 			return fmt.Errorf("signing_key_file: %w", err)
 		}
@@ -149,7 +149,7 @@ func (a *Assertions) Warn(ctx context.Context, ends Ends) {
 // quiet is for how long a cause is not logged again.
 const quiet = 10 * time.Second
 
-func (a *Assertions) note(ctx context.Context, method string, cause Cause) {
+func (a *Assertions) note(ctx context.Context, method string, cause refusalError) {
 	a.refused.Add(ctx, 1, metric.WithAttributes(attribute.String("cause", string(cause))))
 	now := a.opts.Clock.Now()
 	a.mu.Lock()

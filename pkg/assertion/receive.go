@@ -72,9 +72,9 @@ func (a *Assertions) incoming(ctx context.Context, method string) (context.Conte
 	}
 	r, err := read(values, method)
 	if err != nil {
-		var cause Cause
+		var cause refusalError
 		if !errors.As(err, &cause) {
-			cause = Malformed
+			cause = errMalformed
 		}
 		a.note(ctx, method, cause)
 		return nil, apierr.New(apierr.Unauthenticated, "the call does not prove on whose behalf it is made")
@@ -102,13 +102,13 @@ func (a *Assertions) verify(t *trust, values []string, method string) (received,
 	}
 	switch {
 	case len(values) == 0:
-		return received{}, Missing
+		return received{}, errMissing
 	case len(values) > 1:
-		return received{}, Repeated
+		return received{}, errRepeated
 	case len(values[0]) > MaxBytes:
-		return received{}, Oversize
+		return received{}, errOversize
 	case isPlain(values[0]):
-		return received{}, Unsigned
+		return received{}, errUnsigned
 	}
 	s, err := a.statement(t, values[0])
 	if err != nil {
@@ -127,19 +127,19 @@ func (a *Assertions) statement(t *trust, raw string) (*statement, error) {
 	}
 	token, err := jose.Parse(raw)
 	if err != nil || token.Type != Type || token.Algorithm != algorithm {
-		return nil, Malformed
+		return nil, errMalformed
 	}
 	key, ok := t.keys[token.KeyID]
 	if !ok {
-		return nil, UnknownKey
+		return nil, errUnknownKey
 	}
 	payload, err := token.Verify(key.set)
 	if err != nil {
-		return nil, Signature
+		return nil, errSignature
 	}
 	var c claims
 	if err := json.Unmarshal(payload, &c, json.RejectUnknownMembers(true)); err != nil {
-		return nil, Malformed
+		return nil, errMalformed
 	}
 	s, err := c.read(a.opts.Config.rights(key.issuer), key)
 	if err != nil {
@@ -158,32 +158,32 @@ func (a *Assertions) believe(values []string, method string) (received, error) {
 	switch {
 	case len(values) == 0:
 		if a.required(method) {
-			return received{}, Missing
+			return received{}, errMissing
 		}
 		return received{}, nil
 	case len(values) > 1:
-		return received{}, Repeated
+		return received{}, errRepeated
 	case isPlain(values[0]) || values[0] == "":
 		c, err := identity.Plain().Decode([]byte(values[0]))
 		if err != nil {
-			return received{}, Malformed
+			return received{}, errMalformed
 		}
 		return received{statement: &statement{caller: c}}, nil
 	}
 	token, err := jose.Parse(values[0])
 	if err != nil || token.Type != Type {
-		return received{}, Malformed
+		return received{}, errMalformed
 	}
 	var c claims
 	if err := json.Unmarshal(token.Unverified(), &c); err != nil {
-		return received{}, Malformed
+		return received{}, errMalformed
 	}
 	s := &statement{issuer: c.Issuer, audience: c.Audience, expires: time.Unix(c.Expires, 0)}
 	if c.forItself() {
 		return received{values[0], s}, nil
 	}
 	if s.caller = c.caller(); s.caller.Check() != nil {
-		return received{}, Malformed
+		return received{}, errMalformed
 	}
 	return received{values[0], s}, nil
 }

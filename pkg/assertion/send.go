@@ -152,7 +152,7 @@ func (s *sender) sign(caller identity.Caller) (string, error) {
 		return "", err
 	}
 	if len(raw) > MaxBytes {
-		return "", Oversize
+		return "", errOversize
 	}
 	s.signed.put(key, signature{raw: raw, by: signer, until: now.Add(Reuse)}, len(key)+len(raw))
 	return raw, nil
