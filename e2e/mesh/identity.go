@@ -64,3 +64,16 @@ func (m *Mesh) identityEnv(kind string) []string {
 	}
 	return env
 }
+
+// Backends are the addresses of the services that take callers from the edge, by
+// their names in discovery.
+func (m *Mesh) Backends() map[string]string {
+	p := m.opts.Ports
+	return map[string]string{
+		"poterne-inference": addr(p.Inference[0].GRPC), "poterne-search": addr(p.Search.GRPC),
+		"poterne-registry": addr(p.Registry.GRPC), "poterne-worker": addr(p.Worker[0].GRPC),
+	}
+}
+
+// SigningKey is the file of the key that a kind of service signs with.
+func (m *Mesh) SigningKey(kind string) string { return m.signingKey(kind) }
