@@ -14,9 +14,8 @@ const (
 )
 
 // Codec writes a caller for the services behind the edge, and reads it there.
-// Implementations are safe for concurrent use. A codec that signs what it
-// writes, and refuses what it cannot verify, replaces Plain where the network
-// between the services is not trusted.
+// Implementations are safe for concurrent use. Where the network between the
+// services is not trusted package assertion signs the caller instead.
 type Codec interface {
 	Encode(c Caller) ([]byte, error)
 	Decode(data []byte) (Caller, error)
