@@ -43,6 +43,8 @@ type Options struct {
 	Logger *slog.Logger
 	// EdgeEnv is added to the environment of the edges.
 	EdgeEnv []string
+	// Unsigned has the services take each other at their word.
+	Unsigned bool
 	// StartTimeout bounds the start of each process; 60 s when zero.
 	StartTimeout time.Duration
 }
@@ -72,12 +74,15 @@ func Up(ctx context.Context, opts Options) (*Mesh, error) {
 }
 
 func (m *Mesh) up(ctx context.Context) error {
-	for _, dir := range []string{"log", "run", "consul", "redis", "nginx", "postgres", "registry", "search", "worker-1", "worker-2", "inference-1", "inference-2", "edge"} {
+	for _, dir := range []string{"log", "run", "consul", "redis", "nginx", "postgres", "registry", "search", "worker-1", "worker-2", "inference-1", "inference-2", "edge", "identity"} {
 		if err := os.MkdirAll(m.state(dir), 0o755); err != nil {
 			return fmt.Errorf("state directory: %w", err)
 		}
 	}
 	if err := m.writeNginx(); err != nil {
+		return err
+	}
+	if err := m.makeIdentity(); err != nil {
 		return err
 	}
 	pg, err := m.findPostgres()

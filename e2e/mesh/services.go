@@ -16,7 +16,7 @@ import (
 func (m *Mesh) service(name, kind string, dir string, ops int, env map[string]string) process.Spec {
 	env["POTERNE_DISCOVERY_CONSUL_ADDR"] = addr(m.opts.Ports.Consul.HTTP)
 	env["POTERNE_TELEMETRY_OPS_ADDR"] = addr(ops)
-	var list []string
+	list := m.identityEnv(kind)
 	for k, v := range env {
 		list = append(list, k+"="+v)
 	}

@@ -14,9 +14,8 @@ const (
 )
 
 // Codec writes a caller for the services behind the edge, and reads it there.
-// Implementations are safe for concurrent use. A codec that signs what it
-// writes, and refuses what it cannot verify, replaces Plain where the network
-// between the services is not trusted.
+// Implementations are safe for concurrent use. Where the network between the
+// services is not trusted package assertion signs the caller instead.
 type Codec interface {
 	Encode(c Caller) ([]byte, error)
 	Decode(data []byte) (Caller, error)
@@ -32,7 +31,7 @@ const plainVersion = 1
 type plain struct{}
 
 func (plain) Encode(c Caller) ([]byte, error) {
-	if err := check(c); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	body, err := json.Marshal(c)
@@ -56,10 +55,12 @@ func (plain) Decode(data []byte) (Caller, error) {
 	if err := json.Unmarshal(data[1:], &c); err != nil {
 		return Caller{}, errors.New("identity: the encoding is not valid")
 	}
-	return c, check(c)
+	return c, c.Check()
 }
 
-func check(c Caller) error {
+// Check returns why nobody can be called on behalf of c: somebody is missing, or
+// too much is said.
+func (c Caller) Check() error {
 	if c.Tenant == "" || c.Subject == "" {
 		return errors.New("identity: a caller needs a tenant and a subject")
 	}

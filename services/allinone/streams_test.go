@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/poterne/poterne/pkg/identity"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
@@ -190,7 +191,7 @@ func TestAThousandDisconnects(t *testing.T) {
 		}
 	}
 	eventually(t, "no worker has a request in flight", func() bool {
-		resp, err := c.client.ListWorkers(c.caller(), &inferencev1.ListWorkersRequest{})
+		resp, err := c.client.ListWorkers(identity.NewContext(c.caller(), identity.Caller{Tenant: "default", Subject: "olga"}), &inferencev1.ListWorkersRequest{})
 		busy := int32(0)
 		for _, w := range resp.GetWorkers() {
 			busy += w.GetInFlight() + w.GetState().GetInFlight()

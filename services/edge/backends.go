@@ -5,9 +5,9 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/poterne/poterne/pkg/assertion"
 	"github.com/poterne/poterne/pkg/discovery/resolver"
 	"github.com/poterne/poterne/pkg/grpcclient"
-	"github.com/poterne/poterne/pkg/identity"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
@@ -19,19 +19,26 @@ type backends struct{ inference, search, registry grpc.ClientConnInterface }
 // dial opens the connections, which connect when they are first used. Every
 // call on them carries the caller's identity.
 func (s *Service) dial() error {
+	var err error
+	if s.identity, err = assertion.Open(assertion.Options{
+		Service: ServiceName, Config: s.cfg.Identity, Clock: s.opts.clock, Telemetry: s.opts.telemetry,
+	}); err != nil {
+		return err
+	}
 	for _, b := range []struct {
 		name       string
 		cfg        grpcclient.Config
 		given      grpc.ClientConnInterface
 		idempotent []string
 		conn       *grpc.ClientConnInterface
+		further    []string // where what is signed for it is good, too
 	}{
-		{InferenceName, s.cfg.Inference, s.opts.inference, inferenceReads(), &s.backends.inference},
-		{SearchName, s.cfg.Search, s.opts.search, searchReads(), &s.backends.search},
-		{RegistryName, s.cfg.Registry, s.opts.registry, registryAgain(), &s.backends.registry},
+		{InferenceName, s.cfg.Inference, s.opts.inference, inferenceReads(), &s.backends.inference, nil},
+		{SearchName, s.cfg.Search, s.opts.search, searchReads(), &s.backends.search, []string{assertion.Narrowed(InferenceName, purposeRetrieval)}},
+		{RegistryName, s.cfg.Registry, s.opts.registry, registryAgain(), &s.backends.registry, nil},
 	} {
 		opts := []grpcclient.Option{
-			grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), identity.StreamClient(identity.Plain())),
+			s.identity.Issue(b.name, b.further...),
 			grpcclient.WithIdempotent(b.idempotent...),
 		}
 		if b.given != nil {
@@ -48,6 +55,13 @@ func (s *Service) dial() error {
 	}
 	return nil
 }
+
+// purposeRetrieval is what search needs of the inference service on a caller's
+// behalf: an assertion for search is good there for that, and for nothing else.
+const purposeRetrieval = "retrieval"
+
+// identityEnds: the edge calls services, and none calls it.
+func identityEnds() assertion.Ends { return assertion.Ends{Sends: true} }
 
 // What may be asked again when a connection fails. Invoke, InferTensors and
 // their streams are not here: packages openai and openinference ask them again

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/poterne/poterne/pkg/assertion"
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcclient"
@@ -67,6 +68,8 @@ type Config struct {
 	Inference grpcclient.Config `yaml:"inference"`
 	Search    grpcclient.Config `yaml:"search"`
 	Registry  grpcclient.Config `yaml:"registry"`
+	// Identity says how callers are proven to the services behind.
+	Identity assertion.Config `yaml:"identity"`
 	// ReadyInterval is how often the inference service is asked whether it could
 	// serve a chat.
 	ReadyInterval time.Duration `yaml:"ready_interval"`
@@ -101,6 +104,7 @@ func DefaultConfig() *Config {
 		Inference:     grpcclient.DefaultConfig(),
 		Search:        grpcclient.DefaultConfig(),
 		Registry:      grpcclient.DefaultConfig(),
+		Identity:      assertion.DefaultConfig(),
 		ReadyInterval: time.Second,
 		DrainTimeout:  30 * time.Second,
 	}
@@ -131,6 +135,7 @@ func (c *Config) Complete() error {
 	c.Inference.Validate(&p, "inference")
 	c.Search.Validate(&p, "search")
 	c.Registry.Validate(&p, "registry")
+	c.Identity.Validate(&p, "identity", identityEnds())
 	p.Check(c.ReadyInterval >= 50*time.Millisecond && c.ReadyInterval <= time.Minute, "ready_interval",
 		"must be from 50ms to 1m, got %v", c.ReadyInterval)
 	p.Check(c.DrainTimeout > 0, "drain_timeout", "must be positive, got %v", c.DrainTimeout)

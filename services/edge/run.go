@@ -17,13 +17,14 @@ func (s *Service) Components() []lifecycle.Component {
 		Name: "edge: connections", Stop: func(context.Context) error { return s.close() },
 	}}
 	comps = append(comps, s.security.Components()...)
-	return append(comps, s.readyComponent())
+	return append(comps, s.identity.Component(), s.readyComponent())
 }
 
 // Run serves until ctx ends: the background work, the HTTP, gRPC and ops ports,
 // and the registration in discovery. It may be called once.
 func (s *Service) Run(ctx context.Context) error {
 	tel := s.opts.telemetry
+	s.identity.Warn(ctx, identityEnds())
 	ports, err := s.NewPorts()
 	if err != nil {
 		return errors.Join(err, s.close())

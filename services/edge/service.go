@@ -16,6 +16,7 @@ import (
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 
+	"github.com/poterne/poterne/pkg/assertion"
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/health"
@@ -47,6 +48,7 @@ type Service struct {
 	readiness *health.Readiness
 	discovery backend.Backend
 	backends  backends
+	identity  *assertion.Assertions
 	security  *security.Security
 	openai    *openai.Server
 	feedback  *feedback.Server

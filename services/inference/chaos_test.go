@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/identity"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/fakes"
@@ -185,7 +186,7 @@ func TestWorkersDieAndComeBack(t *testing.T) {
 func (m *mesh) awaitTwo(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for ctx.Err() == nil {
-		resp, err := m.client.ListWorkers(ctx, &inferencev1.ListWorkersRequest{})
+		resp, err := m.client.ListWorkers(identity.NewContext(ctx, identity.Caller{Tenant: "default", Subject: "olga"}), &inferencev1.ListWorkersRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}

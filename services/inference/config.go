@@ -3,6 +3,7 @@ package inference
 import (
 	"time"
 
+	"github.com/poterne/poterne/pkg/assertion"
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
@@ -53,6 +54,9 @@ type Identity struct {
 	// PlatformTenant is the tenant whose callers see the models of all tenants, as
 	// the edge's security.authz.platform_tenant.
 	PlatformTenant string `yaml:"platform_tenant"`
+	// Keys has the settings signing_key_file, trusted_keys and so on, of how callers
+	// are proven.
+	Keys assertion.Config `yaml:",inline"`
 }
 
 // Registry says how the registry is followed.
@@ -171,7 +175,7 @@ func DefaultConfig() *Config {
 		GRPC:      grpcserver.DefaultConfig("127.0.0.1:9093"),
 		Telemetry: telemetry.DefaultConfig("127.0.0.1:9103"),
 		Discovery: backend.DefaultConfig(),
-		Identity:  Identity{Required: true, PlatformTenant: "default"},
+		Identity:  Identity{Required: true, PlatformTenant: "default", Keys: assertion.DefaultConfig()},
 		Registry: Registry{
 			SilenceTimeout: 15 * time.Second, BackoffBase: 100 * time.Millisecond, BackoffMax: 5 * time.Second,
 		},
@@ -213,6 +217,7 @@ func (c *Config) Complete() error {
 	c.Telemetry.Validate(&p, "telemetry")
 	c.Discovery.Validate(&p, "discovery")
 	c.Signatures.Validate(&p, "signatures")
+	c.Identity.Keys.Validate(&p, "identity", identityEnds())
 	positive := func(path string, d time.Duration) { p.Check(d > 0, path, "must be positive, got %v", d) }
 	backoffs := func(path string, base, limit time.Duration) {
 		positive(path+".backoff_base", base)

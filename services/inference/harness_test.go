@@ -131,6 +131,12 @@ func caller(tb testing.TB) context.Context {
 	return identity.NewContext(ctx, identity.Caller{Tenant: "acme", Subject: "alice"})
 }
 
+// operator is caller, of the platform's tenant.
+func operator(tb testing.TB) context.Context {
+	tb.Helper()
+	return identity.NewContext(caller(tb), identity.Caller{Tenant: "default", Subject: "olga"})
+}
+
 // awaitReady waits until n workers have the model ready.
 func (m *mesh) awaitReady(t *testing.T, model string, n int32) {
 	t.Helper()

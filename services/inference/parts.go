@@ -51,7 +51,7 @@ func (s *Service) backoff(base, limit time.Duration) backoff.Policy {
 func (s *Service) newFollower() (*catalog.Follower, error) {
 	conn := s.opts.registry
 	if conn == nil {
-		dialled, err := grpcclient.Dial(resolver.Target(RegistryName), grpcclient.DefaultConfig(), s.opts.telemetry,
+		dialled, err := grpcclient.Dial(resolver.Target(RegistryName), grpcclient.DefaultConfig(), s.opts.telemetry, s.identity.Own(RegistryName),
 			grpcclient.WithResolvers(resolver.New(s.discovery, s.opts.telemetry.Logger)))
 		if err != nil {
 			return nil, fmt.Errorf("dial the registry: %w", err)
@@ -101,7 +101,7 @@ func (s *Service) dialWorker(in discovery.Instance) (grpc.ClientConnInterface, f
 	cfg.Breaker.Enabled, cfg.Outlier.Enabled = false, false
 	cfg.MaxRecvBytes, cfg.MaxSendBytes = s.cfg.Workers.MaxRecvBytes, s.cfg.GRPC.MaxRecvBytes
 	cfg.MaxConnectBackoff = s.cfg.Workers.BackoffMax
-	conn, err := grpcclient.Dial(in.Addr, cfg, s.opts.telemetry)
+	conn, err := grpcclient.Dial(in.Addr, cfg, s.opts.telemetry, s.asWorkersKnowUs)
 	if err != nil {
 		return nil, nil, err
 	}

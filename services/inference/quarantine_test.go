@@ -29,7 +29,7 @@ func TestLiftQuarantine(t *testing.T) {
 	}
 	one, two, three := fakes.VersionDigest("m", 1), fakes.VersionDigest("m", 2), fakes.VersionDigest("m", 3)
 	lift := func(worker, model string) ([]string, error) {
-		resp, err := m.client.LiftQuarantine(caller(t), &inferencev1.LiftQuarantineRequest{WorkerId: worker, Model: model})
+		resp, err := m.client.LiftQuarantine(operator(t), &inferencev1.LiftQuarantineRequest{WorkerId: worker, Model: model})
 		var digests []string
 		for _, l := range resp.GetLifted() {
 			if l.GetModel() != "m" || l.GetVersion() < 1 {
@@ -94,7 +94,7 @@ func await(t *testing.T, so func() bool) {
 // quarantined are the digests that the service sees in quarantine.
 func (m *mesh) quarantined(t *testing.T) []string {
 	t.Helper()
-	resp, err := m.client.ListWorkers(caller(t), &inferencev1.ListWorkersRequest{})
+	resp, err := m.client.ListWorkers(operator(t), &inferencev1.ListWorkersRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,7 @@ func (s *Service) Components() []lifecycle.Component {
 			Run:   s.follower.Run,
 			Stop:  func(context.Context) error { return s.close() },
 		},
+		s.identity.Component(),
 		s.reporting.component(),
 		{Name: "inference: workers", Run: s.fleet.Run},
 		{Name: "inference: placement", Run: s.placement.Run},
@@ -76,6 +77,7 @@ func setReady(c *health.Check, ready bool) {
 // and the registration in discovery. It may be called once.
 func (s *Service) Run(ctx context.Context) error {
 	tel := s.opts.telemetry
+	s.identity.Warn(ctx, identityEnds())
 	server, err := grpcserver.New(s.cfg.GRPC, tel, s.chain, s.RegisterGRPC, grpcserver.WithReadiness(s.readiness))
 	if err != nil {
 		return errors.Join(fmt.Errorf("inference: %w", err), s.close())

@@ -13,10 +13,11 @@ import (
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 
+	"github.com/poterne/poterne/pkg/assertion"
 	"github.com/poterne/poterne/pkg/discovery/backend"
+	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/health"
-	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/telemetry"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
@@ -38,9 +39,12 @@ type Service struct {
 	readiness *health.Readiness
 	discovery backend.Backend
 	registry  grpc.ClientConnInterface
-	chain     grpcserver.Chain
-	replica   string // this process's name to the workers
-	metrics   *metrics.Metrics
+	identity  *assertion.Assertions
+	// asWorkersKnowUs is shared by the connections to all of them.
+	asWorkersKnowUs grpcclient.Option
+	chain           grpcserver.Chain
+	replica         string // this process's name to the workers
+	metrics         *metrics.Metrics
 
 	follower   *catalog.Follower
 	fleet      *fleet.Fleet
@@ -90,6 +94,13 @@ func (s *Service) build(ctx context.Context) error {
 	if s.metrics, err = metrics.New(o.telemetry.Meter(metrics.Scope)); err != nil {
 		return err
 	}
+	if s.identity, err = assertion.Open(assertion.Options{
+		Service: ServiceName, Config: s.cfg.Identity.Keys, Access: access(), Required: s.identityRequired,
+		PlatformTenant: s.cfg.Identity.PlatformTenant,
+		Clock:          o.clock, Telemetry: o.telemetry,
+	}); err != nil {
+		return err
+	}
 	if s.chain, err = s.newChain(); err != nil { //nolint:contextcheck // its steps work in the calls' contexts
 		return err
 	}
@@ -97,6 +108,7 @@ func (s *Service) build(ctx context.Context) error {
 		return err
 	}
 	s.replica = o.ids.New()
+	s.asWorkersKnowUs = s.identity.Own(WorkerName)
 	if s.reporting, err = s.newReporting(registryv1.NewRegistryServiceClient(s.registry)); err != nil {
 		return err
 	}
@@ -141,7 +153,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	return insertIdentity(chain, identity.Server(identity.Plain(), s.identityRequired)), nil
+	return insertIdentity(chain, s.identity.Server()), nil
 }
 
 // RegisterGRPC registers the service's gRPC servers. Calls must pass

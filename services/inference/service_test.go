@@ -286,7 +286,7 @@ func TestListWorkers(t *testing.T) {
 	var got []string
 	token := ""
 	for {
-		resp, err := m.client.ListWorkers(caller(t), &inferencev1.ListWorkersRequest{PageSize: 2, PageToken: token})
+		resp, err := m.client.ListWorkers(operator(t), &inferencev1.ListWorkersRequest{PageSize: 2, PageToken: token})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/poterne/poterne/pkg/assertion"
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
@@ -61,6 +62,8 @@ type Identity struct {
 	// PlatformTenant is the tenant whose callers see the models of all tenants, as
 	// the edge's security.authz.platform_tenant.
 	PlatformTenant string `yaml:"platform_tenant"`
+	// Keys has the settings trusted_keys and so on, of how callers are proven.
+	Keys assertion.Config `yaml:",inline"`
 }
 
 // Deleted says what becomes of models and versions that were deleted.
@@ -176,7 +179,7 @@ func DefaultConfig() *Config {
 		Limits: Limits{
 			Models: 10_000, AliasesPerModel: 256, ModelBytes: 3 * config.MiB, Watchers: 1000,
 		},
-		Identity:     Identity{PlatformTenant: "default"},
+		Identity:     Identity{PlatformTenant: "default", Keys: assertion.DefaultConfig()},
 		Sources:      Sources{MaxBytes: 256 * config.GiB},
 		Deleted:      Deleted{Keep: 30 * 24 * time.Hour, PurgeInterval: time.Minute},
 		Rollouts:     Rollouts{Period: time.Second, Lease: 5 * time.Second},
@@ -194,6 +197,7 @@ func (c *Config) Complete() error {
 	c.GRPC.Validate(&p, "grpc")
 	c.Telemetry.Validate(&p, "telemetry")
 	c.Discovery.Validate(&p, "discovery")
+	c.Identity.Keys.Validate(&p, "identity", identityEnds())
 	c.Store.Validate(&p, "store")
 
 	for _, root := range c.Sources.Roots {

@@ -20,7 +20,10 @@ require (
 
 require (
 	github.com/cbroglie/mustache v1.4.2 // indirect
+	github.com/fullstorydev/grpchan v1.1.2 // indirect
+	github.com/go-json-experiment/json v1.27.2 // indirect
 	github.com/gowebpki/jcs v1.0.2 // indirect
+	github.com/sony/gobreaker/v2 v2.4.0 // indirect
 )
 
 require (

@@ -22,6 +22,7 @@ const CheckStore = "registry: store"
 func (s *Service) Components() []lifecycle.Component {
 	return []lifecycle.Component{
 		{Name: "registry: store", Stop: func(context.Context) error { return s.close() }},
+		s.identity.Component(),
 		{Name: "registry: evidence", Run: s.evidence.Run},
 		{Name: "registry: rollouts", Run: s.rollouts.Run},
 		{Name: "registry: feed", Start: s.feed.Start, Run: s.feed.Follow, Drain: s.endWatches},
@@ -61,6 +62,7 @@ func (s *Service) endWatches(context.Context) error {
 // and the registration in discovery. It may be called once.
 func (s *Service) Run(ctx context.Context) error {
 	tel := s.opts.telemetry
+	s.identity.Warn(ctx, identityEnds())
 	disc := s.opts.discovery
 	if disc == nil {
 		b, err := backend.Open(s.cfg.Discovery, s.opts.clock, tel.Logger)

@@ -16,9 +16,9 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/assertion"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/health"
-	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
@@ -44,6 +44,7 @@ type Service struct {
 	chain     grpcserver.Chain
 	validator protovalidate.Validator
 	metrics   *metrics.Metrics
+	identity  *assertion.Assertions
 	store     *store.Store
 	feed      *feed.Feed
 	evidence  *evidence.Keeper
@@ -81,6 +82,13 @@ func (s *Service) build(ctx context.Context) error {
 	s.check = s.readiness.Register(CheckStore)
 	var err error
 	if s.metrics, err = metrics.New(o.telemetry.Meter(metrics.Scope)); err != nil {
+		return err
+	}
+	if s.identity, err = assertion.Open(assertion.Options{
+		Service: ServiceName, Config: s.cfg.Identity.Keys, Access: access(), Required: s.identityRequired,
+		PlatformTenant: s.cfg.Identity.PlatformTenant,
+		Clock:          o.clock, Telemetry: o.telemetry,
+	}); err != nil {
 		return err
 	}
 	if s.chain, err = s.newChain(); err != nil { //nolint:contextcheck // its steps work in the calls' contexts
@@ -264,7 +272,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		return nil, err
 	}
 	at := slices.IndexFunc(chain, func(i grpcserver.Interceptor) bool { return i.Name == grpcserver.NameValidate })
-	return slices.Insert(chain, max(0, at), identity.Server(identity.Plain(), s.identityRequired)), nil
+	return slices.Insert(chain, max(0, at), s.identity.Server()), nil
 }
 
 // identityRequired asks for a caller on the service's own methods; health and

@@ -3,6 +3,7 @@ package search
 import (
 	"time"
 
+	"github.com/poterne/poterne/pkg/assertion"
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
@@ -24,6 +25,8 @@ type Config struct {
 	GRPC      grpcserver.Config `yaml:"grpc"`
 	Telemetry telemetry.Config  `yaml:"telemetry"`
 	Discovery backend.Config    `yaml:"discovery"`
+	// Identity says how callers are proven.
+	Identity assertion.Config `yaml:"identity"`
 	// Store is where documents are kept: the truth.
 	Store     sqldb.Config `yaml:"store"`
 	Index     Index        `yaml:"index"`
@@ -152,6 +155,7 @@ func DefaultConfig() *Config {
 		GRPC:      grpcserver.DefaultConfig("127.0.0.1:9092"),
 		Telemetry: telemetry.DefaultConfig("127.0.0.1:9102"),
 		Discovery: backend.DefaultConfig(),
+		Identity:  assertion.DefaultConfig(),
 		Store:     sqldb.DefaultConfig("sqlite:poterne-search.db"),
 		Index:     defaultIndex(),
 		Embedding: Embedding{
@@ -182,6 +186,7 @@ func (c *Config) Complete() error {
 	c.GRPC.Validate(&p, "grpc")
 	c.Telemetry.Validate(&p, "telemetry")
 	c.Discovery.Validate(&p, "discovery")
+	c.Identity.Validate(&p, "identity", identityEnds())
 	c.Store.Validate(&p, "store")
 	c.Index.validate(&p)
 	positive := func(path string, d time.Duration) { p.Check(d > 0, path, "must be positive, got %v", d) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -12,9 +11,7 @@ import (
 	"github.com/poterne/poterne/pkg/discovery/resolver"
 	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/grpcserver"
-	"github.com/poterne/poterne/pkg/identity"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search/internal/embedding"
 	"github.com/poterne/poterne/services/search/internal/expiry"
 	"github.com/poterne/poterne/services/search/internal/imports"
@@ -31,12 +28,6 @@ import (
 func insertIdentity(chain grpcserver.Chain, step grpcserver.Interceptor) grpcserver.Chain {
 	at := slices.IndexFunc(chain, func(i grpcserver.Interceptor) bool { return i.Name == grpcserver.NameValidate })
 	return slices.Insert(chain, max(0, at), step)
-}
-
-// identityRequired asks for a caller on the service's own methods; health and
-// reflection have none.
-func identityRequired(fullMethod string) bool {
-	return strings.HasPrefix(fullMethod, "/"+searchv1.SearchService_ServiceDesc.ServiceName+"/")
 }
 
 // sweeper returns what removes documents that have ended.
@@ -119,10 +110,10 @@ func (s *Service) built(ctx context.Context, p store.Progress) {
 }
 
 // inferenceConn returns the connection to the inference service, on which every
-// call says on whose behalf it is made.
+// call says on whose behalf it is made, or that it is the service's own.
 func (s *Service) inferenceConn() (grpc.ClientConnInterface, error) {
 	cfg := grpcclient.DefaultConfig()
-	caller := grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), identity.StreamClient(identity.Plain()))
+	caller := s.identity.Forward(InferenceName)
 	if s.opts.inference != nil {
 		return grpcclient.Intercept(InferenceName, s.opts.inference, cfg, s.opts.telemetry, caller), nil
 	}

@@ -35,7 +35,7 @@ func (s *Service) Components() []lifecycle.Component {
 	advisory := health.NewReadiness(s.opts.clock)
 	indexes := advisory.Register(CheckIndexes)
 	s.readiness.Advise(advisory)
-	return []lifecycle.Component{{
+	return []lifecycle.Component{s.identity.Component(), {
 		Name: "search: indexes",
 		Run: func(ctx context.Context) error {
 			return s.follower.Run(ctx, func(now follow.State) {
@@ -98,6 +98,7 @@ func notFollowed(err error) error {
 // and the registration in discovery. It may be called once.
 func (s *Service) Run(ctx context.Context) error {
 	tel := s.opts.telemetry
+	s.identity.Warn(ctx, identityEnds())
 	server, err := grpcserver.New(s.cfg.GRPC, tel, s.chain, s.RegisterGRPC, grpcserver.WithReadiness(s.readiness))
 	if err != nil {
 		return errors.Join(fmt.Errorf("search: %w", err), s.close())

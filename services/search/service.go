@@ -13,10 +13,10 @@ import (
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 
+	"github.com/poterne/poterne/pkg/assertion"
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/health"
-	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
@@ -45,6 +45,7 @@ type Service struct {
 	discovery backend.Backend
 	chain     grpcserver.Chain
 	metrics   *metrics.Metrics
+	identity  *assertion.Assertions
 
 	store    *store.Store
 	index    index.Index
@@ -89,6 +90,11 @@ func (s *Service) build(ctx context.Context) error {
 	}
 	var err error
 	if s.metrics, err = metrics.New(o.telemetry.Meter(metrics.Scope), o.telemetry.Logger); err != nil {
+		return err
+	}
+	if s.identity, err = assertion.Open(assertion.Options{
+		Service: ServiceName, Config: s.cfg.Identity, Access: access(), Clock: o.clock, Telemetry: o.telemetry,
+	}); err != nil {
 		return err
 	}
 	if s.chain, err = s.newChain(); err != nil { //nolint:contextcheck // its steps get each call's context
@@ -194,7 +200,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	chain = insertIdentity(chain, identity.Server(identity.Plain(), identityRequired))
+	chain = insertIdentity(chain, s.identity.Server())
 	return append(chain, rpc.Outages(s.metrics)), nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/poterne/poterne/pkg/assertion"
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
@@ -28,6 +29,8 @@ type Config struct {
 	GRPC      grpcserver.Config `yaml:"grpc"`
 	Telemetry telemetry.Config  `yaml:"telemetry"`
 	Discovery backend.Config    `yaml:"discovery"`
+	// Identity says how services that call are known.
+	Identity assertion.Config `yaml:"identity"`
 	// ID names this worker among all; empty makes one and keeps it in StateDir.
 	ID string `yaml:"id"`
 	// StateDir holds the worker's id, notes of running engines, hashes of files
@@ -155,6 +158,7 @@ func DefaultConfig() *Config {
 		GRPC:      grpcserver.DefaultConfig("127.0.0.1:9094"),
 		Telemetry: telemetry.DefaultConfig("127.0.0.1:9104"),
 		Discovery: backend.DefaultConfig(),
+		Identity:  assertion.DefaultConfig(),
 		StateDir:  "worker-state",
 		MaxModels: 32,
 		Memory:    Memory{MinIdle: 30 * time.Second, SampleEvery: 5 * time.Second},
@@ -191,6 +195,7 @@ func (c *Config) Complete() error {
 	c.GRPC.Validate(&p, "grpc")
 	c.Telemetry.Validate(&p, "telemetry")
 	c.Discovery.Validate(&p, "discovery")
+	c.Identity.Validate(&p, "identity", identityEnds())
 	c.Supervision.Validate(&p, "supervision")
 	c.Signatures.Validate(&p, "signatures")
 	name := regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)

@@ -20,7 +20,7 @@ const CheckAgent = "worker: agent"
 // listens nowhere. Draining it waits for requests in flight and ends the streams
 // of state; stopping it ends the engines.
 func (s *Service) Components() []lifecycle.Component {
-	return []lifecycle.Component{{
+	return []lifecycle.Component{s.identity.Component(), {
 		Name: "worker: agent", Start: s.start, Run: s.agent.Run, Drain: s.agent.Drain, Stop: s.stop,
 	}}
 }
@@ -44,6 +44,7 @@ const stopMargin = 3 * time.Second
 // and the registration in discovery. It may be called once.
 func (s *Service) Run(ctx context.Context) error {
 	tel := s.opts.telemetry
+	s.identity.Warn(ctx, identityEnds())
 	disc := s.opts.discovery
 	if disc == nil {
 		b, err := backend.Open(s.cfg.Discovery, s.opts.clock, tel.Logger)

@@ -17,6 +17,7 @@ import (
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 
+	"github.com/poterne/poterne/pkg/assertion"
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/discovery/resolver"
 	"github.com/poterne/poterne/pkg/grpcclient"
@@ -46,6 +47,7 @@ type Service struct {
 	check     *health.Check
 	chain     grpcserver.Chain
 	agent     *agent.Agent
+	identity  *assertion.Assertions
 
 	closers []func() error // in the order of opening
 }
@@ -74,6 +76,12 @@ func (s *Service) build(ctx context.Context) error {
 		s.readiness = health.NewReadiness(o.clock)
 	}
 	s.check = s.readiness.Register(CheckAgent)
+	var err error
+	if s.identity, err = assertion.Open(assertion.Options{
+		Service: ServiceName, Config: s.cfg.Identity, Access: access(), Clock: o.clock, Telemetry: o.telemetry,
+	}); err != nil {
+		return err
+	}
 	dir, err := filepath.Abs(s.cfg.StateDir)
 	if err != nil {
 		return fmt.Errorf("state directory: %w", err)
@@ -188,7 +196,7 @@ func (s *Service) registryConn() (grpc.ClientConnInterface, error) {
 		}
 		o.discovery = b // Run registers there
 	}
-	conn, err := grpcclient.Dial(resolver.Target(RegistryName), grpcclient.DefaultConfig(), o.telemetry,
+	conn, err := grpcclient.Dial(resolver.Target(RegistryName), grpcclient.DefaultConfig(), o.telemetry, s.identity.Own(RegistryName),
 		grpcclient.WithResolvers(resolver.New(o.discovery, o.telemetry.Logger)))
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", RegistryName, err)
@@ -197,8 +205,8 @@ func (s *Service) registryConn() (grpc.ClientConnInterface, error) {
 	return conn, nil
 }
 
-// newChain is the standard chain. Callers are services, not people: nothing
-// here depends on on whose behalf a request is made.
+// newChain is the standard chain, with who calls before validation. Callers are
+// services, not people: nothing here depends on on whose behalf a request is made.
 func (s *Service) newChain() (grpcserver.Chain, error) {
 	// Rules are compiled now rather than during the first requests.
 	validator, err := protovalidate.New(protovalidate.WithMessages(
@@ -210,9 +218,14 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)
 	}
-	return grpcserver.Standard(grpcserver.StandardOptions{
+	chain, err := grpcserver.Standard(grpcserver.StandardOptions{
 		Telemetry: s.opts.telemetry, Clock: s.opts.clock, IDs: s.opts.ids, Validator: validator,
 	})
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(chain, func(i grpcserver.Interceptor) bool { return i.Name == grpcserver.NameValidate })
+	return slices.Insert(chain, max(0, at), s.identity.Server()), nil
 }
 
 // pools are the memories, the main one sized by the machine unless limited.

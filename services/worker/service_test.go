@@ -18,6 +18,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/identity"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/worker"
@@ -256,7 +257,7 @@ func TestRequestsAreValidated(t *testing.T) {
 	if _, err := r.client.Embed(t.Context(), &workerv1.EmbedRequest{Digest: digest("a")}); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("nothing to embed: %v", err)
 	}
-	want := []string{grpcserver.NameRecover, grpcserver.NameRequestID, grpcserver.NameTelemetry, grpcserver.NameErrors, grpcserver.NameValidate}
+	want := []string{grpcserver.NameRecover, grpcserver.NameRequestID, grpcserver.NameTelemetry, grpcserver.NameErrors, identity.Name, grpcserver.NameValidate}
 	if got := r.service.Interceptors().Names(); strings.Join(got, ",") != strings.Join(want, ",") {
 		t.Errorf("interceptors %q", got)
 	}
