@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/discovery/backend"
+	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/identity"
@@ -44,6 +45,7 @@ type Service struct {
 
 	follower   *catalog.Follower
 	fleet      *fleet.Fleet
+	workers    []grpcclient.Option // of every connection to a worker
 	placement  *placement.Controller
 	scheduler  *schedule.Scheduler
 	router     *routing.Router
@@ -100,7 +102,9 @@ func (s *Service) build(ctx context.Context) error {
 	if s.reporting, err = s.newReporting(registryv1.NewRegistryServiceClient(s.registry)); err != nil {
 		return err
 	}
-	s.fleet = s.newFleet()
+	if s.fleet, err = s.newFleet(); err != nil {
+		return err
+	}
 	s.placement = s.newPlacement()
 	s.poison = poison.New(s.cfg.Poison, o.clock)
 	s.scheduler = s.newScheduler()

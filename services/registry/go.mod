@@ -21,6 +21,7 @@ require (
 require (
 	github.com/cbroglie/mustache v1.4.2 // indirect
 	github.com/gowebpki/jcs v1.0.2 // indirect
+	github.com/spiffe/go-spiffe/v2 v2.9.0 // indirect
 )
 
 require (

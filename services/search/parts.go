@@ -122,6 +122,7 @@ func (s *Service) built(ctx context.Context, p store.Progress) {
 // call says on whose behalf it is made.
 func (s *Service) inferenceConn() (grpc.ClientConnInterface, error) {
 	cfg := grpcclient.DefaultConfig()
+	cfg.TLS = s.cfg.Inference.TLS
 	caller := grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), identity.StreamClient(identity.Plain()))
 	if s.opts.inference != nil {
 		return grpcclient.Intercept(InferenceName, s.opts.inference, cfg, s.opts.telemetry, caller), nil
