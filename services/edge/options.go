@@ -33,6 +33,9 @@ type options struct {
 // ACMEConfig says from where certificates are obtained.
 type ACMEConfig = webtls.ACME
 
+// CertificateFiles is one certificate of http.tls.certificates.
+type CertificateFiles = webtls.Pair
+
 // Obtainer obtains them.
 type Obtainer = webtls.Obtainer
 
