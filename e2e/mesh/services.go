@@ -3,9 +3,11 @@ package mesh
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/poterne/poterne/e2e/process"
@@ -16,7 +18,8 @@ import (
 func (m *Mesh) service(name, kind string, dir string, ops int, env map[string]string) process.Spec {
 	env["POTERNE_DISCOVERY_CONSUL_ADDR"] = addr(m.opts.Ports.Consul.HTTP)
 	env["POTERNE_TELEMETRY_OPS_ADDR"] = addr(ops)
-	var list []string
+	maps.Copy(env, m.mutualTLS(name, kind))
+	list := slices.Clone(m.opts.Env)
 	for k, v := range env {
 		list = append(list, k+"="+v)
 	}

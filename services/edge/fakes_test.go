@@ -105,7 +105,9 @@ func (f *fakeInference) note(ctx context.Context, req *inferencev1.InvokeRequest
 	defer f.mu.Unlock()
 	f.invoked = append(f.invoked, req)
 	f.caller, _ = identity.FromContext(ctx)
-	f.arrived = arrival.From(inprocgrpc.ClientContext(ctx))
+	if client := inprocgrpc.ClientContext(ctx); client != nil {
+		f.arrived = arrival.From(client)
+	}
 }
 
 // last returns the body of the last request, as the engine would have it.
