@@ -75,7 +75,8 @@ type ACME struct {
 	// data directory. Edges that share it
 	// share both, and answer each other's challenges.
 	CacheDir string `yaml:"cache_dir"`
-	// RenewBefore is how long before its end a certificate is renewed.
+	// RenewBefore is how long before its end a certificate is renewed, and has to be
+	// less than its life; 0 is a third of that, at most 30 days.
 	RenewBefore time.Duration `yaml:"renew_before"`
 	// EABKeyID and EABKey bind the account to one that the authority knows already
 	// (RFC 8555, section 7.3.4); the key is in base64url.
@@ -93,12 +94,12 @@ func (c Config) On() bool { return c.CertFile != "" || len(c.Certificates) > 0 |
 func DefaultConfig() Config {
 	return Config{
 		MinVersion: tlsfiles.Version13, ClientAuth: ClientNone, HSTSMaxAge: 365 * 24 * time.Hour,
-		ACME: ACME{RenewBefore: 30 * 24 * time.Hour},
 	}
 }
 
-// The most certificates and names of one port.
+// The most certificates and names of one port, and the earliest renewal.
 const (
+	maxRenewBefore  = 30 * 24 * time.Hour
 	maxCertificates = 100
 	maxHosts        = 100
 )
@@ -145,6 +146,6 @@ func (a ACME) validate(p *config.Problems, prefix string) {
 	p.Check(err == nil && u.Scheme == "https" && u.Host != "", prefix+".directory_url", "must be an https URL, got %q", a.DirectoryURL)
 	p.Check(a.AcceptTerms, prefix+".accept_terms", "must be true: the authority asks for it")
 	p.Check(a.CacheDir != "", prefix+".cache_dir", "must not be empty")
-	p.Check(a.RenewBefore >= time.Hour, prefix+".renew_before", "must be at least 1h, got %v", a.RenewBefore)
+	p.Check(a.RenewBefore >= 0 && a.RenewBefore <= maxRenewBefore, prefix+".renew_before", "must be from 0 to 720h, got %v", a.RenewBefore)
 	p.Check((a.EABKeyID == "") == (a.EABKey == ""), prefix+".eab_key", "goes with eab_key_id")
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 
@@ -187,5 +188,13 @@ func (p *Port) Challenges(next http.Handler) http.Handler {
 	if p.acme == nil {
 		return next
 	}
-	return p.acme.HTTPHandler(next)
+	challenges := p.acme.HTTPHandler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// It compares the header with the names of hosts, and so must see no port.
+		if host, _, err := net.SplitHostPort(r.Host); err == nil {
+			r = r.Clone(r.Context())
+			r.Host = host
+		}
+		challenges.ServeHTTP(w, r)
+	})
 }
