@@ -24,7 +24,7 @@ func (s *Service) Components() []lifecycle.Component {
 // and the registration in discovery. It may be called once.
 func (s *Service) Run(ctx context.Context) error {
 	tel := s.opts.telemetry
-	ports, err := s.NewPorts()
+	ports, err := s.NewPorts() //nolint:contextcheck // certificates are looked at for no one request
 	if err != nil {
 		return errors.Join(err, s.close())
 	}

@@ -37,7 +37,7 @@ func Open(c webtls.ACME) (webtls.Obtainer, error) {
 	if c.EABKeyID != "" {
 		key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(c.EABKey.Reveal(), "="))
 		if err != nil {
-			return nil, fmt.Errorf("eab_key is not base64url") //nolint:errorlint,perfsprint // the cause would show a part of it
+			return nil, fmt.Errorf("eab_key is not base64url") // the cause would show a part of it
 		}
 		m.ExternalAccountBinding = &acme.ExternalAccountBinding{KID: c.EABKeyID, Key: key}
 	}

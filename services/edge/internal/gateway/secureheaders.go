@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 )
@@ -21,9 +22,7 @@ func withSecurityHeaders(hsts time.Duration, next http.Handler) http.Handler {
 	strict := []string{fmt.Sprintf("max-age=%d", int64(hsts.Seconds()))}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
-		for name, value := range fixed {
-			header[name] = value
-		}
+		maps.Copy(header, fixed)
 		if r.TLS != nil && hsts > 0 {
 			header["Strict-Transport-Security"] = strict
 		}
