@@ -14,7 +14,7 @@ import (
 	"github.com/poterne/poterne/e2e/scenario"
 )
 
-func startMesh(t *testing.T, engine string) (*mesh.Mesh, scenario.Target) {
+func startMesh(t *testing.T, engine string, env ...string) (*mesh.Mesh, scenario.Target) {
 	t.Helper()
 	parts, err := mesh.PartsFromEnv()
 	if err != nil {
@@ -33,6 +33,7 @@ func startMesh(t *testing.T, engine string) (*mesh.Mesh, scenario.Target) {
 	state := enterableDir(t)
 	m, err := mesh.Up(ctx, mesh.Options{
 		Root: root, BinDir: binDir(t), StateDir: state, Parts: parts, Ports: ports, Engine: engine,
+		Env: env,
 		// The load of one key in these tests is no person's.
 		EdgeEnv: []string{"POTERNE_LIMITS_REQUESTS_PER_MINUTE=600000"},
 		Logger:  slog.New(slog.NewTextHandler(t.Output(), nil)),

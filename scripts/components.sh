@@ -15,7 +15,7 @@ readonly ROOT
 readonly PARTS="$ROOT/scripts/components"
 
 # shellcheck source=/dev/null
-for part in pins lib.sh python.sh engine.sh quantizer.sh models.sh consul.sh stores.sh servers.sh elasticsearch.sh tools.sh supply.sh env.sh; do
+for part in pins lib.sh python.sh engine.sh quantizer.sh models.sh consul.sh stores.sh servers.sh elasticsearch.sh tls.sh tools.sh supply.sh env.sh; do
   source "$PARTS/$part"
 done
 
@@ -35,21 +35,23 @@ Usage: scripts/components.sh VERB...
   mlserver        MLServer with scikit-learn: serves tensors; tests only
   inference-clients  tritonclient and kserve; tests only
   mlflow          MLflow: a tracking server and its client; tests only
+  pebble          an ACME server, built from source once; tests only
+  testssl         testssl.sh, from the system's packages; tests only
   tools           buf, golangci-lint, the protoc plugins and other developer tools
   grpcurl         grpcurl alone, to call gRPC by hand
   vuln            govulncheck, and the Go vulnerability database as pinned
   sbom            cyclonedx-gomod, which writes bills of materials
   run             engine, quantizer and models: what `make up` needs
   mesh            run, consul and servers: what `make mesh` needs
-  real            mesh, stores, elasticsearch, python-sdk, mlserver, inference-clients and mlflow:
-                  what `make test-real` needs
+  real            mesh, stores, elasticsearch, python-sdk, mlserver, inference-clients, mlflow,
+                  pebble and testssl: what `make test-real` needs
   env             print the paths as `export NAME=path` lines; fetches nothing
 TEXT
 }
 
 run_verb() {
   case $1 in
-    engine | quantizer | models | consul | stores | servers | compose | elasticsearch | mlserver | mlflow | tools | grpcurl | vuln | sbom | env) "verb_$1" ;;
+    engine | quantizer | models | consul | stores | servers | compose | elasticsearch | mlserver | mlflow | pebble | testssl | tools | grpcurl | vuln | sbom | env) "verb_$1" ;;
     python-sdk) verb_python_sdk ;;
     inference-clients) verb_inference_clients ;;
     run)
@@ -72,6 +74,8 @@ run_verb() {
       verb_mlserver
       verb_inference_clients
       verb_mlflow
+      verb_pebble
+      verb_testssl
       ;;
     help | -h | --help) usage ;;
     *)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/e2e/process"
+	"github.com/poterne/poterne/pkg/devca"
 )
 
 // Engines of the workers.
@@ -41,6 +42,8 @@ type Options struct {
 	// Engine is EngineReal or EngineSim.
 	Engine string
 	Logger *slog.Logger
+	// Env is added to the environment of every process of ours.
+	Env []string
 	// EdgeEnv is added to the environment of the edges.
 	EdgeEnv []string
 	// Unsigned has the services take each other at their word.
@@ -51,7 +54,8 @@ type Options struct {
 
 // Mesh is a running deployment.
 type Mesh struct {
-	opts Options
+	opts      Options
+	authority *devca.Authority
 
 	mu    sync.Mutex
 	procs []*process.Process
@@ -78,6 +82,13 @@ func (m *Mesh) up(ctx context.Context) error {
 		if err := os.MkdirAll(m.state(dir), 0o755); err != nil {
 			return fmt.Errorf("state directory: %w", err)
 		}
+	}
+	var err error
+	if m.authority, err = devca.New("poterne mesh"); err != nil {
+		return err
+	}
+	if err := m.IssueCertificates(); err != nil {
+		return err
 	}
 	if err := m.writeNginx(); err != nil {
 		return err
@@ -201,3 +212,6 @@ func (m *Mesh) state(parts ...string) string {
 func (m *Mesh) deploy(parts ...string) string {
 	return filepath.Join(append([]string{m.opts.Root, "deploy"}, parts...)...)
 }
+
+// Ports are where everything listens.
+func (m *Mesh) Ports() Ports { return m.opts.Ports }

@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,7 +17,8 @@ import (
 func (m *Mesh) service(name, kind string, dir string, ops int, env map[string]string) process.Spec {
 	env["POTERNE_DISCOVERY_CONSUL_ADDR"] = addr(m.opts.Ports.Consul.HTTP)
 	env["POTERNE_TELEMETRY_OPS_ADDR"] = addr(ops)
-	list := m.identityEnv(kind)
+	maps.Copy(env, m.mutualTLS(name, kind))
+	list := append(m.identityEnv(kind), m.opts.Env...)
 	for k, v := range env {
 		list = append(list, k+"="+v)
 	}

@@ -365,7 +365,7 @@ func TestConfigValidate(t *testing.T) {
 	}
 	bad := grpcclient.Config{Headroom: -1, Breaker: grpcclient.Breaker{Enabled: true}, Outlier: grpcclient.Outlier{Enabled: true, MaxEjectedPercent: 101}}
 	bad.Validate(&p, "client")
-	if err := p.Err(); err == nil || strings.Count(err.Error(), "\n") != 20 {
+	if err := p.Err(); err == nil || strings.Count(err.Error(), "\n") != 22 {
 		t.Fatalf("Validate = %v", err)
 	}
 }

@@ -8,10 +8,13 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/tlsfiles"
 )
 
 // Config is how one backend is called.
 type Config struct {
+	// TLS says how the backend is connected to, and who it has to be.
+	TLS tlsfiles.Config `yaml:"tls"`
 	// Timeout is the deadline of a unary call that has none. A stream that has
 	// none gets none.
 	Timeout time.Duration `yaml:"timeout"`
@@ -83,6 +86,7 @@ type Outlier struct {
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
+		TLS:     tlsfiles.DefaultConfig(),
 		Timeout: 30 * time.Second, Headroom: 20 * time.Millisecond,
 		MaxRecvBytes: 16 * config.MiB, MaxSendBytes: 16 * config.MiB,
 		KeepaliveTime: 30 * time.Second, KeepaliveTimeout: 5 * time.Second,
@@ -107,6 +111,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	positive := func(key string, d time.Duration) {
 		p.Check(d > 0, prefix+"."+key, "must be positive, got %v", d)
 	}
+	c.TLS.Validate(p, prefix+".tls")
 	positive("timeout", c.Timeout)
 	p.Check(c.Headroom >= 0, prefix+".headroom", "must not be negative, got %v", c.Headroom)
 	p.Check(c.MaxRecvBytes >= config.KiB, prefix+".max_recv_bytes", "must be at least 1KiB, got %v", c.MaxRecvBytes)

@@ -13,7 +13,9 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver"
 
+	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/pkg/tlsfiles"
 )
 
 // Option changes what Dial and Intercept make.
@@ -47,7 +49,8 @@ func WithResolvers(b ...resolver.Builder) Option {
 	return func(o *options) { o.resolvers = append(o.resolvers, b...) }
 }
 
-// WithCredentials uses TLS or other transport credentials; the default is none.
+// WithCredentials uses these transport credentials in place of those of the
+// section tls.
 func WithCredentials(c credentials.TransportCredentials) Option {
 	return func(o *options) { o.creds = c }
 }
@@ -65,7 +68,7 @@ func WithDialOptions(opts ...grpc.DialOption) Option {
 }
 
 func newOptions(opts []Option) options {
-	o := options{creds: insecure.NewCredentials()}
+	var o options
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -80,6 +83,9 @@ func Dial(target string, cfg Config, tel *telemetry.Telemetry, opts ...Option) (
 	serviceConfig, err := serviceConfig(cfg, o.idempotent)
 	if err != nil {
 		return nil, err
+	}
+	if o.creds, err = o.credentials(target, cfg, tel); err != nil {
+		return nil, fmt.Errorf("grpcclient: %w", err)
 	}
 	c := newCaller(target, cfg, tel)
 	dial := []grpc.DialOption{
@@ -107,6 +113,18 @@ func Dial(target string, cfg Config, tel *telemetry.Telemetry, opts ...Option) (
 		return nil, fmt.Errorf("grpcclient: %s: %w", target, err)
 	}
 	return conn, nil
+}
+
+// credentials are those given, those of the section tls, or none.
+func (o options) credentials(target string, cfg Config, tel *telemetry.Telemetry) (credentials.TransportCredentials, error) {
+	switch {
+	case o.creds != nil:
+		return o.creds, nil
+	case cfg.TLS.On():
+		return cfg.TLS.Client(tlsfiles.Options{Name: target, Clock: clock.Real(), Telemetry: tel})
+	default:
+		return insecure.NewCredentials(), nil
+	}
 }
 
 // Intercept returns an in-process connection on which calls pass the same steps

@@ -155,7 +155,7 @@ func TestConfigValidate(t *testing.T) {
 		t.Fatal(err)
 	}
 	grpcserver.Config{Addr: "nine", MaxConnectionAge: -1}.Validate(&p, "grpc")
-	if err := p.Err(); err == nil || strings.Count(err.Error(), "\n") != 17 {
-		t.Fatalf("Validate = %v, want 17 problems", err)
+	if err := p.Err(); err == nil || strings.Count(err.Error(), "\n") != 19 {
+		t.Fatalf("Validate = %v, want 19 problems", err)
 	}
 }

@@ -9,12 +9,15 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/tlsfiles"
 )
 
 // Config bounds everything that a peer can make the server hold.
 type Config struct {
 	// Addr is the host:port to listen on.
 	Addr string `yaml:"addr"`
+	// TLS says who may connect.
+	TLS tlsfiles.Config `yaml:"tls"`
 	// MaxRecvBytes and MaxSendBytes bound one message.
 	MaxRecvBytes config.Bytes `yaml:"max_recv_bytes"`
 	MaxSendBytes config.Bytes `yaml:"max_send_bytes"`
@@ -57,6 +60,7 @@ type Config struct {
 func DefaultConfig(addr string) Config {
 	return Config{
 		Addr:                  addr,
+		TLS:                   tlsfiles.DefaultConfig(),
 		MaxRecvBytes:          4 * config.MiB,
 		MaxSendBytes:          16 * config.MiB,
 		MaxHeaderBytes:        32 * config.KiB,
@@ -76,8 +80,15 @@ func DefaultConfig(addr string) Config {
 	}
 }
 
-// Validate notes what is wrong; prefix is the section's path.
+// Validate notes what is wrong with a port between services; prefix is the
+// section's path.
 func (c Config) Validate(p *config.Problems, prefix string) {
+	c.TLS.Validate(p, prefix+".tls")
+	c.ValidateBounds(p, prefix)
+}
+
+// ValidateBounds is Validate for a port whose section tls is judged elsewhere.
+func (c Config) ValidateBounds(p *config.Problems, prefix string) {
 	_, _, err := net.SplitHostPort(c.Addr)
 	p.Check(err == nil, prefix+".addr", "must be host:port, got %q", c.Addr)
 	p.Check(c.MaxRecvBytes >= config.KiB, prefix+".max_recv_bytes", "must be at least 1KiB, got %v", c.MaxRecvBytes)

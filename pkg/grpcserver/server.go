@@ -15,9 +15,11 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/pkg/tlsfiles"
 )
 
 // Server is a gRPC server that listens once its component is started.
@@ -54,7 +56,8 @@ func WithListener(lis net.Listener) Option { return func(o *options) { o.listene
 // whole and of each of its services. Without it they serve until the drain.
 func WithReadiness(r *health.Readiness) Option { return func(o *options) { o.readiness = r } }
 
-// WithCredentials serves with TLS or other transport credentials.
+// WithCredentials serves with these transport credentials in place of those of
+// the section tls.
 func WithCredentials(c credentials.TransportCredentials) Option {
 	return func(o *options) { o.creds = c }
 }
@@ -71,6 +74,13 @@ func New(cfg Config, tel *telemetry.Telemetry, chain Chain, register func(grpc.S
 		return nil, errors.New("grpcserver: nothing to register")
 	}
 	serverOpts := cfg.options(chain)
+	if o.creds == nil && cfg.TLS.On() {
+		creds, err := cfg.TLS.Server(tlsfiles.Options{Name: "grpc", Clock: clock.Real(), Telemetry: tel})
+		if err != nil {
+			return nil, fmt.Errorf("grpcserver: tls: %w", err)
+		}
+		o.creds = creds
+	}
 	if o.creds != nil {
 		serverOpts = append(serverOpts, grpc.Creds(o.creds))
 	}

@@ -29,6 +29,8 @@ verb_env() {
   export_if POTERNE_CONSUL_BIN "$(consul_dir)/bin/consul"
   export_if POTERNE_OCI_REGISTRY_BIN "$(stores_dir)/bin/registry"
   export_if POTERNE_S3_GATEWAY_BIN "$(stores_dir)/bin/versitygw"
+  export_if POTERNE_PEBBLE_BIN_DIR "$(pebble_dir)/bin"
+  export_if POTERNE_TESTSSL "$(testssl_bin || true)"
   export_if POTERNE_REDIS_SERVER_BIN "$(redis_server_bin || true)"
   export_if POTERNE_POSTGRES_BIN_DIR "$(postgres_bin_dir || true)"
   export_if POTERNE_NGINX_BIN "$(nginx_bin || true)"

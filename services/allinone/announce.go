@@ -28,8 +28,8 @@ const patience = 10 * time.Second
 // to ask for one.
 func (p *platform) announce(ctx context.Context) error {
 	keyFile := p.dir.join(edge.AdminKeyFile)
-	fmt.Fprintf(p.out, "poterne %s\n  data        %s\n  admin key   %s\n  REST        http://%s   (docs at /docs)\n  gRPC        %s\n  ops         http://%s/readyz\n",
-		p.version, p.dir.path, keyFile, p.cfg.HTTPAddr, p.cfg.GRPCAddr, p.cfg.OpsAddr)
+	fmt.Fprintf(p.out, "poterne %s\n  data        %s\n  admin key   %s\n  REST        %s://%s   (docs at /docs)\n  gRPC        %s\n  ops         http://%s/readyz\n",
+		p.version, p.dir.path, keyFile, p.scheme(), p.cfg.HTTPAddr, p.cfg.GRPCAddr, p.cfg.OpsAddr)
 	ready := make(chan struct{}, 1)
 	p.readiness.Subscribe(func(now bool) {
 		if now {
@@ -82,7 +82,7 @@ func (p *platform) chatModel(ctx context.Context) (name string, known bool) {
 
 // showUse prints three commands to copy.
 func (p *platform) showUse(keyFile, name string) {
-	url := "http://" + dialable(p.cfg.HTTPAddr)
+	url := p.scheme() + "://" + dialable(p.cfg.HTTPAddr)
 	fmt.Fprintf(p.out, `
 ready after %[1]v. In another terminal:
 
@@ -94,6 +94,14 @@ ready after %[1]v. In another terminal:
 
 Ctrl-C ends everything.
 `, p.clock.Now().Sub(p.began).Round(10*time.Millisecond), url, shellPath(keyFile), name)
+}
+
+// scheme is that of REST.
+func (p *platform) scheme() string {
+	if p.cfg.TLSCert != "" {
+		return "https"
+	}
+	return "http"
 }
 
 // dialable is an address to call for one to listen on.

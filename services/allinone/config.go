@@ -28,6 +28,9 @@ type Config struct {
 	DataDir string
 	// HTTPAddr, GRPCAddr and OpsAddr are host:port.
 	HTTPAddr, GRPCAddr, OpsAddr string
+	// TLSCert and TLSKey are files of a certificate with its chain and its key, in
+	// PEM, which secure REST and gRPC; both empty, they are in the clear.
+	TLSCert, TLSKey string
 	// Engine is EngineAuto or EngineSim.
 	Engine string
 	// FetchFrom is the prefixes of URIs that models' files may be fetched from,
@@ -85,6 +88,7 @@ func (c Config) Validate() error {
 		}
 		seen[a.addr] = a.flag
 	}
+	p.Check((c.TLSCert == "") == (c.TLSKey == ""), "--tls-key", "goes with --tls-cert")
 	p.Check(slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel), "--log-level", "must be debug, info, warn or error, got %q", c.LogLevel)
 	p.Check(c.LogFormat == "text" || c.LogFormat == "json", "--log-format", "must be text or json, got %q", c.LogFormat)
 	p.Check(c.Engine == EngineAuto || c.Engine == EngineSim, "--engine", "must be auto or sim, got %q", c.Engine)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/pkg/tlsfiles"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	"github.com/poterne/poterne/services/allinone/internal/ollama"
 	"github.com/poterne/poterne/services/allinone/internal/parts"
@@ -67,6 +68,10 @@ func (p *platform) edgeConfig() *edge.Config {
 	cfg.DataDir = p.dir.path
 	cfg.OpenAI.ExperimentHeaders = p.cfg.ExperimentHeaders
 	cfg.HTTP.Addr, cfg.GRPC.Addr = p.cfg.HTTPAddr, p.cfg.GRPCAddr
+	if p.cfg.TLSCert != "" {
+		cfg.HTTP.TLS.CertFile, cfg.HTTP.TLS.KeyFile = p.cfg.TLSCert, p.cfg.TLSKey
+		cfg.GRPC.TLS.Mode = tlsfiles.ModeServer // with the same certificate
+	}
 	cfg.Security.Store.DSN = p.sqlite("edge.db")
 	cfg.Security.Tokens = p.cfg.tokens()
 	return cfg

@@ -10,6 +10,7 @@ import (
 	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/pkg/tlsfiles"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
@@ -57,6 +58,8 @@ type Config struct {
 	GRPC      grpcserver.Config `yaml:"grpc"`
 	Telemetry telemetry.Config  `yaml:"telemetry"`
 	Discovery backend.Config    `yaml:"discovery"`
+	// Transport says whether anything may be in the clear.
+	Transport tlsfiles.Requirement `yaml:"security"`
 	// Security has the sections store, api_keys, tokens, authz, limits and audit.
 	Security security.Config       `yaml:",inline"`
 	Context  contextbuilder.Config `yaml:"context"`
@@ -121,10 +124,13 @@ func (c *Config) Complete() error {
 		c.Security.Store.DSN = config.SecretURL("sqlite:" + filepath.Join(c.DataDir, "edge.db"))
 	}
 	c.Security.Complete()
+	c.completeTLS()
 	var p config.Problems
 	p.Check(c.DataDir != "", "data_dir", "must not be empty")
 	c.HTTP.Validate(&p, "http")
-	c.GRPC.Validate(&p, "grpc")
+	c.GRPC.ValidateBounds(&p, "grpc")
+	c.GRPC.TLS.ValidateOutside(&p, "grpc.tls", c.HTTP.TLS.On())
+	c.validateTransport(&p)
 	c.Telemetry.Validate(&p, "telemetry")
 	c.Discovery.Validate(&p, "discovery")
 	c.Security.Validate(&p, "")

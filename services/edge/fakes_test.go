@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
@@ -23,6 +24,7 @@ import (
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/edge/internal/arrival"
 )
 
 // backend serves what register registers and, as the real services do, asks for
@@ -74,6 +76,7 @@ type fakeInference struct {
 	embedded []*inferencev1.EmbedRequest
 	reranked []*inferencev1.RerankRequest
 	caller   identity.Caller
+	arrived  arrival.Arrival // of the edge's own call
 
 	// unary and stream answer; nil gives a short answer.
 	unary  func(req *inferencev1.InvokeRequest) (*inferencev1.InvokeResponse, error)
@@ -102,6 +105,9 @@ func (f *fakeInference) note(ctx context.Context, req *inferencev1.InvokeRequest
 	defer f.mu.Unlock()
 	f.invoked = append(f.invoked, req)
 	f.caller, _ = identity.FromContext(ctx)
+	if client := inprocgrpc.ClientContext(ctx); client != nil {
+		f.arrived = arrival.From(client)
+	}
 }
 
 // last returns the body of the last request, as the engine would have it.
@@ -374,4 +380,10 @@ func (f *fakeSearch) RestoreCollection(stream grpc.ClientStreamingServer[searchv
 		}
 		n += len(req.GetData())
 	}
+}
+
+func (f *fakeInference) lastArrival() arrival.Arrival {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.arrived
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/poterne/poterne/pkg/ids"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge/internal/limit"
+	"github.com/poterne/poterne/services/edge/internal/webtls"
 )
 
 // Option gives New a part instead of the one it would make from the
@@ -26,6 +27,22 @@ type options struct {
 	search    grpc.ClientConnInterface
 	registry  grpc.ClientConnInterface
 	redis     func(RedisConfig) Scripts
+	acme      func(ACMEConfig) (Obtainer, error)
+}
+
+// ACMEConfig says from where certificates are obtained.
+type ACMEConfig = webtls.ACME
+
+// CertificateFiles is one certificate of http.tls.certificates.
+type CertificateFiles = webtls.Pair
+
+// Obtainer obtains them.
+type Obtainer = webtls.Obtainer
+
+// WithACME obtains certificates by open, where the configuration names hosts to
+// obtain them for. Without it such a configuration is an error.
+func WithACME(open func(ACMEConfig) (Obtainer, error)) Option {
+	return func(o *options) { o.acme = open }
 }
 
 // RedisConfig says where replicas share their limits.

@@ -8,11 +8,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc/credentials"
+
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/inhand"
+	"github.com/poterne/poterne/services/edge/internal/webtls"
 )
 
 // cutTime bounds how long requests that were cut may take to tell their clients:
@@ -23,6 +26,8 @@ const cutTime = time.Second
 type Ports struct {
 	HTTP *gateway.Server
 	GRPC *grpcserver.Server
+	// Redirect is nil unless the configuration asks for it.
+	Redirect *gateway.Redirect
 
 	calls *inhand.Calls
 	clock clock.Clock
@@ -31,15 +36,29 @@ type Ports struct {
 
 // NewPorts returns the HTTP and gRPC ports, which listen once started.
 func (s *Service) NewPorts() (*Ports, error) {
-	server, err := grpcserver.New(s.cfg.GRPC, s.opts.telemetry, s.chain, s.RegisterGRPC,
-		grpcserver.WithReadiness(s.readiness))
+	deps := webtls.Deps{Clock: s.opts.clock, Telemetry: s.opts.telemetry, OpenACME: s.opts.acme}
+	web, err := webtls.Open(s.cfg.HTTP.TLS, deps)
 	if err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
-	return &Ports{
-		HTTP: gateway.NewServer(s.cfg.HTTP, s.handler, s.opts.telemetry.Logger), GRPC: server,
+	rpc, err := webtls.OpenGRPC(s.cfg.GRPC.TLS, web, deps)
+	if err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
+	opts := []grpcserver.Option{grpcserver.WithReadiness(s.readiness)}
+	if rpc != nil {
+		opts = append(opts, grpcserver.WithCredentials(credentials.NewTLS(rpc.Config("h2"))))
+	}
+	server, err := grpcserver.New(s.cfg.GRPC, s.opts.telemetry, s.chain, s.RegisterGRPC, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
+	p := &Ports{
+		HTTP: gateway.NewServer(s.cfg.HTTP, s.handler, web, s.opts.telemetry.Logger), GRPC: server,
 		calls: s.security.Calls, clock: s.opts.clock,
-	}, nil
+	}
+	p.Redirect = gateway.NewRedirect(s.cfg.HTTP, web, p.HTTP, s.opts.telemetry.Logger)
+	return p, nil
 }
 
 // Components runs the ports. Draining closes both at once and waits for the
@@ -60,7 +79,11 @@ func (p *Ports) Components() []lifecycle.Component {
 			return drain(ctx)
 		},
 	}
-	return []lifecycle.Component{rpc, web, requests}
+	comps := []lifecycle.Component{rpc, web}
+	if p.Redirect != nil {
+		comps = append(comps, p.Redirect.Component())
+	}
+	return append(comps, requests)
 }
 
 func (p *Ports) cut(ctx context.Context, drain func(context.Context) error, closers ...func(context.Context) error) error {

@@ -25,7 +25,7 @@ func (s *Service) Components() []lifecycle.Component {
 func (s *Service) Run(ctx context.Context) error {
 	tel := s.opts.telemetry
 	s.identity.Warn(ctx, identityEnds())
-	ports, err := s.NewPorts()
+	ports, err := s.NewPorts() //nolint:contextcheck // certificates are looked at for no one request
 	if err != nil {
 		return errors.Join(err, s.close())
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/pkg/tlsfiles"
 	"github.com/poterne/poterne/services/inference/internal/placement"
 	"github.com/poterne/poterne/services/inference/internal/poison"
 	"github.com/poterne/poterne/services/inference/internal/routing"
@@ -30,8 +31,10 @@ type Config struct {
 	GRPC      grpcserver.Config `yaml:"grpc"`
 	Telemetry telemetry.Config  `yaml:"telemetry"`
 	Discovery backend.Config    `yaml:"discovery"`
-	Identity  Identity          `yaml:"identity"`
-	Registry  Registry          `yaml:"registry"`
+	// Transport says whether anything may be in the clear.
+	Transport tlsfiles.Requirement `yaml:"security"`
+	Identity  Identity             `yaml:"identity"`
+	Registry  Registry             `yaml:"registry"`
 	// Signatures says whether versions may serve that nobody has signed.
 	Signatures signing.Config `yaml:"signatures"`
 	Workers    Workers        `yaml:"workers"`
@@ -61,6 +64,8 @@ type Identity struct {
 
 // Registry says how the registry is followed.
 type Registry struct {
+	// TLS says how it is connected to.
+	TLS tlsfiles.Config `yaml:"tls"`
 	// SnapshotFile keeps the registry's last state for a start while the
 	// registry is away. Empty keeps nothing.
 	SnapshotFile string `yaml:"snapshot_file"`
@@ -74,6 +79,8 @@ type Registry struct {
 
 // Workers says how workers are followed.
 type Workers struct {
+	// TLS says how they are connected to.
+	TLS tlsfiles.Config `yaml:"tls"`
 	// StaleAfter is how old a worker's last state may be; it sends one every
 	// second. A worker that is silent for longer gets no new requests.
 	StaleAfter time.Duration `yaml:"stale_after"`
@@ -177,9 +184,11 @@ func DefaultConfig() *Config {
 		Discovery: backend.DefaultConfig(),
 		Identity:  Identity{Required: true, PlatformTenant: "default", Keys: assertion.DefaultConfig()},
 		Registry: Registry{
+			TLS:            tlsfiles.DefaultConfig(),
 			SilenceTimeout: 15 * time.Second, BackoffBase: 100 * time.Millisecond, BackoffMax: 5 * time.Second,
 		},
 		Workers: Workers{
+			TLS:        tlsfiles.DefaultConfig(),
 			StaleAfter: 5 * time.Second, Max: 256, MaxRecvBytes: 96 * config.MiB,
 			BackoffBase: 50 * time.Millisecond, BackoffMax: time.Second,
 		},
@@ -216,6 +225,11 @@ func (c *Config) Complete() error {
 	c.GRPC.Validate(&p, "grpc")
 	c.Telemetry.Validate(&p, "telemetry")
 	c.Discovery.Validate(&p, "discovery")
+	c.Registry.TLS.Validate(&p, "registry.tls")
+	c.Workers.TLS.Validate(&p, "workers.tls")
+	c.Transport.Validate(&p, c.Telemetry.OpsAddr, map[string]tlsfiles.Config{
+		"grpc.tls": c.GRPC.TLS, "registry.tls": c.Registry.TLS, "workers.tls": c.Workers.TLS,
+	})
 	c.Signatures.Validate(&p, "signatures")
 	c.Identity.Keys.Validate(&p, "identity", identityEnds())
 	positive := func(path string, d time.Duration) { p.Check(d > 0, path, "must be positive, got %v", d) }

@@ -15,6 +15,7 @@ import (
 	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/signing"
+	"github.com/poterne/poterne/pkg/tlsfiles"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/inference/internal/backoff"
@@ -51,7 +52,9 @@ func (s *Service) backoff(base, limit time.Duration) backoff.Policy {
 func (s *Service) newFollower() (*catalog.Follower, error) {
 	conn := s.opts.registry
 	if conn == nil {
-		dialled, err := grpcclient.Dial(resolver.Target(RegistryName), grpcclient.DefaultConfig(), s.opts.telemetry, s.identity.Own(RegistryName),
+		client := grpcclient.DefaultConfig()
+		client.TLS = s.cfg.Registry.TLS
+		dialled, err := grpcclient.Dial(resolver.Target(RegistryName), client, s.opts.telemetry, s.identity.Own(RegistryName),
 			grpcclient.WithResolvers(resolver.New(s.discovery, s.opts.telemetry.Logger)))
 		if err != nil {
 			return nil, fmt.Errorf("dial the registry: %w", err)
@@ -76,7 +79,14 @@ func (s *Service) newFollower() (*catalog.Follower, error) {
 	return catalog.NewFollower(opts), nil
 }
 
-func (s *Service) newFleet() *fleet.Fleet {
+func (s *Service) newFleet() (*fleet.Fleet, error) {
+	if s.cfg.Workers.TLS.On() { // the files are read once for all workers
+		creds, err := s.cfg.Workers.TLS.Client(tlsfiles.Options{Name: WorkerName, Clock: s.opts.clock, Telemetry: s.opts.telemetry})
+		if err != nil {
+			return nil, fmt.Errorf("workers.tls: %w", err)
+		}
+		s.workers = append(s.workers, grpcclient.WithCredentials(creds))
+	}
 	source, dial := s.opts.workers, s.opts.dial
 	if source == nil {
 		source = s.discovery
@@ -89,7 +99,7 @@ func (s *Service) newFleet() *fleet.Fleet {
 		Source: source, Service: WorkerName, Replica: s.replica, Dial: fleet.Dialer(dial), Clock: s.opts.clock,
 		Logger: s.opts.telemetry.Logger, Backoff: s.backoff(cfg.BackoffBase, cfg.BackoffMax),
 		SilenceTimeout: cfg.StaleAfter, MaxWorkers: cfg.Max,
-	})
+	}), nil
 }
 
 // dialWorker opens a connection on which nothing is tried again and nothing is
@@ -101,7 +111,7 @@ func (s *Service) dialWorker(in discovery.Instance) (grpc.ClientConnInterface, f
 	cfg.Breaker.Enabled, cfg.Outlier.Enabled = false, false
 	cfg.MaxRecvBytes, cfg.MaxSendBytes = s.cfg.Workers.MaxRecvBytes, s.cfg.GRPC.MaxRecvBytes
 	cfg.MaxConnectBackoff = s.cfg.Workers.BackoffMax
-	conn, err := grpcclient.Dial(in.Addr, cfg, s.opts.telemetry, s.asWorkersKnowUs)
+	conn, err := grpcclient.Dial(in.Addr, cfg, s.opts.telemetry, s.workers...)
 	if err != nil {
 		return nil, nil, err
 	}

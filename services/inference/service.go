@@ -40,14 +40,13 @@ type Service struct {
 	discovery backend.Backend
 	registry  grpc.ClientConnInterface
 	identity  *assertion.Assertions
-	// asWorkersKnowUs is shared by the connections to all of them.
-	asWorkersKnowUs grpcclient.Option
-	chain           grpcserver.Chain
-	replica         string // this process's name to the workers
-	metrics         *metrics.Metrics
+	chain     grpcserver.Chain
+	replica   string // this process's name to the workers
+	metrics   *metrics.Metrics
 
 	follower   *catalog.Follower
 	fleet      *fleet.Fleet
+	workers    []grpcclient.Option // shared by the connections to all of them
 	placement  *placement.Controller
 	scheduler  *schedule.Scheduler
 	router     *routing.Router
@@ -108,11 +107,13 @@ func (s *Service) build(ctx context.Context) error {
 		return err
 	}
 	s.replica = o.ids.New()
-	s.asWorkersKnowUs = s.identity.Own(WorkerName)
+	s.workers = append(s.workers, s.identity.Own(WorkerName))
 	if s.reporting, err = s.newReporting(registryv1.NewRegistryServiceClient(s.registry)); err != nil {
 		return err
 	}
-	s.fleet = s.newFleet()
+	if s.fleet, err = s.newFleet(); err != nil {
+		return err
+	}
 	s.placement = s.newPlacement()
 	s.poison = poison.New(s.cfg.Poison, o.clock)
 	s.scheduler = s.newScheduler()

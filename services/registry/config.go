@@ -13,6 +13,7 @@ import (
 	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/pkg/tlsfiles"
 	"github.com/poterne/poterne/services/registry/internal/artifact"
 	"github.com/poterne/poterne/services/registry/internal/webhook"
 )
@@ -25,14 +26,16 @@ type Config struct {
 	GRPC      grpcserver.Config `yaml:"grpc"`
 	Telemetry telemetry.Config  `yaml:"telemetry"`
 	Discovery backend.Config    `yaml:"discovery"`
-	Identity  Identity          `yaml:"identity"`
-	Store     sqldb.Config      `yaml:"store"`
-	Watch     Watch             `yaml:"watch"`
-	Webhooks  Webhooks          `yaml:"webhooks"`
-	Aliases   Aliases           `yaml:"aliases"`
-	Limits    Limits            `yaml:"limits"`
-	Deleted   Deleted           `yaml:"deleted"`
-	Sources   Sources           `yaml:"sources"`
+	// Transport says whether anything may be in the clear.
+	Transport tlsfiles.Requirement `yaml:"security"`
+	Identity  Identity             `yaml:"identity"`
+	Store     sqldb.Config         `yaml:"store"`
+	Watch     Watch                `yaml:"watch"`
+	Webhooks  Webhooks             `yaml:"webhooks"`
+	Aliases   Aliases              `yaml:"aliases"`
+	Limits    Limits               `yaml:"limits"`
+	Deleted   Deleted              `yaml:"deleted"`
+	Sources   Sources              `yaml:"sources"`
 	// Signatures says whether versions may serve that nobody has signed. Inference
 	// and workers have the same section, and look for themselves.
 	Signatures signing.Config  `yaml:"signatures"`
@@ -198,6 +201,7 @@ func (c *Config) Complete() error {
 	c.Telemetry.Validate(&p, "telemetry")
 	c.Discovery.Validate(&p, "discovery")
 	c.Identity.Keys.Validate(&p, "identity", identityEnds())
+	c.Transport.Validate(&p, c.Telemetry.OpsAddr, map[string]tlsfiles.Config{"grpc.tls": c.GRPC.TLS})
 	c.Store.Validate(&p, "store")
 
 	for _, root := range c.Sources.Roots {

@@ -9,6 +9,7 @@ import (
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/pkg/tlsfiles"
 	"github.com/poterne/poterne/services/search/internal/embedding"
 )
 
@@ -27,6 +28,10 @@ type Config struct {
 	Discovery backend.Config    `yaml:"discovery"`
 	// Identity says how callers are proven.
 	Identity assertion.Config `yaml:"identity"`
+	// Transport says whether anything may be in the clear.
+	Transport tlsfiles.Requirement `yaml:"security"`
+	// Inference says how the inference service is connected to.
+	Inference Inference `yaml:"inference"`
 	// Store is where documents are kept: the truth.
 	Store     sqldb.Config `yaml:"store"`
 	Index     Index        `yaml:"index"`
@@ -40,6 +45,11 @@ type Config struct {
 	// DrainTimeout is how long calls in hand may take once the process is asked
 	// to end.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
+}
+
+// Inference says how the inference service is reached.
+type Inference struct {
+	TLS tlsfiles.Config `yaml:"tls"`
 }
 
 // Embedding says how texts become vectors.
@@ -156,6 +166,7 @@ func DefaultConfig() *Config {
 		Telemetry: telemetry.DefaultConfig("127.0.0.1:9102"),
 		Discovery: backend.DefaultConfig(),
 		Identity:  assertion.DefaultConfig(),
+		Inference: Inference{TLS: tlsfiles.DefaultConfig()},
 		Store:     sqldb.DefaultConfig("sqlite:poterne-search.db"),
 		Index:     defaultIndex(),
 		Embedding: Embedding{
@@ -187,6 +198,8 @@ func (c *Config) Complete() error {
 	c.Telemetry.Validate(&p, "telemetry")
 	c.Discovery.Validate(&p, "discovery")
 	c.Identity.Validate(&p, "identity", identityEnds())
+	c.Inference.TLS.Validate(&p, "inference.tls")
+	c.Transport.Validate(&p, c.Telemetry.OpsAddr, map[string]tlsfiles.Config{"grpc.tls": c.GRPC.TLS, "inference.tls": c.Inference.TLS})
 	c.Store.Validate(&p, "store")
 	c.Index.validate(&p)
 	positive := func(path string, d time.Duration) { p.Check(d > 0, path, "must be positive, got %v", d) }

@@ -113,6 +113,7 @@ func (s *Service) built(ctx context.Context, p store.Progress) {
 // call says on whose behalf it is made, or that it is the service's own.
 func (s *Service) inferenceConn() (grpc.ClientConnInterface, error) {
 	cfg := grpcclient.DefaultConfig()
+	cfg.TLS = s.cfg.Inference.TLS
 	caller := s.identity.Forward(InferenceName)
 	if s.opts.inference != nil {
 		return grpcclient.Intercept(InferenceName, s.opts.inference, cfg, s.opts.telemetry, caller), nil

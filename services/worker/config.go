@@ -12,6 +12,7 @@ import (
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/signing"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/pkg/tlsfiles"
 	"github.com/poterne/poterne/services/worker/internal/blob"
 	"github.com/poterne/poterne/services/worker/internal/fetch"
 	"github.com/poterne/poterne/services/worker/internal/quantize"
@@ -31,6 +32,10 @@ type Config struct {
 	Discovery backend.Config    `yaml:"discovery"`
 	// Identity says how services that call are known.
 	Identity assertion.Config `yaml:"identity"`
+	// Transport says whether anything may be in the clear.
+	Transport tlsfiles.Requirement `yaml:"security"`
+	// Registry says how the registry is connected to, for files that it keeps.
+	Registry Registry `yaml:"registry"`
 	// ID names this worker among all; empty makes one and keeps it in StateDir.
 	ID string `yaml:"id"`
 	// StateDir holds the worker's id, notes of running engines, hashes of files
@@ -55,6 +60,11 @@ type Config struct {
 	// WarmUpTimeout bounds the small request that a model is warmed up with, where
 	// whoever had it loaded asks for that.
 	WarmUpTimeout time.Duration `yaml:"warm_up_timeout"`
+}
+
+// Registry says how the registry is reached.
+type Registry struct {
+	TLS tlsfiles.Config `yaml:"tls"`
 }
 
 // Memory is what models may take.
@@ -159,6 +169,7 @@ func DefaultConfig() *Config {
 		Telemetry: telemetry.DefaultConfig("127.0.0.1:9104"),
 		Discovery: backend.DefaultConfig(),
 		Identity:  assertion.DefaultConfig(),
+		Registry:  Registry{TLS: tlsfiles.DefaultConfig()},
 		StateDir:  "worker-state",
 		MaxModels: 32,
 		Memory:    Memory{MinIdle: 30 * time.Second, SampleEvery: 5 * time.Second},
@@ -196,6 +207,8 @@ func (c *Config) Complete() error {
 	c.Telemetry.Validate(&p, "telemetry")
 	c.Discovery.Validate(&p, "discovery")
 	c.Identity.Validate(&p, "identity", identityEnds())
+	c.Registry.TLS.Validate(&p, "registry.tls")
+	c.Transport.Validate(&p, c.Telemetry.OpsAddr, map[string]tlsfiles.Config{"grpc.tls": c.GRPC.TLS, "registry.tls": c.Registry.TLS})
 	c.Supervision.Validate(&p, "supervision")
 	c.Signatures.Validate(&p, "signatures")
 	name := regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)

@@ -196,7 +196,9 @@ func (s *Service) registryConn() (grpc.ClientConnInterface, error) {
 		}
 		o.discovery = b // Run registers there
 	}
-	conn, err := grpcclient.Dial(resolver.Target(RegistryName), grpcclient.DefaultConfig(), o.telemetry, s.identity.Own(RegistryName),
+	cfg := grpcclient.DefaultConfig()
+	cfg.TLS = s.cfg.Registry.TLS
+	conn, err := grpcclient.Dial(resolver.Target(RegistryName), cfg, o.telemetry, s.identity.Own(RegistryName),
 		grpcclient.WithResolvers(resolver.New(o.discovery, o.telemetry.Logger)))
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", RegistryName, err)

@@ -31,6 +31,8 @@ of Poterne knows is refused.`,
 	f.StringVar(&cfg.HTTPAddr, "http-addr", cfg.HTTPAddr, "host:port of REST")
 	f.StringVar(&cfg.GRPCAddr, "grpc-addr", cfg.GRPCAddr, "host:port of gRPC")
 	f.StringVar(&cfg.OpsAddr, "ops-addr", cfg.OpsAddr, "host:port of metrics, health and profiles; keep it private")
+	f.StringVar(&cfg.TLSCert, "tls-cert", "", "a certificate with its chain (PEM): REST and gRPC over TLS; it is read again when it changes")
+	f.StringVar(&cfg.TLSKey, "tls-key", "", "its key (PEM), which nobody else may be able to read")
 	f.StringVar(&cfg.Engine, "engine", cfg.Engine, "auto (real models) or sim (a simulated engine)")
 	f.StringArrayVar(&cfg.ReadSources, "read-sources", nil, "an absolute directory whose models MLflow's clients may have read and registered; may be repeated")
 	f.StringArrayVar(&cfg.FetchFrom, "fetch-from", nil, "a prefix of URIs that models' files may be fetched from, such as hf://organisation or https://host/path; may be repeated")

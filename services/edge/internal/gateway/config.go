@@ -6,12 +6,15 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/services/edge/internal/webtls"
 )
 
 // Config is the section "http".
 type Config struct {
 	// Addr is the host:port of REST and SSE.
 	Addr string `yaml:"addr"`
+	// TLS says how the port is secured; by default a proxy before it does.
+	TLS webtls.Config `yaml:"tls"`
 	// MaxBodyBytes bounds a request's body.
 	MaxBodyBytes config.Bytes `yaml:"max_body_bytes"`
 	// MaxLineBytes bounds one line of an import, whose body has no bound.
@@ -52,7 +55,7 @@ func DefaultConfig() Config {
 		Addr: "127.0.0.1:8080", MaxBodyBytes: 4 * config.MiB, MaxLineBytes: 12 * config.MiB, MaxHeaderBytes: 32 * config.KiB,
 		MaxConnections: 10_000, HeaderTimeout: 10 * time.Second, BodyTimeout: 60 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, KeepAlive: 15 * time.Second,
-		CORS: CORS{MaxAge: 10 * time.Minute},
+		CORS: CORS{MaxAge: 10 * time.Minute}, TLS: webtls.DefaultConfig(),
 	}
 }
 
@@ -60,6 +63,7 @@ func DefaultConfig() Config {
 func (c Config) Validate(p *config.Problems, prefix string) {
 	_, _, err := net.SplitHostPort(c.Addr)
 	p.Check(err == nil, prefix+".addr", "must be host:port, got %q", c.Addr)
+	c.TLS.Validate(p, prefix+".tls")
 	p.Check(c.MaxBodyBytes >= config.KiB && c.MaxBodyBytes <= 16*config.MiB, prefix+".max_body_bytes",
 		"must be from 1KiB to 16MiB, got %v", c.MaxBodyBytes)
 	p.Check(c.MaxLineBytes >= config.KiB && c.MaxLineBytes <= 16*config.MiB, prefix+".max_line_bytes",

@@ -115,7 +115,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	if err := h.openGateway(ctx); err != nil {
 		return nil, err
 	}
-	return h.withRequestID(h.withLimits(h.withCORS(h))), nil
+	return h.withRequestID(withSecurityHeaders(cfg.TLS.HSTSMaxAge, h.withLimits(h.withCORS(h)))), nil
 }
 
 func (h *handler) openGateway(ctx context.Context) error {

@@ -64,7 +64,6 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	defer span.End()
 
 	header := w.Header()
-	header.Set("X-Content-Type-Options", "nosniff")
 	h.Telemetry.Propagator.Inject(ctx, traceparentOnly{propagation.HeaderCarrier(header)})
 
 	r = r.WithContext(h.withArrival(ctx, r))

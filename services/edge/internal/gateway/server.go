@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
+	"github.com/poterne/poterne/services/edge/internal/webtls"
 )
 
 // Server is the HTTP port.
@@ -29,13 +31,13 @@ const maxStreams = 128
 
 // NewServer returns a server of h, which listens once its component is started.
 //
-// It speaks HTTP/1.1, and HTTP/2 in the clear for proxies that know it does: NGINX
-// passes both ways of a stream side by side in HTTP/2 only.
-func NewServer(cfg Config, h http.Handler, log *slog.Logger) *Server {
+// It speaks HTTP/1.1 and HTTP/2, over TLS as secured says, or in the clear when
+// that is nil: for proxies that know it does, since NGINX passes both ways of a
+// stream side by side in HTTP/2 only.
+func NewServer(cfg Config, h http.Handler, secured *webtls.Port, log *slog.Logger) *Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true)
-	return &Server{cfg: cfg, log: log, server: &http.Server{
+	s := &Server{cfg: cfg, log: log, server: &http.Server{
 		Handler:           h,
 		Protocols:         protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
@@ -46,6 +48,18 @@ func NewServer(cfg Config, h http.Handler, log *slog.Logger) *Server {
 		MaxHeaderBytes: cfg.MaxHeaderBytes.Int(),
 		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients' mistakes, mostly
 	}}
+	if secured == nil {
+		protocols.SetUnencryptedHTTP2(true)
+		return s
+	}
+	protocols.SetHTTP2(true)
+	s.server.TLSConfig = secured.Config("h2", "http/1.1")
+	s.server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
+		// It has seen what it came for; otherwise it would be let in without the
+		// certificate that others must show.
+		webtls.ProtocolACME: func(_ *http.Server, conn *tls.Conn, _ http.Handler) { _ = conn.Close() },
+	}
+	return s
 }
 
 // Addr returns the address listened on, or nil before the start.
@@ -78,7 +92,11 @@ func (s *Server) listen(ctx context.Context) error {
 }
 
 func (s *Server) serve(context.Context) error {
-	if err := s.server.Serve(s.lis); !errors.Is(err, http.ErrServerClosed) {
+	serve := s.server.Serve
+	if s.server.TLSConfig != nil {
+		serve = func(lis net.Listener) error { return s.server.ServeTLS(lis, "", "") }
+	}
+	if err := serve(s.lis); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("http port: %w", err)
 	}
 	return nil
