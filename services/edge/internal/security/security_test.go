@@ -52,6 +52,7 @@ type edge struct {
 func open(t *testing.T, dsn string, change func(*Config)) edge {
 	t.Helper()
 	cfg := DefaultConfig(dsn)
+	cfg.Keys.Pepper = "all edges of a store share this pepper"
 	if change != nil {
 		change(&cfg)
 	}
