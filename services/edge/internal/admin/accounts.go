@@ -55,12 +55,12 @@ func (s *Server) CreateServiceAccount(ctx context.Context, req *edgev1.CreateSer
 	if err != nil {
 		return nil, storeError(err)
 	}
-	s.told(ctx, "service account created", a)
+	s.told(ctx, "created", a)
 	return &edgev1.CreateServiceAccountResponse{ServiceAccount: accountMessage(a)}, nil
 }
 
 func (s *Server) told(ctx context.Context, what string, a apikey.Account) {
-	s.log.InfoContext(ctx, what, slog.String(keyServiceAccount, a.ID), slog.String(metrics.KeyTenant, a.Tenant))
+	s.log.InfoContext(ctx, "a service account was changed", slog.String("what", what), slog.String(keyServiceAccount, a.ID), slog.String(metrics.KeyTenant, a.Tenant))
 	audit.From(ctx).SetResource("service-account/" + a.ID)
 }
 
@@ -176,7 +176,7 @@ func (s *Server) setDisabled(ctx context.Context, req named, action string, disa
 	if err != nil {
 		return a, storeError(err)
 	}
-	s.told(ctx, "service account "+action+"d", a)
+	s.told(ctx, action+"d", a)
 	return a, nil
 }
 
@@ -193,7 +193,7 @@ func (s *Server) DeleteServiceAccount(ctx context.Context, req *edgev1.DeleteSer
 	if err != nil {
 		return nil, storeError(err)
 	}
-	s.told(ctx, "service account deleted", a)
+	s.told(ctx, "deleted", a)
 	return &edgev1.DeleteServiceAccountResponse{}, nil
 }
 
@@ -225,7 +225,7 @@ func (s *Server) UpdateServiceAccount(ctx context.Context, req *edgev1.UpdateSer
 	if err != nil {
 		return nil, storeError(err)
 	}
-	s.told(ctx, "service account changed", a)
+	s.told(ctx, "changed", a)
 	return &edgev1.UpdateServiceAccountResponse{ServiceAccount: accountMessage(a)}, nil
 }
 

@@ -26,8 +26,7 @@ type lists interface {
 // parseGrant reads the grant in a request, whose lists are at prefix.
 func (s *Server) parseGrant(m lists, prefix string) (grant.Grant, error) {
 	g, err := grant.Parse(s.actions, m.GetScopes(), m.GetModels(), m.GetCollections(), m.GetNetworks())
-	var e *grant.EntryError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*grant.EntryError](err); ok {
 		return g, apierr.Invalid(prefix+e.Field(), "%s%s", prefix, e.Error())
 	}
 	return g, err

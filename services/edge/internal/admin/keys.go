@@ -220,7 +220,7 @@ func (s *Server) keyMessage(r apikey.Record) *edgev1.ApiKey {
 		Scopes:            r.Grant.Scopes, Models: r.Grant.Models, Collections: r.Grant.Collections, Networks: networkTexts(r.Grant.Networks),
 		Owner: r.Owner, Creator: r.Creator, UpdateTime: timestamp(r.UpdateTime), LastUseTime: timestamp(r.LastUseTime),
 		ServiceAccount: r.ServiceAccount, Etag: etag(r.Revision), RotateTime: timestamp(r.RotateTime),
-		State: edgev1.ApiKeyState(r.State(s.clock.Now())), //nolint:gosec // both count the same
+		State: edgev1.ApiKeyState(r.State(s.clock.Now())),
 	}
 	if r.PreviousExpireTime.After(s.clock.Now()) {
 		out.PreviousSecretExpireTime = timestamp(r.PreviousExpireTime)

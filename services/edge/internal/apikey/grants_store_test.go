@@ -137,8 +137,11 @@ func testStoreOfGrants(t *testing.T, dsn func(t *testing.T) string) {
 			known  []string
 			there  []string
 		}{
-			{"one", []string{"one"}, nil}, {"two", []string{"two"}, []string{"one"}}, {"one", []string{"one"}, []string{"one"}},
-			{"two", []string{"two", "one"}, []string{"one"}}, {"two", []string{"two"}, []string{"one", "two"}},
+			{"one", []string{"one"}, nil},
+			{"two", []string{"two"}, []string{"one"}},
+			{"one", []string{"one"}, []string{"one"}},
+			{"two", []string{"two", "one"}, []string{"one"}},
+			{"two", []string{"two"}, []string{"one", "two"}},
 		} {
 			if there := must(s.Claim(t.Context(), c.pepper, c.known, at(0)))(t); !slices.Equal(there, c.there) {
 				t.Errorf("%+v: %v", c, there)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/poterne/poterne/pkg/sqldb"
@@ -16,8 +15,7 @@ import (
 func (s *SQLStore) CreateAccount(ctx context.Context, a Account) (Account, error) {
 	err := s.change(ctx, func(ctx context.Context, tx *sql.Tx, revision int64) error {
 		a.Revision = revision
-		values := a.values()
-		_, err := tx.ExecContext(ctx, `INSERT INTO edge_service_accounts (`+columnNames(accountColumns)+`) VALUES (`+places(1, len(values))+`)`, values...)
+		_, err := tx.ExecContext(ctx, insertInto("edge_service_accounts", accountColumns), a.values()...)
 		return err
 	})
 	if sqldb.IsUnique(err) {
@@ -72,10 +70,7 @@ func (s *SQLStore) UpdateAccount(ctx context.Context, id AccountID, edit func(a 
 		}
 		a.Revision = revision
 		out = a
-		values := a.values()
-		n := len(values)
-		_, err = tx.ExecContext(ctx, `UPDATE edge_service_accounts SET (`+columnNames(accountColumns)+`) = (`+places(1, n)+`)
-			WHERE tenant = $`+strconv.Itoa(n+1)+` AND id = $`+strconv.Itoa(n+2), append(values, id.Tenant, id.ID)...)
+		_, err = tx.ExecContext(ctx, updateWhere("edge_service_accounts", accountColumns, "tenant", "id"), append(a.values(), id.Tenant, id.ID)...)
 		return err
 	})
 	if err != nil {

@@ -19,15 +19,11 @@ const usesAtOnce = 500
 func (s *SQLStore) Used(ctx context.Context, uses map[string]time.Time) error {
 	err := s.db.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		for ids := range slices.Chunk(slices.Sorted(maps.Keys(uses)), usesAtOnce) {
-			rows, args := make([]string, len(ids)), make([]any, 0, 2*len(ids))
-			for i, id := range ids {
-				rows[i] = "($" + strconv.Itoa(2*i+1) + ", $" + strconv.Itoa(2*i+2) + ")"
+			args := make([]any, 0, 2*len(ids))
+			for _, id := range ids {
 				args = append(args, id, micros(uses[id]))
 			}
-			_, err := tx.ExecContext(ctx, `INSERT INTO edge_api_key_uses (id, last_time) VALUES `+strings.Join(rows, ", ")+`
-				ON CONFLICT (id) DO UPDATE SET last_time = excluded.last_time
-				WHERE excluded.last_time > edge_api_key_uses.last_time`, args...)
-			if err != nil {
+			if _, err := tx.ExecContext(ctx, noteUses(len(ids)), args...); err != nil {
 				return err
 			}
 		}
@@ -37,6 +33,23 @@ func (s *SQLStore) Used(ctx context.Context, uses map[string]time.Time) error {
 		return fmt.Errorf("apikey: note the last uses: %w", err)
 	}
 	return nil
+}
+
+// noteUses is the statement for n keys.
+func noteUses(n int) string {
+	rows := make([]string, n)
+	for i := range rows {
+		rows[i] = "($" + strconv.Itoa(2*i+1) + ", $" + strconv.Itoa(2*i+2) + ")"
+	}
+	return `INSERT INTO edge_api_key_uses (id, last_time) VALUES ` + strings.Join(rows, ", ") + `
+		ON CONFLICT (id) DO UPDATE SET last_time = excluded.last_time
+		WHERE excluded.last_time > edge_api_key_uses.last_time`
+}
+
+func scanText(from row) (string, error) {
+	var out string
+	err := from.Scan(&out)
+	return out, err
 }
 
 // Rehash replaces a hash. It is no change that replicas follow: those that know
@@ -75,8 +88,7 @@ func (s *SQLStore) Claim(ctx context.Context, pepper string, known []string, t t
 		if _, err = tx.ExecContext(ctx, `UPDATE edge_api_keys_revision SET revision = revision WHERE one = 1`); err != nil {
 			return err
 		}
-		there, err = list(ctx, tx, func(r row) (out string, err error) { return out, r.Scan(&out) },
-			`SELECT check_value FROM edge_api_key_peppers ORDER BY create_time, check_value`)
+		there, err = list(ctx, tx, scanText, `SELECT check_value FROM edge_api_key_peppers ORDER BY create_time, check_value`)
 		if err != nil || slices.Contains(there, pepper) {
 			return err
 		}

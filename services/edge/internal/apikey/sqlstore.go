@@ -99,16 +99,32 @@ func columnNames(columns string) string {
 }
 
 func insert(ctx context.Context, tx *sql.Tx, r Record) error {
-	values := r.values()
-	_, err := tx.ExecContext(ctx, `INSERT INTO edge_api_keys (`+columnNames(keyColumns)+`) VALUES (`+places(1, len(values))+`)`, values...)
+	_, err := tx.ExecContext(ctx, insertInto("edge_api_keys", keyColumns), r.values()...)
 	return err
 }
 
-// places are n placeholders, from the given one.
-func places(from, n int) string {
+func insertInto(table, columns string) string {
+	names := columnNames(columns)
+	return `INSERT INTO ` + table + ` (` + names + `) VALUES (` + places(strings.Count(names, ",")+1) + `)`
+}
+
+// updateWhere is the statement that writes all columns of rows where each of keys,
+// whose values come after theirs, is as given.
+func updateWhere(table, columns string, keys ...string) string {
+	names := columnNames(columns)
+	n := strings.Count(names, ",") + 1
+	conditions := make([]string, len(keys))
+	for i, key := range keys {
+		conditions[i] = key + ` = $` + strconv.Itoa(n+1+i)
+	}
+	return `UPDATE ` + table + ` SET (` + names + `) = (` + places(n) + `) WHERE ` + strings.Join(conditions, ` AND `)
+}
+
+// places are n placeholders.
+func places(n int) string {
 	out := make([]string, n)
 	for i := range out {
-		out[i] = "$" + strconv.Itoa(from+i)
+		out[i] = "$" + strconv.Itoa(1+i)
 	}
 	return strings.Join(out, ", ")
 }
@@ -134,7 +150,7 @@ func (s *SQLStore) GetAll(ctx context.Context, ids []string) ([]Record, error) {
 	for i, id := range ids {
 		args[i] = id
 	}
-	return s.query(ctx, `WHERE k.id IN (`+places(1, len(ids))+`)`, args...)
+	return s.query(ctx, `WHERE k.id IN (`+places(len(ids))+`)`, args...)
 }
 
 // List returns keys by id.
@@ -206,9 +222,7 @@ func (s *SQLStore) Update(ctx context.Context, id string, edit func(r *Record) e
 		}
 		r.Revision = revision
 		out = r
-		values := r.values()
-		_, err = tx.ExecContext(ctx, `UPDATE edge_api_keys SET (`+columnNames(keyColumns)+`) = (`+places(1, len(values))+`)
-			WHERE id = $`+strconv.Itoa(len(values)+1), append(values, id)...)
+		_, err = tx.ExecContext(ctx, updateWhere("edge_api_keys", keyColumns, "id"), append(r.values(), id)...)
 		return err
 	})
 	if err != nil {

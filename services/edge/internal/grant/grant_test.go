@@ -59,7 +59,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 	for field, lists := range map[string][4][]string{
 		"scopes[1]":      {{"model:chat", "model"}},
-		"scopes[0]":      {{"modle:chat"}},
+		"scopes[0]":      {{"modell:chat"}},
 		"scopes[2]":      {{"*:*", "*:list", "*:chatt"}},
 		"models[0]":      {nil, {""}},
 		"models[1]":      {nil, {"a", "a*b"}},
@@ -79,7 +79,7 @@ func TestParseRefuses(t *testing.T) {
 // Whatever two grants say, both together grant what each does, and what is not
 // beyond another grants nothing that this does not.
 func TestCompare(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same in each run
+	r := rand.New(rand.NewPCG(1, 2))
 	pick := func(from ...string) (out []string) {
 		for range r.IntN(3) {
 			out = append(out, from[r.IntN(len(from))])
