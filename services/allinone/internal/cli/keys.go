@@ -218,7 +218,7 @@ func (a *app) keysRotateCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body := map[string]any{"overlap": fmt.Sprintf("%.3fs", overlap.Seconds())}
 			return a.ask(cmd.Context(), http.MethodPost, joinPath(keysPath, args[0])+":rotate", body,
-				columns("ID api_key.id", "SUBJECT api_key.subject", "OLD UNTIL api_key.previous_secret_expire_time", "KEY key"))
+				columns("ID api_key.id", "SUBJECT api_key.subject", "OLD-UNTIL api_key.previous_secret_expire_time", "KEY key"))
 		},
 	}
 	cmd.Flags().DurationVar(&overlap, "overlap", 0, "how long the secret that it has goes on, up to 2160h; 0: it ends at once")

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -16,17 +17,18 @@ const (
 	leakedAtOnce = 1000
 	// maxLeakedLine bounds a line of what a scanner found.
 	maxLeakedLine = 64 << 10
-	// maxLeakedText is the longest text that is asked about: a longer one is no key.
-	maxLeakedText = 512
+	// keyForm is what keys look like; the gateway compares their checksums too.
+	keyForm = `ptn_[0-9a-hjkmnp-tv-z]{16}_[0-9A-Za-z]{49}`
 )
 
 func (a *app) keysCheckLeakedCommand() *cobra.Command {
 	var revoke bool
 	cmd := &cobra.Command{
-		Use: "check-leaked [FILE]", Short: "Tell which lines of a file, or of standard input, are API keys",
-		Long: `Tell which lines of a file, or of standard input, are API keys, and revoke them
-with --revoke. Lines are shown by their numbers only. Keys are read from no
-argument: other users of the machine can see those.`,
+		Use: "check-leaked [FILE]", Short: "Tell which lines of a file, or of standard input, hold API keys",
+		Long: `Tell which lines of a file, or of standard input, hold API keys, and revoke them
+with --revoke. Only what looks like a key is sent to the gateway, and lines are
+shown by their numbers only. Keys are read from no argument: other users of the
+machine can see those.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := a.streams.In
@@ -49,12 +51,13 @@ argument: other users of the machine can see those.`,
 	return cmd
 }
 
-// leakedLines are the lines that may be keys, and their numbers.
+// leakedLines are what may be keys, and the numbers of their lines.
 func leakedLines(in io.Reader) (texts []string, numbers []int, err error) {
 	scanner := bufio.NewScanner(in)
 	scanner.Buffer(nil, maxLeakedLine)
+	form := regexp.MustCompile(keyForm)
 	for n := 1; scanner.Scan(); n++ {
-		if text := scanner.Text(); text != "" && len(text) <= maxLeakedText {
+		for _, text := range form.FindAllString(scanner.Text(), -1) {
 			texts, numbers = append(texts, text), append(numbers, n)
 		}
 	}

@@ -35,4 +35,5 @@ func TestRealPostgresStore(t *testing.T) {
 	}
 	testStore(t, empty)
 	testStoreOfGrants(t, empty)
+	testMigration(t, empty)
 }

@@ -43,6 +43,7 @@ func sqliteDSN(t *testing.T) string {
 func TestSQLiteStore(t *testing.T) {
 	testStore(t, sqliteDSN)
 	testStoreOfGrants(t, sqliteDSN)
+	testMigration(t, sqliteDSN)
 }
 
 // testStore holds for every store; dsn returns an empty one.
