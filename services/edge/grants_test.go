@@ -7,9 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/poterne/poterne/services/edge"
-
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/edge"
 )
 
 func (f *fakeSearch) ListCollections(context.Context, *searchv1.ListCollectionsRequest) (*searchv1.ListCollectionsResponse, error) {

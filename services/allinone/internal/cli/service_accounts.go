@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 
@@ -42,12 +43,10 @@ func (v *accountFlags) bind(cmd *cobra.Command) {
 
 func (v *accountFlags) fields() map[string]field {
 	out := v.grant.fields()
-	for flag, f := range map[string]field{
+	maps.Copy(out, map[string]field{
 		"display-name": {"display_name", &v.name}, "description": {"description", &v.description}, "owner": {"owner", &v.owner},
 		"role": {"roles", &v.roles}, "group": {"groups", &v.groups},
-	} {
-		out[flag] = f
-	}
+	})
 	return out
 }
 

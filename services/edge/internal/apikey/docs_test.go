@@ -23,7 +23,7 @@ func TestScannersExpression(t *testing.T) {
 		for range 300 {
 			text := newKey(t).Reveal()
 			for _, around := range []string{text, `KEY="` + text + `"`, "bearer " + text + "\n", "https://x/?k=" + text + "&y"} {
-				if m := form.FindStringSubmatch(around); m == nil || m[1] != text {
+				if m := form.FindStringSubmatch(around); len(m) != 2 || m[1] != text {
 					t.Fatalf("%s does not find %s", expr, around)
 				}
 			}

@@ -137,7 +137,7 @@ func lastSuccess(t *testing.T, e edge, text string, change func() error) time.Du
 }
 
 // busy has both edges serve and the first one make keys until the test ends.
-func busy(t *testing.T, root context.Context, one, two edge) {
+func busy(t *testing.T, root context.Context, one, two edge) { //nolint:revive // the caller comes second
 	t.Helper()
 	ctx, cancel := context.WithCancel(root)
 	var wg sync.WaitGroup
