@@ -150,7 +150,7 @@ func TestMessagesSayWhatIsWrong(t *testing.T) {
 func TestKeysHaveKnownRoles(t *testing.T) {
 	g := open(t, nil)
 	a := g.do("POST", "/v1/admin/api-keys", `{"name":"x","roles":["reader","raeder"]}`)
-	if detail, _ := a.at("detail").(string); a.status != 400 || a.at("errors", 0, "field") != "roles[1]" || !strings.HasSuffix(detail, "known are: admin, approver, developer, reader") {
+	if detail, _ := a.at("detail").(string); a.status != 400 || a.at("errors", 0, "field") != "roles[1]" || !strings.HasSuffix(detail, "known are: admin, approver, developer, reader, scanner") {
 		t.Errorf("got %d %s", a.status, a.text)
 	}
 	if a := g.do("POST", "/v1/admin/api-keys", `{"name":"x","roles":["reader"]}`); a.status != 200 {

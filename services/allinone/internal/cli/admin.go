@@ -2,72 +2,12 @@ package cli
 
 import (
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 )
-
-const keysPath = "/v1/admin/api-keys"
-
-func (a *app) keysCommand() *cobra.Command {
-	var tenant, subject string
-	var roles, groups []string
-	var perMinute int
-	var expires time.Duration
-	create := &cobra.Command{
-		Use: "create NAME", Short: "Create an API key; it is shown once", Args: exactArgs("NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			body := map[string]any{
-				"name": args[0], "tenant": tenant, "subject": subject, "roles": roles, "groups": groups,
-				"requests_per_minute": perMinute,
-			}
-			if expires > 0 {
-				body["expire_time"] = a.clock.Now().Add(expires).UTC().Format(time.RFC3339)
-			}
-			var out map[string]any
-			if err := c.call(cmd.Context(), http.MethodPost, keysPath, body, &out); err != nil {
-				return err
-			}
-			return a.print(out, columns("ID api_key.id", "TENANT api_key.tenant", "SUBJECT api_key.subject", "ROLES api_key.roles", "GROUPS api_key.groups", "KEY key"))
-		},
-	}
-	f := create.Flags()
-	f.StringVar(&tenant, "tenant", "", "the tenant; empty for your own")
-	f.StringVar(&subject, "subject", "", "who holds it; empty for one made from the key's id")
-	f.StringSliceVar(&roles, "role", []string{"reader"}, "roles: admin, approver, developer, reader")
-	f.StringSliceVar(&groups, "group", nil, "groups, for access lists")
-	f.IntVar(&perMinute, "requests-per-minute", 0, "its rate limit; 0 for the gateway's default")
-	f.DurationVar(&expires, "expires-in", 0, "when it ends by itself; 0 for never")
-	list := &cobra.Command{
-		Use: "list", Short: "List API keys", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.list(cmd, keysPath, nil, "api_keys", 0, columns("ID id", "NAME name", "TENANT tenant", "SUBJECT subject", "ROLES roles", "GROUPS groups", "CREATED create_time", "REVOKED revoke_time"))
-		},
-	}
-	revoke := &cobra.Command{
-		Use: "revoke ID", Short: "Revoke an API key for good", Args: exactArgs("ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			var out map[string]any
-			if err := c.call(cmd.Context(), http.MethodDelete, joinPath(keysPath, args[0]), nil, &out); err != nil {
-				return err
-			}
-			return a.print(out, columns("ID id", "NAME name", "REVOKED revoke_time"))
-		},
-	}
-	return group("keys", "API keys", create, list, revoke)
-}
 
 func (a *app) auditCommand() *cobra.Command {
 	var limit int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -18,7 +19,7 @@ const BootstrapSubject = "admin"
 // between the two leaves a file that the next start replaces, never a key that
 // nobody can use.
 func (m *Manager) Bootstrap(ctx context.Context, tenant, path string) (bool, error) {
-	rec, key, err := m.make(Wanted{Name: "bootstrap", Tenant: tenant, Subject: BootstrapSubject, Roles: []string{"admin"}})
+	rec, key, err := m.make(Wanted{Creator: BootstrapSubject, Name: "bootstrap", Tenant: tenant, Subject: BootstrapSubject, Roles: []string{"admin"}})
 	if err != nil {
 		return false, err
 	}
@@ -34,18 +35,38 @@ func (m *Manager) Bootstrap(ctx context.Context, tenant, path string) (bool, err
 }
 
 // writeSecret replaces the file at path in one step.
-func writeSecret(path, text string) (err error) {
+func writeSecret(path, text string) error {
+	return placeSecret(path, text, os.Rename)
+}
+
+// addSecret makes the file at path in one step, and reports whether it did: one
+// that is there stays.
+func addSecret(path, text string) (bool, error) {
+	err := placeSecret(path, text, os.Link)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// placeSecret writes text to a file that only its owner reads, and has place put it
+// at path.
+func placeSecret(path, text string, place func(from, to string) error) (err error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("apikey: write the first key: %w", err)
+		return fmt.Errorf("apikey: write %s: %w", filepath.Base(path), err)
 	}
-	f, err := os.CreateTemp(dir, ".admin-key-*") // created with mode 0600
+	f, err := os.CreateTemp(dir, ".secret-*") // created with mode 0600
 	if err != nil {
-		return fmt.Errorf("apikey: write the first key: %w", err)
+		return fmt.Errorf("apikey: write %s: %w", filepath.Base(path), err)
 	}
 	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("apikey: write the first key: %w", err), f.Close(), os.Remove(f.Name()))
+		closed, removed := f.Close(), os.Remove(f.Name())
+		if errors.Is(removed, fs.ErrNotExist) {
+			removed = nil // it was moved
+		}
+		if err = errors.Join(err, closed, removed); err != nil {
+			err = fmt.Errorf("apikey: write %s: %w", filepath.Base(path), err)
 		}
 	}()
 	if _, err := f.WriteString(text); err != nil {
@@ -54,8 +75,5 @@ func writeSecret(path, text string) (err error) {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return f.Close()
+	return place(f.Name(), path)
 }

@@ -29,7 +29,7 @@ func TestBootstrap(t *testing.T) {
 		t.Fatal(err)
 	}
 	rec, err := b.Verify(t.Context(), strings.TrimSpace(string(text)))
-	if err != nil || rec.Tenant != "default" || rec.Subject != "admin" || rec.Roles[0] != "admin" {
+	if err != nil || rec.Tenant != "default" || rec.Subject != "admin" || rec.Access.Roles[0] != "admin" {
 		t.Fatalf("%+v, %v", rec, err)
 	}
 

@@ -5,10 +5,7 @@
 package apikey
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -64,12 +61,20 @@ func (k Key) Reveal() string { return k.text.Reveal() }
 
 // Generate makes a key from random bytes.
 func Generate(random io.Reader) (Key, error) {
-	buf := make([]byte, idBytes+secretBytes)
+	buf := make([]byte, idBytes)
 	if _, err := io.ReadFull(random, buf); err != nil {
 		return Key{}, fmt.Errorf("apikey: read random bytes: %w", err)
 	}
-	id := encode(buf[:idBytes], base32Digits, idLen)
-	body := Prefix + id + "_" + encode(buf[idBytes:], base62Digits, secretLen)
+	return regenerate(random, encode(buf, base32Digits, idLen))
+}
+
+// regenerate makes the key of that id with another secret.
+func regenerate(random io.Reader, id string) (Key, error) {
+	buf := make([]byte, secretBytes)
+	if _, err := io.ReadFull(random, buf); err != nil {
+		return Key{}, fmt.Errorf("apikey: read random bytes: %w", err)
+	}
+	body := Prefix + id + "_" + encode(buf, base62Digits, secretLen)
 	return Key{ID: id, text: config.Secret(body + checksum(body))}, nil
 }
 
@@ -118,27 +123,4 @@ func consistsOf(s, digits string) bool {
 		}
 	}
 	return true
-}
-
-// Hasher turns a key into what is stored of it: HMAC-SHA-256 of its text. A slow
-// hash would add nothing: with 256 random bits there is nothing to guess. The
-// pepper, if there is one, is kept apart from the store, so that somebody who
-// can only write to the store cannot make a key that holds. All replicas need
-// the same one, and changing it ends every key.
-type Hasher struct{ pepper []byte }
-
-// NewHasher returns a hasher; an empty pepper is allowed.
-func NewHasher(pepper config.Secret) Hasher { return Hasher{pepper: []byte(pepper.Reveal())} }
-
-// Hash returns the key's hash in hexadecimal.
-func (h Hasher) Hash(k Key) string {
-	mac := hmac.New(sha256.New, h.pepper)
-	mac.Write([]byte(k.text.Reveal()))
-	return hex.EncodeToString(mac.Sum(nil))
-}
-
-// Matches reports whether hash is that of k, in a time that does not depend on
-// where they differ.
-func (h Hasher) Matches(k Key, hash string) bool {
-	return subtle.ConstantTimeCompare([]byte(h.Hash(k)), []byte(hash)) == 1
 }

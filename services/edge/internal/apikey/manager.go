@@ -9,25 +9,26 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
-	"github.com/poterne/poterne/pkg/lifecycle"
-	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/grant"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 )
 
-// Manager makes, finds, ends and verifies keys. It is safe for concurrent use.
+// Manager makes, finds, changes, ends and verifies keys, and keeps the service
+// accounts that they may belong to. It is safe for concurrent use.
 type Manager struct {
-	cfg    Config
-	store  Store
-	cache  *cache
-	hasher Hasher
-	clock  clock.Clock
-	random io.Reader
-	log    *slog.Logger
+	cfg     Config
+	store   Store
+	cache   *cache
+	peppers Peppers
+	usage   *usage
+	clock   clock.Clock
+	random  io.Reader
+	log     *slog.Logger
 }
 
 // NewManager returns a manager over store. random is where secrets come from:
 // crypto/rand.Reader outside of tests. m may be nil.
-func NewManager(ctx context.Context, cfg Config, store Store, c clock.Clock, random io.Reader, log *slog.Logger, m *metrics.Metrics) (*Manager, error) {
+func NewManager(ctx context.Context, cfg Config, peppers Peppers, store Store, c clock.Clock, random io.Reader, log *slog.Logger, m *metrics.Metrics) (*Manager, error) {
 	cache, err := newCache(cfg, store, c, m)
 	if err != nil {
 		return nil, err
@@ -35,20 +36,24 @@ func NewManager(ctx context.Context, cfg Config, store Store, c clock.Clock, ran
 	if err := cache.poll(ctx); err != nil {
 		return nil, err
 	}
-	return &Manager{cfg: cfg, store: store, cache: cache, hasher: NewHasher(cfg.Pepper), clock: c, random: random, log: log}, nil
+	return &Manager{cfg: cfg, store: store, cache: cache, peppers: peppers, usage: newUsage(), clock: c, random: random, log: log}, nil
 }
 
 // Wanted is what a new key should be.
 type Wanted struct {
 	Name, Tenant, Subject string
 	Roles, Groups         []string
+	Grant                 grant.Grant
+	Owner, Creator        string
+	// ServiceAccount is an account of the tenant; empty for none.
+	ServiceAccount string
 	// ExpireTime is the zero time for a key that does not end by itself.
 	ExpireTime        time.Time
 	RequestsPerMinute int32
 }
 
-// Create makes a key. An empty subject is made from its id. The returned Key is
-// the only place where its text is ever found.
+// Create makes a key. An empty subject is the service account's, or made from its
+// id. The returned Key is the only place where its text is ever found.
 func (m *Manager) Create(ctx context.Context, w Wanted) (Record, Key, error) {
 	rec, key, err := m.make(w)
 	if err != nil {
@@ -61,20 +66,30 @@ func (m *Manager) Create(ctx context.Context, w Wanted) (Record, Key, error) {
 	return rec, key, nil
 }
 
+// AccountSubject is the subject of an account's keys.
+func AccountSubject(id string) string { return "service-account." + id }
+
 func (m *Manager) make(w Wanted) (Record, Key, error) {
 	key, err := Generate(m.random)
 	if err != nil {
 		return Record{}, Key{}, err
+	}
+	if w.ServiceAccount != "" {
+		w.Subject = AccountSubject(w.ServiceAccount)
 	}
 	if w.Subject == "" {
 		w.Subject = "key-" + key.ID
 	}
 	return Record{
 		ID: key.ID, Name: w.Name, Tenant: w.Tenant, Subject: w.Subject, Roles: w.Roles, Groups: w.Groups,
-		Hash: m.hasher.Hash(key), CreateTime: m.clock.Now().Truncate(time.Microsecond),
+		Grant: w.Grant, Owner: w.Owner, Creator: w.Creator, ServiceAccount: w.ServiceAccount,
+		Secret: m.peppers.Hash(key), CreateTime: m.now(),
 		ExpireTime: w.ExpireTime.Truncate(time.Microsecond), RequestsPerMinute: w.RequestsPerMinute,
 	}, key, nil
 }
+
+// now is exact to what a store keeps.
+func (m *Manager) now() time.Time { return m.clock.Now().Truncate(time.Microsecond) }
 
 // Get returns a key from the store; ErrNotFound when there is none.
 func (m *Manager) Get(ctx context.Context, id string) (Record, error) {
@@ -93,77 +108,59 @@ func (m *Manager) Revoke(ctx context.Context, id string) (Record, error) {
 	if !validID(id) {
 		return Record{}, ErrNotFound
 	}
-	r, err := m.store.Revoke(ctx, id, m.clock.Now().Truncate(time.Microsecond))
+	return m.applied(m.store.Revoke(ctx, id, m.now()))
+}
+
+// Update changes what edit changes of a key, which is given as it is now; edit may
+// be called again. ErrEnded when it was revoked. This replica knows at once,
+// others with their next poll.
+func (m *Manager) Update(ctx context.Context, id string, edit func(r *Record) error) (Record, error) {
+	if !validID(id) {
+		return Record{}, ErrNotFound
+	}
+	return m.applied(m.store.Update(ctx, id, func(r *Record) error {
+		if err := edit(r); err != nil {
+			return err
+		}
+		r.UpdateTime = m.now()
+		return nil
+	}))
+}
+
+// MaxOverlap bounds how long the secret before a rotation goes on.
+const MaxOverlap = 90 * 24 * time.Hour
+
+// Rotate gives a key another secret, if allowed has nothing against it as it is.
+// The one that it has goes on for overlap, and no longer than the key; one from
+// before that ends now, so that there are never more than two.
+func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, allowed func(Record) error) (Record, Key, error) {
+	if !validID(id) {
+		return Record{}, Key{}, ErrNotFound
+	}
+	key, err := regenerate(m.random, id)
+	if err != nil {
+		return Record{}, Key{}, err
+	}
+	rec, err := m.applied(m.store.Update(ctx, id, func(r *Record) error {
+		if err := allowed(*r); err != nil {
+			return err
+		}
+		now := m.now()
+		r.Previous, r.Secret = r.Secret, m.peppers.Hash(key)
+		r.RotateTime, r.PreviousExpireTime = now, now.Add(overlap).Truncate(time.Microsecond)
+		return nil
+	}))
+	if err != nil {
+		return Record{}, Key{}, err
+	}
+	return rec, key, nil
+}
+
+func (m *Manager) applied(r Record, err error) (Record, error) {
 	if err == nil {
 		m.cache.apply(r)
 	}
 	return r, err
-}
-
-// InvalidError says why a key's text was not accepted.
-type InvalidError struct {
-	Cause Cause
-	// ID names the key when its secret was right.
-	ID string
-}
-
-// Cause is why a key is not accepted.
-type Cause string
-
-// The causes.
-const (
-	Malformed Cause = "malformed"
-	Unknown   Cause = "unknown"
-	Revoked   Cause = "revoked"
-	Expired   Cause = "expired"
-)
-
-func (e *InvalidError) Error() string { return "apikey: the key is " + string(e.Cause) }
-
-// Verify returns what is kept of the key whose text is shown. A key that is not
-// accepted is an *InvalidError; any other error means that it could not be judged.
-func (m *Manager) Verify(ctx context.Context, text string) (Record, error) {
-	key, err := Parse(text)
-	if err != nil {
-		return Record{}, &InvalidError{Cause: Malformed}
-	}
-	rec, err := m.cache.get(ctx, key.ID)
-	if errors.Is(err, ErrNotFound) {
-		return Record{}, &InvalidError{Cause: Unknown}
-	}
-	if err != nil {
-		return Record{}, err
-	}
-	switch {
-	case !m.hasher.Matches(key, rec.Hash):
-		return Record{}, &InvalidError{Cause: Unknown}
-	case !rec.RevokeTime.IsZero():
-		return Record{}, &InvalidError{Cause: Revoked, ID: rec.ID}
-	case !rec.ExpireTime.IsZero() && !m.clock.Now().Before(rec.ExpireTime):
-		return Record{}, &InvalidError{Cause: Expired, ID: rec.ID}
-	}
-	return rec, nil
-}
-
-// Component returns the part that follows the store's changes.
-func (m *Manager) Component() lifecycle.Component {
-	return lifecycle.Component{Name: "api keys", Run: func(ctx context.Context) error {
-		away := false
-		return lifecycle.Every(ctx, m.clock, m.cfg.PollInterval, nil, func(ctx context.Context) error {
-			err := m.cache.poll(ctx)
-			if err != nil && ctx.Err() == nil {
-				m.cache.metrics.KeyStoreFailure(ctx)
-				if !away { // once: it is asked several times a second
-					m.log.ErrorContext(ctx, "the store of API keys is away; known keys go on for a while",
-						slog.Duration("stale_for", m.cfg.StaleFor), telemetry.Err(err))
-				}
-			} else if away && err == nil {
-				m.log.InfoContext(ctx, "the store of API keys is back")
-			}
-			away = err != nil
-			return nil
-		})
-	}}
 }
 
 // Away reports whether err means that the store did not answer.

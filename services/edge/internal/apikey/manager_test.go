@@ -11,15 +11,16 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/config"
 )
 
 // watched is a store that counts reads, can go away, and can hold a Get back.
 type watched struct {
 	Store
-	gets, polls, changes atomic.Int32
-	away                 atomic.Bool
-	before               func()          // called by Get before it reads
-	hold                 func(id string) // called by Get after it has read
+	gets, polls, changes, writes atomic.Int32
+	away                         atomic.Bool
+	before                       func()          // called by Get before it reads
+	hold                         func(id string) // called by Get after it has read
 }
 
 var errAway = errors.New("no route to host")
@@ -39,6 +40,21 @@ func (w *watched) Get(ctx context.Context, id string) (Record, error) {
 	return r, err
 }
 
+func (w *watched) GetAll(ctx context.Context, ids []string) ([]Record, error) {
+	if w.away.Load() {
+		return nil, errAway
+	}
+	return w.Store.GetAll(ctx, ids)
+}
+
+func (w *watched) Used(ctx context.Context, uses map[string]time.Time) error {
+	w.writes.Add(1)
+	if w.away.Load() {
+		return errAway
+	}
+	return w.Store.Used(ctx, uses)
+}
+
 func (w *watched) Revision(ctx context.Context) (int64, error) {
 	w.polls.Add(1)
 	if w.away.Load() {
@@ -53,6 +69,14 @@ func (w *watched) Changes(ctx context.Context, after int64, limit int) ([]Record
 		return nil, errAway
 	}
 	return w.Store.Changes(ctx, after, limit)
+}
+
+// peppersOf are those that cfg names, and none when it names none.
+func peppersOf(cfg Config) Peppers {
+	if cfg.Pepper == "" {
+		return Peppers{}
+	}
+	return NewPeppers(cfg.AcceptUnpeppered, append([]config.Secret{cfg.Pepper}, cfg.PreviousPeppers...)...)
 }
 
 type bench struct {
@@ -70,7 +94,7 @@ func replica(t *testing.T, dsn string, change func(*Config)) bench {
 	}
 	b := bench{store: &watched{Store: openSQL(t, dsn)}, clock: clock.NewFake(at(0))}
 	var err error
-	b.Manager, err = NewManager(t.Context(), cfg, b.store, b.clock, rand.Reader, slog.New(slog.DiscardHandler), nil)
+	b.Manager, err = NewManager(t.Context(), cfg, peppersOf(cfg), b.store, b.clock, rand.Reader, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +189,7 @@ func TestRevocationReachesOtherReplicas(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := two.Component().Run(ctx); err != nil {
+		if err := two.follow(ctx); err != nil {
 			t.Error(err)
 		}
 	})
@@ -318,7 +342,7 @@ func TestStoreThatWasPutBack(t *testing.T) {
 }
 
 func BenchmarkVerify(b *testing.B) {
-	k, h := newKey(b), NewHasher("")
+	k, h := newKey(b), NewPeppers(false, "a pepper of at least 32 characters")
 	cfg := DefaultConfig()
 	c := clock.Real()
 	cache, err := newCache(cfg, nil, c, nil)
@@ -326,8 +350,8 @@ func BenchmarkVerify(b *testing.B) {
 		b.Fatal(err)
 	}
 	cache.confirmed = c.Now()
-	cache.apply(Record{ID: k.ID, Hash: h.Hash(k)})
-	m := &Manager{cfg: cfg, cache: cache, hasher: h, clock: c}
+	cache.apply(Record{ID: k.ID, Secret: h.Hash(k)})
+	m := &Manager{cfg: cfg, cache: cache, peppers: h, usage: newUsage(), clock: c}
 	text := k.Reveal()
 	for b.Loop() {
 		if _, err := m.Verify(b.Context(), text); err != nil {

@@ -19,7 +19,7 @@ func TestRealPostgresStore(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	n := 0
-	testStore(t, func(t *testing.T) string {
+	empty := func(t *testing.T) string {
 		t.Helper()
 		n++
 		name := fmt.Sprintf("edge%d", n)
@@ -32,5 +32,8 @@ func TestRealPostgresStore(t *testing.T) {
 		}
 		u.Path = "/" + name
 		return u.String()
-	})
+	}
+	testStore(t, empty)
+	testStoreOfGrants(t, empty)
+	testMigration(t, empty)
 }

@@ -21,7 +21,7 @@ func at(seconds int) time.Time { return time.Date(2026, 5, 1, 12, 0, seconds, 12
 func record(id string) Record {
 	return Record{
 		ID: id, Name: "ci", Tenant: "acme", Subject: "ada", Roles: []string{"developer", "reader"},
-		Groups: []string{"ops"}, Hash: "00ff", CreateTime: at(0), RequestsPerMinute: 60,
+		Groups: []string{"ops"}, Secret: Hash{Sum: "00ff", Pepper: "p1"}, CreateTime: at(0), RequestsPerMinute: 60,
 	}
 }
 
@@ -40,12 +40,16 @@ func sqliteDSN(t *testing.T) string {
 	return "sqlite://" + filepath.Join(t.TempDir(), "edge.db")
 }
 
-func TestSQLiteStore(t *testing.T) { testStore(t, sqliteDSN) }
+func TestSQLiteStore(t *testing.T) {
+	testStore(t, sqliteDSN)
+	testStoreOfGrants(t, sqliteDSN)
+	testMigration(t, sqliteDSN)
+}
 
 // testStore holds for every store; dsn returns an empty one.
 func testStore(t *testing.T, dsn func(t *testing.T) string) {
 	t.Helper()
-	must := func(t *testing.T, err error) {
+	ok := func(t *testing.T, err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
@@ -56,13 +60,13 @@ func testStore(t *testing.T, dsn func(t *testing.T) string) {
 		want := record("a")
 		want.ExpireTime = at(100)
 		created, err := s.Create(t.Context(), want)
-		must(t, err)
+		ok(t, err)
 		want.Revision = 1
 		if !reflect.DeepEqual(created, want) {
 			t.Fatalf("created %+v", created)
 		}
 		got, err := s.Get(t.Context(), "a")
-		must(t, err)
+		ok(t, err)
 		if !reflect.DeepEqual(got, want) {
 			t.Fatalf("got  %+v\nwant %+v", got, want)
 		}
@@ -79,14 +83,14 @@ func testStore(t *testing.T, dsn func(t *testing.T) string) {
 	t.Run("revoke", func(t *testing.T) {
 		s := openSQL(t, dsn(t))
 		_, err := s.Create(t.Context(), record("a"))
-		must(t, err)
+		ok(t, err)
 		first, err := s.Revoke(t.Context(), "a", at(10))
-		must(t, err)
+		ok(t, err)
 		if !first.RevokeTime.Equal(at(10)) || first.Revision != 2 {
 			t.Fatalf("revoked: %+v", first)
 		}
 		again, err := s.Revoke(t.Context(), "a", at(20))
-		must(t, err)
+		ok(t, err)
 		if !reflect.DeepEqual(again, first) {
 			t.Fatalf("revoked again: %+v", again)
 		}
@@ -102,11 +106,11 @@ func testStore(t *testing.T, dsn func(t *testing.T) string) {
 				r.Tenant = "globex"
 			}
 			_, err := s.Create(t.Context(), r)
-			must(t, err)
+			ok(t, err)
 		}
 		ids := func(f Filter) (out []string) {
 			recs, err := s.List(t.Context(), f)
-			must(t, err)
+			ok(t, err)
 			for _, r := range recs {
 				out = append(out, r.ID)
 			}
@@ -132,12 +136,12 @@ func testStore(t *testing.T, dsn func(t *testing.T) string) {
 		s := openSQL(t, dsn(t))
 		for _, id := range []string{"a", "b", "c"} {
 			_, err := s.Create(t.Context(), record(id))
-			must(t, err)
+			ok(t, err)
 		}
 		_, err := s.Revoke(t.Context(), "a", at(1))
-		must(t, err)
+		ok(t, err)
 		got, err := s.Changes(t.Context(), 1, 10)
-		must(t, err)
+		ok(t, err)
 		if len(got) != 3 || got[0].ID != "b" || got[1].ID != "c" || got[2].ID != "a" {
 			t.Fatalf("changes: %+v", got)
 		}
@@ -172,7 +176,7 @@ func testStore(t *testing.T, dsn func(t *testing.T) string) {
 			default:
 			}
 			changes, err := reader.Changes(t.Context(), last, 7)
-			must(t, err)
+			ok(t, err)
 			for _, r := range changes {
 				seen[r.ID], last = true, r.Revision
 			}

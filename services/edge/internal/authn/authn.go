@@ -4,7 +4,6 @@ package authn
 
 import (
 	"context"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/services/edge/internal/grant"
 )
 
 // The metadata keys.
@@ -43,6 +43,12 @@ const (
 	// Foreign is a token that says what it must not, or not what it must: another
 	// audience, no tenant, not valid yet.
 	Foreign Cause = "foreign"
+	// Rotated is the secret that a key had before.
+	Rotated Cause = "rotated"
+	// Disabled is a key whose service account is disabled or gone.
+	Disabled Cause = "disabled"
+	// Network is an address that the credentials do not hold for.
+	Network Cause = "network"
 )
 
 // Principal is a caller and what the gateway grants to the credentials shown.
@@ -62,16 +68,7 @@ type Principal struct {
 }
 
 // Grant narrows what credentials may be used for, below what their holder may do.
-// The zero value narrows nothing; of each list that is not empty one entry must
-// match.
-type Grant struct {
-	// Scopes are the actions, as `type:action` (`model:chat`), with * for either.
-	Scopes []string
-	// Models and Collections are names, or beginnings of names with * at the end.
-	Models, Collections []string
-	// Networks are where requests may come from.
-	Networks []netip.Prefix
-}
+type Grant = grant.Grant
 
 type key struct{}
 

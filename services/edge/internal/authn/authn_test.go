@@ -79,7 +79,13 @@ func TestChain(t *testing.T) {
 }
 
 func TestCallerOfAKey(t *testing.T) {
-	c := callerOf(apikey.Record{ID: "k", Tenant: "acme", Subject: "ada", Roles: []string{"reader"}, Groups: []string{"ops"}})
+	rec := apikey.Record{ID: "k", Tenant: "acme", Subject: "ada", Roles: []string{"reader"}, Groups: []string{"ops"}}
+	rec.Grant.Models = []string{"tiny"}
+	p, err := principal(apikey.Verified{Record: rec, Access: rec.Access()}, nil)
+	if err != nil || !slices.Equal(p.Grant.Models, rec.Grant.Models) {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	c := p.Caller
 	want := []string{"user:ada", "tenant:acme", "public", "group:ops", "role:reader"}
 	if !slices.Equal(c.Principals, want) || c.Tenant != "acme" || c.Subject != "ada" || c.KeyID != "k" || !c.HasRole("reader") {
 		t.Errorf("%+v", c)

@@ -82,6 +82,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	}
 	for _, file := range []protoreflect.FileDescriptor{
 		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_feedback_proto,
+		edgev1.File_poterne_edge_v1_serviceaccounts_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto,
 	} {
 		for i := range file.Services().Len() {
@@ -137,6 +138,9 @@ func (h *handler) openGateway(ctx context.Context) error {
 		func() error { return edgev1.RegisterOpenAIServiceHandlerClient(ctx, h.gateway, h.openai) },
 		func() error {
 			return edgev1.RegisterAdminServiceHandlerClient(ctx, h.gateway, h.admin)
+		},
+		func() error {
+			return edgev1.RegisterServiceAccountServiceHandlerClient(ctx, h.gateway, edgev1.NewServiceAccountServiceClient(h.Conn))
 		},
 		func() error {
 			return edgev1.RegisterFeedbackServiceHandlerClient(ctx, h.gateway, edgev1.NewFeedbackServiceClient(h.Conn))

@@ -1,6 +1,8 @@
 package limit
 
 import (
+	"maps"
+
 	"google.golang.org/grpc/health/grpc_health_v1"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha" // older clients still ask it
@@ -47,6 +49,12 @@ func (c Class) Cost() int {
 // Table is the class of every method that the edge serves. A method that is
 // missing is refused, and a test fails.
 func Table() map[string]Class {
+	t := serviceTable()
+	maps.Copy(t, keyTable())
+	return t
+}
+
+func serviceTable() map[string]Class {
 	return map[string]Class{
 		edgev1.OpenAIService_CreateChatCompletion_FullMethodName: Generate,
 		edgev1.OpenAIService_StreamChatCompletion_FullMethodName: Generate,

@@ -18,6 +18,7 @@ const Scope = "github.com/poterne/poterne/services/edge"
 const (
 	nameAuthFailures   = "poterne.edge.authentication.failures" // by cause
 	nameDenied         = "poterne.edge.authorisation.refusals"  // by resource_type
+	nameGrant          = "poterne.edge.grant.refusals"          // by list: scopes, models or collections
 	nameLimited        = "poterne.edge.limit.refusals"          // by limit: key or address
 	nameLimitLocal     = "poterne.edge.limit.local_decisions"
 	nameAuditLost      = "poterne.edge.audit.lost_records"
@@ -44,6 +45,7 @@ const (
 type Metrics struct {
 	authFailures   metric.Int64Counter
 	denied         metric.Int64Counter
+	grant          metric.Int64Counter
 	limited        metric.Int64Counter
 	limitLocal     metric.Int64Counter
 	auditLost      metric.Int64Counter
@@ -64,6 +66,7 @@ func New(m metric.Meter) (*Metrics, error) {
 	out := &Metrics{
 		authFailures:   counter(nameAuthFailures, "Requests whose credentials were refused, by cause."),
 		denied:         counter(nameDenied, "Requests that the policy refused, by the type of resource."),
+		grant:          counter(nameGrant, "Requests for what the credentials are not for, by the list of their grant."),
 		limited:        counter(nameLimited, "Requests over a limit, by whose limit."),
 		limitLocal:     counter(nameLimitLocal, "Limit decisions of this replica alone, since the shared store was away."),
 		auditLost:      counter(nameAuditLost, "Audit records that are only in the log, since there was no room."),
@@ -86,6 +89,14 @@ func (m *Metrics) AuthFailure(ctx context.Context, cause string) {
 func (m *Metrics) Denied(ctx context.Context, resourceType string) {
 	if m != nil {
 		m.denied.Add(ctx, 1, metric.WithAttributes(attribute.String("resource_type", resourceType)))
+	}
+}
+
+// GrantRefused counts a request for what the credentials are not for; list is one
+// of a grant's.
+func (m *Metrics) GrantRefused(ctx context.Context, list string) {
+	if m != nil {
+		m.grant.Add(ctx, 1, metric.WithAttributes(attribute.String("list", list)))
 	}
 }
 

@@ -86,7 +86,11 @@ func (s *steps) identify(ctx context.Context) (authn.Principal, error) {
 	if err != nil {
 		return authn.Principal{}, err
 	}
-	return s.Authenticator.Authenticate(ctx, token)
+	p, err := s.Authenticator.Authenticate(ctx, token)
+	if err != nil {
+		return authn.Principal{}, err
+	}
+	return p, s.withinNetwork(ctx, p)
 }
 
 func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) error {
@@ -97,6 +101,7 @@ func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) e
 	}
 	s.Metrics.AuthFailure(ctx, string(r.Cause))
 	audit.From(ctx).SetKeyID(r.KeyID)
+	audit.From(ctx).AddFinding("credentials/" + string(r.Cause) + " block")
 	// The trail and the metric tell of it too: anybody can cause these lines.
 	s.Log.DebugContext(ctx, "credentials refused", slog.String(metrics.KeyCause, string(r.Cause)),
 		slog.String(metrics.KeyKeyID, r.KeyID), slog.String(metrics.KeyAddress, s.Addresses.FromContext(ctx).String()))
@@ -115,7 +120,7 @@ func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) e
 
 // authorise asks the policy.
 func (s *steps) authorise() grpcserver.Interceptor {
-	return messageStep(NameAuthorise, s.once, func(ctx context.Context, method string, req any, _ headerSetter) error {
+	return narrowing(messageStep(NameAuthorise, s.once, func(ctx context.Context, method string, req any, _ headerSetter) error {
 		m := s.Methods[method] // a missing method is one that nobody may call
 		caller, ok := identity.FromContext(ctx)
 		if !ok && m.Access == authz.Checked {
@@ -124,13 +129,16 @@ func (s *steps) authorise() grpcserver.Interceptor {
 		if m.Access == authz.Checked {
 			res := s.Authorizer.Resource(m, caller.Tenant, req)
 			audit.From(ctx).SetResource(res.String())
+			if err := s.withinGrant(ctx, m, res, req); err != nil {
+				return err
+			}
 		}
 		err := s.Authorizer.Check(ctx, m, caller, req)
 		if err != nil {
 			s.Metrics.Denied(ctx, m.Type)
 		}
 		return err
-	})
+	}))
 }
 
 // limit takes the request's cost from the bucket of the caller's key and tells

@@ -97,7 +97,7 @@ type Deps struct {
 
 // Security is everything put together.
 type Security struct {
-	// Admin is the AdminService.
+	// Admin is the AdminService and the ServiceAccountService.
 	Admin *admin.Server
 	// Responses makes the ids of answers and reads them.
 	Responses *responseid.Signer
@@ -144,7 +144,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if s.Responses, err = responseid.Load(ctx, db, d.Random); err != nil {
 		return s, err
 	}
-	if s.keys, err = apikey.NewManager(ctx, cfg.Keys, apikey.NewSQLStore(db), d.Clock, d.Random, log, m); err != nil {
+	if s.keys, err = openKeys(ctx, cfg, d, apikey.NewSQLStore(db), m); err != nil {
 		return s, err
 	}
 	if err := s.bootstrap(ctx, cfg, d, log); err != nil {
@@ -172,7 +172,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	}
 	s.Addresses = clientaddr.New(proxies)
 	s.Admin = admin.New(admin.Deps{
-		Keys: s.keys, Records: records, Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
+		Keys: s.keys, Accounts: s.keys, Trail: s.trail, IDs: d.IDs, Records: records, Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
 	})
 	limiter, err := s.openLimiter(cfg.Limits, d, log, m)
 	if err != nil {
@@ -185,6 +185,14 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 		Limiter:        limiter,
 	}
 	return s, nil
+}
+
+func openKeys(ctx context.Context, cfg Config, d Deps, store apikey.Store, m *metrics.Metrics) (*apikey.Manager, error) {
+	peppers, err := apikey.OpenPeppers(ctx, cfg.Keys, filepath.Join(d.DataDir, apikey.PepperFile), store, d.Random, d.Clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	return apikey.NewManager(ctx, cfg.Keys, peppers, store, d.Clock, d.Random, d.Telemetry.Logger, m)
 }
 
 // openAuthenticators returns what credentials are accepted: keys, and the tokens
@@ -285,8 +293,8 @@ func (s *Security) Components() []lifecycle.Component {
 	out := []lifecycle.Component{
 		{Name: "edge store", Stop: func(context.Context) error { return s.Close() }},
 		s.trail.Component(),
-		s.keys.Component(),
 	}
+	out = append(out, s.keys.Components()...)
 	if s.prune != nil {
 		out = append(out, lifecycle.Component{Name: "audit retention", Run: func(ctx context.Context) error {
 			return lifecycle.Every(ctx, s.deps.Clock, pruneInterval, nil, s.prune)

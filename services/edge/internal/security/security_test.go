@@ -44,14 +44,16 @@ func (inference) LiftQuarantine(_ context.Context, req *inferencev1.LiftQuaranti
 
 type edge struct {
 	*Security
-	admin edgev1.AdminServiceClient
-	dir   string
+	admin    edgev1.AdminServiceClient
+	accounts edgev1.ServiceAccountServiceClient
+	dir      string
 }
 
 // open starts the security of one edge over the database at dsn.
 func open(t *testing.T, dsn string, change func(*Config)) edge {
 	t.Helper()
 	cfg := DefaultConfig(dsn)
+	cfg.Keys.Pepper = "all edges of a store share this pepper"
 	if change != nil {
 		change(&cfg)
 	}
@@ -77,9 +79,11 @@ func open(t *testing.T, dsn string, change func(*Config)) edge {
 		t.Fatal(err)
 	}
 	chain := append(grpcserver.Chain{grpcserver.RequestID(ids.UUIDv7()), grpcserver.Errors()}, e.Chain(grpcserver.Validate(validator))...)
-	e.admin = edgev1.NewAdminServiceClient(inproc.New(chain, func(r grpc.ServiceRegistrar) {
+	conn := inproc.New(chain, func(r grpc.ServiceRegistrar) {
 		edgev1.RegisterAdminServiceServer(r, e.Admin)
-	}))
+		edgev1.RegisterServiceAccountServiceServer(r, e.Admin)
+	})
+	e.admin, e.accounts = edgev1.NewAdminServiceClient(conn), edgev1.NewServiceAccountServiceClient(conn)
 	return e
 }
 

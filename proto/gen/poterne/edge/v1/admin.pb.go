@@ -15,6 +15,8 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -27,6 +29,67 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// Whether an API key holds.
+type ApiKeyState int32
+
+const (
+	// Not known.
+	ApiKeyState_API_KEY_STATE_UNSPECIFIED ApiKeyState = 0
+	// It holds.
+	ApiKeyState_API_KEY_STATE_ACTIVE ApiKeyState = 1
+	// It was revoked.
+	ApiKeyState_API_KEY_STATE_REVOKED ApiKeyState = 2
+	// It has ended by itself.
+	ApiKeyState_API_KEY_STATE_EXPIRED ApiKeyState = 3
+	// Its service account is disabled or gone.
+	ApiKeyState_API_KEY_STATE_DISABLED ApiKeyState = 4
+)
+
+// Enum value maps for ApiKeyState.
+var (
+	ApiKeyState_name = map[int32]string{
+		0: "API_KEY_STATE_UNSPECIFIED",
+		1: "API_KEY_STATE_ACTIVE",
+		2: "API_KEY_STATE_REVOKED",
+		3: "API_KEY_STATE_EXPIRED",
+		4: "API_KEY_STATE_DISABLED",
+	}
+	ApiKeyState_value = map[string]int32{
+		"API_KEY_STATE_UNSPECIFIED": 0,
+		"API_KEY_STATE_ACTIVE":      1,
+		"API_KEY_STATE_REVOKED":     2,
+		"API_KEY_STATE_EXPIRED":     3,
+		"API_KEY_STATE_DISABLED":    4,
+	}
+)
+
+func (x ApiKeyState) Enum() *ApiKeyState {
+	p := new(ApiKeyState)
+	*p = x
+	return p
+}
+
+func (x ApiKeyState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ApiKeyState) Descriptor() protoreflect.EnumDescriptor {
+	return file_poterne_edge_v1_admin_proto_enumTypes[0].Descriptor()
+}
+
+func (ApiKeyState) Type() protoreflect.EnumType {
+	return &file_poterne_edge_v1_admin_proto_enumTypes[0]
+}
+
+func (x ApiKeyState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ApiKeyState.Descriptor instead.
+func (ApiKeyState) EnumDescriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{0}
+}
 
 // An API key, without its secret.
 type ApiKey struct {
@@ -51,8 +114,37 @@ type ApiKey struct {
 	RevokeTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=revoke_time,json=revokeTime,proto3" json:"revoke_time,omitempty"`
 	// Requests a minute that its holder may make; 0 for the gateway's default.
 	RequestsPerMinute int32 `protobuf:"varint,10,opt,name=requests_per_minute,json=requestsPerMinute,proto3" json:"requests_per_minute,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// What it may be used for, as `type:action` (`model:chat`, `collection:*`,
+	// `*:list`), below what its roles allow; empty: all of that.
+	Scopes []string `protobuf:"bytes,11,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// The models that it may be used for: names, or beginnings of names with `*` at
+	// the end; empty: all.
+	Models []string `protobuf:"bytes,12,rep,name=models,proto3" json:"models,omitempty"`
+	// The collections, written likewise; empty: all.
+	Collections []string `protobuf:"bytes,13,rep,name=collections,proto3" json:"collections,omitempty"`
+	// The networks that it may be used from, as `192.0.2.0/24`; empty: all.
+	Networks []string `protobuf:"bytes,14,rep,name=networks,proto3" json:"networks,omitempty"`
+	// Whom to ask about it, for people: a team or an address.
+	Owner string `protobuf:"bytes,15,opt,name=owner,proto3" json:"owner,omitempty"`
+	// The subject who created it; empty for keys from before this was kept.
+	Creator string `protobuf:"bytes,16,opt,name=creator,proto3" json:"creator,omitempty"`
+	// When it was last changed; missing when it never was.
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// When it was last used, to the minute; missing when it never was.
+	LastUseTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
+	// The service account that it belongs to, which has its roles and groups; empty
+	// for none.
+	ServiceAccount string `protobuf:"bytes,19,opt,name=service_account,json=serviceAccount,proto3" json:"service_account,omitempty"`
+	// Names the state that was read, for UpdateApiKey.
+	Etag string `protobuf:"bytes,20,opt,name=etag,proto3" json:"etag,omitempty"`
+	// When its secret was last rotated; missing when it never was.
+	RotateTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=rotate_time,json=rotateTime,proto3" json:"rotate_time,omitempty"`
+	// Until when the secret before the last rotation goes on.
+	PreviousSecretExpireTime *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=previous_secret_expire_time,json=previousSecretExpireTime,proto3" json:"previous_secret_expire_time,omitempty"`
+	// Whether it holds.
+	State         ApiKeyState `protobuf:"varint,23,opt,name=state,proto3,enum=poterne.edge.v1.ApiKeyState" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ApiKey) Reset() {
@@ -155,6 +247,97 @@ func (x *ApiKey) GetRequestsPerMinute() int32 {
 	return 0
 }
 
+func (x *ApiKey) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *ApiKey) GetModels() []string {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+func (x *ApiKey) GetCollections() []string {
+	if x != nil {
+		return x.Collections
+	}
+	return nil
+}
+
+func (x *ApiKey) GetNetworks() []string {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
+}
+
+func (x *ApiKey) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *ApiKey) GetCreator() string {
+	if x != nil {
+		return x.Creator
+	}
+	return ""
+}
+
+func (x *ApiKey) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *ApiKey) GetLastUseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUseTime
+	}
+	return nil
+}
+
+func (x *ApiKey) GetServiceAccount() string {
+	if x != nil {
+		return x.ServiceAccount
+	}
+	return ""
+}
+
+func (x *ApiKey) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *ApiKey) GetRotateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RotateTime
+	}
+	return nil
+}
+
+func (x *ApiKey) GetPreviousSecretExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PreviousSecretExpireTime
+	}
+	return nil
+}
+
+func (x *ApiKey) GetState() ApiKeyState {
+	if x != nil {
+		return x.State
+	}
+	return ApiKeyState_API_KEY_STATE_UNSPECIFIED
+}
+
 // Asks for an API key.
 type CreateApiKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -165,7 +348,8 @@ type CreateApiKeyRequest struct {
 	// Who its holder is; empty for a subject made from the key's id.
 	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	// 1 to 16 roles that the policy knows: `admin`, `developer`, `reader`, and
-	// those that its own lines name.
+	// those that its own lines name. None for the key of a service account, which
+	// has that account's.
 	Roles []string `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`
 	// At most 64 groups.
 	Groups []string `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
@@ -174,8 +358,24 @@ type CreateApiKeyRequest struct {
 	// Requests a minute that its holder may make, up to 1,000,000; 0 for the
 	// gateway's default.
 	RequestsPerMinute int32 `protobuf:"varint,7,opt,name=requests_per_minute,json=requestsPerMinute,proto3" json:"requests_per_minute,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// What it may be used for, as `type:action`, at most 64; empty: all that its
+	// roles allow. Nobody gives more than they have themselves: whose own key is
+	// narrowed must narrow the new one as much.
+	Scopes []string `protobuf:"bytes,8,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// The models that it may be used for, at most 64 names or beginnings of names
+	// with `*` at the end; empty: all.
+	Models []string `protobuf:"bytes,9,rep,name=models,proto3" json:"models,omitempty"`
+	// The collections, written likewise, at most 64; empty: all.
+	Collections []string `protobuf:"bytes,10,rep,name=collections,proto3" json:"collections,omitempty"`
+	// The networks that it may be used from, at most 64, as `192.0.2.0/24`; empty:
+	// all.
+	Networks []string `protobuf:"bytes,11,rep,name=networks,proto3" json:"networks,omitempty"`
+	// Whom to ask about it, for people.
+	Owner string `protobuf:"bytes,12,opt,name=owner,proto3" json:"owner,omitempty"`
+	// The service account that it belongs to; empty for none.
+	ServiceAccount string `protobuf:"bytes,13,opt,name=service_account,json=serviceAccount,proto3" json:"service_account,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *CreateApiKeyRequest) Reset() {
@@ -255,6 +455,48 @@ func (x *CreateApiKeyRequest) GetRequestsPerMinute() int32 {
 		return x.RequestsPerMinute
 	}
 	return 0
+}
+
+func (x *CreateApiKeyRequest) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *CreateApiKeyRequest) GetModels() []string {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+func (x *CreateApiKeyRequest) GetCollections() []string {
+	if x != nil {
+		return x.Collections
+	}
+	return nil
+}
+
+func (x *CreateApiKeyRequest) GetNetworks() []string {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
+}
+
+func (x *CreateApiKeyRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *CreateApiKeyRequest) GetServiceAccount() string {
+	if x != nil {
+		return x.ServiceAccount
+	}
+	return ""
 }
 
 // The new API key.
@@ -404,15 +646,27 @@ func (x *GetApiKeyResponse) GetApiKey() *ApiKey {
 	return nil
 }
 
-// Asks for a page of API keys.
+// Asks for a page of API keys. Of all conditions that are given each must hold.
 type ListApiKeysRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most this many, 1 to 1000; 0 means 100.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Where to go on, from the page before.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only this tenant's.
+	Tenant string `protobuf:"bytes,3,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Only this subject's.
+	Subject string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Only this owner's.
+	Owner string `protobuf:"bytes,5,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Only those in this state.
+	State ApiKeyState `protobuf:"varint,6,opt,name=state,proto3,enum=poterne.edge.v1.ApiKeyState" json:"state,omitempty"`
+	// Only those that were not used since, nor created since.
+	UnusedSince *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=unused_since,json=unusedSince,proto3" json:"unused_since,omitempty"`
+	// Only this service account's.
+	ServiceAccount string `protobuf:"bytes,8,opt,name=service_account,json=serviceAccount,proto3" json:"service_account,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ListApiKeysRequest) Reset() {
@@ -455,6 +709,48 @@ func (x *ListApiKeysRequest) GetPageSize() int32 {
 func (x *ListApiKeysRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListApiKeysRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *ListApiKeysRequest) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *ListApiKeysRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *ListApiKeysRequest) GetState() ApiKeyState {
+	if x != nil {
+		return x.State
+	}
+	return ApiKeyState_API_KEY_STATE_UNSPECIFIED
+}
+
+func (x *ListApiKeysRequest) GetUnusedSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UnusedSince
+	}
+	return nil
+}
+
+func (x *ListApiKeysRequest) GetServiceAccount() string {
+	if x != nil {
+		return x.ServiceAccount
 	}
 	return ""
 }
@@ -606,6 +902,433 @@ func (x *RevokeApiKeyResponse) GetApiKey() *ApiKey {
 	return nil
 }
 
+// Asks for an API key to be changed.
+type UpdateApiKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What it should have.
+	ApiKey *ApiKey `protobuf:"bytes,2,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	// What of it is to change: `name`, `owner`, `scopes`, `models`, `collections`,
+	// `networks`, `expire_time`, `requests_per_minute`. Empty: the fields that are
+	// not empty.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// The etag of the key that was read: refused when it has changed since. Empty:
+	// whatever is there.
+	Etag          string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateApiKeyRequest) Reset() {
+	*x = UpdateApiKeyRequest{}
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateApiKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateApiKeyRequest) ProtoMessage() {}
+
+func (x *UpdateApiKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateApiKeyRequest.ProtoReflect.Descriptor instead.
+func (*UpdateApiKeyRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *UpdateApiKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UpdateApiKeyRequest) GetApiKey() *ApiKey {
+	if x != nil {
+		return x.ApiKey
+	}
+	return nil
+}
+
+func (x *UpdateApiKeyRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateApiKeyRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// The changed API key.
+type UpdateApiKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key, without its secret.
+	ApiKey        *ApiKey `protobuf:"bytes,1,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateApiKeyResponse) Reset() {
+	*x = UpdateApiKeyResponse{}
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateApiKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateApiKeyResponse) ProtoMessage() {}
+
+func (x *UpdateApiKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateApiKeyResponse.ProtoReflect.Descriptor instead.
+func (*UpdateApiKeyResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UpdateApiKeyResponse) GetApiKey() *ApiKey {
+	if x != nil {
+		return x.ApiKey
+	}
+	return nil
+}
+
+// Asks for a new secret of an API key.
+type RotateApiKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How long the secret that holds now goes on, up to 90 days; missing or 0: it
+	// ends at once.
+	Overlap       *durationpb.Duration `protobuf:"bytes,2,opt,name=overlap,proto3" json:"overlap,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateApiKeyRequest) Reset() {
+	*x = RotateApiKeyRequest{}
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateApiKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateApiKeyRequest) ProtoMessage() {}
+
+func (x *RotateApiKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateApiKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateApiKeyRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RotateApiKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RotateApiKeyRequest) GetOverlap() *durationpb.Duration {
+	if x != nil {
+		return x.Overlap
+	}
+	return nil
+}
+
+// The API key with its new secret.
+type RotateApiKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is kept of it.
+	ApiKey *ApiKey `protobuf:"bytes,1,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	// The key itself. It is shown here and never again.
+	Key           string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateApiKeyResponse) Reset() {
+	*x = RotateApiKeyResponse{}
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateApiKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateApiKeyResponse) ProtoMessage() {}
+
+func (x *RotateApiKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateApiKeyResponse.ProtoReflect.Descriptor instead.
+func (*RotateApiKeyResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RotateApiKeyResponse) GetApiKey() *ApiKey {
+	if x != nil {
+		return x.ApiKey
+	}
+	return nil
+}
+
+func (x *RotateApiKeyResponse) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+// Asks which of some texts are API keys.
+type CheckLeakedApiKeysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 1,000 texts, each of at most 512 bytes.
+	Texts []string `protobuf:"bytes,1,rep,name=texts,proto3" json:"texts,omitempty"`
+	// Revoke those that are API keys. A key whose secret before the last rotation
+	// was found is revoked too.
+	Revoke        bool `protobuf:"varint,2,opt,name=revoke,proto3" json:"revoke,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckLeakedApiKeysRequest) Reset() {
+	*x = CheckLeakedApiKeysRequest{}
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckLeakedApiKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckLeakedApiKeysRequest) ProtoMessage() {}
+
+func (x *CheckLeakedApiKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckLeakedApiKeysRequest.ProtoReflect.Descriptor instead.
+func (*CheckLeakedApiKeysRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CheckLeakedApiKeysRequest) GetTexts() []string {
+	if x != nil {
+		return x.Texts
+	}
+	return nil
+}
+
+func (x *CheckLeakedApiKeysRequest) GetRevoke() bool {
+	if x != nil {
+		return x.Revoke
+	}
+	return false
+}
+
+// Which of the texts are API keys.
+type CheckLeakedApiKeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each text, in their order.
+	Results       []*LeakedApiKey `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckLeakedApiKeysResponse) Reset() {
+	*x = CheckLeakedApiKeysResponse{}
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckLeakedApiKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckLeakedApiKeysResponse) ProtoMessage() {}
+
+func (x *CheckLeakedApiKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckLeakedApiKeysResponse.ProtoReflect.Descriptor instead.
+func (*CheckLeakedApiKeysResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CheckLeakedApiKeysResponse) GetResults() []*LeakedApiKey {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// What is known of one text.
+type LeakedApiKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the text has the form of an API key, checksum included.
+	WellFormed bool `protobuf:"varint,1,opt,name=well_formed,json=wellFormed,proto3" json:"well_formed,omitempty"`
+	// Whether there is such a key, which the caller may ask about: whatever its
+	// state, with the secret that it has or had before the last rotation.
+	Found bool `protobuf:"varint,2,opt,name=found,proto3" json:"found,omitempty"`
+	// The key's id.
+	Id string `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
+	// Whether the key holds, after it was revoked if that was asked for.
+	State ApiKeyState `protobuf:"varint,4,opt,name=state,proto3,enum=poterne.edge.v1.ApiKeyState" json:"state,omitempty"`
+	// Whether this request has revoked it.
+	Revoked bool `protobuf:"varint,5,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// The key, with its owner, when the caller may read it.
+	ApiKey        *ApiKey `protobuf:"bytes,6,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeakedApiKey) Reset() {
+	*x = LeakedApiKey{}
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeakedApiKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeakedApiKey) ProtoMessage() {}
+
+func (x *LeakedApiKey) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeakedApiKey.ProtoReflect.Descriptor instead.
+func (*LeakedApiKey) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *LeakedApiKey) GetWellFormed() bool {
+	if x != nil {
+		return x.WellFormed
+	}
+	return false
+}
+
+func (x *LeakedApiKey) GetFound() bool {
+	if x != nil {
+		return x.Found
+	}
+	return false
+}
+
+func (x *LeakedApiKey) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *LeakedApiKey) GetState() ApiKeyState {
+	if x != nil {
+		return x.State
+	}
+	return ApiKeyState_API_KEY_STATE_UNSPECIFIED
+}
+
+func (x *LeakedApiKey) GetRevoked() bool {
+	if x != nil {
+		return x.Revoked
+	}
+	return false
+}
+
+func (x *LeakedApiKey) GetApiKey() *ApiKey {
+	if x != nil {
+		return x.ApiKey
+	}
+	return nil
+}
+
 // One request, as it was decided and answered.
 type AuditRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -650,7 +1373,7 @@ type AuditRecord struct {
 
 func (x *AuditRecord) Reset() {
 	*x = AuditRecord{}
-	mi := &file_poterne_edge_v1_admin_proto_msgTypes[9]
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -662,7 +1385,7 @@ func (x *AuditRecord) String() string {
 func (*AuditRecord) ProtoMessage() {}
 
 func (x *AuditRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_admin_proto_msgTypes[9]
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -675,7 +1398,7 @@ func (x *AuditRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRecord.ProtoReflect.Descriptor instead.
 func (*AuditRecord) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AuditRecord) GetRequestId() string {
@@ -805,7 +1528,7 @@ type ListAuditRecordsRequest struct {
 
 func (x *ListAuditRecordsRequest) Reset() {
 	*x = ListAuditRecordsRequest{}
-	mi := &file_poterne_edge_v1_admin_proto_msgTypes[10]
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +1540,7 @@ func (x *ListAuditRecordsRequest) String() string {
 func (*ListAuditRecordsRequest) ProtoMessage() {}
 
 func (x *ListAuditRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_admin_proto_msgTypes[10]
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +1553,7 @@ func (x *ListAuditRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRecordsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListAuditRecordsRequest) GetPageSize() int32 {
@@ -867,7 +1590,7 @@ type ListAuditRecordsResponse struct {
 
 func (x *ListAuditRecordsResponse) Reset() {
 	*x = ListAuditRecordsResponse{}
-	mi := &file_poterne_edge_v1_admin_proto_msgTypes[11]
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +1602,7 @@ func (x *ListAuditRecordsResponse) String() string {
 func (*ListAuditRecordsResponse) ProtoMessage() {}
 
 func (x *ListAuditRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_admin_proto_msgTypes[11]
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +1615,7 @@ func (x *ListAuditRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRecordsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListAuditRecordsResponse) GetRecords() []*AuditRecord {
@@ -922,7 +1645,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_poterne_edge_v1_admin_proto_msgTypes[12]
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1657,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_admin_proto_msgTypes[12]
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1670,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListWorkersRequest) GetPageSize() int32 {
@@ -977,7 +1700,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_poterne_edge_v1_admin_proto_msgTypes[13]
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1712,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_admin_proto_msgTypes[13]
+	mi := &file_poterne_edge_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1725,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_poterne_edge_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*v1.WorkerView {
@@ -1023,7 +1746,7 @@ var File_poterne_edge_v1_admin_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1bpoterne/edge/v1/admin.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1epoterne/edge/v1/quantize.proto\x1a poterne/edge/v1/quarantine.proto\x1a$poterne/inference/v1/inference.proto\"\xf3\x02\n" +
+	"\x1bpoterne/edge/v1/admin.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1epoterne/edge/v1/quantize.proto\x1a poterne/edge/v1/quarantine.proto\x1a$poterne/inference/v1/inference.proto\"\x97\a\n" +
 	"\x06ApiKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -1038,36 +1761,91 @@ const file_poterne_edge_v1_admin_proto_rawDesc = "" +
 	"\vrevoke_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"revokeTime\x12.\n" +
 	"\x13requests_per_minute\x18\n" +
-	" \x01(\x05R\x11requestsPerMinute\"\xa6\x03\n" +
+	" \x01(\x05R\x11requestsPerMinute\x12\x16\n" +
+	"\x06scopes\x18\v \x03(\tR\x06scopes\x12\x16\n" +
+	"\x06models\x18\f \x03(\tR\x06models\x12 \n" +
+	"\vcollections\x18\r \x03(\tR\vcollections\x12\x1a\n" +
+	"\bnetworks\x18\x0e \x03(\tR\bnetworks\x12\x14\n" +
+	"\x05owner\x18\x0f \x01(\tR\x05owner\x12\x18\n" +
+	"\acreator\x18\x10 \x01(\tR\acreator\x12;\n" +
+	"\vupdate_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\x12>\n" +
+	"\rlast_use_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\vlastUseTime\x12'\n" +
+	"\x0fservice_account\x18\x13 \x01(\tR\x0eserviceAccount\x12\x12\n" +
+	"\x04etag\x18\x14 \x01(\tR\x04etag\x12;\n" +
+	"\vrotate_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"rotateTime\x12Y\n" +
+	"\x1bprevious_secret_expire_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\x18previousSecretExpireTime\x122\n" +
+	"\x05state\x18\x17 \x01(\x0e2\x1c.poterne.edge.v1.ApiKeyStateR\x05state\"\xa5\x05\n" +
 	"\x13CreateApiKeyRequest\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x04name\x12<\n" +
 	"\x06tenant\x18\x02 \x01(\tB$\xbaH!r\x1f2\x1d^([a-z0-9][a-z0-9_-]{0,62})?$R\x06tenant\x127\n" +
-	"\asubject\x18\x03 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x012\x13^[A-Za-z0-9@._+-]*$R\asubject\x12=\n" +
-	"\x05roles\x18\x04 \x03(\tB'\xbaH$\x92\x01!\b\x01\x10\x10\"\x1br\x192\x17^[a-z][a-z0-9_-]{0,62}$R\x05roles\x12?\n" +
+	"\asubject\x18\x03 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x012\x13^[A-Za-z0-9@._+-]*$R\asubject\x12;\n" +
+	"\x05roles\x18\x04 \x03(\tB%\xbaH\"\x92\x01\x1f\x10\x10\"\x1br\x192\x17^[a-z][a-z0-9_-]{0,62}$R\x05roles\x12?\n" +
 	"\x06groups\x18\x05 \x03(\tB'\xbaH$\x92\x01!\x10@\"\x1dr\x1b2\x19^[A-Za-z0-9@._+-]{1,128}$R\x06groups\x12;\n" +
 	"\vexpire_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12;\n" +
-	"\x13requests_per_minute\x18\a \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\x11requestsPerMinute\"Z\n" +
+	"\x13requests_per_minute\x18\a \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\x11requestsPerMinute\x12 \n" +
+	"\x06scopes\x18\b \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x06scopes\x12 \n" +
+	"\x06models\x18\t \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x06models\x12*\n" +
+	"\vcollections\x18\n" +
+	" \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\vcollections\x12$\n" +
+	"\bnetworks\x18\v \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\bnetworks\x12\x1e\n" +
+	"\x05owner\x18\f \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05owner\x12I\n" +
+	"\x0fservice_account\x18\r \x01(\tB \xbaH\x1dr\x1b2\x19^([a-z][a-z0-9-]{0,62})?$R\x0eserviceAccount\"Z\n" +
 	"\x14CreateApiKeyResponse\x120\n" +
 	"\aapi_key\x18\x01 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\"-\n" +
 	"\x10GetApiKeyRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"E\n" +
 	"\x11GetApiKeyResponse\x120\n" +
-	"\aapi_key\x18\x01 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\"f\n" +
+	"\aapi_key\x18\x01 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\"\x97\x03\n" +
 	"\x12ListApiKeysRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"q\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12<\n" +
+	"\x06tenant\x18\x03 \x01(\tB$\xbaH!r\x1f2\x1d^([a-z0-9][a-z0-9_-]{0,62})?$R\x06tenant\x12\"\n" +
+	"\asubject\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\asubject\x12\x1e\n" +
+	"\x05owner\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05owner\x12<\n" +
+	"\x05state\x18\x06 \x01(\x0e2\x1c.poterne.edge.v1.ApiKeyStateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12=\n" +
+	"\funused_since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\vunusedSince\x120\n" +
+	"\x0fservice_account\x18\b \x01(\tB\a\xbaH\x04r\x02\x18?R\x0eserviceAccount\"q\n" +
 	"\x13ListApiKeysResponse\x122\n" +
 	"\bapi_keys\x18\x01 \x03(\v2\x17.poterne.edge.v1.ApiKeyR\aapiKeys\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"0\n" +
 	"\x13RevokeApiKeyRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"H\n" +
 	"\x14RevokeApiKeyResponse\x120\n" +
-	"\aapi_key\x18\x01 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\"\xf4\x03\n" +
+	"\aapi_key\x18\x01 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\"\xc4\x01\n" +
+	"\x13UpdateApiKeyRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x128\n" +
+	"\aapi_key\x18\x02 \x01(\v2\x17.poterne.edge.v1.ApiKeyB\x06\xbaH\x03\xc8\x01\x01R\x06apiKey\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\x12\x1b\n" +
+	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"H\n" +
+	"\x14UpdateApiKeyResponse\x120\n" +
+	"\aapi_key\x18\x01 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\"v\n" +
+	"\x13RotateApiKeyRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12D\n" +
+	"\aoverlap\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xce\xda\x032\x00R\aoverlap\"Z\n" +
+	"\x14RotateApiKeyResponse\x120\n" +
+	"\aapi_key\x18\x01 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\"]\n" +
+	"\x19CheckLeakedApiKeysRequest\x12(\n" +
+	"\x05texts\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\b\x01\x10\xe8\a\"\x05r\x03(\x80\x04R\x05texts\x12\x16\n" +
+	"\x06revoke\x18\x02 \x01(\bR\x06revoke\"U\n" +
+	"\x1aCheckLeakedApiKeysResponse\x127\n" +
+	"\aresults\x18\x01 \x03(\v2\x1d.poterne.edge.v1.LeakedApiKeyR\aresults\"\xd5\x01\n" +
+	"\fLeakedApiKey\x12\x1f\n" +
+	"\vwell_formed\x18\x01 \x01(\bR\n" +
+	"wellFormed\x12\x14\n" +
+	"\x05found\x18\x02 \x01(\bR\x05found\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\tR\x02id\x122\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x1c.poterne.edge.v1.ApiKeyStateR\x05state\x12\x18\n" +
+	"\arevoked\x18\x05 \x01(\bR\arevoked\x120\n" +
+	"\aapi_key\x18\x06 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\"\xf4\x03\n" +
 	"\vAuditRecord\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12.\n" +
@@ -1107,12 +1885,21 @@ const file_poterne_edge_v1_admin_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"y\n" +
 	"\x13ListWorkersResponse\x12:\n" +
 	"\aworkers\x18\x01 \x03(\v2 .poterne.inference.v1.WorkerViewR\aworkers\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xa2\b\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x98\x01\n" +
+	"\vApiKeyState\x12\x1d\n" +
+	"\x19API_KEY_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14API_KEY_STATE_ACTIVE\x10\x01\x12\x19\n" +
+	"\x15API_KEY_STATE_REVOKED\x10\x02\x12\x19\n" +
+	"\x15API_KEY_STATE_EXPIRED\x10\x03\x12\x1a\n" +
+	"\x16API_KEY_STATE_DISABLED\x10\x042\xd1\v\n" +
 	"\fAdminService\x12z\n" +
 	"\fCreateApiKey\x12$.poterne.edge.v1.CreateApiKeyRequest\x1a%.poterne.edge.v1.CreateApiKeyResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/admin/api-keys\x12|\n" +
 	"\tGetApiKey\x12!.poterne.edge.v1.GetApiKeyRequest\x1a\".poterne.edge.v1.GetApiKeyResponse\"(\x82\xd3\xe4\x93\x02\"b\aapi_key\x12\x17/v1/admin/api-keys/{id}\x12t\n" +
 	"\vListApiKeys\x12#.poterne.edge.v1.ListApiKeysRequest\x1a$.poterne.edge.v1.ListApiKeysResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/admin/api-keys\x12\x85\x01\n" +
-	"\fRevokeApiKey\x12$.poterne.edge.v1.RevokeApiKeyRequest\x1a%.poterne.edge.v1.RevokeApiKeyResponse\"(\x82\xd3\xe4\x93\x02\"b\aapi_key*\x17/v1/admin/api-keys/{id}\x12\x80\x01\n" +
+	"\fRevokeApiKey\x12$.poterne.edge.v1.RevokeApiKeyRequest\x1a%.poterne.edge.v1.RevokeApiKeyResponse\"(\x82\xd3\xe4\x93\x02\"b\aapi_key*\x17/v1/admin/api-keys/{id}\x12\x88\x01\n" +
+	"\fUpdateApiKey\x12$.poterne.edge.v1.UpdateApiKeyRequest\x1a%.poterne.edge.v1.UpdateApiKeyResponse\"+\x82\xd3\xe4\x93\x02%:\x01*b\aapi_key2\x17/v1/admin/api-keys/{id}\x12\x86\x01\n" +
+	"\fRotateApiKey\x12$.poterne.edge.v1.RotateApiKeyRequest\x1a%.poterne.edge.v1.RotateApiKeyResponse\")\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/admin/api-keys/{id}:rotate\x12\x98\x01\n" +
+	"\x12CheckLeakedApiKeys\x12*.poterne.edge.v1.CheckLeakedApiKeysRequest\x1a+.poterne.edge.v1.CheckLeakedApiKeysResponse\")\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/admin/api-keys:checkLeaked\x12\x80\x01\n" +
 	"\x10ListAuditRecords\x12(.poterne.edge.v1.ListAuditRecordsRequest\x1a).poterne.edge.v1.ListAuditRecordsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/admin/audit\x12s\n" +
 	"\vListWorkers\x12#.poterne.edge.v1.ListWorkersRequest\x1a$.poterne.edge.v1.ListWorkersResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/admin/workers\x12\x9a\x01\n" +
 	"\x0eLiftQuarantine\x12&.poterne.edge.v1.LiftQuarantineRequest\x1a'.poterne.edge.v1.LiftQuarantineResponse\"7\x82\xd3\xe4\x93\x021:\x01*\",/v1/admin/workers/{worker_id}:liftQuarantine\x12\x84\x01\n" +
@@ -1130,62 +1917,94 @@ func file_poterne_edge_v1_admin_proto_rawDescGZIP() []byte {
 	return file_poterne_edge_v1_admin_proto_rawDescData
 }
 
-var file_poterne_edge_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_poterne_edge_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_poterne_edge_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_poterne_edge_v1_admin_proto_goTypes = []any{
-	(*ApiKey)(nil),                   // 0: poterne.edge.v1.ApiKey
-	(*CreateApiKeyRequest)(nil),      // 1: poterne.edge.v1.CreateApiKeyRequest
-	(*CreateApiKeyResponse)(nil),     // 2: poterne.edge.v1.CreateApiKeyResponse
-	(*GetApiKeyRequest)(nil),         // 3: poterne.edge.v1.GetApiKeyRequest
-	(*GetApiKeyResponse)(nil),        // 4: poterne.edge.v1.GetApiKeyResponse
-	(*ListApiKeysRequest)(nil),       // 5: poterne.edge.v1.ListApiKeysRequest
-	(*ListApiKeysResponse)(nil),      // 6: poterne.edge.v1.ListApiKeysResponse
-	(*RevokeApiKeyRequest)(nil),      // 7: poterne.edge.v1.RevokeApiKeyRequest
-	(*RevokeApiKeyResponse)(nil),     // 8: poterne.edge.v1.RevokeApiKeyResponse
-	(*AuditRecord)(nil),              // 9: poterne.edge.v1.AuditRecord
-	(*ListAuditRecordsRequest)(nil),  // 10: poterne.edge.v1.ListAuditRecordsRequest
-	(*ListAuditRecordsResponse)(nil), // 11: poterne.edge.v1.ListAuditRecordsResponse
-	(*ListWorkersRequest)(nil),       // 12: poterne.edge.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),      // 13: poterne.edge.v1.ListWorkersResponse
-	(*timestamppb.Timestamp)(nil),    // 14: google.protobuf.Timestamp
-	(*v1.WorkerView)(nil),            // 15: poterne.inference.v1.WorkerView
-	(*LiftQuarantineRequest)(nil),    // 16: poterne.edge.v1.LiftQuarantineRequest
-	(*QuantizeModelRequest)(nil),     // 17: poterne.edge.v1.QuantizeModelRequest
-	(*LiftQuarantineResponse)(nil),   // 18: poterne.edge.v1.LiftQuarantineResponse
-	(*QuantizeModelResponse)(nil),    // 19: poterne.edge.v1.QuantizeModelResponse
+	(ApiKeyState)(0),                   // 0: poterne.edge.v1.ApiKeyState
+	(*ApiKey)(nil),                     // 1: poterne.edge.v1.ApiKey
+	(*CreateApiKeyRequest)(nil),        // 2: poterne.edge.v1.CreateApiKeyRequest
+	(*CreateApiKeyResponse)(nil),       // 3: poterne.edge.v1.CreateApiKeyResponse
+	(*GetApiKeyRequest)(nil),           // 4: poterne.edge.v1.GetApiKeyRequest
+	(*GetApiKeyResponse)(nil),          // 5: poterne.edge.v1.GetApiKeyResponse
+	(*ListApiKeysRequest)(nil),         // 6: poterne.edge.v1.ListApiKeysRequest
+	(*ListApiKeysResponse)(nil),        // 7: poterne.edge.v1.ListApiKeysResponse
+	(*RevokeApiKeyRequest)(nil),        // 8: poterne.edge.v1.RevokeApiKeyRequest
+	(*RevokeApiKeyResponse)(nil),       // 9: poterne.edge.v1.RevokeApiKeyResponse
+	(*UpdateApiKeyRequest)(nil),        // 10: poterne.edge.v1.UpdateApiKeyRequest
+	(*UpdateApiKeyResponse)(nil),       // 11: poterne.edge.v1.UpdateApiKeyResponse
+	(*RotateApiKeyRequest)(nil),        // 12: poterne.edge.v1.RotateApiKeyRequest
+	(*RotateApiKeyResponse)(nil),       // 13: poterne.edge.v1.RotateApiKeyResponse
+	(*CheckLeakedApiKeysRequest)(nil),  // 14: poterne.edge.v1.CheckLeakedApiKeysRequest
+	(*CheckLeakedApiKeysResponse)(nil), // 15: poterne.edge.v1.CheckLeakedApiKeysResponse
+	(*LeakedApiKey)(nil),               // 16: poterne.edge.v1.LeakedApiKey
+	(*AuditRecord)(nil),                // 17: poterne.edge.v1.AuditRecord
+	(*ListAuditRecordsRequest)(nil),    // 18: poterne.edge.v1.ListAuditRecordsRequest
+	(*ListAuditRecordsResponse)(nil),   // 19: poterne.edge.v1.ListAuditRecordsResponse
+	(*ListWorkersRequest)(nil),         // 20: poterne.edge.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),        // 21: poterne.edge.v1.ListWorkersResponse
+	(*timestamppb.Timestamp)(nil),      // 22: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),      // 23: google.protobuf.FieldMask
+	(*durationpb.Duration)(nil),        // 24: google.protobuf.Duration
+	(*v1.WorkerView)(nil),              // 25: poterne.inference.v1.WorkerView
+	(*LiftQuarantineRequest)(nil),      // 26: poterne.edge.v1.LiftQuarantineRequest
+	(*QuantizeModelRequest)(nil),       // 27: poterne.edge.v1.QuantizeModelRequest
+	(*LiftQuarantineResponse)(nil),     // 28: poterne.edge.v1.LiftQuarantineResponse
+	(*QuantizeModelResponse)(nil),      // 29: poterne.edge.v1.QuantizeModelResponse
 }
 var file_poterne_edge_v1_admin_proto_depIdxs = []int32{
-	14, // 0: poterne.edge.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
-	14, // 1: poterne.edge.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
-	14, // 2: poterne.edge.v1.ApiKey.revoke_time:type_name -> google.protobuf.Timestamp
-	14, // 3: poterne.edge.v1.CreateApiKeyRequest.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 4: poterne.edge.v1.CreateApiKeyResponse.api_key:type_name -> poterne.edge.v1.ApiKey
-	0,  // 5: poterne.edge.v1.GetApiKeyResponse.api_key:type_name -> poterne.edge.v1.ApiKey
-	0,  // 6: poterne.edge.v1.ListApiKeysResponse.api_keys:type_name -> poterne.edge.v1.ApiKey
-	0,  // 7: poterne.edge.v1.RevokeApiKeyResponse.api_key:type_name -> poterne.edge.v1.ApiKey
-	14, // 8: poterne.edge.v1.AuditRecord.time:type_name -> google.protobuf.Timestamp
-	9,  // 9: poterne.edge.v1.ListAuditRecordsResponse.records:type_name -> poterne.edge.v1.AuditRecord
-	15, // 10: poterne.edge.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
-	1,  // 11: poterne.edge.v1.AdminService.CreateApiKey:input_type -> poterne.edge.v1.CreateApiKeyRequest
-	3,  // 12: poterne.edge.v1.AdminService.GetApiKey:input_type -> poterne.edge.v1.GetApiKeyRequest
-	5,  // 13: poterne.edge.v1.AdminService.ListApiKeys:input_type -> poterne.edge.v1.ListApiKeysRequest
-	7,  // 14: poterne.edge.v1.AdminService.RevokeApiKey:input_type -> poterne.edge.v1.RevokeApiKeyRequest
-	10, // 15: poterne.edge.v1.AdminService.ListAuditRecords:input_type -> poterne.edge.v1.ListAuditRecordsRequest
-	12, // 16: poterne.edge.v1.AdminService.ListWorkers:input_type -> poterne.edge.v1.ListWorkersRequest
-	16, // 17: poterne.edge.v1.AdminService.LiftQuarantine:input_type -> poterne.edge.v1.LiftQuarantineRequest
-	17, // 18: poterne.edge.v1.AdminService.QuantizeModel:input_type -> poterne.edge.v1.QuantizeModelRequest
-	2,  // 19: poterne.edge.v1.AdminService.CreateApiKey:output_type -> poterne.edge.v1.CreateApiKeyResponse
-	4,  // 20: poterne.edge.v1.AdminService.GetApiKey:output_type -> poterne.edge.v1.GetApiKeyResponse
-	6,  // 21: poterne.edge.v1.AdminService.ListApiKeys:output_type -> poterne.edge.v1.ListApiKeysResponse
-	8,  // 22: poterne.edge.v1.AdminService.RevokeApiKey:output_type -> poterne.edge.v1.RevokeApiKeyResponse
-	11, // 23: poterne.edge.v1.AdminService.ListAuditRecords:output_type -> poterne.edge.v1.ListAuditRecordsResponse
-	13, // 24: poterne.edge.v1.AdminService.ListWorkers:output_type -> poterne.edge.v1.ListWorkersResponse
-	18, // 25: poterne.edge.v1.AdminService.LiftQuarantine:output_type -> poterne.edge.v1.LiftQuarantineResponse
-	19, // 26: poterne.edge.v1.AdminService.QuantizeModel:output_type -> poterne.edge.v1.QuantizeModelResponse
-	19, // [19:27] is the sub-list for method output_type
-	11, // [11:19] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	22, // 0: poterne.edge.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
+	22, // 1: poterne.edge.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
+	22, // 2: poterne.edge.v1.ApiKey.revoke_time:type_name -> google.protobuf.Timestamp
+	22, // 3: poterne.edge.v1.ApiKey.update_time:type_name -> google.protobuf.Timestamp
+	22, // 4: poterne.edge.v1.ApiKey.last_use_time:type_name -> google.protobuf.Timestamp
+	22, // 5: poterne.edge.v1.ApiKey.rotate_time:type_name -> google.protobuf.Timestamp
+	22, // 6: poterne.edge.v1.ApiKey.previous_secret_expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 7: poterne.edge.v1.ApiKey.state:type_name -> poterne.edge.v1.ApiKeyState
+	22, // 8: poterne.edge.v1.CreateApiKeyRequest.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 9: poterne.edge.v1.CreateApiKeyResponse.api_key:type_name -> poterne.edge.v1.ApiKey
+	1,  // 10: poterne.edge.v1.GetApiKeyResponse.api_key:type_name -> poterne.edge.v1.ApiKey
+	0,  // 11: poterne.edge.v1.ListApiKeysRequest.state:type_name -> poterne.edge.v1.ApiKeyState
+	22, // 12: poterne.edge.v1.ListApiKeysRequest.unused_since:type_name -> google.protobuf.Timestamp
+	1,  // 13: poterne.edge.v1.ListApiKeysResponse.api_keys:type_name -> poterne.edge.v1.ApiKey
+	1,  // 14: poterne.edge.v1.RevokeApiKeyResponse.api_key:type_name -> poterne.edge.v1.ApiKey
+	1,  // 15: poterne.edge.v1.UpdateApiKeyRequest.api_key:type_name -> poterne.edge.v1.ApiKey
+	23, // 16: poterne.edge.v1.UpdateApiKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 17: poterne.edge.v1.UpdateApiKeyResponse.api_key:type_name -> poterne.edge.v1.ApiKey
+	24, // 18: poterne.edge.v1.RotateApiKeyRequest.overlap:type_name -> google.protobuf.Duration
+	1,  // 19: poterne.edge.v1.RotateApiKeyResponse.api_key:type_name -> poterne.edge.v1.ApiKey
+	16, // 20: poterne.edge.v1.CheckLeakedApiKeysResponse.results:type_name -> poterne.edge.v1.LeakedApiKey
+	0,  // 21: poterne.edge.v1.LeakedApiKey.state:type_name -> poterne.edge.v1.ApiKeyState
+	1,  // 22: poterne.edge.v1.LeakedApiKey.api_key:type_name -> poterne.edge.v1.ApiKey
+	22, // 23: poterne.edge.v1.AuditRecord.time:type_name -> google.protobuf.Timestamp
+	17, // 24: poterne.edge.v1.ListAuditRecordsResponse.records:type_name -> poterne.edge.v1.AuditRecord
+	25, // 25: poterne.edge.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
+	2,  // 26: poterne.edge.v1.AdminService.CreateApiKey:input_type -> poterne.edge.v1.CreateApiKeyRequest
+	4,  // 27: poterne.edge.v1.AdminService.GetApiKey:input_type -> poterne.edge.v1.GetApiKeyRequest
+	6,  // 28: poterne.edge.v1.AdminService.ListApiKeys:input_type -> poterne.edge.v1.ListApiKeysRequest
+	8,  // 29: poterne.edge.v1.AdminService.RevokeApiKey:input_type -> poterne.edge.v1.RevokeApiKeyRequest
+	10, // 30: poterne.edge.v1.AdminService.UpdateApiKey:input_type -> poterne.edge.v1.UpdateApiKeyRequest
+	12, // 31: poterne.edge.v1.AdminService.RotateApiKey:input_type -> poterne.edge.v1.RotateApiKeyRequest
+	14, // 32: poterne.edge.v1.AdminService.CheckLeakedApiKeys:input_type -> poterne.edge.v1.CheckLeakedApiKeysRequest
+	18, // 33: poterne.edge.v1.AdminService.ListAuditRecords:input_type -> poterne.edge.v1.ListAuditRecordsRequest
+	20, // 34: poterne.edge.v1.AdminService.ListWorkers:input_type -> poterne.edge.v1.ListWorkersRequest
+	26, // 35: poterne.edge.v1.AdminService.LiftQuarantine:input_type -> poterne.edge.v1.LiftQuarantineRequest
+	27, // 36: poterne.edge.v1.AdminService.QuantizeModel:input_type -> poterne.edge.v1.QuantizeModelRequest
+	3,  // 37: poterne.edge.v1.AdminService.CreateApiKey:output_type -> poterne.edge.v1.CreateApiKeyResponse
+	5,  // 38: poterne.edge.v1.AdminService.GetApiKey:output_type -> poterne.edge.v1.GetApiKeyResponse
+	7,  // 39: poterne.edge.v1.AdminService.ListApiKeys:output_type -> poterne.edge.v1.ListApiKeysResponse
+	9,  // 40: poterne.edge.v1.AdminService.RevokeApiKey:output_type -> poterne.edge.v1.RevokeApiKeyResponse
+	11, // 41: poterne.edge.v1.AdminService.UpdateApiKey:output_type -> poterne.edge.v1.UpdateApiKeyResponse
+	13, // 42: poterne.edge.v1.AdminService.RotateApiKey:output_type -> poterne.edge.v1.RotateApiKeyResponse
+	15, // 43: poterne.edge.v1.AdminService.CheckLeakedApiKeys:output_type -> poterne.edge.v1.CheckLeakedApiKeysResponse
+	19, // 44: poterne.edge.v1.AdminService.ListAuditRecords:output_type -> poterne.edge.v1.ListAuditRecordsResponse
+	21, // 45: poterne.edge.v1.AdminService.ListWorkers:output_type -> poterne.edge.v1.ListWorkersResponse
+	28, // 46: poterne.edge.v1.AdminService.LiftQuarantine:output_type -> poterne.edge.v1.LiftQuarantineResponse
+	29, // 47: poterne.edge.v1.AdminService.QuantizeModel:output_type -> poterne.edge.v1.QuantizeModelResponse
+	37, // [37:48] is the sub-list for method output_type
+	26, // [26:37] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_admin_proto_init() }
@@ -1200,13 +2019,14 @@ func file_poterne_edge_v1_admin_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_edge_v1_admin_proto_rawDesc), len(file_poterne_edge_v1_admin_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   14,
+			NumEnums:      1,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_poterne_edge_v1_admin_proto_goTypes,
 		DependencyIndexes: file_poterne_edge_v1_admin_proto_depIdxs,
+		EnumInfos:         file_poterne_edge_v1_admin_proto_enumTypes,
 		MessageInfos:      file_poterne_edge_v1_admin_proto_msgTypes,
 	}.Build()
 	File_poterne_edge_v1_admin_proto = out.File

@@ -22,14 +22,17 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_CreateApiKey_FullMethodName     = "/poterne.edge.v1.AdminService/CreateApiKey"
-	AdminService_GetApiKey_FullMethodName        = "/poterne.edge.v1.AdminService/GetApiKey"
-	AdminService_ListApiKeys_FullMethodName      = "/poterne.edge.v1.AdminService/ListApiKeys"
-	AdminService_RevokeApiKey_FullMethodName     = "/poterne.edge.v1.AdminService/RevokeApiKey"
-	AdminService_ListAuditRecords_FullMethodName = "/poterne.edge.v1.AdminService/ListAuditRecords"
-	AdminService_ListWorkers_FullMethodName      = "/poterne.edge.v1.AdminService/ListWorkers"
-	AdminService_LiftQuarantine_FullMethodName   = "/poterne.edge.v1.AdminService/LiftQuarantine"
-	AdminService_QuantizeModel_FullMethodName    = "/poterne.edge.v1.AdminService/QuantizeModel"
+	AdminService_CreateApiKey_FullMethodName       = "/poterne.edge.v1.AdminService/CreateApiKey"
+	AdminService_GetApiKey_FullMethodName          = "/poterne.edge.v1.AdminService/GetApiKey"
+	AdminService_ListApiKeys_FullMethodName        = "/poterne.edge.v1.AdminService/ListApiKeys"
+	AdminService_RevokeApiKey_FullMethodName       = "/poterne.edge.v1.AdminService/RevokeApiKey"
+	AdminService_UpdateApiKey_FullMethodName       = "/poterne.edge.v1.AdminService/UpdateApiKey"
+	AdminService_RotateApiKey_FullMethodName       = "/poterne.edge.v1.AdminService/RotateApiKey"
+	AdminService_CheckLeakedApiKeys_FullMethodName = "/poterne.edge.v1.AdminService/CheckLeakedApiKeys"
+	AdminService_ListAuditRecords_FullMethodName   = "/poterne.edge.v1.AdminService/ListAuditRecords"
+	AdminService_ListWorkers_FullMethodName        = "/poterne.edge.v1.AdminService/ListWorkers"
+	AdminService_LiftQuarantine_FullMethodName     = "/poterne.edge.v1.AdminService/LiftQuarantine"
+	AdminService_QuantizeModel_FullMethodName      = "/poterne.edge.v1.AdminService/QuantizeModel"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -47,6 +50,16 @@ type AdminServiceClient interface {
 	ListApiKeys(ctx context.Context, in *ListApiKeysRequest, opts ...grpc.CallOption) (*ListApiKeysResponse, error)
 	// Revokes an API key for good. Idempotent.
 	RevokeApiKey(ctx context.Context, in *RevokeApiKeyRequest, opts ...grpc.CallOption) (*RevokeApiKeyResponse, error)
+	// Changes what an API key may be used for, its name, its owner, its end or its
+	// limit. Whose key it is and its roles stay as they are.
+	UpdateApiKey(ctx context.Context, in *UpdateApiKeyRequest, opts ...grpc.CallOption) (*UpdateApiKeyResponse, error)
+	// Gives an API key a new secret. The old one goes on for the time that is asked
+	// for; one before that ends at once. The answer is the only place where the new
+	// secret is ever shown.
+	RotateApiKey(ctx context.Context, in *RotateApiKeyRequest, opts ...grpc.CallOption) (*RotateApiKeyResponse, error)
+	// Tells which of the texts that a scanner found are API keys of this gateway,
+	// and revokes them if that is asked for. Nothing of a text is kept or logged.
+	CheckLeakedApiKeys(ctx context.Context, in *CheckLeakedApiKeysRequest, opts ...grpc.CallOption) (*CheckLeakedApiKeysResponse, error)
 	// Lists the audit trail, newest first.
 	ListAuditRecords(ctx context.Context, in *ListAuditRecordsRequest, opts ...grpc.CallOption) (*ListAuditRecordsResponse, error)
 	// Lists the workers that inference sees.
@@ -102,6 +115,36 @@ func (c *adminServiceClient) RevokeApiKey(ctx context.Context, in *RevokeApiKeyR
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RevokeApiKeyResponse)
 	err := c.cc.Invoke(ctx, AdminService_RevokeApiKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateApiKey(ctx context.Context, in *UpdateApiKeyRequest, opts ...grpc.CallOption) (*UpdateApiKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateApiKeyResponse)
+	err := c.cc.Invoke(ctx, AdminService_UpdateApiKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RotateApiKey(ctx context.Context, in *RotateApiKeyRequest, opts ...grpc.CallOption) (*RotateApiKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateApiKeyResponse)
+	err := c.cc.Invoke(ctx, AdminService_RotateApiKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) CheckLeakedApiKeys(ctx context.Context, in *CheckLeakedApiKeysRequest, opts ...grpc.CallOption) (*CheckLeakedApiKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckLeakedApiKeysResponse)
+	err := c.cc.Invoke(ctx, AdminService_CheckLeakedApiKeys_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +215,16 @@ type AdminServiceServer interface {
 	ListApiKeys(context.Context, *ListApiKeysRequest) (*ListApiKeysResponse, error)
 	// Revokes an API key for good. Idempotent.
 	RevokeApiKey(context.Context, *RevokeApiKeyRequest) (*RevokeApiKeyResponse, error)
+	// Changes what an API key may be used for, its name, its owner, its end or its
+	// limit. Whose key it is and its roles stay as they are.
+	UpdateApiKey(context.Context, *UpdateApiKeyRequest) (*UpdateApiKeyResponse, error)
+	// Gives an API key a new secret. The old one goes on for the time that is asked
+	// for; one before that ends at once. The answer is the only place where the new
+	// secret is ever shown.
+	RotateApiKey(context.Context, *RotateApiKeyRequest) (*RotateApiKeyResponse, error)
+	// Tells which of the texts that a scanner found are API keys of this gateway,
+	// and revokes them if that is asked for. Nothing of a text is kept or logged.
+	CheckLeakedApiKeys(context.Context, *CheckLeakedApiKeysRequest) (*CheckLeakedApiKeysResponse, error)
 	// Lists the audit trail, newest first.
 	ListAuditRecords(context.Context, *ListAuditRecordsRequest) (*ListAuditRecordsResponse, error)
 	// Lists the workers that inference sees.
@@ -204,6 +257,15 @@ func (UnimplementedAdminServiceServer) ListApiKeys(context.Context, *ListApiKeys
 }
 func (UnimplementedAdminServiceServer) RevokeApiKey(context.Context, *RevokeApiKeyRequest) (*RevokeApiKeyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevokeApiKey not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateApiKey(context.Context, *UpdateApiKeyRequest) (*UpdateApiKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateApiKey not implemented")
+}
+func (UnimplementedAdminServiceServer) RotateApiKey(context.Context, *RotateApiKeyRequest) (*RotateApiKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateApiKey not implemented")
+}
+func (UnimplementedAdminServiceServer) CheckLeakedApiKeys(context.Context, *CheckLeakedApiKeysRequest) (*CheckLeakedApiKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckLeakedApiKeys not implemented")
 }
 func (UnimplementedAdminServiceServer) ListAuditRecords(context.Context, *ListAuditRecordsRequest) (*ListAuditRecordsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAuditRecords not implemented")
@@ -310,6 +372,60 @@ func _AdminService_RevokeApiKey_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_UpdateApiKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateApiKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateApiKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateApiKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateApiKey(ctx, req.(*UpdateApiKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RotateApiKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateApiKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RotateApiKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RotateApiKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RotateApiKey(ctx, req.(*RotateApiKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_CheckLeakedApiKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckLeakedApiKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CheckLeakedApiKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CheckLeakedApiKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CheckLeakedApiKeys(ctx, req.(*CheckLeakedApiKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListAuditRecords_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListAuditRecordsRequest)
 	if err := dec(in); err != nil {
@@ -397,6 +513,18 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RevokeApiKey",
 			Handler:    _AdminService_RevokeApiKey_Handler,
+		},
+		{
+			MethodName: "UpdateApiKey",
+			Handler:    _AdminService_UpdateApiKey_Handler,
+		},
+		{
+			MethodName: "RotateApiKey",
+			Handler:    _AdminService_RotateApiKey_Handler,
+		},
+		{
+			MethodName: "CheckLeakedApiKeys",
+			Handler:    _AdminService_CheckLeakedApiKeys_Handler,
 		},
 		{
 			MethodName: "ListAuditRecords",

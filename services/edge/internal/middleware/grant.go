@@ -1,0 +1,46 @@
+package middleware
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/authn"
+	"github.com/poterne/poterne/services/edge/internal/authz"
+)
+
+// withinNetwork refuses credentials that do not hold for the address that the
+// request comes from.
+func (s *steps) withinNetwork(ctx context.Context, p authn.Principal) error {
+	if len(p.Grant.Networks) == 0 || p.Grant.Address(s.Addresses.FromContext(ctx)) {
+		return nil
+	}
+	return &authn.RefusedError{Cause: authn.Network, KeyID: p.Caller.KeyID}
+}
+
+// withinGrant refuses what the credentials that were shown are not for. It comes
+// before the policy, which says what their holder may do.
+func (s *steps) withinGrant(ctx context.Context, m authz.Method, res authz.Resource, req any) error {
+	p, _ := authn.FromContext(ctx)
+	list, err := authz.CheckGrant(m, p.Grant, res, req)
+	if err != nil {
+		s.Metrics.GrantRefused(ctx, list)
+		audit.From(ctx).AddFinding("grant/" + list + " block")
+	}
+	return err
+}
+
+// narrowing has step leave in the answer what the credentials are for.
+func narrowing(step grpcserver.Interceptor) grpcserver.Interceptor {
+	inner := step.Unary
+	step.Unary = func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		resp, err := inner(ctx, req, info, handler)
+		if p, ok := authn.FromContext(ctx); ok && err == nil {
+			authz.Narrow(p.Grant, req, resp)
+		}
+		return resp, err
+	}
+	return step
+}
