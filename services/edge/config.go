@@ -32,7 +32,7 @@ const (
 const AdminKeyFile = security.AdminKeyFile
 
 // TokensConfig is the section tokens.
-type TokensConfig = oidc.Config
+type TokensConfig = security.TokensConfig
 
 // TokenIssuer is an issuer of tokens that is trusted.
 type TokenIssuer = oidc.IssuerConfig

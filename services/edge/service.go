@@ -141,7 +141,7 @@ func (s *Service) newServers(ctx context.Context) error {
 	var err error
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
 		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.cfg.OpenAI.Headers(), //nolint:contextcheck // requests bring their own
-		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Clock: s.opts.clock, IDs: s.opts.ids,
+		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Possession: s.security.Possession, Clock: s.opts.clock, IDs: s.opts.ids,
 		Telemetry: s.opts.telemetry, Pages: openapi.Pages(s.opts.version),
 	})
 	return err

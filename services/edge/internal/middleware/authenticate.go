@@ -17,6 +17,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/obligation"
+	"github.com/poterne/poterne/services/edge/internal/possession"
 )
 
 // addressLimit slows an address down before anything is looked up for it, so
@@ -64,7 +65,7 @@ func (s *steps) authenticate() grpcserver.Interceptor {
 		if s.Methods[method].Access == authz.Public {
 			return ctx, noLeave, nil
 		}
-		p, err := s.identify(ctx)
+		p, err := s.identify(ctx, setHeader)
 		if err != nil {
 			return nil, nil, s.refuse(ctx, err, setHeader)
 		}
@@ -81,12 +82,21 @@ func withPrincipal(ctx context.Context, p authn.Principal) context.Context {
 	return obligation.NewContext(authn.NewContext(identity.NewContext(ctx, p.Caller), p))
 }
 
-func (s *steps) identify(ctx context.Context) (authn.Principal, error) {
-	token, err := authn.Token(ctx)
+func (s *steps) identify(ctx context.Context, setHeader headerSetter) (authn.Principal, error) {
+	token, scheme, err := authn.Token(ctx)
 	if err != nil {
 		return authn.Principal{}, err
 	}
-	return s.Authenticator.Authenticate(ctx, token)
+	// The proof comes first: that it is wrong must not tell whether the token is good.
+	proof, err := s.prove(ctx, token, scheme, setHeader)
+	if err != nil {
+		return authn.Principal{}, err
+	}
+	p, err := s.Authenticator.Authenticate(ctx, token)
+	if err != nil {
+		return authn.Principal{}, err
+	}
+	return s.confirm(ctx, scheme, proof, p)
 }
 
 func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) error {
@@ -100,17 +110,30 @@ func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) e
 	// The trail and the metric tell of it too: anybody can cause these lines.
 	s.Log.DebugContext(ctx, "credentials refused", slog.String(metrics.KeyCause, string(r.Cause)),
 		slog.String(metrics.KeyKeyID, r.KeyID), slog.String(metrics.KeyAddress, s.Addresses.FromContext(ctx).String()))
-	// A wrong guess costs more than a request, on credit where less is left: the
-	// next one waits until it is paid.
-	if s.Config.Address.RequestsPerMinute > 0 {
-		if err := s.AddressLimiter.Charge(ctx, s.network(ctx), s.Config.Address.FailureCost, s.Config.Address.limit()); err != nil {
-			return apierr.Wrap(apierr.Internal, err, "the address limit cannot be judged")
-		}
+	if err := s.charge(ctx, r); err != nil {
+		return err
 	}
-	if err := setHeader(metadata.Pairs(authn.Challenge, authn.ChallengeFor(r))); err != nil {
+	_, scheme, _ := authn.Token(ctx)
+	md := metadata.MD{authn.Challenge: s.Challenges.For(r, scheme)}
+	if r.Nonce != "" {
+		md.Set(possession.NonceHeader, r.Nonce)
+	}
+	if err := setHeader(md); err != nil {
 		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
 	}
 	return authn.Error(r)
+}
+
+// charge has a wrong guess cost more than a request, on credit where less is left:
+// the next one waits until it is paid. A proof without a nonce guesses nothing.
+func (s *steps) charge(ctx context.Context, r *authn.RefusedError) error {
+	if s.Config.Address.RequestsPerMinute == 0 || r.Cause == authn.Nonce {
+		return nil
+	}
+	if err := s.AddressLimiter.Charge(ctx, s.network(ctx), s.Config.Address.FailureCost, s.Config.Address.limit()); err != nil {
+		return apierr.Wrap(apierr.Internal, err, "the address limit cannot be judged")
+	}
+	return nil
 }
 
 // authorise asks the policy.
