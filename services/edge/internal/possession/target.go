@@ -114,7 +114,10 @@ func normalise(text string) (string, bool) {
 	default:
 		return "", false
 	}
-	return scheme + "://" + strings.TrimSuffix(host, ":") + removeDots(normalPath(u.EscapedPath())), true
+	if host = strings.TrimSuffix(host, ":"); host == "" {
+		return "", false
+	}
+	return scheme + "://" + host + removeDots(normalPath(u.EscapedPath())), true
 }
 
 // normalPath has percent signs in one form: none where none is needed, digits in
