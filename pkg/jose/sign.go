@@ -11,6 +11,7 @@ import (
 	"fmt"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Signer signs tokens by one private key. It is safe for concurrent use.
@@ -132,17 +133,26 @@ func publicJWK(key crypto.PublicKey) (public, error) {
 	}
 }
 
+// PublicKey returns the public key as a JWK with its name, for a set.
+func (s *Signer) PublicKey() ([]byte, error) {
+	p, err := publicJWK(s.key.Public())
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", s.id, err)
+	}
+	p.Kid, p.Use, p.Alg = s.id, "sig", s.algorithm
+	return json.Marshal(p)
+}
+
 // PublicSet returns the JWK set of the signers' public keys, for others to verify
 // by.
 func PublicSet(signers ...*Signer) ([]byte, error) {
-	keys := make([]public, 0, len(signers))
+	keys := make([]jsontext.Value, 0, len(signers))
 	for _, s := range signers {
-		p, err := publicJWK(s.key.Public())
+		key, err := s.PublicKey()
 		if err != nil {
-			return nil, fmt.Errorf("key %s: %w", s.id, err)
+			return nil, err
 		}
-		p.Kid, p.Use, p.Alg = s.id, "sig", s.algorithm
-		keys = append(keys, p)
+		keys = append(keys, key)
 	}
 	return json.Marshal(map[string]any{"keys": keys})
 }

@@ -108,6 +108,7 @@ func (c *Config) Complete() error {
 		c.Security.Store.DSN = config.SecretURL("sqlite:" + filepath.Join(c.DataDir, "edge.db"))
 	}
 	c.Security.Complete()
+	c.Security.Tokens.CompleteIssue(c.HTTP.Addr)
 	var p config.Problems
 	p.Check(c.DataDir != "", "data_dir", "must not be empty")
 	c.HTTP.Validate(&p, "http")

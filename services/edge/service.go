@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -138,11 +139,13 @@ func (s *Service) newServers(ctx context.Context) error {
 	if err := s.register(discardRegistrar{}); err != nil {
 		return err
 	}
+	pages := openapi.Pages(s.opts.version)
+	maps.Copy(pages, s.security.Pages())
 	var err error
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
 		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.cfg.OpenAI.Headers(), //nolint:contextcheck // requests bring their own
 		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Possession: s.security.Possession, Clock: s.opts.clock, IDs: s.opts.ids,
-		Telemetry: s.opts.telemetry, Pages: openapi.Pages(s.opts.version),
+		Telemetry: s.opts.telemetry, Pages: pages, Forms: s.security.Forms(),
 	})
 	return err
 }

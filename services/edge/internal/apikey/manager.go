@@ -134,15 +134,10 @@ func (m *Manager) Verify(ctx context.Context, text string) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	switch {
-	case !m.hasher.Matches(key, rec.Hash):
+	if !m.hasher.Matches(key, rec.Hash) {
 		return Record{}, &InvalidError{Cause: Unknown}
-	case !rec.RevokeTime.IsZero():
-		return Record{}, &InvalidError{Cause: Revoked, ID: rec.ID}
-	case !rec.ExpireTime.IsZero() && !m.clock.Now().Before(rec.ExpireTime):
-		return Record{}, &InvalidError{Cause: Expired, ID: rec.ID}
 	}
-	return rec, nil
+	return m.living(rec)
 }
 
 // Component returns the part that follows the store's changes.

@@ -21,7 +21,16 @@ func (a *APIKeys) Recognises(token string) bool { return strings.HasPrefix(token
 
 // Authenticate returns the holder of a key.
 func (a *APIKeys) Authenticate(ctx context.Context, token string) (Principal, error) {
-	rec, err := a.keys.Verify(ctx, token)
+	return holder(a.keys.Verify(ctx, token))
+}
+
+// ByID returns the holder of the key with that id as it is now, for a token that
+// was issued to who had shown it.
+func (a *APIKeys) ByID(ctx context.Context, id string) (Principal, error) {
+	return holder(a.keys.Current(ctx, id))
+}
+
+func holder(rec apikey.Record, err error) (Principal, error) {
 	var invalid *apikey.InvalidError
 	switch {
 	case errors.As(err, &invalid):
@@ -31,7 +40,7 @@ func (a *APIKeys) Authenticate(ctx context.Context, token string) (Principal, er
 	case err != nil:
 		return Principal{}, err
 	}
-	return Principal{Caller: callerOf(rec), RequestsPerMinute: int(rec.RequestsPerMinute)}, nil
+	return Principal{Caller: callerOf(rec), RequestsPerMinute: int(rec.RequestsPerMinute), ExpireTime: rec.ExpireTime}, nil
 }
 
 func callerOf(r apikey.Record) identity.Caller {

@@ -55,6 +55,8 @@ type Principal struct {
 	Grant Grant
 	// IssueTime is when they were issued; the zero time when that is not known.
 	IssueTime time.Time
+	// ExpireTime is when an API key ends; the zero time is never, or not known.
+	ExpireTime time.Time
 	// Claims is what the token says; nil for an API key. It is not changed.
 	Claims map[string]any
 	// Bound says that the credentials hold only for who can also prove to have a

@@ -105,11 +105,7 @@ func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) e
 		s.Metrics.AuthFailure(ctx, string(authn.Unavailable))
 		return err
 	}
-	s.Metrics.AuthFailure(ctx, string(r.Cause))
-	audit.From(ctx).SetKeyID(r.KeyID)
-	// The trail and the metric tell of it too: anybody can cause these lines.
-	s.Log.DebugContext(ctx, "credentials refused", slog.String(metrics.KeyCause, string(r.Cause)),
-		slog.String(metrics.KeyKeyID, r.KeyID), slog.String(metrics.KeyAddress, s.Addresses.FromContext(ctx).String()))
+	s.note(ctx, r)
 	if err := s.charge(ctx, r); err != nil {
 		return err
 	}
@@ -122,6 +118,15 @@ func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) e
 		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
 	}
 	return authn.Error(r)
+}
+
+// note tells of refused credentials.
+func (s *steps) note(ctx context.Context, r *authn.RefusedError) {
+	s.Metrics.AuthFailure(ctx, string(r.Cause))
+	audit.From(ctx).SetKeyID(r.KeyID)
+	// The trail and the metric tell of it too: anybody can cause these lines.
+	s.Log.DebugContext(ctx, "credentials refused", slog.String(metrics.KeyCause, string(r.Cause)),
+		slog.String(metrics.KeyKeyID, r.KeyID), slog.String(metrics.KeyAddress, s.Addresses.FromContext(ctx).String()))
 }
 
 // charge has a wrong guess cost more than a request, on credit where less is left:
@@ -168,20 +173,25 @@ func (s *steps) limit() grpcserver.Interceptor {
 		if !ok || class.Cost() == 0 {
 			return nil
 		}
-		d, err := s.Limiter.Allow(ctx, bucket(caller), class.Cost(), s.keyLimit(ctx))
-		if err != nil {
-			return apierr.Wrap(apierr.Internal, err, "the limit cannot be judged")
-		}
-		if err := setHeader(metadata.Pairs(limit.Headers(d)...)); err != nil {
-			return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
-		}
-		if !d.Allowed {
-			s.Metrics.Limited(ctx, "key")
-			return apierr.New(apierr.RateLimited, "the limit of %d requests per minute is reached", d.Limit.Requests).
-				WithRetryAfter(d.RetryAfter)
-		}
-		return nil
+		return s.take(ctx, caller, class.Cost(), setHeader)
 	})
+}
+
+// take takes a request's cost from the caller's bucket.
+func (s *steps) take(ctx context.Context, caller identity.Caller, cost int, setHeader headerSetter) error {
+	d, err := s.Limiter.Allow(ctx, bucket(caller), cost, s.keyLimit(ctx))
+	if err != nil {
+		return apierr.Wrap(apierr.Internal, err, "the limit cannot be judged")
+	}
+	if err := setHeader(metadata.Pairs(limit.Headers(d)...)); err != nil {
+		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
+	}
+	if !d.Allowed {
+		s.Metrics.Limited(ctx, "key")
+		return apierr.New(apierr.RateLimited, "the limit of %d requests per minute is reached", d.Limit.Requests).
+			WithRetryAfter(d.RetryAfter)
+	}
+	return nil
 }
 
 // bucket names what a limit is counted by: the key, or for credentials without

@@ -23,14 +23,16 @@ func algorithms() []jose.Algorithm {
 	return []jose.Algorithm{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, jose.Ed25519, jose.PS256, jose.RS256}
 }
 
-// Algorithms lists them for a challenge.
-func Algorithms() string {
-	var names []string
+// AlgorithmNames lists them.
+func AlgorithmNames() (names []string) {
 	for _, a := range algorithms() {
 		names = append(names, string(a))
 	}
-	return strings.Join(names, " ")
+	return names
 }
+
+// Algorithms lists them for a challenge.
+func Algorithms() string { return strings.Join(AlgorithmNames(), " ") }
 
 // proof is a DPoP proof (RFC 9449, section 4.2) whose form and signature are right.
 type proof struct {

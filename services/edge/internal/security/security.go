@@ -28,6 +28,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/inhand"
+	"github.com/poterne/poterne/services/edge/internal/issue"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
@@ -109,11 +110,13 @@ type Security struct {
 	// before.
 	AdminKeyPath string
 
-	deps  middleware.Deps
-	keys  *apikey.Manager
-	trail *audit.Trail
-	prune func(ctx context.Context) error
-	close []func() error
+	deps   middleware.Deps
+	tokens TokensConfig
+	keys   *apikey.Manager
+	issue  *issue.Service // nil: no tokens are issued
+	trail  *audit.Trail
+	prune  func(ctx context.Context) error
+	close  []func() error
 }
 
 // New opens the store and makes the first key if there never was one. Close
@@ -123,7 +126,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if d.Random == nil {
 		d.Random = rand.Reader
 	}
-	s = &Security{Calls: inhand.New()}
+	s = &Security{Calls: inhand.New(), tokens: cfg.Tokens}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("edge: open the security: %w", err), s.Close())
@@ -155,7 +158,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if err := s.openPossession(ctx, cfg.Tokens, d, db); err != nil {
 		return s, err
 	}
-	authenticators, err := s.openAuthenticators(cfg, d, log)
+	authenticators, err := s.openAuthenticators(cfg, d, db)
 	if err != nil {
 		return s, err
 	}
@@ -264,6 +267,9 @@ func (s *Security) Components() []lifecycle.Component {
 		{Name: "edge store", Stop: func(context.Context) error { return s.Close() }},
 		s.trail.Component(),
 		s.keys.Component(),
+	}
+	if s.issue != nil {
+		out = append(out, s.issue.Component())
 	}
 	if s.prune != nil {
 		out = append(out, lifecycle.Component{Name: "audit retention", Run: func(ctx context.Context) error {
