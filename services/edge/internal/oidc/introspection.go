@@ -164,7 +164,11 @@ func (i *Introspector) look(ctx context.Context, token string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	now := i.clock.Now()
+	return i.read(text, i.clock.Now())
+}
+
+// read judges what the server has said.
+func (i *Introspector) read(text []byte, now time.Time) (answer, error) {
 	not := answer{cause: authn.Unknown, until: now.Add(refusedFor)}
 	claims, err := jose.ParseClaims(text)
 	if err != nil {
