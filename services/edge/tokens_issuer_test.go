@@ -110,3 +110,13 @@ func rpc(t *testing.T, conn *grpc.ClientConn, pairs ...string) (codes.Code, meta
 	_, err := edgev1.NewOpenAIServiceClient(conn).ListModels(ctx, &edgev1.ListModelsRequest{}, grpc.Header(&header), grpc.Trailer(&trailer))
 	return status.Code(err), metadata.Join(header, trailer), status.Convert(err).Message()
 }
+
+// serveIssuer serves an issuer that answers everything so, and returns its URL.
+func serveIssuer(t *testing.T, answer func(w http.ResponseWriter, r *http.Request, own string)) string {
+	t.Helper()
+	var own string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, r, own) }))
+	t.Cleanup(server.Close)
+	own = server.URL
+	return own
+}
