@@ -138,7 +138,7 @@ func TestDPoPDefects(t *testing.T) {
 			return strings.Join(parts, ".")
 		}
 	}
-	for name, make := range map[string]func(method, url string) string{
+	for name, prove := range map[string]func(method, url string) string{
 		"no proof":            func(string, string) string { return "" },
 		"rubbish":             func(string, string) string { return "a.b.c" },
 		"too long":            func(m, u string) string { return h.proof(m, u, map[string]any{"x": strings.Repeat("x", 9000)}) },
@@ -183,7 +183,7 @@ func TestDPoPDefects(t *testing.T) {
 		"token hash in full":  func(m, u string) string { return h.proof(m, u, map[string]any{"ath": h.token}) },
 		"by another key":      func(m, u string) string { other.token, other.nonce = h.token, h.nonce; return other.proof(m, u, nil) },
 	} {
-		a := g.do("GET", "/v1/models", "", "Authorization", "DPoP "+h.token, "DPoP", make("GET", g.url+"/v1/models"))
+		a := g.do("GET", "/v1/models", "", "Authorization", "DPoP "+h.token, "DPoP", prove("GET", g.url+"/v1/models"))
 		challenge := a.header.Get("Www-Authenticate")
 		want := `error="invalid_dpop_proof"`
 		if name == "by another key" {
@@ -192,7 +192,7 @@ func TestDPoPDefects(t *testing.T) {
 		if a.status != 401 || !strings.HasPrefix(challenge, "DPoP ") || !strings.Contains(challenge, want) || strings.Contains(a.text, "eyJ") {
 			t.Errorf("%s: %d %s %s", name, a.status, challenge, a.text)
 		}
-		code, md, text := rpc(t, conn, "authorization", "DPoP "+h.token, "dpop", make("POST", "http://"+conn.Target()+modelsRPC))
+		code, md, text := rpc(t, conn, "authorization", "DPoP "+h.token, "dpop", prove("POST", "http://"+conn.Target()+modelsRPC))
 		if code != codes.Unauthenticated || len(md.Get("www-authenticate")) != 1 || !strings.Contains(md.Get("www-authenticate")[0], want) || strings.Contains(text, "eyJ") {
 			t.Errorf("%s over gRPC: %v %v %s", name, code, md, text)
 		}

@@ -140,12 +140,12 @@ func (s *Service) newServers(ctx context.Context) error {
 		return err
 	}
 	pages := openapi.Pages(s.opts.version)
-	maps.Copy(pages, s.security.Pages())
+	maps.Copy(pages, s.security.Pages()) //nolint:contextcheck // requests bring their own
 	var err error
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
 		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.cfg.OpenAI.Headers(), //nolint:contextcheck // requests bring their own
 		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Possession: s.security.Possession, Clock: s.opts.clock, IDs: s.opts.ids,
-		Telemetry: s.opts.telemetry, Pages: pages, Forms: s.security.Forms(),
+		Telemetry: s.opts.telemetry, Pages: pages, Forms: s.security.Forms(), //nolint:contextcheck // the same
 	})
 	return err
 }

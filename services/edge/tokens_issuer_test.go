@@ -102,10 +102,7 @@ func (is *trusted) token(changes map[string]any) string {
 // answer's header.
 func rpc(t *testing.T, conn *grpc.ClientConn, pairs ...string) (codes.Code, metadata.MD, string) {
 	t.Helper()
-	ctx := t.Context()
-	for i := 0; i+1 < len(pairs); i += 2 {
-		ctx = metadata.AppendToOutgoingContext(ctx, pairs[i], pairs[i+1])
-	}
+	ctx := metadata.AppendToOutgoingContext(t.Context(), pairs...)
 	var header, trailer metadata.MD
 	_, err := edgev1.NewOpenAIServiceClient(conn).ListModels(ctx, &edgev1.ListModelsRequest{}, grpc.Header(&header), grpc.Trailer(&trailer))
 	return status.Code(err), metadata.Join(header, trailer), status.Convert(err).Message()

@@ -2,6 +2,7 @@ package issue
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/poterne/poterne/services/edge/internal/possession"
 )
@@ -41,7 +42,7 @@ func (k *keyring) serveKeys(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Cache-Control", "public, "+cacheFor)
 	w.Header().Set("Content-Type", "application/jwk-set+json")
-	_, _ = w.Write(append(text[:len(text):len(text)], '\n'))
+	_, _ = w.Write(append(slices.Clip(text), '\n'))
 }
 
 // document answers with v.

@@ -17,7 +17,7 @@ import (
 )
 
 // TokenPath is where tokens are asked for.
-const TokenPath = "/oauth2/token"
+const TokenPath = "/oauth2/token" //nolint:gosec // a path
 
 // Door is what requests pass before they are answered.
 type Door interface {

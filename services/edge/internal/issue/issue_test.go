@@ -18,8 +18,7 @@ import (
 func (e *edge) cause(token string) authn.Cause {
 	e.t.Helper()
 	_, err := e.Authenticator().Authenticate(e.t.Context(), token)
-	var r *authn.RefusedError
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*authn.RefusedError](err); ok {
 		return r.Cause
 	}
 	if err != nil {
@@ -105,7 +104,7 @@ func TestForeignTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := ck.Now().Unix()
-	make := func(typ string, changes map[string]any) string {
+	forge := func(typ string, changes map[string]any) string {
 		c := map[string]any{
 			"iss": "https://api.example", "aud": "poterne", "sub": "billing", "tenant": "acme", "client_id": "k1", "iat": now, "exp": now + 60,
 		}
@@ -125,24 +124,24 @@ func TestForeignTokens(t *testing.T) {
 		token string
 		want  authn.Cause
 	}{
-		"good":                 {make(tokenType, nil), ""},
-		"another type":         {make("JWT", nil), authn.Malformed},
+		"good":                 {forge(tokenType, nil), ""},
+		"another type":         {forge("JWT", nil), authn.Malformed},
 		"another edge's":       {stranger.mustIssue(request{}), authn.Unknown},
-		"another issuer":       {make(tokenType, map[string]any{"iss": "https://api.example/"}), authn.Foreign},
-		"another audience":     {make(tokenType, map[string]any{"aud": "ledger"}), authn.Foreign},
-		"no client":            {make(tokenType, map[string]any{"client_id": nil}), authn.Foreign},
-		"a client's number":    {make(tokenType, map[string]any{"client_id": 1}), authn.Foreign},
-		"another client":       {make(tokenType, map[string]any{"client_id": "k2"}), authn.Revoked},
-		"another tenant":       {make(tokenType, map[string]any{"tenant": "globex"}), authn.Foreign},
-		"no end":               {make(tokenType, map[string]any{"exp": nil}), authn.Foreign},
-		"bound to what":        {make(tokenType, map[string]any{"cnf": "x"}), authn.Foreign},
-		"a scope that is none": {make(tokenType, map[string]any{"scope": "everything"}), authn.Foreign},
+		"another issuer":       {forge(tokenType, map[string]any{"iss": "https://api.example/"}), authn.Foreign},
+		"another audience":     {forge(tokenType, map[string]any{"aud": "ledger"}), authn.Foreign},
+		"no client":            {forge(tokenType, map[string]any{"client_id": nil}), authn.Foreign},
+		"a client's number":    {forge(tokenType, map[string]any{"client_id": 1}), authn.Foreign},
+		"another client":       {forge(tokenType, map[string]any{"client_id": "k2"}), authn.Revoked},
+		"another tenant":       {forge(tokenType, map[string]any{"tenant": "globex"}), authn.Foreign},
+		"no end":               {forge(tokenType, map[string]any{"exp": nil}), authn.Foreign},
+		"bound to what":        {forge(tokenType, map[string]any{"cnf": "x"}), authn.Foreign},
+		"a scope that is none": {forge(tokenType, map[string]any{"scope": "everything"}), authn.Foreign},
 	} {
 		if got := e.cause(tt.token); got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
 	}
-	if e.Authenticator().Recognises(make(tokenType, map[string]any{"iss": "https://other.example"})) {
+	if e.Authenticator().Recognises(forge(tokenType, map[string]any{"iss": "https://other.example"})) {
 		t.Error("an issuer's that is trusted besides is taken for ours")
 	}
 	for _, text := range []string{"", "ey", "ey.ey.ey", "ptn_0123", strings.Repeat("ey", 400) + ".e30.x"} {

@@ -89,7 +89,8 @@ func parseForm(body string, authorization []string) (out request, err error) {
 		if out.secret != "" {
 			return out, wrong(invalidRequest, "credentials are there twice")
 		}
-		return out, out.basic(authorization[0])
+		err := out.basic(authorization[0])
+		return out, err
 	}
 	return out, nil
 }

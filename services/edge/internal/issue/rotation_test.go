@@ -22,7 +22,7 @@ func testRotation(t *testing.T, dsn string) {
 		c.RotateEvery, c.PublishBefore, c.Lifetime = 2*time.Hour, 20*time.Minute, 30*time.Minute
 	}
 	edges := []*edge{newEdge(t, dsn, ck, k, short), newEdge(t, dsn, ck, k, short)}
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test that is the same each time
+	random := rand.New(rand.NewPCG(1, 2)) // the same each time
 	type live struct {
 		token string
 		until time.Time

@@ -59,14 +59,14 @@ type Proof struct {
 func (c *Checker) Verify(ctx context.Context, token string) (Proof, error) {
 	want, ok := c.target(ctx)
 	if !ok || len(want.proofs) != 1 {
-		return Proof{}, refused(InvalidProof)
+		return Proof{}, refused()
 	}
 	p, ok := parseProof(want.proofs[0])
 	if !ok || p.method != want.method || token != "" && !same(p.tokenHash, hashOf(token)) {
-		return Proof{}, refused(InvalidProof)
+		return Proof{}, refused()
 	}
 	if at, ok := normalise(p.url); !ok || at != want.url {
-		return Proof{}, refused(InvalidProof)
+		return Proof{}, refused()
 	}
 	now := c.clock.Now()
 	next, err := c.nonce(p, now)
@@ -74,7 +74,7 @@ func (c *Checker) Verify(ctx context.Context, token string) (Proof, error) {
 		return Proof{}, err
 	}
 	if !p.timely(now, c.config.MaxAge, c.config.Skew) || !p.signed() {
-		return Proof{}, refused(InvalidProof)
+		return Proof{}, refused()
 	}
 	return Proof{Key: p.key, Nonce: next, jti: p.jti}, nil
 }
@@ -123,9 +123,9 @@ func (c *Checker) Use(proof Proof, owner string) error {
 	case full:
 		return apierr.New(apierr.Unavailable, "no more DPoP proofs can be remembered now").WithRetryAfter(time.Second)
 	case repeated:
-		return refused(InvalidProof)
+		return refused()
 	default:
-		return refused(InvalidProof)
+		return refused()
 	}
 }
 
@@ -137,7 +137,7 @@ func owner(p authn.Principal) string {
 	return p.Caller.Tenant + "/" + p.Caller.Subject
 }
 
-func refused(code string) error { return &authn.RefusedError{Cause: authn.Unproven, Code: code} }
+func refused() error { return &authn.RefusedError{Cause: authn.Unproven, Code: InvalidProof} }
 
 func same(a, b string) bool {
 	return a != "" && subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1

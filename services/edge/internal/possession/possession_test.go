@@ -1,11 +1,13 @@
 package possession
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -31,15 +33,15 @@ func newChecker(ck clock.Clock, change func(*Config)) *Checker {
 	return New(c, []byte(strings.Repeat("k", 32)), ck, clientaddr.New(nil))
 }
 
-func newKey(t testing.TB) *jose.Signer {
-	t.Helper()
+func newKey(tb testing.TB) *jose.Signer {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s, err := jose.NewSigner("x", key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
@@ -48,9 +50,7 @@ func newKey(t testing.TB) *jose.Signer {
 func verify(t *testing.T, c *Checker, key *jose.Signer, claims map[string]any) (Proof, *authn.RefusedError) {
 	t.Helper()
 	all := map[string]any{"htm": "GET", "htu": "http://api.example/x", "jti": "1", "ath": hashOf("token"), "iat": c.clock.Now().Unix()}
-	for k, v := range claims {
-		all[k] = v
-	}
+	maps.Copy(all, claims)
 	text, err := key.SignEmbedding(proofType, all)
 	if err != nil {
 		t.Fatal(err)
@@ -202,7 +202,7 @@ func TestNormalise(t *testing.T) {
 func TestHandedOn(t *testing.T) {
 	der := certificate(t)
 	text := base64.StdEncoding.EncodeToString(der)
-	if got := handedOn([]string{" :" + text + ": "}); string(got) != string(der) {
+	if got := handedOn([]string{" :" + text + ": "}); !bytes.Equal(got, der) {
 		t.Error("the certificate is not read")
 	}
 	for name, values := range map[string][]string{
