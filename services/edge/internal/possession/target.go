@@ -74,7 +74,7 @@ func (c *Checker) public(ctx context.Context, configured, scheme, host string, h
 // Forwarded (RFC 7239) if it has that, else by the older headers.
 func forwarded(header http.Header) (proto, host string) {
 	if all := header.Values("Forwarded"); len(all) > 0 {
-		for _, pair := range strings.SplitSeq(last(all), ";") {
+		for pair := range strings.SplitSeq(last(all), ";") {
 			name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
 			value = strings.Trim(value, `"`)
 			switch strings.ToLower(name) {
