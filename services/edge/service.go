@@ -60,6 +60,7 @@ type Service struct {
 // there never was one; it opens no port and asks no other service. cfg must be
 // complete.
 func New(ctx context.Context, cfg Config, opts ...Option) (*Service, error) {
+	cfg.Security.Tokens.CompleteIssue(cfg.HTTP.Addr)
 	s := &Service{cfg: cfg, opts: newOptions(opts)}
 	if err := s.build(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("edge: %w", err), s.close())

@@ -66,7 +66,7 @@ func newAuthenticator(c Config, ring *keyring, keys Keys, ck clock.Clock, others
 		config: c, ring: ring, keys: keys, clock: ck, others: others, cache: cache,
 		// Where nobody has named the issuer, replicas call themselves by their addresses;
 		// that one of them has signed the token is what counts.
-		expected: jose.Expected{Issuer: c.Issuer, AnyIssuer: !c.named, Audiences: []string{c.Audience, c.Issuer}, Skew: skew},
+		expected: jose.Expected{Issuer: c.Issuer, AnyIssuer: c.derived, Audiences: []string{c.Audience, c.Issuer}, Skew: skew},
 	}, nil
 }
 

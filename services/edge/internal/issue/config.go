@@ -32,8 +32,8 @@ type Config struct {
 	// Issuer is the name in the tokens' iss, an URL; empty: tokens.public_url, or
 	// where that is empty the HTTP port's address.
 	Issuer string `yaml:"issuer"`
-	// named says that Issuer was not made up: tokens must have exactly that.
-	named bool
+	// derived says that Issuer was made up of an address: tokens need not have it.
+	derived bool
 	// Audience is the name that tokens mean this gateway by, and OtherAudiences those
 	// of services to which tokens may be meant instead.
 	Audience       string   `yaml:"audience"`
@@ -66,14 +66,13 @@ func DefaultConfig() Config {
 }
 
 // Complete fills what follows from other settings: how clients call the HTTP port,
-// and where that listens.
+// and where that listens. A second time changes nothing.
 func (c *Config) Complete(publicURL, addr string) {
-	c.named = c.named || c.Issuer != "" || publicURL != ""
 	if c.Issuer == "" {
 		c.Issuer = strings.TrimSuffix(publicURL, "/")
 	}
 	if c.Issuer == "" {
-		c.Issuer = "http://" + reachable(addr)
+		c.Issuer, c.derived = "http://"+reachable(addr), true
 	}
 }
 

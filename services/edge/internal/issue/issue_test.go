@@ -248,3 +248,32 @@ func testFirstKey(t *testing.T, dsn string) {
 		}
 	}
 }
+
+// Who has not named the issuer gets the address of the port; replicas that call
+// themselves by theirs accept each other's tokens all the same.
+func TestIssuersThatAreNotNamed(t *testing.T) {
+	for want, tt := range map[string][3]string{
+		"https://a.example":     {"https://a.example", "https://b.example", "127.0.0.1:8080"},
+		"https://b.example":     {"", "https://b.example/", "127.0.0.1:8080"},
+		"http://127.0.0.1:8080": {"", "", "127.0.0.1:8080"},
+		"http://localhost:8081": {"", "", ":8081"},
+		"http://localhost:8082": {"", "", "0.0.0.0:8082"},
+		"http://[::1]:8083":     {"", "", "[::1]:8083"},
+	} {
+		c := Config{Issuer: tt[0]}
+		for range 2 {
+			c.Complete(tt[1], tt[2])
+		}
+		if c.Issuer != want || c.derived != (tt[0] == "" && tt[1] == "") {
+			t.Errorf("%v: %+v", tt, c)
+		}
+	}
+	k, ck, dsn := newKeys(), clock.NewFake(start()), sqliteDSN(t)
+	address := func(text string) func(*Config) {
+		return func(c *Config) { c.Issuer = ""; c.Complete("", text) }
+	}
+	one, two := newEdge(t, dsn, ck, k, address("10.0.0.1:80")), newEdge(t, dsn, ck, k, address("10.0.0.2:80"))
+	if got := two.cause(one.mustIssue(request{})); got != "" {
+		t.Errorf("another's token: %q", got)
+	}
+}
