@@ -59,18 +59,18 @@ func sqliteDSN(t *testing.T) string {
 // edge is one of several on a store.
 type edge struct {
 	*Service
-	t    *testing.T
+	t    testing.TB
 	keys *keys
 	db   *sqldb.DB
 }
 
-func newEdge(t *testing.T, dsn string, ck clock.Clock, k *keys, change func(*Config)) *edge {
-	t.Helper()
-	db, err := schema.Open(t.Context(), sqldb.DefaultConfig(dsn), slog.New(slog.DiscardHandler))
+func newEdge(tb testing.TB, dsn string, ck clock.Clock, k *keys, change func(*Config)) *edge {
+	tb.Helper()
+	db, err := schema.Open(tb.Context(), sqldb.DefaultConfig(dsn), slog.New(slog.DiscardHandler))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
+	tb.Cleanup(func() { _ = db.Close() })
 	c := DefaultConfig()
 	c.Issuer = "https://api.example"
 	if change != nil {
@@ -79,9 +79,9 @@ func newEdge(t *testing.T, dsn string, ck clock.Clock, k *keys, change func(*Con
 	c.Complete("", "127.0.0.1:8080")
 	s, err := New(c, Deps{DB: db, Keys: k, Clock: ck, Logger: slog.New(slog.DiscardHandler), Others: []string{"https://other.example"}, CacheSize: 100})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return &edge{Service: s, t: t, keys: k, db: db}
+	return &edge{Service: s, t: tb, keys: k, db: db}
 }
 
 // issue returns a token for k1.
