@@ -66,7 +66,7 @@ func ParseClaims(payload []byte) (Claims, error) {
 			return Claims{}, err
 		}
 	}
-	if err := json.Unmarshal(payload, &c.All); err != nil {
+	if err := json.Unmarshal(payload, &c.All); err != nil || c.All == nil { // null is none
 		return Claims{}, errors.New("claims: they are no JSON object")
 	}
 	if len(c.All) > maxClaims {

@@ -62,9 +62,13 @@ type jwk struct {
 	Y   string   `json:"y"`
 	K   string   `json:"k"`
 
-	D jsontext.Value `json:"d"`
-	P jsontext.Value `json:"p"`
-	Q jsontext.Value `json:"q"`
+	D   jsontext.Value `json:"d"`
+	P   jsontext.Value `json:"p"`
+	Q   jsontext.Value `json:"q"`
+	DP  jsontext.Value `json:"dp"`
+	DQ  jsontext.Value `json:"dq"`
+	QI  jsontext.Value `json:"qi"`
+	Oth jsontext.Value `json:"oth"`
 }
 
 // KeySetOptions say what a set may hold.
@@ -115,7 +119,7 @@ func ParseKeySet(text []byte, o KeySetOptions) (KeySet, error) {
 var errOtherPurpose = errors.New("it is for something else")
 
 func (j *jwk) key(o KeySetOptions) (Key, error) {
-	if j.D != nil || j.P != nil || j.Q != nil {
+	if j.private() {
 		return Key{}, errors.New("it is private, and no longer a secret")
 	}
 	if len(j.Kid) > maxNameBytes {
@@ -159,6 +163,15 @@ func (j *jwk) key(o KeySetOptions) (Key, error) {
 		return Key{}, errors.New("it is too short")
 	}
 	return Key{ID: j.Kid, algorithms: algorithms, key: key}, nil
+}
+
+// private reports whether the key has a member that only its holder should know.
+func (j *jwk) private() bool {
+	secret := j.K != "" && j.Kty != "oct"
+	for _, member := range []jsontext.Value{j.D, j.P, j.Q, j.DP, j.DQ, j.QI, j.Oth} {
+		secret = secret || member != nil
+	}
+	return secret
 }
 
 func (j *jwk) rsa() (any, error) {

@@ -31,7 +31,7 @@ type Token struct {
 
 // header is a token's header as it is written. Members that would bring a key
 // along (jwk, x5c), or have one fetched (jku, x5u), are of no use to who knows the
-// issuer's keys; they are let stand and never looked at.
+// issuer's keys; they are let stand and never looked at, but jwk by ParseEmbedded.
 type header struct {
 	Alg  string         `json:"alg"`
 	Kid  string         `json:"kid"`
@@ -39,6 +39,7 @@ type header struct {
 	Crit jsontext.Value `json:"crit"`
 	B64  jsontext.Value `json:"b64"`
 	Zip  jsontext.Value `json:"zip"`
+	JWK  jsontext.Value `json:"jwk"`
 }
 
 // Parse reads a token in the compact serialisation: three parts in canonical
@@ -46,37 +47,42 @@ type header struct {
 // that is known, and without an extension: none is understood here, so that crit
 // refuses the token as RFC 7515 (section 4.1.11) demands.
 func Parse(token string) (*Token, error) {
+	t, _, err := parse(token)
+	return t, err
+}
+
+func parse(token string) (*Token, header, error) {
 	if len(token) > MaxTokenBytes {
-		return nil, fmt.Errorf("token: %d bytes are more than %d", len(token), MaxTokenBytes)
+		return nil, header{}, fmt.Errorf("token: %d bytes are more than %d", len(token), MaxTokenBytes)
 	}
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return nil, errors.New("token: it has not three parts")
+		return nil, header{}, errors.New("token: it has not three parts")
 	}
 	var decoded [3][]byte
 	for i, part := range parts {
 		b, err := decode(part)
 		if err != nil {
-			return nil, fmt.Errorf("token: part %d is not in canonical base64url", i+1)
+			return nil, header{}, fmt.Errorf("token: part %d is not in canonical base64url", i+1)
 		}
 		decoded[i] = b
 	}
 	var h header
 	if err := json.Unmarshal(decoded[0], &h); err != nil {
-		return nil, errors.New("token: its header is no JSON object, or has a member twice or of the wrong type")
+		return nil, header{}, errors.New("token: its header is no JSON object, or has a member twice or of the wrong type")
 	}
 	switch {
 	case h.Crit != nil || h.B64 != nil || h.Zip != nil:
-		return nil, errors.New("token: its header asks for an extension")
+		return nil, header{}, errors.New("token: its header asks for an extension")
 	case !Algorithm(h.Alg).Known():
-		return nil, errors.New("token: its algorithm is none that is known")
+		return nil, header{}, errors.New("token: its algorithm is none that is known")
 	case len(h.Kid) > maxNameBytes || len(h.Typ) > maxNameBytes:
-		return nil, errors.New("token: a name in its header is too long")
+		return nil, header{}, errors.New("token: a name in its header is too long")
 	}
 	return &Token{
 		Algorithm: Algorithm(h.Alg), KeyID: h.Kid, Type: h.Typ,
 		signed: token[:len(parts[0])+1+len(parts[1])], payload: decoded[1], signature: decoded[2],
-	}, nil
+	}, h, nil
 }
 
 // Verify returns the token's payload if a key of the set has signed it: the one

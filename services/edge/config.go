@@ -35,7 +35,7 @@ const (
 const AdminKeyFile = security.AdminKeyFile
 
 // TokensConfig is the section tokens.
-type TokensConfig = oidc.Config
+type TokensConfig = security.TokensConfig
 
 // TokenIssuer is an issuer of tokens that is trusted.
 type TokenIssuer = oidc.IssuerConfig
@@ -125,6 +125,7 @@ func (c *Config) Complete() error {
 	}
 	c.Security.Complete()
 	c.completeTLS()
+	c.Security.Tokens.CompleteIssue(c.HTTP.Addr)
 	var p config.Problems
 	p.Check(c.DataDir != "", "data_dir", "must not be empty")
 	c.HTTP.Validate(&p, "http")

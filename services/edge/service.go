@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -63,6 +64,7 @@ type Service struct {
 // there never was one; it opens no port and asks no other service. cfg must be
 // complete.
 func New(ctx context.Context, cfg Config, opts ...Option) (*Service, error) {
+	cfg.Security.Tokens.CompleteIssue(cfg.HTTP.Addr)
 	s := &Service{cfg: cfg, opts: newOptions(opts)}
 	if err := s.build(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("edge: %w", err), s.close())
@@ -144,11 +146,13 @@ func (s *Service) newServers(ctx context.Context) error {
 	if err := s.register(discardRegistrar{}); err != nil {
 		return err
 	}
+	pages := openapi.Pages(s.opts.version)
+	maps.Copy(pages, s.security.Pages()) //nolint:contextcheck // requests bring their own
 	var err error
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
 		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.cfg.OpenAI.Headers(), //nolint:contextcheck // requests bring their own
-		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Clock: s.opts.clock, IDs: s.opts.ids,
-		Telemetry: s.opts.telemetry, Pages: openapi.Pages(s.opts.version),
+		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Possession: s.security.Possession, Clock: s.opts.clock, IDs: s.opts.ids,
+		Telemetry: s.opts.telemetry, Pages: pages, Forms: s.security.Forms(), //nolint:contextcheck // the same
 	})
 	return err
 }

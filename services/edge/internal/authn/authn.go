@@ -4,10 +4,7 @@ package authn
 
 import (
 	"context"
-	"strings"
 	"time"
-
-	"google.golang.org/grpc/metadata"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
@@ -16,7 +13,7 @@ import (
 
 // The metadata keys.
 const (
-	// Header carries the credentials: `Bearer <token>`.
+	// Header carries the credentials: `Bearer <token>` or `DPoP <token>`.
 	Header = "authorization"
 	// Challenge tells a refused caller how to authenticate (RFC 6750).
 	Challenge = "www-authenticate"
@@ -49,6 +46,10 @@ const (
 	Disabled Cause = "disabled"
 	// Network is an address that the credentials do not hold for.
 	Network Cause = "network"
+	// Unproven is a token that is bound to a key of which the request brings no
+	// proof, or a wrong one, and Nonce a proof without a nonce of ours.
+	Unproven Cause = "unproven"
+	Nonce    Cause = "nonce"
 )
 
 // Principal is a caller and what the gateway grants to the credentials shown.
@@ -60,11 +61,15 @@ type Principal struct {
 	Grant Grant
 	// IssueTime is when they were issued; the zero time when that is not known.
 	IssueTime time.Time
+	// ExpireTime is when an API key ends; the zero time is never, or not known.
+	ExpireTime time.Time
 	// Claims is what the token says; nil for an API key. It is not changed.
 	Claims map[string]any
 	// Bound says that the credentials hold only for who can also prove to have a
 	// key, and that this was proven.
 	Bound bool
+	// Confirmation is what must be proven; the zero value is nothing.
+	Confirmation Confirmation
 }
 
 // Grant narrows what credentials may be used for, below what their holder may do.
@@ -88,6 +93,10 @@ type RefusedError struct {
 	Cause Cause
 	// KeyID names the key that was shown, when it is known; for the audit trail.
 	KeyID string
+	// Code is what OAuth calls it; empty: invalid_token.
+	Code string
+	// Nonce is for the next proof, where one was needed.
+	Nonce string
 }
 
 func (r *RefusedError) Error() string {
@@ -127,33 +136,14 @@ func (c Chain) Authenticate(ctx context.Context, token string) (Principal, error
 	return Principal{}, &RefusedError{Cause: Malformed}
 }
 
-// Token returns the bearer token of a gRPC call.
-func Token(ctx context.Context) (string, error) {
-	values := metadata.ValueFromIncomingContext(ctx, Header)
-	if len(values) == 0 {
-		return "", &RefusedError{Cause: Missing}
-	}
-	scheme, token, ok := strings.Cut(values[0], " ")
-	token = strings.TrimSpace(token)
-	if len(values) > 1 || !ok || !strings.EqualFold(scheme, "bearer") || token == "" || len(token) > maxTokenBytes {
-		return "", &RefusedError{Cause: Malformed}
-	}
-	return token, nil
-}
-
 // Error returns what the caller is told. Refused credentials all get the same
 // answer, whatever the cause: it would help those who guess.
 func Error(r *RefusedError) error {
-	if r.Cause == Missing {
+	switch r.Cause { //nolint:exhaustive // the others are alike
+	case Missing:
 		return apierr.New(apierr.Unauthenticated, "this needs credentials: send the header Authorization: Bearer <API key or access token>")
+	case Nonce:
+		return apierr.New(apierr.Unauthenticated, "the DPoP proof needs a nonce: make it again with the one of the header DPoP-Nonce")
 	}
 	return apierr.New(apierr.Unauthenticated, "the credentials are not valid: they are unknown, malformed, expired or revoked")
-}
-
-// ChallengeFor returns the value of the header Challenge.
-func ChallengeFor(r *RefusedError) string {
-	if r.Cause == Missing {
-		return `Bearer realm="poterne"`
-	}
-	return `Bearer realm="poterne", error="invalid_token"`
 }

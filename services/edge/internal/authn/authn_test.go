@@ -24,6 +24,7 @@ func TestToken(t *testing.T) {
 		{"a token", []string{"Bearer abc"}, "abc", ""},
 		{"in lower case", []string{"bearer abc"}, "abc", ""},
 		{"with spaces", []string{"Bearer   abc "}, "abc", ""},
+		{"of DPoP", []string{"DPoP abc"}, "abc", ""},
 		{"another scheme", []string{"Basic abc"}, "", Malformed},
 		{"no scheme", []string{"abc"}, "", Malformed},
 		{"no token", []string{"Bearer "}, "", Malformed},
@@ -31,7 +32,7 @@ func TestToken(t *testing.T) {
 		{"too long", []string{"Bearer " + strings.Repeat("x", maxTokenBytes+1)}, "", Malformed},
 	} {
 		ctx := metadata.NewIncomingContext(t.Context(), metadata.MD{Header: c.values})
-		got, err := Token(ctx)
+		got, _, err := Token(ctx)
 		var r *RefusedError
 		if errors.As(err, &r); got != c.want || (r == nil) != (c.cause == "") || r != nil && r.Cause != c.cause {
 			t.Errorf("%s: %q, %v", c.name, got, err)
@@ -46,13 +47,45 @@ func TestRefusedCredentialsAllGetTheSameAnswer(t *testing.T) {
 		if got := Error(r).Error(); got != want {
 			t.Errorf("%s is told apart: %s", cause, got)
 		}
-		if ChallengeFor(r) != `Bearer realm="poterne", error="invalid_token"` {
-			t.Errorf("%s: the challenge is %s", cause, ChallengeFor(r))
+		if got := new(Challenges).For(r, Bearer); !slices.Equal(got, []string{`Bearer realm="poterne", error="invalid_token"`}) {
+			t.Errorf("%s: the challenge is %s", cause, got)
 		}
 	}
 	missing := &RefusedError{Cause: Missing}
-	if apierr.ReasonOf(Error(missing)) != apierr.Unauthenticated || ChallengeFor(missing) != `Bearer realm="poterne"` {
-		t.Errorf("missing: %v, %s", Error(missing), ChallengeFor(missing))
+	c := Challenges{Algorithms: "ES256", Metadata: "https://api.example/x"}
+	if apierr.ReasonOf(Error(missing)) != apierr.Unauthenticated {
+		t.Errorf("missing: %v", Error(missing))
+	}
+	if got, want := c.For(missing, ""), []string{
+		`Bearer realm="poterne", resource_metadata="https://api.example/x"`,
+		`DPoP realm="poterne", algs="ES256", resource_metadata="https://api.example/x"`,
+	}; !slices.Equal(got, want) {
+		t.Errorf("missing: %q", got)
+	}
+	if got, want := c.For(&RefusedError{Cause: Nonce, Code: "use_dpop_nonce"}, DPoP), []string{
+		`DPoP realm="poterne", error="use_dpop_nonce", algs="ES256", resource_metadata="https://api.example/x"`,
+	}; !slices.Equal(got, want) {
+		t.Errorf("without a nonce: %q", got)
+	}
+}
+
+func TestConfirmation(t *testing.T) {
+	const sum = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+	got, err := ConfirmationOf(map[string]any{"cnf": map[string]any{"jkt": sum, "x5t#S256": sum}})
+	if err != nil || got != (Confirmation{Key: sum, Certificate: sum}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := ConfirmationOf(nil); err != nil || !got.None() {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for name, cnf := range map[string]any{
+		"null": nil, "a text": sum, "empty": map[string]any{}, "unknown": map[string]any{"jkt": sum, "kid": sum},
+		"short": map[string]any{"jkt": sum[1:]}, "not canonical": map[string]any{"jkt": sum[:42] + "J"}, "a number": map[string]any{"jkt": 1.0},
+		"of lines": map[string]any{"jkt": sum + "\n"},
+	} {
+		if _, err := ConfirmationOf(map[string]any{"cnf": cnf}); err == nil {
+			t.Errorf("%s: taken", name)
+		}
 	}
 }
 

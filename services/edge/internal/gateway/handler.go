@@ -33,6 +33,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/middleware"
 	"github.com/poterne/poterne/services/edge/internal/mlflow"
 	"github.com/poterne/poterne/services/edge/internal/openinference"
+	"github.com/poterne/poterne/services/edge/internal/possession"
 	"github.com/poterne/poterne/services/edge/internal/tensor"
 )
 
@@ -46,14 +47,18 @@ type Deps struct {
 	// Tensors bounds the bodies of the Open Inference Protocol.
 	Tensors   tensor.Limits
 	Addresses *clientaddr.Resolver
-	Clock     clock.Clock
-	IDs       ids.Source
-	Telemetry *telemetry.Telemetry
+	// Possession knows whom to believe about clients' certificates.
+	Possession *possession.Checker
+	Clock      clock.Clock
+	IDs        ids.Source
+	Telemetry  *telemetry.Telemetry
 	// Hints are the request headers that a call takes along.
 	Hints []string
 	// Pages answers GET for paths outside of the API, by path; a path that ends
 	// in / answers for everything below it.
 	Pages map[string]http.Handler
+	// Forms answers POST for paths outside of the API, by path.
+	Forms map[string]http.Handler
 }
 
 type handler struct {
@@ -108,6 +113,9 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 		if !strings.HasSuffix(path, "/") || path == "/" {
 			h.routes.page(http.MethodGet, path, "")
 		}
+	}
+	for path := range d.Forms {
+		h.routes.page(http.MethodPost, path, "")
 	}
 	var err error
 	if h.metrics, err = metrics.NewHTTP(d.Telemetry.Meter(metrics.Scope)); err != nil {
@@ -170,6 +178,10 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	if form := h.Forms[rt.template]; rt.rpc == "" && form != nil {
+		form.ServeHTTP(w, r)
+		return
+	}
 	visitor := middleware.Visitor{
 		Method: rt.rpc, Authorization: r.Header.Values("Authorization"),
 		SetHeader: func(md metadata.MD) { copyHeader(w.Header(), md) },

@@ -43,13 +43,15 @@ func (h *handler) callContext(ctx context.Context, header http.Header) context.C
 // withArrival notes the client's address, and how its request came in, for the
 // steps behind the connection.
 func (h *handler) withArrival(ctx context.Context, r *http.Request) context.Context {
-	return arrival.OfHTTP(clientaddr.NewContext(ctx, h.Addresses.FromHTTP(r)), r)
+	ctx = arrival.OfHTTP(clientaddr.NewContext(ctx, h.Addresses.FromHTTP(r)), r)
+	h.Possession.Strip(ctx, r.Header)
+	return ctx
 }
 
 // ResponseHeaders are the keys of a call's header that become headers of the
 // HTTP answer, besides those that begin with x-ratelimit- or x-poterne-.
 func responseHeaders() []string {
-	return []string{"ratelimit", "ratelimit-policy", "www-authenticate"}
+	return []string{"ratelimit", "ratelimit-policy", "www-authenticate", "dpop-nonce"}
 }
 
 // outgoing returns the HTTP header that a key of a call's header becomes.

@@ -33,7 +33,7 @@ func (h *handler) withCORS(next http.Handler) http.Handler {
 		AllowedOrigins: h.cfg.CORS.Origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
 		AllowedHeaders: slices.Concat([]string{
-			"Authorization", "Content-Type", headerJSONLength, "X-Request-Id", "Traceparent", "Tracestate", "OpenAI-Organization",
+			"Authorization", "DPoP", "Content-Type", headerJSONLength, "X-Request-Id", "Traceparent", "Tracestate", "OpenAI-Organization",
 			"OpenAI-Project",
 			// What OpenAI's SDK sends from a browser.
 			"X-Stainless-Arch", "X-Stainless-Async", "X-Stainless-Custom-Poll-Interval", "X-Stainless-Helper-Method",
@@ -41,7 +41,7 @@ func (h *handler) withCORS(next http.Handler) http.Handler {
 			"X-Stainless-Retry-Count", "X-Stainless-Runtime", "X-Stainless-Runtime-Version", "X-Stainless-Timeout",
 		}, h.Hints),
 		ExposedHeaders: []string{
-			"X-Request-Id", "Traceparent", "Retry-After", "RateLimit", "RateLimit-Policy",
+			"X-Request-Id", "Traceparent", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate", "DPoP-Nonce",
 			"X-RateLimit-Limit-Requests", "X-RateLimit-Remaining-Requests", "X-RateLimit-Reset-Requests",
 			"X-Poterne-Model", "X-Poterne-Variant", "X-Poterne-Variant-Reason", "X-Poterne-Experiment", "X-Poterne-Arm", "X-Poterne-Prompt", "X-Poterne-Cache", "X-Poterne-Redacted", headerJSONLength,
 		},

@@ -17,6 +17,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/obligation"
+	"github.com/poterne/poterne/services/edge/internal/possession"
 )
 
 // addressLimit slows an address down before anything is looked up for it, so
@@ -64,7 +65,7 @@ func (s *steps) authenticate() grpcserver.Interceptor {
 		if s.Methods[method].Access == authz.Public {
 			return ctx, noLeave, nil
 		}
-		p, err := s.identify(ctx)
+		p, err := s.identify(ctx, setHeader)
 		if err != nil {
 			return nil, nil, s.refuse(ctx, err, setHeader)
 		}
@@ -81,8 +82,13 @@ func withPrincipal(ctx context.Context, p authn.Principal) context.Context {
 	return obligation.NewContext(authn.NewContext(identity.NewContext(ctx, p.Caller), p))
 }
 
-func (s *steps) identify(ctx context.Context) (authn.Principal, error) {
-	token, err := authn.Token(ctx)
+func (s *steps) identify(ctx context.Context, setHeader headerSetter) (authn.Principal, error) {
+	token, scheme, err := authn.Token(ctx)
+	if err != nil {
+		return authn.Principal{}, err
+	}
+	// The proof comes first: that it is wrong must not tell whether the token is good.
+	proof, err := s.prove(ctx, token, scheme, setHeader)
 	if err != nil {
 		return authn.Principal{}, err
 	}
@@ -90,7 +96,10 @@ func (s *steps) identify(ctx context.Context) (authn.Principal, error) {
 	if err != nil {
 		return authn.Principal{}, err
 	}
-	return p, s.withinNetwork(ctx, p)
+	if err := s.withinNetwork(ctx, p); err != nil {
+		return authn.Principal{}, err
+	}
+	return s.confirm(ctx, scheme, proof, p)
 }
 
 func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) error {
@@ -99,23 +108,41 @@ func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) e
 		s.Metrics.AuthFailure(ctx, string(authn.Unavailable))
 		return err
 	}
+	s.note(ctx, r)
+	if err := s.charge(ctx, r); err != nil {
+		return err
+	}
+	_, scheme, _ := authn.Token(ctx)
+	md := metadata.MD{authn.Challenge: s.Challenges.For(r, scheme)}
+	if r.Nonce != "" {
+		md.Set(possession.NonceHeader, r.Nonce)
+	}
+	if err := setHeader(md); err != nil {
+		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
+	}
+	return authn.Error(r)
+}
+
+// note tells of refused credentials.
+func (s *steps) note(ctx context.Context, r *authn.RefusedError) {
 	s.Metrics.AuthFailure(ctx, string(r.Cause))
 	audit.From(ctx).SetKeyID(r.KeyID)
 	audit.From(ctx).AddFinding("credentials/" + string(r.Cause) + " block")
 	// The trail and the metric tell of it too: anybody can cause these lines.
 	s.Log.DebugContext(ctx, "credentials refused", slog.String(metrics.KeyCause, string(r.Cause)),
 		slog.String(metrics.KeyKeyID, r.KeyID), slog.String(metrics.KeyAddress, s.Addresses.FromContext(ctx).String()))
-	// A wrong guess costs more than a request, on credit where less is left: the
-	// next one waits until it is paid.
-	if s.Config.Address.RequestsPerMinute > 0 {
-		if err := s.AddressLimiter.Charge(ctx, s.network(ctx), s.Config.Address.FailureCost, s.Config.Address.limit()); err != nil {
-			return apierr.Wrap(apierr.Internal, err, "the address limit cannot be judged")
-		}
+}
+
+// charge has a wrong guess cost more than a request, on credit where less is left:
+// the next one waits until it is paid. A proof without a nonce guesses nothing.
+func (s *steps) charge(ctx context.Context, r *authn.RefusedError) error {
+	if s.Config.Address.RequestsPerMinute == 0 || r.Cause == authn.Nonce {
+		return nil
 	}
-	if err := setHeader(metadata.Pairs(authn.Challenge, authn.ChallengeFor(r))); err != nil {
-		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
+	if err := s.AddressLimiter.Charge(ctx, s.network(ctx), s.Config.Address.FailureCost, s.Config.Address.limit()); err != nil {
+		return apierr.Wrap(apierr.Internal, err, "the address limit cannot be judged")
 	}
-	return authn.Error(r)
+	return nil
 }
 
 // authorise asks the policy.
@@ -153,20 +180,25 @@ func (s *steps) limit() grpcserver.Interceptor {
 		if !ok || class.Cost() == 0 {
 			return nil
 		}
-		d, err := s.Limiter.Allow(ctx, bucket(caller), class.Cost(), s.keyLimit(ctx))
-		if err != nil {
-			return apierr.Wrap(apierr.Internal, err, "the limit cannot be judged")
-		}
-		if err := setHeader(metadata.Pairs(limit.Headers(d)...)); err != nil {
-			return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
-		}
-		if !d.Allowed {
-			s.Metrics.Limited(ctx, "key")
-			return apierr.New(apierr.RateLimited, "the limit of %d requests per minute is reached", d.Limit.Requests).
-				WithRetryAfter(d.RetryAfter)
-		}
-		return nil
+		return s.take(ctx, caller, class.Cost(), setHeader)
 	})
+}
+
+// take takes a request's cost from the caller's bucket.
+func (s *steps) take(ctx context.Context, caller identity.Caller, cost int, setHeader headerSetter) error {
+	d, err := s.Limiter.Allow(ctx, bucket(caller), cost, s.keyLimit(ctx))
+	if err != nil {
+		return apierr.Wrap(apierr.Internal, err, "the limit cannot be judged")
+	}
+	if err := setHeader(metadata.Pairs(limit.Headers(d)...)); err != nil {
+		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
+	}
+	if !d.Allowed {
+		s.Metrics.Limited(ctx, "key")
+		return apierr.New(apierr.RateLimited, "the limit of %d requests per minute is reached", d.Limit.Requests).
+			WithRetryAfter(d.RetryAfter)
+	}
+	return nil
 }
 
 // bucket names what a limit is counted by: the key, or for credentials without

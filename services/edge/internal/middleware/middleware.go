@@ -20,6 +20,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/inhand"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
+	"github.com/poterne/poterne/services/edge/internal/possession"
 )
 
 // The names of the steps.
@@ -45,6 +46,11 @@ type Deps struct {
 	Calls         *inhand.Calls
 	Authenticator authn.Authenticator
 	Authorizer    *authz.Authorizer
+	// Possession judges proofs of tokens that are bound to a key; nil: none is
+	// accepted.
+	Possession *possession.Checker
+	// Challenges is what refused callers are told.
+	Challenges authn.Challenges
 	// AddressLimiter counts by client address, in this replica.
 	AddressLimiter limit.Charger
 	// Limiter counts by tenant and key, across replicas where they share a store.

@@ -60,7 +60,7 @@ type remembered struct {
 	issuer  *issuer
 	version uint64 // of the keys that it was verified by
 	until   time.Time
-	caller  identity.Caller
+	who     authn.Principal
 }
 
 // New returns an authenticator. Close ends what it reads in the background.
@@ -111,7 +111,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, token string) (authn.P
 	now := a.clock.Now()
 	sum := sha256.Sum256([]byte(token))
 	if r, ok := a.cache.Get(sum); ok && now.Before(r.until) && r.issuer.keys.holds(r.version) {
-		return authn.Principal{Caller: r.caller}, nil
+		return r.who, nil
 	}
 	parsed, err := jose.Parse(token)
 	if err != nil {
@@ -130,7 +130,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, token string) (authn.P
 	if err != nil {
 		return authn.Principal{}, err
 	}
-	caller, err := is.caller(claims, now)
+	who, err := is.principal(claims, now)
 	if err != nil {
 		return authn.Principal{}, err
 	}
@@ -139,9 +139,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, token string) (authn.P
 		until = earliest(until, claims.IssuedAt.Add(is.config.MaxAge))
 	}
 	if now.Before(until) {
-		a.cache.Add(sum, remembered{issuer: is, version: by.version, until: until, caller: caller})
+		a.cache.Add(sum, remembered{issuer: is, version: by.version, until: until, who: who})
 	}
-	return authn.Principal{Caller: caller}, nil
+	return who, nil
 }
 
 func earliest(a, b time.Time) time.Time {
@@ -169,19 +169,29 @@ func (is *issuer) verify(ctx context.Context, t *jose.Token) (known, error) {
 	return by, nil
 }
 
-// caller returns whom verified claims speak of.
-func (is *issuer) caller(c jose.Claims, now time.Time) (identity.Caller, error) {
+// principal returns whom verified claims speak of.
+func (is *issuer) principal(c jose.Claims, now time.Time) (authn.Principal, error) {
 	switch err := c.Check(is.expected, now); {
 	case errors.Is(err, jose.ErrExpired):
-		return identity.Caller{}, refused(authn.Expired)
+		return authn.Principal{}, refused(authn.Expired)
 	case err != nil:
-		return identity.Caller{}, refused(authn.Foreign)
+		return authn.Principal{}, refused(authn.Foreign)
 	}
 	caller, err := is.mapping.caller(c.All)
 	if err != nil || !is.tenants.include(caller.Tenant) {
-		return identity.Caller{}, refused(authn.Foreign)
+		return authn.Principal{}, refused(authn.Foreign)
 	}
-	return caller, nil
+	return principal(caller, c, is.config.SenderConstrained)
+}
+
+// principal adds to the caller what else the claims say, and refuses a token that
+// is not bound to a key where it must be.
+func principal(caller identity.Caller, c jose.Claims, constrained string) (authn.Principal, error) {
+	bound, err := authn.ConfirmationOf(c.All)
+	if err != nil || constrained == Required && bound.None() {
+		return authn.Principal{}, refused(authn.Foreign)
+	}
+	return authn.Principal{Caller: caller, IssueTime: c.IssuedAt, Claims: c.All, Confirmation: bound}, nil
 }
 
 // tenants are those whom somebody may speak for.

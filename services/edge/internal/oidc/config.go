@@ -18,6 +18,12 @@ import (
 // AnyTenant stands for every tenant, the platform's too.
 const AnyTenant = "*"
 
+// Whether tokens must be bound to a key that their holder proves to have.
+const (
+	Optional = "optional"
+	Required = "required"
+)
+
 // maxIssuers bounds how many issuers are trusted.
 const maxIssuers = 64
 
@@ -55,6 +61,9 @@ type IssuerConfig struct {
 	// Tenants are those that it may speak for; empty: every one but the platform's;
 	// AnyTenant: that one too.
 	Tenants []string `yaml:"tenants"`
+	// SenderConstrained says whether its tokens must be bound to a key: Optional, or
+	// Required.
+	SenderConstrained string `yaml:"sender_constrained"`
 	// Mapping says where a token's claims have what we need to know.
 	Mapping MappingConfig `yaml:"mapping"`
 	// RefreshEvery is how often its keys are read anew, and KeepFor how long those
@@ -82,8 +91,8 @@ func DefaultIssuer() IssuerConfig {
 	return IssuerConfig{
 		Algorithms: []string{string(jose.RS256), string(jose.PS256), string(jose.ES256), string(jose.ES384), string(jose.EdDSA), string(jose.Ed25519)},
 		// RFC 9068's type of access tokens, and what issuers had before.
-		Types: []string{"at+jwt", "application/at+jwt", "JWT", ""},
-		Skew:  time.Minute, RefreshEvery: time.Hour, KeepFor: 24 * time.Hour,
+		Types:             []string{"at+jwt", "application/at+jwt", "JWT", ""},
+		SenderConstrained: Optional, Skew: time.Minute, RefreshEvery: time.Hour, KeepFor: 24 * time.Hour,
 		Mapping: MappingConfig{Tenant: "claims.tenant", Subject: "claims.sub", Roles: "claims.roles", Groups: "claims.groups"},
 	}
 }
@@ -117,6 +126,7 @@ func (c *IssuerConfig) complete() {
 		set *string
 		to  string
 	}{
+		{&c.SenderConstrained, d.SenderConstrained},
 		{&c.Mapping.Tenant, d.Mapping.Tenant},
 		{&c.Mapping.Subject, d.Mapping.Subject},
 		{&c.Mapping.Roles, d.Mapping.Roles},
@@ -152,6 +162,7 @@ func (c IssuerConfig) validate(p *config.Problems, at string) {
 		p.Check(known.Known() && !known.Symmetric(), at+".algorithms", "%q is none that tokens are verified by", a)
 	}
 	p.Check(len(c.Types) > 0, at+".types", "must name a type; \"\" is none")
+	checkConstrained(p, at, c.SenderConstrained)
 	p.Check(c.Skew >= 0 && c.Skew <= 5*time.Minute, at+".skew", "must be from 0s to 5m, got %v", c.Skew)
 	p.Check(c.MaxAge >= 0, at+".max_age", "must not be negative, got %v", c.MaxAge)
 	p.Check(c.RefreshEvery >= time.Minute && c.RefreshEvery <= 24*time.Hour, at+".refresh_every", "must be from 1m to 24h, got %v", c.RefreshEvery)
@@ -160,6 +171,10 @@ func (c IssuerConfig) validate(p *config.Problems, at string) {
 	if _, err := newMapping(c.Mapping); err != nil {
 		p.Add(at+".mapping", "%v", err)
 	}
+}
+
+func checkConstrained(p *config.Problems, at, text string) {
+	p.Check(text == Optional || text == Required, at+".sender_constrained", "must be %s or %s, got %q", Optional, Required, text)
 }
 
 // fetchable reports whether keys may come from a URL: over TLS, or from this very

@@ -18,7 +18,6 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/config"
-	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/jose"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 )
@@ -31,12 +30,16 @@ type IntrospectionConfig struct {
 	// ClientID and ClientSecret are what we show it.
 	ClientID     string        `yaml:"client_id"`
 	ClientSecret config.Secret `yaml:"client_secret"`
-	// Audiences, Required, Skew, Tenants and Mapping are as those of an issuer.
+	// Audiences, Required, Skew, Tenants, SenderConstrained and Mapping are as those
+	// of an issuer.
 	Audiences []string      `yaml:"audiences"`
 	Required  []string      `yaml:"required_claims"`
 	Skew      time.Duration `yaml:"skew"`
 	Tenants   []string      `yaml:"tenants"`
-	Mapping   MappingConfig `yaml:"mapping"`
+
+	SenderConstrained string `yaml:"sender_constrained"`
+
+	Mapping MappingConfig `yaml:"mapping"`
 	// CacheFor is how long an answer is remembered: a token that is taken back holds
 	// no longer.
 	CacheFor time.Duration `yaml:"cache_for"`
@@ -57,9 +60,9 @@ func (c *IntrospectionConfig) complete() {
 		return
 	}
 	var d IssuerConfig
-	d.Mapping, d.Skew = c.Mapping, c.Skew
+	d.Mapping, d.Skew, d.SenderConstrained = c.Mapping, c.Skew, c.SenderConstrained
 	d.complete()
-	c.Mapping, c.Skew = d.Mapping, d.Skew
+	c.Mapping, c.Skew, c.SenderConstrained = d.Mapping, d.Skew, d.SenderConstrained
 	if c.CacheFor == 0 {
 		c.CacheFor = time.Minute
 	}
@@ -72,6 +75,7 @@ func (c IntrospectionConfig) validate(p *config.Problems, at string) {
 	p.Check(fetchable(c.URL), at+".url", "must be an https URL (http on this machine), got %q", c.URL)
 	p.Check(c.ClientID != "" && c.ClientSecret != "", at+".client_id", "must be there, and client_secret: who may ask what tokens mean is known to the server")
 	p.Check(len(c.Audiences) > 0 && !slices.Contains(c.Audiences, ""), at+".audiences", "must name an audience: tokens meant for others are not for us")
+	checkConstrained(p, at, c.SenderConstrained)
 	p.Check(c.Skew >= 0 && c.Skew <= 5*time.Minute, at+".skew", "must be from 0s to 5m, got %v", c.Skew)
 	p.Check(c.CacheFor > 0 && c.CacheFor <= 10*time.Minute, at+".cache_for", "must be from 1ns to 10m, got %v", c.CacheFor)
 	if _, err := newMapping(c.Mapping); err != nil {
@@ -94,9 +98,9 @@ type Introspector struct {
 
 // answer is what came of a token, until then.
 type answer struct {
-	caller identity.Caller
-	cause  authn.Cause // why it is refused; empty: it is not
-	until  time.Time
+	who   authn.Principal
+	cause authn.Cause // why it is refused; empty: it is not
+	until time.Time
 }
 
 // NewIntrospector returns one that asks the server of c, which must be complete.
@@ -151,7 +155,7 @@ func (i *Introspector) Authenticate(ctx context.Context, token string) (authn.Pr
 	if a.cause != "" {
 		return authn.Principal{}, refused(a.cause)
 	}
-	return authn.Principal{Caller: a.caller}, nil
+	return a.who, nil
 }
 
 // look asks the server, and judges what it says.
@@ -160,7 +164,11 @@ func (i *Introspector) look(ctx context.Context, token string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	now := i.clock.Now()
+	return i.read(text, i.clock.Now())
+}
+
+// read judges what the server has said.
+func (i *Introspector) read(text []byte, now time.Time) (answer, error) {
 	not := answer{cause: authn.Unknown, until: now.Add(refusedFor)}
 	claims, err := jose.ParseClaims(text)
 	if err != nil {
@@ -174,25 +182,29 @@ func (i *Introspector) look(ctx context.Context, token string) (answer, error) {
 		// The server need not say when; it says that the token holds now.
 		claims.Expires = until
 	}
-	caller, cause := i.judge(claims, now)
+	who, cause := i.judge(claims, now)
 	if not.cause = cause; cause != "" {
 		return not, nil
 	}
-	return answer{caller: caller, until: earliest(until, claims.Expires)}, nil
+	return answer{who: who, until: earliest(until, claims.Expires)}, nil
 }
 
 // judge returns whom the claims of an active token speak of, or why it is refused
 // all the same.
-func (i *Introspector) judge(c jose.Claims, now time.Time) (identity.Caller, authn.Cause) {
+func (i *Introspector) judge(c jose.Claims, now time.Time) (authn.Principal, authn.Cause) {
 	err := c.Check(jose.Expected{AnyIssuer: true, Audiences: i.config.Audiences, Skew: i.config.Skew, Required: i.config.Required}, now)
 	if errors.Is(err, jose.ErrExpired) {
-		return identity.Caller{}, authn.Expired
+		return authn.Principal{}, authn.Expired
 	}
 	caller, failed := i.mapping.caller(c.All)
 	if err != nil || failed != nil || !i.tenants.include(caller.Tenant) {
-		return identity.Caller{}, authn.Foreign
+		return authn.Principal{}, authn.Foreign
 	}
-	return caller, ""
+	who, err := principal(caller, c, i.config.SenderConstrained)
+	if err != nil {
+		return authn.Principal{}, authn.Foreign
+	}
+	return who, ""
 }
 
 func (i *Introspector) ask(ctx context.Context, token string) ([]byte, error) {

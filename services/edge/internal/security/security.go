@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"time"
@@ -26,14 +25,14 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/admin"
 	"github.com/poterne/poterne/services/edge/internal/apikey"
 	"github.com/poterne/poterne/services/edge/internal/audit"
-	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/inhand"
+	"github.com/poterne/poterne/services/edge/internal/issue"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
-	"github.com/poterne/poterne/services/edge/internal/oidc"
+	"github.com/poterne/poterne/services/edge/internal/possession"
 	"github.com/poterne/poterne/services/edge/internal/responseid"
 	"github.com/poterne/poterne/services/edge/internal/schema"
 )
@@ -49,7 +48,7 @@ type Config struct {
 	// Store is where keys and the audit trail are kept.
 	Store  sqldb.Config      `yaml:"store"`
 	Keys   apikey.Config     `yaml:"api_keys"`
-	Tokens oidc.Config       `yaml:"tokens"`
+	Tokens TokensConfig      `yaml:"tokens"`
 	Authz  authz.Config      `yaml:"authz"`
 	Limits middleware.Config `yaml:"limits"`
 	Audit  audit.Config      `yaml:"audit"`
@@ -58,7 +57,7 @@ type Config struct {
 // DefaultConfig returns the defaults, with the store at dsn.
 func DefaultConfig(dsn string) Config {
 	return Config{
-		Store: sqldb.DefaultConfig(dsn), Keys: apikey.DefaultConfig(), Tokens: oidc.DefaultConfig(), Authz: authz.DefaultConfig(),
+		Store: sqldb.DefaultConfig(dsn), Keys: apikey.DefaultConfig(), Tokens: DefaultTokensConfig(), Authz: authz.DefaultConfig(),
 		Limits: middleware.DefaultConfig(), Audit: audit.DefaultConfig(),
 	}
 }
@@ -103,6 +102,8 @@ type Security struct {
 	Responses *responseid.Signer
 	// Addresses finds a request's client; the HTTP side uses it too.
 	Addresses *clientaddr.Resolver
+	// Possession judges proofs; the HTTP side uses it too.
+	Possession *possession.Checker
 	// Calls is the calls in hand; what serves them cuts them when its time is over.
 	Calls *inhand.Calls
 	// Metrics counts what the steps and the detectors do.
@@ -111,11 +112,13 @@ type Security struct {
 	// before.
 	AdminKeyPath string
 
-	deps  middleware.Deps
-	keys  *apikey.Manager
-	trail *audit.Trail
-	prune func(ctx context.Context) error
-	close []func() error
+	deps   middleware.Deps
+	tokens TokensConfig
+	keys   *apikey.Manager
+	issue  *issue.Service // nil: no tokens are issued
+	trail  *audit.Trail
+	prune  func(ctx context.Context) error
+	close  []func() error
 }
 
 // New opens the store and makes the first key if there never was one. Close
@@ -125,7 +128,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if d.Random == nil {
 		d.Random = rand.Reader
 	}
-	s = &Security{Calls: inhand.New()}
+	s = &Security{Calls: inhand.New(), tokens: cfg.Tokens}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("edge: open the security: %w", err), s.Close())
@@ -150,7 +153,15 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if err := s.bootstrap(ctx, cfg, d, log); err != nil {
 		return s, err
 	}
-	authenticators, err := s.openAuthenticators(cfg, d, log)
+	proxies, err := cfg.Limits.Proxies()
+	if err != nil {
+		return s, err
+	}
+	s.Addresses = clientaddr.New(proxies)
+	if err := s.openPossession(ctx, cfg.Tokens, d, db); err != nil {
+		return s, err
+	}
+	authenticators, err := s.openAuthenticators(cfg, d, db)
 	if err != nil {
 		return s, err
 	}
@@ -166,11 +177,6 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if err != nil {
 		return s, err
 	}
-	proxies, err := cfg.Limits.Proxies()
-	if err != nil {
-		return s, err
-	}
-	s.Addresses = clientaddr.New(proxies)
 	s.Admin = admin.New(admin.Deps{
 		Keys: s.keys, Accounts: s.keys, Trail: s.trail, IDs: d.IDs, Records: records, Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
 	})
@@ -181,6 +187,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	s.deps = middleware.Deps{
 		Config: cfg.Limits, Clock: d.Clock, IDs: d.IDs, Log: log, Metrics: m, Addresses: s.Addresses,
 		Trail: s.trail, Calls: s.Calls, Authenticator: authenticators, Authorizer: authorizer,
+		Possession: s.Possession, Challenges: challenges(cfg.Tokens),
 		AddressLimiter: limit.NewMemory(d.Clock, cfg.Limits.Address.MaxAddresses),
 		Limiter:        limiter,
 	}
@@ -193,29 +200,6 @@ func openKeys(ctx context.Context, cfg Config, d Deps, store apikey.Store, m *me
 		return nil, err
 	}
 	return apikey.NewManager(ctx, cfg.Keys, peppers, store, d.Clock, d.Random, d.Telemetry.Logger, m)
-}
-
-// openAuthenticators returns what credentials are accepted: keys, and the tokens
-// of the issuers that are trusted.
-func (s *Security) openAuthenticators(cfg Config, d Deps, log *slog.Logger) (authn.Chain, error) {
-	chain := authn.Chain{authn.NewAPIKeys(s.keys)}
-	o := oidc.Options{Clock: d.Clock, Logger: log, Transport: http.DefaultTransport, PlatformTenant: cfg.Authz.PlatformTenant}
-	if len(cfg.Tokens.Issuers) > 0 {
-		tokens, err := oidc.New(cfg.Tokens, o)
-		if err != nil {
-			return nil, err
-		}
-		s.close = append(s.close, tokens.Close)
-		chain = append(chain, tokens)
-	}
-	if cfg.Tokens.Introspection.URL != "" {
-		opaque, err := oidc.NewIntrospector(cfg.Tokens.Introspection, cfg.Tokens.CacheSize, o)
-		if err != nil {
-			return nil, err
-		}
-		chain = append(chain, opaque) // the last: what nobody else knows is opaque
-	}
-	return chain, nil
 }
 
 func (s *Security) bootstrap(ctx context.Context, cfg Config, d Deps, log *slog.Logger) error {
@@ -295,6 +279,9 @@ func (s *Security) Components() []lifecycle.Component {
 		s.trail.Component(),
 	}
 	out = append(out, s.keys.Components()...)
+	if s.issue != nil {
+		out = append(out, s.issue.Component())
+	}
 	if s.prune != nil {
 		out = append(out, lifecycle.Component{Name: "audit retention", Run: func(ctx context.Context) error {
 			return lifecycle.Every(ctx, s.deps.Clock, pruneInterval, nil, s.prune)
