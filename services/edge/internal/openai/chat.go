@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
@@ -19,7 +20,7 @@ const (
 
 // CreateChatCompletion answers a conversation.
 func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (*edgev1.CreateChatCompletionResponse, error) {
-	c, annotations, err := s.prepareChat(ctx, req)
+	c, annotations, err := s.prepareChat(ctx, unaryHeader(ctx), req)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +61,7 @@ func completeMessage(choice *edgev1.ChatChoice, annotations []*edgev1.Annotation
 func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]) error {
 	ctx := out.Context()
 	wantUsage := req.GetStreamOptions().GetIncludeUsage()
-	c, annotations, err := s.prepareChat(ctx, req)
+	c, annotations, err := s.prepareChat(ctx, out.SetHeader, req)
 	if err != nil {
 		return err
 	}
@@ -132,10 +133,13 @@ func (w *chatWriter) annotate(chunk *edgev1.StreamChatCompletionResponse) {
 // maxChoices is the most that a request may ask for.
 const maxChoices = 128
 
-// prepareChat checks a request, lets the context builder work on it, and makes
-// the engine's body of it. The request is the handler's own and is used up.
-func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (call, []*edgev1.Annotation, error) {
+// prepareChat checks a request, makes it what the policy allows, lets the context
+// builder work on it, and makes the engine's body of it. The request is the handler's own and is used up.
+func (s *Server) prepareChat(ctx context.Context, setHeader func(metadata.MD) error, req *edgev1.CreateChatCompletionRequest) (call, []*edgev1.Annotation, error) {
 	if err := checkChat(req); err != nil {
+		return call{}, nil, err
+	}
+	if err := obeyChat(ctx, setHeader, req); err != nil {
 		return call{}, nil, err
 	}
 	var annotations []*edgev1.Annotation

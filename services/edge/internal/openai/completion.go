@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
@@ -17,7 +18,7 @@ const (
 
 // CreateCompletion continues a text.
 func (s *Server) CreateCompletion(ctx context.Context, req *edgev1.CreateCompletionRequest) (*edgev1.CreateCompletionResponse, error) {
-	c, err := prepareCompletion(req)
+	c, err := prepareCompletion(ctx, unaryHeader(ctx), req)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +42,7 @@ func (s *Server) CreateCompletion(ctx context.Context, req *edgev1.CreateComplet
 // StreamCompletion continues a text piece by piece.
 func (s *Server) StreamCompletion(req *edgev1.CreateCompletionRequest, out grpc.ServerStreamingServer[edgev1.CreateCompletionResponse]) error {
 	wantUsage := req.GetStreamOptions().GetIncludeUsage()
-	c, err := prepareCompletion(req)
+	c, err := prepareCompletion(out.Context(), out.SetHeader, req)
 	if err != nil {
 		return err
 	}
@@ -96,8 +97,11 @@ func (w *completionWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 	return w.out.Send(chunk)
 }
 
-func prepareCompletion(req *edgev1.CreateCompletionRequest) (call, error) {
+func prepareCompletion(ctx context.Context, setHeader func(metadata.MD) error, req *edgev1.CreateCompletionRequest) (call, error) {
 	if err := checkCompletion(req); err != nil {
+		return call{}, err
+	}
+	if err := obeyCompletion(ctx, setHeader, req); err != nil {
 		return call{}, err
 	}
 	req.Stream, req.StreamOptions = nil, unknownStreamOptions(req.GetStreamOptions())

@@ -23,6 +23,9 @@ func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddin
 	if err != nil {
 		return nil, err
 	}
+	if err := obey(ctx, unaryHeader(ctx), &req.Model, nil); err != nil {
+		return nil, err
+	}
 	extra, err := jsoncodec.Object(req.GetExtra())
 	if err != nil {
 		return nil, err

@@ -17,6 +17,9 @@ const rerankIDPrefix = "rerank-"
 
 // Rerank puts documents in the order of how well they answer a query.
 func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (*edgev1.RerankResponse, error) {
+	if err := obey(ctx, unaryHeader(ctx), &req.Model, nil); err != nil {
+		return nil, err
+	}
 	extra, err := jsoncodec.Object(req.GetExtra())
 	if err != nil {
 		return nil, err

@@ -168,6 +168,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 		return s, err
 	}
 	s.Addresses = clientaddr.New(proxies)
+	authorizer.AskFacts(func(ctx context.Context) authz.Facts { return facts(ctx, d.Clock, s.Addresses) })
 	s.Admin = admin.New(admin.Deps{
 		Keys: s.keys, Records: records, Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
 	})
