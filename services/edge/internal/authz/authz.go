@@ -67,6 +67,9 @@ func New(cfg Config, policy Policy, log *slog.Logger) (*Authorizer, error) {
 // called before the first decision.
 func (a *Authorizer) AskFacts(facts func(ctx context.Context) Facts) { a.facts = facts }
 
+// FactsOf is what conditions may ask about the request of ctx.
+func (a *Authorizer) FactsOf(ctx context.Context) Facts { return a.facts(ctx) }
+
 // Base is the policy that came with the program and its configuration.
 func (a *Authorizer) Base() *Layer { return a.base }
 

@@ -34,6 +34,8 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
 	"github.com/poterne/poterne/services/edge/internal/oidc"
+	"github.com/poterne/poterne/services/edge/internal/policy"
+	"github.com/poterne/poterne/services/edge/internal/policyserver"
 	"github.com/poterne/poterne/services/edge/internal/responseid"
 	"github.com/poterne/poterne/services/edge/internal/schema"
 )
@@ -90,6 +92,9 @@ type Deps struct {
 	Inference inferencev1.InferenceServiceClient
 	// Registry is told of the variants that were made.
 	Registry registryv1.RegistryServiceClient
+	// PolicyProblems is told which tenants' policies could not be loaded, and why; nil
+	// when nobody wants to know.
+	PolicyProblems func(problems map[string]string)
 	// OpenRedis connects to the Redis where replicas share their limits; nil when
 	// none can be configured.
 	OpenRedis func(limit.RedisConfig) limit.Scripts
@@ -99,6 +104,8 @@ type Deps struct {
 type Security struct {
 	// Admin is the AdminService.
 	Admin *admin.Server
+	// Policies is the PolicyService.
+	Policies *policyserver.Server
 	// Responses makes the ids of answers and reads them.
 	Responses *responseid.Signer
 	// Addresses finds a request's client; the HTTP side uses it too.
@@ -112,6 +119,7 @@ type Security struct {
 	deps  middleware.Deps
 	keys  *apikey.Manager
 	trail *audit.Trail
+	rules *policy.Follower
 	prune func(ctx context.Context) error
 	close []func() error
 }
@@ -157,6 +165,9 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	}
 	authorizer, err := authz.New(cfg.Authz, policy, log)
 	if err != nil {
+		return s, err
+	}
+	if err := s.openPolicies(ctx, cfg.Authz, d, db, authorizer); err != nil {
 		return s, err
 	}
 	records, err := s.openTrail(cfg, d, db, m)
@@ -284,6 +295,7 @@ func (s *Security) Components() []lifecycle.Component {
 		{Name: "edge store", Stop: func(context.Context) error { return s.Close() }},
 		s.trail.Component(),
 		s.keys.Component(),
+		s.rules.Component(),
 	}
 	if s.prune != nil {
 		out = append(out, lifecycle.Component{Name: "audit retention", Run: func(ctx context.Context) error {
