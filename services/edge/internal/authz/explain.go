@@ -93,7 +93,7 @@ func (a *asker) explain(r *rule) RuleExplanation {
 	e := RuleExplanation{Rule: r.Rule, Name: r.name(), Tenant: r.tenantOnly(), Values: make(map[string]string)}
 	for _, name := range r.cond.uses {
 		if of, ok := a.names[name]; ok {
-			e.Values[name] = fmt.Sprintf("%.256v", of(a))
+			e.Values[name] = clip(fmt.Sprint(of(a)))
 		}
 	}
 	all := a.all
@@ -118,6 +118,15 @@ func (a *asker) explain(r *rule) RuleExplanation {
 		e.Applies = true
 	}
 	return e
+}
+
+// clip bounds what an explanation tells of a value.
+func clip(s string) string {
+	const most = 256
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
 }
 
 func reason(e Explanation) string {
