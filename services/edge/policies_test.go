@@ -72,6 +72,26 @@ p, public, own, model, *, chat|complete, true, allow, max_tokens=200 review
 	}
 }
 
+// TestObligationsWithoutMeaning: what bounds and forces models does not stop what
+// neither generates nor is answered by one.
+func TestObligationsWithoutMeaning(t *testing.T) {
+	g := withPolicy(t, "p, public, own, *, *, *, true, allow, max_tokens=5 model=small\n")
+	for _, c := range [][3]string{
+		{"GET", "/v1/models", ""},
+		{"GET", "/v1/admin/api-keys", ""},
+		{"POST", "/v1/collections/c:search", `{"query":"x"}`},
+		{"POST", "/v1/embeddings", `{"model":"small","input":"x"}`},
+	} {
+		if a := g.do(c[0], c[1], c[2]); a.status != http.StatusOK {
+			t.Errorf("%s %s: %d: %s", c[0], c[1], a.status, a.text)
+		}
+	}
+	a := g.do("POST", "/v1/collections/c:search", `{"query":"x","rerank":{"model":"other"}}`)
+	if a.status != http.StatusForbidden || !strings.Contains(a.text, "cannot be fulfilled") {
+		t.Errorf("a search that another model would have to rerank: %d: %s", a.status, a.text)
+	}
+}
+
 func TestForcedModel(t *testing.T) {
 	g := withPolicy(t, `
 p, public, own, model, big, chat|embed|rerank, true, allow, model=small

@@ -101,7 +101,7 @@ func randomAsk(r *rand.Rand) (identity.Caller, string, Resource) {
 // TestIndexAgreesWithCasbin: an index, an enforcer for each set of rules and two
 // caches are in between, and none of them may change a decision.
 func TestIndexAgreesWithCasbin(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same each time
+	r := rand.New(rand.NewPCG(1, 2))
 	allowed := 0
 	for range 60 {
 		text := randomPolicy(r)

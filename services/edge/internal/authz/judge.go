@@ -47,6 +47,7 @@ func (a *Authorizer) Judge(ctx context.Context, m Method, caller identity.Caller
 		if err := refused(m.Action, v.Resource, v.Decision); err != nil {
 			return v, err
 		}
+		v.Obligations = relevant(v.Resource.Type, m.Action, v.Obligations)
 		if err := a.judgeForced(ctx, snapshot, r, &v); err != nil {
 			return v, err
 		}
@@ -110,7 +111,7 @@ func (v *Verdict) require(d Decision, action string, res Resource) error {
 		v.Allowed, v.Rule, v.Failure = false, d.Rule, d.Failure
 		return err
 	}
-	all, ok := v.Obligations.And(d.Obligations)
+	all, ok := v.Obligations.And(relevant(res.Type, action, d.Obligations))
 	if !ok {
 		v.Allowed, v.Rule, v.Failure = false, d.Rule, errConflict
 		return conflict()
@@ -121,24 +122,32 @@ func (v *Verdict) require(d Decision, action string, res Resource) error {
 
 const typeModel = "model"
 
-// fulfilling is the actions whose handlers fulfil every obligation.
+// relevant leaves out what has no meaning for an action: where nothing is
+// generated there is nothing to bound, and where no model answers none to force.
+func relevant(typ, action string, o obligation.Set) obligation.Set {
+	if typ != typeModel || !slices.Contains([]string{"chat", "complete", "infer"}, action) {
+		o.MaxTokens = 0
+	}
+	if typ != typeModel || action == "get" || action == "list" {
+		o.Model = ""
+	}
+	if typ == typeModel && (action == "get" || action == "list") {
+		o.Redact = false
+	}
+	return o
+}
+
+// fulfilling is the actions on models whose handlers fulfil every obligation.
 func fulfilling() []string { return []string{"chat", "complete", "embed", "rerank"} }
 
-// fulfillable refuses what nobody would fulfil: reading and listing are let
-// through without model and tokens, which they do not use.
+// fulfillable refuses what nobody would fulfil.
 func fulfillable(m Method, v Verdict) error {
 	o := v.Obligations
 	if o.Model == "" && o.MaxTokens == 0 && !o.Redact || m.Type == typeModel && slices.Contains(fulfilling(), m.Action) {
 		return nil
 	}
-	if !o.Redact && m.Type == typeModel && (m.Action == "get" || m.Action == "list") {
-		return nil
-	}
 	return apierr.New(apierr.PermissionDenied, "the policy allows this only with obligations that cannot be fulfilled here: ask for chat, completions, embeddings or rerank instead")
 }
-
-// Obliges is what the call must fulfil.
-func (v Verdict) Obliges() obligation.Set { return v.Obligations }
 
 func referenceOf(model string) string {
 	_, reference, _ := strings.Cut(model, "@")

@@ -141,6 +141,7 @@ func TestManyRules(t *testing.T) {
 }
 
 func benchmark(b *testing.B, forget func(s *Snapshot)) {
+	b.Helper()
 	s, err := NewSnapshot("default", Layers{Base: layer(b, BaseLayer, "", manyRules())}, 1<<14)
 	if err != nil {
 		b.Fatal(err)

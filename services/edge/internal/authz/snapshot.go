@@ -274,7 +274,7 @@ func (s *Snapshot) enforcer(rules []*rule) (*casbin.Enforcer, error) {
 	key := make([]byte, 0, 4*len(rules))
 	for _, r := range rules {
 		key = append(key, byte(s.rank(r.layer)))
-		key = binary.AppendUvarint(key, uint64(r.at)) //nolint:gosec // a place in a list
+		key = binary.AppendUvarint(key, uint64(r.at))
 	}
 	// Tenants have rules at the same places.
 	name := string(key)

@@ -35,13 +35,14 @@ func (s *source) Changes(_ context.Context, after int64, limit int) ([]Change, e
 // put has a tenant's text in force.
 func (s *source) put(tenant string, version int64, text string) {
 	s.revision++
-	kept := s.changes[:0]
+	var kept []Change
 	for _, c := range s.changes {
 		if c.Tenant != tenant {
 			kept = append(kept, c)
 		}
 	}
-	s.changes = append(kept, Change{State: State{Tenant: tenant, Version: version, ETag: s.revision, Revision: s.revision}, Text: text})
+	kept = append(kept, Change{State: State{Tenant: tenant, Version: version, ETag: s.revision, Revision: s.revision}, Text: text})
+	s.changes = kept
 }
 
 const (

@@ -86,8 +86,10 @@ func (l *load) end(t *testing.T) {
 func (l *load) waitFor(t *testing.T, version string) time.Time {
 	t.Helper()
 	for {
-		if at, ok := l.seen.Load(version); ok {
-			return at.(time.Time) //nolint:forcetypeassert // nothing else is stored
+		if v, ok := l.seen.Load(version); ok {
+			if at, ok := v.(time.Time); ok {
+				return at
+			}
 		}
 		if err := clock.Sleep(t.Context(), clock.Real(), 5*time.Millisecond); err != nil {
 			t.Fatalf("%s never decided: %v", version, err)
