@@ -20,6 +20,7 @@ const maxPolicyProblems = 5
 func (s *Service) advisePolicies() func(problems map[string]string) {
 	advice := health.NewReadiness(s.opts.clock)
 	check := advice.Register(CheckPolicies)
+	check.Ready() // until something cannot be loaded
 	s.readiness.Advise(advice)
 	return func(problems map[string]string) {
 		if len(problems) == 0 {

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/poterne/poterne/services/edge"
 )
 
 const policiesPath = "/v1/admin/policies"
@@ -37,6 +39,11 @@ const chatBody = `{"model":"small","messages":[{"role":"user","content":"Hi"}]}`
 func TestPolicyOverREST(t *testing.T) {
 	g := open(t, nil)
 	intern := g.keyFor("acme", "reader", "interns")
+	for _, c := range g.Readiness().Report().Checks {
+		if c.Name == edge.CheckPolicies && !c.Ready {
+			t.Errorf("readiness says %+v", c)
+		}
+	}
 	if a := g.do("POST", chatPath, chatBody, intern...); a.status != http.StatusOK || a.header.Get("X-Poterne-Policy") != "" {
 		t.Fatalf("before there is a policy: %d: %s", a.status, a.text)
 	}
