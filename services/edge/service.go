@@ -103,6 +103,7 @@ func (s *Service) build(ctx context.Context) error {
 		DataDir: s.cfg.DataDir, Telemetry: o.telemetry, Clock: o.clock, IDs: o.ids,
 		Inference: inferencev1.NewInferenceServiceClient(s.backends.inference),
 		Registry:  registryv1.NewRegistryServiceClient(s.backends.registry), OpenRedis: o.redis,
+		PolicyProblems: s.advisePolicies(),
 	}); err != nil {
 		return err
 	}
@@ -170,6 +171,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterAdminServiceServer(r, s.security.Admin)
 	edgev1.RegisterServiceAccountServiceServer(r, s.security.Admin)
 	edgev1.RegisterFeedbackServiceServer(r, s.feedback)
+	edgev1.RegisterPolicyServiceServer(r, s.security.Policies)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
 	edgev1.RegisterMlflowServiceServer(r, mlflow.New(registryv1.NewRegistryServiceClient(s.backends.registry)))
 	return errors.Join(

@@ -71,7 +71,6 @@ func httpClient(t *testing.T, version string, cfg *tls.Config) *http.Client {
 	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-const chatBody = `{"model":"small","messages":[{"role":"user","content":"Hi"}]}`
 
 func (g *gate) chatOver(c *http.Client, url string) (*http.Response, error) {
 	g.t.Helper()

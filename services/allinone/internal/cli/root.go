@@ -98,7 +98,7 @@ POTERNE_API_KEY, or from a context of the configuration file (poterne context).`
 		a.modelsCommand(), a.registryCommand(), a.experimentsCommand(), a.feedbackCommand(), a.nounCommand(versionNoun()), a.aliasesCommand(), a.splitsCommand(), a.promptsCommand(), a.rolloutsCommand(), a.artifactsCommand(),
 		a.applyCommand(), a.diffCommand(), a.webhooksCommand(),
 		a.collectionsCommand(), a.documentsCommand(),
-		a.keysCommand(), a.serviceAccountsCommand(), a.workersCommand(), a.auditCommand(),
+		a.keysCommand(), a.serviceAccountsCommand(), a.policiesCommand(), a.workersCommand(), a.auditCommand(),
 		a.contextCommand(),
 	)
 	return root

@@ -48,6 +48,7 @@ func served(t *testing.T) []protoreflect.MethodDescriptor {
 	for _, f := range []protoreflect.FileDescriptor{
 		edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_feedback_proto,
 		edgev1.File_poterne_edge_v1_serviceaccounts_proto,
+		edgev1.File_poterne_edge_v1_policies_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto, edgev1.File_poterne_edge_v1_mlflow_proto,
 		oip.File_inference_open_inference_proto,
 	} {
@@ -184,6 +185,7 @@ func TestDefaultPolicy(t *testing.T) {
 	maps.Copy(want, registryMatrix(nobody, platform, approver, keepers))
 	maps.Copy(want, experimentMethods(platform))
 	maps.Copy(want, evidenceMatrix(nobody, platform, everyone))
+	maps.Copy(want, policyMatrix(admins))
 	maps.Copy(want, rolloutMatrix(platform))
 	maps.Copy(want, keyMatrix(admins))
 	artifactCallers(want, platform, nobody)
@@ -291,8 +293,8 @@ g, user:grace, role:developer, acme
 }
 
 func TestWhatCannotBeJudgedIsRefused(t *testing.T) {
-	// Ordering texts is fine for the compiler and fails when evaluated on a list.
-	a := open(t, "p, role:reader, own, model, odd, chat, principals > 3, deny\n")
+	// What an id is as a number is known when it is asked.
+	a := open(t, "p, role:reader, own, model, odd, chat, int(resource_id) > 3, deny\n")
 	if a.Allowed(t.Context(), callerWith("acme", "reader"), "chat", Resource{"model", "odd", "acme"}) {
 		t.Fatal("a deny rule that cannot be judged let the request through")
 	}

@@ -1,63 +1,150 @@
 package authz
 
 import (
+	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
-	"github.com/casbin/govaluate"
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 )
 
-// conditionVariables are what a condition may speak of. They are plain texts
-// and lists of texts: an expression can then reach no method of ours, which
-// Casbin's own eval() would let it do.
-func conditionVariables() []string {
-	return []string{"tenant", "subject", "principals", "platform_tenant", "resource_tenant", "resource_type", "resource_id", "action"}
+// conditionCost bounds what one condition may do for the largest caller, in
+// CEL's units of cost.
+const conditionCost = 20_000
+
+// inNetwork is the function that compares an address with a network.
+const inNetwork = "in_network"
+
+// always is the condition that holds without being evaluated.
+const always = "true"
+
+// compiler makes programs of conditions: expressions of CEL, which are typed,
+// end by themselves and reach nothing but the variables.
+type compiler struct{ env *cel.Env }
+
+func newCompiler() (*compiler, error) {
+	options := []cel.EnvOption{cel.Function(inNetwork,
+		cel.Overload("in_network_string_string", []*cel.Type{cel.StringType, cel.StringType}, cel.BoolType,
+			cel.BinaryBinding(func(addr, network ref.Val) ref.Val {
+				in, err := inside(addr, network)
+				if err != nil {
+					return types.NewErr("%v", err)
+				}
+				return types.Bool(in)
+			})))}
+	for _, v := range variables() {
+		options = append(options, cel.Variable(v.name, v.typ))
+	}
+	env, err := cel.NewEnv(options...)
+	if err != nil {
+		return nil, fmt.Errorf("authz: make the conditions' environment: %w", err)
+	}
+	return &compiler{env: env}, nil
+}
+
+func inside(addr, network ref.Val) (bool, error) {
+	a, _ := addr.Value().(string)
+	n, _ := network.Value().(string)
+	prefix, err := netip.ParsePrefix(n)
+	if err != nil {
+		return false, fmt.Errorf("%q is not a network such as 10.0.0.0/8", n)
+	}
+	ip, err := netip.ParseAddr(a)
+	if err != nil {
+		return false, errors.New("the address is not known")
+	}
+	return prefix.Contains(ip.Unmap()), nil
 }
 
 // condition is an expression that is compiled once, such as
-// `resource_id == subject` or `'group:ops' in principals`.
+// `resource_id == subject` or `'group:ops' in principals`. The zero value always
+// holds.
 type condition struct {
-	always bool
-	expr   *govaluate.EvaluableExpression
+	program cel.Program
+	// uses is the names of the variables in it, in order.
+	uses []string
+	need fact
 }
 
-func compileCondition(text string) (condition, error) {
-	if text == "true" {
-		return condition{always: true}, nil
+func (c *compiler) compile(text string) (condition, error) {
+	if text == always {
+		return condition{}, nil
 	}
-	expr, err := govaluate.NewEvaluableExpression(text)
+	tree, issues := c.env.Compile(text)
+	if err := issues.Err(); err != nil {
+		return condition{}, fmt.Errorf("condition %q: %w", text, err)
+	}
+	if tree.OutputType() != cel.BoolType {
+		return condition{}, fmt.Errorf("condition %q is not true or false", text)
+	}
+	program, err := c.env.Program(tree, cel.CostLimit(conditionCost))
 	if err != nil {
 		return condition{}, fmt.Errorf("condition %q: %w", text, err)
 	}
-	known := conditionVariables()
-	for _, t := range expr.Tokens() {
+	out := condition{program: program}
+	var wrong error
+	ast.PreOrderVisit(tree.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
 		//exhaustive:ignore
-		switch t.Kind {
-		case govaluate.FUNCTION, govaluate.ACCESSOR, govaluate.TIME, govaluate.MODIFIER, govaluate.UNKNOWN:
-			return condition{}, fmt.Errorf("condition %q: %v is not allowed", text, t.Value)
-		case govaluate.VARIABLE:
-			if name, _ := t.Value.(string); !slices.Contains(known, name) {
-				return condition{}, fmt.Errorf("condition %q: %q is not one of %s", text, name, strings.Join(known, ", "))
+		switch e.Kind() {
+		case ast.IdentKind:
+			out.uses = append(out.uses, e.AsIdent())
+		case ast.CallKind:
+			if call := e.AsCall(); call.FunctionName() == inNetwork {
+				wrong = firstOf(wrong, literalNetwork(call.Args()[1]))
 			}
 		}
+	}))
+	if wrong != nil {
+		return condition{}, fmt.Errorf("condition %q: %w", text, wrong)
 	}
-	return condition{expr: expr}, nil
+	slices.Sort(out.uses)
+	out.uses = slices.Compact(out.uses)
+	for _, v := range variables() {
+		if slices.Contains(out.uses, v.name) {
+			out.need |= v.need
+		}
+	}
+	return out, nil
+}
+
+func firstOf(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// literalNetwork finds a typing error where a rule is written, not when it is
+// asked.
+func literalNetwork(e ast.Expr) error {
+	if e.Kind() != ast.LiteralKind {
+		return nil
+	}
+	text, _ := e.AsLiteral().Value().(string)
+	if _, err := netip.ParsePrefix(text); err != nil {
+		return fmt.Errorf("%q is not a network such as 10.0.0.0/8", text)
+	}
+	return nil
 }
 
 // holds evaluates the condition. An error means that the rule cannot be
 // judged; the caller must then refuse, whichever the rule's effect.
-func (c condition) holds(vars map[string]any) (bool, error) {
-	if c.always {
+func (c condition) holds(a *asker) (bool, error) {
+	if c.program == nil {
 		return true, nil
 	}
-	v, err := c.expr.Evaluate(vars)
+	v, _, err := c.program.Eval(a)
 	if err != nil {
-		return false, fmt.Errorf("authz: evaluate %q: %w", c.expr.String(), err)
+		return false, err
 	}
-	b, ok := v.(bool)
+	b, ok := v.Value().(bool)
 	if !ok {
-		return false, fmt.Errorf("authz: %q is not true or false", c.expr.String())
+		return false, fmt.Errorf("%s is not true or false", strings.Join(c.uses, ", "))
 	}
 	return b, nil
 }

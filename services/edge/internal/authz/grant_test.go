@@ -45,7 +45,7 @@ func BenchmarkUncached(b *testing.B) {
 	a := open(b, "")
 	c, res := callerWith("acme", "developer"), Resource{"model", "m", "acme"}
 	for b.Loop() {
-		a.cache.Purge()
+		a.Current().answers.Purge()
 		if !a.Allowed(b.Context(), c, "chat", res) {
 			b.Fatal("refused")
 		}

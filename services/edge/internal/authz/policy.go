@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -19,25 +19,8 @@ var modelText string
 //go:embed policy.csv
 var defaultPolicy string
 
-// The bounds on a policy from outside.
-const (
-	maxPolicyBytes = 8 << 20
-	maxFieldBytes  = 1024
-)
-
-// The effects of a rule.
-const (
-	effectAllow = "allow"
-	effectDeny  = "deny"
-)
-
-// Policy is a set of rules and of roles given to members. Its version changes
-// with anything in it.
-type Policy struct {
-	Version  string
-	rules    [][]string
-	bindings [][]string
-}
+// maxPolicyBytes bounds a policy from outside.
+const maxPolicyBytes = 8 << 20
 
 // DefaultPolicy returns the policy for admin, developer and reader.
 func DefaultPolicy() (Policy, error) { return ParsePolicy(strings.NewReader(defaultPolicy)) }
@@ -60,6 +43,19 @@ func ReadPolicy(path string) (Policy, error) {
 // ParsePolicy reads lines of p and g; policy.csv says what they mean. A line
 // that could never be evaluated is an error: it would fail when it matters.
 func ParsePolicy(r io.Reader) (Policy, error) {
+	p, err := ParseLines(r)
+	if err != nil {
+		return Policy{}, err
+	}
+	if _, err := compileLayer(BaseLayer, p); err != nil {
+		return Policy{}, err
+	}
+	return p, nil
+}
+
+// ParseLines is ParsePolicy without a look at the conditions. A rule's ID is the
+// number of its line.
+func ParseLines(r io.Reader) (Policy, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxPolicyBytes+1))
 	if err != nil {
 		return Policy{}, fmt.Errorf("authz: read the policy: %w", err)
@@ -79,8 +75,8 @@ func ParsePolicy(r io.Reader) (Policy, error) {
 		if err != nil {
 			return Policy{}, fmt.Errorf("authz: read the policy: %w", err)
 		}
-		if err := p.add(rec, seen); err != nil {
-			line, _ := lines.FieldPos(0)
+		line, _ := lines.FieldPos(0)
+		if err := p.add(rec, line, seen); err != nil {
 			return Policy{}, fmt.Errorf("authz: policy line %d: %w", line, err)
 		}
 	}
@@ -89,80 +85,44 @@ func ParsePolicy(r io.Reader) (Policy, error) {
 	return p, nil
 }
 
-// Roles returns the names of the roles that any rule or binding knows, in order.
-func (p Policy) Roles() []string {
-	var out []string
-	for _, line := range slices.Concat(p.rules, p.bindings) {
-		for _, field := range line[:min(len(line), 2)] {
-			if name, ok := strings.CutPrefix(field, rolePrefix); ok {
-				out = append(out, name)
-			}
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
+// The fields of a p line, with and without obligations, and of a g line.
+const (
+	ruleFields       = 7
+	obligationFields = 8
+	bindingFields    = 3
+)
 
-const rolePrefix = "role:"
-
-func (p *Policy) add(rec []string, seen map[string]struct{}) error {
+func (p *Policy) add(rec []string, line int, seen map[string]struct{}) error {
 	for i, f := range rec {
 		rec[i] = strings.TrimSpace(f)
-		if rec[i] == "" || len(rec[i]) > maxFieldBytes {
+		if rec[i] == "" {
 			return fmt.Errorf("each field must have 1 to %d bytes", maxFieldBytes)
 		}
 	}
-	line := strings.Join(rec, "\x00")
-	if _, ok := seen[line]; ok {
+	whole := strings.Join(rec, "\x00")
+	if _, ok := seen[whole]; ok {
 		return errors.New("the same line is there already")
 	}
-	seen[line] = struct{}{}
-	kind, fields := rec[0], rec[1:]
+	seen[whole] = struct{}{}
+	kind, f := rec[0], rec[1:]
 	switch {
-	case kind == "g" && len(fields) == 3:
-		if !isPrincipal(fields[0]) || !strings.HasPrefix(fields[1], rolePrefix) {
-			return errors.New("a g line is: g, user:…|group:…|role:…|tenant:…, role:…, tenant or *")
+	case kind == "g" && len(f) == bindingFields:
+		b := Binding{Member: f[0], Role: f[1], Tenant: f[2]}
+		p.Bindings = append(p.Bindings, b)
+		return b.Check()
+	case kind == "p" && (len(f) == ruleFields || len(f) == obligationFields):
+		r := Rule{
+			ID: strconv.Itoa(line), Subject: f[0], Scope: f[1], Type: f[2], Resource: f[3], Action: f[4], Condition: f[5], Effect: f[6],
 		}
-		if fields[2] != "*" && !isTenant(fields[2]) {
-			return fmt.Errorf("the tenant must be a name or *, got %q", fields[2])
+		if len(f) == obligationFields {
+			var err error
+			if r.Obligations, err = parseObligations(f[7]); err != nil {
+				return err
+			}
 		}
-		p.bindings = append(p.bindings, fields)
-	case kind == "p" && len(fields) == 7:
-		if !isPrincipal(fields[0]) {
-			return fmt.Errorf("%q is not user:…, group:…, role:…, tenant:… or public", fields[0])
-		}
-		if !isTenant(fields[1]) { // own and any look like tenants
-			return fmt.Errorf("the scope must be own, any or a tenant, got %q", fields[1])
-		}
-		if _, err := compileCondition(fields[5]); err != nil {
-			return err
-		}
-		if fields[6] != effectAllow && fields[6] != effectDeny {
-			return fmt.Errorf("the effect must be allow or deny, got %q", fields[6])
-		}
-		p.rules = append(p.rules, fields)
+		p.Rules = append(p.Rules, r)
+		return r.Check()
 	default:
-		return errors.New("must be a p line with 7 fields after the p, or a g line with 3")
+		return errors.New("must be a p line with 7 or 8 fields after the p, or a g line with 3")
 	}
-	return nil
-}
-
-// isTenant reports whether a tenant may have this name, as the contract says.
-func isTenant(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		letter := 'a' <= c && c <= 'z' || '0' <= c && c <= '9'
-		if !letter && (i == 0 || c != '_' && c != '-') {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 63
-}
-
-func isPrincipal(s string) bool {
-	kind, name, ok := strings.Cut(s, ":")
-	if !ok {
-		return s == "public"
-	}
-	return name != "" && slices.Contains([]string{"user", "group", "role", "tenant"}, kind)
 }

@@ -1,7 +1,6 @@
 package authz
 
 import (
-	"context"
 	"strings"
 
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -9,7 +8,6 @@ import (
 	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha" // older clients still ask it
 
 	"github.com/poterne/poterne/pkg/apierr"
-	"github.com/poterne/poterne/pkg/identity"
 	oip "github.com/poterne/poterne/proto/gen/inference"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
@@ -77,7 +75,7 @@ func Table() map[string]Method {
 		oip.GRPCInferenceService_RepositoryModelLoad_FullMethodName:   {Access: Never},
 		oip.GRPCInferenceService_RepositoryModelUnload_FullMethodName: {Access: Never},
 	}
-	for _, part := range []map[string]Method{openAIMethods(), tensorMethods(), adminMethods(), searchMethods(), registryMethods(), rolloutMethods(), artifactMethods(), mlflowMethods(), keyMethods()} {
+	for _, part := range []map[string]Method{openAIMethods(), tensorMethods(), adminMethods(), searchMethods(), registryMethods(), rolloutMethods(), artifactMethods(), mlflowMethods(), keyMethods(), policyMethods()} {
 		for method, m := range part {
 			m.Access = Checked
 			t[method] = m
@@ -285,37 +283,6 @@ func (a *Authorizer) Resource(m Method, callerTenant string, req any) Resource {
 		}
 	}
 	return res
-}
-
-// Check refuses the caller's request unless the policy allows it.
-func (a *Authorizer) Check(ctx context.Context, m Method, caller identity.Caller, req any) error {
-	switch m.Access {
-	case Public:
-		return nil
-	case Checked:
-		res := a.Resource(m, caller.Tenant, req)
-		if !a.Allowed(ctx, caller, m.Action, res) {
-			return Refusal(m.Action, res)
-		}
-		return a.checkAlso(ctx, m, caller, req)
-	case Never:
-		return notOffered()
-	default:
-		return notOffered()
-	}
-}
-
-func (a *Authorizer) checkAlso(ctx context.Context, m Method, caller identity.Caller, req any) error {
-	if m.Also == nil {
-		return nil
-	}
-	for _, p := range m.Also(req) {
-		res := Resource{Type: p.Type, ID: p.ID, Tenant: caller.Tenant}
-		if !a.Allowed(ctx, caller, p.Action, res) {
-			return Refusal(p.Action, res)
-		}
-	}
-	return nil
 }
 
 func notOffered() error {

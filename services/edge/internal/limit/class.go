@@ -51,6 +51,7 @@ func (c Class) Cost() int {
 func Table() map[string]Class {
 	t := serviceTable()
 	maps.Copy(t, keyTable())
+	maps.Copy(t, policyClasses())
 	return t
 }
 

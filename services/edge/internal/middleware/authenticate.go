@@ -153,19 +153,37 @@ func (s *steps) authorise() grpcserver.Interceptor {
 		if !ok && m.Access == authz.Checked {
 			return apierr.New(apierr.Internal, "the request was not authenticated")
 		}
+		v, err := s.Authorizer.Judge(ctx, m, caller, req)
 		if m.Access == authz.Checked {
-			res := s.Authorizer.Resource(m, caller.Tenant, req)
-			audit.From(ctx).SetResource(res.String())
-			if err := s.withinGrant(ctx, m, res, req); err != nil {
+			s.noteVerdict(ctx, v)
+			if err := s.withinGrant(ctx, m, v.Resource, req); err != nil {
 				return err
 			}
 		}
-		err := s.Authorizer.Check(ctx, m, caller, req)
 		if err != nil {
 			s.Metrics.Denied(ctx, m.Type)
+			return err
 		}
-		return err
+		return s.oblige(ctx, v.Obligations)
 	}))
+}
+
+// noteVerdict records by which policy and rule a request was judged.
+func (s *steps) noteVerdict(ctx context.Context, v authz.Verdict) {
+	entry := audit.From(ctx)
+	entry.SetResource(v.Resource.String())
+	entry.SetPolicy(v.Policy, v.Rule)
+	if v.Obligations.Review {
+		entry.SetReview()
+	}
+}
+
+// oblige leaves the handler what the policy asks of it.
+func (s *steps) oblige(ctx context.Context, o obligation.Set) error {
+	if o != (obligation.Set{}) && !obligation.Note(ctx, o) {
+		return apierr.New(apierr.Internal, "what the policy asks of the request cannot be noted")
+	}
+	return nil
 }
 
 // limit takes the request's cost from the bucket of the caller's key and tells

@@ -160,10 +160,14 @@ func (w *chatWriter) annotate(chunk *edgev1.StreamChatCompletionResponse) {
 // maxChoices is the most that a request may ask for.
 const maxChoices = 128
 
-// prepareChat checks a request, lets the context builder work on it, and makes
-// the engine's body of it. The request is the handler's own and is used up.
+// prepareChat checks a request, makes it what the policy allows, has the detectors
+// and then the context builder work on it, and makes the engine's body of it. The
+// request is the handler's own and is used up.
 func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompletionRequest, setHeader func(metadata.MD) error) (call, []*edgev1.Annotation, error) {
 	if err := checkChat(req); err != nil {
+		return call{}, nil, err
+	}
+	if err := obeyChat(ctx, setHeader, req); err != nil {
 		return call{}, nil, err
 	}
 	if err := s.inspectChat(ctx, req, setHeader); err != nil {

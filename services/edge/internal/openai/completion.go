@@ -121,6 +121,9 @@ func (s *Server) prepareCompletion(ctx context.Context, req *edgev1.CreateComple
 	if err := checkCompletion(req); err != nil {
 		return call{}, err
 	}
+	if err := obeyCompletion(ctx, setHeader, req); err != nil {
+		return call{}, err
+	}
 	if err := s.inspectInput(ctx, req.GetModel(), "prompt", req.GetPrompt(), req.GetExtra(), setHeader); err != nil {
 		return call{}, err
 	}

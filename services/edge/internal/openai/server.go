@@ -43,6 +43,9 @@ const (
 	// HeaderPrompt is the version of the prompt that the conversation began with,
 	// name@v2.
 	HeaderPrompt = "x-poterne-prompt"
+	// HeaderPolicy is what the policy changed of the request: max_tokens=256,
+	// model=small.
+	HeaderPolicy = "x-poterne-policy"
 	// HeaderCache is what the response cache did: always bypass, until there is
 	// one that may answer.
 	HeaderCache = "x-poterne-cache"

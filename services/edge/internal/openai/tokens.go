@@ -15,6 +15,9 @@ const objectTokenCount = "token_count"
 
 // CountTokens counts the tokens of a prompt, and runs nothing.
 func (s *Server) CountTokens(ctx context.Context, req *edgev1.CountTokensRequest) (*edgev1.CountTokensResponse, error) {
+	if err := obey(ctx, unaryHeader(ctx), &req.Model, nil); err != nil {
+		return nil, err
+	}
 	operation, prompt, err := promptOf(req)
 	if err != nil {
 		return nil, err

@@ -9,3 +9,5 @@ import (
 )
 
 func TestRealPostgres(t *testing.T) { testLife(t, testkit.Postgres(t).DSN) }
+
+func TestRealPoliciesOnTwoEdges(t *testing.T) { testPolicies(t, testkit.Postgres(t).DSN) }

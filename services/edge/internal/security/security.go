@@ -32,6 +32,8 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
+	"github.com/poterne/poterne/services/edge/internal/policy"
+	"github.com/poterne/poterne/services/edge/internal/policyserver"
 	"github.com/poterne/poterne/services/edge/internal/possession"
 	"github.com/poterne/poterne/services/edge/internal/responseid"
 	"github.com/poterne/poterne/services/edge/internal/schema"
@@ -89,6 +91,9 @@ type Deps struct {
 	Inference inferencev1.InferenceServiceClient
 	// Registry is told of the variants that were made.
 	Registry registryv1.RegistryServiceClient
+	// PolicyProblems is told which tenants' policies could not be loaded, and why; nil
+	// when nobody wants to know.
+	PolicyProblems func(problems map[string]string)
 	// OpenRedis connects to the Redis where replicas share their limits; nil when
 	// none can be configured.
 	OpenRedis func(limit.RedisConfig) limit.Scripts
@@ -98,6 +103,8 @@ type Deps struct {
 type Security struct {
 	// Admin is the AdminService and the ServiceAccountService.
 	Admin *admin.Server
+	// Policies is the PolicyService.
+	Policies *policyserver.Server
 	// Responses makes the ids of answers and reads them.
 	Responses *responseid.Signer
 	// Addresses finds a request's client; the HTTP side uses it too.
@@ -117,6 +124,7 @@ type Security struct {
 	keys   *apikey.Manager
 	issue  *issue.Service // nil: no tokens are issued
 	trail  *audit.Trail
+	rules  *policy.Follower
 	prune  func(ctx context.Context) error
 	close  []func() error
 }
@@ -173,10 +181,14 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if err != nil {
 		return s, err
 	}
+	if err := s.openPolicies(ctx, cfg.Authz, d, db, authorizer); err != nil {
+		return s, err
+	}
 	records, err := s.openTrail(cfg, d, db, m)
 	if err != nil {
 		return s, err
 	}
+	authorizer.AskFacts(func(ctx context.Context) authz.Facts { return facts(ctx, d.Clock, s.Addresses) })
 	s.Admin = admin.New(admin.Deps{
 		Keys: s.keys, Accounts: s.keys, Trail: s.trail, IDs: d.IDs, Records: records, Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
 	})
@@ -277,6 +289,7 @@ func (s *Security) Components() []lifecycle.Component {
 	out := []lifecycle.Component{
 		{Name: "edge store", Stop: func(context.Context) error { return s.Close() }},
 		s.trail.Component(),
+		s.rules.Component(),
 	}
 	out = append(out, s.keys.Components()...)
 	if s.issue != nil {

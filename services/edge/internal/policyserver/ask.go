@@ -1,0 +1,171 @@
+package policyserver
+
+import (
+	"context"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/authz"
+	"github.com/poterne/poterne/services/edge/internal/policy"
+)
+
+// maxProblemBytes bounds what an error tells.
+const maxProblemBytes = 8192
+
+// problems is a joined error in one line, without our packages' names.
+func problems(err error) string {
+	text := strings.NewReplacer("\n", "; ", "authz: ", "", "policy: ", "").Replace(err.Error())
+	if len(text) > maxProblemBytes {
+		text = strings.ToValidUTF8(text[:maxProblemBytes], "") + "…"
+	}
+	return text
+}
+
+// TestPolicy says how requests would be decided.
+func (s *Server) TestPolicy(ctx context.Context, req *edgev1.TestPolicyRequest) (*edgev1.TestPolicyResponse, error) {
+	_, tenant, err := whose(ctx, req.GetTenant())
+	if err != nil {
+		return nil, err
+	}
+	snapshot, doc, err := s.asked(ctx, tenant, req.GetVersion(), req.GetDocument(), req.GetSource())
+	if err != nil {
+		return nil, err
+	}
+	cases := req.GetCases()
+	if len(cases) == 0 {
+		cases = doc.GetCases()
+	}
+	out := &edgev1.TestPolicyResponse{}
+	for _, c := range cases {
+		r := policy.RunCase(snapshot, tenant, s.Space.Platform, c, s.Clock.Now())
+		if !r.GetHolds() {
+			out.Failed++
+		}
+		out.Results = append(out.Results, r)
+	}
+	return out, nil
+}
+
+// asked returns the policies that a request asks about: what is in force, a
+// version of the tenant's, or a document.
+func (s *Server) asked(ctx context.Context, tenant string, version int64, doc *policy.Document, source string) (*authz.Snapshot, *policy.Document, error) {
+	doc, err := given(doc, source)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case doc != nil && version > 0:
+		return nil, nil, apierr.Invalid("version", "version must not be given besides a document")
+	case doc == nil && version == 0:
+		st, err := s.Store.State(ctx, tenant)
+		if err != nil {
+			return nil, nil, storeError(err)
+		}
+		doc, err = s.document(ctx, tenant, st.Version)
+		return s.Authorizer.Current(), doc, err
+	case doc == nil:
+		if doc, err = s.document(ctx, tenant, version); err != nil {
+			return nil, nil, err
+		}
+		if err := s.Space.Check(tenant, doc); err != nil {
+			return nil, nil, refusedDocument(err)
+		}
+		snapshot, err := s.Follower.Draft(tenant, policy.Name(tenant, version), doc)
+		if err != nil {
+			return nil, nil, refusedDocument(err)
+		}
+		return snapshot, doc, nil
+	default:
+		snapshot, err := s.draft(tenant, doc)
+		return snapshot, doc, err
+	}
+}
+
+// ExplainPolicy says why a request would be decided so. Of the platform's rules a
+// tenant sees the names of those that apply, and no more.
+func (s *Server) ExplainPolicy(ctx context.Context, req *edgev1.ExplainPolicyRequest) (*edgev1.ExplainPolicyResponse, error) {
+	_, tenant, err := whose(ctx, req.GetTenant())
+	if err != nil {
+		return nil, err
+	}
+	q, err := policy.Ask(tenant, s.Space.Platform, req.GetCase(), s.Clock.Now())
+	if err != nil {
+		return nil, apierr.Invalid("case", "%s", problems(err))
+	}
+	snapshot, _, err := s.asked(ctx, tenant, req.GetVersion(), req.GetDocument(), req.GetSource())
+	if err != nil {
+		return nil, err
+	}
+	e := snapshot.Explain(q)
+	out := &edgev1.ExplainPolicyResponse{
+		Decision: decision(e.Decision.Allowed), Rule: e.Decision.Rule, Policy: e.Decision.Policy, Reason: e.Reason,
+		Obligations: policy.Obligations(e.Decision.Obligations),
+	}
+	for _, r := range e.Roles {
+		out.Roles = append(out.Roles, &edgev1.PolicyRoleOrigin{Role: r.Role, Origin: r.Origin})
+	}
+	for _, r := range e.Rules {
+		m := &edgev1.PolicyRuleExplanation{Rule: r.Name, Effect: r.Effect, Applies: r.Applies}
+		if tenant == s.Space.Platform || r.Tenant {
+			m.Missing, m.Subject, m.Condition, m.Values = r.Missing, r.Subject, r.Condition, r.Values
+		} else if !r.Applies {
+			continue
+		}
+		out.Rules = append(out.Rules, m)
+	}
+	return out, nil
+}
+
+func decision(allowed bool) string {
+	if allowed {
+		return policy.Allow
+	}
+	return policy.Deny
+}
+
+// StartPolicyDryRun has a version judge live requests beside what is in force.
+func (s *Server) StartPolicyDryRun(ctx context.Context, req *edgev1.StartPolicyDryRunRequest) (*edgev1.StartPolicyDryRunResponse, error) {
+	_, tenant, err := whose(ctx, req.GetTenant())
+	if err != nil {
+		return nil, err
+	}
+	if req.GetVersion() > 0 {
+		doc, err := s.document(ctx, tenant, req.GetVersion())
+		if err != nil {
+			return nil, err
+		}
+		if _, err := s.draft(tenant, doc); err != nil {
+			return nil, err
+		}
+	}
+	percent := req.GetPercent()
+	if percent == 0 {
+		percent = 100
+	}
+	if err := s.Store.Try(ctx, tenant, req.GetVersion(), percent); err != nil {
+		return nil, storeError(err)
+	}
+	s.changed(ctx, tenant)
+	return &edgev1.StartPolicyDryRunResponse{Version: req.GetVersion()}, nil
+}
+
+// GetPolicyDryRun returns what this replica has seen of a dry run.
+func (s *Server) GetPolicyDryRun(ctx context.Context, req *edgev1.GetPolicyDryRunRequest) (*edgev1.GetPolicyDryRunResponse, error) {
+	_, tenant, err := whose(ctx, req.GetTenant())
+	if err != nil {
+		return nil, err
+	}
+	st := s.Trial.Status(tenant)
+	out := &edgev1.GetPolicyDryRunResponse{Version: st.Version, Judged: st.Judged, Different: st.Different}
+	for _, d := range st.Differences {
+		out.Differences = append(out.Differences, &edgev1.PolicyDryRunDifference{
+			Time: timestamppb.New(d.Time), RequestId: d.RequestID, Tenant: d.Caller.Tenant, Subject: d.Caller.Subject,
+			Action: d.Action, Resource: d.Resource.String(), Decision: decision(d.Current.Allowed), Rule: d.Current.Rule,
+			NewDecision: decision(d.New.Allowed), NewRule: d.New.Rule,
+		})
+	}
+	return out, nil
+}

@@ -1,0 +1,35 @@
+package security
+
+import (
+	"context"
+
+	"github.com/poterne/poterne/pkg/sqldb"
+	"github.com/poterne/poterne/services/edge/internal/authz"
+	"github.com/poterne/poterne/services/edge/internal/metrics"
+	"github.com/poterne/poterne/services/edge/internal/policy"
+	"github.com/poterne/poterne/services/edge/internal/policyserver"
+)
+
+// openPolicies has the authorizer decide by the policies in the store, on top of
+// those that came with the program.
+func (s *Security) openPolicies(ctx context.Context, cfg authz.Config, d Deps, db *sqldb.DB, authorizer *authz.Authorizer) error {
+	m, err := metrics.NewPolicies(d.Telemetry.Meter(metrics.Scope), authorizer.PolicyVersion)
+	if err != nil {
+		return err
+	}
+	s.close = append(s.close, m.Close)
+	space := policy.Space{Platform: cfg.PlatformTenant, Base: authorizer.Base()}
+	trial := policy.NewTrial(cfg.PlatformTenant, d.Clock, m.DryRunDifference)
+	store := policy.NewStore(db)
+	s.rules, err = policy.NewFollower(ctx, policy.FollowerDeps{
+		Space: space, Source: store, Target: authorizer, Clock: d.Clock, Interval: cfg.PollInterval, Log: d.Telemetry.Logger,
+		Trial: trial, Report: d.PolicyProblems,
+	})
+	if err != nil {
+		return err
+	}
+	s.Policies = policyserver.New(policyserver.Deps{
+		Store: store, Follower: s.rules, Trial: trial, Space: space, Authorizer: authorizer, Clock: d.Clock, Log: d.Telemetry.Logger,
+	})
+	return nil
+}
