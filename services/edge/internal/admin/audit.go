@@ -38,7 +38,7 @@ func (s *Server) ListAuditRecords(ctx context.Context, req *edgev1.ListAuditReco
 	out := &edgev1.ListAuditRecordsResponse{}
 	if len(recs) > size {
 		recs = recs[:size]
-		out.NextPageToken = writeToken(recs[size-1].Position())
+		out.NextPageToken = writeToken(audit.PositionOf(recs[size-1]))
 	}
 	for _, r := range recs {
 		out.Records = append(out.Records, recordMessage(r))

@@ -6,6 +6,7 @@ package metrics
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -23,19 +24,26 @@ const (
 	nameAuditLost      = "poterne.edge.audit.lost_records"
 	nameAuditWritten   = "poterne.edge.audit.written_records"
 	nameAuditFailures  = "poterne.edge.audit.write_failures"
+	nameAuditPlaces    = "poterne.edge.audit.place_failures"  // by place
+	nameAuditSize      = "poterne.edge.audit.checkpoint_size" // records
+	nameAuditSigned    = "poterne.edge.audit.checkpoint_time" // s since 1970
 	nameKeyStoreErrors = "poterne.edge.api_keys.store_failures"
 )
 
 // The log keys.
 const (
-	KeyAddress = "address"
-	KeyCause   = "cause"
-	KeyKeyID   = "key_id"
-	KeyMethod  = "method"
-	KeyPath    = "path"
-	KeyRecord  = "record"
-	KeyRecords = "records"
-	KeyTenant  = "tenant"
+	KeyAddress    = "address"
+	KeyCause      = "cause"
+	KeyChain      = "chain"
+	KeyCheckpoint = "checkpoint"
+	KeyKeyID      = "key_id"
+	KeyMethod     = "method"
+	KeyPath       = "path"
+	KeyPlace      = "place"
+	KeyRecord     = "record"
+	KeyRecords    = "records"
+	KeySkipped    = "skipped"
+	KeyTenant     = "tenant"
 )
 
 // Metrics counts what the security steps do. It is safe for concurrent use,
@@ -48,6 +56,9 @@ type Metrics struct {
 	auditLost      metric.Int64Counter
 	auditWritten   metric.Int64Counter
 	auditFailures  metric.Int64Counter
+	auditPlaces    metric.Int64Counter
+	auditSize      metric.Int64Gauge
+	auditSigned    metric.Float64Gauge
 	keyStoreErrors metric.Int64Counter
 }
 
@@ -69,7 +80,11 @@ func New(m metric.Meter) (*Metrics, error) {
 		auditFailures:  counter(nameAuditFailures, "Failed attempts to write audit records."),
 		keyStoreErrors: counter(nameKeyStoreErrors, "Failed reads of the store of API keys."),
 	}
-	return out, errors.Join(errs...)
+	var err1, err2 error
+	out.auditPlaces = counter(nameAuditPlaces, "Failed deliveries of audit checkpoints to where they are kept besides the store, by place.")
+	out.auditSize, err1 = m.Int64Gauge(nameAuditSize, metric.WithDescription("Records of this process's audit chain that its last checkpoint covers."))
+	out.auditSigned, err2 = m.Float64Gauge(nameAuditSigned, metric.WithUnit("s"), metric.WithDescription("When the last audit checkpoint was signed, in seconds since 1970."))
+	return out, errors.Join(append(errs, err1, err2)...)
 }
 
 // AuthFailure counts refused credentials; cause is one of package authn's.
@@ -118,6 +133,22 @@ func (m *Metrics) AuditWritten(ctx context.Context, n int) {
 func (m *Metrics) AuditFailure(ctx context.Context) {
 	if m != nil {
 		m.auditFailures.Add(ctx, 1)
+	}
+}
+
+// AuditPlaceFailure counts a checkpoint that a place did not take; place is one of
+// directory, witness and log.
+func (m *Metrics) AuditPlaceFailure(ctx context.Context, place string) {
+	if m != nil {
+		m.auditPlaces.Add(ctx, 1, metric.WithAttributes(attribute.String("place", place)))
+	}
+}
+
+// AuditCheckpoint tells of the last checkpoint.
+func (m *Metrics) AuditCheckpoint(ctx context.Context, size int64, at time.Time) {
+	if m != nil {
+		m.auditSize.Record(ctx, size)
+		m.auditSigned.Record(ctx, float64(at.UnixMilli())/1000)
 	}
 }
 
