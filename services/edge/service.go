@@ -158,6 +158,7 @@ func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
 func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterOpenAIServiceServer(r, s.openai)
 	edgev1.RegisterAdminServiceServer(r, s.security.Admin)
+	edgev1.RegisterAuditServiceServer(r, s.security.Admin)
 	edgev1.RegisterFeedbackServiceServer(r, s.feedback)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
 	edgev1.RegisterMlflowServiceServer(r, mlflow.New(registryv1.NewRegistryServiceClient(s.backends.registry)))

@@ -108,7 +108,7 @@ func cleanList(l []string) []string {
 // in the order of their serial numbers, so that a chain that is gone leaves a gap.
 type Registration struct {
 	// Serial is the chain's number among all, from 1.
-	Serial int64 `json:"serial"`
+	Serial int64  `json:"serial"`
 	Chain  string `json:"chain"`
 	// Time is when the chain began.
 	Time time.Time `json:"time"`

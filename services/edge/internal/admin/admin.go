@@ -1,4 +1,4 @@
-// Package admin is the edge's AdminService: keys, the audit trail, and what the
+// Package admin is the edge's AdminService and AuditService: keys, the audit trail, and what the
 // workers do. Every method's permission was checked before it is called; what
 // depends on whose key or record it is, is checked here. Start reading at
 // Server.
@@ -45,16 +45,18 @@ type Records interface {
 // Server is the AdminService. It is safe for concurrent use.
 type Server struct {
 	edgev1.UnimplementedAdminServiceServer
+	edgev1.UnimplementedAuditServiceServer
 	keys      Keys
 	records   Records
 	authz     *authz.Authorizer
 	inference inferencev1.InferenceServiceClient
 	variants  Variants
+	proof     Proof
 	clock     clock.Clock
 	log       *slog.Logger
 }
 
-// Deps is what a Server works with. All of it is needed but Records, which are nil
+// Deps is what a Server works with. All of it is needed but Records and Proof, which are nil
 // when the trail cannot be read.
 type Deps struct {
 	Keys       Keys
@@ -62,14 +64,16 @@ type Deps struct {
 	Authorizer *authz.Authorizer
 	Inference  inferencev1.InferenceServiceClient
 	Variants   Variants
-	Clock      clock.Clock
-	Log        *slog.Logger
+	// Proof proves the trail; nil when it cannot be read.
+	Proof Proof
+	Clock clock.Clock
+	Log   *slog.Logger
 }
 
 // New returns a server.
 func New(d Deps) *Server {
 	return &Server{
-		keys: d.Keys, records: d.Records, authz: d.Authorizer, inference: d.Inference, variants: d.Variants, clock: d.Clock, log: d.Log,
+		keys: d.Keys, records: d.Records, authz: d.Authorizer, inference: d.Inference, variants: d.Variants, proof: d.Proof, clock: d.Clock, log: d.Log,
 	}
 }
 

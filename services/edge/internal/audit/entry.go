@@ -99,9 +99,15 @@ func (e *Entry) AddFinding(s string) {
 // SetReview notes that somebody should look at the request.
 func (e *Entry) SetReview() { e.set(func(r *Record) { r.Review = true }) }
 
-// SetDocuments notes which documents the answer cites.
+// SetDocuments notes which documents the answer rests on: the first 64 of them, at
+// most 512 bytes of each.
 func (e *Entry) SetDocuments(ids []string) {
-	e.set(func(r *Record) { r.Documents = ids[:min(len(ids), maxListed)] })
+	e.set(func(r *Record) {
+		r.Documents = nil
+		for _, id := range ids[:min(len(ids), maxListed)] {
+			r.Documents = append(r.Documents, id[:min(len(id), 512)])
+		}
+	})
 }
 
 // SetCache notes what the response cache did.

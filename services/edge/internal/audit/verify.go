@@ -117,5 +117,43 @@ func (s *SQLSink) unchained(ctx context.Context, fn func(Record)) error {
 	}
 }
 
-// ErrNotKept is of a trail that is kept where it cannot be read.
-var ErrNotKept = errors.New("the audit trail is kept in files here, which cannot be listed")
+// Everything gives one state of the trail: first what the records are verified by,
+// then those of each chain in their order, then those that are in none.
+func (s *SQLSink) Everything(ctx context.Context, proof func([]auditproof.Registration, []string) error, records func([]Record) error) error {
+	return s.Snapshot(ctx, func(ctx context.Context, s *SQLSink) error {
+		regs, err := s.Registrations(ctx)
+		if err != nil {
+			return err
+		}
+		texts, err := s.Checkpoints(ctx, "")
+		if err != nil {
+			return err
+		}
+		names, err := s.Names(ctx)
+		if err != nil {
+			return err
+		}
+		if err := proof(regs, texts); err != nil {
+			return err
+		}
+		var page []Record
+		give := func(r Record) error {
+			if page = append(page, r); len(page) < chainPage/2 {
+				return nil
+			}
+			err := records(page)
+			page = page[:0]
+			return err
+		}
+		for _, name := range names {
+			if err := s.Chained(ctx, name, 0, give); err != nil {
+				return err
+			}
+		}
+		var failed error
+		if err := s.unchained(ctx, func(r Record) { failed = errors.Join(failed, give(r)) }); err != nil {
+			return err
+		}
+		return errors.Join(failed, records(page))
+	})
+}

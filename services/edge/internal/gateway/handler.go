@@ -81,7 +81,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 		tracer: d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
 	}
 	for _, file := range []protoreflect.FileDescriptor{
-		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_feedback_proto,
+		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_feedback_proto, edgev1.File_poterne_edge_v1_audit_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto,
 	} {
 		for i := range file.Services().Len() {
@@ -96,6 +96,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	for _, rt := range mlflow.Routes() {
 		h.routes.page(rt.Method, rt.Path, rt.RPC)
 	}
+	h.routes.page(http.MethodGet, AuditExportPath, edgev1.AuditService_ExportAudit_FullMethodName)
 	h.routes.page(http.MethodPost, ImportPath, searchv1.SearchService_ImportDocuments_FullMethodName)
 	h.routes.page(http.MethodGet, BackupPath, searchv1.SearchService_BackupCollection_FullMethodName)
 	h.routes.page(http.MethodPost, RestorePath, searchv1.SearchService_RestoreCollection_FullMethodName)
@@ -137,6 +138,9 @@ func (h *handler) openGateway(ctx context.Context) error {
 		func() error { return edgev1.RegisterOpenAIServiceHandlerClient(ctx, h.gateway, h.openai) },
 		func() error {
 			return edgev1.RegisterAdminServiceHandlerClient(ctx, h.gateway, h.admin)
+		},
+		func() error {
+			return edgev1.RegisterAuditServiceHandlerClient(ctx, h.gateway, edgev1.NewAuditServiceClient(h.Conn))
 		},
 		func() error {
 			return edgev1.RegisterFeedbackServiceHandlerClient(ctx, h.gateway, edgev1.NewFeedbackServiceClient(h.Conn))
@@ -197,6 +201,8 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 		h.completion(w, r)
 	case edgev1.AdminService_QuantizeModel_FullMethodName:
 		h.quantize(w, r)
+	case edgev1.AuditService_ExportAudit_FullMethodName:
+		h.exportAudit(w, r)
 	case searchv1.SearchService_ImportDocuments_FullMethodName:
 		h.importDocuments(w, r, rt)
 	case searchv1.SearchService_BackupCollection_FullMethodName:

@@ -11,6 +11,7 @@ import (
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/auditproof"
 	"github.com/poterne/poterne/services/edge/internal/admin"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
@@ -153,6 +154,37 @@ func (s *Security) listing() admin.Records {
 		return nil
 	}
 	return s.trail.Listing(s.proof.sink)
+}
+
+// prover returns what proves the trail, or nil when it is kept in files.
+func (s *Security) prover() admin.Proof {
+	if !s.proof.listed {
+		return nil
+	}
+	return &prover{security: s}
+}
+
+type prover struct{ security *Security }
+
+// Verify verifies the trail.
+func (p *prover) Verify(ctx context.Context, in audit.VerifyRange) (auditproof.Report, error) {
+	if err := p.security.trustKeys(ctx); err != nil {
+		return auditproof.Report{}, err
+	}
+	return p.security.trail.Verify(ctx, p.security.proof.sink, p.security.proof.keys, in, func(int64) error { return ctx.Err() })
+}
+
+// Registrations returns every chain's.
+func (p *prover) Registrations(ctx context.Context) ([]auditproof.Registration, error) {
+	return p.security.proof.sink.Registrations(ctx)
+}
+
+// Everything gives one state of the trail.
+func (p *prover) Everything(ctx context.Context, proof func([]auditproof.Registration, []string) error, records func([]audit.Record) error) error {
+	if err := p.security.trail.Flush(ctx); err != nil {
+		return err
+	}
+	return p.security.proof.sink.Everything(ctx, proof, records)
 }
 
 // auditComponents are the trail's parts, in the order of starting: the records are

@@ -165,7 +165,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	}
 	s.Addresses = clientaddr.New(proxies)
 	s.Admin = admin.New(admin.Deps{
-		Keys: s.keys, Records: s.listing(), Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
+		Keys: s.keys, Records: s.listing(), Proof: s.prover(), Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
 	})
 	limiter, err := s.openLimiter(cfg.Limits, d, log, m)
 	if err != nil {
