@@ -37,7 +37,7 @@ func samples(n int) (out []Record) {
 	return out
 }
 
-func openSQL(t *testing.T, dsn string) *SQLSink {
+func openSQL(t testing.TB, dsn string) *SQLSink {
 	t.Helper()
 	db, err := schema.Open(t.Context(), sqldb.DefaultConfig(dsn), slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -47,12 +47,14 @@ func openSQL(t *testing.T, dsn string) *SQLSink {
 	return NewSQLSink(db)
 }
 
-func sqliteDSN(t *testing.T) string {
+func sqliteDSN(t testing.TB) string {
 	t.Helper()
 	return "sqlite://" + filepath.Join(t.TempDir(), "edge.db")
 }
 
-func TestSQLite(t *testing.T) { testTable(t, sqliteDSN) }
+func TestSQLite(t *testing.T) {
+	testTable(t, func(t *testing.T) string { t.Helper(); return sqliteDSN(t) })
+}
 
 // testTable holds for every table; dsn returns an empty database.
 func testTable(t *testing.T, dsn func(t *testing.T) string) {

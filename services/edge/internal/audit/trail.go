@@ -117,6 +117,7 @@ func (t *Trail) state() auditproof.Checkpoint {
 func (t *Trail) Refusing() error {
 	if t.journal != nil {
 		if err := t.journal.Failed(); err != nil {
+			signal(t.wake) // somebody has to try
 			return err
 		}
 	}
@@ -313,6 +314,7 @@ func (t *Trail) run(ctx context.Context) error {
 	for t.await(ctx) {
 		if err := t.Flush(ctx); err == nil {
 			retry = minRetry
+			t.mend(ctx)
 		} else if ctx.Err() == nil {
 			t.log.ErrorContext(ctx, "audit records cannot be written; they are kept and tried again", telemetry.Err(err))
 			_ = clock.Sleep(ctx, t.clock, retry) // ended early: await sees it too
@@ -321,6 +323,19 @@ func (t *Trail) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// mend begins the journal anew when it could not be written: the sink has everything.
+func (t *Trail) mend(ctx context.Context) {
+	if t.journal == nil || t.journal.Failed() == nil {
+		return
+	}
+	t.mu.Lock()
+	last := t.last
+	t.mu.Unlock()
+	if err := t.journal.Written(last); err != nil {
+		t.log.ErrorContext(ctx, "the audit journal cannot be written", telemetry.Err(err))
+	}
 }
 
 // await waits for a record and then for more to come with it.

@@ -187,6 +187,10 @@ func (p *prover) Everything(ctx context.Context, proof func([]auditproof.Registr
 	return p.security.proof.sink.Everything(ctx, proof, records)
 }
 
+// AuditRefusing returns why requests are refused because they could not be recorded;
+// nil when they are not.
+func (s *Security) AuditRefusing() error { return s.trail.Refusing() }
+
 // auditComponents are the trail's parts, in the order of starting: the records are
 // all written before the last checkpoint is signed, and that is brought elsewhere.
 func (s *Security) auditComponents() []lifecycle.Component {
