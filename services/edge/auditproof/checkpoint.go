@@ -1,6 +1,7 @@
 package auditproof
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -67,8 +68,7 @@ func OpenCheckpoint(text string, keys note.Verifiers) (Checkpoint, error) {
 	}
 	n, err := note.Open([]byte(text), keys)
 	if err != nil {
-		var unsigned *note.UnverifiedNoteError
-		if errors.As(err, &unsigned) {
+		if _, unsigned := errors.AsType[*note.UnverifiedNoteError](err); unsigned {
 			return Checkpoint{}, errors.New("no known key has signed the checkpoint")
 		}
 		return Checkpoint{}, fmt.Errorf("the checkpoint: %w", err)
@@ -124,7 +124,7 @@ func readCheckpoint(body string) (c Checkpoint, err error) {
 			return c, fmt.Errorf("the checkpoint has a bad %s line", word)
 		}
 	}
-	if r := c.Tree.Root(); !c.Tree.whole() || string(r[:]) != string(root) {
+	if r := c.Tree.Root(); !c.Tree.whole() || !bytes.Equal(r[:], root) {
 		return c, errors.New("the checkpoint's root is not that of its tree")
 	}
 	return c, nil

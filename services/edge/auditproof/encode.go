@@ -19,11 +19,11 @@ const (
 type encoder []byte
 
 func (e *encoder) text(s string) {
-	*e = binary.BigEndian.AppendUint32(*e, uint32(len(s))) //nolint:gosec // records are far shorter
+	*e = binary.BigEndian.AppendUint32(*e, uint32(len(s)))
 	*e = append(*e, s...)
 }
 
-func (e *encoder) number(n int64) { *e = binary.BigEndian.AppendUint64(*e, uint64(n)) } //nolint:gosec // two's complement
+func (e *encoder) number(n int64) { *e = binary.BigEndian.AppendUint64(*e, uint64(n)) }
 
 func (e *encoder) list(l []string) {
 	e.number(int64(len(l)))

@@ -44,4 +44,4 @@ func (t *Tree) Root() Hash {
 func (t *Tree) Clone() Tree { return Tree{Size: t.Size, Edge: slices.Clone(t.Edge)} }
 
 // whole reports whether the edge has as many subtrees as a tree of its size.
-func (t *Tree) whole() bool { return t.Size >= 0 && len(t.Edge) == bits.OnesCount64(uint64(t.Size)) } //nolint:gosec // not negative
+func (t *Tree) whole() bool { return t.Size >= 0 && len(t.Edge) == bits.OnesCount64(uint64(t.Size)) }

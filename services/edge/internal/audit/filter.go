@@ -261,11 +261,12 @@ func selectStatement(q Query) (string, []any) {
 	}
 	if q.Filter.sql != "" {
 		parts := strings.Split(q.Filter.sql, "$")
-		sql := parts[0]
+		var sql strings.Builder
+		sql.WriteString(parts[0])
 		for i, part := range parts[1:] {
-			sql += arg(q.Filter.args[i]) + part
+			sql.WriteString(arg(q.Filter.args[i]) + part)
 		}
-		where = append(where, sql)
+		where = append(where, sql.String())
 	}
 	order, beyond := "DESC", "<"
 	if q.Oldest {

@@ -65,7 +65,10 @@ func LoadKeys(path string, random io.Reader, trusted []string) (*Keys, error) {
 	if err != nil || v.KeyHash() != k.signer.KeyHash() {
 		return nil, fmt.Errorf("audit: %s: the two keys do not belong together", path)
 	}
-	return k, k.Trust(trusted...)
+	if err := k.Trust(trusted...); err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 // Own returns the verification key of what this process signs.

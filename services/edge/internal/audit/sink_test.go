@@ -37,19 +37,19 @@ func samples(n int) (out []Record) {
 	return out
 }
 
-func openSQL(t testing.TB, dsn string) *SQLSink {
-	t.Helper()
-	db, err := schema.Open(t.Context(), sqldb.DefaultConfig(dsn), slog.New(slog.DiscardHandler))
+func openSQL(tb testing.TB, dsn string) *SQLSink {
+	tb.Helper()
+	db, err := schema.Open(tb.Context(), sqldb.DefaultConfig(dsn), slog.New(slog.DiscardHandler))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
+	tb.Cleanup(func() { _ = db.Close() })
 	return NewSQLSink(db)
 }
 
-func sqliteDSN(t testing.TB) string {
-	t.Helper()
-	return "sqlite://" + filepath.Join(t.TempDir(), "edge.db")
+func sqliteDSN(tb testing.TB) string {
+	tb.Helper()
+	return "sqlite://" + filepath.Join(tb.TempDir(), "edge.db")
 }
 
 func TestSQLite(t *testing.T) {
