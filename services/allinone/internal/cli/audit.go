@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -80,8 +81,8 @@ func (a *app) auditTailCommand() *cobra.Command {
 				}
 				fresh := []any{}
 				now := make(map[string]bool)
-				for i := len(items) - 1; i >= 0; i-- {
-					record, _ := items[i].(map[string]any)
+				for _, item := range slices.Backward(items) {
+					record, _ := item.(map[string]any)
 					id, _ := record["id"].(string)
 					now[id] = true
 					// The question itself is no news.
