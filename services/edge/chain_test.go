@@ -24,7 +24,7 @@ import (
 // TestChainOrder is the order in which every request is judged.
 func TestChainOrder(t *testing.T) {
 	want := []string{
-		"recover", "request id", "telemetry", "audit", "address-limit", "authenticate", "authorise", "validate", "limit", "deadline",
+		"recover", "request id", "telemetry", "audit", "address-limit", "authenticate", "authorise", "validate", "limit", "intent", "deadline",
 	}
 	if got := open(t, nil).Interceptors().Names(); !slices.Equal(got, want) {
 		t.Errorf("the chain is %v, want %v", got, want)

@@ -45,6 +45,22 @@ func (s *Service) readyComponent() lifecycle.Component {
 	}}
 }
 
+// CheckAudit is the name of the check of the audit trail.
+const CheckAudit = "edge: audit"
+
+// auditComponent keeps looking whether requests are refused because they could not
+// be recorded.
+func (s *Service) auditComponent() lifecycle.Component {
+	check := s.readiness.Register(CheckAudit)
+	check.Report(nil)
+	return lifecycle.Component{Name: CheckAudit, Run: func(ctx context.Context) error {
+		return lifecycle.Every(ctx, s.opts.clock, s.cfg.ReadyInterval, nil, func(context.Context) error {
+			check.Report(s.security.AuditRefusing())
+			return nil
+		})
+	}}
+}
+
 // probe returns why a chat request would not be served.
 func (s *Service) probe(ctx context.Context, client inferencev1.InferenceServiceClient) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)

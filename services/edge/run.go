@@ -7,6 +7,7 @@ import (
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/footprint"
 )
 
@@ -17,6 +18,9 @@ func (s *Service) Components() []lifecycle.Component {
 		Name: "edge: connections", Stop: func(context.Context) error { return s.close() },
 	}}
 	comps = append(comps, s.security.Components()...)
+	if s.cfg.Security.Audit.OnFull == audit.FullRefuse {
+		comps = append(comps, s.auditComponent())
+	}
 	return append(comps, s.identity.Component(), s.readyComponent())
 }
 

@@ -170,6 +170,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterOpenAIServiceServer(r, s.openai)
 	edgev1.RegisterAdminServiceServer(r, s.security.Admin)
 	edgev1.RegisterServiceAccountServiceServer(r, s.security.Admin)
+	edgev1.RegisterAuditServiceServer(r, s.security.Admin)
 	edgev1.RegisterFeedbackServiceServer(r, s.feedback)
 	edgev1.RegisterPolicyServiceServer(r, s.security.Policies)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)

@@ -71,7 +71,6 @@ func httpClient(t *testing.T, version string, cfg *tls.Config) *http.Client {
 	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-
 func (g *gate) chatOver(c *http.Client, url string) (*http.Response, error) {
 	g.t.Helper()
 	req, err := http.NewRequestWithContext(g.t.Context(), http.MethodPost, url+"/v1/chat/completions", strings.NewReader(chatBody))

@@ -4,31 +4,9 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strconv"
 
 	"github.com/spf13/cobra"
 )
-
-func (a *app) auditCommand() *cobra.Command {
-	var limit int
-	var requestID string
-	list := &cobra.Command{
-		Use: "list", Short: "List what was asked, by whom, and how it was decided, newest first", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if limit < 1 {
-				return usagef("--limit must be 1 or more")
-			}
-			query := url.Values{"page_size": {strconv.Itoa(min(limit, maxPageSize))}}
-			if requestID != "" {
-				query.Set("request_id", requestID)
-			}
-			return a.list(cmd, "/v1/admin/audit", query, "records", limit, columns("TIME time", "REQUEST request_id", "TENANT tenant", "SUBJECT subject", "METHOD method", "RESOURCE resource", "DECISION decision", "ERROR error_reason", "IN prompt_tokens", "OUT completion_tokens", "MS duration_ms"))
-		},
-	}
-	list.Flags().IntVar(&limit, "limit", 50, "how many records, 1 or more")
-	list.Flags().StringVar(&requestID, "request-id", "", "only this request")
-	return group("audit", "The audit trail", list)
-}
 
 func (a *app) list(cmd *cobra.Command, path string, query url.Values, field string, limit int, cols []column) error {
 	c, err := a.client()

@@ -1,4 +1,5 @@
-// Package admin is the edge's AdminService: keys and service accounts, the audit trail, and what the
+// Package admin is the edge's AdminService, ServiceAccountService and AuditService: keys and service
+// accounts, the audit trail, and what the
 // workers do. Every method's permission was checked before it is called; what
 // depends on whose key or record it is, is checked here. Start reading at
 // Server.
@@ -49,7 +50,7 @@ type Accounts interface {
 // Trail takes records of what one request finds more than once.
 type Trail interface {
 	Admit(ctx context.Context) error
-	Append(ctx context.Context, rec audit.Record)
+	Append(ctx context.Context, rec audit.Record) error
 }
 
 // Records is what the server needs of the audit trail.
@@ -63,6 +64,7 @@ type Records interface {
 type Server struct {
 	edgev1.UnimplementedAdminServiceServer
 	edgev1.UnimplementedServiceAccountServiceServer
+	edgev1.UnimplementedAuditServiceServer
 	keys      Keys
 	accounts  Accounts
 	trail     Trail
@@ -72,11 +74,12 @@ type Server struct {
 	authz     *authz.Authorizer
 	inference inferencev1.InferenceServiceClient
 	variants  Variants
+	proof     Proof
 	clock     clock.Clock
 	log       *slog.Logger
 }
 
-// Deps is what a Server works with. All of it is needed but Records, which are nil
+// Deps is what a Server works with. All of it is needed but Records and Proof, which are nil
 // when the trail cannot be read.
 type Deps struct {
 	Keys       Keys
@@ -87,14 +90,16 @@ type Deps struct {
 	Authorizer *authz.Authorizer
 	Inference  inferencev1.InferenceServiceClient
 	Variants   Variants
-	Clock      clock.Clock
-	Log        *slog.Logger
+	// Proof proves the trail; nil when it cannot be read.
+	Proof Proof
+	Clock clock.Clock
+	Log   *slog.Logger
 }
 
 // New returns a server.
 func New(d Deps) *Server {
 	return &Server{
-		keys: d.Keys, accounts: d.Accounts, trail: d.Trail, ids: d.IDs, actions: authz.Actions(), records: d.Records, authz: d.Authorizer, inference: d.Inference, variants: d.Variants, clock: d.Clock, log: d.Log,
+		keys: d.Keys, accounts: d.Accounts, trail: d.Trail, ids: d.IDs, actions: authz.Actions(), records: d.Records, authz: d.Authorizer, inference: d.Inference, variants: d.Variants, proof: d.Proof, clock: d.Clock, log: d.Log,
 	}
 }
 

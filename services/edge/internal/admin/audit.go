@@ -9,6 +9,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/requestid"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/auditproof"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 )
 
@@ -26,6 +27,9 @@ func (s *Server) ListAuditRecords(ctx context.Context, req *edgev1.ListAuditReco
 	if err := readToken(req.GetPageToken(), &q.Before, func(p audit.Position) string { return p.ID }); err != nil {
 		return nil, err
 	}
+	if q.Filter, err = audit.ParseFilter(req.GetFilter()); err != nil {
+		return nil, apierr.Invalid("filter", "filter: %s", err)
+	}
 	if q.RequestID != "" && !requestid.Valid(q.RequestID) {
 		return &edgev1.ListAuditRecordsResponse{}, nil // no request has such an id
 	}
@@ -38,7 +42,7 @@ func (s *Server) ListAuditRecords(ctx context.Context, req *edgev1.ListAuditReco
 	out := &edgev1.ListAuditRecordsResponse{}
 	if len(recs) > size {
 		recs = recs[:size]
-		out.NextPageToken = writeToken(recs[size-1].Position())
+		out.NextPageToken = writeToken(audit.PositionOf(recs[size-1]))
 	}
 	for _, r := range recs {
 		out.Records = append(out.Records, recordMessage(r))
@@ -52,5 +56,15 @@ func recordMessage(r audit.Record) *edgev1.AuditRecord {
 		Method: r.Method, Resource: r.Resource, Decision: r.Decision, ErrorReason: r.Reason,
 		DurationMs: float64(r.Duration) / float64(time.Millisecond), Address: r.Address,
 		ServedBy: r.ServedBy, Experiment: r.Experiment, Arm: r.Arm, PromptTokens: r.PromptTokens, CompletionTokens: r.CompletionTokens,
+		Id: r.ID, Policy: r.Policy, Rule: r.Rule, Findings: r.Findings, Review: r.Review, Documents: r.Documents, Cache: r.Cache,
+		Chain: r.Chain, Sequence: r.Sequence, Hash: hashText(r.Hash), PreviousHash: hashText(r.Previous),
 	}
+}
+
+// hashText is the empty text for no hash.
+func hashText(h auditproof.Hash) string {
+	if h.IsZero() {
+		return ""
+	}
+	return h.String()
 }

@@ -65,7 +65,9 @@ func (s *Server) found(ctx context.Context, c identity.Caller, rec apikey.Record
 			rec, result.Revoked, finding = ended, true, revokedLeaked
 		}
 	}
-	s.trail.Append(ctx, s.leakRecord(ctx, c, rec, finding))
+	if err := s.trail.Append(ctx, s.leakRecord(ctx, c, rec, finding)); err != nil {
+		return apierr.Wrap(apierr.Unavailable, err, "what was found cannot be recorded")
+	}
 	if err != nil {
 		return storeError(err)
 	}

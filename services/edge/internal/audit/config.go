@@ -1,9 +1,11 @@
 package audit
 
 import (
+	"net/url"
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/services/edge/auditproof"
 )
 
 // The sinks.
@@ -30,15 +32,47 @@ type Config struct {
 	// QueueSize is how many records may wait to be written.
 	QueueSize int `yaml:"queue_size"`
 	// FlushInterval is the longest that a record waits to be written when the
-	// sink works. A record is made when its request ends: kill -9, or a machine
-	// that fails, loses the records that wait, and those of the requests in hand.
+	// sink works. Those that wait are in the journal.
 	FlushInterval time.Duration `yaml:"flush_interval"`
 	// OnFull is log or refuse.
 	OnFull string `yaml:"on_full"`
 	// FullWait is how long a request waits for room before OnFull applies.
 	FullWait time.Duration `yaml:"full_wait"`
 	// Retention is how long records are kept in the table; 0 is for ever.
-	Retention time.Duration `yaml:"retention"`
+	Retention   time.Duration    `yaml:"retention"`
+	Journal     JournalConfig    `yaml:"journal"`
+	Checkpoints CheckpointConfig `yaml:"checkpoints"`
+}
+
+// JournalConfig is about the local files that hold records until the sink has them.
+type JournalConfig struct {
+	// Enabled: without it, kill -9 loses the records that wait.
+	Enabled bool `yaml:"enabled"`
+	// Directory is where they are; empty: audit-journal in the data directory. Each
+	// process needs its own.
+	Directory string `yaml:"directory"`
+	// Sync waits for the disk with every record, so that none is lost with the power
+	// either.
+	Sync bool `yaml:"sync"`
+}
+
+// CheckpointConfig is about the signed checkpoints of the chain of records.
+type CheckpointConfig struct {
+	// Every and Interval say when one is signed: after so many records, and at least
+	// so often when there are new ones.
+	Every    int64         `yaml:"every"`
+	Interval time.Duration `yaml:"interval"`
+	// KeyFile holds the key that signs; empty: audit.key in the data directory. It is
+	// made when it is not there.
+	KeyFile string `yaml:"key_file"`
+	// TrustedKeys are verification keys of other replicas and of earlier keys; empty:
+	// those that the store has, which whoever can write to it may add to.
+	TrustedKeys []string `yaml:"trusted_keys"`
+	// Directory, Witness and Log are where checkpoints are kept besides the store: in
+	// a file checkpoints.jsonl, by POST to a URL, in the log.
+	Directory string           `yaml:"directory"`
+	Witness   config.SecretURL `yaml:"witness"`
+	Log       bool             `yaml:"log"`
 }
 
 // DefaultConfig returns the defaults.
@@ -46,6 +80,8 @@ func DefaultConfig() Config {
 	return Config{
 		Sink: SinkTable, QueueSize: 8192, FlushInterval: 100 * time.Millisecond,
 		OnFull: FullLog, FullWait: 250 * time.Millisecond, Retention: 90 * 24 * time.Hour,
+		Journal:     JournalConfig{Enabled: true},
+		Checkpoints: CheckpointConfig{Every: 1000, Interval: 10 * time.Second},
 	}
 }
 
@@ -58,4 +94,14 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	p.Check(c.OnFull == FullLog || c.OnFull == FullRefuse, prefix+".on_full", "must be log or refuse, got %q", c.OnFull)
 	p.Check(c.FullWait >= 0 && c.FullWait <= time.Minute, prefix+".full_wait", "must be from 0 to 1m, got %v", c.FullWait)
 	p.Check(c.Retention == 0 || c.Retention >= time.Hour, prefix+".retention", "must be 0 or at least 1h, got %v", c.Retention)
+	k := c.Checkpoints
+	p.Check(k.Every >= 1 && k.Every <= 1<<20, prefix+".checkpoints.every", "must be from 1 to 1048576, got %d", k.Every)
+	p.Check(k.Interval >= 100*time.Millisecond && k.Interval <= 24*time.Hour, prefix+".checkpoints.interval", "must be from 100ms to 24h, got %v", k.Interval)
+	if _, err := auditproof.Keys(k.TrustedKeys...); err != nil {
+		p.Add(prefix+".checkpoints.trusted_keys", "%v", err)
+	}
+	if k.Witness != "" {
+		u, err := url.Parse(k.Witness.Reveal())
+		p.Check(err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https"), prefix+".checkpoints.witness", "must be an http or https URL")
+	}
 }

@@ -14,7 +14,11 @@ type Entry struct {
 	mu      sync.Mutex
 	rec     Record
 	omitted bool
+	begun   bool
 }
+
+// NewEntry returns the entry of a request whose record has this id.
+func NewEntry(id string) *Entry { return &Entry{rec: Record{ID: id}} }
 
 type entryKey struct{}
 
@@ -95,13 +99,39 @@ func (e *Entry) AddFinding(s string) {
 // SetReview notes that somebody should look at the request.
 func (e *Entry) SetReview() { e.set(func(r *Record) { r.Review = true }) }
 
-// SetDocuments notes which documents the answer cites.
+// SetDocuments notes which documents the answer rests on: the first 64 of them, at
+// most 512 bytes of each.
 func (e *Entry) SetDocuments(ids []string) {
-	e.set(func(r *Record) { r.Documents = ids[:min(len(ids), maxListed)] })
+	e.set(func(r *Record) {
+		r.Documents = nil
+		for _, id := range ids[:min(len(ids), maxListed)] {
+			r.Documents = append(r.Documents, id[:min(len(id), 512)])
+		}
+	})
 }
 
 // SetCache notes what the response cache did.
 func (e *Entry) SetCache(s string) { e.set(func(r *Record) { r.Cache = s }) }
+
+// SetBegun notes that the trail knows of the change that is being made.
+func (e *Entry) SetBegun() {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.begun = true
+}
+
+// Begun reports whether SetBegun was called.
+func (e *Entry) Begun() bool {
+	if e == nil {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.begun
+}
 
 // Omit says that no record of the request is to be kept: one of many alike.
 func (e *Entry) Omit() {
@@ -130,5 +160,7 @@ func (e *Entry) Record() Record {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.rec
+	r := e.rec
+	r.Findings, r.Documents = slices.Clone(r.Findings), slices.Clone(r.Documents)
+	return r
 }

@@ -19,7 +19,7 @@ func TestRealPostgres(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	n := 0
-	testTable(t, func(t *testing.T) string {
+	dsn := func(t *testing.T) string {
 		t.Helper()
 		n++
 		name := fmt.Sprintf("edge%d", n)
@@ -32,5 +32,7 @@ func TestRealPostgres(t *testing.T) {
 		}
 		u.Path = "/" + name
 		return u.String()
-	})
+	}
+	testTable(t, dsn)
+	testProof(t, dsn)
 }

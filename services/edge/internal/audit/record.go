@@ -6,6 +6,8 @@ package audit
 import (
 	"context"
 	"time"
+
+	"github.com/poterne/poterne/services/edge/auditproof"
 )
 
 // The decisions of a record.
@@ -14,42 +16,12 @@ const (
 	Refused = "refused"
 )
 
+// Unfinished is the reason of a change of which only the beginning is known: the
+// process ended before it knew the outcome.
+const Unfinished = "UNFINISHED"
+
 // Record is one request, as it was decided and answered.
-type Record struct {
-	// ID is unique and sorts by time within one replica.
-	ID        string    `json:"id"`
-	RequestID string    `json:"request_id"`
-	Time      time.Time `json:"time"`
-	Tenant    string    `json:"tenant,omitempty"`
-	Subject   string    `json:"subject,omitempty"`
-	KeyID     string    `json:"key_id,omitempty"`
-	// Method is the full gRPC method.
-	Method   string `json:"method"`
-	Resource string `json:"resource,omitempty"`
-	Decision string `json:"decision"`
-	// Reason is the reason of the error answered, or "".
-	Reason  string `json:"error_reason,omitempty"`
-	Address string `json:"address,omitempty"`
-	// Duration is until the answer's end.
-	Duration         time.Duration `json:"duration_ns"`
-	ServedBy         string        `json:"served_by,omitempty"`
-	Experiment       string        `json:"experiment,omitempty"`
-	Arm              string        `json:"arm,omitempty"`
-	PromptTokens     int32         `json:"prompt_tokens,omitempty"`
-	CompletionTokens int32         `json:"completion_tokens,omitempty"`
-	// Policy is the version of the policy that decided, and Rule the rule of it.
-	Policy string `json:"policy,omitempty"`
-	Rule   string `json:"rule,omitempty"`
-	// Findings is what the web application firewall or a detector found, and what
-	// was done about it: `waf/942100 block`, `secret/aws-key redact`.
-	Findings []string `json:"findings,omitempty"`
-	// Review says that a rule asks for somebody to look at the request.
-	Review bool `json:"review,omitempty"`
-	// Documents are those that the answer cites, as collection/document.
-	Documents []string `json:"documents,omitempty"`
-	// Cache is what the response cache did: hit, miss or bypass.
-	Cache string `json:"cache,omitempty"`
-}
+type Record = auditproof.Record
 
 // Sink keeps records. Write keeps all of them, in their order, or returns an
 // error, after which the same batch is given again: a record's ID tells whether it
@@ -64,6 +36,12 @@ type Query struct {
 	Tenant string
 	// RequestID restricts to one request; empty: all.
 	RequestID string
+	// Filter restricts to the records that it selects.
+	Filter Filter
+	// From restricts to records of then and later; zero: all.
+	From time.Time
+	// Oldest has the oldest first, and not the newest.
+	Oldest bool
 	// Before is the last record of the page before; the zero value begins.
 	Before Position
 	// Limit is the most records returned; positive.
@@ -76,8 +54,8 @@ type Position struct {
 	ID         string
 }
 
-// Position returns the record's place.
-func (r Record) Position() Position { return Position{TimeMicros: r.Time.UnixMicro(), ID: r.ID} }
+// PositionOf returns a record's place.
+func PositionOf(r Record) Position { return Position{TimeMicros: r.Time.UnixMicro(), ID: r.ID} }
 
 // Reader finds records again.
 type Reader interface {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/sqldb"
+	"github.com/poterne/poterne/services/edge/auditproof"
 	"github.com/poterne/poterne/services/edge/internal/schema"
 )
 
@@ -24,6 +25,8 @@ func sample(i int) Record {
 		Subject: "ada", KeyID: "k1", Method: "/poterne.edge.v1.OpenAIService/CreateChatCompletion", Resource: "model/m",
 		Decision: Refused, Reason: "RATE_LIMITED", Address: "192.0.2.7", Duration: 1500 * time.Microsecond,
 		ServedBy: "m@v3", Experiment: "x", Arm: "b", PromptTokens: 12, CompletionTokens: 34,
+		Policy: "v3", Rule: "r-7", Findings: []string{"waf/942100 block", "secret/aws-key redact"}, Review: true,
+		Documents: []string{"c/d"}, Cache: "hit", Content: auditproof.Hash{1}, Sequence: int64(i), Previous: auditproof.Hash{2}, Hash: auditproof.Hash{3},
 	}
 }
 
@@ -34,22 +37,24 @@ func samples(n int) (out []Record) {
 	return out
 }
 
-func openSQL(t *testing.T, dsn string) *SQLSink {
-	t.Helper()
-	db, err := schema.Open(t.Context(), sqldb.DefaultConfig(dsn), slog.New(slog.DiscardHandler))
+func openSQL(tb testing.TB, dsn string) *SQLSink {
+	tb.Helper()
+	db, err := schema.Open(tb.Context(), sqldb.DefaultConfig(dsn), slog.New(slog.DiscardHandler))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
+	tb.Cleanup(func() { _ = db.Close() })
 	return NewSQLSink(db)
 }
 
-func sqliteDSN(t *testing.T) string {
-	t.Helper()
-	return "sqlite://" + filepath.Join(t.TempDir(), "edge.db")
+func sqliteDSN(tb testing.TB) string {
+	tb.Helper()
+	return "sqlite://" + filepath.Join(tb.TempDir(), "edge.db")
 }
 
-func TestSQLite(t *testing.T) { testTable(t, sqliteDSN) }
+func TestSQLite(t *testing.T) {
+	testTable(t, func(t *testing.T) string { t.Helper(); return sqliteDSN(t) })
+}
 
 // testTable holds for every table; dsn returns an empty database.
 func testTable(t *testing.T, dsn func(t *testing.T) string) {
@@ -110,7 +115,7 @@ func testTable(t *testing.T, dsn func(t *testing.T) string) {
 			for _, r := range page {
 				ids = append(ids, r.ID)
 			}
-			before = page[len(page)-1].Position()
+			before = PositionOf(page[len(page)-1])
 		}
 		if len(ids) != 10 || ids[0] != "id-0009" || ids[9] != "id-0000" {
 			t.Fatalf("by pages: %v", ids)
@@ -137,7 +142,7 @@ func testTable(t *testing.T, dsn func(t *testing.T) string) {
 	t.Run("prune", func(t *testing.T) {
 		s := openSQL(t, dsn(t))
 		write(t, s, samples(10))
-		if n, err := s.Prune(t.Context(), at(4)); n != 4 || err != nil {
+		if n, err := s.Prune(t.Context(), at(4), nil); n != 4 || err != nil {
 			t.Fatalf("%d deleted, %v", n, err)
 		}
 		got := list(t, s, Query{Limit: 100})

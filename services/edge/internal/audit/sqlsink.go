@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -10,25 +11,39 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/sqldb"
+	"github.com/poterne/poterne/services/edge/auditproof"
 )
 
 const (
 	columns = `time_us, id, request_id, tenant, subject, key_id, method, resource, decision, reason,
-	duration_us, address, served_by, arm, prompt_tokens, completion_tokens, experiment`
-	columnCount = 17
+	duration_us, address, served_by, arm, prompt_tokens, completion_tokens, experiment,
+	policy, rule, findings, review, documents, cache, content_sha256, chain, sequence, previous_hash, hash`
+	columnCount = 28
 	// rowsAtOnce is how many records one statement writes: few statements, and
 	// far below the bounds on parameters of both databases.
 	rowsAtOnce = 64
-	// pruneAtOnce bounds how long pruning holds the table.
-	pruneAtOnce = 5000
 )
 
 // SQLSink keeps records in a table of SQLite or PostgreSQL, on the tables of
 // package schema.
-type SQLSink struct{ db *sqldb.DB }
+type SQLSink struct {
+	db   *sqldb.DB
+	read querier
+}
+
+// querier is what reading needs: the database, or one state of it.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
 
 // NewSQLSink returns a sink on db, which stays the caller's to close.
-func NewSQLSink(db *sqldb.DB) *SQLSink { return &SQLSink{db: db} }
+func NewSQLSink(db *sqldb.DB) *SQLSink { return &SQLSink{db: db, read: db.Reader()} }
+
+// Snapshot calls fn with a sink that reads one state of the database.
+func (s *SQLSink) Snapshot(ctx context.Context, fn func(context.Context, *SQLSink) error) error {
+	return s.db.InSnapshot(ctx, func(ctx context.Context, tx *sql.Tx) error { return fn(ctx, &SQLSink{db: s.db, read: tx}) })
+}
 
 // Write keeps batch in one transaction. A record that is there already stays.
 func (s *SQLSink) Write(ctx context.Context, batch []Record) error {
@@ -70,22 +85,62 @@ func values(recs []Record) []any {
 	out := make([]any, 0, len(recs)*columnCount)
 	for _, r := range recs {
 		out = append(out, r.Time.UnixMicro(), r.ID, r.RequestID, r.Tenant, r.Subject, r.KeyID, r.Method,
-			clean(r.Resource), r.Decision, r.Reason, r.Duration.Microseconds(), r.Address, r.ServedBy, r.Arm,
-			r.PromptTokens, r.CompletionTokens, r.Experiment)
+			auditproof.Clean(r.Resource), r.Decision, r.Reason, r.Duration.Microseconds(), r.Address, r.ServedBy, r.Arm,
+			r.PromptTokens, r.CompletionTokens, r.Experiment,
+			r.Policy, r.Rule, listText(r.Findings), number(r.Review), listText(r.Documents), r.Cache, hashText(r.Content),
+			r.Chain, r.Sequence, hashText(r.Previous), hashText(r.Hash))
 	}
 	return out
 }
 
-// clean makes text from outside one that PostgreSQL takes: a record must not be
-// refused for what its caller wrote.
-func clean(s string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+// listText is how a list is kept: as JSON, or empty.
+func listText(l []string) string {
+	if len(l) == 0 {
+		return ""
+	}
+	out, err := json.Marshal(l)
+	if err != nil {
+		panic(fmt.Sprintf("audit: encode texts: %v", err)) // texts always can be
+	}
+	return string(out)
+}
+
+func readList(s string) (out []string) {
+	if s == "" {
+		return nil
+	}
+	if json.Unmarshal([]byte(s), &out) != nil {
+		return []string{s} // somebody changed it, which its hash tells
+	}
+	return out
+}
+
+func hashText(h auditproof.Hash) string {
+	if h.IsZero() {
+		return ""
+	}
+	return h.String()
+}
+
+// readHash reads a hash; one that cannot be read is no hash.
+func readHash(s string) (h auditproof.Hash) {
+	if s == "" || h.UnmarshalText([]byte(s)) != nil {
+		return auditproof.Hash{}
+	}
+	return h
+}
+
+func number(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // List returns a page of records, newest first.
 func (s *SQLSink) List(ctx context.Context, q Query) (out []Record, err error) {
 	query, args := selectStatement(q)
-	rows, err := s.db.Reader().QueryContext(ctx, query, args...)
+	rows, err := s.read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("audit: list: %w", err)
 	}
@@ -103,59 +158,16 @@ func (s *SQLSink) List(ctx context.Context, q Query) (out []Record, err error) {
 	return out, nil
 }
 
-func selectStatement(q Query) (string, []any) {
-	var where []string
-	var args []any
-	arg := func(v any) string {
-		args = append(args, v)
-		return "$" + strconv.Itoa(len(args))
-	}
-	if q.Tenant != "" {
-		where = append(where, "tenant = "+arg(q.Tenant))
-	}
-	if q.RequestID != "" {
-		where = append(where, "request_id = "+arg(q.RequestID))
-	}
-	if q.Before != (Position{}) {
-		where = append(where, "(time_us, id) < ("+arg(q.Before.TimeMicros)+", "+arg(q.Before.ID)+")")
-	}
-	query := "SELECT " + columns + " FROM edge_audit"
-	if len(where) > 0 {
-		query += " WHERE " + strings.Join(where, " AND ")
-	}
-	return query + " ORDER BY time_us DESC, id DESC LIMIT " + arg(q.Limit), args
-}
-
 func scan(rows *sql.Rows) (Record, error) {
 	var r Record
 	var at, took int64
+	var findings, documents, content, previous, hash string
+	var review int
 	err := rows.Scan(&at, &r.ID, &r.RequestID, &r.Tenant, &r.Subject, &r.KeyID, &r.Method, &r.Resource, &r.Decision,
-		&r.Reason, &took, &r.Address, &r.ServedBy, &r.Arm, &r.PromptTokens, &r.CompletionTokens, &r.Experiment)
+		&r.Reason, &took, &r.Address, &r.ServedBy, &r.Arm, &r.PromptTokens, &r.CompletionTokens, &r.Experiment,
+		&r.Policy, &r.Rule, &findings, &review, &documents, &r.Cache, &content, &r.Chain, &r.Sequence, &previous, &hash)
+	r.Findings, r.Documents, r.Review = readList(findings), readList(documents), review != 0
+	r.Content, r.Previous, r.Hash = readHash(content), readHash(previous), readHash(hash)
 	r.Time, r.Duration = time.UnixMicro(at).UTC(), time.Duration(took)*time.Microsecond
 	return r, err
-}
-
-// Prune deletes records from before t, and returns how many. It works in small
-// steps, so that writing is not held up.
-func (s *SQLSink) Prune(ctx context.Context, t time.Time) (int64, error) {
-	var total int64
-	for {
-		var n int64
-		err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
-			res, err := tx.ExecContext(ctx, `DELETE FROM edge_audit WHERE (time_us, id) IN (
-				SELECT time_us, id FROM edge_audit WHERE time_us < $1 ORDER BY time_us LIMIT $2)`, t.UnixMicro(), pruneAtOnce)
-			if err != nil {
-				return err
-			}
-			n, err = res.RowsAffected()
-			return err
-		})
-		if err != nil {
-			return total, fmt.Errorf("audit: prune: %w", err)
-		}
-		total += n
-		if n < pruneAtOnce {
-			return total, nil
-		}
-	}
 }

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -42,6 +43,22 @@ type Trail struct {
 	written  uint64 // of which are no longer in the queue
 
 	writing chan struct{} // held while a batch is written
+
+	chain   *Chain   // nil: records are in none
+	journal *Journal // nil: what waits is lost with the process
+	last    int64    // the last sequence number in the sink
+	sunk    written  // what of the chain the sink has
+	behind  error    // why the last write failed
+}
+
+// Proven has the trail link its records into chain, and keep them in journal until
+// the sink has them. It must be called before the first record.
+func (t *Trail) Proven(chain *Chain, journal *Journal) error {
+	t.chain, t.journal, t.last = chain, journal, -1
+	if journal == nil {
+		return nil
+	}
+	return journal.begin(chain.name)
 }
 
 // NewTrail returns a trail over sink. Its component must run for records to be
@@ -58,32 +75,81 @@ func NewTrail(cfg Config, sink Sink, c clock.Clock, log *slog.Logger, m *metrics
 // recorded are to be refused, it takes a place for the record, or refuses with
 // UNAVAILABLE. Append or Forgo must follow it exactly once unless it failed.
 func (t *Trail) Admit(ctx context.Context) error {
-	if t.cfg.OnFull != FullRefuse || t.take(ctx) {
+	if t.cfg.OnFull != FullRefuse {
 		return nil
 	}
+	if t.journal != nil && t.journal.Failed() != nil {
+		signal(t.wake) // what waits is written, and the journal begun anew
+		signal(t.full)
+		return refused()
+	}
+	if t.take(ctx) {
+		return nil
+	}
+	return refused()
+}
+
+func refused() error {
 	return apierr.New(apierr.Unavailable, "the audit trail cannot take more records, and no request is served without one").
 		WithRetryAfter(time.Second)
 }
 
-// Append adds a record. It may wait up to Config.FullWait for room. A record for
-// which there is none is logged as an error and counted, never dropped in
-// silence.
-func (t *Trail) Append(ctx context.Context, rec Record) {
-	// The request may be over already; its record is still due.
-	ctx = context.WithoutCancel(ctx)
-	if t.cfg.OnFull != FullRefuse && !t.take(ctx) {
-		t.lose(ctx, []Record{rec}, causeFull)
-		return
+// Refusing returns why requests are refused, or would be lost to the log; nil when
+// all is well.
+func (t *Trail) Refusing() error {
+	if t.journal != nil {
+		if err := t.journal.Failed(); err != nil {
+			signal(t.wake) // somebody has to try
+			return err
+		}
+	}
+	if len(t.slots) < cap(t.slots) {
+		return nil
 	}
 	t.mu.Lock()
+	defer t.mu.Unlock()
+	return errors.Join(errors.New("the audit trail's queue is full"), t.behind)
+}
+
+// Append adds a record. It may wait up to Config.FullWait for room. A record for
+// which there is none is logged as an error and counted, never dropped in
+// silence. The error is of a record that this process alone knows, for requests
+// that must not be answered without one.
+func (t *Trail) Append(ctx context.Context, rec Record) error {
+	// The request may be over already; its record is still due.
+	ctx = context.WithoutCancel(ctx)
+	rec.Normalise()
+	if t.cfg.OnFull != FullRefuse && !t.take(ctx) {
+		t.lose(ctx, []Record{rec}, causeFull)
+		return nil
+	}
+	t.mu.Lock()
+	var err error
+	if t.chain != nil {
+		t.chain.link(&rec)
+		if t.journal != nil {
+			err = t.journal.Append(&rec)
+		}
+	}
 	t.queue = append(t.queue, rec)
 	t.appended++
 	n := len(t.queue)
 	t.mu.Unlock()
+	if err == nil && t.journal != nil {
+		err = t.journal.Sync()
+	}
 	signal(t.wake)
-	if n >= maxBatch {
+	if n >= maxBatch || err != nil {
 		signal(t.full)
 	}
+	if err != nil {
+		t.metrics.AuditFailure(ctx)
+		if t.cfg.OnFull == FullRefuse {
+			return apierr.Wrap(apierr.Unavailable, err, "the request was handled, and its audit record cannot be kept").WithRetryAfter(time.Second)
+		}
+		t.log.ErrorContext(ctx, "an audit record is in memory only until the sink has it", telemetry.Err(err))
+	}
+	return nil
 }
 
 // Forgo gives the place back that Admit took, for a request of which no record
@@ -149,11 +215,27 @@ func (t *Trail) writeBatch(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	if err := t.sink.Write(ctx, batch); err != nil {
+	err := t.sink.Write(ctx, batch)
+	t.mu.Lock()
+	t.behind = err
+	t.mu.Unlock()
+	if err != nil {
 		t.metrics.AuditFailure(ctx)
 		return err
 	}
+	end := batch[len(batch)-1]
+	last := end.Sequence
 	t.remove(len(batch))
+	if t.chain != nil {
+		t.mu.Lock()
+		t.last, t.sunk = last, written{chain: end.Chain, size: last + 1, head: end.Hash}
+		t.mu.Unlock()
+	}
+	if t.journal != nil {
+		if err := t.journal.Written(last); err != nil {
+			t.log.ErrorContext(ctx, "the audit journal cannot be cut short", telemetry.Err(err))
+		}
+	}
 	t.metrics.AuditWritten(ctx, len(batch))
 	return nil
 }
@@ -181,6 +263,7 @@ func (t *Trail) run(ctx context.Context) error {
 	for t.await(ctx) {
 		if err := t.Flush(ctx); err == nil {
 			retry = minRetry
+			t.mend(ctx)
 		} else if ctx.Err() == nil {
 			t.log.ErrorContext(ctx, "audit records cannot be written; they are kept and tried again", telemetry.Err(err))
 			_ = clock.Sleep(ctx, t.clock, retry) // ended early: await sees it too
@@ -213,8 +296,9 @@ func (t *Trail) await(ctx context.Context) bool {
 func (t *Trail) stop(ctx context.Context) error {
 	err := t.Flush(ctx)
 	if err == nil {
-		return nil
+		return t.closeJournal()
 	}
+	defer func() { _ = t.closeJournal() }()
 	// The queue stays: a listing may have a batch of it in hand, and takes that out
 	// when it is written after all.
 	t.mu.Lock()
@@ -222,6 +306,12 @@ func (t *Trail) stop(ctx context.Context) error {
 	t.mu.Unlock()
 	t.lose(ctx, left, causeEnd)
 	return err
+}
+
+func (t *Trail) closeJournal() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.journal.Close(t.last)
 }
 
 // Why a record is in the log only.

@@ -121,7 +121,7 @@ func TestTrailWritesInBatchesAndInOrder(t *testing.T) {
 		s := newSetup(nil)
 		end := s.run(t.Context())
 		for i := range 20 {
-			s.Append(t.Context(), sample(i))
+			_ = s.Append(t.Context(), sample(i))
 		}
 		wait(t.Context(), t, 2*DefaultConfig().FlushInterval)
 		if got := s.sink.ids(); !slices.Equal(got, wanted(0, 20)) || s.sink.batches != 1 {
@@ -138,7 +138,7 @@ func TestTrailDoesNotWaitWithAWholeBatch(t *testing.T) {
 		s := newSetup(func(c *Config) { c.FlushInterval = time.Minute })
 		end := s.run(t.Context())
 		for i := range maxBatch {
-			s.Append(t.Context(), sample(i))
+			_ = s.Append(t.Context(), sample(i))
 		}
 		synctest.Wait()
 		if n := len(s.sink.ids()); n != maxBatch {
@@ -155,7 +155,7 @@ func TestTrailIsWrittenBeforeTheEnd(t *testing.T) {
 		s := newSetup(func(c *Config) { c.FlushInterval = time.Minute })
 		end := s.run(t.Context())
 		for i := range 3*maxBatch + 7 {
-			s.Append(t.Context(), sample(i))
+			_ = s.Append(t.Context(), sample(i))
 		}
 		if err := end(); err != nil {
 			t.Fatal(err)
@@ -172,7 +172,7 @@ func TestTrailTriesAgain(t *testing.T) {
 		end := s.run(t.Context())
 		s.sink.set(errDisk)
 		for i := range 10 {
-			s.Append(t.Context(), sample(i))
+			_ = s.Append(t.Context(), sample(i))
 		}
 		wait(t.Context(), t, 10*time.Second)
 		if !strings.Contains(s.log.String(), errDisk.Error()) {
@@ -194,7 +194,7 @@ func TestTrailTellsTheLogWhatItCannotWrite(t *testing.T) {
 		s := newSetup(nil)
 		end := s.run(t.Context())
 		s.sink.set(errDisk)
-		s.Append(t.Context(), sample(7))
+		_ = s.Append(t.Context(), sample(7))
 		if err := end(); !errors.Is(err, errDisk) {
 			t.Fatalf("the end: %v", err)
 		}
@@ -210,13 +210,13 @@ func TestFullTrailHoldsRequestsBackAndThenLogs(t *testing.T) {
 		end := s.run(t.Context())
 		s.sink.set(errDisk)
 		for i := range 2 {
-			s.Append(t.Context(), sample(i))
+			_ = s.Append(t.Context(), sample(i))
 		}
 		if err := s.Admit(t.Context()); err != nil {
 			t.Fatalf("a request is refused though it should be served: %v", err)
 		}
 		before := time.Now()
-		s.Append(t.Context(), sample(2))
+		_ = s.Append(t.Context(), sample(2))
 		if took := time.Since(before); took != DefaultConfig().FullWait {
 			t.Fatalf("waited %v", took)
 		}
@@ -227,7 +227,7 @@ func TestFullTrailHoldsRequestsBackAndThenLogs(t *testing.T) {
 		// When there is room again within the wait, nothing is lost.
 		s.sink.set(nil)
 		wait(t.Context(), t, 2*maxRetry)
-		s.Append(t.Context(), sample(3))
+		_ = s.Append(t.Context(), sample(3))
 		if err := end(); err != nil {
 			t.Fatal(err)
 		}
@@ -253,13 +253,13 @@ func TestFullTrailRefusesRequests(t *testing.T) {
 		}
 		s.sink.set(nil)
 		for i := range 2 {
-			s.Append(t.Context(), sample(i))
+			_ = s.Append(t.Context(), sample(i))
 		}
 		wait(t.Context(), t, time.Second)
 		if err := s.Admit(t.Context()); err != nil {
 			t.Fatalf("with room again: %v", err)
 		}
-		s.Append(t.Context(), sample(2))
+		_ = s.Append(t.Context(), sample(2))
 		if err := end(); err != nil {
 			t.Fatal(err)
 		}
@@ -280,7 +280,7 @@ func TestManyAppendAtOnce(t *testing.T) {
 			for i := range 50 {
 				r := sample(i)
 				r.ID = fmt.Sprintf("%d-%03d", g, i)
-				s.Append(ctx, r)
+				_ = s.Append(ctx, r)
 			}
 		})
 	}
@@ -304,7 +304,7 @@ func TestManyAppendAtOnce(t *testing.T) {
 func TestListingShowsWhatWasJustAppended(t *testing.T) {
 	sink := openSQL(t, sqliteDSN(t))
 	trail := NewTrail(DefaultConfig(), sink, clock.Real(), slog.New(slog.DiscardHandler), nil)
-	trail.Append(t.Context(), sample(1)) // nothing runs that would write it
+	_ = trail.Append(t.Context(), sample(1)) // nothing runs that would write it
 	got, err := trail.Listing(sink).List(t.Context(), Query{Limit: 10})
 	if err != nil || len(got) != 1 || got[0].ID != sample(1).ID {
 		t.Fatalf("%+v, %v", got, err)
@@ -350,7 +350,7 @@ func TestTheEndDuringAListing(t *testing.T) {
 	sink := slowSink{make(chan struct{}), make(chan struct{})}
 	var log strings.Builder
 	trail := NewTrail(DefaultConfig(), sink, clock.Real(), slog.New(slog.NewTextHandler(&log, nil)), nil)
-	trail.Append(t.Context(), sample(1))
+	_ = trail.Append(t.Context(), sample(1))
 	listed := make(chan error, 1)
 	go func() { listed <- trail.Flush(t.Context()) }()
 	<-sink.began

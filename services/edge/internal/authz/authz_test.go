@@ -49,6 +49,7 @@ func served(t *testing.T) []protoreflect.MethodDescriptor {
 		edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_feedback_proto,
 		edgev1.File_poterne_edge_v1_serviceaccounts_proto,
 		edgev1.File_poterne_edge_v1_policies_proto,
+		edgev1.File_poterne_edge_v1_audit_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto, edgev1.File_poterne_edge_v1_mlflow_proto,
 		oip.File_inference_open_inference_proto,
 	} {
@@ -159,9 +160,10 @@ func TestDefaultPolicy(t *testing.T) {
 		"AdminService/ListApiKeys":                   admins,
 		"AdminService/RevokeApiKey":                  admins,
 		"AdminService/ListAuditRecords":              admins,
-		"AdminService/ListWorkers":                   platform,
-		"AdminService/QuantizeModel":                 platform,
-		"AdminService/LiftQuarantine":                platform,
+		"AuditService/VerifyAudit":                   platform, "AuditService/ListAuditKeys": platform, "AuditService/ExportAudit": admins,
+		"AdminService/ListWorkers":    platform,
+		"AdminService/QuantizeModel":  platform,
+		"AdminService/LiftQuarantine": platform,
 
 		"SearchService/CreateCollection":            developer,
 		"SearchService/GetCollection":               everyone,

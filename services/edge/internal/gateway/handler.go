@@ -89,6 +89,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_feedback_proto,
 		edgev1.File_poterne_edge_v1_serviceaccounts_proto,
 		edgev1.File_poterne_edge_v1_policies_proto,
+		edgev1.File_poterne_edge_v1_audit_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto,
 	} {
 		for i := range file.Services().Len() {
@@ -103,6 +104,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	for _, rt := range mlflow.Routes() {
 		h.routes.page(rt.Method, rt.Path, rt.RPC)
 	}
+	h.routes.page(http.MethodGet, AuditExportPath, edgev1.AuditService_ExportAudit_FullMethodName)
 	h.routes.page(http.MethodPost, ImportPath, searchv1.SearchService_ImportDocuments_FullMethodName)
 	h.routes.page(http.MethodGet, BackupPath, searchv1.SearchService_BackupCollection_FullMethodName)
 	h.routes.page(http.MethodPost, RestorePath, searchv1.SearchService_RestoreCollection_FullMethodName)
@@ -150,6 +152,9 @@ func (h *handler) openGateway(ctx context.Context) error {
 		},
 		func() error {
 			return edgev1.RegisterServiceAccountServiceHandlerClient(ctx, h.gateway, edgev1.NewServiceAccountServiceClient(h.Conn))
+		},
+		func() error {
+			return edgev1.RegisterAuditServiceHandlerClient(ctx, h.gateway, edgev1.NewAuditServiceClient(h.Conn))
 		},
 		func() error {
 			return edgev1.RegisterFeedbackServiceHandlerClient(ctx, h.gateway, edgev1.NewFeedbackServiceClient(h.Conn))
@@ -217,6 +222,8 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 		h.completion(w, r)
 	case edgev1.AdminService_QuantizeModel_FullMethodName:
 		h.quantize(w, r)
+	case edgev1.AuditService_ExportAudit_FullMethodName:
+		h.exportAudit(w, r)
 	case searchv1.SearchService_ImportDocuments_FullMethodName:
 		h.importDocuments(w, r, rt)
 	case searchv1.SearchService_BackupCollection_FullMethodName:

@@ -52,6 +52,7 @@ func Table() map[string]Class {
 	t := serviceTable()
 	maps.Copy(t, keyTable())
 	maps.Copy(t, policyClasses())
+	maps.Copy(t, auditClasses())
 	return t
 }
 

@@ -6,6 +6,7 @@ package metrics
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -24,20 +25,27 @@ const (
 	nameAuditLost      = "poterne.edge.audit.lost_records"
 	nameAuditWritten   = "poterne.edge.audit.written_records"
 	nameAuditFailures  = "poterne.edge.audit.write_failures"
+	nameAuditPlaces    = "poterne.edge.audit.place_failures"  // by place
+	nameAuditSize      = "poterne.edge.audit.checkpoint_size" // records
+	nameAuditSigned    = "poterne.edge.audit.checkpoint_time" // s since 1970
 	nameKeyStoreErrors = "poterne.edge.api_keys.store_failures"
 	nameDetections     = "poterne.edge.detections" // by kind, action and side
 )
 
 // The log keys.
 const (
-	KeyAddress = "address"
-	KeyCause   = "cause"
-	KeyKeyID   = "key_id"
-	KeyMethod  = "method"
-	KeyPath    = "path"
-	KeyRecord  = "record"
-	KeyRecords = "records"
-	KeyTenant  = "tenant"
+	KeyAddress    = "address"
+	KeyCause      = "cause"
+	KeyChain      = "chain"
+	KeyCheckpoint = "checkpoint"
+	KeyKeyID      = "key_id"
+	KeyMethod     = "method"
+	KeyPath       = "path"
+	KeyPlace      = "place"
+	KeyRecord     = "record"
+	KeyRecords    = "records"
+	KeySkipped    = "skipped"
+	KeyTenant     = "tenant"
 )
 
 // Metrics counts what the security steps do. It is safe for concurrent use,
@@ -51,6 +59,9 @@ type Metrics struct {
 	auditLost      metric.Int64Counter
 	auditWritten   metric.Int64Counter
 	auditFailures  metric.Int64Counter
+	auditPlaces    metric.Int64Counter
+	auditSize      metric.Int64Gauge
+	auditSigned    metric.Float64Gauge
 	keyStoreErrors metric.Int64Counter
 	detections     metric.Int64Counter
 }
@@ -75,7 +86,11 @@ func New(m metric.Meter) (*Metrics, error) {
 		keyStoreErrors: counter(nameKeyStoreErrors, "Failed reads of the store of API keys."),
 		detections:     counter(nameDetections, "What the detectors found, by kind, by what was done, and by side."),
 	}
-	return out, errors.Join(errs...)
+	var err1, err2 error
+	out.auditPlaces = counter(nameAuditPlaces, "Failed deliveries of audit checkpoints to where they are kept besides the store, by place.")
+	out.auditSize, err1 = m.Int64Gauge(nameAuditSize, metric.WithDescription("Records of this process's audit chain that its last checkpoint covers."))
+	out.auditSigned, err2 = m.Float64Gauge(nameAuditSigned, metric.WithUnit("s"), metric.WithDescription("When the last audit checkpoint was signed, in seconds since 1970."))
+	return out, errors.Join(append(errs, err1, err2)...)
 }
 
 // AuthFailure counts refused credentials; cause is one of package authn's.
@@ -132,6 +147,22 @@ func (m *Metrics) AuditWritten(ctx context.Context, n int) {
 func (m *Metrics) AuditFailure(ctx context.Context) {
 	if m != nil {
 		m.auditFailures.Add(ctx, 1)
+	}
+}
+
+// AuditPlaceFailure counts a checkpoint that a place did not take; place is one of
+// directory, witness and log.
+func (m *Metrics) AuditPlaceFailure(ctx context.Context, place string) {
+	if m != nil {
+		m.auditPlaces.Add(ctx, 1, metric.WithAttributes(attribute.String("place", place)))
+	}
+}
+
+// AuditCheckpoint tells of the last checkpoint.
+func (m *Metrics) AuditCheckpoint(ctx context.Context, size int64, at time.Time) {
+	if m != nil {
+		m.auditSize.Record(ctx, size)
+		m.auditSigned.Record(ctx, float64(at.UnixMilli())/1000)
 	}
 }
 

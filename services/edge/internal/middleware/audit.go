@@ -9,9 +9,13 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/requestid"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/inhand"
+	"github.com/poterne/poterne/services/edge/internal/limit"
 )
 
 // audit records every request but those that need no caller, which ask about
@@ -29,7 +33,11 @@ func (s *steps) audit() grpcserver.Interceptor {
 				return nil, err
 			}
 			err = errUnfinished
-			defer func() { end(err) }()
+			defer func() {
+				if unkept := end(err); unkept != nil {
+					resp, err = nil, unkept
+				}
+			}()
 			resp, err = handler(ctx, req)
 			err = inhand.Outcome(ctx, err)
 			return resp, err
@@ -40,7 +48,11 @@ func (s *steps) audit() grpcserver.Interceptor {
 				return err
 			}
 			err = errUnfinished
-			defer func() { end(err) }()
+			defer func() {
+				if unkept := end(err); unkept != nil {
+					err = unkept
+				}
+			}()
 			err = inhand.Outcome(ctx, handler(srv, grpcserver.WithContext(ss, ctx)))
 			return err
 		},
@@ -51,10 +63,12 @@ func (s *steps) audit() grpcserver.Interceptor {
 // goes.
 var errUnfinished = apierr.New(apierr.Internal, "the handler did not return")
 
-func (s *steps) begin(ctx context.Context, method string) (context.Context, func(error), error) {
+// begin returns what ends the request. That writes its record, and returns an error
+// for a request that must not be answered without one.
+func (s *steps) begin(ctx context.Context, method string) (context.Context, func(error) error, error) {
 	ctx, done := s.Calls.Begin(ctx)
 	if s.Methods[method].Access == authz.Public {
-		return ctx, func(error) { done() }, nil
+		return ctx, func(error) error { done(); return nil }, nil
 	}
 	if a := admitted(ctx); a != nil {
 		if err := a.call(); err != nil {
@@ -62,9 +76,9 @@ func (s *steps) begin(ctx context.Context, method string) (context.Context, func
 			return nil, nil, err
 		}
 		ctx = audit.NewContext(ctx, a.entry)
-		return ctx, func(err error) {
+		return ctx, func(err error) error {
 			defer done()
-			s.Trail.Append(ctx, s.record(ctx, a.entry, method, a.start, err))
+			return s.keep(ctx, a.entry, method, a.start, err)
 		}, nil
 	}
 	if err := s.Trail.Admit(ctx); err != nil {
@@ -72,26 +86,72 @@ func (s *steps) begin(ctx context.Context, method string) (context.Context, func
 		return nil, nil, err
 	}
 	start := s.Clock.Now()
-	entry := new(audit.Entry)
+	entry := audit.NewEntry(s.IDs.New())
 	entry.SetAddress(s.Addresses.FromContext(ctx))
 	ctx = audit.NewContext(ctx, entry)
 	atDoor(ctx, done)
-	return ctx, func(err error) {
+	return ctx, func(err error) error {
 		if !leave(ctx) {
-			return // the call that the request became has taken over
+			return nil // the call that the request became has taken over
 		}
 		defer done()
 		if entry.Omitted() {
 			s.Trail.Forgo()
-			return
+			return nil
 		}
-		s.Trail.Append(ctx, s.record(ctx, entry, method, start, err))
+		return s.keep(ctx, entry, method, start, err)
 	}, nil
+}
+
+// keep writes the record of a request. Of a change that was begun it waits until the
+// store has it.
+func (s *steps) keep(ctx context.Context, entry *audit.Entry, method string, start time.Time, err error) error {
+	unkept := s.Trail.Append(ctx, s.record(ctx, entry, method, start, err))
+	if unkept == nil && entry.Begun() {
+		unkept = s.Trail.Settle(ctx)
+	}
+	return unkept
+}
+
+// intent notes a change before it is made. It stands behind the steps that decide,
+// so that only what is let through is noted.
+func (s *steps) intent() grpcserver.Interceptor {
+	first := func(string) bool { return true }
+	return messageStep(NameIntent, first, func(ctx context.Context, method string, _ any, _ headerSetter) error {
+		entry := audit.From(ctx)
+		if entry == nil || !changes(method, s.Classes[method]) {
+			return nil
+		}
+		rec := s.record(ctx, entry, method, s.Clock.Now(), nil)
+		rec.Duration = 0
+		if err := s.Trail.Begin(ctx, rec); err != nil {
+			return err
+		}
+		entry.SetBegun()
+		return nil
+	})
+}
+
+// changes reports whether a method is an administrative change: everything of class
+// write but users' own documents, files in pieces, and verdicts, which are traffic.
+func changes(method string, c limit.Class) bool {
+	if c != limit.Write {
+		return false
+	}
+	switch method {
+	case searchv1.SearchService_BatchUpsertDocuments_FullMethodName, searchv1.SearchService_ImportDocuments_FullMethodName,
+		searchv1.SearchService_DeleteDocument_FullMethodName, searchv1.SearchService_BackupCollection_FullMethodName,
+		registryv1.ArtifactService_AppendUpload_FullMethodName, registryv1.RegistryService_ReportOutcomes_FullMethodName,
+		edgev1.AuditService_VerifyAudit_FullMethodName, edgev1.AuditService_ExportAudit_FullMethodName, // as long as a write may take
+		registryv1.RegistryService_RecordFeedback_FullMethodName, edgev1.FeedbackService_CreateFeedback_FullMethodName:
+		return false
+	}
+	return true
 }
 
 func (s *steps) record(ctx context.Context, entry *audit.Entry, method string, start time.Time, err error) audit.Record {
 	rec := entry.Record()
-	rec.ID, rec.RequestID, rec.Method = s.IDs.New(), requestid.FromContext(ctx), method
+	rec.RequestID, rec.Method = requestid.FromContext(ctx), method
 	rec.Time, rec.Duration = start, s.Clock.Now().Sub(start)
 	rec.Decision = audit.Allowed
 	if err != nil {

@@ -30,6 +30,7 @@ const (
 	NameAuthenticate = "authenticate"
 	NameAuthorise    = "authorise"
 	NameLimit        = "limit"
+	NameIntent       = "intent"
 	NameDeadline     = "deadline"
 )
 
@@ -64,7 +65,7 @@ type Deps struct {
 // the request's form, at its place between them.
 func Chain(d Deps, validate grpcserver.Interceptor) grpcserver.Chain {
 	s := newSteps(d)
-	return append(s.door(), s.authorise(), validate, s.limit(), s.deadline())
+	return append(s.door(), s.authorise(), validate, s.limit(), s.intent(), s.deadline())
 }
 
 func newSteps(d Deps) *steps {

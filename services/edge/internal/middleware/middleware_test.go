@@ -23,7 +23,7 @@ import (
 )
 
 func TestOrder(t *testing.T) {
-	want := []string{"audit", "address-limit", "authenticate", "authorise", "validate", "limit", "deadline"}
+	want := []string{"audit", "address-limit", "authenticate", "authorise", "validate", "limit", "intent", "deadline"}
 	if got := newGate(t, DefaultConfig(), nil).chain.Names()[3:]; !slices.Equal(got, want) {
 		t.Fatalf("got  %v\nwant %v", got, want)
 	}

@@ -11,6 +11,7 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 )
 
@@ -179,6 +180,7 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 		if annotations, err = s.Context.Build(ctx, req); err != nil {
 			return call{}, nil, err
 		}
+		audit.From(ctx).SetDocuments(cited(req.GetRetrieval().GetCollection(), annotations))
 	}
 	// The worker decides on these three; the engine knows no retrieval, and no prompt
 	// of the registry.
@@ -189,6 +191,17 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_CHAT, user: req.GetUser(), body: req,
 		text: "messages", prompt: prompt, extra: req.GetExtra(),
 	}, annotations, nil
+}
+
+// cited is the documents that an answer rests on, as collection/document, each once.
+func cited(collection string, annotations []*edgev1.Annotation) []string {
+	var out []string
+	for _, a := range annotations {
+		if id := collection + "/" + a.GetDocumentId(); a.GetDocumentId() != "" && !slices.Contains(out, id) {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 // unknownStreamOptions keeps what the engine may know and the gateway does not.

@@ -41,6 +41,7 @@ func TestDocumentHasEveryCall(t *testing.T) {
 		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_feedback_proto,
 		edgev1.File_poterne_edge_v1_serviceaccounts_proto,
 		edgev1.File_poterne_edge_v1_policies_proto,
+		edgev1.File_poterne_edge_v1_audit_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto,
 	} {
 		methods := file.Services().Get(0).Methods()
@@ -61,7 +62,7 @@ func TestDocumentHasEveryCall(t *testing.T) {
 	}
 	want = append(want, "post /v1/collections/{collection}/documents:import", // streams, which have no binding
 		"get /v1/collections/{collection}:backup", "post /v1/collections:restore",
-		"get /v1/registry/archive:export", "post /v1/registry/archive:import")
+		"get /v1/registry/archive:export", "post /v1/registry/archive:import", "get /v1/admin/audit:export")
 	var got []string
 	paths, _ := at(parse(t), "paths").(map[string]any)
 	for path, item := range paths {

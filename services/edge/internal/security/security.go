@@ -42,9 +42,6 @@ import (
 // AdminKeyFile is the name of the file that the first key is written to.
 const AdminKeyFile = "admin.key"
 
-// pruneInterval is how often old audit records are deleted.
-const pruneInterval = time.Hour
-
 // Config is the edge's sections about security.
 type Config struct {
 	// Store is where keys and the audit trail are kept.
@@ -125,7 +122,7 @@ type Security struct {
 	issue  *issue.Service // nil: no tokens are issued
 	trail  *audit.Trail
 	rules  *policy.Follower
-	prune  func(ctx context.Context) error
+	proof  auditProof
 	close  []func() error
 }
 
@@ -184,13 +181,12 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if err := s.openPolicies(ctx, cfg.Authz, d, db, authorizer); err != nil {
 		return s, err
 	}
-	records, err := s.openTrail(cfg, d, db, m)
-	if err != nil {
+	if err := s.openTrail(ctx, cfg, d, db, m); err != nil {
 		return s, err
 	}
 	authorizer.AskFacts(func(ctx context.Context) authz.Facts { return facts(ctx, d.Clock, s.Addresses) })
 	s.Admin = admin.New(admin.Deps{
-		Keys: s.keys, Accounts: s.keys, Trail: s.trail, IDs: d.IDs, Records: records, Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
+		Keys: s.keys, Accounts: s.keys, Trail: s.trail, IDs: d.IDs, Records: s.listing(), Proof: s.prover(), Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
 	})
 	limiter, err := s.openLimiter(cfg.Limits, d, log, m)
 	if err != nil {
@@ -227,36 +223,6 @@ func (s *Security) bootstrap(ctx context.Context, cfg Config, d Deps, log *slog.
 	return nil
 }
 
-// openTrail returns how the trail can be read, or nil when it cannot.
-func (s *Security) openTrail(cfg Config, d Deps, db *sqldb.DB, m *metrics.Metrics) (admin.Records, error) {
-	if cfg.Audit.Sink == audit.SinkFile {
-		sink, err := audit.OpenFileSink(cfg.Audit.File)
-		if err != nil {
-			return nil, err
-		}
-		s.close = append(s.close, sink.Close)
-		s.trail = audit.NewTrail(cfg.Audit, sink, d.Clock, d.Telemetry.Logger, m)
-		return nil, nil //nolint:nilnil // a file cannot be listed, which is no error
-	}
-	sink := audit.NewSQLSink(db)
-	s.trail = audit.NewTrail(cfg.Audit, sink, d.Clock, d.Telemetry.Logger, m)
-	if cfg.Audit.Retention > 0 {
-		s.prune = func(ctx context.Context) error { return s.pruneOnce(ctx, cfg, d, sink) }
-	}
-	return s.trail.Listing(sink), nil
-}
-
-func (s *Security) pruneOnce(ctx context.Context, cfg Config, d Deps, sink *audit.SQLSink) error {
-	n, err := sink.Prune(ctx, d.Clock.Now().Add(-cfg.Audit.Retention))
-	if err != nil {
-		// Tried again with the next turn; nothing depends on it before.
-		d.Telemetry.Logger.ErrorContext(ctx, "old audit records cannot be deleted", telemetry.Err(err))
-	} else if n > 0 {
-		d.Telemetry.Logger.InfoContext(ctx, "old audit records deleted", slog.Int64(metrics.KeyRecords, n))
-	}
-	return nil
-}
-
 func (s *Security) openLimiter(cfg middleware.Config, d Deps, log *slog.Logger, m *metrics.Metrics) (limit.Limiter, error) {
 	local := limit.NewMemory(d.Clock, cfg.Address.MaxAddresses)
 	if cfg.Redis.Addr == "" {
@@ -288,17 +254,12 @@ func (s *Security) Door() *middleware.Door { return middleware.NewDoor(s.deps) }
 func (s *Security) Components() []lifecycle.Component {
 	out := []lifecycle.Component{
 		{Name: "edge store", Stop: func(context.Context) error { return s.Close() }},
-		s.trail.Component(),
-		s.rules.Component(),
 	}
+	out = append(out, s.auditComponents()...)
+	out = append(out, s.rules.Component())
 	out = append(out, s.keys.Components()...)
 	if s.issue != nil {
 		out = append(out, s.issue.Component())
-	}
-	if s.prune != nil {
-		out = append(out, lifecycle.Component{Name: "audit retention", Run: func(ctx context.Context) error {
-			return lifecycle.Every(ctx, s.deps.Clock, pruneInterval, nil, s.prune)
-		}})
 	}
 	return append(out, lifecycle.Component{Name: "edge: calls", Stop: s.endCalls})
 }

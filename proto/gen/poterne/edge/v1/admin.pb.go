@@ -1365,6 +1365,31 @@ type AuditRecord struct {
 	PromptTokens int32 `protobuf:"varint,14,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
 	// Tokens generated.
 	CompletionTokens int32 `protobuf:"varint,15,opt,name=completion_tokens,json=completionTokens,proto3" json:"completion_tokens,omitempty"`
+	// The record's own id.
+	Id string `protobuf:"bytes,16,opt,name=id,proto3" json:"id,omitempty"`
+	// The version of the policy that decided, and the rule of it that did; empty when
+	// none was asked.
+	Policy string `protobuf:"bytes,17,opt,name=policy,proto3" json:"policy,omitempty"`
+	// The rule.
+	Rule string `protobuf:"bytes,18,opt,name=rule,proto3" json:"rule,omitempty"`
+	// What the web application firewall or a detector found and what was done about
+	// it, for example `waf/942100 block`.
+	Findings []string `protobuf:"bytes,19,rep,name=findings,proto3" json:"findings,omitempty"`
+	// Whether a rule asks for somebody to look at the request.
+	Review bool `protobuf:"varint,20,opt,name=review,proto3" json:"review,omitempty"`
+	// The documents that the answer cites, as collection/document.
+	Documents []string `protobuf:"bytes,21,rep,name=documents,proto3" json:"documents,omitempty"`
+	// What the response cache did: `hit`, `miss` or `bypass`; empty when it was not
+	// asked.
+	Cache string `protobuf:"bytes,22,opt,name=cache,proto3" json:"cache,omitempty"`
+	// The chain that the record is in; empty for records from before there were chains.
+	Chain string `protobuf:"bytes,23,opt,name=chain,proto3" json:"chain,omitempty"`
+	// The record's number in its chain, from 0.
+	Sequence int64 `protobuf:"varint,24,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// The SHA-256 of the record, with that of the one before it, in hexadecimal digits.
+	Hash string `protobuf:"bytes,25,opt,name=hash,proto3" json:"hash,omitempty"`
+	// The SHA-256 of the record before it in its chain.
+	PreviousHash string `protobuf:"bytes,26,opt,name=previous_hash,json=previousHash,proto3" json:"previous_hash,omitempty"`
 	// The experiment that decided on the arm; empty when none did.
 	Experiment    string `protobuf:"bytes,40,opt,name=experiment,proto3" json:"experiment,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1506,6 +1531,83 @@ func (x *AuditRecord) GetCompletionTokens() int32 {
 	return 0
 }
 
+func (x *AuditRecord) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetFindings() []string {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *AuditRecord) GetReview() bool {
+	if x != nil {
+		return x.Review
+	}
+	return false
+}
+
+func (x *AuditRecord) GetDocuments() []string {
+	if x != nil {
+		return x.Documents
+	}
+	return nil
+}
+
+func (x *AuditRecord) GetCache() string {
+	if x != nil {
+		return x.Cache
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetChain() string {
+	if x != nil {
+		return x.Chain
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *AuditRecord) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetPreviousHash() string {
+	if x != nil {
+		return x.PreviousHash
+	}
+	return ""
+}
+
 func (x *AuditRecord) GetExperiment() string {
 	if x != nil {
 		return x.Experiment
@@ -1521,7 +1623,10 @@ type ListAuditRecordsRequest struct {
 	// Where to go on, from the page before.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Only the record of this request.
-	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Only those that it selects, in the language of AIP-160, for example
+	// `decision = "refused" AND time >= "2026-05-01T00:00:00Z"`; see docs/audit.md.
+	Filter        string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1573,6 +1678,13 @@ func (x *ListAuditRecordsRequest) GetPageToken() string {
 func (x *ListAuditRecordsRequest) GetRequestId() string {
 	if x != nil {
 		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ListAuditRecordsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
 	}
 	return ""
 }
@@ -1845,7 +1957,7 @@ const file_poterne_edge_v1_admin_proto_rawDesc = "" +
 	"\x02id\x18\x03 \x01(\tR\x02id\x122\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x1c.poterne.edge.v1.ApiKeyStateR\x05state\x12\x18\n" +
 	"\arevoked\x18\x05 \x01(\bR\arevoked\x120\n" +
-	"\aapi_key\x18\x06 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\"\xf4\x03\n" +
+	"\aapi_key\x18\x06 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\"\x83\x06\n" +
 	"\vAuditRecord\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12.\n" +
@@ -1864,17 +1976,29 @@ const file_poterne_edge_v1_admin_proto_rawDesc = "" +
 	"\tserved_by\x18\f \x01(\tR\bservedBy\x12\x10\n" +
 	"\x03arm\x18\r \x01(\tR\x03arm\x12#\n" +
 	"\rprompt_tokens\x18\x0e \x01(\x05R\fpromptTokens\x12+\n" +
-	"\x11completion_tokens\x18\x0f \x01(\x05R\x10completionTokens\x12\x1e\n" +
+	"\x11completion_tokens\x18\x0f \x01(\x05R\x10completionTokens\x12\x0e\n" +
+	"\x02id\x18\x10 \x01(\tR\x02id\x12\x16\n" +
+	"\x06policy\x18\x11 \x01(\tR\x06policy\x12\x12\n" +
+	"\x04rule\x18\x12 \x01(\tR\x04rule\x12\x1a\n" +
+	"\bfindings\x18\x13 \x03(\tR\bfindings\x12\x16\n" +
+	"\x06review\x18\x14 \x01(\bR\x06review\x12\x1c\n" +
+	"\tdocuments\x18\x15 \x03(\tR\tdocuments\x12\x14\n" +
+	"\x05cache\x18\x16 \x01(\tR\x05cache\x12\x14\n" +
+	"\x05chain\x18\x17 \x01(\tR\x05chain\x12\x1a\n" +
+	"\bsequence\x18\x18 \x01(\x03R\bsequence\x12\x12\n" +
+	"\x04hash\x18\x19 \x01(\tR\x04hash\x12#\n" +
+	"\rprevious_hash\x18\x1a \x01(\tR\fpreviousHash\x12\x1e\n" +
 	"\n" +
 	"experiment\x18( \x01(\tR\n" +
-	"experiment\"\x94\x01\n" +
+	"experiment\"\xb6\x01\n" +
 	"\x17ListAuditRecordsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12'\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\"z\n" +
+	"request_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\x12 \n" +
+	"\x06filter\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x06filter\"z\n" +
 	"\x18ListAuditRecordsResponse\x126\n" +
 	"\arecords\x18\x01 \x03(\v2\x1c.poterne.edge.v1.AuditRecordR\arecords\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"f\n" +

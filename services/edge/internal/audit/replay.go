@@ -1,0 +1,142 @@
+package audit
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/poterne/poterne/services/edge/auditproof"
+)
+
+// Replayed is what a journal held at the start.
+type Replayed struct {
+	// Chains are those that ended without this process, in the order of their files.
+	Chains []string
+	// Unfinished are the changes whose outcome nobody knows.
+	Unfinished []Record
+	// Records is how many records the sink was given; it may have had them.
+	Records int
+	// Skipped is how many lines could not be read: the last one of a file that a loss
+	// of power cut.
+	Skipped int
+
+	paths []string
+}
+
+// Replay gives the sink what earlier processes left in the journal. The files are
+// deleted by Done, once the unfinished changes are recorded.
+func (j *Journal) Replay(ctx context.Context, sink Sink) (Replayed, error) {
+	var out Replayed
+	paths, err := filepath.Glob(filepath.Join(j.dir, "*"+journalSuffix))
+	if err != nil {
+		return out, fmt.Errorf("audit: look into the journal: %w", err)
+	}
+	slices.Sort(paths)
+	out.paths = paths
+	begun, ended := make(map[string]Record), make(map[string]bool)
+	for _, path := range paths {
+		name := filepath.Base(path)
+		if i := strings.LastIndexByte(name, '-'); i > 0 && !slices.Contains(out.Chains, name[:i]) {
+			out.Chains = append(out.Chains, name[:i])
+		}
+		if err := out.file(ctx, path, sink, begun, ended); err != nil {
+			return out, fmt.Errorf("audit: replay %s: %w", name, err)
+		}
+	}
+	for id, rec := range begun {
+		if !ended[id] {
+			rec.Reason = Unfinished
+			out.Unfinished = append(out.Unfinished, rec)
+		}
+	}
+	slices.SortFunc(out.Unfinished, func(a, b Record) int { return strings.Compare(a.ID, b.ID) })
+	return out, nil
+}
+
+func (r *Replayed) file(ctx context.Context, path string, sink Sink, begun map[string]Record, ended map[string]bool) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	in := bufio.NewReaderSize(f, 64<<10)
+	var batch []Record
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		err := sink.Write(ctx, batch)
+		r.Records += len(batch)
+		batch = batch[:0]
+		return err
+	}
+	for {
+		text, err := in.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			if len(text) > 0 {
+				r.Skipped++
+			}
+			return flush()
+		}
+		if err != nil {
+			return err
+		}
+		var l journalLine
+		if json.Unmarshal(text, &l) != nil || l.Record == nil && l.Begun == nil {
+			r.Skipped++
+			continue
+		}
+		if l.Begun != nil {
+			begun[l.Begun.ID] = *l.Begun
+			continue
+		}
+		ended[l.Record.ID] = true
+		if batch = append(batch, *l.Record); len(batch) == maxBatch {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// Done deletes the files that were replayed.
+func (r *Replayed) Done() error {
+	for _, path := range r.paths {
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("audit: delete a file of the journal: %w", err)
+		}
+	}
+	r.paths = nil
+	return nil
+}
+
+// Chain is the chain that a process writes. It is not safe for concurrent use: the
+// trail holds its lock.
+type Chain struct {
+	name string
+	tree auditproof.Tree
+	head auditproof.Hash
+}
+
+// NewChain returns the chain that was registered as r.
+func NewChain(r auditproof.Registration) *Chain { return &Chain{name: r.Chain, head: r.Hash} }
+
+// link gives a record its place. The record must be normal.
+func (c *Chain) link(rec *Record) {
+	rec.Chain, rec.Sequence, rec.Previous = c.name, c.tree.Size, c.head
+	rec.Hash = rec.Sum()
+	c.head = rec.Hash
+	c.tree.Add(rec.Hash)
+}
+
+// state returns the chain as it is now, for a checkpoint.
+func (c *Chain) state() auditproof.Checkpoint {
+	return auditproof.Checkpoint{Chain: c.name, Tree: c.tree.Clone(), Head: c.head}
+}
