@@ -11,18 +11,20 @@ import (
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/follow"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 )
 
 // Manager makes, finds, ends and verifies keys. It is safe for concurrent use.
 type Manager struct {
-	cfg    Config
-	store  Store
-	cache  *cache
-	hasher Hasher
-	clock  clock.Clock
-	random io.Reader
-	log    *slog.Logger
+	cfg     Config
+	store   Store
+	cache   *follow.Cache[Record]
+	hasher  Hasher
+	clock   clock.Clock
+	random  io.Reader
+	log     *slog.Logger
+	metrics *metrics.Metrics
 }
 
 // NewManager returns a manager over store. random is where secrets come from:
@@ -32,10 +34,10 @@ func NewManager(ctx context.Context, cfg Config, store Store, c clock.Clock, ran
 	if err != nil {
 		return nil, err
 	}
-	if err := cache.poll(ctx); err != nil {
+	if err := cache.Poll(ctx); err != nil {
 		return nil, err
 	}
-	return &Manager{cfg: cfg, store: store, cache: cache, hasher: NewHasher(cfg.Pepper), clock: c, random: random, log: log}, nil
+	return &Manager{cfg: cfg, store: store, cache: cache, hasher: NewHasher(cfg.Pepper), clock: c, random: random, log: log, metrics: m}, nil
 }
 
 // Wanted is what a new key should be.
@@ -95,7 +97,7 @@ func (m *Manager) Revoke(ctx context.Context, id string) (Record, error) {
 	}
 	r, err := m.store.Revoke(ctx, id, m.clock.Now().Truncate(time.Microsecond))
 	if err == nil {
-		m.cache.apply(r)
+		m.cache.Apply(r)
 	}
 	return r, err
 }
@@ -127,7 +129,7 @@ func (m *Manager) Verify(ctx context.Context, text string) (Record, error) {
 	if err != nil {
 		return Record{}, &InvalidError{Cause: Malformed}
 	}
-	rec, err := m.cache.get(ctx, key.ID)
+	rec, err := m.cache.Get(ctx, key.ID)
 	if errors.Is(err, ErrNotFound) {
 		return Record{}, &InvalidError{Cause: Unknown}
 	}
@@ -150,9 +152,9 @@ func (m *Manager) Component() lifecycle.Component {
 	return lifecycle.Component{Name: "api keys", Run: func(ctx context.Context) error {
 		away := false
 		return lifecycle.Every(ctx, m.clock, m.cfg.PollInterval, nil, func(ctx context.Context) error {
-			err := m.cache.poll(ctx)
+			err := m.cache.Poll(ctx)
 			if err != nil && ctx.Err() == nil {
-				m.cache.metrics.KeyStoreFailure(ctx)
+				m.metrics.KeyStoreFailure(ctx)
 				if !away { // once: it is asked several times a second
 					m.log.ErrorContext(ctx, "the store of API keys is away; known keys go on for a while",
 						slog.Duration("stale_for", m.cfg.StaleFor), telemetry.Err(err))
@@ -167,11 +169,11 @@ func (m *Manager) Component() lifecycle.Component {
 }
 
 // Away reports whether err means that the store did not answer.
-func Away(err error) bool { return errors.Is(err, errStoreAway) }
+func Away(err error) bool { return errors.Is(err, follow.ErrAway) }
 
 // Follow brings what is remembered up to the store's state now.
 func (m *Manager) Follow(ctx context.Context) error {
-	if err := m.cache.poll(ctx); err != nil {
+	if err := m.cache.Poll(ctx); err != nil {
 		return fmt.Errorf("apikey: follow the store: %w", err)
 	}
 	return nil
