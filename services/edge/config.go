@@ -49,7 +49,7 @@ type Config struct {
 	GRPC      grpcserver.Config `yaml:"grpc"`
 	Telemetry telemetry.Config  `yaml:"telemetry"`
 	Discovery backend.Config    `yaml:"discovery"`
-	// Security has the sections store, api_keys, tokens, authz, limits and audit.
+	// Security has the sections store, api_keys, tokens, authz, limits, audit and login.
 	Security security.Config       `yaml:",inline"`
 	Context  contextbuilder.Config `yaml:"context"`
 	OpenAI   openai.Config         `yaml:"openai"`

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -139,12 +140,24 @@ func (s *Service) newServers(ctx context.Context) error {
 		return err
 	}
 	var err error
+	pages, forms := s.pages()
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
 		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.cfg.OpenAI.Headers(), //nolint:contextcheck // requests bring their own
 		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Clock: s.opts.clock, IDs: s.opts.ids,
-		Telemetry: s.opts.telemetry, Pages: openapi.Pages(s.opts.version),
+		Telemetry: s.opts.telemetry, Pages: pages, Forms: forms,
 	})
 	return err
+}
+
+// pages returns what answers outside of the API: GET, and POST.
+func (s *Service) pages() (get, post map[string]http.Handler) {
+	login := s.security.Login
+	get = openapi.Pages(s.opts.version, login != nil)
+	if login != nil {
+		maps.Copy(get, login.Get())
+		post = login.Post()
+	}
+	return get, post
 }
 
 // RegisterGRPC registers everything that the edge serves: OpenAI's API, feedback, the Open
@@ -159,6 +172,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterOpenAIServiceServer(r, s.openai)
 	edgev1.RegisterAdminServiceServer(r, s.security.Admin)
 	edgev1.RegisterFeedbackServiceServer(r, s.feedback)
+	edgev1.RegisterSessionServiceServer(r, s.security.Sessions)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
 	edgev1.RegisterMlflowServiceServer(r, mlflow.New(registryv1.NewRegistryServiceClient(s.backends.registry)))
 	return errors.Join(

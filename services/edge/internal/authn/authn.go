@@ -59,6 +59,9 @@ type Principal struct {
 	// Bound says that the credentials hold only for who can also prove to have a
 	// key, and that this was proven.
 	Bound bool
+	// SessionID names the web session whose cookie was shown; empty for other
+	// credentials.
+	SessionID string
 }
 
 // Grant narrows what credentials may be used for, below what their holder may do.
@@ -147,6 +150,10 @@ func Token(ctx context.Context) (string, error) {
 // Error returns what the caller is told. Refused credentials all get the same
 // answer, whatever the cause: it would help those who guess.
 func Error(r *RefusedError) error {
+	if r.Cause == CrossSite {
+		return apierr.New(apierr.PermissionDenied, "a web session counts only for requests of this gateway's own pages: "+
+			"the browser must say so (Sec-Fetch-Site or Origin), and what is no GET needs the page's X-CSRF-Token")
+	}
 	if r.Cause == Missing {
 		return apierr.New(apierr.Unauthenticated, "this needs credentials: send the header Authorization: Bearer <API key or access token>")
 	}

@@ -47,6 +47,7 @@ func served(t *testing.T) []protoreflect.MethodDescriptor {
 	var out []protoreflect.MethodDescriptor
 	for _, f := range []protoreflect.FileDescriptor{
 		edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_feedback_proto,
+		edgev1.File_poterne_edge_v1_sessions_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto, edgev1.File_poterne_edge_v1_mlflow_proto,
 		oip.File_inference_open_inference_proto,
 	} {
@@ -183,6 +184,7 @@ func TestDefaultPolicy(t *testing.T) {
 	maps.Copy(want, registryMatrix(nobody, platform, approver, keepers))
 	maps.Copy(want, experimentMethods(platform))
 	maps.Copy(want, evidenceMatrix(nobody, platform, everyone))
+	maps.Copy(want, sessionsMatrix())
 	maps.Copy(want, rolloutMatrix(platform))
 	artifactCallers(want, platform, nobody)
 	maps.Copy(want, movingCallers(keepers, platform))

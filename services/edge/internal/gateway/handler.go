@@ -36,7 +36,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/tensor"
 )
 
-// Deps is what the HTTP side works with; all fields are needed.
+// Deps is what the HTTP side works with; all fields but Forms are needed.
 type Deps struct {
 	// Conn leads to the edge's own services, through the chain.
 	Conn grpc.ClientConnInterface
@@ -54,6 +54,8 @@ type Deps struct {
 	// Pages answers GET for paths outside of the API, by path; a path that ends
 	// in / answers for everything below it.
 	Pages map[string]http.Handler
+	// Forms answers POST for pages, by path; nil: none.
+	Forms map[string]http.Handler
 }
 
 type handler struct {
@@ -82,6 +84,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	}
 	for _, file := range []protoreflect.FileDescriptor{
 		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_feedback_proto,
+		edgev1.File_poterne_edge_v1_sessions_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto,
 	} {
 		for i := range file.Services().Len() {
@@ -107,6 +110,9 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 		if !strings.HasSuffix(path, "/") || path == "/" {
 			h.routes.page(http.MethodGet, path, "")
 		}
+	}
+	for path := range d.Forms {
+		h.routes.page(http.MethodPost, path, "")
 	}
 	var err error
 	if h.metrics, err = metrics.NewHTTP(d.Telemetry.Meter(metrics.Scope)); err != nil {
@@ -142,6 +148,9 @@ func (h *handler) openGateway(ctx context.Context) error {
 			return edgev1.RegisterFeedbackServiceHandlerClient(ctx, h.gateway, edgev1.NewFeedbackServiceClient(h.Conn))
 		},
 		func() error {
+			return edgev1.RegisterSessionServiceHandlerClient(ctx, h.gateway, edgev1.NewSessionServiceClient(h.Conn))
+		},
+		func() error {
 			return searchv1.RegisterSearchServiceHandlerClient(ctx, h.gateway, h.search)
 		},
 		func() error {
@@ -161,7 +170,7 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 		h.unrouted(w, r, allowed)
 		return
 	}
-	if page := h.Pages[rt.template]; rt.rpc == "" && page != nil {
+	if page := h.page(rt); page != nil {
 		page.ServeHTTP(&pageWriter{writer: w, request: r}, r)
 		return
 	}
@@ -172,6 +181,18 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 	}
 	if err := h.Door.Pass(r.Context(), visitor, func(ctx context.Context) { h.call(w, r.WithContext(ctx), rt) }); err != nil {
 		writeError(w, r, err)
+	}
+}
+
+// page returns what answers a route that is no call; nil: it is one.
+func (h *handler) page(rt *route) http.Handler {
+	switch {
+	case rt.rpc != "":
+		return nil
+	case rt.method == http.MethodPost:
+		return h.Forms[rt.template]
+	default:
+		return h.Pages[rt.template]
 	}
 }
 

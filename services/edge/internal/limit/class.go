@@ -1,6 +1,8 @@
 package limit
 
 import (
+	"maps"
+
 	"google.golang.org/grpc/health/grpc_health_v1"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha" // older clients still ask it
@@ -47,7 +49,7 @@ func (c Class) Cost() int {
 // Table is the class of every method that the edge serves. A method that is
 // missing is refused, and a test fails.
 func Table() map[string]Class {
-	return map[string]Class{
+	t := map[string]Class{
 		edgev1.OpenAIService_CreateChatCompletion_FullMethodName: Generate,
 		edgev1.OpenAIService_StreamChatCompletion_FullMethodName: Generate,
 		edgev1.OpenAIService_CreateCompletion_FullMethodName:     Generate,
@@ -227,4 +229,6 @@ func Table() map[string]Class {
 		reflectionv1.ServerReflection_ServerReflectionInfo_FullMethodName:      Free,
 		reflectionv1alpha.ServerReflection_ServerReflectionInfo_FullMethodName: Free,
 	}
+	maps.Copy(t, sessionClasses())
+	return t
 }

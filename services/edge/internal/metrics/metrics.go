@@ -24,6 +24,8 @@ const (
 	nameAuditWritten   = "poterne.edge.audit.written_records"
 	nameAuditFailures  = "poterne.edge.audit.write_failures"
 	nameKeyStoreErrors = "poterne.edge.api_keys.store_failures"
+	nameSessionErrors  = "poterne.edge.sessions.store_failures"
+	nameLogins         = "poterne.edge.login.outcomes" // by outcome: one of package login's
 )
 
 // The log keys.
@@ -32,9 +34,11 @@ const (
 	KeyCause   = "cause"
 	KeyKeyID   = "key_id"
 	KeyMethod  = "method"
+	KeyOutcome = "outcome"
 	KeyPath    = "path"
 	KeyRecord  = "record"
 	KeyRecords = "records"
+	KeySession = "session"
 	KeyTenant  = "tenant"
 )
 
@@ -49,6 +53,8 @@ type Metrics struct {
 	auditWritten   metric.Int64Counter
 	auditFailures  metric.Int64Counter
 	keyStoreErrors metric.Int64Counter
+	sessionErrors  metric.Int64Counter
+	logins         metric.Int64Counter
 }
 
 // New makes the instruments.
@@ -68,6 +74,8 @@ func New(m metric.Meter) (*Metrics, error) {
 		auditWritten:   counter(nameAuditWritten, "Audit records written."),
 		auditFailures:  counter(nameAuditFailures, "Failed attempts to write audit records."),
 		keyStoreErrors: counter(nameKeyStoreErrors, "Failed reads of the store of API keys."),
+		sessionErrors:  counter(nameSessionErrors, "Failed reads and writes of the store of sessions."),
+		logins:         counter(nameLogins, "Attempts to log in to the web pages, by what came of them."),
 	}
 	return out, errors.Join(errs...)
 }
@@ -125,5 +133,19 @@ func (m *Metrics) AuditFailure(ctx context.Context) {
 func (m *Metrics) KeyStoreFailure(ctx context.Context) {
 	if m != nil {
 		m.keyStoreErrors.Add(ctx, 1)
+	}
+}
+
+// SessionStoreFailure counts a failed read or write of the sessions.
+func (m *Metrics) SessionStoreFailure(ctx context.Context) {
+	if m != nil {
+		m.sessionErrors.Add(ctx, 1)
+	}
+}
+
+// Login counts an attempt to log in; outcome is one of package login's.
+func (m *Metrics) Login(ctx context.Context, outcome string) {
+	if m != nil {
+		m.logins.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", outcome)))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/services/edge/internal/arrival"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/authz"
@@ -70,7 +71,7 @@ func (s *steps) authenticate() grpcserver.Interceptor {
 		}
 		entry := audit.From(ctx)
 		entry.SetCaller(p.Caller.Tenant, p.Caller.Subject)
-		entry.SetKeyID(p.Caller.KeyID)
+		entry.SetKeyID(p.CredentialID())
 		return withPrincipal(ctx, p), noLeave, nil
 	})
 }
@@ -84,6 +85,11 @@ func withPrincipal(ctx context.Context, p authn.Principal) context.Context {
 func (s *steps) identify(ctx context.Context) (authn.Principal, error) {
 	token, err := authn.Token(ctx)
 	if err != nil {
+		var r *authn.RefusedError
+		// A header, whatever is in it, is what the client means to show.
+		if arrived := arrival.From(ctx).Request; s.Sessions != nil && arrived != nil && errors.As(err, &r) && r.Cause == authn.Missing && s.Sessions.Present(arrived) {
+			return s.Sessions.Authenticate(ctx, arrived)
+		}
 		return authn.Principal{}, err
 	}
 	return s.Authenticator.Authenticate(ctx, token)
@@ -100,6 +106,9 @@ func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) e
 	// The trail and the metric tell of it too: anybody can cause these lines.
 	s.Log.DebugContext(ctx, "credentials refused", slog.String(metrics.KeyCause, string(r.Cause)),
 		slog.String(metrics.KeyKeyID, r.KeyID), slog.String(metrics.KeyAddress, s.Addresses.FromContext(ctx).String()))
+	if r.Cause == authn.CrossSite {
+		return authn.Error(r) // no guess: the credentials were not looked at
+	}
 	// A wrong guess costs more than a request, on credit where less is left: the
 	// next one waits until it is paid.
 	if s.Config.Address.RequestsPerMinute > 0 {

@@ -32,7 +32,7 @@ const (
 	NameDeadline     = "deadline"
 )
 
-// Deps is what the steps decide with. All fields but Metrics are needed.
+// Deps is what the steps decide with. All fields but Metrics and Sessions are needed.
 type Deps struct {
 	Config    Config
 	Clock     clock.Clock
@@ -44,7 +44,9 @@ type Deps struct {
 	// Calls is told of every call, until its record is in the trail.
 	Calls         *inhand.Calls
 	Authenticator authn.Authenticator
-	Authorizer    *authz.Authorizer
+	// Sessions accepts cookies; nil: none.
+	Sessions   *authn.Sessions
+	Authorizer *authz.Authorizer
 	// AddressLimiter counts by client address, in this replica.
 	AddressLimiter limit.Charger
 	// Limiter counts by tenant and key, across replicas where they share a store.

@@ -10,7 +10,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/sqldb"
+	"github.com/poterne/poterne/services/edge/internal/schema"
 )
 
 // ErrUnknown is returned for an id that was not made for this caller.
@@ -54,22 +54,9 @@ const secretName = "response-id"
 // Load returns a signer with the key that all replicas on db share, made from
 // random by the first one.
 func Load(ctx context.Context, db *sqldb.DB, random io.Reader) (*Signer, error) {
-	fresh := make([]byte, 32)
-	if _, err := io.ReadFull(random, fresh); err != nil {
-		return nil, fmt.Errorf("responseid: make a key: %w", err)
-	}
-	_, err := db.ExecContext(ctx, `INSERT INTO edge_secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`,
-		secretName, hex.EncodeToString(fresh))
+	key, err := schema.SharedSecret(ctx, db, secretName, random)
 	if err != nil {
-		return nil, fmt.Errorf("responseid: keep a key: %w", err)
-	}
-	var text string
-	if err := db.QueryRowContext(ctx, `SELECT value FROM edge_secrets WHERE name = $1`, secretName).Scan(&text); err != nil {
-		return nil, fmt.Errorf("responseid: read the key: %w", err)
-	}
-	key, err := hex.DecodeString(text)
-	if err != nil || len(key) < len(fresh) {
-		return nil, errors.New("responseid: the key in the store is damaged")
+		return nil, fmt.Errorf("responseid: %w", err)
 	}
 	return New(key), nil
 }

@@ -31,11 +31,13 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/inhand"
 	"github.com/poterne/poterne/services/edge/internal/limit"
+	"github.com/poterne/poterne/services/edge/internal/login"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
 	"github.com/poterne/poterne/services/edge/internal/oidc"
 	"github.com/poterne/poterne/services/edge/internal/responseid"
 	"github.com/poterne/poterne/services/edge/internal/schema"
+	"github.com/poterne/poterne/services/edge/internal/session"
 )
 
 // AdminKeyFile is the name of the file that the first key is written to.
@@ -53,18 +55,22 @@ type Config struct {
 	Authz  authz.Config      `yaml:"authz"`
 	Limits middleware.Config `yaml:"limits"`
 	Audit  audit.Config      `yaml:"audit"`
+	Login  login.Config      `yaml:"login"`
 }
 
 // DefaultConfig returns the defaults, with the store at dsn.
 func DefaultConfig(dsn string) Config {
 	return Config{
 		Store: sqldb.DefaultConfig(dsn), Keys: apikey.DefaultConfig(), Tokens: oidc.DefaultConfig(), Authz: authz.DefaultConfig(),
-		Limits: middleware.DefaultConfig(), Audit: audit.DefaultConfig(),
+		Limits: middleware.DefaultConfig(), Audit: audit.DefaultConfig(), Login: login.DefaultConfig(),
 	}
 }
 
 // Complete fills what follows from other settings.
-func (c *Config) Complete() { c.Tokens.Complete() }
+func (c *Config) Complete() {
+	c.Tokens.Complete()
+	c.Login.Complete()
+}
 
 // Validate notes what is wrong; prefix, which may be empty, is put before the
 // sections' names.
@@ -75,6 +81,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	c.Authz.Validate(p, prefix+"authz")
 	c.Limits.Validate(p, prefix+"limits")
 	c.Audit.Validate(p, prefix+"audit")
+	c.Login.Validate(p, prefix+"login")
 }
 
 // Deps is what New needs besides its configuration.
@@ -99,6 +106,10 @@ type Deps struct {
 type Security struct {
 	// Admin is the AdminService.
 	Admin *admin.Server
+	// Sessions is the SessionService, and Login the pages of people who log in; nil
+	// when nobody can.
+	Sessions *session.Server
+	Login    *login.Pages
 	// Responses makes the ids of answers and reads them.
 	Responses *responseid.Signer
 	// Addresses finds a request's client; the HTTP side uses it too.
@@ -111,6 +122,7 @@ type Security struct {
 
 	deps  middleware.Deps
 	keys  *apikey.Manager
+	web   *session.Manager // nil: nobody can log in
 	trail *audit.Trail
 	prune func(ctx context.Context) error
 	close []func() error
@@ -181,7 +193,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 		AddressLimiter: limit.NewMemory(d.Clock, cfg.Limits.Address.MaxAddresses),
 		Limiter:        limiter,
 	}
-	return s, nil
+	return s, s.openLogin(ctx, cfg, d, db, m)
 }
 
 // openAuthenticators returns what credentials are accepted: keys, and the tokens
@@ -288,6 +300,9 @@ func (s *Security) Components() []lifecycle.Component {
 		out = append(out, lifecycle.Component{Name: "audit retention", Run: func(ctx context.Context) error {
 			return lifecycle.Every(ctx, s.deps.Clock, pruneInterval, nil, s.prune)
 		}})
+	}
+	if s.web != nil {
+		out = append(out, s.web.Components()...)
 	}
 	return append(out, lifecycle.Component{Name: "edge: calls", Stop: s.endCalls})
 }
