@@ -15,7 +15,7 @@ readonly ROOT
 readonly PARTS="$ROOT/scripts/components"
 
 # shellcheck source=/dev/null
-for part in pins lib.sh python.sh engine.sh quantizer.sh models.sh consul.sh stores.sh servers.sh elasticsearch.sh tools.sh env.sh; do
+for part in pins lib.sh python.sh node.sh engine.sh quantizer.sh models.sh consul.sh stores.sh servers.sh elasticsearch.sh tools.sh env.sh; do
   source "$PARTS/$part"
 done
 
@@ -35,12 +35,13 @@ Usage: scripts/components.sh VERB...
   mlserver        MLServer with scikit-learn: serves tensors; tests only
   inference-clients  tritonclient and kserve; tests only
   mlflow          MLflow: a tracking server and its client; tests only
+  oidc-provider   oidc-provider: an OpenID provider on Node.js; tests only
   tools           buf, golangci-lint, the protoc plugins and other developer tools
   grpcurl         grpcurl alone, to call gRPC by hand
   run             engine, quantizer and models: what `make up` needs
   mesh            run, consul and servers: what `make mesh` needs
-  real            mesh, stores, elasticsearch, python-sdk, mlserver, inference-clients and mlflow:
-                  what `make test-real` needs
+  real            mesh, stores, elasticsearch, python-sdk, mlserver, inference-clients, mlflow
+                  and oidc-provider: what `make test-real` needs
   env             print the paths as `export NAME=path` lines; fetches nothing
 TEXT
 }
@@ -50,6 +51,7 @@ run_verb() {
     engine | quantizer | models | consul | stores | servers | compose | elasticsearch | mlserver | mlflow | tools | grpcurl | env) "verb_$1" ;;
     python-sdk) verb_python_sdk ;;
     inference-clients) verb_inference_clients ;;
+    oidc-provider) verb_oidc_provider ;;
     run)
       verb_engine
       optional_quantizer
@@ -70,6 +72,7 @@ run_verb() {
       verb_mlserver
       verb_inference_clients
       verb_mlflow
+      verb_oidc_provider
       ;;
     help | -h | --help) usage ;;
     *)
