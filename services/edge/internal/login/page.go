@@ -42,8 +42,17 @@ type view struct {
 
 func parsePages() (*template.Template, error) {
 	return template.New("pages.html").Funcs(template.FuncMap{
-		"at": func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") },
+		"sentence": sentence,
+		"at":       func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") },
 	}).ParseFS(files, "pages.html")
+}
+
+// sentence makes one of an error's message, which begins in lower case.
+func sentence(s string) string {
+	if s == "" {
+		return ""
+	}
+	return strings.ToUpper(s[:1]) + s[1:] + "."
 }
 
 // header is what every page says besides its text: that nothing runs in it, that it
