@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -244,9 +245,7 @@ func TestRealLoginDefects(t *testing.T) {
 			if err != nil || json.Unmarshal(raw, &c) != nil {
 				t.Error("the provider's token cannot be read")
 			}
-			for k, v := range changes {
-				c[k] = v
-			}
+			maps.Copy(c, changes)
 			raw, _ = json.Marshal(c)
 			return base64.RawURLEncoding.EncodeToString(raw)
 		})

@@ -61,7 +61,8 @@ func (s *sealer) begin(returnTo string, now time.Time) (flow, string, error) {
 		return flow{}, "", fmt.Errorf("login: %w", err)
 	}
 	nonce := secrets[3*32:]
-	return f, base64.RawURLEncoding.EncodeToString(s.aead.Seal(nonce, nonce, plain, []byte(flowCookie))), nil
+	sealed := s.aead.Seal(nonce, nonce, plain, []byte(flowCookie)) //nolint:gosec // the nonce was read from s.random
+	return f, base64.RawURLEncoding.EncodeToString(sealed), nil
 }
 
 // open returns the login of a cookie, if it is not over.

@@ -124,7 +124,7 @@ func nobody(err error) bool {
 }
 
 func (p *Pages) setCookie(w http.ResponseWriter, name, value string, seconds int) {
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // it is secure but on this machine without TLS
 		Name: p.cfg.cookie(name), Value: value, Path: "/", MaxAge: seconds, Secure: p.cfg.secure(), HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 }

@@ -38,7 +38,7 @@ func FuzzOwnPath(f *testing.F) {
 	})
 }
 
-func newTestSealer(t testing.TB, key byte) *sealer {
+func newTestSealer(t *testing.T, key byte) *sealer {
 	t.Helper()
 	s, err := newSealer([]byte(strings.Repeat(string(rune(key)), 32)), rand.Reader)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/apierr"
-	"github.com/poterne/poterne/pkg/grpcserver"
 )
 
 // Page calls serve for a web page that looks after its callers itself: after the
@@ -14,8 +13,7 @@ import (
 // that somebody is not who they say costs the address as wrong credentials do. ctx
 // must carry the visitor's address (clientaddr.NewContext).
 func (d *Door) Page(ctx context.Context, method string, serve func(ctx context.Context) error) error {
-	steps := grpcserver.Chain{d.steps.audit(), d.steps.addressLimit()}.Unary()
-	_, err := steps(ctx, nil, &grpc.UnaryServerInfo{FullMethod: method}, func(ctx context.Context, _ any) (any, error) {
+	_, err := d.page(ctx, nil, &grpc.UnaryServerInfo{FullMethod: method}, func(ctx context.Context, _ any) (any, error) {
 		err := serve(ctx)
 		if apierr.ReasonOf(err) == apierr.Unauthenticated && d.steps.Config.Address.RequestsPerMinute > 0 {
 			limit := d.steps.Config.Address

@@ -9,7 +9,6 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/login"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
-	"github.com/poterne/poterne/services/edge/internal/middleware"
 	"github.com/poterne/poterne/services/edge/internal/oidc"
 	"github.com/poterne/poterne/services/edge/internal/schema"
 	"github.com/poterne/poterne/services/edge/internal/session"
@@ -42,7 +41,8 @@ func (s *Security) openLogin(ctx context.Context, cfg Config, d Deps, db *sqldb.
 		}
 		s.deps.Sessions = authn.NewSessions(s.web, cfg.Login.PublicURL, cfg.Login.SessionCookie())
 		s.Login, err = login.New(cfg.Login, login.Deps{
-			Provider: provider, Sessions: s.web, Accept: s.deps.Sessions, Guard: middleware.NewDoor(s.deps), Key: key, Random: d.Random,
+			Provider: provider, Sessions: s.web, Accept: s.deps.Sessions, Guard: s.Door(), //nolint:contextcheck // each request has its own
+			Key: key, Random: d.Random,
 			Clock: d.Clock, Log: log, Metrics: m, Address: func(r *http.Request) string { return s.Addresses.FromContext(r.Context()).String() },
 		})
 		if err != nil {

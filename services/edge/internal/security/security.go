@@ -193,7 +193,8 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 		AddressLimiter: limit.NewMemory(d.Clock, cfg.Limits.Address.MaxAddresses),
 		Limiter:        limiter,
 	}
-	return s, s.openLogin(ctx, cfg, d, db, m)
+	err = s.openLogin(ctx, cfg, d, db, m)
+	return s, err
 }
 
 // openAuthenticators returns what credentials are accepted: keys, and the tokens

@@ -37,7 +37,8 @@ func ParseSecret(text string) (Secret, error) {
 	if len(text) != base64.RawURLEncoding.EncodedLen(secretBytes) {
 		return Secret{}, errForm
 	}
-	if _, err := base64.RawURLEncoding.Strict().DecodeString(text); err != nil {
+	// The library passes over line breaks, so that the length tells again.
+	if raw, err := base64.RawURLEncoding.Strict().DecodeString(text); err != nil || len(raw) != secretBytes {
 		return Secret{}, errForm
 	}
 	return Secret{config.Secret(text)}, nil
