@@ -13,10 +13,10 @@ func TestSessions(t *testing.T) {
 	gateway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		asked = append(asked, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+string(body)))
-		switch {
-		case r.Method == http.MethodGet:
+		switch r.Method {
+		case http.MethodGet:
 			fmt.Fprint(w, `{"sessions":[{"id":"0a","tenant":"acme","subject":"ana","roles":["reader"],"user_agent":"Firefox\u001b[31m"}]}`)
-		case r.Method == http.MethodPost:
+		case http.MethodPost:
 			fmt.Fprint(w, `{"ended":3}`)
 		default:
 			fmt.Fprint(w, `{}`)
