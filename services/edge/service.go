@@ -147,15 +147,26 @@ func (s *Service) newServers(ctx context.Context) error {
 	if err := s.register(discardRegistrar{}); err != nil {
 		return err
 	}
-	pages := openapi.Pages(s.opts.version)
-	maps.Copy(pages, s.security.Pages()) //nolint:contextcheck // requests bring their own
 	var err error
+	pages, forms := s.pages() //nolint:contextcheck // requests bring their own
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
 		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.cfg.OpenAI.Headers(), //nolint:contextcheck // requests bring their own
 		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Possession: s.security.Possession, Clock: s.opts.clock, IDs: s.opts.ids,
-		Telemetry: s.opts.telemetry, Pages: pages, Forms: s.security.Forms(), //nolint:contextcheck // the same
+		Telemetry: s.opts.telemetry, Pages: pages, Forms: forms,
 	})
 	return err
+}
+
+// pages returns what answers outside of the API: GET, and POST.
+func (s *Service) pages() (get, post map[string]http.Handler) {
+	get, post = openapi.Pages(s.opts.version, s.security.Login != nil), make(map[string]http.Handler)
+	maps.Copy(get, s.security.Pages())
+	maps.Copy(post, s.security.Forms())
+	if login := s.security.Login; login != nil {
+		maps.Copy(get, login.Get())
+		maps.Copy(post, login.Post())
+	}
+	return get, post
 }
 
 // RegisterGRPC registers everything that the edge serves: OpenAI's API, feedback, the Open
@@ -173,6 +184,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterAuditServiceServer(r, s.security.Admin)
 	edgev1.RegisterFeedbackServiceServer(r, s.feedback)
 	edgev1.RegisterPolicyServiceServer(r, s.security.Policies)
+	edgev1.RegisterSessionServiceServer(r, s.security.Sessions)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
 	edgev1.RegisterMlflowServiceServer(r, mlflow.New(registryv1.NewRegistryServiceClient(s.backends.registry)))
 	return errors.Join(

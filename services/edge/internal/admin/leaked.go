@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"github.com/poterne/poterne/pkg/apierr"
 	"log/slog"
 
 	"github.com/poterne/poterne/pkg/identity"

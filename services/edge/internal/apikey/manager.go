@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/services/edge/internal/follow"
 	"github.com/poterne/poterne/services/edge/internal/grant"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 )
@@ -33,7 +34,7 @@ func NewManager(ctx context.Context, cfg Config, peppers Peppers, store Store, c
 	if err != nil {
 		return nil, err
 	}
-	if err := cache.poll(ctx); err != nil {
+	if err := cache.Poll(ctx); err != nil {
 		return nil, err
 	}
 	return &Manager{cfg: cfg, store: store, cache: cache, peppers: peppers, usage: newUsage(), clock: c, random: random, log: log}, nil
@@ -164,11 +165,11 @@ func (m *Manager) applied(r Record, err error) (Record, error) {
 }
 
 // Away reports whether err means that the store did not answer.
-func Away(err error) bool { return errors.Is(err, errStoreAway) }
+func Away(err error) bool { return errors.Is(err, follow.ErrAway) }
 
 // Follow brings what is remembered up to the store's state now.
 func (m *Manager) Follow(ctx context.Context) error {
-	if err := m.cache.poll(ctx); err != nil {
+	if err := m.cache.Poll(ctx); err != nil {
 		return fmt.Errorf("apikey: follow the store: %w", err)
 	}
 	return nil

@@ -84,7 +84,7 @@ func (m *Manager) WriteUsage(ctx context.Context) error {
 		if _, err := m.store.Rehash(ctx, id, r.from, r.to); err != nil {
 			return err // its next use brings it again
 		}
-		m.cache.forget(id)
+		m.cache.Forget(id)
 	}
 	return nil
 }
@@ -108,7 +108,7 @@ func (m *Manager) Components() []lifecycle.Component {
 func (m *Manager) follow(ctx context.Context) error {
 	away := false
 	return lifecycle.Every(ctx, m.clock, m.cfg.PollInterval, nil, func(ctx context.Context) error {
-		err := m.cache.poll(ctx)
+		err := m.cache.Poll(ctx)
 		if err != nil && ctx.Err() == nil {
 			m.cache.metrics.KeyStoreFailure(ctx)
 			if !away { // once: it is asked several times a second

@@ -42,7 +42,7 @@ func (m *Manager) Verify(ctx context.Context, text string) (Verified, error) {
 	if err != nil {
 		return Verified{}, &InvalidError{Cause: Malformed}
 	}
-	rec, err := m.cache.get(ctx, key.ID)
+	rec, err := m.cache.Get(ctx, key.ID)
 	if errors.Is(err, ErrNotFound) {
 		return Verified{}, &InvalidError{Cause: Unknown}
 	}
@@ -74,7 +74,7 @@ func (m *Manager) State(ctx context.Context, id string) (Verified, error) {
 	if !validID(id) {
 		return Verified{}, &InvalidError{Cause: Unknown}
 	}
-	rec, err := m.cache.get(ctx, id)
+	rec, err := m.cache.Get(ctx, id)
 	if errors.Is(err, ErrNotFound) {
 		return Verified{}, &InvalidError{Cause: Unknown}
 	}

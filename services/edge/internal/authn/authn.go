@@ -70,6 +70,9 @@ type Principal struct {
 	Bound bool
 	// Confirmation is what must be proven; the zero value is nothing.
 	Confirmation Confirmation
+	// SessionID names the web session whose cookie was shown; empty for other
+	// credentials.
+	SessionID string
 }
 
 // Grant narrows what credentials may be used for, below what their holder may do.
@@ -140,6 +143,9 @@ func (c Chain) Authenticate(ctx context.Context, token string) (Principal, error
 // answer, whatever the cause: it would help those who guess.
 func Error(r *RefusedError) error {
 	switch r.Cause { //nolint:exhaustive // the others are alike
+	case CrossSite:
+		return apierr.New(apierr.PermissionDenied, "a web session counts only for requests of this gateway's own pages: "+
+			"the browser must say so (Sec-Fetch-Site or Origin), and what is no GET needs the page's X-CSRF-Token")
 	case Missing:
 		return apierr.New(apierr.Unauthenticated, "this needs credentials: send the header Authorization: Bearer <API key or access token>")
 	case Nonce:

@@ -50,6 +50,7 @@ func served(t *testing.T) []protoreflect.MethodDescriptor {
 		edgev1.File_poterne_edge_v1_serviceaccounts_proto,
 		edgev1.File_poterne_edge_v1_policies_proto,
 		edgev1.File_poterne_edge_v1_audit_proto,
+		edgev1.File_poterne_edge_v1_sessions_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto, edgev1.File_poterne_edge_v1_mlflow_proto,
 		oip.File_inference_open_inference_proto,
 	} {
@@ -188,6 +189,7 @@ func TestDefaultPolicy(t *testing.T) {
 	maps.Copy(want, experimentMethods(platform))
 	maps.Copy(want, evidenceMatrix(nobody, platform, everyone))
 	maps.Copy(want, policyMatrix(admins))
+	maps.Copy(want, sessionsMatrix())
 	maps.Copy(want, rolloutMatrix(platform))
 	maps.Copy(want, keyMatrix(admins))
 	artifactCallers(want, platform, nobody)

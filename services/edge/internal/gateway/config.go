@@ -40,8 +40,8 @@ type Config struct {
 	CORS      CORS          `yaml:"cors"`
 }
 
-// CORS says which web pages of other origins may call the API. Credentials are
-// never cookies, so none are allowed.
+// CORS says which web pages of other origins may call the API. Cookies count for
+// the gateway's own pages only, so no credentials are allowed.
 type CORS struct {
 	// Origins are scheme://host[:port], or "*" for all; none turns CORS off.
 	Origins []string `yaml:"origins"`

@@ -37,7 +37,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/tensor"
 )
 
-// Deps is what the HTTP side works with; all fields are needed.
+// Deps is what the HTTP side works with; all fields but Forms are needed.
 type Deps struct {
 	// Conn leads to the edge's own services, through the chain.
 	Conn grpc.ClientConnInterface
@@ -90,6 +90,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 		edgev1.File_poterne_edge_v1_serviceaccounts_proto,
 		edgev1.File_poterne_edge_v1_policies_proto,
 		edgev1.File_poterne_edge_v1_audit_proto,
+		edgev1.File_poterne_edge_v1_sessions_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto,
 	} {
 		for i := range file.Services().Len() {
@@ -163,6 +164,9 @@ func (h *handler) openGateway(ctx context.Context) error {
 			return edgev1.RegisterPolicyServiceHandlerClient(ctx, h.gateway, edgev1.NewPolicyServiceClient(h.Conn))
 		},
 		func() error {
+			return edgev1.RegisterSessionServiceHandlerClient(ctx, h.gateway, edgev1.NewSessionServiceClient(h.Conn))
+		},
+		func() error {
 			return searchv1.RegisterSearchServiceHandlerClient(ctx, h.gateway, h.search)
 		},
 		func() error {
@@ -182,7 +186,7 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 		h.unrouted(w, r, allowed)
 		return
 	}
-	if page := h.Pages[rt.template]; rt.rpc == "" && page != nil {
+	if page := h.page(rt); page != nil {
 		page.ServeHTTP(&pageWriter{writer: w, request: r}, r)
 		return
 	}
@@ -197,6 +201,18 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 	}
 	if err := h.Door.Pass(r.Context(), visitor, func(ctx context.Context) { h.call(w, r.WithContext(ctx), rt) }); err != nil {
 		writeError(w, r, err)
+	}
+}
+
+// page returns what answers a route that is no call; nil: it is one.
+func (h *handler) page(rt *route) http.Handler {
+	switch {
+	case rt.rpc != "":
+		return nil
+	case rt.method == http.MethodPost:
+		return h.Forms[rt.template]
+	default:
+		return h.Pages[rt.template]
 	}
 }
 

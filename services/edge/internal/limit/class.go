@@ -53,6 +53,7 @@ func Table() map[string]Class {
 	maps.Copy(t, keyTable())
 	maps.Copy(t, policyClasses())
 	maps.Copy(t, auditClasses())
+	maps.Copy(t, sessionClasses())
 	return t
 }
 

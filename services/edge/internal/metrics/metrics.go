@@ -30,6 +30,8 @@ const (
 	nameAuditSigned    = "poterne.edge.audit.checkpoint_time" // s since 1970
 	nameKeyStoreErrors = "poterne.edge.api_keys.store_failures"
 	nameDetections     = "poterne.edge.detections" // by kind, action and side
+	nameSessionErrors  = "poterne.edge.sessions.store_failures"
+	nameLogins         = "poterne.edge.login.outcomes" // by outcome: one of package login's
 )
 
 // The log keys.
@@ -46,6 +48,8 @@ const (
 	KeyRecords    = "records"
 	KeySkipped    = "skipped"
 	KeyTenant     = "tenant"
+	KeyOutcome    = "outcome"
+	KeySession    = "session"
 )
 
 // Metrics counts what the security steps do. It is safe for concurrent use,
@@ -64,6 +68,8 @@ type Metrics struct {
 	auditSigned    metric.Float64Gauge
 	keyStoreErrors metric.Int64Counter
 	detections     metric.Int64Counter
+	sessionErrors  metric.Int64Counter
+	logins         metric.Int64Counter
 }
 
 // New makes the instruments.
@@ -85,6 +91,8 @@ func New(m metric.Meter) (*Metrics, error) {
 		auditFailures:  counter(nameAuditFailures, "Failed attempts to write audit records."),
 		keyStoreErrors: counter(nameKeyStoreErrors, "Failed reads of the store of API keys."),
 		detections:     counter(nameDetections, "What the detectors found, by kind, by what was done, and by side."),
+		sessionErrors:  counter(nameSessionErrors, "Failed reads and writes of the store of sessions."),
+		logins:         counter(nameLogins, "Attempts to log in to the web pages, by what came of them."),
 	}
 	var err1, err2 error
 	out.auditPlaces = counter(nameAuditPlaces, "Failed deliveries of audit checkpoints to where they are kept besides the store, by place.")
@@ -179,5 +187,19 @@ func (m *Metrics) Detected(ctx context.Context, kind, action, side string) {
 	if m != nil {
 		m.detections.Add(ctx, 1, metric.WithAttributes(
 			attribute.String("kind", kind), attribute.String("action", action), attribute.String("side", side)))
+	}
+}
+
+// SessionStoreFailure counts a failed read or write of the sessions.
+func (m *Metrics) SessionStoreFailure(ctx context.Context) {
+	if m != nil {
+		m.sessionErrors.Add(ctx, 1)
+	}
+}
+
+// Login counts an attempt to log in; outcome is one of package login's.
+func (m *Metrics) Login(ctx context.Context, outcome string) {
+	if m != nil {
+		m.logins.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", outcome)))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/services/edge/internal/arrival"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/authz"
@@ -71,7 +72,7 @@ func (s *steps) authenticate() grpcserver.Interceptor {
 		}
 		entry := audit.From(ctx)
 		entry.SetCaller(p.Caller.Tenant, p.Caller.Subject)
-		entry.SetKeyID(p.Caller.KeyID)
+		entry.SetKeyID(p.CredentialID())
 		return withPrincipal(ctx, p), noLeave, nil
 	})
 }
@@ -85,6 +86,11 @@ func withPrincipal(ctx context.Context, p authn.Principal) context.Context {
 func (s *steps) identify(ctx context.Context, setHeader headerSetter) (authn.Principal, error) {
 	token, scheme, err := authn.Token(ctx)
 	if err != nil {
+		var r *authn.RefusedError
+		// A header, whatever is in it, is what the client means to show.
+		if arrived := arrival.From(ctx).Request; s.Sessions != nil && arrived != nil && errors.As(err, &r) && r.Cause == authn.Missing && s.Sessions.Present(arrived) {
+			return s.Sessions.Authenticate(ctx, arrived)
+		}
 		return authn.Principal{}, err
 	}
 	// The proof comes first: that it is wrong must not tell whether the token is good.
@@ -109,6 +115,9 @@ func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) e
 		return err
 	}
 	s.note(ctx, r)
+	if r.Cause == authn.CrossSite {
+		return authn.Error(r) // no guess: the credentials were not looked at
+	}
 	if err := s.charge(ctx, r); err != nil {
 		return err
 	}

@@ -23,12 +23,13 @@ import (
 type Door struct {
 	steps *steps
 	pass  grpc.UnaryServerInterceptor
+	page  grpc.UnaryServerInterceptor // the steps of pages, which look after their callers themselves
 }
 
 // NewDoor returns the door of the chain that Chain returns for the same d.
 func NewDoor(d Deps) *Door {
 	s := newSteps(d)
-	return &Door{steps: s, pass: s.door().Unary()}
+	return &Door{steps: s, pass: s.door().Unary(), page: grpcserver.Chain{s.audit(), s.addressLimit()}.Unary()}
 }
 
 // Visitor is a request over HTTP.

@@ -34,7 +34,7 @@ const (
 	NameDeadline     = "deadline"
 )
 
-// Deps is what the steps decide with. All fields but Metrics are needed.
+// Deps is what the steps decide with. All fields but Metrics and Sessions are needed.
 type Deps struct {
 	Config    Config
 	Clock     clock.Clock
@@ -46,7 +46,9 @@ type Deps struct {
 	// Calls is told of every call, until its record is in the trail.
 	Calls         *inhand.Calls
 	Authenticator authn.Authenticator
-	Authorizer    *authz.Authorizer
+	// Sessions accepts cookies; nil: none.
+	Sessions   *authn.Sessions
+	Authorizer *authz.Authorizer
 	// Possession judges proofs of tokens that are bound to a key; nil: none is
 	// accepted.
 	Possession *possession.Checker

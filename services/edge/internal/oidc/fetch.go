@@ -62,26 +62,41 @@ func (f *fetcher) fetch(ctx context.Context) (jose.KeySet, error) {
 	return set, err
 }
 
-// discover returns where the issuer's keys are (OpenID Connect Discovery 1.0,
-// section 4). Its configuration must be its own.
+// discover returns where the issuer's keys are.
 func (f *fetcher) discover(ctx context.Context) (string, error) {
-	text, err := f.get(ctx, strings.TrimSuffix(f.issuer, "/")+wellKnown, maxConfigurationBytes)
-	if err != nil {
-		return "", err
-	}
 	var c struct {
-		Issuer  string `json:"issuer"`
 		JWKSURI string `json:"jwks_uri"`
 	}
-	switch err := json.Unmarshal(text, &c); {
-	case err != nil:
-		return "", errors.New("its configuration is no JSON object, or has a member twice or of the wrong type")
-	case c.Issuer != f.issuer:
-		return "", fmt.Errorf("its configuration is that of another issuer, %.100q", c.Issuer)
-	case !fetchable(c.JWKSURI):
+	if err := f.configuration(ctx, &c); err != nil {
+		return "", err
+	}
+	if !fetchable(c.JWKSURI) {
 		return "", fmt.Errorf("its configuration has its keys where they are not read from, %.100q", c.JWKSURI)
 	}
 	return c.JWKSURI, nil
+}
+
+// configuration reads what the issuer says of itself into v (OpenID Connect
+// Discovery 1.0, section 4). It must be its own.
+func (f *fetcher) configuration(ctx context.Context, v any) error {
+	text, err := f.get(ctx, strings.TrimSuffix(f.issuer, "/")+wellKnown, maxConfigurationBytes)
+	if err != nil {
+		return err
+	}
+	var c struct {
+		Issuer string `json:"issuer"`
+	}
+	err = json.Unmarshal(text, &c)
+	if err == nil {
+		err = json.Unmarshal(text, v)
+	}
+	switch {
+	case err != nil:
+		return errors.New("its configuration is no JSON object, or has a member twice or of the wrong type")
+	case c.Issuer != f.issuer:
+		return fmt.Errorf("its configuration is that of another issuer, %.100q", c.Issuer)
+	}
+	return nil
 }
 
 func (f *fetcher) get(ctx context.Context, url string, most int64) ([]byte, error) {

@@ -6,6 +6,7 @@ package openapi
 import (
 	_ "embed"
 	"encoding/json"
+	"html/template"
 	"net/http"
 	"slices"
 	"strconv"
@@ -25,24 +26,46 @@ const (
 //go:embed openapi.json
 var document []byte
 
+const (
+	// signIn stands above the pages where people can log in.
+	signIn template.HTML = `<p style="margin:0;padding:.6rem 1rem;font-family:sans-serif;background:#1b1b1b;color:#fff">` +
+		`<a style="color:#9cf" href="/login?return_to=/docs/">Sign in</a> to try calls as yourself, or see ` +
+		`<a style="color:#9cf" href="/account">your account</a>.</p>`
+	// withSession gives a call that is tried what the session asks of changes; without
+	// a session it changes nothing.
+	withSession = `async function (request) {
+		if (!/^(GET|HEAD)$/i.test(request.method) && !request.headers.Authorization) {
+			try {
+				const answer = await fetch('/account/token');
+				if (answer.ok) request.headers['X-CSRF-Token'] = (await answer.json()).csrf_token;
+			} catch (e) { /* nobody is signed in */ }
+		}
+		return request;
+	}`
+)
+
 // Document returns the OpenAPI document. It must not be changed.
 func Document() []byte { return document }
 
 // Pages returns what answers GET outside of the API, by path. version names the
-// build.
-func Pages(version string) map[string]http.Handler {
-	docs := v5emb.NewHandlerWithConfig(swgui.Config{
+// build; login says whether people can log in.
+func Pages(version string, login bool) map[string]http.Handler {
+	cfg := swgui.Config{
 		Title: "Poterne API", SwaggerJSON: pathDocument, BasePath: pathTree, HideCurl: false,
 		SettingsUI: map[string]string{
 			"docExpansion": `"list"`, "defaultModelsExpandDepth": "0", "persistAuthorization": "false",
 			"validatorUrl": "null", "tryItOutEnabled": "true",
 		},
-	})
+	}
+	if login {
+		cfg.PrependHTML, cfg.SettingsUI["requestInterceptor"] = signIn, withSession
+	}
+	docs := v5emb.NewHandlerWithConfig(cfg)
 	return map[string]http.Handler{
 		pathDocument: http.HandlerFunc(serveDocument),
 		pathDocs:     http.RedirectHandler(pathTree, http.StatusMovedPermanently),
 		pathTree:     ownHostOnly(docs),
-		pathRoot:     root(version),
+		pathRoot:     root(version, login),
 	}
 }
 
@@ -68,10 +91,14 @@ func ownHostOnly(next http.Handler) http.Handler {
 }
 
 // root says what this is to whoever opens the address by hand.
-func root(version string) http.Handler {
-	body, err := json.Marshal(map[string]string{
+func root(version string, login bool) http.Handler {
+	about := map[string]string{
 		"name": "Poterne", "version": version, "docs": pathDocs, "openapi": pathDocument, "api": "/v1",
-	})
+	}
+	if login {
+		about["login"] = "/login"
+	}
+	body, err := json.Marshal(about)
 	if err != nil {
 		body = []byte("{}") // strings always encode
 	}

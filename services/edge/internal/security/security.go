@@ -30,6 +30,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/inhand"
 	"github.com/poterne/poterne/services/edge/internal/issue"
 	"github.com/poterne/poterne/services/edge/internal/limit"
+	"github.com/poterne/poterne/services/edge/internal/login"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
 	"github.com/poterne/poterne/services/edge/internal/policy"
@@ -37,6 +38,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/possession"
 	"github.com/poterne/poterne/services/edge/internal/responseid"
 	"github.com/poterne/poterne/services/edge/internal/schema"
+	"github.com/poterne/poterne/services/edge/internal/session"
 )
 
 // AdminKeyFile is the name of the file that the first key is written to.
@@ -51,18 +53,22 @@ type Config struct {
 	Authz  authz.Config      `yaml:"authz"`
 	Limits middleware.Config `yaml:"limits"`
 	Audit  audit.Config      `yaml:"audit"`
+	Login  login.Config      `yaml:"login"`
 }
 
 // DefaultConfig returns the defaults, with the store at dsn.
 func DefaultConfig(dsn string) Config {
 	return Config{
 		Store: sqldb.DefaultConfig(dsn), Keys: apikey.DefaultConfig(), Tokens: DefaultTokensConfig(), Authz: authz.DefaultConfig(),
-		Limits: middleware.DefaultConfig(), Audit: audit.DefaultConfig(),
+		Limits: middleware.DefaultConfig(), Audit: audit.DefaultConfig(), Login: login.DefaultConfig(),
 	}
 }
 
 // Complete fills what follows from other settings.
-func (c *Config) Complete() { c.Tokens.Complete() }
+func (c *Config) Complete() {
+	c.Tokens.Complete()
+	c.Login.Complete()
+}
 
 // Validate notes what is wrong; prefix, which may be empty, is put before the
 // sections' names.
@@ -73,6 +79,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	c.Authz.Validate(p, prefix+"authz")
 	c.Limits.Validate(p, prefix+"limits")
 	c.Audit.Validate(p, prefix+"audit")
+	c.Login.Validate(p, prefix+"login")
 }
 
 // Deps is what New needs besides its configuration.
@@ -102,6 +109,10 @@ type Security struct {
 	Admin *admin.Server
 	// Policies is the PolicyService.
 	Policies *policyserver.Server
+	// Sessions is the SessionService, and Login the pages of people who log in; nil
+	// when nobody can.
+	Sessions *session.Server
+	Login    *login.Pages
 	// Responses makes the ids of answers and reads them.
 	Responses *responseid.Signer
 	// Addresses finds a request's client; the HTTP side uses it too.
@@ -119,7 +130,8 @@ type Security struct {
 	deps   middleware.Deps
 	tokens TokensConfig
 	keys   *apikey.Manager
-	issue  *issue.Service // nil: no tokens are issued
+	issue  *issue.Service   // nil: no tokens are issued
+	web    *session.Manager // nil: nobody can log in
 	trail  *audit.Trail
 	rules  *policy.Follower
 	proof  auditProof
@@ -199,7 +211,8 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 		AddressLimiter: limit.NewMemory(d.Clock, cfg.Limits.Address.MaxAddresses),
 		Limiter:        limiter,
 	}
-	return s, nil
+	err = s.openLogin(ctx, cfg, d, db, m)
+	return s, err
 }
 
 func openKeys(ctx context.Context, cfg Config, d Deps, store apikey.Store, m *metrics.Metrics) (*apikey.Manager, error) {
@@ -260,6 +273,9 @@ func (s *Security) Components() []lifecycle.Component {
 	out = append(out, s.keys.Components()...)
 	if s.issue != nil {
 		out = append(out, s.issue.Component())
+	}
+	if s.web != nil {
+		out = append(out, s.web.Components()...)
 	}
 	return append(out, lifecycle.Component{Name: "edge: calls", Stop: s.endCalls})
 }

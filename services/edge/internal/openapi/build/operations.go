@@ -29,7 +29,7 @@ func describe(doc object, _ *descriptors) error {
 		object{"name": "Tensors", "description": "Models of tensors, by the Open Inference Protocol: KServe's and Triton's clients work unchanged."},
 		object{"name": "Search", "description": "Collections of documents, and the passages in them that answer a query."},
 		object{"name": "Registry", "description": "Models, versions, aliases and traffic splits."},
-		object{"name": "Administration", "description": "API keys, the audit trail and the workers."},
+		object{"name": "Administration", "description": "API keys, web sessions, the audit trail and the workers."},
 	}
 	errorsAndHeaders(at(doc, "components"))
 	return nil
@@ -93,7 +93,7 @@ func tag(service protoreflect.FullName) string {
 	switch service {
 	case "poterne.edge.v1.OpenAIService":
 		return "OpenAI"
-	case "poterne.edge.v1.AdminService":
+	case "poterne.edge.v1.AdminService", "poterne.edge.v1.SessionService":
 		return "Administration"
 	case "poterne.search.v1.SearchService":
 		return "Search"

@@ -1,0 +1,27 @@
+# Packages of Node.js, checked by npm against the sums in a package-lock.json beside
+# this file; their install scripts never run. Sourced by components.sh.
+# shellcheck shell=bash
+
+readonly NODE_NEEDS="Node.js 20 or later with npm (nodejs, npm)"
+
+require_node() { # WHAT-FOR
+  command -v node >/dev/null && command -v npm >/dev/null || die "$EXIT_MISSING" "$1: Node.js is not installed; install $NODE_NEEDS"
+  node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' ||
+    die "$EXIT_MISSING" "$1: Node.js $(node --version) is too old; install $NODE_NEEDS"
+}
+
+oidc_provider_dir() {
+  local from="$PARTS/oidc-provider"
+  printf '%s/oidc-provider/%s' "$(cache_dir)" "$(key_of "$from/package.json" "$from/package-lock.json" "$from/provider.mjs")"
+}
+
+verb_oidc_provider() {
+  require_node oidc-provider
+  install_once oidc-provider "$(oidc_provider_dir)" build_oidc_provider
+}
+
+build_oidc_provider() { # DIR
+  say "oidc-provider: fetching the OpenID provider and what it needs (4 MB)"
+  cp "$PARTS/oidc-provider/"{package.json,package-lock.json,provider.mjs} "$1/"
+  (cd "$1" && npm ci --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error >&2)
+}

@@ -1,0 +1,166 @@
+package login
+
+import (
+	"crypto/subtle"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/metrics"
+	"github.com/poterne/poterne/services/edge/internal/oidc"
+)
+
+// The outcomes of a login, for the metric and the log.
+const (
+	outcomeDone      = "done"
+	outcomeMalformed = "malformed"
+	outcomeNotBegun  = "not_begun"
+	outcomeState     = "state"
+	outcomeIssuer    = "issuer"
+	outcomeDenied    = "denied_there"
+	outcomeCode      = "code"
+	outcomeIDToken   = "id_token"
+	outcomeNobody    = "nobody"
+	outcomeAway      = "provider_away"
+	outcomeStore     = "store_away"
+)
+
+// begin sends the browser to the provider.
+func (p *Pages) begin(w http.ResponseWriter, r *http.Request) error {
+	returnTo, ok := single(r.URL.Query()["return_to"])
+	if returnTo = ownPath(returnTo); !ok || returnTo == "" {
+		returnTo = p.cfg.DefaultPath
+	}
+	f, cookie, err := p.sealer.begin(returnTo, p.Clock.Now())
+	if err != nil {
+		return apierr.Wrap(apierr.Internal, err, "a login cannot be begun")
+	}
+	to, err := p.Provider.AuthorizationURL(r.Context(), p.request(f))
+	if err != nil {
+		p.Metrics.Login(r.Context(), outcomeAway)
+		return err
+	}
+	audit.From(r.Context()).Omit() // nobody was let in or refused
+	p.setCookie(w, flowCookie, cookie, int(flowTime/time.Second))
+	redirect(w, to)
+	return nil
+}
+
+func (p *Pages) request(f flow) oidc.Request {
+	return oidc.Request{State: f.State, Nonce: f.Nonce, Verifier: f.Verifier, RedirectURI: p.cfg.PublicURL + PathCallback}
+}
+
+// complete is where the browser comes back with the provider's answer.
+func (p *Pages) complete(w http.ResponseWriter, r *http.Request) error {
+	caller, f, outcome, err := p.answer(r)
+	if outcome != outcomeState {
+		// It is over, whatever came of it. But what somebody else sends here must not
+		// end a login that this browser has begun.
+		p.drop(w, flowCookie)
+	}
+	if err != nil {
+		p.Metrics.Login(r.Context(), outcome)
+		p.Log.InfoContext(r.Context(), "a login failed", slog.String(metrics.KeyOutcome, outcome), telemetry.Err(err))
+		return refusal(outcome, err)
+	}
+	entry := audit.From(r.Context())
+	entry.SetCaller(caller.Tenant, caller.Subject)
+	rec, secret, err := p.Sessions.Create(r.Context(), caller, r.UserAgent(), p.Address(r))
+	if err != nil {
+		p.Metrics.Login(r.Context(), outcomeStore)
+		return apierr.Wrap(apierr.Unavailable, err, "the store of sessions does not answer").WithRetryAfter(time.Second)
+	}
+	// The session before, if there was one, ends: its secret is never used on.
+	if old, _, err := p.who(r); err == nil {
+		_, err = p.Sessions.End(r.Context(), old.ID)
+		if err != nil {
+			p.Log.WarnContext(r.Context(), "the session before cannot be ended", slog.String(metrics.KeySession, old.ID), telemetry.Err(err))
+		}
+	}
+	entry.SetResource("session/" + rec.ID)
+	p.Metrics.Login(r.Context(), outcomeDone)
+	p.Log.InfoContext(r.Context(), "somebody has logged in", slog.String(metrics.KeySession, rec.ID), slog.String(metrics.KeyTenant, rec.Tenant))
+	p.setCookie(w, sessionCookie, secret.Reveal(), int(p.cfg.Session.Lifetime/time.Second))
+	p.leave(w, f.ReturnTo)
+	return nil
+}
+
+// answer judges the provider's answer, and returns who has logged in.
+func (p *Pages) answer(r *http.Request) (identity.Caller, flow, string, error) {
+	var parameters [4]string
+	query := r.URL.Query()
+	for i, name := range []string{"state", "code", "error", "iss"} {
+		var ok bool
+		if parameters[i], ok = single(query[name]); !ok {
+			return identity.Caller{}, flow{}, outcomeMalformed, errors.New("a parameter is there twice: " + name)
+		}
+	}
+	state, code, failed, iss := parameters[0], parameters[1], parameters[2], parameters[3]
+	cookies := r.CookiesNamed(p.cfg.cookie(flowCookie))
+	if len(cookies) != 1 {
+		return identity.Caller{}, flow{}, outcomeNotBegun, errFlow
+	}
+	f, err := p.sealer.open(cookies[0].Value, p.Clock.Now())
+	if err != nil {
+		return identity.Caller{}, flow{}, outcomeNotBegun, err
+	}
+	if subtle.ConstantTimeCompare([]byte(state), []byte(f.State)) != 1 {
+		return identity.Caller{}, flow{}, outcomeState, errors.New("the state is that of another login")
+	}
+	if err := p.Provider.CheckIssuer(r.Context(), iss); err != nil {
+		return identity.Caller{}, flow{}, outcomeOf(err), err
+	}
+	if failed != "" {
+		return identity.Caller{}, flow{}, outcomeDenied, errors.New(knownError(failed))
+	}
+	if code == "" {
+		return identity.Caller{}, flow{}, outcomeMalformed, errors.New("there is no code")
+	}
+	caller, err := p.Provider.Exchange(r.Context(), code, p.request(f))
+	if err != nil {
+		return identity.Caller{}, flow{}, outcomeOf(err), err
+	}
+	return caller, f, outcomeDone, nil
+}
+
+func outcomeOf(err error) string {
+	for _, o := range []struct {
+		err     error
+		outcome string
+	}{
+		{oidc.ErrAway, outcomeAway},
+		{oidc.ErrForeignIssuer, outcomeIssuer},
+		{oidc.ErrCode, outcomeCode},
+		{oidc.ErrIDToken, outcomeIDToken},
+		{oidc.ErrNobody, outcomeNobody},
+	} {
+		if errors.Is(err, o.err) {
+			return o.outcome
+		}
+	}
+	return outcomeAway // the request was not answered
+}
+
+// refusal is what the person is told. What exactly was wrong is in the log only.
+func refusal(outcome string, err error) error {
+	switch outcome {
+	case outcomeAway:
+		return apierr.Wrap(apierr.Unavailable, err, "the login provider cannot be reached now").WithRetryAfter(5 * time.Second)
+	case outcomeDenied:
+		return apierr.Wrap(apierr.PermissionDenied, err, "the login provider did not let you in: %s", err.Error())
+	case outcomeNobody:
+		return apierr.Wrap(apierr.PermissionDenied, err, "the login provider knows you, but you may not log in here: "+
+			"ask who runs this gateway for a tenant that it accepts")
+	case outcomeMalformed:
+		return apierr.Wrap(apierr.InvalidArgument, err, "the login provider's answer cannot be read")
+	case outcomeNotBegun, outcomeState:
+		return apierr.Wrap(apierr.Unauthenticated, err, "this login was not begun in this browser, is over already, or took longer than 10 minutes")
+	default:
+		return apierr.Wrap(apierr.Unauthenticated, err, "the login provider's answer is not accepted")
+	}
+}
