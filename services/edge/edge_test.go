@@ -35,9 +35,9 @@ type gate struct {
 	artifacts *fakeArtifacts
 }
 
-func open(t *testing.T, change func(*edge.Config)) *gate {
+func open(t *testing.T, change func(*edge.Config), opts ...edge.Option) *gate {
 	t.Helper()
-	g := build(t, change)
+	g := build(t, change, opts...)
 	g.run()
 	server := httptest.NewServer(g.Handler())
 	t.Cleanup(server.Close)
@@ -46,7 +46,7 @@ func open(t *testing.T, change func(*edge.Config)) *gate {
 }
 
 // build puts a gate together of which nothing runs.
-func build(t *testing.T, change func(*edge.Config)) *gate {
+func build(t *testing.T, change func(*edge.Config), opts ...edge.Option) *gate {
 	t.Helper()
 	g := &gate{t: t, inference: &fakeInference{ready: true}, search: new(fakeSearch), registry: new(fakeRegistry), artifacts: new(fakeArtifacts)}
 	cfg := edge.DefaultConfig()
@@ -59,7 +59,7 @@ func build(t *testing.T, change func(*edge.Config)) *gate {
 		t.Fatalf("Complete: %v", err)
 	}
 	var err error
-	g.Service, err = edge.New(t.Context(), *cfg,
+	g.Service, err = edge.New(t.Context(), *cfg, append([]edge.Option{
 		edge.WithTelemetry(telemetry.Discard()),
 		edge.WithInferenceConn(backend(t, func(r grpc.ServiceRegistrar) {
 			inferencev1.RegisterInferenceServiceServer(r, g.inference)
@@ -69,7 +69,7 @@ func build(t *testing.T, change func(*edge.Config)) *gate {
 			registryv1.RegisterRegistryServiceServer(r, g.registry)
 			registryv1.RegisterArtifactServiceServer(r, g.artifacts)
 		})),
-	)
+	}, opts...)...)
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}

@@ -96,7 +96,7 @@ func (s *Service) build(ctx context.Context) error {
 	if s.security, err = security.New(ctx, s.cfg.Security, security.Deps{
 		DataDir: s.cfg.DataDir, Telemetry: o.telemetry, Clock: o.clock, IDs: o.ids,
 		Inference: inferencev1.NewInferenceServiceClient(s.backends.inference),
-		Registry:  registryv1.NewRegistryServiceClient(s.backends.registry), OpenRedis: o.redis,
+		Registry:  registryv1.NewRegistryServiceClient(s.backends.registry), OpenRedis: o.redis, OpenRules: o.rules,
 	}); err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (s *Service) newServers(ctx context.Context) error {
 	var err error
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
 		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.cfg.OpenAI.Headers(), //nolint:contextcheck // requests bring their own
-		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Clock: s.opts.clock, IDs: s.opts.ids,
+		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Firewall: s.security.Firewall, Clock: s.opts.clock, IDs: s.opts.ids,
 		Telemetry: s.opts.telemetry, Pages: openapi.Pages(s.opts.version),
 	})
 	return err

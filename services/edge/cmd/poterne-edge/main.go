@@ -8,6 +8,7 @@ import (
 	"github.com/poterne/poterne/pkg/servicecmd"
 	"github.com/poterne/poterne/services/edge"
 	"github.com/poterne/poterne/services/edge/internal/redisscript"
+	"github.com/poterne/poterne/services/edge/internal/ruleset"
 )
 
 // version is set when the binary is built.
@@ -18,7 +19,7 @@ func main() {
 }
 
 func run(ctx context.Context, cfg *edge.Config) error {
-	s, err := edge.New(ctx, *cfg, edge.WithVersion(version), edge.WithRedis(openRedis))
+	s, err := edge.New(ctx, *cfg, edge.WithVersion(version), edge.WithRedis(openRedis), edge.WithFirewall(ruleset.Open))
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ import (
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
+	"github.com/poterne/poterne/services/edge/internal/firewall"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
@@ -36,7 +37,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/tensor"
 )
 
-// Deps is what the HTTP side works with; all fields are needed.
+// Deps is what the HTTP side works with; all fields but Firewall are needed.
 type Deps struct {
 	// Conn leads to the edge's own services, through the chain.
 	Conn grpc.ClientConnInterface
@@ -46,6 +47,8 @@ type Deps struct {
 	// Tensors bounds the bodies of the Open Inference Protocol.
 	Tensors   tensor.Limits
 	Addresses *clientaddr.Resolver
+	// Firewall judges requests; nil when it is off.
+	Firewall  *firewall.Firewall
 	Clock     clock.Clock
 	IDs       ids.Source
 	Telemetry *telemetry.Telemetry
@@ -107,6 +110,9 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 		if !strings.HasSuffix(path, "/") || path == "/" {
 			h.routes.page(http.MethodGet, path, "")
 		}
+	}
+	if err := h.profile(); err != nil {
+		return nil, err
 	}
 	var err error
 	if h.metrics, err = metrics.NewHTTP(d.Telemetry.Meter(metrics.Scope)); err != nil {
@@ -180,6 +186,10 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 func (h *handler) call(w *writer, r *http.Request, rt *route) {
 	w.body.allow(w.ResponseWriter, h.maxBody(rt))
 	if err := h.checkBody(r, rt); err != nil {
+		writeError(w, r, err)
+		return
+	}
+	if err := h.judge(r, rt); err != nil {
 		writeError(w, r, err)
 		return
 	}

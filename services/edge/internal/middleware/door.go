@@ -81,6 +81,13 @@ func Refuse(ctx context.Context, err error) error {
 	return a.err
 }
 
+// Found notes what the firewall found in the request of ctx, which a Door let in.
+func Found(ctx context.Context, finding string) {
+	if a, ok := ctx.Value(admissionKey{}).(*admission); ok {
+		a.entry.AddFinding(finding)
+	}
+}
+
 type admissionKey struct{}
 
 // admission is what the door found out about one request. Nobody outside can

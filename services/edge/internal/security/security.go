@@ -29,6 +29,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
+	"github.com/poterne/poterne/services/edge/internal/firewall"
 	"github.com/poterne/poterne/services/edge/internal/inhand"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
@@ -53,6 +54,8 @@ type Config struct {
 	Authz  authz.Config      `yaml:"authz"`
 	Limits middleware.Config `yaml:"limits"`
 	Audit  audit.Config      `yaml:"audit"`
+	// Firewall is the rule set that requests over HTTP are judged by.
+	Firewall firewall.Config `yaml:"waf"`
 }
 
 // DefaultConfig returns the defaults, with the store at dsn.
@@ -60,6 +63,7 @@ func DefaultConfig(dsn string) Config {
 	return Config{
 		Store: sqldb.DefaultConfig(dsn), Keys: apikey.DefaultConfig(), Tokens: oidc.DefaultConfig(), Authz: authz.DefaultConfig(),
 		Limits: middleware.DefaultConfig(), Audit: audit.DefaultConfig(),
+		Firewall: firewall.DefaultConfig(),
 	}
 }
 
@@ -75,6 +79,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	c.Authz.Validate(p, prefix+"authz")
 	c.Limits.Validate(p, prefix+"limits")
 	c.Audit.Validate(p, prefix+"audit")
+	c.Firewall.Validate(p, prefix+"waf")
 }
 
 // Deps is what New needs besides its configuration.
@@ -93,6 +98,8 @@ type Deps struct {
 	// OpenRedis connects to the Redis where replicas share their limits; nil when
 	// none can be configured.
 	OpenRedis func(limit.RedisConfig) limit.Scripts
+	// OpenRules compiles the firewall's rule set; nil when this program has none.
+	OpenRules func(firewall.Config) (firewall.Engine, error)
 }
 
 // Security is everything put together.
@@ -103,6 +110,8 @@ type Security struct {
 	Responses *responseid.Signer
 	// Addresses finds a request's client; the HTTP side uses it too.
 	Addresses *clientaddr.Resolver
+	// Firewall judges requests over HTTP; nil when it is off.
+	Firewall *firewall.Firewall
 	// Calls is the calls in hand; what serves them cuts them when its time is over.
 	Calls *inhand.Calls
 	// AdminKeyPath is where the first key was written; empty when there was one
@@ -173,6 +182,9 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	})
 	limiter, err := s.openLimiter(cfg.Limits, d, log, m)
 	if err != nil {
+		return s, err
+	}
+	if s.Firewall, err = openFirewall(ctx, cfg.Firewall, d); err != nil {
 		return s, err
 	}
 	s.deps = middleware.Deps{
