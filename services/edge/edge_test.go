@@ -26,7 +26,7 @@ import (
 // HTTP server in front.
 type gate struct {
 	*edge.Service
-	t         *testing.T
+	t         testing.TB
 	url       string
 	key       string
 	inference *fakeInference
@@ -35,7 +35,7 @@ type gate struct {
 	artifacts *fakeArtifacts
 }
 
-func open(t *testing.T, change func(*edge.Config), opts ...edge.Option) *gate {
+func open(t testing.TB, change func(*edge.Config), opts ...edge.Option) *gate {
 	t.Helper()
 	g := build(t, change, opts...)
 	g.run()
@@ -46,7 +46,7 @@ func open(t *testing.T, change func(*edge.Config), opts ...edge.Option) *gate {
 }
 
 // build puts a gate together of which nothing runs.
-func build(t *testing.T, change func(*edge.Config), opts ...edge.Option) *gate {
+func build(t testing.TB, change func(*edge.Config), opts ...edge.Option) *gate {
 	t.Helper()
 	g := &gate{t: t, inference: &fakeInference{ready: true}, search: new(fakeSearch), registry: new(fakeRegistry), artifacts: new(fakeArtifacts)}
 	cfg := edge.DefaultConfig()

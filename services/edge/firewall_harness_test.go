@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge"
 	"github.com/poterne/poterne/services/edge/internal/firewall"
 	"github.com/poterne/poterne/services/edge/internal/ruleset"
@@ -54,4 +55,16 @@ func walled(t *testing.T, change func(*edge.FirewallConfig)) (*gate, *watched) {
 		return w, err
 	}))
 	return g, w
+}
+
+// newEdge puts an edge together that may not come about.
+func newEdge(t *testing.T, change func(*edge.Config), opts ...edge.Option) (*edge.Service, error) {
+	t.Helper()
+	cfg := edge.DefaultConfig()
+	cfg.DataDir = t.TempDir()
+	change(cfg)
+	if err := cfg.Complete(); err != nil {
+		t.Fatal(err)
+	}
+	return edge.New(t.Context(), *cfg, append([]edge.Option{edge.WithTelemetry(telemetry.Discard())}, opts...)...)
 }

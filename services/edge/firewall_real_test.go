@@ -172,15 +172,15 @@ func (g *gate) send(method, uri string, header map[string]string, data string) i
 			contentType = value
 		}
 	}
-	form := contentType == "" || strings.HasPrefix(contentType, "application/x-www-form-urlencoded")
+	form := contentType == "" || contentType == "application/x-www-form-urlencoded"
 	if data != "" && form {
 		data = asJSON(data)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nAuthorization: Bearer %s\r\nConnection: close\r\n", method, target, g.key)
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nAuthorization: Bearer %s\r\n", method, target, g.key)
 	for name, value := range header {
 		switch {
-		case strings.EqualFold(name, "Content-Type") && form, strings.EqualFold(name, "Connection"),
+		case strings.EqualFold(name, "Content-Type") && form,
 			strings.EqualFold(name, "Authorization"), strings.EqualFold(name, "Content-Length") && form:
 		default:
 			fmt.Fprintf(&b, "%s: %s\r\n", name, value)
@@ -215,13 +215,18 @@ func (g *gate) send(method, uri string, header map[string]string, data string) i
 func asJSON(form string) string {
 	out := make(map[string]any)
 	for pair := range strings.SplitSeq(form, "&") {
-		name, value, _ := strings.Cut(pair, "=")
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			name, value = "query", pair // names get a prefix here, which some patterns do not expect
+		}
 		for _, s := range []*string{&name, &value} {
 			if plain, err := url.QueryUnescape(*s); err == nil {
 				*s = plain
 			}
 		}
-		out[strings.ToValidUTF8(name, "?")] = strings.ToValidUTF8(value, "?")
+		name = strings.ToValidUTF8(name, "?")
+		values, _ := out[name].([]string)
+		out[name] = append(values, strings.ToValidUTF8(value, "?"))
 	}
 	raw, err := json.Marshal(out)
 	if err != nil {

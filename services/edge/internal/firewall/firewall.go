@@ -191,7 +191,10 @@ func header(r *http.Request, body int) []Field {
 			out = append(out, Field{name, v})
 		}
 	}
-	if r.ContentLength != 0 {
+	switch {
+	case r.ContentLength == 0 && r.Method != http.MethodGet && r.Method != http.MethodHead:
+		out = append(out, Field{"Content-Length", "0"})
+	case r.ContentLength != 0:
 		out = append(out, Field{"Content-Length", strconv.Itoa(max(body, 1))})
 		if r.Header.Get("Content-Type") == "" {
 			out = append(out, Field{"Content-Type", "application/json"}) // as the gateway takes it

@@ -55,7 +55,6 @@ SecRuleEngine On
 SecRequestBodyAccess On
 SecResponseBodyAccess Off
 SecAuditEngine Off
-SecRxPreFilter On
 SecRequestBodyLimit %[1]d
 SecRequestBodyInMemoryLimit %[1]d
 SecRequestBodyLimitAction Reject
@@ -75,11 +74,20 @@ SecAction "id:199003,phase:1,pass,t:none,nolog,setvar:tx.crs_setup_version=4250,
 `
 
 // natural is what the core rule set takes amiss that is natural here: paths are
-// ids, which may end as file names do (920440, 920500), clients may ask by address
-// (920350), and programs often send no Accept and name themselves as libraries do
-// (920300, 913100's neighbours are kept).
+// ids, which may end or begin as file names do (920440, 920500, 930130); callers may
+// name the gateway by its address (920350); programs need send no Accept (920300).
+// A filter is an expression in AIP-160, with quotes and AND, that is parsed
+// strictly and never becomes part of a query's text. What somebody searches for may
+// begin with a word that is a command too, and a description is text with
+// semicolons.
 const natural = `
-SecRuleRemoveById 920440 920500 920350 920300
+SecRuleRemoveById 920300 920350 920440 920500
+SecRuleUpdateTargetById 930130 "!REQUEST_FILENAME"
+SecRuleUpdateTargetById 942000-942999 "!ARGS:filter"
+SecRuleUpdateTargetById 942000-942999 "!ARGS:json.filter"
+SecRuleUpdateTargetById 932250 "!ARGS:json.query"
+SecRuleUpdateTargetById 932260 "!ARGS:json.query"
+SecRuleUpdateTargetById 942350 "!ARGS:json.description"
 `
 
 func directives(cfg firewall.Config, further string) (string, error) {
