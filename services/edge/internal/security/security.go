@@ -176,7 +176,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.Addresses = clientaddr.New(proxies)
+	s.Addresses = clientaddr.NewFor(proxies, cfg.Limits.ForwardedHeader)
 	s.Admin = admin.New(admin.Deps{
 		Keys: s.keys, Records: records, Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
 	})
