@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/services/edge/internal/doorway"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/inhand"
 )
@@ -31,15 +33,26 @@ type Ports struct {
 
 // NewPorts returns the HTTP and gRPC ports, which listen once started.
 func (s *Service) NewPorts() (*Ports, error) {
+	abuse := s.cfg.Security.Abuse
 	server, err := grpcserver.New(s.cfg.GRPC, s.opts.telemetry, s.chain, s.RegisterGRPC,
-		grpcserver.WithReadiness(s.readiness))
+		grpcserver.WithReadiness(s.readiness), grpcserver.WithWrap(s.doorway(abuse.ProxyProtocol.GRPC)))
 	if err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
 	return &Ports{
-		HTTP: gateway.NewServer(s.cfg.HTTP, s.handler, s.opts.telemetry.Logger), GRPC: server,
+		HTTP: gateway.NewServer(s.cfg.HTTP, s.handler, s.doorway(abuse.ProxyProtocol.HTTP), s.opts.telemetry.Logger), GRPC: server,
 		calls: s.security.Calls, clock: s.opts.clock,
 	}, nil
+}
+
+// doorway decides about the connections of a port.
+func (s *Service) doorway(proxy bool) func(net.Listener) net.Listener {
+	abuse := s.cfg.Security.Abuse
+	return func(lis net.Listener) net.Listener {
+		return doorway.Wrap(lis, doorway.Config{
+			PerAddress: abuse.ConnectionsPerAddress, Proxy: proxy, HeaderTimeout: abuse.ProxyProtocol.HeaderTimeout,
+		}, s.security.Bans)
+	}
 }
 
 // Components runs the ports. Draining closes both at once and waits for the

@@ -54,6 +54,7 @@ func services() map[string]Profile {
 	return map[string]Profile{
 		edgev1.OpenAIService_ServiceDesc.ServiceName:       Prompt,
 		edgev1.AdminService_ServiceDesc.ServiceName:        Full,
+		edgev1.BanService_ServiceDesc.ServiceName:          Full,
 		edgev1.FeedbackService_ServiceDesc.ServiceName:     Prompt, // comments
 		edgev1.MlflowService_ServiceDesc.ServiceName:       Full,
 		oip.GRPCInferenceService_ServiceDesc.ServiceName:   Prompt,

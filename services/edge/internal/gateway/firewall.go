@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/poterne/poterne/services/edge/internal/ban"
 	"github.com/poterne/poterne/services/edge/internal/firewall"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
 )
@@ -51,6 +52,9 @@ func (h *handler) judge(r *http.Request, rt *route) error {
 	found, err := h.Firewall.Judge(r.Context(), r, rt.name(), data)
 	for _, f := range found {
 		middleware.Found(r.Context(), string(f))
+	}
+	if err != nil && len(found) > 0 {
+		h.Door.Offend(r.Context(), ban.Firewall)
 	}
 	return err
 }

@@ -19,6 +19,7 @@ import (
 type Server struct {
 	cfg    Config
 	log    *slog.Logger
+	wrap   func(net.Listener) net.Listener
 	server *http.Server
 	lis    net.Listener
 	bound  atomic.Pointer[net.Addr]
@@ -31,11 +32,13 @@ const maxStreams = 128
 //
 // It speaks HTTP/1.1, and HTTP/2 in the clear for proxies that know it does: NGINX
 // passes both ways of a stream side by side in HTTP/2 only.
-func NewServer(cfg Config, h http.Handler, log *slog.Logger) *Server {
+//
+// wrap, which may be nil, decides about connections before a byte is read.
+func NewServer(cfg Config, h http.Handler, wrap func(net.Listener) net.Listener, log *slog.Logger) *Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	return &Server{cfg: cfg, log: log, server: &http.Server{
+	return &Server{cfg: cfg, wrap: wrap, log: log, server: &http.Server{
 		Handler:           h,
 		Protocols:         protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
@@ -72,6 +75,9 @@ func (s *Server) listen(ctx context.Context) error {
 	}
 	addr := lis.Addr()
 	s.bound.Store(&addr)
+	if s.wrap != nil {
+		lis = s.wrap(lis)
+	}
 	s.lis = netutil.LimitListener(lis, s.cfg.MaxConnections)
 	s.log.InfoContext(ctx, "http port open", slog.String(metrics.KeyAddress, addr.String()))
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/authz"
+	"github.com/poterne/poterne/services/edge/internal/ban"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
@@ -23,10 +24,15 @@ import (
 // that guessing credentials is slow.
 func (s *steps) addressLimit() grpcserver.Interceptor {
 	return contextStep(NameAddressLimit, func(ctx context.Context, _ string, _ headerSetter) (context.Context, context.CancelFunc, error) {
+		network := s.network(ctx)
+		if left := s.Bans.Left(s.Addresses.FromContext(ctx)); left > 0 {
+			s.Metrics.Limited(ctx, "ban")
+			s.thin(ctx, network)
+			return nil, nil, apierr.New(apierr.PermissionDenied, "this address is banned for a time").WithRetryAfter(left)
+		}
 		if s.Config.Address.RequestsPerMinute == 0 {
 			return ctx, noLeave, nil
 		}
-		network := s.network(ctx)
 		d, err := s.AddressLimiter.Allow(ctx, network, 1, s.Config.Address.limit())
 		if err != nil {
 			return nil, nil, apierr.Wrap(apierr.Internal, err, "the address limit cannot be judged")
@@ -96,6 +102,7 @@ func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) e
 		return err
 	}
 	s.Metrics.AuthFailure(ctx, string(r.Cause))
+	s.Bans.Offend(ctx, s.Addresses.FromContext(ctx), ban.Credentials)
 	audit.From(ctx).SetKeyID(r.KeyID)
 	// The trail and the metric tell of it too: anybody can cause these lines.
 	s.Log.DebugContext(ctx, "credentials refused", slog.String(metrics.KeyCause, string(r.Cause)),

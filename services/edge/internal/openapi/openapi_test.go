@@ -38,7 +38,7 @@ func at(v any, path ...string) any {
 func TestDocumentHasEveryCall(t *testing.T) {
 	var want []string
 	for _, file := range []protoreflect.FileDescriptor{
-		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_feedback_proto,
+		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_feedback_proto, edgev1.File_poterne_edge_v1_bans_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto,
 	} {
 		methods := file.Services().Get(0).Methods()

@@ -28,6 +28,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/authz"
+	"github.com/poterne/poterne/services/edge/internal/ban"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/firewall"
 	"github.com/poterne/poterne/services/edge/internal/inhand"
@@ -56,6 +57,8 @@ type Config struct {
 	Audit  audit.Config      `yaml:"audit"`
 	// Firewall is the rule set that requests over HTTP are judged by.
 	Firewall firewall.Config `yaml:"waf"`
+	// Abuse bounds what an address may do before anybody is known.
+	Abuse AbuseConfig `yaml:"abuse"`
 }
 
 // DefaultConfig returns the defaults, with the store at dsn.
@@ -63,7 +66,7 @@ func DefaultConfig(dsn string) Config {
 	return Config{
 		Store: sqldb.DefaultConfig(dsn), Keys: apikey.DefaultConfig(), Tokens: oidc.DefaultConfig(), Authz: authz.DefaultConfig(),
 		Limits: middleware.DefaultConfig(), Audit: audit.DefaultConfig(),
-		Firewall: firewall.DefaultConfig(),
+		Firewall: firewall.DefaultConfig(), Abuse: defaultAbuse(),
 	}
 }
 
@@ -80,6 +83,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	c.Limits.Validate(p, prefix+"limits")
 	c.Audit.Validate(p, prefix+"audit")
 	c.Firewall.Validate(p, prefix+"waf")
+	c.Abuse.validate(p, prefix+"abuse", len(c.Limits.TrustedProxies) > 0)
 }
 
 // Deps is what New needs besides its configuration.
@@ -110,6 +114,9 @@ type Security struct {
 	Responses *responseid.Signer
 	// Addresses finds a request's client; the HTTP side uses it too.
 	Addresses *clientaddr.Resolver
+	// Bans is whose requests are refused, and BanAdmin the service about them.
+	Bans     *ban.Manager
+	BanAdmin *ban.Server
 	// Firewall judges requests over HTTP; nil when it is off.
 	Firewall *firewall.Firewall
 	// Calls is the calls in hand; what serves them cuts them when its time is over.
@@ -177,6 +184,9 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 		return s, err
 	}
 	s.Addresses = clientaddr.NewFor(proxies, cfg.Limits.ForwardedHeader)
+	if err := s.openBans(ctx, cfg.Abuse.Bans, d, db); err != nil {
+		return s, err
+	}
 	s.Admin = admin.New(admin.Deps{
 		Keys: s.keys, Records: records, Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
 	})
@@ -189,7 +199,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	}
 	s.deps = middleware.Deps{
 		Config: cfg.Limits, Clock: d.Clock, IDs: d.IDs, Log: log, Metrics: m, Addresses: s.Addresses,
-		Trail: s.trail, Calls: s.Calls, Authenticator: authenticators, Authorizer: authorizer,
+		Bans: s.Bans, Trail: s.trail, Calls: s.Calls, Authenticator: authenticators, Authorizer: authorizer,
 		AddressLimiter: limit.NewMemory(d.Clock, cfg.Limits.Address.MaxAddresses),
 		Limiter:        limiter,
 	}
@@ -296,6 +306,7 @@ func (s *Security) Components() []lifecycle.Component {
 		s.trail.Component(),
 		s.keys.Component(),
 	}
+	out = append(out, s.Bans.Components()...)
 	if s.prune != nil {
 		out = append(out, lifecycle.Component{Name: "audit retention", Run: func(ctx context.Context) error {
 			return lifecycle.Every(ctx, s.deps.Clock, pruneInterval, nil, s.prune)
