@@ -39,6 +39,9 @@ type Manager struct {
 	points limit.Charger
 	queue  chan Ban
 
+	expelMu sync.Mutex
+	expel   []func(netip.Prefix) // told of new bans
+
 	mu       sync.RWMutex
 	bans     map[netip.Prefix]Ban
 	wide     []netip.Prefix            // those that are wider than one address's
@@ -68,6 +71,24 @@ func (m *Manager) Trusts(addr netip.Addr) bool { return m.trusts(addr) }
 
 // Banned reports whether connections of an address are closed.
 func (m *Manager) Banned(addr netip.Addr) bool { return m.Left(addr) > 0 }
+
+// OnBan has expel called with every network that is banned from now on. It must
+// not wait.
+func (m *Manager) OnBan(expel func(network netip.Prefix)) {
+	m.expelMu.Lock()
+	defer m.expelMu.Unlock()
+	m.expel = append(m.expel, expel)
+}
+
+func (m *Manager) tell(networks ...netip.Prefix) {
+	m.expelMu.Lock()
+	defer m.expelMu.Unlock()
+	for _, expel := range m.expel {
+		for _, n := range networks {
+			expel(n)
+		}
+	}
+}
 
 // Left returns how long the ban of an address still holds; 0 without one.
 func (m *Manager) Left(addr netip.Addr) time.Duration {
@@ -116,6 +137,7 @@ func (m *Manager) Offend(ctx context.Context, addr netip.Addr, cause Cause) {
 		return
 	}
 	m.metrics.Banned(ctx, string(cause))
+	m.tell(network)
 	m.log.WarnContext(ctx, "an address is banned", slog.String(metrics.KeyAddress, network.String()),
 		slog.String(metrics.KeyCause, string(cause)), slog.Time("until", b.Expire))
 	select {
@@ -215,11 +237,14 @@ func (m *Manager) refresh(ctx context.Context) error {
 	if same {
 		return nil
 	}
-	list, err := m.store.List(ctx, m.clock.Now().Add(-m.cfg.Forget), m.cfg.Max)
+	now := m.clock.Now()
+	list, err := m.store.List(ctx, now.Add(-m.cfg.Forget), m.cfg.Max)
 	if err != nil {
 		return err
 	}
 	bans := make(map[netip.Prefix]Ban, len(list))
+	var fresh []netip.Prefix
+	defer func() { m.tell(fresh...) }() // behind the lock
 	var wide []netip.Prefix
 	for _, b := range list {
 		bans[b.Network] = b
@@ -229,9 +254,14 @@ func (m *Manager) refresh(ctx context.Context) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for network, b := range bans {
+		if old, known := m.bans[network]; b.Expire.After(now) && (!known || old.Expire.Before(b.Expire)) {
+			fresh = append(fresh, network)
+		}
+	}
 	for network := range m.pending {
 		b, ok := m.bans[network]
-		if _, stored := bans[network]; stored || !ok || !b.Expire.After(m.clock.Now()) {
+		if _, stored := bans[network]; stored || !ok || !b.Expire.After(now) {
 			delete(m.pending, network)
 		} else {
 			bans[network] = b

@@ -32,6 +32,8 @@ type Judge interface {
 	Trusts(addr netip.Addr) bool
 	// Banned reports whether connections of an address are closed.
 	Banned(addr netip.Addr) bool
+	// OnBan has expel called with every network that is banned from now on.
+	OnBan(expel func(network netip.Prefix))
 }
 
 // maxPending bounds the connections whose header is being waited for.
@@ -40,11 +42,12 @@ const maxPending = 1024
 // Wrap returns a listener of those of inner's connections that may come in. Closing
 // it closes inner.
 func Wrap(inner net.Listener, cfg Config, judge Judge) net.Listener {
-	l := &listener{Listener: inner, cfg: cfg, judge: judge, open: make(map[string]int), closed: make(chan struct{})}
+	l := &listener{Listener: inner, cfg: cfg, judge: judge, open: make(map[string]map[*counted]struct{}), closed: make(chan struct{})}
 	if cfg.Proxy {
 		l.ready, l.pending = make(chan net.Conn), make(chan struct{}, maxPending)
 		l.failed = make(chan error, 1)
 	}
+	judge.OnBan(l.expel)
 	return l
 }
 
@@ -54,7 +57,7 @@ type listener struct {
 	judge Judge
 
 	mu   sync.Mutex
-	open map[string]int // connections by network
+	open map[string]map[*counted]struct{} // connections by network
 
 	// Of connections that begin with a header, which are waited for beside each
 	// other.
@@ -154,24 +157,45 @@ func (l *listener) admit(c net.Conn, addr netip.Addr) net.Conn {
 	if l.judge.Banned(addr) {
 		return drop(c)
 	}
-	if l.cfg.PerAddress == 0 {
-		return c
-	}
 	network := clientaddr.Network(addr)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open[network] >= l.cfg.PerAddress {
+	if l.cfg.PerAddress > 0 && len(l.open[network]) >= l.cfg.PerAddress {
 		return drop(c)
 	}
-	l.open[network]++
-	return &counted{Conn: c, leave: sync.OnceFunc(func() { l.left(network) })}
+	if l.open[network] == nil {
+		l.open[network] = make(map[*counted]struct{})
+	}
+	in := &counted{Conn: c, addr: addr}
+	in.leave = sync.OnceFunc(func() { l.left(network, in) })
+	l.open[network][in] = struct{}{}
+	return in
 }
 
-func (l *listener) left(network string) {
+func (l *listener) left(network string, c *counted) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open[network]--; l.open[network] <= 0 {
+	if delete(l.open[network], c); len(l.open[network]) == 0 {
 		delete(l.open, network)
+	}
+}
+
+// expel closes the connections that a network has open: who floods need not be
+// answered any more.
+func (l *listener) expel(network netip.Prefix) {
+	var out []*counted
+	l.mu.Lock()
+	for _, conns := range l.open {
+		for c := range conns {
+			if !network.Contains(c.addr) {
+				break // all of them are of one address, or of one /64
+			}
+			out = append(out, c)
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range out {
+		_ = c.Close()
 	}
 }
 
@@ -193,6 +217,7 @@ func (l *listener) Close() error {
 // counted is one of its network's connections until it is closed.
 type counted struct {
 	net.Conn
+	addr  netip.Addr
 	leave func()
 }
 

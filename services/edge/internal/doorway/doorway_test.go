@@ -2,9 +2,11 @@ package doorway
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,6 +14,7 @@ import (
 )
 
 type judge struct {
+	expel   func(netip.Prefix)
 	trusted netip.Prefix
 	banned  atomic.Pointer[netip.Addr]
 }
@@ -22,6 +25,8 @@ func (j *judge) Banned(a netip.Addr) bool {
 	b := j.banned.Load()
 	return b != nil && *b == a
 }
+
+func (j *judge) OnBan(expel func(netip.Prefix)) { j.expel = expel }
 
 // open serves on a port by telling each connection who it is.
 func open(t *testing.T, cfg Config, j Judge) string {
@@ -120,6 +125,22 @@ func TestBanned(t *testing.T) {
 	j.banned.Store(&stranger)
 	if who, _ := ask(t, addr, "127.0.0.1", ""); who != "" {
 		t.Errorf("the banned stranger comes in as %q", who)
+	}
+}
+
+// A ban ends what its address has open.
+func TestExpelled(t *testing.T) {
+	j := new(judge)
+	addr := open(t, Config{}, j)
+	_, banned := ask(t, addr, "127.0.0.2", "")
+	_, other := ask(t, addr, "127.0.0.1", "")
+	j.expel(netip.MustParsePrefix("127.0.0.2/32"))
+	if _, err := banned.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is open")
+	}
+	_ = other.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := other.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("another's: %v", err)
 	}
 }
 
