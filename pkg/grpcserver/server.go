@@ -28,6 +28,7 @@ type Server struct {
 	log    *slog.Logger
 	grpc   *grpc.Server
 	health *grpchealth.Server
+	wrap   func(net.Listener) net.Listener
 
 	watches *watches
 
@@ -46,6 +47,7 @@ type options struct {
 	listener  net.Listener
 	readiness *health.Readiness
 	creds     credentials.TransportCredentials
+	wrap      func(net.Listener) net.Listener
 }
 
 // WithListener serves on lis instead of listening on the configured address.
@@ -61,6 +63,10 @@ func WithReadiness(r *health.Readiness) Option { return func(o *options) { o.rea
 func WithCredentials(c credentials.TransportCredentials) Option {
 	return func(o *options) { o.creds = c }
 }
+
+// WithWrap serves on what wrap makes of the listener, which decides about
+// connections before a byte is read.
+func WithWrap(wrap func(net.Listener) net.Listener) Option { return func(o *options) { o.wrap = wrap } }
 
 // New returns a server of what register registers, through chain, with the
 // health service and, unless turned off, reflection (v1 and v1alpha). These
@@ -85,7 +91,7 @@ func New(cfg Config, tel *telemetry.Telemetry, chain Chain, register func(grpc.S
 		serverOpts = append(serverOpts, grpc.Creds(o.creds))
 	}
 	s := &Server{
-		cfg: cfg, log: tel.Logger, health: grpchealth.NewServer(), lis: o.listener, draining: make(chan struct{}),
+		cfg: cfg, log: tel.Logger, health: grpchealth.NewServer(), lis: o.listener, wrap: o.wrap, draining: make(chan struct{}),
 		watches: newWatches(cfg.MaxWatches, cfg.MaxWatchesPerAddress),
 	}
 	s.grpc = grpc.NewServer(append(serverOpts, grpc.ChainStreamInterceptor(s.watch))...)
@@ -154,7 +160,11 @@ func (s *Server) listen(ctx context.Context) error {
 
 // serve ends when drain or stop ends the server, not with its context.
 func (s *Server) serve(context.Context) error {
-	if err := s.grpc.Serve(netutil.LimitListener(s.lis, s.cfg.MaxConnections)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+	lis := s.lis
+	if s.wrap != nil {
+		lis = s.wrap(lis)
+	}
+	if err := s.grpc.Serve(netutil.LimitListener(lis, s.cfg.MaxConnections)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("grpc port: %w", err)
 	}
 	return nil

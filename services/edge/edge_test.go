@@ -26,7 +26,7 @@ import (
 // HTTP server in front.
 type gate struct {
 	*edge.Service
-	t         *testing.T
+	t         testing.TB
 	url       string
 	key       string
 	inference *fakeInference
@@ -35,47 +35,47 @@ type gate struct {
 	artifacts *fakeArtifacts
 }
 
-func open(t *testing.T, change func(*edge.Config)) *gate {
-	t.Helper()
-	g := build(t, change)
+func open(tb testing.TB, change func(*edge.Config), opts ...edge.Option) *gate {
+	tb.Helper()
+	g := build(tb, change, opts...)
 	g.run()
 	server := httptest.NewServer(g.Handler())
-	t.Cleanup(server.Close)
+	tb.Cleanup(server.Close)
 	g.url = server.URL
 	return g
 }
 
 // build puts a gate together of which nothing runs.
-func build(t *testing.T, change func(*edge.Config)) *gate {
-	t.Helper()
-	g := &gate{t: t, inference: &fakeInference{ready: true}, search: new(fakeSearch), registry: new(fakeRegistry), artifacts: new(fakeArtifacts)}
+func build(tb testing.TB, change func(*edge.Config), opts ...edge.Option) *gate {
+	tb.Helper()
+	g := &gate{t: tb, inference: &fakeInference{ready: true}, search: new(fakeSearch), registry: new(fakeRegistry), artifacts: new(fakeArtifacts)}
 	cfg := edge.DefaultConfig()
-	cfg.DataDir = t.TempDir()
+	cfg.DataDir = tb.TempDir()
 	cfg.HTTP.MaxBodyBytes = 64 * config.KiB
 	if change != nil {
 		change(cfg)
 	}
 	if err := cfg.Complete(); err != nil {
-		t.Fatalf("Complete: %v", err)
+		tb.Fatalf("Complete: %v", err)
 	}
 	var err error
-	g.Service, err = edge.New(t.Context(), *cfg,
+	g.Service, err = edge.New(tb.Context(), *cfg, append([]edge.Option{
 		edge.WithTelemetry(telemetry.Discard()),
-		edge.WithInferenceConn(backend(t, func(r grpc.ServiceRegistrar) {
+		edge.WithInferenceConn(backend(tb, func(r grpc.ServiceRegistrar) {
 			inferencev1.RegisterInferenceServiceServer(r, g.inference)
 		})),
-		edge.WithSearchConn(remote{backend(t, func(r grpc.ServiceRegistrar) { searchv1.RegisterSearchServiceServer(r, g.search) })}),
-		edge.WithRegistryConn(backend(t, func(r grpc.ServiceRegistrar) {
+		edge.WithSearchConn(remote{backend(tb, func(r grpc.ServiceRegistrar) { searchv1.RegisterSearchServiceServer(r, g.search) })}),
+		edge.WithRegistryConn(backend(tb, func(r grpc.ServiceRegistrar) {
 			registryv1.RegisterRegistryServiceServer(r, g.registry)
 			registryv1.RegisterArtifactServiceServer(r, g.artifacts)
 		})),
-	)
+	}, opts...)...)
 	if err != nil {
-		t.Fatalf("New: %v", err)
+		tb.Fatalf("New: %v", err)
 	}
 	key, err := os.ReadFile(filepath.Join(cfg.DataDir, edge.AdminKeyFile))
 	if err != nil && g.AdminKeyPath() != "" { // there is none beside another gate on the same store
-		t.Fatalf("the first key: %v", err)
+		tb.Fatalf("the first key: %v", err)
 	}
 	g.key = strings.TrimSpace(string(key))
 	return g

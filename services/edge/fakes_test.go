@@ -30,8 +30,8 @@ import (
 // backend serves what register registers and, as the real services do, asks for
 // the caller's identity. It has no step that makes statuses of ours out of
 // errors, so that a test can answer as a connection that fails does.
-func backend(t *testing.T, register func(grpc.ServiceRegistrar)) grpc.ClientConnInterface {
-	t.Helper()
+func backend(tb testing.TB, register func(grpc.ServiceRegistrar)) grpc.ClientConnInterface {
+	tb.Helper()
 	return inproc.New(grpcserver.Chain{
 		grpcserver.RequestID(ids.Sequence("backend")), identity.Server(identity.Plain(), nil),
 	}, register)

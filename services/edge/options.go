@@ -8,6 +8,7 @@ import (
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/ids"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/firewall"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/webtls"
 )
@@ -28,6 +29,7 @@ type options struct {
 	registry  grpc.ClientConnInterface
 	redis     func(RedisConfig) Scripts
 	acme      func(ACMEConfig) (Obtainer, error)
+	rules     func(FirewallConfig) (FirewallEngine, error)
 }
 
 // ACMEConfig says from where certificates are obtained.
@@ -54,6 +56,19 @@ type Scripts = limit.Scripts
 // WithRedis connects to Redis by open, where the configuration names one. Without
 // it such a configuration is an error: not every program links a Redis client.
 func WithRedis(open func(RedisConfig) Scripts) Option { return func(o *options) { o.redis = open } }
+
+// FirewallConfig is the section waf.
+type FirewallConfig = firewall.Config
+
+// FirewallEngine judges requests by a rule set.
+type FirewallEngine = firewall.Engine
+
+// WithFirewall judges requests by the rules that open compiles, where the
+// configuration turns the firewall on. Without it such a configuration is an error:
+// not every program links a rule set.
+func WithFirewall(open func(FirewallConfig) (FirewallEngine, error)) Option {
+	return func(o *options) { o.rules = open }
+}
 
 func newOptions(opts []Option) options {
 	o := options{version: "dev", clock: clock.Real(), ids: ids.UUIDv7()}

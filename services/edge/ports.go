@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/services/edge/internal/doorway"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/inhand"
 	"github.com/poterne/poterne/services/edge/internal/webtls"
@@ -36,6 +38,7 @@ type Ports struct {
 
 // NewPorts returns the HTTP and gRPC ports, which listen once started.
 func (s *Service) NewPorts() (*Ports, error) {
+	abuse := s.cfg.Security.Abuse
 	deps := webtls.Deps{Clock: s.opts.clock, Telemetry: s.opts.telemetry, OpenACME: s.opts.acme}
 	web, err := webtls.Open(s.cfg.HTTP.TLS, deps)
 	if err != nil {
@@ -45,7 +48,7 @@ func (s *Service) NewPorts() (*Ports, error) {
 	if err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
-	opts := []grpcserver.Option{grpcserver.WithReadiness(s.readiness)}
+	opts := []grpcserver.Option{grpcserver.WithReadiness(s.readiness), grpcserver.WithWrap(s.doorway(abuse.ProxyProtocol.GRPC))}
 	if rpc != nil {
 		opts = append(opts, grpcserver.WithCredentials(credentials.NewTLS(rpc.Config("h2"))))
 	}
@@ -54,11 +57,21 @@ func (s *Service) NewPorts() (*Ports, error) {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
 	p := &Ports{
-		HTTP: gateway.NewServer(s.cfg.HTTP, s.handler, web, s.opts.telemetry.Logger), GRPC: server,
+		HTTP: gateway.NewServer(s.cfg.HTTP, s.handler, web, s.doorway(abuse.ProxyProtocol.HTTP), s.opts.telemetry.Logger), GRPC: server,
 		calls: s.security.Calls, clock: s.opts.clock,
 	}
 	p.Redirect = gateway.NewRedirect(s.cfg.HTTP, web, p.HTTP, s.opts.telemetry.Logger)
 	return p, nil
+}
+
+// doorway decides about the connections of a port.
+func (s *Service) doorway(proxy bool) func(net.Listener) net.Listener {
+	abuse := s.cfg.Security.Abuse
+	return func(lis net.Listener) net.Listener {
+		return doorway.Wrap(lis, doorway.Config{
+			PerAddress: abuse.ConnectionsPerAddress, Proxy: proxy, HeaderTimeout: abuse.ProxyProtocol.HeaderTimeout,
+		}, s.security.Bans)
+	}
 }
 
 // Components runs the ports. Draining closes both at once and waits for the

@@ -102,7 +102,7 @@ func (s *Service) build(ctx context.Context) error {
 	if s.security, err = security.New(ctx, s.cfg.Security, security.Deps{
 		DataDir: s.cfg.DataDir, Telemetry: o.telemetry, Clock: o.clock, IDs: o.ids,
 		Inference: inferencev1.NewInferenceServiceClient(s.backends.inference),
-		Registry:  registryv1.NewRegistryServiceClient(s.backends.registry), OpenRedis: o.redis,
+		Registry:  registryv1.NewRegistryServiceClient(s.backends.registry), OpenRedis: o.redis, OpenRules: o.rules,
 		PolicyProblems: s.advisePolicies(),
 	}); err != nil {
 		return err
@@ -151,7 +151,7 @@ func (s *Service) newServers(ctx context.Context) error {
 	pages, forms := s.pages() //nolint:contextcheck // requests bring their own
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
 		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.cfg.OpenAI.Headers(), //nolint:contextcheck // requests bring their own
-		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Possession: s.security.Possession, Clock: s.opts.clock, IDs: s.opts.ids,
+		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Possession: s.security.Possession, Firewall: s.security.Firewall, Clock: s.opts.clock, IDs: s.opts.ids,
 		Telemetry: s.opts.telemetry, Pages: pages, Forms: forms,
 	})
 	return err
@@ -185,6 +185,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterFeedbackServiceServer(r, s.feedback)
 	edgev1.RegisterPolicyServiceServer(r, s.security.Policies)
 	edgev1.RegisterSessionServiceServer(r, s.security.Sessions)
+	edgev1.RegisterBanServiceServer(r, s.security.BanAdmin)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
 	edgev1.RegisterMlflowServiceServer(r, mlflow.New(registryv1.NewRegistryServiceClient(s.backends.registry)))
 	return errors.Join(

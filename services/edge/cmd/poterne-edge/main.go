@@ -9,6 +9,7 @@ import (
 	"github.com/poterne/poterne/services/edge"
 	"github.com/poterne/poterne/services/edge/internal/acmecert"
 	"github.com/poterne/poterne/services/edge/internal/redisscript"
+	"github.com/poterne/poterne/services/edge/internal/ruleset"
 )
 
 // version is set when the binary is built.
@@ -19,7 +20,8 @@ func main() {
 }
 
 func run(ctx context.Context, cfg *edge.Config) error {
-	s, err := edge.New(ctx, *cfg, edge.WithVersion(version), edge.WithRedis(openRedis), edge.WithACME(acmecert.Open))
+	s, err := edge.New(ctx, *cfg, edge.WithVersion(version), edge.WithRedis(openRedis), edge.WithACME(acmecert.Open),
+		edge.WithFirewall(ruleset.Open))
 	if err != nil {
 		return err
 	}

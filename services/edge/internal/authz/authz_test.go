@@ -165,6 +165,9 @@ func TestDefaultPolicy(t *testing.T) {
 		"AdminService/ListWorkers":    platform,
 		"AdminService/QuantizeModel":  platform,
 		"AdminService/LiftQuarantine": platform,
+		"BanService/CreateBan":        platform,
+		"BanService/ListBans":         platform,
+		"BanService/LiftBan":          platform,
 
 		"SearchService/CreateCollection":            developer,
 		"SearchService/GetCollection":               everyone,

@@ -14,19 +14,63 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// Header is the metadata key in which proxies list the addresses they saw.
-const Header = "x-forwarded-for"
+// The headers, as metadata keys, in which proxies list the addresses they saw. One
+// of them is believed, never both: a proxy that writes one passes on the other as
+// the client sent it.
+const (
+	XForwardedFor = "x-forwarded-for"
+	Forwarded     = "forwarded" // RFC 7239
+)
 
 // maxHops bounds how much of a list is read, from its end.
 const maxHops = 16
 
 // Resolver finds the address of a request's client. It is safe for concurrent
 // use.
-type Resolver struct{ trusted []netip.Prefix }
+type Resolver struct {
+	trusted []netip.Prefix
+	header  string
+}
 
 // New returns a resolver that believes what the proxies in the trusted networks
-// say about whom they serve.
-func New(trusted []netip.Prefix) *Resolver { return &Resolver{trusted: trusted} }
+// say in X-Forwarded-For about whom they serve.
+func New(trusted []netip.Prefix) *Resolver { return NewFor(trusted, XForwardedFor) }
+
+// NewFor returns a resolver that believes what they say in header, XForwardedFor or
+// Forwarded.
+func NewFor(trusted []netip.Prefix, header string) *Resolver {
+	return &Resolver{trusted: trusted, header: header}
+}
+
+// Trusts reports whether addr is one of the trusted proxies.
+func (r *Resolver) Trusts(addr netip.Addr) bool { return r.trusts(addr) }
+
+// Origin returns the scheme and the host that the client of req used, which are the
+// connection's own unless a trusted proxy says otherwise: in X-Forwarded-Proto and
+// X-Forwarded-Host, each of which must be one value.
+func (r *Resolver) Origin(req *http.Request) (scheme, host string) {
+	scheme, host = "http", req.Host
+	if req.TLS != nil {
+		scheme = "https"
+	}
+	if !r.trusts(parse(req.RemoteAddr)) {
+		return scheme, host
+	}
+	if v := req.Header.Values("X-Forwarded-Proto"); len(v) == 1 && (v[0] == "http" || v[0] == "https") {
+		scheme = v[0]
+	}
+	if v := req.Header.Values("X-Forwarded-Host"); len(v) == 1 && hostLike(v[0]) {
+		host = v[0]
+	}
+	return scheme, host
+}
+
+// hostLike reports whether s can be a host with or without a port.
+func hostLike(s string) bool {
+	return s != "" && len(s) <= 255 && strings.IndexFunc(s, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(".-:[]", c)
+	}) < 0
+}
 
 type key struct{}
 
@@ -38,7 +82,7 @@ func NewContext(ctx context.Context, addr netip.Addr) context.Context {
 
 // FromHTTP returns the address of the client of r.
 func (r *Resolver) FromHTTP(req *http.Request) netip.Addr {
-	return r.resolve(parse(req.RemoteAddr), req.Header.Values(Header))
+	return r.resolve(parse(req.RemoteAddr), req.Header.Values(r.header))
 }
 
 // FromContext returns the address of the client of a gRPC call: what NewContext
@@ -56,7 +100,7 @@ func (r *Resolver) FromContext(ctx context.Context) netip.Addr {
 	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
 		remote = parse(p.Addr.String())
 	}
-	return r.resolve(remote, metadata.ValueFromIncomingContext(ctx, Header))
+	return r.resolve(remote, metadata.ValueFromIncomingContext(ctx, r.header))
 }
 
 // resolve walks the proxies' list from its end, where the nearest proxy wrote,
@@ -66,7 +110,12 @@ func (r *Resolver) resolve(remote netip.Addr, forwarded []string) netip.Addr {
 	if !r.trusts(remote) || len(forwarded) == 0 {
 		return remote
 	}
-	hops := strings.Split(strings.Join(forwarded, ","), ",")
+	var hops []string
+	if r.header == Forwarded {
+		hops = forwardedFor(forwarded)
+	} else {
+		hops = strings.Split(strings.Join(forwarded, ","), ",")
+	}
 	if len(hops) > maxHops {
 		hops = hops[len(hops)-maxHops:]
 	}

@@ -39,7 +39,7 @@ func TestResolve(t *testing.T) {
 		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
 		r.RemoteAddr = c.remote
 		for _, f := range c.forwarded {
-			r.Header.Add(Header, f)
+			r.Header.Add(XForwardedFor, f)
 		}
 		if got := resolver().FromHTTP(r).String(); got != c.want {
 			t.Errorf("%s over HTTP: %s, want %s", c.name, got, c.want)
@@ -49,7 +49,7 @@ func TestResolve(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx := peer.NewContext(t.Context(), &peer.Peer{Addr: tcp})
-		ctx = metadata.NewIncomingContext(ctx, metadata.MD{Header: c.forwarded})
+		ctx = metadata.NewIncomingContext(ctx, metadata.MD{XForwardedFor: c.forwarded})
 		if got := resolver().FromContext(ctx).String(); got != c.want {
 			t.Errorf("%s over gRPC: %s, want %s", c.name, got, c.want)
 		}

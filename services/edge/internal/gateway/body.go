@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"mime"
@@ -70,6 +71,11 @@ func (b *body) readAll() ([]byte, error) {
 		return nil, b.fail(bodyError(err))
 	}
 	return data, nil
+}
+
+// hold has the body, which was read to its end, read again.
+func (b *body) hold(data []byte) {
+	b.ReadCloser, b.began = io.NopCloser(bytes.NewReader(data)), true
 }
 
 // Read reads, from the first time on within the timeout. The deadline is lifted

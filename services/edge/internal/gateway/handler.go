@@ -28,6 +28,7 @@ import (
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
+	"github.com/poterne/poterne/services/edge/internal/firewall"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
@@ -37,7 +38,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/tensor"
 )
 
-// Deps is what the HTTP side works with; all fields but Forms are needed.
+// Deps is what the HTTP side works with; all fields but Firewall and Forms are needed.
 type Deps struct {
 	// Conn leads to the edge's own services, through the chain.
 	Conn grpc.ClientConnInterface
@@ -49,9 +50,11 @@ type Deps struct {
 	Addresses *clientaddr.Resolver
 	// Possession knows whom to believe about clients' certificates.
 	Possession *possession.Checker
-	Clock      clock.Clock
-	IDs        ids.Source
-	Telemetry  *telemetry.Telemetry
+	// Firewall judges requests; nil when it is off.
+	Firewall  *firewall.Firewall
+	Clock     clock.Clock
+	IDs       ids.Source
+	Telemetry *telemetry.Telemetry
 	// Hints are the request headers that a call takes along.
 	Hints []string
 	// Pages answers GET for paths outside of the API, by path; a path that ends
@@ -91,6 +94,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 		edgev1.File_poterne_edge_v1_policies_proto,
 		edgev1.File_poterne_edge_v1_audit_proto,
 		edgev1.File_poterne_edge_v1_sessions_proto,
+		edgev1.File_poterne_edge_v1_bans_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto,
 	} {
 		for i := range file.Services().Len() {
@@ -120,6 +124,9 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	}
 	for path := range d.Forms {
 		h.routes.page(http.MethodPost, path, "")
+	}
+	if err := h.profile(); err != nil {
+		return nil, err
 	}
 	var err error
 	if h.metrics, err = metrics.NewHTTP(d.Telemetry.Meter(metrics.Scope)); err != nil {
@@ -165,6 +172,9 @@ func (h *handler) openGateway(ctx context.Context) error {
 		},
 		func() error {
 			return edgev1.RegisterSessionServiceHandlerClient(ctx, h.gateway, edgev1.NewSessionServiceClient(h.Conn))
+		},
+		func() error {
+			return edgev1.RegisterBanServiceHandlerClient(ctx, h.gateway, edgev1.NewBanServiceClient(h.Conn))
 		},
 		func() error {
 			return searchv1.RegisterSearchServiceHandlerClient(ctx, h.gateway, h.search)
@@ -221,6 +231,10 @@ func (h *handler) page(rt *route) http.Handler {
 func (h *handler) call(w *writer, r *http.Request, rt *route) {
 	w.body.allow(w.ResponseWriter, h.maxBody(rt))
 	if err := h.checkBody(r, rt); err != nil {
+		writeError(w, r, err)
+		return
+	}
+	if err := h.judge(r, rt); err != nil {
 		writeError(w, r, err)
 		return
 	}

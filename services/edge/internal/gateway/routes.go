@@ -8,6 +8,8 @@ import (
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/poterne/poterne/services/edge/internal/firewall"
 )
 
 // route is one line of the table of REST calls.
@@ -17,7 +19,11 @@ type route struct {
 	rpc      string // /package.Service/Method; "" for pages of our own
 	segments []string
 	verb     string
+	profile  firewall.Profile
 }
+
+// name is the route as operators and the contract name it.
+func (r *route) name() string { return r.method + " " + r.template }
 
 // routes is the table, made from the contract's google.api.http options. The
 // grpc-gateway has one of its own; this one also answers which methods a path

@@ -21,6 +21,7 @@ import (
 type Server struct {
 	cfg    Config
 	log    *slog.Logger
+	wrap   func(net.Listener) net.Listener
 	server *http.Server
 	lis    net.Listener
 	bound  atomic.Pointer[net.Addr]
@@ -34,10 +35,12 @@ const maxStreams = 128
 // It speaks HTTP/1.1 and HTTP/2, over TLS as secured says, or in the clear when
 // that is nil: for proxies that know it does, since NGINX passes both ways of a
 // stream side by side in HTTP/2 only.
-func NewServer(cfg Config, h http.Handler, secured *webtls.Port, log *slog.Logger) *Server {
+//
+// wrap, which may be nil, decides about connections before a byte is read.
+func NewServer(cfg Config, h http.Handler, secured *webtls.Port, wrap func(net.Listener) net.Listener, log *slog.Logger) *Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	s := &Server{cfg: cfg, log: log, server: &http.Server{
+	s := &Server{cfg: cfg, wrap: wrap, log: log, server: &http.Server{
 		Handler:           h,
 		Protocols:         protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
@@ -86,6 +89,9 @@ func (s *Server) listen(ctx context.Context) error {
 	}
 	addr := lis.Addr()
 	s.bound.Store(&addr)
+	if s.wrap != nil {
+		lis = s.wrap(lis)
+	}
 	s.lis = netutil.LimitListener(lis, s.cfg.MaxConnections)
 	s.log.InfoContext(ctx, "http port open", slog.String(metrics.KeyAddress, addr.String()))
 	return nil

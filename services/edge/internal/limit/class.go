@@ -88,6 +88,9 @@ func serviceTable() map[string]Class {
 		edgev1.AdminService_ListWorkers_FullMethodName:      Read,
 		edgev1.AdminService_QuantizeModel_FullMethodName:    Write,
 		edgev1.AdminService_LiftQuarantine_FullMethodName:   Write,
+		edgev1.BanService_CreateBan_FullMethodName:          Write,
+		edgev1.BanService_ListBans_FullMethodName:           Read,
+		edgev1.BanService_LiftBan_FullMethodName:            Write,
 
 		searchv1.SearchService_CreateCollection_FullMethodName:     Write,
 		searchv1.SearchService_GetCollection_FullMethodName:        Read,

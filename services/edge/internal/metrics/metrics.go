@@ -20,7 +20,7 @@ const (
 	nameAuthFailures   = "poterne.edge.authentication.failures" // by cause
 	nameDenied         = "poterne.edge.authorisation.refusals"  // by resource_type
 	nameGrant          = "poterne.edge.grant.refusals"          // by list: scopes, models or collections
-	nameLimited        = "poterne.edge.limit.refusals"          // by limit: key or address
+	nameLimited        = "poterne.edge.limit.refusals"          // by limit: key, address or ban
 	nameLimitLocal     = "poterne.edge.limit.local_decisions"
 	nameAuditLost      = "poterne.edge.audit.lost_records"
 	nameAuditWritten   = "poterne.edge.audit.written_records"
@@ -123,7 +123,8 @@ func (m *Metrics) GrantRefused(ctx context.Context, list string) {
 	}
 }
 
-// Limited counts a request over a limit, "key" or "address".
+// Limited counts a request over a limit, "key" or "address", or of an address with a
+// "ban".
 func (m *Metrics) Limited(ctx context.Context, limit string) {
 	if m != nil {
 		m.limited.Add(ctx, 1, metric.WithAttributes(attribute.String("limit", limit)))

@@ -14,6 +14,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/authz"
+	"github.com/poterne/poterne/services/edge/internal/ban"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
@@ -25,10 +26,15 @@ import (
 // that guessing credentials is slow.
 func (s *steps) addressLimit() grpcserver.Interceptor {
 	return contextStep(NameAddressLimit, func(ctx context.Context, _ string, _ headerSetter) (context.Context, context.CancelFunc, error) {
+		network := s.network(ctx)
+		if left := s.Bans.Left(s.Addresses.FromContext(ctx)); left > 0 {
+			s.Metrics.Limited(ctx, "ban")
+			s.thin(ctx, network)
+			return nil, nil, apierr.New(apierr.PermissionDenied, "this address is banned for a time").WithRetryAfter(left)
+		}
 		if s.Config.Address.RequestsPerMinute == 0 {
 			return ctx, noLeave, nil
 		}
-		network := s.network(ctx)
 		d, err := s.AddressLimiter.Allow(ctx, network, 1, s.Config.Address.limit())
 		if err != nil {
 			return nil, nil, apierr.Wrap(apierr.Internal, err, "the address limit cannot be judged")
@@ -145,7 +151,11 @@ func (s *steps) note(ctx context.Context, r *authn.RefusedError) {
 // charge has a wrong guess cost more than a request, on credit where less is left:
 // the next one waits until it is paid. A proof without a nonce guesses nothing.
 func (s *steps) charge(ctx context.Context, r *authn.RefusedError) error {
-	if s.Config.Address.RequestsPerMinute == 0 || r.Cause == authn.Nonce {
+	if r.Cause == authn.Nonce {
+		return nil
+	}
+	s.Bans.Offend(ctx, s.Addresses.FromContext(ctx), ban.Credentials)
+	if s.Config.Address.RequestsPerMinute == 0 {
 		return nil
 	}
 	if err := s.AddressLimiter.Charge(ctx, s.network(ctx), s.Config.Address.FailureCost, s.Config.Address.limit()); err != nil {

@@ -8,6 +8,7 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 )
 
@@ -17,8 +18,12 @@ type Config struct {
 	RequestsPerMinute int `yaml:"requests_per_minute"`
 	// Address is the limit by client address.
 	Address AddressConfig `yaml:"address"`
-	// TrustedProxies are the networks (CIDR) whose X-Forwarded-For is believed.
+	// TrustedProxies are the networks (CIDR) of proxies that are believed to say whom
+	// they serve.
 	TrustedProxies []string `yaml:"trusted_proxies"`
+	// ForwardedHeader is the one header in which they do: x-forwarded-for, or
+	// forwarded (RFC 7239). The other one is never looked at.
+	ForwardedHeader string `yaml:"forwarded_header"`
 	// Deadlines bound the time of a request.
 	Deadlines Deadlines `yaml:"deadlines"`
 	// Redis is where replicas share their limits; none when its addr is empty.
@@ -102,6 +107,7 @@ func DefaultConfig() Config {
 	return Config{
 		RequestsPerMinute: 600,
 		Address:           AddressConfig{RequestsPerMinute: 600_000, FailureCost: 1000, MaxAddresses: 65536},
+		ForwardedHeader:   clientaddr.XForwardedFor,
 		Deadlines: Deadlines{
 			Default: time.Minute, Embed: 2 * time.Minute, Write: 5 * time.Minute,
 			Generate: 10 * time.Minute, Infer: 10 * time.Minute, Quantize: 6 * time.Hour, Import: 6 * time.Hour, Backup: 6 * time.Hour, Upload: 6 * time.Hour, Watch: time.Hour,
@@ -137,6 +143,8 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 		_, err := netip.ParsePrefix(s)
 		p.Check(err == nil, prefix+".trusted_proxies", "%q is not a network such as 10.0.0.0/8", s)
 	}
+	p.Check(c.ForwardedHeader == clientaddr.XForwardedFor || c.ForwardedHeader == clientaddr.Forwarded, prefix+".forwarded_header",
+		"must be %s or %s, got %q", clientaddr.XForwardedFor, clientaddr.Forwarded, c.ForwardedHeader)
 	for _, d := range []struct {
 		key   string
 		value time.Duration

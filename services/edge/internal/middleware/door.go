@@ -13,6 +13,7 @@ import (
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
+	"github.com/poterne/poterne/services/edge/internal/ban"
 )
 
 // Door is the steps of the chain that need no message: audit, address-limit and
@@ -80,6 +81,18 @@ func Refuse(ctx context.Context, err error) error {
 	_, a.err = a.steps.limit().Unary(a.ctx, nil, &grpc.UnaryServerInfo{FullMethod: a.method},
 		func(context.Context, any) (any, error) { return nil, err })
 	return a.err
+}
+
+// Found notes what the firewall found in the request of ctx, which a Door let in.
+func Found(ctx context.Context, finding string) {
+	if a, ok := ctx.Value(admissionKey{}).(*admission); ok {
+		a.entry.AddFinding(finding)
+	}
+}
+
+// Offend holds a refusal against the address that the request of ctx comes from.
+func (d *Door) Offend(ctx context.Context, cause ban.Cause) {
+	d.steps.Bans.Offend(ctx, d.steps.Addresses.FromContext(ctx), cause)
 }
 
 type admissionKey struct{}

@@ -16,6 +16,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/authz"
+	"github.com/poterne/poterne/services/edge/internal/ban"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/inhand"
 	"github.com/poterne/poterne/services/edge/internal/limit"
@@ -34,7 +35,8 @@ const (
 	NameDeadline     = "deadline"
 )
 
-// Deps is what the steps decide with. All fields but Metrics and Sessions are needed.
+// Deps is what the steps decide with. All fields but Metrics, Sessions and Bans are
+// needed.
 type Deps struct {
 	Config    Config
 	Clock     clock.Clock
@@ -42,7 +44,9 @@ type Deps struct {
 	Log       *slog.Logger
 	Metrics   *metrics.Metrics
 	Addresses *clientaddr.Resolver
-	Trail     *audit.Trail
+	// Bans says whose requests are refused; nil: nobody's.
+	Bans  *ban.Manager
+	Trail *audit.Trail
 	// Calls is told of every call, until its record is in the trail.
 	Calls         *inhand.Calls
 	Authenticator authn.Authenticator

@@ -43,6 +43,7 @@ func TestDocumentHasEveryCall(t *testing.T) {
 		edgev1.File_poterne_edge_v1_policies_proto,
 		edgev1.File_poterne_edge_v1_audit_proto,
 		edgev1.File_poterne_edge_v1_sessions_proto,
+		edgev1.File_poterne_edge_v1_bans_proto,
 		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto,
 	} {
 		methods := file.Services().Get(0).Methods()

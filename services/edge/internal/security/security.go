@@ -26,7 +26,9 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/apikey"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authz"
+	"github.com/poterne/poterne/services/edge/internal/ban"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
+	"github.com/poterne/poterne/services/edge/internal/firewall"
 	"github.com/poterne/poterne/services/edge/internal/inhand"
 	"github.com/poterne/poterne/services/edge/internal/issue"
 	"github.com/poterne/poterne/services/edge/internal/limit"
@@ -54,6 +56,10 @@ type Config struct {
 	Limits middleware.Config `yaml:"limits"`
 	Audit  audit.Config      `yaml:"audit"`
 	Login  login.Config      `yaml:"login"`
+	// Firewall is the rule set that requests over HTTP are judged by.
+	Firewall firewall.Config `yaml:"waf"`
+	// Abuse bounds what an address may do before anybody is known.
+	Abuse AbuseConfig `yaml:"abuse"`
 }
 
 // DefaultConfig returns the defaults, with the store at dsn.
@@ -61,6 +67,7 @@ func DefaultConfig(dsn string) Config {
 	return Config{
 		Store: sqldb.DefaultConfig(dsn), Keys: apikey.DefaultConfig(), Tokens: DefaultTokensConfig(), Authz: authz.DefaultConfig(),
 		Limits: middleware.DefaultConfig(), Audit: audit.DefaultConfig(), Login: login.DefaultConfig(),
+		Firewall: firewall.DefaultConfig(), Abuse: defaultAbuse(),
 	}
 }
 
@@ -80,6 +87,8 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	c.Limits.Validate(p, prefix+"limits")
 	c.Audit.Validate(p, prefix+"audit")
 	c.Login.Validate(p, prefix+"login")
+	c.Firewall.Validate(p, prefix+"waf")
+	c.Abuse.validate(p, prefix+"abuse", len(c.Limits.TrustedProxies) > 0)
 }
 
 // Deps is what New needs besides its configuration.
@@ -101,6 +110,8 @@ type Deps struct {
 	// OpenRedis connects to the Redis where replicas share their limits; nil when
 	// none can be configured.
 	OpenRedis func(limit.RedisConfig) limit.Scripts
+	// OpenRules compiles the firewall's rule set; nil when this program has none.
+	OpenRules func(firewall.Config) (firewall.Engine, error)
 }
 
 // Security is everything put together.
@@ -119,6 +130,11 @@ type Security struct {
 	Addresses *clientaddr.Resolver
 	// Possession judges proofs; the HTTP side uses it too.
 	Possession *possession.Checker
+	// Bans is whose requests are refused, and BanAdmin the service about them.
+	Bans     *ban.Manager
+	BanAdmin *ban.Server
+	// Firewall judges requests over HTTP; nil when it is off.
+	Firewall *firewall.Firewall
 	// Calls is the calls in hand; what serves them cuts them when its time is over.
 	Calls *inhand.Calls
 	// Metrics counts what the steps and the detectors do.
@@ -174,7 +190,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.Addresses = clientaddr.New(proxies)
+	s.Addresses = clientaddr.NewFor(proxies, cfg.Limits.ForwardedHeader)
 	if err := s.openPossession(ctx, cfg.Tokens, d, db); err != nil {
 		return s, err
 	}
@@ -197,6 +213,9 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 		return s, err
 	}
 	authorizer.AskFacts(func(ctx context.Context) authz.Facts { return facts(ctx, d.Clock, s.Addresses) })
+	if err := s.openBans(ctx, cfg.Abuse.Bans, d, db); err != nil {
+		return s, err
+	}
 	s.Admin = admin.New(admin.Deps{
 		Keys: s.keys, Accounts: s.keys, Trail: s.trail, IDs: d.IDs, Records: s.listing(), Proof: s.prover(), Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
 	})
@@ -204,9 +223,12 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if err != nil {
 		return s, err
 	}
+	if s.Firewall, err = openFirewall(ctx, cfg.Firewall, d); err != nil {
+		return s, err
+	}
 	s.deps = middleware.Deps{
 		Config: cfg.Limits, Clock: d.Clock, IDs: d.IDs, Log: log, Metrics: m, Addresses: s.Addresses,
-		Trail: s.trail, Calls: s.Calls, Authenticator: authenticators, Authorizer: authorizer,
+		Bans: s.Bans, Trail: s.trail, Calls: s.Calls, Authenticator: authenticators, Authorizer: authorizer,
 		Possession: s.Possession, Challenges: challenges(cfg.Tokens),
 		AddressLimiter: limit.NewMemory(d.Clock, cfg.Limits.Address.MaxAddresses),
 		Limiter:        limiter,
@@ -277,6 +299,7 @@ func (s *Security) Components() []lifecycle.Component {
 	if s.web != nil {
 		out = append(out, s.web.Components()...)
 	}
+	out = append(out, s.Bans.Components()...)
 	return append(out, lifecycle.Component{Name: "edge: calls", Stop: s.endCalls})
 }
 
