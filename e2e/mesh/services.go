@@ -54,7 +54,9 @@ func (m *Mesh) edgeSpec(i int) process.Spec {
 	p := m.opts.Ports.Edge[i]
 	spec := m.service(fmt.Sprintf("edge-%d", i+1), "edge", "edge", p.Ops, map[string]string{
 		"POTERNE_HTTP_ADDR": addr(p.HTTP), "POTERNE_GRPC_ADDR": addr(p.GRPC), "POTERNE_DATA_DIR": m.state("edge"),
-		"POTERNE_STORE_DSN": m.postgresDSN("poterne_edge"), "POTERNE_LIMITS_REDIS_ADDR": addr(m.opts.Ports.Redis),
+		// They share the data directory, and with it the first key and the pepper.
+		"POTERNE_AUDIT_JOURNAL_DIRECTORY": m.state("edge", fmt.Sprintf("audit-journal-%d", i+1)),
+		"POTERNE_STORE_DSN":               m.postgresDSN("poterne_edge"), "POTERNE_LIMITS_REDIS_ADDR": addr(m.opts.Ports.Redis),
 	})
 	spec.Env = append(spec.Env, m.opts.EdgeEnv...)
 	// An edge is ready when a chat would be served, for which models must be

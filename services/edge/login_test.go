@@ -51,7 +51,7 @@ func openLogin(t *testing.T, p *fakeProvider, change func(*edge.Config)) loginGa
 // browser keeps cookies, and follows no redirects by itself.
 type browser struct {
 	*http.Client
-	t    *testing.T
+	t    testing.TB
 	home string
 }
 
@@ -283,7 +283,9 @@ func TestTwoEdges(t *testing.T) {
 func testTwoEdges(t *testing.T, dsn string) {
 	t.Helper()
 	p := newFakeProvider(t)
-	share := func(c *edge.Config) { c.Security.Store = sqldb.DefaultConfig(dsn) }
+	share := func(c *edge.Config) {
+		c.Security.Store, c.Security.Keys.Pepper = sqldb.DefaultConfig(dsn), "what both of the edges know of keys"
+	}
 	g := openLogin(t, p, share)
 	second := openLoginBeside(t, g, share)
 	b := g.browser()

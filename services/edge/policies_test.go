@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -109,7 +110,6 @@ p, public, own, collection, c, search, true, allow, redact
 		"big":   {http.StatusOK, ""},
 		"other": {http.StatusForbidden, "closed"},
 		"torn":  {http.StatusForbidden, "different models"},
-		"bare":  {http.StatusForbidden, "no detector"},
 	} {
 		before := g.inference.calls()
 		a := g.do("POST", chatPath, `{"model":"`+model+`","messages":[{"role":"user","content":"Hi"}]}`)
@@ -123,7 +123,12 @@ p, public, own, collection, c, search, true, allow, redact
 	if got := g.inference.invoked[0].GetModel(); got != "small" {
 		t.Errorf("served by %q", got)
 	}
-	a := g.do("POST", "/v1/embeddings", `{"model":"big","input":"x"}`)
+	// Where a policy asks for it the detectors take out what is confidential.
+	a := g.do("POST", chatPath, `{"model":"bare","messages":[{"role":"user","content":"I am ada@example.com"}]}`)
+	if sent, _ := json.Marshal(g.inference.last(t)); a.status != http.StatusOK || !strings.Contains(string(sent), "I am [REDACTED email]") {
+		t.Errorf("redacted: %d %s: the engine got %s", a.status, a.text, sent)
+	}
+	a = g.do("POST", "/v1/embeddings", `{"model":"big","input":"x"}`)
 	if a.status != http.StatusOK || a.header.Get("X-Poterne-Policy") != "model=small" || a.at("model") != "small" {
 		t.Errorf("embeddings: %d %v: %s", a.status, a.header, a.text)
 	}

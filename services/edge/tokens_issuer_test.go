@@ -100,9 +100,9 @@ func (is *trusted) token(changes map[string]any) string {
 
 // rpc lists models over gRPC with this metadata, and returns the code and the
 // answer's header.
-func rpc(t *testing.T, conn *grpc.ClientConn, pairs ...string) (codes.Code, metadata.MD, string) {
-	t.Helper()
-	ctx := metadata.AppendToOutgoingContext(t.Context(), pairs...)
+func rpc(tb testing.TB, conn *grpc.ClientConn, pairs ...string) (codes.Code, metadata.MD, string) {
+	tb.Helper()
+	ctx := metadata.AppendToOutgoingContext(tb.Context(), pairs...)
 	var header, trailer metadata.MD
 	_, err := edgev1.NewOpenAIServiceClient(conn).ListModels(ctx, &edgev1.ListModelsRequest{}, grpc.Header(&header), grpc.Trailer(&trailer))
 	return status.Code(err), metadata.Join(header, trailer), status.Convert(err).Message()

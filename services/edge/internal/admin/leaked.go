@@ -2,8 +2,9 @@ package admin
 
 import (
 	"context"
-	"github.com/poterne/poterne/pkg/apierr"
 	"log/slog"
+
+	"github.com/poterne/poterne/pkg/apierr"
 
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/requestid"

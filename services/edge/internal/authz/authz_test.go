@@ -15,8 +15,8 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	oip "github.com/poterne/poterne/proto/gen/inference"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
-	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+
+	"github.com/poterne/poterne/services/edge/internal/contract"
 )
 
 func open(tb testing.TB, extra string) *Authorizer {
@@ -45,15 +45,7 @@ func callerWith(tenant string, roles ...string) identity.Caller {
 func served(t *testing.T) []protoreflect.MethodDescriptor {
 	t.Helper()
 	var out []protoreflect.MethodDescriptor
-	for _, f := range []protoreflect.FileDescriptor{
-		edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_feedback_proto,
-		edgev1.File_poterne_edge_v1_serviceaccounts_proto,
-		edgev1.File_poterne_edge_v1_policies_proto,
-		edgev1.File_poterne_edge_v1_audit_proto,
-		edgev1.File_poterne_edge_v1_sessions_proto,
-		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto, edgev1.File_poterne_edge_v1_mlflow_proto,
-		oip.File_inference_open_inference_proto,
-	} {
+	for _, f := range append(contract.Files(), edgev1.File_poterne_edge_v1_mlflow_proto, oip.File_inference_open_inference_proto) {
 		for i := range f.Services().Len() {
 			methods := f.Services().Get(i).Methods()
 			for j := range methods.Len() {

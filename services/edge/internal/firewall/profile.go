@@ -52,15 +52,19 @@ func service(rpc string) string {
 // services is the profile of every service whose methods have REST paths.
 func services() map[string]Profile {
 	return map[string]Profile{
-		edgev1.OpenAIService_ServiceDesc.ServiceName:       Prompt,
-		edgev1.AdminService_ServiceDesc.ServiceName:        Full,
-		edgev1.BanService_ServiceDesc.ServiceName:          Full,
-		edgev1.FeedbackService_ServiceDesc.ServiceName:     Prompt, // comments
-		edgev1.MlflowService_ServiceDesc.ServiceName:       Full,
-		oip.GRPCInferenceService_ServiceDesc.ServiceName:   Prompt,
-		searchv1.SearchService_ServiceDesc.ServiceName:     Full,
-		registryv1.RegistryService_ServiceDesc.ServiceName: Full,
-		registryv1.ArtifactService_ServiceDesc.ServiceName: Full,
+		edgev1.OpenAIService_ServiceDesc.ServiceName:         Prompt,
+		edgev1.AdminService_ServiceDesc.ServiceName:          Full,
+		edgev1.ServiceAccountService_ServiceDesc.ServiceName: Full,
+		edgev1.PolicyService_ServiceDesc.ServiceName:         Full,
+		edgev1.AuditService_ServiceDesc.ServiceName:          Full,
+		edgev1.SessionService_ServiceDesc.ServiceName:        Full,
+		edgev1.BanService_ServiceDesc.ServiceName:            Full,
+		edgev1.FeedbackService_ServiceDesc.ServiceName:       Prompt, // comments
+		edgev1.MlflowService_ServiceDesc.ServiceName:         Full,
+		oip.GRPCInferenceService_ServiceDesc.ServiceName:     Prompt,
+		searchv1.SearchService_ServiceDesc.ServiceName:       Full,
+		registryv1.RegistryService_ServiceDesc.ServiceName:   Full,
+		registryv1.ArtifactService_ServiceDesc.ServiceName:   Full,
 	}
 }
 
@@ -69,6 +73,11 @@ func services() map[string]Profile {
 func methods() map[string]Profile {
 	return map[string]Profile{
 		edgev1.AdminService_QuantizeModel_FullMethodName: Prompt, // calibration texts
+
+		// Conditions are expressions, which look like attacks on a database.
+		edgev1.PolicyService_CreatePolicyVersion_FullMethodName: Prompt,
+		edgev1.PolicyService_TestPolicy_FullMethodName:          Prompt,
+		edgev1.PolicyService_ExplainPolicy_FullMethodName:       Prompt,
 
 		searchv1.SearchService_BatchUpsertDocuments_FullMethodName: Prompt,
 		searchv1.SearchService_ImportDocuments_FullMethodName:      Prompt,

@@ -17,7 +17,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
@@ -28,6 +27,7 @@ import (
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
+	"github.com/poterne/poterne/services/edge/internal/contract"
 	"github.com/poterne/poterne/services/edge/internal/firewall"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
@@ -88,15 +88,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 		artifacts: registryv1.NewArtifactServiceClient(d.Conn), registry: registryv1.NewRegistryServiceClient(d.Conn),
 		tracer: d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
 	}
-	for _, file := range []protoreflect.FileDescriptor{
-		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_feedback_proto,
-		edgev1.File_poterne_edge_v1_serviceaccounts_proto,
-		edgev1.File_poterne_edge_v1_policies_proto,
-		edgev1.File_poterne_edge_v1_audit_proto,
-		edgev1.File_poterne_edge_v1_sessions_proto,
-		edgev1.File_poterne_edge_v1_bans_proto,
-		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto,
-	} {
+	for _, file := range contract.Files() {
 		for i := range file.Services().Len() {
 			if err := h.routes.add(file.Services().Get(i)); err != nil {
 				return nil, err

@@ -21,7 +21,7 @@ func TestThePortSpeaksBothVersions(t *testing.T) {
 				_, _ = fmt.Fprintln(w, r.Proto, in.Text())
 				_ = http.NewResponseController(w).Flush()
 			}
-		}), nil, slog.New(slog.DiscardHandler))
+		}), nil, nil, slog.New(slog.DiscardHandler))
 	if err := s.listen(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -118,7 +118,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, token string) (authn.P
 		return authn.Principal{}, &authn.RefusedError{Cause: authn.Foreign, KeyID: v.client}
 	}
 	if len(v.scopes) > 0 {
-		p.Grant = p.Grant.Intersect(grant.Grant{Scopes: v.scopes})
+		if p.Grant = p.Grant.Intersect(grant.Grant{Scopes: v.scopes}); p.Grant.Scopes[0] == "" { // nothing is left
+			return authn.Principal{}, &authn.RefusedError{Cause: authn.Foreign, KeyID: v.client}
+		}
 	}
 	p.IssueTime, p.Claims, p.Confirmation = v.claims.IssuedAt, v.claims.All, v.bound
 	return p, nil

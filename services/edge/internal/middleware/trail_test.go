@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -42,6 +43,9 @@ func TestEveryMethodLeavesARecord(t *testing.T) {
 			if len(got) != 1 || got[0].Method != method {
 				t.Errorf("%s with %q: %d records", method, token, len(got))
 				continue
+			}
+			if token == "none" && strings.Contains(table[method].Action, "-own") {
+				continue // everybody may end their own sessions
 			}
 			if want != "" && got[0].Decision != want {
 				t.Errorf("%s with %q: %s", method, token, got[0].Decision)

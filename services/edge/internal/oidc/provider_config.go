@@ -50,7 +50,7 @@ func (c ProviderConfig) trusted() IssuerConfig {
 	return IssuerConfig{
 		Issuer: c.Issuer, Audiences: []string{c.ClientID}, Algorithms: c.Algorithms, Types: []string{"JWT", ""}, Skew: c.Skew,
 		MaxAge: idTokenAge, Required: []string{"iat", "nonce"}, Tenants: c.Tenants, Mapping: c.Mapping,
-		RefreshEvery: d.RefreshEvery, KeepFor: d.KeepFor,
+		RefreshEvery: d.RefreshEvery, KeepFor: d.KeepFor, SenderConstrained: d.SenderConstrained,
 	}
 }
 

@@ -8,11 +8,8 @@ import (
 
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
-	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
-	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/edge/internal/contract"
 	"github.com/poterne/poterne/services/edge/internal/mlflow"
 	"github.com/poterne/poterne/services/edge/internal/openinference"
 )
@@ -37,15 +34,7 @@ func at(v any, path ...string) any {
 // TestDocumentHasEveryCall compares the document with the contract, both ways.
 func TestDocumentHasEveryCall(t *testing.T) {
 	var want []string
-	for _, file := range []protoreflect.FileDescriptor{
-		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_feedback_proto,
-		edgev1.File_poterne_edge_v1_serviceaccounts_proto,
-		edgev1.File_poterne_edge_v1_policies_proto,
-		edgev1.File_poterne_edge_v1_audit_proto,
-		edgev1.File_poterne_edge_v1_sessions_proto,
-		edgev1.File_poterne_edge_v1_bans_proto,
-		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto,
-	} {
+	for _, file := range contract.Files() {
 		methods := file.Services().Get(0).Methods()
 		for i := range methods.Len() {
 			rule, ok := proto.GetExtension(methods.Get(i).Options(), annotations.E_Http).(*annotations.HttpRule)

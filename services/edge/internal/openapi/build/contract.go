@@ -8,9 +8,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
-	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
-	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+
+	"github.com/poterne/poterne/services/edge/internal/contract"
 )
 
 // descriptors is the contract, by full names.
@@ -19,20 +18,12 @@ type descriptors struct {
 	messages map[string]protoreflect.MessageDescriptor
 }
 
-// contract collects the methods that REST offers, and the messages below them.
-func contract() (*descriptors, error) {
+// described collects the methods that REST offers, and the messages below them.
+func described() (*descriptors, error) {
 	c := &descriptors{
 		methods: make(map[string]protoreflect.MethodDescriptor), messages: make(map[string]protoreflect.MessageDescriptor),
 	}
-	for _, file := range []protoreflect.FileDescriptor{
-		edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_admin_proto, edgev1.File_poterne_edge_v1_feedback_proto,
-		edgev1.File_poterne_edge_v1_serviceaccounts_proto,
-		edgev1.File_poterne_edge_v1_policies_proto,
-		edgev1.File_poterne_edge_v1_audit_proto,
-		edgev1.File_poterne_edge_v1_sessions_proto,
-		edgev1.File_poterne_edge_v1_bans_proto,
-		searchv1.File_poterne_search_v1_search_proto, registryv1.File_poterne_registry_v1_registry_proto, registryv1.File_poterne_registry_v1_artifacts_proto,
-	} {
+	for _, file := range contract.Files() {
 		for i := range file.Services().Len() {
 			methods := file.Services().Get(i).Methods()
 			for j := range methods.Len() {

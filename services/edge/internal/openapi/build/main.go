@@ -26,7 +26,7 @@ func run(in io.Reader, out io.Writer) error {
 	if err := json.NewDecoder(in).Decode(&doc); err != nil {
 		return fmt.Errorf("read the generated document: %w", err)
 	}
-	c, err := contract()
+	c, err := described()
 	if err != nil {
 		return err
 	}
