@@ -48,7 +48,7 @@ build: $(BINARIES:%=$(BIN)/%) ## Build every binary into bin/
 # Go knows best what is out of date, so these always ask it.
 .PHONY: $(BINARIES:%=$(BIN)/%) $(BIN)/poterne-mesh $(BIN)/poterne-bench
 $(BIN)/poterne:
-	@$(GOBUILD) -o $@ ./services/allinone/cmd/poterne
+	@$(GOBUILD) -tags embedded -o $@ ./services/allinone/cmd/poterne
 $(BIN)/poterne-sim:
 	@$(GOBUILD) -o $@ ./services/worker/cmd/poterne-sim
 $(BIN)/poterne-pdf:
@@ -63,6 +63,7 @@ $(SERVICES:%=$(BIN)/poterne-%): $(BIN)/poterne-%:
 .PHONY: modules
 modules: ## Check that each module builds and vets alone, without the workspace
 	@for m in $(MODULES); do echo "module $$m"; (cd $$m && GOWORK=off $(GO) build ./... && GOWORK=off $(GO) vet ./...); done
+	@cd services/allinone && GOWORK=off $(GO) vet -tags embedded github.com/poterne/poterne/pkg/sqldb ./cmd/...
 
 ## Test
 

@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cache=${POTERNE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/poterne}
 export PATH="$cache/tools/bin:$PATH"
 
-generated=(proto/gen/inference proto/gen/poterne services/edge/internal/openapi/openapi.json)
+generated=(proto/gen/inference proto/gen/poterne services/edge/internal/openapi/openapi.json services/edge/internal/openapi/openapi.json.gz)
 
 generate() {
   buf lint

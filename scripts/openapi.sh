@@ -33,3 +33,5 @@ TEMPLATE
 buf generate --template "$work/buf.gen.yaml"
 (cd services/edge && go run ./internal/openapi/build) <"$work/openapi.json" >"$work/final.json"
 mv "$work/final.json" "$document"
+(cd services/edge && go run ./internal/openapi/build pack) <"$document" >"$work/final.gz"
+mv "$work/final.gz" "$document.gz"

@@ -3,7 +3,6 @@ package sqldb
 import (
 	"errors"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -54,19 +53,4 @@ func sqliteCode(err error) (int, bool) {
 		return e.Code(), true
 	}
 	return 0, false
-}
-
-func pgCode(err error) string {
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return e.Code
-	}
-	return ""
-}
-
-// scrub replaces an error that repeats the connection string.
-func scrub(err error) error {
-	if _, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
-		return errors.New("the connection string is not valid")
-	}
-	return err
 }

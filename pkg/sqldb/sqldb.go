@@ -11,8 +11,7 @@ import (
 	"os"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
-	_ "modernc.org/sqlite"             // the driver "sqlite"
+	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/poterne/poterne/pkg/config"
 )
@@ -123,7 +122,7 @@ func (db *DB) openSQLite(d dsn, cfg Config) error {
 
 func (db *DB) openPostgres(d dsn, cfg Config) error {
 	var err error
-	if db.DB, err = sql.Open("pgx", d.url); err != nil {
+	if db.DB, err = openPostgres(d.url); err != nil {
 		return fmt.Errorf("sqldb: open postgres: %w", scrub(err))
 	}
 	db.SetMaxOpenConns(cfg.MaxOpen)

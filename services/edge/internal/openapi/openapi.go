@@ -4,12 +4,17 @@
 package openapi
 
 import (
+	"bytes"
+	"compress/gzip"
 	_ "embed"
 	"encoding/json"
+	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/swaggest/swgui"
 	"github.com/swaggest/swgui/v5emb"
@@ -23,8 +28,10 @@ const (
 	pathRoot     = "/"
 )
 
-//go:embed openapi.json
-var document []byte
+// packed is openapi.json, packed: it is a hundredth of the binary otherwise.
+//
+//go:embed openapi.json.gz
+var packed []byte
 
 const (
 	// signIn stands above the pages where people can log in.
@@ -44,8 +51,18 @@ const (
 	}`
 )
 
-// Document returns the OpenAPI document. It must not be changed.
-func Document() []byte { return document }
+// Document returns the OpenAPI document.
+func Document() ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, fmt.Errorf("openapi: unpack the document: %w", err)
+	}
+	document, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("openapi: unpack the document: %w", err)
+	}
+	return document, nil
+}
 
 // Pages returns what answers GET outside of the API, by path. version names the
 // build; login says whether people can log in.
@@ -73,10 +90,33 @@ func serveDocument(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-cache")
-	h.Set("Content-Length", strconv.Itoa(len(document)))
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(document)
+	h.Set("Vary", "Accept-Encoding")
+	body := packed
+	if acceptsGzip(r) {
+		h.Set("Content-Encoding", "gzip")
+	} else {
+		var err error
+		if body, err = Document(); err != nil {
+			http.Error(w, "the document cannot be read", http.StatusInternalServerError)
+			return
+		}
 	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body)
+	}
+}
+
+// acceptsGzip reports whether a client names gzip among what it takes, as browsers
+// and curl --compressed do; quality values of 0 are not written by any of them.
+func acceptsGzip(r *http.Request) bool {
+	for part := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
+		name, q, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if name == "gzip" && strings.TrimSpace(q) != "q=0" {
+			return true
+		}
+	}
+	return false
 }
 
 // ownHostOnly keeps a page from loading anything from elsewhere. Its script is

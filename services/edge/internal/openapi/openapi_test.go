@@ -1,7 +1,13 @@
 package openapi
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -17,10 +23,40 @@ import (
 func parse(t *testing.T) map[string]any {
 	t.Helper()
 	var doc map[string]any
-	if err := json.Unmarshal(Document(), &doc); err != nil {
+	text, err := Document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &doc); err != nil {
 		t.Fatal(err)
 	}
 	return doc
+}
+
+func TestBothFormsAreServed(t *testing.T) {
+	want, err := os.ReadFile("openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := Pages("v1", false)
+	for accept, packed := range map[string]bool{"": false, "br, gzip": true, "gzip;q=0": false, "identity": false} {
+		r := httptest.NewRequest(http.MethodGet, pathDocument, nil)
+		r.Header.Set("Accept-Encoding", accept)
+		w := httptest.NewRecorder()
+		pages[pathDocument].ServeHTTP(w, r)
+		var body io.Reader = w.Body
+		if packed != (w.Header().Get("Content-Encoding") == "gzip") {
+			t.Errorf("%q: encoded by %q", accept, w.Header().Get("Content-Encoding"))
+		}
+		if packed {
+			if body, err = gzip.NewReader(body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%q: %d bytes, %v; openapi.json has %d", accept, len(got), err, len(want))
+		}
+	}
 }
 
 func at(v any, path ...string) any {

@@ -6,10 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/poterne/poterne/pkg/apierr"
-	"github.com/poterne/poterne/pkg/sqldb"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/registry/internal/filter"
 )
@@ -209,12 +206,7 @@ func (s *Store) FindModels(ctx context.Context, query Query) ([]*registryv1.Mode
 // plan for any values, which it keeps for statements that come often, knows neither
 // that a term is common nor that few rows are wanted, and takes a hundred times as
 // long as the one for a page.
-func (s *Store) valuesPlanned(args []any) []any {
-	if s.db.Dialect != sqldb.Postgres {
-		return args
-	}
-	return append([]any{pgx.QueryExecModeCacheDescribe}, args...)
-}
+func (s *Store) valuesPlanned(args []any) []any { return s.db.Described(args) }
 
 // ModelPlace is where a model is in a list of that order.
 func ModelPlace(m *registryv1.Model, orderBy string) Place {

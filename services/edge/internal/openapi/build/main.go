@@ -1,10 +1,12 @@
 // Command build turns what protoc-gen-connect-openapi makes of the contract
 // into the document that the edge serves: that generator knows neither the JSON
 // forms of poterne.common.v1 nor our errors, credentials and streams. It reads
-// standard input and writes standard output.
+// standard input and writes standard output; with the argument pack it packs that
+// document instead.
 package main
 
 import (
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,7 +17,11 @@ import (
 type object = map[string]any
 
 func main() {
-	if err := run(os.Stdin, os.Stdout); err != nil {
+	work := run
+	if len(os.Args) == 2 && os.Args[1] == "pack" {
+		work = pack
+	}
+	if err := work(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "openapi:", err)
 		os.Exit(1) //nolint:forbidigo // this is main
 	}
@@ -41,6 +47,17 @@ func run(in io.Reader, out io.Writer) error {
 	enc.SetIndent("", " ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(doc)
+}
+
+func pack(in io.Reader, out io.Writer) error {
+	w, err := gzip.NewWriterLevel(out, gzip.BestCompression)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(w, in); err != nil {
+		return fmt.Errorf("pack the document: %w", err)
+	}
+	return w.Close()
 }
 
 // at returns the object at the path below o, made where it is missing.
