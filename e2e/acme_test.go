@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -166,7 +167,7 @@ func TestRealACME(t *testing.T) {
 		e := startEdge(t, "edge-1", ports, settings...)
 		first := waitShown(t, e, p.root(t))
 		// The other one needs no authority: its directory is nowhere.
-		lost := append(settings[:len(settings):len(settings)], "http.tls.acme.directory_url=https://127.0.0.1:1/dir")
+		lost := slices.Concat(settings, []string{"http.tls.acme.directory_url=https://127.0.0.1:1/dir"})
 		more := freePorts(t, 4)
 		lost[len(lost)-2] = "http.tls.redirect_addr=" + address(more[1])
 		second := startEdge(t, "edge-2", more, lost...)

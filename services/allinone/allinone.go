@@ -86,7 +86,7 @@ func (p *platform) run(ctx context.Context) (err error) {
 	if err := p.compose(ctx); err != nil {
 		return err
 	}
-	comps, err := p.components()
+	comps, err := p.components() //nolint:contextcheck // certificates are looked at for no one request
 	if err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func (s *Service) build(ctx context.Context) error {
 	if s.reporting, err = s.newReporting(registryv1.NewRegistryServiceClient(s.registry)); err != nil {
 		return err
 	}
-	if s.fleet, err = s.newFleet(); err != nil {
+	if s.fleet, err = s.newFleet(); err != nil { //nolint:contextcheck // certificates are looked at for no one request
 		return err
 	}
 	s.placement = s.newPlacement()

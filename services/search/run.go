@@ -99,7 +99,7 @@ func notFollowed(err error) error {
 func (s *Service) Run(ctx context.Context) error {
 	tel := s.opts.telemetry
 	s.identity.Warn(ctx, identityEnds())
-	server, err := grpcserver.New(s.cfg.GRPC, tel, s.chain, s.RegisterGRPC, grpcserver.WithReadiness(s.readiness))
+	server, err := grpcserver.New(s.cfg.GRPC, tel, s.chain, s.RegisterGRPC, grpcserver.WithReadiness(s.readiness)) //nolint:contextcheck // certificates are looked at for no one request
 	if err != nil {
 		return errors.Join(fmt.Errorf("search: %w", err), s.close())
 	}

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 
 	"github.com/poterne/poterne/pkg/apierr"
-
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/requestid"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"

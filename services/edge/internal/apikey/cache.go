@@ -46,7 +46,7 @@ func newCache(cfg Config, store Store, c clock.Clock, m *metrics.Metrics) (*cach
 	out := &cache{store: store, metrics: m}
 	var err error
 	out.Cache, err = follow.New(entries{store}, follow.Options[entry]{
-		Name: func(e entry) string { return e.ID }, Revision: func(e entry) int64 { return e.Record.Revision }, NotFound: ErrNotFound,
+		Name: func(e entry) string { return e.ID }, Revision: func(e entry) int64 { return e.Revision }, NotFound: ErrNotFound,
 		Size: cfg.CacheSize, Poll: cfg.PollInterval, StaleFor: cfg.StaleFor, Clock: c,
 		Failed: m.KeyStoreFailure, Besides: out.followAccounts,
 	})

@@ -63,7 +63,8 @@ func NewManager(ctx context.Context, cfg Config, store Store, c clock.Clock, log
 		}
 		b.never = append(b.never, p.Masked())
 	}
-	return b, b.refresh(ctx)
+	err := b.refresh(ctx)
+	return b, err
 }
 
 // Trusts reports whether an address is a trusted proxy's.

@@ -78,8 +78,8 @@ func (l *listener) Accept() (net.Conn, error) {
 			if err != nil {
 				return nil, err
 			}
-			if c = l.admit(c, addrOf(c.RemoteAddr())); c != nil {
-				return c, nil
+			if admitted := l.admit(c, addrOf(c.RemoteAddr())); admitted != nil {
+				return admitted, nil
 			}
 		}
 	}

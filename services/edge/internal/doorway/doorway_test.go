@@ -45,7 +45,8 @@ func open(t *testing.T, cfg Config, j Judge) string {
 			}
 			go func() {
 				defer c.Close()
-				_, _ = io.WriteString(c, c.RemoteAddr().(*net.TCPAddr).IP.String()+"\n")
+				host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+				_, _ = io.WriteString(c, host+"\n")
 				_, _ = io.Copy(io.Discard, c)
 			}()
 		}

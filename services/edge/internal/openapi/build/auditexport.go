@@ -1,13 +1,13 @@
 package main
 
+import "maps"
+
 // auditExport adds the export of the audit trail, whose lines have no binding in the
 // contract.
 func auditExport(doc object, _ *descriptors) error {
 	text := func(name, description string, more object) object {
 		schema := object{"type": "string"}
-		for k, v := range more {
-			schema[k] = v
-		}
+		maps.Copy(schema, more)
 		return object{"name": name, "in": "query", "description": description, "schema": schema}
 	}
 	at(doc, "paths", "/v1/admin/audit:export")["get"] = object{

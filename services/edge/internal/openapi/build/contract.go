@@ -8,7 +8,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
-
 	"github.com/poterne/poterne/services/edge/internal/contract"
 )
 
