@@ -109,7 +109,7 @@ func (s *Server) ExportAudit(req *edgev1.ExportAuditRequest, out grpc.ServerStre
 		return err
 	}
 	for q.Limit = exportPage; ; {
-		page, err := s.records.List(ctx, q)
+		page, err := s.readTrail(ctx, q)
 		if err != nil {
 			return trailError(err)
 		}
