@@ -86,7 +86,7 @@ func (o overGRPC) stream(ctx context.Context, m method, req proto.Message, typ p
 	for err == nil {
 		out := typ.New().Interface()
 		if err = s.RecvMsg(out); err == nil {
-			body += printed(out)
+			body += printed(out) + bytesOf(out)
 		}
 	}
 	header, _ = s.Header()
@@ -107,6 +107,17 @@ func printed(m proto.Message) string {
 		raw, _ = json.Marshal(v)
 	}
 	return string(raw)
+}
+
+// bytesOf is the files in a message, which protojson prints in base64.
+func bytesOf(m proto.Message) (text string) {
+	m.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if f.Kind() == protoreflect.BytesKind && !f.IsList() {
+			text += string(v.Bytes())
+		}
+		return true
+	})
+	return text
 }
 
 // varying are headers that differ between any two answers.

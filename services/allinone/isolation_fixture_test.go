@@ -1,9 +1,11 @@
 package allinone
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -74,7 +76,7 @@ func (g *gate) await(path, key, body string) {
 func (g *gate) acme() *acme {
 	g.t.Helper()
 	a := &acme{g: g}
-	id, owner := g.key("acme", "alice", "custom,admin", marker+" key")
+	id, owner := g.key("acme", "alice."+marker, "custom,admin", marker+" key")
 	a.owner = owner
 	// They are registered, and loaded, a little later.
 	g.await("/v1/embeddings", owner, `{"model":"sim-embedding","input":"x"}`)
@@ -108,13 +110,19 @@ func (g *gate) acme() *acme {
 	g.must("POST", "/v1/chat/completions", owner, `{"model":"acme.private@v1","user":"`+marker+`","max_tokens":4,"messages":[{"role":"user","content":"`+marker+`"}]}`, &chat)
 	g.must("POST", "/v1/feedback", owner, `{"response_id":"`+chat.ID+`","score":1,"comment":"`+marker+`"}`, nil)
 
+	accountKey, request := a.secured(id), a.lastRequest()
+
 	a.names = map[string]string{
 		"collection": "vault", "document": "doc-1", "model": "acme.private", "experiment": "trial", "rollout": "next",
 		"alias": "canary", "variant": "small", "change": pending.Changes[0].ID, "key": id, "response": chat.ID,
+		"tenant": "acme", "account": "robot", "account_key": accountKey, "secret": owner, "request": request,
+		"session": sessionID, "subject": visitor, "group": secretGroup, "ban": banned,
 	}
 	a.absent = map[string]string{
 		"collection": "vaulz", "document": "doc-9", "model": "acme.privaty", "experiment": "trjal", "rollout": "nexu",
 		"alias": "canarz", "variant": "smalm", "change": changed(pending.Changes[0].ID), "key": changed(id), "response": changed(chat.ID),
+		"tenant": "acmf", "account": "robou", "account_key": changed(accountKey), "secret": g.unknown, "request": changed(request),
+		"session": changed(sessionID), "subject": "bobbz", "group": "group8", "ban": "198.51.100.8",
 	}
 	return a
 }
@@ -137,13 +145,20 @@ var (
 // that were asked for.
 func (a *acme) normal(got answer) string {
 	text := got.code + "\n" + got.body + "\n" + got.headers
+	var names []string
+	what := make(map[string]string)
+	for thing := range a.names {
+		for _, name := range []string{a.names[thing], a.absent[thing]} {
+			names, what[name] = append(names, name), thing
+		}
+	}
+	// A name may be within another.
+	slices.SortFunc(names, func(x, y string) int { return cmp.Or(len(y)-len(x), strings.Compare(x, y)) })
 	const long = 4 // shorter names may be in an identifier by chance
 	for _, short := range []bool{false, true} {
-		for what := range a.names {
-			for _, name := range []string{a.names[what], a.absent[what]} {
-				if len(name) < long == short {
-					text = strings.ReplaceAll(text, name, "<"+what+">")
-				}
+		for _, name := range names {
+			if len(name) < long == short {
+				text = strings.ReplaceAll(text, name, "<"+what[name]+">")
 			}
 		}
 		text = identifier.ReplaceAllString(timestamps.ReplaceAllString(text, "<time>"), "<id>")

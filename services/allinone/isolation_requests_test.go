@@ -38,6 +38,8 @@ type request struct {
 	platform bool
 	// reads: its owner is answered, and nothing changes.
 	reads bool
+	// tells: what its owner is answered holds the marker.
+	tells bool
 	// makes: it makes something of that name in the caller's own tenant, and is
 	// asked last.
 	makes bool
@@ -76,7 +78,7 @@ func (g *gate) methods(a *acme) (out []method) {
 			m := method{name: name, variant: form, desc: desc, request: known[short+form]}
 			used[short+form] = true
 			method := string(desc.Name())
-			m.reads = form == "" && (strings.HasPrefix(method, "Get") || strings.HasPrefix(method, "List") || method == "Search")
+			m.reads = m.reads || form == "" && (strings.HasPrefix(method, "Get") || strings.HasPrefix(method, "List") || method == "Search")
 			m.makes = m.makes || strings.HasPrefix(method, "Create") || strings.HasPrefix(method, "Import") || strings.HasPrefix(method, "Restore")
 			filled, err := m.fill(a.names)
 			if err == nil && m.nothing != notOffered {

@@ -18,6 +18,7 @@ import (
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/inproc"
 	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/pkg/telemetry"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/edge"
@@ -33,6 +34,9 @@ type gate struct {
 	conn  grpc.ClientConnInterface
 	url   string
 	admin string // the platform's administrator's key
+	store sqldb.Config
+	// unknown is a key of another edge, as well-formed as this one's.
+	unknown string
 }
 
 const customRole = `
@@ -66,10 +70,11 @@ func newGate(t *testing.T) *gate {
 	if err := os.WriteFile(ec.Security.Authz.PolicyFile, []byte(customRole), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	withSessions(ec)
 	if err := ec.Complete(); err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{t: t}
+	g := &gate{t: t, store: ec.Security.Store, unknown: readKey(t, cfg.DataDir)}
 	if g.edge, err = edge.New(t.Context(), *ec, edge.WithTelemetry(p.telemetry), edge.WithReadiness(p.readiness), edge.WithDiscovery(p.discovery),
 		edge.WithInferenceConn(p.inferenceConn), edge.WithRegistryConn(p.registryConn),
 		edge.WithSearchConn(inproc.New(p.search.Interceptors(), p.search.RegisterGRPC))); err != nil {
@@ -130,10 +135,16 @@ func TestTenantsAreIsolated(t *testing.T) {
 					t.Fatalf("the audit of %s: %+v, %v", tenant, trail, err)
 				}
 				a.tellsNothing(tenant+"'s audit", trail)
+				whole, err := g.rest("GET", "/v1/admin/audit:export", root, "")
+				if err != nil || whole.code != "200" {
+					t.Fatalf("the export of %s: %+v, %v", tenant, whole, err)
+				}
+				a.tellsNothing(tenant+"'s export", whole)
 			}
 		}
 	}
 	a.checkOwner(methods) // nothing was changed, either
+	g.checkPlatform()
 }
 
 // isolated asks a method about what is there, and about what is not.
@@ -148,6 +159,9 @@ func (a *acme) isolated(over transport, role, key string, m method) {
 	what := m.name + m.variant + " as " + role + " over " + over.name()
 	a.tellsNothing(what, *there)
 	if role == nobody && !m.public && there.code != "Unauthenticated" && there.code != "401" {
+		a.g.t.Errorf("%s is answered: %s", what, a.normal(*there))
+	}
+	if m.platform && (there.code == "OK" || there.code == "200") {
 		a.g.t.Errorf("%s is answered: %s", what, a.normal(*there))
 	}
 	if m.shared != "" || m.nothing != "" {
@@ -182,6 +196,8 @@ func (a *acme) checkOwner(methods []method) {
 		got, err := overGRPC{a.g}.call(a.owner, m, a.names)
 		if err != nil || got.code != "OK" {
 			a.g.t.Errorf("%s%s, asked by its owner: %+v, %v", m.name, m.variant, got, err)
+		} else if m.tells && !strings.Contains(got.body, marker) {
+			a.g.t.Errorf("%s%s tells its owner nothing: %s", m.name, m.variant, got.body)
 		}
 	}
 }

@@ -210,7 +210,7 @@ func (s *Server) UpdateServiceAccount(ctx context.Context, req *edgev1.UpdateSer
 		return nil, err
 	}
 	a, err = s.accounts.UpdateAccount(ctx, apikey.AccountID{Tenant: a.Tenant, ID: a.ID}, func(a *apikey.Account) error {
-		if req.GetEtag() != "" && req.GetEtag() != etag(a.Revision) {
+		if req.GetEtag() != "" && req.GetEtag() != etag(storedAccount(*a)) {
 			return apikey.ErrChanged
 		}
 		for _, ch := range changes {
@@ -256,9 +256,15 @@ func (s *Server) accountChanges(ctx context.Context, c identity.Caller, tenant s
 }
 
 func accountMessage(a apikey.Account) *edgev1.ServiceAccount {
+	out := storedAccount(a)
+	out.Etag = etag(out)
+	return out
+}
+
+func storedAccount(a apikey.Account) *edgev1.ServiceAccount {
 	return &edgev1.ServiceAccount{
 		Id: a.ID, Tenant: a.Tenant, DisplayName: a.DisplayName, Description: a.Description, Roles: a.Roles, Groups: a.Groups, Owner: a.Owner,
 		Scopes: a.Grant.Scopes, Models: a.Grant.Models, Collections: a.Grant.Collections, Networks: networkTexts(a.Grant.Networks),
-		Disabled: a.Disabled, CreateTime: timestamp(a.CreateTime), UpdateTime: timestamp(a.UpdateTime), Creator: a.Creator, Etag: etag(a.Revision),
+		Disabled: a.Disabled, CreateTime: timestamp(a.CreateTime), UpdateTime: timestamp(a.UpdateTime), Creator: a.Creator,
 	}
 }

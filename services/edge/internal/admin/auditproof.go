@@ -99,6 +99,9 @@ func (s *Server) ExportAudit(req *edgev1.ExportAuditRequest, out grpc.ServerStre
 	if q.Filter, err = audit.ParseFilter(req.GetFilter()); err != nil {
 		return apierr.Invalid("filter", "filter: %s", err)
 	}
+	if err := ofOwn(q); err != nil {
+		return err
+	}
 	e := audit.NewExport(req.GetFormat() == "csv", func(data []byte) error {
 		return out.Send(&edgev1.ExportAuditResponse{Data: data})
 	})
@@ -109,7 +112,7 @@ func (s *Server) ExportAudit(req *edgev1.ExportAuditRequest, out grpc.ServerStre
 		return err
 	}
 	for q.Limit = exportPage; ; {
-		page, err := s.records.List(ctx, q)
+		page, err := s.readTrail(ctx, q)
 		if err != nil {
 			return trailError(err)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -210,18 +209,21 @@ func storeError(err error) error {
 	}
 }
 
-func etag(revision int64) string { return strconv.FormatInt(revision, 10) }
-
-func (s *Server) keyMessage(r apikey.Record) *edgev1.ApiKey {
-	out := &edgev1.ApiKey{
+// storedKey is what of a key changes only when somebody changes the key.
+func storedKey(r apikey.Record) *edgev1.ApiKey {
+	return &edgev1.ApiKey{
 		Id: r.ID, Name: r.Name, Tenant: r.Tenant, Subject: r.Subject, Roles: r.Roles, Groups: r.Groups,
 		CreateTime: timestamp(r.CreateTime), ExpireTime: timestamp(r.ExpireTime), RevokeTime: timestamp(r.RevokeTime),
 		RequestsPerMinute: r.RequestsPerMinute,
 		Scopes:            r.Grant.Scopes, Models: r.Grant.Models, Collections: r.Grant.Collections, Networks: networkTexts(r.Grant.Networks),
-		Owner: r.Owner, Creator: r.Creator, UpdateTime: timestamp(r.UpdateTime), LastUseTime: timestamp(r.LastUseTime),
-		ServiceAccount: r.ServiceAccount, Etag: etag(r.Revision), RotateTime: timestamp(r.RotateTime),
-		State: edgev1.ApiKeyState(r.State(s.clock.Now())),
+		Owner: r.Owner, Creator: r.Creator, UpdateTime: timestamp(r.UpdateTime),
+		ServiceAccount: r.ServiceAccount, RotateTime: timestamp(r.RotateTime),
 	}
+}
+
+func (s *Server) keyMessage(r apikey.Record) *edgev1.ApiKey {
+	out := storedKey(r)
+	out.Etag, out.LastUseTime, out.State = etag(out), timestamp(r.LastUseTime), edgev1.ApiKeyState(r.State(s.clock.Now()))
 	if r.PreviousExpireTime.After(s.clock.Now()) {
 		out.PreviousSecretExpireTime = timestamp(r.PreviousExpireTime)
 	}

@@ -104,7 +104,7 @@ func (s *Server) UpdateApiKey(ctx context.Context, req *edgev1.UpdateApiKeyReque
 		return nil, err
 	}
 	rec, err = s.keys.Update(ctx, rec.ID, func(r *apikey.Record) error {
-		if req.GetEtag() != "" && req.GetEtag() != etag(r.Revision) {
+		if req.GetEtag() != "" && req.GetEtag() != etag(storedKey(*r)) {
 			return apikey.ErrChanged
 		}
 		for _, ch := range changes {

@@ -23,7 +23,12 @@ const (
 type Filter struct {
 	sql  string // with a $ where each argument goes
 	args []any
+	// place: it asks for where in the trail records are.
+	place bool
 }
+
+// OfPlace reports whether it asks for where in the trail records are.
+func (f Filter) OfPlace() bool { return f.place }
 
 // The kinds of a field.
 const (
@@ -84,13 +89,14 @@ func ParseFilter(text string) (Filter, error) {
 	}
 	c := filterCompiler{fields: filterFields()}
 	sql, err := c.node(parsed.GetExpr(), 0)
-	return Filter{sql: sql, args: c.args}, err
+	return Filter{sql: sql, args: c.args, place: c.place}, err
 }
 
 type filterCompiler struct {
 	fields map[string]filterField
 	args   []any
 	count  int
+	place  bool
 }
 
 func (c *filterCompiler) node(e *expr.Expr, depth int) (string, error) {
@@ -140,6 +146,7 @@ func (c *filterCompiler) compare(op string, args []*expr.Expr) (string, error) {
 	if !ok {
 		return "", errors.New("the filter has a field that records do not have; they have time, tenant, subject, key_id, method, resource, decision, error_reason, address, model, policy, findings, review and others")
 	}
+	c.place = c.place || name == "chain" || name == "sequence"
 	value, err := filterValue(args[1])
 	if err != nil {
 		return "", err

@@ -134,7 +134,8 @@ func activate(ctx context.Context, tx *sql.Tx, tenant string, version, etag, rev
 	if err := exists(ctx, tx, tenant, version); err != nil {
 		return st, err
 	}
-	st.Version, st.ETag, st.Revision = version, revision, revision
+	// Counted by tenant: the revision would tell how much others change.
+	st.Version, st.ETag, st.Revision = version, st.ETag+1, revision
 	return st, put(ctx, tx, st)
 }
 
