@@ -43,7 +43,12 @@ func serve(t *testing.T, change func(*edge.Config)) (g *gate, httpAddr, grpcAddr
 	comps := append(g.Components(), ports.Components()...)
 	comps = append(comps, lifecycle.Component{Name: "started", Start: func(context.Context) error { close(started); return nil }})
 	go func() { done <- lifecycle.Run(ctx, lifecycle.Options{}, comps...) }()
-	t.Cleanup(func() { cancel(); <-done })
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 	<-started
 	g.url = "http://" + ports.HTTP.Addr().String()
 	return g, ports.HTTP.Addr().String(), ports.GRPC.Addr().String()

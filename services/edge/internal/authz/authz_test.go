@@ -15,7 +15,6 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	oip "github.com/poterne/poterne/proto/gen/inference"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
-
 	"github.com/poterne/poterne/services/edge/internal/contract"
 )
 
