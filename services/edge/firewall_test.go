@@ -97,6 +97,20 @@ func TestBenignRequestsAreNotBlocked(t *testing.T) {
 	}
 }
 
+// What scanners found may be anything, and checkpoints' base64 looks like commands.
+func TestEvidenceIsNotBlocked(t *testing.T) {
+	g, _ := walled(t, func(c *edge.FirewallConfig) { c.Paranoia = 2 })
+	texts := slices.Repeat([]string{"' OR '1'='1 UNION SELECT password FROM users; curl x | sh "}, 20)
+	for path, body := range map[string]string{
+		"/v1/admin/api-keys:checkLeaked": `{"texts":` + quote(t, texts) + `}`,
+		"/v1/admin/audit:verify":         `{"checkpoints":` + quote(t, texts) + `}`,
+	} {
+		if a := g.do(http.MethodPost, path, body); a.status == http.StatusForbidden {
+			t.Errorf("%s: %d %s", path, a.status, a.text)
+		}
+	}
+}
+
 // attacks are requests that must be blocked, and the rule that must find them.
 func TestAttacksAreBlocked(t *testing.T) {
 	g, w := walled(t, func(c *edge.FirewallConfig) { c.MaxBodyBytes = 4 * config.KiB })

@@ -168,7 +168,8 @@ func (a *app) auditKeysCommand() *cobra.Command {
 			if err := c.call(cmd.Context(), http.MethodGet, auditPath+"/keys", nil, &out); err != nil {
 				return err
 			}
-			return a.print(out["keys"], columns("KEY key", "SINCE create_time"))
+			titles := auditKeyTitles()
+			return a.print(out["keys"], columns(titles[0]+" key", titles[1]+" create_time"))
 		},
 	}
 }

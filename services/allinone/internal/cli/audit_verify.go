@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,9 @@ import (
 func findingColumns() []column {
 	return columns("KIND kind", "CHAIN chain", "FIRST first_sequence", "LAST last_sequence", "ID id", "DETAIL detail")
 }
+
+// auditKeyTitles are those of the table of keys, which verify --key reads too.
+func auditKeyTitles() []string { return []string{"KEY", "SINCE"} }
 
 func (a *app) verifyOnline(cmd *cobra.Command, chain string, checkpoints []string) error {
 	c, err := a.client()
@@ -69,7 +73,8 @@ func eachLine(path string, fn func(auditproof.Line)) (torn bool, err error) {
 	return torn, nil
 }
 
-// readKeys reads keys, each given as it is or as a file of them.
+// readKeys reads keys, each given as it is or as a file of them: one a line, or
+// what audit keys prints, in which the time it is known since stands behind it.
 func readKeys(given []string) (out []string, err error) {
 	for _, g := range given {
 		if strings.HasPrefix(g, auditproof.KeyName+"+") {
@@ -82,9 +87,11 @@ func readKeys(given []string) (out []string, err error) {
 		}
 		in := bufio.NewScanner(f)
 		for in.Scan() {
-			if line := strings.TrimSpace(in.Text()); line != "" && !strings.HasPrefix(line, "#") {
-				out = append(out, line)
+			words := strings.Fields(in.Text())
+			if len(words) == 0 || strings.HasPrefix(words[0], "#") || slices.Equal(words, auditKeyTitles()) {
+				continue
 			}
+			out = append(out, words[0])
 		}
 		if err := errors.Join(in.Err(), f.Close()); err != nil {
 			return nil, err

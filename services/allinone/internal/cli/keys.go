@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,6 +69,9 @@ func given(cmd *cobra.Command, fields map[string]field) (map[string]any, string)
 	return body, strings.Join(mask, ",")
 }
 
+// keyStates are what a key's state may be.
+func keyStates() []string { return []string{"active", "revoked", "expired", "disabled"} }
+
 func keyColumns() []column {
 	return columns("ID id", "NAME name", "TENANT tenant", "SUBJECT subject", "STATE state "+keyStatePrefix, "ROLES roles", "SCOPES scopes", "MODELS models",
 		"COLLECTIONS collections", "NETWORKS networks", "OWNER owner", "EXPIRES expire_time", "USED last_use_time")
@@ -98,8 +102,8 @@ func (a *app) keysCreateCommand() *cobra.Command {
 				"name": args[0], "tenant": tenant, "subject": subject, "roles": roles, "groups": groups, "requests_per_minute": perMinute,
 				"scopes": g.scopes, "models": g.models, "collections": g.collections, "networks": g.networks, "owner": owner, "service_account": account,
 			}
-			if expires > 0 {
-				body["expire_time"] = a.clock.Now().Add(expires).UTC().Format(time.RFC3339)
+			if err := a.expireIn(expires, body); err != nil {
+				return err
 			}
 			var out map[string]any
 			if err := c.call(cmd.Context(), http.MethodPost, keysPath, body, &out); err != nil {
@@ -119,6 +123,18 @@ func (a *app) keysCreateCommand() *cobra.Command {
 	f.StringVar(&account, "service-account", "", "the service account that it belongs to, which has its roles and groups")
 	g.bind(cmd)
 	return cmd
+}
+
+// expireIn sets when a key ends by itself; 0 is never. What has gone by is
+// refused, so that no slip makes a key that holds for ever.
+func (a *app) expireIn(after time.Duration, key map[string]any) error {
+	if after < 0 {
+		return usagef("--expires-in %s has gone by: give a time from now on, or 0 for never", after)
+	}
+	if after > 0 {
+		key["expire_time"] = a.clock.Now().Add(after).UTC().Format(time.RFC3339)
+	}
+	return nil
 }
 
 func (a *app) keysGetCommand() *cobra.Command {
@@ -156,6 +172,9 @@ func (a *app) keysListCommand() *cobra.Command {
 				}
 			}
 			if state != "" {
+				if !slices.Contains(keyStates(), state) {
+					return usagef("--state %q is none of %s", state, strings.Join(keyStates(), ", "))
+				}
 				query.Set("state", keyStatePrefix+strings.ToUpper(state))
 			}
 			if unused > 0 {
@@ -190,8 +209,8 @@ func (a *app) keysUpdateCommand() *cobra.Command {
 			key, mask := given(cmd, fields)
 			if cmd.Flags().Changed("expires-in") {
 				mask = strings.TrimPrefix(mask+",expire_time", ",")
-				if expires > 0 {
-					key["expire_time"] = a.clock.Now().Add(expires).UTC().Format(time.RFC3339)
+				if err := a.expireIn(expires, key); err != nil {
+					return err
 				}
 			}
 			if mask == "" {

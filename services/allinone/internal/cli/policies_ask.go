@@ -192,7 +192,7 @@ func (a *app) policyDryRunCommand(tenant *string) *cobra.Command {
 			fmt.Fprintf(a.streams.Out, "version %s: %s requests judged, %s otherwise\n", cell(out["version"]), cell(out["judged"]), cell(out["different"]))
 			list, _ := out["differences"].([]any)
 			return a.print(list, columns("TIME time", "REQUEST request_id", "TENANT tenant", "SUBJECT subject", "ACTION action", "RESOURCE resource",
-				"DECISION decision", "RULE rule", "WOULD BE new_decision", "BY new_rule"))
+				"DECISION decision", "RULE rule", "WOULD-BE new_decision", "BY new_rule"))
 		},
 	}
 	cmd.Flags().IntVar(&percent, "percent", 100, "the share of requests that it judges")

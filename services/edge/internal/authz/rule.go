@@ -83,23 +83,27 @@ func appendRole(out []string, principal string) []string {
 	return out
 }
 
-// Check says what is wrong with a rule's form; its condition is not looked at.
+// Check says all that is wrong with a rule's form; its condition is not looked at.
 func (r Rule) Check() error {
 	for _, f := range []string{r.Subject, r.Scope, r.Type, r.Resource, r.Action, r.Condition, r.Effect} {
 		if f == "" || len(f) > maxFieldBytes {
 			return fmt.Errorf("each field must have 1 to %d bytes", maxFieldBytes)
 		}
 	}
+	var errs []error
 	if !isPrincipal(r.Subject) {
-		return fmt.Errorf("%q is not user:…, group:…, role:…, tenant:… or public", r.Subject)
+		errs = append(errs, fmt.Errorf("%q is not user:…, group:…, role:…, tenant:… or public", r.Subject))
 	}
 	if !isTenant(r.Scope) { // own and any look like tenants
-		return fmt.Errorf("the scope must be own, any or a tenant, got %q", r.Scope)
+		errs = append(errs, fmt.Errorf("the scope must be own, any or a tenant, got %q", r.Scope))
 	}
 	if r.Effect != EffectAllow && r.Effect != EffectDeny {
-		return fmt.Errorf("the effect must be allow or deny, got %q", r.Effect)
+		errs = append(errs, fmt.Errorf("the effect must be allow or deny, got %q", r.Effect))
 	}
-	return r.checkObligations()
+	if len(errs) == 0 {
+		return r.checkObligations()
+	}
+	return errors.Join(append(errs, r.checkObligations())...)
 }
 
 func (r Rule) checkObligations() error {

@@ -74,6 +74,11 @@ func methods() map[string]Profile {
 	return map[string]Profile{
 		edgev1.AdminService_QuantizeModel_FullMethodName: Prompt, // calibration texts
 
+		// Findings of scanners, up to a thousand, and notes of checkpoints, whose
+		// base64 looks like commands; both may be longer than what is judged.
+		edgev1.AdminService_CheckLeakedApiKeys_FullMethodName: Prompt,
+		edgev1.AuditService_VerifyAudit_FullMethodName:        Prompt,
+
 		// Conditions are expressions, which look like attacks on a database.
 		edgev1.PolicyService_CreatePolicyVersion_FullMethodName: Prompt,
 		edgev1.PolicyService_TestPolicy_FullMethodName:          Prompt,

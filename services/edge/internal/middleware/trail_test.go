@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/authz"
@@ -60,6 +61,20 @@ func TestEveryAdministrativeChangeIsBegun(t *testing.T) {
 	for method, m := range s.Methods {
 		if m.Access == authz.Checked && m.Type == "api-key" && m.Action != "get" && m.Action != "list" && !changes(method, s.Classes[method]) {
 			t.Errorf("%s is no change", method)
+		}
+	}
+}
+
+// What detectors block in a handler was refused like what the chain did not let
+// through; what failed behind the gateway was not.
+func TestBlockedContentIsRecordedAsRefused(t *testing.T) {
+	for reason, want := range map[apierr.Reason]string{apierr.ContentBlocked: audit.Refused, apierr.Unavailable: audit.Allowed} {
+		g := newGate(t, DefaultConfig(), func(context.Context, any) error { return apierr.New(reason, "no") })
+		if _, err := g.openai.CreateChatCompletion(as(t.Context(), "dev"), chat()); apierr.ReasonOf(err) != reason {
+			t.Fatalf("%s: %v", reason, err)
+		}
+		if recs := g.records(t); recs[len(recs)-1].Decision != want {
+			t.Errorf("%s is recorded as %s", reason, recs[len(recs)-1].Decision)
 		}
 	}
 }

@@ -115,7 +115,6 @@ func (s Space) Check(tenant string, doc *Document) error {
 		}
 		if err := r.Check(); err != nil {
 			note(fmt.Errorf("rule %s: %w", r.ID, err))
-			continue
 		}
 		if err := authz.CheckPermission(permissions, r.Type, r.Action); err != nil {
 			note(fmt.Errorf("rule %s: %w", r.ID, err))

@@ -22,7 +22,7 @@ func describe(doc object, _ *descriptors) error {
 	doc["servers"] = []any{object{"url": "/", "description": "This gateway"}}
 	doc["security"] = []any{object{"apiKey": []any{}}}
 	at(doc, "components", "securitySchemes")["apiKey"] = object{
-		"type": "http", "scheme": "bearer", "description": "An API key: Authorization: Bearer pk_…",
+		"type": "http", "scheme": "bearer", "description": "An API key or an access token: Authorization: Bearer ptn_…",
 	}
 	doc["tags"] = []any{
 		object{"name": "OpenAI", "description": "Chat, completions, embeddings and models, in OpenAI's shapes, and reranking."},
