@@ -259,8 +259,10 @@ func TestDPoPBehindProxies(t *testing.T) {
 		headers []string
 		good    string // before /v1/models
 	}{
-		"configured":  {func(c *edge.Config) { c.Security.Tokens.PublicURL = "https://api.example/gate/" }, nil, "https://api.example:443/gate"},
-		"forwarded":   {func(c *edge.Config) { c.Security.Limits.TrustedProxies = []string{"127.0.0.0/8"} }, []string{"Forwarded", `for=1.2.3.4;host=evil, for=5.6.7.8;proto=https;host="API.example"`}, "https://api.example"},
+		"configured": {func(c *edge.Config) { c.Security.Tokens.PublicURL = "https://api.example/gate/" }, nil, "https://api.example:443/gate"},
+		"forwarded": {func(c *edge.Config) {
+			c.Security.Limits.TrustedProxies, c.Security.Limits.ForwardedHeader = []string{"127.0.0.0/8"}, "forwarded"
+		}, []string{"Forwarded", `for=1.2.3.4;host=evil, for=5.6.7.8;proto=https;host="API.example"`}, "https://api.example"},
 		"x-forwarded": {func(c *edge.Config) { c.Security.Limits.TrustedProxies = []string{"127.0.0.0/8"} }, []string{"X-Forwarded-Proto", "https", "X-Forwarded-Host", "evil, api.example:8443"}, "https://api.example:8443"},
 		"nobody's":    {func(*edge.Config) {}, []string{"X-Forwarded-Proto", "https", "X-Forwarded-Host", "api.example"}, ""},
 	} {

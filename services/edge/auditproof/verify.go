@@ -114,7 +114,8 @@ type chainState struct {
 	recent      map[int64]Hash
 	last        Record
 	report      ChainReport
-	blamed      int64 // up to here something is known to be wrong
+	blamed      int64     // up to here something is known to be wrong
+	since       time.Time // the first record's behind the last checkpoint
 }
 
 // signed is what the chain ought to be at a size.
@@ -219,6 +220,9 @@ func (v *Verifier) Record(r Record) {
 	if !c.broken {
 		c.tree.Add(r.Hash)
 	}
+	if c.since.IsZero() {
+		c.since = r.Time
+	}
 	c.head, c.expect, c.last = r.Hash, r.Sequence+1, r
 	if v.opts.Repeats {
 		c.remember(r)
@@ -316,6 +320,7 @@ func (v *Verifier) reach(c *chainState) {
 			if !cp.plain {
 				c.report.Checkpoints++
 				c.report.Proven = max(c.report.Proven, cp.Tree.Size)
+				c.since = time.Time{}
 			}
 			continue
 		}
@@ -358,6 +363,7 @@ func (v *Verifier) Finish() Report {
 				Detail: fmt.Sprintf("missing at the end: there were %d records, and those from %d on may have other numbers now", last, max(c.report.Proven, c.report.From)),
 			})
 		}
+		v.unsigned(c)
 		v.report.Chains = append(v.report.Chains, c.report)
 	}
 	if first, ok := v.serial[1]; ok {

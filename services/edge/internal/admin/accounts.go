@@ -49,6 +49,9 @@ func (s *Server) CreateServiceAccount(ctx context.Context, req *edgev1.CreateSer
 	if err := s.mayGive(ctx, c, a.Tenant, a.Roles, a.Grant); err != nil {
 		return nil, err
 	}
+	if err := s.maySpeakFor(ctx, c, a.Tenant, "", a.Groups); err != nil {
+		return nil, err
+	}
 	if a, err = s.accounts.CreateAccount(ctx, a); errors.Is(err, apikey.ErrExists) {
 		return nil, apierr.New(apierr.AlreadyExists, "there is a service account %q already", want.GetId())
 	}
@@ -213,8 +216,14 @@ func (s *Server) UpdateServiceAccount(ctx context.Context, req *edgev1.UpdateSer
 		if req.GetEtag() != "" && req.GetEtag() != etag(storedAccount(*a)) {
 			return apikey.ErrChanged
 		}
+		before := a.Grant
 		for _, ch := range changes {
 			ch.apply(a)
+		}
+		if a.Grant.Beyond(before) != "" {
+			if err := s.mayGive(ctx, c, a.Tenant, a.Roles, ownGrant(ctx)); err != nil {
+				return err
+			}
 		}
 		if list := changedGrant(changes, a.Grant, ownGrant(ctx)).Beyond(ownGrant(ctx)); list != "" {
 			return apierr.New(apierr.PermissionDenied, "your own credentials are narrowed in %s: you may not give more", list).
@@ -246,6 +255,9 @@ func (s *Server) accountChanges(ctx context.Context, c identity.Caller, tenant s
 		{"roles", func(m message) bool { return len(m.GetRoles()) > 0 }, func(a *apikey.Account) { a.Roles = sorted(want.GetRoles()) }},
 		{"groups", func(m message) bool { return len(m.GetGroups()) > 0 }, func(a *apikey.Account) { a.Groups = want.GetGroups() }},
 	}, grantChanges[message](g, func(a *apikey.Account) *grant.Grant { return &a.Grant })...))
+	if err == nil && names(changes, "groups") {
+		err = s.maySpeakFor(ctx, c, tenant, "", want.GetGroups())
+	}
 	if err != nil || !names(changes, "roles") {
 		return changes, err
 	}

@@ -60,11 +60,15 @@ func (s *Server) knownRoles(roles []string) error {
 }
 
 // mayHold refuses unless the caller may have, and so may give to others, what a
-// key gives: its roles, what it is for, and its time. Without this, whose own key
-// is narrowed could make one that is not, or take it over by rotating it.
+// key gives: whom it speaks for, its roles, what it is for, and its time. Without
+// this, whose own key is narrowed could make one that is not, or take it over by
+// rotating it.
 func (s *Server) mayHold(ctx context.Context, c identity.Caller, rec apikey.Record) error {
 	access := rec.Access()
 	if err := s.mayGive(ctx, c, rec.Tenant, access.Roles, access.Grant); err != nil {
+		return err
+	}
+	if err := s.maySpeakFor(ctx, c, rec.Tenant, rec.NamedSubject(), access.Groups); err != nil {
 		return err
 	}
 	return s.outlives(ctx, c, rec.ExpireTime)
@@ -80,6 +84,20 @@ func (s *Server) mayGive(ctx context.Context, c identity.Caller, tenant string, 
 	}
 	if list := g.Beyond(ownGrant(ctx)); list != "" {
 		return apierr.New(apierr.PermissionDenied, "your own credentials are narrowed in %s: name those of them that are meant", list).WithField(list)
+	}
+	return nil
+}
+
+// maySpeakFor refuses unless the caller is, or may speak for, the subject, if there
+// is one, and the groups: policies and documents may let in these too.
+func (s *Server) maySpeakFor(ctx context.Context, c identity.Caller, tenant, subject string, groups []string) error {
+	if subject != "" && !s.authz.MayGrantPrincipal(ctx, c, "user:"+subject, tenant) {
+		return apierr.New(apierr.PermissionDenied, "you may not give a key the subject %q: it is another's", subject).WithField("subject")
+	}
+	for i, group := range groups {
+		if !s.authz.MayGrantPrincipal(ctx, c, "group:"+group, tenant) {
+			return apierr.New(apierr.PermissionDenied, "you may not give the group %q: you are not in it", group).WithField(fieldIndex("groups", i))
+		}
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func (s *Server) CreateApiKey(ctx context.Context, req *edgev1.CreateApiKeyReque
 	if w.ExpireTime, err = s.future(req.GetExpireTime()); err != nil {
 		return nil, err
 	}
-	would := apikey.Record{Tenant: w.Tenant, Roles: w.Roles, Grant: w.Grant, ServiceAccount: w.ServiceAccount, ExpireTime: w.ExpireTime}
+	would := apikey.Record{Tenant: w.Tenant, Subject: w.Subject, Roles: w.Roles, Groups: w.Groups, Grant: w.Grant, ServiceAccount: w.ServiceAccount, ExpireTime: w.ExpireTime}
 	if w.ServiceAccount != "" {
 		a, err := s.accountOf(ctx, w, req)
 		if err != nil {

@@ -87,6 +87,12 @@ func changedGrant[Message, Stored any](changes []change[Message, Stored], g, own
 	return out
 }
 
+// widened reports whether a change lets a key do more, or for longer.
+func widened(before, after apikey.Record) bool {
+	later := after.ExpireTime.After(before.ExpireTime) || after.ExpireTime.IsZero()
+	return after.Grant.Beyond(before.Grant) != "" || !before.ExpireTime.IsZero() && later
+}
+
 type keyChange = change[*edgev1.ApiKey, apikey.Record]
 
 // UpdateApiKey changes a key.
@@ -107,8 +113,14 @@ func (s *Server) UpdateApiKey(ctx context.Context, req *edgev1.UpdateApiKeyReque
 		if req.GetEtag() != "" && req.GetEtag() != etag(storedKey(*r)) {
 			return apikey.ErrChanged
 		}
+		before := *r
 		for _, ch := range changes {
 			ch.apply(r)
+		}
+		if widened(before, *r) {
+			if err := s.mayGive(ctx, c, r.Tenant, r.Access().Roles, ownGrant(ctx)); err != nil {
+				return err
+			}
 		}
 		// Only what changes is compared: who may not have all that a key is for may
 		// still change its name, or narrow it.

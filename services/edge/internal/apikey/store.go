@@ -113,6 +113,15 @@ func (r Record) Access() Access {
 	}
 }
 
+// NamedSubject returns whom the key speaks for, "" where that is only itself or its
+// account.
+func (r Record) NamedSubject() string {
+	if r.ServiceAccount != "" || r.Subject == "key-"+r.ID {
+		return ""
+	}
+	return r.Subject
+}
+
 // Filter restricts a list of keys. Empty fields restrict nothing.
 type Filter struct {
 	Tenant, Subject, Owner, ServiceAccount string

@@ -3,6 +3,7 @@ package apikey
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // InvalidError says why a key's text was not accepted.
@@ -33,6 +34,10 @@ func (e *InvalidError) Error() string { return "apikey: the key is " + string(e.
 type Verified struct {
 	Record
 	Access
+
+	// SecretTime is when a rotation made the key's only secret, and the one before
+	// has ended; the zero time when none has. It is known of State's answers.
+	SecretTime time.Time
 }
 
 // Verify returns what is kept of the key whose text is shown. A key that is not
@@ -84,7 +89,11 @@ func (m *Manager) State(ctx context.Context, id string) (Verified, error) {
 	if err := m.holds(rec.Record); err != nil {
 		return Verified{}, err
 	}
-	return Verified{Record: rec.Record, Access: rec.access}, nil
+	out := Verified{Record: rec.Record, Access: rec.access}
+	if !m.clock.Now().Before(rec.PreviousExpireTime) {
+		out.SecretTime = rec.RotateTime
+	}
+	return out, nil
 }
 
 // shown returns which hash of rec is that of the key; none when it has another

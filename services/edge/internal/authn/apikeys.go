@@ -44,5 +44,5 @@ func principal(v apikey.Verified, err error) (Principal, error) {
 	}
 	c := identity.NewCaller(v.Tenant, v.Subject, v.Access.Roles, v.Access.Groups)
 	c.KeyID = v.ID
-	return Principal{Caller: c, RequestsPerMinute: int(v.RequestsPerMinute), Grant: v.Access.Grant, ExpireTime: v.ExpireTime}, nil
+	return Principal{Caller: c, RequestsPerMinute: int(v.RequestsPerMinute), Grant: v.Access.Grant, ExpireTime: v.ExpireTime, SecretTime: v.SecretTime}, nil
 }

@@ -63,6 +63,9 @@ type Principal struct {
 	IssueTime time.Time
 	// ExpireTime is when an API key ends; the zero time is never, or not known.
 	ExpireTime time.Time
+	// SecretTime is since when an API key has no other secret than its last one: what
+	// was issued before was to a secret that may have leaked. Zero: not rotated.
+	SecretTime time.Time
 	// Claims is what the token says; nil for an API key. It is not changed.
 	Claims map[string]any
 	// Bound says that the credentials hold only for who can also prove to have a

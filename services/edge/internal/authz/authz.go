@@ -133,6 +133,16 @@ func (a *Authorizer) MayGrant(ctx context.Context, caller identity.Caller, role,
 	return has
 }
 
+// MayGrantPrincipal reports whether the caller may have credentials of tenant speak
+// for a principal: one of the caller's own, or any for administrators. Policies may
+// give roles to groups and users too.
+func (a *Authorizer) MayGrantPrincipal(ctx context.Context, caller identity.Caller, principal, tenant string) bool {
+	if tenant == caller.Tenant && slices.Contains(caller.Principals, principal) {
+		return true
+	}
+	return a.Allowed(ctx, caller, "grant-any", Resource{Type: "role", ID: principal, Tenant: tenant})
+}
+
 // Refusal is the error for what is not allowed.
 func Refusal(action string, res Resource) error {
 	what := strings.ReplaceAll(res.Type, "-", " ")

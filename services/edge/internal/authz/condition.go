@@ -17,6 +17,12 @@ import (
 // CEL's units of cost.
 const conditionCost = 20_000
 
+// tenantCost bounds what the conditions of a tenant's own policy may do together
+// for one request: the gateway is everybody's.
+const tenantCost = 5 * conditionCost
+
+var errTenantCost = errors.New("authz: the conditions of the tenant's policy take too long together")
+
 // inNetwork is the function that compares an address with a network.
 const inNetwork = "in_network"
 
@@ -132,19 +138,36 @@ func literalNetwork(e ast.Expr) error {
 	return nil
 }
 
-// holds evaluates the condition. An error means that the rule cannot be
+// holds evaluates a rule's condition. An error means that the rule cannot be
 // judged; the caller must then refuse, whichever the rule's effect.
-func (c condition) holds(a *asker) (bool, error) {
-	if c.program == nil {
-		return true, nil
+func (a *asker) holds(r *rule) (bool, error) {
+	if r.tenantOnly() && a.spent > tenantCost {
+		return false, errTenantCost
 	}
-	v, _, err := c.program.Eval(a)
+	ok, cost, err := r.cond.holds(a)
+	if r.tenantOnly() {
+		a.spent += cost
+	}
+	return ok, err
+}
+
+// holds evaluates the condition, and says what that took.
+func (c condition) holds(a *asker) (ok bool, spent uint64, err error) {
+	if c.program == nil {
+		return true, 0, nil
+	}
+	v, details, err := c.program.Eval(a)
+	if cost := details.ActualCost(); cost != nil {
+		spent = *cost
+	} else if err != nil {
+		spent = conditionCost // it is not told of one that ended at its bound
+	}
 	if err != nil {
-		return false, err
+		return false, spent, err
 	}
 	b, ok := v.Value().(bool)
 	if !ok {
-		return false, fmt.Errorf("%s is not true or false", strings.Join(c.uses, ", "))
+		return false, spent, fmt.Errorf("%s is not true or false", strings.Join(c.uses, ", "))
 	}
-	return b, nil
+	return b, spent, nil
 }

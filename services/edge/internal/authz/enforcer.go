@@ -36,7 +36,7 @@ func newEnforcer(m model.Model, rules []*rule) (*casbin.Enforcer, error) {
 		if err != nil {
 			return nil, err
 		}
-		ok, err := r.cond.holds(a)
+		ok, err := a.holds(r)
 		if ok || err != nil {
 			a.matched = append(a.matched, r)
 		}

@@ -108,7 +108,7 @@ func (a *asker) explain(r *rule) RuleExplanation {
 		e.Missing = fmt.Sprintf("it is about resources of %s, not of the tenant %s", r.Scope, a.res.Tenant)
 		return e
 	}
-	ok, err := r.cond.holds(a)
+	ok, err := a.holds(r)
 	switch {
 	case err != nil:
 		e.Missing = "its condition cannot be judged: " + err.Error()

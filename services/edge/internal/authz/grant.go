@@ -52,6 +52,16 @@ func CheckGrant(m Method, g grant.Grant, res Resource, req any) (string, error) 
 	return "", nil
 }
 
+// CheckForced is CheckGrant for the model that the policy has answer instead of
+// the one that is asked for.
+func CheckForced(g grant.Grant, v Verdict) (string, error) {
+	forced := v.Obligations.Model
+	if !v.Allowed || forced == "" || g.Model(bareName(forced)) {
+		return "", nil
+	}
+	return "models", beyondGrant("models", "", Resource{Type: typeModel, ID: bareName(forced)})
+}
+
 // outside returns the list of the grant that refuses the permission, or "".
 // filtered says that the answer is a list of which only what is granted is left.
 func outside(g grant.Grant, p Permission, filtered bool) string {

@@ -176,6 +176,9 @@ func aboutOf(req any) About {
 			}
 		}
 	}
+	if r, ok := req.(interface{ GetN() int32 }); ok { // so many answers
+		out.RequestedTokens *= int64(max(r.GetN(), 1))
+	}
 	return out
 }
 

@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -72,6 +73,38 @@ p, public, own, *, *, odd, true, allow
 	}
 	if d := s.decide(ask{caller: ops, action: "list", res: Resource{"worker", "", "default"}}); d.Allowed {
 		t.Errorf("a tenant gave one of its own a role of the platform: %+v", d)
+	}
+}
+
+// A tenant's conditions must not keep the gateway busy for everybody.
+func TestTenantPoliciesThatTakeLong(t *testing.T) {
+	const numbers = "[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24]"
+	policy := func(n int) Policy {
+		var p Policy
+		for i := range n {
+			p.Rules = append(p.Rules, Rule{
+				ID: fmt.Sprint(i), Subject: "role:reader", Scope: ScopeOwn, Type: "model", Resource: "*", Action: "chat", Effect: EffectAllow,
+				Condition: fmt.Sprintf("%s.all(a, %s.all(b, a*b+%d > 0))", numbers, numbers, i),
+			})
+		}
+		return p
+	}
+	for _, c := range []struct {
+		n    int
+		want bool
+	}{{3, true}, {200, false}} {
+		l, err := CompileTenantLayer("acme@1", "acme", policy(c.n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := NewSnapshot("default", Layers{Tenants: map[string]*Layer{"acme": l}}, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := s.decide(ask{caller: callerWith("acme", "reader"), action: "chat", res: Resource{"model", "m", "acme"}})
+		if d.Allowed != c.want || errors.Is(d.Failure, errTenantCost) == c.want {
+			t.Errorf("%d conditions: %+v", c.n, d)
+		}
 	}
 }
 

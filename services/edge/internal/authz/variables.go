@@ -118,6 +118,8 @@ type asker struct {
 	about  About
 	find   func() Facts
 	found  *Facts
+	// spent is what the conditions of the tenant's policy took, in CEL's units.
+	spent uint64
 	// matched is the rules that applied, in the order in which they were asked.
 	matched []*rule
 }

@@ -42,6 +42,9 @@ func NewFor(trusted []netip.Prefix, header string) *Resolver {
 	return &Resolver{trusted: trusted, header: header}
 }
 
+// Header is the header that proxies are believed by: XForwardedFor or Forwarded.
+func (r *Resolver) Header() string { return r.header }
+
 // Trusts reports whether addr is one of the trusted proxies.
 func (r *Resolver) Trusts(addr netip.Addr) bool { return r.trusts(addr) }
 

@@ -3,6 +3,7 @@ package detect
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // numbers of several digits are written in groups: 4111 1111 1111 1111.
@@ -14,9 +15,11 @@ type ending struct{ digits, groups, bytes int }
 // groups reads digits, and letters where also allows them, with one separator
 // at most between two of them. It returns what it read without separators, and
 // where the number may end: wherever a separator or something else follows.
-// Reading ends with the first that no number of at most limit goes on with.
+// Reading ends with the first that no number of at most limit, in maxGroups, goes on
+// with.
 func groups(text string, whole bool, limit int, also func(b byte) bool) (number string, ends []ending, more bool) {
 	var b strings.Builder
+	b.Grow(limit + 1)
 	i := 0
 	for group := 1; ; group++ {
 		for i < len(text) && b.Len() <= limit && (isDigit(text[i]) || also != nil && also(text[i])) {
@@ -30,7 +33,13 @@ func groups(text string, whole bool, limit int, also func(b byte) bool) (number 
 			return "", nil, true
 		}
 		if i == len(text) || !isLetter(text[i]) && text[i] != '_' {
+			if ends == nil {
+				ends = make([]ending, 0, maxGroups)
+			}
 			ends = append(ends, ending{digits: b.Len(), groups: group, bytes: i})
+		}
+		if group == maxGroups {
+			return b.String(), ends, false
 		}
 		sep, cut := separator(text[i:], whole)
 		if cut {
@@ -50,7 +59,13 @@ func groups(text string, whole bool, limit int, also func(b byte) bool) (number 
 // separator returns the length of what stands between two groups, 0 when there
 // is none; more says that this depends on what follows.
 func separator(text string, whole bool) (n int, more bool) {
-	for _, s := range []string{" ", "-", ".", "\u00a0", "\u202f", "\u2009"} {
+	if text != "" && text[0] < utf8.RuneSelf {
+		if text[0] == ' ' || text[0] == '-' || text[0] == '.' {
+			return 1, false
+		}
+		return 0, false
+	}
+	for _, s := range []string{"\u00a0", "\u202f", "\u2009"} {
 		switch prefixed(text, s, whole) {
 		case Yes:
 			return len(s), false

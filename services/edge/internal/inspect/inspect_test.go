@@ -41,15 +41,18 @@ func TestAPolicyAsksForRedaction(t *testing.T) {
 }
 
 func TestJSON(t *testing.T) {
-	i := inspect.New(detect.NewRules(detect.Config{Rules: []detect.Rule{{Kinds: []string{"pii/email"}, Action: detect.Redact}}}, detect.All()), new(counts))
+	i := inspect.New(detect.NewRules(detect.Config{Rules: []detect.Rule{{Kinds: []string{"pii/email", "pii/card"}, Action: detect.Redact}}}, detect.All()), new(counts))
 	in := i.Of(t.Context(), detect.Request, "m")
 	for raw, want := range map[string]string{
 		`{"b":"a\u0040example.com","a":[1.50,null,"<x>"]}`: `{"a":[1.50,null,"<x>"],"b":"[REDACTED email]"}`,
 		`{"b": "nothing" , "n":1e400}`:                     `{"b": "nothing" , "n":1e400}`, // as it was written
+		`{"n":[4111111111111111]}`:                         `{"n":["[REDACTED card]"]}`,
 		`{"ada@example.com":1}`:                            `{"[REDACTED email]":1}`,
 		`"ada@example.com"`:                                `"[REDACTED email]"`,
 		`{"cut":"ada@example.com`:                          `{"cut":"[REDACTED email]`,
 		`{"a":1} {"b":"ada@example.com"}`:                  `{"a":1} {"b":"[REDACTED email]"}`,
+		`{"a":"a\u0040example.com","a":1}`:                 `{"a":1}`, // who reads it may take the first
+		`{"a":"data:,;base64, ada@example.com"}`:           `{"a":"data:,;base64, [REDACTED email]"}`,
 		`"data:image/png;base64,YWRhQGV4YW1wbGU="`:         `"data:image/png;base64,YWRhQGV4YW1wbGU="`,
 	} {
 		if got := in.JSON(raw); got != want {

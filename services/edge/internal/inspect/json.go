@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"io"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // JSON returns what may go on of a JSON text: its strings, members' names
@@ -23,7 +25,9 @@ func (in *Inspection) JSON(raw string) string {
 	if _, err := dec.Token(); err != io.EOF {
 		return in.Text(raw)
 	}
-	changed := false
+	// Of a name that is there twice only one member was looked at, and whoever reads
+	// it may take the other: then what was looked at goes on alone.
+	changed := !jsontext.Value(raw).IsValid()
 	v = in.walk(v, &changed)
 	if !changed {
 		return raw
@@ -46,6 +50,12 @@ func (in *Inspection) walk(v any, changed *bool) any {
 		out := in.Text(v)
 		*changed = *changed || out != v
 		return out
+	case json.Number: // of a card, say
+		if out := in.Text(v.String()); out != v.String() {
+			*changed = true
+			return out
+		}
+		return v
 	case []any:
 		for i := range v {
 			v[i] = in.walk(v[i], changed)
@@ -77,7 +87,9 @@ func (in *Inspection) Extra(members map[string]string) {
 	}
 }
 
-// picture reports whether a text is a file in a URL (RFC 2397).
+// picture reports whether a text is a file in a URL (RFC 2397), and nothing but that.
 func picture(s string) bool {
-	return strings.HasPrefix(s, "data:") && strings.Contains(s[:min(len(s), 128)], ";base64,")
+	head, file, ok := strings.Cut(s, ";base64,")
+	return ok && strings.HasPrefix(head, "data:") && len(head) < 128 && !strings.ContainsAny(head, " ,@") &&
+		strings.Trim(file, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_") == ""
 }

@@ -114,6 +114,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, token string) (authn.P
 	if p.Caller.Tenant != v.claims.All["tenant"] || p.Caller.Subject != v.claims.Subject {
 		return authn.Principal{}, &authn.RefusedError{Cause: authn.Foreign, KeyID: v.client}
 	}
+	if v.claims.IssuedAt.Before(p.SecretTime.Truncate(time.Second)) { // as exact as the claim
+		return authn.Principal{}, &authn.RefusedError{Cause: authn.Rotated, KeyID: v.client}
+	}
 	if slices.ContainsFunc(v.scopes, func(s string) bool { return !isScope(s) }) {
 		return authn.Principal{}, &authn.RefusedError{Cause: authn.Foreign, KeyID: v.client}
 	}

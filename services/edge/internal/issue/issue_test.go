@@ -63,6 +63,16 @@ func TestATokenFollowsItsKey(t *testing.T) {
 	if got := one.cause(token); got != authn.Foreign {
 		t.Errorf("another's key: %q", got)
 	}
+	k.change(func(p *authn.Principal) {
+		p.Caller.Subject, p.SecretTime = "billing", start().Add(500*time.Millisecond)
+	})
+	if got := one.cause(token); got != "" {
+		t.Errorf("made within the second of a rotation: %q", got)
+	}
+	k.change(func(p *authn.Principal) { p.SecretTime = start().Add(time.Second) })
+	if got := one.cause(token); got != authn.Rotated {
+		t.Errorf("of a secret that has ended: %q", got)
+	}
 	k.mu.Lock()
 	clear(k.held)
 	k.mu.Unlock()

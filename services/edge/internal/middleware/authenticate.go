@@ -175,7 +175,7 @@ func (s *steps) authorise() grpcserver.Interceptor {
 		v, err := s.Authorizer.Judge(ctx, m, caller, req)
 		if m.Access == authz.Checked {
 			s.noteVerdict(ctx, v)
-			if err := s.withinGrant(ctx, m, v.Resource, req); err != nil {
+			if err := s.withinGrant(ctx, m, v, req); err != nil {
 				return err
 			}
 		}

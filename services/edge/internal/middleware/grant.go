@@ -21,10 +21,14 @@ func (s *steps) withinNetwork(ctx context.Context, p authn.Principal) error {
 }
 
 // withinGrant refuses what the credentials that were shown are not for. It comes
-// before the policy, which says what their holder may do.
-func (s *steps) withinGrant(ctx context.Context, m authz.Method, res authz.Resource, req any) error {
+// before the policy, which says what their holder may do, and may force a model
+// that they are not for.
+func (s *steps) withinGrant(ctx context.Context, m authz.Method, v authz.Verdict, req any) error {
 	p, _ := authn.FromContext(ctx)
-	list, err := authz.CheckGrant(m, p.Grant, res, req)
+	list, err := authz.CheckGrant(m, p.Grant, v.Resource, req)
+	if err == nil {
+		list, err = authz.CheckForced(p.Grant, v)
+	}
 	if err != nil {
 		s.Metrics.GrantRefused(ctx, list)
 		audit.From(ctx).AddFinding("grant/" + list + " block")

@@ -58,6 +58,13 @@ func (s *Server) inspectChat(ctx context.Context, req *edgev1.CreateChatCompleti
 	if r := req.GetRetrieval(); r != nil {
 		r.Query = in.Text(r.GetQuery())
 	}
+	if f := req.GetResponseFormat(); f != nil {
+		f.Json = in.JSON(f.GetJson()) // a schema has descriptions
+	}
+	if f := req.GetToolChoice().GetNamed().GetFunction(); f != nil {
+		f.Json = in.JSON(f.GetJson())
+	}
+	in.Extra(req.GetToolChoice().GetNamed().GetExtra())
 	in.Extra(req.GetExtra())
 	if err := in.Err(); err != nil {
 		return err
@@ -76,14 +83,23 @@ func inspectMessage(in *inspect.Inspection, m *edgev1.ChatMessage) {
 			in.Extra(part.GetExtra())
 		}
 	}
+	m.Name = in.Text(m.GetName())
 	m.ReasoningContent = in.Texts(m.ReasoningContent)
 	m.Refusal = in.Texts(m.Refusal)
 	for _, call := range m.GetToolCalls() {
-		if f := call.GetFunction(); f.GetArguments() != "" {
-			args := in.JSON(f.GetArguments())
-			f.Arguments = &args
+		if f := call.GetFunction(); f != nil {
+			f.Name = in.Text(f.GetName())
+			if f.GetArguments() != "" {
+				args := in.JSON(f.GetArguments())
+				f.Arguments = &args
+			}
+			in.Extra(f.GetExtra())
 		}
 		in.Extra(call.GetExtra())
+	}
+	for _, a := range m.GetAnnotations() {
+		a.Title = in.Text(a.GetTitle())
+		in.Extra(a.GetExtra())
 	}
 	in.Extra(m.GetExtra())
 }

@@ -13,6 +13,7 @@ func (f *filter) chat(chunk *edgev1.StreamChatCompletionResponse) {
 	if f == nil {
 		return
 	}
+	f.in.Extra(chunk.GetExtra())
 	chunk.Choices = slices.DeleteFunc(chunk.GetChoices(), func(c *edgev1.ChatChunkChoice) bool { return f.ended[c.GetIndex()] })
 	for _, c := range chunk.GetChoices() {
 		if c.GetDelta() == nil {
@@ -37,8 +38,14 @@ func filtered() *string {
 
 // delta works on what is new in a message.
 func (f *filter) delta(choice int32, m *edgev1.ChatMessage) {
-	if text, ok := m.GetContent().GetContent().(*edgev1.MessageContent_Text); ok {
-		text.Text = f.piece(textKey{choice: choice, member: memberContent}, text.Text)
+	switch c := m.GetContent().GetContent().(type) {
+	case *edgev1.MessageContent_Text:
+		c.Text = f.piece(textKey{choice: choice, member: memberContent}, c.Text)
+	case *edgev1.MessageContent_Parts: // no engine sends a part in pieces
+		for _, part := range c.Parts.GetParts() {
+			part.Text = f.in.Texts(part.Text)
+			f.in.Extra(part.GetExtra())
+		}
 	}
 	if m.ReasoningContent != nil {
 		*m.ReasoningContent = f.piece(textKey{choice: choice, member: memberReasoning}, m.GetReasoningContent())
@@ -50,6 +57,7 @@ func (f *filter) delta(choice int32, m *edgev1.ChatMessage) {
 		if args := call.GetFunction(); args != nil && args.Arguments != nil {
 			*args.Arguments = f.piece(textKey{choice: choice, member: memberArguments, call: call.GetIndex()}, args.GetArguments())
 		}
+		f.in.Extra(call.GetFunction().GetExtra())
 		f.in.Extra(call.GetExtra())
 	}
 	for name, raw := range m.GetExtra() {
@@ -145,6 +153,7 @@ func (f *filter) completion(chunk *edgev1.CreateCompletionResponse) {
 	if f == nil {
 		return
 	}
+	f.in.Extra(chunk.GetExtra())
 	chunk.Choices = slices.DeleteFunc(chunk.GetChoices(), func(c *edgev1.CompletionChoice) bool { return f.ended[c.GetIndex()] })
 	for _, c := range chunk.GetChoices() {
 		i := c.GetIndex()

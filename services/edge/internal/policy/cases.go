@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -121,9 +122,12 @@ func obligationText(o obligation.Set) string {
 }
 
 // RunCases returns a document's cases that do not hold, joined.
-func RunCases(s *authz.Snapshot, tenant, platform string, doc *Document, now time.Time) error {
+func RunCases(ctx context.Context, s *authz.Snapshot, tenant, platform string, doc *Document, now time.Time) error {
 	var errs []error
 	for i, c := range doc.GetCases() {
+		if ctx.Err() != nil { // nobody waits for it any more
+			return context.Cause(ctx)
+		}
 		if c.GetExpect() == "" {
 			errs = append(errs, fmt.Errorf("case %d (%s): it must expect allow or deny", i+1, c.GetName()))
 			continue

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -130,7 +132,7 @@ func TestCases(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
-	if err := RunCases(snapshotOf(t, s, "default", doc), "default", "default", doc, now); err != nil {
+	if err := RunCases(t.Context(), snapshotOf(t, s, "default", doc), "default", "default", doc, now); err != nil {
 		t.Error(err)
 	}
 	for name, change := range map[string]func(c *edgev1.PolicyCase){
@@ -143,9 +145,14 @@ func TestCases(t *testing.T) {
 	} {
 		wrong := proto.CloneOf(doc)
 		change(wrong.GetCases()[0])
-		if err := RunCases(snapshotOf(t, s, "default", doc), "default", "default", wrong, now); err == nil || !strings.Contains(err.Error(), "morning") {
+		if err := RunCases(t.Context(), snapshotOf(t, s, "default", doc), "default", "default", wrong, now); err == nil || !strings.Contains(err.Error(), "morning") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if err := RunCases(gone, snapshotOf(t, s, "default", doc), "default", "default", doc, now); !errors.Is(err, context.Canceled) {
+		t.Errorf("cases go on when nobody waits for them: %v", err)
 	}
 	foreign := &edgev1.PolicyCase{Name: "x", Caller: &edgev1.PolicyCaller{Tenant: "globex"}, Action: "chat", Resource: &edgev1.PolicyResource{Type: "model"}}
 	if _, err := Ask("acme", "default", foreign, now); err == nil {
@@ -223,7 +230,7 @@ func FuzzDocument(f *testing.F) {
 					t.Fatal("a tenant's policy let another's caller in")
 				}
 			}
-			_ = RunCases(snapshot, tenant, "default", doc, time.Unix(0, 0))
+			_ = RunCases(t.Context(), snapshot, tenant, "default", doc, time.Unix(0, 0))
 		}
 	})
 }

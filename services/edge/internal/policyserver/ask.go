@@ -40,6 +40,9 @@ func (s *Server) TestPolicy(ctx context.Context, req *edgev1.TestPolicyRequest) 
 	}
 	out := &edgev1.TestPolicyResponse{}
 	for _, c := range cases {
+		if err := ctx.Err(); err != nil { // nobody waits for it any more
+			return nil, err
+		}
 		r := policy.RunCase(snapshot, tenant, s.Space.Platform, c, s.Clock.Now())
 		if !r.GetHolds() {
 			out.Failed++

@@ -32,7 +32,7 @@ func (s *Server) CreatePolicyVersion(ctx context.Context, req *edgev1.CreatePoli
 	if err != nil {
 		return nil, err
 	}
-	if err := policy.RunCases(draft, tenant, s.Space.Platform, doc, s.Clock.Now()); err != nil {
+	if err := policy.RunCases(ctx, draft, tenant, s.Space.Platform, doc, s.Clock.Now()); err != nil {
 		return nil, refusedDocument(err)
 	}
 	v, err := policy.NewVersion(tenant, doc, author(c), req.GetMessage(), s.Clock.Now().Truncate(time.Microsecond))
@@ -127,7 +127,7 @@ func (s *Server) checkOld(ctx context.Context, c identity.Caller, tenant string,
 		return err
 	}
 	if !force {
-		if err := policy.RunCases(draft, tenant, s.Space.Platform, doc, s.Clock.Now()); err != nil {
+		if err := policy.RunCases(ctx, draft, tenant, s.Space.Platform, doc, s.Clock.Now()); err != nil {
 			return refusedDocument(err)
 		}
 	}

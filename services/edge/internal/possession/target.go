@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/poterne/poterne/services/edge/internal/arrival"
+	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 )
 
 // target is what a proof must have been made for.
@@ -59,7 +60,7 @@ func (c *Checker) public(ctx context.Context, configured, scheme, host string, h
 		return strings.TrimSuffix(configured, "/")
 	}
 	if c.addresses.FromProxy(ctx) {
-		proto, name := forwarded(header)
+		proto, name := forwarded(header, c.addresses.Header())
 		if proto != "" {
 			scheme = proto
 		}
@@ -71,10 +72,11 @@ func (c *Checker) public(ctx context.Context, configured, scheme, host string, h
 }
 
 // forwarded returns what the nearest proxy says of the client's request: by
-// Forwarded (RFC 7239) if it has that, else by the older headers.
-func forwarded(header http.Header) (proto, host string) {
-	if all := header.Values("Forwarded"); len(all) > 0 {
-		for pair := range strings.SplitSeq(last(all), ";") {
+// Forwarded (RFC 7239) or by the older headers, whichever it writes. The other it
+// may pass on as the client sent it.
+func forwarded(header http.Header, by string) (proto, host string) {
+	if by == clientaddr.Forwarded {
+		for pair := range strings.SplitSeq(last(header.Values("Forwarded")), ";") {
 			name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
 			value = strings.Trim(value, `"`)
 			switch strings.ToLower(name) {
