@@ -23,7 +23,7 @@ func TestEveryReasonHasItsStatus(t *testing.T) {
 		code codes.Code
 	}{
 		apierr.InvalidArgument: {400, codes.InvalidArgument}, apierr.ContextLengthExceeded: {400, codes.InvalidArgument},
-		apierr.FailedPrecondition: {400, codes.FailedPrecondition}, apierr.OutOfRange: {400, codes.OutOfRange}, apierr.Unauthenticated: {401, codes.Unauthenticated},
+		apierr.ContentBlocked: {400, codes.InvalidArgument}, apierr.FailedPrecondition: {400, codes.FailedPrecondition}, apierr.OutOfRange: {400, codes.OutOfRange}, apierr.Unauthenticated: {401, codes.Unauthenticated},
 		apierr.PermissionDenied: {403, codes.PermissionDenied}, apierr.NotFound: {404, codes.NotFound},
 		apierr.ModelNotFound: {404, codes.NotFound}, apierr.MethodNotAllowed: {405, codes.Unimplemented},
 		apierr.AlreadyExists: {409, codes.AlreadyExists}, apierr.Conflict: {409, codes.Aborted},
