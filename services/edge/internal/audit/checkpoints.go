@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
@@ -22,7 +24,7 @@ type CheckpointStore interface {
 }
 
 // Checkpointer signs checkpoints of a trail's chain, keeps them in the store, and
-// hands them to the places elsewhere.
+// hands them to the places elsewhere. It is safe for concurrent use.
 type Checkpointer struct {
 	cfg    CheckpointConfig
 	trail  *Trail
@@ -31,8 +33,9 @@ type Checkpointer struct {
 	places []*place
 	clock  clock.Clock
 	log    *slog.Logger
-	signed int64 // the size of the last one; -1 before the first
-	at     time.Time
+
+	signing sync.Mutex   // held while one is signed and kept
+	signed  atomic.Int64 // the size of the last one; -1 before the first
 }
 
 // NewCheckpointer returns one for trail, whose chain must be set.
@@ -41,7 +44,9 @@ func NewCheckpointer(cfg CheckpointConfig, t *Trail, store CheckpointStore, keys
 	if err != nil {
 		return nil, err
 	}
-	return &Checkpointer{cfg: cfg, trail: t, store: store, keys: keys, places: places, clock: c, log: log, signed: -1}, nil
+	k := &Checkpointer{cfg: cfg, trail: t, store: store, keys: keys, places: places, clock: c, log: log}
+	k.signed.Store(-1)
+	return k, nil
 }
 
 // thinEvery is how close checkpoints may stay together in the store.
@@ -77,7 +82,7 @@ func (k *Checkpointer) wait(ctx context.Context) {
 	const look = 250 * time.Millisecond
 	for end := k.clock.Now().Add(k.cfg.Interval); ctx.Err() == nil && k.clock.Now().Before(end); {
 		_ = clock.Sleep(ctx, k.clock, min(look, k.cfg.Interval))
-		if size, _ := k.trail.Head(); k.signed >= 0 && size-k.signed >= k.cfg.Every {
+		if size, _ := k.trail.Head(); k.signed.Load() >= 0 && size-k.signed.Load() >= k.cfg.Every {
 			return
 		}
 	}
@@ -86,8 +91,10 @@ func (k *Checkpointer) wait(ctx context.Context) {
 // Sign signs the chain as it is now, once the sink has its records, unless nothing
 // came since the last one. ended says that nothing will.
 func (k *Checkpointer) Sign(ctx context.Context, ended bool) error {
+	k.signing.Lock()
+	defer k.signing.Unlock()
 	c := k.trail.state()
-	if c.Tree.Size == k.signed && !ended {
+	if c.Tree.Size == k.signed.Load() && !ended {
 		return nil
 	}
 	if err := k.trail.Flush(ctx); err != nil {
@@ -102,12 +109,12 @@ func (k *Checkpointer) Sign(ctx context.Context, ended bool) error {
 		k.trail.metrics.AuditFailure(ctx)
 		return err
 	}
-	if c.Tree.Size/thinEvery > max(k.signed, 0)/thinEvery {
+	if c.Tree.Size/thinEvery > max(k.signed.Load(), 0)/thinEvery {
 		if err := k.store.Thin(ctx, c.Chain, thinEvery); err != nil {
 			k.log.WarnContext(ctx, "old checkpoints of the audit trail stay", telemetry.Err(err))
 		}
 	}
-	k.signed, k.at = c.Tree.Size, c.Time
+	k.signed.Store(c.Tree.Size)
 	k.trail.metrics.AuditCheckpoint(ctx, c.Tree.Size, c.Time)
 	for _, p := range k.places {
 		p.give(text)
