@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/poterne/poterne/e2e/mesh"
 	"github.com/poterne/poterne/e2e/scenario"
@@ -47,7 +46,12 @@ func TestRealMeshIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	for service, addr := range m.Backends() {
-		conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		from := "edge"
+		if service == "poterne-worker" {
+			from = "inference"
+		}
+		// The process is who it may be; what is asked is for whom it calls.
+		conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(issued(t, m.Authority(), mesh.ID(from))))
 		if err != nil {
 			t.Fatal(err)
 		}

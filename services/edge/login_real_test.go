@@ -318,7 +318,9 @@ func TestRealTwoEdges(t *testing.T) { testTwoEdges(t, testkit.Postgres(t).DSN) }
 
 func TestRealLoginTwoEdges(t *testing.T) {
 	dsn := testkit.Postgres(t).DSN
-	share := func(c *edge.Config) { c.Security.Store = sqldb.DefaultConfig(dsn) }
+	share := func(c *edge.Config) {
+		c.Security.Store, c.Security.Keys.Pepper = sqldb.DefaultConfig(dsn), "what both of the edges know of keys"
+	}
 	l := openRealLogin(t, share)
 	second := openLoginBeside(t, loginGate{gate: l.gate, provider: &fakeProvider{Server: l.proxy.Server, secret: realSecret}}, func(c *edge.Config) {
 		share(c)
