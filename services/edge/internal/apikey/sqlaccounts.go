@@ -105,7 +105,7 @@ func (s *SQLStore) DeleteAccount(ctx context.Context, id AccountID, t time.Time,
 					return err
 				}
 			}
-			_, err = tx.ExecContext(ctx, `UPDATE edge_api_keys SET revoke_time = $1, revision = $2 WHERE id = $3`, micros(t), revision, key.ID)
+			_, err = tx.ExecContext(ctx, `UPDATE edge_api_keys SET revoke_time = $1, revision = $2 WHERE id = $3`, sqldb.Micros(t), revision, key.ID)
 			if err != nil {
 				return err
 			}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/poterne/poterne/pkg/sqldb"
 )
 
 // usesAtOnce bounds the rows of one statement.
@@ -21,7 +23,7 @@ func (s *SQLStore) Used(ctx context.Context, uses map[string]time.Time) error {
 		for ids := range slices.Chunk(slices.Sorted(maps.Keys(uses)), usesAtOnce) {
 			args := make([]any, 0, 2*len(ids))
 			for _, id := range ids {
-				args = append(args, id, micros(uses[id]))
+				args = append(args, id, sqldb.Micros(uses[id]))
 			}
 			if _, err := tx.ExecContext(ctx, noteUses(len(ids)), args...); err != nil {
 				return err
@@ -95,7 +97,7 @@ func (s *SQLStore) Claim(ctx context.Context, pepper string, known []string, t t
 		if len(there) > 0 && !slices.ContainsFunc(known, func(k string) bool { return slices.Contains(there, k) }) {
 			return nil
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO edge_api_key_peppers (check_value, create_time) VALUES ($1, $2)`, pepper, micros(t))
+		_, err = tx.ExecContext(ctx, `INSERT INTO edge_api_key_peppers (check_value, create_time) VALUES ($1, $2)`, pepper, sqldb.Micros(t))
 		return err
 	})
 	if err != nil {

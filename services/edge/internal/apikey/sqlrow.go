@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"time"
 
+	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/services/edge/internal/grant"
 )
 
@@ -59,8 +59,8 @@ func scanKey(from row) (Record, error) {
 	if err != nil {
 		return Record{}, fmt.Errorf("key %s: %w", r.ID, err)
 	}
-	r.CreateTime, r.UpdateTime, r.ExpireTime, r.RevokeTime = fromMicros(created), fromMicros(updated), fromMicros(expire), fromMicros(revoke)
-	r.RotateTime, r.PreviousExpireTime, r.LastUseTime = fromMicros(rotate), fromMicros(previous), fromMicros(used)
+	r.CreateTime, r.UpdateTime, r.ExpireTime, r.RevokeTime = sqldb.FromMicros(created), sqldb.FromMicros(updated), sqldb.FromMicros(expire), sqldb.FromMicros(revoke)
+	r.RotateTime, r.PreviousExpireTime, r.LastUseTime = sqldb.FromMicros(rotate), sqldb.FromMicros(previous), sqldb.FromMicros(used)
 	return r, nil
 }
 
@@ -85,7 +85,7 @@ func (a *accountRow) account() (*Account, error) {
 	out := &Account{
 		Tenant: a.tenant.String, ID: a.id.String, DisplayName: a.name.String, Description: a.description.String,
 		Owner: a.owner.String, Creator: a.creator.String, Disabled: a.disabled.Int64 != 0,
-		CreateTime: fromMicros(a.created.Int64), UpdateTime: fromMicros(a.updated.Int64), Revision: a.revision.Int64,
+		CreateTime: sqldb.FromMicros(a.created.Int64), UpdateTime: sqldb.FromMicros(a.updated.Int64), Revision: a.revision.Int64,
 	}
 	err := unmarshal(a.roles.String, &out.Roles)
 	if err == nil {
@@ -115,14 +115,14 @@ func scanAccount(from row) (Account, error) {
 
 func (a Account) values() []any {
 	return append(append([]any{a.Tenant, a.ID, a.DisplayName, a.Description, texts(a.Roles), texts(a.Groups)}, grantValues(a.Grant)...),
-		a.Owner, a.Creator, flag(a.Disabled), micros(a.CreateTime), micros(a.UpdateTime), a.Revision)
+		a.Owner, a.Creator, flag(a.Disabled), sqldb.Micros(a.CreateTime), sqldb.Micros(a.UpdateTime), a.Revision)
 }
 
 func (r Record) values() []any {
 	return append(append([]any{r.ID, r.Name, r.Tenant, r.Subject, texts(r.Roles), texts(r.Groups), r.Secret.Sum, r.Secret.Pepper}, grantValues(r.Grant)...),
 		r.Owner, r.Creator, r.ServiceAccount,
-		micros(r.CreateTime), micros(r.UpdateTime), micros(r.ExpireTime), micros(r.RevokeTime), micros(r.RotateTime),
-		r.Previous.Sum, r.Previous.Pepper, micros(r.PreviousExpireTime), r.RequestsPerMinute, r.Revision)
+		sqldb.Micros(r.CreateTime), sqldb.Micros(r.UpdateTime), sqldb.Micros(r.ExpireTime), sqldb.Micros(r.RevokeTime), sqldb.Micros(r.RotateTime),
+		r.Previous.Sum, r.Previous.Pepper, sqldb.Micros(r.PreviousExpireTime), r.RequestsPerMinute, r.Revision)
 }
 
 func grantValues(g grant.Grant) []any {
@@ -170,18 +170,4 @@ func flag(b bool) int {
 		return 1
 	}
 	return 0
-}
-
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func fromMicros(us int64) time.Time {
-	if us == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(us).UTC()
 }

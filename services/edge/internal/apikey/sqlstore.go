@@ -176,16 +176,16 @@ func (s *SQLStore) List(ctx context.Context, f Filter) ([]Record, error) {
 	)
 	switch f.State {
 	case Active:
-		where(current+" AND NOT ("+disabled+")", micros(f.Now))
+		where(current+" AND NOT ("+disabled+")", sqldb.Micros(f.Now))
 	case StateDisabled:
-		where(current+" AND "+disabled, micros(f.Now))
+		where(current+" AND "+disabled, sqldb.Micros(f.Now))
 	case StateRevoked:
 		where("k.revoke_time <> 0")
 	case StateExpired:
-		where("k.revoke_time = 0 AND k.expire_time <> 0 AND k.expire_time <= ?", micros(f.Now))
+		where("k.revoke_time = 0 AND k.expire_time <> 0 AND k.expire_time <= ?", sqldb.Micros(f.Now))
 	}
 	if !f.UnusedSince.IsZero() {
-		where("COALESCE(u.last_time, k.create_time) < ?", micros(f.UnusedSince))
+		where("COALESCE(u.last_time, k.create_time) < ?", sqldb.Micros(f.UnusedSince))
 	}
 	args = append(args, f.Limit)
 	return s.query(ctx, `WHERE `+strings.Join(conditions, " AND ")+` ORDER BY k.id LIMIT $`+strconv.Itoa(len(args)), args...)

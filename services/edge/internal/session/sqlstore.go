@@ -48,14 +48,14 @@ func (s *SQLStore) Create(ctx context.Context, r Record, most int) (Record, erro
 		_, err := tx.ExecContext(ctx, `UPDATE edge_sessions SET end_time = $1, revision = $2 WHERE id IN (
 			SELECT id FROM edge_sessions WHERE tenant = $3 AND subject = $4 AND end_time = 0 AND expire_time > $1
 			ORDER BY last_use_time DESC, id DESC LIMIT $5 OFFSET $6)`,
-			micros(r.CreateTime), revision, r.Tenant, r.Subject, 1<<30, most-1)
+			sqldb.Micros(r.CreateTime), revision, r.Tenant, r.Subject, 1<<30, most-1)
 		if err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO edge_sessions (`+columns+`)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
 			r.ID, r.Hash, r.Issuer, r.Tenant, r.Subject, string(roles), string(groups), r.Agent, r.Address,
-			micros(r.CreateTime), micros(r.LastUseTime), micros(r.ExpireTime), micros(r.EndTime), r.Revision)
+			sqldb.Micros(r.CreateTime), sqldb.Micros(r.LastUseTime), sqldb.Micros(r.ExpireTime), sqldb.Micros(r.EndTime), r.Revision)
 		return err
 	})
 	if err != nil {
@@ -88,7 +88,7 @@ func one(row *sql.Row) (Record, error) {
 // List returns sessions by id.
 func (s *SQLStore) List(ctx context.Context, f Filter) ([]Record, error) {
 	query := `SELECT ` + columns + ` FROM edge_sessions WHERE id > $1 AND end_time = 0 AND expire_time > $2 AND last_use_time > $3`
-	args := []any{f.After, micros(f.Now), micros(f.Now.Add(-f.Idle))}
+	args := []any{f.After, sqldb.Micros(f.Now), sqldb.Micros(f.Now.Add(-f.Idle))}
 	if f.Tenant != "" {
 		args = append(args, f.Tenant)
 		query += fmt.Sprintf(` AND tenant = $%d`, len(args))
@@ -106,7 +106,7 @@ func (s *SQLStore) Touch(ctx context.Context, used map[string]time.Time) error {
 	err := s.change(ctx, func(ctx context.Context, tx *sql.Tx, revision int64) error {
 		for hash, t := range used {
 			_, err := tx.ExecContext(ctx, `UPDATE edge_sessions SET last_use_time = $1, revision = $2
-				WHERE hash = $3 AND end_time = 0 AND last_use_time < $1`, micros(t), revision, hash)
+				WHERE hash = $3 AND end_time = 0 AND last_use_time < $1`, sqldb.Micros(t), revision, hash)
 			if err != nil {
 				return err
 			}
@@ -124,7 +124,7 @@ func (s *SQLStore) End(ctx context.Context, id string, t time.Time) (Record, err
 	var out Record
 	err := s.change(ctx, func(ctx context.Context, tx *sql.Tx, revision int64) error {
 		_, err := tx.ExecContext(ctx, `UPDATE edge_sessions SET end_time = $1, revision = $2
-			WHERE id = $3 AND end_time = 0`, micros(t), revision, id)
+			WHERE id = $3 AND end_time = 0`, sqldb.Micros(t), revision, id)
 		if err != nil {
 			return err
 		}
@@ -145,7 +145,7 @@ func (s *SQLStore) EndAll(ctx context.Context, tenant, subject, except string, t
 	var ended int64
 	err := s.change(ctx, func(ctx context.Context, tx *sql.Tx, revision int64) error {
 		result, err := tx.ExecContext(ctx, `UPDATE edge_sessions SET end_time = $1, revision = $2
-			WHERE tenant = $3 AND subject = $4 AND id <> $5 AND end_time = 0 AND expire_time > $1`, micros(t), revision, tenant, subject, except)
+			WHERE tenant = $3 AND subject = $4 AND id <> $5 AND end_time = 0 AND expire_time > $1`, sqldb.Micros(t), revision, tenant, subject, except)
 		if err != nil {
 			return err
 		}
@@ -161,7 +161,7 @@ func (s *SQLStore) EndAll(ctx context.Context, tenant, subject, except string, t
 // Prune deletes old sessions. It is no change: nobody remembers them as holding.
 func (s *SQLStore) Prune(ctx context.Context, t, idle time.Time) (int64, error) {
 	result, err := s.db.ExecContext(ctx, `DELETE FROM edge_sessions WHERE expire_time < $1 OR (end_time > 0 AND end_time < $1) OR last_use_time < $2`,
-		micros(t), micros(idle))
+		sqldb.Micros(t), sqldb.Micros(idle))
 	if err != nil {
 		return 0, fmt.Errorf("session: delete old ones: %w", err)
 	}
@@ -222,22 +222,8 @@ func scan(row interface{ Scan(dest ...any) error }) (Record, error) {
 	if err := json.Unmarshal([]byte(groups), &r.Groups); err != nil {
 		return Record{}, fmt.Errorf("the groups of session %s: %w", r.ID, err)
 	}
-	r.CreateTime, r.LastUseTime, r.ExpireTime, r.EndTime = fromMicros(created), fromMicros(used), fromMicros(expire), fromMicros(end)
+	r.CreateTime, r.LastUseTime, r.ExpireTime, r.EndTime = sqldb.FromMicros(created), sqldb.FromMicros(used), sqldb.FromMicros(expire), sqldb.FromMicros(end)
 	return r, nil
-}
-
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func fromMicros(us int64) time.Time {
-	if us == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(us).UTC()
 }
 
 func nonNil(s []string) []string {
