@@ -68,7 +68,7 @@ func (q *policyQuestion) flags(cmd *cobra.Command) {
 	f.StringSliceVar(&q.groups, "group", nil, "their groups")
 	f.StringSliceVar(&q.claims, "claim", nil, "what their token says, as NAME=VALUE")
 	f.StringVar(&q.owner, "resource-tenant", "", "whose the resource is; empty for the caller's")
-	f.StringVar(&q.at, "time", "", "when, such as 2026-01-05T09:00:00Z; empty for now")
+	f.StringVar(&q.at, "time", "", "when, such as 2026-01-05T09:00:00Z; empty: when it is asked")
 	f.StringVar(&q.address, "address", "", "from which address")
 	f.BoolVar(&q.mtls, "mtls", false, "over a connection with a client certificate")
 	f.BoolVar(&q.bound, "bound", false, "by credentials that are bound to a key")

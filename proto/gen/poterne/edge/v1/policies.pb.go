@@ -13,8 +13,6 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	durationpb "google.golang.org/protobuf/types/known/durationpb"
-	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -27,706 +25,6 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
-
-// A policy: rules, roles and cases that must hold.
-type PolicyDocument struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// What it is for.
-	Description string `protobuf:"bytes,1,opt,name=description,proto3" json:"description,omitempty"`
-	// Whether the platform goes without the rules that come with the gateway and its
-	// configuration. The platform's policy only.
-	WithoutBase bool `protobuf:"varint,2,opt,name=without_base,json=withoutBase,proto3" json:"without_base,omitempty"`
-	// The rules. Everything is denied that no rule allows, and a deny overrides every
-	// allow.
-	Rules []*PolicyRule `protobuf:"bytes,3,rep,name=rules,proto3" json:"rules,omitempty"`
-	// Who has which roles, besides those whose credentials say so.
-	Roles []*PolicyRole `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`
-	// Requests and how they must be decided.
-	Cases         []*PolicyCase `protobuf:"bytes,5,rep,name=cases,proto3" json:"cases,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PolicyDocument) Reset() {
-	*x = PolicyDocument{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PolicyDocument) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PolicyDocument) ProtoMessage() {}
-
-func (x *PolicyDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PolicyDocument.ProtoReflect.Descriptor instead.
-func (*PolicyDocument) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *PolicyDocument) GetDescription() string {
-	if x != nil {
-		return x.Description
-	}
-	return ""
-}
-
-func (x *PolicyDocument) GetWithoutBase() bool {
-	if x != nil {
-		return x.WithoutBase
-	}
-	return false
-}
-
-func (x *PolicyDocument) GetRules() []*PolicyRule {
-	if x != nil {
-		return x.Rules
-	}
-	return nil
-}
-
-func (x *PolicyDocument) GetRoles() []*PolicyRole {
-	if x != nil {
-		return x.Roles
-	}
-	return nil
-}
-
-func (x *PolicyDocument) GetCases() []*PolicyCase {
-	if x != nil {
-		return x.Cases
-	}
-	return nil
-}
-
-// Says that somebody may, or may not, do something to something. In type, resource
-// and action, names are joined by |, and one that ends in * stands for all that
-// begin so.
-type PolicyRule struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Names the rule within the document; empty for one made from its place.
-	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Who: user:…, group:…, role:…, tenant:… or public.
-	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
-	// Whose resources: own, any or a tenant; empty for own. A tenant's policy is
-	// about its own.
-	Scope string `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
-	// Kinds of resources, such as model or collection; empty for all.
-	Type string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
-	// Names of resources; empty for all.
-	Resource string `protobuf:"bytes,5,opt,name=resource,proto3" json:"resource,omitempty"`
-	// Actions, such as chat or search; empty for all.
-	Action string `protobuf:"bytes,6,opt,name=action,proto3" json:"action,omitempty"`
-	// An expression of CEL that must be true; empty for always.
-	Condition string `protobuf:"bytes,7,opt,name=condition,proto3" json:"condition,omitempty"`
-	// allow or deny.
-	Effect string `protobuf:"bytes,8,opt,name=effect,proto3" json:"effect,omitempty"`
-	// What an allow asks for.
-	Obligations   *PolicyObligations `protobuf:"bytes,9,opt,name=obligations,proto3" json:"obligations,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PolicyRule) Reset() {
-	*x = PolicyRule{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PolicyRule) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PolicyRule) ProtoMessage() {}
-
-func (x *PolicyRule) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PolicyRule.ProtoReflect.Descriptor instead.
-func (*PolicyRule) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *PolicyRule) GetId() string {
-	if x != nil {
-		return x.Id
-	}
-	return ""
-}
-
-func (x *PolicyRule) GetSubject() string {
-	if x != nil {
-		return x.Subject
-	}
-	return ""
-}
-
-func (x *PolicyRule) GetScope() string {
-	if x != nil {
-		return x.Scope
-	}
-	return ""
-}
-
-func (x *PolicyRule) GetType() string {
-	if x != nil {
-		return x.Type
-	}
-	return ""
-}
-
-func (x *PolicyRule) GetResource() string {
-	if x != nil {
-		return x.Resource
-	}
-	return ""
-}
-
-func (x *PolicyRule) GetAction() string {
-	if x != nil {
-		return x.Action
-	}
-	return ""
-}
-
-func (x *PolicyRule) GetCondition() string {
-	if x != nil {
-		return x.Condition
-	}
-	return ""
-}
-
-func (x *PolicyRule) GetEffect() string {
-	if x != nil {
-		return x.Effect
-	}
-	return ""
-}
-
-func (x *PolicyRule) GetObligations() *PolicyObligations {
-	if x != nil {
-		return x.Obligations
-	}
-	return nil
-}
-
-// What must be fulfilled for an allow to hold. Of several rules the strictest
-// holds.
-type PolicyObligations struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The most tokens that may be generated; 0 for no bound.
-	MaxTokens int32 `protobuf:"varint,1,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`
-	// The model that answers instead of the one asked for. The caller must be allowed
-	// to use it too.
-	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
-	// Whether what detectors find is taken out.
-	Redact bool `protobuf:"varint,3,opt,name=redact,proto3" json:"redact,omitempty"`
-	// Whether the request is marked in the audit trail, for somebody to look at.
-	Review        bool `protobuf:"varint,4,opt,name=review,proto3" json:"review,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PolicyObligations) Reset() {
-	*x = PolicyObligations{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PolicyObligations) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PolicyObligations) ProtoMessage() {}
-
-func (x *PolicyObligations) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PolicyObligations.ProtoReflect.Descriptor instead.
-func (*PolicyObligations) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *PolicyObligations) GetMaxTokens() int32 {
-	if x != nil {
-		return x.MaxTokens
-	}
-	return 0
-}
-
-func (x *PolicyObligations) GetModel() string {
-	if x != nil {
-		return x.Model
-	}
-	return ""
-}
-
-func (x *PolicyObligations) GetRedact() bool {
-	if x != nil {
-		return x.Redact
-	}
-	return false
-}
-
-func (x *PolicyObligations) GetReview() bool {
-	if x != nil {
-		return x.Review
-	}
-	return false
-}
-
-// Gives a role to a member.
-type PolicyRole struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// user:…, group:…, role:… or tenant:….
-	Member string `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
-	// role:….
-	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
-	// Where it holds; empty for the policy's own tenant, * for every tenant.
-	Tenant        string `protobuf:"bytes,3,opt,name=tenant,proto3" json:"tenant,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PolicyRole) Reset() {
-	*x = PolicyRole{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PolicyRole) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PolicyRole) ProtoMessage() {}
-
-func (x *PolicyRole) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PolicyRole.ProtoReflect.Descriptor instead.
-func (*PolicyRole) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *PolicyRole) GetMember() string {
-	if x != nil {
-		return x.Member
-	}
-	return ""
-}
-
-func (x *PolicyRole) GetRole() string {
-	if x != nil {
-		return x.Role
-	}
-	return ""
-}
-
-func (x *PolicyRole) GetTenant() string {
-	if x != nil {
-		return x.Tenant
-	}
-	return ""
-}
-
-// A request, and how it must be decided.
-type PolicyCase struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Names the case where it fails.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Who asks.
-	Caller *PolicyCaller `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
-	// What they want to do, such as chat.
-	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
-	// To what.
-	Resource *PolicyResource `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
-	// How they ask.
-	Context *PolicyContext `protobuf:"bytes,5,opt,name=context,proto3" json:"context,omitempty"`
-	// allow or deny; empty to only be told.
-	Expect string `protobuf:"bytes,6,opt,name=expect,proto3" json:"expect,omitempty"`
-	// What an allow must ask for; absent for whatever.
-	Obligations *PolicyObligations `protobuf:"bytes,7,opt,name=obligations,proto3" json:"obligations,omitempty"`
-	// The rule that must decide, such as default@3/interns or interns alone; empty for
-	// whichever.
-	Rule          string `protobuf:"bytes,8,opt,name=rule,proto3" json:"rule,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PolicyCase) Reset() {
-	*x = PolicyCase{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PolicyCase) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PolicyCase) ProtoMessage() {}
-
-func (x *PolicyCase) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[4]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PolicyCase.ProtoReflect.Descriptor instead.
-func (*PolicyCase) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *PolicyCase) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *PolicyCase) GetCaller() *PolicyCaller {
-	if x != nil {
-		return x.Caller
-	}
-	return nil
-}
-
-func (x *PolicyCase) GetAction() string {
-	if x != nil {
-		return x.Action
-	}
-	return ""
-}
-
-func (x *PolicyCase) GetResource() *PolicyResource {
-	if x != nil {
-		return x.Resource
-	}
-	return nil
-}
-
-func (x *PolicyCase) GetContext() *PolicyContext {
-	if x != nil {
-		return x.Context
-	}
-	return nil
-}
-
-func (x *PolicyCase) GetExpect() string {
-	if x != nil {
-		return x.Expect
-	}
-	return ""
-}
-
-func (x *PolicyCase) GetObligations() *PolicyObligations {
-	if x != nil {
-		return x.Obligations
-	}
-	return nil
-}
-
-func (x *PolicyCase) GetRule() string {
-	if x != nil {
-		return x.Rule
-	}
-	return ""
-}
-
-// Who asks, in a case.
-type PolicyCaller struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Their tenant; empty for the policy's own.
-	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
-	// Who they are.
-	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
-	// Their roles, without role:.
-	Roles []string `protobuf:"bytes,3,rep,name=roles,proto3" json:"roles,omitempty"`
-	// Their groups, without group:.
-	Groups []string `protobuf:"bytes,4,rep,name=groups,proto3" json:"groups,omitempty"`
-	// What their token says.
-	Claims        *structpb.Struct `protobuf:"bytes,5,opt,name=claims,proto3" json:"claims,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PolicyCaller) Reset() {
-	*x = PolicyCaller{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PolicyCaller) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PolicyCaller) ProtoMessage() {}
-
-func (x *PolicyCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PolicyCaller.ProtoReflect.Descriptor instead.
-func (*PolicyCaller) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *PolicyCaller) GetTenant() string {
-	if x != nil {
-		return x.Tenant
-	}
-	return ""
-}
-
-func (x *PolicyCaller) GetSubject() string {
-	if x != nil {
-		return x.Subject
-	}
-	return ""
-}
-
-func (x *PolicyCaller) GetRoles() []string {
-	if x != nil {
-		return x.Roles
-	}
-	return nil
-}
-
-func (x *PolicyCaller) GetGroups() []string {
-	if x != nil {
-		return x.Groups
-	}
-	return nil
-}
-
-func (x *PolicyCaller) GetClaims() *structpb.Struct {
-	if x != nil {
-		return x.Claims
-	}
-	return nil
-}
-
-// What a case is about.
-type PolicyResource struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its kind, such as model.
-	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
-	// Its name; empty for all of that kind.
-	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
-	// Whose it is; empty for the caller's own.
-	Tenant        string `protobuf:"bytes,3,opt,name=tenant,proto3" json:"tenant,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PolicyResource) Reset() {
-	*x = PolicyResource{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PolicyResource) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PolicyResource) ProtoMessage() {}
-
-func (x *PolicyResource) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PolicyResource.ProtoReflect.Descriptor instead.
-func (*PolicyResource) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *PolicyResource) GetType() string {
-	if x != nil {
-		return x.Type
-	}
-	return ""
-}
-
-func (x *PolicyResource) GetId() string {
-	if x != nil {
-		return x.Id
-	}
-	return ""
-}
-
-func (x *PolicyResource) GetTenant() string {
-	if x != nil {
-		return x.Tenant
-	}
-	return ""
-}
-
-// How a request of a case is made.
-type PolicyContext struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// When; absent for now.
-	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// From which address.
-	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	// Whether over a connection with a client certificate.
-	Mtls bool `protobuf:"varint,3,opt,name=mtls,proto3" json:"mtls,omitempty"`
-	// Whether by credentials that are bound to a key.
-	Bound bool `protobuf:"varint,4,opt,name=bound,proto3" json:"bound,omitempty"`
-	// How old the credentials are; absent where that is not known.
-	TokenAge *durationpb.Duration `protobuf:"bytes,5,opt,name=token_age,json=tokenAge,proto3" json:"token_age,omitempty"`
-	// How many tokens may be generated; 0 where it does not say.
-	RequestedTokens int64 `protobuf:"varint,6,opt,name=requested_tokens,json=requestedTokens,proto3" json:"requested_tokens,omitempty"`
-	// What follows the model's name: an alias, v3 or a digest.
-	ModelReference string `protobuf:"bytes,7,opt,name=model_reference,json=modelReference,proto3" json:"model_reference,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
-}
-
-func (x *PolicyContext) Reset() {
-	*x = PolicyContext{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[7]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PolicyContext) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PolicyContext) ProtoMessage() {}
-
-func (x *PolicyContext) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[7]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PolicyContext.ProtoReflect.Descriptor instead.
-func (*PolicyContext) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{7}
-}
-
-func (x *PolicyContext) GetTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.Time
-	}
-	return nil
-}
-
-func (x *PolicyContext) GetAddress() string {
-	if x != nil {
-		return x.Address
-	}
-	return ""
-}
-
-func (x *PolicyContext) GetMtls() bool {
-	if x != nil {
-		return x.Mtls
-	}
-	return false
-}
-
-func (x *PolicyContext) GetBound() bool {
-	if x != nil {
-		return x.Bound
-	}
-	return false
-}
-
-func (x *PolicyContext) GetTokenAge() *durationpb.Duration {
-	if x != nil {
-		return x.TokenAge
-	}
-	return nil
-}
-
-func (x *PolicyContext) GetRequestedTokens() int64 {
-	if x != nil {
-		return x.RequestedTokens
-	}
-	return 0
-}
-
-func (x *PolicyContext) GetModelReference() string {
-	if x != nil {
-		return x.ModelReference
-	}
-	return ""
-}
 
 // A version of a policy. It never changes.
 type PolicyVersion struct {
@@ -751,7 +49,7 @@ type PolicyVersion struct {
 
 func (x *PolicyVersion) Reset() {
 	*x = PolicyVersion{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[8]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +61,7 @@ func (x *PolicyVersion) String() string {
 func (*PolicyVersion) ProtoMessage() {}
 
 func (x *PolicyVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[8]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +74,7 @@ func (x *PolicyVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyVersion.ProtoReflect.Descriptor instead.
 func (*PolicyVersion) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{8}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *PolicyVersion) GetTenant() string {
@@ -839,7 +137,7 @@ type GetPolicyRequest struct {
 
 func (x *GetPolicyRequest) Reset() {
 	*x = GetPolicyRequest{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[9]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -851,7 +149,7 @@ func (x *GetPolicyRequest) String() string {
 func (*GetPolicyRequest) ProtoMessage() {}
 
 func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[9]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -864,7 +162,7 @@ func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{9}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *GetPolicyRequest) GetTenant() string {
@@ -896,7 +194,7 @@ type GetPolicyResponse struct {
 
 func (x *GetPolicyResponse) Reset() {
 	*x = GetPolicyResponse{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[10]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +206,7 @@ func (x *GetPolicyResponse) String() string {
 func (*GetPolicyResponse) ProtoMessage() {}
 
 func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[10]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +219,7 @@ func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*GetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{10}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *GetPolicyResponse) GetTenant() string {
@@ -991,7 +289,7 @@ type CreatePolicyVersionRequest struct {
 
 func (x *CreatePolicyVersionRequest) Reset() {
 	*x = CreatePolicyVersionRequest{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[11]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1003,7 +301,7 @@ func (x *CreatePolicyVersionRequest) String() string {
 func (*CreatePolicyVersionRequest) ProtoMessage() {}
 
 func (x *CreatePolicyVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[11]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1016,7 +314,7 @@ func (x *CreatePolicyVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePolicyVersionRequest.ProtoReflect.Descriptor instead.
 func (*CreatePolicyVersionRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{11}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreatePolicyVersionRequest) GetTenant() string {
@@ -1088,7 +386,7 @@ type CreatePolicyVersionResponse struct {
 
 func (x *CreatePolicyVersionResponse) Reset() {
 	*x = CreatePolicyVersionResponse{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[12]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1100,7 +398,7 @@ func (x *CreatePolicyVersionResponse) String() string {
 func (*CreatePolicyVersionResponse) ProtoMessage() {}
 
 func (x *CreatePolicyVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[12]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1113,7 +411,7 @@ func (x *CreatePolicyVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePolicyVersionResponse.ProtoReflect.Descriptor instead.
 func (*CreatePolicyVersionResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{12}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreatePolicyVersionResponse) GetVersion() *PolicyVersion {
@@ -1145,7 +443,7 @@ type ListPolicyVersionsRequest struct {
 
 func (x *ListPolicyVersionsRequest) Reset() {
 	*x = ListPolicyVersionsRequest{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[13]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +455,7 @@ func (x *ListPolicyVersionsRequest) String() string {
 func (*ListPolicyVersionsRequest) ProtoMessage() {}
 
 func (x *ListPolicyVersionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[13]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +468,7 @@ func (x *ListPolicyVersionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPolicyVersionsRequest.ProtoReflect.Descriptor instead.
 func (*ListPolicyVersionsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{13}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListPolicyVersionsRequest) GetTenant() string {
@@ -1207,7 +505,7 @@ type ListPolicyVersionsResponse struct {
 
 func (x *ListPolicyVersionsResponse) Reset() {
 	*x = ListPolicyVersionsResponse{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[14]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1219,7 +517,7 @@ func (x *ListPolicyVersionsResponse) String() string {
 func (*ListPolicyVersionsResponse) ProtoMessage() {}
 
 func (x *ListPolicyVersionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[14]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1232,7 +530,7 @@ func (x *ListPolicyVersionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPolicyVersionsResponse.ProtoReflect.Descriptor instead.
 func (*ListPolicyVersionsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{14}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListPolicyVersionsResponse) GetVersions() []*PolicyVersion {
@@ -1262,7 +560,7 @@ type GetPolicyVersionRequest struct {
 
 func (x *GetPolicyVersionRequest) Reset() {
 	*x = GetPolicyVersionRequest{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[15]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +572,7 @@ func (x *GetPolicyVersionRequest) String() string {
 func (*GetPolicyVersionRequest) ProtoMessage() {}
 
 func (x *GetPolicyVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[15]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +585,7 @@ func (x *GetPolicyVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyVersionRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{15}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetPolicyVersionRequest) GetTenant() string {
@@ -1315,7 +613,7 @@ type GetPolicyVersionResponse struct {
 
 func (x *GetPolicyVersionResponse) Reset() {
 	*x = GetPolicyVersionResponse{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[16]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +625,7 @@ func (x *GetPolicyVersionResponse) String() string {
 func (*GetPolicyVersionResponse) ProtoMessage() {}
 
 func (x *GetPolicyVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[16]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +638,7 @@ func (x *GetPolicyVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetPolicyVersionResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{16}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetPolicyVersionResponse) GetVersion() *PolicyVersion {
@@ -1367,7 +665,7 @@ type ActivatePolicyRequest struct {
 
 func (x *ActivatePolicyRequest) Reset() {
 	*x = ActivatePolicyRequest{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[17]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1379,7 +677,7 @@ func (x *ActivatePolicyRequest) String() string {
 func (*ActivatePolicyRequest) ProtoMessage() {}
 
 func (x *ActivatePolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[17]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1392,7 +690,7 @@ func (x *ActivatePolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivatePolicyRequest.ProtoReflect.Descriptor instead.
 func (*ActivatePolicyRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{17}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ActivatePolicyRequest) GetTenant() string {
@@ -1436,7 +734,7 @@ type ActivatePolicyResponse struct {
 
 func (x *ActivatePolicyResponse) Reset() {
 	*x = ActivatePolicyResponse{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[18]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1448,7 +746,7 @@ func (x *ActivatePolicyResponse) String() string {
 func (*ActivatePolicyResponse) ProtoMessage() {}
 
 func (x *ActivatePolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[18]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1461,7 +759,7 @@ func (x *ActivatePolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivatePolicyResponse.ProtoReflect.Descriptor instead.
 func (*ActivatePolicyResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{18}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ActivatePolicyResponse) GetVersion() int64 {
@@ -1497,7 +795,7 @@ type RollbackPolicyRequest struct {
 
 func (x *RollbackPolicyRequest) Reset() {
 	*x = RollbackPolicyRequest{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[19]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1509,7 +807,7 @@ func (x *RollbackPolicyRequest) String() string {
 func (*RollbackPolicyRequest) ProtoMessage() {}
 
 func (x *RollbackPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[19]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1522,7 +820,7 @@ func (x *RollbackPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackPolicyRequest.ProtoReflect.Descriptor instead.
 func (*RollbackPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{19}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RollbackPolicyRequest) GetTenant() string {
@@ -1573,7 +871,7 @@ type RollbackPolicyResponse struct {
 
 func (x *RollbackPolicyResponse) Reset() {
 	*x = RollbackPolicyResponse{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[20]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +883,7 @@ func (x *RollbackPolicyResponse) String() string {
 func (*RollbackPolicyResponse) ProtoMessage() {}
 
 func (x *RollbackPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[20]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +896,7 @@ func (x *RollbackPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackPolicyResponse.ProtoReflect.Descriptor instead.
 func (*RollbackPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{20}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RollbackPolicyResponse) GetVersion() *PolicyVersion {
@@ -1630,7 +928,7 @@ type DiffPolicyRequest struct {
 
 func (x *DiffPolicyRequest) Reset() {
 	*x = DiffPolicyRequest{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[21]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1642,7 +940,7 @@ func (x *DiffPolicyRequest) String() string {
 func (*DiffPolicyRequest) ProtoMessage() {}
 
 func (x *DiffPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[21]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1655,7 +953,7 @@ func (x *DiffPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffPolicyRequest.ProtoReflect.Descriptor instead.
 func (*DiffPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{21}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DiffPolicyRequest) GetTenant() string {
@@ -1690,7 +988,7 @@ type DiffPolicyResponse struct {
 
 func (x *DiffPolicyResponse) Reset() {
 	*x = DiffPolicyResponse{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[22]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1702,7 +1000,7 @@ func (x *DiffPolicyResponse) String() string {
 func (*DiffPolicyResponse) ProtoMessage() {}
 
 func (x *DiffPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[22]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1715,7 +1013,7 @@ func (x *DiffPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffPolicyResponse.ProtoReflect.Descriptor instead.
 func (*DiffPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{22}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DiffPolicyResponse) GetDifferences() []*PolicyDifference {
@@ -1744,7 +1042,7 @@ type PolicyDifference struct {
 
 func (x *PolicyDifference) Reset() {
 	*x = PolicyDifference{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[23]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1756,7 +1054,7 @@ func (x *PolicyDifference) String() string {
 func (*PolicyDifference) ProtoMessage() {}
 
 func (x *PolicyDifference) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[23]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1769,7 +1067,7 @@ func (x *PolicyDifference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyDifference.ProtoReflect.Descriptor instead.
 func (*PolicyDifference) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{23}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PolicyDifference) GetKind() string {
@@ -1807,571 +1105,6 @@ func (x *PolicyDifference) GetAfter() string {
 	return ""
 }
 
-// Asks how requests would be decided.
-type TestPolicyRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whose policy; empty for the caller's own.
-	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
-	// By this version instead of the one in force.
-	Version int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
-	// By this document instead.
-	Document *PolicyDocument `protobuf:"bytes,3,opt,name=document,proto3" json:"document,omitempty"`
-	// By this document, as text, instead.
-	Source string `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
-	// The requests; none for the document's own cases.
-	Cases         []*PolicyCase `protobuf:"bytes,5,rep,name=cases,proto3" json:"cases,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *TestPolicyRequest) Reset() {
-	*x = TestPolicyRequest{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[24]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *TestPolicyRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*TestPolicyRequest) ProtoMessage() {}
-
-func (x *TestPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[24]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use TestPolicyRequest.ProtoReflect.Descriptor instead.
-func (*TestPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{24}
-}
-
-func (x *TestPolicyRequest) GetTenant() string {
-	if x != nil {
-		return x.Tenant
-	}
-	return ""
-}
-
-func (x *TestPolicyRequest) GetVersion() int64 {
-	if x != nil {
-		return x.Version
-	}
-	return 0
-}
-
-func (x *TestPolicyRequest) GetDocument() *PolicyDocument {
-	if x != nil {
-		return x.Document
-	}
-	return nil
-}
-
-func (x *TestPolicyRequest) GetSource() string {
-	if x != nil {
-		return x.Source
-	}
-	return ""
-}
-
-func (x *TestPolicyRequest) GetCases() []*PolicyCase {
-	if x != nil {
-		return x.Cases
-	}
-	return nil
-}
-
-// How requests would be decided.
-type TestPolicyResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// One for each case, in their order.
-	Results []*PolicyTestResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
-	// How many were not decided as they must be.
-	Failed        int32 `protobuf:"varint,2,opt,name=failed,proto3" json:"failed,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *TestPolicyResponse) Reset() {
-	*x = TestPolicyResponse{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[25]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *TestPolicyResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*TestPolicyResponse) ProtoMessage() {}
-
-func (x *TestPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[25]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use TestPolicyResponse.ProtoReflect.Descriptor instead.
-func (*TestPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{25}
-}
-
-func (x *TestPolicyResponse) GetResults() []*PolicyTestResult {
-	if x != nil {
-		return x.Results
-	}
-	return nil
-}
-
-func (x *TestPolicyResponse) GetFailed() int32 {
-	if x != nil {
-		return x.Failed
-	}
-	return 0
-}
-
-// How one request would be decided.
-type PolicyTestResult struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The case's name.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// allow or deny.
-	Decision string `protobuf:"bytes,2,opt,name=decision,proto3" json:"decision,omitempty"`
-	// The rule that decides; empty where none does.
-	Rule string `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`
-	// What the allow asks for.
-	Obligations *PolicyObligations `protobuf:"bytes,4,opt,name=obligations,proto3" json:"obligations,omitempty"`
-	// Whether it is decided as it must be.
-	Holds bool `protobuf:"varint,5,opt,name=holds,proto3" json:"holds,omitempty"`
-	// Why not.
-	Problem       string `protobuf:"bytes,6,opt,name=problem,proto3" json:"problem,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PolicyTestResult) Reset() {
-	*x = PolicyTestResult{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[26]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PolicyTestResult) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PolicyTestResult) ProtoMessage() {}
-
-func (x *PolicyTestResult) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[26]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PolicyTestResult.ProtoReflect.Descriptor instead.
-func (*PolicyTestResult) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{26}
-}
-
-func (x *PolicyTestResult) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *PolicyTestResult) GetDecision() string {
-	if x != nil {
-		return x.Decision
-	}
-	return ""
-}
-
-func (x *PolicyTestResult) GetRule() string {
-	if x != nil {
-		return x.Rule
-	}
-	return ""
-}
-
-func (x *PolicyTestResult) GetObligations() *PolicyObligations {
-	if x != nil {
-		return x.Obligations
-	}
-	return nil
-}
-
-func (x *PolicyTestResult) GetHolds() bool {
-	if x != nil {
-		return x.Holds
-	}
-	return false
-}
-
-func (x *PolicyTestResult) GetProblem() string {
-	if x != nil {
-		return x.Problem
-	}
-	return ""
-}
-
-// Asks why a request would be decided so.
-type ExplainPolicyRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whose policy; empty for the caller's own.
-	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
-	// By this version instead of the one in force.
-	Version int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
-	// By this document instead.
-	Document *PolicyDocument `protobuf:"bytes,3,opt,name=document,proto3" json:"document,omitempty"`
-	// By this document, as text, instead.
-	Source string `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
-	// The request.
-	Case          *PolicyCase `protobuf:"bytes,5,opt,name=case,proto3" json:"case,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ExplainPolicyRequest) Reset() {
-	*x = ExplainPolicyRequest{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[27]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ExplainPolicyRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ExplainPolicyRequest) ProtoMessage() {}
-
-func (x *ExplainPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[27]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ExplainPolicyRequest.ProtoReflect.Descriptor instead.
-func (*ExplainPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{27}
-}
-
-func (x *ExplainPolicyRequest) GetTenant() string {
-	if x != nil {
-		return x.Tenant
-	}
-	return ""
-}
-
-func (x *ExplainPolicyRequest) GetVersion() int64 {
-	if x != nil {
-		return x.Version
-	}
-	return 0
-}
-
-func (x *ExplainPolicyRequest) GetDocument() *PolicyDocument {
-	if x != nil {
-		return x.Document
-	}
-	return nil
-}
-
-func (x *ExplainPolicyRequest) GetSource() string {
-	if x != nil {
-		return x.Source
-	}
-	return ""
-}
-
-func (x *ExplainPolicyRequest) GetCase() *PolicyCase {
-	if x != nil {
-		return x.Case
-	}
-	return nil
-}
-
-// Why a request would be decided so.
-type ExplainPolicyResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// allow or deny.
-	Decision string `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
-	// The rule that decides; empty where none allows.
-	Rule string `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
-	// The policies that were asked.
-	Policy string `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`
-	// In one sentence.
-	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
-	// What the allow asks for.
-	Obligations *PolicyObligations `protobuf:"bytes,5,opt,name=obligations,proto3" json:"obligations,omitempty"`
-	// The caller's roles, and where they have them from.
-	Roles []*PolicyRoleOrigin `protobuf:"bytes,6,rep,name=roles,proto3" json:"roles,omitempty"`
-	// The rules about this resource and action, at most 100: first those that apply.
-	Rules         []*PolicyRuleExplanation `protobuf:"bytes,7,rep,name=rules,proto3" json:"rules,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ExplainPolicyResponse) Reset() {
-	*x = ExplainPolicyResponse{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[28]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ExplainPolicyResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ExplainPolicyResponse) ProtoMessage() {}
-
-func (x *ExplainPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[28]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ExplainPolicyResponse.ProtoReflect.Descriptor instead.
-func (*ExplainPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{28}
-}
-
-func (x *ExplainPolicyResponse) GetDecision() string {
-	if x != nil {
-		return x.Decision
-	}
-	return ""
-}
-
-func (x *ExplainPolicyResponse) GetRule() string {
-	if x != nil {
-		return x.Rule
-	}
-	return ""
-}
-
-func (x *ExplainPolicyResponse) GetPolicy() string {
-	if x != nil {
-		return x.Policy
-	}
-	return ""
-}
-
-func (x *ExplainPolicyResponse) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
-func (x *ExplainPolicyResponse) GetObligations() *PolicyObligations {
-	if x != nil {
-		return x.Obligations
-	}
-	return nil
-}
-
-func (x *ExplainPolicyResponse) GetRoles() []*PolicyRoleOrigin {
-	if x != nil {
-		return x.Roles
-	}
-	return nil
-}
-
-func (x *ExplainPolicyResponse) GetRules() []*PolicyRuleExplanation {
-	if x != nil {
-		return x.Rules
-	}
-	return nil
-}
-
-// Where a caller has a role from.
-type PolicyRoleOrigin struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The role.
-	Role string `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"`
-	// The credentials, or the principal, and the policy, by which they have it.
-	Origin        string `protobuf:"bytes,2,opt,name=origin,proto3" json:"origin,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PolicyRoleOrigin) Reset() {
-	*x = PolicyRoleOrigin{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[29]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PolicyRoleOrigin) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PolicyRoleOrigin) ProtoMessage() {}
-
-func (x *PolicyRoleOrigin) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[29]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PolicyRoleOrigin.ProtoReflect.Descriptor instead.
-func (*PolicyRoleOrigin) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{29}
-}
-
-func (x *PolicyRoleOrigin) GetRole() string {
-	if x != nil {
-		return x.Role
-	}
-	return ""
-}
-
-func (x *PolicyRoleOrigin) GetOrigin() string {
-	if x != nil {
-		return x.Origin
-	}
-	return ""
-}
-
-// Why a rule applies to a request, or does not.
-type PolicyRuleExplanation struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The rule, as in the audit trail.
-	Rule string `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
-	// allow or deny.
-	Effect string `protobuf:"bytes,2,opt,name=effect,proto3" json:"effect,omitempty"`
-	// Whether it applies.
-	Applies bool `protobuf:"varint,3,opt,name=applies,proto3" json:"applies,omitempty"`
-	// Why not: what is missing.
-	Missing string `protobuf:"bytes,4,opt,name=missing,proto3" json:"missing,omitempty"`
-	// Who it is about.
-	Subject string `protobuf:"bytes,5,opt,name=subject,proto3" json:"subject,omitempty"`
-	// Its condition.
-	Condition string `protobuf:"bytes,6,opt,name=condition,proto3" json:"condition,omitempty"`
-	// The values of the condition's variables, as text.
-	Values        map[string]string `protobuf:"bytes,7,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PolicyRuleExplanation) Reset() {
-	*x = PolicyRuleExplanation{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[30]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PolicyRuleExplanation) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PolicyRuleExplanation) ProtoMessage() {}
-
-func (x *PolicyRuleExplanation) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[30]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PolicyRuleExplanation.ProtoReflect.Descriptor instead.
-func (*PolicyRuleExplanation) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{30}
-}
-
-func (x *PolicyRuleExplanation) GetRule() string {
-	if x != nil {
-		return x.Rule
-	}
-	return ""
-}
-
-func (x *PolicyRuleExplanation) GetEffect() string {
-	if x != nil {
-		return x.Effect
-	}
-	return ""
-}
-
-func (x *PolicyRuleExplanation) GetApplies() bool {
-	if x != nil {
-		return x.Applies
-	}
-	return false
-}
-
-func (x *PolicyRuleExplanation) GetMissing() string {
-	if x != nil {
-		return x.Missing
-	}
-	return ""
-}
-
-func (x *PolicyRuleExplanation) GetSubject() string {
-	if x != nil {
-		return x.Subject
-	}
-	return ""
-}
-
-func (x *PolicyRuleExplanation) GetCondition() string {
-	if x != nil {
-		return x.Condition
-	}
-	return ""
-}
-
-func (x *PolicyRuleExplanation) GetValues() map[string]string {
-	if x != nil {
-		return x.Values
-	}
-	return nil
-}
-
 // Asks to try a version.
 type StartPolicyDryRunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2387,7 +1120,7 @@ type StartPolicyDryRunRequest struct {
 
 func (x *StartPolicyDryRunRequest) Reset() {
 	*x = StartPolicyDryRunRequest{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[31]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2399,7 +1132,7 @@ func (x *StartPolicyDryRunRequest) String() string {
 func (*StartPolicyDryRunRequest) ProtoMessage() {}
 
 func (x *StartPolicyDryRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[31]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2412,7 +1145,7 @@ func (x *StartPolicyDryRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartPolicyDryRunRequest.ProtoReflect.Descriptor instead.
 func (*StartPolicyDryRunRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{31}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StartPolicyDryRunRequest) GetTenant() string {
@@ -2447,7 +1180,7 @@ type StartPolicyDryRunResponse struct {
 
 func (x *StartPolicyDryRunResponse) Reset() {
 	*x = StartPolicyDryRunResponse{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[32]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2459,7 +1192,7 @@ func (x *StartPolicyDryRunResponse) String() string {
 func (*StartPolicyDryRunResponse) ProtoMessage() {}
 
 func (x *StartPolicyDryRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[32]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2472,7 +1205,7 @@ func (x *StartPolicyDryRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartPolicyDryRunResponse.ProtoReflect.Descriptor instead.
 func (*StartPolicyDryRunResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{32}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StartPolicyDryRunResponse) GetVersion() int64 {
@@ -2493,7 +1226,7 @@ type GetPolicyDryRunRequest struct {
 
 func (x *GetPolicyDryRunRequest) Reset() {
 	*x = GetPolicyDryRunRequest{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[33]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2505,7 +1238,7 @@ func (x *GetPolicyDryRunRequest) String() string {
 func (*GetPolicyDryRunRequest) ProtoMessage() {}
 
 func (x *GetPolicyDryRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[33]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2518,7 +1251,7 @@ func (x *GetPolicyDryRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyDryRunRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyDryRunRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{33}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetPolicyDryRunRequest) GetTenant() string {
@@ -2545,7 +1278,7 @@ type GetPolicyDryRunResponse struct {
 
 func (x *GetPolicyDryRunResponse) Reset() {
 	*x = GetPolicyDryRunResponse{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[34]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +1290,7 @@ func (x *GetPolicyDryRunResponse) String() string {
 func (*GetPolicyDryRunResponse) ProtoMessage() {}
 
 func (x *GetPolicyDryRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[34]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +1303,7 @@ func (x *GetPolicyDryRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyDryRunResponse.ProtoReflect.Descriptor instead.
 func (*GetPolicyDryRunResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{34}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetPolicyDryRunResponse) GetVersion() int64 {
@@ -2630,7 +1363,7 @@ type PolicyDryRunDifference struct {
 
 func (x *PolicyDryRunDifference) Reset() {
 	*x = PolicyDryRunDifference{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[35]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2642,7 +1375,7 @@ func (x *PolicyDryRunDifference) String() string {
 func (*PolicyDryRunDifference) ProtoMessage() {}
 
 func (x *PolicyDryRunDifference) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[35]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2655,7 +1388,7 @@ func (x *PolicyDryRunDifference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyDryRunDifference.ProtoReflect.Descriptor instead.
 func (*PolicyDryRunDifference) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{35}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PolicyDryRunDifference) GetTime() *timestamppb.Timestamp {
@@ -2732,66 +1465,7 @@ var File_poterne_edge_v1_policies_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_policies_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/edge/v1/policies.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x02\n" +
-	"\x0ePolicyDocument\x12*\n" +
-	"\vdescription\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80 R\vdescription\x12!\n" +
-	"\fwithout_base\x18\x02 \x01(\bR\vwithoutBase\x12=\n" +
-	"\x05rules\x18\x03 \x03(\v2\x1b.poterne.edge.v1.PolicyRuleB\n" +
-	"\xbaH\a\x92\x01\x04\x10\xa0\x8d\x06R\x05rules\x12=\n" +
-	"\x05roles\x18\x04 \x03(\v2\x1b.poterne.edge.v1.PolicyRoleB\n" +
-	"\xbaH\a\x92\x01\x04\x10\xa0\x8d\x06R\x05roles\x12<\n" +
-	"\x05cases\x18\x05 \x03(\v2\x1b.poterne.edge.v1.PolicyCaseB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05cases\"\xfb\x02\n" +
-	"\n" +
-	"PolicyRule\x125\n" +
-	"\x02id\x18\x01 \x01(\tB%\xbaH\"r 2\x1e^([a-z0-9][a-z0-9_.-]{0,62})?$R\x02id\x12\"\n" +
-	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\asubject\x12\x1d\n" +
-	"\x05scope\x18\x03 \x01(\tB\a\xbaH\x04r\x02(?R\x05scope\x12\x1c\n" +
-	"\x04type\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x04type\x12$\n" +
-	"\bresource\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\bresource\x12 \n" +
-	"\x06action\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x06action\x12&\n" +
-	"\tcondition\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\bR\tcondition\x12\x1f\n" +
-	"\x06effect\x18\b \x01(\tB\a\xbaH\x04r\x02(\x10R\x06effect\x12D\n" +
-	"\vobligations\x18\t \x01(\v2\".poterne.edge.v1.PolicyObligationsR\vobligations\"\x90\x01\n" +
-	"\x11PolicyObligations\x12+\n" +
-	"\n" +
-	"max_tokens\x18\x01 \x01(\x05B\f\xbaH\t\x1a\a\x18\x80\x80\x80\b(\x00R\tmaxTokens\x12\x1e\n" +
-	"\x05model\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x05model\x12\x16\n" +
-	"\x06redact\x18\x03 \x01(\bR\x06redact\x12\x16\n" +
-	"\x06review\x18\x04 \x01(\bR\x06review\"m\n" +
-	"\n" +
-	"PolicyRole\x12 \n" +
-	"\x06member\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x06member\x12\x1c\n" +
-	"\x04role\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x04role\x12\x1f\n" +
-	"\x06tenant\x18\x03 \x01(\tB\a\xbaH\x04r\x02(?R\x06tenant\"\x8b\x03\n" +
-	"\n" +
-	"PolicyCase\x12\x1c\n" +
-	"\x04name\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x04name\x125\n" +
-	"\x06caller\x18\x02 \x01(\v2\x1d.poterne.edge.v1.PolicyCallerR\x06caller\x12\x1f\n" +
-	"\x06action\x18\x03 \x01(\tB\a\xbaH\x04r\x02(@R\x06action\x12;\n" +
-	"\bresource\x18\x04 \x01(\v2\x1f.poterne.edge.v1.PolicyResourceR\bresource\x128\n" +
-	"\acontext\x18\x05 \x01(\v2\x1e.poterne.edge.v1.PolicyContextR\acontext\x12,\n" +
-	"\x06expect\x18\x06 \x01(\tB\x14\xbaH\x11r\x0fR\x00R\x05allowR\x04denyR\x06expect\x12D\n" +
-	"\vobligations\x18\a \x01(\v2\".poterne.edge.v1.PolicyObligationsR\vobligations\x12\x1c\n" +
-	"\x04rule\x18\b \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x04rule\"\xd5\x01\n" +
-	"\fPolicyCaller\x12\x1f\n" +
-	"\x06tenant\x18\x01 \x01(\tB\a\xbaH\x04r\x02(?R\x06tenant\x12\"\n" +
-	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\asubject\x12%\n" +
-	"\x05roles\x18\x03 \x03(\tB\x0f\xbaH\f\x92\x01\t\x10@\"\x05r\x03(\x80\x02R\x05roles\x12(\n" +
-	"\x06groups\x18\x04 \x03(\tB\x10\xbaH\r\x92\x01\n" +
-	"\x10\x80\x02\"\x05r\x03(\x80\x02R\x06groups\x12/\n" +
-	"\x06claims\x18\x05 \x01(\v2\x17.google.protobuf.StructR\x06claims\"h\n" +
-	"\x0ePolicyResource\x12\x1b\n" +
-	"\x04type\x18\x01 \x01(\tB\a\xbaH\x04r\x02(@R\x04type\x12\x18\n" +
-	"\x02id\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x02id\x12\x1f\n" +
-	"\x06tenant\x18\x03 \x01(\tB\a\xbaH\x04r\x02(?R\x06tenant\"\xab\x02\n" +
-	"\rPolicyContext\x12.\n" +
-	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12!\n" +
-	"\aaddress\x18\x02 \x01(\tB\a\xbaH\x04r\x02(@R\aaddress\x12\x12\n" +
-	"\x04mtls\x18\x03 \x01(\bR\x04mtls\x12\x14\n" +
-	"\x05bound\x18\x04 \x01(\bR\x05bound\x126\n" +
-	"\ttoken_age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\btokenAge\x122\n" +
-	"\x10requested_tokens\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0frequestedTokens\x121\n" +
-	"\x0fmodel_reference\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x0emodelReference\"\x85\x02\n" +
+	"\x1epoterne/edge/v1/policies.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$poterne/edge/v1/policydocument.proto\x1a%poterne/edge/v1/policyquestions.proto\"\x85\x02\n" +
 	"\rPolicyVersion\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12\x16\n" +
@@ -2865,53 +1539,7 @@ const file_poterne_edge_v1_policies_proto_rawDesc = "" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
 	"\x06change\x18\x03 \x01(\tR\x06change\x12\x16\n" +
 	"\x06before\x18\x04 \x01(\tR\x06before\x12\x14\n" +
-	"\x05after\x18\x05 \x01(\tR\x05after\"\xf6\x01\n" +
-	"\x11TestPolicyRequest\x12\x1f\n" +
-	"\x06tenant\x18\x01 \x01(\tB\a\xbaH\x04r\x02(?R\x06tenant\x12!\n" +
-	"\aversion\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\aversion\x12;\n" +
-	"\bdocument\x18\x03 \x01(\v2\x1f.poterne.edge.v1.PolicyDocumentR\bdocument\x12\"\n" +
-	"\x06source\x18\x04 \x01(\tB\n" +
-	"\xbaH\ar\x05(\x80\x80\x80\x04R\x06source\x12<\n" +
-	"\x05cases\x18\x05 \x03(\v2\x1b.poterne.edge.v1.PolicyCaseB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05cases\"i\n" +
-	"\x12TestPolicyResponse\x12;\n" +
-	"\aresults\x18\x01 \x03(\v2!.poterne.edge.v1.PolicyTestResultR\aresults\x12\x16\n" +
-	"\x06failed\x18\x02 \x01(\x05R\x06failed\"\xcc\x01\n" +
-	"\x10PolicyTestResult\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
-	"\bdecision\x18\x02 \x01(\tR\bdecision\x12\x12\n" +
-	"\x04rule\x18\x03 \x01(\tR\x04rule\x12D\n" +
-	"\vobligations\x18\x04 \x01(\v2\".poterne.edge.v1.PolicyObligationsR\vobligations\x12\x14\n" +
-	"\x05holds\x18\x05 \x01(\bR\x05holds\x12\x18\n" +
-	"\aproblem\x18\x06 \x01(\tR\aproblem\"\xf4\x01\n" +
-	"\x14ExplainPolicyRequest\x12\x1f\n" +
-	"\x06tenant\x18\x01 \x01(\tB\a\xbaH\x04r\x02(?R\x06tenant\x12!\n" +
-	"\aversion\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\aversion\x12;\n" +
-	"\bdocument\x18\x03 \x01(\v2\x1f.poterne.edge.v1.PolicyDocumentR\bdocument\x12\"\n" +
-	"\x06source\x18\x04 \x01(\tB\n" +
-	"\xbaH\ar\x05(\x80\x80\x80\x04R\x06source\x127\n" +
-	"\x04case\x18\x05 \x01(\v2\x1b.poterne.edge.v1.PolicyCaseB\x06\xbaH\x03\xc8\x01\x01R\x04case\"\xb4\x02\n" +
-	"\x15ExplainPolicyResponse\x12\x1a\n" +
-	"\bdecision\x18\x01 \x01(\tR\bdecision\x12\x12\n" +
-	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x16\n" +
-	"\x06policy\x18\x03 \x01(\tR\x06policy\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\x12D\n" +
-	"\vobligations\x18\x05 \x01(\v2\".poterne.edge.v1.PolicyObligationsR\vobligations\x127\n" +
-	"\x05roles\x18\x06 \x03(\v2!.poterne.edge.v1.PolicyRoleOriginR\x05roles\x12<\n" +
-	"\x05rules\x18\a \x03(\v2&.poterne.edge.v1.PolicyRuleExplanationR\x05rules\">\n" +
-	"\x10PolicyRoleOrigin\x12\x12\n" +
-	"\x04role\x18\x01 \x01(\tR\x04role\x12\x16\n" +
-	"\x06origin\x18\x02 \x01(\tR\x06origin\"\xb6\x02\n" +
-	"\x15PolicyRuleExplanation\x12\x12\n" +
-	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x16\n" +
-	"\x06effect\x18\x02 \x01(\tR\x06effect\x12\x18\n" +
-	"\aapplies\x18\x03 \x01(\bR\aapplies\x12\x18\n" +
-	"\amissing\x18\x04 \x01(\tR\amissing\x12\x18\n" +
-	"\asubject\x18\x05 \x01(\tR\asubject\x12\x1c\n" +
-	"\tcondition\x18\x06 \x01(\tR\tcondition\x12J\n" +
-	"\x06values\x18\a \x03(\v22.poterne.edge.v1.PolicyRuleExplanation.ValuesEntryR\x06values\x1a9\n" +
-	"\vValuesEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x01\n" +
+	"\x05after\x18\x05 \x01(\tR\x05after\"\x83\x01\n" +
 	"\x18StartPolicyDryRunRequest\x12\x1f\n" +
 	"\x06tenant\x18\x01 \x01(\tB\a\xbaH\x04r\x02(?R\x06tenant\x12!\n" +
 	"\aversion\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\aversion\x12#\n" +
@@ -2965,109 +1593,75 @@ func file_poterne_edge_v1_policies_proto_rawDescGZIP() []byte {
 	return file_poterne_edge_v1_policies_proto_rawDescData
 }
 
-var file_poterne_edge_v1_policies_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_poterne_edge_v1_policies_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_poterne_edge_v1_policies_proto_goTypes = []any{
-	(*PolicyDocument)(nil),              // 0: poterne.edge.v1.PolicyDocument
-	(*PolicyRule)(nil),                  // 1: poterne.edge.v1.PolicyRule
-	(*PolicyObligations)(nil),           // 2: poterne.edge.v1.PolicyObligations
-	(*PolicyRole)(nil),                  // 3: poterne.edge.v1.PolicyRole
-	(*PolicyCase)(nil),                  // 4: poterne.edge.v1.PolicyCase
-	(*PolicyCaller)(nil),                // 5: poterne.edge.v1.PolicyCaller
-	(*PolicyResource)(nil),              // 6: poterne.edge.v1.PolicyResource
-	(*PolicyContext)(nil),               // 7: poterne.edge.v1.PolicyContext
-	(*PolicyVersion)(nil),               // 8: poterne.edge.v1.PolicyVersion
-	(*GetPolicyRequest)(nil),            // 9: poterne.edge.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),           // 10: poterne.edge.v1.GetPolicyResponse
-	(*CreatePolicyVersionRequest)(nil),  // 11: poterne.edge.v1.CreatePolicyVersionRequest
-	(*CreatePolicyVersionResponse)(nil), // 12: poterne.edge.v1.CreatePolicyVersionResponse
-	(*ListPolicyVersionsRequest)(nil),   // 13: poterne.edge.v1.ListPolicyVersionsRequest
-	(*ListPolicyVersionsResponse)(nil),  // 14: poterne.edge.v1.ListPolicyVersionsResponse
-	(*GetPolicyVersionRequest)(nil),     // 15: poterne.edge.v1.GetPolicyVersionRequest
-	(*GetPolicyVersionResponse)(nil),    // 16: poterne.edge.v1.GetPolicyVersionResponse
-	(*ActivatePolicyRequest)(nil),       // 17: poterne.edge.v1.ActivatePolicyRequest
-	(*ActivatePolicyResponse)(nil),      // 18: poterne.edge.v1.ActivatePolicyResponse
-	(*RollbackPolicyRequest)(nil),       // 19: poterne.edge.v1.RollbackPolicyRequest
-	(*RollbackPolicyResponse)(nil),      // 20: poterne.edge.v1.RollbackPolicyResponse
-	(*DiffPolicyRequest)(nil),           // 21: poterne.edge.v1.DiffPolicyRequest
-	(*DiffPolicyResponse)(nil),          // 22: poterne.edge.v1.DiffPolicyResponse
-	(*PolicyDifference)(nil),            // 23: poterne.edge.v1.PolicyDifference
-	(*TestPolicyRequest)(nil),           // 24: poterne.edge.v1.TestPolicyRequest
+	(*PolicyVersion)(nil),               // 0: poterne.edge.v1.PolicyVersion
+	(*GetPolicyRequest)(nil),            // 1: poterne.edge.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),           // 2: poterne.edge.v1.GetPolicyResponse
+	(*CreatePolicyVersionRequest)(nil),  // 3: poterne.edge.v1.CreatePolicyVersionRequest
+	(*CreatePolicyVersionResponse)(nil), // 4: poterne.edge.v1.CreatePolicyVersionResponse
+	(*ListPolicyVersionsRequest)(nil),   // 5: poterne.edge.v1.ListPolicyVersionsRequest
+	(*ListPolicyVersionsResponse)(nil),  // 6: poterne.edge.v1.ListPolicyVersionsResponse
+	(*GetPolicyVersionRequest)(nil),     // 7: poterne.edge.v1.GetPolicyVersionRequest
+	(*GetPolicyVersionResponse)(nil),    // 8: poterne.edge.v1.GetPolicyVersionResponse
+	(*ActivatePolicyRequest)(nil),       // 9: poterne.edge.v1.ActivatePolicyRequest
+	(*ActivatePolicyResponse)(nil),      // 10: poterne.edge.v1.ActivatePolicyResponse
+	(*RollbackPolicyRequest)(nil),       // 11: poterne.edge.v1.RollbackPolicyRequest
+	(*RollbackPolicyResponse)(nil),      // 12: poterne.edge.v1.RollbackPolicyResponse
+	(*DiffPolicyRequest)(nil),           // 13: poterne.edge.v1.DiffPolicyRequest
+	(*DiffPolicyResponse)(nil),          // 14: poterne.edge.v1.DiffPolicyResponse
+	(*PolicyDifference)(nil),            // 15: poterne.edge.v1.PolicyDifference
+	(*StartPolicyDryRunRequest)(nil),    // 16: poterne.edge.v1.StartPolicyDryRunRequest
+	(*StartPolicyDryRunResponse)(nil),   // 17: poterne.edge.v1.StartPolicyDryRunResponse
+	(*GetPolicyDryRunRequest)(nil),      // 18: poterne.edge.v1.GetPolicyDryRunRequest
+	(*GetPolicyDryRunResponse)(nil),     // 19: poterne.edge.v1.GetPolicyDryRunResponse
+	(*PolicyDryRunDifference)(nil),      // 20: poterne.edge.v1.PolicyDryRunDifference
+	(*timestamppb.Timestamp)(nil),       // 21: google.protobuf.Timestamp
+	(*PolicyDocument)(nil),              // 22: poterne.edge.v1.PolicyDocument
+	(*TestPolicyRequest)(nil),           // 23: poterne.edge.v1.TestPolicyRequest
+	(*ExplainPolicyRequest)(nil),        // 24: poterne.edge.v1.ExplainPolicyRequest
 	(*TestPolicyResponse)(nil),          // 25: poterne.edge.v1.TestPolicyResponse
-	(*PolicyTestResult)(nil),            // 26: poterne.edge.v1.PolicyTestResult
-	(*ExplainPolicyRequest)(nil),        // 27: poterne.edge.v1.ExplainPolicyRequest
-	(*ExplainPolicyResponse)(nil),       // 28: poterne.edge.v1.ExplainPolicyResponse
-	(*PolicyRoleOrigin)(nil),            // 29: poterne.edge.v1.PolicyRoleOrigin
-	(*PolicyRuleExplanation)(nil),       // 30: poterne.edge.v1.PolicyRuleExplanation
-	(*StartPolicyDryRunRequest)(nil),    // 31: poterne.edge.v1.StartPolicyDryRunRequest
-	(*StartPolicyDryRunResponse)(nil),   // 32: poterne.edge.v1.StartPolicyDryRunResponse
-	(*GetPolicyDryRunRequest)(nil),      // 33: poterne.edge.v1.GetPolicyDryRunRequest
-	(*GetPolicyDryRunResponse)(nil),     // 34: poterne.edge.v1.GetPolicyDryRunResponse
-	(*PolicyDryRunDifference)(nil),      // 35: poterne.edge.v1.PolicyDryRunDifference
-	nil,                                 // 36: poterne.edge.v1.PolicyRuleExplanation.ValuesEntry
-	(*structpb.Struct)(nil),             // 37: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),       // 38: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),         // 39: google.protobuf.Duration
+	(*ExplainPolicyResponse)(nil),       // 26: poterne.edge.v1.ExplainPolicyResponse
 }
 var file_poterne_edge_v1_policies_proto_depIdxs = []int32{
-	1,  // 0: poterne.edge.v1.PolicyDocument.rules:type_name -> poterne.edge.v1.PolicyRule
-	3,  // 1: poterne.edge.v1.PolicyDocument.roles:type_name -> poterne.edge.v1.PolicyRole
-	4,  // 2: poterne.edge.v1.PolicyDocument.cases:type_name -> poterne.edge.v1.PolicyCase
-	2,  // 3: poterne.edge.v1.PolicyRule.obligations:type_name -> poterne.edge.v1.PolicyObligations
-	5,  // 4: poterne.edge.v1.PolicyCase.caller:type_name -> poterne.edge.v1.PolicyCaller
-	6,  // 5: poterne.edge.v1.PolicyCase.resource:type_name -> poterne.edge.v1.PolicyResource
-	7,  // 6: poterne.edge.v1.PolicyCase.context:type_name -> poterne.edge.v1.PolicyContext
-	2,  // 7: poterne.edge.v1.PolicyCase.obligations:type_name -> poterne.edge.v1.PolicyObligations
-	37, // 8: poterne.edge.v1.PolicyCaller.claims:type_name -> google.protobuf.Struct
-	38, // 9: poterne.edge.v1.PolicyContext.time:type_name -> google.protobuf.Timestamp
-	39, // 10: poterne.edge.v1.PolicyContext.token_age:type_name -> google.protobuf.Duration
-	38, // 11: poterne.edge.v1.PolicyVersion.create_time:type_name -> google.protobuf.Timestamp
-	0,  // 12: poterne.edge.v1.PolicyVersion.document:type_name -> poterne.edge.v1.PolicyDocument
-	8,  // 13: poterne.edge.v1.GetPolicyResponse.active:type_name -> poterne.edge.v1.PolicyVersion
-	0,  // 14: poterne.edge.v1.CreatePolicyVersionRequest.document:type_name -> poterne.edge.v1.PolicyDocument
-	8,  // 15: poterne.edge.v1.CreatePolicyVersionResponse.version:type_name -> poterne.edge.v1.PolicyVersion
-	8,  // 16: poterne.edge.v1.ListPolicyVersionsResponse.versions:type_name -> poterne.edge.v1.PolicyVersion
-	8,  // 17: poterne.edge.v1.GetPolicyVersionResponse.version:type_name -> poterne.edge.v1.PolicyVersion
-	8,  // 18: poterne.edge.v1.RollbackPolicyResponse.version:type_name -> poterne.edge.v1.PolicyVersion
-	23, // 19: poterne.edge.v1.DiffPolicyResponse.differences:type_name -> poterne.edge.v1.PolicyDifference
-	0,  // 20: poterne.edge.v1.TestPolicyRequest.document:type_name -> poterne.edge.v1.PolicyDocument
-	4,  // 21: poterne.edge.v1.TestPolicyRequest.cases:type_name -> poterne.edge.v1.PolicyCase
-	26, // 22: poterne.edge.v1.TestPolicyResponse.results:type_name -> poterne.edge.v1.PolicyTestResult
-	2,  // 23: poterne.edge.v1.PolicyTestResult.obligations:type_name -> poterne.edge.v1.PolicyObligations
-	0,  // 24: poterne.edge.v1.ExplainPolicyRequest.document:type_name -> poterne.edge.v1.PolicyDocument
-	4,  // 25: poterne.edge.v1.ExplainPolicyRequest.case:type_name -> poterne.edge.v1.PolicyCase
-	2,  // 26: poterne.edge.v1.ExplainPolicyResponse.obligations:type_name -> poterne.edge.v1.PolicyObligations
-	29, // 27: poterne.edge.v1.ExplainPolicyResponse.roles:type_name -> poterne.edge.v1.PolicyRoleOrigin
-	30, // 28: poterne.edge.v1.ExplainPolicyResponse.rules:type_name -> poterne.edge.v1.PolicyRuleExplanation
-	36, // 29: poterne.edge.v1.PolicyRuleExplanation.values:type_name -> poterne.edge.v1.PolicyRuleExplanation.ValuesEntry
-	35, // 30: poterne.edge.v1.GetPolicyDryRunResponse.differences:type_name -> poterne.edge.v1.PolicyDryRunDifference
-	38, // 31: poterne.edge.v1.PolicyDryRunDifference.time:type_name -> google.protobuf.Timestamp
-	9,  // 32: poterne.edge.v1.PolicyService.GetPolicy:input_type -> poterne.edge.v1.GetPolicyRequest
-	11, // 33: poterne.edge.v1.PolicyService.CreatePolicyVersion:input_type -> poterne.edge.v1.CreatePolicyVersionRequest
-	13, // 34: poterne.edge.v1.PolicyService.ListPolicyVersions:input_type -> poterne.edge.v1.ListPolicyVersionsRequest
-	15, // 35: poterne.edge.v1.PolicyService.GetPolicyVersion:input_type -> poterne.edge.v1.GetPolicyVersionRequest
-	17, // 36: poterne.edge.v1.PolicyService.ActivatePolicy:input_type -> poterne.edge.v1.ActivatePolicyRequest
-	19, // 37: poterne.edge.v1.PolicyService.RollbackPolicy:input_type -> poterne.edge.v1.RollbackPolicyRequest
-	21, // 38: poterne.edge.v1.PolicyService.DiffPolicy:input_type -> poterne.edge.v1.DiffPolicyRequest
-	24, // 39: poterne.edge.v1.PolicyService.TestPolicy:input_type -> poterne.edge.v1.TestPolicyRequest
-	27, // 40: poterne.edge.v1.PolicyService.ExplainPolicy:input_type -> poterne.edge.v1.ExplainPolicyRequest
-	31, // 41: poterne.edge.v1.PolicyService.StartPolicyDryRun:input_type -> poterne.edge.v1.StartPolicyDryRunRequest
-	33, // 42: poterne.edge.v1.PolicyService.GetPolicyDryRun:input_type -> poterne.edge.v1.GetPolicyDryRunRequest
-	10, // 43: poterne.edge.v1.PolicyService.GetPolicy:output_type -> poterne.edge.v1.GetPolicyResponse
-	12, // 44: poterne.edge.v1.PolicyService.CreatePolicyVersion:output_type -> poterne.edge.v1.CreatePolicyVersionResponse
-	14, // 45: poterne.edge.v1.PolicyService.ListPolicyVersions:output_type -> poterne.edge.v1.ListPolicyVersionsResponse
-	16, // 46: poterne.edge.v1.PolicyService.GetPolicyVersion:output_type -> poterne.edge.v1.GetPolicyVersionResponse
-	18, // 47: poterne.edge.v1.PolicyService.ActivatePolicy:output_type -> poterne.edge.v1.ActivatePolicyResponse
-	20, // 48: poterne.edge.v1.PolicyService.RollbackPolicy:output_type -> poterne.edge.v1.RollbackPolicyResponse
-	22, // 49: poterne.edge.v1.PolicyService.DiffPolicy:output_type -> poterne.edge.v1.DiffPolicyResponse
-	25, // 50: poterne.edge.v1.PolicyService.TestPolicy:output_type -> poterne.edge.v1.TestPolicyResponse
-	28, // 51: poterne.edge.v1.PolicyService.ExplainPolicy:output_type -> poterne.edge.v1.ExplainPolicyResponse
-	32, // 52: poterne.edge.v1.PolicyService.StartPolicyDryRun:output_type -> poterne.edge.v1.StartPolicyDryRunResponse
-	34, // 53: poterne.edge.v1.PolicyService.GetPolicyDryRun:output_type -> poterne.edge.v1.GetPolicyDryRunResponse
-	43, // [43:54] is the sub-list for method output_type
-	32, // [32:43] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	21, // 0: poterne.edge.v1.PolicyVersion.create_time:type_name -> google.protobuf.Timestamp
+	22, // 1: poterne.edge.v1.PolicyVersion.document:type_name -> poterne.edge.v1.PolicyDocument
+	0,  // 2: poterne.edge.v1.GetPolicyResponse.active:type_name -> poterne.edge.v1.PolicyVersion
+	22, // 3: poterne.edge.v1.CreatePolicyVersionRequest.document:type_name -> poterne.edge.v1.PolicyDocument
+	0,  // 4: poterne.edge.v1.CreatePolicyVersionResponse.version:type_name -> poterne.edge.v1.PolicyVersion
+	0,  // 5: poterne.edge.v1.ListPolicyVersionsResponse.versions:type_name -> poterne.edge.v1.PolicyVersion
+	0,  // 6: poterne.edge.v1.GetPolicyVersionResponse.version:type_name -> poterne.edge.v1.PolicyVersion
+	0,  // 7: poterne.edge.v1.RollbackPolicyResponse.version:type_name -> poterne.edge.v1.PolicyVersion
+	15, // 8: poterne.edge.v1.DiffPolicyResponse.differences:type_name -> poterne.edge.v1.PolicyDifference
+	20, // 9: poterne.edge.v1.GetPolicyDryRunResponse.differences:type_name -> poterne.edge.v1.PolicyDryRunDifference
+	21, // 10: poterne.edge.v1.PolicyDryRunDifference.time:type_name -> google.protobuf.Timestamp
+	1,  // 11: poterne.edge.v1.PolicyService.GetPolicy:input_type -> poterne.edge.v1.GetPolicyRequest
+	3,  // 12: poterne.edge.v1.PolicyService.CreatePolicyVersion:input_type -> poterne.edge.v1.CreatePolicyVersionRequest
+	5,  // 13: poterne.edge.v1.PolicyService.ListPolicyVersions:input_type -> poterne.edge.v1.ListPolicyVersionsRequest
+	7,  // 14: poterne.edge.v1.PolicyService.GetPolicyVersion:input_type -> poterne.edge.v1.GetPolicyVersionRequest
+	9,  // 15: poterne.edge.v1.PolicyService.ActivatePolicy:input_type -> poterne.edge.v1.ActivatePolicyRequest
+	11, // 16: poterne.edge.v1.PolicyService.RollbackPolicy:input_type -> poterne.edge.v1.RollbackPolicyRequest
+	13, // 17: poterne.edge.v1.PolicyService.DiffPolicy:input_type -> poterne.edge.v1.DiffPolicyRequest
+	23, // 18: poterne.edge.v1.PolicyService.TestPolicy:input_type -> poterne.edge.v1.TestPolicyRequest
+	24, // 19: poterne.edge.v1.PolicyService.ExplainPolicy:input_type -> poterne.edge.v1.ExplainPolicyRequest
+	16, // 20: poterne.edge.v1.PolicyService.StartPolicyDryRun:input_type -> poterne.edge.v1.StartPolicyDryRunRequest
+	18, // 21: poterne.edge.v1.PolicyService.GetPolicyDryRun:input_type -> poterne.edge.v1.GetPolicyDryRunRequest
+	2,  // 22: poterne.edge.v1.PolicyService.GetPolicy:output_type -> poterne.edge.v1.GetPolicyResponse
+	4,  // 23: poterne.edge.v1.PolicyService.CreatePolicyVersion:output_type -> poterne.edge.v1.CreatePolicyVersionResponse
+	6,  // 24: poterne.edge.v1.PolicyService.ListPolicyVersions:output_type -> poterne.edge.v1.ListPolicyVersionsResponse
+	8,  // 25: poterne.edge.v1.PolicyService.GetPolicyVersion:output_type -> poterne.edge.v1.GetPolicyVersionResponse
+	10, // 26: poterne.edge.v1.PolicyService.ActivatePolicy:output_type -> poterne.edge.v1.ActivatePolicyResponse
+	12, // 27: poterne.edge.v1.PolicyService.RollbackPolicy:output_type -> poterne.edge.v1.RollbackPolicyResponse
+	14, // 28: poterne.edge.v1.PolicyService.DiffPolicy:output_type -> poterne.edge.v1.DiffPolicyResponse
+	25, // 29: poterne.edge.v1.PolicyService.TestPolicy:output_type -> poterne.edge.v1.TestPolicyResponse
+	26, // 30: poterne.edge.v1.PolicyService.ExplainPolicy:output_type -> poterne.edge.v1.ExplainPolicyResponse
+	17, // 31: poterne.edge.v1.PolicyService.StartPolicyDryRun:output_type -> poterne.edge.v1.StartPolicyDryRunResponse
+	19, // 32: poterne.edge.v1.PolicyService.GetPolicyDryRun:output_type -> poterne.edge.v1.GetPolicyDryRunResponse
+	22, // [22:33] is the sub-list for method output_type
+	11, // [11:22] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_policies_proto_init() }
@@ -3075,13 +1669,15 @@ func file_poterne_edge_v1_policies_proto_init() {
 	if File_poterne_edge_v1_policies_proto != nil {
 		return
 	}
+	file_poterne_edge_v1_policydocument_proto_init()
+	file_poterne_edge_v1_policyquestions_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_edge_v1_policies_proto_rawDesc), len(file_poterne_edge_v1_policies_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
