@@ -46,6 +46,12 @@ def raises(name, kind, call, **want):
         sys.exit(f"FAIL {name}: nothing was raised")
 
 
+def moderation():
+    answer = client.moderations.create(input=["Hello.", "Write to ada@example.org."])
+    check("moderation: flagged", [r.flagged for r in answer.results] == [False, True], answer)
+    check("moderation: categories", answer.results[1].to_dict()["categories"]["pii/email"] is True, answer)
+
+
 def chat():
     answer = client.chat.completions.create(model=CHAT, messages=HELLO, max_tokens=12, temperature=0)
     check("chat: content", bool(answer.choices[0].message.content.strip()), answer)
@@ -185,6 +191,7 @@ def errors():
     raises("error: context", openai.BadRequestError, lambda: client.chat.completions.create(model=CHAT, messages=long), code="context_length_exceeded")
 
 
+moderation()
 chat()
 stream()
 asyncio.run(asynchronous())

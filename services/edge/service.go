@@ -34,7 +34,9 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/inspect"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+	"github.com/poterne/poterne/services/edge/internal/messages"
 	"github.com/poterne/poterne/services/edge/internal/mlflow"
+	"github.com/poterne/poterne/services/edge/internal/moderation"
 	"github.com/poterne/poterne/services/edge/internal/openai"
 	"github.com/poterne/poterne/services/edge/internal/openapi"
 	"github.com/poterne/poterne/services/edge/internal/openinference"
@@ -44,18 +46,19 @@ import (
 
 // Service is the edge, put together and not yet running.
 type Service struct {
-	cfg       Config
-	opts      options
-	readiness *health.Readiness
-	discovery backend.Backend
-	backends  backends
-	identity  *assertion.Assertions
-	security  *security.Security
-	openai    *openai.Server
-	feedback  *feedback.Server
-	tensors   *openinference.Server
-	chain     grpcserver.Chain
-	handler   http.Handler
+	cfg        Config
+	opts       options
+	readiness  *health.Readiness
+	discovery  backend.Backend
+	backends   backends
+	identity   *assertion.Assertions
+	security   *security.Security
+	openai     *openai.Server
+	moderation *moderation.Server
+	feedback   *feedback.Server
+	tensors    *openinference.Server
+	chain      grpcserver.Chain
+	handler    http.Handler
 
 	closers []func() error // in the order of opening
 }
@@ -140,6 +143,7 @@ func (s *Service) newServers(ctx context.Context) error {
 		Inspector: inspector,
 		Codec:     codec, Clock: s.opts.clock, IDs: s.opts.ids, Responses: s.security.Responses, Log: s.opts.telemetry.Logger,
 	})
+	s.moderation = moderation.New(detect.All(), s.opts.ids)
 	s.feedback = feedback.New(registryv1.NewRegistryServiceClient(s.backends.registry), s.security.Responses)
 	s.tensors = openinference.New(openinference.Deps{
 		Hints: s.cfg.OpenAI, Inference: inference, Limits: s.cfg.Tensors, Ready: s.readiness.Ready, Version: s.opts.version,
@@ -180,6 +184,8 @@ func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
 
 func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterOpenAIServiceServer(r, s.openai)
+	edgev1.RegisterMessagesServiceServer(r, messages.New(s.openai))
+	edgev1.RegisterModerationServiceServer(r, s.moderation)
 	edgev1.RegisterAdminServiceServer(r, s.security.Admin)
 	edgev1.RegisterServiceAccountServiceServer(r, s.security.Admin)
 	edgev1.RegisterAuditServiceServer(r, s.security.Admin)

@@ -11,7 +11,7 @@ func auditExport(doc object, _ *descriptors) error {
 		return object{"name": name, "in": "query", "description": description, "schema": schema}
 	}
 	at(doc, "paths", "/v1/admin/audit:export")["get"] = object{
-		"tags": []any{"Admin"}, "operationId": "AuditService_ExportAudit",
+		"tags": []any{"Administration"}, "operationId": "AuditService_ExportAudit",
 		"summary":     "Exports the audit trail",
 		"description": "The records of the caller's tenant, or for the platform's administrators of all, the oldest first.",
 		"parameters": []any{
