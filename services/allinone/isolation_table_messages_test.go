@@ -12,12 +12,23 @@ func messageRequests() map[string]request {
 		json: `{"messages":[{"role":"user","content":{"text":"hello"}}]}`,
 		rest: `{"messages":[{"role":"user","content":"hello"}]}`,
 	}
+	response := func(more string) request {
+		return request{json: `{"input":{"text":"hello"}` + more + `}`, rest: `{"input":"hello"` + more + `}`}
+	}
 	return map[string]request{
-		"MessagesService/CreateMessage":           message(``),
-		"MessagesService/CreateMessage+alias":     message(`,"model":"{model}@{alias}"`),
-		"MessagesService/CreateMessage+retrieval": message(`,"model":"sim-chat","retrieval":{"collection":"{collection}"}`),
-		"MessagesService/StreamMessage":           message(``),
-		"MessagesService/CountMessageTokens":      count,
-		"ModerationService/CreateModeration":      {json: `{"input":{"text":"hello"}}`, rest: `{"input":"hello"}`, nothing: "it keeps nothing and asks nobody"},
+		"ResponsesService/CreateResponse":           response(``),
+		"ResponsesService/CreateResponse+alias":     response(`,"model":"{model}@{alias}"`),
+		"ResponsesService/CreateResponse+retrieval": response(`,"model":"sim-chat","retrieval":{"collection":"{collection}"}`),
+		"ResponsesService/StreamResponse":           response(``),
+		"ResponsesService/CreateResponse+previous":  response(`,"model":"sim-chat","previous_response_id":"{kept}"`),
+		"ResponsesService/GetResponse":              {json: `{"response_id":"{kept}"}`, reads: true, tells: true},
+		"ResponsesService/DeleteResponse":           {json: `{"response_id":"{kept}"}`},
+		"ResponsesService/ListResponseInputItems":   {json: `{"response_id":"{kept}"}`, reads: true, tells: true},
+		"MessagesService/CreateMessage":             message(``),
+		"MessagesService/CreateMessage+alias":       message(`,"model":"{model}@{alias}"`),
+		"MessagesService/CreateMessage+retrieval":   message(`,"model":"sim-chat","retrieval":{"collection":"{collection}"}`),
+		"MessagesService/StreamMessage":             message(``),
+		"MessagesService/CountMessageTokens":        count,
+		"ModerationService/CreateModeration":        {json: `{"input":{"text":"hello"}}`, rest: `{"input":"hello"}`, nothing: "it keeps nothing and asks nobody"},
 	}
 }

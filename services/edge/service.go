@@ -41,6 +41,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/openapi"
 	"github.com/poterne/poterne/services/edge/internal/openinference"
 	"github.com/poterne/poterne/services/edge/internal/proxy"
+	"github.com/poterne/poterne/services/edge/internal/responses"
 	"github.com/poterne/poterne/services/edge/internal/security"
 )
 
@@ -54,6 +55,7 @@ type Service struct {
 	identity   *assertion.Assertions
 	security   *security.Security
 	openai     *openai.Server
+	responses  *responses.Server
 	moderation *moderation.Server
 	feedback   *feedback.Server
 	tensors    *openinference.Server
@@ -134,7 +136,8 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 func (s *Service) newServers(ctx context.Context) error {
 	codec := jsoncodec.New(jsoncodec.Options{})
 	inference := inferencev1.NewInferenceServiceClient(s.backends.inference)
-	inspector := inspect.New(detect.NewRules(s.cfg.Detectors, detect.All()), s.security.Metrics)
+	rules := detect.NewRules(s.cfg.Detectors, detect.All())
+	inspector := inspect.New(rules, s.security.Metrics)
 	s.openai = openai.New(openai.Deps{
 		Config:    s.cfg.OpenAI,
 		Inference: inference,
@@ -142,6 +145,10 @@ func (s *Service) newServers(ctx context.Context) error {
 		Context:   contextbuilder.New(s.cfg.Context, searchv1.NewSearchServiceClient(s.backends.search), inference, inspector),
 		Inspector: inspector,
 		Codec:     codec, Clock: s.opts.clock, IDs: s.opts.ids, Responses: s.security.Responses, Log: s.opts.telemetry.Logger,
+	})
+	s.responses = responses.New(responses.Deps{
+		Config: s.cfg.Responses, Chat: s.openai, Store: responses.NewSQLStore(s.security.DB), Rules: rules, Codec: codec,
+		Signer: s.security.Responses, Clock: s.opts.clock, IDs: s.opts.ids, Log: s.opts.telemetry.Logger,
 	})
 	s.moderation = moderation.New(detect.All(), s.opts.ids)
 	s.feedback = feedback.New(registryv1.NewRegistryServiceClient(s.backends.registry), s.security.Responses)
@@ -184,6 +191,7 @@ func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
 
 func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterOpenAIServiceServer(r, s.openai)
+	edgev1.RegisterResponsesServiceServer(r, s.responses)
 	edgev1.RegisterMessagesServiceServer(r, messages.New(s.openai))
 	edgev1.RegisterModerationServiceServer(r, s.moderation)
 	edgev1.RegisterAdminServiceServer(r, s.security.Admin)

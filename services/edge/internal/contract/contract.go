@@ -15,6 +15,7 @@ import (
 func Files() []protoreflect.FileDescriptor {
 	return []protoreflect.FileDescriptor{
 		edgev1.File_poterne_edge_v1_openai_proto,
+		edgev1.File_poterne_edge_v1_responses_proto,
 		edgev1.File_poterne_edge_v1_messages_proto,
 		edgev1.File_poterne_edge_v1_moderations_proto,
 		edgev1.File_poterne_edge_v1_admin_proto,

@@ -53,6 +53,7 @@ func service(rpc string) string {
 func services() map[string]Profile {
 	return map[string]Profile{
 		edgev1.OpenAIService_ServiceDesc.ServiceName:         Prompt,
+		edgev1.ResponsesService_ServiceDesc.ServiceName:      Prompt,
 		edgev1.MessagesService_ServiceDesc.ServiceName:       Prompt,
 		edgev1.ModerationService_ServiceDesc.ServiceName:     Prompt,
 		edgev1.AdminService_ServiceDesc.ServiceName:          Full,

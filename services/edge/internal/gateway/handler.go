@@ -70,6 +70,7 @@ type handler struct {
 	routes    routes
 	gateway   *runtime.ServeMux
 	openai    edgev1.OpenAIServiceClient
+	responses edgev1.ResponsesServiceClient
 	messages  edgev1.MessagesServiceClient
 	admin     edgev1.AdminServiceClient
 	tensors   oip.GRPCInferenceServiceClient
@@ -85,8 +86,8 @@ type handler struct {
 func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	h := &handler{
 		Deps: d, cfg: cfg, openai: edgev1.NewOpenAIServiceClient(d.Conn), admin: edgev1.NewAdminServiceClient(d.Conn),
-		messages: edgev1.NewMessagesServiceClient(d.Conn),
-		tensors:  oip.NewGRPCInferenceServiceClient(d.Conn), search: searchv1.NewSearchServiceClient(d.Conn),
+		responses: edgev1.NewResponsesServiceClient(d.Conn), messages: edgev1.NewMessagesServiceClient(d.Conn),
+		tensors: oip.NewGRPCInferenceServiceClient(d.Conn), search: searchv1.NewSearchServiceClient(d.Conn),
 		artifacts: registryv1.NewArtifactServiceClient(d.Conn), registry: registryv1.NewRegistryServiceClient(d.Conn),
 		tracer: d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
 	}
@@ -149,6 +150,7 @@ func (h *handler) openGateway(ctx context.Context) error {
 	)
 	for _, register := range []func() error{
 		func() error { return edgev1.RegisterOpenAIServiceHandlerClient(ctx, h.gateway, h.openai) },
+		func() error { return edgev1.RegisterResponsesServiceHandlerClient(ctx, h.gateway, h.responses) },
 		func() error { return edgev1.RegisterMessagesServiceHandlerClient(ctx, h.gateway, h.messages) },
 		func() error {
 			return edgev1.RegisterModerationServiceHandlerClient(ctx, h.gateway, edgev1.NewModerationServiceClient(h.Conn))
@@ -251,6 +253,8 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 		h.chat(w, r)
 	case edgev1.OpenAIService_CreateCompletion_FullMethodName:
 		h.completion(w, r)
+	case edgev1.ResponsesService_CreateResponse_FullMethodName:
+		h.response(w, r)
 	case edgev1.MessagesService_CreateMessage_FullMethodName:
 		h.message(w, r)
 	case edgev1.AdminService_QuantizeModel_FullMethodName:

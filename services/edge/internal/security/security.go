@@ -140,6 +140,8 @@ type Security struct {
 	Calls *inhand.Calls
 	// Metrics counts what the steps and the detectors do.
 	Metrics *metrics.Metrics
+	// DB is the edge's store.
+	DB *sqldb.DB
 	// Meters are asked before a model works, in their order.
 	Meters metering.Meters
 	// AdminKeyPath is where the first key was written; empty when there was one
@@ -179,7 +181,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.close = append(s.close, db.Close)
+	s.DB, s.close = db, append(s.close, db.Close)
 	if s.Responses, err = responseid.Load(ctx, db, d.Random); err != nil {
 		return s, err
 	}

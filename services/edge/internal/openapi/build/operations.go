@@ -106,7 +106,7 @@ func errorsAndHeaders(components object) {
 // tag is the group that a service's calls are shown in.
 func tag(service protoreflect.FullName) string {
 	switch service {
-	case "poterne.edge.v1.OpenAIService", "poterne.edge.v1.FeedbackService", moderationService:
+	case "poterne.edge.v1.OpenAIService", "poterne.edge.v1.FeedbackService", moderationService, responsesService:
 		return "OpenAI"
 	case messagesService:
 		return "Anthropic"
@@ -122,6 +122,7 @@ func tag(service protoreflect.FullName) string {
 // The services in others' shapes, OpenAI's own apart.
 const (
 	messagesService   = "poterne.edge.v1.MessagesService"
+	responsesService  = "poterne.edge.v1.ResponsesService"
 	moderationService = "poterne.edge.v1.ModerationService"
 )
 
@@ -158,7 +159,7 @@ func operation(op object, m protoreflect.MethodDescriptor) {
 	}
 	problem := "Problem"
 	switch service {
-	case "poterne.edge.v1.OpenAIService", moderationService:
+	case "poterne.edge.v1.OpenAIService", moderationService, responsesService:
 		problem = "OpenAIError"
 	case messagesService:
 		problem = "AnthropicError"
@@ -189,6 +190,8 @@ func asksAModel(m protoreflect.MethodDescriptor) bool {
 		return m.Name() != "ListModels" && m.Name() != "GetModel"
 	case messagesService:
 		return true
+	case responsesService:
+		return m.Name() == "CreateResponse"
 	default:
 		return false
 	}
@@ -213,6 +216,7 @@ func success(m protoreflect.MethodDescriptor) object {
 	streams := map[string]protoreflect.MessageDescriptor{
 		"CreateChatCompletion": (*edgev1.StreamChatCompletionResponse)(nil).ProtoReflect().Descriptor(),
 		"CreateCompletion":     (*edgev1.CreateCompletionResponse)(nil).ProtoReflect().Descriptor(),
+		"CreateResponse":       (*edgev1.ResponseEvent)(nil).ProtoReflect().Descriptor(),
 		"CreateMessage":        (*edgev1.StreamMessageResponse)(nil).ProtoReflect().Descriptor(),
 	}
 	if chunk, ok := streams[string(m.Name())]; ok {
@@ -229,7 +233,10 @@ func success(m protoreflect.MethodDescriptor) object {
 	if _, ok := streams[string(m.Name())]; ok {
 		description = "The answer; with `\"stream\": true` as events, each with one chunk, the last with `[DONE]`."
 	}
-	if m.Name() == "CreateMessage" {
+	switch m.Name() {
+	case "CreateResponse":
+		description = "The answer; with `\"stream\": true` as events of the types that OpenAI has, the last of type `response.completed` or `response.incomplete`."
+	case "CreateMessage":
 		description = "The answer; with `\"stream\": true` as events of the types that Anthropic has, the last of type `message_stop`."
 	}
 	return object{"description": description, "headers": headers, "content": content}
