@@ -29,6 +29,6 @@ func messageRequests() map[string]request {
 		"MessagesService/CreateMessage+retrieval":   message(`,"model":"sim-chat","retrieval":{"collection":"{collection}"}`),
 		"MessagesService/StreamMessage":             message(``),
 		"MessagesService/CountMessageTokens":        count,
-		"ModerationService/CreateModeration":        {json: `{"input":{"text":"hello"}}`, rest: `{"input":"hello"}`, nothing: "it keeps nothing and asks nobody"},
+		"ModerationService/CreateModeration":        {json: `{"model":"detectors","input":{"text":"hello"}}`, rest: `{"model":"detectors","input":"hello"}`, nothing: "it keeps nothing and asks nobody"},
 	}
 }
