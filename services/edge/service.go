@@ -132,7 +132,12 @@ func (s *Service) newServers(ctx context.Context) error {
 	codec := jsoncodec.New(jsoncodec.Options{})
 	inference := inferencev1.NewInferenceServiceClient(s.backends.inference)
 	inspector := inspect.New(detect.NewRules(s.cfg.Detectors, detect.All()), s.security.Metrics)
+	var contents openai.Contents
+	if s.security.Contents != nil {
+		contents = s.security.Contents
+	}
 	s.openai = openai.New(openai.Deps{
+		Contents:  contents,
 		Config:    s.cfg.OpenAI,
 		Inference: inference,
 		Context:   contextbuilder.New(s.cfg.Context, searchv1.NewSearchServiceClient(s.backends.search), inference, inspector),
@@ -186,6 +191,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterPolicyServiceServer(r, s.security.Policies)
 	edgev1.RegisterSessionServiceServer(r, s.security.Sessions)
 	edgev1.RegisterBanServiceServer(r, s.security.BanAdmin)
+	edgev1.RegisterAuditContentServiceServer(r, s.security.ContentAdmin)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
 	edgev1.RegisterMlflowServiceServer(r, mlflow.New(registryv1.NewRegistryServiceClient(s.backends.registry)))
 	return errors.Join(

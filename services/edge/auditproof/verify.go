@@ -80,6 +80,22 @@ type Report struct {
 	Begins time.Time `json:"begins,omitzero"`
 }
 
+// Checkpoints is how many checkpoints were found right.
+func (r Report) Checkpoints() (n int) {
+	for _, c := range r.Chains {
+		n += c.Checkpoints
+	}
+	return n
+}
+
+// Unsigned is how many records no checkpoint that was found right covers.
+func (r Report) Unsigned() (n int64) {
+	for _, c := range r.Chains {
+		n += max(c.Size-max(c.Proven, c.From), 0)
+	}
+	return n + r.Unchained
+}
+
 // Options says how a Verifier works.
 type Options struct {
 	// Keys are those whose checkpoints count; nil: signatures are not looked at.
