@@ -154,6 +154,9 @@ func (v *Verifier) chain(name string) *chainState {
 	return c
 }
 
+// Find adds what was found wrong beside the records.
+func (v *Verifier) Find(f Finding) { v.find(f) }
+
 func (v *Verifier) find(f Finding) {
 	v.report.Found++
 	if len(v.report.Findings) < MaxFindings {

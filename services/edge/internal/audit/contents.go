@@ -2,12 +2,14 @@ package audit
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/poterne/poterne/pkg/sqldb"
+	"github.com/poterne/poterne/services/edge/auditproof"
 )
 
 // Hold makes room for n bytes of content, and reports whether there is. Where there
@@ -167,4 +169,51 @@ func (s *SQLSink) deleteContents(ctx context.Context, where string, args ...any)
 			return total, nil
 		}
 	}
+}
+
+// checkContents compares the contents of a chain's records with the hashes there. One
+// that is not there must have been erased.
+func (s *SQLSink) checkContents(ctx context.Context, chain string, find func(auditproof.Finding)) error {
+	for from := int64(0); ; {
+		n, last, err := s.checkContentsFrom(ctx, chain, from, find)
+		if err != nil {
+			return fmt.Errorf("audit: read the contents of chain %s: %w", chain, err)
+		}
+		if n < contentPage {
+			return nil
+		}
+		from = last + 1
+	}
+}
+
+const contentPage = 50
+
+func (s *SQLSink) checkContentsFrom(ctx context.Context, chain string, from int64, find func(auditproof.Finding)) (n int, last int64, err error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT a.sequence, a.id, a.content_sha256, c.sealed, EXISTS (
+			SELECT 1 FROM edge_audit_content_keys k WHERE k.tenant = a.tenant AND k.subject = a.subject AND k.erase_time >= a.time_us)
+		FROM edge_audit a LEFT JOIN edge_audit_contents c ON c.record = a.id
+		WHERE a.chain = $1 AND a.chain <> '' AND a.sequence >= $2 AND a.content_sha256 <> '' ORDER BY a.sequence LIMIT $3`, chain, from, contentPage)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for ; rows.Next(); n++ {
+		var id, hash string
+		var sealed []byte
+		var erased bool
+		if err := rows.Scan(&last, &id, &hash, &sealed, &erased); err != nil {
+			return n, last, err
+		}
+		f := auditproof.Finding{Chain: chain, From: last, To: last, ID: id}
+		switch {
+		case sealed == nil && !erased:
+			f.Kind, f.Detail = auditproof.Removed, "its content is not there, and was not erased"
+		case sealed != nil && auditproof.Hash(sha256.Sum256(sealed)) != readHash(hash):
+			f.Kind, f.Detail = auditproof.Changed, "its content is not what was recorded"
+		default:
+			continue
+		}
+		find(f)
+	}
+	return n, last, rows.Err()
 }
