@@ -159,7 +159,7 @@ func (k *Keeper) Component() lifecycle.Component {
 		return lifecycle.Every(ctx, k.Clock, pollInterval, nil, func(ctx context.Context) error {
 			err := k.keys.Poll(ctx)
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // the end was asked for
 			}
 			k.away.Store(err != nil)
 			if err != nil {

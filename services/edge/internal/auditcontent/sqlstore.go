@@ -45,18 +45,13 @@ var errOther = errors.New("auditcontent: it has changed")
 // Tenant returns a tenant.
 func (s *SQLStore) Tenant(ctx context.Context, tenant string) (Tenant, error) {
 	found, err := s.tenants(ctx, `WHERE tenant = $1`, tenant)
-	if err != nil || len(found) == 0 {
-		return Tenant{}, errors.Join(err, missing(err))
+	if err != nil {
+		return Tenant{}, err
+	}
+	if len(found) == 0 {
+		return Tenant{}, ErrNotFound
 	}
 	return found[0], nil
-}
-
-// missing is ErrNotFound unless there is another error.
-func missing(err error) error {
-	if err != nil {
-		return nil
-	}
-	return ErrNotFound
 }
 
 // SetTenant puts t in the place of what was there at its revision.
@@ -112,8 +107,11 @@ func (s *SQLStore) KeyByID(ctx context.Context, id string) (DataKey, error) {
 
 func (s *SQLStore) key(ctx context.Context, where string, args ...any) (DataKey, error) {
 	found, err := s.keys(ctx, where, args...)
-	if err != nil || len(found) == 0 {
-		return DataKey{}, errors.Join(err, missing(err))
+	if err != nil {
+		return DataKey{}, err
+	}
+	if len(found) == 0 {
+		return DataKey{}, ErrNotFound
 	}
 	return found[0], nil
 }
@@ -181,8 +179,8 @@ func (s *SQLStore) destroy(ctx context.Context, tx *sql.Tx, revision int64, now 
 	if err := s.wipe(ctx, tx); err != nil {
 		return 0, err
 	}
-	res, err := tx.ExecContext(ctx, `UPDATE edge_audit_content_keys SET wrapped = '', erase_time = $1, revision = $2
-		WHERE erase_time = 0 AND `+where, append([]any{sqldb.Micros(now), revision}, args...)...)
+	res, err := tx.ExecContext(ctx, fmt.Sprintf(`UPDATE edge_audit_content_keys SET wrapped = '', erase_time = $1, revision = $2
+		WHERE erase_time = 0 AND %s`, where), append([]any{sqldb.Micros(now), revision}, args...)...)
 	if err != nil {
 		return 0, err
 	}

@@ -59,17 +59,8 @@ type Store interface {
 	KeyChanges(ctx context.Context, after int64, limit int) ([]DataKey, error)
 }
 
-// tenants and keys are a Store's two kinds of records, as package follow reads them.
-type (
-	tenants struct{ Store }
-	keys    struct{ Store }
-)
-
-func (s tenants) Get(ctx context.Context, name string) (Tenant, error) { return s.Tenant(ctx, name) }
-
-func (s tenants) Changes(ctx context.Context, after int64, limit int) ([]Tenant, error) {
-	return s.TenantChanges(ctx, after, limit)
-}
+// keys is a Store's keys, as package follow reads them.
+type keys struct{ Store }
 
 func (s keys) Get(ctx context.Context, name string) (DataKey, error) {
 	tenant, subject := splitName(name)
