@@ -74,16 +74,16 @@ type desk struct {
 	kept   *kept
 }
 
-func newDesk(t *testing.T, store Store, k *kept, key config.Secret, previous ...config.Secret) *desk {
-	t.Helper()
+func newDesk(tb testing.TB, store Store, k *kept, key config.Secret, previous ...config.Secret) *desk {
+	tb.Helper()
 	d := &desk{room: 1 << 20, kept: k}
 	cfg := audit.DefaultConfig().Content
 	cfg.Key, cfg.PreviousKeys = key, previous
 	var err error
-	if d.Keeper, err = New(t.Context(), Deps{
+	if d.Keeper, err = New(tb.Context(), Deps{
 		Config: cfg, Store: store, Room: &d.room, Codec: jsoncodec.New(jsoncodec.Options{}), Clock: clock.Real(), Log: slog.New(slog.DiscardHandler),
 	}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	d.server = NewServer(d.Keeper, store, k, time.Now, slog.New(slog.DiscardHandler))
 	return d
@@ -129,10 +129,10 @@ func (d *desk) read(t *testing.T, tenant, id string) *edgev1.ReadAuditContentRes
 	return out
 }
 
-func (d *desk) enable(t *testing.T, tenant string) {
-	t.Helper()
-	if _, err := d.server.UpdateAuditContentSettings(as(t.Context(), tenant, "root"), &edgev1.UpdateAuditContentSettingsRequest{Enabled: true}); err != nil {
-		t.Fatal(err)
+func (d *desk) enable(tb testing.TB, tenant string) {
+	tb.Helper()
+	if _, err := d.server.UpdateAuditContentSettings(as(tb.Context(), tenant, "root"), &edgev1.UpdateAuditContentSettingsRequest{Enabled: true}); err != nil {
+		tb.Fatal(err)
 	}
 }
 

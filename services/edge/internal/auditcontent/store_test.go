@@ -13,18 +13,18 @@ import (
 
 func at(s int) time.Time { return time.Date(2026, 5, 1, 12, 0, s, 0, time.UTC) }
 
-func sqliteDSN(t *testing.T) string {
-	t.Helper()
-	return "sqlite://" + filepath.Join(t.TempDir(), "edge.db")
+func sqliteDSN(tb testing.TB) string {
+	tb.Helper()
+	return "sqlite://" + filepath.Join(tb.TempDir(), "edge.db")
 }
 
-func openDB(t *testing.T, dsn string) *sqldb.DB {
-	t.Helper()
-	db, err := schema.Open(t.Context(), sqldb.DefaultConfig(dsn), slog.New(slog.DiscardHandler))
+func openDB(tb testing.TB, dsn string) *sqldb.DB {
+	tb.Helper()
+	db, err := schema.Open(tb.Context(), sqldb.DefaultConfig(dsn), slog.New(slog.DiscardHandler))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
+	tb.Cleanup(func() { _ = db.Close() })
 	return db
 }
 
@@ -40,7 +40,7 @@ func must[T any](v T, err error) func(*testing.T) T {
 
 func TestSQLite(t *testing.T) {
 	testStore(t, openDB(t, sqliteDSN(t)))
-	testKeeper(t, sqliteDSN)
+	testKeeper(t, func(t *testing.T) string { t.Helper(); return sqliteDSN(t) })
 }
 
 // testStore holds for every store.
