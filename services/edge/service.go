@@ -138,7 +138,12 @@ func (s *Service) newServers(ctx context.Context) error {
 	inference := inferencev1.NewInferenceServiceClient(s.backends.inference)
 	rules := detect.NewRules(s.cfg.Detectors, detect.All())
 	inspector := inspect.New(rules, s.security.Metrics)
+	var contents openai.Contents
+	if s.security.Contents != nil {
+		contents = s.security.Contents
+	}
 	s.openai = openai.New(openai.Deps{
+		Contents:  contents,
 		Config:    s.cfg.OpenAI,
 		Inference: inference,
 		Meters:    s.security.Meters,
@@ -201,6 +206,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterPolicyServiceServer(r, s.security.Policies)
 	edgev1.RegisterSessionServiceServer(r, s.security.Sessions)
 	edgev1.RegisterBanServiceServer(r, s.security.BanAdmin)
+	edgev1.RegisterAuditContentServiceServer(r, s.security.ContentAdmin)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
 	edgev1.RegisterMlflowServiceServer(r, mlflow.New(registryv1.NewRegistryServiceClient(s.backends.registry)))
 	return errors.Join(

@@ -162,6 +162,10 @@ func TestDefaultPolicy(t *testing.T) {
 		"AdminService/RevokeApiKey":                  admins,
 		"AdminService/ListAuditRecords":              admins,
 		"AuditService/VerifyAudit":                   platform, "AuditService/ListAuditKeys": platform, "AuditService/ExportAudit": admins,
+		"AuditService/ProveAuditConsistency": admins,
+		// Reading finds the own tenant's records only.
+		"AuditContentService/ReadAuditContent": admins, "AuditContentService/GetAuditContentSettings": admins, "AuditContentService/UpdateAuditContentSettings": admins,
+		"AuditContentService/DeleteSubjectContent": admins, "AuditContentService/DeleteTenantContent": admins,
 		"AdminService/ListWorkers":    platform,
 		"AdminService/QuantizeModel":  platform,
 		"AdminService/LiftQuarantine": platform,

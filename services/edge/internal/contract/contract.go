@@ -23,6 +23,7 @@ func Files() []protoreflect.FileDescriptor {
 		edgev1.File_poterne_edge_v1_serviceaccounts_proto,
 		edgev1.File_poterne_edge_v1_policies_proto,
 		edgev1.File_poterne_edge_v1_audit_proto,
+		edgev1.File_poterne_edge_v1_auditcontent_proto,
 		edgev1.File_poterne_edge_v1_sessions_proto,
 		edgev1.File_poterne_edge_v1_bans_proto,
 		searchv1.File_poterne_search_v1_search_proto,

@@ -60,6 +60,7 @@ func services() map[string]Profile {
 		edgev1.ServiceAccountService_ServiceDesc.ServiceName: Full,
 		edgev1.PolicyService_ServiceDesc.ServiceName:         Full,
 		edgev1.AuditService_ServiceDesc.ServiceName:          Full,
+		edgev1.AuditContentService_ServiceDesc.ServiceName:   Full,
 		edgev1.SessionService_ServiceDesc.ServiceName:        Full,
 		edgev1.BanService_ServiceDesc.ServiceName:            Full,
 		edgev1.FeedbackService_ServiceDesc.ServiceName:       Prompt, // comments

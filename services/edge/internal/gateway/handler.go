@@ -174,6 +174,9 @@ func (h *handler) openGateway(ctx context.Context) error {
 			return edgev1.RegisterSessionServiceHandlerClient(ctx, h.gateway, edgev1.NewSessionServiceClient(h.Conn))
 		},
 		func() error {
+			return edgev1.RegisterAuditContentServiceHandlerClient(ctx, h.gateway, edgev1.NewAuditContentServiceClient(h.Conn))
+		},
+		func() error {
 			return edgev1.RegisterBanServiceHandlerClient(ctx, h.gateway, edgev1.NewBanServiceClient(h.Conn))
 		},
 		func() error {

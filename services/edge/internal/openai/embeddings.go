@@ -43,6 +43,9 @@ func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddin
 		return nil, err
 	}
 	defer func() { hold.End(ctx, err) }()
+	if err := s.gather(ctx, req, nil); err != nil {
+		return nil, err
+	}
 	resp, err := s.Inference.Embed(ctx, &inferencev1.EmbedRequest{
 		Model: req.GetModel(), Inputs: inputs, InputType: req.GetInputType(), Dimensions: req.GetDimensions(),
 		Extra: extra, RoutingKey: routingKey(ctx, req.GetUser()),

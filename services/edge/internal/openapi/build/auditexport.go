@@ -21,6 +21,10 @@ func auditExport(doc object, _ *descriptors) error {
 				"name": "proof", "in": "query", "description": "Whether chains, keys and checkpoints come first, so that the export can be verified offline.",
 				"schema": object{"type": "boolean"},
 			},
+			object{
+				"name": "proofs", "in": "query", "description": "Whether each record comes with an inclusion proof against a signed checkpoint.",
+				"schema": object{"type": "boolean"},
+			},
 		},
 		"responses": object{
 			"200": object{
