@@ -37,7 +37,7 @@ Usage: scripts/components.sh VERB...
   mlflow          MLflow: a tracking server and its client; tests only
   pebble          an ACME server, built from source once; tests only
   testssl         testssl.sh, from the system's packages; tests only
-  oidc-provider   oidc-provider: an OpenID provider on Node.js; tests only
+  oidc-provider   oidc-provider and openid-client: an OpenID provider and a client on Node.js; tests only
   tools           buf, golangci-lint, the protoc plugins and other developer tools
   grpcurl         grpcurl alone, to call gRPC by hand
   vuln            govulncheck, and the Go vulnerability database as pinned
