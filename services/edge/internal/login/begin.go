@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
-	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/oidc"
+	"github.com/poterne/poterne/services/edge/internal/session"
 )
 
 // The outcomes of a login, for the metric and the log.
@@ -57,7 +57,7 @@ func (p *Pages) request(f flow) oidc.Request {
 
 // complete is where the browser comes back with the provider's answer.
 func (p *Pages) complete(w http.ResponseWriter, r *http.Request) error {
-	caller, f, outcome, err := p.answer(r)
+	person, f, outcome, err := p.answer(r)
 	if outcome != outcomeState {
 		// It is over, whatever came of it. But what somebody else sends here must not
 		// end a login that this browser has begun.
@@ -69,8 +69,9 @@ func (p *Pages) complete(w http.ResponseWriter, r *http.Request) error {
 		return refusal(outcome, err)
 	}
 	entry := audit.From(r.Context())
-	entry.SetCaller(caller.Tenant, caller.Subject)
-	rec, secret, err := p.Sessions.Create(r.Context(), caller, r.UserAgent(), p.Address(r))
+	entry.SetCaller(person.Caller.Tenant, person.Caller.Subject)
+	at := session.AtProvider{Subject: person.Subject, Session: person.Session}
+	rec, secret, err := p.Sessions.Create(r.Context(), person.Caller, at, r.UserAgent(), p.Address(r))
 	if err != nil {
 		p.Metrics.Login(r.Context(), outcomeStore)
 		return apierr.Wrap(apierr.Unavailable, err, "the store of sessions does not answer").WithRetryAfter(time.Second)
@@ -91,41 +92,41 @@ func (p *Pages) complete(w http.ResponseWriter, r *http.Request) error {
 }
 
 // answer judges the provider's answer, and returns who has logged in.
-func (p *Pages) answer(r *http.Request) (identity.Caller, flow, string, error) {
+func (p *Pages) answer(r *http.Request) (oidc.Person, flow, string, error) {
 	var parameters [4]string
 	query := r.URL.Query()
 	for i, name := range []string{"state", "code", "error", "iss"} {
 		var ok bool
 		if parameters[i], ok = single(query[name]); !ok {
-			return identity.Caller{}, flow{}, outcomeMalformed, errors.New("a parameter is there twice: " + name)
+			return oidc.Person{}, flow{}, outcomeMalformed, errors.New("a parameter is there twice: " + name)
 		}
 	}
 	state, code, failed, iss := parameters[0], parameters[1], parameters[2], parameters[3]
 	cookies := r.CookiesNamed(p.cfg.cookie(flowCookie))
 	if len(cookies) != 1 {
-		return identity.Caller{}, flow{}, outcomeNotBegun, errFlow
+		return oidc.Person{}, flow{}, outcomeNotBegun, errFlow
 	}
 	f, err := p.sealer.open(cookies[0].Value, p.Clock.Now())
 	if err != nil {
-		return identity.Caller{}, flow{}, outcomeNotBegun, err
+		return oidc.Person{}, flow{}, outcomeNotBegun, err
 	}
 	if subtle.ConstantTimeCompare([]byte(state), []byte(f.State)) != 1 {
-		return identity.Caller{}, flow{}, outcomeState, errors.New("the state is that of another login")
+		return oidc.Person{}, flow{}, outcomeState, errors.New("the state is that of another login")
 	}
 	if err := p.Provider.CheckIssuer(r.Context(), iss); err != nil {
-		return identity.Caller{}, flow{}, outcomeOf(err), err
+		return oidc.Person{}, flow{}, outcomeOf(err), err
 	}
 	if failed != "" {
-		return identity.Caller{}, flow{}, outcomeDenied, errors.New(knownError(failed))
+		return oidc.Person{}, flow{}, outcomeDenied, errors.New(knownError(failed))
 	}
 	if code == "" {
-		return identity.Caller{}, flow{}, outcomeMalformed, errors.New("there is no code")
+		return oidc.Person{}, flow{}, outcomeMalformed, errors.New("there is no code")
 	}
-	caller, err := p.Provider.Exchange(r.Context(), code, p.request(f))
+	person, err := p.Provider.Exchange(r.Context(), code, p.request(f))
 	if err != nil {
-		return identity.Caller{}, flow{}, outcomeOf(err), err
+		return oidc.Person{}, flow{}, outcomeOf(err), err
 	}
-	return caller, f, outcomeDone, nil
+	return person, f, outcomeDone, nil
 }
 
 func outcomeOf(err error) string {
