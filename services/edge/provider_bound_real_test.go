@@ -26,7 +26,7 @@ import (
 func TestRealDPoPTokensOfAProvider(t *testing.T) {
 	p := openRealProvider(t, nil, nil)
 	for _, resource := range []string{realAudience, opaqueOne} {
-		models := p.gate.url + "/v1/models"
+		models := p.url + "/v1/models"
 		done := p.token(resource, func(c *testkit.OIDCCall) {
 			c.DPoP = true
 			c.Calls = []testkit.OIDCResource{{URL: models}, {URL: models + "?page_size=1"}, {URL: models, OtherKey: true}, {URL: models}}

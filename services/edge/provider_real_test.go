@@ -239,7 +239,7 @@ func TestRealOpaqueTokens(t *testing.T) {
 	p.wants(401, "nobody's", strings.Repeat("x", 43))
 
 	gone := p.token(opaqueOne, func(c *testkit.OIDCCall) {
-		c.Calls = []testkit.OIDCResource{{URL: p.gate.url + "/v1/models"}}
+		c.Calls = []testkit.OIDCResource{{URL: p.url + "/v1/models"}}
 		c.Revoke, c.Introspect = true, true
 	})
 	if len(gone.Answers) != 1 || gone.Answers[0].Status != 200 || gone.Active {
