@@ -38,6 +38,7 @@ func (l Login) configure(to *edge.Config, c Config) error {
 			out.PublicURL = "https://" + c.HTTPAddr
 		}
 	}
+	out.Complete()
 	if l.SecretFile == "" {
 		return nil
 	}
@@ -60,7 +61,6 @@ func (c Config) validateLogin(p *config.Problems) {
 		p.Add("--login-client-secret-file", "%v", err)
 		return
 	}
-	to.Security.Login.Complete()
 	var found config.Problems
 	to.Security.Login.Validate(&found, "login")
 	var all config.Errors
