@@ -85,7 +85,7 @@ func (s *sealer) seal(all []flow) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("login: %w", err)
 	}
-	sealed := s.aead.Seal(nonce, nonce, plain, []byte(flowCookie)) //nolint:gosec // the nonce was read from s.random
+	sealed := s.aead.Seal(nonce, nonce, plain, []byte(flowCookie))
 	return base64.RawURLEncoding.EncodeToString(sealed), nil
 }
 
