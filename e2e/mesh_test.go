@@ -90,6 +90,7 @@ func TestRealMesh(t *testing.T) {
 	t.Run("openai", func(t *testing.T) { scenario.OpenAI(t, g) })
 	t.Run("search", func(t *testing.T) { scenario.Search(t, g) })
 	t.Run("keys", func(t *testing.T) { scenario.Keys(t, g) })
+	t.Run("tokens", func(t *testing.T) { scenario.Tokens(t, g) })
 	t.Run("audit", func(t *testing.T) { scenario.Audit(t, g) })
 	t.Run("registry", func(t *testing.T) { scenario.Registry(t, g) })
 	t.Run("variants", func(t *testing.T) { scenario.Variants(t, g) })

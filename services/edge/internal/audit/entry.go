@@ -16,6 +16,7 @@ type Entry struct {
 	omitted bool
 	begun   bool
 	content Content
+	refused bool
 }
 
 // Content gathers what is to be kept of a call's content.
@@ -162,6 +163,27 @@ func (e *Entry) Begun() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.begun
+}
+
+// SetRefused notes that the request is refused, also where the answer says that there
+// is no such thing.
+func (e *Entry) SetRefused() {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.refused = true
+}
+
+// Refused reports whether SetRefused was called.
+func (e *Entry) Refused() bool {
+	if e == nil {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.refused
 }
 
 // Omit says that no record of the request is to be kept: one of many alike.

@@ -183,7 +183,7 @@ func (s *steps) record(ctx context.Context, entry *audit.Entry, method string, s
 	if err != nil {
 		reason := apierr.ReasonOf(err)
 		rec.Reason = string(reason)
-		if refusal(reason) {
+		if refusal(reason) || entry.Refused() {
 			rec.Decision = audit.Refused
 		}
 	}
