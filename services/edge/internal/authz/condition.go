@@ -75,6 +75,8 @@ type condition struct {
 	// uses is the names of the variables in it, in order.
 	uses []string
 	need fact
+	// classes is those of documents that it tells apart.
+	classes []string
 }
 
 func (c *compiler) compile(text string) (condition, error) {
@@ -106,6 +108,9 @@ func (c *compiler) compile(text string) (condition, error) {
 		}
 	}))
 	if wrong != nil {
+		return condition{}, fmt.Errorf("condition %q: %w", text, wrong)
+	}
+	if out.classes, wrong = classesIn(tree.NativeRep().Expr()); wrong != nil {
 		return condition{}, fmt.Errorf("condition %q: %w", text, wrong)
 	}
 	slices.Sort(out.uses)
