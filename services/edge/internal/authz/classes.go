@@ -8,6 +8,8 @@ import (
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+
+	"github.com/poterne/poterne/services/edge/internal/obligation"
 )
 
 // documentClass is the variable that conditions compare with classes.
@@ -20,73 +22,6 @@ var errClasses = fmt.Errorf("authz: the rules tell more than %d classes of docum
 
 // otherClass stands for every class that no rule names: names have no such byte.
 const otherClass = "\x00other"
-
-// Classes is which documents a request may see, by their class: those of the named
-// classes, or, with Except, all but those.
-type Classes struct {
-	Except bool
-	Names  []string // in order
-	// Unclassified says whether documents without a class may be seen.
-	Unclassified bool
-}
-
-// Match reports whether documents of a class may be seen; "" is none.
-func (c *Classes) Match(class string) bool {
-	switch {
-	case c == nil:
-		return true
-	case class == "":
-		return c.Unclassified
-	default:
-		return slices.Contains(c.Names, class) != c.Except
-	}
-}
-
-// Filter writes the classes as a filter (AIP-160) over metadata.class. What is
-// allowed must be that class and nothing else; what is denied is so also where it is
-// one of several.
-func (c *Classes) Filter() string {
-	if c == nil {
-		return ""
-	}
-	if c.Except {
-		var terms []string
-		for _, name := range c.Names {
-			terms = append(terms, fmt.Sprintf("NOT class:%q", name))
-		}
-		if !c.Unclassified {
-			terms = append(terms, `class:*`, `NOT class = ""`)
-		}
-		return strings.Join(terms, " AND ")
-	}
-	var terms []string
-	for _, name := range c.Names {
-		terms = append(terms, fmt.Sprintf("class = %q", name))
-	}
-	if c.Unclassified {
-		terms = append(terms, "NOT class:*", `class = ""`)
-	}
-	return strings.Join(terms, " OR ")
-}
-
-// And is what both let see; either may be nil, for everything.
-func (c *Classes) And(d *Classes) *Classes {
-	if c == nil || d == nil {
-		if c == nil {
-			return d
-		}
-		return c
-	}
-	out := &Classes{Except: c.Except && d.Except, Unclassified: c.Unclassified && d.Unclassified}
-	for _, name := range append(slices.Clone(c.Names), d.Names...) {
-		if (c.Match(name) && d.Match(name)) != out.Except {
-			out.Names = append(out.Names, name)
-		}
-	}
-	slices.Sort(out.Names)
-	out.Names = slices.Compact(out.Names)
-	return out
-}
 
 // classesIn returns the classes that an expression compares the variable with. Any
 // other use of it is an error: what it says of a class must follow from which of
@@ -184,7 +119,7 @@ func classify(rules []*rule, judge func(class string) Decision) Decision {
 	if out.Failure != nil {
 		return out
 	}
-	classes := &Classes{Except: out.Allowed, Unclassified: unclassified.Allowed}
+	classes := &obligation.Classes{Except: out.Allowed, Unclassified: unclassified.Allowed}
 	all, none := out.Allowed && unclassified.Allowed, !out.Allowed && !unclassified.Allowed
 	first := &out
 	if !out.Allowed && unclassified.Allowed {

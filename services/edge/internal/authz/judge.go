@@ -111,8 +111,18 @@ func (a *Authorizer) judgeAlso(ctx context.Context, s *Snapshot, m Method, r ask
 		if err := v.require(d, p.Action, res); err != nil {
 			return err
 		}
+		if some(d.Versions) {
+			// Search asks for the model itself: nobody there tells the versions apart.
+			v.Allowed, v.Why = false, WhyUnknown
+			return apierr.New(apierr.PermissionDenied, "the policy lets you have some versions of the model %.64q only: name one of them", p.ID)
+		}
 	}
 	return nil
+}
+
+// some reports whether some versions may answer and others may not.
+func some(versions []VersionVerdict) bool {
+	return slices.ContainsFunc(versions, func(v VersionVerdict) bool { return !v.Allowed && !v.Shadow })
 }
 
 // require adds a decision that the call depends on too.

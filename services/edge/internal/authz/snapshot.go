@@ -61,7 +61,7 @@ type Decision struct {
 	// difference; nil where it makes none.
 	Versions []VersionVerdict
 	// Classes is which documents may be seen; nil for all.
-	Classes *Classes
+	Classes *obligation.Classes
 }
 
 // question is everything that a decision depends on, besides the policies and

@@ -62,10 +62,24 @@ func Ask(tenant, platform string, c *edgev1.PolicyCase, now time.Time) (authz.Qu
 		}
 		q.Facts.IssueTime = q.Facts.Now.Add(-age.AsDuration())
 	}
+	if about := c.GetContext(); about != nil {
+		q.About.Class = about.DocumentClass
+	}
+	if m := c.GetContext().GetModel(); m != nil {
+		q.Models = func(string, string) (*authz.ModelFacts, error) { return modelFacts(m), nil }
+	}
 	if claims := c.GetCaller().GetClaims(); claims != nil {
 		q.Facts.Claims = claims.AsMap()
 	}
 	return q, nil
+}
+
+// modelFacts is what a case says of the model and of the version that answers.
+func modelFacts(m *edgev1.PolicyModelFacts) *authz.ModelFacts {
+	return &authz.ModelFacts{Labels: m.GetLabels(), Versions: []authz.ModelVersion{{
+		Number: m.GetVersion(), Digest: m.GetDigest(), Labels: m.GetVersionLabels(), Aliases: m.GetAliases(),
+		Arm: m.GetArm(), Experiment: m.GetExperiment(),
+	}}}
 }
 
 // RunCase says how a case is decided, and whether as it must be.
@@ -77,7 +91,7 @@ func RunCase(s *authz.Snapshot, tenant, platform string, c *edgev1.PolicyCase, n
 		return out
 	}
 	d := s.Decide(q)
-	out.Decision, out.Rule, out.Obligations = decisionText(d.Allowed), d.Rule, obligations(d.Obligations)
+	out.Decision, out.Rule, out.Obligations, out.RefusedBy = decisionText(d.Allowed), d.Rule, obligations(d.Obligations), string(d.Why)
 	switch {
 	case c.GetExpect() != "" && c.GetExpect() != out.GetDecision():
 		out.Problem = fmt.Sprintf("expected %s, got %s", c.GetExpect(), out.GetDecision())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -102,10 +103,22 @@ func (s *Server) ExplainPolicy(ctx context.Context, req *edgev1.ExplainPolicyReq
 	if err != nil {
 		return nil, err
 	}
+	live := q.Models == nil
+	if live {
+		q.Models = s.Authorizer.ModelsFor(q.Caller.Tenant)
+	}
 	e := snapshot.Explain(q)
 	out := &edgev1.ExplainPolicyResponse{
 		Decision: decision(e.Decision.Allowed), Rule: e.Decision.Rule, Policy: e.Decision.Policy, Reason: e.Reason,
-		Obligations: policy.Obligations(e.Decision.Obligations),
+		Obligations: policy.Obligations(e.Decision.Obligations), RefusedBy: string(e.Decision.Why), DocumentFilter: e.Decision.Classes.Filter(),
+	}
+	for _, v := range e.Decision.Versions {
+		out.Versions = append(out.Versions, &edgev1.PolicyVersionDecision{
+			Version: v.Number, Arm: v.Arm, Experiment: v.Experiment, Shadow: v.Shadow, Decision: decision(v.Allowed), Rule: v.Rule,
+		})
+	}
+	if age, known := s.Models.Age(); live && known && e.AsksModels {
+		out.ModelsAge = durationpb.New(age)
 	}
 	for _, r := range e.Roles {
 		out.Roles = append(out.Roles, &edgev1.PolicyRoleOrigin{Role: r.Role, Origin: r.Origin})

@@ -29,8 +29,10 @@ type Deps struct {
 	Trial      *policy.Trial
 	Space      policy.Space
 	Authorizer *authz.Authorizer
-	Clock      clock.Clock
-	Log        *slog.Logger
+	// Models says how old what is known of models is.
+	Models interface{ Age() (time.Duration, bool) }
+	Clock  clock.Clock
+	Log    *slog.Logger
 }
 
 // Server is the PolicyService. It is safe for concurrent use.

@@ -6,6 +6,7 @@ import (
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
+	"github.com/poterne/poterne/services/edge/internal/models"
 	"github.com/poterne/poterne/services/edge/internal/policy"
 	"github.com/poterne/poterne/services/edge/internal/policyserver"
 )
@@ -18,6 +19,14 @@ func (s *Security) openPolicies(ctx context.Context, cfg authz.Config, d Deps, d
 		return err
 	}
 	s.close = append(s.close, m.Close)
+	var registry models.Registry
+	if d.Registry != nil {
+		registry = d.Registry
+	}
+	s.models = models.NewFollower(models.Deps{
+		Registry: registry, Platform: cfg.PlatformTenant, Clock: d.Clock, Log: d.Telemetry.Logger, Report: d.ModelProblem,
+	})
+	authorizer.AskModels(s.models)
 	space := policy.Space{Platform: cfg.PlatformTenant, Base: authorizer.Base()}
 	trial := policy.NewTrial(cfg.PlatformTenant, d.Clock, m.DryRunDifference)
 	store := policy.NewStore(db)
@@ -29,7 +38,7 @@ func (s *Security) openPolicies(ctx context.Context, cfg authz.Config, d Deps, d
 		return err
 	}
 	s.Policies = policyserver.New(policyserver.Deps{
-		Store: store, Follower: s.rules, Trial: trial, Space: space, Authorizer: authorizer, Clock: d.Clock, Log: d.Telemetry.Logger,
+		Store: store, Follower: s.rules, Trial: trial, Space: space, Authorizer: authorizer, Models: s.models, Clock: d.Clock, Log: d.Telemetry.Logger,
 	})
 	return nil
 }
