@@ -111,14 +111,14 @@ func TestNamesOfOneVersion(t *testing.T) {
 // other one.
 func TestWhatIsNotKnownRefuses(t *testing.T) {
 	for rule, reason := range map[string]apierr.Reason{
-		`p, role:guest, own, model, *, chat, model_labels.tier == 'gold', deny`:                       apierr.Unavailable,
-		`p, role:guest, own, model, *, chat, model_version == 1, deny`:                                apierr.Unavailable,
-		`p, role:guest, own, model, *, chat, subject == 'eve' && model_labels.tier == 'gold', deny`:   "",
-		`p, role:guest, own, model, other, chat, model_labels.tier == 'gold', deny`:                   "",
-		`p, role:guest, own, collection|document, *, *, model_labels.tier == 'gold', deny`:            "",
-		`p, role:guest, own, model, *, chat, model_labels.missing == 'x', deny`:                       apierr.Unavailable,
-		`p, role:other, own, model, *, chat, arm == 'canary', deny`:                                   "",
-		`p, role:guest, own, model, *, chat, arm == 'canary' || subject == 'ada', deny`:               apierr.PermissionDenied,
+		`p, role:guest, own, model, *, chat, model_labels.tier == 'gold', deny`:                        apierr.Unavailable,
+		`p, role:guest, own, model, *, chat, model_version == 1, deny`:                                 apierr.Unavailable,
+		`p, role:guest, own, model, *, chat, subject == 'eve' && model_labels.tier == 'gold', deny`:    "",
+		`p, role:guest, own, model, other, chat, model_labels.tier == 'gold', deny`:                    "",
+		`p, role:guest, own, collection|document, *, *, model_labels.tier == 'gold', deny`:             "",
+		`p, role:guest, own, model, *, chat, model_labels.missing == 'x', deny`:                        apierr.Unavailable,
+		`p, role:other, own, model, *, chat, arm == 'canary', deny`:                                    "",
+		`p, role:guest, own, model, *, chat, arm == 'canary' || subject == 'ada', deny`:                apierr.PermissionDenied,
 		`p, role:guest, own, model, *, chat, has(model_labels.tier) && model_labels.tier == 'x', deny`: apierr.Unavailable,
 	} {
 		a := open(t, "p, role:guest, own, model, *, chat, true, allow\n"+rule+"\n")
