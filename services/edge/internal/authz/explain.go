@@ -30,7 +30,14 @@ func (q Question) ask() ask {
 func (s *Snapshot) Decide(q Question) Decision {
 	r := q.ask()
 	known := s.prepare(r) // remembered answers are for requests
-	return s.decideEach(r, known, func(a *asker) Decision { return s.judge(a, known.rules) })
+	var cost uint64
+	d := s.decideEach(r, known, func(a *asker) Decision {
+		d := s.judge(a, known.rules)
+		cost += a.cost
+		return d
+	})
+	d.Cost = cost
+	return d
 }
 
 // Explanation is why a question is decided so.

@@ -55,6 +55,8 @@ type Decision struct {
 	// Failure says that a rule could not be judged, or that rules ask for what
 	// cannot be had together; such a request is refused.
 	Failure error
+	// Cost is what the conditions took, in CEL's units; 0 for what was remembered.
+	Cost uint64
 	// Why says which kind of rule refused; empty for what is allowed.
 	Why Why
 	// Versions is what is said of each version that may answer, where that makes a

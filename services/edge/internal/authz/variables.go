@@ -145,6 +145,8 @@ type asker struct {
 	modelErr error
 	// spent is what the conditions of the tenant's policy took, in CEL's units.
 	spent uint64
+	// cost is what the conditions of all policies took.
+	cost uint64
 	// matched is the rules that applied, in the order in which they were asked.
 	matched []*rule
 }

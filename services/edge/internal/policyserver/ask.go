@@ -31,6 +31,11 @@ func (s *Server) TestPolicy(ctx context.Context, req *edgev1.TestPolicyRequest) 
 	if err != nil {
 		return nil, err
 	}
+	leave, err := s.turns.enter(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	snapshot, doc, err := s.asked(ctx, tenant, req.GetVersion(), req.GetDocument(), req.GetSource())
 	if err != nil {
 		return nil, err
@@ -39,12 +44,15 @@ func (s *Server) TestPolicy(ctx context.Context, req *edgev1.TestPolicyRequest) 
 	if len(cases) == 0 {
 		cases = doc.GetCases()
 	}
-	out := &edgev1.TestPolicyResponse{}
+	out, budget := &edgev1.TestPolicyResponse{}, policy.NewBudget()
 	for _, c := range cases {
 		if err := ctx.Err(); err != nil { // nobody waits for it any more
 			return nil, err
 		}
-		r := policy.RunCase(snapshot, tenant, s.Space.Platform, c, s.Clock.Now())
+		r, err := policy.RunCase(snapshot, tenant, s.Space.Platform, c, s.Clock.Now(), budget)
+		if err != nil {
+			return nil, apierr.Invalid("cases", "%v", err)
+		}
 		if !r.GetHolds() {
 			out.Failed++
 		}
@@ -95,6 +103,11 @@ func (s *Server) ExplainPolicy(ctx context.Context, req *edgev1.ExplainPolicyReq
 	if err != nil {
 		return nil, err
 	}
+	leave, err := s.turns.enter(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	q, err := policy.Ask(tenant, s.Space.Platform, req.GetCase(), s.Clock.Now())
 	if err != nil {
 		return nil, apierr.Invalid("case", "%s", problems(err))

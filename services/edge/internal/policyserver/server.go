@@ -39,10 +39,12 @@ type Deps struct {
 type Server struct {
 	edgev1.UnimplementedPolicyServiceServer
 	Deps
+
+	turns *turns
 }
 
 // New returns a server.
-func New(d Deps) *Server { return &Server{Deps: d} }
+func New(d Deps) *Server { return &Server{Deps: d, turns: newTurns()} }
 
 // whose returns the caller, and the tenant whose policy a request is about.
 func whose(ctx context.Context, tenant string) (identity.Caller, string, error) {

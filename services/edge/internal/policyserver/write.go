@@ -17,6 +17,11 @@ func (s *Server) CreatePolicyVersion(ctx context.Context, req *edgev1.CreatePoli
 	if err != nil {
 		return nil, err
 	}
+	leave, err := s.turns.enter(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	doc, err := given(req.GetDocument(), req.GetSource())
 	if err != nil {
 		return nil, err
@@ -75,6 +80,11 @@ func (s *Server) ActivatePolicy(ctx context.Context, req *edgev1.ActivatePolicyR
 	if err != nil {
 		return nil, err
 	}
+	leave, err := s.turns.enter(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	if err := s.checkOld(ctx, c, tenant, req.GetVersion(), req.GetForce()); err != nil {
 		return nil, err
 	}
@@ -106,6 +116,11 @@ func (s *Server) DeactivatePolicy(ctx context.Context, req *edgev1.DeactivatePol
 	if etagWanted == policy.AnyETag {
 		etagWanted = before.ETag // what is told to have been in force was
 	}
+	leave, err := s.turns.enter(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	if err := s.checkOld(ctx, c, tenant, 0, req.GetForce()); err != nil {
 		return nil, err
 	}
@@ -127,6 +142,11 @@ func (s *Server) RollbackPolicy(ctx context.Context, req *edgev1.RollbackPolicyR
 	if err != nil {
 		return nil, err
 	}
+	leave, err := s.turns.enter(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	if err := s.checkOld(ctx, c, tenant, req.GetVersion(), req.GetForce()); err != nil {
 		return nil, err
 	}

@@ -27,7 +27,11 @@ func (s *Security) openPolicies(ctx context.Context, cfg authz.Config, d Deps, d
 		Registry: registry, Platform: cfg.PlatformTenant, Clock: d.Clock, Log: d.Telemetry.Logger, Report: d.ModelProblem,
 	})
 	authorizer.AskModels(s.models)
-	space := policy.Space{Platform: cfg.PlatformTenant, Base: authorizer.Base()}
+	compiler, err := authz.NewCompiler()
+	if err != nil {
+		return err
+	}
+	space := policy.Space{Platform: cfg.PlatformTenant, Base: authorizer.Base(), Compiler: compiler, TenantConditions: cfg.MaxTenantConditions}
 	trial := policy.NewTrial(cfg.PlatformTenant, d.Clock, m.DryRunDifference)
 	store := policy.NewStore(db)
 	s.rules, err = policy.NewFollower(ctx, policy.FollowerDeps{
