@@ -2,6 +2,7 @@ package policyserver
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -181,19 +182,35 @@ func (s *Server) StartPolicyDryRun(ctx context.Context, req *edgev1.StartPolicyD
 	return &edgev1.StartPolicyDryRunResponse{Version: req.GetVersion()}, nil
 }
 
-// GetPolicyDryRun returns what this replica has seen of a dry run.
+// mostDifferences bounds what is told of a dry run.
+const mostDifferences = 100
+
+// GetPolicyDryRun returns what all replicas have seen of a dry run.
 func (s *Server) GetPolicyDryRun(ctx context.Context, req *edgev1.GetPolicyDryRunRequest) (*edgev1.GetPolicyDryRunResponse, error) {
 	_, tenant, err := whose(ctx, req.GetTenant())
 	if err != nil {
 		return nil, err
 	}
-	st := s.Trial.Status(tenant)
-	out := &edgev1.GetPolicyDryRunResponse{Version: st.Version, Judged: st.Judged, Different: st.Different}
-	for _, d := range st.Differences {
+	reports, err := s.Reporter.All(ctx, tenant)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	out := &edgev1.GetPolicyDryRunResponse{}
+	var all []policy.Seen
+	for _, r := range reports {
+		out.Version = r.Version
+		out.Judged += r.Judged
+		out.Different += r.Different
+		out.Replicas = append(out.Replicas, &edgev1.PolicyDryRunReplica{
+			Replica: r.Replica, Judged: r.Judged, Different: r.Different, UpdateTime: timestamppb.New(r.UpdateTime),
+		})
+		all = append(all, r.Seen...)
+	}
+	slices.SortStableFunc(all, func(a, b policy.Seen) int { return b.Time.Compare(a.Time) })
+	for _, d := range all[:min(len(all), mostDifferences)] {
 		out.Differences = append(out.Differences, &edgev1.PolicyDryRunDifference{
-			Time: timestamppb.New(d.Time), RequestId: d.RequestID, Tenant: d.Caller.Tenant, Subject: d.Caller.Subject,
-			Action: d.Action, Resource: d.Resource.String(), Decision: decision(d.Current.Allowed), Rule: d.Current.Rule,
-			NewDecision: decision(d.New.Allowed), NewRule: d.New.Rule,
+			Time: timestamppb.New(d.Time), RequestId: d.RequestID, Tenant: d.Tenant, Subject: d.Subject, Action: d.Action, Resource: d.Resource,
+			Decision: d.Decision, Rule: d.Rule, NewDecision: d.NewDecision, NewRule: d.NewRule, Replica: d.Replica,
 		})
 	}
 	return out, nil

@@ -26,7 +26,7 @@ const defaultPageSize = 100
 type Deps struct {
 	Store      *policy.Store
 	Follower   *policy.Follower
-	Trial      *policy.Trial
+	Reporter   *policy.Reporter
 	Space      policy.Space
 	Authorizer *authz.Authorizer
 	// Models says how old what is known of models is.

@@ -2,7 +2,9 @@ package security
 
 import (
 	"context"
+	"os"
 
+	"github.com/poterne/poterne/pkg/ids"
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
@@ -41,8 +43,19 @@ func (s *Security) openPolicies(ctx context.Context, cfg authz.Config, d Deps, d
 	if err != nil {
 		return err
 	}
+	s.dryRuns = policy.NewReporter(store, trial, replicaName(d.IDs), d.Clock, d.Telemetry.Logger)
 	s.Policies = policyserver.New(policyserver.Deps{
-		Store: store, Follower: s.rules, Trial: trial, Space: space, Authorizer: authorizer, Models: s.models, Clock: d.Clock, Log: d.Telemetry.Logger,
+		Store: store, Follower: s.rules, Reporter: s.dryRuns, Space: space, Authorizer: authorizer, Models: s.models, Clock: d.Clock, Log: d.Telemetry.Logger,
 	})
 	return nil
+}
+
+// replicaName tells this replica from the others, in what people read: its host, and
+// something that no other one has.
+func replicaName(source ids.Source) string {
+	id := source.New()
+	if host, err := os.Hostname(); err == nil && host != "" {
+		return host + "/" + id[max(0, len(id)-8):]
+	}
+	return id
 }

@@ -155,8 +155,10 @@ type Security struct {
 	trail  *audit.Trail
 	rules  *policy.Follower
 	models *models.Follower
-	proof  auditProof
-	close  []func() error
+	// dryRuns tells other replicas what this one sees of them.
+	dryRuns *policy.Reporter
+	proof   auditProof
+	close   []func() error
 }
 
 // New opens the store and makes the first key if there never was one. Close
@@ -296,7 +298,7 @@ func (s *Security) Components() []lifecycle.Component {
 		{Name: "edge store", Stop: func(context.Context) error { return s.Close() }},
 	}
 	out = append(out, s.auditComponents()...)
-	out = append(out, s.rules.Component(), s.models.Component())
+	out = append(out, s.rules.Component(), s.models.Component(), s.dryRuns.Component())
 	out = append(out, s.keys.Components()...)
 	if s.issue != nil {
 		out = append(out, s.issue.Component())
