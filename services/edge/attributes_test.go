@@ -23,10 +23,20 @@ func TestCapsHoldForAllAnswers(t *testing.T) {
 		path, body string
 		each       float64 // 0: it is refused
 	}{
-		{chatPath, `"n":2`, 50}, {chatPath, `"n":3,"max_tokens":90`, 33}, {chatPath, `"n":101`, 0}, {chatPath, `"n":2,"max_completion_tokens":7`, -1},
-		{chatPath, `"best_of":4`, 25}, {chatPath, `"n_cmpl":10`, 10}, {chatPath, `"n_cmpl":"x"`, 0}, {chatPath, `"best_of":-1`, 0}, {chatPath, `"best_of":1e9`, 0},
-		{"/v1/completions", `"prompt":["a","b"],"n":5`, 10}, {"/v1/completions", `"prompt":["a","b"],"best_of":25`, 2},
-		{"/v1/completions", `"prompt":[1,2,3]`, 100}, {"/v1/completions", `"prompt":[[1,2],[3]]`, 50}, {"/v1/completions", `"prompt":"a","n":128`, 0},
+		{chatPath, `"n":2`, 50},
+		{chatPath, `"n":3,"max_tokens":90`, 33},
+		{chatPath, `"n":101`, 0},
+		{chatPath, `"n":2,"max_completion_tokens":7`, -1},
+		{chatPath, `"best_of":4`, 25},
+		{chatPath, `"n_cmpl":10`, 10},
+		{chatPath, `"n_cmpl":"x"`, 0},
+		{chatPath, `"best_of":-1`, 0},
+		{chatPath, `"best_of":1e9`, 0},
+		{"/v1/completions", `"prompt":["a","b"],"n":5`, 10},
+		{"/v1/completions", `"prompt":["a","b"],"best_of":25`, 2},
+		{"/v1/completions", `"prompt":[1,2,3]`, 100},
+		{"/v1/completions", `"prompt":[[1,2],[3]]`, 50},
+		{"/v1/completions", `"prompt":"a","n":128`, 0},
 	} {
 		body := `{"model":"small",` + c.body + `}`
 		if c.path == chatPath {

@@ -24,7 +24,7 @@ func (f fakeModels) Find(name, reference, tenant string) (*ModelFacts, error) {
 		return m, nil
 	}
 	for _, v := range m.Versions {
-		if reference == "v"+string(rune('0'+v.Number)) || reference == v.Digest {
+		if reference == "v"+string('0'+v.Number) || reference == v.Digest {
 			v.Arm, v.Experiment = "", ""
 			return &ModelFacts{State: m.State, Labels: m.Labels, Versions: []ModelVersion{v}}, nil
 		}

@@ -94,25 +94,20 @@ func (f *Follower) Component() lifecycle.Component {
 		pause := firstPause
 		for ctx.Err() == nil && f.d.Registry != nil {
 			before := f.heard.Load()
-			err := f.follow(ctx)
-			if f.current.Swap(false) || pause == firstPause {
-				f.away(ctx, err)
-			}
+			f.ended(ctx, f.follow(ctx), pause == firstPause)
 			if f.heard.Load() != before {
 				pause = firstPause
 			}
-			if clock.Sleep(ctx, f.d.Clock, pause) != nil {
-				break
-			}
+			_ = clock.Sleep(ctx, f.d.Clock, pause) // ctx is looked at next
 			pause = min(2*pause, longestPause) //nolint:mnd // doubled
 		}
 		return nil
 	}}
 }
 
-// away tells once that the registry cannot be followed.
-func (f *Follower) away(ctx context.Context, err error) {
-	if ctx.Err() != nil {
+// ended tells, once, that the registry cannot be followed.
+func (f *Follower) ended(ctx context.Context, err error, first bool) {
+	if was := f.current.Swap(false); ctx.Err() != nil || !was && !first {
 		return
 	}
 	problem := "the registry was not reached yet: rules that ask for labels, versions or arms refuse"
@@ -125,7 +120,7 @@ func (f *Follower) away(ctx context.Context, err error) {
 	if status.Code(err) == codes.Unimplemented {
 		level = slog.LevelDebug // an older registry, or none
 	}
-	f.d.Log.LogAttrs(ctx, level, problem, telemetry.Err(err))
+	f.d.Log.LogAttrs(ctx, level, "the registry cannot be followed", slog.String("problem", problem), telemetry.Err(err))
 }
 
 // follow runs one stream, from a whole snapshot.

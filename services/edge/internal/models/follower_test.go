@@ -26,7 +26,7 @@ type fakeRegistry struct {
 
 type fakeStream struct {
 	grpc.ClientStream
-	ctx      context.Context //nolint:containedctx // it is a stream
+	ctx      context.Context
 	messages chan *registryv1.WatchResponse
 }
 
@@ -117,7 +117,7 @@ func TestFind(t *testing.T) {
 func text(f *authz.ModelFacts) string {
 	var out []string
 	for _, v := range f.Versions {
-		one := string(rune('0'+v.Number)) + "/" + v.Arm + "/" + v.Experiment
+		one := string('0'+v.Number) + "/" + v.Arm + "/" + v.Experiment
 		if v.Shadow {
 			one += "+shadow"
 		}

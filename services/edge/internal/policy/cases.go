@@ -101,7 +101,7 @@ func RunCase(s *authz.Snapshot, tenant, platform string, c *edgev1.PolicyCase, n
 	q, err := Ask(tenant, platform, c, now)
 	if err != nil {
 		out.Problem = err.Error()
-		return out, nil
+		return out, nil //nolint:nilerr // it is the case's
 	}
 	if b.left == 0 {
 		return nil, ErrCost
