@@ -99,7 +99,7 @@ func (f *Follower) Component() lifecycle.Component {
 				pause = firstPause
 			}
 			_ = clock.Sleep(ctx, f.d.Clock, pause) // ctx is looked at next
-			pause = min(2*pause, longestPause) //nolint:mnd // doubled
+			pause = min(2*pause, longestPause)     //nolint:mnd // doubled
 		}
 		return nil
 	}}
