@@ -90,6 +90,7 @@ func policyRequests() map[string]request {
 		"ListPolicyVersions":  {json: ``, reads: true, tells: true},
 		"GetPolicyVersion":    {json: `,"version":1`, reads: true, tells: true},
 		"ActivatePolicy":      {json: `,"version":2,"force":true`},
+		"DeactivatePolicy":    {json: `,"force":true`},
 		"RollbackPolicy":      {json: `,"version":1,"force":true`},
 		"DiffPolicy":          {json: `,"from":1,"to":2`, reads: true, tells: true},
 		"TestPolicy":          {json: ``, reads: true, tells: true},

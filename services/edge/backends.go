@@ -41,6 +41,9 @@ func (s *Service) dial() error {
 			s.identity.Issue(b.name, b.further...),
 			grpcclient.WithIdempotent(b.idempotent...),
 		}
+		if b.name == InferenceName {
+			opts = append(opts, withVerdicts())
+		}
 		if b.given != nil {
 			*b.conn = grpcclient.Intercept(b.name, b.given, b.cfg, s.opts.telemetry, opts...)
 			continue

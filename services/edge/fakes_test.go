@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/fullstorydev/grpchan/inprocgrpc"
@@ -33,7 +35,9 @@ import (
 func backend(tb testing.TB, register func(grpc.ServiceRegistrar)) grpc.ClientConnInterface {
 	tb.Helper()
 	return inproc.New(grpcserver.Chain{
-		grpcserver.RequestID(ids.Sequence("backend")), identity.Server(identity.Plain(), nil),
+		grpcserver.RequestID(ids.Sequence("backend")), identity.Server(identity.Plain(), func(method string) bool {
+			return method != registryv1.RegistryService_Watch_FullMethodName // the edge's own
+		}),
 	}, register)
 }
 
@@ -76,6 +80,7 @@ type fakeInference struct {
 	embedded []*inferencev1.EmbedRequest
 	reranked []*inferencev1.RerankRequest
 	caller   identity.Caller
+	policy   string          // what the policy says of versions, encoded
 	arrived  arrival.Arrival // of the edge's own call
 
 	// unary and stream answer; nil gives a short answer.
@@ -105,6 +110,7 @@ func (f *fakeInference) note(ctx context.Context, req *inferencev1.InvokeRequest
 	defer f.mu.Unlock()
 	f.invoked = append(f.invoked, req)
 	f.caller, _ = identity.FromContext(ctx)
+	f.policy = strings.Join(metadata.ValueFromIncomingContext(ctx, "poterne-policy-bin"), "")
 	if client := inprocgrpc.ClientContext(ctx); client != nil {
 		f.arrived = arrival.From(client)
 	}
@@ -288,6 +294,9 @@ func (f *fakeSearch) GetDocument(_ context.Context, req *searchv1.GetDocumentReq
 // fakeRegistry lists nothing, and keeps variants.
 type fakeRegistry struct {
 	registryv1.UnimplementedRegistryServiceServer
+
+	// models is what watchers are told; nil: nobody may watch.
+	models atomic.Pointer[registryv1.SnapshotPart]
 
 	mu       sync.Mutex
 	variants map[string]*registryv1.Variant // by name

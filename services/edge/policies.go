@@ -1,11 +1,17 @@
 package edge
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/health"
+	"github.com/poterne/poterne/services/edge/internal/obligation"
 )
 
 // CheckPolicies is what the readiness report says about the policies. It is
@@ -37,4 +43,53 @@ func (s *Service) advisePolicies() func(problems map[string]string) {
 		}
 		check.NotReady("what was in force goes on: " + strings.Join(texts, "; "))
 	}
+}
+
+// CheckModels is what the readiness report says about what rules know of models. It is
+// advice: most rules ask for none of it.
+const CheckModels = "edge: models"
+
+// adviseModels returns what puts problems with following the registry into the
+// readiness report.
+func (s *Service) adviseModels() func(problem string) {
+	advice := health.NewReadiness(s.opts.clock)
+	check := advice.Register(CheckModels)
+	check.Ready() // until the registry cannot be reached
+	s.readiness.Advise(advice)
+	return func(problem string) {
+		if problem == "" {
+			check.Ready()
+			return
+		}
+		check.NotReady(problem)
+	}
+}
+
+// policyHeader is the metadata by which the inference service is told what the policy
+// says of versions: inferencev1.PolicyVerdicts.
+const policyHeader = "poterne-policy-bin"
+
+// withVerdicts tells the inference service what the policy says of the versions that
+// may answer the request in hand.
+func withVerdicts() grpcclient.Option {
+	outgoing := func(ctx context.Context) context.Context {
+		md, _ := metadata.FromOutgoingContext(ctx)
+		verdicts := obligation.LimitsFrom(ctx).Verdicts
+		if verdicts == nil && len(md.Get(policyHeader)) == 0 {
+			return ctx
+		}
+		md = md.Copy()
+		md.Delete(policyHeader) // nobody else's
+		if verdicts != nil {
+			md.Set(policyHeader, string(verdicts))
+		}
+		return metadata.NewOutgoingContext(ctx, md)
+	}
+	return grpcclient.WithInterceptors(
+		func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			return invoker(outgoing(ctx), method, req, reply, cc, opts...)
+		},
+		func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			return streamer(outgoing(ctx), desc, cc, method, opts...)
+		})
 }

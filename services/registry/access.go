@@ -8,6 +8,7 @@ import (
 // The names in discovery of services that call for themselves.
 const (
 	inferenceName = "poterne-inference"
+	edgeName      = "poterne-edge"
 	workerName    = "poterne-worker"
 )
 
@@ -23,6 +24,7 @@ func access() assertion.Table {
 	shared := assertion.Access{Callers: true, Tenant: assertion.Shared}
 	platform := assertion.Access{Callers: true, Tenant: assertion.Platform}
 	inference := assertion.Access{Services: []string{inferenceName}, Tenant: assertion.None}
+	watchers := assertion.Access{Services: []string{inferenceName, edgeName}, Tenant: assertion.None}
 	worker := assertion.Access{Services: []string{workerName}, Tenant: assertion.None}
 	return assertion.Table{
 		registryv1.RegistryService_CreateModel_FullMethodName:            models,
@@ -91,7 +93,7 @@ func access() assertion.Table {
 		registryv1.RegistryService_ResumeRollout_FullMethodName:          models,
 		registryv1.RegistryService_ForceRollout_FullMethodName:           models,
 		registryv1.RegistryService_AbortRollout_FullMethodName:           models,
-		registryv1.RegistryService_Watch_FullMethodName:                  inference,
+		registryv1.RegistryService_Watch_FullMethodName:                  watchers,
 		registryv1.RegistryService_ReportOutcomes_FullMethodName:         inference,
 		registryv1.RegistryService_RecordFeedback_FullMethodName:         models,
 		registryv1.RegistryService_GetResults_FullMethodName:             models,

@@ -40,7 +40,7 @@ func (a *app) policiesCommand() *cobra.Command {
 	var tenant string
 	cmd := group("policies", "Who may do what: policies, their versions, tests and explanations",
 		a.policyGetCommand(&tenant), a.policyApplyCommand(&tenant), a.policyHistoryCommand(&tenant), a.policyDiffCommand(&tenant),
-		a.policyActivateCommand(&tenant), a.policyRollbackCommand(&tenant), a.policyTestCommand(&tenant), a.policyExplainCommand(&tenant),
+		a.policyActivateCommand(&tenant), a.policyDeactivateCommand(&tenant), a.policyRollbackCommand(&tenant), a.policyTestCommand(&tenant), a.policyExplainCommand(&tenant),
 		a.policyDryRunCommand(&tenant))
 	cmd.Long = policiesLong
 	cmd.PersistentFlags().StringVar(&tenant, "tenant", "", "whose policy; empty for your own tenant's")
@@ -155,33 +155,6 @@ func (a *app) policyHistoryCommand(tenant *string) *cobra.Command {
 	return cmd
 }
 
-func (a *app) policyDiffCommand(tenant *string) *cobra.Command {
-	return &cobra.Command{
-		Use: "diff FROM [TO]", Short: "Show in what two versions differ; TO is the one in force", Args: cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var numbers [2]int64
-			for i, text := range args {
-				n, err := policyVersion(text)
-				if err != nil {
-					return err
-				}
-				numbers[i] = n
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			var out map[string]any
-			body := map[string]any{"tenant": *tenant, "from": numbers[0], "to": numbers[1]}
-			if err := c.call(cmd.Context(), http.MethodPost, policiesPath+":diff", body, &out); err != nil {
-				return err
-			}
-			list, _ := out["differences"].([]any)
-			return a.print(list, columns("CHANGE change", "KIND kind", "ID id", "BEFORE before", "AFTER after"))
-		},
-	}
-}
-
 func policyVersion(text string) (int64, error) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 {
@@ -194,11 +167,14 @@ func (a *app) policyActivateCommand(tenant *string) *cobra.Command {
 	var etag string
 	var force bool
 	cmd := &cobra.Command{
-		Use: "activate VERSION", Short: "Put a version into force; 0 for none", Args: exactArgs("VERSION"),
+		Use: "activate VERSION", Short: "Put a version into force", Args: exactArgs("VERSION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n, err := policyVersion(args[0])
 			if err != nil {
 				return err
+			}
+			if n == 0 {
+				return usagef("versions begin with 1; policies deactivate takes the policy out of force")
 			}
 			return a.policyCall(cmd, policiesPath+":activate", map[string]any{"tenant": *tenant, "version": n, "etag": etag, "force": force},
 				columns("VERSION version", "ETAG etag"))

@@ -58,6 +58,10 @@ type policyQuestion struct {
 	mtls, bound                                          bool
 	age                                                  time.Duration
 	tokens                                               int64
+	class, arm, experiment, digest                       string
+	version                                              int32
+	labels, versionLabels                                map[string]string
+	classGiven                                           bool
 }
 
 func (q *policyQuestion) flags(cmd *cobra.Command) {
@@ -74,6 +78,13 @@ func (q *policyQuestion) flags(cmd *cobra.Command) {
 	f.BoolVar(&q.bound, "bound", false, "by credentials that are bound to a key")
 	f.DurationVar(&q.age, "token-age", 0, "how old the credentials are")
 	f.Int64Var(&q.tokens, "requested-tokens", 0, "how many tokens may be generated")
+	f.StringVar(&q.class, "document-class", "", "the documents' class; not given: any, \"\" is none")
+	f.StringToStringVar(&q.labels, "model-label", nil, "a label of the model, as NAME=VALUE; with any of these the registry is not asked")
+	f.StringToStringVar(&q.versionLabels, "version-label", nil, "a label of the version that answers, as NAME=VALUE")
+	f.Int32Var(&q.version, "model-version", 0, "its number")
+	f.StringVar(&q.digest, "model-digest", "", "its digest")
+	f.StringVar(&q.arm, "arm", "", "the arm by which the request comes to it")
+	f.StringVar(&q.experiment, "experiment", "", "the experiment whose arm that is")
 	f.StringVar(&q.reference, "model-reference", "", "what follows the model's name: an alias, v3 or a digest")
 }
 
@@ -95,6 +106,14 @@ func (q *policyQuestion) policyCase(action, resource string) (map[string]any, er
 	about := map[string]any{
 		"address": q.address, "mtls": q.mtls, "bound": q.bound, "requested_tokens": q.tokens, "model_reference": q.reference,
 	}
+	if q.classGiven {
+		about["document_class"] = q.class
+	}
+	if len(q.labels)+len(q.versionLabels) > 0 || q.version != 0 || q.digest+q.arm+q.experiment != "" {
+		about["model"] = map[string]any{
+			"labels": q.labels, "version_labels": q.versionLabels, "version": q.version, "digest": q.digest, "arm": q.arm, "experiment": q.experiment,
+		}
+	}
 	if q.at != "" {
 		about["time"] = q.at
 	}
@@ -114,6 +133,7 @@ func (a *app) policyExplainCommand(tenant *string) *cobra.Command {
 		Use: "explain ACTION TYPE[/ID]", Short: "Say by which rule a request would be decided, and why", Args: exactArgs("ACTION", "TYPE[/ID]"),
 		Example: "  poterne policies explain chat model/big --subject ada --group interns --time 2026-01-05T20:00:00Z",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			q.classGiven = cmd.Flags().Changed("document-class")
 			question, err := q.policyCase(args[0], args[1])
 			if err != nil {
 				return err
@@ -149,10 +169,17 @@ func (a *app) printExplanation(out map[string]any) error {
 	if o := out["obligations"]; o != nil {
 		fmt.Fprintf(a.streams.Out, "obligations: %s\n", cell(o))
 	}
+	if filter := cell(out["document_filter"]); filter != "-" && filter != "" {
+		fmt.Fprintf(a.streams.Out, "documents that may be seen: %s\n", filter)
+	}
+	if age := out["models_age"]; age != nil {
+		fmt.Fprintf(a.streams.Out, "models as the registry told them %s ago\n", cell(age))
+	}
 	for _, part := range []struct {
 		field string
 		cols  []column
 	}{
+		{"versions", columns("VERSION version", "ARM arm", "EXPERIMENT experiment", "COPY shadow", "DECISION decision", "RULE rule")},
 		{"roles", columns("ROLE role", "FROM origin")},
 		{"rules", columns("RULE rule", "EFFECT effect", "APPLIES applies", "SUBJECT subject", "CONDITION condition", "VALUES values", "MISSING missing")},
 	} {
@@ -190,6 +217,11 @@ func (a *app) policyDryRunCommand(tenant *string) *cobra.Command {
 				return a.print(out, nil)
 			}
 			fmt.Fprintf(a.streams.Out, "version %s: %s requests judged, %s otherwise\n", cell(out["version"]), cell(out["judged"]), cell(out["different"]))
+			if replicas, _ := out["replicas"].([]any); len(replicas) > 1 {
+				if err := a.print(replicas, columns("REPLICA replica", "JUDGED judged", "DIFFERENT different", "UPDATED update_time")); err != nil {
+					return err
+				}
+			}
 			list, _ := out["differences"].([]any)
 			return a.print(list, columns("TIME time", "REQUEST request_id", "TENANT tenant", "SUBJECT subject", "ACTION action", "RESOURCE resource",
 				"DECISION decision", "RULE rule", "WOULD-BE new_decision", "BY new_rule"))

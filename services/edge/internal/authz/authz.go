@@ -8,13 +8,10 @@ package authz
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync/atomic"
 
-	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
 )
 
@@ -45,6 +42,7 @@ type Authorizer struct {
 	current  atomic.Pointer[Snapshot]
 	watcher  atomic.Pointer[watcher]
 	facts    func(ctx context.Context) Facts
+	models   Models
 	log      *slog.Logger
 }
 
@@ -66,6 +64,19 @@ func New(cfg Config, policy Policy, log *slog.Logger) (*Authorizer, error) {
 // AskFacts says where to find what conditions ask about a request. It must be
 // called before the first decision.
 func (a *Authorizer) AskFacts(facts func(ctx context.Context) Facts) { a.facts = facts }
+
+// AskModels says where to find what conditions ask about models. It must be called
+// before the first decision; without, nothing is known of any.
+func (a *Authorizer) AskModels(m Models) { a.models = m }
+
+// ModelsFor returns what finds models as callers of the tenant see them; nil where
+// nothing is known of any.
+func (a *Authorizer) ModelsFor(tenant string) func(name, reference string) (*ModelFacts, error) {
+	if a.models == nil {
+		return nil
+	}
+	return func(name, reference string) (*ModelFacts, error) { return a.models.Find(name, reference, tenant) }
+}
 
 // FactsOf is what conditions may ask about the request of ctx.
 func (a *Authorizer) FactsOf(ctx context.Context) Facts { return a.facts(ctx) }
@@ -99,8 +110,9 @@ func (a *Authorizer) Allowed(ctx context.Context, caller identity.Caller, action
 
 func (a *Authorizer) decide(ctx context.Context, s *Snapshot, r ask) Decision {
 	r.find = func() Facts { return a.facts(ctx) }
+	r.models = a.ModelsFor(r.caller.Tenant)
 	d := s.decide(r)
-	if d.Failure != nil && !errors.Is(d.Failure, errConflict) {
+	if d.Failure != nil && !errors.Is(d.Failure, errConflict) && !errors.Is(d.Failure, ErrNoModel) {
 		a.log.ErrorContext(ctx, "a rule cannot be judged; the request is refused", slog.String("rule", d.Rule), slog.Any("error", d.Failure))
 	}
 	return d
@@ -141,14 +153,4 @@ func (a *Authorizer) MayGrantPrincipal(ctx context.Context, caller identity.Call
 		return true
 	}
 	return a.Allowed(ctx, caller, "grant-any", Resource{Type: "role", ID: principal, Tenant: tenant})
-}
-
-// Refusal is the error for what is not allowed.
-func Refusal(action string, res Resource) error {
-	what := strings.ReplaceAll(res.Type, "-", " ")
-	if res.ID != "" {
-		what += " " + fmt.Sprintf("%.64q", res.ID)
-	}
-	return apierr.New(apierr.PermissionDenied, "your roles do not allow to %s the %s", strings.ReplaceAll(action, "-", " "), what).
-		WithMetadata("action", action).WithMetadata("resource_type", res.Type)
 }

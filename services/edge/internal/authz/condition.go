@@ -11,6 +11,7 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 // conditionCost bounds what one condition may do for the largest caller, in
@@ -29,11 +30,24 @@ const inNetwork = "in_network"
 // always is the condition that holds without being evaluated.
 const always = "true"
 
-// compiler makes programs of conditions: expressions of CEL, which are typed,
-// end by themselves and reach nothing but the variables.
-type compiler struct{ env *cel.Env }
+// Compiler makes programs of conditions: expressions of CEL, which are typed,
+// end by themselves and reach nothing but the variables. Equal conditions, of
+// whichever policy and version, are compiled once. It is safe for concurrent use.
+type Compiler struct {
+	env   *cel.Env
+	known *lru.Cache[string, condition]
+}
 
-func newCompiler() (*compiler, error) {
+// conditionsKept is how many compiled conditions are kept for other policies and
+// versions than the ones that use them.
+const conditionsKept = 2 * MaxConditions
+
+// NewCompiler returns a compiler.
+func NewCompiler() (*Compiler, error) {
+	known, err := lru.New[string, condition](conditionsKept)
+	if err != nil {
+		return nil, fmt.Errorf("authz: make the cache: %w", err)
+	}
 	options := []cel.EnvOption{cel.Function(inNetwork,
 		cel.Overload("in_network_string_string", []*cel.Type{cel.StringType, cel.StringType}, cel.BoolType,
 			cel.BinaryBinding(func(addr, network ref.Val) ref.Val {
@@ -50,7 +64,7 @@ func newCompiler() (*compiler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("authz: make the conditions' environment: %w", err)
 	}
-	return &compiler{env: env}, nil
+	return &Compiler{env: env, known: known}, nil
 }
 
 func inside(addr, network ref.Val) (bool, error) {
@@ -75,12 +89,25 @@ type condition struct {
 	// uses is the names of the variables in it, in order.
 	uses []string
 	need fact
+	// classes is those of documents that it tells apart.
+	classes []string
 }
 
-func (c *compiler) compile(text string) (condition, error) {
+func (c *Compiler) compile(text string) (condition, error) {
 	if text == always {
 		return condition{}, nil
 	}
+	if known, ok := c.known.Get(text); ok {
+		return known, nil
+	}
+	out, err := c.compileNew(text)
+	if err == nil {
+		c.known.Add(text, out)
+	}
+	return out, err
+}
+
+func (c *Compiler) compileNew(text string) (condition, error) {
 	tree, issues := c.env.Compile(text)
 	if err := issues.Err(); err != nil {
 		return condition{}, fmt.Errorf("condition %q: %w", text, err)
@@ -106,6 +133,9 @@ func (c *compiler) compile(text string) (condition, error) {
 		}
 	}))
 	if wrong != nil {
+		return condition{}, fmt.Errorf("condition %q: %w", text, wrong)
+	}
+	if out.classes, wrong = classesIn(tree.NativeRep().Expr()); wrong != nil {
 		return condition{}, fmt.Errorf("condition %q: %w", text, wrong)
 	}
 	slices.Sort(out.uses)
@@ -145,6 +175,7 @@ func (a *asker) holds(r *rule) (bool, error) {
 		return false, errTenantCost
 	}
 	ok, cost, err := r.cond.holds(a)
+	a.cost += cost
 	if r.tenantOnly() {
 		a.spent += cost
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"cel.dev/cel-go/common/types"
+
 	"github.com/poterne/poterne/pkg/identity"
 )
 
@@ -16,17 +18,26 @@ type Question struct {
 	Resource Resource
 	About    About
 	Facts    Facts
+	// Models finds what is known of models; nil: nothing is.
+	Models func(name, reference string) (*ModelFacts, error)
 }
 
 func (q Question) ask() ask {
-	return ask{caller: q.Caller, action: q.Action, res: q.Resource, about: q.About, find: func() Facts { return q.Facts }}
+	return ask{caller: q.Caller, action: q.Action, res: q.Resource, about: q.About, find: func() Facts { return q.Facts }, models: q.Models}
 }
 
 // Decide says how the question would be decided.
 func (s *Snapshot) Decide(q Question) Decision {
 	r := q.ask()
 	known := s.prepare(r) // remembered answers are for requests
-	return s.judge(&asker{standing: known.standing, action: r.action, res: r.res, about: r.about, find: r.find}, known.rules)
+	var cost uint64
+	d := s.decideEach(r, known, func(a *asker) Decision {
+		d := s.judge(a, known.rules)
+		cost += a.cost
+		return d
+	})
+	d.Cost = cost
+	return d
 }
 
 // Explanation is why a question is decided so.
@@ -35,6 +46,8 @@ type Explanation struct {
 	// Reason is why, in one sentence.
 	Reason string
 	Roles  []RoleOrigin
+	// AsksModels says that a rule asks for what is known of models.
+	AsksModels bool
 	// Rules is those about the resource and the action, the ones that apply first.
 	Rules []RuleExplanation
 }
@@ -63,7 +76,13 @@ const maxExplained = 100
 func (s *Snapshot) Explain(q Question) Explanation {
 	out := Explanation{Decision: s.Decide(q)}
 	r := q.ask()
-	a := &asker{standing: s.standing(r.caller), action: r.action, res: r.res, about: r.about, find: r.find}
+	a := r.asker(s.standing(r.caller))
+	if a.findModel(); a.facet.model != nil && len(a.facet.model.Versions) > 0 && r.res.Type == typeModel {
+		a.facet.version = &a.facet.model.Versions[0] // the others are told by their decisions
+	}
+	if r.about.Class != nil {
+		a.facet.class = *r.about.Class
+	}
 	out.Roles = s.origins(a.standing)
 	for _, l := range []*Layer{s.layers.Base, s.layers.Platform, s.layers.Tenants[q.Caller.Tenant]} {
 		if l == nil || l.tenant && q.Caller.Tenant != q.Resource.Tenant {
@@ -73,6 +92,7 @@ func (s *Snapshot) Explain(q Question) Explanation {
 			rule := &l.rules[i]
 			if matches(r.action, rule.Action) && matches(r.res.Type, rule.Type) && matches(r.res.ID, rule.Resource) {
 				out.Rules = append(out.Rules, a.explain(rule))
+				out.AsksModels = out.AsksModels || rule.cond.need&(needLabels|needVersion) != 0
 			}
 		}
 	}
@@ -93,7 +113,7 @@ func (a *asker) explain(r *rule) RuleExplanation {
 	e := RuleExplanation{Rule: r.Rule, Name: r.name(), Tenant: r.tenantOnly(), Values: make(map[string]string)}
 	for _, name := range r.cond.uses {
 		if of, ok := a.names[name]; ok {
-			e.Values[name] = clip(fmt.Sprint(of(a)))
+			e.Values[name] = clip(valueText(of(a)))
 		}
 	}
 	all := a.all
@@ -111,13 +131,20 @@ func (a *asker) explain(r *rule) RuleExplanation {
 	ok, err := a.holds(r)
 	switch {
 	case err != nil:
-		e.Missing = "its condition cannot be judged: " + err.Error()
+		e.Missing = "its condition cannot be judged: " + strings.ReplaceAll(err.Error(), "authz: ", "")
 	case !ok:
 		e.Missing = "its condition is false"
 	default:
 		e.Applies = true
 	}
 	return e
+}
+
+func valueText(v any) string {
+	if err, ok := v.(*types.Err); ok {
+		return "not known: " + strings.TrimPrefix(err.Error(), "authz: ")
+	}
+	return fmt.Sprint(v)
 }
 
 // clip bounds what an explanation tells of a value.
@@ -133,7 +160,7 @@ func reason(e Explanation) string {
 	d := e.Decision
 	switch {
 	case d.Failure != nil:
-		return "It is refused, since " + strings.TrimPrefix(d.Failure.Error(), "authz: ") + "."
+		return "It is refused, since " + strings.ReplaceAll(d.Failure.Error(), "authz: ", "") + "."
 	case d.Allowed:
 		return "The rule " + d.Rule + " allows it, and no rule denies it."
 	case d.Rule != "":

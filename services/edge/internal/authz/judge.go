@@ -2,11 +2,9 @@ package authz
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
-	"strconv"
-	"strings"
+	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
@@ -22,6 +20,9 @@ type Verdict struct {
 
 	// Resource is what the call is about; the zero value for a public method.
 	Resource Resource
+	// Models is what is said of the versions of each model that was asked about, and
+	// where that makes a difference.
+	Models map[string][]VersionVerdict
 }
 
 // Check refuses the caller's request unless the policy allows it.
@@ -47,6 +48,7 @@ func (a *Authorizer) Judge(ctx context.Context, m Method, caller identity.Caller
 		if err := refused(m.Action, v.Resource, v.Decision); err != nil {
 			return v, err
 		}
+		v.note(v.Resource, v.Decision)
 		v.Obligations = relevant(v.Resource.Type, m.Action, v.Obligations)
 		if err := a.judgeForced(ctx, snapshot, r, &v); err != nil {
 			return v, err
@@ -66,10 +68,14 @@ func refused(action string, res Resource, d Decision) error {
 	if d.Allowed {
 		return nil
 	}
-	if errors.Is(d.Failure, errConflict) {
-		return conflict()
+	if res.Type == typeModel && res.ID != "" && errors.Is(d.Failure, ErrNoModel) {
+		return apierr.New(apierr.ModelNotFound, "there is no model %q", res.ID).WithField("model").WithMetadata("model", res.ID)
 	}
-	return Refusal(action, res)
+	if errors.Is(d.Failure, ErrModelsUnknown) {
+		return apierr.New(apierr.Unavailable, "the policy asks for what the registry knows of the model, which is not known here yet; try again").
+			WithRetryAfter(time.Second)
+	}
+	return refusal(d.Why, action, res)
 }
 
 func conflict() error {
@@ -94,20 +100,35 @@ func (a *Authorizer) judgeAlso(ctx context.Context, s *Snapshot, m Method, r ask
 	}
 	for _, p := range m.Also(req) {
 		res := Resource{Type: p.Type, ID: p.ID, Tenant: r.caller.Tenant}
-		d := a.decide(ctx, s, ask{caller: r.caller, action: p.Action, res: res, about: r.about})
+		about := r.about
+		if p.Type == typeModel {
+			about.Reference = p.Reference
+		}
+		d := a.decide(ctx, s, ask{caller: r.caller, action: p.Action, res: res, about: about})
 		if d.Obligations.Model == p.ID {
 			d.Obligations.Model = "" // it is the one
 		}
 		if err := v.require(d, p.Action, res); err != nil {
 			return err
 		}
+		if some(d.Versions) {
+			// Search asks for the model itself: nobody there tells the versions apart.
+			v.Allowed, v.Why = false, WhyUnknown
+			return apierr.New(apierr.PermissionDenied, "the policy lets you have some versions of the model %.64q only: name one of them", p.ID)
+		}
 	}
 	return nil
+}
+
+// some reports whether some versions may answer and others may not.
+func some(versions []VersionVerdict) bool {
+	return slices.ContainsFunc(versions, func(v VersionVerdict) bool { return !v.Allowed && !v.Shadow })
 }
 
 // require adds a decision that the call depends on too.
 func (v *Verdict) require(d Decision, action string, res Resource) error {
 	if err := refused(action, res, d); err != nil {
+		v.Why = d.Why
 		v.Allowed, v.Rule, v.Failure = false, d.Rule, d.Failure
 		return err
 	}
@@ -117,7 +138,20 @@ func (v *Verdict) require(d Decision, action string, res Resource) error {
 		return conflict()
 	}
 	v.Obligations = all
+	v.Classes = v.Classes.And(d.Classes)
+	v.note(res, d)
 	return nil
+}
+
+// note keeps what is said of the versions of a model.
+func (v *Verdict) note(res Resource, d Decision) {
+	if d.Versions == nil || res.Type != typeModel {
+		return
+	}
+	if v.Models == nil {
+		v.Models = make(map[string][]VersionVerdict)
+	}
+	v.Models[res.ID] = d.Versions
 }
 
 const typeModel = "model"
@@ -143,85 +177,24 @@ func fulfilling() []string { return []string{"chat", "complete", "embed", "reran
 // fulfillable refuses what nobody would fulfil.
 func fulfillable(m Method, v Verdict) error {
 	o := v.Obligations
+	if v.Classes != nil && !v.filters(m) {
+		return apierr.New(apierr.PermissionDenied, "the policy lets you have documents of some classes only: search, list or get them instead")
+	}
 	if o.Model == "" && o.MaxTokens == 0 && !o.Redact || m.Type == typeModel && slices.Contains(fulfilling(), m.Action) {
 		return nil
 	}
 	return apierr.New(apierr.PermissionDenied, "the policy allows this only with obligations that cannot be fulfilled here: ask for chat, completions, embeddings or rerank instead")
 }
 
-func referenceOf(model string) string {
-	_, reference, _ := strings.Cut(model, "@")
-	return reference
+// filters reports whether what the method answers is held to classes of documents.
+func (v *Verdict) filters(m Method) bool {
+	switch m.Type {
+	case typeModel:
+		return m.Action == "chat"
+	case "collection":
+		return m.Action == "search"
+	case "document":
+		return m.Action == "get" || m.Action == "list"
+	}
+	return false
 }
-
-// aboutOf returns what a request says of itself.
-func aboutOf(req any) About {
-	var out About
-	switch r := req.(type) {
-	case interface{ GetModel() string }:
-		out.Reference = referenceOf(r.GetModel())
-	case interface{ GetModelName() string }:
-		out.Reference = referenceOf(r.GetModelName())
-	}
-	out.RequestedTokens = RequestedTokens(req)
-	return out
-}
-
-// RequestedTokens returns the most tokens that a request lets be generated, over all
-// its answers: engines differ in which of several bounds they heed, so the largest
-// counts. It is 0 when the request gives none.
-func RequestedTokens(req any) int64 {
-	var most int64
-	if r, ok := req.(interface{ GetMaxTokens() int32 }); ok {
-		most = int64(r.GetMaxTokens())
-	}
-	if r, ok := req.(interface{ GetMaxCompletionTokens() int32 }); ok {
-		most = max(most, int64(r.GetMaxCompletionTokens()))
-	}
-	answers := int64(1)
-	if r, ok := req.(interface{ GetN() int32 }); ok {
-		answers = max(answers, int64(r.GetN()))
-	}
-	if r, ok := req.(interface{ GetExtra() map[string]string }); ok {
-		for _, name := range TokenMembers() {
-			if text, given := r.GetExtra()[name]; given {
-				most = max(most, wholeNumber(text))
-			}
-		}
-		if text, given := r.GetExtra()[memberBestOf]; given {
-			answers = max(answers, min(wholeNumber(text), mostAnswers))
-		}
-	}
-	return most * answers
-}
-
-// memberBestOf is how a completion asks for more answers than it returns, and
-// mostAnswers bounds what is believed of it.
-const (
-	memberBestOf = "best_of"
-	mostAnswers  = 128
-)
-
-// TokenMembers returns the members of a request, besides those in its contract,
-// by which engines are told how much to generate.
-func TokenMembers() []string {
-	return []string{"max_tokens", "max_completion_tokens", "n_predict", "max_new_tokens", "max_length"}
-}
-
-// wholeNumber reads a member; what is no number asks for as much as there is.
-func wholeNumber(text string) int64 {
-	if text == "null" {
-		return 0
-	}
-	var n json.Number
-	if err := json.Unmarshal([]byte(text), &n); err != nil {
-		return unbounded
-	}
-	if i, err := strconv.ParseInt(n.String(), 10, 64); err == nil {
-		return i
-	}
-	return unbounded
-}
-
-// unbounded is more tokens than any engine generates.
-const unbounded = 1 << 40

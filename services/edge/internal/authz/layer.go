@@ -47,9 +47,21 @@ func (r *rule) name() string { return r.layer.name + "/" + r.ID }
 // begin.
 func CompileLayer(name string, p Policy) (*Layer, error) { return compileLayer(name, p) }
 
+// Layer is CompileLayer with what c knows already.
+func (c *Compiler) Layer(name string, p Policy) (*Layer, error) { return c.layer(name, p) }
+
 // CompileTenantLayer compiles a tenant's own policy. Its rules must have the scope
 // own, and its bindings the tenant.
 func CompileTenantLayer(name, tenant string, p Policy) (*Layer, error) {
+	c, err := NewCompiler()
+	if err != nil {
+		return nil, err
+	}
+	return c.TenantLayer(name, tenant, p)
+}
+
+// TenantLayer is CompileTenantLayer with what c knows already.
+func (c *Compiler) TenantLayer(name, tenant string, p Policy) (*Layer, error) {
 	for _, r := range p.Rules {
 		if r.Scope != ScopeOwn {
 			return nil, fmt.Errorf("authz: rule %s: a tenant's policy is about its own resources: the scope must be own, got %q", r.ID, r.Scope)
@@ -60,7 +72,7 @@ func CompileTenantLayer(name, tenant string, p Policy) (*Layer, error) {
 			return nil, fmt.Errorf("authz: a tenant's policy gives roles in its own tenant: %q must be %q", b.Tenant, tenant)
 		}
 	}
-	l, err := compileLayer(name, p)
+	l, err := c.layer(name, p)
 	if err == nil {
 		l.tenant = true
 	}
@@ -68,10 +80,14 @@ func CompileTenantLayer(name, tenant string, p Policy) (*Layer, error) {
 }
 
 func compileLayer(name string, p Policy) (*Layer, error) {
-	c, err := newCompiler()
+	c, err := NewCompiler()
 	if err != nil {
 		return nil, err
 	}
+	return c.layer(name, p)
+}
+
+func (c *Compiler) layer(name string, p Policy) (*Layer, error) {
 	l := &Layer{
 		name: name, policy: p, rules: make([]rule, len(p.Rules)),
 		bySubject: make(map[subjectScope][]int32), roles: make(map[string][]Binding),
@@ -80,6 +96,7 @@ func compileLayer(name string, p Policy) (*Layer, error) {
 	for i, r := range p.Rules {
 		cond, ok := compiled[r.Condition]
 		if !ok {
+			var err error
 			if cond, err = c.compile(r.Condition); err != nil {
 				return nil, fmt.Errorf("authz: rule %s: %w", r.ID, err)
 			}

@@ -7,7 +7,7 @@ import "testing"
 func policyMatrix(admins string) map[string]string {
 	out := make(map[string]string)
 	for _, m := range []string{
-		"GetPolicy", "CreatePolicyVersion", "ListPolicyVersions", "GetPolicyVersion", "ActivatePolicy", "RollbackPolicy",
+		"GetPolicy", "CreatePolicyVersion", "ListPolicyVersions", "GetPolicyVersion", "ActivatePolicy", "DeactivatePolicy", "RollbackPolicy",
 		"DiffPolicy", "TestPolicy", "ExplainPolicy", "StartPolicyDryRun", "GetPolicyDryRun",
 	} {
 		out["PolicyService/"+m] = admins

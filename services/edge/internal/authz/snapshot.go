@@ -55,6 +55,15 @@ type Decision struct {
 	// Failure says that a rule could not be judged, or that rules ask for what
 	// cannot be had together; such a request is refused.
 	Failure error
+	// Cost is what the conditions took, in CEL's units; 0 for what was remembered.
+	Cost uint64
+	// Why says which kind of rule refused; empty for what is allowed.
+	Why Why
+	// Versions is what is said of each version that may answer, where that makes a
+	// difference; nil where it makes none.
+	Versions []VersionVerdict
+	// Classes is which documents may be seen; nil for all.
+	Classes *obligation.Classes
 }
 
 // question is everything that a decision depends on, besides the policies and
@@ -126,6 +135,7 @@ type ask struct {
 	res    Resource
 	about  About
 	find   func() Facts
+	models func(name, reference string) (*ModelFacts, error)
 }
 
 // decide says whether the request is allowed, and by which rule.
@@ -141,27 +151,65 @@ func (s *Snapshot) decide(r ask) Decision {
 	if !cached {
 		known = s.prepare(r)
 	}
-	a := &asker{standing: known.standing, action: r.action, res: r.res, about: r.about, find: r.find}
-	d := detail{question: q}
-	if known.need != 0 && known.need&needUnique == 0 {
-		d.facts = a.detail(known.need)
-		if decision, ok := s.detailed.Get(d); ok {
-			return decision
+	cacheable := len(q.id) <= maxCachedID && len(q.principals) <= maxCachedPrincipals
+	decision := s.decideEach(r, known, func(a *asker) Decision {
+		d := detail{question: q}
+		remember := cacheable && known.need != 0 && known.need&needUnique == 0 && a.modelErr == nil
+		if remember {
+			d.facts = a.detail(known.need)
+			if decision, ok := s.detailed.Get(d); ok {
+				return decision
+			}
 		}
-	}
-	decision := s.judge(a, known.rules)
-	if len(q.id) > maxCachedID || len(q.principals) > maxCachedPrincipals {
+		decision := s.judge(a, known.rules)
+		if remember {
+			s.detailed.Add(d, decision)
+		}
+		return decision
+	})
+	if !cacheable {
 		return decision
 	}
 	if known.need == 0 {
 		known.decision = decision
-	} else if known.need&needUnique == 0 {
-		s.detailed.Add(d, decision)
 	}
 	if !cached {
 		s.answers.Add(q, known)
 	}
 	return decision
+}
+
+// asker is the request as its rules see it.
+func (r ask) asker(st *standing) *asker {
+	return &asker{standing: st, action: r.action, res: r.res, about: r.about, find: r.find, models: r.models}
+}
+
+// decideEach decides a request for each of the ways in which it may be answered,
+// where its rules tell these apart.
+func (s *Snapshot) decideEach(r ask, known *answer, judge func(a *asker) Decision) Decision {
+	a := r.asker(known.standing)
+	if known.need&(needLabels|needVersion) != 0 {
+		a.findModel()
+	}
+	switch m := a.facet.model; {
+	case known.need&needVersion != 0 && r.res.Type == typeModel && r.res.ID != "" && m != nil:
+		return combine(m.Versions, func(v *ModelVersion) Decision {
+			one := r.asker(known.standing)
+			one.looked, one.facet = true, facet{model: m, version: v}
+			return judge(one)
+		})
+	case known.need&needClass != 0 && kindOf(r.res.Type) == kindCollection:
+		if r.about.Class != nil {
+			a.facet.class = *r.about.Class
+			return judge(a)
+		}
+		return classify(known.rules, func(class string) Decision {
+			one := r.asker(known.standing)
+			one.facet.class = class
+			return judge(one)
+		})
+	}
+	return judge(a)
 }
 
 // maxCachedPrincipals, in bytes, keeps callers of very many groups out of the
@@ -223,6 +271,14 @@ func (s *Snapshot) rank(l *Layer) int {
 
 // judge has Casbin decide by the rules that may apply.
 func (s *Snapshot) judge(a *asker, rules []*rule) Decision {
+	d := s.enforce(a, rules)
+	if !d.Allowed {
+		d.Why = whyRefused(d, rules)
+	}
+	return d
+}
+
+func (s *Snapshot) enforce(a *asker, rules []*rule) Decision {
 	out := Decision{Policy: s.Version(a.caller.Tenant)}
 	if len(rules) == 0 {
 		return out

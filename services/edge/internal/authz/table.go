@@ -50,7 +50,11 @@ type Method struct {
 }
 
 // Permission is an action on a kind of resource.
-type Permission struct{ Type, ID, Action string }
+type Permission struct {
+	Type, ID, Action string
+	// Reference is what follows a model's name.
+	Reference string
+}
 
 // Table is what every method of the edge needs. A method that is missing is
 // refused, and a test fails.
@@ -258,7 +262,7 @@ func reranking(req any) []Permission {
 	if !ok || r.GetRerank() == nil {
 		return nil
 	}
-	return []Permission{{Type: "model", ID: bareName(r.GetRerank().GetModel()), Action: "rerank"}}
+	return []Permission{{Type: "model", ID: bareName(r.GetRerank().GetModel()), Reference: referenceOf(r.GetRerank().GetModel()), Action: "rerank"}}
 }
 
 func tenant(req any) string {

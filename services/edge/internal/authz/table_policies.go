@@ -10,6 +10,7 @@ func policyMethods() map[string]Method {
 		edgev1.PolicyService_ListPolicyVersions_FullMethodName:  {Type: "policy", Action: "list", Tenant: tenant},
 		edgev1.PolicyService_GetPolicyVersion_FullMethodName:    {Type: "policy", Action: "get", Tenant: tenant},
 		edgev1.PolicyService_ActivatePolicy_FullMethodName:      {Type: "policy", Action: "activate", Tenant: tenant},
+		edgev1.PolicyService_DeactivatePolicy_FullMethodName:    {Type: "policy", Action: "activate", Tenant: tenant},
 		edgev1.PolicyService_RollbackPolicy_FullMethodName:      {Type: "policy", Action: "activate", Tenant: tenant},
 		edgev1.PolicyService_DiffPolicy_FullMethodName:          {Type: "policy", Action: "get", Tenant: tenant},
 		edgev1.PolicyService_TestPolicy_FullMethodName:          {Type: "policy", Action: "test", Tenant: tenant},

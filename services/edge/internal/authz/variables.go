@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 
 	"github.com/poterne/poterne/pkg/identity"
 )
@@ -35,11 +37,13 @@ type About struct {
 	// RequestedTokens is the most that the request lets be generated; 0 when it
 	// does not say.
 	RequestedTokens int64
+	// Class is that of the documents, where one is known; nil: of any.
+	Class *string
 }
 
 // fact is a bit for each thing that a decision may depend on and that is not the
 // same for the same caller, resource and action.
-type fact uint8
+type fact uint16
 
 const (
 	needAddress fact = 1 << iota
@@ -49,6 +53,11 @@ const (
 	needHour
 	needMinute
 	needWeekday
+	// needLabels is the model's, needVersion what may answer in its name, and
+	// needClass that of the documents: which of them it is, is asked of each.
+	needLabels
+	needVersion
+	needClass
 	// needUnique is for what hardly two requests have in common: such decisions are
 	// not remembered.
 	needUnique
@@ -78,6 +87,14 @@ func variables() []variable {
 		{"action", cel.StringType, 0, func(a *asker) any { return a.action }},
 		{"model", cel.StringType, 0, func(a *asker) any { return a.model() }},
 		{"collection", cel.StringType, 0, func(a *asker) any { return a.collection() }},
+		{"model_labels", cel.MapType(cel.StringType, cel.StringType), needLabels, func(a *asker) any { return a.labels() }},
+		{"model_version", cel.IntType, needVersion, func(a *asker) any { return a.ofVersion(func(v *ModelVersion) any { return int64(v.Number) }) }},
+		{"model_digest", cel.StringType, needVersion, func(a *asker) any { return a.ofVersion(func(v *ModelVersion) any { return v.Digest }) }},
+		{"model_aliases", texts, needVersion, func(a *asker) any { return a.ofVersion(func(v *ModelVersion) any { return v.Aliases }) }},
+		{"version_labels", cel.MapType(cel.StringType, cel.StringType), needVersion, func(a *asker) any { return a.ofVersion(func(v *ModelVersion) any { return labelsOf(v.Labels) }) }},
+		{"arm", cel.StringType, needVersion, func(a *asker) any { return a.ofVersion(func(v *ModelVersion) any { return v.Arm }) }},
+		{"experiment", cel.StringType, needVersion, func(a *asker) any { return a.ofVersion(func(v *ModelVersion) any { return v.Experiment }) }},
+		{documentClass, cel.StringType, needClass, func(a *asker) any { return a.facet.class }},
 		{"model_reference", cel.StringType, needReference, func(a *asker) any { return a.about.Reference }},
 		{"requested_tokens", cel.IntType, needTokens, func(a *asker) any { return a.about.RequestedTokens }},
 		{"address", cel.StringType, needAddress, func(a *asker) any { return addressText(a.facts().Address) }},
@@ -102,6 +119,9 @@ func Variables() []string {
 	return out
 }
 
+// unknown is a value that is not known, which has the condition fail where it counts.
+func unknown(why error) ref.Val { return types.WrapErr(why) }
+
 func addressText(a netip.Addr) string {
 	if !a.IsValid() {
 		return ""
@@ -118,8 +138,15 @@ type asker struct {
 	about  About
 	find   func() Facts
 	found  *Facts
+	models func(name, reference string) (*ModelFacts, error)
+	facet  facet
+	// looked says that the model was looked for, and modelErr why it is not known.
+	looked   bool
+	modelErr error
 	// spent is what the conditions of the tenant's policy took, in CEL's units.
 	spent uint64
+	// cost is what the conditions of all policies took.
+	cost uint64
 	// matched is the rules that applied, in the order in which they were asked.
 	matched []*rule
 }
@@ -227,5 +254,6 @@ func (a *asker) detail(need fact) string {
 			b.WriteByte('\n')
 		}
 	}
+	b.WriteString(a.facetKey(need))
 	return b.String()
 }

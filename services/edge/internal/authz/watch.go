@@ -1,6 +1,10 @@
 package authz
 
-import "context"
+import (
+	"context"
+	"reflect"
+	"slices"
+)
 
 // watcher has a candidate evaluated beside what is in force.
 type watcher struct {
@@ -36,9 +40,12 @@ func (a *Authorizer) watch(ctx context.Context, r ask, current Decision) {
 	if w == nil || !w.sample() {
 		return
 	}
-	r.find = func() Facts { return a.facts(ctx) }
+	r.find, r.models = func() Facts { return a.facts(ctx) }, a.ModelsFor(r.caller.Tenant)
 	o := Observation{Action: r.action, Resource: r.res, Current: current, New: w.next.decide(r)}
 	o.Caller.Tenant, o.Caller.Subject = r.caller.Tenant, r.caller.Subject
-	o.Different = o.New.Allowed != current.Allowed || o.New.Obligations != current.Obligations
+	o.Different = o.New.Allowed != current.Allowed || o.New.Obligations != current.Obligations ||
+		!reflect.DeepEqual(o.New.Classes, current.Classes) || !slices.EqualFunc(o.New.Versions, current.Versions, sameVerdict)
 	w.observe(ctx, o)
 }
+
+func sameVerdict(a, b VersionVerdict) bool { return a.same(b.ModelVersion) && a.Allowed == b.Allowed }

@@ -16,6 +16,7 @@ import (
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/inspect"
+	"github.com/poterne/poterne/services/edge/internal/obligation"
 )
 
 // Searcher is what this package needs of the search service.
@@ -99,6 +100,7 @@ func (b *Builder) Build(ctx context.Context, req *edgev1.CreateChatCompletionReq
 	}
 	found, err := b.search.Search(ctx, &searchv1.SearchRequest{
 		Collection: r.GetCollection(), Query: query, TopK: topK, Filter: r.GetFilter(), Mode: r.GetMode(), Plain: plain,
+		RequiredFilter: obligation.LimitsFrom(ctx).Classes.Filter(),
 	})
 	if err != nil {
 		return nil, underRetrieval(err)

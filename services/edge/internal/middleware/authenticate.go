@@ -183,7 +183,7 @@ func (s *steps) authorise() grpcserver.Interceptor {
 			s.Metrics.Denied(ctx, m.Type)
 			return err
 		}
-		return s.oblige(ctx, v.Obligations)
+		return s.oblige(ctx, v, req)
 	}))
 }
 
@@ -195,14 +195,6 @@ func (s *steps) noteVerdict(ctx context.Context, v authz.Verdict) {
 	if v.Obligations.Review {
 		entry.SetReview()
 	}
-}
-
-// oblige leaves the handler what the policy asks of it.
-func (s *steps) oblige(ctx context.Context, o obligation.Set) error {
-	if o != (obligation.Set{}) && !obligation.Note(ctx, o) {
-		return apierr.New(apierr.Internal, "what the policy asks of the request cannot be noted")
-	}
-	return nil
 }
 
 // limit takes the request's cost from the bucket of the caller's key and tells

@@ -46,6 +46,9 @@ func narrowing(step grpcserver.Interceptor) grpcserver.Interceptor {
 		if p, ok := authn.FromContext(ctx); ok && err == nil {
 			authz.Narrow(p.Grant, req, resp)
 		}
+		if err == nil {
+			return keepClasses(ctx, req, resp)
+		}
 		return resp, err
 	}
 	return step

@@ -25,7 +25,10 @@ type Set struct {
 
 type key struct{}
 
-type slot struct{ set atomic.Pointer[Set] }
+type slot struct {
+	set    atomic.Pointer[Set]
+	limits atomic.Pointer[Limits]
+}
 
 // NewContext returns ctx with a place for the obligations of one request.
 func NewContext(ctx context.Context) context.Context { return context.WithValue(ctx, key{}, new(slot)) }
@@ -48,4 +51,33 @@ func From(ctx context.Context) Set {
 		}
 	}
 	return Set{}
+}
+
+// Limits is what the policy lets a request reach, where it tells apart what may
+// answer; the zero value limits nothing.
+type Limits struct {
+	// Verdicts is what is said of versions of models, as the inference service reads it
+	// (inferencev1.PolicyVerdicts, encoded); nil for nothing.
+	Verdicts []byte
+	// Classes is which documents may be seen; nil for all.
+	Classes *Classes
+}
+
+// NoteLimits is Note for limits.
+func NoteLimits(ctx context.Context, l Limits) bool {
+	p, ok := ctx.Value(key{}).(*slot)
+	if ok {
+		p.limits.Store(&l)
+	}
+	return ok
+}
+
+// LimitsFrom returns the limits that were noted last; none when none were.
+func LimitsFrom(ctx context.Context) Limits {
+	if p, ok := ctx.Value(key{}).(*slot); ok {
+		if l := p.limits.Load(); l != nil {
+			return *l
+		}
+	}
+	return Limits{}
 }

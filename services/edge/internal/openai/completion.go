@@ -52,7 +52,7 @@ func (s *Server) StreamCompletion(req *edgev1.CreateCompletionRequest, out grpc.
 	}
 	w := &completionWriter{
 		server: s, out: out, model: c.model, wantUsage: wantUsage, written: make(map[int32]int),
-		filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), max(req.GetN(), 1)*prompts(req.GetPrompt())),
+		filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), max(req.GetN(), 1)*int32(authz.Prompts(req.GetPrompt()))),
 	}
 	usage, err := s.stream(ctx, c, out.SetHeader, w.write)
 	if errors.Is(err, errFiltered) {
@@ -135,19 +135,6 @@ func (s *Server) prepareCompletion(ctx context.Context, req *edgev1.CreateComple
 	return call{
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_COMPLETION, user: req.GetUser(), body: req,
 		text: "prompt", extra: req.GetExtra(),
-		maxTokens: authz.RequestedTokens(req) * int64(prompts(req.GetPrompt())),
+		maxTokens: authz.RequestedTokens(req),
 	}, nil
-}
-
-// prompts is how many texts are to be continued, each by as many answers as are
-// asked for.
-func prompts(p *edgev1.TextInput) int32 {
-	items := p.GetList().GetItems()
-	if len(items) == 0 {
-		return 1
-	}
-	if _, ok := items[0].GetItem().(*edgev1.TextInputItem_Token); ok {
-		return 1
-	}
-	return int32(len(items))
 }

@@ -20,7 +20,7 @@ const maxInputs = 2048
 
 // CreateEmbedding embeds texts.
 func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddingRequest) (_ *edgev1.CreateEmbeddingResponse, err error) {
-	if err := obey(ctx, unaryHeader(ctx), &req.Model, nil); err != nil {
+	if err := obey(ctx, unaryHeader(ctx), &req.Model, 1, nil); err != nil {
 		return nil, err
 	}
 	if err := s.inspectInput(ctx, req.GetModel(), fieldInput, req.GetInput(), req.GetExtra(), unaryHeader(ctx)); err != nil {

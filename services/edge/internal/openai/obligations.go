@@ -16,17 +16,20 @@ import (
 // memberMinTokens is how some engines are told to generate no less.
 const memberMinTokens = "min_tokens"
 
-// obey makes a request what the policy allows. model is the request's own, cap
-// bounds what is generated; nil where nothing is. What was changed is told in the
+// obey makes a request what the policy allows. model is the request's own, bound
+// bounds each of its answers, so that all together stay within what the policy allows;
+// nil where nothing is generated. What was changed is told in the
 // header HeaderPolicy. Redaction is for the detectors (inspect.go).
-func obey(ctx context.Context, setHeader func(metadata.MD) error, model *string, bound func(n int32) bool) error {
+func obey(ctx context.Context, setHeader func(metadata.MD) error, model *string, answers int64, bound func(n int32) bool) error {
 	o := obligation.From(ctx)
 	if o == (obligation.Set{}) {
 		return nil
 	}
 	var changed []string
-	if o.MaxTokens > 0 && bound != nil && bound(o.MaxTokens) {
-		changed = append(changed, "max_tokens="+strconv.Itoa(int(o.MaxTokens)))
+	if each := int64(o.MaxTokens) / answers; o.MaxTokens > 0 && bound != nil && each < 1 {
+		return apierr.Invalid("n", "the policy lets %d tokens be generated in all, which is less than one for each of %d answers", o.MaxTokens, answers)
+	} else if o.MaxTokens > 0 && bound != nil && bound(int32(each)) {
+		changed = append(changed, "max_tokens="+strconv.FormatInt(each, 10))
 	}
 	if o.Model != "" && *model != o.Model {
 		*model = o.Model
@@ -43,7 +46,7 @@ func obey(ctx context.Context, setHeader func(metadata.MD) error, model *string,
 
 // obeyChat is obey for a conversation.
 func obeyChat(ctx context.Context, setHeader func(metadata.MD) error, req *edgev1.CreateChatCompletionRequest) error {
-	return obey(ctx, setHeader, &req.Model, func(n int32) bool {
+	return obey(ctx, setHeader, &req.Model, authz.Answers(req), func(n int32) bool {
 		changed := boundExtra(req.GetExtra(), n)
 		if req.MaxCompletionTokens != nil && req.GetMaxCompletionTokens() > n {
 			req.MaxCompletionTokens, changed = &n, true
@@ -57,7 +60,7 @@ func obeyChat(ctx context.Context, setHeader func(metadata.MD) error, req *edgev
 
 // obeyCompletion is obey for a text to be continued.
 func obeyCompletion(ctx context.Context, setHeader func(metadata.MD) error, req *edgev1.CreateCompletionRequest) error {
-	return obey(ctx, setHeader, &req.Model, func(n int32) bool {
+	return obey(ctx, setHeader, &req.Model, authz.Answers(req), func(n int32) bool {
 		changed := boundExtra(req.GetExtra(), n)
 		if req.MaxTokens == nil || req.GetMaxTokens() > n {
 			req.MaxTokens, changed = &n, true

@@ -19,7 +19,7 @@ const rerankIDPrefix = "rerank-"
 
 // Rerank puts documents in the order of how well they answer a query.
 func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (_ *edgev1.RerankResponse, err error) {
-	if err := obey(ctx, unaryHeader(ctx), &req.Model, nil); err != nil {
+	if err := obey(ctx, unaryHeader(ctx), &req.Model, 1, nil); err != nil {
 		return nil, err
 	}
 	in := s.Inspector.Of(ctx, detect.Request, req.GetModel())

@@ -15,7 +15,7 @@ const objectTokenCount = "token_count"
 
 // CountTokens counts the tokens of a prompt, and runs nothing.
 func (s *Server) CountTokens(ctx context.Context, req *edgev1.CountTokensRequest) (*edgev1.CountTokensResponse, error) {
-	if err := obey(ctx, unaryHeader(ctx), &req.Model, nil); err != nil {
+	if err := obey(ctx, unaryHeader(ctx), &req.Model, 1, nil); err != nil {
 		return nil, err
 	}
 	operation, prompt, err := promptOf(req)

@@ -62,22 +62,53 @@ func Ask(tenant, platform string, c *edgev1.PolicyCase, now time.Time) (authz.Qu
 		}
 		q.Facts.IssueTime = q.Facts.Now.Add(-age.AsDuration())
 	}
+	if about := c.GetContext(); about != nil {
+		q.About.Class = about.DocumentClass
+	}
+	if m := c.GetContext().GetModel(); m != nil {
+		q.Models = func(string, string) (*authz.ModelFacts, error) { return modelFacts(m), nil }
+	}
 	if claims := c.GetCaller().GetClaims(); claims != nil {
 		q.Facts.Claims = claims.AsMap()
 	}
 	return q, nil
 }
 
-// RunCase says how a case is decided, and whether as it must be.
-func RunCase(s *authz.Snapshot, tenant, platform string, c *edgev1.PolicyCase, now time.Time) *edgev1.PolicyTestResult {
+// modelFacts is what a case says of the model and of the version that answers.
+func modelFacts(m *edgev1.PolicyModelFacts) *authz.ModelFacts {
+	return &authz.ModelFacts{Labels: m.GetLabels(), Versions: []authz.ModelVersion{{
+		Number: m.GetVersion(), Digest: m.GetDigest(), Labels: m.GetVersionLabels(), Aliases: m.GetAliases(),
+		Arm: m.GetArm(), Experiment: m.GetExperiment(),
+	}}}
+}
+
+// casesCost bounds what the conditions asked by the cases of one call may take
+// together, in CEL's units: about half a second.
+const casesCost = 2_000_000
+
+// ErrCost says that cases take longer than one call may.
+var ErrCost = errors.New("the conditions that the cases ask take too long together: give fewer cases at once")
+
+// Budget is what the cases of one call may still take. Its zero value is nothing.
+type Budget struct{ left uint64 }
+
+// NewBudget is that of a call.
+func NewBudget() *Budget { return &Budget{left: casesCost} }
+
+// RunCase says how a case is decided, and whether as it must be. The error is ErrCost.
+func RunCase(s *authz.Snapshot, tenant, platform string, c *edgev1.PolicyCase, now time.Time, b *Budget) (*edgev1.PolicyTestResult, error) {
 	out := &edgev1.PolicyTestResult{Name: c.GetName()}
 	q, err := Ask(tenant, platform, c, now)
 	if err != nil {
 		out.Problem = err.Error()
-		return out
+		return out, nil //nolint:nilerr // it is the case's
+	}
+	if b.left == 0 {
+		return nil, ErrCost
 	}
 	d := s.Decide(q)
-	out.Decision, out.Rule, out.Obligations = decisionText(d.Allowed), d.Rule, obligations(d.Obligations)
+	b.left -= min(b.left, d.Cost)
+	out.Decision, out.Rule, out.Obligations, out.RefusedBy = decisionText(d.Allowed), d.Rule, obligations(d.Obligations), string(d.Why)
 	switch {
 	case c.GetExpect() != "" && c.GetExpect() != out.GetDecision():
 		out.Problem = fmt.Sprintf("expected %s, got %s", c.GetExpect(), out.GetDecision())
@@ -94,7 +125,7 @@ func RunCase(s *authz.Snapshot, tenant, platform string, c *edgev1.PolicyCase, n
 	default:
 		out.Holds = true
 	}
-	return out
+	return out, nil
 }
 
 func decisionText(allowed bool) string {
@@ -124,6 +155,7 @@ func obligationText(o obligation.Set) string {
 // RunCases returns a document's cases that do not hold, joined.
 func RunCases(ctx context.Context, s *authz.Snapshot, tenant, platform string, doc *Document, now time.Time) error {
 	var errs []error
+	budget := NewBudget()
 	for i, c := range doc.GetCases() {
 		if ctx.Err() != nil { // nobody waits for it any more
 			return context.Cause(ctx)
@@ -132,7 +164,11 @@ func RunCases(ctx context.Context, s *authz.Snapshot, tenant, platform string, d
 			errs = append(errs, fmt.Errorf("case %d (%s): it must expect allow or deny", i+1, c.GetName()))
 			continue
 		}
-		if r := RunCase(s, tenant, platform, c, now); !r.GetHolds() && len(errs) < maxProblems {
+		r, err := RunCase(s, tenant, platform, c, now, budget)
+		if err != nil {
+			return err
+		}
+		if !r.GetHolds() && len(errs) < maxProblems {
 			errs = append(errs, fmt.Errorf("case %d (%s): %s", i+1, c.GetName(), r.GetProblem()))
 		}
 	}

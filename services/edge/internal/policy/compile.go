@@ -16,6 +16,11 @@ type Space struct {
 	Platform string
 	// Base is the rules that come with the gateway and its configuration.
 	Base *authz.Layer
+	// Compiler compiles conditions; nil: each policy's by themselves.
+	Compiler *authz.Compiler
+	// TenantConditions is how many different ones a new version of a tenant's policy
+	// may have; 0: as many as the platform's.
+	TenantConditions int
 }
 
 // compiled is a document ready to be asked.
@@ -36,11 +41,38 @@ func (s Space) compile(tenant, name string, doc *Document) (compiled, error) {
 		for i, r := range doc.GetRules() {
 			p.Rules[i].Scope = or(r.GetScope(), authz.ScopeOwn)
 		}
-		layer, err := authz.CompileLayer(name, p)
+		layer, err := s.compileLayer(name, p)
 		return compiled{layer: layer, withoutBase: doc.GetWithoutBase()}, err
 	}
-	layer, err := authz.CompileTenantLayer(name, tenant, p)
+	compileTenant := authz.CompileTenantLayer
+	if s.Compiler != nil {
+		compileTenant = s.Compiler.TenantLayer
+	}
+	layer, err := compileTenant(name, tenant, p)
 	return compiled{layer: layer}, err
+}
+
+func (s Space) compileLayer(name string, p authz.Policy) (*authz.Layer, error) {
+	if s.Compiler != nil {
+		return s.Compiler.Layer(name, p)
+	}
+	return authz.CompileLayer(name, p)
+}
+
+// conditions bounds the different conditions of a document.
+func (s Space) conditions(tenant string, p authz.Policy) error {
+	most := authz.MaxConditions
+	if tenant != s.Platform && s.TenantConditions > 0 {
+		most = s.TenantConditions
+	}
+	different := make(map[string]struct{})
+	for _, r := range p.Rules {
+		different[r.Condition] = struct{}{}
+	}
+	if n := len(different); n > most {
+		return fmt.Errorf("there are %d different conditions, of at most %d (authz.max_tenant_conditions)", n, most)
+	}
+	return nil
 }
 
 // layers puts documents together.
@@ -102,6 +134,9 @@ func (s Space) Check(tenant string, doc *Document) error {
 		return fmt.Errorf("the document takes %d bytes, of at most %d", n, size)
 	}
 	p := toPolicy(tenant, doc)
+	if err := s.conditions(tenant, p); err != nil {
+		return err
+	}
 	permissions := authz.Permissions()
 	ids := make(map[string]struct{}, len(p.Rules))
 	for _, r := range p.Rules {

@@ -66,8 +66,12 @@ func isLines(source string) bool {
 // parseYAML reads YAML, of which JSON is a part.
 func parseYAML(source string) (*Document, error) {
 	decoder := yaml.NewDecoder(strings.NewReader(source))
+	var node yaml.Node
+	if err := decoder.Decode(&node); err != nil {
+		return nil, fmt.Errorf("read the document: %w", err)
+	}
 	var value map[string]any
-	if err := decoder.Decode(&value); err != nil {
+	if err := node.Decode(&value); err != nil {
 		return nil, fmt.Errorf("read the document: %w", err)
 	}
 	if decoder.Decode(new(any)) == nil {
@@ -79,7 +83,7 @@ func parseYAML(source string) (*Document, error) {
 	}
 	doc := new(Document)
 	if err := protojson.Unmarshal(data, doc); err != nil {
-		return nil, fmt.Errorf("read the document: %s", strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: "))
+		return nil, fmt.Errorf("read the document: %s", located(&node, err))
 	}
 	return doc, nil
 }

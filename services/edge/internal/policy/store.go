@@ -150,6 +150,9 @@ func (s *Store) Try(ctx context.Context, tenant string, version int64, percent i
 			return err
 		}
 		st.DryRun, st.Percent, st.Revision = version, percent, revision
+		if err := forget(ctx, tx, tenant); err != nil {
+			return err
+		}
 		return put(ctx, tx, st)
 	})
 	return wrap("try", err)

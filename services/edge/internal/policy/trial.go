@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -130,4 +131,11 @@ func (t *Trial) Status(tenant string) Status {
 	last := slices.Clone(r.last)
 	slices.Reverse(last)
 	return Status{Version: r.version, Judged: r.judged, Different: r.different, Differences: last}
+}
+
+// tenants returns those for which a version is tried.
+func (t *Trial) tenants() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Sorted(maps.Keys(t.runs))
 }

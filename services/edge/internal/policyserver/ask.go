@@ -2,8 +2,10 @@ package policyserver
 
 import (
 	"context"
+	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -30,6 +32,11 @@ func (s *Server) TestPolicy(ctx context.Context, req *edgev1.TestPolicyRequest) 
 	if err != nil {
 		return nil, err
 	}
+	leave, err := s.turns.enter(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	snapshot, doc, err := s.asked(ctx, tenant, req.GetVersion(), req.GetDocument(), req.GetSource())
 	if err != nil {
 		return nil, err
@@ -38,12 +45,15 @@ func (s *Server) TestPolicy(ctx context.Context, req *edgev1.TestPolicyRequest) 
 	if len(cases) == 0 {
 		cases = doc.GetCases()
 	}
-	out := &edgev1.TestPolicyResponse{}
+	out, budget := &edgev1.TestPolicyResponse{}, policy.NewBudget()
 	for _, c := range cases {
 		if err := ctx.Err(); err != nil { // nobody waits for it any more
 			return nil, err
 		}
-		r := policy.RunCase(snapshot, tenant, s.Space.Platform, c, s.Clock.Now())
+		r, err := policy.RunCase(snapshot, tenant, s.Space.Platform, c, s.Clock.Now(), budget)
+		if err != nil {
+			return nil, apierr.Invalid("cases", "%v", err)
+		}
 		if !r.GetHolds() {
 			out.Failed++
 		}
@@ -94,6 +104,11 @@ func (s *Server) ExplainPolicy(ctx context.Context, req *edgev1.ExplainPolicyReq
 	if err != nil {
 		return nil, err
 	}
+	leave, err := s.turns.enter(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	q, err := policy.Ask(tenant, s.Space.Platform, req.GetCase(), s.Clock.Now())
 	if err != nil {
 		return nil, apierr.Invalid("case", "%s", problems(err))
@@ -102,10 +117,22 @@ func (s *Server) ExplainPolicy(ctx context.Context, req *edgev1.ExplainPolicyReq
 	if err != nil {
 		return nil, err
 	}
+	live := q.Models == nil
+	if live {
+		q.Models = s.Authorizer.ModelsFor(q.Caller.Tenant)
+	}
 	e := snapshot.Explain(q)
 	out := &edgev1.ExplainPolicyResponse{
 		Decision: decision(e.Decision.Allowed), Rule: e.Decision.Rule, Policy: e.Decision.Policy, Reason: e.Reason,
-		Obligations: policy.Obligations(e.Decision.Obligations),
+		Obligations: policy.Obligations(e.Decision.Obligations), RefusedBy: string(e.Decision.Why), DocumentFilter: e.Decision.Classes.Filter(),
+	}
+	for _, v := range e.Decision.Versions {
+		out.Versions = append(out.Versions, &edgev1.PolicyVersionDecision{
+			Version: v.Number, Arm: v.Arm, Experiment: v.Experiment, Shadow: v.Shadow, Decision: decision(v.Allowed), Rule: v.Rule,
+		})
+	}
+	if age, known := s.Models.Age(); live && known && e.AsksModels {
+		out.ModelsAge = durationpb.New(age)
 	}
 	for _, r := range e.Roles {
 		out.Roles = append(out.Roles, &edgev1.PolicyRoleOrigin{Role: r.Role, Origin: r.Origin})
@@ -155,19 +182,35 @@ func (s *Server) StartPolicyDryRun(ctx context.Context, req *edgev1.StartPolicyD
 	return &edgev1.StartPolicyDryRunResponse{Version: req.GetVersion()}, nil
 }
 
-// GetPolicyDryRun returns what this replica has seen of a dry run.
+// mostDifferences bounds what is told of a dry run.
+const mostDifferences = 100
+
+// GetPolicyDryRun returns what all replicas have seen of a dry run.
 func (s *Server) GetPolicyDryRun(ctx context.Context, req *edgev1.GetPolicyDryRunRequest) (*edgev1.GetPolicyDryRunResponse, error) {
 	_, tenant, err := whose(ctx, req.GetTenant())
 	if err != nil {
 		return nil, err
 	}
-	st := s.Trial.Status(tenant)
-	out := &edgev1.GetPolicyDryRunResponse{Version: st.Version, Judged: st.Judged, Different: st.Different}
-	for _, d := range st.Differences {
+	reports, err := s.Reporter.All(ctx, tenant)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	out := &edgev1.GetPolicyDryRunResponse{}
+	var all []policy.Seen
+	for _, r := range reports {
+		out.Version = r.Version
+		out.Judged += r.Judged
+		out.Different += r.Different
+		out.Replicas = append(out.Replicas, &edgev1.PolicyDryRunReplica{
+			Replica: r.Replica, Judged: r.Judged, Different: r.Different, UpdateTime: timestamppb.New(r.UpdateTime),
+		})
+		all = append(all, r.Seen...)
+	}
+	slices.SortStableFunc(all, func(a, b policy.Seen) int { return b.Time.Compare(a.Time) })
+	for _, d := range all[:min(len(all), mostDifferences)] {
 		out.Differences = append(out.Differences, &edgev1.PolicyDryRunDifference{
-			Time: timestamppb.New(d.Time), RequestId: d.RequestID, Tenant: d.Caller.Tenant, Subject: d.Caller.Subject,
-			Action: d.Action, Resource: d.Resource.String(), Decision: decision(d.Current.Allowed), Rule: d.Current.Rule,
-			NewDecision: decision(d.New.Allowed), NewRule: d.New.Rule,
+			Time: timestamppb.New(d.Time), RequestId: d.RequestID, Tenant: d.Tenant, Subject: d.Subject, Action: d.Action, Resource: d.Resource,
+			Decision: d.Decision, Rule: d.Rule, NewDecision: d.NewDecision, NewRule: d.NewRule, Replica: d.Replica,
 		})
 	}
 	return out, nil

@@ -26,21 +26,25 @@ const defaultPageSize = 100
 type Deps struct {
 	Store      *policy.Store
 	Follower   *policy.Follower
-	Trial      *policy.Trial
+	Reporter   *policy.Reporter
 	Space      policy.Space
 	Authorizer *authz.Authorizer
-	Clock      clock.Clock
-	Log        *slog.Logger
+	// Models says how old what is known of models is.
+	Models interface{ Age() (time.Duration, bool) }
+	Clock  clock.Clock
+	Log    *slog.Logger
 }
 
 // Server is the PolicyService. It is safe for concurrent use.
 type Server struct {
 	edgev1.UnimplementedPolicyServiceServer
 	Deps
+
+	turns *turns
 }
 
 // New returns a server.
-func New(d Deps) *Server { return &Server{Deps: d} }
+func New(d Deps) *Server { return &Server{Deps: d, turns: newTurns()} }
 
 // whose returns the caller, and the tenant whose policy a request is about.
 func whose(ctx context.Context, tenant string) (identity.Caller, string, error) {

@@ -17,6 +17,11 @@ func (s *Server) CreatePolicyVersion(ctx context.Context, req *edgev1.CreatePoli
 	if err != nil {
 		return nil, err
 	}
+	leave, err := s.turns.enter(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	doc, err := given(req.GetDocument(), req.GetSource())
 	if err != nil {
 		return nil, err
@@ -68,10 +73,18 @@ func (s *Server) ActivatePolicy(ctx context.Context, req *edgev1.ActivatePolicyR
 	if err != nil {
 		return nil, err
 	}
+	if req.GetVersion() == 0 {
+		return nil, apierr.Invalid("version", "version is required: which one to put into force; policies:deactivate takes the policy out of force")
+	}
 	etagWanted, err := readETag(req.GetEtag())
 	if err != nil {
 		return nil, err
 	}
+	leave, err := s.turns.enter(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	if err := s.checkOld(ctx, c, tenant, req.GetVersion(), req.GetForce()); err != nil {
 		return nil, err
 	}
@@ -81,6 +94,42 @@ func (s *Server) ActivatePolicy(ctx context.Context, req *edgev1.ActivatePolicyR
 	}
 	s.changed(ctx, tenant)
 	return &edgev1.ActivatePolicyResponse{Version: st.Version, Etag: etag(st.ETag)}, nil
+}
+
+// DeactivatePolicy takes the policy out of force.
+func (s *Server) DeactivatePolicy(ctx context.Context, req *edgev1.DeactivatePolicyRequest) (*edgev1.DeactivatePolicyResponse, error) {
+	c, tenant, err := whose(ctx, req.GetTenant())
+	if err != nil {
+		return nil, err
+	}
+	etagWanted, err := readETag(req.GetEtag())
+	if err != nil {
+		return nil, err
+	}
+	before, err := s.Store.State(ctx, tenant)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	if before.Version == 0 {
+		return nil, apierr.New(apierr.FailedPrecondition, "the tenant has no policy in force")
+	}
+	if etagWanted == policy.AnyETag {
+		etagWanted = before.ETag // what is told to have been in force was
+	}
+	leave, err := s.turns.enter(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if err := s.checkOld(ctx, c, tenant, 0, req.GetForce()); err != nil {
+		return nil, err
+	}
+	st, err := s.Store.Activate(ctx, tenant, 0, etagWanted)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	s.changed(ctx, tenant)
+	return &edgev1.DeactivatePolicyResponse{Version: before.Version, Etag: etag(st.ETag)}, nil
 }
 
 // RollbackPolicy puts a new version that equals an old one into force.
@@ -93,6 +142,11 @@ func (s *Server) RollbackPolicy(ctx context.Context, req *edgev1.RollbackPolicyR
 	if err != nil {
 		return nil, err
 	}
+	leave, err := s.turns.enter(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	if err := s.checkOld(ctx, c, tenant, req.GetVersion(), req.GetForce()); err != nil {
 		return nil, err
 	}

@@ -37,6 +37,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/metering"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
+	"github.com/poterne/poterne/services/edge/internal/models"
 	"github.com/poterne/poterne/services/edge/internal/policy"
 	"github.com/poterne/poterne/services/edge/internal/policyserver"
 	"github.com/poterne/poterne/services/edge/internal/possession"
@@ -109,6 +110,9 @@ type Deps struct {
 	// PolicyProblems is told which tenants' policies could not be loaded, and why; nil
 	// when nobody wants to know.
 	PolicyProblems func(problems map[string]string)
+	// ModelProblem is told when what is known of models is not the registry's present
+	// state, and with "" when it is; nil when nobody wants to know.
+	ModelProblem func(problem string)
 	// OpenRedis connects to the Redis where replicas share their limits; nil when
 	// none can be configured.
 	OpenRedis func(limit.RedisConfig) limit.Scripts
@@ -160,8 +164,11 @@ type Security struct {
 	web    *session.Manager // nil: nobody can log in
 	trail  *audit.Trail
 	rules  *policy.Follower
-	proof  auditProof
-	close  []func() error
+	models *models.Follower
+	// dryRuns tells other replicas what this one sees of them.
+	dryRuns *policy.Reporter
+	proof   auditProof
+	close   []func() error
 }
 
 // New opens the store and makes the first key if there never was one. Close
@@ -304,7 +311,7 @@ func (s *Security) Components() []lifecycle.Component {
 		{Name: "edge store", Stop: func(context.Context) error { return s.Close() }},
 	}
 	out = append(out, s.auditComponents()...)
-	out = append(out, s.rules.Component())
+	out = append(out, s.rules.Component(), s.models.Component(), s.dryRuns.Component())
 	out = append(out, s.keys.Components()...)
 	if s.issue != nil {
 		out = append(out, s.issue.Component())

@@ -193,6 +193,9 @@ func (s *Server) begin(ctx context.Context, req ask, operation string) (job, err
 	if err != nil {
 		return job{}, err
 	}
+	if err := admit(ctx, &target); err != nil {
+		return job{}, err
+	}
 	v := target.Version
 	m, _ := snapshot.Model(v.Model)
 	j := job{

@@ -77,6 +77,9 @@ func (s *Searcher) nextPage(ctx context.Context, c store.Collection, req Request
 		if err != nil {
 			return Answer{}, err
 		}
+		if err := keep(req.Required, passages); err != nil {
+			return Answer{}, err
+		}
 		if !allThere(page, passages) {
 			if err := s.stillServes(ctx, c); err != nil {
 				return Answer{}, err

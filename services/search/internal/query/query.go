@@ -65,6 +65,8 @@ type Request struct {
 	TopK       int
 	Mode       Mode
 	Filter     string
+	// Required is a filter that documents must pass besides.
+	Required string
 	// Fusion is how a hybrid search puts its legs together; empty for the
 	// collection's way.
 	Fusion fusion.Method

@@ -20,6 +20,11 @@ func (s *Searcher) question(ctx context.Context, c store.Collection, req Request
 	if err != nil {
 		return index.Query{}, Answer{}, err
 	}
+	must, err := required(req.Required)
+	if err != nil {
+		return index.Query{}, Answer{}, err
+	}
+	f = both(must, f)
 	if c.Expires {
 		f = filter.Live(f, s.clock.Now())
 	}

@@ -42,12 +42,12 @@ func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*sear
 		return nil, err
 	}
 	a, err := s.o.Searcher.Search(ctx, c, query.Request{
-		Principals: who.principals, Query: req.GetQuery(), Filter: req.GetFilter(),
+		Principals: who.principals, Query: req.GetQuery(), Filter: req.GetFilter(), Required: req.GetRequiredFilter(),
 		TopK:   min(int(cmp.Or(max(0, req.GetTopK()), defaultTopK)), maxTopK),
 		Mode:   query.Mode(cmp.Or(req.GetMode(), string(query.Hybrid))),
 		Fusion: fusion.Method(req.GetFusion()), Weights: weights, Explain: req.GetExplain(),
 		Arrangement: arrangementOf(req), PageToken: req.GetPageToken(), Binding: bindingOf(c, req),
-		Facets: facets, OrderBy: keys, Suggest: req.GetSuggest(), Language: req.GetLanguage(), Plain: req.GetPlain(),
+		Facets: facets, OrderBy: keys, Suggest: req.GetSuggest() && req.GetRequiredFilter() == "", Language: req.GetLanguage(), Plain: req.GetPlain(),
 	})
 	if err != nil {
 		return nil, err

@@ -653,7 +653,7 @@ type ActivatePolicyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whose; empty for the caller's own.
 	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
-	// Which; 0 to have none in force.
+	// Which, from 1.
 	Version int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
 	// What the policy's etag must be; empty for whichever.
 	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
@@ -724,7 +724,7 @@ func (x *ActivatePolicyRequest) GetForce() bool {
 // It is in force.
 type ActivatePolicyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The version in force; 0 for none.
+	// The version in force.
 	Version int64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	// The policy's etag.
 	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
@@ -776,6 +776,125 @@ func (x *ActivatePolicyResponse) GetEtag() string {
 	return ""
 }
 
+// Asks to take a policy out of force.
+type DeactivatePolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose; empty for the caller's own.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// What the policy's etag must be; empty for whichever.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Also when the caller could then no longer change policies.
+	Force         bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeactivatePolicyRequest) Reset() {
+	*x = DeactivatePolicyRequest{}
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeactivatePolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeactivatePolicyRequest) ProtoMessage() {}
+
+func (x *DeactivatePolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeactivatePolicyRequest.ProtoReflect.Descriptor instead.
+func (*DeactivatePolicyRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DeactivatePolicyRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *DeactivatePolicyRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *DeactivatePolicyRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// None is in force.
+type DeactivatePolicyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version that was in force; 0 for none.
+	Version int64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// The policy's etag.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeactivatePolicyResponse) Reset() {
+	*x = DeactivatePolicyResponse{}
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeactivatePolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeactivatePolicyResponse) ProtoMessage() {}
+
+func (x *DeactivatePolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeactivatePolicyResponse.ProtoReflect.Descriptor instead.
+func (*DeactivatePolicyResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DeactivatePolicyResponse) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *DeactivatePolicyResponse) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // Asks to go back.
 type RollbackPolicyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -795,7 +914,7 @@ type RollbackPolicyRequest struct {
 
 func (x *RollbackPolicyRequest) Reset() {
 	*x = RollbackPolicyRequest{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[11]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +926,7 @@ func (x *RollbackPolicyRequest) String() string {
 func (*RollbackPolicyRequest) ProtoMessage() {}
 
 func (x *RollbackPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[11]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +939,7 @@ func (x *RollbackPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackPolicyRequest.ProtoReflect.Descriptor instead.
 func (*RollbackPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{11}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RollbackPolicyRequest) GetTenant() string {
@@ -871,7 +990,7 @@ type RollbackPolicyResponse struct {
 
 func (x *RollbackPolicyResponse) Reset() {
 	*x = RollbackPolicyResponse{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[12]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -883,7 +1002,7 @@ func (x *RollbackPolicyResponse) String() string {
 func (*RollbackPolicyResponse) ProtoMessage() {}
 
 func (x *RollbackPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[12]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -896,7 +1015,7 @@ func (x *RollbackPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackPolicyResponse.ProtoReflect.Descriptor instead.
 func (*RollbackPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{12}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RollbackPolicyResponse) GetVersion() *PolicyVersion {
@@ -928,7 +1047,7 @@ type DiffPolicyRequest struct {
 
 func (x *DiffPolicyRequest) Reset() {
 	*x = DiffPolicyRequest{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[13]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -940,7 +1059,7 @@ func (x *DiffPolicyRequest) String() string {
 func (*DiffPolicyRequest) ProtoMessage() {}
 
 func (x *DiffPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[13]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -953,7 +1072,7 @@ func (x *DiffPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffPolicyRequest.ProtoReflect.Descriptor instead.
 func (*DiffPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{13}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DiffPolicyRequest) GetTenant() string {
@@ -988,7 +1107,7 @@ type DiffPolicyResponse struct {
 
 func (x *DiffPolicyResponse) Reset() {
 	*x = DiffPolicyResponse{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[14]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1119,7 @@ func (x *DiffPolicyResponse) String() string {
 func (*DiffPolicyResponse) ProtoMessage() {}
 
 func (x *DiffPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[14]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1132,7 @@ func (x *DiffPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffPolicyResponse.ProtoReflect.Descriptor instead.
 func (*DiffPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{14}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DiffPolicyResponse) GetDifferences() []*PolicyDifference {
@@ -1042,7 +1161,7 @@ type PolicyDifference struct {
 
 func (x *PolicyDifference) Reset() {
 	*x = PolicyDifference{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[15]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1054,7 +1173,7 @@ func (x *PolicyDifference) String() string {
 func (*PolicyDifference) ProtoMessage() {}
 
 func (x *PolicyDifference) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[15]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1067,7 +1186,7 @@ func (x *PolicyDifference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyDifference.ProtoReflect.Descriptor instead.
 func (*PolicyDifference) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{15}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PolicyDifference) GetKind() string {
@@ -1120,7 +1239,7 @@ type StartPolicyDryRunRequest struct {
 
 func (x *StartPolicyDryRunRequest) Reset() {
 	*x = StartPolicyDryRunRequest{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[16]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1132,7 +1251,7 @@ func (x *StartPolicyDryRunRequest) String() string {
 func (*StartPolicyDryRunRequest) ProtoMessage() {}
 
 func (x *StartPolicyDryRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[16]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1145,7 +1264,7 @@ func (x *StartPolicyDryRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartPolicyDryRunRequest.ProtoReflect.Descriptor instead.
 func (*StartPolicyDryRunRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{16}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StartPolicyDryRunRequest) GetTenant() string {
@@ -1180,7 +1299,7 @@ type StartPolicyDryRunResponse struct {
 
 func (x *StartPolicyDryRunResponse) Reset() {
 	*x = StartPolicyDryRunResponse{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[17]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1311,7 @@ func (x *StartPolicyDryRunResponse) String() string {
 func (*StartPolicyDryRunResponse) ProtoMessage() {}
 
 func (x *StartPolicyDryRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[17]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1324,7 @@ func (x *StartPolicyDryRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartPolicyDryRunResponse.ProtoReflect.Descriptor instead.
 func (*StartPolicyDryRunResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{17}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StartPolicyDryRunResponse) GetVersion() int64 {
@@ -1226,7 +1345,7 @@ type GetPolicyDryRunRequest struct {
 
 func (x *GetPolicyDryRunRequest) Reset() {
 	*x = GetPolicyDryRunRequest{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[18]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1357,7 @@ func (x *GetPolicyDryRunRequest) String() string {
 func (*GetPolicyDryRunRequest) ProtoMessage() {}
 
 func (x *GetPolicyDryRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[18]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1370,7 @@ func (x *GetPolicyDryRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyDryRunRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyDryRunRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{18}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetPolicyDryRunRequest) GetTenant() string {
@@ -1266,19 +1385,21 @@ type GetPolicyDryRunResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The version that is tried; 0 for none.
 	Version int64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
-	// How many requests it has judged on this replica.
+	// How many requests it has judged, on all replicas.
 	Judged int64 `protobuf:"varint,2,opt,name=judged,proto3" json:"judged,omitempty"`
 	// How many of them in another way.
 	Different int64 `protobuf:"varint,3,opt,name=different,proto3" json:"different,omitempty"`
 	// The last ones, newest first, at most 100.
-	Differences   []*PolicyDryRunDifference `protobuf:"bytes,4,rep,name=differences,proto3" json:"differences,omitempty"`
+	Differences []*PolicyDryRunDifference `protobuf:"bytes,4,rep,name=differences,proto3" json:"differences,omitempty"`
+	// What each replica has judged.
+	Replicas      []*PolicyDryRunReplica `protobuf:"bytes,5,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetPolicyDryRunResponse) Reset() {
 	*x = GetPolicyDryRunResponse{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[19]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1411,7 @@ func (x *GetPolicyDryRunResponse) String() string {
 func (*GetPolicyDryRunResponse) ProtoMessage() {}
 
 func (x *GetPolicyDryRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[19]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1424,7 @@ func (x *GetPolicyDryRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyDryRunResponse.ProtoReflect.Descriptor instead.
 func (*GetPolicyDryRunResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{19}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetPolicyDryRunResponse) GetVersion() int64 {
@@ -1334,6 +1455,86 @@ func (x *GetPolicyDryRunResponse) GetDifferences() []*PolicyDryRunDifference {
 	return nil
 }
 
+func (x *GetPolicyDryRunResponse) GetReplicas() []*PolicyDryRunReplica {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+// What one replica has judged.
+type PolicyDryRunReplica struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Replica string `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
+	// How many requests.
+	Judged int64 `protobuf:"varint,2,opt,name=judged,proto3" json:"judged,omitempty"`
+	// How many of them in another way.
+	Different int64 `protobuf:"varint,3,opt,name=different,proto3" json:"different,omitempty"`
+	// When it told last.
+	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyDryRunReplica) Reset() {
+	*x = PolicyDryRunReplica{}
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyDryRunReplica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyDryRunReplica) ProtoMessage() {}
+
+func (x *PolicyDryRunReplica) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyDryRunReplica.ProtoReflect.Descriptor instead.
+func (*PolicyDryRunReplica) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PolicyDryRunReplica) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+func (x *PolicyDryRunReplica) GetJudged() int64 {
+	if x != nil {
+		return x.Judged
+	}
+	return 0
+}
+
+func (x *PolicyDryRunReplica) GetDifferent() int64 {
+	if x != nil {
+		return x.Different
+	}
+	return 0
+}
+
+func (x *PolicyDryRunReplica) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
 // A request that would have been decided in another way.
 type PolicyDryRunDifference struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1356,14 +1557,16 @@ type PolicyDryRunDifference struct {
 	// What would have been decided: allow or deny.
 	NewDecision string `protobuf:"bytes,9,opt,name=new_decision,json=newDecision,proto3" json:"new_decision,omitempty"`
 	// The rule by which; empty where none.
-	NewRule       string `protobuf:"bytes,10,opt,name=new_rule,json=newRule,proto3" json:"new_rule,omitempty"`
+	NewRule string `protobuf:"bytes,10,opt,name=new_rule,json=newRule,proto3" json:"new_rule,omitempty"`
+	// The replica that judged it.
+	Replica       string `protobuf:"bytes,11,opt,name=replica,proto3" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PolicyDryRunDifference) Reset() {
 	*x = PolicyDryRunDifference{}
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[20]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +1578,7 @@ func (x *PolicyDryRunDifference) String() string {
 func (*PolicyDryRunDifference) ProtoMessage() {}
 
 func (x *PolicyDryRunDifference) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policies_proto_msgTypes[20]
+	mi := &file_poterne_edge_v1_policies_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +1591,7 @@ func (x *PolicyDryRunDifference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyDryRunDifference.ProtoReflect.Descriptor instead.
 func (*PolicyDryRunDifference) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{20}
+	return file_poterne_edge_v1_policies_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PolicyDryRunDifference) GetTime() *timestamppb.Timestamp {
@@ -1461,6 +1664,13 @@ func (x *PolicyDryRunDifference) GetNewRule() string {
 	return ""
 }
 
+func (x *PolicyDryRunDifference) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
 var File_poterne_edge_v1_policies_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_policies_proto_rawDesc = "" +
@@ -1518,6 +1728,13 @@ const file_poterne_edge_v1_policies_proto_rawDesc = "" +
 	"\x05force\x18\x04 \x01(\bR\x05force\"F\n" +
 	"\x16ActivatePolicyResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x03R\aversion\x12\x12\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\"m\n" +
+	"\x17DeactivatePolicyRequest\x12\x1f\n" +
+	"\x06tenant\x18\x01 \x01(\tB\a\xbaH\x04r\x02(?R\x06tenant\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02(@R\x04etag\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"H\n" +
+	"\x18DeactivatePolicyResponse\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x03R\aversion\x12\x12\n" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\"\xb2\x01\n" +
 	"\x15RollbackPolicyRequest\x12\x1f\n" +
 	"\x06tenant\x18\x01 \x01(\tB\a\xbaH\x04r\x02(?R\x06tenant\x12!\n" +
@@ -1547,12 +1764,19 @@ const file_poterne_edge_v1_policies_proto_rawDesc = "" +
 	"\x19StartPolicyDryRunResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x03R\aversion\"9\n" +
 	"\x16GetPolicyDryRunRequest\x12\x1f\n" +
-	"\x06tenant\x18\x01 \x01(\tB\a\xbaH\x04r\x02(?R\x06tenant\"\xb4\x01\n" +
+	"\x06tenant\x18\x01 \x01(\tB\a\xbaH\x04r\x02(?R\x06tenant\"\xf6\x01\n" +
 	"\x17GetPolicyDryRunResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x03R\aversion\x12\x16\n" +
 	"\x06judged\x18\x02 \x01(\x03R\x06judged\x12\x1c\n" +
 	"\tdifferent\x18\x03 \x01(\x03R\tdifferent\x12I\n" +
-	"\vdifferences\x18\x04 \x03(\v2'.poterne.edge.v1.PolicyDryRunDifferenceR\vdifferences\"\xbb\x02\n" +
+	"\vdifferences\x18\x04 \x03(\v2'.poterne.edge.v1.PolicyDryRunDifferenceR\vdifferences\x12@\n" +
+	"\breplicas\x18\x05 \x03(\v2$.poterne.edge.v1.PolicyDryRunReplicaR\breplicas\"\xa2\x01\n" +
+	"\x13PolicyDryRunReplica\x12\x18\n" +
+	"\areplica\x18\x01 \x01(\tR\areplica\x12\x16\n" +
+	"\x06judged\x18\x02 \x01(\x03R\x06judged\x12\x1c\n" +
+	"\tdifferent\x18\x03 \x01(\x03R\tdifferent\x12;\n" +
+	"\vupdate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\"\xd5\x02\n" +
 	"\x16PolicyDryRunDifference\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -1565,13 +1789,15 @@ const file_poterne_edge_v1_policies_proto_rawDesc = "" +
 	"\x04rule\x18\b \x01(\tR\x04rule\x12!\n" +
 	"\fnew_decision\x18\t \x01(\tR\vnewDecision\x12\x19\n" +
 	"\bnew_rule\x18\n" +
-	" \x01(\tR\anewRule2\xfb\v\n" +
+	" \x01(\tR\anewRule\x12\x18\n" +
+	"\areplica\x18\v \x01(\tR\areplica2\x8f\r\n" +
 	"\rPolicyService\x12n\n" +
 	"\tGetPolicy\x12!.poterne.edge.v1.GetPolicyRequest\x1a\".poterne.edge.v1.GetPolicyResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/admin/policies\x12\x98\x01\n" +
 	"\x13CreatePolicyVersion\x12+.poterne.edge.v1.CreatePolicyVersionRequest\x1a,.poterne.edge.v1.CreatePolicyVersionResponse\"&\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/admin/policies/versions\x12\x92\x01\n" +
 	"\x12ListPolicyVersions\x12*.poterne.edge.v1.ListPolicyVersionsRequest\x1a+.poterne.edge.v1.ListPolicyVersionsResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/admin/policies/versions\x12\x96\x01\n" +
 	"\x10GetPolicyVersion\x12(.poterne.edge.v1.GetPolicyVersionRequest\x1a).poterne.edge.v1.GetPolicyVersionResponse\"-\x82\xd3\xe4\x93\x02'\x12%/v1/admin/policies/versions/{version}\x12\x89\x01\n" +
-	"\x0eActivatePolicy\x12&.poterne.edge.v1.ActivatePolicyRequest\x1a'.poterne.edge.v1.ActivatePolicyResponse\"&\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/admin/policies:activate\x12\x89\x01\n" +
+	"\x0eActivatePolicy\x12&.poterne.edge.v1.ActivatePolicyRequest\x1a'.poterne.edge.v1.ActivatePolicyResponse\"&\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/admin/policies:activate\x12\x91\x01\n" +
+	"\x10DeactivatePolicy\x12(.poterne.edge.v1.DeactivatePolicyRequest\x1a).poterne.edge.v1.DeactivatePolicyResponse\"(\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/admin/policies:deactivate\x12\x89\x01\n" +
 	"\x0eRollbackPolicy\x12&.poterne.edge.v1.RollbackPolicyRequest\x1a'.poterne.edge.v1.RollbackPolicyResponse\"&\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/admin/policies:rollback\x12y\n" +
 	"\n" +
 	"DiffPolicy\x12\".poterne.edge.v1.DiffPolicyRequest\x1a#.poterne.edge.v1.DiffPolicyResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/admin/policies:diff\x12y\n" +
@@ -1593,7 +1819,7 @@ func file_poterne_edge_v1_policies_proto_rawDescGZIP() []byte {
 	return file_poterne_edge_v1_policies_proto_rawDescData
 }
 
-var file_poterne_edge_v1_policies_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_poterne_edge_v1_policies_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_poterne_edge_v1_policies_proto_goTypes = []any{
 	(*PolicyVersion)(nil),               // 0: poterne.edge.v1.PolicyVersion
 	(*GetPolicyRequest)(nil),            // 1: poterne.edge.v1.GetPolicyRequest
@@ -1606,62 +1832,69 @@ var file_poterne_edge_v1_policies_proto_goTypes = []any{
 	(*GetPolicyVersionResponse)(nil),    // 8: poterne.edge.v1.GetPolicyVersionResponse
 	(*ActivatePolicyRequest)(nil),       // 9: poterne.edge.v1.ActivatePolicyRequest
 	(*ActivatePolicyResponse)(nil),      // 10: poterne.edge.v1.ActivatePolicyResponse
-	(*RollbackPolicyRequest)(nil),       // 11: poterne.edge.v1.RollbackPolicyRequest
-	(*RollbackPolicyResponse)(nil),      // 12: poterne.edge.v1.RollbackPolicyResponse
-	(*DiffPolicyRequest)(nil),           // 13: poterne.edge.v1.DiffPolicyRequest
-	(*DiffPolicyResponse)(nil),          // 14: poterne.edge.v1.DiffPolicyResponse
-	(*PolicyDifference)(nil),            // 15: poterne.edge.v1.PolicyDifference
-	(*StartPolicyDryRunRequest)(nil),    // 16: poterne.edge.v1.StartPolicyDryRunRequest
-	(*StartPolicyDryRunResponse)(nil),   // 17: poterne.edge.v1.StartPolicyDryRunResponse
-	(*GetPolicyDryRunRequest)(nil),      // 18: poterne.edge.v1.GetPolicyDryRunRequest
-	(*GetPolicyDryRunResponse)(nil),     // 19: poterne.edge.v1.GetPolicyDryRunResponse
-	(*PolicyDryRunDifference)(nil),      // 20: poterne.edge.v1.PolicyDryRunDifference
-	(*timestamppb.Timestamp)(nil),       // 21: google.protobuf.Timestamp
-	(*PolicyDocument)(nil),              // 22: poterne.edge.v1.PolicyDocument
-	(*TestPolicyRequest)(nil),           // 23: poterne.edge.v1.TestPolicyRequest
-	(*ExplainPolicyRequest)(nil),        // 24: poterne.edge.v1.ExplainPolicyRequest
-	(*TestPolicyResponse)(nil),          // 25: poterne.edge.v1.TestPolicyResponse
-	(*ExplainPolicyResponse)(nil),       // 26: poterne.edge.v1.ExplainPolicyResponse
+	(*DeactivatePolicyRequest)(nil),     // 11: poterne.edge.v1.DeactivatePolicyRequest
+	(*DeactivatePolicyResponse)(nil),    // 12: poterne.edge.v1.DeactivatePolicyResponse
+	(*RollbackPolicyRequest)(nil),       // 13: poterne.edge.v1.RollbackPolicyRequest
+	(*RollbackPolicyResponse)(nil),      // 14: poterne.edge.v1.RollbackPolicyResponse
+	(*DiffPolicyRequest)(nil),           // 15: poterne.edge.v1.DiffPolicyRequest
+	(*DiffPolicyResponse)(nil),          // 16: poterne.edge.v1.DiffPolicyResponse
+	(*PolicyDifference)(nil),            // 17: poterne.edge.v1.PolicyDifference
+	(*StartPolicyDryRunRequest)(nil),    // 18: poterne.edge.v1.StartPolicyDryRunRequest
+	(*StartPolicyDryRunResponse)(nil),   // 19: poterne.edge.v1.StartPolicyDryRunResponse
+	(*GetPolicyDryRunRequest)(nil),      // 20: poterne.edge.v1.GetPolicyDryRunRequest
+	(*GetPolicyDryRunResponse)(nil),     // 21: poterne.edge.v1.GetPolicyDryRunResponse
+	(*PolicyDryRunReplica)(nil),         // 22: poterne.edge.v1.PolicyDryRunReplica
+	(*PolicyDryRunDifference)(nil),      // 23: poterne.edge.v1.PolicyDryRunDifference
+	(*timestamppb.Timestamp)(nil),       // 24: google.protobuf.Timestamp
+	(*PolicyDocument)(nil),              // 25: poterne.edge.v1.PolicyDocument
+	(*TestPolicyRequest)(nil),           // 26: poterne.edge.v1.TestPolicyRequest
+	(*ExplainPolicyRequest)(nil),        // 27: poterne.edge.v1.ExplainPolicyRequest
+	(*TestPolicyResponse)(nil),          // 28: poterne.edge.v1.TestPolicyResponse
+	(*ExplainPolicyResponse)(nil),       // 29: poterne.edge.v1.ExplainPolicyResponse
 }
 var file_poterne_edge_v1_policies_proto_depIdxs = []int32{
-	21, // 0: poterne.edge.v1.PolicyVersion.create_time:type_name -> google.protobuf.Timestamp
-	22, // 1: poterne.edge.v1.PolicyVersion.document:type_name -> poterne.edge.v1.PolicyDocument
+	24, // 0: poterne.edge.v1.PolicyVersion.create_time:type_name -> google.protobuf.Timestamp
+	25, // 1: poterne.edge.v1.PolicyVersion.document:type_name -> poterne.edge.v1.PolicyDocument
 	0,  // 2: poterne.edge.v1.GetPolicyResponse.active:type_name -> poterne.edge.v1.PolicyVersion
-	22, // 3: poterne.edge.v1.CreatePolicyVersionRequest.document:type_name -> poterne.edge.v1.PolicyDocument
+	25, // 3: poterne.edge.v1.CreatePolicyVersionRequest.document:type_name -> poterne.edge.v1.PolicyDocument
 	0,  // 4: poterne.edge.v1.CreatePolicyVersionResponse.version:type_name -> poterne.edge.v1.PolicyVersion
 	0,  // 5: poterne.edge.v1.ListPolicyVersionsResponse.versions:type_name -> poterne.edge.v1.PolicyVersion
 	0,  // 6: poterne.edge.v1.GetPolicyVersionResponse.version:type_name -> poterne.edge.v1.PolicyVersion
 	0,  // 7: poterne.edge.v1.RollbackPolicyResponse.version:type_name -> poterne.edge.v1.PolicyVersion
-	15, // 8: poterne.edge.v1.DiffPolicyResponse.differences:type_name -> poterne.edge.v1.PolicyDifference
-	20, // 9: poterne.edge.v1.GetPolicyDryRunResponse.differences:type_name -> poterne.edge.v1.PolicyDryRunDifference
-	21, // 10: poterne.edge.v1.PolicyDryRunDifference.time:type_name -> google.protobuf.Timestamp
-	1,  // 11: poterne.edge.v1.PolicyService.GetPolicy:input_type -> poterne.edge.v1.GetPolicyRequest
-	3,  // 12: poterne.edge.v1.PolicyService.CreatePolicyVersion:input_type -> poterne.edge.v1.CreatePolicyVersionRequest
-	5,  // 13: poterne.edge.v1.PolicyService.ListPolicyVersions:input_type -> poterne.edge.v1.ListPolicyVersionsRequest
-	7,  // 14: poterne.edge.v1.PolicyService.GetPolicyVersion:input_type -> poterne.edge.v1.GetPolicyVersionRequest
-	9,  // 15: poterne.edge.v1.PolicyService.ActivatePolicy:input_type -> poterne.edge.v1.ActivatePolicyRequest
-	11, // 16: poterne.edge.v1.PolicyService.RollbackPolicy:input_type -> poterne.edge.v1.RollbackPolicyRequest
-	13, // 17: poterne.edge.v1.PolicyService.DiffPolicy:input_type -> poterne.edge.v1.DiffPolicyRequest
-	23, // 18: poterne.edge.v1.PolicyService.TestPolicy:input_type -> poterne.edge.v1.TestPolicyRequest
-	24, // 19: poterne.edge.v1.PolicyService.ExplainPolicy:input_type -> poterne.edge.v1.ExplainPolicyRequest
-	16, // 20: poterne.edge.v1.PolicyService.StartPolicyDryRun:input_type -> poterne.edge.v1.StartPolicyDryRunRequest
-	18, // 21: poterne.edge.v1.PolicyService.GetPolicyDryRun:input_type -> poterne.edge.v1.GetPolicyDryRunRequest
-	2,  // 22: poterne.edge.v1.PolicyService.GetPolicy:output_type -> poterne.edge.v1.GetPolicyResponse
-	4,  // 23: poterne.edge.v1.PolicyService.CreatePolicyVersion:output_type -> poterne.edge.v1.CreatePolicyVersionResponse
-	6,  // 24: poterne.edge.v1.PolicyService.ListPolicyVersions:output_type -> poterne.edge.v1.ListPolicyVersionsResponse
-	8,  // 25: poterne.edge.v1.PolicyService.GetPolicyVersion:output_type -> poterne.edge.v1.GetPolicyVersionResponse
-	10, // 26: poterne.edge.v1.PolicyService.ActivatePolicy:output_type -> poterne.edge.v1.ActivatePolicyResponse
-	12, // 27: poterne.edge.v1.PolicyService.RollbackPolicy:output_type -> poterne.edge.v1.RollbackPolicyResponse
-	14, // 28: poterne.edge.v1.PolicyService.DiffPolicy:output_type -> poterne.edge.v1.DiffPolicyResponse
-	25, // 29: poterne.edge.v1.PolicyService.TestPolicy:output_type -> poterne.edge.v1.TestPolicyResponse
-	26, // 30: poterne.edge.v1.PolicyService.ExplainPolicy:output_type -> poterne.edge.v1.ExplainPolicyResponse
-	17, // 31: poterne.edge.v1.PolicyService.StartPolicyDryRun:output_type -> poterne.edge.v1.StartPolicyDryRunResponse
-	19, // 32: poterne.edge.v1.PolicyService.GetPolicyDryRun:output_type -> poterne.edge.v1.GetPolicyDryRunResponse
-	22, // [22:33] is the sub-list for method output_type
-	11, // [11:22] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	17, // 8: poterne.edge.v1.DiffPolicyResponse.differences:type_name -> poterne.edge.v1.PolicyDifference
+	23, // 9: poterne.edge.v1.GetPolicyDryRunResponse.differences:type_name -> poterne.edge.v1.PolicyDryRunDifference
+	22, // 10: poterne.edge.v1.GetPolicyDryRunResponse.replicas:type_name -> poterne.edge.v1.PolicyDryRunReplica
+	24, // 11: poterne.edge.v1.PolicyDryRunReplica.update_time:type_name -> google.protobuf.Timestamp
+	24, // 12: poterne.edge.v1.PolicyDryRunDifference.time:type_name -> google.protobuf.Timestamp
+	1,  // 13: poterne.edge.v1.PolicyService.GetPolicy:input_type -> poterne.edge.v1.GetPolicyRequest
+	3,  // 14: poterne.edge.v1.PolicyService.CreatePolicyVersion:input_type -> poterne.edge.v1.CreatePolicyVersionRequest
+	5,  // 15: poterne.edge.v1.PolicyService.ListPolicyVersions:input_type -> poterne.edge.v1.ListPolicyVersionsRequest
+	7,  // 16: poterne.edge.v1.PolicyService.GetPolicyVersion:input_type -> poterne.edge.v1.GetPolicyVersionRequest
+	9,  // 17: poterne.edge.v1.PolicyService.ActivatePolicy:input_type -> poterne.edge.v1.ActivatePolicyRequest
+	11, // 18: poterne.edge.v1.PolicyService.DeactivatePolicy:input_type -> poterne.edge.v1.DeactivatePolicyRequest
+	13, // 19: poterne.edge.v1.PolicyService.RollbackPolicy:input_type -> poterne.edge.v1.RollbackPolicyRequest
+	15, // 20: poterne.edge.v1.PolicyService.DiffPolicy:input_type -> poterne.edge.v1.DiffPolicyRequest
+	26, // 21: poterne.edge.v1.PolicyService.TestPolicy:input_type -> poterne.edge.v1.TestPolicyRequest
+	27, // 22: poterne.edge.v1.PolicyService.ExplainPolicy:input_type -> poterne.edge.v1.ExplainPolicyRequest
+	18, // 23: poterne.edge.v1.PolicyService.StartPolicyDryRun:input_type -> poterne.edge.v1.StartPolicyDryRunRequest
+	20, // 24: poterne.edge.v1.PolicyService.GetPolicyDryRun:input_type -> poterne.edge.v1.GetPolicyDryRunRequest
+	2,  // 25: poterne.edge.v1.PolicyService.GetPolicy:output_type -> poterne.edge.v1.GetPolicyResponse
+	4,  // 26: poterne.edge.v1.PolicyService.CreatePolicyVersion:output_type -> poterne.edge.v1.CreatePolicyVersionResponse
+	6,  // 27: poterne.edge.v1.PolicyService.ListPolicyVersions:output_type -> poterne.edge.v1.ListPolicyVersionsResponse
+	8,  // 28: poterne.edge.v1.PolicyService.GetPolicyVersion:output_type -> poterne.edge.v1.GetPolicyVersionResponse
+	10, // 29: poterne.edge.v1.PolicyService.ActivatePolicy:output_type -> poterne.edge.v1.ActivatePolicyResponse
+	12, // 30: poterne.edge.v1.PolicyService.DeactivatePolicy:output_type -> poterne.edge.v1.DeactivatePolicyResponse
+	14, // 31: poterne.edge.v1.PolicyService.RollbackPolicy:output_type -> poterne.edge.v1.RollbackPolicyResponse
+	16, // 32: poterne.edge.v1.PolicyService.DiffPolicy:output_type -> poterne.edge.v1.DiffPolicyResponse
+	28, // 33: poterne.edge.v1.PolicyService.TestPolicy:output_type -> poterne.edge.v1.TestPolicyResponse
+	29, // 34: poterne.edge.v1.PolicyService.ExplainPolicy:output_type -> poterne.edge.v1.ExplainPolicyResponse
+	19, // 35: poterne.edge.v1.PolicyService.StartPolicyDryRun:output_type -> poterne.edge.v1.StartPolicyDryRunResponse
+	21, // 36: poterne.edge.v1.PolicyService.GetPolicyDryRun:output_type -> poterne.edge.v1.GetPolicyDryRunResponse
+	25, // [25:37] is the sub-list for method output_type
+	13, // [13:25] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_policies_proto_init() }
@@ -1677,7 +1910,7 @@ func file_poterne_edge_v1_policies_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_edge_v1_policies_proto_rawDesc), len(file_poterne_edge_v1_policies_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,7 @@ const (
 	PolicyService_ListPolicyVersions_FullMethodName  = "/poterne.edge.v1.PolicyService/ListPolicyVersions"
 	PolicyService_GetPolicyVersion_FullMethodName    = "/poterne.edge.v1.PolicyService/GetPolicyVersion"
 	PolicyService_ActivatePolicy_FullMethodName      = "/poterne.edge.v1.PolicyService/ActivatePolicy"
+	PolicyService_DeactivatePolicy_FullMethodName    = "/poterne.edge.v1.PolicyService/DeactivatePolicy"
 	PolicyService_RollbackPolicy_FullMethodName      = "/poterne.edge.v1.PolicyService/RollbackPolicy"
 	PolicyService_DiffPolicy_FullMethodName          = "/poterne.edge.v1.PolicyService/DiffPolicy"
 	PolicyService_TestPolicy_FullMethodName          = "/poterne.edge.v1.PolicyService/TestPolicy"
@@ -54,6 +55,9 @@ type PolicyServiceClient interface {
 	GetPolicyVersion(ctx context.Context, in *GetPolicyVersionRequest, opts ...grpc.CallOption) (*GetPolicyVersionResponse, error)
 	// Puts a version into force, on every replica within a second.
 	ActivatePolicy(ctx context.Context, in *ActivatePolicyRequest, opts ...grpc.CallOption) (*ActivatePolicyResponse, error)
+	// Takes a tenant's policy out of force: what comes with the gateway, and the
+	// platform's, goes on.
+	DeactivatePolicy(ctx context.Context, in *DeactivatePolicyRequest, opts ...grpc.CallOption) (*DeactivatePolicyResponse, error)
 	// Keeps a new version that equals an old one, and puts it into force.
 	RollbackPolicy(ctx context.Context, in *RollbackPolicyRequest, opts ...grpc.CallOption) (*RollbackPolicyResponse, error)
 	// Says in what two versions differ.
@@ -123,6 +127,16 @@ func (c *policyServiceClient) ActivatePolicy(ctx context.Context, in *ActivatePo
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ActivatePolicyResponse)
 	err := c.cc.Invoke(ctx, PolicyService_ActivatePolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *policyServiceClient) DeactivatePolicy(ctx context.Context, in *DeactivatePolicyRequest, opts ...grpc.CallOption) (*DeactivatePolicyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeactivatePolicyResponse)
+	err := c.cc.Invoke(ctx, PolicyService_DeactivatePolicy_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -209,6 +223,9 @@ type PolicyServiceServer interface {
 	GetPolicyVersion(context.Context, *GetPolicyVersionRequest) (*GetPolicyVersionResponse, error)
 	// Puts a version into force, on every replica within a second.
 	ActivatePolicy(context.Context, *ActivatePolicyRequest) (*ActivatePolicyResponse, error)
+	// Takes a tenant's policy out of force: what comes with the gateway, and the
+	// platform's, goes on.
+	DeactivatePolicy(context.Context, *DeactivatePolicyRequest) (*DeactivatePolicyResponse, error)
 	// Keeps a new version that equals an old one, and puts it into force.
 	RollbackPolicy(context.Context, *RollbackPolicyRequest) (*RollbackPolicyResponse, error)
 	// Says in what two versions differ.
@@ -248,6 +265,9 @@ func (UnimplementedPolicyServiceServer) GetPolicyVersion(context.Context, *GetPo
 }
 func (UnimplementedPolicyServiceServer) ActivatePolicy(context.Context, *ActivatePolicyRequest) (*ActivatePolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ActivatePolicy not implemented")
+}
+func (UnimplementedPolicyServiceServer) DeactivatePolicy(context.Context, *DeactivatePolicyRequest) (*DeactivatePolicyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeactivatePolicy not implemented")
 }
 func (UnimplementedPolicyServiceServer) RollbackPolicy(context.Context, *RollbackPolicyRequest) (*RollbackPolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RollbackPolicy not implemented")
@@ -374,6 +394,24 @@ func _PolicyService_ActivatePolicy_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(PolicyServiceServer).ActivatePolicy(ctx, req.(*ActivatePolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PolicyService_DeactivatePolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeactivatePolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PolicyServiceServer).DeactivatePolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PolicyService_DeactivatePolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PolicyServiceServer).DeactivatePolicy(ctx, req.(*DeactivatePolicyRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -512,6 +550,10 @@ var PolicyService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ActivatePolicy",
 			Handler:    _PolicyService_ActivatePolicy_Handler,
+		},
+		{
+			MethodName: "DeactivatePolicy",
+			Handler:    _PolicyService_DeactivatePolicy_Handler,
 		},
 		{
 			MethodName: "RollbackPolicy",

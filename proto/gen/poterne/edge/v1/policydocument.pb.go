@@ -236,7 +236,8 @@ func (x *PolicyRule) GetObligations() *PolicyObligations {
 // holds.
 type PolicyObligations struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The most tokens that may be generated; 0 for no bound.
+	// The most tokens that may be generated for a request, in all of its answers; 0 for
+	// no bound.
 	MaxTokens int32 `protobuf:"varint,1,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`
 	// The model that answers instead of the one asked for. The caller must be allowed
 	// to use it too.
@@ -644,8 +645,13 @@ type PolicyContext struct {
 	RequestedTokens int64 `protobuf:"varint,6,opt,name=requested_tokens,json=requestedTokens,proto3" json:"requested_tokens,omitempty"`
 	// What follows the model's name: an alias, v3 or a digest.
 	ModelReference string `protobuf:"bytes,7,opt,name=model_reference,json=modelReference,proto3" json:"model_reference,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What is known of the model and of the version that answers. Absent: for a case of
+	// a document, nothing is; to be explained, what the gateway knows now.
+	Model *PolicyModelFacts `protobuf:"bytes,8,opt,name=model,proto3" json:"model,omitempty"`
+	// The class of the documents; empty for none, absent for any.
+	DocumentClass *string `protobuf:"bytes,9,opt,name=document_class,json=documentClass,proto3,oneof" json:"document_class,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PolicyContext) Reset() {
@@ -727,6 +733,120 @@ func (x *PolicyContext) GetModelReference() string {
 	return ""
 }
 
+func (x *PolicyContext) GetModel() *PolicyModelFacts {
+	if x != nil {
+		return x.Model
+	}
+	return nil
+}
+
+func (x *PolicyContext) GetDocumentClass() string {
+	if x != nil && x.DocumentClass != nil {
+		return *x.DocumentClass
+	}
+	return ""
+}
+
+// What is known of a model and of the version that answers, in a case.
+type PolicyModelFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model's labels.
+	Labels map[string]string `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The version's number.
+	Version int32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Its digest.
+	Digest string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Its labels.
+	VersionLabels map[string]string `protobuf:"bytes,4,rep,name=version_labels,json=versionLabels,proto3" json:"version_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The aliases that name it.
+	Aliases []string `protobuf:"bytes,5,rep,name=aliases,proto3" json:"aliases,omitempty"`
+	// The arm by which the request comes to it.
+	Arm string `protobuf:"bytes,6,opt,name=arm,proto3" json:"arm,omitempty"`
+	// The experiment whose arm that is.
+	Experiment    string `protobuf:"bytes,7,opt,name=experiment,proto3" json:"experiment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyModelFacts) Reset() {
+	*x = PolicyModelFacts{}
+	mi := &file_poterne_edge_v1_policydocument_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyModelFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyModelFacts) ProtoMessage() {}
+
+func (x *PolicyModelFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_policydocument_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyModelFacts.ProtoReflect.Descriptor instead.
+func (*PolicyModelFacts) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_policydocument_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *PolicyModelFacts) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *PolicyModelFacts) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *PolicyModelFacts) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *PolicyModelFacts) GetVersionLabels() map[string]string {
+	if x != nil {
+		return x.VersionLabels
+	}
+	return nil
+}
+
+func (x *PolicyModelFacts) GetAliases() []string {
+	if x != nil {
+		return x.Aliases
+	}
+	return nil
+}
+
+func (x *PolicyModelFacts) GetArm() string {
+	if x != nil {
+		return x.Arm
+	}
+	return ""
+}
+
+func (x *PolicyModelFacts) GetExperiment() string {
+	if x != nil {
+		return x.Experiment
+	}
+	return ""
+}
+
 var File_poterne_edge_v1_policydocument_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_policydocument_proto_rawDesc = "" +
@@ -782,7 +902,7 @@ const file_poterne_edge_v1_policydocument_proto_rawDesc = "" +
 	"\x0ePolicyResource\x12\x1b\n" +
 	"\x04type\x18\x01 \x01(\tB\a\xbaH\x04r\x02(@R\x04type\x12\x18\n" +
 	"\x02id\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x02id\x12\x1f\n" +
-	"\x06tenant\x18\x03 \x01(\tB\a\xbaH\x04r\x02(?R\x06tenant\"\xab\x02\n" +
+	"\x06tenant\x18\x03 \x01(\tB\a\xbaH\x04r\x02(?R\x06tenant\"\xac\x03\n" +
 	"\rPolicyContext\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12!\n" +
 	"\aaddress\x18\x02 \x01(\tB\a\xbaH\x04r\x02(@R\aaddress\x12\x12\n" +
@@ -790,7 +910,26 @@ const file_poterne_edge_v1_policydocument_proto_rawDesc = "" +
 	"\x05bound\x18\x04 \x01(\bR\x05bound\x126\n" +
 	"\ttoken_age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\btokenAge\x122\n" +
 	"\x10requested_tokens\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0frequestedTokens\x121\n" +
-	"\x0fmodel_reference\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x0emodelReferenceB=Z;github.com/poterne/poterne/proto/gen/poterne/edge/v1;edgev1b\x06proto3"
+	"\x0fmodel_reference\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x0emodelReference\x127\n" +
+	"\x05model\x18\b \x01(\v2!.poterne.edge.v1.PolicyModelFactsR\x05model\x123\n" +
+	"\x0edocument_class\x18\t \x01(\tB\a\xbaH\x04r\x02(@H\x00R\rdocumentClass\x88\x01\x01B\x11\n" +
+	"\x0f_document_class\"\xf3\x03\n" +
+	"\x10PolicyModelFacts\x12O\n" +
+	"\x06labels\x18\x01 \x03(\v2-.poterne.edge.v1.PolicyModelFacts.LabelsEntryB\b\xbaH\x05\x9a\x01\x02\x10@R\x06labels\x12!\n" +
+	"\aversion\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\aversion\x12\x1f\n" +
+	"\x06digest\x18\x03 \x01(\tB\a\xbaH\x04r\x02(GR\x06digest\x12e\n" +
+	"\x0eversion_labels\x18\x04 \x03(\v24.poterne.edge.v1.PolicyModelFacts.VersionLabelsEntryB\b\xbaH\x05\x9a\x01\x02\x10@R\rversionLabels\x12\"\n" +
+	"\aaliases\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\aaliases\x12\x19\n" +
+	"\x03arm\x18\x06 \x01(\tB\a\xbaH\x04r\x02(?R\x03arm\x12'\n" +
+	"\n" +
+	"experiment\x18\a \x01(\tB\a\xbaH\x04r\x02(?R\n" +
+	"experiment\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a@\n" +
+	"\x12VersionLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B=Z;github.com/poterne/poterne/proto/gen/poterne/edge/v1;edgev1b\x06proto3"
 
 var (
 	file_poterne_edge_v1_policydocument_proto_rawDescOnce sync.Once
@@ -804,7 +943,7 @@ func file_poterne_edge_v1_policydocument_proto_rawDescGZIP() []byte {
 	return file_poterne_edge_v1_policydocument_proto_rawDescData
 }
 
-var file_poterne_edge_v1_policydocument_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_poterne_edge_v1_policydocument_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_poterne_edge_v1_policydocument_proto_goTypes = []any{
 	(*PolicyDocument)(nil),        // 0: poterne.edge.v1.PolicyDocument
 	(*PolicyRule)(nil),            // 1: poterne.edge.v1.PolicyRule
@@ -814,9 +953,12 @@ var file_poterne_edge_v1_policydocument_proto_goTypes = []any{
 	(*PolicyCaller)(nil),          // 5: poterne.edge.v1.PolicyCaller
 	(*PolicyResource)(nil),        // 6: poterne.edge.v1.PolicyResource
 	(*PolicyContext)(nil),         // 7: poterne.edge.v1.PolicyContext
-	(*structpb.Struct)(nil),       // 8: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
+	(*PolicyModelFacts)(nil),      // 8: poterne.edge.v1.PolicyModelFacts
+	nil,                           // 9: poterne.edge.v1.PolicyModelFacts.LabelsEntry
+	nil,                           // 10: poterne.edge.v1.PolicyModelFacts.VersionLabelsEntry
+	(*structpb.Struct)(nil),       // 11: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
 }
 var file_poterne_edge_v1_policydocument_proto_depIdxs = []int32{
 	1,  // 0: poterne.edge.v1.PolicyDocument.rules:type_name -> poterne.edge.v1.PolicyRule
@@ -827,14 +969,17 @@ var file_poterne_edge_v1_policydocument_proto_depIdxs = []int32{
 	6,  // 5: poterne.edge.v1.PolicyCase.resource:type_name -> poterne.edge.v1.PolicyResource
 	7,  // 6: poterne.edge.v1.PolicyCase.context:type_name -> poterne.edge.v1.PolicyContext
 	2,  // 7: poterne.edge.v1.PolicyCase.obligations:type_name -> poterne.edge.v1.PolicyObligations
-	8,  // 8: poterne.edge.v1.PolicyCaller.claims:type_name -> google.protobuf.Struct
-	9,  // 9: poterne.edge.v1.PolicyContext.time:type_name -> google.protobuf.Timestamp
-	10, // 10: poterne.edge.v1.PolicyContext.token_age:type_name -> google.protobuf.Duration
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	11, // 8: poterne.edge.v1.PolicyCaller.claims:type_name -> google.protobuf.Struct
+	12, // 9: poterne.edge.v1.PolicyContext.time:type_name -> google.protobuf.Timestamp
+	13, // 10: poterne.edge.v1.PolicyContext.token_age:type_name -> google.protobuf.Duration
+	8,  // 11: poterne.edge.v1.PolicyContext.model:type_name -> poterne.edge.v1.PolicyModelFacts
+	9,  // 12: poterne.edge.v1.PolicyModelFacts.labels:type_name -> poterne.edge.v1.PolicyModelFacts.LabelsEntry
+	10, // 13: poterne.edge.v1.PolicyModelFacts.version_labels:type_name -> poterne.edge.v1.PolicyModelFacts.VersionLabelsEntry
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_policydocument_proto_init() }
@@ -842,13 +987,14 @@ func file_poterne_edge_v1_policydocument_proto_init() {
 	if File_poterne_edge_v1_policydocument_proto != nil {
 		return
 	}
+	file_poterne_edge_v1_policydocument_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_edge_v1_policydocument_proto_rawDesc), len(file_poterne_edge_v1_policydocument_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

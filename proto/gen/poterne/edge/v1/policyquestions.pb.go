@@ -12,6 +12,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -175,7 +176,9 @@ type PolicyTestResult struct {
 	// Whether it is decided as it must be.
 	Holds bool `protobuf:"varint,5,opt,name=holds,proto3" json:"holds,omitempty"`
 	// Why not.
-	Problem       string `protobuf:"bytes,6,opt,name=problem,proto3" json:"problem,omitempty"`
+	Problem string `protobuf:"bytes,6,opt,name=problem,proto3" json:"problem,omitempty"`
+	// Which kind of rule refuses, as in ExplainPolicyResponse.
+	RefusedBy     string `protobuf:"bytes,7,opt,name=refused_by,json=refusedBy,proto3" json:"refused_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -248,6 +251,13 @@ func (x *PolicyTestResult) GetHolds() bool {
 func (x *PolicyTestResult) GetProblem() string {
 	if x != nil {
 		return x.Problem
+	}
+	return ""
+}
+
+func (x *PolicyTestResult) GetRefusedBy() string {
+	if x != nil {
+		return x.RefusedBy
 	}
 	return ""
 }
@@ -350,7 +360,18 @@ type ExplainPolicyResponse struct {
 	// The caller's roles, and where they have them from.
 	Roles []*PolicyRoleOrigin `protobuf:"bytes,6,rep,name=roles,proto3" json:"roles,omitempty"`
 	// The rules about this resource and action, at most 100: first those that apply.
-	Rules         []*PolicyRuleExplanation `protobuf:"bytes,7,rep,name=rules,proto3" json:"rules,omitempty"`
+	Rules []*PolicyRuleExplanation `protobuf:"bytes,7,rep,name=rules,proto3" json:"rules,omitempty"`
+	// What is decided for each version that the model's name may lead to; empty where
+	// that makes no difference. The request is refused where one answers that is denied.
+	Versions []*PolicyVersionDecision `protobuf:"bytes,8,rep,name=versions,proto3" json:"versions,omitempty"`
+	// The filter that documents must pass; empty for none.
+	DocumentFilter string `protobuf:"bytes,9,opt,name=document_filter,json=documentFilter,proto3" json:"document_filter,omitempty"`
+	// Which kind of rule refuses: no_rule, condition, deny, not_judged or conflict; empty
+	// for an allow.
+	RefusedBy string `protobuf:"bytes,10,opt,name=refused_by,json=refusedBy,proto3" json:"refused_by,omitempty"`
+	// How long ago the gateway last heard from the registry, of which it knows labels and
+	// versions; missing where they were given, or do not matter.
+	ModelsAge     *durationpb.Duration `protobuf:"bytes,11,opt,name=models_age,json=modelsAge,proto3" json:"models_age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -434,6 +455,125 @@ func (x *ExplainPolicyResponse) GetRules() []*PolicyRuleExplanation {
 	return nil
 }
 
+func (x *ExplainPolicyResponse) GetVersions() []*PolicyVersionDecision {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *ExplainPolicyResponse) GetDocumentFilter() string {
+	if x != nil {
+		return x.DocumentFilter
+	}
+	return ""
+}
+
+func (x *ExplainPolicyResponse) GetRefusedBy() string {
+	if x != nil {
+		return x.RefusedBy
+	}
+	return ""
+}
+
+func (x *ExplainPolicyResponse) GetModelsAge() *durationpb.Duration {
+	if x != nil {
+		return x.ModelsAge
+	}
+	return nil
+}
+
+// What is decided where one version answers.
+type PolicyVersionDecision struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version's number.
+	Version int32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// The arm by which a request comes to it; empty where none does.
+	Arm string `protobuf:"bytes,2,opt,name=arm,proto3" json:"arm,omitempty"`
+	// The experiment whose arm that is.
+	Experiment string `protobuf:"bytes,3,opt,name=experiment,proto3" json:"experiment,omitempty"`
+	// Whether it gets copies of requests, and answers none.
+	Shadow bool `protobuf:"varint,4,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	// allow or deny.
+	Decision string `protobuf:"bytes,5,opt,name=decision,proto3" json:"decision,omitempty"`
+	// The rule that decides.
+	Rule          string `protobuf:"bytes,6,opt,name=rule,proto3" json:"rule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyVersionDecision) Reset() {
+	*x = PolicyVersionDecision{}
+	mi := &file_poterne_edge_v1_policyquestions_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyVersionDecision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyVersionDecision) ProtoMessage() {}
+
+func (x *PolicyVersionDecision) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_policyquestions_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyVersionDecision.ProtoReflect.Descriptor instead.
+func (*PolicyVersionDecision) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_policyquestions_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PolicyVersionDecision) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *PolicyVersionDecision) GetArm() string {
+	if x != nil {
+		return x.Arm
+	}
+	return ""
+}
+
+func (x *PolicyVersionDecision) GetExperiment() string {
+	if x != nil {
+		return x.Experiment
+	}
+	return ""
+}
+
+func (x *PolicyVersionDecision) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
+	}
+	return false
+}
+
+func (x *PolicyVersionDecision) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
+}
+
+func (x *PolicyVersionDecision) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
 // Where a caller has a role from.
 type PolicyRoleOrigin struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -447,7 +587,7 @@ type PolicyRoleOrigin struct {
 
 func (x *PolicyRoleOrigin) Reset() {
 	*x = PolicyRoleOrigin{}
-	mi := &file_poterne_edge_v1_policyquestions_proto_msgTypes[5]
+	mi := &file_poterne_edge_v1_policyquestions_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -459,7 +599,7 @@ func (x *PolicyRoleOrigin) String() string {
 func (*PolicyRoleOrigin) ProtoMessage() {}
 
 func (x *PolicyRoleOrigin) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policyquestions_proto_msgTypes[5]
+	mi := &file_poterne_edge_v1_policyquestions_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -472,7 +612,7 @@ func (x *PolicyRoleOrigin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyRoleOrigin.ProtoReflect.Descriptor instead.
 func (*PolicyRoleOrigin) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policyquestions_proto_rawDescGZIP(), []int{5}
+	return file_poterne_edge_v1_policyquestions_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PolicyRoleOrigin) GetRole() string {
@@ -512,7 +652,7 @@ type PolicyRuleExplanation struct {
 
 func (x *PolicyRuleExplanation) Reset() {
 	*x = PolicyRuleExplanation{}
-	mi := &file_poterne_edge_v1_policyquestions_proto_msgTypes[6]
+	mi := &file_poterne_edge_v1_policyquestions_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -524,7 +664,7 @@ func (x *PolicyRuleExplanation) String() string {
 func (*PolicyRuleExplanation) ProtoMessage() {}
 
 func (x *PolicyRuleExplanation) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_policyquestions_proto_msgTypes[6]
+	mi := &file_poterne_edge_v1_policyquestions_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -537,7 +677,7 @@ func (x *PolicyRuleExplanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyRuleExplanation.ProtoReflect.Descriptor instead.
 func (*PolicyRuleExplanation) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_policyquestions_proto_rawDescGZIP(), []int{6}
+	return file_poterne_edge_v1_policyquestions_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PolicyRuleExplanation) GetRule() string {
@@ -593,7 +733,7 @@ var File_poterne_edge_v1_policyquestions_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_policyquestions_proto_rawDesc = "" +
 	"\n" +
-	"%poterne/edge/v1/policyquestions.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a$poterne/edge/v1/policydocument.proto\"\xf6\x01\n" +
+	"%poterne/edge/v1/policyquestions.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a$poterne/edge/v1/policydocument.proto\"\xf6\x01\n" +
 	"\x11TestPolicyRequest\x12\x1f\n" +
 	"\x06tenant\x18\x01 \x01(\tB\a\xbaH\x04r\x02(?R\x06tenant\x12!\n" +
 	"\aversion\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\aversion\x12;\n" +
@@ -603,21 +743,23 @@ const file_poterne_edge_v1_policyquestions_proto_rawDesc = "" +
 	"\x05cases\x18\x05 \x03(\v2\x1b.poterne.edge.v1.PolicyCaseB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05cases\"i\n" +
 	"\x12TestPolicyResponse\x12;\n" +
 	"\aresults\x18\x01 \x03(\v2!.poterne.edge.v1.PolicyTestResultR\aresults\x12\x16\n" +
-	"\x06failed\x18\x02 \x01(\x05R\x06failed\"\xcc\x01\n" +
+	"\x06failed\x18\x02 \x01(\x05R\x06failed\"\xeb\x01\n" +
 	"\x10PolicyTestResult\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bdecision\x18\x02 \x01(\tR\bdecision\x12\x12\n" +
 	"\x04rule\x18\x03 \x01(\tR\x04rule\x12D\n" +
 	"\vobligations\x18\x04 \x01(\v2\".poterne.edge.v1.PolicyObligationsR\vobligations\x12\x14\n" +
 	"\x05holds\x18\x05 \x01(\bR\x05holds\x12\x18\n" +
-	"\aproblem\x18\x06 \x01(\tR\aproblem\"\xf4\x01\n" +
+	"\aproblem\x18\x06 \x01(\tR\aproblem\x12\x1d\n" +
+	"\n" +
+	"refused_by\x18\a \x01(\tR\trefusedBy\"\xf4\x01\n" +
 	"\x14ExplainPolicyRequest\x12\x1f\n" +
 	"\x06tenant\x18\x01 \x01(\tB\a\xbaH\x04r\x02(?R\x06tenant\x12!\n" +
 	"\aversion\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\aversion\x12;\n" +
 	"\bdocument\x18\x03 \x01(\v2\x1f.poterne.edge.v1.PolicyDocumentR\bdocument\x12\"\n" +
 	"\x06source\x18\x04 \x01(\tB\n" +
 	"\xbaH\ar\x05(\x80\x80\x80\x04R\x06source\x127\n" +
-	"\x04case\x18\x05 \x01(\v2\x1b.poterne.edge.v1.PolicyCaseB\x06\xbaH\x03\xc8\x01\x01R\x04case\"\xb4\x02\n" +
+	"\x04case\x18\x05 \x01(\v2\x1b.poterne.edge.v1.PolicyCaseB\x06\xbaH\x03\xc8\x01\x01R\x04case\"\xfa\x03\n" +
 	"\x15ExplainPolicyResponse\x12\x1a\n" +
 	"\bdecision\x18\x01 \x01(\tR\bdecision\x12\x12\n" +
 	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x16\n" +
@@ -625,7 +767,23 @@ const file_poterne_edge_v1_policyquestions_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12D\n" +
 	"\vobligations\x18\x05 \x01(\v2\".poterne.edge.v1.PolicyObligationsR\vobligations\x127\n" +
 	"\x05roles\x18\x06 \x03(\v2!.poterne.edge.v1.PolicyRoleOriginR\x05roles\x12<\n" +
-	"\x05rules\x18\a \x03(\v2&.poterne.edge.v1.PolicyRuleExplanationR\x05rules\">\n" +
+	"\x05rules\x18\a \x03(\v2&.poterne.edge.v1.PolicyRuleExplanationR\x05rules\x12B\n" +
+	"\bversions\x18\b \x03(\v2&.poterne.edge.v1.PolicyVersionDecisionR\bversions\x12'\n" +
+	"\x0fdocument_filter\x18\t \x01(\tR\x0edocumentFilter\x12\x1d\n" +
+	"\n" +
+	"refused_by\x18\n" +
+	" \x01(\tR\trefusedBy\x128\n" +
+	"\n" +
+	"models_age\x18\v \x01(\v2\x19.google.protobuf.DurationR\tmodelsAge\"\xab\x01\n" +
+	"\x15PolicyVersionDecision\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x05R\aversion\x12\x10\n" +
+	"\x03arm\x18\x02 \x01(\tR\x03arm\x12\x1e\n" +
+	"\n" +
+	"experiment\x18\x03 \x01(\tR\n" +
+	"experiment\x12\x16\n" +
+	"\x06shadow\x18\x04 \x01(\bR\x06shadow\x12\x1a\n" +
+	"\bdecision\x18\x05 \x01(\tR\bdecision\x12\x12\n" +
+	"\x04rule\x18\x06 \x01(\tR\x04rule\">\n" +
 	"\x10PolicyRoleOrigin\x12\x12\n" +
 	"\x04role\x18\x01 \x01(\tR\x04role\x12\x16\n" +
 	"\x06origin\x18\x02 \x01(\tR\x06origin\"\xb6\x02\n" +
@@ -653,36 +811,40 @@ func file_poterne_edge_v1_policyquestions_proto_rawDescGZIP() []byte {
 	return file_poterne_edge_v1_policyquestions_proto_rawDescData
 }
 
-var file_poterne_edge_v1_policyquestions_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_poterne_edge_v1_policyquestions_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_poterne_edge_v1_policyquestions_proto_goTypes = []any{
 	(*TestPolicyRequest)(nil),     // 0: poterne.edge.v1.TestPolicyRequest
 	(*TestPolicyResponse)(nil),    // 1: poterne.edge.v1.TestPolicyResponse
 	(*PolicyTestResult)(nil),      // 2: poterne.edge.v1.PolicyTestResult
 	(*ExplainPolicyRequest)(nil),  // 3: poterne.edge.v1.ExplainPolicyRequest
 	(*ExplainPolicyResponse)(nil), // 4: poterne.edge.v1.ExplainPolicyResponse
-	(*PolicyRoleOrigin)(nil),      // 5: poterne.edge.v1.PolicyRoleOrigin
-	(*PolicyRuleExplanation)(nil), // 6: poterne.edge.v1.PolicyRuleExplanation
-	nil,                           // 7: poterne.edge.v1.PolicyRuleExplanation.ValuesEntry
-	(*PolicyDocument)(nil),        // 8: poterne.edge.v1.PolicyDocument
-	(*PolicyCase)(nil),            // 9: poterne.edge.v1.PolicyCase
-	(*PolicyObligations)(nil),     // 10: poterne.edge.v1.PolicyObligations
+	(*PolicyVersionDecision)(nil), // 5: poterne.edge.v1.PolicyVersionDecision
+	(*PolicyRoleOrigin)(nil),      // 6: poterne.edge.v1.PolicyRoleOrigin
+	(*PolicyRuleExplanation)(nil), // 7: poterne.edge.v1.PolicyRuleExplanation
+	nil,                           // 8: poterne.edge.v1.PolicyRuleExplanation.ValuesEntry
+	(*PolicyDocument)(nil),        // 9: poterne.edge.v1.PolicyDocument
+	(*PolicyCase)(nil),            // 10: poterne.edge.v1.PolicyCase
+	(*PolicyObligations)(nil),     // 11: poterne.edge.v1.PolicyObligations
+	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
 }
 var file_poterne_edge_v1_policyquestions_proto_depIdxs = []int32{
-	8,  // 0: poterne.edge.v1.TestPolicyRequest.document:type_name -> poterne.edge.v1.PolicyDocument
-	9,  // 1: poterne.edge.v1.TestPolicyRequest.cases:type_name -> poterne.edge.v1.PolicyCase
+	9,  // 0: poterne.edge.v1.TestPolicyRequest.document:type_name -> poterne.edge.v1.PolicyDocument
+	10, // 1: poterne.edge.v1.TestPolicyRequest.cases:type_name -> poterne.edge.v1.PolicyCase
 	2,  // 2: poterne.edge.v1.TestPolicyResponse.results:type_name -> poterne.edge.v1.PolicyTestResult
-	10, // 3: poterne.edge.v1.PolicyTestResult.obligations:type_name -> poterne.edge.v1.PolicyObligations
-	8,  // 4: poterne.edge.v1.ExplainPolicyRequest.document:type_name -> poterne.edge.v1.PolicyDocument
-	9,  // 5: poterne.edge.v1.ExplainPolicyRequest.case:type_name -> poterne.edge.v1.PolicyCase
-	10, // 6: poterne.edge.v1.ExplainPolicyResponse.obligations:type_name -> poterne.edge.v1.PolicyObligations
-	5,  // 7: poterne.edge.v1.ExplainPolicyResponse.roles:type_name -> poterne.edge.v1.PolicyRoleOrigin
-	6,  // 8: poterne.edge.v1.ExplainPolicyResponse.rules:type_name -> poterne.edge.v1.PolicyRuleExplanation
-	7,  // 9: poterne.edge.v1.PolicyRuleExplanation.values:type_name -> poterne.edge.v1.PolicyRuleExplanation.ValuesEntry
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	11, // 3: poterne.edge.v1.PolicyTestResult.obligations:type_name -> poterne.edge.v1.PolicyObligations
+	9,  // 4: poterne.edge.v1.ExplainPolicyRequest.document:type_name -> poterne.edge.v1.PolicyDocument
+	10, // 5: poterne.edge.v1.ExplainPolicyRequest.case:type_name -> poterne.edge.v1.PolicyCase
+	11, // 6: poterne.edge.v1.ExplainPolicyResponse.obligations:type_name -> poterne.edge.v1.PolicyObligations
+	6,  // 7: poterne.edge.v1.ExplainPolicyResponse.roles:type_name -> poterne.edge.v1.PolicyRoleOrigin
+	7,  // 8: poterne.edge.v1.ExplainPolicyResponse.rules:type_name -> poterne.edge.v1.PolicyRuleExplanation
+	5,  // 9: poterne.edge.v1.ExplainPolicyResponse.versions:type_name -> poterne.edge.v1.PolicyVersionDecision
+	12, // 10: poterne.edge.v1.ExplainPolicyResponse.models_age:type_name -> google.protobuf.Duration
+	8,  // 11: poterne.edge.v1.PolicyRuleExplanation.values:type_name -> poterne.edge.v1.PolicyRuleExplanation.ValuesEntry
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_policyquestions_proto_init() }
@@ -697,7 +859,7 @@ func file_poterne_edge_v1_policyquestions_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_edge_v1_policyquestions_proto_rawDesc), len(file_poterne_edge_v1_policyquestions_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

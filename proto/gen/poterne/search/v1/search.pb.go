@@ -1111,9 +1111,12 @@ type SearchRequest struct {
 	Language string `protobuf:"bytes,16,opt,name=language,proto3" json:"language,omitempty"`
 	// Whether the query is text and nothing else: quotes, + and - mean nothing.
 	// For what people have not written as a search, such as a chat's message.
-	Plain         bool `protobuf:"varint,17,opt,name=plain,proto3" json:"plain,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Plain bool `protobuf:"varint,17,opt,name=plain,proto3" json:"plain,omitempty"`
+	// A filter that documents must pass too, as the gateway's policy asks; the gateway
+	// drops what callers put here. No word is suggested then.
+	RequiredFilter string `protobuf:"bytes,90,opt,name=required_filter,json=requiredFilter,proto3" json:"required_filter,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *SearchRequest) Reset() {
@@ -1263,6 +1266,13 @@ func (x *SearchRequest) GetPlain() bool {
 		return x.Plain
 	}
 	return false
+}
+
+func (x *SearchRequest) GetRequiredFilter() string {
+	if x != nil {
+		return x.RequiredFilter
+	}
+	return ""
 }
 
 // What was found.
@@ -1484,7 +1494,7 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"collection\x12&\n" +
 	"\bdocument\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\bdocument\"\x18\n" +
-	"\x16DeleteDocumentResponse\"\xec\x05\n" +
+	"\x16DeleteDocumentResponse\"\xa0\x06\n" +
 	"\rSearchRequest\x12)\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\n" +
@@ -1509,7 +1519,8 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\asuggest\x18\x0e \x01(\bR\asuggest\x12+\n" +
 	"\blanguage\x18\x10 \x01(\tB\x0f\xbaH\fr\n" +
 	"R\x00R\x02enR\x02frR\blanguage\x12\x14\n" +
-	"\x05plain\x18\x11 \x01(\bR\x05plain\"\xdc\x02\n" +
+	"\x05plain\x18\x11 \x01(\bR\x05plain\x122\n" +
+	"\x0frequired_filter\x18Z \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x01R\x0erequiredFilter\"\xdc\x02\n" +
 	"\x0eSearchResponse\x12*\n" +
 	"\x04hits\x18\x01 \x03(\v2\x16.poterne.search.v1.HitR\x04hits\x12\x1e\n" +
 	"\n" +
