@@ -229,7 +229,7 @@ func testAddUp(t *testing.T, dsn string, seed uint64, steps int) {
 	w := &world{
 		t: t, rnd: rand.New(rand.NewPCG(seed, 7)), clock: &hands{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)}, //nolint:gosec // repeatable
 		store: ledger.NewSQLStore(db), settled: make(map[string]int64),
-		budget: Budget{UID: 1, Tenant: "acme", ID: "all", Scope: Tenant, Every: Total, Unit: Tokens, Amount: 4000, Hard: true},
+		budget: Budget{UID: 1, Tenant: "acme", ID: "all", Scope: Tenant, Every: Total, Unit: Tokens, Amount: int64(steps) * 5 / 2, Hard: true},
 	}
 	for i := range 2 {
 		e := &edge{holder: fmt.Sprintf("edge-%d", i)}
