@@ -34,10 +34,10 @@ const (
 func Ledger(requests, kills int, log *slog.Logger) func(ctx context.Context) ([]Row, error) {
 	return func(ctx context.Context) (_ []Row, err error) {
 		l := &ledgerRun{client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * ledgerClients}}, plans: make([]*ledgerPlan, 0, requests)}
+		defer func() { err = errors.Join(err, l.down()) }()
 		if err := l.up(ctx, log); err != nil {
 			return nil, err
 		}
-		defer func() { err = errors.Join(err, l.mesh.Down(), os.RemoveAll(l.dir)) }()
 		began := time.Now()
 		if err := l.traffic(ctx, requests, kills); err != nil {
 			return nil, err
@@ -85,7 +85,7 @@ func (l *ledgerRun) up(ctx context.Context, log *slog.Logger) error {
 	l.mesh, err = mesh.Up(ctx, mesh.Options{
 		Root: filepath.Dir(bin), BinDir: bin, StateDir: l.dir, Parts: l.parts, Ports: ports, Engine: mesh.EngineSim, Logger: log,
 		EdgeEnv: []string{
-			"POTERNE_LIMITS_REQUESTS_PER_MINUTE=100000000", "POTERNE_LIMITS_ADDRESS_REQUESTS_PER_MINUTE=0", "POTERNE_USAGE_LEASE_TTL=" + ledgerTTL.String(),
+			"POTERNE_LIMITS_REQUESTS_PER_MINUTE=1000000", "POTERNE_LIMITS_ADDRESS_REQUESTS_PER_MINUTE=0", "POTERNE_USAGE_LEASE_TTL=" + ledgerTTL.String(),
 			"POTERNE_USAGE_TIMEOUT=5s",
 		},
 	})
@@ -114,11 +114,31 @@ func (l *ledgerRun) up(ctx context.Context, log *slog.Logger) error {
 	}
 	// Both edges serve the model, and know the budgets, before anything counts.
 	for i := range 2 {
+		if err := process.Poll(ctx, func(ctx context.Context) error {
+			out, err := l.call(ctx, i, http.MethodGet, "/v1/usage", "")
+			if known, _ := out["budgets"].([]any); err == nil && len(known) != 2 {
+				err = errors.New("the edge does not know the budgets")
+			}
+			return err
+		}); err != nil {
+			return err
+		}
 		if err := process.Poll(ctx, func(ctx context.Context) error { return l.try(ctx, i) }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (l *ledgerRun) down() error {
+	var err error
+	if l.mesh != nil {
+		err = l.mesh.Down()
+	}
+	if l.dir != "" && os.Getenv("POTERNE_TEST_KEEP") == "" {
+		err = errors.Join(err, os.RemoveAll(l.dir))
+	}
+	return err
 }
 
 func (l *ledgerRun) try(ctx context.Context, edge int) error {

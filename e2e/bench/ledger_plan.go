@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -89,8 +91,8 @@ func (p *ledgerPlan) body() string {
 // leaveAfter is when a client leaves that has nothing yet.
 const leaveAfter = 100 * time.Millisecond
 
-func (p *ledgerPlan) run(ctx context.Context, l *ledgerRun, edge int) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+func (p *ledgerPlan) run(parent context.Context, l *ledgerRun, edge int) {
+	ctx, cancel := context.WithTimeout(parent, time.Minute)
 	defer cancel()
 	if p.kind == planGone {
 		time.AfterFunc(leaveAfter, cancel)
@@ -111,6 +113,14 @@ func (p *ledgerPlan) run(ctx context.Context, l *ledgerRun, edge int) {
 		req.Header.Set("Idempotency-Key", p.once)
 	}
 	resp, err := l.client.Do(req)
+	if errors.Is(err, syscall.ECONNREFUSED) { // nobody has seen it: the other edge is there
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+		}
+		p.run(parent, l, 1-edge)
+		return
+	}
 	if err != nil {
 		p.lost = p.kind != planGone
 		return
