@@ -109,9 +109,9 @@ func (k *Keeper) Component(failed func(ctx context.Context, err error)) lifecycl
 		},
 		Stop: func(ctx context.Context) error {
 			if err := k.d.Ledger.Release(ctx, k.d.Holder); err != nil {
-				failed(ctx, err) // it is free again when it expires
+				failed(ctx, err)
 			}
-			return nil
+			return nil //nolint:nilerr // what is not given back is free again when it expires
 		},
 	}
 }

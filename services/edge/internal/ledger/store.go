@@ -139,7 +139,8 @@ func addCharges(ctx context.Context, tx *sql.Tx, holder string, entries []Entry)
 		if len(args) == 0 {
 			return nil
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO edge_usage_charges (entry, budget, period, amount) VALUES `+places(len(args)/4, 4), args...)
+		statement := `INSERT INTO edge_usage_charges (entry, budget, period, amount) VALUES ` + places(len(args)/4, 4)
+		_, err := tx.ExecContext(ctx, statement, args...)
 		args = args[:0]
 		return err
 	}
@@ -208,12 +209,13 @@ func addSums(ctx context.Context, tx *sql.Tx, entries []Entry) error {
 			}
 			rows[key] = rows[key].plus(one)
 		}
+		statement := `INSERT INTO ` + r.table + ` AS t (` + sumColumns + `)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+			ON CONFLICT (start_us, tenant, key_id, subject, kind, model, version, variant, experiment, arm) DO UPDATE SET
+			requests = t.requests + excluded.requests, partial = t.partial + excluded.partial, unpriced = t.unpriced + excluded.unpriced,
+			input = t.input + excluded.input, cached = t.cached + excluded.cached, output = t.output + excluded.output, cost = t.cost + excluded.cost`
 		for k, v := range rows {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO `+r.table+` AS t (`+sumColumns+`)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-				ON CONFLICT (start_us, tenant, key_id, subject, kind, model, version, variant, experiment, arm) DO UPDATE SET
-				requests = t.requests + excluded.requests, partial = t.partial + excluded.partial, unpriced = t.unpriced + excluded.unpriced,
-				input = t.input + excluded.input, cached = t.cached + excluded.cached, output = t.output + excluded.output, cost = t.cost + excluded.cost`,
+			if _, err := tx.ExecContext(ctx, statement,
 				k.start, k.Tenant, k.KeyID, k.Subject, k.Kind, k.Model, k.Version, k.Variant, k.Experiment, k.Arm,
 				v.requests, v.partial, v.unpriced, v.input, v.cached, v.output, v.cost); err != nil {
 				return err

@@ -31,7 +31,7 @@ func TestMicrosAreReadAndWritten(t *testing.T) {
 
 // What a request costs is the sum of exact numbers, rounded up once.
 func TestCostIsExact(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // repeatable
+	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 20_000 {
 		n := func() int64 { return rnd.Int64N(int64(1) << rnd.IntN(40)) }
 		rate := func() int64 { return min(rnd.Int64N(int64(1)<<rnd.IntN(61)), MaxRate) }
@@ -78,8 +78,15 @@ func TestTheMostExactPriceCounts(t *testing.T) {
 	served := Served{Model: "chat", Version: 3, Digest: digest, Variant: "q4", VariantDigest: variantDigest}
 	// From the least exact to the most.
 	order := []Target{
-		{Model: Every}, {Model: Every, Variant: "q4"}, {Model: "chat"}, {Model: "chat", Variant: "q4"},
-		{Model: "chat", Version: 3}, {Model: "chat", Version: 3, Variant: "q4"}, {Digest: digest}, {Digest: digest, Variant: "q4"}, {Digest: variantDigest},
+		{Model: Every},
+		{Model: Every, Variant: "q4"},
+		{Model: "chat"},
+		{Model: "chat", Variant: "q4"},
+		{Model: "chat", Version: 3},
+		{Model: "chat", Version: 3, Variant: "q4"},
+		{Digest: digest},
+		{Digest: digest, Variant: "q4"},
+		{Digest: variantDigest},
 	}
 	prices := []Price{
 		{Target: Target{Model: "other"}, Currency: "USD", Rates: Rates{Input: 999}, Revision: 90},

@@ -32,7 +32,7 @@ func (h *hold) Note(u metering.Use) {
 		h.by = u.By
 		serve(&h.entry, u.By)
 		if err := h.slot.Update(&h.entry); err != nil {
-			h.meter.log.Debug("what a request uses is known by its first model only", telemetry.Err(err)) //nolint:sloglint // a stream's chunk has no context
+			h.meter.log.Debug("what a request uses is known by its first model only", telemetry.Err(err))
 		}
 	}
 	if u.Tokens == nil {

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
-
-	"strconv"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
