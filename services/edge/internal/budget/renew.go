@@ -98,11 +98,10 @@ func (k *Keeper) Component(failed func(ctx context.Context, err error)) lifecycl
 				case <-ctx.Done():
 				}
 				timer.Stop()
-				if ctx.Err() != nil {
-					return nil
-				}
-				if err := k.Tick(ctx); err != nil && ctx.Err() == nil {
-					failed(ctx, err)
+				if ctx.Err() == nil {
+					if err := k.Tick(ctx); err != nil && ctx.Err() == nil {
+						failed(ctx, err)
+					}
 				}
 			}
 			return nil
@@ -111,7 +110,7 @@ func (k *Keeper) Component(failed func(ctx context.Context, err error)) lifecycl
 			if err := k.d.Ledger.Release(ctx, k.d.Holder); err != nil {
 				failed(ctx, err)
 			}
-			return nil //nolint:nilerr // what is not given back is free again when it expires
+			return nil // what is not given back is free again when it expires
 		},
 	}
 }

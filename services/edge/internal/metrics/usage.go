@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	nameUsedTokens    = "poterne.edge.usage.tokens"            // by class: input, cached, output
+	nameUsageCounted  = "poterne.edge.usage.tokens"            // by class: input, cached, output
 	nameUsageCost     = "poterne.edge.usage.cost"              // by currency: in its unit
 	nameUsageEntries  = "poterne.edge.usage.entries"           // by outcome: one of package ledger's
 	nameUsageUnpriced = "poterne.edge.usage.unpriced_requests" //
@@ -44,7 +44,7 @@ func NewUsage(m metric.Meter) (*Usage, error) {
 		return metric.WithAttributeSet(attribute.NewSet(attribute.String("class", name)))
 	}
 	u := &Usage{
-		tokens:   counter(nameUsedTokens, "Tokens that are settled, by class; cached ones are among the input."),
+		tokens:   counter(nameUsageCounted, "Tokens that are settled, by class; cached ones are among the input."),
 		entries:  counter(nameUsageEntries, "Requests that used something, by outcome."),
 		unpriced: counter(nameUsageUnpriced, "Requests that used something that has no price."),
 		failures: counter(nameUsageFailures, "Failed attempts to write usage."),
