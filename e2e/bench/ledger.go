@@ -79,7 +79,7 @@ func (l *ledgerRun) up(ctx context.Context, log *slog.Logger) error {
 	if l.dir, err = os.MkdirTemp("", "poterne-ledger"); err != nil {
 		return err
 	}
-	if err := os.Chmod(l.dir, 0o755); err != nil { //nolint:gosec // PostgreSQL runs as another user
+	if err := os.Chmod(l.dir, 0o755); err != nil { // PostgreSQL runs as another user
 		return err
 	}
 	l.mesh, err = mesh.Up(ctx, mesh.Options{
@@ -177,7 +177,8 @@ func (l *ledgerRun) call(ctx context.Context, edge int, method, path, body strin
 		return nil, fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, raw)
 	}
 	var out map[string]any
-	return out, json.Unmarshal(raw, &out)
+	err = json.Unmarshal(raw, &out)
+	return out, err
 }
 
 // traffic makes the requests, and kills edges meanwhile.
@@ -185,7 +186,7 @@ func (l *ledgerRun) traffic(ctx context.Context, requests, kills int) error {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for c := range ledgerClients {
-		rnd := rand.New(rand.NewPCG(uint64(c), 42)) //nolint:gosec // repeatable
+		rnd := rand.New(rand.NewPCG(uint64(c), 42))
 		wg.Go(func() {
 			for ctx.Err() == nil {
 				n := next.Add(1)
