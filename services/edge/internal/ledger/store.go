@@ -109,7 +109,7 @@ func insertEntries(ctx context.Context, tx *sql.Tx, full *sql.Stmt, entries []En
 		}
 		ids, err := texts(func() (*sql.Rows, error) {
 			if len(batch) == rowsAtOnce {
-				return tx.StmtContext(ctx, full).QueryContext(ctx, args...)
+				return tx.StmtContext(ctx, full).QueryContext(ctx, args...) //nolint:sqlclosecheck // the transaction closes it
 			}
 			return tx.QueryContext(ctx, insertRows(len(batch)), args...)
 		})
