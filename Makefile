@@ -89,6 +89,11 @@ bench-inference: $(BIN)/poterne-sim $(BIN)/poterne-worker $(BIN)/poterne-bench #
 bench-registry: $(BIN)/poterne-registry $(BIN)/poterne-sim $(BIN)/poterne-worker $(BIN)/poterne-bench ## Measure the registry: commits seen, writers, reads of 100,000 versions, decisions, an outage (3 minutes; ARGS="--outage 10m")
 	@$(PARTS); POTERNE_BIN_DIR=$(CURDIR)/$(BIN) $(BIN)/poterne-bench registry $(ARGS)
 
+.PHONY: bench-ledger
+bench-ledger: build $(BIN)/poterne-bench ## Compare what is settled with what engines counted: 100,000 requests, failures, disconnects, duplicates, 20 kills of an edge (10 minutes)
+	@scripts/components.sh consul; scripts/components.sh servers
+	@$(PARTS); POTERNE_BIN_DIR=$(CURDIR)/$(BIN) $(BIN)/poterne-bench ledger $(ARGS)
+
 .PHONY: bench-search
 bench-search: $(BIN)/poterne-search $(BIN)/poterne-bench ## Measure search: ingestion, latency, recall, narrow filters, and Elasticsearch beside it
 	@scripts/components.sh elasticsearch

@@ -193,6 +193,9 @@ func (m *Mesh) URL() string { return "http://" + addr(m.opts.Ports.HTTP) }
 // GRPCAddr is where clients find gRPC: NGINX.
 func (m *Mesh) GRPCAddr() string { return addr(m.opts.Ports.GRPC) }
 
+// EdgeDSN is the edges' database.
+func (m *Mesh) EdgeDSN() string { return m.postgresDSN("poterne_edge") }
+
 // AdminKeyFile is where the first edge wrote the bootstrap key.
 func (m *Mesh) AdminKeyFile() string { return m.state("edge", "admin.key") }
 

@@ -207,6 +207,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterSessionServiceServer(r, s.security.Sessions)
 	edgev1.RegisterBanServiceServer(r, s.security.BanAdmin)
 	edgev1.RegisterAuditContentServiceServer(r, s.security.ContentAdmin)
+	edgev1.RegisterUsageServiceServer(r, s.security.Usage)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
 	edgev1.RegisterMlflowServiceServer(r, mlflow.New(registryv1.NewRegistryServiceClient(s.backends.registry)))
 	return errors.Join(

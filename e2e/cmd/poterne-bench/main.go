@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"slices"
@@ -42,17 +43,24 @@ func scenarios(data string, outage time.Duration) map[string][]bench.Scenario {
 			{Name: "decision", Run: bench.RegistryDecision},
 			{Name: "outage", Run: bench.RegistryOutage(outage)},
 		},
+		"ledger":         {{Name: "ledger", Run: bench.Ledger(ledgerRequests, ledgerKills, slog.New(slog.DiscardHandler))}},
 		"search-million": {{Name: "million", Run: bench.SearchMillion}},
 		"embedding-real": {{Name: "embedding-real", Run: bench.EmbeddingReal}},
 		"search-quality": {{Name: "quality", Run: bench.SearchQuality(data)}},
 	}
 }
 
+// What the scenario ledger makes of requests, and how often it kills an edge.
+const (
+	ledgerRequests = 100_000
+	ledgerKills    = 20
+)
+
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	usage := func() int {
-		fmt.Fprintln(os.Stderr, "usage: poterne-bench inference|registry|search|search-million|search-quality|embedding-real [--data DIR] [--outage DURATION] [SCENARIO...]")
+		fmt.Fprintln(os.Stderr, "usage: poterne-bench inference|registry|search|ledger|search-million|search-quality|embedding-real [--data DIR] [--outage DURATION] [SCENARIO...]")
 		return 2
 	}
 	if len(os.Args) < 2 {

@@ -197,6 +197,7 @@ func TestDefaultPolicy(t *testing.T) {
 	maps.Copy(want, evidenceMatrix(nobody, platform, everyone))
 	maps.Copy(want, policyMatrix(admins))
 	maps.Copy(want, sessionsMatrix())
+	maps.Copy(want, usageMatrix(admins, platform))
 	maps.Copy(want, rolloutMatrix(platform))
 	maps.Copy(want, keyMatrix(admins))
 	artifactCallers(want, platform, nobody)

@@ -105,6 +105,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 		h.routes.page(rt.Method, rt.Path, rt.RPC)
 	}
 	h.routes.page(http.MethodGet, AuditExportPath, edgev1.AuditService_ExportAudit_FullMethodName)
+	h.routes.page(http.MethodGet, UsageExportPath, edgev1.UsageService_ExportUsage_FullMethodName)
 	h.routes.page(http.MethodPost, ImportPath, searchv1.SearchService_ImportDocuments_FullMethodName)
 	h.routes.page(http.MethodGet, BackupPath, searchv1.SearchService_BackupCollection_FullMethodName)
 	h.routes.page(http.MethodPost, RestorePath, searchv1.SearchService_RestoreCollection_FullMethodName)
@@ -178,6 +179,9 @@ func (h *handler) openGateway(ctx context.Context) error {
 		},
 		func() error {
 			return edgev1.RegisterBanServiceHandlerClient(ctx, h.gateway, edgev1.NewBanServiceClient(h.Conn))
+		},
+		func() error {
+			return edgev1.RegisterUsageServiceHandlerClient(ctx, h.gateway, edgev1.NewUsageServiceClient(h.Conn))
 		},
 		func() error {
 			return searchv1.RegisterSearchServiceHandlerClient(ctx, h.gateway, h.search)
@@ -264,6 +268,8 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 		h.quantize(w, r)
 	case edgev1.AuditService_ExportAudit_FullMethodName:
 		h.exportAudit(w, r)
+	case edgev1.UsageService_ExportUsage_FullMethodName:
+		h.exportUsage(w, r)
 	case searchv1.SearchService_ImportDocuments_FullMethodName:
 		h.importDocuments(w, r, rt)
 	case searchv1.SearchService_BackupCollection_FullMethodName:

@@ -56,6 +56,7 @@ func Table() map[string]Class {
 	maps.Copy(t, sessionClasses())
 	maps.Copy(t, messageClasses())
 	maps.Copy(t, auditContentClasses())
+	maps.Copy(t, usageClasses())
 	return t
 }
 

@@ -168,6 +168,7 @@ func changes(method string, c limit.Class) bool {
 	case searchv1.SearchService_BatchUpsertDocuments_FullMethodName, searchv1.SearchService_ImportDocuments_FullMethodName,
 		searchv1.SearchService_DeleteDocument_FullMethodName, searchv1.SearchService_BackupCollection_FullMethodName,
 		registryv1.ArtifactService_AppendUpload_FullMethodName, registryv1.RegistryService_ReportOutcomes_FullMethodName,
+		edgev1.UsageService_CheckUsage_FullMethodName, edgev1.UsageService_ExportUsage_FullMethodName,
 		edgev1.AuditService_VerifyAudit_FullMethodName, edgev1.AuditService_ExportAudit_FullMethodName, // as long as a write may take
 		registryv1.RegistryService_RecordFeedback_FullMethodName, edgev1.FeedbackService_CreateFeedback_FullMethodName:
 		return false

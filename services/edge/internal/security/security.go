@@ -44,6 +44,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/responseid"
 	"github.com/poterne/poterne/services/edge/internal/schema"
 	"github.com/poterne/poterne/services/edge/internal/session"
+	"github.com/poterne/poterne/services/edge/internal/usage"
 )
 
 // AdminKeyFile is the name of the file that the first key is written to.
@@ -63,6 +64,8 @@ type Config struct {
 	Firewall firewall.Config `yaml:"waf"`
 	// Abuse bounds what an address may do before anybody is known.
 	Abuse AbuseConfig `yaml:"abuse"`
+	// Usage is how what models do is billed.
+	Usage usage.Config `yaml:"usage"`
 }
 
 // DefaultConfig returns the defaults, with the store at dsn.
@@ -70,7 +73,7 @@ func DefaultConfig(dsn string) Config {
 	return Config{
 		Store: sqldb.DefaultConfig(dsn), Keys: apikey.DefaultConfig(), Tokens: DefaultTokensConfig(), Authz: authz.DefaultConfig(),
 		Limits: middleware.DefaultConfig(), Audit: audit.DefaultConfig(), Login: login.DefaultConfig(),
-		Firewall: firewall.DefaultConfig(), Abuse: defaultAbuse(),
+		Firewall: firewall.DefaultConfig(), Abuse: defaultAbuse(), Usage: usage.DefaultConfig(),
 	}
 }
 
@@ -91,6 +94,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	c.Audit.Validate(p, prefix+"audit")
 	c.Login.Validate(p, prefix+"login")
 	c.Firewall.Validate(p, prefix+"waf")
+	c.Usage.Validate(p, prefix+"usage")
 	c.Abuse.validate(p, prefix+"abuse", len(c.Limits.TrustedProxies) > 0)
 }
 
@@ -153,6 +157,8 @@ type Security struct {
 	DB *sqldb.DB
 	// Meters are asked before a model works, in their order.
 	Meters metering.Meters
+	// Usage is the UsageService.
+	Usage *usage.Server
 	// AdminKeyPath is where the first key was written; empty when there was one
 	// before.
 	AdminKeyPath string
@@ -162,6 +168,7 @@ type Security struct {
 	keys   *apikey.Manager
 	issue  *issue.Service   // nil: no tokens are issued
 	web    *session.Manager // nil: nobody can log in
+	usage  *usage.Usage     // nil: nothing is billed
 	trail  *audit.Trail
 	rules  *policy.Follower
 	models *models.Follower
@@ -253,6 +260,9 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 		AddressLimiter: limit.NewMemory(d.Clock, cfg.Limits.Address.MaxAddresses),
 		Limiter:        limiter,
 	}
+	if err := s.openUsage(ctx, cfg, d, db); err != nil {
+		return s, err
+	}
 	err = s.openLogin(ctx, cfg, d, db, m)
 	return s, err
 }
@@ -311,6 +321,9 @@ func (s *Security) Components() []lifecycle.Component {
 		{Name: "edge store", Stop: func(context.Context) error { return s.Close() }},
 	}
 	out = append(out, s.auditComponents()...)
+	if s.usage != nil {
+		out = append(out, s.usage.Components()...)
+	}
 	out = append(out, s.rules.Component(), s.models.Component(), s.dryRuns.Component())
 	out = append(out, s.keys.Components()...)
 	if s.issue != nil {

@@ -29,6 +29,7 @@ func (s *Server) unary(ctx context.Context, w http.ResponseWriter, a *answer) er
 	b = appendReceived(appendUsage(b, a), a)
 	b = append(b, '}')
 	writeBody(w, http.StatusOK, b)
+	a.told = a.generated
 	s.counts.generatedTokens.Add(int64(a.generated))
 	return nil
 }
@@ -176,7 +177,11 @@ func (s *Server) sendRole(st *streamer, a *answer, index int) error {
 	}
 	b = append(b, "}\n\n"...)
 	st.buf = b
-	return st.send()
+	err := st.send()
+	if err == nil {
+		a.told = a.generated
+	}
+	return err
 }
 
 func (s *Server) sendPiece(st *streamer, a *answer, index int, c *choice) error {
@@ -210,5 +215,9 @@ func (s *Server) sendPiece(st *streamer, a *answer, index int, c *choice) error 
 	}
 	b = append(b, "}\n\n"...)
 	st.buf = b
-	return st.send()
+	err := st.send()
+	if err == nil {
+		a.told = a.generated
+	}
+	return err
 }

@@ -82,6 +82,7 @@ type answer struct {
 	id        string
 	created   int64
 	generated int // tokens, of all choices
+	told      int // of them, those that the client was told of
 }
 
 // choice makes the tokens of one choice, one after the other.

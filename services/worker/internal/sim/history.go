@@ -19,14 +19,17 @@ type Request struct {
 	// stayed to see them.
 	PromptTokens    int `json:"prompt_tokens"`
 	GeneratedTokens int `json:"generated_tokens"`
+	// ToldTokens is those generated that its client was told of: with parts of the
+	// answer that were written to the connection, or with all of it.
+	ToldTokens int `json:"told_tokens"`
 	// Beginning is the tokens of the answer that the client brought.
 	Beginning int `json:"beginning_tokens"`
 	// Outcome is answered, or aborted when the client left or was cut off.
 	Outcome string `json:"outcome"`
 }
 
-// kept is how many requests are remembered.
-const kept = 8192
+// kept is how many requests are remembered: enough for a test to add all of them up.
+const kept = 1 << 17
 
 // history is the last requests that ended.
 type history struct {
@@ -37,7 +40,7 @@ type history struct {
 
 func (h *history) add(a *answer, outcome string) {
 	r := Request{
-		ID: a.requestID, PromptTokens: a.promptTokens, GeneratedTokens: a.generated, Beginning: a.beginning, Outcome: outcome,
+		ID: a.requestID, PromptTokens: a.promptTokens, GeneratedTokens: a.generated, ToldTokens: a.told, Beginning: a.beginning, Outcome: outcome,
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

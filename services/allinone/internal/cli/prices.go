@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+const pricesPath = "/v1/admin/prices"
+
+func (a *app) pricesCommand() *cobra.Command {
+	return group("prices", "What models cost", a.pricesListCommand(), a.pricesSetCommand(), a.pricesRemoveCommand())
+}
+
+// rateNames are the classes of a price, as the gateway calls them.
+func rateNames() []string {
+	return []string{"input", "cached_input", "output", "embedding", "rerank", "request"}
+}
+
+func (a *app) printPrices(items []any) error {
+	if a.settings.output != "table" {
+		return a.print(items, nil)
+	}
+	for _, item := range items {
+		p, _ := item.(map[string]any)
+		rates, _ := p["rates"].(map[string]any)
+		for _, name := range rateNames() {
+			if rates[name] != nil {
+				rates[name] = money(rates[name])
+			}
+		}
+	}
+	return a.print(items, columns("MODEL model", "VARIANT variant", "INPUT rates.input", "CACHED rates.cached_input", "OUTPUT rates.output",
+		"EMBEDDING rates.embedding", "RERANK rates.rerank", "REQUEST rates.request", "CURRENCY currency", "FROM valid_from", "REMOVED removed", "BY creator"))
+}
+
+func (a *app) pricesListCommand() *cobra.Command {
+	var history bool
+	cmd := &cobra.Command{
+		Use: "list", Short: "List what models cost, for a million of each", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			query := url.Values{}
+			if history {
+				query.Set("history", "true")
+			}
+			items, err := c.pages(cmd.Context(), pricesPath, query, "prices", 0)
+			if err != nil {
+				return err
+			}
+			return a.printPrices(items)
+		},
+	}
+	cmd.Flags().BoolVar(&history, "history", false, "those that have been replaced too")
+	return cmd
+}
+
+func (a *app) pricesSetCommand() *cobra.Command {
+	rates := make(map[string]*string)
+	var variant, from string
+	cmd := &cobra.Command{
+		Use: "set MODEL [--input AMOUNT] [--output AMOUNT]…", Short: "Set what a model costs from a time on",
+		Long: `Sets what a model costs: MODEL is name, name@v3, sha256:… or * for every model.
+Amounts are in the gateway's currency, for a million tokens or requests.`,
+		Args: exactArgs("MODEL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in := make(map[string]any)
+			for _, name := range rateNames() {
+				if !cmd.Flags().Changed(flagName(name)) {
+					continue
+				}
+				n, err := parseMoney(*rates[name])
+				if err != nil {
+					return usagef("--%s: %w", flagName(name), err)
+				}
+				in[name] = n
+			}
+			if len(in) == 0 {
+				return usagef("give at least one of --input, --output, --embedding, --rerank and --request; 0 is a price too")
+			}
+			return a.setPrice(cmd, map[string]any{"model": args[0], "variant": variant, "rates": in}, from)
+		},
+	}
+	for _, name := range rateNames() {
+		rates[name] = cmd.Flags().String(flagName(name), "", "what a million cost")
+	}
+	cmd.Flags().StringVar(&variant, "variant", "", "only this variant")
+	cmd.Flags().StringVar(&from, "from", "", "since when, such as 2027-01-01T00:00:00Z; now when not given")
+	return cmd
+}
+
+func flagName(rate string) string {
+	if rate == "cached_input" {
+		return "cached-input"
+	}
+	return rate
+}
+
+func (a *app) setPrice(cmd *cobra.Command, price map[string]any, from string) error {
+	if from != "" {
+		if _, err := time.Parse(time.RFC3339, from); err != nil {
+			return usagef("--from must be a time such as 2027-01-01T00:00:00Z, got %q", from)
+		}
+		price["valid_from"] = from
+	}
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	var out map[string]any
+	if err := c.call(cmd.Context(), http.MethodPost, pricesPath, map[string]any{"price": price}, &out); err != nil {
+		return err
+	}
+	return a.printPrices([]any{out["price"]})
+}
+
+func (a *app) pricesRemoveCommand() *cobra.Command {
+	var variant, from string
+	cmd := &cobra.Command{
+		Use: "remove MODEL", Short: "Have a model have no price of its own from a time on", Args: exactArgs("MODEL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.setPrice(cmd, map[string]any{"model": args[0], "variant": variant, "removed": true}, from)
+		},
+	}
+	cmd.Flags().StringVar(&variant, "variant", "", "only this variant's")
+	cmd.Flags().StringVar(&from, "from", "", "since when; now when not given")
+	return cmd
+}

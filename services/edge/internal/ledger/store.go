@@ -1,0 +1,271 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/poterne/poterne/pkg/sqldb"
+)
+
+// SQLStore is the ledger in SQLite or PostgreSQL, on the tables of package schema.
+// It is safe for concurrent use.
+type SQLStore struct {
+	db *sqldb.DB
+
+	mu   sync.Mutex
+	full *sql.Stmt // inserts rowsAtOnce entries; nil: not prepared yet
+}
+
+// NewSQLStore returns a store on db, which stays the caller's to close.
+func NewSQLStore(db *sqldb.DB) *SQLStore { return &SQLStore{db: db} }
+
+// insertFull returns what inserts rowsAtOnce entries: to read so long a statement
+// anew takes a third of the time of carrying it out. It is closed with the database.
+func (s *SQLStore) insertFull(ctx context.Context) (*sql.Stmt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.full == nil {
+		stmt, err := s.db.PrepareContext(ctx, insertRows(rowsAtOnce))
+		if err != nil {
+			return nil, err
+		}
+		s.full = stmt
+	}
+	return s.full, nil
+}
+
+func insertRows(rows int) string {
+	return strings.Join([]string{"INSERT INTO edge_usage (", entryColumns, ") VALUES", places(rows, entryColumnCount), "ON CONFLICT (id) DO NOTHING RETURNING id"}, " ")
+}
+
+const (
+	entryColumns = `id, time_us, request_id, tenant, key_id, subject, kind, model, version, variant, experiment, arm,
+	outcome, estimated, input, cached, output, cost, price`
+	entryColumnCount = 19
+	// rowsAtOnce is how many rows one statement writes.
+	rowsAtOnce = 64
+	// claimKept is how long it is known that a request was made.
+	claimKept = 24 * time.Hour
+)
+
+// turn locks the row that everything here locks first.
+func (s *SQLStore) turn(ctx context.Context, what string, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `UPDATE edge_usage_turn SET n = n + 1 WHERE one = 1`); err != nil {
+			return err
+		}
+		return fn(ctx, tx)
+	})
+	if err != nil {
+		return fmt.Errorf("ledger: %s: %w", what, err)
+	}
+	return nil
+}
+
+// Write keeps entries, once each, with their sums, in one transaction. What they
+// charge is taken from what holder holds. It returns how many were new.
+func (s *SQLStore) Write(ctx context.Context, holder string, entries []Entry) (int, error) {
+	count := 0
+	full, err := s.insertFull(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("ledger: write: %w", err)
+	}
+	err = s.turn(ctx, "write", func(ctx context.Context, tx *sql.Tx) error {
+		fresh, err := insertEntries(ctx, tx, full, entries)
+		if err != nil {
+			return err
+		}
+		count = len(fresh)
+		if err := addSums(ctx, tx, fresh); err != nil {
+			return err
+		}
+		if err := addCharges(ctx, tx, holder, fresh); err != nil {
+			return err
+		}
+		return endClaims(ctx, tx, fresh)
+	})
+	return count, err
+}
+
+// insertEntries returns those that were not there.
+func insertEntries(ctx context.Context, tx *sql.Tx, full *sql.Stmt, entries []Entry) ([]Entry, error) {
+	byID := make(map[string]Entry, len(entries))
+	for _, e := range entries {
+		byID[e.ID] = e
+	}
+	fresh := make([]Entry, 0, len(entries))
+	for batch := range slices.Chunk(entries, rowsAtOnce) {
+		args := make([]any, 0, len(batch)*entryColumnCount)
+		for _, e := range batch {
+			args = append(args, e.ID, e.Time.UnixMicro(), e.RequestID, e.Tenant, e.KeyID, e.Subject, e.Kind, e.Model, e.Version, e.Variant,
+				e.Experiment, e.Arm, e.Outcome, number(e.Estimated), e.Input, e.Cached, e.Output, e.Cost, e.Price)
+		}
+		ids, err := texts(func() (*sql.Rows, error) {
+			if len(batch) == rowsAtOnce {
+				return tx.StmtContext(ctx, full).QueryContext(ctx, args...) //nolint:sqlclosecheck // the transaction closes it
+			}
+			return tx.QueryContext(ctx, insertRows(len(batch)), args...)
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			fresh = append(fresh, byID[id])
+		}
+	}
+	return fresh, nil
+}
+
+func texts(query func() (*sql.Rows, error)) (out []string, err error) {
+	rows, err := query()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, rows.Err()
+}
+
+// places is ($1, $2), ($3, $4) for two rows of two columns.
+func places(rows, columns int) string {
+	var b strings.Builder
+	for i := range rows * columns {
+		switch {
+		case i == 0:
+			b.WriteString("($")
+		case i%columns == 0:
+			b.WriteString("), ($")
+		default:
+			b.WriteString(", $")
+		}
+		b.WriteString(strconv.Itoa(i + 1))
+	}
+	b.WriteString(")")
+	return b.String()
+}
+
+func number(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// addCharges counts entries against their budgets.
+func addCharges(ctx context.Context, tx *sql.Tx, holder string, entries []Entry) error {
+	sums := make(map[Period]int64)
+	var args []any
+	flush := func() error {
+		if len(args) == 0 {
+			return nil
+		}
+		_, err := tx.ExecContext(ctx, insertCharges(len(args)/4), args...)
+		args = args[:0]
+		return err
+	}
+	for _, e := range entries {
+		for _, c := range e.Charges {
+			sums[c.Period] += c.Amount
+			args = append(args, e.ID, c.Budget, c.Start, c.Amount)
+			if len(args) >= 4*rowsAtOnce {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	for p, amount := range sums {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO edge_budget_counters (budget, period, settled) VALUES ($1, $2, $3)
+			ON CONFLICT (budget, period) DO UPDATE SET settled = edge_budget_counters.settled + excluded.settled`, p.Budget, p.Start, amount); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE edge_budget_leases SET held = held - $1 WHERE budget = $2 AND period = $3 AND holder = $4`,
+			amount, p.Budget, p.Start, holder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sumKey is a row of the sums.
+type sumKey struct {
+	start int64
+	Dimensions
+}
+
+type sum struct{ requests, partial, unpriced, input, cached, output, cost int64 }
+
+func (s sum) plus(o sum) sum {
+	return sum{
+		s.requests + o.requests, s.partial + o.partial, s.unpriced + o.unpriced,
+		s.input + o.input, s.cached + o.cached, s.output + o.output, s.cost + o.cost,
+	}
+}
+
+const (
+	hourMicros = int64(time.Hour / time.Microsecond)
+	dayMicros  = 24 * hourMicros
+)
+
+func addSums(ctx context.Context, tx *sql.Tx, entries []Entry) error {
+	for _, r := range []struct {
+		table string
+		size  int64
+	}{{"edge_usage_hours", hourMicros}, {"edge_usage_days", dayMicros}} {
+		rows := make(map[sumKey]sum)
+		for _, e := range entries {
+			at := e.Time.UnixMicro()
+			key := sumKey{at - at%r.size, e.Dimensions}
+			one := sum{requests: 1, input: e.Input, cached: e.Cached, output: e.Output, cost: e.Cost}
+			if e.Outcome != Whole {
+				one.partial = 1
+			}
+			if e.Price == 0 {
+				one.unpriced = 1
+			}
+			rows[key] = rows[key].plus(one)
+		}
+		statement := insertSums(r.table)
+		for k, v := range rows {
+			if _, err := tx.ExecContext(ctx, statement,
+				k.start, k.Tenant, k.KeyID, k.Subject, k.Kind, k.Model, k.Version, k.Variant, k.Experiment, k.Arm,
+				v.requests, v.partial, v.unpriced, v.input, v.cached, v.output, v.cost); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func insertCharges(rows int) string {
+	return strings.Join([]string{"INSERT INTO edge_usage_charges (entry, budget, period, amount) VALUES", places(rows, 4)}, " ")
+}
+
+// insertSums adds a row to a table of sums.
+func insertSums(table string) string {
+	return strings.Join([]string{
+		"INSERT INTO", table, "AS t (", sumColumns, `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+		ON CONFLICT (start_us, tenant, key_id, subject, kind, model, version, variant, experiment, arm) DO UPDATE SET
+		requests = t.requests + excluded.requests, partial = t.partial + excluded.partial, unpriced = t.unpriced + excluded.unpriced,
+		input = t.input + excluded.input, cached = t.cached + excluded.cached, output = t.output + excluded.output, cost = t.cost + excluded.cost`,
+	}, " ")
+}
+
+const sumColumns = `start_us, tenant, key_id, subject, kind, model, version, variant, experiment, arm,
+	requests, partial, unpriced, input, cached, output, cost`

@@ -1,0 +1,115 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+const (
+	nameUsageCounted  = "poterne.edge.usage.tokens"            // by class: input, cached, output
+	nameUsageCost     = "poterne.edge.usage.cost"              // by currency: in its unit
+	nameUsageEntries  = "poterne.edge.usage.entries"           // by outcome: one of package ledger's
+	nameUsageUnpriced = "poterne.edge.usage.unpriced_requests" //
+	nameUsageFailures = "poterne.edge.usage.write_failures"
+	nameUsageAtRisk   = "poterne.edge.usage.unjournalled_requests"
+	nameBudgetRefused = "poterne.edge.budget.refusals" // by scope
+	nameBudgetWarned  = "poterne.edge.budget.warnings" // by scope
+	nameBudgetAway    = "poterne.edge.budget.away"     // by decision: refused or allowed
+)
+
+// KeyBudget is the log key of a budget's name.
+const KeyBudget = "budget"
+
+// Usage counts what is used, and what budgets refuse. It is safe for concurrent use,
+// and a nil one counts nothing.
+type Usage struct {
+	tokens, entries, unpriced, failures, atRisk, refused, warned, away metric.Int64Counter
+	cost                                                               metric.Float64Counter
+
+	input, cached, output metric.MeasurementOption
+}
+
+// NewUsage makes the instruments.
+func NewUsage(m metric.Meter) (*Usage, error) {
+	var errs []error
+	counter := func(name, description string) metric.Int64Counter {
+		c, err := m.Int64Counter(name, metric.WithDescription(description))
+		errs = append(errs, err)
+		return c
+	}
+	class := func(name string) metric.MeasurementOption {
+		return metric.WithAttributeSet(attribute.NewSet(attribute.String("class", name)))
+	}
+	u := &Usage{
+		tokens:   counter(nameUsageCounted, "Tokens that are settled, by class; cached ones are among the input."),
+		entries:  counter(nameUsageEntries, "Requests that used something, by outcome."),
+		unpriced: counter(nameUsageUnpriced, "Requests that used something that has no price."),
+		failures: counter(nameUsageFailures, "Failed attempts to write usage."),
+		atRisk:   counter(nameUsageAtRisk, "Requests of which kill -9 loses what they used, since the journal had no room."),
+		refused:  counter(nameBudgetRefused, "Requests that a budget refused, by the budget's scope."),
+		warned:   counter(nameBudgetWarned, "Requests that were warned of a budget, by its scope."),
+		away:     counter(nameBudgetAway, "Requests that needed the ledger while it was away, by what was decided."),
+		input:    class("input"), cached: class("cached"), output: class("output"),
+	}
+	var err error
+	u.cost, err = m.Float64Counter(nameUsageCost, metric.WithDescription("What is settled, in the currency's unit. The ledger has it exactly."))
+	return u, errors.Join(append(errs, err)...)
+}
+
+// Settled counts what a request used; cost is in the currency's unit.
+func (u *Usage) Settled(ctx context.Context, outcome, currency string, input, cached, output int64, cost float64, priced bool) {
+	if u == nil {
+		return
+	}
+	u.entries.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", outcome)))
+	u.tokens.Add(ctx, input, u.input)
+	if cached > 0 {
+		u.tokens.Add(ctx, cached, u.cached)
+	}
+	u.tokens.Add(ctx, output, u.output)
+	switch {
+	case !priced:
+		u.unpriced.Add(ctx, 1)
+	case cost > 0:
+		u.cost.Add(ctx, cost, metric.WithAttributes(attribute.String("currency", currency)))
+	}
+}
+
+// WriteFailure counts a failed attempt to write usage.
+func (u *Usage) WriteFailure(ctx context.Context) {
+	if u != nil {
+		u.failures.Add(ctx, 1)
+	}
+}
+
+// AtRisk counts a request that the journal has no room for.
+func (u *Usage) AtRisk(ctx context.Context) {
+	if u != nil {
+		u.atRisk.Add(ctx, 1)
+	}
+}
+
+// BudgetRefused counts a refusal by a budget; scope is tenant, team or key.
+func (u *Usage) BudgetRefused(ctx context.Context, scope string) {
+	if u != nil {
+		u.refused.Add(ctx, 1, metric.WithAttributes(attribute.String("scope", scope)))
+	}
+}
+
+// BudgetWarned counts a request that was warned; scope is tenant, team or key.
+func (u *Usage) BudgetWarned(ctx context.Context, scope string) {
+	if u != nil {
+		u.warned.Add(ctx, 1, metric.WithAttributes(attribute.String("scope", scope)))
+	}
+}
+
+// BudgetAway counts a request that needed the ledger while it was away; decision is
+// refused or allowed.
+func (u *Usage) BudgetAway(ctx context.Context, decision string) {
+	if u != nil {
+		u.away.Add(ctx, 1, metric.WithAttributes(attribute.String("decision", decision)))
+	}
+}

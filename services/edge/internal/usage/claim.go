@@ -1,0 +1,93 @@
+package usage
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/arrival"
+	"github.com/poterne/poterne/services/edge/internal/ledger"
+)
+
+// IdempotencyKey is the header by which a caller says that a request must not be
+// made twice.
+const IdempotencyKey = "idempotency-key"
+
+const (
+	maxIdempotencyKey = 255
+	// claimInHand is how long a request may be in hand before another one of the same
+	// key is let through: its edge is gone.
+	claimInHand = time.Hour
+)
+
+// claim has the request be the only one of its key, where it has one.
+func (m *Meter) claim(ctx context.Context, e *ledger.Entry, caller identity.Caller) error {
+	key, given, err := idempotencyKey(ctx)
+	if err != nil || !given {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
+	defer cancel()
+	sum := sha256.New()
+	for _, s := range []string{caller.Tenant, caller.Subject, caller.KeyID, key} {
+		sum.Write([]byte(s))
+		sum.Write([]byte{0})
+	}
+	err = m.claims.Claim(ctx, hex.EncodeToString(sum.Sum(nil)), e.ID, e.Time, e.Time.Add(claimInHand))
+	switch {
+	case errors.Is(err, ledger.ErrInHand):
+		return apierr.New(apierr.Conflict, "a request with this Idempotency-Key was made, and is not settled yet; this one is not made").WithRetryAfter(retryAfter)
+	case errors.Is(err, ledger.ErrClaimed):
+		return apierr.New(apierr.Conflict, "a request with this Idempotency-Key was answered before; this one is not made, and not billed")
+	case err != nil:
+		m.metrics.BudgetAway(ctx, "refused")
+		return apierr.Wrap(apierr.Unavailable, err, "it cannot be told whether a request with this Idempotency-Key was made before").WithRetryAfter(retryAfter)
+	}
+	e.Claimed = true
+	return nil
+}
+
+// unclaim lets a request be made again that used nothing.
+func (m *Meter) unclaim(ctx context.Context, e *ledger.Entry) {
+	if !e.Claimed {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.Timeout)
+	defer cancel()
+	if err := m.claims.Unclaim(ctx, e.ID); err != nil {
+		m.log.ErrorContext(ctx, "a request that used nothing cannot be made again for an hour", telemetry.Err(err))
+	}
+}
+
+// idempotencyKey returns the request's key.
+func idempotencyKey(ctx context.Context) (key string, given bool, err error) {
+	var values []string
+	if r := arrival.From(ctx).Request; r != nil {
+		values = r.Header.Values(IdempotencyKey)
+	} else if md, ok := metadata.FromIncomingContext(ctx); ok {
+		values = md.Get(IdempotencyKey)
+	}
+	if len(values) == 0 {
+		return "", false, nil
+	}
+	if len(values) > 1 || values[0] == "" || len(values[0]) > maxIdempotencyKey || !printable(values[0]) {
+		return "", false, apierr.Invalid(IdempotencyKey, "Idempotency-Key must be one text of 1 to %d printable ASCII characters", maxIdempotencyKey)
+	}
+	return values[0], true, nil
+}
+
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,220 @@
+package usage
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/ids"
+	"github.com/poterne/poterne/pkg/requestid"
+	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/budget"
+	"github.com/poterne/poterne/services/edge/internal/ledger"
+	"github.com/poterne/poterne/services/edge/internal/metering"
+	"github.com/poterne/poterne/services/edge/internal/metrics"
+	"github.com/poterne/poterne/services/edge/internal/price"
+)
+
+// The response headers.
+const (
+	// HeaderCost is what a request cost: `0.000123 USD`. It is not there for a model
+	// without a price, and not for a stream, whose header is sent before that is known.
+	HeaderCost = "x-poterne-cost"
+	// HeaderBudget names the budgets that are at a warning, with the per cent that are
+	// used: `research;used=83`; or `unchecked` when the ledger was away.
+	HeaderBudget = "x-poterne-budget"
+)
+
+// The findings of the audit trail.
+const (
+	findingRefused   = "budget/refused"
+	findingWarning   = "budget/warning"
+	findingUnchecked = "budget/unchecked"
+)
+
+// retryAfter is when to try again what was refused because the ledger is away, or
+// because others' requests hold what is left.
+const retryAfter = time.Second
+
+// Claims has requests not be made twice.
+type Claims interface {
+	Claim(ctx context.Context, claim, entry string, now, expire time.Time) error
+	Unclaim(ctx context.Context, entry string) error
+}
+
+// Meter is a metering.Meter that bills. It is safe for concurrent use.
+type Meter struct {
+	cfg     Config
+	book    atomic.Pointer[price.Book]
+	keeper  *budget.Keeper
+	writer  *ledger.Writer
+	journal *ledger.Journal // nil: none
+	claims  Claims
+	clock   clock.Clock
+	ids     ids.Source
+	log     *slog.Logger
+	metrics *metrics.Usage
+}
+
+var _ metering.Meter = (*Meter)(nil)
+
+// Begin prices the most that the demand may come to, and has it reserve that.
+func (m *Meter) Begin(ctx context.Context, d metering.Demand, setHeader func(metadata.MD) error) (metering.Hold, error) {
+	caller, ok := identity.FromContext(ctx)
+	if !ok {
+		return nil, apierr.New(apierr.Internal, "the request was not authenticated")
+	}
+	now := m.clock.Now()
+	if err := m.writer.Refusing(); err != nil && m.cfg.WhenAway == AwayRefuse {
+		m.metrics.BudgetAway(ctx, "refused")
+		return nil, away(err)
+	}
+	rates, priced := m.book.Load().Most(d.Model, now)
+	if !priced && m.cfg.RequirePrice {
+		return nil, apierr.New(apierr.FailedPrecondition, "the model has no price, and this gateway serves none without one").WithField("model")
+	}
+	h := &hold{meter: m, setHeader: setHeader, kind: d.Kind, entry: ledger.Entry{
+		ID: m.ids.New(), RequestID: short(requestid.FromContext(ctx)), Time: now,
+		Dimensions: ledger.Dimensions{
+			Tenant: short(caller.Tenant), KeyID: short(caller.KeyID), Subject: short(caller.Subject), Kind: string(d.Kind), Model: modelName(d.Model),
+		},
+	}}
+	if err := m.claim(ctx, &h.entry, caller); err != nil {
+		return nil, err
+	}
+	if err := m.reserve(ctx, h, d, rates, caller); err != nil {
+		m.unclaim(ctx, &h.entry)
+		return nil, err
+	}
+	var err error
+	if h.slot, err = m.journal.Take(&h.entry); err != nil {
+		m.metrics.AtRisk(ctx)
+		m.log.DebugContext(ctx, "what a request uses is in memory only until it ends", telemetry.Err(err))
+	}
+	return h, nil
+}
+
+// reserve has the request reserve from every budget that counts it.
+func (m *Meter) reserve(ctx context.Context, h *hold, d metering.Demand, rates price.Rates, caller identity.Caller) error {
+	budgets := m.keeper.Of(budget.Caller{Tenant: caller.Tenant, KeyID: caller.KeyID, Principals: caller.Principals})
+	if len(budgets) == 0 {
+		return nil
+	}
+	prompt := int64(d.PromptBytes)
+	r, err := m.keeper.Reserve(ctx, budgets, m.most(d, rates, prompt), m.cfg.WhenAway == AwayAllow)
+	var refused *budget.RefusedError
+	if errors.As(err, &refused) && d.Count != nil {
+		// No tokeniser makes more tokens than there are bytes; what they really are is
+		// only asked where that does not fit.
+		if n, counted := d.Count(ctx); counted == nil && n < prompt {
+			r, err = m.keeper.Reserve(ctx, budgets, m.most(d, rates, n), m.cfg.WhenAway == AwayAllow)
+		}
+	}
+	if err != nil {
+		return m.refuse(ctx, err)
+	}
+	h.reservation, h.entry.Charges = r, r.Charges()
+	return m.warn(ctx, h)
+}
+
+// most is the most that a demand may come to.
+func (m *Meter) most(d metering.Demand, rates price.Rates, prompt int64) budget.Need {
+	u := price.Units{Requests: 1}
+	need := budget.Need{Tokens: prompt}
+	switch d.Kind {
+	case metering.Generate:
+		out := d.MaxTokens
+		if out <= 0 {
+			out = m.cfg.DefaultMaxTokens
+		}
+		if rates.Cached != nil { // which of the prompt is cached is known later
+			rates.Input = max(rates.Input, *rates.Cached)
+		}
+		u.Input, u.Output = prompt, out
+		need.Tokens = price.Add(prompt, out)
+	case metering.Embed:
+		u.Embedding = prompt
+	case metering.Rerank:
+		u.Rerank = prompt
+	}
+	need.Money = int64(rates.Cost(u))
+	return need
+}
+
+// refuse is what the caller is told.
+func (m *Meter) refuse(ctx context.Context, err error) error {
+	var refused *budget.RefusedError
+	if !errors.As(err, &refused) {
+		m.metrics.BudgetAway(ctx, "refused")
+		m.log.WarnContext(ctx, "a request is refused since the ledger of usage does not answer", telemetry.Err(err))
+		return away(err)
+	}
+	b := refused.Budget
+	m.metrics.BudgetRefused(ctx, string(b.Scope))
+	audit.From(ctx).AddFinding(findingRefused)
+	used := refused.Settled >= b.Amount
+	text := "the budget %q (%s) has too little left for this request"
+	if used {
+		text = "the budget %q (%s) is used up"
+	}
+	e := apierr.New(apierr.QuotaExceeded, text, b.ID, scopeText(b))
+	switch {
+	case used && !refused.Resets.IsZero():
+		now := m.clock.Now()
+		e = apierr.New(apierr.QuotaExceeded, text+"; it begins anew at %s", b.ID, scopeText(b), refused.Resets.UTC().Format(time.RFC3339)).
+			WithRetryAfter(refused.Resets.Sub(now))
+	case !used && refused.Held > 0:
+		e = e.WithRetryAfter(retryAfter) // others' requests may give some back
+	}
+	return e.WithMetadata("budget", b.ID).WithMetadata("period", string(b.Every)).WithMetadata("unit", string(b.Unit))
+}
+
+func scopeText(b budget.Budget) string {
+	what := map[budget.Every]string{budget.Day: "a day", budget.Month: "a month", budget.Total: "in all"}[b.Every]
+	if b.Scope == budget.Tenant {
+		return "of the tenant, " + what
+	}
+	return "of a " + string(b.Scope) + ", " + what
+}
+
+func away(err error) error {
+	return apierr.Wrap(apierr.Unavailable, err, "the ledger of usage does not answer, and no request is served that it could not count").WithRetryAfter(retryAfter)
+}
+
+// warn tells the caller, the trail and the log of budgets that are at a warning.
+func (m *Meter) warn(ctx context.Context, h *hold) error {
+	text := ""
+	if h.reservation.Forced() {
+		m.metrics.BudgetAway(ctx, "allowed")
+		audit.From(ctx).AddFinding(findingUnchecked)
+		text = "unchecked"
+	}
+	for _, l := range h.reservation.Levels() {
+		if text != "" {
+			text += ", "
+		}
+		text += headerItem(l)
+		m.metrics.BudgetWarned(ctx, string(l.Budget.Scope))
+		audit.From(ctx).AddFinding(findingWarning)
+		if l.First {
+			m.log.WarnContext(ctx, "a budget is at a warning", slog.String(metrics.KeyTenant, l.Budget.Tenant), slog.String(metrics.KeyBudget, l.Budget.ID),
+				slog.Int("warning_percent", int(l.Warning)), slog.Int("used_percent", int(l.Percent)))
+		}
+	}
+	if text == "" {
+		return nil
+	}
+	if err := h.setHeader(metadata.Pairs(HeaderBudget, text)); err != nil {
+		h.reservation.Settle(budget.Need{})
+		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
+	}
+	return nil
+}
