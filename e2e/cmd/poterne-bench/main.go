@@ -29,6 +29,9 @@ func scenarios(data string, outage time.Duration) map[string][]bench.Scenario {
 			{Name: "cost", Run: bench.Cost},
 			{Name: "embedding", Run: bench.Embedding},
 		},
+		"gateway": {
+			{Name: "unary", Run: bench.Gateway},
+		},
 		"search": {
 			{Name: "embedded", Run: bench.Search},
 			{Name: "elasticsearch", Run: bench.SearchBeside},
@@ -52,7 +55,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	usage := func() int {
-		fmt.Fprintln(os.Stderr, "usage: poterne-bench inference|registry|search|search-million|search-quality|embedding-real [--data DIR] [--outage DURATION] [SCENARIO...]")
+		fmt.Fprintln(os.Stderr, "usage: poterne-bench gateway|inference|registry|search|search-million|search-quality|embedding-real [--data DIR] [--outage DURATION] [SCENARIO...]")
 		return 2
 	}
 	if len(os.Args) < 2 {
