@@ -23,14 +23,17 @@ import (
 // a panic would end the process of the caller too. Message sizes are not
 // limited here.
 //
+// A unary call runs on its caller's goroutine, so its server must heed its context.
 // A stream must be read to its end or its context be cancelled, as on the
 // network.
 func New(chain grpcserver.Chain, register func(grpc.ServiceRegistrar)) grpc.ClientConnInterface {
+	unary := chain.Unary()
 	ch := new(inprocgrpc.Channel).
-		WithServerUnaryInterceptor(chain.Unary()).
+		WithServerUnaryInterceptor(unary).
 		WithServerStreamInterceptor(toldWhy(chain.Stream()))
-	register(ch)
-	return conn{ch}
+	out := conn{ch: ch, unary: unary, methods: make(methods)}
+	register(registrar{ch: ch, methods: out.methods})
+	return out
 }
 
 // toldWhy is outside of the chain.
@@ -53,10 +56,18 @@ func (s serverStream) SendMsg(m any) error {
 	return err
 }
 
-// conn refuses what the channel would panic at.
-type conn struct{ ch *inprocgrpc.Channel }
+// conn has unary calls run by itself, and streams by the channel; it refuses what that
+// would panic at.
+type conn struct {
+	ch      *inprocgrpc.Channel
+	unary   grpc.UnaryServerInterceptor
+	methods methods
+}
 
 func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	if m, ok := c.methods[method]; ok && plain(opts) {
+		return c.invoke(ctx, method, m, args, reply, opts)
+	}
 	if err := checkMethod(method); err != nil {
 		return err
 	}

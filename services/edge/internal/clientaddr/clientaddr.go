@@ -9,7 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fullstorydev/grpchan/inprocgrpc"
+	"github.com/poterne/poterne/pkg/inproc"
+
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 )
@@ -95,7 +96,7 @@ func (r *Resolver) FromContext(ctx context.Context) netip.Addr {
 	if addr, ok := ctx.Value(key{}).(netip.Addr); ok {
 		return addr
 	}
-	if caller := inprocgrpc.ClientContext(ctx); caller != nil {
+	if caller := inproc.ClientContext(ctx); caller != nil {
 		addr, _ := caller.Value(key{}).(netip.Addr)
 		return addr
 	}
