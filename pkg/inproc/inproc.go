@@ -28,11 +28,12 @@ import (
 // network.
 func New(chain grpcserver.Chain, register func(grpc.ServiceRegistrar)) grpc.ClientConnInterface {
 	unary := chain.Unary()
+	stream := chain.Stream()
 	ch := new(inprocgrpc.Channel).
 		WithServerUnaryInterceptor(unary).
-		WithServerStreamInterceptor(toldWhy(chain.Stream()))
-	out := conn{ch: ch, unary: unary, methods: make(methods)}
-	register(registrar{ch: ch, methods: out.methods})
+		WithServerStreamInterceptor(toldWhy(stream))
+	out := conn{ch: ch, unary: unary, chain: stream, methods: make(methods), streams: make(map[string]streaming)}
+	register(registrar{ch: ch, methods: out.methods, streams: out.streams})
 	return out
 }
 
@@ -56,12 +57,14 @@ func (s serverStream) SendMsg(m any) error {
 	return err
 }
 
-// conn has unary calls run by itself, and streams by the channel; it refuses what that
-// would panic at.
+// conn runs calls with one request itself, and has the channel run the others; it
+// refuses what that would panic at.
 type conn struct {
 	ch      *inprocgrpc.Channel
 	unary   grpc.UnaryServerInterceptor
+	chain   grpc.StreamServerInterceptor
 	methods methods
+	streams map[string]streaming
 }
 
 func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
@@ -75,6 +78,9 @@ func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts .
 }
 
 func (c conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if m, ok := c.streams[method]; ok && !desc.ClientStreams && plain(opts) {
+		return c.stream(ctx, method, m, opts), nil
+	}
 	if err := checkMethod(method); err != nil {
 		return nil, err
 	}

@@ -23,16 +23,23 @@ type method struct {
 	handler grpc.MethodHandler
 }
 
-// registrar notes unary methods on their way to the channel, which has the streams.
+// registrar notes methods with one request on their way to the channel, which has the
+// others.
 type registrar struct {
 	ch      *inprocgrpc.Channel
 	methods methods
+	streams map[string]streaming
 }
 
 func (r registrar) RegisterService(desc *grpc.ServiceDesc, server any) {
 	r.ch.RegisterService(desc, server)
 	for _, m := range desc.Methods {
 		r.methods["/"+desc.ServiceName+"/"+m.MethodName] = method{server: server, handler: m.Handler}
+	}
+	for _, m := range desc.Streams {
+		if m.ServerStreams && !m.ClientStreams {
+			r.streams["/"+desc.ServiceName+"/"+m.StreamName] = streaming{server: server, handler: m.Handler}
+		}
 	}
 }
 
@@ -153,6 +160,25 @@ func join(md, more metadata.MD) metadata.MD {
 		md.Append(k, v...)
 	}
 	return md
+}
+
+// close says that the header has left, with the first answer.
+func (t *transport) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sent = true
+}
+
+func (t *transport) heading() metadata.MD {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.header
+}
+
+func (t *transport) trailing() metadata.MD {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.trailer
 }
 
 // finish gives the caller what it asks for of the call.

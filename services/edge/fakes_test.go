@@ -32,9 +32,9 @@ import (
 // errors, so that a test can answer as a connection that fails does.
 func backend(tb testing.TB, register func(grpc.ServiceRegistrar)) grpc.ClientConnInterface {
 	tb.Helper()
-	return inproc.New(grpcserver.Chain{
+	return network{inproc.New(grpcserver.Chain{
 		grpcserver.RequestID(ids.Sequence("backend")), identity.Server(identity.Plain(), nil),
-	}, register)
+	}, register)}
 }
 
 // remote has a stream's header come with its first answer, as it does between

@@ -7,10 +7,10 @@ import (
 	"crypto/x509"
 	"net/http"
 
-	"github.com/poterne/poterne/pkg/inproc"
-
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
+
+	"github.com/poterne/poterne/pkg/inproc"
 )
 
 // Arrival is how a request came in. What it points to must not be changed.

@@ -9,10 +9,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/poterne/poterne/pkg/inproc"
-
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+
+	"github.com/poterne/poterne/pkg/inproc"
 )
 
 // The headers, as metadata keys, in which proxies list the addresses they saw. One

@@ -43,9 +43,10 @@ func startStream[T any, M interface {
 		writeError(w, r, err)
 		return
 	}
-	// One message at a time is taken from the call: what a slow client has not
-	// read yet holds the engine up, and not our memory.
-	events := make(chan event)
+	// A few messages are taken from the call before they are written: what has arrived
+	// together is written together, and what a slow client has not read yet holds the
+	// engine up, and not our memory.
+	events := make(chan event, eventsAhead)
 	go func() {
 		for first := true; ; first = false {
 			msg, err := call.Recv()
@@ -82,6 +83,9 @@ func startStream[T any, M interface {
 	s.run(ctx, first, events)
 }
 
+// eventsAhead is how many messages are taken from a call that are not written yet.
+const eventsAhead = 16
+
 // event is what one receive gave: a message, or the end; and with the first one
 // the call's header.
 type event struct {
@@ -99,25 +103,23 @@ type stream struct {
 }
 
 // failure writes an error into a stream, in the shape that its clients read.
-type failure func(out *sse.Writer, err error, requestID string) error
+type failure func(out *sse.Writer, err error, requestID string)
 
 // openAIFailure is one event like the others, as OpenAI's SDKs expect it.
-func openAIFailure(out *sse.Writer, err error, requestID string) error {
-	return out.Event(httperr.OpenAIBody(err, requestID))
+func openAIFailure(out *sse.Writer, err error, requestID string) {
+	out.Event(httperr.OpenAIBody(err, requestID))
 }
 
 // problemFailure is an event of its own name.
-func problemFailure(out *sse.Writer, err error, requestID string) error {
-	return out.Named("error", httperr.ProblemBody(err, requestID))
+func problemFailure(out *sse.Writer, err error, requestID string) {
+	out.Named("error", httperr.ProblemBody(err, requestID))
 }
 
 // run writes events until the end. A write that fails means that the client is
 // gone: there is nobody left to tell.
 func (s *stream) run(ctx context.Context, first event, events <-chan event) {
-	if s.out.Begin() != nil {
-		return
-	}
-	if more, err := s.write(ctx, first); err != nil || !more {
+	s.out.Begin()
+	if more, err := s.writeAll(ctx, first, events); err != nil || !more {
 		return
 	}
 	quiet := s.handler.Clock.NewTimer(s.handler.cfg.KeepAlive)
@@ -125,11 +127,12 @@ func (s *stream) run(ctx context.Context, first event, events <-chan event) {
 	for {
 		select {
 		case e := <-events:
-			if more, err := s.write(ctx, e); err != nil || !more {
+			if more, err := s.writeAll(ctx, e, events); err != nil || !more {
 				return
 			}
 		case <-quiet.C():
-			if s.out.Comment(keepAlive) != nil {
+			s.out.Comment(keepAlive)
+			if s.out.Flush() != nil {
 				return
 			}
 		case <-ctx.Done():
@@ -142,21 +145,44 @@ func (s *stream) run(ctx context.Context, first event, events <-chan event) {
 // keepAlive is what a stream says when it has nothing to say.
 const keepAlive = "keep-alive"
 
-// write sends one event and reports whether more may come.
-func (s *stream) write(ctx context.Context, e event) (more bool, err error) {
+// writeAll sends e and, with it, the events that have arrived already; none waits for
+// one that has not. It reports whether more may come.
+func (s *stream) writeAll(ctx context.Context, e event, events <-chan event) (more bool, err error) {
+	for more = s.write(ctx, e); more && s.out.Len() < maxTogether; more = s.write(ctx, e) {
+		select {
+		case e = <-events:
+			continue
+		default:
+		}
+		break
+	}
+	return more, s.out.Flush()
+}
+
+// maxTogether is how many bytes wait for more at most.
+const maxTogether = 64 << 10
+
+// write puts one event among those that leave together, and reports whether more may
+// come.
+func (s *stream) write(ctx context.Context, e event) (more bool) {
 	switch {
 	case errors.Is(e.err, io.EOF):
-		return false, s.out.Event([]byte(done))
+		s.out.Event([]byte(done))
+		return false
 	case e.err != nil:
-		return false, s.fail(ctx, e.err)
+		s.fail(ctx, e.err)
+		return false
 	}
+	var err error
 	if s.buf, err = s.handler.Codec.Append(s.buf[:0], e.msg); err != nil {
-		return false, s.fail(ctx, err)
+		s.fail(ctx, err)
+		return false
 	}
-	return true, s.out.Event(s.buf)
+	s.out.Event(s.buf)
+	return true
 }
 
 // fail tells of a failure inside the stream.
-func (s *stream) fail(ctx context.Context, err error) error {
-	return s.failed(s.out, err, requestid.FromContext(ctx))
+func (s *stream) fail(ctx context.Context, err error) {
+	s.failed(s.out, err, requestid.FromContext(ctx))
 }
