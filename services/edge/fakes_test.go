@@ -9,7 +9,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
@@ -105,7 +104,7 @@ func (f *fakeInference) note(ctx context.Context, req *inferencev1.InvokeRequest
 	defer f.mu.Unlock()
 	f.invoked = append(f.invoked, req)
 	f.caller, _ = identity.FromContext(ctx)
-	if client := inprocgrpc.ClientContext(ctx); client != nil {
+	if client := inproc.ClientContext(ctx); client != nil {
 		f.arrived = arrival.From(client)
 	}
 }

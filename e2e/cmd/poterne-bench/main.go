@@ -30,7 +30,8 @@ func scenarios(data string, outage time.Duration) map[string][]bench.Scenario {
 			{Name: "embedding", Run: bench.Embedding},
 		},
 		"gateway": {
-			{Name: "unary", Run: bench.Gateway},
+			{Name: "beside-nginx", Run: bench.Gateway},
+			{Name: "edge", Run: bench.GatewayEdge},
 		},
 		"search": {
 			{Name: "embedded", Run: bench.Search},
