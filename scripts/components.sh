@@ -38,6 +38,7 @@ Usage: scripts/components.sh VERB...
   pebble          an ACME server, built from source once; tests only
   testssl         testssl.sh, from the system's packages; tests only
   oidc-provider   oidc-provider: an OpenID provider on Node.js; tests only
+  peers           LiteLLM and Portkey, beside which `make bench-peers` measures
   tools           buf, golangci-lint, the protoc plugins and other developer tools
   grpcurl         grpcurl alone, to call gRPC by hand
   vuln            govulncheck, and the Go vulnerability database as pinned
@@ -56,6 +57,10 @@ run_verb() {
     python-sdk) verb_python_sdk ;;
     inference-clients) verb_inference_clients ;;
     oidc-provider) verb_oidc_provider ;;
+    peers)
+      verb_litellm
+      verb_portkey
+      ;;
     run)
       verb_engine
       optional_quantizer
