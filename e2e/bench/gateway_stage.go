@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/poterne/poterne/e2e/bench/load"
 	"github.com/poterne/poterne/e2e/process"
@@ -74,6 +75,9 @@ func (s *stage) close() error {
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }
 
+// stageTimeout bounds the start of a process; some of the others are slow.
+const stageTimeout = 3 * time.Minute
+
 // start starts a process, whose logs are quoted when it fails.
 func (s *stage) start(ctx context.Context, spec process.Spec) (*process.Process, error) {
 	spec.Dir = filepath.Join(s.dir, spec.Name)
@@ -82,7 +86,7 @@ func (s *stage) start(ctx context.Context, spec process.Spec) (*process.Process,
 	}
 	p := process.New(spec, s.dir)
 	s.running = append(s.running, p)
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, stageTimeout)
 	defer cancel()
 	if err := p.Start(ctx); err != nil {
 		log, _ := os.ReadFile(p.LogPath())

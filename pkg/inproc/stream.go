@@ -122,7 +122,7 @@ func (s *answersServer) SendMsg(m any) error {
 		return status.Error(codes.Internal, "an answer within the process is no message")
 	}
 	msg = proto.Clone(msg)
-	s.transport.close()
+	s.close()
 	s.headOnce.Do(func() { close(s.head) })
 	for {
 		if s.ctx.Err() != nil {
@@ -175,7 +175,7 @@ func (c *answersClient) Header() (metadata.MD, error) {
 	}
 	select {
 	case <-c.head: // also of a call that has ended
-		return c.transport.heading(), nil
+		return c.heading(), nil
 	default:
 		return nil, status.FromContextError(c.ctx.Err()).Err()
 	}
@@ -185,7 +185,7 @@ func (c *answersClient) Header() (metadata.MD, error) {
 func (c *answersClient) Trailer() metadata.MD {
 	select {
 	case <-c.over:
-		return c.transport.trailing()
+		return c.trailing()
 	default:
 		return nil
 	}
