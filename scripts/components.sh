@@ -39,6 +39,7 @@ Usage: scripts/components.sh VERB...
   testssl         testssl.sh, from the system's packages; tests only
   oidc-provider   oidc-provider and openid-client: an OpenID provider and a client on Node.js; tests only
   gitleaks        gitleaks, a scanner for secrets, built from source once; tests only
+  peers           LiteLLM and Portkey, beside which `make bench-peers` measures
   tools           buf, golangci-lint, the protoc plugins and other developer tools
   grpcurl         grpcurl alone, to call gRPC by hand
   vuln            govulncheck, and the Go vulnerability database as pinned
@@ -57,6 +58,10 @@ run_verb() {
     python-sdk) verb_python_sdk ;;
     inference-clients) verb_inference_clients ;;
     oidc-provider) verb_oidc_provider ;;
+    peers)
+      verb_litellm
+      verb_portkey
+      ;;
     run)
       verb_engine
       optional_quantizer

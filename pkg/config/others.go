@@ -27,7 +27,7 @@ func otherNames() []string {
 		// deploy/mesh/register-models.sh.
 		"CHAT_MODEL_NAME", "EMBEDDING_MODEL_NAME", "DIMENSIONS",
 		// Tests and benchmarks.
-		"BIN_DIR", "EVAL_DATA",
+		"BIN_DIR", "EVAL_DATA", "GOMODEL_BIN", "PORTKEY", "LITELLM",
 		// Agents, for the engines that they start.
 		"ENGINE_MARK",
 	}

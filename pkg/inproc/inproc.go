@@ -23,14 +23,18 @@ import (
 // a panic would end the process of the caller too. Message sizes are not
 // limited here.
 //
+// A unary call runs on its caller's goroutine, so its server must heed its context.
 // A stream must be read to its end or its context be cancelled, as on the
 // network.
 func New(chain grpcserver.Chain, register func(grpc.ServiceRegistrar)) grpc.ClientConnInterface {
+	unary := chain.Unary()
+	stream := chain.Stream()
 	ch := new(inprocgrpc.Channel).
-		WithServerUnaryInterceptor(chain.Unary()).
-		WithServerStreamInterceptor(toldWhy(chain.Stream()))
-	register(ch)
-	return conn{ch}
+		WithServerUnaryInterceptor(unary).
+		WithServerStreamInterceptor(toldWhy(stream))
+	out := conn{ch: ch, unary: unary, chain: stream, methods: make(methods), streams: make(map[string]streaming)}
+	register(registrar{ch: ch, methods: out.methods, streams: out.streams})
+	return out
 }
 
 // toldWhy is outside of the chain.
@@ -53,10 +57,20 @@ func (s serverStream) SendMsg(m any) error {
 	return err
 }
 
-// conn refuses what the channel would panic at.
-type conn struct{ ch *inprocgrpc.Channel }
+// conn runs calls with one request itself, and has the channel run the others; it
+// refuses what that would panic at.
+type conn struct {
+	ch      *inprocgrpc.Channel
+	unary   grpc.UnaryServerInterceptor
+	chain   grpc.StreamServerInterceptor
+	methods methods
+	streams map[string]streaming
+}
 
 func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	if m, ok := c.methods[method]; ok && plain(opts) {
+		return c.invoke(ctx, method, m, args, reply, opts)
+	}
 	if err := checkMethod(method); err != nil {
 		return err
 	}
@@ -64,6 +78,9 @@ func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts .
 }
 
 func (c conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if m, ok := c.streams[method]; ok && !desc.ClientStreams && plain(opts) {
+		return c.stream(ctx, method, m, opts), nil
+	}
 	if err := checkMethod(method); err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ verb_env() {
     export_if POTERNE_PYTHON_SDK "$(python_sdk_dir)/bin/python"
     export_if POTERNE_MLSERVER "$(mlserver_dir)/bin/mlserver"
     export_if POTERNE_MLFLOW "$(mlflow_dir)/bin/python"
+    export_if POTERNE_LITELLM "$(litellm_dir)/bin/python"
     export_if POTERNE_INFERENCE_CLIENTS "$(inference_clients_dir)/bin/python"
   fi
   if [[ -e $(chat_model_dir)/$CHAT_MODEL_FILE ]]; then
@@ -36,6 +37,7 @@ verb_env() {
   export_if POTERNE_NGINX_BIN "$(nginx_bin || true)"
   export_if POTERNE_ELASTICSEARCH_HOME "$(elasticsearch_dir)"
   export_if POTERNE_GITLEAKS_BIN "$(gitleaks_dir)/bin/gitleaks"
+  export_if POTERNE_PORTKEY "$(portkey_dir)/node_modules/@portkey-ai/gateway/build/start-server.js"
   export_if POTERNE_OIDC_PROVIDER "$(oidc_provider_dir)/provider.mjs"
 }
 

@@ -25,3 +25,19 @@ build_oidc_provider() { # DIR
   cp "$PARTS/oidc-provider/"{package.json,package-lock.json,provider.mjs,client.mjs} "$1/"
   (cd "$1" && npm ci --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error >&2)
 }
+
+portkey_dir() {
+  local from="$PARTS/portkey"
+  printf '%s/portkey/%s' "$(cache_dir)" "$(key_of "$from/package.json" "$from/package-lock.json")"
+}
+
+verb_portkey() {
+  require_node portkey
+  install_once portkey "$(portkey_dir)" build_portkey
+}
+
+build_portkey() { # DIR
+  say "portkey: fetching Portkey's gateway and what it needs (25 MB)"
+  cp "$PARTS/portkey/"{package.json,package-lock.json} "$1/"
+  (cd "$1" && npm ci --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error >&2)
+}

@@ -99,3 +99,16 @@ build_mlflow() { # DIR
   say "mlflow: fetching MLflow and what it needs (200 MB, 600 MB unpacked)"
   pip_target "$PARTS/mlflow.txt" "$1/lib"
 }
+
+litellm_dir() { printf '%s/litellm/%s-%s' "$(cache_dir)" "$(key_of "$PARTS/litellm.txt")" "$(python_tag)"; }
+
+verb_litellm() {
+  require_python litellm
+  install_once litellm "$(litellm_dir)" build_litellm
+  refresh_launcher python "$(litellm_dir)"
+}
+
+build_litellm() { # DIR
+  say "litellm: fetching LiteLLM's proxy and what it needs (120 MB)"
+  pip_target "$PARTS/litellm.txt" "$1/lib"
+}

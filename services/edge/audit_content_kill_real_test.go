@@ -82,7 +82,9 @@ func TestRealKilledEdgeLosesNoContent(t *testing.T) {
 		if i%max(len(acknowledged)/100, 1) != 0 {
 			continue
 		}
-		var found struct{ Records []struct{ ID, Content string } }
+		var found struct {
+			Records []struct{ ID, Content string }
+		}
 		_, _, answer := k.ask(t.Context(), key, http.MethodGet, "/v1/admin/audit?request_id="+url.QueryEscape(id), "")
 		if err := json.Unmarshal(answer, &found); err != nil || len(found.Records) != 1 {
 			t.Fatalf("request %s has no record: %s", id, answer)

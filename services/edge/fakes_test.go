@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
@@ -34,11 +33,11 @@ import (
 // errors, so that a test can answer as a connection that fails does.
 func backend(tb testing.TB, register func(grpc.ServiceRegistrar)) grpc.ClientConnInterface {
 	tb.Helper()
-	return inproc.New(grpcserver.Chain{
+	return network{inproc.New(grpcserver.Chain{
 		grpcserver.RequestID(ids.Sequence("backend")), identity.Server(identity.Plain(), func(method string) bool {
 			return method != registryv1.RegistryService_Watch_FullMethodName // the edge's own
 		}),
-	}, register)
+	}, register)}
 }
 
 // remote has a stream's header come with its first answer, as it does between
@@ -111,7 +110,7 @@ func (f *fakeInference) note(ctx context.Context, req *inferencev1.InvokeRequest
 	f.invoked = append(f.invoked, req)
 	f.caller, _ = identity.FromContext(ctx)
 	f.policy = strings.Join(metadata.ValueFromIncomingContext(ctx, "poterne-policy-bin"), "")
-	if client := inprocgrpc.ClientContext(ctx); client != nil {
+	if client := inproc.ClientContext(ctx); client != nil {
 		f.arrived = arrival.From(client)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -127,5 +128,39 @@ func TestStreamDropsDeadReader(t *testing.T) {
 	<-stopped
 	if n := sent.Load(); n > 64<<20 {
 		t.Errorf("%d MiB were taken for a client that reads nothing", n>>20)
+	}
+}
+
+// Chunks that come together are events of their own.
+func TestChunksThatComeTogetherAreAllWritten(t *testing.T) {
+	g := open(t, nil)
+	asked := make(chan bool, 1)
+	g.inference.stream = func(req *inferencev1.InvokeRequest, out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error {
+		asked <- req.GetBatchChunks()
+		if err := sendServedBy(out); err != nil {
+			return err
+		}
+		chunk := func(text string) []byte {
+			return fmt.Appendf(nil, `{"choices":[{"index":0,"delta":{"content":%q}}]}`, text)
+		}
+		if err := out.Send(&inferencev1.InvokeStreamResponse{
+			Event:      &inferencev1.InvokeStreamResponse_Chunk{Chunk: chunk("one")},
+			MoreChunks: [][]byte{chunk("two"), chunk("three")}, Usage: usage(),
+		}); err != nil {
+			return err
+		}
+		return out.Send(&inferencev1.InvokeStreamResponse{Event: &inferencev1.InvokeStreamResponse_Finish{Finish: &inferencev1.Finish{Usage: usage()}}})
+	}
+	a := g.do(http.MethodPost, chatPath, streamed)
+	if !<-asked {
+		t.Error("the edge does not ask for chunks that travel together")
+	}
+	rest := a.text
+	for _, want := range []string{"data: ", `"one"`, "\n\ndata: ", `"two"`, "\n\ndata: ", `"three"`, "\n\ndata: [DONE]\n\n"} {
+		_, after, ok := strings.Cut(rest, want)
+		if !ok {
+			t.Fatalf("%q is not where it belongs in %s", want, a.text)
+		}
+		rest = after
 	}
 }

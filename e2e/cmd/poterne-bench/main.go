@@ -19,9 +19,9 @@ import (
 func main() { os.Exit(run()) }
 
 // scenarios are the sets that can be run; data is where judged collections are
-// read from.
+// read from, readme is where the table of others is written to, and
 // outage is for how long the registry is stopped.
-func scenarios(data string, outage time.Duration) map[string][]bench.Scenario {
+func scenarios(data, readme string, outage time.Duration) map[string][]bench.Scenario {
 	return map[string][]bench.Scenario{
 		"inference": {
 			{Name: "prefix", Run: bench.Prefix},
@@ -30,6 +30,11 @@ func scenarios(data string, outage time.Duration) map[string][]bench.Scenario {
 			{Name: "cost", Run: bench.Cost},
 			{Name: "embedding", Run: bench.Embedding},
 		},
+		"gateway": {
+			{Name: "beside-nginx", Run: bench.Gateway},
+			{Name: "edge", Run: bench.GatewayEdge},
+		},
+		"gateway-peers": {{Name: "peers", Run: bench.GatewayPeers(readme)}},
 		"search": {
 			{Name: "embedded", Run: bench.Search},
 			{Name: "elasticsearch", Run: bench.SearchBeside},
@@ -60,7 +65,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	usage := func() int {
-		fmt.Fprintln(os.Stderr, "usage: poterne-bench inference|registry|search|ledger|search-million|search-quality|embedding-real [--data DIR] [--outage DURATION] [SCENARIO...]")
+		fmt.Fprintln(os.Stderr, "usage: poterne-bench gateway|gateway-peers|inference|registry|search|ledger|search-million|search-quality|embedding-real [--data DIR] [--readme FILE] [--outage DURATION] [SCENARIO...]")
 		return 2
 	}
 	if len(os.Args) < 2 {
@@ -68,11 +73,12 @@ func run() int {
 	}
 	flags := flag.NewFlagSet("poterne-bench", flag.ContinueOnError)
 	data := flags.String("data", "", "the directory of a judged collection, for search-quality")
+	readme := flags.String("readme", "", "a file whose table is written anew, for gateway-peers")
 	outage := flags.Duration("outage", 20*time.Second, "for how long the registry is stopped under traffic, for registry")
 	if err := flags.Parse(os.Args[2:]); err != nil {
 		return 2
 	}
-	chosen := scenarios(*data, *outage)[os.Args[1]]
+	chosen := scenarios(*data, *readme, *outage)[os.Args[1]]
 	if chosen == nil {
 		return usage()
 	}

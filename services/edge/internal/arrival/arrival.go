@@ -7,9 +7,10 @@ import (
 	"crypto/x509"
 	"net/http"
 
-	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
+
+	"github.com/poterne/poterne/pkg/inproc"
 )
 
 // Arrival is how a request came in. What it points to must not be changed.
@@ -40,7 +41,7 @@ func From(ctx context.Context) Arrival {
 	if a, ok := ctx.Value(key{}).(Arrival); ok {
 		return a
 	}
-	if client := inprocgrpc.ClientContext(ctx); client != nil {
+	if client := inproc.ClientContext(ctx); client != nil {
 		a, _ := client.Value(key{}).(Arrival)
 		return a
 	}

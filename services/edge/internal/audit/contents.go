@@ -73,7 +73,7 @@ func (s *SQLSink) WriteBoth(ctx context.Context, batch []Record, contents []Seal
 				return err
 			}
 		}
-		return insert(ctx, tx, batch)
+		return s.insert(ctx, tx, batch)
 	})
 	if err != nil {
 		return fmt.Errorf("audit: write: %w", err)

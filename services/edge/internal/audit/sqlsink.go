@@ -19,8 +19,10 @@ const (
 	duration_us, address, served_by, arm, prompt_tokens, completion_tokens, experiment,
 	policy, rule, findings, review, documents, cache, content_sha256, content_missing, chain, sequence, previous_hash, hash`
 	columnCount = 29
-	// rowsAtOnce is how many records one statement writes: few statements, and
-	// far below the bounds on parameters of both databases.
+	// rowsAtOnce is how many records one statement writes to PostgreSQL: few round
+	// trips, and far below the bound on parameters. SQLite has none to save, and
+	// looks a numbered parameter up among all of its statement: a statement for each
+	// record, made once, takes a tenth of the time.
 	rowsAtOnce = 64
 )
 
@@ -48,7 +50,7 @@ func (s *SQLSink) Snapshot(ctx context.Context, fn func(context.Context, *SQLSin
 // Write keeps batch in one transaction. A record that is there already stays.
 func (s *SQLSink) Write(ctx context.Context, batch []Record) error {
 	err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		return insert(ctx, tx, batch)
+		return s.insert(ctx, tx, batch)
 	})
 	if err != nil {
 		return fmt.Errorf("audit: write: %w", err)
@@ -56,13 +58,30 @@ func (s *SQLSink) Write(ctx context.Context, batch []Record) error {
 	return nil
 }
 
-func insert(ctx context.Context, tx *sql.Tx, batch []Record) error {
+func (s *SQLSink) insert(ctx context.Context, tx *sql.Tx, batch []Record) error {
+	if s.db.Dialect == sqldb.SQLite {
+		return insertEach(ctx, tx, batch)
+	}
 	for rest := batch; len(rest) > 0; {
 		n := min(len(rest), rowsAtOnce)
 		if _, err := tx.ExecContext(ctx, insertStatement(n), values(rest[:n])...); err != nil {
 			return err
 		}
 		rest = rest[n:]
+	}
+	return nil
+}
+
+func insertEach(ctx context.Context, tx *sql.Tx, batch []Record) error {
+	insert, err := tx.PrepareContext(ctx, insertStatement(1))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = insert.Close() }()
+	for i := range batch {
+		if _, err := insert.ExecContext(ctx, values(batch[i:i+1])...); err != nil {
+			return err
+		}
 	}
 	return nil
 }

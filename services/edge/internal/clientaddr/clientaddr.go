@@ -9,9 +9,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+
+	"github.com/poterne/poterne/pkg/inproc"
 )
 
 // The headers, as metadata keys, in which proxies list the addresses they saw. One
@@ -95,7 +96,7 @@ func (r *Resolver) FromContext(ctx context.Context) netip.Addr {
 	if addr, ok := ctx.Value(key{}).(netip.Addr); ok {
 		return addr
 	}
-	if caller := inprocgrpc.ClientContext(ctx); caller != nil {
+	if caller := inproc.ClientContext(ctx); caller != nil {
 		addr, _ := caller.Value(key{}).(netip.Addr)
 		return addr
 	}

@@ -62,6 +62,6 @@ func anthropicEvents() eventShape {
 		fail: func(out *sse.Writer, err error, id string) error {
 			return out.Named("error", httperr.AnthropicBody(err, id))
 		},
-		end: func(*sse.Writer) error { return nil },
+		end: func(*sse.Writer) {},
 	}
 }

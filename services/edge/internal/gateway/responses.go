@@ -41,7 +41,7 @@ func responseEvents() eventShape {
 			sequence = e.GetSequenceNumber() + 1
 			return e.GetType()
 		},
-		fail: func(out *sse.Writer, err error, id string) error {
+		fail: func(out *sse.Writer, err error, id string) {
 			e := apierr.From(err)
 			body, failed := json.Marshal(struct {
 				Type     string  `json:"type"`
@@ -51,12 +51,11 @@ func responseEvents() eventShape {
 				Param    *string `json:"param"`
 				ID       string  `json:"request_id,omitempty"`
 			}{"error", sequence, string(e.Reason), e.Message, given(e.Field), id})
-			if failed != nil {
-				return failed
+			if failed == nil { // texts and numbers always encode
+				out.Named("error", body)
 			}
-			return out.Named("error", body)
 		},
-		end: func(*sse.Writer) error { return nil },
+		end: func(*sse.Writer) {},
 	}
 }
 

@@ -43,9 +43,10 @@ func startStream[T any, M interface {
 		writeError(w, r, err)
 		return
 	}
-	// One message at a time is taken from the call: what a slow client has not
-	// read yet holds the engine up, and not our memory.
-	events := make(chan event)
+	// A few messages are taken from the call before they are written: what has arrived
+	// together is written together, and what a slow client has not read yet holds the
+	// engine up, and not our memory.
+	events := make(chan event, eventsAhead)
 	go func() {
 		for first := true; ; first = false {
 			msg, err := call.Recv()
@@ -82,6 +83,9 @@ func startStream[T any, M interface {
 	s.run(ctx, first, events)
 }
 
+// eventsAhead is how many messages are taken from a call that are not written yet.
+const eventsAhead = 16
+
 // event is what one receive gave: a message, or the end; and with the first one
 // the call's header.
 type event struct {
@@ -103,16 +107,16 @@ type eventShape struct {
 	// name is the type of a message's event; nil: events have none.
 	name func(msg proto.Message) string
 	// fail writes an error into a stream.
-	fail func(out *sse.Writer, err error, requestID string) error
+	fail func(out *sse.Writer, err error, requestID string)
 	// end writes what follows the last message.
-	end func(out *sse.Writer) error
+	end func(out *sse.Writer)
 }
 
 // openAIEvents have no types; a failure is one like the others, as OpenAI's SDKs
 // expect it.
 func openAIEvents() eventShape {
 	return eventShape{
-		fail: func(out *sse.Writer, err error, id string) error { return out.Event(httperr.OpenAIBody(err, id)) },
+		fail: func(out *sse.Writer, err error, id string) { out.Event(httperr.OpenAIBody(err, id)) },
 		end:  endDone,
 	}
 }
@@ -120,22 +124,18 @@ func openAIEvents() eventShape {
 // problemEvents tell failures in an event of its own type.
 func problemEvents() eventShape {
 	return eventShape{
-		fail: func(out *sse.Writer, err error, id string) error {
-			return out.Named("error", httperr.ProblemBody(err, id))
-		},
-		end: endDone,
+		fail: func(out *sse.Writer, err error, id string) { out.Named("error", httperr.ProblemBody(err, id)) },
+		end:  endDone,
 	}
 }
 
-func endDone(out *sse.Writer) error { return out.Event([]byte(done)) }
+func endDone(out *sse.Writer) { out.Event([]byte(done)) }
 
 // run writes events until the end. A write that fails means that the client is
 // gone: there is nobody left to tell.
 func (s *stream) run(ctx context.Context, first event, events <-chan event) {
-	if s.out.Begin() != nil {
-		return
-	}
-	if more, err := s.write(ctx, first); err != nil || !more {
+	s.out.Begin()
+	if more, err := s.writeAll(ctx, first, events); err != nil || !more {
 		return
 	}
 	quiet := s.handler.Clock.NewTimer(s.handler.cfg.KeepAlive)
@@ -143,11 +143,12 @@ func (s *stream) run(ctx context.Context, first event, events <-chan event) {
 	for {
 		select {
 		case e := <-events:
-			if more, err := s.write(ctx, e); err != nil || !more {
+			if more, err := s.writeAll(ctx, e, events); err != nil || !more {
 				return
 			}
 		case <-quiet.C():
-			if s.out.Comment(keepAlive) != nil {
+			s.out.Comment(keepAlive)
+			if s.out.Flush() != nil {
 				return
 			}
 		case <-ctx.Done():
@@ -160,24 +161,48 @@ func (s *stream) run(ctx context.Context, first event, events <-chan event) {
 // keepAlive is what a stream says when it has nothing to say.
 const keepAlive = "keep-alive"
 
-// write sends one event and reports whether more may come.
-func (s *stream) write(ctx context.Context, e event) (more bool, err error) {
+// writeAll sends e and, with it, the events that have arrived already; none waits for
+// one that has not. It reports whether more may come.
+func (s *stream) writeAll(ctx context.Context, e event, events <-chan event) (more bool, err error) {
+	for more = s.write(ctx, e); more && s.out.Len() < maxTogether; more = s.write(ctx, e) {
+		select {
+		case e = <-events:
+			continue
+		default:
+		}
+		break
+	}
+	return more, s.out.Flush()
+}
+
+// maxTogether is how many bytes wait for more at most.
+const maxTogether = 64 << 10
+
+// write puts one event among those that leave together, and reports whether more may
+// come.
+func (s *stream) write(ctx context.Context, e event) (more bool) {
 	switch {
 	case errors.Is(e.err, io.EOF):
-		return false, s.shape.end(s.out)
+		s.shape.end(s.out)
+		return false
 	case e.err != nil:
-		return false, s.fail(ctx, e.err)
+		s.fail(ctx, e.err)
+		return false
 	}
+	var err error
 	if s.buf, err = s.handler.Codec.Append(s.buf[:0], e.msg); err != nil {
-		return false, s.fail(ctx, err)
+		s.fail(ctx, err)
+		return false
 	}
 	if s.shape.name != nil {
-		return true, s.out.Named(s.shape.name(e.msg), s.buf)
+		s.out.Named(s.shape.name(e.msg), s.buf)
+	} else {
+		s.out.Event(s.buf)
 	}
-	return true, s.out.Event(s.buf)
+	return true
 }
 
 // fail tells of a failure inside the stream.
-func (s *stream) fail(ctx context.Context, err error) error {
-	return s.shape.fail(s.out, err, requestid.FromContext(ctx))
+func (s *stream) fail(ctx context.Context, err error) {
+	s.shape.fail(s.out, err, requestid.FromContext(ctx))
 }

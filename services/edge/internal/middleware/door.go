@@ -5,12 +5,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/inproc"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/ban"
@@ -121,7 +121,7 @@ const (
 // admitted returns the admission of the in-process call that ctx belongs to; nil
 // when it is another kind of call.
 func admitted(ctx context.Context) *admission {
-	client := inprocgrpc.ClientContext(ctx)
+	client := inproc.ClientContext(ctx)
 	if client == nil {
 		return nil
 	}

@@ -124,6 +124,7 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 	// Leaving early, for whatever reason, stops the work on the engine.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	req.BatchChunks = true
 	events, err := s.Inference.InvokeStream(ctx, req)
 	if err != nil {
 		return false, nil, err
@@ -151,6 +152,11 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 			}
 			if err == nil {
 				err = pass(by, e.Chunk)
+			}
+			for _, more := range event.GetMoreChunks() {
+				if err == nil {
+					err = pass(by, more)
+				}
 			}
 			if err != nil {
 				return began, nil, err

@@ -1,6 +1,7 @@
 // Package sse writes server-sent events (WHATWG HTML, section 9.2) as OpenAI's
-// clients read them: one `data` line an event, each flushed at once. It knows
-// nothing of what events mean. Start reading at Writer.
+// clients read them: one `data` line an event. Events leave when they are flushed, so
+// that those that come together are sent together. It knows nothing of what events
+// mean. Start reading at Writer.
 package sse
 
 import (
@@ -25,32 +26,19 @@ func New(w http.ResponseWriter) *Writer {
 	return &Writer{w: w, rc: http.NewResponseController(w)}
 }
 
-// Begin sends the header of the stream.
-func (s *Writer) Begin() error {
+// Begin makes the header of the stream, which leaves with the first Flush.
+func (s *Writer) Begin() {
 	h := s.w.Header()
 	h.Set("Content-Type", ContentType)
 	h.Set("Cache-Control", "no-cache, no-transform")
 	h.Set("X-Accel-Buffering", "no") // NGINX would wait for a full buffer
 	h.Del("Content-Length")
 	s.w.WriteHeader(http.StatusOK)
-	return s.flush()
 }
 
-// Event sends data as one event. A line break in data, which in JSON can only
+// Event adds data as one event. A line break in data, which in JSON can only
 // stand between its parts, becomes a space, since it would end the line.
-func (s *Writer) Event(data []byte) error {
-	s.buf = s.buf[:0]
-	return s.data(data)
-}
-
-// Named sends data as one event of a type, which must have no line break: clients
-// that do not look for it pass it over.
-func (s *Writer) Named(event string, data []byte) error {
-	s.buf = append(append(append(s.buf[:0], "event: "...), event...), '\n')
-	return s.data(data)
-}
-
-func (s *Writer) data(data []byte) error {
+func (s *Writer) Event(data []byte) {
 	s.buf = append(s.buf, "data: "...)
 	start := len(s.buf)
 	s.buf = append(s.buf, data...)
@@ -62,25 +50,32 @@ func (s *Writer) data(data []byte) error {
 		}
 	}
 	s.buf = append(s.buf, "\n\n"...)
-	return s.send(s.buf)
 }
 
-// Comment sends a line that clients ignore, to show that the stream lives. The
+// Named adds data as one event of a type, which must have no line break: clients
+// that do not look for it pass it over.
+func (s *Writer) Named(event string, data []byte) {
+	s.buf = append(append(append(s.buf, "event: "...), event...), '\n')
+	s.Event(data)
+}
+
+// Comment adds a line that clients ignore, to show that the stream lives. The
 // text must have no line break.
-func (s *Writer) Comment(text string) error {
-	s.buf = append(append(append(s.buf[:0], ": "...), text...), "\n\n"...)
-	return s.send(s.buf)
+func (s *Writer) Comment(text string) {
+	s.buf = append(append(append(s.buf, ": "...), text...), "\n\n"...)
 }
 
-func (s *Writer) send(b []byte) error {
-	if _, err := s.w.Write(b); err != nil {
-		return fmt.Errorf("sse: %w", err)
+// Len is how many bytes wait for Flush.
+func (s *Writer) Len() int { return len(s.buf) }
+
+// Flush sends what was added.
+func (s *Writer) Flush() error {
+	_, err := s.w.Write(s.buf)
+	s.buf = s.buf[:0]
+	if err == nil {
+		err = s.rc.Flush()
 	}
-	return s.flush()
-}
-
-func (s *Writer) flush() error {
-	if err := s.rc.Flush(); err != nil {
+	if err != nil {
 		return fmt.Errorf("sse: %w", err)
 	}
 	return nil

@@ -43,6 +43,7 @@ func (s *Server) InvokeStream(req *inferencev1.InvokeRequest, stream grpc.Server
 		server: s, job: &j, to: stream,
 		ask: &workerv1.InvokeRequest{
 			Digest: j.query.Digest, Operation: req.GetOperation(), Body: body, Replica: s.opts.Replica,
+			BatchChunks: req.GetBatchChunks(),
 		},
 	}
 	j.query.Print = s.printInvoke(j.query.Tenant, r.ask)
@@ -197,15 +198,21 @@ func (r *relay) passChunk(ctx context.Context, msg *workerv1.InvokeStreamRespons
 	}
 	r.run.FirstToken()
 	r.job.refused = r.job.refused || outcomes.Refused(chunk)
+	for _, more := range msg.GetMoreChunks() {
+		r.job.refused = r.job.refused || outcomes.Refused(more)
+	}
 	if err := r.open(ctx); err != nil {
 		return err
 	}
-	r.chunk.Chunk, r.out.Usage = chunk, msg.GetUsage()
+	r.chunk.Chunk, r.out.Usage, r.out.MoreChunks = chunk, msg.GetUsage(), msg.GetMoreChunks()
 	if err := r.send(&r.out); err != nil {
 		return err
 	}
 	r.answer.add(msg)
 	r.copied.Part(chunk)
+	for _, more := range msg.GetMoreChunks() {
+		r.copied.Part(more)
+	}
 	return nil
 }
 

@@ -38,7 +38,7 @@ func (a *Agent) InvokeStream(req *workerv1.InvokeRequest, stream grpc.ServerStre
 func (w *work) stream(ctx context.Context, op engine.Operation, req *workerv1.InvokeRequest,
 	to grpc.ServerStreamingServer[workerv1.InvokeStreamResponse],
 ) (*commonv1.TokenUsage, error) {
-	s := &sink{stream: to, work: w}
+	s := &sink{stream: to, work: w, batch: req.GetBatchChunks()}
 	s.out.Event = &s.chunk
 	c, able := w.engine.(engine.Continuer)
 	able = able && w.model.spec.GetContinuation() && c.Continuable(op, req.GetBody())
@@ -48,7 +48,11 @@ func (w *work) stream(ctx context.Context, op engine.Operation, req *workerv1.In
 		return nil, apierr.New(apierr.FailedPrecondition, "the answer to this request cannot be continued on this worker").
 			WithField("continuation")
 	case !able:
-		return w.engine.Stream(ctx, op, req.GetBody(), s)
+		usage, err := w.engine.Stream(ctx, op, req.GetBody(), s)
+		if left := s.Idle(); err == nil {
+			err = left // what came before a failure is told all the same
+		}
+		return usage, err
 	}
 	s.continuable = true
 	return c.Continue(ctx, op, req.GetBody(), from != nil, engine.Continuation{
@@ -76,6 +80,9 @@ type sink struct {
 	work        *work
 	continuable bool
 	begun       bool
+	// batch: chunks that have arrived already leave together.
+	batch bool
+	held  int // chunks in out
 	// What every chunk is sent in; Send does not keep it.
 	chunk workerv1.InvokeStreamResponse_Chunk
 	out   workerv1.InvokeStreamResponse
@@ -104,6 +111,29 @@ func (s *sink) Chunk(data []byte) error {
 		w := s.work
 		w.model.series.firstChunk(s.stream.Context(), w.agent.parts.Clock.Now().Sub(w.begun))
 	}
-	s.chunk.Chunk = data
+	switch {
+	case !s.batch || s.continuable:
+		s.chunk.Chunk = data
+		return s.stream.Send(&s.out)
+	case s.held == 0:
+		s.chunk.Chunk, s.out.MoreChunks = data, s.out.GetMoreChunks()[:0]
+	default:
+		s.out.MoreChunks = append(s.out.GetMoreChunks(), data)
+	}
+	if s.held++; s.held >= maxBatch {
+		return s.Idle()
+	}
+	return nil
+}
+
+// maxBatch is the most chunks that leave together.
+const maxBatch = 64
+
+// Idle sends the chunks that are held.
+func (s *sink) Idle() error {
+	if s.held == 0 {
+		return nil
+	}
+	s.held = 0
 	return s.stream.Send(&s.out)
 }

@@ -225,6 +225,13 @@ func (p *partSink) Chunk(data []byte) error {
 	return s.sink.Chunk(out)
 }
 
+// Idle passes on what of any of the answers has come.
+func (p *partSink) Idle() error {
+	p.shared.mu.Lock()
+	defer p.shared.mu.Unlock()
+	return p.shared.sink.Idle()
+}
+
 // last sends the chunk that tells what was used.
 func (s *sharedSink) last(usage *commonv1.TokenUsage) error {
 	s.mu.Lock()

@@ -29,6 +29,9 @@ const (
 	dialTimeout = 5 * time.Second
 	// maxIdleConns is kept open to one engine; more are closed after use.
 	maxIdleConns = 256
+	// readBuffer is what is read at once of a stream: chunks that have arrived leave
+	// together.
+	readBuffer = 16 << 10
 )
 
 // dialect is in what engines that speak OpenAI's API differ.
@@ -75,6 +78,7 @@ func newClient(d dialect) *client {
 		MaxIdleConnsPerHost: maxIdleConns,
 		IdleConnTimeout:     d.idle,
 		DisableCompression:  true,
+		ReadBufferSize:      readBuffer,
 		TLSHandshakeTimeout: dialTimeout,
 		// There is no limit on the time to the head of the answer: some engines
 		// send it with the first token only. The call's deadline holds.

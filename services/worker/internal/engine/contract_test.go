@@ -142,6 +142,8 @@ func (r *recorder) Chunk(data []byte) error {
 	return nil
 }
 
+func (r *recorder) Idle() error { return nil }
+
 // text puts the streamed answer together, and counts chunks without choices.
 func (r *recorder) text(t *testing.T) (text, finish string, bare int) {
 	t.Helper()

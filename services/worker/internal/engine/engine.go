@@ -190,6 +190,9 @@ type Sink interface {
 	Progress(p *Progress)
 	// Chunk is called for each chunk; the sink may keep it.
 	Chunk(data []byte) error
+	// Idle is called when every chunk that has arrived was passed on, and the next one
+	// is waited for: what the sink still holds must leave.
+	Idle() error
 }
 
 // Progress is how far a streamed answer has come.

@@ -111,6 +111,12 @@ func (s *stream) read(ctx context.Context, resp *http.Response) error {
 		if err := s.event(ev); err != nil {
 			return err
 		}
+		if r.Pending() {
+			continue
+		}
+		if err := s.sink.Idle(); err != nil {
+			return err
+		}
 	}
 }
 

@@ -68,6 +68,13 @@ func (r *Reader) Next() (Event, error) {
 	}
 }
 
+// Pending reports whether another event has been read already, so that Next would not
+// wait. An event whose end has not come yet is none.
+func (r *Reader) Pending() bool {
+	rest := r.buf[r.start:r.end]
+	return bytes.Contains(rest, []byte("\n\n")) || bytes.Contains(rest, []byte("\r\n\r\n")) || bytes.Contains(rest, []byte("\r\r"))
+}
+
 func (r *Reader) field(line []byte) error {
 	key, value, found := bytes.Cut(line, []byte{':'})
 	if found && len(key) == 0 {

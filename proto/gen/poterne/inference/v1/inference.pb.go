@@ -174,7 +174,9 @@ type InvokeRequest struct {
 	// The prompt that a conversation begins with: its messages go before those of
 	// the body. Where the arm that serves names one, that is taken instead, with
 	// these variables.
-	Prompt        *Prompt `protobuf:"bytes,70,opt,name=prompt,proto3" json:"prompt,omitempty"`
+	Prompt *Prompt `protobuf:"bytes,70,opt,name=prompt,proto3" json:"prompt,omitempty"`
+	// Whether the caller reads more_chunks; only in InvokeStream.
+	BatchChunks   bool `protobuf:"varint,80,opt,name=batch_chunks,json=batchChunks,proto3" json:"batch_chunks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -270,6 +272,13 @@ func (x *InvokeRequest) GetPrompt() *Prompt {
 		return x.Prompt
 	}
 	return nil
+}
+
+func (x *InvokeRequest) GetBatchChunks() bool {
+	if x != nil {
+		return x.BatchChunks
+	}
+	return false
 }
 
 // Who answered.
@@ -524,7 +533,10 @@ type InvokeStreamResponse struct {
 	Event isInvokeStreamResponse_Event `protobuf_oneof:"event"`
 	// Tokens used up to and including this event; missing before the engine has
 	// told any. What the last event before a failure says is what the request used.
-	Usage         *v11.TokenUsage `protobuf:"bytes,10,opt,name=usage,proto3" json:"usage,omitempty"`
+	Usage *v11.TokenUsage `protobuf:"bytes,10,opt,name=usage,proto3" json:"usage,omitempty"`
+	// The chunks after this one that had arrived from the engine by the time it was
+	// sent: nothing waits for them. Only for a caller that asked for batch_chunks.
+	MoreChunks    [][]byte `protobuf:"bytes,11,rep,name=more_chunks,json=moreChunks,proto3" json:"more_chunks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -596,6 +608,13 @@ func (x *InvokeStreamResponse) GetFinish() *Finish {
 func (x *InvokeStreamResponse) GetUsage() *v11.TokenUsage {
 	if x != nil {
 		return x.Usage
+	}
+	return nil
+}
+
+func (x *InvokeStreamResponse) GetMoreChunks() [][]byte {
+	if x != nil {
+		return x.MoreChunks
 	}
 	return nil
 }
@@ -2156,7 +2175,7 @@ var File_poterne_inference_v1_inference_proto protoreflect.FileDescriptor
 
 const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
-	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einference/open_inference.proto\x1a\x1dpoterne/common/v1/model.proto\x1a!poterne/inference/v1/prompt.proto\x1a%poterne/inference/v1/quarantine.proto\x1a#poterne/inference/v1/variants.proto\x1a\x1epoterne/worker/v1/worker.proto\"\x93\x05\n" +
+	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einference/open_inference.proto\x1a\x1dpoterne/common/v1/model.proto\x1a!poterne/inference/v1/prompt.proto\x1a%poterne/inference/v1/quarantine.proto\x1a#poterne/inference/v1/variants.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xb6\x05\n" +
 	"\rInvokeRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12F\n" +
@@ -2171,7 +2190,8 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
 	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\x12\x99\x01\n" +
 	"\x12experiment_headers\x18( \x03(\v2:.poterne.inference.v1.InvokeRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x124\n" +
-	"\x06prompt\x18F \x01(\v2\x1c.poterne.inference.v1.PromptR\x06prompt\x1aD\n" +
+	"\x06prompt\x18F \x01(\v2\x1c.poterne.inference.v1.PromptR\x06prompt\x12!\n" +
+	"\fbatch_chunks\x18P \x01(\bR\vbatchChunks\x1aD\n" +
 	"\x16ExperimentHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8e\x04\n" +
@@ -2198,13 +2218,15 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x0eInvokeResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x123\n" +
-	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xe3\x01\n" +
+	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\x84\x02\n" +
 	"\x14InvokeStreamResponse\x12=\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByH\x00R\bservedBy\x12\x16\n" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x126\n" +
 	"\x06finish\x18\x03 \x01(\v2\x1c.poterne.inference.v1.FinishH\x00R\x06finish\x123\n" +
 	"\x05usage\x18\n" +
-	" \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usageB\a\n" +
+	" \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\x12\x1f\n" +
+	"\vmore_chunks\x18\v \x03(\fR\n" +
+	"moreChunksB\a\n" +
 	"\x05event\"=\n" +
 	"\x06Finish\x123\n" +
 	"\x05usage\x18\x01 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xbb\x05\n" +

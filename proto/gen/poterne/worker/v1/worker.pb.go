@@ -1556,7 +1556,9 @@ type InvokeRequest struct {
 	Continuation *Continuation `protobuf:"bytes,10,opt,name=continuation,proto3" json:"continuation,omitempty"`
 	// The inference replica that asks, as it named itself when it asked for the
 	// state stream: its requests are told apart from others'. May be empty.
-	Replica       string `protobuf:"bytes,15,opt,name=replica,proto3" json:"replica,omitempty"`
+	Replica string `protobuf:"bytes,15,opt,name=replica,proto3" json:"replica,omitempty"`
+	// Whether the caller reads more_chunks; only in InvokeStream.
+	BatchChunks   bool `protobuf:"varint,16,opt,name=batch_chunks,json=batchChunks,proto3" json:"batch_chunks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1624,6 +1626,13 @@ func (x *InvokeRequest) GetReplica() string {
 		return x.Replica
 	}
 	return ""
+}
+
+func (x *InvokeRequest) GetBatchChunks() bool {
+	if x != nil {
+		return x.BatchChunks
+	}
+	return false
 }
 
 // The beginning of an answer that its caller has.
@@ -1827,8 +1836,12 @@ type InvokeStreamResponse struct {
 	// Whether this chunk holds something else than text, such as a tool call or
 	// reasoning: from here on the stream cannot be continued after all.
 	NotContinuable bool `protobuf:"varint,14,opt,name=not_continuable,json=notContinuable,proto3" json:"not_continuable,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The chunks after this one that had arrived from the engine by the time it was
+	// sent: nothing waits for them. Only for a caller that asked for batch_chunks, and
+	// not in a stream that can be continued.
+	MoreChunks    [][]byte `protobuf:"bytes,15,rep,name=more_chunks,json=moreChunks,proto3" json:"more_chunks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InvokeStreamResponse) Reset() {
@@ -1928,6 +1941,13 @@ func (x *InvokeStreamResponse) GetNotContinuable() bool {
 		return x.NotContinuable
 	}
 	return false
+}
+
+func (x *InvokeStreamResponse) GetMoreChunks() [][]byte {
+	if x != nil {
+		return x.MoreChunks
+	}
+	return nil
 }
 
 type isInvokeStreamResponse_Event interface {
@@ -2633,7 +2653,7 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\x12'\n" +
 	"\x0fquarantine_only\x18\x02 \x01(\bR\x0equarantineOnly\"B\n" +
 	"\x13UnloadModelResponse\x12+\n" +
-	"\x11quarantine_lifted\x18\x01 \x01(\bR\x10quarantineLifted\"\x97\x02\n" +
+	"\x11quarantine_lifted\x18\x01 \x01(\bR\x10quarantineLifted\"\xba\x02\n" +
 	"\rInvokeRequest\x124\n" +
 	"\x06digest\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^sha256:[0-9a-f]{64}$R\x06digest\x12F\n" +
 	"\toperation\x18\x02 \x01(\x0e2\x1c.poterne.worker.v1.OperationB\n" +
@@ -2641,7 +2661,8 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x04body\x18\x03 \x01(\fB\f\xbaH\tz\a\x10\x02\x18\x80\x80\x80\bR\x04body\x12C\n" +
 	"\fcontinuation\x18\n" +
 	" \x01(\v2\x1f.poterne.worker.v1.ContinuationR\fcontinuation\x12!\n" +
-	"\areplica\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\areplica\"\x94\x01\n" +
+	"\areplica\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\areplica\x12!\n" +
+	"\fbatch_chunks\x18\x10 \x01(\bR\vbatchChunks\"\x94\x01\n" +
 	"\fContinuation\x12\x1d\n" +
 	"\x04text\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\x04text\x123\n" +
 	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\x120\n" +
@@ -2651,7 +2672,7 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\acreated\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\acreated\"Y\n" +
 	"\x0eInvokeResponse\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x123\n" +
-	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xe5\x02\n" +
+	"\x05usage\x18\x02 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\x86\x03\n" +
 	"\x14InvokeStreamResponse\x129\n" +
 	"\baccepted\x18\x01 \x01(\v2\x1b.poterne.worker.v1.AcceptedH\x00R\baccepted\x12\x16\n" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x123\n" +
@@ -2661,7 +2682,9 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x04text\x18\v \x01(\tR\x04text\x12\x18\n" +
 	"\astopped\x18\f \x01(\bR\astopped\x120\n" +
 	"\x04head\x18\r \x01(\v2\x1c.poterne.worker.v1.ChunkHeadR\x04head\x12'\n" +
-	"\x0fnot_continuable\x18\x0e \x01(\bR\x0enotContinuableB\a\n" +
+	"\x0fnot_continuable\x18\x0e \x01(\bR\x0enotContinuable\x12\x1f\n" +
+	"\vmore_chunks\x18\x0f \x03(\fR\n" +
+	"moreChunksB\a\n" +
 	"\x05event\",\n" +
 	"\bAccepted\x12 \n" +
 	"\vcontinuable\x18\n" +

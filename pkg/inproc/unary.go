@@ -1,0 +1,210 @@
+package inproc
+
+import (
+	"context"
+	"sync"
+
+	"github.com/fullstorydev/grpchan/inprocgrpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/poterne/poterne/pkg/apierr"
+)
+
+// methods are the unary methods that are registered, by their full names.
+type methods map[string]method
+
+type method struct {
+	server  any
+	handler grpc.MethodHandler
+}
+
+// registrar notes methods with one request on their way to the channel, which has the
+// others.
+type registrar struct {
+	ch      *inprocgrpc.Channel
+	methods methods
+	streams map[string]streaming
+}
+
+func (r registrar) RegisterService(desc *grpc.ServiceDesc, server any) {
+	r.ch.RegisterService(desc, server)
+	for _, m := range desc.Methods {
+		r.methods["/"+desc.ServiceName+"/"+m.MethodName] = method{server: server, handler: m.Handler}
+	}
+	for _, m := range desc.Streams {
+		if m.ServerStreams && !m.ClientStreams {
+			r.streams["/"+desc.ServiceName+"/"+m.StreamName] = streaming{server: server, handler: m.Handler}
+		}
+	}
+}
+
+// invoke runs a unary call on the caller's goroutine: its stack has grown already,
+// and nobody has to be woken. So a server that does not heed its context holds its
+// caller.
+func (c conn) invoke(ctx context.Context, name string, m method, args, reply any, opts []grpc.CallOption) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	t := &transport{method: name}
+	resp, err := m.handler(m.server, grpc.NewContextWithServerTransportStream(serverContext(ctx), t), func(in any) error {
+		return copyTo(in, args)
+	}, c.unary)
+	t.finish(opts)
+	switch {
+	case ctx.Err() != nil:
+		// As on the network: who has left, or whose time is over, hears nothing else.
+		return status.FromContextError(ctx.Err()).Err()
+	case err != nil:
+		return err
+	default:
+		return copyTo(reply, resp)
+	}
+}
+
+// copyTo makes dst, which is empty, a copy of src.
+func copyTo(dst, src any) error {
+	to, ok := dst.(proto.Message)
+	from, also := src.(proto.Message)
+	if !ok || !also || to == nil || from == nil || !from.ProtoReflect().IsValid() {
+		return apierr.New(apierr.Internal, "a call within the process has a message of another kind").GRPCStatus().Err()
+	}
+	if to.ProtoReflect().Descriptor() != from.ProtoReflect().Descriptor() {
+		return status.Errorf(codes.Internal, "a %s is not a %s", from.ProtoReflect().Descriptor().FullName(), to.ProtoReflect().Descriptor().FullName())
+	}
+	proto.Reset(to)
+	proto.Merge(to, from)
+	return nil
+}
+
+// inherited is the caller's context without its values.
+type inherited struct{ context.Context } //nolint:containedctx // it is a context
+
+func (inherited) Value(any) any { return nil }
+
+type clientKey struct{}
+
+// serverContext is the context of the server of a call whose client has ctx.
+func serverContext(ctx context.Context) context.Context {
+	out := context.Context(inherited{ctx})
+	if md, ok := metadata.FromOutgoingContext(ctx); ok {
+		out = metadata.NewIncomingContext(out, md)
+	}
+	out = peer.NewContext(out, &peer.Peer{Addr: local{}, AuthInfo: local{}})
+	return context.WithValue(out, clientKey{}, ctx)
+}
+
+// ClientContext returns the context of the client of the call within this process
+// that ctx is of, nil when it is of none.
+func ClientContext(ctx context.Context) context.Context {
+	if client, ok := ctx.Value(clientKey{}).(context.Context); ok {
+		return client
+	}
+	return inprocgrpc.ClientContext(ctx)
+}
+
+// local is the address of both sides.
+type local struct{}
+
+func (local) Network() string  { return "inproc" }
+func (local) String() string   { return "0" }
+func (local) AuthType() string { return "inproc" }
+
+// transport keeps what a server says beside its answer. Its methods may be called
+// from several goroutines.
+type transport struct {
+	method string
+
+	mu      sync.Mutex
+	header  metadata.MD
+	trailer metadata.MD
+	sent    bool // the header
+	ended   bool
+}
+
+func (t *transport) Method() string { return t.method }
+
+func (t *transport) SetHeader(md metadata.MD) error { return t.add(md, false) }
+
+func (t *transport) SendHeader(md metadata.MD) error { return t.add(md, true) }
+
+func (t *transport) add(md metadata.MD, send bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sent || t.ended {
+		return status.Error(codes.Internal, "the header was sent already")
+	}
+	t.header, t.sent = join(t.header, md), send
+	return nil
+}
+
+func (t *transport) SetTrailer(md metadata.MD) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended {
+		return status.Error(codes.Internal, "the call has ended")
+	}
+	t.trailer = join(t.trailer, md)
+	return nil
+}
+
+// join adds more to md, which is the call's own; keys are in lower case on the wire.
+func join(md, more metadata.MD) metadata.MD {
+	if md == nil {
+		md = make(metadata.MD, len(more))
+	}
+	for k, v := range more {
+		md.Append(k, v...)
+	}
+	return md
+}
+
+// close says that the header has left, with the first answer.
+func (t *transport) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sent = true
+}
+
+func (t *transport) heading() metadata.MD {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.header
+}
+
+func (t *transport) trailing() metadata.MD {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.trailer
+}
+
+// finish gives the caller what it asks for of the call.
+func (t *transport) finish(opts []grpc.CallOption) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
+	for _, o := range opts {
+		switch o := o.(type) {
+		case grpc.HeaderCallOption:
+			*o.HeaderAddr = t.header
+		case grpc.TrailerCallOption:
+			*o.TrailerAddr = t.trailer
+		case grpc.PeerCallOption:
+			*o.PeerAddr = peer.Peer{Addr: local{}, AuthInfo: local{}}
+		}
+	}
+}
+
+// plain reports whether a call needs nothing of the channel: credentials of its own
+// do.
+func plain(opts []grpc.CallOption) bool {
+	for _, o := range opts {
+		if _, ok := o.(grpc.PerRPCCredsCallOption); ok {
+			return false
+		}
+	}
+	return true
+}
