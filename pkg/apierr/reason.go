@@ -22,6 +22,7 @@ const (
 	NotFound              Reason = "NOT_FOUND"               // 404
 	ModelNotFound         Reason = "MODEL_NOT_FOUND"         // 404
 	MethodNotAllowed      Reason = "METHOD_NOT_ALLOWED"      // 405
+	RequestTimeout        Reason = "REQUEST_TIMEOUT"         // 408: the caller sends too slowly
 	AlreadyExists         Reason = "ALREADY_EXISTS"          // 409
 	Conflict              Reason = "CONFLICT"                // 409: the etag does not match
 	PayloadTooLarge       Reason = "PAYLOAD_TOO_LARGE"       // 413
@@ -45,7 +46,7 @@ const StatusClientClosedRequest = 499
 func Reasons() []Reason {
 	return []Reason{
 		InvalidArgument, ContextLengthExceeded, ContentBlocked, FailedPrecondition, OutOfRange, Unauthenticated, PermissionDenied,
-		NotFound, ModelNotFound, MethodNotAllowed, AlreadyExists, Conflict, PayloadTooLarge,
+		NotFound, ModelNotFound, MethodNotAllowed, RequestTimeout, AlreadyExists, Conflict, PayloadTooLarge,
 		UnsupportedMediaType, RateLimited, QuotaExceeded, Cancelled, Internal, Unimplemented,
 		EngineFailed, Overloaded, Unavailable, DeadlineExceeded, StorageFull,
 	}
@@ -69,6 +70,8 @@ func (r Reason) HTTPStatus() int {
 		return http.StatusNotFound
 	case MethodNotAllowed:
 		return http.StatusMethodNotAllowed
+	case RequestTimeout:
+		return http.StatusRequestTimeout
 	case AlreadyExists, Conflict:
 		return http.StatusConflict
 	case PayloadTooLarge:
@@ -123,7 +126,7 @@ func (r Reason) Code() codes.Code {
 		return codes.Unimplemented
 	case Overloaded, Unavailable:
 		return codes.Unavailable
-	case DeadlineExceeded:
+	case DeadlineExceeded, RequestTimeout:
 		return codes.DeadlineExceeded
 	case Internal, EngineFailed:
 		return codes.Internal

@@ -1,6 +1,7 @@
 package grpcserver
 
 import (
+	"context"
 	"net"
 	"runtime"
 	"time"
@@ -37,6 +38,13 @@ type Config struct {
 	// SendTimeout to take one message of a stream; then the call is ended.
 	ReceiveTimeout time.Duration `yaml:"receive_timeout"`
 	SendTimeout    time.Duration `yaml:"send_timeout"`
+	// MinReceiveRate is how many bytes a second a stream of requests with one answer
+	// must come with, and MinSendRate how many a caller must take of a stream of
+	// answers, where it is waited for; each over a time that is as long as the
+	// timeout. 0: each message has the timeout for itself, and of requests there is
+	// none.
+	MinReceiveRate config.Bytes `yaml:"min_receive_rate"`
+	MinSendRate    config.Bytes `yaml:"min_send_rate"`
 	// ConnectionTimeout bounds the handshake of a connection.
 	ConnectionTimeout time.Duration `yaml:"connection_timeout"`
 	// MaxConnectionIdle closes a connection without calls.
@@ -114,10 +122,12 @@ func (c Config) ValidateBounds(p *config.Problems, prefix string) {
 	} {
 		p.Check(d.value > 0, prefix+"."+d.key, "must be positive, got %v", d.value)
 	}
+	p.Check(c.MinReceiveRate >= 0 && c.MinReceiveRate <= config.MiB, prefix+".min_receive_rate", "must be from 0 to 1MiB, got %v", c.MinReceiveRate)
+	p.Check(c.MinSendRate >= 0 && c.MinSendRate <= config.MiB, prefix+".min_send_rate", "must be from 0 to 1MiB, got %v", c.MinSendRate)
 	p.Check(c.MaxConnectionAge >= 0, prefix+".max_connection_age", "must not be negative, got %v", c.MaxConnectionAge)
 }
 
-func (c Config) options(chain Chain) []grpc.ServerOption {
+func (c Config) options(chain Chain, slow func(ctx context.Context, side string)) []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(c.MaxRecvBytes.Int()),
 		grpc.MaxSendMsgSize(c.MaxSendBytes.Int()),
@@ -136,7 +146,7 @@ func (c Config) options(chain Chain) []grpc.ServerOption {
 		}),
 		grpc.InTapHandle(c.guarded),
 		grpc.UnaryInterceptor(guardUnary(chain.Unary())),
-		grpc.StreamInterceptor(c.guardStream(knownOnly(chain))),
+		grpc.StreamInterceptor(c.guardStream(knownOnly(chain), slow)),
 		grpc.UnknownServiceHandler(unknown),
 		grpc.WaitForHandlers(true),
 		// Calls find a goroutine whose stack has grown already, which saves a

@@ -48,6 +48,7 @@ type options struct {
 	readiness *health.Readiness
 	creds     credentials.TransportCredentials
 	wrap      func(net.Listener) net.Listener
+	slow      func(ctx context.Context, side string)
 }
 
 // WithListener serves on lis instead of listening on the configured address.
@@ -68,6 +69,18 @@ func WithCredentials(c credentials.TransportCredentials) Option {
 // connections before a byte is read.
 func WithWrap(wrap func(net.Listener) net.Listener) Option { return func(o *options) { o.wrap = wrap } }
 
+// The sides of a slow caller.
+const (
+	SlowRequest = "request"
+	SlowAnswer  = "answer"
+)
+
+// WithSlow has slow called for every stream that is ended since its caller sends, or
+// takes, too slowly; side is SlowRequest or SlowAnswer.
+func WithSlow(slow func(ctx context.Context, side string)) Option {
+	return func(o *options) { o.slow = slow }
+}
+
 // New returns a server of what register registers, through chain, with the
 // health service and, unless turned off, reflection (v1 and v1alpha). These
 // two pass the chain as well.
@@ -79,7 +92,7 @@ func New(cfg Config, tel *telemetry.Telemetry, chain Chain, register func(grpc.S
 	if register == nil {
 		return nil, errors.New("grpcserver: nothing to register")
 	}
-	serverOpts := cfg.options(chain)
+	serverOpts := cfg.options(chain, o.slow)
 	if o.creds == nil && cfg.TLS.On() {
 		creds, err := cfg.TLS.Server(tlsfiles.Options{Name: "grpc", Clock: clock.Real(), Telemetry: tel})
 		if err != nil {

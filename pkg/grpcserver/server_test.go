@@ -41,6 +41,7 @@ type service struct {
 	grpc_testing.UnimplementedTestServiceServer
 	unary  func(context.Context) error
 	stream func(grpc.ServerStreamingServer[grpc_testing.StreamingOutputCallResponse]) error
+	input  func(grpc.ClientStreamingServer[grpc_testing.StreamingInputCallRequest, grpc_testing.StreamingInputCallResponse]) error
 }
 
 func (s *service) UnaryCall(ctx context.Context, r *grpc_testing.SimpleRequest) (*grpc_testing.SimpleResponse, error) {
@@ -52,6 +53,10 @@ func (s *service) UnaryCall(ctx context.Context, r *grpc_testing.SimpleRequest) 
 
 func (s *service) StreamingOutputCall(_ *grpc_testing.StreamingOutputCallRequest, ss grpc.ServerStreamingServer[grpc_testing.StreamingOutputCallResponse]) error {
 	return s.stream(ss)
+}
+
+func (s *service) StreamingInputCall(ss grpc.ClientStreamingServer[grpc_testing.StreamingInputCallRequest, grpc_testing.StreamingInputCallResponse]) error {
+	return s.input(ss)
 }
 
 // syncBuffer is a log that handlers write and the test reads.

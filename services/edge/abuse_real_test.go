@@ -7,52 +7,14 @@ import (
 	"context"
 	"io"
 	"net"
-	"net/http"
 	"runtime"
-	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
-
-	"github.com/poterne/poterne/pkg/lifecycle"
-	"github.com/poterne/poterne/services/edge"
 )
-
-// serve runs the edge on ports of its own.
-func serve(t *testing.T, change func(*edge.Config)) (g *gate, httpAddr, grpcAddr string) {
-	t.Helper()
-	g = build(t, func(c *edge.Config) {
-		c.HTTP.Addr, c.GRPC.Addr = "127.0.0.1:0", "127.0.0.1:0"
-		c.Security.Limits.RequestsPerMinute = 1_000_000
-		if change != nil {
-			change(c)
-		}
-	})
-	ports, err := g.NewPorts()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan error, 1)
-	started := make(chan struct{})
-	comps := append(g.Components(), ports.Components()...)
-	comps = append(comps, lifecycle.Component{Name: "started", Start: func(context.Context) error { close(started); return nil }})
-	go func() { done <- lifecycle.Run(ctx, lifecycle.Options{}, comps...) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("the gate ended with %v", err)
-		}
-	})
-	<-started
-	g.url = "http://" + ports.HTTP.Addr().String()
-	return g, ports.HTTP.Addr().String(), ports.GRPC.Addr().String()
-}
 
 // dialFrom connects from an address of this machine.
 func dialFrom(t *testing.T, from, to string) net.Conn {
@@ -66,114 +28,33 @@ func dialFrom(t *testing.T, from, to string) net.Conn {
 	return c
 }
 
-// p99 is of requests that others make in the meantime.
-func (g *gate) p99(n int) time.Duration {
-	g.t.Helper()
-	times := make([]time.Duration, 0, n)
-	for range n {
-		begin := time.Now()
-		if a := g.do(http.MethodGet, "/v1/models", ""); a.status != http.StatusOK {
-			g.t.Fatalf("another caller gets %d %s", a.status, a.text)
-		}
-		times = append(times, time.Since(begin))
-		<-time.After(time.Millisecond)
-	}
-	slices.Sort(times)
-	return times[len(times)*99/100]
-}
-
 // resets opens streams and resets each at once (CVE-2023-44487), until ctx ends or
-// the server has had enough; it connects again then.
-func resets(ctx context.Context, from, to, path string, sent *atomic.Int64) {
+// the server has had enough.
+func resets(ctx context.Context, c net.Conn, path string, sent *atomic.Int64) {
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
 	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", "x"}, {":path", path}, {"content-type", "application/grpc"}, {"te", "trailers"}} {
 		_ = enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
 	}
-	for ctx.Err() == nil {
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: time.Second}
-		c, err := d.DialContext(ctx, "tcp", to)
-		if err != nil {
-			continue
-		}
-		go func() { _, _ = io.Copy(io.Discard, c) }()
-		_, _ = io.WriteString(c, http2.ClientPreface)
-		f := http2.NewFramer(c, nil)
-		_ = f.WriteSettings()
-		// A fresh encoder's block is valid for the first stream; the table is the same after.
-		for id := uint32(1); id < 1<<30 && ctx.Err() == nil; id += 2 {
-			if f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndHeaders: true}) != nil ||
-				f.WriteRSTStream(id, http2.ErrCodeCancel) != nil {
-				break
-			}
-			sent.Add(1)
-			if id%16 == 1 {
-				<-time.After(time.Millisecond) // this machine sends and serves
-			}
-		}
+	if _, err := io.WriteString(c, http2.ClientPreface); err != nil {
 		_ = c.Close()
+		return
 	}
-}
-
-// Two thousand connections that send a byte now and then, and floods of resets on
-// both ports, leave other callers what they had, and memory where it was.
-func TestRealFloods(t *testing.T) {
-	g, web, rpc := serve(t, func(c *edge.Config) {
-		c.Security.Abuse.ConnectionsPerAddress = 3000
-		c.Security.Abuse.Bans.Never = []string{"127.0.0.1/32"}
-	})
-	g.p99(200)
-	quiet := max(g.p99(500), 5*time.Millisecond) // below, the scheduler is what is measured
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	var wg sync.WaitGroup
-	var alive, sent atomic.Int64
-	for i := range 2000 {
-		to := web
-		if i%4 == 0 {
-			to = rpc
+	go func() { _, _ = io.Copy(io.Discard, c) }()
+	f := http2.NewFramer(c, nil)
+	_ = f.WriteSettings()
+	// A fresh encoder's block is valid for the first stream; the table is the same after.
+	for id := uint32(1); id < 1<<30 && ctx.Err() == nil; id += 2 {
+		if f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndHeaders: true}) != nil ||
+			f.WriteRSTStream(id, http2.ErrCodeCancel) != nil {
+			break
 		}
-		c := dialFrom(t, "127.0.1.1", to)
-		alive.Add(1)
-		wg.Go(func() {
-			request := "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-Slow: " + strings.Repeat("x", 1000)
-			for j := 0; ctx.Err() == nil && j < len(request); j++ {
-				if _, err := io.WriteString(c, request[j:j+1]); err != nil {
-					alive.Add(-1)
-					return
-				}
-				select {
-				case <-ctx.Done():
-				case <-time.After(3 * time.Second):
-				}
-			}
-		})
+		sent.Add(1)
+		if id%16 == 1 {
+			<-time.After(time.Millisecond) // this machine sends and serves
+		}
 	}
-	wg.Go(func() { resets(ctx, "127.0.1.2", web, "/v1/chat/completions", &sent) })
-	wg.Go(func() { resets(ctx, "127.0.1.3", rpc, "/poterne.edge.v1.OpenAIService/ListModels", &sent) })
-	busy := g.p99(1000)
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	grown := int64(after.HeapAlloc+after.StackInuse) - int64(before.HeapAlloc+before.StackInuse)
-	t.Logf("p99 %v quiet, %v under the floods; %d resets; %d MiB more, with the attackers' own", quiet, busy, sent.Load(), grown>>20)
-	// Attackers and tests share this machine's processors, so that the scheduler's
-	// turns are added to what the gateway adds.
-	if busy > 2*quiet+25*time.Millisecond {
-		t.Errorf("others' p99 went from %v to %v", quiet, busy)
-	}
-	if grown > 150<<20 {
-		t.Errorf("%d MiB more", grown>>20)
-	}
-	if sent.Load() < 1000 {
-		t.Errorf("only %d resets were sent: this was no flood", sent.Load())
-	}
-	cancel()
-	wg.Wait()
-	g.p99(10)
+	_ = c.Close()
 }
 
 // A header that never ends (CONTINUATION without END_HEADERS, CVE-2023-45288), and
@@ -225,5 +106,5 @@ func TestRealHTTP2Floods(t *testing.T) {
 			})
 		}
 	}
-	g.p99(10)
+	g.alive()
 }

@@ -116,6 +116,7 @@ func DefaultConfig() *Config {
 		DrainTimeout:  30 * time.Second,
 	}
 	cfg.GRPC.MaxSendBytes = maxFromInference
+	cfg.GRPC.MinReceiveRate, cfg.GRPC.MinSendRate = cfg.HTTP.MinBodyRate, cfg.HTTP.MinAnswerRate
 	cfg.Search.MaxSendBytes = maxToSearch
 	cfg.Inference.MaxSendBytes, cfg.Inference.MaxRecvBytes = maxToInference, maxFromInference
 	return cfg

@@ -65,8 +65,8 @@ func TestRequestsAreInspected(t *testing.T) {
 		strings.Count(string(sent), "[REDACTED email]") != 9 || strings.Count(string(sent), "[REDACTED phone]") != 1 {
 		t.Errorf("the engine got %s", sent)
 	}
-	if user != address {
-		t.Errorf("who asks is %v now", user)
+	if user != "[REDACTED email]" {
+		t.Errorf("the engine is told that %v asks", user)
 	}
 	// A refusal says what kind of thing it is about, and not what it was.
 	a = g.do("POST", chatPath, chat("my key is "+accessKey)+"}")

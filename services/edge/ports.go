@@ -48,7 +48,7 @@ func (s *Service) NewPorts() (*Ports, error) {
 	if err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
-	opts := []grpcserver.Option{grpcserver.WithReadiness(s.readiness), grpcserver.WithWrap(s.doorway(abuse.ProxyProtocol.GRPC))}
+	opts := []grpcserver.Option{grpcserver.WithReadiness(s.readiness), grpcserver.WithWrap(s.doorway(abuse.ProxyProtocol.GRPC)), grpcserver.WithSlow(s.security.Slow)}
 	if rpc != nil {
 		opts = append(opts, grpcserver.WithCredentials(credentials.NewTLS(rpc.Config("h2"))))
 	}

@@ -168,7 +168,7 @@ func (s *Service) newServers(ctx context.Context) error {
 	pages, forms := s.pages() //nolint:contextcheck // requests bring their own
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
 		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.cfg.OpenAI.Headers(), //nolint:contextcheck // requests bring their own
-		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Possession: s.security.Possession, Firewall: s.security.Firewall, Clock: s.opts.clock, IDs: s.opts.ids,
+		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Possession: s.security.Possession, Firewall: s.security.Firewall, Slow: s.security.Slow, Clock: s.opts.clock, IDs: s.opts.ids,
 		Telemetry: s.opts.telemetry, Pages: pages, Forms: forms,
 	})
 	return err

@@ -57,7 +57,7 @@ func openAIType(e *apierr.Error) (kind, code string) {
 	case apierr.PermissionDenied:
 		return "permission_error", own
 	case apierr.ContextLengthExceeded, apierr.ModelNotFound, apierr.NotFound, apierr.MethodNotAllowed,
-		apierr.UnsupportedMediaType, apierr.PayloadTooLarge, apierr.AlreadyExists, apierr.Conflict,
+		apierr.UnsupportedMediaType, apierr.PayloadTooLarge, apierr.RequestTimeout, apierr.AlreadyExists, apierr.Conflict,
 		apierr.FailedPrecondition, apierr.OutOfRange, apierr.Unimplemented, apierr.Cancelled:
 		return invalid, own
 	case apierr.RateLimited:

@@ -17,6 +17,8 @@ const (
 	Credentials Cause = "credentials"
 	// Firewall refused a request.
 	Firewall Cause = "firewall"
+	// Slow clients were disconnected.
+	Slow Cause = "slow"
 )
 
 // ByGateway is who bans on its own.

@@ -11,7 +11,8 @@ import (
 type Config struct {
 	// Threshold is how many points an address may collect within Window before it is
 	// banned; 0: the gateway bans nobody on its own. Refused credentials are one
-	// point, a request that the firewall refused is FirewallPoints.
+	// point, and so is a client that was disconnected since it was too slow; a request
+	// that the firewall refused is FirewallPoints.
 	Threshold      int           `yaml:"threshold"`
 	Window         time.Duration `yaml:"window"`
 	FirewallPoints int           `yaml:"firewall_points"`

@@ -16,38 +16,68 @@ import (
 
 const (
 	// interval is how often is looked whether the process is quiet.
-	interval = 10 * time.Second
+	interval = time.Second
+	// rarely is after how many looks without a collection pages are given back that
+	// rarer work has touched.
+	rarely = 5
 	// quiet is what a process without requests allocates in that time at most:
-	// its own polls and probes take a few MiB.
-	quiet = 6 << 20
+	// its own polls and probes.
+	quiet = 1 << 20
 	// enough is the resident size that is left alone.
-	enough = 30 << 20
+	enough = 28 << 20
+	// worth is how much more than after the last one makes a collection worth what
+	// it costs.
+	worth = 2 << 20
 )
 
 // Component gives memory back when the parts before it have started, and then
 // whenever the process is quiet and has more than it needs then.
 func Component(c clock.Clock) lifecycle.Component {
 	return lifecycle.Component{
-		Name:  "footprint",
-		Start: func(context.Context) error { trim(); return nil },
+		Name: "footprint",
 		Run: func(ctx context.Context) error {
+			trim()
 			ticks := c.NewTicker(interval)
 			defer ticks.Stop()
-			last := allocated()
+			k := keeper{allocated: read("/gc/heap/allocs:bytes"), heap: anonymous()}
 			for {
 				select {
 				case <-ticks.C():
+					k.look()
 				case <-ctx.Done():
 					return nil
 				}
-				now := allocated()
-				if now-last < quiet && resident() > enough {
-					trim()
-				}
-				last = now
 			}
 		},
 	}
+}
+
+// keeper knows what was seen before.
+type keeper struct {
+	allocated, cycles uint64
+	looks             int // since pages were given back
+	heap              int // the process's own memory after the last collection that was asked for
+}
+
+// look gives back above all what a collection has touched: stacks, and with them the
+// tables that describe the functions on them. After one that was asked for, stacks
+// that it shrank grow again, for which it looks once more.
+func (k *keeper) look() {
+	before := k.allocated
+	k.allocated = read("/gc/heap/allocs:bytes")
+	cycles := read("/gc/cycles/total:gc-cycles")
+	k.looks++
+	if k.allocated-before >= quiet || cycles == k.cycles && k.looks < rarely || resident() <= enough {
+		return
+	}
+	k.looks = 0
+	if anonymous() > k.heap+worth {
+		trim()
+		k.heap = anonymous()
+		return
+	}
+	dropProgram()
+	k.cycles = cycles
 }
 
 func trim() {
@@ -55,9 +85,9 @@ func trim() {
 	dropProgram()
 }
 
-// allocated returns how many bytes the process has ever allocated.
-func allocated() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+// read returns a number of the runtime's; 0 when it has none of that name.
+func read(name string) uint64 {
+	sample := []metrics.Sample{{Name: name}}
 	metrics.Read(sample)
 	if sample[0].Value.Kind() != metrics.KindUint64 {
 		return 0

@@ -25,6 +25,8 @@ func dropProgram() {
 	lines := bufio.NewScanner(maps)
 	for lines.Scan() {
 		if from, to, ok := readOnly(lines.Text(), self); ok {
+			// In huge pages, two megabytes would come back for one line of a table.
+			_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_NOHUGEPAGE)
 			_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
 		}
 	}
@@ -46,20 +48,33 @@ func readOnly(line, file string) (from, to uintptr, ok bool) {
 	return uintptr(a), uintptr(b), true
 }
 
-// resident returns the size of the resident set in bytes (proc(5), statm); 0
-// when it is not known.
+// resident returns the size of the resident set in bytes; 0 when it is not known.
 func resident() int {
+	all, _ := sizes()
+	return all
+}
+
+// anonymous returns how much of the resident set is the process's own, and not a
+// file's; 0 when it is not known.
+func anonymous() int {
+	all, shared := sizes()
+	return all - shared
+}
+
+// sizes reads proc(5), statm.
+func sizes() (all, shared int) {
 	data, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
-		return 0
+		return 0, 0
 	}
 	f := strings.Fields(string(data))
-	if len(f) < 2 {
-		return 0
+	if len(f) < 3 {
+		return 0, 0
 	}
-	pages, err := strconv.Atoi(f[1])
-	if err != nil {
-		return 0
+	a, err1 := strconv.Atoi(f[1])
+	b, err2 := strconv.Atoi(f[2])
+	if err1 != nil || err2 != nil {
+		return 0, 0
 	}
-	return pages * os.Getpagesize()
+	return a * os.Getpagesize(), b * os.Getpagesize()
 }

@@ -1,6 +1,9 @@
 package footprint
 
-import "testing"
+import (
+	"runtime"
+	"testing"
+)
 
 func TestReadOnly(t *testing.T) {
 	const file = "/usr/bin/poterne-edge"
@@ -34,5 +37,29 @@ func TestTrim(t *testing.T) {
 func TestResident(t *testing.T) {
 	if n := resident(); n < 1<<20 || n > 1<<40 {
 		t.Errorf("%d bytes are resident", n)
+	}
+}
+
+// A look after a collection brings the memory down, one without leaves it alone.
+func TestLook(t *testing.T) {
+	trim()
+	k := keeper{allocated: read("/gc/heap/allocs:bytes"), heap: anonymous()}
+	ballast := make([]byte, 64<<20)
+	for i := range ballast {
+		ballast[i] = 1
+	}
+	full := anonymous()
+	ballast = nil
+	if k.look(); anonymous() < full-1<<20 {
+		t.Error("a busy process was trimmed")
+	}
+	runtime.KeepAlive(ballast)
+	if k.look(); full-anonymous() < 60<<20 {
+		t.Errorf("%d of %d bytes are left", anonymous(), full)
+	}
+	k.look() // what grew again
+	seen := k.cycles
+	if k.look(); k.cycles != seen {
+		t.Error("looked again without a collection")
 	}
 }

@@ -7,3 +7,6 @@ func dropProgram() {}
 
 // resident is not known here.
 func resident() int { return 0 }
+
+// anonymous is not known here.
+func anonymous() int { return 0 }

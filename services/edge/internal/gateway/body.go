@@ -6,12 +6,14 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/pace"
 	oip "github.com/poterne/poterne/proto/gen/inference"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
@@ -28,6 +30,12 @@ const (
 	maxDiscard = 64 << 10
 
 	maxDiscardStream = 4 << 20
+)
+
+// The sides on which a client can be too slow.
+const (
+	sideBody   = "body"
+	sideAnswer = "answer"
 )
 
 // body is a request's body within its limits of size and time. It remembers
@@ -48,6 +56,10 @@ type body struct {
 	// timeout for itself.
 	stream bool
 
+	// pace is a streamed body's, and slow is told when its client does not keep it.
+	pace *pace.Pace
+	slow func(side string)
+
 	mu   sync.Mutex // of a streamed body, which one goroutine reads while another ends it
 	left bool       // nothing is read any more
 }
@@ -57,6 +69,7 @@ func (h *handler) limitBody(w http.ResponseWriter, r *http.Request) *body {
 	return &body{
 		ReadCloser: http.MaxBytesReader(w, r.Body, int64(h.cfg.MaxBodyBytes)),
 		rc:         http.NewResponseController(w), clock: h.Clock, timeout: h.cfg.BodyTimeout,
+		slow: func(string) {}, pace: pace.New(int64(h.cfg.MinBodyRate), h.cfg.BodyTimeout),
 		raw: r.Body, expects: r.Header.Get("Expect") != "", whole: r.Body == http.NoBody,
 	}
 }
@@ -83,19 +96,46 @@ func (b *body) hold(data []byte) {
 // request.
 func (b *body) Read(p []byte) (int, error) {
 	if b.stream {
-		if err := b.resume(); err != nil {
-			return 0, err
-		}
-	} else if !b.began {
+		return b.readStream(p)
+	}
+	if !b.began {
 		b.began = true
 		_ = b.rc.SetReadDeadline(b.clock.Now().Add(b.timeout)) // a recorder in tests has none
 	}
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		_ = b.rc.SetReadDeadline(time.Time{})
-		b.whole = b.whole || errors.Is(err, io.EOF)
+	return n, b.ended(err)
+}
+
+// ended lifts the deadline when err ends the reading, and tells of a client that
+// was too slow.
+func (b *body) ended(err error) error {
+	if err == nil {
+		return nil
 	}
-	return n, err
+	_ = b.rc.SetReadDeadline(time.Time{})
+	b.whole = b.whole || errors.Is(err, io.EOF)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		b.err = bodyError(err)
+		b.slow(sideBody)
+	}
+	return err
+}
+
+// readStream reads within the time that the client still has.
+func (b *body) readStream(p []byte) (int, error) {
+	if err := b.resume(); err != nil {
+		return 0, err
+	}
+	began := b.clock.Now()
+	n, err := b.ReadCloser.Read(p)
+	b.pace.Moved(n, b.clock.Now().Sub(began))
+	b.mu.Lock()
+	left := b.left
+	b.mu.Unlock()
+	if left && errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, io.ErrClosedPipe // nobody waits for it any more
+	}
+	return n, b.ended(err)
 }
 
 // settle must come before the answer, whose header it is given: the server
@@ -129,7 +169,7 @@ func (b *body) resume() error {
 	if b.left {
 		return io.ErrClosedPipe
 	}
-	_ = b.rc.SetReadDeadline(b.clock.Now().Add(b.timeout))
+	_ = b.rc.SetReadDeadline(b.clock.Now().Add(b.pace.Left()))
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
 )
 
 // pieces is a call that answers with bytes, in messages.
@@ -55,6 +56,22 @@ func download[M interface{ GetData() []byte }](
 	}
 }
 
+// streamContext is the context of a call that a body is streamed into. A connection
+// that cannot be read ends its request at once; whoever reads the body has a moment
+// to say why, since that is the cause.
+func (h *handler) streamContext(r *http.Request) (context.Context, context.CancelCauseFunc) {
+	request := h.callContext(r.Context(), r.Header)
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(request))
+	stop := context.AfterFunc(request, func() {
+		_ = clock.Sleep(ctx, h.Clock, arrived)
+		cancel(context.Cause(request))
+	})
+	return ctx, func(cause error) {
+		stop()
+		cancel(cause)
+	}
+}
+
 // upload sends the body of a request on as it comes, however long it is, and answers
 // with what told makes of the response.
 func upload[Req, Resp any](
@@ -68,8 +85,8 @@ func upload[Req, Resp any](
 		writeError(w, r, apierr.New(apierr.Internal, "the body is not bounded"))
 		return
 	}
-	ctx, cancel := context.WithCancel(h.callContext(r.Context(), r.Header))
-	defer cancel()
+	ctx, cancel := h.streamContext(r)
+	defer cancel(nil)
 	call, err := open(ctx)
 	if err != nil {
 		writeError(w, r, err)
@@ -77,7 +94,7 @@ func upload[Req, Resp any](
 	}
 	b.streamed()
 	if err = send(call, b); err != nil {
-		cancel() // the service waits for more, and would be waited for below
+		cancel(err) // the service waits for more, and would be waited for below
 	}
 	var resp *Resp
 	if err == nil {

@@ -28,10 +28,15 @@ type Config struct {
 	// BodyTimeout its body, or the next part of one that is streamed.
 	HeaderTimeout time.Duration `yaml:"header_timeout"`
 	BodyTimeout   time.Duration `yaml:"body_timeout"`
-	// WriteTimeout is how long a client may take to read what is being written
-	// to it: a whole answer, or one event of a stream. A client that reads slower
-	// is disconnected.
+	// WriteTimeout is how long a client may take to read the next part of an answer.
+	// A client that reads slower is disconnected.
 	WriteTimeout time.Duration `yaml:"write_timeout"`
+	// MinBodyRate is how many bytes a second a streamed body must come with, and
+	// MinAnswerRate how many a client must read, where it is waited for: over
+	// body_timeout and write_timeout. Silence of ours counts for nobody. 0: each part
+	// has the timeout for itself.
+	MinBodyRate   config.Bytes `yaml:"min_body_rate"`
+	MinAnswerRate config.Bytes `yaml:"min_answer_rate"`
 	// IdleTimeout closes a connection without requests.
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
 	// KeepAlive is after how much silence a stream gets a comment line, so that
@@ -54,7 +59,7 @@ func DefaultConfig() Config {
 	return Config{
 		Addr: "127.0.0.1:8080", MaxBodyBytes: 4 * config.MiB, MaxLineBytes: 12 * config.MiB, MaxHeaderBytes: 32 * config.KiB,
 		MaxConnections: 10_000, HeaderTimeout: 10 * time.Second, BodyTimeout: 60 * time.Second,
-		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, KeepAlive: 15 * time.Second,
+		WriteTimeout: 30 * time.Second, MinBodyRate: 64, MinAnswerRate: 256, IdleTimeout: 2 * time.Minute, KeepAlive: 15 * time.Second,
 		CORS: CORS{MaxAge: 10 * time.Minute}, TLS: webtls.DefaultConfig(),
 	}
 }
@@ -70,6 +75,8 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 		"must be from 1KiB to 16MiB, got %v", c.MaxLineBytes)
 	p.Check(c.MaxHeaderBytes >= 4*config.KiB && c.MaxHeaderBytes <= config.MiB, prefix+".max_header_bytes",
 		"must be from 4KiB to 1MiB, got %v", c.MaxHeaderBytes)
+	p.Check(c.MinBodyRate >= 0 && c.MinBodyRate <= config.MiB, prefix+".min_body_rate", "must be from 0 to 1MiB, got %v", c.MinBodyRate)
+	p.Check(c.MinAnswerRate >= 0 && c.MinAnswerRate <= config.MiB, prefix+".min_answer_rate", "must be from 0 to 1MiB, got %v", c.MinAnswerRate)
 	p.Check(c.MaxConnections > 0, prefix+".max_connections", "must be positive, got %d", c.MaxConnections)
 	for _, d := range []struct {
 		key   string

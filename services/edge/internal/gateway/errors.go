@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -119,6 +120,9 @@ func bodyError(err error) error {
 	}
 	if errors.Is(err, context.Canceled) {
 		return err
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return apierr.Wrap(apierr.RequestTimeout, err, "the body comes too slowly")
 	}
 	return apierr.Wrap(apierr.InvalidArgument, err, "the body could not be read to its end")
 }

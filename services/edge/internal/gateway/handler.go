@@ -50,6 +50,8 @@ type Deps struct {
 	Addresses *clientaddr.Resolver
 	// Possession knows whom to believe about clients' certificates.
 	Possession *possession.Checker
+	// Slow is told of requests whose client sends, or reads, too slowly.
+	Slow func(ctx context.Context, side string)
 	// Firewall judges requests; nil when it is off.
 	Firewall  *firewall.Firewall
 	Clock     clock.Clock
@@ -219,7 +221,7 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 		Method: rt.rpc, Authorization: r.Header.Values("Authorization"),
 		SetHeader: func(md metadata.MD) { copyHeader(w.Header(), md) },
 	}
-	if err := h.Door.Pass(r.Context(), visitor, func(ctx context.Context) { h.call(w, r.WithContext(ctx), rt) }); err != nil {
+	if err := h.Door.Pass(r.Context(), visitor, func(ctx context.Context) { h.call(w, r.WithContext(ctx), rt) }); err != nil { //nolint:contextcheck // the request carries it
 		writeError(w, r, err)
 	}
 }
@@ -240,6 +242,11 @@ func (h *handler) page(rt *route) http.Handler {
 // body was read before.
 func (h *handler) call(w *writer, r *http.Request, rt *route) {
 	w.body.allow(w.ResponseWriter, h.maxBody(rt))
+	w.slow = func(side string) {
+		middleware.Found(r.Context(), "slow/"+side+" block")
+		h.Slow(r.Context(), side)
+	}
+	w.body.slow = w.slow
 	if err := h.checkBody(r, rt); err != nil {
 		writeError(w, r, err)
 		return

@@ -97,7 +97,7 @@ func (h *handler) importDocuments(w *writer, r *http.Request, rt *route) {
 		writeError(w, r, apierr.New(apierr.Internal, "the body is not bounded"))
 		return
 	}
-	ctx, cancel := context.WithCancelCause(h.callContext(r.Context(), r.Header))
+	ctx, cancel := h.streamContext(r)
 	defer cancel(nil)
 	call, err := h.search.ImportDocuments(ctx)
 	var first *searchv1.ImportDocumentsResponse

@@ -41,9 +41,11 @@ func NewServer(cfg Config, h http.Handler, secured *webtls.Port, wrap func(net.L
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	s := &Server{cfg: cfg, wrap: wrap, log: log, server: &http.Server{
-		Handler:           h,
-		Protocols:         protocols,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		Handler:   h,
+		Protocols: protocols,
+		// A connection that takes nothing at all is closed, whatever its streams are
+		// allowed.
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, WriteByteTimeout: cfg.WriteTimeout},
 		ReadHeaderTimeout: cfg.HeaderTimeout,
 		// There is no ReadTimeout and no WriteTimeout: both would end streams. The
 		// handler gives every body and every write its own deadline.

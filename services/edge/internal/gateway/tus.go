@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -148,15 +147,15 @@ func (h *handler) tusAppend(w *writer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(h.callContext(r.Context(), r.Header))
-	defer cancel()
+	ctx, cancel := h.streamContext(r)
+	defer cancel(nil)
 	call, err := h.artifacts.AppendUpload(ctx)
 	if err != nil {
 		return err
 	}
 	b.streamed()
 	if err = sendPart(call, b, first); err != nil {
-		cancel() // the registry waits for more, and would be waited for below
+		cancel(err) // the registry waits for more, and would be waited for below
 	}
 	var resp *registryv1.AppendUploadResponse
 	if err == nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/pace"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 )
 
@@ -18,11 +19,12 @@ import (
 // the status. Before the first one the request's body is settled.
 type writer struct {
 	http.ResponseWriter
-	body    *body
-	rc      *http.ResponseController
-	clock   clock.Clock
-	timeout time.Duration
-	status  int
+	body   *body
+	rc     *http.ResponseController
+	clock  clock.Clock
+	pace   *pace.Pace
+	slow   func(side string) // told when the client does not keep it
+	status int
 }
 
 // withLimits bounds what the client of a request can hold up: its body, and
@@ -31,7 +33,7 @@ func (h *handler) withLimits(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w := &writer{
 			ResponseWriter: rw, body: h.limitBody(rw, r), rc: http.NewResponseController(rw),
-			clock: h.Clock, timeout: h.cfg.WriteTimeout,
+			clock: h.Clock, pace: pace.New(int64(h.cfg.MinAnswerRate), h.cfg.WriteTimeout), slow: func(string) {},
 		}
 		limited := r.WithContext(r.Context()) // the server looks at the body of its own request
 		limited.Body = w.body
@@ -58,23 +60,47 @@ func (w *writer) WriteHeader(status int) {
 // Write sends b, or what fits the buffer of it.
 func (w *writer) Write(b []byte) (int, error) {
 	w.begin(http.StatusOK)
-	w.extend()
-	return w.ResponseWriter.Write(b) //nolint:gosec // handlers say what type their answers are of, and no browser guesses (nosniff)
+	for sent := 0; ; {
+		part := b[sent:min(len(b), sent+maxPart)]
+		n, err := w.timed(func() (int, error) {
+			return w.ResponseWriter.Write(part) //nolint:gosec // handlers say what type their answers are of, and no browser guesses (nosniff)
+		})
+		if sent += n; err != nil || sent >= len(b) {
+			return sent, err
+		}
+	}
 }
 
 // FlushError sends what is in the buffer.
 func (w *writer) FlushError() error {
 	w.begin(http.StatusOK)
-	w.extend()
-	return w.rc.Flush()
+	_, err := w.timed(func() (int, error) { return 0, w.rc.Flush() })
+	return err
 }
 
 // Unwrap is for http.ResponseController.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// extend gives the next write its time. A writer without deadlines, as tests
-// have them, does without.
-func (w *writer) extend() { _ = w.rc.SetWriteDeadline(w.clock.Now().Add(w.timeout)) }
+// maxPart is how much is written within one time: slow clients get large answers too.
+const maxPart = 64 << 10
+
+// timed writes within the time that the client still has. A writer without
+// deadlines, as tests have them, does without.
+func (w *writer) timed(write func() (int, error)) (int, error) {
+	behind := w.pace.Behind()
+	began, left := w.clock.Now(), w.pace.Left()
+	_ = w.rc.SetWriteDeadline(began.Add(left))
+	n, err := write()
+	waited := w.clock.Now().Sub(began)
+	w.pace.Moved(n, waited)
+	if behind && err == nil {
+		_ = w.rc.SetWriteDeadline(time.Time{}) // in HTTP/2 it would end a stream that we are silent on
+	}
+	if err != nil && waited >= left { // HTTP/2 only says that the stream is closed
+		w.slow(sideAnswer)
+	}
+	return n, err
+}
 
 // code returns the status that was sent.
 func (w *writer) code() int {

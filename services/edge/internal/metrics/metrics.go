@@ -21,6 +21,7 @@ const (
 	nameDenied         = "poterne.edge.authorisation.refusals"  // by resource_type
 	nameGrant          = "poterne.edge.grant.refusals"          // by list: scopes, models or collections
 	nameLimited        = "poterne.edge.limit.refusals"          // by limit: key, address or ban
+	nameSlow           = "poterne.edge.slow_clients"            // by side: body, request or answer
 	nameLimitLocal     = "poterne.edge.limit.local_decisions"
 	nameAuditLost      = "poterne.edge.audit.lost_records"
 	nameAuditWritten   = "poterne.edge.audit.written_records"
@@ -60,6 +61,7 @@ type Metrics struct {
 	denied         metric.Int64Counter
 	grant          metric.Int64Counter
 	limited        metric.Int64Counter
+	slow           metric.Int64Counter
 	limitLocal     metric.Int64Counter
 	auditLost      metric.Int64Counter
 	auditWritten   metric.Int64Counter
@@ -87,6 +89,7 @@ func New(m metric.Meter) (*Metrics, error) {
 		denied:         counter(nameDenied, "Requests that the policy refused, by the type of resource."),
 		grant:          counter(nameGrant, "Requests for what the credentials are not for, by the list of their grant."),
 		limited:        counter(nameLimited, "Requests over a limit, by whose limit."),
+		slow:           counter(nameSlow, "Requests that were ended since their client sent, or read, too slowly, by side."),
 		limitLocal:     counter(nameLimitLocal, "Limit decisions of this replica alone, since the shared store was away."),
 		auditLost:      counter(nameAuditLost, "Audit records that are only in the log, since there was no room."),
 		auditWritten:   counter(nameAuditWritten, "Audit records written."),
@@ -139,6 +142,14 @@ func (m *Metrics) Limited(ctx context.Context, limit string) {
 func (m *Metrics) ProviderLogout(ctx context.Context, outcome string) {
 	if m != nil {
 		m.logouts.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", outcome)))
+	}
+}
+
+// SlowClient counts a client that is disconnected: "body", "request" or "answer" was
+// too slow.
+func (m *Metrics) SlowClient(ctx context.Context, side string) {
+	if m != nil {
+		m.slow.Add(ctx, 1, metric.WithAttributes(attribute.String("side", side)))
 	}
 }
 

@@ -197,7 +197,7 @@ func refusal(r apierr.Reason) bool {
 	//exhaustive:ignore
 	switch r {
 	case apierr.Unauthenticated, apierr.PermissionDenied, apierr.RateLimited, apierr.QuotaExceeded, apierr.InvalidArgument,
-		apierr.PayloadTooLarge, apierr.UnsupportedMediaType, apierr.ContentBlocked:
+		apierr.PayloadTooLarge, apierr.RequestTimeout, apierr.UnsupportedMediaType, apierr.ContentBlocked:
 		return true
 	default:
 		return false

@@ -3,7 +3,6 @@ package oidc
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -20,16 +19,6 @@ const (
 	maxGroups          = 512
 	// expressionCost bounds what an expression may do to the largest token.
 	expressionCost = 10_000
-)
-
-// The forms of names. Tenants and roles are as in keys; what identity providers
-// call people and groups has more characters, but none at which texts are cut or
-// quoted elsewhere.
-var (
-	tenantForm  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
-	roleForm    = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
-	subjectForm = regexp.MustCompile(`^[A-Za-z0-9@._+|:/=~-]{1,255}$`)
-	groupForm   = regexp.MustCompile(`^[\p{L}\p{N}@._+|:/=~ -]{1,128}$`)
 )
 
 // mapping makes callers of claims. It is safe for concurrent use.
@@ -86,7 +75,7 @@ func one(p cel.Program, claims map[string]any) string {
 
 // many evaluates to at most n names of the form; others are left out. A text is
 // cut at its spaces, as OAuth's scope is.
-func many(p cel.Program, claims map[string]any, form *regexp.Regexp, n int) (names []string) {
+func many(p cel.Program, claims map[string]any, of form, n int) (names []string) {
 	out, _, err := p.Eval(map[string]any{"claims": claims})
 	if err != nil {
 		return nil
@@ -98,7 +87,7 @@ func many(p cel.Program, claims map[string]any, form *regexp.Regexp, n int) (nam
 		all = texts(out)
 	}
 	for _, s := range all {
-		if form.MatchString(s) && len(names) < n {
+		if of.MatchString(s) && len(names) < n {
 			names = append(names, s)
 		}
 	}

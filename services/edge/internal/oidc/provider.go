@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -21,9 +20,6 @@ const idTokenAge = 10 * time.Minute
 
 // askAgain is how long a provider that could not be reached is left in peace.
 const askAgain = time.Second
-
-// scopeForm is RFC 6749's, section 3.3.
-var scopeForm = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]{1,128}$`)
 
 // Provider logs people in by authorisation code with PKCE (OpenID Connect Core 1.0,
 // section 3.1; RFC 7636). It is safe for concurrent use.

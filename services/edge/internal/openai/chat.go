@@ -172,6 +172,7 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 	if err := obeyChat(ctx, setHeader, req); err != nil {
 		return call{}, nil, err
 	}
+	user := req.GetUser() // as it came: whose requests are alike
 	if err := s.inspectChat(ctx, req, setHeader); err != nil {
 		return call{}, nil, err
 	}
@@ -192,7 +193,7 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 		return call{}, nil, err
 	}
 	return call{
-		model: req.GetModel(), operation: workerv1.Operation_OPERATION_CHAT, user: req.GetUser(), body: req,
+		model: req.GetModel(), operation: workerv1.Operation_OPERATION_CHAT, user: user, body: req,
 		text: "messages", prompt: prompt, extra: req.GetExtra(), maxTokens: authz.RequestedTokens(req),
 	}, annotations, nil
 }

@@ -125,7 +125,8 @@ func (s *Server) prepareCompletion(ctx context.Context, req *edgev1.CreateComple
 	if err := obeyCompletion(ctx, setHeader, req); err != nil {
 		return call{}, err
 	}
-	if err := s.inspectInput(ctx, req.GetModel(), "prompt", req.GetPrompt(), req.GetExtra(), setHeader); err != nil {
+	user := req.GetUser() // as it came: whose requests are alike
+	if err := s.inspectContinue(ctx, req, setHeader); err != nil {
 		return call{}, err
 	}
 	req.Stream, req.StreamOptions = nil, unknownStreamOptions(req.GetStreamOptions())
@@ -133,7 +134,7 @@ func (s *Server) prepareCompletion(ctx context.Context, req *edgev1.CreateComple
 		return call{}, err
 	}
 	return call{
-		model: req.GetModel(), operation: workerv1.Operation_OPERATION_COMPLETION, user: req.GetUser(), body: req,
+		model: req.GetModel(), operation: workerv1.Operation_OPERATION_COMPLETION, user: user, body: req,
 		text: "prompt", extra: req.GetExtra(),
 		maxTokens: authz.RequestedTokens(req),
 	}, nil

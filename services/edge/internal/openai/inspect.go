@@ -48,6 +48,7 @@ func (s *Server) inspectChat(ctx context.Context, req *edgev1.CreateChatCompleti
 		if f := tool.GetFunction(); f != nil {
 			f.Json = in.JSON(f.GetJson())
 		}
+		tool.Type = in.Text(tool.GetType())
 		in.Extra(tool.GetExtra())
 	}
 	if v := req.GetPrompt().GetVariables(); v != nil {
@@ -64,7 +65,13 @@ func (s *Server) inspectChat(ctx context.Context, req *edgev1.CreateChatCompleti
 	if f := req.GetToolChoice().GetNamed().GetFunction(); f != nil {
 		f.Json = in.JSON(f.GetJson())
 	}
-	in.Extra(req.GetToolChoice().GetNamed().GetExtra())
+	if named := req.GetToolChoice().GetNamed(); named != nil {
+		named.Type = in.Text(named.GetType())
+		in.Extra(named.GetExtra())
+	}
+	inspectStop(in, req.GetStop())
+	req.User = in.Text(req.GetUser())
+	in.Extra(req.GetStreamOptions().GetExtra())
 	in.Extra(req.GetExtra())
 	if err := in.Err(); err != nil {
 		return err
@@ -72,21 +79,37 @@ func (s *Server) inspectChat(ctx context.Context, req *edgev1.CreateChatCompleti
 	return setRedacted(setHeader, in)
 }
 
+// inspectStop looks at what an answer is to end at.
+func inspectStop(in *inspect.Inspection, stop *edgev1.StopSequences) {
+	switch v := stop.GetStop().(type) {
+	case *edgev1.StopSequences_Text:
+		v.Text = in.Text(v.Text)
+	case *edgev1.StopSequences_List:
+		for i, text := range v.List.GetSequences() {
+			v.List.Sequences[i] = in.Text(text)
+		}
+	}
+}
+
 // inspectMessage looks at the texts of a message, whoever wrote it.
 func inspectMessage(in *inspect.Inspection, m *edgev1.ChatMessage) {
+	if m == nil {
+		return
+	}
 	switch c := m.GetContent().GetContent().(type) {
 	case *edgev1.MessageContent_Text:
 		c.Text = in.Text(c.Text)
 	case *edgev1.MessageContent_Parts:
 		for _, part := range c.Parts.GetParts() {
-			part.Text = in.Texts(part.Text)
+			part.Type, part.Text = in.Text(part.GetType()), in.Texts(part.Text)
 			in.Extra(part.GetExtra())
 		}
 	}
-	m.Name = in.Text(m.GetName())
+	m.Name, m.ToolCallId = in.Text(m.GetName()), in.Text(m.GetToolCallId())
 	m.ReasoningContent = in.Texts(m.ReasoningContent)
 	m.Refusal = in.Texts(m.Refusal)
 	for _, call := range m.GetToolCalls() {
+		call.Id, call.Type = in.Text(call.GetId()), in.Text(call.GetType())
 		if f := call.GetFunction(); f != nil {
 			f.Name = in.Text(f.GetName())
 			if f.GetArguments() != "" {
@@ -115,8 +138,15 @@ func (s *Server) inspectAnswer(ctx context.Context, model string, answer *edgev1
 		inspectChoice(in, choice)
 		all.Join(in)
 	}
+	inspectUsage(all, answer.GetUsage())
 	all.Extra(answer.GetExtra())
 	return setRedacted(unaryHeader(ctx), all)
+}
+
+// inspectUsage looks at what an engine adds to its counts.
+func inspectUsage(in *inspect.Inspection, u *edgev1.Usage) {
+	in.Extra(u.GetExtra())
+	in.Extra(u.GetPromptTokensDetails().GetExtra())
 }
 
 // inspectChoice looks at one answer of several. One in which something blocks
@@ -128,8 +158,10 @@ func inspectChoice(in *inspect.Inspection, choice *edgev1.ChatChoice) {
 		choice.Logprobs = nil // they spell the answer out
 	}
 	if in.Blocked() {
-		m := choice.GetMessage()
-		m.ToolCalls, m.Extra, choice.FinishReason = nil, nil, filtered()
+		if m := choice.GetMessage(); m != nil {
+			m.ToolCalls, m.Extra = nil, nil
+		}
+		choice.FinishReason = filtered()
 	}
 }
 
@@ -151,8 +183,23 @@ func (s *Server) inspectCompletion(ctx context.Context, model string, answer *ed
 		}
 		all.Join(in)
 	}
+	inspectUsage(all, answer.GetUsage())
 	all.Extra(answer.GetExtra())
 	return setRedacted(unaryHeader(ctx), all)
+}
+
+// inspectContinue looks at a text that is to be continued, and at what else the
+// engine is told.
+func (s *Server) inspectContinue(ctx context.Context, req *edgev1.CreateCompletionRequest, setHeader func(metadata.MD) error) error {
+	if in := s.Inspector.Of(ctx, detect.Request, req.GetModel()); in != nil {
+		inspectStop(in, req.GetStop())
+		req.User = in.Text(req.GetUser())
+		in.Extra(req.GetStreamOptions().GetExtra())
+		if err := in.Err(); err != nil {
+			return err
+		}
+	}
+	return s.inspectInput(ctx, req.GetModel(), "prompt", req.GetPrompt(), req.GetExtra(), setHeader)
 }
 
 // inspectInput looks at the text of a request that is not a conversation.

@@ -13,6 +13,7 @@ func (f *filter) chat(chunk *edgev1.StreamChatCompletionResponse) {
 	if f == nil {
 		return
 	}
+	inspectUsage(f.in, chunk.GetUsage())
 	f.in.Extra(chunk.GetExtra())
 	chunk.Choices = slices.DeleteFunc(chunk.GetChoices(), func(c *edgev1.ChatChunkChoice) bool { return f.ended[c.GetIndex()] })
 	for _, c := range chunk.GetChoices() {
@@ -43,7 +44,7 @@ func (f *filter) delta(choice int32, m *edgev1.ChatMessage) {
 		c.Text = f.piece(textKey{choice: choice, member: memberContent}, c.Text)
 	case *edgev1.MessageContent_Parts: // no engine sends a part in pieces
 		for _, part := range c.Parts.GetParts() {
-			part.Text = f.in.Texts(part.Text)
+			part.Type, part.Text = f.in.Text(part.GetType()), f.in.Texts(part.Text)
 			f.in.Extra(part.GetExtra())
 		}
 	}
@@ -53,7 +54,16 @@ func (f *filter) delta(choice int32, m *edgev1.ChatMessage) {
 	if m.Refusal != nil {
 		*m.Refusal = f.piece(textKey{choice: choice, member: memberRefusal}, m.GetRefusal())
 	}
-	for _, call := range m.GetToolCalls() {
+	m.Name, m.ToolCallId = f.in.Text(m.GetName()), f.in.Text(m.GetToolCallId())
+	for _, a := range m.GetAnnotations() {
+		a.Title = f.in.Text(a.GetTitle())
+		f.in.Extra(a.GetExtra())
+	}
+	for _, call := range m.GetToolCalls() { // names and ids come whole
+		call.Id, call.Type = f.in.Text(call.GetId()), f.in.Text(call.GetType())
+		if fn := call.GetFunction(); fn != nil {
+			fn.Name = f.in.Text(fn.GetName())
+		}
 		if args := call.GetFunction(); args != nil && args.Arguments != nil {
 			*args.Arguments = f.piece(textKey{choice: choice, member: memberArguments, call: call.GetIndex()}, args.GetArguments())
 		}
@@ -153,6 +163,7 @@ func (f *filter) completion(chunk *edgev1.CreateCompletionResponse) {
 	if f == nil {
 		return
 	}
+	inspectUsage(f.in, chunk.GetUsage())
 	f.in.Extra(chunk.GetExtra())
 	chunk.Choices = slices.DeleteFunc(chunk.GetChoices(), func(c *edgev1.CompletionChoice) bool { return f.ended[c.GetIndex()] })
 	for _, c := range chunk.GetChoices() {

@@ -45,6 +45,13 @@ func (c AbuseConfig) validate(p *config.Problems, prefix string, proxies bool) {
 	c.Bans.Validate(p, prefix+".bans")
 }
 
+// Slow is for clients that send, or read, too slowly: it counts them, and
+// holds it against their address.
+func (s *Security) Slow(ctx context.Context, side string) {
+	s.Metrics.SlowClient(ctx, side)
+	s.Bans.Offend(ctx, s.Addresses.FromContext(ctx), ban.Slow)
+}
+
 // openBans reads the bans that hold.
 func (s *Security) openBans(ctx context.Context, cfg ban.Config, d Deps, db *sqldb.DB) error {
 	m, err := metrics.NewBans(d.Telemetry.Meter(metrics.Scope))
