@@ -102,7 +102,7 @@ func (s *Service) build(ctx context.Context) error {
 	if s.security, err = security.New(ctx, s.cfg.Security, security.Deps{
 		DataDir: s.cfg.DataDir, Telemetry: o.telemetry, Clock: o.clock, IDs: o.ids,
 		Inference: inferencev1.NewInferenceServiceClient(s.backends.inference),
-		Registry:  registryv1.NewRegistryServiceClient(s.backends.registry), OpenRedis: o.redis, OpenRules: o.rules,
+		Registry:  registryv1.NewRegistryServiceClient(s.backends.registry), OpenRedis: o.redis, OpenRules: o.rules, OpenSharedCache: o.shared,
 		PolicyProblems: s.advisePolicies(),
 	}); err != nil {
 		return err
@@ -137,8 +137,8 @@ func (s *Service) newServers(ctx context.Context) error {
 		Inference: inference,
 		Meters:    s.security.Meters,
 		Context:   contextbuilder.New(s.cfg.Context, searchv1.NewSearchServiceClient(s.backends.search), inference, inspector),
-		Inspector: inspector,
-		Codec:     codec, Clock: s.opts.clock, IDs: s.opts.ids, Responses: s.security.Responses, Log: s.opts.telemetry.Logger,
+		Inspector: inspector, Answers: s.answers(),
+		Codec: codec, Clock: s.opts.clock, IDs: s.opts.ids, Responses: s.security.Responses, Log: s.opts.telemetry.Logger,
 	})
 	s.feedback = feedback.New(registryv1.NewRegistryServiceClient(s.backends.registry), s.security.Responses)
 	s.tensors = openinference.New(openinference.Deps{
@@ -151,7 +151,7 @@ func (s *Service) newServers(ctx context.Context) error {
 	var err error
 	pages, forms := s.pages() //nolint:contextcheck // requests bring their own
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
-		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.cfg.OpenAI.Headers(), //nolint:contextcheck // requests bring their own
+		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.hintHeaders(), //nolint:contextcheck // requests bring their own
 		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Possession: s.security.Possession, Firewall: s.security.Firewall, Clock: s.opts.clock, IDs: s.opts.ids,
 		Telemetry: s.opts.telemetry, Pages: pages, Forms: forms,
 	})
@@ -187,6 +187,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterPolicyServiceServer(r, s.security.Policies)
 	edgev1.RegisterSessionServiceServer(r, s.security.Sessions)
 	edgev1.RegisterBanServiceServer(r, s.security.BanAdmin)
+	edgev1.RegisterCacheServiceServer(r, s.security.CacheAdmin)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
 	edgev1.RegisterMlflowServiceServer(r, mlflow.New(registryv1.NewRegistryServiceClient(s.backends.registry)))
 	return errors.Join(

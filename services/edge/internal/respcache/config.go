@@ -29,9 +29,9 @@ type Config struct {
 	// Enabled says whether anything is kept at all.
 	Enabled bool `yaml:"enabled"`
 	// MemoryBytes bounds what this process keeps, by what the answers take.
-	MemoryBytes int64 `yaml:"memory_bytes"`
+	MemoryBytes config.Bytes `yaml:"memory_bytes"`
 	// MaxEntryBytes bounds one answer; a longer one is not kept.
-	MaxEntryBytes int `yaml:"max_entry_bytes"`
+	MaxEntryBytes config.Bytes `yaml:"max_entry_bytes"`
 	// Use, TTL and StaleWhileRevalidate hold where no rule says otherwise.
 	Use Use `yaml:"use"`
 	// TTL is for how long an answer is fresh, and MaxTTL the most that a request may

@@ -139,15 +139,15 @@ func seconds(text string, otherwise time.Duration) time.Duration {
 // members is the member `cache` of a request.
 type members struct {
 	Use          *string
-	TTL          *int64 
-	MaxAge       *int64 
-	Stale        *int64 
-	NoCache      bool   
-	NoStore      bool   
-	OnlyIfCached bool   
-	Tools        bool   
-	Truncated    bool   
-	Semantic     *bool  
+	TTL          *int64
+	MaxAge       *int64
+	Stale        *int64
+	NoCache      bool
+	NoStore      bool
+	OnlyIfCached bool
+	Tools        bool
+	Truncated    bool
+	Semantic     *bool
 }
 
 const field = "cache"

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -30,6 +31,25 @@ type Entry struct {
 	// Made is when it was; it is fresh for TTL, and may be given for Stale longer.
 	Made       time.Time
 	TTL, Stale time.Duration
+
+	// other is the answer in the other form, once somebody wanted that.
+	other atomic.Pointer[[][]byte]
+}
+
+// Form returns the chunks of a stream, or the whole answer as the only one. convert
+// makes the other form of what is kept; false: there is none that is exact.
+func (e *Entry) Form(streamed bool, convert func(chunks [][]byte) ([][]byte, bool)) ([][]byte, bool) {
+	if e.Streamed == streamed {
+		return e.Chunks, true
+	}
+	if made := e.other.Load(); made != nil {
+		return *made, true
+	}
+	made, ok := convert(e.Chunks)
+	if ok {
+		e.other.Store(&made)
+	}
+	return made, ok
 }
 
 // Age is how old the answer is.
@@ -42,11 +62,12 @@ const (
 	perEntry = 512
 )
 
-// Size is what the entry takes in memory, in bytes.
+// Size is what the entry takes in memory, in bytes: at most, once it has its other
+// form.
 func (e *Entry) Size() int {
 	n := perEntry + proto.Size(e.By) + proto.Size(e.Usage)
 	for _, c := range e.Chunks {
-		n += len(c) + perChunk
+		n += 2*len(c) + perChunk
 	}
 	for _, a := range e.Annotations {
 		n += proto.Size(a) + perEntry/4

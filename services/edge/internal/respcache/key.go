@@ -98,13 +98,21 @@ func KeyOf(s *Scope, req proto.Message) (Key, error) {
 	return Key(f.Sum(nil)), nil
 }
 
-// KeyOfPart returns the key of one part of an answer, such as the vector of one of
+// KeysOfParts returns the keys of the parts of an answer, such as the vectors of
 // several inputs.
-func KeyOfPart(s *Scope, rest []byte, part []byte) Key {
-	f := s.hash()
-	f.bytes(rest)
-	f.bytes(part)
-	return Key(f.Sum(nil))
+func KeysOfParts(s *Scope, req proto.Message, parts [][]byte) ([]Key, error) {
+	norm, err := normal(req)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Key, len(parts))
+	for i, part := range parts {
+		f := s.hash()
+		f.bytes(norm)
+		f.bytes(part)
+		out[i] = Key(f.Sum(nil))
+	}
+	return out, nil
 }
 
 // normal returns a request as bytes that are the same for all that mean the same,

@@ -39,6 +39,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/policy"
 	"github.com/poterne/poterne/services/edge/internal/policyserver"
 	"github.com/poterne/poterne/services/edge/internal/possession"
+	"github.com/poterne/poterne/services/edge/internal/respcache"
 	"github.com/poterne/poterne/services/edge/internal/responseid"
 	"github.com/poterne/poterne/services/edge/internal/schema"
 	"github.com/poterne/poterne/services/edge/internal/session"
@@ -61,6 +62,8 @@ type Config struct {
 	Firewall firewall.Config `yaml:"waf"`
 	// Abuse bounds what an address may do before anybody is known.
 	Abuse AbuseConfig `yaml:"abuse"`
+	// Cache is which answers are kept, to be given again.
+	Cache respcache.Config `yaml:"cache"`
 }
 
 // DefaultConfig returns the defaults, with the store at dsn.
@@ -68,7 +71,7 @@ func DefaultConfig(dsn string) Config {
 	return Config{
 		Store: sqldb.DefaultConfig(dsn), Keys: apikey.DefaultConfig(), Tokens: DefaultTokensConfig(), Authz: authz.DefaultConfig(),
 		Limits: middleware.DefaultConfig(), Audit: audit.DefaultConfig(), Login: login.DefaultConfig(),
-		Firewall: firewall.DefaultConfig(), Abuse: defaultAbuse(),
+		Firewall: firewall.DefaultConfig(), Abuse: defaultAbuse(), Cache: respcache.DefaultConfig(),
 	}
 }
 
@@ -90,6 +93,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	c.Login.Validate(p, prefix+"login")
 	c.Firewall.Validate(p, prefix+"waf")
 	c.Abuse.validate(p, prefix+"abuse", len(c.Limits.TrustedProxies) > 0)
+	c.Cache.Validate(p, prefix+"cache")
 }
 
 // Deps is what New needs besides its configuration.
@@ -111,6 +115,9 @@ type Deps struct {
 	// OpenRedis connects to the Redis where replicas share their limits; nil when
 	// none can be configured.
 	OpenRedis func(limit.RedisConfig) limit.Scripts
+	// OpenSharedCache connects to the store where replicas share answers; nil when none
+	// can be configured.
+	OpenSharedCache func(respcache.SharedConfig) (respcache.Shared, error)
 	// OpenRules compiles the firewall's rule set; nil when this program has none.
 	OpenRules func(firewall.Config) (firewall.Engine, error)
 }
@@ -134,6 +141,10 @@ type Security struct {
 	// Bans is whose requests are refused, and BanAdmin the service about them.
 	Bans     *ban.Manager
 	BanAdmin *ban.Server
+	// Cache is the response cache, nil when there is none, and CacheAdmin the service
+	// about it.
+	Cache      *respcache.Cache
+	CacheAdmin *respcache.Server
 	// Firewall judges requests over HTTP; nil when it is off.
 	Firewall *firewall.Firewall
 	// Calls is the calls in hand; what serves them cuts them when its time is over.
@@ -217,6 +228,9 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	}
 	authorizer.AskFacts(func(ctx context.Context) authz.Facts { return facts(ctx, d.Clock, s.Addresses) })
 	if err := s.openBans(ctx, cfg.Abuse.Bans, d, db); err != nil {
+		return s, err
+	}
+	if err := s.openCache(ctx, cfg.Cache, d, db); err != nil {
 		return s, err
 	}
 	s.Admin = admin.New(admin.Deps{
@@ -303,6 +317,9 @@ func (s *Security) Components() []lifecycle.Component {
 		out = append(out, s.web.Components()...)
 	}
 	out = append(out, s.Bans.Components()...)
+	if s.Cache != nil {
+		out = append(out, s.Cache.Purges.Component())
+	}
 	return append(out, lifecycle.Component{Name: "edge: calls", Stop: s.endCalls})
 }
 
