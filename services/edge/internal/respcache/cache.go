@@ -66,8 +66,8 @@ func New(ctx context.Context, d Deps) (*Cache, error) {
 		c.shared = newGuarded(c.base, d.Shared, s, d.Config.Shared.Timeout, func(operation string) { d.Metrics.SharedFailed(c.base, operation) })
 	}
 	err = d.Metrics.Observe(func() (entries, bytes int64, ratio float64) {
-		total := c.tallies.of(AllTenants)
-		return int64(c.memory.EstimatedSize()), int64(c.memory.WeightedSize()), total.ratio() //nolint:gosec // bounded by the configuration
+		entries, bytes = c.InMemory()
+		return entries, bytes, c.tallies.of(AllTenants).ratio()
 	})
 	return c, err
 }
@@ -296,11 +296,16 @@ func (c *Cache) Start(ctx context.Context, r *Reader, work func(ctx context.Cont
 		defer cancel()
 		defer end()
 		err := work(detached, f)
-		f.finish(err)
-		if e := f.entry(); e != nil {
-			whole(e)
+		if e := f.entry(); e != nil && err == nil {
+			whole(e) // before it can be joined no more, so that it is not made twice
 		}
+		f.finish(err)
 	}()
+}
+
+// InMemory returns how many answers this process keeps, and the bytes they take.
+func (c *Cache) InMemory() (entries, bytes int64) {
+	return int64(c.memory.EstimatedSize()), int64(c.memory.WeightedSize()) //nolint:gosec // bounded by the configuration
 }
 
 // Count counts what became of a request; prompt and completion are the tokens that

@@ -144,11 +144,11 @@ func (f *Flight) finish(err error) {
 	}
 }
 
-// entry returns the whole answer, nil when there is none to keep.
+// entry returns the answer, once it is whole; nil when there is none to keep.
 func (f *Flight) entry() *Entry {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.done || f.err != nil || !f.whole || f.by == nil || len(f.chunks) == 0 {
+	if !f.whole || f.by == nil || len(f.chunks) == 0 {
 		return nil
 	}
 	return &Entry{By: f.by, Streamed: f.streamed, Chunks: slices.Clip(f.chunks), Usage: f.usage, Annotations: f.annotations}

@@ -59,7 +59,7 @@ type Purges struct {
 // NewPurges returns what the store has.
 func NewPurges(ctx context.Context, store PurgeStore, c clock.Clock, log *slog.Logger) (*Purges, error) {
 	p := &Purges{store: store, clock: c, log: log, last: make(map[Purge]int64)}
-	return p, p.refresh(ctx)
+	return p, p.Refresh(ctx)
 }
 
 // Of returns what names the state of a tenant's answers of a model, which rest on a
@@ -115,8 +115,8 @@ func (p *Purges) apply(purges []Purge, revision int64) {
 	p.revision = max(p.revision, revision)
 }
 
-// refresh brings what is known up to the store's state.
-func (p *Purges) refresh(ctx context.Context) error {
+// Refresh brings what is known up to the store's state.
+func (p *Purges) Refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	began := p.clock.Now()
@@ -148,7 +148,7 @@ func (p *Purges) refresh(ctx context.Context) error {
 func (p *Purges) Component() lifecycle.Component {
 	return lifecycle.Component{Name: "cache purges", Run: func(ctx context.Context) error {
 		return lifecycle.Every(ctx, p.clock, pollInterval, nil, func(ctx context.Context) error {
-			if err := p.refresh(ctx); err != nil && ctx.Err() == nil {
+			if err := p.Refresh(ctx); err != nil && ctx.Err() == nil {
 				p.log.DebugContext(ctx, "the cache's purges cannot be read; it is passed by", telemetry.Err(err))
 			}
 			return nil

@@ -52,7 +52,7 @@ func (s *Server) GetCacheStats(ctx context.Context, req *edgev1.GetCacheStatsReq
 	out.Hits, out.SemanticHits, out.Stale, out.Misses, out.Bypasses = t.Hits, t.Semantic, t.Stale, t.Misses, t.Bypasses
 	out.HitRatio, out.SavedPromptTokens, out.SavedCompletionTokens = t.ratio(), t.Prompt, t.Completion
 	if tenant == AllTenants {
-		out.Entries, out.Bytes = int64(s.cache.memory.EstimatedSize()), int64(s.cache.memory.WeightedSize()) //nolint:gosec // bounded by the configuration
+		out.Entries, out.Bytes = s.cache.InMemory()
 	}
 	return out, nil
 }
