@@ -175,10 +175,11 @@ func (s *Server) scope(ctx context.Context, p *plan, a *asked, caller identity.C
 		}
 	}
 	// Last, so that what was purged while the rest was asked for is not answered.
-	known := false
-	if p.scope.Purged, known = s.Answers.Cache.Purges.Of(caller.Tenant, v.GetModel(), a.retrieval.GetCollection()); !known {
+	purged, known := s.Answers.Cache.Purges.Of(caller.Tenant, v.GetModel(), a.retrieval.GetCollection())
+	if !known {
 		return respcache.PassPurges
 	}
+	p.scope.Purged = purged
 	return ""
 }
 

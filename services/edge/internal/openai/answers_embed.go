@@ -155,7 +155,7 @@ func (s *Server) embedMissing(ctx context.Context, p *plan, req *edgev1.CreateEm
 		if keep {
 			one := p.Ask
 			one.Key = keys[i]
-			s.Answers.Cache.Keep(&one, known[i])
+			s.Answers.Cache.Keep(&one, known[i]) //nolint:contextcheck // nobody waits for what is shared
 		}
 	}
 	return known, nil
@@ -169,7 +169,7 @@ func shares(tokens int32, inputs []*workerv1.EmbedInput) []int32 {
 	for i := range inputs {
 		sum += int64(embedSize(inputs[i : i+1]))
 		upTo := int64(tokens) * sum / max(total, 1)
-		out[i] = int32(upTo - given) //nolint:gosec // at most tokens
+		out[i] = int32(upTo - given)
 		given = upTo
 	}
 	return out

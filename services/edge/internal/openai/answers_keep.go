@@ -26,7 +26,7 @@ const (
 func (s *Server) keep(ctx context.Context, c call, ask *respcache.Ask, e *respcache.Entry) {
 	outcome := s.worth(c, ask, e)
 	if outcome == keptWell {
-		if !s.Answers.Cache.Keep(ask, e) {
+		if !s.Answers.Cache.Keep(ask, e) { //nolint:contextcheck // nobody waits for what is shared
 			outcome = keptSize
 		} else if q := c.plan.similar; q != nil && q.vector != nil {
 			s.Answers.Cache.Remember(q.scope, q.vector, ask.Key)

@@ -50,7 +50,7 @@ type Cache struct {
 // New returns a cache that has nothing in memory.
 func New(ctx context.Context, d Deps) (*Cache, error) {
 	memory, err := otter.New(&otter.Options[Key, *Entry]{
-		MaximumWeight: uint64(d.Config.MemoryBytes), //nolint:gosec // validated
+		MaximumWeight: uint64(d.Config.MemoryBytes),
 		Weigher:       func(_ Key, e *Entry) uint32 { return uint32(e.Size()) },
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[Key, *Entry]) time.Duration {
 			return e.Value.TTL + e.Value.Stale - e.Value.Age(d.Clock.Now())
@@ -63,7 +63,8 @@ func New(ctx context.Context, d Deps) (*Cache, error) {
 	c.base, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if d.Shared != nil {
 		s := &sealer{secret: d.Secret, max: 2*int(d.Config.MaxEntryBytes) + perEntry}
-		c.shared = newGuarded(c.base, d.Shared, s, d.Config.Shared.Timeout, func(operation string) { d.Metrics.SharedFailed(c.base, operation) })
+		failed := func(operation string) { d.Metrics.SharedFailed(c.base, operation) }
+		c.shared = newGuarded(c.base, d.Shared, s, d.Config.Shared.Timeout, failed) //nolint:contextcheck // its writes outlive requests
 	}
 	err = d.Metrics.Observe(func() (entries, bytes int64, ratio float64) {
 		entries, bytes = c.InMemory()
@@ -287,7 +288,7 @@ func (c *Cache) Start(ctx context.Context, r *Reader, work func(ctx context.Cont
 	} else {
 		detached, cancel = context.WithCancel(detached)
 	}
-	end := context.AfterFunc(c.base, cancel)
+	end := context.AfterFunc(c.base, cancel) //nolint:contextcheck // the cache is closed, whoever began
 	f := r.flight
 	f.mu.Lock()
 	f.stop = cancel
@@ -305,7 +306,7 @@ func (c *Cache) Start(ctx context.Context, r *Reader, work func(ctx context.Cont
 
 // InMemory returns how many answers this process keeps, and the bytes they take.
 func (c *Cache) InMemory() (entries, bytes int64) {
-	return int64(c.memory.EstimatedSize()), int64(c.memory.WeightedSize()) //nolint:gosec // bounded by the configuration
+	return int64(c.memory.EstimatedSize()), int64(c.memory.WeightedSize())
 }
 
 // Count counts what became of a request; prompt and completion are the tokens that

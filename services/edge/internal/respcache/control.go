@@ -72,7 +72,8 @@ func ParseWish(use, control []string, member string) (Wish, error) {
 	if member == "" || member == "null" {
 		return w, nil
 	}
-	return w, w.member(member)
+	err := w.member(member)
+	return w, err
 }
 
 func (w *Wish) header(text string) error {
@@ -111,9 +112,9 @@ func (w *Wish) control(text string) {
 		case "max-age":
 			w.MaxAge = seconds(value, 0)
 		case "min-fresh":
-			w.MinFresh = seconds(value, maxSeconds)
+			w.MinFresh = seconds(value, longest)
 		case "max-stale":
-			if w.MaxStale = maxSeconds; given {
+			if w.MaxStale = longest; given {
 				w.MaxStale = seconds(value, 0)
 			}
 		case "stale-while-revalidate":
@@ -122,18 +123,18 @@ func (w *Wish) control(text string) {
 	}
 }
 
-// maxSeconds is what RFC 9111 (1.2.2) takes a larger number for.
-const maxSeconds = (1 << 31) * time.Second
+// longest is what RFC 9111 (1.2.2) takes a larger number for.
+const longest = (1 << 31) * time.Second
 
 func seconds(text string, otherwise time.Duration) time.Duration {
 	n, err := strconv.ParseInt(strings.Trim(text, `"`), 10, 64)
 	switch {
 	case err != nil && strings.Trim(text, `"0123456789`) == "" && text != "":
-		return maxSeconds
+		return longest
 	case err != nil || n < 0:
 		return otherwise
 	}
-	return min(time.Duration(min(n, 1<<31))*time.Second, maxSeconds)
+	return min(time.Duration(min(n, 1<<31))*time.Second, longest)
 }
 
 // members is the member `cache` of a request.

@@ -51,7 +51,7 @@ type fields struct {
 }
 
 func (f *fields) number(n int) {
-	binary.BigEndian.PutUint64(f.n[:], uint64(n)) //nolint:gosec // a length
+	binary.BigEndian.PutUint64(f.n[:], uint64(n))
 	f.Write(f.n[:])
 }
 

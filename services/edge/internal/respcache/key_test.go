@@ -214,9 +214,20 @@ func TestEveryPartOfTheScopeCounts(t *testing.T) {
 func TestNothingRunsTogether(t *testing.T) {
 	req := new(edgev1.CreateChatCompletionRequest)
 	scopes := []respcache.Scope{
-		{Tenant: "ab"}, {Tenant: "a", Subject: "b"}, {Subject: "ab"}, {Tenant: "a\x00b"}, {Tenant: "a", Subject: "\x00b"},
-		{Variants: []string{"a", "b"}}, {Variants: []string{"a,b"}}, {Variants: []string{"ab"}}, {Variants: []string{"a"}, Principals: []string{"b"}},
-		{Principals: []string{"a", "b"}}, {Principals: []string{"", "a", "b"}}, {Tenant: "\x00\x00\x00\x00\x00\x00\x00\x01a"}, {Tenant: "é"}, {Tenant: "e\u0301"},
+		{Tenant: "ab"},
+		{Tenant: "a", Subject: "b"},
+		{Subject: "ab"},
+		{Tenant: "a\x00b"},
+		{Tenant: "a", Subject: "\x00b"},
+		{Variants: []string{"a", "b"}},
+		{Variants: []string{"a,b"}},
+		{Variants: []string{"ab"}},
+		{Variants: []string{"a"}, Principals: []string{"b"}},
+		{Principals: []string{"a", "b"}},
+		{Principals: []string{"", "a", "b"}},
+		{Tenant: "\x00\x00\x00\x00\x00\x00\x00\x01a"},
+		{Tenant: "é"},
+		{Tenant: "e\u0301"},
 	}
 	seen := make(map[respcache.Key]int)
 	for i, s := range scopes {

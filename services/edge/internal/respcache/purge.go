@@ -59,7 +59,8 @@ type Purges struct {
 // NewPurges returns what the store has.
 func NewPurges(ctx context.Context, store PurgeStore, c clock.Clock, log *slog.Logger) (*Purges, error) {
 	p := &Purges{store: store, clock: c, log: log, last: make(map[Purge]int64)}
-	return p, p.Refresh(ctx)
+	err := p.Refresh(ctx)
+	return p, err
 }
 
 // Of returns what names the state of a tenant's answers of a model, which rest on a
