@@ -70,7 +70,8 @@ func TestRealAllInOne(t *testing.T) {
 	t.Run("registry", func(t *testing.T) { scenario.Registry(t, g) })
 	t.Run("variants", func(t *testing.T) { scenario.Variants(t, g) })
 	t.Run("bad input", func(t *testing.T) { scenario.BadInput(t, g) })
-	t.Run("openai sdk", func(t *testing.T) { scenario.OpenAISDK(t, g, "sdk/check_openai.py") })
+	t.Run("openai sdk", func(t *testing.T) { scenario.PythonSDK(t, g, "sdk/check_openai.py") })
+	t.Run("anthropic sdk", func(t *testing.T) { scenario.PythonSDK(t, g, "sdk/check_anthropic.py") })
 	t.Run("grpcurl", func(t *testing.T) { scenario.GRPCurl(t, g) })
 	t.Run("documentation", func(t *testing.T) { documentation(t, g) })
 
@@ -111,6 +112,7 @@ func TestRealAllInOneSim(t *testing.T) {
 	g.ChatModel, g.EmbeddingModel, g.Dimensions = "sim-chat", "sim-embedding", 384
 	t.Run("openai", func(t *testing.T) { scenario.OpenAI(t, g) })
 	t.Run("keys", func(t *testing.T) { scenario.Keys(t, g) })
+	t.Run("tokens", func(t *testing.T) { scenario.Tokens(t, g) })
 	t.Run("registry", func(t *testing.T) { scenario.Registry(t, g) })
 	t.Run("variants", func(t *testing.T) { scenario.Variants(t, g) })
 	t.Run("saturation", func(t *testing.T) { scenario.Saturation(t, g) })

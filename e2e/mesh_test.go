@@ -90,10 +90,12 @@ func TestRealMesh(t *testing.T) {
 	t.Run("openai", func(t *testing.T) { scenario.OpenAI(t, g) })
 	t.Run("search", func(t *testing.T) { scenario.Search(t, g) })
 	t.Run("keys", func(t *testing.T) { scenario.Keys(t, g) })
+	t.Run("tokens", func(t *testing.T) { scenario.Tokens(t, g) })
 	t.Run("audit", func(t *testing.T) { scenario.Audit(t, g) })
 	t.Run("registry", func(t *testing.T) { scenario.Registry(t, g) })
 	t.Run("variants", func(t *testing.T) { scenario.Variants(t, g) })
-	t.Run("openai sdk", func(t *testing.T) { scenario.OpenAISDK(t, g, "sdk/check_openai.py") })
+	t.Run("openai sdk", func(t *testing.T) { scenario.PythonSDK(t, g, "sdk/check_openai.py") })
+	t.Run("anthropic sdk", func(t *testing.T) { scenario.PythonSDK(t, g, "sdk/check_anthropic.py") })
 	t.Run("grpcurl", func(t *testing.T) { scenario.GRPCurl(t, g) })
 }
 

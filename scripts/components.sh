@@ -37,7 +37,8 @@ Usage: scripts/components.sh VERB...
   mlflow          MLflow: a tracking server and its client; tests only
   pebble          an ACME server, built from source once; tests only
   testssl         testssl.sh, from the system's packages; tests only
-  oidc-provider   oidc-provider: an OpenID provider on Node.js; tests only
+  oidc-provider   oidc-provider and openid-client: an OpenID provider and a client on Node.js; tests only
+  gitleaks        gitleaks, a scanner for secrets, built from source once; tests only
   tools           buf, golangci-lint, the protoc plugins and other developer tools
   grpcurl         grpcurl alone, to call gRPC by hand
   vuln            govulncheck, and the Go vulnerability database as pinned
@@ -45,14 +46,14 @@ Usage: scripts/components.sh VERB...
   run             engine, quantizer and models: what `make up` needs
   mesh            run, consul and servers: what `make mesh` needs
   real            mesh, stores, elasticsearch, python-sdk, mlserver, inference-clients, mlflow,
-                  pebble, testssl and oidc-provider: what `make test-real` needs
+                  pebble, testssl, oidc-provider and gitleaks: what `make test-real` needs
   env             print the paths as `export NAME=path` lines; fetches nothing
 TEXT
 }
 
 run_verb() {
   case $1 in
-    engine | quantizer | models | consul | stores | servers | compose | elasticsearch | mlserver | mlflow | pebble | testssl | tools | grpcurl | vuln | sbom | env) "verb_$1" ;;
+    engine | quantizer | models | consul | stores | servers | compose | elasticsearch | mlserver | mlflow | pebble | testssl | gitleaks | tools | grpcurl | vuln | sbom | env) "verb_$1" ;;
     python-sdk) verb_python_sdk ;;
     inference-clients) verb_inference_clients ;;
     oidc-provider) verb_oidc_provider ;;
@@ -79,6 +80,7 @@ run_verb() {
       verb_pebble
       verb_testssl
       verb_oidc_provider
+      verb_gitleaks
       ;;
     help | -h | --help) usage ;;
     *)

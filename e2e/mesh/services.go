@@ -57,6 +57,7 @@ func (m *Mesh) edgeSpec(i int) process.Spec {
 		// They share the data directory, and with it the first key and the pepper.
 		"POTERNE_AUDIT_JOURNAL_DIRECTORY": m.state("edge", fmt.Sprintf("audit-journal-%d", i+1)),
 		"POTERNE_STORE_DSN":               m.postgresDSN("poterne_edge"), "POTERNE_LIMITS_REDIS_ADDR": addr(m.opts.Ports.Redis),
+		"POTERNE_TOKENS_PUBLIC_URL": m.URL(), "POTERNE_TOKENS_PUBLIC_GRPC_URL": "http://" + m.GRPCAddr(),
 	})
 	spec.Env = append(spec.Env, m.opts.EdgeEnv...)
 	// An edge is ready when a chat would be served, for which models must be

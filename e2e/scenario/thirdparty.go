@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// OpenAISDK runs the official Python SDK against the platform. script is
-// sdk/check_openai.py.
-func OpenAISDK(t *testing.T, g Target, script string) {
+// PythonSDK runs an official Python SDK against the platform: script is one of
+// sdk/check_openai.py and sdk/check_anthropic.py.
+func PythonSDK(t *testing.T, g Target, script string) {
 	python := mustEnv(t, "POTERNE_PYTHON_SDK")
 	cmd := exec.CommandContext(t.Context(), python, script)
 	cmd.Env = append(os.Environ(),
@@ -20,7 +20,7 @@ func OpenAISDK(t *testing.T, g Target, script string) {
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
-		t.Fatalf("the OpenAI SDK: %v", err)
+		t.Fatalf("%s: %v", script, err)
 	}
 }
 

@@ -46,6 +46,38 @@ def raises(name, kind, call, **want):
         sys.exit(f"FAIL {name}: nothing was raised")
 
 
+def moderation():
+    answer = client.moderations.create(input=["Hello.", "Write to ada@example.org."])
+    check("moderation: flagged", [r.flagged for r in answer.results] == [False, True], answer)
+    check("moderation: categories", answer.results[1].to_dict()["categories"]["pii/email"] is True, answer)
+
+
+def responses():
+    first = client.responses.create(model=CHAT, input="Say hello.", max_output_tokens=12, metadata={"k": "v"})
+    check("response: text", bool(first.output_text.strip()), first)
+    check("response: status", first.status in ("completed", "incomplete"), first)
+    check("response: usage", first.usage.total_tokens == first.usage.input_tokens + first.usage.output_tokens > 0, first.usage)
+    second = client.responses.create(model=CHAT, input=[{"role": "user", "content": "Again."}], previous_response_id=first.id, max_output_tokens=4)
+    check("response: goes on", second.previous_response_id == first.id and second.usage.input_tokens > first.usage.input_tokens, second)
+    kept = client.responses.retrieve(first.id)
+    check("response: kept", kept.output_text == first.output_text and kept.metadata == {"k": "v"}, kept)
+    items = client.responses.input_items.list(second.id, order="asc").data
+    check("response: input items", [i.role for i in items] == ["user", "assistant", "user"], items)
+    kinds, text = [], ""
+    with client.responses.stream(model=CHAT, input="Say hello.", max_output_tokens=12) as events:
+        for event in events:
+            kinds.append(event.type)
+            text += event.delta if event.type == "response.output_text.delta" else ""
+        final = events.get_final_response() if kinds[-1] == "response.completed" else event.response
+    check("response: stream", kinds[0] == "response.created" and kinds[-1] in ("response.completed", "response.incomplete"), kinds)
+    check("response: streamed text", final.output[0].content[0].text == text and text, final)
+    client.responses.delete(first.id)
+    raises("response: forgotten", openai.NotFoundError, lambda: client.responses.retrieve(first.id))
+    raises("response: from a forgotten one", openai.NotFoundError, lambda: client.responses.create(model=CHAT, input="x", previous_response_id=first.id))
+    raises("response: a tool that is not there", openai.BadRequestError,
+           lambda: client.responses.create(model=CHAT, input="x", tools=[{"type": "web_search"}]), param="tools[0].type")
+
+
 def chat():
     answer = client.chat.completions.create(model=CHAT, messages=HELLO, max_tokens=12, temperature=0)
     check("chat: content", bool(answer.choices[0].message.content.strip()), answer)
@@ -185,6 +217,8 @@ def errors():
     raises("error: context", openai.BadRequestError, lambda: client.chat.completions.create(model=CHAT, messages=long), code="context_length_exceeded")
 
 
+moderation()
+responses()
 chat()
 stream()
 asyncio.run(asynchronous())

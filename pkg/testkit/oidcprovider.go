@@ -27,21 +27,41 @@ type OIDCProviderOptions struct {
 	// TokenClaims are what access tokens say of a client that got them for itself, by
 	// the client's id.
 	TokenClaims map[string]map[string]any `json:"token_claims,omitempty"`
+	// Keys are the private keys that it signs by, as JWKs; empty: some of its own. The
+	// first that fits signs.
+	Keys *OIDCKeys `json:"jwks,omitempty"`
+	// Algorithm is what its JWT access tokens are signed by; empty: RS256.
+	Algorithm string `json:"algorithm,omitempty"`
+	// TLS has it listen on another port too, where clients may show certificates, to
+	// which their tokens are then bound (RFC 8705).
+	TLS *OIDCTLS `json:"tls,omitempty"`
 	// Features changes oidc-provider's own option of that name.
 	Features map[string]any `json:"features,omitempty"`
 }
 
+// OIDCKeys is a set of private keys.
+type OIDCKeys struct {
+	Keys []map[string]any `json:"keys"`
+}
+
+// OIDCTLS is a port with TLS, and its certificate and key in PEM.
+type OIDCTLS struct {
+	Port        int    `json:"port"`
+	Certificate string `json:"cert"`
+	Key         string `json:"key"`
+}
+
 // OIDCServer is a running OpenID provider, oidc-provider, with everything in
 // memory: authorisation code with PKCE, client credentials, introspection,
-// revocation, DPoP, RP-initiated logout. Access tokens are JWTs for a resource that
+// revocation, DPoP, RP-initiated and back-channel logout. Access tokens are JWTs for a resource that
 // is asked for, and opaque for one whose name ends in /opaque.
 type OIDCServer struct {
 	*Process
 	// URL is where it listens: its issuer, unless the options say otherwise.
 	URL string
-	// Restart starts it again at the same address after Kill or Stop; what it held is
-	// lost.
-	Restart func() *OIDCServer
+	// Restart starts it again at the same address after Kill or Stop, with these
+	// options; what it held is lost.
+	Restart func(o OIDCProviderOptions) *OIDCServer
 }
 
 // OIDCProvider starts an OpenID provider.
@@ -69,5 +89,5 @@ func oidcProviderAt(tb testing.TB, o OIDCProviderOptions, port int) *OIDCServer 
 		Name: "oidc-provider", Path: Binary(tb, "", []string{"node"}), Dir: filepath.Dir(program),
 		Args: []string{program, strconv.Itoa(port), file}, Ready: ReadyHTTP(at + "/.well-known/openid-configuration"),
 	})
-	return &OIDCServer{Process: p, URL: at, Restart: func() *OIDCServer { return oidcProviderAt(tb, o, port) }}
+	return &OIDCServer{Process: p, URL: at, Restart: func(o OIDCProviderOptions) *OIDCServer { return oidcProviderAt(tb, o, port) }}
 }

@@ -37,6 +37,7 @@ verb_env() {
   export_if POTERNE_POSTGRES_BIN_DIR "$(postgres_bin_dir || true)"
   export_if POTERNE_NGINX_BIN "$(nginx_bin || true)"
   export_if POTERNE_ELASTICSEARCH_HOME "$(elasticsearch_dir)"
+  export_if POTERNE_GITLEAKS_BIN "$(gitleaks_dir)/bin/gitleaks"
   export_if POTERNE_OIDC_PROVIDER "$(oidc_provider_dir)/provider.mjs"
 }
 

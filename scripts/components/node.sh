@@ -12,7 +12,7 @@ require_node() { # WHAT-FOR
 
 oidc_provider_dir() {
   local from="$PARTS/oidc-provider"
-  printf '%s/oidc-provider/%s' "$(cache_dir)" "$(key_of "$from/package.json" "$from/package-lock.json" "$from/provider.mjs")"
+  printf '%s/oidc-provider/%s' "$(cache_dir)" "$(key_of "$from/package.json" "$from/package-lock.json" "$from/provider.mjs" "$from/client.mjs")"
 }
 
 verb_oidc_provider() {
@@ -21,7 +21,7 @@ verb_oidc_provider() {
 }
 
 build_oidc_provider() { # DIR
-  say "oidc-provider: fetching the OpenID provider and what it needs (4 MB)"
-  cp "$PARTS/oidc-provider/"{package.json,package-lock.json,provider.mjs} "$1/"
+  say "oidc-provider: fetching the OpenID provider, a client, and what they need (5 MB)"
+  cp "$PARTS/oidc-provider/"{package.json,package-lock.json,provider.mjs,client.mjs} "$1/"
   (cd "$1" && npm ci --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error >&2)
 }

@@ -55,7 +55,7 @@ verb_python_sdk() {
 }
 
 build_python_sdk() { # DIR
-  say "python-sdk: fetching the OpenAI package and what it needs (10 MB)"
+  say "python-sdk: fetching the packages of OpenAI and Anthropic, and what they need (12 MB)"
   pip_target "$PARTS/python-sdk.txt" "$1/lib"
 }
 

@@ -37,3 +37,20 @@ build_sbom() { # DIR
   say "sbom: building cyclonedx-gomod, and the check of licences"
   (cd "$ROOT/tools/sbom" && GOWORK=off GOFLAGS="-mod=readonly -buildvcs=false" GOBIN="$1/bin" go install tool .)
 }
+
+# gitleaks finds our keys in a repository: what docs/api-keys.md tells scanners is
+# tested with it. A program of its own, never linked.
+gitleaks_dir() { printf '%s/gitleaks/%s' "$(cache_dir)" "$(key_of "$ROOT/tools/gitleaks/go.mod" "$ROOT/tools/gitleaks/go.sum")"; }
+
+verb_gitleaks() {
+  command -v go >/dev/null || die "$EXIT_MISSING" "gitleaks: Go is not installed; install the version named in go.work"
+  install_once gitleaks "$(gitleaks_dir)" build_gitleaks
+}
+
+build_gitleaks() { # DIR
+  say "gitleaks: building a scanner for secrets from source (a minute or more, once)"
+  (
+    cd "$ROOT/tools/gitleaks" &&
+      GOWORK=off GOFLAGS="-mod=readonly -buildvcs=false" GOBIN="$1/bin" go install -trimpath -ldflags "-s -w" tool
+  ) && "$1/bin/gitleaks" version >/dev/null
+}

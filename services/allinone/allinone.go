@@ -149,7 +149,11 @@ func (p *platform) compose(ctx context.Context) (err error) {
 	}
 	searchConn := inproc.New(p.search.Interceptors(), p.search.RegisterGRPC)
 
-	p.edge, err = edge.New(ctx, *p.edgeConfig(), edge.WithVersion(p.version),
+	edgeConfig, err := p.edgeConfig()
+	if err != nil {
+		return err
+	}
+	p.edge, err = edge.New(ctx, *edgeConfig, edge.WithVersion(p.version),
 		edge.WithTelemetry(p.telemetry), edge.WithReadiness(p.readiness), edge.WithDiscovery(p.discovery),
 		edge.WithInferenceConn(p.inferenceConn), edge.WithSearchConn(searchConn), edge.WithRegistryConn(p.registryConn))
 	return err

@@ -42,6 +42,8 @@ type Config struct {
 	// OIDCIssuers are issuers whose tokens are accepted, for any tenant, if they mean
 	// one of OIDCAudiences.
 	OIDCIssuers, OIDCAudiences []string
+	// Login is where people log in to the web pages.
+	Login Login
 	// ExperimentHeaders are headers, in lower case, that experiments may look at.
 	ExperimentHeaders []string
 	// ProtectedAliases are names and patterns of aliases that change only when
@@ -105,6 +107,7 @@ func (c Config) Validate() error {
 	if len(c.OIDCAudiences) > 0 {
 		c.tokens().Validate(&p, "--oidc-issuer")
 	}
+	c.validateLogin(&p)
 	headers := edge.DefaultConfig()
 	headers.OpenAI.ExperimentHeaders = c.ExperimentHeaders
 	if err := headers.Complete(); err != nil {

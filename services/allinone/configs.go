@@ -63,7 +63,7 @@ func (p *platform) searchConfig() *search.Config {
 	return cfg
 }
 
-func (p *platform) edgeConfig() *edge.Config {
+func (p *platform) edgeConfig() (*edge.Config, error) {
 	cfg := edge.DefaultConfig()
 	cfg.DataDir = p.dir.path
 	cfg.OpenAI.ExperimentHeaders = p.cfg.ExperimentHeaders
@@ -74,7 +74,7 @@ func (p *platform) edgeConfig() *edge.Config {
 	}
 	cfg.Security.Store.DSN = p.sqlite("edge.db")
 	cfg.Security.Tokens = p.cfg.tokens()
-	return cfg
+	return cfg, p.cfg.Login.configure(cfg, p.cfg)
 }
 
 // models are those that are brought: of the simulated engine, of the parts that

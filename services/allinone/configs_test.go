@@ -1,6 +1,8 @@
 package allinone
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -45,8 +47,9 @@ func TestFlagsReachTheServices(t *testing.T) {
 	if !slices.Equal(r.Aliases.Protected, cfg.ProtectedAliases) || !slices.Equal(r.Webhooks.AllowAddresses, cfg.WebhookAddresses) {
 		t.Errorf("the registry has %+v and %+v", r.Aliases, r.Webhooks)
 	}
-	if e := p.edgeConfig(); !slices.Equal(e.OpenAI.ExperimentHeaders, cfg.ExperimentHeaders) {
-		t.Errorf("the edge has %v", e.OpenAI.ExperimentHeaders)
+	e, err := p.edgeConfig()
+	if err != nil || !slices.Equal(e.OpenAI.ExperimentHeaders, cfg.ExperimentHeaders) || e.Security.Login.Enabled() {
+		t.Errorf("the edge has %v, %v", e.OpenAI.ExperimentHeaders, err)
 	}
 	w, err := p.workerConfig(parts.Parts{})
 	if err != nil {
@@ -70,6 +73,40 @@ func TestFlagsForTheServicesAreChecked(t *testing.T) {
 	for _, flag := range []string{"--experiment-header", "--protect-alias", "--webhook-addresses", "--trust-key"} {
 		if err == nil || !strings.Contains(err.Error(), flag) {
 			t.Errorf("%s is not named: %v", flag, err)
+		}
+	}
+}
+
+// The flags about logging in become the edge's section, and what is wrong with them is
+// told before anything starts.
+func TestLoginFlags(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := DefaultConfig()
+	cfg.Login = Login{Issuer: "https://id.example", ClientID: "poterne", SecretFile: file}
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	p := &platform{cfg: cfg, dir: &dataDir{path: t.TempDir()}}
+	e, err := p.edgeConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := e.Security.Login; !l.Enabled() || l.Provider.ClientSecret.Reveal() != "hunter2" || l.PublicURL != "http://127.0.0.1:8080" {
+		t.Errorf("%+v", l)
+	}
+	for flag, change := range map[string]func(*Config){
+		"--login-issuer":             func(c *Config) { c.Login.Issuer = "http://id.example" },
+		"--login-client-id":          func(c *Config) { c.Login.ClientID = "" },
+		"--login-url":                func(c *Config) { c.HTTPAddr = "0.0.0.0:8080" },
+		"--login-client-secret-file": func(c *Config) { c.Login.SecretFile = file + "x" },
+	} {
+		wrong := cfg
+		change(&wrong)
+		if err := wrong.Validate(); err == nil || !strings.Contains(err.Error(), flag) {
+			t.Errorf("%s: %v", flag, err)
 		}
 	}
 }

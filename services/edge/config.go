@@ -16,6 +16,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/oidc"
 	"github.com/poterne/poterne/services/edge/internal/openai"
+	"github.com/poterne/poterne/services/edge/internal/responses"
 	"github.com/poterne/poterne/services/edge/internal/security"
 	"github.com/poterne/poterne/services/edge/internal/tensor"
 )
@@ -66,6 +67,8 @@ type Config struct {
 	// Detectors says what texts to and from models are looked at for.
 	Detectors detect.Config `yaml:"detectors"`
 	OpenAI    openai.Config `yaml:"openai"`
+	// Responses says how long responses are kept for those that go on from them.
+	Responses responses.Config `yaml:"responses"`
 	// Tensors bounds requests of the Open Inference Protocol.
 	Tensors   tensor.Limits     `yaml:"tensors"`
 	Inference grpcclient.Config `yaml:"inference"`
@@ -103,6 +106,7 @@ func DefaultConfig() *Config {
 		Security:      security.DefaultConfig(""),
 		Context:       contextbuilder.DefaultConfig(),
 		OpenAI:        openai.DefaultConfig(),
+		Responses:     responses.DefaultConfig(),
 		Tensors:       tensor.DefaultLimits(),
 		Inference:     grpcclient.DefaultConfig(),
 		Search:        grpcclient.DefaultConfig(),
@@ -138,6 +142,7 @@ func (c *Config) Complete() error {
 	c.Context.Validate(&p, "context")
 	c.Detectors.Validate(&p, "detectors")
 	c.OpenAI.Validate(&p, "openai")
+	c.Responses.Validate(&p, "responses")
 	c.Tensors.Validate(&p, "tensors")
 	c.Inference.Validate(&p, "inference")
 	c.Search.Validate(&p, "search")

@@ -103,6 +103,11 @@ func openRealLogin(t *testing.T, change func(*edge.Config)) realLogin {
 		Clients: []map[string]any{{
 			"client_id": realClient, "client_secret": realSecret, "grant_types": []string{"authorization_code"},
 			"redirect_uris": []string{g.url + "/login/callback"}, "post_logout_redirect_uris": []string{g.url + "/logout"},
+			"backchannel_logout_uri": g.url + "/logout/backchannel", "backchannel_logout_session_required": true,
+		}, {
+			// Another application of the same provider, which never gets to see anything.
+			"client_id": "wiki", "client_secret": realSecret, "grant_types": []string{"authorization_code"},
+			"redirect_uris": []string{g.url + "/wiki"}, "post_logout_redirect_uris": []string{g.url + "/wiki"},
 		}},
 		Accounts: map[string]map[string]any{
 			"ana": {"tenant": "acme", "roles": []string{"developer"}, "groups": []string{"research"}}, "nobody": {"roles": []string{"admin"}},

@@ -34,28 +34,33 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/inspect"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+	"github.com/poterne/poterne/services/edge/internal/messages"
 	"github.com/poterne/poterne/services/edge/internal/mlflow"
+	"github.com/poterne/poterne/services/edge/internal/moderation"
 	"github.com/poterne/poterne/services/edge/internal/openai"
 	"github.com/poterne/poterne/services/edge/internal/openapi"
 	"github.com/poterne/poterne/services/edge/internal/openinference"
 	"github.com/poterne/poterne/services/edge/internal/proxy"
+	"github.com/poterne/poterne/services/edge/internal/responses"
 	"github.com/poterne/poterne/services/edge/internal/security"
 )
 
 // Service is the edge, put together and not yet running.
 type Service struct {
-	cfg       Config
-	opts      options
-	readiness *health.Readiness
-	discovery backend.Backend
-	backends  backends
-	identity  *assertion.Assertions
-	security  *security.Security
-	openai    *openai.Server
-	feedback  *feedback.Server
-	tensors   *openinference.Server
-	chain     grpcserver.Chain
-	handler   http.Handler
+	cfg        Config
+	opts       options
+	readiness  *health.Readiness
+	discovery  backend.Backend
+	backends   backends
+	identity   *assertion.Assertions
+	security   *security.Security
+	openai     *openai.Server
+	responses  *responses.Server
+	moderation *moderation.Server
+	feedback   *feedback.Server
+	tensors    *openinference.Server
+	chain      grpcserver.Chain
+	handler    http.Handler
 
 	closers []func() error // in the order of opening
 }
@@ -131,8 +136,14 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 func (s *Service) newServers(ctx context.Context) error {
 	codec := jsoncodec.New(jsoncodec.Options{})
 	inference := inferencev1.NewInferenceServiceClient(s.backends.inference)
-	inspector := inspect.New(detect.NewRules(s.cfg.Detectors, detect.All()), s.security.Metrics)
+	rules := detect.NewRules(s.cfg.Detectors, detect.All())
+	inspector := inspect.New(rules, s.security.Metrics)
+	var contents openai.Contents
+	if s.security.Contents != nil {
+		contents = s.security.Contents
+	}
 	s.openai = openai.New(openai.Deps{
+		Contents:  contents,
 		Config:    s.cfg.OpenAI,
 		Inference: inference,
 		Meters:    s.security.Meters,
@@ -140,6 +151,11 @@ func (s *Service) newServers(ctx context.Context) error {
 		Inspector: inspector, Answers: s.answers(),
 		Codec: codec, Clock: s.opts.clock, IDs: s.opts.ids, Responses: s.security.Responses, Log: s.opts.telemetry.Logger,
 	})
+	s.responses = responses.New(responses.Deps{
+		Config: s.cfg.Responses, Chat: s.openai, Store: responses.NewSQLStore(s.security.DB), Rules: rules, Codec: codec,
+		Signer: s.security.Responses, Clock: s.opts.clock, IDs: s.opts.ids, Log: s.opts.telemetry.Logger,
+	})
+	s.moderation = moderation.New(detect.All(), s.opts.ids)
 	s.feedback = feedback.New(registryv1.NewRegistryServiceClient(s.backends.registry), s.security.Responses)
 	s.tensors = openinference.New(openinference.Deps{
 		Hints: s.cfg.OpenAI, Inference: inference, Limits: s.cfg.Tensors, Ready: s.readiness.Ready, Version: s.opts.version,
@@ -180,6 +196,9 @@ func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
 
 func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterOpenAIServiceServer(r, s.openai)
+	edgev1.RegisterResponsesServiceServer(r, s.responses)
+	edgev1.RegisterMessagesServiceServer(r, messages.New(s.openai))
+	edgev1.RegisterModerationServiceServer(r, s.moderation)
 	edgev1.RegisterAdminServiceServer(r, s.security.Admin)
 	edgev1.RegisterServiceAccountServiceServer(r, s.security.Admin)
 	edgev1.RegisterAuditServiceServer(r, s.security.Admin)
@@ -188,6 +207,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterSessionServiceServer(r, s.security.Sessions)
 	edgev1.RegisterBanServiceServer(r, s.security.BanAdmin)
 	edgev1.RegisterCacheServiceServer(r, s.security.CacheAdmin)
+	edgev1.RegisterAuditContentServiceServer(r, s.security.ContentAdmin)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
 	edgev1.RegisterMlflowServiceServer(r, mlflow.New(registryv1.NewRegistryServiceClient(s.backends.registry)))
 	return errors.Join(

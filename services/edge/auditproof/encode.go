@@ -66,6 +66,12 @@ func (r *Record) Encode(b []byte) []byte {
 	e.list(r.Documents)
 	e.text(r.Cache)
 	e = append(e, r.Content[:]...)
+	// What came later is there only when it says something, each with its name, so
+	// that records from before it keep their hashes.
+	if r.ContentMissing {
+		e.text("content_missing")
+		e.flag(true)
+	}
 	return e
 }
 

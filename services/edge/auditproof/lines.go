@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // MaxLine bounds a line of a file.
@@ -18,6 +21,8 @@ type Line struct {
 	Registration *Registration `json:"chain_registration,omitempty"`
 	Checkpoint   string        `json:"checkpoint,omitempty"`
 	Key          string        `json:"verification_key,omitempty"`
+	// Proof is the inclusion proof of Record: see Inclusion.
+	Proof string `json:"proof,omitempty"`
 	*Record
 }
 
@@ -32,15 +37,12 @@ func ReadLines(in io.Reader, fn func(number int, l Line) error) (torn bool, err 
 			return false, fmt.Errorf("line %d: %w", number, err)
 		}
 		if len(bytes.TrimSpace(text)) > 0 {
-			var l Line
-			if bad := json.Unmarshal(text, &l); bad != nil {
-				if ended {
+			l, bad := parse(text)
+			if bad != nil {
+				if ended && !json.Valid(text) {
 					return true, nil
 				}
 				return false, fmt.Errorf("line %d is not a line of an audit trail: %w", number, bad)
-			}
-			if l.Record == nil && l.Registration == nil && l.Checkpoint == "" && l.Key == "" {
-				return false, fmt.Errorf("line %d is not a line of an audit trail", number)
 			}
 			if err := fn(number, l); err != nil {
 				return false, err
@@ -50,6 +52,32 @@ func ReadLines(in io.Reader, fn func(number int, l Line) error) (torn bool, err 
 			return false, nil
 		}
 	}
+}
+
+// parse reads a line strictly: what a hash does not cover must not stand in it, and
+// each name once, so that everybody reads the same.
+func parse(text []byte) (l Line, err error) {
+	in := json.NewDecoder(bytes.NewReader(text))
+	in.DisallowUnknownFields()
+	if err := in.Decode(&l); err != nil {
+		return l, errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if l.Record == nil && l.Registration == nil && l.Checkpoint == "" && l.Key == "" {
+		return l, errors.New("it has neither a record, a registration, a checkpoint nor a key")
+	}
+	// Names in other letters, and texts that are read in two ways, come out otherwise.
+	again, err := json.Marshal(l)
+	if err != nil {
+		return l, fmt.Errorf("it cannot be written again: %w", err)
+	}
+	was, is := jsontext.Value(text), jsontext.Value(again)
+	if err := was.Canonicalize(); err != nil {
+		return l, errors.New("it can be read in more than one way")
+	}
+	if err := is.Canonicalize(); err != nil || !bytes.Equal(was, is) {
+		return l, errors.New("it has something in it that no trail writes")
+	}
+	return l, nil
 }
 
 func line(r *bufio.Reader) (out []byte, err error) {

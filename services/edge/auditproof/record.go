@@ -11,6 +11,24 @@ import (
 	"time"
 )
 
+// The states of a record's content.
+const (
+	ContentKept    = "kept"
+	ContentMissing = "missing"
+)
+
+// ContentState says what is kept of the content; empty when none was to be.
+func (r *Record) ContentState() string {
+	switch {
+	case !r.Content.IsZero():
+		return ContentKept
+	case r.ContentMissing:
+		return ContentMissing
+	default:
+		return ""
+	}
+}
+
 // Hash is a SHA-256. As text it is hexadecimal digits.
 type Hash [32]byte
 
@@ -70,6 +88,9 @@ type Record struct {
 	// Content is the SHA-256 of the sealed prompt and answer, which are kept apart
 	// from the record; zero when they are not kept.
 	Content Hash `json:"content_sha256,omitzero"`
+	// ContentMissing says that the prompt and the answer should have been kept, and
+	// could not be.
+	ContentMissing bool `json:"content_missing,omitempty"`
 
 	// Chain is the chain that the record is in; empty for records from before there
 	// were chains.

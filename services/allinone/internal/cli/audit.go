@@ -23,7 +23,7 @@ const (
 )
 
 func (a *app) auditCommand() *cobra.Command {
-	return group("audit", "The audit trail", a.auditListCommand(), a.auditTailCommand(), a.auditExportCommand(), a.auditVerifyCommand(), a.auditKeysCommand())
+	return group("audit", "The audit trail", a.auditListCommand(), a.auditTailCommand(), a.auditExportCommand(), a.auditVerifyCommand(), a.auditConsistencyCommand(), a.auditKeysCommand(), a.auditContentCommand())
 }
 
 func auditColumns() []column {
@@ -107,12 +107,13 @@ func (a *app) auditTailCommand() *cobra.Command {
 
 func (a *app) auditExportCommand() *cobra.Command {
 	var filter, format, file string
-	var proof bool
+	var proof, proofs bool
 	export := &cobra.Command{
 		Use: "export", Short: "Write the trail as JSON lines or CSV, oldest first", Args: noArgs,
 		Long: `Writes the trail, oldest first. With --proof the chains, keys and checkpoints come
 first, and the records in the order of their chains, so that audit verify FILE can
-verify it without the gateway.`,
+verify it without the gateway. With --proofs each record comes with a proof of its
+own, so that a selection, or one tenant's records, can be verified without the others.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -124,6 +125,9 @@ verify it without the gateway.`,
 			}
 			if proof {
 				query.Set("proof", "true")
+			}
+			if proofs {
+				query.Set("proofs", "true")
 			}
 			resp, err := c.send(cmd.Context(), http.MethodGet, auditPath+":export?"+query.Encode(), nil)
 			if err != nil {
@@ -152,7 +156,8 @@ verify it without the gateway.`,
 	f.StringVar(&filter, "filter", "", "only what it selects")
 	f.StringVar(&format, "format", "jsonl", "jsonl or csv")
 	f.StringVar(&file, "file", "", "write into this file, readable by you only, and not to the terminal")
-	f.BoolVar(&proof, "proof", false, "with what the export is verified by")
+	f.BoolVar(&proof, "proof", false, "with what the whole trail is verified by")
+	f.BoolVar(&proofs, "proofs", false, "with a proof for each record, against a signed checkpoint")
 	return export
 }
 
@@ -177,13 +182,15 @@ func (a *app) auditKeysCommand() *cobra.Command {
 func (a *app) auditVerifyCommand() *cobra.Command {
 	var keys, checkpoints []string
 	var chain string
+	var signed bool
 	verify := &cobra.Command{
 		Use: "verify [FILE...]", Short: "Find what was changed, removed, moved, added or cut off",
 		Long: `Without a file the gateway verifies its trail. With files, those of audit export --proof
 or of a trail that is kept in files, oldest first, this program does, and asks no
-gateway. --checkpoints names files of checkpoints that were kept elsewhere.
+gateway. --checkpoints names files of checkpoints that were kept elsewhere, or
+directories of them. With --key, something must be signed by one of the keys.
 
-Exit code 0: nothing is wrong; 1: something is, and is named.`,
+Exit code 0: nothing is wrong; 1: something is, and is named; 2: wrong usage.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			elsewhere, err := readCheckpoints(checkpoints)
@@ -191,6 +198,9 @@ Exit code 0: nothing is wrong; 1: something is, and is named.`,
 				return err
 			}
 			if len(args) == 0 {
+				if signed {
+					return usagef("--require-signed is for files")
+				}
 				if len(keys) > 0 {
 					return usagef("--key is for files: the gateway has its own")
 				}
@@ -199,12 +209,13 @@ Exit code 0: nothing is wrong; 1: something is, and is named.`,
 			if chain != "" {
 				return usagef("--chain is for the gateway")
 			}
-			return a.verifyFiles(args, keys, elsewhere)
+			return a.verifyFiles(args, keys, elsewhere, signed)
 		},
 	}
 	f := verify.Flags()
 	f.StringVar(&chain, "chain", "", "only this chain")
 	f.StringArrayVar(&keys, "key", nil, "a verification key of `audit keys`, or a file of them; may be repeated. Without one, those in the files count, and prove nothing against who could write them")
-	f.StringArrayVar(&checkpoints, "checkpoints", nil, "a file of checkpoints that were kept elsewhere; may be repeated")
+	f.StringArrayVar(&checkpoints, "checkpoints", nil, "a file of checkpoints that were kept elsewhere, or a directory of such files; may be repeated")
+	f.BoolVar(&signed, "require-signed", false, "every record must be under a signed checkpoint")
 	return verify
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -45,23 +46,20 @@ func (a *app) verifyOnline(cmd *cobra.Command, chain string, checkpoints []strin
 	return a.print(out, columns("INTACT intact", "RECORDS records", "UNCHAINED unchained_records", "SINCE chain_begin_time"))
 }
 
-// readCheckpoints reads files of checkpoints.
-func readCheckpoints(paths []string) (out []string, err error) {
-	for _, path := range paths {
-		_, err := eachLine(path, func(l auditproof.Line) {
-			if l.Checkpoint != "" {
-				out = append(out, l.Checkpoint)
-			}
-		})
-		if err != nil {
-			return nil, err
+// openInput opens a file that the command line names.
+func openInput(path string) (*os.File, error) {
+	f, err := os.Open(filepath.Clean(path))
+	if err != nil {
+		if cause, ok := errors.AsType[*fs.PathError](err); ok {
+			err = cause.Err
 		}
+		return nil, usagef("%s: %w", path, err)
 	}
-	return out, nil
+	return f, nil
 }
 
 func eachLine(path string, fn func(auditproof.Line)) (torn bool, err error) {
-	f, err := os.Open(filepath.Clean(path))
+	f, err := openInput(path)
 	if err != nil {
 		return false, err
 	}
@@ -102,7 +100,7 @@ func readKeys(given []string) (out []string, err error) {
 
 // verifyFiles verifies a trail without a gateway. It reads the files twice: what
 // proves the records may stand behind them.
-func (a *app) verifyFiles(paths, given, elsewhere []string) error {
+func (a *app) verifyFiles(paths, given, elsewhere []string, signed bool) error {
 	keys, err := readKeys(given)
 	if err != nil {
 		return err
@@ -110,9 +108,10 @@ func (a *app) verifyFiles(paths, given, elsewhere []string) error {
 	own := len(keys) == 0
 	var regs []auditproof.Registration
 	texts := elsewhere
-	torn := false
+	torn, proofs := false, false
 	for _, path := range paths {
 		cut, err := eachLine(path, func(l auditproof.Line) {
+			proofs = proofs || l.Proof != ""
 			switch {
 			case l.Registration != nil:
 				regs = append(regs, *l.Registration)
@@ -135,6 +134,10 @@ func (a *app) verifyFiles(paths, given, elsewhere []string) error {
 	} else if len(texts) > 0 {
 		fmt.Fprintln(a.streams.Err, "poterne: no key is known: the signatures of checkpoints are not verified (--key)")
 	}
+	must := signed || len(given) > 0
+	if proofs {
+		return a.verifySelection(paths, opts.Keys, texts, own, signed)
+	}
 	v := auditproof.NewVerifier(opts)
 	for _, r := range regs {
 		v.Registration(r)
@@ -152,12 +155,18 @@ func (a *app) verifyFiles(paths, given, elsewhere []string) error {
 		}
 	}
 	if own && len(keys) > 0 {
-		fmt.Fprintln(a.streams.Err, "poterne: the keys are those in the files: who could change the files may have changed them too (--key)")
+		a.ownKeys()
 	}
 	if torn {
 		fmt.Fprintln(a.streams.Err, "poterne: the last line of a file is not whole, and left out")
 	}
-	return a.printReport(v.Finish())
+	report := v.Finish()
+	if report.Found == 0 && must {
+		if err := unsigned(report, signed); err != nil {
+			return err
+		}
+	}
+	return a.printReport(report)
 }
 
 func (a *app) printReport(r auditproof.Report) error {

@@ -75,8 +75,10 @@ type Server struct {
 	inference inferencev1.InferenceServiceClient
 	variants  Variants
 	proof     Proof
-	clock     clock.Clock
-	log       *slog.Logger
+	// tenantProofs: tenants get proofs of their records.
+	tenantProofs bool
+	clock        clock.Clock
+	log          *slog.Logger
 }
 
 // Deps is what a Server works with. All of it is needed but Records and Proof, which are nil
@@ -92,14 +94,17 @@ type Deps struct {
 	Variants   Variants
 	// Proof proves the trail; nil when it cannot be read.
 	Proof Proof
-	Clock clock.Clock
-	Log   *slog.Logger
+	// TenantProofs lets tenants have proofs of their own records, whose numbers tell
+	// how many all have.
+	TenantProofs bool
+	Clock        clock.Clock
+	Log          *slog.Logger
 }
 
 // New returns a server.
 func New(d Deps) *Server {
 	return &Server{
-		keys: d.Keys, accounts: d.Accounts, trail: d.Trail, ids: d.IDs, actions: authz.Actions(), records: d.Records, authz: d.Authorizer, inference: d.Inference, variants: d.Variants, proof: d.Proof, clock: d.Clock, log: d.Log,
+		keys: d.Keys, accounts: d.Accounts, trail: d.Trail, ids: d.IDs, actions: authz.Actions(), records: d.Records, authz: d.Authorizer, inference: d.Inference, variants: d.Variants, proof: d.Proof, tenantProofs: d.TenantProofs, clock: d.Clock, log: d.Log,
 	}
 }
 

@@ -84,6 +84,7 @@ func recordMessage(r audit.Record) *edgev1.AuditRecord {
 		ServedBy: r.ServedBy, Experiment: r.Experiment, Arm: r.Arm, PromptTokens: r.PromptTokens, CompletionTokens: r.CompletionTokens,
 		Id: r.ID, Policy: r.Policy, Rule: r.Rule, Findings: r.Findings, Review: r.Review, Documents: r.Documents, Cache: r.Cache,
 		Chain: r.Chain, Sequence: r.Sequence, Hash: hashText(r.Hash), PreviousHash: hashText(r.Previous),
+		Content: r.ContentState(), ContentSha256: hashText(r.Content),
 	}
 }
 

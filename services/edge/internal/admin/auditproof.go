@@ -18,6 +18,11 @@ import (
 type Proof interface {
 	Verify(ctx context.Context, in audit.VerifyRange) (auditproof.Report, error)
 	Registrations(ctx context.Context) ([]auditproof.Registration, error)
+	// Proofs gives the records that q selects with inclusion proofs, and first the keys
+	// that have signed.
+	Proofs(ctx context.Context, q audit.Query, keys func([]string) error, records func([]audit.ProvenRecord) error) error
+	// Consistency proves that a chain begins with what it was.
+	Consistency(ctx context.Context, chain string, from, to int64) ([]auditproof.Hash, error)
 	// Everything gives one state of the trail: first what the records are verified by,
 	// then those of each chain in their order, then those that are in none.
 	Everything(ctx context.Context, proof func([]auditproof.Registration, []string) error, records func([]audit.Record) error) error
@@ -105,6 +110,9 @@ func (s *Server) ExportAudit(req *edgev1.ExportAuditRequest, out grpc.ServerStre
 	e := audit.NewExport(req.GetFormat() == "csv", func(data []byte) error {
 		return out.Send(&edgev1.ExportAuditResponse{Data: data})
 	})
+	if req.GetProofs() {
+		return s.exportProofs(ctx, req, q, e)
+	}
 	if req.GetProof() {
 		return s.exportProof(ctx, req, q, e)
 	}
@@ -140,4 +148,50 @@ func (s *Server) exportProof(ctx context.Context, req *edgev1.ExportAuditRequest
 		return trailError(err)
 	}
 	return nil
+}
+
+// mayProve refuses proofs to other tenants than the platform's, unless they may know
+// how many records all have.
+func (s *Server) mayProve(tenant string) error {
+	if tenant == "" || s.tenantProofs {
+		return nil
+	}
+	return apierr.New(apierr.PermissionDenied, "proofs tell how many records all tenants have: only the platform's administrators get them here (audit.tenant_proofs)")
+}
+
+// exportProofs gives records, each with its proof.
+func (s *Server) exportProofs(ctx context.Context, req *edgev1.ExportAuditRequest, q audit.Query, e *audit.Export) error {
+	if err := s.mayProve(q.Tenant); err != nil {
+		return err
+	}
+	if req.GetProof() || req.GetFormat() == "csv" {
+		return apierr.Invalid("proofs", "proofs: are for exports in jsonl, and not together with proof")
+	}
+	if err := s.proof.Proofs(ctx, q, e.Keys, e.Proven); err != nil {
+		return trailError(err)
+	}
+	return nil
+}
+
+// ProveAuditConsistency proves that a chain begins with what it was.
+func (s *Server) ProveAuditConsistency(ctx context.Context, req *edgev1.ProveAuditConsistencyRequest) (*edgev1.ProveAuditConsistencyResponse, error) {
+	c, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s.proof == nil {
+		return nil, inFiles()
+	}
+	if err := s.mayProve(s.visibleTenant(ctx, c, "audit")); err != nil {
+		return nil, err
+	}
+	hashes, err := s.proof.Consistency(ctx, req.GetChain(), req.GetFromSize(), req.GetToSize())
+	if err != nil {
+		return nil, trailError(err)
+	}
+	out := new(edgev1.ProveAuditConsistencyResponse)
+	for _, h := range hashes {
+		out.Hashes = append(out.Hashes, h[:])
+	}
+	return out, nil
 }

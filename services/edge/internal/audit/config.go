@@ -6,6 +6,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/services/edge/auditproof"
+	"github.com/poterne/poterne/services/edge/internal/envelope"
 )
 
 // The sinks.
@@ -42,6 +43,34 @@ type Config struct {
 	Retention   time.Duration    `yaml:"retention"`
 	Journal     JournalConfig    `yaml:"journal"`
 	Checkpoints CheckpointConfig `yaml:"checkpoints"`
+	Content     ContentConfig    `yaml:"content"`
+	// TenantProofs lets tenants export their records with proofs, whose numbers tell
+	// how many records all tenants have.
+	TenantProofs bool `yaml:"tenant_proofs"`
+}
+
+// ContentConfig is about the content of model calls, which is kept for tenants that
+// want it.
+type ContentConfig struct {
+	// Key is the master key, as name:key, 32 bytes in base64; empty: no content is
+	// kept.
+	Key config.Secret `yaml:"key"`
+	// PreviousKeys are those from before, by which tenants' keys may still be wrapped.
+	PreviousKeys []config.Secret `yaml:"previous_keys"`
+	// MaxBytes is the most that is kept of a request, and as much of an answer.
+	MaxBytes int `yaml:"max_bytes"`
+	// QueueBytes is how much content may wait to be written.
+	QueueBytes int64 `yaml:"queue_bytes"`
+}
+
+func (c ContentConfig) validate(p *config.Problems, prefix string) {
+	if c.Key != "" || len(c.PreviousKeys) > 0 {
+		if _, err := envelope.ParseMasters(c.Key, c.PreviousKeys...); err != nil {
+			p.Add(prefix+".key", "%v", err)
+		}
+	}
+	p.Check(c.MaxBytes >= 1024 && c.MaxBytes <= 16<<20, prefix+".max_bytes", "must be from 1024 to 16777216, got %d", c.MaxBytes)
+	p.Check(c.QueueBytes >= 4*int64(c.MaxBytes) && c.QueueBytes <= 1<<34, prefix+".queue_bytes", "must be from four times max_bytes to 17179869184, got %d", c.QueueBytes)
 }
 
 // JournalConfig is about the local files that hold records until the sink has them.
@@ -82,6 +111,7 @@ func DefaultConfig() Config {
 		OnFull: FullLog, FullWait: 250 * time.Millisecond, Retention: 90 * 24 * time.Hour,
 		Journal:     JournalConfig{Enabled: true},
 		Checkpoints: CheckpointConfig{Every: 1000, Interval: 10 * time.Second},
+		Content:     ContentConfig{MaxBytes: 64 << 10, QueueBytes: 32 << 20},
 	}
 }
 
@@ -94,6 +124,8 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	p.Check(c.OnFull == FullLog || c.OnFull == FullRefuse, prefix+".on_full", "must be log or refuse, got %q", c.OnFull)
 	p.Check(c.FullWait >= 0 && c.FullWait <= time.Minute, prefix+".full_wait", "must be from 0 to 1m, got %v", c.FullWait)
 	p.Check(c.Retention == 0 || c.Retention >= time.Hour, prefix+".retention", "must be 0 or at least 1h, got %v", c.Retention)
+	c.Content.validate(p, prefix+".content")
+	p.Check(c.Content.Key == "" || c.Sink == SinkTable, prefix+".content.key", "content is kept with the sink table only")
 	k := c.Checkpoints
 	p.Check(k.Every >= 1 && k.Every <= 1<<20, prefix+".checkpoints.every", "must be from 1 to 1048576, got %d", k.Every)
 	p.Check(k.Interval >= 100*time.Millisecond && k.Interval <= 24*time.Hour, prefix+".checkpoints.interval", "must be from 100ms to 24h, got %v", k.Interval)

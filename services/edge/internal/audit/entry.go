@@ -15,6 +15,38 @@ type Entry struct {
 	rec     Record
 	omitted bool
 	begun   bool
+	content Content
+	refused bool
+}
+
+// Content gathers what is to be kept of a call's content.
+type Content interface {
+	// Answer takes the answer as the caller gets it, or a piece of a stream. It
+	// keeps no piece; a whole answer must not change until Seal.
+	Answer(message any, piece bool)
+	// Seal encrypts what was gathered for a record, and notes it there; nil when it
+	// cannot be kept. Pieces that come later are lost.
+	Seal(ctx context.Context, rec *Record) *Sealed
+}
+
+// SetContent has content kept of the call.
+func (e *Entry) SetContent(c Content) {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.content = c
+}
+
+// Content returns what gathers the call's content; nil when none is to be kept.
+func (e *Entry) Content() Content {
+	if e == nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.content
 }
 
 // NewEntry returns the entry of a request whose record has this id.
@@ -141,6 +173,27 @@ func (e *Entry) Begun() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.begun
+}
+
+// SetRefused notes that the request is refused, also where the answer says that there
+// is no such thing.
+func (e *Entry) SetRefused() {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.refused = true
+}
+
+// Refused reports whether SetRefused was called.
+func (e *Entry) Refused() bool {
+	if e == nil {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.refused
 }
 
 // Omit says that no record of the request is to be kept: one of many alike.

@@ -25,7 +25,7 @@ func csvColumns() []string {
 	return []string{
 		"time", "id", "request_id", "tenant", "subject", "key_id", "method", "resource", "decision", "error_reason", "address",
 		"duration_ms", "served_by", "experiment", "arm", "prompt_tokens", "completion_tokens", "policy", "rule", "findings", "review",
-		"documents", "cache", "chain", "sequence", "previous_hash", "hash",
+		"documents", "cache", "content", "content_sha256", "chain", "sequence", "previous_hash", "hash",
 	}
 }
 
@@ -62,6 +62,30 @@ func (e *Export) Proof(regs []auditproof.Registration, checkpoints []string) err
 				return err
 			}
 			buf.Reset()
+		}
+	}
+	return e.send(buf.Bytes())
+}
+
+// Keys writes keys that verify checkpoints.
+func (e *Export) Keys(keys []string) error {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	for _, k := range keys {
+		if err := enc.Encode(auditproof.Line{Key: k}); err != nil {
+			return fmt.Errorf("audit: encode: %w", err)
+		}
+	}
+	return e.send(buf.Bytes())
+}
+
+// Proven writes records with their proofs, as JSON lines.
+func (e *Export) Proven(recs []ProvenRecord) error {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	for i := range recs {
+		if err := enc.Encode(auditproof.Line{Record: &recs[i].Record, Proof: recs[i].Proof}); err != nil {
+			return fmt.Errorf("audit: encode: %w", err)
 		}
 	}
 	return e.send(buf.Bytes())
@@ -105,7 +129,7 @@ func csvRow(r *Record) []string {
 		r.Time.Format(time.RFC3339Nano), r.ID, r.RequestID, r.Tenant, r.Subject, r.KeyID, r.Method, r.Resource, r.Decision, r.Reason, r.Address,
 		strconv.FormatFloat(float64(r.Duration)/float64(time.Millisecond), 'f', -1, 64), r.ServedBy, r.Experiment, r.Arm,
 		strconv.Itoa(int(r.PromptTokens)), strconv.Itoa(int(r.CompletionTokens)), r.Policy, r.Rule, strings.Join(r.Findings, "; "),
-		strconv.FormatBool(r.Review), strings.Join(r.Documents, "; "), r.Cache, r.Chain, strconv.FormatInt(r.Sequence, 10),
+		strconv.FormatBool(r.Review), strings.Join(r.Documents, "; "), r.Cache, r.ContentState(), hashText(r.Content), r.Chain, strconv.FormatInt(r.Sequence, 10),
 		hashText(r.Previous), hashText(r.Hash),
 	}
 	for i, cell := range out {

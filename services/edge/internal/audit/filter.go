@@ -54,6 +54,8 @@ func filterFields() map[string]filterField {
 		"completion_tokens": {"completion_tokens", kindNumber, 1},
 		"sequence":          {"sequence", kindNumber, 1},
 		"review":            {"review", kindFlag, 0},
+		"content_missing":   {"content_missing", kindFlag, 0},
+		"content_sha256":    {"content_sha256", kindText, 0},
 		"findings":          {"findings", kindList, 0},
 		"documents":         {"documents", kindList, 0},
 		"error_reason":      {"reason", kindText, 0},

@@ -48,6 +48,8 @@ const (
 type journalLine struct {
 	Record *Record `json:"record,omitempty"`
 	Begun  *Record `json:"begun,omitempty"`
+	// Content is that of Record.
+	Content *Sealed `json:"content,omitempty"`
 }
 
 // OpenJournal opens the journal in dir, which is made when it is not there. Another
@@ -109,9 +111,10 @@ func line(l journalLine) ([]byte, error) {
 	return append(out, '\n'), nil
 }
 
-// Append keeps a record of the chain. Records must come in their order.
-func (j *Journal) Append(rec *Record) error {
-	text, err := line(journalLine{Record: rec})
+// Append keeps a record of the chain, and its content unless that is nil. Records
+// must come in their order.
+func (j *Journal) Append(rec *Record, content *Sealed) error {
+	text, err := line(journalLine{Record: rec, Content: content})
 	if err != nil {
 		return err
 	}

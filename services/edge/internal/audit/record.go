@@ -1,5 +1,6 @@
 // Package audit keeps one record of every request: who asked for what, how it
-// was decided, and what answered. It never holds bodies or secrets. Start
+// was decided, and what answered. It never holds bodies or secrets; what a tenant
+// wants kept of those is encrypted by package auditcontent before it comes here. Start
 // reading at Trail, which writes records, and Entry, which a request fills.
 package audit
 
@@ -28,6 +29,28 @@ type Record = auditproof.Record
 // was kept before. Only one Write is in hand at a time.
 type Sink interface {
 	Write(ctx context.Context, batch []Record) error
+}
+
+// The states of a record's content.
+const (
+	ContentKept    = auditproof.ContentKept
+	ContentMissing = auditproof.ContentMissing
+)
+
+// Sealed is the content of one call, encrypted.
+type Sealed struct {
+	Record  string    `json:"record"`
+	Tenant  string    `json:"tenant"`
+	Subject string    `json:"subject"`
+	Key     string    `json:"key"` // the name of the key that opens it
+	Time    time.Time `json:"time"`
+	Data    []byte    `json:"data"`
+}
+
+// ContentSink keeps contents beside records; *SQLSink is one. WriteBoth does what
+// Write does, and keeps the contents that belong to records of batch.
+type ContentSink interface {
+	WriteBoth(ctx context.Context, batch []Record, contents []Sealed) error
 }
 
 // Query asks for a page of records, newest first.

@@ -68,13 +68,14 @@ func (r *Replayed) file(ctx context.Context, path string, sink Sink, begun map[s
 	defer f.Close()
 	in := bufio.NewReaderSize(f, 64<<10)
 	var batch []Record
+	var contents []Sealed
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
 		}
-		err := sink.Write(ctx, batch)
+		err := writeBoth(ctx, sink, batch, contents)
 		r.Records += len(batch)
-		batch = batch[:0]
+		batch, contents = batch[:0], nil
 		return err
 	}
 	for {
@@ -98,6 +99,9 @@ func (r *Replayed) file(ctx context.Context, path string, sink Sink, begun map[s
 			continue
 		}
 		ended[l.Record.ID] = true
+		if l.Content != nil {
+			contents = append(contents, *l.Content)
+		}
 		if batch = append(batch, *l.Record); len(batch) == maxBatch {
 			if err := flush(); err != nil {
 				return err

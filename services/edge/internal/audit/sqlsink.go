@@ -17,8 +17,8 @@ import (
 const (
 	columns = `time_us, id, request_id, tenant, subject, key_id, method, resource, decision, reason,
 	duration_us, address, served_by, arm, prompt_tokens, completion_tokens, experiment,
-	policy, rule, findings, review, documents, cache, content_sha256, chain, sequence, previous_hash, hash`
-	columnCount = 28
+	policy, rule, findings, review, documents, cache, content_sha256, content_missing, chain, sequence, previous_hash, hash`
+	columnCount = 29
 	// rowsAtOnce is how many records one statement writes: few statements, and
 	// far below the bounds on parameters of both databases.
 	rowsAtOnce = 64
@@ -48,17 +48,21 @@ func (s *SQLSink) Snapshot(ctx context.Context, fn func(context.Context, *SQLSin
 // Write keeps batch in one transaction. A record that is there already stays.
 func (s *SQLSink) Write(ctx context.Context, batch []Record) error {
 	err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		for rest := batch; len(rest) > 0; {
-			n := min(len(rest), rowsAtOnce)
-			if _, err := tx.ExecContext(ctx, insertStatement(n), values(rest[:n])...); err != nil {
-				return err
-			}
-			rest = rest[n:]
-		}
-		return nil
+		return insert(ctx, tx, batch)
 	})
 	if err != nil {
 		return fmt.Errorf("audit: write: %w", err)
+	}
+	return nil
+}
+
+func insert(ctx context.Context, tx *sql.Tx, batch []Record) error {
+	for rest := batch; len(rest) > 0; {
+		n := min(len(rest), rowsAtOnce)
+		if _, err := tx.ExecContext(ctx, insertStatement(n), values(rest[:n])...); err != nil {
+			return err
+		}
+		rest = rest[n:]
 	}
 	return nil
 }
@@ -87,7 +91,7 @@ func values(recs []Record) []any {
 		out = append(out, r.Time.UnixMicro(), r.ID, r.RequestID, r.Tenant, r.Subject, r.KeyID, r.Method,
 			auditproof.Clean(r.Resource), r.Decision, r.Reason, r.Duration.Microseconds(), r.Address, r.ServedBy, r.Arm,
 			r.PromptTokens, r.CompletionTokens, r.Experiment,
-			r.Policy, r.Rule, listText(r.Findings), number(r.Review), listText(r.Documents), r.Cache, hashText(r.Content),
+			r.Policy, r.Rule, listText(r.Findings), number(r.Review), listText(r.Documents), r.Cache, hashText(r.Content), number(r.ContentMissing),
 			r.Chain, r.Sequence, hashText(r.Previous), hashText(r.Hash))
 	}
 	return out
@@ -162,11 +166,11 @@ func scan(rows *sql.Rows) (Record, error) {
 	var r Record
 	var at, took int64
 	var findings, documents, content, previous, hash string
-	var review int
+	var review, missing int
 	err := rows.Scan(&at, &r.ID, &r.RequestID, &r.Tenant, &r.Subject, &r.KeyID, &r.Method, &r.Resource, &r.Decision,
 		&r.Reason, &took, &r.Address, &r.ServedBy, &r.Arm, &r.PromptTokens, &r.CompletionTokens, &r.Experiment,
-		&r.Policy, &r.Rule, &findings, &review, &documents, &r.Cache, &content, &r.Chain, &r.Sequence, &previous, &hash)
-	r.Findings, r.Documents, r.Review = readList(findings), readList(documents), review != 0
+		&r.Policy, &r.Rule, &findings, &review, &documents, &r.Cache, &content, &missing, &r.Chain, &r.Sequence, &previous, &hash)
+	r.Findings, r.Documents, r.Review, r.ContentMissing = readList(findings), readList(documents), review != 0, missing != 0
 	r.Content, r.Previous, r.Hash = readHash(content), readHash(previous), readHash(hash)
 	r.Time, r.Duration = time.UnixMicro(at).UTC(), time.Duration(took)*time.Microsecond
 	return r, err

@@ -44,6 +44,9 @@ type Trail struct {
 
 	writing chan struct{} // held while a batch is written
 
+	contents map[string]Sealed // of records in queue, by their ids
+	held     int64             // bytes of contents, with those that are promised room
+
 	chain   *Chain   // nil: records are in none
 	journal *Journal // nil: what waits is lost with the process
 	last    int64    // the last sequence number in the sink
@@ -67,7 +70,7 @@ func NewTrail(cfg Config, sink Sink, c clock.Clock, log *slog.Logger, m *metrics
 	return &Trail{
 		cfg: cfg, sink: sink, clock: c, log: log, metrics: m,
 		slots: make(chan struct{}, cfg.QueueSize), wake: make(chan struct{}, 1),
-		full: make(chan struct{}, 1), writing: make(chan struct{}, 1),
+		full: make(chan struct{}, 1), writing: make(chan struct{}, 1), contents: make(map[string]Sealed),
 	}
 }
 
@@ -115,11 +118,16 @@ func (t *Trail) Refusing() error {
 // which there is none is logged as an error and counted, never dropped in
 // silence. The error is of a record that this process alone knows, for requests
 // that must not be answered without one.
-func (t *Trail) Append(ctx context.Context, rec Record) error {
+func (t *Trail) Append(ctx context.Context, rec Record) error { return t.AppendWith(ctx, rec, nil) }
+
+// AppendWith adds a record with its content, for which Hold has made room; nil when
+// it has none.
+func (t *Trail) AppendWith(ctx context.Context, rec Record, content *Sealed) error {
 	// The request may be over already; its record is still due.
 	ctx = context.WithoutCancel(ctx)
 	rec.Normalise()
 	if t.cfg.OnFull != FullRefuse && !t.take(ctx) {
+		t.release(content)
 		t.lose(ctx, []Record{rec}, causeFull)
 		return nil
 	}
@@ -128,10 +136,13 @@ func (t *Trail) Append(ctx context.Context, rec Record) error {
 	if t.chain != nil {
 		t.chain.link(&rec)
 		if t.journal != nil {
-			err = t.journal.Append(&rec)
+			err = t.journal.Append(&rec, content)
 		}
 	}
 	t.queue = append(t.queue, rec)
+	if content != nil {
+		t.contents[rec.ID] = *content
+	}
 	t.appended++
 	n := len(t.queue)
 	t.mu.Unlock()
@@ -215,7 +226,7 @@ func (t *Trail) writeBatch(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	err := t.sink.Write(ctx, batch)
+	err := t.write(ctx, batch)
 	t.mu.Lock()
 	t.behind = err
 	t.mu.Unlock()
@@ -244,6 +255,14 @@ func (t *Trail) writeBatch(ctx context.Context) error {
 func (t *Trail) remove(n int) {
 	t.mu.Lock()
 	// Copied, so that the written records can be freed.
+	if len(t.contents) > 0 {
+		for _, r := range t.queue[:n] {
+			if c, ok := t.contents[r.ID]; ok {
+				delete(t.contents, r.ID)
+				t.held -= int64(len(c.Data))
+			}
+		}
+	}
 	t.queue = append([]Record(nil), t.queue[n:]...)
 	t.written += uint64(n)
 	t.mu.Unlock()

@@ -74,6 +74,9 @@ func verify(ctx context.Context, s *SQLSink, keys *Keys, in VerifyRange, before 
 		if err != nil {
 			return auditproof.Report{}, err
 		}
+		if err := s.checkContents(ctx, name, v.Find); err != nil {
+			return auditproof.Report{}, err
+		}
 	}
 	if in.Chain == "" {
 		if err := s.unchained(ctx, v.Record); err != nil {

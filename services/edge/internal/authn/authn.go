@@ -22,8 +22,8 @@ const (
 // retryAfter is when to try again after a store did not answer.
 const retryAfter = time.Second
 
-// maxTokenBytes bounds a token from outside.
-const maxTokenBytes = 8192
+// MaxTokenBytes bounds a token from outside.
+const MaxTokenBytes = 8192
 
 // Cause is why credentials were refused: for metrics and logs, not for the
 // caller.

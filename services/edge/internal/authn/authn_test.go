@@ -29,7 +29,7 @@ func TestToken(t *testing.T) {
 		{"no scheme", []string{"abc"}, "", Malformed},
 		{"no token", []string{"Bearer "}, "", Malformed},
 		{"two", []string{"Bearer a", "Bearer b"}, "", Malformed},
-		{"too long", []string{"Bearer " + strings.Repeat("x", maxTokenBytes+1)}, "", Malformed},
+		{"too long", []string{"Bearer " + strings.Repeat("x", MaxTokenBytes+1)}, "", Malformed},
 	} {
 		ctx := metadata.NewIncomingContext(t.Context(), metadata.MD{Header: c.values})
 		got, _, err := Token(ctx)

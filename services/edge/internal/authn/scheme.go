@@ -26,7 +26,7 @@ func Token(ctx context.Context) (string, Scheme, error) {
 	name, token, ok := strings.Cut(values[0], " ")
 	token = strings.TrimSpace(token)
 	scheme := Scheme(strings.ToLower(name))
-	if len(values) > 1 || !ok || scheme != Bearer && scheme != DPoP || token == "" || len(token) > maxTokenBytes {
+	if len(values) > 1 || !ok || scheme != Bearer && scheme != DPoP || token == "" || len(token) > MaxTokenBytes {
 		return "", "", &RefusedError{Cause: Malformed}
 	}
 	return token, scheme, nil

@@ -77,6 +77,13 @@ func outside(g grant.Grant, p Permission, filtered bool) string {
 		if len(g.Models) > 0 {
 			return "models"
 		}
+	case kindTrail:
+		if len(g.Models) > 0 {
+			return "models"
+		}
+		if len(g.Collections) > 0 {
+			return "collections"
+		}
 	case kindCollection:
 		name, _, _ := strings.Cut(p.ID, "/")
 		if !g.Collection(name) && (name != "" || !filtered) {
@@ -96,6 +103,8 @@ const (
 	kindModel
 	// kindModels resources may tell of every model, or hold parts of any.
 	kindModels
+	// kindTrail resources tell of every model and every collection.
+	kindTrail
 	// kindCollection resources are collections, or in one.
 	kindCollection
 )
@@ -109,6 +118,10 @@ func kindOf(typ string) kind {
 		return kindModel
 	case "registry-prompt":
 		return kindOther
+	case "worker": // what each has loaded
+		return kindModels
+	case "audit":
+		return kindTrail
 	}
 	if strings.HasPrefix(typ, "registry-") {
 		return kindModels

@@ -15,11 +15,15 @@ import (
 func Files() []protoreflect.FileDescriptor {
 	return []protoreflect.FileDescriptor{
 		edgev1.File_poterne_edge_v1_openai_proto,
+		edgev1.File_poterne_edge_v1_responses_proto,
+		edgev1.File_poterne_edge_v1_messages_proto,
+		edgev1.File_poterne_edge_v1_moderations_proto,
 		edgev1.File_poterne_edge_v1_admin_proto,
 		edgev1.File_poterne_edge_v1_feedback_proto,
 		edgev1.File_poterne_edge_v1_serviceaccounts_proto,
 		edgev1.File_poterne_edge_v1_policies_proto,
 		edgev1.File_poterne_edge_v1_audit_proto,
+		edgev1.File_poterne_edge_v1_auditcontent_proto,
 		edgev1.File_poterne_edge_v1_sessions_proto,
 		edgev1.File_poterne_edge_v1_bans_proto,
 		edgev1.File_poterne_edge_v1_cache_proto,

@@ -53,10 +53,14 @@ func service(rpc string) string {
 func services() map[string]Profile {
 	return map[string]Profile{
 		edgev1.OpenAIService_ServiceDesc.ServiceName:         Prompt,
+		edgev1.ResponsesService_ServiceDesc.ServiceName:      Prompt,
+		edgev1.MessagesService_ServiceDesc.ServiceName:       Prompt,
+		edgev1.ModerationService_ServiceDesc.ServiceName:     Prompt,
 		edgev1.AdminService_ServiceDesc.ServiceName:          Full,
 		edgev1.ServiceAccountService_ServiceDesc.ServiceName: Full,
 		edgev1.PolicyService_ServiceDesc.ServiceName:         Full,
 		edgev1.AuditService_ServiceDesc.ServiceName:          Full,
+		edgev1.AuditContentService_ServiceDesc.ServiceName:   Full,
 		edgev1.SessionService_ServiceDesc.ServiceName:        Full,
 		edgev1.BanService_ServiceDesc.ServiceName:            Full,
 		edgev1.CacheService_ServiceDesc.ServiceName:          Full,

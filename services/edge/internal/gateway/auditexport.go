@@ -52,6 +52,10 @@ func auditExport(r *http.Request) (*edgev1.ExportAuditRequest, error) {
 			if out.Proof, err = strconv.ParseBool(list[0]); err != nil {
 				return nil, apierr.Invalid(name, "proof: must be true or false")
 			}
+		case "proofs":
+			if out.Proofs, err = strconv.ParseBool(list[0]); err != nil {
+				return nil, apierr.Invalid(name, "proofs: must be true or false")
+			}
 		default:
 			return nil, apierr.Invalid("query", "query: has a parameter that this call does not have")
 		}

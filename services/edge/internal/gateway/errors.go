@@ -48,6 +48,10 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 		httperr.WriteOpenAI(w, id, err)
 		return
 	}
+	if messagesPath(r.URL.Path) {
+		httperr.WriteAnthropic(w, id, err)
+		return
+	}
 	if tensorPath(r.URL.Path) {
 		httperr.WriteInference(w, id, err)
 		return

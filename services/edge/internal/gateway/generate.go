@@ -21,7 +21,7 @@ func (h *handler) chat(w *writer, r *http.Request) {
 		return
 	}
 	if req.GetStream() {
-		startStream(h, w, r, openAIFailure, func(ctx context.Context) (grpc.ServerStreamingClient[edgev1.StreamChatCompletionResponse], error) {
+		startStream(h, w, r, openAIEvents(), func(ctx context.Context) (grpc.ServerStreamingClient[edgev1.StreamChatCompletionResponse], error) {
 			return h.openai.StreamChatCompletion(ctx, req)
 		})
 		return
@@ -38,7 +38,7 @@ func (h *handler) completion(w *writer, r *http.Request) {
 		return
 	}
 	if req.GetStream() {
-		startStream(h, w, r, openAIFailure, func(ctx context.Context) (grpc.ServerStreamingClient[edgev1.CreateCompletionResponse], error) {
+		startStream(h, w, r, openAIEvents(), func(ctx context.Context) (grpc.ServerStreamingClient[edgev1.CreateCompletionResponse], error) {
 			return h.openai.StreamCompletion(ctx, req)
 		})
 		return

@@ -70,6 +70,8 @@ type handler struct {
 	routes    routes
 	gateway   *runtime.ServeMux
 	openai    edgev1.OpenAIServiceClient
+	responses edgev1.ResponsesServiceClient
+	messages  edgev1.MessagesServiceClient
 	admin     edgev1.AdminServiceClient
 	tensors   oip.GRPCInferenceServiceClient
 	search    searchv1.SearchServiceClient
@@ -84,6 +86,7 @@ type handler struct {
 func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	h := &handler{
 		Deps: d, cfg: cfg, openai: edgev1.NewOpenAIServiceClient(d.Conn), admin: edgev1.NewAdminServiceClient(d.Conn),
+		responses: edgev1.NewResponsesServiceClient(d.Conn), messages: edgev1.NewMessagesServiceClient(d.Conn),
 		tensors: oip.NewGRPCInferenceServiceClient(d.Conn), search: searchv1.NewSearchServiceClient(d.Conn),
 		artifacts: registryv1.NewArtifactServiceClient(d.Conn), registry: registryv1.NewRegistryServiceClient(d.Conn),
 		tracer: d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
@@ -147,6 +150,11 @@ func (h *handler) openGateway(ctx context.Context) error {
 	)
 	for _, register := range []func() error{
 		func() error { return edgev1.RegisterOpenAIServiceHandlerClient(ctx, h.gateway, h.openai) },
+		func() error { return edgev1.RegisterResponsesServiceHandlerClient(ctx, h.gateway, h.responses) },
+		func() error { return edgev1.RegisterMessagesServiceHandlerClient(ctx, h.gateway, h.messages) },
+		func() error {
+			return edgev1.RegisterModerationServiceHandlerClient(ctx, h.gateway, edgev1.NewModerationServiceClient(h.Conn))
+		},
 		func() error {
 			return edgev1.RegisterAdminServiceHandlerClient(ctx, h.gateway, h.admin)
 		},
@@ -164,6 +172,9 @@ func (h *handler) openGateway(ctx context.Context) error {
 		},
 		func() error {
 			return edgev1.RegisterSessionServiceHandlerClient(ctx, h.gateway, edgev1.NewSessionServiceClient(h.Conn))
+		},
+		func() error {
+			return edgev1.RegisterAuditContentServiceHandlerClient(ctx, h.gateway, edgev1.NewAuditContentServiceClient(h.Conn))
 		},
 		func() error {
 			return edgev1.RegisterBanServiceHandlerClient(ctx, h.gateway, edgev1.NewBanServiceClient(h.Conn))
@@ -196,6 +207,9 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	if messagesPath(r.URL.Path) {
+		anthropicHeaders(w.Header(), r)
+	}
 	if form := h.Forms[rt.template]; rt.rpc == "" && form != nil {
 		form.ServeHTTP(w, r)
 		return
@@ -245,6 +259,10 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 		h.chat(w, r)
 	case edgev1.OpenAIService_CreateCompletion_FullMethodName:
 		h.completion(w, r)
+	case edgev1.ResponsesService_CreateResponse_FullMethodName:
+		h.response(w, r)
+	case edgev1.MessagesService_CreateMessage_FullMethodName:
+		h.message(w, r)
 	case edgev1.AdminService_QuantizeModel_FullMethodName:
 		h.quantize(w, r)
 	case edgev1.AuditService_ExportAudit_FullMethodName:

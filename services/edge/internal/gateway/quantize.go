@@ -25,7 +25,7 @@ func (h *handler) quantize(w *writer, r *http.Request) {
 	if !h.readBody(w, r, req) {
 		return
 	}
-	startStream(h, w, r, problemFailure, func(ctx context.Context) (grpc.ServerStreamingClient[edgev1.QuantizeModelResponse], error) {
+	startStream(h, w, r, problemEvents(), func(ctx context.Context) (grpc.ServerStreamingClient[edgev1.QuantizeModelResponse], error) {
 		return h.admin.QuantizeModel(ctx, req)
 	})
 }

@@ -34,7 +34,7 @@ const done = "[DONE]"
 func startStream[T any, M interface {
 	*T
 	proto.Message
-}](h *handler, w *writer, r *http.Request, failed failure, open func(context.Context) (grpc.ServerStreamingClient[T], error),
+}](h *handler, w *writer, r *http.Request, shape eventShape, open func(context.Context) (grpc.ServerStreamingClient[T], error),
 ) {
 	ctx, cancel := context.WithCancel(h.callContext(r.Context(), r.Header))
 	defer cancel()
@@ -78,7 +78,7 @@ func startStream[T any, M interface {
 	}
 	h.metrics.StreamOpened(ctx)
 	defer h.metrics.StreamClosed(ctx)
-	s := &stream{handler: h, out: sse.New(w), failed: failed}
+	s := &stream{handler: h, out: sse.New(w), shape: shape}
 	s.run(ctx, first, events)
 }
 
@@ -94,22 +94,40 @@ type event struct {
 type stream struct {
 	handler *handler
 	out     *sse.Writer
-	failed  failure
+	shape   eventShape
 	buf     []byte
 }
 
-// failure writes an error into a stream, in the shape that its clients read.
-type failure func(out *sse.Writer, err error, requestID string) error
-
-// openAIFailure is one event like the others, as OpenAI's SDKs expect it.
-func openAIFailure(out *sse.Writer, err error, requestID string) error {
-	return out.Event(httperr.OpenAIBody(err, requestID))
+// eventShape is how the clients of a path read events.
+type eventShape struct {
+	// name is the type of a message's event; nil: events have none.
+	name func(msg proto.Message) string
+	// fail writes an error into a stream.
+	fail func(out *sse.Writer, err error, requestID string) error
+	// end writes what follows the last message.
+	end func(out *sse.Writer) error
 }
 
-// problemFailure is an event of its own name.
-func problemFailure(out *sse.Writer, err error, requestID string) error {
-	return out.Named("error", httperr.ProblemBody(err, requestID))
+// openAIEvents have no types; a failure is one like the others, as OpenAI's SDKs
+// expect it.
+func openAIEvents() eventShape {
+	return eventShape{
+		fail: func(out *sse.Writer, err error, id string) error { return out.Event(httperr.OpenAIBody(err, id)) },
+		end:  endDone,
+	}
 }
+
+// problemEvents tell failures in an event of its own type.
+func problemEvents() eventShape {
+	return eventShape{
+		fail: func(out *sse.Writer, err error, id string) error {
+			return out.Named("error", httperr.ProblemBody(err, id))
+		},
+		end: endDone,
+	}
+}
+
+func endDone(out *sse.Writer) error { return out.Event([]byte(done)) }
 
 // run writes events until the end. A write that fails means that the client is
 // gone: there is nobody left to tell.
@@ -146,17 +164,20 @@ const keepAlive = "keep-alive"
 func (s *stream) write(ctx context.Context, e event) (more bool, err error) {
 	switch {
 	case errors.Is(e.err, io.EOF):
-		return false, s.out.Event([]byte(done))
+		return false, s.shape.end(s.out)
 	case e.err != nil:
 		return false, s.fail(ctx, e.err)
 	}
 	if s.buf, err = s.handler.Codec.Append(s.buf[:0], e.msg); err != nil {
 		return false, s.fail(ctx, err)
 	}
+	if s.shape.name != nil {
+		return true, s.out.Named(s.shape.name(e.msg), s.buf)
+	}
 	return true, s.out.Event(s.buf)
 }
 
 // fail tells of a failure inside the stream.
 func (s *stream) fail(ctx context.Context, err error) error {
-	return s.failed(s.out, err, requestid.FromContext(ctx))
+	return s.shape.fail(s.out, err, requestid.FromContext(ctx))
 }

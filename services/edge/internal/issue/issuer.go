@@ -3,6 +3,7 @@ package issue
 import (
 	"context"
 	"crypto/rand"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,11 @@ type claims struct {
 	Roles    []string      `json:"roles,omitempty"`
 	Groups   []string      `json:"groups,omitempty"`
 	Confirms *confirmation `json:"cnf,omitempty"`
+	// The key's lists, where the token is for others: here they are those of the key
+	// as it is then.
+	Models      []string       `json:"models,omitempty"`
+	Collections []string       `json:"collections,omitempty"`
+	Networks    []netip.Prefix `json:"networks,omitempty"`
 }
 
 type confirmation struct {
@@ -87,8 +93,14 @@ func (i *issuer) issue(ctx context.Context, p authn.Principal, r request, bound 
 	if !bound.None() {
 		c.Confirms = &confirmation{bound.Key, bound.Certificate}
 	}
+	if slices.ContainsFunc(audiences, func(a string) bool { return a != i.config.Audience && a != i.config.Issuer }) {
+		c.Models, c.Collections, c.Networks = p.Grant.Models, p.Grant.Collections, p.Grant.Networks
+	}
 	if out.Token, err = signer.Sign(tokenType, c); err != nil {
 		return issued{}, apierr.Wrap(apierr.Internal, err, "the token cannot be signed")
+	}
+	if len(out.Token) > authn.MaxTokenBytes {
+		return issued{}, wrong(invalidTarget, "the lists of the key are too long for a token that others are to read")
 	}
 	return out, nil
 }

@@ -33,6 +33,9 @@ func (d *decoder) message(p *plan, m protoreflect.Message) error {
 		if err != nil {
 			return err
 		}
+		if p.name == fieldMask {
+			raw = camelCased(raw)
+		}
 		if err := (protojson.UnmarshalOptions{RecursionLimit: d.opts.MaxDepth + 1}).Unmarshal(raw, m.Interface()); err != nil {
 			return faultf("must be %s", wellKnownForm(p.name))
 		}

@@ -1,5 +1,38 @@
 package jsoncodec
 
+import "github.com/go-json-experiment/json/jsontext"
+
+const fieldMask = "google.protobuf.FieldMask"
+
+// camelCased returns a field mask as protojson reads it. That takes expireTime alone,
+// but fields are named expire_time everywhere else (AIP-161). What is no text, or
+// could not be turned back, stays as it is.
+func camelCased(raw jsontext.Value) jsontext.Value {
+	if raw.Kind() != '"' {
+		return raw
+	}
+	text, err := jsontext.AppendUnquote(nil, raw)
+	if err != nil {
+		return raw
+	}
+	out := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		if text[i] != '_' {
+			out = append(out, text[i])
+			continue
+		}
+		if i++; i == len(text) || text[i] < 'a' || text[i] > 'z' {
+			return raw
+		}
+		out = append(out, text[i]-'a'+'A')
+	}
+	quoted, err := jsontext.AppendQuote(nil, out)
+	if err != nil {
+		return raw
+	}
+	return quoted
+}
+
 // wellKnown reports whether protojson has a form of its own for the message.
 func wellKnown(name string) bool { return wellKnownForm(name) != "" }
 
@@ -16,7 +49,7 @@ func wellKnownForm(name string) string {
 		return "a JSON value"
 	case "google.protobuf.ListValue":
 		return "an array"
-	case "google.protobuf.FieldMask":
+	case fieldMask:
 		return "field names, separated by commas"
 	case "google.protobuf.Empty":
 		return "an empty object"

@@ -55,6 +55,8 @@ func Table() map[string]Class {
 	maps.Copy(t, auditClasses())
 	maps.Copy(t, sessionClasses())
 	maps.Copy(t, cacheClasses())
+	maps.Copy(t, messageClasses())
+	maps.Copy(t, auditContentClasses())
 	return t
 }
 

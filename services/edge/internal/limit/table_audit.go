@@ -6,8 +6,9 @@ import edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 // a write may.
 func auditClasses() map[string]Class {
 	return map[string]Class{
-		edgev1.AuditService_VerifyAudit_FullMethodName:   Write,
-		edgev1.AuditService_ExportAudit_FullMethodName:   Write,
-		edgev1.AuditService_ListAuditKeys_FullMethodName: Read,
+		edgev1.AuditService_VerifyAudit_FullMethodName:           Write,
+		edgev1.AuditService_ExportAudit_FullMethodName:           Write,
+		edgev1.AuditService_ProveAuditConsistency_FullMethodName: Read,
+		edgev1.AuditService_ListAuditKeys_FullMethodName:         Read,
 	}
 }

@@ -1,18 +1,17 @@
 package login
 
 import (
-	"crypto/subtle"
 	"errors"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
-	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/oidc"
+	"github.com/poterne/poterne/services/edge/internal/session"
 )
 
 // The outcomes of a login, for the metric and the log.
@@ -36,7 +35,8 @@ func (p *Pages) begin(w http.ResponseWriter, r *http.Request) error {
 	if returnTo = ownPath(returnTo); !ok || returnTo == "" {
 		returnTo = p.cfg.DefaultPath
 	}
-	f, cookie, err := p.sealer.begin(returnTo, p.Clock.Now())
+	before, _ := p.flows(r) // what is no cookie of ours is forgotten
+	f, cookie, err := p.sealer.begin(returnTo, before, p.Clock.Now())
 	if err != nil {
 		return apierr.Wrap(apierr.Internal, err, "a login cannot be begun")
 	}
@@ -51,17 +51,37 @@ func (p *Pages) begin(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// flows are the logins that the browser has under way.
+func (p *Pages) flows(r *http.Request) ([]flow, error) {
+	cookies := r.CookiesNamed(p.cfg.cookie(flowCookie))
+	if len(cookies) != 1 {
+		return nil, errFlow
+	}
+	return p.sealer.open(cookies[0].Value, p.Clock.Now())
+}
+
+// forget takes a login that is over out of the browser's cookie, and leaves the others.
+func (p *Pages) forget(w http.ResponseWriter, others []flow) {
+	if len(others) > 0 {
+		if cookie, err := p.sealer.seal(others); err == nil {
+			p.setCookie(w, flowCookie, cookie, int(flowTime/time.Second))
+			return
+		}
+	}
+	p.drop(w, flowCookie)
+}
+
 func (p *Pages) request(f flow) oidc.Request {
 	return oidc.Request{State: f.State, Nonce: f.Nonce, Verifier: f.Verifier, RedirectURI: p.cfg.PublicURL + PathCallback}
 }
 
 // complete is where the browser comes back with the provider's answer.
 func (p *Pages) complete(w http.ResponseWriter, r *http.Request) error {
-	caller, f, outcome, err := p.answer(r)
+	person, f, others, outcome, err := p.answer(r)
 	if outcome != outcomeState {
 		// It is over, whatever came of it. But what somebody else sends here must not
 		// end a login that this browser has begun.
-		p.drop(w, flowCookie)
+		p.forget(w, others)
 	}
 	if err != nil {
 		p.Metrics.Login(r.Context(), outcome)
@@ -69,8 +89,9 @@ func (p *Pages) complete(w http.ResponseWriter, r *http.Request) error {
 		return refusal(outcome, err)
 	}
 	entry := audit.From(r.Context())
-	entry.SetCaller(caller.Tenant, caller.Subject)
-	rec, secret, err := p.Sessions.Create(r.Context(), caller, r.UserAgent(), p.Address(r))
+	entry.SetCaller(person.Caller.Tenant, person.Caller.Subject)
+	at := session.AtProvider{Subject: person.Subject, Session: person.Session}
+	rec, secret, err := p.Sessions.Create(r.Context(), person.Caller, at, r.UserAgent(), p.Address(r))
 	if err != nil {
 		p.Metrics.Login(r.Context(), outcomeStore)
 		return apierr.Wrap(apierr.Unavailable, err, "the store of sessions does not answer").WithRetryAfter(time.Second)
@@ -90,42 +111,40 @@ func (p *Pages) complete(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// answer judges the provider's answer, and returns who has logged in.
-func (p *Pages) answer(r *http.Request) (identity.Caller, flow, string, error) {
+// answer judges the provider's answer, and returns who has logged in, by which login,
+// and the browser's others.
+func (p *Pages) answer(r *http.Request) (who oidc.Person, f flow, others []flow, outcome string, err error) {
 	var parameters [4]string
 	query := r.URL.Query()
 	for i, name := range []string{"state", "code", "error", "iss"} {
 		var ok bool
 		if parameters[i], ok = single(query[name]); !ok {
-			return identity.Caller{}, flow{}, outcomeMalformed, errors.New("a parameter is there twice: " + name)
+			return who, f, nil, outcomeMalformed, errors.New("a parameter is there twice: " + name)
 		}
 	}
 	state, code, failed, iss := parameters[0], parameters[1], parameters[2], parameters[3]
-	cookies := r.CookiesNamed(p.cfg.cookie(flowCookie))
-	if len(cookies) != 1 {
-		return identity.Caller{}, flow{}, outcomeNotBegun, errFlow
-	}
-	f, err := p.sealer.open(cookies[0].Value, p.Clock.Now())
+	all, err := p.flows(r)
 	if err != nil {
-		return identity.Caller{}, flow{}, outcomeNotBegun, err
+		return who, f, nil, outcomeNotBegun, err
 	}
-	if subtle.ConstantTimeCompare([]byte(state), []byte(f.State)) != 1 {
-		return identity.Caller{}, flow{}, outcomeState, errors.New("the state is that of another login")
+	f, others, ok := ofState(all, state)
+	if !ok {
+		return who, f, nil, outcomeState, errors.New("the state is that of another login")
 	}
 	if err := p.Provider.CheckIssuer(r.Context(), iss); err != nil {
-		return identity.Caller{}, flow{}, outcomeOf(err), err
+		return who, f, others, outcomeOf(err), err
 	}
 	if failed != "" {
-		return identity.Caller{}, flow{}, outcomeDenied, errors.New(knownError(failed))
+		return who, f, others, outcomeDenied, errors.New(knownError(failed))
 	}
 	if code == "" {
-		return identity.Caller{}, flow{}, outcomeMalformed, errors.New("there is no code")
+		return who, f, others, outcomeMalformed, errors.New("there is no code")
 	}
-	caller, err := p.Provider.Exchange(r.Context(), code, p.request(f))
+	person, err := p.Provider.Exchange(r.Context(), code, p.request(f))
 	if err != nil {
-		return identity.Caller{}, flow{}, outcomeOf(err), err
+		return who, f, others, outcomeOf(err), err
 	}
-	return caller, f, outcomeDone, nil
+	return person, f, others, outcomeDone, nil
 }
 
 func outcomeOf(err error) string {
@@ -152,7 +171,7 @@ func refusal(outcome string, err error) error {
 	case outcomeAway:
 		return apierr.Wrap(apierr.Unavailable, err, "the login provider cannot be reached now").WithRetryAfter(5 * time.Second)
 	case outcomeDenied:
-		return apierr.Wrap(apierr.PermissionDenied, err, "the login provider did not let you in: %s", err.Error())
+		return apierr.Wrap(apierr.PermissionDenied, err, "%s", denied(err.Error()))
 	case outcomeNobody:
 		return apierr.Wrap(apierr.PermissionDenied, err, "the login provider knows you, but you may not log in here: "+
 			"ask who runs this gateway for a tenant that it accepts")
@@ -162,5 +181,17 @@ func refusal(outcome string, err error) error {
 		return apierr.Wrap(apierr.Unauthenticated, err, "this login was not begun in this browser, is over already, or took longer than 10 minutes")
 	default:
 		return apierr.Wrap(apierr.Unauthenticated, err, "the login provider's answer is not accepted")
+	}
+}
+
+// denied says in words what a provider's error code means for the person.
+func denied(code string) string {
+	switch code {
+	case "access_denied":
+		return "the login was cancelled at the login provider, or it does not let you use this gateway"
+	case "server_error", "temporarily_unavailable":
+		return "the login provider has a problem of its own (" + code + "); try again later"
+	default:
+		return "the login provider did not let you in (" + code + ")"
 	}
 }

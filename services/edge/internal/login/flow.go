@@ -3,22 +3,29 @@ package login
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
 // flowTime is how long somebody may take at the provider.
 const flowTime = 10 * time.Minute
 
-// maxFlowBytes bounds the cookie of a login under way.
-const maxFlowBytes = 4096
+const (
+	// maxFlows bounds how many logins one browser has under way, in tabs of its own.
+	maxFlows = 4
+	// maxFlowBytes bounds their cookie: browsers take one of 4,096 bytes with its name
+	// and attributes.
+	maxFlowBytes = 3900
+)
 
-// flow is a login under way. Only the browser keeps it, sealed, in a cookie: whoever
-// comes back with another browser has begun nothing.
+// flow is a login under way. Only the browser keeps it, sealed, in a cookie, with those
+// of its other tabs: whoever comes back with another browser has begun nothing.
 type flow struct {
 	State    string `json:"s"`
 	Nonce    string `json:"n"`
@@ -48,40 +55,73 @@ func newSealer(key []byte, random io.Reader) (*sealer, error) {
 	return &sealer{aead: aead, random: random}, nil
 }
 
-// begin returns a new login, and its cookie.
-func (s *sealer) begin(returnTo string, now time.Time) (flow, string, error) {
-	secrets := make([]byte, 3*32+s.aead.NonceSize())
+// begin returns a new login, and the cookie of it and those before: as many of the
+// last as fit.
+func (s *sealer) begin(returnTo string, before []flow, now time.Time) (flow, string, error) {
+	secrets := make([]byte, 3*32)
 	if _, err := io.ReadFull(s.random, secrets); err != nil {
 		return flow{}, "", fmt.Errorf("login: read random bytes: %w", err)
 	}
 	text := func(i int) string { return base64.RawURLEncoding.EncodeToString(secrets[32*i : 32*(i+1)]) }
 	f := flow{State: text(0), Nonce: text(1), Verifier: text(2), ReturnTo: returnTo, Expires: now.Add(flowTime).Unix()}
-	plain, err := json.Marshal(f)
-	if err != nil {
-		return flow{}, "", fmt.Errorf("login: %w", err)
+	all := append(slices.Clone(before), f)
+	all = all[max(0, len(all)-maxFlows):]
+	for {
+		cookie, err := s.seal(all)
+		if err != nil || len(cookie) <= maxFlowBytes || len(all) == 1 {
+			return f, cookie, err
+		}
+		all = all[1:]
 	}
-	nonce := secrets[3*32:]
-	sealed := s.aead.Seal(nonce, nonce, plain, []byte(flowCookie)) //nolint:gosec // the nonce was read from s.random
-	return f, base64.RawURLEncoding.EncodeToString(sealed), nil
 }
 
-// open returns the login of a cookie, if it is not over.
-func (s *sealer) open(cookie string, now time.Time) (flow, error) {
+// seal returns the cookie of logins under way.
+func (s *sealer) seal(all []flow) (string, error) {
+	nonce := make([]byte, s.aead.NonceSize())
+	if _, err := io.ReadFull(s.random, nonce); err != nil {
+		return "", fmt.Errorf("login: read random bytes: %w", err)
+	}
+	plain, err := json.Marshal(all)
+	if err != nil {
+		return "", fmt.Errorf("login: %w", err)
+	}
+	sealed := s.aead.Seal(nonce, nonce, plain, []byte(flowCookie))
+	return base64.RawURLEncoding.EncodeToString(sealed), nil
+}
+
+// open returns the logins of a cookie that are not over; there is one at least.
+func (s *sealer) open(cookie string, now time.Time) ([]flow, error) {
 	if len(cookie) > maxFlowBytes {
-		return flow{}, errFlow
+		return nil, errFlow
 	}
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(cookie)
 	if err != nil || len(sealed) < s.aead.NonceSize() {
-		return flow{}, errFlow
+		return nil, errFlow
 	}
 	n := s.aead.NonceSize()
 	plain, err := s.aead.Open(nil, sealed[:n], sealed[n:], []byte(flowCookie))
 	if err != nil {
-		return flow{}, errFlow
+		return nil, errFlow
 	}
-	var f flow
-	if err := json.Unmarshal(plain, &f); err != nil || now.Unix() >= f.Expires {
-		return flow{}, errFlow
+	var all []flow
+	if err := json.Unmarshal(plain, &all); err != nil {
+		return nil, errFlow // one that was begun before an upgrade, too
 	}
-	return f, nil
+	all = slices.DeleteFunc(all, func(f flow) bool { return now.Unix() >= f.Expires })
+	if len(all) == 0 {
+		return nil, errFlow
+	}
+	return all, nil
+}
+
+// ofState returns the login that has a state, and the others.
+func ofState(all []flow, state string) (f flow, others []flow, ok bool) {
+	for _, one := range all {
+		if subtle.ConstantTimeCompare([]byte(state), []byte(one.State)) == 1 {
+			f, ok = one, true
+		} else {
+			others = append(others, one)
+		}
+	}
+	return f, others, ok
 }

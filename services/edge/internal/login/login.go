@@ -27,6 +27,7 @@ const (
 	methodLogout  = "/poterne.edge.v1.Login/Logout"
 	methodAccount = "/poterne.edge.v1.Login/ShowAccount"
 	methodEnd     = "/poterne.edge.v1.Login/EndSession"
+	methodEnded   = "/poterne.edge.v1.Login/LogoutByProvider"
 )
 
 // Guard limits addresses, and records what pages do.
@@ -91,6 +92,8 @@ func (p *Pages) Post() map[string]http.Handler {
 	return map[string]http.Handler{
 		PathLogout: p.page(methodLogout, p.logout),
 		PathEnd:    p.page(methodEnd, p.end),
+
+		PathBackchannel: http.HandlerFunc(p.backchannel),
 	}
 }
 

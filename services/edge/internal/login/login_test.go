@@ -49,7 +49,7 @@ func newTestSealer(t *testing.T, key byte) *sealer {
 
 func TestFlow(t *testing.T) {
 	s, now := newTestSealer(t, 'a'), time.Unix(1_800_000_000, 0)
-	f, cookie, err := s.begin("/docs/", now)
+	f, cookie, err := s.begin("/docs/", nil, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestFlow(t *testing.T) {
 			t.Errorf("%q in %q", secret, cookie)
 		}
 	}
-	if got, err := s.open(cookie, now.Add(flowTime-time.Second)); err != nil || got != f {
+	if got, err := s.open(cookie, now.Add(flowTime-time.Second)); err != nil || len(got) != 1 || got[0] != f {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if _, err := s.open(cookie, now.Add(flowTime)); err == nil {
@@ -81,12 +81,46 @@ func TestFlow(t *testing.T) {
 			t.Errorf("%.20q opens", text)
 		}
 	}
-	other, again, err := s.begin("/docs/", now)
+	other, again, err := s.begin("/docs/", nil, now)
 	if err != nil || other.State == f.State || other.Verifier == f.Verifier || other.Nonce == f.Nonce || again == cookie {
 		t.Errorf("two logins alike: %v", err)
 	}
-	if _, _, err := (&sealer{aead: s.aead, random: strings.NewReader("few")}).begin("/", now); err == nil {
+	if _, _, err := (&sealer{aead: s.aead, random: strings.NewReader("few")}).begin("/", nil, now); err == nil {
 		t.Error("it begins without chance")
+	}
+}
+
+// A browser may have several logins under way, in tabs of its own; the oldest make
+// room.
+func TestFlows(t *testing.T) {
+	s, now := newTestSealer(t, 'a'), time.Unix(1_800_000_000, 0)
+	var all []flow
+	for i, returnTo := range []string{"/1", "/2", "/3", "/4", "/5", "/" + strings.Repeat("a", maxPath-1), "/" + strings.Repeat("b", maxPath-1), "/" + strings.Repeat("c", maxPath-1)} {
+		f, cookie, err := s.begin(returnTo, all, now.Add(time.Duration(i)*time.Minute))
+		if err != nil || len(cookie) > maxFlowBytes {
+			t.Fatalf("%d bytes, %v", len(cookie), err)
+		}
+		if all, err = s.open(cookie, now.Add(time.Duration(i)*time.Minute)); err != nil || len(all) > maxFlows || all[len(all)-1] != f {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		if got, others, ok := ofState(all, f.State); !ok || got != f || len(others) != len(all)-1 {
+			t.Errorf("%+v of %+v", got, all)
+		}
+		if i == 4 && (len(all) != maxFlows || all[0].ReturnTo != "/2") {
+			t.Errorf("left are %+v", all)
+		}
+	}
+	cookie, err := s.seal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, err := s.open(cookie, time.Unix(all[0].Expires, 0)); err != nil || len(left) != len(all)-1 {
+		t.Errorf("one is over: %+v, %v", left, err)
+	}
+	for _, state := range []string{"", "x", all[0].State + "x"} {
+		if _, _, ok := ofState(all, state); ok {
+			t.Errorf("%q is a state", state)
+		}
 	}
 }
 

@@ -11,9 +11,11 @@ const (
 	PathCallback = "/login/callback"
 	PathStyle    = "/login/style.css"
 	PathLogout   = "/logout"
-	PathAccount  = "/account"
-	PathEnd      = "/account/sessions"
-	PathToken    = "/account/token"
+	// PathBackchannel is where the provider ends sessions.
+	PathBackchannel = "/logout/backchannel"
+	PathAccount     = "/account"
+	PathEnd         = "/account/sessions"
+	PathToken       = "/account/token"
 )
 
 // maxPath bounds the path that somebody comes back to.

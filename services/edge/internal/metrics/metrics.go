@@ -31,7 +31,8 @@ const (
 	nameKeyStoreErrors = "poterne.edge.api_keys.store_failures"
 	nameDetections     = "poterne.edge.detections" // by kind, action and side
 	nameSessionErrors  = "poterne.edge.sessions.store_failures"
-	nameLogins         = "poterne.edge.login.outcomes" // by outcome: one of package login's
+	nameLogins         = "poterne.edge.login.outcomes"   // by outcome: one of package login's
+	nameLogouts        = "poterne.edge.provider_logouts" // by outcome: one of package login's
 )
 
 // The log keys.
@@ -70,6 +71,7 @@ type Metrics struct {
 	detections     metric.Int64Counter
 	sessionErrors  metric.Int64Counter
 	logins         metric.Int64Counter
+	logouts        metric.Int64Counter
 }
 
 // New makes the instruments.
@@ -93,6 +95,7 @@ func New(m metric.Meter) (*Metrics, error) {
 		detections:     counter(nameDetections, "What the detectors found, by kind, by what was done, and by side."),
 		sessionErrors:  counter(nameSessionErrors, "Failed reads and writes of the store of sessions."),
 		logins:         counter(nameLogins, "Attempts to log in to the web pages, by what came of them."),
+		logouts:        counter(nameLogouts, "Logout tokens that were sent here, by what came of them."),
 	}
 	var err1, err2 error
 	out.auditPlaces = counter(nameAuditPlaces, "Failed deliveries of audit checkpoints to where they are kept besides the store, by place.")
@@ -128,6 +131,14 @@ func (m *Metrics) GrantRefused(ctx context.Context, list string) {
 func (m *Metrics) Limited(ctx context.Context, limit string) {
 	if m != nil {
 		m.limited.Add(ctx, 1, metric.WithAttributes(attribute.String("limit", limit)))
+	}
+}
+
+// ProviderLogout counts a logout token that was sent; outcome is one of package
+// login's.
+func (m *Metrics) ProviderLogout(ctx context.Context, outcome string) {
+	if m != nil {
+		m.logouts.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", outcome)))
 	}
 }
 

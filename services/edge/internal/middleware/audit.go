@@ -40,6 +40,9 @@ func (s *steps) audit() grpcserver.Interceptor {
 			}()
 			resp, err = handler(ctx, req)
 			err = inhand.Outcome(ctx, err)
+			if content := audit.From(ctx).Content(); content != nil && err == nil {
+				content.Answer(resp, false)
+			}
 			return resp, err
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
@@ -53,10 +56,28 @@ func (s *steps) audit() grpcserver.Interceptor {
 					err = unkept
 				}
 			}()
-			err = inhand.Outcome(ctx, handler(srv, grpcserver.WithContext(ss, ctx)))
+			ss = grpcserver.WithContext(ss, ctx)
+			if s.Contents {
+				ss = &gatheredStream{ServerStream: ss, entry: audit.From(ctx)}
+			}
+			err = inhand.Outcome(ctx, handler(srv, ss))
 			return err
 		},
 	}
+}
+
+// gatheredStream has the pieces of an answer kept that is to be kept.
+type gatheredStream struct {
+	grpc.ServerStream
+	entry *audit.Entry
+}
+
+// SendMsg notes what the caller gets.
+func (s *gatheredStream) SendMsg(m any) error {
+	if content := s.entry.Content(); content != nil {
+		content.Answer(m, true)
+	}
+	return s.ServerStream.SendMsg(m)
 }
 
 // errUnfinished is what a handler that panicked answered, as far as the record
@@ -106,7 +127,12 @@ func (s *steps) begin(ctx context.Context, method string) (context.Context, func
 // keep writes the record of a request. Of a change that was begun it waits until the
 // store has it.
 func (s *steps) keep(ctx context.Context, entry *audit.Entry, method string, start time.Time, err error) error {
-	unkept := s.Trail.Append(ctx, s.record(ctx, entry, method, start, err))
+	rec := s.record(ctx, entry, method, start, err)
+	var sealed *audit.Sealed
+	if content := entry.Content(); content != nil {
+		sealed = content.Seal(ctx, &rec)
+	}
+	unkept := s.Trail.AppendWith(ctx, rec, sealed)
 	if unkept == nil && entry.Begun() {
 		unkept = s.Trail.Settle(ctx)
 	}
@@ -157,7 +183,7 @@ func (s *steps) record(ctx context.Context, entry *audit.Entry, method string, s
 	if err != nil {
 		reason := apierr.ReasonOf(err)
 		rec.Reason = string(reason)
-		if refusal(reason) {
+		if refusal(reason) || entry.Refused() {
 			rec.Decision = audit.Refused
 		}
 	}

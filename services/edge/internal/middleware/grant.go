@@ -31,7 +31,9 @@ func (s *steps) withinGrant(ctx context.Context, m authz.Method, v authz.Verdict
 	}
 	if err != nil {
 		s.Metrics.GrantRefused(ctx, list)
-		audit.From(ctx).AddFinding("grant/" + list + " block")
+		entry := audit.From(ctx)
+		entry.AddFinding("grant/" + list + " block")
+		entry.SetRefused() // some are answered as what is not there
 	}
 	return err
 }

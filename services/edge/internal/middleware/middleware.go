@@ -47,6 +47,8 @@ type Deps struct {
 	// Bans says whose requests are refused; nil: nobody's.
 	Bans  *ban.Manager
 	Trail *audit.Trail
+	// Contents says that contents of calls may be kept.
+	Contents bool
 	// Calls is told of every call, until its record is in the trail.
 	Calls         *inhand.Calls
 	Authenticator authn.Authenticator

@@ -153,7 +153,12 @@ func earliest(a, b time.Time) time.Time {
 
 // verify finds the key that has signed the token.
 func (is *issuer) verify(ctx context.Context, t *jose.Token) (known, error) {
-	if !slices.Contains(is.algorithms, t.Algorithm) || !slices.Contains(is.config.Types, t.Type) {
+	return is.verifyAs(ctx, t, is.config.Types)
+}
+
+// verifyAs is verify for a token of one of the types.
+func (is *issuer) verifyAs(ctx context.Context, t *jose.Token, types []string) (known, error) {
+	if !slices.Contains(is.algorithms, t.Algorithm) || !slices.Contains(types, t.Type) {
 		return known{}, refused(authn.Malformed)
 	}
 	by, err := is.keys.find(ctx, t.KeyID)

@@ -61,15 +61,22 @@ func (p *Provider) CheckIssuer(ctx context.Context, iss string) error {
 	return nil
 }
 
+// Person is who has logged in, and what the provider calls the person and the login:
+// the latter is empty where it has no name there.
+type Person struct {
+	Caller           identity.Caller
+	Subject, Session string
+}
+
 // Exchange gives the code back and returns who has logged in.
-func (p *Provider) Exchange(ctx context.Context, code string, r Request) (identity.Caller, error) {
+func (p *Provider) Exchange(ctx context.Context, code string, r Request) (Person, error) {
 	e, err := p.endpoints(ctx)
 	if err != nil {
-		return identity.Caller{}, fmt.Errorf("%w: %w", ErrAway, err)
+		return Person{}, fmt.Errorf("%w: %w", ErrAway, err)
 	}
 	answer, err := p.redeem(ctx, e, code, r)
 	if err != nil {
-		return identity.Caller{}, err
+		return Person{}, err
 	}
 	return p.judge(ctx, answer, r.Nonce)
 }
@@ -126,32 +133,36 @@ func (p *Provider) redeem(ctx context.Context, e endpoints, code string, r Reque
 
 // judge checks the ID token as OpenID Connect Core 1.0, section 3.1.3.7, demands,
 // and returns whom it speaks of.
-func (p *Provider) judge(ctx context.Context, t tokens, nonce string) (identity.Caller, error) {
+func (p *Provider) judge(ctx context.Context, t tokens, nonce string) (Person, error) {
 	parsed, err := jose.Parse(t.IDToken)
 	if err != nil {
-		return identity.Caller{}, fmt.Errorf("%w: %w", ErrIDToken, err)
+		return Person{}, fmt.Errorf("%w: %w", ErrIDToken, err)
 	}
 	if _, err := p.issuer.verify(ctx, parsed); err != nil {
 		if apierr.ReasonOf(err) == apierr.Unavailable {
-			return identity.Caller{}, fmt.Errorf("%w: %w", ErrAway, err)
+			return Person{}, fmt.Errorf("%w: %w", ErrAway, err)
 		}
-		return identity.Caller{}, fmt.Errorf("%w: no key of the provider has signed it, or by an algorithm that is not expected", ErrIDToken)
+		return Person{}, fmt.Errorf("%w: no key of the provider has signed it, or by an algorithm that is not expected", ErrIDToken)
 	}
 	c, err := jose.ParseClaims(parsed.Unverified())
 	if err != nil {
-		return identity.Caller{}, fmt.Errorf("%w: %w", ErrIDToken, err)
+		return Person{}, fmt.Errorf("%w: %w", ErrIDToken, err)
 	}
 	if err := c.Check(p.issuer.expected, p.clock.Now()); err != nil {
-		return identity.Caller{}, fmt.Errorf("%w: %w", ErrIDToken, err)
+		return Person{}, fmt.Errorf("%w: %w", ErrIDToken, err)
 	}
 	if err := p.own(c, parsed.Algorithm, t.AccessToken, nonce); err != nil {
-		return identity.Caller{}, fmt.Errorf("%w: %w", ErrIDToken, err)
+		return Person{}, fmt.Errorf("%w: %w", ErrIDToken, err)
+	}
+	session, err := sessionOf(c)
+	if err != nil {
+		return Person{}, fmt.Errorf("%w: %w", ErrIDToken, err)
 	}
 	caller, err := p.issuer.mapping.caller(c.All)
 	if err != nil || !p.issuer.tenants.include(caller.Tenant) {
-		return identity.Caller{}, ErrNobody
+		return Person{}, ErrNobody
 	}
-	return caller, nil
+	return Person{Caller: caller, Subject: c.Subject, Session: session}, nil
 }
 
 // own reports whether an ID token is for us, and of this login.

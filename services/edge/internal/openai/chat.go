@@ -198,6 +198,9 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 	prompt := req.GetPrompt()
 	req.Stream, req.Retrieval, req.Prompt, req.Cache = nil, nil, nil, nil
 	req.StreamOptions = unknownStreamOptions(req.GetStreamOptions())
+	if err := s.gather(ctx, req, prompt); err != nil {
+		return call{}, nil, err
+	}
 	return call{
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_CHAT, user: req.GetUser(), body: req,
 		text: "messages", prompt: prompt, extra: req.GetExtra(), maxTokens: authz.RequestedTokens(req), plan: plan,

@@ -134,6 +134,9 @@ func (s *Server) prepareCompletion(ctx context.Context, req *edgev1.CreateComple
 		return call{}, err
 	}
 	req.Stream, req.Cache, req.StreamOptions = nil, nil, unknownStreamOptions(req.GetStreamOptions())
+	if err := s.gather(ctx, req, nil); err != nil {
+		return call{}, err
+	}
 	return call{
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_COMPLETION, user: req.GetUser(), body: req,
 		text: "prompt", extra: req.GetExtra(),

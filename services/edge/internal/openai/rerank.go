@@ -50,6 +50,12 @@ func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (_ *edge
 		return nil, err
 	}
 	defer func() { hold.End(ctx, err) }()
+	// As the engine gets them.
+	if err := s.gather(ctx, &edgev1.RerankRequest{
+		Model: req.GetModel(), Query: req.GetQuery(), Documents: texts(documents), TopN: req.TopN, Extra: req.GetExtra(),
+	}, nil); err != nil {
+		return nil, err
+	}
 	resp, err := s.Inference.Rerank(ctx, &inferencev1.RerankRequest{
 		Model: req.GetModel(), Query: req.GetQuery(), Documents: documents, Extra: extra,
 		RoutingKey: routingKey(ctx, req.GetUser()), Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait, ExperimentHeaders: h.Headers,
@@ -80,6 +86,14 @@ func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (_ *edge
 		Usage: &edgev1.RerankUsage{PromptTokens: tokens, TotalTokens: tokens},
 		Meta:  &edgev1.RerankMeta{Tokens: &edgev1.RerankTokens{InputTokens: tokens}},
 	}, nil
+}
+
+func texts(documents []string) []*edgev1.RerankDocument {
+	out := make([]*edgev1.RerankDocument, len(documents))
+	for i, d := range documents {
+		out[i] = &edgev1.RerankDocument{Document: &edgev1.RerankDocument_Text{Text: d}}
+	}
+	return out
 }
 
 func rerankText(d *edgev1.RerankDocument) string {

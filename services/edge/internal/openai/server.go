@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
@@ -76,7 +77,7 @@ type ContextBuilder interface {
 	Build(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (*contextbuilder.Found, error)
 }
 
-// Deps is what a Server works with; all of it but Meters and Answers is needed.
+// Deps is what a Server works with; all of it but Contents, Meters and Answers is needed.
 type Deps struct {
 	Config    Config
 	Inference Inference
@@ -90,7 +91,24 @@ type Deps struct {
 	IDs       ids.Source
 	Responses *responseid.Signer
 	Inspector *inspect.Inspector
-	Log       *slog.Logger
+	// Contents keeps contents; nil: none are.
+	Contents Contents
+	Log      *slog.Logger
+}
+
+// Contents keeps the content of requests whose tenants want that.
+type Contents interface {
+	// Request takes what the engine gets, and the prompt of the registry that it
+	// begins with, or nil.
+	Request(ctx context.Context, body proto.Message, prompt *edgev1.ChatPrompt) error
+}
+
+// gather has a request's content kept, if the tenant wants that.
+func (s *Server) gather(ctx context.Context, body proto.Message, prompt *edgev1.ChatPrompt) error {
+	if s.Contents == nil {
+		return nil
+	}
+	return s.Contents.Request(ctx, body, prompt)
 }
 
 // Server is edge.v1.OpenAIService. It is safe for concurrent use.

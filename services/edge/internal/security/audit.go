@@ -187,6 +187,26 @@ func (p *prover) Everything(ctx context.Context, proof func([]auditproof.Registr
 	return p.security.proof.sink.Everything(ctx, proof, records)
 }
 
+// Proofs gives the records that q selects with inclusion proofs. What this process
+// wrote is brought under a checkpoint before.
+func (p *prover) Proofs(ctx context.Context, q audit.Query, keys func([]string) error, records func([]audit.ProvenRecord) error) error {
+	if err := p.security.trustKeys(ctx); err != nil {
+		return err
+	}
+	if err := p.security.proof.checkpoint.Sign(ctx, false); err != nil {
+		return err
+	}
+	return p.security.proof.sink.Proofs(ctx, q, p.security.proof.keys, keys, records)
+}
+
+// Consistency proves that a chain begins with what it was.
+func (p *prover) Consistency(ctx context.Context, chain string, from, to int64) ([]auditproof.Hash, error) {
+	if err := p.security.trustKeys(ctx); err != nil {
+		return nil, err
+	}
+	return p.security.proof.sink.Consistency(ctx, chain, from, to, p.security.proof.keys)
+}
+
 // AuditRefusing returns why requests are refused because they could not be recorded;
 // nil when they are not.
 func (s *Security) AuditRefusing() error { return s.trail.Refusing() }
@@ -196,6 +216,9 @@ func (s *Security) AuditRefusing() error { return s.trail.Refusing() }
 func (s *Security) auditComponents() []lifecycle.Component {
 	out := s.proof.checkpoint.Places()
 	out = append(out, s.proof.checkpoint.Component(), s.trail.Component())
+	if s.Contents != nil {
+		out = append(out, s.Contents.Component())
+	}
 	if s.proof.prune != nil {
 		out = append(out, lifecycle.Component{Name: "audit retention", Run: func(ctx context.Context) error {
 			return lifecycle.Every(ctx, s.deps.Clock, pruneInterval, nil, s.proof.prune)
@@ -208,7 +231,10 @@ func (s *Security) pruneOnce(ctx context.Context, cfg Config, d Deps) error {
 	err := s.trustKeys(ctx)
 	var n int64
 	if err == nil {
-		n, err = s.proof.sink.Prune(ctx, d.Clock.Now().Add(-cfg.Audit.Retention), s.proof.keys)
+		before := d.Clock.Now().Add(-cfg.Audit.Retention)
+		if n, err = s.proof.sink.Prune(ctx, before, s.proof.keys); err == nil {
+			_, err = s.proof.sink.PruneContents(ctx, before)
+		}
 	}
 	if err != nil {
 		// Tried again with the next turn; nothing depends on it before.

@@ -25,6 +25,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/admin"
 	"github.com/poterne/poterne/services/edge/internal/apikey"
 	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/auditcontent"
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/ban"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
@@ -145,12 +146,18 @@ type Security struct {
 	// about it.
 	Cache      *respcache.Cache
 	CacheAdmin *respcache.Server
+	// Contents keeps calls' contents, nil when there is no master key, and ContentAdmin
+	// is the service about them.
+	Contents     *auditcontent.Keeper
+	ContentAdmin *auditcontent.Server
 	// Firewall judges requests over HTTP; nil when it is off.
 	Firewall *firewall.Firewall
 	// Calls is the calls in hand; what serves them cuts them when its time is over.
 	Calls *inhand.Calls
 	// Metrics counts what the steps and the detectors do.
 	Metrics *metrics.Metrics
+	// DB is the edge's store.
+	DB *sqldb.DB
 	// Meters are asked before a model works, in their order.
 	Meters metering.Meters
 	// AdminKeyPath is where the first key was written; empty when there was one
@@ -190,7 +197,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.close = append(s.close, db.Close)
+	s.DB, s.close = db, append(s.close, db.Close)
 	if s.Responses, err = responseid.Load(ctx, db, d.Random); err != nil {
 		return s, err
 	}
@@ -226,6 +233,9 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if err := s.openTrail(ctx, cfg, d, db, m); err != nil {
 		return s, err
 	}
+	if err := s.openContents(ctx, cfg, d, db); err != nil {
+		return s, err
+	}
 	authorizer.AskFacts(func(ctx context.Context) authz.Facts { return facts(ctx, d.Clock, s.Addresses) })
 	if err := s.openBans(ctx, cfg.Abuse.Bans, d, db); err != nil {
 		return s, err
@@ -234,7 +244,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 		return s, err
 	}
 	s.Admin = admin.New(admin.Deps{
-		Keys: s.keys, Accounts: s.keys, Trail: s.trail, IDs: d.IDs, Records: s.listing(), Proof: s.prover(), Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
+		Keys: s.keys, Accounts: s.keys, Trail: s.trail, IDs: d.IDs, Records: s.listing(), Proof: s.prover(), TenantProofs: cfg.Audit.TenantProofs, Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
 	})
 	limiter, err := s.openLimiter(cfg.Limits, d, log, m)
 	if err != nil {
@@ -245,7 +255,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	}
 	s.deps = middleware.Deps{
 		Config: cfg.Limits, Clock: d.Clock, IDs: d.IDs, Log: log, Metrics: m, Addresses: s.Addresses,
-		Bans: s.Bans, Trail: s.trail, Calls: s.Calls, Authenticator: authenticators, Authorizer: authorizer,
+		Bans: s.Bans, Trail: s.trail, Contents: s.Contents != nil, Calls: s.Calls, Authenticator: authenticators, Authorizer: authorizer,
 		Possession: s.Possession, Challenges: challenges(cfg.Tokens),
 		AddressLimiter: limit.NewMemory(d.Clock, cfg.Limits.Address.MaxAddresses),
 		Limiter:        limiter,

@@ -5,6 +5,8 @@ package session
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -81,16 +83,16 @@ func NewManager(ctx context.Context, cfg Config, d Deps) (*Manager, error) {
 	}, nil
 }
 
-// Create begins a session of a caller. The returned Secret is the only place where
+// Create begins a session of a caller, whom the provider calls at. The returned Secret is the only place where
 // its text is ever found. The subject's oldest sessions end when there are too many.
-func (m *Manager) Create(ctx context.Context, c identity.Caller, agent, address string) (Record, Secret, error) {
+func (m *Manager) Create(ctx context.Context, c identity.Caller, at AtProvider, agent, address string) (Record, Secret, error) {
 	id, secret, err := generate(m.random)
 	if err != nil {
 		return Record{}, Secret{}, err
 	}
 	now := m.now()
 	r, err := m.store.Create(ctx, Record{
-		ID: id, Hash: secret.hash(), Issuer: m.issuer, Tenant: c.Tenant, Subject: c.Subject, Roles: c.Roles, Groups: groupsOf(c),
+		ID: id, Hash: secret.hash(), Issuer: m.issuer, Provider: at, Tenant: c.Tenant, Subject: c.Subject, Roles: c.Roles, Groups: groupsOf(c),
 		Agent: printable(agent), Address: address,
 		CreateTime: now, LastUseTime: now, ExpireTime: now.Add(m.cfg.Lifetime),
 	}, m.cfg.MaxPerSubject)
@@ -221,6 +223,20 @@ func (m *Manager) EndAll(ctx context.Context, tenant, subject, except string) (i
 		return 0, err
 	}
 	return n, m.Follow(ctx)
+}
+
+// EndAtProvider ends what the provider says has ended, in a token of the name id that
+// is refused from now until then, and returns the sessions that it ended. ErrUsed when
+// the token was used before.
+func (m *Manager) EndAtProvider(ctx context.Context, at AtProvider, id string, until time.Time) ([]Record, error) {
+	name := sha256.Sum256([]byte(m.issuer + "\n" + id))
+	ended, err := m.store.EndAtProvider(ctx, ProviderLogout{
+		Issuer: m.issuer, At: at, Token: hex.EncodeToString(name[:]), Until: until.UTC().Truncate(time.Microsecond), Time: m.now(),
+	})
+	for _, r := range ended {
+		m.cache.Apply(r)
+	}
+	return ended, err
 }
 
 // Follow brings what is remembered up to the store's state now.

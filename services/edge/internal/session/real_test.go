@@ -11,3 +11,5 @@ import (
 func TestRealPostgresStore(t *testing.T) { testStore(t, testkit.Postgres(t).DSN) }
 
 func TestRealPostgresReplicas(t *testing.T) { testReplicas(t, testkit.Postgres(t).DSN) }
+
+func TestRealPostgresProviderLogout(t *testing.T) { testProviderLogout(t, testkit.Postgres(t).DSN) }

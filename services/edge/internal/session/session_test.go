@@ -166,7 +166,7 @@ func newBench(t *testing.T, store Store, issuer string) bench {
 
 func (b bench) create(t *testing.T) (Record, Secret) {
 	t.Helper()
-	r, s, err := b.Create(t.Context(), identity.NewCaller("acme", "ana", []string{"reader"}, []string{"ops"}), "Fire\x00fox"+strings.Repeat("é", 300), "192.0.2.7")
+	r, s, err := b.Create(t.Context(), identity.NewCaller("acme", "ana", []string{"reader"}, []string{"ops"}), AtProvider{"ana@there", "login-1"}, "Fire\x00fox"+strings.Repeat("é", 300), "192.0.2.7")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/poterne/poterne/pkg/sqldb"
 )
 
-const columns = `id, hash, issuer, tenant, subject, roles, member_of, agent, address,
+const columns = `id, hash, issuer, provider_subject, provider_session, tenant, subject, roles, member_of, agent, address,
 	create_time, last_use_time, expire_time, end_time, revision`
 
 // SQLStore is a Store in SQLite or PostgreSQL, on the tables of package schema.
@@ -53,8 +53,8 @@ func (s *SQLStore) Create(ctx context.Context, r Record, most int) (Record, erro
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO edge_sessions (`+columns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
-			r.ID, r.Hash, r.Issuer, r.Tenant, r.Subject, string(roles), string(groups), r.Agent, r.Address,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
+			r.ID, r.Hash, r.Issuer, r.Provider.Subject, r.Provider.Session, r.Tenant, r.Subject, string(roles), string(groups), r.Agent, r.Address,
 			sqldb.Micros(r.CreateTime), sqldb.Micros(r.LastUseTime), sqldb.Micros(r.ExpireTime), sqldb.Micros(r.EndTime), r.Revision)
 		return err
 	})
@@ -160,6 +160,10 @@ func (s *SQLStore) EndAll(ctx context.Context, tenant, subject, except string, t
 
 // Prune deletes old sessions. It is no change: nobody remembers them as holding.
 func (s *SQLStore) Prune(ctx context.Context, t, idle time.Time) (int64, error) {
+	// They are refused by their time a skew later at most, long before t.
+	if _, err := s.db.ExecContext(ctx, `DELETE FROM edge_logout_tokens WHERE refuse_until < $1`, sqldb.Micros(t)); err != nil {
+		return 0, fmt.Errorf("session: forget old logout tokens: %w", err)
+	}
 	result, err := s.db.ExecContext(ctx, `DELETE FROM edge_sessions WHERE expire_time < $1 OR (end_time > 0 AND end_time < $1) OR last_use_time < $2`,
 		sqldb.Micros(t), sqldb.Micros(idle))
 	if err != nil {
@@ -211,7 +215,7 @@ func scan(row interface{ Scan(dest ...any) error }) (Record, error) {
 		roles, groups              string
 		created, used, expire, end int64
 	)
-	err := row.Scan(&r.ID, &r.Hash, &r.Issuer, &r.Tenant, &r.Subject, &roles, &groups, &r.Agent, &r.Address,
+	err := row.Scan(&r.ID, &r.Hash, &r.Issuer, &r.Provider.Subject, &r.Provider.Session, &r.Tenant, &r.Subject, &roles, &groups, &r.Agent, &r.Address,
 		&created, &used, &expire, &end, &r.Revision)
 	if err != nil {
 		return Record{}, err

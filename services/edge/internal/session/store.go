@@ -9,6 +9,26 @@ import (
 // ErrNotFound says that there is no such session.
 var ErrNotFound = errors.New("session: there is no such session")
 
+// ErrUsed says that a logout token was used before.
+var ErrUsed = errors.New("session: the logout token was used before")
+
+// AtProvider is what the provider calls a person and a login; one may be empty.
+type AtProvider struct{ Subject, Session string }
+
+// ProviderLogout is what a provider says has ended.
+type ProviderLogout struct {
+	Issuer string
+	// At is the login that has ended; without Session all of Subject's. Sessions of
+	// which is not known which login they are end with every login of their person.
+	At AtProvider
+	// Token is the SHA-256 of the token's name, in hexadecimal, and Until is how long it
+	// is refused.
+	Token string
+	Until time.Time
+	// Time is when the sessions end.
+	Time time.Time
+}
+
 // Record is what is kept of a session.
 type Record struct {
 	// ID names the session; it is no secret.
@@ -16,11 +36,13 @@ type Record struct {
 	// Hash is the SHA-256 of the secret that the browser has, in hexadecimal.
 	Hash string
 	// Issuer is the provider that said who this is.
-	Issuer  string
-	Tenant  string
-	Subject string
-	Roles   []string
-	Groups  []string
+	Issuer string
+	// Provider is what it calls the person and the login.
+	Provider AtProvider
+	Tenant   string
+	Subject  string
+	Roles    []string
+	Groups   []string
 	// Agent is what the browser calls itself, and Address where the login came from.
 	Agent, Address string
 	// The times are exact to the microsecond; the zero time is none. LastUseTime is
@@ -63,8 +85,11 @@ type Store interface {
 	// EndAll ends all of a subject's sessions at t but the one with the id except,
 	// and returns how many it ended.
 	EndAll(ctx context.Context, tenant, subject, except string, t time.Time) (int, error)
+	// EndAtProvider ends what a provider says has ended, and returns the sessions that
+	// it ended; ErrUsed when the token was used before, whichever edge was shown it.
+	EndAtProvider(ctx context.Context, l ProviderLogout) ([]Record, error)
 	// Prune deletes sessions that ended or expired before t, or were not used since
-	// idle, and returns how many.
+	// idle, and returns how many. Logout tokens that are old anyway are forgotten.
 	Prune(ctx context.Context, t, idle time.Time) (int64, error)
 	// Revision returns the number of the last change.
 	Revision(ctx context.Context) (int64, error)

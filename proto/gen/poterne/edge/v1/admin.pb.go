@@ -1390,6 +1390,11 @@ type AuditRecord struct {
 	Hash string `protobuf:"bytes,25,opt,name=hash,proto3" json:"hash,omitempty"`
 	// The SHA-256 of the record before it in its chain.
 	PreviousHash string `protobuf:"bytes,26,opt,name=previous_hash,json=previousHash,proto3" json:"previous_hash,omitempty"`
+	// What is kept of the content of a model call: `kept`, `missing` when it could not
+	// be kept though the tenant wants it, or empty. See AuditContentService.
+	Content string `protobuf:"bytes,31,opt,name=content,proto3" json:"content,omitempty"`
+	// The SHA-256 of the content as it is kept, encrypted, in hexadecimal digits.
+	ContentSha256 string `protobuf:"bytes,32,opt,name=content_sha256,json=contentSha256,proto3" json:"content_sha256,omitempty"`
 	// The experiment that decided on the arm; empty when none did.
 	Experiment    string `protobuf:"bytes,40,opt,name=experiment,proto3" json:"experiment,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1604,6 +1609,20 @@ func (x *AuditRecord) GetHash() string {
 func (x *AuditRecord) GetPreviousHash() string {
 	if x != nil {
 		return x.PreviousHash
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetContentSha256() string {
+	if x != nil {
+		return x.ContentSha256
 	}
 	return ""
 }
@@ -1957,7 +1976,7 @@ const file_poterne_edge_v1_admin_proto_rawDesc = "" +
 	"\x02id\x18\x03 \x01(\tR\x02id\x122\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x1c.poterne.edge.v1.ApiKeyStateR\x05state\x12\x18\n" +
 	"\arevoked\x18\x05 \x01(\bR\arevoked\x120\n" +
-	"\aapi_key\x18\x06 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\"\x83\x06\n" +
+	"\aapi_key\x18\x06 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\"\xc4\x06\n" +
 	"\vAuditRecord\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12.\n" +
@@ -1987,7 +2006,9 @@ const file_poterne_edge_v1_admin_proto_rawDesc = "" +
 	"\x05chain\x18\x17 \x01(\tR\x05chain\x12\x1a\n" +
 	"\bsequence\x18\x18 \x01(\x03R\bsequence\x12\x12\n" +
 	"\x04hash\x18\x19 \x01(\tR\x04hash\x12#\n" +
-	"\rprevious_hash\x18\x1a \x01(\tR\fpreviousHash\x12\x1e\n" +
+	"\rprevious_hash\x18\x1a \x01(\tR\fpreviousHash\x12\x18\n" +
+	"\acontent\x18\x1f \x01(\tR\acontent\x12%\n" +
+	"\x0econtent_sha256\x18  \x01(\tR\rcontentSha256\x12\x1e\n" +
 	"\n" +
 	"experiment\x18( \x01(\tR\n" +
 	"experiment\"\xb6\x01\n" +

@@ -365,7 +365,13 @@ type ExportAuditRequest struct {
 	// Whether the chains, keys and checkpoints come first, so that
 	// `poterne audit verify FILE` verifies the export. For the platform's
 	// administrators, without a filter, in jsonl.
-	Proof         bool `protobuf:"varint,3,opt,name=proof,proto3" json:"proof,omitempty"`
+	Proof bool `protobuf:"varint,3,opt,name=proof,proto3" json:"proof,omitempty"`
+	// Whether each record comes with an inclusion proof (C2SP's tlog-proof) against a
+	// signed checkpoint, so that `poterne audit verify FILE` verifies a selection, such
+	// as one tenant's records. In jsonl. Its numbers tell how many records all tenants
+	// have; so `audit.tenant_proofs` says whether others than the platform's
+	// administrators get it.
+	Proofs        bool `protobuf:"varint,4,opt,name=proofs,proto3" json:"proofs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -417,6 +423,13 @@ func (x *ExportAuditRequest) GetFilter() string {
 func (x *ExportAuditRequest) GetProof() bool {
 	if x != nil {
 		return x.Proof
+	}
+	return false
+}
+
+func (x *ExportAuditRequest) GetProofs() bool {
+	if x != nil {
+		return x.Proofs
 	}
 	return false
 }
@@ -605,6 +618,116 @@ func (x *AuditKey) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// Names two sizes of a chain.
+type ProveAuditConsistencyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The chain.
+	Chain string `protobuf:"bytes,1,opt,name=chain,proto3" json:"chain,omitempty"`
+	// How many records it had.
+	FromSize int64 `protobuf:"varint,2,opt,name=from_size,json=fromSize,proto3" json:"from_size,omitempty"`
+	// How many it had later.
+	ToSize        int64 `protobuf:"varint,3,opt,name=to_size,json=toSize,proto3" json:"to_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProveAuditConsistencyRequest) Reset() {
+	*x = ProveAuditConsistencyRequest{}
+	mi := &file_poterne_edge_v1_audit_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProveAuditConsistencyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProveAuditConsistencyRequest) ProtoMessage() {}
+
+func (x *ProveAuditConsistencyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_audit_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProveAuditConsistencyRequest.ProtoReflect.Descriptor instead.
+func (*ProveAuditConsistencyRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_audit_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ProveAuditConsistencyRequest) GetChain() string {
+	if x != nil {
+		return x.Chain
+	}
+	return ""
+}
+
+func (x *ProveAuditConsistencyRequest) GetFromSize() int64 {
+	if x != nil {
+		return x.FromSize
+	}
+	return 0
+}
+
+func (x *ProveAuditConsistencyRequest) GetToSize() int64 {
+	if x != nil {
+		return x.ToSize
+	}
+	return 0
+}
+
+// A consistency proof.
+type ProveAuditConsistencyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The proof's hashes, in their order; 32 bytes each.
+	Hashes        [][]byte `protobuf:"bytes,1,rep,name=hashes,proto3" json:"hashes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProveAuditConsistencyResponse) Reset() {
+	*x = ProveAuditConsistencyResponse{}
+	mi := &file_poterne_edge_v1_audit_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProveAuditConsistencyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProveAuditConsistencyResponse) ProtoMessage() {}
+
+func (x *ProveAuditConsistencyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_audit_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProveAuditConsistencyResponse.ProtoReflect.Descriptor instead.
+func (*ProveAuditConsistencyResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_audit_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ProveAuditConsistencyResponse) GetHashes() [][]byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
 var File_poterne_edge_v1_audit_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_audit_proto_rawDesc = "" +
@@ -636,11 +759,12 @@ const file_poterne_edge_v1_audit_proto_rawDesc = "" +
 	"\x04size\x18\x03 \x01(\x03R\x04size\x12 \n" +
 	"\vcheckpoints\x18\x04 \x01(\x05R\vcheckpoints\x12\x1f\n" +
 	"\vsigned_size\x18\x05 \x01(\x03R\n" +
-	"signedSize\"y\n" +
+	"signedSize\"\x91\x01\n" +
 	"\x12ExportAuditRequest\x12+\n" +
 	"\x06format\x18\x01 \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x05jsonlR\x03csvR\x06format\x12 \n" +
 	"\x06filter\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x06filter\x12\x14\n" +
-	"\x05proof\x18\x03 \x01(\bR\x05proof\")\n" +
+	"\x05proof\x18\x03 \x01(\bR\x05proof\x12\x16\n" +
+	"\x06proofs\x18\x04 \x01(\bR\x06proofs\")\n" +
 	"\x13ExportAuditResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"\x16\n" +
 	"\x14ListAuditKeysRequest\"F\n" +
@@ -649,11 +773,18 @@ const file_poterne_edge_v1_audit_proto_rawDesc = "" +
 	"\bAuditKey\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12;\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime2\xe5\x02\n" +
+	"createTime\"\x87\x01\n" +
+	"\x1cProveAuditConsistencyRequest\x12\x1f\n" +
+	"\x05chain\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x05chain\x12$\n" +
+	"\tfrom_size\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\bfromSize\x12 \n" +
+	"\ato_size\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\x06toSize\"7\n" +
+	"\x1dProveAuditConsistencyResponse\x12\x16\n" +
+	"\x06hashes\x18\x01 \x03(\fR\x06hashes2\x83\x04\n" +
 	"\fAuditService\x12{\n" +
 	"\vVerifyAudit\x12#.poterne.edge.v1.VerifyAuditRequest\x1a$.poterne.edge.v1.VerifyAuditResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/admin/audit:verify\x12Z\n" +
 	"\vExportAudit\x12#.poterne.edge.v1.ExportAuditRequest\x1a$.poterne.edge.v1.ExportAuditResponse0\x01\x12|\n" +
-	"\rListAuditKeys\x12%.poterne.edge.v1.ListAuditKeysRequest\x1a&.poterne.edge.v1.ListAuditKeysResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/admin/audit/keysB=Z;github.com/poterne/poterne/proto/gen/poterne/edge/v1;edgev1b\x06proto3"
+	"\rListAuditKeys\x12%.poterne.edge.v1.ListAuditKeysRequest\x1a&.poterne.edge.v1.ListAuditKeysResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/admin/audit/keys\x12\x9b\x01\n" +
+	"\x15ProveAuditConsistency\x12-.poterne.edge.v1.ProveAuditConsistencyRequest\x1a..poterne.edge.v1.ProveAuditConsistencyResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/admin/audit:consistencyB=Z;github.com/poterne/poterne/proto/gen/poterne/edge/v1;edgev1b\x06proto3"
 
 var (
 	file_poterne_edge_v1_audit_proto_rawDescOnce sync.Once
@@ -667,36 +798,40 @@ func file_poterne_edge_v1_audit_proto_rawDescGZIP() []byte {
 	return file_poterne_edge_v1_audit_proto_rawDescData
 }
 
-var file_poterne_edge_v1_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_poterne_edge_v1_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_poterne_edge_v1_audit_proto_goTypes = []any{
-	(*VerifyAuditRequest)(nil),    // 0: poterne.edge.v1.VerifyAuditRequest
-	(*VerifyAuditResponse)(nil),   // 1: poterne.edge.v1.VerifyAuditResponse
-	(*AuditFinding)(nil),          // 2: poterne.edge.v1.AuditFinding
-	(*AuditChain)(nil),            // 3: poterne.edge.v1.AuditChain
-	(*ExportAuditRequest)(nil),    // 4: poterne.edge.v1.ExportAuditRequest
-	(*ExportAuditResponse)(nil),   // 5: poterne.edge.v1.ExportAuditResponse
-	(*ListAuditKeysRequest)(nil),  // 6: poterne.edge.v1.ListAuditKeysRequest
-	(*ListAuditKeysResponse)(nil), // 7: poterne.edge.v1.ListAuditKeysResponse
-	(*AuditKey)(nil),              // 8: poterne.edge.v1.AuditKey
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*VerifyAuditRequest)(nil),            // 0: poterne.edge.v1.VerifyAuditRequest
+	(*VerifyAuditResponse)(nil),           // 1: poterne.edge.v1.VerifyAuditResponse
+	(*AuditFinding)(nil),                  // 2: poterne.edge.v1.AuditFinding
+	(*AuditChain)(nil),                    // 3: poterne.edge.v1.AuditChain
+	(*ExportAuditRequest)(nil),            // 4: poterne.edge.v1.ExportAuditRequest
+	(*ExportAuditResponse)(nil),           // 5: poterne.edge.v1.ExportAuditResponse
+	(*ListAuditKeysRequest)(nil),          // 6: poterne.edge.v1.ListAuditKeysRequest
+	(*ListAuditKeysResponse)(nil),         // 7: poterne.edge.v1.ListAuditKeysResponse
+	(*AuditKey)(nil),                      // 8: poterne.edge.v1.AuditKey
+	(*ProveAuditConsistencyRequest)(nil),  // 9: poterne.edge.v1.ProveAuditConsistencyRequest
+	(*ProveAuditConsistencyResponse)(nil), // 10: poterne.edge.v1.ProveAuditConsistencyResponse
+	(*timestamppb.Timestamp)(nil),         // 11: google.protobuf.Timestamp
 }
 var file_poterne_edge_v1_audit_proto_depIdxs = []int32{
-	9, // 0: poterne.edge.v1.VerifyAuditResponse.chain_begin_time:type_name -> google.protobuf.Timestamp
-	2, // 1: poterne.edge.v1.VerifyAuditResponse.findings:type_name -> poterne.edge.v1.AuditFinding
-	3, // 2: poterne.edge.v1.VerifyAuditResponse.chains:type_name -> poterne.edge.v1.AuditChain
-	8, // 3: poterne.edge.v1.ListAuditKeysResponse.keys:type_name -> poterne.edge.v1.AuditKey
-	9, // 4: poterne.edge.v1.AuditKey.create_time:type_name -> google.protobuf.Timestamp
-	0, // 5: poterne.edge.v1.AuditService.VerifyAudit:input_type -> poterne.edge.v1.VerifyAuditRequest
-	4, // 6: poterne.edge.v1.AuditService.ExportAudit:input_type -> poterne.edge.v1.ExportAuditRequest
-	6, // 7: poterne.edge.v1.AuditService.ListAuditKeys:input_type -> poterne.edge.v1.ListAuditKeysRequest
-	1, // 8: poterne.edge.v1.AuditService.VerifyAudit:output_type -> poterne.edge.v1.VerifyAuditResponse
-	5, // 9: poterne.edge.v1.AuditService.ExportAudit:output_type -> poterne.edge.v1.ExportAuditResponse
-	7, // 10: poterne.edge.v1.AuditService.ListAuditKeys:output_type -> poterne.edge.v1.ListAuditKeysResponse
-	8, // [8:11] is the sub-list for method output_type
-	5, // [5:8] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	11, // 0: poterne.edge.v1.VerifyAuditResponse.chain_begin_time:type_name -> google.protobuf.Timestamp
+	2,  // 1: poterne.edge.v1.VerifyAuditResponse.findings:type_name -> poterne.edge.v1.AuditFinding
+	3,  // 2: poterne.edge.v1.VerifyAuditResponse.chains:type_name -> poterne.edge.v1.AuditChain
+	8,  // 3: poterne.edge.v1.ListAuditKeysResponse.keys:type_name -> poterne.edge.v1.AuditKey
+	11, // 4: poterne.edge.v1.AuditKey.create_time:type_name -> google.protobuf.Timestamp
+	0,  // 5: poterne.edge.v1.AuditService.VerifyAudit:input_type -> poterne.edge.v1.VerifyAuditRequest
+	4,  // 6: poterne.edge.v1.AuditService.ExportAudit:input_type -> poterne.edge.v1.ExportAuditRequest
+	6,  // 7: poterne.edge.v1.AuditService.ListAuditKeys:input_type -> poterne.edge.v1.ListAuditKeysRequest
+	9,  // 8: poterne.edge.v1.AuditService.ProveAuditConsistency:input_type -> poterne.edge.v1.ProveAuditConsistencyRequest
+	1,  // 9: poterne.edge.v1.AuditService.VerifyAudit:output_type -> poterne.edge.v1.VerifyAuditResponse
+	5,  // 10: poterne.edge.v1.AuditService.ExportAudit:output_type -> poterne.edge.v1.ExportAuditResponse
+	7,  // 11: poterne.edge.v1.AuditService.ListAuditKeys:output_type -> poterne.edge.v1.ListAuditKeysResponse
+	10, // 12: poterne.edge.v1.AuditService.ProveAuditConsistency:output_type -> poterne.edge.v1.ProveAuditConsistencyResponse
+	9,  // [9:13] is the sub-list for method output_type
+	5,  // [5:9] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_audit_proto_init() }
@@ -710,7 +845,7 @@ func file_poterne_edge_v1_audit_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_edge_v1_audit_proto_rawDesc), len(file_poterne_edge_v1_audit_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

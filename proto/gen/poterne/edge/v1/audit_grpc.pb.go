@@ -21,9 +21,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AuditService_VerifyAudit_FullMethodName   = "/poterne.edge.v1.AuditService/VerifyAudit"
-	AuditService_ExportAudit_FullMethodName   = "/poterne.edge.v1.AuditService/ExportAudit"
-	AuditService_ListAuditKeys_FullMethodName = "/poterne.edge.v1.AuditService/ListAuditKeys"
+	AuditService_VerifyAudit_FullMethodName           = "/poterne.edge.v1.AuditService/VerifyAudit"
+	AuditService_ExportAudit_FullMethodName           = "/poterne.edge.v1.AuditService/ExportAudit"
+	AuditService_ListAuditKeys_FullMethodName         = "/poterne.edge.v1.AuditService/ListAuditKeys"
+	AuditService_ProveAuditConsistency_FullMethodName = "/poterne.edge.v1.AuditService/ProveAuditConsistency"
 )
 
 // AuditServiceClient is the client API for AuditService service.
@@ -40,6 +41,9 @@ type AuditServiceClient interface {
 	ExportAudit(ctx context.Context, in *ExportAuditRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportAuditResponse], error)
 	// Lists the keys that verify the trail's checkpoints.
 	ListAuditKeys(ctx context.Context, in *ListAuditKeysRequest, opts ...grpc.CallOption) (*ListAuditKeysResponse, error)
+	// Proves that a chain when it was larger begins with what it was when it was
+	// smaller: a consistency proof of RFC 6962.
+	ProveAuditConsistency(ctx context.Context, in *ProveAuditConsistencyRequest, opts ...grpc.CallOption) (*ProveAuditConsistencyResponse, error)
 }
 
 type auditServiceClient struct {
@@ -89,6 +93,16 @@ func (c *auditServiceClient) ListAuditKeys(ctx context.Context, in *ListAuditKey
 	return out, nil
 }
 
+func (c *auditServiceClient) ProveAuditConsistency(ctx context.Context, in *ProveAuditConsistencyRequest, opts ...grpc.CallOption) (*ProveAuditConsistencyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProveAuditConsistencyResponse)
+	err := c.cc.Invoke(ctx, AuditService_ProveAuditConsistency_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AuditServiceServer is the server API for AuditService service.
 // All implementations must embed UnimplementedAuditServiceServer
 // for forward compatibility.
@@ -103,6 +117,9 @@ type AuditServiceServer interface {
 	ExportAudit(*ExportAuditRequest, grpc.ServerStreamingServer[ExportAuditResponse]) error
 	// Lists the keys that verify the trail's checkpoints.
 	ListAuditKeys(context.Context, *ListAuditKeysRequest) (*ListAuditKeysResponse, error)
+	// Proves that a chain when it was larger begins with what it was when it was
+	// smaller: a consistency proof of RFC 6962.
+	ProveAuditConsistency(context.Context, *ProveAuditConsistencyRequest) (*ProveAuditConsistencyResponse, error)
 	mustEmbedUnimplementedAuditServiceServer()
 }
 
@@ -121,6 +138,9 @@ func (UnimplementedAuditServiceServer) ExportAudit(*ExportAuditRequest, grpc.Ser
 }
 func (UnimplementedAuditServiceServer) ListAuditKeys(context.Context, *ListAuditKeysRequest) (*ListAuditKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAuditKeys not implemented")
+}
+func (UnimplementedAuditServiceServer) ProveAuditConsistency(context.Context, *ProveAuditConsistencyRequest) (*ProveAuditConsistencyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ProveAuditConsistency not implemented")
 }
 func (UnimplementedAuditServiceServer) mustEmbedUnimplementedAuditServiceServer() {}
 func (UnimplementedAuditServiceServer) testEmbeddedByValue()                      {}
@@ -190,6 +210,24 @@ func _AuditService_ListAuditKeys_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AuditService_ProveAuditConsistency_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProveAuditConsistencyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuditServiceServer).ProveAuditConsistency(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuditService_ProveAuditConsistency_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuditServiceServer).ProveAuditConsistency(ctx, req.(*ProveAuditConsistencyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AuditService_ServiceDesc is the grpc.ServiceDesc for AuditService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -204,6 +242,10 @@ var AuditService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListAuditKeys",
 			Handler:    _AuditService_ListAuditKeys_Handler,
+		},
+		{
+			MethodName: "ProveAuditConsistency",
+			Handler:    _AuditService_ProveAuditConsistency_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

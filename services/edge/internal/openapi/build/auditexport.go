@@ -11,7 +11,7 @@ func auditExport(doc object, _ *descriptors) error {
 		return object{"name": name, "in": "query", "description": description, "schema": schema}
 	}
 	at(doc, "paths", "/v1/admin/audit:export")["get"] = object{
-		"tags": []any{"Admin"}, "operationId": "AuditService_ExportAudit",
+		"tags": []any{"Administration"}, "operationId": "AuditService_ExportAudit",
 		"summary":     "Exports the audit trail",
 		"description": "The records of the caller's tenant, or for the platform's administrators of all, the oldest first.",
 		"parameters": []any{
@@ -19,6 +19,10 @@ func auditExport(doc object, _ *descriptors) error {
 			text("filter", "Only the records that it selects, in the language of AIP-160.", object{"maxLength": 2048}),
 			object{
 				"name": "proof", "in": "query", "description": "Whether chains, keys and checkpoints come first, so that the export can be verified offline.",
+				"schema": object{"type": "boolean"},
+			},
+			object{
+				"name": "proofs", "in": "query", "description": "Whether each record comes with an inclusion proof against a signed checkpoint.",
 				"schema": object{"type": "boolean"},
 			},
 		},

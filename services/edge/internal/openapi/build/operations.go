@@ -59,7 +59,22 @@ func errorsAndHeaders(components object) {
 			"properties": object{"message": text, "type": text, "param": nullable, "code": nullable, "request_id": text},
 		}},
 	}
+	schemas["AnthropicError"] = object{
+		"type": "object", "description": "An error, in Anthropic's shape.", "required": []any{"type", "error"},
+		"properties": object{
+			"type": object{"const": "error"}, "request_id": text,
+			"error": object{
+				"type": "object", "required": []any{"type", "message", "code"},
+				"properties": object{"type": text, "message": text, "code": text, "field": text},
+			},
+		},
+	}
 	responses := at(components, "responses")
+	responses["AnthropicError"] = object{
+		"description": "The request was refused, or failed.",
+		"headers":     object{"X-Request-Id": ref("headers", "X-Request-Id"), "Retry-After": ref("headers", "Retry-After")},
+		"content":     object{"application/json": object{"schema": ref("schemas", "AnthropicError")}},
+	}
 	responses["Problem"] = object{
 		"description": "The request was refused, or failed.",
 		"headers":     object{"X-Request-Id": ref("headers", "X-Request-Id"), "Retry-After": ref("headers", "Retry-After")},
@@ -91,16 +106,25 @@ func errorsAndHeaders(components object) {
 // tag is the group that a service's calls are shown in.
 func tag(service protoreflect.FullName) string {
 	switch service {
-	case "poterne.edge.v1.OpenAIService":
+	case "poterne.edge.v1.OpenAIService", "poterne.edge.v1.FeedbackService", moderationService, responsesService:
 		return "OpenAI"
-	case "poterne.edge.v1.AdminService", "poterne.edge.v1.SessionService":
-		return "Administration"
+	case messagesService:
+		return "Anthropic"
 	case "poterne.search.v1.SearchService":
 		return "Search"
-	default:
-		return "Registry"
 	}
+	if service.Parent() == "poterne.edge.v1" {
+		return "Administration"
+	}
+	return "Registry"
 }
+
+// The services in others' shapes, OpenAI's own apart.
+const (
+	messagesService   = "poterne.edge.v1.MessagesService"
+	responsesService  = "poterne.edge.v1.ResponsesService"
+	moderationService = "poterne.edge.v1.ModerationService"
+)
 
 // operations completes every call: its answers, its errors, its group.
 func operations(doc object, c *descriptors) error {
@@ -134,13 +158,16 @@ func operation(op object, m protoreflect.MethodDescriptor) {
 		op["summary"] = strings.TrimSuffix(strings.Join(strings.Fields(first), " "), ".")
 	}
 	problem := "Problem"
-	if service == "poterne.edge.v1.OpenAIService" {
+	switch service {
+	case "poterne.edge.v1.OpenAIService", moderationService, responsesService:
 		problem = "OpenAIError"
+	case messagesService:
+		problem = "AnthropicError"
 	}
 	op["responses"] = object{
 		"200": success(m), "4XX": ref("responses", problem), "5XX": ref("responses", problem),
 	}
-	if asksAModel(m) && m.Name() != "CountTokens" { // it waits for nobody's turn
+	if asksAModel(m) && m.Name() != "CountTokens" && m.Name() != "CountMessageTokens" { // it waits for nobody's turn
 		params, _ := op["parameters"].([]any)
 		op["parameters"] = append(params, hints()...)
 	}
@@ -158,7 +185,16 @@ func operation(op object, m protoreflect.MethodDescriptor) {
 
 // asksAModel reports whether a call has a model do something.
 func asksAModel(m protoreflect.MethodDescriptor) bool {
-	return tag(m.Parent().FullName()) == "OpenAI" && m.Name() != "ListModels" && m.Name() != "GetModel"
+	switch m.Parent().FullName() {
+	case "poterne.edge.v1.OpenAIService":
+		return m.Name() != "ListModels" && m.Name() != "GetModel"
+	case messagesService:
+		return true
+	case responsesService:
+		return m.Name() == "CreateResponse"
+	default:
+		return false
+	}
 }
 
 func success(m protoreflect.MethodDescriptor) object {
@@ -180,6 +216,8 @@ func success(m protoreflect.MethodDescriptor) object {
 	streams := map[string]protoreflect.MessageDescriptor{
 		"CreateChatCompletion": (*edgev1.StreamChatCompletionResponse)(nil).ProtoReflect().Descriptor(),
 		"CreateCompletion":     (*edgev1.CreateCompletionResponse)(nil).ProtoReflect().Descriptor(),
+		"CreateResponse":       (*edgev1.ResponseEvent)(nil).ProtoReflect().Descriptor(),
+		"CreateMessage":        (*edgev1.StreamMessageResponse)(nil).ProtoReflect().Descriptor(),
 	}
 	if chunk, ok := streams[string(m.Name())]; ok {
 		content["text/event-stream"] = object{
@@ -194,6 +232,12 @@ func success(m protoreflect.MethodDescriptor) object {
 	description := "Done."
 	if _, ok := streams[string(m.Name())]; ok {
 		description = "The answer; with `\"stream\": true` as events, each with one chunk, the last with `[DONE]`."
+	}
+	switch m.Name() {
+	case "CreateResponse":
+		description = "The answer; with `\"stream\": true` as events of the types that OpenAI has, the last of type `response.completed` or `response.incomplete`."
+	case "CreateMessage":
+		description = "The answer; with `\"stream\": true` as events of the types that Anthropic has, the last of type `message_stop`."
 	}
 	return object{"description": description, "headers": headers, "content": content}
 }

@@ -35,7 +35,10 @@ CREATE TABLE edge_api_key_peppers (
 
 -- +goose Down
 -- What was hashed with a pepper of its own cannot be verified by what runs after
--- this; keys made since then end.
+-- this; keys made since then end. So do those that are narrowed: they would hold for
+-- everything.
+UPDATE edge_api_keys SET revoke_time = create_time + 1 WHERE revoke_time = 0
+    AND (scopes <> '[]' OR models <> '[]' OR collections <> '[]' OR networks <> '[]' OR service_account <> '');
 DROP TABLE edge_api_key_peppers;
 DROP TABLE edge_api_key_uses;
 DROP INDEX edge_api_keys_account;

@@ -1,0 +1,84 @@
+// Package messages answers Anthropic's Messages API from OpenAI's: it turns a
+// request into a chat completion and the answer back, so that policies, detectors,
+// retrieval and metering are those of a chat. It asks no model itself. Start
+// reading at Server; request.go is the way in, answer.go and stream.go the way out.
+package messages
+
+import (
+	"context"
+	"strings"
+
+	"google.golang.org/grpc"
+
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+)
+
+// Chat is what this package needs of OpenAI's API.
+type Chat interface {
+	CreateChatCompletion(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (*edgev1.CreateChatCompletionResponse, error)
+	StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]) error
+	CountTokens(ctx context.Context, req *edgev1.CountTokensRequest) (*edgev1.CountTokensResponse, error)
+}
+
+// Server is edge.v1.MessagesService. It is safe for concurrent use.
+type Server struct {
+	edgev1.UnimplementedMessagesServiceServer
+	chat Chat
+}
+
+// New returns a server that answers from chat.
+func New(chat Chat) *Server { return &Server{chat: chat} }
+
+// CreateMessage answers a conversation.
+func (s *Server) CreateMessage(ctx context.Context, req *edgev1.CreateMessageRequest) (*edgev1.CreateMessageResponse, error) {
+	chat, err := chatRequest(req)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := s.chat.CreateChatCompletion(ctx, chat)
+	if err != nil {
+		return nil, err
+	}
+	return message(answer, req.GetStopSequences()), nil
+}
+
+// StreamMessage answers a conversation piece by piece.
+func (s *Server) StreamMessage(req *edgev1.CreateMessageRequest, out grpc.ServerStreamingServer[edgev1.StreamMessageResponse]) error {
+	chat, err := chatRequest(req)
+	if err != nil {
+		return err
+	}
+	usage := true
+	chat.StreamOptions = &edgev1.StreamOptions{IncludeUsage: &usage}
+	w := newWriter(out, req.GetStopSequences())
+	if err := s.chat.StreamChatCompletion(chat, w); err != nil {
+		return err
+	}
+	return w.end()
+}
+
+// CountMessageTokens counts the tokens of a conversation.
+func (s *Server) CountMessageTokens(ctx context.Context, req *edgev1.CountMessageTokensRequest) (*edgev1.CountMessageTokensResponse, error) {
+	messages, err := conversation(req.GetSystem(), req.GetMessages())
+	if err != nil {
+		return nil, err
+	}
+	tools, err := chatTools(req.GetTools())
+	if err != nil {
+		return nil, err
+	}
+	counted, err := s.chat.CountTokens(ctx, &edgev1.CountTokensRequest{Model: req.GetModel(), Messages: messages, Tools: tools, Extra: req.GetExtra()})
+	if err != nil {
+		return nil, err
+	}
+	return &edgev1.CountMessageTokensResponse{InputTokens: counted.GetPromptTokens()}, nil
+}
+
+// answerID makes an answer's id one of a message. What follows the hyphen says
+// whose it is, for feedback, and stays.
+func answerID(id string) string { return idPrefix + strings.TrimPrefix(id, chatPrefix) }
+
+const (
+	idPrefix   = "msg-"
+	chatPrefix = "chatcmpl-"
+)

@@ -1,0 +1,200 @@
+// Package responses answers OpenAI's Responses API from its chat completions: it
+// turns a response into a chat and back, so that policies, detectors, retrieval and
+// metering are those of a chat, and keeps responses for those that go on from them.
+// It asks no model itself. Start reading at Server; request.go is the way in,
+// answer.go and stream.go the way out, store.go what is kept.
+package responses
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+
+	"google.golang.org/grpc"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/ids"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/detect"
+	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+	"github.com/poterne/poterne/services/edge/internal/responseid"
+)
+
+// Chat is what this package needs of OpenAI's chat completions.
+type Chat interface {
+	CreateChatCompletion(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (*edgev1.CreateChatCompletionResponse, error)
+	StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]) error
+}
+
+// Deps is what a Server works with; all of it is needed.
+type Deps struct {
+	Config Config
+	Chat   Chat
+	Store  Store
+	// Rules say what is redacted of what is kept.
+	Rules  *detect.Rules
+	Codec  *jsoncodec.Codec
+	Signer *responseid.Signer
+	Clock  clock.Clock
+	IDs    ids.Source
+	Log    *slog.Logger
+}
+
+// Server is edge.v1.ResponsesService. It is safe for concurrent use.
+type Server struct {
+	edgev1.UnimplementedResponsesServiceServer
+	Deps
+}
+
+// New returns a server.
+func New(d Deps) *Server { return &Server{Deps: d} }
+
+// ask is a response on its way.
+type ask struct {
+	req      *edgev1.CreateResponseRequest
+	items    []*edgev1.ResponseItem
+	previous string // as it is kept
+	store    bool
+	chat     *edgev1.CreateChatCompletionRequest
+}
+
+func (s *Server) prepare(ctx context.Context, req *edgev1.CreateResponseRequest) (ask, error) {
+	a := ask{req: req, store: s.Config.Store && (req.Store == nil || req.GetStore())}
+	var err error
+	if a.items, err = s.items(req.GetInput()); err != nil {
+		return a, err
+	}
+	var history []*edgev1.ResponseItem
+	if req.GetPreviousResponseId() != "" {
+		var turns []Turn
+		if turns, err = s.chain(ctx, req.GetPreviousResponseId(), "previous_response_id"); err != nil {
+			return a, err
+		}
+		a.previous = turns[len(turns)-1].ID
+		if history, err = s.history(turns); err != nil {
+			return a, err
+		}
+	}
+	a.chat, err = chatRequest(req, history, a.items)
+	return a, err
+}
+
+// CreateResponse answers.
+func (s *Server) CreateResponse(ctx context.Context, req *edgev1.CreateResponseRequest) (*edgev1.Response, error) {
+	a, err := s.prepare(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := s.Chat.CreateChatCompletion(ctx, a.chat)
+	if err != nil {
+		return nil, err
+	}
+	r := begun(req, answer.GetId(), answer.GetCreated(), a.store)
+	finish := ""
+	if choices := answer.GetChoices(); len(choices) > 0 {
+		r.Output, finish = s.output(choices[0].GetMessage()), choices[0].GetFinishReason()
+	}
+	end(r, finish, answer.GetUsage())
+	s.keep(ctx, a, r)
+	return r, nil
+}
+
+// StreamResponse answers piece by piece.
+func (s *Server) StreamResponse(req *edgev1.CreateResponseRequest, out grpc.ServerStreamingServer[edgev1.ResponseEvent]) error {
+	a, err := s.prepare(out.Context(), req)
+	if err != nil {
+		return err
+	}
+	usage := true
+	a.chat.StreamOptions = &edgev1.StreamOptions{IncludeUsage: &usage}
+	w := &writer{ServerStreamingServer: out, server: s, ask: a}
+	if err := s.Chat.StreamChatCompletion(a.chat, w); err != nil {
+		return err
+	}
+	return w.end(out.Context())
+}
+
+// GetResponse returns a response that was kept.
+func (s *Server) GetResponse(ctx context.Context, req *edgev1.GetResponseRequest) (*edgev1.Response, error) {
+	turn, err := s.one(ctx, req.GetResponseId())
+	if err != nil {
+		return nil, err
+	}
+	return s.response(turn)
+}
+
+// DeleteResponse forgets a response.
+func (s *Server) DeleteResponse(ctx context.Context, req *edgev1.DeleteResponseRequest) (*edgev1.DeleteResponseResponse, error) {
+	o, key, err := s.read(ctx, req.GetResponseId(), "response_id")
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Store.Delete(ctx, o, key, s.Clock.Now()); err != nil {
+		return nil, s.failed(err, req.GetResponseId(), "response_id")
+	}
+	return &edgev1.DeleteResponseResponse{Id: req.GetResponseId(), Object: "response.deleted", Deleted: true}, nil
+}
+
+// ListResponseInputItems lists what a response was asked, with what it went on from.
+func (s *Server) ListResponseInputItems(ctx context.Context, req *edgev1.ListResponseInputItemsRequest) (*edgev1.ListResponseInputItemsResponse, error) {
+	turns, err := s.chain(ctx, req.GetResponseId(), "response_id")
+	if err != nil {
+		return nil, err
+	}
+	last := turns[len(turns)-1]
+	items, err := s.history(turns[:len(turns)-1])
+	if err != nil {
+		return nil, err
+	}
+	own, err := s.input(last)
+	if err != nil {
+		return nil, err
+	}
+	items = append(items, own...)
+	if req.GetOrder() != "asc" {
+		slices.Reverse(items)
+	}
+	if req.GetAfter() != "" {
+		i := slices.IndexFunc(items, func(item *edgev1.ResponseItem) bool { return item.GetId() == req.GetAfter() })
+		if i < 0 {
+			return nil, invalid("after", "there is no such item")
+		}
+		items = items[i+1:]
+	}
+	limit := int(req.GetLimit())
+	if limit == 0 {
+		limit = 20
+	}
+	out := &edgev1.ListResponseInputItemsResponse{Object: "list", HasMore: len(items) > limit}
+	out.Data = items[:min(limit, len(items))]
+	if n := len(out.GetData()); n > 0 {
+		out.FirstId, out.LastId = &out.Data[0].Id, &out.Data[n-1].Id
+	}
+	return out, nil
+}
+
+// read returns whose a response is and how it is kept, if the caller made it.
+func (s *Server) read(ctx context.Context, id, field string) (Owner, string, error) {
+	caller, _ := identity.FromContext(ctx)
+	answer, err := s.Signer.Read(id, caller)
+	if err != nil {
+		return Owner{}, "", s.failed(ErrNotFound, id, field)
+	}
+	return Owner{Tenant: caller.Tenant, Subject: caller.Subject}, answer.Key, nil
+}
+
+func (s *Server) failed(err error, id, field string) error {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return apierr.New(apierr.NotFound, "there is no response %.64q of yours", id).WithField(field)
+	case errors.Is(err, ErrBroken):
+		return apierr.New(apierr.NotFound, "a response that %.64q goes on from is not kept any more", id).WithField(field)
+	case errors.Is(err, ErrTooLong):
+		return invalid(field, "the conversation has more than %d responses", s.Config.MaxTurns)
+	default:
+		return apierr.Wrap(apierr.Internal, err, "the response cannot be read")
+	}
+}
