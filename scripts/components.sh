@@ -28,7 +28,7 @@ Usage: scripts/components.sh VERB...
   models          the chat model, and the embedding model with its server
   consul          the Consul agent, built from source once (minutes); tests only
   stores          an OCI registry and an S3 server, built from source once (minutes); tests only
-  servers         redis-server, PostgreSQL, NGINX, from the system's packages
+  servers         redis-server, PostgreSQL, NGINX, memcached, from the system's packages
   compose         docker-compose, to check docker-compose.yml
   elasticsearch   a bare Elasticsearch node; tests only
   python-sdk      the official OpenAI Python package; tests only

@@ -33,6 +33,7 @@ func TestEveryReasonHasItsStatus(t *testing.T) {
 		apierr.Cancelled: {499, codes.Canceled}, apierr.Internal: {500, codes.Internal},
 		apierr.Unimplemented: {501, codes.Unimplemented}, apierr.EngineFailed: {502, codes.Internal},
 		apierr.Overloaded: {503, codes.Unavailable}, apierr.Unavailable: {503, codes.Unavailable},
+		apierr.NotCached:        {504, codes.FailedPrecondition},
 		apierr.DeadlineExceeded: {504, codes.DeadlineExceeded}, apierr.StorageFull: {507, codes.ResourceExhausted},
 	}
 	if len(want) != len(apierr.Reasons()) {

@@ -36,6 +36,7 @@ const (
 	Overloaded            Reason = "OVERLOADED"              // 503
 	Unavailable           Reason = "UNAVAILABLE"             // 503
 	DeadlineExceeded      Reason = "DEADLINE_EXCEEDED"       // 504
+	NotCached             Reason = "NOT_CACHED"              // 504: only what is kept was wanted
 	StorageFull           Reason = "STORAGE_FULL"            // 507
 )
 
@@ -48,7 +49,7 @@ func Reasons() []Reason {
 		InvalidArgument, ContextLengthExceeded, ContentBlocked, FailedPrecondition, OutOfRange, Unauthenticated, PermissionDenied,
 		NotFound, ModelNotFound, MethodNotAllowed, RequestTimeout, AlreadyExists, Conflict, PayloadTooLarge,
 		UnsupportedMediaType, RateLimited, QuotaExceeded, Cancelled, Internal, Unimplemented,
-		EngineFailed, Overloaded, Unavailable, DeadlineExceeded, StorageFull,
+		EngineFailed, Overloaded, Unavailable, DeadlineExceeded, NotCached, StorageFull,
 	}
 }
 
@@ -88,7 +89,7 @@ func (r Reason) HTTPStatus() int {
 		return http.StatusBadGateway
 	case Overloaded, Unavailable:
 		return http.StatusServiceUnavailable
-	case DeadlineExceeded:
+	case DeadlineExceeded, NotCached:
 		return http.StatusGatewayTimeout
 	case StorageFull:
 		return http.StatusInsufficientStorage
@@ -104,7 +105,7 @@ func (r Reason) Code() codes.Code {
 	switch r {
 	case InvalidArgument, ContextLengthExceeded, ContentBlocked, UnsupportedMediaType:
 		return codes.InvalidArgument
-	case FailedPrecondition:
+	case FailedPrecondition, NotCached:
 		return codes.FailedPrecondition
 	case OutOfRange:
 		return codes.OutOfRange

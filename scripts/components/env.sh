@@ -33,6 +33,8 @@ verb_env() {
   export_if POTERNE_PEBBLE_BIN_DIR "$(pebble_dir)/bin"
   export_if POTERNE_TESTSSL "$(testssl_bin || true)"
   export_if POTERNE_REDIS_SERVER_BIN "$(redis_server_bin || true)"
+  export_if POTERNE_REDIS_CLI_BIN "$(redis_cli_bin || true)"
+  export_if POTERNE_MEMCACHED_BIN "$(memcached_bin || true)"
   export_if POTERNE_POSTGRES_BIN_DIR "$(postgres_bin_dir || true)"
   export_if POTERNE_NGINX_BIN "$(nginx_bin || true)"
   export_if POTERNE_ELASTICSEARCH_HOME "$(elasticsearch_dir)"

@@ -1,9 +1,13 @@
-# Redis, PostgreSQL and NGINX, from the system's packages. Sourced by components.sh.
+# Redis, PostgreSQL, NGINX and memcached, from the system's packages. Sourced by components.sh.
 # shellcheck shell=bash
 
-readonly SERVER_PACKAGES=(redis-server postgresql nginx-light)
+readonly SERVER_PACKAGES=(redis-server postgresql nginx-light memcached)
 
 redis_server_bin() { command -v redis-server; }
+
+redis_cli_bin() { command -v redis-cli; }
+
+memcached_bin() { PATH="$PATH:/usr/sbin:/usr/local/bin" command -v memcached; }
 
 nginx_bin() { PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v nginx; }
 
@@ -16,12 +20,12 @@ postgres_bin_dir() {
   dir=$(pg_config --bindir 2>/dev/null) && [[ -x $dir/initdb ]] && printf '%s' "$dir"
 }
 
-have_servers() { redis_server_bin && nginx_bin && postgres_bin_dir; } >/dev/null
+have_servers() { redis_server_bin && redis_cli_bin && memcached_bin && nginx_bin && postgres_bin_dir; } >/dev/null
 
 verb_servers() {
   have_servers && return 0
   if ! command -v apt-get >/dev/null || [[ $(id -u) -ne 0 ]]; then
-    die "$EXIT_MISSING" "servers: install redis-server, PostgreSQL and NGINX (Debian and Ubuntu: apt-get install ${SERVER_PACKAGES[*]}; macOS: brew install redis postgresql nginx)"
+    die "$EXIT_MISSING" "servers: install redis-server, PostgreSQL, NGINX and memcached (Debian and Ubuntu: apt-get install ${SERVER_PACKAGES[*]}; macOS: brew install redis postgresql nginx memcached)"
   fi
   with_lock servers install_servers
 }

@@ -76,6 +76,7 @@ func inferenceReads() []string {
 		inferencev1.InferenceService_Embed_FullMethodName,
 		inferencev1.InferenceService_Rerank_FullMethodName,
 		inferencev1.InferenceService_CountTokens_FullMethodName,
+		inferencev1.InferenceService_ResolveServing_FullMethodName,
 		inferencev1.InferenceService_GetTensorModel_FullMethodName,
 		inferencev1.InferenceService_ListServedModels_FullMethodName,
 		inferencev1.InferenceService_GetServedModel_FullMethodName,

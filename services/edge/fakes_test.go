@@ -92,6 +92,9 @@ type fakeInference struct {
 	placementProblem string
 	variants         []*inferencev1.ServedVariant
 
+	// resolve says what would answer; nil says served, when that has a digest.
+	resolve func(req *inferencev1.ResolveServingRequest) (*inferencev1.ResolveServingResponse, error)
+
 	// quantize answers QuantizeModel.
 	quantize func(req *inferencev1.QuantizeModelRequest, out grpc.ServerStreamingServer[inferencev1.QuantizeModelResponse]) error
 
@@ -273,6 +276,8 @@ type fakeSearch struct {
 	asked  []*searchv1.SearchRequest
 	caller identity.Caller
 	hits   []*searchv1.Hit
+	// generation is every collection's.
+	generation int64
 }
 
 func (f *fakeSearch) Search(ctx context.Context, req *searchv1.SearchRequest) (*searchv1.SearchResponse, error) {
@@ -283,7 +288,7 @@ func (f *fakeSearch) Search(ctx context.Context, req *searchv1.SearchRequest) (*
 	if req.GetFilter() == "year >>" {
 		return nil, apierr.Invalid("filter", "filter: does not parse")
 	}
-	return &searchv1.SearchResponse{Hits: f.hits, Mode: "hybrid"}, nil
+	return &searchv1.SearchResponse{Hits: f.hits, Mode: "hybrid", Generation: f.generation}, nil
 }
 
 func (f *fakeSearch) GetDocument(_ context.Context, req *searchv1.GetDocumentRequest) (*searchv1.GetDocumentResponse, error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge/internal/firewall"
 	"github.com/poterne/poterne/services/edge/internal/limit"
+	"github.com/poterne/poterne/services/edge/internal/respcache"
 	"github.com/poterne/poterne/services/edge/internal/webtls"
 )
 
@@ -30,6 +31,7 @@ type options struct {
 	redis     func(RedisConfig) Scripts
 	acme      func(ACMEConfig) (Obtainer, error)
 	rules     func(FirewallConfig) (FirewallEngine, error)
+	shared    func(SharedCacheConfig) (SharedCache, error)
 }
 
 // ACMEConfig says from where certificates are obtained.
@@ -56,6 +58,19 @@ type Scripts = limit.Scripts
 // WithRedis connects to Redis by open, where the configuration names one. Without
 // it such a configuration is an error: not every program links a Redis client.
 func WithRedis(open func(RedisConfig) Scripts) Option { return func(o *options) { o.redis = open } }
+
+// SharedCacheConfig is the section cache.shared.
+type SharedCacheConfig = respcache.SharedConfig
+
+// SharedCache is a store where replicas share answers.
+type SharedCache = respcache.Shared
+
+// WithSharedCache shares answers in what open connects to, where the configuration
+// names a backend. Without it such a configuration is an error: not every program
+// links the clients.
+func WithSharedCache(open func(SharedCacheConfig) (SharedCache, error)) Option {
+	return func(o *options) { o.shared = open }
+}
 
 // FirewallConfig is the section waf.
 type FirewallConfig = firewall.Config

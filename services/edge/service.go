@@ -107,7 +107,7 @@ func (s *Service) build(ctx context.Context) error {
 	if s.security, err = security.New(ctx, s.cfg.Security, security.Deps{
 		DataDir: s.cfg.DataDir, Telemetry: o.telemetry, Clock: o.clock, IDs: o.ids,
 		Inference: inferencev1.NewInferenceServiceClient(s.backends.inference),
-		Registry:  registryv1.NewRegistryServiceClient(s.backends.registry), OpenRedis: o.redis, OpenRules: o.rules,
+		Registry:  registryv1.NewRegistryServiceClient(s.backends.registry), OpenRedis: o.redis, OpenRules: o.rules, OpenSharedCache: o.shared,
 		PolicyProblems: s.advisePolicies(), ModelProblem: s.adviseModels(),
 	}); err != nil {
 		return err
@@ -148,8 +148,8 @@ func (s *Service) newServers(ctx context.Context) error {
 		Inference: inference,
 		Meters:    s.security.Meters,
 		Context:   contextbuilder.New(s.cfg.Context, searchv1.NewSearchServiceClient(s.backends.search), inference, inspector),
-		Inspector: inspector,
-		Codec:     codec, Clock: s.opts.clock, IDs: s.opts.ids, Responses: s.security.Responses, Log: s.opts.telemetry.Logger,
+		Inspector: inspector, Answers: s.answers(),
+		Codec: codec, Clock: s.opts.clock, IDs: s.opts.ids, Responses: s.security.Responses, Log: s.opts.telemetry.Logger,
 	})
 	s.responses = responses.New(responses.Deps{
 		Config: s.cfg.Responses, Chat: s.openai, Store: responses.NewSQLStore(s.security.DB), Rules: rules, Codec: codec,
@@ -167,7 +167,7 @@ func (s *Service) newServers(ctx context.Context) error {
 	var err error
 	pages, forms := s.pages() //nolint:contextcheck // requests bring their own
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
-		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.cfg.OpenAI.Headers(), //nolint:contextcheck // requests bring their own
+		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.hintHeaders(), //nolint:contextcheck // requests bring their own
 		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Possession: s.security.Possession, Firewall: s.security.Firewall, Slow: s.security.Slow, Clock: s.opts.clock, IDs: s.opts.ids,
 		Telemetry: s.opts.telemetry, Pages: pages, Forms: forms,
 	})
@@ -206,6 +206,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterPolicyServiceServer(r, s.security.Policies)
 	edgev1.RegisterSessionServiceServer(r, s.security.Sessions)
 	edgev1.RegisterBanServiceServer(r, s.security.BanAdmin)
+	edgev1.RegisterCacheServiceServer(r, s.security.CacheAdmin)
 	edgev1.RegisterAuditContentServiceServer(r, s.security.ContentAdmin)
 	edgev1.RegisterUsageServiceServer(r, s.security.Usage)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)

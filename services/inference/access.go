@@ -28,6 +28,7 @@ func access() assertion.Table {
 		inferencev1.InferenceService_Embed_FullMethodName:              retrieval,
 		inferencev1.InferenceService_Rerank_FullMethodName:             retrieval,
 		inferencev1.InferenceService_CountTokens_FullMethodName:        retrieval,
+		inferencev1.InferenceService_ResolveServing_FullMethodName:     models,
 		inferencev1.InferenceService_InferTensors_FullMethodName:       models,
 		inferencev1.InferenceService_InferTensorsStream_FullMethodName: models,
 		inferencev1.InferenceService_GetTensorModel_FullMethodName:     models,

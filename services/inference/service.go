@@ -141,7 +141,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	// Rules are compiled now rather than during the first requests.
 	validator, err := protovalidate.New(protovalidate.WithMessages(
 		&inferencev1.InvokeRequest{}, &inferencev1.EmbedRequest{}, &inferencev1.RerankRequest{},
-		&inferencev1.CountTokensRequest{}, &inferencev1.GetServedModelRequest{},
+		&inferencev1.CountTokensRequest{}, &inferencev1.GetServedModelRequest{}, &inferencev1.ResolveServingRequest{},
 		&inferencev1.ListServedModelsRequest{}, &inferencev1.ListWorkersRequest{}, &inferencev1.LiftQuarantineRequest{},
 		&inferencev1.InferTensorsRequest{}, &inferencev1.GetTensorModelRequest{}, &inferencev1.QuantizeModelRequest{},
 	))

@@ -21,7 +21,7 @@ func main() {
 
 func run(ctx context.Context, cfg *edge.Config) error {
 	s, err := edge.New(ctx, *cfg, edge.WithVersion(version), edge.WithRedis(openRedis), edge.WithACME(acmecert.Open),
-		edge.WithFirewall(ruleset.Open))
+		edge.WithFirewall(ruleset.Open), edge.WithSharedCache(openSharedCache))
 	if err != nil {
 		return err
 	}

@@ -115,6 +115,16 @@ func (e *Entry) SetPolicy(version, rule string) {
 	e.set(func(r *Record) { r.Policy, r.Rule = version, rule })
 }
 
+// Policy is the version of the policy that decided; empty before it did.
+func (e *Entry) Policy() string {
+	if e == nil {
+		return ""
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.rec.Policy
+}
+
 // maxListed bounds the findings, and the documents, of one record.
 const maxListed = 64
 

@@ -172,6 +172,8 @@ func TestDefaultPolicy(t *testing.T) {
 		"BanService/CreateBan":        platform,
 		"BanService/ListBans":         platform,
 		"BanService/LiftBan":          platform,
+		"CacheService/PurgeCache":     admins,
+		"CacheService/GetCacheStats":  admins,
 
 		"SearchService/CreateCollection":            developer,
 		"SearchService/GetCollection":               everyone,

@@ -5,6 +5,7 @@
 package contextbuilder
 
 import (
+	"cmp"
 	"context"
 
 	"google.golang.org/grpc"
@@ -62,6 +63,8 @@ const (
 	defaultTopK = 5
 	// maxQuery is the longest query that search takes, in characters.
 	maxQuery = 8192
+	// defaultMode is how a collection is searched by a request that does not say.
+	defaultMode = "hybrid"
 	// citation is the type of our annotations.
 	citation = "document_citation"
 )
@@ -79,11 +82,20 @@ func New(cfg Config, search Searcher, models Models, look Inspector) *Builder {
 	return &Builder{cfg: cfg, search: search, models: models, look: look}
 }
 
+// Found is what went into a prompt.
+type Found struct {
+	// Citations are one for each passage, in the order of their numbers.
+	Citations []*edgev1.Annotation
+	// Generation is the collection's that was searched.
+	Generation int64
+	// Degraded says that the search was not done as was asked, or only in part.
+	Degraded bool
+}
+
 // Build looks up what req.retrieval asks for, as the caller of ctx, and puts it
-// into req's messages. It returns one citation for each passage that is in the
-// prompt, in the order of their numbers; none when nothing was found, which the
+// into req's messages. There are no citations when nothing was found, which the
 // prompt then says.
-func (b *Builder) Build(ctx context.Context, req *edgev1.CreateChatCompletionRequest) ([]*edgev1.Annotation, error) {
+func (b *Builder) Build(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (*Found, error) {
 	r := req.GetRetrieval()
 	question := lastUser(req.GetMessages())
 	query := r.GetQuery()
@@ -111,7 +123,10 @@ func (b *Builder) Build(ctx context.Context, req *edgev1.CreateChatCompletionReq
 	}
 	passages := pack(b.inspected(ctx, req.GetModel(), found.GetHits()), room)
 	insert(req, question, passages)
-	return citations(passages), nil
+	return &Found{
+		Citations: citations(passages), Generation: found.GetGeneration(),
+		Degraded: len(found.GetWarnings()) > 0 || found.GetMode() != cmp.Or(r.GetMode(), defaultMode),
+	}, nil
 }
 
 // inspected returns the hits less what must not reach the model: a passage in

@@ -63,10 +63,11 @@ func TestBuildBounds(t *testing.T) {
 			if tt.maxTokens > 0 {
 				req.MaxTokens = &tt.maxTokens
 			}
-			cited, err := New(DefaultConfig(), search, fakeModels(tt.context), unseen{}).Build(t.Context(), req)
+			found, err := New(DefaultConfig(), search, fakeModels(tt.context), unseen{}).Build(t.Context(), req)
 			if err != nil {
 				t.Fatal(err)
 			}
+			cited := found.Citations
 			prompt := text(req.GetMessages()[1].GetContent())
 			if len(cited) != tt.cited || strings.Count(prompt, "<passage number=") != tt.cited {
 				t.Errorf("%d cited, %d in the prompt, want %d", len(cited), strings.Count(prompt, "<passage number="), tt.cited)

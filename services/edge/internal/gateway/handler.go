@@ -186,6 +186,9 @@ func (h *handler) openGateway(ctx context.Context) error {
 			return edgev1.RegisterUsageServiceHandlerClient(ctx, h.gateway, edgev1.NewUsageServiceClient(h.Conn))
 		},
 		func() error {
+			return edgev1.RegisterCacheServiceHandlerClient(ctx, h.gateway, edgev1.NewCacheServiceClient(h.Conn))
+		},
+		func() error {
 			return searchv1.RegisterSearchServiceHandlerClient(ctx, h.gateway, h.search)
 		},
 		func() error {

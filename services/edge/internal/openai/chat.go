@@ -24,7 +24,7 @@ const (
 
 // CreateChatCompletion answers a conversation.
 func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (*edgev1.CreateChatCompletionResponse, error) {
-	c, annotations, err := s.prepareChat(ctx, req, unaryHeader(ctx))
+	c, rests, err := s.prepareChat(ctx, req, unaryHeader(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -36,12 +36,12 @@ func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateCha
 	answer.Model = c.model
 	answer.Object = objectChat
 	answer.Id = s.responseID(ctx, chatIDPrefix, resp.GetServedBy())
-	answer.Created = or(answer.GetCreated(), s.now())
+	answer.Created = or(c.plan.created(answer.GetCreated()), s.now())
 	if answer.GetUsage() == nil {
 		answer.Usage = usageOf(resp.GetUsage())
 	}
 	for _, choice := range answer.GetChoices() {
-		completeMessage(choice, annotations)
+		completeMessage(choice, rests.on)
 	}
 	return answer, s.inspectAnswer(ctx, c.model, answer)
 }
@@ -65,12 +65,12 @@ func completeMessage(choice *edgev1.ChatChoice, annotations []*edgev1.Annotation
 func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]) error {
 	ctx := out.Context()
 	wantUsage := req.GetStreamOptions().GetIncludeUsage()
-	c, annotations, err := s.prepareChat(ctx, req, out.SetHeader)
+	c, rests, err := s.prepareChat(ctx, req, out.SetHeader)
 	if err != nil {
 		return err
 	}
 	w := &chatWriter{
-		server: s, out: out, model: c.model, wantUsage: wantUsage, annotations: annotations,
+		server: s, out: out, model: c.model, wantUsage: wantUsage, rests: rests, plan: c.plan,
 		annotated: make(map[int32]bool), filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), req.GetN()),
 	}
 	usage, err := s.stream(ctx, c, out.SetHeader, w.write)
@@ -90,16 +90,17 @@ func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, o
 
 // chatWriter turns the engine's chunks into the caller's.
 type chatWriter struct {
-	server      *Server
-	out         grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]
-	model       string
-	wantUsage   bool
-	usageSent   bool
-	id          string
-	created     int64
-	annotations []*edgev1.Annotation
-	annotated   map[int32]bool // by choice
-	filter      *filter
+	server    *Server
+	out       grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]
+	model     string
+	wantUsage bool
+	usageSent bool
+	id        string
+	created   int64
+	rests     *rests
+	annotated map[int32]bool // by choice
+	filter    *filter
+	plan      *plan
 }
 
 func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
@@ -119,10 +120,10 @@ func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 	}
 	if w.id == "" {
 		w.id = w.server.responseID(w.out.Context(), chatIDPrefix, by)
-		w.created = or(chunk.GetCreated(), w.server.now())
+		w.created = or(w.plan.created(chunk.GetCreated()), w.server.now())
 	}
 	chunk.Id, chunk.Created, chunk.Object, chunk.Model = w.id, w.created, objectChatChunk, w.model
-	if len(w.annotations) > 0 {
+	if len(w.rests.on) > 0 {
 		w.annotate(chunk)
 	}
 	return w.send(chunk)
@@ -155,17 +156,21 @@ func (w *chatWriter) annotate(chunk *edgev1.StreamChatCompletionResponse) {
 		if choice.GetDelta() == nil {
 			choice.Delta = new(edgev1.ChatMessage)
 		}
-		choice.Delta.Annotations = slices.Concat(w.annotations, choice.GetDelta().GetAnnotations())
+		choice.Delta.Annotations = slices.Concat(w.rests.on, choice.GetDelta().GetAnnotations())
 	}
 }
 
 // maxChoices is the most that a request may ask for.
 const maxChoices = 128
 
+// rests is what an answer rests on, once that is known: before its first chunk.
+type rests struct{ on []*edgev1.Annotation }
+
 // prepareChat checks a request, makes it what the policy allows, has the detectors
 // and then the context builder work on it, and makes the engine's body of it. The
-// request is the handler's own and is used up.
-func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompletionRequest, setHeader func(metadata.MD) error) (call, []*edgev1.Annotation, error) {
+// request is the handler's own and is used up. Where the answer may be kept already,
+// the context builder is asked later.
+func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompletionRequest, setHeader func(metadata.MD) error) (call, *rests, error) {
 	if err := checkChat(req); err != nil {
 		return call{}, nil, err
 	}
@@ -176,26 +181,31 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 	if err := s.inspectChat(ctx, req, setHeader); err != nil {
 		return call{}, nil, err
 	}
-	var annotations []*edgev1.Annotation
-	if req.GetRetrieval() != nil {
-		var err error
-		if annotations, err = s.Context.Build(ctx, req); err != nil {
+	out := new(rests)
+	plan, err := s.planChat(ctx, req, out)
+	if err != nil {
+		return call{}, nil, err
+	}
+	if req.GetRetrieval() != nil && plan == nil {
+		found, err := s.Context.Build(ctx, req)
+		if err != nil {
 			return call{}, nil, err
 		}
-		audit.From(ctx).SetDocuments(cited(req.GetRetrieval().GetCollection(), annotations))
+		out.on = found.Citations
+		audit.From(ctx).SetDocuments(cited(req.GetRetrieval().GetCollection(), out.on))
 	}
 	// The worker decides on these three; the engine knows no retrieval, and no prompt
 	// of the registry.
 	prompt := req.GetPrompt()
-	req.Stream, req.Retrieval, req.Prompt = nil, nil, nil
+	req.Stream, req.Retrieval, req.Prompt, req.Cache = nil, nil, nil, nil
 	req.StreamOptions = unknownStreamOptions(req.GetStreamOptions())
 	if err := s.gather(ctx, req, prompt); err != nil {
 		return call{}, nil, err
 	}
 	return call{
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_CHAT, user: user, body: req,
-		text: "messages", prompt: prompt, extra: req.GetExtra(), maxTokens: authz.RequestedTokens(req),
-	}, annotations, nil
+		text: "messages", prompt: prompt, extra: req.GetExtra(), maxTokens: authz.RequestedTokens(req), plan: plan,
+	}, out, nil
 }
 
 // cited is the documents that an answer rests on, as collection/document, each once.

@@ -32,7 +32,7 @@ func (s *Server) CreateCompletion(ctx context.Context, req *edgev1.CreateComplet
 	}
 	answer.Model, answer.Object = c.model, objectCompletion
 	answer.Id = s.responseID(ctx, completionIDPrefix, resp.GetServedBy())
-	answer.Created = or(answer.GetCreated(), s.now())
+	answer.Created = or(c.plan.created(answer.GetCreated()), s.now())
 	for _, choice := range answer.GetChoices() {
 		legacy(choice, 0)
 	}
@@ -51,7 +51,7 @@ func (s *Server) StreamCompletion(req *edgev1.CreateCompletionRequest, out grpc.
 		return err
 	}
 	w := &completionWriter{
-		server: s, out: out, model: c.model, wantUsage: wantUsage, written: make(map[int32]int),
+		server: s, out: out, model: c.model, wantUsage: wantUsage, written: make(map[int32]int), plan: c.plan,
 		filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), max(req.GetN(), 1)*int32(authz.Prompts(req.GetPrompt()))),
 	}
 	usage, err := s.stream(ctx, c, out.SetHeader, w.write)
@@ -80,6 +80,7 @@ type completionWriter struct {
 	created   int64
 	written   map[int32]int // characters, by choice
 	filter    *filter
+	plan      *plan
 }
 
 func (w *completionWriter) write(by *inferencev1.ServedBy, raw []byte) error {
@@ -105,7 +106,7 @@ func (w *completionWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 	}
 	if w.id == "" {
 		w.id = w.server.responseID(w.out.Context(), completionIDPrefix, by)
-		w.created = or(chunk.GetCreated(), w.server.now())
+		w.created = or(w.plan.created(chunk.GetCreated()), w.server.now())
 	}
 	chunk.Id, chunk.Created, chunk.Object, chunk.Model = w.id, w.created, objectCompletion, w.model
 	w.filter.completion(chunk)
@@ -129,13 +130,17 @@ func (s *Server) prepareCompletion(ctx context.Context, req *edgev1.CreateComple
 	if err := s.inspectContinue(ctx, req, setHeader); err != nil {
 		return call{}, err
 	}
-	req.Stream, req.StreamOptions = nil, unknownStreamOptions(req.GetStreamOptions())
+	plan, err := s.planCompletion(ctx, req)
+	if err != nil {
+		return call{}, err
+	}
+	req.Stream, req.Cache, req.StreamOptions = nil, nil, unknownStreamOptions(req.GetStreamOptions())
 	if err := s.gather(ctx, req, nil); err != nil {
 		return call{}, err
 	}
 	return call{
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_COMPLETION, user: user, body: req,
 		text: "prompt", extra: req.GetExtra(),
-		maxTokens: authz.RequestedTokens(req),
+		maxTokens: authz.RequestedTokens(req), plan: plan,
 	}, nil
 }

@@ -3,23 +3,19 @@ package openai
 import (
 	"context"
 	"encoding/base64"
-	"encoding/binary"
 	"fmt"
-	"math"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
-	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
-	"github.com/poterne/poterne/services/edge/internal/metering"
 )
 
 // maxInputs is the most texts in one request, as at OpenAI.
 const maxInputs = 2048
 
 // CreateEmbedding embeds texts.
-func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddingRequest) (_ *edgev1.CreateEmbeddingResponse, err error) {
+func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddingRequest) (*edgev1.CreateEmbeddingResponse, error) {
 	if err := obey(ctx, unaryHeader(ctx), &req.Model, 1, nil); err != nil {
 		return nil, err
 	}
@@ -38,15 +34,10 @@ func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddin
 	if err != nil {
 		return nil, err
 	}
-	hold, err := s.Meters.Begin(ctx, metering.Demand{Kind: metering.Embed, Model: req.GetModel(), User: req.GetUser(), PromptBytes: embedSize(inputs)}, unaryHeader(ctx))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { hold.End(ctx, err) }()
 	if err := s.gather(ctx, req, nil); err != nil {
 		return nil, err
 	}
-	resp, err := s.Inference.Embed(ctx, &inferencev1.EmbedRequest{
+	resp, err := s.embed(ctx, req, &inferencev1.EmbedRequest{
 		Model: req.GetModel(), Inputs: inputs, InputType: req.GetInputType(), Dimensions: req.GetDimensions(),
 		Extra: extra, RoutingKey: routingKey(ctx, req.GetUser()),
 		Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait, ExperimentHeaders: h.Headers,
@@ -54,15 +45,7 @@ func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddin
 	if err != nil {
 		return nil, err
 	}
-	hold.Note(metering.Use{By: resp.GetServedBy(), Tokens: resp.GetUsage()})
-	if err := Served(ctx, unaryHeader(ctx), resp.GetServedBy()); err != nil {
-		return nil, err
-	}
 	tokens := resp.GetUsage().GetPromptTokens()
-	audit.From(ctx).SetTokens(tokens, 0)
-	if len(resp.GetEmbeddings()) != len(inputs) {
-		return nil, engineFailed(fmt.Errorf("%d vectors for %d inputs", len(resp.GetEmbeddings()), len(inputs)))
-	}
 	out := &edgev1.CreateEmbeddingResponse{
 		Object: "list", Model: req.GetModel(), Data: make([]*edgev1.EmbeddingData, len(inputs)),
 		Usage: &edgev1.EmbeddingUsage{PromptTokens: tokens, TotalTokens: tokens},
@@ -80,11 +63,7 @@ func embeddingValue(values []float32, encoding string) *edgev1.EmbeddingValue {
 	if encoding != "base64" {
 		return &edgev1.EmbeddingValue{Value: &edgev1.EmbeddingValue_Floats{Floats: &edgev1.FloatList{Values: values}}}
 	}
-	raw := make([]byte, 0, 4*len(values))
-	for _, v := range values {
-		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
-	}
-	return &edgev1.EmbeddingValue{Value: &edgev1.EmbeddingValue_Base64{Base64: base64.StdEncoding.EncodeToString(raw)}}
+	return &edgev1.EmbeddingValue{Value: &edgev1.EmbeddingValue_Base64{Base64: base64.StdEncoding.EncodeToString(vectorBytes(values))}}
 }
 
 // embedInputs reads the four forms of input: a text, texts, one text's tokens,

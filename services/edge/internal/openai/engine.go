@@ -32,6 +32,8 @@ type call struct {
 	extra map[string]string
 	// maxTokens is the most that may be generated, over all answers; 0: not said.
 	maxTokens int64
+	// plan is what the cache may do; nil: nothing.
+	plan *plan
 }
 
 // failed returns err naming the member that a prompt longer than the model's
@@ -64,6 +66,9 @@ func (s *Server) request(ctx context.Context, c call) (*inferencev1.InvokeReques
 
 // invoke runs a request and reads the engine's whole answer into answer.
 func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (resp *inferencev1.InvokeResponse, err error) {
+	if c.plan != nil {
+		return s.invokePlanned(ctx, c, answer)
+	}
 	req, err := s.request(ctx, c)
 	if err != nil {
 		return nil, err
@@ -99,6 +104,9 @@ type send func(by *inferencev1.ServedBy, chunk []byte) error
 // stream runs a request and gives each of the engine's chunks to pass, in
 // order. It returns the tokens used once the answer is whole.
 func (s *Server) stream(ctx context.Context, c call, setHeader func(metadata.MD) error, pass send) (usage *commonv1.TokenUsage, err error) {
+	if c.plan != nil {
+		return s.streamPlanned(ctx, c, setHeader, pass)
+	}
 	req, err := s.request(ctx, c)
 	if err != nil {
 		return nil, err

@@ -23,6 +23,7 @@ import (
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/again"
 	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/inspect"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/metering"
@@ -48,8 +49,8 @@ const (
 	// HeaderPolicy is what the policy changed of the request: max_tokens=256,
 	// model=small.
 	HeaderPolicy = "x-poterne-policy"
-	// HeaderCache is what the response cache did: always bypass, until there is
-	// one that may answer.
+	// HeaderCache is what the response cache did: hit, miss, bypass, stale, or
+	// hit-semantic.
 	HeaderCache = "x-poterne-cache"
 )
 
@@ -65,6 +66,7 @@ type Inference interface {
 	Embed(ctx context.Context, in *inferencev1.EmbedRequest, opts ...grpc.CallOption) (*inferencev1.EmbedResponse, error)
 	Rerank(ctx context.Context, in *inferencev1.RerankRequest, opts ...grpc.CallOption) (*inferencev1.RerankResponse, error)
 	CountTokens(ctx context.Context, in *inferencev1.CountTokensRequest, opts ...grpc.CallOption) (*inferencev1.CountTokensResponse, error)
+	ResolveServing(ctx context.Context, in *inferencev1.ResolveServingRequest, opts ...grpc.CallOption) (*inferencev1.ResolveServingResponse, error)
 	ListServedModels(ctx context.Context, in *inferencev1.ListServedModelsRequest, opts ...grpc.CallOption) (*inferencev1.ListServedModelsResponse, error)
 	GetServedModel(ctx context.Context, in *inferencev1.GetServedModelRequest, opts ...grpc.CallOption) (*inferencev1.GetServedModelResponse, error)
 }
@@ -72,16 +74,18 @@ type Inference interface {
 // ContextBuilder packs passages into the prompt of a request that asks for
 // retrieval, and returns what the answer will rest on.
 type ContextBuilder interface {
-	Build(ctx context.Context, req *edgev1.CreateChatCompletionRequest) ([]*edgev1.Annotation, error)
+	Build(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (*contextbuilder.Found, error)
 }
 
-// Deps is what a Server works with; all of it but Contents and Meters is needed.
+// Deps is what a Server works with; all of it but Contents, Meters and Answers is needed.
 type Deps struct {
 	Config    Config
 	Inference Inference
 	// Meters are asked before a model works.
-	Meters    metering.Meters
-	Context   ContextBuilder
+	Meters  metering.Meters
+	Context ContextBuilder
+	// Answers is where answers are kept, to be given again; nil: nowhere.
+	Answers   *Answers
 	Codec     *jsoncodec.Codec
 	Clock     clock.Clock
 	IDs       ids.Source
@@ -128,8 +132,13 @@ func routingKey(ctx context.Context, user string) string {
 
 // Served tells the caller and the audit trail who answered.
 func Served(ctx context.Context, setHeader func(metadata.MD) error, by *inferencev1.ServedBy) error {
+	return served(ctx, setHeader, by, metadata.Pairs(HeaderCache, cacheBypass))
+}
+
+// served is Served with what else the caller is told.
+func served(ctx context.Context, setHeader func(metadata.MD) error, by *inferencev1.ServedBy, md metadata.MD) error {
 	version := fmt.Sprintf("%s@v%d", by.GetModel(), by.GetVersion())
-	md := metadata.Pairs(HeaderModel, version, HeaderCache, cacheBypass)
+	md.Set(HeaderModel, version)
 	if by.GetArm() != "" {
 		md.Set(HeaderArm, by.GetArm())
 	}

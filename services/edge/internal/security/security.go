@@ -41,6 +41,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/policy"
 	"github.com/poterne/poterne/services/edge/internal/policyserver"
 	"github.com/poterne/poterne/services/edge/internal/possession"
+	"github.com/poterne/poterne/services/edge/internal/respcache"
 	"github.com/poterne/poterne/services/edge/internal/responseid"
 	"github.com/poterne/poterne/services/edge/internal/schema"
 	"github.com/poterne/poterne/services/edge/internal/session"
@@ -66,6 +67,8 @@ type Config struct {
 	Abuse AbuseConfig `yaml:"abuse"`
 	// Usage is how what models do is billed.
 	Usage usage.Config `yaml:"usage"`
+	// Cache is which answers are kept, to be given again.
+	Cache respcache.Config `yaml:"cache"`
 }
 
 // DefaultConfig returns the defaults, with the store at dsn.
@@ -73,7 +76,7 @@ func DefaultConfig(dsn string) Config {
 	return Config{
 		Store: sqldb.DefaultConfig(dsn), Keys: apikey.DefaultConfig(), Tokens: DefaultTokensConfig(), Authz: authz.DefaultConfig(),
 		Limits: middleware.DefaultConfig(), Audit: audit.DefaultConfig(), Login: login.DefaultConfig(),
-		Firewall: firewall.DefaultConfig(), Abuse: defaultAbuse(), Usage: usage.DefaultConfig(),
+		Firewall: firewall.DefaultConfig(), Abuse: defaultAbuse(), Usage: usage.DefaultConfig(), Cache: respcache.DefaultConfig(),
 	}
 }
 
@@ -96,6 +99,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	c.Firewall.Validate(p, prefix+"waf")
 	c.Usage.Validate(p, prefix+"usage")
 	c.Abuse.validate(p, prefix+"abuse", len(c.Limits.TrustedProxies) > 0)
+	c.Cache.Validate(p, prefix+"cache")
 }
 
 // Deps is what New needs besides its configuration.
@@ -120,6 +124,9 @@ type Deps struct {
 	// OpenRedis connects to the Redis where replicas share their limits; nil when
 	// none can be configured.
 	OpenRedis func(limit.RedisConfig) limit.Scripts
+	// OpenSharedCache connects to the store where replicas share answers; nil when none
+	// can be configured.
+	OpenSharedCache func(respcache.SharedConfig) (respcache.Shared, error)
 	// OpenRules compiles the firewall's rule set; nil when this program has none.
 	OpenRules func(firewall.Config) (firewall.Engine, error)
 }
@@ -143,6 +150,10 @@ type Security struct {
 	// Bans is whose requests are refused, and BanAdmin the service about them.
 	Bans     *ban.Manager
 	BanAdmin *ban.Server
+	// Cache is the response cache, nil when there is none, and CacheAdmin the service
+	// about it.
+	Cache      *respcache.Cache
+	CacheAdmin *respcache.Server
 	// Contents keeps calls' contents, nil when there is no master key, and ContentAdmin
 	// is the service about them.
 	Contents     *auditcontent.Keeper
@@ -243,6 +254,9 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if err := s.openBans(ctx, cfg.Abuse.Bans, d, db); err != nil {
 		return s, err
 	}
+	if err := s.openCache(ctx, cfg.Cache, d, db); err != nil {
+		return s, err
+	}
 	s.Admin = admin.New(admin.Deps{
 		Keys: s.keys, Accounts: s.keys, Trail: s.trail, IDs: d.IDs, Records: s.listing(), Proof: s.prover(), TenantProofs: cfg.Audit.TenantProofs, Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
 	})
@@ -333,6 +347,9 @@ func (s *Security) Components() []lifecycle.Component {
 		out = append(out, s.web.Components()...)
 	}
 	out = append(out, s.Bans.Components()...)
+	if s.Cache != nil {
+		out = append(out, s.Cache.Purges.Component())
+	}
 	return append(out, lifecycle.Component{Name: "edge: calls", Stop: s.endCalls})
 }
 

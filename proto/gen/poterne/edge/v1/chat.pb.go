@@ -70,6 +70,11 @@ type CreateChatCompletionRequest struct {
 	// The prompt of the registry that the conversation begins with: its messages,
 	// with the variables filled in, go before `messages`. Never sent to the engine.
 	Prompt *ChatPrompt `protobuf:"bytes,70,opt,name=prompt,proto3" json:"prompt,omitempty"`
+	// What the response cache may do for this request: an object with any of `use`
+	// (`on`, `off`), `ttl`, `max_age` and `stale_while_revalidate` (seconds),
+	// `no_cache`, `no_store`, `only_if_cached`, `tools`, `truncated` and `semantic`
+	// (true or false). Never sent to the engine.
+	Cache *v1.RawJson `protobuf:"bytes,71,opt,name=cache,proto3" json:"cache,omitempty"`
 	// Parameters that this gateway does not know; they reach the engine.
 	Extra         map[string]string `protobuf:"bytes,1000,rep,name=extra,proto3" json:"extra,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
@@ -249,6 +254,13 @@ func (x *CreateChatCompletionRequest) GetRetrieval() *Retrieval {
 func (x *CreateChatCompletionRequest) GetPrompt() *ChatPrompt {
 	if x != nil {
 		return x.Prompt
+	}
+	return nil
+}
+
+func (x *CreateChatCompletionRequest) GetCache() *v1.RawJson {
+	if x != nil {
+		return x.Cache
 	}
 	return nil
 }
@@ -1881,7 +1893,7 @@ var File_poterne_edge_v1_chat_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\n" +
-	"\x1apoterne/edge/v1/chat.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cpoterne/common/v1/json.proto\"\xa6\v\n" +
+	"\x1apoterne/edge/v1/chat.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cpoterne/common/v1/json.proto\"\xd8\v\n" +
 	"\x1bCreateChatCompletionRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12E\n" +
@@ -1909,7 +1921,8 @@ const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"R\vtopLogprobs\x88\x01\x01\x12 \n" +
 	"\x04user\x18\x13 \x01(\tB\f\xbaH\x05r\x03\x18\x80\x02\xb8\xd4\x18\x01R\x04user\x128\n" +
 	"\tretrieval\x18\x14 \x01(\v2\x1a.poterne.edge.v1.RetrievalR\tretrieval\x123\n" +
-	"\x06prompt\x18F \x01(\v2\x1b.poterne.edge.v1.ChatPromptR\x06prompt\x12T\n" +
+	"\x06prompt\x18F \x01(\v2\x1b.poterne.edge.v1.ChatPromptR\x06prompt\x120\n" +
+	"\x05cache\x18G \x01(\v2\x1a.poterne.common.v1.RawJsonR\x05cache\x12T\n" +
 	"\x05extra\x18\xe8\a \x03(\v27.poterne.edge.v1.CreateChatCompletionRequest.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
@@ -2175,46 +2188,47 @@ var file_poterne_edge_v1_chat_proto_depIdxs = []int32{
 	38, // 5: poterne.edge.v1.CreateChatCompletionRequest.response_format:type_name -> poterne.common.v1.RawJson
 	2,  // 6: poterne.edge.v1.CreateChatCompletionRequest.retrieval:type_name -> poterne.edge.v1.Retrieval
 	1,  // 7: poterne.edge.v1.CreateChatCompletionRequest.prompt:type_name -> poterne.edge.v1.ChatPrompt
-	22, // 8: poterne.edge.v1.CreateChatCompletionRequest.extra:type_name -> poterne.edge.v1.CreateChatCompletionRequest.ExtraEntry
-	23, // 9: poterne.edge.v1.ChatPrompt.variables:type_name -> poterne.edge.v1.ChatPrompt.VariablesEntry
-	24, // 10: poterne.edge.v1.StreamOptions.extra:type_name -> poterne.edge.v1.StreamOptions.ExtraEntry
-	5,  // 11: poterne.edge.v1.ChatMessage.content:type_name -> poterne.edge.v1.MessageContent
-	13, // 12: poterne.edge.v1.ChatMessage.tool_calls:type_name -> poterne.edge.v1.ToolCall
-	15, // 13: poterne.edge.v1.ChatMessage.annotations:type_name -> poterne.edge.v1.Annotation
-	25, // 14: poterne.edge.v1.ChatMessage.extra:type_name -> poterne.edge.v1.ChatMessage.ExtraEntry
-	6,  // 15: poterne.edge.v1.MessageContent.parts:type_name -> poterne.edge.v1.ContentPartList
-	7,  // 16: poterne.edge.v1.ContentPartList.parts:type_name -> poterne.edge.v1.ContentPart
-	26, // 17: poterne.edge.v1.ContentPart.extra:type_name -> poterne.edge.v1.ContentPart.ExtraEntry
-	9,  // 18: poterne.edge.v1.StopSequences.list:type_name -> poterne.edge.v1.StopSequenceList
-	38, // 19: poterne.edge.v1.Tool.function:type_name -> poterne.common.v1.RawJson
-	27, // 20: poterne.edge.v1.Tool.extra:type_name -> poterne.edge.v1.Tool.ExtraEntry
-	12, // 21: poterne.edge.v1.ToolChoice.named:type_name -> poterne.edge.v1.NamedToolChoice
-	38, // 22: poterne.edge.v1.NamedToolChoice.function:type_name -> poterne.common.v1.RawJson
-	28, // 23: poterne.edge.v1.NamedToolChoice.extra:type_name -> poterne.edge.v1.NamedToolChoice.ExtraEntry
-	14, // 24: poterne.edge.v1.ToolCall.function:type_name -> poterne.edge.v1.ToolCallFunction
-	29, // 25: poterne.edge.v1.ToolCall.extra:type_name -> poterne.edge.v1.ToolCall.ExtraEntry
-	30, // 26: poterne.edge.v1.ToolCallFunction.extra:type_name -> poterne.edge.v1.ToolCallFunction.ExtraEntry
-	31, // 27: poterne.edge.v1.Annotation.extra:type_name -> poterne.edge.v1.Annotation.ExtraEntry
-	17, // 28: poterne.edge.v1.CreateChatCompletionResponse.choices:type_name -> poterne.edge.v1.ChatChoice
-	20, // 29: poterne.edge.v1.CreateChatCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
-	32, // 30: poterne.edge.v1.CreateChatCompletionResponse.extra:type_name -> poterne.edge.v1.CreateChatCompletionResponse.ExtraEntry
-	4,  // 31: poterne.edge.v1.ChatChoice.message:type_name -> poterne.edge.v1.ChatMessage
-	38, // 32: poterne.edge.v1.ChatChoice.logprobs:type_name -> poterne.common.v1.RawJson
-	33, // 33: poterne.edge.v1.ChatChoice.extra:type_name -> poterne.edge.v1.ChatChoice.ExtraEntry
-	19, // 34: poterne.edge.v1.StreamChatCompletionResponse.choices:type_name -> poterne.edge.v1.ChatChunkChoice
-	20, // 35: poterne.edge.v1.StreamChatCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
-	34, // 36: poterne.edge.v1.StreamChatCompletionResponse.extra:type_name -> poterne.edge.v1.StreamChatCompletionResponse.ExtraEntry
-	4,  // 37: poterne.edge.v1.ChatChunkChoice.delta:type_name -> poterne.edge.v1.ChatMessage
-	38, // 38: poterne.edge.v1.ChatChunkChoice.logprobs:type_name -> poterne.common.v1.RawJson
-	35, // 39: poterne.edge.v1.ChatChunkChoice.extra:type_name -> poterne.edge.v1.ChatChunkChoice.ExtraEntry
-	21, // 40: poterne.edge.v1.Usage.prompt_tokens_details:type_name -> poterne.edge.v1.PromptTokensDetails
-	36, // 41: poterne.edge.v1.Usage.extra:type_name -> poterne.edge.v1.Usage.ExtraEntry
-	37, // 42: poterne.edge.v1.PromptTokensDetails.extra:type_name -> poterne.edge.v1.PromptTokensDetails.ExtraEntry
-	43, // [43:43] is the sub-list for method output_type
-	43, // [43:43] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	38, // 8: poterne.edge.v1.CreateChatCompletionRequest.cache:type_name -> poterne.common.v1.RawJson
+	22, // 9: poterne.edge.v1.CreateChatCompletionRequest.extra:type_name -> poterne.edge.v1.CreateChatCompletionRequest.ExtraEntry
+	23, // 10: poterne.edge.v1.ChatPrompt.variables:type_name -> poterne.edge.v1.ChatPrompt.VariablesEntry
+	24, // 11: poterne.edge.v1.StreamOptions.extra:type_name -> poterne.edge.v1.StreamOptions.ExtraEntry
+	5,  // 12: poterne.edge.v1.ChatMessage.content:type_name -> poterne.edge.v1.MessageContent
+	13, // 13: poterne.edge.v1.ChatMessage.tool_calls:type_name -> poterne.edge.v1.ToolCall
+	15, // 14: poterne.edge.v1.ChatMessage.annotations:type_name -> poterne.edge.v1.Annotation
+	25, // 15: poterne.edge.v1.ChatMessage.extra:type_name -> poterne.edge.v1.ChatMessage.ExtraEntry
+	6,  // 16: poterne.edge.v1.MessageContent.parts:type_name -> poterne.edge.v1.ContentPartList
+	7,  // 17: poterne.edge.v1.ContentPartList.parts:type_name -> poterne.edge.v1.ContentPart
+	26, // 18: poterne.edge.v1.ContentPart.extra:type_name -> poterne.edge.v1.ContentPart.ExtraEntry
+	9,  // 19: poterne.edge.v1.StopSequences.list:type_name -> poterne.edge.v1.StopSequenceList
+	38, // 20: poterne.edge.v1.Tool.function:type_name -> poterne.common.v1.RawJson
+	27, // 21: poterne.edge.v1.Tool.extra:type_name -> poterne.edge.v1.Tool.ExtraEntry
+	12, // 22: poterne.edge.v1.ToolChoice.named:type_name -> poterne.edge.v1.NamedToolChoice
+	38, // 23: poterne.edge.v1.NamedToolChoice.function:type_name -> poterne.common.v1.RawJson
+	28, // 24: poterne.edge.v1.NamedToolChoice.extra:type_name -> poterne.edge.v1.NamedToolChoice.ExtraEntry
+	14, // 25: poterne.edge.v1.ToolCall.function:type_name -> poterne.edge.v1.ToolCallFunction
+	29, // 26: poterne.edge.v1.ToolCall.extra:type_name -> poterne.edge.v1.ToolCall.ExtraEntry
+	30, // 27: poterne.edge.v1.ToolCallFunction.extra:type_name -> poterne.edge.v1.ToolCallFunction.ExtraEntry
+	31, // 28: poterne.edge.v1.Annotation.extra:type_name -> poterne.edge.v1.Annotation.ExtraEntry
+	17, // 29: poterne.edge.v1.CreateChatCompletionResponse.choices:type_name -> poterne.edge.v1.ChatChoice
+	20, // 30: poterne.edge.v1.CreateChatCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
+	32, // 31: poterne.edge.v1.CreateChatCompletionResponse.extra:type_name -> poterne.edge.v1.CreateChatCompletionResponse.ExtraEntry
+	4,  // 32: poterne.edge.v1.ChatChoice.message:type_name -> poterne.edge.v1.ChatMessage
+	38, // 33: poterne.edge.v1.ChatChoice.logprobs:type_name -> poterne.common.v1.RawJson
+	33, // 34: poterne.edge.v1.ChatChoice.extra:type_name -> poterne.edge.v1.ChatChoice.ExtraEntry
+	19, // 35: poterne.edge.v1.StreamChatCompletionResponse.choices:type_name -> poterne.edge.v1.ChatChunkChoice
+	20, // 36: poterne.edge.v1.StreamChatCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
+	34, // 37: poterne.edge.v1.StreamChatCompletionResponse.extra:type_name -> poterne.edge.v1.StreamChatCompletionResponse.ExtraEntry
+	4,  // 38: poterne.edge.v1.ChatChunkChoice.delta:type_name -> poterne.edge.v1.ChatMessage
+	38, // 39: poterne.edge.v1.ChatChunkChoice.logprobs:type_name -> poterne.common.v1.RawJson
+	35, // 40: poterne.edge.v1.ChatChunkChoice.extra:type_name -> poterne.edge.v1.ChatChunkChoice.ExtraEntry
+	21, // 41: poterne.edge.v1.Usage.prompt_tokens_details:type_name -> poterne.edge.v1.PromptTokensDetails
+	36, // 42: poterne.edge.v1.Usage.extra:type_name -> poterne.edge.v1.Usage.ExtraEntry
+	37, // 43: poterne.edge.v1.PromptTokensDetails.extra:type_name -> poterne.edge.v1.PromptTokensDetails.ExtraEntry
+	44, // [44:44] is the sub-list for method output_type
+	44, // [44:44] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_chat_proto_init() }

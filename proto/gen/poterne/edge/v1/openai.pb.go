@@ -50,6 +50,8 @@ type CreateCompletionRequest struct {
 	Seed *int64 `protobuf:"varint,10,opt,name=seed,proto3,oneof" json:"seed,omitempty"`
 	// The caller's own user, which traffic splits stick to.
 	User string `protobuf:"bytes,11,opt,name=user,proto3" json:"user,omitempty"`
+	// What the response cache may do for this request, as in a conversation.
+	Cache *v1.RawJson `protobuf:"bytes,71,opt,name=cache,proto3" json:"cache,omitempty"`
 	// Parameters that this gateway does not know; they reach the engine.
 	Extra         map[string]string `protobuf:"bytes,1000,rep,name=extra,proto3" json:"extra,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
@@ -161,6 +163,13 @@ func (x *CreateCompletionRequest) GetUser() string {
 		return x.User
 	}
 	return ""
+}
+
+func (x *CreateCompletionRequest) GetCache() *v1.RawJson {
+	if x != nil {
+		return x.Cache
+	}
+	return nil
 }
 
 func (x *CreateCompletionRequest) GetExtra() map[string]string {
@@ -817,6 +826,8 @@ type CreateEmbeddingRequest struct {
 	User string `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
 	// `query` or `passage`, for models that make a difference.
 	InputType string `protobuf:"bytes,6,opt,name=input_type,json=inputType,proto3" json:"input_type,omitempty"`
+	// What the response cache may do for this request, as in a conversation.
+	Cache *v1.RawJson `protobuf:"bytes,71,opt,name=cache,proto3" json:"cache,omitempty"`
 	// Parameters that this gateway does not know; they reach the engine.
 	Extra         map[string]string `protobuf:"bytes,1000,rep,name=extra,proto3" json:"extra,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
@@ -893,6 +904,13 @@ func (x *CreateEmbeddingRequest) GetInputType() string {
 		return x.InputType
 	}
 	return ""
+}
+
+func (x *CreateEmbeddingRequest) GetCache() *v1.RawJson {
+	if x != nil {
+		return x.Cache
+	}
+	return nil
 }
 
 func (x *CreateEmbeddingRequest) GetExtra() map[string]string {
@@ -1671,7 +1689,7 @@ var File_poterne_edge_v1_openai_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"\n" +
-	"\x1cpoterne/edge/v1/openai.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cpoterne/common/v1/json.proto\x1a\x1apoterne/edge/v1/chat.proto\x1a\x1cpoterne/edge/v1/rerank.proto\x1a#poterne/inference/v1/variants.proto\"\xd0\x05\n" +
+	"\x1cpoterne/edge/v1/openai.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cpoterne/common/v1/json.proto\x1a\x1apoterne/edge/v1/chat.proto\x1a\x1cpoterne/edge/v1/rerank.proto\x1a#poterne/inference/v1/variants.proto\"\x82\x06\n" +
 	"\x17CreateCompletionRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x122\n" +
@@ -1687,7 +1705,8 @@ const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"\x04stop\x18\t \x01(\v2\x1e.poterne.edge.v1.StopSequencesR\x04stop\x12\x17\n" +
 	"\x04seed\x18\n" +
 	" \x01(\x03H\x05R\x04seed\x88\x01\x01\x12 \n" +
-	"\x04user\x18\v \x01(\tB\f\xbaH\x05r\x03\x18\x80\x02\xb8\xd4\x18\x01R\x04user\x12P\n" +
+	"\x04user\x18\v \x01(\tB\f\xbaH\x05r\x03\x18\x80\x02\xb8\xd4\x18\x01R\x04user\x120\n" +
+	"\x05cache\x18G \x01(\v2\x1a.poterne.common.v1.RawJsonR\x05cache\x12P\n" +
 	"\x05extra\x18\xe8\a \x03(\v23.poterne.edge.v1.CreateCompletionRequest.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
@@ -1754,7 +1773,7 @@ const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12#\n" +
 	"\rprompt_tokens\x18\x03 \x01(\x05R\fpromptTokens\x12*\n" +
 	"\x0econtext_length\x18\x04 \x01(\x05H\x00R\rcontextLength\x88\x01\x01B\x11\n" +
-	"\x0f_context_length\"\xd7\x03\n" +
+	"\x0f_context_length\"\x89\x04\n" +
 	"\x16CreateEmbeddingRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x128\n" +
@@ -1765,7 +1784,8 @@ const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"dimensions\x88\x01\x01\x12\x1c\n" +
 	"\x04user\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04user\x126\n" +
 	"\n" +
-	"input_type\x18\x06 \x01(\tB\x17\xbaH\x14r\x12R\x00R\x05queryR\apassageR\tinputType\x12O\n" +
+	"input_type\x18\x06 \x01(\tB\x17\xbaH\x14r\x12R\x00R\x05queryR\apassageR\tinputType\x120\n" +
+	"\x05cache\x18G \x01(\v2\x1a.poterne.common.v1.RawJsonR\x05cache\x12O\n" +
 	"\x05extra\x18\xe8\a \x03(\v22.poterne.edge.v1.CreateEmbeddingRequest.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
@@ -1887,8 +1907,8 @@ var file_poterne_edge_v1_openai_proto_goTypes = []any{
 	nil,                                  // 26: poterne.edge.v1.ModelCard.AliasesEntry
 	(*StreamOptions)(nil),                // 27: poterne.edge.v1.StreamOptions
 	(*StopSequences)(nil),                // 28: poterne.edge.v1.StopSequences
-	(*Usage)(nil),                        // 29: poterne.edge.v1.Usage
-	(*v1.RawJson)(nil),                   // 30: poterne.common.v1.RawJson
+	(*v1.RawJson)(nil),                   // 29: poterne.common.v1.RawJson
+	(*Usage)(nil),                        // 30: poterne.edge.v1.Usage
 	(*ChatMessage)(nil),                  // 31: poterne.edge.v1.ChatMessage
 	(*Tool)(nil),                         // 32: poterne.edge.v1.Tool
 	(*v11.ServedVariant)(nil),            // 33: poterne.inference.v1.ServedVariant
@@ -1902,53 +1922,55 @@ var file_poterne_edge_v1_openai_proto_depIdxs = []int32{
 	3,  // 0: poterne.edge.v1.CreateCompletionRequest.prompt:type_name -> poterne.edge.v1.TextInput
 	27, // 1: poterne.edge.v1.CreateCompletionRequest.stream_options:type_name -> poterne.edge.v1.StreamOptions
 	28, // 2: poterne.edge.v1.CreateCompletionRequest.stop:type_name -> poterne.edge.v1.StopSequences
-	21, // 3: poterne.edge.v1.CreateCompletionRequest.extra:type_name -> poterne.edge.v1.CreateCompletionRequest.ExtraEntry
-	2,  // 4: poterne.edge.v1.CreateCompletionResponse.choices:type_name -> poterne.edge.v1.CompletionChoice
-	29, // 5: poterne.edge.v1.CreateCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
-	22, // 6: poterne.edge.v1.CreateCompletionResponse.extra:type_name -> poterne.edge.v1.CreateCompletionResponse.ExtraEntry
-	30, // 7: poterne.edge.v1.CompletionChoice.logprobs:type_name -> poterne.common.v1.RawJson
-	23, // 8: poterne.edge.v1.CompletionChoice.extra:type_name -> poterne.edge.v1.CompletionChoice.ExtraEntry
-	4,  // 9: poterne.edge.v1.TextInput.list:type_name -> poterne.edge.v1.TextInputList
-	5,  // 10: poterne.edge.v1.TextInputList.items:type_name -> poterne.edge.v1.TextInputItem
-	6,  // 11: poterne.edge.v1.TextInputItem.tokens:type_name -> poterne.edge.v1.TokenList
-	31, // 12: poterne.edge.v1.CountTokensRequest.messages:type_name -> poterne.edge.v1.ChatMessage
-	32, // 13: poterne.edge.v1.CountTokensRequest.tools:type_name -> poterne.edge.v1.Tool
-	3,  // 14: poterne.edge.v1.CountTokensRequest.prompt:type_name -> poterne.edge.v1.TextInput
-	24, // 15: poterne.edge.v1.CountTokensRequest.extra:type_name -> poterne.edge.v1.CountTokensRequest.ExtraEntry
-	3,  // 16: poterne.edge.v1.CreateEmbeddingRequest.input:type_name -> poterne.edge.v1.TextInput
-	25, // 17: poterne.edge.v1.CreateEmbeddingRequest.extra:type_name -> poterne.edge.v1.CreateEmbeddingRequest.ExtraEntry
-	11, // 18: poterne.edge.v1.CreateEmbeddingResponse.data:type_name -> poterne.edge.v1.EmbeddingData
-	14, // 19: poterne.edge.v1.CreateEmbeddingResponse.usage:type_name -> poterne.edge.v1.EmbeddingUsage
-	12, // 20: poterne.edge.v1.EmbeddingData.embedding:type_name -> poterne.edge.v1.EmbeddingValue
-	13, // 21: poterne.edge.v1.EmbeddingValue.floats:type_name -> poterne.edge.v1.FloatList
-	17, // 22: poterne.edge.v1.ListModelsResponse.data:type_name -> poterne.edge.v1.ModelCard
-	26, // 23: poterne.edge.v1.ModelCard.aliases:type_name -> poterne.edge.v1.ModelCard.AliasesEntry
-	33, // 24: poterne.edge.v1.ModelCard.variants:type_name -> poterne.inference.v1.ServedVariant
-	18, // 25: poterne.edge.v1.ModelCard.replicas:type_name -> poterne.edge.v1.Replicas
-	17, // 26: poterne.edge.v1.GetModelResponse.model:type_name -> poterne.edge.v1.ModelCard
-	34, // 27: poterne.edge.v1.OpenAIService.CreateChatCompletion:input_type -> poterne.edge.v1.CreateChatCompletionRequest
-	34, // 28: poterne.edge.v1.OpenAIService.StreamChatCompletion:input_type -> poterne.edge.v1.CreateChatCompletionRequest
-	0,  // 29: poterne.edge.v1.OpenAIService.CreateCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
-	0,  // 30: poterne.edge.v1.OpenAIService.StreamCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
-	9,  // 31: poterne.edge.v1.OpenAIService.CreateEmbedding:input_type -> poterne.edge.v1.CreateEmbeddingRequest
-	35, // 32: poterne.edge.v1.OpenAIService.Rerank:input_type -> poterne.edge.v1.RerankRequest
-	7,  // 33: poterne.edge.v1.OpenAIService.CountTokens:input_type -> poterne.edge.v1.CountTokensRequest
-	15, // 34: poterne.edge.v1.OpenAIService.ListModels:input_type -> poterne.edge.v1.ListModelsRequest
-	19, // 35: poterne.edge.v1.OpenAIService.GetModel:input_type -> poterne.edge.v1.GetModelRequest
-	36, // 36: poterne.edge.v1.OpenAIService.CreateChatCompletion:output_type -> poterne.edge.v1.CreateChatCompletionResponse
-	37, // 37: poterne.edge.v1.OpenAIService.StreamChatCompletion:output_type -> poterne.edge.v1.StreamChatCompletionResponse
-	1,  // 38: poterne.edge.v1.OpenAIService.CreateCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
-	1,  // 39: poterne.edge.v1.OpenAIService.StreamCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
-	10, // 40: poterne.edge.v1.OpenAIService.CreateEmbedding:output_type -> poterne.edge.v1.CreateEmbeddingResponse
-	38, // 41: poterne.edge.v1.OpenAIService.Rerank:output_type -> poterne.edge.v1.RerankResponse
-	8,  // 42: poterne.edge.v1.OpenAIService.CountTokens:output_type -> poterne.edge.v1.CountTokensResponse
-	16, // 43: poterne.edge.v1.OpenAIService.ListModels:output_type -> poterne.edge.v1.ListModelsResponse
-	20, // 44: poterne.edge.v1.OpenAIService.GetModel:output_type -> poterne.edge.v1.GetModelResponse
-	36, // [36:45] is the sub-list for method output_type
-	27, // [27:36] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	29, // 3: poterne.edge.v1.CreateCompletionRequest.cache:type_name -> poterne.common.v1.RawJson
+	21, // 4: poterne.edge.v1.CreateCompletionRequest.extra:type_name -> poterne.edge.v1.CreateCompletionRequest.ExtraEntry
+	2,  // 5: poterne.edge.v1.CreateCompletionResponse.choices:type_name -> poterne.edge.v1.CompletionChoice
+	30, // 6: poterne.edge.v1.CreateCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
+	22, // 7: poterne.edge.v1.CreateCompletionResponse.extra:type_name -> poterne.edge.v1.CreateCompletionResponse.ExtraEntry
+	29, // 8: poterne.edge.v1.CompletionChoice.logprobs:type_name -> poterne.common.v1.RawJson
+	23, // 9: poterne.edge.v1.CompletionChoice.extra:type_name -> poterne.edge.v1.CompletionChoice.ExtraEntry
+	4,  // 10: poterne.edge.v1.TextInput.list:type_name -> poterne.edge.v1.TextInputList
+	5,  // 11: poterne.edge.v1.TextInputList.items:type_name -> poterne.edge.v1.TextInputItem
+	6,  // 12: poterne.edge.v1.TextInputItem.tokens:type_name -> poterne.edge.v1.TokenList
+	31, // 13: poterne.edge.v1.CountTokensRequest.messages:type_name -> poterne.edge.v1.ChatMessage
+	32, // 14: poterne.edge.v1.CountTokensRequest.tools:type_name -> poterne.edge.v1.Tool
+	3,  // 15: poterne.edge.v1.CountTokensRequest.prompt:type_name -> poterne.edge.v1.TextInput
+	24, // 16: poterne.edge.v1.CountTokensRequest.extra:type_name -> poterne.edge.v1.CountTokensRequest.ExtraEntry
+	3,  // 17: poterne.edge.v1.CreateEmbeddingRequest.input:type_name -> poterne.edge.v1.TextInput
+	29, // 18: poterne.edge.v1.CreateEmbeddingRequest.cache:type_name -> poterne.common.v1.RawJson
+	25, // 19: poterne.edge.v1.CreateEmbeddingRequest.extra:type_name -> poterne.edge.v1.CreateEmbeddingRequest.ExtraEntry
+	11, // 20: poterne.edge.v1.CreateEmbeddingResponse.data:type_name -> poterne.edge.v1.EmbeddingData
+	14, // 21: poterne.edge.v1.CreateEmbeddingResponse.usage:type_name -> poterne.edge.v1.EmbeddingUsage
+	12, // 22: poterne.edge.v1.EmbeddingData.embedding:type_name -> poterne.edge.v1.EmbeddingValue
+	13, // 23: poterne.edge.v1.EmbeddingValue.floats:type_name -> poterne.edge.v1.FloatList
+	17, // 24: poterne.edge.v1.ListModelsResponse.data:type_name -> poterne.edge.v1.ModelCard
+	26, // 25: poterne.edge.v1.ModelCard.aliases:type_name -> poterne.edge.v1.ModelCard.AliasesEntry
+	33, // 26: poterne.edge.v1.ModelCard.variants:type_name -> poterne.inference.v1.ServedVariant
+	18, // 27: poterne.edge.v1.ModelCard.replicas:type_name -> poterne.edge.v1.Replicas
+	17, // 28: poterne.edge.v1.GetModelResponse.model:type_name -> poterne.edge.v1.ModelCard
+	34, // 29: poterne.edge.v1.OpenAIService.CreateChatCompletion:input_type -> poterne.edge.v1.CreateChatCompletionRequest
+	34, // 30: poterne.edge.v1.OpenAIService.StreamChatCompletion:input_type -> poterne.edge.v1.CreateChatCompletionRequest
+	0,  // 31: poterne.edge.v1.OpenAIService.CreateCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
+	0,  // 32: poterne.edge.v1.OpenAIService.StreamCompletion:input_type -> poterne.edge.v1.CreateCompletionRequest
+	9,  // 33: poterne.edge.v1.OpenAIService.CreateEmbedding:input_type -> poterne.edge.v1.CreateEmbeddingRequest
+	35, // 34: poterne.edge.v1.OpenAIService.Rerank:input_type -> poterne.edge.v1.RerankRequest
+	7,  // 35: poterne.edge.v1.OpenAIService.CountTokens:input_type -> poterne.edge.v1.CountTokensRequest
+	15, // 36: poterne.edge.v1.OpenAIService.ListModels:input_type -> poterne.edge.v1.ListModelsRequest
+	19, // 37: poterne.edge.v1.OpenAIService.GetModel:input_type -> poterne.edge.v1.GetModelRequest
+	36, // 38: poterne.edge.v1.OpenAIService.CreateChatCompletion:output_type -> poterne.edge.v1.CreateChatCompletionResponse
+	37, // 39: poterne.edge.v1.OpenAIService.StreamChatCompletion:output_type -> poterne.edge.v1.StreamChatCompletionResponse
+	1,  // 40: poterne.edge.v1.OpenAIService.CreateCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
+	1,  // 41: poterne.edge.v1.OpenAIService.StreamCompletion:output_type -> poterne.edge.v1.CreateCompletionResponse
+	10, // 42: poterne.edge.v1.OpenAIService.CreateEmbedding:output_type -> poterne.edge.v1.CreateEmbeddingResponse
+	38, // 43: poterne.edge.v1.OpenAIService.Rerank:output_type -> poterne.edge.v1.RerankResponse
+	8,  // 44: poterne.edge.v1.OpenAIService.CountTokens:output_type -> poterne.edge.v1.CountTokensResponse
+	16, // 45: poterne.edge.v1.OpenAIService.ListModels:output_type -> poterne.edge.v1.ListModelsResponse
+	20, // 46: poterne.edge.v1.OpenAIService.GetModel:output_type -> poterne.edge.v1.GetModelResponse
+	38, // [38:47] is the sub-list for method output_type
+	29, // [29:38] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_openai_proto_init() }

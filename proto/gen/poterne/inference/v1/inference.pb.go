@@ -2389,14 +2389,14 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x19SERVING_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13SERVING_STATE_READY\x10\x01\x12\x19\n" +
 	"\x15SERVING_STATE_LOADING\x10\x02\x12\x1d\n" +
-	"\x19SERVING_STATE_UNAVAILABLE\x10\x032\xbb\n" +
-	"\n" +
+	"\x19SERVING_STATE_UNAVAILABLE\x10\x032\xa8\v\n" +
 	"\x10InferenceService\x12S\n" +
 	"\x06Invoke\x12#.poterne.inference.v1.InvokeRequest\x1a$.poterne.inference.v1.InvokeResponse\x12a\n" +
 	"\fInvokeStream\x12#.poterne.inference.v1.InvokeRequest\x1a*.poterne.inference.v1.InvokeStreamResponse0\x01\x12P\n" +
 	"\x05Embed\x12\".poterne.inference.v1.EmbedRequest\x1a#.poterne.inference.v1.EmbedResponse\x12S\n" +
 	"\x06Rerank\x12#.poterne.inference.v1.RerankRequest\x1a$.poterne.inference.v1.RerankResponse\x12b\n" +
-	"\vCountTokens\x12(.poterne.inference.v1.CountTokensRequest\x1a).poterne.inference.v1.CountTokensResponse\x12e\n" +
+	"\vCountTokens\x12(.poterne.inference.v1.CountTokensRequest\x1a).poterne.inference.v1.CountTokensResponse\x12k\n" +
+	"\x0eResolveServing\x12+.poterne.inference.v1.ResolveServingRequest\x1a,.poterne.inference.v1.ResolveServingResponse\x12e\n" +
 	"\fInferTensors\x12).poterne.inference.v1.InferTensorsRequest\x1a*.poterne.inference.v1.InferTensorsResponse\x12s\n" +
 	"\x12InferTensorsStream\x12).poterne.inference.v1.InferTensorsRequest\x1a0.poterne.inference.v1.InferTensorsStreamResponse0\x01\x12k\n" +
 	"\x0eGetTensorModel\x12+.poterne.inference.v1.GetTensorModelRequest\x1a,.poterne.inference.v1.GetTensorModelResponse\x12q\n" +
@@ -2468,10 +2468,12 @@ var file_poterne_inference_v1_inference_proto_goTypes = []any{
 	(*inference.ModelInferRequest)(nil),     // 44: inference.ModelInferRequest
 	(*inference.ModelInferResponse)(nil),    // 45: inference.ModelInferResponse
 	(*inference.ModelMetadataResponse)(nil), // 46: inference.ModelMetadataResponse
-	(*LiftQuarantineRequest)(nil),           // 47: poterne.inference.v1.LiftQuarantineRequest
-	(*QuantizeModelRequest)(nil),            // 48: poterne.inference.v1.QuantizeModelRequest
-	(*LiftQuarantineResponse)(nil),          // 49: poterne.inference.v1.LiftQuarantineResponse
-	(*QuantizeModelResponse)(nil),           // 50: poterne.inference.v1.QuantizeModelResponse
+	(*ResolveServingRequest)(nil),           // 47: poterne.inference.v1.ResolveServingRequest
+	(*LiftQuarantineRequest)(nil),           // 48: poterne.inference.v1.LiftQuarantineRequest
+	(*QuantizeModelRequest)(nil),            // 49: poterne.inference.v1.QuantizeModelRequest
+	(*ResolveServingResponse)(nil),          // 50: poterne.inference.v1.ResolveServingResponse
+	(*LiftQuarantineResponse)(nil),          // 51: poterne.inference.v1.LiftQuarantineResponse
+	(*QuantizeModelResponse)(nil),           // 52: poterne.inference.v1.QuantizeModelResponse
 }
 var file_poterne_inference_v1_inference_proto_depIdxs = []int32{
 	33, // 0: poterne.inference.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
@@ -2528,29 +2530,31 @@ var file_poterne_inference_v1_inference_proto_depIdxs = []int32{
 	7,  // 51: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
 	9,  // 52: poterne.inference.v1.InferenceService.Rerank:input_type -> poterne.inference.v1.RerankRequest
 	11, // 53: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
-	21, // 54: poterne.inference.v1.InferenceService.InferTensors:input_type -> poterne.inference.v1.InferTensorsRequest
-	21, // 55: poterne.inference.v1.InferenceService.InferTensorsStream:input_type -> poterne.inference.v1.InferTensorsRequest
-	24, // 56: poterne.inference.v1.InferenceService.GetTensorModel:input_type -> poterne.inference.v1.GetTensorModelRequest
-	14, // 57: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
-	16, // 58: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
-	19, // 59: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
-	47, // 60: poterne.inference.v1.InferenceService.LiftQuarantine:input_type -> poterne.inference.v1.LiftQuarantineRequest
-	48, // 61: poterne.inference.v1.InferenceService.QuantizeModel:input_type -> poterne.inference.v1.QuantizeModelRequest
-	4,  // 62: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
-	5,  // 63: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
-	8,  // 64: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
-	10, // 65: poterne.inference.v1.InferenceService.Rerank:output_type -> poterne.inference.v1.RerankResponse
-	12, // 66: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
-	22, // 67: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
-	23, // 68: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
-	25, // 69: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
-	15, // 70: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
-	17, // 71: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
-	20, // 72: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
-	49, // 73: poterne.inference.v1.InferenceService.LiftQuarantine:output_type -> poterne.inference.v1.LiftQuarantineResponse
-	50, // 74: poterne.inference.v1.InferenceService.QuantizeModel:output_type -> poterne.inference.v1.QuantizeModelResponse
-	62, // [62:75] is the sub-list for method output_type
-	49, // [49:62] is the sub-list for method input_type
+	47, // 54: poterne.inference.v1.InferenceService.ResolveServing:input_type -> poterne.inference.v1.ResolveServingRequest
+	21, // 55: poterne.inference.v1.InferenceService.InferTensors:input_type -> poterne.inference.v1.InferTensorsRequest
+	21, // 56: poterne.inference.v1.InferenceService.InferTensorsStream:input_type -> poterne.inference.v1.InferTensorsRequest
+	24, // 57: poterne.inference.v1.InferenceService.GetTensorModel:input_type -> poterne.inference.v1.GetTensorModelRequest
+	14, // 58: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
+	16, // 59: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
+	19, // 60: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
+	48, // 61: poterne.inference.v1.InferenceService.LiftQuarantine:input_type -> poterne.inference.v1.LiftQuarantineRequest
+	49, // 62: poterne.inference.v1.InferenceService.QuantizeModel:input_type -> poterne.inference.v1.QuantizeModelRequest
+	4,  // 63: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
+	5,  // 64: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
+	8,  // 65: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
+	10, // 66: poterne.inference.v1.InferenceService.Rerank:output_type -> poterne.inference.v1.RerankResponse
+	12, // 67: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
+	50, // 68: poterne.inference.v1.InferenceService.ResolveServing:output_type -> poterne.inference.v1.ResolveServingResponse
+	22, // 69: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
+	23, // 70: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
+	25, // 71: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
+	15, // 72: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
+	17, // 73: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
+	20, // 74: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
+	51, // 75: poterne.inference.v1.InferenceService.LiftQuarantine:output_type -> poterne.inference.v1.LiftQuarantineResponse
+	52, // 76: poterne.inference.v1.InferenceService.QuantizeModel:output_type -> poterne.inference.v1.QuantizeModelResponse
+	63, // [63:77] is the sub-list for method output_type
+	49, // [49:63] is the sub-list for method input_type
 	49, // [49:49] is the sub-list for extension type_name
 	49, // [49:49] is the sub-list for extension extendee
 	0,  // [0:49] is the sub-list for field type_name
@@ -2563,6 +2567,7 @@ func file_poterne_inference_v1_inference_proto_init() {
 	}
 	file_poterne_inference_v1_prompt_proto_init()
 	file_poterne_inference_v1_quarantine_proto_init()
+	file_poterne_inference_v1_resolve_proto_init()
 	file_poterne_inference_v1_variants_proto_init()
 	file_poterne_inference_v1_inference_proto_msgTypes[3].OneofWrappers = []any{
 		(*InvokeStreamResponse_ServedBy)(nil),

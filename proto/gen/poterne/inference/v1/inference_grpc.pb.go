@@ -27,6 +27,7 @@ const (
 	InferenceService_Embed_FullMethodName              = "/poterne.inference.v1.InferenceService/Embed"
 	InferenceService_Rerank_FullMethodName             = "/poterne.inference.v1.InferenceService/Rerank"
 	InferenceService_CountTokens_FullMethodName        = "/poterne.inference.v1.InferenceService/CountTokens"
+	InferenceService_ResolveServing_FullMethodName     = "/poterne.inference.v1.InferenceService/ResolveServing"
 	InferenceService_InferTensors_FullMethodName       = "/poterne.inference.v1.InferenceService/InferTensors"
 	InferenceService_InferTensorsStream_FullMethodName = "/poterne.inference.v1.InferenceService/InferTensorsStream"
 	InferenceService_GetTensorModel_FullMethodName     = "/poterne.inference.v1.InferenceService/GetTensorModel"
@@ -65,6 +66,8 @@ type InferenceServiceClient interface {
 	// template of a chat included, and runs nothing. Idempotent. Unimplemented
 	// when the model's engine has no such call.
 	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
+	// Says which version would answer a request now, and asks no worker. Idempotent.
+	ResolveServing(ctx context.Context, in *ResolveServingRequest, opts ...grpc.CallOption) (*ResolveServingResponse, error)
 	// Runs a model on tensors. Retried on another worker like Invoke.
 	InferTensors(ctx context.Context, in *InferTensorsRequest, opts ...grpc.CallOption) (*InferTensorsResponse, error)
 	// Runs a model on tensors and streams its answers. The first message is
@@ -149,6 +152,16 @@ func (c *inferenceServiceClient) CountTokens(ctx context.Context, in *CountToken
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CountTokensResponse)
 	err := c.cc.Invoke(ctx, InferenceService_CountTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *inferenceServiceClient) ResolveServing(ctx context.Context, in *ResolveServingRequest, opts ...grpc.CallOption) (*ResolveServingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResolveServingResponse)
+	err := c.cc.Invoke(ctx, InferenceService_ResolveServing_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -281,6 +294,8 @@ type InferenceServiceServer interface {
 	// template of a chat included, and runs nothing. Idempotent. Unimplemented
 	// when the model's engine has no such call.
 	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)
+	// Says which version would answer a request now, and asks no worker. Idempotent.
+	ResolveServing(context.Context, *ResolveServingRequest) (*ResolveServingResponse, error)
 	// Runs a model on tensors. Retried on another worker like Invoke.
 	InferTensors(context.Context, *InferTensorsRequest) (*InferTensorsResponse, error)
 	// Runs a model on tensors and streams its answers. The first message is
@@ -326,6 +341,9 @@ func (UnimplementedInferenceServiceServer) Rerank(context.Context, *RerankReques
 }
 func (UnimplementedInferenceServiceServer) CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CountTokens not implemented")
+}
+func (UnimplementedInferenceServiceServer) ResolveServing(context.Context, *ResolveServingRequest) (*ResolveServingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResolveServing not implemented")
 }
 func (UnimplementedInferenceServiceServer) InferTensors(context.Context, *InferTensorsRequest) (*InferTensorsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method InferTensors not implemented")
@@ -451,6 +469,24 @@ func _InferenceService_CountTokens_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(InferenceServiceServer).CountTokens(ctx, req.(*CountTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InferenceService_ResolveServing_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResolveServingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InferenceServiceServer).ResolveServing(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InferenceService_ResolveServing_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InferenceServiceServer).ResolveServing(ctx, req.(*ResolveServingRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -607,6 +643,10 @@ var InferenceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CountTokens",
 			Handler:    _InferenceService_CountTokens_Handler,
+		},
+		{
+			MethodName: "ResolveServing",
+			Handler:    _InferenceService_ResolveServing_Handler,
 		},
 		{
 			MethodName: "InferTensors",

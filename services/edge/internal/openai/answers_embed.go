@@ -1,0 +1,192 @@
+package openai
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/metering"
+	"github.com/poterne/poterne/services/edge/internal/respcache"
+)
+
+// embed has texts embedded, but for those whose vectors are kept, and says who
+// answered.
+func (s *Server) embed(ctx context.Context, req *edgev1.CreateEmbeddingRequest, ask *inferencev1.EmbedRequest) (*inferencev1.EmbedResponse, error) {
+	p, err := s.planEmbedding(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if p == nil {
+		resp, err := s.embedAll(ctx, req, ask)
+		if err != nil {
+			return nil, err
+		}
+		return resp, Served(ctx, unaryHeader(ctx), resp.GetServedBy())
+	}
+	known, missing, err := s.knownVectors(ctx, p, req, ask.GetInputs())
+	if err != nil {
+		return nil, err
+	}
+	if len(missing) > 0 && p.Wish.OnlyIfCached {
+		s.Answers.Cache.Count(ctx, p.tenant, respcache.Miss, "", 0, 0)
+		return nil, errNotCached()
+	}
+	state := respcache.Hit
+	if len(missing) > 0 {
+		state = respcache.Miss
+		if known, err = s.embedMissing(ctx, p, req, ask, known, missing); err != nil {
+			return nil, err
+		}
+	}
+	out := &inferencev1.EmbedResponse{ServedBy: known[0].By, Usage: new(commonv1.TokenUsage)}
+	for _, e := range known {
+		out.Usage.PromptTokens += e.Usage.GetPromptTokens()
+		out.Embeddings = append(out.Embeddings, &workerv1.Embedding{Values: vectorOf(e.Chunks[0])})
+	}
+	saved := out.GetUsage().GetPromptTokens()
+	for _, i := range missing {
+		saved -= known[i].Usage.GetPromptTokens()
+	}
+	s.Answers.Cache.Count(ctx, p.tenant, state, "", saved, 0)
+	audit.From(ctx).SetCache(string(state))
+	return out, served(ctx, unaryHeader(ctx), out.GetServedBy(), metadata.Pairs(HeaderCache, string(state)))
+}
+
+// embedAll has an engine embed texts.
+func (s *Server) embedAll(ctx context.Context, req *edgev1.CreateEmbeddingRequest, ask *inferencev1.EmbedRequest) (resp *inferencev1.EmbedResponse, err error) {
+	hold, err := s.Meters.Begin(ctx, metering.Demand{
+		Kind: metering.Embed, Model: req.GetModel(), User: req.GetUser(), PromptBytes: embedSize(ask.GetInputs()),
+	}, unaryHeader(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { hold.End(ctx, err) }()
+	if resp, err = s.Inference.Embed(ctx, ask); err != nil {
+		return nil, err
+	}
+	hold.Note(metering.Use{By: resp.GetServedBy(), Tokens: resp.GetUsage()})
+	audit.From(ctx).SetTokens(resp.GetUsage().GetPromptTokens(), 0)
+	if len(resp.GetEmbeddings()) != len(ask.GetInputs()) {
+		return nil, engineFailed(fmt.Errorf("%d vectors for %d inputs", len(resp.GetEmbeddings()), len(ask.GetInputs())))
+	}
+	return resp, nil
+}
+
+func (s *Server) planEmbedding(ctx context.Context, req *edgev1.CreateEmbeddingRequest) (*plan, error) {
+	if s.Answers == nil {
+		return nil, nil //nolint:nilnil // there is no cache, and no plan
+	}
+	// The same text has the same vector.
+	return s.plan(ctx, &asked{
+		req: req, operation: "embedding", model: req.GetModel(), user: req.GetUser(), cache: req.GetCache().GetJson(), extra: req.GetExtra(),
+		deterministic: true,
+	})
+}
+
+// knownVectors returns what is kept of each input, nil where nothing is, and which
+// these are.
+func (s *Server) knownVectors(ctx context.Context, p *plan, req *edgev1.CreateEmbeddingRequest, inputs []*workerv1.EmbedInput) (known []*respcache.Entry, missing []int, _ error) {
+	keys, err := vectorKeys(p, req, inputs)
+	if err != nil {
+		return nil, nil, err
+	}
+	known = s.Answers.Cache.FindAll(ctx, &p.Ask, keys)
+	for i, e := range known {
+		if e == nil {
+			missing = append(missing, i)
+		}
+	}
+	return known, missing, nil
+}
+
+func vectorKeys(p *plan, req *edgev1.CreateEmbeddingRequest, inputs []*workerv1.EmbedInput) ([]respcache.Key, error) {
+	parts := make([][]byte, len(inputs))
+	for i, in := range inputs {
+		var err error
+		if parts[i], err = (proto.MarshalOptions{Deterministic: true}).Marshal(in); err != nil {
+			return nil, err
+		}
+	}
+	return respcache.KeysOfParts(&p.scope, req, parts)
+}
+
+// embedMissing has an engine embed what is missing, and keeps it. Vectors of two
+// versions are never mixed: when another version answers than was to, it is asked
+// for all.
+func (s *Server) embedMissing(ctx context.Context, p *plan, req *edgev1.CreateEmbeddingRequest, ask *inferencev1.EmbedRequest, known []*respcache.Entry, missing []int) ([]*respcache.Entry, error) {
+	all := ask.GetInputs()
+	keys, err := vectorKeys(p, req, all)
+	if err != nil {
+		return nil, err
+	}
+	ask.Inputs = make([]*workerv1.EmbedInput, len(missing))
+	for at, i := range missing {
+		ask.Inputs[at] = all[i]
+	}
+	resp, err := s.embedAll(ctx, req, ask)
+	if err != nil {
+		return nil, err
+	}
+	keep := servedAs(p.serving, resp.GetServedBy())
+	if !keep && len(missing) < len(all) {
+		ask.Inputs, missing = all, make([]int, len(all))
+		for i := range missing {
+			missing[i] = i
+		}
+		if resp, err = s.embedAll(ctx, req, ask); err != nil {
+			return nil, err
+		}
+	}
+	tokens := shares(resp.GetUsage().GetPromptTokens(), ask.GetInputs())
+	for at, i := range missing {
+		known[i] = &respcache.Entry{
+			By: resp.GetServedBy(), Chunks: [][]byte{vectorBytes(resp.GetEmbeddings()[at].GetValues())},
+			Usage: &commonv1.TokenUsage{PromptTokens: tokens[at]},
+		}
+		if keep {
+			one := p.Ask
+			one.Key = keys[i]
+			s.Answers.Cache.Keep(&one, known[i]) //nolint:contextcheck // nobody waits for what is shared
+		}
+	}
+	return known, nil
+}
+
+// shares divides the tokens of a batch by the sizes of its inputs: engines count a
+// batch as one. The shares add up.
+func shares(tokens int32, inputs []*workerv1.EmbedInput) []int32 {
+	total, sum, given := int64(embedSize(inputs)), int64(0), int64(0)
+	out := make([]int32, len(inputs))
+	for i := range inputs {
+		sum += int64(embedSize(inputs[i : i+1]))
+		upTo := int64(tokens) * sum / max(total, 1)
+		out[i] = int32(upTo - given)
+		given = upTo
+	}
+	return out
+}
+
+func vectorBytes(values []float32) []byte {
+	raw := make([]byte, 0, 4*len(values))
+	for _, v := range values {
+		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
+	}
+	return raw
+}
+
+func vectorOf(raw []byte) []float32 {
+	out := make([]float32, len(raw)/4)
+	for i := range out {
+		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+	}
+	return out
+}

@@ -1,0 +1,318 @@
+package openai
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/metering"
+	"github.com/poterne/poterne/services/edge/internal/respcache"
+)
+
+// take gives each chunk of an answer, in order; streamed says in which form.
+type take func(by *inferencev1.ServedBy, chunk []byte, streamed bool) error
+
+// invokePlanned is invoke for a request that the cache may answer.
+func (s *Server) invokePlanned(ctx context.Context, c call, answer proto.Message) (*inferencev1.InvokeResponse, error) {
+	for {
+		var chunks [][]byte
+		out := new(inferencev1.InvokeResponse)
+		form := false
+		usage, err := s.planned(ctx, c, false, unaryHeader(ctx), func(by *inferencev1.ServedBy, chunk []byte, streamed bool) error {
+			out.ServedBy, form = by, streamed
+			chunks = append(chunks, chunk)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		whole, exact := chunks, true
+		if form {
+			whole, exact = s.assemble(c, chunks)
+		}
+		if !exact || len(whole) != 1 {
+			// Somebody's stream that cannot be put together: this one is made anew.
+			c.plan.Wish.NoCache = true
+			continue
+		}
+		if err := s.Codec.Unmarshal(whole[0], answer); err != nil {
+			return nil, engineFailed(fmt.Errorf("worker %s: %w", out.GetServedBy().GetWorkerId(), err))
+		}
+		out.Usage = usage
+		return out, nil
+	}
+}
+
+// streamPlanned is stream for a request that the cache may answer.
+func (s *Server) streamPlanned(ctx context.Context, c call, setHeader func(metadata.MD) error, pass send) (*commonv1.TokenUsage, error) {
+	return s.planned(ctx, c, true, setHeader, func(by *inferencev1.ServedBy, chunk []byte, _ bool) error { return pass(by, chunk) })
+}
+
+// planned answers from what is kept, or with what is made for this caller and
+// whoever asks the same meanwhile.
+func (s *Server) planned(ctx context.Context, c call, streamed bool, setHeader func(metadata.MD) error, pass take) (*commonv1.TokenUsage, error) {
+	p, cache := c.plan, s.Answers.Cache
+	e, state := cache.Find(ctx, &p.Ask)
+	if state == respcache.Stale && p.pack != nil {
+		e = nil // the context builder works on the request, which is in use meanwhile
+	}
+	var similarity float64
+	if e == nil {
+		e, similarity = s.findSimilar(ctx, p, setHeader)
+		if e != nil {
+			state = respcache.HitSemantic
+		}
+	}
+	if e != nil {
+		convert := func(chunks [][]byte) ([][]byte, bool) {
+			if streamed {
+				return s.split(c, chunks)
+			}
+			return s.assemble(c, chunks)
+		}
+		if chunks, exact := e.Form(streamed, convert); exact && (!p.alone || e.Streamed == streamed) {
+			if state == respcache.Stale {
+				s.renew(ctx, c, streamed)
+			}
+			return e.Usage, s.replay(ctx, p, e, state, similarity, chunks, streamed, setHeader, pass)
+		}
+	}
+	if p.Wish.OnlyIfCached {
+		cache.Count(ctx, p.tenant, respcache.Miss, "", 0, 0)
+		return nil, errNotCached()
+	}
+	for {
+		r := cache.Join(&p.Ask, streamed, p.hurry(streamed))
+		if r.Leads {
+			if err := s.begin(ctx, c, r, streamed, setHeader); err != nil {
+				return nil, err
+			}
+		}
+		usage, again, err := s.follow(ctx, c, r, setHeader, pass)
+		r.Leave()
+		if again {
+			continue
+		}
+		return usage, err
+	}
+}
+
+// hurry sets apart those that wait for workers in different ways.
+func (p *plan) hurry(streamed bool) string {
+	form := ""
+	if p.alone {
+		form = strconv.FormatBool(streamed)
+	}
+	wait := "-"
+	if p.hints.Wait != nil {
+		wait = p.hints.Wait.AsDuration().String()
+	}
+	return p.hints.Priority.String() + " " + wait + " " + form
+}
+
+// replay gives an answer that is kept.
+func (s *Server) replay(ctx context.Context, p *plan, e *respcache.Entry, state respcache.State, similarity float64, chunks [][]byte, streamed bool, setHeader func(metadata.MD) error, pass take) error {
+	now := s.Clock.Now()
+	p.replayed, p.rests.on = true, e.Annotations
+	md := metadata.Pairs(HeaderCache, string(state), "age", strconv.Itoa(int(e.Age(now)/time.Second)),
+		"cache-control", "private, max-age="+respcache.Lifetime(e, now))
+	if state == respcache.HitSemantic {
+		md.Set(HeaderSimilarity, strconv.FormatFloat(similarity, 'f', 4, 64))
+	}
+	s.note(ctx, p, state)
+	s.Answers.Cache.Count(ctx, p.tenant, state, "", e.Usage.GetPromptTokens(), e.Usage.GetCompletionTokens())
+	if err := served(ctx, setHeader, e.By, md); err != nil {
+		return err
+	}
+	for _, chunk := range chunks {
+		if err := pass(e.By, chunk, streamed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// note tells the audit trail what the cache did, and on what the answer rests.
+func (s *Server) note(ctx context.Context, p *plan, state respcache.State) {
+	record := audit.From(ctx)
+	record.SetCache(string(state))
+	if p.retrieval != nil {
+		record.SetDocuments(cited(p.retrieval.GetCollection(), p.rests.on))
+	}
+}
+
+// begin has the answer made. What concerns the one who leads alone is done here: a
+// refusal is theirs, and whoever waits tries again.
+func (s *Server) begin(ctx context.Context, c call, r *respcache.Reader, streamed bool, setHeader func(metadata.MD) error) error {
+	p := c.plan
+	if p.pack != nil {
+		generation, degraded, err := p.pack(ctx)
+		if err != nil {
+			r.Abandon()
+			return err
+		}
+		p.degraded = degraded || generation != p.generation
+	}
+	req, err := s.request(ctx, c)
+	if err != nil {
+		r.Abandon()
+		return err
+	}
+	hold, err := s.Meters.Begin(ctx, s.demand(c, req), setHeader)
+	if err != nil {
+		r.Abandon()
+		return err
+	}
+	rest, ask := p.rests.on, p.Ask
+	s.Answers.Cache.Start(ctx, r, func(ctx context.Context, f *respcache.Flight) (err error) {
+		defer func() { hold.End(ctx, err) }()
+		f.Rest(rest)
+		if streamed {
+			return s.fly(ctx, req, hold, f)
+		}
+		return s.flyWhole(ctx, req, hold, f)
+	}, func(e *respcache.Entry) { s.keep(context.WithoutCancel(ctx), c, &ask, e) })
+	return nil
+}
+
+func (s *Server) flyWhole(ctx context.Context, req *inferencev1.InvokeRequest, hold metering.Hold, f *respcache.Flight) error {
+	for attempt := 1; ; attempt++ {
+		resp, err := s.Inference.Invoke(ctx, req)
+		if err == nil {
+			hold.Note(metering.Use{By: resp.GetServedBy(), Tokens: resp.GetUsage()})
+			f.Whole(resp.GetServedBy(), resp.GetBody(), resp.GetUsage())
+			return nil
+		}
+		if !s.again.May(ctx, attempt, err) {
+			return err
+		}
+	}
+}
+
+func (s *Server) fly(ctx context.Context, req *inferencev1.InvokeRequest, hold metering.Hold, f *respcache.Flight) error {
+	for attempt := 1; ; attempt++ {
+		began, err := s.flyOnce(ctx, req, hold, f)
+		if err == nil || began || !s.again.May(ctx, attempt, err) {
+			return err
+		}
+	}
+}
+
+// flyOnce reports whether anybody may have seen some of the answer.
+func (s *Server) flyOnce(ctx context.Context, req *inferencev1.InvokeRequest, hold metering.Hold, f *respcache.Flight) (began bool, _ error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	events, err := s.Inference.InvokeStream(ctx, req)
+	if err != nil {
+		return false, err
+	}
+	var by *inferencev1.ServedBy
+	for {
+		event, err := events.Recv()
+		if errors.Is(err, io.EOF) {
+			return began, engineFailed(errors.New("the stream ended without its end"))
+		}
+		if err != nil {
+			return began, err
+		}
+		if u := event.GetUsage(); u != nil {
+			hold.Note(metering.Use{By: by, Tokens: u})
+		}
+		switch e := event.GetEvent().(type) {
+		case *inferencev1.InvokeStreamResponse_ServedBy:
+			by = e.ServedBy
+			f.Served(by)
+		case *inferencev1.InvokeStreamResponse_Chunk:
+			began = true
+			if err := f.Chunk(ctx, e.Chunk, event.GetUsage()); err != nil {
+				return began, err
+			}
+		case *inferencev1.InvokeStreamResponse_Finish:
+			if u := e.Finish.GetUsage(); u != nil {
+				hold.Note(metering.Use{By: by, Tokens: u})
+			}
+			f.Used(e.Finish.GetUsage())
+			return began, nil
+		}
+	}
+}
+
+// follow gives an answer in the making as it comes. again says that it is to be
+// asked for once more: the one who led is gone, and nobody has seen any of it.
+func (s *Server) follow(ctx context.Context, c call, r *respcache.Reader, setHeader func(metadata.MD) error, pass take) (_ *commonv1.TokenUsage, again bool, _ error) {
+	p, began := c.plan, false
+	state := respcache.Hit
+	if r.Leads {
+		state = respcache.Miss
+	}
+	for {
+		piece, err := r.Next(ctx)
+		if err != nil {
+			return nil, !r.Leads && !began && ctx.Err() == nil && leadersOwn(err), c.failed(err)
+		}
+		if r.Leads && piece.Usage != nil {
+			audit.From(ctx).SetTokens(piece.Usage.GetPromptTokens(), piece.Usage.GetCompletionTokens())
+		}
+		if !began {
+			began, p.replayed, p.rests.on = true, !r.Leads, piece.Annotations
+			s.note(ctx, p, state)
+			if err := served(ctx, setHeader, piece.By, metadata.Pairs(HeaderCache, string(state))); err != nil {
+				return nil, false, err
+			}
+		}
+		if piece.Last {
+			if r.Leads {
+				s.Answers.Cache.Count(ctx, p.tenant, state, "", 0, 0)
+			} else {
+				s.Answers.Cache.Count(ctx, p.tenant, state, "", piece.Usage.GetPromptTokens(), piece.Usage.GetCompletionTokens())
+			}
+			return piece.Usage, false, nil
+		}
+		if err := pass(piece.By, piece.Chunk, piece.Streamed); err != nil {
+			return nil, false, err
+		}
+	}
+}
+
+// leadersOwn reports whether an error says nothing about the answer.
+func leadersOwn(err error) bool {
+	reason := apierr.ReasonOf(err)
+	return errors.Is(err, respcache.ErrAbandoned) || reason == apierr.Cancelled || reason == apierr.DeadlineExceeded
+}
+
+// renewTime bounds what is made anew while the old is given.
+const renewTime = 10 * time.Minute
+
+// renew has a stale answer made anew, unless it is already.
+func (s *Server) renew(ctx context.Context, c call, streamed bool) {
+	p := *c.plan
+	p.rests, c.plan = new(rests), &p
+	r := s.Answers.Cache.Join(&p.Ask, streamed, p.hurry(streamed))
+	if !r.Leads {
+		r.Leave()
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewTime)
+	go func() {
+		defer cancel()
+		defer r.Leave()
+		if s.begin(ctx, c, r, streamed, func(metadata.MD) error { return nil }) != nil {
+			return
+		}
+		for {
+			if piece, err := r.Next(ctx); err != nil || piece.Last {
+				return
+			}
+		}
+	}()
+}
