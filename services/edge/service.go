@@ -135,6 +135,7 @@ func (s *Service) newServers(ctx context.Context) error {
 	s.openai = openai.New(openai.Deps{
 		Config:    s.cfg.OpenAI,
 		Inference: inference,
+		Meters:    s.security.Meters,
 		Context:   contextbuilder.New(s.cfg.Context, searchv1.NewSearchServiceClient(s.backends.search), inference, inspector),
 		Inspector: inspector,
 		Codec:     codec, Clock: s.opts.clock, IDs: s.opts.ids, Responses: s.security.Responses, Log: s.opts.telemetry.Logger,

@@ -163,24 +163,44 @@ func aboutOf(req any) About {
 	case interface{ GetModelName() string }:
 		out.Reference = referenceOf(r.GetModelName())
 	}
+	out.RequestedTokens = RequestedTokens(req)
+	return out
+}
+
+// RequestedTokens returns the most tokens that a request lets be generated, over all
+// its answers: engines differ in which of several bounds they heed, so the largest
+// counts. It is 0 when the request gives none.
+func RequestedTokens(req any) int64 {
+	var most int64
 	if r, ok := req.(interface{ GetMaxTokens() int32 }); ok {
-		out.RequestedTokens = int64(r.GetMaxTokens())
+		most = int64(r.GetMaxTokens())
 	}
 	if r, ok := req.(interface{ GetMaxCompletionTokens() int32 }); ok {
-		out.RequestedTokens = max(out.RequestedTokens, int64(r.GetMaxCompletionTokens()))
+		most = max(most, int64(r.GetMaxCompletionTokens()))
+	}
+	answers := int64(1)
+	if r, ok := req.(interface{ GetN() int32 }); ok {
+		answers = max(answers, int64(r.GetN()))
 	}
 	if r, ok := req.(interface{ GetExtra() map[string]string }); ok {
 		for _, name := range TokenMembers() {
 			if text, given := r.GetExtra()[name]; given {
-				out.RequestedTokens = max(out.RequestedTokens, wholeNumber(text))
+				most = max(most, wholeNumber(text))
 			}
 		}
+		if text, given := r.GetExtra()[memberBestOf]; given {
+			answers = max(answers, min(wholeNumber(text), mostAnswers))
+		}
 	}
-	if r, ok := req.(interface{ GetN() int32 }); ok { // so many answers
-		out.RequestedTokens *= int64(max(r.GetN(), 1))
-	}
-	return out
+	return most * answers
 }
+
+// memberBestOf is how a completion asks for more answers than it returns, and
+// mostAnswers bounds what is believed of it.
+const (
+	memberBestOf = "best_of"
+	mostAnswers  = 128
+)
 
 // TokenMembers returns the members of a request, besides those in its contract,
 // by which engines are told how much to generate.

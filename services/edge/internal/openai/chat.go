@@ -12,6 +12,7 @@ import (
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 )
 
@@ -189,7 +190,7 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 	req.StreamOptions = unknownStreamOptions(req.GetStreamOptions())
 	return call{
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_CHAT, user: req.GetUser(), body: req,
-		text: "messages", prompt: prompt, extra: req.GetExtra(),
+		text: "messages", prompt: prompt, extra: req.GetExtra(), maxTokens: authz.RequestedTokens(req),
 	}, annotations, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 )
 
@@ -131,6 +132,7 @@ func (s *Server) prepareCompletion(ctx context.Context, req *edgev1.CreateComple
 	return call{
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_COMPLETION, user: req.GetUser(), body: req,
 		text: "prompt", extra: req.GetExtra(),
+		maxTokens: authz.RequestedTokens(req) * int64(prompts(req.GetPrompt())),
 	}, nil
 }
 

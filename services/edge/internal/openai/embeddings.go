@@ -12,13 +12,14 @@ import (
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+	"github.com/poterne/poterne/services/edge/internal/metering"
 )
 
 // maxInputs is the most texts in one request, as at OpenAI.
 const maxInputs = 2048
 
 // CreateEmbedding embeds texts.
-func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddingRequest) (*edgev1.CreateEmbeddingResponse, error) {
+func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddingRequest) (_ *edgev1.CreateEmbeddingResponse, err error) {
 	if err := obey(ctx, unaryHeader(ctx), &req.Model, nil); err != nil {
 		return nil, err
 	}
@@ -37,6 +38,11 @@ func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddin
 	if err != nil {
 		return nil, err
 	}
+	hold, err := s.Meters.Begin(ctx, metering.Demand{Kind: metering.Embed, Model: req.GetModel(), User: req.GetUser(), PromptBytes: embedSize(inputs)}, unaryHeader(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { hold.End(ctx, err) }()
 	resp, err := s.Inference.Embed(ctx, &inferencev1.EmbedRequest{
 		Model: req.GetModel(), Inputs: inputs, InputType: req.GetInputType(), Dimensions: req.GetDimensions(),
 		Extra: extra, RoutingKey: routingKey(ctx, req.GetUser()),
@@ -45,6 +51,7 @@ func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddin
 	if err != nil {
 		return nil, err
 	}
+	hold.Note(metering.Use{By: resp.GetServedBy(), Tokens: resp.GetUsage()})
 	if err := Served(ctx, unaryHeader(ctx), resp.GetServedBy()); err != nil {
 		return nil, err
 	}

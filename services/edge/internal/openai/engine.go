@@ -15,6 +15,7 @@ import (
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/metering"
 )
 
 // call is a request on its way to the engine.
@@ -29,6 +30,8 @@ type call struct {
 	prompt *edgev1.ChatPrompt
 	// extra is the parameters that the gateway does not know, as JSON text.
 	extra map[string]string
+	// maxTokens is the most that may be generated, over all answers; 0: not said.
+	maxTokens int64
 }
 
 // failed returns err naming the member that a prompt longer than the model's
@@ -60,12 +63,16 @@ func (s *Server) request(ctx context.Context, c call) (*inferencev1.InvokeReques
 }
 
 // invoke runs a request and reads the engine's whole answer into answer.
-func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (*inferencev1.InvokeResponse, error) {
+func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (resp *inferencev1.InvokeResponse, err error) {
 	req, err := s.request(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	var resp *inferencev1.InvokeResponse
+	hold, err := s.Meters.Begin(ctx, s.demand(c, req), unaryHeader(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { hold.End(ctx, err) }()
 	for attempt := 1; ; attempt++ {
 		resp, err = s.Inference.Invoke(ctx, req)
 		if err == nil {
@@ -75,6 +82,7 @@ func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (*inf
 			return nil, c.failed(err)
 		}
 	}
+	hold.Note(metering.Use{By: resp.GetServedBy(), Tokens: resp.GetUsage()})
 	if err := Served(ctx, unaryHeader(ctx), resp.GetServedBy()); err != nil {
 		return nil, err
 	}
@@ -90,13 +98,18 @@ type send func(by *inferencev1.ServedBy, chunk []byte) error
 
 // stream runs a request and gives each of the engine's chunks to pass, in
 // order. It returns the tokens used once the answer is whole.
-func (s *Server) stream(ctx context.Context, c call, setHeader func(metadata.MD) error, pass send) (*commonv1.TokenUsage, error) {
+func (s *Server) stream(ctx context.Context, c call, setHeader func(metadata.MD) error, pass send) (usage *commonv1.TokenUsage, err error) {
 	req, err := s.request(ctx, c)
 	if err != nil {
 		return nil, err
 	}
+	hold, err := s.Meters.Begin(ctx, s.demand(c, req), setHeader)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { hold.End(ctx, err) }()
 	for attempt := 1; ; attempt++ {
-		began, usage, err := s.streamOnce(ctx, req, setHeader, pass)
+		began, usage, err := s.streamOnce(ctx, req, hold, setHeader, pass)
 		if err == nil {
 			return usage, nil
 		}
@@ -107,7 +120,7 @@ func (s *Server) stream(ctx context.Context, c call, setHeader func(metadata.MD)
 }
 
 // streamOnce reports whether the caller may have seen some of the answer.
-func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest, setHeader func(metadata.MD) error, pass send) (began bool, _ *commonv1.TokenUsage, _ error) {
+func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest, hold metering.Hold, setHeader func(metadata.MD) error, pass send) (began bool, _ *commonv1.TokenUsage, _ error) {
 	// Leaving early, for whatever reason, stops the work on the engine.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -131,7 +144,7 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 			continue
 		case *inferencev1.InvokeStreamResponse_Chunk:
 			// Noted first: sending it may fail although the caller has it.
-			used(record, event.GetUsage())
+			used(record, hold, by, event.GetUsage())
 			if !began {
 				began = true
 				err = Served(ctx, setHeader, by)
@@ -144,7 +157,7 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 			}
 		case *inferencev1.InvokeStreamResponse_Finish:
 			usage := e.Finish.GetUsage()
-			used(record, usage)
+			used(record, hold, by, usage)
 			if !began { // an answer without a chunk was still served by somebody
 				err = Served(ctx, setHeader, by)
 			}
@@ -153,11 +166,12 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 	}
 }
 
-// used notes the tokens of what of the answer has come so far, for the record of
-// a request that may end at any time.
-func used(record *audit.Entry, u *commonv1.TokenUsage) {
+// used notes the tokens of what of the answer has come so far, for the record and
+// the bill of a request that may end at any time.
+func used(record *audit.Entry, hold metering.Hold, by *inferencev1.ServedBy, u *commonv1.TokenUsage) {
 	if u != nil {
 		record.SetTokens(u.GetPromptTokens(), u.GetCompletionTokens())
+		hold.Note(metering.Use{By: by, Tokens: u})
 	}
 }
 

@@ -12,12 +12,13 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+	"github.com/poterne/poterne/services/edge/internal/metering"
 )
 
 const rerankIDPrefix = "rerank-"
 
 // Rerank puts documents in the order of how well they answer a query.
-func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (*edgev1.RerankResponse, error) {
+func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (_ *edgev1.RerankResponse, err error) {
 	if err := obey(ctx, unaryHeader(ctx), &req.Model, nil); err != nil {
 		return nil, err
 	}
@@ -42,6 +43,13 @@ func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (*edgev1
 	if err := setRedacted(unaryHeader(ctx), in); err != nil {
 		return nil, err
 	}
+	hold, err := s.Meters.Begin(ctx, metering.Demand{
+		Kind: metering.Rerank, Model: req.GetModel(), User: req.GetUser(), PromptBytes: rerankSize(req.GetQuery(), documents),
+	}, unaryHeader(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { hold.End(ctx, err) }()
 	resp, err := s.Inference.Rerank(ctx, &inferencev1.RerankRequest{
 		Model: req.GetModel(), Query: req.GetQuery(), Documents: documents, Extra: extra,
 		RoutingKey: routingKey(ctx, req.GetUser()), Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait, ExperimentHeaders: h.Headers,
@@ -49,6 +57,7 @@ func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (*edgev1
 	if err != nil {
 		return nil, err
 	}
+	hold.Note(metering.Use{By: resp.GetServedBy(), Tokens: resp.GetUsage()})
 	if err := Served(ctx, unaryHeader(ctx), resp.GetServedBy()); err != nil {
 		return nil, err
 	}

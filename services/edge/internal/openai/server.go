@@ -24,6 +24,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/inspect"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+	"github.com/poterne/poterne/services/edge/internal/metering"
 	"github.com/poterne/poterne/services/edge/internal/responseid"
 )
 
@@ -73,10 +74,12 @@ type ContextBuilder interface {
 	Build(ctx context.Context, req *edgev1.CreateChatCompletionRequest) ([]*edgev1.Annotation, error)
 }
 
-// Deps is what a Server works with; all of it is needed.
+// Deps is what a Server works with; all of it but Meters is needed.
 type Deps struct {
 	Config    Config
 	Inference Inference
+	// Meters are asked before a model works.
+	Meters    metering.Meters
 	Context   ContextBuilder
 	Codec     *jsoncodec.Codec
 	Clock     clock.Clock

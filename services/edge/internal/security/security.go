@@ -33,6 +33,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/issue"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/login"
+	"github.com/poterne/poterne/services/edge/internal/metering"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
 	"github.com/poterne/poterne/services/edge/internal/policy"
@@ -139,6 +140,8 @@ type Security struct {
 	Calls *inhand.Calls
 	// Metrics counts what the steps and the detectors do.
 	Metrics *metrics.Metrics
+	// Meters are asked before a model works, in their order.
+	Meters metering.Meters
 	// AdminKeyPath is where the first key was written; empty when there was one
 	// before.
 	AdminKeyPath string
