@@ -53,10 +53,15 @@ func (e *entry) decision(now time.Time) Decision {
 	}
 }
 
-// deny notes that Redis refused a cost.
+// deny notes that Redis refused a cost. Where units come in quicker than it is worth
+// asking, a few are waited for.
 func (e *entry) deny(now time.Time, cost int, retry time.Duration) {
 	e.denied, e.retry = cost, now.Add(retry)
-	e.held = now.Add(min(max(retry, min(holdLeast, e.limit.tolerance()/4)), holdMost))
+	hold := retry
+	if e.limit.interval() < holdLeast {
+		hold = max(retry, min(holdLeast, e.limit.tolerance()/4))
+	}
+	e.held = now.Add(min(hold, holdMost))
 }
 
 // count notes what was taken.

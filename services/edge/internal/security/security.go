@@ -76,6 +76,7 @@ func DefaultConfig(dsn string) Config {
 func (c *Config) Complete() {
 	c.Tokens.Complete()
 	c.Login.Complete()
+	c.Limits.Complete()
 }
 
 // Validate notes what is wrong; prefix, which may be empty, is put before the
@@ -153,6 +154,7 @@ type Security struct {
 	web    *session.Manager // nil: nobody can log in
 	trail  *audit.Trail
 	rules  *policy.Follower
+	limits limits
 	proof  auditProof
 	close  []func() error
 }
@@ -222,8 +224,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	s.Admin = admin.New(admin.Deps{
 		Keys: s.keys, Accounts: s.keys, Trail: s.trail, IDs: d.IDs, Records: s.listing(), Proof: s.prover(), Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
 	})
-	limiter, err := s.openLimiter(cfg.Limits, d, log, m)
-	if err != nil {
+	if err := s.openLimits(ctx, cfg, d, db, m); err != nil {
 		return s, err
 	}
 	if s.Firewall, err = openFirewall(ctx, cfg.Firewall, d); err != nil {
@@ -234,7 +235,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 		Bans: s.Bans, Trail: s.trail, Calls: s.Calls, Authenticator: authenticators, Authorizer: authorizer,
 		Possession: s.Possession, Challenges: challenges(cfg.Tokens),
 		AddressLimiter: limit.NewMemory(d.Clock, cfg.Limits.Address.MaxAddresses),
-		Limiter:        limiter,
+		Limits:         s.limits.engine,
 	}
 	err = s.openLogin(ctx, cfg, d, db, m)
 	return s, err
@@ -259,22 +260,6 @@ func (s *Security) bootstrap(ctx context.Context, cfg Config, d Deps, log *slog.
 		log.InfoContext(ctx, "the first API key, an administrator's, was written", slog.String(metrics.KeyPath, path))
 	}
 	return nil
-}
-
-func (s *Security) openLimiter(cfg middleware.Config, d Deps, log *slog.Logger, m *metrics.Metrics) (limit.Limiter, error) {
-	local := limit.NewMemory(d.Clock, cfg.Address.MaxAddresses)
-	if cfg.Redis.Addr == "" {
-		return local, nil
-	}
-	if d.OpenRedis == nil {
-		return nil, errors.New("limits.redis.addr: this program is built without a Redis client; poterne-edge has one")
-	}
-	scripts := d.OpenRedis(cfg.Redis)
-	s.close = append(s.close, scripts.Close)
-	return limit.NewGuarded(limit.NewRedis(scripts), local, cfg.Redis.Timeout, func(ctx context.Context, err error) {
-		m.LimitLocal(ctx)
-		log.DebugContext(ctx, "this replica limits alone", telemetry.Err(err))
-	}), nil
 }
 
 // Chain returns the steps from audit to deadline, with validate at its place.
@@ -303,6 +288,7 @@ func (s *Security) Components() []lifecycle.Component {
 		out = append(out, s.web.Components()...)
 	}
 	out = append(out, s.Bans.Components()...)
+	out = append(out, s.limits.components...)
 	return append(out, lifecycle.Component{Name: "edge: calls", Stop: s.endCalls})
 }
 
