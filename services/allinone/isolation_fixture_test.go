@@ -110,19 +110,20 @@ func (g *gate) acme() *acme {
 	g.must("POST", "/v1/chat/completions", owner, `{"model":"acme.private@v1","user":"`+marker+`","max_tokens":4,"messages":[{"role":"user","content":"`+marker+`"}]}`, &chat)
 	g.must("POST", "/v1/feedback", owner, `{"response_id":"`+chat.ID+`","score":1,"comment":"`+marker+`"}`, nil)
 
+	g.must("PUT", "/v1/admin/limits/tokens-of-acme", owner, `{"limit":{"kind":"LIMIT_KIND_TOTAL_TOKENS","by":["user"],"match":{"users":["`+marker+`"]},"amount":1000000}}`, nil)
 	accountKey, request := a.secured(id), a.lastRequest()
 
 	a.names = map[string]string{
 		"collection": "vault", "document": "doc-1", "model": "acme.private", "experiment": "trial", "rollout": "next",
 		"alias": "canary", "variant": "small", "change": pending.Changes[0].ID, "key": id, "response": chat.ID,
 		"tenant": "acme", "account": "robot", "account_key": accountKey, "secret": owner, "request": request,
-		"session": sessionID, "subject": visitor, "group": secretGroup, "ban": banned,
+		"session": sessionID, "subject": visitor, "group": secretGroup, "ban": banned, "limit": "tokens-of-acme",
 	}
 	a.absent = map[string]string{
 		"collection": "vaulz", "document": "doc-9", "model": "acme.privaty", "experiment": "trjal", "rollout": "nexu",
 		"alias": "canarz", "variant": "smalm", "change": changed(pending.Changes[0].ID), "key": changed(id), "response": changed(chat.ID),
 		"tenant": "acmf", "account": "robou", "account_key": changed(accountKey), "secret": g.unknown, "request": changed(request),
-		"session": changed(sessionID), "subject": "bobbz", "group": "group8", "ban": "198.51.100.8",
+		"session": changed(sessionID), "subject": "bobbz", "group": "group8", "ban": "198.51.100.8", "limit": "tokens-of-acmf",
 	}
 	return a
 }

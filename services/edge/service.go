@@ -187,6 +187,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterPolicyServiceServer(r, s.security.Policies)
 	edgev1.RegisterSessionServiceServer(r, s.security.Sessions)
 	edgev1.RegisterBanServiceServer(r, s.security.BanAdmin)
+	edgev1.RegisterLimitServiceServer(r, s.security.LimitAdmin)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
 	edgev1.RegisterMlflowServiceServer(r, mlflow.New(registryv1.NewRegistryServiceClient(s.backends.registry)))
 	return errors.Join(

@@ -75,7 +75,7 @@ func Table() map[string]Method {
 		oip.GRPCInferenceService_RepositoryModelLoad_FullMethodName:   {Access: Never},
 		oip.GRPCInferenceService_RepositoryModelUnload_FullMethodName: {Access: Never},
 	}
-	for _, part := range []map[string]Method{openAIMethods(), tensorMethods(), adminMethods(), searchMethods(), registryMethods(), rolloutMethods(), artifactMethods(), mlflowMethods(), keyMethods(), policyMethods(), auditMethods(), sessionMethods(), banMethods()} {
+	for _, part := range []map[string]Method{openAIMethods(), tensorMethods(), adminMethods(), searchMethods(), registryMethods(), rolloutMethods(), artifactMethods(), mlflowMethods(), keyMethods(), policyMethods(), auditMethods(), sessionMethods(), banMethods(), limitMethods()} {
 		for method, m := range part {
 			m.Access = Checked
 			t[method] = m

@@ -59,6 +59,7 @@ func services() map[string]Profile {
 		edgev1.AuditService_ServiceDesc.ServiceName:          Full,
 		edgev1.SessionService_ServiceDesc.ServiceName:        Full,
 		edgev1.BanService_ServiceDesc.ServiceName:            Full,
+		edgev1.LimitService_ServiceDesc.ServiceName:          Full,
 		edgev1.FeedbackService_ServiceDesc.ServiceName:       Prompt, // comments
 		edgev1.MlflowService_ServiceDesc.ServiceName:         Full,
 		oip.GRPCInferenceService_ServiceDesc.ServiceName:     Prompt,

@@ -54,6 +54,7 @@ func Table() map[string]Class {
 	maps.Copy(t, policyClasses())
 	maps.Copy(t, auditClasses())
 	maps.Copy(t, sessionClasses())
+	maps.Copy(t, limitClasses())
 	return t
 }
 

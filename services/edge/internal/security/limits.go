@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/sqldb"
+	"github.com/poterne/poterne/services/edge/internal/apikey"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/limitrule"
+	"github.com/poterne/poterne/services/edge/internal/limitserver"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
 )
@@ -31,13 +34,38 @@ func (s *Security) openLimits(ctx context.Context, cfg Config, d Deps, db *sqldb
 	s.limits.engine = limitrule.New(buckets, slots, func(ctx context.Context, by limitrule.Dimension, unit limit.Unit) {
 		count.Refused(ctx, string(by), string(unit))
 	})
-	follower, err := limitrule.NewFollower(ctx, limitrule.NewSQLStore(db), cfg.Limits.Rules, s.limits.engine, d.Clock, d.Telemetry.Logger)
+	store := limitrule.NewSQLStore(db)
+	follower, err := limitrule.NewFollower(ctx, store, cfg.Limits.Rules, s.limits.engine, d.Clock, d.Telemetry.Logger)
 	if err != nil {
 		return err
 	}
 	s.limits.components = append(s.limits.components, follower.Component())
+	s.LimitAdmin = limitserver.New(limitserver.Deps{
+		Store: store, Follower: follower, Engine: s.limits.engine, Platform: cfg.Authz.PlatformTenant, Clock: d.Clock, Log: d.Telemetry.Logger,
+		PerMinute: s.perMinute(cfg.Limits.RequestsPerMinute), Classes: limit.Table(),
+	})
 	s.Meters = append(s.Meters, limitrule.NewMeter(s.limits.engine))
 	return nil
+}
+
+// perMinute returns how the limits of a tenant's keys are looked up.
+func (s *Security) perMinute(standard int) func(ctx context.Context, tenant, keyID string) (int, bool, error) {
+	return func(ctx context.Context, tenant, keyID string) (int, bool, error) {
+		if keyID == "" {
+			return standard, true, nil
+		}
+		r, err := s.keys.Get(ctx, keyID)
+		switch {
+		case errors.Is(err, apikey.ErrNotFound) || err == nil && r.Tenant != tenant:
+			return 0, false, nil
+		case err != nil:
+			return 0, false, apierr.Wrap(apierr.Unavailable, err, "the store of API keys does not answer")
+		case r.RequestsPerMinute > 0:
+			return int(r.RequestsPerMinute), true, nil
+		default:
+			return standard, true, nil
+		}
+	}
 }
 
 // openBuckets counts in this process, or where replicas share their limits.

@@ -32,6 +32,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/inhand"
 	"github.com/poterne/poterne/services/edge/internal/issue"
 	"github.com/poterne/poterne/services/edge/internal/limit"
+	"github.com/poterne/poterne/services/edge/internal/limitserver"
 	"github.com/poterne/poterne/services/edge/internal/login"
 	"github.com/poterne/poterne/services/edge/internal/metering"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
@@ -135,6 +136,8 @@ type Security struct {
 	// Bans is whose requests are refused, and BanAdmin the service about them.
 	Bans     *ban.Manager
 	BanAdmin *ban.Server
+	// LimitAdmin is the LimitService.
+	LimitAdmin *limitserver.Server
 	// Firewall judges requests over HTTP; nil when it is off.
 	Firewall *firewall.Firewall
 	// Calls is the calls in hand; what serves them cuts them when its time is over.
