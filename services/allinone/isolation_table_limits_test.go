@@ -13,8 +13,8 @@ func limitRequests() map[string]request {
 		"LimitService/SetLimit+own":       {json: `{` + set + `,"validate_only":true}`},
 		"LimitService/DeleteLimit":        {json: `{"tenant":"{tenant}","name":"{limit}"}`},
 		"LimitService/DeleteLimit+own":    {json: `{"name":"{limit}"}`},
-		"LimitService/GetLimitStatus":     {json: `{"tenant":"{tenant}"}`, reads: true, tells: true},
+		"LimitService/GetLimitStatus":     {json: `{"tenant":"{tenant}"}`, reads: true},
 		"LimitService/GetLimitStatus+key": {json: `{"key_id":"{key}","model":"{model}"}`},
-		"LimitService/GetLimitStatus+of":  {json: `{"tenant":"{tenant}","key_id":"{key}","subject":"{subject}","user":"{group}"}`, reads: true, tells: true},
+		"LimitService/GetLimitStatus+of":  {json: `{"tenant":"{tenant}","key_id":"{key}","subject":"{subject}","user":"{group}"}`, reads: true},
 	}
 }

@@ -27,7 +27,12 @@ func (c *counting) Away(_ context.Context, away bool, _ error) { c.away.Store(aw
 // running returns buckets over m whose components run until the test ends.
 func running(t *testing.T, m *model, seen Observer) *Leased {
 	t.Helper()
-	l := NewLeased(LeasedOptions{Scripts: m, Clock: clock.Real(), Name: "one", Timeout: waitsFor, MaxBuckets: 1000, Observe: seen})
+	return runningOn(t, m, waitsFor, seen)
+}
+
+func runningOn(t *testing.T, scripts Scripts, most time.Duration, seen Observer) *Leased {
+	t.Helper()
+	l := NewLeased(LeasedOptions{Scripts: scripts, Clock: clock.Real(), Name: "one", Timeout: most, MaxBuckets: 1000, Observe: seen})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- lifecycle.Run(ctx, lifecycle.Options{}, l.Components()...) }()
