@@ -129,7 +129,7 @@ func (m *Manager) Offend(ctx context.Context, addr netip.Addr, cause Cause) {
 		cost = m.cfg.FirewallPoints
 	}
 	network := unit(addr)
-	d, err := m.points.Allow(ctx, network.String(), cost, limit.Limit{Requests: m.cfg.Threshold, Period: m.cfg.Window})
+	d, err := m.points.Allow(ctx, network.String(), cost, limit.Limit{Amount: m.cfg.Threshold, Period: m.cfg.Window})
 	if err != nil || d.Allowed {
 		return
 	}

@@ -59,9 +59,7 @@ func anthropicEvents() eventShape {
 			e, _ := msg.(*edgev1.StreamMessageResponse)
 			return e.GetType()
 		},
-		fail: func(out *sse.Writer, err error, id string) error {
-			return out.Named("error", httperr.AnthropicBody(err, id))
-		},
-		end: func(*sse.Writer) {},
+		fail: func(out *sse.Writer, err error, id string) { out.Named("error", httperr.AnthropicBody(err, id)) },
+		end:  func(*sse.Writer) {},
 	}
 }

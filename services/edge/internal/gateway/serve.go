@@ -43,6 +43,7 @@ func (h *handler) withCORS(next http.Handler) http.Handler {
 		ExposedHeaders: []string{
 			"X-Request-Id", "Traceparent", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate", "DPoP-Nonce",
 			"X-RateLimit-Limit-Requests", "X-RateLimit-Remaining-Requests", "X-RateLimit-Reset-Requests",
+			"X-RateLimit-Limit-Tokens", "X-RateLimit-Remaining-Tokens", "X-RateLimit-Reset-Tokens",
 			"X-Poterne-Model", "X-Poterne-Variant", "X-Poterne-Variant-Reason", "X-Poterne-Experiment", "X-Poterne-Arm", "X-Poterne-Prompt", "X-Poterne-Cache", "X-Poterne-Redacted", headerJSONLength,
 		},
 		MaxAge: int(h.cfg.CORS.MaxAge.Seconds()),

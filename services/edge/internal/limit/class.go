@@ -58,6 +58,7 @@ func Table() map[string]Class {
 	maps.Copy(t, messageClasses())
 	maps.Copy(t, auditContentClasses())
 	maps.Copy(t, usageClasses())
+	maps.Copy(t, limitClasses())
 	return t
 }
 

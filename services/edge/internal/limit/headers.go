@@ -1,51 +1,135 @@
 package limit
 
 import (
+	"encoding/base64"
 	"math"
 	"strconv"
 	"time"
 )
 
-// The headers that tell a caller about a limit, as gRPC metadata keys. The
-// first two are those of draft-ietf-httpapi-ratelimit-headers (revision 10),
-// the others are OpenAI's.
+// The headers that tell a caller about limits, as gRPC metadata keys. The first two
+// are those of draft-ietf-httpapi-ratelimit-headers (revision 10), the others are
+// OpenAI's.
 const (
 	HeaderRateLimit       = "ratelimit"
 	HeaderRateLimitPolicy = "ratelimit-policy"
-	HeaderLimit           = "x-ratelimit-limit-requests"
-	HeaderRemaining       = "x-ratelimit-remaining-requests"
-	HeaderReset           = "x-ratelimit-reset-requests"
+	HeaderLimit           = "x-ratelimit-limit-"
+	HeaderRemaining       = "x-ratelimit-remaining-"
+	HeaderReset           = "x-ratelimit-reset-"
 )
 
-// The names of the policy in HeaderRateLimitPolicy.
+// PolicyDefault is the name of the limit that each key has without any rule.
+const PolicyDefault = "default"
+
+// PerReplica ends the name of a policy while what replicas share is away, so that
+// each of them counts its own share.
+const PerReplica = "per-replica"
+
+// Unit is what a policy counts, by the draft's names where it has one.
+type Unit string
+
+// The units.
 const (
-	PolicyDefault = "default"
-	// PolicyPerReplica says that each replica of the gateway counts alone, since
-	// what they share is away.
-	PolicyPerReplica = "per-replica"
+	Requests   Unit = "requests"
+	Tokens     Unit = "tokens"
+	Concurrent Unit = "concurrent-requests"
 )
 
-// Headers returns the headers that tell a caller about d, names and values in
-// turn.
-func Headers(d Decision) []string {
-	name := `"` + PolicyDefault + `"`
-	if d.Local {
-		name = `"` + PolicyPerReplica + `"`
+// Policy is a limit that applied to a request, and what it decided.
+type Policy struct {
+	// Name is letters, digits, hyphens and underscores.
+	Name string
+	Unit Unit
+	// Partition tells which of a policy's buckets it was; empty: the caller's own.
+	Partition string
+	Decision
+}
+
+// Headers returns the headers that tell a caller about policies, names and values in
+// turn. OpenAI's are about that with the least left, of each unit.
+func Headers(policies []Policy) []string {
+	const perPolicy, openAI = 64, 6
+	state, quota := make([]byte, 0, perPolicy*len(policies)), make([]byte, 0, perPolicy*len(policies))
+	var least [2]*Policy
+	for i := range policies {
+		p := &policies[i]
+		if i > 0 {
+			state, quota = append(state, ',', ' '), append(quota, ',', ' ')
+		}
+		state = append(p.name(state), ";r="...)
+		state = strconv.AppendInt(state, int64(p.Remaining), 10)
+		quota = append(p.name(quota), ";q="...)
+		quota = strconv.AppendInt(quota, int64(p.Limit.AtOnce()), 10)
+		if p.Unit != Requests {
+			quota = append(append(append(quota, `;qu="`...), p.Unit...), '"')
+		}
+		if p.Unit != Concurrent { // what is in hand comes back when it ends
+			state = strconv.AppendInt(append(state, ";t="...), seconds(p.ResetAfter), 10)
+			quota = strconv.AppendInt(append(quota, ";w="...), p.Limit.window(), 10)
+		}
+		if p.Partition != "" {
+			state, quota = p.partition(state), p.partition(quota)
+		}
+		if n := p.openAI(); n >= 0 && (least[n] == nil || p.Remaining < least[n].Remaining) {
+			least[n] = p
+		}
 	}
-	remaining := strconv.Itoa(d.Remaining)
-	return []string{
-		HeaderRateLimit, name + ";r=" + remaining + ";t=" + strconv.FormatInt(seconds(d.ResetAfter), 10),
-		HeaderRateLimitPolicy, name + ";q=" + strconv.Itoa(d.Limit.burst()) + ";w=" + strconv.FormatInt(d.Limit.window(), 10),
-		HeaderLimit, strconv.Itoa(d.Limit.Requests),
-		HeaderRemaining, remaining,
-		HeaderReset, d.ResetAfter.Round(time.Millisecond).String(),
+	out := make([]string, 0, 4+2*openAI)
+	if len(policies) > 0 {
+		out = append(out, HeaderRateLimit, string(state), HeaderRateLimitPolicy, string(quota))
 	}
+	for n, unit := range [2]string{string(Requests), string(Tokens)} {
+		if p := least[n]; p != nil {
+			out = append(out, HeaderLimit+unit, strconv.Itoa(p.Limit.Amount),
+				HeaderRemaining+unit, strconv.Itoa(p.Remaining),
+				HeaderReset+unit, p.ResetAfter.Round(time.Millisecond).String())
+		}
+	}
+	return out
+}
+
+func (p *Policy) openAI() int {
+	switch p.Unit {
+	case Requests:
+		return 0
+	case Tokens:
+		return 1
+	case Concurrent:
+		return -1
+	default:
+		return -1
+	}
+}
+
+// name writes the name, a string of RFC 9651.
+func (p *Policy) name(b []byte) []byte {
+	b = append(append(b, '"'), p.Name...)
+	if p.Local {
+		b = append(append(b, '/'), PerReplica...)
+	}
+	return append(b, '"')
+}
+
+// partition writes the partition key, a byte sequence of RFC 9651: a digest
+// (FNV-1a), since the bucket's name may be long.
+func (p *Policy) partition(b []byte) []byte {
+	const offset, prime, size = 14695981039346656037, 1099511628211, 8
+	h := uint64(offset)
+	for i := range len(p.Partition) {
+		h = (h ^ uint64(p.Partition[i])) * prime
+	}
+	var sum [size]byte
+	for i := range sum {
+		sum[size-1-i] = byte(h >> (8 * i)) //nolint:gosec // a byte of it
+	}
+	b = base64.StdEncoding.AppendEncode(append(b, ";pk=:"...), sum[:])
+	return append(b, ':')
 }
 
 // window is the time in which the whole burst is refilled, in seconds; at
 // least 1.
 func (l Limit) window() int64 {
-	w := l.Period.Seconds() * float64(l.burst()) / float64(l.Requests)
+	w := l.Period.Seconds() * float64(l.AtOnce()) / float64(l.Amount)
 	return max(int64(math.Round(w)), 1)
 }
 

@@ -1,13 +1,9 @@
 package limit
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -25,6 +21,10 @@ func TestMemory(t *testing.T) {
 	}
 	testLimiter(t, open)
 	testLimiterOverTime(t, open)
+	testBuckets(t, func(*testing.T) (Buckets, func(time.Duration)) {
+		c := clock.NewFake(start())
+		return NewMemory(c, 1000), c.Advance
+	})
 }
 
 // openMini returns a Redis in this process and a client of it.
@@ -36,28 +36,47 @@ func openMini(t *testing.T) (*miniredis.Miniredis, *redisscript.Client) {
 	return server, client
 }
 
-func TestRedis(t *testing.T) {
+// leasedOn returns buckets on scripts that wait for them as long as a busy machine may
+// need.
+func leasedOn(scripts Scripts, c clock.Clock, name string) *Leased {
+	return NewLeased(LeasedOptions{
+		Scripts: scripts, Clock: c, Name: name, Timeout: 10 * time.Second, MaxBuckets: 1000, Observe: unobserved{},
+	})
+}
+
+func openLeased(t *testing.T) (Buckets, func(time.Duration)) {
+	t.Helper()
+	server, client := openMini(t)
+	now, c := start(), clock.NewFake(start())
+	server.SetTime(now)
+	l := leasedOn(client, c, "one")
+	return l, func(d time.Duration) {
+		if err := l.flush(t.Context()); err != nil {
+			t.Error(err)
+		}
+		now = now.Add(d)
+		server.SetTime(now)
+		server.FastForward(d)
+		c.Advance(d)
+	}
+}
+
+func TestLeased(t *testing.T) {
 	open := func(t *testing.T) harness {
 		t.Helper()
-		server, client := openMini(t)
-		now := start()
-		server.SetTime(now)
-		return harness{NewRedis(client), func(d time.Duration) {
-			now = now.Add(d)
-			server.SetTime(now)
-			server.FastForward(d)
-		}}
+		b, advance := openLeased(t)
+		return harness{one{b}, advance}
 	}
 	testLimiter(t, open)
 	testLimiterOverTime(t, open)
+	testBuckets(t, openLeased)
 }
 
 func TestRedisIsShared(t *testing.T) {
 	server, client := openMini(t)
 	server.SetTime(start())
-	other := redisscript.Open(redisscript.Options{Addr: server.Addr(), Timeout: time.Second})
-	defer other.Close()
-	limiters := []Limiter{NewRedis(client), NewRedis(other)}
+	c := clock.NewFake(start())
+	limiters := []Limiter{one{leasedOn(client, c, "one")}, one{leasedOn(client, c, "two")}}
 	if n := rush(t, limiters, PerMinute(100)); n != 100 {
 		t.Fatalf("%d admitted, want 100", n)
 	}
@@ -65,7 +84,8 @@ func TestRedisIsShared(t *testing.T) {
 
 func TestRedisDoesNotSaveUp(t *testing.T) {
 	server, client := openMini(t)
-	r, l := NewRedis(client), PerMinute(60)
+	c := clock.NewFake(start())
+	r, l := one{leasedOn(client, c, "one")}, PerMinute(60)
 	for i, want := range []bool{true, true, false} {
 		// A bucket that Redis has not got around to forgetting.
 		server.SetTime(start().Add(time.Duration(min(i, 1)) * time.Hour))
@@ -82,10 +102,10 @@ func TestRedisDoesNotSaveUp(t *testing.T) {
 func TestRedisForgetsFullBuckets(t *testing.T) {
 	server, client := openMini(t)
 	server.SetTime(start())
-	if _, err := NewRedis(client).Allow(t.Context(), "k", 1, PerMinute(60)); err != nil {
+	if _, err := (one{leasedOn(client, clock.NewFake(start()), "one")}).Allow(t.Context(), "k", 1, PerMinute(60)); err != nil {
 		t.Fatal(err)
 	}
-	if keys := server.Keys(); !slices.Equal(keys, []string{"poterne:limit:k"}) {
+	if keys := server.Keys(); !slices.Equal(keys, []string{"poterne:{limit}:k"}) {
 		t.Fatalf("keys: %v", keys)
 	}
 	server.FastForward(2 * time.Second)
@@ -156,110 +176,15 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// switchable is a limiter that can be made to fail or to hang.
-type switchable struct {
-	Limiter
-	mode  atomic.Int32 // 0 works, 1 fails, 2 hangs
-	calls atomic.Int32
-}
-
-func (s *switchable) Allow(ctx context.Context, key string, cost int, l Limit) (Decision, error) {
-	s.calls.Add(1)
-	switch s.mode.Load() {
-	case 1:
-		return Decision{}, errors.New("away")
-	case 2:
-		<-ctx.Done()
-		return Decision{}, ctx.Err()
-	default:
-		return s.Limiter.Allow(ctx, key, cost, l)
-	}
-}
-
-func TestGuarded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		shared := &switchable{Limiter: NewMemory(clock.Real(), 100)}
-		var local int
-		g := NewGuarded(shared, NewMemory(clock.Real(), 100), 5*time.Millisecond, func(context.Context, error) { local++ })
-		ask := func() Decision {
-			d, err := g.Allow(t.Context(), "k", 1, PerMinute(100))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return d
-		}
-		if d := ask(); d.Local || !d.Allowed {
-			t.Fatalf("with the store: %+v", d)
-		}
-		shared.mode.Store(2)
-		before := time.Now()
-		if d := ask(); !d.Local || !d.Allowed {
-			t.Fatalf("without the store: %+v", d)
-		}
-		if took := time.Since(before); took > 5*time.Millisecond {
-			t.Fatalf("a request waited %v for a store that hangs", took)
-		}
-		for range 10 {
-			ask()
-		}
-		if n := shared.calls.Load(); n != 1+breakerFailures {
-			t.Fatalf("the store was asked %d times, want %d and then a pause", n, 1+breakerFailures)
-		}
-		if local != 11 {
-			t.Fatalf("told of %d local decisions, want 11", local)
-		}
-		shared.mode.Store(0)
-		if err := clock.Sleep(t.Context(), clock.Real(), breakerPause+time.Millisecond); err != nil { // the bubble's time
-			t.Fatal(err)
-		}
-		if d := ask(); d.Local {
-			t.Fatalf("the store is back: %+v", d)
-		}
-	})
-}
-
-func TestGuardedCallerGoesAway(t *testing.T) {
-	shared := &switchable{Limiter: NewMemory(clock.Real(), 100)}
-	shared.mode.Store(2)
-	g := NewGuarded(shared, NewMemory(clock.Real(), 100), time.Minute, nil)
-	for range 2 * breakerFailures {
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if _, err := g.Allow(ctx, "k", 1, PerMinute(100)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	shared.mode.Store(0)
-	if d, err := g.Allow(t.Context(), "k", 1, PerMinute(100)); err != nil || d.Local {
-		t.Fatalf("callers that went away closed the store for all: %+v, %v", d, err)
-	}
-}
-
 func TestRedisThatNeverAnswers(t *testing.T) {
 	// A socket that accepts and says nothing, as behind a failing network.
-	lis := silent(t)
-	client := redisscript.Open(redisscript.Options{Addr: lis, Timeout: 5 * time.Millisecond})
+	client := redisscript.Open(redisscript.Options{Addr: silent(t), Timeout: 5 * time.Millisecond})
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
-	defer cancel()
-	if _, err := NewRedis(client).Allow(ctx, "k", 1, PerMinute(1)); err == nil {
-		t.Fatal("a decision out of nothing")
-	}
-}
-
-func TestHeaders(t *testing.T) {
-	l := PerMinute(7)
-	d := Decision{Allowed: true, Limit: l, Remaining: 6, ResetAfter: 8571 * time.Millisecond}
-	want := []string{
-		"ratelimit", `"default";r=6;t=9`, "ratelimit-policy", `"default";q=7;w=60`,
-		"x-ratelimit-limit-requests", "7", "x-ratelimit-remaining-requests", "6", "x-ratelimit-reset-requests", "8.571s",
-	}
-	if got := Headers(d); !slices.Equal(got, want) {
-		t.Errorf("got  %q\nwant %q", got, want)
-	}
-	d.Local = true
-	if got := Headers(d); got[1] != `"per-replica";r=6;t=9` || got[3] != `"per-replica";q=7;w=60` {
-		t.Errorf("a replica that decides alone says %q", got[:4])
+	l := NewLeased(LeasedOptions{
+		Scripts: client, Clock: clock.Real(), Name: "one", Timeout: 5 * time.Millisecond, MaxBuckets: 10, Observe: unobserved{},
+	})
+	if d, err := (one{l}).Allow(t.Context(), "k", 1, PerMinute(1)); err != nil || !d.Allowed || !d.Local {
+		t.Fatalf("%+v, %v", d, err)
 	}
 }
 

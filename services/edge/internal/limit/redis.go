@@ -8,45 +8,95 @@ import (
 	"time"
 )
 
-//go:embed gcra.lua
-var gcraScript string
+//go:embed take.lua
+var takeScript string
 
-// redisPrefix begins every key, so that one Redis may serve other things too.
-const redisPrefix = "poterne:limit:"
+//go:embed settle.lua
+var settleScript string
 
-// Redis is a Limiter that all replicas share. One script decides and takes, by
-// Redis's own clock, so neither races nor clocks that differ admit too much.
-type Redis struct{ scripts Scripts }
+//go:embed edges.lua
+var edgesScript string
+
+// redisPrefix begins every key, so that one Redis may serve other things too. The
+// braces put all of them into one slot: a script works on several at once.
+const redisPrefix = "poterne:{limit}:"
 
 // Scripts runs Lua scripts in Redis (package redisscript).
 type Scripts interface {
-	// Run runs a script on one key and returns the whole numbers of its answer.
-	Run(ctx context.Context, source, key string, args ...any) ([]int64, error)
+	// Run runs a script on keys and returns the whole numbers of its answer.
+	Run(ctx context.Context, source string, keys []string, args ...any) ([]int64, error)
 	Close() error
 }
 
-// NewRedis returns a limiter on scripts, which stay the caller's to close.
-func NewRedis(scripts Scripts) *Redis { return &Redis{scripts: scripts} }
+// shared is the buckets in Redis. One script decides and takes, by Redis's own
+// clock, so neither races nor clocks that differ admit too much.
+type shared struct{ scripts Scripts }
 
-// Allow fails when Redis does not answer before ctx ends.
-func (r *Redis) Allow(ctx context.Context, key string, cost int, l Limit) (Decision, error) {
-	if err := l.check(cost); err != nil {
-		return Decision{}, err
+// grant is what Redis says about one bucket.
+type grant struct {
+	had          bool
+	leased, left int
+	reset, retry time.Duration
+}
+
+// want is an ask of Redis: what is needed, and how much more as a lease.
+type want struct {
+	bucket      string
+	limit       Limit
+	need, lease int
+}
+
+// micros is an interval with a fraction: Lua's numbers hold these to a few
+// nanoseconds.
+func micros(l Limit) float64 { return float64(l.interval()) / float64(time.Microsecond) }
+
+func (s shared) take(ctx context.Context, wants []want, out []grant) error {
+	keys, args := make([]string, len(wants)), make([]any, 0, 4*len(wants))
+	for i, w := range wants {
+		keys[i] = redisPrefix + w.bucket
+		args = append(args, micros(w.limit), w.limit.AtOnce(), w.need, w.lease)
 	}
-	// Microseconds with a fraction: Lua's numbers hold these to a few nanoseconds.
-	interval := float64(l.interval()) / float64(time.Microsecond)
-	out, err := r.scripts.Run(ctx, gcraScript, redisPrefix+key, interval, l.burst(), cost)
+	answer, err := s.scripts.Run(ctx, takeScript, keys, args...)
 	if err != nil {
-		return Decision{}, fmt.Errorf("limit: ask Redis: %w", err)
+		return fmt.Errorf("limit: ask Redis: %w", err)
 	}
-	if len(out) != 4 {
-		return Decision{}, errors.New("limit: Redis answered something else than a decision")
+	const each = 5
+	if len(answer) != each*len(wants) {
+		return errors.New("limit: Redis answered something else than decisions")
 	}
-	return Decision{
-		Allowed:    out[0] == 1,
-		Limit:      l,
-		Remaining:  int(out[1]),
-		ResetAfter: time.Duration(out[2]) * time.Microsecond,
-		RetryAfter: time.Duration(out[3]) * time.Microsecond,
-	}, nil
+	for i := range wants {
+		a := answer[each*i:]
+		out[i] = grant{
+			had: a[0] == 1, leased: int(a[1]), left: int(a[2]),
+			reset: time.Duration(a[3]) * time.Microsecond, retry: time.Duration(a[4]) * time.Microsecond,
+		}
+	}
+	return nil
+}
+
+func (s shared) settle(ctx context.Context, asks []Ask) error {
+	if len(asks) == 0 {
+		return nil
+	}
+	keys, args := make([]string, len(asks)), make([]any, 0, 3*len(asks))
+	for i, a := range asks {
+		keys[i] = redisPrefix + a.Bucket
+		args = append(args, micros(a.Limit), a.Limit.AtOnce(), a.Cost)
+	}
+	if _, err := s.scripts.Run(ctx, settleScript, keys, args...); err != nil {
+		return fmt.Errorf("limit: tell Redis: %w", err)
+	}
+	return nil
+}
+
+// edges notes that a replica is alive for a time, and returns how many are.
+func (s shared) edges(ctx context.Context, name string, alive time.Duration) (int, error) {
+	answer, err := s.scripts.Run(ctx, edgesScript, []string{redisPrefix + "edges"}, name, alive.Microseconds())
+	if err != nil {
+		return 0, fmt.Errorf("limit: ask Redis: %w", err)
+	}
+	if len(answer) != 1 || answer[0] < 1 {
+		return 0, errors.New("limit: Redis answered something else than a number of replicas")
+	}
+	return int(answer[0]), nil
 }

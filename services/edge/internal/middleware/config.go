@@ -2,6 +2,8 @@ package middleware
 
 import (
 	"net/netip"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
@@ -10,6 +12,7 @@ import (
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/limit"
+	"github.com/poterne/poterne/services/edge/internal/limitrule"
 )
 
 // Config is the section "limits".
@@ -28,6 +31,11 @@ type Config struct {
 	Deadlines Deadlines `yaml:"deadlines"`
 	// Redis is where replicas share their limits; none when its addr is empty.
 	Redis limit.RedisConfig `yaml:"redis"`
+	// MaxBuckets is how many buckets of keys and rules each replica remembers.
+	MaxBuckets int `yaml:"max_buckets"`
+	// Rules are the platform's limits. One that is kept at run time under the same
+	// name takes the place of one of these.
+	Rules []limitrule.Rule `yaml:"rules"`
 }
 
 // AddressConfig bounds the requests of one client address (for IPv6, of one
@@ -112,7 +120,7 @@ func DefaultConfig() Config {
 			Default: time.Minute, Embed: 2 * time.Minute, Write: 5 * time.Minute,
 			Generate: 10 * time.Minute, Infer: 10 * time.Minute, Quantize: 6 * time.Hour, Import: 6 * time.Hour, Backup: 6 * time.Hour, Upload: 6 * time.Hour, Watch: time.Hour,
 		},
-		Redis: limit.DefaultRedisConfig(),
+		Redis: limit.DefaultRedisConfig(), MaxBuckets: 65536,
 	}
 }
 
@@ -163,4 +171,25 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 		p.Check(d.value > 0, prefix+".deadlines."+d.key, "must be positive, got %v", d.value)
 	}
 	c.Redis.Validate(p, prefix+".redis")
+	p.Check(c.MaxBuckets >= 1 && c.MaxBuckets <= 1<<22, prefix+".max_buckets", "must be from 1 to 4194304, got %d", c.MaxBuckets)
+	c.validateRules(p, prefix+".rules")
+}
+
+// Complete fills in what rules leave out.
+func (c *Config) Complete() {
+	for i := range c.Rules {
+		c.Rules[i].Complete()
+	}
+}
+
+func (c Config) validateRules(p *config.Problems, prefix string) {
+	p.Check(len(c.Rules) <= limitrule.MaxRules, prefix, "must be at most %d, got %d", limitrule.MaxRules, len(c.Rules))
+	for i, r := range c.Rules {
+		at := prefix + "[" + strconv.Itoa(i) + "]"
+		for _, problem := range r.Check(false) {
+			p.Check(false, at+"."+problem.Field, "%s", problem.Text)
+		}
+		p.Check(!slices.ContainsFunc(c.Rules[:i], func(o limitrule.Rule) bool { return o.Name == r.Name }), at+".name",
+			"there is another rule %q", r.Name)
+	}
 }

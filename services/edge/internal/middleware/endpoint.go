@@ -12,6 +12,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/limit"
+	"github.com/poterne/poterne/services/edge/internal/limitrule"
 )
 
 // Endpoint is a path over HTTP that is no RPC, and that takes credentials in a way
@@ -68,7 +69,9 @@ func (s *steps) endpoint(ctx context.Context, e Endpoint, setHeader headerSetter
 		entry.SetCaller(p.Caller.Tenant, p.Caller.Subject)
 		entry.SetKeyID(p.Caller.KeyID)
 		ctx = withPrincipal(ctx, p)
-		if err = s.take(ctx, p.Caller, limit.Write.Cost(), setHeader); err == nil {
+		var pass *limitrule.Pass
+		if pass, err = s.admit(ctx, e.Name, limit.Write, nil, false, setHeader); err == nil {
+			defer pass.Leave(ctx)
 			err = e.Serve(ctx, p)
 		}
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/inhand"
 	"github.com/poterne/poterne/services/edge/internal/limit"
+	"github.com/poterne/poterne/services/edge/internal/limitrule"
 )
 
 // tokens is an authenticator that knows a few tokens.
@@ -125,7 +126,7 @@ func newGate(t *testing.T, cfg Config, handle func(ctx context.Context, req any)
 			"slow": holder("acme", "reader", 2), "none": holder("acme", "nothing", 0),
 		}},
 		Authorizer:     authorizer,
-		AddressLimiter: limit.NewMemory(g.clock, 1000), Limiter: limit.NewMemory(g.clock, 1000),
+		AddressLimiter: limit.NewMemory(g.clock, 1000), Limits: limitrule.New(limit.NewMemory(g.clock, 1000), limit.NewSlots(limit.SlotsOptions{Clock: g.clock}), nil),
 	}, grpcserver.Validate(validator))
 	g.chain = append(grpcserver.Chain{grpcserver.Recover(log), grpcserver.RequestID(ids.Sequence("req")), grpcserver.Errors()}, steps...)
 	h := &handlers{handle: func(ctx context.Context, req any) error {

@@ -20,6 +20,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/inhand"
 	"github.com/poterne/poterne/services/edge/internal/limit"
+	"github.com/poterne/poterne/services/edge/internal/limitrule"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/possession"
 )
@@ -62,8 +63,9 @@ type Deps struct {
 	Challenges authn.Challenges
 	// AddressLimiter counts by client address, in this replica.
 	AddressLimiter limit.Charger
-	// Limiter counts by tenant and key, across replicas where they share a store.
-	Limiter limit.Limiter
+	// Limits lets requests in by each key's own limit and by rules, across replicas
+	// where they share a store.
+	Limits *limitrule.Engine
 	// Methods and Classes are the tables; nil for authz.Table and limit.Table.
 	Methods map[string]authz.Method
 	Classes map[string]limit.Class

@@ -134,7 +134,7 @@ func TestServed(t *testing.T) {
 	if err != nil || chunks != 1 {
 		t.Fatalf("%d chunks, %v", chunks, err)
 	}
-	if got := header.Get(limit.HeaderRemaining); len(got) != 1 || got[0] != "598" {
+	if got := header.Get(limit.HeaderRemaining + "requests"); len(got) != 1 || got[0] != "598" {
 		t.Errorf("remaining after two requests: %q", got)
 	}
 	for i, r := range g.records(t) {

@@ -42,9 +42,9 @@ func Open(o Options) *Client {
 	})}
 }
 
-// Run runs a script on one key and returns the whole numbers that it answers
-// with. A script that Redis knows is named by its hash.
-func (c *Client) Run(ctx context.Context, source, key string, args ...any) ([]int64, error) {
+// Run runs a script on keys and returns the whole numbers that it answers with. A
+// script that Redis knows is named by its hash.
+func (c *Client) Run(ctx context.Context, source string, keys []string, args ...any) ([]int64, error) {
 	found, ok := c.scripts.Load(source)
 	if !ok {
 		found, _ = c.scripts.LoadOrStore(source, redis.NewScript(source))
@@ -53,7 +53,7 @@ func (c *Client) Run(ctx context.Context, source, key string, args ...any) ([]in
 	if !ok {
 		script = redis.NewScript(source)
 	}
-	return script.Run(ctx, c.client, []string{key}, args...).Int64Slice()
+	return script.Run(ctx, c.client, keys, args...).Int64Slice()
 }
 
 // Close closes the connections.

@@ -33,6 +33,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/inhand"
 	"github.com/poterne/poterne/services/edge/internal/issue"
 	"github.com/poterne/poterne/services/edge/internal/limit"
+	"github.com/poterne/poterne/services/edge/internal/limitserver"
 	"github.com/poterne/poterne/services/edge/internal/login"
 	"github.com/poterne/poterne/services/edge/internal/metering"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
@@ -84,6 +85,7 @@ func DefaultConfig(dsn string) Config {
 func (c *Config) Complete() {
 	c.Tokens.Complete()
 	c.Login.Complete()
+	c.Limits.Complete()
 }
 
 // Validate notes what is wrong; prefix, which may be empty, is put before the
@@ -158,6 +160,8 @@ type Security struct {
 	// is the service about them.
 	Contents     *auditcontent.Keeper
 	ContentAdmin *auditcontent.Server
+	// LimitAdmin is the LimitService.
+	LimitAdmin *limitserver.Server
 	// Firewall judges requests over HTTP; nil when it is off.
 	Firewall *firewall.Firewall
 	// Calls is the calls in hand; what serves them cuts them when its time is over.
@@ -185,6 +189,7 @@ type Security struct {
 	models *models.Follower
 	// dryRuns tells other replicas what this one sees of them.
 	dryRuns *policy.Reporter
+	limits  limits
 	proof   auditProof
 	close   []func() error
 }
@@ -260,8 +265,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	s.Admin = admin.New(admin.Deps{
 		Keys: s.keys, Accounts: s.keys, Trail: s.trail, IDs: d.IDs, Records: s.listing(), Proof: s.prover(), TenantProofs: cfg.Audit.TenantProofs, Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
 	})
-	limiter, err := s.openLimiter(cfg.Limits, d, log, m)
-	if err != nil {
+	if err := s.openLimits(ctx, cfg, d, db, m); err != nil {
 		return s, err
 	}
 	if s.Firewall, err = openFirewall(ctx, cfg.Firewall, d); err != nil {
@@ -272,7 +276,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 		Bans: s.Bans, Trail: s.trail, Contents: s.Contents != nil, Calls: s.Calls, Authenticator: authenticators, Authorizer: authorizer,
 		Possession: s.Possession, Challenges: challenges(cfg.Tokens),
 		AddressLimiter: limit.NewMemory(d.Clock, cfg.Limits.Address.MaxAddresses),
-		Limiter:        limiter,
+		Limits:         s.limits.engine,
 	}
 	if err := s.openUsage(ctx, cfg, d, db); err != nil {
 		return s, err
@@ -300,22 +304,6 @@ func (s *Security) bootstrap(ctx context.Context, cfg Config, d Deps, log *slog.
 		log.InfoContext(ctx, "the first API key, an administrator's, was written", slog.String(metrics.KeyPath, path))
 	}
 	return nil
-}
-
-func (s *Security) openLimiter(cfg middleware.Config, d Deps, log *slog.Logger, m *metrics.Metrics) (limit.Limiter, error) {
-	local := limit.NewMemory(d.Clock, cfg.Address.MaxAddresses)
-	if cfg.Redis.Addr == "" {
-		return local, nil
-	}
-	if d.OpenRedis == nil {
-		return nil, errors.New("limits.redis.addr: this program is built without a Redis client; poterne-edge has one")
-	}
-	scripts := d.OpenRedis(cfg.Redis)
-	s.close = append(s.close, scripts.Close)
-	return limit.NewGuarded(limit.NewRedis(scripts), local, cfg.Redis.Timeout, func(ctx context.Context, err error) {
-		m.LimitLocal(ctx)
-		log.DebugContext(ctx, "this replica limits alone", telemetry.Err(err))
-	}), nil
 }
 
 // Chain returns the steps from audit to deadline, with validate at its place.
@@ -350,6 +338,7 @@ func (s *Security) Components() []lifecycle.Component {
 	if s.Cache != nil {
 		out = append(out, s.Cache.Purges.Component())
 	}
+	out = append(out, s.limits.components...)
 	return append(out, lifecycle.Component{Name: "edge: calls", Stop: s.endCalls})
 }
 

@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+const limitsPath = "/v1/admin/limits"
+
+const limitsLong = `Limits say how much is let through: requests, tokens, or requests at once. Several
+hold at once, and the first that is reached refuses. Those of the platform's tenant
+are about everybody; another tenant's are about itself, and hold besides.
+
+  poterne limits set gpt-per-user --kind total-tokens --by tenant,user --models 'gpt-*' --amount 100000 --period 1h
+  poterne limits set streams --kind concurrent-requests --by key --routes generate --amount 8`
+
+func (a *app) limitsCommand() *cobra.Command {
+	var tenant string
+	cmd := group("limits", "How much is let through: requests, tokens, requests at once",
+		a.limitsListCommand(&tenant), a.limitsSetCommand(&tenant), a.limitsDeleteCommand(&tenant), a.limitsStatusCommand(&tenant))
+	cmd.Long = limitsLong
+	cmd.PersistentFlags().StringVar(&tenant, "tenant", "", "whose limits; empty for your own tenant's")
+	return cmd
+}
+
+func limitColumns() []column {
+	return columns("NAME name", "KIND kind LIMIT_KIND_", "AMOUNT amount", "PERIOD period", "BURST burst 0", "BY by", "AWAY away LIMIT_AWAY_", "DISABLED disabled", "ETAG etag")
+}
+
+func (a *app) limitsListCommand(tenant *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List limits; -o yaml shows which requests they are about", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			limits, err := c.pages(cmd.Context(), limitsPath, url.Values{"tenant": {*tenant}}, "limits", 0)
+			if err != nil {
+				return err
+			}
+			return a.print(limits, limitColumns())
+		},
+	}
+}
+
+func (a *app) limitsSetCommand(tenant *string) *cobra.Command {
+	var kind, away, etag string
+	var by, tenants, keys, users, models, routes []string
+	var amount, burst int64
+	var period time.Duration
+	var disabled, check bool
+	cmd := &cobra.Command{
+		Use: "set NAME --kind KIND --amount N", Short: "Keep a limit in place of what has its name", Args: exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			limit := map[string]any{
+				"kind": enumName("LIMIT_KIND_", kind), "away": enumName("LIMIT_AWAY_", away), "by": by, "amount": amount, "burst": burst, "disabled": disabled,
+				"match": map[string]any{"tenants": tenants, "keys": keys, "users": users, "models": models, "routes": routes},
+			}
+			if period > 0 {
+				limit["period"] = strconv.FormatFloat(period.Seconds(), 'f', -1, 64) + "s"
+			}
+			body := map[string]any{"tenant": *tenant, "etag": etag, "validate_only": check, "limit": limit}
+			var out map[string]any
+			if err := c.call(cmd.Context(), http.MethodPut, joinPath(limitsPath, args[0]), body, &out); err != nil {
+				return err
+			}
+			return a.print([]any{out["limit"]}, limitColumns())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&kind, "kind", "requests", "requests, input-tokens, output-tokens, total-tokens or concurrent-requests")
+	f.Int64Var(&amount, "amount", 0, "how much in each period; of concurrent requests, how many there may be")
+	f.DurationVar(&period, "period", 0, "the period, such as 1m or 24h; a minute when it is not given")
+	f.Int64Var(&burst, "burst", 0, "how much may come at once; 0 for the amount")
+	f.StringSliceVar(&by, "by", nil, "count these apart: tenant, key, user, model, route, address")
+	f.StringSliceVar(&tenants, "tenants", nil, "about these tenants (the platform's limits only); * stands for anything")
+	f.StringSliceVar(&keys, "keys", nil, "about these API keys, by their ids")
+	f.StringSliceVar(&users, "users", nil, "about these users")
+	f.StringSliceVar(&models, "models", nil, "about these models")
+	f.StringSliceVar(&routes, "routes", nil, "about these classes (generate, embed, …) or methods")
+	f.StringVar(&away, "away", "local", "without the shared store: local, allow or refuse")
+	f.BoolVar(&disabled, "disabled", false, "limit nothing, and hide what the configuration has of this name")
+	f.StringVar(&etag, "etag", "", "only when the limit has this etag; 0 when there is none")
+	f.BoolVar(&check, "check", false, "only check it")
+	_ = cmd.MarkFlagRequired("amount")
+	return cmd
+}
+
+// enumName is a constant of the contract by its word.
+func enumName(prefix, word string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(word, "-", "_"))
+}
+
+func (a *app) limitsDeleteCommand(tenant *string) *cobra.Command {
+	var etag string
+	cmd := &cobra.Command{
+		Use: "delete NAME", Short: "Remove a limit; what the configuration has of its name holds again", Args: exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			query := url.Values{"tenant": {*tenant}, "etag": {etag}}
+			return c.call(cmd.Context(), http.MethodDelete, joinPath(limitsPath, args[0])+"?"+query.Encode(), nil, nil)
+		},
+	}
+	cmd.Flags().StringVar(&etag, "etag", "", "only when the limit has this etag")
+	return cmd
+}
+
+func (a *app) limitsStatusCommand(tenant *string) *cobra.Command {
+	fields := make(map[string]*string)
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show what is left of the limits that a request would be about", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			query := url.Values{"tenant": {*tenant}}
+			for name, value := range fields {
+				query.Set(name, *value)
+			}
+			var out map[string]any
+			if err := c.call(cmd.Context(), http.MethodGet, limitsPath+":status?"+query.Encode(), nil, &out); err != nil {
+				return err
+			}
+			return a.print(out["limits"], columns("NAME name", "OF tenant", "KIND kind LIMIT_KIND_", "REMAINING remaining", "AT-ONCE burst", "AMOUNT amount",
+				"PERIOD period", "FULL-IN reset_after", "BY by", "LOCAL local"))
+		},
+	}
+	for _, f := range [][3]string{
+		{"key", "key_id", "with this API key, by its id; empty for your own"}, {"subject", "subject", "for this subject"}, {"user", "user", "with this user"},
+		{"model", "model", "to this model"}, {"method", "method", "by this full gRPC method; empty for chat completions"},
+		{"address", "address", "from this address"},
+	} {
+		fields[f[1]] = cmd.Flags().String(f[0], "", f[2])
+	}
+	return cmd
+}

@@ -1,0 +1,155 @@
+package limit
+
+import (
+	"context"
+	"time"
+
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/lifecycle"
+)
+
+const (
+	// tendInterval is how often leases that nobody uses are looked for, and Redis
+	// while it is away.
+	tendInterval = 100 * time.Millisecond
+	// edgeTold is how often a replica says that it is alive, and edgeAlive is for how
+	// long that counts.
+	edgeTold  = time.Second
+	edgeAlive = 5 * time.Second
+	// settleDelay is how long settlements wait for others to go with them, and
+	// settleAtOnce is how many go together.
+	settleDelay  = 10 * time.Millisecond
+	settleAtOnce = 500
+)
+
+// Components is what keeps leases short and replicas known. Stopping it gives every
+// lease back.
+func (l *Leased) Components() []lifecycle.Component {
+	return []lifecycle.Component{
+		{Name: "limits", Run: l.tend, Stop: func(ctx context.Context) error {
+			l.mu.Lock()
+			for bucket, e := range l.entries {
+				l.giveBack(bucket, e)
+			}
+			l.mu.Unlock()
+			ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+			defer cancel()
+			_ = l.flush(ctx) // else they are lost, as by a crash
+			return nil
+		}},
+		{Name: "limits: settlements", Run: func(ctx context.Context) error {
+			for {
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-l.wake:
+				}
+				if clock.Sleep(ctx, l.o.Clock, settleDelay) != nil {
+					return nil //nolint:nilerr // the end was asked for
+				}
+				if !l.Away() {
+					_ = l.flush(ctx) // what cannot be told now is told later
+				}
+			}
+		}},
+	}
+}
+
+func (l *Leased) tend(ctx context.Context) error {
+	var told time.Time
+	return lifecycle.Every(ctx, l.o.Clock, tendInterval, nil, func(ctx context.Context) error {
+		now := l.o.Clock.Now()
+		if away := l.Away(); away || now.Sub(told) >= edgeTold {
+			l.probe(ctx)
+			told = now
+		}
+		l.sweep(now)
+		return nil
+	})
+}
+
+// sweep gives back leases that nobody uses, and forgets buckets.
+func (l *Leased) sweep(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for bucket, e := range l.entries {
+		idle := now.Sub(e.used)
+		if idle >= leaseIdle {
+			l.giveBack(bucket, e)
+		}
+		if idle >= forgetAfter && e.flight == nil {
+			delete(l.entries, bucket)
+		}
+	}
+	if len(l.settles) > 0 {
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Settle has costs taken, or given back, within a moment.
+func (l *Leased) Settle(_ context.Context, asks []Ask) error {
+	for _, a := range asks {
+		if err := a.Limit.Check(); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range asks {
+		if l.alone.away && a.Away == AwayLocal {
+			share := a
+			share.Limit = a.Limit.share(l.edges)
+			_ = l.alone.buckets.Settle(context.Background(), []Ask{share})
+			l.note(a)
+			continue
+		}
+		l.queue(a)
+		if e := l.entries[a.Bucket]; e != nil && a.Cost < 0 { // who was refused may be let in
+			e.held = time.Time{}
+		}
+	}
+	return nil
+}
+
+// flush settles what waits for it.
+func (l *Leased) flush(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		asks := make([]Ask, 0, min(len(l.settles), settleAtOnce))
+		for bucket, a := range l.settles {
+			if len(asks) == settleAtOnce {
+				break
+			}
+			delete(l.settles, bucket)
+			if a.Cost != 0 {
+				asks = append(asks, a)
+			}
+		}
+		l.mu.Unlock()
+		if len(asks) == 0 {
+			return nil
+		}
+		asking, cancel := context.WithTimeout(ctx, lookTimeout)
+		err := l.shared.settle(asking, asks)
+		cancel()
+		l.mu.Lock()
+		for _, a := range asks {
+			if err != nil {
+				if a.Cost > 0 { // what may have been given back already is not given twice
+					l.queue(a)
+				}
+				continue
+			}
+			if e := l.entries[a.Bucket]; e != nil && e.limit == a.Limit {
+				e.full = e.full.Add(a.Limit.interval() * time.Duration(a.Cost))
+			}
+		}
+		l.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}
