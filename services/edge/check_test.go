@@ -142,7 +142,7 @@ func TestMessagesSayWhatIsWrong(t *testing.T) {
 	if a := g.do("PUT", "/v1/collections/handbook:search", "{}"); a.status != 405 || a.header.Get("Allow") == "" {
 		t.Errorf("a verb with the wrong method: %d %s", a.status, a.text)
 	}
-	if a := g.do("POST", "/v1/responses", `{}`); a.status != 404 || a.at("error", "code") != "not_found" {
+	if a := g.do("POST", "/v1/images/generations", `{}`); a.status != 404 || a.at("error", "code") != "not_found" {
 		t.Errorf("one of OpenAI's paths that is not here: %d %s", a.status, a.text)
 	}
 }

@@ -28,6 +28,7 @@ var unlooked = map[string]string{
 	".collection":                 "a name within the gateway, which no model reads",
 	".filter":                     "an expression that only search reads",
 	".finish_reason":              "one of a few words",
+	".cache.json":                 "what is asked of the response cache, which no engine reads",
 	".annotations.type":           "the gateway's own",
 	".annotations.document_id":    "what the reader may read is cited by its name",
 	".annotations.chunk_id":       "as document_id",
