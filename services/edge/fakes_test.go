@@ -3,9 +3,6 @@ package edge_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,7 +20,6 @@ import (
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
-	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/edge/internal/arrival"
 )
@@ -137,6 +133,12 @@ func (f *fakeInference) calls() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.invoked)
+}
+
+func (f *fakeInference) lastArrival() arrival.Arrival {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.arrived
 }
 
 // served is who answers.
@@ -268,33 +270,6 @@ func (f *fakeInference) GetServedModel(_ context.Context, req *inferencev1.GetSe
 	}
 }
 
-// fakeSearch finds what it is told to, and remembers what it was asked.
-type fakeSearch struct {
-	searchv1.UnimplementedSearchServiceServer
-
-	mu     sync.Mutex
-	asked  []*searchv1.SearchRequest
-	caller identity.Caller
-	hits   []*searchv1.Hit
-	// generation is every collection's.
-	generation int64
-}
-
-func (f *fakeSearch) Search(ctx context.Context, req *searchv1.SearchRequest) (*searchv1.SearchResponse, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.asked = append(f.asked, req)
-	f.caller, _ = identity.FromContext(ctx)
-	if req.GetFilter() == "year >>" {
-		return nil, apierr.Invalid("filter", "filter: does not parse")
-	}
-	return &searchv1.SearchResponse{Hits: f.hits, Mode: "hybrid", Generation: f.generation}, nil
-}
-
-func (f *fakeSearch) GetDocument(_ context.Context, req *searchv1.GetDocumentRequest) (*searchv1.GetDocumentResponse, error) {
-	return &searchv1.GetDocumentResponse{Document: &searchv1.Document{Id: req.GetDocument(), Text: req.GetCollection()}}, nil
-}
-
 // fakeRegistry lists nothing, and keeps variants.
 type fakeRegistry struct {
 	registryv1.UnimplementedRegistryServiceServer
@@ -313,90 +288,4 @@ type fakeRegistry struct {
 
 func (*fakeRegistry) ListModels(context.Context, *registryv1.ListModelsRequest) (*registryv1.ListModelsResponse, error) {
 	return &registryv1.ListModelsResponse{}, nil
-}
-
-// ImportDocuments takes documents whose id is not "bad", and says so of each.
-func (f *fakeSearch) ImportDocuments(stream grpc.BidiStreamingServer[searchv1.ImportDocumentsRequest, searchv1.ImportDocumentsResponse]) error {
-	first, err := stream.Recv()
-	if err != nil {
-		return err
-	}
-	if first.GetCollection() == "none" {
-		return apierr.New(apierr.NotFound, "there is no collection").WithField("collection")
-	}
-	p := &searchv1.ImportProgress{SettledLines: first.GetFirstLine() - 1}
-	if err := stream.Send(&searchv1.ImportDocumentsResponse{Progress: p}); err != nil {
-		return err
-	}
-	for {
-		req, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			p.Done = true
-			return stream.Send(&searchv1.ImportDocumentsResponse{Progress: p})
-		}
-		if err != nil {
-			return err
-		}
-		resp := &searchv1.ImportDocumentsResponse{Progress: p}
-		for _, l := range req.GetLines() {
-			v := &searchv1.ImportVerdict{Line: l.GetNumber(), Id: l.GetDocument().GetId(), Status: "created", SettledLines: l.GetNumber()}
-			if e := l.GetError(); e != nil {
-				v.Status, v.Error = "failed", e
-			}
-			p.SettledLines = l.GetNumber()
-			resp.Verdicts = append(resp.Verdicts, v)
-			if v.GetId() == "outage" {
-				return apierr.New(apierr.Unavailable, "embedding is unavailable")
-			}
-		}
-		if err := stream.Send(resp); err != nil {
-			return err
-		}
-	}
-}
-
-// BackupCollection gives the collection's name twice, or fails after the first.
-func (*fakeSearch) BackupCollection(req *searchv1.BackupCollectionRequest, stream grpc.ServerStreamingServer[searchv1.BackupCollectionResponse]) error {
-	if req.GetCollection() == "none" {
-		return apierr.New(apierr.NotFound, "there is no collection").WithField("collection")
-	}
-	for range 2 {
-		if err := stream.Send(&searchv1.BackupCollectionResponse{Data: []byte(req.GetCollection() + ";")}); err != nil {
-			return err
-		}
-		if req.GetCollection() == "breaks" {
-			return apierr.New(apierr.Unavailable, "the store is away")
-		}
-	}
-	return nil
-}
-
-// RestoreCollection makes a collection whose name for people tells how much came.
-func (f *fakeSearch) RestoreCollection(stream grpc.ClientStreamingServer[searchv1.RestoreCollectionRequest, searchv1.RestoreCollectionResponse]) error {
-	first, err := stream.Recv()
-	if err != nil {
-		return err
-	}
-	if first.GetCollection() == "taken" {
-		return apierr.New(apierr.AlreadyExists, "there is one already").WithField("collection")
-	}
-	n := 0
-	for {
-		req, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return stream.SendAndClose(&searchv1.RestoreCollectionResponse{
-				Collection: &searchv1.Collection{Id: first.GetCollection(), DisplayName: fmt.Sprint(n)},
-			})
-		}
-		if err != nil {
-			return err
-		}
-		n += len(req.GetData())
-	}
-}
-
-func (f *fakeInference) lastArrival() arrival.Arrival {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.arrived
 }
