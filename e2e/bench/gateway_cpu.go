@@ -100,11 +100,11 @@ func childrenOf(pid int) ([]int, error) {
 	}
 	var out []int
 	for _, list := range lists {
-		raw, err := os.ReadFile(list) //nolint:gosec // of /proc
+		raw, err := os.ReadFile(list)
 		if err != nil {
 			return nil, err
 		}
-		for _, f := range strings.Fields(string(raw)) {
+		for f := range strings.FieldsSeq(string(raw)) {
 			child, err := strconv.Atoi(f)
 			if err != nil {
 				return nil, err

@@ -178,7 +178,7 @@ func writeTable(file, table string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	return os.WriteFile(file, []byte(out), 0o644) //nolint:gosec // everybody's to read
+	return os.WriteFile(file, []byte(out), 0o644)
 }
 
 func replaceTable(text, table string) (string, error) {

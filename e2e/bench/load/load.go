@@ -28,11 +28,11 @@ type Request struct {
 
 // bytes is the request on the wire.
 func (r Request) bytes() []byte {
-	head := "POST " + r.Path + " HTTP/1.1\r\nHost: " + r.Addr + "\r\nContent-Type: application/json\r\n"
+	out := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n", r.Path, r.Addr)
 	for _, h := range r.Header {
-		head += h[0] + ": " + h[1] + "\r\n"
+		out = fmt.Appendf(out, "%s: %s\r\n", h[0], h[1])
 	}
-	return fmt.Appendf(nil, "%sContent-Length: %d\r\n\r\n%s", head, len(r.Body), r.Body)
+	return fmt.Appendf(out, "Content-Length: %d\r\n\r\n%s", len(r.Body), r.Body)
 }
 
 // Sample is what came of one request.

@@ -140,7 +140,7 @@ func (r *reader) count(piece []byte, s *Sample) {
 	s.Events += bytes.Count(piece, eventStart)
 	const keep = 4 // len(eventStart) - 1
 	if len(r.tail) > 0 {
-		seam := append(r.tail, piece[:min(keep, len(piece))]...)
+		seam := append(append(make([]byte, 0, 2*keep), r.tail...), piece[:min(keep, len(piece))]...)
 		s.Events += bytes.Count(seam, eventStart)
 	}
 	if len(piece) >= keep {
