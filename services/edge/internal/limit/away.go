@@ -47,7 +47,7 @@ func (l *Leased) failed(ctx context.Context, err error) {
 }
 
 // takeAlone takes from the shares. The lock must be held.
-func (l *Leased) takeAlone(now time.Time, asks []Ask, out []Decision) int {
+func (l *Leased) takeAlone(ctx context.Context, now time.Time, asks []Ask, out []Decision) int {
 	for i, a := range asks {
 		out[i] = Decision{Allowed: true, Limit: a.Limit, Remaining: a.Limit.AtOnce(), Local: true}
 	}
@@ -65,7 +65,7 @@ func (l *Leased) takeAlone(now time.Time, asks []Ask, out []Decision) int {
 		}
 	}
 	decisions := make([]Decision, len(shares))
-	refused, err := l.alone.buckets.Take(context.Background(), shares, decisions)
+	refused, err := l.alone.buckets.Take(ctx, shares, decisions)
 	if err != nil { // the share of a limit that makes sense makes sense
 		return None
 	}
@@ -117,22 +117,22 @@ func (l *Leased) note(a Ask) {
 	l.alone.taken[a.Bucket] = a
 }
 
-func (l *Leased) lookAlone(now time.Time, asks []Ask, out []Decision) {
+func (l *Leased) lookAlone(ctx context.Context, now time.Time, asks []Ask, out []Decision) {
 	for i, a := range asks {
 		share := l.shareOf(now, a)
-		_ = l.alone.buckets.Look(context.Background(), []Ask{share}, out[i:i+1])
+		_ = l.alone.buckets.Look(ctx, []Ask{share}, out[i:i+1])
 		out[i].Local = true
 	}
 }
 
 // owed returns what was taken alone and is not refilled yet, and forgets it: what
 // Redis had before is refilled there meanwhile. The lock must be held.
-func (l *Leased) owed() []Ask {
+func (l *Leased) owed(ctx context.Context) []Ask {
 	var out []Ask
 	for bucket, a := range l.alone.taken {
 		d := make([]Decision, 1)
 		share := Ask{Bucket: bucket, Limit: a.Limit.share(l.edges)}
-		if err := l.alone.buckets.Look(context.Background(), []Ask{share}, d); err != nil {
+		if err := l.alone.buckets.Look(ctx, []Ask{share}, d); err != nil {
 			continue
 		}
 		used := int((d[0].ResetAfter + share.Limit.interval() - 1) / share.Limit.interval())
@@ -173,7 +173,7 @@ func (l *Leased) probe(ctx context.Context) {
 	owes := len(l.alone.taken) > 0
 	back := away && l.alone.answers >= backAnswers
 	if back || owes && !away {
-		for _, a := range l.owed() {
+		for _, a := range l.owed(ctx) {
 			l.queue(a)
 		}
 	}

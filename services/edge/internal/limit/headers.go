@@ -120,7 +120,7 @@ func (p *Policy) partition(b []byte) []byte {
 	}
 	var sum [size]byte
 	for i := range sum {
-		sum[size-1-i] = byte(h >> (8 * i)) //nolint:gosec // a byte of it
+		sum[size-1-i] = byte(h >> (8 * i))
 	}
 	b = base64.StdEncoding.AppendEncode(append(b, ";pk=:"...), sum[:])
 	return append(b, ':')

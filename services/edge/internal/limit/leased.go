@@ -119,7 +119,7 @@ func (l *Leased) Take(ctx context.Context, asks []Ask, out []Decision) (int, err
 		l.mu.Lock()
 		now := l.o.Clock.Now()
 		if l.alone.away {
-			refused := l.takeAlone(now, asks, out)
+			refused := l.takeAlone(ctx, now, asks, out)
 			err := l.alone.cause
 			l.mu.Unlock()
 			l.o.Observe.Local(ctx, err)
@@ -311,7 +311,7 @@ func (l *Leased) fallBack(ctx context.Context, asks []Ask, out []Decision, err e
 	l.o.Observe.Local(ctx, err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.takeAlone(l.o.Clock.Now(), asks, out)
+	return l.takeAlone(ctx, l.o.Clock.Now(), asks, out)
 }
 
 // Look asks Redis what the buckets have. It fails when that does not answer.
@@ -322,7 +322,7 @@ func (l *Leased) Look(ctx context.Context, asks []Ask, out []Decision) error {
 	if l.Away() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.lookAlone(l.o.Clock.Now(), asks, out)
+		l.lookAlone(ctx, l.o.Clock.Now(), asks, out)
 		return nil
 	}
 	wants, grants := make([]want, len(asks)), make([]grant, len(asks))
@@ -336,10 +336,11 @@ func (l *Leased) Look(ctx context.Context, asks []Ask, out []Decision) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i, g := range grants {
-		out[i] = Decision{Allowed: true, Limit: asks[i].Limit, Remaining: g.left, ResetAfter: g.reset}
-		if e := l.entries[asks[i].Bucket]; e != nil && e.units > 0 { // here, and not used
-			out[i].Remaining = min(g.left+e.units, asks[i].Limit.AtOnce())
+	for i, a := range asks {
+		g := grants[i]
+		out[i] = Decision{Allowed: true, Limit: a.Limit, Remaining: g.left, ResetAfter: g.reset}
+		if e := l.entries[a.Bucket]; e != nil && e.units > 0 { // here, and not used
+			out[i].Remaining = min(g.left+e.units, a.Limit.AtOnce())
 		}
 	}
 	return nil

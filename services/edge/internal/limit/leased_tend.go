@@ -90,7 +90,7 @@ func (l *Leased) sweep(now time.Time) {
 }
 
 // Settle has costs taken, or given back, within a moment.
-func (l *Leased) Settle(_ context.Context, asks []Ask) error {
+func (l *Leased) Settle(ctx context.Context, asks []Ask) error {
 	for _, a := range asks {
 		if err := a.Limit.Check(); err != nil {
 			return err
@@ -102,7 +102,7 @@ func (l *Leased) Settle(_ context.Context, asks []Ask) error {
 		if l.alone.away && a.Away == AwayLocal {
 			share := a
 			share.Limit = a.Limit.share(l.edges)
-			_ = l.alone.buckets.Settle(context.Background(), []Ask{share})
+			_ = l.alone.buckets.Settle(ctx, []Ask{share})
 			l.note(a)
 			continue
 		}

@@ -148,7 +148,7 @@ func TestLeaseIsGivenBack(t *testing.T) {
 
 func TestWhatOneReplicaKnowsIsExact(t *testing.T) {
 	c := clock.NewFake(start())
-	rep := &replica{Leased: leasedOn(newModel(c), c, "one"), clock: c}
+	rep := leasedOn(newModel(c), c, "one")
 	l := PerMinute(60_000)
 	out := make([]Decision, 1)
 	for i := range 500 {

@@ -86,7 +86,7 @@ func (m *model) run(source string, keys []string, args []any) []int64 {
 		return []int64{int64(m.edges)}
 	case settleScript:
 		for i, k := range keys {
-			m.tat[k] = settle(now, m.tat[k], args[3*i+2].(int), limitOf(args[3*i].(float64), args[3*i+1].(int)))
+			m.tat[k] = settle(now, m.tat[k], arg[int](args, 3*i+2), limitOf(arg[float64](args, 3*i), arg[int](args, 3*i+1)))
 		}
 		return nil
 	case takeScript:
@@ -99,6 +99,15 @@ func (m *model) run(source string, keys []string, args []any) []int64 {
 	}
 }
 
+// arg is a script's argument, of the type that the script's caller gives it.
+func arg[T any](args []any, i int) T {
+	v, ok := args[i].(T)
+	if !ok {
+		panic(fmt.Sprintf("argument %d is a %T, not a %T", i, args[i], v))
+	}
+	return v
+}
+
 // limitOf is a limit of the interval, in microseconds, and the burst.
 func limitOf(interval float64, burst int) Limit {
 	return Limit{Amount: 1, Period: time.Duration(interval * float64(time.Microsecond)), Burst: burst}
@@ -107,21 +116,22 @@ func limitOf(interval float64, burst int) Limit {
 func (m *model) take(now time.Duration, keys []string, args []any) (out []int64) {
 	refused := false
 	for i, k := range keys {
-		l, need := limitOf(args[4*i].(float64), args[4*i+1].(int)), args[4*i+2].(int)
+		l, need := limitOf(arg[float64](args, 4*i), arg[int](args, 4*i+1)), arg[int](args, 4*i+2)
 		_, d := gcra(now, m.tat[k], need, l)
 		refused = refused || !d.Allowed
 	}
 	for i, k := range keys {
-		l, need := limitOf(args[4*i].(float64), args[4*i+1].(int)), args[4*i+2].(int)
+		l, need := limitOf(arg[float64](args, 4*i), arg[int](args, 4*i+1)), arg[int](args, 4*i+2)
 		tat, d := gcra(now, m.tat[k], need, l)
 		had, leased := int64(1), 0
-		if !d.Allowed {
+		switch {
+		case !d.Allowed:
 			had = 0
-		} else if !refused {
-			leased = min(args[4*i+3].(int), d.Remaining/2)
+		case !refused:
+			leased = min(arg[int](args, 4*i+3), d.Remaining/2)
 			tat, d = gcra(now, tat, leased, l)
 			m.tat[k] = tat
-		} else {
+		default:
 			d = state(now, m.tat[k], l)
 		}
 		out = append(out, had, int64(leased), int64(d.Remaining), d.ResetAfter.Microseconds(), d.RetryAfter.Microseconds())
@@ -130,7 +140,7 @@ func (m *model) take(now time.Duration, keys []string, args []any) (out []int64)
 }
 
 func (m *model) slot(now time.Time, keys []string, args []any) []int64 {
-	name, alive := args[0].(string), time.Duration(args[2].(int64))*time.Microsecond
+	name, alive := arg[string](args, 0), time.Duration(arg[int64](args, 2))*time.Microsecond
 	out, full := []int64{0}, 0
 	for i, k := range keys {
 		if m.slots[k] == nil {
@@ -143,13 +153,13 @@ func (m *model) slot(now time.Time, keys []string, args []any) []int64 {
 		}
 		switch name {
 		case "end":
-			delete(m.slots[k], args[1].(string))
+			delete(m.slots[k], arg[string](args, 1))
 		case "keep":
-			for _, id := range args[3:] {
-				m.slots[k][id.(string)] = now.Add(alive)
+			for n := 3; n < len(args); n++ {
+				m.slots[k][arg[string](args, n)] = now.Add(alive)
 			}
 		default:
-			if len(m.slots[k]) >= args[3+i].(int) && full == 0 {
+			if len(m.slots[k]) >= arg[int](args, 3+i) && full == 0 {
 				full = i + 1
 			}
 			out = append(out, int64(len(m.slots[k])))
@@ -157,7 +167,7 @@ func (m *model) slot(now time.Time, keys []string, args []any) []int64 {
 	}
 	if name == "take" && full == 0 {
 		for i, k := range keys {
-			m.slots[k][args[1].(string)] = now.Add(alive)
+			m.slots[k][arg[string](args, 1)] = now.Add(alive)
 			out[i+1]++
 		}
 	}
