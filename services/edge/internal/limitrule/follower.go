@@ -69,7 +69,7 @@ func (f *Follower) Refresh(ctx context.Context) error {
 func (f *Follower) rules() []Owned {
 	out := make([]Owned, 0, len(f.known)+len(f.configured))
 	for _, r := range f.configured {
-		if _, hidden := f.find("", r.Name); !hidden {
+		if !f.hidden(r.Name) {
 			out = append(out, r)
 		}
 	}
@@ -79,12 +79,11 @@ func (f *Follower) rules() []Owned {
 	return out
 }
 
-func (f *Follower) find(tenant, name string) (Stored, bool) {
-	i, ok := slices.BinarySearchFunc(f.known, name, func(s Stored, name string) int { return s.compare(tenant, name) })
-	if !ok {
-		return Stored{}, false
-	}
-	return f.known[i], true
+// hidden reports whether the platform stores a limit of the name, which hides that of
+// the configuration. The lock must be held.
+func (f *Follower) hidden(name string) bool {
+	_, ok := slices.BinarySearchFunc(f.known, name, func(s Stored, name string) int { return s.compare("", name) })
+	return ok
 }
 
 func (s *Stored) compare(tenant, name string) int {
@@ -107,7 +106,7 @@ func (f *Follower) List(tenant string) []Stored {
 	}
 	if tenant == "" {
 		for _, r := range f.configured {
-			if _, hidden := f.find("", r.Name); !hidden {
+			if !f.hidden(r.Name) {
 				out = append(out, Stored{Owned: r})
 			}
 		}

@@ -149,12 +149,14 @@ func (r *reserved) take(ctx context.Context, w *work, p *Pass, e estimate) (int,
 }
 
 func tokens(k Kind, input, output int64) int {
-	n := input + output
-	switch {
-	case k == InputTokens:
+	var n int64
+	switch k {
+	case InputTokens:
 		n = input
-	case k == OutputTokens:
+	case OutputTokens:
 		n = output
+	default:
+		n = input + output
 	}
 	return int(min(max(n, 0), limit.MaxAmount+1))
 }

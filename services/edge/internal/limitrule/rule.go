@@ -158,8 +158,6 @@ func (r *Rule) limit() limit.Limit {
 // Problem is what is wrong with a field of a rule.
 type Problem struct{ Field, Text string }
 
-func (p Problem) Error() string { return p.Field + " " + p.Text }
-
 // Check returns everything that is wrong with a complete rule; own says that it is a
 // tenant's, not the platform's.
 func (r *Rule) Check(own bool) []Problem {

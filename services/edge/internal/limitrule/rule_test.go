@@ -127,8 +127,16 @@ func TestBucketsAreApart(t *testing.T) {
 	seen := make(map[string]Facts)
 	for _, d := range Dimensions() {
 		for _, f := range []Facts{
-			{Tenant: "a", KeyID: "b"}, {Tenant: "a", KeyID: "b/3:c"}, {Tenant: "a/1:b", KeyID: "c"}, {Tenant: "a", Subject: "b"},
-			{Tenant: "a", User: "b"}, {Tenant: "a", User: "subject b"}, {Tenant: "b", User: "b"}, {Model: "b"}, {Address: "b"}, {Method: "b"},
+			{Tenant: "a", KeyID: "b"},
+			{Tenant: "a", KeyID: "b/3:c"},
+			{Tenant: "a/1:b", KeyID: "c"},
+			{Tenant: "a", Subject: "b"},
+			{Tenant: "a", User: "b"},
+			{Tenant: "a", User: "subject b"},
+			{Tenant: "b", User: "b"},
+			{Model: "b"},
+			{Address: "b"},
+			{Method: "b"},
 		} {
 			o := Owned{Rule: Rule{Name: string(d), By: []Dimension{d}}}
 			if f.Model == "" && d == ByModel || f.Address == "" && d == ByAddress || f.Method == "" && d == ByRoute || f.Tenant == "" {

@@ -27,10 +27,11 @@ func (s *Server) GetLimitStatus(ctx context.Context, req *edgev1.GetLimitStatusR
 	if f.Method == "" {
 		f.Method = edgev1.OpenAIService_CreateChatCompletion_FullMethodName
 	}
-	known := false
-	if f.Class, known = s.Classes[f.Method]; !known {
+	class, served := s.Classes[f.Method]
+	if !served {
 		return nil, apierr.Invalid("method", "method must be a full gRPC method of the gateway, such as %s", edgev1.OpenAIService_CreateChatCompletion_FullMethodName)
 	}
+	f.Class = class
 	if a := req.GetAddress(); a != "" {
 		addr, err := netip.ParseAddr(a)
 		if err != nil || addr.Zone() != "" {
@@ -38,11 +39,14 @@ func (s *Server) GetLimitStatus(ctx context.Context, req *edgev1.GetLimitStatusR
 		}
 		f.Address = clientaddr.Network(addr.Unmap())
 	}
-	if f.PerMinute, known, err = s.PerMinute(ctx, tenant, f.KeyID); err != nil {
+	perMinute, known, err := s.PerMinute(ctx, tenant, f.KeyID)
+	if err != nil {
 		return nil, err
-	} else if !known {
+	}
+	if !known {
 		return nil, apierr.New(apierr.NotFound, "the tenant has no such API key").WithField("key_id")
 	}
+	f.PerMinute = perMinute
 	states, err := s.Engine.Status(ctx, &f, c.Tenant == s.Platform)
 	if err != nil {
 		return nil, apierr.Wrap(apierr.Unavailable, err, "what is left cannot be asked now").WithRetryAfter(storeRetry)
