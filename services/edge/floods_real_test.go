@@ -140,6 +140,7 @@ func TestRealFloods(t *testing.T) {
 }
 
 func flooded(t *testing.T, secure bool) {
+	t.Helper()
 	env := []string{
 		"POTERNE_ABUSE_CONNECTIONS_PER_ADDRESS=3000", "POTERNE_LIMITS_REQUESTS_PER_MINUTE=1000000",
 		"POTERNE_LIMITS_ADDRESS_REQUESTS_PER_MINUTE=1000000",

@@ -77,11 +77,12 @@ type network struct{ grpc.ClientConnInterface }
 
 func (n network) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	ended := make(chan error, 1)
-	own := proto.Clone(reply.(proto.Message))
+	whole := reply.(proto.Message) //nolint:errcheck // it is one
+	own := proto.Clone(whole)
 	go func() { ended <- n.ClientConnInterface.Invoke(ctx, method, args, own, opts...) }()
 	select {
 	case err := <-ended:
-		proto.Merge(reply.(proto.Message), own)
+		proto.Merge(whole, own)
 		return err
 	case <-ctx.Done():
 		return status.FromContextError(ctx.Err()).Err()

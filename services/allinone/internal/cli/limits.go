@@ -140,8 +140,11 @@ func (a *app) limitsStatusCommand(tenant *string) *cobra.Command {
 		},
 	}
 	for _, f := range [][3]string{
-		{"key", "key_id", "with this API key, by its id; empty for your own"}, {"subject", "subject", "for this subject"}, {"user", "user", "with this user"},
-		{"model", "model", "to this model"}, {"method", "method", "by this full gRPC method; empty for chat completions"},
+		{"key", "key_id", "with this API key, by its id; empty for your own"},
+		{"subject", "subject", "for this subject"},
+		{"user", "user", "with this user"},
+		{"model", "model", "to this model"},
+		{"method", "method", "by this full gRPC method; empty for chat completions"},
 		{"address", "address", "from this address"},
 	} {
 		fields[f[1]] = cmd.Flags().String(f[0], "", f[2])

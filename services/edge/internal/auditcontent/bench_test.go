@@ -1,7 +1,6 @@
 package auditcontent
 
 import (
-	"context"
 	"strings"
 	"testing"
 
@@ -14,16 +13,14 @@ import (
 func BenchmarkContent(b *testing.B) {
 	d := newDesk(b, NewSQLStore(openDB(b, sqliteDSN(b))), &kept{}, master("m1", "a"))
 	d.enable(b, "acme")
-	running, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() { _ = d.Component().Run(running) }() // so that keys are followed
+	go func() { _ = d.Component().Run(b.Context()) }() // so that keys are followed
 	text := strings.Repeat("word ", 800)
 	body := &edgev1.CreateChatCompletionRequest{Model: "m", Messages: []*edgev1.ChatMessage{
 		{Role: "user", Content: &edgev1.MessageContent{Content: &edgev1.MessageContent_Text{Text: text}}},
 	}}
 	out := &edgev1.CreateChatCompletionResponse{Choices: []*edgev1.ChatChoice{{Message: body.GetMessages()[0]}}}
 	for name, tenant := range map[string]string{"on": "acme", "off": "other"} {
-		ctx := as(context.Background(), tenant, "ada")
+		ctx := as(b.Context(), tenant, "ada")
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
