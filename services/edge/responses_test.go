@@ -167,23 +167,23 @@ func TestResponsesAreKeptRedacted(t *testing.T) {
 
 func TestResponseRefusals(t *testing.T) {
 	g := open(t, nil)
-	for body, field := range map[string]string{
-		`{"model":"small"}`:                                                                 "input",
-		`{"model":"small","input":[]}`:                                                      "input",
-		`{"model":"small","input":[{"content":"x"}]}`:                                       "input[0].role",
-		`{"model":"small","input":[{"role":"user"}]}`:                                       "input[0].content",
-		`{"model":"small","input":[{"role":"user","content":[{"type":"input_file"}]}]}`:     "input[0].content[0].type",
-		`{"model":"small","input":[{"type":"function_call","name":"f"}]}`:                   "input[0].call_id",
-		`{"model":"small","input":[{"type":"web_search_call"}]}`:                            "input.list.items[0].type",
-		`{"model":"small","input":"x","background":true}`:                                   "background",
-		`{"model":"small","input":"x","tools":[{"type":"web_search"}]}`:                     "tools[0].type",
-		`{"model":"small","input":"x","truncation":"auto"}`:                                 "truncation",
-		`{"model":"small","input":"x","text":{"format":{"type":"xml"}}}`:                    "text.format.type",
-		`{"model":"small","input":"x","metadata":{"k":"` + strings.Repeat("v", 513) + `"}}`: `metadata["k"]`,
+	for _, c := range []struct{ body, field string }{
+		{`{"model":"small"}`, "input"},
+		{`{"model":"small","input":[]}`, "input"},
+		{`{"model":"small","input":[{"content":"x"}]}`, "input[0].role"},
+		{`{"model":"small","input":[{"role":"user"}]}`, "input[0].content"},
+		{`{"model":"small","input":[{"role":"user","content":[{"type":"input_file"}]}]}`, "input[0].content[0].type"},
+		{`{"model":"small","input":[{"type":"function_call","name":"f"}]}`, "input[0].call_id"},
+		{`{"model":"small","input":[{"type":"web_search_call"}]}`, "input.list.items[0].type"},
+		{`{"model":"small","input":"x","background":true}`, "background"},
+		{`{"model":"small","input":"x","tools":[{"type":"web_search"}]}`, "tools[0].type"},
+		{`{"model":"small","input":"x","truncation":"auto"}`, "truncation"},
+		{`{"model":"small","input":"x","text":{"format":{"type":"xml"}}}`, "text.format.type"},
+		{`{"model":"small","input":"x","metadata":{"k":"` + strings.Repeat("v", 513) + `"}}`, `metadata["k"]`},
 	} {
-		a := g.do("POST", responsesPath, body)
-		if a.status != http.StatusBadRequest || a.at("error", "param") != field {
-			t.Errorf("%s: status %d, want one for %s: %s", body, a.status, field, a.text)
+		a := g.do("POST", responsesPath, c.body)
+		if a.status != http.StatusBadRequest || a.at("error", "param") != c.field {
+			t.Errorf("%s: status %d, want one for %s: %s", c.body, a.status, c.field, a.text)
 		}
 	}
 	if g.inference.calls() != 0 {
