@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/poterne/poterne/services/edge"
 )
@@ -38,6 +39,16 @@ func TestUsageOverREST(t *testing.T) {
 	if a := must("GET", "/v1/usage", "", reader...); a.at("total", "requests") != 3.0 || a.at("total", "cost") != 22.0 || a.at("total", "unpriced_requests") != 1.0 ||
 		a.at("models", 0, "model") != "small" || a.at("currency") != "USD" {
 		t.Errorf("the own usage: %s", a.text)
+	}
+	costs := `/v1/admin/audit?filter=cost_micros%3D11%20AND%20currency%3D%22USD%22`
+	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(10 * time.Millisecond) { // of a call the record comes within a second
+		a := must("GET", costs, "", admin...)
+		if recs, _ := a.at("records").([]any); len(recs) == 2 && at(recs, 0, "currency") == "USD" && at(recs, 1, "cost_micros") == 11.0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("what calls cost is not in the trail: %s", a.text)
+		}
 	}
 	if a := must("GET", "/v1/usage", "", admin...); a.at("total", "requests") != 0.0 {
 		t.Errorf("another key's usage: %s", a.text)

@@ -75,7 +75,7 @@ type Backend interface {
 // Open returns the discovery that cfg names. Nothing is asked yet.
 func Open(cfg Config, c clock.Clock, log *slog.Logger) (Backend, error) {
 	if cfg.Kind == KindConsul {
-		return consul.New(cfg.Consul, c, log)
+		return openConsul(cfg.Consul, c, log)
 	}
 	return discovery.NewStatic(cfg.Static), nil
 }

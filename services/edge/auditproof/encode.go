@@ -72,6 +72,11 @@ func (r *Record) Encode(b []byte) []byte {
 		e.text("content_missing")
 		e.flag(true)
 	}
+	if r.Currency != "" || r.CostMicros != 0 {
+		e.text("cost")
+		e.number(r.CostMicros)
+		e.text(r.Currency)
+	}
 	return e
 }
 
@@ -85,7 +90,7 @@ func (r *Record) Normalise() {
 	r.Duration = r.Duration.Truncate(time.Microsecond)
 	for _, s := range []*string{
 		&r.RequestID, &r.Tenant, &r.Subject, &r.KeyID, &r.Method, &r.Resource, &r.Reason, &r.Address,
-		&r.ServedBy, &r.Experiment, &r.Arm, &r.Policy, &r.Rule, &r.Cache,
+		&r.ServedBy, &r.Experiment, &r.Arm, &r.Policy, &r.Rule, &r.Cache, &r.Currency,
 	} {
 		*s = Clean(*s)
 	}

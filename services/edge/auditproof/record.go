@@ -73,6 +73,10 @@ type Record struct {
 	Arm              string        `json:"arm,omitempty"`
 	PromptTokens     int32         `json:"prompt_tokens,omitempty"`
 	CompletionTokens int32         `json:"completion_tokens,omitempty"`
+	// CostMicros is what the call cost, in millionths of Currency; without a currency
+	// nobody has priced it.
+	CostMicros int64  `json:"cost_micros,omitempty"`
+	Currency   string `json:"currency,omitempty"`
 	// Policy is the version of the policy that decided, and Rule the rule of it.
 	Policy string `json:"policy,omitempty"`
 	Rule   string `json:"rule,omitempty"`

@@ -81,7 +81,7 @@ func recordMessage(r audit.Record) *edgev1.AuditRecord {
 		RequestId: r.RequestID, Time: timestamppb.New(r.Time), Tenant: r.Tenant, Subject: r.Subject, KeyId: r.KeyID,
 		Method: r.Method, Resource: r.Resource, Decision: r.Decision, ErrorReason: r.Reason,
 		DurationMs: float64(r.Duration) / float64(time.Millisecond), Address: r.Address,
-		ServedBy: r.ServedBy, Experiment: r.Experiment, Arm: r.Arm, PromptTokens: r.PromptTokens, CompletionTokens: r.CompletionTokens,
+		ServedBy: r.ServedBy, Experiment: r.Experiment, Arm: r.Arm, PromptTokens: r.PromptTokens, CompletionTokens: r.CompletionTokens, CostMicros: r.CostMicros, Currency: r.Currency,
 		Id: r.ID, Policy: r.Policy, Rule: r.Rule, Findings: r.Findings, Review: r.Review, Documents: r.Documents, Cache: r.Cache,
 		Chain: r.Chain, Sequence: r.Sequence, Hash: hashText(r.Hash), PreviousHash: hashText(r.Previous),
 		Content: r.ContentState(), ContentSha256: hashText(r.Content),

@@ -34,6 +34,7 @@ func checkContentsAreKeptAsRecordsAre(t *testing.T, dsn func(*testing.T) string)
 	}
 	missing := sample(2)
 	missing.ID, missing.Content, missing.ContentMissing = "missing", auditproof.Hash{}, true
+	missing.CostMicros, missing.Currency = 42, "EUR"
 	if err := p.Append(t.Context(), missing); err != nil {
 		t.Fatal(err)
 	}
@@ -56,11 +57,11 @@ func checkContentsAreKeptAsRecordsAre(t *testing.T, dsn func(*testing.T) string)
 			t.Fatalf("%s: %+v, %v", id, c, err)
 		}
 	}
-	filter, err := ParseFilter("content_missing = true")
+	filter, err := ParseFilter(`content_missing = true AND cost_micros > 41 AND currency = "EUR"`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if recs, err := sink.List(t.Context(), Query{Filter: filter, Limit: 5}); err != nil || len(recs) != 1 || recs[0].ContentState() != ContentMissing {
+	if recs, err := sink.List(t.Context(), Query{Filter: filter, Limit: 5}); err != nil || len(recs) != 1 || recs[0].ContentState() != ContentMissing || recs[0].CostMicros != 42 || recs[0].Currency != "EUR" || recs[0].Sum() != recs[0].Hash {
 		t.Fatalf("%+v, %v", recs, err)
 	}
 	if err := next.marks.EndChain(t.Context(), sink, "a"); err != nil {

@@ -110,6 +110,12 @@ func (e *Entry) SetTokens(prompt, completion int32) {
 	e.set(func(r *Record) { r.PromptTokens, r.CompletionTokens = prompt, completion })
 }
 
+// AddCost notes what a model's work cost, in millionths of the currency; what several
+// works cost is added up.
+func (e *Entry) AddCost(micros int64, currency string) {
+	e.set(func(r *Record) { r.CostMicros, r.Currency = r.CostMicros+micros, currency })
+}
+
 // SetPolicy notes the version of the policy that decided, and the rule of it.
 func (e *Entry) SetPolicy(version, rule string) {
 	e.set(func(r *Record) { r.Policy, r.Rule = version, rule })

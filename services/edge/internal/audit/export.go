@@ -24,7 +24,7 @@ func NewExport(asCSV bool, send func([]byte) error) *Export { return &Export{csv
 func csvColumns() []string {
 	return []string{
 		"time", "id", "request_id", "tenant", "subject", "key_id", "method", "resource", "decision", "error_reason", "address",
-		"duration_ms", "served_by", "experiment", "arm", "prompt_tokens", "completion_tokens", "policy", "rule", "findings", "review",
+		"duration_ms", "served_by", "experiment", "arm", "prompt_tokens", "completion_tokens", "cost_micros", "currency", "policy", "rule", "findings", "review",
 		"documents", "cache", "content", "content_sha256", "chain", "sequence", "previous_hash", "hash",
 	}
 }
@@ -128,7 +128,7 @@ func csvRow(r *Record) []string {
 	out := []string{
 		r.Time.Format(time.RFC3339Nano), r.ID, r.RequestID, r.Tenant, r.Subject, r.KeyID, r.Method, r.Resource, r.Decision, r.Reason, r.Address,
 		strconv.FormatFloat(float64(r.Duration)/float64(time.Millisecond), 'f', -1, 64), r.ServedBy, r.Experiment, r.Arm,
-		strconv.Itoa(int(r.PromptTokens)), strconv.Itoa(int(r.CompletionTokens)), r.Policy, r.Rule, strings.Join(r.Findings, "; "),
+		strconv.Itoa(int(r.PromptTokens)), strconv.Itoa(int(r.CompletionTokens)), strconv.FormatInt(r.CostMicros, 10), r.Currency, r.Policy, r.Rule, strings.Join(r.Findings, "; "),
 		strconv.FormatBool(r.Review), strings.Join(r.Documents, "; "), r.Cache, r.ContentState(), hashText(r.Content), r.Chain, strconv.FormatInt(r.Sequence, 10),
 		hashText(r.Previous), hashText(r.Hash),
 	}

@@ -52,6 +52,7 @@ func filterFields() map[string]filterField {
 		"duration_ms":       {"duration_us", kindNumber, 1000},
 		"prompt_tokens":     {"prompt_tokens", kindNumber, 1},
 		"completion_tokens": {"completion_tokens", kindNumber, 1},
+		"cost_micros":       {"cost_micros", kindNumber, 1},
 		"sequence":          {"sequence", kindNumber, 1},
 		"review":            {"review", kindFlag, 0},
 		"content_missing":   {"content_missing", kindFlag, 0},
@@ -63,7 +64,7 @@ func filterFields() map[string]filterField {
 	}
 	for _, name := range []string{
 		"tenant", "subject", "key_id", "method", "resource", "decision", "address", "served_by", "experiment", "arm", "policy", "rule",
-		"cache", "chain", "request_id", "id",
+		"cache", "chain", "request_id", "id", "currency",
 	} {
 		out[name] = filterField{name, kindText, 0}
 	}

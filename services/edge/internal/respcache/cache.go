@@ -13,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/maypok86/otter/v2"
-
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 )
@@ -36,7 +34,7 @@ type Deps struct {
 // Cache keeps answers. It is safe for concurrent use.
 type Cache struct {
 	Deps
-	memory  *otter.Cache[Key, *Entry]
+	memory  *memory
 	shared  *guarded // nil: there is none
 	tallies tallies
 	similar *similar
@@ -49,13 +47,7 @@ type Cache struct {
 
 // New returns a cache that has nothing in memory.
 func New(ctx context.Context, d Deps) (*Cache, error) {
-	memory, err := otter.New(&otter.Options[Key, *Entry]{
-		MaximumWeight: uint64(d.Config.MemoryBytes),
-		Weigher:       func(_ Key, e *Entry) uint32 { return uint32(e.Size()) },
-		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[Key, *Entry]) time.Duration {
-			return e.Value.TTL + e.Value.Stale - e.Value.Age(d.Clock.Now())
-		}),
-	})
+	memory, err := newMemory(int64(d.Config.MemoryBytes), d.Clock)
 	if err != nil {
 		return nil, fmt.Errorf("respcache: %w", err)
 	}
@@ -76,7 +68,6 @@ func New(ctx context.Context, d Deps) (*Cache, error) {
 // Close ends what goes on in the background.
 func (c *Cache) Close() error {
 	c.stop()
-	c.memory.StopAllGoroutines()
 	err := c.Metrics.Close()
 	if c.Shared != nil {
 		err = errors.Join(err, c.Shared.Close())
@@ -141,7 +132,7 @@ func (c *Cache) Find(ctx context.Context, a *Ask) (*Entry, State) {
 		return nil, Miss
 	}
 	now := c.Clock.Now()
-	e, ok := c.memory.GetIfPresent(a.Key)
+	e, ok := c.memory.get(a.Key)
 	if ok {
 		if state := a.judge(e, now); state == Hit {
 			return e, Hit
@@ -151,7 +142,7 @@ func (c *Cache) Find(ctx context.Context, a *Ask) (*Entry, State) {
 	if c.shared != nil {
 		if other := c.shared.get(ctx, a.Key); other != nil && (e == nil || other.Made.After(e.Made)) {
 			if e = other; e.Age(now) < e.TTL+e.Stale && e.Size() <= 2*int(c.Config.MaxEntryBytes) {
-				c.memory.Set(a.Key, e)
+				c.memory.set(a.Key, e)
 			}
 		}
 	}
@@ -175,7 +166,7 @@ func (c *Cache) FindAll(ctx context.Context, a *Ask, keys []Key) []*Entry {
 	for i, k := range keys {
 		one := *a
 		one.Key = k
-		e, ok := c.memory.GetIfPresent(k)
+		e, ok := c.memory.get(k)
 		state := Miss
 		switch {
 		case a.Wish.NoCache:
@@ -231,7 +222,7 @@ func (c *Cache) Keep(a *Ask, e *Entry) bool {
 		return false
 	}
 	e.Made = c.Clock.Now()
-	c.memory.Set(a.Key, e)
+	c.memory.set(a.Key, e)
 	if c.shared != nil {
 		c.shared.set(a.Key, e)
 	}
@@ -306,7 +297,7 @@ func (c *Cache) Start(ctx context.Context, r *Reader, work func(ctx context.Cont
 
 // InMemory returns how many answers this process keeps, and the bytes they take.
 func (c *Cache) InMemory() (entries, bytes int64) {
-	return int64(c.memory.EstimatedSize()), int64(c.memory.WeightedSize())
+	return c.memory.size()
 }
 
 // Count counts what became of a request; prompt and completion are the tokens that

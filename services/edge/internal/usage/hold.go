@@ -9,6 +9,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/telemetry"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/budget"
 	"github.com/poterne/poterne/services/edge/internal/ledger"
 	"github.com/poterne/poterne/services/edge/internal/metering"
@@ -81,6 +82,9 @@ func (h *hold) End(ctx context.Context, err error) {
 	h.slot.Free()
 	cost := price.Micros(h.entry.Cost)
 	m.metrics.Settled(ctx, h.entry.Outcome, book.Currency(), h.entry.Input, h.entry.Cached, h.entry.Output, float64(cost)/1e6, priced)
+	if priced {
+		audit.From(ctx).AddCost(h.entry.Cost, book.Currency())
+	}
 	if priced && err == nil {
 		_ = h.setHeader(metadata.Pairs(HeaderCost, cost.String()+" "+book.Currency())) // of a stream it is sent already
 	}

@@ -1395,6 +1395,10 @@ type AuditRecord struct {
 	Content string `protobuf:"bytes,31,opt,name=content,proto3" json:"content,omitempty"`
 	// The SHA-256 of the content as it is kept, encrypted, in hexadecimal digits.
 	ContentSha256 string `protobuf:"bytes,32,opt,name=content_sha256,json=contentSha256,proto3" json:"content_sha256,omitempty"`
+	// What the call cost, in millionths of the currency.
+	CostMicros int64 `protobuf:"varint,33,opt,name=cost_micros,json=costMicros,proto3" json:"cost_micros,omitempty"`
+	// The currency, such as `EUR`; empty: nobody has priced the call.
+	Currency string `protobuf:"bytes,34,opt,name=currency,proto3" json:"currency,omitempty"`
 	// The experiment that decided on the arm; empty when none did.
 	Experiment    string `protobuf:"bytes,40,opt,name=experiment,proto3" json:"experiment,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1623,6 +1627,20 @@ func (x *AuditRecord) GetContent() string {
 func (x *AuditRecord) GetContentSha256() string {
 	if x != nil {
 		return x.ContentSha256
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetCostMicros() int64 {
+	if x != nil {
+		return x.CostMicros
+	}
+	return 0
+}
+
+func (x *AuditRecord) GetCurrency() string {
+	if x != nil {
+		return x.Currency
 	}
 	return ""
 }
@@ -1976,7 +1994,7 @@ const file_poterne_edge_v1_admin_proto_rawDesc = "" +
 	"\x02id\x18\x03 \x01(\tR\x02id\x122\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x1c.poterne.edge.v1.ApiKeyStateR\x05state\x12\x18\n" +
 	"\arevoked\x18\x05 \x01(\bR\arevoked\x120\n" +
-	"\aapi_key\x18\x06 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\"\xc4\x06\n" +
+	"\aapi_key\x18\x06 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\"\x81\a\n" +
 	"\vAuditRecord\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12.\n" +
@@ -2008,7 +2026,10 @@ const file_poterne_edge_v1_admin_proto_rawDesc = "" +
 	"\x04hash\x18\x19 \x01(\tR\x04hash\x12#\n" +
 	"\rprevious_hash\x18\x1a \x01(\tR\fpreviousHash\x12\x18\n" +
 	"\acontent\x18\x1f \x01(\tR\acontent\x12%\n" +
-	"\x0econtent_sha256\x18  \x01(\tR\rcontentSha256\x12\x1e\n" +
+	"\x0econtent_sha256\x18  \x01(\tR\rcontentSha256\x12\x1f\n" +
+	"\vcost_micros\x18! \x01(\x03R\n" +
+	"costMicros\x12\x1a\n" +
+	"\bcurrency\x18\" \x01(\tR\bcurrency\x12\x1e\n" +
 	"\n" +
 	"experiment\x18( \x01(\tR\n" +
 	"experiment\"\xb6\x01\n" +
