@@ -69,7 +69,11 @@ func (a *answer) add(message any, piece bool) {
 			return
 		}
 		a.whole = m
-	case *edgev1.CreateChatCompletionResponse, *edgev1.RerankResponse:
+	case *edgev1.StreamMessageResponse:
+		a.chunk(a.ofMessage(m))
+	case *edgev1.ResponseEvent:
+		a.chunk(a.ofResponse(m))
+	case *edgev1.CreateChatCompletionResponse, *edgev1.RerankResponse, *edgev1.CreateMessageResponse, *edgev1.Response:
 		a.whole, _ = m.(proto.Message)
 	}
 }

@@ -36,6 +36,9 @@ type Demand struct {
 	// MaxTokens is the most that may be generated, over all answers; 0 when the request
 	// does not bound it, or nothing is generated.
 	MaxTokens int64
+	// Beside says that this is not the work that the request is for, or not the first
+	// of it: the request's Idempotency-Key is not about it.
+	Beside bool
 	// Count asks the model's own tokeniser how many tokens the prompt has, which costs
 	// a call to a worker; nil where that cannot be counted.
 	Count func(ctx context.Context) (int64, error)

@@ -26,7 +26,7 @@ func (s *Server) embed(ctx context.Context, req *edgev1.CreateEmbeddingRequest, 
 		return nil, err
 	}
 	if p == nil {
-		resp, err := s.embedAll(ctx, req, ask)
+		resp, err := s.embedAll(ctx, req, ask, false)
 		if err != nil {
 			return nil, err
 		}
@@ -61,10 +61,10 @@ func (s *Server) embed(ctx context.Context, req *edgev1.CreateEmbeddingRequest, 
 	return out, served(ctx, unaryHeader(ctx), out.GetServedBy(), metadata.Pairs(HeaderCache, string(state)))
 }
 
-// embedAll has an engine embed texts.
-func (s *Server) embedAll(ctx context.Context, req *edgev1.CreateEmbeddingRequest, ask *inferencev1.EmbedRequest) (resp *inferencev1.EmbedResponse, err error) {
+// embedAll has an engine embed texts; anew says that it did so for the request before.
+func (s *Server) embedAll(ctx context.Context, req *edgev1.CreateEmbeddingRequest, ask *inferencev1.EmbedRequest, anew bool) (resp *inferencev1.EmbedResponse, err error) {
 	hold, err := s.Meters.Begin(ctx, metering.Demand{
-		Kind: metering.Embed, Model: req.GetModel(), User: req.GetUser(), PromptBytes: embedSize(ask.GetInputs()),
+		Kind: metering.Embed, Model: req.GetModel(), User: req.GetUser(), PromptBytes: embedSize(ask.GetInputs()), Beside: anew,
 	}, unaryHeader(ctx))
 	if err != nil {
 		return nil, err
@@ -132,7 +132,7 @@ func (s *Server) embedMissing(ctx context.Context, p *plan, req *edgev1.CreateEm
 	for at, i := range missing {
 		ask.Inputs[at] = all[i]
 	}
-	resp, err := s.embedAll(ctx, req, ask)
+	resp, err := s.embedAll(ctx, req, ask, false)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (s *Server) embedMissing(ctx context.Context, p *plan, req *edgev1.CreateEm
 		for i := range missing {
 			missing[i] = i
 		}
-		if resp, err = s.embedAll(ctx, req, ask); err != nil {
+		if resp, err = s.embedAll(ctx, req, ask, true); err != nil {
 			return nil, err
 		}
 	}

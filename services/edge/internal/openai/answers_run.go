@@ -162,6 +162,11 @@ func (s *Server) begin(ctx context.Context, c call, r *respcache.Reader, streame
 			return err
 		}
 		p.degraded = degraded || generation != p.generation
+		// What was gathered before has no passages in it.
+		if err := s.gather(ctx, c.body, c.prompt); err != nil {
+			r.Abandon()
+			return err
+		}
 	}
 	req, err := s.request(ctx, c)
 	if err != nil {

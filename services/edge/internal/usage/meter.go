@@ -87,8 +87,10 @@ func (m *Meter) Begin(ctx context.Context, d metering.Demand, setHeader func(met
 			Tenant: short(caller.Tenant), KeyID: short(caller.KeyID), Subject: short(caller.Subject), Kind: string(d.Kind), Model: modelName(d.Model),
 		},
 	}}
-	if err := m.claim(ctx, &h.entry, caller); err != nil {
-		return nil, err
+	if !d.Beside {
+		if err := m.claim(ctx, &h.entry, caller); err != nil {
+			return nil, err
+		}
 	}
 	if err := m.reserve(ctx, h, d, rates, caller); err != nil {
 		m.unclaim(ctx, &h.entry)
