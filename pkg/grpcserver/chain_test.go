@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
@@ -119,11 +118,7 @@ func (s oneMessage) RecvMsg(m any) error {
 }
 
 func TestValidateNamesEveryViolation(t *testing.T) {
-	v, err := protovalidate.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	step := grpcserver.Validate(v)
+	step := grpcserver.Validate(grpcserver.LazyValidator())
 	reached := false
 	call := func(m proto.Message) error {
 		_, err := step.Unary(t.Context(), m, nil, func(context.Context, any) (any, error) { reached = true; return nil, nil })

@@ -14,7 +14,6 @@ import (
 	"os"
 	"slices"
 
-	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/assertion"
@@ -121,16 +120,12 @@ func (s *Service) build(ctx context.Context) error {
 
 // newChain is every step that a request passes, from REST or from gRPC.
 func (s *Service) newChain() (grpcserver.Chain, error) {
-	validator, err := protovalidate.New()
-	if err != nil {
-		return nil, fmt.Errorf("compile the validation rules: %w", err)
-	}
 	tel, err := grpcserver.Telemetry(s.opts.telemetry, s.opts.clock)
 	if err != nil {
 		return nil, err
 	}
 	chain := grpcserver.Chain{grpcserver.Recover(s.opts.telemetry.Logger), grpcserver.RequestID(s.opts.ids), tel}
-	return append(chain, s.security.Chain(grpcserver.Validate(validator))...), nil
+	return append(chain, s.security.Chain(grpcserver.Validate(grpcserver.LazyValidator()))...), nil
 }
 
 func (s *Service) newServers(ctx context.Context) error {
