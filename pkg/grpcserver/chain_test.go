@@ -129,7 +129,7 @@ func TestValidateNamesEveryViolation(t *testing.T) {
 	}
 	reached = false
 	bad := ruled(t, "", 0)
-	err = call(bad)
+	err := call(bad)
 	e := apierr.From(err)
 	if reached || e.Reason != apierr.InvalidArgument || len(e.Violations) != 2 || e.Violations[0].Field != "name" || e.Violations[1].Field != "count" {
 		t.Fatalf("a bad message: %+v", e)
