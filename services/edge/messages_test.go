@@ -10,7 +10,9 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/config"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/edge"
 )
 
 const messagesPath = "/v1/messages"
@@ -271,6 +273,12 @@ func TestModeration(t *testing.T) {
 	} {
 		if a := g.do("POST", "/v1/moderations", body); a.status != http.StatusBadRequest || a.at("error", "message") == nil {
 			t.Errorf("%s: status %d: %s", body, a.status, a.text)
+		}
+	}
+	large := open(t, func(c *edge.Config) { c.HTTP.MaxBodyBytes = config.MiB })
+	for text, status := range map[string]int{strings.Repeat("1 ", 128<<10): http.StatusOK, strings.Repeat("1 ", 128<<10) + "1": http.StatusRequestEntityTooLarge} {
+		if a := large.do("POST", "/v1/moderations", `{"input":["`+text+`"]}`); a.status != status {
+			t.Errorf("%d bytes: status %d: %.200s", len(text), a.status, a.text)
 		}
 	}
 	if a := g.do("POST", "/v1/moderations", `{"input":""}`); a.status != http.StatusOK || a.at("results", 0, "flagged") != false {

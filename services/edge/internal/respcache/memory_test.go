@@ -9,7 +9,9 @@ import (
 
 func TestMemoryIsBoundedByBytes(t *testing.T) {
 	c := clock.NewFake(time.Unix(1_800_000_000, 0))
-	entry := func(ttl time.Duration) *Entry { return &Entry{Chunks: [][]byte{make([]byte, 1000)}, Made: c.Now(), TTL: ttl} }
+	entry := func(ttl time.Duration) *Entry {
+		return &Entry{Chunks: [][]byte{make([]byte, 1000)}, Made: c.Now(), TTL: ttl}
+	}
 	one := int64(entry(time.Hour).Size())
 	m, err := newMemory(3*one, c)
 	if err != nil {
