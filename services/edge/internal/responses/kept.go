@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
-	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
@@ -116,10 +115,10 @@ const (
 // Component forgets what has expired.
 func (s *Server) Component() lifecycle.Component {
 	return lifecycle.Component{Name: "edge: responses", Run: func(ctx context.Context) error {
-		for clock.Sleep(ctx, s.Clock, purgeInterval) == nil {
+		return lifecycle.Every(ctx, s.Clock, purgeInterval, nil, func(ctx context.Context) error {
 			s.purge(ctx)
-		}
-		return nil
+			return nil
+		})
 	}}
 }
 
