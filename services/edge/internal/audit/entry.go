@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+
+	"github.com/poterne/poterne/services/edge/internal/explain"
 )
 
 // Entry is the record of a request while that is in hand. Every step adds what
@@ -17,6 +19,9 @@ type Entry struct {
 	begun   bool
 	content Content
 	refused bool
+
+	decisions []explain.Decision
+	dropped   int // decisions beyond the bound
 }
 
 // Content gathers what is to be kept of a call's content.
@@ -160,6 +165,32 @@ func (e *Entry) SetDocuments(ids []string) {
 
 // SetCache notes what the response cache did.
 func (e *Entry) SetCache(s string) { e.set(func(r *Record) { r.Cache = s }) }
+
+// Decide notes what a step decided about the request.
+func (e *Entry) Decide(d explain.Decision) {
+	if e == nil {
+		return
+	}
+	d = d.Bounded()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.decisions) == explain.MaxDecisions {
+		e.dropped++
+		return
+	}
+	e.decisions = append(e.decisions, d)
+}
+
+// Decisions returns what was decided so far, in order, and how many decisions were
+// beyond the bound.
+func (e *Entry) Decisions() ([]explain.Decision, int) {
+	if e == nil {
+		return nil, 0
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.decisions), e.dropped
+}
 
 // SetBegun notes that the trail knows of the change that is being made.
 func (e *Entry) SetBegun() {
