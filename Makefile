@@ -18,7 +18,7 @@ BINARIES := poterne $(SERVICES:%=poterne-%) poterne-pdf poterne-sim
 COLD     := github.com/antlr4-go github.com/jackc/pgx github.com/hashicorp/consul github.com/goccy github.com/spf13 github.com/gpustack \
             github.com/jhump github.com/minio github.com/pressly github.com/prometheus github.com/blevesearch/geo \
             cel.dev/cel-go/parser cel.dev/cel-go/checker cel.dev/cel-go/common cel.dev/cel-go/ext go.opentelemetry.io/otel/exporters
-GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -funcalign=4 -X main.version=$(VERSION)' $(COLD:%=-gcflags=%/...=-l)
+GOBUILD   = CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace$(TAGS) -ldflags '-s -w -funcalign=4 -X main.version=$(VERSION)' $(COLD:%=-gcflags=%/...=-l)
 # The paths of the engines, models and servers that components.sh has fetched.
 PARTS    := eval "$$(scripts/components.sh env)"
 
@@ -47,8 +47,9 @@ build: $(BINARIES:%=$(BIN)/%) ## Build every binary into bin/
 
 # Go knows best what is out of date, so these always ask it.
 .PHONY: $(BINARIES:%=$(BIN)/%) $(BIN)/poterne-mesh $(BIN)/poterne-bench
+$(BIN)/poterne: TAGS := ,embedded
 $(BIN)/poterne:
-	@$(GOBUILD) -tags embedded,grpcnotrace -o $@ ./services/allinone/cmd/poterne
+	@$(GOBUILD) -o $@ ./services/allinone/cmd/poterne
 $(BIN)/poterne-sim:
 	@$(GOBUILD) -o $@ ./services/worker/cmd/poterne-sim
 $(BIN)/poterne-pdf:

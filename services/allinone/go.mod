@@ -169,3 +169,9 @@ replace (
 	github.com/poterne/poterne/services/search => ../search
 	github.com/poterne/poterne/services/worker => ../worker
 )
+
+replace github.com/casbin/govaluate => ../../third_party/govaluate
+
+replace github.com/cbroglie/mustache => ../../third_party/mustache
+
+replace github.com/json-iterator/go => ../../third_party/jsoniter

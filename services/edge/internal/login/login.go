@@ -6,8 +6,6 @@ package login
 import (
 	"context"
 	"errors"
-	"fmt"
-	"html/template"
 	"io"
 	"log/slog"
 	"net/http"
@@ -59,7 +57,6 @@ type Pages struct {
 	Deps
 	cfg    Config
 	sealer *sealer
-	pages  *template.Template
 }
 
 // New returns the pages. cfg must be complete, and enabled.
@@ -68,11 +65,7 @@ func New(cfg Config, d Deps) (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	pages, err := parsePages()
-	if err != nil {
-		return nil, fmt.Errorf("login: read the pages: %w", err)
-	}
-	return &Pages{Deps: d, cfg: cfg, sealer: s, pages: pages}, nil
+	return &Pages{Deps: d, cfg: cfg, sealer: s}, nil
 }
 
 // Get returns what answers GET, by path.

@@ -3,12 +3,10 @@ package login
 import (
 	"bytes"
 	"embed"
-	"html/template"
 	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/apierr/httperr"
@@ -17,7 +15,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/session"
 )
 
-//go:embed pages.html style.css
+//go:embed style.css
 var files embed.FS
 
 // The pages.
@@ -38,13 +36,6 @@ type view struct {
 	// Status, Message and RequestID are of an error.
 	Status             int
 	Message, RequestID string
-}
-
-func parsePages() (*template.Template, error) {
-	return template.New("pages.html").Funcs(template.FuncMap{
-		"sentence": sentence,
-		"at":       func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") },
-	}).ParseFS(files, "pages.html")
 }
 
 // sentence makes one of an error's message, which begins in lower case.
@@ -71,7 +62,7 @@ func (p *Pages) header(w http.ResponseWriter) {
 // render answers with a page, if it can be made.
 func (p *Pages) render(w http.ResponseWriter, status int, v view) error {
 	var buf bytes.Buffer
-	if err := p.pages.Execute(&buf, v); err != nil {
+	if err := v.document().Render(&buf); err != nil {
 		return apierr.Wrap(apierr.Internal, err, "the page cannot be shown")
 	}
 	h := w.Header()

@@ -9,15 +9,14 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"html/template"
 	"io"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/swaggest/swgui"
-	"github.com/swaggest/swgui/v5emb"
+	"github.com/swaggest/swgui/v5/static"
+	"github.com/vearutop/statigz"
 )
 
 // The paths of the pages.
@@ -33,23 +32,10 @@ const (
 //go:embed openapi.json.gz
 var packed []byte
 
-const (
-	// signIn stands above the pages where people can log in.
-	signIn template.HTML = `<p style="margin:0;padding:.6rem 1rem;font-family:sans-serif;background:#1b1b1b;color:#fff">` +
-		`<a style="color:#9cf" href="/login?return_to=/docs/">Sign in</a> to try calls as yourself, or see ` +
-		`<a style="color:#9cf" href="/account">your account</a>.</p>`
-	// withSession gives a call that is tried what the session asks of changes; without
-	// a session it changes nothing.
-	withSession = `async function (request) {
-		if (!/^(GET|HEAD)$/i.test(request.method) && !request.headers.Authorization) {
-			try {
-				const answer = await fetch('/account/token');
-				if (answer.ok) request.headers['X-CSRF-Token'] = (await answer.json()).csrf_token;
-			} catch (e) { /* nobody is signed in */ }
-		}
-		return request;
-	}`
-)
+// page is where people read the document, and try calls.
+//
+//go:embed docs.html
+var page []byte
 
 // Document returns the OpenAPI document.
 func Document() ([]byte, error) {
@@ -67,23 +53,25 @@ func Document() ([]byte, error) {
 // Pages returns what answers GET outside of the API, by path. version names the
 // build; login says whether people can log in.
 func Pages(version string, login bool) map[string]http.Handler {
-	cfg := swgui.Config{
-		Title: "Poterne API", SwaggerJSON: pathDocument, BasePath: pathTree, HideCurl: false,
-		SettingsUI: map[string]string{
-			"docExpansion": `"list"`, "defaultModelsExpandDepth": "0", "persistAuthorization": "false",
-			"validatorUrl": "null", "tryItOutEnabled": "true",
-		},
-	}
-	if login {
-		cfg.PrependHTML, cfg.SettingsUI["requestInterceptor"] = signIn, withSession
-	}
-	docs := v5emb.NewHandlerWithConfig(cfg)
 	return map[string]http.Handler{
 		pathDocument: http.HandlerFunc(serveDocument),
 		pathDocs:     http.RedirectHandler(pathTree, http.StatusMovedPermanently),
-		pathTree:     ownHostOnly(docs),
+		pathTree:     ownHostOnly(docs()),
 		pathRoot:     root(version, login),
 	}
+}
+
+// docs answers with the page, and with what that is made of below it.
+func docs() http.Handler {
+	files := http.StripPrefix(pathTree, statigz.FileServer(static.FS))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != pathTree {
+			files.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write(page)
+	})
 }
 
 func serveDocument(w http.ResponseWriter, r *http.Request) {

@@ -1,0 +1,9 @@
+package govaluate
+
+/*
+Represents a single parsed token.
+*/
+type ExpressionToken struct {
+	Kind  TokenKind
+	Value interface{}
+}

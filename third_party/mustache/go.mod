@@ -1,0 +1,3 @@
+module github.com/cbroglie/mustache
+
+go 1.26.0
