@@ -88,9 +88,9 @@ bench: build $(BIN)/poterne-bench ## Measure the gateway beside NGINX as a plain
 	@$(PARTS); POTERNE_BIN_DIR=$(CURDIR)/$(BIN) $(BIN)/poterne-bench gateway $(ARGS)
 
 .PHONY: bench-peers
-bench-peers: build $(BIN)/poterne-bench ## Measure LiteLLM and Portkey beside it, and write the table in docs/performance.md (5 minutes)
+bench-peers: build $(BIN)/poterne-bench ## Measure LiteLLM and Portkey beside it, and write the table in README.md (6 minutes)
 	@scripts/components.sh servers peers
-	@$(PARTS); POTERNE_BIN_DIR=$(CURDIR)/$(BIN) $(BIN)/poterne-bench gateway-peers --readme docs/performance.md $(ARGS)
+	@$(PARTS); POTERNE_BIN_DIR=$(CURDIR)/$(BIN) $(BIN)/poterne-bench gateway-peers --readme README.md $(ARGS)
 
 .PHONY: bench-inference
 bench-inference: $(BIN)/poterne-sim $(BIN)/poterne-worker $(BIN)/poterne-bench ## Measure scheduling against simulated engines: routing, fairness, overload, cost, batching (7 minutes)
