@@ -97,8 +97,10 @@ func (s *steps) begin(ctx context.Context, method string) (context.Context, func
 			return nil, nil, err
 		}
 		ctx = audit.NewContext(ctx, a.entry)
+		a.entry.SetRequest(requestid.FromContext(ctx), method)
 		return ctx, func(err error) error {
 			defer done()
+			defer s.InHand.Remove(a.entry)
 			return s.keep(ctx, a.entry, method, a.start, err)
 		}, nil
 	}
@@ -107,8 +109,9 @@ func (s *steps) begin(ctx context.Context, method string) (context.Context, func
 		return nil, nil, err
 	}
 	start := s.Clock.Now()
-	entry := audit.NewEntry(s.IDs.New())
-	entry.SetAddress(s.Addresses.FromContext(ctx))
+	entry := s.open(ctx, start)
+	entry.SetRequest(requestid.FromContext(ctx), method)
+	s.InHand.Add(entry)
 	ctx = audit.NewContext(ctx, entry)
 	atDoor(ctx, done)
 	return ctx, func(err error) error {
@@ -116,6 +119,7 @@ func (s *steps) begin(ctx context.Context, method string) (context.Context, func
 			return nil // the call that the request became has taken over
 		}
 		defer done()
+		defer s.InHand.Remove(entry)
 		if entry.Omitted() {
 			s.Trail.Forgo()
 			return nil
@@ -128,6 +132,7 @@ func (s *steps) begin(ctx context.Context, method string) (context.Context, func
 // store has it.
 func (s *steps) keep(ctx context.Context, entry *audit.Entry, method string, start time.Time, err error) error {
 	rec := s.record(ctx, entry, method, start, err)
+	conclude(entry, &rec, err)
 	var sealed *audit.Sealed
 	if content := entry.Content(); content != nil {
 		sealed = content.Seal(ctx, &rec)

@@ -185,6 +185,7 @@ type Security struct {
 	web    *session.Manager // nil: nobody can log in
 	usage  *usage.Usage     // nil: nothing is billed
 	trail  *audit.Trail
+	inHand *audit.InHand
 	rules  *policy.Follower
 	models *models.Follower
 	// dryRuns tells other replicas what this one sees of them.
@@ -201,7 +202,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if d.Random == nil {
 		d.Random = rand.Reader
 	}
-	s = &Security{Calls: inhand.New(), tokens: cfg.Tokens}
+	s = &Security{Calls: inhand.New(), inHand: new(audit.InHand), tokens: cfg.Tokens}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("edge: open the security: %w", err), s.Close())
@@ -273,6 +274,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	}
 	s.deps = middleware.Deps{
 		Config: cfg.Limits, Clock: d.Clock, IDs: d.IDs, Log: log, Metrics: m, Addresses: s.Addresses,
+		Explain: cfg.Audit.Explain, InHand: s.inHand,
 		Bans: s.Bans, Trail: s.trail, Contents: s.Contents != nil, Calls: s.Calls, Authenticator: authenticators, Authorizer: authorizer,
 		Possession: s.Possession, Challenges: challenges(cfg.Tokens),
 		AddressLimiter: limit.NewMemory(d.Clock, cfg.Limits.Address.MaxAddresses),
