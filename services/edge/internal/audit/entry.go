@@ -148,13 +148,15 @@ func (e *Entry) Policy() string {
 const maxListed = 64
 
 // AddFinding notes what the firewall or a detector found, and what was done: one
-// of a bounded set of texts, never what was found itself.
-func (e *Entry) AddFinding(s string) {
+// of a bounded set of texts, never what was found itself. It reports whether that is
+// new.
+func (e *Entry) AddFinding(s string) (added bool) {
 	e.set(func(r *Record) {
 		if len(r.Findings) < maxListed && !slices.Contains(r.Findings, s) {
-			r.Findings = append(r.Findings, s)
+			r.Findings, added = append(r.Findings, s), true
 		}
 	})
+	return added
 }
 
 // SetReview notes that somebody should look at the request.

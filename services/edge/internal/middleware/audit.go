@@ -43,6 +43,9 @@ func (s *steps) audit() grpcserver.Interceptor {
 			if content := audit.From(ctx).Content(); content != nil && err == nil {
 				content.Answer(resp, false)
 			}
+			if err == nil {
+				_ = unaryHeader(ctx)(costOf(ctx)) // the answer is there, and goes out without it
+			}
 			return resp, err
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
@@ -61,6 +64,7 @@ func (s *steps) audit() grpcserver.Interceptor {
 				ss = &gatheredStream{ServerStream: ss, entry: audit.From(ctx)}
 			}
 			err = inhand.Outcome(ctx, handler(srv, ss))
+			ss.SetTrailer(costOf(ctx)) // the header was sent before it was known
 			return err
 		},
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/explain"
 	"github.com/poterne/poterne/services/edge/internal/limit"
+	"github.com/poterne/poterne/services/edge/internal/metering"
+	"github.com/poterne/poterne/services/edge/internal/price"
 )
 
 // The outcomes of these steps.
@@ -150,4 +152,13 @@ func explainLimits(entry *audit.Entry, t *told, err error, start time.Time, took
 // explainRefusal notes that a step refused before there was more to say.
 func explainRefusal(ctx context.Context, step explain.Step, detail string) {
 	audit.From(ctx).Decide(explain.Decision{Step: step, Outcome: outcomeRefused, Detail: detail})
+}
+
+// costOf is what the caller is told of what the request cost; nil: nothing.
+func costOf(ctx context.Context) metadata.MD {
+	micros, currency := audit.From(ctx).Cost()
+	if currency == "" {
+		return nil
+	}
+	return metadata.Pairs(metering.HeaderCost, price.Micros(micros).String()+" "+currency)
 }
