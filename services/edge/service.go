@@ -205,6 +205,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterAuditContentServiceServer(r, s.security.ContentAdmin)
 	edgev1.RegisterUsageServiceServer(r, s.security.Usage)
 	edgev1.RegisterLimitServiceServer(r, s.security.LimitAdmin)
+	edgev1.RegisterRequestServiceServer(r, s.security.Requests)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
 	edgev1.RegisterMlflowServiceServer(r, mlflow.New(registryv1.NewRegistryServiceClient(s.backends.registry)))
 	return errors.Join(

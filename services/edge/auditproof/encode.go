@@ -77,11 +77,16 @@ func (r *Record) Encode(b []byte) []byte {
 		e.number(r.CostMicros)
 		e.text(r.Currency)
 	}
+	if len(r.Decisions) > 0 {
+		e.text("decisions")
+		e = binary.BigEndian.AppendUint32(e, uint32(len(r.Decisions)))
+		e = append(e, r.Decisions...)
+	}
 	return e
 }
 
 // Sum returns the hash that the record ought to have.
-func (r *Record) Sum() Hash { return sha256.Sum256(r.Encode(make([]byte, 0, 1024))) }
+func (r *Record) Sum() Hash { return sha256.Sum256(r.Encode(make([]byte, 0, 2048))) }
 
 // Normalise brings the record to what every store gives back as it was: times in
 // microseconds and UTC, and texts without what PostgreSQL does not take.

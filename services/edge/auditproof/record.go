@@ -9,6 +9,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"time"
+
+	"github.com/poterne/poterne/services/edge/internal/explain"
 )
 
 // The states of a record's content.
@@ -95,6 +97,9 @@ type Record struct {
 	// ContentMissing says that the prompt and the answer should have been kept, and
 	// could not be.
 	ContentMissing bool `json:"content_missing,omitempty"`
+	// Decisions is what each step decided about the request; empty when that is not
+	// kept, and in records from before it was.
+	Decisions explain.Encoded `json:"decisions,omitempty"`
 
 	// Chain is the chain that the record is in; empty for records from before there
 	// were chains.

@@ -11,6 +11,7 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	"github.com/poterne/poterne/services/edge/auditproof"
 	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/requests"
 )
 
 // ListAuditRecords lists the records of the caller's tenant; of all tenants for
@@ -48,7 +49,7 @@ func (s *Server) ListAuditRecords(ctx context.Context, req *edgev1.ListAuditReco
 		out.NextPageToken = writeToken(audit.PositionOf(recs[size-1]))
 	}
 	for _, r := range recs {
-		out.Records = append(out.Records, recordMessage(r))
+		out.Records = append(out.Records, recordMessage(r, q.Tenant == ""))
 	}
 	return out, nil
 }
@@ -76,8 +77,9 @@ func ofOwn(q audit.Query) error {
 	return nil
 }
 
-func recordMessage(r audit.Record) *edgev1.AuditRecord {
-	return &edgev1.AuditRecord{
+// recordMessage returns what is told of a record, to the platform or to its tenant.
+func recordMessage(r audit.Record, platform bool) *edgev1.AuditRecord {
+	out := &edgev1.AuditRecord{
 		RequestId: r.RequestID, Time: timestamppb.New(r.Time), Tenant: r.Tenant, Subject: r.Subject, KeyId: r.KeyID,
 		Method: r.Method, Resource: r.Resource, Decision: r.Decision, ErrorReason: r.Reason,
 		DurationMs: float64(r.Duration) / float64(time.Millisecond), Address: r.Address,
@@ -86,6 +88,10 @@ func recordMessage(r audit.Record) *edgev1.AuditRecord {
 		Chain: r.Chain, Sequence: r.Sequence, Hash: hashText(r.Hash), PreviousHash: hashText(r.Previous),
 		Content: r.ContentState(), ContentSha256: hashText(r.Content),
 	}
+	if list, omitted, err := r.Decisions.Decode(); err == nil && len(list)+omitted > 0 { // what was changed, its hash tells
+		out.Decisions, out.OmittedDecisions = requests.Decisions(list, platform), int32(min(omitted, 1<<30)) //nolint:gosec // bounded
+	}
+	return out
 }
 
 // hashText is the empty text for no hash.

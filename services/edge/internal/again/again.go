@@ -8,11 +8,15 @@ package again
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"time"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/explain"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 )
 
@@ -33,6 +37,8 @@ type Policy struct {
 // another one, and waits until it should be: only when the connection failed, as
 // against an answer of the service, which has tried other workers by itself.
 func (p Policy) May(ctx context.Context, attempt int, err error) bool {
+	reason := [2]explain.Attribute{{Name: "number", Value: strconv.Itoa(attempt)}, {Name: "reason", Value: string(apierr.ReasonOf(err))}}
+	audit.From(ctx).Decide(explain.Decision{Step: explain.Attempt, Outcome: "failed", Attributes: reason[:]})
 	if attempt >= maxAttempts || !grpcclient.Unreached(err) || ctx.Err() != nil {
 		return false
 	}

@@ -44,6 +44,8 @@ type Config struct {
 	Journal     JournalConfig    `yaml:"journal"`
 	Checkpoints CheckpointConfig `yaml:"checkpoints"`
 	Content     ContentConfig    `yaml:"content"`
+	// Explain has each record say what every step decided about its request.
+	Explain bool `yaml:"explain"`
 	// TenantProofs lets tenants export their records with proofs, whose numbers tell
 	// how many records all tenants have.
 	TenantProofs bool `yaml:"tenant_proofs"`
@@ -110,6 +112,7 @@ func DefaultConfig() Config {
 		Sink: SinkTable, QueueSize: 8192, FlushInterval: 100 * time.Millisecond,
 		OnFull: FullLog, FullWait: 250 * time.Millisecond, Retention: 90 * 24 * time.Hour,
 		Journal:     JournalConfig{Enabled: true},
+		Explain:     true,
 		Checkpoints: CheckpointConfig{Every: 1000, Interval: 10 * time.Second},
 		Content:     ContentConfig{MaxBytes: 64 << 10, QueueBytes: 32 << 20},
 	}

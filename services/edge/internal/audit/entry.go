@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/poterne/poterne/services/edge/internal/explain"
 )
@@ -20,8 +21,10 @@ type Entry struct {
 	content Content
 	refused bool
 
-	decisions []explain.Decision
-	dropped   int // decisions beyond the bound
+	notes explain.Notes
+
+	// Of those in hand (InHand), which holds them under its own lock.
+	before, after *Entry
 }
 
 // Content gathers what is to be kept of a call's content.
@@ -77,6 +80,11 @@ func (e *Entry) set(f func(*Record)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f(&e.rec)
+}
+
+// SetRequest notes which request it is, for those who ask while it is in hand.
+func (e *Entry) SetRequest(id, method string) {
+	e.set(func(r *Record) { r.RequestID, r.Method = id, method })
 }
 
 // SetAddress notes where the request came from.
@@ -140,13 +148,15 @@ func (e *Entry) Policy() string {
 const maxListed = 64
 
 // AddFinding notes what the firewall or a detector found, and what was done: one
-// of a bounded set of texts, never what was found itself.
-func (e *Entry) AddFinding(s string) {
+// of a bounded set of texts, never what was found itself. It reports whether that is
+// new.
+func (e *Entry) AddFinding(s string) (added bool) {
 	e.set(func(r *Record) {
 		if len(r.Findings) < maxListed && !slices.Contains(r.Findings, s) {
-			r.Findings = append(r.Findings, s)
+			r.Findings, added = append(r.Findings, s), true
 		}
 	})
+	return added
 }
 
 // SetReview notes that somebody should look at the request.
@@ -166,30 +176,93 @@ func (e *Entry) SetDocuments(ids []string) {
 // SetCache notes what the response cache did.
 func (e *Entry) SetCache(s string) { e.set(func(r *Record) { r.Cache = s }) }
 
-// Decide notes what a step decided about the request.
+// Explain has decisions kept about the request, which came at arrival.
+func (e *Entry) Explain(arrival time.Time, now func() time.Time) {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.notes.Begin(arrival, now)
+	e.rec.Time = arrival
+}
+
+// Decide notes what a step decided about the request. It keeps nothing of d.
 func (e *Entry) Decide(d explain.Decision) {
 	if e == nil {
 		return
 	}
-	d = d.Bounded()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.decisions) == explain.MaxDecisions {
-		e.dropped++
+	e.notes.Add(d)
+}
+
+// Unexplained has no decisions kept.
+func (e *Entry) Unexplained() {
+	if e == nil {
 		return
 	}
-	e.decisions = append(e.decisions, d)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.notes.Off()
 }
 
 // Decisions returns what was decided so far, in order, and how many decisions were
 // beyond the bound.
-func (e *Entry) Decisions() ([]explain.Decision, int) {
+func (e *Entry) Decisions() (out []explain.Decision, omitted int) {
+	list, omitted, err := e.decided().Decode()
+	if err != nil {
+		return nil, 0 // what Notes wrote can be read
+	}
+	for _, d := range list {
+		out = append(out, explain.Decision{
+			Step: d.Step, Outcome: d.Outcome, Detail: d.Detail, Attributes: d.Attributes, Start: e.arrival().Add(d.Start), Duration: d.Duration,
+		})
+	}
+	return out, omitted
+}
+
+func (e *Entry) decided() explain.Encoded {
 	if e == nil {
-		return nil, 0
+		return nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return slices.Clone(e.decisions), e.dropped
+	return e.notes.Encoded()
+}
+
+func (e *Entry) arrival() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.rec.Time
+}
+
+// Conclude notes the last decision, and returns all of them.
+func (e *Entry) Conclude(d explain.Decision) explain.Encoded {
+	if e == nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.notes.End(d)
+}
+
+// ID is the id that the record has.
+func (e *Entry) ID() string {
+	if e == nil {
+		return ""
+	}
+	return e.rec.ID // never changes
+}
+
+// Cost returns what the request cost so far; without a currency nobody has priced it.
+func (e *Entry) Cost() (micros int64, currency string) {
+	if e == nil {
+		return 0, ""
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.rec.CostMicros, e.rec.Currency
 }
 
 // SetBegun notes that the trail knows of the change that is being made.

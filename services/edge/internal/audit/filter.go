@@ -263,8 +263,12 @@ func selectStatement(q Query) (string, []any) {
 	if q.Tenant != "" {
 		where = append(where, "tenant = "+arg(q.Tenant))
 	}
-	if q.RequestID != "" {
-		where = append(where, "request_id = "+arg(q.RequestID))
+	for _, only := range []struct{ column, value string }{
+		{"request_id", q.RequestID}, {"id", q.ID}, {"subject", q.Subject}, {"key_id", q.KeyID},
+	} {
+		if only.value != "" {
+			where = append(where, only.column+" = "+arg(only.value))
+		}
 	}
 	if !q.From.IsZero() {
 		where = append(where, "time_us >= "+arg(q.From.UnixMicro()))

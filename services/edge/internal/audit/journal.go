@@ -50,6 +50,9 @@ type journalLine struct {
 	Begun  *Record `json:"begun,omitempty"`
 	// Content is that of Record.
 	Content *Sealed `json:"content,omitempty"`
+	// Decisions are those of Record, which is without them here: as bytes they cost
+	// less than as what a reader understands.
+	Decisions []byte `json:"decisions,omitempty"`
 }
 
 // OpenJournal opens the journal in dir, which is made when it is not there. Another
@@ -114,7 +117,9 @@ func line(l journalLine) ([]byte, error) {
 // Append keeps a record of the chain, and its content unless that is nil. Records
 // must come in their order.
 func (j *Journal) Append(rec *Record, content *Sealed) error {
-	text, err := line(journalLine{Record: rec, Content: content})
+	without := *rec
+	without.Decisions = nil
+	text, err := line(journalLine{Record: &without, Content: content, Decisions: rec.Decisions})
 	if err != nil {
 		return err
 	}

@@ -57,8 +57,9 @@ type ContentSink interface {
 type Query struct {
 	// Tenant restricts to one tenant; empty: all.
 	Tenant string
-	// RequestID restricts to one request; empty: all.
-	RequestID string
+	// RequestID restricts to one request, ID to one record, Subject and KeyID to one
+	// caller; empty: all.
+	RequestID, ID, Subject, KeyID string
 	// Filter restricts to the records that it selects.
 	Filter Filter
 	// From restricts to records of then and later; zero: all.

@@ -99,6 +99,7 @@ func (r *Replayed) file(ctx context.Context, path string, sink Sink, begun map[s
 			continue
 		}
 		ended[l.Record.ID] = true
+		l.Record.Decisions = l.Decisions
 		if l.Content != nil {
 			contents = append(contents, *l.Content)
 		}

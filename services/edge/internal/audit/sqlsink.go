@@ -17,8 +17,8 @@ import (
 const (
 	columns = `time_us, id, request_id, tenant, subject, key_id, method, resource, decision, reason,
 	duration_us, address, served_by, arm, prompt_tokens, completion_tokens, experiment,
-	policy, rule, findings, review, documents, cache, content_sha256, content_missing, cost_micros, currency, chain, sequence, previous_hash, hash`
-	columnCount = 31
+	policy, rule, findings, review, documents, cache, content_sha256, content_missing, cost_micros, currency, decisions, chain, sequence, previous_hash, hash`
+	columnCount = 32
 	// rowsAtOnce is how many records one statement writes to PostgreSQL: few round
 	// trips, and far below the bound on parameters. SQLite has none to save, and
 	// looks a numbered parameter up among all of its statement: a statement for each
@@ -110,10 +110,18 @@ func values(recs []Record) []any {
 		out = append(out, r.Time.UnixMicro(), r.ID, r.RequestID, r.Tenant, r.Subject, r.KeyID, r.Method,
 			auditproof.Clean(r.Resource), r.Decision, r.Reason, r.Duration.Microseconds(), r.Address, r.ServedBy, r.Arm,
 			r.PromptTokens, r.CompletionTokens, r.Experiment,
-			r.Policy, r.Rule, listText(r.Findings), number(r.Review), listText(r.Documents), r.Cache, hashText(r.Content), number(r.ContentMissing), r.CostMicros, r.Currency,
+			r.Policy, r.Rule, listText(r.Findings), number(r.Review), listText(r.Documents), r.Cache, hashText(r.Content), number(r.ContentMissing), r.CostMicros, r.Currency, bytesOrNull(r.Decisions),
 			r.Chain, r.Sequence, hashText(r.Previous), hashText(r.Hash))
 	}
 	return out
+}
+
+// bytesOrNull is how bytes are kept that may not be there.
+func bytesOrNull(b []byte) any {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
 }
 
 // listText is how a list is kept: as JSON, or empty.
@@ -186,10 +194,12 @@ func scan(rows *sql.Rows) (Record, error) {
 	var at, took int64
 	var findings, documents, content, previous, hash string
 	var review, missing int
+	var decisions []byte
 	err := rows.Scan(&at, &r.ID, &r.RequestID, &r.Tenant, &r.Subject, &r.KeyID, &r.Method, &r.Resource, &r.Decision,
 		&r.Reason, &took, &r.Address, &r.ServedBy, &r.Arm, &r.PromptTokens, &r.CompletionTokens, &r.Experiment,
-		&r.Policy, &r.Rule, &findings, &review, &documents, &r.Cache, &content, &missing, &r.CostMicros, &r.Currency, &r.Chain, &r.Sequence, &previous, &hash)
+		&r.Policy, &r.Rule, &findings, &review, &documents, &r.Cache, &content, &missing, &r.CostMicros, &r.Currency, &decisions, &r.Chain, &r.Sequence, &previous, &hash)
 	r.Findings, r.Documents, r.Review, r.ContentMissing = readList(findings), readList(documents), review != 0, missing != 0
+	r.Decisions = decisions
 	r.Content, r.Previous, r.Hash = readHash(content), readHash(previous), readHash(hash)
 	r.Time, r.Duration = time.UnixMicro(at).UTC(), time.Duration(took)*time.Microsecond
 	return r, err

@@ -74,6 +74,16 @@ func (r *Reservation) Forced() bool {
 	return false
 }
 
+// Each calls fn with every budget and what was taken of it.
+func (r *Reservation) Each(fn func(b Budget, amount int64)) {
+	if r == nil {
+		return
+	}
+	for _, p := range r.parts {
+		fn(p.budget, p.amount)
+	}
+}
+
 // Charges returns what the request has of each budget, with no amounts.
 func (r *Reservation) Charges() []ledger.Charge {
 	if r == nil || len(r.parts) == 0 {

@@ -1,6 +1,7 @@
 // Package explain keeps what was decided about one request, in the order in which
 // it was decided, so that whoever asks afterwards why it went as it did gets one
-// answer. It decides nothing itself. Start reading at Decision.
+// answer. It decides nothing itself. Start reading at Decision, and at Notes, which
+// gathers them.
 package explain
 
 import "time"
@@ -24,10 +25,15 @@ const (
 	// Serving is which version and worker an attempt came to.
 	Serving Step = "serving"
 	Usage   Step = "usage"
+	// Answer is what the caller got in the end; every request has one, as its last.
+	Answer Step = "answer"
 )
 
 // Attribute is one fact of a decision.
-type Attribute struct{ Name, Value string }
+type Attribute struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
 
 // Decision is what one step decided. It never holds what a prompt, a passage or an
 // answer says, nor a credential.
@@ -53,20 +59,10 @@ const (
 	MaxAttributes = 32
 	// MaxText bounds each text, in bytes.
 	MaxText = 256
+	// MaxBytes bounds all decisions of one request, as they are kept.
+	MaxBytes = 8 << 10
 )
 
-// Bounded returns d within the bounds.
-func (d Decision) Bounded() Decision {
-	d.Outcome, d.Detail = cut(d.Outcome), cut(d.Detail)
-	if len(d.Attributes) > MaxAttributes {
-		d.Attributes = d.Attributes[:MaxAttributes]
-	}
-	for i, a := range d.Attributes {
-		if len(a.Value) > MaxText {
-			d.Attributes[i].Value = cut(a.Value)
-		}
-	}
-	return d
-}
-
-func cut(s string) string { return s[:min(len(s), MaxText)] }
+// AttributeWorker is the name of attributes that say which worker it was. Only the
+// platform's administrators see them: workers are all tenants'.
+const AttributeWorker = "worker"

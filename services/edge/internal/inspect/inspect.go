@@ -13,6 +13,7 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/detect"
+	"github.com/poterne/poterne/services/edge/internal/explain"
 	"github.com/poterne/poterne/services/edge/internal/obligation"
 )
 
@@ -76,7 +77,9 @@ func (in *Inspection) Texts(text *string) *string {
 func (in *Inspection) note(found []detect.Found) {
 	for _, f := range found {
 		in.counts.Detected(in.ctx, string(f.Kind), string(f.Action), string(in.side))
-		audit.From(in.ctx).AddFinding(string(f.Kind) + " " + string(f.Action) + " " + string(in.side))
+		if text := string(f.Kind) + " " + string(f.Action) + " " + string(in.side); audit.From(in.ctx).AddFinding(text) {
+			in.explain(string(f.Action), string(f.Kind))
+		}
 		if f.Action == detect.Block && in.blocked == "" {
 			in.blocked = f.Kind
 		}
@@ -84,6 +87,16 @@ func (in *Inspection) note(found []detect.Found) {
 			in.kinds = append(in.kinds, name)
 		}
 	}
+}
+
+// explain notes what was found and what was done about it; not where, nor what it was.
+func (in *Inspection) explain(outcome, kind string) {
+	at := [2]explain.Attribute{{Name: "side", Value: string(in.side)}, {Name: "kind", Value: kind}}
+	d := explain.Decision{Step: explain.Detectors, Outcome: outcome, Attributes: at[:]}
+	if kind == "" {
+		d.Attributes = at[:1]
+	}
+	audit.From(in.ctx).Decide(d)
 }
 
 // Join adds what another inspection of the same request took out.
@@ -112,6 +125,9 @@ func (in *Inspection) Redacted() string {
 // Err is the refusal of a request in which something blocks; nil otherwise.
 func (in *Inspection) Err() error {
 	if !in.Blocked() {
+		if in != nil && !in.Changed() {
+			in.explain("passed", "")
+		}
 		return nil
 	}
 	return apierr.New(apierr.ContentBlocked, "the request has something of the kind %s in it, which must not be sent", in.blocked).

@@ -16,6 +16,9 @@ const (
 	Partial = "partial"
 	// Recovered is one that was in hand when its edge was killed.
 	Recovered = "recovered"
+	// Cached is one that was answered from the response cache, all of it or in part:
+	// it used nothing, and is none of the requests that are counted.
+	Cached = "cached"
 )
 
 // Dimensions are what usage is summed by.
@@ -66,6 +69,11 @@ type Entry struct {
 	Charges []Charge `json:"b,omitempty"`
 	// Claimed says that the request must not be made twice.
 	Claimed bool `json:"q,omitempty"`
+	// Hit says that the whole answer came from the response cache, and the others what
+	// no model had to do for that; of the outcome Cached only.
+	Hit         bool  `json:"h,omitempty"`
+	SavedInput  int64 `json:"si,omitempty"`
+	SavedOutput int64 `json:"sg,omitempty"`
 }
 
 // Period is a budget in one of its periods.

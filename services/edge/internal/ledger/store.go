@@ -47,8 +47,8 @@ func insertRows(rows int) string {
 
 const (
 	entryColumns = `id, time_us, request_id, tenant, key_id, subject, kind, model, version, variant, experiment, arm,
-	outcome, estimated, input, cached, output, cost, price`
-	entryColumnCount = 19
+	outcome, estimated, input, cached, output, cost, price, hit, saved_input, saved_output`
+	entryColumnCount = 22
 	// rowsAtOnce is how many rows one statement writes.
 	rowsAtOnce = 64
 	// claimKept is how long it is known that a request was made.
@@ -105,7 +105,8 @@ func insertEntries(ctx context.Context, tx *sql.Tx, full *sql.Stmt, entries []En
 		args := make([]any, 0, len(batch)*entryColumnCount)
 		for _, e := range batch {
 			args = append(args, e.ID, e.Time.UnixMicro(), e.RequestID, e.Tenant, e.KeyID, e.Subject, e.Kind, e.Model, e.Version, e.Variant,
-				e.Experiment, e.Arm, e.Outcome, number(e.Estimated), e.Input, e.Cached, e.Output, e.Cost, e.Price)
+				e.Experiment, e.Arm, e.Outcome, number(e.Estimated), e.Input, e.Cached, e.Output, e.Cost, e.Price,
+				number(e.Hit), e.SavedInput, e.SavedOutput)
 		}
 		ids, err := texts(func() (*sql.Rows, error) {
 			if len(batch) == rowsAtOnce {
@@ -209,12 +210,13 @@ type sumKey struct {
 	Dimensions
 }
 
-type sum struct{ requests, partial, unpriced, input, cached, output, cost int64 }
+type sum struct{ requests, partial, unpriced, input, cached, output, cost, hits, savedInput, savedOutput int64 }
 
 func (s sum) plus(o sum) sum {
 	return sum{
 		s.requests + o.requests, s.partial + o.partial, s.unpriced + o.unpriced,
 		s.input + o.input, s.cached + o.cached, s.output + o.output, s.cost + o.cost,
+		s.hits + o.hits, s.savedInput + o.savedInput, s.savedOutput + o.savedOutput,
 	}
 }
 
@@ -232,25 +234,32 @@ func addSums(ctx context.Context, tx *sql.Tx, entries []Entry) error {
 		for _, e := range entries {
 			at := e.Time.UnixMicro()
 			key := sumKey{at - at%r.size, e.Dimensions}
-			one := sum{requests: 1, input: e.Input, cached: e.Cached, output: e.Output, cost: e.Cost}
-			if e.Outcome != Whole {
-				one.partial = 1
-			}
-			if e.Price == 0 {
-				one.unpriced = 1
-			}
-			rows[key] = rows[key].plus(one)
+			rows[key] = rows[key].plus(sumOf(&e))
 		}
 		statement := insertSums(r.table)
 		for k, v := range rows {
 			if _, err := tx.ExecContext(ctx, statement,
 				k.start, k.Tenant, k.KeyID, k.Subject, k.Kind, k.Model, k.Version, k.Variant, k.Experiment, k.Arm,
-				v.requests, v.partial, v.unpriced, v.input, v.cached, v.output, v.cost); err != nil {
+				v.requests, v.partial, v.unpriced, v.input, v.cached, v.output, v.cost, v.hits, v.savedInput, v.savedOutput); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+func sumOf(e *Entry) sum {
+	if e.Outcome == Cached {
+		return sum{hits: int64(number(e.Hit)), savedInput: e.SavedInput, savedOutput: e.SavedOutput}
+	}
+	one := sum{requests: 1, input: e.Input, cached: e.Cached, output: e.Output, cost: e.Cost}
+	if e.Outcome != Whole {
+		one.partial = 1
+	}
+	if e.Price == 0 {
+		one.unpriced = 1
+	}
+	return one
 }
 
 func insertCharges(rows int) string {
@@ -260,12 +269,13 @@ func insertCharges(rows int) string {
 // insertSums adds a row to a table of sums.
 func insertSums(table string) string {
 	return strings.Join([]string{
-		"INSERT INTO", table, "AS t (", sumColumns, `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+		"INSERT INTO", table, "AS t (", sumColumns, `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 		ON CONFLICT (start_us, tenant, key_id, subject, kind, model, version, variant, experiment, arm) DO UPDATE SET
 		requests = t.requests + excluded.requests, partial = t.partial + excluded.partial, unpriced = t.unpriced + excluded.unpriced,
-		input = t.input + excluded.input, cached = t.cached + excluded.cached, output = t.output + excluded.output, cost = t.cost + excluded.cost`,
+		input = t.input + excluded.input, cached = t.cached + excluded.cached, output = t.output + excluded.output, cost = t.cost + excluded.cost,
+		hits = t.hits + excluded.hits, saved_input = t.saved_input + excluded.saved_input, saved_output = t.saved_output + excluded.saved_output`,
 	}, " ")
 }
 
 const sumColumns = `start_us, tenant, key_id, subject, kind, model, version, variant, experiment, arm,
-	requests, partial, unpriced, input, cached, output, cost`
+	requests, partial, unpriced, input, cached, output, cost, hits, saved_input, saved_output`

@@ -43,6 +43,9 @@ func (s *steps) audit() grpcserver.Interceptor {
 			if content := audit.From(ctx).Content(); content != nil && err == nil {
 				content.Answer(resp, false)
 			}
+			if err == nil {
+				_ = unaryHeader(ctx)(costOf(ctx)) // the answer is there, and goes out without it
+			}
 			return resp, err
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
@@ -61,6 +64,7 @@ func (s *steps) audit() grpcserver.Interceptor {
 				ss = &gatheredStream{ServerStream: ss, entry: audit.From(ctx)}
 			}
 			err = inhand.Outcome(ctx, handler(srv, ss))
+			ss.SetTrailer(costOf(ctx)) // the header was sent before it was known
 			return err
 		},
 	}
@@ -97,8 +101,10 @@ func (s *steps) begin(ctx context.Context, method string) (context.Context, func
 			return nil, nil, err
 		}
 		ctx = audit.NewContext(ctx, a.entry)
+		a.entry.SetRequest(requestid.FromContext(ctx), method)
 		return ctx, func(err error) error {
 			defer done()
+			defer s.InHand.Remove(a.entry)
 			return s.keep(ctx, a.entry, method, a.start, err)
 		}, nil
 	}
@@ -107,8 +113,9 @@ func (s *steps) begin(ctx context.Context, method string) (context.Context, func
 		return nil, nil, err
 	}
 	start := s.Clock.Now()
-	entry := audit.NewEntry(s.IDs.New())
-	entry.SetAddress(s.Addresses.FromContext(ctx))
+	entry := s.open(ctx, start)
+	entry.SetRequest(requestid.FromContext(ctx), method)
+	s.InHand.Add(entry)
 	ctx = audit.NewContext(ctx, entry)
 	atDoor(ctx, done)
 	return ctx, func(err error) error {
@@ -116,6 +123,7 @@ func (s *steps) begin(ctx context.Context, method string) (context.Context, func
 			return nil // the call that the request became has taken over
 		}
 		defer done()
+		defer s.InHand.Remove(entry)
 		if entry.Omitted() {
 			s.Trail.Forgo()
 			return nil
@@ -128,6 +136,7 @@ func (s *steps) begin(ctx context.Context, method string) (context.Context, func
 // store has it.
 func (s *steps) keep(ctx context.Context, entry *audit.Entry, method string, start time.Time, err error) error {
 	rec := s.record(ctx, entry, method, start, err)
+	conclude(entry, &rec, err)
 	var sealed *audit.Sealed
 	if content := entry.Content(); content != nil {
 		sealed = content.Seal(ctx, &rec)

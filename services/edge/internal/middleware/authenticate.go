@@ -16,6 +16,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/ban"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
+	"github.com/poterne/poterne/services/edge/internal/explain"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/obligation"
@@ -30,6 +31,7 @@ func (s *steps) addressLimit() grpcserver.Interceptor {
 		if left := s.Bans.Left(s.Addresses.FromContext(ctx)); left > 0 {
 			s.Metrics.Limited(ctx, "ban")
 			s.thin(ctx, network)
+			explainRefusal(ctx, explain.Limits, "the address is banned for a time")
 			return nil, nil, apierr.New(apierr.PermissionDenied, "this address is banned for a time").WithRetryAfter(left)
 		}
 		if s.Config.Address.RequestsPerMinute == 0 {
@@ -42,6 +44,7 @@ func (s *steps) addressLimit() grpcserver.Interceptor {
 		if !d.Allowed {
 			s.Metrics.Limited(ctx, "address")
 			s.thin(ctx, network)
+			explainRefusal(ctx, explain.Limits, "too many requests from the address")
 			return nil, nil, apierr.New(apierr.RateLimited, "too many requests from this address").WithRetryAfter(d.RetryAfter)
 		}
 		return ctx, noLeave, nil
@@ -72,6 +75,7 @@ func (s *steps) authenticate() grpcserver.Interceptor {
 		if s.Methods[method].Access == authz.Public {
 			return ctx, noLeave, nil
 		}
+		start := s.Clock.Now()
 		p, err := s.identify(ctx, setHeader)
 		if err != nil {
 			return nil, nil, s.refuse(ctx, err, setHeader)
@@ -79,6 +83,7 @@ func (s *steps) authenticate() grpcserver.Interceptor {
 		entry := audit.From(ctx)
 		entry.SetCaller(p.Caller.Tenant, p.Caller.Subject)
 		entry.SetKeyID(p.CredentialID())
+		explainIdentity(entry, &p, start, s.Clock.Now().Sub(start))
 		return withPrincipal(ctx, p), noLeave, nil
 	})
 }
@@ -143,6 +148,7 @@ func (s *steps) note(ctx context.Context, r *authn.RefusedError) {
 	s.Metrics.AuthFailure(ctx, string(r.Cause))
 	audit.From(ctx).SetKeyID(r.KeyID)
 	audit.From(ctx).AddFinding("credentials/" + string(r.Cause) + " block")
+	explainRefusal(ctx, explain.Identity, string(r.Cause))
 	// The trail and the metric tell of it too: anybody can cause these lines.
 	s.Log.DebugContext(ctx, "credentials refused", slog.String(metrics.KeyCause, string(r.Cause)),
 		slog.String(metrics.KeyKeyID, r.KeyID), slog.String(metrics.KeyAddress, s.Addresses.FromContext(ctx).String()))
@@ -172,8 +178,12 @@ func (s *steps) authorise() grpcserver.Interceptor {
 		if !ok && m.Access == authz.Checked {
 			return apierr.New(apierr.Internal, "the request was not authenticated")
 		}
+		start := s.Clock.Now()
 		v, err := s.Authorizer.Judge(ctx, m, caller, req)
 		if m.Access == authz.Checked {
+			if entry := audit.From(ctx); err != nil || entry.Policy() == "" { // of a stream, its first message
+				explainPolicy(entry, &v, err, start, s.Clock.Now().Sub(start))
+			}
 			s.noteVerdict(ctx, v)
 			if err := s.withinGrant(ctx, m, v, req); err != nil {
 				return err

@@ -9,6 +9,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/authz"
+	"github.com/poterne/poterne/services/edge/internal/explain"
 )
 
 // withinNetwork refuses credentials that do not hold for the address that the
@@ -33,6 +34,7 @@ func (s *steps) withinGrant(ctx context.Context, m authz.Method, v authz.Verdict
 		s.Metrics.GrantRefused(ctx, list)
 		entry := audit.From(ctx)
 		entry.AddFinding("grant/" + list + " block")
+		explainRefusal(ctx, explain.Policy, "the credentials are not for this: "+list)
 		entry.SetRefused() // some are answered as what is not there
 	}
 	return err

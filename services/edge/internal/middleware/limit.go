@@ -9,6 +9,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/limit"
@@ -84,7 +85,12 @@ func (s *steps) admit(ctx context.Context, method string, class limit.Class, req
 		f.Address = clientaddr.Network(s.Addresses.FromContext(ctx))
 		f.User, f.Model = userAndModel(ctx, class, req)
 	}
-	return s.Limits.Admit(ctx, &f, class.Cost(), setHeader)
+	start, t := s.Clock.Now(), &told{setHeader: setHeader}
+	pass, err := s.Limits.Admit(ctx, &f, class.Cost(), t.set)
+	if !later || err != nil {
+		explainLimits(audit.From(ctx), t, err, start, s.Clock.Now().Sub(start))
+	}
+	return pass, err
 }
 
 // userAndModel returns a request's own user, and the bare name of the model that is to

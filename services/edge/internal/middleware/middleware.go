@@ -7,6 +7,7 @@ package middleware
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -48,6 +49,10 @@ type Deps struct {
 	// Bans says whose requests are refused; nil: nobody's.
 	Bans  *ban.Manager
 	Trail *audit.Trail
+	// Explain has each record say what every step decided.
+	Explain bool
+	// InHand is told of every request that will have a record; nil: nobody asks.
+	InHand *audit.InHand
 	// Contents says that contents of calls may be kept.
 	Contents bool
 	// Calls is told of every call, until its record is in the trail.
@@ -85,10 +90,17 @@ func newSteps(d Deps) *steps {
 	if d.Classes == nil {
 		d.Classes = limit.Table()
 	}
-	return &steps{Deps: d}
+	s := &steps{Deps: d}
+	s.now = s.time
+	return s
 }
 
-type steps struct{ Deps }
+type steps struct {
+	Deps
+	now func() time.Time // time, made a function once
+}
+
+func (s *steps) time() time.Time { return s.Clock.Now() }
 
 // messageStep makes a step that must see the request: at once for a unary call,
 // and with each message for a stream, since a server's handler receives the

@@ -137,6 +137,7 @@ func (s *Server) plan(ctx context.Context, a *asked) (*plan, error) {
 	}
 	s.Answers.Cache.Count(ctx, caller.Tenant, respcache.Bypass, pass, 0, 0)
 	audit.From(ctx).SetCache(cacheBypass)
+	explainBypass(ctx, pass)
 	if wish.OnlyIfCached {
 		return nil, errNotCached()
 	}

@@ -32,10 +32,12 @@ func (s *Server) embed(ctx context.Context, req *edgev1.CreateEmbeddingRequest, 
 		}
 		return resp, Served(ctx, unaryHeader(ctx), resp.GetServedBy())
 	}
+	start := s.Clock.Now()
 	known, missing, err := s.knownVectors(ctx, p, req, ask.GetInputs())
 	if err != nil {
 		return nil, err
 	}
+	s.explainVectors(ctx, p, len(known)-len(missing), len(known), start)
 	if len(missing) > 0 && p.Wish.OnlyIfCached {
 		s.Answers.Cache.Count(ctx, p.tenant, respcache.Miss, "", 0, 0)
 		return nil, errNotCached()
@@ -57,6 +59,9 @@ func (s *Server) embed(ctx context.Context, req *edgev1.CreateEmbeddingRequest, 
 		saved -= known[i].Usage.GetPromptTokens()
 	}
 	s.Answers.Cache.Count(ctx, p.tenant, state, "", saved, 0)
+	if saved > 0 || state == respcache.Hit {
+		s.Meters.Saved(ctx, metering.Work{Kind: metering.Embed, By: out.GetServedBy(), Tokens: &commonv1.TokenUsage{PromptTokens: saved}}, state == respcache.Hit)
+	}
 	audit.From(ctx).SetCache(string(state))
 	return out, served(ctx, unaryHeader(ctx), out.GetServedBy(), metadata.Pairs(HeaderCache, string(state)))
 }

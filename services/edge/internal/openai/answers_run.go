@@ -61,7 +61,7 @@ func (s *Server) streamPlanned(ctx context.Context, c call, setHeader func(metad
 // planned answers from what is kept, or with what is made for this caller and
 // whoever asks the same meanwhile.
 func (s *Server) planned(ctx context.Context, c call, streamed bool, setHeader func(metadata.MD) error, pass take) (*commonv1.TokenUsage, error) {
-	p, cache := c.plan, s.Answers.Cache
+	p, cache, start := c.plan, s.Answers.Cache, s.Clock.Now()
 	e, state := cache.Find(ctx, &p.Ask)
 	if state == respcache.Stale && p.pack != nil {
 		e = nil // the context builder works on the request, which is in use meanwhile
@@ -84,9 +84,11 @@ func (s *Server) planned(ctx context.Context, c call, streamed bool, setHeader f
 			if state == respcache.Stale {
 				s.renew(ctx, c, streamed)
 			}
+			s.explainHit(ctx, p, state, e, similarity, start)
 			return e.Usage, s.replay(ctx, p, e, state, similarity, chunks, streamed, setHeader, pass)
 		}
 	}
+	s.explainMiss(ctx, p, start)
 	if p.Wish.OnlyIfCached {
 		cache.Count(ctx, p.tenant, respcache.Miss, "", 0, 0)
 		return nil, errNotCached()
@@ -131,6 +133,7 @@ func (s *Server) replay(ctx context.Context, p *plan, e *respcache.Entry, state 
 	}
 	s.note(ctx, p, state)
 	s.Answers.Cache.Count(ctx, p.tenant, state, "", e.Usage.GetPromptTokens(), e.Usage.GetCompletionTokens())
+	s.Meters.Saved(ctx, metering.Work{Kind: metering.Generate, By: e.By, Tokens: e.Usage}, true)
 	if err := served(ctx, setHeader, e.By, md); err != nil {
 		return err
 	}
@@ -271,6 +274,9 @@ func (s *Server) follow(ctx context.Context, c call, r *respcache.Reader, setHea
 		if !began {
 			began, p.replayed, p.rests.on = true, !r.Leads, piece.Annotations
 			s.note(ctx, p, state)
+			if !r.Leads {
+				explainShared(ctx, p)
+			}
 			if err := served(ctx, setHeader, piece.By, metadata.Pairs(HeaderCache, string(state))); err != nil {
 				return nil, false, err
 			}
@@ -280,6 +286,7 @@ func (s *Server) follow(ctx context.Context, c call, r *respcache.Reader, setHea
 				s.Answers.Cache.Count(ctx, p.tenant, state, "", 0, 0)
 			} else {
 				s.Answers.Cache.Count(ctx, p.tenant, state, "", piece.Usage.GetPromptTokens(), piece.Usage.GetCompletionTokens())
+				s.Meters.Saved(ctx, metering.Work{Kind: metering.Generate, By: piece.By, Tokens: piece.Usage}, true)
 			}
 			return piece.Usage, false, nil
 		}

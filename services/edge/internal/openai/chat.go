@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -71,7 +72,7 @@ func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, o
 	}
 	w := &chatWriter{
 		server: s, out: out, model: c.model, wantUsage: wantUsage, rests: rests, plan: c.plan,
-		annotated: make(map[int32]bool), filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), req.GetN()),
+		begun: s.Clock.Now(), annotated: make(map[int32]bool), filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), req.GetN()),
 	}
 	usage, err := s.stream(ctx, c, out.SetHeader, w.write)
 	if errors.Is(err, errFiltered) {
@@ -83,8 +84,10 @@ func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, o
 	if err != nil || !wantUsage || w.usageSent || usage == nil {
 		return err
 	}
+	total := usageOf(usage)
+	s.tellCost(ctx, w.by, total, c.plan, w.begun)
 	return out.Send(&edgev1.StreamChatCompletionResponse{
-		Id: w.id, Object: objectChatChunk, Created: w.created, Model: c.model, Usage: usageOf(usage),
+		Id: w.id, Object: objectChatChunk, Created: w.created, Model: c.model, Usage: total,
 	})
 }
 
@@ -95,6 +98,8 @@ type chatWriter struct {
 	model     string
 	wantUsage bool
 	usageSent bool
+	begun     time.Time
+	by        *inferencev1.ServedBy
 	id        string
 	created   int64
 	rests     *rests
@@ -104,6 +109,7 @@ type chatWriter struct {
 }
 
 func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
+	w.by = by
 	chunk := new(edgev1.StreamChatCompletionResponse)
 	if err := w.server.Codec.Unmarshal(raw, chunk); err != nil {
 		return engineFailed(err)
@@ -115,6 +121,8 @@ func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 				return nil
 			}
 			chunk.Usage = nil
+		} else {
+			w.server.tellCost(w.out.Context(), by, chunk.GetUsage(), w.plan, w.begun)
 		}
 		w.usageSent = w.wantUsage
 	}

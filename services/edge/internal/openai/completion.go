@@ -3,6 +3,7 @@ package openai
 import (
 	"context"
 	"errors"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -51,7 +52,7 @@ func (s *Server) StreamCompletion(req *edgev1.CreateCompletionRequest, out grpc.
 		return err
 	}
 	w := &completionWriter{
-		server: s, out: out, model: c.model, wantUsage: wantUsage, written: make(map[int32]int), plan: c.plan,
+		server: s, out: out, model: c.model, wantUsage: wantUsage, written: make(map[int32]int), plan: c.plan, begun: s.Clock.Now(),
 		filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), max(req.GetN(), 1)*int32(authz.Prompts(req.GetPrompt()))),
 	}
 	usage, err := s.stream(ctx, c, out.SetHeader, w.write)
@@ -64,8 +65,10 @@ func (s *Server) StreamCompletion(req *edgev1.CreateCompletionRequest, out grpc.
 	if err != nil || !wantUsage || w.usageSent || usage == nil {
 		return err
 	}
+	total := usageOf(usage)
+	s.tellCost(ctx, w.by, total, c.plan, w.begun)
 	return out.Send(&edgev1.CreateCompletionResponse{
-		Id: w.id, Object: objectCompletion, Created: w.created, Model: c.model, Usage: usageOf(usage),
+		Id: w.id, Object: objectCompletion, Created: w.created, Model: c.model, Usage: total,
 	})
 }
 
@@ -76,6 +79,8 @@ type completionWriter struct {
 	model     string
 	wantUsage bool
 	usageSent bool
+	begun     time.Time
+	by        *inferencev1.ServedBy
 	id        string
 	created   int64
 	written   map[int32]int // characters, by choice
@@ -84,6 +89,7 @@ type completionWriter struct {
 }
 
 func (w *completionWriter) write(by *inferencev1.ServedBy, raw []byte) error {
+	w.by = by
 	chunk := new(edgev1.CreateCompletionResponse)
 	if err := w.server.Codec.Unmarshal(raw, chunk); err != nil {
 		return engineFailed(err)
@@ -98,6 +104,7 @@ func (w *completionWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 		return nil
 	default:
 		w.usageSent = true
+		w.server.tellCost(w.out.Context(), by, chunk.GetUsage(), w.plan, w.begun)
 	}
 	for _, choice := range chunk.GetChoices() {
 		if i := choice.GetIndex(); len(w.written) < maxChoices || w.written[i] > 0 {

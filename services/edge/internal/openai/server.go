@@ -161,6 +161,7 @@ func served(ctx context.Context, setHeader func(metadata.MD) error, by *inferenc
 		version += " with " + prompt
 	}
 	entry.SetServedBy(version)
+	explainServing(entry, version, by, md)
 	entry.SetArm(by.GetExperiment(), by.GetArm())
 	if err := setHeader(md); err != nil {
 		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
@@ -173,7 +174,7 @@ func served(ctx context.Context, setHeader func(metadata.MD) error, by *inferenc
 func (s *Server) responseID(ctx context.Context, prefix string, by *inferencev1.ServedBy) string {
 	caller, _ := identity.FromContext(ctx)
 	return s.Responses.Make(prefix, caller, responseid.Served{
-		Model: by.GetModel(), Experiment: by.GetExperiment(), Arm: by.GetArm(), Version: by.GetVersion(),
+		Model: by.GetModel(), Experiment: by.GetExperiment(), Arm: by.GetArm(), Version: by.GetVersion(), Record: audit.From(ctx).ID(),
 	}, s.Clock.Now())
 }
 

@@ -13,6 +13,9 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/explain"
 )
 
 // Register serves the service that desc describes on r, by asking backend: every
@@ -56,6 +59,7 @@ func Register(r grpc.ServiceRegistrar, desc *grpc.ServiceDesc, backend grpc.Clie
 // method is one method of a backend.
 type method struct {
 	full        string
+	service     string
 	in, outType protoreflect.MessageType
 	backend     grpc.ClientConnInterface
 }
@@ -69,7 +73,7 @@ func newMethod(md protoreflect.MethodDescriptor, backend grpc.ClientConnInterfac
 	if err != nil {
 		return nil, fmt.Errorf("proxy: %s: %w", md.FullName(), err)
 	}
-	return &method{full: fullName(md), in: in, outType: out, backend: backend}, nil
+	return &method{full: fullName(md), service: string(md.Parent().FullName()), in: in, outType: out, backend: backend}, nil
 }
 
 func fullName(md protoreflect.MethodDescriptor) string {
@@ -95,8 +99,15 @@ func (m *method) handle(srv any, ctx context.Context, decode func(any) error, in
 	})
 }
 
+// explain notes which service is asked.
+func (m *method) explain(ctx context.Context) {
+	at := [1]explain.Attribute{{Name: "service", Value: m.service}}
+	audit.From(ctx).Decide(explain.Decision{Step: explain.Serving, Outcome: "asked", Attributes: at[:]})
+}
+
 func (m *method) forward(ctx context.Context, req proto.Message) (any, error) {
 	resp := m.outType.New().Interface()
+	m.explain(ctx)
 	if err := m.backend.Invoke(ctx, m.full, req, resp); err != nil {
 		return nil, err
 	}

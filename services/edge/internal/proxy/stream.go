@@ -24,6 +24,7 @@ func (m *method) stream(_ any, client grpc.ServerStream) error {
 	// Leaving, for whatever reason, stops the backend's work.
 	ctx, cancel := context.WithCancelCause(client.Context())
 	defer cancel(nil)
+	m.explain(ctx)
 	backend, err := m.backend.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, m.full)
 	if err != nil {
 		return err

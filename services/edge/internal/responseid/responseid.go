@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/services/edge/internal/sharedsecret"
@@ -29,14 +31,18 @@ var ErrUnknown = errors.New("there is no such response")
 type Served struct {
 	Model, Experiment, Arm string
 	Version                int32
+	// Record is the id of the request's audit record, a UUID; empty, and of an id from
+	// before ids said that: not known.
+	Record string
 }
 
 // The form of an id, after its prefix, in base64url: the form's number, seconds
 // since 1970 in 5 bytes, 8 bytes of chance, the version as a varint, the three names
 // with their lengths before them, and 16 bytes of HMAC-SHA-256 over all before and
-// the caller.
+// the caller. The second form has the 16 bytes of the record's id after the chance.
 const (
 	form      = 1
+	formOf    = 2 // says of which record it is
 	headBytes = 1 + 5 + 8
 	macBytes  = 16
 	maxName   = 128
@@ -63,12 +69,16 @@ func Load(ctx context.Context, db *sqldb.DB, random io.Reader) (*Signer, error) 
 
 // Make returns the id of an answer that the caller gets now.
 func (s *Signer) Make(prefix string, caller identity.Caller, by Served, now time.Time) string {
-	raw := make([]byte, headBytes, headBytes+8+len(by.Model)+len(by.Experiment)+len(by.Arm)+macBytes)
+	raw := make([]byte, headBytes, headBytes+len(uuid.UUID{})+8+len(by.Model)+len(by.Experiment)+len(by.Arm)+macBytes)
 	var seconds [8]byte
 	binary.BigEndian.PutUint64(seconds[:], uint64(now.Unix()))
 	raw[0] = form
 	copy(raw[1:6], seconds[3:])
 	binary.BigEndian.PutUint64(raw[6:], rand.Uint64()) //nolint:gosec // an id need not be secret, only different
+	if record, err := uuid.Parse(by.Record); err == nil {
+		raw[0] = formOf
+		raw = append(raw, record[:]...)
+	}
 	raw = binary.AppendUvarint(raw, uint64(by.Version))
 	for _, name := range []string{by.Model, by.Experiment, by.Arm} {
 		name = name[:min(len(name), maxName)]
@@ -93,9 +103,8 @@ type Answer struct {
 // Read returns what the id says if it was made for the caller; ErrUnknown
 // otherwise.
 func (s *Signer) Read(id string, caller identity.Caller) (Answer, error) {
-	_, text, ok := strings.Cut(id, "-")
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if !ok || err != nil || len(raw) < headBytes+4+macBytes || raw[0] != form {
+	raw, ok := decode(id)
+	if !ok {
 		return Answer{}, ErrUnknown
 	}
 	body, mac := raw[:len(raw)-macBytes], raw[len(raw)-macBytes:]
@@ -105,8 +114,36 @@ func (s *Signer) Read(id string, caller identity.Caller) (Answer, error) {
 	var seconds [8]byte
 	copy(seconds[3:], body[1:6])
 	made := time.Unix(int64(binary.BigEndian.Uint64(seconds[:])), 0)
-	by, err := readServed(body[headBytes:])
+	rest, record := body[headBytes:], ""
+	if raw[0] == formOf {
+		record, rest = uuid.UUID(rest[:len(uuid.UUID{})]).String(), rest[len(uuid.UUID{}):]
+	}
+	by, err := readServed(rest)
+	by.Record = record
 	return Answer{Served: by, Key: base64.RawURLEncoding.EncodeToString(raw), Made: made}, err
+}
+
+func decode(id string) ([]byte, bool) {
+	_, text, ok := strings.Cut(id, "-")
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if !ok || err != nil || len(raw) == 0 {
+		return nil, false
+	}
+	shortest := headBytes + 4 + macBytes
+	if raw[0] == formOf {
+		shortest += len(uuid.UUID{})
+	}
+	return raw, len(raw) >= shortest && (raw[0] == form || raw[0] == formOf)
+}
+
+// Record returns the id of the audit record that an id names. Whether the id is true
+// is not looked at: whoever uses it must decide by the record whose it is.
+func Record(id string) (string, bool) {
+	raw, ok := decode(id)
+	if !ok || raw[0] != formOf {
+		return "", false
+	}
+	return uuid.UUID(raw[headBytes : headBytes+len(uuid.UUID{})]).String(), true
 }
 
 func readServed(rest []byte) (by Served, err error) {

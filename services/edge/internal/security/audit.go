@@ -15,6 +15,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/admin"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
+	"github.com/poterne/poterne/services/edge/internal/requests"
 )
 
 // pruneInterval is how often old audit records are deleted.
@@ -150,6 +151,17 @@ func (s *Security) takeOver(ctx context.Context, left audit.Replayed, log *slog.
 
 // listing returns how the trail can be read, or nil when it cannot.
 func (s *Security) listing() admin.Records {
+	if !s.proof.listed {
+		return nil
+	}
+	return s.trail.Listing(s.proof.sink)
+}
+
+// maxOnTheWay bounds how long a record that another edge is writing is waited for.
+const maxOnTheWay = time.Second
+
+// found is listing for who looks for one request.
+func (s *Security) found() requests.Records {
 	if !s.proof.listed {
 		return nil
 	}

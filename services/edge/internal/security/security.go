@@ -42,6 +42,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/policy"
 	"github.com/poterne/poterne/services/edge/internal/policyserver"
 	"github.com/poterne/poterne/services/edge/internal/possession"
+	"github.com/poterne/poterne/services/edge/internal/requests"
 	"github.com/poterne/poterne/services/edge/internal/respcache"
 	"github.com/poterne/poterne/services/edge/internal/responseid"
 	"github.com/poterne/poterne/services/edge/internal/schema"
@@ -162,6 +163,8 @@ type Security struct {
 	ContentAdmin *auditcontent.Server
 	// LimitAdmin is the LimitService.
 	LimitAdmin *limitserver.Server
+	// Requests is the RequestService.
+	Requests *requests.Server
 	// Firewall judges requests over HTTP; nil when it is off.
 	Firewall *firewall.Firewall
 	// Calls is the calls in hand; what serves them cuts them when its time is over.
@@ -185,6 +188,7 @@ type Security struct {
 	web    *session.Manager // nil: nobody can log in
 	usage  *usage.Usage     // nil: nothing is billed
 	trail  *audit.Trail
+	inHand *audit.InHand
 	rules  *policy.Follower
 	models *models.Follower
 	// dryRuns tells other replicas what this one sees of them.
@@ -201,7 +205,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if d.Random == nil {
 		d.Random = rand.Reader
 	}
-	s = &Security{Calls: inhand.New(), tokens: cfg.Tokens}
+	s = &Security{Calls: inhand.New(), inHand: new(audit.InHand), tokens: cfg.Tokens}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("edge: open the security: %w", err), s.Close())
@@ -265,6 +269,9 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	s.Admin = admin.New(admin.Deps{
 		Keys: s.keys, Accounts: s.keys, Trail: s.trail, IDs: d.IDs, Records: s.listing(), Proof: s.prover(), TenantProofs: cfg.Audit.TenantProofs, Authorizer: authorizer, Inference: d.Inference, Variants: d.Registry, Clock: d.Clock, Log: log,
 	})
+	s.Requests = requests.New(requests.Deps{
+		Records: s.found(), InHand: s.inHand, Authz: authorizer, Clock: d.Clock, Patience: min(2*cfg.Audit.FlushInterval+maxOnTheWay/2, maxOnTheWay),
+	})
 	if err := s.openLimits(ctx, cfg, d, db, m); err != nil {
 		return s, err
 	}
@@ -273,6 +280,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	}
 	s.deps = middleware.Deps{
 		Config: cfg.Limits, Clock: d.Clock, IDs: d.IDs, Log: log, Metrics: m, Addresses: s.Addresses,
+		Explain: cfg.Audit.Explain, InHand: s.inHand,
 		Bans: s.Bans, Trail: s.trail, Contents: s.Contents != nil, Calls: s.Calls, Authenticator: authenticators, Authorizer: authorizer,
 		Possession: s.Possession, Challenges: challenges(cfg.Tokens),
 		AddressLimiter: limit.NewMemory(d.Clock, cfg.Limits.Address.MaxAddresses),

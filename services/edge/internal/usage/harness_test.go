@@ -16,6 +16,7 @@ import (
 	"github.com/poterne/poterne/pkg/sqldb"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/budget"
 	"github.com/poterne/poterne/services/edge/internal/ledger"
 	"github.com/poterne/poterne/services/edge/internal/metering"
@@ -178,7 +179,11 @@ func (o *office) adds() {
 type answer struct {
 	metering.Hold
 	header metadata.MD
+	entry  *audit.Entry
 }
+
+// End ends the request, as its handler does.
+func (a *answer) End(ctx context.Context, err error) { a.Hold.End(audit.NewContext(ctx, a.entry), err) }
 
 func as(ctx context.Context, groups ...string) context.Context {
 	c := identity.NewCaller("acme", "ana", nil, groups)
@@ -187,8 +192,8 @@ func as(ctx context.Context, groups ...string) context.Context {
 }
 
 func (o *office) ask(ctx context.Context, d metering.Demand) (*answer, error) {
-	a := &answer{header: metadata.MD{}}
-	h, err := o.Meter.Begin(ctx, d, func(md metadata.MD) error {
+	a := &answer{header: metadata.MD{}, entry: audit.NewEntry("r")}
+	h, err := o.Meter.Begin(audit.NewContext(ctx, a.entry), d, func(md metadata.MD) error {
 		a.header = metadata.Join(a.header, md)
 		return nil
 	})

@@ -39,9 +39,7 @@ func (h *hold) Note(u metering.Use) {
 	if u.Tokens == nil {
 		return
 	}
-	h.entry.Tokens = ledger.Tokens{
-		Input: int64(u.Tokens.GetPromptTokens()), Cached: int64(u.Tokens.GetCachedPromptTokens()), Output: int64(u.Tokens.GetCompletionTokens()),
-	}
+	h.entry.Tokens = tokens(u.Tokens)
 	h.entry.Estimated = u.Tokens.GetEstimated()
 	h.slot.Count(h.entry.Tokens, h.entry.Estimated)
 }
@@ -80,13 +78,11 @@ func (h *hold) End(ctx context.Context, err error) {
 		m.log.ErrorContext(ctx, "what a request used is in memory only until the store has it", telemetry.Err(err))
 	}
 	h.slot.Free()
+	h.explainUsage(ctx, book, priced)
 	cost := price.Micros(h.entry.Cost)
 	m.metrics.Settled(ctx, h.entry.Outcome, book.Currency(), h.entry.Input, h.entry.Cached, h.entry.Output, float64(cost)/1e6, priced)
 	if priced {
 		audit.From(ctx).AddCost(h.entry.Cost, book.Currency())
-	}
-	if priced && err == nil {
-		_ = h.setHeader(metadata.Pairs(HeaderCost, cost.String()+" "+book.Currency())) // of a stream it is sent already
 	}
 }
 

@@ -3,6 +3,7 @@ package usage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -25,9 +26,6 @@ import (
 
 // The response headers.
 const (
-	// HeaderCost is what a request cost: `0.000123 USD`. It is not there for a model
-	// without a price, and not for a stream, whose header is sent before that is known.
-	HeaderCost = "x-poterne-cost"
 	// HeaderBudget names the budgets that are at a warning, with the per cent that are
 	// used: `research;used=83`; or `unchecked` when the ledger was away.
 	HeaderBudget = "x-poterne-budget"
@@ -124,6 +122,7 @@ func (m *Meter) reserve(ctx context.Context, h *hold, d metering.Demand, rates p
 		return m.refuse(ctx, err)
 	}
 	h.reservation, h.entry.Charges = r, r.Charges()
+	m.explainReserved(ctx, r)
 	return m.warn(ctx, h)
 }
 
@@ -167,6 +166,7 @@ func (m *Meter) refuse(ctx context.Context, err error) error {
 	if used {
 		text = "the budget %q (%s) is used up"
 	}
+	explainRefused(ctx, b.ID, fmt.Sprintf(text, b.ID, scopeText(b)))
 	e := apierr.New(apierr.QuotaExceeded, text, b.ID, scopeText(b))
 	switch {
 	case used && !refused.Resets.IsZero():

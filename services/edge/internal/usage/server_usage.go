@@ -146,6 +146,7 @@ func rowMessage(r ledger.Row, q ledger.Query) *edgev1.UsageRow {
 		Tenant: r.Tenant, KeyId: r.KeyID, Subject: r.Subject, Kind: r.Kind, Model: r.Model, Version: r.Version, Variant: r.Variant,
 		Experiment: r.Experiment, Arm: r.Arm, Requests: r.Requests, PartialRequests: r.Partial, UnpricedRequests: r.Unpriced,
 		InputTokens: r.Input, CachedTokens: r.Cached, OutputTokens: r.Output, Cost: r.Cost,
+		CacheHits: r.Hits, SavedInputTokens: r.SavedInput, SavedOutputTokens: r.SavedOutput,
 	}
 	if q.Time != "" {
 		out.Time = timestamppb.New(r.Start)
@@ -204,21 +205,25 @@ func lines(rows []ledger.Row, q ledger.Query, first bool, currency string) ([]by
 		}
 	}
 	if first {
-		_ = w.Write(append(slices.Clone(by), "requests", "partial_requests", "unpriced_requests", "input_tokens", "cached_tokens", "output_tokens", "cost", "currency"))
+		_ = w.Write(append(slices.Clone(by), "requests", "partial_requests", "unpriced_requests", "input_tokens", "cached_tokens", "output_tokens", "cost", "currency", "cache_hits", "saved_input_tokens", "saved_output_tokens"))
 	}
 	for _, r := range rows {
 		values := map[string]string{
 			"time": r.Start.Format(time.RFC3339), "tenant": r.Tenant, "key": r.KeyID, "subject": r.Subject, "kind": r.Kind, "model": r.Model,
 			"version": strconv.Itoa(int(r.Version)), "variant": r.Variant, "experiment": r.Experiment, "arm": r.Arm,
 		}
-		line := make([]string, 0, len(by)+8)
+		line := make([]string, 0, len(by)+11)
 		for _, name := range by {
 			line = append(line, plain(values[name]))
 		}
 		for _, n := range []int64{r.Requests, r.Partial, r.Unpriced, r.Input, r.Cached, r.Output} {
 			line = append(line, strconv.FormatInt(n, 10))
 		}
-		_ = w.Write(append(line, price.Micros(r.Cost).String(), currency))
+		line = append(line, price.Micros(r.Cost).String(), currency)
+		for _, n := range []int64{r.Hits, r.SavedInput, r.SavedOutput} {
+			line = append(line, strconv.FormatInt(n, 10))
+		}
+		_ = w.Write(line)
 	}
 	w.Flush()
 	if err := w.Error(); err != nil {

@@ -42,8 +42,8 @@ func TestARequestIsSettledByWhatTheEngineCounted(t *testing.T) {
 	if settled, held := o.stands(tokens); settled != 50 || held != 0 {
 		t.Errorf("%d tokens are settled, %d reserved", settled, held)
 	}
-	if got := a.header.Get(HeaderCost); len(got) != 1 || got[0] != "0.00009 USD" {
-		t.Errorf("the cost is %q", got)
+	if micros, currency := a.entry.Cost(); micros != 90 || currency != "USD" {
+		t.Errorf("the cost is %d %s", micros, currency)
 	}
 
 	o.must(chat(10, 10)).End(t.Context(), errors.New("no worker")) // nothing was made
@@ -129,13 +129,13 @@ func TestWithoutAPrice(t *testing.T) {
 	o.price("*", price.Rates{Embedding: 7_000_000, Rerank: 1_000_000, Request: 5_000_000})
 	for _, q := range []struct {
 		kind metering.Kind
-		cost string
-	}{{metering.Embed, "0.000075 USD"}, {metering.Rerank, "0.000015 USD"}, {metering.Generate, "0.000005 USD"}} {
+		cost int64
+	}{{metering.Embed, 75}, {metering.Rerank, 15}, {metering.Generate, 5}} {
 		a := o.must(metering.Demand{Kind: q.kind, Model: "chat", PromptBytes: 100})
 		a.Note(used(10, 0))
 		a.End(t.Context(), nil)
-		if got := a.header.Get(HeaderCost); len(got) != 1 || got[0] != q.cost {
-			t.Errorf("%s costs %q, want %s", q.kind, got, q.cost)
+		if micros, currency := a.entry.Cost(); micros != q.cost || currency != "USD" {
+			t.Errorf("%s costs %d %s, want %d", q.kind, micros, currency, q.cost)
 		}
 	}
 }

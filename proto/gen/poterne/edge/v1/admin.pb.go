@@ -1399,6 +1399,10 @@ type AuditRecord struct {
 	CostMicros int64 `protobuf:"varint,33,opt,name=cost_micros,json=costMicros,proto3" json:"cost_micros,omitempty"`
 	// The currency, such as `EUR`; empty: nobody has priced the call.
 	Currency string `protobuf:"bytes,34,opt,name=currency,proto3" json:"currency,omitempty"`
+	// What each step decided about the request; see RequestService.
+	Decisions []*RequestDecision `protobuf:"bytes,35,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	// How many decisions more there were than are kept.
+	OmittedDecisions int32 `protobuf:"varint,36,opt,name=omitted_decisions,json=omittedDecisions,proto3" json:"omitted_decisions,omitempty"`
 	// The experiment that decided on the arm; empty when none did.
 	Experiment    string `protobuf:"bytes,40,opt,name=experiment,proto3" json:"experiment,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1643,6 +1647,20 @@ func (x *AuditRecord) GetCurrency() string {
 		return x.Currency
 	}
 	return ""
+}
+
+func (x *AuditRecord) GetDecisions() []*RequestDecision {
+	if x != nil {
+		return x.Decisions
+	}
+	return nil
+}
+
+func (x *AuditRecord) GetOmittedDecisions() int32 {
+	if x != nil {
+		return x.OmittedDecisions
+	}
+	return 0
 }
 
 func (x *AuditRecord) GetExperiment() string {
@@ -1895,7 +1913,7 @@ var File_poterne_edge_v1_admin_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1bpoterne/edge/v1/admin.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1epoterne/edge/v1/quantize.proto\x1a poterne/edge/v1/quarantine.proto\x1a$poterne/inference/v1/inference.proto\"\x97\a\n" +
+	"\x1bpoterne/edge/v1/admin.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1epoterne/edge/v1/quantize.proto\x1a poterne/edge/v1/quarantine.proto\x1a\x1epoterne/edge/v1/requests.proto\x1a$poterne/inference/v1/inference.proto\"\x97\a\n" +
 	"\x06ApiKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -1994,7 +2012,7 @@ const file_poterne_edge_v1_admin_proto_rawDesc = "" +
 	"\x02id\x18\x03 \x01(\tR\x02id\x122\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x1c.poterne.edge.v1.ApiKeyStateR\x05state\x12\x18\n" +
 	"\arevoked\x18\x05 \x01(\bR\arevoked\x120\n" +
-	"\aapi_key\x18\x06 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\"\x81\a\n" +
+	"\aapi_key\x18\x06 \x01(\v2\x17.poterne.edge.v1.ApiKeyR\x06apiKey\"\xee\a\n" +
 	"\vAuditRecord\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12.\n" +
@@ -2029,7 +2047,9 @@ const file_poterne_edge_v1_admin_proto_rawDesc = "" +
 	"\x0econtent_sha256\x18  \x01(\tR\rcontentSha256\x12\x1f\n" +
 	"\vcost_micros\x18! \x01(\x03R\n" +
 	"costMicros\x12\x1a\n" +
-	"\bcurrency\x18\" \x01(\tR\bcurrency\x12\x1e\n" +
+	"\bcurrency\x18\" \x01(\tR\bcurrency\x12>\n" +
+	"\tdecisions\x18# \x03(\v2 .poterne.edge.v1.RequestDecisionR\tdecisions\x12+\n" +
+	"\x11omitted_decisions\x18$ \x01(\x05R\x10omittedDecisions\x12\x1e\n" +
 	"\n" +
 	"experiment\x18( \x01(\tR\n" +
 	"experiment\"\xb6\x01\n" +
@@ -2111,11 +2131,12 @@ var file_poterne_edge_v1_admin_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil),      // 22: google.protobuf.Timestamp
 	(*fieldmaskpb.FieldMask)(nil),      // 23: google.protobuf.FieldMask
 	(*durationpb.Duration)(nil),        // 24: google.protobuf.Duration
-	(*v1.WorkerView)(nil),              // 25: poterne.inference.v1.WorkerView
-	(*LiftQuarantineRequest)(nil),      // 26: poterne.edge.v1.LiftQuarantineRequest
-	(*QuantizeModelRequest)(nil),       // 27: poterne.edge.v1.QuantizeModelRequest
-	(*LiftQuarantineResponse)(nil),     // 28: poterne.edge.v1.LiftQuarantineResponse
-	(*QuantizeModelResponse)(nil),      // 29: poterne.edge.v1.QuantizeModelResponse
+	(*RequestDecision)(nil),            // 25: poterne.edge.v1.RequestDecision
+	(*v1.WorkerView)(nil),              // 26: poterne.inference.v1.WorkerView
+	(*LiftQuarantineRequest)(nil),      // 27: poterne.edge.v1.LiftQuarantineRequest
+	(*QuantizeModelRequest)(nil),       // 28: poterne.edge.v1.QuantizeModelRequest
+	(*LiftQuarantineResponse)(nil),     // 29: poterne.edge.v1.LiftQuarantineResponse
+	(*QuantizeModelResponse)(nil),      // 30: poterne.edge.v1.QuantizeModelResponse
 }
 var file_poterne_edge_v1_admin_proto_depIdxs = []int32{
 	22, // 0: poterne.edge.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
@@ -2142,35 +2163,36 @@ var file_poterne_edge_v1_admin_proto_depIdxs = []int32{
 	0,  // 21: poterne.edge.v1.LeakedApiKey.state:type_name -> poterne.edge.v1.ApiKeyState
 	1,  // 22: poterne.edge.v1.LeakedApiKey.api_key:type_name -> poterne.edge.v1.ApiKey
 	22, // 23: poterne.edge.v1.AuditRecord.time:type_name -> google.protobuf.Timestamp
-	17, // 24: poterne.edge.v1.ListAuditRecordsResponse.records:type_name -> poterne.edge.v1.AuditRecord
-	25, // 25: poterne.edge.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
-	2,  // 26: poterne.edge.v1.AdminService.CreateApiKey:input_type -> poterne.edge.v1.CreateApiKeyRequest
-	4,  // 27: poterne.edge.v1.AdminService.GetApiKey:input_type -> poterne.edge.v1.GetApiKeyRequest
-	6,  // 28: poterne.edge.v1.AdminService.ListApiKeys:input_type -> poterne.edge.v1.ListApiKeysRequest
-	8,  // 29: poterne.edge.v1.AdminService.RevokeApiKey:input_type -> poterne.edge.v1.RevokeApiKeyRequest
-	10, // 30: poterne.edge.v1.AdminService.UpdateApiKey:input_type -> poterne.edge.v1.UpdateApiKeyRequest
-	12, // 31: poterne.edge.v1.AdminService.RotateApiKey:input_type -> poterne.edge.v1.RotateApiKeyRequest
-	14, // 32: poterne.edge.v1.AdminService.CheckLeakedApiKeys:input_type -> poterne.edge.v1.CheckLeakedApiKeysRequest
-	18, // 33: poterne.edge.v1.AdminService.ListAuditRecords:input_type -> poterne.edge.v1.ListAuditRecordsRequest
-	20, // 34: poterne.edge.v1.AdminService.ListWorkers:input_type -> poterne.edge.v1.ListWorkersRequest
-	26, // 35: poterne.edge.v1.AdminService.LiftQuarantine:input_type -> poterne.edge.v1.LiftQuarantineRequest
-	27, // 36: poterne.edge.v1.AdminService.QuantizeModel:input_type -> poterne.edge.v1.QuantizeModelRequest
-	3,  // 37: poterne.edge.v1.AdminService.CreateApiKey:output_type -> poterne.edge.v1.CreateApiKeyResponse
-	5,  // 38: poterne.edge.v1.AdminService.GetApiKey:output_type -> poterne.edge.v1.GetApiKeyResponse
-	7,  // 39: poterne.edge.v1.AdminService.ListApiKeys:output_type -> poterne.edge.v1.ListApiKeysResponse
-	9,  // 40: poterne.edge.v1.AdminService.RevokeApiKey:output_type -> poterne.edge.v1.RevokeApiKeyResponse
-	11, // 41: poterne.edge.v1.AdminService.UpdateApiKey:output_type -> poterne.edge.v1.UpdateApiKeyResponse
-	13, // 42: poterne.edge.v1.AdminService.RotateApiKey:output_type -> poterne.edge.v1.RotateApiKeyResponse
-	15, // 43: poterne.edge.v1.AdminService.CheckLeakedApiKeys:output_type -> poterne.edge.v1.CheckLeakedApiKeysResponse
-	19, // 44: poterne.edge.v1.AdminService.ListAuditRecords:output_type -> poterne.edge.v1.ListAuditRecordsResponse
-	21, // 45: poterne.edge.v1.AdminService.ListWorkers:output_type -> poterne.edge.v1.ListWorkersResponse
-	28, // 46: poterne.edge.v1.AdminService.LiftQuarantine:output_type -> poterne.edge.v1.LiftQuarantineResponse
-	29, // 47: poterne.edge.v1.AdminService.QuantizeModel:output_type -> poterne.edge.v1.QuantizeModelResponse
-	37, // [37:48] is the sub-list for method output_type
-	26, // [26:37] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	25, // 24: poterne.edge.v1.AuditRecord.decisions:type_name -> poterne.edge.v1.RequestDecision
+	17, // 25: poterne.edge.v1.ListAuditRecordsResponse.records:type_name -> poterne.edge.v1.AuditRecord
+	26, // 26: poterne.edge.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
+	2,  // 27: poterne.edge.v1.AdminService.CreateApiKey:input_type -> poterne.edge.v1.CreateApiKeyRequest
+	4,  // 28: poterne.edge.v1.AdminService.GetApiKey:input_type -> poterne.edge.v1.GetApiKeyRequest
+	6,  // 29: poterne.edge.v1.AdminService.ListApiKeys:input_type -> poterne.edge.v1.ListApiKeysRequest
+	8,  // 30: poterne.edge.v1.AdminService.RevokeApiKey:input_type -> poterne.edge.v1.RevokeApiKeyRequest
+	10, // 31: poterne.edge.v1.AdminService.UpdateApiKey:input_type -> poterne.edge.v1.UpdateApiKeyRequest
+	12, // 32: poterne.edge.v1.AdminService.RotateApiKey:input_type -> poterne.edge.v1.RotateApiKeyRequest
+	14, // 33: poterne.edge.v1.AdminService.CheckLeakedApiKeys:input_type -> poterne.edge.v1.CheckLeakedApiKeysRequest
+	18, // 34: poterne.edge.v1.AdminService.ListAuditRecords:input_type -> poterne.edge.v1.ListAuditRecordsRequest
+	20, // 35: poterne.edge.v1.AdminService.ListWorkers:input_type -> poterne.edge.v1.ListWorkersRequest
+	27, // 36: poterne.edge.v1.AdminService.LiftQuarantine:input_type -> poterne.edge.v1.LiftQuarantineRequest
+	28, // 37: poterne.edge.v1.AdminService.QuantizeModel:input_type -> poterne.edge.v1.QuantizeModelRequest
+	3,  // 38: poterne.edge.v1.AdminService.CreateApiKey:output_type -> poterne.edge.v1.CreateApiKeyResponse
+	5,  // 39: poterne.edge.v1.AdminService.GetApiKey:output_type -> poterne.edge.v1.GetApiKeyResponse
+	7,  // 40: poterne.edge.v1.AdminService.ListApiKeys:output_type -> poterne.edge.v1.ListApiKeysResponse
+	9,  // 41: poterne.edge.v1.AdminService.RevokeApiKey:output_type -> poterne.edge.v1.RevokeApiKeyResponse
+	11, // 42: poterne.edge.v1.AdminService.UpdateApiKey:output_type -> poterne.edge.v1.UpdateApiKeyResponse
+	13, // 43: poterne.edge.v1.AdminService.RotateApiKey:output_type -> poterne.edge.v1.RotateApiKeyResponse
+	15, // 44: poterne.edge.v1.AdminService.CheckLeakedApiKeys:output_type -> poterne.edge.v1.CheckLeakedApiKeysResponse
+	19, // 45: poterne.edge.v1.AdminService.ListAuditRecords:output_type -> poterne.edge.v1.ListAuditRecordsResponse
+	21, // 46: poterne.edge.v1.AdminService.ListWorkers:output_type -> poterne.edge.v1.ListWorkersResponse
+	29, // 47: poterne.edge.v1.AdminService.LiftQuarantine:output_type -> poterne.edge.v1.LiftQuarantineResponse
+	30, // 48: poterne.edge.v1.AdminService.QuantizeModel:output_type -> poterne.edge.v1.QuantizeModelResponse
+	38, // [38:49] is the sub-list for method output_type
+	27, // [27:38] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_admin_proto_init() }
@@ -2180,6 +2202,7 @@ func file_poterne_edge_v1_admin_proto_init() {
 	}
 	file_poterne_edge_v1_quantize_proto_init()
 	file_poterne_edge_v1_quarantine_proto_init()
+	file_poterne_edge_v1_requests_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -401,9 +401,17 @@ type UsageRow struct {
 	// Tokens generated.
 	OutputTokens int64 `protobuf:"varint,16,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
 	// What it cost.
-	Cost          int64 `protobuf:"varint,17,opt,name=cost,proto3" json:"cost,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Cost int64 `protobuf:"varint,17,opt,name=cost,proto3" json:"cost,omitempty"`
+	// How many requests were answered from the response cache, or with the answer that
+	// was being made for another: no model worked on them, they cost nothing, and they
+	// are not among the requests above.
+	CacheHits int64 `protobuf:"varint,30,opt,name=cache_hits,json=cacheHits,proto3" json:"cache_hits,omitempty"`
+	// Tokens of prompts that no model had to read for that.
+	SavedInputTokens int64 `protobuf:"varint,31,opt,name=saved_input_tokens,json=savedInputTokens,proto3" json:"saved_input_tokens,omitempty"`
+	// Tokens that no model had to generate for that.
+	SavedOutputTokens int64 `protobuf:"varint,32,opt,name=saved_output_tokens,json=savedOutputTokens,proto3" json:"saved_output_tokens,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *UsageRow) Reset() {
@@ -551,6 +559,27 @@ func (x *UsageRow) GetOutputTokens() int64 {
 func (x *UsageRow) GetCost() int64 {
 	if x != nil {
 		return x.Cost
+	}
+	return 0
+}
+
+func (x *UsageRow) GetCacheHits() int64 {
+	if x != nil {
+		return x.CacheHits
+	}
+	return 0
+}
+
+func (x *UsageRow) GetSavedInputTokens() int64 {
+	if x != nil {
+		return x.SavedInputTokens
+	}
+	return 0
+}
+
+func (x *UsageRow) GetSavedOutputTokens() int64 {
+	if x != nil {
+		return x.SavedOutputTokens
 	}
 	return 0
 }
@@ -891,7 +920,7 @@ const file_poterne_edge_v1_usage_proto_rawDesc = "" +
 	"\x11ListUsageResponse\x12-\n" +
 	"\x04rows\x18\x01 \x03(\v2\x19.poterne.edge.v1.UsageRowR\x04rows\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
-	"\bcurrency\x18\x03 \x01(\tR\bcurrency\"\x88\x04\n" +
+	"\bcurrency\x18\x03 \x01(\tR\bcurrency\"\x85\x05\n" +
 	"\bUsageRow\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x15\n" +
@@ -912,7 +941,11 @@ const file_poterne_edge_v1_usage_proto_rawDesc = "" +
 	"\finput_tokens\x18\x0e \x01(\x03R\vinputTokens\x12#\n" +
 	"\rcached_tokens\x18\x0f \x01(\x03R\fcachedTokens\x12#\n" +
 	"\routput_tokens\x18\x10 \x01(\x03R\foutputTokens\x12\x12\n" +
-	"\x04cost\x18\x11 \x01(\x03R\x04cost\"w\n" +
+	"\x04cost\x18\x11 \x01(\x03R\x04cost\x12\x1d\n" +
+	"\n" +
+	"cache_hits\x18\x1e \x01(\x03R\tcacheHits\x12,\n" +
+	"\x12saved_input_tokens\x18\x1f \x01(\x03R\x10savedInputTokens\x12.\n" +
+	"\x13saved_output_tokens\x18  \x01(\x03R\x11savedOutputTokens\"w\n" +
 	"\x12ExportUsageRequest\x12?\n" +
 	"\x05usage\x18\x01 \x01(\v2!.poterne.edge.v1.ListUsageRequestB\x06\xbaH\x03\xc8\x01\x01R\x05usage\x12 \n" +
 	"\x06tenant\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x06tenant\")\n" +

@@ -1,0 +1,39 @@
+package openai
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/metering"
+	"github.com/poterne/poterne/services/edge/internal/price"
+)
+
+// memberCost is the member of a stream's usage that says what the request cost: its
+// header was sent before that was known.
+const memberCost = "poterne_cost"
+
+// tellCost adds to a stream's usage what the request cost. An answer that is given
+// again costs nothing but what finding it did.
+func (s *Server) tellCost(ctx context.Context, by *inferencev1.ServedBy, u *edgev1.Usage, p *plan, begun time.Time) {
+	micros, currency := audit.From(ctx).Cost()
+	cost, own, priced := s.Meters.Price(metering.Work{Kind: metering.Generate, By: by, Time: begun, Tokens: &commonv1.TokenUsage{
+		PromptTokens: u.GetPromptTokens(), CompletionTokens: u.GetCompletionTokens(), CachedPromptTokens: u.GetPromptTokensDetails().GetCachedTokens(),
+	}})
+	if priced {
+		if currency = own; p == nil || !p.replayed {
+			micros += cost
+		}
+	}
+	if currency == "" {
+		return
+	}
+	if u.Extra == nil {
+		u.Extra = make(map[string]string, 1)
+	}
+	u.Extra[memberCost] = strconv.Quote(price.Micros(micros).String() + " " + currency)
+}

@@ -1,0 +1,99 @@
+package openai
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/explain"
+	"github.com/poterne/poterne/services/edge/internal/respcache"
+)
+
+// explainServing notes which version answered, and who worked on it. Of an answer that
+// is given again that was before, for somebody else perhaps.
+func explainServing(entry *audit.Entry, version string, by *inferencev1.ServedBy, md metadata.MD) {
+	var at [9]explain.Attribute
+	list := at[:0]
+	add := func(name, value string) {
+		if value != "" {
+			list = append(list, explain.Attribute{Name: name, Value: value})
+		}
+	}
+	add("experiment", by.GetExperiment())
+	add("arm", by.GetArm())
+	add("variant", by.GetVariant())
+	add("variant_reason", reasonName(by.GetVariantReason()))
+	if given := md.Get(HeaderCache); len(given) == 0 || given[0] == cacheBypass || given[0] == string(respcache.Miss) {
+		add(explain.AttributeWorker, by.GetWorkerId())
+		if n := by.GetAttempts(); n > 1 {
+			add("workers_tried", strconv.Itoa(int(n)))
+		}
+		if n := by.GetContinuations(); n > 0 {
+			add("continuations", strconv.Itoa(int(n)))
+		}
+		if q := by.GetQueueTime(); q != nil {
+			add("queue_ms", strconv.FormatFloat(float64(q.AsDuration().Microseconds())/1000, 'f', -1, 64))
+		}
+	}
+	entry.Decide(explain.Decision{Step: explain.Serving, Outcome: version, Attributes: list})
+}
+
+// explainBypass notes why the cache was not asked.
+func explainBypass(ctx context.Context, why string) {
+	audit.From(ctx).Decide(explain.Decision{Step: explain.Cache, Outcome: cacheBypass, Detail: why})
+}
+
+// explainMiss notes that nothing was kept that could be given.
+func (s *Server) explainMiss(ctx context.Context, p *plan, start time.Time) {
+	audit.From(ctx).Decide(explain.Decision{
+		Step: explain.Cache, Outcome: string(respcache.Miss), Attributes: []explain.Attribute{{Name: "scope", Value: p.scopeName()}},
+		Start: start, Duration: s.Clock.Now().Sub(start),
+	})
+}
+
+// explainHit notes that an answer was given that was made before.
+func (s *Server) explainHit(ctx context.Context, p *plan, state respcache.State, e *respcache.Entry, similarity float64, start time.Time) {
+	now := s.Clock.Now()
+	at := [3]explain.Attribute{
+		{Name: "scope", Value: p.scopeName()}, {Name: "age_s", Value: strconv.FormatInt(int64(e.Age(now)/time.Second), 10)},
+	}
+	list := at[:2]
+	if state == respcache.HitSemantic {
+		list = append(list, explain.Attribute{Name: "similarity", Value: strconv.FormatFloat(similarity, 'f', 4, 64)})
+	}
+	audit.From(ctx).Decide(explain.Decision{Step: explain.Cache, Outcome: string(state), Attributes: list, Start: start, Duration: now.Sub(start)})
+}
+
+// explainShared notes that the request gets the answer that is being made for another.
+func explainShared(ctx context.Context, p *plan) {
+	audit.From(ctx).Decide(explain.Decision{
+		Step: explain.Cache, Outcome: string(respcache.Hit), Detail: "with the answer that was being made for the same request",
+		Attributes: []explain.Attribute{{Name: "scope", Value: p.scopeName()}},
+	})
+}
+
+// scopeName says whose answers may be given to whom.
+func (p *plan) scopeName() string {
+	if p.scope.Subject != "" {
+		return "subject"
+	}
+	return "tenant"
+}
+
+// explainVectors notes how many of the inputs had vectors that are kept.
+func (s *Server) explainVectors(ctx context.Context, p *plan, known, inputs int, start time.Time) {
+	state := respcache.Hit
+	if known < inputs {
+		state = respcache.Miss
+	}
+	audit.From(ctx).Decide(explain.Decision{
+		Step: explain.Cache, Outcome: string(state), Start: start, Duration: s.Clock.Now().Sub(start),
+		Attributes: []explain.Attribute{
+			{Name: "scope", Value: p.scopeName()}, {Name: "inputs", Value: strconv.Itoa(inputs)}, {Name: "kept", Value: strconv.Itoa(known)},
+		},
+	})
+}
