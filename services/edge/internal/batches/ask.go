@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -30,7 +31,7 @@ const (
 
 // ask has a line answered, however often that takes; nil when the batch stops before.
 func (j *job) ask(ctx context.Context, line Line, w *window) *Result {
-	pause, broken := firstPause, 0
+	pause, broken := j.pause, 0
 	for {
 		if err := j.slots.acquire(j.admit, j.batch.Owner.Tenant); err != nil {
 			return nil
@@ -183,10 +184,7 @@ func (j *job) resultID(line Line) string {
 }
 
 func quote(s string) jsontext.Value {
-	out, err := jsontext.AppendQuote(nil, s)
-	if err != nil { // it is no UTF-8: what is left of it
-		return jsontext.Value(strconv.QuoteToASCII(s))
-	}
+	out, _ := jsontext.AppendQuote(nil, strings.ToValidUTF8(s, "\ufffd")) // which is all that can be wrong
 	return out
 }
 

@@ -48,6 +48,7 @@ type Runner struct {
 	RunnerDeps
 	holder string
 	slots  *slots
+	pause  time.Duration // before a line is asked again
 
 	mu      sync.Mutex
 	running map[*job]struct{}
@@ -55,7 +56,7 @@ type Runner struct {
 
 // NewRunner returns a runner.
 func NewRunner(d RunnerDeps) *Runner {
-	return &Runner{RunnerDeps: d, holder: d.IDs.New(), slots: newSlots(d.Config.Concurrency), running: make(map[*job]struct{})}
+	return &Runner{RunnerDeps: d, holder: d.IDs.New(), slots: newSlots(d.Config.Concurrency), pause: firstPause, running: make(map[*job]struct{})}
 }
 
 const (
