@@ -174,7 +174,7 @@ func TestARevokedKeyEndsItsBatch(t *testing.T) {
 	if a := g.do("DELETE", "/v1/files/"+text(g.do("GET", "/v1/batches/"+id, "", bob...).at("input_file_id")), "", bob...); a.status != http.StatusBadRequest {
 		t.Errorf("a file in use is deleted: %d %s", a.status, a.text)
 	}
-	if a := g.do("POST", "/v1/admin/api-keys/"+keyID+":revoke", "{}"); a.status != http.StatusOK {
+	if a := g.do("DELETE", "/v1/admin/api-keys/"+keyID, ""); a.status != http.StatusOK {
 		t.Fatalf("%d %s", a.status, a.text)
 	}
 	close(answered)
