@@ -78,6 +78,45 @@ def responses():
            lambda: client.responses.create(model=CHAT, input="x", tools=[{"type": "web_search"}]), param="tools[0].type")
 
 
+def batches():
+    ask = {"model": CHAT, "messages": HELLO, "max_tokens": 2}
+    lines = [{"custom_id": f"c{i}", "method": "POST", "url": "/v1/chat/completions", "body": ask} for i in range(3)]
+    lines.append({"custom_id": "wrong", "method": "POST", "url": "/v1/chat/completions", "body": {**ask, "model": "no-such-model"}})
+    data = "\n".join(json.dumps(line) for line in lines).encode()
+    file = client.files.create(file=("requests.jsonl", data), purpose="batch", expires_after={"anchor": "created_at", "seconds": 7200})
+    check("file: made", file.id and file.bytes == len(data) and file.filename == "requests.jsonl" and file.purpose == "batch", file)
+    check("file: ends", file.expires_at == file.created_at + 7200, file)
+    check("file: retrieved", client.files.retrieve(file.id).id == file.id)
+    check("file: content", client.files.content(file.id).read() == data)
+    second = client.files.create(file=b"x", purpose="batch")
+    check("file: listed by pages", {file.id, second.id} <= {f.id for f in client.files.list(limit=1, purpose="batch")})
+    batch = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"k": "v"})
+    check("batch: made", batch.status in ("validating", "in_progress") and batch.metadata == {"k": "v"}, batch)
+    raises("file: in use", openai.BadRequestError, lambda: client.files.delete(file.id), param="file_id")
+    end = time.monotonic() + 120
+    while client.batches.retrieve(batch.id).status not in ("completed", "failed", "expired", "cancelled"):
+        check("batch: ends in time", time.monotonic() < end)
+        time.sleep(0.2)
+    batch = client.batches.retrieve(batch.id)
+    counts = batch.request_counts
+    check("batch: completed", batch.status == "completed" and (counts.total, counts.completed, counts.failed) == (4, 3, 1), batch)
+    results = [json.loads(line) for line in client.files.content(batch.output_file_id).text.splitlines()]
+    check("batch: results", sorted(r["custom_id"] for r in results) == ["c0", "c1", "c2"], results)
+    check("batch: an answer", results[0]["response"]["status_code"] == 200 and results[0]["response"]["body"]["choices"], results)
+    failed = [json.loads(line) for line in client.files.content(batch.error_file_id).text.splitlines()]
+    check("batch: errors", [(f["custom_id"], f["response"]["status_code"]) for f in failed] == [("wrong", 404)], failed)
+    check("batch: listed", any(b.id == batch.id for b in client.batches.list(limit=2)))
+    raises("batch: cancelled too late", openai.ConflictError, lambda: client.batches.cancel(batch.id))
+    wrong = client.batches.create(input_file_id=second.id, endpoint="/v1/embeddings", completion_window="24h")
+    while wrong.status == "validating":
+        time.sleep(0.2)
+        wrong = client.batches.retrieve(wrong.id)
+    check("batch: a wrong file", wrong.status == "failed" and wrong.errors.data[0].line == 1 and wrong.errors.data[0].code == "invalid_json_line", wrong)
+    check("file: deleted", client.files.delete(file.id).deleted)
+    raises("file: gone", openai.NotFoundError, lambda: client.files.retrieve(file.id))
+    raises("file: another purpose", openai.BadRequestError, lambda: client.files.create(file=b"x", purpose="fine-tune"), param="purpose")
+
+
 def chat():
     answer = client.chat.completions.create(model=CHAT, messages=HELLO, max_tokens=12, temperature=0)
     check("chat: content", bool(answer.choices[0].message.content.strip()), answer)
@@ -219,6 +258,7 @@ def errors():
 
 moderation()
 responses()
+batches()
 chat()
 stream()
 asyncio.run(asynchronous())

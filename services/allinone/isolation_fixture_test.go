@@ -115,6 +115,7 @@ func (g *gate) acme() *acme {
 	g.must("POST", "/v1/admin/budgets", owner, `{"budget":{"id":"spend","scope":"team","scope_name":"`+marker+`","period":"month","unit":"tokens","amount":1000}}`, nil)
 
 	g.must("PUT", "/v1/admin/limits/tokens-of-acme", owner, `{"limit":{"kind":"LIMIT_KIND_TOTAL_TOKENS","by":["user"],"match":{"users":["`+marker+`"]},"amount":1000000}}`, nil)
+	file, batch := a.batched()
 	accountKey, request := a.secured(id), a.lastRequest()
 	record := a.lastRecord()
 
@@ -122,13 +123,13 @@ func (g *gate) acme() *acme {
 		"collection": "vault", "document": "doc-1", "model": "acme.private", "experiment": "trial", "rollout": "next",
 		"alias": "canary", "variant": "small", "change": pending.Changes[0].ID, "key": id, "response": chat.ID,
 		"tenant": "acme", "account": "robot", "account_key": accountKey, "secret": owner, "request": request, "record": record,
-		"session": sessionID, "subject": visitor, "group": secretGroup, "ban": banned, "kept": kept.ID, "budget": "spend", "limit": "tokens-of-acme",
+		"session": sessionID, "subject": visitor, "group": secretGroup, "ban": banned, "kept": kept.ID, "budget": "spend", "limit": "tokens-of-acme", "file": file, "batch": batch,
 	}
 	a.absent = map[string]string{
 		"collection": "vaulz", "document": "doc-9", "model": "acme.privaty", "experiment": "trjal", "rollout": "nexu",
 		"alias": "canarz", "variant": "smalm", "change": changed(pending.Changes[0].ID), "key": changed(id), "response": changed(chat.ID),
 		"tenant": "acmf", "account": "robou", "account_key": changed(accountKey), "secret": g.unknown, "request": changed(request), "record": changed(record),
-		"session": changed(sessionID), "subject": "bobbz", "group": "group8", "ban": "198.51.100.8", "kept": changed(kept.ID), "budget": "spene", "limit": "tokens-of-acmf",
+		"session": changed(sessionID), "subject": "bobbz", "group": "group8", "ban": "198.51.100.8", "kept": changed(kept.ID), "budget": "spene", "limit": "tokens-of-acmf", "file": changed(file), "batch": changed(batch),
 	}
 	return a
 }

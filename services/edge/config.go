@@ -11,8 +11,10 @@ import (
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/pkg/tlsfiles"
+	"github.com/poterne/poterne/services/edge/internal/batches"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/detect"
+	"github.com/poterne/poterne/services/edge/internal/files"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/oidc"
 	"github.com/poterne/poterne/services/edge/internal/openai"
@@ -69,6 +71,9 @@ type Config struct {
 	OpenAI    openai.Config `yaml:"openai"`
 	// Responses says how long responses are kept for those that go on from them.
 	Responses responses.Config `yaml:"responses"`
+	// Files and Batches are about requests that are answered when there is room.
+	Files   files.Config   `yaml:"files"`
+	Batches batches.Config `yaml:"batches"`
 	// Tensors bounds requests of the Open Inference Protocol.
 	Tensors   tensor.Limits     `yaml:"tensors"`
 	Inference grpcclient.Config `yaml:"inference"`
@@ -107,6 +112,8 @@ func DefaultConfig() *Config {
 		Context:       contextbuilder.DefaultConfig(),
 		OpenAI:        openai.DefaultConfig(),
 		Responses:     responses.DefaultConfig(),
+		Files:         files.DefaultConfig(),
+		Batches:       batches.DefaultConfig(),
 		Tensors:       tensor.DefaultLimits(),
 		Inference:     grpcclient.DefaultConfig(),
 		Search:        grpcclient.DefaultConfig(),
@@ -144,6 +151,8 @@ func (c *Config) Complete() error {
 	c.Detectors.Validate(&p, "detectors")
 	c.OpenAI.Validate(&p, "openai")
 	c.Responses.Validate(&p, "responses")
+	c.Files.Validate(&p, "files")
+	c.Batches.Validate(&p, "batches")
 	c.Tensors.Validate(&p, "tensors")
 	c.Inference.Validate(&p, "inference")
 	c.Search.Validate(&p, "search")

@@ -21,7 +21,8 @@ func (s *Service) Components() []lifecycle.Component {
 	if s.cfg.Security.Audit.OnFull == audit.FullRefuse {
 		comps = append(comps, s.auditComponent())
 	}
-	return append(comps, s.responses.Component(), s.identity.Component(), s.readyComponent())
+	comps = append(comps, s.responses.Component(), s.files.Component(), s.identity.Component(), s.readyComponent())
+	return append(comps, s.runner.Components()...)
 }
 
 // Run serves until ctx ends: the background work, the HTTP, gRPC and ops ports,

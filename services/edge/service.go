@@ -27,9 +27,11 @@ import (
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/edge/internal/batches"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/feedback"
+	"github.com/poterne/poterne/services/edge/internal/files"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/inspect"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
@@ -56,6 +58,9 @@ type Service struct {
 	openai     *openai.Server
 	responses  *responses.Server
 	moderation *moderation.Server
+	files      *files.Server
+	batches    *batches.Server
+	runner     *batches.Runner
 	feedback   *feedback.Server
 	tensors    *openinference.Server
 	chain      grpcserver.Chain
@@ -151,6 +156,7 @@ func (s *Service) newServers(ctx context.Context) error {
 		Signer: s.security.Responses, Clock: s.opts.clock, IDs: s.opts.ids, Log: s.opts.telemetry.Logger,
 	})
 	s.moderation = moderation.New(detect.All(), s.opts.ids)
+	s.newBatches()
 	s.feedback = feedback.New(registryv1.NewRegistryServiceClient(s.backends.registry), s.security.Responses)
 	s.tensors = openinference.New(openinference.Deps{
 		Hints: s.cfg.OpenAI, Inference: inference, Limits: s.cfg.Tensors, Ready: s.readiness.Ready, Version: s.opts.version,
@@ -166,7 +172,10 @@ func (s *Service) newServers(ctx context.Context) error {
 		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Possession: s.security.Possession, Firewall: s.security.Firewall, Slow: s.security.Slow, Clock: s.opts.clock, IDs: s.opts.ids,
 		Telemetry: s.opts.telemetry, Pages: pages, Forms: forms,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.newRunner()
 }
 
 // pages returns what answers outside of the API: GET, and POST.
@@ -194,6 +203,8 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterResponsesServiceServer(r, s.responses)
 	edgev1.RegisterMessagesServiceServer(r, messages.New(s.openai))
 	edgev1.RegisterModerationServiceServer(r, s.moderation)
+	edgev1.RegisterFileServiceServer(r, s.files)
+	edgev1.RegisterBatchServiceServer(r, s.batches)
 	edgev1.RegisterAdminServiceServer(r, s.security.Admin)
 	edgev1.RegisterServiceAccountServiceServer(r, s.security.Admin)
 	edgev1.RegisterAuditServiceServer(r, s.security.Admin)

@@ -18,6 +18,8 @@ func Files() []protoreflect.FileDescriptor {
 		edgev1.File_poterne_edge_v1_responses_proto,
 		edgev1.File_poterne_edge_v1_messages_proto,
 		edgev1.File_poterne_edge_v1_moderations_proto,
+		edgev1.File_poterne_edge_v1_files_proto,
+		edgev1.File_poterne_edge_v1_batches_proto,
 		edgev1.File_poterne_edge_v1_admin_proto,
 		edgev1.File_poterne_edge_v1_feedback_proto,
 		edgev1.File_poterne_edge_v1_serviceaccounts_proto,

@@ -11,6 +11,8 @@ type Step string
 
 // The steps, in the order in which a request meets them.
 const (
+	// Batch is that a request is a line of a batch, made on behalf of its maker.
+	Batch     Step = "batch"
 	Identity  Step = "identity"
 	Policy    Step = "policy"
 	Limits    Step = "limits"

@@ -56,6 +56,8 @@ func services() map[string]Profile {
 		edgev1.ResponsesService_ServiceDesc.ServiceName:      Prompt,
 		edgev1.MessagesService_ServiceDesc.ServiceName:       Prompt,
 		edgev1.ModerationService_ServiceDesc.ServiceName:     Prompt,
+		edgev1.FileService_ServiceDesc.ServiceName:           Prompt, // files
+		edgev1.BatchService_ServiceDesc.ServiceName:          Prompt, // notes
 		edgev1.AdminService_ServiceDesc.ServiceName:          Full,
 		edgev1.ServiceAccountService_ServiceDesc.ServiceName: Full,
 		edgev1.PolicyService_ServiceDesc.ServiceName:         Full,

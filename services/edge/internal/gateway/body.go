@@ -209,6 +209,9 @@ func (h *handler) checkBody(r *http.Request, rt *route) error {
 	imports := rt.rpc == searchv1.SearchService_ImportDocuments_FullMethodName || rt.rpc == registryv1.RegistryService_ImportArchive_FullMethodName
 	restores := rt.rpc == searchv1.SearchService_RestoreCollection_FullMethodName
 	appends := rt.rpc == registryv1.ArtifactService_AppendUpload_FullMethodName
+	if rt.rpc == edgev1.FileService_UploadFile_FullMethodName {
+		return checkForm(r)
+	}
 	if limit := h.maxBody(rt); !imports && !restores && !appends && r.ContentLength > limit {
 		return tooLarge(limit)
 	}

@@ -74,6 +74,7 @@ type handler struct {
 	openai    edgev1.OpenAIServiceClient
 	responses edgev1.ResponsesServiceClient
 	messages  edgev1.MessagesServiceClient
+	files     edgev1.FileServiceClient
 	admin     edgev1.AdminServiceClient
 	tensors   oip.GRPCInferenceServiceClient
 	search    searchv1.SearchServiceClient
@@ -88,7 +89,7 @@ type handler struct {
 func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	h := &handler{
 		Deps: d, cfg: cfg, openai: edgev1.NewOpenAIServiceClient(d.Conn), admin: edgev1.NewAdminServiceClient(d.Conn),
-		responses: edgev1.NewResponsesServiceClient(d.Conn), messages: edgev1.NewMessagesServiceClient(d.Conn),
+		responses: edgev1.NewResponsesServiceClient(d.Conn), messages: edgev1.NewMessagesServiceClient(d.Conn), files: edgev1.NewFileServiceClient(d.Conn),
 		tensors: oip.NewGRPCInferenceServiceClient(d.Conn), search: searchv1.NewSearchServiceClient(d.Conn),
 		artifacts: registryv1.NewArtifactServiceClient(d.Conn), registry: registryv1.NewRegistryServiceClient(d.Conn),
 		tracer: d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
@@ -108,6 +109,8 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	}
 	h.routes.page(http.MethodGet, AuditExportPath, edgev1.AuditService_ExportAudit_FullMethodName)
 	h.routes.page(http.MethodGet, UsageExportPath, edgev1.UsageService_ExportUsage_FullMethodName)
+	h.routes.page(http.MethodPost, FilesPath, edgev1.FileService_UploadFile_FullMethodName)
+	h.routes.page(http.MethodGet, FileContentPath, edgev1.FileService_GetFileContent_FullMethodName)
 	h.routes.page(http.MethodPost, ImportPath, searchv1.SearchService_ImportDocuments_FullMethodName)
 	h.routes.page(http.MethodGet, BackupPath, searchv1.SearchService_BackupCollection_FullMethodName)
 	h.routes.page(http.MethodPost, RestorePath, searchv1.SearchService_RestoreCollection_FullMethodName)
@@ -157,6 +160,10 @@ func (h *handler) openGateway(ctx context.Context) error {
 		func() error { return edgev1.RegisterMessagesServiceHandlerClient(ctx, h.gateway, h.messages) },
 		func() error {
 			return edgev1.RegisterModerationServiceHandlerClient(ctx, h.gateway, edgev1.NewModerationServiceClient(h.Conn))
+		},
+		func() error { return edgev1.RegisterFileServiceHandlerClient(ctx, h.gateway, h.files) },
+		func() error {
+			return edgev1.RegisterBatchServiceHandlerClient(ctx, h.gateway, edgev1.NewBatchServiceClient(h.Conn))
 		},
 		func() error {
 			return edgev1.RegisterAdminServiceHandlerClient(ctx, h.gateway, h.admin)
@@ -286,6 +293,10 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 		h.exportAudit(w, r)
 	case edgev1.UsageService_ExportUsage_FullMethodName:
 		h.exportUsage(w, r)
+	case edgev1.FileService_UploadFile_FullMethodName:
+		h.uploadFile(w, r)
+	case edgev1.FileService_GetFileContent_FullMethodName:
+		h.fileContent(w, r)
 	case searchv1.SearchService_ImportDocuments_FullMethodName:
 		h.importDocuments(w, r, rt)
 	case searchv1.SearchService_BackupCollection_FullMethodName:

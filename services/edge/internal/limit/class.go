@@ -60,6 +60,7 @@ func Table() map[string]Class {
 	maps.Copy(t, usageClasses())
 	maps.Copy(t, limitClasses())
 	maps.Copy(t, requestClasses())
+	maps.Copy(t, batchClasses())
 	return t
 }
 

@@ -175,6 +175,7 @@ func changes(method string, c limit.Class) bool {
 	}
 	switch method {
 	case searchv1.SearchService_BatchUpsertDocuments_FullMethodName, searchv1.SearchService_ImportDocuments_FullMethodName,
+		edgev1.FileService_UploadFile_FullMethodName, edgev1.FileService_GetFileContent_FullMethodName,
 		searchv1.SearchService_DeleteDocument_FullMethodName, searchv1.SearchService_BackupCollection_FullMethodName,
 		registryv1.ArtifactService_AppendUpload_FullMethodName, registryv1.RegistryService_ReportOutcomes_FullMethodName,
 		edgev1.UsageService_CheckUsage_FullMethodName, edgev1.UsageService_ExportUsage_FullMethodName,

@@ -27,6 +27,9 @@ import (
 // that guessing credentials is slow.
 func (s *steps) addressLimit() grpcserver.Interceptor {
 	return contextStep(NameAddressLimit, func(ctx context.Context, _ string, _ headerSetter) (context.Context, context.CancelFunc, error) {
+		if _, ok := authn.ErrandFrom(ctx); ok {
+			return ctx, noLeave, nil // nobody asks from there now
+		}
 		network := s.network(ctx)
 		if left := s.Bans.Left(s.Addresses.FromContext(ctx)); left > 0 {
 			s.Metrics.Limited(ctx, "ban")
@@ -95,6 +98,9 @@ func withPrincipal(ctx context.Context, p authn.Principal) context.Context {
 }
 
 func (s *steps) identify(ctx context.Context, setHeader headerSetter) (authn.Principal, error) {
+	if e, ok := authn.ErrandFrom(ctx); ok {
+		return s.errand(ctx, e)
+	}
 	token, scheme, err := authn.Token(ctx)
 	if err != nil {
 		var r *authn.RefusedError

@@ -89,7 +89,7 @@ func (d Deadlines) of(method string, c limit.Class) time.Duration {
 		return d.Backup
 	case registryv1.RegistryService_ExportArchive_FullMethodName, registryv1.RegistryService_ImportArchive_FullMethodName:
 		return d.Backup
-	case registryv1.ArtifactService_AppendUpload_FullMethodName:
+	case registryv1.ArtifactService_AppendUpload_FullMethodName, edgev1.FileService_UploadFile_FullMethodName:
 		return d.Upload
 	}
 	switch c {

@@ -89,7 +89,8 @@ func TestDocumentHasEveryCall(t *testing.T) {
 	}
 	want = append(want, "post /v1/collections/{collection}/documents:import", // streams, which have no binding
 		"get /v1/collections/{collection}:backup", "post /v1/collections:restore",
-		"get /v1/registry/archive:export", "post /v1/registry/archive:import", "get /v1/admin/audit:export", "get /v1/admin/usage:export")
+		"get /v1/registry/archive:export", "post /v1/registry/archive:import", "get /v1/admin/audit:export", "get /v1/admin/usage:export",
+		"post /v1/files", "get /v1/files/{file_id}/content")
 	var got []string
 	paths, _ := at(parse(t), "paths").(map[string]any)
 	for path, item := range paths {

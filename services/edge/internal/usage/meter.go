@@ -17,6 +17,7 @@ import (
 	"github.com/poterne/poterne/pkg/requestid"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/budget"
 	"github.com/poterne/poterne/services/edge/internal/ledger"
 	"github.com/poterne/poterne/services/edge/internal/metering"
@@ -80,7 +81,7 @@ func (m *Meter) Begin(ctx context.Context, d metering.Demand, setHeader func(met
 		return nil, apierr.New(apierr.FailedPrecondition, "the model has no price, and this gateway serves none without one").WithField("model")
 	}
 	h := &hold{meter: m, setHeader: setHeader, kind: d.Kind, entry: ledger.Entry{
-		ID: m.ids.New(), RequestID: short(requestid.FromContext(ctx)), Time: now,
+		ID: m.entryID(ctx, d), RequestID: short(requestid.FromContext(ctx)), Time: now,
 		Dimensions: ledger.Dimensions{
 			Tenant: short(caller.Tenant), KeyID: short(caller.KeyID), Subject: short(caller.Subject), Kind: string(d.Kind), Model: modelName(d.Model),
 		},
@@ -219,4 +220,13 @@ func (m *Meter) warn(ctx context.Context, h *hold) error {
 		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
 	}
 	return nil
+}
+
+// entryID is an errand's own, so that one which is made again since its answer was
+// lost with an edge is counted once.
+func (m *Meter) entryID(ctx context.Context, d metering.Demand) string {
+	if e, ok := authn.ErrandFrom(ctx); ok && !d.Beside {
+		return e.ID
+	}
+	return m.ids.New()
 }

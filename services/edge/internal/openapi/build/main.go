@@ -37,7 +37,7 @@ func run(in io.Reader, out io.Writer) error {
 		return err
 	}
 	for _, step := range []func(object, *descriptors) error{
-		describe, messages, operations, tensors, imports, backups, archives, auditExport, usageExport, mlflowCalls, reachable, names,
+		describe, messages, operations, tensors, imports, backups, archives, auditExport, usageExport, files, mlflowCalls, reachable, names,
 	} {
 		if err := step(doc, c); err != nil {
 			return err

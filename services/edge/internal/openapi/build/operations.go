@@ -106,7 +106,7 @@ func errorsAndHeaders(components object) {
 // tag is the group that a service's calls are shown in.
 func tag(service protoreflect.FullName) string {
 	switch service {
-	case "poterne.edge.v1.OpenAIService", "poterne.edge.v1.FeedbackService", moderationService, responsesService:
+	case "poterne.edge.v1.OpenAIService", "poterne.edge.v1.FeedbackService", moderationService, responsesService, fileService, batchService:
 		return "OpenAI"
 	case messagesService:
 		return "Anthropic"
@@ -124,6 +124,8 @@ const (
 	messagesService   = "poterne.edge.v1.MessagesService"
 	responsesService  = "poterne.edge.v1.ResponsesService"
 	moderationService = "poterne.edge.v1.ModerationService"
+	fileService       = "poterne.edge.v1.FileService"
+	batchService      = "poterne.edge.v1.BatchService"
 )
 
 // operations completes every call: its answers, its errors, its group.
@@ -159,7 +161,7 @@ func operation(op object, m protoreflect.MethodDescriptor) {
 	}
 	problem := "Problem"
 	switch service {
-	case "poterne.edge.v1.OpenAIService", moderationService, responsesService:
+	case "poterne.edge.v1.OpenAIService", moderationService, responsesService, fileService, batchService:
 		problem = "OpenAIError"
 	case messagesService:
 		problem = "AnthropicError"
