@@ -161,17 +161,4 @@ func without(list []string, text string) (out []string) {
 	return out
 }
 
-func number(v any) float64 {
-	switch n := v.(type) {
-	case float64:
-		return n
-	case string: // 64 bits in JSON
-		f, err := strconv.ParseFloat(n, 64)
-		if err == nil {
-			return f
-		}
-	}
-	return 0
-}
-
 func millis(v any) string { return strconv.FormatFloat(number(v), 'f', 2, 64) + " ms" }
