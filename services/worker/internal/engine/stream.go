@@ -11,7 +11,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
-	"github.com/poterne/poterne/services/worker/internal/jsonbody"
+	"github.com/poterne/poterne/pkg/jsonwalk"
 	"github.com/poterne/poterne/services/worker/internal/sse"
 )
 
@@ -183,8 +183,8 @@ func (s *stream) wantsUsage(bare bool) bool {
 }
 
 // unasked is the members that the worker asked for and the caller did not.
-func (s *stream) unasked(c *chunk, bare bool) []jsonbody.Span {
-	var drop [2]jsonbody.Span
+func (s *stream) unasked(c *chunk, bare bool) []jsonwalk.Span {
+	var drop [2]jsonwalk.Span
 	out := drop[:0]
 	if c.usage.Found() && !bare && !s.wantsUsage(bare) {
 		out = append(out, c.usage)
