@@ -4,8 +4,8 @@ import (
 	"math"
 	"strconv"
 
-	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	"github.com/poterne/poterne/pkg/jsonwalk"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
 
 // runningUsage is how an engine tells the counts in every chunk of a stream.
