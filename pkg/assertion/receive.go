@@ -61,10 +61,7 @@ func (a *Assertions) Server() grpcserver.Interceptor {
 }
 
 func (a *Assertions) incoming(ctx context.Context, method string) (context.Context, error) {
-	var values []string
-	if md, ok := metadata.FromIncomingContext(ctx); ok {
-		values = md.Get(identity.MetadataKey)
-	}
+	values := metadata.ValueFromIncomingContext(ctx, identity.MetadataKey)
 	t := a.trust.Load()
 	read := a.believe
 	if t != nil {

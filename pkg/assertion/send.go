@@ -99,8 +99,10 @@ func (s *sender) outgoing(ctx context.Context) (context.Context, error) {
 	if err != nil {
 		return nil, apierr.Wrap(apierr.Internal, err, "the caller cannot be passed on")
 	}
-	md, _ := metadata.FromOutgoingContext(ctx)
-	md = md.Copy()
+	md, _ := metadata.FromOutgoingContext(ctx) // a copy
+	if md == nil {
+		md = make(metadata.MD, 1)
+	}
 	md.Delete(identity.MetadataKey)
 	if value != "" {
 		md.Set(identity.MetadataKey, value)

@@ -106,8 +106,7 @@ func (c *caller) deadline(ctx context.Context, timeout time.Duration) (context.C
 // metadata.
 func (c *caller) outgoing(ctx context.Context, method string) (context.Context, trace.Span) {
 	ctx, span := c.tracer.Start(ctx, strings.TrimPrefix(method, "/"), trace.WithSpanKind(trace.SpanKindClient))
-	md, _ := metadata.FromOutgoingContext(ctx)
-	md = md.Copy()
+	md, _ := metadata.FromOutgoingContext(ctx) // a copy
 	if md == nil {
 		md = make(metadata.MD, 2)
 	}

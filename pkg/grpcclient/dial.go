@@ -104,6 +104,8 @@ func Dial(target string, cfg Config, tel *telemetry.Telemetry, opts ...Option) (
 			MinConnectTimeout: cfg.ConnectTimeout,
 		}),
 		grpc.WithIdleTimeout(0), // a backend that is idle must stay warm
+		grpc.WithStaticStreamWindowSize(streamWindow),
+		grpc.WithStaticConnWindowSize(connWindow),
 	}
 	if len(o.resolvers) > 0 {
 		dial = append(dial, grpc.WithResolvers(o.resolvers...))
@@ -114,6 +116,14 @@ func Dial(target string, cfg Config, tel *telemetry.Telemetry, opts ...Option) (
 	}
 	return conn, nil
 }
+
+// What may be on its way without a word from here, in bytes, on a stream and on a
+// connection. Windows that gRPC makes as large as the line takes begin at 64 KiB, and
+// cost a ping, its answer and two writes for nearly every message that comes alone.
+const (
+	streamWindow = 256 << 10
+	connWindow   = 1 << 20
+)
 
 // credentials are those given, those of the section tls, or none.
 func (o options) credentials(target string, cfg Config, tel *telemetry.Telemetry) (credentials.TransportCredentials, error) {

@@ -127,6 +127,14 @@ func (c Config) ValidateBounds(p *config.Problems, prefix string) {
 	p.Check(c.MaxConnectionAge >= 0, prefix+".max_connection_age", "must not be negative, got %v", c.MaxConnectionAge)
 }
 
+// What may be on its way without a word from here, in bytes, on a stream and on a
+// connection. Windows that gRPC makes as large as the line takes begin at 64 KiB, and
+// cost a ping, its answer and two writes for nearly every message that comes alone.
+const (
+	streamWindow = 256 << 10
+	connWindow   = 1 << 20
+)
+
 func (c Config) options(chain Chain, slow func(ctx context.Context, side string)) []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(c.MaxRecvBytes.Int()),
@@ -149,6 +157,8 @@ func (c Config) options(chain Chain, slow func(ctx context.Context, side string)
 		grpc.StreamInterceptor(c.guardStream(knownOnly(chain), slow)),
 		grpc.UnknownServiceHandler(unknown),
 		grpc.WaitForHandlers(true),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
 		// Calls find a goroutine whose stack has grown already, which saves a
 		// seventh of a small call; when all are busy, one is started as usual.
 		grpc.NumStreamWorkers(uint32(4 * runtime.GOMAXPROCS(0))),

@@ -14,7 +14,6 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
@@ -103,9 +102,7 @@ var errPanicked = errors.New("panic")
 // begin opens the span of one call, which the function returned ends.
 func (o *observer) begin(ctx context.Context, fullMethod string) (context.Context, func(error)) {
 	start := o.clock.Now()
-	if md, ok := metadata.FromIncomingContext(ctx); ok {
-		ctx = o.tel.Propagator.Extract(ctx, telemetry.MetadataCarrier(md))
-	}
+	ctx = o.tel.Propagator.Extract(ctx, telemetry.Incoming(ctx))
 	method := strings.TrimPrefix(fullMethod, "/")
 	ctx, span := o.tracer.Start(ctx, method, trace.WithSpanKind(trace.SpanKindServer)) //nolint:spancheck // ended by end
 	o.inFlight.Add(ctx, 1, o.series(method, ""))

@@ -53,8 +53,10 @@ func (c conn) stream(ctx context.Context, name string, m streaming, opts []grpc.
 		transport: transport{method: name}, ctx: ctx, cancel: cancel, opts: opts,
 		head: make(chan struct{}), over: make(chan struct{}), more: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
-	a.server = grpc.NewContextWithServerTransportStream(serverContext(ctx), &a.transport)
+	server, stop := serverContext(ctx)
+	a.server = grpc.NewContextWithServerTransportStream(server, &a.transport)
 	return &answersClient{answers: a, run: func() {
+		defer stop()
 		info := &grpc.StreamServerInfo{FullMethod: name, IsServerStream: true}
 		a.end(c.chain(m.server, (*answersServer)(a), info, m.handler))
 	}}

@@ -47,10 +47,10 @@ func (r registrar) RegisterService(desc *grpc.ServiceDesc, server any) {
 // and nobody has to be woken. So a server that does not heed its context holds its
 // caller.
 func (c conn) invoke(ctx context.Context, name string, m method, args, reply any, opts []grpc.CallOption) error {
-	ctx, cancel := context.WithCancel(ctx)
+	server, cancel := serverContext(ctx)
 	defer cancel()
 	t := &transport{method: name}
-	resp, err := m.handler(m.server, grpc.NewContextWithServerTransportStream(serverContext(ctx), t), func(in any) error {
+	resp, err := m.handler(m.server, grpc.NewContextWithServerTransportStream(server, t), func(in any) error {
 		return copyTo(in, args)
 	}, c.unary)
 	t.finish(opts)
@@ -85,16 +85,22 @@ type inherited struct{ context.Context } //nolint:containedctx // it is a contex
 
 func (inherited) Value(any) any { return nil }
 
+// AfterFunc lets what is made of this context end with it without a goroutine that
+// waits for it (package context looks for it).
+func (c inherited) AfterFunc(f func()) func() bool { return context.AfterFunc(c.Context, f) }
+
 type clientKey struct{}
 
-// serverContext is the context of the server of a call whose client has ctx.
-func serverContext(ctx context.Context) context.Context {
-	out := context.Context(inherited{ctx})
+// serverContext is the context of the server of a call whose client has ctx. It ends with
+// that one, or by cancel. The one that can be cancelled is innermost, for those that the
+// server makes of it find it there.
+func serverContext(ctx context.Context) (_ context.Context, cancel context.CancelFunc) {
+	out, cancel := context.WithCancel(inherited{ctx})
 	if md, ok := metadata.FromOutgoingContext(ctx); ok {
 		out = metadata.NewIncomingContext(out, md)
 	}
 	out = peer.NewContext(out, &peer.Peer{Addr: local{}, AuthInfo: local{}})
-	return context.WithValue(out, clientKey{}, ctx)
+	return context.WithValue(out, clientKey{}, ctx), cancel
 }
 
 // ClientContext returns the context of the client of the call within this process

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -21,9 +20,7 @@ func (h *handler) chat(w *writer, r *http.Request) {
 		return
 	}
 	if req.GetStream() {
-		startStream(h, w, r, openAIEvents(), func(ctx context.Context) (grpc.ServerStreamingClient[edgev1.StreamChatCompletionResponse], error) {
-			return h.openai.StreamChatCompletion(ctx, req)
-		})
+		startStream(h, w, r, openAIEvents(), edgev1.OpenAIService_StreamChatCompletion_FullMethodName, req)
 		return
 	}
 	var header metadata.MD
@@ -38,9 +35,7 @@ func (h *handler) completion(w *writer, r *http.Request) {
 		return
 	}
 	if req.GetStream() {
-		startStream(h, w, r, openAIEvents(), func(ctx context.Context) (grpc.ServerStreamingClient[edgev1.CreateCompletionResponse], error) {
-			return h.openai.StreamCompletion(ctx, req)
-		})
+		startStream(h, w, r, openAIEvents(), edgev1.OpenAIService_StreamCompletion_FullMethodName, req)
 		return
 	}
 	var header metadata.MD

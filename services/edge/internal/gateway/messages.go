@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"net/http"
 	"strings"
 
@@ -41,9 +40,7 @@ func (h *handler) message(w *writer, r *http.Request) {
 		return
 	}
 	if req.GetStream() {
-		startStream(h, w, r, anthropicEvents(), func(ctx context.Context) (grpc.ServerStreamingClient[edgev1.StreamMessageResponse], error) {
-			return h.messages.StreamMessage(ctx, req)
-		})
+		startStream(h, w, r, anthropicEvents(), edgev1.MessagesService_StreamMessage_FullMethodName, req)
 		return
 	}
 	var header metadata.MD

@@ -1,10 +1,7 @@
 package gateway
 
 import (
-	"context"
 	"net/http"
-
-	"google.golang.org/grpc"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 )
@@ -25,7 +22,5 @@ func (h *handler) quantize(w *writer, r *http.Request) {
 	if !h.readBody(w, r, req) {
 		return
 	}
-	startStream(h, w, r, problemEvents(), func(ctx context.Context) (grpc.ServerStreamingClient[edgev1.QuantizeModelResponse], error) {
-		return h.admin.QuantizeModel(ctx, req)
-	})
+	startStream(h, w, r, problemEvents(), edgev1.AdminService_QuantizeModel_FullMethodName, req)
 }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 
@@ -21,9 +20,7 @@ func (h *handler) response(w *writer, r *http.Request) {
 		return
 	}
 	if req.GetStream() {
-		startStream(h, w, r, responseEvents(), func(ctx context.Context) (grpc.ServerStreamingClient[edgev1.ResponseEvent], error) {
-			return h.responses.StreamResponse(ctx, req)
-		})
+		startStream(h, w, r, responseEvents(), edgev1.ResponsesService_StreamResponse_FullMethodName, req)
 		return
 	}
 	var header metadata.MD

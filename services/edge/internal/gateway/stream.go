@@ -3,14 +3,16 @@ package gateway
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"net/http"
+	"sync"
+	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr/httperr"
+	"github.com/poterne/poterne/pkg/inproc"
 	"github.com/poterne/poterne/pkg/requestid"
 	"github.com/poterne/poterne/services/edge/internal/sse"
 )
@@ -18,7 +20,9 @@ import (
 // done is the last event of a stream that is whole.
 const done = "[DONE]"
 
-// startStream opens a call and writes what it answers as server-sent events.
+// startStream makes a call and writes what it answers as server-sent events, on the
+// request's own goroutine: an event that nothing follows at once has left when the
+// call goes on, so that a slow client holds the engine up, and not our memory.
 // Until the first message there is no status yet, so that a failure by then is
 // an ordinary answer; one after it is an event of its own, and the stream ends
 // without its last event. A client that leaves, or stops reading for longer
@@ -31,75 +35,165 @@ const done = "[DONE]"
 // loaded ends in just these. What a long prompt needs instead is a proxy that
 // waits for a header as long as the edge works (deadlines.generate), as those in
 // deploy/ do.
-func startStream[T any, M interface {
-	*T
-	proto.Message
-}](h *handler, w *writer, r *http.Request, shape eventShape, open func(context.Context) (grpc.ServerStreamingClient[T], error),
-) {
+//
+// The request is used up.
+func startStream(h *handler, w *writer, r *http.Request, shape eventShape, method string, req proto.Message) {
 	ctx, cancel := context.WithCancel(h.callContext(r.Context(), r.Header))
 	defer cancel()
-	call, err := open(ctx)
-	if err != nil {
-		writeError(w, r, err)
-		return
-	}
-	// A few messages are taken from the call before they are written: what has arrived
-	// together is written together, and what a slow client has not read yet holds the
-	// engine up, and not our memory.
-	events := make(chan event, eventsAhead)
-	go func() {
-		for first := true; ; first = false {
-			msg, err := call.Recv()
-			e := event{msg: M(msg), err: err}
-			if first {
-				// Asked for here: on a connection within the process Header waits for a
-				// Recv that is under way.
-				e.header, _ = call.Header() // without one the answer lacks it, which is all
-			}
-			select {
-			case events <- e:
-			case <-ctx.Done():
-				return
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	var first event
-	select {
-	case first = <-events:
-	case <-ctx.Done():
-		first.err = context.Cause(ctx)
-	}
-	copyHeader(w.Header(), first.header)
-	if first.err != nil && !errors.Is(first.err, io.EOF) {
-		writeError(w, r, first.err)
-		return
-	}
-	h.metrics.StreamOpened(ctx)
-	defer h.metrics.StreamClosed(ctx)
-	s := &stream{handler: h, out: sse.New(w), shape: shape}
-	s.run(ctx, first, events)
-}
-
-// eventsAhead is how many messages are taken from a call that are not written yet.
-const eventsAhead = 16
-
-// event is what one receive gave: a message, or the end; and with the first one
-// the call's header.
-type event struct {
-	msg    proto.Message
-	err    error
-	header metadata.MD
+	s := &stream{handler: h, ctx: ctx, w: w, out: sse.New(w), shape: shape, cancel: cancel}
+	defer s.close()
+	header, err := inproc.Push(ctx, h.Conn, method, req, s)
+	s.end(r, header, err)
 }
 
 // stream is an answer on its way.
 type stream struct {
 	handler *handler
-	out     *sse.Writer
+	ctx     context.Context //nolint:containedctx // the timer needs it, too
+	cancel  context.CancelFunc
+	w       *writer
 	shape   eventShape
 	buf     []byte
+
+	mu  sync.Mutex // of what the timer uses
+	out *sse.Writer
+	// quiet fires when nothing was written for a while; nil before the answer begins.
+	quiet *time.Timer
+	over  bool // nothing may be written any more
+	// broken is why an answer could not be written.
+	broken error
+}
+
+// textual is an answer that is there as its text already.
+type textual interface{ JSON() []byte }
+
+// Take writes an answer, with those before it that have not left yet.
+func (s *stream) Take(d *inproc.Direct, answer any) error {
+	msg, ok := answer.(proto.Message)
+	if !ok {
+		return fmt.Errorf("gateway: %T is no message", answer)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begin(d.Header())
+	if s.broken = s.write(msg); s.broken != nil {
+		return s.broken
+	}
+	if d.Held() && s.out.Len() < maxTogether {
+		return nil
+	}
+	return s.flush()
+}
+
+// Flush sends what waits for more.
+func (s *stream) Flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.out.Len() == 0 {
+		return nil
+	}
+	return s.flush()
+}
+
+// maxTogether is how many bytes wait for more at most.
+const maxTogether = 64 << 10
+
+// begin begins the stream with its first event.
+func (s *stream) begin(header metadata.MD) {
+	if s.quiet != nil {
+		return
+	}
+	copyHeader(s.w.Header(), header)
+	s.handler.metrics.StreamOpened(s.ctx)
+	s.out.Begin()
+	s.quiet = time.AfterFunc(s.handler.cfg.KeepAlive, s.comment) //nolint:forbidigo // a goroutine for each stream would wait for the clock's
+}
+
+// write puts one event among those that leave together.
+func (s *stream) write(msg proto.Message) error {
+	text, ok := msg.(textual)
+	var data []byte
+	if ok {
+		data = text.JSON()
+	} else {
+		var err error
+		if s.buf, err = s.handler.Codec.Append(s.buf[:0], msg); err != nil {
+			return err
+		}
+		data = s.buf
+	}
+	if s.shape.name != nil {
+		s.out.Named(s.shape.name(msg), data)
+	} else {
+		s.out.Event(data)
+	}
+	return nil
+}
+
+// flush sends the events. When it fails the client is gone: there is nobody left to
+// tell.
+func (s *stream) flush() error {
+	if s.over {
+		return errGone
+	}
+	if err := s.out.Flush(); err != nil {
+		s.over = true
+		return err
+	}
+	s.quiet.Reset(s.handler.cfg.KeepAlive)
+	return nil
+}
+
+var errGone = errors.New("gateway: the client is gone")
+
+// comment says that the stream lives.
+func (s *stream) comment() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || s.ctx.Err() != nil {
+		return
+	}
+	s.out.Comment(keepAlive)
+	if s.flush() != nil {
+		s.cancel()
+	}
+}
+
+// keepAlive is what a stream says when it has nothing to say.
+const keepAlive = "keep-alive"
+
+// end answers with the call's last word.
+func (s *stream) end(r *http.Request, header metadata.MD, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken != nil {
+		err = s.broken
+	}
+	switch {
+	case s.over || s.quiet != nil && s.ctx.Err() != nil:
+		return
+	case s.quiet == nil && err != nil:
+		copyHeader(s.w.Header(), header)
+		writeError(s.w, r, err)
+		return
+	case err != nil:
+		s.shape.fail(s.out, err, requestid.FromContext(s.ctx))
+	default:
+		s.begin(header)
+		s.shape.end(s.out)
+	}
+	_ = s.flush()
+}
+
+// close lets nothing be written any more.
+func (s *stream) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	if s.quiet != nil {
+		s.quiet.Stop()
+		s.handler.metrics.StreamClosed(s.ctx)
+	}
 }
 
 // eventShape is how the clients of a path read events.
@@ -130,79 +224,3 @@ func problemEvents() eventShape {
 }
 
 func endDone(out *sse.Writer) { out.Event([]byte(done)) }
-
-// run writes events until the end. A write that fails means that the client is
-// gone: there is nobody left to tell.
-func (s *stream) run(ctx context.Context, first event, events <-chan event) {
-	s.out.Begin()
-	if more, err := s.writeAll(ctx, first, events); err != nil || !more {
-		return
-	}
-	quiet := s.handler.Clock.NewTimer(s.handler.cfg.KeepAlive)
-	defer quiet.Stop()
-	for {
-		select {
-		case e := <-events:
-			if more, err := s.writeAll(ctx, e, events); err != nil || !more {
-				return
-			}
-		case <-quiet.C():
-			s.out.Comment(keepAlive)
-			if s.out.Flush() != nil {
-				return
-			}
-		case <-ctx.Done():
-			return
-		}
-		quiet.Reset(s.handler.cfg.KeepAlive)
-	}
-}
-
-// keepAlive is what a stream says when it has nothing to say.
-const keepAlive = "keep-alive"
-
-// writeAll sends e and, with it, the events that have arrived already; none waits for
-// one that has not. It reports whether more may come.
-func (s *stream) writeAll(ctx context.Context, e event, events <-chan event) (more bool, err error) {
-	for more = s.write(ctx, e); more && s.out.Len() < maxTogether; more = s.write(ctx, e) {
-		select {
-		case e = <-events:
-			continue
-		default:
-		}
-		break
-	}
-	return more, s.out.Flush()
-}
-
-// maxTogether is how many bytes wait for more at most.
-const maxTogether = 64 << 10
-
-// write puts one event among those that leave together, and reports whether more may
-// come.
-func (s *stream) write(ctx context.Context, e event) (more bool) {
-	switch {
-	case errors.Is(e.err, io.EOF):
-		s.shape.end(s.out)
-		return false
-	case e.err != nil:
-		s.fail(ctx, e.err)
-		return false
-	}
-	var err error
-	if s.buf, err = s.handler.Codec.Append(s.buf[:0], e.msg); err != nil {
-		s.fail(ctx, err)
-		return false
-	}
-	if s.shape.name != nil {
-		s.out.Named(s.shape.name(e.msg), s.buf)
-	} else {
-		s.out.Event(s.buf)
-	}
-	return true
-}
-
-// fail tells of a failure inside the stream.
-func (s *stream) fail(ctx context.Context, err error) {
-	s.shape.fail(s.out, err, requestid.FromContext(ctx))
-}

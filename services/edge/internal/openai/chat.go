@@ -74,6 +74,7 @@ func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, o
 		server: s, out: out, model: c.model, wantUsage: wantUsage, rests: rests, plan: c.plan,
 		begun: s.Clock.Now(), annotated: make(map[int32]bool), filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), req.GetN()),
 	}
+	w.spliced = w.splicer(ctx)
 	usage, err := s.stream(ctx, c, out.SetHeader, w.write)
 	if errors.Is(err, errFiltered) {
 		return nil
@@ -106,10 +107,14 @@ type chatWriter struct {
 	annotated map[int32]bool // by choice
 	filter    *filter
 	plan      *plan
+	spliced   *spliced // nil: every chunk is read
 }
 
 func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 	w.by = by
+	if w.spliced != nil && len(w.rests.on) == 0 && w.spliced.splice(raw) {
+		return w.out.SendMsg(w.spliced)
+	}
 	chunk := new(edgev1.StreamChatCompletionResponse)
 	if err := w.server.Codec.Unmarshal(raw, chunk); err != nil {
 		return engineFailed(err)
@@ -129,6 +134,9 @@ func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 	if w.id == "" {
 		w.id = w.server.responseID(w.out.Context(), chatIDPrefix, by)
 		w.created = or(w.plan.created(chunk.GetCreated()), w.server.now())
+		if w.spliced != nil {
+			w.spliced.name(w.id, w.created, w.model)
+		}
 	}
 	chunk.Id, chunk.Created, chunk.Object, chunk.Model = w.id, w.created, objectChatChunk, w.model
 	if len(w.rests.on) > 0 {

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/inproc"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
@@ -137,7 +138,7 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 	if err != nil {
 		return false, nil, err
 	}
-	record := audit.From(ctx)
+	record, direct := audit.From(ctx), inproc.DirectFrom(ctx)
 	var by *inferencev1.ServedBy
 	for {
 		event, err := events.Recv()
@@ -159,12 +160,7 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 				err = Served(ctx, setHeader, by)
 			}
 			if err == nil {
-				err = pass(by, e.Chunk)
-			}
-			for _, more := range event.GetMoreChunks() {
-				if err == nil {
-					err = pass(by, more)
-				}
+				err = passAll(direct, by, e.Chunk, event.GetMoreChunks(), pass)
 			}
 			if err != nil {
 				return began, nil, err
@@ -178,6 +174,24 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 			return began, usage, err
 		}
 	}
+}
+
+// passAll passes chunks on that have come together, and leave together.
+func passAll(direct *inproc.Direct, by *inferencev1.ServedBy, chunk []byte, more [][]byte, pass send) error {
+	if len(more) == 0 {
+		return pass(by, chunk)
+	}
+	direct.Hold()
+	err := pass(by, chunk)
+	for _, chunk := range more {
+		if err == nil {
+			err = pass(by, chunk)
+		}
+	}
+	if left := direct.Release(); err == nil {
+		err = left
+	}
+	return err
 }
 
 // used notes the tokens of what of the answer has come so far, for the record and

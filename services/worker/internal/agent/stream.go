@@ -83,12 +83,19 @@ type sink struct {
 	// batch: chunks that have arrived already leave together.
 	batch bool
 	held  int // chunks in out
+	// accepted: the engine has taken the request, of which the caller is told with the
+	// first chunk.
+	accepted bool
 	// What every chunk is sent in; Send does not keep it.
 	chunk workerv1.InvokeStreamResponse_Chunk
 	out   workerv1.InvokeStreamResponse
 }
 
 func (s *sink) Accepted() error {
+	if s.batch && !s.accepted {
+		s.accepted = true
+		return nil
+	}
 	return s.stream.Send(&workerv1.InvokeStreamResponse{
 		Event: &workerv1.InvokeStreamResponse_Accepted{Accepted: &workerv1.Accepted{Continuable: s.continuable}},
 	})
@@ -110,6 +117,11 @@ func (s *sink) Chunk(data []byte) error {
 		s.begun = true
 		w := s.work
 		w.model.series.firstChunk(s.stream.Context(), w.agent.parts.Clock.Now().Sub(w.begun))
+		if s.accepted {
+			if err := s.Accepted(); err != nil {
+				return err
+			}
+		}
 	}
 	switch {
 	case !s.batch || s.continuable:

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
-	"github.com/poterne/poterne/services/worker/internal/jsonbody"
+	"github.com/poterne/poterne/pkg/jsonwalk"
 )
 
 // chunk is one of an engine's chunks and where in it the members are that the
@@ -14,13 +14,13 @@ import (
 // nothing of them is decoded that is not needed.
 type chunk struct {
 	data                                          []byte
-	choices, usage, timings, failure, id, created jsonbody.Span
+	choices, usage, timings, failure, id, created jsonwalk.Span
 }
 
 // scan looks over a chunk; ok is false when it is not a JSON object.
 func scan(data []byte) (c chunk, ok bool) {
 	c.data = data
-	w := jsonbody.NewWalk(data)
+	w := jsonwalk.NewWalk(data)
 	for {
 		name, at, more := w.Next()
 		if !more {
@@ -44,7 +44,7 @@ func scan(data []byte) (c chunk, ok bool) {
 }
 
 // has reports whether a member is there and is not null.
-func (c *chunk) has(at jsonbody.Span) bool {
+func (c *chunk) has(at jsonwalk.Span) bool {
 	return at.Found() && string(at.Of(c.data)) != "null"
 }
 
@@ -90,7 +90,7 @@ func (c *chunk) bare() bool {
 }
 
 func readChoice(text []byte) (d delta, end int, ok bool) {
-	w := jsonbody.NewWalk(text)
+	w := jsonwalk.NewWalk(text)
 	for {
 		name, at, more := w.Next()
 		if !more {
@@ -113,7 +113,7 @@ func readChoice(text []byte) (d delta, end int, ok bool) {
 }
 
 func (d *delta) read(message []byte) {
-	w := jsonbody.NewWalk(message)
+	w := jsonwalk.NewWalk(message)
 	for {
 		name, at, more := w.Next()
 		if !more {
@@ -166,10 +166,10 @@ func readString(value []byte) (string, bool) {
 
 // without returns a copy of the chunk without the given members, every other
 // byte as it came.
-func (c *chunk) without(members ...jsonbody.Span) []byte {
+func (c *chunk) without(members ...jsonwalk.Span) []byte {
 	if len(members) == 0 {
 		return bytes.Clone(c.data)
 	}
-	slices.SortFunc(members, func(a, b jsonbody.Span) int { return a.Start - b.Start })
-	return jsonbody.Without(c.data, members...)
+	slices.SortFunc(members, func(a, b jsonwalk.Span) int { return a.Start - b.Start })
+	return jsonwalk.Without(c.data, members...)
 }

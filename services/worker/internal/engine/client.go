@@ -15,6 +15,7 @@ import (
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/requestid"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	"github.com/poterne/poterne/services/worker/internal/httpwire"
 	"github.com/poterne/poterne/services/worker/internal/jsonbody"
 )
 
@@ -70,6 +71,9 @@ type client struct {
 	http    *http.Client
 	headers http.Header // of every request; read only
 	model   []byte      // as JSON
+	// near, if not nil, is used for what begins with origin.
+	near   *httpwire.Client
+	origin string
 }
 
 func newClient(d dialect) *client {
@@ -98,13 +102,21 @@ func newClient(d dialect) *client {
 	}
 	c := &client{d: d, headers: h, model: quote(d.model)}
 	c.http = &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error {
-		return errors.New("engines do not redirect") // and the key must not follow one
+		return errRedirect // and the key must not follow one
 	}}
+	c.openNear()
 	return c
 }
 
+var errRedirect = errors.New("engines do not redirect")
+
 // Close closes the connections that no request uses.
-func (c *client) Close() { c.http.CloseIdleConnections() }
+func (c *client) Close() {
+	c.http.CloseIdleConnections()
+	if c.near != nil {
+		c.near.Close()
+	}
+}
 
 func (c *client) Health(ctx context.Context) error {
 	_, err := c.get(ctx, c.d.health)
@@ -168,6 +180,9 @@ func (c *client) postURL(ctx context.Context, url string, body []byte) ([]byte, 
 
 // send sends body and returns the response when its status is 200.
 func (c *client) send(ctx context.Context, url string, body []byte) (*http.Response, error) {
+	if path, ok := c.nearby(url, body); ok {
+		return c.askNear(ctx, httpwire.Request{Method: http.MethodPost, Path: path, ID: requestid.FromContext(ctx), Body: body})
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, apierr.Wrap(apierr.Internal, err, "the engine's address is wrong")
@@ -178,14 +193,7 @@ func (c *client) send(ctx context.Context, url string, body []byte) (*http.Respo
 		req.Header.Set("X-Request-Id", id)
 	}
 	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, transportError(ctx, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		defer func() { _ = resp.Body.Close() }()
-		return nil, statusError(ctx, resp)
-	}
-	return resp, nil
+	return answered(ctx, resp, err)
 }
 
 func (c *client) get(ctx context.Context, url string) ([]byte, error) {
@@ -194,20 +202,25 @@ func (c *client) get(ctx context.Context, url string) ([]byte, error) {
 
 // getAtMost refuses an answer of more than limit bytes.
 func (c *client) getAtMost(ctx context.Context, url string, limit int64) ([]byte, error) {
+	resp, err := c.fetch(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	return c.readAll(ctx, resp, limit)
+}
+
+func (c *client) fetch(ctx context.Context, url string) (*http.Response, error) {
+	if path, ok := c.nearby(url, nil); ok {
+		return c.askNear(ctx, httpwire.Request{Method: http.MethodGet, Path: path})
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return nil, apierr.Wrap(apierr.Internal, err, "the engine's address is wrong")
 	}
 	req.Header = c.headers
 	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, transportError(ctx, err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return nil, statusError(ctx, resp)
-	}
-	return c.readAll(ctx, resp, limit)
+	return answered(ctx, resp, err)
 }
 
 func (c *client) readAll(ctx context.Context, resp *http.Response, limit int64) ([]byte, error) {

@@ -4,8 +4,8 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/poterne/poterne/pkg/jsonwalk"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
-	"github.com/poterne/poterne/services/worker/internal/jsonbody"
 )
 
 // runningUsage is how an engine tells the counts in every chunk of a stream.
@@ -63,7 +63,7 @@ func (m *meter) read(c *chunk, bare bool, d delta, parts int) bool {
 func (m *meter) timings(text []byte, bare bool, d delta) bool {
 	var cached, prompt, predicted int32
 	found := false
-	w := jsonbody.NewWalk(text)
+	w := jsonwalk.NewWalk(text)
 	for {
 		name, at, more := w.Next()
 		if !more {
@@ -129,7 +129,7 @@ func (m *meter) choice(index int, tokens int32) {
 type counts struct{ prompt, completion, cached int32 }
 
 func readUsage(text []byte) (u counts, ok bool) {
-	w := jsonbody.NewWalk(text)
+	w := jsonwalk.NewWalk(text)
 	for {
 		name, at, more := w.Next()
 		if !more {
@@ -141,7 +141,7 @@ func readUsage(text []byte) (u counts, ok bool) {
 		case "completion_tokens":
 			u.completion = readCount(value)
 		case "prompt_tokens_details":
-			details := jsonbody.NewWalk(value)
+			details := jsonwalk.NewWalk(value)
 			for {
 				name, at, more := details.Next()
 				if !more {

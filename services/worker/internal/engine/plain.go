@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"github.com/poterne/poterne/pkg/jsonwalk"
 	"github.com/poterne/poterne/services/worker/internal/jsonbody"
 )
 
@@ -28,7 +29,7 @@ func readPlain(op Operation, body []byte) (p plain, ok bool) {
 	if op == Chat {
 		beginning = "messages"
 	}
-	w := jsonbody.NewWalk(body)
+	w := jsonwalk.NewWalk(body)
 	for {
 		raw, at, more := w.Next()
 		if !more {

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/jsonwalk"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
-	"github.com/poterne/poterne/services/worker/internal/jsonbody"
 	"github.com/poterne/poterne/services/worker/internal/sse"
 )
 
@@ -51,15 +51,18 @@ func (c *client) run(ctx context.Context, op Operation, body []byte, s *stream) 
 		_ = resp.Body.Close()
 		return s.told(), err
 	}
-	go linger(resp.Body, cancel) //nolint:gosec,contextcheck // it outlives the call by a moment
+	if end, ok := resp.Body.(interface{ Ended() bool }); ok && end.Ended() {
+		linger(resp.Body, cancel)
+	} else {
+		go linger(resp.Body, cancel) //nolint:gosec // it outlives the call by a moment
+	}
 	return s.told(), nil
 }
 
 // linger reads the end of a finished response and lets its connection go.
 func linger(body io.ReadCloser, cancel context.CancelCauseFunc) {
-	limit, done := context.WithTimeout(context.Background(), lingerTimeout)
-	defer done()
-	context.AfterFunc(limit, func() { cancel(nil) })
+	limit := time.AfterFunc(lingerTimeout, func() { cancel(nil) }) //nolint:forbidigo // as the connection's deadlines
+	defer limit.Stop()
 	_, _ = io.CopyN(io.Discard, body, 4<<10)
 	_ = body.Close()
 	cancel(nil)
@@ -183,8 +186,8 @@ func (s *stream) wantsUsage(bare bool) bool {
 }
 
 // unasked is the members that the worker asked for and the caller did not.
-func (s *stream) unasked(c *chunk, bare bool) []jsonbody.Span {
-	var drop [2]jsonbody.Span
+func (s *stream) unasked(c *chunk, bare bool) []jsonwalk.Span {
+	var drop [2]jsonwalk.Span
 	out := drop[:0]
 	if c.usage.Found() && !bare && !s.wantsUsage(bare) {
 		out = append(out, c.usage)

@@ -1,4 +1,7 @@
-package jsonbody
+// Package jsonwalk finds the members of JSON objects that pass by in quantity: it goes
+// over their text once and decodes nothing. It trusts the text to be valid JSON and
+// says where its structure is not. Start reading at Walk.
+package jsonwalk
 
 import "bytes"
 

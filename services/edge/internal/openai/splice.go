@@ -1,0 +1,154 @@
+package openai
+
+import (
+	"bytes"
+	"context"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"google.golang.org/grpc"
+
+	"github.com/poterne/poterne/pkg/inproc"
+	"github.com/poterne/poterne/pkg/jsonwalk"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+)
+
+// spliced is a chunk of a chat as the engine wrote it, with the members that the
+// gateway sets in the place of the engine's own: a chunk that nobody looks into is not
+// made a message and a text again. Those that look at the message see an empty one.
+type spliced struct {
+	*edgev1.StreamChatCompletionResponse
+
+	text []byte
+	head []byte // the members that the gateway sets
+}
+
+// JSON is the chunk's text, until the next one is spliced.
+func (s *spliced) JSON() []byte { return s.text }
+
+// splicer returns what splices a stream's chunks, nil where they are needed as
+// messages: on the network, and where they are looked at, kept, or made another API's
+// events by a handler that takes them.
+func (w *chatWriter) splicer(ctx context.Context) *spliced {
+	_, own := w.out.(*grpc.GenericServerStream[edgev1.CreateChatCompletionRequest, edgev1.StreamChatCompletionResponse])
+	if !own || inproc.DirectFrom(ctx) == nil || w.filter != nil || audit.From(ctx).Content() != nil {
+		return nil
+	}
+	return &spliced{StreamChatCompletionResponse: new(edgev1.StreamChatCompletionResponse)}
+}
+
+// name notes what the gateway calls the answer.
+func (s *spliced) name(id string, created int64, model string) {
+	b := append(s.head[:0], `{"id":`...)
+	b = appendText(b, id)
+	b = append(b, `,"object":"`+objectChatChunk+`","created":`...)
+	b = strconv.AppendInt(b, created, 10)
+	b = append(b, `,"model":`...)
+	s.head = appendText(b, model)
+}
+
+func appendText(b []byte, text string) []byte {
+	// What is no UTF-8 is replaced: every text can be quoted.
+	b, _ = jsontext.AppendQuote(b, text)
+	return b
+}
+
+// splice makes the chunk's text of the engine's. It reports whether it could: what is
+// not quite as OpenAI has it, or tells more than a piece of the answer, must be read.
+func (s *spliced) splice(raw []byte) bool {
+	if len(s.head) == 0 || !jsontext.Value(raw).IsValid() {
+		return false
+	}
+	s.text = append(s.text[:0], s.head...)
+	whole := false
+	for walk := jsonwalk.NewWalk(raw); ; {
+		name, at, ok := walk.Next()
+		if !ok {
+			s.text = append(s.text, '}')
+			return walk.OK() && whole
+		}
+		switch string(name) {
+		case "id", "object", "created", "model":
+			continue
+		case "usage":
+			if string(at.Of(raw)) != "null" {
+				return false
+			}
+			continue
+		case "choices":
+			s.text = append(s.text, `,"choices":[`...)
+			if whole = s.choices(at.Of(raw)); !whole {
+				return false
+			}
+			continue
+		default:
+			if escaped(name) {
+				return false
+			}
+		}
+		s.text = append(append(s.text, ','), raw[at.Start:at.End]...)
+	}
+}
+
+// escaped reports whether a name may be another one than it looks.
+func escaped(name []byte) bool { return bytes.IndexByte(name, '\\') >= 0 }
+
+// choices adds the choices with what OpenAI's clients look for in each. It reports
+// whether there is one, and all are of their form.
+func (s *spliced) choices(list []byte) bool {
+	rest, n := skip(list, '['), 0
+	for len(rest) > 0 && rest[0] == '{' {
+		var index, delta, finish, logprobs bool
+		walk := jsonwalk.NewWalk(rest)
+		for {
+			name, at, ok := walk.Next()
+			if !ok {
+				break
+			}
+			value := at.Of(rest)
+			switch string(name) {
+			case "index":
+				index = value[0] >= '0' && value[0] <= '9'
+			case "delta":
+				delta = value[0] == '{'
+			case "finish_reason":
+				finish = true
+			case "logprobs":
+				logprobs = true
+			default:
+				if escaped(name) {
+					return false
+				}
+			}
+		}
+		if !walk.OK() || !index || !delta {
+			return false
+		}
+		if n++; n > 1 {
+			s.text = append(s.text, ',')
+		}
+		s.text = append(s.text, rest[:walk.End()-1]...)
+		if !finish {
+			s.text = append(s.text, `,"finish_reason":null`...)
+		}
+		if !logprobs {
+			s.text = append(s.text, `,"logprobs":null`...)
+		}
+		s.text = append(s.text, '}')
+		rest = skip(rest[walk.End():], ',')
+	}
+	s.text = append(s.text, ']')
+	return n > 0 && len(rest) == 1 && rest[0] == ']'
+}
+
+// skip returns text behind spaces and one c.
+func skip(text []byte, c byte) []byte {
+	text = bytes.TrimLeft(text, spaces)
+	if len(text) > 0 && text[0] == c {
+		return bytes.TrimLeft(text[1:], spaces)
+	}
+	return text
+}
+
+const spaces = " \t\r\n"

@@ -1,0 +1,147 @@
+package httpwire
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// conn is a connection with one request at most.
+type conn struct {
+	client  *Client
+	conn    net.Conn
+	limited limited
+	r       *bufio.Reader
+	out     []byte
+	since   time.Time // when it was put away
+
+	closing sync.Once
+}
+
+// limited bounds what is read of an answer's head, and knows whether anything was.
+type limited struct {
+	from io.Reader
+	left int // of the head; below 0 there is no bound
+	any  bool
+}
+
+var errLongHead = errors.New("httpwire: the head of the answer is too long")
+
+func (l *limited) Read(p []byte) (int, error) {
+	switch {
+	case l.left == 0:
+		return 0, errLongHead
+	case l.left > 0:
+		p = p[:min(len(p), l.left)]
+	}
+	n, err := l.from.Read(p)
+	if l.left > 0 {
+		l.left -= n
+	}
+	l.any = l.any || n > 0
+	return n, err
+}
+
+func (cn *conn) close() { cn.closing.Do(func() { _ = cn.conn.Close() }) }
+
+// silent reports whether the server has said nothing to the last request.
+func (cn *conn) silent() bool { return !cn.limited.any }
+
+// maxKeep is the largest request whose buffer is kept.
+const maxKeep = 16 << 10
+
+// maxInterim bounds the answers before the answer (RFC 9110, section 15.2).
+const maxInterim = 5
+
+// exchange writes a request and reads the head of its answer.
+func (cn *conn) exchange(ctx context.Context, r *Request) (*http.Response, error) {
+	stop := context.AfterFunc(ctx, func() { _ = cn.conn.SetDeadline(time.Unix(1, 0)) }) //nolint:forbidigo // long over
+	cn.out = cn.client.append(cn.out[:0], r)
+	cn.limited.left, cn.limited.any = maxHead, false
+	_, failed := cn.conn.Write(cn.out)
+	if cap(cn.out) > maxKeep {
+		cn.out = nil
+	}
+	// A server may have answered what it did not want to read.
+	for range maxInterim {
+		resp, err := http.ReadResponse(cn.r, &http.Request{Method: r.Method})
+		if err != nil {
+			stop()
+			return nil, errors.Join(failed, err)
+		}
+		if resp.StatusCode >= http.StatusOK || resp.StatusCode == http.StatusSwitchingProtocols {
+			cn.limited.left = -1
+			last := resp.Close || failed != nil || resp.StatusCode < http.StatusOK ||
+				resp.ContentLength < 0 && len(resp.TransferEncoding) == 0
+			b := &body{Reader: resp.Body, conn: cn, ctx: ctx, stop: stop, last: last}
+			if resp.ContentLength == 0 {
+				b.end(io.EOF)
+			}
+			resp.Body = b
+			return resp, nil
+		}
+	}
+	stop()
+	return nil, errors.New("httpwire: there is no end of interim answers")
+}
+
+// body is an answer's, which gives the connection back at its end. It is for one
+// goroutine.
+type body struct {
+	io.Reader
+	conn *conn
+	ctx  context.Context //nolint:containedctx // the answer's
+	stop func() bool
+	last bool // no request may follow on the connection
+	err  error
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	n, err := b.Reader.Read(p)
+	if err == nil {
+		return n, nil
+	}
+	if !errors.Is(err, io.EOF) && b.ctx.Err() != nil {
+		err = context.Cause(b.ctx)
+	}
+	b.end(err)
+	return n, err
+}
+
+// Ended reports whether all that is left of a chunked answer is its end, and has come:
+// reading on waits for nothing.
+func (b *body) Ended() bool {
+	if b.err != nil {
+		return true
+	}
+	rest, _ := b.conn.r.Peek(b.conn.r.Buffered())
+	return string(rest) == "0\r\n\r\n" || string(rest) == "\r\n0\r\n\r\n"
+}
+
+// end gives the connection back, once; err is what is read from now on.
+func (b *body) end(err error) {
+	b.err = err
+	// A context that has ended may set a deadline at any time.
+	if b.stop() && errors.Is(err, io.EOF) && !b.last {
+		b.conn.client.put(b.conn)
+		return
+	}
+	b.conn.close()
+}
+
+// Close ends the answer; what was not read of it is lost, with its connection, unless
+// it is empty.
+func (b *body) Close() error {
+	if b.err == nil {
+		b.end(http.ErrBodyReadAfterClose)
+	}
+	return nil
+}
