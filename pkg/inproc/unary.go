@@ -80,10 +80,16 @@ func copyTo(dst, src any) error {
 	return nil
 }
 
-// inherited is the caller's context without its values.
+// inherited is the caller's context without its values, but for itself.
 type inherited struct{ context.Context } //nolint:containedctx // it is a context
 
-func (inherited) Value(any) any { return nil }
+// Value returns the caller's context for clientKey, and nothing else.
+func (c inherited) Value(key any) any {
+	if _, ok := key.(clientKey); ok {
+		return c.Context
+	}
+	return nil
+}
 
 // AfterFunc lets what is made of this context end with it without a goroutine that
 // waits for it (package context looks for it).
@@ -99,8 +105,7 @@ func serverContext(ctx context.Context) (_ context.Context, cancel context.Cance
 	if md, ok := metadata.FromOutgoingContext(ctx); ok {
 		out = metadata.NewIncomingContext(out, md)
 	}
-	out = peer.NewContext(out, &peer.Peer{Addr: local{}, AuthInfo: local{}})
-	return context.WithValue(out, clientKey{}, ctx), cancel
+	return peer.NewContext(out, &peer.Peer{Addr: local{}, AuthInfo: local{}}), cancel
 }
 
 // ClientContext returns the context of the client of the call within this process

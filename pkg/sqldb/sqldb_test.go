@@ -279,3 +279,12 @@ func TestSQLiteFilesAreTheOwners(t *testing.T) {
 		}
 	}
 }
+
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[sqldb.Dialect]string{sqldb.SQLite: "(?, ?, ?), (?, ?, ?)", sqldb.Postgres: "($1, $2, $3), ($4, $5, $6)"} {
+		if got := d.Places(2, 3); got != want {
+			t.Errorf("%s: %q, want %q", d, got, want)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	otelprom "go.opentelemetry.io/otel/exporters/prometheus"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/exemplar"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
@@ -68,7 +69,10 @@ func (t *Telemetry) openMetrics(ctx context.Context, cfg Config, res *resource.R
 	opts := []sdkmetric.Option{
 		sdkmetric.WithResource(res), sdkmetric.WithReader(prom), sdkmetric.WithCardinalityLimit(maxSeries),
 	}
-	if cfg.OTLPEndpoint != "" {
+	if cfg.OTLPEndpoint == "" {
+		// No span is kept that one could name; looking for it costs more than counting.
+		opts = append(opts, sdkmetric.WithExemplarFilter(exemplar.AlwaysOffFilter))
+	} else {
 		var exporter sdkmetric.Exporter
 		if cfg.OTLPProtocol == "http" {
 			exporter, err = otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpointURL(cfg.signalURL("metrics")))

@@ -65,7 +65,7 @@ func writeBoth(ctx context.Context, sink Sink, batch []Record, contents []Sealed
 
 // WriteBoth keeps batch and its contents in one transaction.
 func (s *SQLSink) WriteBoth(ctx context.Context, batch []Record, contents []Sealed) error {
-	err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return s.write(ctx, batch, func(ctx context.Context, tx *sql.Tx) error {
 		for _, c := range contents {
 			_, err := tx.ExecContext(ctx, `INSERT INTO edge_audit_contents (record, tenant, subject, key_id, time_us, sealed)
 				VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`, c.Record, c.Tenant, c.Subject, c.Key, c.Time.UnixMicro(), c.Data)
@@ -73,12 +73,8 @@ func (s *SQLSink) WriteBoth(ctx context.Context, batch []Record, contents []Seal
 				return err
 			}
 		}
-		return s.insert(ctx, tx, batch)
+		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("audit: write: %w", err)
-	}
-	return nil
 }
 
 // ErrNoContent says that no content is kept of a record.

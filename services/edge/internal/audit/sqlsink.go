@@ -6,8 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/poterne/poterne/pkg/sqldb"
@@ -19,10 +20,8 @@ const (
 	duration_us, address, served_by, arm, prompt_tokens, completion_tokens, experiment,
 	policy, rule, findings, review, documents, cache, content_sha256, content_missing, cost_micros, currency, decisions, chain, sequence, previous_hash, hash`
 	columnCount = 32
-	// rowsAtOnce is how many records one statement writes to PostgreSQL: few round
-	// trips, and far below the bound on parameters. SQLite has none to save, and
-	// looks a numbered parameter up among all of its statement: a statement for each
-	// record, made once, takes a tenth of the time.
+	// rowsAtOnce is how many records one statement writes: few round trips, and far
+	// below the bound on parameters.
 	rowsAtOnce = 64
 )
 
@@ -31,6 +30,9 @@ const (
 type SQLSink struct {
 	db   *sqldb.DB
 	read querier
+
+	mu   sync.Mutex
+	full *sql.Stmt // inserts rowsAtOnce records; nil: not prepared yet
 }
 
 // querier is what reading needs: the database, or one state of it.
@@ -49,8 +51,20 @@ func (s *SQLSink) Snapshot(ctx context.Context, fn func(context.Context, *SQLSin
 
 // Write keeps batch in one transaction. A record that is there already stays.
 func (s *SQLSink) Write(ctx context.Context, batch []Record) error {
-	err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		return s.insert(ctx, tx, batch)
+	return s.write(ctx, batch, func(context.Context, *sql.Tx) error { return nil })
+}
+
+// write keeps batch in the transaction of what before does.
+func (s *SQLSink) write(ctx context.Context, batch []Record, before func(context.Context, *sql.Tx) error) error {
+	full, err := s.insertFull(ctx)
+	if err != nil {
+		return fmt.Errorf("audit: write: %w", err)
+	}
+	err = s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := before(ctx, tx); err != nil {
+			return err
+		}
+		return s.insert(ctx, tx, full, batch)
 	})
 	if err != nil {
 		return fmt.Errorf("audit: write: %w", err)
@@ -58,50 +72,38 @@ func (s *SQLSink) Write(ctx context.Context, batch []Record) error {
 	return nil
 }
 
-func (s *SQLSink) insert(ctx context.Context, tx *sql.Tx, batch []Record) error {
-	if s.db.Dialect == sqldb.SQLite {
-		return insertEach(ctx, tx, batch)
-	}
-	for rest := batch; len(rest) > 0; {
-		n := min(len(rest), rowsAtOnce)
-		if _, err := tx.ExecContext(ctx, insertStatement(n), values(rest[:n])...); err != nil {
-			return err
+func (s *SQLSink) insert(ctx context.Context, tx *sql.Tx, full *sql.Stmt, batch []Record) error {
+	for recs := range slices.Chunk(batch, rowsAtOnce) {
+		if len(recs) == rowsAtOnce {
+			if _, err := tx.StmtContext(ctx, full).ExecContext(ctx, values(recs)...); err != nil { //nolint:sqlclosecheck // the transaction closes it
+				return err
+			}
+			continue
 		}
-		rest = rest[n:]
-	}
-	return nil
-}
-
-func insertEach(ctx context.Context, tx *sql.Tx, batch []Record) error {
-	insert, err := tx.PrepareContext(ctx, insertStatement(1))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = insert.Close() }()
-	for i := range batch {
-		if _, err := insert.ExecContext(ctx, values(batch[i:i+1])...); err != nil {
+		if _, err := tx.ExecContext(ctx, insertStatement(s.db.Dialect, len(recs)), values(recs)...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func insertStatement(rows int) string {
-	var b strings.Builder
-	b.WriteString("INSERT INTO edge_audit (" + columns + ") VALUES ")
-	for i := range rows * columnCount {
-		switch {
-		case i == 0:
-			b.WriteString("($")
-		case i%columnCount == 0:
-			b.WriteString("), ($")
-		default:
-			b.WriteString(", $")
+// insertFull returns what inserts rowsAtOnce records: to read so long a statement
+// anew takes longer than carrying it out. It is closed with the database.
+func (s *SQLSink) insertFull(ctx context.Context) (*sql.Stmt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.full == nil {
+		stmt, err := s.db.PrepareContext(ctx, insertStatement(s.db.Dialect, rowsAtOnce))
+		if err != nil {
+			return nil, err
 		}
-		b.WriteString(strconv.Itoa(i + 1))
+		s.full = stmt
 	}
-	b.WriteString(") ON CONFLICT DO NOTHING")
-	return b.String()
+	return s.full, nil
+}
+
+func insertStatement(d sqldb.Dialect, rows int) string {
+	return strings.Join([]string{"INSERT INTO edge_audit (", columns, ") VALUES", d.Places(rows, columnCount), "ON CONFLICT DO NOTHING"}, " ")
 }
 
 func values(recs []Record) []any {

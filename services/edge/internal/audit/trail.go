@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	maxBatch     = 256
+	maxBatch     = 512
 	minRetry     = 100 * time.Millisecond
 	maxRetry     = 5 * time.Second
 	writeTimeout = 10 * time.Second

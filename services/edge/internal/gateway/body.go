@@ -222,7 +222,7 @@ func (h *handler) checkBody(r *http.Request, rt *route) error {
 		return apierr.New(apierr.UnsupportedMediaType, "the body must not be compressed (Content-Encoding)")
 	}
 	ct := r.Header.Get("Content-Type")
-	if ct == "" {
+	if ct == "" || ct == contentTypeJSON && !imports && !restores && !appends {
 		return nil
 	}
 	mediaType, params, err := mime.ParseMediaType(ct)

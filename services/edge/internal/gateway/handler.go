@@ -68,8 +68,10 @@ type Deps struct {
 
 type handler struct {
 	Deps
+	hints     []hint
 	cfg       Config
 	routes    routes
+	literal   literal
 	gateway   *runtime.ServeMux
 	openai    edgev1.OpenAIServiceClient
 	responses edgev1.ResponsesServiceClient
@@ -128,6 +130,10 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	}
 	if err := h.profile(); err != nil {
 		return nil, err
+	}
+	h.literal = h.routes.literal()
+	for _, name := range d.Hints {
+		h.hints = append(h.hints, hint{key: strings.ToLower(name), header: http.CanonicalHeaderKey(name)})
 	}
 	var err error
 	if h.metrics, err = metrics.NewHTTP(d.Telemetry.Meter(metrics.Scope)); err != nil {
@@ -364,6 +370,6 @@ type traceparentOnly struct{ propagation.HeaderCarrier }
 // Set sets traceparent and nothing else.
 func (c traceparentOnly) Set(key, value string) {
 	if strings.EqualFold(key, "traceparent") {
-		c.HeaderCarrier.Set(key, value)
+		c.HeaderCarrier["Traceparent"] = []string{value}
 	}
 }

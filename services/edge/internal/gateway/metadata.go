@@ -12,18 +12,22 @@ import (
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge/internal/arrival"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
+	"github.com/poterne/poterne/services/edge/internal/limit"
 )
 
 const authorization = "authorization"
+
+// hint is a header that goes along, by its names in metadata and over HTTP.
+type hint struct{ key, header string }
 
 // callMetadata returns what of an HTTP request goes with the call, the
 // credentials apart: nothing that was not asked for, so that no header of a
 // client passes for one of ours.
 func (h *handler) callMetadata(ctx context.Context, header http.Header) metadata.MD {
 	md := metadata.Pairs(requestid.MetadataKey, requestid.FromContext(ctx))
-	for _, name := range h.Hints {
-		if values := header.Values(name); len(values) > 0 {
-			md.Set(name, values...)
+	for _, name := range h.hints {
+		if values := header[name.header]; len(values) > 0 {
+			md[name.key] = values
 		}
 	}
 	h.Telemetry.Propagator.Inject(ctx, telemetry.MetadataCarrier(md))
@@ -59,16 +63,38 @@ func outgoing(key string) (string, bool) {
 	key = strings.ToLower(key)
 	if strings.HasPrefix(key, "x-ratelimit-") || strings.HasPrefix(key, "x-poterne-") ||
 		slices.Contains(responseHeaders(), key) {
-		return http.CanonicalHeaderKey(key), true
+		return canonical(key), true
 	}
 	return "", false
+}
+
+// canonical is http.CanonicalHeaderKey, without making anew what every answer has.
+func canonical(key string) string {
+	switch key {
+	case limit.HeaderRateLimit:
+		return "Ratelimit"
+	case limit.HeaderRateLimitPolicy:
+		return "Ratelimit-Policy"
+	case "x-ratelimit-limit-requests":
+		return "X-Ratelimit-Limit-Requests"
+	case "x-ratelimit-remaining-requests":
+		return "X-Ratelimit-Remaining-Requests"
+	case "x-ratelimit-reset-requests":
+		return "X-Ratelimit-Reset-Requests"
+	case "x-poterne-model":
+		return "X-Poterne-Model"
+	case "x-poterne-cache":
+		return "X-Poterne-Cache"
+	default:
+		return http.CanonicalHeaderKey(key)
+	}
 }
 
 // copyHeader puts a call's header into the answer's.
 func copyHeader(h http.Header, md metadata.MD) {
 	for key, values := range md {
 		if name, ok := outgoing(key); ok {
-			h[name] = slices.Clone(values)
+			h[name] = values // the call's own, which has ended
 		}
 	}
 }

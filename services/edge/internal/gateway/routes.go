@@ -30,6 +30,23 @@ func (r *route) name() string { return r.method + " " + r.template }
 // has, and names routes for metrics.
 type routes []route
 
+// literal are the routes whose path has no variable part and no verb: nothing says more
+// about such a path, so it need not be looked for.
+type literal map[string]*route
+
+func (rs routes) literal() literal {
+	out := make(literal)
+	for i := range rs {
+		r := &rs[i]
+		if key := literalKey(r.method, r.template); r.verb == "" && !strings.Contains(r.template, "{") && out[key] == nil {
+			out[key] = r
+		}
+	}
+	return out
+}
+
+func literalKey(method, path string) string { return method + " " + path }
+
 // add adds every binding of the service's methods.
 func (rs *routes) add(service protoreflect.ServiceDescriptor) error {
 	for i := range service.Methods().Len() {

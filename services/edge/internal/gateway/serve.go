@@ -85,6 +85,9 @@ const unknownRoute = "unknown"
 // find returns the route of a request, pages that answer for whole trees
 // included.
 func (h *handler) find(method, path string) (*route, []string) {
+	if rt := h.literal[literalKey(method, path)]; rt != nil {
+		return rt, nil
+	}
 	rt, allowed := h.routes.find(method, path)
 	if rt != nil || len(allowed) > 0 {
 		return rt, allowed

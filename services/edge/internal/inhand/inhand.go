@@ -18,38 +18,58 @@ var ErrEnding = apierr.New(apierr.Unavailable, "this gateway is ending").WithRet
 
 // Calls is the calls in hand. It is safe for concurrent use.
 type Calls struct {
-	ending context.Context //nolint:containedctx // ends all calls, not one
-	end    context.CancelCauseFunc
+	mu     sync.Mutex
+	first  *call
+	n      int
+	ending bool
+	idle   chan struct{} // closed when n is 0; nil when nobody waits
+}
 
-	mu   sync.Mutex
-	n    int
-	idle chan struct{} // closed when n is 0; nil when nobody waits
+// call is one in hand, among the others.
+type call struct {
+	of           *Calls
+	before, next *call
+	cancel       context.CancelCauseFunc
 }
 
 // New returns Calls without any.
-func New() *Calls {
-	c := new(Calls)
-	c.ending, c.end = context.WithCancelCause(context.Background())
-	return c
-}
+func New() *Calls { return new(Calls) }
 
 // Begin takes a call in hand. Its context ends when the call is cut; done must
 // be called once, after the last thing that the call does.
 func (c *Calls) Begin(ctx context.Context) (cut context.Context, done func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	one := &call{of: c, cancel: cancel}
 	c.mu.Lock()
+	ending := c.ending
+	if one.next = c.first; one.next != nil {
+		one.next.before = one
+	}
+	c.first = one
 	c.n++
 	c.mu.Unlock()
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(c.ending, func() { cancel(ErrEnding) })
-	return ctx, func() {
-		stop()
-		cancel(nil)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.n--; c.n == 0 && c.idle != nil {
-			close(c.idle)
-			c.idle = nil
-		}
+	if ending {
+		cancel(ErrEnding)
+	}
+	return ctx, one.done
+}
+
+func (o *call) done() {
+	o.cancel(nil)
+	c := o.of
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o.before == nil {
+		c.first = o.next
+	} else {
+		o.before.next = o.next
+	}
+	if o.next != nil {
+		o.next.before = o.before
+	}
+	if c.n--; c.n == 0 && c.idle != nil {
+		close(c.idle)
+		c.idle = nil
 	}
 }
 
@@ -66,9 +86,16 @@ func Outcome(ctx context.Context, err error) error {
 // in hand. It does not wait for them.
 func (c *Calls) Cut() int {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.end(ErrEnding)
-	return c.n
+	c.ending = true
+	n, cuts := c.n, make([]context.CancelCauseFunc, 0, c.n)
+	for o := c.first; o != nil; o = o.next {
+		cuts = append(cuts, o.cancel)
+	}
+	c.mu.Unlock()
+	for _, cut := range cuts { // who waits for a context's end may ask for the calls
+		cut(ErrEnding)
+	}
+	return n
 }
 
 // Wait waits until no call is in hand.

@@ -24,7 +24,6 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/poterne/poterne/pkg/apierr"
 )
@@ -92,14 +91,20 @@ func (c *Codec) Unmarshal(data []byte, m proto.Message) error {
 	defer c.decoders.Put(d)
 	d.read(data)
 	defer d.read(nil) // the pool must not hold on to the document
-	if err := d.document(p, m.ProtoReflect()); err != nil {
+	if err := d.document(p); err != nil {
 		return public(err)
+	}
+	if err := (proto.UnmarshalOptions{Merge: true, AllowPartial: true}).Unmarshal(d.wire, m); err != nil {
+		return fmt.Errorf("jsoncodec: %s: %w", p.name, err)
 	}
 	return nil
 }
 
 // Marshal returns m as JSON.
 func (c *Codec) Marshal(m proto.Message) ([]byte, error) { return c.Append(nil, m) }
+
+// firstBytes is what most messages fit into.
+const firstBytes = 512
 
 // Append appends m as JSON to dst. It fails when a RawJson or an unknown
 // member, which only a gRPC client can have filled, is no JSON: with
@@ -113,7 +118,7 @@ func (c *Codec) Append(dst []byte, m proto.Message) ([]byte, error) {
 	if !r.IsValid() {
 		return append(dst, "null"...), nil
 	}
-	out, err := appendMessage(dst, p, r)
+	out, err := appendMessage(slices.Grow(dst, firstBytes), p, r)
 	if err != nil {
 		return dst, public(err)
 	}
@@ -207,16 +212,23 @@ type decoder struct {
 	opts   Options
 	src    bytes.Buffer // jsontext reads a Buffer's bytes in place
 	json   *jsontext.Decoder
-	values int // counted by Options.MaxValues
+	wire   []byte // the message so far
+	values int    // counted by Options.MaxValues
 }
+
+// maxKept is how many bytes a decoder in the pool keeps.
+const maxKept = 64 << 10
 
 func (d *decoder) read(data []byte) {
 	d.src = *bytes.NewBuffer(data)
 	d.json.Reset(&d.src)
 	d.values = 0
+	if d.wire = d.wire[:0]; cap(d.wire) > maxKept {
+		d.wire = nil
+	}
 }
 
-func (d *decoder) document(p *plan, m protoreflect.Message) error {
+func (d *decoder) document(p *plan) error {
 	if kind := d.json.PeekKind(); p.form == formObject && kind != '{' {
 		if kind == 0 {
 			_, err := d.json.ReadToken()
@@ -224,7 +236,7 @@ func (d *decoder) document(p *plan, m protoreflect.Message) error {
 		}
 		return faultf("must be a JSON object")
 	}
-	if err := d.message(p, m); err != nil {
+	if err := d.message(p); err != nil {
 		return err
 	}
 	if _, err := d.json.ReadToken(); !errors.Is(err, io.EOF) {

@@ -7,51 +7,106 @@ import (
 	"strconv"
 	"strings"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// scalar reads the next value as v, which is no message.
-func (d *decoder) scalar(v value) (protoreflect.Value, error) {
+// scalar appends the next value as field n, whose type is v, which is no message.
+func (d *decoder) scalar(n protowire.Number, v value) error {
 	switch v.kind {
 	case protoreflect.StringKind:
-		s, err := d.text("a string")
-		return protoreflect.ValueOfString(s), err
+		return d.appendText(n)
 	case protoreflect.BoolKind:
 		if k := d.json.PeekKind(); k != 't' && k != 'f' {
-			return protoreflect.Value{}, d.mismatch("true or false")
+			return d.mismatch("true or false")
 		}
 		token, err := d.json.ReadToken()
 		if err != nil {
-			return protoreflect.Value{}, syntax(err)
+			return syntax(err)
 		}
-		return protoreflect.ValueOfBool(token.Bool()), nil
+		d.varint(n, protowire.EncodeBool(token.Bool()))
+		return nil
 	case protoreflect.BytesKind:
-		return d.bytes()
+		b, err := d.bytes()
+		d.wire = protowire.AppendBytes(protowire.AppendTag(d.wire, n, protowire.BytesType), b)
+		return err
 	case protoreflect.EnumKind:
-		return d.enum(v.enum)
+		e, err := d.enum(v.enum)
+		d.varint(n, uint64(e)) //nolint:gosec // as the wire has numbers below zero
+		return err
 	case protoreflect.DoubleKind:
 		f, err := d.float(64)
-		return protoreflect.ValueOfFloat64(f), err
+		d.fixed64(n, math.Float64bits(f))
+		return err
 	case protoreflect.FloatKind:
 		f, err := d.float(32)
-		return protoreflect.ValueOfFloat32(float32(f)), err
-	case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind:
-		n, err := d.integer(v, math.MinInt32, math.MaxInt32)
-		return protoreflect.ValueOfInt32(int32(n)), err
-	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind:
-		n, err := d.integer(v, math.MinInt64, math.MaxInt64)
-		return protoreflect.ValueOfInt64(n), err
-	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
-		n, err := d.integer(v, 0, math.MaxUint32)
-		return protoreflect.ValueOfUint32(uint32(n)), err
-	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
-		n, err := d.unsigned(v)
-		return protoreflect.ValueOfUint64(n), err
+		d.fixed32(n, math.Float32bits(float32(f)))
+		return err
 	case protoreflect.MessageKind, protoreflect.GroupKind:
-		return protoreflect.Value{}, faultf("is no scalar")
+		return faultf("is no scalar")
 	default:
-		return protoreflect.Value{}, faultf("has a type that is not known")
+		return d.whole(n, v)
 	}
+}
+
+// whole appends a whole number.
+func (d *decoder) whole(n protowire.Number, v value) error {
+	var i int64
+	var err error
+	switch v.kind {
+	case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind:
+		i, err = d.integer(v, math.MinInt32, math.MaxInt32)
+	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind:
+		i, err = d.integer(v, math.MinInt64, math.MaxInt64)
+	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
+		i, err = d.integer(v, 0, math.MaxUint32)
+	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
+		var u uint64
+		u, err = d.unsigned(v)
+		i = int64(u) //nolint:gosec // the same bits
+	default:
+		return faultf("has a type that is not known")
+	}
+	if err != nil {
+		return err
+	}
+	switch v.kind {
+	case protoreflect.Sint32Kind, protoreflect.Sint64Kind:
+		d.varint(n, protowire.EncodeZigZag(i))
+	case protoreflect.Fixed32Kind, protoreflect.Sfixed32Kind:
+		d.fixed32(n, uint32(i)) //nolint:gosec // in bounds by now, and the same bits
+	case protoreflect.Fixed64Kind, protoreflect.Sfixed64Kind:
+		d.fixed64(n, uint64(i)) //nolint:gosec // the same bits
+	default:
+		d.varint(n, uint64(i)) //nolint:gosec // as the wire has numbers below zero
+	}
+	return nil
+}
+
+func (d *decoder) varint(n protowire.Number, v uint64) {
+	d.wire = protowire.AppendVarint(protowire.AppendTag(d.wire, n, protowire.VarintType), v)
+}
+
+func (d *decoder) fixed32(n protowire.Number, v uint32) {
+	d.wire = protowire.AppendFixed32(protowire.AppendTag(d.wire, n, protowire.Fixed32Type), v)
+}
+
+func (d *decoder) fixed64(n protowire.Number, v uint64) {
+	d.wire = protowire.AppendFixed64(protowire.AppendTag(d.wire, n, protowire.Fixed64Type), v)
+}
+
+// appendText appends the next value, a string, as field n.
+func (d *decoder) appendText(n protowire.Number) error {
+	if d.json.PeekKind() != '"' {
+		return d.mismatch("a string")
+	}
+	raw, err := d.json.ReadValue()
+	if err != nil {
+		return syntax(err)
+	}
+	text, err := unquoted(raw)
+	d.wire = protowire.AppendBytes(protowire.AppendTag(d.wire, n, protowire.BytesType), text)
+	return err
 }
 
 func (d *decoder) text(want string) (string, error) {
@@ -65,41 +120,41 @@ func (d *decoder) text(want string) (string, error) {
 	return token.String(), nil
 }
 
-func (d *decoder) bytes() (protoreflect.Value, error) {
+func (d *decoder) bytes() ([]byte, error) {
 	s, err := d.text("a base64 string")
 	if err != nil {
-		return protoreflect.Value{}, err
+		return nil, err
 	}
 	b, err := base64.StdEncoding.Strict().DecodeString(s)
 	if err != nil {
-		return protoreflect.Value{}, faultf("must be a base64 string")
+		return nil, faultf("must be a base64 string")
 	}
-	return protoreflect.ValueOfBytes(b), nil
+	return b, nil
 }
 
 // enum reads an enum by its value's name; a number is accepted for values that
 // are defined.
-func (d *decoder) enum(ed protoreflect.EnumDescriptor) (protoreflect.Value, error) {
+func (d *decoder) enum(ed protoreflect.EnumDescriptor) (protoreflect.EnumNumber, error) {
 	values := ed.Values()
 	if d.json.PeekKind() == '0' {
 		n, err := d.integer(value{}, math.MinInt32, math.MaxInt32)
 		if err != nil {
-			return protoreflect.Value{}, err
+			return 0, err
 		}
 		if v := values.ByNumber(protoreflect.EnumNumber(n)); v != nil {
-			return protoreflect.ValueOfEnum(v.Number()), nil
+			return v.Number(), nil
 		}
-		return protoreflect.Value{}, faultf("must be %s", enumNames(values))
+		return 0, faultf("must be %s", enumNames(values))
 	}
 	s, err := d.text(enumNames(values))
 	if err != nil {
-		return protoreflect.Value{}, err
+		return 0, err
 	}
 	v := values.ByName(protoreflect.Name(s))
 	if v == nil {
-		return protoreflect.Value{}, faultf("must be %s", enumNames(values))
+		return 0, faultf("must be %s", enumNames(values))
 	}
-	return protoreflect.ValueOfEnum(v.Number()), nil
+	return v.Number(), nil
 }
 
 func enumNames(values protoreflect.EnumValueDescriptors) string {

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
@@ -33,7 +34,8 @@ type plan struct {
 	extra  *field            // where unknown members go, or nil
 	only   *field            // the field of a raw or list message
 	union  map[jsontext.Kind]*field
-	wants  string // for a union: the types it may be
+	wants  string                   // for a union: the types it may be
+	known  protoreflect.MessageType // of a well-known type
 }
 
 // field is one member.
@@ -41,8 +43,10 @@ type field struct {
 	desc     protoreflect.FieldDescriptor
 	name     string
 	prefix   []byte // "name":
-	index    int    // its place among the message's fields
-	oneof    int    // the index of its oneof, or -1
+	isList   bool
+	isMap    bool
+	index    int // its place among the message's fields
+	oneof    int // the index of its oneof, or -1
 	emit     commonv1.JsonEmit
 	maxItems int // 0: the codec's default
 	value    value
@@ -94,6 +98,10 @@ func (pl *planner) build(md protoreflect.MessageDescriptor) (*plan, error) {
 	pl.open[md.FullName()] = p
 	if strings.HasPrefix(p.name, "google.protobuf.") && wellKnown(p.name) {
 		p.form = formWellKnown
+		var err error
+		if p.known, err = protoregistry.GlobalTypes.FindMessageByName(md.FullName()); err != nil {
+			return nil, fmt.Errorf("%s: %w", md.FullName(), err)
+		}
 		return p, nil
 	}
 	fds := md.Fields()
@@ -125,7 +133,7 @@ func (pl *planner) build(md protoreflect.MessageDescriptor) (*plan, error) {
 }
 
 func (pl *planner) field(fd protoreflect.FieldDescriptor) (*field, error) {
-	f := &field{desc: fd, name: string(fd.Name()), index: fd.Index(), oneof: -1}
+	f := &field{desc: fd, name: string(fd.Name()), index: fd.Index(), oneof: -1, isList: fd.IsList(), isMap: fd.IsMap()}
 	f.prefix = append(append([]byte{'"'}, f.name...), '"', ':')
 	if o := fd.ContainingOneof(); o != nil && !o.IsSynthetic() {
 		f.oneof = o.Index()

@@ -177,11 +177,7 @@ func (j *Journal) Take(e *Entry) (*Slot, error) {
 
 // Append keeps an entry, and returns its number, from 1.
 func (j *Journal) Append(e *Entry) (int64, error) {
-	text, err := json.Marshal(e)
-	if err != nil {
-		return 0, fmt.Errorf("ledger: encode: %w", err)
-	}
-	text = append(text, '\n')
+	text := append(e.appendText(make([]byte, 0, usualText)), '\n')
 	j.linesMu.Lock()
 	defer j.linesMu.Unlock()
 	j.appended++

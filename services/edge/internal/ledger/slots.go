@@ -27,6 +27,8 @@ const (
 	areaHead      = 8
 	maxSlotText   = areaBytes - areaHead
 	slotsPerChunk = 256
+	// usualText is what most entries fit into.
+	usualText = 768
 	// maxChunks bounds the requests in hand that survive: 16,384.
 	maxChunks   = 64
 	chunkBytes  = slotsPerChunk * slotBytes
@@ -130,10 +132,7 @@ func (s *Slot) area(n int64) []byte {
 
 // write has the slot hold e from now on.
 func (s *Slot) write(e *Entry) error {
-	text, err := json.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("ledger: encode: %w", err)
-	}
+	text := e.appendText(make([]byte, 0, usualText))
 	if len(text) > maxSlotText {
 		return errNoSlot
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -32,7 +31,7 @@ func (s *SQLStore) insertFull(ctx context.Context) (*sql.Stmt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.full == nil {
-		stmt, err := s.db.PrepareContext(ctx, insertRows(rowsAtOnce))
+		stmt, err := s.db.PrepareContext(ctx, insertRows(s.db.Dialect, rowsAtOnce))
 		if err != nil {
 			return nil, err
 		}
@@ -41,8 +40,8 @@ func (s *SQLStore) insertFull(ctx context.Context) (*sql.Stmt, error) {
 	return s.full, nil
 }
 
-func insertRows(rows int) string {
-	return strings.Join([]string{"INSERT INTO edge_usage (", entryColumns, ") VALUES", places(rows, entryColumnCount), "ON CONFLICT (id) DO NOTHING RETURNING id"}, " ")
+func insertRows(d sqldb.Dialect, rows int) string {
+	return strings.Join([]string{"INSERT INTO edge_usage (", entryColumns, ") VALUES", d.Places(rows, entryColumnCount), "ON CONFLICT (id) DO NOTHING RETURNING id"}, " ")
 }
 
 const (
@@ -78,7 +77,7 @@ func (s *SQLStore) Write(ctx context.Context, holder string, entries []Entry) (i
 		return 0, fmt.Errorf("ledger: write: %w", err)
 	}
 	err = s.turn(ctx, "write", func(ctx context.Context, tx *sql.Tx) error {
-		fresh, err := insertEntries(ctx, tx, full, entries)
+		fresh, err := s.insertEntries(ctx, tx, full, entries)
 		if err != nil {
 			return err
 		}
@@ -86,7 +85,7 @@ func (s *SQLStore) Write(ctx context.Context, holder string, entries []Entry) (i
 		if err := addSums(ctx, tx, fresh); err != nil {
 			return err
 		}
-		if err := addCharges(ctx, tx, holder, fresh); err != nil {
+		if err := s.addCharges(ctx, tx, holder, fresh); err != nil {
 			return err
 		}
 		return endClaims(ctx, tx, fresh)
@@ -95,7 +94,7 @@ func (s *SQLStore) Write(ctx context.Context, holder string, entries []Entry) (i
 }
 
 // insertEntries returns those that were not there.
-func insertEntries(ctx context.Context, tx *sql.Tx, full *sql.Stmt, entries []Entry) ([]Entry, error) {
+func (s *SQLStore) insertEntries(ctx context.Context, tx *sql.Tx, full *sql.Stmt, entries []Entry) ([]Entry, error) {
 	byID := make(map[string]Entry, len(entries))
 	for _, e := range entries {
 		byID[e.ID] = e
@@ -112,7 +111,7 @@ func insertEntries(ctx context.Context, tx *sql.Tx, full *sql.Stmt, entries []En
 			if len(batch) == rowsAtOnce {
 				return tx.StmtContext(ctx, full).QueryContext(ctx, args...) //nolint:sqlclosecheck // the transaction closes it
 			}
-			return tx.QueryContext(ctx, insertRows(len(batch)), args...)
+			return tx.QueryContext(ctx, insertRows(s.db.Dialect, len(batch)), args...)
 		})
 		if err != nil {
 			return nil, err
@@ -140,24 +139,6 @@ func texts(query func() (*sql.Rows, error)) (out []string, err error) {
 	return out, rows.Err()
 }
 
-// places is ($1, $2), ($3, $4) for two rows of two columns.
-func places(rows, columns int) string {
-	var b strings.Builder
-	for i := range rows * columns {
-		switch {
-		case i == 0:
-			b.WriteString("($")
-		case i%columns == 0:
-			b.WriteString("), ($")
-		default:
-			b.WriteString(", $")
-		}
-		b.WriteString(strconv.Itoa(i + 1))
-	}
-	b.WriteString(")")
-	return b.String()
-}
-
 func number(b bool) int {
 	if b {
 		return 1
@@ -166,14 +147,14 @@ func number(b bool) int {
 }
 
 // addCharges counts entries against their budgets.
-func addCharges(ctx context.Context, tx *sql.Tx, holder string, entries []Entry) error {
+func (s *SQLStore) addCharges(ctx context.Context, tx *sql.Tx, holder string, entries []Entry) error {
 	sums := make(map[Period]int64)
 	var args []any
 	flush := func() error {
 		if len(args) == 0 {
 			return nil
 		}
-		_, err := tx.ExecContext(ctx, insertCharges(len(args)/4), args...)
+		_, err := tx.ExecContext(ctx, insertCharges(s.db.Dialect, len(args)/4), args...)
 		args = args[:0]
 		return err
 	}
@@ -262,8 +243,8 @@ func sumOf(e *Entry) sum {
 	return one
 }
 
-func insertCharges(rows int) string {
-	return strings.Join([]string{"INSERT INTO edge_usage_charges (entry, budget, period, amount) VALUES", places(rows, 4)}, " ")
+func insertCharges(d sqldb.Dialect, rows int) string {
+	return strings.Join([]string{"INSERT INTO edge_usage_charges (entry, budget, period, amount) VALUES", d.Places(rows, 4)}, " ")
 }
 
 // insertSums adds a row to a table of sums.

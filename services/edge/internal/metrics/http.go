@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -31,6 +32,25 @@ const (
 type HTTP struct {
 	duration metric.Float64Histogram
 	streams  metric.Int64UpDownCounter
+	sets     sync.Map // answered → metric.MeasurementOption
+}
+
+// answered is one series of the duration.
+type answered struct {
+	method, route string
+	status        int
+}
+
+func (h *HTTP) series(a answered) metric.MeasurementOption {
+	if v, ok := h.sets.Load(a); ok {
+		if opt, ok := v.(metric.MeasurementOption); ok {
+			return opt
+		}
+	}
+	opt := metric.WithAttributeSet(attribute.NewSet(
+		attribute.String("method", a.method), attribute.String("route", a.route), attribute.String("status", strconv.Itoa(a.status))))
+	h.sets.Store(a, opt)
+	return opt
 }
 
 // NewHTTP makes the instruments.
@@ -46,9 +66,7 @@ func NewHTTP(m metric.Meter) (*HTTP, error) {
 // Request records one request. Method and route must come from the table of
 // routes, so that both are bounded.
 func (h *HTTP) Request(ctx context.Context, method, route string, status int, took time.Duration) {
-	h.duration.Record(ctx, took.Seconds(), metric.WithAttributes(
-		attribute.String("method", method), attribute.String("route", route),
-		attribute.String("status", strconv.Itoa(status))))
+	h.duration.Record(ctx, took.Seconds(), h.series(answered{method, route, status}))
 }
 
 // StreamOpened counts a stream that begins.

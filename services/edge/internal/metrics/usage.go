@@ -30,10 +30,11 @@ type Usage struct {
 	cost                                                               metric.Float64Counter
 
 	input, cached, output metric.MeasurementOption
+	outcomes              map[string]metric.MeasurementOption
 }
 
-// NewUsage makes the instruments.
-func NewUsage(m metric.Meter) (*Usage, error) {
+// NewUsage makes the instruments, for requests with these outcomes for the most part.
+func NewUsage(m metric.Meter, outcomes ...string) (*Usage, error) {
 	var errs []error
 	counter := func(name, description string) metric.Int64Counter {
 		c, err := m.Int64Counter(name, metric.WithDescription(description))
@@ -53,6 +54,10 @@ func NewUsage(m metric.Meter) (*Usage, error) {
 		warned:   counter(nameBudgetWarned, "Requests that were warned of a budget, by its scope."),
 		away:     counter(nameBudgetAway, "Requests that needed the ledger while it was away, by what was decided."),
 		input:    class("input"), cached: class("cached"), output: class("output"),
+		outcomes: make(map[string]metric.MeasurementOption),
+	}
+	for _, name := range outcomes {
+		u.outcomes[name] = metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", name)))
 	}
 	var err error
 	u.cost, err = m.Float64Counter(nameUsageCost, metric.WithDescription("What is settled, in the currency's unit. The ledger has it exactly."))
@@ -64,7 +69,11 @@ func (u *Usage) Settled(ctx context.Context, outcome, currency string, input, ca
 	if u == nil {
 		return
 	}
-	u.entries.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", outcome)))
+	of := u.outcomes[outcome]
+	if of == nil {
+		of = metric.WithAttributes(attribute.String("outcome", outcome))
+	}
+	u.entries.Add(ctx, 1, of)
 	u.tokens.Add(ctx, input, u.input)
 	if cached > 0 {
 		u.tokens.Add(ctx, cached, u.cached)

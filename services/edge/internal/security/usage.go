@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/poterne/poterne/pkg/sqldb"
+	"github.com/poterne/poterne/services/edge/internal/ledger"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/usage"
 )
@@ -11,7 +12,7 @@ import (
 // openUsage has what models do be billed, unless that is off.
 func (s *Security) openUsage(ctx context.Context, cfg Config, d Deps, db *sqldb.DB) error {
 	if cfg.Usage.Enabled {
-		m, err := metrics.NewUsage(d.Telemetry.Meter(metrics.Scope))
+		m, err := metrics.NewUsage(d.Telemetry.Meter(metrics.Scope), ledger.Whole, ledger.Partial, ledger.Recovered)
 		if err != nil {
 			return err
 		}
