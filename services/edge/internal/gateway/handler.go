@@ -192,6 +192,9 @@ func (h *handler) openGateway(ctx context.Context) error {
 			return edgev1.RegisterLimitServiceHandlerClient(ctx, h.gateway, edgev1.NewLimitServiceClient(h.Conn))
 		},
 		func() error {
+			return edgev1.RegisterRouteServiceHandlerClient(ctx, h.gateway, edgev1.NewRouteServiceClient(h.Conn))
+		},
+		func() error {
 			return searchv1.RegisterSearchServiceHandlerClient(ctx, h.gateway, h.search)
 		},
 		func() error {
