@@ -66,15 +66,13 @@ const purposeRetrieval = "retrieval"
 // identityEnds: the edge calls services, and none calls it.
 func identityEnds() assertion.Ends { return assertion.Ends{Sends: true} }
 
-// What may be asked again when a connection fails. Invoke, InferTensors and
-// their streams are not here: packages openai and openinference ask them again
-// by themselves, since a request that is larger than gRPC's buffer for retries
-// must be too.
+// What may be asked again when a connection fails. Invoke, InferTensors, their
+// streams, Embed and Rerank are not here: packages openai and openinference ask them
+// again by themselves, since a request that is larger than gRPC's buffer for retries
+// must be too, and since routes say how often: two layers would multiply attempts.
 
 func inferenceReads() []string {
 	return []string{
-		inferencev1.InferenceService_Embed_FullMethodName,
-		inferencev1.InferenceService_Rerank_FullMethodName,
 		inferencev1.InferenceService_CountTokens_FullMethodName,
 		inferencev1.InferenceService_ResolveServing_FullMethodName,
 		inferencev1.InferenceService_GetTensorModel_FullMethodName,

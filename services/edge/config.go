@@ -18,6 +18,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/oidc"
 	"github.com/poterne/poterne/services/edge/internal/openai"
+	"github.com/poterne/poterne/services/edge/internal/overload"
 	"github.com/poterne/poterne/services/edge/internal/responses"
 	"github.com/poterne/poterne/services/edge/internal/security"
 	"github.com/poterne/poterne/services/edge/internal/tensor"
@@ -79,6 +80,8 @@ type Config struct {
 	Inference grpcclient.Config `yaml:"inference"`
 	Search    grpcclient.Config `yaml:"search"`
 	Registry  grpcclient.Config `yaml:"registry"`
+	// Overload bounds how many requests are in hand at the models at once.
+	Overload overload.Config `yaml:"overload"`
 	// Identity says how callers are proven to the services behind.
 	Identity assertion.Config `yaml:"identity"`
 	// ReadyInterval is how often the inference service is asked whether it could
@@ -118,6 +121,7 @@ func DefaultConfig() *Config {
 		Inference:     grpcclient.DefaultConfig(),
 		Search:        grpcclient.DefaultConfig(),
 		Registry:      grpcclient.DefaultConfig(),
+		Overload:      overload.DefaultConfig(),
 		Identity:      assertion.DefaultConfig(),
 		ReadyInterval: time.Second,
 		DrainTimeout:  30 * time.Second,
@@ -157,6 +161,7 @@ func (c *Config) Complete() error {
 	c.Inference.Validate(&p, "inference")
 	c.Search.Validate(&p, "search")
 	c.Registry.Validate(&p, "registry")
+	c.Overload.Validate(&p, "overload")
 	c.Identity.Validate(&p, "identity", identityEnds())
 	p.Check(c.ReadyInterval >= 50*time.Millisecond && c.ReadyInterval <= time.Minute, "ready_interval",
 		"must be from 50ms to 1m, got %v", c.ReadyInterval)

@@ -43,6 +43,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/openinference"
 	"github.com/poterne/poterne/services/edge/internal/proxy"
 	"github.com/poterne/poterne/services/edge/internal/responses"
+	"github.com/poterne/poterne/services/edge/internal/searchroute"
 	"github.com/poterne/poterne/services/edge/internal/security"
 )
 
@@ -135,7 +136,11 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 
 func (s *Service) newServers(ctx context.Context) error {
 	codec := jsoncodec.New(jsoncodec.Options{})
-	inference := inferencev1.NewInferenceServiceClient(s.backends.inference)
+	inference, err := s.gated(inferencev1.NewInferenceServiceClient(s.backends.inference))
+	if err != nil {
+		return err
+	}
+	s.backends.search = searchroute.New(s.backends.search, s.security.Routes)
 	rules := detect.NewRules(s.cfg.Detectors, detect.All())
 	inspector := inspect.New(rules, s.security.Metrics)
 	var contents openai.Contents
@@ -150,6 +155,7 @@ func (s *Service) newServers(ctx context.Context) error {
 		Context:   contextbuilder.New(s.cfg.Context, searchv1.NewSearchServiceClient(s.backends.search), inference, inspector),
 		Inspector: inspector, Answers: s.answers(),
 		Codec: codec, Clock: s.opts.clock, IDs: s.opts.ids, Responses: s.security.Responses, Log: s.opts.telemetry.Logger,
+		Router: s.security.Routes, Allowance: s.security.Allowance,
 	})
 	s.responses = responses.New(responses.Deps{
 		Config: s.cfg.Responses, Chat: s.openai, Store: responses.NewSQLStore(s.security.DB), Rules: rules, Codec: codec,
@@ -165,7 +171,6 @@ func (s *Service) newServers(ctx context.Context) error {
 	if err := s.register(discardRegistrar{}); err != nil {
 		return err
 	}
-	var err error
 	pages, forms := s.pages() //nolint:contextcheck // requests bring their own
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
 		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.hintHeaders(), //nolint:contextcheck // requests bring their own
@@ -217,6 +222,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterUsageServiceServer(r, s.security.Usage)
 	edgev1.RegisterLimitServiceServer(r, s.security.LimitAdmin)
 	edgev1.RegisterRequestServiceServer(r, s.security.Requests)
+	edgev1.RegisterRouteServiceServer(r, s.security.RouteAdmin)
 	oip.RegisterGRPCInferenceServiceServer(r, s.tensors)
 	edgev1.RegisterMlflowServiceServer(r, mlflow.New(registryv1.NewRegistryServiceClient(s.backends.registry)))
 	return errors.Join(

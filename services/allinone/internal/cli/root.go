@@ -95,7 +95,7 @@ POTERNE_API_KEY, or from a context of the configuration file (poterne context).`
 		a.upCommand(),
 		a.simCommand(), a.healthcheckCommand(),
 		a.chatCommand(), a.searchCommand(), a.evalCommand(),
-		a.modelsCommand(), a.registryCommand(), a.experimentsCommand(), a.feedbackCommand(), a.bansCommand(), a.cacheCommand(), a.explainCommand(), a.limitsCommand(), a.filesCommand(), a.batchesCommand(), a.nounCommand(versionNoun()), a.aliasesCommand(), a.splitsCommand(), a.promptsCommand(), a.rolloutsCommand(), a.artifactsCommand(),
+		a.modelsCommand(), a.registryCommand(), a.experimentsCommand(), a.feedbackCommand(), a.bansCommand(), a.cacheCommand(), a.explainCommand(), a.limitsCommand(), a.routesCommand(), a.filesCommand(), a.batchesCommand(), a.nounCommand(versionNoun()), a.aliasesCommand(), a.splitsCommand(), a.promptsCommand(), a.rolloutsCommand(), a.artifactsCommand(),
 		a.applyCommand(), a.diffCommand(), a.webhooksCommand(),
 		a.collectionsCommand(), a.documentsCommand(),
 		a.keysCommand(), a.serviceAccountsCommand(), a.policiesCommand(), a.workersCommand(), a.auditCommand(),

@@ -209,6 +209,7 @@ func TestDefaultPolicy(t *testing.T) {
 	maps.Copy(want, policyMatrix(admins))
 	maps.Copy(want, limitMatrix(admins))
 	maps.Copy(want, requestMatrix())
+	maps.Copy(want, routeMatrix(platform))
 	maps.Copy(want, sessionsMatrix())
 	maps.Copy(want, usageMatrix(admins, platform))
 	maps.Copy(want, rolloutMatrix(platform))

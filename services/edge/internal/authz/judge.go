@@ -34,6 +34,17 @@ func (a *Authorizer) Check(ctx context.Context, m Method, caller identity.Caller
 // Judge says whether the caller may make the request, and what must then be
 // fulfilled. All of it is judged by one snapshot.
 func (a *Authorizer) Judge(ctx context.Context, m Method, caller identity.Caller, req any) (Verdict, error) {
+	return a.judge(ctx, m, caller, req, "")
+}
+
+// JudgeModel is Judge for a request that is to be answered by another model than it
+// names, as if it named that.
+func (a *Authorizer) JudgeModel(ctx context.Context, m Method, caller identity.Caller, req any, model string) (Verdict, error) {
+	return a.judge(ctx, m, caller, req, model)
+}
+
+// judge judges a request; model stands for the one that it names, unless it is empty.
+func (a *Authorizer) judge(ctx context.Context, m Method, caller identity.Caller, req any, model string) (Verdict, error) {
 	switch m.Access {
 	case Public:
 		return Verdict{}, nil
@@ -41,6 +52,10 @@ func (a *Authorizer) Judge(ctx context.Context, m Method, caller identity.Caller
 		v := Verdict{Resource: a.Resource(m, caller.Tenant, req)}
 		snapshot := a.Current()
 		r := ask{caller: caller, action: m.Action, res: v.Resource, about: aboutOf(req)}
+		if model != "" && r.res.Type == typeModel {
+			r.res.ID, r.about.Reference = bareName(model), referenceOf(model)
+			v.Resource = r.res
+		}
 		v.Decision = a.decide(ctx, snapshot, r)
 		if a.watcher.Load() != nil {
 			a.watch(ctx, r, v.Decision)

@@ -69,6 +69,7 @@ func services() map[string]Profile {
 		edgev1.CacheService_ServiceDesc.ServiceName:          Full,
 		edgev1.LimitService_ServiceDesc.ServiceName:          Full,
 		edgev1.RequestService_ServiceDesc.ServiceName:        Full,
+		edgev1.RouteService_ServiceDesc.ServiceName:          Full,
 		edgev1.FeedbackService_ServiceDesc.ServiceName:       Prompt, // comments
 		edgev1.MlflowService_ServiceDesc.ServiceName:         Full,
 		oip.GRPCInferenceService_ServiceDesc.ServiceName:     Prompt,

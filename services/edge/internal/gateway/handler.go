@@ -208,6 +208,9 @@ func (h *handler) openGateway(ctx context.Context) error {
 			return edgev1.RegisterRequestServiceHandlerClient(ctx, h.gateway, edgev1.NewRequestServiceClient(h.Conn))
 		},
 		func() error {
+			return edgev1.RegisterRouteServiceHandlerClient(ctx, h.gateway, edgev1.NewRouteServiceClient(h.Conn))
+		},
+		func() error {
 			return searchv1.RegisterSearchServiceHandlerClient(ctx, h.gateway, h.search)
 		},
 		func() error {

@@ -55,7 +55,7 @@ func (h *handler) withArrival(ctx context.Context, r *http.Request) context.Cont
 // ResponseHeaders are the keys of a call's header that become headers of the
 // HTTP answer, besides those that begin with x-ratelimit- or x-poterne-.
 func responseHeaders() []string {
-	return []string{"ratelimit", "ratelimit-policy", "www-authenticate", "dpop-nonce", "age", "cache-control"}
+	return []string{"ratelimit", "ratelimit-policy", "www-authenticate", "dpop-nonce", "age", "cache-control", "set-cookie"}
 }
 
 // outgoing returns the HTTP header that a key of a call's header becomes.

@@ -168,3 +168,16 @@ func (s *Stream) Close() string {
 
 // Blocked reports whether the text ends here.
 func (s *Stream) Blocked() bool { return s.stream.Blocked() }
+
+// Alike reports whether the same is looked for in requests to two models, and in their
+// answers.
+func (i *Inspector) Alike(ctx context.Context, a, b string) bool {
+	caller, _ := identity.FromContext(ctx)
+	redact := obligation.From(ctx).Redact
+	for _, side := range []detect.Side{detect.Request, detect.Passage, detect.Answer} {
+		if i.rules.For(side, caller.Tenant, a, redact) != i.rules.For(side, caller.Tenant, b, redact) {
+			return false
+		}
+	}
+	return true
+}

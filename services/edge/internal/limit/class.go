@@ -61,6 +61,7 @@ func Table() map[string]Class {
 	maps.Copy(t, limitClasses())
 	maps.Copy(t, requestClasses())
 	maps.Copy(t, batchClasses())
+	maps.Copy(t, routeClasses())
 	return t
 }
 

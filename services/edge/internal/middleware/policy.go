@@ -25,7 +25,7 @@ func (s *steps) oblige(ctx context.Context, v authz.Verdict, req any) error {
 	limits := obligation.Limits{Classes: v.Classes}
 	if v.Models != nil {
 		var err error
-		if limits.Verdicts, err = proto.Marshal(verdicts(v.Models)); err != nil {
+		if limits.Verdicts, err = proto.Marshal(Verdicts(v.Models)); err != nil {
 			return apierr.Wrap(apierr.Internal, err, "what the policy says of the model's versions cannot be passed on")
 		}
 	}
@@ -35,7 +35,8 @@ func (s *steps) oblige(ctx context.Context, v authz.Verdict, req any) error {
 	return nil
 }
 
-func verdicts(models map[string][]authz.VersionVerdict) *inferencev1.PolicyVerdicts {
+// Verdicts is what is said of versions of models, as the inference service reads it.
+func Verdicts(models map[string][]authz.VersionVerdict) *inferencev1.PolicyVerdicts {
 	out := &inferencev1.PolicyVerdicts{}
 	for name, list := range models {
 		m := &inferencev1.ModelVerdict{Model: name}

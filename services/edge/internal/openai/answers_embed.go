@@ -75,7 +75,9 @@ func (s *Server) embedAll(ctx context.Context, req *edgev1.CreateEmbeddingReques
 		return nil, err
 	}
 	defer func() { hold.End(ctx, err) }()
-	if resp, err = s.Inference.Embed(ctx, ask); err != nil {
+	if resp, err = askUnary(ctx, s, ask.GetModel(), true, func(ctx context.Context, attempts int32) (*inferencev1.EmbedResponse, error) {
+		return s.Inference.Embed(ctx, tryingOn(ask, attempts))
+	}); err != nil {
 		return nil, err
 	}
 	hold.Note(metering.Use{By: resp.GetServedBy(), Tokens: resp.GetUsage()})

@@ -93,6 +93,15 @@ func (s *Server) planned(ctx context.Context, c call, streamed bool, setHeader f
 		cache.Count(ctx, p.tenant, respcache.Miss, "", 0, 0)
 		return nil, errNotCached()
 	}
+	seen := false
+	if c.routed != nil {
+		s.mirror(ctx, c)
+		if open := s.openModel(c); open != nil {
+			return s.fallen(ctx, c, false, streamed, open, setHeader, pass)
+		}
+		header := setHeader
+		setHeader = func(md metadata.MD) error { seen = seen || md.Get(HeaderModel) != nil; return header(md) }
+	}
 	for {
 		r := cache.Join(&p.Ask, streamed, p.hurry(streamed))
 		if r.Leads {
@@ -104,6 +113,9 @@ func (s *Server) planned(ctx context.Context, c call, streamed bool, setHeader f
 		r.Leave()
 		if again {
 			continue
+		}
+		if err != nil && c.routed != nil && !seen {
+			return s.fallen(ctx, c, r.Leads, streamed, err, setHeader, pass)
 		}
 		return usage, err
 	}
@@ -185,6 +197,9 @@ func (s *Server) begin(ctx context.Context, c call, r *respcache.Reader, streame
 	s.Answers.Cache.Start(ctx, r, func(ctx context.Context, f *respcache.Flight) (err error) {
 		defer func() { hold.End(ctx, err) }()
 		f.Rest(rest)
+		if c.routed != nil {
+			return s.flyRouted(ctx, c, req, hold, f, streamed)
+		}
 		if streamed {
 			return s.fly(ctx, req, hold, f)
 		}
@@ -209,15 +224,16 @@ func (s *Server) flyWhole(ctx context.Context, req *inferencev1.InvokeRequest, h
 
 func (s *Server) fly(ctx context.Context, req *inferencev1.InvokeRequest, hold metering.Hold, f *respcache.Flight) error {
 	for attempt := 1; ; attempt++ {
-		began, err := s.flyOnce(ctx, req, hold, f)
+		began, err := s.flyOnce(ctx, req, hold, f, nil)
 		if err == nil || began || !s.again.May(ctx, attempt, err) {
 			return err
 		}
 	}
 }
 
-// flyOnce reports whether anybody may have seen some of the answer.
-func (s *Server) flyOnce(ctx context.Context, req *inferencev1.InvokeRequest, hold metering.Hold, f *respcache.Flight) (began bool, _ error) {
+// flyOnce reports whether anybody may have seen some of the answer. first, which may be
+// nil, is called before anybody can.
+func (s *Server) flyOnce(ctx context.Context, req *inferencev1.InvokeRequest, hold metering.Hold, f *respcache.Flight, first func() error) (began bool, _ error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	events, err := s.Inference.InvokeStream(ctx, req)
@@ -241,6 +257,11 @@ func (s *Server) flyOnce(ctx context.Context, req *inferencev1.InvokeRequest, ho
 			by = e.ServedBy
 			f.Served(by)
 		case *inferencev1.InvokeStreamResponse_Chunk:
+			if !began && first != nil {
+				if err := first(); err != nil {
+					return false, err
+				}
+			}
 			began = true
 			if err := f.Chunk(ctx, e.Chunk, event.GetUsage()); err != nil {
 				return began, err

@@ -15,6 +15,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/detect"
+	"github.com/poterne/poterne/services/edge/internal/route"
 )
 
 const (
@@ -25,16 +26,21 @@ const (
 
 // CreateChatCompletion answers a conversation.
 func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (*edgev1.CreateChatCompletionResponse, error) {
+	ctx, routed, err := s.route(ctx, route.Chat, &req.Model, req, unaryHeader(ctx))
+	if err != nil {
+		return nil, err
+	}
 	c, rests, err := s.prepareChat(ctx, req, unaryHeader(ctx))
 	if err != nil {
 		return nil, err
 	}
+	c.routed = routed
 	answer := new(edgev1.CreateChatCompletionResponse)
 	resp, err := s.invoke(ctx, c, answer)
 	if err != nil {
 		return nil, err
 	}
-	answer.Model = c.model
+	answer.Model = routed.model(c.model)
 	answer.Object = objectChat
 	answer.Id = s.responseID(ctx, chatIDPrefix, resp.GetServedBy())
 	answer.Created = or(c.plan.created(answer.GetCreated()), s.now())
@@ -66,12 +72,17 @@ func completeMessage(choice *edgev1.ChatChoice, annotations []*edgev1.Annotation
 func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]) error {
 	ctx := out.Context()
 	wantUsage := req.GetStreamOptions().GetIncludeUsage()
+	ctx, routed, err := s.route(ctx, route.Chat, &req.Model, req, out.SetHeader)
+	if err != nil {
+		return err
+	}
 	c, rests, err := s.prepareChat(ctx, req, out.SetHeader)
 	if err != nil {
 		return err
 	}
+	c.routed = routed
 	w := &chatWriter{
-		server: s, out: out, model: c.model, wantUsage: wantUsage, rests: rests, plan: c.plan,
+		server: s, out: out, model: c.model, routed: routed, wantUsage: wantUsage, rests: rests, plan: c.plan,
 		begun: s.Clock.Now(), annotated: make(map[int32]bool), filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), req.GetN()),
 	}
 	w.spliced = w.splicer(ctx)
@@ -80,7 +91,7 @@ func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, o
 		return nil
 	}
 	if rest := w.filter.chatEnd(); err == nil && len(rest) > 0 {
-		err = out.Send(&edgev1.StreamChatCompletionResponse{Id: w.id, Object: objectChatChunk, Created: w.created, Model: c.model, Choices: rest})
+		err = out.Send(&edgev1.StreamChatCompletionResponse{Id: w.id, Object: objectChatChunk, Created: w.created, Model: routed.model(c.model), Choices: rest})
 	}
 	if err != nil || !wantUsage || w.usageSent || usage == nil {
 		return err
@@ -88,7 +99,7 @@ func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, o
 	total := usageOf(usage)
 	s.tellCost(ctx, w.by, total, c.plan, w.begun)
 	return out.Send(&edgev1.StreamChatCompletionResponse{
-		Id: w.id, Object: objectChatChunk, Created: w.created, Model: c.model, Usage: total,
+		Id: w.id, Object: objectChatChunk, Created: w.created, Model: routed.model(c.model), Usage: total,
 	})
 }
 
@@ -97,6 +108,7 @@ type chatWriter struct {
 	server    *Server
 	out       grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]
 	model     string
+	routed    *routed
 	wantUsage bool
 	usageSent bool
 	begun     time.Time
@@ -132,6 +144,7 @@ func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 		w.usageSent = w.wantUsage
 	}
 	if w.id == "" {
+		w.model = w.routed.model(w.model)
 		w.id = w.server.responseID(w.out.Context(), chatIDPrefix, by)
 		w.created = or(w.plan.created(chunk.GetCreated()), w.server.now())
 		if w.spliced != nil {

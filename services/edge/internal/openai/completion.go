@@ -13,6 +13,7 @@ import (
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/detect"
+	"github.com/poterne/poterne/services/edge/internal/route"
 )
 
 const (
@@ -22,16 +23,21 @@ const (
 
 // CreateCompletion continues a text.
 func (s *Server) CreateCompletion(ctx context.Context, req *edgev1.CreateCompletionRequest) (*edgev1.CreateCompletionResponse, error) {
+	ctx, routed, err := s.route(ctx, route.Completion, &req.Model, req, unaryHeader(ctx))
+	if err != nil {
+		return nil, err
+	}
 	c, err := s.prepareCompletion(ctx, req, unaryHeader(ctx))
 	if err != nil {
 		return nil, err
 	}
+	c.routed = routed
 	answer := new(edgev1.CreateCompletionResponse)
 	resp, err := s.invoke(ctx, c, answer)
 	if err != nil {
 		return nil, err
 	}
-	answer.Model, answer.Object = c.model, objectCompletion
+	answer.Model, answer.Object = routed.model(c.model), objectCompletion
 	answer.Id = s.responseID(ctx, completionIDPrefix, resp.GetServedBy())
 	answer.Created = or(c.plan.created(answer.GetCreated()), s.now())
 	for _, choice := range answer.GetChoices() {
@@ -47,12 +53,17 @@ func (s *Server) CreateCompletion(ctx context.Context, req *edgev1.CreateComplet
 func (s *Server) StreamCompletion(req *edgev1.CreateCompletionRequest, out grpc.ServerStreamingServer[edgev1.CreateCompletionResponse]) error {
 	wantUsage := req.GetStreamOptions().GetIncludeUsage()
 	ctx := out.Context()
+	ctx, routed, err := s.route(ctx, route.Completion, &req.Model, req, out.SetHeader)
+	if err != nil {
+		return err
+	}
 	c, err := s.prepareCompletion(ctx, req, out.SetHeader)
 	if err != nil {
 		return err
 	}
+	c.routed = routed
 	w := &completionWriter{
-		server: s, out: out, model: c.model, wantUsage: wantUsage, written: make(map[int32]int), plan: c.plan, begun: s.Clock.Now(),
+		server: s, out: out, model: c.model, routed: routed, wantUsage: wantUsage, written: make(map[int32]int), plan: c.plan, begun: s.Clock.Now(),
 		filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), max(req.GetN(), 1)*int32(authz.Prompts(req.GetPrompt()))),
 	}
 	usage, err := s.stream(ctx, c, out.SetHeader, w.write)
@@ -60,7 +71,7 @@ func (s *Server) StreamCompletion(req *edgev1.CreateCompletionRequest, out grpc.
 		return nil
 	}
 	if rest := w.filter.completionEnd(); err == nil && len(rest) > 0 {
-		err = out.Send(&edgev1.CreateCompletionResponse{Id: w.id, Object: objectCompletion, Created: w.created, Model: c.model, Choices: rest})
+		err = out.Send(&edgev1.CreateCompletionResponse{Id: w.id, Object: objectCompletion, Created: w.created, Model: routed.model(c.model), Choices: rest})
 	}
 	if err != nil || !wantUsage || w.usageSent || usage == nil {
 		return err
@@ -68,7 +79,7 @@ func (s *Server) StreamCompletion(req *edgev1.CreateCompletionRequest, out grpc.
 	total := usageOf(usage)
 	s.tellCost(ctx, w.by, total, c.plan, w.begun)
 	return out.Send(&edgev1.CreateCompletionResponse{
-		Id: w.id, Object: objectCompletion, Created: w.created, Model: c.model, Usage: total,
+		Id: w.id, Object: objectCompletion, Created: w.created, Model: routed.model(c.model), Usage: total,
 	})
 }
 
@@ -77,6 +88,7 @@ type completionWriter struct {
 	server    *Server
 	out       grpc.ServerStreamingServer[edgev1.CreateCompletionResponse]
 	model     string
+	routed    *routed
 	wantUsage bool
 	usageSent bool
 	begun     time.Time
@@ -112,6 +124,7 @@ func (w *completionWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 		}
 	}
 	if w.id == "" {
+		w.model = w.routed.model(w.model)
 		w.id = w.server.responseID(w.out.Context(), completionIDPrefix, by)
 		w.created = or(w.plan.created(chunk.GetCreated()), w.server.now())
 	}

@@ -9,6 +9,7 @@ import (
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+	"github.com/poterne/poterne/services/edge/internal/route"
 )
 
 // maxInputs is the most texts in one request, as at OpenAI.
@@ -16,6 +17,10 @@ const maxInputs = 2048
 
 // CreateEmbedding embeds texts.
 func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddingRequest) (*edgev1.CreateEmbeddingResponse, error) {
+	ctx, _, err := s.route(ctx, route.Embed, &req.Model, req, unaryHeader(ctx))
+	if err != nil {
+		return nil, err
+	}
 	if err := obey(ctx, unaryHeader(ctx), &req.Model, 1, nil); err != nil {
 		return nil, err
 	}

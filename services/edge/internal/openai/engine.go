@@ -35,6 +35,8 @@ type call struct {
 	maxTokens int64
 	// plan is what the cache may do; nil: nothing.
 	plan *plan
+	// routed is what the request's route has for it; nil: none is about it.
+	routed *routed
 }
 
 // failed returns err naming the member that a prompt longer than the model's
@@ -69,6 +71,9 @@ func (s *Server) request(ctx context.Context, c call) (*inferencev1.InvokeReques
 func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (resp *inferencev1.InvokeResponse, err error) {
 	if c.plan != nil {
 		return s.invokePlanned(ctx, c, answer)
+	}
+	if c.routed != nil {
+		return s.invokeRouted(ctx, c, answer)
 	}
 	req, err := s.request(ctx, c)
 	if err != nil {
@@ -107,6 +112,9 @@ type send func(by *inferencev1.ServedBy, chunk []byte) error
 func (s *Server) stream(ctx context.Context, c call, setHeader func(metadata.MD) error, pass send) (usage *commonv1.TokenUsage, err error) {
 	if c.plan != nil {
 		return s.streamPlanned(ctx, c, setHeader, pass)
+	}
+	if c.routed != nil {
+		return s.streamRouted(ctx, c, setHeader, pass)
 	}
 	req, err := s.request(ctx, c)
 	if err != nil {

@@ -75,6 +75,11 @@ func (c Config) Hints(ctx context.Context, extra map[string]string) (Hints, erro
 	if len(h.Session) > maxSession {
 		h.Session = "" // OpenAI takes longer ones: it is a hint, and no error
 	}
+	if h.Session == "" {
+		if rt := routedFrom(ctx); rt != nil {
+			h.Session = rt.session
+		}
+	}
 	h.Wait, err = waitOf(ctx)
 	return h, err
 }

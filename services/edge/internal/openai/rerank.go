@@ -13,12 +13,17 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/metering"
+	"github.com/poterne/poterne/services/edge/internal/route"
 )
 
 const rerankIDPrefix = "rerank-"
 
 // Rerank puts documents in the order of how well they answer a query.
 func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (_ *edgev1.RerankResponse, err error) {
+	ctx, _, err = s.route(ctx, route.Rerank, &req.Model, req, unaryHeader(ctx))
+	if err != nil {
+		return nil, err
+	}
 	if err := obey(ctx, unaryHeader(ctx), &req.Model, 1, nil); err != nil {
 		return nil, err
 	}
@@ -56,9 +61,13 @@ func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (_ *edge
 	}, nil); err != nil {
 		return nil, err
 	}
-	resp, err := s.Inference.Rerank(ctx, &inferencev1.RerankRequest{
+	ask := &inferencev1.RerankRequest{
 		Model: req.GetModel(), Query: req.GetQuery(), Documents: documents, Extra: extra,
 		RoutingKey: routingKey(ctx, req.GetUser()), Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait, ExperimentHeaders: h.Headers,
+	}
+	resp, err := askUnary(ctx, s, req.GetModel(), false, func(ctx context.Context, attempts int32) (*inferencev1.RerankResponse, error) {
+		ask.MaxAttempts = attempts
+		return s.Inference.Rerank(ctx, ask)
 	})
 	if err != nil {
 		return nil, err

@@ -28,6 +28,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/metering"
 	"github.com/poterne/poterne/services/edge/internal/responseid"
+	"github.com/poterne/poterne/services/edge/internal/route"
 )
 
 // The response headers that say who answered.
@@ -93,7 +94,11 @@ type Deps struct {
 	Inspector *inspect.Inspector
 	// Contents keeps contents; nil: none are.
 	Contents Contents
-	Log      *slog.Logger
+	// Router finds the routes of requests; nil: there are none. Allowance says whether
+	// another model may answer; it is needed with a Router.
+	Router    *route.Router
+	Allowance Allowance
+	Log       *slog.Logger
 }
 
 // Contents keeps the content of requests whose tenants want that.
@@ -115,11 +120,18 @@ func (s *Server) gather(ctx context.Context, body proto.Message, prompt *edgev1.
 type Server struct {
 	edgev1.UnimplementedOpenAIServiceServer
 	Deps
-	again again.Policy
+	again   again.Policy
+	mirrors chan struct{} // one for each copy of a request in hand
 }
 
 // New returns a server.
-func New(d Deps) *Server { return &Server{Deps: d, again: again.Policy{Clock: d.Clock, Log: d.Log}} }
+func New(d Deps) *Server {
+	s := &Server{Deps: d, again: again.Policy{Clock: d.Clock, Log: d.Log}}
+	if d.Router != nil {
+		s.mirrors = make(chan struct{}, d.Router.Config.MaxMirrored)
+	}
+	return s
+}
 
 // routingKey is what a traffic split sticks to.
 func routingKey(ctx context.Context, user string) string {

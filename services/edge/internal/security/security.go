@@ -45,6 +45,8 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/requests"
 	"github.com/poterne/poterne/services/edge/internal/respcache"
 	"github.com/poterne/poterne/services/edge/internal/responseid"
+	"github.com/poterne/poterne/services/edge/internal/route"
+	"github.com/poterne/poterne/services/edge/internal/routeserver"
 	"github.com/poterne/poterne/services/edge/internal/schema"
 	"github.com/poterne/poterne/services/edge/internal/session"
 	"github.com/poterne/poterne/services/edge/internal/usage"
@@ -71,6 +73,8 @@ type Config struct {
 	Usage usage.Config `yaml:"usage"`
 	// Cache is which answers are kept, to be given again.
 	Cache respcache.Config `yaml:"cache"`
+	// Routes is what is done with requests.
+	Routes route.Config `yaml:"routes"`
 }
 
 // DefaultConfig returns the defaults, with the store at dsn.
@@ -79,6 +83,7 @@ func DefaultConfig(dsn string) Config {
 		Store: sqldb.DefaultConfig(dsn), Keys: apikey.DefaultConfig(), Tokens: DefaultTokensConfig(), Authz: authz.DefaultConfig(),
 		Limits: middleware.DefaultConfig(), Audit: audit.DefaultConfig(), Login: login.DefaultConfig(),
 		Firewall: firewall.DefaultConfig(), Abuse: defaultAbuse(), Usage: usage.DefaultConfig(), Cache: respcache.DefaultConfig(),
+		Routes: route.DefaultConfig(),
 	}
 }
 
@@ -103,6 +108,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	c.Usage.Validate(p, prefix+"usage")
 	c.Abuse.validate(p, prefix+"abuse", len(c.Limits.TrustedProxies) > 0)
 	c.Cache.Validate(p, prefix+"cache")
+	c.Routes.Validate(p, prefix+"routes")
 }
 
 // Deps is what New needs besides its configuration.
@@ -161,6 +167,11 @@ type Security struct {
 	// is the service about them.
 	Contents     *auditcontent.Keeper
 	ContentAdmin *auditcontent.Server
+	// Routes finds the route of a request, and Allowance says whether another model than
+	// it names may answer it. RouteAdmin is the RouteService.
+	Routes     *route.Router
+	Allowance  *allowance
+	RouteAdmin *routeserver.Server
 	// LimitAdmin is the LimitService.
 	LimitAdmin *limitserver.Server
 	// Requests is the RequestService.
@@ -194,6 +205,7 @@ type Security struct {
 	// dryRuns tells other replicas what this one sees of them.
 	dryRuns *policy.Reporter
 	limits  limits
+	routes  lifecycle.Component
 	proof   auditProof
 	close   []func() error
 }
@@ -275,6 +287,9 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if err := s.openLimits(ctx, cfg, d, db, m); err != nil {
 		return s, err
 	}
+	if err := s.openRoutes(ctx, cfg, d, db, authorizer); err != nil {
+		return s, err
+	}
 	if s.Firewall, err = openFirewall(ctx, cfg.Firewall, d); err != nil {
 		return s, err
 	}
@@ -346,7 +361,7 @@ func (s *Security) Components() []lifecycle.Component {
 	if s.Cache != nil {
 		out = append(out, s.Cache.Purges.Component())
 	}
-	out = append(out, s.limits.components...)
+	out = append(append(out, s.limits.components...), s.routes)
 	return append(out, lifecycle.Component{Name: "edge: calls", Stop: s.endCalls})
 }
 

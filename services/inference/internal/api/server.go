@@ -209,6 +209,9 @@ func (s *Server) begin(ctx context.Context, req ask, operation string) (job, err
 		},
 	}
 	s.choose(snapshot, &j)
+	if r, ok := req.(interface{ GetMaxAttempts() int32 }); ok {
+		j.query.MaxAttempts = int(r.GetMaxAttempts())
+	}
 	if w := req.GetWaitForReady(); w != nil {
 		j.query.WaitForReady = w.AsDuration()
 	}

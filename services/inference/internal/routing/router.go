@@ -85,6 +85,9 @@ type Query struct {
 	// WaitForReady is how long the request waits for a version that is being
 	// loaded; below 0 the router's own time.
 	WaitForReady time.Duration
+	// MaxAttempts is how many workers the request may be tried on, where that is fewer
+	// than Options has; 0: as many.
+	MaxAttempts int
 	// Print stands for the request among those under which engines ended; nil when
 	// nothing does.
 	Print func() uint64
@@ -99,6 +102,10 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 	tried := room[:0]
 	var last verdict
 	var broke *verdict // of the worker in whose hands the answer broke
+	most := r.opts.MaxAttempts
+	if q.MaxAttempts > 0 {
+		most = min(most, q.MaxAttempts)
+	}
 	if err := r.opts.Poison.Check(q.Print); err != nil {
 		return err
 	}
@@ -133,7 +140,7 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 			q.Variants = []string{grant.Copy().Digest()}
 		}
 		switch {
-		case broke != nil && !begun && ctx.Err() == nil && (refused != nil || !last.elsewhere || len(tried) >= r.opts.MaxAttempts):
+		case broke != nil && !begun && ctx.Err() == nil && (refused != nil || !last.elsewhere || len(tried) >= most):
 			return broke.broken()
 		case begun:
 			return last.broken()
@@ -141,7 +148,7 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 			return refused
 		case !last.elsewhere:
 			return last.err
-		case len(tried) >= r.opts.MaxAttempts:
+		case len(tried) >= most:
 			return last.exhausted()
 		}
 	}

@@ -176,7 +176,11 @@ type InvokeRequest struct {
 	// these variables.
 	Prompt *Prompt `protobuf:"bytes,70,opt,name=prompt,proto3" json:"prompt,omitempty"`
 	// Whether the caller reads more_chunks; only in InvokeStream.
-	BatchChunks   bool `protobuf:"varint,80,opt,name=batch_chunks,json=batchChunks,proto3" json:"batch_chunks,omitempty"`
+	BatchChunks bool `protobuf:"varint,80,opt,name=batch_chunks,json=batchChunks,proto3" json:"batch_chunks,omitempty"`
+	// How many workers the request may be tried on, at most the service's own number;
+	// 0: that number. For callers that try again themselves, so that attempts do not
+	// multiply.
+	MaxAttempts   int32 `protobuf:"varint,90,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -279,6 +283,13 @@ func (x *InvokeRequest) GetBatchChunks() bool {
 		return x.BatchChunks
 	}
 	return false
+}
+
+func (x *InvokeRequest) GetMaxAttempts() int32 {
+	if x != nil {
+		return x.MaxAttempts
+	}
+	return 0
 }
 
 // Who answered.
@@ -720,8 +731,10 @@ type EmbedRequest struct {
 	// Headers of the caller's request that experiments may look at, by name in lower
 	// case; those that the edge forwards.
 	ExperimentHeaders map[string]string `protobuf:"bytes,40,rep,name=experiment_headers,json=experimentHeaders,proto3" json:"experiment_headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// How many workers the request may be tried on, as in InvokeRequest.
+	MaxAttempts   int32 `protobuf:"varint,90,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EmbedRequest) Reset() {
@@ -824,6 +837,13 @@ func (x *EmbedRequest) GetExperimentHeaders() map[string]string {
 	return nil
 }
 
+func (x *EmbedRequest) GetMaxAttempts() int32 {
+	if x != nil {
+		return x.MaxAttempts
+	}
+	return 0
+}
+
 // Vectors in the order of the inputs.
 type EmbedResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -914,8 +934,10 @@ type RerankRequest struct {
 	// Headers of the caller's request that experiments may look at, by name in lower
 	// case; those that the edge forwards.
 	ExperimentHeaders map[string]string `protobuf:"bytes,40,rep,name=experiment_headers,json=experimentHeaders,proto3" json:"experiment_headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// How many workers the request may be tried on, as in InvokeRequest.
+	MaxAttempts   int32 `protobuf:"varint,90,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RerankRequest) Reset() {
@@ -1009,6 +1031,13 @@ func (x *RerankRequest) GetExperimentHeaders() map[string]string {
 		return x.ExperimentHeaders
 	}
 	return nil
+}
+
+func (x *RerankRequest) GetMaxAttempts() int32 {
+	if x != nil {
+		return x.MaxAttempts
+	}
+	return 0
 }
 
 // How relevant each document is.
@@ -2175,7 +2204,7 @@ var File_poterne_inference_v1_inference_proto protoreflect.FileDescriptor
 
 const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
-	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einference/open_inference.proto\x1a\x1dpoterne/common/v1/model.proto\x1a!poterne/inference/v1/prompt.proto\x1a%poterne/inference/v1/quarantine.proto\x1a\"poterne/inference/v1/resolve.proto\x1a#poterne/inference/v1/variants.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xb6\x05\n" +
+	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einference/open_inference.proto\x1a\x1dpoterne/common/v1/model.proto\x1a!poterne/inference/v1/prompt.proto\x1a%poterne/inference/v1/quarantine.proto\x1a\"poterne/inference/v1/resolve.proto\x1a#poterne/inference/v1/variants.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xe4\x05\n" +
 	"\rInvokeRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12F\n" +
@@ -2191,7 +2220,8 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\x12\x99\x01\n" +
 	"\x12experiment_headers\x18( \x03(\v2:.poterne.inference.v1.InvokeRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x124\n" +
 	"\x06prompt\x18F \x01(\v2\x1c.poterne.inference.v1.PromptR\x06prompt\x12!\n" +
-	"\fbatch_chunks\x18P \x01(\bR\vbatchChunks\x1aD\n" +
+	"\fbatch_chunks\x18P \x01(\bR\vbatchChunks\x12,\n" +
+	"\fmax_attempts\x18Z \x01(\x05B\t\xbaH\x06\x1a\x04\x18\b(\x00R\vmaxAttempts\x1aD\n" +
 	"\x16ExperimentHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8e\x04\n" +
@@ -2229,7 +2259,7 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"moreChunksB\a\n" +
 	"\x05event\"=\n" +
 	"\x06Finish\x123\n" +
-	"\x05usage\x18\x01 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xbb\x05\n" +
+	"\x05usage\x18\x01 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xe9\x05\n" +
 	"\fEmbedRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12B\n" +
@@ -2247,7 +2277,8 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"session_id\x18\x15 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x12N\n" +
 	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
 	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\x12\x98\x01\n" +
-	"\x12experiment_headers\x18( \x03(\v29.poterne.inference.v1.EmbedRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x1aD\n" +
+	"\x12experiment_headers\x18( \x03(\v29.poterne.inference.v1.EmbedRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x12,\n" +
+	"\fmax_attempts\x18Z \x01(\x05B\t\xbaH\x06\x1a\x04\x18\b(\x00R\vmaxAttempts\x1aD\n" +
 	"\x16ExperimentHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbf\x01\n" +
@@ -2256,7 +2287,7 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
 	"embeddings\x18\x02 \x03(\v2\x1c.poterne.worker.v1.EmbeddingR\n" +
 	"embeddings\x123\n" +
-	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xea\x04\n" +
+	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\x98\x05\n" +
 	"\rRerankRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12!\n" +
@@ -2270,7 +2301,8 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"session_id\x18\x15 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x12N\n" +
 	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
 	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\x12\x99\x01\n" +
-	"\x12experiment_headers\x18( \x03(\v2:.poterne.inference.v1.RerankRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x1aD\n" +
+	"\x12experiment_headers\x18( \x03(\v2:.poterne.inference.v1.RerankRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x12,\n" +
+	"\fmax_attempts\x18Z \x01(\x05B\t\xbaH\x06\x1a\x04\x18\b(\x00R\vmaxAttempts\x1aD\n" +
 	"\x16ExperimentHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xad\x01\n" +

@@ -1,0 +1,277 @@
+package openai
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/grpcclient"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/explain"
+	"github.com/poterne/poterne/services/edge/internal/metering"
+	"github.com/poterne/poterne/services/edge/internal/overload"
+	"github.com/poterne/poterne/services/edge/internal/route"
+)
+
+// The causes for which a route ends what takes too long.
+var (
+	errRouteTime   = errors.New("the route's time for this request is over")
+	errAttemptTime = errors.New("the model did not answer in the route's time")
+)
+
+// tried makes one attempt. It calls first once, before anything of the answer can be
+// seen, and gives up with its error.
+type tried func(ctx context.Context, req *inferencev1.InvokeRequest, hold metering.Hold, first func() error) error
+
+// trip is the attempts of one request that a route is about. It is used by one
+// goroutine.
+type trip struct {
+	s        *Server
+	c        call
+	rt       *routed
+	course   *route.Course
+	streamed bool
+	try      tried
+	attempts int
+	last     error
+	why      route.Reason // of last
+}
+
+func (s *Server) newTrip(c call, streamed bool, try tried) *trip {
+	rt := c.routed
+	return &trip{s: s, c: c, rt: rt, streamed: streamed, try: try, course: s.Router.Begin(rt.route, rt.tenant, c.model, !rt.forced)}
+}
+
+// bound ends ctx with the route's time for the whole request.
+func (r *routed) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if d := r.route.Timeouts.Request; d > 0 {
+		return context.WithTimeoutCause(ctx, d, errRouteTime)
+	}
+	return ctx, func() {}
+}
+
+// run asks one model after another until one answers, or none is left. setHeader is the
+// caller's; the meters tell of the first model only what they say of a request.
+func (t *trip) run(ctx context.Context, setHeader func(metadata.MD) error) error {
+	for {
+		done, err := t.model(ctx, setHeader)
+		if done {
+			return err
+		}
+	}
+}
+
+// model has the present model asked. done says that there is nothing further.
+func (t *trip) model(ctx context.Context, setHeader func(metadata.MD) error) (done bool, err error) {
+	c := t.c
+	c.model = t.course.Model()
+	muted := t.course.Fallen() // what the meters say of a request was said of the first model
+	if muted {
+		var not string
+		if ctx, not = t.s.instead(ctx, t.c, c.model); not != "" {
+			return t.skip(ctx, c.model, not, nil)
+		}
+	}
+	if t.course.Open() {
+		t.last, t.why = errOpen(c.model), route.Open
+		return t.skip(ctx, c.model, "it failed too often of late", nil)
+	}
+	req, err := t.s.request(ctx, c)
+	if err != nil {
+		return true, err
+	}
+	hold, err := t.s.Meters.Begin(ctx, t.s.demand(c, req), func(md metadata.MD) error {
+		if muted {
+			return nil
+		}
+		return setHeader(md)
+	})
+	muted = false
+	if err != nil {
+		t.course.Abandon()
+		if !t.course.Fallen() {
+			return true, err
+		}
+		return t.skip(ctx, c.model, "its use was refused", err)
+	}
+	defer func() { hold.End(ctx, err) }()
+	var seen bool
+	var next route.Next
+	if seen, next, err = t.askedOf(ctx, req, hold); err == nil || seen || next.Step != route.Fall {
+		return true, err
+	}
+	return false, err
+}
+
+// errFailsOften is the cause of errOpen.
+var errFailsOften = errors.New("the model's breaker is open")
+
+func errOpen(model string) error {
+	return apierr.Wrap(apierr.Unavailable, errFailsOften, "the model %.64q failed too often of late, and is not asked for a while", model).WithRetryAfter(time.Second)
+}
+
+// skip passes the present model over. done says that there is no other: err, or what
+// went wrong before, is then the request's.
+func (t *trip) skip(ctx context.Context, model, why string, err error) (done bool, _ error) {
+	t.decide(ctx, explain.Decision{Outcome: "skipped", Detail: why}, model)
+	t.s.Router.Observer.Attempted(ctx, t.rt.route.Name, "fallback", "skipped")
+	if t.course.Skip() {
+		return false, nil
+	}
+	if t.last != nil {
+		err = t.last
+	}
+	return true, err
+}
+
+// askedOf has one model asked, as often as the route has it. seen says that the caller
+// may have seen some of the answer.
+func (t *trip) askedOf(ctx context.Context, req *inferencev1.InvokeRequest, hold metering.Hold) (seen bool, next route.Next, err error) {
+	for {
+		kind := t.kind()
+		t.attempts++
+		start := t.s.Clock.Now()
+		var why route.Reason
+		seen, why, err = t.attempt(ctx, req, hold)
+		d := explain.Decision{Outcome: "answered", Start: start, Duration: t.s.Clock.Now().Sub(start)}
+		if err != nil {
+			d.Outcome, d.Attributes = "failed", []explain.Attribute{{Name: "reason", Value: string(why)}}
+		}
+		if kind != "" {
+			t.s.Router.Observer.Attempted(ctx, t.rt.route.Name, kind, d.Outcome)
+		}
+		model := t.course.Model()
+		switch {
+		case err == nil:
+			t.course.Succeeded()
+		case seen:
+			t.course.Abandon()
+			d.Detail = "some of the answer was seen"
+		default:
+			t.last, t.why = t.c.failed(err), why
+			err = t.last
+			next = t.course.Failed(ctx, why)
+			d.Detail = next.Why
+		}
+		t.decide(ctx, d, model)
+		if err == nil || seen || next.Step != route.Again {
+			return seen, next, err
+		}
+		if clock.Sleep(ctx, t.s.Clock, next.Wait) != nil {
+			return false, route.Next{}, err
+		}
+		req.MaxAttempts = 1 // the inference service tries workers by itself the first time: attempts do not multiply
+	}
+}
+
+// kind is what the next attempt is; empty for the request's first.
+func (t *trip) kind() string {
+	switch {
+	case t.course.Attempt() > 1:
+		return "retry"
+	case t.course.Fallen():
+		return "fallback"
+	default:
+		return ""
+	}
+}
+
+func (t *trip) decide(ctx context.Context, d explain.Decision, model string) {
+	d.Step = explain.Attempt
+	d.Attributes = append(d.Attributes, explain.Attribute{Name: "model", Value: model}, explain.Attribute{Name: "attempt", Value: strconv.Itoa(t.attempts)})
+	audit.From(ctx).Decide(d)
+}
+
+// attempt asks once, in the route's time.
+func (t *trip) attempt(ctx context.Context, req *inferencev1.InvokeRequest, hold metering.Hold) (seen bool, why route.Reason, err error) {
+	limit := t.rt.route.Timeouts.Attempt
+	if t.streamed {
+		limit = t.rt.route.Timeouts.FirstToken
+	}
+	attempt, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var timer *time.Timer
+	if limit > 0 {
+		timer = time.AfterFunc(limit, func() { cancel(errAttemptTime) }) //nolint:forbidigo // as contexts' deadlines
+		defer timer.Stop()
+	}
+	err = t.try(attempt, req, hold, func() error {
+		if timer != nil && !timer.Stop() {
+			return errAttemptTime // nobody sees what came just too late
+		}
+		seen = true
+		if t.course.Fallen() {
+			t.rt.name = t.course.Model()
+		}
+		return nil
+	})
+	if err == nil {
+		return seen, "", nil
+	}
+	why, err = t.reason(ctx, attempt, err)
+	return seen, why, err
+}
+
+// reason is why an attempt failed. ctx is the request's, and attempt the attempt's.
+func (t *trip) reason(ctx, attempt context.Context, err error) (route.Reason, error) {
+	switch {
+	case ctx.Err() != nil:
+		if errors.Is(context.Cause(ctx), errRouteTime) {
+			return route.Other, apierr.Wrap(apierr.DeadlineExceeded, errRouteTime, "the route's time for this request is over")
+		}
+		return route.Other, err
+	case errors.Is(context.Cause(attempt), errAttemptTime):
+		return route.Timeout, apierr.Wrap(apierr.DeadlineExceeded, errAttemptTime, "the model did not answer in the route's time")
+	default:
+		return reasonOf(err), err
+	}
+}
+
+// reasonOf is why the inference service did not answer.
+func reasonOf(err error) route.Reason {
+	switch {
+	case errors.Is(err, overload.ErrShed):
+		return route.Other // asking again is what must not happen now
+	case errors.Is(err, errFailsOften):
+		return route.Open
+	}
+	//exhaustive:ignore
+	switch apierr.ReasonOf(err) {
+	case apierr.Unavailable:
+		if grpcclient.Unreached(err) {
+			return route.Unreached
+		}
+		return route.Unavailable
+	case apierr.Overloaded, apierr.RateLimited: // the latter is a provider's
+		return route.Overloaded
+	case apierr.EngineFailed:
+		return route.EngineFailed
+	case apierr.DeadlineExceeded:
+		return route.Timeout
+	case apierr.ContextLengthExceeded:
+		return route.ContextLength
+	case apierr.ModelNotFound:
+		return route.ModelNotFound
+	default:
+		return route.Other
+	}
+}
+
+// disclosing adds to a header that tells who answers what the route did.
+func (t *trip) disclosing(setHeader func(metadata.MD) error) func(metadata.MD) error {
+	return func(md metadata.MD) error {
+		if t.course.Fallen() {
+			md.Set(HeaderFallback, t.c.model+";reason="+string(t.why))
+		}
+		if t.attempts > 1 {
+			md.Set(HeaderAttempts, strconv.Itoa(t.attempts))
+		}
+		return setHeader(md)
+	}
+}

@@ -1,0 +1,142 @@
+package route
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// Step is what comes after an attempt.
+type Step int
+
+// The steps.
+const (
+	// Stop: the request has failed.
+	Stop Step = iota
+	// Again: the same model is asked again, after Next.Wait.
+	Again
+	// Fall: another model is asked.
+	Fall
+)
+
+// Next is what comes after an attempt that failed.
+type Next struct {
+	Step
+	// Model is who is asked.
+	Model string
+	Wait  time.Duration
+	// Why says why nothing comes, or not what the route lists, for people.
+	Why string
+}
+
+// Course is one request's way through the attempts of its route. It is used by one
+// goroutine at a time. However attempts fail, it ends: after Retry.Attempts at each of
+// the models at most.
+type Course struct {
+	router *Router
+	route  *Route
+	tenant string
+	models []string
+	at     int // of models
+	tries  int // at the present model
+	// alone: somebody else asks the other models.
+	alone bool
+}
+
+// Begin returns the course of a tenant's request, whose first attempt is at model.
+// Models that failed too often of late are passed over while there are others.
+func (r *Router) Begin(t *Route, tenant, model string, fallbacks bool) *Course {
+	c := &Course{router: r, route: t, tenant: tenant, models: make([]string, 1, 1+len(t.Fallback.Models)), tries: 1}
+	c.models[0] = model
+	if fallbacks {
+		for _, m := range t.Fallback.Models {
+			if m != model {
+				c.models = append(c.models, m)
+			}
+		}
+	}
+	return c
+}
+
+// Alone keeps the course at its first model: whoever began it asks the others.
+func (c *Course) Alone() { c.alone = true }
+
+// Model is who is asked now.
+func (c *Course) Model() string { return c.models[c.at] }
+
+// Fallen reports whether it is not the one that the request is for.
+func (c *Course) Fallen() bool { return c.at > 0 }
+
+// Attempt counts the attempts at the present model, from 1.
+func (c *Course) Attempt() int { return c.tries }
+
+// Open reports whether the present model is to be passed over: it failed too often of
+// late, and another one may answer. It must be asked before each model's first attempt.
+func (c *Course) Open() bool {
+	return c.at+1 < len(c.models) && !c.router.breaker.allow(c.Model()) // the last one is asked in any case
+}
+
+// Skip passes the present model over, for a reason that is not its own, and reports
+// whether there is another.
+func (c *Course) Skip() bool {
+	if c.at+1 >= len(c.models) {
+		return false
+	}
+	c.at, c.tries = c.at+1, 1
+	return true
+}
+
+// Succeeded notes that the present model answers.
+func (c *Course) Succeeded() {
+	if len(c.models) > 1 {
+		c.router.breaker.done(c.Model(), true)
+	}
+}
+
+// Failed notes why an attempt failed, of whose answer nothing was seen, and says what
+// comes next.
+func (c *Course) Failed(ctx context.Context, why Reason) Next {
+	if why == Other {
+		c.abandon()
+		return Next{Why: "asking again is of no use"}
+	}
+	refused := ""
+	if c.tries < c.route.Retry.Attempts && slices.Contains(c.route.Retry.On, why) && slices.Contains(retriable(), why) {
+		if c.router.budget.Withdraw(c.tenant) {
+			c.tries++
+			return Next{Step: Again, Model: c.Model(), Wait: c.router.backoff(&c.route.Retry, c.tries)}
+		}
+		refused = "the retry budget is used up"
+	}
+	if len(c.models) > 1 && c.router.breaker.done(c.Model(), !ill(why)) {
+		c.router.Observer.Opened(ctx)
+	}
+	if !c.alone && c.Fall(why) {
+		return Next{Step: Fall, Model: c.Model(), Why: refused}
+	}
+	if refused == "" {
+		refused = "the route has nothing further"
+	}
+	return Next{Why: refused}
+}
+
+// Fall goes on to the next model, if the route has one for that reason, and reports
+// whether there is.
+func (c *Course) Fall(why Reason) bool {
+	return (why == Open || slices.Contains(c.route.Fallback.On, why)) && c.Skip()
+}
+
+// abandon notes that nothing is known of the present model.
+func (c *Course) abandon() {
+	if len(c.models) > 1 {
+		c.router.breaker.forget(c.Model())
+	}
+}
+
+// Abandon notes that the request ended for a reason that says nothing of the model.
+func (c *Course) Abandon() { c.abandon() }
+
+// ill reports whether a reason says something of the model's health.
+func ill(why Reason) bool {
+	return slices.Contains([]Reason{Unreached, Unavailable, EngineFailed, Timeout}, why)
+}

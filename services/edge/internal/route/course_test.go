@@ -1,0 +1,218 @@
+package route
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/poterne/poterne/pkg/clock"
+)
+
+// However attempts fail, a course ends, and within its bounds: no model more often than
+// the route says, none twice.
+func TestEveryCourseEnds(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	all := append(Reasons(), Other, Open)
+	some := func() (out []Reason) {
+		for _, r := range Reasons() {
+			if random.IntN(2) == 0 {
+				out = append(out, r)
+			}
+		}
+		return out
+	}
+	for range 5000 {
+		r := testRouter(t, DefaultConfig())
+		route := Route{Name: "r", Retry: Retry{Attempts: 1 + random.IntN(MaxAttempts), On: some(), Backoff: time.Millisecond, MaxBackoff: time.Second}}
+		for _, m := range []string{"m", "a", "b", "c", "d"}[:random.IntN(6)] {
+			route.Fallback.Models = append(route.Fallback.Models, m)
+		}
+		route.Fallback.On = some()
+		c := r.Begin(&route, "acme", "m", random.IntN(4) > 0)
+		asked, attempts := map[string]int{"m": 1}, 1
+		for {
+			if c.Open() {
+				if !c.Skip() {
+					t.Fatal("the last model was passed over")
+				}
+				asked[c.Model()]++
+				continue
+			}
+			next := c.Failed(t.Context(), all[random.IntN(len(all))])
+			if next.Step == Stop {
+				break
+			}
+			attempts++
+			if next.Step == Fall {
+				asked[next.Model]++
+			}
+			if next.Model != c.Model() || next.Wait < 0 || next.Wait > route.Retry.MaxBackoff {
+				t.Fatalf("%+v", next)
+			}
+		}
+		if most := route.Retry.Attempts * (1 + len(route.Fallback.Models)); attempts > most {
+			t.Fatalf("%d attempts, at most %d", attempts, most)
+		}
+		for model, n := range asked {
+			if n > 1 {
+				t.Fatalf("%s was begun with %d times", model, n)
+			}
+		}
+	}
+}
+
+func TestWhatComesAfterAFailure(t *testing.T) {
+	r := testRouter(t, DefaultConfig())
+	route := Route{Name: "r", Retry: Retry{Attempts: 3, On: []Reason{Timeout}, Backoff: 40 * time.Millisecond, MaxBackoff: 60 * time.Millisecond}, Fallback: Fallback{Models: []string{"a", "b"}, On: []Reason{Timeout}}}
+	c := r.Begin(&route, "acme", "m", true)
+	for i, want := range []Next{
+		{Step: Again, Model: "m", Wait: 30 * time.Millisecond}, {Step: Again, Model: "m", Wait: 45 * time.Millisecond},
+		{Step: Fall, Model: "a"}, {Step: Again, Model: "a", Wait: 30 * time.Millisecond},
+	} {
+		if got := c.Failed(t.Context(), Timeout); got != want {
+			t.Fatalf("%d: %+v, want %+v", i, got, want)
+		}
+	}
+	if got := c.Failed(t.Context(), EngineFailed); got.Step != Stop || got.Why == "" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// In no window there are more retries than the budget has.
+func TestTheBudgetIsNeverExceeded(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	c := clock.NewFake(time.Unix(1_800_000_000, 0))
+	cfg := BudgetConfig{Percent: 20, MinPerSecond: 0.5, Window: 10 * time.Second}
+	b := NewBudget(cfg, c)
+	type event struct {
+		at    time.Time
+		retry bool
+	}
+	var events []event
+	for range 20_000 {
+		c.Advance(time.Duration(random.IntN(40)) * time.Millisecond)
+		if random.IntN(3) > 0 {
+			b.Deposit("acme")
+			events = append(events, event{c.Now(), false})
+		}
+		if b.Withdraw("acme") {
+			events = append(events, event{c.Now(), true})
+			requests, retries := 0.0, 0.0
+			for i := len(events) - 1; i >= 0 && c.Now().Sub(events[i].at) < cfg.Window; i-- {
+				if events[i].retry && c.Now().Sub(events[i].at) < cfg.Window*9/10 { // whole slots leave at once
+					retries++
+				} else if !events[i].retry {
+					requests++
+				}
+			}
+			if most := requests*0.2 + 5; retries > most {
+				t.Fatalf("%v retries in a window of %v requests", retries, requests)
+			}
+		}
+	}
+	spent := 0
+	for _, e := range events {
+		if e.retry {
+			spent++
+		}
+	}
+	if spent < len(events)/10 {
+		t.Errorf("only %d of %d could be made again", spent, len(events))
+	}
+	for i := range 3 * maxTenants {
+		if tenant := string(rune('a'+i%26)) + time.Duration(i).String(); !b.Withdraw(tenant) && i < maxTenants/2 {
+			t.Errorf("%s has no budget", tenant)
+		}
+	}
+	if len(b.tenants) > maxTenants {
+		t.Errorf("%d tenants", len(b.tenants))
+	}
+}
+
+func TestAModelThatFailsIsPassedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := DefaultConfig()
+		cfg.Breaker = BreakerConfig{ConsecutiveFailures: 2, OpenFor: 10 * time.Second}
+		r := testRouter(t, cfg)
+		route := Route{Name: "r", Retry: Retry{Attempts: 1}, Fallback: Fallback{Models: []string{"a"}, On: []Reason{EngineFailed}}}
+		begin := func() *Course { return r.Begin(&route, "acme", "m", true) }
+		for range 2 {
+			c := begin()
+			if c.Open() {
+				t.Fatal("it is open before it failed")
+			}
+			c.Failed(t.Context(), EngineFailed)
+		}
+		if !begin().Open() {
+			t.Fatal("it is not passed over")
+		}
+		if r.Begin(&route, "acme", "m", false).Open() {
+			t.Error("it is passed over although there is no other")
+		}
+		<-time.After(11 * time.Second)
+		probe := begin()
+		if probe.Open() || !begin().Open() {
+			t.Fatal("one tries, and the others do not")
+		}
+		probe.Failed(t.Context(), EngineFailed)
+		if !begin().Open() {
+			t.Error("the one that tried failed")
+		}
+		<-time.After(11 * time.Second)
+		probe = begin()
+		probe.Open()
+		probe.Succeeded()
+		if begin().Open() {
+			t.Error("it answered")
+		}
+	})
+}
+
+func TestHedges(t *testing.T) {
+	slow := func(first, second time.Duration) (func(ctx context.Context) (int, error), *atomic.Int32) {
+		calls := new(atomic.Int32)
+		return func(ctx context.Context) (int, error) {
+			n, wait := int(calls.Add(1)), first
+			if n == 2 {
+				wait = second
+			}
+			return n, clock.Sleep(ctx, clock.Real(), wait)
+		}, calls
+	}
+	yes, no := func() bool { return true }, func() bool { return false }
+	for name, c := range map[string]struct {
+		first, second time.Duration
+		spend         func() bool
+		won, calls    int
+		took          time.Duration
+	}{
+		"the first is soon":      {50 * time.Millisecond, 0, yes, 1, 1, 50 * time.Millisecond},
+		"the second wins":        {time.Second, 10 * time.Millisecond, yes, 2, 2, 110 * time.Millisecond},
+		"the first wins":         {150 * time.Millisecond, time.Second, yes, 1, 2, 150 * time.Millisecond},
+		"the budget has nothing": {time.Second, 0, no, 1, 1, time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			do, calls := slow(c.first, c.second)
+			begin := time.Now()
+			out, won, err := Hedged(t.Context(), clock.Real(), 100*time.Millisecond, c.spend, do)
+			if took := time.Since(begin); err != nil || won != c.won || out != c.won || int(calls.Load()) != c.calls || took != c.took {
+				t.Errorf("%s: %d won, %d calls, %v, %v", name, won, calls.Load(), took, err)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("broken")
+		var n atomic.Int32
+		_, _, err := Hedged(t.Context(), clock.Real(), 100*time.Millisecond, yes, func(ctx context.Context) (int, error) {
+			n.Add(1)
+			return 0, errors.Join(broken, clock.Sleep(ctx, clock.Real(), 200*time.Millisecond))
+		})
+		if !errors.Is(err, broken) || n.Load() != 2 {
+			t.Errorf("%v after %d", err, n.Load())
+		}
+	})
+}

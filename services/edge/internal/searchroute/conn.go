@@ -1,0 +1,87 @@
+// Package searchroute has routes apply to searches: it stands before the connection to
+// the search service. It knows one method; everything else passes. Start reading at New.
+package searchroute
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/explain"
+	"github.com/poterne/poterne/services/edge/internal/openai"
+	"github.com/poterne/poterne/services/edge/internal/route"
+)
+
+// errRouteTime is the cause for which a route ends a search.
+var errRouteTime = errors.New("the route's time for this search is over")
+
+type conn struct {
+	grpc.ClientConnInterface
+	router *route.Router
+}
+
+// New returns a connection to the search service by next, whose searches keep to the
+// routes: their time, and their hedge. They are asked again by next, when it does.
+func New(next grpc.ClientConnInterface, router *route.Router) grpc.ClientConnInterface {
+	return &conn{next, router}
+}
+
+// Invoke implements grpc.ClientConnInterface.
+func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	if method != searchv1.SearchService_Search_FullMethodName || c.router.Idle() {
+		return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+	}
+	f := openai.RouteFacts(ctx, route.Search, "")
+	t := c.router.Find(&f)
+	into, ok := reply.(proto.Message)
+	if t == nil || !ok {
+		return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+	}
+	c.router.Observer.Routed(ctx, t.Name)
+	c.router.Budget().Deposit(f.Tenant)
+	audit.From(ctx).Decide(explain.Decision{Step: explain.Route, Outcome: "matched", Attributes: []explain.Attribute{
+		{Name: "route", Value: t.Name}, {Name: "operation", Value: string(route.Search)},
+	}})
+	if d := t.Timeouts.Request; d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, d, errRouteTime)
+		defer cancel()
+	}
+	err := c.search(ctx, t, f.Tenant, method, args, into, opts)
+	if err != nil && errors.Is(context.Cause(ctx), errRouteTime) {
+		return apierr.Wrap(apierr.DeadlineExceeded, err, "the route's time for this search is over")
+	}
+	return err
+}
+
+func (c *conn) search(ctx context.Context, t *route.Route, tenant, method string, args any, into proto.Message, opts []grpc.CallOption) error {
+	if t.Hedge.Delay == 0 {
+		return c.ClientConnInterface.Invoke(ctx, method, args, into, opts...)
+	}
+	second := false
+	out, won, err := route.Hedged(ctx, c.router.Clock, t.Hedge.Delay, func() bool {
+		second = c.router.Budget().Withdraw(tenant)
+		return second
+	}, func(ctx context.Context) (proto.Message, error) {
+		reply := into.ProtoReflect().New().Interface()
+		return reply, c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+	})
+	if second {
+		outcome := "lost"
+		if won == 2 && err == nil {
+			outcome = "won"
+		}
+		c.router.Observer.Attempted(ctx, t.Name, "hedge", outcome)
+		audit.From(ctx).Decide(explain.Decision{Step: explain.Attempt, Outcome: "hedged", Detail: "a second one was asked: it " + outcome})
+	}
+	if err != nil {
+		return err
+	}
+	proto.Merge(into, out)
+	return nil
+}
