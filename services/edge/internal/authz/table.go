@@ -253,7 +253,8 @@ func retrieval(req any) []Permission {
 	if !ok || r.GetRetrieval() == nil {
 		return nil
 	}
-	return []Permission{{Type: "collection", ID: r.GetRetrieval().GetCollection(), Action: "search"}}
+	search := Permission{Type: "collection", ID: r.GetRetrieval().GetCollection(), Action: "search"}
+	return append([]Permission{search}, reranking(r.GetRetrieval())...)
 }
 
 // reranking is the model that a search has rerank its hits, if any.

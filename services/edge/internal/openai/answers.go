@@ -219,15 +219,14 @@ func (s *Server) planChat(ctx context.Context, req *edgev1.CreateChatCompletionR
 		return nil, err
 	}
 	p.rests, p.similar = out, s.comparable(p, req)
-	if retrieval := req.GetRetrieval(); retrieval != nil {
+	if retrieval, prompt := req.GetRetrieval(), req.GetPrompt(); retrieval != nil {
 		p.pack = func(ctx context.Context) (int64, bool, error) {
-			req.Retrieval = retrieval
-			found, err := s.Context.Build(ctx, req)
-			req.Retrieval = nil
+			req.Retrieval, req.Prompt = retrieval, prompt
+			found, err := s.retrieve(ctx, req, out)
+			req.Retrieval, req.Prompt = nil, nil
 			if err != nil {
 				return 0, false, err
 			}
-			out.on = found.Citations
 			return found.Generation, found.Degraded, nil
 		}
 	}

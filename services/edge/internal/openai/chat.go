@@ -13,6 +13,7 @@ import (
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authz"
+	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 )
 
@@ -25,11 +26,14 @@ const (
 // CreateChatCompletion answers a conversation.
 func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (*edgev1.CreateChatCompletionResponse, error) {
 	c, rests, err := s.prepareChat(ctx, req, unaryHeader(ctx))
-	if err != nil {
-		return nil, err
-	}
 	answer := new(edgev1.CreateChatCompletionResponse)
-	resp, err := s.invoke(ctx, c, answer)
+	var resp *inferencev1.InvokeResponse
+	if err == nil {
+		resp, err = s.invoke(ctx, c, answer)
+	}
+	if errors.Is(err, contextbuilder.ErrNothingFound) {
+		return s.notFound(ctx, req, unaryHeader(ctx))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +47,11 @@ func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateCha
 	for _, choice := range answer.GetChoices() {
 		completeMessage(choice, rests.on)
 	}
-	return answer, s.inspectAnswer(ctx, c.model, answer)
+	if err := s.inspectAnswer(ctx, c.model, answer); err != nil {
+		return nil, err
+	}
+	s.cite(ctx, rests, answer)
+	return answer, nil
 }
 
 // completeMessage gives a message what OpenAI's clients look for: a role, and
@@ -66,6 +74,9 @@ func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, o
 	ctx := out.Context()
 	wantUsage := req.GetStreamOptions().GetIncludeUsage()
 	c, rests, err := s.prepareChat(ctx, req, out.SetHeader)
+	if errors.Is(err, contextbuilder.ErrNothingFound) {
+		return s.streamNotFound(req, out, wantUsage)
+	}
 	if err != nil {
 		return err
 	}
@@ -73,11 +84,20 @@ func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, o
 		server: s, out: out, model: c.model, wantUsage: wantUsage, rests: rests, plan: c.plan,
 		annotated: make(map[int32]bool), filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), req.GetN()),
 	}
+	if rests.asked {
+		w.citing = newCiting(s.Context, rests)
+	}
 	usage, err := s.stream(ctx, c, out.SetHeader, w.write)
 	if errors.Is(err, errFiltered) {
 		return nil
 	}
-	if rest := w.filter.chatEnd(); err == nil && len(rest) > 0 {
+	if errors.Is(err, contextbuilder.ErrNothingFound) {
+		return s.streamNotFound(req, out, wantUsage)
+	}
+	if w.citing != nil && err == nil {
+		defer func() { noteCited(ctx, len(rests.on), w.citing.cited, w.citing.unknown) }()
+	}
+	if rest := w.citing.end(w.filter.chatEnd()); err == nil && len(rest) > 0 {
 		err = out.Send(&edgev1.StreamChatCompletionResponse{Id: w.id, Object: objectChatChunk, Created: w.created, Model: c.model, Choices: rest})
 	}
 	if err != nil || !wantUsage || w.usageSent || usage == nil {
@@ -100,6 +120,7 @@ type chatWriter struct {
 	rests     *rests
 	annotated map[int32]bool // by choice
 	filter    *filter
+	citing    *citing
 	plan      *plan
 }
 
@@ -131,10 +152,11 @@ func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 
 // send sends a chunk, less what the detectors hold back.
 func (w *chatWriter) send(chunk *edgev1.StreamChatCompletionResponse) error {
-	if w.filter == nil {
+	if w.filter == nil && w.citing == nil {
 		return w.out.Send(chunk)
 	}
 	w.filter.chat(chunk)
+	w.citing.chat(chunk)
 	chunk.Choices = slices.DeleteFunc(chunk.GetChoices(), idle)
 	if len(chunk.GetChoices()) > 0 || chunk.GetUsage() != nil {
 		if err := w.out.Send(chunk); err != nil {
@@ -164,7 +186,13 @@ func (w *chatWriter) annotate(chunk *edgev1.StreamChatCompletionResponse) {
 const maxChoices = 128
 
 // rests is what an answer rests on, once that is known: before its first chunk.
-type rests struct{ on []*edgev1.Annotation }
+type rests struct {
+	on []*edgev1.Annotation
+	// asked says that it was to rest on passages.
+	asked bool
+	// tokens is the prompt's size as the model counted it; 0: it did not.
+	tokens int
+}
 
 // prepareChat checks a request, makes it what the policy allows, has the detectors
 // and then the context builder work on it, and makes the engine's body of it. The
@@ -181,17 +209,16 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 	if err := s.inspectChat(ctx, req, setHeader); err != nil {
 		return call{}, nil, err
 	}
-	out := new(rests)
+	out := &rests{asked: req.GetRetrieval() != nil}
+	passagesLater(req)
 	plan, err := s.planChat(ctx, req, out)
 	if err != nil {
 		return call{}, nil, err
 	}
-	if req.GetRetrieval() != nil && plan == nil {
-		found, err := s.Context.Build(ctx, req)
-		if err != nil {
+	if out.asked && plan == nil {
+		if _, err := s.retrieve(ctx, req, out); err != nil {
 			return call{}, nil, err
 		}
-		out.on = found.Citations
 		audit.From(ctx).SetDocuments(cited(req.GetRetrieval().GetCollection(), out.on))
 	}
 	// The worker decides on these three; the engine knows no retrieval, and no prompt
@@ -204,7 +231,7 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 	}
 	return call{
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_CHAT, user: user, body: req,
-		text: "messages", prompt: prompt, extra: req.GetExtra(), maxTokens: authz.RequestedTokens(req), plan: plan,
+		text: "messages", prompt: prompt, extra: req.GetExtra(), maxTokens: authz.RequestedTokens(req), plan: plan, rests: out,
 	}, out, nil
 }
 

@@ -34,6 +34,8 @@ type call struct {
 	maxTokens int64
 	// plan is what the cache may do; nil: nothing.
 	plan *plan
+	// rests is what a chat's answer rests on; nil of others.
+	rests *rests
 }
 
 // failed returns err naming the member that a prompt longer than the model's

@@ -72,9 +72,11 @@ type Inference interface {
 }
 
 // ContextBuilder packs passages into the prompt of a request that asks for
-// retrieval, and returns what the answer will rest on.
+// retrieval, returns what the answer will rest on, and reads what answers cite.
 type ContextBuilder interface {
-	Build(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (*contextbuilder.Found, error)
+	Build(ctx context.Context, req *edgev1.CreateChatCompletionRequest, count contextbuilder.Count) (*contextbuilder.Found, error)
+	Citer(passages []*edgev1.Annotation) *contextbuilder.Citer
+	NotFoundAnswer() string
 }
 
 // Deps is what a Server works with; all of it but Contents, Meters and Answers is needed.
