@@ -12,6 +12,7 @@ import (
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/pkg/tlsfiles"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
+	"github.com/poterne/poterne/services/edge/internal/conversation"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/oidc"
@@ -69,6 +70,8 @@ type Config struct {
 	OpenAI    openai.Config `yaml:"openai"`
 	// Responses says how long responses are kept for those that go on from them.
 	Responses responses.Config `yaml:"responses"`
+	// Conversations says which are remembered, where and for how long.
+	Conversations conversation.Config `yaml:"conversations"`
 	// Tensors bounds requests of the Open Inference Protocol.
 	Tensors   tensor.Limits     `yaml:"tensors"`
 	Inference grpcclient.Config `yaml:"inference"`
@@ -107,6 +110,7 @@ func DefaultConfig() *Config {
 		Context:       contextbuilder.DefaultConfig(),
 		OpenAI:        openai.DefaultConfig(),
 		Responses:     responses.DefaultConfig(),
+		Conversations: conversation.DefaultConfig(),
 		Tensors:       tensor.DefaultLimits(),
 		Inference:     grpcclient.DefaultConfig(),
 		Search:        grpcclient.DefaultConfig(),
@@ -144,6 +148,7 @@ func (c *Config) Complete() error {
 	c.Detectors.Validate(&p, "detectors")
 	c.OpenAI.Validate(&p, "openai")
 	c.Responses.Validate(&p, "responses")
+	c.Conversations.Validate(&p, "conversations")
 	c.Tensors.Validate(&p, "tensors")
 	c.Inference.Validate(&p, "inference")
 	c.Search.Validate(&p, "search")

@@ -21,7 +21,7 @@ func (s *Service) Components() []lifecycle.Component {
 	if s.cfg.Security.Audit.OnFull == audit.FullRefuse {
 		comps = append(comps, s.auditComponent())
 	}
-	return append(comps, s.responses.Component(), s.identity.Component(), s.readyComponent())
+	return append(comps, s.responses.Component(), s.conversations.Component(), s.identity.Component(), s.readyComponent())
 }
 
 // Run serves until ctx ends: the background work, the HTTP, gRPC and ops ports,

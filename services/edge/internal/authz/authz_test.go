@@ -200,6 +200,7 @@ func TestDefaultPolicy(t *testing.T) {
 	maps.Copy(want, policyMatrix(admins))
 	maps.Copy(want, limitMatrix(admins))
 	maps.Copy(want, sessionsMatrix())
+	maps.Copy(want, conversationsMatrix())
 	maps.Copy(want, usageMatrix(admins, platform))
 	maps.Copy(want, rolloutMatrix(platform))
 	maps.Copy(want, keyMatrix(admins))

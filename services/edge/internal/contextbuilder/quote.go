@@ -113,3 +113,6 @@ func control(rest string) bool {
 	}
 	return false
 }
+
+// Quote makes a text harmless between tags of a prompt.
+func Quote(s string) string { return quote(s) }

@@ -14,6 +14,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
+	"github.com/poterne/poterne/services/edge/internal/conversation"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 )
 
@@ -32,7 +33,10 @@ func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateCha
 		resp, err = s.invoke(ctx, c, answer)
 	}
 	if errors.Is(err, contextbuilder.ErrNothingFound) {
-		return s.notFound(ctx, req, unaryHeader(ctx))
+		if answer, err = s.notFound(ctx, req, unaryHeader(ctx)); err == nil {
+			rests.keep(ctx, answer)
+		}
+		return answer, err
 	}
 	if err != nil {
 		return nil, err
@@ -51,6 +55,7 @@ func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateCha
 		return nil, err
 	}
 	s.cite(ctx, rests, answer)
+	rests.keep(ctx, answer)
 	return answer, nil
 }
 
@@ -71,15 +76,27 @@ func completeMessage(choice *edgev1.ChatChoice, annotations []*edgev1.Annotation
 // StreamChatCompletion answers a conversation piece by piece. What the answer
 // rests on is in the first delta of each choice.
 func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]) error {
-	ctx := out.Context()
 	wantUsage := req.GetStreamOptions().GetIncludeUsage()
-	c, rests, err := s.prepareChat(ctx, req, out.SetHeader)
-	if errors.Is(err, contextbuilder.ErrNothingFound) {
-		return s.streamNotFound(req, out, wantUsage)
-	}
-	if err != nil {
+	c, rests, err := s.prepareChat(out.Context(), req, out.SetHeader)
+	if err != nil && !errors.Is(err, contextbuilder.ErrNothingFound) {
 		return err
 	}
+	whole, recorder := rests.talk.Record(out)
+	if err != nil {
+		err = s.streamNotFound(req, whole, wantUsage)
+	} else {
+		err = s.streamChat(req, whole, c, rests, wantUsage)
+	}
+	if err != nil || recorder == nil {
+		return err
+	}
+	rests.talk.Keep(out.Context(), recorder.Message())
+	return nil
+}
+
+// streamChat answers a conversation that was prepared.
+func (s *Server) streamChat(req *edgev1.CreateChatCompletionRequest, out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse], c call, rests *rests, wantUsage bool) error {
+	ctx := out.Context()
 	w := &chatWriter{
 		server: s, out: out, model: c.model, wantUsage: wantUsage, rests: rests, plan: c.plan,
 		annotated: make(map[int32]bool), filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), req.GetN()),
@@ -192,6 +209,15 @@ type rests struct {
 	asked bool
 	// tokens is the prompt's size as the model counted it; 0: it did not.
 	tokens int
+	// talk keeps the turn; nil: nobody does.
+	talk *conversation.Talk
+}
+
+// keep keeps the turn with the first of its answers.
+func (r *rests) keep(ctx context.Context, answer *edgev1.CreateChatCompletionResponse) {
+	if r.talk != nil && len(answer.GetChoices()) > 0 {
+		r.talk.Keep(ctx, answer.GetChoices()[0].GetMessage())
+	}
 }
 
 // prepareChat checks a request, makes it what the policy allows, has the detectors
@@ -206,10 +232,17 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 		return call{}, nil, err
 	}
 	user := req.GetUser() // as it came: whose requests are alike
+	out := &rests{asked: req.GetRetrieval() != nil}
+	var err error
+	if req.GetMemory() != nil { // before the detectors: they look at all that the model reads
+		if out.talk, err = s.Memory.Recall(ctx, req); err != nil {
+			return call{}, nil, err
+		}
+	}
 	if err := s.inspectChat(ctx, req, setHeader); err != nil {
 		return call{}, nil, err
 	}
-	out := &rests{asked: req.GetRetrieval() != nil}
+	out.talk.Ask()
 	passagesLater(req)
 	plan, err := s.planChat(ctx, req, out)
 	if err != nil {
@@ -217,14 +250,14 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 	}
 	if out.asked && plan == nil {
 		if _, err := s.retrieve(ctx, req, out); err != nil {
-			return call{}, nil, err
+			return call{}, out, err
 		}
 		audit.From(ctx).SetDocuments(cited(req.GetRetrieval().GetCollection(), out.on))
 	}
-	// The worker decides on these three; the engine knows no retrieval, and no prompt
-	// of the registry.
+	// The worker decides on these; the engine knows no retrieval, no prompt of the
+	// registry and no memory.
 	prompt := req.GetPrompt()
-	req.Stream, req.Retrieval, req.Prompt, req.Cache = nil, nil, nil, nil
+	req.Stream, req.Retrieval, req.Prompt, req.Cache, req.Memory = nil, nil, nil, nil, nil
 	req.StreamOptions = unknownStreamOptions(req.GetStreamOptions())
 	if err := s.gather(ctx, req, prompt); err != nil {
 		return call{}, nil, err
