@@ -31,7 +31,7 @@ func (g *gate) roles(t *testing.T) []string {
 	g.inference.mu.Unlock()
 	var out []string
 	asked = slices.DeleteFunc(asked, func(r *inferencev1.InvokeRequest) bool { return strings.Contains(string(r.GetBody()), summing) })
-	list, _ := decoded(t, string(asked[len(asked)-1].GetBody())).(map[string]any)["messages"].([]any)
+	list, _ := decoded(t, string(asked[len(asked)-1].GetBody()))["messages"].([]any)
 	for _, m := range list {
 		out = append(out, fmt.Sprintf("%v: %v", at(m, "role"), at(m, "content")))
 	}
