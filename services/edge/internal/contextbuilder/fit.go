@@ -50,7 +50,11 @@ func (b *Builder) fit(ctx context.Context, s *slot, hits []*searchv1.Hit, w wind
 	var best fitted
 	try := func() fitted {
 		room := w.prompt - int(float64(rest)*perByte) - messageOverhead*(1+len(s.req.GetMessages()))
-		chosen, left := pack(hits, min(room, w.passages), perByte)
+		room = min(room, w.passages)
+		if s.variable != "" {
+			room = min(room, int(maxVariable*perByte))
+		}
+		chosen, left := pack(hits, room, perByte)
 		f := fitted{passages: arrange(chosen, order), left: left, by: sizedByEstimate}
 		f.block = render(f.passages)
 		s.put(f.block)

@@ -8,7 +8,7 @@ import (
 )
 
 // controls are tokens of chat templates that a text in a prompt must not spell.
-var controls = []string{ //nolint:gochecknoglobals // a table
+var controls = []string{
 	"<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|start_header_id|>", "<start_of_turn>", "<end_of_turn>", "<s>", "</s>",
 	"<<SYS>>", "<</SYS>>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[AVAILABLE_TOOLS]", "[TOOL_CALLS]", "[TOOL_RESULTS]",
 	"<｜User｜>", "<｜end▁of▁sentence｜>", "[gMASK]", "[sMASK]", "[BOS]", "[EOS]", "[PAD]", "<|channel|>", "<think>", "</think>", "<tool_call>",

@@ -17,8 +17,9 @@ const instructions = "Answer from the passages between <passages> and </passages
 	"After each statement that rests on a passage, cite the passage's number in square brackets, such as [1]. " +
 	"If the passages do not answer the question, say so."
 
-// maxVariable is the most that a variable of a prompt may hold, in bytes.
-const maxVariable = 65536
+// maxVariable is the most passages that go into a variable of a prompt, in bytes: of
+// the 65536 that it may hold, less the tags around them.
+const maxVariable = 64000
 
 // slot is the place of a prompt that passages are put into, as often as need be.
 type slot struct {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -52,7 +53,7 @@ type Memory struct {
 	Deps
 	summaries chan struct{} // as many as may be made at once
 	making    sync.Map      // of which conversations
-	done      chan struct{}
+	ends      atomic.Pointer[chan struct{}] // closed when the component ends
 	wait      sync.WaitGroup
 }
 
@@ -61,7 +62,7 @@ const maxSummaries = 4
 
 // New returns a memory.
 func New(d Deps) *Memory {
-	return &Memory{Deps: d, summaries: make(chan struct{}, maxSummaries), done: make(chan struct{})}
+	return &Memory{Deps: d, summaries: make(chan struct{}, maxSummaries)}
 }
 
 func ownerOf(ctx context.Context) Owner {
@@ -196,8 +197,10 @@ const (
 // process.
 func (m *Memory) Component() lifecycle.Component {
 	return lifecycle.Component{Name: "edge: conversations", Run: func(ctx context.Context) error {
+		ends := make(chan struct{})
+		m.ends.Store(&ends)
 		defer m.wait.Wait()
-		defer close(m.done)
+		defer close(ends)
 		return lifecycle.Every(ctx, m.Clock, purgeInterval, nil, func(ctx context.Context) error {
 			m.purge(ctx)
 			return nil

@@ -56,13 +56,15 @@ func (m *Memory) sumUp(ctx context.Context, t *Talk, c *edgev1.Conversation) {
 		defer cancel()
 		defer m.making.Delete(key{t.owner, t.id})
 		defer func() { <-m.summaries }()
-		go func() {
-			select {
-			case <-m.done:
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
+		if ends := m.ends.Load(); ends != nil {
+			go func() {
+				select {
+				case <-*ends:
+					cancel()
+				case <-ctx.Done():
+				}
+			}()
+		}
 		if err := m.summarize(ctx, t, c); err != nil {
 			m.Log.WarnContext(ctx, "a conversation could not be summed up", telemetry.Err(err))
 		}
