@@ -8,6 +8,6 @@ func conversationRequests() map[string]request {
 		"ConversationService/DeleteConversation":     {json: `{"id":"{conversation}"}`},
 		"ConversationService/PurgeConversations":     {json: `{"tenant":"{tenant}"}`},
 		"ConversationService/PurgeConversations+one": {json: `{"tenant":"{tenant}","subject":"{subject}","id":"{conversation}"}`},
-		"OpenAIService/CreateChatCompletion+memory":  {json: `{"model":"sim-chat","max_tokens":1,"messages":[{"role":"user","content":{"text":"hello"}}],"memory":{"conversation":"{conversation}"}}`, rest: `{"model":"sim-chat","max_tokens":1,"messages":[{"role":"user","content":"hello"}],"memory":{"conversation":"{conversation}"}}`},
+		"OpenAIService/CreateChatCompletion+memory":  {json: `{"model":"sim-chat","max_tokens":1,"messages":[{"role":"user","content":{"text":"hello"}}],"memory":{"conversation":"talk-1"}}`, rest: `{"model":"sim-chat","max_tokens":1,"messages":[{"role":"user","content":"hello"}],"memory":{"conversation":"talk-1"}}`, nothing: "a conversation of that name is the caller's own"},
 	}
 }
