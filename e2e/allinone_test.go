@@ -117,6 +117,7 @@ func TestRealAllInOneSim(t *testing.T) {
 	t.Run("variants", func(t *testing.T) { scenario.Variants(t, g) })
 	t.Run("saturation", func(t *testing.T) { scenario.Saturation(t, g) })
 	g.Call(t, http.MethodPost, "/v1/collections", map[string]any{"id": "kept"}, http.StatusOK)
+	scenario.Conversation(t, g, "talk")
 	children := childrenOf(t, p.Pid())
 	if len(children) == 0 {
 		t.Error("no engine process was found")
@@ -128,6 +129,7 @@ func TestRealAllInOneSim(t *testing.T) {
 	again, _ := startAllInOne(t, dataDir, "--engine", "sim")
 	again.AdminKey = g.AdminKey
 	again.Call(t, http.MethodGet, "/v1/collections/kept", nil, http.StatusOK)
+	again.Call(t, http.MethodGet, "/v1/conversations/talk", nil, http.StatusOK)
 }
 
 func documentation(t *testing.T, g scenario.Target) {

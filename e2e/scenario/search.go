@@ -48,6 +48,7 @@ func Search(t *testing.T, g Target) {
 	t.Run("access lists", func(t *testing.T) { g.searchAccess(t, c) })
 	t.Run("filter", func(t *testing.T) { g.searchFilter(t, c) })
 	t.Run("cited answer", func(t *testing.T) { g.citedAnswer(t, c) })
+	t.Run("context", func(t *testing.T) { g.contextOf(t, c) })
 	t.Run("delete", func(t *testing.T) { g.deleteDocument(t, c) })
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/poterne/poterne/pkg/tlsfiles"
 	"github.com/poterne/poterne/services/edge/internal/batches"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
+	"github.com/poterne/poterne/services/edge/internal/conversation"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/files"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
@@ -75,6 +76,8 @@ type Config struct {
 	// Files and Batches are about requests that are answered when there is room.
 	Files   files.Config   `yaml:"files"`
 	Batches batches.Config `yaml:"batches"`
+	// Conversations says which are remembered, where and for how long.
+	Conversations conversation.Config `yaml:"conversations"`
 	// Tensors bounds requests of the Open Inference Protocol.
 	Tensors   tensor.Limits     `yaml:"tensors"`
 	Inference grpcclient.Config `yaml:"inference"`
@@ -117,6 +120,7 @@ func DefaultConfig() *Config {
 		Responses:     responses.DefaultConfig(),
 		Files:         files.DefaultConfig(),
 		Batches:       batches.DefaultConfig(),
+		Conversations: conversation.DefaultConfig(),
 		Tensors:       tensor.DefaultLimits(),
 		Inference:     grpcclient.DefaultConfig(),
 		Search:        grpcclient.DefaultConfig(),
@@ -157,6 +161,7 @@ func (c *Config) Complete() error {
 	c.Responses.Validate(&p, "responses")
 	c.Files.Validate(&p, "files")
 	c.Batches.Validate(&p, "batches")
+	c.Conversations.Validate(&p, "conversations")
 	c.Tensors.Validate(&p, "tensors")
 	c.Inference.Validate(&p, "inference")
 	c.Search.Validate(&p, "search")

@@ -32,6 +32,7 @@ type options struct {
 	acme      func(ACMEConfig) (Obtainer, error)
 	rules     func(FirewallConfig) (FirewallEngine, error)
 	shared    func(SharedCacheConfig) (SharedCache, error)
+	talks     func(ConversationRedisConfig) ConversationStore
 }
 
 // ACMEConfig says from where certificates are obtained.

@@ -21,7 +21,7 @@ func (s *Service) Components() []lifecycle.Component {
 	if s.cfg.Security.Audit.OnFull == audit.FullRefuse {
 		comps = append(comps, s.auditComponent())
 	}
-	comps = append(comps, s.responses.Component(), s.files.Component(), s.identity.Component(), s.readyComponent())
+	comps = append(comps, s.responses.Component(), s.conversations.Component(), s.files.Component(), s.identity.Component(), s.readyComponent())
 	return append(comps, s.runner.Components()...)
 }
 

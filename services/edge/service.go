@@ -29,6 +29,7 @@ import (
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/batches"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
+	"github.com/poterne/poterne/services/edge/internal/conversation"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/feedback"
 	"github.com/poterne/poterne/services/edge/internal/files"
@@ -66,6 +67,21 @@ type Service struct {
 	tensors    *openinference.Server
 	chain      grpcserver.Chain
 	handler    http.Handler
+	cfg           Config
+	opts          options
+	readiness     *health.Readiness
+	discovery     backend.Backend
+	backends      backends
+	identity      *assertion.Assertions
+	security      *security.Security
+	openai        *openai.Server
+	responses     *responses.Server
+	conversations *conversation.Memory
+	moderation    *moderation.Server
+	feedback      *feedback.Server
+	tensors       *openinference.Server
+	chain         grpcserver.Chain
+	handler       http.Handler
 
 	closers []func() error // in the order of opening
 }
@@ -147,8 +163,11 @@ func (s *Service) newServers(ctx context.Context) error {
 	if s.security.Contents != nil {
 		contents = s.security.Contents
 	}
+	if err := s.openConversations(inference, codec); err != nil {
+		return err
+	}
 	s.openai = openai.New(openai.Deps{
-		Contents:  contents,
+		Contents: contents, Memory: s.conversations,
 		Config:    s.cfg.OpenAI,
 		Inference: inference,
 		Meters:    s.security.Meters,
@@ -206,6 +225,7 @@ func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
 func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterOpenAIServiceServer(r, s.openai)
 	edgev1.RegisterResponsesServiceServer(r, s.responses)
+	edgev1.RegisterConversationServiceServer(r, conversation.NewServer(s.conversations))
 	edgev1.RegisterMessagesServiceServer(r, messages.New(s.openai))
 	edgev1.RegisterModerationServiceServer(r, s.moderation)
 	edgev1.RegisterFileServiceServer(r, s.files)

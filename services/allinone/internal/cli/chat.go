@@ -15,7 +15,8 @@ type question struct {
 	model, system, collection, filter string
 	topK, maxTokens                   int
 	temperature                       float64
-	whole                             bool
+	whole, passages                   bool
+	conversation                      string
 }
 
 func (a *app) chatCommand() *cobra.Command {
@@ -63,6 +64,8 @@ func (a *app) chatCommand() *cobra.Command {
 	f.StringVar(&q.collection, "collection", "", "answer from this collection, with citations")
 	f.StringVar(&q.filter, "filter", "", "an AIP-160 filter over the documents' metadata")
 	f.IntVar(&q.topK, "top-k", 5, "how many passages to look up")
+	f.BoolVar(&q.passages, "require-passages", false, "with --collection: where nothing is found, say so and ask no model")
+	f.StringVar(&q.conversation, "conversation", "", "go on with this conversation, or begin it; the gateway remembers it")
 	f.IntVar(&q.maxTokens, "max-tokens", 0, "at most this many tokens of answer; 0 leaves it to the engine")
 	f.Float64Var(&q.temperature, "temperature", -1, "sampling temperature, 0 to 2; below 0 leaves it to the engine")
 	f.BoolVar(&q.whole, "no-stream", false, "print the answer when it is whole")
@@ -89,7 +92,13 @@ func (q question) body(prompt string) map[string]any {
 		if q.filter != "" {
 			retrieval["filter"] = q.filter
 		}
+		if q.passages {
+			retrieval["require_passages"] = true
+		}
 		body["retrieval"] = retrieval
+	}
+	if q.conversation != "" {
+		body["memory"] = map[string]any{"conversation": q.conversation}
 	}
 	return body
 }
@@ -140,10 +149,26 @@ func (a *app) streamAnswer(cmd *cobra.Command, c *client, body map[string]any) e
 	return nil
 }
 
+// printCitations prints each passage once: a stream ends with those that were cited,
+// which it began with too.
 func (a *app) printCitations(notes []any) {
+	cited, seen := map[string]bool{}, map[string]bool{}
 	for _, n := range notes {
-		if lookup(n, "type") == "document_citation" {
-			fmt.Fprintf(a.streams.Out, "  [%s] %s (%s)\n", cell(lookup(n, "number")), cell(lookup(n, "document_id")), cell(lookup(n, "chunk_id")))
+		cited[cell(lookup(n, "number"))] = cited[cell(lookup(n, "number"))] || lookup(n, "cited") == true
+	}
+	for _, n := range notes {
+		number := cell(lookup(n, "number"))
+		if seen[number] {
+			continue
+		}
+		seen[number] = true
+		switch {
+		case lookup(n, "type") == "unknown_citation":
+			fmt.Fprintf(a.streams.Out, "  [%s] is cited, and no passage\n", number)
+		case lookup(n, "type") == "document_citation" && cited[number]:
+			fmt.Fprintf(a.streams.Out, "  [%s] %s (%s), cited\n", number, cell(lookup(n, "document_id")), cell(lookup(n, "chunk_id")))
+		case lookup(n, "type") == "document_citation":
+			fmt.Fprintf(a.streams.Out, "  [%s] %s (%s)\n", number, cell(lookup(n, "document_id")), cell(lookup(n, "chunk_id")))
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/poterne/poterne/pkg/servicecmd"
 	"github.com/poterne/poterne/services/edge"
 	"github.com/poterne/poterne/services/edge/internal/acmecert"
+	"github.com/poterne/poterne/services/edge/internal/redisconversation"
 	"github.com/poterne/poterne/services/edge/internal/redisscript"
 	"github.com/poterne/poterne/services/edge/internal/ruleset"
 )
@@ -21,11 +22,15 @@ func main() {
 
 func run(ctx context.Context, cfg *edge.Config) error {
 	s, err := edge.New(ctx, *cfg, edge.WithVersion(version), edge.WithRedis(openRedis), edge.WithACME(acmecert.Open),
-		edge.WithFirewall(ruleset.Open), edge.WithSharedCache(openSharedCache))
+		edge.WithFirewall(ruleset.Open), edge.WithSharedCache(openSharedCache), edge.WithConversations(openConversations))
 	if err != nil {
 		return err
 	}
 	return s.Run(ctx)
+}
+
+func openConversations(c edge.ConversationRedisConfig) edge.ConversationStore {
+	return redisconversation.Open(c)
 }
 
 func openRedis(c edge.RedisConfig) edge.Scripts {

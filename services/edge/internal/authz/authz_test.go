@@ -211,6 +211,7 @@ func TestDefaultPolicy(t *testing.T) {
 	maps.Copy(want, requestMatrix())
 	maps.Copy(want, routeMatrix(platform))
 	maps.Copy(want, sessionsMatrix())
+	maps.Copy(want, conversationsMatrix())
 	maps.Copy(want, usageMatrix(admins, platform))
 	maps.Copy(want, rolloutMatrix(platform))
 	maps.Copy(want, keyMatrix(admins))

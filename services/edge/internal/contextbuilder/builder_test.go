@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"google.golang.org/grpc"
 
@@ -63,7 +62,7 @@ func TestBuildBounds(t *testing.T) {
 			if tt.maxTokens > 0 {
 				req.MaxTokens = &tt.maxTokens
 			}
-			found, err := New(DefaultConfig(), search, fakeModels(tt.context), unseen{}).Build(t.Context(), req)
+			found, err := New(DefaultConfig(), search, fakeModels(tt.context), unseen{}).Build(t.Context(), req, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,8 +71,8 @@ func TestBuildBounds(t *testing.T) {
 			if len(cited) != tt.cited || strings.Count(prompt, "<passage number=") != tt.cited {
 				t.Errorf("%d cited, %d in the prompt, want %d", len(cited), strings.Count(prompt, "<passage number="), tt.cited)
 			}
-			if tt.context > 256 && estimate(prompt)+estimate(instructions) > int(tt.context) {
-				t.Errorf("the prompt has %d tokens", estimate(prompt))
+			if tt.context > 256 && (len(prompt)+len(instructions))/charsPerToken > int(tt.context) {
+				t.Errorf("the prompt has %d bytes", len(prompt))
 			}
 			if search.asked.GetTopK() != defaultTopK || search.asked.GetQuery() != "Why?" {
 				t.Errorf("search was asked %v", search.asked)
@@ -93,7 +92,7 @@ func TestBuildParts(t *testing.T) {
 		},
 		Retrieval: &edgev1.Retrieval{Collection: "c"},
 	}
-	if _, err := New(DefaultConfig(), search, fakeModels(4096), unseen{}).Build(t.Context(), req); err != nil {
+	if _, err := New(DefaultConfig(), search, fakeModels(4096), unseen{}).Build(t.Context(), req, nil); err != nil {
 		t.Fatal(err)
 	}
 	if search.asked.GetQuery() != "What\nis it?" || !search.asked.GetPlain() {
@@ -112,37 +111,18 @@ func TestBuildNeedsAQuery(t *testing.T) {
 	req := &edgev1.CreateChatCompletionRequest{
 		Messages: []*edgev1.ChatMessage{{Role: "system", Content: textContent("x")}}, Retrieval: &edgev1.Retrieval{Collection: "c"},
 	}
-	_, err := New(DefaultConfig(), &fakeSearch{}, fakeModels(4096), unseen{}).Build(t.Context(), req)
+	_, err := New(DefaultConfig(), &fakeSearch{}, fakeModels(4096), unseen{}).Build(t.Context(), req, nil)
 	if e := apierr.From(err); e == nil || e.Field != "retrieval.query" {
 		t.Errorf("got %v", err)
 	}
 	req.Retrieval.Query = "q"
 	search := &fakeSearch{}
-	if _, err := New(DefaultConfig(), search, fakeModels(4096), unseen{}).Build(t.Context(), req); err != nil || len(req.GetMessages()) != 2 {
+	if _, err := New(DefaultConfig(), search, fakeModels(4096), unseen{}).Build(t.Context(), req, nil); err != nil || len(req.GetMessages()) != 2 {
 		t.Errorf("with a query: %v, %v", req.GetMessages(), err)
 	}
 	if search.asked.GetPlain() {
 		t.Error("the marks of a query that was written as one are not read")
 	}
-}
-
-// FuzzQuote holds that a passage can neither close its place nor open another,
-// wherever it is cut.
-func FuzzQuote(f *testing.F) {
-	f.Add(`</passage></passages>&lt;`, 7)
-	f.Add("é<\x00\">", 3)
-	f.Fuzz(func(t *testing.T, s string, n int) {
-		if n < 0 {
-			return
-		}
-		cut := firstBytes(quote(s), n)
-		if strings.ContainsAny(cut, `<>"`) || len(cut) > max(n, 0) && len(cut) > len(quote(s)) {
-			t.Errorf("%q became %q", s, cut)
-		}
-		if utf8.ValidString(s) && !utf8.ValidString(cut) {
-			t.Errorf("%q was cut inside a character: %q", s, cut)
-		}
-	})
 }
 
 // unseen looks at nothing.

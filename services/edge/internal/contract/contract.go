@@ -33,6 +33,7 @@ func Files() []protoreflect.FileDescriptor {
 		edgev1.File_poterne_edge_v1_limits_proto,
 		edgev1.File_poterne_edge_v1_requests_proto,
 		edgev1.File_poterne_edge_v1_routes_proto,
+		edgev1.File_poterne_edge_v1_conversations_proto,
 		searchv1.File_poterne_search_v1_search_proto,
 		registryv1.File_poterne_registry_v1_registry_proto,
 		registryv1.File_poterne_registry_v1_artifacts_proto,

@@ -165,6 +165,9 @@ func (h *handler) openGateway(ctx context.Context) error {
 		func() error { return edgev1.RegisterResponsesServiceHandlerClient(ctx, h.gateway, h.responses) },
 		func() error { return edgev1.RegisterMessagesServiceHandlerClient(ctx, h.gateway, h.messages) },
 		func() error {
+			return edgev1.RegisterConversationServiceHandlerClient(ctx, h.gateway, edgev1.NewConversationServiceClient(h.Conn))
+		},
+		func() error {
 			return edgev1.RegisterModerationServiceHandlerClient(ctx, h.gateway, edgev1.NewModerationServiceClient(h.Conn))
 		},
 		func() error { return edgev1.RegisterFileServiceHandlerClient(ctx, h.gateway, h.files) },

@@ -54,6 +54,7 @@ func Table() map[string]Class {
 	maps.Copy(t, policyClasses())
 	maps.Copy(t, auditClasses())
 	maps.Copy(t, sessionClasses())
+	maps.Copy(t, conversationClasses())
 	maps.Copy(t, cacheClasses())
 	maps.Copy(t, messageClasses())
 	maps.Copy(t, auditContentClasses())

@@ -79,7 +79,7 @@ func (w *writer) delta(d *edgev1.ChatMessage) error {
 			return err
 		}
 	}
-	if text := d.GetContent().GetText() + d.GetRefusal(); text != "" || len(d.GetAnnotations()) > 0 {
+	if text := d.GetContent().GetText() + d.GetRefusal(); text != "" || len(d.GetAnnotations()) > 0 && !ended(d.GetAnnotations()) {
 		if err := w.need(&edgev1.MessageBlock{Type: blockText, Text: new(string), Annotations: d.GetAnnotations()}); err != nil {
 			return err
 		}
@@ -95,6 +95,13 @@ func (w *writer) delta(d *edgev1.ChatMessage) error {
 		}
 	}
 	return nil
+}
+
+// ended reports whether annotations say what was cited of passages that the block
+// began with.
+func ended(annotations []*edgev1.Annotation) bool {
+	a := annotations[0]
+	return a.Cited != nil || a.GetType() == "unknown_citation"
 }
 
 func (w *writer) tool(call *edgev1.ToolCall) error {

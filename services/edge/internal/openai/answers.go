@@ -69,7 +69,7 @@ type asked struct {
 	chat, deterministic bool
 	prompt              *edgev1.ChatPrompt
 	retrieval           *edgev1.Retrieval
-	logprob             bool
+	logprob, memory     bool
 }
 
 // plan is what the cache may do for one request.
@@ -167,7 +167,7 @@ func (s *Server) scope(ctx context.Context, p *plan, a *asked, caller identity.C
 		Detectors: s.Answers.Detectors, Model: v.GetModel(), Digest: v.GetDigest(), Experiment: v.GetExperiment(), Arm: v.GetArm(),
 		PromptDigest: v.GetPromptDigest(), Variants: v.GetVariants(),
 	}
-	if p.Rule.PerSubject {
+	if p.Rule.PerSubject || a.memory { // a conversation is its owner's alone
 		p.scope.Subject = caller.Subject
 	}
 	if a.retrieval != nil {
@@ -214,21 +214,20 @@ func (s *Server) planChat(ctx context.Context, req *edgev1.CreateChatCompletionR
 	p, err := s.plan(ctx, &asked{
 		req: req, operation: "chat", model: req.GetModel(), user: req.GetUser(), cache: req.GetCache().GetJson(), extra: req.GetExtra(), chat: true,
 		deterministic: req.Temperature != nil && req.GetTemperature() == 0, prompt: req.GetPrompt(), retrieval: req.GetRetrieval(),
-		logprob: req.GetLogprobs(),
+		logprob: req.GetLogprobs(), memory: req.GetMemory() != nil,
 	})
 	if p == nil || err != nil {
 		return nil, err
 	}
 	p.rests, p.similar = out, s.comparable(p, req)
-	if retrieval := req.GetRetrieval(); retrieval != nil {
+	if retrieval, prompt := req.GetRetrieval(), req.GetPrompt(); retrieval != nil {
 		p.pack = func(ctx context.Context) (int64, bool, error) {
-			req.Retrieval = retrieval
-			found, err := s.Context.Build(ctx, req)
-			req.Retrieval = nil
+			req.Retrieval, req.Prompt = retrieval, prompt
+			found, err := s.retrieve(ctx, req, out)
+			req.Retrieval, req.Prompt = nil, nil
 			if err != nil {
 				return 0, false, err
 			}
-			out.on = found.Citations
 			return found.Generation, found.Degraded, nil
 		}
 	}

@@ -35,7 +35,7 @@ const (
 // comparable returns the question of a conversation that may be answered with what
 // was kept for another; nil: it may not.
 func (s *Server) comparable(p *plan, req *edgev1.CreateChatCompletionRequest) *question {
-	if p.Rule.Semantic.Model == "" || p.Wish.NoSemantic || req.GetRetrieval() != nil || len(req.GetTools()) > 0 {
+	if p.Rule.Semantic.Model == "" || p.Wish.NoSemantic || req.GetRetrieval() != nil || req.GetMemory() != nil || len(req.GetTools()) > 0 {
 		return nil
 	}
 	list := req.GetMessages()

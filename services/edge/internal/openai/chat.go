@@ -14,6 +14,8 @@ import (
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authz"
+	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
+	"github.com/poterne/poterne/services/edge/internal/conversation"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/route"
 )
@@ -31,12 +33,18 @@ func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateCha
 		return nil, err
 	}
 	c, rests, err := s.prepareChat(ctx, req, unaryHeader(ctx))
-	if err != nil {
-		return nil, err
-	}
 	c.routed = routed
 	answer := new(edgev1.CreateChatCompletionResponse)
-	resp, err := s.invoke(ctx, c, answer)
+	var resp *inferencev1.InvokeResponse
+	if err == nil {
+		resp, err = s.invoke(ctx, c, answer)
+	}
+	if errors.Is(err, contextbuilder.ErrNothingFound) {
+		if answer, err = s.notFound(ctx, req, unaryHeader(ctx)); err == nil {
+			rests.keep(ctx, answer)
+		}
+		return answer, err
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +58,12 @@ func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateCha
 	for _, choice := range answer.GetChoices() {
 		completeMessage(choice, rests.on)
 	}
-	return answer, s.inspectAnswer(ctx, c.model, answer)
+	if err := s.inspectAnswer(ctx, c.model, answer); err != nil {
+		return nil, err
+	}
+	s.cite(ctx, rests, answer)
+	rests.keep(ctx, answer)
+	return answer, nil
 }
 
 // completeMessage gives a message what OpenAI's clients look for: a role, and
@@ -70,28 +83,52 @@ func completeMessage(choice *edgev1.ChatChoice, annotations []*edgev1.Annotation
 // StreamChatCompletion answers a conversation piece by piece. What the answer
 // rests on is in the first delta of each choice.
 func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]) error {
-	ctx := out.Context()
 	wantUsage := req.GetStreamOptions().GetIncludeUsage()
-	ctx, routed, err := s.route(ctx, route.Chat, &req.Model, req, out.SetHeader)
+	ctx, routed, err := s.route(out.Context(), route.Chat, &req.Model, req, out.SetHeader)
 	if err != nil {
 		return err
 	}
 	c, rests, err := s.prepareChat(ctx, req, out.SetHeader)
-	if err != nil {
+	if err != nil && !errors.Is(err, contextbuilder.ErrNothingFound) {
 		return err
 	}
 	c.routed = routed
+	whole, recorder := rests.talk.Record(out)
+	if err != nil {
+		err = s.streamNotFound(req, whole, wantUsage)
+	} else {
+		err = s.streamChat(ctx, req, whole, c, rests, wantUsage)
+	}
+	if err != nil || recorder == nil {
+		return err
+	}
+	rests.talk.Keep(ctx, recorder.Message())
+	return nil
+}
+
+// streamChat answers a conversation that was prepared.
+func (s *Server) streamChat(ctx context.Context, req *edgev1.CreateChatCompletionRequest, out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse], c call, rests *rests, wantUsage bool) error {
 	w := &chatWriter{
-		server: s, out: out, model: c.model, routed: routed, wantUsage: wantUsage, rests: rests, plan: c.plan,
+		server: s, out: out, model: c.model, routed: c.routed, wantUsage: wantUsage, rests: rests, plan: c.plan,
 		begun: s.Clock.Now(), annotated: make(map[int32]bool), filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), req.GetN()),
 	}
-	w.spliced = w.splicer(ctx)
+	if rests.asked {
+		w.citing = newCiting(s.Context, rests)
+	} else {
+		w.spliced = w.splicer(ctx)
+	}
 	usage, err := s.stream(ctx, c, out.SetHeader, w.write)
 	if errors.Is(err, errFiltered) {
 		return nil
 	}
-	if rest := w.filter.chatEnd(); err == nil && len(rest) > 0 {
-		err = out.Send(&edgev1.StreamChatCompletionResponse{Id: w.id, Object: objectChatChunk, Created: w.created, Model: routed.model(c.model), Choices: rest})
+	if errors.Is(err, contextbuilder.ErrNothingFound) {
+		return s.streamNotFound(req, out, wantUsage)
+	}
+	if w.citing != nil && err == nil {
+		defer func() { noteCited(ctx, len(rests.on), w.citing.cited, w.citing.unknown) }()
+	}
+	if rest := w.citing.end(w.filter.chatEnd()); err == nil && len(rest) > 0 {
+		err = out.Send(&edgev1.StreamChatCompletionResponse{Id: w.id, Object: objectChatChunk, Created: w.created, Model: c.routed.model(c.model), Choices: rest})
 	}
 	if err != nil || !wantUsage || w.usageSent || usage == nil {
 		return err
@@ -99,7 +136,7 @@ func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, o
 	total := usageOf(usage)
 	s.tellCost(ctx, w.by, total, c.plan, w.begun)
 	return out.Send(&edgev1.StreamChatCompletionResponse{
-		Id: w.id, Object: objectChatChunk, Created: w.created, Model: routed.model(c.model), Usage: total,
+		Id: w.id, Object: objectChatChunk, Created: w.created, Model: c.routed.model(c.model), Usage: total,
 	})
 }
 
@@ -118,6 +155,7 @@ type chatWriter struct {
 	rests     *rests
 	annotated map[int32]bool // by choice
 	filter    *filter
+	citing    *citing
 	plan      *plan
 	spliced   *spliced // nil: every chunk is read
 }
@@ -160,10 +198,11 @@ func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 
 // send sends a chunk, less what the detectors hold back.
 func (w *chatWriter) send(chunk *edgev1.StreamChatCompletionResponse) error {
-	if w.filter == nil {
+	if w.filter == nil && w.citing == nil {
 		return w.out.Send(chunk)
 	}
 	w.filter.chat(chunk)
+	w.citing.chat(chunk)
 	chunk.Choices = slices.DeleteFunc(chunk.GetChoices(), idle)
 	if len(chunk.GetChoices()) > 0 || chunk.GetUsage() != nil {
 		if err := w.out.Send(chunk); err != nil {
@@ -193,7 +232,22 @@ func (w *chatWriter) annotate(chunk *edgev1.StreamChatCompletionResponse) {
 const maxChoices = 128
 
 // rests is what an answer rests on, once that is known: before its first chunk.
-type rests struct{ on []*edgev1.Annotation }
+type rests struct {
+	on []*edgev1.Annotation
+	// asked says that it was to rest on passages.
+	asked bool
+	// tokens is the prompt's size as the model counted it; 0: it did not.
+	tokens int
+	// talk keeps the turn; nil: nobody does.
+	talk *conversation.Talk
+}
+
+// keep keeps the turn with the first of its answers.
+func (r *rests) keep(ctx context.Context, answer *edgev1.CreateChatCompletionResponse) {
+	if r.talk != nil && len(answer.GetChoices()) > 0 {
+		r.talk.Keep(ctx, answer.GetChoices()[0].GetMessage())
+	}
+}
 
 // prepareChat checks a request, makes it what the policy allows, has the detectors
 // and then the context builder work on it, and makes the engine's body of it. The
@@ -207,33 +261,39 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 		return call{}, nil, err
 	}
 	user := req.GetUser() // as it came: whose requests are alike
+	out := &rests{asked: req.GetRetrieval() != nil}
+	var err error
+	if req.GetMemory() != nil { // before the detectors: they look at all that the model reads
+		if out.talk, err = s.Memory.Recall(ctx, req); err != nil {
+			return call{}, nil, err
+		}
+	}
 	if err := s.inspectChat(ctx, req, setHeader); err != nil {
 		return call{}, nil, err
 	}
-	out := new(rests)
+	out.talk.Ask()
+	passagesLater(req)
 	plan, err := s.planChat(ctx, req, out)
 	if err != nil {
 		return call{}, nil, err
 	}
-	if req.GetRetrieval() != nil && plan == nil {
-		found, err := s.Context.Build(ctx, req)
-		if err != nil {
-			return call{}, nil, err
+	if out.asked && plan == nil {
+		if _, err := s.retrieve(ctx, req, out); err != nil {
+			return call{}, out, err
 		}
-		out.on = found.Citations
 		audit.From(ctx).SetDocuments(cited(req.GetRetrieval().GetCollection(), out.on))
 	}
-	// The worker decides on these three; the engine knows no retrieval, and no prompt
-	// of the registry.
+	// The worker decides on these; the engine knows no retrieval, no prompt of the
+	// registry and no memory.
 	prompt := req.GetPrompt()
-	req.Stream, req.Retrieval, req.Prompt, req.Cache = nil, nil, nil, nil
+	req.Stream, req.Retrieval, req.Prompt, req.Cache, req.Memory = nil, nil, nil, nil, nil
 	req.StreamOptions = unknownStreamOptions(req.GetStreamOptions())
 	if err := s.gather(ctx, req, prompt); err != nil {
 		return call{}, nil, err
 	}
 	return call{
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_CHAT, user: user, body: req,
-		text: "messages", prompt: prompt, extra: req.GetExtra(), maxTokens: authz.RequestedTokens(req), plan: plan,
+		text: "messages", prompt: prompt, extra: req.GetExtra(), maxTokens: authz.RequestedTokens(req), plan: plan, rests: out,
 	}, out, nil
 }
 

@@ -37,6 +37,8 @@ type call struct {
 	plan *plan
 	// routed is what the request's route has for it; nil: none is about it.
 	routed *routed
+	// rests is what a chat's answer rests on; nil of others.
+	rests *rests
 }
 
 // failed returns err naming the member that a prompt longer than the model's

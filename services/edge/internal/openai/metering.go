@@ -13,9 +13,13 @@ func (s *Server) demand(c call, req *inferencev1.InvokeRequest) metering.Demand 
 	return metering.Demand{
 		Kind: metering.Generate, Model: c.model, User: c.user, PromptBytes: len(req.GetBody()), MaxTokens: c.maxTokens,
 		Count: func(ctx context.Context) (int64, error) {
+			if c.rests != nil && c.rests.tokens > 0 {
+				return int64(c.rests.tokens), nil // counted when passages were packed
+			}
 			resp, err := s.Inference.CountTokens(ctx, &inferencev1.CountTokensRequest{
 				Model: req.GetModel(), Operation: req.GetOperation(), Body: req.GetBody(), RoutingKey: req.GetRoutingKey(),
 				SessionId: req.GetSessionId(), ExperimentHeaders: req.GetExperimentHeaders(),
+				Prompt: req.GetPrompt(), ServingPrompt: true,
 			})
 			return int64(resp.GetPromptTokens()), err
 		},

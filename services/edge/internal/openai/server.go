@@ -24,6 +24,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/again"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
+	"github.com/poterne/poterne/services/edge/internal/conversation"
 	"github.com/poterne/poterne/services/edge/internal/inspect"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/metering"
@@ -73,18 +74,22 @@ type Inference interface {
 }
 
 // ContextBuilder packs passages into the prompt of a request that asks for
-// retrieval, and returns what the answer will rest on.
+// retrieval, returns what the answer will rest on, and reads what answers cite.
 type ContextBuilder interface {
-	Build(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (*contextbuilder.Found, error)
+	Build(ctx context.Context, req *edgev1.CreateChatCompletionRequest, count contextbuilder.Count) (*contextbuilder.Found, error)
+	Citer(passages []*edgev1.Annotation) *contextbuilder.Citer
+	NotFoundAnswer() string
 }
 
-// Deps is what a Server works with; all of it but Contents, Meters and Answers is needed.
+// Deps is what a Server works with; all of it but Contents, Memory, Meters and Answers is needed.
 type Deps struct {
 	Config    Config
 	Inference Inference
 	// Meters are asked before a model works.
 	Meters  metering.Meters
 	Context ContextBuilder
+	// Memory remembers conversations; nil: nobody does.
+	Memory *conversation.Memory
 	// Answers is where answers are kept, to be given again; nil: nowhere.
 	Answers   *Answers
 	Codec     *jsoncodec.Codec

@@ -2,6 +2,7 @@ package responses
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/grpc"
 
@@ -96,10 +97,13 @@ func (w *writer) delta(d *edgev1.ChatMessage) error {
 
 // more adds to the open item's part, or begins an item with one of that type.
 func (w *writer) more(kind, text string, annotations []*edgev1.Annotation) error {
-	if text == "" && len(annotations) == 0 {
+	part := w.part()
+	if len(annotations) > 0 && part.GetType() == partText {
+		mark(part.GetAnnotations(), annotations)
+	}
+	if text == "" && (len(annotations) == 0 || annotations[0].Cited != nil) {
 		return nil
 	}
-	part := w.part()
 	if part.GetType() != kind {
 		if err := w.close(); err != nil {
 			return err
@@ -129,6 +133,20 @@ func (w *writer) more(kind, text string, annotations []*edgev1.Annotation) error
 		e.Logprobs = new(edgev1.ResponseLogprobs)
 	}
 	return w.event(e)
+}
+
+// mark notes at the end of a text which of its passages it cites, and what it cites
+// that is none.
+func mark(has *edgev1.ResponseAnnotations, last []*edgev1.Annotation) {
+	for _, a := range last {
+		i := slices.IndexFunc(has.GetAnnotations(), func(b *edgev1.Annotation) bool { return b.GetNumber() == a.GetNumber() })
+		switch {
+		case i >= 0:
+			has.Annotations[i] = a
+		case has != nil:
+			has.Annotations = append(has.GetAnnotations(), a)
+		}
+	}
 }
 
 func (w *writer) item(kind string) *edgev1.ResponseItem {

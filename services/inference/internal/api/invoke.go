@@ -111,7 +111,14 @@ func (s *Server) CountTokens(ctx context.Context, req *inferencev1.CountTokensRe
 	if err != nil {
 		return nil, err
 	}
-	ask := &workerv1.TokenizeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: req.GetBody()}
+	body := req.GetBody()
+	if req.GetPrompt() != nil || req.GetServingPrompt() {
+		body, err = s.fill(&inferencev1.InvokeRequest{Operation: req.GetOperation(), Body: body, Prompt: req.GetPrompt()}, &j)
+		if err != nil {
+			return nil, err
+		}
+	}
+	ask := &workerv1.TokenizeRequest{Digest: j.query.Digest, Operation: req.GetOperation(), Body: body}
 	err = s.route(ctx, &j, func(ctx context.Context, run *routing.Run) (bool, error) {
 		restore := on(&ask.Digest, run)
 		defer restore()

@@ -9,6 +9,7 @@ package edgev1
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	v1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	v11 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -75,6 +76,9 @@ type CreateChatCompletionRequest struct {
 	// `no_cache`, `no_store`, `only_if_cached`, `tools`, `truncated` and `semantic`
 	// (true or false). Never sent to the engine.
 	Cache *v1.RawJson `protobuf:"bytes,71,opt,name=cache,proto3" json:"cache,omitempty"`
+	// The conversation that the gateway remembers: its turns so far go before
+	// `messages`, and this turn is kept. Never sent to the engine.
+	Memory *Memory `protobuf:"bytes,72,opt,name=memory,proto3" json:"memory,omitempty"`
 	// Parameters that this gateway does not know; they reach the engine.
 	Extra         map[string]string `protobuf:"bytes,1000,rep,name=extra,proto3" json:"extra,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
@@ -265,6 +269,13 @@ func (x *CreateChatCompletionRequest) GetCache() *v1.RawJson {
 	return nil
 }
 
+func (x *CreateChatCompletionRequest) GetMemory() *Memory {
+	if x != nil {
+		return x.Memory
+	}
+	return nil
+}
+
 func (x *CreateChatCompletionRequest) GetExtra() map[string]string {
 	if x != nil {
 		return x.Extra
@@ -349,7 +360,26 @@ type Retrieval struct {
 	// `hybrid` (the default), `lexical` or `vector`.
 	Mode string `protobuf:"bytes,4,opt,name=mode,proto3" json:"mode,omitempty"`
 	// What is looked up; empty for the last message of the user.
-	Query         string `protobuf:"bytes,5,opt,name=query,proto3" json:"query,omitempty"`
+	Query string `protobuf:"bytes,5,opt,name=query,proto3" json:"query,omitempty"`
+	// In which order passages stand in the prompt, where there is room for them by
+	// relevance: `document` (by document and place in it, so that what engines
+	// remember of earlier prompts serves again) or `relevance`; empty: as configured.
+	Order string `protobuf:"bytes,6,opt,name=order,proto3" json:"order,omitempty"`
+	// Whether a question for which no passage is found is answered by the gateway
+	// with a fixed text, and no model is asked; missing: as configured.
+	RequirePassages *bool `protobuf:"varint,7,opt,name=require_passages,json=requirePassages,proto3,oneof" json:"require_passages,omitempty"`
+	// The least that the vector leg's own score of a passage must be, by the
+	// collection's `vector_metric`: with `cosine` from -1 to 1. A passage that was
+	// found by its words alone has none, and is left out. Not with `lexical`.
+	MinSimilarity *float64 `protobuf:"fixed64,8,opt,name=min_similarity,json=minSimilarity,proto3,oneof" json:"min_similarity,omitempty"`
+	// Has a model put the best hits in a new order before they are packed.
+	Rerank *v11.Rerank `protobuf:"bytes,9,opt,name=rerank,proto3" json:"rerank,omitempty"`
+	// The least that the reranking model's score of a passage must be, on that
+	// model's scale; only with `rerank`.
+	MinRelevance *float64 `protobuf:"fixed64,10,opt,name=min_relevance,json=minRelevance,proto3,oneof" json:"min_relevance,omitempty"`
+	// The variable of `prompt` that the passages are filled into, in place of
+	// `messages`; the gateway adds no instructions then. Empty: into the messages.
+	Variable      string `protobuf:"bytes,11,opt,name=variable,proto3" json:"variable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -415,6 +445,48 @@ func (x *Retrieval) GetMode() string {
 func (x *Retrieval) GetQuery() string {
 	if x != nil {
 		return x.Query
+	}
+	return ""
+}
+
+func (x *Retrieval) GetOrder() string {
+	if x != nil {
+		return x.Order
+	}
+	return ""
+}
+
+func (x *Retrieval) GetRequirePassages() bool {
+	if x != nil && x.RequirePassages != nil {
+		return *x.RequirePassages
+	}
+	return false
+}
+
+func (x *Retrieval) GetMinSimilarity() float64 {
+	if x != nil && x.MinSimilarity != nil {
+		return *x.MinSimilarity
+	}
+	return 0
+}
+
+func (x *Retrieval) GetRerank() *v11.Rerank {
+	if x != nil {
+		return x.Rerank
+	}
+	return nil
+}
+
+func (x *Retrieval) GetMinRelevance() float64 {
+	if x != nil && x.MinRelevance != nil {
+		return *x.MinRelevance
+	}
+	return 0
+}
+
+func (x *Retrieval) GetVariable() string {
+	if x != nil {
+		return x.Variable
 	}
 	return ""
 }
@@ -1288,7 +1360,8 @@ func (x *ToolCallFunction) GetExtra() map[string]string {
 // What an answer rests on.
 type Annotation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `document_citation`.
+	// `document_citation`; `unknown_citation` where the answer cites a number that
+	// no passage has.
 	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
 	// The document's id.
 	DocumentId string `protobuf:"bytes,2,opt,name=document_id,json=documentId,proto3" json:"document_id,omitempty"`
@@ -1302,6 +1375,12 @@ type Annotation struct {
 	// The number that the prompt gives the passage, from 1; answers cite it as
 	// `[1]`.
 	Number int32 `protobuf:"varint,6,opt,name=number,proto3" json:"number,omitempty"`
+	// Whether the answer cites the passage. Missing where that is not known, as at
+	// the beginning of a stream, whose last delta repeats those that were cited.
+	Cited *bool `protobuf:"varint,7,opt,name=cited,proto3,oneof" json:"cited,omitempty"`
+	// All chunks of the passage, in their order, where several that follow each
+	// other in a document make one; chunk_id is the best of them.
+	ChunkIds []string `protobuf:"bytes,8,rep,name=chunk_ids,json=chunkIds,proto3" json:"chunk_ids,omitempty"`
 	// Everything else, for example an engine's own annotations.
 	Extra         map[string]string `protobuf:"bytes,1000,rep,name=extra,proto3" json:"extra,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
@@ -1378,6 +1457,20 @@ func (x *Annotation) GetNumber() int32 {
 		return x.Number
 	}
 	return 0
+}
+
+func (x *Annotation) GetCited() bool {
+	if x != nil && x.Cited != nil {
+		return *x.Cited
+	}
+	return false
+}
+
+func (x *Annotation) GetChunkIds() []string {
+	if x != nil {
+		return x.ChunkIds
+	}
+	return nil
 }
 
 func (x *Annotation) GetExtra() map[string]string {
@@ -1893,7 +1986,7 @@ var File_poterne_edge_v1_chat_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\n" +
-	"\x1apoterne/edge/v1/chat.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cpoterne/common/v1/json.proto\"\xd8\v\n" +
+	"\x1apoterne/edge/v1/chat.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cpoterne/common/v1/json.proto\x1a\x1cpoterne/edge/v1/memory.proto\x1a\x1fpoterne/search/v1/answers.proto\"\x89\f\n" +
 	"\x1bCreateChatCompletionRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12E\n" +
@@ -1922,7 +2015,8 @@ const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\x04user\x18\x13 \x01(\tB\f\xbaH\x05r\x03\x18\x80\x02\xb8\xd4\x18\x01R\x04user\x128\n" +
 	"\tretrieval\x18\x14 \x01(\v2\x1a.poterne.edge.v1.RetrievalR\tretrieval\x123\n" +
 	"\x06prompt\x18F \x01(\v2\x1b.poterne.edge.v1.ChatPromptR\x06prompt\x120\n" +
-	"\x05cache\x18G \x01(\v2\x1a.poterne.common.v1.RawJsonR\x05cache\x12T\n" +
+	"\x05cache\x18G \x01(\v2\x1a.poterne.common.v1.RawJsonR\x05cache\x12/\n" +
+	"\x06memory\x18H \x01(\v2\x17.poterne.edge.v1.MemoryR\x06memory\x12T\n" +
 	"\x05extra\x18\xe8\a \x03(\v27.poterne.edge.v1.CreateChatCompletionRequest.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
@@ -1946,7 +2040,7 @@ const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\tvariables\x18\x03 \x03(\v2*.poterne.edge.v1.ChatPrompt.VariablesEntryB3\xbaH0\x9a\x01-\x10@\"!r\x1f2\x1d^[a-zA-Z_][a-zA-Z0-9_]{0,62}$*\x06r\x04(\x80\x80\x04R\tvariables\x1a<\n" +
 	"\x0eVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xce\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xba\x04\n" +
 	"\tRetrieval\x12)\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\n" +
@@ -1954,7 +2048,17 @@ const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\x05top_k\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x182(\x00R\x04topK\x12 \n" +
 	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x06filter\x124\n" +
 	"\x04mode\x18\x04 \x01(\tB \xbaH\x1dr\x1bR\x00R\x06hybridR\alexicalR\x06vectorR\x04mode\x12\x1e\n" +
-	"\x05query\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\x05query\"\xcd\x01\n" +
+	"\x05query\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\x05query\x122\n" +
+	"\x05order\x18\x06 \x01(\tB\x1c\xbaH\x19r\x17R\x00R\bdocumentR\trelevanceR\x05order\x12.\n" +
+	"\x10require_passages\x18\a \x01(\bH\x00R\x0frequirePassages\x88\x01\x01\x12*\n" +
+	"\x0emin_similarity\x18\b \x01(\x01H\x01R\rminSimilarity\x88\x01\x01\x121\n" +
+	"\x06rerank\x18\t \x01(\v2\x19.poterne.search.v1.RerankR\x06rerank\x12(\n" +
+	"\rmin_relevance\x18\n" +
+	" \x01(\x01H\x02R\fminRelevance\x88\x01\x01\x12C\n" +
+	"\bvariable\x18\v \x01(\tB'\xbaH$r\"2 ^([a-zA-Z_][a-zA-Z0-9_]{0,62})?$R\bvariableB\x13\n" +
+	"\x11_require_passagesB\x11\n" +
+	"\x0f_min_similarityB\x10\n" +
+	"\x0e_min_relevance\"\xcd\x01\n" +
 	"\rStreamOptions\x12(\n" +
 	"\rinclude_usage\x18\x01 \x01(\bH\x00R\fincludeUsage\x88\x01\x01\x12F\n" +
 	"\x05extra\x18\xe8\a \x03(\v2).poterne.edge.v1.StreamOptions.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
@@ -2044,7 +2148,7 @@ const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\f\n" +
 	"\n" +
-	"_arguments\"\xc6\x02\n" +
+	"_arguments\"\x8e\x03\n" +
 	"\n" +
 	"Annotation\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12%\n" +
@@ -2053,13 +2157,16 @@ const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\bchunk_id\x18\x03 \x01(\tB\x04\xb8\xd4\x18\x01R\achunkId\x12\x19\n" +
 	"\x05score\x18\x04 \x01(\x01H\x00R\x05score\x88\x01\x01\x12\x1a\n" +
 	"\x05title\x18\x05 \x01(\tB\x04\xb8\xd4\x18\x01R\x05title\x12\x1c\n" +
-	"\x06number\x18\x06 \x01(\x05B\x04\xb8\xd4\x18\x01R\x06number\x12C\n" +
+	"\x06number\x18\x06 \x01(\x05B\x04\xb8\xd4\x18\x01R\x06number\x12\x19\n" +
+	"\x05cited\x18\a \x01(\bH\x01R\x05cited\x88\x01\x01\x12!\n" +
+	"\tchunk_ids\x18\b \x03(\tB\x04\xb8\xd4\x18\x01R\bchunkIds\x12C\n" +
 	"\x05extra\x18\xe8\a \x03(\v2&.poterne.edge.v1.Annotation.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\b\n" +
-	"\x06_score\"\xec\x02\n" +
+	"\x06_scoreB\b\n" +
+	"\x06_cited\"\xec\x02\n" +
 	"\x1cCreateChatCompletionResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06object\x18\x02 \x01(\tR\x06object\x12\x18\n" +
@@ -2178,6 +2285,8 @@ var file_poterne_edge_v1_chat_proto_goTypes = []any{
 	nil,                                  // 36: poterne.edge.v1.Usage.ExtraEntry
 	nil,                                  // 37: poterne.edge.v1.PromptTokensDetails.ExtraEntry
 	(*v1.RawJson)(nil),                   // 38: poterne.common.v1.RawJson
+	(*Memory)(nil),                       // 39: poterne.edge.v1.Memory
+	(*v11.Rerank)(nil),                   // 40: poterne.search.v1.Rerank
 }
 var file_poterne_edge_v1_chat_proto_depIdxs = []int32{
 	4,  // 0: poterne.edge.v1.CreateChatCompletionRequest.messages:type_name -> poterne.edge.v1.ChatMessage
@@ -2189,46 +2298,48 @@ var file_poterne_edge_v1_chat_proto_depIdxs = []int32{
 	2,  // 6: poterne.edge.v1.CreateChatCompletionRequest.retrieval:type_name -> poterne.edge.v1.Retrieval
 	1,  // 7: poterne.edge.v1.CreateChatCompletionRequest.prompt:type_name -> poterne.edge.v1.ChatPrompt
 	38, // 8: poterne.edge.v1.CreateChatCompletionRequest.cache:type_name -> poterne.common.v1.RawJson
-	22, // 9: poterne.edge.v1.CreateChatCompletionRequest.extra:type_name -> poterne.edge.v1.CreateChatCompletionRequest.ExtraEntry
-	23, // 10: poterne.edge.v1.ChatPrompt.variables:type_name -> poterne.edge.v1.ChatPrompt.VariablesEntry
-	24, // 11: poterne.edge.v1.StreamOptions.extra:type_name -> poterne.edge.v1.StreamOptions.ExtraEntry
-	5,  // 12: poterne.edge.v1.ChatMessage.content:type_name -> poterne.edge.v1.MessageContent
-	13, // 13: poterne.edge.v1.ChatMessage.tool_calls:type_name -> poterne.edge.v1.ToolCall
-	15, // 14: poterne.edge.v1.ChatMessage.annotations:type_name -> poterne.edge.v1.Annotation
-	25, // 15: poterne.edge.v1.ChatMessage.extra:type_name -> poterne.edge.v1.ChatMessage.ExtraEntry
-	6,  // 16: poterne.edge.v1.MessageContent.parts:type_name -> poterne.edge.v1.ContentPartList
-	7,  // 17: poterne.edge.v1.ContentPartList.parts:type_name -> poterne.edge.v1.ContentPart
-	26, // 18: poterne.edge.v1.ContentPart.extra:type_name -> poterne.edge.v1.ContentPart.ExtraEntry
-	9,  // 19: poterne.edge.v1.StopSequences.list:type_name -> poterne.edge.v1.StopSequenceList
-	38, // 20: poterne.edge.v1.Tool.function:type_name -> poterne.common.v1.RawJson
-	27, // 21: poterne.edge.v1.Tool.extra:type_name -> poterne.edge.v1.Tool.ExtraEntry
-	12, // 22: poterne.edge.v1.ToolChoice.named:type_name -> poterne.edge.v1.NamedToolChoice
-	38, // 23: poterne.edge.v1.NamedToolChoice.function:type_name -> poterne.common.v1.RawJson
-	28, // 24: poterne.edge.v1.NamedToolChoice.extra:type_name -> poterne.edge.v1.NamedToolChoice.ExtraEntry
-	14, // 25: poterne.edge.v1.ToolCall.function:type_name -> poterne.edge.v1.ToolCallFunction
-	29, // 26: poterne.edge.v1.ToolCall.extra:type_name -> poterne.edge.v1.ToolCall.ExtraEntry
-	30, // 27: poterne.edge.v1.ToolCallFunction.extra:type_name -> poterne.edge.v1.ToolCallFunction.ExtraEntry
-	31, // 28: poterne.edge.v1.Annotation.extra:type_name -> poterne.edge.v1.Annotation.ExtraEntry
-	17, // 29: poterne.edge.v1.CreateChatCompletionResponse.choices:type_name -> poterne.edge.v1.ChatChoice
-	20, // 30: poterne.edge.v1.CreateChatCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
-	32, // 31: poterne.edge.v1.CreateChatCompletionResponse.extra:type_name -> poterne.edge.v1.CreateChatCompletionResponse.ExtraEntry
-	4,  // 32: poterne.edge.v1.ChatChoice.message:type_name -> poterne.edge.v1.ChatMessage
-	38, // 33: poterne.edge.v1.ChatChoice.logprobs:type_name -> poterne.common.v1.RawJson
-	33, // 34: poterne.edge.v1.ChatChoice.extra:type_name -> poterne.edge.v1.ChatChoice.ExtraEntry
-	19, // 35: poterne.edge.v1.StreamChatCompletionResponse.choices:type_name -> poterne.edge.v1.ChatChunkChoice
-	20, // 36: poterne.edge.v1.StreamChatCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
-	34, // 37: poterne.edge.v1.StreamChatCompletionResponse.extra:type_name -> poterne.edge.v1.StreamChatCompletionResponse.ExtraEntry
-	4,  // 38: poterne.edge.v1.ChatChunkChoice.delta:type_name -> poterne.edge.v1.ChatMessage
-	38, // 39: poterne.edge.v1.ChatChunkChoice.logprobs:type_name -> poterne.common.v1.RawJson
-	35, // 40: poterne.edge.v1.ChatChunkChoice.extra:type_name -> poterne.edge.v1.ChatChunkChoice.ExtraEntry
-	21, // 41: poterne.edge.v1.Usage.prompt_tokens_details:type_name -> poterne.edge.v1.PromptTokensDetails
-	36, // 42: poterne.edge.v1.Usage.extra:type_name -> poterne.edge.v1.Usage.ExtraEntry
-	37, // 43: poterne.edge.v1.PromptTokensDetails.extra:type_name -> poterne.edge.v1.PromptTokensDetails.ExtraEntry
-	44, // [44:44] is the sub-list for method output_type
-	44, // [44:44] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	39, // 9: poterne.edge.v1.CreateChatCompletionRequest.memory:type_name -> poterne.edge.v1.Memory
+	22, // 10: poterne.edge.v1.CreateChatCompletionRequest.extra:type_name -> poterne.edge.v1.CreateChatCompletionRequest.ExtraEntry
+	23, // 11: poterne.edge.v1.ChatPrompt.variables:type_name -> poterne.edge.v1.ChatPrompt.VariablesEntry
+	40, // 12: poterne.edge.v1.Retrieval.rerank:type_name -> poterne.search.v1.Rerank
+	24, // 13: poterne.edge.v1.StreamOptions.extra:type_name -> poterne.edge.v1.StreamOptions.ExtraEntry
+	5,  // 14: poterne.edge.v1.ChatMessage.content:type_name -> poterne.edge.v1.MessageContent
+	13, // 15: poterne.edge.v1.ChatMessage.tool_calls:type_name -> poterne.edge.v1.ToolCall
+	15, // 16: poterne.edge.v1.ChatMessage.annotations:type_name -> poterne.edge.v1.Annotation
+	25, // 17: poterne.edge.v1.ChatMessage.extra:type_name -> poterne.edge.v1.ChatMessage.ExtraEntry
+	6,  // 18: poterne.edge.v1.MessageContent.parts:type_name -> poterne.edge.v1.ContentPartList
+	7,  // 19: poterne.edge.v1.ContentPartList.parts:type_name -> poterne.edge.v1.ContentPart
+	26, // 20: poterne.edge.v1.ContentPart.extra:type_name -> poterne.edge.v1.ContentPart.ExtraEntry
+	9,  // 21: poterne.edge.v1.StopSequences.list:type_name -> poterne.edge.v1.StopSequenceList
+	38, // 22: poterne.edge.v1.Tool.function:type_name -> poterne.common.v1.RawJson
+	27, // 23: poterne.edge.v1.Tool.extra:type_name -> poterne.edge.v1.Tool.ExtraEntry
+	12, // 24: poterne.edge.v1.ToolChoice.named:type_name -> poterne.edge.v1.NamedToolChoice
+	38, // 25: poterne.edge.v1.NamedToolChoice.function:type_name -> poterne.common.v1.RawJson
+	28, // 26: poterne.edge.v1.NamedToolChoice.extra:type_name -> poterne.edge.v1.NamedToolChoice.ExtraEntry
+	14, // 27: poterne.edge.v1.ToolCall.function:type_name -> poterne.edge.v1.ToolCallFunction
+	29, // 28: poterne.edge.v1.ToolCall.extra:type_name -> poterne.edge.v1.ToolCall.ExtraEntry
+	30, // 29: poterne.edge.v1.ToolCallFunction.extra:type_name -> poterne.edge.v1.ToolCallFunction.ExtraEntry
+	31, // 30: poterne.edge.v1.Annotation.extra:type_name -> poterne.edge.v1.Annotation.ExtraEntry
+	17, // 31: poterne.edge.v1.CreateChatCompletionResponse.choices:type_name -> poterne.edge.v1.ChatChoice
+	20, // 32: poterne.edge.v1.CreateChatCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
+	32, // 33: poterne.edge.v1.CreateChatCompletionResponse.extra:type_name -> poterne.edge.v1.CreateChatCompletionResponse.ExtraEntry
+	4,  // 34: poterne.edge.v1.ChatChoice.message:type_name -> poterne.edge.v1.ChatMessage
+	38, // 35: poterne.edge.v1.ChatChoice.logprobs:type_name -> poterne.common.v1.RawJson
+	33, // 36: poterne.edge.v1.ChatChoice.extra:type_name -> poterne.edge.v1.ChatChoice.ExtraEntry
+	19, // 37: poterne.edge.v1.StreamChatCompletionResponse.choices:type_name -> poterne.edge.v1.ChatChunkChoice
+	20, // 38: poterne.edge.v1.StreamChatCompletionResponse.usage:type_name -> poterne.edge.v1.Usage
+	34, // 39: poterne.edge.v1.StreamChatCompletionResponse.extra:type_name -> poterne.edge.v1.StreamChatCompletionResponse.ExtraEntry
+	4,  // 40: poterne.edge.v1.ChatChunkChoice.delta:type_name -> poterne.edge.v1.ChatMessage
+	38, // 41: poterne.edge.v1.ChatChunkChoice.logprobs:type_name -> poterne.common.v1.RawJson
+	35, // 42: poterne.edge.v1.ChatChunkChoice.extra:type_name -> poterne.edge.v1.ChatChunkChoice.ExtraEntry
+	21, // 43: poterne.edge.v1.Usage.prompt_tokens_details:type_name -> poterne.edge.v1.PromptTokensDetails
+	36, // 44: poterne.edge.v1.Usage.extra:type_name -> poterne.edge.v1.Usage.ExtraEntry
+	37, // 45: poterne.edge.v1.PromptTokensDetails.extra:type_name -> poterne.edge.v1.PromptTokensDetails.ExtraEntry
+	46, // [46:46] is the sub-list for method output_type
+	46, // [46:46] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_chat_proto_init() }
@@ -2236,7 +2347,9 @@ func file_poterne_edge_v1_chat_proto_init() {
 	if File_poterne_edge_v1_chat_proto != nil {
 		return
 	}
+	file_poterne_edge_v1_memory_proto_init()
 	file_poterne_edge_v1_chat_proto_msgTypes[0].OneofWrappers = []any{}
+	file_poterne_edge_v1_chat_proto_msgTypes[2].OneofWrappers = []any{}
 	file_poterne_edge_v1_chat_proto_msgTypes[3].OneofWrappers = []any{}
 	file_poterne_edge_v1_chat_proto_msgTypes[4].OneofWrappers = []any{}
 	file_poterne_edge_v1_chat_proto_msgTypes[5].OneofWrappers = []any{

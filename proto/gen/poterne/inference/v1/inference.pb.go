@@ -1123,7 +1123,11 @@ type CountTokensRequest struct {
 	// case; those that the edge forwards.
 	ExperimentHeaders map[string]string `protobuf:"bytes,40,rep,name=experiment_headers,json=experimentHeaders,proto3" json:"experiment_headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The conversation that the request belongs to, as in InvokeRequest.
-	SessionId     string `protobuf:"bytes,41,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	SessionId string `protobuf:"bytes,41,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// The prompt of the registry that the conversation begins with, counted with it.
+	Prompt *Prompt `protobuf:"bytes,42,opt,name=prompt,proto3" json:"prompt,omitempty"`
+	// Whether the prompt is counted too that an arm begins its conversations with.
+	ServingPrompt bool `protobuf:"varint,43,opt,name=serving_prompt,json=servingPrompt,proto3" json:"serving_prompt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1198,6 +1202,20 @@ func (x *CountTokensRequest) GetSessionId() string {
 		return x.SessionId
 	}
 	return ""
+}
+
+func (x *CountTokensRequest) GetPrompt() *Prompt {
+	if x != nil {
+		return x.Prompt
+	}
+	return nil
+}
+
+func (x *CountTokensRequest) GetServingPrompt() bool {
+	if x != nil {
+		return x.ServingPrompt
+	}
+	return false
 }
 
 // The tokens of a prompt.
@@ -2309,7 +2327,7 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x0eRerankResponse\x12;\n" +
 	"\tserved_by\x18\x01 \x01(\v2\x1e.poterne.inference.v1.ServedByR\bservedBy\x12)\n" +
 	"\x10relevance_scores\x18\x02 \x03(\x01R\x0frelevanceScores\x123\n" +
-	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xdb\x03\n" +
+	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xb8\x04\n" +
 	"\x12CountTokensRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12F\n" +
@@ -2320,7 +2338,9 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"routingKey\x12\x9e\x01\n" +
 	"\x12experiment_headers\x18( \x03(\v2?.poterne.inference.v1.CountTokensRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x12'\n" +
 	"\n" +
-	"session_id\x18) \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x1aD\n" +
+	"session_id\x18) \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tsessionId\x124\n" +
+	"\x06prompt\x18* \x01(\v2\x1c.poterne.inference.v1.PromptR\x06prompt\x12%\n" +
+	"\x0eserving_prompt\x18+ \x01(\bR\rservingPrompt\x1aD\n" +
 	"\x16ExperimentHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9e\x01\n" +
@@ -2535,61 +2555,62 @@ var file_poterne_inference_v1_inference_proto_depIdxs = []int32{
 	37, // 24: poterne.inference.v1.RerankResponse.usage:type_name -> poterne.common.v1.TokenUsage
 	33, // 25: poterne.inference.v1.CountTokensRequest.operation:type_name -> poterne.worker.v1.Operation
 	29, // 26: poterne.inference.v1.CountTokensRequest.experiment_headers:type_name -> poterne.inference.v1.CountTokensRequest.ExperimentHeadersEntry
-	3,  // 27: poterne.inference.v1.CountTokensResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	40, // 28: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
-	41, // 29: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 30: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
-	30, // 31: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
-	42, // 32: poterne.inference.v1.ServedModel.variants:type_name -> poterne.inference.v1.ServedVariant
-	13, // 33: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
-	13, // 34: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
-	43, // 35: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
-	41, // 36: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
-	18, // 37: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
-	44, // 38: poterne.inference.v1.InferTensorsRequest.request:type_name -> inference.ModelInferRequest
-	0,  // 39: poterne.inference.v1.InferTensorsRequest.priority:type_name -> poterne.inference.v1.Priority
-	34, // 40: poterne.inference.v1.InferTensorsRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	31, // 41: poterne.inference.v1.InferTensorsRequest.experiment_headers:type_name -> poterne.inference.v1.InferTensorsRequest.ExperimentHeadersEntry
-	3,  // 42: poterne.inference.v1.InferTensorsResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	45, // 43: poterne.inference.v1.InferTensorsResponse.response:type_name -> inference.ModelInferResponse
-	3,  // 44: poterne.inference.v1.InferTensorsStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	45, // 45: poterne.inference.v1.InferTensorsStreamResponse.response:type_name -> inference.ModelInferResponse
-	32, // 46: poterne.inference.v1.GetTensorModelRequest.experiment_headers:type_name -> poterne.inference.v1.GetTensorModelRequest.ExperimentHeadersEntry
-	3,  // 47: poterne.inference.v1.GetTensorModelResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	46, // 48: poterne.inference.v1.GetTensorModelResponse.metadata:type_name -> inference.ModelMetadataResponse
-	2,  // 49: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
-	2,  // 50: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
-	7,  // 51: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
-	9,  // 52: poterne.inference.v1.InferenceService.Rerank:input_type -> poterne.inference.v1.RerankRequest
-	11, // 53: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
-	47, // 54: poterne.inference.v1.InferenceService.ResolveServing:input_type -> poterne.inference.v1.ResolveServingRequest
-	21, // 55: poterne.inference.v1.InferenceService.InferTensors:input_type -> poterne.inference.v1.InferTensorsRequest
-	21, // 56: poterne.inference.v1.InferenceService.InferTensorsStream:input_type -> poterne.inference.v1.InferTensorsRequest
-	24, // 57: poterne.inference.v1.InferenceService.GetTensorModel:input_type -> poterne.inference.v1.GetTensorModelRequest
-	14, // 58: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
-	16, // 59: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
-	19, // 60: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
-	48, // 61: poterne.inference.v1.InferenceService.LiftQuarantine:input_type -> poterne.inference.v1.LiftQuarantineRequest
-	49, // 62: poterne.inference.v1.InferenceService.QuantizeModel:input_type -> poterne.inference.v1.QuantizeModelRequest
-	4,  // 63: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
-	5,  // 64: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
-	8,  // 65: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
-	10, // 66: poterne.inference.v1.InferenceService.Rerank:output_type -> poterne.inference.v1.RerankResponse
-	12, // 67: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
-	50, // 68: poterne.inference.v1.InferenceService.ResolveServing:output_type -> poterne.inference.v1.ResolveServingResponse
-	22, // 69: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
-	23, // 70: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
-	25, // 71: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
-	15, // 72: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
-	17, // 73: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
-	20, // 74: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
-	51, // 75: poterne.inference.v1.InferenceService.LiftQuarantine:output_type -> poterne.inference.v1.LiftQuarantineResponse
-	52, // 76: poterne.inference.v1.InferenceService.QuantizeModel:output_type -> poterne.inference.v1.QuantizeModelResponse
-	63, // [63:77] is the sub-list for method output_type
-	49, // [49:63] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	35, // 27: poterne.inference.v1.CountTokensRequest.prompt:type_name -> poterne.inference.v1.Prompt
+	3,  // 28: poterne.inference.v1.CountTokensResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	40, // 29: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
+	41, // 30: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 31: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
+	30, // 32: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
+	42, // 33: poterne.inference.v1.ServedModel.variants:type_name -> poterne.inference.v1.ServedVariant
+	13, // 34: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
+	13, // 35: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
+	43, // 36: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
+	41, // 37: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
+	18, // 38: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
+	44, // 39: poterne.inference.v1.InferTensorsRequest.request:type_name -> inference.ModelInferRequest
+	0,  // 40: poterne.inference.v1.InferTensorsRequest.priority:type_name -> poterne.inference.v1.Priority
+	34, // 41: poterne.inference.v1.InferTensorsRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	31, // 42: poterne.inference.v1.InferTensorsRequest.experiment_headers:type_name -> poterne.inference.v1.InferTensorsRequest.ExperimentHeadersEntry
+	3,  // 43: poterne.inference.v1.InferTensorsResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	45, // 44: poterne.inference.v1.InferTensorsResponse.response:type_name -> inference.ModelInferResponse
+	3,  // 45: poterne.inference.v1.InferTensorsStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	45, // 46: poterne.inference.v1.InferTensorsStreamResponse.response:type_name -> inference.ModelInferResponse
+	32, // 47: poterne.inference.v1.GetTensorModelRequest.experiment_headers:type_name -> poterne.inference.v1.GetTensorModelRequest.ExperimentHeadersEntry
+	3,  // 48: poterne.inference.v1.GetTensorModelResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	46, // 49: poterne.inference.v1.GetTensorModelResponse.metadata:type_name -> inference.ModelMetadataResponse
+	2,  // 50: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
+	2,  // 51: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
+	7,  // 52: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
+	9,  // 53: poterne.inference.v1.InferenceService.Rerank:input_type -> poterne.inference.v1.RerankRequest
+	11, // 54: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
+	47, // 55: poterne.inference.v1.InferenceService.ResolveServing:input_type -> poterne.inference.v1.ResolveServingRequest
+	21, // 56: poterne.inference.v1.InferenceService.InferTensors:input_type -> poterne.inference.v1.InferTensorsRequest
+	21, // 57: poterne.inference.v1.InferenceService.InferTensorsStream:input_type -> poterne.inference.v1.InferTensorsRequest
+	24, // 58: poterne.inference.v1.InferenceService.GetTensorModel:input_type -> poterne.inference.v1.GetTensorModelRequest
+	14, // 59: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
+	16, // 60: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
+	19, // 61: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
+	48, // 62: poterne.inference.v1.InferenceService.LiftQuarantine:input_type -> poterne.inference.v1.LiftQuarantineRequest
+	49, // 63: poterne.inference.v1.InferenceService.QuantizeModel:input_type -> poterne.inference.v1.QuantizeModelRequest
+	4,  // 64: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
+	5,  // 65: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
+	8,  // 66: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
+	10, // 67: poterne.inference.v1.InferenceService.Rerank:output_type -> poterne.inference.v1.RerankResponse
+	12, // 68: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
+	50, // 69: poterne.inference.v1.InferenceService.ResolveServing:output_type -> poterne.inference.v1.ResolveServingResponse
+	22, // 70: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
+	23, // 71: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
+	25, // 72: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
+	15, // 73: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
+	17, // 74: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
+	20, // 75: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
+	51, // 76: poterne.inference.v1.InferenceService.LiftQuarantine:output_type -> poterne.inference.v1.LiftQuarantineResponse
+	52, // 77: poterne.inference.v1.InferenceService.QuantizeModel:output_type -> poterne.inference.v1.QuantizeModelResponse
+	64, // [64:78] is the sub-list for method output_type
+	50, // [50:64] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_poterne_inference_v1_inference_proto_init() }

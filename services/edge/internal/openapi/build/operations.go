@@ -126,6 +126,8 @@ const (
 	moderationService = "poterne.edge.v1.ModerationService"
 	fileService       = "poterne.edge.v1.FileService"
 	batchService      = "poterne.edge.v1.BatchService"
+	// Its paths are below one of OpenAI's.
+	conversationService = "poterne.edge.v1.ConversationService"
 )
 
 // operations completes every call: its answers, its errors, its group.
@@ -165,6 +167,10 @@ func operation(op object, m protoreflect.MethodDescriptor) {
 		problem = "OpenAIError"
 	case messagesService:
 		problem = "AnthropicError"
+	case conversationService:
+		if m.Name() != "PurgeConversations" { // its path is an administrator's
+			problem = "OpenAIError"
+		}
 	}
 	op["responses"] = object{
 		"200": success(m), "4XX": ref("responses", problem), "5XX": ref("responses", problem),

@@ -1,0 +1,38 @@
+package edge
+
+import (
+	"errors"
+
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/edge/internal/conversation"
+	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+)
+
+// ConversationRedisConfig is the section conversations.redis.
+type ConversationRedisConfig = conversation.RedisConfig
+
+// ConversationStore keeps conversations.
+type ConversationStore = conversation.Store
+
+// WithConversations keeps conversations in the Redis that open connects to, where the
+// configuration asks for one. Without it such a configuration is an error: not every
+// program links a Redis client.
+func WithConversations(open func(ConversationRedisConfig) ConversationStore) Option {
+	return func(o *options) { o.talks = open }
+}
+
+func (s *Service) openConversations(inference inferencev1.InferenceServiceClient, codec *jsoncodec.Codec) error {
+	cfg := s.cfg.Conversations
+	var store conversation.Store = conversation.NewSQLStore(s.security.DB)
+	if cfg.Store == conversation.StoreRedis {
+		if s.opts.talks == nil {
+			return errors.New("conversations.store: this program is built without a Redis client; poterne-edge has one")
+		}
+		store = s.opts.talks(cfg.Redis)
+		s.closers = append(s.closers, store.Close)
+	}
+	s.conversations = conversation.New(conversation.Deps{
+		Config: cfg, Store: store, Models: inference, Meters: s.security.Meters, Codec: codec, Clock: s.opts.clock, Log: s.opts.telemetry.Logger,
+	})
+	return nil
+}

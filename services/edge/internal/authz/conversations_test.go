@@ -1,0 +1,12 @@
+package authz
+
+// conversationsMatrix says who may call what is about conversations.
+func conversationsMatrix() map[string]string {
+	const users = "platform admin, admin, developer, reader"
+	return map[string]string{
+		"ConversationService/ListConversations":  users,
+		"ConversationService/GetConversation":    users,
+		"ConversationService/DeleteConversation": users,
+		"ConversationService/PurgeConversations": "platform admin, admin",
+	}
+}
