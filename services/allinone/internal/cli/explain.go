@@ -21,7 +21,7 @@ func (a *app) explainCommand() *cobra.Command {
 		Use: "explain ID", Short: "Explain one request: what each step decided about it, and when",
 		Long: "Explain one request, by the x-request-id of its answer or by the id of a model's answer (chatcmpl-…): who asked, what the policy, the limits, " +
 			"the cache and the budgets decided, which version and worker answered, what it used, and why it was refused if it was.",
-		Args: cobra.ExactArgs(1),
+		Args: exactArgs("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[0] == "" {
 				return usagef("the request's id must not be empty")
@@ -159,19 +159,6 @@ func without(list []string, text string) (out []string) {
 		}
 	}
 	return out
-}
-
-func number(v any) float64 {
-	switch n := v.(type) {
-	case float64:
-		return n
-	case string: // 64 bits in JSON
-		f, err := strconv.ParseFloat(n, 64)
-		if err == nil {
-			return f
-		}
-	}
-	return 0
 }
 
 func millis(v any) string { return strconv.FormatFloat(number(v), 'f', 2, 64) + " ms" }
