@@ -21,7 +21,7 @@ func (a *app) explainCommand() *cobra.Command {
 		Use: "explain ID", Short: "Explain one request: what each step decided about it, and when",
 		Long: "Explain one request, by the x-request-id of its answer or by the id of a model's answer (chatcmpl-…): who asked, what the policy, the limits, " +
 			"the cache and the budgets decided, which version and worker answered, what it used, and why it was refused if it was.",
-		Args: cobra.ExactArgs(1),
+		Args: exactArgs("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[0] == "" {
 				return usagef("the request's id must not be empty")

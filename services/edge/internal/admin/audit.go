@@ -11,6 +11,7 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	"github.com/poterne/poterne/services/edge/auditproof"
 	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/explain"
 	"github.com/poterne/poterne/services/edge/internal/requests"
 )
 
@@ -65,6 +66,7 @@ func (s *Server) readTrail(ctx context.Context, q audit.Query) ([]audit.Record, 
 	for i := range recs {
 		r := &recs[i]
 		r.Chain, r.Sequence, r.Previous, r.Hash = "", 0, auditproof.Hash{}, auditproof.Hash{}
+		r.Decisions = r.Decisions.Without(explain.AttributeWorker) // all tenants' too
 	}
 	return recs, err
 }

@@ -95,6 +95,7 @@ func testProof(t *testing.T, dsn func(t *testing.T) string) {
 	t.Helper()
 	for name, check := range map[string]func(*testing.T, func(*testing.T) string){
 		"what was not touched verifies":      checkWhatWasNotTouchedVerifies,
+		"decisions are proven":               checkDecisionsAreProven,
 		"contents are kept as records are":   checkContentsAreKeptAsRecordsAre,
 		"contents end with their records":    checkContentsEndWithTheirRecords,
 		"records survive the way back":       checkRecordsSurviveTheWayBack,

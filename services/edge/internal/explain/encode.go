@@ -3,6 +3,7 @@ package explain
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -221,6 +222,19 @@ func (r *reader) decision() (d Noted) {
 		}
 	}
 	return d
+}
+
+// Without returns the decisions without the attributes of a name; nothing of what are no
+// decisions.
+func (e Encoded) Without(name string) Encoded {
+	list, omitted, err := e.Decode()
+	if err != nil {
+		return nil
+	}
+	for i := range list {
+		list[i].Attributes = slices.DeleteFunc(list[i].Attributes, func(a Attribute) bool { return a.Name == name })
+	}
+	return Encode(list, omitted)
 }
 
 // Encode writes decisions; Decode gives the same back.
