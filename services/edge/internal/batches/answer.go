@@ -43,10 +43,11 @@ func (j *job) answer(ctx context.Context) error {
 	}
 	asking, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
-	defer context.AfterFunc(j.admit, func() {
+	stop := context.AfterFunc(j.admit, func() {
 		_ = clock.Sleep(asking, j.Clock, grace)
-		cut(context.Cause(j.admit))
-	})()
+		cut(context.Cause(j.admit)) //nolint:contextcheck // the job's own
+	})
+	defer stop()
 	k := newKeeper(j)
 	var keeping, asked sync.WaitGroup
 	keeping.Go(func() { k.run(ctx) })
@@ -65,7 +66,7 @@ func (j *job) answer(ctx context.Context) error {
 	case err != nil:
 		return err
 	default:
-		return context.Cause(j.admit)
+		return context.Cause(j.admit) //nolint:contextcheck // the job's own
 	}
 	now := j.Clock.Now()
 	if err := j.Store.Finalize(ctx, j.lease, now); err != nil {

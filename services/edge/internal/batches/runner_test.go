@@ -147,7 +147,7 @@ func (b *bench) told(batch Batch) map[string]string {
 		if err != nil || int64(len(data)) != f.Bytes {
 			b.t.Fatalf("%d bytes of %d, %v", len(data), f.Bytes, err)
 		}
-		for _, line := range bytes.Split(bytes.TrimSpace(data), []byte("\n")) {
+		for line := range bytes.SplitSeq(bytes.TrimSpace(data), []byte("\n")) {
 			var said struct {
 				ID       string `json:"custom_id"`
 				Response *struct {

@@ -105,8 +105,8 @@ func TestWindow(t *testing.T) {
 		go func() { entered <- w.enter(t.Context()) }()
 		synctest.Wait()
 		select {
-		case <-entered:
-			t.Error("there was no room")
+		case err := <-entered:
+			t.Errorf("there was no room: %v", err)
 		default:
 		}
 		w.leave()
