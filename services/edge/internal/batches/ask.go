@@ -60,7 +60,7 @@ func (j *job) ask(ctx context.Context, line Line, w *window) *Result {
 		}
 		pause = min(2*pause, maxPause)
 		// Half of it by chance, so that lines do not come back all at once.
-		wait = wait/2 + rand.N(wait/2+1) //nolint:gosec // nothing secret
+		wait = wait/2 + rand.N(wait/2+1)                //nolint:gosec // nothing secret
 		if clock.Sleep(j.admit, j.Clock, wait) != nil { //nolint:contextcheck // the job's own
 			return nil
 		}
