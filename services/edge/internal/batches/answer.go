@@ -43,9 +43,9 @@ func (j *job) answer(ctx context.Context) error {
 	}
 	asking, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
-	stop := context.AfterFunc(j.admit, func() {
+	stop := context.AfterFunc(j.admit, func() { //nolint:contextcheck // the job's own
 		_ = clock.Sleep(asking, j.Clock, grace)
-		cut(context.Cause(j.admit)) //nolint:contextcheck // the job's own
+		cut(context.Cause(j.admit))
 	})
 	defer stop()
 	k := newKeeper(j)
@@ -94,7 +94,7 @@ func (j *job) each(in *lines, done lineSet, asked *sync.WaitGroup, ask func(Line
 		if problem != nil {
 			return fmt.Errorf("batches: line %d was in order: %s", number, problem.Message)
 		}
-		if err := w.enter(j.admit); err != nil {
+		if err := w.enter(j.admit, j.Clock); err != nil {
 			return err
 		}
 		asked.Go(func() {

@@ -45,6 +45,7 @@ func (j *job) ask(ctx context.Context, line Line, w *window) *Result {
 		switch kind := kindOf(a, err); {
 		case kind == answered:
 			w.answered()
+			w.hold(j.Clock.Now().Add(spare(a.header)))
 			return j.result(line, a)
 		case kind == failed && ctx.Err() == nil:
 			return j.result(line, a)
