@@ -67,7 +67,7 @@ func (k *killed) ask(method, path, contentType string, body []byte) []byte {
 // The program is killed again and again while it works on a batch: each line is
 // answered once, and billed once.
 func TestRealKilledInABatch(t *testing.T) {
-	const lines, kills = 1200, 6 // the key may have 600 a minute: some of them wait
+	const lines, kills = 600, 6 // the key may have 600 a minute: some of them wait
 	ports := testkit.FreePorts(t, 3)
 	k := &killed{t: t, dir: t.TempDir(), http: testkit.Loopback(ports[0]), grpc: testkit.Loopback(ports[1]), ops: testkit.Loopback(ports[2])}
 	p := k.start()

@@ -121,8 +121,8 @@ func TestBatchOverREST(t *testing.T) {
 	for want, v := range map[string]any{
 		"completed": b.at("status"), "5": fmt.Sprint(b.at("request_counts", "total")), "3": fmt.Sprint(b.at("request_counts", "completed")),
 		"2": fmt.Sprint(b.at("request_counts", "failed")), "Hello": at(got["a"], "response", "body", "choices", 0, "message", "content"),
-		"200": fmt.Sprint(at(got["b"], "response", "status_code")), "404": fmt.Sprint(at(got["c"], "response", "status_code")),
-		"model_not_found": at(got["c"], "response", "body", "error", "code"), "400": fmt.Sprint(at(got["e"], "response", "status_code")),
+		"200": fmt.Sprint(at(got["b"], "response", "status_code")), "403": fmt.Sprint(at(got["c"], "response", "status_code")),
+		"permission_denied": at(got["c"], "response", "body", "error", "code"), "400": fmt.Sprint(at(got["e"], "response", "status_code")),
 		"messages[0].role": at(got["e"], "response", "body", "error", "param"), id + "-1": at(got["a"], "response", "request_id"),
 	} {
 		if v != want {

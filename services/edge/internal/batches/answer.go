@@ -43,10 +43,11 @@ func (j *job) answer(ctx context.Context) error {
 	}
 	asking, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
-	defer context.AfterFunc(j.admit, func() {
+	stop := context.AfterFunc(j.admit, func() { //nolint:contextcheck // the job's own
 		_ = clock.Sleep(asking, j.Clock, grace)
 		cut(context.Cause(j.admit))
-	})()
+	})
+	defer stop()
 	k := newKeeper(j)
 	var keeping, asked sync.WaitGroup
 	keeping.Go(func() { k.run(ctx) })
@@ -65,7 +66,7 @@ func (j *job) answer(ctx context.Context) error {
 	case err != nil:
 		return err
 	default:
-		return context.Cause(j.admit)
+		return context.Cause(j.admit) //nolint:contextcheck // the job's own
 	}
 	now := j.Clock.Now()
 	if err := j.Store.Finalize(ctx, j.lease, now); err != nil {
@@ -93,7 +94,7 @@ func (j *job) each(in *lines, done lineSet, asked *sync.WaitGroup, ask func(Line
 		if problem != nil {
 			return fmt.Errorf("batches: line %d was in order: %s", number, problem.Message)
 		}
-		if err := w.enter(j.admit); err != nil {
+		if err := w.enter(j.admit, j.Clock); err != nil {
 			return err
 		}
 		asked.Go(func() {

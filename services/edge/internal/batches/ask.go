@@ -33,7 +33,7 @@ const (
 func (j *job) ask(ctx context.Context, line Line, w *window) *Result {
 	pause, broken := j.pause, 0
 	for {
-		if err := j.slots.acquire(j.admit, j.batch.Owner.Tenant); err != nil {
+		if err := j.slots.acquire(j.admit, j.batch.Owner.Tenant); err != nil { //nolint:contextcheck // the job's own
 			return nil
 		}
 		a, err := j.once(ctx, line, broken)
@@ -45,6 +45,7 @@ func (j *job) ask(ctx context.Context, line Line, w *window) *Result {
 		switch kind := kindOf(a, err); {
 		case kind == answered:
 			w.answered()
+			w.hold(j.Clock.Now().Add(spare(a.header)))
 			return j.result(line, a)
 		case kind == failed && ctx.Err() == nil:
 			return j.result(line, a)
@@ -60,8 +61,8 @@ func (j *job) ask(ctx context.Context, line Line, w *window) *Result {
 		}
 		pause = min(2*pause, maxPause)
 		// Half of it by chance, so that lines do not come back all at once.
-		wait = wait/2 + rand.N(wait/2+1) //nolint:gosec // nothing secret
-		if clock.Sleep(j.admit, j.Clock, wait) != nil {
+		wait = wait/2 + rand.N(wait/2+1)                //nolint:gosec // nothing secret
+		if clock.Sleep(j.admit, j.Clock, wait) != nil { //nolint:contextcheck // the job's own
 			return nil
 		}
 	}

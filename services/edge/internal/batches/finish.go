@@ -65,15 +65,15 @@ func (r *report) write(ctx context.Context, status Status) error {
 			}
 		}
 	}
-	code, message := "", ""
-	switch status { //nolint:exhaustive // with the others every line is answered, or none was asked
+	var code, message string
+	switch status {
 	case Expired:
 		code, message = "batch_expired", "This request could not be executed before the completion window expired."
 	case Cancelled:
 		code, message = "batch_cancelled", "This request was not executed before the batch was cancelled."
 	case Failed:
 		code, message = "batch_failed", "This request was not executed before the batch failed."
-	default:
+	default: // every line is answered
 		return nil
 	}
 	return r.rest(ctx, done, code, message)

@@ -49,7 +49,8 @@ func newJob(r *Runner, b Batch, l Lease, now time.Time) *job {
 // work works on the batch until it has ended, or ctx has, or it is somebody else's.
 func (j *job) work(ctx context.Context) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer context.AfterFunc(ctx, func() { j.stop(context.Cause(ctx)) })()
+	unhook := context.AfterFunc(ctx, func() { j.stop(context.Cause(ctx)) })
+	defer unhook()
 	var watching sync.WaitGroup
 	watching.Go(func() { j.watch(ctx, cancel) })
 	err := j.states(ctx)
@@ -122,16 +123,14 @@ func (j *job) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 }
 
 // refused stops the batch when err says that its maker may not have it any more.
-func (j *job) refused(err error) bool {
-	switch apierr.ReasonOf(err) { //nolint:exhaustive // others mean that it could not be judged
+func (j *job) refused(err error) {
+	switch apierr.ReasonOf(err) {
 	case apierr.Unauthenticated:
 		j.stop(&refusedError{Problem{Code: "invalid_api_key", Message: "The API key that the batch was asked for with does not hold any more."}})
 	case apierr.PermissionDenied:
 		j.stop(&refusedError{Problem{Code: "permission_denied", Message: "The batch's maker may not have batches any more."}})
-	default:
-		return false
+	default: // it could not be judged
 	}
-	return true
 }
 
 // states takes the batch from status to status until it has ended.
@@ -183,7 +182,7 @@ func (j *job) validate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	total, problems, err := check(j.admit, files.Reader(ctx, j.Files, f), j.batch.Endpoint, j.Config)
+	total, problems, err := check(j.admit, files.Reader(ctx, j.Files, f), j.batch.Endpoint, j.Config) //nolint:contextcheck // the job's own
 	if err != nil {
 		return err
 	}

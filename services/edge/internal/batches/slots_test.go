@@ -2,10 +2,13 @@ package batches
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/poterne/poterne/pkg/clock"
 )
 
 // A tenant with a thousand lines that wait does not keep another one from its turn.
@@ -98,15 +101,15 @@ func TestWindow(t *testing.T) {
 		if w.size != 1 {
 			t.Errorf("it shrank to %v", w.size)
 		}
-		if err := w.enter(t.Context()); err != nil {
+		if err := w.enter(t.Context(), clock.Real()); err != nil {
 			t.Fatal(err)
 		}
 		entered := make(chan error)
-		go func() { entered <- w.enter(t.Context()) }()
+		go func() { entered <- w.enter(t.Context(), clock.Real()) }()
 		synctest.Wait()
 		select {
-		case <-entered:
-			t.Error("there was no room")
+		case err := <-entered:
+			t.Errorf("there was no room: %v", err)
 		default:
 		}
 		w.leave()
@@ -115,8 +118,54 @@ func TestWindow(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if w.enter(ctx) == nil {
+		if w.enter(ctx, clock.Real()) == nil {
 			t.Error("there was no room")
 		}
+		w.leave()
+		began := time.Now()
+		w.hold(began.Add(time.Minute))
+		w.hold(began.Add(time.Second)) // the longer one holds
+		if err := w.enter(t.Context(), clock.Real()); err != nil || time.Since(began) != time.Minute {
+			t.Errorf("it entered after %v: %v", time.Since(began), err)
+		}
 	})
+}
+
+// A batch leaves half of its maker's limits to requests that somebody waits for.
+func TestHalfOfALimitIsSpared(t *testing.T) {
+	for _, c := range []struct {
+		limit, remaining, reset, tokens string // of tokens: remaining of 1000, in a minute
+		want                            time.Duration
+	}{
+		{"", "", "", "", 0},
+		{"600", "600", "0s", "", 0},
+		{"600", "300", "30s", "", 0},
+		{"600", "200", "40s", "", 10 * time.Second},
+		{"600", "0", "1m0s", "", 30 * time.Second},
+		{"600", "200", "40s", "0", 30 * time.Second},
+		{"600", "200", "40s", "900", 10 * time.Second},
+		{"0", "0", "1m0s", "", 0},
+		{"x", "0", "1m0s", "", 0},
+		{"600", "-1", "1m0s", "", 0},
+		{"600", "0", "-1m", "", 0},
+		{"600", "0", "1000h", "", maxSpare},
+	} {
+		h := make(http.Header)
+		set := func(key, value string) {
+			if value != "" {
+				h.Set(key, value)
+			}
+		}
+		set("X-Ratelimit-Limit-Requests", c.limit)
+		set("X-Ratelimit-Remaining-Requests", c.remaining)
+		set("X-Ratelimit-Reset-Requests", c.reset)
+		if c.tokens != "" {
+			set("X-Ratelimit-Limit-Tokens", "1000")
+			set("X-Ratelimit-Remaining-Tokens", c.tokens)
+			set("X-Ratelimit-Reset-Tokens", "1m0s")
+		}
+		if got := spare(h); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
 }

@@ -198,6 +198,7 @@ func (s *SQLStore) End(ctx context.Context, l Lease, e Ending) error {
 		failures = e.Errors.ID
 	}
 	err = s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		//nolint:gosec // of constants
 		result, err := tx.ExecContext(ctx, `UPDATE edge_batches SET status = $4, unfinished = 0, problems = $5, output_file = $6, error_file = $7, end_time = $8,
 			holder = '', lease_time = 0 WHERE `+held+` AND status IN `+in(before(e.Status)),
 			l.Batch, l.Holder, l.Fence, string(e.Status), string(problems), output, failures, sqldb.Micros(e.Time))

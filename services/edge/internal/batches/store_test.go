@@ -17,11 +17,11 @@ import (
 )
 
 func TestSQLiteStore(t *testing.T) {
-	dsn := func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "edge.db") }
-	t.Run("calls", func(t *testing.T) { testStore(t, dsn(t)) })
-	t.Run("at random", func(t *testing.T) { testAtRandom(t, dsn(t)) })
-	t.Run("runner", func(t *testing.T) { testRunner(t, dsn(t)) })
-	t.Run("killed runners", func(t *testing.T) { testKilledRunners(t, dsn(t)) })
+	for name, test := range map[string]func(*testing.T, string){
+		"calls": testStore, "at random": testAtRandom, "runner": testRunner, "killed runners": testKilledRunners,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, "sqlite:"+filepath.Join(t.TempDir(), "edge.db")) })
+	}
 }
 
 type stores struct {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/poterne/poterne/pkg/clock"
 )
 
 // window is how many requests of one batch are in hand at once. It grows by one for
@@ -16,6 +18,7 @@ type window struct {
 	most  float64
 	taken int
 	cut   time.Time     // when it was last halved
+	until time.Time     // nothing enters before
 	freed chan struct{} // closed when there may be room
 }
 
@@ -27,9 +30,16 @@ func newWindow(most int) *window {
 }
 
 // enter waits for room.
-func (w *window) enter(ctx context.Context) error {
+func (w *window) enter(ctx context.Context, c clock.Clock) error {
 	for {
 		w.mu.Lock()
+		if wait := w.until.Sub(c.Now()); wait > 0 {
+			w.mu.Unlock()
+			if err := clock.Sleep(ctx, c, wait); err != nil {
+				return context.Cause(ctx)
+			}
+			continue
+		}
 		if float64(w.taken) < w.size {
 			w.taken++
 			w.mu.Unlock()
@@ -51,6 +61,15 @@ func (w *window) leave() {
 	w.taken--
 	close(w.freed)
 	w.freed = make(chan struct{})
+}
+
+// hold lets nothing enter before then.
+func (w *window) hold(until time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if until.After(w.until) {
+		w.until = until
+	}
 }
 
 // answered notes that a request was.

@@ -122,7 +122,7 @@ func (f *form) all() error {
 		f.in.left = f.text
 		p, err := f.parts.NextRawPart()
 		f.text = f.in.left
-		if err == io.EOF { //nolint:errorlint // a body that ends before the form does gives one that is wrapped
+		if err == io.EOF { // a body that ends before the form does gives one that is wrapped
 			return nil
 		}
 		if err != nil {
