@@ -30,6 +30,6 @@ func run(ctx context.Context, cfg *edge.Config) error {
 
 func openRedis(c edge.RedisConfig) edge.Scripts {
 	return redisscript.Open(redisscript.Options{
-		Addr: c.Addr, Username: c.Username, Password: c.Password.Reveal(), DB: c.DB, Timeout: c.Timeout,
+		Addrs: c.Servers(), Cluster: c.Cluster, Master: c.Master, Username: c.Username, Password: c.Password.Reveal(), DB: c.DB,
 	})
 }

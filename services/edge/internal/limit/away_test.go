@@ -2,6 +2,7 @@ package limit
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,9 +31,12 @@ func running(t *testing.T, m *model, seen Observer) *Leased {
 	return runningOn(t, m, waitsFor, seen)
 }
 
+// born counts replicas: each has another name.
+var born atomic.Int64 //nolint:gochecknoglobals // of a test's
+
 func runningOn(t *testing.T, scripts Scripts, most time.Duration, seen Observer) *Leased {
 	t.Helper()
-	l := NewLeased(LeasedOptions{Scripts: scripts, Clock: clock.Real(), Name: "one", Timeout: most, MaxBuckets: 1000, Observe: seen})
+	l := NewLeased(LeasedOptions{Scripts: scripts, Clock: clock.Real(), Name: strconv.FormatInt(born.Add(1), 10), Timeout: most, MaxBuckets: 1000, Observe: seen})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- lifecycle.Run(ctx, lifecycle.Options{}, l.Components()...) }()
