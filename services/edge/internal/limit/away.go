@@ -83,8 +83,8 @@ func (l *Leased) takeAlone(ctx context.Context, now time.Time, asks []Ask, out [
 		next++
 	}
 	if refused == None {
-		for i, a := range asks {
-			l.note(now, a, out[i])
+		for _, a := range asks {
+			l.note(now, a)
 		}
 	}
 	return at
@@ -105,24 +105,17 @@ func (l *Leased) shareOf(now time.Time, a Ask) Ask {
 	return share
 }
 
-// note remembers what was taken alone, to be told to Redis; d is what the share then
-// has. The lock must be held.
-func (l *Leased) note(now time.Time, a Ask, d Decision) {
-	s := settlement{bucket: a.Bucket, limit: a.Limit, cost: a.Cost, alone: alonePart{cost: a.Cost, begun: now}}
-	if a.Away == AwayLocal && d.ResetAfter > 0 {
-		s.alone.full, s.alone.edges = now.Add(d.ResetAfter), l.edges
-	}
-	q, ok := l.alone.taken[a.Bucket]
+// note remembers what was taken alone, to be told to Redis. The lock must be held.
+func (l *Leased) note(now time.Time, a Ask) {
+	s, ok := l.alone.taken[a.Bucket]
 	if !ok && len(l.alone.taken) >= l.alone.most {
 		return
 	}
-	if ok {
-		s = q.with(s)
-	}
+	s.bucket, s.limit = a.Bucket, a.Limit
 	if a.Away != AwayLocal { // nobody bounded it
-		s.cost = min(s.cost, a.Limit.AtOnce())
-		s.alone.cost = s.cost
+		a.Cost = min(a.Cost, a.Limit.AtOnce()-s.sum())
 	}
+	s.take(taking{begun: now, cost: a.Cost})
 	l.alone.taken[a.Bucket] = s
 }
 

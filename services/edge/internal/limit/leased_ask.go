@@ -200,7 +200,7 @@ func (l *Leased) reconcile(now time.Time, t *trip) {
 		e, a := t.entries[t.of[i]], t.asks[t.of[i]]
 		if t.allowed {
 			a.Cost = -w.need
-			l.note(now, a, Decision{})
+			l.note(now, a)
 		} else {
 			l.credit(e, a, w.need)
 		}

@@ -101,9 +101,7 @@ func (l *Leased) Settle(ctx context.Context, asks []Ask) error {
 			share := a
 			share.Limit = a.Limit.share(l.edges)
 			_ = l.alone.buckets.Settle(ctx, []Ask{share})
-			d := make([]Decision, 1)
-			_ = l.alone.buckets.Look(ctx, []Ask{share}, d)
-			l.note(l.o.Clock.Now(), a, d[0])
+			l.note(l.o.Clock.Now(), a)
 			continue
 		}
 		l.queue(settlement{bucket: a.Bucket, limit: a.Limit, cost: a.Cost})

@@ -140,10 +140,17 @@ func (m *model) take(now time.Duration, keys []string, args []any) (out []int64)
 func (m *model) settle(now time.Duration, keys []string, args []any) (out []int64) {
 	again := m.told[keys[0]] >= arg[uint64](args, 0)
 	m.told[keys[0]] = arg[uint64](args, 0)
-	for i, k := range keys[1:] {
-		l, cost, fresh := limitOf(arg[float64](args, 5*i+1), arg[int](args, 5*i+2)), arg[int](args, 5*i+3), arg[int](args, 5*i+4)
-		if since := now - time.Duration(arg[int64](args, 5*i+5))*time.Microsecond; !again {
-			m.tat[k] = max(settle(since, m.tat[k], cost, l), settle(now, m.tat[k], fresh, l))
+	at := 1
+	for _, k := range keys[1:] {
+		l, parts := limitOf(arg[float64](args, at), arg[int](args, at+1)), arg[int](args, at+2)
+		tat := m.tat[k]
+		at += 3
+		for range parts {
+			tat = max(tat, now-time.Duration(arg[int64](args, at+1))*time.Microsecond) + l.interval()*time.Duration(min(max(arg[int](args, at), -1<<30), 1<<30))
+			at += 2
+		}
+		if !again {
+			m.tat[k] = min(max(tat, now), now+maxDebt*l.tolerance())
 		}
 		out = append(out, max(m.tat[k]-now, 0).Microseconds())
 	}

@@ -55,7 +55,7 @@ func TestRealRedisGoesAwayAndComesBack(t *testing.T) {
 	l := runningOn(t, client, most, seen)
 	ask := func() Decision {
 		d, took := askOnce(t, l, "k", 1, PerMinute(10000), AwayLocal)
-		if !d.Allowed || took > most+50*time.Millisecond { // a busy machine's own delay
+		if !d.Allowed || took > most+500*time.Millisecond { // a busy machine's own delay
 			t.Fatalf("%+v after %v", d, took)
 		}
 		return d

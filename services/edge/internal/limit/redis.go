@@ -77,11 +77,15 @@ func (s shared) take(ctx context.Context, wants []want, out []grant) error {
 // settle tells Redis what a replica settles, as its settlement number n, which is made
 // once however often it is told. It returns how long until each bucket is full.
 func (s shared) settle(ctx context.Context, name string, n uint64, now time.Time, what []settlement) ([]time.Duration, error) {
-	keys, args := make([]string, 1, 1+len(what)), make([]any, 1, 1+5*len(what))
+	keys, args := make([]string, 1, 1+len(what)), make([]any, 1, 1+5*len(what)) // commonly
 	keys[0], args[0] = redisPrefix+"settled:"+name, n
 	for _, w := range what {
 		keys = append(keys, redisPrefix+w.bucket)
-		args = append(args, micros(w.limit), w.limit.AtOnce(), w.cost, w.fresh(now), w.since(now).Microseconds())
+		args = append(args, micros(w.limit), w.limit.AtOnce(), 1+len(w.earlier))
+		for _, t := range w.earlier {
+			args = append(args, t.cost, max(now.Sub(t.begun), 0).Microseconds())
+		}
+		args = append(args, w.cost, int64(0))
 	}
 	answer, err := s.scripts.Run(ctx, settleScript, keys, args...)
 	if err != nil {

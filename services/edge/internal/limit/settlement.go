@@ -2,6 +2,7 @@ package limit
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -16,51 +17,54 @@ const (
 type settlement struct {
 	bucket string
 	limit  Limit
-	cost   int // all that is to be taken; negative is given back
-	alone  alonePart
+	cost   int // to be taken now; negative is given back
+	// earlier is what was taken without Redis, in the order of time: what Redis had
+	// then is refilled there meanwhile, unless others took it.
+	earlier []taking
 }
 
-// alonePart is what of a settlement was taken without Redis.
-type alonePart struct {
+// taking is what was taken in a stretch of time.
+type taking struct {
+	begun time.Time
 	cost  int
-	begun time.Time // since when
-	// When this replica's share is full again, where the share bounded it, and how
-	// many replicas there were.
-	full  time.Time
-	edges int
 }
 
-// since is how long ago the first of it was taken: what Redis had then is refilled
-// there meanwhile, unless others took it.
-func (s settlement) since(now time.Time) time.Duration {
-	if s.alone.begun.IsZero() {
-		return 0
+// maxTakings bounds how many a settlement has; the eldest become one.
+const maxTakings = 16
+
+func (s settlement) idle() bool { return s.cost == 0 && len(s.earlier) == 0 }
+
+// with returns s and what came later.
+func (s settlement) with(later settlement) settlement {
+	s.limit, s.cost = later.limit, s.cost+later.cost
+	for _, t := range later.earlier {
+		s.take(t)
 	}
-	return max(now.Sub(s.alone.begun), 0)
-}
-
-// fresh is how much of the cost is not refilled, whenever it was taken.
-func (s settlement) fresh(now time.Time) int {
-	share := s.limit.share(max(s.alone.edges, 1)).interval()
-	left := max(s.alone.full.Sub(now)+share-1, 0) / share
-	return s.cost - s.alone.cost + min(s.alone.cost, int(left))
-}
-
-func (s settlement) with(other settlement) settlement {
-	s.cost, s.limit = s.cost+other.cost, other.limit
-	s.alone = s.alone.with(other.alone)
 	return s
 }
 
-func (p alonePart) with(other alonePart) alonePart {
-	if p.begun.IsZero() || !other.begun.IsZero() && other.begun.Before(p.begun) {
-		p.begun = other.begun
+// take adds what was taken. What came soon after what is there goes with it.
+func (s *settlement) take(t taking) {
+	n := len(s.earlier)
+	if n > 0 && t.begun.Sub(s.earlier[n-1].begun) < max(tendInterval, s.limit.tolerance()/(maxTakings/2)) {
+		s.earlier[n-1].cost += t.cost
+		return
 	}
-	if other.full.After(p.full) {
-		p.full, p.edges = other.full, other.edges
+	s.earlier = append(s.earlier, t)
+	if n == maxTakings {
+		s.earlier[1].begun = s.earlier[0].begun
+		s.earlier[1].cost += s.earlier[0].cost
+		s.earlier = slices.Delete(s.earlier, 0, 1)
 	}
-	p.cost += other.cost
-	return p
+}
+
+// sum is all of it.
+func (s settlement) sum() int {
+	n := s.cost
+	for _, t := range s.earlier {
+		n += t.cost
+	}
+	return n
 }
 
 // batch is settlements that are told together, until Redis has answered.
@@ -100,7 +104,7 @@ func (l *Leased) pack() *batch {
 			break
 		}
 		delete(l.settles, bucket)
-		if s.cost != 0 {
+		if !s.idle() {
 			what = append(what, s)
 		}
 	}
