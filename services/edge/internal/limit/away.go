@@ -95,7 +95,7 @@ func (l *Leased) takeAlone(ctx context.Context, now time.Time, asks []Ask, out [
 // burst and of the rate.
 func (l *Leased) shareOf(now time.Time, a Ask) Ask {
 	share := a
-	share.Limit = a.Limit.share(l.edges)
+	share.Limit = a.Limit.share(l.sharers())
 	share.Cost = min(a.Cost, share.Limit.AtOnce())
 	if e := l.entries[a.Bucket]; e != nil && e.full.After(now) {
 		l.alone.buckets.update(a.Bucket, func(since, tat time.Duration) time.Duration {

@@ -47,6 +47,8 @@ type Observer interface {
 	Local(ctx context.Context, err error)
 	// Away: Redis is no longer asked, or again; err is why.
 	Away(ctx context.Context, away bool, err error)
+	// Replicas: so many share the limits.
+	Replicas(ctx context.Context, n int)
 }
 
 // Leased is Buckets in Redis of which each replica takes some units ahead, as a lease,
@@ -68,6 +70,7 @@ type Leased struct {
 	late     int                   // asks that their requests no longer wait for
 	edges    int                   // replicas, as last known
 	alone    alone
+	replicas replicas
 }
 
 // entry is what this replica knows of a bucket.
@@ -105,7 +108,7 @@ func NewLeased(o LeasedOptions) *Leased {
 func (l *Leased) Edges() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.edges
+	return l.sharers()
 }
 
 // Away reports whether this replica decides alone.

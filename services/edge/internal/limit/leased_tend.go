@@ -55,6 +55,7 @@ func (l *Leased) Components() []lifecycle.Component {
 
 func (l *Leased) tend(ctx context.Context) error {
 	var told time.Time
+	replicas := 0
 	return lifecycle.Every(ctx, l.o.Clock, tendInterval, nil, func(ctx context.Context) error {
 		now := l.o.Clock.Now()
 		if l.Away() || now.Sub(told) >= edgeTold {
@@ -62,6 +63,10 @@ func (l *Leased) tend(ctx context.Context) error {
 			told = now
 		}
 		l.sweep(now)
+		if n := l.Edges(); n != replicas {
+			replicas = n
+			l.o.Observe.Replicas(ctx, n)
+		}
 		return nil
 	})
 }
@@ -99,7 +104,7 @@ func (l *Leased) Settle(ctx context.Context, asks []Ask) error {
 	for _, a := range asks {
 		if l.alone.away && a.Away == AwayLocal {
 			share := a
-			share.Limit = a.Limit.share(l.edges)
+			share.Limit = a.Limit.share(l.sharers())
 			_ = l.alone.buckets.Settle(ctx, []Ask{share})
 			l.note(l.o.Clock.Now(), a)
 			continue

@@ -16,6 +16,7 @@ type unobserved struct{}
 func (unobserved) Asked(context.Context)             {}
 func (unobserved) Local(context.Context, error)      {}
 func (unobserved) Away(context.Context, bool, error) {}
+func (unobserved) Replicas(context.Context, int)     {}
 
 // model is a Redis that runs the scripts as Go does: the suite holds the scripts to
 // the same arithmetic. It can be away, or hang.

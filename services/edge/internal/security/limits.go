@@ -87,5 +87,13 @@ func (s *Security) openBuckets(cfg middleware.Config, d Deps, count limit.Observ
 	})
 	s.limits.components = append(s.limits.components, leased.Components()...)
 	s.limits.components = append(s.limits.components, slots.Components()...)
+	if d.Edges != nil {
+		s.limits.components = append(s.limits.components, lifecycle.Component{Name: "limits: replicas", Run: func(ctx context.Context) error {
+			for n := range d.Edges(ctx) {
+				leased.Found(n)
+			}
+			return nil
+		}})
+	}
 	return leased, slots, nil
 }
