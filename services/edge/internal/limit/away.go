@@ -12,8 +12,9 @@ import (
 const (
 	// awayFailures is after how many asks in a row that failed it is no longer asked.
 	awayFailures = 3
-	// backAnswers is how many answers in a row, each in time, show that it is back.
-	backAnswers = 3
+	// backAnswers is how many answers in a row, each in time, show that it is back: a
+	// second, so that other replicas have told what they took, too.
+	backAnswers = 10
 	// probeFor is for how long a probe's answer is waited for.
 	probeFor = 250 * time.Millisecond
 )

@@ -113,7 +113,7 @@ func TestNoRequestWaitsLongForRedis(t *testing.T) {
 			t.Errorf("what refuses everything did not: %+v", d)
 		}
 		m.set(works)
-		sleep(t, time.Second)
+		sleep(t, 2*time.Second)
 		if l.Away() || seen.away.Load() {
 			t.Fatal("Redis is back")
 		}

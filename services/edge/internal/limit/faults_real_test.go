@@ -189,9 +189,9 @@ func TestRealFaultsBetweenEdgesAndRedis(t *testing.T) {
 			if what != "reset" && float64(admitted) < want*0.95 { // a lost answer costs what it gave
 				t.Errorf("%d were let in, %.0f may be", admitted, want)
 			}
-			// Where nothing can be told, one that is cut off has its share besides.
+			// Who is cut off has its share besides, until it can tell.
 			most := want * 1.02
-			if f.one && f.blackhole {
+			if f.blackhole {
 				most += float64(limit.Amount) // half of the rate, for two seconds
 			}
 			if float64(admitted) > most {

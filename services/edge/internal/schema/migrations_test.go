@@ -58,6 +58,7 @@ func testMigrations(t *testing.T, dsn string) {
 	}
 	// after is what holds when the migration of that version has been taken back.
 	after := map[int64]map[string]string{
+		35: {`SELECT n FROM edge_usage_turn`: "8"},
 		24: {`SELECT requests + input + cached + output + cost FROM edge_usage_days`: "21", `SELECT n FROM edge_usage_turn`: "8"},
 		21: {
 			`SELECT id || rates FROM edge_budgets, edge_prices`: `monthly{"input":150000}`,
