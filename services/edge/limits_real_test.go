@@ -139,9 +139,9 @@ func (e *twoEdges) within(what string, got int64, rule, burst int, took time.Dur
 }
 
 func TestRealTwoEdgesKeepOneLimit(t *testing.T) {
-	// Long, so that what is measured is not how busy the machine is: whoever does not
-	// hear from Redis in time counts alone.
-	e := startTwoEdges(t, time.Second)
+	// Whoever does not hear from Redis in time, on a busy machine, counts alone, and
+	// what comes later is reconciled.
+	e := startTwoEdges(t, 5*time.Millisecond)
 	const amount, burst, length = 300, 900, 6 * time.Second
 	rule := func(amount, burst int) string {
 		return fmt.Sprintf(`{"kind":"LIMIT_KIND_REQUESTS","by":["tenant"],"match":{"routes":["*BanService*"]},"amount":%d,"period":"1s","burst":%d}`, amount, burst)

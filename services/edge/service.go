@@ -129,6 +129,7 @@ func (s *Service) build(ctx context.Context) error {
 		DataDir: s.cfg.DataDir, Telemetry: o.telemetry, Clock: o.clock, IDs: o.ids,
 		Inference: inferencev1.NewInferenceServiceClient(s.backends.inference),
 		Registry:  registryv1.NewRegistryServiceClient(s.backends.registry), OpenRedis: o.redis, OpenRules: o.rules, OpenSharedCache: o.shared,
+		Edges:          s.replicas(),
 		PolicyProblems: s.advisePolicies(), ModelProblem: s.adviseModels(),
 	}); err != nil {
 		return err

@@ -35,6 +35,6 @@ func openConversations(c edge.ConversationRedisConfig) edge.ConversationStore {
 
 func openRedis(c edge.RedisConfig) edge.Scripts {
 	return redisscript.Open(redisscript.Options{
-		Addr: c.Addr, Username: c.Username, Password: c.Password.Reveal(), DB: c.DB, Timeout: c.Timeout,
+		Addrs: c.Servers(), Cluster: c.Cluster, Master: c.Master, Username: c.Username, Password: c.Password.Reveal(), DB: c.DB,
 	})
 }

@@ -34,12 +34,17 @@ func (r *Report) differ(d Difference) {
 }
 
 // Check adds up the requests of whole days (UTC), and all that ever counted against
-// budgets, and compares with the sums. It sees one state of the store.
+// budgets, and compares with the sums. Of days that were folded nothing is left to add
+// up. It sees one state of the store.
 func (s *SQLStore) Check(ctx context.Context, from, to time.Time) (*Report, error) {
 	report := new(Report)
 	err := s.db.InSnapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		*report = Report{}
-		for day := from.UnixMicro() - from.UnixMicro()%dayMicros; day < to.UnixMicro(); day += dayMicros {
+		kept, err := keptFrom(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for day := max(from.UnixMicro()-from.UnixMicro()%dayMicros, kept); day < to.UnixMicro(); day += dayMicros {
 			if err := checkDay(ctx, tx, day, report); err != nil {
 				return err
 			}

@@ -9,3 +9,5 @@ import (
 )
 
 func TestRealPostgresStore(t *testing.T) { testStore(t, testkit.Postgres(t).DSN) }
+
+func TestRealPostgresFold(t *testing.T) { testFold(t, testkit.Postgres(t).DSN) }

@@ -12,8 +12,11 @@ import (
 const (
 	// awayFailures is after how many asks in a row that failed it is no longer asked.
 	awayFailures = 3
-	// backAnswers is how many answers in a row, each in time, show that it is back.
-	backAnswers = 3
+	// backAnswers is how many answers in a row, each in time, show that it is back: a
+	// second, so that other replicas have told what they took, too.
+	backAnswers = 10
+	// probeFor is for how long a probe's answer is waited for.
+	probeFor = 250 * time.Millisecond
 )
 
 var errAway = errors.New("limit: Redis is away")
@@ -28,17 +31,15 @@ type alone struct {
 	clock    clock.Clock
 	most     int
 	buckets  *Memory
-	taken    map[string]Ask // what was taken of each bucket meanwhile
+	taken    map[string]settlement // what was taken so of each bucket, and not told yet
 }
 
 func newAlone(c clock.Clock, most int) alone {
-	return alone{clock: c, most: most, buckets: NewMemory(c, most), taken: make(map[string]Ask)}
+	return alone{clock: c, most: most, buckets: NewMemory(c, most), taken: make(map[string]settlement)}
 }
 
-// failed notes that Redis did not answer a request in time.
+// failed notes that Redis did not answer a request in time. The lock must be held.
 func (l *Leased) failed(ctx context.Context, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.alone.failures++
 	if !l.alone.away && l.alone.failures >= awayFailures {
 		l.alone.away, l.alone.answers, l.alone.cause = true, 0, errors.Join(errAway, err)
@@ -84,7 +85,7 @@ func (l *Leased) takeAlone(ctx context.Context, now time.Time, asks []Ask, out [
 	}
 	if refused == None {
 		for _, a := range asks {
-			l.note(a)
+			l.note(now, a)
 		}
 	}
 	return at
@@ -95,26 +96,28 @@ func (l *Leased) takeAlone(ctx context.Context, now time.Time, asks []Ask, out [
 // burst and of the rate.
 func (l *Leased) shareOf(now time.Time, a Ask) Ask {
 	share := a
-	share.Limit = a.Limit.share(l.edges)
+	share.Limit = a.Limit.share(l.sharers())
 	share.Cost = min(a.Cost, share.Limit.AtOnce())
-	if _, begun := l.alone.taken[a.Bucket]; !begun {
-		if e := l.entries[a.Bucket]; e != nil && e.full.After(now) {
-			l.alone.buckets.update(a.Bucket, func(since, tat time.Duration) time.Duration {
-				return max(tat, since+e.full.Sub(now))
-			})
-		}
+	if e := l.entries[a.Bucket]; e != nil && e.full.After(now) {
+		l.alone.buckets.update(a.Bucket, func(since, tat time.Duration) time.Duration {
+			return max(tat, since+e.full.Sub(now))
+		})
 	}
 	return share
 }
 
 // note remembers what was taken alone, to be told to Redis. The lock must be held.
-func (l *Leased) note(a Ask) {
-	if q, ok := l.alone.taken[a.Bucket]; ok {
-		a.Cost += q.Cost
-	} else if len(l.alone.taken) >= l.alone.most {
+func (l *Leased) note(now time.Time, a Ask) {
+	s, ok := l.alone.taken[a.Bucket]
+	if !ok && len(l.alone.taken) >= l.alone.most {
 		return
 	}
-	l.alone.taken[a.Bucket] = a
+	s.bucket, s.limit = a.Bucket, a.Limit
+	if a.Away != AwayLocal { // nobody bounded it
+		a.Cost = min(a.Cost, a.Limit.AtOnce()-s.sum())
+	}
+	s.take(taking{begun: now, cost: a.Cost})
+	l.alone.taken[a.Bucket] = s
 }
 
 func (l *Leased) lookAlone(ctx context.Context, now time.Time, asks []Ask, out []Decision) {
@@ -125,64 +128,44 @@ func (l *Leased) lookAlone(ctx context.Context, now time.Time, asks []Ask, out [
 	}
 }
 
-// owed returns what was taken alone and is not refilled yet, and forgets it: what
-// Redis had before is refilled there meanwhile. The lock must be held.
-func (l *Leased) owed(ctx context.Context) []Ask {
-	var out []Ask
-	for bucket, a := range l.alone.taken {
-		d := make([]Decision, 1)
-		share := Ask{Bucket: bucket, Limit: a.Limit.share(l.edges)}
-		if err := l.alone.buckets.Look(ctx, []Ask{share}, d); err != nil {
-			continue
-		}
-		used := int((d[0].ResetAfter + share.Limit.interval() - 1) / share.Limit.interval())
-		if a.Away != AwayLocal { // nobody bounded it
-			used = a.Limit.AtOnce()
-		}
-		if a.Cost = min(a.Cost, used); a.Cost > 0 {
-			out = append(out, a)
-		}
-	}
-	l.alone.buckets, l.alone.taken = NewMemory(l.alone.clock, l.alone.most), make(map[string]Ask)
-	return out
-}
-
 // probe looks whether Redis answers in time, and tells it that this replica is
-// alive. When it is back it first learns what was taken meanwhile, so that nothing
-// is had twice.
+// alive. As long as it answers at all it learns what is taken meanwhile, so that
+// nothing is had twice, also where it is only too slow.
 func (l *Leased) probe(ctx context.Context) {
-	asking, cancel := context.WithTimeout(ctx, l.o.Timeout)
+	asking, cancel := context.WithTimeout(ctx, probeFor)
+	begun := l.o.Clock.Now()
 	edges, err := l.shared.edges(asking, l.o.Name, edgeAlive)
 	cancel()
-	l.mu.Lock()
-	away := l.alone.away
-	switch {
-	case err != nil && !away:
-		l.mu.Unlock()
-		l.failed(ctx, err)
-		return
-	case err != nil:
-		l.alone.answers = 0
-		l.mu.Unlock()
-		return
-	}
-	l.alone.answers++
-	if !away {
-		l.edges, l.alone.failures = edges, 0
-	}
-	owes := len(l.alone.taken) > 0
-	back := away && l.alone.answers >= backAnswers
-	if back || owes && !away {
-		for _, a := range l.owed(ctx) {
-			l.queue(a)
-		}
-	}
-	l.mu.Unlock()
-	if !back || l.flush(ctx) != nil {
-		return
-	}
+	late := err == nil && l.o.Clock.Now().Sub(begun) > l.o.Timeout
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.alone.away, l.alone.failures, l.alone.cause, l.edges = false, 0, nil, edges
-	l.o.Observe.Away(ctx, false, nil)
+	switch {
+	case err != nil && !l.alone.away:
+		l.failed(ctx, err)
+	case err != nil:
+		l.alone.answers = 0
+	case late && !l.alone.away:
+		l.failed(ctx, context.DeadlineExceeded)
+		l.edges = edges
+	case late:
+		l.alone.answers, l.edges = 0, edges
+	default:
+		l.alone.answers++
+		l.edges = edges
+		if !l.alone.away {
+			l.alone.failures = 0
+		}
+	}
+	if err != nil || !l.alone.away {
+		return
+	}
+	back := l.alone.answers >= backAnswers
+	l.collect()
+	l.mu.Unlock()
+	told := l.flush(ctx)
+	l.mu.Lock()
+	if back && told == nil {
+		l.alone.away, l.alone.failures, l.alone.cause = false, 0, nil
+		l.o.Observe.Away(ctx, false, nil)
+	}
 }

@@ -2,6 +2,7 @@ package limit
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,11 +18,13 @@ const waitsFor = 5 * time.Millisecond
 // counting counts what it is told.
 type counting struct {
 	asked, local atomic.Int32
+	replicas     atomic.Int64
 	away         atomic.Bool
 }
 
 func (c *counting) Asked(context.Context)                      { c.asked.Add(1) }
 func (c *counting) Local(context.Context, error)               { c.local.Add(1) }
+func (c *counting) Replicas(_ context.Context, n int)          { c.replicas.Store(int64(n)) }
 func (c *counting) Away(_ context.Context, away bool, _ error) { c.away.Store(away) }
 
 // running returns buckets over m whose components run until the test ends.
@@ -30,9 +33,12 @@ func running(t *testing.T, m *model, seen Observer) *Leased {
 	return runningOn(t, m, waitsFor, seen)
 }
 
+// born counts replicas: each has another name.
+var born atomic.Int64 //nolint:gochecknoglobals // of a test's
+
 func runningOn(t *testing.T, scripts Scripts, most time.Duration, seen Observer) *Leased {
 	t.Helper()
-	l := NewLeased(LeasedOptions{Scripts: scripts, Clock: clock.Real(), Name: "one", Timeout: most, MaxBuckets: 1000, Observe: seen})
+	l := NewLeased(LeasedOptions{Scripts: scripts, Clock: clock.Real(), Name: strconv.FormatInt(born.Add(1), 10), Timeout: most, MaxBuckets: 1000, Observe: seen})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- lifecycle.Run(ctx, lifecycle.Options{}, l.Components()...) }()
@@ -107,7 +113,7 @@ func TestNoRequestWaitsLongForRedis(t *testing.T) {
 			t.Errorf("what refuses everything did not: %+v", d)
 		}
 		m.set(works)
-		sleep(t, time.Second)
+		sleep(t, 2*time.Second)
 		if l.Away() || seen.away.Load() {
 			t.Fatal("Redis is back")
 		}
@@ -189,4 +195,46 @@ func TestCallerThatGoesAway(t *testing.T) {
 			t.Fatalf("callers that went away closed the store for all: %+v, %v", out[0], err)
 		}
 	}
+}
+
+// Without Redis a share is by how many replicas discovery knows. That they are fewer
+// holds only once it has been so for a time.
+func TestSharesByDiscovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, seen := newModel(clock.Real()), new(counting)
+		m.edges = 2
+		l := running(t, m, seen)
+		sleep(t, time.Second)
+		l.Found(4)
+		shares := func(want int) {
+			t.Helper()
+			sleep(t, tendInterval)
+			d, _ := askOnce(t, l, "k", 0, PerMinute(120), AwayLocal)
+			if got := d.Limit.AtOnce(); got != want || seen.replicas.Load() != int64(120/want) {
+				t.Errorf("a share is %d, want %d; %d replicas were told", got, want, seen.replicas.Load())
+			}
+		}
+		if d, _ := askOnce(t, l, "k", 0, PerMinute(120), AwayLocal); d.Local || seen.replicas.Load() != 2 {
+			t.Errorf("with Redis: %+v, %d replicas", d, seen.replicas.Load())
+		}
+		m.set(fails)
+		for !l.Away() {
+			askOnce(t, l, "other", 1, PerMinute(120), AwayLocal)
+		}
+		shares(30)
+		l.Found(1)
+		sleep(t, fewerAfter/2)
+		l.Found(2)
+		shares(30)
+		l.Found(1)
+		sleep(t, fewerAfter/2)
+		shares(60)
+		l.Found(3)
+		shares(40)
+		l.Found(2)
+		sleep(t, fewerAfter/2)
+		l.Found(3) // it was only lost for a moment
+		sleep(t, fewerAfter)
+		shares(40)
+	})
 }

@@ -47,6 +47,8 @@ type Observer interface {
 	Local(ctx context.Context, err error)
 	// Away: Redis is no longer asked, or again; err is why.
 	Away(ctx context.Context, away bool, err error)
+	// Replicas: so many share the limits.
+	Replicas(ctx context.Context, n int)
 }
 
 // Leased is Buckets in Redis of which each replica takes some units ahead, as a lease,
@@ -58,11 +60,17 @@ type Leased struct {
 	shared shared
 	wake   chan struct{} // something is to be settled
 
-	mu      sync.Mutex
-	entries map[string]*entry
-	settles map[string]Ask // what is to be settled, by bucket
-	edges   int            // replicas, as last known
-	alone   alone
+	asking   sync.WaitGroup // asks of Redis that are under way
+	flushing chan struct{}  // one, of whoever tells Redis
+	mu       sync.Mutex
+	entries  map[string]*entry
+	settles  map[string]settlement // what is to be settled, by bucket
+	telling  *batch                // what Redis was told last, until it answers
+	told     uint64                // the number of that
+	late     int                   // asks that their requests no longer wait for
+	edges    int                   // replicas, as last known
+	alone    alone
+	replicas replicas
 }
 
 // entry is what this replica knows of a bucket.
@@ -81,16 +89,17 @@ type entry struct {
 	flight  *flight // a lease is being asked for
 }
 
-// flight ends when Redis has answered, or has not.
+// flight ends when Redis has answered, or when nobody waits for that any longer.
 type flight struct {
 	done   chan struct{}
 	failed bool
+	late   bool // nobody waits, and the lease may still come
 }
 
 // NewLeased returns buckets that are shared.
 func NewLeased(o LeasedOptions) *Leased {
 	return &Leased{
-		o: o, shared: shared{o.Scripts}, wake: make(chan struct{}, 1), entries: make(map[string]*entry), settles: make(map[string]Ask),
+		o: o, shared: shared{o.Scripts}, wake: make(chan struct{}, 1), flushing: make(chan struct{}, 1), entries: make(map[string]*entry), settles: make(map[string]settlement),
 		edges: 1, alone: newAlone(o.Clock, o.MaxBuckets),
 	}
 }
@@ -99,7 +108,7 @@ func NewLeased(o LeasedOptions) *Leased {
 func (l *Leased) Edges() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.edges
+	return l.sharers()
 }
 
 // Away reports whether this replica decides alone.
@@ -134,9 +143,14 @@ func (l *Leased) Take(ctx context.Context, asks []Ask, out []Decision) (int, err
 		}
 		busy := l.busy(asks)
 		if busy == nil {
-			w := l.takeOff(now, asks)
+			if l.late >= lateMost {
+				l.failed(ctx, errLate)
+				l.mu.Unlock()
+				return l.fallBack(ctx, asks, out, errLate), nil
+			}
+			t := l.takeOff(now, asks)
 			l.mu.Unlock()
-			return l.ask(ctx, w, asks, out, l.o.Timeout-now.Sub(begun))
+			return l.ask(ctx, t, asks, out, l.o.Timeout-now.Sub(begun)), nil
 		}
 		l.mu.Unlock()
 		left := begun.Add(l.o.Timeout).Sub(now)
@@ -194,124 +208,11 @@ func (l *Leased) takeHere(now time.Time, asks []Ask, out []Decision) (refused in
 // busy returns the flight for a lease that an ask waits for. The lock must be held.
 func (l *Leased) busy(asks []Ask) *flight {
 	for _, a := range asks {
-		if e := l.entries[a.Bucket]; e != nil && e.flight != nil && e.units < a.Cost {
+		if e := l.entries[a.Bucket]; e != nil && e.flight != nil && !e.flight.late && e.units < a.Cost {
 			return e.flight
 		}
 	}
 	return nil
-}
-
-// trip is an ask of Redis that is under way: what was taken from each lease for it,
-// and what is wanted of Redis besides.
-type trip struct {
-	entries []*entry
-	here    []int
-	wants   []want
-	flight  *flight // nil: no lease is asked for
-}
-
-// takeOff takes what leases have and returns what else to ask for. The lock must be
-// held.
-func (l *Leased) takeOff(now time.Time, asks []Ask) trip {
-	t := trip{entries: make([]*entry, len(asks)), here: make([]int, len(asks)), wants: make([]want, 0, len(asks))}
-	for i, a := range asks {
-		e := l.entry(now, a)
-		t.entries[i], t.here[i] = e, min(e.units, a.Cost)
-		e.units -= t.here[i]
-		if t.here[i] == a.Cost && a.Cost > 0 {
-			continue
-		}
-		w := want{bucket: a.Bucket, limit: a.Limit, need: a.Cost - t.here[i], lease: e.lease(now, l.edges)}
-		if w.lease > 0 {
-			if t.flight == nil {
-				t.flight = &flight{done: make(chan struct{})}
-			}
-			e.flight = t.flight
-		}
-		t.wants = append(t.wants, w)
-	}
-	return t
-}
-
-// ask asks Redis, for at most most, and decides.
-func (l *Leased) ask(ctx context.Context, t trip, asks []Ask, out []Decision, most time.Duration) (int, error) {
-	l.o.Observe.Asked(ctx)
-	grants := make([]grant, len(t.wants))
-	// Redis may have given already when the caller goes away: what it gave must not be lost.
-	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(most, 0))
-	err := l.shared.take(asking, t.wants, grants)
-	cancel()
-
-	l.mu.Lock()
-	now := l.o.Clock.Now()
-	if t.flight != nil {
-		t.flight.failed = err != nil
-		for _, e := range t.entries {
-			if e.flight == t.flight {
-				e.flight = nil
-			}
-		}
-		close(t.flight.done)
-	}
-	if err != nil {
-		l.restore(t)
-		l.mu.Unlock()
-		l.failed(ctx, err)
-		return l.fallBack(ctx, asks, out, err), nil
-	}
-	l.alone.failures = 0
-	refused := l.land(now, t, asks, grants, out)
-	l.mu.Unlock()
-	return refused, nil
-}
-
-// restore puts back what was taken from leases.
-func (l *Leased) restore(t trip) {
-	for i, e := range t.entries {
-		e.units += t.here[i]
-	}
-}
-
-// land notes what Redis said, and decides.
-func (l *Leased) land(now time.Time, t trip, asks []Ask, grants []grant, out []Decision) int {
-	refused, next := None, 0
-	for i, e := range t.entries {
-		if next == len(t.wants) || t.wants[next].bucket != asks[i].Bucket {
-			continue // the lease had all of it
-		}
-		g := grants[next]
-		next++
-		e.full = now.Add(g.reset)
-		e.units += g.leased
-		if !g.had {
-			e.deny(now, asks[i].Cost, g.retry)
-			if refused == None {
-				refused = i
-			}
-		}
-	}
-	if refused != None {
-		l.restore(t)
-	}
-	for i, e := range t.entries {
-		if refused == None {
-			e.count(now, asks[i].Cost)
-		}
-		out[i] = e.decision(now)
-	}
-	if refused != None {
-		e := t.entries[refused]
-		out[refused].Allowed, out[refused].RetryAfter = false, max(e.retry.Sub(now), e.held.Sub(now))
-	}
-	return refused
-}
-
-// fallBack decides alone, for once.
-func (l *Leased) fallBack(ctx context.Context, asks []Ask, out []Decision, err error) int {
-	l.o.Observe.Local(ctx, err)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.takeAlone(ctx, l.o.Clock.Now(), asks, out)
 }
 
 // Look asks Redis what the buckets have. It fails when that does not answer.

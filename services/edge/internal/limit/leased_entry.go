@@ -23,22 +23,9 @@ func (l *Leased) entry(now time.Time, a Ask) *entry {
 // giveBack gives back what is left of a lease. The lock must be held.
 func (l *Leased) giveBack(bucket string, e *entry) {
 	if e.units > 0 {
-		l.queue(Ask{Bucket: bucket, Limit: e.limit, Cost: -e.units})
+		l.queue(settlement{bucket: bucket, limit: e.limit, cost: -e.units})
+		l.stir()
 		e.units = 0
-	}
-}
-
-// queue has a settlement made with the next ones. The lock must be held.
-func (l *Leased) queue(a Ask) {
-	if q, ok := l.settles[a.Bucket]; ok {
-		a.Cost += q.Cost
-	} else if len(l.settles) >= l.o.MaxBuckets {
-		return // Redis is away for long: what is not given back is refilled there
-	}
-	l.settles[a.Bucket] = a
-	select {
-	case l.wake <- struct{}{}:
-	default:
 	}
 }
 

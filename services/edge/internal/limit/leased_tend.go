@@ -16,10 +16,6 @@ const (
 	// long that counts.
 	edgeTold  = time.Second
 	edgeAlive = 5 * time.Second
-	// settleDelay is how long settlements wait for others to go with them, and
-	// settleAtOnce is how many go together.
-	settleDelay  = 10 * time.Millisecond
-	settleAtOnce = 500
 )
 
 // Components is what keeps leases short and replicas known. Stopping it gives every
@@ -27,10 +23,12 @@ const (
 func (l *Leased) Components() []lifecycle.Component {
 	return []lifecycle.Component{
 		{Name: "limits", Run: l.tend, Stop: func(ctx context.Context) error {
+			l.asking.Wait() // at most lateFor
 			l.mu.Lock()
 			for bucket, e := range l.entries {
 				l.giveBack(bucket, e)
 			}
+			l.collect()
 			l.mu.Unlock()
 			ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 			defer cancel()
@@ -57,13 +55,18 @@ func (l *Leased) Components() []lifecycle.Component {
 
 func (l *Leased) tend(ctx context.Context) error {
 	var told time.Time
+	replicas := 0
 	return lifecycle.Every(ctx, l.o.Clock, tendInterval, nil, func(ctx context.Context) error {
 		now := l.o.Clock.Now()
-		if away := l.Away(); away || now.Sub(told) >= edgeTold {
+		if l.Away() || now.Sub(told) >= edgeTold {
 			l.probe(ctx)
 			told = now
 		}
 		l.sweep(now)
+		if n := l.Edges(); n != replicas {
+			replicas = n
+			l.o.Observe.Replicas(ctx, n)
+		}
 		return nil
 	})
 }
@@ -81,11 +84,11 @@ func (l *Leased) sweep(now time.Time) {
 			delete(l.entries, bucket)
 		}
 	}
-	if len(l.settles) > 0 {
-		select {
-		case l.wake <- struct{}{}:
-		default:
-		}
+	if !l.alone.away {
+		l.collect()
+	}
+	if len(l.settles) > 0 || l.telling != nil {
+		l.stir()
 	}
 }
 
@@ -101,55 +104,16 @@ func (l *Leased) Settle(ctx context.Context, asks []Ask) error {
 	for _, a := range asks {
 		if l.alone.away && a.Away == AwayLocal {
 			share := a
-			share.Limit = a.Limit.share(l.edges)
+			share.Limit = a.Limit.share(l.sharers())
 			_ = l.alone.buckets.Settle(ctx, []Ask{share})
-			l.note(a)
+			l.note(l.o.Clock.Now(), a)
 			continue
 		}
-		l.queue(a)
+		l.queue(settlement{bucket: a.Bucket, limit: a.Limit, cost: a.Cost})
+		l.stir()
 		if e := l.entries[a.Bucket]; e != nil && a.Cost < 0 { // who was refused may be let in
 			e.held = time.Time{}
 		}
 	}
 	return nil
-}
-
-// flush settles what waits for it.
-func (l *Leased) flush(ctx context.Context) error {
-	for {
-		l.mu.Lock()
-		asks := make([]Ask, 0, min(len(l.settles), settleAtOnce))
-		for bucket, a := range l.settles {
-			if len(asks) == settleAtOnce {
-				break
-			}
-			delete(l.settles, bucket)
-			if a.Cost != 0 {
-				asks = append(asks, a)
-			}
-		}
-		l.mu.Unlock()
-		if len(asks) == 0 {
-			return nil
-		}
-		asking, cancel := context.WithTimeout(ctx, lookTimeout)
-		err := l.shared.settle(asking, asks)
-		cancel()
-		l.mu.Lock()
-		for _, a := range asks {
-			if err != nil {
-				if a.Cost > 0 { // what may have been given back already is not given twice
-					l.queue(a)
-				}
-				continue
-			}
-			if e := l.entries[a.Bucket]; e != nil && e.limit == a.Limit {
-				e.full = e.full.Add(a.Limit.interval() * time.Duration(a.Cost))
-			}
-		}
-		l.mu.Unlock()
-		if err != nil {
-			return err
-		}
-	}
 }

@@ -31,7 +31,7 @@ func TestMemory(t *testing.T) {
 func openMini(t *testing.T) (*miniredis.Miniredis, *redisscript.Client) {
 	t.Helper()
 	server := miniredis.RunT(t)
-	client := redisscript.Open(redisscript.Options{Addr: server.Addr(), Timeout: time.Second})
+	client := redisscript.Open(redisscript.Options{Addrs: []string{server.Addr()}})
 	t.Cleanup(func() { _ = client.Close() })
 	return server, client
 }
@@ -178,7 +178,7 @@ func TestMemoryIsBounded(t *testing.T) {
 
 func TestRedisThatNeverAnswers(t *testing.T) {
 	// A socket that accepts and says nothing, as behind a failing network.
-	client := redisscript.Open(redisscript.Options{Addr: silent(t), Timeout: 5 * time.Millisecond})
+	client := redisscript.Open(redisscript.Options{Addrs: []string{silent(t)}})
 	defer client.Close()
 	l := NewLeased(LeasedOptions{
 		Scripts: client, Clock: clock.Real(), Name: "one", Timeout: 5 * time.Millisecond, MaxBuckets: 10, Observe: unobserved{},

@@ -16,6 +16,7 @@ type unobserved struct{}
 func (unobserved) Asked(context.Context)             {}
 func (unobserved) Local(context.Context, error)      {}
 func (unobserved) Away(context.Context, bool, error) {}
+func (unobserved) Replicas(context.Context, int)     {}
 
 // model is a Redis that runs the scripts as Go does: the suite holds the scripts to
 // the same arithmetic. It can be away, or hang.
@@ -25,6 +26,7 @@ type model struct {
 
 	mu    sync.Mutex
 	tat   map[string]time.Duration
+	told  map[string]uint64 // settlements that were made
 	slots map[string]map[string]time.Time
 	edges int
 	mode  mode
@@ -42,7 +44,7 @@ const (
 )
 
 func newModel(c clock.Clock) *model {
-	return &model{clock: c, epoch: c.Now(), tat: make(map[string]time.Duration), slots: make(map[string]map[string]time.Time), edges: 1}
+	return &model{clock: c, epoch: c.Now(), tat: make(map[string]time.Duration), told: make(map[string]uint64), slots: make(map[string]map[string]time.Time), edges: 1}
 }
 
 func (m *model) set(to mode) {
@@ -85,10 +87,7 @@ func (m *model) run(source string, keys []string, args []any) []int64 {
 	case edgesScript:
 		return []int64{int64(m.edges)}
 	case settleScript:
-		for i, k := range keys {
-			m.tat[k] = settle(now, m.tat[k], arg[int](args, 3*i+2), limitOf(arg[float64](args, 3*i), arg[int](args, 3*i+1)))
-		}
-		return nil
+		return m.settle(now, keys, args)
 	case takeScript:
 		m.takes++
 		return m.take(now, keys, args)
@@ -135,6 +134,26 @@ func (m *model) take(now time.Duration, keys []string, args []any) (out []int64)
 			d = state(now, m.tat[k], l)
 		}
 		out = append(out, had, int64(leased), int64(d.Remaining), d.ResetAfter.Microseconds(), d.RetryAfter.Microseconds())
+	}
+	return out
+}
+
+func (m *model) settle(now time.Duration, keys []string, args []any) (out []int64) {
+	again := m.told[keys[0]] >= arg[uint64](args, 0)
+	m.told[keys[0]] = arg[uint64](args, 0)
+	at := 1
+	for _, k := range keys[1:] {
+		l, parts := limitOf(arg[float64](args, at), arg[int](args, at+1)), arg[int](args, at+2)
+		tat := m.tat[k]
+		at += 3
+		for range parts {
+			tat = max(tat, now-time.Duration(arg[int64](args, at+1))*time.Microsecond) + l.interval()*time.Duration(min(max(arg[int](args, at), -1<<30), 1<<30))
+			at += 2
+		}
+		if !again {
+			m.tat[k] = min(max(tat, now), now+maxDebt*l.tolerance())
+		}
+		out = append(out, max(m.tat[k]-now, 0).Microseconds())
 	}
 	return out
 }

@@ -74,19 +74,31 @@ func (s shared) take(ctx context.Context, wants []want, out []grant) error {
 	return nil
 }
 
-func (s shared) settle(ctx context.Context, asks []Ask) error {
-	if len(asks) == 0 {
-		return nil
+// settle tells Redis what a replica settles, as its settlement number n, which is made
+// once however often it is told. It returns how long until each bucket is full.
+func (s shared) settle(ctx context.Context, name string, n uint64, now time.Time, what []settlement) ([]time.Duration, error) {
+	keys, args := make([]string, 1, 1+len(what)), make([]any, 1, 1+5*len(what)) // commonly
+	keys[0], args[0] = redisPrefix+"settled:"+name, n
+	for _, w := range what {
+		keys = append(keys, redisPrefix+w.bucket)
+		args = append(args, micros(w.limit), w.limit.AtOnce(), 1+len(w.earlier))
+		for _, t := range w.earlier {
+			args = append(args, t.cost, max(now.Sub(t.begun), 0).Microseconds())
+		}
+		args = append(args, w.cost, int64(0))
 	}
-	keys, args := make([]string, len(asks)), make([]any, 0, 3*len(asks))
-	for i, a := range asks {
-		keys[i] = redisPrefix + a.Bucket
-		args = append(args, micros(a.Limit), a.Limit.AtOnce(), a.Cost)
+	answer, err := s.scripts.Run(ctx, settleScript, keys, args...)
+	if err != nil {
+		return nil, fmt.Errorf("limit: tell Redis: %w", err)
 	}
-	if _, err := s.scripts.Run(ctx, settleScript, keys, args...); err != nil {
-		return fmt.Errorf("limit: tell Redis: %w", err)
+	if len(answer) != len(what) {
+		return nil, errors.New("limit: Redis answered something else than times")
 	}
-	return nil
+	out := make([]time.Duration, len(answer))
+	for i, a := range answer {
+		out[i] = time.Duration(a) * time.Microsecond
+	}
+	return out, nil
 }
 
 // edges notes that a replica is alive for a time, and returns how many are.

@@ -25,6 +25,8 @@ const (
 	slotKept = 3 * time.Second
 	// spareIdle is for how long a slot that was left is kept for the next request.
 	spareIdle = 200 * time.Millisecond
+	// maxEnding is how many slots are remembered that Redis is to be told of.
+	maxEnding = 10_000
 	// slotRetry is when to try again: nobody knows when what is in hand ends.
 	slotRetry = time.Second
 )
@@ -53,6 +55,7 @@ type Slots struct {
 	inHand map[string]int   // by bucket, in this replica
 	holds  map[string]*Hold // what counts in Redis, by slot
 	spares map[string][]*Hold
+	ending []*Hold // what Redis was not told in time that it ended
 	next   uint64
 }
 
@@ -101,6 +104,9 @@ func (s *Slots) Take(ctx context.Context, asks []Ask, out []Decision) (refused i
 		}
 	}
 	if refused != None {
+		if err != nil { // Redis may have given it all the same
+			s.later(h)
+		}
 		return refused, nil, nil
 	}
 	return None, h, nil
@@ -261,10 +267,22 @@ func (h *Hold) Release(ctx context.Context) {
 	s.end(ctx, h)
 }
 
-// end frees a slot in Redis. When that is away the slot ends by itself.
+// end frees a slot in Redis, or soon, when that does not answer in time.
 func (s *Slots) end(ctx context.Context, h *Hold) {
-	if !s.o.Away() {
-		_, _ = s.run(ctx, s.o.Timeout, h.buckets, "end", h.id, nil)
+	if s.o.Away() {
+		s.later(h)
+	} else if _, err := s.run(ctx, s.o.Timeout, h.buckets, "end", h.id, nil); err != nil {
+		s.later(h)
+	}
+}
+
+// later has a slot freed later. Of very many, some end by themselves.
+func (s *Slots) later(h *Hold) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.ending) < maxEnding {
+		h.since = s.o.Clock.Now()
+		s.ending = append(s.ending, h)
 	}
 }
 

@@ -24,6 +24,7 @@ func (s *Slots) Components() []lifecycle.Component {
 				for _, h := range s.idle(now, spareIdle) {
 					s.end(ctx, h)
 				}
+				s.endLate(ctx)
 				if now.Sub(kept) >= slotKept {
 					s.keep(ctx)
 					kept = now
@@ -35,9 +36,33 @@ func (s *Slots) Components() []lifecycle.Component {
 			for _, h := range s.idle(s.o.Clock.Now(), 0) {
 				s.end(ctx, h)
 			}
+			s.endLate(ctx)
 			return nil
 		},
 	}}
+}
+
+// endLate frees the slots that Redis was not told of in time, as long as it answers.
+// After slotAlive they have ended by themselves.
+func (s *Slots) endLate(ctx context.Context) {
+	if s.o.Away() {
+		return
+	}
+	s.mu.Lock()
+	ending := s.ending
+	s.ending = nil
+	s.mu.Unlock()
+	for i, h := range ending {
+		if s.o.Clock.Now().Sub(h.since) >= slotAlive {
+			continue
+		}
+		if _, err := s.run(ctx, lookTimeout, h.buckets, "end", h.id, nil); err != nil {
+			s.mu.Lock()
+			s.ending = append(s.ending, ending[i:]...)
+			s.mu.Unlock()
+			return
+		}
+	}
 }
 
 // keep keeps up every slot that is held, by bucket.

@@ -173,3 +173,30 @@ func TestSlotsThatNobodyWasToldOf(t *testing.T) {
 		t.Errorf("%d are left", n)
 	}
 }
+
+// What Redis was not told in time it is told soon.
+func TestSlotsThatRedisWasNotToldOf(t *testing.T) {
+	c := clock.NewFake(start())
+	m := newModel(c)
+	s := slotsOn(m, c, "one")
+	_, a, _ := slot(t, s, 1, "x")
+	m.set(fails)
+	a.Release(t.Context())
+	m.set(works)
+	if n := len(m.slots["poterne:{limit}:slots:x"]); n != 1 {
+		t.Fatalf("%d are taken", n)
+	}
+	// One that Redis gave, and that was refused here meanwhile.
+	s.inHand["x"] = 1
+	m.set(loses)
+	if refused, _, _ := slot(t, s, 2, "y", "x"); refused != 1 {
+		t.Fatalf("refused %d", refused)
+	}
+	m.set(works)
+	s.endLate(t.Context())
+	for _, bucket := range []string{"x", "y"} {
+		if n := len(m.slots["poterne:{limit}:slots:"+bucket]); n != 0 {
+			t.Errorf("%s: %d are left", bucket, n)
+		}
+	}
+}

@@ -2,12 +2,15 @@ package limitrule
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
 	"google.golang.org/grpc/metadata"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/explain"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 )
 
@@ -203,5 +206,13 @@ func (e *Engine) refuse(ctx context.Context, w *work, refused int, setHeader fun
 		unit = o.Kind.unit()
 	}
 	e.refused(ctx, by, unit)
+	name := limit.PolicyDefault
+	if o != nil {
+		name = o.Name
+	}
+	audit.From(ctx).Decide(explain.Decision{Step: explain.Limits, Outcome: "refused", Attributes: []explain.Attribute{
+		{Name: "policy", Value: name}, {Name: "counted_by", Value: string(by)}, {Name: "unit", Value: string(unit)},
+		{Name: "local", Value: strconv.FormatBool(w.decisions[refused].Local)},
+	}})
 	return refusal(o, w.asks[refused], w.decisions[refused])
 }

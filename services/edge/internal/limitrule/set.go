@@ -49,7 +49,10 @@ type Owned struct {
 	Tenant string
 	// Version counts the changes to it; 0 for one of the configuration.
 	Version int64
-	limit   limit.Limit
+	// Born tells it from those of its name that there were before, whose buckets are
+	// not its own; 0 for one of the configuration.
+	Born  int64
+	limit limit.Limit
 }
 
 // own reports whether the rule's buckets are never shared by tenants, so that what
@@ -115,6 +118,9 @@ func (o *Owned) about(f *Facts) bool {
 func (o *Owned) bucket(f *Facts) string {
 	b := make([]byte, 0, 96)
 	b = append(append(append(b, o.Tenant...), '/'), o.Name...)
+	if o.Born != 0 {
+		b = strconv.AppendInt(append(b, '@'), o.Born, 36)
+	}
 	for _, d := range o.By {
 		switch d {
 		case ByTenant:

@@ -100,7 +100,7 @@ func (s *SQLStore) Put(ctx context.Context, r Stored, was int64) (Stored, error)
 			Scan(timeOf(&r.CreateTime)); err != nil {
 			return err
 		}
-		r.Version = revision
+		r.Version, r.Born = revision, r.CreateTime.UnixMicro()
 		_, err := tx.ExecContext(ctx, `INSERT INTO edge_limits (tenant, name, version, rule, author, create_time, update_time)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (tenant, name) DO UPDATE SET version = excluded.version, rule = excluded.rule, author = excluded.author,
@@ -147,6 +147,7 @@ func (s *SQLStore) List(ctx context.Context) (out []Stored, err error) {
 		if err := json.Unmarshal([]byte(text), &r.Rule); err != nil {
 			return nil, fmt.Errorf("limitrule: read the limit %s: %w", name, err)
 		}
+		r.Born = r.CreateTime.UnixMicro()
 		out = append(out, r)
 	}
 	if err := rows.Err(); err != nil {

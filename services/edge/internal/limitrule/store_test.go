@@ -122,6 +122,35 @@ func testStore(t *testing.T, open func(t *testing.T) (one, two Store)) {
 		}
 	})
 
+	t.Run("one made again begins anew", func(t *testing.T) {
+		s, _ := open(t)
+		first, err := s.Put(t.Context(), stored("", "again", 3), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := stored("", "again", 4)
+		changed.CreateTime = changed.CreateTime.Add(time.Second) // of a change nobody asks
+		if changed, err = s.Put(t.Context(), changed, first.Version); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Delete(t.Context(), "", "again", changed.Version); err != nil {
+			t.Fatal(err)
+		}
+		again := stored("", "again", 3)
+		again.CreateTime = again.CreateTime.Add(time.Minute)
+		if again, err = s.Put(t.Context(), again, 0); err != nil {
+			t.Fatal(err)
+		}
+		listed, err := s.List(t.Context())
+		if err != nil || len(listed) != 1 {
+			t.Fatal(listed, err)
+		}
+		f := &Facts{Tenant: "acme", KeyID: "k"}
+		if first.bucket(f) != changed.bucket(f) || first.bucket(f) == again.bucket(f) || listed[0].bucket(f) != again.bucket(f) {
+			t.Errorf("%q, changed %q, made again %q, listed %q", first.bucket(f), changed.bucket(f), again.bucket(f), listed[0].bucket(f))
+		}
+	})
+
 	t.Run("edges follow", func(t *testing.T) {
 		one, two := open(t)
 		c := clock.NewFake(time.Now())

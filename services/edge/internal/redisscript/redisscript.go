@@ -9,36 +9,45 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // Options says where Redis is.
 type Options struct {
-	// Addr is host:port.
-	Addr, Username, Password string
-	DB                       int
-	// Timeout bounds one command, and the wait for a connection.
-	Timeout time.Duration
+	// Addrs are host:port of the server, of some nodes of the cluster, or of the
+	// sentinels of Master.
+	Addrs              []string
+	Cluster            bool
+	Master             string
+	Username, Password string
+	DB                 int
 }
+
+// answers is the longest that an answer is waited for; a call's context may be over
+// before.
+const answers = time.Second
 
 // Client runs scripts. It is safe for concurrent use.
 type Client struct {
-	client  *redis.Client
+	client  redis.UniversalClient
 	scripts sync.Map // source → *redis.Script
 }
 
 // Open returns a client. It connects when it is first used, since what needs it
 // must work without Redis too.
 func Open(o Options) *Client {
-	return &Client{client: redis.NewClient(&redis.Options{
-		Addr: o.Addr, Username: o.Username, Password: o.Password, DB: o.DB,
-		// The caller's context is the only bound that counts; a retry would break it.
-		ContextTimeoutEnabled: true,
-		MaxRetries:            -1,
-		// A new connection may take longer than one request waits.
-		DialTimeout:  time.Second,
-		ReadTimeout:  o.Timeout,
-		WriteTimeout: o.Timeout,
-		PoolTimeout:  o.Timeout,
+	return &Client{client: redis.NewUniversalClient(&redis.UniversalOptions{
+		Addrs: o.Addrs, Username: o.Username, Password: o.Password, DB: o.DB, MasterName: o.Master, IsClusterMode: o.Cluster,
+		// The caller's context is the only bound that counts; a retry would break it. A
+		// cluster's answer that a key is elsewhere is followed all the same.
+		ContextTimeoutEnabled:    true,
+		MaxRetries:               -1,
+		MaxRedirects:             3,
+		DialTimeout:              answers,
+		ReadTimeout:              answers,
+		WriteTimeout:             answers,
+		PoolTimeout:              answers,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})}
 }
 

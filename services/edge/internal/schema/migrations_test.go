@@ -58,6 +58,14 @@ func testMigrations(t *testing.T, dsn string) {
 	}
 	// after is what holds when the migration of that version has been taken back.
 	after := map[int64]map[string]string{
+		35: {`SELECT n FROM edge_usage_turn`: "8"},
+		24: {`SELECT requests + input + cached + output + cost FROM edge_usage_days`: "21", `SELECT n FROM edge_usage_turn`: "8"},
+		21: {
+			`SELECT id || rates FROM edge_budgets, edge_prices`: `monthly{"input":150000}`,
+			`SELECT revision FROM edge_usage_revision`:          "3",
+		},
+		20: {`SELECT tenant || name || rule FROM edge_limits`: `acmefew{"name":"few"}`, `SELECT revision FROM edge_limits_revision`: "4"},
+		19: {`SELECT COUNT(*) FROM edge_sessions`: "1"},
 		22: {`SELECT subject || agent || roles FROM edge_sessions`: `anaFirefox["reader"]`},
 		17: {`SELECT id FROM edge_token_keys`: "ptn-1"},
 		16: {`SELECT models FROM edge_service_accounts`: `["small"]`},
@@ -70,7 +78,7 @@ func testMigrations(t *testing.T, dsn string) {
 		},
 	}
 	for range 2 {
-		for _, text := range seed() {
+		for _, text := range append(seed(), seedTraffic()...) {
 			if _, err := db.ExecContext(t.Context(), text); err != nil {
 				t.Fatalf("%.60s: %v", text, err)
 			}

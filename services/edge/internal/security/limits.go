@@ -70,11 +70,11 @@ func (s *Security) perMinute(standard int) func(ctx context.Context, tenant, key
 
 // openBuckets counts in this process, or where replicas share their limits.
 func (s *Security) openBuckets(cfg middleware.Config, d Deps, count limit.Observer) (limit.Buckets, *limit.Slots, error) {
-	if cfg.Redis.Addr == "" {
+	if !cfg.Redis.Shared() {
 		return limit.NewMemory(d.Clock, cfg.MaxBuckets), limit.NewSlots(limit.SlotsOptions{Clock: d.Clock}), nil
 	}
 	if d.OpenRedis == nil {
-		return nil, nil, errors.New("limits.redis.addr: this program is built without a Redis client; poterne-edge has one")
+		return nil, nil, errors.New("limits.redis: this program is built without a Redis client; poterne-edge has one")
 	}
 	scripts := d.OpenRedis(cfg.Redis)
 	s.close = append(s.close, scripts.Close)
@@ -87,5 +87,13 @@ func (s *Security) openBuckets(cfg middleware.Config, d Deps, count limit.Observ
 	})
 	s.limits.components = append(s.limits.components, leased.Components()...)
 	s.limits.components = append(s.limits.components, slots.Components()...)
+	if d.Edges != nil {
+		s.limits.components = append(s.limits.components, lifecycle.Component{Name: "limits: replicas", Run: func(ctx context.Context) error {
+			for n := range d.Edges(ctx) {
+				leased.Found(n)
+			}
+			return nil
+		}})
+	}
 	return leased, slots, nil
 }

@@ -133,6 +133,9 @@ type Deps struct {
 	// OpenRedis connects to the Redis where replicas share their limits; nil when
 	// none can be configured.
 	OpenRedis func(limit.RedisConfig) limit.Scripts
+	// Edges delivers how many replicas discovery knows, until ctx ends; nil when it does
+	// not know of replicas.
+	Edges func(ctx context.Context) <-chan int
 	// OpenSharedCache connects to the store where replicas share answers; nil when none
 	// can be configured.
 	OpenSharedCache func(respcache.SharedConfig) (respcache.Shared, error)

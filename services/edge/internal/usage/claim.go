@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge/internal/arrival"
@@ -25,6 +26,8 @@ const (
 	// claimInHand is how long a request may be in hand before another one of the same
 	// key is let through: its edge is gone.
 	claimInHand = time.Hour
+	// claimSettles is how soon other edges have written what ended.
+	claimSettles = 250 * time.Millisecond
 )
 
 // claim has the request be the only one of its key, where it has one.
@@ -33,14 +36,12 @@ func (m *Meter) claim(ctx context.Context, e *ledger.Entry, caller identity.Call
 	if err != nil || !given {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
-	defer cancel()
 	sum := sha256.New()
 	for _, s := range []string{caller.Tenant, caller.Subject, caller.KeyID, key} {
 		sum.Write([]byte(s))
 		sum.Write([]byte{0})
 	}
-	err = m.claims.Claim(ctx, hex.EncodeToString(sum.Sum(nil)), e.ID, e.Time, e.Time.Add(claimInHand))
+	err = m.claimAs(ctx, hex.EncodeToString(sum.Sum(nil)), e)
 	switch {
 	case errors.Is(err, ledger.ErrInHand):
 		return apierr.New(apierr.Conflict, "a request with this Idempotency-Key was made, and is not settled yet; this one is not made").WithRetryAfter(retryAfter)
@@ -52,6 +53,29 @@ func (m *Meter) claim(ctx context.Context, e *ledger.Entry, caller identity.Call
 	}
 	e.Claimed = true
 	return nil
+}
+
+// claimAs claims. A request that was answered a moment ago is in hand until its entry
+// is in the store: this edge writes what it has, and others have done so soon after.
+func (m *Meter) claimAs(ctx context.Context, name string, e *ledger.Entry) error {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout+claimSettles)
+	defer cancel()
+	err := m.claims.Claim(ctx, name, e.ID, e.Time, e.Time.Add(claimInHand))
+	if !errors.Is(err, ledger.ErrInHand) {
+		return err
+	}
+	for _, settled := range []func() error{
+		func() error { return m.writer.Flush(ctx) },
+		func() error { return clock.Sleep(ctx, m.clock, claimSettles) },
+	} {
+		if settled() != nil {
+			return err
+		}
+		if now := m.claims.Claim(ctx, name, e.ID, e.Time, e.Time.Add(claimInHand)); !errors.Is(now, ledger.ErrInHand) {
+			return now
+		}
+	}
+	return err
 }
 
 // unclaim lets a request be made again that used nothing.

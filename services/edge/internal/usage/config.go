@@ -43,7 +43,9 @@ type Config struct {
 	// for.
 	PollInterval time.Duration `yaml:"poll_interval"`
 	// QueueSize is how many entries may wait for the store.
-	QueueSize int           `yaml:"queue_size"`
+	QueueSize int `yaml:"queue_size"`
+	// Retention is for how long single requests are kept; their sums stay. 0: for ever.
+	Retention time.Duration `yaml:"retention"`
 	Journal   JournalConfig `yaml:"journal"`
 }
 
@@ -67,6 +69,9 @@ func DefaultConfig() Config {
 
 const maxDefaultTokens = 1 << 24
 
+// leastRetention is what checking looks at by itself.
+const leastRetention = 31 * 24 * time.Hour
+
 // Validate notes what is wrong; prefix is the section's path.
 func (c Config) Validate(p *config.Problems, prefix string) {
 	p.Check(regexp.MustCompile(`^[A-Z]{3}$`).MatchString(c.Currency), prefix+".currency", "must be an ISO 4217 code such as USD, got %q", c.Currency)
@@ -78,5 +83,6 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	p.Check(c.LeaseTTL >= 5*time.Second && c.LeaseTTL <= time.Hour, prefix+".lease_ttl", "must be from 5s to 1h, got %v", c.LeaseTTL)
 	p.Check(c.PollInterval >= 10*time.Millisecond && c.PollInterval <= 500*time.Millisecond, prefix+".poll_interval",
 		"must be from 10ms to 500ms, got %v", c.PollInterval)
+	p.Check(c.Retention == 0 || c.Retention >= leastRetention, prefix+".retention", "must be 0, for ever, or at least 744h, got %v", c.Retention)
 	p.Check(c.QueueSize >= 1 && c.QueueSize <= 1<<20, prefix+".queue_size", "must be from 1 to 1048576, got %d", c.QueueSize)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/budget"
+	"github.com/poterne/poterne/services/edge/internal/explain"
 	"github.com/poterne/poterne/services/edge/internal/ledger"
 	"github.com/poterne/poterne/services/edge/internal/metering"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
@@ -162,6 +164,9 @@ func (m *Meter) refuse(ctx context.Context, err error) error {
 	b := refused.Budget
 	m.metrics.BudgetRefused(ctx, string(b.Scope))
 	audit.From(ctx).AddFinding(findingRefused)
+	audit.From(ctx).Decide(explain.Decision{Step: explain.Budget, Outcome: "refused", Attributes: []explain.Attribute{
+		{Name: "budget", Value: b.ID}, {Name: "scope", Value: string(b.Scope)}, {Name: "period", Value: string(b.Every)}, {Name: "unit", Value: string(b.Unit)},
+	}})
 	used := refused.Settled >= b.Amount
 	text := "the budget %q (%s) has too little left for this request"
 	if used {
@@ -207,6 +212,9 @@ func (m *Meter) warn(ctx context.Context, h *hold) error {
 		text += headerItem(l)
 		m.metrics.BudgetWarned(ctx, string(l.Budget.Scope))
 		audit.From(ctx).AddFinding(findingWarning)
+		audit.From(ctx).Decide(explain.Decision{Step: explain.Budget, Outcome: "warned", Attributes: []explain.Attribute{
+			{Name: "budget", Value: l.Budget.ID}, {Name: "used_percent", Value: strconv.FormatInt(int64(l.Percent), 10)},
+		}})
 		if l.First {
 			m.log.WarnContext(ctx, "a budget is at a warning", slog.String(metrics.KeyTenant, l.Budget.Tenant), slog.String(metrics.KeyBudget, l.Budget.ID),
 				slog.Int("warning_percent", int(l.Warning)), slog.Int("used_percent", int(l.Percent)))

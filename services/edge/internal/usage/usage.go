@@ -169,7 +169,7 @@ func (u *Usage) follow(ctx context.Context) error {
 // whatever serves requests.
 func (u *Usage) Components() []lifecycle.Component {
 	away := false
-	return []lifecycle.Component{
+	comps := []lifecycle.Component{
 		{Name: "usage journal", Stop: func(context.Context) error { return u.Close() }},
 		u.keeper.Component(func(ctx context.Context, err error) {
 			u.d.Metrics.WriteFailure(ctx)
@@ -187,6 +187,10 @@ func (u *Usage) Components() []lifecycle.Component {
 			})
 		}},
 	}
+	if u.cfg.Retention > 0 {
+		comps = append(comps, lifecycle.Component{Name: "usage retention", Run: u.retain})
+	}
+	return comps
 }
 
 // Close closes the journal. It may be called more than once.
