@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 
+	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/assertion"
@@ -58,6 +59,8 @@ type Service struct {
 	moderation *moderation.Server
 	feedback   *feedback.Server
 	tensors    *openinference.Server
+	codec      *jsoncodec.Codec
+	validator  protovalidate.Validator
 	chain      grpcserver.Chain
 	handler    http.Handler
 
@@ -69,7 +72,7 @@ type Service struct {
 // complete.
 func New(ctx context.Context, cfg Config, opts ...Option) (*Service, error) {
 	cfg.Security.Tokens.CompleteIssue(cfg.HTTP.Addr)
-	s := &Service{cfg: cfg, opts: newOptions(opts)}
+	s := &Service{cfg: cfg, opts: newOptions(opts), codec: jsoncodec.New(jsoncodec.Options{}), validator: grpcserver.LazyValidator()}
 	if err := s.build(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("edge: %w", err), s.close())
 	}
@@ -125,11 +128,11 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		return nil, err
 	}
 	chain := grpcserver.Chain{grpcserver.Recover(s.opts.telemetry.Logger), grpcserver.RequestID(s.opts.ids), tel}
-	return append(chain, s.security.Chain(grpcserver.Validate(grpcserver.LazyValidator()))...), nil
+	return append(chain, s.security.Chain(grpcserver.Validate(s.validator))...), nil
 }
 
 func (s *Service) newServers(ctx context.Context) error {
-	codec := jsoncodec.New(jsoncodec.Options{})
+	codec := s.codec
 	inference := inferencev1.NewInferenceServiceClient(s.backends.inference)
 	rules := detect.NewRules(s.cfg.Detectors, detect.All())
 	inspector := inspect.New(rules, s.security.Metrics)
@@ -147,7 +150,7 @@ func (s *Service) newServers(ctx context.Context) error {
 		Codec: codec, Clock: s.opts.clock, IDs: s.opts.ids, Responses: s.security.Responses, Log: s.opts.telemetry.Logger,
 	})
 	s.responses = responses.New(responses.Deps{
-		Config: s.cfg.Responses, Chat: s.openai, Store: responses.NewSQLStore(s.security.DB), Rules: rules, Codec: codec,
+		Config: s.cfg.Responses, Chat: s.openai, Store: responses.NewSQLStore(s.security.DB), Rules: rules, Codec: codec, Validator: s.validator,
 		Signer: s.security.Responses, Clock: s.opts.clock, IDs: s.opts.ids, Log: s.opts.telemetry.Logger,
 	})
 	s.moderation = moderation.New(detect.All(), s.opts.ids)
@@ -192,7 +195,7 @@ func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
 func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterOpenAIServiceServer(r, s.openai)
 	edgev1.RegisterResponsesServiceServer(r, s.responses)
-	edgev1.RegisterMessagesServiceServer(r, messages.New(s.openai))
+	edgev1.RegisterMessagesServiceServer(r, messages.New(s.openai, s.codec, s.validator))
 	edgev1.RegisterModerationServiceServer(r, s.moderation)
 	edgev1.RegisterAdminServiceServer(r, s.security.Admin)
 	edgev1.RegisterServiceAccountServiceServer(r, s.security.Admin)

@@ -146,6 +146,8 @@ func TestDefaultPolicy(t *testing.T) {
 		"ResponsesService/GetResponse":               everyone,
 		"ResponsesService/DeleteResponse":            everyone,
 		"ResponsesService/ListResponseInputItems":    everyone,
+		"ResponsesService/CancelResponse":            everyone,
+		"ResponsesService/CountResponseInputTokens":  everyone,
 		"GRPCInferenceService/ServerLive":            anybody,
 		"GRPCInferenceService/ServerReady":           anybody,
 		"GRPCInferenceService/ServerMetadata":        everyone,
