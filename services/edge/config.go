@@ -14,6 +14,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
+	"github.com/poterne/poterne/services/edge/internal/mcphttp"
 	"github.com/poterne/poterne/services/edge/internal/oidc"
 	"github.com/poterne/poterne/services/edge/internal/openai"
 	"github.com/poterne/poterne/services/edge/internal/responses"
@@ -69,6 +70,8 @@ type Config struct {
 	OpenAI    openai.Config `yaml:"openai"`
 	// Responses says how long responses are kept for those that go on from them.
 	Responses responses.Config `yaml:"responses"`
+	// MCP says whether the Model Context Protocol is spoken.
+	MCP mcphttp.Config `yaml:"mcp"`
 	// Tensors bounds requests of the Open Inference Protocol.
 	Tensors   tensor.Limits     `yaml:"tensors"`
 	Inference grpcclient.Config `yaml:"inference"`
@@ -107,6 +110,7 @@ func DefaultConfig() *Config {
 		Context:       contextbuilder.DefaultConfig(),
 		OpenAI:        openai.DefaultConfig(),
 		Responses:     responses.DefaultConfig(),
+		MCP:           mcphttp.DefaultConfig(),
 		Tensors:       tensor.DefaultLimits(),
 		Inference:     grpcclient.DefaultConfig(),
 		Search:        grpcclient.DefaultConfig(),
@@ -144,6 +148,7 @@ func (c *Config) Complete() error {
 	c.Detectors.Validate(&p, "detectors")
 	c.OpenAI.Validate(&p, "openai")
 	c.Responses.Validate(&p, "responses")
+	c.MCP.Validate(&p, "mcp")
 	c.Tensors.Validate(&p, "tensors")
 	c.Inference.Validate(&p, "inference")
 	c.Search.Validate(&p, "search")

@@ -34,6 +34,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/inspect"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+	"github.com/poterne/poterne/services/edge/internal/mcptool"
 	"github.com/poterne/poterne/services/edge/internal/messages"
 	"github.com/poterne/poterne/services/edge/internal/mlflow"
 	"github.com/poterne/poterne/services/edge/internal/moderation"
@@ -162,10 +163,14 @@ func (s *Service) newServers(ctx context.Context) error {
 	if err := s.register(discardRegistrar{}); err != nil {
 		return err
 	}
-	var err error
+	conn := inproc.New(s.chain, s.RegisterGRPC) //nolint:contextcheck // requests bring their own
+	mcp, err := s.mcp(conn)
+	if err != nil {
+		return err
+	}
 	pages, forms := s.pages() //nolint:contextcheck // requests bring their own
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
-		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.hintHeaders(), //nolint:contextcheck // requests bring their own
+		Conn: conn, Door: s.security.Door(), Hints: s.hintHeaders(), MCP: mcp, MCPBody: s.cfg.MCP.MaxBodyBytes,
 		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Possession: s.security.Possession, Firewall: s.security.Firewall, Slow: s.security.Slow, Clock: s.opts.clock, IDs: s.opts.ids,
 		Telemetry: s.opts.telemetry, Pages: pages, Forms: forms,
 	})
@@ -197,6 +202,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterResponsesServiceServer(r, s.responses)
 	edgev1.RegisterMessagesServiceServer(r, messages.New(s.openai, s.codec, s.validator))
 	edgev1.RegisterModerationServiceServer(r, s.moderation)
+	edgev1.RegisterMcpServiceServer(r, mcptool.NewServer(s.cfg.MCP.Enabled))
 	edgev1.RegisterAdminServiceServer(r, s.security.Admin)
 	edgev1.RegisterServiceAccountServiceServer(r, s.security.Admin)
 	edgev1.RegisterAuditServiceServer(r, s.security.Admin)

@@ -10,6 +10,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/acmecert"
 	"github.com/poterne/poterne/services/edge/internal/redisscript"
 	"github.com/poterne/poterne/services/edge/internal/ruleset"
+	"github.com/poterne/poterne/services/edge/mcpserver"
 )
 
 // version is set when the binary is built.
@@ -21,7 +22,7 @@ func main() {
 
 func run(ctx context.Context, cfg *edge.Config) error {
 	s, err := edge.New(ctx, *cfg, edge.WithVersion(version), edge.WithRedis(openRedis), edge.WithACME(acmecert.Open),
-		edge.WithFirewall(ruleset.Open), edge.WithSharedCache(openSharedCache))
+		edge.WithFirewall(ruleset.Open), edge.WithSharedCache(openSharedCache), edge.WithMCP(mcpserver.Open))
 	if err != nil {
 		return err
 	}

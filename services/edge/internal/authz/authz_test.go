@@ -148,6 +148,7 @@ func TestDefaultPolicy(t *testing.T) {
 		"ResponsesService/ListResponseInputItems":    everyone,
 		"ResponsesService/CancelResponse":            everyone,
 		"ResponsesService/CountResponseInputTokens":  everyone,
+		"McpService/ListMcpTools":                    everyone,
 		"GRPCInferenceService/ServerLive":            anybody,
 		"GRPCInferenceService/ServerReady":           anybody,
 		"GRPCInferenceService/ServerMetadata":        everyone,

@@ -55,6 +55,7 @@ func services() map[string]Profile {
 		edgev1.OpenAIService_ServiceDesc.ServiceName:         Prompt,
 		edgev1.ResponsesService_ServiceDesc.ServiceName:      Prompt,
 		edgev1.MessagesService_ServiceDesc.ServiceName:       Prompt,
+		edgev1.McpService_ServiceDesc.ServiceName:            Prompt,
 		edgev1.ModerationService_ServiceDesc.ServiceName:     Prompt,
 		edgev1.AdminService_ServiceDesc.ServiceName:          Full,
 		edgev1.ServiceAccountService_ServiceDesc.ServiceName: Full,

@@ -59,6 +59,7 @@ func Table() map[string]Class {
 	maps.Copy(t, auditContentClasses())
 	maps.Copy(t, usageClasses())
 	maps.Copy(t, limitClasses())
+	maps.Copy(t, mcpClasses())
 	return t
 }
 
