@@ -72,6 +72,8 @@ func TestRealAllInOne(t *testing.T) {
 	t.Run("bad input", func(t *testing.T) { scenario.BadInput(t, g) })
 	t.Run("openai sdk", func(t *testing.T) { scenario.PythonSDK(t, g, "sdk/check_openai.py") })
 	t.Run("anthropic sdk", func(t *testing.T) { scenario.PythonSDK(t, g, "sdk/check_anthropic.py") })
+	t.Run("openai sdk on node", func(t *testing.T) { scenario.NodeSDK(t, g, "sdk/check_openai.mjs") })
+	t.Run("anthropic sdk on node", func(t *testing.T) { scenario.NodeSDK(t, g, "sdk/check_anthropic.mjs") })
 	t.Run("grpcurl", func(t *testing.T) { scenario.GRPCurl(t, g) })
 	t.Run("documentation", func(t *testing.T) { documentation(t, g) })
 
@@ -116,6 +118,7 @@ func TestRealAllInOneSim(t *testing.T) {
 	t.Run("registry", func(t *testing.T) { scenario.Registry(t, g) })
 	t.Run("variants", func(t *testing.T) { scenario.Variants(t, g) })
 	t.Run("saturation", func(t *testing.T) { scenario.Saturation(t, g) })
+	t.Run("tools on node", func(t *testing.T) { scenario.NodeSDK(t, g, "sdk/check_tools.mjs") })
 	g.Call(t, http.MethodPost, "/v1/collections", map[string]any{"id": "kept"}, http.StatusOK)
 	scenario.Conversation(t, g, "talk")
 	children := childrenOf(t, p.Pid())

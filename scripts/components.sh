@@ -38,6 +38,7 @@ Usage: scripts/components.sh VERB...
   pebble          an ACME server, built from source once; tests only
   testssl         testssl.sh, from the system's packages; tests only
   oidc-provider   oidc-provider and openid-client: an OpenID provider and a client on Node.js; tests only
+  node-sdk        the official OpenAI, Anthropic and Model Context Protocol packages for Node.js; tests only
   gitleaks        gitleaks, a scanner for secrets, built from source once; tests only
   peers           LiteLLM and Portkey, beside which `make bench-peers` measures
   tools           buf, golangci-lint, the protoc plugins and other developer tools
@@ -47,7 +48,7 @@ Usage: scripts/components.sh VERB...
   run             engine, quantizer and models: what `make up` needs
   mesh            run, consul and servers: what `make mesh` needs
   real            mesh, stores, elasticsearch, python-sdk, mlserver, inference-clients, mlflow,
-                  pebble, testssl, oidc-provider and gitleaks: what `make test-real` needs
+                  pebble, testssl, oidc-provider, node-sdk and gitleaks: what `make test-real` needs
   env             print the paths as `export NAME=path` lines; fetches nothing
 TEXT
 }
@@ -58,6 +59,7 @@ run_verb() {
     python-sdk) verb_python_sdk ;;
     inference-clients) verb_inference_clients ;;
     oidc-provider) verb_oidc_provider ;;
+    node-sdk) verb_node_sdk ;;
     peers)
       verb_litellm
       verb_portkey
@@ -85,6 +87,7 @@ run_verb() {
       verb_pebble
       verb_testssl
       verb_oidc_provider
+      verb_node_sdk
       verb_gitleaks
       ;;
     help | -h | --help) usage ;;

@@ -13,14 +13,38 @@ import (
 // sdk/check_openai.py and sdk/check_anthropic.py.
 func PythonSDK(t *testing.T, g Target, script string) {
 	python := mustEnv(t, "POTERNE_PYTHON_SDK")
-	cmd := exec.CommandContext(t.Context(), python, script)
+	runSDK(t, g, exec.CommandContext(t.Context(), python, script))
+}
+
+// NodeSDK runs official packages for Node.js against the platform: script is one of
+// sdk/*.mjs. They find what they import from where they lie, which is therefore a copy
+// beside the packages.
+func NodeSDK(t *testing.T, g Target, script string) {
+	modules, dir := mustEnv(t, "POTERNE_NODE_SDK"), t.TempDir()
+	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{script, "sdk/check.mjs"} {
+		content, err := os.ReadFile(name)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, filepath.Base(name)), content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	runSDK(t, g, exec.CommandContext(t.Context(), "node", filepath.Join(dir, filepath.Base(script))))
+}
+
+func runSDK(t *testing.T, g Target, cmd *exec.Cmd) {
+	t.Helper()
 	cmd.Env = append(os.Environ(),
 		"POTERNE_URL="+g.URL, "POTERNE_API_KEY="+g.AdminKey, "POTERNE_CHAT_MODEL_NAME="+g.ChatModel,
 		"POTERNE_EMBEDDING_MODEL_NAME="+g.EmbeddingModel, "POTERNE_DIMENSIONS="+strconv.Itoa(g.Dimensions))
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
-		t.Fatalf("%s: %v", script, err)
+		t.Fatalf("%s: %v", cmd, err)
 	}
 }
 

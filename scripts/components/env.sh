@@ -40,6 +40,7 @@ verb_env() {
   export_if POTERNE_ELASTICSEARCH_HOME "$(elasticsearch_dir)"
   export_if POTERNE_GITLEAKS_BIN "$(gitleaks_dir)/bin/gitleaks"
   export_if POTERNE_PORTKEY "$(portkey_dir)/node_modules/@portkey-ai/gateway/build/start-server.js"
+  export_if POTERNE_NODE_SDK "$(node_sdk_dir)/node_modules"
   export_if POTERNE_OIDC_PROVIDER "$(oidc_provider_dir)/provider.mjs"
 }
 

@@ -26,6 +26,22 @@ build_oidc_provider() { # DIR
   (cd "$1" && npm ci --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error >&2)
 }
 
+node_sdk_dir() {
+  local from="$PARTS/node-sdk"
+  printf '%s/node-sdk/%s' "$(cache_dir)" "$(key_of "$from/package.json" "$from/package-lock.json")"
+}
+
+verb_node_sdk() {
+  require_node node-sdk
+  install_once node-sdk "$(node_sdk_dir)" build_node_sdk
+}
+
+build_node_sdk() { # DIR
+  say "node-sdk: fetching OpenAI's, Anthropic's and the Model Context Protocol's packages (91 MB unpacked)"
+  cp "$PARTS/node-sdk/"{package.json,package-lock.json} "$1/"
+  (cd "$1" && npm ci --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error >&2)
+}
+
 portkey_dir() {
   local from="$PARTS/portkey"
   printf '%s/portkey/%s' "$(cache_dir)" "$(key_of "$from/package.json" "$from/package-lock.json")"

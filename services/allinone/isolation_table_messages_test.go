@@ -24,6 +24,12 @@ func messageRequests() map[string]request {
 		"ResponsesService/GetResponse":              {json: `{"response_id":"{kept}"}`, reads: true, tells: true},
 		"ResponsesService/DeleteResponse":           {json: `{"response_id":"{kept}"}`},
 		"ResponsesService/ListResponseInputItems":   {json: `{"response_id":"{kept}"}`, reads: true, tells: true},
+		"ResponsesService/CancelResponse":           {json: `{"response_id":"{kept}"}`},
+		"ResponsesService/CountResponseInputTokens": {json: `{"input":{"text":"hello"}}`, rest: `{"input":"hello"}`},
+		"ResponsesService/CountResponseInputTokens+previous": {
+			json: `{"model":"sim-chat","input":{"text":"hello"},"previous_response_id":"{kept}"}`,
+			rest: `{"model":"sim-chat","input":"hello","previous_response_id":"{kept}"}`,
+		},
 		"MessagesService/CreateMessage":             message(``),
 		"MessagesService/CreateMessage+alias":       message(`,"model":"{model}@{alias}"`),
 		"MessagesService/CreateMessage+retrieval":   message(`,"model":"sim-chat","retrieval":{"collection":"{collection}"}`),

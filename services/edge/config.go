@@ -17,6 +17,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/files"
 	"github.com/poterne/poterne/services/edge/internal/gateway"
+	"github.com/poterne/poterne/services/edge/internal/mcphttp"
 	"github.com/poterne/poterne/services/edge/internal/oidc"
 	"github.com/poterne/poterne/services/edge/internal/openai"
 	"github.com/poterne/poterne/services/edge/internal/overload"
@@ -78,6 +79,8 @@ type Config struct {
 	Batches batches.Config `yaml:"batches"`
 	// Conversations says which are remembered, where and for how long.
 	Conversations conversation.Config `yaml:"conversations"`
+	// MCP says whether the Model Context Protocol is spoken.
+	MCP mcphttp.Config `yaml:"mcp"`
 	// Tensors bounds requests of the Open Inference Protocol.
 	Tensors   tensor.Limits     `yaml:"tensors"`
 	Inference grpcclient.Config `yaml:"inference"`
@@ -121,6 +124,7 @@ func DefaultConfig() *Config {
 		Files:         files.DefaultConfig(),
 		Batches:       batches.DefaultConfig(),
 		Conversations: conversation.DefaultConfig(),
+		MCP:           mcphttp.DefaultConfig(),
 		Tensors:       tensor.DefaultLimits(),
 		Inference:     grpcclient.DefaultConfig(),
 		Search:        grpcclient.DefaultConfig(),
@@ -162,6 +166,7 @@ func (c *Config) Complete() error {
 	c.Files.Validate(&p, "files")
 	c.Batches.Validate(&p, "batches")
 	c.Conversations.Validate(&p, "conversations")
+	c.MCP.Validate(&p, "mcp")
 	c.Tensors.Validate(&p, "tensors")
 	c.Inference.Validate(&p, "inference")
 	c.Search.Validate(&p, "search")

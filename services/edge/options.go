@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"net/http"
+
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/clock"
@@ -10,6 +12,7 @@ import (
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge/internal/firewall"
 	"github.com/poterne/poterne/services/edge/internal/limit"
+	"github.com/poterne/poterne/services/edge/internal/mcphttp"
 	"github.com/poterne/poterne/services/edge/internal/respcache"
 	"github.com/poterne/poterne/services/edge/internal/webtls"
 )
@@ -33,6 +36,7 @@ type options struct {
 	rules     func(FirewallConfig) (FirewallEngine, error)
 	shared    func(SharedCacheConfig) (SharedCache, error)
 	talks     func(ConversationRedisConfig) ConversationStore
+	mcp       func(MCPDeps) http.Handler
 }
 
 // ACMEConfig says from where certificates are obtained.
@@ -72,6 +76,14 @@ type SharedCache = respcache.Shared
 func WithSharedCache(open func(SharedCacheConfig) (SharedCache, error)) Option {
 	return func(o *options) { o.shared = open }
 }
+
+// MCPDeps is what a server of the Model Context Protocol works with.
+type MCPDeps = mcphttp.Deps
+
+// WithMCP speaks the Model Context Protocol by what open returns, where the
+// configuration turns it on. Without it such a configuration is an error: not every
+// program links the protocol's SDK.
+func WithMCP(open func(MCPDeps) http.Handler) Option { return func(o *options) { o.mcp = open } }
 
 // FirewallConfig is the section waf.
 type FirewallConfig = firewall.Config

@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 
+	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/assertion"
@@ -36,6 +37,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/gateway"
 	"github.com/poterne/poterne/services/edge/internal/inspect"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+	"github.com/poterne/poterne/services/edge/internal/mcptool"
 	"github.com/poterne/poterne/services/edge/internal/messages"
 	"github.com/poterne/poterne/services/edge/internal/mlflow"
 	"github.com/poterne/poterne/services/edge/internal/moderation"
@@ -50,23 +52,6 @@ import (
 
 // Service is the edge, put together and not yet running.
 type Service struct {
-	cfg        Config
-	opts       options
-	readiness  *health.Readiness
-	discovery  backend.Backend
-	backends   backends
-	identity   *assertion.Assertions
-	security   *security.Security
-	openai     *openai.Server
-	responses  *responses.Server
-	moderation *moderation.Server
-	files      *files.Server
-	batches    *batches.Server
-	runner     *batches.Runner
-	feedback   *feedback.Server
-	tensors    *openinference.Server
-	chain      grpcserver.Chain
-	handler    http.Handler
 	cfg           Config
 	opts          options
 	readiness     *health.Readiness
@@ -78,8 +63,13 @@ type Service struct {
 	responses     *responses.Server
 	conversations *conversation.Memory
 	moderation    *moderation.Server
+	files         *files.Server
+	batches       *batches.Server
+	runner        *batches.Runner
 	feedback      *feedback.Server
 	tensors       *openinference.Server
+	codec         *jsoncodec.Codec
+	validator     protovalidate.Validator
 	chain         grpcserver.Chain
 	handler       http.Handler
 
@@ -91,7 +81,7 @@ type Service struct {
 // complete.
 func New(ctx context.Context, cfg Config, opts ...Option) (*Service, error) {
 	cfg.Security.Tokens.CompleteIssue(cfg.HTTP.Addr)
-	s := &Service{cfg: cfg, opts: newOptions(opts)}
+	s := &Service{cfg: cfg, opts: newOptions(opts), codec: jsoncodec.New(jsoncodec.Options{}), validator: grpcserver.LazyValidator()}
 	if err := s.build(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("edge: %w", err), s.close())
 	}
@@ -148,11 +138,11 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		return nil, err
 	}
 	chain := grpcserver.Chain{grpcserver.Recover(s.opts.telemetry.Logger), grpcserver.RequestID(s.opts.ids), tel}
-	return append(chain, s.security.Chain(grpcserver.Validate(grpcserver.LazyValidator()))...), nil
+	return append(chain, s.security.Chain(grpcserver.Validate(s.validator))...), nil
 }
 
 func (s *Service) newServers(ctx context.Context) error {
-	codec := jsoncodec.New(jsoncodec.Options{})
+	codec := s.codec
 	inference, err := s.gated(inferencev1.NewInferenceServiceClient(s.backends.inference))
 	if err != nil {
 		return err
@@ -178,7 +168,7 @@ func (s *Service) newServers(ctx context.Context) error {
 		Router: s.security.Routes, Allowance: s.security.Allowance,
 	})
 	s.responses = responses.New(responses.Deps{
-		Config: s.cfg.Responses, Chat: s.openai, Store: responses.NewSQLStore(s.security.DB), Rules: rules, Codec: codec,
+		Config: s.cfg.Responses, Chat: s.openai, Store: responses.NewSQLStore(s.security.DB), Rules: rules, Codec: codec, Validator: s.validator,
 		Signer: s.security.Responses, Clock: s.opts.clock, IDs: s.opts.ids, Log: s.opts.telemetry.Logger,
 	})
 	s.moderation = moderation.New(detect.All(), s.opts.ids)
@@ -191,9 +181,14 @@ func (s *Service) newServers(ctx context.Context) error {
 	if err := s.register(discardRegistrar{}); err != nil {
 		return err
 	}
+	conn := inproc.New(s.chain, s.RegisterGRPC) //nolint:contextcheck // requests bring their own
+	mcp, err := s.mcp(conn)
+	if err != nil {
+		return err
+	}
 	pages, forms := s.pages() //nolint:contextcheck // requests bring their own
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
-		Conn: inproc.New(s.chain, s.RegisterGRPC), Door: s.security.Door(), Hints: s.hintHeaders(), //nolint:contextcheck // requests bring their own
+		Conn: conn, Door: s.security.Door(), Hints: s.hintHeaders(), MCP: mcp, MCPBody: s.cfg.MCP.MaxBodyBytes,
 		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Possession: s.security.Possession, Firewall: s.security.Firewall, Slow: s.security.Slow, Clock: s.opts.clock, IDs: s.opts.ids,
 		Telemetry: s.opts.telemetry, Pages: pages, Forms: forms,
 	})
@@ -227,10 +222,11 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterOpenAIServiceServer(r, s.openai)
 	edgev1.RegisterResponsesServiceServer(r, s.responses)
 	edgev1.RegisterConversationServiceServer(r, conversation.NewServer(s.conversations))
-	edgev1.RegisterMessagesServiceServer(r, messages.New(s.openai))
-	edgev1.RegisterModerationServiceServer(r, s.moderation)
 	edgev1.RegisterFileServiceServer(r, s.files)
 	edgev1.RegisterBatchServiceServer(r, s.batches)
+	edgev1.RegisterMessagesServiceServer(r, messages.New(s.openai, s.codec, s.validator))
+	edgev1.RegisterModerationServiceServer(r, s.moderation)
+	edgev1.RegisterMcpServiceServer(r, mcptool.NewServer(s.cfg.MCP.Enabled))
 	edgev1.RegisterAdminServiceServer(r, s.security.Admin)
 	edgev1.RegisterServiceAccountServiceServer(r, s.security.Admin)
 	edgev1.RegisterAuditServiceServer(r, s.security.Admin)

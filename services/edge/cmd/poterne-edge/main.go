@@ -11,6 +11,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/redisconversation"
 	"github.com/poterne/poterne/services/edge/internal/redisscript"
 	"github.com/poterne/poterne/services/edge/internal/ruleset"
+	"github.com/poterne/poterne/services/edge/mcpserver"
 )
 
 // version is set when the binary is built.
@@ -22,7 +23,8 @@ func main() {
 
 func run(ctx context.Context, cfg *edge.Config) error {
 	s, err := edge.New(ctx, *cfg, edge.WithVersion(version), edge.WithRedis(openRedis), edge.WithACME(acmecert.Open),
-		edge.WithFirewall(ruleset.Open), edge.WithSharedCache(openSharedCache), edge.WithConversations(openConversations))
+		edge.WithFirewall(ruleset.Open), edge.WithSharedCache(openSharedCache), edge.WithConversations(openConversations),
+		edge.WithMCP(mcpserver.Open))
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,9 @@ func messageMethods() map[string]Method {
 		edgev1.ResponsesService_GetResponse_FullMethodName:            {Type: "response", Action: "get"},
 		edgev1.ResponsesService_DeleteResponse_FullMethodName:         {Type: "response", Action: "delete"},
 		edgev1.ResponsesService_ListResponseInputItems_FullMethodName: {Type: "response", Action: "get"},
+		edgev1.ResponsesService_CancelResponse_FullMethodName:         {Type: "response", Action: "delete"},
+
+		edgev1.ResponsesService_CountResponseInputTokens_FullMethodName: {Type: "model", Action: "chat", ID: modelName},
 
 		edgev1.ModerationService_CreateModeration_FullMethodName: {Type: "moderation", Action: "create"},
 	}

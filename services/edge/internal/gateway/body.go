@@ -201,6 +201,9 @@ func (h *handler) maxBody(rt *route) int64 {
 	if rt.rpc == edgev1.AdminService_QuantizeModel_FullMethodName {
 		return max(int64(h.cfg.MaxBodyBytes), maxQuantizeBody)
 	}
+	if rt.rpc == edgev1.McpService_ListMcpTools_FullMethodName {
+		return min(int64(h.cfg.MaxBodyBytes), int64(h.MCPBody))
+	}
 	return int64(h.cfg.MaxBodyBytes)
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/ids"
 	"github.com/poterne/poterne/pkg/telemetry"
 	oip "github.com/poterne/poterne/proto/gen/inference"
@@ -30,6 +31,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/contract"
 	"github.com/poterne/poterne/services/edge/internal/firewall"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+	"github.com/poterne/poterne/services/edge/internal/mcphttp"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
 	"github.com/poterne/poterne/services/edge/internal/mlflow"
@@ -38,7 +40,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/tensor"
 )
 
-// Deps is what the HTTP side works with; all fields but Firewall and Forms are needed.
+// Deps is what the HTTP side works with; all fields but Firewall, Forms and MCP are needed.
 type Deps struct {
 	// Conn leads to the edge's own services, through the chain.
 	Conn grpc.ClientConnInterface
@@ -64,6 +66,10 @@ type Deps struct {
 	Pages map[string]http.Handler
 	// Forms answers POST for paths outside of the API, by path.
 	Forms map[string]http.Handler
+	// MCP speaks the Model Context Protocol; nil: nobody does. MCPBody bounds its
+	// messages.
+	MCP     http.Handler
+	MCPBody config.Bytes
 }
 
 type handler struct {
@@ -120,6 +126,9 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	h.routes.page(http.MethodPost, ArchiveImportPath, registryv1.RegistryService_ImportArchive_FullMethodName)
 	h.routes.page(http.MethodPost, UploadsPath, registryv1.ArtifactService_CreateUpload_FullMethodName)
 	h.routes.page(http.MethodPatch, UploadPath, registryv1.ArtifactService_AppendUpload_FullMethodName)
+	if d.MCP != nil {
+		h.routes.page(http.MethodPost, mcphttp.Path, edgev1.McpService_ListMcpTools_FullMethodName)
+	}
 	for path := range d.Pages {
 		if !strings.HasSuffix(path, "/") || path == "/" {
 			h.routes.page(http.MethodGet, path, "")
@@ -299,6 +308,8 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 		h.response(w, r)
 	case edgev1.MessagesService_CreateMessage_FullMethodName:
 		h.message(w, r)
+	case edgev1.McpService_ListMcpTools_FullMethodName:
+		h.mcp(w, r)
 	case edgev1.AdminService_QuantizeModel_FullMethodName:
 		h.quantize(w, r)
 	case edgev1.AuditService_ExportAudit_FullMethodName:

@@ -12,6 +12,9 @@ func messageClasses() map[string]Class {
 		edgev1.ResponsesService_GetResponse_FullMethodName:            Read,
 		edgev1.ResponsesService_DeleteResponse_FullMethodName:         Write,
 		edgev1.ResponsesService_ListResponseInputItems_FullMethodName: Read,
+		edgev1.ResponsesService_CancelResponse_FullMethodName:         Write,
+
+		edgev1.ResponsesService_CountResponseInputTokens_FullMethodName: Read,
 
 		edgev1.ModerationService_CreateModeration_FullMethodName: Read,
 	}

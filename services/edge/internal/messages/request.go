@@ -57,10 +57,6 @@ func chatRequest(req *edgev1.CreateMessageRequest) (*edgev1.CreateChatCompletion
 		return nil, err
 	}
 	delete(out.Extra, memberCacheControl)
-	if raw, given := out.GetExtra()[memberCache]; given {
-		out.Cache = &commonv1.RawJson{Json: raw}
-		delete(out.Extra, memberCache)
-	}
 	if req.TopK != nil {
 		add(&out.Extra, "top_k", strconv.Itoa(int(req.GetTopK())))
 	}
@@ -74,7 +70,6 @@ func chatRequest(req *edgev1.CreateMessageRequest) (*edgev1.CreateChatCompletion
 const (
 	memberOutput       = "output_config"
 	memberCacheControl = "cache_control" // engines keep their prefix cache by themselves
-	memberCache        = "cache"         // the gateway's own, of answers
 )
 
 // responseFormat takes the form of the answer out of what Anthropic calls its

@@ -8,9 +8,12 @@ import (
 	"context"
 	"strings"
 
+	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/chatmember"
+	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 )
 
 // Chat is what this package needs of OpenAI's API.
@@ -23,34 +26,47 @@ type Chat interface {
 // Server is edge.v1.MessagesService. It is safe for concurrent use.
 type Server struct {
 	edgev1.UnimplementedMessagesServiceServer
-	chat Chat
+	chat    Chat
+	members *chatmember.Taker
 }
 
-// New returns a server that answers from chat.
-func New(chat Chat) *Server { return &Server{chat: chat} }
+// New returns a server that answers from chat. Members of a chat that came as unknown
+// ones are read by codec and judged by validator.
+func New(chat Chat, codec *jsoncodec.Codec, validator protovalidate.Validator) *Server {
+	return &Server{chat: chat, members: chatmember.New(codec, validator, memberNames())}
+}
 
-// CreateMessage answers a conversation.
-func (s *Server) CreateMessage(ctx context.Context, req *edgev1.CreateMessageRequest) (*edgev1.CreateMessageResponse, error) {
+func (s *Server) chatRequest(req *edgev1.CreateMessageRequest) (*edgev1.CreateChatCompletionRequest, error) {
 	chat, err := chatRequest(req)
 	if err != nil {
 		return nil, err
 	}
+	return chat, s.members.Take(chat)
+}
+
+// CreateMessage answers a conversation.
+func (s *Server) CreateMessage(ctx context.Context, req *edgev1.CreateMessageRequest) (*edgev1.CreateMessageResponse, error) {
+	chat, err := s.chatRequest(req)
+	if err != nil {
+		return nil, err
+	}
+	at := stops(chat)
 	answer, err := s.chat.CreateChatCompletion(ctx, chat)
 	if err != nil {
 		return nil, err
 	}
-	return message(answer, req.GetStopSequences()), nil
+	return message(answer, at), nil
 }
 
 // StreamMessage answers a conversation piece by piece.
 func (s *Server) StreamMessage(req *edgev1.CreateMessageRequest, out grpc.ServerStreamingServer[edgev1.StreamMessageResponse]) error {
-	chat, err := chatRequest(req)
+	chat, err := s.chatRequest(req)
 	if err != nil {
 		return err
 	}
 	usage := true
 	chat.StreamOptions = &edgev1.StreamOptions{IncludeUsage: &usage}
-	w := newWriter(out, req.GetStopSequences())
+	w := newWriter(out, stops(chat))
 	if err := s.chat.StreamChatCompletion(chat, w); err != nil {
 		return err
 	}

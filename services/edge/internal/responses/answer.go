@@ -44,7 +44,7 @@ func begun(req *edgev1.CreateResponseRequest, id string, created int64, store bo
 }
 
 // end notes how a response ended.
-func end(r *edgev1.Response, finish string, u *edgev1.Usage) {
+func (s *Server) end(r *edgev1.Response, finish string, u *edgev1.Usage) {
 	r.Status = statusCompleted
 	switch finish {
 	case "length":
@@ -57,6 +57,10 @@ func end(r *edgev1.Response, finish string, u *edgev1.Usage) {
 		if n := len(r.GetOutput()); n > 0 {
 			r.Output[n-1].Status = statusIncomplete
 		}
+	}
+	if r.GetStatus() == statusCompleted {
+		now := max(s.Clock.Now().Unix(), r.GetCreatedAt()) // engines have clocks of their own
+		r.CompletedAt = &now
 	}
 	if u != nil {
 		r.Usage = &edgev1.ResponseUsage{

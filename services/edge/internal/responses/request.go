@@ -26,9 +26,6 @@ const (
 	partText      = "output_text"
 )
 
-// memberCache is what the request asks of the response cache.
-const memberCache = "cache"
-
 func invalid(field, format string, args ...any) error {
 	return apierr.Invalid(field, "%s: %s", field, fmt.Sprintf(format, args...))
 }
@@ -96,9 +93,11 @@ func chatRequest(req *edgev1.CreateResponseRequest, history, items []*edgev1.Res
 	if out.Extra == nil {
 		out.Extra = make(map[string]string)
 	}
-	if raw, given := out.GetExtra()[memberCache]; given {
-		out.Cache = &commonv1.RawJson{Json: raw}
-		delete(out.Extra, memberCache)
+	if raw, given := req.GetText().GetExtra()["verbosity"]; given {
+		out.Extra["verbosity"] = raw
+	}
+	if err := translate(out.GetExtra()); err != nil {
+		return nil, err
 	}
 	if err := functions(req, out); err != nil {
 		return nil, err

@@ -9,8 +9,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 
+	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -18,6 +18,7 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/ids"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/chatmember"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/responseid"
@@ -27,6 +28,7 @@ import (
 type Chat interface {
 	CreateChatCompletion(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (*edgev1.CreateChatCompletionResponse, error)
 	StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]) error
+	CountTokens(ctx context.Context, req *edgev1.CountTokensRequest) (*edgev1.CountTokensResponse, error)
 }
 
 // Deps is what a Server works with; all of it is needed.
@@ -35,22 +37,27 @@ type Deps struct {
 	Chat   Chat
 	Store  Store
 	// Rules say what is redacted of what is kept.
-	Rules  *detect.Rules
-	Codec  *jsoncodec.Codec
-	Signer *responseid.Signer
-	Clock  clock.Clock
-	IDs    ids.Source
-	Log    *slog.Logger
+	Rules *detect.Rules
+	Codec *jsoncodec.Codec
+	// Validator judges members of a chat that came as unknown ones.
+	Validator protovalidate.Validator
+	Signer    *responseid.Signer
+	Clock     clock.Clock
+	IDs       ids.Source
+	Log       *slog.Logger
 }
 
 // Server is edge.v1.ResponsesService. It is safe for concurrent use.
 type Server struct {
 	edgev1.UnimplementedResponsesServiceServer
 	Deps
+	members *chatmember.Taker
 }
 
 // New returns a server.
-func New(d Deps) *Server { return &Server{Deps: d} }
+func New(d Deps) *Server {
+	return &Server{Deps: d, members: chatmember.New(d.Codec, d.Validator, memberNames())}
+}
 
 // ask is a response on its way.
 type ask struct {
@@ -78,8 +85,10 @@ func (s *Server) prepare(ctx context.Context, req *edgev1.CreateResponseRequest)
 			return a, err
 		}
 	}
-	a.chat, err = chatRequest(req, history, a.items)
-	return a, err
+	if a.chat, err = chatRequest(req, history, a.items); err != nil {
+		return a, err
+	}
+	return a, s.members.Take(a.chat)
 }
 
 // CreateResponse answers.
@@ -97,7 +106,7 @@ func (s *Server) CreateResponse(ctx context.Context, req *edgev1.CreateResponseR
 	if choices := answer.GetChoices(); len(choices) > 0 {
 		r.Output, finish = s.output(choices[0].GetMessage()), choices[0].GetFinishReason()
 	}
-	end(r, finish, answer.GetUsage())
+	s.end(r, finish, answer.GetUsage())
 	s.keep(ctx, a, r)
 	return r, nil
 }
@@ -115,65 +124,6 @@ func (s *Server) StreamResponse(req *edgev1.CreateResponseRequest, out grpc.Serv
 		return err
 	}
 	return w.end(out.Context())
-}
-
-// GetResponse returns a response that was kept.
-func (s *Server) GetResponse(ctx context.Context, req *edgev1.GetResponseRequest) (*edgev1.Response, error) {
-	turn, err := s.one(ctx, req.GetResponseId())
-	if err != nil {
-		return nil, err
-	}
-	return s.response(turn)
-}
-
-// DeleteResponse forgets a response.
-func (s *Server) DeleteResponse(ctx context.Context, req *edgev1.DeleteResponseRequest) (*edgev1.DeleteResponseResponse, error) {
-	o, key, err := s.read(ctx, req.GetResponseId(), "response_id")
-	if err != nil {
-		return nil, err
-	}
-	if err := s.Store.Delete(ctx, o, key, s.Clock.Now()); err != nil {
-		return nil, s.failed(err, req.GetResponseId(), "response_id")
-	}
-	return &edgev1.DeleteResponseResponse{Id: req.GetResponseId(), Object: "response.deleted", Deleted: true}, nil
-}
-
-// ListResponseInputItems lists what a response was asked, with what it went on from.
-func (s *Server) ListResponseInputItems(ctx context.Context, req *edgev1.ListResponseInputItemsRequest) (*edgev1.ListResponseInputItemsResponse, error) {
-	turns, err := s.chain(ctx, req.GetResponseId(), "response_id")
-	if err != nil {
-		return nil, err
-	}
-	last := turns[len(turns)-1]
-	items, err := s.history(turns[:len(turns)-1])
-	if err != nil {
-		return nil, err
-	}
-	own, err := s.input(last)
-	if err != nil {
-		return nil, err
-	}
-	items = append(items, own...)
-	if req.GetOrder() != "asc" {
-		slices.Reverse(items)
-	}
-	if req.GetAfter() != "" {
-		i := slices.IndexFunc(items, func(item *edgev1.ResponseItem) bool { return item.GetId() == req.GetAfter() })
-		if i < 0 {
-			return nil, invalid("after", "there is no such item")
-		}
-		items = items[i+1:]
-	}
-	limit := int(req.GetLimit())
-	if limit == 0 {
-		limit = 20
-	}
-	out := &edgev1.ListResponseInputItemsResponse{Object: "list", HasMore: len(items) > limit}
-	out.Data = items[:min(limit, len(items))]
-	if n := len(out.GetData()); n > 0 {
-		out.FirstId, out.LastId = &out.Data[0].Id, &out.Data[n-1].Id
-	}
-	return out, nil
 }
 
 // read returns whose a response is and how it is kept, if the caller made it.

@@ -247,7 +247,7 @@ func (w *writer) end(ctx context.Context) error {
 	if err := w.close(); err != nil {
 		return err
 	}
-	end(w.response, w.finish, w.usage)
+	w.server.end(w.response, w.finish, w.usage)
 	w.server.keep(ctx, w.ask, w.response)
 	return w.event(&edgev1.ResponseEvent{Type: "response." + w.response.GetStatus(), Response: w.response})
 }

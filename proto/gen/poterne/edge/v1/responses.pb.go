@@ -561,7 +561,9 @@ type Response struct {
 	// As asked.
 	User string `protobuf:"bytes,22,opt,name=user,proto3" json:"user,omitempty"`
 	// `false`.
-	Background    bool `protobuf:"varint,23,opt,name=background,proto3" json:"background,omitempty"`
+	Background bool `protobuf:"varint,23,opt,name=background,proto3" json:"background,omitempty"`
+	// When it was completed, in seconds since 1970; missing while it is not.
+	CompletedAt   *int64 `protobuf:"varint,24,opt,name=completed_at,json=completedAt,proto3,oneof" json:"completed_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -755,6 +757,13 @@ func (x *Response) GetBackground() bool {
 		return x.Background
 	}
 	return false
+}
+
+func (x *Response) GetCompletedAt() int64 {
+	if x != nil && x.CompletedAt != nil {
+		return *x.CompletedAt
+	}
+	return 0
 }
 
 // What failed.
@@ -1236,7 +1245,9 @@ func (x *ResponseLogprobs) GetLogprobs() []*v1.RawJson {
 type GetResponseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its id.
-	ResponseId    string `protobuf:"bytes,1,opt,name=response_id,json=responseId,proto3" json:"response_id,omitempty"`
+	ResponseId string `protobuf:"bytes,1,opt,name=response_id,json=responseId,proto3" json:"response_id,omitempty"`
+	// Must not be true: streams are not kept.
+	Stream        *bool `protobuf:"varint,2,opt,name=stream,proto3,oneof" json:"stream,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1278,6 +1289,214 @@ func (x *GetResponseRequest) GetResponseId() string {
 	return ""
 }
 
+func (x *GetResponseRequest) GetStream() bool {
+	if x != nil && x.Stream != nil {
+		return *x.Stream
+	}
+	return false
+}
+
+// Asks that a response be ended.
+type CancelResponseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	ResponseId    string `protobuf:"bytes,1,opt,name=response_id,json=responseId,proto3" json:"response_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelResponseRequest) Reset() {
+	*x = CancelResponseRequest{}
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelResponseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelResponseRequest) ProtoMessage() {}
+
+func (x *CancelResponseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelResponseRequest.ProtoReflect.Descriptor instead.
+func (*CancelResponseRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CancelResponseRequest) GetResponseId() string {
+	if x != nil {
+		return x.ResponseId
+	}
+	return ""
+}
+
+// What a response would be asked, whose tokens are counted.
+type CountResponseInputTokensRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which model: `name`, `name@alias`, `name@v3` or `name@sha256:…`.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// What is asked: a text, or items.
+	Input *ResponseInput `protobuf:"bytes,2,opt,name=input,proto3" json:"input,omitempty"`
+	// What the model is told beforehand.
+	Instructions *string `protobuf:"bytes,3,opt,name=instructions,proto3,oneof" json:"instructions,omitempty"`
+	// The response that it goes on from: the caller's own, and kept.
+	PreviousResponseId string `protobuf:"bytes,4,opt,name=previous_response_id,json=previousResponseId,proto3" json:"previous_response_id,omitempty"`
+	// Functions that the model may call, at most 256.
+	Tools []*ResponseTool `protobuf:"bytes,5,rep,name=tools,proto3" json:"tools,omitempty"`
+	// Which; it does not change the count.
+	ToolChoice *ResponseToolChoice `protobuf:"bytes,6,opt,name=tool_choice,json=toolChoice,proto3" json:"tool_choice,omitempty"`
+	// Everything else that shapes the prompt; it reaches the engine.
+	Extra         map[string]string `protobuf:"bytes,1000,rep,name=extra,proto3" json:"extra,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountResponseInputTokensRequest) Reset() {
+	*x = CountResponseInputTokensRequest{}
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountResponseInputTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountResponseInputTokensRequest) ProtoMessage() {}
+
+func (x *CountResponseInputTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountResponseInputTokensRequest.ProtoReflect.Descriptor instead.
+func (*CountResponseInputTokensRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CountResponseInputTokensRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *CountResponseInputTokensRequest) GetInput() *ResponseInput {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
+func (x *CountResponseInputTokensRequest) GetInstructions() string {
+	if x != nil && x.Instructions != nil {
+		return *x.Instructions
+	}
+	return ""
+}
+
+func (x *CountResponseInputTokensRequest) GetPreviousResponseId() string {
+	if x != nil {
+		return x.PreviousResponseId
+	}
+	return ""
+}
+
+func (x *CountResponseInputTokensRequest) GetTools() []*ResponseTool {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *CountResponseInputTokensRequest) GetToolChoice() *ResponseToolChoice {
+	if x != nil {
+		return x.ToolChoice
+	}
+	return nil
+}
+
+func (x *CountResponseInputTokensRequest) GetExtra() map[string]string {
+	if x != nil {
+		return x.Extra
+	}
+	return nil
+}
+
+// How many tokens a response would be asked with.
+type CountResponseInputTokensResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `response.input_tokens`.
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// The tokens.
+	InputTokens   int32 `protobuf:"varint,2,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountResponseInputTokensResponse) Reset() {
+	*x = CountResponseInputTokensResponse{}
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountResponseInputTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountResponseInputTokensResponse) ProtoMessage() {}
+
+func (x *CountResponseInputTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountResponseInputTokensResponse.ProtoReflect.Descriptor instead.
+func (*CountResponseInputTokensResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *CountResponseInputTokensResponse) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *CountResponseInputTokensResponse) GetInputTokens() int32 {
+	if x != nil {
+		return x.InputTokens
+	}
+	return 0
+}
+
 // Asks that a response be forgotten.
 type DeleteResponseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1289,7 +1508,7 @@ type DeleteResponseRequest struct {
 
 func (x *DeleteResponseRequest) Reset() {
 	*x = DeleteResponseRequest{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[14]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1520,7 @@ func (x *DeleteResponseRequest) String() string {
 func (*DeleteResponseRequest) ProtoMessage() {}
 
 func (x *DeleteResponseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[14]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1533,7 @@ func (x *DeleteResponseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponseRequest.ProtoReflect.Descriptor instead.
 func (*DeleteResponseRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{14}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteResponseRequest) GetResponseId() string {
@@ -1339,7 +1558,7 @@ type DeleteResponseResponse struct {
 
 func (x *DeleteResponseResponse) Reset() {
 	*x = DeleteResponseResponse{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[15]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1570,7 @@ func (x *DeleteResponseResponse) String() string {
 func (*DeleteResponseResponse) ProtoMessage() {}
 
 func (x *DeleteResponseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[15]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1583,7 @@ func (x *DeleteResponseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponseResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponseResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{15}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeleteResponseResponse) GetId() string {
@@ -1405,7 +1624,7 @@ type ListResponseInputItemsRequest struct {
 
 func (x *ListResponseInputItemsRequest) Reset() {
 	*x = ListResponseInputItemsRequest{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[16]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1636,7 @@ func (x *ListResponseInputItemsRequest) String() string {
 func (*ListResponseInputItemsRequest) ProtoMessage() {}
 
 func (x *ListResponseInputItemsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[16]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1649,7 @@ func (x *ListResponseInputItemsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponseInputItemsRequest.ProtoReflect.Descriptor instead.
 func (*ListResponseInputItemsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{16}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListResponseInputItemsRequest) GetResponseId() string {
@@ -1480,7 +1699,7 @@ type ListResponseInputItemsResponse struct {
 
 func (x *ListResponseInputItemsResponse) Reset() {
 	*x = ListResponseInputItemsResponse{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[17]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +1711,7 @@ func (x *ListResponseInputItemsResponse) String() string {
 func (*ListResponseInputItemsResponse) ProtoMessage() {}
 
 func (x *ListResponseInputItemsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[17]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +1724,7 @@ func (x *ListResponseInputItemsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponseInputItemsResponse.ProtoReflect.Descriptor instead.
 func (*ListResponseInputItemsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{17}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListResponseInputItemsResponse) GetObject() string {
@@ -1616,7 +1835,7 @@ const file_poterne_edge_v1_responses_proto_rawDesc = "" +
 	"\x11ResponseNamedTool\x12#\n" +
 	"\x04type\x18\x01 \x01(\tB\x0f\xbaH\fr\n" +
 	"R\bfunctionR\x04type\x122\n" +
-	"\x04name\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[a-zA-Z0-9_.-]{1,128}$R\x04name\"\xa2\t\n" +
+	"\x04name\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[a-zA-Z0-9_.-]{1,128}$R\x04name\"\xe1\t\n" +
 	"\bResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06object\x18\x02 \x01(\tR\x06object\x12\x1d\n" +
@@ -1647,7 +1866,8 @@ const file_poterne_edge_v1_responses_proto_rawDesc = "" +
 	"\x04user\x18\x16 \x01(\tB\x04\xb8\xd4\x18\x01R\x04user\x12\x1e\n" +
 	"\n" +
 	"background\x18\x17 \x01(\bR\n" +
-	"background\x1a;\n" +
+	"background\x12,\n" +
+	"\fcompleted_at\x18\x18 \x01(\x03B\x04\xb8\xd4\x18\x02H\x05R\vcompletedAt\x88\x01\x01\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
@@ -1655,7 +1875,8 @@ const file_poterne_edge_v1_responses_proto_rawDesc = "" +
 	"\x15_previous_response_idB\x0e\n" +
 	"\f_temperatureB\b\n" +
 	"\x06_top_pB\x14\n" +
-	"\x12_max_output_tokens\"=\n" +
+	"\x12_max_output_tokensB\x0f\n" +
+	"\r_completed_at\"=\n" +
 	"\rResponseError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\",\n" +
@@ -1694,11 +1915,35 @@ const file_poterne_edge_v1_responses_proto_rawDesc = "" +
 	"_argumentsB\a\n" +
 	"\x05_name\"P\n" +
 	"\x10ResponseLogprobs\x126\n" +
-	"\blogprobs\x18\x01 \x03(\v2\x1a.poterne.common.v1.RawJsonR\blogprobs:\x04\xa8\xd4\x18\x03\"A\n" +
+	"\blogprobs\x18\x01 \x03(\v2\x1a.poterne.common.v1.RawJsonR\blogprobs:\x04\xa8\xd4\x18\x03\"i\n" +
 	"\x12GetResponseRequest\x12+\n" +
 	"\vresponse_id\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x04R\n" +
-	"responseId\"D\n" +
+	"responseId\x12\x1b\n" +
+	"\x06stream\x18\x02 \x01(\bH\x00R\x06stream\x88\x01\x01B\t\n" +
+	"\a_stream\"D\n" +
+	"\x15CancelResponseRequest\x12+\n" +
+	"\vresponse_id\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x04R\n" +
+	"responseId\"\x91\x04\n" +
+	"\x1fCountResponseInputTokensRequest\x12 \n" +
+	"\x05model\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12<\n" +
+	"\x05input\x18\x02 \x01(\v2\x1e.poterne.edge.v1.ResponseInputB\x06\xbaH\x03\xc8\x01\x01R\x05input\x12'\n" +
+	"\finstructions\x18\x03 \x01(\tH\x00R\finstructions\x88\x01\x01\x12:\n" +
+	"\x14previous_response_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x12previousResponseId\x12>\n" +
+	"\x05tools\x18\x05 \x03(\v2\x1d.poterne.edge.v1.ResponseToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05tools\x12D\n" +
+	"\vtool_choice\x18\x06 \x01(\v2#.poterne.edge.v1.ResponseToolChoiceR\n" +
+	"toolChoice\x12X\n" +
+	"\x05extra\x18\xe8\a \x03(\v2;.poterne.edge.v1.CountResponseInputTokensRequest.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
+	"\n" +
+	"ExtraEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
+	"\r_instructions\"]\n" +
+	" CountResponseInputTokensResponse\x12\x16\n" +
+	"\x06object\x18\x01 \x01(\tR\x06object\x12!\n" +
+	"\finput_tokens\x18\x02 \x01(\x05R\vinputTokens\"D\n" +
 	"\x15DeleteResponseRequest\x12+\n" +
 	"\vresponse_id\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x04R\n" +
@@ -1722,13 +1967,15 @@ const file_poterne_edge_v1_responses_proto_rawDesc = "" +
 	"\bhas_more\x18\x05 \x01(\bR\ahasMoreB\v\n" +
 	"\t_first_idB\n" +
 	"\n" +
-	"\b_last_id2\x87\x05\n" +
+	"\b_last_id2\xb5\a\n" +
 	"\x10ResponsesService\x12m\n" +
 	"\x0eCreateResponse\x12&.poterne.edge.v1.CreateResponseRequest\x1a\x19.poterne.edge.v1.Response\"\x18\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/v1/responses\x12Z\n" +
 	"\x0eStreamResponse\x12&.poterne.edge.v1.CreateResponseRequest\x1a\x1e.poterne.edge.v1.ResponseEvent0\x01\x12r\n" +
 	"\vGetResponse\x12#.poterne.edge.v1.GetResponseRequest\x1a\x19.poterne.edge.v1.Response\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/responses/{response_id}\x12\x86\x01\n" +
 	"\x0eDeleteResponse\x12&.poterne.edge.v1.DeleteResponseRequest\x1a'.poterne.edge.v1.DeleteResponseResponse\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/responses/{response_id}\x12\xaa\x01\n" +
-	"\x16ListResponseInputItems\x12..poterne.edge.v1.ListResponseInputItemsRequest\x1a/.poterne.edge.v1.ListResponseInputItemsResponse\"/\x82\xd3\xe4\x93\x02)\x12'/v1/responses/{response_id}/input_itemsB=Z;github.com/poterne/poterne/proto/gen/poterne/edge/v1;edgev1b\x06proto3"
+	"\x16ListResponseInputItems\x12..poterne.edge.v1.ListResponseInputItemsRequest\x1a/.poterne.edge.v1.ListResponseInputItemsResponse\"/\x82\xd3\xe4\x93\x02)\x12'/v1/responses/{response_id}/input_items\x12\x82\x01\n" +
+	"\x0eCancelResponse\x12&.poterne.edge.v1.CancelResponseRequest\x1a\x19.poterne.edge.v1.Response\"-\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/responses/{response_id}/cancel\x12\xa6\x01\n" +
+	"\x18CountResponseInputTokens\x120.poterne.edge.v1.CountResponseInputTokensRequest\x1a1.poterne.edge.v1.CountResponseInputTokensResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/responses/input_tokensB=Z;github.com/poterne/poterne/proto/gen/poterne/edge/v1;edgev1b\x06proto3"
 
 var (
 	file_poterne_edge_v1_responses_proto_rawDescOnce sync.Once
@@ -1742,79 +1989,91 @@ func file_poterne_edge_v1_responses_proto_rawDescGZIP() []byte {
 	return file_poterne_edge_v1_responses_proto_rawDescData
 }
 
-var file_poterne_edge_v1_responses_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_poterne_edge_v1_responses_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_poterne_edge_v1_responses_proto_goTypes = []any{
-	(*CreateResponseRequest)(nil),          // 0: poterne.edge.v1.CreateResponseRequest
-	(*ResponseText)(nil),                   // 1: poterne.edge.v1.ResponseText
-	(*ResponseTool)(nil),                   // 2: poterne.edge.v1.ResponseTool
-	(*ResponseToolChoice)(nil),             // 3: poterne.edge.v1.ResponseToolChoice
-	(*ResponseNamedTool)(nil),              // 4: poterne.edge.v1.ResponseNamedTool
-	(*Response)(nil),                       // 5: poterne.edge.v1.Response
-	(*ResponseError)(nil),                  // 6: poterne.edge.v1.ResponseError
-	(*ResponseIncomplete)(nil),             // 7: poterne.edge.v1.ResponseIncomplete
-	(*ResponseUsage)(nil),                  // 8: poterne.edge.v1.ResponseUsage
-	(*ResponseInputTokensDetails)(nil),     // 9: poterne.edge.v1.ResponseInputTokensDetails
-	(*ResponseOutputTokensDetails)(nil),    // 10: poterne.edge.v1.ResponseOutputTokensDetails
-	(*ResponseEvent)(nil),                  // 11: poterne.edge.v1.ResponseEvent
-	(*ResponseLogprobs)(nil),               // 12: poterne.edge.v1.ResponseLogprobs
-	(*GetResponseRequest)(nil),             // 13: poterne.edge.v1.GetResponseRequest
-	(*DeleteResponseRequest)(nil),          // 14: poterne.edge.v1.DeleteResponseRequest
-	(*DeleteResponseResponse)(nil),         // 15: poterne.edge.v1.DeleteResponseResponse
-	(*ListResponseInputItemsRequest)(nil),  // 16: poterne.edge.v1.ListResponseInputItemsRequest
-	(*ListResponseInputItemsResponse)(nil), // 17: poterne.edge.v1.ListResponseInputItemsResponse
-	nil,                                    // 18: poterne.edge.v1.CreateResponseRequest.MetadataEntry
-	nil,                                    // 19: poterne.edge.v1.CreateResponseRequest.ExtraEntry
-	nil,                                    // 20: poterne.edge.v1.ResponseText.ExtraEntry
-	nil,                                    // 21: poterne.edge.v1.Response.MetadataEntry
-	(*ResponseInput)(nil),                  // 22: poterne.edge.v1.ResponseInput
-	(*Retrieval)(nil),                      // 23: poterne.edge.v1.Retrieval
-	(*v1.RawJson)(nil),                     // 24: poterne.common.v1.RawJson
-	(*ResponseItem)(nil),                   // 25: poterne.edge.v1.ResponseItem
-	(*ResponsePart)(nil),                   // 26: poterne.edge.v1.ResponsePart
+	(*CreateResponseRequest)(nil),            // 0: poterne.edge.v1.CreateResponseRequest
+	(*ResponseText)(nil),                     // 1: poterne.edge.v1.ResponseText
+	(*ResponseTool)(nil),                     // 2: poterne.edge.v1.ResponseTool
+	(*ResponseToolChoice)(nil),               // 3: poterne.edge.v1.ResponseToolChoice
+	(*ResponseNamedTool)(nil),                // 4: poterne.edge.v1.ResponseNamedTool
+	(*Response)(nil),                         // 5: poterne.edge.v1.Response
+	(*ResponseError)(nil),                    // 6: poterne.edge.v1.ResponseError
+	(*ResponseIncomplete)(nil),               // 7: poterne.edge.v1.ResponseIncomplete
+	(*ResponseUsage)(nil),                    // 8: poterne.edge.v1.ResponseUsage
+	(*ResponseInputTokensDetails)(nil),       // 9: poterne.edge.v1.ResponseInputTokensDetails
+	(*ResponseOutputTokensDetails)(nil),      // 10: poterne.edge.v1.ResponseOutputTokensDetails
+	(*ResponseEvent)(nil),                    // 11: poterne.edge.v1.ResponseEvent
+	(*ResponseLogprobs)(nil),                 // 12: poterne.edge.v1.ResponseLogprobs
+	(*GetResponseRequest)(nil),               // 13: poterne.edge.v1.GetResponseRequest
+	(*CancelResponseRequest)(nil),            // 14: poterne.edge.v1.CancelResponseRequest
+	(*CountResponseInputTokensRequest)(nil),  // 15: poterne.edge.v1.CountResponseInputTokensRequest
+	(*CountResponseInputTokensResponse)(nil), // 16: poterne.edge.v1.CountResponseInputTokensResponse
+	(*DeleteResponseRequest)(nil),            // 17: poterne.edge.v1.DeleteResponseRequest
+	(*DeleteResponseResponse)(nil),           // 18: poterne.edge.v1.DeleteResponseResponse
+	(*ListResponseInputItemsRequest)(nil),    // 19: poterne.edge.v1.ListResponseInputItemsRequest
+	(*ListResponseInputItemsResponse)(nil),   // 20: poterne.edge.v1.ListResponseInputItemsResponse
+	nil,                                      // 21: poterne.edge.v1.CreateResponseRequest.MetadataEntry
+	nil,                                      // 22: poterne.edge.v1.CreateResponseRequest.ExtraEntry
+	nil,                                      // 23: poterne.edge.v1.ResponseText.ExtraEntry
+	nil,                                      // 24: poterne.edge.v1.Response.MetadataEntry
+	nil,                                      // 25: poterne.edge.v1.CountResponseInputTokensRequest.ExtraEntry
+	(*ResponseInput)(nil),                    // 26: poterne.edge.v1.ResponseInput
+	(*Retrieval)(nil),                        // 27: poterne.edge.v1.Retrieval
+	(*v1.RawJson)(nil),                       // 28: poterne.common.v1.RawJson
+	(*ResponseItem)(nil),                     // 29: poterne.edge.v1.ResponseItem
+	(*ResponsePart)(nil),                     // 30: poterne.edge.v1.ResponsePart
 }
 var file_poterne_edge_v1_responses_proto_depIdxs = []int32{
-	22, // 0: poterne.edge.v1.CreateResponseRequest.input:type_name -> poterne.edge.v1.ResponseInput
+	26, // 0: poterne.edge.v1.CreateResponseRequest.input:type_name -> poterne.edge.v1.ResponseInput
 	2,  // 1: poterne.edge.v1.CreateResponseRequest.tools:type_name -> poterne.edge.v1.ResponseTool
 	3,  // 2: poterne.edge.v1.CreateResponseRequest.tool_choice:type_name -> poterne.edge.v1.ResponseToolChoice
 	1,  // 3: poterne.edge.v1.CreateResponseRequest.text:type_name -> poterne.edge.v1.ResponseText
-	18, // 4: poterne.edge.v1.CreateResponseRequest.metadata:type_name -> poterne.edge.v1.CreateResponseRequest.MetadataEntry
-	23, // 5: poterne.edge.v1.CreateResponseRequest.retrieval:type_name -> poterne.edge.v1.Retrieval
-	19, // 6: poterne.edge.v1.CreateResponseRequest.extra:type_name -> poterne.edge.v1.CreateResponseRequest.ExtraEntry
-	24, // 7: poterne.edge.v1.ResponseText.format:type_name -> poterne.common.v1.RawJson
-	20, // 8: poterne.edge.v1.ResponseText.extra:type_name -> poterne.edge.v1.ResponseText.ExtraEntry
-	24, // 9: poterne.edge.v1.ResponseTool.parameters:type_name -> poterne.common.v1.RawJson
+	21, // 4: poterne.edge.v1.CreateResponseRequest.metadata:type_name -> poterne.edge.v1.CreateResponseRequest.MetadataEntry
+	27, // 5: poterne.edge.v1.CreateResponseRequest.retrieval:type_name -> poterne.edge.v1.Retrieval
+	22, // 6: poterne.edge.v1.CreateResponseRequest.extra:type_name -> poterne.edge.v1.CreateResponseRequest.ExtraEntry
+	28, // 7: poterne.edge.v1.ResponseText.format:type_name -> poterne.common.v1.RawJson
+	23, // 8: poterne.edge.v1.ResponseText.extra:type_name -> poterne.edge.v1.ResponseText.ExtraEntry
+	28, // 9: poterne.edge.v1.ResponseTool.parameters:type_name -> poterne.common.v1.RawJson
 	4,  // 10: poterne.edge.v1.ResponseToolChoice.named:type_name -> poterne.edge.v1.ResponseNamedTool
 	6,  // 11: poterne.edge.v1.Response.error:type_name -> poterne.edge.v1.ResponseError
 	7,  // 12: poterne.edge.v1.Response.incomplete_details:type_name -> poterne.edge.v1.ResponseIncomplete
-	25, // 13: poterne.edge.v1.Response.output:type_name -> poterne.edge.v1.ResponseItem
+	29, // 13: poterne.edge.v1.Response.output:type_name -> poterne.edge.v1.ResponseItem
 	2,  // 14: poterne.edge.v1.Response.tools:type_name -> poterne.edge.v1.ResponseTool
 	3,  // 15: poterne.edge.v1.Response.tool_choice:type_name -> poterne.edge.v1.ResponseToolChoice
 	1,  // 16: poterne.edge.v1.Response.text:type_name -> poterne.edge.v1.ResponseText
 	8,  // 17: poterne.edge.v1.Response.usage:type_name -> poterne.edge.v1.ResponseUsage
-	21, // 18: poterne.edge.v1.Response.metadata:type_name -> poterne.edge.v1.Response.MetadataEntry
+	24, // 18: poterne.edge.v1.Response.metadata:type_name -> poterne.edge.v1.Response.MetadataEntry
 	9,  // 19: poterne.edge.v1.ResponseUsage.input_tokens_details:type_name -> poterne.edge.v1.ResponseInputTokensDetails
 	10, // 20: poterne.edge.v1.ResponseUsage.output_tokens_details:type_name -> poterne.edge.v1.ResponseOutputTokensDetails
 	5,  // 21: poterne.edge.v1.ResponseEvent.response:type_name -> poterne.edge.v1.Response
-	25, // 22: poterne.edge.v1.ResponseEvent.item:type_name -> poterne.edge.v1.ResponseItem
-	26, // 23: poterne.edge.v1.ResponseEvent.part:type_name -> poterne.edge.v1.ResponsePart
+	29, // 22: poterne.edge.v1.ResponseEvent.item:type_name -> poterne.edge.v1.ResponseItem
+	30, // 23: poterne.edge.v1.ResponseEvent.part:type_name -> poterne.edge.v1.ResponsePart
 	12, // 24: poterne.edge.v1.ResponseEvent.logprobs:type_name -> poterne.edge.v1.ResponseLogprobs
-	24, // 25: poterne.edge.v1.ResponseLogprobs.logprobs:type_name -> poterne.common.v1.RawJson
-	25, // 26: poterne.edge.v1.ListResponseInputItemsResponse.data:type_name -> poterne.edge.v1.ResponseItem
-	0,  // 27: poterne.edge.v1.ResponsesService.CreateResponse:input_type -> poterne.edge.v1.CreateResponseRequest
-	0,  // 28: poterne.edge.v1.ResponsesService.StreamResponse:input_type -> poterne.edge.v1.CreateResponseRequest
-	13, // 29: poterne.edge.v1.ResponsesService.GetResponse:input_type -> poterne.edge.v1.GetResponseRequest
-	14, // 30: poterne.edge.v1.ResponsesService.DeleteResponse:input_type -> poterne.edge.v1.DeleteResponseRequest
-	16, // 31: poterne.edge.v1.ResponsesService.ListResponseInputItems:input_type -> poterne.edge.v1.ListResponseInputItemsRequest
-	5,  // 32: poterne.edge.v1.ResponsesService.CreateResponse:output_type -> poterne.edge.v1.Response
-	11, // 33: poterne.edge.v1.ResponsesService.StreamResponse:output_type -> poterne.edge.v1.ResponseEvent
-	5,  // 34: poterne.edge.v1.ResponsesService.GetResponse:output_type -> poterne.edge.v1.Response
-	15, // 35: poterne.edge.v1.ResponsesService.DeleteResponse:output_type -> poterne.edge.v1.DeleteResponseResponse
-	17, // 36: poterne.edge.v1.ResponsesService.ListResponseInputItems:output_type -> poterne.edge.v1.ListResponseInputItemsResponse
-	32, // [32:37] is the sub-list for method output_type
-	27, // [27:32] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	28, // 25: poterne.edge.v1.ResponseLogprobs.logprobs:type_name -> poterne.common.v1.RawJson
+	26, // 26: poterne.edge.v1.CountResponseInputTokensRequest.input:type_name -> poterne.edge.v1.ResponseInput
+	2,  // 27: poterne.edge.v1.CountResponseInputTokensRequest.tools:type_name -> poterne.edge.v1.ResponseTool
+	3,  // 28: poterne.edge.v1.CountResponseInputTokensRequest.tool_choice:type_name -> poterne.edge.v1.ResponseToolChoice
+	25, // 29: poterne.edge.v1.CountResponseInputTokensRequest.extra:type_name -> poterne.edge.v1.CountResponseInputTokensRequest.ExtraEntry
+	29, // 30: poterne.edge.v1.ListResponseInputItemsResponse.data:type_name -> poterne.edge.v1.ResponseItem
+	0,  // 31: poterne.edge.v1.ResponsesService.CreateResponse:input_type -> poterne.edge.v1.CreateResponseRequest
+	0,  // 32: poterne.edge.v1.ResponsesService.StreamResponse:input_type -> poterne.edge.v1.CreateResponseRequest
+	13, // 33: poterne.edge.v1.ResponsesService.GetResponse:input_type -> poterne.edge.v1.GetResponseRequest
+	17, // 34: poterne.edge.v1.ResponsesService.DeleteResponse:input_type -> poterne.edge.v1.DeleteResponseRequest
+	19, // 35: poterne.edge.v1.ResponsesService.ListResponseInputItems:input_type -> poterne.edge.v1.ListResponseInputItemsRequest
+	14, // 36: poterne.edge.v1.ResponsesService.CancelResponse:input_type -> poterne.edge.v1.CancelResponseRequest
+	15, // 37: poterne.edge.v1.ResponsesService.CountResponseInputTokens:input_type -> poterne.edge.v1.CountResponseInputTokensRequest
+	5,  // 38: poterne.edge.v1.ResponsesService.CreateResponse:output_type -> poterne.edge.v1.Response
+	11, // 39: poterne.edge.v1.ResponsesService.StreamResponse:output_type -> poterne.edge.v1.ResponseEvent
+	5,  // 40: poterne.edge.v1.ResponsesService.GetResponse:output_type -> poterne.edge.v1.Response
+	18, // 41: poterne.edge.v1.ResponsesService.DeleteResponse:output_type -> poterne.edge.v1.DeleteResponseResponse
+	20, // 42: poterne.edge.v1.ResponsesService.ListResponseInputItems:output_type -> poterne.edge.v1.ListResponseInputItemsResponse
+	5,  // 43: poterne.edge.v1.ResponsesService.CancelResponse:output_type -> poterne.edge.v1.Response
+	16, // 44: poterne.edge.v1.ResponsesService.CountResponseInputTokens:output_type -> poterne.edge.v1.CountResponseInputTokensResponse
+	38, // [38:45] is the sub-list for method output_type
+	31, // [31:38] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_responses_proto_init() }
@@ -1832,14 +2091,16 @@ func file_poterne_edge_v1_responses_proto_init() {
 	}
 	file_poterne_edge_v1_responses_proto_msgTypes[5].OneofWrappers = []any{}
 	file_poterne_edge_v1_responses_proto_msgTypes[11].OneofWrappers = []any{}
-	file_poterne_edge_v1_responses_proto_msgTypes[17].OneofWrappers = []any{}
+	file_poterne_edge_v1_responses_proto_msgTypes[13].OneofWrappers = []any{}
+	file_poterne_edge_v1_responses_proto_msgTypes[15].OneofWrappers = []any{}
+	file_poterne_edge_v1_responses_proto_msgTypes[20].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_edge_v1_responses_proto_rawDesc), len(file_poterne_edge_v1_responses_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,11 +19,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ResponsesService_CreateResponse_FullMethodName         = "/poterne.edge.v1.ResponsesService/CreateResponse"
-	ResponsesService_StreamResponse_FullMethodName         = "/poterne.edge.v1.ResponsesService/StreamResponse"
-	ResponsesService_GetResponse_FullMethodName            = "/poterne.edge.v1.ResponsesService/GetResponse"
-	ResponsesService_DeleteResponse_FullMethodName         = "/poterne.edge.v1.ResponsesService/DeleteResponse"
-	ResponsesService_ListResponseInputItems_FullMethodName = "/poterne.edge.v1.ResponsesService/ListResponseInputItems"
+	ResponsesService_CreateResponse_FullMethodName           = "/poterne.edge.v1.ResponsesService/CreateResponse"
+	ResponsesService_StreamResponse_FullMethodName           = "/poterne.edge.v1.ResponsesService/StreamResponse"
+	ResponsesService_GetResponse_FullMethodName              = "/poterne.edge.v1.ResponsesService/GetResponse"
+	ResponsesService_DeleteResponse_FullMethodName           = "/poterne.edge.v1.ResponsesService/DeleteResponse"
+	ResponsesService_ListResponseInputItems_FullMethodName   = "/poterne.edge.v1.ResponsesService/ListResponseInputItems"
+	ResponsesService_CancelResponse_FullMethodName           = "/poterne.edge.v1.ResponsesService/CancelResponse"
+	ResponsesService_CountResponseInputTokens_FullMethodName = "/poterne.edge.v1.ResponsesService/CountResponseInputTokens"
 )
 
 // ResponsesServiceClient is the client API for ResponsesService service.
@@ -45,6 +47,12 @@ type ResponsesServiceClient interface {
 	DeleteResponse(ctx context.Context, in *DeleteResponseRequest, opts ...grpc.CallOption) (*DeleteResponseResponse, error)
 	// Lists what a response was asked, with what it went on from.
 	ListResponseInputItems(ctx context.Context, in *ListResponseInputItemsRequest, opts ...grpc.CallOption) (*ListResponseInputItemsResponse, error)
+	// Ends a response that is being made in the background. None is: one that was kept is
+	// answered with an error, and one that is not there is not found.
+	CancelResponse(ctx context.Context, in *CancelResponseRequest, opts ...grpc.CallOption) (*Response, error)
+	// Counts the tokens that a response would be asked with, by the model's own
+	// tokeniser, and runs nothing.
+	CountResponseInputTokens(ctx context.Context, in *CountResponseInputTokensRequest, opts ...grpc.CallOption) (*CountResponseInputTokensResponse, error)
 }
 
 type responsesServiceClient struct {
@@ -114,6 +122,26 @@ func (c *responsesServiceClient) ListResponseInputItems(ctx context.Context, in 
 	return out, nil
 }
 
+func (c *responsesServiceClient) CancelResponse(ctx context.Context, in *CancelResponseRequest, opts ...grpc.CallOption) (*Response, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Response)
+	err := c.cc.Invoke(ctx, ResponsesService_CancelResponse_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *responsesServiceClient) CountResponseInputTokens(ctx context.Context, in *CountResponseInputTokensRequest, opts ...grpc.CallOption) (*CountResponseInputTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountResponseInputTokensResponse)
+	err := c.cc.Invoke(ctx, ResponsesService_CountResponseInputTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ResponsesServiceServer is the server API for ResponsesService service.
 // All implementations must embed UnimplementedResponsesServiceServer
 // for forward compatibility.
@@ -133,6 +161,12 @@ type ResponsesServiceServer interface {
 	DeleteResponse(context.Context, *DeleteResponseRequest) (*DeleteResponseResponse, error)
 	// Lists what a response was asked, with what it went on from.
 	ListResponseInputItems(context.Context, *ListResponseInputItemsRequest) (*ListResponseInputItemsResponse, error)
+	// Ends a response that is being made in the background. None is: one that was kept is
+	// answered with an error, and one that is not there is not found.
+	CancelResponse(context.Context, *CancelResponseRequest) (*Response, error)
+	// Counts the tokens that a response would be asked with, by the model's own
+	// tokeniser, and runs nothing.
+	CountResponseInputTokens(context.Context, *CountResponseInputTokensRequest) (*CountResponseInputTokensResponse, error)
 	mustEmbedUnimplementedResponsesServiceServer()
 }
 
@@ -157,6 +191,12 @@ func (UnimplementedResponsesServiceServer) DeleteResponse(context.Context, *Dele
 }
 func (UnimplementedResponsesServiceServer) ListResponseInputItems(context.Context, *ListResponseInputItemsRequest) (*ListResponseInputItemsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListResponseInputItems not implemented")
+}
+func (UnimplementedResponsesServiceServer) CancelResponse(context.Context, *CancelResponseRequest) (*Response, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelResponse not implemented")
+}
+func (UnimplementedResponsesServiceServer) CountResponseInputTokens(context.Context, *CountResponseInputTokensRequest) (*CountResponseInputTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CountResponseInputTokens not implemented")
 }
 func (UnimplementedResponsesServiceServer) mustEmbedUnimplementedResponsesServiceServer() {}
 func (UnimplementedResponsesServiceServer) testEmbeddedByValue()                          {}
@@ -262,6 +302,42 @@ func _ResponsesService_ListResponseInputItems_Handler(srv interface{}, ctx conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ResponsesService_CancelResponse_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelResponseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ResponsesServiceServer).CancelResponse(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ResponsesService_CancelResponse_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ResponsesServiceServer).CancelResponse(ctx, req.(*CancelResponseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ResponsesService_CountResponseInputTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountResponseInputTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ResponsesServiceServer).CountResponseInputTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ResponsesService_CountResponseInputTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ResponsesServiceServer).CountResponseInputTokens(ctx, req.(*CountResponseInputTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ResponsesService_ServiceDesc is the grpc.ServiceDesc for ResponsesService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -284,6 +360,14 @@ var ResponsesService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListResponseInputItems",
 			Handler:    _ResponsesService_ListResponseInputItems_Handler,
+		},
+		{
+			MethodName: "CancelResponse",
+			Handler:    _ResponsesService_CancelResponse_Handler,
+		},
+		{
+			MethodName: "CountResponseInputTokens",
+			Handler:    _ResponsesService_CountResponseInputTokens_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1,0 +1,5 @@
+package allinone
+
+func mcpRequests() map[string]request {
+	return map[string]request{"McpService/ListMcpTools": {nothing: aboutGateway}}
+}
