@@ -43,6 +43,8 @@ type Assertions struct {
 	signer  atomic.Pointer[jose.Signer] // nil: nothing is signed
 	trust   atomic.Pointer[trust]       // nil: callers are taken at their word
 	refused metric.Int64Counter
+	// believed is callers taken at their word, by what they are encoded as.
+	believed *cache[string, *statement]
 
 	mu     sync.Mutex // of what the reloading and the log remember
 	said   map[refusalError]time.Time
@@ -51,7 +53,7 @@ type Assertions struct {
 
 // Open reads the keys that the configuration names.
 func Open(o Options) (*Assertions, error) {
-	a := &Assertions{opts: o, said: make(map[refusalError]time.Time)}
+	a := &Assertions{opts: o, said: make(map[refusalError]time.Time), believed: newCache[string, *statement](believedBytes)}
 	var err error
 	if a.refused, err = o.Telemetry.Meter("poterne/identity").Int64Counter("poterne.identity.refusals", metric.WithUnit("{call}"),
 		metric.WithDescription("Calls refused because of the identity that they show, by cause.")); err != nil {
