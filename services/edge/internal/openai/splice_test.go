@@ -35,19 +35,19 @@ func TestSplicedChunksSayWhatReadOnesSay(t *testing.T) {
 	for raw, could := range map[string]bool{
 		`{"id":"x","object":"o","created":1,"model":"e","choices":[{"index":0,"delta":{"content":"a\"}]"},"finish_reason":null}]}`: true,
 		`{"choices":[{"index":1,"delta":{"role":"assistant","content":null},"logprobs":null}],"usage":null,"timings":{"n":[1]}}`:   true,
-		" {\n\"choices\" : [ { \"index\" : 0 , \"delta\" : { } , \"finish_reason\" : \"stop\" } , {\"index\":1,\"delta\":{}} ] }": true,
+		" {\n\"choices\" : [ { \"index\" : 0 , \"delta\" : { } , \"finish_reason\" : \"stop\" } , {\"index\":1,\"delta\":{}} ] }":  true,
 		// What else they tell is read.
 		`{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":1}}`: false,
 		`{"choices":[],"usage":{"prompt_tokens":1}}`:                                    false,
 		// What is not of the form is left to those that say why.
-		`{"choices":[{"delta":{"content":"a"}}]}`:               false,
-		`{"choices":[{"index":0}]}`:                             false,
-		`{"choices":{"index":0,"delta":{}}}`:                    false,
-		`{"choices":[{"index":0,"delta":{}},1]}`:                false,
-		`{"id":"x"}`:                                            false,
-		`{"\u0069d":"y","choices":[{"index":0,"delta":{}}]}`:    false,
-		`{"choices":[{"index":0,"delta":{}}],"choices":[]}`:     false,
-		`{"choices":[{"index":0,"delta":{"content":"a"}}]`:      false,
+		`{"choices":[{"delta":{"content":"a"}}]}`:                false,
+		`{"choices":[{"index":0}]}`:                              false,
+		`{"choices":{"index":0,"delta":{}}}`:                     false,
+		`{"choices":[{"index":0,"delta":{}},1]}`:                 false,
+		`{"id":"x"}`:                                             false,
+		`{"\u0069d":"y","choices":[{"index":0,"delta":{}}]}`:     false,
+		`{"choices":[{"index":0,"delta":{}}],"choices":[]}`:      false,
+		`{"choices":[{"index":0,"delta":{"content":"a"}}]`:       false,
 		`{"choices":[{"index":0,"delta":{"content":"a` + "\n}]}": false,
 		``: false, `[]`: false, `null`: false,
 	} {
