@@ -53,7 +53,7 @@ type Assertions struct {
 
 // Open reads the keys that the configuration names.
 func Open(o Options) (*Assertions, error) {
-	a := &Assertions{opts: o, said: make(map[refusalError]time.Time), believed: newCache[string, *statement](verifiedBytes)}
+	a := &Assertions{opts: o, said: make(map[refusalError]time.Time), believed: newCache[string, *statement](believedBytes)}
 	var err error
 	if a.refused, err = o.Telemetry.Meter("poterne/identity").Int64Counter("poterne.identity.refusals", metric.WithUnit("{call}"),
 		metric.WithDescription("Calls refused because of the identity that they show, by cause.")); err != nil {

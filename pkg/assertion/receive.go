@@ -17,6 +17,10 @@ import (
 	"github.com/poterne/poterne/pkg/jose"
 )
 
+// believedBytes bounds what is remembered of callers that were taken at their word,
+// twice.
+const believedBytes = 1 << 20
+
 // verifiedBytes bounds what is remembered of verified assertions, twice.
 const verifiedBytes = 4 << 20
 

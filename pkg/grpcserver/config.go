@@ -161,6 +161,6 @@ func (c Config) options(chain Chain, slow func(ctx context.Context, side string)
 		grpc.StaticConnWindowSize(connWindow),
 		// Calls find a goroutine whose stack has grown already, which saves a
 		// seventh of a small call; when all are busy, one is started as usual.
-		grpc.NumStreamWorkers(uint32(4 * runtime.GOMAXPROCS(0))),
+		grpc.NumStreamWorkers(uint32(16 * runtime.GOMAXPROCS(0))),
 	}
 }

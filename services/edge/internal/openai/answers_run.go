@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/inproc"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
@@ -149,12 +150,14 @@ func (s *Server) replay(ctx context.Context, p *plan, e *respcache.Entry, state 
 	if err := served(ctx, setHeader, e.By, md); err != nil {
 		return err
 	}
+	direct := inproc.DirectFrom(ctx)
+	direct.Hold()
 	for _, chunk := range chunks {
 		if err := pass(e.By, chunk, streamed); err != nil {
 			return err
 		}
 	}
-	return nil
+	return direct.Release()
 }
 
 // note tells the audit trail what the cache did, and on what the answer rests.
@@ -279,7 +282,7 @@ func (s *Server) flyOnce(ctx context.Context, req *inferencev1.InvokeRequest, ho
 // follow gives an answer in the making as it comes. again says that it is to be
 // asked for once more: the one who led is gone, and nobody has seen any of it.
 func (s *Server) follow(ctx context.Context, c call, r *respcache.Reader, setHeader func(metadata.MD) error, pass take) (_ *commonv1.TokenUsage, again bool, _ error) {
-	p, began := c.plan, false
+	p, began, direct := c.plan, false, inproc.DirectFrom(ctx)
 	state := respcache.Hit
 	if r.Leads {
 		state = respcache.Miss
@@ -311,7 +314,15 @@ func (s *Server) follow(ctx context.Context, c call, r *respcache.Reader, setHea
 			}
 			return piece.Usage, false, nil
 		}
-		if err := pass(piece.By, piece.Chunk, piece.Streamed); err != nil {
+		more := r.Pending()
+		if more {
+			direct.Hold()
+		}
+		err = pass(piece.By, piece.Chunk, piece.Streamed)
+		if err == nil && !more {
+			err = direct.Release()
+		}
+		if err != nil {
 			return nil, false, err
 		}
 	}

@@ -40,8 +40,7 @@ func (w *chatWriter) splicer(ctx context.Context) *spliced {
 
 // name notes what the gateway calls the answer.
 func (s *spliced) name(id string, created int64, model string) {
-	b := append(s.head[:0], `{"id":`...)
-	b = appendText(b, id)
+	b := appendText([]byte(`{"id":`), id)
 	b = append(b, `,"object":"`+objectChatChunk+`","created":`...)
 	b = strconv.AppendInt(b, created, 10)
 	b = append(b, `,"model":`...)

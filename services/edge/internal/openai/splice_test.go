@@ -35,7 +35,7 @@ func TestSplicedChunksSayWhatReadOnesSay(t *testing.T) {
 	for raw, could := range map[string]bool{
 		`{"id":"x","object":"o","created":1,"model":"e","choices":[{"index":0,"delta":{"content":"a\"}]"},"finish_reason":null}]}`: true,
 		`{"choices":[{"index":1,"delta":{"role":"assistant","content":null},"logprobs":null}],"usage":null,"timings":{"n":[1]}}`:   true,
-		" {\n\"choices\" : [ { \"index\" : 0 , \"delta\" : { } , \"finish_reason\" : \"stop\" } , {\"index\":1,\"delta\":{}} ] }":  true,
+		"{\n \"choices\" : [ { \"index\" : 0 , \"delta\" : { } , \"finish_reason\" : \"stop\" } , {\"index\":1,\"delta\":{}} ] }":  true,
 		// What else they tell is read.
 		`{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":1}}`: false,
 		`{"choices":[],"usage":{"prompt_tokens":1}}`:                                    false,

@@ -241,6 +241,14 @@ func (r *Reader) Next(ctx context.Context) (Piece, error) {
 	}
 }
 
+// Pending reports whether another chunk is there already.
+func (r *Reader) Pending() bool {
+	f := r.flight
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return r.at >= f.base && r.at-f.base < len(f.chunks)
+}
+
 // Leave says that the caller waits no more. It may be called more than once.
 func (r *Reader) Leave() {
 	if !r.left {

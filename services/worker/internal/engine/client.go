@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +17,6 @@ import (
 	"github.com/poterne/poterne/pkg/requestid"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	"github.com/poterne/poterne/services/worker/internal/httpwire"
-	"github.com/poterne/poterne/services/worker/internal/jsonbody"
 )
 
 // The bounds on what an engine may send.
@@ -141,11 +141,11 @@ func (c *client) Invoke(ctx context.Context, op Operation, body []byte) (Answer,
 	if err != nil {
 		return Answer{}, err
 	}
-	members, err := jsonbody.Get(out, "usage")
-	if err != nil {
-		return Answer{}, apierr.Wrap(apierr.EngineFailed, err, "the engine's answer is not a JSON object")
+	answer, ok := scan(out)
+	if !ok || !json.Valid(out) {
+		return Answer{}, apierr.New(apierr.EngineFailed, "the engine's answer is not a JSON object")
 	}
-	return Answer{Body: out, Usage: usageOf(members["usage"])}, nil
+	return Answer{Body: out, Usage: usageOf(answer.usage.Of(out))}, nil
 }
 
 func (op Operation) path() string {

@@ -54,7 +54,7 @@ func (c *client) run(ctx context.Context, op Operation, body []byte, s *stream) 
 	if end, ok := resp.Body.(interface{ Ended() bool }); ok && end.Ended() {
 		linger(resp.Body, cancel)
 	} else {
-		go linger(resp.Body, cancel) //nolint:gosec // it outlives the call by a moment
+		go linger(resp.Body, cancel) // it outlives the call by a moment
 	}
 	return s.told(), nil
 }

@@ -60,7 +60,7 @@ const maxInterim = 5
 
 // exchange writes a request and reads the head of its answer.
 func (cn *conn) exchange(ctx context.Context, r *Request) (*http.Response, error) {
-	stop := context.AfterFunc(ctx, func() { _ = cn.conn.SetDeadline(time.Unix(1, 0)) }) //nolint:forbidigo // long over
+	stop := context.AfterFunc(ctx, func() { _ = cn.conn.SetDeadline(time.Unix(1, 0)) }) // long over
 	cn.out = cn.client.append(cn.out[:0], r)
 	cn.limited.left, cn.limited.any = maxHead, false
 	_, failed := cn.conn.Write(cn.out)
