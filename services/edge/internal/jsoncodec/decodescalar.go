@@ -32,7 +32,7 @@ func (d *decoder) scalar(n protowire.Number, v value) error {
 		return err
 	case protoreflect.EnumKind:
 		e, err := d.enum(v.enum)
-		d.varint(n, uint64(e)) //nolint:gosec // as the wire has numbers below zero
+		d.varint(n, uint64(e))
 		return err
 	case protoreflect.DoubleKind:
 		f, err := d.float(64)
@@ -63,7 +63,7 @@ func (d *decoder) whole(n protowire.Number, v value) error {
 	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
 		var u uint64
 		u, err = d.unsigned(v)
-		i = int64(u) //nolint:gosec // the same bits
+		i = int64(u)
 	default:
 		return faultf("has a type that is not known")
 	}
@@ -74,11 +74,11 @@ func (d *decoder) whole(n protowire.Number, v value) error {
 	case protoreflect.Sint32Kind, protoreflect.Sint64Kind:
 		d.varint(n, protowire.EncodeZigZag(i))
 	case protoreflect.Fixed32Kind, protoreflect.Sfixed32Kind:
-		d.fixed32(n, uint32(i)) //nolint:gosec // in bounds by now, and the same bits
+		d.fixed32(n, uint32(i))
 	case protoreflect.Fixed64Kind, protoreflect.Sfixed64Kind:
-		d.fixed64(n, uint64(i)) //nolint:gosec // the same bits
+		d.fixed64(n, uint64(i))
 	default:
-		d.varint(n, uint64(i)) //nolint:gosec // as the wire has numbers below zero
+		d.varint(n, uint64(i))
 	}
 	return nil
 }
