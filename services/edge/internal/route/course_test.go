@@ -28,9 +28,7 @@ func TestEveryCourseEnds(t *testing.T) {
 	for range 5000 {
 		r := testRouter(t, DefaultConfig())
 		route := Route{Name: "r", Retry: Retry{Attempts: 1 + random.IntN(MaxAttempts), On: some(), Backoff: time.Millisecond, MaxBackoff: time.Second}}
-		for _, m := range []string{"m", "a", "b", "c", "d"}[:random.IntN(6)] {
-			route.Fallback.Models = append(route.Fallback.Models, m)
-		}
+		route.Fallback.Models = []string{"m", "a", "b", "c", "d"}[:random.IntN(6)]
 		route.Fallback.On = some()
 		c := r.Begin(&route, "acme", "m", random.IntN(4) > 0)
 		asked, attempts := map[string]int{"m": 1}, 1
@@ -70,8 +68,10 @@ func TestWhatComesAfterAFailure(t *testing.T) {
 	route := Route{Name: "r", Retry: Retry{Attempts: 3, On: []Reason{Timeout}, Backoff: 40 * time.Millisecond, MaxBackoff: 60 * time.Millisecond}, Fallback: Fallback{Models: []string{"a", "b"}, On: []Reason{Timeout}}}
 	c := r.Begin(&route, "acme", "m", true)
 	for i, want := range []Next{
-		{Step: Again, Model: "m", Wait: 30 * time.Millisecond}, {Step: Again, Model: "m", Wait: 45 * time.Millisecond},
-		{Step: Fall, Model: "a"}, {Step: Again, Model: "a", Wait: 30 * time.Millisecond},
+		{Step: Again, Model: "m", Wait: 30 * time.Millisecond},
+		{Step: Again, Model: "m", Wait: 45 * time.Millisecond},
+		{Step: Fall, Model: "a"},
+		{Step: Again, Model: "a", Wait: 30 * time.Millisecond},
 	} {
 		if got := c.Failed(t.Context(), Timeout); got != want {
 			t.Fatalf("%d: %+v, want %+v", i, got, want)
