@@ -25,7 +25,7 @@ func TestEveryCourseEnds(t *testing.T) {
 		}
 		return out
 	}
-	for range 5000 {
+	for range 500 {
 		r := testRouter(t, DefaultConfig())
 		route := Route{Name: "r", Retry: Retry{Attempts: 1 + random.IntN(MaxAttempts), On: some(), Backoff: time.Millisecond, MaxBackoff: time.Second}}
 		route.Fallback.Models = []string{"m", "a", "b", "c", "d"}[:random.IntN(6)]
@@ -93,7 +93,7 @@ func TestTheBudgetIsNeverExceeded(t *testing.T) {
 		retry bool
 	}
 	var events []event
-	for range 20_000 {
+	for range 4000 {
 		c.Advance(time.Duration(random.IntN(40)) * time.Millisecond)
 		if random.IntN(3) > 0 {
 			b.Deposit("acme")
