@@ -3,6 +3,7 @@ package edge_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,14 +30,7 @@ func (g *gate) route(name, body string) answer {
 // failing has every model fail but those named; the others answer.
 func (g *gate) failing(err error, well ...string) {
 	rest := new(fakeInference)
-	isWell := func(model string) bool {
-		for _, w := range well {
-			if w == model {
-				return true
-			}
-		}
-		return false
-	}
+	isWell := func(model string) bool { return slices.Contains(well, model) }
 	g.inference.unary = func(req *inferencev1.InvokeRequest) (*inferencev1.InvokeResponse, error) {
 		if !isWell(req.GetModel()) {
 			return nil, err

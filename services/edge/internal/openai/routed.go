@@ -175,7 +175,7 @@ func sticky(ctx context.Context, t *route.Route, subject string, setHeader func(
 			break
 		}
 		key = rand.Text()
-		c := http.Cookie{Name: t.Sticky.Name, Value: key, Path: "/", MaxAge: cookieAge, HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode}
+		c := http.Cookie{Name: t.Sticky.Name, Value: key, Path: "/", MaxAge: cookieAge, HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode} //nolint:gosec // on a connection in the clear a secure cookie would never come back; it is no credential
 		if err := setHeader(metadata.Pairs("set-cookie", c.String())); err != nil {
 			return "", apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
 		}

@@ -84,7 +84,7 @@ func (c *Inference) InvokeStream(ctx context.Context, in *inferencev1.InvokeRequ
 		return nil, err
 	}
 	// Whoever asked may leave before the end: then the stream's context ends.
-	stop := context.AfterFunc(out.Context(), v.Leave)
+	stop := context.AfterFunc(out.Context(), v.Leave) //nolint:contextcheck // the stream's own
 	return &stream{out, v, stop}, nil
 }
 
