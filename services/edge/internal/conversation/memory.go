@@ -51,8 +51,8 @@ type Deps struct {
 // Memory remembers conversations. It is safe for concurrent use.
 type Memory struct {
 	Deps
-	summaries chan struct{} // as many as may be made at once
-	making    sync.Map      // of which conversations
+	summaries chan struct{}                 // as many as may be made at once
+	making    sync.Map                      // of which conversations
 	ends      atomic.Pointer[chan struct{}] // closed when the component ends
 	wait      sync.WaitGroup
 }
