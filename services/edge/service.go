@@ -164,7 +164,7 @@ func (s *Service) newServers(ctx context.Context) error {
 		Config:    s.cfg.OpenAI,
 		Inference: inference,
 		Meters:    s.security.Meters,
-		Context:   contextbuilder.New(s.cfg.Context, searchv1.NewSearchServiceClient(s.backends.search), inference, inspector),
+		Context:   contextbuilder.New(s.cfg.Context, searchv1.NewSearchServiceClient(s.backends.search), inference, inspector).WithClock(s.opts.clock),
 		Inspector: inspector, Answers: s.answers(),
 		Codec: codec, Clock: s.opts.clock, IDs: s.opts.ids, Responses: s.security.Responses, Log: s.opts.telemetry.Logger,
 		Router: s.security.Routes, Allowance: s.security.Allowance,

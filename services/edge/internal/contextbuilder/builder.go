@@ -8,11 +8,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"time"
 
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/clock"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
@@ -56,11 +56,18 @@ type Builder struct {
 	search Searcher
 	models Models
 	look   Inspector
+	clock  clock.Clock
 }
 
 // New returns a builder.
 func New(cfg Config, search Searcher, models Models, look Inspector) *Builder {
-	return &Builder{cfg: cfg, search: search, models: models, look: look}
+	return &Builder{cfg: cfg, search: search, models: models, look: look, clock: clock.Real()}
+}
+
+// WithClock takes the time from c, and returns b.
+func (b *Builder) WithClock(c clock.Clock) *Builder {
+	b.clock = c
+	return b
 }
 
 // NotFoundAnswer is what is answered where ErrNothingFound is returned.
@@ -84,8 +91,7 @@ type Found struct {
 // model the error is ErrNothingFound. count counts req as it is by then; nil: nobody
 // can. What was packed and what was left out is noted for who asks why.
 func (b *Builder) Build(ctx context.Context, req *edgev1.CreateChatCompletionRequest, count Count) (*Found, error) {
-	start := time.Now()
-	r := req.GetRetrieval()
+	start, r := b.clock.Now(), req.GetRetrieval()
 	ask, err := b.ask(ctx, req)
 	if err != nil {
 		return nil, err
@@ -103,7 +109,7 @@ func (b *Builder) Build(ctx context.Context, req *edgev1.CreateChatCompletionReq
 		return nil, err
 	}
 	w := b.window(int(model.GetModel().GetContextLength()), req)
-	n := notes{start: start, ask: ask, found: found, chosen: chosen, window: w}
+	n := notes{start: start, clock: b.clock, ask: ask, found: found, chosen: chosen, window: w}
 	required := b.cfg.RequirePassages
 	if r.RequirePassages != nil {
 		required = r.GetRequirePassages()

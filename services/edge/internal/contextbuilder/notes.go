@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/poterne/poterne/pkg/clock"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/explain"
@@ -22,6 +23,7 @@ const (
 // notes is what is told of a retrieval to who asks why: counts and ids, never texts.
 type notes struct {
 	start  time.Time
+	clock  clock.Clock
 	ask    *searchv1.SearchRequest
 	found  *searchv1.SearchResponse
 	chosen choice
@@ -38,7 +40,7 @@ func (n *notes) decide(ctx context.Context, outcome string) {
 	if outcome == outcomePacked && len(n.fitted.passages) == 0 {
 		outcome = outcomeEmpty
 	}
-	d := explain.Decision{Step: explain.Retrieval, Outcome: outcome, Start: n.start, Duration: time.Since(n.start), Detail: strings.Join(n.found.GetWarnings(), "; ")}
+	d := explain.Decision{Step: explain.Retrieval, Outcome: outcome, Start: n.start, Duration: n.clock.Now().Sub(n.start), Detail: strings.Join(n.found.GetWarnings(), "; ")}
 	add := func(name, value string) {
 		if value != "" {
 			d.Attributes = append(d.Attributes, explain.Attribute{Name: name, Value: value})

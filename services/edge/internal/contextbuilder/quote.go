@@ -26,8 +26,8 @@ func quote(s string) string {
 	var b strings.Builder
 	b.Grow(len(s) + len(s)/8)
 	for i, r := range s {
-		switch {
-		case r == '[' || r == '［':
+		switch r {
+		case '[', '［':
 			if control(s[i+utf8.RuneLen(r):]) {
 				b.WriteString("&#91;")
 			} else {

@@ -50,9 +50,7 @@ func (m *Memory) sumUp(ctx context.Context, t *Talk, c *edgev1.Conversation) {
 		return // the next turn tries again
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Timeout)
-	m.wait.Add(1)
-	go func() {
-		defer m.wait.Done()
+	m.wait.Go(func() {
 		defer cancel()
 		defer m.making.Delete(key{t.owner, t.id})
 		defer func() { <-m.summaries }()
@@ -68,7 +66,7 @@ func (m *Memory) sumUp(ctx context.Context, t *Talk, c *edgev1.Conversation) {
 		if err := m.summarize(ctx, t, c); err != nil {
 			m.Log.WarnContext(ctx, "a conversation could not be summed up", telemetry.Err(err))
 		}
-	}()
+	})
 }
 
 // summarize sums up the turns before the last ones, with the summary so far.
