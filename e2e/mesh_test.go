@@ -96,6 +96,7 @@ func TestRealMesh(t *testing.T) {
 	t.Run("variants", func(t *testing.T) { scenario.Variants(t, g) })
 	t.Run("openai sdk", func(t *testing.T) { scenario.PythonSDK(t, g, "sdk/check_openai.py") })
 	t.Run("anthropic sdk", func(t *testing.T) { scenario.PythonSDK(t, g, "sdk/check_anthropic.py") })
+	t.Run("model context protocol", func(t *testing.T) { scenario.MCP(t, g) })
 	t.Run("openai sdk on node", func(t *testing.T) { scenario.NodeSDK(t, g, "sdk/check_openai.mjs") })
 	t.Run("anthropic sdk on node", func(t *testing.T) { scenario.NodeSDK(t, g, "sdk/check_anthropic.mjs") })
 	t.Run("grpcurl", func(t *testing.T) { scenario.GRPCurl(t, g) })

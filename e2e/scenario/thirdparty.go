@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,18 @@ func NodeSDK(t *testing.T, g Target, script string) {
 		}
 	}
 	runSDK(t, g, exec.CommandContext(t.Context(), "node", filepath.Join(dir, filepath.Base(script))))
+}
+
+// MCP has both official clients of the Model Context Protocol for Node.js use the
+// gateway, as an administrator and as somebody of another tenant.
+func MCP(t *testing.T, g Target) {
+	made := g.Call(t, http.MethodPost, "/v1/admin/api-keys", map[string]any{"name": "mcp", "tenant": "globex", "roles": []string{"reader"}}, http.StatusOK)
+	key, ok := Path(made.JSON(t), "key").(string)
+	if !ok {
+		t.Fatal("no key was made")
+	}
+	t.Setenv("POTERNE_TEST_STRANGER_KEY", key)
+	NodeSDK(t, g, "sdk/check_mcp.mjs")
 }
 
 func runSDK(t *testing.T, g Target, cmd *exec.Cmd) {

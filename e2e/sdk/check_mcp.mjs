@@ -3,7 +3,7 @@
 // @modelcontextprotocol/client, of the one without.
 //
 // Environment: POTERNE_URL, POTERNE_API_KEY, POTERNE_CHAT_MODEL_NAME,
-// POTERNE_STRANGER_KEY, a key of another tenant.
+// POTERNE_TEST_STRANGER_KEY, a key of another tenant.
 
 import { Client as Newer, StreamableHTTPClientTransport as NewerTransport } from "@modelcontextprotocol/client";
 import { Client as Older } from "@modelcontextprotocol/sdk/client/index.js";
@@ -52,7 +52,7 @@ async function use(name, Client, Transport) {
   check(`${name}: a member that is not there`, wrong.isError && wrong.content[0].text.startsWith("INVALID_ARGUMENT"), wrong);
   await client.close();
 
-  const stranger = await connect(Client, Transport, process.env.POTERNE_STRANGER_KEY);
+  const stranger = await connect(Client, Transport, process.env.POTERNE_TEST_STRANGER_KEY);
   const theirs = await stranger.callTool({ name: "list_collections", arguments: {} });
   check(`${name}: another tenant's list`, !theirs.structuredContent.collections.some((c) => c.id === collection), theirs);
   const unseen = await stranger.callTool({ name: "search", arguments: { collection, query: "gate" } });

@@ -30,11 +30,11 @@ func messageRequests() map[string]request {
 			json: `{"model":"sim-chat","input":{"text":"hello"},"previous_response_id":"{kept}"}`,
 			rest: `{"model":"sim-chat","input":"hello","previous_response_id":"{kept}"}`,
 		},
-		"MessagesService/CreateMessage":             message(``),
-		"MessagesService/CreateMessage+alias":       message(`,"model":"{model}@{alias}"`),
-		"MessagesService/CreateMessage+retrieval":   message(`,"model":"sim-chat","retrieval":{"collection":"{collection}"}`),
-		"MessagesService/StreamMessage":             message(``),
-		"MessagesService/CountMessageTokens":        count,
-		"ModerationService/CreateModeration":        {json: `{"model":"detectors","input":{"text":"hello"}}`, rest: `{"model":"detectors","input":"hello"}`, nothing: "it keeps nothing and asks nobody"},
+		"MessagesService/CreateMessage":           message(``),
+		"MessagesService/CreateMessage+alias":     message(`,"model":"{model}@{alias}"`),
+		"MessagesService/CreateMessage+retrieval": message(`,"model":"sim-chat","retrieval":{"collection":"{collection}"}`),
+		"MessagesService/StreamMessage":           message(``),
+		"MessagesService/CountMessageTokens":      count,
+		"ModerationService/CreateModeration":      {json: `{"model":"detectors","input":{"text":"hello"}}`, rest: `{"model":"detectors","input":"hello"}`, nothing: "it keeps nothing and asks nobody"},
 	}
 }

@@ -29,7 +29,6 @@ const instructions = "Search documents, and ask models, of a Poterne gateway. Wh
 // Open returns the handler of the protocol's path.
 func Open(d mcphttp.Deps) http.Handler {
 	s := &server{caller: mcptool.NewCaller(d.Conn), deps: d}
-	//nolint:exhaustruct // the rest is as the SDK has it
 	m := mcp.NewServer(&mcp.Implementation{Name: "poterne", Title: "Poterne", Version: d.Version}, &mcp.ServerOptions{
 		Instructions: instructions, Logger: slog.New(slog.DiscardHandler),
 		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
@@ -125,7 +124,6 @@ const codeRefused = -32000
 
 func protocolError(err error) error {
 	e := apierr.From(err)
-	//nolint:exhaustruct // no data
 	return &jsonrpc.Error{Code: codeRefused, Message: string(e.Reason) + ": " + e.Message}
 }
 
