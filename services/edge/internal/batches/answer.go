@@ -45,7 +45,7 @@ func (j *job) answer(ctx context.Context) error {
 	defer cut(nil)
 	stop := context.AfterFunc(j.admit, func() { //nolint:contextcheck // the job's own
 		_ = clock.Sleep(asking, j.Clock, grace)
-		cut(context.Cause(j.admit))
+		cut(context.Cause(j.admit)) //nolint:contextcheck // the job's own
 	})
 	defer stop()
 	k := newKeeper(j)
