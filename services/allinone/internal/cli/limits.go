@@ -58,6 +58,9 @@ func (a *app) limitsSetCommand(tenant *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "set NAME --kind KIND --amount N", Short: "Keep a limit in place of what has its name", Args: exactArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if amount < 1 {
+				return usagef("--amount must be given, and at least 1")
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
@@ -92,7 +95,6 @@ func (a *app) limitsSetCommand(tenant *string) *cobra.Command {
 	f.BoolVar(&disabled, "disabled", false, "limit nothing, and hide what the configuration has of this name")
 	f.StringVar(&etag, "etag", "", "only when the limit has this etag; 0 when there is none")
 	f.BoolVar(&check, "check", false, "only check it")
-	_ = cmd.MarkFlagRequired("amount")
 	return cmd
 }
 

@@ -208,7 +208,8 @@ func TestSharesByDiscovery(t *testing.T) {
 		l.Found(4)
 		shares := func(want int) {
 			t.Helper()
-			sleep(t, tendInterval)
+			sleep(t, 2*tendInterval)
+			synctest.Wait()
 			d, _ := askOnce(t, l, "k", 0, PerMinute(120), AwayLocal)
 			if got := d.Limit.AtOnce(); got != want || seen.replicas.Load() != int64(120/want) {
 				t.Errorf("a share is %d, want %d; %d replicas were told", got, want, seen.replicas.Load())

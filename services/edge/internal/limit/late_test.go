@@ -49,7 +49,7 @@ func (g *lagging) Run(ctx context.Context, source string, keys []string, args ..
 	}
 	if err != nil && source == takeScript {
 		for i := range keys {
-			if out != nil && out[5*i] == 1 {
+			if len(out) > 5*i+1 && out[5*i] == 1 {
 				g.gone += arg[int](args, 4*i+2) + int(out[5*i+1])
 			}
 		}
@@ -70,7 +70,7 @@ func TestLateAnswersAreReconciled(t *testing.T) {
 func reconcileLate(t *testing.T, r *rand.Rand) {
 	t.Helper()
 	replicas := 1 + r.IntN(3)
-	g := &lagging{model: newModel(clock.Real()), rand: r, most: []time.Duration{8, 20, 60, 200}[r.IntN(4)] * time.Millisecond}
+	g := &lagging{model: newModel(clock.Real()), rand: r, most: time.Duration([]int{8, 20, 60, 200}[r.IntN(4)]) * time.Millisecond}
 	g.edges = replicas
 	if r.IntN(2) == 0 {
 		g.lost = 0.02

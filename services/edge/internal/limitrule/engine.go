@@ -211,7 +211,9 @@ func (e *Engine) refuse(ctx context.Context, w *work, refused int, setHeader fun
 		name = o.Name
 	}
 	audit.From(ctx).Decide(explain.Decision{Step: explain.Limits, Outcome: "refused", Attributes: []explain.Attribute{
-		{Name: "policy", Value: name}, {Name: "counted_by", Value: string(by)}, {Name: "unit", Value: string(unit)},
+		{Name: "policy", Value: name},
+		{Name: "counted_by", Value: string(by)},
+		{Name: "unit", Value: string(unit)},
 		{Name: "local", Value: strconv.FormatBool(w.decisions[refused].Local)},
 	}})
 	return refusal(o, w.asks[refused], w.decisions[refused])

@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestTrafficVerbs asks a gateway by every verb about limits, prices, budgets, usage
+// and the cache: what it asks, what it shows, and what is refused before it asks.
+func TestTrafficVerbs(t *testing.T) {
+	for _, c := range []struct {
+		args   string
+		code   int
+		asked  string // method, path and body; empty: nothing is asked
+		answer string
+		says   string
+	}{
+		{"limits list --tenant acme", 0, "GET /v1/admin/limits?tenant=acme", `{"limits":[{"name":"few","kind":"LIMIT_KIND_TOTAL_TOKENS","amount":"9"}]}`, "few"},
+		{
+			"limits set few --kind total-tokens --amount 9 --by tenant,user --models gpt-* --period 90s --check", 0,
+			`PUT /v1/admin/limits/few {"etag":"","limit":{"amount":9,"away":"LIMIT_AWAY_LOCAL","burst":0,"by":["tenant","user"],"disabled":false,"kind":"LIMIT_KIND_TOTAL_TOKENS"`, `{"limit":{"name":"few"}}`, "few",
+		},
+		{"limits set a/b --amount 1", 0, "PUT /v1/admin/limits/a%2Fb", `{"limit":{}}`, ""},
+		{"limits set few", 2, "", "", ""},
+		{"limits set --amount 1", 2, "", "", ""},
+		{"limits set few --amount 0", 2, "", "", "--amount"},
+		{"limits set few --amount many", 2, "", "", ""},
+		{"limits set few --amount 1 --period soon", 2, "", "", ""},
+		{"limits delete few --etag 4", 0, "DELETE /v1/admin/limits/few?etag=4", `{}`, ""},
+		{"limits delete", 2, "", "", ""},
+		{"limits status --key k1 --user ana --model small", 0, "GET /v1/admin/limits:status?address=&key_id=k1", `{"limits":[{"name":"few","remaining":"3"}]}`, "3"},
+		{"limits status more", 2, "", "", ""},
+
+		{"prices list --history", 0, "GET /v1/admin/prices?history=true", `{"prices":[{"model":"chat","rates":{"input":"150000"}}]}`, "0.15"},
+		{
+			"prices set chat@v3 --input 0.15 --cached-input 0 --from 2027-01-01T00:00:00Z", 0,
+			`POST /v1/admin/prices {"price":{"model":"chat@v3","rates":{"cached_input":0,"input":150000},"valid_from":"2027-01-01T00:00:00Z"`, `{"price":{"model":"chat@v3"}}`, "chat@v3",
+		},
+		{"prices set chat", 2, "", "", ""},
+		{"prices set chat --input -1", 2, "", "", ""},
+		{"prices set chat --input 0.0000001", 2, "", "", ""},
+		{"prices set chat --input 1 --from tomorrow", 2, "", "", ""},
+		{"prices remove chat --variant q4", 0, `POST /v1/admin/prices {"price":{"model":"chat","removed":true,"variant":"q4"`, `{"price":{}}`, ""},
+		{"prices remove", 2, "", "", ""},
+
+		{"budgets list --tenant acme", 0, "GET /v1/admin/budgets?tenant=acme", `{"budgets":[{"id":"lab","unit":"money","amount":"2500000","standing":{"settled":"500000"}}]}`, "0.5"},
+		{"budgets get lab --tenant acme", 0, "GET /v1/admin/budgets/lab?tenant=acme", `{"budget":{"id":"lab","unit":"tokens","amount":"7"}}`, "lab"},
+		{"budgets get", 2, "", "", ""},
+		{
+			"budgets set lab --team lab --tokens 2_000_000 --period day --warn 50 --soft", 0,
+			`POST /v1/admin/budgets {"budget":{"amount":2000000,"hard":false,"id":"lab","period":"day","scope":"team","scope_name":"lab","unit":"tokens","warnings":[50]}`, `{"budget":{"id":"lab"}}`, "lab",
+		},
+		{"budgets set lab --money 5 --tokens 5", 2, "", "", ""},
+		{"budgets set lab", 2, "", "", ""},
+		{"budgets set lab --money five", 2, "", "", ""},
+		{"budgets set lab --tokens 1.5", 2, "", "", ""},
+		{"budgets set lab --team a --key b --tokens 5", 2, "", "", ""},
+		{"budgets set --tokens 5", 2, "", "", ""},
+		{"budgets delete lab", 0, "DELETE /v1/admin/budgets/lab", `{}`, "is removed"},
+		{"budgets delete", 2, "", "", ""},
+
+		{"usage list --by tenant,day --model chat", 0, "GET /v1/admin/usage?group_by=tenant&group_by=day&model=chat", `{"rows":[{"time":"2026-05-01T00:00:00Z","tenant":"acme","cost":"1500000"}]}`, "1.5"},
+		{"usage list now", 2, "", "", ""},
+		{"usage own", 0, "GET /v1/usage", `{"models":[{"model":"chat"}],"budgets":[{"id":"lab"}]}`, "lab"},
+		{"usage export --from 2026-05-01T00:00:00Z", 0, "GET /v1/admin/usage:export?from=2026-05-01T00%3A00%3A00Z&group_by=model", "model,cost\n", "model,cost"},
+		{"usage check", 0, "POST /v1/admin/usage:check {}", `{"adds_up":true,"requests":"7"}`, "7 requests added up"},
+		{"usage check --from 2026-05-01T00:00:00Z", 1, "POST /v1/admin/usage:check", `{"adds_up":false,"difference_count":"1","differences":[{"table":"day","row":"x"}]}`, "day"},
+
+		{"cache stats --tenant *", 0, "GET /v1/admin/cache?tenant=%2A", `{"tenant":"*","hits":"12"}`, "12"},
+		{"cache purge --model small --collection docs", 0, `POST /v1/admin/cache:purge {"collection":"docs","model":"small","tenant":""}`, `{"revision":"4"}`, "4"},
+		{"cache purge everything", 2, "", "", ""},
+		{"cache", 2, "", "", "needs a verb"},
+	} {
+		var asked []string
+		gateway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			asked = append(asked, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+string(body)))
+			_, _ = io.WriteString(w, c.answer)
+		})
+		code, stdout, stderr := run(t, gateway, "", strings.Fields(c.args)...)
+		want := 0
+		if c.asked != "" {
+			want = 1
+		}
+		if code != c.code || len(asked) != want || want == 1 && !strings.HasPrefix(asked[0], c.asked) || !strings.Contains(stdout+stderr, c.says) {
+			t.Errorf("%s: code %d, asked %q, says %s%s", c.args, code, asked, stdout, stderr)
+		}
+		if code != 0 && stderr == "" {
+			t.Errorf("%s: fails, and says nothing", c.args)
+		}
+	}
+	refused := answer(http.StatusBadRequest, `{"title":"Bad request","detail":"kind must be one of","status":400}`)
+	for _, args := range []string{
+		"limits list", "limits set a --amount 1", "limits delete a", "limits status", "prices list", "prices set m --input 1", "prices remove m", "budgets list",
+		"budgets get a", "budgets set a --tokens 1", "budgets delete a", "usage list", "usage own", "usage export", "usage check", "cache stats", "cache purge",
+	} {
+		if code, stdout, stderr := run(t, refused, "", strings.Fields(args)...); code != 1 || stdout != "" || !strings.Contains(stderr, "kind must be") {
+			t.Errorf("%s, refused: code %d, says %q, %q", args, code, stdout, stderr)
+		}
+	}
+}
