@@ -125,10 +125,10 @@ func TestRefusalsAreExplained(t *testing.T) {
 	}{
 		"credentials": {"GET", "/v1/models", "", []string{"Authorization", "Bearer wrong"}, "refused", "UNAUTHENTICATED", "identity refused"},
 		"policy":      {"GET", "/v1/admin/api-keys", "", ada, "refused", "PERMISSION_DENIED", "policy refused"},
-		"scopes": {"GET", "/v1/collections", "", g.holder("acme", "ada", "reader", `,"scopes":["model:*"]`), "refused", "PERMISSION_DENIED", "policy refused"},
-		"form":   {"POST", chatPath, `{"model":"small","messages":[]}`, ada, "refused", "INVALID_ARGUMENT", "answer refused"},
-		"body":   {"POST", chatPath, `{"model":`, ada, "refused", "INVALID_ARGUMENT", "answer refused"},
-		"header": {"POST", chatPath, fmt.Sprintf(sayHi, "small", ""), append([]string{"x-poterne-wait", "soon"}, ada...), "refused", "INVALID_ARGUMENT", "answer refused"},
+		"scopes":      {"GET", "/v1/collections", "", g.holder("acme", "ada", "reader", `,"scopes":["model:*"]`), "refused", "PERMISSION_DENIED", "policy refused"},
+		"form":        {"POST", chatPath, `{"model":"small","messages":[]}`, ada, "refused", "INVALID_ARGUMENT", "answer refused"},
+		"body":        {"POST", chatPath, `{"model":`, ada, "refused", "INVALID_ARGUMENT", "answer refused"},
+		"header":      {"POST", chatPath, fmt.Sprintf(sayHi, "small", ""), append([]string{"x-poterne-wait", "soon"}, ada...), "refused", "INVALID_ARGUMENT", "answer refused"},
 	} {
 		r := g.do(c.method, c.path, c.body, c.pairs...)
 		a, steps := g.explained(r.header.Get("X-Request-Id"))
@@ -167,9 +167,9 @@ func TestOthersRequestsAreNotThere(t *testing.T) {
 			want   int
 		}{
 			"the caller": {ada, 200}, "the tenant's administrator": {g.holder("acme", "root", "admin", ""), 200},
-			"another subject": {g.holder("acme", "bob", "developer", ""), 404},
+			"another subject":               {g.holder("acme", "bob", "developer", ""), 404},
 			"another tenant's of that name": {g.holder("other", "ada", "reader", ""), 404}, "another tenant's administrator": {g.holder("other", "ada", "admin", ""), 404},
-			"another key for one model": {g.holder("acme", "ada", "reader", `,"models":["tiny"]`), 404},
+			"another key for one model":            {g.holder("acme", "ada", "reader", `,"models":["tiny"]`), 404},
 			"an administrator's key for one model": {g.holder("acme", "root", "admin", `,"models":["tiny"]`), 404},
 		} {
 			a := g.do("GET", "/v1/requests/"+id, "", c.holder...)
