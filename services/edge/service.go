@@ -143,8 +143,6 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 
 func (s *Service) newServers(ctx context.Context) error {
 	codec := s.codec
-	inference, err := s.gated(inferencev1.NewInferenceServiceClient(s.backends.inference))
-	codec := jsoncodec.New(jsoncodec.Options{})
 	inference, err := s.gated(inferencev1.NewInferenceServiceClient(s.backends.inference)) //nolint:contextcheck // the limit is no one request's
 	if err != nil {
 		return err
