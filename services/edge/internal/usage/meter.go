@@ -231,10 +231,11 @@ func (m *Meter) warn(ctx context.Context, h *hold) error {
 }
 
 // entryID is an errand's own, so that one which is made again since its answer was
-// lost with an edge is counted once.
+// lost with an edge is counted once. What several models did for it, each of which a
+// route asked in turn, counts for each.
 func (m *Meter) entryID(ctx context.Context, d metering.Demand) string {
 	if e, ok := authn.ErrandFrom(ctx); ok && !d.Beside {
-		return e.ID
+		return e.ID + "/" + short(d.Model)
 	}
 	return m.ids.New()
 }
