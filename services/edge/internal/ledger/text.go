@@ -46,7 +46,11 @@ func (e *Entry) appendText(dst []byte) []byte {
 	if len(e.Charges) > 0 {
 		dst = append(dst, ']')
 	}
-	return append(trueMember(dst, `,"q":true`, e.Claimed), '}')
+	dst = trueMember(dst, `,"q":true`, e.Claimed)
+	dst = trueMember(dst, `,"h":true`, e.Hit)
+	dst = numberMember(dst, `,"si":`, e.SavedInput)
+	dst = numberMember(dst, `,"sg":`, e.SavedOutput)
+	return append(dst, '}')
 }
 
 func textMember(dst []byte, name, s string) []byte {

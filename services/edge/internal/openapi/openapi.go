@@ -32,10 +32,13 @@ const (
 //go:embed openapi.json.gz
 var packed []byte
 
-// page is where people read the document, and try calls.
+// page is where people read the document, and try calls. The line of signIn is left
+// out where nobody can log in.
 //
 //go:embed docs.html
 var page []byte
+
+const signIn = `<p class="signin">`
 
 // Document returns the OpenAPI document.
 func Document() ([]byte, error) {
@@ -56,13 +59,18 @@ func Pages(version string, login bool) map[string]http.Handler {
 	return map[string]http.Handler{
 		pathDocument: http.HandlerFunc(serveDocument),
 		pathDocs:     http.RedirectHandler(pathTree, http.StatusMovedPermanently),
-		pathTree:     ownHostOnly(docs()),
+		pathTree:     ownHostOnly(docs(login)),
 		pathRoot:     root(version, login),
 	}
 }
 
 // docs answers with the page, and with what that is made of below it.
-func docs() http.Handler {
+func docs(login bool) http.Handler {
+	text := page
+	if before, rest, ok := bytes.Cut(page, []byte(signIn)); ok && !login {
+		_, after, _ := bytes.Cut(rest, []byte("\n"))
+		text = slices.Concat(before, after)
+	}
 	files := http.StripPrefix(pathTree, statigz.FileServer(static.FS))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != pathTree {
@@ -70,7 +78,7 @@ func docs() http.Handler {
 			return
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = w.Write(page)
+		_, _ = w.Write(text)
 	})
 }
 
