@@ -94,6 +94,7 @@ func (s *Server) planned(ctx context.Context, c call, streamed bool, setHeader f
 		cache.Count(ctx, p.tenant, respcache.Miss, "", 0, 0)
 		return nil, errNotCached()
 	}
+	p.spent, _ = audit.From(ctx).Cost()
 	seen := false
 	if c.routed != nil {
 		s.mirror(ctx, c)

@@ -135,6 +135,7 @@ func (s *Server) fallen(ctx context.Context, c call, led, streamed bool, failure
 	}
 	c.plan = nil
 	p.replayed = false
+	p.spent, _ = audit.From(ctx).Cost()
 	audit.From(ctx).SetCache(cacheBypass)
 	ctx, cancel := c.routed.bound(ctx)
 	defer cancel()
