@@ -149,6 +149,9 @@ func (s *Server) fallen(ctx context.Context, c call, led, streamed bool, failure
 	return resp.GetUsage(), pass(resp.GetServedBy(), resp.GetBody(), false)
 }
 
+// notTheirs is why a caller may not have a model at all.
+const notTheirs = "the caller may not have it"
+
 // instead returns the context of an attempt at another model than the request is for,
 // or why the caller may not have it: it must be allowed as if it had been asked for, and
 // nothing may be asked of it that was not fulfilled for the first.
@@ -157,7 +160,7 @@ func (s *Server) instead(ctx context.Context, c call, model string) (_ context.C
 	have, reach := obligation.From(ctx), obligation.LimitsFrom(ctx)
 	switch {
 	case err != nil:
-		return ctx, "the caller may not have it"
+		return ctx, notTheirs
 	case set.Model != "" && set.Model != model:
 		return ctx, "the policy has another model answer for it"
 	case set.MaxTokens > 0 && (c.maxTokens == 0 || c.maxTokens > int64(set.MaxTokens)):
