@@ -94,7 +94,7 @@ type plan struct {
 	replayed bool
 	// spent is what the request had cost before its answer was made: an answer that
 	// others may get, too, can be settled before its caller has read it.
-	spent int64
+	spent    int64
 	degraded bool
 }
 

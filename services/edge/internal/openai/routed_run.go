@@ -133,6 +133,9 @@ func (s *Server) fallen(ctx context.Context, c call, led, streamed bool, failure
 			return nil, err
 		}
 	}
+	if !led {
+		s.mirror(ctx, c)
+	}
 	c.plan = nil
 	p.replayed = false
 	p.spent, _ = audit.From(ctx).Cost()
