@@ -1,10 +1,13 @@
 package edge_test
 
 import (
+	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 )
 
@@ -48,5 +51,29 @@ func TestAMirrorIsAskedTheSame(t *testing.T) {
 	g.do("POST", chatPath, `{"model":"small","messages":[{"role":"user","content":"Hi"}],"stream":true}`)
 	if asked := g.mirrored(2); len(asked["other"]) != 1 || len(asked["small"]) != 1 {
 		t.Errorf("asked were %v", asked)
+	}
+}
+
+// What needs to know a model's context to fit something into it does not stand in the
+// way of the route's other models.
+func TestAnotherModelAnswersFromPassagesAndMemory(t *testing.T) {
+	g := open(t, nil)
+	g.search.hits = []*searchv1.Hit{{DocumentId: "d1", ChunkId: "d1#0", Text: "Twenty-seven days."}}
+	g.route("gone", `{"match":{"models":["gone"]},"fallback":{"models":["small"],"on":["ROUTE_REASON_MODEL_NOT_FOUND"]}}`)
+	g.failing(apierr.New(apierr.ModelNotFound, "there is no model"), "small")
+	const asked = `{"model":"gone","messages":[{"role":"user","content":"And in March?"}],"memory":{"conversation":"c"}%s}`
+	for _, more := range []string{"", `,"retrieval":{"collection":"handbook"}`, `,"stream":true`} {
+		if a := g.do("POST", chatPath, fmt.Sprintf(asked, more)); a.status != http.StatusOK || a.header.Get("X-Poterne-Fallback") != "gone;reason=model-not-found" {
+			t.Errorf("%s: %d %v %s", more, a.status, a.header, a.text)
+		}
+	}
+	if a := g.do("GET", "/v1/conversations/c", ""); a.at("turn_count") != 3.0 {
+		t.Errorf("%s", a.text)
+	}
+	g.inference.mu.Lock()
+	last := string(g.inference.invoked[len(g.inference.invoked)-1].GetBody())
+	g.inference.mu.Unlock()
+	if strings.Count(last, "And in March?") != 3 {
+		t.Errorf("the model read %s", last)
 	}
 }
