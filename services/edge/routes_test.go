@@ -143,6 +143,10 @@ func TestAFallbackMustBeAllowed(t *testing.T) {
 	g.failing(apierr.New(apierr.Unavailable, "no worker is ready to serve it; try again"), "small")
 	if a := g.askModel("big", "", "Authorization", "Bearer "+key); a.status != http.StatusServiceUnavailable || strings.Join(g.askedModels(), " ") != "big" {
 		t.Errorf("%d %s", a.status, a.text)
+	} else if told, steps := g.explained(a.header.Get("X-Request-Id"), "Authorization", "Bearer "+key); !slices.Contains(steps, "attempt skipped") || strings.Contains(told.text, "small") {
+		t.Errorf("who may not have it is told of it: %s", told.text)
+	} else if told, _ := g.explained(a.header.Get("X-Request-Id")); !strings.Contains(told.text, `"withheld_model","value":"small"`) {
+		t.Errorf("the platform is not: %s", told.text)
 	}
 	g.route("moved", `{"match":{"models":["big"]},"priority":5,"model":"small"}`)
 	if a := g.askModel("big", "", "Authorization", "Bearer "+key); a.status != http.StatusForbidden || len(g.askedModels()) != 0 {

@@ -49,6 +49,10 @@ func TestBatches(t *testing.T) {
 			t.Errorf("%v: %s", args, got)
 		}
 	}
+	code, refused := r.poterne("", "batches", "create", file, "--endpoint", "/v1/embeddings", "--wait")
+	if code == 0 || !strings.Contains(refused, "line 1: ") || !strings.Contains(refused, "endpoint") {
+		t.Errorf("code %d: %s", code, refused)
+	}
 	if got := ok("files", "list"); !strings.Contains(got, file) || !strings.Contains(got, "batch_output") {
 		t.Errorf("files: %s", got)
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -81,6 +82,7 @@ func (a *app) waitForBatch(ctx context.Context, c *client, id string) error {
 		if slices.Contains([]string{"completed", "failed", "expired", "cancelled"}, status) {
 			err := a.print(out, batchColumns())
 			if status != "completed" {
+				a.tellProblems(out)
 				err = errors.Join(err, errNotCompleted)
 			}
 			return err
@@ -88,6 +90,17 @@ func (a *app) waitForBatch(ctx context.Context, c *client, id string) error {
 		if err := clock.Sleep(ctx, clock.Real(), pause); err != nil {
 			return err
 		}
+	}
+}
+
+// tellProblems says what was wrong with a batch, line by line.
+func (a *app) tellProblems(batch map[string]any) {
+	list, _ := lookup(batch, "errors.data").([]any)
+	for _, p := range list {
+		if line := lookup(p, "line"); line != nil {
+			_, _ = fmt.Fprintf(a.streams.Err, "line %s: ", cell(line))
+		}
+		_, _ = fmt.Fprintln(a.streams.Err, cell(lookup(p, "message")))
 	}
 }
 

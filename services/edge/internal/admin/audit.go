@@ -11,7 +11,6 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	"github.com/poterne/poterne/services/edge/auditproof"
 	"github.com/poterne/poterne/services/edge/internal/audit"
-	"github.com/poterne/poterne/services/edge/internal/explain"
 	"github.com/poterne/poterne/services/edge/internal/requests"
 )
 
@@ -66,7 +65,7 @@ func (s *Server) readTrail(ctx context.Context, q audit.Query) ([]audit.Record, 
 	for i := range recs {
 		r := &recs[i]
 		r.Chain, r.Sequence, r.Previous, r.Hash = "", 0, auditproof.Hash{}, auditproof.Hash{}
-		r.Decisions = r.Decisions.Without(explain.AttributeWorker) // all tenants' too
+		r.Decisions = r.Decisions.ForTenants()
 	}
 	return recs, err
 }

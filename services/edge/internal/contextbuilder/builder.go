@@ -105,9 +105,11 @@ func (b *Builder) Build(ctx context.Context, req *edgev1.CreateChatCompletionReq
 		return nil, err
 	}
 	model, err := b.models.GetServedModel(ctx, &inferencev1.GetServedModelRequest{Model: req.GetModel()})
-	if err != nil {
+	if err != nil && ctx.Err() != nil {
 		return nil, err
 	}
+	// Of a model that cannot be asked about nothing is known: whether it is there, and
+	// whether another answers instead, is said when it is asked.
 	w := b.window(int(model.GetModel().GetContextLength()), req)
 	n := notes{start: start, clock: b.clock, ask: ask, found: found, chosen: chosen, window: w}
 	required := b.cfg.RequirePassages

@@ -95,11 +95,7 @@ func (m *Memory) Recall(ctx context.Context, req *edgev1.CreateChatCompletionReq
 		return nil, err
 	}
 	t.created = r.CreateTime
-	room, err := m.room(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	turns := lastTurns(kept.GetTurns(), int(ask.GetMaxTurns()), room)
+	turns := lastTurns(kept.GetTurns(), int(ask.GetMaxTurns()), m.room(ctx, req))
 	var history []*edgev1.ChatMessage
 	for _, turn := range turns {
 		history = append(history, turn.GetMessages()...)
@@ -109,17 +105,22 @@ func (m *Memory) Recall(ctx context.Context, req *edgev1.CreateChatCompletionReq
 	return t, nil
 }
 
+// unknownContext is the context, in tokens, of a model that cannot be asked about:
+// another may answer instead.
+const unknownContext = 2048
+
 // room is how many bytes of turns a model is to read.
-func (m *Memory) room(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (int, error) {
+func (m *Memory) room(ctx context.Context, req *edgev1.CreateChatCompletionRequest) int {
 	model, err := m.Models.GetServedModel(ctx, &inferencev1.GetServedModelRequest{Model: req.GetModel()})
+	length := int(model.GetModel().GetContextLength())
 	if err != nil {
-		return 0, err
+		length = unknownContext
 	}
 	room := m.Config.MaxPromptTokens
-	if length := int(model.GetModel().GetContextLength()); length > 0 {
+	if length > 0 {
 		room = min(room, length/2)
 	}
-	return room * bytesPerToken, nil
+	return room * bytesPerToken
 }
 
 // lastTurns returns the last turns that there is room for, at most most of them when

@@ -65,6 +65,14 @@ const (
 	MaxBytes = 8 << 10
 )
 
-// AttributeWorker is the name of attributes that say which worker it was. Only the
-// platform's administrators see them: workers are all tenants'.
-const AttributeWorker = "worker"
+// The names of attributes that only the platform's administrators see.
+const (
+	// AttributeWorker says which worker it was: workers are all tenants'.
+	AttributeWorker = "worker"
+	// AttributeWithheld is a model that the caller may not have: who may not is not told
+	// that there is one.
+	AttributeWithheld = "withheld_model"
+)
+
+// Withheld reports whether only the platform's administrators see attributes of a name.
+func Withheld(name string) bool { return name == AttributeWorker || name == AttributeWithheld }

@@ -224,15 +224,15 @@ func (r *reader) decision() (d Noted) {
 	return d
 }
 
-// Without returns the decisions without the attributes of a name; nothing of what are no
-// decisions.
-func (e Encoded) Without(name string) Encoded {
+// ForTenants returns the decisions without what only the platform's administrators see;
+// nothing of what are no decisions.
+func (e Encoded) ForTenants() Encoded {
 	list, omitted, err := e.Decode()
 	if err != nil {
 		return nil
 	}
 	for i := range list {
-		list[i].Attributes = slices.DeleteFunc(list[i].Attributes, func(a Attribute) bool { return a.Name == name })
+		list[i].Attributes = slices.DeleteFunc(list[i].Attributes, func(a Attribute) bool { return Withheld(a.Name) })
 	}
 	return Encode(list, omitted)
 }

@@ -92,6 +92,9 @@ type plan struct {
 	similar *question
 	// replayed says that the answer was made for somebody before.
 	replayed bool
+	// spent is what the request had cost before its answer was made: an answer that
+	// others may get, too, can be settled before its caller has read it.
+	spent    int64
 	degraded bool
 }
 

@@ -145,6 +145,7 @@ func (s *Server) embedMissing(ctx context.Context, p *plan, req *edgev1.CreateEm
 	}
 	keep := servedAs(p.serving, resp.GetServedBy())
 	if !keep && len(missing) < len(all) {
+		ask = sameAs(ask) // the one before may be in hand still, where it lost against its hedge
 		ask.Inputs, missing = all, make([]int, len(all))
 		for i := range missing {
 			missing[i] = i

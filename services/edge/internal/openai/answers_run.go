@@ -94,9 +94,9 @@ func (s *Server) planned(ctx context.Context, c call, streamed bool, setHeader f
 		cache.Count(ctx, p.tenant, respcache.Miss, "", 0, 0)
 		return nil, errNotCached()
 	}
+	p.spent, _ = audit.From(ctx).Cost()
 	seen := false
 	if c.routed != nil {
-		s.mirror(ctx, c)
 		if open := s.openModel(c); open != nil {
 			return s.fallen(ctx, c, false, streamed, open, setHeader, pass)
 		}
@@ -185,6 +185,9 @@ func (s *Server) begin(ctx context.Context, c call, r *respcache.Reader, streame
 			r.Abandon()
 			return err
 		}
+	}
+	if c.routed != nil {
+		s.mirror(ctx, c) // of what is answered by what is kept no model makes anything
 	}
 	req, err := s.request(ctx, c)
 	if err != nil {

@@ -24,6 +24,9 @@ func (s *Server) tellCost(ctx context.Context, by *inferencev1.ServedBy, u *edge
 	cost, own, priced := s.Meters.Price(metering.Work{Kind: metering.Generate, By: by, Time: begun, Tokens: &commonv1.TokenUsage{
 		PromptTokens: u.GetPromptTokens(), CompletionTokens: u.GetCompletionTokens(), CachedPromptTokens: u.GetPromptTokensDetails().GetCachedTokens(),
 	}})
+	if p != nil && !p.replayed {
+		micros = p.spent
+	}
 	if priced {
 		if currency = own; p == nil || !p.replayed {
 			micros += cost

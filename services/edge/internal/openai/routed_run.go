@@ -133,8 +133,12 @@ func (s *Server) fallen(ctx context.Context, c call, led, streamed bool, failure
 			return nil, err
 		}
 	}
+	if !led {
+		s.mirror(ctx, c)
+	}
 	c.plan = nil
 	p.replayed = false
+	p.spent, _ = audit.From(ctx).Cost()
 	audit.From(ctx).SetCache(cacheBypass)
 	ctx, cancel := c.routed.bound(ctx)
 	defer cancel()
@@ -148,6 +152,9 @@ func (s *Server) fallen(ctx context.Context, c call, led, streamed bool, failure
 	return resp.GetUsage(), pass(resp.GetServedBy(), resp.GetBody(), false)
 }
 
+// notTheirs is why a caller may not have a model at all.
+const notTheirs = "the caller may not have it"
+
 // instead returns the context of an attempt at another model than the request is for,
 // or why the caller may not have it: it must be allowed as if it had been asked for, and
 // nothing may be asked of it that was not fulfilled for the first.
@@ -156,7 +163,7 @@ func (s *Server) instead(ctx context.Context, c call, model string) (_ context.C
 	have, reach := obligation.From(ctx), obligation.LimitsFrom(ctx)
 	switch {
 	case err != nil:
-		return ctx, "the caller may not have it"
+		return ctx, notTheirs
 	case set.Model != "" && set.Model != model:
 		return ctx, "the policy has another model answer for it"
 	case set.MaxTokens > 0 && (c.maxTokens == 0 || c.maxTokens > int64(set.MaxTokens)):

@@ -74,13 +74,15 @@ func (t *trip) model(ctx context.Context, setHeader func(metadata.MD) error) (do
 	muted := t.course.Fallen() // what the meters say of a request was said of the first model
 	if muted {
 		var not string
-		if ctx, not = t.s.instead(ctx, t.c, c.model); not != "" {
-			return t.skip(ctx, c.model, not, nil)
+		if ctx, not = t.s.instead(ctx, t.c, c.model); not == notTheirs {
+			return t.skip(ctx, explain.Attribute{Name: explain.AttributeWithheld, Value: c.model}, not, nil)
+		} else if not != "" {
+			return t.skip(ctx, modelAttribute(c.model), not, nil)
 		}
 	}
 	if t.course.Open() {
 		t.last, t.why = errOpen(c.model), route.Open
-		return t.skip(ctx, c.model, "it failed too often of late", nil)
+		return t.skip(ctx, modelAttribute(c.model), "it failed too often of late", nil)
 	}
 	req, err := t.s.request(ctx, c)
 	if err != nil {
@@ -98,7 +100,7 @@ func (t *trip) model(ctx context.Context, setHeader func(metadata.MD) error) (do
 		if !t.course.Fallen() {
 			return true, err
 		}
-		return t.skip(ctx, c.model, "its use was refused", err)
+		return t.skip(ctx, modelAttribute(c.model), "its use was refused", err)
 	}
 	defer func() { hold.End(ctx, err) }()
 	var seen bool
@@ -118,7 +120,7 @@ func errOpen(model string) error {
 
 // skip passes the present model over. done says that there is no other: err, or what
 // went wrong before, is then the request's.
-func (t *trip) skip(ctx context.Context, model, why string, err error) (done bool, _ error) {
+func (t *trip) skip(ctx context.Context, model explain.Attribute, why string, err error) (done bool, _ error) {
 	t.decide(ctx, explain.Decision{Outcome: "skipped", Detail: why}, model)
 	t.s.Router.Observer.Attempted(ctx, t.rt.route.Name, "fallback", "skipped")
 	if t.course.Skip() {
@@ -159,7 +161,7 @@ func (t *trip) askedOf(ctx context.Context, req *inferencev1.InvokeRequest, hold
 			next = t.course.Failed(ctx, why)
 			d.Detail = next.Why
 		}
-		t.decide(ctx, d, model)
+		t.decide(ctx, d, modelAttribute(model))
 		if err == nil || seen || next.Step != route.Again {
 			return seen, next, err
 		}
@@ -182,9 +184,13 @@ func (t *trip) kind() string {
 	}
 }
 
-func (t *trip) decide(ctx context.Context, d explain.Decision, model string) {
+func modelAttribute(model string) explain.Attribute {
+	return explain.Attribute{Name: "model", Value: model}
+}
+
+func (t *trip) decide(ctx context.Context, d explain.Decision, model explain.Attribute) {
 	d.Step = explain.Attempt
-	d.Attributes = append(d.Attributes, explain.Attribute{Name: "model", Value: model}, explain.Attribute{Name: "attempt", Value: strconv.Itoa(t.attempts)})
+	d.Attributes = append(d.Attributes, model, explain.Attribute{Name: "attempt", Value: strconv.Itoa(t.attempts)})
 	audit.From(ctx).Decide(d)
 }
 

@@ -72,9 +72,16 @@ func tryingOn(ask *inferencev1.EmbedRequest, attempts int32) *inferencev1.EmbedR
 	if attempts == ask.GetMaxAttempts() {
 		return ask
 	}
+	out := sameAs(ask)
+	out.MaxAttempts = attempts
+	return out
+}
+
+// sameAs is another request for the same.
+func sameAs(ask *inferencev1.EmbedRequest) *inferencev1.EmbedRequest {
 	return &inferencev1.EmbedRequest{
 		Model: ask.GetModel(), Inputs: ask.GetInputs(), InputType: ask.GetInputType(), Dimensions: ask.GetDimensions(), Extra: ask.GetExtra(),
 		RoutingKey: ask.GetRoutingKey(), Priority: ask.GetPriority(), SessionId: ask.GetSessionId(), WaitForReady: ask.GetWaitForReady(),
-		ExperimentHeaders: ask.GetExperimentHeaders(), MaxAttempts: attempts,
+		ExperimentHeaders: ask.GetExperimentHeaders(), MaxAttempts: ask.GetMaxAttempts(),
 	}
 }

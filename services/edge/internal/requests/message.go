@@ -71,7 +71,7 @@ func Decisions(list []explain.Noted, platform bool) []*edgev1.RequestDecision {
 			Step: string(d.Step), Outcome: d.Outcome, Detail: d.Detail, StartMs: millis(d.Start), DurationMs: millis(d.Duration),
 		}
 		for _, a := range d.Attributes {
-			if platform || a.Name != explain.AttributeWorker {
+			if platform || !explain.Withheld(a.Name) {
 				m.Attributes = append(m.Attributes, &edgev1.RequestDecisionAttribute{Name: a.Name, Value: a.Value})
 			}
 		}
