@@ -243,6 +243,15 @@ def prompts():
         check("prompts: two arms", met == {"p1": ("sdk@v1", tokens[1]), "p2": ("sdk@v2", tokens[2])}, (met, tokens))
     finally:
         registry("DELETE", f"/models/{CHAT}/split?etag=*")
+    # Whatever comes next must not meet the arms: every replica has to know that they are gone.
+    without = 0
+    for attempt in range(200):
+        answer = prompted({"id": "sdk", "variables": ada}, user=f"user{attempt}")
+        without = 0 if "x-poterne-arm" in answer.headers else without + 1
+        if without == 8:
+            break
+        time.sleep(0.05)
+    check("prompts: no arms any more", without == 8, without)
 
 
 def errors():
