@@ -181,14 +181,15 @@ func (s *Service) newServers(ctx context.Context) error {
 	if err := s.register(discardRegistrar{}); err != nil {
 		return err
 	}
-	conn := inproc.New(s.chain, s.RegisterGRPC) //nolint:contextcheck // requests bring their own
+	conn := inproc.New(s.chain, s.RegisterGRPC)
 	mcp, err := s.mcp(conn)
 	if err != nil {
 		return err
 	}
 	pages, forms := s.pages() //nolint:contextcheck // requests bring their own
+	door := s.security.Door() //nolint:contextcheck // visitors bring their own
 	s.handler, err = gateway.New(ctx, s.cfg.HTTP, gateway.Deps{
-		Conn: conn, Door: s.security.Door(), Hints: s.hintHeaders(), MCP: mcp, MCPBody: s.cfg.MCP.MaxBodyBytes,
+		Conn: conn, Door: door, Hints: s.hintHeaders(), MCP: mcp, MCPBody: s.cfg.MCP.MaxBodyBytes,
 		Codec: codec, Tensors: s.cfg.Tensors, Addresses: s.security.Addresses, Possession: s.security.Possession, Firewall: s.security.Firewall, Slow: s.security.Slow, Clock: s.opts.clock, IDs: s.opts.ids,
 		Telemetry: s.opts.telemetry, Pages: pages, Forms: forms,
 	})

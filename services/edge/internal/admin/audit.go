@@ -90,7 +90,7 @@ func recordMessage(r audit.Record, platform bool) *edgev1.AuditRecord {
 		Content: r.ContentState(), ContentSha256: hashText(r.Content),
 	}
 	if list, omitted, err := r.Decisions.Decode(); err == nil && len(list)+omitted > 0 { // what was changed, its hash tells
-		out.Decisions, out.OmittedDecisions = requests.Decisions(list, platform), int32(min(omitted, 1<<30)) //nolint:gosec // bounded
+		out.Decisions, out.OmittedDecisions = requests.Decisions(list, platform), int32(min(omitted, 1<<30))
 	}
 	return out
 }

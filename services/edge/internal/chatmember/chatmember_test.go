@@ -27,7 +27,7 @@ func TestMembersGoWhereTheyBelong(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &edgev1.CreateChatCompletionRequest{
-		Model: "m", Seed: proto.Int64(7), PresencePenalty: proto.Float64(-1.5),
+		Model: "m", Seed: proto.Int64(7), PresencePenalty: new(-1.5),
 		Stop:   &edgev1.StopSequences{Stop: &edgev1.StopSequences_List{List: &edgev1.StopSequenceList{Sequences: []string{"a", "b"}}}},
 		Prompt: &edgev1.ChatPrompt{Id: "p", Variables: map[string]string{"a": "b"}}, Cache: &commonv1.RawJson{Json: `{"use":"on"}`},
 		Extra: map[string]string{"top_k": "3", "extra": "1", "SEED": "2"},

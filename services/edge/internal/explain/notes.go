@@ -1,6 +1,9 @@
 package explain
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// firstBytes is what the decisions of most requests need.
@@ -76,7 +79,7 @@ func (n *Notes) add(d Decision, bound int) {
 // Encoded returns what was noted so far; it stays as it is.
 func (n *Notes) Encoded() Encoded {
 	if n.omitted == 0 {
-		return n.buf[:len(n.buf):len(n.buf)]
+		return slices.Clip(n.buf)
 	}
-	return beginOmitted(n.buf[:len(n.buf):len(n.buf)], n.omitted)
+	return beginOmitted(slices.Clip(n.buf), n.omitted)
 }

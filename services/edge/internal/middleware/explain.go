@@ -110,9 +110,10 @@ func explainPolicy(entry *audit.Entry, v *authz.Verdict, err error, start time.T
 	if v.Classes != nil {
 		list = append(list, explain.Attribute{Name: "classes", Value: "restricted"})
 	}
-	if d.Attributes = list; len(v.Models) > 0 {
-		d.Attributes = append(list, explain.Attribute{Name: "versions", Value: "restricted"})
+	if len(v.Models) > 0 {
+		list = append(list, explain.Attribute{Name: "versions", Value: "restricted"})
 	}
+	d.Attributes = list
 	entry.Decide(d)
 }
 

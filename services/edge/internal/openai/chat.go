@@ -95,7 +95,7 @@ func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, o
 	c.routed = routed
 	whole, recorder := rests.talk.Record(out)
 	if err != nil {
-		err = s.streamNotFound(req, whole, wantUsage)
+		err = s.streamNotFound(ctx, req, whole, wantUsage)
 	} else {
 		err = s.streamChat(ctx, req, whole, c, rests, wantUsage)
 	}
@@ -122,7 +122,7 @@ func (s *Server) streamChat(ctx context.Context, req *edgev1.CreateChatCompletio
 		return nil
 	}
 	if errors.Is(err, contextbuilder.ErrNothingFound) {
-		return s.streamNotFound(req, out, wantUsage)
+		return s.streamNotFound(ctx, req, out, wantUsage)
 	}
 	if w.citing != nil && err == nil {
 		defer func() { noteCited(ctx, len(rests.on), w.citing.cited, w.citing.unknown) }()

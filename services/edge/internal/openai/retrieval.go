@@ -90,8 +90,8 @@ func (s *Server) notFound(ctx context.Context, req *edgev1.CreateChatCompletionR
 }
 
 // streamNotFound is notFound in pieces.
-func (s *Server) streamNotFound(req *edgev1.CreateChatCompletionRequest, out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse], wantUsage bool) error {
-	answer, err := s.notFound(out.Context(), req, out.SetHeader)
+func (s *Server) streamNotFound(ctx context.Context, req *edgev1.CreateChatCompletionRequest, out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse], wantUsage bool) error {
+	answer, err := s.notFound(ctx, req, out.SetHeader)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func message(r *audit.Record, inHand bool, now time.Time, platform bool) *edgev1
 	if err != nil {
 		return out // somebody changed it, which its hash tells
 	}
-	out.Decisions, out.OmittedDecisions = Decisions(list, platform), int32(min(omitted, 1<<30)) //nolint:gosec // bounded
+	out.Decisions, out.OmittedDecisions = Decisions(list, platform), int32(min(omitted, 1<<30))
 	if strings.Contains(r.Method, "/Stream") {
 		for _, d := range list {
 			if d.Step == explain.Serving {
