@@ -139,9 +139,9 @@ func (e *twoEdges) within(what string, got int64, rule, burst int, took time.Dur
 }
 
 func TestRealTwoEdgesKeepOneLimit(t *testing.T) {
-	// Whoever does not hear from Redis in time, on a busy machine, counts alone, and
-	// what comes later is reconciled.
-	e := startTwoEdges(t, 5*time.Millisecond)
+	// Longer than a busy machine delays Redis: whoever does not hear from it counts its
+	// share alone, half of the limit even when the other edge is dead.
+	e := startTwoEdges(t, 250*time.Millisecond)
 	const amount, burst, length = 300, 900, 6 * time.Second
 	rule := func(amount, burst int) string {
 		return fmt.Sprintf(`{"kind":"LIMIT_KIND_REQUESTS","by":["tenant"],"match":{"routes":["*BanService*"]},"amount":%d,"period":"1s","burst":%d}`, amount, burst)
