@@ -67,6 +67,8 @@ func (o *call) done() {
 	if o.next != nil {
 		o.next.before = o.before
 	}
+	// One that somebody still knows must not keep all that came after it.
+	o.before, o.next = nil, nil
 	if c.n--; c.n == 0 && c.idle != nil {
 		close(c.idle)
 		c.idle = nil
