@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -51,7 +52,7 @@ func (a *app) explainCommand() *cobra.Command {
 func (a *app) explainHead(r map[string]any) error {
 	w := tabwriter.NewWriter(a.streams.Out, 2, 8, 2, ' ', 0)
 	line := func(name string, parts ...string) {
-		parts = without(parts, "")
+		parts = slices.DeleteFunc(parts, func(s string) bool { return s == "" })
 		if len(parts) > 0 {
 			fmt.Fprintf(w, "%s\t%s\n", name, strings.Join(parts, "  "))
 		}
@@ -150,15 +151,6 @@ func parenthesised(s string) string {
 		return ""
 	}
 	return "(" + strings.TrimPrefix(s, "/") + ")"
-}
-
-func without(list []string, text string) (out []string) {
-	for _, s := range list {
-		if s != text {
-			out = append(out, s)
-		}
-	}
-	return out
 }
 
 func millis(v any) string { return strconv.FormatFloat(number(v), 'f', 2, 64) + " ms" }
