@@ -26,7 +26,7 @@ import (
 // A unary call runs on its caller's goroutine, so its server must heed its context.
 // A stream must be read to its end or its context be cancelled, as on the
 // network.
-func New(chain grpcserver.Chain, register func(grpc.ServiceRegistrar)) grpc.ClientConnInterface {
+func New(chain grpcserver.Chain, register func(grpc.ServiceRegistrar), opts ...Option) grpc.ClientConnInterface {
 	unary := chain.Unary()
 	stream := chain.Stream()
 	ch := new(inprocgrpc.Channel).
@@ -34,7 +34,29 @@ func New(chain grpcserver.Chain, register func(grpc.ServiceRegistrar)) grpc.Clie
 		WithServerStreamInterceptor(toldWhy(stream))
 	out := conn{ch: ch, unary: unary, chain: stream, methods: make(methods), streams: make(map[string]streaming)}
 	register(registrar{ch: ch, methods: out.methods, streams: out.streams})
+	for _, opt := range opts {
+		opt(out.methods)
+	}
 	return out
+}
+
+// Option changes what New makes.
+type Option func(methods)
+
+// Sharing has the unary methods named give their messages on as they are, and not copies
+// of them: the server and its caller each have a message of their own, whose inner
+// messages, lists and bytes are the other's too. So neither may change what is inside of
+// one that it was given or has given; the server may where the caller gives the request
+// away, as it may anywhere set the message's own fields.
+func Sharing(names ...string) Option {
+	return func(all methods) {
+		for _, name := range names {
+			if m, ok := all[name]; ok {
+				m.pass = share
+				all[name] = m
+			}
+		}
+	}
 }
 
 // toldWhy is outside of the chain.

@@ -81,6 +81,32 @@ func TestMessagesAreCopiesAndContextValuesStay(t *testing.T) {
 	}
 }
 
+func TestSharedMessagesAreTwoOfTheSameContent(t *testing.T) {
+	var got *grpc_testing.SimpleRequest
+	answer := &grpc_testing.SimpleResponse{Payload: body("answer"), Username: "server"}
+	s := &service{unary: func(_ context.Context, r *grpc_testing.SimpleRequest) (*grpc_testing.SimpleResponse, error) {
+		got = r
+		r.ResponseSize, r.Payload = 7, nil
+		return answer, nil
+	}}
+	conn := inproc.New(nil, func(r grpc.ServiceRegistrar) { grpc_testing.RegisterTestServiceServer(r, s) },
+		inproc.Sharing(grpc_testing.TestService_UnaryCall_FullMethodName, "/none.Service/None"))
+	sent := &grpc_testing.SimpleRequest{Payload: body("question")}
+	received, err := grpc_testing.NewTestServiceClient(conn).UnaryCall(t.Context(), sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sent.GetResponseSize() != 0 || string(sent.GetPayload().GetBody()) != "question" || got == sent {
+		t.Errorf("the server's message is its caller's: %v", sent)
+	}
+	if received == answer || received.GetPayload() != answer.GetPayload() || received.GetUsername() != "server" {
+		t.Errorf("the answer came as %v", received)
+	}
+	if err := conn.Invoke(t.Context(), grpc_testing.TestService_UnaryCall_FullMethodName, &grpc_testing.Payload{}, received); err == nil {
+		t.Error("a message of another kind passed")
+	}
+}
+
 func TestMetadataHeadersAndTrailers(t *testing.T) {
 	client, _ := connect(t, &service{unary: func(ctx context.Context, _ *grpc_testing.SimpleRequest) (*grpc_testing.SimpleResponse, error) {
 		md, _ := metadata.FromIncomingContext(ctx)

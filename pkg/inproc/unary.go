@@ -2,6 +2,7 @@ package inproc
 
 import (
 	"context"
+	"reflect"
 	"sync"
 
 	"github.com/fullstorydev/grpchan/inprocgrpc"
@@ -21,6 +22,8 @@ type methods map[string]method
 type method struct {
 	server  any
 	handler grpc.MethodHandler
+	// pass makes the message of one side that of the other, which is empty.
+	pass func(dst, src any) error
 }
 
 // registrar notes methods with one request on their way to the channel, which has the
@@ -34,7 +37,7 @@ type registrar struct {
 func (r registrar) RegisterService(desc *grpc.ServiceDesc, server any) {
 	r.ch.RegisterService(desc, server)
 	for _, m := range desc.Methods {
-		r.methods["/"+desc.ServiceName+"/"+m.MethodName] = method{server: server, handler: m.Handler}
+		r.methods["/"+desc.ServiceName+"/"+m.MethodName] = method{server: server, handler: m.Handler, pass: copyTo}
 	}
 	for _, m := range desc.Streams {
 		if m.ServerStreams && !m.ClientStreams {
@@ -51,7 +54,7 @@ func (c conn) invoke(ctx context.Context, name string, m method, args, reply any
 	defer cancel()
 	t := &transport{method: name}
 	resp, err := m.handler(m.server, grpc.NewContextWithServerTransportStream(server, t), func(in any) error {
-		return copyTo(in, args)
+		return m.pass(in, args)
 	}, c.unary)
 	t.finish(opts)
 	switch {
@@ -61,7 +64,7 @@ func (c conn) invoke(ctx context.Context, name string, m method, args, reply any
 	case err != nil:
 		return err
 	default:
-		return copyTo(reply, resp)
+		return m.pass(reply, resp)
 	}
 }
 
@@ -77,6 +80,17 @@ func copyTo(dst, src any) error {
 	}
 	proto.Reset(to)
 	proto.Merge(to, from)
+	return nil
+}
+
+// share makes dst another message of the same fields, of the same Go type, and a copy
+// where the types are not the same.
+func share(dst, src any) error {
+	to, from := reflect.ValueOf(dst), reflect.ValueOf(src)
+	if to.Kind() != reflect.Pointer || to.Type() != from.Type() || to.IsNil() || from.IsNil() {
+		return copyTo(dst, src)
+	}
+	to.Elem().Set(from.Elem())
 	return nil
 }
 

@@ -23,7 +23,9 @@ import (
 	"github.com/poterne/poterne/pkg/inproc"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/allinone/internal/parts"
 	"github.com/poterne/poterne/services/edge"
 	"github.com/poterne/poterne/services/inference"
@@ -135,7 +137,7 @@ func (p *platform) compose(ctx context.Context) (err error) {
 		worker.WithRegistryConn(p.registryConn)); err != nil {
 		return err
 	}
-	workerConn := inproc.New(p.worker.Interceptors(), p.worker.RegisterGRPC)
+	workerConn := inproc.New(p.worker.Interceptors(), p.worker.RegisterGRPC, inproc.Sharing(workerv1.WorkerService_Invoke_FullMethodName))
 	p.discovery.Set(inference.WorkerName, []discovery.Instance{{ID: "local", Service: inference.WorkerName, Addr: "in-process"}})
 
 	if p.inference, err = inference.New(ctx, *p.inferenceConfig(), inference.WithVersion(p.version),
@@ -146,7 +148,7 @@ func (p *platform) compose(ctx context.Context) (err error) {
 		})); err != nil {
 		return err
 	}
-	p.inferenceConn = inproc.New(p.inference.Interceptors(), p.inference.RegisterGRPC)
+	p.inferenceConn = inproc.New(p.inference.Interceptors(), p.inference.RegisterGRPC, inproc.Sharing(inferencev1.InferenceService_Invoke_FullMethodName))
 
 	// Chat is served without search: an index that cannot be opened is told, and
 	// no more.

@@ -48,6 +48,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/responses"
 	"github.com/poterne/poterne/services/edge/internal/searchroute"
 	"github.com/poterne/poterne/services/edge/internal/security"
+	"github.com/poterne/poterne/services/edge/internal/wellformed"
 )
 
 // Service is the edge, put together and not yet running.
@@ -138,7 +139,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		return nil, err
 	}
 	chain := grpcserver.Chain{grpcserver.Recover(s.opts.telemetry.Logger), grpcserver.RequestID(s.opts.ids), tel}
-	return append(chain, s.security.Chain(grpcserver.Validate(s.validator))...), nil
+	return append(chain, s.security.Chain(grpcserver.Validate(grpcserver.Shortcut(s.validator, wellformed.Sure)))...), nil
 }
 
 func (s *Service) newServers(ctx context.Context) error {
@@ -181,7 +182,8 @@ func (s *Service) newServers(ctx context.Context) error {
 	if err := s.register(discardRegistrar{}); err != nil {
 		return err
 	}
-	conn := inproc.New(s.chain, s.RegisterGRPC)
+	// Whoever asks for a chat here makes the request for that, and only reads the answer.
+	conn := inproc.New(s.chain, s.RegisterGRPC, inproc.Sharing(edgev1.OpenAIService_CreateChatCompletion_FullMethodName))
 	mcp, err := s.mcp(conn)
 	if err != nil {
 		return err

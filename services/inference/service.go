@@ -149,7 +149,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)
 	}
 	chain, err := grpcserver.Standard(grpcserver.StandardOptions{
-		Telemetry: s.opts.telemetry, Clock: s.opts.clock, IDs: s.opts.ids, Validator: validator,
+		Telemetry: s.opts.telemetry, Clock: s.opts.clock, IDs: s.opts.ids, Validator: grpcserver.Shortcut(validator, api.Sure),
 	})
 	if err != nil {
 		return nil, err

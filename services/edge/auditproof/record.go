@@ -35,7 +35,10 @@ func (r *Record) ContentState() string {
 type Hash [32]byte
 
 // MarshalText writes hexadecimal digits.
-func (h Hash) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h[:]), nil }
+func (h Hash) MarshalText() ([]byte, error) { return h.AppendText(nil) }
+
+// AppendText appends hexadecimal digits.
+func (h Hash) AppendText(b []byte) ([]byte, error) { return hex.AppendEncode(b, h[:]), nil }
 
 // UnmarshalText reads hexadecimal digits.
 func (h *Hash) UnmarshalText(text []byte) error {

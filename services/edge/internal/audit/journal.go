@@ -117,9 +117,7 @@ func line(l journalLine) ([]byte, error) {
 // Append keeps a record of the chain, and its content unless that is nil. Records
 // must come in their order.
 func (j *Journal) Append(rec *Record, content *Sealed) error {
-	without := *rec
-	without.Decisions = nil
-	text, err := line(journalLine{Record: &without, Content: content, Decisions: rec.Decisions})
+	text, err := recordLine(rec, content)
 	if err != nil {
 		return err
 	}
