@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -75,39 +74,19 @@ func (a *Assertions) sender(service string, plain bool) *sender {
 	return &sender{a: a, audience: []string{service}, plain: plain, signed: newCache[string, signature](signedBytes)}
 }
 
+// option replaces what a handler may have copied from its own caller's metadata.
 func (s *sender) option() grpcclient.Option {
-	return grpcclient.WithInterceptors(
-		func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-			ctx, err := s.outgoing(ctx)
-			if err != nil {
-				return err
-			}
-			return invoker(ctx, method, req, reply, cc, opts...)
-		},
-		func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-			ctx, err := s.outgoing(ctx)
-			if err != nil {
-				return nil, err
-			}
-			return streamer(ctx, desc, cc, method, opts...)
-		})
-}
-
-// outgoing replaces what a handler may have copied from its own caller's metadata.
-func (s *sender) outgoing(ctx context.Context) (context.Context, error) {
-	value, err := s.value(ctx)
-	if err != nil {
-		return nil, apierr.Wrap(apierr.Internal, err, "the caller cannot be passed on")
-	}
-	md, _ := metadata.FromOutgoingContext(ctx) // a copy
-	if md == nil {
-		md = make(metadata.MD, 1)
-	}
-	md.Delete(identity.MetadataKey)
-	if value != "" {
-		md.Set(identity.MetadataKey, value)
-	}
-	return metadata.NewOutgoingContext(ctx, md), nil
+	return grpcclient.WithOutgoing(func(ctx context.Context, md metadata.MD) error {
+		value, err := s.value(ctx)
+		if err != nil {
+			return apierr.Wrap(apierr.Internal, err, "the caller cannot be passed on")
+		}
+		delete(md, identity.MetadataKey)
+		if value != "" {
+			md[identity.MetadataKey] = []string{value}
+		}
+		return nil
+	})
 }
 
 func (s *sender) value(ctx context.Context) (string, error) {

@@ -26,10 +26,11 @@ type caller struct {
 	tel     *telemetry.Telemetry
 	tracer  trace.Tracer
 	breaker *breaker
+	more    []Outgoing
 }
 
-func newCaller(target string, cfg Config, tel *telemetry.Telemetry) *caller {
-	return &caller{cfg: cfg, tel: tel, tracer: tel.Tracer(scope), breaker: newBreaker(target, cfg.Breaker, tel.Logger)}
+func newCaller(target string, cfg Config, tel *telemetry.Telemetry, more []Outgoing) *caller {
+	return &caller{cfg: cfg, tel: tel, tracer: tel.Tracer(scope), breaker: newBreaker(target, cfg.Breaker, tel.Logger), more: more}
 }
 
 func (c *caller) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
@@ -42,8 +43,10 @@ func (c *caller) unary(ctx context.Context, method string, req, reply any, cc *g
 	if err != nil {
 		return err
 	}
-	ctx, span := c.outgoing(ctx, method)
-	err = invoker(ctx, method, req, reply, cc, opts...)
+	ctx, span, err := c.outgoing(ctx, method)
+	if err == nil {
+		err = invoker(ctx, method, req, reply, cc, opts...)
+	}
 	done(err)
 	endSpan(span, err)
 	return err
@@ -59,7 +62,13 @@ func (c *caller) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cli
 		cancel()
 		return nil, err
 	}
-	ctx, span := c.outgoing(ctx, method)
+	ctx, span, err := c.outgoing(ctx, method)
+	if err != nil {
+		done(err)
+		cancel()
+		endSpan(span, err)
+		return nil, err
+	}
 	s := &observedStream{span: span, done: done, cancel: cancel}
 	// A stream whose answer is slow to begin says nothing of the backend, and must
 	// not keep others from trying it.
@@ -102,19 +111,24 @@ func (c *caller) deadline(ctx context.Context, timeout time.Duration) (context.C
 	return ctx, cancel, nil
 }
 
-// outgoing opens the call's span and writes the trace and the request id in the
-// metadata.
-func (c *caller) outgoing(ctx context.Context, method string) (context.Context, trace.Span) {
+// outgoing opens the call's span and writes the trace, the request id and what the options
+// add in the metadata.
+func (c *caller) outgoing(ctx context.Context, method string) (context.Context, trace.Span, error) {
 	ctx, span := c.tracer.Start(ctx, strings.TrimPrefix(method, "/"), trace.WithSpanKind(trace.SpanKindClient))
 	md, _ := metadata.FromOutgoingContext(ctx) // a copy
 	if md == nil {
-		md = make(metadata.MD, 2)
+		md = make(metadata.MD, 2+len(c.more))
 	}
 	if id := requestid.FromContext(ctx); id != "" {
 		md.Set(requestid.MetadataKey, id)
 	}
 	c.tel.Propagator.Inject(ctx, telemetry.MetadataCarrier(md))
-	return metadata.NewOutgoingContext(ctx, md), span
+	for _, write := range c.more {
+		if err := write(ctx, md); err != nil {
+			return ctx, span, err
+		}
+	}
+	return metadata.NewOutgoingContext(ctx, md), span, nil
 }
 
 func endSpan(span trace.Span, err error) {

@@ -1,6 +1,7 @@
 package grpcclient
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/resolver"
 
 	"github.com/poterne/poterne/pkg/clock"
@@ -28,6 +30,17 @@ type options struct {
 	creds      credentials.TransportCredentials
 	dial       []grpc.DialOption
 	idempotent []string
+	outgoing   []Outgoing
+}
+
+// Outgoing writes in the metadata of a call that leaves, which is that call's own. Its
+// error is the call's.
+type Outgoing func(ctx context.Context, md metadata.MD) error
+
+// WithOutgoing adds what writes in each call's metadata, in the order of the options: for
+// all of them the metadata is copied once.
+func WithOutgoing(o Outgoing) Option {
+	return func(out *options) { out.outgoing = append(out.outgoing, o) }
 }
 
 // WithInterceptors adds a step inside those of this package, before the call
@@ -87,7 +100,7 @@ func Dial(target string, cfg Config, tel *telemetry.Telemetry, opts ...Option) (
 	if o.creds, err = o.credentials(target, cfg, tel); err != nil {
 		return nil, fmt.Errorf("grpcclient: %w", err)
 	}
-	c := newCaller(target, cfg, tel)
+	c := newCaller(target, cfg, tel, o.outgoing)
 	dial := []grpc.DialOption{
 		grpc.WithTransportCredentials(o.creds),
 		grpc.WithDefaultServiceConfig(serviceConfig),
@@ -142,7 +155,7 @@ func (o options) credentials(target string, cfg Config, tel *telemetry.Telemetry
 // retries and no addresses on it. name stands for the backend in errors.
 func Intercept(name string, conn grpc.ClientConnInterface, cfg Config, tel *telemetry.Telemetry, opts ...Option) grpc.ClientConnInterface {
 	o := newOptions(opts)
-	c := newCaller(name, cfg, tel)
+	c := newCaller(name, cfg, tel, o.outgoing)
 	// InterceptClientConn wraps: what is applied last is outermost.
 	for _, v := range slices.Backward(o.unary) {
 		conn = grpchan.InterceptClientConn(conn, v, nil)

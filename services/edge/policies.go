@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/poterne/poterne/pkg/grpcclient"
@@ -72,24 +71,11 @@ const policyHeader = "poterne-policy-bin"
 // withVerdicts tells the inference service what the policy says of the versions that
 // may answer the request in hand.
 func withVerdicts() grpcclient.Option {
-	outgoing := func(ctx context.Context) context.Context {
-		md, _ := metadata.FromOutgoingContext(ctx)
-		verdicts := obligation.LimitsFrom(ctx).Verdicts
-		if verdicts == nil && len(md.Get(policyHeader)) == 0 {
-			return ctx
+	return grpcclient.WithOutgoing(func(ctx context.Context, md metadata.MD) error {
+		delete(md, policyHeader) // nobody else's
+		if verdicts := obligation.LimitsFrom(ctx).Verdicts; verdicts != nil {
+			md[policyHeader] = []string{string(verdicts)}
 		}
-		md = md.Copy()
-		md.Delete(policyHeader) // nobody else's
-		if verdicts != nil {
-			md.Set(policyHeader, string(verdicts))
-		}
-		return metadata.NewOutgoingContext(ctx, md)
-	}
-	return grpcclient.WithInterceptors(
-		func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-			return invoker(outgoing(ctx), method, req, reply, cc, opts...)
-		},
-		func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-			return streamer(outgoing(ctx), desc, cc, method, opts...)
-		})
+		return nil
+	})
 }
