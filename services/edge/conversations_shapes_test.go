@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/poterne/poterne/pkg/sqldb"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/edge"
 )
 
 // One conversation goes on in whichever shape it is asked, whole and in pieces; what is
@@ -143,5 +145,37 @@ func TestAConversationIsASession(t *testing.T) {
 	g.do("POST", chatPath, fmt.Sprintf(sayHi, "small", ""), ada...)
 	if session() != "" {
 		t.Errorf("without a conversation it is %q", session())
+	}
+}
+
+// With a master key nothing of what was said is in the store, summaries included, and
+// whoever it is of reads it all the same.
+func TestConversationsAreSealed(t *testing.T) {
+	dsn := "sqlite://" + t.TempDir() + "/edge.db"
+	g := open(t, func(cfg *edge.Config) {
+		cfg.Security.Store = sqldb.DefaultConfig(dsn)
+		cfg.Conversations.Key = masterKey("m1", "a")
+	})
+	g.do("POST", chatPath, remembering("My name is Ada.", "talk", ""))
+	g.do("POST", chatPath, remembering("Who am I?", "talk", ""))
+	if got := g.roles(t); !slices.Contains(got, "user: My name is Ada.") {
+		t.Errorf("the model read %q", got)
+	}
+	if one := g.do("GET", "/v1/conversations/talk", ""); one.at("turns", 0, "messages", 0, "content") != "My name is Ada." || one.at("turn_count") != 2.0 {
+		t.Errorf("%s", one.text)
+	}
+	db, err := sqldb.Open(t.Context(), sqldb.DefaultConfig(dsn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var body string
+	if err := db.Reader().QueryRowContext(t.Context(), `SELECT body FROM edge_conversations`).Scan(&body); err != nil || strings.Contains(body, "Ada") || !strings.HasPrefix(body, "sealed-1 m1 ") {
+		t.Errorf("kept is %q, %v", body, err)
+	}
+	bad := edge.DefaultConfig()
+	bad.Conversations.Key = "short"
+	if err := bad.Complete(); err == nil || !strings.Contains(err.Error(), "conversations.key") || strings.Contains(err.Error(), "short") {
+		t.Errorf("a key that is none: %v", err)
 	}
 }
