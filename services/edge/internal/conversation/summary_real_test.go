@@ -27,7 +27,11 @@ import (
 )
 
 // engine is the small model that the program comes with, in its own server.
-type engine struct{ url string }
+type engine struct {
+	url string
+	// worked is told when it has answered.
+	worked chan struct{}
+}
 
 func startEngine(t *testing.T) engine {
 	t.Helper()
@@ -36,7 +40,7 @@ func startEngine(t *testing.T) engine {
 		t.Fatal("POTERNE_LLAMA_SERVER and POTERNE_WEIGHTS_CHAT say where the engine and its model are; see scripts/components.sh")
 	}
 	port := testkit.FreePorts(t, 1)[0]
-	e := engine{"http://" + testkit.Loopback(port)}
+	e := engine{"http://" + testkit.Loopback(port), make(chan struct{}, 100)}
 	testkit.Start(t, testkit.Command{
 		Name: "llama-server", Path: server, Ready: testkit.ReadyHTTP(e.url + "/health"),
 		Args: []string{"--model", weights, "--host", "127.0.0.1", "--port", fmt.Sprint(port), "--ctx-size", "4096", "--parallel", "1"},
@@ -60,6 +64,7 @@ func (e engine) Invoke(ctx context.Context, in *inferencev1.InvokeRequest, _ ...
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
+	e.worked <- struct{}{}
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%d %s", resp.StatusCode, body)
 	}
@@ -70,9 +75,9 @@ func message(role, text string) *edgev1.ChatMessage {
 	return &edgev1.ChatMessage{Role: role, Content: &edgev1.MessageContent{Content: &edgev1.MessageContent_Text{Text: text}}}
 }
 
-// A fact that was told at the beginning is in what the model makes of the turns that are
-// summed up, and it answers from that: for most facts, with this model, which has 135
-// million parameters. What it answers is reported; that it is perfect is not promised.
+// What becomes of a fact that was told at the beginning, once the turns are summed up:
+// with this model, of 135 million parameters, some are kept and answered. How many is
+// reported; that it is all of them is not promised. No summary of no use takes their place.
 func TestRealAFactSurvivesTheSummary(t *testing.T) {
 	e, codec := startEngine(t), jsoncodec.New(jsoncodec.Options{})
 	cfg := conversation.DefaultConfig()
@@ -109,10 +114,15 @@ func TestRealAFactSurvivesTheSummary(t *testing.T) {
 			turn.Keep(ctx, message("assistant", said[1]))
 		}
 		summary := ""
-		for end := time.Now().Add(6 * time.Minute); summary == ""; <-time.After(100 * time.Millisecond) {
+		select {
+		case <-e.worked:
+		case <-time.After(6 * time.Minute):
+			t.Fatal("nothing was to be summed up")
+		}
+		for end := time.Now().Add(3 * time.Second); summary == "" && time.Now().Before(end); <-time.After(50 * time.Millisecond) {
 			c, err := server.GetConversation(ctx, &edgev1.GetConversationRequest{Id: id})
-			if err != nil || time.Now().After(end) {
-				t.Fatalf("nothing is summed up: %v", err)
+			if err != nil {
+				t.Fatal(err)
 			}
 			summary = c.GetConversation().GetSummary()
 		}
@@ -123,30 +133,30 @@ func TestRealAFactSurvivesTheSummary(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The turn itself is not there any more, however the model would remember it.
-		for _, said := range req.GetMessages() {
-			if said.GetRole() != "system" && strings.Contains(said.GetContent().GetText(), fact.said) {
-				t.Fatalf("the turn is there still: %s", body)
-			}
+		// Where there is a summary the turn itself is not there any more; where the model
+		// made none that is of use, it is.
+		if strings.Contains(strings.SplitAfter(string(body), "</summary>")[max(0, strings.Count(string(body), "</summary>"))], fact.said) == (summary != "") {
+			t.Fatalf("with the summary %q the model reads %s", summary, body)
 		}
 		out, err := e.Invoke(ctx, &inferencev1.InvokeRequest{Body: body})
 		if err != nil {
 			t.Fatal(err)
 		}
+		<-e.worked
 		answer := new(edgev1.CreateChatCompletionResponse)
 		if err := codec.Unmarshal(out.GetBody(), answer); err != nil {
 			t.Fatal(err)
 		}
 		said := answer.GetChoices()[0].GetMessage().GetContent().GetText()
 		t.Logf("%q: the summary is %q, and the answer to %q is %q", fact.said, summary, fact.asked, said)
-		if strings.Contains(strings.ToLower(summary), fact.word) {
+		if summary == "" || strings.Contains(strings.ToLower(summary), fact.word) {
 			kept++
 		}
 		if strings.Contains(strings.ToLower(said), fact.word) {
 			answered++
 		}
 	}
-	t.Logf("of %d facts %d are in the summary, and %d are answered", len(facts), kept, answered)
+	t.Logf("of %d facts %d are kept, by the summary or as they were told, and %d are answered", len(facts), kept, answered)
 	if kept == 0 || answered == 0 {
 		t.Error("no fact survives")
 	}
