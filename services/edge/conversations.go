@@ -2,9 +2,11 @@ package edge
 
 import (
 	"errors"
+	"fmt"
 
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/conversation"
+	"github.com/poterne/poterne/services/edge/internal/envelope"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 )
 
@@ -30,6 +32,13 @@ func (s *Service) openConversations(inference inferencev1.InferenceServiceClient
 		}
 		store = s.opts.talks(cfg.Redis)
 		s.closers = append(s.closers, store.Close)
+	}
+	if cfg.Key != "" {
+		masters, err := envelope.ParseMasters(cfg.Key, cfg.PreviousKeys...)
+		if err != nil {
+			return fmt.Errorf("conversations.key: %w", err)
+		}
+		store = conversation.NewSealed(store, masters)
 	}
 	s.conversations = conversation.New(conversation.Deps{
 		Config: cfg, Store: store, Models: inference, Meters: s.security.Meters, Codec: codec, Clock: s.opts.clock, Log: s.opts.telemetry.Logger,

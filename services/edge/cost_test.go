@@ -1,9 +1,18 @@
 package edge_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
+	"strings"
 	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 )
 
 // An answer that is made to be kept may be settled before its caller has read it: the
@@ -19,5 +28,42 @@ func TestAStreamTellsItsCostOnce(t *testing.T) {
 		if m := told.FindStringSubmatch(a.text); m == nil || micros == 0 || m[1] != fmt.Sprintf("%.6f", micros/1e6) {
 			t.Fatalf("stream %d told %q, and cost %v millionths", i, m, micros)
 		}
+	}
+}
+
+// What several models' work came to for one request is told once, all of it: in the
+// header of an answer, and over gRPC in the trailer of a stream.
+func TestACostIsToldOnce(t *testing.T) {
+	g := open(t, onFreePorts)
+	g.do("POST", "/v1/admin/prices", `{"price":{"model":"small","rates":{"input":1000000,"output":2000000}}}`)
+	g.route("big", `{"match":{"models":["big"]},"fallback":{"models":["small"]}}`)
+	g.failing(apierr.New(apierr.Unavailable, "no worker is ready to serve it; try again"), "small")
+	for _, model := range []string{"small", "big"} {
+		a := g.askModel(model, "")
+		if got := a.header.Values("X-Poterne-Cost"); len(got) != 1 || got[0] != "0.000011 USD" {
+			t.Errorf("%s: the header is %q: %s", model, got, a.text)
+		}
+	}
+	if a := g.do("GET", "/v1/models", ""); len(a.header.Values("X-Poterne-Cost")) != 0 {
+		t.Errorf("what costs nothing is told of: %v", a.header)
+	}
+	_, conn := g.serve()
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+g.key)
+	ask := &edgev1.CreateChatCompletionRequest{Model: "big", Messages: []*edgev1.ChatMessage{{
+		Role: "user", Content: &edgev1.MessageContent{Content: &edgev1.MessageContent_Text{Text: "Hi"}},
+	}}}
+	var header metadata.MD
+	if _, err := edgev1.NewOpenAIServiceClient(conn).CreateChatCompletion(ctx, ask, grpc.Header(&header)); err != nil || strings.Join(header.Get("x-poterne-cost"), "|") != "0.000011 USD" {
+		t.Errorf("%v, %v", header, err)
+	}
+	stream, err := edgev1.NewOpenAIServiceClient(conn).StreamChatCompletion(ctx, ask)
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if !errors.Is(err, io.EOF) || strings.Join(stream.Trailer().Get("x-poterne-cost"), "|") != "0.000011 USD" {
+		t.Errorf("the trailer is %v, %v", stream.Trailer(), err)
+	}
+	if header, err := stream.Header(); err != nil || len(header.Get("x-poterne-cost")) != 0 {
+		t.Errorf("the header is %v, %v", header, err)
 	}
 }

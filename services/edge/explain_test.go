@@ -61,7 +61,7 @@ func TestARequestIsExplained(t *testing.T) {
 	id := chat.header.Get("X-Request-Id")
 	a, steps := g.explained(id, ada...)
 	want := []string{
-		"identity accepted", "policy allowed", "limits allowed", "cache miss", "budget reserved", "usage whole", "budget settled", "serving small@v3", "answer answered",
+		"identity accepted", "policy allowed", "limits allowed", "cache miss", "budget reserved", "serving small@v3", "usage whole", "budget settled", "answer answered",
 	}
 	if !slices.Equal(steps, want) || a.at("state") != "answered" || a.at("id") != id || a.at("tenant") != "acme" || a.at("subject") != "ada" ||
 		a.at("served_by") != "small@v3" || a.at("cache") != "miss" || a.at("cost_micros") == nil || text(a.at("rule")) == "" {

@@ -24,12 +24,20 @@ type fakeSearch struct {
 	hits   []*searchv1.Hit
 	// generation is every collection's.
 	generation int64
+	// pace, unless it is nil, is waited for by the n-th search, from 1 on.
+	pace func(n int)
 }
 
 func (f *fakeSearch) Search(ctx context.Context, req *searchv1.SearchRequest) (*searchv1.SearchResponse, error) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.asked = append(f.asked, req)
+	n, pace := len(f.asked), f.pace
+	f.mu.Unlock()
+	if pace != nil {
+		pace(n)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.caller, _ = identity.FromContext(ctx)
 	if req.GetFilter() == "year >>" {
 		return nil, apierr.Invalid("filter", "filter: does not parse")

@@ -55,7 +55,7 @@ func TestMembersOfAResponse(t *testing.T) {
 		t.Errorf("completed at %v", a.at("completed_at"))
 	}
 	for member, raw := range map[string]string{
-		"conversation": `"conv_1"`, "context_management": `[{"type":"compaction"}]`, "include": `["message.output_text.logprobs"]`, "reasoning": `"low"`,
+		"conversation": `"../1"`, "context_management": `[{"type":"compaction"}]`, "include": `["message.output_text.logprobs"]`, "reasoning": `"low"`,
 		"max_tokens": "3", "messages": "[]",
 	} {
 		if a := g.do("POST", responsesPath, `{"model":"small","input":"Hi","`+member+`":`+raw+`}`); a.status != http.StatusBadRequest || !strings.Contains(a.text, member) {

@@ -63,19 +63,26 @@ func (n *notes) decide(ctx context.Context, outcome string) {
 	add("sized_by", n.fitted.by)
 	number("passage_bytes", len(n.fitted.block))
 	add("packed", strconv.Itoa(len(n.fitted.passages)))
-	var packed, cut []string
+	var packed, cut, merged []string
 	for _, p := range n.fitted.passages {
 		ids := p.chunks
 		if ids == nil {
 			ids = []string{p.hit.GetChunkId()}
+		} else {
+			merged = append(merged, strings.Join(ids, "+"))
 		}
 		packed = append(packed, ids...)
 		if p.cut {
 			cut = append(cut, ids...)
 		}
 	}
-	list := func(name string, ids []string) { add(name, strings.Join(ids, " ")) }
+	list := func(name string, ids []string) {
+		for _, text := range texts(ids) {
+			add(name, text)
+		}
+	}
 	list("packed_chunks", packed)
+	list("merged_chunks", merged)
 	list("cut_chunks", cut)
 	list("dropped_no_room", chunks(n.fitted.left))
 	list("dropped_below_threshold", chunks(n.chosen.unlike))
@@ -90,6 +97,35 @@ func (n *notes) decide(ctx context.Context, outcome string) {
 	list("duplicates_of_documents", documents)
 	record.Decide(d)
 }
+
+// maxTexts bounds how many attributes one list is told in.
+const maxTexts = 4
+
+// texts is a list of ids in as few texts as hold it, none of which an attribute would
+// cut: an id is whole, or not there. Of what there is no room for it is said how many.
+func texts(ids []string) []string {
+	var out []string
+	for i, id := range ids {
+		last := len(out) - 1
+		switch {
+		case last >= 0 && len(out[last])+1+len(id) <= explain.MaxText-maxRest:
+			out[last] += " " + id
+		case last+1 < maxTexts && len(id) <= explain.MaxText-maxRest:
+			out = append(out, id)
+		default:
+			rest := "and " + strconv.Itoa(len(ids)-i) + " more"
+			if last < 0 {
+				return []string{rest}
+			}
+			out[last] += " " + rest
+			return out
+		}
+	}
+	return out
+}
+
+// maxRest is kept free in each text, to say how many more there are.
+const maxRest = len(" and 1000000 more")
 
 func chunks(hits []*searchv1.Hit) []string {
 	var out []string

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/services/edge/internal/envelope"
 )
 
 // Where conversations are kept.
@@ -21,6 +22,11 @@ type Config struct {
 	// Store is StoreDatabase or StoreRedis.
 	Store string      `yaml:"store"`
 	Redis RedisConfig `yaml:"redis"`
+	// Key is a master key that what was said is sealed by, as name:key, 32 bytes in
+	// base64; empty: it is kept in the clear. PreviousKeys are those from before, by which
+	// conversations may still be sealed.
+	Key          config.Secret   `yaml:"key"`
+	PreviousKeys []config.Secret `yaml:"previous_keys"`
 	// TTL is how long a conversation is kept after its last turn.
 	TTL time.Duration `yaml:"ttl"`
 	// PerSubject is how many are kept for one subject; those that rest longest are
@@ -73,6 +79,11 @@ func DefaultConfig() Config {
 func (c Config) Validate(p *config.Problems, prefix string) {
 	p.Check(c.Store == StoreDatabase || c.Store == StoreRedis, prefix+".store", "must be database or redis, got %q", c.Store)
 	p.Check(c.Store != StoreRedis || c.Redis.Addr != "", prefix+".redis.addr", "is required where the store is redis")
+	if c.Key != "" || len(c.PreviousKeys) > 0 {
+		if _, err := envelope.ParseMasters(c.Key, c.PreviousKeys...); err != nil {
+			p.Add(prefix+".key", "%v", err)
+		}
+	}
 	p.Check(c.Redis.Timeout >= 10*time.Millisecond && c.Redis.Timeout <= time.Minute, prefix+".redis.timeout", "must be from 10ms to 1m, got %v", c.Redis.Timeout)
 	p.Check(c.TTL >= time.Minute && c.TTL <= 10*365*24*time.Hour, prefix+".ttl", "must be from 1m to 87600h, got %v", c.TTL)
 	p.Check(c.PerSubject >= 1 && c.PerSubject <= 1_000_000, prefix+".per_subject", "must be from 1 to 1000000, got %d", c.PerSubject)

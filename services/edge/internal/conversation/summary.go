@@ -186,5 +186,27 @@ func (m *Memory) ask(ctx context.Context, t *Talk, model, record string) (_ stri
 	if text == "" {
 		return "", errors.New("the model said nothing")
 	}
+	if repeats(text) {
+		return "", errors.New("the model repeats itself")
+	}
 	return text, nil
+}
+
+// mostAlike is how often a sentence may stand in a summary: small models that lose the
+// thread say one again and again, which must not take the place of what was said.
+const mostAlike = 2
+
+// repeats reports whether a sentence, or a line, stands in text more often than that.
+func repeats(text string) bool {
+	seen := make(map[string]int)
+	for s := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(".!?\n。！？", r) }) {
+		s = strings.ToLower(strings.TrimSpace(s))
+		if len(s) < 8 { // 1, a, yes
+			continue
+		}
+		if seen[s]++; seen[s] > mostAlike {
+			return true
+		}
+	}
+	return false
 }

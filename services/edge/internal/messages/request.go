@@ -69,6 +69,7 @@ func chatRequest(req *edgev1.CreateMessageRequest) (*edgev1.CreateChatCompletion
 // Members of Anthropic's that the contract does not name.
 const (
 	memberOutput       = "output_config"
+	memberMemory       = "memory"        // of a chat
 	memberCacheControl = "cache_control" // engines keep their prefix cache by themselves
 )
 

@@ -83,6 +83,9 @@ func (s *Server) CountMessageTokens(ctx context.Context, req *edgev1.CountMessag
 	if err != nil {
 		return nil, err
 	}
+	if raw, given := req.GetExtra()[memberMemory]; given && raw != "null" {
+		return nil, invalid(memberMemory, "cannot be counted: how much of it there is room for is known when it is answered")
+	}
 	counted, err := s.chat.CountTokens(ctx, &edgev1.CountTokensRequest{Model: req.GetModel(), Messages: messages, Tools: tools, Extra: req.GetExtra()})
 	if err != nil {
 		return nil, err

@@ -30,7 +30,7 @@ func (s *Server) embed(ctx context.Context, req *edgev1.CreateEmbeddingRequest, 
 		if err != nil {
 			return nil, err
 		}
-		return resp, Served(ctx, unaryHeader(ctx), resp.GetServedBy())
+		return resp, tell(ctx, unaryHeader(ctx), namesOf(resp.GetServedBy()), resp.GetServedBy(), metadata.Pairs(HeaderCache, cacheBypass))
 	}
 	start := s.Clock.Now()
 	known, missing, err := s.knownVectors(ctx, p, req, ask.GetInputs())
@@ -63,7 +63,11 @@ func (s *Server) embed(ctx context.Context, req *edgev1.CreateEmbeddingRequest, 
 		s.Meters.Saved(ctx, metering.Work{Kind: metering.Embed, By: out.GetServedBy(), Tokens: &commonv1.TokenUsage{PromptTokens: saved}}, state == respcache.Hit)
 	}
 	audit.From(ctx).SetCache(string(state))
-	return out, served(ctx, unaryHeader(ctx), out.GetServedBy(), metadata.Pairs(HeaderCache, string(state)))
+	names, md := namesOf(out.GetServedBy()), metadata.Pairs(HeaderCache, string(state))
+	if state == respcache.Hit { // who made vectors for it has noted who did
+		explainServing(ctx, names, out.GetServedBy(), md)
+	}
+	return out, tell(ctx, unaryHeader(ctx), names, out.GetServedBy(), md)
 }
 
 // embedAll has an engine embed texts; anew says that it did so for the request before.
@@ -80,6 +84,7 @@ func (s *Server) embedAll(ctx context.Context, req *edgev1.CreateEmbeddingReques
 	}); err != nil {
 		return nil, err
 	}
+	explainWork(ctx, resp.GetServedBy())
 	hold.Note(metering.Use{By: resp.GetServedBy(), Tokens: resp.GetUsage()})
 	audit.From(ctx).SetTokens(resp.GetUsage().GetPromptTokens(), 0)
 	if len(resp.GetEmbeddings()) != len(ask.GetInputs()) {

@@ -112,6 +112,9 @@ func (s *Server) planned(ctx context.Context, c call, streamed bool, setHeader f
 		}
 		usage, again, err := s.follow(ctx, c, r, setHeader, pass)
 		r.Leave()
+		if err != nil && r.Leads {
+			s.settled(r)
+		}
 		if again {
 			continue
 		}
@@ -119,6 +122,24 @@ func (s *Server) planned(ctx context.Context, c call, streamed bool, setHeader f
 			return s.fallen(ctx, c, r.Leads, streamed, err, setHeader, pass)
 		}
 		return usage, err
+	}
+}
+
+// settleTime bounds the wait for work that is being stopped.
+const settleTime = time.Second
+
+// settled waits until work that r's caller began, and that ends with their leaving, has
+// ended and is billed: what it came to is of their request's record.
+func (s *Server) settled(r *respcache.Reader) {
+	stopped := r.Stopped()
+	if stopped == nil {
+		return // others wait for it: it goes on, and is billed to who began it when it ends
+	}
+	timer := s.Clock.NewTimer(settleTime)
+	defer timer.Stop()
+	select {
+	case <-stopped:
+	case <-timer.C():
 	}
 }
 
@@ -218,6 +239,7 @@ func (s *Server) flyWhole(ctx context.Context, req *inferencev1.InvokeRequest, h
 	for attempt := 1; ; attempt++ {
 		resp, err := s.Inference.Invoke(ctx, req)
 		if err == nil {
+			explainWork(ctx, resp.GetServedBy())
 			hold.Note(metering.Use{By: resp.GetServedBy(), Tokens: resp.GetUsage()})
 			f.Whole(resp.GetServedBy(), resp.GetBody(), resp.GetUsage())
 			return nil
@@ -268,6 +290,9 @@ func (s *Server) flyOnce(ctx context.Context, req *inferencev1.InvokeRequest, ho
 					return false, err
 				}
 			}
+			if !began {
+				explainWork(ctx, by)
+			}
 			began = true
 			if err := f.Chunk(ctx, e.Chunk, event.GetUsage()); err != nil {
 				return began, err
@@ -275,6 +300,9 @@ func (s *Server) flyOnce(ctx context.Context, req *inferencev1.InvokeRequest, ho
 		case *inferencev1.InvokeStreamResponse_Finish:
 			if u := e.Finish.GetUsage(); u != nil {
 				hold.Note(metering.Use{By: by, Tokens: u})
+			}
+			if !began { // an answer without a chunk was still served by somebody
+				explainWork(ctx, by)
 			}
 			f.Used(e.Finish.GetUsage())
 			return began, nil
@@ -301,10 +329,12 @@ func (s *Server) follow(ctx context.Context, c call, r *respcache.Reader, setHea
 		if !began {
 			began, p.replayed, p.rests.on = true, !r.Leads, piece.Annotations
 			s.note(ctx, p, state)
-			if !r.Leads {
+			names := namesOf(piece.By)
+			if !r.Leads { // the flight of one's own has noted it
 				explainShared(ctx, p)
+				explainServing(ctx, names, piece.By, metadata.Pairs(HeaderCache, string(state)))
 			}
-			if err := served(ctx, setHeader, piece.By, metadata.Pairs(HeaderCache, string(state))); err != nil {
+			if err := tell(ctx, setHeader, names, piece.By, metadata.Pairs(HeaderCache, string(state))); err != nil {
 				return nil, false, err
 			}
 		}
@@ -349,7 +379,8 @@ func (s *Server) renew(ctx context.Context, c call, streamed bool) {
 		r.Leave()
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewTime)
+	// The request's record ends with the request, and says what made its own answer.
+	ctx, cancel := context.WithTimeout(audit.NewContext(context.WithoutCancel(ctx), nil), renewTime)
 	go func() {
 		defer cancel()
 		defer r.Leave()

@@ -32,6 +32,7 @@ func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateCha
 	if err != nil {
 		return nil, err
 	}
+	ctx = inConversation(ctx, req)
 	c, rests, err := s.prepareChat(ctx, req, unaryHeader(ctx))
 	c.routed = routed
 	answer := new(edgev1.CreateChatCompletionResponse)
@@ -88,6 +89,7 @@ func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, o
 	if err != nil {
 		return err
 	}
+	ctx = inConversation(ctx, req)
 	c, rests, err := s.prepareChat(ctx, req, out.SetHeader)
 	if err != nil && !errors.Is(err, contextbuilder.ErrNothingFound) {
 		return err

@@ -14,8 +14,9 @@ import (
 )
 
 // explainServing notes which version answered, and who worked on it. Of an answer that
-// is given again that was before, for somebody else perhaps.
-func explainServing(entry *audit.Entry, version string, by *inferencev1.ServedBy, md metadata.MD) {
+// is given again that was before, for somebody else perhaps. It is noted before what the
+// work came to, by whoever does the work, so that the two are in one order.
+func explainServing(ctx context.Context, names names, by *inferencev1.ServedBy, md metadata.MD) {
 	var at [9]explain.Attribute
 	list := at[:0]
 	add := func(name, value string) {
@@ -39,7 +40,12 @@ func explainServing(entry *audit.Entry, version string, by *inferencev1.ServedBy
 			add("queue_ms", strconv.FormatFloat(float64(q.AsDuration().Microseconds())/1000, 'f', -1, 64))
 		}
 	}
-	entry.Decide(explain.Decision{Step: explain.Serving, Outcome: version, Attributes: list})
+	audit.From(ctx).Decide(explain.Decision{Step: explain.Serving, Outcome: names.works, Attributes: list})
+}
+
+// explainWork is explainServing of what is made now.
+func explainWork(ctx context.Context, by *inferencev1.ServedBy) {
+	explainServing(ctx, namesOf(by), by, nil)
 }
 
 // explainBypass notes why the cache was not asked.

@@ -2,6 +2,9 @@ package openai
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"slices"
 	"time"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 )
 
@@ -20,7 +24,8 @@ const (
 	// HeaderPriority is interactive, standard or batch; without it `service_tier`
 	// counts: priority is interactive, and flex is batch.
 	HeaderPriority = "x-poterne-priority"
-	// HeaderSession names the conversation; without it `prompt_cache_key` counts.
+	// HeaderSession names the conversation; without it `prompt_cache_key` counts, and
+	// then the conversation that is remembered.
 	HeaderSession = "x-poterne-session"
 	// HeaderWait is how long to wait for a model that is being loaded, as in 30s.
 	HeaderWait = "x-poterne-wait"
@@ -76,12 +81,40 @@ func (c Config) Hints(ctx context.Context, extra map[string]string) (Hints, erro
 		h.Session = "" // OpenAI takes longer ones: it is a hint, and no error
 	}
 	if h.Session == "" {
+		h.Session = conversationFrom(ctx)
+	}
+	if h.Session == "" {
 		if rt := routedFrom(ctx); rt != nil {
 			h.Session = rt.session
 		}
 	}
 	h.Wait, err = waitOf(ctx)
 	return h, err
+}
+
+type conversationKey struct{}
+
+// inConversation returns ctx with a session for the conversation that req is a turn of:
+// its turns begin alike, and are soonest read by the worker that read them before. The
+// name is the owner's alone, and tells workers nothing of them.
+func inConversation(ctx context.Context, req *edgev1.CreateChatCompletionRequest) context.Context {
+	id := req.GetMemory().GetConversation()
+	if id == "" {
+		return ctx
+	}
+	caller, _ := identity.FromContext(ctx)
+	sum := sha256.New()
+	for _, s := range [...]string{caller.Tenant, caller.Subject, id} {
+		sum.Write(binary.BigEndian.AppendUint32(nil, uint32(len(s)))) //nolint:gosec // names are short
+		sum.Write([]byte(s))
+	}
+	return context.WithValue(ctx, conversationKey{}, "conversation-"+hex.EncodeToString(sum.Sum(nil)[:16]))
+}
+
+// conversationFrom is the session that inConversation noted; empty: none.
+func conversationFrom(ctx context.Context) string {
+	s, _ := ctx.Value(conversationKey{}).(string)
+	return s
 }
 
 // priority refuses what the header may not ask for. As at OpenAI a tier that the

@@ -8,6 +8,7 @@ import (
 
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/explain"
 	"github.com/poterne/poterne/services/edge/internal/metering"
 )
 
@@ -27,6 +28,7 @@ func (s *Server) mirror(ctx context.Context, c call) {
 	case s.mirrors <- struct{}{}:
 	default:
 		count("dropped")
+		explainMirror(ctx, "not-mirrored", "too many copies are in hand", modelAttribute(t.Mirror.Model))
 		return
 	}
 	own, not := s.instead(ctx, c, t.Mirror.Model)
@@ -35,8 +37,14 @@ func (s *Server) mirror(ctx context.Context, c call) {
 	if not != "" || err != nil {
 		<-s.mirrors
 		count("skipped")
+		about := modelAttribute(t.Mirror.Model)
+		if not == notTheirs {
+			about.Name = explain.AttributeWithheld
+		}
+		explainMirror(ctx, "not-mirrored", not, about)
 		return
 	}
+	explainMirror(ctx, "mirrored", "a copy is worked on, which nobody waits for", modelAttribute(t.Mirror.Model))
 	req.Priority, req.WaitForReady = inferencev1.Priority_PRIORITY_BATCH, nil
 	// The request's record ends with the request.
 	own, cancel := context.WithTimeout(audit.NewContext(context.WithoutCancel(own), nil), mirrorTime)
@@ -49,6 +57,12 @@ func (s *Server) mirror(ctx context.Context, c call) {
 		}
 		count("answered")
 	}()
+}
+
+// explainMirror notes what became of the copy of a request; what a model makes of it is
+// not the request's.
+func explainMirror(ctx context.Context, outcome, why string, model explain.Attribute) {
+	audit.From(ctx).Decide(explain.Decision{Step: explain.Route, Outcome: outcome, Detail: why, Attributes: []explain.Attribute{model}})
 }
 
 func (s *Server) mirrored(ctx context.Context, c call, req *inferencev1.InvokeRequest) (err error) {

@@ -33,20 +33,24 @@ func (s *Server) invokeRouted(ctx context.Context, c call, answer proto.Message)
 // wholeFrom has a whole answer made by the route's models, after the first where that
 // failed already.
 func (s *Server) wholeFrom(ctx context.Context, c call, failure error, setHeader func(metadata.MD) error) (resp *inferencev1.InvokeResponse, err error) {
-	t := s.newTrip(c, false, func(ctx context.Context, req *inferencev1.InvokeRequest, hold metering.Hold, first func() error) error {
+	var t *trip
+	t = s.newTrip(c, false, func(ctx context.Context, req *inferencev1.InvokeRequest, hold metering.Hold, first func() error) error {
 		out, err := s.Inference.Invoke(ctx, req)
 		if err != nil {
 			return err
 		}
 		hold.Note(metering.Use{By: out.GetServedBy(), Tokens: out.GetUsage()})
+		if err := first(); err != nil {
+			return err
+		}
 		resp = out
-		return first()
+		return Served(ctx, t.disclosing(setHeader), out.GetServedBy())
 	})
 	if err := t.from(ctx, failure, setHeader); err != nil {
 		return nil, err
 	}
 	audit.From(ctx).SetTokens(resp.GetUsage().GetPromptTokens(), resp.GetUsage().GetCompletionTokens())
-	return resp, Served(ctx, t.disclosing(setHeader), resp.GetServedBy())
+	return resp, nil
 }
 
 // streamRouted is stream for a request that a route is about.
@@ -104,6 +108,7 @@ func (s *Server) flyRouted(ctx context.Context, c call, req *inferencev1.InvokeR
 		if err := first(); err != nil {
 			return err
 		}
+		explainWork(ctx, resp.GetServedBy())
 		hold.Note(metering.Use{By: resp.GetServedBy(), Tokens: resp.GetUsage()})
 		f.Whole(resp.GetServedBy(), resp.GetBody(), resp.GetUsage())
 		return nil

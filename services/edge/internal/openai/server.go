@@ -154,8 +154,14 @@ func Served(ctx context.Context, setHeader func(metadata.MD) error, by *inferenc
 
 // served is Served with what else the caller is told.
 func served(ctx context.Context, setHeader func(metadata.MD) error, by *inferencev1.ServedBy, md metadata.MD) error {
-	version := fmt.Sprintf("%s@v%d", by.GetModel(), by.GetVersion())
-	md.Set(HeaderModel, version)
+	names := namesOf(by)
+	explainServing(ctx, names, by, md)
+	return tell(ctx, setHeader, names, by, md)
+}
+
+// tell is served where it was noted already who answers.
+func tell(ctx context.Context, setHeader func(metadata.MD) error, names names, by *inferencev1.ServedBy, md metadata.MD) error {
+	md.Set(HeaderModel, names.version)
 	if by.GetArm() != "" {
 		md.Set(HeaderArm, by.GetArm())
 	}
@@ -168,22 +174,35 @@ func served(ctx context.Context, setHeader func(metadata.MD) error, by *inferenc
 	if why := reasonName(by.GetVariantReason()); why != "" {
 		md.Set(HeaderVariantReason, why)
 	}
-	entry := audit.From(ctx)
-	if by.GetVariant() != "" && by.GetVariant() != ownWeights {
-		version += " " + by.GetVariant()
-	}
 	if by.GetPrompt() != "" {
-		prompt := fmt.Sprintf("%s@v%d", by.GetPrompt(), by.GetPromptVersion())
-		md.Set(HeaderPrompt, prompt)
-		version += " with " + prompt
+		md.Set(HeaderPrompt, names.prompt)
 	}
-	entry.SetServedBy(version)
-	explainServing(entry, version, by, md)
+	entry := audit.From(ctx)
+	entry.SetServedBy(names.works)
 	entry.SetArm(by.GetExperiment(), by.GetArm())
 	if err := setHeader(md); err != nil {
 		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
 	}
 	return nil
+}
+
+// names says who answers.
+type names struct {
+	version, prompt string // name@v3 each
+	works           string // the version, with its variant and prompt
+}
+
+func namesOf(by *inferencev1.ServedBy) names {
+	n := names{version: fmt.Sprintf("%s@v%d", by.GetModel(), by.GetVersion())}
+	n.works = n.version
+	if by.GetVariant() != "" && by.GetVariant() != ownWeights {
+		n.works += " " + by.GetVariant()
+	}
+	if by.GetPrompt() != "" {
+		n.prompt = fmt.Sprintf("%s@v%d", by.GetPrompt(), by.GetPromptVersion())
+		n.works += " with " + n.prompt
+	}
+	return n
 }
 
 // responseID is the id of an answer that the caller gets now. The engine's own says

@@ -38,10 +38,11 @@ type Flight struct {
 	done        bool
 	whole       bool // nothing was dropped
 	err         error
+	over        chan struct{} // closed once the work has ended
 }
 
 func newFlight(maxBytes int, end func(*Flight)) *Flight {
-	return &Flight{max: maxBytes, end: end, changed: make(chan struct{}), whole: true, waiting: 1}
+	return &Flight{max: maxBytes, end: end, changed: make(chan struct{}), over: make(chan struct{}), whole: true, waiting: 1}
 }
 
 // change has those who wait look again; f.mu is held.
@@ -140,6 +141,7 @@ func (f *Flight) finish(err error) {
 	defer f.mu.Unlock()
 	if !f.done {
 		f.done, f.err = true, err
+		close(f.over)
 		f.change()
 	}
 }
@@ -247,6 +249,18 @@ func (r *Reader) Pending() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return r.at >= f.base && r.at-f.base < len(f.chunks)
+}
+
+// Stopped returns what is closed once the work has ended that nobody waits for any
+// more since r left; nil: others wait for it still, and it goes on.
+func (r *Reader) Stopped() <-chan struct{} {
+	f := r.flight
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !r.left || f.waiting > 0 {
+		return nil
+	}
+	return f.over
 }
 
 // Leave says that the caller waits no more. It may be called more than once.

@@ -18,6 +18,9 @@ func (s *Server) CountResponseInputTokens(ctx context.Context, req *edgev1.Count
 	if a.chat.GetPrompt() != nil {
 		return nil, invalid("prompt", "cannot be counted: its messages are the registry's")
 	}
+	if a.chat.GetMemory() != nil {
+		return nil, invalid(memberConversation, "cannot be counted: how much of it there is room for is known when it is answered")
+	}
 	counted, err := s.Chat.CountTokens(ctx, &edgev1.CountTokensRequest{
 		Model: req.GetModel(), Messages: a.chat.GetMessages(), Tools: a.chat.GetTools(), Extra: a.chat.GetExtra(),
 	})

@@ -88,6 +88,9 @@ func (s *Server) prepare(ctx context.Context, req *edgev1.CreateResponseRequest)
 	if a.chat, err = chatRequest(req, history, a.items); err != nil {
 		return a, err
 	}
+	if a.chat.Memory, err = s.conversation(req, a.chat.GetExtra()); err != nil {
+		return a, err
+	}
 	return a, s.members.Take(a.chat)
 }
 

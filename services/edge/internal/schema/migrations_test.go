@@ -59,6 +59,14 @@ func testMigrations(t *testing.T, dsn string) {
 	// after is what holds when the migration of that version has been taken back.
 	after := map[int64]map[string]string{
 		35: {`SELECT n FROM edge_usage_turn`: "8"},
+		32: {`SELECT id || turns || summarized || body FROM edge_conversations`: `talk31{"turns":[]}`},
+		// What no model worked on ends with the columns that say so; what one did stays.
+		29: {
+			`SELECT MIN(id) || COUNT(*) FROM edge_usage`:                      "e1",
+			`SELECT input + cached + output + cost FROM edge_usage`:           "20",
+			`SELECT requests + input + cached + output FROM edge_usage_hours`: "18",
+			`SELECT requests + input + output FROM edge_usage_days`:           "16",
+		},
 		24: {`SELECT requests + input + cached + output + cost FROM edge_usage_days`: "21", `SELECT n FROM edge_usage_turn`: "8"},
 		21: {
 			`SELECT id || rates FROM edge_budgets, edge_prices`: `monthly{"input":150000}`,
@@ -75,6 +83,17 @@ func testMigrations(t *testing.T, dsn string) {
 			`SELECT requests_per_minute + revision FROM edge_api_keys WHERE id = 'plain'`:                            "67",
 			`SELECT COUNT(*) FROM edge_api_keys WHERE revoke_time = 0`:                                               "1",
 			`SELECT COUNT(*) FROM edge_api_keys WHERE id IN ('narrow', 'account') AND revoke_time = create_time + 1`: "2",
+		},
+	}
+	// again is what holds when the migration of that version has been done once more, on
+	// rows that know nothing of it.
+	again := map[int64]map[string]string{
+		30: {`SELECT COUNT(*) FROM edge_conversations`: "0"},
+		29: {
+			`SELECT hit + saved_input + saved_output FROM edge_usage WHERE id = 'e'`: "0",
+			`SELECT hits + saved_input + saved_output FROM edge_usage_hours`:         "0",
+			`SELECT hits + saved_input + saved_output FROM edge_usage_days`:          "0",
+			`SELECT input + cached + output + cost FROM edge_usage`:                  "20",
 		},
 	}
 	for range 2 {
@@ -102,6 +121,11 @@ func testMigrations(t *testing.T, dsn string) {
 			// From each of them there is a way forward, with the rows that are there then.
 			if _, err := provider.Up(t.Context()); err != nil {
 				t.Fatalf("there again from %d: %v", version, err)
+			}
+			for query, want := range again[version] {
+				if got := read(query); got != want {
+					t.Errorf("there again from %d: %s: %q, want %q", version, query, got, want)
+				}
 			}
 			if version <= 22 && version > 17 {
 				if got := read(`SELECT provider_subject || provider_session FROM edge_sessions`); got != "" {

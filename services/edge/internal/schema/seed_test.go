@@ -1,7 +1,7 @@
 package schema
 
-// seedTraffic is a row of each table that limits, prices, budgets, usage and purges of
-// the cache are in.
+// seedTraffic is a row of each table that limits, prices, budgets, usage, conversations
+// and purges of the cache are in.
 func seedTraffic() []string {
 	const dimensions = `, 'acme', 'key', 'ada', 'generate', 'small', 3, '', '', '', `
 	return []string{
@@ -14,6 +14,10 @@ func seedTraffic() []string {
 		`UPDATE edge_usage_revision SET revision = 3`,
 		`INSERT INTO edge_usage (id, time_us, request_id, tenant, key_id, subject, kind, model, version, variant, experiment, arm, outcome, estimated, input, cached, output, cost, price)
 			VALUES ('e', 7, 'r'` + dimensions + `'whole', 0, 10, 2, 5, 3, 2)`,
+		`INSERT INTO edge_usage (id, time_us, request_id, tenant, key_id, subject, kind, model, version, variant, experiment, arm, outcome, estimated, input, cached, output, cost, price, hit, saved_input, saved_output)
+			VALUES ('hit', 8, 'r2'` + dimensions + `'cached', 0, 0, 0, 0, 0, 0, 1, 10, 5)`,
+		`INSERT INTO edge_conversations (tenant, subject, id, version, create_time, update_time, expire_time, turns, summarized, body)
+			VALUES ('acme', 'ada', 'talk', 5, 5, 6, 7, 3, 1, '{"turns":[]}')`,
 		`INSERT INTO edge_usage_charges (entry, budget, period, amount) VALUES ('e', 3, 0, 3)`,
 		`INSERT INTO edge_usage_hours (start_us, tenant, key_id, subject, kind, model, version, variant, experiment, arm, requests, partial, unpriced, input, cached, output, cost)
 			VALUES (0` + dimensions + `1, 0, 0, 10, 2, 5, 3)`,

@@ -30,10 +30,10 @@ func (m *Meter) explainReserved(ctx context.Context, r *budget.Reservation) {
 }
 
 // explainRefused notes which budget had too little.
-func explainRefused(ctx context.Context, id, why string) {
-	audit.From(ctx).Decide(explain.Decision{
-		Step: explain.Budget, Outcome: "refused", Detail: why, Attributes: []explain.Attribute{{Name: "budget", Value: id}},
-	})
+func explainRefused(ctx context.Context, b budget.Budget, why string) {
+	audit.From(ctx).Decide(explain.Decision{Step: explain.Budget, Outcome: "refused", Detail: why, Attributes: []explain.Attribute{
+		{Name: "budget", Value: b.ID}, {Name: "scope", Value: string(b.Scope)}, {Name: "period", Value: string(b.Every)}, {Name: "unit", Value: string(b.Unit)},
+	}})
 }
 
 // explainUsage notes what a model's work came to, by what the engine counted.

@@ -164,15 +164,12 @@ func (m *Meter) refuse(ctx context.Context, err error) error {
 	b := refused.Budget
 	m.metrics.BudgetRefused(ctx, string(b.Scope))
 	audit.From(ctx).AddFinding(findingRefused)
-	audit.From(ctx).Decide(explain.Decision{Step: explain.Budget, Outcome: "refused", Attributes: []explain.Attribute{
-		{Name: "budget", Value: b.ID}, {Name: "scope", Value: string(b.Scope)}, {Name: "period", Value: string(b.Every)}, {Name: "unit", Value: string(b.Unit)},
-	}})
 	used := refused.Settled >= b.Amount
 	text := "the budget %q (%s) has too little left for this request"
 	if used {
 		text = "the budget %q (%s) is used up"
 	}
-	explainRefused(ctx, b.ID, fmt.Sprintf(text, b.ID, scopeText(b)))
+	explainRefused(ctx, b, fmt.Sprintf(text, b.ID, scopeText(b)))
 	e := apierr.New(apierr.QuotaExceeded, text, b.ID, scopeText(b))
 	switch {
 	case used && !refused.Resets.IsZero():
