@@ -63,6 +63,7 @@ type Meter struct {
 	ids     ids.Source
 	log     *slog.Logger
 	metrics *metrics.Usage
+	refused func(b budget.Budget) // is told of refusals
 }
 
 var _ metering.Meter = (*Meter)(nil)
@@ -163,6 +164,7 @@ func (m *Meter) refuse(ctx context.Context, err error) error {
 	}
 	b := refused.Budget
 	m.metrics.BudgetRefused(ctx, string(b.Scope))
+	m.refused(b)
 	audit.From(ctx).AddFinding(findingRefused)
 	audit.From(ctx).Decide(explain.Decision{Step: explain.Budget, Outcome: "refused", Attributes: []explain.Attribute{
 		{Name: "budget", Value: b.ID}, {Name: "scope", Value: string(b.Scope)}, {Name: "period", Value: string(b.Every)}, {Name: "unit", Value: string(b.Unit)},

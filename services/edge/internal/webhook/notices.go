@@ -227,10 +227,22 @@ type data struct {
 	End       *time.Time `json:"end_time,omitempty"`
 }
 
+// testEvent is one that is told on request.
+func testEvent(id, tenant string, now time.Time) (text []byte, name string, err error) {
+	text, err = json.Marshal(struct {
+		Type      string            `json:"type"`
+		Timestamp time.Time         `json:"timestamp"`
+		Data      map[string]string `json:"data"`
+	}{Test, now.UTC(), map[string]string{"tenant": tenant}})
+	return text, eventID(id), err
+}
+
+func eventID(id string) string { return "evt_" + strings.ReplaceAll(id, "-", "") }
+
 // note keeps an event of a budget. A threshold of another amount is another event.
 func (n *Notices) note(ctx context.Context, tx *sql.Tx, b budget.Budget, p ledger.Period, kind string, threshold int32, used int64, at time.Time) error {
 	e := Event{
-		ID: "evt_" + strings.ReplaceAll(n.IDs.New(), "-", ""), Tenant: b.Tenant, Type: kind, Time: at,
+		ID: eventID(n.IDs.New()), Tenant: b.Tenant, Type: kind, Time: at,
 		Key: fmt.Sprintf("budget/%d/%d/%s/%d/%d", p.Budget, p.Start, kind, threshold, b.Amount),
 	}
 	if kind == BudgetPeriodStarted {
