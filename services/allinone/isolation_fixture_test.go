@@ -114,6 +114,7 @@ func (g *gate) acme() *acme {
 	var kept struct{ ID string }
 	g.must("POST", "/v1/responses", owner, `{"model":"acme.private@v1","instructions":"`+marker+`","max_output_tokens":4,"input":"`+marker+`"}`, &kept)
 	g.must("POST", "/v1/admin/budgets", owner, `{"budget":{"id":"spend","scope":"team","scope_name":"`+marker+`","period":"month","unit":"tokens","amount":1000}}`, nil)
+	g.must("PUT", "/v1/admin/webhooks/chat", owner, `{"webhook":{"url":"https://example.com/`+marker+`"}}`, nil)
 
 	g.must("PUT", "/v1/admin/limits/tokens-of-acme", owner, `{"limit":{"kind":"LIMIT_KIND_TOTAL_TOKENS","by":["user"],"match":{"users":["`+marker+`"]},"amount":1000000}}`, nil)
 	file, batch := a.batched()
@@ -124,13 +125,13 @@ func (g *gate) acme() *acme {
 		"collection": "vault", "document": "doc-1", "model": "acme.private", "experiment": "trial", "rollout": "next",
 		"alias": "canary", "variant": "small", "change": pending.Changes[0].ID, "key": id, "response": chat.ID,
 		"tenant": "acme", "account": "robot", "account_key": accountKey, "secret": owner, "request": request, "record": record,
-		"session": sessionID, "subject": visitor, "group": secretGroup, "ban": banned, "kept": kept.ID, "budget": "spend", "limit": "tokens-of-acme", "file": file, "batch": batch, "conversation": "talk-1",
+		"session": sessionID, "subject": visitor, "group": secretGroup, "ban": banned, "kept": kept.ID, "budget": "spend", "webhook": "chat", "limit": "tokens-of-acme", "file": file, "batch": batch, "conversation": "talk-1",
 	}
 	a.absent = map[string]string{
 		"collection": "vaulz", "document": "doc-9", "model": "acme.privaty", "experiment": "trjal", "rollout": "nexu",
 		"alias": "canarz", "variant": "smalm", "change": changed(pending.Changes[0].ID), "key": changed(id), "response": changed(chat.ID),
 		"tenant": "acmf", "account": "robou", "account_key": changed(accountKey), "secret": g.unknown, "request": changed(request), "record": changed(record),
-		"session": changed(sessionID), "subject": "bobbz", "group": "group8", "ban": "198.51.100.8", "kept": changed(kept.ID), "budget": "spene", "limit": "tokens-of-acmf", "file": changed(file), "batch": changed(batch), "conversation": "talk-9",
+		"session": changed(sessionID), "subject": "bobbz", "group": "group8", "ban": "198.51.100.8", "kept": changed(kept.ID), "budget": "spene", "webhook": "chau", "limit": "tokens-of-acmf", "file": changed(file), "batch": changed(batch), "conversation": "talk-9",
 	}
 	return a
 }

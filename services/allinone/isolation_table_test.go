@@ -15,7 +15,7 @@ const (
 // by Service/Method; what follows a plus tells several requests of a method apart.
 func requests() map[string]request {
 	out := make(map[string]request)
-	for _, part := range []map[string]request{edgeRequests(), messageRequests(), adminRequests(), policyRequests(), searchRequests(), registryRequests(), mlflowRequests(), tensorRequests(), auditContentRequests(), usageRequests(), cacheRequests(), limitRequests(), mcpRequests(), conversationRequests(), routeRequests(), batchRequests(), explainRequests()} {
+	for _, part := range []map[string]request{edgeRequests(), messageRequests(), adminRequests(), policyRequests(), searchRequests(), registryRequests(), mlflowRequests(), tensorRequests(), auditContentRequests(), usageRequests(), webhookRequests(), cacheRequests(), limitRequests(), mcpRequests(), conversationRequests(), routeRequests(), batchRequests(), explainRequests()} {
 		maps.Copy(out, part)
 	}
 	return out

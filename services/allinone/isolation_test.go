@@ -2,6 +2,7 @@ package allinone
 
 import (
 	"context"
+	"encoding/base64"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -66,6 +67,7 @@ func newGate(t *testing.T) *gate {
 	ec.DataDir = t.TempDir()
 	ec.Security.Store.DSN = config.SecretURL("sqlite://" + filepath.Join(ec.DataDir, "edge.db"))
 	ec.Security.Limits.RequestsPerMinute, ec.Security.Limits.Address.RequestsPerMinute = 1e6, 0
+	ec.Security.Webhooks.Key = config.Secret("m1:" + base64.StdEncoding.EncodeToString(make([]byte, 32)))
 	ec.Security.Authz.PolicyFile = filepath.Join(ec.DataDir, "policy.csv")
 	if err := os.WriteFile(ec.Security.Authz.PolicyFile, []byte(customRole), 0o600); err != nil {
 		t.Fatal(err)

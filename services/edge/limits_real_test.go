@@ -31,8 +31,8 @@ type twoEdges struct {
 	client *http.Client
 }
 
-// startTwoEdges starts them; timeout is the longest that they wait for Redis.
-func startTwoEdges(t *testing.T, timeout time.Duration) *twoEdges {
+// startTwoEdges starts them with args; timeout is the longest that they wait for Redis.
+func startTwoEdges(t *testing.T, timeout time.Duration, args ...string) *twoEdges {
 	t.Helper()
 	e := &twoEdges{
 		t: t, redis: testkit.Redis(t), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 30 * time.Second},
@@ -41,7 +41,7 @@ func startTwoEdges(t *testing.T, timeout time.Duration) *twoEdges {
 	dirs := [2]string{t.TempDir(), t.TempDir()}
 	for i, port := range testkit.FreePorts(t, 2) {
 		e.addrs[i] = testkit.Loopback(port)
-		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(os.Getenv("POTERNE_BIN_DIR"), "poterne-edge"))
+		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(os.Getenv("POTERNE_BIN_DIR"), "poterne-edge"), args...)
 		cmd.Env = append(os.Environ(), "POTERNE_DATA_DIR="+dirs[i], "POTERNE_HTTP_ADDR="+e.addrs[i], "POTERNE_GRPC_ADDR=127.0.0.1:0",
 			"POTERNE_TELEMETRY_OPS_ADDR=", "POTERNE_STORE_DSN="+dsn, "POTERNE_API_KEYS_PEPPER=a pepper that both edges of the test share",
 			"POTERNE_LIMITS_REDIS_ADDR="+e.redis.Addr, "POTERNE_LIMITS_REDIS_TIMEOUT="+timeout.String(), "POTERNE_LIMITS_REQUESTS_PER_MINUTE=1000000", "POTERNE_LIMITS_ADDRESS_REQUESTS_PER_MINUTE=0")

@@ -240,6 +240,7 @@ func (s *Service) register(r grpc.ServiceRegistrar) error {
 	edgev1.RegisterCacheServiceServer(r, s.security.CacheAdmin)
 	edgev1.RegisterAuditContentServiceServer(r, s.security.ContentAdmin)
 	edgev1.RegisterUsageServiceServer(r, s.security.Usage)
+	edgev1.RegisterWebhookServiceServer(r, s.security.Webhooks)
 	edgev1.RegisterLimitServiceServer(r, s.security.LimitAdmin)
 	edgev1.RegisterRequestServiceServer(r, s.security.Requests)
 	edgev1.RegisterRouteServiceServer(r, s.security.RouteAdmin)

@@ -216,6 +216,7 @@ func TestDefaultPolicy(t *testing.T) {
 	maps.Copy(want, sessionsMatrix())
 	maps.Copy(want, conversationsMatrix())
 	maps.Copy(want, usageMatrix(admins, platform))
+	maps.Copy(want, webhookMatrix(admins))
 	maps.Copy(want, rolloutMatrix(platform))
 	maps.Copy(want, keyMatrix(admins))
 	artifactCallers(want, platform, nobody)

@@ -79,7 +79,7 @@ func Table() map[string]Method {
 		oip.GRPCInferenceService_RepositoryModelLoad_FullMethodName:   {Access: Never},
 		oip.GRPCInferenceService_RepositoryModelUnload_FullMethodName: {Access: Never},
 	}
-	for _, part := range []map[string]Method{openAIMethods(), messageMethods(), tensorMethods(), adminMethods(), searchMethods(), registryMethods(), rolloutMethods(), artifactMethods(), mlflowMethods(), keyMethods(), policyMethods(), auditMethods(), sessionMethods(), banMethods(), auditContentMethods(), usageMethods(), cacheMethods(), limitMethods(), mcpMethods(), conversationMethods(), routeMethods(), batchMethods(), requestMethods()} {
+	for _, part := range []map[string]Method{openAIMethods(), messageMethods(), tensorMethods(), adminMethods(), searchMethods(), registryMethods(), rolloutMethods(), artifactMethods(), mlflowMethods(), keyMethods(), policyMethods(), auditMethods(), sessionMethods(), banMethods(), auditContentMethods(), usageMethods(), cacheMethods(), limitMethods(), mcpMethods(), conversationMethods(), routeMethods(), webhookMethods(), batchMethods(), requestMethods()} {
 		for method, m := range part {
 			m.Access = Checked
 			t[method] = m

@@ -29,6 +29,7 @@ func Files() []protoreflect.FileDescriptor {
 		edgev1.File_poterne_edge_v1_sessions_proto,
 		edgev1.File_poterne_edge_v1_bans_proto,
 		edgev1.File_poterne_edge_v1_usage_proto,
+		edgev1.File_poterne_edge_v1_webhooks_proto,
 		edgev1.File_poterne_edge_v1_cache_proto,
 		edgev1.File_poterne_edge_v1_limits_proto,
 		edgev1.File_poterne_edge_v1_requests_proto,

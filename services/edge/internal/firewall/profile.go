@@ -68,6 +68,7 @@ func services() map[string]Profile {
 		edgev1.SessionService_ServiceDesc.ServiceName:        Full,
 		edgev1.BanService_ServiceDesc.ServiceName:            Full,
 		edgev1.UsageService_ServiceDesc.ServiceName:          Full,
+		edgev1.WebhookService_ServiceDesc.ServiceName:        Full,
 		edgev1.CacheService_ServiceDesc.ServiceName:          Full,
 		edgev1.LimitService_ServiceDesc.ServiceName:          Full,
 		edgev1.RequestService_ServiceDesc.ServiceName:        Full,

@@ -211,6 +211,9 @@ func (h *handler) openGateway(ctx context.Context) error {
 			return edgev1.RegisterUsageServiceHandlerClient(ctx, h.gateway, edgev1.NewUsageServiceClient(h.Conn))
 		},
 		func() error {
+			return edgev1.RegisterWebhookServiceHandlerClient(ctx, h.gateway, edgev1.NewWebhookServiceClient(h.Conn))
+		},
+		func() error {
 			return edgev1.RegisterCacheServiceHandlerClient(ctx, h.gateway, edgev1.NewCacheServiceClient(h.Conn))
 		},
 		func() error {

@@ -18,8 +18,19 @@ import (
 type SQLStore struct {
 	db *sqldb.DB
 
+	// Watch is told, in the transaction that settles more of them, how budgets stand;
+	// nil: nobody is. It is set before the store is used.
+	Watch func(ctx context.Context, tx *sql.Tx, moved []Moved) error
+
 	mu   sync.Mutex
 	full *sql.Stmt // inserts rowsAtOnce entries; nil: not prepared yet
+}
+
+// Moved is a budget of which more is settled, and how much that is in all.
+type Moved struct {
+	Period
+
+	Settled int64
 }
 
 // NewSQLStore returns a store on db, which stays the caller's to close.
@@ -172,17 +183,24 @@ func (s *SQLStore) addCharges(ctx context.Context, tx *sql.Tx, holder string, en
 	if err := flush(); err != nil {
 		return err
 	}
+	moved := make([]Moved, 0, len(sums))
 	for p, amount := range sums {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO edge_budget_counters (budget, period, settled) VALUES ($1, $2, $3)
-			ON CONFLICT (budget, period) DO UPDATE SET settled = edge_budget_counters.settled + excluded.settled`, p.Budget, p.Start, amount); err != nil {
+		m := Moved{Period: p}
+		if err := tx.QueryRowContext(ctx, `INSERT INTO edge_budget_counters (budget, period, settled) VALUES ($1, $2, $3)
+			ON CONFLICT (budget, period) DO UPDATE SET settled = edge_budget_counters.settled + excluded.settled RETURNING settled`,
+			p.Budget, p.Start, amount).Scan(&m.Settled); err != nil {
 			return err
 		}
+		moved = append(moved, m)
 		if _, err := tx.ExecContext(ctx, `UPDATE edge_budget_leases SET held = held - $1 WHERE budget = $2 AND period = $3 AND holder = $4`,
 			amount, p.Budget, p.Start, holder); err != nil {
 			return err
 		}
 	}
-	return nil
+	if s.Watch == nil || len(moved) == 0 {
+		return nil
+	}
+	return s.Watch(ctx, tx, moved)
 }
 
 // sumKey is a row of the sums.

@@ -63,6 +63,7 @@ func Table() map[string]Class {
 	maps.Copy(t, requestClasses())
 	maps.Copy(t, batchClasses())
 	maps.Copy(t, routeClasses())
+	maps.Copy(t, webhookClasses())
 	maps.Copy(t, mcpClasses())
 	return t
 }

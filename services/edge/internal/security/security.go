@@ -50,6 +50,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/schema"
 	"github.com/poterne/poterne/services/edge/internal/session"
 	"github.com/poterne/poterne/services/edge/internal/usage"
+	"github.com/poterne/poterne/services/edge/internal/webhook"
 )
 
 // AdminKeyFile is the name of the file that the first key is written to.
@@ -71,6 +72,8 @@ type Config struct {
 	Abuse AbuseConfig `yaml:"abuse"`
 	// Usage is how what models do is billed.
 	Usage usage.Config `yaml:"usage"`
+	// Webhooks is who may be told of budgets, and how.
+	Webhooks webhook.Config `yaml:"webhooks"`
 	// Cache is which answers are kept, to be given again.
 	Cache respcache.Config `yaml:"cache"`
 	// Routes is what is done with requests.
@@ -82,7 +85,7 @@ func DefaultConfig(dsn string) Config {
 	return Config{
 		Store: sqldb.DefaultConfig(dsn), Keys: apikey.DefaultConfig(), Tokens: DefaultTokensConfig(), Authz: authz.DefaultConfig(),
 		Limits: middleware.DefaultConfig(), Audit: audit.DefaultConfig(), Login: login.DefaultConfig(),
-		Firewall: firewall.DefaultConfig(), Abuse: defaultAbuse(), Usage: usage.DefaultConfig(), Cache: respcache.DefaultConfig(),
+		Firewall: firewall.DefaultConfig(), Abuse: defaultAbuse(), Usage: usage.DefaultConfig(), Webhooks: webhook.DefaultConfig(), Cache: respcache.DefaultConfig(),
 		Routes: route.DefaultConfig(),
 	}
 }
@@ -106,6 +109,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	c.Login.Validate(p, prefix+"login")
 	c.Firewall.Validate(p, prefix+"waf")
 	c.Usage.Validate(p, prefix+"usage")
+	c.Webhooks.Validate(p, prefix+"webhooks")
 	c.Abuse.validate(p, prefix+"abuse", len(c.Limits.TrustedProxies) > 0)
 	c.Cache.Validate(p, prefix+"cache")
 	c.Routes.Validate(p, prefix+"routes")
@@ -191,6 +195,8 @@ type Security struct {
 	Meters metering.Meters
 	// Usage is the UsageService.
 	Usage *usage.Server
+	// Webhooks is the WebhookService.
+	Webhooks *webhook.Server
 	// AdminKeyPath is where the first key was written; empty when there was one
 	// before.
 	AdminKeyPath string
@@ -201,6 +207,7 @@ type Security struct {
 	issue  *issue.Service   // nil: no tokens are issued
 	web    *session.Manager // nil: nobody can log in
 	usage  *usage.Usage     // nil: nothing is billed
+	hooks  []lifecycle.Component
 	trail  *audit.Trail
 	inHand *audit.InHand
 	rules  *policy.Follower
@@ -352,6 +359,7 @@ func (s *Security) Components() []lifecycle.Component {
 	if s.usage != nil {
 		out = append(out, s.usage.Components()...)
 	}
+	out = append(out, s.hooks...)
 	out = append(out, s.rules.Component(), s.models.Component(), s.dryRuns.Component())
 	out = append(out, s.keys.Components()...)
 	if s.issue != nil {

@@ -11,13 +11,17 @@ import (
 
 // openUsage has what models do be billed, unless that is off.
 func (s *Security) openUsage(ctx context.Context, cfg Config, d Deps, db *sqldb.DB) error {
+	notices, err := s.openWebhooks(cfg, d, db)
+	if err != nil {
+		return err
+	}
 	if cfg.Usage.Enabled {
 		m, err := metrics.NewUsage(d.Telemetry.Meter(metrics.Scope), ledger.Whole, ledger.Partial, ledger.Recovered)
 		if err != nil {
 			return err
 		}
 		if s.usage, err = usage.Open(ctx, cfg.Usage, usage.Deps{
-			DB: db, DataDir: d.DataDir, Clock: d.Clock, IDs: d.IDs, Log: d.Telemetry.Logger, Metrics: m,
+			DB: db, DataDir: d.DataDir, Clock: d.Clock, IDs: d.IDs, Log: d.Telemetry.Logger, Metrics: m, Notices: notices,
 		}); err != nil {
 			return err
 		}

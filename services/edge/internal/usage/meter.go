@@ -63,6 +63,7 @@ type Meter struct {
 	ids     ids.Source
 	log     *slog.Logger
 	metrics *metrics.Usage
+	refused func(b budget.Budget) // is told of refusals
 }
 
 var _ metering.Meter = (*Meter)(nil)
@@ -163,6 +164,7 @@ func (m *Meter) refuse(ctx context.Context, err error) error {
 	}
 	b := refused.Budget
 	m.metrics.BudgetRefused(ctx, string(b.Scope))
+	m.refused(b)
 	audit.From(ctx).AddFinding(findingRefused)
 	used := refused.Settled >= b.Amount
 	text := "the budget %q (%s) has too little left for this request"

@@ -2,6 +2,7 @@ package usage
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,17 @@ type Deps struct {
 	IDs     ids.Source
 	Log     *slog.Logger
 	Metrics *metrics.Usage
+	// Notices are told what happens to budgets; nil: nobody is.
+	Notices Notices
+}
+
+// Notices are told what happens to budgets. Implementations are safe for concurrent
+// use.
+type Notices interface {
+	// Moved is told, in the transaction that settles more of them, how budgets stand.
+	Moved(ctx context.Context, tx *sql.Tx, moved []ledger.Moved) error
+	// Refused is told that a budget has refused a request. It must not wait.
+	Refused(p ledger.Period)
 }
 
 // Usage is the billing of an edge, put together.
@@ -62,6 +74,9 @@ func Open(ctx context.Context, cfg Config, d Deps) (*Usage, error) {
 	u := &Usage{
 		cfg: cfg, zone: zone, d: d, prices: price.NewSQLStore(d.DB), budgets: budget.NewSQLStore(d.DB), store: ledger.NewSQLStore(d.DB), revision: -1,
 	}
+	if d.Notices != nil {
+		u.store.Watch = d.Notices.Moved
+	}
 	holder := d.IDs.New()
 	u.keeper = budget.NewKeeper(budget.Config{TTL: cfg.LeaseTTL, Timeout: cfg.Timeout, Zone: zone}, budget.Deps{Ledger: u.store, Holder: holder, Clock: d.Clock})
 	if cfg.Journal.Enabled {
@@ -78,7 +93,7 @@ func Open(ctx context.Context, cfg Config, d Deps) (*Usage, error) {
 		Failed: d.Metrics.WriteFailure, QueueSize: cfg.QueueSize, Clock: d.Clock, Log: d.Log,
 	})
 	u.Meter = &Meter{
-		cfg: cfg, keeper: u.keeper, writer: u.writer, journal: u.journal, claims: u.store, clock: d.Clock, ids: d.IDs, log: d.Log, metrics: d.Metrics,
+		cfg: cfg, keeper: u.keeper, writer: u.writer, journal: u.journal, claims: u.store, clock: d.Clock, ids: d.IDs, log: d.Log, metrics: d.Metrics, refused: u.refused,
 	}
 	if err := u.follow(ctx); err != nil {
 		return nil, errors.Join(err, u.Close())
@@ -141,6 +156,13 @@ func (u *Usage) takeOver(ctx context.Context, holder string) error {
 			slog.Int(metrics.KeyRecords, count), slog.Int("in_hand", len(used)), slog.Int(metrics.KeySkipped, left.Skipped))
 	}
 	return u.journal.Begin(holder)
+}
+
+// refused tells of a budget that has refused a request.
+func (u *Usage) refused(b budget.Budget) {
+	if u.d.Notices != nil {
+		u.d.Notices.Refused(ledger.Period{Budget: b.UID, Start: b.Start(u.d.Clock.Now(), u.zone)})
+	}
 }
 
 // follow reads prices and budgets when there was a change.

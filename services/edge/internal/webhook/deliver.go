@@ -1,0 +1,175 @@
+package webhook
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/pkg/telemetry"
+)
+
+const (
+	// atOnce is how many deliveries are under way at a time, and one of each webhook: a
+	// slow one delays nobody else much.
+	atOnce = 16
+	// dueAtOnce is how many are looked at.
+	dueAtOnce = 256
+	// grace is for how long more than an attempt lasts a delivery stays that of the edge
+	// which has begun it.
+	grace = 30 * time.Second
+	// factor is by how much each wait is longer than the one before, up to longest.
+	factor  = 4
+	longest = 8 * time.Hour
+	// spread is by what part of it a wait is longer or shorter, at random.
+	spread = 0.2
+	// kept is for how long deliveries that ended are known, and pruneEvery when those
+	// that are older are looked for.
+	kept       = 30 * 24 * time.Hour
+	pruneEvery = time.Hour
+)
+
+// The outcomes of attempts, as the metric has them.
+const (
+	OutcomeDelivered = "delivered"
+	OutcomeFailed    = "failed" // it is tried again
+	OutcomeDead      = "dead"   // it is not
+)
+
+// DelivererDeps is what a Deliverer works with; all of it is needed.
+type DelivererDeps struct {
+	Config Config
+	Store  *SQLStore
+	Sender *Sender
+	Clock  clock.Clock
+	// Random is from 0 to 1.
+	Random func() float64
+	// Attempted counts attempts by their outcome.
+	Attempted func(ctx context.Context, outcome string)
+	Log       *slog.Logger
+}
+
+// Deliverer carries deliveries out, each at least once: an edge that is killed while it
+// does leaves it to the next one, when the time that it had taken is over.
+type Deliverer struct {
+	DelivererDeps
+
+	group sync.WaitGroup
+	mu    sync.Mutex
+	busy  map[string]bool // webhooks that are being told something
+}
+
+// NewDeliverer returns a deliverer; its components must run.
+func NewDeliverer(d DelivererDeps) *Deliverer {
+	return &Deliverer{DelivererDeps: d, busy: make(map[string]bool)}
+}
+
+// Components are what delivers.
+func (d *Deliverer) Components() []lifecycle.Component {
+	warn := func(ctx context.Context, err error) {
+		if err != nil && ctx.Err() == nil {
+			d.Log.WarnContext(ctx, "webhooks cannot be told; it is tried again", telemetry.Err(err))
+		}
+	}
+	return []lifecycle.Component{
+		{Name: "webhooks", Run: func(ctx context.Context) error {
+			defer d.group.Wait()
+			return lifecycle.Every(ctx, d.Clock, d.Config.PollInterval, d.Random, func(ctx context.Context) error {
+				warn(ctx, d.Once(ctx))
+				return nil
+			})
+		}, Stop: func(context.Context) error { d.Sender.Close(); return nil }},
+		{Name: "webhooks: retention", Run: func(ctx context.Context) error {
+			return lifecycle.Every(ctx, d.Clock, pruneEvery, d.Random, func(ctx context.Context) error {
+				now := d.Clock.Now()
+				warn(ctx, d.Store.Prune(ctx, now.Add(-kept), now))
+				return nil
+			})
+		}},
+	}
+}
+
+// Once begins deliveries that are due. It does not wait for them.
+func (d *Deliverer) Once(ctx context.Context) error {
+	list, err := d.Store.Due(ctx, d.Clock.Now(), dueAtOnce)
+	if err != nil {
+		return err
+	}
+	for _, one := range list {
+		if !d.begin(one.hook.UID) {
+			continue
+		}
+		mine, err := d.Store.take(ctx, one, d.Clock.Now().Add(d.Config.Timeout+grace))
+		if err != nil || !mine {
+			d.end(one.hook.UID)
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		d.group.Go(func() {
+			defer d.end(one.hook.UID)
+			d.carryOut(ctx, one)
+		})
+	}
+	return nil
+}
+
+// Wait returns when what was begun has ended.
+func (d *Deliverer) Wait() { d.group.Wait() }
+
+func (d *Deliverer) begin(uid string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.busy[uid] || len(d.busy) >= atOnce {
+		return false
+	}
+	d.busy[uid] = true
+	return true
+}
+
+func (d *Deliverer) end(uid string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.busy, uid)
+}
+
+func (d *Deliverer) carryOut(ctx context.Context, one due) {
+	r := d.Sender.Send(ctx, &one.hook, one.event, []byte(one.body))
+	if ctx.Err() != nil && !r.OK() {
+		return // this edge ends: another one goes on when its time is over
+	}
+	state, outcome, next := Pending, OutcomeFailed, d.Clock.Now()
+	switch {
+	case r.OK():
+		state, outcome = Delivered, OutcomeDelivered
+	case one.attempts+1 >= d.Config.Attempts, r.Status == http.StatusGone:
+		state, outcome = Dead, OutcomeDead
+	default:
+		next = next.Add(d.wait(one.attempts + 1))
+	}
+	d.Attempted(ctx, outcome)
+	if state == Dead {
+		d.Log.WarnContext(ctx, "an event is not told to a webhook any more: it failed too often", slog.String("tenant", one.hook.Tenant),
+			slog.String("webhook", one.hook.ID), slog.String("event", one.event), slog.Int("status", r.Status))
+	}
+	// What is taken must be noted even when this edge ends.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.Config.Timeout)
+	defer cancel()
+	if err := d.Store.finish(ctx, one, state, next, r); err != nil {
+		d.Log.WarnContext(ctx, "what came of telling a webhook cannot be noted; it is told again", telemetry.Err(err))
+	}
+}
+
+// wait is until the next attempt, after so many.
+func (d *Deliverer) wait(attempts int) time.Duration {
+	wait := d.Config.Backoff
+	for n := 1; n < attempts && wait < longest; n++ {
+		wait *= factor
+	}
+	wait = min(wait, longest)
+	return time.Duration(float64(wait) * (1 - spread + 2*spread*d.Random()))
+}
