@@ -92,6 +92,8 @@ type plan struct {
 	similar *question
 	// replayed says that the answer was made for somebody before.
 	replayed bool
+	// renews says that a stale answer is made anew, which no request waits for.
+	renews bool
 	// spent is what the request had cost before its answer was made: an answer that
 	// others may get, too, can be settled before its caller has read it.
 	spent    int64
