@@ -166,10 +166,10 @@ func (s *Server) scope(ctx context.Context, p *plan, a *asked, caller identity.C
 	if p.serving, err = s.Inference.ResolveServing(ctx, ask); err != nil || p.serving.GetDigest() == "" {
 		return respcache.PassUnresolved
 	}
-	v := p.serving
+	v, limits := p.serving, obligation.LimitsFrom(ctx)
 	p.scope = respcache.Scope{
 		Tenant: caller.Tenant, Operation: a.operation, Policy: audit.From(ctx).Policy(), Redact: obligation.From(ctx).Redact,
-		Detectors: s.Answers.Detectors, Model: v.GetModel(), Digest: v.GetDigest(), Experiment: v.GetExperiment(), Arm: v.GetArm(),
+		Detectors: s.Answers.Detectors, Classes: limits.Classes.Filter(), Verdicts: string(limits.Verdicts), Model: v.GetModel(), Digest: v.GetDigest(), Experiment: v.GetExperiment(), Arm: v.GetArm(),
 		PromptDigest: v.GetPromptDigest(), Variants: v.GetVariants(),
 	}
 	if p.Rule.PerSubject || a.memory { // a conversation is its owner's alone
