@@ -225,6 +225,7 @@ func (c *Cache) Keep(a *Ask, e *Entry) bool {
 		return false
 	}
 	e.Made = c.Clock.Now()
+	c.renewals.kept(a.Key)
 	c.memory.set(a.Key, e)
 	if c.shared != nil {
 		c.shared.set(a.Key, e)

@@ -2,6 +2,7 @@ package respcache
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 )
@@ -9,6 +10,8 @@ import (
 const (
 	// maxRenewals bounds the answers that an edge makes anew at once.
 	maxRenewals = 64
+	// maxPauses bounds those that are kept in mind since they came to nothing.
+	maxPauses = 16 * maxRenewals
 	// renewPause is after how long an answer is tried to be made anew again that could
 	// not be, and renewLease for how long the other edges leave one to the edge that
 	// began: it may take longer, and is then made twice.
@@ -21,18 +24,19 @@ const (
 // renewals knows which stale answers are made anew. The zero value is ready, and safe
 // for concurrent use.
 type renewals struct {
-	mu sync.Mutex
-	// until is when each may be tried again; zero: it is being made.
-	until   map[Key]time.Time
-	running int
+	mu      sync.Mutex
+	running map[Key]*Renewal
+	// until is when those that came to nothing may be tried again.
+	until map[Key]time.Time
 }
 
 // Renewal is one stale answer that is to be made anew, by this caller alone.
 type Renewal struct {
 	cache *Cache
 	key   Key
-	began time.Time
 	away  bool
+	// made says that the answer was kept; the renewals' mu guards it.
+	made bool
 }
 
 // The outcomes of renewals.
@@ -50,26 +54,31 @@ func (c *Cache) Renew(k Key) (*Renewal, bool) {
 	r := &c.renewals
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if until, known := r.until[k]; known && (until.IsZero() || now.Before(until)) {
+	if until, known := r.until[k]; r.running[k] != nil || known && now.Before(until) {
 		return nil, false
 	}
-	if r.running >= maxRenewals {
+	if len(r.running) >= maxRenewals {
 		c.Metrics.Renewed(c.base, renewBounded)
 		return nil, false
 	}
-	if r.until == nil {
-		r.until = make(map[Key]time.Time)
+	if r.running == nil {
+		r.running, r.until = make(map[Key]*Renewal), make(map[Key]time.Time)
 	}
-	if len(r.until) >= 2*maxRenewals { // failures of long ago, which nobody asked for since
-		for key, until := range r.until {
-			if !until.IsZero() && !now.Before(until) {
-				delete(r.until, key)
-			}
-		}
+	if delete(r.until, k); len(r.until) >= maxPauses { // failures of long ago, which nobody asked for since
+		maps.DeleteFunc(r.until, func(_ Key, until time.Time) bool { return !now.Before(until) })
 	}
-	r.until[k] = time.Time{}
-	r.running++
-	return &Renewal{cache: c, key: k, began: now}, true
+	out := &Renewal{cache: c, key: k}
+	r.running[k] = out
+	return out, true
+}
+
+// kept notes that an answer was kept, which may be one that was to be made anew.
+func (r *renewals) kept(k Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if one := r.running[k]; one != nil {
+		one.made = true
+	}
 }
 
 // Mine reports whether no other edge makes it anew: it asks the shared store, for
@@ -84,20 +93,19 @@ func (r *Renewal) Mine(ctx context.Context) bool {
 // Done ends the renewal. One that left nothing new is not tried again for a while,
 // and the stale answer is given on for as long as it may be.
 func (r *Renewal) Done() {
-	c := r.cache
-	outcome, pause := renewFailed, renewPause
-	if e, ok := c.memory.get(r.key); r.away {
-		outcome, pause = renewElsewhere, elsewherePause
-	} else if ok && !e.Made.Before(r.began) {
-		outcome, pause = renewed, 0
-	}
-	c.Metrics.Renewed(c.base, outcome)
-	m := &c.renewals
+	c, m := r.cache, &r.cache.renewals
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.running--
-	// Those that are kept in mind are as bounded as those that run.
-	if delete(m.until, r.key); pause > 0 && len(m.until) < 16*maxRenewals {
+	delete(m.running, r.key)
+	outcome, pause := renewFailed, renewPause
+	switch {
+	case r.made:
+		outcome, pause = renewed, 0
+	case r.away:
+		outcome, pause = renewElsewhere, elsewherePause
+	}
+	if pause > 0 && len(m.until) < maxPauses {
 		m.until[r.key] = c.Clock.Now().Add(pause)
 	}
+	c.Metrics.Renewed(c.base, outcome)
 }
