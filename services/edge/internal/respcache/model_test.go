@@ -130,7 +130,7 @@ func FuzzKeys(f *testing.F) {
 // beside a model that is a plain map: what is given is what was kept for this very
 // tenant, question and state of purges, and never what another one put.
 func TestTenantsAgainstAModel(t *testing.T) {
-	for seed := range uint64(10) {
+	for seed := range uint64(5) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		clk := clock.NewFake(time.Unix(1_900_000_000, 0))
 		shared := newStore()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/services/edge/internal/respcache"
 )
 
@@ -75,4 +76,36 @@ func TestRenewalsWithoutTheStore(t *testing.T) {
 		t.Error("it is not made anew")
 	}
 	r.Done()
+}
+
+// Without a memory of its own an edge has all answers in the shared store, and knows
+// all the same that one was made anew.
+func TestNothingInMemory(t *testing.T) {
+	for backend, want := range map[string]bool{"": false, respcache.BackendRedis: true} {
+		cfg := respcache.DefaultConfig()
+		cfg.MemoryBytes, cfg.Shared.Backend, cfg.Shared.Addrs = 0, backend, []string{"localhost:6379"}
+		var p config.Problems
+		cfg.Validate(&p, "cache")
+		if err := p.Err(); (err == nil) != want {
+			t.Errorf("with the store %q: %v", backend, err)
+		}
+	}
+	s := newStore()
+	c := cache(t, clock.Real(), s, func(cfg *respcache.Config) { cfg.MemoryBytes = 0 })
+	a := ask(t, c, "k", "", "", "")
+	r, ok := c.Renew(a.Key)
+	if !ok || !c.Keep(a, entry("a")) {
+		t.Fatal("it is not kept")
+	}
+	r.Done()
+	s.only(t)
+	if n, bytes := c.InMemory(); n != 0 || bytes != 0 {
+		t.Errorf("%d answers of %d bytes are in memory", n, bytes)
+	}
+	if _, state := c.Find(t.Context(), a); state != respcache.Hit {
+		t.Errorf("it is %s", state)
+	}
+	if _, ok := c.Renew(a.Key); !ok {
+		t.Error("what was made anew counts as failed")
+	}
 }
