@@ -55,7 +55,7 @@ func startAllInOne(t *testing.T, dataDir string, args ...string) (scenario.Targe
 	if info, err := os.Stat(filepath.Join(dataDir, "admin.key")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("admin.key: %v, %v; want mode 0600", info, err)
 	}
-	return scenario.Target{URL: "http://" + http, GRPCAddr: grpc, AdminKey: trim(key)}, p
+	return scenario.Target{URL: "http://" + http, OpsURL: "http://" + ops, GRPCAddr: grpc, AdminKey: trim(key)}, p
 }
 
 // TestRealAllInOne runs every scenario against one process with real models.

@@ -16,6 +16,12 @@ import (
 
 func startMesh(t *testing.T, engine string, env ...string) (*mesh.Mesh, scenario.Target) {
 	t.Helper()
+	return startMeshWith(t, engine, nil, env...)
+}
+
+// startMeshWith has settings for the edges besides those for all.
+func startMeshWith(t *testing.T, engine string, edges []string, env ...string) (*mesh.Mesh, scenario.Target) {
+	t.Helper()
 	parts, err := mesh.PartsFromEnv()
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +41,7 @@ func startMesh(t *testing.T, engine string, env ...string) (*mesh.Mesh, scenario
 		Root: root, BinDir: binDir(t), StateDir: state, Parts: parts, Ports: ports, Engine: engine,
 		Env: env,
 		// The load of one key in these tests is no person's.
-		EdgeEnv: []string{"POTERNE_LIMITS_REQUESTS_PER_MINUTE=600000"},
+		EdgeEnv: append([]string{"POTERNE_LIMITS_REQUESTS_PER_MINUTE=600000"}, edges...),
 		Logger:  slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {

@@ -25,7 +25,7 @@ func (s *stage) allInOne(ctx context.Context) error {
 	data := filepath.Join(s.dir, "all-in-one", "data")
 	p, err := s.start(ctx, process.Spec{
 		Name: "all-in-one", Path: path,
-		Args:  []string{"up", "--engine", "sim", "--data-dir", data, "--http-addr", at[0], "--grpc-addr", at[1], "--ops-addr", at[2]},
+		Args:  append([]string{"up", "--engine", "sim", "--data-dir", data, "--http-addr", at[0], "--grpc-addr", at[1], "--ops-addr", at[2]}, s.up...),
 		Ready: process.HTTPReady("http://"+at[2]+"/readyz", nil),
 	})
 	if err != nil {
@@ -111,7 +111,7 @@ func (s *stage) separate(ctx context.Context) (*separate, error) {
 	if out.inference, err = s.service(ctx, "inference", config(at[4], at[5], "placement: {replicas: 1}\n"), "http://"+at[5]+"/livez"); err != nil {
 		return nil, err
 	}
-	edge := fmt.Sprintf("http: {addr: %q}\ndata_dir: %q\nabuse: {connections_per_address: 0}\nstore: {dsn: \"sqlite:edge.db\"}\n", at[6], out.data)
+	edge := fmt.Sprintf("http: {addr: %q}\ndata_dir: %q\nabuse: {connections_per_address: 0}\nstore: {dsn: \"sqlite:edge.db\"}\n", at[6], out.data) + s.edge
 	if out.edge, err = s.service(ctx, "edge", config(at[7], at[8], edge), "http://"+at[8]+"/livez"); err != nil {
 		return nil, err
 	}

@@ -51,6 +51,9 @@ type stage struct {
 	dir     string
 	running []*process.Process
 	all     []*contender
+	// edge is configuration of the edge besides, and up are flags of the all-in-one.
+	edge string
+	up   []string
 }
 
 func newStage() (*stage, error) {

@@ -24,6 +24,8 @@ const CallTimeout = 3 * time.Minute
 type Target struct {
 	// URL is where REST is, for example http://127.0.0.1:8080.
 	URL string
+	// OpsURL is where metrics and profiles are, where that is one place.
+	OpsURL string
 	// GRPCAddr is where the edge's gRPC is.
 	GRPCAddr string
 	// AdminKey is the bootstrap key.

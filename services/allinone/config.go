@@ -44,6 +44,8 @@ type Config struct {
 	OIDCIssuers, OIDCAudiences []string
 	// Login is where people log in to the web pages.
 	Login Login
+	// Cache has the edge keep answers in memory, with the defaults.
+	Cache bool
 	// ExperimentHeaders are headers, in lower case, that experiments may look at.
 	ExperimentHeaders []string
 	// ProtectedAliases are names and patterns of aliases that change only when

@@ -368,10 +368,16 @@ func TestQuestionsOfOneMeaning(t *testing.T) {
 	if a.header.Get("X-Poterne-Cache-Similarity") != "1.0000" {
 		t.Errorf("%v", a.header)
 	}
-	for _, other := range []string{`,"seed":1`, `,"max_tokens":3`, `,"cache":{"semantic":false}`} {
+	const tool = `,"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}]`
+	for _, other := range []string{`,"seed":1`, `,"max_tokens":3`, `,"cache":{"semantic":false}`, tool} {
 		g.asks(asking("How much would it be?", other), acme, 1, "miss")
 	}
 	g.asks(strings.Replace(asking("And how much?", ""), "Be short", "Be long", 1), acme, 1, "miss")
+	// The same vector, and other numbers.
+	g.asks(asking("How much are 2 of it?", ""), acme, 1, "miss", "hit")
+	g.asks(asking("What do 2 of these cost?", ""), acme, 0, "hit-semantic")
+	g.asks(asking("What do 3 of these cost?", ""), acme, 1, "miss")
+	g.asks(asking("What do ３ of 2 cost?", ""), acme, 1, "miss")
 	g.asks(asking("How much is it?", ""), nil, 1, "miss") // a tenant that does not want it
 	g.asks(asking("How much is this?", ""), nil, 1, "miss")
 	if n := len(g.inference.embedded); n == 0 {

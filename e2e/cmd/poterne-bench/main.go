@@ -33,6 +33,7 @@ func scenarios(data, readme string, outage time.Duration) map[string][]bench.Sce
 		"gateway": {
 			{Name: "beside-nginx", Run: bench.Gateway},
 			{Name: "edge", Run: bench.GatewayEdge},
+			{Name: "cache", Run: bench.GatewayCache},
 		},
 		"gateway-peers": {{Name: "peers", Run: bench.GatewayPeers(readme)}},
 		"search": {

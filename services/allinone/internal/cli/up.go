@@ -42,6 +42,7 @@ of Poterne knows is refused.`,
 	f.StringVar(&cfg.Login.ClientID, "login-client-id", "", "what it knows this platform as")
 	f.StringVar(&cfg.Login.SecretFile, "login-client-secret-file", "", "a file with the secret that it is shown; none for a public client")
 	f.StringVar(&cfg.Login.URL, "login-url", "", "where browsers reach REST, such as https://host (default: where it listens)")
+	f.BoolVar(&cfg.Cache, "cache", false, "keep answers in memory, and give those again that were asked for with temperature 0 (docs/cache.md)")
 	f.StringArrayVar(&cfg.ExperimentHeaders, "experiment-header", nil, "a header, in lower case, that experiments may look at; may be repeated")
 	f.StringArrayVar(&cfg.ProtectedAliases, "protect-alias", nil, "an alias, or a pattern in which * stands for any characters, that changes only when another subject approves; may be repeated")
 	f.StringArrayVar(&cfg.TrustedKeys, "trust-key", nil, "a public key whose signatures of versions count, in base64; may be repeated")

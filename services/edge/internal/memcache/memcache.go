@@ -65,11 +65,30 @@ func (s *Store) Set(ctx context.Context, name string, value []byte, ttl time.Dur
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	seconds := int32(math.Ceil(min(ttl, longest).Seconds()))
-	if err := s.write.Set(&memcache.Item{Key: name, Value: value, Expiration: max(seconds, 1)}); err != nil {
+	if err := s.write.Set(&memcache.Item{Key: name, Value: value, Expiration: seconds(ttl)}); err != nil {
 		return fmt.Errorf("memcache: %w", err)
 	}
 	return nil
+}
+
+// seconds is a time in whole seconds, of which there is one at least.
+func seconds(ttl time.Duration) int32 {
+	return max(int32(math.Ceil(min(ttl, longest).Seconds())), 1)
+}
+
+// Claim sets a name unless it is set, for a time in whole seconds.
+func (s *Store) Claim(ctx context.Context, name string, ttl time.Duration) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	err := s.read.Add(&memcache.Item{Key: name, Expiration: seconds(ttl)})
+	switch {
+	case errors.Is(err, memcache.ErrNotStored):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("memcache: %w", err)
+	}
+	return true, nil
 }
 
 // Close closes the connections that are not in use.

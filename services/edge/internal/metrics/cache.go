@@ -16,6 +16,7 @@ const (
 	nameCacheRatio    = "poterne.edge.cache.hit_ratio"
 	nameCacheShared   = "poterne.edge.cache.shared_failures" // by operation
 	nameCacheKept     = "poterne.edge.cache.answers"         // by outcome: kept, or why not
+	nameCacheRenewals = "poterne.edge.cache.renewals"        // by outcome
 )
 
 // Cache tells what the response cache does. It is safe for concurrent use, and a nil
@@ -26,17 +27,19 @@ type Cache struct {
 	saved    metric.Int64Counter
 	shared   metric.Int64Counter
 	kept     metric.Int64Counter
+	renewals metric.Int64Counter
 	watch    metric.Registration
 }
 
 // NewCache makes the instruments.
 func NewCache(m metric.Meter) (*Cache, error) {
 	c := &Cache{meter: m}
-	var errs [4]error
+	var errs [5]error
 	c.requests, errs[0] = m.Int64Counter(nameCacheRequests, metric.WithDescription("Requests, by what the response cache did for them."))
 	c.saved, errs[1] = m.Int64Counter(nameCacheSaved, metric.WithDescription("Tokens that no engine had to read or generate, by kind."))
 	c.shared, errs[2] = m.Int64Counter(nameCacheShared, metric.WithDescription("Failures of the cache that edges share, by operation."))
 	c.kept, errs[3] = m.Int64Counter(nameCacheKept, metric.WithDescription("Answers of engines that the response cache saw, by whether they were kept."))
+	c.renewals, errs[4] = m.Int64Counter(nameCacheRenewals, metric.WithDescription("Stale answers that were to be made anew, by what came of it."))
 	return c, errors.Join(errs[:]...)
 }
 
@@ -81,6 +84,14 @@ func (c *Cache) Count(ctx context.Context, result, reason string, prompt, comple
 func (c *Cache) Kept(ctx context.Context, outcome string) {
 	if c != nil {
 		c.kept.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", outcome)))
+	}
+}
+
+// Renewed counts a stale answer that was to be made anew; outcome is one of package
+// respcache's.
+func (c *Cache) Renewed(ctx context.Context, outcome string) {
+	if c != nil {
+		c.renewals.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", outcome)))
 	}
 }
 

@@ -92,6 +92,8 @@ type plan struct {
 	similar *question
 	// replayed says that the answer was made for somebody before.
 	replayed bool
+	// renews says that a stale answer is made anew, which no request waits for.
+	renews bool
 	// spent is what the request had cost before its answer was made: an answer that
 	// others may get, too, can be settled before its caller has read it.
 	spent    int64
@@ -164,10 +166,10 @@ func (s *Server) scope(ctx context.Context, p *plan, a *asked, caller identity.C
 	if p.serving, err = s.Inference.ResolveServing(ctx, ask); err != nil || p.serving.GetDigest() == "" {
 		return respcache.PassUnresolved
 	}
-	v := p.serving
+	v, limits := p.serving, obligation.LimitsFrom(ctx)
 	p.scope = respcache.Scope{
 		Tenant: caller.Tenant, Operation: a.operation, Policy: audit.From(ctx).Policy(), Redact: obligation.From(ctx).Redact,
-		Detectors: s.Answers.Detectors, Model: v.GetModel(), Digest: v.GetDigest(), Experiment: v.GetExperiment(), Arm: v.GetArm(),
+		Detectors: s.Answers.Detectors, Classes: limits.Classes.Filter(), Verdicts: string(limits.Verdicts), Model: v.GetModel(), Digest: v.GetDigest(), Experiment: v.GetExperiment(), Arm: v.GetArm(),
 		PromptDigest: v.GetPromptDigest(), Variants: v.GetVariants(),
 	}
 	if p.Rule.PerSubject || a.memory { // a conversation is its owner's alone

@@ -33,31 +33,30 @@ func (s *Server) embed(ctx context.Context, req *edgev1.CreateEmbeddingRequest, 
 		return resp, tell(ctx, unaryHeader(ctx), namesOf(resp.GetServedBy()), resp.GetServedBy(), metadata.Pairs(HeaderCache, cacheBypass))
 	}
 	start := s.Clock.Now()
-	known, missing, err := s.knownVectors(ctx, p, req, ask.GetInputs())
+	v, err := s.newVectors(ctx, p, req, ask)
 	if err != nil {
 		return nil, err
 	}
-	s.explainVectors(ctx, p, len(known)-len(missing), len(known), start)
-	if len(missing) > 0 && p.Wish.OnlyIfCached {
+	kept := v.kept()
+	s.explainVectors(ctx, p, kept, len(v.keys), start)
+	if kept < len(v.keys) && p.Wish.OnlyIfCached {
 		s.Answers.Cache.Count(ctx, p.tenant, respcache.Miss, "", 0, 0)
 		return nil, errNotCached()
 	}
-	state := respcache.Hit
-	if len(missing) > 0 {
-		state = respcache.Miss
-		if known, err = s.embedMissing(ctx, p, req, ask, known, missing); err != nil {
-			return nil, err
-		}
+	if err := v.gather(ctx); err != nil {
+		return nil, err
 	}
-	out := &inferencev1.EmbedResponse{ServedBy: known[0].By, Usage: new(commonv1.TokenUsage)}
-	for _, e := range known {
+	state := respcache.Hit
+	if v.began {
+		state = respcache.Miss
+	}
+	out := &inferencev1.EmbedResponse{ServedBy: v.have[v.keys[0]].By, Usage: new(commonv1.TokenUsage)}
+	for _, k := range v.keys {
+		e := v.have[k]
 		out.Usage.PromptTokens += e.Usage.GetPromptTokens()
 		out.Embeddings = append(out.Embeddings, &workerv1.Embedding{Values: vectorOf(e.Chunks[0])})
 	}
-	saved := out.GetUsage().GetPromptTokens()
-	for _, i := range missing {
-		saved -= known[i].Usage.GetPromptTokens()
-	}
+	saved := max(out.GetUsage().GetPromptTokens()-v.paid, 0)
 	s.Answers.Cache.Count(ctx, p.tenant, state, "", saved, 0)
 	if saved > 0 || state == respcache.Hit {
 		s.Meters.Saved(ctx, metering.Work{Kind: metering.Embed, By: out.GetServedBy(), Tokens: &commonv1.TokenUsage{PromptTokens: saved}}, state == respcache.Hit)
@@ -72,21 +71,34 @@ func (s *Server) embed(ctx context.Context, req *edgev1.CreateEmbeddingRequest, 
 
 // embedAll has an engine embed texts; anew says that it did so for the request before.
 func (s *Server) embedAll(ctx context.Context, req *edgev1.CreateEmbeddingRequest, ask *inferencev1.EmbedRequest, anew bool) (resp *inferencev1.EmbedResponse, err error) {
-	hold, err := s.Meters.Begin(ctx, metering.Demand{
-		Kind: metering.Embed, Model: req.GetModel(), User: req.GetUser(), PromptBytes: embedSize(ask.GetInputs()), Beside: anew,
-	}, unaryHeader(ctx))
+	hold, err := s.Meters.Begin(ctx, s.embedDemand(req, ask, anew), unaryHeader(ctx))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { hold.End(ctx, err) }()
-	if resp, err = askUnary(ctx, s, ask.GetModel(), true, func(ctx context.Context, attempts int32) (*inferencev1.EmbedResponse, error) {
+	if resp, err = s.embedOnce(ctx, ask, hold); err != nil {
+		return nil, err
+	}
+	audit.From(ctx).SetTokens(resp.GetUsage().GetPromptTokens(), 0)
+	return resp, nil
+}
+
+func (s *Server) embedDemand(req *edgev1.CreateEmbeddingRequest, ask *inferencev1.EmbedRequest, anew bool) metering.Demand {
+	return metering.Demand{
+		Kind: metering.Embed, Model: req.GetModel(), User: req.GetUser(), PromptBytes: embedSize(ask.GetInputs()), Beside: anew,
+	}
+}
+
+// embedOnce has an engine embed texts on account of a hold.
+func (s *Server) embedOnce(ctx context.Context, ask *inferencev1.EmbedRequest, hold metering.Hold) (*inferencev1.EmbedResponse, error) {
+	resp, err := askUnary(ctx, s, ask.GetModel(), true, func(ctx context.Context, attempts int32) (*inferencev1.EmbedResponse, error) {
 		return s.Inference.Embed(ctx, tryingOn(ask, attempts))
-	}); err != nil {
+	})
+	if err != nil {
 		return nil, err
 	}
 	explainWork(ctx, resp.GetServedBy())
 	hold.Note(metering.Use{By: resp.GetServedBy(), Tokens: resp.GetUsage()})
-	audit.From(ctx).SetTokens(resp.GetUsage().GetPromptTokens(), 0)
 	if len(resp.GetEmbeddings()) != len(ask.GetInputs()) {
 		return nil, engineFailed(fmt.Errorf("%d vectors for %d inputs", len(resp.GetEmbeddings()), len(ask.GetInputs())))
 	}
@@ -104,22 +116,6 @@ func (s *Server) planEmbedding(ctx context.Context, req *edgev1.CreateEmbeddingR
 	})
 }
 
-// knownVectors returns what is kept of each input, nil where nothing is, and which
-// these are.
-func (s *Server) knownVectors(ctx context.Context, p *plan, req *edgev1.CreateEmbeddingRequest, inputs []*workerv1.EmbedInput) (known []*respcache.Entry, missing []int, _ error) {
-	keys, err := vectorKeys(p, req, inputs)
-	if err != nil {
-		return nil, nil, err
-	}
-	known = s.Answers.Cache.FindAll(ctx, &p.Ask, keys)
-	for i, e := range known {
-		if e == nil {
-			missing = append(missing, i)
-		}
-	}
-	return known, missing, nil
-}
-
 func vectorKeys(p *plan, req *edgev1.CreateEmbeddingRequest, inputs []*workerv1.EmbedInput) ([]respcache.Key, error) {
 	parts := make([][]byte, len(inputs))
 	for i, in := range inputs {
@@ -129,49 +125,6 @@ func vectorKeys(p *plan, req *edgev1.CreateEmbeddingRequest, inputs []*workerv1.
 		}
 	}
 	return respcache.KeysOfParts(&p.scope, req, parts)
-}
-
-// embedMissing has an engine embed what is missing, and keeps it. Vectors of two
-// versions are never mixed: when another version answers than was to, it is asked
-// for all.
-func (s *Server) embedMissing(ctx context.Context, p *plan, req *edgev1.CreateEmbeddingRequest, ask *inferencev1.EmbedRequest, known []*respcache.Entry, missing []int) ([]*respcache.Entry, error) {
-	all := ask.GetInputs()
-	keys, err := vectorKeys(p, req, all)
-	if err != nil {
-		return nil, err
-	}
-	ask.Inputs = make([]*workerv1.EmbedInput, len(missing))
-	for at, i := range missing {
-		ask.Inputs[at] = all[i]
-	}
-	resp, err := s.embedAll(ctx, req, ask, false)
-	if err != nil {
-		return nil, err
-	}
-	keep := servedAs(p.serving, resp.GetServedBy())
-	if !keep && len(missing) < len(all) {
-		ask = sameAs(ask) // the one before may be in hand still, where it lost against its hedge
-		ask.Inputs, missing = all, make([]int, len(all))
-		for i := range missing {
-			missing[i] = i
-		}
-		if resp, err = s.embedAll(ctx, req, ask, true); err != nil {
-			return nil, err
-		}
-	}
-	tokens := shares(resp.GetUsage().GetPromptTokens(), ask.GetInputs())
-	for at, i := range missing {
-		known[i] = &respcache.Entry{
-			By: resp.GetServedBy(), Chunks: [][]byte{vectorBytes(resp.GetEmbeddings()[at].GetValues())},
-			Usage: &commonv1.TokenUsage{PromptTokens: tokens[at]},
-		}
-		if keep {
-			one := p.Ask
-			one.Key = keys[i]
-			s.Answers.Cache.Keep(&one, known[i]) //nolint:contextcheck // nobody waits for what is shared
-		}
-	}
-	return known, nil
 }
 
 // shares divides the tokens of a batch by the sizes of its inputs: engines count a

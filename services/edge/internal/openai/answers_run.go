@@ -215,7 +215,9 @@ func (s *Server) begin(ctx context.Context, c call, r *respcache.Reader, streame
 		r.Abandon()
 		return err
 	}
-	hold, err := s.Meters.Begin(ctx, s.demand(c, req), setHeader)
+	demand := s.demand(c, req)
+	demand.Beside = p.renews
+	hold, err := s.Meters.Begin(ctx, demand, setHeader)
 	if err != nil {
 		r.Abandon()
 		return err
@@ -365,32 +367,4 @@ func (s *Server) follow(ctx context.Context, c call, r *respcache.Reader, setHea
 func leadersOwn(err error) bool {
 	reason := apierr.ReasonOf(err)
 	return errors.Is(err, respcache.ErrAbandoned) || reason == apierr.Cancelled || reason == apierr.DeadlineExceeded
-}
-
-// renewTime bounds what is made anew while the old is given.
-const renewTime = 10 * time.Minute
-
-// renew has a stale answer made anew, unless it is already.
-func (s *Server) renew(ctx context.Context, c call, streamed bool) {
-	p := *c.plan
-	p.rests, c.plan = new(rests), &p
-	r := s.Answers.Cache.Join(&p.Ask, streamed, p.hurry(streamed))
-	if !r.Leads {
-		r.Leave()
-		return
-	}
-	// The request's record ends with the request, and says what made its own answer.
-	ctx, cancel := context.WithTimeout(audit.NewContext(context.WithoutCancel(ctx), nil), renewTime)
-	go func() {
-		defer cancel()
-		defer r.Leave()
-		if s.begin(ctx, c, r, streamed, func(metadata.MD) error { return nil }) != nil {
-			return
-		}
-		for {
-			if piece, err := r.Next(ctx); err != nil || piece.Last {
-				return
-			}
-		}
-	}()
 }

@@ -3,7 +3,9 @@ package openai
 import (
 	"context"
 	"crypto/sha256"
+	"strings"
 	"time"
+	"unicode"
 
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
@@ -97,6 +99,17 @@ func (s *Server) embedQuestion(ctx context.Context, p *plan, setHeader func(meta
 		return false
 	}
 	q.vector = resp.GetEmbeddings()[0].GetValues()
-	q.scope = sha256.Sum256(append(q.rest[:], resp.GetServedBy().GetDigest()+"/"+resp.GetServedBy().GetVariantDigest()...))
+	q.scope = scopeOf(q.rest, resp.GetServedBy(), q.text)
 	return true
+}
+
+// scopeOf is within what questions are compared: what was asked besides, what made the
+// vectors, and the numbers in the question, which embeddings hardly tell apart.
+func scopeOf(rest respcache.Key, by *inferencev1.ServedBy, text string) respcache.Key {
+	return sha256.Sum256(append(rest[:], by.GetDigest()+"/"+by.GetVariantDigest()+"/"+numbers(text)...))
+}
+
+// numbers are the numbers of a text, by their digits and in their order.
+func numbers(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsNumber(r) }), " ")
 }

@@ -3,6 +3,7 @@ package openai
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -13,6 +14,7 @@ import (
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/metering"
 	"github.com/poterne/poterne/services/edge/internal/respcache"
 )
@@ -166,4 +168,70 @@ func TestStaleWhileRevalidate(t *testing.T) {
 	if len(m.asked) != 2 {
 		t.Errorf("made %d times", len(m.asked))
 	}
+}
+
+// What is made anew is nobody's request: the caller's record and Idempotency-Key say
+// nothing of it. What fails leaves the stale answer, and is not tried again at once.
+func TestAFailedRenewalLeavesTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, e := new(meter), &failing{sure: sure{engine: new(engine)}}
+		s, ctx, clk := keeping(t, m, e.sure, func(c *respcache.Config) { c.TTL, c.StaleWhileRevalidate = time.Minute, time.Hour })
+		s.Inference = e
+		record := audit.NewEntry("r")
+		ctx = audit.NewContext(ctx, record)
+		ask := func() {
+			t.Helper()
+			if _, err := s.CreateChatCompletion(ctx, hello()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		later := func(d time.Duration) {
+			t.Helper()
+			clk.Advance(d)
+			if err := s.Answers.Cache.Purges.Refresh(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ask()
+		e.err = apierr.New(apierr.Unavailable, "no engine")
+		later(2 * time.Minute)
+		for range 3 {
+			ask()
+		}
+		if e.asked != 2 || len(m.asked) != 2 || !m.asked[1].Beside || m.ends[1] == nil {
+			t.Errorf("asked %d times, reserved %+v, ended with %v", e.asked, m.asked, m.ends)
+		}
+		later(11 * time.Second)
+		ask()
+		later(11 * time.Second)
+		m.refuse = apierr.New(apierr.QuotaExceeded, "the budget is spent")
+		ask()
+		if e.asked != 3 || len(m.asked) != 4 {
+			t.Errorf("asked %d times, reserved %d times", e.asked, len(m.asked))
+		}
+		m.refuse, e.err = nil, nil
+		later(11 * time.Second)
+		ask()
+		ask()
+		if e.asked != 4 {
+			t.Errorf("asked %d times", e.asked)
+		}
+	})
+}
+
+// failing is an engine that fails when it is to.
+type failing struct {
+	sure
+
+	err   error
+	asked int
+}
+
+func (f *failing) Invoke(ctx context.Context, in *inferencev1.InvokeRequest, o ...grpc.CallOption) (*inferencev1.InvokeResponse, error) {
+	f.asked++
+	if f.err != nil {
+		return nil, f.err
+	}
+	return f.sure.Invoke(ctx, in, o...)
 }

@@ -67,5 +67,14 @@ func (s *Store) Set(ctx context.Context, name string, value []byte, ttl time.Dur
 	return nil
 }
 
+// Claim sets a name unless it is set, for a time.
+func (s *Store) Claim(ctx context.Context, name string, ttl time.Duration) (bool, error) {
+	mine, err := s.client.SetNX(ctx, name, "", max(ttl, time.Millisecond)).Result()
+	if err != nil {
+		return false, fmt.Errorf("rediscache: %w", err)
+	}
+	return mine, nil
+}
+
 // Close closes the connections.
 func (s *Store) Close() error { return s.client.Close() }

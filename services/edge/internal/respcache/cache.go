@@ -41,8 +41,11 @@ type Cache struct {
 	base    context.Context //nolint:containedctx // of work that no request waits for
 	stop    context.CancelFunc
 
+	renewals renewals
+
 	mu      sync.Mutex
 	flights map[flightKey]*Flight
+	batches map[partKey]*Batch
 }
 
 // New returns a cache that has nothing in memory.
@@ -51,7 +54,7 @@ func New(ctx context.Context, d Deps) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("respcache: %w", err)
 	}
-	c := &Cache{Deps: d, memory: memory, flights: make(map[flightKey]*Flight), similar: newSimilar()}
+	c := &Cache{Deps: d, memory: memory, flights: make(map[flightKey]*Flight), batches: make(map[partKey]*Batch), similar: newSimilar()}
 	c.base, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if d.Shared != nil {
 		s := &sealer{secret: d.Secret, max: 2*int(d.Config.MaxEntryBytes) + perEntry}
@@ -222,6 +225,7 @@ func (c *Cache) Keep(a *Ask, e *Entry) bool {
 		return false
 	}
 	e.Made = c.Clock.Now()
+	c.renewals.kept(a.Key)
 	c.memory.set(a.Key, e)
 	if c.shared != nil {
 		c.shared.set(a.Key, e)
@@ -272,6 +276,24 @@ func (r *Reader) Abandon() {
 // whole; ctx gives work its values and its deadline, and no more: it ends when
 // nobody waits, or when the cache is closed.
 func (c *Cache) Start(ctx context.Context, r *Reader, work func(ctx context.Context, f *Flight) error, whole func(e *Entry)) {
+	detached, cancel := c.detach(ctx)
+	f := r.flight
+	f.mu.Lock()
+	f.stop = cancel
+	f.mu.Unlock()
+	go func() {
+		defer cancel()
+		err := work(detached, f)
+		if e := f.entry(); e != nil && err == nil {
+			whole(e) // before it can be joined no more, so that it is not made twice
+		}
+		f.finish(err)
+	}()
+}
+
+// detach returns a context with ctx's values and its deadline, which ends when it is
+// cancelled or the cache is closed.
+func (c *Cache) detach(ctx context.Context) (context.Context, context.CancelFunc) {
 	detached := context.WithoutCancel(ctx)
 	var cancel context.CancelFunc
 	if deadline, ok := ctx.Deadline(); ok {
@@ -280,19 +302,10 @@ func (c *Cache) Start(ctx context.Context, r *Reader, work func(ctx context.Cont
 		detached, cancel = context.WithCancel(detached)
 	}
 	end := context.AfterFunc(c.base, cancel) //nolint:contextcheck // the cache is closed, whoever began
-	f := r.flight
-	f.mu.Lock()
-	f.stop = cancel
-	f.mu.Unlock()
-	go func() {
-		defer cancel()
-		defer end()
-		err := work(detached, f)
-		if e := f.entry(); e != nil && err == nil {
-			whole(e) // before it can be joined no more, so that it is not made twice
-		}
-		f.finish(err)
-	}()
+	return detached, func() {
+		end()
+		cancel()
+	}
 }
 
 // InMemory returns how many answers this process keeps, and the bytes they take.

@@ -28,6 +28,8 @@ type store struct {
 	gets int
 }
 
+var errAway = errors.New("away")
+
 func newStore() *store { return &store{kept: make(map[string][]byte)} }
 
 func (s *store) Get(ctx context.Context, name string, limit int) ([]byte, error) {
@@ -47,6 +49,14 @@ func (s *store) Set(_ context.Context, name string, value []byte, _ time.Duratio
 	defer s.mu.Unlock()
 	s.kept[name] = value
 	return s.fail
+}
+
+func (s *store) Claim(_ context.Context, name string, _ time.Duration) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, taken := s.kept[name]
+	s.kept[name] = nil
+	return !taken, s.fail
 }
 
 func (*store) Close() error { return nil }

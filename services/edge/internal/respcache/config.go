@@ -28,7 +28,8 @@ const (
 type Config struct {
 	// Enabled says whether anything is kept at all.
 	Enabled bool `yaml:"enabled"`
-	// MemoryBytes bounds what this process keeps, by what the answers take.
+	// MemoryBytes bounds what this process keeps, by what the answers take; 0: nothing,
+	// where there is a shared store.
 	MemoryBytes config.Bytes `yaml:"memory_bytes"`
 	// MaxEntryBytes bounds one answer; a longer one is not kept.
 	MaxEntryBytes config.Bytes `yaml:"max_entry_bytes"`
@@ -117,7 +118,8 @@ const (
 
 // Validate notes what is wrong; prefix is the section's path.
 func (c Config) Validate(p *config.Problems, prefix string) {
-	p.Check(c.MemoryBytes >= config.MiB && c.MemoryBytes <= 64*config.GiB, prefix+".memory_bytes", "must be from 1 MiB to 64 GiB, got %d", c.MemoryBytes)
+	p.Check(c.MemoryBytes >= config.MiB && c.MemoryBytes <= 64*config.GiB || c.MemoryBytes == 0 && c.Shared.Backend != "", prefix+".memory_bytes",
+		"must be from 1 MiB to 64 GiB, or 0 with a shared store, got %d", c.MemoryBytes)
 	p.Check(c.MaxEntryBytes >= config.KiB && c.MaxEntryBytes <= 16*config.MiB, prefix+".max_entry_bytes",
 		"must be from 1 KiB to 16 MiB, got %d", c.MaxEntryBytes)
 	c.checkUse(p, prefix+".use", c.Use)

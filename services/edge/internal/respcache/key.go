@@ -30,6 +30,10 @@ type Scope struct {
 	Policy    string
 	Redact    bool
 	Detectors string
+	// Classes is which documents the policy lets the request see, and Verdicts which
+	// versions may answer it: rules can ask for what is neither in the caller's name nor
+	// in their roles, such as the address or the hour.
+	Classes, Verdicts string
 	// Model, Digest, Experiment, Arm, Variants and PromptDigest are what would answer.
 	Model, Digest, Experiment, Arm, PromptDigest string
 	Variants                                     []string
@@ -42,7 +46,7 @@ type Scope struct {
 }
 
 // scheme is the form of keys, and changes with it.
-const scheme = "poterne response cache 1"
+const scheme = "poterne response cache 2"
 
 // fields writes values of which none can run into the next.
 type fields struct {
@@ -77,7 +81,7 @@ func (s *Scope) hash() *fields {
 		redact = "redact"
 	}
 	for _, v := range []string{
-		s.Tenant, s.Subject, s.Operation, s.Policy, redact, s.Detectors, s.Model, s.Digest, s.Experiment, s.Arm, s.PromptDigest,
+		s.Tenant, s.Subject, s.Operation, s.Policy, redact, s.Detectors, s.Classes, s.Verdicts, s.Model, s.Digest, s.Experiment, s.Arm, s.PromptDigest,
 		s.Collection, s.Generation, s.Purged,
 	} {
 		f.text(v)

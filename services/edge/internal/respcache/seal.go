@@ -43,6 +43,11 @@ func (s *sealer) name(k Key) string {
 	return "poterne:cache:" + base64.RawURLEncoding.EncodeToString(s.derive("name", k)[:24])
 }
 
+// claim is under what the work on an answer is claimed.
+func (s *sealer) claim(k Key) string {
+	return "poterne:cache:claim:" + base64.RawURLEncoding.EncodeToString(s.derive("lock", k)[:24])
+}
+
 // aead is AES-256-GCM under a key of the answer's own: with a random nonce for each
 // writing, none is ever used often.
 func (s *sealer) aead(k Key) (cipher.AEAD, error) {

@@ -16,6 +16,9 @@ type Shared interface {
 	Get(ctx context.Context, name string, limit int) ([]byte, error)
 	// Set keeps a value for a time.
 	Set(ctx context.Context, name string, value []byte, ttl time.Duration) error
+	// Claim notes that somebody does what a name stands for; false: somebody has claimed
+	// it, less than ttl ago.
+	Claim(ctx context.Context, name string, ttl time.Duration) (bool, error)
 	Close() error
 }
 
@@ -59,6 +62,7 @@ const (
 	failedWrite   = "write"
 	failedOpen    = "open"    // it was not written by this deployment, or not for this key
 	failedDropped = "dropped" // too many writes at once
+	failedClaim   = "claim"
 )
 
 // sealedOverhead is what sealing adds, at most, in bytes.
@@ -115,4 +119,15 @@ func (g *guarded) set(k Key, e *Entry) {
 			g.failed(failedWrite)
 		}
 	}()
+}
+
+// claim is true too when the store does not answer in time.
+func (g *guarded) claim(ctx context.Context, k Key, ttl time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, g.timeout)
+	defer cancel()
+	mine, err := g.store.Claim(ctx, g.sealer.claim(k), ttl)
+	if err != nil {
+		g.failed(failedClaim)
+	}
+	return mine || err != nil
 }
