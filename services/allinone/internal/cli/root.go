@@ -100,7 +100,7 @@ POTERNE_API_KEY, or from a context of the configuration file (poterne context).`
 		a.collectionsCommand(), a.documentsCommand(),
 		a.keysCommand(), a.serviceAccountsCommand(), a.policiesCommand(), a.workersCommand(), a.auditCommand(),
 		a.sessionsCommand(), a.conversationsCommand(), a.usageCommand(), a.pricesCommand(), a.budgetsCommand(),
-		a.contextCommand(),
+		a.contextCommand(), a.mcpCommand(),
 	)
 	return root
 }
