@@ -74,6 +74,7 @@ func TestRealAllInOne(t *testing.T) {
 	t.Run("anthropic sdk", func(t *testing.T) { scenario.PythonSDK(t, g, "sdk/check_anthropic.py") })
 	t.Run("openai sdk on node", func(t *testing.T) { scenario.NodeSDK(t, g, "sdk/check_openai.mjs") })
 	t.Run("anthropic sdk on node", func(t *testing.T) { scenario.NodeSDK(t, g, "sdk/check_anthropic.mjs") })
+	t.Run("mcp on node", func(t *testing.T) { scenario.MCP(t, g) })
 	t.Run("grpcurl", func(t *testing.T) { scenario.GRPCurl(t, g) })
 	t.Run("documentation", func(t *testing.T) { documentation(t, g) })
 

@@ -46,9 +46,19 @@ async function count() {
   check("count: tokens", counted.input_tokens > 2, counted);
 }
 
+async function models() {
+  const ids = [];
+  for await (const m of client.models.list({ limit: 1 })) ids.push(m.id);
+  check("models: all, once", ids.includes(model) && new Set(ids).size === ids.length, ids);
+  const one = await client.models.retrieve(model);
+  check("models: shape", one.type === "model" && one.id === model && one.display_name && !Number.isNaN(Date.parse(one.created_at)) && one.max_input_tokens > 0, one);
+  check("models: beta", (await client.beta.models.retrieve(model)).id === model, "");
+}
+
 async function refusals() {
   const kind = (type) => ({ type });
   await raises("no such model", Anthropic.NotFoundError, client.messages.create({ model: "nobody-has-this", max_tokens: 4, messages }), kind("not_found_error"));
+  await raises("no such model to retrieve", Anthropic.NotFoundError, client.models.retrieve("nobody-has-this"), kind("not_found_error"));
   await raises("a block that is unknown", Anthropic.BadRequestError,
     client.messages.create({ model, max_tokens: 4, messages: [{ role: "user", content: [{ type: "video" }] }] }), kind("invalid_request_error"));
   await raises("several answers", Anthropic.BadRequestError, client.messages.create({ model, max_tokens: 4, messages, n: 2 }), kind("invalid_request_error"));
@@ -57,5 +67,5 @@ async function refusals() {
   await raises("a stream of no model", Anthropic.NotFoundError, client.messages.create({ model: "nobody-has-this", max_tokens: 4, messages, stream: true }), kind("not_found_error"));
 }
 
-for (const part of [message, stream, count, refusals]) await part();
+for (const part of [message, stream, count, models, refusals]) await part();
 done();

@@ -1,7 +1,7 @@
 """Uses the official Anthropic SDK as its users do: only base_url and key changed.
 
-Environment: POTERNE_URL, POTERNE_API_KEY, POTERNE_CHAT_MODEL_NAME. Exits 1 at the
-first thing that is not as Anthropic's own service would have it.
+Environment: POTERNE_URL, POTERNE_API_KEY, POTERNE_CHAT_MODEL_NAME,
+POTERNE_EMBEDDING_MODEL_NAME. Exits 1 at the first thing that is not as Anthropic's own service would have it.
 """
 
 import asyncio
@@ -72,7 +72,23 @@ def count():
     check("count: tokens", counted.input_tokens > 2, counted)
 
 
+def models():
+    listed = list(client.models.list(limit=1))  # page after page
+    ids = [m.id for m in listed]
+    check("models: all, once", CHAT in ids and len(ids) == len(set(ids)), ids)
+    check("models: those that embed are not there", os.environ["POTERNE_EMBEDDING_MODEL_NAME"] not in ids, ids)
+    one = client.models.retrieve(CHAT)
+    check("models: shape", one.type == "model" and one.id == CHAT and one.display_name and one.created_at.year >= 1970 and one.max_input_tokens > 0, one)
+    check("models: beta", client.beta.models.retrieve(CHAT).id == CHAT, "")
+    page = client.models.list(limit=1000)
+    check("models: page", page.has_more is False and page.first_id == ids[0] and page.last_id == ids[-1], page)
+    check("models: backwards", [m.id for m in client.models.list(before_id=ids[-1], limit=1000)] == ids[:-1], ids)
+
+
 def refusals():
+    raises("no such model to retrieve", anthropic.NotFoundError, lambda: client.models.retrieve("nobody-has-this"), "not_found_error")
+    raises("models with a wrong key", anthropic.AuthenticationError,
+           lambda: anthropic.Anthropic(base_url=URL, api_key="ptn_wrong", max_retries=0).models.list(), "authentication_error")
     raises("no such model", anthropic.NotFoundError,
            lambda: client.messages.create(model="nobody-has-this", max_tokens=4, messages=HELLO), "not_found_error")
     raises("a block that is unknown", anthropic.BadRequestError,
@@ -92,6 +108,7 @@ async def asynchronous():
 message()
 stream()
 count()
+models()
 refusals()
 asyncio.run(asynchronous())
 print(f"{done} checks")

@@ -28,6 +28,7 @@ import (
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/allinone/internal/parts"
 	"github.com/poterne/poterne/services/edge"
+	"github.com/poterne/poterne/services/edge/mcpserver"
 	"github.com/poterne/poterne/services/inference"
 	"github.com/poterne/poterne/services/registry"
 	"github.com/poterne/poterne/services/search"
@@ -167,7 +168,8 @@ func (p *platform) compose(ctx context.Context) (err error) {
 	}
 	p.edge, err = edge.New(ctx, *edgeConfig, edge.WithVersion(p.version),
 		edge.WithTelemetry(p.telemetry), edge.WithReadiness(p.readiness), edge.WithDiscovery(p.discovery),
-		edge.WithInferenceConn(p.inferenceConn), edge.WithSearchConn(searchConn), edge.WithRegistryConn(p.registryConn))
+		edge.WithInferenceConn(p.inferenceConn), edge.WithSearchConn(searchConn), edge.WithRegistryConn(p.registryConn),
+		edge.WithMCP(mcpserver.Open))
 	return err
 }
 

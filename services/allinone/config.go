@@ -55,6 +55,8 @@ type Config struct {
 	// nothing serve that none of them has signed.
 	TrustedKeys       []string
 	RequireSignatures bool
+	// MCP says whether the Model Context Protocol is spoken, at /mcp.
+	MCP bool
 	// WebhookAddresses are address ranges that webhooks may be in though they are
 	// private, such as 127.0.0.0/8.
 	WebhookAddresses []string
@@ -73,7 +75,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		DataDir: ".poterne", HTTPAddr: "127.0.0.1:8080", GRPCAddr: "127.0.0.1:9090", OpsAddr: "127.0.0.1:9100",
-		Engine: EngineAuto, LogLevel: "warn", LogFormat: "text", DrainTimeout: 30 * time.Second,
+		Engine: EngineAuto, MCP: true, LogLevel: "warn", LogFormat: "text", DrainTimeout: 30 * time.Second,
 	}
 }
 

@@ -68,6 +68,7 @@ func (p *platform) edgeConfig() (*edge.Config, error) {
 	cfg.DataDir = p.dir.path
 	cfg.OpenAI.ExperimentHeaders = p.cfg.ExperimentHeaders
 	cfg.Security.Cache.Enabled = p.cfg.Cache
+	cfg.MCP.Enabled = p.cfg.MCP
 	cfg.HTTP.Addr, cfg.GRPC.Addr = p.cfg.HTTPAddr, p.cfg.GRPCAddr
 	if p.cfg.TLSCert != "" {
 		cfg.HTTP.TLS.CertFile, cfg.HTTP.TLS.KeyFile = p.cfg.TLSCert, p.cfg.TLSKey

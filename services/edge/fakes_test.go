@@ -85,6 +85,7 @@ type fakeInference struct {
 
 	// by is who answers, when it is set; placementProblem and variants are the model's.
 	by               *inferencev1.ServedBy
+	others           []*inferencev1.ServedModel // served beside it
 	placementProblem string
 	variants         []*inferencev1.ServedVariant
 
@@ -258,7 +259,10 @@ func (f *fakeInference) model() *inferencev1.ServedModel {
 }
 
 func (f *fakeInference) ListServedModels(context.Context, *inferencev1.ListServedModelsRequest) (*inferencev1.ListServedModelsResponse, error) {
-	return &inferencev1.ListServedModelsResponse{Models: []*inferencev1.ServedModel{f.model()}}, nil
+	f.mu.Lock()
+	others := f.others
+	f.mu.Unlock()
+	return &inferencev1.ListServedModelsResponse{Models: append([]*inferencev1.ServedModel{f.model()}, others...)}, nil
 }
 
 func (f *fakeInference) GetServedModel(_ context.Context, req *inferencev1.GetServedModelRequest) (*inferencev1.GetServedModelResponse, error) {
@@ -266,6 +270,13 @@ func (f *fakeInference) GetServedModel(_ context.Context, req *inferencev1.GetSe
 	case "small", "small@stable", "small@v3", "small@sha256:abc":
 		return &inferencev1.GetServedModelResponse{Model: f.model()}, nil
 	default:
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, m := range f.others {
+			if m.GetName() == req.GetModel() {
+				return &inferencev1.GetServedModelResponse{Model: m}, nil
+			}
+		}
 		return nil, apierr.New(apierr.ModelNotFound, "there is no model %q", req.GetModel()).WithField("model")
 	}
 }

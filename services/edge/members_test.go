@@ -78,10 +78,24 @@ func TestResponsesAreCountedAndNotCancelled(t *testing.T) {
 		"with an include":      {"GET", "/" + first + "?include=reasoning.encrypted_content", "", http.StatusOK},
 		"counted":              {"POST", "/input_tokens", `{"model":"small","input":"Two","previous_response_id":"` + first + `"}`, http.StatusOK},
 		"counted, not there":   {"POST", "/input_tokens", `{"model":"small","input":"Two","previous_response_id":"resp-AAAA"}`, http.StatusNotFound},
-		"counted, n":           {"POST", "/input_tokens", `{"model":"small","input":"Two","n":2}`, http.StatusBadRequest},
+		"counted, as asked": {"POST", "/input_tokens", `{"model":"small","input":"Two","truncation":"disabled","parallel_tool_calls":false,"reasoning":{"effort":"low"},
+			"text":{"format":{"type":"json_schema","name":"n","schema":{"type":"object"}},"verbosity":"low"}}`, http.StatusOK},
+		"counted, nothing":   {"POST", "/input_tokens", `{"model":"small","input":"Two","truncation":null,"conversation":null}`, http.StatusOK},
+		"counted, truncated": {"POST", "/input_tokens", `{"model":"small","input":"Two","truncation":"auto"}`, http.StatusBadRequest},
+		"counted, a text":    {"POST", "/input_tokens", `{"model":"small","input":"Two","text":"short"}`, http.StatusBadRequest},
+		"counted, of a form": {"POST", "/input_tokens", `{"model":"small","input":"Two","text":{"format":{"type":"xml"}}}`, http.StatusBadRequest},
+		"counted, talk":      {"POST", "/input_tokens", `{"model":"small","input":"Two","conversation":"c1"}`, http.StatusBadRequest},
+		"counted, n":         {"POST", "/input_tokens", `{"model":"small","input":"Two","n":2}`, http.StatusBadRequest},
 	} {
 		if a := g.do(c.method, responsesPath+c.path, c.body); a.status != c.status {
 			t.Errorf("%s: status %d: %s", name, a.status, a.text)
+		}
+	}
+	for _, counted := range g.inference.counted {
+		for _, name := range []string{"text", "truncation", "conversation"} {
+			if strings.Contains(string(counted.GetBody()), `"`+name+`"`) {
+				t.Errorf("the engine counts with %s", counted.GetBody())
+			}
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/ids"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/files"
 	"github.com/poterne/poterne/services/edge/internal/firewall"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/mcphttp"
@@ -37,6 +38,7 @@ type options struct {
 	shared    func(SharedCacheConfig) (SharedCache, error)
 	talks     func(ConversationRedisConfig) ConversationStore
 	mcp       func(MCPDeps) http.Handler
+	bucket    func(FileBucketConfig) (FileContents, error)
 }
 
 // ACMEConfig says from where certificates are obtained.
@@ -84,6 +86,18 @@ type MCPDeps = mcphttp.Deps
 // configuration turns it on. Without it such a configuration is an error: not every
 // program links the protocol's SDK.
 func WithMCP(open func(MCPDeps) http.Handler) Option { return func(o *options) { o.mcp = open } }
+
+// FileBucketConfig is the section files.bucket.
+type FileBucketConfig = files.BucketConfig
+
+// FileContents keeps the bytes of files.
+type FileContents = files.Contents
+
+// WithFileBucket keeps files in what open returns, where the configuration names a
+// bucket. Without it such a configuration is an error: not every program links a client.
+func WithFileBucket(open func(FileBucketConfig) (FileContents, error)) Option {
+	return func(o *options) { o.bucket = open }
+}
 
 // FirewallConfig is the section waf.
 type FirewallConfig = firewall.Config

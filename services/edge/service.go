@@ -173,7 +173,9 @@ func (s *Service) newServers(ctx context.Context) error {
 		Signer: s.security.Responses, Clock: s.opts.clock, IDs: s.opts.ids, Log: s.opts.telemetry.Logger,
 	})
 	s.moderation = moderation.New(detect.All(), s.opts.ids)
-	s.newBatches()
+	if err := s.newBatches(ctx); err != nil {
+		return err
+	}
 	s.feedback = feedback.New(registryv1.NewRegistryServiceClient(s.backends.registry), s.security.Responses)
 	s.tensors = openinference.New(openinference.Deps{
 		Hints: s.cfg.OpenAI, Inference: inference, Limits: s.cfg.Tensors, Ready: s.readiness.Ready, Version: s.opts.version,

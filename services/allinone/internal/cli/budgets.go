@@ -13,7 +13,8 @@ import (
 const budgetsPath = "/v1/admin/budgets"
 
 func (a *app) budgetsCommand() *cobra.Command {
-	return group("budgets", "What tenants, teams and keys may use", a.budgetsListCommand(), a.budgetsGetCommand(), a.budgetsSetCommand(), a.budgetsDeleteCommand())
+	return group("budgets", "What tenants, teams and keys may use", a.budgetsListCommand(), a.budgetsGetCommand(), a.budgetsSetCommand(), a.budgetsDeleteCommand(),
+		a.budgetWebhooksCommand())
 }
 
 func (a *app) printBudgets(items []any) error {

@@ -99,8 +99,8 @@ POTERNE_API_KEY, or from a context of the configuration file (poterne context).`
 		a.applyCommand(), a.diffCommand(), a.webhooksCommand(),
 		a.collectionsCommand(), a.documentsCommand(),
 		a.keysCommand(), a.serviceAccountsCommand(), a.policiesCommand(), a.workersCommand(), a.auditCommand(),
-		a.sessionsCommand(), a.conversationsCommand(), a.usageCommand(), a.pricesCommand(), a.budgetsCommand(), a.webhooksCommand(),
-		a.contextCommand(),
+		a.sessionsCommand(), a.conversationsCommand(), a.usageCommand(), a.pricesCommand(), a.budgetsCommand(),
+		a.contextCommand(), a.mcpCommand(),
 	)
 	return root
 }

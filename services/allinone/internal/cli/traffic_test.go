@@ -61,24 +61,24 @@ func TestTrafficVerbs(t *testing.T) {
 		{"budgets delete lab", 0, "DELETE /v1/admin/budgets/lab", `{}`, "is removed"},
 		{"budgets delete", 2, "", "", ""},
 
-		{"webhooks list --tenant acme", 0, "GET /v1/admin/webhooks?tenant=acme", `{"webhooks":[{"id":"ops","url":"https://example.com/h"}]}`, "https://example.com/h"},
+		{"budgets webhooks list --tenant acme", 0, "GET /v1/admin/webhooks?tenant=acme", `{"webhooks":[{"id":"ops","url":"https://example.com/h"}]}`, "https://example.com/h"},
 		{
-			"webhooks set ops --url https://example.com/h --events budget.warning,budget.refused --tenant acme", 0,
+			"budgets webhooks set ops --url https://example.com/h --events budget.warning,budget.refused --tenant acme", 0,
 			`PUT /v1/admin/webhooks/ops {"rotate_secret":false,"tenant":"acme","webhook":{"disabled":false,"events":["budget.warning","budget.refused"],"url":"https://example.com/h"}`,
 			`{"webhook":{"id":"ops"},"secret":"whsec_AAAA"}`, "whsec_AAAA",
 		},
-		{"webhooks set ops --url https://example.com/h", 0, `PUT /v1/admin/webhooks/ops {`, `{"webhook":{"id":"ops"}}`, "ops"},
-		{"webhooks set ops", 2, "", "", "--url"},
-		{"webhooks set --url https://example.com/h", 2, "", "", ""},
-		{"webhooks delete ops --tenant acme", 0, "DELETE /v1/admin/webhooks/ops?tenant=acme", `{}`, "is removed"},
-		{"webhooks delete", 2, "", "", ""},
-		{"webhooks test ops", 0, "POST /v1/admin/webhooks/ops:test {", `{"delivered":true,"status":204}`, "204"},
-		{"webhooks test ops", 1, "POST /v1/admin/webhooks/ops:test {", `{"problem":"it did not answer in time"}`, "it did not answer in time"},
-		{"webhooks test", 2, "", "", ""},
-		{"webhooks deliveries ops --state dead", 0, "GET /v1/admin/webhooks/ops/deliveries?state=dead", `{"deliveries":[{"event":"evt_1","state":"dead"}]}`, "evt_1"},
-		{"webhooks deliveries", 2, "", "", ""},
-		{"webhooks redeliver ops evt_1", 0, `POST /v1/admin/webhooks/ops:redeliver {"event":"evt_1","tenant":""}`, `{}`, "is told again"},
-		{"webhooks redeliver ops", 2, "", "", ""},
+		{"budgets webhooks set ops --url https://example.com/h", 0, `PUT /v1/admin/webhooks/ops {`, `{"webhook":{"id":"ops"}}`, "ops"},
+		{"budgets webhooks set ops", 2, "", "", "--url"},
+		{"budgets webhooks set --url https://example.com/h", 2, "", "", ""},
+		{"budgets webhooks delete ops --tenant acme", 0, "DELETE /v1/admin/webhooks/ops?tenant=acme", `{}`, "is removed"},
+		{"budgets webhooks delete", 2, "", "", ""},
+		{"budgets webhooks test ops", 0, "POST /v1/admin/webhooks/ops:test {", `{"delivered":true,"status":204}`, "204"},
+		{"budgets webhooks test ops", 1, "POST /v1/admin/webhooks/ops:test {", `{"problem":"it did not answer in time"}`, "it did not answer in time"},
+		{"budgets webhooks test", 2, "", "", ""},
+		{"budgets webhooks deliveries ops --state dead", 0, "GET /v1/admin/webhooks/ops/deliveries?state=dead", `{"deliveries":[{"event":"evt_1","state":"dead"}]}`, "evt_1"},
+		{"budgets webhooks deliveries", 2, "", "", ""},
+		{"budgets webhooks redeliver ops evt_1", 0, `POST /v1/admin/webhooks/ops:redeliver {"event":"evt_1","tenant":""}`, `{}`, "is told again"},
+		{"budgets webhooks redeliver ops", 2, "", "", ""},
 
 		{"usage list --by tenant,day --model chat", 0, "GET /v1/admin/usage?group_by=tenant&group_by=day&model=chat", `{"rows":[{"time":"2026-05-01T00:00:00Z","tenant":"acme","cost":"1500000"}]}`, "1.5"},
 		{"usage list now", 2, "", "", ""},
@@ -113,7 +113,7 @@ func TestTrafficVerbs(t *testing.T) {
 	refused := answer(http.StatusBadRequest, `{"title":"Bad request","detail":"kind must be one of","status":400}`)
 	for _, args := range []string{
 		"limits list", "limits set a --amount 1", "limits delete a", "limits status", "prices list", "prices set m --input 1", "prices remove m", "budgets list",
-		"budgets get a", "budgets set a --tokens 1", "budgets delete a", "webhooks list", "webhooks set a --url https://a", "webhooks delete a", "webhooks test a", "webhooks deliveries a", "webhooks redeliver a e", "usage list", "usage own", "usage export", "usage check", "cache stats", "cache purge",
+		"budgets get a", "budgets set a --tokens 1", "budgets delete a", "budgets webhooks list", "budgets webhooks set a --url https://a", "budgets webhooks delete a", "budgets webhooks test a", "budgets webhooks deliveries a", "budgets webhooks redeliver a e", "usage list", "usage own", "usage export", "usage check", "cache stats", "cache purge",
 	} {
 		if code, stdout, stderr := run(t, refused, "", strings.Fields(args)...); code != 1 || stdout != "" || !strings.Contains(stderr, "kind must be") {
 			t.Errorf("%s, refused: code %d, says %q, %q", args, code, stdout, stderr)

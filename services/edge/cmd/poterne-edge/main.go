@@ -8,6 +8,7 @@ import (
 	"github.com/poterne/poterne/pkg/servicecmd"
 	"github.com/poterne/poterne/services/edge"
 	"github.com/poterne/poterne/services/edge/internal/acmecert"
+	"github.com/poterne/poterne/services/edge/internal/filebucket"
 	"github.com/poterne/poterne/services/edge/internal/redisconversation"
 	"github.com/poterne/poterne/services/edge/internal/redisscript"
 	"github.com/poterne/poterne/services/edge/internal/ruleset"
@@ -24,7 +25,7 @@ func main() {
 func run(ctx context.Context, cfg *edge.Config) error {
 	s, err := edge.New(ctx, *cfg, edge.WithVersion(version), edge.WithRedis(openRedis), edge.WithACME(acmecert.Open),
 		edge.WithFirewall(ruleset.Open), edge.WithSharedCache(openSharedCache), edge.WithConversations(openConversations),
-		edge.WithMCP(mcpserver.Open))
+		edge.WithMCP(mcpserver.Open), edge.WithFileBucket(filebucket.Open))
 	if err != nil {
 		return err
 	}

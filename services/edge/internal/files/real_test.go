@@ -9,3 +9,7 @@ import (
 )
 
 func TestRealPostgresStore(t *testing.T) { testStore(t, testkit.Postgres(t).DSN) }
+
+func TestRealPostgresAndDirectory(t *testing.T) {
+	testStore(t, testkit.Postgres(t).DSN, Place{PlaceDirectory, directory(t, t.TempDir())})
+}

@@ -1,7 +1,8 @@
 // Package files answers OpenAI's Files API: it takes the inputs of batches and keeps
-// them and the results, in pieces in the edge's own store, so that every edge on it
-// has them. Who may ask was decided before. Start reading at Server; store.go is what
-// is kept, writer.go how.
+// them and the results, in pieces: what is known of them in the edge's own store, and
+// their bytes there, in a directory or in a bucket, so that every edge has them. Who may
+// ask was decided before. Start reading at Server; store.go is what is kept, writer.go
+// how, contents.go where.
 package files
 
 import (
@@ -219,7 +220,7 @@ func (s *Server) GetFileContent(req *edgev1.GetFileContentRequest, out grpc.Serv
 		return err
 	}
 	for seq := range f.Chunks {
-		data, err := s.Store.Piece(ctx, f.ID, seq)
+		data, err := s.Store.Piece(ctx, f, seq)
 		if err != nil {
 			return s.failed(err, f.ID, "file_id")
 		}

@@ -10,15 +10,32 @@ import (
 	"github.com/poterne/poterne/pkg/sqldb"
 )
 
-// SQLStore is a Store in SQLite or PostgreSQL, on the tables of package schema.
-type SQLStore struct{ db *sqldb.DB }
+// SQLStore is a Store in SQLite or PostgreSQL, on the tables of package schema; pieces
+// lie there, too, or in another place.
+type SQLStore struct {
+	db     *sqldb.DB
+	place  string // of new files
+	places map[string]Contents
+}
 
 var _ Store = (*SQLStore)(nil)
 
-// NewSQLStore returns a store on db, which stays the caller's to close.
-func NewSQLStore(db *sqldb.DB) *SQLStore { return &SQLStore{db: db} }
+// NewSQLStore returns a store on db, which stays the caller's to close. New files go to
+// the first of places, and without any into rows of db; the others' files stay.
+func NewSQLStore(db *sqldb.DB, places ...Place) *SQLStore {
+	s := &SQLStore{db: db, places: make(map[string]Contents)}
+	for i, p := range places {
+		if i == 0 {
+			s.place = p.Name
+		}
+		if p.Contents != nil {
+			s.places[p.Name] = p.Contents
+		}
+	}
+	return s
+}
 
-const columns = `id, tenant, subject, filename, purpose, bytes, chunks, sha256, create_time, expire_time`
+const columns = `id, tenant, subject, filename, purpose, bytes, chunks, sha256, create_time, expire_time, place`
 
 // turn runs fn once the tenant's totals are this transaction's: rivals wait.
 func (s *SQLStore) turn(ctx context.Context, what string, fn func(ctx context.Context, tx *sql.Tx) error) error {
@@ -37,25 +54,40 @@ func (s *SQLStore) Begin(ctx context.Context, f File, room Room) error {
 		if err := one(ctx, tx, ErrTooMany, `UPDATE edge_file_totals SET files = files + 1 WHERE tenant = $1 AND files < $2`, f.Owner.Tenant, room.Files); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO edge_files (`+columns+`, ready) VALUES ($1, $2, $3, $4, $5, 0, 0, '', $6, $7, 0)`,
-			f.ID, f.Owner.Tenant, f.Owner.Subject, f.Filename, f.Purpose, sqldb.Micros(f.CreateTime), sqldb.Micros(f.ExpireTime))
+		_, err := tx.ExecContext(ctx, `INSERT INTO edge_files (`+columns+`, ready) VALUES ($1, $2, $3, $4, $5, 0, 0, '', $6, $7, $8, 0)`,
+			f.ID, f.Owner.Tenant, f.Owner.Subject, f.Filename, f.Purpose, sqldb.Micros(f.CreateTime), sqldb.Micros(f.ExpireTime), s.place)
 		return err
 	})
 }
 
-// Append implements Store.
+// Append implements Store. A piece of another place is counted before it is put: what
+// lies there is never more than is known.
 func (s *SQLStore) Append(ctx context.Context, f File, seq int64, data []byte, room Room) error {
-	return s.turn(ctx, "append", func(ctx context.Context, tx *sql.Tx) error {
+	var place string
+	err := s.turn(ctx, "append", func(ctx context.Context, tx *sql.Tx) error {
 		n := int64(len(data))
 		if err := one(ctx, tx, ErrFull, `UPDATE edge_file_totals SET bytes = bytes + $2 WHERE tenant = $1 AND bytes <= $3`, f.Owner.Tenant, n, room.Bytes-n); err != nil {
 			return err
 		}
-		if err := one(ctx, tx, ErrNotFound, `UPDATE edge_files SET bytes = bytes + $2, chunks = chunks + 1 WHERE id = $1 AND ready = 0 AND chunks = $3`, f.ID, n, seq); err != nil {
+		err := tx.QueryRowContext(ctx, `UPDATE edge_files SET bytes = bytes + $2, chunks = chunks + 1 WHERE id = $1 AND ready = 0 AND chunks = $3 RETURNING place`,
+			f.ID, n, seq).Scan(&place)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrNotFound
+		}
+		if err != nil || place != PlaceRows {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO edge_file_chunks (file, seq, data) VALUES ($1, $2, $3)`, f.ID, seq, data)
+		_, err = tx.ExecContext(ctx, `INSERT INTO edge_file_chunks (file, seq, data) VALUES ($1, $2, $3)`, f.ID, seq, data)
 		return err
 	})
+	if err != nil || place == PlaceRows {
+		return err
+	}
+	c, err := s.contents(place)
+	if err != nil {
+		return err
+	}
+	return c.Put(ctx, f.ID, seq, data)
 }
 
 // Finish implements Store.
@@ -67,21 +99,6 @@ func (s *SQLStore) Finish(ctx context.Context, f File) error {
 func FinishIn(ctx context.Context, tx *sql.Tx, f File) error {
 	return one(ctx, tx, ErrNotFound, `UPDATE edge_files SET ready = 1, sha256 = $2, filename = $3, purpose = $4, create_time = $5, expire_time = $6 WHERE id = $1 AND ready = 0`,
 		f.ID, f.SHA256, f.Filename, f.Purpose, sqldb.Micros(f.CreateTime), sqldb.Micros(f.ExpireTime))
-}
-
-// Abandon implements Store.
-func (s *SQLStore) Abandon(ctx context.Context, id string) error {
-	return s.turn(ctx, "abandon", func(ctx context.Context, tx *sql.Tx) error {
-		var tenant string
-		err := tx.QueryRowContext(ctx, `SELECT tenant FROM edge_files WHERE id = $1 AND ready = 0`, id).Scan(&tenant)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return remove(ctx, tx, tenant, id)
-	})
 }
 
 // Get implements Store.
@@ -135,8 +152,21 @@ func (s *SQLStore) List(ctx context.Context, q Query) ([]File, error) {
 }
 
 // Piece implements Store.
-func (s *SQLStore) Piece(ctx context.Context, id string, seq int64) (data []byte, err error) {
-	err = s.db.Reader().QueryRowContext(ctx, `SELECT data FROM edge_file_chunks WHERE file = $1 AND seq = $2`, id, seq).Scan(&data)
+func (s *SQLStore) Piece(ctx context.Context, f File, seq int64) (data []byte, err error) {
+	if f.Place != PlaceRows {
+		c, err := s.contents(f.Place)
+		if err != nil {
+			return nil, err
+		}
+		if data, err = c.Get(ctx, f.ID, seq); err != nil {
+			return nil, err
+		}
+		if int64(len(data)) != pieceLength(f, seq) {
+			return nil, ErrDamaged
+		}
+		return data, nil
+	}
+	err = s.db.Reader().QueryRowContext(ctx, `SELECT data FROM edge_file_chunks WHERE file = $1 AND seq = $2`, f.ID, seq).Scan(&data)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
 	}
@@ -146,71 +176,22 @@ func (s *SQLStore) Piece(ctx context.Context, id string, seq int64) (data []byte
 	return data, nil
 }
 
-const inUse = `EXISTS (SELECT 1 FROM edge_batches b WHERE b.input_file = edge_files.id AND b.unfinished = 1)`
-
-// Delete implements Store.
-func (s *SQLStore) Delete(ctx context.Context, o Owner, id string, now time.Time) error {
-	err := s.db.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		var used bool
-		err := tx.QueryRowContext(ctx, `SELECT `+inUse+` FROM edge_files
-			WHERE id = $1 AND tenant = $2 AND subject = $3 AND ready = 1 AND (expire_time = 0 OR expire_time > $4)`, id, o.Tenant, o.Subject, sqldb.Micros(now)).Scan(&used)
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			return ErrNotFound
-		case err != nil:
-			return err
-		case used:
-			return ErrInUse
-		}
-		return remove(ctx, tx, o.Tenant, id)
-	})
-	if err != nil {
-		return fmt.Errorf("files: delete: %w", err)
+// Known reports whether db knows of files in a place.
+func Known(ctx context.Context, db *sqldb.DB, place string) (bool, error) {
+	var n int
+	if err := db.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM edge_files WHERE place = $1 LIMIT 1) AS f`, place).Scan(&n); err != nil {
+		return false, fmt.Errorf("files: %w", err)
 	}
-	return nil
+	return n > 0, nil
 }
 
-// Purge implements Store. One file in a transaction: they are large.
-func (s *SQLStore) Purge(ctx context.Context, now time.Time, limit int) (int, error) {
-	for n := range limit {
-		found := true
-		err := s.db.InTx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-			var id, tenant string
-			err := tx.QueryRowContext(ctx, `SELECT id, tenant FROM edge_files WHERE expire_time > 0 AND expire_time <= $1 AND NOT `+inUse+`
-				ORDER BY expire_time LIMIT 1`, sqldb.Micros(now)).Scan(&id, &tenant)
-			if found = !errors.Is(err, sql.ErrNoRows); !found {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			return remove(ctx, tx, tenant, id)
-		})
-		if err != nil {
-			return n, fmt.Errorf("files: purge: %w", err)
-		}
-		if !found {
-			return n, nil
-		}
+// contents returns what keeps the files of a place.
+func (s *SQLStore) contents(place string) (Contents, error) {
+	c, ok := s.places[place]
+	if !ok {
+		return nil, fmt.Errorf("files: pieces lie in the %s, which the configuration does not name", place)
 	}
-	return limit, nil
-}
-
-// remove deletes a file with its pieces, and gives its room back.
-func remove(ctx context.Context, tx *sql.Tx, tenant, id string) error {
-	var bytes int64
-	err := tx.QueryRowContext(ctx, `DELETE FROM edge_files WHERE id = $1 RETURNING bytes`, id).Scan(&bytes)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM edge_file_chunks WHERE file = $1`, id); err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, `UPDATE edge_file_totals SET files = files - 1, bytes = bytes - $2 WHERE tenant = $1`, tenant, bytes)
-	return err
+	return c, nil
 }
 
 // one runs a statement that must change one row; otherwise it returns none.
@@ -229,7 +210,7 @@ func one(ctx context.Context, tx *sql.Tx, none error, query string, args ...any)
 func scan(row interface{ Scan(dest ...any) error }) (File, error) {
 	var f File
 	var created, expires int64
-	err := row.Scan(&f.ID, &f.Owner.Tenant, &f.Owner.Subject, &f.Filename, &f.Purpose, &f.Bytes, &f.Chunks, &f.SHA256, &created, &expires)
+	err := row.Scan(&f.ID, &f.Owner.Tenant, &f.Owner.Subject, &f.Filename, &f.Purpose, &f.Bytes, &f.Chunks, &f.SHA256, &created, &expires, &f.Place)
 	f.CreateTime, f.ExpireTime = sqldb.FromMicros(created), sqldb.FromMicros(expires)
 	return f, err
 }

@@ -30,7 +30,9 @@ type File struct {
 	// Chunks is in how many pieces it is kept.
 	Chunks int64
 	// SHA256 is in hexadecimal.
-	SHA256     string
+	SHA256 string
+	// Place is where its pieces lie; the store sets it.
+	Place      string
 	CreateTime time.Time
 	// ExpireTime is when it ends; zero: never. That of a file which is being written
 	// is when it is given up.
@@ -65,9 +67,10 @@ type Store interface {
 	Get(ctx context.Context, o Owner, id string, now time.Time) (File, error)
 	// List returns files, and ErrNotFound where there is none to go on after.
 	List(ctx context.Context, q Query) ([]File, error)
-	// Piece returns a piece of a file.
-	Piece(ctx context.Context, id string, seq int64) ([]byte, error)
-	// Delete forgets an owner's file.
+	// Piece returns a piece of a file that Get or List returned.
+	Piece(ctx context.Context, f File, seq int64) ([]byte, error)
+	// Delete forgets an owner's file. Where its pieces cannot be removed now, that is an
+	// error, nobody sees it any more all the same, and Purge tries again.
 	Delete(ctx context.Context, o Owner, id string, now time.Time) error
 	// Purge forgets up to limit files that have ended, but for those in use, and
 	// returns how many.

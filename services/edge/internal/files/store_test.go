@@ -17,19 +17,32 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/schema"
 )
 
-func TestSQLiteStore(t *testing.T) {
-	testStore(t, "sqlite:"+filepath.Join(t.TempDir(), "edge.db"))
+func sqlite(t *testing.T) string {
+	t.Helper()
+	return "sqlite:" + filepath.Join(t.TempDir(), "edge.db")
 }
 
-// testStore is what every store must do.
-func testStore(t *testing.T, dsn string) {
+func TestSQLiteStore(t *testing.T) { testStore(t, sqlite(t)) }
+
+func TestDirectoryStore(t *testing.T) {
+	testStore(t, sqlite(t), Place{PlaceDirectory, directory(t, t.TempDir())})
+}
+
+func openDB(t *testing.T, dsn string) *sqldb.DB {
 	t.Helper()
 	db, err := schema.Open(t.Context(), sqldb.DefaultConfig(dsn), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	s, ctx := NewSQLStore(db), t.Context()
+	return db
+}
+
+// testStore is what every store must do, wherever pieces lie.
+func testStore(t *testing.T, dsn string, places ...Place) {
+	t.Helper()
+	db := openDB(t, dsn)
+	s, ctx := NewSQLStore(db, places...), t.Context()
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	ada, bob, eve := Owner{"acme", "ada"}, Owner{"acme", "bob"}, Owner{"globex", "ada"}
 	room := Room{Files: 5, Bytes: 3 * pieceBytes}
@@ -137,7 +150,7 @@ func testStore(t *testing.T, dsn string) {
 	if err := s.Delete(ctx, ada, "f1", now); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.Piece(ctx, "f1", 0); !errors.Is(err, ErrNotFound) {
+	if _, err := s.Piece(ctx, f, 0); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a piece is left: %v", err)
 	}
 	if _, err := s.Get(ctx, ada, "g0", now.Add(time.Hour)); !errors.Is(err, ErrNotFound) {

@@ -88,7 +88,7 @@ func Reader(ctx context.Context, store Store, f File) io.Reader {
 		if seq >= f.Chunks {
 			return nil, io.EOF
 		}
-		return store.Piece(ctx, f.ID, seq)
+		return store.Piece(ctx, f, seq)
 	}}
 }
 

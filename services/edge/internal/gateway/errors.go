@@ -45,12 +45,12 @@ func tensorPath(path string) bool { return path == "/v2" || strings.HasPrefix(pa
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	err = middleware.Refuse(r.Context(), err)
 	id := requestid.FromContext(r.Context())
-	if openAIPath(r.URL.Path) {
-		httperr.WriteOpenAI(w, id, err)
+	if anthropicRequest(r) {
+		httperr.WriteAnthropic(w, id, err)
 		return
 	}
-	if messagesPath(r.URL.Path) {
-		httperr.WriteAnthropic(w, id, err)
+	if openAIPath(r.URL.Path) {
+		httperr.WriteOpenAI(w, id, err)
 		return
 	}
 	if tensorPath(r.URL.Path) {

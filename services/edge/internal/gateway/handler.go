@@ -250,7 +250,10 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	if messagesPath(r.URL.Path) {
+	if modelsPath(r.URL.Path) {
+		w.Header().Add("Vary", headerAnthropicVersion)
+	}
+	if anthropicRequest(r) {
 		anthropicHeaders(w.Header(), r)
 	}
 	if form := h.Forms[rt.template]; rt.rpc == "" && form != nil {
@@ -313,6 +316,8 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 		h.message(w, r)
 	case edgev1.McpService_ListMcpTools_FullMethodName:
 		h.mcp(w, r)
+	case edgev1.OpenAIService_ListModels_FullMethodName, edgev1.OpenAIService_GetModel_FullMethodName:
+		h.models(w, r, rt)
 	case edgev1.AdminService_QuantizeModel_FullMethodName:
 		h.quantize(w, r)
 	case edgev1.AuditService_ExportAudit_FullMethodName:
@@ -337,25 +342,29 @@ func (h *handler) call(w *writer, r *http.Request, rt *route) {
 		if h.tus(w, r, rt) {
 			return
 		}
-		// The grpc-gateway splits the path as it came, so that an escaped slash
-		// stays part of an id.
-		u := *r.URL
-		u.RawPath = r.URL.EscapedPath()
-		r.URL = &u
-		switch r.Method {
-		case http.MethodHead:
-			r.Method = http.MethodGet // the server leaves the body out by itself
-			r.Body = http.NoBody
-		case http.MethodGet, http.MethodDelete:
-			r.Body = http.NoBody // the grpc-gateway would read to its end what means nothing
-		default:
-			if err := noQuery(r); err != nil {
-				writeError(w, r, err)
-				return
-			}
-		}
-		h.gateway.ServeHTTP(w, r)
+		h.transcode(w, r)
 	}
+}
+
+// transcode has the grpc-gateway make the call.
+func (h *handler) transcode(w *writer, r *http.Request) {
+	// It splits the path as it came, so that an escaped slash stays part of an id.
+	u := *r.URL
+	u.RawPath = r.URL.EscapedPath()
+	r.URL = &u
+	switch r.Method {
+	case http.MethodHead:
+		r.Method = http.MethodGet // the server leaves the body out by itself
+		r.Body = http.NoBody
+	case http.MethodGet, http.MethodDelete:
+		r.Body = http.NoBody // the grpc-gateway would read to its end what means nothing
+	default:
+		if err := noQuery(r); err != nil {
+			writeError(w, r, err)
+			return
+		}
+	}
+	h.gateway.ServeHTTP(w, r)
 }
 
 func (h *handler) unrouted(w *writer, r *http.Request, allowed []string) {

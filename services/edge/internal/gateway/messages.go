@@ -13,8 +13,8 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/sse"
 )
 
-// messagesPath reports whether a path is one of Anthropic's, whose clients expect
-// its errors and show their key in its header.
+// messagesPath reports whether a path is Anthropic's alone, whose clients expect its
+// errors and show their key in its header.
 func messagesPath(path string) bool {
 	return path == "/v1/messages" || strings.HasPrefix(path, "/v1/messages/")
 }

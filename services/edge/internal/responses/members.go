@@ -33,6 +33,7 @@ func translate(extra map[string]string) error {
 		if raw, given := extra[name]; given && raw != "null" {
 			return invalid(name, "cannot be done here")
 		}
+		delete(extra, name)
 	}
 	if strings.Contains(extra[memberInclude], `"message.output_text.logprobs"`) {
 		return invalid(memberInclude, "log probabilities cannot be told: the answer has no place for them; ask for a chat completion")

@@ -58,6 +58,7 @@ func testMigrations(t *testing.T, dsn string) {
 	}
 	// after is what holds when the migration of that version has been taken back.
 	after := map[int64]map[string]string{
+		39: {`SELECT id FROM edge_files`: "here", `SELECT files + bytes FROM edge_file_totals`: "6"},
 		35: {`SELECT n FROM edge_usage_turn`: "8"},
 		32: {`SELECT id || turns || summarized || body FROM edge_conversations`: `talk31{"turns":[]}`},
 		// What no model worked on ends with the columns that say so; what one did stays.

@@ -1,7 +1,7 @@
 package schema
 
-// seedTraffic is a row of each table that limits, prices, budgets, usage, conversations
-// and purges of the cache are in.
+// seedTraffic is a row of each table that limits, prices, budgets, usage, conversations,
+// purges of the cache and files are in.
 func seedTraffic() []string {
 	const dimensions = `, 'acme', 'key', 'ada', 'generate', 'small', 3, '', '', '', `
 	return []string{
@@ -29,5 +29,8 @@ func seedTraffic() []string {
 		`UPDATE edge_usage_turn SET n = 8`,
 		`INSERT INTO edge_cache_purges (tenant, model, collection, revision) VALUES ('acme', 'small', '', 6)`,
 		`UPDATE edge_cache_revision SET revision = 6`,
+		`INSERT INTO edge_files (id, tenant, subject, filename, purpose, ready, bytes, chunks, sha256, create_time, expire_time, place)
+			VALUES ('here', 'acme', 'ada', 'a', 'batch', 1, 5, 1, '', 5, 0, ''), ('elsewhere', 'acme', 'ada', 'b', 'batch', 1, 7, 1, '', 5, 0, 'directory')`,
+		`INSERT INTO edge_file_totals (tenant, files, bytes) VALUES ('acme', 2, 12)`,
 	}
 }
