@@ -22,11 +22,18 @@ type fakeSearch struct {
 	asked  []*searchv1.SearchRequest
 	caller identity.Caller
 	hits   []*searchv1.Hit
+	// searching is called before anything is looked for; nil: nothing is.
+	searching func(ctx context.Context) error
 	// generation is every collection's.
 	generation int64
 }
 
 func (f *fakeSearch) Search(ctx context.Context, req *searchv1.SearchRequest) (*searchv1.SearchResponse, error) {
+	if f.searching != nil {
+		if err := f.searching(ctx); err != nil {
+			return nil, err
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked = append(f.asked, req)
