@@ -4,6 +4,7 @@ package edge_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -129,12 +130,13 @@ func (f *followers) applies(i int, name string) string {
 	if status != http.StatusOK {
 		return fmt.Sprintf("%d %s", status, text)
 	}
-	_, rest, found := strings.Cut(text, `"models":["`)
-	if !found {
-		return ""
+	var out struct {
+		Models []string `json:"models"`
 	}
-	model, _, _ := strings.Cut(rest, `"`)
-	return model
+	if err := json.Unmarshal([]byte(text), &out); err != nil {
+		return err.Error()
+	}
+	return strings.Join(out.Models, " ")
 }
 
 // until waits until an edge has what is expected, and returns how long that took.

@@ -109,9 +109,9 @@ func TestMirrorsAreBounded(t *testing.T) {
 func TestAMirrorMustBeAllowed(t *testing.T) {
 	g, c := mirroring(t, nil, nil)
 	c.let()
-	reader := g.keyFor("acme", "reader")
+	reader := g.keyFor("acme", "reader", "interns")
 	narrow, _ := g.newKey(`{"name":"small","tenant":"acme","roles":["developer"],"models":["small"]}`)
-	g.apply(http.StatusOK, `{"activate":true,"document":{"rules":[{"id":"closed","subject":"role:reader","scope":"any","type":"model","resource":"other","effect":"deny"}]}}`)
+	g.apply(http.StatusOK, `{"activate":true,"document":{"rules":[{"id":"closed","subject":"group:interns","scope":"any","type":"model","resource":"other","effect":"deny"}]}}`)
 	for name, key := range map[string][]string{"by the policy": reader, "by the key": narrow} {
 		for range 20 {
 			if a := g.askModel("small", "", key...); a.status != http.StatusOK {

@@ -51,8 +51,8 @@ const (
 	threads  = 8
 	takes    = 10 * time.Millisecond
 	capacity = float64(threads) * float64(time.Second/takes)
-	settles  = 10 * time.Second
-	measured = 10 * time.Second
+	settles  = 8 * time.Second
+	measured = 4 * time.Second
 )
 
 // offer has rate calls a second come in, whatever became of those before.
