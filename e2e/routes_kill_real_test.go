@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	firstModel = "sim-chat"    // on one worker, which is killed
+	firstModel = "sim-single"  // on one worker, which is killed
 	otherModel = "sim-reserve" // on both
 )
 
@@ -171,7 +171,12 @@ func soleWorker(t *testing.T, g scenario.Target, model string) string {
 // opens, and closes when the worker is back; every answer is billed once, and nothing
 // stays reserved.
 func TestRealKilledWorkerFallsBack(t *testing.T) {
-	m, g := startMesh(t, mesh.EngineSim, "POTERNE_PLACEMENT_REPLICAS=1", "POTERNE_PLACEMENT_MAX_REPLICAS=1")
+	m, g := startMesh(t, mesh.EngineSim)
+	// It serves once it is said on how many workers.
+	poterne(t, g, "models", "register", firstModel, "--task", "chat", "--engine", "sim", "--context-length", "8192",
+		"--parameter", "decode-rate=60", "--parameter", "first-token=60ms")
+	poterne(t, g, "models", "label", firstModel, "poterne.dev/min-replicas=1", "poterne.dev/max-replicas=1")
+	poterne(t, g, "aliases", "set", firstModel, "production", "1")
 	poterne(t, g, "models", "register", otherModel, "--alias", "production", "--task", "chat", "--engine", "sim", "--context-length", "8192",
 		"--parameter", "decode-rate=200", "--parameter", "first-token=20ms")
 	poterne(t, g, "models", "label", otherModel, "poterne.dev/min-replicas=2", "poterne.dev/max-replicas=2")

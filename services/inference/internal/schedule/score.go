@@ -64,7 +64,7 @@ type notes struct {
 	session  uint64 // of the session's name; 0: it has none
 	key      uint64
 	held     []prefix.Held
-	expected int           // blocks that the chosen copy has cached
+	expected int // blocks that the chosen copy has cached
 	reading  reading
 }
 
