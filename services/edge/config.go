@@ -88,6 +88,9 @@ type Config struct {
 	Registry  grpcclient.Config `yaml:"registry"`
 	// Overload bounds how many requests are in hand at the models at once.
 	Overload overload.Config `yaml:"overload"`
+	// SearchOverload and RegistryOverload bound how many calls are in hand at those.
+	SearchOverload   overload.Config `yaml:"search_overload"`
+	RegistryOverload overload.Config `yaml:"registry_overload"`
 	// Identity says how callers are proven to the services behind.
 	Identity assertion.Config `yaml:"identity"`
 	// ReadyInterval is how often the inference service is asked whether it could
@@ -134,6 +137,7 @@ func DefaultConfig() *Config {
 		ReadyInterval: time.Second,
 		DrainTimeout:  30 * time.Second,
 	}
+	cfg.SearchOverload, cfg.RegistryOverload = overload.DefaultBackendConfig(), overload.DefaultBackendConfig()
 	cfg.GRPC.MaxSendBytes = maxFromInference
 	cfg.GRPC.MinReceiveRate, cfg.GRPC.MinSendRate = cfg.HTTP.MinBodyRate, cfg.HTTP.MinAnswerRate
 	cfg.Search.MaxSendBytes = maxToSearch
@@ -172,6 +176,8 @@ func (c *Config) Complete() error {
 	c.Search.Validate(&p, "search")
 	c.Registry.Validate(&p, "registry")
 	c.Overload.Validate(&p, "overload")
+	c.SearchOverload.Validate(&p, "search_overload")
+	c.RegistryOverload.Validate(&p, "registry_overload")
 	c.Identity.Validate(&p, "identity", identityEnds())
 	p.Check(c.ReadyInterval >= 50*time.Millisecond && c.ReadyInterval <= time.Minute, "ready_interval",
 		"must be from 50ms to 1m, got %v", c.ReadyInterval)

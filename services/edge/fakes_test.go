@@ -73,10 +73,12 @@ type fakeInference struct {
 	mu       sync.Mutex
 	invoked  []*inferencev1.InvokeRequest
 	embedded []*inferencev1.EmbedRequest
-	reranked []*inferencev1.RerankRequest
-	caller   identity.Caller
-	policy   string          // what the policy says of versions, encoded
-	arrived  arrival.Arrival // of the edge's own call
+	// embedding is called before texts are embedded; nil: nothing is.
+	embedding func(ctx context.Context) error
+	reranked  []*inferencev1.RerankRequest
+	caller    identity.Caller
+	policy    string          // what the policy says of versions, encoded
+	arrived   arrival.Arrival // of the edge's own call
 
 	// unary and stream answer; nil gives a short answer.
 	unary  func(req *inferencev1.InvokeRequest) (*inferencev1.InvokeResponse, error)
@@ -217,10 +219,15 @@ func (f *fakeInference) InvokeStream(req *inferencev1.InvokeRequest, out grpc.Se
 	return sendFinish(out)
 }
 
-func (f *fakeInference) Embed(_ context.Context, req *inferencev1.EmbedRequest) (*inferencev1.EmbedResponse, error) {
+func (f *fakeInference) Embed(ctx context.Context, req *inferencev1.EmbedRequest) (*inferencev1.EmbedResponse, error) {
 	f.mu.Lock()
 	f.embedded = append(f.embedded, req)
 	f.mu.Unlock()
+	if f.embedding != nil {
+		if err := f.embedding(ctx); err != nil {
+			return nil, err
+		}
+	}
 	out := &inferencev1.EmbedResponse{ServedBy: f.served(), Usage: &commonv1.TokenUsage{PromptTokens: 4}}
 	for range req.GetInputs() {
 		out.Embeddings = append(out.Embeddings, &workerv1.Embedding{Values: []float32{0.5, -1, 0.1}})

@@ -22,6 +22,8 @@ type fakeSearch struct {
 	asked  []*searchv1.SearchRequest
 	caller identity.Caller
 	hits   []*searchv1.Hit
+	// searching is called before anything is looked for; nil: nothing is.
+	searching func(ctx context.Context) error
 	// generation is every collection's.
 	generation int64
 	// pace, unless it is nil, is waited for by the n-th search, from 1 on.
@@ -29,6 +31,11 @@ type fakeSearch struct {
 }
 
 func (f *fakeSearch) Search(ctx context.Context, req *searchv1.SearchRequest) (*searchv1.SearchResponse, error) {
+	if f.searching != nil {
+		if err := f.searching(ctx); err != nil {
+			return nil, err
+		}
+	}
 	f.mu.Lock()
 	f.asked = append(f.asked, req)
 	n, pace := len(f.asked), f.pace

@@ -148,6 +148,9 @@ func (s *Service) newServers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.gateBackends(); err != nil { //nolint:contextcheck // limits are no one request's
+		return err
+	}
 	s.backends.search = searchroute.New(s.backends.search, s.security.Routes)
 	rules := detect.NewRules(s.cfg.Detectors, detect.All())
 	inspector := inspect.New(rules, s.security.Metrics)

@@ -14,6 +14,7 @@ import (
 	"github.com/poterne/poterne/services/inference/internal/poison"
 	"github.com/poterne/poterne/services/inference/internal/routing"
 	"github.com/poterne/poterne/services/inference/internal/schedule"
+	"github.com/poterne/poterne/services/inference/internal/sticky"
 )
 
 // The names of the services in discovery.
@@ -153,6 +154,9 @@ type Routing struct {
 	// PrefixBlocks is how many blocks of 256 bytes of prompts are remembered, at
 	// about 80 bytes each.
 	PrefixBlocks int `yaml:"prefix_blocks"`
+	// SessionBalance is how far above its part of the load a worker may be and still be
+	// the home of a session: 1.25 is a quarter.
+	SessionBalance float64 `yaml:"session_balance"`
 }
 
 // Quantize says how weights are quantised.
@@ -200,7 +204,7 @@ func DefaultConfig() *Config {
 		},
 		Routing: Routing{
 			MaxAttempts: 3, WaitForReady: 10 * time.Second, MaxWaiters: 256, Timeout: 10 * time.Minute,
-			Policy: PolicyScored, Score: Score(schedule.DefaultTerms()), PrefixBlocks: 1 << 18,
+			Policy: PolicyScored, Score: Score(schedule.DefaultTerms()), PrefixBlocks: 1 << 18, SessionBalance: sticky.DefaultBalance,
 		},
 		Queue: Queue{
 			MaxRequests: 4096, MaxBytes: 256 * config.MiB,

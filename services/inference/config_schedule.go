@@ -26,7 +26,7 @@ type Score struct {
 	Queue float64 `yaml:"queue"`
 	// KVCache avoids workers whose memory for running requests is nearly full.
 	KVCache float64 `yaml:"kv_cache"`
-	// Session prefers the worker that served the session before.
+	// Session prefers the worker that is the session's home.
 	Session float64 `yaml:"session"`
 	// Affinity leads a prompt that no worker is known to have cached to the same
 	// worker from every replica.
@@ -68,6 +68,7 @@ func (r *Routing) validate(p *config.Problems) {
 	policies := []string{PolicyScored, PolicyLeastLoad, PolicyRoundRobin}
 	p.Check(slices.Contains(policies, r.Policy), "routing.policy", "must be one of %s, got %q", strings.Join(policies, ", "), r.Policy)
 	p.Check(r.PrefixBlocks > 0 && r.PrefixBlocks <= 1<<24, "routing.prefix_blocks", "must be from 1 to %d, got %d", 1<<24, r.PrefixBlocks)
+	p.Check(r.SessionBalance > 1 && r.SessionBalance <= 10, "routing.session_balance", "must be above 1 and at most 10, got %v", r.SessionBalance)
 	for _, t := range []struct {
 		key    string
 		weight float64

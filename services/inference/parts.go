@@ -164,6 +164,7 @@ func (s *Service) newStrategy() schedule.Strategy {
 	default:
 		return &schedule.Scored{
 			Terms: schedule.Terms(cfg.Score), Index: prefix.NewIndex(cfg.PrefixBlocks), Now: now, Random: s.opts.random,
+			Balance: cfg.SessionBalance,
 		}
 	}
 }

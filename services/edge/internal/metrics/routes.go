@@ -43,21 +43,24 @@ func (r *Routes) Opened(ctx context.Context) { r.opened.Add(ctx, 1) }
 
 // Overload counts what the limit of requests at once does. It is safe for concurrent use.
 type Overload struct {
-	shed  metric.Int64Counter
-	limit metric.Int64Gauge
+	shed    metric.Int64Counter
+	limit   metric.Int64Gauge
+	backend attribute.KeyValue // which of three
 }
 
-// NewOverload makes the instruments.
-func NewOverload(m metric.Meter) (*Overload, error) {
-	shed, err1 := m.Int64Counter(nameOverloadShed, metric.WithDescription("Requests that were turned away since as much is in hand as the models can do."))
-	limit, err2 := m.Int64Gauge(nameOverloadLimit, metric.WithDescription("How many requests may be in hand at the models at once."))
-	return &Overload{shed: shed, limit: limit}, errors.Join(err1, err2)
+// NewOverload makes the instruments for the limit of the calls to one backend.
+func NewOverload(m metric.Meter, backend string) (*Overload, error) {
+	shed, err1 := m.Int64Counter(nameOverloadShed, metric.WithDescription("Requests that were turned away since as much is in hand as the backend can do."))
+	limit, err2 := m.Int64Gauge(nameOverloadLimit, metric.WithDescription("How many requests may be in hand at the backend at once."))
+	return &Overload{shed: shed, limit: limit, backend: attribute.String("backend", backend)}, errors.Join(err1, err2)
 }
 
 // Shed implements overload.Observer.
 func (o *Overload) Shed(ctx context.Context, priority string) {
-	o.shed.Add(ctx, 1, metric.WithAttributes(attribute.String("priority", priority)))
+	o.shed.Add(ctx, 1, metric.WithAttributes(attribute.String("priority", priority), o.backend))
 }
 
 // Limit implements overload.Observer.
-func (o *Overload) Limit(ctx context.Context, limit int) { o.limit.Record(ctx, int64(limit)) }
+func (o *Overload) Limit(ctx context.Context, limit int) {
+	o.limit.Record(ctx, int64(limit), metric.WithAttributes(o.backend))
+}

@@ -279,9 +279,6 @@ func (s *Server) flyOnce(ctx context.Context, req *inferencev1.InvokeRequest, ho
 		if err != nil {
 			return began, err
 		}
-		if u := event.GetUsage(); u != nil {
-			hold.Note(metering.Use{By: by, Tokens: u})
-		}
 		switch e := event.GetEvent().(type) {
 		case *inferencev1.InvokeStreamResponse_ServedBy:
 			by = e.ServedBy
@@ -296,10 +293,18 @@ func (s *Server) flyOnce(ctx context.Context, req *inferencev1.InvokeRequest, ho
 				explainWork(ctx, by)
 			}
 			began = true
+			if u := event.GetUsage(); u != nil {
+				hold.Note(metering.Use{By: by, Tokens: u})
+			}
 			if err := f.Chunk(ctx, e.Chunk, event.GetUsage()); err != nil {
 				return began, err
 			}
 		case *inferencev1.InvokeStreamResponse_Finish:
+			if !began && first != nil {
+				if err := first(); err != nil {
+					return false, err
+				}
+			}
 			if u := e.Finish.GetUsage(); u != nil {
 				hold.Note(metering.Use{By: by, Tokens: u})
 			}

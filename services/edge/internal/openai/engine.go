@@ -163,25 +163,27 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 			by = e.ServedBy
 			continue
 		case *inferencev1.InvokeStreamResponse_Chunk:
-			// Noted first: sending it may fail although the caller has it.
-			used(record, hold, by, event.GetUsage())
 			if !began {
 				began = true
 				err = Served(ctx, setHeader, by)
 			}
 			if err == nil {
+				// Noted first: sending it may fail although the caller has it.
+				used(record, hold, by, event.GetUsage())
 				err = passAll(direct, by, e.Chunk, event.GetMoreChunks(), pass)
 			}
 			if err != nil {
 				return began, nil, err
 			}
 		case *inferencev1.InvokeStreamResponse_Finish:
+			if !began { // an answer without a chunk was still served by somebody
+				if err := Served(ctx, setHeader, by); err != nil {
+					return began, nil, err
+				}
+			}
 			usage := e.Finish.GetUsage()
 			used(record, hold, by, usage)
-			if !began { // an answer without a chunk was still served by somebody
-				err = Served(ctx, setHeader, by)
-			}
-			return began, usage, err
+			return began, usage, nil
 		}
 	}
 }

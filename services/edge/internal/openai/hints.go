@@ -117,6 +117,16 @@ func conversationFrom(ctx context.Context) string {
 	return s
 }
 
+// Priority is how urgent the request of ctx is, by its header alone; a priority that it
+// may not ask for counts as none.
+func (c Config) Priority(ctx context.Context) inferencev1.Priority {
+	p, err := c.priority(ctx, nil)
+	if err != nil {
+		return inferencev1.Priority_PRIORITY_UNSPECIFIED
+	}
+	return p
+}
+
 // priority refuses what the header may not ask for. As at OpenAI a tier that the
 // caller does not have is no error: it is served as any other.
 func (c Config) priority(ctx context.Context, extra map[string]string) (inferencev1.Priority, error) {

@@ -104,6 +104,7 @@ func (s callerStream) Send(*edgev1.StreamChatCompletionResponse) error { return 
 type headers struct{ grpc.ServerTransportStream }
 
 func (headers) SetHeader(metadata.MD) error { return nil }
+func (headers) Method() string              { return "/method" }
 
 func metered(t *testing.T, m *meter, e *engine) (*Server, context.Context) {
 	t.Helper()

@@ -39,10 +39,10 @@ func (s *Server) wholeFrom(ctx context.Context, c call, failure error, setHeader
 		if err != nil {
 			return err
 		}
-		hold.Note(metering.Use{By: out.GetServedBy(), Tokens: out.GetUsage()})
 		if err := first(); err != nil {
 			return err
 		}
+		hold.Note(metering.Use{By: out.GetServedBy(), Tokens: out.GetUsage()})
 		resp = out
 		return Served(ctx, t.disclosing(setHeader), out.GetServedBy())
 	})
@@ -114,13 +114,19 @@ func (s *Server) flyRouted(ctx context.Context, c call, req *inferencev1.InvokeR
 		return nil
 	})
 	t.course.Alone()
+	defer t.course.End()
+	if t.course.Open() { // somebody else tries it since this flight was decided on
+		return errOpen(c.model)
+	}
 	_, _, err := t.askedOf(ctx, req, hold)
 	return err
 }
 
 // openModel is the failure of a model that is not asked for a while; nil: it is asked.
+// Whoever makes the answer tries a model whose time is over: this request may be given
+// somebody else's.
 func (s *Server) openModel(c call) error {
-	if !c.routed.forced && s.Router.Begin(c.routed.route, c.routed.tenant, c.model, true).Open() {
+	if !c.routed.forced && s.Router.Begin(c.routed.route, c.routed.tenant, c.model, true).Passed() {
 		return errOpen(c.model)
 	}
 	return nil

@@ -26,7 +26,7 @@ var (
 )
 
 // tried makes one attempt. It calls first once, before anything of the answer can be
-// seen, and gives up with its error.
+// seen, and gives up with its error: that came too late, and is not billed either.
 type tried func(ctx context.Context, req *inferencev1.InvokeRequest, hold metering.Hold, first func() error) error
 
 // trip is the attempts of one request that a route is about. It is used by one
@@ -59,6 +59,7 @@ func (r *routed) bound(ctx context.Context) (context.Context, context.CancelFunc
 // run asks one model after another until one answers, or none is left. setHeader is the
 // caller's; the meters tell of the first model only what they say of a request.
 func (t *trip) run(ctx context.Context, setHeader func(metadata.MD) error) error {
+	defer t.course.End()
 	for {
 		done, err := t.model(ctx, setHeader)
 		if done {
@@ -96,7 +97,7 @@ func (t *trip) model(ctx context.Context, setHeader func(metadata.MD) error) (do
 	})
 	muted = false
 	if err != nil {
-		t.course.Abandon()
+		t.course.End()
 		if !t.course.Fallen() {
 			return true, err
 		}
@@ -153,7 +154,7 @@ func (t *trip) askedOf(ctx context.Context, req *inferencev1.InvokeRequest, hold
 		case err == nil:
 			t.course.Succeeded()
 		case seen:
-			t.course.Abandon()
+			t.course.End()
 			d.Detail = "some of the answer was seen"
 		default:
 			t.last, t.why = t.c.failed(err), why
@@ -212,6 +213,7 @@ func (t *trip) attempt(ctx context.Context, req *inferencev1.InvokeRequest, hold
 			return errAttemptTime // nobody sees what came just too late
 		}
 		seen = true
+		t.course.Answers()
 		if t.course.Fallen() {
 			t.rt.name = t.course.Model()
 		}

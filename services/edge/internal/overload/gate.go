@@ -1,4 +1,4 @@
-// Package overload lets only so many requests be in hand at the models at once, and
+// Package overload lets only so many requests be in hand at a service at once, and
 // turns away the less urgent ones first. How many is found out: it grows while all is
 // well, and shrinks when the service behind says that it is overloaded, or takes too
 // long. It knows no requests. Start reading at Gate.
@@ -42,7 +42,8 @@ func (p Priority) String() string {
 	}
 }
 
-// Config is the section "overload".
+// Config is the sections "overload", of the models, "search_overload" and
+// "registry_overload".
 type Config struct {
 	// Enabled turns the limit on.
 	Enabled bool `yaml:"enabled"`
@@ -69,6 +70,14 @@ func DefaultConfig() Config {
 	return Config{
 		MinLimit: 8, InitialLimit: 128, MaxLimit: 4096, Backoff: 0.9, BatchShare: 0.6, StandardShare: 0.9, RetryAfter: time.Second,
 	}
+}
+
+// DefaultBackendConfig is that of a service whose calls are much alike, so that one which
+// takes long says that there are too many: off, too.
+func DefaultBackendConfig() Config {
+	c := DefaultConfig()
+	c.InitialLimit, c.MaxLimit, c.SlowAfter = 64, 1024, 500*time.Millisecond
+	return c
 }
 
 // Validate notes what is wrong; prefix is the section's path.
@@ -138,7 +147,7 @@ func (g *Gate) Enter(ctx context.Context, p Priority) (*Visit, error) {
 	g.mu.Unlock()
 	if !ok {
 		g.observe.Shed(ctx, p.String())
-		return nil, apierr.Wrap(apierr.Overloaded, ErrShed, "the gateway has as much in hand as the models behind it can do; try again").
+		return nil, apierr.Wrap(apierr.Overloaded, ErrShed, "the gateway has as much in hand as the service behind it can do; try again").
 			WithRetryAfter(g.cfg.RetryAfter)
 	}
 	return &Visit{gate: g, start: g.clock.Now()}, nil
@@ -155,6 +164,7 @@ func (g *Gate) Limit() (limit, inHand int) {
 type Visit struct {
 	gate  *Gate
 	start time.Time
+	long  bool // its time says nothing
 	told  bool
 	once  sync.Once
 }
@@ -168,7 +178,7 @@ func (v *Visit) Answered(ctx context.Context, err error) {
 	v.told = true
 	g := v.gate
 	took := g.clock.Now().Sub(v.start)
-	bad := g.cfg.SlowAfter > 0 && took > g.cfg.SlowAfter
+	bad := g.cfg.SlowAfter > 0 && !v.long && took > g.cfg.SlowAfter
 	if err != nil {
 		//exhaustive:ignore
 		switch apierr.ReasonOf(err) {

@@ -33,7 +33,8 @@ type health struct {
 	failures int
 	// until is when the next one tries; zero while it is closed.
 	until time.Time
-	// probing says that somebody does.
+	// probing says that somebody does. Whoever that is says so when they are done; that
+	// the next one may try after OpenFor is for one who takes longer.
 	probing bool
 }
 
@@ -41,25 +42,29 @@ func newBreaker(cfg BreakerConfig, c clock.Clock) *breaker {
 	return &breaker{cfg: cfg, clock: c, models: make(map[string]*health)}
 }
 
-// allow reports whether a model may be asked. Whoever is let through says what came of
-// it: done, or forget.
-func (b *breaker) allow(model string) bool {
-	if b.cfg.ConsecutiveFailures == 0 {
-		return true
-	}
+// open reports whether a model is not to be asked now. Nobody tries by it.
+func (b *breaker) open(model string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h := b.models[model]
+	return h != nil && b.clock.Now().Before(h.until)
+}
+
+// allow reports whether a model may be asked. probes says that the caller is the one
+// who tries it, and owes what came of that: done, or forget.
+func (b *breaker) allow(model string) (may, probes bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h := b.models[model]
 	if h == nil || h.until.IsZero() {
-		return true
+		return true, false
 	}
 	now := b.clock.Now()
 	if now.Before(h.until) {
-		return false
+		return false, false
 	}
-	// The next one may try where this one never says what came of it.
 	h.probing, h.until = true, now.Add(b.cfg.OpenFor)
-	return true
+	return true, true
 }
 
 // done notes whether a model answered, and reports whether it is not asked from now on.
@@ -90,7 +95,7 @@ func (b *breaker) done(model string, well bool) (opened bool) {
 	return opened
 }
 
-// forget lets the next one try where this one came to nothing.
+// forget lets the next one try, where the one who did came to nothing.
 func (b *breaker) forget(model string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

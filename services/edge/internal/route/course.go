@@ -41,10 +41,14 @@ type Course struct {
 	tries  int // at the present model
 	// alone: somebody else asks the other models.
 	alone bool
+	// probes says that it tries the present model, which failed too often of late, for
+	// everybody: what came of that is owed.
+	probes bool
 }
 
 // Begin returns the course of a tenant's request, whose first attempt is at model.
-// Models that failed too often of late are passed over while there are others.
+// Models that failed too often of late are passed over while there are others. Whoever
+// begins a course ends it, on every way out.
 func (r *Router) Begin(t *Route, tenant, model string, fallbacks bool) *Course {
 	c := &Course{router: r, route: t, tenant: tenant, models: make([]string, 1, 1+len(t.Fallback.Models)), tries: 1}
 	c.models[0] = model
@@ -73,8 +77,17 @@ func (c *Course) Attempt() int { return c.tries }
 // Open reports whether the present model is to be passed over: it failed too often of
 // late, and another one may answer. It must be asked before each model's first attempt.
 func (c *Course) Open() bool {
-	return c.at+1 < len(c.models) && !c.router.breaker.allow(c.Model()) // the last one is asked in any case
+	if c.at+1 >= len(c.models) {
+		return false // the last one is asked in any case
+	}
+	may, probes := c.router.breaker.allow(c.Model())
+	c.probes = c.probes || probes
+	return !may
 }
+
+// Passed is Open for who does not ask the model by this course: it says the same, and
+// tries nothing.
+func (c *Course) Passed() bool { return c.at+1 < len(c.models) && c.router.breaker.open(c.Model()) }
 
 // Skip passes the present model over, for a reason that is not its own, and reports
 // whether there is another.
@@ -82,14 +95,24 @@ func (c *Course) Skip() bool {
 	if c.at+1 >= len(c.models) {
 		return false
 	}
+	c.End()
 	c.at, c.tries = c.at+1, 1
 	return true
 }
 
-// Succeeded notes that the present model answers.
+// Succeeded notes that the present model answered.
 func (c *Course) Succeeded() {
 	if len(c.models) > 1 {
 		c.router.breaker.done(c.Model(), true)
+		c.probes = false
+	}
+}
+
+// Answers notes that the present model begins to answer. A model that was tried is
+// asked by others from then on, and not only when this answer, which may be long, ends.
+func (c *Course) Answers() {
+	if c.probes {
+		c.Succeeded()
 	}
 }
 
@@ -97,7 +120,7 @@ func (c *Course) Succeeded() {
 // comes next.
 func (c *Course) Failed(ctx context.Context, why Reason) Next {
 	if why == Other {
-		c.abandon()
+		c.End()
 		return Next{Why: "asking again is of no use"}
 	}
 	refused := ""
@@ -108,8 +131,11 @@ func (c *Course) Failed(ctx context.Context, why Reason) Next {
 		}
 		refused = "the retry budget is used up"
 	}
-	if len(c.models) > 1 && c.router.breaker.done(c.Model(), !ill(why)) {
-		c.router.Observer.Opened(ctx)
+	if len(c.models) > 1 {
+		c.probes = false
+		if c.router.breaker.done(c.Model(), !ill(why)) {
+			c.router.Observer.Opened(ctx)
+		}
 	}
 	if !c.alone && c.Fall(why) {
 		return Next{Step: Fall, Model: c.Model(), Why: refused}
@@ -126,15 +152,14 @@ func (c *Course) Fall(why Reason) bool {
 	return (why == Open || slices.Contains(c.route.Fallback.On, why)) && c.Skip()
 }
 
-// abandon notes that nothing is known of the present model.
-func (c *Course) abandon() {
-	if len(c.models) > 1 {
+// End lets somebody else try the present model, where this course was to and nothing is
+// known of it. It may be called more than once.
+func (c *Course) End() {
+	if c.probes {
 		c.router.breaker.forget(c.Model())
+		c.probes = false
 	}
 }
-
-// Abandon notes that the request ended for a reason that says nothing of the model.
-func (c *Course) Abandon() { c.abandon() }
 
 // ill reports whether a reason says something of the model's health.
 func ill(why Reason) bool {

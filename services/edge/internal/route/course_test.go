@@ -154,9 +154,21 @@ func TestAModelThatFailsIsPassedOver(t *testing.T) {
 			t.Error("it is passed over although there is no other")
 		}
 		<-time.After(11 * time.Second)
+		begin().End() // of one that tries nothing
 		probe := begin()
-		if probe.Open() || !begin().Open() {
+		if begin().Passed() || probe.Open() || !begin().Open() || !begin().Passed() {
 			t.Fatal("one tries, and the others do not")
+		}
+		// Others that ended for reasons of their own say nothing of who tries.
+		other := begin()
+		other.Failed(t.Context(), Other)
+		if !begin().Open() {
+			t.Error("two try at once")
+		}
+		probe.End()
+		probe.End()
+		if probe = begin(); probe.Open() {
+			t.Error("who tried came to nothing, and nobody tries for as long as it was passed over")
 		}
 		probe.Failed(t.Context(), EngineFailed)
 		if !begin().Open() {
@@ -165,9 +177,13 @@ func TestAModelThatFailsIsPassedOver(t *testing.T) {
 		<-time.After(11 * time.Second)
 		probe = begin()
 		probe.Open()
-		probe.Succeeded()
+		probe.Answers()
 		if begin().Open() {
-			t.Error("it answered")
+			t.Error("it answers, which takes long")
+		}
+		probe.End()
+		if begin().Open() {
+			t.Error("an answer that broke off says nothing of the next one's beginning")
 		}
 	})
 }

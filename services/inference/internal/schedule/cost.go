@@ -24,13 +24,13 @@ const (
 )
 
 // cost is the expected seconds to the first token.
-func (s *Scored) cost(job *Job, c *fleet.Copy, affine bool) float64 {
+func (s *Scored) cost(job *Job, c *fleet.Copy, affine, home bool) float64 {
 	t, n := &s.Terms, &job.notes
 	rate := rateOf(job, c)
 	service := c.Service.Or(job.Pace.Service.Or(defaultService))
 	tokens := job.Pace.Tokens(job.Prompt.Bytes())
 	spared := t.Prefix * job.Pace.Tokens(blocksOf(n.held, c)*prefix.BlockBytes)
-	if len(n.before) > 0 && blocksOf(n.before, c) > 0 {
+	if home {
 		spared += t.Session * sessionShare * tokens
 	}
 	if affine {

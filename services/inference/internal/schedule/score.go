@@ -7,6 +7,7 @@ import (
 
 	"github.com/poterne/poterne/services/inference/internal/fleet"
 	"github.com/poterne/poterne/services/inference/internal/prefix"
+	"github.com/poterne/poterne/services/inference/internal/sticky"
 )
 
 // Terms are the weights of what Scored adds up. All are in seconds, so that 1 is
@@ -21,7 +22,7 @@ type Terms struct {
 	// KVCache avoids a copy whose memory for running requests is nearly full: it
 	// would put some of them off.
 	KVCache float64
-	// Session prefers the copy that served the conversation before.
+	// Session prefers the copy that is the session's home (package sticky).
 	Session float64
 	// Affinity leads a prompt that nobody is known to hold to the same copy from
 	// every replica.
@@ -48,6 +49,9 @@ func DefaultTerms() Terms {
 type Scored struct {
 	Terms Terms
 	Index *prefix.Index
+	// Balance is how far above its part of the load a copy may be and still be a
+	// session's home; 0 is sticky.DefaultBalance.
+	Balance float64
 	// Now is the present.
 	Now func() time.Time
 	// Random returns 64 random bits and is safe for concurrent use.
@@ -57,11 +61,10 @@ type Scored struct {
 // notes is what Scored found out about a job.
 type notes struct {
 	chain    prefix.Chain
-	session  prefix.Chain
+	session  uint64 // of the session's name; 0: it has none
 	key      uint64
 	held     []prefix.Held
-	before   []prefix.Held // copies that served the session
-	expected int           // blocks that the chosen copy has cached
+	expected int // blocks that the chosen copy has cached
 	reading  reading
 }
 
@@ -83,18 +86,16 @@ func (s *Scored) Pick(job *Job, view *fleet.View, may func(*fleet.Copy) bool) *f
 		return nil
 	}
 	n.held = s.Index.Find(n.held, n.chain, live)
-	n.before = s.Index.Find(n.before, n.session, live)
 	copies := view.Ready(job.On())
-	r := race{s: s, job: job, may: may, affine: s.affine(job, copies)}
+	r := race{s: s, job: job, may: may, affine: s.affine(job, copies), home: s.home(job, copies, may)}
 	if len(copies) <= sampleAbove {
 		return r.run(copies)
 	}
-	for _, list := range [][]prefix.Held{n.held, n.before} {
-		for _, h := range list {
-			r.enter(view.ByCache(job.On(), h.ID))
-		}
+	for _, h := range n.held {
+		r.enter(view.ByCache(job.On(), h.ID))
 	}
 	r.enter(r.affine)
+	r.enter(r.home)
 	for range sampled {
 		r.enter(copies[s.Random()%uint64(len(copies))])
 	}
@@ -116,7 +117,7 @@ func (s *Scored) Prepare(job *Job) {
 		n.key = n.chain[min(root, len(n.chain))-1]
 	}
 	if s.Terms.Session > 0 && job.Session != "" {
-		n.session = prefix.Chain{xxhash.Sum64String(job.Digest + "\x00" + job.Session)}
+		n.session = max(1, xxhash.Sum64String(job.Digest+"\x00"+job.Session))
 	}
 }
 
@@ -146,6 +147,28 @@ func (s *Scored) affine(job *Job, copies []*fleet.Copy) *fleet.Copy {
 	return best
 }
 
+// home returns the copy that the session's requests go to, unless another one has a
+// better reason: every replica finds the same, and none is far above its part of the
+// load, however many sessions have it for their first choice.
+func (s *Scored) home(job *Job, copies []*fleet.Copy, may func(*fleet.Copy) bool) *fleet.Copy {
+	if job.notes.session == 0 {
+		return nil
+	}
+	balance := s.Balance
+	if balance == 0 {
+		balance = sticky.DefaultBalance
+	}
+	i := sticky.Home(job.notes.session, len(copies), func(i int) sticky.Target {
+		c := copies[i]
+		load, slots := c.Load()
+		return sticky.Target{Hash: c.Hash(), Load: load, Capacity: slots, Away: !may(c) || c.Worker().Cooling(s.Now)}
+	}, balance)
+	if i < 0 {
+		return nil
+	}
+	return copies[i]
+}
+
 // mix is the final mixing of MurmurHash3.
 func mix(h uint64) uint64 {
 	h ^= h >> 33
@@ -162,6 +185,7 @@ type race struct {
 	job    *Job
 	may    func(*fleet.Copy) bool
 	affine *fleet.Copy
+	home   *fleet.Copy
 
 	best    *fleet.Copy
 	cost    float64
@@ -180,7 +204,7 @@ func (r *race) enter(c *fleet.Copy) {
 		return
 	}
 	cooling := c.Worker().Cooling(r.s.Now)
-	cost := r.s.cost(r.job, c, c == r.affine)
+	cost := r.s.cost(r.job, c, c == r.affine, c == r.home)
 	switch {
 	case r.best == nil, r.cooling && !cooling:
 	case cooling && !r.cooling, cost > r.cost:
@@ -196,7 +220,6 @@ func (s *Scored) Began(job *Job, c *fleet.Copy) {
 	n := &job.notes
 	n.expected = blocksOf(n.held, c)
 	s.Index.Add(n.chain, &c.Cache)
-	s.Index.Add(n.session, &c.Cache)
 	given(job, c, s.Now().UnixNano())
 }
 

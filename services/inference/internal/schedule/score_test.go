@@ -249,6 +249,64 @@ func TestASessionStays(t *testing.T) {
 	})
 }
 
+// A session's requests go to the same worker from every replica, though none knows what
+// the others did, and while its worker has no more than its part of all.
+func TestReplicasAgreeOnSessions(t *testing.T) {
+	bubble(t, 4, 8, func(s *stage) {
+		replicas := make([]*schedule.Scheduler, 3)
+		for i := range replicas {
+			opts := s.opts
+			opts.Strategy = &schedule.Scored{Terms: schedule.DefaultTerms(), Index: prefix.NewIndex(1000), Now: time.Now, Random: rand.Uint64}
+			replicas[i] = schedule.New(opts)
+		}
+		homes, used := map[string]*fleet.Copy{}, map[*fleet.Copy]int{}
+		for n := range 120 {
+			r := s.ask(prompt(n, 20))
+			r.Session = fmt.Sprint(n % 40)
+			g, err := replicas[n%3].Place(s.t.Context(), r, nil)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			if home := homes[r.Session]; home != nil && home != g.Copy() {
+				s.t.Errorf("session %s has several homes", r.Session)
+			}
+			homes[r.Session] = g.Copy()
+			used[g.Copy()]++
+			pass(256 * time.Millisecond) // as long as is expected of a copy that nothing is known of
+			served(g, 1280, 0, 10)
+		}
+		if len(used) != 4 {
+			s.t.Errorf("%d of 4 workers are used", len(used))
+		}
+		s.idle()
+	})
+}
+
+// One session that everybody uses at once does not fill its worker while others idle.
+func TestAPopularSessionIsSpread(t *testing.T) {
+	bubble(t, 4, 8, func(s *stage) {
+		var grants []*schedule.Grant
+		used := map[string]int{}
+		for n := range 16 {
+			r := s.ask(prompt(n, 20))
+			r.Session = "everybody's"
+			g := s.place(r)
+			grants = append(grants, g)
+			used[g.Copy().Worker().ID()]++
+		}
+		for id, n := range used {
+			if n > 5 { // 16 / 4 x 1.25
+				s.t.Errorf("%s has %d of 16", id, n)
+			}
+		}
+		pass(10 * time.Millisecond)
+		for _, g := range grants {
+			served(g, 1280, 0, 10)
+		}
+		s.idle()
+	})
+}
+
 // TestReplicasAgree: another replica, which knows nothing of the first one's
 // requests, sends the same prompt to the same worker.
 func TestReplicasAgree(t *testing.T) {
