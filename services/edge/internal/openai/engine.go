@@ -167,7 +167,10 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 			used(record, hold, by, event.GetUsage())
 			if !began {
 				began = true
-				err = Served(ctx, setHeader, by)
+				if err = Served(ctx, setHeader, by); err == nil {
+					// It is not asked again; a prompt may be larger than all else of the stream.
+					req.Body, req.Prompt = nil, nil
+				}
 			}
 			if err == nil {
 				err = passAll(direct, by, e.Chunk, event.GetMoreChunks(), pass)
