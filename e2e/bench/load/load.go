@@ -181,23 +181,26 @@ type Open struct{ conns []net.Conn }
 // Close closes them.
 func (o *Open) Close() {
 	for _, c := range o.conns {
-		_ = c.Close()
+		if c != nil {
+			_ = c.Close()
+		}
 	}
 }
 
-// Hold opens n streams and returns when each has had its first event.
+// Hold opens n streams and returns when each has had its first event. Each has its
+// connection just before its request: servers end those that are silent for long.
 func Hold(ctx context.Context, r Request, n int) (*Open, error) {
-	conns, err := dial(ctx, r.Addr, n)
-	out := &Open{conns: conns}
-	if err != nil {
-		out.Close()
-		return nil, err
-	}
+	out := &Open{conns: make([]net.Conn, n)}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(holdAtOnce)
 	raw := r.bytes()
-	for _, c := range conns {
+	for i := range out.conns {
 		g.Go(func() error {
+			c, err := new(net.Dialer).DialContext(gctx, "tcp", r.Addr)
+			if err != nil {
+				return err
+			}
+			out.conns[i] = c
 			if _, err := c.Write(raw); err != nil {
 				return err
 			}

@@ -83,7 +83,7 @@ func (r *reader) head() (status, length int, chunked bool, err error) {
 		case bytes.EqualFold(name, []byte("transfer-encoding")):
 			chunked = bytes.EqualFold(value, []byte("chunked"))
 		case bytes.EqualFold(name, []byte("connection")) && bytes.EqualFold(value, []byte("close")):
-			return 0, 0, false, errors.New("the server closes the connection after the answer")
+			return 0, 0, false, fmt.Errorf("the server closes the connection after the answer, whose status is %d", status)
 		}
 	}
 }

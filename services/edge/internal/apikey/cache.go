@@ -9,25 +9,30 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 )
 
-// entry is a key as it is remembered: what it gives its holder is worked out once.
+// entry is a key as it is remembered: what it gives its holder is worked out once. It
+// is handed out by its address, and not changed any more: a key is some 700 bytes, and
+// copies of it on its way up made the stack of every request grow.
 type entry struct {
 	Record
 	access Access
 }
 
-func entryOf(r Record) entry { return entry{Record: r, access: r.Access()} }
+func entryOf(r Record) *entry { return &entry{Record: r, access: r.Access()} }
 
 // entries is a store of keys, as they are remembered.
 type entries struct{ Store }
 
-func (s entries) Get(ctx context.Context, id string) (entry, error) {
+func (s entries) Get(ctx context.Context, id string) (*entry, error) {
 	r, err := s.Store.Get(ctx, id)
-	return entryOf(r), err
+	if err != nil {
+		return nil, err
+	}
+	return entryOf(r), nil
 }
 
-func (s entries) Changes(ctx context.Context, after int64, limit int) ([]entry, error) {
+func (s entries) Changes(ctx context.Context, after int64, limit int) ([]*entry, error) {
 	changes, err := s.Store.Changes(ctx, after, limit)
-	out := make([]entry, len(changes))
+	out := make([]*entry, len(changes))
 	for i, r := range changes {
 		out[i] = entryOf(r)
 	}
@@ -37,7 +42,7 @@ func (s entries) Changes(ctx context.Context, after int64, limit int) ([]entry, 
 // cache remembers keys of a store by their ids, so that verifying costs no read,
 // and follows the accounts that they are of.
 type cache struct {
-	*follow.Cache[entry]
+	*follow.Cache[*entry]
 	store   Store
 	metrics *metrics.Metrics
 }
@@ -45,8 +50,8 @@ type cache struct {
 func newCache(cfg Config, store Store, c clock.Clock, m *metrics.Metrics) (*cache, error) {
 	out := &cache{store: store, metrics: m}
 	var err error
-	out.Cache, err = follow.New(entries{store}, follow.Options[entry]{
-		Name: func(e entry) string { return e.ID }, Revision: func(e entry) int64 { return e.Revision }, NotFound: ErrNotFound,
+	out.Cache, err = follow.New(entries{store}, follow.Options[*entry]{
+		Name: func(e *entry) string { return e.ID }, Revision: func(e *entry) int64 { return e.Revision }, NotFound: ErrNotFound,
 		Size: cfg.CacheSize, Poll: cfg.PollInterval, StaleFor: cfg.StaleFor, Clock: c,
 		Failed: m.KeyStoreFailure, Besides: out.followAccounts,
 	})
@@ -61,7 +66,7 @@ func (c *cache) apply(r Record) { c.Apply(entryOf(r)) }
 
 // applyAccount remembers a changed account for all of its keys.
 func (c *cache) applyAccount(a Account) {
-	c.Edit(func(e entry) (entry, bool) {
+	c.Edit(func(e *entry) (*entry, bool) {
 		if e.ServiceAccount != a.ID || e.Tenant != a.Tenant || e.Account != nil && e.Account.Revision > a.Revision {
 			return e, false
 		}

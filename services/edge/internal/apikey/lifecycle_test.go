@@ -89,7 +89,7 @@ func TestKeysFollowTheirAccount(t *testing.T) {
 		if byID, err := b.State(t.Context(), key.ID); err != nil || byID.Access.Roles[0] != v.Access.Roles[0] {
 			t.Errorf("by its id: %+v, %v", byID, err)
 		}
-		return v.Access
+		return *v.Access
 	}
 	change := func(edit func(a *Account)) {
 		t.Helper()

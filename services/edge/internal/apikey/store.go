@@ -81,7 +81,7 @@ const (
 )
 
 // State returns whether the key holds at now.
-func (r Record) State(now time.Time) State {
+func (r *Record) State(now time.Time) State {
 	switch {
 	case !r.RevokeTime.IsZero():
 		return StateRevoked

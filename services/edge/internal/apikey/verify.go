@@ -30,10 +30,11 @@ const (
 
 func (e *InvalidError) Error() string { return "apikey: the key is " + string(e.Cause) }
 
-// Verified is a key that holds.
+// Verified is a key that holds, as it is remembered: others have the same Record and
+// Access, so neither may be changed.
 type Verified struct {
-	Record
-	Access
+	*Record
+	*Access
 
 	// SecretTime is when a rotation made the key's only secret, and the one before
 	// has ended; the zero time when none has. It is known of State's answers.
@@ -54,7 +55,7 @@ func (m *Manager) Verify(ctx context.Context, text string) (Verified, error) {
 	if err != nil {
 		return Verified{}, err
 	}
-	shown := m.shown(key, rec.Record)
+	shown := m.shown(key, &rec.Record)
 	switch {
 	case shown == Hash{}:
 		return Verified{}, &InvalidError{Cause: Unknown}
@@ -62,14 +63,14 @@ func (m *Manager) Verify(ctx context.Context, text string) (Verified, error) {
 	case shown == rec.Previous && !m.clock.Now().Before(rec.PreviousExpireTime):
 		return Verified{}, &InvalidError{Cause: Rotated, ID: rec.ID}
 	}
-	if err := m.holds(rec.Record); err != nil {
+	if err := m.holds(&rec.Record); err != nil {
 		return Verified{}, err
 	}
 	m.usage.note(rec.ID, m.clock.Now())
 	if m.cfg.Rehash && m.peppers.stale(shown) {
 		m.usage.rehash(rec.ID, shown, m.peppers.Hash(key))
 	}
-	return Verified{Record: rec.Record, Access: rec.access}, nil
+	return Verified{Record: &rec.Record, Access: &rec.access}, nil
 }
 
 // State returns what is kept of a key that holds, by its id: for what was issued
@@ -86,10 +87,10 @@ func (m *Manager) State(ctx context.Context, id string) (Verified, error) {
 	if err != nil {
 		return Verified{}, err
 	}
-	if err := m.holds(rec.Record); err != nil {
+	if err := m.holds(&rec.Record); err != nil {
 		return Verified{}, err
 	}
-	out := Verified{Record: rec.Record, Access: rec.access}
+	out := Verified{Record: &rec.Record, Access: &rec.access}
 	if !m.clock.Now().Before(rec.PreviousExpireTime) {
 		out.SecretTime = rec.RotateTime
 	}
@@ -98,7 +99,7 @@ func (m *Manager) State(ctx context.Context, id string) (Verified, error) {
 
 // shown returns which hash of rec is that of the key; none when it has another
 // secret. Both are compared, whatever the first says.
-func (m *Manager) shown(key Key, rec Record) Hash {
+func (m *Manager) shown(key Key, rec *Record) Hash {
 	current := m.peppers.Matches(key, rec.Secret)
 	previous := rec.Previous.Sum != "" && m.peppers.Matches(key, rec.Previous)
 	switch {
@@ -111,7 +112,7 @@ func (m *Manager) shown(key Key, rec Record) Hash {
 	}
 }
 
-func (m *Manager) holds(rec Record) error {
+func (m *Manager) holds(rec *Record) error {
 	switch rec.State(m.clock.Now()) {
 	case StateRevoked:
 		return &InvalidError{Cause: Revoked, ID: rec.ID}
@@ -165,7 +166,7 @@ func (m *Manager) Check(ctx context.Context, texts []string) ([]Leak, error) {
 		if !ok {
 			rec = nobody
 		}
-		if (m.shown(key, rec) != Hash{}) && ok {
+		if (m.shown(key, &rec) != Hash{}) && ok {
 			out[i].Found, out[i].Record = true, rec
 		}
 	}

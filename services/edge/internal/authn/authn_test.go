@@ -114,7 +114,8 @@ func TestChain(t *testing.T) {
 func TestCallerOfAKey(t *testing.T) {
 	rec := apikey.Record{ID: "k", Tenant: "acme", Subject: "ada", Roles: []string{"reader"}, Groups: []string{"ops"}}
 	rec.Grant.Models = []string{"tiny"}
-	p, err := principal(apikey.Verified{Record: rec, Access: rec.Access()}, nil)
+	access := rec.Access()
+	p, err := principal(apikey.Verified{Record: &rec, Access: &access}, nil)
 	if err != nil || !slices.Equal(p.Grant.Models, rec.Grant.Models) {
 		t.Fatalf("%+v, %v", p, err)
 	}

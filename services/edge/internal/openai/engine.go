@@ -165,7 +165,10 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 		case *inferencev1.InvokeStreamResponse_Chunk:
 			if !began {
 				began = true
-				err = Served(ctx, setHeader, by)
+				if err = Served(ctx, setHeader, by); err == nil {
+					// It is not asked again; a prompt may be larger than all else of the stream.
+					req.Body, req.Prompt = nil, nil
+				}
 			}
 			if err == nil {
 				// Noted first: sending it may fail although the caller has it.
