@@ -113,10 +113,11 @@ func (s *SQLStore) Redeliver(ctx context.Context, uid, event string, now time.Ti
 	if err != nil {
 		return fmt.Errorf("webhook: deliver again: %w", err)
 	}
-	if n, err := r.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(err, ErrNoEvent)
+	n, err := r.RowsAffected()
+	if err == nil && n == 0 {
+		err = ErrNoEvent
 	}
-	return nil
+	return wrap("deliver again", err)
 }
 
 // Prune forgets deliveries that ended, and events that no delivery is of, from before

@@ -100,7 +100,7 @@ func TestNothingInsideIsCalled(t *testing.T) {
 
 func TestProblems(t *testing.T) {
 	c := testConfig()
-	c.Timeout = 200 * time.Millisecond
+	c.Timeout = 2 * time.Second
 	s, err := NewSender(c, clock.Real())
 	if err != nil {
 		t.Fatal(err)

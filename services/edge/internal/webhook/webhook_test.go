@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -198,6 +199,7 @@ func (r *receiver) told() (out []string) {
 		out = append(out, fmt.Sprint(g.Body.Type, " ", g.Body.Data.Threshold))
 	}
 	r.got = nil
+	slices.Sort(out) // what happens at once comes in any order
 	return out
 }
 
@@ -249,7 +251,7 @@ func toldOnce(t *testing.T, dsn string) {
 	one.deliver()
 	expect(t, "more is used", r.told())
 	if b, err := budget.NewSQLStore(one.db).Set(t.Context(), budget.Budget{
-		Tenant: "acme", ID: "lab", Scope: budget.Tenant, Every: budget.Day, Unit: budget.Tokens, Amount: 1500, Warnings: []int32{50, 95}, UpdateTime: c.Now(),
+		Tenant: "acme", ID: "lab", Scope: budget.Tenant, Every: budget.Day, Unit: budget.Tokens, Amount: 1500, Warnings: []int32{50, 99}, UpdateTime: c.Now(),
 	}, true); err != nil {
 		t.Fatal(err)
 	} else {
@@ -315,8 +317,8 @@ func triedAgain(t *testing.T, dsn string) {
 		t.Fatal(err)
 	}
 	var left int
-	if err := e.db.QueryRowContext(t.Context(), `SELECT (SELECT COUNT(*) FROM edge_webhook_events) + (SELECT COUNT(*) FROM edge_webhook_deliveries)`).Scan(&left); err != nil || left != 1 {
-		t.Errorf("%d rows are left, want the event of the warning, which nobody wanted: %v", left, err)
+	if err := e.db.QueryRowContext(t.Context(), `SELECT (SELECT COUNT(*) FROM edge_webhook_events) + (SELECT COUNT(*) FROM edge_webhook_deliveries)`).Scan(&left); err != nil || left != 0 {
+		t.Errorf("%d rows are left: %v", left, err)
 	}
 }
 
