@@ -10,6 +10,7 @@ import (
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/metrics"
 )
 
 const (
@@ -153,7 +154,7 @@ func (d *Deliverer) carryOut(ctx context.Context, one due) {
 	}
 	d.Attempted(ctx, outcome)
 	if state == Dead {
-		d.Log.WarnContext(ctx, "an event is not told to a webhook any more: it failed too often", slog.String("tenant", one.hook.Tenant),
+		d.Log.WarnContext(ctx, "an event is not told to a webhook any more: it failed too often", slog.String(metrics.KeyTenant, one.hook.Tenant),
 			slog.String("webhook", one.hook.ID), slog.String("event", one.event), slog.Int("status", r.Status))
 	}
 	// What is taken must be noted even when this edge ends.

@@ -16,6 +16,7 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/envelope"
+	"github.com/poterne/poterne/services/edge/internal/metrics"
 )
 
 const (
@@ -136,7 +137,7 @@ func (s *Server) SetWebhook(ctx context.Context, req *edgev1.SetWebhookRequest) 
 	if err := s.Store.Put(ctx, h); err != nil {
 		return nil, storeError(err)
 	}
-	s.Log.InfoContext(ctx, "a webhook is set", slog.String("tenant", tenant), slog.String("webhook", h.ID))
+	s.Log.InfoContext(ctx, "a webhook is set", slog.String(metrics.KeyTenant, tenant), slog.String("webhook", h.ID))
 	return &edgev1.SetWebhookResponse{Webhook: message(&h), Secret: shown}, nil
 }
 
