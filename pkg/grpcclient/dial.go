@@ -28,6 +28,7 @@ type options struct {
 	creds      credentials.TransportCredentials
 	dial       []grpc.DialOption
 	idempotent []string
+	direct     []string
 }
 
 // WithInterceptors adds a step inside those of this package, before the call
@@ -88,11 +89,15 @@ func Dial(target string, cfg Config, tel *telemetry.Telemetry, opts ...Option) (
 		return nil, fmt.Errorf("grpcclient: %w", err)
 	}
 	c := newCaller(target, cfg, tel)
+	unary := append([]grpc.UnaryClientInterceptor{c.unary}, o.unary...)
+	if len(o.direct) > 0 && cfg.DirectConnections > 0 {
+		unary = append(unary, newDirect(cfg, o).unary)
+	}
 	dial := []grpc.DialOption{
 		grpc.WithTransportCredentials(o.creds),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(), // a resolver must not change the policy
-		grpc.WithChainUnaryInterceptor(append([]grpc.UnaryClientInterceptor{c.unary}, o.unary...)...),
+		grpc.WithChainUnaryInterceptor(unary...),
 		grpc.WithChainStreamInterceptor(append([]grpc.StreamClientInterceptor{c.stream}, o.stream...)...),
 		grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(cfg.MaxRecvBytes.Int()), grpc.MaxCallSendMsgSize(cfg.MaxSendBytes.Int())),
