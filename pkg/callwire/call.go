@@ -49,7 +49,7 @@ func (p *Pool) Call(ctx context.Context, addr, method string, req, reply any, op
 			return false, nil
 		}
 	}
-	if head.size() > maxCallHead {
+	if !head.fits() {
 		return false, nil
 	}
 	c := p.take(addr)

@@ -89,8 +89,31 @@ func (h callHead) append(b []byte) []byte {
 	return appendMetadata(b, h.metadata)
 }
 
-// size is how many bytes append adds at most.
-func (h callHead) size() int {
+// fits reports whether the head may go this way: it is small, and nothing in it is what
+// gRPC refuses.
+func (h callHead) fits() bool {
+	n := h.atMost()
+	for name, values := range h.metadata {
+		if reserved(name) {
+			continue
+		}
+		if strings.ContainsFunc(name, notInName) {
+			return false
+		}
+		if strings.HasSuffix(name, "-bin") {
+			continue
+		}
+		for _, v := range values {
+			if strings.ContainsFunc(v, notInValue) {
+				return false
+			}
+		}
+	}
+	return n <= maxCallHead
+}
+
+// atMost is how many bytes append adds at most.
+func (h callHead) atMost() int {
 	n := len(h.method) + 3*binary.MaxVarintLen64
 	for name, values := range h.metadata {
 		for _, v := range values {
@@ -99,6 +122,14 @@ func (h callHead) size() int {
 	}
 	return n
 }
+
+// notInName and notInValue tell what gRPC does not let into metadata
+// (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
+func notInName(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '.' && r != '-' && r != '_'
+}
+
+func notInValue(r rune) bool { return r < ' ' || r > '~' }
 
 func parseCallHead(b []byte) (callHead, error) {
 	p := parser{rest: b}
