@@ -1,7 +1,6 @@
 package callwire
 
 import (
-	"errors"
 	"io"
 	"net"
 	"sync/atomic"
@@ -53,7 +52,8 @@ func (h handover) Clone() credentials.TransportCredentials {
 	return handover{h.TransportCredentials.Clone(), h.server}
 }
 
-// ServerHandshake runs under the deadline that gRPC has for handshakes.
+// ServerHandshake runs under the deadline that gRPC has for handshakes; gRPC closes what
+// fails here.
 func (h handover) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, auth, err := h.TransportCredentials.ServerHandshake(raw)
 	if err != nil {
@@ -61,20 +61,20 @@ func (h handover) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo,
 	}
 	first := make([]byte, 1, len(preface))
 	if _, err := io.ReadFull(conn, first); err != nil {
-		return nil, nil, errors.Join(err, conn.Close())
+		return nil, nil, err
 	}
 	if first[0] != preface[0] {
 		return &begun{Conn: conn, first: first}, auth, nil
 	}
 	said := first[:len(preface)]
 	if _, err := io.ReadFull(conn, said[1:]); err != nil {
-		return nil, nil, errors.Join(err, conn.Close())
+		return nil, nil, err
 	}
 	if string(said) != preface {
-		return nil, nil, errors.Join(errMalformed, conn.Close())
+		return nil, nil, errMalformed
 	}
 	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return nil, nil, errors.Join(err, conn.Close())
+		return nil, nil, err
 	}
 	if a, ok := raw.(*accepted); ok {
 		a.ours.Store(true)
