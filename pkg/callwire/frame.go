@@ -132,9 +132,9 @@ func notInName(r rune) bool {
 func notInValue(r rune) bool { return r < ' ' || r > '~' }
 
 func parseCallHead(b []byte) (callHead, error) {
-	p := parser{rest: b}
+	p := newParser(b)
 	h := callHead{method: p.text(), timeout: time.Duration(p.number()), metadata: p.metadata()} //nolint:gosec // looked at below
-	if p.failed || len(p.rest) > 0 || h.timeout < 0 || !strings.HasPrefix(h.method, "/") {
+	if !p.whole() || h.timeout < 0 || !strings.HasPrefix(h.method, "/") {
 		return callHead{}, errMalformed
 	}
 	return h, nil
@@ -153,9 +153,9 @@ func (h answerHead) append(b []byte) []byte {
 }
 
 func parseAnswerHead(b []byte) (answerHead, error) {
-	p := parser{rest: b}
+	p := newParser(b)
 	h := answerHead{status: []byte(p.text()), header: p.metadata(), trailer: p.metadata()}
-	if p.failed || len(p.rest) > 0 {
+	if !p.whole() {
 		return answerHead{}, errMalformed
 	}
 	return h, nil
@@ -189,49 +189,62 @@ func appendMetadata(b []byte, md metadata.MD) []byte {
 	return b
 }
 
-// parser reads what the functions above append; after a failure all is zero.
+// parser reads what the functions above append; after a failure all is zero. What it reads
+// shares one string.
 type parser struct {
-	rest   []byte
+	bytes  []byte // what is left
+	rest  string // the same
 	failed bool
 }
 
+func newParser(b []byte) *parser { return &parser{bytes: b, rest: string(b)} }
+
+// whole reports whether all was read, and nothing failed.
+func (p *parser) whole() bool { return !p.failed && len(p.bytes) == 0 }
+
+func (p *parser) skip(n int) { p.bytes, p.rest = p.bytes[n:], p.rest[n:] }
+
 func (p *parser) number() uint64 {
-	n, size := binary.Uvarint(p.rest)
+	n, size := binary.Uvarint(p.bytes)
 	if size <= 0 || p.failed {
 		p.failed = true
 		return 0
 	}
-	p.rest = p.rest[size:]
+	p.skip(size)
 	return n
 }
 
 func (p *parser) text() string {
 	n := p.number()
-	if n > uint64(len(p.rest)) {
+	if n > uint64(len(p.bytes)) {
 		p.failed = true
 		return ""
 	}
-	s := string(p.rest[:n])
-	p.rest = p.rest[n:]
+	s := p.rest[:n]
+	p.skip(int(n)) //nolint:gosec // at most what is left
 	return s
 }
 
 func (p *parser) metadata() metadata.MD {
 	n := p.number()
-	if n > uint64(len(p.rest))/2 { // each pair has two lengths at least
+	if n > uint64(len(p.bytes))/2 { // each pair has two lengths at least
 		p.failed = true
 	}
 	if p.failed || n == 0 {
 		return nil
 	}
-	md := make(metadata.MD, min(n, 16))
-	for range n {
+	md, all := make(metadata.MD, min(n, 16)), make([]string, n)
+	for i := range all {
 		name, value := p.text(), p.text()
 		if p.failed || reserved(name) || name != strings.ToLower(name) {
 			p.failed = true
 			return nil
 		}
-		md[name] = append(md[name], value)
+		if all[i] = value; md[name] == nil {
+			md[name] = all[i : i+1 : i+1]
+		} else {
+			md[name] = append(md[name], value)
+		}
 	}
 	return md
 }
