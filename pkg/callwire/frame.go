@@ -193,7 +193,7 @@ func appendMetadata(b []byte, md metadata.MD) []byte {
 // shares one string.
 type parser struct {
 	bytes  []byte // what is left
-	rest  string // the same
+	rest   string // the same
 	failed bool
 }
 
