@@ -25,10 +25,10 @@ type options struct {
 	unary      []grpc.UnaryClientInterceptor
 	stream     []grpc.StreamClientInterceptor
 	resolvers  []resolver.Builder
+	direct     []string
 	creds      credentials.TransportCredentials
 	dial       []grpc.DialOption
 	idempotent []string
-	direct     []string
 }
 
 // WithInterceptors adds a step inside those of this package, before the call
@@ -89,15 +89,11 @@ func Dial(target string, cfg Config, tel *telemetry.Telemetry, opts ...Option) (
 		return nil, fmt.Errorf("grpcclient: %w", err)
 	}
 	c := newCaller(target, cfg, tel)
-	unary := append([]grpc.UnaryClientInterceptor{c.unary}, o.unary...)
-	if len(o.direct) > 0 && cfg.DirectConnections > 0 {
-		unary = append(unary, newDirect(cfg, o).unary)
-	}
 	dial := []grpc.DialOption{
 		grpc.WithTransportCredentials(o.creds),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(), // a resolver must not change the policy
-		grpc.WithChainUnaryInterceptor(unary...),
+		grpc.WithChainUnaryInterceptor(append([]grpc.UnaryClientInterceptor{c.unary}, o.unary...)...),
 		grpc.WithChainStreamInterceptor(append([]grpc.StreamClientInterceptor{c.stream}, o.stream...)...),
 		grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(cfg.MaxRecvBytes.Int()), grpc.MaxCallSendMsgSize(cfg.MaxSendBytes.Int())),
@@ -111,6 +107,9 @@ func Dial(target string, cfg Config, tel *telemetry.Telemetry, opts ...Option) (
 		grpc.WithIdleTimeout(0), // a backend that is idle must stay warm
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
+	}
+	if len(o.direct) > 0 && cfg.DirectConnections > 0 { // innermost
+		dial = append(dial, grpc.WithChainUnaryInterceptor(newDirect(cfg, o).unary))
 	}
 	if len(o.resolvers) > 0 {
 		dial = append(dial, grpc.WithResolvers(o.resolvers...))
