@@ -32,6 +32,10 @@ type Config struct {
 	// pause between two.
 	ConnectTimeout    time.Duration `yaml:"connect_timeout"`
 	MaxConnectBackoff time.Duration `yaml:"max_connect_backoff"`
+	// DirectConnections bounds the connections to one address for unary calls that go
+	// past HTTP/2, one at a time on each, where the backend takes them; further calls go
+	// in the ordinary way, and with 0 all do.
+	DirectConnections int `yaml:"direct_connections"`
 	// HealthCheck leaves out addresses whose health service says not serving.
 	HealthCheck bool    `yaml:"health_check"`
 	Retry       Retry   `yaml:"retry"`
@@ -91,6 +95,7 @@ func DefaultConfig() Config {
 		MaxRecvBytes: 16 * config.MiB, MaxSendBytes: 16 * config.MiB,
 		KeepaliveTime: 30 * time.Second, KeepaliveTimeout: 5 * time.Second,
 		ConnectTimeout: 3 * time.Second, MaxConnectBackoff: 2 * time.Second,
+		DirectConnections: 32,
 		Retry: Retry{
 			MaxAttempts: 3, BaseBackoff: 20 * time.Millisecond, MaxBackoff: 500 * time.Millisecond,
 			BudgetTokens: 100, BudgetRatio: 0.2,
@@ -120,6 +125,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	positive("keepalive_timeout", c.KeepaliveTimeout)
 	positive("connect_timeout", c.ConnectTimeout)
 	positive("max_connect_backoff", c.MaxConnectBackoff)
+	p.Check(c.DirectConnections >= 0 && c.DirectConnections <= 1000, prefix+".direct_connections", "must be from 0 to 1000, got %d", c.DirectConnections)
 
 	r := c.Retry
 	p.Check(r.MaxAttempts >= 1 && r.MaxAttempts <= 5, prefix+".retry.max_attempts", "must be from 1 to 5, got %d", r.MaxAttempts)

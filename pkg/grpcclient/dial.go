@@ -27,6 +27,7 @@ type options struct {
 	unary      []grpc.UnaryClientInterceptor
 	stream     []grpc.StreamClientInterceptor
 	resolvers  []resolver.Builder
+	direct     []string
 	creds      credentials.TransportCredentials
 	dial       []grpc.DialOption
 	idempotent []string
@@ -119,6 +120,9 @@ func Dial(target string, cfg Config, tel *telemetry.Telemetry, opts ...Option) (
 		grpc.WithIdleTimeout(0), // a backend that is idle must stay warm
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
+	}
+	if len(o.direct) > 0 && cfg.DirectConnections > 0 { // innermost
+		dial = append(dial, grpc.WithChainUnaryInterceptor(newDirect(cfg, o).unary))
 	}
 	if len(o.resolvers) > 0 {
 		dial = append(dial, grpc.WithResolvers(o.resolvers...))

@@ -45,7 +45,7 @@ func (policyBuilder) ParseConfig(raw json.RawMessage) (serviceconfig.LoadBalanci
 }
 
 func (p policyBuilder) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
-	pickers := &pickerBuilder{ejector: newEjector(Outlier{}, clock.Real().Now)}
+	pickers := &pickerBuilder{ejector: newEjector(Outlier{}, clock.Real().Now), roster: new(roster)}
 	inner := base.NewBalancerBuilder(p.Name(), pickers, base.Config{HealthCheck: true})
 	return &policy{Balancer: inner.Build(cc, opts), pickers: pickers}
 }
@@ -68,22 +68,31 @@ func (p *policy) UpdateClientConnState(s balancer.ClientConnState) error {
 	return p.Balancer.UpdateClientConnState(s)
 }
 
+// Close ends what else goes by the addresses.
+func (p *policy) Close() {
+	p.Balancer.Close()
+	p.pickers.roster.close()
+}
+
 // ExitIdle connects at once; base does so in any case.
 func (p *policy) ExitIdle() { p.Balancer.ExitIdle() }
 
 type pickerBuilder struct {
 	ejector *ejector
+	roster  *roster
 	next    atomic.Uint32 // shared by pickers, so that a new one does not start over
 }
 
 func (b *pickerBuilder) Build(info base.PickerBuildInfo) balancer.Picker {
 	if len(info.ReadySCs) == 0 {
+		b.roster.set(nil)
 		return base.NewErrPicker(balancer.ErrNoSubConnAvailable)
 	}
-	p := &picker{ejector: b.ejector, next: &b.next}
+	p := &picker{ejector: b.ejector, roster: b.roster, next: &b.next}
 	for sc, i := range info.ReadySCs {
 		p.ready = append(p.ready, endpoint{sc, i.Address.Addr})
 	}
+	b.roster.set(p)
 	return p
 }
 
@@ -94,13 +103,26 @@ type endpoint struct {
 
 type picker struct {
 	ejector *ejector
+	roster  *roster
 	ready   []endpoint
 	next    *atomic.Uint32
 }
 
-// Pick takes the next address in turn that is not ejected. When all are, it
+// Pick chooses an address for an ordinary call.
+func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
+	if d, ok := info.Ctx.Value(directKey{}).(*direct); ok {
+		d.meet(p.roster)
+	}
+	chosen := p.choose()
+	return balancer.PickResult{
+		SubConn: chosen.conn,
+		Done:    func(d balancer.DoneInfo) { p.ejector.report(chosen.addr, d.Err) },
+	}, nil
+}
+
+// choose takes the next address in turn that is not ejected. When all are, it
 // takes the next one in turn: a poor chance is better than none.
-func (p *picker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
+func (p *picker) choose() endpoint {
 	n := uint32(len(p.ready))
 	first := p.next.Add(1)
 	chosen := p.ready[first%n]
@@ -110,8 +132,5 @@ func (p *picker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
 			break
 		}
 	}
-	return balancer.PickResult{
-		SubConn: chosen.conn,
-		Done:    func(d balancer.DoneInfo) { p.ejector.report(chosen.addr, d.Err) },
-	}, nil
+	return chosen
 }

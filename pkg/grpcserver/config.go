@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/poterne/poterne/pkg/callwire"
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/tlsfiles"
 )
@@ -134,6 +135,15 @@ const (
 	streamWindow = 256 << 10
 	connWindow   = 1 << 20
 )
+
+// direct is the bounds of calls on connections of package callwire.
+func (c Config) direct(chain Chain) callwire.ServerOptions {
+	return callwire.ServerOptions{
+		Unary: chain.Unary(), MaxRecvBytes: c.MaxRecvBytes.Int(), MaxSendBytes: c.MaxSendBytes.Int(),
+		MaxHeadBytes: c.MaxHeaderBytes.Int(), Idle: c.MaxConnectionIdle, Age: c.MaxConnectionAge,
+		Receive: c.ReceiveTimeout, Send: c.SendTimeout,
+	}
+}
 
 func (c Config) options(chain Chain, slow func(ctx context.Context, side string)) []grpc.ServerOption {
 	return []grpc.ServerOption{

@@ -11,10 +11,12 @@ import (
 	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	grpchealth "google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/poterne/poterne/pkg/callwire"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/lifecycle"
@@ -29,6 +31,7 @@ type Server struct {
 	grpc   *grpc.Server
 	health *grpchealth.Server
 	wrap   func(net.Listener) net.Listener
+	direct *callwire.Server // nil: all calls are ordinary
 
 	watches *watches
 
@@ -49,7 +52,12 @@ type options struct {
 	creds     credentials.TransportCredentials
 	wrap      func(net.Listener) net.Listener
 	slow      func(ctx context.Context, side string)
+	direct    bool
 }
+
+// WithDirect takes unary calls on connections of package callwire as well, through the
+// same port, credentials and chain.
+func WithDirect() Option { return func(o *options) { o.direct = true } }
 
 // WithListener serves on lis instead of listening on the configured address.
 // The server closes it.
@@ -100,15 +108,27 @@ func New(cfg Config, tel *telemetry.Telemetry, chain Chain, register func(grpc.S
 		}
 		o.creds = creds
 	}
+	var direct *callwire.Server
+	if o.direct {
+		direct = callwire.NewServer(cfg.direct(chain))
+		if o.creds == nil {
+			o.creds = insecure.NewCredentials()
+		}
+		o.creds = direct.Credentials(o.creds)
+	}
 	if o.creds != nil {
 		serverOpts = append(serverOpts, grpc.Creds(o.creds))
 	}
 	s := &Server{
 		cfg: cfg, log: tel.Logger, health: grpchealth.NewServer(), lis: o.listener, wrap: o.wrap, draining: make(chan struct{}),
-		watches: newWatches(cfg.MaxWatches, cfg.MaxWatchesPerAddress),
+		watches: newWatches(cfg.MaxWatches, cfg.MaxWatchesPerAddress), direct: direct,
 	}
 	s.grpc = grpc.NewServer(append(serverOpts, grpc.ChainStreamInterceptor(s.watch))...)
-	register(s.grpc)
+	if direct != nil {
+		register(direct.Registrar(s.grpc))
+	} else {
+		register(s.grpc)
+	}
 	s.followReadiness(o.readiness)
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	if cfg.Reflection {
@@ -177,7 +197,11 @@ func (s *Server) serve(context.Context) error {
 	if s.wrap != nil {
 		lis = s.wrap(lis)
 	}
-	if err := s.grpc.Serve(netutil.LimitListener(lis, s.cfg.MaxConnections)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+	lis = netutil.LimitListener(lis, s.cfg.MaxConnections)
+	if s.direct != nil {
+		lis = s.direct.Listener(lis)
+	}
+	if err := s.grpc.Serve(lis); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("grpc port: %w", err)
 	}
 	return nil
@@ -189,7 +213,12 @@ func (s *Server) drain(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.grpc.GracefulStop()
+		var both sync.WaitGroup
+		if s.direct != nil {
+			both.Go(s.direct.Drain)
+		}
+		s.grpc.GracefulStop() // whose clients choose other addresses from now on
+		both.Wait()
 	}()
 	select {
 	case <-done:
@@ -200,6 +229,9 @@ func (s *Server) drain(ctx context.Context) error {
 }
 
 func (s *Server) stop(context.Context) error {
+	if s.direct != nil {
+		s.direct.Stop()
+	}
 	s.grpc.Stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -42,7 +42,10 @@ func (s *Service) dial() error {
 			grpcclient.WithIdempotent(b.idempotent...),
 		}
 		if b.name == InferenceName {
-			opts = append(opts, withVerdicts())
+			opts = append(opts, withVerdicts(), grpcclient.WithDirect(
+				inferencev1.InferenceService_Invoke_FullMethodName, inferencev1.InferenceService_Embed_FullMethodName,
+				inferencev1.InferenceService_Rerank_FullMethodName,
+			))
 		}
 		if b.given != nil {
 			*b.conn = grpcclient.Intercept(b.name, b.given, b.cfg, s.opts.telemetry, opts...)

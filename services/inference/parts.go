@@ -18,6 +18,7 @@ import (
 	"github.com/poterne/poterne/pkg/tlsfiles"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/inference/internal/backoff"
 	"github.com/poterne/poterne/services/inference/internal/catalog"
 	"github.com/poterne/poterne/services/inference/internal/fair"
@@ -111,7 +112,10 @@ func (s *Service) dialWorker(in discovery.Instance) (grpc.ClientConnInterface, f
 	cfg.Breaker.Enabled, cfg.Outlier.Enabled = false, false
 	cfg.MaxRecvBytes, cfg.MaxSendBytes = s.cfg.Workers.MaxRecvBytes, s.cfg.GRPC.MaxRecvBytes
 	cfg.MaxConnectBackoff = s.cfg.Workers.BackoffMax
-	conn, err := grpcclient.Dial(in.Addr, cfg, s.opts.telemetry, s.workers...)
+	conn, err := grpcclient.Dial(in.Addr, cfg, s.opts.telemetry, append(slices.Clip(s.workers), grpcclient.WithDirect(
+		workerv1.WorkerService_Invoke_FullMethodName, workerv1.WorkerService_Embed_FullMethodName,
+		workerv1.WorkerService_Rerank_FullMethodName, workerv1.WorkerService_Tokenize_FullMethodName,
+	))...)
 	if err != nil {
 		return nil, nil, err
 	}

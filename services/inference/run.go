@@ -78,7 +78,7 @@ func setReady(c *health.Check, ready bool) {
 func (s *Service) Run(ctx context.Context) error {
 	tel := s.opts.telemetry
 	s.identity.Warn(ctx, identityEnds())
-	server, err := grpcserver.New(s.cfg.GRPC, tel, s.chain, s.RegisterGRPC, grpcserver.WithReadiness(s.readiness)) //nolint:contextcheck // certificates are looked at for no one request
+	server, err := grpcserver.New(s.cfg.GRPC, tel, s.chain, s.RegisterGRPC, grpcserver.WithReadiness(s.readiness), grpcserver.WithDirect()) //nolint:contextcheck // certificates are looked at for no one request
 	if err != nil {
 		return errors.Join(fmt.Errorf("inference: %w", err), s.close())
 	}

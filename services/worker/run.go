@@ -53,7 +53,7 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 		disc = b
 	}
-	srv, err := grpcserver.New(s.cfg.GRPC, tel, s.chain, s.RegisterGRPC, grpcserver.WithReadiness(s.readiness)) //nolint:contextcheck // certificates are looked at for no one request
+	srv, err := grpcserver.New(s.cfg.GRPC, tel, s.chain, s.RegisterGRPC, grpcserver.WithReadiness(s.readiness), grpcserver.WithDirect()) //nolint:contextcheck // certificates are looked at for no one request
 	if err != nil {
 		return errors.Join(fmt.Errorf("worker: %w", err), s.close())
 	}

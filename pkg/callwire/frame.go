@@ -1,0 +1,193 @@
+package callwire
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+)
+
+var (
+	errMalformed = errors.New("callwire: a frame cannot be read")
+	errTooLarge  = errors.New("callwire: a frame is too large")
+)
+
+// prefix is what is before a head.
+type prefix struct {
+	kind          byte
+	head, message int
+}
+
+func (p prefix) put(b []byte) {
+	b[0] = p.kind
+	binary.BigEndian.PutUint32(b[1:], uint32(p.head))    //nolint:gosec // bounded by whoever writes
+	binary.BigEndian.PutUint32(b[5:], uint32(p.message)) //nolint:gosec // the same
+}
+
+// readPrefix reads a prefix within the bounds.
+func readPrefix(r *bufio.Reader, kind byte, maxMessage int) (prefix, error) {
+	b, err := r.Peek(prefixBytes)
+	if err != nil {
+		return prefix{}, err
+	}
+	p := prefix{b[0], int(binary.BigEndian.Uint32(b[1:])), int(binary.BigEndian.Uint32(b[5:]))}
+	_, _ = r.Discard(prefixBytes) // it was peeked at
+	switch {
+	case p.kind == kindBye:
+		return p, nil
+	case p.kind != kind:
+		return p, errMalformed
+	case p.head > maxHead || p.message > maxMessage:
+		return p, errTooLarge
+	}
+	return p, nil
+}
+
+// take gives the next n bytes to use, which are not kept after it returns. What is
+// announced is not believed: memory is taken as it comes.
+func take(r *bufio.Reader, n int, use func([]byte) error) error {
+	if n <= r.Size() {
+		b, err := r.Peek(n)
+		if err != nil {
+			return cut(err)
+		}
+		err = use(b)
+		_, _ = r.Discard(n) // it was peeked at
+		return err
+	}
+	var b bytes.Buffer
+	if _, err := io.CopyN(&b, r, int64(n)); err != nil {
+		return cut(err)
+	}
+	return use(b.Bytes())
+}
+
+// cut is err within a frame.
+func cut(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// callHead is what goes with a request.
+type callHead struct {
+	method   string
+	timeout  time.Duration // 0: none
+	metadata metadata.MD
+}
+
+func (h callHead) append(b []byte) []byte {
+	b = appendText(b, h.method)
+	b = binary.AppendUvarint(b, uint64(h.timeout)) //nolint:gosec // positive
+	return appendMetadata(b, h.metadata)
+}
+
+// fits reports whether the head may go this way: it is small, and nothing in it is what
+// gRPC refuses.
+func (h callHead) fits() bool {
+	n := h.atMost()
+	for name, values := range h.metadata {
+		if reserved(name) {
+			continue
+		}
+		if strings.ContainsFunc(name, notInName) {
+			return false
+		}
+		if strings.HasSuffix(name, "-bin") {
+			continue
+		}
+		for _, v := range values {
+			if strings.ContainsFunc(v, notInValue) {
+				return false
+			}
+		}
+	}
+	return n <= maxCallHead
+}
+
+// atMost is how many bytes append adds at most.
+func (h callHead) atMost() int {
+	n := len(h.method) + 3*binary.MaxVarintLen64
+	for name, values := range h.metadata {
+		for _, v := range values {
+			n += len(name) + len(v) + 2*binary.MaxVarintLen32
+		}
+	}
+	return n
+}
+
+// notInName and notInValue tell what gRPC does not let into metadata
+// (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
+func notInName(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '.' && r != '-' && r != '_'
+}
+
+func notInValue(r rune) bool { return r < ' ' || r > '~' }
+
+func parseCallHead(b []byte) (callHead, error) {
+	p := newParser(b)
+	h := callHead{method: p.text(), timeout: time.Duration(p.number()), metadata: p.metadata()} //nolint:gosec // looked at below
+	if !p.whole() || h.timeout < 0 || !strings.HasPrefix(h.method, "/") {
+		return callHead{}, errMalformed
+	}
+	return h, nil
+}
+
+// answerHead is what goes with an answer.
+type answerHead struct {
+	status          []byte // a google.rpc.Status; empty: it went well
+	header, trailer metadata.MD
+}
+
+func (h answerHead) append(b []byte) []byte {
+	b = appendText(b, string(h.status))
+	b = appendMetadata(b, h.header)
+	return appendMetadata(b, h.trailer)
+}
+
+func parseAnswerHead(b []byte) (answerHead, error) {
+	p := newParser(b)
+	h := answerHead{status: []byte(p.text()), header: p.metadata(), trailer: p.metadata()}
+	if !p.whole() {
+		return answerHead{}, errMalformed
+	}
+	return h, nil
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// reserved are names that gRPC keeps for itself, and drops.
+func reserved(name string) bool {
+	return name == "" || name[0] == ':' || strings.HasPrefix(name, "grpc-")
+}
+
+func appendMetadata(b []byte, md metadata.MD) []byte {
+	n := 0
+	for name, values := range md {
+		if !reserved(name) {
+			n += len(values)
+		}
+	}
+	b = binary.AppendUvarint(b, uint64(n)) //nolint:gosec // a length
+	for name, values := range md {
+		if reserved(name) {
+			continue
+		}
+		for _, v := range values {
+			b = appendText(appendText(b, strings.ToLower(name)), v)
+		}
+	}
+	return b
+}
+
+// unexpected is an error about what came from the other side.
+func unexpected(what string, err error) error { return fmt.Errorf("callwire: %s: %w", what, err) }
