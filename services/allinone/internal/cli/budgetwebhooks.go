@@ -15,7 +15,9 @@ func (a *app) budgetWebhooksCommand() *cobra.Command {
 		a.budgetWebhooksTestCommand(), a.budgetWebhooksDeliveriesCommand(), a.budgetWebhooksRedeliverCommand())
 }
 
-func budgetWebhookPath(id, verb string) string { return budgetWebhooksPath + "/" + url.PathEscape(id) + verb }
+func budgetWebhookPath(id, verb string) string {
+	return budgetWebhooksPath + "/" + url.PathEscape(id) + verb
+}
 
 func (a *app) printBudgetWebhooks(v any) error {
 	return a.print(v, columns("TENANT tenant", "ID id", "URL url", "EVENTS events", "DISABLED disabled", "CHANGED update_time", "BY updater"))
