@@ -148,12 +148,13 @@ func changed(id string) string {
 var (
 	timestamps = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z|"(?:created|seconds|nanos)": ?"?\d+"?`)
 	identifier = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{12,}`)
+	newSecret  = regexp.MustCompile(`whsec_[A-Za-z0-9+/=]{44}`) // of a webhook that was just made
 )
 
 // normal is an answer without what differs between any two, and without the names
 // that were asked for.
 func (a *acme) normal(got answer) string {
-	text := got.code + "\n" + got.body + "\n" + got.headers
+	text := newSecret.ReplaceAllString(got.code+"\n"+got.body+"\n"+got.headers, "<secret>")
 	var names []string
 	what := make(map[string]string)
 	for thing := range a.names {
