@@ -27,7 +27,9 @@ func withModels(t *testing.T) *gate {
 		if name == "vectors" {
 			m.Task = commonv1.Task_TASK_EMBEDDING
 		}
+		g.inference.mu.Lock() // the edge asks what is served by itself
 		g.inference.others = append(g.inference.others, m)
+		g.inference.mu.Unlock()
 	}
 	return g
 }
