@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -53,9 +54,7 @@ func (c *cached) ask(question string) (state, text string, header http.Header) {
 		"model": c.g.ChatModel, "temperature": 0, "max_tokens": 6, "messages": scenario.User(question),
 		"cache": map[string]any{"truncated": true},
 	}
-	for name, v := range c.rest {
-		body[name] = v
-	}
+	maps.Copy(body, c.rest)
 	a := c.g.CallAs(c.T, c.key, http.MethodPost, "/v1/chat/completions", body, http.StatusOK)
 	text, _ = scenario.Path(a.JSON(c.T), "choices", 0, "message", "content").(string)
 	return a.Header.Get("X-Poterne-Cache"), text, a.Header

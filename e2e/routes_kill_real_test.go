@@ -102,6 +102,11 @@ func (l *routedLoad) ask(ctx context.Context, id string, streamed bool) routedAn
 		}
 		return a
 	}
+	defer func() {
+		if a.chunks > 0 {
+			l.speaking.Add(-1)
+		}
+	}()
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {
 		data, is := strings.CutPrefix(lines.Text(), "data: ")
@@ -114,7 +119,6 @@ func (l *routedLoad) ask(ctx context.Context, id string, streamed bool) routedAn
 		default:
 			if a.chunks++; a.chunks == 1 {
 				l.speaking.Add(1)
-				defer l.speaking.Add(-1)
 			}
 		}
 	}

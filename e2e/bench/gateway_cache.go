@@ -78,7 +78,7 @@ func cacheStage(ctx context.Context, config string, more func(*stage) error) (_ 
 func (s *stage) redis(ctx context.Context, at string) error {
 	path := os.Getenv("POTERNE_REDIS_SERVER_BIN")
 	if path == "" {
-		return errors.New("Redis is not there: scripts/components.sh servers, and POTERNE_REDIS_SERVER_BIN says where")
+		return errors.New("there is no Redis: scripts/components.sh servers, and POTERNE_REDIS_SERVER_BIN says where")
 	}
 	_, port, _ := strings.Cut(at, ":")
 	_, err := s.start(ctx, process.Spec{

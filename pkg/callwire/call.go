@@ -45,14 +45,14 @@ func (p *Pool) Call(ctx context.Context, addr, method string, req, reply any, op
 	md, _ := metadata.FromOutgoingContext(ctx) // a copy
 	head := callHead{method: method, metadata: md}
 	if end, ok := ctx.Deadline(); ok {
-		if head.timeout = end.Sub(now()); head.timeout <= 0 {
+		if head.timeout = end.Sub(now()); head.timeout <= 0 { // gRPC says so
 			return false, nil
 		}
 	}
 	if !head.fits() {
 		return false, nil
 	}
-	c := p.take(addr)
+	c := p.take(addr) //nolint:contextcheck // a connection that is opened is for later calls
 	if c == nil {
 		return false, nil
 	}

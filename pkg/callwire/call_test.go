@@ -158,6 +158,9 @@ func TestCertificatesAreThoseOfOrdinaryCalls(t *testing.T) {
 func TestManyAtOnce(t *testing.T) {
 	n := serve(t, &service{unary: echo}, plain())
 	p := pool(t, plain(), 8)
+	if _, err := carried(t, p, n.addr, t.Context(), payload(1)); err != nil { // there is a connection now
+		t.Fatal(err)
+	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var ways []bool

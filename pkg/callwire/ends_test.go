@@ -84,7 +84,7 @@ func TestAnEndReachesTheHandler(t *testing.T) {
 				t.Errorf("the caller: %v", err)
 			}
 			select {
-			case <-h.ended:
+			case <-h.ended: //nolint:errcheck // that it has ended is enough
 			case <-time.After(5 * time.Second):
 				t.Error("the handler was not told")
 			}

@@ -26,8 +26,8 @@ type prefix struct {
 
 func (p prefix) put(b []byte) {
 	b[0] = p.kind
-	binary.BigEndian.PutUint32(b[1:], uint32(p.head))    //nolint:gosec // bounded by whoever writes
-	binary.BigEndian.PutUint32(b[5:], uint32(p.message)) //nolint:gosec // the same
+	binary.BigEndian.PutUint32(b[1:], uint32(p.head))
+	binary.BigEndian.PutUint32(b[5:], uint32(p.message))
 }
 
 // readPrefix reads a prefix within the bounds.
@@ -85,7 +85,7 @@ type callHead struct {
 
 func (h callHead) append(b []byte) []byte {
 	b = appendText(b, h.method)
-	b = binary.AppendUvarint(b, uint64(h.timeout)) //nolint:gosec // positive
+	b = binary.AppendUvarint(b, uint64(h.timeout))
 	return appendMetadata(b, h.metadata)
 }
 
@@ -133,7 +133,7 @@ func notInValue(r rune) bool { return r < ' ' || r > '~' }
 
 func parseCallHead(b []byte) (callHead, error) {
 	p := newParser(b)
-	h := callHead{method: p.text(), timeout: time.Duration(p.number()), metadata: p.metadata()} //nolint:gosec // looked at below
+	h := callHead{method: p.text(), timeout: time.Duration(p.number()), metadata: p.metadata()}
 	if !p.whole() || h.timeout < 0 || !strings.HasPrefix(h.method, "/") {
 		return callHead{}, errMalformed
 	}
@@ -177,7 +177,7 @@ func appendMetadata(b []byte, md metadata.MD) []byte {
 			n += len(values)
 		}
 	}
-	b = binary.AppendUvarint(b, uint64(n)) //nolint:gosec // a length
+	b = binary.AppendUvarint(b, uint64(n))
 	for name, values := range md {
 		if reserved(name) {
 			continue

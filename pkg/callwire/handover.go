@@ -59,14 +59,14 @@ func (h handover) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo,
 	if err != nil {
 		return conn, auth, err
 	}
-	first := make([]byte, 1, len(preface))
+	said := make([]byte, len(preface))
+	first := said[:1]
 	if _, err := io.ReadFull(conn, first); err != nil {
 		return nil, nil, err
 	}
 	if first[0] != preface[0] {
 		return &begun{Conn: conn, first: first}, auth, nil
 	}
-	said := first[:len(preface)]
 	if _, err := io.ReadFull(conn, said[1:]); err != nil {
 		return nil, nil, err
 	}

@@ -94,7 +94,7 @@ func takes(t *testing.T) *taker {
 		t.Fatal(err)
 	}
 	go func() { _ = s.component.Run(t.Context()) }()
-	t.Cleanup(func() { _ = s.component.Stop(context.Background()) })
+	t.Cleanup(func() { _ = s.component.Stop(context.WithoutCancel(t.Context())) })
 	return s
 }
 

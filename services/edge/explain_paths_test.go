@@ -37,7 +37,8 @@ func priced(t *testing.T, change func(*edge.Config)) (*gate, []string) {
 			t.Fatalf("%d %s", a.status, a.text)
 		}
 	}
-	return g, g.holder("acme", "ada", "reader", "")
+	ada := g.holder("acme", "ada", "reader", "")
+	return g, ada
 }
 
 // told holds what is told of a request against its steps, and its facts, each as

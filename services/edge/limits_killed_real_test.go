@@ -56,7 +56,7 @@ func (e *twoEdges) hold(i int) int {
 	}
 	req.Header.Set("Authorization", "Bearer "+e.key)
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := (&http.Client{Transport: e.client.Transport}).Do(req) //nolint:bodyclose // closed below
+	resp, err := (&http.Client{Transport: e.client.Transport}).Do(req)
 	if err != nil {
 		return 0
 	}

@@ -22,7 +22,7 @@ import (
 // and its worker with `sim`.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == "sim" || os.Args[1] == "mcp") {
-		os.Exit(run()) //nolint:forbidigo // here it is the program's main
+		os.Exit(run())
 	}
 	m.Run()
 }

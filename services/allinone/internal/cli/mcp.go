@@ -39,8 +39,8 @@ It ends when its input ends. --timeout bounds each call of a tool.`,
 }
 
 // refusal reads what the gateway answered in place of a message.
-func refusal(resp *http.Response) *mcpstdio.Refusal {
-	out := &mcpstdio.Refusal{Status: resp.StatusCode, Reason: http.StatusText(resp.StatusCode), Message: "the gateway refused"}
+func refusal(resp *http.Response) *mcpstdio.RefusalError {
+	out := &mcpstdio.RefusalError{Status: resp.StatusCode, Reason: http.StatusText(resp.StatusCode), Message: "the gateway refused"}
 	if e, ok := errors.AsType[*apiError](decodeError(resp)); ok {
 		out.Reason, out.Message = e.Code, e.Error()
 	}

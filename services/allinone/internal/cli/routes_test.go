@@ -110,7 +110,7 @@ func TestRoutesByTheCommandLine(t *testing.T) {
 		"mirror.model": "candidate", "mirror.percent": 2.5,
 	} {
 		var v any = r
-		for _, name := range strings.Split(path, ".") {
+		for name := range strings.SplitSeq(path, ".") {
 			m, _ := v.(map[string]any)
 			v = m[name]
 		}
@@ -137,7 +137,7 @@ func TestRoutesByTheCommandLine(t *testing.T) {
 	}
 	c.mustCLI("", "routes", "set", "copy", "--file", file)
 	copied := c.mustCLI("", "routes", "get", "copy", "-o", "yaml")
-	for _, line := range strings.Split(yaml, "\n") {
+	for line := range strings.SplitSeq(yaml, "\n") {
 		if name, _, _ := strings.Cut(line, ":"); name != "name" && name != "etag" && !strings.HasSuffix(name, "_time") && !strings.Contains(copied, line) {
 			t.Errorf("%q was not copied:\n%s", line, copied)
 		}

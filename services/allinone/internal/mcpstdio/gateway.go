@@ -19,18 +19,18 @@ import (
 // maxRefusalBytes bounds an answer that is an error.
 const maxRefusalBytes = 1 << 20
 
-// Refusal is an answer of the gateway that is no message of the protocol.
-type Refusal struct {
+// RefusalError is an answer of the gateway that is no message of the protocol.
+type RefusalError struct {
 	// Status is HTTP's, Reason the gateway's word for it.
 	Status          int
 	Reason, Message string
 }
 
 // Error implements error.
-func (r *Refusal) Error() string { return r.Reason + ": " + r.Message }
+func (r *RefusalError) Error() string { return r.Reason + ": " + r.Message }
 
 // lasting says that asking again changes nothing.
-func (r *Refusal) lasting() bool {
+func (r *RefusalError) lasting() bool {
 	switch r.Status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed:
 		return true
@@ -41,7 +41,7 @@ func (r *Refusal) lasting() bool {
 
 // reasonOf is what a client is told of err.
 func reasonOf(err error, endpoint string) error {
-	refusal, refused := errors.AsType[*Refusal](err)
+	refusal, refused := errors.AsType[*RefusalError](err)
 	switch {
 	case refused:
 		return refusal
@@ -59,7 +59,7 @@ func reasonOf(err error, endpoint string) error {
 // answered returns the gateway's own error of the protocol. What was not sent has one,
 // too, which the SDK puts beside its cause.
 func answered(err error) (*jsonrpc.Error, bool) {
-	if _, refused := errors.AsType[*Refusal](err); refused {
+	if _, refused := errors.AsType[*RefusalError](err); refused {
 		return nil, false
 	}
 	if _, unsent := errors.AsType[*url.Error](err); unsent {
@@ -154,7 +154,7 @@ func ask[T any](ctx context.Context, g *gateway, call func(*mcp.ClientSession) (
 type bearer struct {
 	key     string
 	next    http.RoundTripper
-	refused func(*http.Response) *Refusal
+	refused func(*http.Response) *RefusalError
 }
 
 // RoundTrip implements http.RoundTripper.

@@ -42,11 +42,11 @@ type Options struct {
 	Transport http.RoundTripper
 	// Refused reads an answer that is a refusal of the gateway's, and leaves its body
 	// to be closed by the caller.
-	Refused func(*http.Response) *Refusal
+	Refused func(*http.Response) *RefusalError
 }
 
 // Serve forwards until In ends or ctx does; what is in hand then is given up, here and
-// at the gateway. It returns a *Refusal at once where the gateway refuses the key or
+// at the gateway. It returns a *RefusalError at once where the gateway refuses the key or
 // does not speak the protocol, since no client could mend that. A gateway that is away
 // is no error: each call says so until it is back.
 func Serve(ctx context.Context, o Options) error {
@@ -91,7 +91,7 @@ func (s *server) probe(ctx context.Context) (string, error) {
 	if err == nil {
 		return session.InitializeResult().Instructions, nil
 	}
-	if r, ok := errors.AsType[*Refusal](err); ok && r.lasting() {
+	if r, ok := errors.AsType[*RefusalError](err); ok && r.lasting() {
 		return "", r
 	}
 	fmt.Fprintf(s.opts.Told, "poterne: %v; calls are answered when it is back\n", reasonOf(err, s.opts.Endpoint))

@@ -58,28 +58,39 @@ func TestWhatWasPackedIsNoted(t *testing.T) {
 		facts   []string // with those that must be there; `-name`: none of that name
 	}{
 		"merged": {
-			16384, []*searchv1.Hit{chunk("d1", 1, 100, 100), chunk("d3", 0, 0, 50), chunk("d1", 0, 0, 120)}, nil, "packed",
+			16384,
+			[]*searchv1.Hit{chunk("d1", 1, 100, 100), chunk("d3", 0, 0, 50), chunk("d1", 0, 0, 120)},
+			nil, "packed",
 			[]string{"found=3", "packed=2", "packed_chunks=d1#0 d1#1 d3#0", "merged_chunks=d1#0+d1#1", "sized_by=bytes", "-cut_chunks", "-dropped_no_room", "-dropped_duplicates"},
 		},
 		"by relevance": {
-			16384, []*searchv1.Hit{chunk("d1", 1, 100, 100), chunk("d1", 0, 0, 120)},
+			16384,
+			[]*searchv1.Hit{chunk("d1", 1, 100, 100), chunk("d1", 0, 0, 120)},
 			func(r *edgev1.CreateChatCompletionRequest) { r.Retrieval.Order = OrderRelevance }, "packed",
 			[]string{"order=relevance", "packed=2", "packed_chunks=d1#1 d1#0", "-merged_chunks"},
 		},
 		"near duplicates": {
-			16384, []*searchv1.Hit{repeating}, nil, "packed",
+			16384,
+			[]*searchv1.Hit{repeating},
+			nil, "packed",
 			[]string{"packed_chunks=d2#0", "dropped_duplicates=3", "duplicates_of_documents=d7 d8"},
 		},
 		"no room for all": {
-			2048, []*searchv1.Hit{chunk("d1", 0, 0, 3000), chunk("d2", 0, 0, 3000), chunk("d3", 0, 0, 3000), chunk("d4", 0, 0, 10)}, nil, "packed",
+			2048,
+			[]*searchv1.Hit{chunk("d1", 0, 0, 3000), chunk("d2", 0, 0, 3000), chunk("d3", 0, 0, 3000), chunk("d4", 0, 0, 10)},
+			nil, "packed",
 			[]string{"context_length=2048", "prompt_room=1536", "found=4", "packed=2", "packed_chunks=d1#0 d2#0", "cut_chunks=d2#0", "dropped_no_room=d3#0 d4#0", "sized_by=estimate"},
 		},
 		"no room at all": {
-			256, []*searchv1.Hit{chunk("d1", 0, 0, 3000)}, func(r *edgev1.CreateChatCompletionRequest) { r.Messages[0] = user(strings.Repeat("Why? ", 200)) }, "empty",
+			256,
+			[]*searchv1.Hit{chunk("d1", 0, 0, 3000)},
+			func(r *edgev1.CreateChatCompletionRequest) { r.Messages[0] = user(strings.Repeat("Why? ", 200)) }, "empty",
 			[]string{"packed=0", "dropped_no_room=d1#0", "-packed_chunks"},
 		},
 		"below what was asked for": {
-			16384, []*searchv1.Hit{like, unlike}, func(r *edgev1.CreateChatCompletionRequest) { r.Retrieval.MinSimilarity = &least }, "packed",
+			16384,
+			[]*searchv1.Hit{like, unlike},
+			func(r *edgev1.CreateChatCompletionRequest) { r.Retrieval.MinSimilarity = &least }, "packed",
 			[]string{"packed_chunks=d1#0", "dropped_below_threshold=d9#0"},
 		},
 		"nothing": {16384, nil, nil, "empty", []string{"found=0", "packed=0", "-packed_chunks"}},

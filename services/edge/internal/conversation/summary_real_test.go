@@ -88,8 +88,13 @@ func TestRealAFactSurvivesTheSummary(t *testing.T) {
 	})
 	server := conversation.NewServer(m)
 	talk := [][2]string{
-		{"Tell me a colour.", "Blue."}, {"And another?", "Green."}, {"What is two plus two?", "Four."}, {"Name a river.", "The Rhine."},
-		{"Name a fruit.", "Apple."}, {"Name a day.", "Monday."}, {"Name a month.", "June."},
+		{"Tell me a colour.", "Blue."},
+		{"And another?", "Green."},
+		{"What is two plus two?", "Four."},
+		{"Name a river.", "The Rhine."},
+		{"Name a fruit.", "Apple."},
+		{"Name a day.", "Monday."},
+		{"Name a month.", "June."},
 	}
 	kept, answered := 0, 0
 	facts := []struct{ said, asked, word string }{

@@ -18,7 +18,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
-	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/ids"
@@ -365,32 +364,6 @@ func (h *handler) transcode(w *writer, r *http.Request) {
 		}
 	}
 	h.gateway.ServeHTTP(w, r)
-}
-
-func (h *handler) unrouted(w *writer, r *http.Request, allowed []string) {
-	if len(allowed) == 0 {
-		writeError(w, r, notFound())
-		return
-	}
-	w.Header().Set("Allow", strings.Join(allowed, ", "))
-	tusOffer(w.Header(), r)
-	if r.Method == http.MethodOptions {
-		w.WriteHeader(http.StatusNoContent)
-		return
-	}
-	writeError(w, r, apierr.New(apierr.MethodNotAllowed, "this path has no method %s, only %s",
-		methodName(r.Method), strings.Join(allowed, ", ")))
-}
-
-// methodName bounds what a client can make us repeat.
-func methodName(m string) string {
-	switch m {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
-		http.MethodOptions, http.MethodConnect, http.MethodTrace:
-		return m
-	default:
-		return "OTHER"
-	}
 }
 
 // traceparentOnly keeps the answer free of the request's baggage.

@@ -92,7 +92,7 @@ func (v *vectors) gather(ctx context.Context) error {
 		return err
 	}
 	v.paid += resp.GetUsage().GetPromptTokens()
-	maps.Copy(v.have, v.s.vectorsOf(v.p, v.keys, ask.GetInputs(), resp))
+	maps.Copy(v.have, v.s.vectorsOf(v.p, v.keys, ask.GetInputs(), resp)) //nolint:contextcheck // what is kept is kept whoever leaves
 	return nil
 }
 
@@ -152,7 +152,7 @@ func (v *vectors) begin(ctx context.Context, b *respcache.Batch) error {
 		if err != nil {
 			return nil, err
 		}
-		return s.vectorsOf(p, keys, ask.GetInputs(), resp), nil
+		return s.vectorsOf(p, keys, ask.GetInputs(), resp), nil //nolint:contextcheck // the same
 	})
 	return nil
 }

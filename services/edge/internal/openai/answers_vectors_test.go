@@ -115,7 +115,7 @@ type embedding struct {
 	engine *embedder
 	bills  *bills
 	server *Server
-	ctx    context.Context //nolint:containedctx // of the test
+	ctx    context.Context
 	answer map[string]*edgev1.CreateEmbeddingResponse
 	errs   map[string]error
 	mu     sync.Mutex

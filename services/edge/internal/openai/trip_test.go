@@ -133,18 +133,21 @@ func TestAProbeIsNotLost(t *testing.T) {
 	cfg.Breaker = route.BreakerConfig{ConsecutiveFailures: 1, OpenFor: time.Minute}
 	for name, lost := range map[string]func(t *testing.T, s *Server, c call, ctx context.Context){
 		"its use is refused": func(t *testing.T, s *Server, c call, ctx context.Context) {
+			t.Helper()
 			s.Meters = metering.Meters{&meter{refuse: apierr.New(apierr.QuotaExceeded, "no more")}}
 			if _, err := s.wholeFrom(ctx, c, nil, func(metadata.MD) error { return nil }); apierr.ReasonOf(err) != apierr.QuotaExceeded {
 				t.Errorf("%v", err)
 			}
 		},
 		"the request cannot be made": func(t *testing.T, s *Server, c call, ctx context.Context) {
+			t.Helper()
 			ctx = metadata.NewIncomingContext(ctx, metadata.Pairs(HeaderPriority, "none of these"))
 			if _, err := s.wholeFrom(ctx, c, nil, func(metadata.MD) error { return nil }); apierr.ReasonOf(err) != apierr.InvalidArgument {
 				t.Errorf("%v", err)
 			}
 		},
 		"it is only looked at": func(t *testing.T, s *Server, c call, _ context.Context) {
+			t.Helper()
 			if err := s.openModel(c); err != nil {
 				t.Errorf("%v", err)
 			}

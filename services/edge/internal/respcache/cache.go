@@ -301,7 +301,7 @@ func (c *Cache) detach(ctx context.Context) (context.Context, context.CancelFunc
 	} else {
 		detached, cancel = context.WithCancel(detached)
 	}
-	end := context.AfterFunc(c.base, cancel) //nolint:contextcheck // the cache is closed, whoever began
+	end := context.AfterFunc(c.base, cancel)
 	return detached, func() {
 		end()
 		cancel()

@@ -1,6 +1,7 @@
 package respcache_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"reflect"
@@ -118,7 +119,7 @@ func FuzzKeys(f *testing.F) {
 		alike := same(scopes[0], scopes[1]) && proto.Equal(requests[0], requests[1])
 		for i, k := range keys[0] {
 			for j, l := range keys[1] {
-				if want := alike && string(parts[0][i]) == string(parts[1][j]); (k == l) != want {
+				if want := alike && bytes.Equal(parts[0][i], parts[1][j]); (k == l) != want {
 					t.Errorf("one key %t:\n%+v %v %q\n%+v %v %q", k == l, scopes[0], requests[0], parts[0][i], scopes[1], requests[1], parts[1][j])
 				}
 			}

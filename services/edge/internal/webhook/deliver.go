@@ -138,7 +138,7 @@ func (d *Deliverer) end(uid string) {
 	delete(d.busy, uid)
 }
 
-func (d *Deliverer) carryOut(ctx context.Context, one due) {
+func (d *Deliverer) carryOut(ctx context.Context, one DueDelivery) {
 	r := d.Sender.Send(ctx, &one.hook, one.event, []byte(one.body))
 	if ctx.Err() != nil && !r.OK() {
 		return // this edge ends: another one goes on when its time is over

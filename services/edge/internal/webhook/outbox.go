@@ -29,8 +29,8 @@ func note(ctx context.Context, tx *sql.Tx, e Event) error {
 	return err
 }
 
-// due is a delivery that is to be carried out.
-type due struct {
+// DueDelivery is one that is to be carried out.
+type DueDelivery struct {
 	hook     Hook
 	event    string
 	body     string
@@ -39,7 +39,7 @@ type due struct {
 }
 
 // Due returns deliveries that are due at a time, the longest due first.
-func (s *SQLStore) Due(ctx context.Context, now time.Time, most int) (out []due, err error) {
+func (s *SQLStore) Due(ctx context.Context, now time.Time, most int) (out []DueDelivery, err error) {
 	rows, err := s.db.Reader().QueryContext(ctx, `SELECT w.tenant, w.id, w.uid, w.url, w.master, w.secret, d.event, e.body, d.attempts, d.next_time
 		FROM edge_webhook_deliveries d JOIN edge_webhooks w ON w.uid = d.webhook JOIN edge_webhook_events e ON e.id = d.event
 		WHERE d.state = 'pending' AND d.next_time <= $1 AND w.disabled = 0 ORDER BY d.next_time, d.event LIMIT $2`, sqldb.Micros(now), most)
@@ -48,7 +48,7 @@ func (s *SQLStore) Due(ctx context.Context, now time.Time, most int) (out []due,
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var d due
+		var d DueDelivery
 		if err := rows.Scan(&d.hook.Tenant, &d.hook.ID, &d.hook.UID, &d.hook.URL, &d.hook.Master, &d.hook.Secret, &d.event, &d.body, &d.attempts, &d.next); err != nil {
 			return nil, fmt.Errorf("webhook: look for what is due: %w", err)
 		}
@@ -62,7 +62,7 @@ func (s *SQLStore) Due(ctx context.Context, now time.Time, most int) (out []due,
 
 // take has a delivery be this edge's until a time, and counts an attempt. It reports
 // whether no other edge was first.
-func (s *SQLStore) take(ctx context.Context, d due, until time.Time) (bool, error) {
+func (s *SQLStore) take(ctx context.Context, d DueDelivery, until time.Time) (bool, error) {
 	r, err := s.db.ExecContext(ctx, `UPDATE edge_webhook_deliveries SET attempts = attempts + 1, next_time = $1
 		WHERE webhook = $2 AND event = $3 AND state = 'pending' AND attempts = $4 AND next_time = $5`,
 		sqldb.Micros(until), d.hook.UID, d.event, d.attempts, d.next)
@@ -75,7 +75,7 @@ func (s *SQLStore) take(ctx context.Context, d due, until time.Time) (bool, erro
 
 // finish notes what came of the attempt after those of d, unless somebody has gone on
 // from there.
-func (s *SQLStore) finish(ctx context.Context, d due, state string, next time.Time, r Result) error {
+func (s *SQLStore) finish(ctx context.Context, d DueDelivery, state string, next time.Time, r Result) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE edge_webhook_deliveries SET state = $1, next_time = $2, status = $3, problem = $4
 		WHERE webhook = $5 AND event = $6 AND state = 'pending' AND attempts = $7`,
 		state, sqldb.Micros(next), r.Status, r.Problem, d.hook.UID, d.event, d.attempts+1)

@@ -18,9 +18,9 @@ func text(role, s string) *edgev1.ChatMessage {
 func TestWhatIsSureKeepsTheRules(t *testing.T) {
 	testkit.CheckShortcut(t, wellformed.Sure, &edgev1.CreateChatCompletionRequest{
 		Model: "m", Messages: []*edgev1.ChatMessage{text("system", "be brief"), text("user", "why?"), text("assistant", "so"), text("tool", "1")},
-		Temperature: proto.Float64(0.2), TopP: proto.Float64(1), N: proto.Int32(1), MaxTokens: proto.Int32(16), MaxCompletionTokens: proto.Int32(1),
-		PresencePenalty: proto.Float64(-2), FrequencyPenalty: proto.Float64(2), TopLogprobs: proto.Int32(20), Seed: proto.Int64(-1), User: "u",
-		StreamOptions: &edgev1.StreamOptions{IncludeUsage: proto.Bool(true)}, Extra: map[string]string{"cache_prompt": "true"},
+		Temperature: new(float64(0.2)), TopP: new(float64(1)), N: new(int32(1)), MaxTokens: new(int32(16)), MaxCompletionTokens: new(int32(1)),
+		PresencePenalty: new(float64(-2)), FrequencyPenalty: new(float64(2)), TopLogprobs: new(int32(20)), Seed: new(int64(-1)), User: "u",
+		StreamOptions: &edgev1.StreamOptions{IncludeUsage: new(true)}, Extra: map[string]string{"cache_prompt": "true"},
 	})
 }
 
