@@ -35,8 +35,13 @@ func newClientConn(addr string, conn, raw net.Conn) *clientConn {
 func (p *Pool) Call(ctx context.Context, addr, method string, req, reply any, opts []grpc.CallOption) (carried bool, err error) {
 	in, isMessage := req.(proto.Message)
 	out, also := reply.(proto.Message)
-	if !isMessage || !also || ctx.Err() != nil {
+	if !isMessage || !also {
 		return false, nil
+	}
+	select {
+	case <-ctx.Done():
+		return false, nil // an ordinary call says why
+	default:
 	}
 	w, ok := wishesOf(opts, p.opts.MaxRecvBytes)
 	if size := proto.Size(in); !ok || size > min(MaxMessage, w.maxSend) {

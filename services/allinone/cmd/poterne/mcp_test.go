@@ -85,7 +85,7 @@ func platform(t *testing.T) (url, key string) {
 			t.Error(err)
 		}
 	})
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(20 * time.Millisecond) {
 		if resp, err := http.Get("http://" + cfg.OpsAddr + "/readyz"); err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
