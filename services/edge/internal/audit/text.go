@@ -7,9 +7,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/poterne/poterne/services/edge/auditproof"
+	"github.com/poterne/poterne/services/edge/internal/jsonmember"
 )
 
 // recordLine returns the line of a record and its content, as line would write it: there
@@ -34,75 +33,40 @@ func recordLine(rec *Record, content *Sealed) ([]byte, error) {
 
 // appendRecord appends a record without its decisions, which stand beside it.
 func appendRecord(dst []byte, r *Record) []byte {
-	dst = quote(append(dst, `{"id":`...), r.ID)
-	dst = quote(append(dst, `,"request_id":`...), r.RequestID)
+	dst = jsonmember.Quote(append(dst, `{"id":`...), r.ID)
+	dst = jsonmember.Quote(append(dst, `,"request_id":`...), r.RequestID)
 	dst = append(dst, `,"time":"`...)
 	dst = r.Time.AppendFormat(dst, time.RFC3339Nano)
 	dst = append(dst, '"')
-	dst = textMember(dst, `,"tenant":`, r.Tenant)
-	dst = textMember(dst, `,"subject":`, r.Subject)
-	dst = textMember(dst, `,"key_id":`, r.KeyID)
-	dst = quote(append(dst, `,"method":`...), r.Method)
-	dst = textMember(dst, `,"resource":`, r.Resource)
-	dst = quote(append(dst, `,"decision":`...), r.Decision)
-	dst = textMember(dst, `,"error_reason":`, r.Reason)
-	dst = textMember(dst, `,"address":`, r.Address)
+	dst = jsonmember.Text(dst, `,"tenant":`, r.Tenant)
+	dst = jsonmember.Text(dst, `,"subject":`, r.Subject)
+	dst = jsonmember.Text(dst, `,"key_id":`, r.KeyID)
+	dst = jsonmember.Quote(append(dst, `,"method":`...), r.Method)
+	dst = jsonmember.Text(dst, `,"resource":`, r.Resource)
+	dst = jsonmember.Quote(append(dst, `,"decision":`...), r.Decision)
+	dst = jsonmember.Text(dst, `,"error_reason":`, r.Reason)
+	dst = jsonmember.Text(dst, `,"address":`, r.Address)
 	dst = strconv.AppendInt(append(dst, `,"duration_ns":`...), int64(r.Duration), 10)
-	dst = textMember(dst, `,"served_by":`, r.ServedBy)
-	dst = textMember(dst, `,"experiment":`, r.Experiment)
-	dst = textMember(dst, `,"arm":`, r.Arm)
-	dst = numberMember(dst, `,"prompt_tokens":`, int64(r.PromptTokens))
-	dst = numberMember(dst, `,"completion_tokens":`, int64(r.CompletionTokens))
-	dst = numberMember(dst, `,"cost_micros":`, r.CostMicros)
-	dst = textMember(dst, `,"currency":`, r.Currency)
-	dst = textMember(dst, `,"policy":`, r.Policy)
-	dst = textMember(dst, `,"rule":`, r.Rule)
-	dst = listMember(dst, `,"findings":`, r.Findings)
-	dst = trueMember(dst, `,"review":true`, r.Review)
-	dst = listMember(dst, `,"documents":`, r.Documents)
-	dst = textMember(dst, `,"cache":`, r.Cache)
+	dst = jsonmember.Text(dst, `,"served_by":`, r.ServedBy)
+	dst = jsonmember.Text(dst, `,"experiment":`, r.Experiment)
+	dst = jsonmember.Text(dst, `,"arm":`, r.Arm)
+	dst = jsonmember.Number(dst, `,"prompt_tokens":`, int64(r.PromptTokens))
+	dst = jsonmember.Number(dst, `,"completion_tokens":`, int64(r.CompletionTokens))
+	dst = jsonmember.Number(dst, `,"cost_micros":`, r.CostMicros)
+	dst = jsonmember.Text(dst, `,"currency":`, r.Currency)
+	dst = jsonmember.Text(dst, `,"policy":`, r.Policy)
+	dst = jsonmember.Text(dst, `,"rule":`, r.Rule)
+	dst = jsonmember.List(dst, `,"findings":`, r.Findings)
+	dst = jsonmember.True(dst, `,"review":true`, r.Review)
+	dst = jsonmember.List(dst, `,"documents":`, r.Documents)
+	dst = jsonmember.Text(dst, `,"cache":`, r.Cache)
 	dst = hashMember(dst, `,"content_sha256":"`, r.Content)
-	dst = trueMember(dst, `,"content_missing":true`, r.ContentMissing)
-	dst = textMember(dst, `,"chain":`, r.Chain)
-	dst = numberMember(dst, `,"sequence":`, r.Sequence)
+	dst = jsonmember.True(dst, `,"content_missing":true`, r.ContentMissing)
+	dst = jsonmember.Text(dst, `,"chain":`, r.Chain)
+	dst = jsonmember.Number(dst, `,"sequence":`, r.Sequence)
 	dst = hashMember(dst, `,"previous_hash":"`, r.Previous)
 	dst = hashMember(dst, `,"hash":"`, r.Hash)
 	return append(dst, '}')
-}
-
-func textMember(dst []byte, name, s string) []byte {
-	if s == "" {
-		return dst
-	}
-	return quote(append(dst, name...), s)
-}
-
-func numberMember(dst []byte, name string, n int64) []byte {
-	if n == 0 {
-		return dst
-	}
-	return strconv.AppendInt(append(dst, name...), n, 10)
-}
-
-func trueMember(dst []byte, member string, is bool) []byte {
-	if !is {
-		return dst
-	}
-	return append(dst, member...)
-}
-
-func listMember(dst []byte, name string, list []string) []byte {
-	if len(list) == 0 {
-		return dst
-	}
-	dst = append(append(dst, name...), '[')
-	for i, s := range list {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = quote(dst, s)
-	}
-	return append(dst, ']')
 }
 
 func hashMember(dst []byte, name string, h auditproof.Hash) []byte {
@@ -111,11 +75,4 @@ func hashMember(dst []byte, name string, h auditproof.Hash) []byte {
 	}
 	dst, _ = h.AppendText(append(dst, name...))
 	return append(dst, '"')
-}
-
-// quote never fails: what is not UTF-8 is replaced, as encoding/json does.
-func quote(dst []byte, s string) []byte {
-	out, err := jsontext.AppendQuote(dst, s)
-	_ = err
-	return out
 }
