@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/credentials"
+
+	"github.com/poterne/poterne/pkg/quietconn"
 )
 
 // PoolOptions is how connections are made and how many.
@@ -107,7 +109,7 @@ func (p *Pool) take(addr string) *clientConn {
 		last := len(a.idle) - 1
 		c := a.idle[last]
 		a.idle[last], a.idle = nil, a.idle[:last]
-		if quiet(c.raw) {
+		if quietconn.Quiet(c.raw) {
 			return c
 		}
 		a.open--

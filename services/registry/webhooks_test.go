@@ -13,9 +13,9 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/standardwebhook"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/registry"
-	"github.com/poterne/poterne/services/registry/internal/webhook"
 )
 
 const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -35,17 +35,17 @@ func receive(t *testing.T, status func() int) (url string, got <-chan received) 
 		if err != nil {
 			t.Error(err)
 		}
-		key, err := webhook.ParseSecret(webhookSecret)
+		key, err := standardwebhook.ParseSecret(webhookSecret)
 		if err != nil {
 			t.Error(err)
 		}
-		seconds, err := strconv.ParseInt(r.Header.Get(webhook.HeaderTimestamp), 10, 64)
+		seconds, err := strconv.ParseInt(r.Header.Get(standardwebhook.HeaderTimestamp), 10, 64)
 		if err != nil {
 			t.Error(err)
 		}
-		id := r.Header.Get(webhook.HeaderID)
+		id := r.Header.Get(standardwebhook.HeaderID)
 		w.WriteHeader(status())
-		out <- received{id, string(body), r.Header.Get(webhook.HeaderSignature) == webhook.Sign(key, id, time.Unix(seconds, 0), body)}
+		out <- received{id, string(body), r.Header.Get(standardwebhook.HeaderSignature) == standardwebhook.Sign(key, id, time.Unix(seconds, 0), body)}
 	}))
 	t.Cleanup(srv.Close)
 	return srv.URL, out

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"syscall"
+
+	"github.com/poterne/poterne/pkg/publicaddr"
 )
 
 // addressError says why an address is not called.
@@ -66,34 +68,8 @@ func (g guard) control(_, address string, _ syscall.RawConn) error {
 }
 
 func (g guard) judge(a netip.Addr) error {
-	if a.Zone() != "" {
-		return &addressError{"it is one of a link"}
-	}
-	a = a.Unmap()
-	for _, p := range g.allowed {
-		if p.Contains(a) {
-			return nil
-		}
-	}
-	if a.Is6() && !netip.MustParsePrefix("2000::/3").Contains(a) {
+	if !publicaddr.Allows(a, g.allowed) {
 		return &addressError{"it is no public one"}
 	}
-	for _, p := range notPublic() {
-		if netip.MustParsePrefix(p).Contains(a) {
-			return &addressError{"it is no public one"}
-		}
-	}
 	return nil
-}
-
-// notPublic is the IANA registries of special-purpose addresses, within 2000::/3 for
-// IPv6. Those that stand for IPv4 addresses are among them: what they come to depends
-// on who translates.
-func notPublic() []string {
-	return []string{
-		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
-		"192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
-		"168.63.129.16/32", // Azure's, for its machines
-		"2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/standardwebhook"
 	"github.com/poterne/poterne/services/edge/internal/envelope"
 )
 
@@ -90,9 +91,9 @@ func (s *Sender) Send(ctx context.Context, h *Hook, id string, body []byte) Resu
 	now := s.clock.Now()
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "poterne-webhooks/1")
-	req.Header.Set(HeaderID, id)
-	req.Header.Set(HeaderTimestamp, strconv.FormatInt(now.Unix(), 10))
-	req.Header.Set(HeaderSignature, sign(secret[:], id, now, body))
+	req.Header.Set(standardwebhook.HeaderID, id)
+	req.Header.Set(standardwebhook.HeaderTimestamp, strconv.FormatInt(now.Unix(), 10))
+	req.Header.Set(standardwebhook.HeaderSignature, standardwebhook.Sign(secret[:], id, now, body))
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return problem(err)

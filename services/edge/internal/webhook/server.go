@@ -13,6 +13,7 @@ import (
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/ids"
+	"github.com/poterne/poterne/pkg/standardwebhook"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/envelope"
@@ -131,7 +132,7 @@ func (s *Server) SetWebhook(ctx context.Context, req *edgev1.SetWebhookRequest) 
 		if err != nil {
 			return nil, apierr.Wrap(apierr.Internal, err, "a secret cannot be made")
 		}
-		shown = secretText(secret[:])
+		shown = standardwebhook.FormatSecret(secret[:])
 	}
 	audit.From(ctx).SetResource("webhook " + tenant + "/" + h.ID)
 	if err := s.Store.Put(ctx, h); err != nil {

@@ -6,13 +6,14 @@ import (
 	"strings"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/standardwebhook"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/registry/internal/webhook"
 )
 
 // CreateWebhook implements registryv1.RegistryServiceServer.
 func (s *Server) CreateWebhook(ctx context.Context, req *registryv1.CreateWebhookRequest) (*registryv1.CreateWebhookResponse, error) {
-	if _, err := webhook.ParseSecret(req.GetSecret()); err != nil {
+	if _, err := standardwebhook.ParseSecret(req.GetSecret()); err != nil {
 		return nil, err
 	}
 	if err := webhook.CheckURL(req.GetUrl()); err != nil {
@@ -54,7 +55,7 @@ func (s *Server) ListWebhooks(ctx context.Context, req *registryv1.ListWebhooksR
 // UpdateWebhook implements registryv1.RegistryServiceServer.
 func (s *Server) UpdateWebhook(ctx context.Context, req *registryv1.UpdateWebhookRequest) (*registryv1.UpdateWebhookResponse, error) {
 	if req.GetSecret() != "" {
-		if _, err := webhook.ParseSecret(req.GetSecret()); err != nil {
+		if _, err := standardwebhook.ParseSecret(req.GetSecret()); err != nil {
 			return nil, err
 		}
 	}

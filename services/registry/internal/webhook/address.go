@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/publicaddr"
 )
 
 // Whoever may make a webhook makes this process send requests: they must reach no
@@ -50,43 +51,7 @@ func (g guard) control(_, address string, _ syscall.RawConn) error {
 }
 
 // allows reports whether a is a public address or one that the configuration names.
-func (g guard) allows(a netip.Addr) bool {
-	if a.Zone() != "" {
-		return false
-	}
-	a = a.Unmap()
-	for _, p := range g.allowed {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	// 2000::/3 is all of IPv6 that is given out to the public.
-	if a.Is6() && !netip.MustParsePrefix("2000::/3").Contains(a) {
-		return false
-	}
-	for _, p := range special() {
-		if p.Contains(a) {
-			return false
-		}
-	}
-	return true
-}
-
-// special are the addresses that are not the public's: RFC 6890's registries, a
-// cloud's own services, and the IPv6 forms that stand for IPv4 addresses.
-func special() []netip.Prefix {
-	var out []netip.Prefix
-	for _, p := range []string{
-		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
-		"192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
-		"224.0.0.0/3",
-		"168.63.129.16/32",                        // Azure's
-		"2001::/23", "2001:db8::/32", "2002::/16", // Teredo and others, documentation, 6to4
-	} {
-		out = append(out, netip.MustParsePrefix(p))
-	}
-	return out
-}
+func (g guard) allows(a netip.Addr) bool { return publicaddr.Allows(a, g.allowed) }
 
 // ParsePrefixes reads the addresses that messages may be sent to though they are
 // not public.

@@ -1,3 +1,8 @@
+// Package webhook tells other systems of the registry's changes: it delivers what
+// the store has noted for every webhook, in order, signed as the Standard Webhooks
+// specification says (https://www.standardwebhooks.com), and tries again for
+// hours. It knows the store's messages and nothing of the API. Start reading at
+// Deliverer.
 package webhook
 
 import (

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/standardwebhook"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	"github.com/poterne/poterne/services/registry/internal/store"
 )
@@ -26,16 +27,16 @@ const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 // The example of the specification's own libraries.
 func TestSignature(t *testing.T) {
-	key, err := ParseSecret(secret)
+	key, err := standardwebhook.ParseSecret(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := Sign(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", time.Unix(1614265330, 0), []byte(`{"test": 2432232314}`))
+	got := standardwebhook.Sign(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", time.Unix(1614265330, 0), []byte(`{"test": 2432232314}`))
 	if want := "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	for _, bad := range []string{"", "whsec_", "whsec_AAAA", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_!!", "whsec_" + strings.Repeat("AAAA", 30)} {
-		if _, err := ParseSecret(bad); err == nil || bad != "" && bad != "whsec_" && strings.Contains(err.Error(), bad) {
+		if _, err := standardwebhook.ParseSecret(bad); err == nil || bad != "" && bad != "whsec_" && strings.Contains(err.Error(), bad) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
@@ -153,8 +154,8 @@ func TestOrderAndRetries(t *testing.T) {
 			if err := json.Unmarshal(body, &p); err != nil || p.Type != "alias.set" {
 				t.Errorf("body %s", body)
 			}
-			key, _ := ParseSecret(secret)
-			if r.Header.Get(HeaderSignature) != Sign(key, "msg", time.Now(), body) {
+			key, _ := standardwebhook.ParseSecret(secret)
+			if r.Header.Get(standardwebhook.HeaderSignature) != standardwebhook.Sign(key, "msg", time.Now(), body) {
 				t.Error("the signature is not that of the moment")
 			}
 			mu.Lock()

@@ -17,6 +17,7 @@ import (
 	"unicode"
 
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/standardwebhook"
 	"github.com/poterne/poterne/services/registry/internal/store"
 )
 
@@ -75,7 +76,7 @@ func newSender(c clock.Clock, timeout time.Duration, allowed []netip.Prefix, ver
 func (s *sender) send(ctx context.Context, m store.Message) answer {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	key, err := ParseSecret(m.Secret)
+	key, err := standardwebhook.ParseSecret(m.Secret)
 	if err != nil {
 		return answer{problem: "the webhook's secret cannot be read"}
 	}
@@ -92,9 +93,9 @@ func (s *sender) send(ctx context.Context, m store.Message) answer {
 	now := s.clock.Now()
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "poterne-registry/"+s.version)
-	req.Header.Set(HeaderID, m.ID)
-	req.Header.Set(HeaderTimestamp, strconv.FormatInt(now.Unix(), 10))
-	req.Header.Set(HeaderSignature, Sign(key, m.ID, now, body))
+	req.Header.Set(standardwebhook.HeaderID, m.ID)
+	req.Header.Set(standardwebhook.HeaderTimestamp, strconv.FormatInt(now.Unix(), 10))
+	req.Header.Set(standardwebhook.HeaderSignature, standardwebhook.Sign(key, m.ID, now, body))
 	resp, err := s.http.Do(req)
 	if err != nil {
 		return answer{problem: problemOf(err)}

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/poterne/poterne/pkg/quietconn"
 )
 
 // MaxBody is the largest body of a request, in bytes: what a socket takes although
@@ -144,7 +146,7 @@ func (c *Client) append(b []byte, r *Request) []byte {
 // connection returns one that was kept, or a new one.
 func (c *Client) connection(ctx context.Context) (cn *conn, kept bool, err error) {
 	for cn := c.take(); cn != nil; cn = c.take() {
-		if quiet(cn.conn) {
+		if quietconn.Quiet(cn.conn) {
 			return cn, true, nil
 		}
 		cn.close()

@@ -1,9 +1,7 @@
-// Package webhook tells other systems of the registry's changes: it delivers what
-// the store has noted for every webhook, in order, signed as the Standard Webhooks
-// specification says (https://www.standardwebhooks.com), and tries again for
-// hours. It knows the store's messages and nothing of the API. Start reading at
-// Deliverer.
-package webhook
+// Package standardwebhook writes secrets and signatures as the Standard Webhooks
+// specification 1.0 has them (https://www.standardwebhooks.com). It sends nothing; start
+// reading at Sign.
+package standardwebhook
 
 import (
 	"crypto/hmac"
@@ -38,6 +36,11 @@ func ParseSecret(secret string) ([]byte, error) {
 		return nil, apierr.Invalid("secret", "must be %s and the base64 of %d to %d bytes", secretPrefix, minSecretBytes, maxSecretBytes)
 	}
 	return key, nil
+}
+
+// FormatSecret is how a key is shown: ParseSecret reads it.
+func FormatSecret(key []byte) string {
+	return secretPrefix + base64.StdEncoding.EncodeToString(key)
 }
 
 // Sign returns the signature of a message: `v1,` and the base64 of HMAC-SHA256

@@ -1,6 +1,6 @@
 //go:build unix
 
-package callwire
+package quietconn
 
 import (
 	"errors"
@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// quiet reports whether a connection is open and nothing has come on it, which between
+// Quiet reports whether a connection is open and nothing has come on it, which between
 // two requests nothing may: it would be taken for the answer to the next one.
-func quiet(c net.Conn) bool {
+func Quiet(c net.Conn) bool {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return true

@@ -1,0 +1,3 @@
+// Package quietconn tells of a connection that was kept whether it may carry another
+// request. It knows no protocol; start reading at Quiet.
+package quietconn
