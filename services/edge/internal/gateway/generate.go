@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/answertext"
 )
 
 // chat answers POST /v1/chat/completions.
@@ -24,7 +25,13 @@ func (h *handler) chat(w *writer, r *http.Request) {
 		return
 	}
 	var header metadata.MD
-	resp, err := h.openai.CreateChatCompletion(h.callContext(r.Context(), r.Header), req, grpc.Header(&header))
+	ctx, text := answertext.With(h.callContext(r.Context(), r.Header))
+	resp, err := h.openai.CreateChatCompletion(ctx, req, grpc.Header(&header))
+	if err == nil && text.JSON() != nil {
+		copyHeader(w.Header(), header)
+		writeJSON(w, text.JSON())
+		return
+	}
 	h.answer(w, r, header, resp, err)
 }
 
@@ -68,6 +75,10 @@ func (h *handler) answer(w *writer, r *http.Request, header metadata.MD, resp pr
 		writeError(w, r, err)
 		return
 	}
+	writeJSON(w, data)
+}
+
+func writeJSON(w *writer, data []byte) {
 	w.Header().Set("Content-Type", contentTypeJSON)
 	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 	_, _ = w.Write(data) // a client that is gone needs no answer

@@ -38,6 +38,9 @@ func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateCha
 	answer := new(edgev1.CreateChatCompletionResponse)
 	var resp *inferencev1.InvokeResponse
 	if err == nil {
+		if text := s.textFor(ctx, c, rests); text != nil {
+			return s.textAnswer(ctx, c, rests, text)
+		}
 		resp, err = s.invoke(ctx, c, answer)
 	}
 	if errors.Is(err, contextbuilder.ErrNothingFound) {
@@ -49,7 +52,18 @@ func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateCha
 	if err != nil {
 		return nil, err
 	}
-	answer.Model = routed.model(c.model)
+	s.complete(ctx, c, rests, answer, resp)
+	if err := s.inspectAnswer(ctx, c.model, answer); err != nil {
+		return nil, err
+	}
+	s.cite(ctx, rests, answer)
+	rests.keep(ctx, answer)
+	return answer, nil
+}
+
+// complete gives an answer its name, and what OpenAI's clients look for.
+func (s *Server) complete(ctx context.Context, c call, rests *rests, answer *edgev1.CreateChatCompletionResponse, resp *inferencev1.InvokeResponse) {
+	answer.Model = c.routed.model(c.model)
 	answer.Object = objectChat
 	answer.Id = s.responseID(ctx, chatIDPrefix, resp.GetServedBy())
 	answer.Created = or(c.plan.created(answer.GetCreated()), s.now())
@@ -59,12 +73,6 @@ func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateCha
 	for _, choice := range answer.GetChoices() {
 		completeMessage(choice, rests.on)
 	}
-	if err := s.inspectAnswer(ctx, c.model, answer); err != nil {
-		return nil, err
-	}
-	s.cite(ctx, rests, answer)
-	rests.keep(ctx, answer)
-	return answer, nil
 }
 
 // completeMessage gives a message what OpenAI's clients look for: a role, and

@@ -69,7 +69,8 @@ func (s *Server) request(ctx context.Context, c call) (*inferencev1.InvokeReques
 	return req, nil
 }
 
-// invoke runs a request and reads the engine's whole answer into answer.
+// invoke runs a request and reads the engine's whole answer into answer, unless that is
+// nil, which it may be where there is neither a plan nor a route.
 func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (resp *inferencev1.InvokeResponse, err error) {
 	if c.plan != nil {
 		return s.invokePlanned(ctx, c, answer)
@@ -100,10 +101,18 @@ func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (resp
 		return nil, err
 	}
 	audit.From(ctx).SetTokens(resp.GetUsage().GetPromptTokens(), resp.GetUsage().GetCompletionTokens())
-	if err := s.Codec.Unmarshal(resp.GetBody(), answer); err != nil {
-		return nil, engineFailed(fmt.Errorf("worker %s: %w", resp.GetServedBy().GetWorkerId(), err))
+	if answer == nil {
+		return resp, nil
 	}
-	return resp, nil
+	return resp, s.read(resp, answer)
+}
+
+// read makes the engine's answer a message.
+func (s *Server) read(resp *inferencev1.InvokeResponse, answer proto.Message) error {
+	if err := s.Codec.Unmarshal(resp.GetBody(), answer); err != nil {
+		return engineFailed(fmt.Errorf("worker %s: %w", resp.GetServedBy().GetWorkerId(), err))
+	}
+	return nil
 }
 
 // send passes a chunk of the engine's on; by says who answers.

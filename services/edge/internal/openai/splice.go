@@ -77,7 +77,7 @@ func (s *spliced) splice(raw []byte) bool {
 			continue
 		case "choices":
 			s.text = append(s.text, `,"choices":[`...)
-			if whole = s.choices(at.Of(raw)); !whole {
+			if s.text, whole = appendChoices(s.text, at.Of(raw), "delta", isObject); !whole {
 				return false
 			}
 			continue
@@ -93,12 +93,13 @@ func (s *spliced) splice(raw []byte) bool {
 // escaped reports whether a name may be another one than it looks.
 func escaped(name []byte) bool { return bytes.IndexByte(name, '\\') >= 0 }
 
-// choices adds the choices with what OpenAI's clients look for in each. It reports
-// whether there is one, and all are of their form.
-func (s *spliced) choices(list []byte) bool {
+// appendChoices adds the choices, and the end of their list, with what OpenAI's clients
+// look for in each. It reports whether there is one, and all are of their form: says is
+// the member that holds what the model said, and good whether that is as it should be.
+func appendChoices(text, list []byte, says string, good func(value []byte) bool) ([]byte, bool) {
 	rest, n := skip(list, '['), 0
 	for len(rest) > 0 && rest[0] == '{' {
-		var index, delta, finish, logprobs bool
+		var index, said, finish, logprobs bool
 		walk := jsonwalk.NewWalk(rest)
 		for {
 			name, at, ok := walk.Next()
@@ -109,37 +110,39 @@ func (s *spliced) choices(list []byte) bool {
 			switch string(name) {
 			case "index":
 				index = value[0] >= '0' && value[0] <= '9'
-			case "delta":
-				delta = value[0] == '{'
+			case says:
+				said = good(value)
 			case "finish_reason":
 				finish = true
 			case "logprobs":
 				logprobs = true
 			default:
 				if escaped(name) {
-					return false
+					return text, false
 				}
 			}
 		}
-		if !walk.OK() || !index || !delta {
-			return false
+		if !walk.OK() || !index || !said {
+			return text, false
 		}
 		if n++; n > 1 {
-			s.text = append(s.text, ',')
+			text = append(text, ',')
 		}
-		s.text = append(s.text, rest[:walk.End()-1]...)
+		text = append(text, rest[:walk.End()-1]...)
 		if !finish {
-			s.text = append(s.text, `,"finish_reason":null`...)
+			text = append(text, `,"finish_reason":null`...)
 		}
 		if !logprobs {
-			s.text = append(s.text, `,"logprobs":null`...)
+			text = append(text, `,"logprobs":null`...)
 		}
-		s.text = append(s.text, '}')
+		text = append(text, '}')
 		rest = skip(rest[walk.End():], ',')
 	}
-	s.text = append(s.text, ']')
-	return n > 0 && len(rest) == 1 && rest[0] == ']'
+	text = append(text, ']')
+	return text, n > 0 && len(rest) == 1 && rest[0] == ']'
 }
+
+func isObject(value []byte) bool { return value[0] == '{' }
 
 // skip returns text behind spaces and one c.
 func skip(text []byte, c byte) []byte {
