@@ -125,3 +125,5 @@ replace (
 	github.com/poterne/poterne/services/registry => ../services/registry
 	github.com/poterne/poterne/services/worker => ../services/worker
 )
+
+replace buf.build/go/protovalidate => ../third_party/protovalidate

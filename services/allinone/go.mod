@@ -181,3 +181,5 @@ replace github.com/casbin/govaluate => ../../third_party/govaluate
 replace github.com/cbroglie/mustache => ../../third_party/mustache
 
 replace github.com/json-iterator/go => ../../third_party/jsoniter
+
+replace buf.build/go/protovalidate => ../../third_party/protovalidate

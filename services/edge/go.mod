@@ -146,3 +146,5 @@ replace github.com/poterne/poterne/proto/gen => ../../proto/gen
 replace github.com/casbin/govaluate => ../../third_party/govaluate
 
 replace github.com/cbroglie/mustache => ../../third_party/mustache
+
+replace buf.build/go/protovalidate => ../../third_party/protovalidate

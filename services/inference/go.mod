@@ -80,3 +80,5 @@ replace (
 	github.com/poterne/poterne/pkg => ../../pkg
 	github.com/poterne/poterne/proto/gen => ../../proto/gen
 )
+
+replace buf.build/go/protovalidate => ../../third_party/protovalidate

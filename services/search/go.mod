@@ -133,3 +133,5 @@ require (
 replace github.com/poterne/poterne/pkg => ../../pkg
 
 replace github.com/poterne/poterne/proto/gen => ../../proto/gen
+
+replace buf.build/go/protovalidate => ../../third_party/protovalidate
