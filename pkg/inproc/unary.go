@@ -154,10 +154,28 @@ type transport struct {
 	method string
 
 	mu      sync.Mutex
-	header  metadata.MD
-	trailer metadata.MD
+	header  parts
+	trailer parts
 	sent    bool // the header
 	ended   bool
+}
+
+// parts are what was added to a header or a trailer, one after another: they are put
+// together when somebody asks. What was added must not be changed.
+type parts []metadata.MD
+
+// joined returns the parts together, as the asker's own; keys are in lower case on the wire.
+func (p parts) joined() metadata.MD {
+	if p == nil {
+		return nil
+	}
+	md := make(metadata.MD, len(p))
+	for _, more := range p {
+		for k, v := range more {
+			md.Append(k, v...)
+		}
+	}
+	return md
 }
 
 func (t *transport) Method() string { return t.method }
@@ -172,7 +190,7 @@ func (t *transport) add(md metadata.MD, send bool) error {
 	if t.sent || t.ended {
 		return status.Error(codes.Internal, "the header was sent already")
 	}
-	t.header, t.sent = join(t.header, md), send
+	t.header, t.sent = append(t.header, md), send
 	return nil
 }
 
@@ -182,19 +200,8 @@ func (t *transport) SetTrailer(md metadata.MD) error {
 	if t.ended {
 		return status.Error(codes.Internal, "the call has ended")
 	}
-	t.trailer = join(t.trailer, md)
+	t.trailer = append(t.trailer, md)
 	return nil
-}
-
-// join adds more to md, which is the call's own; keys are in lower case on the wire.
-func join(md, more metadata.MD) metadata.MD {
-	if md == nil {
-		md = make(metadata.MD, len(more))
-	}
-	for k, v := range more {
-		md.Append(k, v...)
-	}
-	return md
 }
 
 // close says that the header has left, with the first answer.
@@ -207,13 +214,13 @@ func (t *transport) close() {
 func (t *transport) heading() metadata.MD {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.header
+	return t.header.joined()
 }
 
 func (t *transport) trailing() metadata.MD {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.trailer
+	return t.trailer.joined()
 }
 
 // finish gives the caller what it asks for of the call.
@@ -224,9 +231,9 @@ func (t *transport) finish(opts []grpc.CallOption) {
 	for _, o := range opts {
 		switch o := o.(type) {
 		case grpc.HeaderCallOption:
-			*o.HeaderAddr = t.header
+			*o.HeaderAddr = t.header.joined()
 		case grpc.TrailerCallOption:
-			*o.TrailerAddr = t.trailer
+			*o.TrailerAddr = t.trailer.joined()
 		case grpc.PeerCallOption:
 			*o.PeerAddr = peer.Peer{Addr: local{}, AuthInfo: local{}}
 		}

@@ -6,9 +6,10 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/poterne/poterne/pkg/assertion"
+	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/discovery"
 	"github.com/poterne/poterne/pkg/grpcclient"
-	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/inproc"
 	"github.com/poterne/poterne/pkg/requestid"
 	"github.com/poterne/poterne/pkg/telemetry"
@@ -64,9 +65,13 @@ func near(tb testing.TB) (context.Context, inferencev1.InferenceServiceClient) {
 			tb.Error(err)
 		}
 	})
+	edge, err := assertion.Open(assertion.Options{Service: "poterne-edge", Clock: clock.Real(), Telemetry: tel})
+	if err != nil {
+		tb.Fatal(err)
+	}
 	conn := grpcclient.Intercept("inference", inproc.New(service.Interceptors(), service.RegisterGRPC,
 		inproc.Sharing(inferencev1.InferenceService_Invoke_FullMethodName)), grpcclient.DefaultConfig(), tel,
-		grpcclient.WithInterceptors(identity.UnaryClient(identity.Plain()), nil))
+		edge.Issue(inference.ServiceName))
 	return requestid.NewContext(caller(tb), "some-request"), inferencev1.NewInferenceServiceClient(conn)
 }
 
