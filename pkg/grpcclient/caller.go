@@ -27,28 +27,56 @@ type caller struct {
 	tracer  trace.Tracer
 	breaker *breaker
 	more    []Outgoing
+	kind    []trace.SpanStartOption
 }
 
 func newCaller(target string, cfg Config, tel *telemetry.Telemetry, more []Outgoing) *caller {
-	return &caller{cfg: cfg, tel: tel, tracer: tel.Tracer(scope), breaker: newBreaker(target, cfg.Breaker, tel.Logger), more: more}
+	return &caller{
+		cfg: cfg, tel: tel, tracer: tel.Tracer(scope), breaker: newBreaker(target, cfg.Breaker, tel.Logger), more: more,
+		kind: []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient)},
+	}
+}
+
+// leaving is a unary call on its way out: its context, which ends with it, and what goes
+// with it.
+type leaving struct {
+	ctx    context.Context //nolint:containedctx // the call's
+	md     metadata.MD
+	cancel context.CancelFunc
+	done   func(error)
+	span   trace.Span
+}
+
+// leave passes a unary call through the steps. Unless there is an error, it is to be told
+// what came of it, and its context to be ended.
+func (c *caller) leave(ctx context.Context, method string) (l leaving, err error) {
+	if l.ctx, l.cancel, err = c.deadline(ctx, c.cfg.Timeout); err != nil {
+		return l, err
+	}
+	if l.done, err = c.breaker.allow(); err != nil {
+		l.cancel()
+		return l, err
+	}
+	if l.ctx, l.md, l.span, err = c.outgoing(l.ctx, method); err != nil {
+		l.tell(err)
+		l.cancel()
+	}
+	return l, err
+}
+
+func (l *leaving) tell(err error) {
+	l.done(err)
+	endSpan(l.span, err)
 }
 
 func (c *caller) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	ctx, cancel, err := c.deadline(ctx, c.cfg.Timeout)
+	l, err := c.leave(ctx, method)
 	if err != nil {
 		return err
 	}
-	defer cancel()
-	done, err := c.breaker.allow()
-	if err != nil {
-		return err
-	}
-	ctx, span, err := c.outgoing(ctx, method)
-	if err == nil {
-		err = invoker(ctx, method, req, reply, cc, opts...)
-	}
-	done(err)
-	endSpan(span, err)
+	defer l.cancel()
+	err = invoker(metadata.NewOutgoingContext(l.ctx, l.md), method, req, reply, cc, opts...)
+	l.tell(err)
 	return err
 }
 
@@ -62,13 +90,14 @@ func (c *caller) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cli
 		cancel()
 		return nil, err
 	}
-	ctx, span, err := c.outgoing(ctx, method)
+	ctx, md, span, err := c.outgoing(ctx, method)
 	if err != nil {
 		done(err)
 		cancel()
 		endSpan(span, err)
 		return nil, err
 	}
+	ctx = metadata.NewOutgoingContext(ctx, md)
 	s := &observedStream{span: span, done: done, cancel: cancel}
 	// A stream whose answer is slow to begin says nothing of the backend, and must
 	// not keep others from trying it.
@@ -111,24 +140,24 @@ func (c *caller) deadline(ctx context.Context, timeout time.Duration) (context.C
 	return ctx, cancel, nil
 }
 
-// outgoing opens the call's span and writes the trace, the request id and what the options
-// add in the metadata.
-func (c *caller) outgoing(ctx context.Context, method string) (context.Context, trace.Span, error) {
-	ctx, span := c.tracer.Start(ctx, strings.TrimPrefix(method, "/"), trace.WithSpanKind(trace.SpanKindClient))
+// outgoing opens the call's span and returns what goes with the call: the metadata that
+// ctx has for it, the trace, the request id and what the options add.
+func (c *caller) outgoing(ctx context.Context, method string) (context.Context, metadata.MD, trace.Span, error) {
+	ctx, span := c.tracer.Start(ctx, strings.TrimPrefix(method, "/"), c.kind...)
 	md, _ := metadata.FromOutgoingContext(ctx) // a copy
 	if md == nil {
 		md = make(metadata.MD, 2+len(c.more))
 	}
 	if id := requestid.FromContext(ctx); id != "" {
-		md.Set(requestid.MetadataKey, id)
+		md[requestid.MetadataKey] = []string{id}
 	}
 	c.tel.Propagator.Inject(ctx, telemetry.MetadataCarrier(md))
 	for _, write := range c.more {
 		if err := write(ctx, md); err != nil {
-			return ctx, span, err
+			return ctx, nil, span, err
 		}
 	}
-	return metadata.NewOutgoingContext(ctx, md), span, nil
+	return ctx, md, span, nil
 }
 
 func endSpan(span trace.Span, err error) {

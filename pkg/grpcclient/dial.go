@@ -160,6 +160,7 @@ func (o options) credentials(target string, cfg Config, tel *telemetry.Telemetry
 func Intercept(name string, conn grpc.ClientConnInterface, cfg Config, tel *telemetry.Telemetry, opts ...Option) grpc.ClientConnInterface {
 	o := newOptions(opts)
 	c := newCaller(name, cfg, tel, o.outgoing)
+	h, hands := conn.(hander)
 	// InterceptClientConn wraps: what is applied last is outermost.
 	for _, v := range slices.Backward(o.unary) {
 		conn = grpchan.InterceptClientConn(conn, v, nil)
@@ -167,5 +168,33 @@ func Intercept(name string, conn grpc.ClientConnInterface, cfg Config, tel *tele
 	for _, v := range slices.Backward(o.stream) {
 		conn = grpchan.InterceptClientConn(conn, nil, v)
 	}
-	return grpchan.InterceptClientConn(conn, c.unary, c.stream)
+	conn = grpchan.InterceptClientConn(conn, c.unary, c.stream)
+	if hands && len(o.unary) == 0 {
+		return handing{ClientConnInterface: conn, caller: c, to: h}
+	}
+	return conn
+}
+
+// hander is a connection that takes a call's metadata as it is, in place of what its
+// context has, and need not copy it.
+type hander interface {
+	Hand(ctx context.Context, md metadata.MD, method string, args, reply any, opts ...grpc.CallOption) error
+}
+
+// handing is a connection on which no step is between the caller's and the server.
+type handing struct {
+	grpc.ClientConnInterface // for streams
+	caller                   *caller
+	to                       hander
+}
+
+func (h handing) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	l, err := h.caller.leave(ctx, method)
+	if err != nil {
+		return err
+	}
+	defer l.cancel()
+	err = h.to.Hand(l.ctx, l.md, method, args, reply, opts...)
+	l.tell(err)
+	return err
 }

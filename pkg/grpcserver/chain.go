@@ -5,7 +5,6 @@ package grpcserver
 
 import (
 	"context"
-	"slices"
 
 	"google.golang.org/grpc"
 )
@@ -38,13 +37,31 @@ func (c Chain) Unary() grpc.UnaryServerInterceptor {
 			steps = append(steps, s.Unary)
 		}
 	}
-	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		for _, step := range slices.Backward(steps) {
-			step, next := step, handler
-			handler = func(ctx context.Context, req any) (any, error) { return step(ctx, req, info, next) }
+	if len(steps) == 0 {
+		return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+			return handler(ctx, req)
 		}
-		return handler(ctx, req)
 	}
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		c := &unaryCall{steps: steps, info: info, handler: handler}
+		return c.pass(0, ctx, req)
+	}
+}
+
+// unaryCall is a call on its way through a chain. A step may run what is inside of it more
+// than once, or at the same time.
+type unaryCall struct {
+	steps   []grpc.UnaryServerInterceptor
+	info    *grpc.UnaryServerInfo
+	handler grpc.UnaryHandler
+}
+
+func (c *unaryCall) pass(at int, ctx context.Context, req any) (any, error) { //nolint:revive // which step is the call's own
+	inner := c.handler
+	if next := at + 1; next < len(c.steps) {
+		inner = func(ctx context.Context, req any) (any, error) { return c.pass(next, ctx, req) }
+	}
+	return c.steps[at](ctx, req, c.info, inner)
 }
 
 // Stream returns the whole chain as one interceptor.
@@ -55,13 +72,30 @@ func (c Chain) Stream() grpc.StreamServerInterceptor {
 			steps = append(steps, s.Stream)
 		}
 	}
-	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		for _, step := range slices.Backward(steps) {
-			step, next := step, handler
-			handler = func(srv any, ss grpc.ServerStream) error { return step(srv, ss, info, next) }
+	if len(steps) == 0 {
+		return func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+			return handler(srv, ss)
 		}
-		return handler(srv, ss)
 	}
+	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		c := &streamCall{steps: steps, info: info, handler: handler}
+		return c.pass(0, srv, ss)
+	}
+}
+
+// streamCall is unaryCall of a stream.
+type streamCall struct {
+	steps   []grpc.StreamServerInterceptor
+	info    *grpc.StreamServerInfo
+	handler grpc.StreamHandler
+}
+
+func (c *streamCall) pass(at int, srv any, ss grpc.ServerStream) error {
+	inner := c.handler
+	if next := at + 1; next < len(c.steps) {
+		inner = func(srv any, ss grpc.ServerStream) error { return c.pass(next, srv, ss) }
+	}
+	return c.steps[at](srv, ss, c.info, inner)
 }
 
 // WithContext returns ss with another context, for a stream interceptor that

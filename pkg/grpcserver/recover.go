@@ -9,51 +9,35 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/requestid"
 )
-
-// trail carries what inner steps learnt out to Recover, which is outermost and
-// so does not see their contexts.
-type trail struct{ requestID string }
-
-type trailKey struct{}
-
-func withTrail(ctx context.Context) (context.Context, *trail) {
-	t := new(trail)
-	return context.WithValue(ctx, trailKey{}, t), t
-}
-
-// noteRequestID leaves the request id for Recover.
-func noteRequestID(ctx context.Context, id string) {
-	if t, ok := ctx.Value(trailKey{}).(*trail); ok {
-		t.requestID = id
-	}
-}
 
 // Recover is the outermost step: a panic below becomes INTERNAL, its stack is
 // logged and never shown, and any error leaves as a status of the taxonomy with
-// the request id.
+// the request id, which it has from a place that the step for it fills.
 func Recover(log *slog.Logger) Interceptor {
 	return Interceptor{
 		Name: NameRecover,
 		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
-			ctx, t := withTrail(ctx)
+			held := requestid.Hold(ctx)
 			defer func() {
 				if v := recover(); v != nil {
-					resp, err = nil, panicked(ctx, log, info.FullMethod, t.requestID, v)
+					resp, err = nil, panicked(ctx, log, info.FullMethod, held.ID(), v)
 				}
-				err = final(err, t.requestID)
+				err = final(err, held.ID())
 			}()
-			return handler(ctx, req)
+			return handler(held, req)
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-			ctx, t := withTrail(ss.Context())
+			ctx := ss.Context()
+			held := requestid.Hold(ctx)
 			defer func() {
 				if v := recover(); v != nil {
-					err = panicked(ctx, log, info.FullMethod, t.requestID, v)
+					err = panicked(ctx, log, info.FullMethod, held.ID(), v)
 				}
-				err = final(err, t.requestID)
+				err = final(err, held.ID())
 			}()
-			return handler(srv, WithContext(ss, ctx))
+			return handler(srv, WithContext(ss, held))
 		},
 	}
 }

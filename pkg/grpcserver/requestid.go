@@ -25,8 +25,7 @@ func RequestID(source ids.Source) Interceptor {
 		if id == "" {
 			id = source.New()
 		}
-		noteRequestID(ctx, id)
-		return requestid.NewContext(ctx, id), metadata.Pairs(requestid.MetadataKey, id)
+		return requestid.Fill(ctx, id), metadata.MD{requestid.MetadataKey: []string{id}}
 	}
 	return Interceptor{
 		Name: NameRequestID,

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -43,26 +42,28 @@ func Telemetry(tel *telemetry.Telemetry, c clock.Clock) (Interceptor, error) {
 	if err != nil {
 		return Interceptor{}, fmt.Errorf("grpcserver: %w", err)
 	}
-	inFlight, err := meter.Int64UpDownCounter(metricInFlight,
-		metric.WithDescription("Calls that have arrived and not ended."))
+	inFlight, err := tel.UpDownCounter(scope, metricInFlight, "Calls that have arrived and not ended.")
 	if err != nil {
 		return Interceptor{}, fmt.Errorf("grpcserver: %w", err)
 	}
-	o := &observer{tel: tel, tracer: tel.Tracer(scope), clock: c, duration: duration, inFlight: inFlight}
+	o := &observer{
+		tel: tel, tracer: tel.Tracer(scope), clock: c, duration: duration, inFlight: inFlight,
+		kind: []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer)},
+	}
 	return Interceptor{
 		Name: NameTelemetry,
 		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
-			ctx, end := o.begin(ctx, info.FullMethod)
+			call := o.begin(ctx, info.FullMethod)
 			err = errPanicked
-			defer func() { end(err) }()
-			resp, err = handler(ctx, req)
+			defer func() { o.end(&call, err) }()
+			resp, err = handler(call.ctx, req)
 			return resp, err
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-			ctx, end := o.begin(ss.Context(), info.FullMethod)
+			call := o.begin(ss.Context(), info.FullMethod)
 			err = errPanicked
-			defer func() { end(err) }()
-			err = handler(srv, WithContext(ss, ctx))
+			defer func() { o.end(&call, err) }()
+			err = handler(srv, WithContext(ss, call.ctx))
 			return err
 		},
 	}, nil
@@ -73,42 +74,53 @@ type observer struct {
 	tracer   trace.Tracer
 	clock    clock.Clock
 	duration metric.Float64Histogram
-	inFlight metric.Int64UpDownCounter
-	sets     sync.Map // seriesKey → metric.MeasurementOption
+	inFlight *telemetry.Counter
+	kind     []trace.SpanStartOption
+	methods  telemetry.Kept[string, *observed]
 }
 
-type seriesKey struct{ method, reason string }
+// observed is one method, with its series; name is without the slash before it.
+type observed struct {
+	name     string
+	inFlight *telemetry.Series
+	duration telemetry.Kept[string, []metric.RecordOption] // by reason
+}
 
-// series returns the attributes of one series, made once.
-func (o *observer) series(method, reason string) metric.MeasurementOption {
-	key := seriesKey{method, reason}
-	if v, ok := o.sets.Load(key); ok {
-		if opt, ok := v.(metric.MeasurementOption); ok {
-			return opt
-		}
-	}
-	attrs := []attribute.KeyValue{attribute.String(keyMethod, method)}
-	if reason != "" {
-		attrs = append(attrs, attribute.String(keyReason, reason))
-	}
-	opt := metric.WithAttributeSet(attribute.NewSet(attrs...))
-	o.sets.Store(key, opt)
-	return opt
+// method returns what is kept of a method, /package.Service/Method.
+func (o *observer) method(full string) *observed {
+	return o.methods.Get(full, func(full string) *observed {
+		name := strings.TrimPrefix(full, "/")
+		return &observed{name: name, inFlight: o.inFlight.Series(attribute.String(keyMethod, name))}
+	})
+}
+
+// lasted notes how long a call took that ended for the reason.
+func (o *observer) lasted(ctx context.Context, m *observed, reason string, took time.Duration) {
+	o.duration.Record(ctx, took.Seconds(), m.duration.Get(reason, func(reason string) []metric.RecordOption {
+		return []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(
+			attribute.String(keyMethod, m.name), attribute.String(keyReason, reason)))}
+	})...)
 }
 
 // errPanicked is what is recorded of a handler that did not return.
 var errPanicked = errors.New("panic")
 
-// begin opens the span of one call, which the function returned ends.
-func (o *observer) begin(ctx context.Context, fullMethod string) (context.Context, func(error)) {
+// observation is one call while it lasts.
+type observation struct {
+	ctx    context.Context //nolint:containedctx // the call's
+	span   trace.Span
+	method *observed
+	start  time.Time
+}
+
+// begin opens the span of one call, which end ends.
+func (o *observer) begin(ctx context.Context, fullMethod string) observation {
 	start := o.clock.Now()
 	ctx = o.tel.Propagator.Extract(ctx, telemetry.Incoming(ctx))
-	method := strings.TrimPrefix(fullMethod, "/")
-	ctx, span := o.tracer.Start(ctx, method, trace.WithSpanKind(trace.SpanKindServer)) //nolint:spancheck // ended by end
-	o.inFlight.Add(ctx, 1, o.series(method, ""))
-	return ctx, func(err error) { //nolint:spancheck // ended by end
-		o.end(ctx, span, method, o.clock.Now().Sub(start), err)
-	}
+	m := o.method(fullMethod)
+	ctx, span := o.tracer.Start(ctx, m.name, o.kind...) //nolint:spancheck // ended by end
+	m.inFlight.Add(ctx, 1)
+	return observation{ctx: ctx, span: span, method: m, start: start} //nolint:spancheck // ended by end
 }
 
 // levelOf tells a failure of this service from one of what it needs, which the
@@ -120,7 +132,8 @@ func levelOf(r apierr.Reason) slog.Level {
 	return slog.LevelWarn
 }
 
-func (o *observer) end(ctx context.Context, span trace.Span, method string, took time.Duration, err error) {
+func (o *observer) end(call *observation, err error) {
+	ctx, span, took := call.ctx, call.span, o.clock.Now().Sub(call.start)
 	defer span.End()
 	reason, level := reasonOK, slog.LevelDebug
 	if err != nil {
@@ -134,13 +147,13 @@ func (o *observer) end(ctx context.Context, span trace.Span, method string, took
 	if span.IsRecording() {
 		span.SetAttributes(attribute.String("rpc.system", "grpc"), attribute.String("poterne.reason", reason))
 	}
-	o.inFlight.Add(ctx, -1, o.series(method, ""))
-	o.duration.Record(ctx, took.Seconds(), o.series(method, reason))
+	call.method.inFlight.Add(ctx, -1)
+	o.lasted(ctx, call.method, reason, took)
 	if !o.tel.Logger.Enabled(ctx, level) {
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String(keyMethod, method), slog.String(keyReason, reason),
+		slog.String(keyMethod, call.method.name), slog.String(keyReason, reason),
 		slog.Float64(keyDuration, float64(took.Microseconds())/1000),
 	}
 	if err != nil {

@@ -96,7 +96,7 @@ func (c conn) push(ctx context.Context, method string, req proto.Message, to Tak
 	if !ok {
 		return nil, apierr.New(apierr.Unimplemented, "there is no method %q that answers with a stream", method).GRPCStatus().Err()
 	}
-	server, cancel := serverContext(ctx)
+	server, cancel := c.serverContext(ctx, outgoing(ctx))
 	defer cancel()
 	d := &Direct{transport: transport{method: method}, cancel: cancel, to: to}
 	s := &directStream{

@@ -12,6 +12,8 @@ import (
 
 	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
@@ -32,7 +34,10 @@ func New(chain grpcserver.Chain, register func(grpc.ServiceRegistrar), opts ...O
 	ch := new(inprocgrpc.Channel).
 		WithServerUnaryInterceptor(unary).
 		WithServerStreamInterceptor(toldWhy(stream))
-	out := conn{ch: ch, unary: unary, chain: stream, methods: make(methods), streams: make(map[string]streaming)}
+	out := conn{
+		ch: ch, unary: unary, chain: stream, methods: make(methods), streams: make(map[string]streaming),
+		peer: peer.NewContext(context.Background(), &peer.Peer{Addr: local{}, AuthInfo: local{}}),
+	}
 	register(registrar{ch: ch, methods: out.methods, streams: out.streams})
 	for _, opt := range opts {
 		opt(out.methods)
@@ -87,16 +92,26 @@ type conn struct {
 	chain   grpc.StreamServerInterceptor
 	methods methods
 	streams map[string]streaming
+	peer    context.Context //nolint:containedctx // it has who calls, which is the same for all calls
 }
 
 func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	if m, ok := c.methods[method]; ok && plain(opts) {
-		return c.invoke(ctx, method, m, args, reply, opts)
+		return c.invoke(ctx, outgoing(ctx), method, m, args, reply, opts)
 	}
 	if err := checkMethod(method); err != nil {
 		return err
 	}
 	return c.ch.Invoke(ctx, method, args, reply, opts...)
+}
+
+// Hand is Invoke with md in place of the metadata that ctx has for the call. The server
+// has md itself from then on.
+func (c conn) Hand(ctx context.Context, md metadata.MD, method string, args, reply any, opts ...grpc.CallOption) error {
+	if m, ok := c.methods[method]; ok && plain(opts) {
+		return c.invoke(ctx, md, method, m, args, reply, opts)
+	}
+	return c.Invoke(metadata.NewOutgoingContext(ctx, md), method, args, reply, opts...)
 }
 
 func (c conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {

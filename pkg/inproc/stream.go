@@ -53,7 +53,7 @@ func (c conn) stream(ctx context.Context, name string, m streaming, opts []grpc.
 		transport: transport{method: name}, ctx: ctx, cancel: cancel, opts: opts,
 		head: make(chan struct{}), over: make(chan struct{}), more: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
-	server, stop := serverContext(ctx)
+	server, stop := c.serverContext(ctx, outgoing(ctx))
 	a.server = grpc.NewContextWithServerTransportStream(server, &a.transport)
 	return &answersClient{answers: a, run: func() {
 		defer stop()

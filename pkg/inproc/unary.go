@@ -49,8 +49,8 @@ func (r registrar) RegisterService(desc *grpc.ServiceDesc, server any) {
 // invoke runs a unary call on the caller's goroutine: its stack has grown already,
 // and nobody has to be woken. So a server that does not heed its context holds its
 // caller.
-func (c conn) invoke(ctx context.Context, name string, m method, args, reply any, opts []grpc.CallOption) error {
-	server, cancel := serverContext(ctx)
+func (c conn) invoke(ctx context.Context, md metadata.MD, name string, m method, args, reply any, opts []grpc.CallOption) error {
+	server, cancel := c.serverContext(ctx, md)
 	defer cancel()
 	t := &transport{method: name}
 	resp, err := m.handler(m.server, grpc.NewContextWithServerTransportStream(server, t), func(in any) error {
@@ -94,32 +94,42 @@ func share(dst, src any) error {
 	return nil
 }
 
-// inherited is the caller's context without its values, but for itself.
-type inherited struct{ context.Context } //nolint:containedctx // it is a context
+// inherited is the caller's context without its values, but for itself, and with those
+// that are the same for all calls.
+type inherited struct {
+	context.Context //nolint:containedctx // it is a context
+	constant        context.Context
+}
 
-// Value returns the caller's context for clientKey, and nothing else.
-func (c inherited) Value(key any) any {
+// Value returns the caller's context for clientKey.
+func (c *inherited) Value(key any) any {
 	if _, ok := key.(clientKey); ok {
 		return c.Context
 	}
-	return nil
+	return c.constant.Value(key)
 }
 
 // AfterFunc lets what is made of this context end with it without a goroutine that
 // waits for it (package context looks for it).
-func (c inherited) AfterFunc(f func()) func() bool { return context.AfterFunc(c.Context, f) }
+func (c *inherited) AfterFunc(f func()) func() bool { return context.AfterFunc(c.Context, f) }
 
 type clientKey struct{}
 
 // serverContext is the context of the server of a call whose client has ctx. It ends with
 // that one, or by cancel. The one that can be cancelled is innermost, for those that the
-// server makes of it find it there.
-func serverContext(ctx context.Context) (_ context.Context, cancel context.CancelFunc) {
-	out, cancel := context.WithCancel(inherited{ctx})
-	if md, ok := metadata.FromOutgoingContext(ctx); ok {
+// server makes of it find it there. md, which may be nil, is the server's from now on.
+func (c conn) serverContext(ctx context.Context, md metadata.MD) (_ context.Context, cancel context.CancelFunc) {
+	out, cancel := context.WithCancel(&inherited{ctx, c.peer})
+	if md != nil {
 		out = metadata.NewIncomingContext(out, md)
 	}
-	return peer.NewContext(out, &peer.Peer{Addr: local{}, AuthInfo: local{}}), cancel
+	return out, cancel
+}
+
+// outgoing returns a copy of the metadata that ctx has for a call.
+func outgoing(ctx context.Context) metadata.MD {
+	md, _ := metadata.FromOutgoingContext(ctx)
+	return md
 }
 
 // ClientContext returns the context of the client of the call within this process
@@ -144,10 +154,28 @@ type transport struct {
 	method string
 
 	mu      sync.Mutex
-	header  metadata.MD
-	trailer metadata.MD
+	header  parts
+	trailer parts
 	sent    bool // the header
 	ended   bool
+}
+
+// parts are what was added to a header or a trailer, one after another: they are put
+// together when somebody asks. What was added must not be changed.
+type parts []metadata.MD
+
+// joined returns the parts together, as the asker's own; keys are in lower case on the wire.
+func (p parts) joined() metadata.MD {
+	if p == nil {
+		return nil
+	}
+	md := make(metadata.MD, len(p))
+	for _, more := range p {
+		for k, v := range more {
+			md.Append(k, v...)
+		}
+	}
+	return md
 }
 
 func (t *transport) Method() string { return t.method }
@@ -162,7 +190,7 @@ func (t *transport) add(md metadata.MD, send bool) error {
 	if t.sent || t.ended {
 		return status.Error(codes.Internal, "the header was sent already")
 	}
-	t.header, t.sent = join(t.header, md), send
+	t.header, t.sent = append(t.header, md), send
 	return nil
 }
 
@@ -172,19 +200,8 @@ func (t *transport) SetTrailer(md metadata.MD) error {
 	if t.ended {
 		return status.Error(codes.Internal, "the call has ended")
 	}
-	t.trailer = join(t.trailer, md)
+	t.trailer = append(t.trailer, md)
 	return nil
-}
-
-// join adds more to md, which is the call's own; keys are in lower case on the wire.
-func join(md, more metadata.MD) metadata.MD {
-	if md == nil {
-		md = make(metadata.MD, len(more))
-	}
-	for k, v := range more {
-		md.Append(k, v...)
-	}
-	return md
 }
 
 // close says that the header has left, with the first answer.
@@ -197,13 +214,13 @@ func (t *transport) close() {
 func (t *transport) heading() metadata.MD {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.header
+	return t.header.joined()
 }
 
 func (t *transport) trailing() metadata.MD {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.trailer
+	return t.trailer.joined()
 }
 
 // finish gives the caller what it asks for of the call.
@@ -214,9 +231,9 @@ func (t *transport) finish(opts []grpc.CallOption) {
 	for _, o := range opts {
 		switch o := o.(type) {
 		case grpc.HeaderCallOption:
-			*o.HeaderAddr = t.header
+			*o.HeaderAddr = t.header.joined()
 		case grpc.TrailerCallOption:
-			*o.TrailerAddr = t.trailer
+			*o.TrailerAddr = t.trailer.joined()
 		case grpc.PeerCallOption:
 			*o.PeerAddr = peer.Peer{Addr: local{}, AuthInfo: local{}}
 		}

@@ -1,6 +1,7 @@
 package requestid_test
 
 import (
+	"context"
 	"regexp"
 	"strings"
 	"testing"
@@ -27,4 +28,25 @@ func FuzzValid(f *testing.F) {
 			t.Fatalf("Valid(%q) = %v", s, got)
 		}
 	})
+}
+
+func TestAPlaceIsFilledOnce(t *testing.T) {
+	outer := requestid.NewContext(t.Context(), "outer")
+	h := requestid.Hold(outer)
+	if got := requestid.FromContext(h); got != "outer" || h.ID() != "" {
+		t.Errorf("an empty place: %q, %q", got, h.ID())
+	}
+	type other struct{}
+	inner, cancel := context.WithCancel(context.WithValue(h, other{}, 1))
+	defer cancel()
+	ctx := requestid.Fill(inner, "a")
+	if got := requestid.FromContext(ctx); got != "a" || h.ID() != "a" || ctx != inner || ctx.Value(other{}) != 1 {
+		t.Errorf("filled: %q, %q", got, h.ID())
+	}
+	if got := requestid.FromContext(requestid.Fill(ctx, "b")); got != "b" || requestid.FromContext(ctx) != "a" {
+		t.Errorf("a second: %q, %q", got, requestid.FromContext(ctx))
+	}
+	if got := requestid.FromContext(requestid.Fill(t.Context(), "c")); got != "c" {
+		t.Errorf("without a place: %q", got)
+	}
 }

@@ -36,8 +36,7 @@ func (t *Telemetry) openTraces(ctx context.Context, cfg Config, res *resource.Re
 	if cfg.OTLPEndpoint == "" {
 		// Nobody receives spans, so none is recorded, but there are still trace
 		// ids for the logs, and a caller's decision to sample still travels on.
-		t.TracerProvider = sdktrace.NewTracerProvider(
-			sdktrace.WithResource(res), sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())))
+		t.TracerProvider = unrecorded{}
 		return nil
 	}
 	var exporter sdktrace.SpanExporter
@@ -73,6 +72,7 @@ func (t *Telemetry) openMetrics(ctx context.Context, cfg Config, res *resource.R
 		// No span is kept that one could name; looking for it costs more than counting.
 		opts = append(opts, sdkmetric.WithExemplarFilter(exemplar.AlwaysOffFilter))
 	} else {
+		t.exemplars = true
 		var exporter sdkmetric.Exporter
 		if cfg.OTLPProtocol == "http" {
 			exporter, err = otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpointURL(cfg.signalURL("metrics")))

@@ -35,7 +35,10 @@ type Telemetry struct {
 	// Propagator carries traces between processes (W3C Trace Context, Baggage).
 	Propagator propagation.TextMapPropagator
 
-	shutdown []func(context.Context) error
+	// exemplars says that counts are kept with traces that they were made in.
+	exemplars bool
+	counters  counters
+	shutdown  []func(context.Context) error
 }
 
 // Option changes what New makes.

@@ -90,7 +90,7 @@ func (s *Service) build(ctx context.Context) error {
 		s.discovery = b
 	}
 	var err error
-	if s.metrics, err = metrics.New(o.telemetry.Meter(metrics.Scope)); err != nil {
+	if s.metrics, err = metrics.New(o.telemetry); err != nil {
 		return err
 	}
 	if s.identity, err = assertion.Open(assertion.Options{

@@ -6,11 +6,12 @@ package metrics
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/poterne/poterne/pkg/telemetry"
 )
 
 // Scope is the name of the meter.
@@ -69,45 +70,57 @@ const reasonOK = "OK"
 
 // Metrics counts. It is safe for concurrent use.
 type Metrics struct {
-	requests   metric.Int64Counter
-	inFlight   metric.Int64UpDownCounter
+	requests   *telemetry.Counter
+	inFlight   *telemetry.Counter
 	duration   metric.Float64Histogram
 	firstToken metric.Float64Histogram
-	attempts   metric.Int64Counter
+	attempts   *telemetry.Counter
 	continued  metric.Int64Counter
 	placement  metric.Int64Counter
 	queueTime  metric.Float64Histogram
 	overhead   metric.Float64Histogram
-	tokens     metric.Int64Counter
+	tokens     *telemetry.Counter
 	perToken   metric.Float64Histogram
 	refused    metric.Int64Counter
 	meter      metric.Meter
-	sets       sync.Map // series → metric.MeasurementOption
+
+	kept telemetry.Kept[series, *held]
+	ends telemetry.Kept[ended, *telemetry.Series]
 }
 
-// series names one combination of labels.
-type series struct{ a, b, c, d, e string }
+// series names what is counted together: of a model and an operation, a class or a worker.
+type series struct{ what, a, b string }
 
-// New makes the instruments on meter.
-func New(meter metric.Meter) (*Metrics, error) {
+// ended names the end of a request.
+type ended struct{ model, experiment, arm, operation, reason string }
+
+// held is one series of whatever it is of.
+type held struct {
+	counted *telemetry.Series
+	labels  []metric.RecordOption
+}
+
+// New makes the instruments.
+func New(tel *telemetry.Telemetry) (*Metrics, error) {
+	meter := tel.Meter(Scope)
 	m := &Metrics{meter: meter}
 	// From a millisecond, a simulated engine, to a minute, a long prompt.
 	bounds := metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300)
 	var errs [12]error
-	m.requests, errs[0] = meter.Int64Counter(nameRequests, metric.WithDescription("Requests that ended, by model, experiment, arm, operation and reason."))
-	m.inFlight, errs[1] = meter.Int64UpDownCounter(nameInFlight, metric.WithDescription("Requests that have begun and not ended, by model."))
+	m.requests, errs[0] = tel.Counter(Scope, nameRequests, "Requests that ended, by model, experiment, arm, operation and reason.")
+	m.inFlight, errs[1] = tel.UpDownCounter(Scope, nameInFlight, "Requests that have begun and not ended, by model.")
 	m.duration, errs[2] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
 		metric.WithDescription("Time from the arrival of a request to its end, by model and operation."))
 	m.firstToken, errs[3] = meter.Float64Histogram(nameFirstToken, metric.WithUnit("s"), bounds,
 		metric.WithDescription("Time from the arrival of a streamed request to its first chunk, by model and operation."))
-	m.attempts, errs[4] = meter.Int64Counter(nameAttempts, metric.WithDescription("Tries of requests on workers, by worker and reason."))
+	m.attempts, errs[4] = tel.Counter(Scope, nameAttempts, "Tries of requests on workers, by worker and reason.")
 	m.placement, errs[5] = meter.Int64Counter(namePlacement, metric.WithDescription("Requests to workers to load or unload, by reason."))
 	m.queueTime, errs[6] = meter.Float64Histogram(nameQueueTime, metric.WithUnit("s"), bounds,
 		metric.WithDescription("Time that requests waited for their turn, by class."))
 	m.overhead, errs[11] = meter.Float64Histogram(nameOverhead, metric.WithUnit("s"), overheadBounds(),
 		metric.WithDescription("Time that this service itself took for a request that was answered: finding the version and the worker, and the end; not what waiting and the worker took."))
-	m.tokens, errs[9] = meter.Int64Counter(nameTokens,
-		metric.WithDescription("Tokens as the engines counted them, by model and kind: input, cached (those of the input that were found cached) and output."))
+	m.tokens, errs[9] = tel.Counter(Scope, nameTokens,
+		"Tokens as the engines counted them, by model and kind: input, cached (those of the input that were found cached) and output.")
 	m.perToken, errs[10] = meter.Float64Histogram(namePerToken, metric.WithUnit("s"), perTokenBounds(),
 		metric.WithDescription("Time for each token of a streamed answer after the first one, by model and operation."))
 	m.refused, errs[7] = meter.Int64Counter(nameRefused,
@@ -137,130 +150,91 @@ func (m *Metrics) Overhead(ctx context.Context, d time.Duration) { m.overhead.Re
 
 // Tokens notes what a request used.
 func (m *Metrics) Tokens(ctx context.Context, model string, input, cached, output int64) {
-	for _, t := range []struct {
-		kind string
-		n    int64
-	}{{"input", input}, {"cached", cached}, {"output", output}} {
-		s := series{"tokens", model, t.kind, "", ""}
-		opt, ok := m.cached(s)
-		if !ok {
-			opt = m.option(s, attribute.String(KeyModel, model), attribute.String(KeyKind, t.kind))
-		}
-		m.tokens.Add(ctx, t.n, opt)
-	}
+	m.counted(m.tokens, "tokens", KeyModel, model, KeyKind, "input").Add(ctx, input)
+	m.counted(m.tokens, "tokens", KeyModel, model, KeyKind, "cached").Add(ctx, cached)
+	m.counted(m.tokens, "tokens", KeyModel, model, KeyKind, "output").Add(ctx, output)
 }
 
 // PerToken notes how long a token of a streamed answer took, on average.
 func (m *Metrics) PerToken(ctx context.Context, model, operation string, d time.Duration) {
-	m.perToken.Record(ctx, d.Seconds(), m.conventional(model, operation))
+	m.perToken.Record(ctx, d.Seconds(), m.conventional(model, operation)...)
 }
 
 // conventional is the labels that the semantic conventions ask for.
-func (m *Metrics) conventional(model, operation string) metric.MeasurementOption {
-	s := series{"gen_ai", model, operation, "", ""}
-	if opt, ok := m.cached(s); ok {
-		return opt
-	}
-	name := operation
-	if operation == "completion" {
-		name = "text_completion"
-	}
-	return m.option(s, attribute.String(keyRequestModel, model), attribute.String(keyOperationName, name))
+func (m *Metrics) conventional(model, operation string) []metric.RecordOption {
+	return m.kept.Get(series{"gen_ai", model, operation}, func(s series) *held {
+		if s.b == "completion" {
+			s.b = "text_completion"
+		}
+		return labelled(attribute.String(keyRequestModel, s.a), attribute.String(keyOperationName, s.b))
+	}).labels
 }
 
-// option returns the labels of a series, made once.
-func (m *Metrics) option(s series, attrs ...attribute.KeyValue) metric.MeasurementOption {
-	opt := metric.WithAttributeSet(attribute.NewSet(attrs...))
-	m.sets.Store(s, opt)
-	return opt
+func labelled(labels ...attribute.KeyValue) *held {
+	return &held{labels: []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(labels...))}}
 }
 
-// cached returns the labels of a series that was met before.
-func (m *Metrics) cached(s series) (metric.MeasurementOption, bool) {
-	v, ok := m.sets.Load(s)
-	if !ok {
-		return nil, false
-	}
-	opt, ok := v.(metric.MeasurementOption)
-	return opt, ok
+// counted returns a series of two labels that was met before, or makes it.
+func (m *Metrics) counted(c *telemetry.Counter, what, keyA, a, keyB, b string) *telemetry.Series {
+	return m.kept.Get(series{what, a, b}, func(s series) *held {
+		return &held{counted: c.Series(attribute.String(keyA, s.a), attribute.String(keyB, s.b))}
+	}).counted
 }
 
-func (m *Metrics) byModel(model string) metric.MeasurementOption {
-	s := series{"model", model, "", "", ""}
-	if opt, ok := m.cached(s); ok {
-		return opt
-	}
-	return m.option(s, attribute.String(KeyModel, model))
-}
-
-func (m *Metrics) byOperation(model, operation string) metric.MeasurementOption {
-	s := series{"operation", model, operation, "", ""}
-	if opt, ok := m.cached(s); ok {
-		return opt
-	}
-	return m.option(s, attribute.String(KeyModel, model), attribute.String(KeyOperation, operation))
+// running is the requests of a model.
+func (m *Metrics) running(model string) *telemetry.Series {
+	return m.kept.Get(series{"running", model, ""}, func(s series) *held {
+		return &held{counted: m.inFlight.Series(attribute.String(KeyModel, s.a))}
+	}).counted
 }
 
 // Begin notes the arrival of a request.
-func (m *Metrics) Begin(ctx context.Context, model string) {
-	m.inFlight.Add(ctx, 1, m.byModel(model))
-}
+func (m *Metrics) Begin(ctx context.Context, model string) { m.running(model).Add(ctx, 1) }
 
 // End notes the end of a request; reason is "" when it went well.
 func (m *Metrics) End(ctx context.Context, model, experiment, arm, operation, reason string, took time.Duration) {
+	m.running(model).Add(ctx, -1)
+	m.duration.Record(ctx, took.Seconds(), m.kept.Get(series{"operation", model, operation}, func(s series) *held {
+		return labelled(attribute.String(KeyModel, s.a), attribute.String(KeyOperation, s.b))
+	}).labels...)
+	m.ends.Get(ended{model, experiment, arm, operation, orOK(reason)}, func(e ended) *telemetry.Series {
+		return m.requests.Series(attribute.String(KeyModel, e.model), attribute.String(KeyExperiment, e.experiment),
+			attribute.String(KeyArm, e.arm), attribute.String(KeyOperation, e.operation), attribute.String(KeyReason, e.reason))
+	}).Add(ctx, 1)
+}
+
+func orOK(reason string) string {
 	if reason == "" {
-		reason = reasonOK
+		return reasonOK
 	}
-	m.inFlight.Add(ctx, -1, m.byModel(model))
-	m.duration.Record(ctx, took.Seconds(), m.byOperation(model, operation))
-	s := series{model, experiment, arm, operation, reason}
-	opt, ok := m.cached(s)
-	if !ok {
-		opt = m.option(s, attribute.String(KeyModel, model), attribute.String(KeyExperiment, experiment), attribute.String(KeyArm, arm),
-			attribute.String(KeyOperation, operation), attribute.String(KeyReason, reason))
-	}
-	m.requests.Add(ctx, 1, opt)
+	return reason
 }
 
 // FirstToken notes when the first chunk of a stream came.
 func (m *Metrics) FirstToken(ctx context.Context, model, operation string, took time.Duration) {
-	m.firstToken.Record(ctx, took.Seconds(), m.conventional(model, operation))
+	m.firstToken.Record(ctx, took.Seconds(), m.conventional(model, operation)...)
 }
 
 // Attempt notes a try on a worker; reason is "" when it went well.
 func (m *Metrics) Attempt(ctx context.Context, worker, reason string) {
-	if reason == "" {
-		reason = reasonOK
-	}
-	s := series{"attempt", worker, reason, "", ""}
-	opt, ok := m.cached(s)
-	if !ok {
-		opt = m.option(s, attribute.String(KeyWorker, worker), attribute.String(KeyReason, reason))
-	}
-	m.attempts.Add(ctx, 1, opt)
+	m.counted(m.attempts, "attempt", KeyWorker, worker, KeyReason, orOK(reason)).Add(ctx, 1)
 }
 
 // Continued notes that an answer went on with another worker.
 func (m *Metrics) Continued(ctx context.Context, model string) {
-	m.continued.Add(ctx, 1, m.byModel(model))
+	m.continued.Add(ctx, 1, metric.WithAttributes(attribute.String(KeyModel, model)))
 }
 
 // Placement notes a question to a worker; reason is "" when it agreed.
 func (m *Metrics) Placement(ctx context.Context, what, reason string) {
-	if reason == "" {
-		reason = reasonOK
-	}
-	m.placement.Add(ctx, 1, metric.WithAttributes(attribute.String(KeyWhat, what), attribute.String(KeyReason, reason)))
+	m.placement.Add(ctx, 1, metric.WithAttributes(attribute.String(KeyWhat, what), attribute.String(KeyReason, orOK(reason))))
 }
 
 // Waited notes how long a request waited for its turn.
 func (m *Metrics) Waited(ctx context.Context, class string, d time.Duration) {
-	s := series{"waited", class, "", "", ""}
-	opt, ok := m.cached(s)
-	if !ok {
-		opt = m.option(s, attribute.String(KeyClass, class))
-	}
-	m.queueTime.Record(ctx, d.Seconds(), opt)
+	m.queueTime.Record(ctx, d.Seconds(), m.kept.Get(series{"waited", class, ""}, func(s series) *held {
+		return labelled(attribute.String(KeyClass, s.a))
+	}).labels...)
 }
 
 // Refused notes that a request was refused because too much waits.

@@ -70,9 +70,9 @@ const (
 )
 
 type metrics struct {
-	requests   metric.Int64Counter
+	requests   *telemetry.Counter
 	firstChunk metric.Float64Histogram
-	tokens     metric.Int64Counter
+	tokens     *telemetry.Counter
 	restarts   metric.Int64Counter
 
 	evictions, quarantines metric.Int64Counter
@@ -84,11 +84,11 @@ func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 	meter := tel.Meter(scope)
 	m := &metrics{}
 	var errs [14]error
-	m.requests, errs[0] = meter.Int64Counter(metricRequests, metric.WithDescription("Requests that an engine was given."))
+	m.requests, errs[0] = tel.Counter(scope, metricRequests, "Requests that an engine was given.")
 	m.firstChunk, errs[1] = meter.Float64Histogram(metricFirstChunk, metric.WithUnit("s"),
 		metric.WithDescription("Time from the arrival of a streamed request to its first chunk."),
 		metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60))
-	m.tokens, errs[2] = meter.Int64Counter(metricTokens, metric.WithDescription("Tokens, as engines counted them; of a stream that ended early those told by then."))
+	m.tokens, errs[2] = tel.Counter(scope, metricTokens, "Tokens, as engines counted them; of a stream that ended early those told by then.")
 	m.restarts, errs[3] = meter.Int64Counter(metricRestarts, metric.WithDescription("Starts of engines after the first of each."))
 	_, errs[4] = meter.Int64ObservableGauge(metricModels, metric.WithDescription("Models on this worker."),
 		metric.WithInt64Callback(a.observeModels))
@@ -161,40 +161,36 @@ type series struct {
 	all       *metrics
 	model     attribute.KeyValue
 	set       metric.MeasurementOption
-	prompt    metric.MeasurementOption
-	generated metric.MeasurementOption
-	cached    metric.MeasurementOption
-	good      map[string]metric.MeasurementOption // by operation
+	prompt    *telemetry.Series
+	generated *telemetry.Series
+	cached    *telemetry.Series
+	good      map[string]*telemetry.Series // by operation
 }
 
 func (m *metrics) of(model string) *series {
 	label := attribute.String(keyModel, model)
-	with := func(more ...attribute.KeyValue) metric.MeasurementOption {
-		return metric.WithAttributeSet(attribute.NewSet(append(more, label)...))
-	}
 	s := &series{
-		all: m, model: label, set: with(), good: make(map[string]metric.MeasurementOption),
-		prompt: with(attribute.String(keyKind, "prompt")), generated: with(attribute.String(keyKind, "completion")),
-		cached: with(attribute.String(keyKind, "cached_prompt")),
+		all: m, model: label, set: metric.WithAttributeSet(attribute.NewSet(label)), good: make(map[string]*telemetry.Series),
+		prompt:    m.tokens.Series(attribute.String(keyKind, "prompt"), label),
+		generated: m.tokens.Series(attribute.String(keyKind, "completion"), label),
+		cached:    m.tokens.Series(attribute.String(keyKind, "cached_prompt"), label),
 	}
 	for _, op := range []string{opChat, opCompletion, opEmbed, opRerank, opInfer} {
-		s.good[op] = with(attribute.String(keyOperation, op), attribute.String(keyOutcome, outcomeOK))
+		s.good[op] = m.requests.Series(attribute.String(keyOperation, op), attribute.String(keyOutcome, outcomeOK), label)
 	}
 	return s
 }
 
+// ended counts a request, also one whose caller left.
 func (s *series) ended(ctx context.Context, op string, usage *commonv1.TokenUsage, err error) {
-	// A request whose caller left is counted like any other.
-	ctx = context.WithoutCancel(ctx)
+	counted := s.good[op]
 	if err != nil {
-		outcome := attribute.String(keyOutcome, string(apierr.ReasonOf(err)))
-		s.all.requests.Add(ctx, 1, metric.WithAttributes(s.model, attribute.String(keyOperation, op), outcome))
-	} else {
-		s.all.requests.Add(ctx, 1, s.good[op])
+		counted = s.all.requests.Series(s.model, attribute.String(keyOperation, op), attribute.String(keyOutcome, string(apierr.ReasonOf(err))))
 	}
-	s.all.tokens.Add(ctx, int64(usage.GetPromptTokens()), s.prompt)
-	s.all.tokens.Add(ctx, int64(usage.GetCompletionTokens()), s.generated)
-	s.all.tokens.Add(ctx, int64(usage.GetCachedPromptTokens()), s.cached)
+	counted.Add(ctx, 1)
+	s.prompt.Add(ctx, int64(usage.GetPromptTokens()))
+	s.generated.Add(ctx, int64(usage.GetCompletionTokens()))
+	s.cached.Add(ctx, int64(usage.GetCachedPromptTokens()))
 }
 
 func (s *series) firstChunk(ctx context.Context, took time.Duration) {

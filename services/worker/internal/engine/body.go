@@ -20,7 +20,11 @@ type asked struct {
 
 // prepare sets what is the worker's to set and keeps the rest byte for byte.
 func (c *client) prepare(op Operation, body []byte, stream bool) (prepared, error) {
-	replaceLimit, set, err := c.d.limitOf(op, body)
+	object, err := jsonbody.Read(body)
+	if err != nil {
+		return prepared{}, badBody(err)
+	}
+	replaceLimit, set, err := c.d.limitOf(op, object)
 	if err != nil {
 		return prepared{}, err
 	}
@@ -28,7 +32,7 @@ func (c *client) prepare(op Operation, body []byte, stream bool) (prepared, erro
 	timings := stream && c.d.running == tellsTimings
 	var p prepared
 	if stream {
-		options, asked, err := streamOptions(body, c.d.running)
+		options, asked, err := streamOptions(object, c.d.running)
 		if err != nil {
 			return prepared{}, err
 		}
@@ -44,27 +48,22 @@ func (c *client) prepare(op Operation, body []byte, stream bool) (prepared, erro
 		ours = append(ours, timingsPerToken)
 	}
 	if replaceLimit {
-		ours = append(ours, limitNames()...)
+		names := limitNames()
+		ours = append(ours, names[:]...)
 	}
-	p.body, err = jsonbody.Set(body, jsonbody.Named(ours...), set...)
-	if err != nil {
-		return prepared{}, badBody(err)
-	}
+	p.body = object.Set(jsonbody.Named(ours...), set...)
 	return p, nil
 }
 
 // streamOptions returns the caller's options with the counts asked for, and what
 // the caller asked for.
-func streamOptions(body []byte, running runningUsage) ([]byte, asked, error) {
-	members, err := jsonbody.Get(body, "stream_options", timingsPerToken, "n")
-	if err != nil {
-		return nil, asked{}, badBody(err)
-	}
-	want := asked{many: !blank(members["n"]) && len(members["n"]) > 0 && string(members["n"]) != "1"}
+func streamOptions(body jsonbody.Object, running runningUsage) ([]byte, asked, error) {
+	n := body.Value("n")
+	want := asked{many: !blank(n) && len(n) > 0 && string(n) != "1"}
 	if running == tellsTimings {
-		want.running = isTrue(members[timingsPerToken])
+		want.running = isTrue(body.Value(timingsPerToken))
 	}
-	theirs := members["stream_options"]
+	theirs := body.Value("stream_options")
 	if len(theirs) == 0 || string(theirs) == "null" {
 		theirs = []byte("{}")
 	}

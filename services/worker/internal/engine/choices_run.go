@@ -78,7 +78,11 @@ func (f *fanOut) Stream(ctx context.Context, op Operation, body []byte, sink Sin
 	if parts == nil {
 		return f.engine.Stream(ctx, op, body, sink)
 	}
-	_, asked, err := streamOptions(body, tellsAtEnd)
+	object, err := jsonbody.Read(body)
+	if err != nil {
+		return nil, badBody(err)
+	}
+	_, asked, err := streamOptions(object, tellsAtEnd)
 	if err != nil {
 		return nil, err
 	}

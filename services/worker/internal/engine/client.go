@@ -227,8 +227,14 @@ func (c *client) readAll(ctx context.Context, resp *http.Response, limit int64) 
 	if resp.ContentLength > limit {
 		return nil, errAnswerTooLarge(limit)
 	}
+	if resp.ContentLength >= 0 {
+		whole := make([]byte, resp.ContentLength)
+		if _, err := io.ReadFull(resp.Body, whole); err != nil {
+			return nil, transportError(ctx, err)
+		}
+		return whole, nil
+	}
 	var b bytes.Buffer
-	b.Grow(int(max(resp.ContentLength, 0)) + bytes.MinRead)
 	n, err := b.ReadFrom(io.LimitReader(resp.Body, limit+1))
 	switch {
 	case err != nil:

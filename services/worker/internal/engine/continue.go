@@ -109,8 +109,8 @@ func (j *join) rewritten(s *stream, c *chunk, bare bool) ([]byte, error) {
 	if c.has(c.usage) && s.wantsUsage(bare) {
 		set = append(set, jsonbody.Member{Name: "usage", Value: appendUsage(nil, j.total(&s.meter.usage))})
 	}
-	out, err := jsonbody.Set(c.data, func(name string) bool {
-		switch name {
+	out, err := jsonbody.Set(c.data, func(name []byte) bool {
+		switch string(name) {
 		case "id":
 			return j.from.Head.ID != ""
 		case "created":

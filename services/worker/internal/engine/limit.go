@@ -17,7 +17,7 @@ const (
 	limitPredict    = "n_predict"
 )
 
-func limitNames() []string { return []string{limitCompletion, limitTokens, limitPredict} }
+func limitNames() [3]string { return [...]string{limitCompletion, limitTokens, limitPredict} }
 
 // limitOf decides how long an answer may be: the smallest bound that the
 // request gives, under whatever names, so that what was counted against a
@@ -25,14 +25,10 @@ func limitNames() []string { return []string{limitCompletion, limitTokens, limit
 // whether the bounds of the request are to be replaced, and what by; nil
 // replaces them by nothing. A single bound that the engine knows stays as it
 // is.
-func (d dialect) limitOf(op Operation, body []byte) (replace bool, with []jsonbody.Member, err error) {
-	members, err := jsonbody.Get(body, limitNames()...)
-	if err != nil {
-		return false, nil, badBody(err)
-	}
+func (d dialect) limitOf(op Operation, body jsonbody.Object) (replace bool, with []jsonbody.Member, err error) {
 	least, given := math.MaxFloat64, 0
-	for name, value := range members {
-		n, ok, err := readLimit(name, value)
+	for _, name := range limitNames() {
+		n, ok, err := readLimit(name, body.Value(name))
 		if err != nil {
 			return false, nil, err
 		}
@@ -40,12 +36,12 @@ func (d dialect) limitOf(op Operation, body []byte) (replace bool, with []jsonbo
 			least, given = min(least, n), given+1
 		}
 	}
-	_, predicts := members[limitPredict]
-	newer := isGiven(members[limitCompletion]) && op == Chat && !d.oldLimit
+	predicts := body.Value(limitPredict) != nil
+	newer := isGiven(body.Value(limitCompletion)) && op == Chat && !d.oldLimit
 	switch {
 	case given == 0:
 		return predicts, nil, nil
-	case given == 1 && (newer || isGiven(members[limitTokens])) && !predicts:
+	case given == 1 && (newer || isGiven(body.Value(limitTokens))) && !predicts:
 		return false, nil, nil
 	}
 	name := limitTokens
@@ -66,6 +62,9 @@ func isGiven(value []byte) bool { return len(value) > 0 && string(value) != "nul
 func readLimit(name string, value []byte) (n float64, ok bool, err error) {
 	if !isGiven(value) {
 		return 0, false, nil
+	}
+	if whole, ok := digits(value); ok {
+		return float64(whole), true, nil
 	}
 	if json.Unmarshal(value, &n) != nil || n != math.Trunc(n) || n > math.MaxInt32 {
 		return 0, false, apierr.Invalid(name, "%s must be a whole number", name)

@@ -148,7 +148,7 @@ func (p *plain) extended(op Operation, how prefill, body []byte, text string, us
 	for name, value := range changed {
 		set = append(set, jsonbody.Member{Name: name, Value: value})
 	}
-	out, err = jsonbody.Set(body, func(name string) bool { return changed[name] != nil }, set...)
+	out, err = jsonbody.Set(body, func(name []byte) bool { return changed[string(name)] != nil }, set...)
 	if err != nil {
 		return nil, false, badBody(err)
 	}

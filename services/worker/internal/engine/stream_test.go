@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/services/worker/internal/jsonbody"
 )
 
 // scripted is an engine that answers every request with the given text and
@@ -150,13 +151,21 @@ func TestStreamOptions(t *testing.T) {
 		{`{"timings_per_token":true}`, `{"include_usage":true}`, tellsTimings, asked{running: true}},
 	}
 	for _, tt := range tests {
-		got, want, err := streamOptions([]byte(tt.body), tt.running)
+		object, err := jsonbody.Read([]byte(tt.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, want, err := streamOptions(object, tt.running)
 		if err != nil || string(got) != tt.want || want != tt.asked {
 			t.Errorf("%s: got %s, %+v, %v", tt.body, got, want, err)
 		}
 	}
 	var e *apierr.Error
-	if _, _, err := streamOptions([]byte(`{"stream_options":[]}`), tellsUsage); !errors.As(err, &e) || e.Field != "stream_options" {
+	list, err := jsonbody.Read([]byte(`{"stream_options":[]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := streamOptions(list, tellsUsage); !errors.As(err, &e) || e.Field != "stream_options" {
 		t.Errorf("a list: %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 
+	"github.com/poterne/poterne/pkg/jsonwalk"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
 
@@ -17,6 +18,9 @@ type usageJSON struct {
 
 // usageOf reads OpenAI's usage object; what is missing or odd counts as 0.
 func usageOf(raw []byte) *commonv1.TokenUsage {
+	if out := plainUsage(raw); out != nil {
+		return out
+	}
 	var u usageJSON
 	if len(raw) == 0 || json.Unmarshal(raw, &u) != nil {
 		return noUsage()
@@ -26,6 +30,81 @@ func usageOf(raw []byte) *commonv1.TokenUsage {
 		out.CachedPromptTokens = min(count(u.PromptDetails.CachedTokens), out.GetPromptTokens())
 	}
 	return out
+}
+
+// plainUsage reads one as engines write it, without reflection; nil says nothing.
+func plainUsage(raw []byte) *commonv1.TokenUsage {
+	out, cached, detailed := noUsage(), int32(0), false
+	w := jsonwalk.NewWalk(raw)
+	for {
+		name, at, more := w.Next()
+		if !more {
+			break
+		}
+		ok := ordinaryName(name)
+		switch value := at.Of(raw); string(name) {
+		case "prompt_tokens":
+			out.PromptTokens, ok = digits(value)
+		case "completion_tokens":
+			out.CompletionTokens, ok = digits(value)
+		case "prompt_tokens_details":
+			if ok = !detailed; ok && string(value) != "null" {
+				cached, ok = plainDetails(value)
+			}
+			detailed = true
+		}
+		if !ok {
+			return nil
+		}
+	}
+	if !w.OK() || w.End() != len(raw) {
+		return nil
+	}
+	out.CachedPromptTokens = min(cached, out.GetPromptTokens())
+	return out
+}
+
+func plainDetails(raw []byte) (cached int32, ok bool) {
+	w := jsonwalk.NewWalk(raw)
+	for {
+		name, at, more := w.Next()
+		if !more {
+			return cached, w.OK()
+		}
+		ok := ordinaryName(name)
+		if string(name) == "cached_tokens" {
+			cached, ok = digits(at.Of(raw))
+		}
+		if !ok {
+			return 0, false
+		}
+	}
+}
+
+// ordinaryName reports whether a name is what it looks like: others may fold to one that
+// is looked for.
+func ordinaryName(name []byte) bool {
+	for _, c := range name {
+		if c != '_' && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+// digits reads a number that is nothing but digits, and few.
+func digits(value []byte) (n int32, ok bool) {
+	const most = 9
+	if len(value) == 0 || len(value) > most || value[0] == '0' && len(value) > 1 {
+		return 0, false
+	}
+	for _, c := range value {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int32(c-'0')
+	}
+	return n, true
 }
 
 func count(v float64) int32 {

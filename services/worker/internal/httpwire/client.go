@@ -156,7 +156,7 @@ func (c *Client) connection(ctx context.Context) (cn *conn, kept bool, err error
 	if err != nil {
 		return nil, false, err
 	}
-	cn = &conn{client: c, conn: nc}
+	cn = &conn{client: c, conn: nc, interrupt: func() { _ = nc.SetDeadline(time.Unix(1, 0)) }} // long over
 	cn.r = bufio.NewReaderSize(&cn.limited, c.opts.ReadBuffer)
 	cn.limited.from = nc
 	return cn, false, nil

@@ -19,6 +19,8 @@ type conn struct {
 	r       *bufio.Reader
 	out     []byte
 	since   time.Time // when it was put away
+	// interrupt ends reads and writes.
+	interrupt func()
 
 	closing sync.Once
 }
@@ -60,12 +62,17 @@ const maxInterim = 5
 
 // exchange writes a request and reads the head of its answer.
 func (cn *conn) exchange(ctx context.Context, r *Request) (*http.Response, error) {
-	stop := context.AfterFunc(ctx, func() { _ = cn.conn.SetDeadline(time.Unix(1, 0)) }) // long over
+	stop := context.AfterFunc(ctx, cn.interrupt)
 	cn.out = cn.client.append(cn.out[:0], r)
 	cn.limited.left, cn.limited.any = maxHead, false
 	_, failed := cn.conn.Write(cn.out)
 	if cap(cn.out) > maxKeep {
 		cn.out = nil
+	}
+	if o := ordinaryHead(cn.r); o != nil {
+		o.body = body{Reader: &o.rest, conn: cn, ctx: ctx, stop: stop, last: failed != nil}
+		cn.begun(&o.Response, &o.body)
+		return &o.Response, nil
 	}
 	// A server may have answered what it did not want to read.
 	for range maxInterim {
@@ -75,19 +82,23 @@ func (cn *conn) exchange(ctx context.Context, r *Request) (*http.Response, error
 			return nil, errors.Join(failed, err)
 		}
 		if resp.StatusCode >= http.StatusOK || resp.StatusCode == http.StatusSwitchingProtocols {
-			cn.limited.left = -1
 			last := resp.Close || failed != nil || resp.StatusCode < http.StatusOK ||
 				resp.ContentLength < 0 && len(resp.TransferEncoding) == 0
-			b := &body{Reader: resp.Body, conn: cn, ctx: ctx, stop: stop, last: last}
-			if resp.ContentLength == 0 {
-				b.end(io.EOF)
-			}
-			resp.Body = b
+			cn.begun(resp, &body{Reader: resp.Body, conn: cn, ctx: ctx, stop: stop, last: last})
 			return resp, nil
 		}
 	}
 	stop()
 	return nil, errors.New("httpwire: there is no end of interim answers")
+}
+
+// begun gives an answer its body, whose length is not bounded here.
+func (cn *conn) begun(resp *http.Response, b *body) {
+	cn.limited.left = -1
+	if resp.ContentLength == 0 {
+		b.end(io.EOF)
+	}
+	resp.Body = b
 }
 
 // body is an answer's, which gives the connection back at its end. It is for one

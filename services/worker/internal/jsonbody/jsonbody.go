@@ -22,11 +22,42 @@ type Member struct {
 	Value []byte
 }
 
-// Set returns body with the members named by drop removed, however their names
-// are escaped and however often they occur, and the members of set put first.
+// Object is a JSON object that was checked once, to be looked into and changed often. It
+// shares the text's memory.
+type Object struct {
+	members []part
+	size    int
+}
+
+// part is one member: its unescaped name, its text and its value.
+type part struct{ name, raw, value []byte }
+
+// Read checks a text and finds its members.
+func Read(body []byte) (Object, error) {
+	o := Object{members: make([]part, 0, usualMembers), size: len(body)}
+	err := each(body, func(name, raw, value []byte) { o.members = append(o.members, part{name, raw, value}) })
+	return o, err
+}
+
+// usualMembers is how many members most requests have at most.
+const usualMembers = 8
+
+// Value returns a member's value; of a member that occurs more than once the last, as most
+// JSON readers take it, and nil where there is none.
+func (o Object) Value(name string) []byte {
+	for _, m := range slices.Backward(o.members) {
+		if string(m.name) == name {
+			return m.value
+		}
+	}
+	return nil
+}
+
+// Set returns the object's text with the members named by drop removed, however their
+// names are escaped and however often they occur, and the members of set put first.
 // set's names need not be in drop; their values must be JSON.
-func Set(body []byte, drop func(name string) bool, set ...Member) ([]byte, error) {
-	size := len(body) + 2
+func (o Object) Set(drop func(name []byte) bool, set ...Member) []byte {
+	size := o.size + 2
 	for _, m := range set {
 		size += len(m.Name) + len(m.Value) + 4
 	}
@@ -37,49 +68,66 @@ func Set(body []byte, drop func(name string) bool, set ...Member) ([]byte, error
 		out = append(append(out, ':'), m.Value...)
 		out = append(out, ',')
 	}
-	err := each(body, func(name []byte, raw, _ []byte) {
-		if drop == nil || !drop(string(name)) {
-			out = append(append(out, raw...), ',')
+	for _, m := range o.members {
+		if drop == nil || !drop(m.name) {
+			out = append(append(out, m.raw...), ',')
 		}
-	})
-	if err != nil {
-		return nil, err
 	}
 	if out[len(out)-1] == ',' {
 		out = out[:len(out)-1]
 	}
-	return append(out, '}'), nil
+	return append(out, '}')
+}
+
+// Set is Object.Set of a text that is changed once.
+func Set(body []byte, drop func(name []byte) bool, set ...Member) ([]byte, error) {
+	o, err := Read(body)
+	if err != nil {
+		return nil, err
+	}
+	return o.Set(drop, set...), nil
 }
 
 // Named returns a drop for Set: of the members of these names, in whatever case.
 // Some engines read names without regard to it, and take the last.
-func Named(names ...string) func(name string) bool {
-	return func(name string) bool {
-		return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
+func Named(names ...string) func(name []byte) bool {
+	return func(name []byte) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, string(name)) })
 	}
 }
 
-// Get returns the values of the wanted members, by name; of a member that
-// occurs more than once the last, as most JSON readers take it. The values
+// Get returns the values of the wanted members, by name, as Object.Value does. The values
 // share body's memory.
 func Get(body []byte, want ...string) (map[string][]byte, error) {
 	found := make(map[string][]byte, len(want))
-	err := each(body, func(name []byte, _, value []byte) {
-		for _, w := range want {
-			if string(name) == w {
-				found[w] = value
-			}
+	o, err := Read(body)
+	for _, w := range want {
+		if value := o.Value(w); value != nil {
+			found[w] = value
 		}
-	})
+	}
 	return found, err
 }
 
 func appendName(out []byte, name string) []byte {
+	if simple(name) {
+		return append(append(append(out, '"'), name...), '"')
+	}
 	quoted, err := json.Marshal(name)
 	if err != nil { // a string always has a JSON form
 		return append(out, `""`...)
 	}
 	return append(out, quoted...)
+}
+
+// simple reports whether a name stands in JSON as it is.
+func simple(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c != '_' && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return true
 }
 
 // each calls fn with the unescaped name, the text, and the value of each member.

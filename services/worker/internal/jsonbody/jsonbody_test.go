@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-func drop(names ...string) func(string) bool {
-	return func(n string) bool { return slices.Contains(names, n) }
+func drop(names ...string) func([]byte) bool {
+	return func(n []byte) bool { return slices.Contains(names, string(n)) }
 }
 
 func TestSet(t *testing.T) {

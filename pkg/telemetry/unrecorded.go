@@ -1,0 +1,67 @@
+package telemetry
+
+import (
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/embedded"
+	"go.opentelemetry.io/otel/trace/noop"
+)
+
+// unrecorded makes spans where nobody receives any: they have the ids that logs name and
+// that travel on, with a caller's decision to sample, and nothing is kept of them.
+type unrecorded struct{ embedded.TracerProvider }
+
+func (unrecorded) Tracer(string, ...trace.TracerOption) trace.Tracer { return idTracer{} }
+
+type idTracer struct{ embedded.Tracer }
+
+// Start begins a span in the trace of ctx, or in a new one that is not sampled.
+func (idTracer) Start(ctx context.Context, _ string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
+	var parent trace.SpanContext
+	if len(options) == 0 || !rooted(options) {
+		parent = trace.SpanContextFromContext(ctx)
+	}
+	cfg := trace.SpanContextConfig{SpanID: newSpanID(), TraceState: parent.TraceState()}
+	if parent.HasTraceID() {
+		cfg.TraceID, cfg.TraceFlags = parent.TraceID(), parent.TraceFlags()
+	} else {
+		cfg.TraceID = newTraceID()
+	}
+	s := &idSpan{ids: trace.NewSpanContext(cfg)}
+	return trace.ContextWithSpan(ctx, s), s
+}
+
+func rooted(options []trace.SpanStartOption) bool {
+	cfg := trace.NewSpanStartConfig(options...)
+	return cfg.NewRoot()
+}
+
+// idSpan is a span of which nothing but its ids is known.
+type idSpan struct {
+	noop.Span
+	ids trace.SpanContext
+}
+
+func (s *idSpan) SpanContext() trace.SpanContext { return s.ids }
+
+func (*idSpan) TracerProvider() trace.TracerProvider { return unrecorded{} }
+
+// Ids must not be all zeros (W3C Trace Context, sections 3.2.2.3 and 3.2.2.4); they are no
+// secrets.
+func newTraceID() (id trace.TraceID) {
+	for !id.IsValid() {
+		binary.LittleEndian.PutUint64(id[:8], rand.Uint64())
+		binary.LittleEndian.PutUint64(id[8:], rand.Uint64())
+	}
+	return id
+}
+
+func newSpanID() (id trace.SpanID) {
+	for !id.IsValid() {
+		binary.LittleEndian.PutUint64(id[:], rand.Uint64())
+	}
+	return id
+}

@@ -1,0 +1,76 @@
+package httpwire
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+const usual = "HTTP/1.1 200 OK\r\nServer: x\r\nContent-Type: application/json; charset=utf-8\r\nset-cookie: a\r\nSet-Cookie: b\r\n" +
+	"Content-Length: 3\r\nDate: Thu, 26 Nov 2026 20:00:00 GMT\r\n\r\nabcdef"
+
+func TestOrdinaryHeads(t *testing.T) {
+	for text, want := range map[string]bool{
+		usual: true,
+		"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n":                                          true,
+		"HTTP/1.1 200 \r\nContent-Length:3\r\n\r\nab":                                           true, // which is too short
+		"HTTP/1.1 200 OK\r\n\r\nabc":                                                            false,
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc":                  false,
+		"HTTP/1.1 200 OK\r\nContent-Length: +3\r\n\r\nabc":                                      false,
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc":                  false,
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc":    false,
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX: a\r\n b\r\n\r\nabc":                         false,
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX : a\r\n\r\nabc":                              false,
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\nX: a\r\n\r\nabc":                                 false,
+		"HTTP/1.1 200 OK\nX: a\r\nContent-Length: 3\r\n\r\nabc":                                 false,
+		"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc":                                       false,
+		"HTTP/1.1 429 Slow\r\nContent-Length: 3\r\n\r\nabc":                                     false,
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n" + strings.Repeat("X: a\r\n", 20) + "\r\nabc": false,
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n":                                              false,
+	} {
+		if got := agrees(t, text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+// agrees reports whether the text is ordinary, and holds that it is what net/http reads.
+func agrees(t *testing.T, text string) bool {
+	t.Helper()
+	r := bufio.NewReaderSize(strings.NewReader(text), 16<<10)
+	o := ordinaryHead(r)
+	if o == nil {
+		if rest, _ := io.ReadAll(r); string(rest) != text {
+			t.Errorf("%q: something was taken", text)
+		}
+		return false
+	}
+	want, err := http.ReadResponse(bufio.NewReader(strings.NewReader(text)), &http.Request{Method: http.MethodPost})
+	if err != nil {
+		t.Errorf("%q is no answer: %v", text, err)
+		return true
+	}
+	body, bodyErr := io.ReadAll(&o.rest)
+	wantBody, wantErr := io.ReadAll(want.Body)
+	if string(body) != string(wantBody) || (bodyErr == nil) != (wantErr == nil) {
+		t.Errorf("%q: body %q, %v, want %q, %v", text, body, bodyErr, wantBody, wantErr)
+	}
+	if o.Status != want.Status || o.StatusCode != want.StatusCode || o.Proto != want.Proto || o.ContentLength != want.ContentLength ||
+		!reflect.DeepEqual(o.Header, want.Header) || want.Close || len(want.TransferEncoding) > 0 {
+		t.Errorf("%q is %+v, want %+v", text, &o.Response, want)
+	}
+	return true
+}
+
+func FuzzOrdinaryHead(f *testing.F) {
+	f.Add(usual)
+	f.Add("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX:\t\r\nPragma: no-cache\r\n\r\nabc")
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) < 16<<10 {
+			agrees(t, text)
+		}
+	})
+}
